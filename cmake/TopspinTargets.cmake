@@ -1,0 +1,75 @@
+# One way to declare a library, a test program and a benchmark, so that flags and rules are in one place.
+
+add_library(topspin_flags INTERFACE)
+target_include_directories(topspin_flags INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(topspin_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast -Wcast-align
+  -Wformat=2 -fno-omit-frame-pointer)
+if(TOPSPIN_WERROR)
+  target_compile_options(topspin_flags INTERFACE -Werror)
+endif()
+if(TOPSPIN_SANITIZE)
+  target_compile_options(topspin_flags INTERFACE -fsanitize=${TOPSPIN_SANITIZE} -fno-sanitize-recover=all)
+  target_link_options(topspin_flags INTERFACE -fsanitize=${TOPSPIN_SANITIZE})
+  target_compile_definitions(topspin_flags INTERFACE _GLIBCXX_ASSERTIONS)
+endif()
+if(TOPSPIN_FUZZ)
+  target_compile_options(topspin_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+if(NOT TOPSPIN_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
+  target_compile_definitions(topspin_flags INTERFACE _FORTIFY_SOURCE=2)
+endif()
+
+# topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...])
+# LINKS are the project's own libraries below this one: their headers may be included by its users.
+# FOREIGN libraries stay private: no header of ours may need them.
+function(topspin_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS;FOREIGN" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags ${ARG_FOREIGN})
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+endfunction()
+
+# topspin_test(NAME SOURCES... [LINKS...] [LABELS...] [SERIAL] [TIMEOUT seconds])
+# A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
+# SERIAL tests do not run beside others: they use lo, BPF or much CPU.
+function(topspin_test name)
+  cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SOURCES;LINKS;LABELS;DEFINITIONS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  find_package(GTest REQUIRED)
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE topspin_flags ${ARG_LINKS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE TOPSPIN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+                             TOPSPIN_BINARY_DIR="${CMAKE_BINARY_DIR}" ${ARG_DEFINITIONS})
+  include(GoogleTest)
+  set(properties TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  if(ARG_SERIAL)
+    list(APPEND properties RUN_SERIAL TRUE)
+  endif()
+  gtest_discover_tests(${name} PROPERTIES ${properties} DISCOVERY_TIMEOUT 60)
+endfunction()
+
+# topspin_fuzz(NAME SOURCES... LINKS...): a libFuzzer target where TOPSPIN_FUZZ is on. Everywhere else
+# the same function is linked to a driver that replays a corpus, and so stays compiled and tested.
+function(topspin_fuzz name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE topspin_flags ${ARG_LINKS})
+  if(TOPSPIN_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz_replay.cc)
+  endif()
+endfunction()
+
+# topspin_bench(NAME SOURCES... LINKS...): a program under bench/, not run by ctest.
+function(topspin_bench name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE topspin_flags ${ARG_LINKS})
+endfunction()

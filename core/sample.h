@@ -1,0 +1,139 @@
+// Sample: one tick of everything, immutable once made. The writer stores it, the views render it.
+//
+// Counts and histograms are of the interval, gauges at its end. What could not be measured is
+// nullopt, never 0. Losses travel with every tick. Plain values; handed over as
+// shared_ptr<const Sample>.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/flow.h"
+#include "core/histogram.h"
+
+namespace topspin {
+
+/// The rung of its ladder on which a probe stands. Runs from different rungs do not compare.
+enum class Rung : uint8_t {
+  kTpBtf,          // BPF, BTF-typed tracepoints, task storage
+  kRawTracepoint,  // BPF, raw tracepoints, pid-keyed map
+  kTracepoint,     // BPF or perf on tracefs tracepoints
+  kPerf,           // perf events
+  kProc,           // sums read from /proc
+  kNone,           // not running: the reason says why
+};
+std::string_view rung_name(Rung rung);  // "tp_btf", "raw_tp", "tracepoint", "perf", "proc", "none"
+std::optional<Rung> parse_rung(std::string_view name);
+
+struct ProbeStatus {
+  std::string name;  // "scheduler", "resources", ...
+  Rung rung = Rung::kNone;
+  std::string reason;  // why not the rung above; empty on the top rung
+};
+
+/// What the kernel's scheduler did with the subject's threads.
+struct SchedulerInterval {
+  std::optional<Histogram> run_queue_latency;  // runnable (woken or preempted) to running
+  std::optional<Histogram> wake_delivery;      // waking to wakeup, where waking was seen
+  std::optional<Histogram> queue_wait;         // woken to running
+  std::optional<Histogram> preemption_wait;    // preempted to running again
+  std::optional<uint64_t> run_queue_wait_ns;   // the kernel's own sum (run_delay)
+  std::optional<uint64_t> cpu_ns;              // time on a CPU
+  std::optional<uint64_t> voluntary_switches;
+  std::optional<uint64_t> involuntary_switches;
+  std::optional<uint64_t> migrations;
+};
+
+/// What the subject held at the end of the interval. Sums over its processes.
+struct ResourceReading {
+  std::optional<int64_t> rss_bytes;
+  std::optional<int64_t> pss_bytes;
+  std::optional<int64_t> anonymous_bytes;
+  std::optional<int64_t> vsz_bytes;
+  std::optional<int64_t> swap_bytes;
+  std::optional<int64_t> mappings;
+  std::optional<int64_t> processes;
+  std::optional<int64_t> threads;
+  std::optional<int64_t> fds;
+  std::optional<int64_t> minor_faults;  // since the subject's start, processes that left included
+  std::optional<int64_t> major_faults;
+};
+
+/// Anything seen too late or not at all. A run with losses above its limit judges nothing.
+struct LossInterval {
+  uint64_t capture_kernel_drops = 0;     // ps_drop
+  uint64_t capture_interface_drops = 0;  // ps_ifdrop
+  uint64_t capture_gap_ns = 0;           // the interface was away
+  uint64_t evicted_flows = 0;
+  uint64_t flow_rows_unstored = 0;        // beyond the limit of stored flow rows
+  uint64_t scheduler_map_full = 0;        // a thread found no room in a BPF map
+  uint64_t scheduler_missed_runs = 0;     // BPF programs skipped by the kernel's recursion guard
+  uint64_t scheduler_left_censored = 0;   // waits already under way when the probe attached
+  uint64_t scheduler_right_censored = 0;  // waits still open at the end
+  uint64_t thread_rows_unstored = 0;
+  uint64_t late_ticks = 0;  // this tick came more than a tenth of its interval late
+
+  void merge(const LossInterval& later);
+
+  /// Calls visit(name, member) for each field: one list for store, reports and screens.
+  template <typename Visit>
+  static void for_each_field(Visit visit) {
+    visit("capture_kernel_drops", &LossInterval::capture_kernel_drops);
+    visit("capture_interface_drops", &LossInterval::capture_interface_drops);
+    visit("capture_gap_ns", &LossInterval::capture_gap_ns);
+    visit("evicted_flows", &LossInterval::evicted_flows);
+    visit("flow_rows_unstored", &LossInterval::flow_rows_unstored);
+    visit("scheduler_map_full", &LossInterval::scheduler_map_full);
+    visit("scheduler_missed_runs", &LossInterval::scheduler_missed_runs);
+    visit("scheduler_left_censored", &LossInterval::scheduler_left_censored);
+    visit("scheduler_right_censored", &LossInterval::scheduler_right_censored);
+    visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
+    visit("late_ticks", &LossInterval::late_ticks);
+  }
+};
+
+/// A thread of the subject, counted since it joined the subject (or since attach).
+/// Its identity is (pid, tid, start_time_ns): numbers are reused, start times are not.
+struct ThreadRow {
+  int32_t pid = 0;  // thread group
+  int32_t tid = 0;
+  int64_t start_time_ns = 0;  // since boot
+  std::string name;           // comm: hostile text
+  bool exited = false;
+  std::optional<uint64_t> cpu_ns;
+  std::optional<uint64_t> run_queue_wait_ns;
+  std::optional<uint64_t> run_queue_waits;  // how many
+  std::optional<uint64_t> run_queue_wait_max_ns;
+  std::optional<uint64_t> voluntary_switches;
+  std::optional<uint64_t> involuntary_switches;
+  std::optional<uint64_t> migrations;
+};
+
+/// What topspin itself used in the interval, and the host around it.
+struct SelfInterval {
+  int64_t cpu_ns = 0;
+  int64_t rss_bytes = 0;
+  std::optional<int64_t> bpf_ns;  // run time of topspin's BPF programs, if the kernel counts it
+  std::optional<int64_t> host_steal_ns;  // all CPUs, from /proc/stat
+  std::optional<int64_t> host_busy_ns;   // all CPUs, everything but idle and iowait
+};
+
+struct Sample {
+  uint64_t tick = 0;         // 1, 2, 3, ... within the run
+  int64_t monotonic_ns = 0;  // end of the interval
+  int64_t elapsed_ns = 0;    // from the start of the run to the end of the interval
+  int64_t interval_ns = 0;   // true length
+
+  FlowInterval flows;
+  std::optional<SchedulerInterval> scheduler;
+  std::optional<ResourceReading> resources;
+  LossInterval losses;
+  SelfInterval self;
+
+  std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
+  std::vector<ThreadRow> changed_threads;  // likewise
+};
+
+}  // namespace topspin

@@ -1,0 +1,36 @@
+// The one place where text from outside becomes fit for a terminal, and small text helpers.
+//
+// Packets, process names, file names, labels and databases are hostile input: an escape sequence in
+// a process name must not reach a terminal. JSON has its own escaping (ASCII only) in report.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace topspin {
+
+/// `text` with everything that could steer or confuse a terminal made visible: C0 and C1 controls
+/// (newline and tab too), DEL, invalid UTF-8 bytes as \xNN; bidirectional controls, zero-width and
+/// other invisible characters, line and paragraph separators, surrogates and non-characters as
+/// \u{NNNN}. The result is valid UTF-8 on one line.
+std::string sanitize_for_terminal(std::string_view text);
+
+/// The next code point of `text` from `position`, which moves past it; nullopt (and one byte on) if
+/// the bytes there are not valid UTF-8. REQUIRES: position < text.size().
+std::optional<char32_t> next_code_point(std::string_view text, size_t& position);
+
+/// "1s", "250ms", "1.5 s", "2m", "500us", "100ns", "1h"; a bare number is seconds. Nanoseconds.
+std::optional<int64_t> parse_duration(std::string_view text);
+
+/// A duration to three significant digits with its unit: "0", "812ns", "1.25ms", "-3.00s".
+std::string format_duration(int64_t ns);
+
+/// A byte count to three significant digits in powers of 1024: "812 B", "1.25 KiB", "3.00 GiB".
+std::string format_bytes(int64_t bytes);
+
+/// ISO 8601 in UTC with milliseconds: "2026-11-20T21:14:54.123Z".
+std::string format_utc(int64_t wall_ns);
+
+}  // namespace topspin

@@ -1,0 +1,48 @@
+#include "core/run.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+TEST(RunId, IsAVersion7UuidThatSortsByTime) {
+  const std::string a = make_run_id(1'700'000'000'000'000'000);
+  const std::string b = make_run_id(1'700'000'000'001'000'000);
+  ASSERT_EQ(a.size(), 36u);
+  EXPECT_EQ(a[14], '7');
+  EXPECT_NE(std::string("89ab").find(a[19]), std::string::npos);
+  EXPECT_LT(a, b);
+  std::set<std::string> ids;
+  for (int i = 0; i < 1000; ++i) ids.insert(make_run_id(0));
+  EXPECT_EQ(ids.size(), 1000u);
+}
+
+TEST(Names, RungAndStatusRoundTrip) {
+  for (const Rung r : {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint, Rung::kPerf,
+                       Rung::kProc, Rung::kNone}) {
+    EXPECT_EQ(parse_rung(rung_name(r)), r);
+  }
+  for (const RunStatus s :
+       {RunStatus::kRunning, RunStatus::kComplete, RunStatus::kInterrupted, RunStatus::kFailed}) {
+    EXPECT_EQ(parse_run_status(run_status_name(s)), s);
+  }
+  EXPECT_EQ(parse_rung("fentry"), std::nullopt);
+}
+
+TEST(LossInterval, MergeTouchesEveryField) {
+  LossInterval one, total;
+  LossInterval::for_each_field([&](auto, auto field) { one.*field = 1; });
+  total.merge(one);
+  total.merge(one);
+  size_t fields = 0;
+  LossInterval::for_each_field([&](auto, auto field) {
+    EXPECT_EQ(total.*field, 2u);
+    ++fields;
+  });
+  EXPECT_EQ(fields * sizeof(uint64_t), sizeof(LossInterval));  // none was left out of the list
+}
+
+}  // namespace
+}  // namespace topspin

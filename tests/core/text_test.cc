@@ -1,0 +1,60 @@
+#include "core/text.h"
+
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+TEST(Sanitize, LeavesOrdinaryTextAlone) {
+  EXPECT_EQ(sanitize_for_terminal("udp port 8888"), "udp port 8888");
+  EXPECT_EQ(sanitize_for_terminal("naïve 日本 😀"), "naïve 日本 😀");
+}
+
+TEST(Sanitize, ShowsWhatSteersATerminal) {
+  EXPECT_EQ(sanitize_for_terminal("\x1b[31mred\n\t\r"), "\\x1b[31mred\\x0a\\x09\\x0d");
+  EXPECT_EQ(sanitize_for_terminal("\x7f"), "\\x7f");
+  EXPECT_EQ(sanitize_for_terminal("\xc2\x9b"
+                                  "31m"),
+            "\\u{009b}31m");                                    // C1 CSI
+  EXPECT_EQ(sanitize_for_terminal("a\u202eb"), "a\\u{202e}b");  // right-to-left override
+  EXPECT_EQ(sanitize_for_terminal("a\u200bb\ufeff"), "a\\u{200b}b\\u{feff}");  // zero width
+  EXPECT_EQ(sanitize_for_terminal("\u2028"), "\\u{2028}");                     // line separator
+}
+
+TEST(Sanitize, ShowsBytesThatAreNoUtf8) {
+  EXPECT_EQ(sanitize_for_terminal("\xff\xfe"), "\\xff\\xfe");
+  EXPECT_EQ(sanitize_for_terminal("\xc0\xaf"), "\\xc0\\xaf");           // overlong
+  EXPECT_EQ(sanitize_for_terminal("\xed\xa0\x80"), "\\xed\\xa0\\x80");  // surrogate
+  EXPECT_EQ(sanitize_for_terminal("\xe2\x82"), "\\xe2\\x82");           // cut short
+  EXPECT_EQ(sanitize_for_terminal(std::string_view("\0", 1)), "\\x00");
+}
+
+TEST(Duration, ParsesUnitsAndRefusesNonsense) {
+  EXPECT_EQ(parse_duration("1"), 1'000'000'000);
+  EXPECT_EQ(parse_duration("250ms"), 250'000'000);
+  EXPECT_EQ(parse_duration("1.5 s"), 1'500'000'000);
+  EXPECT_EQ(parse_duration("2m"), 120'000'000'000);
+  EXPECT_EQ(parse_duration("100ns"), 100);
+  for (const char* bad : {"", "s", "-1s", "1x", "1e9", "nan", "inf", "99999999999999h"}) {
+    EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
+  }
+}
+
+TEST(Format, DurationsAndBytesHaveThreeDigits) {
+  EXPECT_EQ(format_duration(0), "0");
+  EXPECT_EQ(format_duration(812), "812ns");
+  EXPECT_EQ(format_duration(1'250'000), "1.25ms");
+  EXPECT_EQ(format_duration(-3'000'000'000), "-3.00s");
+  EXPECT_EQ(format_duration(999'999), "1.00ms");
+  EXPECT_EQ(format_bytes(812), "812 B");
+  EXPECT_EQ(format_bytes(3ll << 30), "3.00 GiB");
+  EXPECT_EQ(format_bytes((1ll << 20) - 1), "1.00 MiB");
+}
+
+TEST(Format, UtcIsIso8601) {
+  EXPECT_EQ(format_utc(0), "1970-01-01T00:00:00.000Z");
+  EXPECT_EQ(format_utc(1'700'000'000'123'456'789), "2023-11-14T22:13:20.123Z");
+}
+
+}  // namespace
+}  // namespace topspin
