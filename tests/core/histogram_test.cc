@@ -130,8 +130,9 @@ TEST(Histogram, DamagedBytesAreRefusedAndNeverCrash) {
   for (int round = 0; round < 20'000; ++round) {
     std::string bad = good;
     bad[random() % bad.size()] = static_cast<char>(random());
-    if (auto r = Histogram::decode(bad); r.ok())
+    if (auto r = Histogram::decode(bad); r.ok()) {
       EXPECT_EQ(Histogram::decode(r->encode())->count(), r->count());
+    }
   }
   EXPECT_FALSE(Histogram::decode("").ok());
   EXPECT_FALSE(SignedHistogram::decode(good).ok());

@@ -1,0 +1,120 @@
+// FlowTracker: a packet source, the parser and the flow table joined, cut into intervals by packet
+// time.
+//
+// The same code serves a live interface and a file; they differ in the source alone. An interval is
+// closed when every packet stamped before its end has been observed: by the first packet stamped
+// later, by the end of the file, or (live) by the clock once the kernel's buffer has been drained.
+// Lives on one thread, the capture thread; only request_stop() may be called from another.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/flow.h"
+#include "core/result.h"
+
+namespace topspin {
+
+/// Which header's 5-tuple is the flow key.
+enum class KeyMode : uint8_t { kOuter, kInner, kVlan };
+
+struct FlowTableOptions {
+  int64_t window_ns = 1'000'000'000;         // of active flows
+  std::optional<int64_t> period_ns;          // declared; nullopt: learned, the flow's median gap
+  int64_t reply_timeout_ns = 1'000'000'000;  // a request without a reply by then is unanswered
+  int64_t idle_timeout_ns = 0;               // a silent flow ends after this; 0: never (files)
+  uint64_t max_flows = 1'000'000;
+  KeyMode key = KeyMode::kOuter;
+};
+
+struct LiveOptions {
+  std::string interface;   // "lo", "any", ...
+  std::string filter;      // pcap filter expression; empty: everything
+  int snaplen = 0;         // 0: as short as the parser needs
+  int64_t ring_bytes = 0;  // 0: chosen
+  bool promiscuous = true;
+  int64_t interval_ns = 1'000'000'000;
+  uint64_t max_rows_per_interval = 20'000;  // FlowRows handed over with an interval; 0: none
+};
+
+struct FileOptions {
+  std::string path;  // "-": standard input
+  std::string filter;
+  int64_t interval_ns = 0;  // 0: the whole file is one interval
+  uint64_t max_rows_per_interval = 0;
+};
+
+/// What the kernel says it lost since the previous interval.
+struct CaptureLosses {
+  uint64_t kernel_drops = 0;     // ps_drop
+  uint64_t interface_drops = 0;  // ps_ifdrop
+  uint64_t gap_ns = 0;           // the interface was away
+};
+
+struct ClosedInterval {
+  FlowInterval flows;
+  CaptureLosses losses;
+  std::vector<FlowRow>
+      changed;                // flows with packets since they were last handed over, oldest first
+  uint64_t changed_left = 0;  // changed flows for which there was no room; they come next time
+  std::vector<std::string> events;  // "interface lo went down", ...: for the timeline
+};
+using IntervalSink = std::function<void(ClosedInterval&&)>;
+
+enum class StepOutcome : uint8_t { kMore, kEnd };
+
+class FlowTracker {
+ public:
+  virtual ~FlowTracker() = default;
+
+  static Result<std::unique_ptr<FlowTracker>> open_live(const LiveOptions& live,
+                                                        const FlowTableOptions& table);
+  static Result<std::unique_ptr<FlowTracker>> open_file(const FileOptions& file,
+                                                        const FlowTableOptions& table);
+
+  /// Live: where the first interval begins, on CLOCK_MONOTONIC; its ends follow at multiples of
+  /// interval_ns from there. Call once, before the first step.
+  virtual void start_at(int64_t monotonic_ns) = 0;
+
+  /// Reads one batch (live: waits some milliseconds at most) and hands each interval that it closes
+  /// to `sink`. kEnd: the file ended or a stop was asked for; the open interval has been handed
+  /// over. An error may come after packets that count: finish() and totals() stay right.
+  virtual Result<StepOutcome> step(const IntervalSink& sink) = 0;
+
+  /// Closes the open interval after an error or a stop, if it is not closed yet. `monotonic_ns`:
+  /// where a live interval ends; ignored for files.
+  virtual void finish(int64_t monotonic_ns, const IntervalSink& sink) = 0;
+
+  /// Ends step() soon. Safe from other threads and from signal handlers.
+  virtual void request_stop() = 0;
+
+  /// Everything since the start, as one interval.
+  virtual const FlowInterval& totals() const = 0;
+
+  /// Every flow in the table as it stands, in order of first packet. O(flows).
+  virtual void for_each_flow(const std::function<void(const FlowRow&)>& visit) const = 0;
+
+  /// libpcap's name of the link type, e.g. "EN10MB".
+  virtual std::string link_type() const = 0;
+};
+
+/// An interface that one can capture on, for `-D` and `doctor`.
+struct InterfaceInfo {
+  std::string name;
+  std::string description;
+  bool up = false;
+  bool loopback = false;
+};
+Result<std::vector<InterfaceInfo>> list_interfaces();
+
+/// Whether `filter` compiles for Ethernet: to refuse a bad filter before anything is opened.
+Status check_filter(std::string_view filter);
+
+std::string pcap_library_version();
+
+}  // namespace topspin

@@ -1,0 +1,87 @@
+// Probes: what the kernel did with the subject's threads, and what the subject holds. The one
+// public face of this folder.
+//
+// Each probe has a ladder of ways to measure and stands on the highest rung that this kernel and
+// these privileges allow; status() says which and why. A probe that cannot run is a recorded
+// reason, never a failure of open(). Lives on one thread, the session's.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "core/result.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+/// Whom to watch. A process and its descendants (fork, exec and exit followed), or a cgroup (v2,
+/// and the cgroups below it).
+struct SubjectSpec {
+  enum class Kind : uint8_t { kNone, kProcessTree, kCgroup };
+  Kind kind = Kind::kNone;
+  pid_t pid = 0;
+  std::string cgroup_path;  // absolute, or below the cgroup2 mount
+};
+
+struct ProbeOptions {
+  std::map<std::string, Rung> forced;  // probe name -> the only rung to try
+  uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
+  uint64_t max_thread_rows_per_interval = 20'000;
+  std::string proc_root = "/proc";  // for tests
+};
+
+/// One interval of everything that probes measure, since the previous take_interval() or open().
+struct ProbeInterval {
+  int64_t begin_ns = 0;  // monotonic
+  int64_t end_ns = 0;
+  std::optional<SchedulerInterval> scheduler;
+  std::optional<ResourceReading> resources;
+  LossInterval losses;  // the scheduler_* and thread_* fields
+  std::vector<ThreadRow> changed_threads;
+  bool subject_alive = true;  // at least one process of it
+};
+
+/// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
+/// threads and time. Absent on rungs that have only one of the two.
+struct SchedulerSelfTest {
+  uint64_t histogram_sum_ns = 0;
+  uint64_t run_delay_ns = 0;
+};
+
+class Probes {
+ public:
+  virtual ~Probes() = default;
+
+  /// Fails only if the subject does not exist (kUsage) or may not be seen at all (kPermission).
+  static Result<std::unique_ptr<Probes>> open(const SubjectSpec& subject,
+                                              const ProbeOptions& options);
+
+  virtual const std::vector<ProbeStatus>& status() const = 0;
+  virtual ProbeInterval take_interval() = 0;
+  virtual std::optional<SchedulerSelfTest> self_test()
+      const = 0;  // since open, as of the last interval
+
+  /// The Linux capabilities (CAP_* numbers) that must be kept after opening for take_interval() to
+  /// work.
+  virtual std::vector<int> capabilities_needed() const = 0;
+};
+
+/// For `doctor`: what each rung of each probe says on this host, in ladder order.
+struct RungReport {
+  std::string probe;
+  Rung rung = Rung::kNone;
+  bool works = false;
+  std::string reason;  // why not
+  std::string remedy;  // the command or setting that mends it; empty: nothing does
+};
+std::vector<RungReport> examine_probes();
+
+std::string bpf_library_version();
+
+}  // namespace topspin

@@ -1,0 +1,96 @@
+// The run store: one SQLite file of runs. Writer and reader; schema in store/schema.sql and
+// docs/schema.md.
+//
+// A RunWriter lives on the session's thread. While it writes, the file is in WAL mode: one
+// transaction a tick, so that a kill at any moment loses at most the open tick. finish() leaves a
+// single file.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "core/result.h"
+#include "core/run.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+/// "TSPN", in the header of every database of ours.
+inline constexpr int32_t kApplicationId = 0x5453504e;
+
+struct WriterOptions {
+  uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
+  uint64_t max_thread_rows = 65'536;
+  std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
+  std::optional<gid_t> owner_gid;
+};
+
+class RunWriter {
+ public:
+  virtual ~RunWriter() = default;
+
+  /// Opens or creates the database, marks runs whose writer died as interrupted, and inserts the
+  /// run.
+  static Result<std::unique_ptr<RunWriter>> create(const std::string& path, const RunInfo& run,
+                                                   const WriterOptions& options);
+
+  /// Stores one tick in one transaction. Once it has returned, the tick survives a kill of the
+  /// process. Counts its own losses (rows beyond the limits) into the stored tick. On kOutput (full
+  /// disk) every earlier tick is kept and the writer refuses further ticks; call finish() all the
+  /// same.
+  virtual Status append(const Sample& sample) = 0;
+
+  /// Several ticks in one transaction (files read faster than real time).
+  virtual Status append(std::vector<Sample> samples) = 0;
+
+  virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
+
+  /// Writes the end, builds the indexes, checkpoints and leaves WAL mode.
+  virtual Status finish(const RunEnd& end) = 0;
+};
+
+struct StoredRun {
+  RunInfo info;
+  RunEnd end;
+  uint64_t ticks = 0;
+};
+
+struct StoredEvent {
+  int64_t elapsed_ns = 0;
+  std::string text;
+};
+
+class RunStore {
+ public:
+  virtual ~RunStore() = default;
+
+  /// Opens an existing database for reading. kInput: it is no database, not ours, or newer.
+  static Result<std::unique_ptr<RunStore>> open(const std::string& path);
+
+  /// Oldest first.
+  virtual Result<std::vector<StoredRun>> list_runs() = 0;
+
+  /// By id, unique prefix, or "last". kUsage: none or several match.
+  virtual Result<StoredRun> find_run(std::string_view id_or_prefix) = 0;
+
+  /// Ticks in order, as the Samples that were stored (without flow and thread rows).
+  virtual Status for_each_tick(const std::string& run_id,
+                               const std::function<void(const Sample&)>& visit) = 0;
+  virtual Status for_each_flow(const std::string& run_id,
+                               const std::function<void(const FlowRow&)>& visit) = 0;
+  virtual Status for_each_thread(const std::string& run_id,
+                                 const std::function<void(const ThreadRow&)>& visit) = 0;
+  virtual Status for_each_event(const std::string& run_id,
+                                const std::function<void(const StoredEvent&)>& visit) = 0;
+};
+
+std::string sqlite_library_version();
+
+}  // namespace topspin
