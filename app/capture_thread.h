@@ -1,0 +1,57 @@
+// CaptureThread: runs a live FlowTracker on a thread of its own and hands its intervals over.
+//
+// The hand-over is one swap under one mutex per interval; nothing is shared per packet.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "capture/flow_tracker.h"
+#include "core/result.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+
+class CaptureThread {
+ public:
+  /// Starts the thread. The first interval begins at `start_ns` (monotonic).
+  static Result<std::unique_ptr<CaptureThread>> start(std::unique_ptr<FlowTracker> tracker,
+                                                      int64_t start_ns);
+  ~CaptureThread();
+
+  /// Readable whenever take() has something new.
+  int event_fd() const { return event_.get(); }
+
+  struct Delivery {
+    std::vector<ClosedInterval> intervals;
+    std::optional<Error> error;  // the capture ended by itself
+  };
+  Delivery take();
+
+  /// Ends the capture with an interval that ends at `end_ns`, and joins the thread. take() once
+  /// more after.
+  void stop(int64_t end_ns);
+
+  /// Only after stop().
+  const FlowTracker& tracker() const { return *tracker_; }
+
+ private:
+  CaptureThread(std::unique_ptr<FlowTracker> tracker, UniqueFd event)
+      : tracker_(std::move(tracker)), event_(std::move(event)) {}
+  void run();
+  void notify() const;
+
+  std::unique_ptr<FlowTracker> tracker_;
+  UniqueFd event_;
+  std::atomic<bool> stopping_{false};
+  std::atomic<int64_t> end_ns_{0};
+  std::mutex mutex_;
+  Delivery delivery_;  // guarded by mutex_
+  std::thread thread_;
+};
+
+}  // namespace topspin

@@ -1,0 +1,53 @@
+// Child: the subject's command, started but held back until everything that watches it is open.
+//
+// Its standard input, output and error stay its own. It stays in topspin's process group, so that a
+// Ctrl-C at the terminal reaches it as it would without topspin. Lives on the session's thread.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "app/privileges.h"
+#include "core/result.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+
+class Child {
+ public:
+  /// Forks a child that waits. kUsage if no such command can be found or executed.
+  /// REQUIRES: one thread.
+  static Result<std::unique_ptr<Child>> prepare(std::vector<std::string> command,
+                                                const std::optional<UserIdentity>& user);
+  /// Kills what still runs.
+  ~Child();
+
+  pid_t pid() const { return pid_; }
+
+  /// Lets the child execute its command. kUsage if exec fails.
+  Status release();
+
+  /// Whether it has ended; does not wait. The value is its exit status, or 128 + signal.
+  std::optional<int> poll_exit();
+
+  void send_signal(int number) const;
+
+ private:
+  Child(pid_t pid, std::string name, UniqueFd release_fd, UniqueFd status_fd)
+      : pid_(pid),
+        name_(std::move(name)),
+        release_fd_(std::move(release_fd)),
+        status_fd_(std::move(status_fd)) {}
+
+  pid_t pid_;
+  std::string name_;
+  UniqueFd release_fd_;  // one byte written here lets it go
+  UniqueFd status_fd_;   // the errno of a failed exec, or end of file
+  std::optional<int> exit_;
+};
+
+}  // namespace topspin

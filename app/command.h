@@ -1,0 +1,42 @@
+// The commands of the program. Each adds itself to the command line and, when chosen, leaves an
+// action.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace topspin {
+
+/// Runs the chosen command; the value is the process's exit code.
+using Action = std::function<int()>;
+
+/// What stands after "--" on the command line: the subject's command.
+using TrailingCommand = std::vector<std::string>;
+
+void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
+void add_read_command(CLI::App& root, Action& action);
+void add_list_command(CLI::App& root, Action& action);
+void add_report_command(CLI::App& root, Action& action);
+void add_doctor_command(CLI::App& root, Action& action);
+
+/// Parses and runs a command line; the program's whole behaviour. Returns the exit code.
+int run_program(std::span<char*> arguments);
+
+/// Prints "topspin: MESSAGE" to standard error, made fit for a terminal.
+void say(std::string_view message);
+
+/// say()s an error and answers its exit code.
+int fail(const Error& error);
+
+/// Version of topspin and of each library in use, a line each.
+std::string version_text();
+
+}  // namespace topspin

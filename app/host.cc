@@ -1,0 +1,160 @@
+#include "app/host.h"
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+namespace topspin {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
+
+std::string trimmed(std::string text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\t'))
+    text.pop_back();
+  size_t start = 0;
+  while (start < text.size() && (text[start] == ' ' || text[start] == '\t')) ++start;
+  return text.substr(start);
+}
+
+/// The value of the first line "name <separator> value" of a file such as /proc/cpuinfo.
+std::string first_value(const std::string& text, std::string_view name, char separator) {
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const size_t at = line.find(separator);
+    if (at == std::string::npos || trimmed(line.substr(0, at)) != name) continue;
+    return trimmed(line.substr(at + 1));
+  }
+  return {};
+}
+
+std::string unquoted(std::string text) {
+  if (text.size() >= 2 && text.front() == '"' && text.back() == '"')
+    return text.substr(1, text.size() - 2);
+  return text;
+}
+
+/// FNV-1a, 64 bits: a fingerprint is compared, not defended.
+uint64_t fnv1a(std::string_view text) {
+  uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
+  return hash;
+}
+
+bool is_hex_commit(const std::string& text) {
+  if (text.size() != 40 && text.size() != 64) return false;
+  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
+}
+
+/// A ref's commit from packed-refs: lines "COMMIT NAME".
+std::string packed_ref(const fs::path& git_directory, const std::string& name) {
+  std::ifstream file(git_directory / "packed-refs");
+  for (std::string line; std::getline(file, line);) {
+    const size_t space = line.find(' ');
+    if (space != std::string::npos && line.substr(space + 1) == name) return line.substr(0, space);
+  }
+  return {};
+}
+
+}  // namespace
+
+HostInfo read_host_info() {
+  HostInfo host;
+  utsname names{};
+  if (uname(&names) == 0) {
+    host.hostname = names.nodename;
+    host.kernel = names.release;
+    host.architecture = names.machine;
+  }
+  host.os = unquoted(first_value(read_file("/etc/os-release"), "PRETTY_NAME", '='));
+  const std::string cpuinfo = read_file("/proc/cpuinfo");
+  host.cpu_model = first_value(cpuinfo, "model name", ':');
+  if (const long n = sysconf(_SC_NPROCESSORS_ONLN); n > 0) host.cpus_online = n;
+  if (const long pages = sysconf(_SC_PHYS_PAGES); pages > 0)
+    host.memory_bytes = pages * sysconf(_SC_PAGESIZE);
+  if (first_value(cpuinfo, "flags", ':').find(" hypervisor") != std::string::npos) {
+    host.hypervisor = trimmed(read_file("/sys/hypervisor/type"));
+    if (host.hypervisor.empty())
+      host.hypervisor = trimmed(read_file("/sys/class/dmi/id/sys_vendor"));
+    if (host.hypervisor.empty()) host.hypervisor = "unknown";
+  }
+  const std::string stepping = first_value(cpuinfo, "stepping", ':');
+  const std::string cache = first_value(cpuinfo, "cache size", ':');
+  // Memory to whole GiB: the kernel's own share of it differs from boot to boot.
+  host.fingerprint = fmt::format(
+      "{:016x}", fnv1a(fmt::format("{}|{}|{}|{}|{}|{}|{}", host.architecture, host.cpu_model,
+                                   stepping, cache, host.cpus_online.value_or(0),
+                                   host.memory_bytes.value_or(0) >> 30, host.hypervisor)));
+  return host;
+}
+
+SourceInfo read_source_info(const std::string& directory) {
+  std::error_code ignored;
+  fs::path git;
+  for (fs::path at = fs::absolute(directory, ignored);; at = at.parent_path()) {
+    if (fs::exists(at / ".git", ignored)) {
+      git = at / ".git";
+      break;
+    }
+    if (at == at.parent_path()) return {};
+  }
+  if (fs::is_regular_file(git, ignored)) {  // a linked work tree: "gitdir: PATH"
+    const std::string link = first_value(read_file(git), "gitdir", ':');
+    git = fs::path(link).is_absolute() ? fs::path(link) : git.parent_path() / link;
+  }
+  fs::path common = git;  // where refs are shared
+  if (const std::string link = trimmed(read_file(git / "commondir")); !link.empty()) {
+    common = fs::path(link).is_absolute() ? fs::path(link) : git / link;
+  }
+  SourceInfo source;
+  const std::string head = trimmed(read_file(git / "HEAD"));
+  constexpr std::string_view kRef = "ref: ";
+  if (!head.starts_with(kRef)) {
+    if (is_hex_commit(head)) source.commit = head;
+    return source;
+  }
+  const std::string name = head.substr(kRef.size());
+  constexpr std::string_view kHeads = "refs/heads/";
+  source.branch = name.starts_with(kHeads) ? name.substr(kHeads.size()) : name;
+  std::string commit = trimmed(read_file(common / name));
+  if (commit.empty()) commit = packed_ref(common, name);
+  if (is_hex_commit(commit)) source.commit = commit;
+  return source;
+}
+
+std::optional<HostCpu> read_host_cpu() {
+  // "cpu user nice system idle iowait irq softirq steal ...", in clock ticks.
+  std::ifstream file("/proc/stat");
+  std::string label;
+  std::array<int64_t, 8> ticks{};
+  file >> label;
+  for (auto& t : ticks) file >> t;
+  if (!file || label != "cpu") return std::nullopt;
+  const int64_t ns_per_tick = 1'000'000'000 / sysconf(_SC_CLK_TCK);
+  HostCpu cpu;
+  cpu.steal_ns = ticks[7] * ns_per_tick;
+  cpu.busy_ns = (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) * ns_per_tick;
+  return cpu;
+}
+
+int64_t read_own_rss_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t total_pages = 0, resident_pages = 0;
+  file >> total_pages >> resident_pages;
+  return resident_pages * sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace topspin

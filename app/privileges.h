@@ -1,0 +1,38 @@
+// Privileges: who asked for this run, and giving up what is no longer needed once everything is
+// open.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "core/result.h"
+
+namespace topspin {
+
+/// A user to run something as.
+struct UserIdentity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::string name;
+  std::string home;
+};
+
+/// The user who called sudo (SUDO_UID, SUDO_GID), if this process is root through sudo.
+std::optional<UserIdentity> invoking_user();
+
+/// By name or number. kUsage if there is none.
+Result<UserIdentity> find_user(const std::string& name);
+
+/// Turns the calling process for good into `user` (if given and we are root), with its
+/// supplementary groups, keeping only the capabilities in `keep` (CAP_* numbers) that it has; sets
+/// no_new_privs. REQUIRES: no other thread runs yet (capabilities belong to threads).
+Status drop_privileges(const std::optional<UserIdentity>& user, const std::vector<int>& keep);
+
+/// For a child between fork and exec: becomes `user` with no capabilities of its own.
+/// Async-signal-safe apart from initgroups, so REQUIRES: the parent had one thread when it forked.
+Status become_user(const UserIdentity& user);
+
+}  // namespace topspin

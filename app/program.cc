@@ -1,0 +1,104 @@
+// The command line as a whole: which commands there are, help, version, and how errors end the
+// program.
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/command.h"
+#include "app/version.h"
+#include "capture/flow_tracker.h"
+#include "core/text.h"
+#include "probes/probes.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+constexpr const char* kDescription =
+    "topspin watches the traffic of a runtime on the wire and the kernel's treatment of its "
+    "threads, on one clock:\n"
+    "live flows, lateness, reply latency, memory and scheduler latency, second by second.";
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"
+    "  topspin record -i lo --pid 4242 --duration 60s 'port 8888'\n"
+    "  topspin read capture.pcap --format json\n"
+    "  topspin list\n"
+    "  topspin report last\n"
+    "  topspin doctor\n"
+    "\n"
+    "Exit codes: 0 fine; 1 regression or SLO broken; 2 wrong usage; 3 run invalid; 4 permission or "
+    "kernel;\n"
+    "5 input, output or internal error; 128+n on signal n. record passes its command's own status "
+    "on.";
+
+}  // namespace
+
+void say(std::string_view message) {
+  fmt::print(stderr, "topspin: {}\n", sanitize_for_terminal(message));
+}
+
+int fail(const Error& error) {
+  say(error.message);
+  return exit_code(error.code);
+}
+
+std::string version_text() {
+  return fmt::format("topspin {}\nlibpcap: {}\nlibbpf: {}\nSQLite: {}\n", kVersion,
+                     pcap_library_version(), bpf_library_version(), sqlite_library_version());
+}
+
+int run_program(std::span<char*> arguments) {
+  // A reader that goes away (`topspin report | head`) is an output error, not a reason to die
+  // silently.
+  std::signal(SIGPIPE, SIG_IGN);
+
+  // What follows the first "--" is the subject's command, whatever it looks like.
+  const auto separator = std::find_if(arguments.begin(), arguments.end(),
+                                      [](const char* a) { return std::string_view(a) == "--"; });
+  TrailingCommand trailing;
+  if (separator != arguments.end()) trailing.assign(separator + 1, arguments.end());
+  const auto own_count = static_cast<int>(separator - arguments.begin());
+
+  CLI::App root(kDescription, "topspin");
+  root.footer(kFooter);
+  root.set_version_flag("--version", version_text,
+                        "Print the versions of topspin and its libraries");
+  root.set_help_flag("-h,--help", "Print this help");
+  root.require_subcommand(0, 1);
+  root.get_formatter()->column_width(34);
+  Action action;
+  add_record_command(root, trailing, action);
+  add_read_command(root, action);
+  add_list_command(root, action);
+  add_report_command(root, action);
+  add_doctor_command(root, action);
+
+  try {
+    root.parse(own_count, arguments.data());
+  } catch (const CLI::Success& success) {  // --help, --version
+    return root.exit(success) == 0 ? 0 : 5;
+  } catch (const CLI::ParseError& error) {
+    say(fmt::format("{}; see topspin --help", error.what()));
+    return exit_code(ErrorCode::kUsage);
+  }
+  if (!action) {
+    fmt::print(stderr, "{}", root.help());
+    return exit_code(ErrorCode::kUsage);
+  }
+  if (!trailing.empty() && !root.got_subcommand("record")) {
+    say("a command after -- belongs to topspin record; see topspin record --help");
+    return exit_code(ErrorCode::kUsage);
+  }
+  const int code = action();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    if (code == 0) return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
+  }
+  return code;
+}
+
+}  // namespace topspin

@@ -1,0 +1,94 @@
+#include "app/session.h"
+
+#include <fmt/format.h>
+
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+/// At most one packet in a thousand may be lost, and one tick in ten may come late.
+constexpr double kMaxDropShare = 0.001;
+constexpr double kMaxLateTickShare = 0.1;
+
+}  // namespace
+
+SelfReading read_self() { return {process_cpu_now_ns(), read_own_rss_bytes(), read_host_cpu()}; }
+
+void Session::add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns) {
+  const bool late = now_ns - due_ns > interval_ns_ / 10;
+  probe_halves_.push_back({std::move(probes), self, now_ns, late});
+}
+
+void Session::add_flows(ClosedInterval flows) { flow_halves_.push_back(std::move(flows)); }
+
+std::optional<Sample> Session::next_sample() {
+  if (probe_halves_.empty() || flow_halves_.empty()) return std::nullopt;
+  ProbeHalf probe = std::move(probe_halves_.front());
+  probe_halves_.pop_front();
+  ClosedInterval flow = std::move(flow_halves_.front());
+  flow_halves_.pop_front();
+
+  Sample sample;
+  sample.tick = ++ticks_;
+  sample.monotonic_ns = probe.now_ns;
+  sample.elapsed_ns = probe.now_ns - start_ns_;
+  sample.interval_ns = probe.now_ns - previous_end_ns_;
+  previous_end_ns_ = probe.now_ns;
+
+  sample.flows = std::move(flow.flows);
+  sample.changed_flows = std::move(flow.changed);
+  sample.scheduler = std::move(probe.probes.scheduler);
+  sample.resources = probe.probes.resources;
+  sample.changed_threads = std::move(probe.probes.changed_threads);
+
+  sample.losses = probe.probes.losses;
+  sample.losses.capture_kernel_drops = flow.losses.kernel_drops;
+  sample.losses.capture_interface_drops = flow.losses.interface_drops;
+  sample.losses.capture_gap_ns = flow.losses.gap_ns;
+  sample.losses.evicted_flows = sample.flows.evicted_flows;
+  sample.losses.late_ticks = probe.late ? 1 : 0;
+
+  sample.self.cpu_ns = probe.self.cpu_ns - previous_self_.cpu_ns;
+  sample.self.rss_bytes = probe.self.rss_bytes;
+  if (probe.self.host && previous_self_.host) {
+    sample.self.host_steal_ns = probe.self.host->steal_ns - previous_self_.host->steal_ns;
+    sample.self.host_busy_ns = probe.self.host->busy_ns - previous_self_.host->busy_ns;
+  }
+  previous_self_ = probe.self;
+
+  flow_totals_.merge(sample.flows);
+  loss_totals_.merge(sample.losses);
+  return sample;
+}
+
+std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
+                                      uint64_t ticks) {
+  std::vector<std::string> reasons;
+  const auto packets = static_cast<double>(flows.packets);
+  const auto drops =
+      static_cast<double>(losses.capture_kernel_drops + losses.capture_interface_drops);
+  if (drops > 0 && drops > kMaxDropShare * (packets + drops)) {
+    reasons.push_back(fmt::format("the capture lost {} packets ({:.2f}%)",
+                                  static_cast<uint64_t>(drops), 100 * drops / (packets + drops)));
+  }
+  if (losses.capture_gap_ns > 0) {
+    reasons.push_back(
+        fmt::format("the interface was away for {} ms", losses.capture_gap_ns / kNanosPerMilli));
+  }
+  if (losses.evicted_flows > 0) {
+    reasons.push_back(
+        fmt::format("{} flows were evicted: more than --max-flows at once", losses.evicted_flows));
+  }
+  if (losses.scheduler_map_full > 0) {
+    reasons.push_back(
+        fmt::format("{} threads found no room in the scheduler probe", losses.scheduler_map_full));
+  }
+  if (static_cast<double>(losses.late_ticks) > kMaxLateTickShare * static_cast<double>(ticks)) {
+    reasons.push_back(
+        fmt::format("{} of {} ticks came late: the host was overloaded", losses.late_ticks, ticks));
+  }
+  return reasons;
+}
+
+}  // namespace topspin

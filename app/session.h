@@ -1,0 +1,72 @@
+// Session: makes one Sample of each tick's halves (flows from the capture thread, the rest from the
+// probes).
+//
+// Pure apart from what it is given: times and readings are parameters. Lives on the main thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/host.h"
+#include "capture/flow_tracker.h"
+#include "core/sample.h"
+#include "probes/probes.h"
+
+namespace topspin {
+
+/// What is read of topspin itself and of the host at the end of a tick; growing counters.
+struct SelfReading {
+  int64_t cpu_ns = 0;
+  int64_t rss_bytes = 0;
+  std::optional<HostCpu> host;
+};
+SelfReading read_self();
+
+class Session {
+ public:
+  Session(int64_t start_ns, int64_t interval_ns, SelfReading first)
+      : start_ns_(start_ns),
+        interval_ns_(interval_ns),
+        previous_end_ns_(start_ns),
+        previous_self_(first) {}
+
+  /// The probes' half of the next tick, read at `now_ns` (monotonic), due at `due_ns`.
+  void add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns);
+  /// The flows' half of the next tick.
+  void add_flows(ClosedInterval flows);
+
+  /// The next whole tick, in order, or nullopt while a half of it is missing.
+  std::optional<Sample> next_sample();
+
+  /// Everything so far as one, for the judgement at the end.
+  const FlowInterval& flow_totals() const { return flow_totals_; }
+  const LossInterval& loss_totals() const { return loss_totals_; }
+  uint64_t ticks() const { return ticks_; }
+
+ private:
+  struct ProbeHalf {
+    ProbeInterval probes;
+    SelfReading self;
+    int64_t now_ns = 0;
+    bool late = false;
+  };
+
+  int64_t start_ns_;
+  int64_t interval_ns_;
+  int64_t previous_end_ns_;
+  SelfReading previous_self_;
+  uint64_t ticks_ = 0;
+  std::deque<ProbeHalf> probe_halves_;
+  std::deque<ClosedInterval> flow_halves_;
+  FlowInterval flow_totals_;
+  LossInterval loss_totals_;
+};
+
+/// Why a run with these losses judges nothing; empty: it is valid. Limits: docs/losses.md.
+std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
+                                      uint64_t ticks);
+
+}  // namespace topspin
