@@ -1,0 +1,50 @@
+// What record (and live and run, which share them) and read can be told about observing.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "capture/flow_tracker.h"
+#include "core/result.h"
+
+namespace CLI {
+class App;
+}
+
+namespace topspin {
+
+/// As typed; turned into typed values by the functions below, which refuse nonsense with kUsage.
+struct ObserveOptions {
+  std::vector<std::string> filter_words;
+  std::string filter_file;
+  std::string period;
+  std::string window = "1s";
+  std::string reply_timeout = "1s";
+  std::string interval = "1s";
+  std::string key = "outer";
+  uint64_t max_flows = 1'000'000;
+  std::string db;  // empty: TOPSPIN_DB, or topspin.db
+  std::vector<std::string> labels;
+};
+
+/// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --label.
+void add_flow_options(CLI::App& command, ObserveOptions& options);
+
+/// The filter expression: the trailing words joined, or the file's text without its # comments.
+Result<std::string> filter_text(const ObserveOptions& options);
+
+Result<FlowTableOptions> flow_table_options(const ObserveOptions& options);
+
+/// `text` as a duration above zero, or kUsage naming `option`.
+Result<int64_t> positive_duration(const std::string& text, const char* option);
+
+/// KEY=VALUE words; kUsage if one has no key.
+Result<std::map<std::string, std::string>> parse_labels(const std::vector<std::string>& labels);
+
+/// The database to use: as given, else TOPSPIN_DB, else topspin.db in the working directory.
+std::string database_path(const std::string& given);
+
+}  // namespace topspin

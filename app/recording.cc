@@ -1,0 +1,414 @@
+#include "app/recording.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/capability.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "app/capture_thread.h"
+#include "app/child.h"
+#include "app/command.h"
+#include "app/host.h"
+#include "app/session.h"
+#include "app/version.h"
+#include "core/clock.h"
+#include "core/text.h"
+#include "store/run_store.h"
+#include "tui/tick_line.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kStopGraceNs = 5 * kNanosPerSecond;  // from SIGTERM to SIGKILL for the command
+constexpr uint64_t kTickLinesPerHeader = 20;
+
+/// The typed settings behind the options; everything that can be refused without opening anything.
+struct Plan {
+  FlowTableOptions table;
+  LiveOptions live;
+  SubjectSpec subject;
+  ProbeOptions probes;
+  std::map<std::string, std::string> labels;
+  std::optional<int64_t> duration_ns;
+  std::string subject_text;
+};
+
+Result<Plan> make_plan(const RecordOptions& o) {
+  Plan plan;
+  TOPSPIN_ASSIGN(plan.table, flow_table_options(o.observe));
+  TOPSPIN_ASSIGN(plan.table.idle_timeout_ns, positive_duration(o.idle_timeout, "--idle-timeout"));
+  TOPSPIN_ASSIGN(plan.labels, parse_labels(o.observe.labels));
+  TOPSPIN_ASSIGN(plan.live.filter, filter_text(o.observe));
+  TOPSPIN_ASSIGN(plan.live.interval_ns, positive_duration(o.observe.interval, "--interval"));
+  if (plan.live.interval_ns < 10 * kNanosPerMilli) {
+    return make_error(ErrorCode::kUsage, "--interval must be at least 10ms");
+  }
+  plan.live.interface = o.interface;
+  plan.live.snaplen = o.snaplen;
+  plan.live.promiscuous = !o.no_promiscuous;
+  if (!o.buffer_size.empty()) {
+    char* end = nullptr;
+    const long mib = std::strtol(o.buffer_size.c_str(), &end, 10);
+    if (*end != '\0' || mib < 1 || mib > 2047) {
+      return make_error(ErrorCode::kUsage, "--buffer-size is a whole number of MiB from 1 to 2047");
+    }
+    plan.live.ring_bytes = static_cast<int64_t>(mib) << 20;
+  }
+  if (!o.duration.empty()) {
+    TOPSPIN_ASSIGN(plan.duration_ns, positive_duration(o.duration, "--duration"));
+  }
+  const int subjects =
+      (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
+  if (subjects > 1) {
+    return make_error(ErrorCode::kUsage,
+                      "give one subject: --pid, --cgroup, or a command after --");
+  }
+  plan.subject_text = "none";
+  if (o.pid != 0) {
+    plan.subject.kind = SubjectSpec::Kind::kProcessTree;
+    plan.subject.pid = o.pid;
+    plan.subject_text = fmt::format("pid {}", o.pid);
+  } else if (!o.cgroup.empty()) {
+    plan.subject.kind = SubjectSpec::Kind::kCgroup;
+    plan.subject.cgroup_path = o.cgroup;
+    plan.subject_text = fmt::format("cgroup {}", o.cgroup);
+  } else if (!o.command.empty()) {
+    plan.subject.kind = SubjectSpec::Kind::kProcessTree;
+    plan.subject_text = "command";
+  }
+  for (const std::string& word : o.probes) {
+    const size_t equals = word.find('=');
+    const auto rung =
+        equals == std::string::npos ? std::nullopt : parse_rung(word.substr(equals + 1));
+    if (!rung || equals == 0) {
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
+    }
+    plan.probes.forced[word.substr(0, equals)] = *rung;
+  }
+  if (!plan.live.filter.empty()) TOPSPIN_TRY(check_filter(plan.live.filter));
+  return plan;
+}
+
+/// Blocks the signals that the loop reads from a descriptor, for this thread and those it will
+/// start.
+Result<UniqueFd> open_signal_fd() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
+  if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) {
+    return make_error(ErrorCode::kInternal, "cannot block signals", errno);
+  }
+  UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return make_error(ErrorCode::kInternal, "signalfd failed", errno);
+  return fd;
+}
+
+class Recording {
+ public:
+  Recording(const RecordOptions& options, Plan plan) : options_(options), plan_(std::move(plan)) {}
+
+  Result<int> run();
+
+ private:
+  Status open();
+  Status give_up_privileges(const std::optional<UserIdentity>& user);
+  RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
+  Status loop();
+  void tick(int64_t due_ns);
+  void drain_samples();
+  void take_flows();
+  void handle_signals();
+  void end_command(int signal_number);
+  void arm_timer(int64_t monotonic_ns) const;
+  Result<int> finish();
+
+  const RecordOptions& options_;
+  Plan plan_;
+  UniqueFd signal_fd_, timer_fd_;
+  std::unique_ptr<Child> child_;
+  std::unique_ptr<Probes> probes_;
+  std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
+  std::unique_ptr<CaptureThread> capture_;
+  std::unique_ptr<RunWriter> writer_;
+  std::optional<Session> session_;
+  std::string run_id_, database_;
+  int64_t start_ns_ = 0;
+  int64_t next_due_ns_ = 0;
+  int64_t last_due_ns_ = 0;
+  std::optional<int64_t> kill_at_ns_;  // when the command's grace ends
+  int stop_signal_ = 0;                // that asked us to stop
+  bool stopping_ = false;
+  bool command_ended_by_us_ = false;
+  uint64_t lines_ = 0;
+  std::optional<Error> failure_;  // the first error that ended the recording
+};
+
+Status Recording::open() {
+  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd());
+  std::optional<UserIdentity> user = invoking_user();
+  if (!options_.user.empty()) {
+    TOPSPIN_ASSIGN(user, find_user(options_.user));
+  }
+  if (!options_.command.empty()) {
+    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, user));
+    plan_.subject.pid = child_->pid();
+  }
+  TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
+  TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(plan_.live, plan_.table));
+  timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
+  TOPSPIN_TRY(give_up_privileges(user));
+
+  // The database is made by whoever we are now, so it belongs to the user who asked.
+  const ClockAnchor anchor = take_clock_anchor();
+  const RunInfo info = run_info(anchor, tracker_->link_type());
+  run_id_ = info.id;
+  database_ = database_path(options_.observe.db);
+  WriterOptions writer_options;
+  writer_options.max_flow_rows = options_.max_stored_flows;
+  TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info, writer_options));
+  start_ns_ = monotonic_now_ns();
+  return {};
+}
+
+Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
+  std::vector<int> keep = probes_->capabilities_needed();
+  // To open the interface again after it went away.
+  keep.push_back(CAP_NET_RAW);
+  const uid_t uid = user ? user->uid : geteuid();
+  if (geteuid() == 0 && uid == 0) {
+    // Root in somebody else's directory (a container's work directory, say) may write there by this
+    // alone.
+    keep.push_back(CAP_DAC_OVERRIDE);
+  }
+  return drop_privileges(user, keep);
+}
+
+RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_type) const {
+  RunInfo info;
+  info.id = make_run_id(anchor.wall_ns);
+  info.started_wall_ns = anchor.wall_ns;
+  info.started_monotonic_ns = anchor.monotonic_ns;
+  info.host = read_host_info();
+  std::error_code ignored;
+  info.source = read_source_info(std::filesystem::current_path(ignored));
+  info.labels = plan_.labels;
+  info.command = options_.command;
+  info.settings.interface = plan_.live.interface;
+  info.settings.filter = plan_.live.filter;
+  info.settings.link_type = link_type;
+  info.settings.period_ns = plan_.table.period_ns;
+  info.settings.window_ns = plan_.table.window_ns;
+  info.settings.interval_ns = plan_.live.interval_ns;
+  info.settings.reply_timeout_ns = plan_.table.reply_timeout_ns;
+  info.settings.duration_ns = plan_.duration_ns;
+  info.settings.max_flows = plan_.table.max_flows;
+  info.settings.max_stored_flows = options_.max_stored_flows;
+  info.settings.subject = plan_.subject_text;
+  info.probes = probes_->status();
+  info.topspin_version = kVersion;
+  return info;
+}
+
+void Recording::arm_timer(int64_t monotonic_ns) const {
+  itimerspec spec{};
+  spec.it_value.tv_sec = monotonic_ns / kNanosPerSecond;
+  spec.it_value.tv_nsec = monotonic_ns % kNanosPerSecond;
+  CHECK(timerfd_settime(timer_fd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr) == 0);
+}
+
+void Recording::tick(int64_t due_ns) {
+  ProbeInterval probes = probes_->take_interval();
+  const bool subject_gone =
+      plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
+  session_->add_probes(std::move(probes), read_self(), due_ns, monotonic_now_ns());
+  last_due_ns_ = due_ns;
+  if (subject_gone && !child_) stopping_ = true;  // a command's end is told by waitpid
+}
+
+void Recording::take_flows() {
+  CaptureThread::Delivery delivery = capture_->take();
+  for (ClosedInterval& interval : delivery.intervals) {
+    if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
+    for (const std::string& event : interval.events) {
+      if (!options_.quiet) say(event);
+      (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
+    }
+    session_->add_flows(std::move(interval));
+  }
+  if (delivery.error) {
+    if (!failure_) failure_ = delivery.error;
+    stopping_ = true;
+  }
+}
+
+void Recording::drain_samples() {
+  while (auto sample = session_->next_sample()) {
+    if (!options_.quiet) {
+      if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
+      fmt::print(stderr, "{}\n", tick_line(*sample));
+    }
+    if (auto status = writer_->append(*sample); !status.ok()) {
+      if (!failure_) failure_ = status.error();
+      stopping_ = true;
+      return;
+    }
+  }
+}
+
+/// Asks the command to end, and remembers when patience ends.
+void Recording::end_command(int signal_number) {
+  if (!child_ || child_->poll_exit() || kill_at_ns_) return;
+  child_->send_signal(signal_number);
+  command_ended_by_us_ = true;
+  kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+}
+
+void Recording::handle_signals() {
+  signalfd_siginfo info{};
+  while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
+    const int number = static_cast<int>(info.ssi_signo);
+    if (number == SIGCHLD) continue;  // the loop asks the child itself
+    if (stop_signal_ != 0) {          // the second one: at once, saving nothing more
+      if (child_) child_->send_signal(SIGKILL);
+      _exit(128 + number);
+    }
+    stop_signal_ = number;
+    stopping_ = true;
+    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already.
+    if (info.ssi_code == SI_KERNEL) {
+      if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+      command_ended_by_us_ = true;
+    } else {
+      end_command(number);
+    }
+  }
+}
+
+Status Recording::loop() {
+  next_due_ns_ = start_ns_ + plan_.live.interval_ns;
+  last_due_ns_ = start_ns_;
+  const std::optional<int64_t> end_ns =
+      plan_.duration_ns ? std::optional(start_ns_ + *plan_.duration_ns) : std::nullopt;
+  while (!stopping_) {
+    arm_timer(end_ns ? std::min(next_due_ns_, *end_ns) : next_due_ns_);
+    std::array<pollfd, 3> fds{{{signal_fd_.get(), POLLIN, 0},
+                               {timer_fd_.get(), POLLIN, 0},
+                               {capture_->event_fd(), POLLIN, 0}}};
+    if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
+      return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
+    }
+    handle_signals();
+    for (int64_t now = monotonic_now_ns();
+         next_due_ns_ <= now && (!end_ns || next_due_ns_ <= *end_ns);
+         next_due_ns_ += plan_.live.interval_ns) {
+      tick(next_due_ns_);
+    }
+    take_flows();
+    drain_samples();
+    if (child_ && child_->poll_exit()) stopping_ = true;
+    if (end_ns && monotonic_now_ns() >= *end_ns) stopping_ = true;
+  }
+  return {};
+}
+
+Result<int> Recording::finish() {
+  int64_t end_ns = monotonic_now_ns();
+  if (plan_.duration_ns) end_ns = std::min(end_ns, start_ns_ + *plan_.duration_ns);
+  if (end_ns > last_due_ns_) tick(end_ns);
+  capture_->stop(end_ns);
+  take_flows();
+  drain_samples();
+
+  // The command does not outlive its recording: first asked, then made to end.
+  end_command(SIGTERM);
+  while (child_ && !child_->poll_exit()) {
+    const int64_t left_ns = *kill_at_ns_ - monotonic_now_ns();
+    if (left_ns <= 0) {
+      child_->send_signal(SIGKILL);
+      kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+    }
+    pollfd fd{signal_fd_.get(), POLLIN, 0};
+    poll(&fd, 1, static_cast<int>(std::clamp<int64_t>(left_ns / kNanosPerMilli, 1, 100)));
+    handle_signals();
+  }
+
+  RunEnd end;
+  end.duration_ns = end_ns - start_ns_;
+  if (child_) end.exit_status = child_->poll_exit();
+  end.invalid_reasons =
+      judge_losses(session_->loss_totals(), session_->flow_totals(), session_->ticks());
+  if (failure_) {
+    end.status = RunStatus::kFailed;
+    end.invalid_reasons.push_back(failure_->message);
+  }
+  const Status saved = writer_->finish(end);
+  writer_.reset();
+  if (failure_) return *failure_;
+  TOPSPIN_TRY(saved);
+
+  for (const std::string& reason : end.invalid_reasons)
+    say(fmt::format("the run is INVALID: {}", reason));
+  if (!options_.quiet) {
+    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
+                    session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
+                    run_id_));
+  }
+  if (stop_signal_ != 0) return 128 + stop_signal_;
+  if (end.exit_status && !command_ended_by_us_) {
+    if (*end.exit_status > 128)
+      say(fmt::format("the command was ended by signal {}", *end.exit_status - 128));
+    else if (*end.exit_status != 0)
+      say(fmt::format("the command exited with status {}", *end.exit_status));
+    return *end.exit_status;
+  }
+  if (!child_ && !end.invalid_reasons.empty()) return exit_code(ErrorCode::kInvalidRun);
+  return 0;
+}
+
+Result<int> Recording::run() {
+  TOPSPIN_TRY(open());
+  for (const ProbeStatus& probe : probes_->status()) {
+    if (!options_.quiet && !probe.reason.empty()) {
+      say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
+    }
+  }
+  session_.emplace(start_ns_, plan_.live.interval_ns, read_self());
+  {
+    auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
+    if (!capture.ok()) {
+      (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}}).ok();
+      return std::move(capture).error();
+    }
+    capture_ = std::move(capture).value();
+  }
+  if (child_) {
+    if (auto released = child_->release(); !released.ok()) failure_ = released.error();
+  }
+  if (!failure_) {
+    if (auto looped = loop(); !looped.ok() && !failure_) failure_ = looped.error();
+  }
+  return finish();
+}
+
+}  // namespace
+
+int record(const RecordOptions& options) {
+  auto plan = make_plan(options);
+  if (!plan.ok()) return fail(plan.error());
+  Recording recording(options, std::move(plan).value());
+  const auto code = recording.run();
+  return code.ok() ? *code : fail(code.error());
+}
+
+}  // namespace topspin

@@ -1,0 +1,38 @@
+// Recording: one run from open to finish: the subject's command, the capture thread, the probes,
+// the store.
+//
+// Opens everything, gives privileges up, then loops on one thread (the main one) over signals, the
+// tick timer and the capture's hand-overs.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/observe_options.h"
+#include "app/privileges.h"
+#include "probes/probes.h"
+
+namespace topspin {
+
+struct RecordOptions {
+  ObserveOptions observe;
+  std::string interface = "any";
+  int snaplen = 0;
+  std::string buffer_size;  // of the kernel's ring, MiB, as typed
+  bool no_promiscuous = false;
+  std::string user;  // run the command, and the recording once open, as this user
+  int pid = 0;
+  std::string cgroup;
+  std::string duration;
+  std::string idle_timeout = "60s";
+  std::vector<std::string> probes;  // NAME=RUNG
+  uint64_t max_stored_flows = 200'000;
+  bool quiet = false;
+  std::vector<std::string> command;
+};
+
+/// Records one run. Returns the process's exit code: the command's own where there is one.
+int record(const RecordOptions& options);
+
+}  // namespace topspin

@@ -1,0 +1,116 @@
+#include "report/flow_json.h"
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "report/json_parts.h"
+#include "report/text_parts.h"
+
+namespace topspin {
+
+std::string file_reading_json(const FileReading& reading) {
+  const FlowInterval& t = reading.totals;
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["file"] = reading.file;
+  json["link_type"] = reading.link_type;
+  json["packets"] = t.packets;
+  json["bytes"] = t.bytes;
+  json["complete"] = reading.complete;
+  json["error"] = json_or_null(reading.error);
+  json["begin_ns"] = t.begin_ns;
+  json["end_ns"] = t.end_ns;
+  json["tcp"] = protocol_json(t.tcp);
+  json["udp"] = protocol_json(t.udp);
+  json["ipv4_packets"] = t.ipv4_packets;
+  json["ipv6_packets"] = t.ipv6_packets;
+  json["fragments_first"] = t.fragments_first;
+  json["fragments_later"] = t.fragments_later;
+  json["skipped"] = skipped_json(t);
+  json["active_flows_max"] = t.active_flows_max;
+  json["active_is_lower_bound"] = t.active_is_lower_bound;
+  json["seen_flows_per_second_max"] = t.seen_flows_per_second_max;
+  json["reply_latency_ns"] = latency_json(t.reply_latency.summary());
+  json["lateness_ns"] = latency_json(t.lateness.summary());
+  json["missed_ticks"] = t.missed_ticks;
+  json["unanswered"] = t.unanswered;
+  json["evicted_flows"] = t.evicted_flows;
+  json["time_went_backwards"] = t.time_went_backwards;
+  json["tcp_handshake_ns"] = latency_json(t.tcp_handshake.summary());
+  json["tcp_handshakes"] = t.tcp_handshakes;
+  json["tcp_half_open"] = t.tcp_half_open;
+  json["tcp_retransmissions"] = t.tcp_retransmissions;
+  json["tcp_out_of_order"] = t.tcp_out_of_order;
+  json["tcp_resets"] = t.tcp_resets;
+  json["tcp_refused"] = t.tcp_refused;
+  return dump_json(json, 2);
+}
+
+std::string file_reading_text(const FileReading& reading) {
+  const FlowInterval& t = reading.totals;
+  std::string out;
+  out += fmt::format("{} ({})\n", sanitize_for_terminal(reading.file), reading.link_type);
+  if (reading.error)
+    out += fmt::format("  INCOMPLETE: {}\n", sanitize_for_terminal(*reading.error));
+  out += fmt::format("  packets {}  bytes {}  from {} to {}\n", t.packets, t.bytes,
+                     format_utc(t.begin_ns), format_utc(t.end_ns));
+  out += fmt::format("  tcp     {} flows, {} packets, {} bytes\n", t.tcp.flows, t.tcp.packets,
+                     t.tcp.bytes);
+  out += fmt::format("  udp     {} flows, {} packets, {} bytes\n", t.udp.flows, t.udp.packets,
+                     t.udp.bytes);
+  out += fmt::format("  active  at most {}{} flows within the window; at most {} in one second\n",
+                     t.active_is_lower_bound ? "at least " : "", t.active_flows_max,
+                     t.seen_flows_per_second_max);
+  if (t.fragments_first + t.fragments_later > 0) {
+    out += fmt::format("  fragments  {} first, {} later\n", t.fragments_first, t.fragments_later);
+  }
+  std::string skipped;
+  for (size_t i = 0; i < kSkipReasonCount; ++i) {
+    if (t.skipped[i] != 0) {
+      skipped += fmt::format("  {} {}", skip_reason_name(static_cast<SkipReason>(i)), t.skipped[i]);
+    }
+  }
+  if (!skipped.empty()) out += fmt::format("  in no flow:{}\n", skipped);
+  if (t.evicted_flows > 0)
+    out += fmt::format("  EVICTED {} flows: more than --max-flows at once\n", t.evicted_flows);
+  out += latency_table_header();
+  out += latency_table_row("lateness", t.lateness.summary());
+  out += latency_table_row("reply latency", t.reply_latency.summary());
+  if (!t.tcp_handshake.empty())
+    out += latency_table_row("tcp handshake", t.tcp_handshake.summary());
+  out += fmt::format("  missed ticks {}  unanswered {}", t.missed_ticks, t.unanswered);
+  if (t.tcp.packets > 0) {
+    out += fmt::format("  retransmitted {}  out of order {}  resets {}  refused {}",
+                       t.tcp_retransmissions, t.tcp_out_of_order, t.tcp_resets, t.tcp_refused);
+  }
+  return out + "\n";
+}
+
+std::string flow_json_line(const FlowRow& flow) {
+  Json json;
+  json["flow"] = flow.id;
+  json["protocol"] = format_protocol(flow.key.protocol);
+  json["initiator"] = format_endpoint(flow.initiator(), flow.key.ip_version);
+  json["responder"] = format_endpoint(flow.responder(), flow.key.ip_version);
+  if (flow.key.vlan[0] != 0 || flow.key.vlan[1] != 0) json["vlan"] = flow.key.vlan;
+  json["first_ns"] = flow.first_ns;
+  json["last_ns"] = flow.last_ns;
+  json["ended"] = flow.ended;
+  json["initiator_packets"] = flow.packets[0];
+  json["initiator_bytes"] = flow.bytes[0];
+  json["responder_packets"] = flow.packets[1];
+  json["responder_bytes"] = flow.bytes[1];
+  json["period_ns"] = json_or_null(flow.period_ns);
+  json["lateness_last_ns"] = json_or_null(flow.lateness_last_ns);
+  json["lateness_max_ns"] = json_or_null(flow.lateness_max_ns);
+  json["missed_ticks"] = flow.missed_ticks;
+  json["replies"] = flow.replies;
+  json["reply_latency_sum_ns"] = flow.reply_latency_sum_ns;
+  json["reply_latency_max_ns"] = json_or_null(flow.reply_latency_max_ns);
+  json["reply_latency_last_ns"] = json_or_null(flow.reply_latency_last_ns);
+  json["unanswered"] = flow.unanswered;
+  json["retransmissions"] = flow.retransmissions;
+  return dump_json(json, -1);
+}
+
+}  // namespace topspin

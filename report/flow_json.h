@@ -1,0 +1,31 @@
+// JSON of what `topspin read` saw. Names and shapes are fixed: programs rely on them.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/flow.h"
+
+namespace topspin {
+
+/// Of every JSON object that topspin prints.
+inline constexpr int kSchemaVersion = 1;
+
+struct FileReading {
+  std::string file;
+  std::string link_type;
+  FlowInterval totals;
+  bool complete = true;              // the file was read to its end
+  std::optional<std::string> error;  // why not
+};
+
+/// One object, pretty-printed, with a newline at the end. ASCII only: hostile text stays escaped.
+std::string file_reading_json(const FileReading& reading);
+
+/// The same numbers for people.
+std::string file_reading_text(const FileReading& reading);
+
+/// One flow as one object on one line, with a newline at the end.
+std::string flow_json_line(const FlowRow& flow);
+
+}  // namespace topspin

@@ -1,0 +1,226 @@
+#include "report/run_json.h"
+
+#include "core/text.h"
+#include "report/flow_json.h"
+#include "report/json_parts.h"
+
+namespace topspin {
+namespace {
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json run_json(const StoredRun& stored) {
+  const RunInfo& info = stored.info;
+  Json run;
+  run["id"] = info.id;
+  run["started_at"] = format_utc(info.started_wall_ns);
+  run["started_at_ns"] = info.started_wall_ns;
+  run["duration_ns"] = stored.end.duration_ns;
+  run["status"] = run_status_name(stored.end.status);
+  // A run that did not end as it should is never judged, whatever its ticks say.
+  const bool ended_well = stored.end.status == RunStatus::kComplete;
+  std::vector<std::string> reasons = stored.end.invalid_reasons;
+  if (stored.end.status == RunStatus::kInterrupted)
+    reasons.emplace_back("the recording was interrupted");
+  if (stored.end.status == RunStatus::kRunning)
+    reasons.emplace_back("the run is still being recorded");
+  run["valid"] = ended_well && reasons.empty();
+  run["invalid_reasons"] = reasons;
+  run["commit"] = text_or_null(info.source.commit);
+  run["branch"] = text_or_null(info.source.branch);
+  run["labels"] = Json::object();
+  for (const auto& [key, value] : info.labels) run["labels"][key] = value;
+  run["command"] = info.command;
+  run["exit_status"] = json_or_null(stored.end.exit_status);
+  run["ticks"] = stored.ticks;
+  run["topspin_version"] = info.topspin_version;
+  return run;
+}
+
+Json settings_json(const RunSettings& s) {
+  return {{"interface", s.interface},
+          {"filter", s.filter},
+          {"link_type", s.link_type},
+          {"subject", s.subject},
+          {"period_ns", json_or_null(s.period_ns)},
+          {"window_ns", s.window_ns},
+          {"interval_ns", s.interval_ns},
+          {"reply_timeout_ns", s.reply_timeout_ns},
+          {"duration_ns", json_or_null(s.duration_ns)},
+          {"max_flows", s.max_flows},
+          {"max_stored_flows", s.max_stored_flows}};
+}
+
+Json host_json(const HostInfo& h) {
+  return {{"hostname", h.hostname},
+          {"kernel", h.kernel},
+          {"architecture", h.architecture},
+          {"os", h.os},
+          {"cpu_model", h.cpu_model},
+          {"cpus_online", json_or_null(h.cpus_online)},
+          {"memory_bytes", json_or_null(h.memory_bytes)},
+          {"hypervisor", text_or_null(h.hypervisor)},
+          {"fingerprint", h.fingerprint}};
+}
+
+Json latency_or_null(const std::optional<Histogram>& histogram) {
+  return histogram ? latency_json(histogram->summary()) : Json(nullptr);
+}
+
+Json gauge_json(const GaugeSummary& g) {
+  return {{"max", json_or_null(g.max)}, {"last", json_or_null(g.last)}};
+}
+
+Json switches_json(const SchedulerInterval& s) {
+  return {{"voluntary", json_or_null(s.voluntary_switches)},
+          {"involuntary", json_or_null(s.involuntary_switches)}};
+}
+
+Json losses_json(const LossInterval& losses) {
+  Json json;
+  LossInterval::for_each_field([&](const char* name, auto field) { json[name] = losses.*field; });
+  return json;
+}
+
+Json summary_json(const RunSummary& s) {
+  const SchedulerInterval scheduler = s.scheduler.value_or(SchedulerInterval{});
+  Json json;
+  json["active_flows"] = {{"max", s.flows.active_flows_max}, {"last", s.flows.active_flows}};
+  json["active_is_lower_bound"] = s.flows.active_is_lower_bound;
+  json["flows"] = s.flows.new_flows;
+  json["ended_flows"] = s.flows.ended_flows;
+  json["packets"] = s.flows.packets;
+  json["bytes"] = s.flows.bytes;
+  json["tcp"] = protocol_json(s.flows.tcp);
+  json["udp"] = protocol_json(s.flows.udp);
+  json["skipped"] = skipped_json(s.flows);
+  json["seen_flows_per_second_max"] = s.flows.seen_flows_per_second_max;
+  json["reply_latency_ns"] = latency_json(s.flows.reply_latency.summary());
+  json["lateness_ns"] = latency_json(s.flows.lateness.summary());
+  json["missed_ticks"] = s.flows.missed_ticks;
+  json["unanswered"] = s.flows.unanswered;
+  json["tcp_handshake_ns"] = latency_json(s.flows.tcp_handshake.summary());
+  json["tcp_retransmissions"] = s.flows.tcp_retransmissions;
+  json["tcp_resets"] = s.flows.tcp_resets;
+  json["tcp_refused"] = s.flows.tcp_refused;
+  json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
+  json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
+  json["scheduler"] = {{"wake_delivery_ns", latency_or_null(scheduler.wake_delivery)},
+                       {"queue_wait_ns", latency_or_null(scheduler.queue_wait)},
+                       {"preemption_wait_ns", latency_or_null(scheduler.preemption_wait)},
+                       {"migrations", json_or_null(scheduler.migrations)}};
+  json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
+  json["context_switches"] = switches_json(scheduler);
+  json["rss_bytes"] = gauge_json(s.rss_bytes);
+  json["pss_bytes"] = gauge_json(s.pss_bytes);
+  json["anonymous_bytes"] = gauge_json(s.anonymous_bytes);
+  json["vsz_bytes"] = gauge_json(s.vsz_bytes);
+  json["swap_bytes"] = gauge_json(s.swap_bytes);
+  json["mappings"] = gauge_json(s.mappings);
+  json["processes"] = gauge_json(s.processes);
+  json["threads"] = gauge_json(s.threads);
+  json["fds"] = gauge_json(s.fds);
+  json["minor_faults"] = json_or_null(s.minor_faults);
+  json["major_faults"] = json_or_null(s.major_faults);
+  return json;
+}
+
+Json tick_json(const Sample& sample, int64_t started_wall_ns) {
+  const FlowInterval& f = sample.flows;
+  const SchedulerInterval scheduler = sample.scheduler.value_or(SchedulerInterval{});
+  const ResourceReading resources = sample.resources.value_or(ResourceReading{});
+  Json json;
+  // The start's wall time plus monotonic time since: a step of the clock moves no tick.
+  json["time_ns"] = started_wall_ns + sample.elapsed_ns;
+  json["elapsed_ns"] = sample.elapsed_ns;
+  json["interval_ns"] = sample.interval_ns;
+  json["active_flows"] = f.active_flows;
+  json["active_flows_max"] = f.active_flows_max;
+  json["new_flows"] = f.new_flows;
+  json["ended_flows"] = f.ended_flows;
+  json["live_flows"] = f.live_flows;
+  json["late_flows"] = f.late_flows;
+  json["packets"] = f.packets;
+  json["bytes"] = f.bytes;
+  json["lateness_ns"] = latency_json(f.lateness.summary());
+  json["missed_ticks"] = f.missed_ticks;
+  json["reply_latency_ns"] = latency_json(f.reply_latency.summary());
+  json["unanswered"] = f.unanswered;
+  json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
+  json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
+  json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
+  json["context_switches"] = switches_json(scheduler);
+  json["migrations"] = json_or_null(scheduler.migrations);
+  json["rss_bytes"] = json_or_null(resources.rss_bytes);
+  json["pss_bytes"] = json_or_null(resources.pss_bytes);
+  json["anonymous_bytes"] = json_or_null(resources.anonymous_bytes);
+  json["vsz_bytes"] = json_or_null(resources.vsz_bytes);
+  json["mappings"] = json_or_null(resources.mappings);
+  json["processes"] = json_or_null(resources.processes);
+  json["threads"] = json_or_null(resources.threads);
+  json["fds"] = json_or_null(resources.fds);
+  json["losses"] = losses_json(sample.losses);
+  json["self"] = {{"cpu_ns", sample.self.cpu_ns},
+                  {"rss_bytes", sample.self.rss_bytes},
+                  {"bpf_ns", json_or_null(sample.self.bpf_ns)}};
+  json["host"] = {{"steal_ns", json_or_null(sample.self.host_steal_ns)},
+                  {"busy_ns", json_or_null(sample.self.host_busy_ns)}};
+  return json;
+}
+
+Json thread_json(const ThreadRow& t) {
+  return {{"pid", t.pid},
+          {"tid", t.tid},
+          {"start_time_ns", t.start_time_ns},
+          {"name", t.name},
+          {"exited", t.exited},
+          {"cpu_ns", json_or_null(t.cpu_ns)},
+          {"run_queue_wait_ns", json_or_null(t.run_queue_wait_ns)},
+          {"run_queue_waits", json_or_null(t.run_queue_waits)},
+          {"run_queue_wait_ns_max", json_or_null(t.run_queue_wait_max_ns)},
+          {"voluntary_switches", json_or_null(t.voluntary_switches)},
+          {"involuntary_switches", json_or_null(t.involuntary_switches)},
+          {"migrations", json_or_null(t.migrations)}};
+}
+
+}  // namespace
+
+std::string run_report_json(const RunReport& report) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["run"] = run_json(report.run);
+  json["settings"] = settings_json(report.run.info.settings);
+  json["host"] = host_json(report.run.info.host);
+  json["probes"] = Json::array();
+  for (const ProbeStatus& probe : report.run.info.probes) {
+    json["probes"].push_back({{"name", probe.name},
+                              {"rung", rung_name(probe.rung)},
+                              {"reason", text_or_null(probe.reason)}});
+  }
+  json["summary"] = summary_json(report.summary);
+  json["losses"] = losses_json(report.summary.losses);
+  json["self"] = {{"cpu_ns", report.summary.self_cpu_ns},
+                  {"rss_bytes", report.summary.self_rss_bytes_max},
+                  {"bpf_ns", json_or_null(report.summary.self_bpf_ns)}};
+  json["threads"] = Json::array();
+  for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
+  json["events"] = Json::array();
+  for (const StoredEvent& event : report.events) {
+    json["events"].push_back({{"elapsed_ns", event.elapsed_ns}, {"text", event.text}});
+  }
+  json["ticks"] = Json::array();
+  for (const Sample& tick : report.ticks) {
+    json["ticks"].push_back(tick_json(tick, report.run.info.started_wall_ns));
+  }
+  return dump_json(json, 2);
+}
+
+std::string run_list_json(const std::vector<StoredRun>& runs) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["runs"] = Json::array();
+  for (const StoredRun& run : runs) json["runs"].push_back(run_json(run));
+  return dump_json(json, 2);
+}
+
+}  // namespace topspin

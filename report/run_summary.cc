@@ -1,0 +1,85 @@
+#include "report/run_summary.h"
+
+#include <algorithm>
+
+namespace topspin {
+namespace {
+
+/// Adds a count that may be absent: absent and a count is the count.
+template <typename T>
+void add_optional(std::optional<T>& total, const std::optional<T>& value) {
+  if (value) total = total.value_or(T{}) + *value;
+}
+
+void merge_optional(std::optional<Histogram>& total, const std::optional<Histogram>& value) {
+  if (!value) return;
+  if (!total) total.emplace();
+  total->merge(*value);
+}
+
+}  // namespace
+
+void GaugeSummary::add(const std::optional<int64_t>& value) {
+  if (!value) return;
+  max = max ? std::max(*max, *value) : *value;
+  last = value;
+}
+
+void RunSummary::add(const Sample& sample) {
+  ++ticks;
+  flows.merge(sample.flows);
+  losses.merge(sample.losses);
+  if (sample.scheduler) {
+    if (!scheduler) scheduler.emplace();
+    const SchedulerInterval& s = *sample.scheduler;
+    merge_optional(scheduler->run_queue_latency, s.run_queue_latency);
+    merge_optional(scheduler->wake_delivery, s.wake_delivery);
+    merge_optional(scheduler->queue_wait, s.queue_wait);
+    merge_optional(scheduler->preemption_wait, s.preemption_wait);
+    add_optional(scheduler->run_queue_wait_ns, s.run_queue_wait_ns);
+    add_optional(scheduler->cpu_ns, s.cpu_ns);
+    add_optional(scheduler->voluntary_switches, s.voluntary_switches);
+    add_optional(scheduler->involuntary_switches, s.involuntary_switches);
+    add_optional(scheduler->migrations, s.migrations);
+  }
+  if (sample.resources) {
+    const ResourceReading& r = *sample.resources;
+    rss_bytes.add(r.rss_bytes);
+    pss_bytes.add(r.pss_bytes);
+    anonymous_bytes.add(r.anonymous_bytes);
+    vsz_bytes.add(r.vsz_bytes);
+    swap_bytes.add(r.swap_bytes);
+    mappings.add(r.mappings);
+    processes.add(r.processes);
+    threads.add(r.threads);
+    fds.add(r.fds);
+    if (r.minor_faults) minor_faults = r.minor_faults;
+    if (r.major_faults) major_faults = r.major_faults;
+  }
+  self_cpu_ns += sample.self.cpu_ns;
+  self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
+  add_optional(self_bpf_ns, sample.self.bpf_ns);
+  add_optional(host_steal_ns, sample.self.host_steal_ns);
+  add_optional(host_busy_ns, sample.self.host_busy_ns);
+}
+
+Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
+  RunReport report;
+  TOPSPIN_ASSIGN(report.run, store.find_run(run));
+  const std::string& id = report.run.info.id;
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    report.summary.add(sample);
+    report.ticks.push_back(sample);
+  }));
+  TOPSPIN_TRY(store.for_each_thread(
+      id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
+  TOPSPIN_TRY(
+      store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
+  std::stable_sort(report.threads.begin(), report.threads.end(),
+                   [](const ThreadRow& a, const ThreadRow& b) {
+                     return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
+                   });
+  return report;
+}
+
+}  // namespace topspin

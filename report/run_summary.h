@@ -1,0 +1,53 @@
+// RunSummary: a stored run's ticks merged into the numbers that every report shows.
+//
+// Counts add up, gauges keep their last and greatest values, histograms merge exactly. What was
+// never measured is nullopt.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/run.h"
+#include "core/sample.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+/// A gauge over a run.
+struct GaugeSummary {
+  std::optional<int64_t> max;
+  std::optional<int64_t> last;
+
+  void add(const std::optional<int64_t>& value);
+};
+
+struct RunSummary {
+  FlowInterval flows;  // merged over the run
+  std::optional<SchedulerInterval> scheduler;
+  GaugeSummary rss_bytes, pss_bytes, anonymous_bytes, vsz_bytes, swap_bytes, mappings, processes,
+      threads, fds;
+  std::optional<int64_t> minor_faults, major_faults;
+  LossInterval losses;
+  int64_t self_cpu_ns = 0;
+  int64_t self_rss_bytes_max = 0;
+  std::optional<int64_t> self_bpf_ns, host_steal_ns, host_busy_ns;
+  uint64_t ticks = 0;
+
+  void add(const Sample& sample);
+};
+
+/// Everything that a report of one run shows, read from the store.
+struct RunReport {
+  StoredRun run;
+  RunSummary summary;
+  std::vector<Sample> ticks;
+  std::vector<ThreadRow> threads;  // by CPU time, the busiest first
+  std::vector<StoredEvent> events;
+};
+
+Result<RunReport> read_run_report(RunStore& store, std::string_view run);
+
+}  // namespace topspin

@@ -1,0 +1,234 @@
+#include "report/run_text.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/clock.h"
+#include "core/text.h"
+#include "report/text_parts.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kThreadsShown = 12;
+constexpr size_t kTicksCharted = 60;
+
+std::string safe(std::string_view text) { return sanitize_for_terminal(text); }
+
+std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
+
+template <typename T>
+std::string count_or_dash(const std::optional<T>& value) {
+  return value ? fmt::format("{}", *value) : "-";
+}
+
+std::string bytes_or_dash(const std::optional<int64_t>& value) {
+  return value ? format_bytes(*value) : "-";
+}
+
+std::string command_line(const std::vector<std::string>& command) {
+  return safe(fmt::format("{}", fmt::join(command, " ")));
+}
+
+std::string verdict(const StoredRun& run) {
+  std::string text(run_status_name(run.end.status));
+  if (run.end.status == RunStatus::kComplete)
+    text += run.end.invalid_reasons.empty() ? ", valid" : ", INVALID";
+  if (run.end.exit_status) text += fmt::format(", command exited with {}", *run.end.exit_status);
+  return text;
+}
+
+/// Eight heights, the greatest value full; at most kTicksCharted columns, each the greatest of its
+/// share.
+std::string sparkline(const std::vector<double>& values) {
+  static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  if (values.empty()) return {};
+  const double top = *std::max_element(values.begin(), values.end());
+  const size_t columns = std::min(values.size(), kTicksCharted);
+  std::string out;
+  for (size_t c = 0; c < columns; ++c) {
+    const size_t from = c * values.size() / columns;
+    const size_t to = std::max(from + 1, (c + 1) * values.size() / columns);
+    const double value = *std::max_element(values.begin() + static_cast<ptrdiff_t>(from),
+                                           values.begin() + static_cast<ptrdiff_t>(to));
+    const auto height = top > 0 ? static_cast<size_t>(value / top * 7 + 0.5) : 0;
+    out += kBars[std::min<size_t>(height, 7)];
+  }
+  return out;
+}
+
+template <typename Value>
+std::string chart_row(const RunReport& report, std::string_view name, Value value,
+                      std::string_view top) {
+  std::vector<double> values;
+  for (const Sample& tick : report.ticks) values.push_back(value(tick));
+  return fmt::format("  {:<18} {} max {}\n", name, sparkline(values), top);
+}
+
+std::string gauge_row(std::string_view name, const GaugeSummary& gauge,
+                      std::string (*format)(const std::optional<int64_t>&)) {
+  return fmt::format("  {:<18} {:>12} {:>12}\n", name, format(gauge.max), format(gauge.last));
+}
+
+std::string losses_text(const LossInterval& losses) {
+  std::string text;
+  LossInterval::for_each_field([&](std::string_view name, auto field) {
+    if (losses.*field != 0) text += fmt::format("  {} {}", name, losses.*field);
+  });
+  return text.empty() ? "  none" : text;
+}
+
+}  // namespace
+
+std::string run_report_text(const RunReport& report) {
+  const RunInfo& info = report.run.info;
+  const RunSummary& s = report.summary;
+  const FlowInterval& f = s.flows;
+  std::string out;
+  out += fmt::format("run {}  {}  {}\n", info.id, format_utc(info.started_wall_ns),
+                     format_duration(report.run.end.duration_ns));
+  out += fmt::format("  status   {}\n", verdict(report.run));
+  for (const std::string& reason : report.run.end.invalid_reasons)
+    out += fmt::format("  INVALID  {}\n", safe(reason));
+  if (!info.command.empty()) out += fmt::format("  command  {}\n", command_line(info.command));
+  out += fmt::format("  subject  {}   interface {}   filter {}\n", safe(info.settings.subject),
+                     safe(info.settings.interface), or_dash(safe(info.settings.filter)));
+  if (!info.source.commit.empty()) {
+    out += fmt::format("  commit   {}  {}\n", info.source.commit.substr(0, 12),
+                       safe(info.source.branch));
+  }
+  if (!info.labels.empty()) {
+    out += "  labels  ";
+    for (const auto& [key, value] : info.labels)
+      out += fmt::format(" {}={}", safe(key), safe(value));
+    out += "\n";
+  }
+  out += fmt::format(
+      "  host     {}  {}  {} x {}{}\n", safe(info.host.hostname), safe(info.host.kernel),
+      count_or_dash(info.host.cpus_online), or_dash(safe(info.host.cpu_model)),
+      info.host.hypervisor.empty() ? ""
+                                   : fmt::format("  (virtual: {})", safe(info.host.hypervisor)));
+  for (const ProbeStatus& probe : info.probes) {
+    out += fmt::format("  probe    {} by {}{}\n", safe(probe.name), rung_name(probe.rung),
+                       probe.reason.empty() ? "" : fmt::format(" ({})", safe(probe.reason)));
+  }
+
+  out += fmt::format("\nflows     {} seen, at most {}{} active at once, {} active at the end\n",
+                     f.new_flows, f.active_is_lower_bound ? "at least " : "", f.active_flows_max,
+                     f.active_flows);
+  out += fmt::format("packets   {} ({} bytes); tcp {}, udp {}\n", f.packets, f.bytes, f.tcp.packets,
+                     f.udp.packets);
+  out += fmt::format("late      {} ticks missed, {} requests unanswered\n", f.missed_ticks,
+                     f.unanswered);
+  out += fmt::format("lost     {}\n\n", losses_text(s.losses));
+
+  out += latency_table_header();
+  out += latency_table_row("lateness", f.lateness.summary());
+  out += latency_table_row("reply latency", f.reply_latency.summary());
+  if (!f.tcp_handshake.empty())
+    out += latency_table_row("tcp handshake", f.tcp_handshake.summary());
+  if (s.scheduler) {
+    const auto row = [&](std::string_view name, const std::optional<Histogram>& histogram) {
+      if (histogram) out += latency_table_row(name, histogram->summary());
+    };
+    row("run-queue latency", s.scheduler->run_queue_latency);
+    row("  woken, queued", s.scheduler->queue_wait);
+    row("  preempted", s.scheduler->preemption_wait);
+    row("wake-up delivery", s.scheduler->wake_delivery);
+  }
+
+  if (report.ticks.size() > 1) {
+    out += "\n";
+    out += chart_row(
+        report, "active flows",
+        [](const Sample& t) { return static_cast<double>(t.flows.active_flows); },
+        fmt::format("{}", f.active_flows_max));
+    const auto reply = [](const Sample& t) {
+      return static_cast<double>(t.flows.reply_latency.summary().p99.value_or(0));
+    };
+    double top = 0;
+    for (const Sample& t : report.ticks) top = std::max(top, reply(t));
+    if (top > 0)
+      out += chart_row(report, "reply p99", reply, format_duration(static_cast<int64_t>(top)));
+    if (s.rss_bytes.max) {
+      out += chart_row(
+          report, "rss",
+          [](const Sample& t) {
+            return t.resources ? static_cast<double>(t.resources->rss_bytes.value_or(0)) : 0.0;
+          },
+          format_bytes(*s.rss_bytes.max));
+    }
+  }
+
+  if (s.scheduler) {
+    out += fmt::format(
+        "\ncpu       {}{}\nswitches  {} voluntary, {} involuntary; {} migrations\n",
+        s.scheduler->cpu_ns ? format_duration(static_cast<int64_t>(*s.scheduler->cpu_ns)) : "-",
+        s.scheduler->cpu_ns && report.run.end.duration_ns > 0
+            ? fmt::format(" ({:.1f}% of one CPU)",
+                          100 * static_cast<double>(*s.scheduler->cpu_ns) /
+                              static_cast<double>(report.run.end.duration_ns))
+            : "",
+        count_or_dash(s.scheduler->voluntary_switches),
+        count_or_dash(s.scheduler->involuntary_switches), count_or_dash(s.scheduler->migrations));
+  }
+  if (s.rss_bytes.max || s.threads.max) {
+    const auto count = [](const std::optional<int64_t>& v) { return count_or_dash(v); };
+    out += fmt::format("\n  {:<18} {:>12} {:>12}\n", "", "max", "last");
+    out += gauge_row("rss", s.rss_bytes, bytes_or_dash);
+    out += gauge_row("pss", s.pss_bytes, bytes_or_dash);
+    out += gauge_row("anonymous", s.anonymous_bytes, bytes_or_dash);
+    out += gauge_row("vsz", s.vsz_bytes, bytes_or_dash);
+    out += gauge_row("mappings", s.mappings, count);
+    out += gauge_row("processes", s.processes, count);
+    out += gauge_row("threads", s.threads, count);
+    out += gauge_row("fds", s.fds, count);
+  }
+  if (!report.threads.empty()) {
+    out +=
+        fmt::format("\n  {:>8} {:>8} {:<16} {:>9} {:>9} {:>9} {:>10} {:>10} {:>9}\n", "pid", "tid",
+                    "thread", "cpu", "runq wait", "wait max", "voluntary", "involunt.", "migrated");
+    const auto time = [](const std::optional<uint64_t>& ns) {
+      return ns ? format_duration(static_cast<int64_t>(*ns)) : std::string("-");
+    };
+    for (size_t i = 0; i < report.threads.size() && i < kThreadsShown; ++i) {
+      const ThreadRow& t = report.threads[i];
+      out += fmt::format("  {:>8} {:>8} {:<16} {:>9} {:>9} {:>9} {:>10} {:>10} {:>9}\n", t.pid,
+                         t.tid, safe(t.name), time(t.cpu_ns), time(t.run_queue_wait_ns),
+                         time(t.run_queue_wait_max_ns), count_or_dash(t.voluntary_switches),
+                         count_or_dash(t.involuntary_switches), count_or_dash(t.migrations));
+    }
+    if (report.threads.size() > kThreadsShown) {
+      out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
+    }
+  }
+  for (const StoredEvent& event : report.events) {
+    out +=
+        fmt::format("\nevent     at {}: {}", format_duration(event.elapsed_ns), safe(event.text));
+  }
+  if (!report.events.empty()) out += "\n";
+  out += fmt::format("\ntopspin   {} of CPU, {} resident at most\n", format_duration(s.self_cpu_ns),
+                     format_bytes(s.self_rss_bytes_max));
+  return out;
+}
+
+std::string run_list_text(const std::vector<StoredRun>& runs) {
+  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", "RUN", "STARTED",
+                                "DURATION", "STATUS", "VALID", "COMMIT", "COMMAND OR SUBJECT");
+  for (const StoredRun& run : runs) {
+    const bool valid = run.end.status == RunStatus::kComplete && run.end.invalid_reasons.empty();
+    std::string what =
+        run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
+    for (const auto& [key, value] : run.info.labels)
+      what += fmt::format(" {}={}", safe(key), safe(value));
+    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", run.info.id,
+                       format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
+                       run_status_name(run.end.status), valid ? "yes" : "no",
+                       or_dash(run.info.source.commit.substr(0, 12)), what);
+  }
+  return out;
+}
+
+}  // namespace topspin
