@@ -10,6 +10,8 @@ namespace {
 /// At most one packet in a thousand may be lost, and one tick in ten may come late.
 constexpr double kMaxDropShare = 0.001;
 constexpr double kMaxLateTickShare = 0.1;
+/// One late tick of a short run says nothing about the host.
+constexpr uint64_t kMinLateTicks = 3;
 
 }  // namespace
 
@@ -84,7 +86,8 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
     reasons.push_back(
         fmt::format("{} threads found no room in the scheduler probe", losses.scheduler_map_full));
   }
-  if (static_cast<double>(losses.late_ticks) > kMaxLateTickShare * static_cast<double>(ticks)) {
+  if (losses.late_ticks >= kMinLateTicks &&
+      static_cast<double>(losses.late_ticks) > kMaxLateTickShare * static_cast<double>(ticks)) {
     reasons.push_back(
         fmt::format("{} of {} ticks came late: the host was overloaded", losses.late_ticks, ticks));
   }

@@ -1,0 +1,102 @@
+// The house keeps its shape: dependencies point down only, and each foreign header has one door.
+//
+// Reads every #include of the tree. The arrows are those of docs/architecture.md.
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <regex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::map<std::string, std::set<std::string>> kMayInclude = {
+    {"core", {"core"}},
+    {"capture", {"capture", "core"}},
+    {"probes", {"probes", "core"}},
+    {"store", {"store", "core"}},
+    {"load", {"load", "core"}},
+    {"tui", {"tui", "core"}},
+    {"ci", {"ci", "store", "core"}},
+    {"report", {"report", "ci", "store", "core"}},
+    {"app", {"app", "report", "ci", "tui", "load", "store", "probes", "capture", "core"}},
+};
+
+// A foreign header (a prefix of its name) and the only files that may include it.
+const std::map<std::string, std::set<std::string>> kForeignDoors = {
+    {"pcap", {"capture/pcap_source.cc"}},        {"sqlite3.h", {"store/sqlite.cc"}},
+    {"curses.h", {"tui/curses_terminal.cc"}},    {"ncurses", {"tui/curses_terminal.cc"}},
+    {"sys/capability.h", {"app/privileges.cc"}},
+};
+
+struct Include {
+  std::string file;  // relative to the source directory
+  std::string header;
+  bool quoted = false;
+};
+
+std::vector<Include> includes_of_the_tree(const fs::path& root) {
+  static const std::regex kInclude(R"re(^\s*#\s*include\s*([<"])([^>"]+)[>"])re");
+  std::vector<Include> found;
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      const std::string extension = entry.path().extension().string();
+      if (extension != ".h" && extension != ".cc" && extension != ".c") continue;
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);) {
+        std::smatch match;
+        if (!std::regex_search(line, match, kInclude)) continue;
+        found.push_back({fs::relative(entry.path(), root).string(), match[2], match[1] == "\""});
+      }
+    }
+  }
+  return found;
+}
+
+std::string folder_of(const std::string& path) { return path.substr(0, path.find('/')); }
+
+std::vector<std::string> broken_rules(const std::vector<Include>& includes) {
+  std::vector<std::string> broken;
+  for (const Include& include : includes) {
+    const std::string from = folder_of(include.file);
+    const std::string to = folder_of(include.header);
+    if (include.quoted && kMayInclude.contains(to) && !kMayInclude.at(from).contains(to)) {
+      broken.push_back(include.file + " includes " + include.header + ": " + from +
+                       " may not know " + to);
+    }
+    for (const auto& [prefix, doors] : kForeignDoors) {
+      if (!include.quoted && include.header.starts_with(prefix) && !doors.contains(include.file)) {
+        broken.push_back(include.file + " includes <" + include.header + ">: only " +
+                         *doors.begin() + " may");
+      }
+    }
+    const bool bpf = include.header.ends_with(".skel.h") || include.header.starts_with("bpf/");
+    if (bpf && from != "probes") broken.push_back(include.file + ": BPF stays inside probes");
+  }
+  return broken;
+}
+
+TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
+  const auto includes = includes_of_the_tree(TOPSPIN_SOURCE_DIR);
+  EXPECT_GT(includes.size(), 100u);
+  for (const std::string& rule : broken_rules(includes)) ADD_FAILURE() << rule;
+}
+
+TEST(Architecture, TheTestSeesWhatItForbids) {
+  EXPECT_EQ(broken_rules({{"capture/x.cc", "store/run_store.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"core/x.h", "capture/flow_tracker.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"app/x.cc", "pcap/pcap.h", false}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"store/run_writer.cc", "sqlite3.h", false}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"app/x.cc", "scheduler.skel.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules(
+                {{"app/x.cc", "store/run_store.h", true}, {"store/sqlite.cc", "sqlite3.h", false}})
+                .size(),
+            0u);
+}
+
+}  // namespace
