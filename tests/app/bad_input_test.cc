@@ -1,0 +1,159 @@
+// Bad input: one clear sentence on standard error, the exit code of the design, nothing half
+// written.
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include "tests/support/pcap_writer.h"
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+namespace {
+
+/// One line that starts with our name, says `part`, and has nothing that steers a terminal.
+void expect_refusal(const Outcome& run, int code, const std::string& part) {
+  EXPECT_EQ(run.exit_code, code) << run.err;
+  EXPECT_TRUE(run.err.starts_with("topspin: ")) << run.err;
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  EXPECT_NE(run.err.find(part), std::string::npos) << run.err;
+  EXPECT_EQ(run.err.find('\x1b'), std::string::npos);
+  EXPECT_EQ(run.out, "");
+}
+
+TEST(BadInput, WrongUsageIs2) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  const std::string file = dir.file("a.pcap");
+  expect_refusal(topspin({"no-such-command"}), 2, "");
+  expect_refusal(topspin({"read"}), 2, "FILE");
+  expect_refusal(topspin({"read", file, "--no-such-option"}), 2, "");
+  expect_refusal(topspin({"read", file, "--period", "soon"}), 2, "--period");
+  expect_refusal(topspin({"read", file, "--window", "0"}), 2, "--window");
+  expect_refusal(topspin({"read", file, "--key", "middle"}), 2, "--key");
+  expect_refusal(topspin({"read", file, "--format", "xml"}), 2, "--format");
+  expect_refusal(topspin({"read", file, "this", "is", "no", "filter"}), 2, "filter");
+  expect_refusal(topspin({"read", file, "--label", "nokey"}), 2, "KEY=VALUE");
+  expect_refusal(topspin({"read", file, "--", "sh"}), 2, "record");
+  expect_refusal(topspin({"record", "--pid", "1", "--", "true"}), 2, "one subject");
+  expect_refusal(topspin({"record", "-i", "lo", "port", "and"}), 2, "filter");
+  expect_refusal(topspin({"record", "--", "no-such-command-at-all"}), 2, "command not found");
+  expect_refusal(topspin({"record", "--probe", "scheduler"}), 2, "NAME=RUNG");
+  EXPECT_EQ(topspin({}).exit_code, 2);
+}
+
+TEST(BadInput, UnreadableCapturesAre5) {
+  TempDir dir;
+  expect_refusal(topspin({"read", dir.file("missing.pcap")}), 5, "missing.pcap");
+  expect_refusal(topspin({"read", dir.path().string()}), 5, "");
+  std::ofstream(dir.file("text.pcap"))
+      << "this is no capture file at all, but it is long enough to be one";
+  expect_refusal(topspin({"read", dir.file("text.pcap")}), 5, "");
+  std::ofstream(dir.file("empty.pcap")) << "";
+  expect_refusal(topspin({"read", dir.file("empty.pcap")}), 5, "");
+}
+
+TEST(BadInput, DatabasesThatAreNoneAre5AndStayAsTheyWere) {
+  TempDir dir;
+  std::ofstream(dir.file("text.db")) << "hello, I am not a database, and I want to stay as I am";
+  const auto size = std::filesystem::file_size(dir.file("text.db"));
+  expect_refusal(topspin({"list", "--db", dir.file("missing.db")}), 5, "missing.db");
+  expect_refusal(topspin({"list", "--db", dir.file("text.db")}), 5, "text.db");
+  expect_refusal(topspin({"report", "last", "--db", dir.path().string()}), 5, "");
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  EXPECT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("text.db")}).exit_code, 5);
+  EXPECT_EQ(topspin({"read", dir.file("a.pcap"), "--db", "/no/such/directory/t.db"}).exit_code, 5);
+  EXPECT_EQ(std::filesystem::file_size(dir.file("text.db")), size);
+}
+
+TEST(BadInput, ARunThatIsNotThereIs2) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.udp(3'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  ASSERT_EQ(topspin({"read", dir.file("a.pcap"), "--db", dir.file("t.db")}).exit_code, 0);
+  expect_refusal(topspin({"report", "ffffffff", "--db", dir.file("t.db")}), 2, "ffffffff");
+}
+
+TEST(BadInput, HostileTextReachesNeitherTerminalNorJsonRaw) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.udp(3'000'000'000, 1, 2, "x");
+  const std::string hostile = "evil\x1b[31m\xe2\x80\xae\xff";
+  writer.save(dir.file(hostile + ".pcap"));
+  const std::string label = "key=\x1b]0;owned\x07\n\xe2\x80\xae";
+  for (const char* format : {"text", "json"}) {
+    const Outcome read = topspin({"read", dir.file(hostile + ".pcap"), "--format", format, "--db",
+                                  dir.file("t.db"), "--label", label});
+    EXPECT_EQ(read.exit_code, 0) << read.err;
+    const Outcome report = topspin({"report", "--format", format, "--db", dir.file("t.db")});
+    const Outcome list = topspin({"list", "--format", format, "--db", dir.file("t.db")});
+    for (const std::string& text : {read.out, read.err, report.out, list.out}) {
+      EXPECT_EQ(text.find('\x1b'), std::string::npos) << format;
+      EXPECT_EQ(text.find('\x07'), std::string::npos) << format;
+      EXPECT_EQ(text.find("\xe2\x80\xae"), std::string::npos) << format;
+      EXPECT_EQ(text.find('\xff'), std::string::npos) << format;
+    }
+  }
+}
+
+TEST(BadInput, AFullOutputIs5) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  const Outcome run =
+      test::run({"sh", "-c", topspin_binary() + " read " + dir.file("a.pcap") + " > /dev/full"});
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+}
+
+TEST(BadInput, EveryCommandHasHelpWithExamples) {
+  for (const char* command : {"record", "read", "list", "report", "doctor"}) {
+    const Outcome help = topspin({command, "--help"});
+    EXPECT_EQ(help.exit_code, 0) << command;
+    EXPECT_NE(help.out.find("Examples:"), std::string::npos) << command;
+  }
+  const Outcome version = topspin({"--version"});
+  EXPECT_EQ(version.exit_code, 0);
+  for (const char* library : {"topspin ", "libpcap", "libbpf", "SQLite"}) {
+    EXPECT_NE(version.out.find(library), std::string::npos) << library;
+  }
+}
+
+TEST(BadInputPrivileged, NoSuchInterfaceOrProcessIs2) {
+  TOPSPIN_NEEDS_ROOT();
+  TempDir dir;
+  expect_refusal(topspin({"record", "-i", "no-such-if", "--db", dir.file("t.db")}), 2,
+                 "no-such-if");
+  expect_refusal(topspin({"record", "-i", "lo", "--pid", "4194303", "--db", dir.file("t.db")}), 2,
+                 "4194303");
+  expect_refusal(
+      topspin({"record", "-i", "lo", "--cgroup", "/no/such/cgroup", "--db", dir.file("t.db")}), 2,
+      "/no/such/cgroup");
+  EXPECT_FALSE(std::filesystem::exists(dir.file("t.db")));
+}
+
+TEST(BadInputPrivileged, WithoutPrivilegeALiveCaptureIs4AndSaysWhatToDo) {
+  TOPSPIN_NEEDS_ROOT();  // to become nobody
+  TempDir dir;
+  chmod(dir.path().c_str(), 0777);
+  const Outcome run =
+      topspin({"record", "-i", "lo", "--duration", "1s", "--db", dir.file("t.db")}, [] {
+        if (setgid(65534) != 0 || setuid(65534) != 0) _exit(99);
+      });
+  expect_refusal(run, 4, "CAP_NET_RAW");
+  EXPECT_FALSE(std::filesystem::exists(dir.file("t.db")));
+}
+
+}  // namespace
+}  // namespace topspin::test

@@ -1,0 +1,150 @@
+// `topspin read` on files made here, byte by byte.
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/pcap_writer.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kStart = 1'700'000'000 * kSecond;
+
+/// `clients` clients that ping once a second for `seconds`; a reply takes 250 us; client 0 misses
+/// its third ping, client 1's fourth ping is 5 ms late, client 2's last ping is not answered.
+void write_pingpong(const std::string& path, int clients, int seconds) {
+  PcapWriter writer;
+  for (int s = 0; s < seconds; ++s) {
+    for (int c = 0; c < clients; ++c) {
+      if (c == 0 && s == 2) continue;
+      const int64_t late = c == 1 && s == 3 ? 5'000'000 : 0;
+      const int64_t at = kStart + s * kSecond + c * (kSecond / clients / 2) + late;
+      const auto port = static_cast<uint16_t>(20'000 + c);
+      writer.udp(at, port, 8888, "PING");
+      if (c == 2 && s + 3 == seconds) continue;
+      writer.udp(at + 250'000, 8888, port, "PONG");
+    }
+  }
+  writer.save(path);
+}
+
+TEST(Read, AnswersWithTheNamesThatProgramsRelyOn) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 10, 8);
+  const Outcome run = topspin({"read", dir.file("a.pcap"), "--period", "1s", "--format", "json"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = Json::parse(run.out);
+  EXPECT_EQ(json["schema_version"], 1);
+  EXPECT_EQ(json["link_type"], "EN10MB");
+  EXPECT_EQ(json["complete"], true);
+  EXPECT_EQ(json["error"], nullptr);
+  EXPECT_EQ(json["packets"], 2 * (10 * 8 - 1) - 1);
+  EXPECT_EQ(json["udp"]["flows"], 10);
+  EXPECT_EQ(json["udp"]["packets"], json["packets"]);
+  EXPECT_EQ(json["udp"]["bytes"], json["bytes"]);
+  EXPECT_EQ(json["tcp"]["flows"], 0);
+  EXPECT_EQ(json["ipv4_packets"], json["packets"]);
+  EXPECT_EQ(json["ipv6_packets"], 0);
+  EXPECT_EQ(json["fragments_first"], 0);
+  EXPECT_EQ(json["fragments_later"], 0);
+  EXPECT_TRUE(json["skipped"].is_object());
+  EXPECT_EQ(json["active_flows_max"], 10);
+  EXPECT_EQ(json["seen_flows_per_second_max"], 10);
+  EXPECT_EQ(json["missed_ticks"], 1);
+  EXPECT_EQ(json["unanswered"], 1);
+  EXPECT_EQ(json["reply_latency_ns"]["count"], 10 * 8 - 2);
+  EXPECT_EQ(json["reply_latency_ns"]["min"], 250'000);
+  EXPECT_EQ(json["reply_latency_ns"]["max"], 250'000);
+  EXPECT_EQ(json["reply_latency_ns"]["p99"], nullptr);  // too few samples
+  EXPECT_EQ(json["lateness_ns"]["count"], 10 * 7 - 1);
+  EXPECT_EQ(json["lateness_ns"]["max"], 5'000'000);
+  EXPECT_EQ(json["lateness_ns"]["min"], -5'000'000);  // the gap after the late one is short
+  for (const char* field : {"count", "sum", "min", "p50", "p90", "p99", "p999", "max"}) {
+    EXPECT_TRUE(json["lateness_ns"].contains(field)) << field;
+  }
+}
+
+TEST(Read, FlowsAreOneObjectALine) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 3, 5);
+  const Outcome run = topspin({"read", dir.file("a.pcap"), "--format", "ndjson"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  std::istringstream lines(run.out);
+  int count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    const Json flow = Json::parse(line);
+    EXPECT_EQ(flow["responder"], "127.0.0.1:8888");
+    EXPECT_EQ(flow["protocol"], "udp");
+  }
+  EXPECT_EQ(count, 3);
+}
+
+TEST(Read, TakesAFilterAsTrailingWords) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 10, 2);
+  const Outcome run =
+      topspin({"read", dir.file("a.pcap"), "--format", "json", "udp", "port", "20003"});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Json::parse(run.out)["udp"]["flows"], 1);
+}
+
+TEST(Read, StandardInputIsADash) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 4, 2);
+  const Outcome run =
+      test::run({"sh", "-c", topspin_binary() + " read - --format json < " + dir.file("a.pcap")});
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(Json::parse(run.out)["udp"]["flows"], 4);
+}
+
+TEST(Read, ATruncatedFileReportsThePartReadAndTheError) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 4, 3);
+  std::ifstream whole(dir.file("a.pcap"), std::ios::binary);
+  std::stringstream bytes;
+  bytes << whole.rdbuf();
+  std::ofstream(dir.file("cut.pcap"), std::ios::binary)
+      << bytes.str().substr(0, bytes.str().size() - 5);
+  const Outcome run = topspin({"read", dir.file("cut.pcap"), "--format", "json"});
+  EXPECT_EQ(run.exit_code, 5);
+  const Json json = Json::parse(run.out);
+  EXPECT_EQ(json["complete"], false);
+  EXPECT_TRUE(json["error"].is_string());
+  EXPECT_EQ(json["packets"],
+            2 * 4 * 3 - 1 - 1);  // one unanswered by design of the file, one cut off
+  EXPECT_FALSE(run.err.empty());
+}
+
+TEST(Read, StoresARunThatReportsTheSameNumbers) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 10, 8);
+  const Outcome read = topspin({"read", dir.file("a.pcap"), "--period", "1s", "--db",
+                                dir.file("t.db"), "--format", "json", "--label", "a=b"});
+  ASSERT_EQ(read.exit_code, 0) << read.err;
+  const Outcome report = topspin({"report", "last", "--db", dir.file("t.db"), "--format", "json"});
+  ASSERT_EQ(report.exit_code, 0) << report.err;
+  const Json one = Json::parse(read.out), other = Json::parse(report.out);
+  EXPECT_EQ(other["run"]["labels"]["a"], "b");
+  EXPECT_EQ(other["run"]["status"], "complete");
+  const Json& summary = other["summary"];
+  EXPECT_EQ(summary["packets"], one["packets"]);
+  EXPECT_EQ(summary["bytes"], one["bytes"]);
+  EXPECT_EQ(summary["flows"], one["udp"]["flows"]);
+  EXPECT_EQ(summary["active_flows"]["max"], one["active_flows_max"]);
+  EXPECT_EQ(summary["missed_ticks"], one["missed_ticks"]);
+  EXPECT_EQ(summary["unanswered"], one["unanswered"]);
+  EXPECT_EQ(summary["lateness_ns"], one["lateness_ns"]);
+  EXPECT_EQ(summary["reply_latency_ns"], one["reply_latency_ns"]);
+  EXPECT_EQ(summary["run_queue_latency_ns"], nullptr);  // absent is not 0
+  EXPECT_EQ(summary["rss_bytes"]["max"], nullptr);
+  EXPECT_GE(other["ticks"].size(), 7u);
+}
+
+}  // namespace
+}  // namespace topspin::test
