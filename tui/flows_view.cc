@@ -1,5 +1,6 @@
 // Flows: one row a flow, both directions in it; the first screen.
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include <fmt/format.h>
@@ -41,35 +42,51 @@ std::vector<FlowColumn> wanted_columns(const ViewState& state) {
 std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& page,
                                         const Model& model, int width) {
   std::vector<FlowColumn> columns = wanted_columns(state);
-  const auto total = [&] {
-    int sum = 0;
-    for (const FlowColumn column : columns) sum += flow_column(column).width + 1;
-    return sum - 1;
+  // How many cells more than its least a text column wants for what is visible.
+  const auto want_of = [&](FlowColumn column) {
+    const FlowColumnInfo& info = flow_column(column);
+    int want = 0;
+    if (!info.text || column == FlowColumn::kProtocol) return want;
+    for (const TableRow& row : page.page) {
+      const std::string text = flow_cell(column, row, model, state.grouping, state.swapped);
+      want = std::max(want, text_width(text) - info.width);
+    }
+    return want;
   };
-  while (columns.size() > 1 && total() > width) {
-    const auto least = std::max_element(columns.begin(), columns.end(), [&](auto a, auto b) {
-      const auto rank = [&](FlowColumn c) {
-        return c == state.sort && c != FlowColumn::kDestination ? 0 : flow_column(c).priority;
-      };
+  const std::array<int, 2> end_wants = {want_of(FlowColumn::kSource),
+                                        want_of(FlowColumn::kDestination)};
+  // Whole addresses (of IPv4; long ones get as much) come before the columns that matter less.
+  constexpr int kWholeEnd = 21;
+  constexpr int kLesserPriority = 5;
+  const auto least_of = [&] {
+    return std::max_element(columns.begin(), columns.end(), [&](FlowColumn a, FlowColumn b) {
+      const auto rank = [&](FlowColumn c) { return c == state.sort ? 0 : flow_column(c).priority; };
       return rank(a) < rank(b);
     });
-    columns.erase(least);
+  };
+  const auto total = [&](bool with_wants) {
+    int sum = -1;
+    for (const FlowColumn column : columns) {
+      const int width_least = flow_column(column).width;
+      sum += width_least + 1;
+      if (!with_wants || column > FlowColumn::kDestination) continue;
+      sum += std::min(end_wants[static_cast<size_t>(column)], kWholeEnd - width_least);
+    }
+    return sum;
+  };
+  while (columns.size() > 1 && total(true) > width &&
+         flow_column(*least_of()).priority >= kLesserPriority && *least_of() != state.sort) {
+    columns.erase(least_of());
   }
+  while (columns.size() > 1 && total(false) > width) columns.erase(least_of());
   std::vector<PlacedColumn> placed;
-  int spare = std::max(width - total(), 0);
+  int spare = std::max(width - total(false), 0);
   std::vector<int> wants;
   for (const FlowColumn column : columns) {
     const FlowColumnInfo& info = flow_column(column);
     placed.push_back({column, 0, info.width, info.text});
-    int want = 0;
-    if (info.text && column != FlowColumn::kProtocol) {
-      for (const TableRow& row : page.page) {
-        want = std::max(
-            want,
-            text_width(flow_cell(column, row, model, state.grouping, state.swapped)) - info.width);
-      }
-    }
-    wants.push_back(want);
+    wants.push_back(column <= FlowColumn::kDestination ? end_wants[static_cast<size_t>(column)]
+                                                       : 0);
   }
   // Cell by cell in turn, so that both ends get the same.
   for (bool given = true; given && spare > 0;) {
