@@ -236,6 +236,7 @@ Result<std::string> Connection::query_text(std::string_view sql) {
   return std::string(statement.bytes_at(0));
 }
 
+Error Connection::not_a_database() const { return error(SQLITE_NOTADB); }
 int64_t Connection::last_row() const { return sqlite3_last_insert_rowid(handle_); }
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
 
@@ -243,9 +244,10 @@ void Connection::allow_checkpoint_on_close() {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
 
-Result<Transaction> Transaction::begin(Connection& connection) {
-  TOPSPIN_TRY(connection.execute("BEGIN IMMEDIATE"));
-  return Transaction(&connection);
+Result<Transaction> Transaction::begin(Connection& connection, const std::string& how) {
+  Transaction transaction(&connection);
+  TOPSPIN_TRY(connection.execute(how));
+  return transaction;
 }
 
 Status Transaction::commit() {
