@@ -1,7 +1,7 @@
 // The record of one flow, packed: 128 bytes that every packet touches and 48 that some do.
 //
 // A million flows are walked at random, so that the size of a record is the speed of the table, and
-// its memory: 176 bytes, with at most 14.2 of index, stay below 192. What is packed:
+// its memory: 176 bytes, with at most 12.5 of index, stay below 192. What is packed:
 //  - packets in 48 bits (9 years at a million a second), bytes in 56, the flow's id in 40;
 //  - durations that are only shown in 32 (PackedDuration);
 //  - counts of events saturate: missed ticks, replies, unanswered at 2^32, retransmissions at 2^24.

@@ -40,7 +40,7 @@ class IntervalCutter {
       if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
       close_until(FlowTable::clamp_stamp(packet.stamp_ns));
     }
-    batch_[batched_] = parse_packet(link_, key_, packet);
+    parse_packet(link_, key_, packet, batch_[batched_]);
     if (++batched_ == batch_.size()) flush();
   }
 

@@ -60,16 +60,17 @@ struct Bytes {
 
 class Parser {
  public:
-  Parser(KeyMode mode, const PacketView& packet) : mode_(mode) {
+  /// `out` is fresh.
+  Parser(KeyMode mode, const PacketView& packet, ParsedPacket& out) : out_(out), mode_(mode) {
     out_.stamp_ns = packet.stamp_ns;
     out_.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);  // more is a damaged header
   }
 
   void link(LinkType type, Bytes b);
-  const ParsedPacket& result() const { return out_; }
+  void ethernet(Bytes b);
+  void ipv4(Bytes b);
 
  private:
-  void ethernet(Bytes b);
   void ether_type(uint16_t type, Bytes b);
   void logical_link(Bytes b);
   void by_version(Bytes b);
@@ -80,7 +81,6 @@ class Parser {
   void frame_relay(Bytes b);
   void mpls(Bytes b);
   void wireless(Bytes b);
-  void ipv4(Bytes b);
   void ipv6(Bytes b);
   void transport(uint8_t protocol, Bytes b, const uint8_t* source, const uint8_t* destination,
                  bool v6);
@@ -94,7 +94,7 @@ class Parser {
   void skip_protocol(uint8_t protocol);
   bool deeper() { return ++depth_ <= kDepthMax; }
 
-  ParsedPacket out_;
+  ParsedPacket& out_;
   KeyMode mode_;
   int depth_ = 0;
   bool inner_ = false;  // an IP header has been passed
@@ -628,10 +628,22 @@ bool is_supported_link_type(int dlt) {
   return false;
 }
 
+void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out) {
+  out = ParsedPacket{};
+  Parser parser(mode, packet, out);
+  const Bytes b{packet.bytes, packet.captured, std::max(packet.length, packet.captured)};
+  if (link == LinkType::kEthernet) [[likely]] {
+    // What nearly every packet is, without the detour over link types.
+    if (b.has(34) && be16(b.at + 12) == kTypeIpv4) return parser.ipv4(b.after(14));
+    return parser.ethernet(b);
+  }
+  parser.link(link, b);
+}
+
 ParsedPacket parse_packet(LinkType link, KeyMode mode, const PacketView& packet) {
-  Parser parser(mode, packet);
-  parser.link(link, {packet.bytes, packet.captured, std::max(packet.length, packet.captured)});
-  return parser.result();
+  ParsedPacket out;
+  parse_packet(link, mode, packet, out);
+  return out;
 }
 
 int parser_snaplen(KeyMode mode) {

@@ -38,6 +38,7 @@ enum class LinkType : uint16_t {
 bool is_supported_link_type(int dlt);
 
 /// REQUIRES: is_supported_link_type(link), packet.captured bytes at packet.bytes.
+void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
 ParsedPacket parse_packet(LinkType link, KeyMode mode, const PacketView& packet);
 
 /// The most bytes of a packet that the parser looks at, whatever the headers say, for a snaplen:
