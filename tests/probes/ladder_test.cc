@@ -393,8 +393,12 @@ TEST(Resources, say_what_the_subject_took) {
   ASSERT_TRUE(probes.ok());
   const ResourceReading before = *(*probes)->take_interval().resources;
   subject.run();
-  sleep_ms(300);  // pss and mappings take at most a share of the time
-  const ResourceReading after = *(*probes)->take_interval().resources;
+  // pss and mappings may take but a share of the time: they come with one of the next readings.
+  ResourceReading after;
+  for (int tick = 0; tick < 200 && !after.pss_bytes; ++tick) {
+    sleep_ms(100);
+    after = *(*probes)->take_interval().resources;
+  }
   ASSERT_TRUE(before.pss_bytes && after.pss_bytes && before.mappings && after.mappings);
   const auto expect_growth = [](std::optional<int64_t> now, std::optional<int64_t> then,
                                 int64_t expected, int64_t slack, std::string_view what) {
