@@ -167,7 +167,7 @@ Result<int64_t> identify(Connection& connection) {
 /// which a kill cut short.
 Result<bool> is_empty_file(Connection& connection) {
   TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
-  struct stat file{};
+  struct stat file {};
   if (::stat(connection.path().c_str(), &file) != 0) return cannot_open(connection.path(), errno);
   return pages == 0 && file.st_size == 0;
 }
@@ -182,8 +182,8 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
   TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
   TOPSPIN_ASSIGN(
       Transaction transaction,
-      Transaction::begin(connection, pages == 0 ? "BEGIN; PRAGMA auto_vacuum = INCREMENTAL"
-                                                : "BEGIN IMMEDIATE"));
+      Transaction::begin(
+          connection, pages == 0 ? "BEGIN; PRAGMA auto_vacuum = INCREMENTAL" : "BEGIN IMMEDIATE"));
   TOPSPIN_ASSIGN(const int64_t version, connection.query_int("PRAGMA user_version"));
   if (version == 0) {
     // Between our look and our lock someone else may have made the file theirs.

@@ -74,12 +74,19 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
-      return make_error(
-          ErrorCode::kPermission,
-          fmt::format("{} cannot be {} by this user; check the rights of the file and "
-                      "its directory, or choose another file with --db",
-                      path, write ? "written" : "read while it is unfinished"),
-          os_errno);
+      if (!write) {
+        return make_error(ErrorCode::kPermission,
+                          fmt::format("{} holds a write that was cut short and that this user may "
+                                      "not undo; open it as its owner, or copy it, with its -wal "
+                                      "and -journal, to a directory of your own",
+                                      path),
+                          os_errno);
+      }
+      return make_error(ErrorCode::kPermission,
+                        fmt::format("{} cannot be written by this user; check the rights of the "
+                                    "file and its directory, or choose another file with --db",
+                                    path),
+                        os_errno);
     case SQLITE_ERROR:
     case SQLITE_SCHEMA:
     case SQLITE_MISMATCH:

@@ -82,7 +82,7 @@ class Connection {
   Result<std::string> query_text(std::string_view sql);
 
   Error not_a_database() const;  // what SQLite would say of a file that is none
-  int64_t last_row() const;  // rowid of the last insert
+  int64_t last_row() const;      // rowid of the last insert
   bool in_transaction() const;
   const std::string& path() const { return path_; }
 

@@ -40,7 +40,8 @@ TEST(Concurrency, AVisitorThatWritesDoesNotBlockItself) {
   EXPECT_OK(store->for_each_flow(run.id, [&](const FlowRow&) {
     EXPECT_OK(writer->append(make_tick(++tick, 10)));
     auto other = must(Connection::open(directory.file(), Access::kWrite));
-    EXPECT_EQ(must(other->query_int("PRAGMA wal_checkpoint(TRUNCATE)")), 0);  // 0: nobody in the way
+    EXPECT_EQ(must(other->query_int("PRAGMA wal_checkpoint(TRUNCATE)")),
+              0);  // 0: nobody in the way
   }));
   EXPECT_OK(writer->finish({}));
 }
@@ -99,7 +100,8 @@ TEST(Concurrency, WritersThatStartAndEndTogetherAndReadersAllSucceed) {
   for (int i = 0; i < kWriters; ++i) {
     threads.emplace_back([&] {
       auto writer = create(directory.file(), make_run());
-      for (uint64_t tick = 1; tick <= kTicks; ++tick) EXPECT_OK(writer->append(make_tick(tick, 20)));
+      for (uint64_t tick = 1; tick <= kTicks; ++tick)
+        EXPECT_OK(writer->append(make_tick(tick, 20)));
       EXPECT_OK(writer->finish({}));
       writer.reset();
       --writing;

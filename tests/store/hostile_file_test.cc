@@ -27,9 +27,8 @@ int read_everything(const std::string& path) {
   check((*store)->find_run("last"));
   if (!check(runs)) return failures;
   for (const StoredRun& run : *runs) {
-    check((*store)->for_each_tick(run.info.id, [](const Sample& s) {
-      (void)s.flows.lateness.summary();
-    }));
+    check((*store)->for_each_tick(run.info.id,
+                                  [](const Sample& s) { (void)s.flows.lateness.summary(); }));
     check((*store)->for_each_flow(run.info.id, [](const FlowRow&) {}));
     check((*store)->for_each_thread(run.info.id, [](const ThreadRow&) {}));
     check((*store)->for_each_event(run.info.id, [](const StoredEvent&) {}));

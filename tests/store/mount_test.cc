@@ -103,8 +103,7 @@ TEST(FullDisk, CreatingThereFailsAndLaterSucceeds) {
 }
 
 void make_read_only(const TemporaryDirectory& directory) {
-  ASSERT_EQ(
-      ::mount("none", directory.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0)
+  ASSERT_EQ(::mount("none", directory.path().c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0)
       << std::strerror(errno);
 }
 

@@ -66,9 +66,10 @@ TEST(Open, AFinishedRunIsOneFileWithOurMarks) {
   EXPECT_EQ(must(connection->query_text("PRAGMA journal_mode")), "delete");
   EXPECT_EQ(must(connection->query_int("PRAGMA auto_vacuum")), 2);  // 2: incremental
   EXPECT_EQ(must(connection->query_int("PRAGMA page_size")), 4096);
-  EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main'"
-                                       " AND name NOT LIKE 'sqlite_%' AND strict = 0")),
-            0);
+  EXPECT_EQ(
+      must(connection->query_int("SELECT count(*) FROM pragma_table_list WHERE schema = 'main'"
+                                 " AND name NOT LIKE 'sqlite_%' AND strict = 0")),
+      0);
   // "TSPN", where file(1) looks.
   EXPECT_EQ(contents(directory.file()).substr(68, 4), "TSPN");
 }
@@ -147,9 +148,10 @@ TEST(Open, AForeignLogIsNotMovedIntoItsFile) {
 
 TEST(Open, ANewerSchemaIsRefused) {
   const TemporaryDirectory directory;
-  make_database(directory.file(),
-                fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 7; CREATE TABLE t (a)",
-                            kApplicationId));
+  make_database(
+      directory.file(),
+      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 7; CREATE TABLE t (a)",
+                  kApplicationId));
   expect_refused(directory.file(), ErrorCode::kInput,
                  "was written by a newer topspin: schema 7, this one knows 1; upgrade topspin");
 }
@@ -167,9 +169,10 @@ TEST(Open, OurMarkWithoutASchemaIsDamage) {
 
 TEST(Open, OurMarksWithoutOurTablesAreRefused) {
   const TemporaryDirectory directory;
-  make_database(directory.file(),
-                fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 1; CREATE TABLE t (a)",
-                            kApplicationId));
+  make_database(
+      directory.file(),
+      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 1; CREATE TABLE t (a)",
+                  kApplicationId));
   const auto written = RunWriter::create(directory.file(), make_run(), {});
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.error().code, ErrorCode::kInput);
@@ -194,7 +197,8 @@ TEST(Open, WhatIsNoRegularFileIsRefused) {
     EXPECT_EQ(read.error().code, ErrorCode::kInput);
     EXPECT_THAT(read.error().message, HasSubstr(part));
   }
-  for (const std::string& path : {std::string(), directory.path() + "/", directory.file("sub/..")}) {
+  for (const std::string& path :
+       {std::string(), directory.path() + "/", directory.file("sub/..")}) {
     const auto written = RunWriter::create(path, make_run(), {});
     ASSERT_FALSE(written.ok()) << path;
     EXPECT_EQ(written.error().code, ErrorCode::kUsage);

@@ -16,7 +16,7 @@ constexpr uid_t kSomebody = 12'345;
 constexpr uid_t kSomebodyElse = 12'346;
 
 uid_t owner_of(const std::string& path) {
-  struct stat status{};
+  struct stat status {};
   EXPECT_EQ(::lstat(path.c_str(), &status), 0) << path;
   return status.st_uid;
 }
@@ -56,15 +56,14 @@ TEST(Owner, TheInvokingUserOwnsTheFilesAndCanReadThem) {
   EXPECT_OK(writer->finish({}));
   EXPECT_EQ(owner_of(directory.file()), kSomebody);
   EXPECT_EQ(as_user(kSomebody, read_it), 0);
-  EXPECT_EQ(as_user(kSomebody,
-                    [&] {
-                      auto own = RunWriter::create(directory.file(), make_run(), {});
-                      return own.ok() && (*own)->append(make_tick(1)).ok() &&
-                                     (*own)->finish({}).ok()
-                                 ? 0
-                                 : 1;
-                    }),
-            0);
+  EXPECT_EQ(
+      as_user(kSomebody,
+              [&] {
+                auto own = RunWriter::create(directory.file(), make_run(), {});
+                return own.ok() && (*own)->append(make_tick(1)).ok() && (*own)->finish({}).ok() ? 0
+                                                                                                : 1;
+              }),
+      0);
   // A second recording under sudo goes on in it.
   store_run(directory.file(), 1, 1);
   EXPECT_EQ(owner_of(directory.file()), kSomebody);
@@ -137,7 +136,8 @@ TEST(Owner, WhatMayNotBeWrittenOrReadIsAPermissionError) {
     return as_user(kSomebody, [&] {
       const auto store = RunStore::open(directory.file());
       return store.ok() && (*store)->find_run("last").ok() ? 50
-             : store.ok() ? 51 : static_cast<int>(store.error().code);
+             : store.ok()                                  ? 51
+                                                           : static_cast<int>(store.error().code);
     });
   };
   EXPECT_EQ(code_of_read(), 50);
