@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/check.h"
 #include "core/text.h"
 #include "tui/views.h"
 
@@ -255,8 +256,11 @@ void Press::enter() {
       break;
     }
   }
-  // A group's flows: the same as a filter, so that Esc drops it.
-  state_.filter = FlowFilter::parse(state_.filter_text).value();
+  // A group's flows are a filter's, so that Esc drops it. Groups are of one protocol.
+  state_.filter_text = fmt::format("proto {} and {}", row.key.protocol, state_.filter_text);
+  auto filter = FlowFilter::parse(state_.filter_text);
+  CHECK(filter.ok());
+  state_.filter = std::move(filter).value();
   state_.grouping = Grouping::kNone;
   state_.selected = state_.top = 0;
   state_.message = fmt::format("shown: {}", state_.filter_text);

@@ -162,6 +162,8 @@ class Parser {
       return wrong(fmt::format("after src or dst comes port, host or net, not '{}'", word));
     } else if (word == "tcp") {
       simple(Kind::kProtocol, kProtocolTcp);
+    } else if (word == "proto") {
+      TOPSPIN_TRY(parse_protocol(*node));
     } else if (word == "udp") {
       simple(Kind::kProtocol, kProtocolUdp);
     } else if (word == "ip") {
@@ -191,6 +193,18 @@ class Parser {
       return wrong(fmt::format("'{}' is no port", word));
     }
     node.kind = Kind::kPort;
+    return {};
+  }
+
+  Status parse_protocol(Node& node) {
+    const std::string word = at_ < words_.size() ? words_[at_++] : "";
+    uint8_t number = 0;
+    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+    if (error != std::errc() || end != word.data() + word.size()) {
+      return wrong(fmt::format("'{}' is no protocol's number", word));
+    }
+    node.kind = Kind::kProtocol;
+    node.number = number;
     return {};
   }
 

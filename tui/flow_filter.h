@@ -2,7 +2,7 @@
 //
 //   filter  := term { [and] term | or term }      left to right, `and` binds tighter
 //   term    := not term | ( filter ) | test
-//   test    := tcp | udp | ip | ip6 | late | missed | unanswered | ended
+//   test    := tcp | udp | proto N | ip | ip6 | late | missed | unanswered | ended
 //            | [src|dst] port N | [src|dst] host ADDRESS | [src|dst] net ADDRESS/LENGTH
 //            | TEXT                               contained in "source destination"
 //

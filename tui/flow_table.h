@@ -42,6 +42,7 @@ std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, 
 struct Found {
   uint64_t id = 0;
   uint64_t position = 0;
+  bool operator==(const Found&) const = default;
 };
 std::optional<Found> search_flows(const Model& model, const FlowQuery& query, std::string_view text,
                                   uint64_t from, bool include_from);

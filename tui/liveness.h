@@ -54,10 +54,10 @@ class LivenessHistory {
 /// What happened to one flow in one tick.
 struct LivenessFacts {
   bool ended = false;
-  bool sent = false;               // the initiator sent in this tick
-  bool missed = false;             // the count of missed ticks grew
-  std::optional<int64_t> late_ns;  // the worst lateness known of this tick's gaps
-  std::optional<int64_t> period_ns;
+  bool sent = false;                    // the initiator sent in this tick
+  bool missed = false;                  // the count of missed ticks grew
+  std::optional<int64_t> late_ns = {};  // the worst lateness known of this tick's gaps
+  std::optional<int64_t> period_ns = {};
   int64_t silent_ns = 0;  // since the last packet, at the tick's end
 };
 Liveness judge_liveness(const LivenessFacts& facts);
