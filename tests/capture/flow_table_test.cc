@@ -2,6 +2,7 @@
 #include "capture/flow_table.h"
 
 #include <map>
+#include <ostream>
 #include <random>
 #include <set>
 
@@ -124,6 +125,8 @@ struct Stream {
   bool goes_backwards;  // by up to 5 s
   int64_t idle_timeout_ns;
 };
+
+void PrintTo(const Stream& stream, std::ostream* out) { *out << stream.name; }
 
 class AgainstModel : public testing::TestWithParam<Stream> {};
 
