@@ -181,15 +181,17 @@ TEST_P(AgainstModel, EverythingThatIsCountedAgrees) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(FlowTable, AgainstModel,
-                         testing::Values(Stream{"Few", 10, 1000, 50 * kMs, false, 0},
-                                         Stream{"Many", 2000, 100'000, 2 * kMs, false, 0},
-                                         Stream{"Backwards", 100, 1000, 20 * kMs, true, 0},
-                                         Stream{"Evicting", 200, 40, 20 * kMs, false, 0},
-                                         Stream{"EvictingAndIdle", 200, 60, 20 * kMs, false,
-                                                3 * kS},
-                                         Stream{"Idle", 300, 1000, 30 * kMs, false, 2 * kS}),
-                         [](const testing::TestParamInfo<Stream>& one) { return one.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    FlowTable, AgainstModel,
+    testing::Values(Stream{"Few", 10, 1000, 50 * kMs, false, 0},
+                    Stream{"Many", 2000, 100'000, 2 * kMs, false, 0},
+                    Stream{"Backwards", 100, 1000, 20 * kMs, true, 0},
+                    Stream{"Evicting", 200, 40, 20 * kMs, false, 0},
+                    // Ticks of 2.3 s: many wait in one for eviction, and speak meanwhile.
+                    Stream{"EvictingCoarsely", 60, 40, 20 * kMs, false, 600 * kS},
+                    Stream{"EvictingAndIdle", 200, 60, 20 * kMs, false, 3 * kS},
+                    Stream{"Idle", 300, 1000, 30 * kMs, false, 2 * kS}),
+    [](const testing::TestParamInfo<Stream>& one) { return one.param.name; });
 
 TEST(FlowTable, WindowEdgeIsExactToAMillisecond) {
   auto table = make_table();
