@@ -185,9 +185,9 @@ TEST_F(Record, UnderSudoTheCommandAndTheDatabaseBelongToTheCaller) {
   EXPECT_EQ(report()["run"]["status"], "complete");
 }
 
-TEST_F(Record, ACommandThatIsNoProgramLeavesAFailedRunAndSaysSo) {
-  const std::string path = dir_.file("garbage");
-  std::ofstream(path) << '\x7f' << "ELF garbage";
+TEST_F(Record, ACommandThatCannotBeExecutedLeavesAFailedRunAndSaysSo) {
+  const std::string path = dir_.file("script");
+  std::ofstream(path) << "#!/no/such/interpreter\n";
   chmod(path.c_str(), 0755);
   const Outcome run = test::run(record({"--", path}));
   EXPECT_EQ(run.exit_code, 2) << run.err;

@@ -29,9 +29,9 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 
 // A foreign header (a prefix of its name) and the only files that may include it.
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
-    {"pcap", {"capture/pcap_source.cc"}},        {"sqlite3.h", {"store/sqlite.cc"}},
-    {"curses.h", {"tui/curses_terminal.cc"}},    {"ncurses", {"tui/curses_terminal.cc"}},
-    {"sys/capability.h", {"app/privileges.cc"}},
+    {"pcap", {"capture/pcap_source.cc"}},     {"sqlite3.h", {"store/sqlite.cc"}},
+    {"curses.h", {"tui/curses_terminal.cc"}}, {"ncurses", {"tui/curses_terminal.cc"}},
+    {"zlib.h", {"capture/byte_stream.cc"}},
 };
 
 struct Include {
