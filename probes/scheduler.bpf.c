@@ -167,8 +167,9 @@ int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
 /* The last switch of a thread: its account is complete, and nothing of it comes after. */
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_record* out;
-  fold_thread(task, thread);
+  if (thread->dead) return;
   thread->dead = 1;
+  fold_thread(task, thread);
   if (!thread->has_row) return;
   out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
   if (!out) {
@@ -226,6 +227,14 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   if (thread) fold_thread(task, thread);
+  return 0;
+}
+
+/* Comes after the last switch, and catches those whose last switch was not shown. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(sched_process_free, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) leave_for_good(task, thread);
   return 0;
 }
 

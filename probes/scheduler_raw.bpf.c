@@ -199,6 +199,19 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   return 0;
 }
 
+/* Comes after the last switch, and catches those whose last switch was not shown. The number may
+ * belong to somebody new by now. */
+SEC("raw_tp/sched_process_free")
+int sched_process_free(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_raw_thread* raw = bpf_map_lookup_elem(&threads, &tid);
+  if (!raw || raw->thread.start_boottime_ns != BPF_CORE_READ(task, start_boottime)) return 0;
+  copy_account(raw, task);
+  leave_for_good(raw);
+  return 0;
+}
+
 /* exec by another thread than the leader gives it the leader's number, whose own element has gone
  * with the leader. */
 SEC("raw_tp/sched_process_exec")

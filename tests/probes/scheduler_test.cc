@@ -1,5 +1,6 @@
 // The scheduler probe against subjects of known behaviour, each beside an independent source:
 // schedstat, status, getrusage, or what the subject itself counted.
+#include <algorithm>
 #include <condition_variable>
 #include <csignal>
 #include <map>
@@ -307,8 +308,9 @@ TEST_P(OnBpfRung, two_thousand_threads_have_a_row_each) {
 
 TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
   constexpr int kThreads = 50;
-  ForkedSubject subject([] {});
-  ForkedSubject running([] {
+  int release[2];
+  ASSERT_EQ(::pipe(release), 0);
+  ForkedSubject subject([&] {
     std::mutex mutex;
     std::condition_variable changed;
     bool over = false;
@@ -319,7 +321,8 @@ TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
         changed.wait(lock, [&] { return over; });
       });
     }
-    sleep_ms(400);
+    char byte = 0;
+    CHECK(::read(release[0], &byte, 1) == 1);
     {
       const std::lock_guard lock(mutex);
       over = true;
@@ -327,19 +330,37 @@ TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
     changed.notify_all();
     for (std::thread& thread : threads) thread.join();
   });
-  running.go();
-  sleep_ms(150);
-  OPEN_ON_RUNG(probes, process_tree(running.pid()), on_rung(GetParam()), GetParam());
-  running.wait_done();
-  sleep_ms(10);
-  const ProbeInterval interval = probes->take_interval();
+  subject.go();
+  const auto all_asleep = [&] {
+    ProcReader proc("/proc");
+    const std::vector<int32_t> tids = proc.threads(subject.pid());
+    return tids.size() >= kThreads + 1 && std::ranges::all_of(tids, [&](int32_t tid) {
+             const auto stat = proc.thread_stat(subject.pid(), tid);
+             return stat && stat->state == 'S';
+           });
+  };
+  for (int tries = 0; tries < 1'000 && !all_asleep(); ++tries) sleep_ms(10);
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  ASSERT_EQ(::write(release[1], "x", 1), 1);
+  subject.wait_done();
+  ::close(release[0]);
+  ::close(release[1]);
+  // A joined thread still has its last steps to do.
   std::set<int32_t> exited;
-  for (const ThreadRow& row : interval.changed_threads)
-    if (row.exited) exited.insert(row.tid);
+  uint64_t waits = 0;
+  LossInterval losses;
+  for (int tick = 0; tick < 500 && exited.size() < kThreads; ++tick) {
+    const ProbeInterval interval = probes->take_interval();
+    for (const ThreadRow& row : interval.changed_threads)
+      if (row.exited) exited.insert(row.tid);
+    waits += interval.scheduler->run_queue_latency->count();
+    losses.merge(interval.losses);
+    sleep_ms(10);
+  }
   EXPECT_EQ(exited.size(), static_cast<size_t>(kThreads));
-  EXPECT_GE(interval.scheduler->run_queue_latency->count(), static_cast<uint64_t>(kThreads));
-  EXPECT_EQ(interval.losses.scheduler_left_censored, 0u);  // all slept
-  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+  EXPECT_GE(waits, static_cast<uint64_t>(kThreads));
+  EXPECT_EQ(losses.scheduler_left_censored, 0u);  // all slept
+  EXPECT_EQ(losses.scheduler_missed_runs, 0u);
 }
 
 TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
