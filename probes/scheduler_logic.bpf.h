@@ -63,17 +63,19 @@ TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state == TOPSPIN_BLOCKED) thread->waking_ns = now_ns;
 }
 
-/* A wakeup of a thread that is already queued or running starts no new wait. */
-TOPSPIN_INLINE void on_wakeup(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                              __u64 now_ns) {
-  if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return;
+/* Whether this wakeup begins a wait, whose begin the caller then stamps: one of a thread that is
+ * already queued or running does not. */
+TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread) {
+  if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return false;
   thread->state = TOPSPIN_QUEUED;
-  thread->queued_ns = now_ns;
-  if (thread->waking_ns) {
-    if (now_ns >= thread->waking_ns) record(&cpu->wake_delivery, now_ns - thread->waking_ns);
-    thread->waking_ns = 0;
-    cpu->events++;
-  }
+  return true;
+}
+
+TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                __u64 now_ns) {
+  if (now_ns >= thread->waking_ns) record(&cpu->wake_delivery, now_ns - thread->waking_ns);
+  thread->waking_ns = 0;
+  cpu->events++;
 }
 
 /* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a

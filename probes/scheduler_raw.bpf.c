@@ -125,10 +125,13 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   bpf_map_delete_elem(&threads, &tid);
 }
 
+/* As in scheduler.bpf.c: only of threads that last ran on another CPU. */
 SEC("raw_tp/sched_waking")
 int sched_waking(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
-  struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
+  struct topspin_raw_thread* raw;
+  if ((__u32)BPF_CORE_READ(task, wake_cpu) == bpf_get_smp_processor_id()) return 0;
+  raw = member(task, BPF_CORE_READ(task, pid));
   if (raw) on_waking(&raw->thread, bpf_ktime_get_ns());
   return 0;
 }
@@ -136,9 +139,13 @@ int sched_waking(struct bpf_raw_tracepoint_args* context) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
   struct topspin_cpu* cpu;
-  if (!raw) return 0;
+  __u64 now_ns;
+  if (!raw || !on_wakeup(&raw->thread)) return 0;
+  now_ns = bpf_ktime_get_ns();
+  raw->thread.queued_ns = now_ns;
+  if (!raw->thread.waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_wakeup(&raw->thread, cpu, bpf_ktime_get_ns());
+  if (cpu) on_delivery(&raw->thread, cpu, now_ns);
   return 0;
 }
 

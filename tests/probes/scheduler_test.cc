@@ -149,7 +149,7 @@ TEST_P(OnBpfRung, ping_pong_counts_what_getrusage_counts) {
   // Woken once for each sleep; put off the CPU while runnable once for each involuntary switch.
   expect_close(seen.queue_wait->count(), voluntary, 0, 6, "wakeups");
   expect_close(seen.preemption_wait->count(), involuntary, 0, 6, "preemptions");
-  expect_close(seen.wake_delivery->count(), seen.queue_wait->count(), 0.02, 4, "deliveries");
+  EXPECT_LT(seen.wake_delivery->count(), 100u);  // all on one CPU
   EXPECT_EQ(seen.run_queue_latency->count(),
             seen.queue_wait->count() + seen.preemption_wait->count());
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
@@ -163,6 +163,35 @@ TEST_P(OnBpfRung, ping_pong_counts_what_getrusage_counts) {
   }
   EXPECT_EQ(waits, seen.run_queue_latency->count());
   EXPECT_EQ(exited, 1u);
+}
+
+TEST_P(OnBpfRung, delivery_of_wakeups_across_cpus_is_measured) {
+  constexpr int kWakeups = 200;
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two CPUs";
+  int wakeups[2];
+  ASSERT_EQ(::pipe(wakeups), 0);
+  ForkedSubject waker([&] {
+    pin_to_cpu(0);
+    for (int count = 0; count < kWakeups; ++count) {
+      sleep_ms(1);
+      CHECK(::write(wakeups[1], "x", 1) == 1);
+    }
+  });
+  ForkedSubject subject([&] {
+    pin_to_cpu(1);
+    char byte = 0;
+    for (int count = 0; count < kWakeups; ++count) CHECK(::read(wakeups[0], &byte, 1) == 1);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.go();
+  waker.run();
+  subject.wait_done();
+  ::close(wakeups[0]);
+  ::close(wakeups[1]);
+  const SchedulerInterval seen = *probes->take_interval().scheduler;
+  // Not each read finds an empty pipe if the reader was kept waiting; each sleep ends by a wakeup.
+  expect_close(seen.wake_delivery->count(), seen.queue_wait->count(), 0.1, 4, "deliveries");
+  EXPECT_GT(seen.wake_delivery->count(), static_cast<uint64_t>(kWakeups / 4));
 }
 
 TEST_P(OnBpfRung, self_test_holds_within_one_percent_threads_that_left_included) {
