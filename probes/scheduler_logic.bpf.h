@@ -15,34 +15,12 @@
 #ifndef TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 
+#include "probes/histogram_index.bpf.h"
 #include "probes/scheduler_abi.h"
 
 #define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
 #define TASK_DEAD 0x80u /* prev_state of the last switch of a thread */
-
-/* histogram_abi.h's index. BPF before mcpu v4 counts no leading zeros, and clang 14 crashes on the
- * builtin where it is inlined into larger programs; so the highest bit is searched by halves. A
- * test holds this against the C++ side. */
-TOPSPIN_INLINE __u32 histogram_index(__u64 value) {
-  __u64 rest = value;
-  __u32 exponent = 0, shift;
-  if (value < TOPSPIN_HISTOGRAM_SUB_BUCKETS) return (__u32)value;
-  if (value >> TOPSPIN_HISTOGRAM_MAX_BITS) return TOPSPIN_HISTOGRAM_BUCKETS - 1;
-  shift = (rest > 0xffffffff) << 5;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xffff) << 4;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xff) << 3;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xf) << 2;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0x3) << 1;
-  rest >>= shift, exponent += shift;
-  exponent += (__u32)(rest >> 1);
-  shift = exponent - TOPSPIN_HISTOGRAM_SUB_BITS;
-  return shift * TOPSPIN_HISTOGRAM_SUB_BUCKETS + (__u32)(value >> shift);
-}
 
 TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
   __u32 index = histogram_index(value);
