@@ -123,7 +123,8 @@ TEST(Ladder, every_rung_says_the_same_of_one_workload) {
   SchedulerInterval proc_sums;
   for (int tick = 0; tick < 40; ++tick) {
     sleep_ms(20);
-    const SchedulerInterval part = *proc->take_interval().scheduler;
+    const ProbeInterval interval = proc->take_interval();
+    const SchedulerInterval& part = *interval.scheduler;
     proc_sums.cpu_ns = proc_sums.cpu_ns.value_or(0) + *part.cpu_ns;
     proc_sums.run_queue_wait_ns = proc_sums.run_queue_wait_ns.value_or(0) + *part.run_queue_wait_ns;
     EXPECT_FALSE(part.run_queue_latency);  // absent, not empty
@@ -131,8 +132,10 @@ TEST(Ladder, every_rung_says_the_same_of_one_workload) {
   }
   subject.wait_done();
   sleep_ms(10);
-  const SchedulerInterval a = *top->take_interval().scheduler;
-  const SchedulerInterval b = *raw->take_interval().scheduler;
+  const ProbeInterval top_interval = top->take_interval();
+  const ProbeInterval raw_interval = raw->take_interval();
+  const SchedulerInterval& a = *top_interval.scheduler;
+  const SchedulerInterval& b = *raw_interval.scheduler;
   expect_close(*b.cpu_ns, *a.cpu_ns, 0.001, 200'000, "raw_tp cpu");
   expect_close(*b.run_queue_wait_ns, *a.run_queue_wait_ns, 0.001, 100'000, "raw_tp run_delay");
   expect_close(*b.voluntary_switches, *a.voluntary_switches, 0, 2, "raw_tp voluntary");

@@ -188,7 +188,8 @@ TEST_P(OnBpfRung, delivery_of_wakeups_across_cpus_is_measured) {
   subject.wait_done();
   ::close(wakeups[0]);
   ::close(wakeups[1]);
-  const SchedulerInterval seen = *probes->take_interval().scheduler;
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
   // Not each read finds an empty pipe if the reader was kept waiting; each sleep ends by a wakeup.
   expect_close(seen.wake_delivery->count(), seen.queue_wait->count(), 0.1, 4, "deliveries");
   EXPECT_GT(seen.wake_delivery->count(), static_cast<uint64_t>(kWakeups / 4));
