@@ -123,29 +123,26 @@ Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t
 }
 
 Match Ledger::reply_unnumbered(uint32_t client, int64_t now_ns) {
-  uint64_t youngest_overdue = kNone;
-  const Message* last = nullptr;
+  Message* youngest = nullptr;
   for (uint64_t number = clients_[client].first; number != kNone;) {
-    Message* message = find(number);
-    CHECK(message != nullptr);
-    if (message->state == State::kOutstanding) {
-      answer(*message, now_ns);
+    youngest = find(number);
+    CHECK(youngest != nullptr);
+    if (youngest->state == State::kOutstanding) {
+      answer(*youngest, now_ns);
       return Match::kReply;
     }
-    if (message->state == State::kOverdue) youngest_overdue = number;
-    last = message;
-    number = message->next_of_client;
+    number = youngest->next_of_client;
   }
-  if (youngest_overdue != kNone) {
-    answer(*find(youngest_overdue), now_ns);
-    unpark(youngest_overdue);
-    return Match::kLateReply;
-  }
-  if (last == nullptr) {
+  if (youngest == nullptr) {
     unexpected(now_ns);
     return Match::kUnexpected;
   }
-  ++parts_[last->part].accounts.duplicates;
+  if (youngest->state == State::kOverdue) {
+    answer(*youngest, now_ns);
+    unpark(clients_[client].last);
+    return Match::kLateReply;
+  }
+  ++parts_[youngest->part].accounts.duplicates;
   return Match::kDuplicate;
 }
 

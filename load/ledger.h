@@ -7,8 +7,8 @@
 // duplicate.
 //
 // An answer that carries its message's number is matched exactly. One that does not answers the
-// client's oldest outstanding message; with none outstanding, the youngest overdue one; else it is
-// a duplicate.
+// client's oldest outstanding message; with none outstanding, its youngest one if that is overdue;
+// else it is a duplicate of it. A loss followed by a duplicate is told apart by numbers alone.
 //
 // Memory: 32 bytes a message for timeout + late window, 24 bytes a client. One thread.
 #pragma once

@@ -62,6 +62,9 @@ Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>&
   TOPSPIN_ASSIGN(
       Target target,
       resolve_target(options.target, is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM));
+  if (options.workload == WorkloadKind::kUdpFlood) {
+    return run_udp_flood(options, target, stop, progress);
+  }
   TOPSPIN_ASSIGN(Schedule schedule, make_schedule(options.stages));
   LedgerSettings settings;
   settings.timeout_ns = options.timeout_ns;

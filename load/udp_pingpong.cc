@@ -393,7 +393,8 @@ class UdpPingpong : public Workload {
       }
       if (is_previous) session = slot.previous;
     }
-    if (session == kNoSession) {
+    // A socket of its own would be closed now; this one hears what comes after its client has gone.
+    if (session == kNoSession || clients_[session].state == State::kClosed) {
       engine_->ledger().unexpected(now_ns);
       return;
     }
