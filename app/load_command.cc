@@ -43,7 +43,7 @@ struct LoadArguments {
   std::string stages;
   std::optional<uint32_t> clients;
   std::string arrive, hold, leave;
-  std::string period = "1s", timeout = "1s", slack, late_after;
+  std::string period = "1s", timeout = "1s", grid, late_after;
   std::string wire = "ping4", sockets = "auto";
   std::string rate, duration = "10s";
   std::string connection = "keep-alive";
@@ -90,8 +90,8 @@ Status read_arguments(LoadArguments& arguments) {
   TOPSPIN_ASSIGN(options.period_ns, duration_of("--period", arguments.period));
   TOPSPIN_ASSIGN(options.timeout_ns, duration_of("--timeout", arguments.timeout));
   TOPSPIN_ASSIGN(options.duration_ns, duration_of("--duration", arguments.duration));
-  if (!arguments.slack.empty()) {
-    TOPSPIN_ASSIGN(options.slack_ns, duration_of("--slack", arguments.slack));
+  if (!arguments.grid.empty()) {
+    TOPSPIN_ASSIGN(options.grid_ns, duration_of("--grid", arguments.grid));
   }
   if (!arguments.late_after.empty()) {
     TOPSPIN_ASSIGN(options.late_after_ns, duration_of("--late-after", arguments.late_after));
@@ -169,7 +169,9 @@ void add_schedule_options(CLI::App& command, LoadArguments& a) {
 void add_period_options(CLI::App& command, LoadArguments& a) {
   command.add_option("--period", a.period, "Each client is due once in this")
       ->capture_default_str();
-  command.add_option("--slack", a.slack, "Sends may be put off this long, to save CPU (0)");
+  command.add_option(
+      "--grid", a.grid,
+      "Clients are due at multiples of this, some at a time (period / 1000); 0: each on its own");
 }
 
 CLI::App& add_workload(CLI::App& load, WorkloadKind kind, const std::string& description,

@@ -28,14 +28,14 @@ Error os_error(std::string_view what) {
 
 }  // namespace
 
-Engine::Engine(const LoadOptions& options, Schedule schedule, Target target, int64_t period_ns,
+Engine::Engine(const LoadOptions& options, Schedule schedule, Target target, const Rhythm& rhythm,
                const LedgerSettings& ledger_settings)
     : options_(options),
       schedule_(std::move(schedule)),
       target_(std::move(target)),
-      period_ns_(period_ns),
+      rhythm_(rhythm),
       limits_(read_host_limits()),
-      timetable_(schedule_, period_ns, ledger_settings.closed_loop),
+      timetable_(schedule_, rhythm, ledger_settings.closed_loop),
       ledger_(schedule_, ledger_settings) {}
 
 int Engine::watch(int fd, uint32_t events, uint64_t token) {
@@ -71,7 +71,7 @@ void Engine::handle(const TimetableEvent& event, Workload& workload, int64_t now
     case TimetableEventKind::kDue:
       // A moment whose successor is due as well is not made up for: a burst of them would be no
       // traffic that anybody scheduled.
-      if (now_ns - event.time_ns > period_ns_ && !options_.closed_loop) {
+      if (now_ns - event.time_ns > rhythm_.period_ns && !options_.closed_loop) {
         ledger_.never_sent(event.time_ns, false);
       } else {
         workload.due(event.session, event.time_ns);
@@ -86,7 +86,7 @@ void Engine::wait(Workload& workload, bool more_is_due) {
     const int64_t now = now_ns();
     int64_t wake_ns = std::min(now + kStopPollNs, next_progress_ns_);
     if (const auto next = timetable_.next_ns()) {
-      wake_ns = std::min(wake_ns, *next + options_.slack_ns);
+      wake_ns = std::min(wake_ns, *next);
     }
     if (const auto expiry = ledger_.next_expiry_ns()) wake_ns = std::min(wake_ns, *expiry);
     if (wake_ns > now) {
@@ -183,7 +183,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
   result.started_wall_ns = anchor.wall_ns;
   result.started_monotonic_ns = anchor.monotonic_ns;
   result.stopped_early = stopped_ns.has_value();
-  result.has_period = period_ns_ > 0;
+  result.has_period = rhythm_.period_ns > 0;
   result.closed_loop = options_.closed_loop;
   result.clients_max = clients_max_;
   result.clients_joined = clients_joined_;
@@ -207,8 +207,8 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
 
   // A load that was stopped asked for what was due until then.
   const int64_t until_ns = until_ns_.value_or(schedule_.end_ns);
-  if (period_ns_ > 0) {
-    result.planned = count_planned(schedule_, period_ns_, until_ns);
+  if (rhythm_.period_ns > 0) {
+    result.planned = count_planned(schedule_, rhythm_, until_ns);
   } else {
     result.planned = static_cast<uint64_t>(
         std::count_if(schedule_.sessions.begin(), schedule_.sessions.end(),

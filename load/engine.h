@@ -51,8 +51,8 @@ class Workload {
 
 class Engine {
  public:
-  /// `period_ns` 0: joining is itself the moment that is due.
-  Engine(const LoadOptions& options, Schedule schedule, Target target, int64_t period_ns,
+  /// A rhythm without a period: joining is itself the moment that is due.
+  Engine(const LoadOptions& options, Schedule schedule, Target target, const Rhythm& rhythm,
          const LedgerSettings& ledger_settings);
 
   Result<LoadResult> run(Workload& workload, const std::atomic<bool>& stop,
@@ -63,6 +63,7 @@ class Engine {
   const Target& target() const { return target_; }
   const HostLimits& limits() const { return limits_; }
   const ClientSession& session(uint32_t index) const { return schedule_.sessions[index]; }
+  const Rhythm& rhythm() const { return rhythm_; }
   Ledger& ledger() { return ledger_; }
 
   /// Nanoseconds since the load began.
@@ -88,7 +89,7 @@ class Engine {
   LoadOptions options_;
   Schedule schedule_;
   Target target_;
-  int64_t period_ns_;
+  Rhythm rhythm_;
   HostLimits limits_;
   Timetable timetable_;
   Ledger ledger_;

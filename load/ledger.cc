@@ -93,14 +93,15 @@ void Ledger::answer(Message& message, int64_t now_ns) {
   recent_latency_.record(non_negative(now_ns - message.intended_ns));
 }
 
-void Ledger::give_up(Message& message, int64_t now_ns) {
+void Ledger::give_up(Message& message) {
   if (message.state == State::kOutstanding) --clients_[message.client].outstanding;
   message.state = State::kLost;
   LoadPart& part = parts_[message.part];
   ++part.accounts.lost;
-  const int64_t waited_ns = std::max(settings_.timeout_ns, now_ns - message.actual_ns);
-  part.latency_actual.record(non_negative(waited_ns));
-  part.latency_intended.record(non_negative(waited_ns + message.actual_ns - message.intended_ns));
+  // The timeout, and not how long it was really waited for: that depends on when the client left.
+  part.latency_actual.record(non_negative(settings_.timeout_ns));
+  part.latency_intended.record(
+      non_negative(settings_.timeout_ns + message.actual_ns - message.intended_ns));
 }
 
 Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t now_ns) {
@@ -155,13 +156,13 @@ void Ledger::unpark(uint64_t number) {
 
 void Ledger::unexpected(int64_t now_ns) { ++part_at(now_ns).accounts.unexpected; }
 
-void Ledger::lose(uint64_t number, int64_t now_ns) {
+void Ledger::lose(uint64_t number) {
   Message* message = find(number);
   CHECK(message != nullptr && message->state != State::kAnswered && message->state != State::kLost);
-  give_up(*message, now_ns);
+  give_up(*message);
 }
 
-void Ledger::close(uint32_t client, int64_t now_ns) {
+void Ledger::close(uint32_t client) {
   bool dead = false;
   for (uint64_t number = clients_[client].first; number != kNone;) {
     Message* message = find(number);
@@ -171,7 +172,7 @@ void Ledger::close(uint32_t client, int64_t now_ns) {
         dead = true;
         ++parts_[message->part].accounts.dead_clients;
       }
-      give_up(*message, now_ns);
+      give_up(*message);
     }
     number = message->next_of_client;
   }
@@ -224,7 +225,7 @@ void Ledger::forget(int64_t now_ns) {
         continue;
       }
       if (settings_.late_window_ns == 0) return;  // TCP: its connection is about to be closed
-      give_up(front, now_ns);
+      give_up(front);
     }
     pop_front();
   }

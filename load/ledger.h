@@ -56,15 +56,16 @@ class Ledger {
   void unexpected(int64_t now_ns);
 
   /// TCP: the message failed, and will not be answered.
-  void lose(uint64_t number, int64_t now_ns);
+  void lose(uint64_t number);
 
   /// Whether the client has messages that are neither answered nor overdue.
   bool waiting(uint32_t client) const { return clients_[client].outstanding > 0; }
   /// Whether the message is remembered, and is this client's.
   bool is_of(uint32_t client, uint64_t number) const;
 
-  /// No more will be heard for this client: what it still waits for is lost.
-  void close(uint32_t client, int64_t now_ns);
+  /// No more will be heard for this client: what it still waits for is lost. A lost message enters
+  /// the latencies as if it had been answered at its timeout, the least that is certain.
+  void close(uint32_t client);
 
   /// The first moment at which expire() has something to do.
   std::optional<int64_t> next_expiry_ns() const;
@@ -109,7 +110,7 @@ class Ledger {
   void forget(int64_t now_ns);
   void pop_front();
   void answer(Message& message, int64_t now_ns);
-  void give_up(Message& message, int64_t now_ns);
+  void give_up(Message& message);
   void unpark(uint64_t number);
 
   LedgerSettings settings_;

@@ -20,8 +20,8 @@ Status check_options(const LoadOptions& options) {
   if (options.timeout_ns < kNanosPerMilli || options.timeout_ns > 3600 * kNanosPerSecond) {
     return wrong("the timeout must be from 1ms to 1h");
   }
-  if (options.slack_ns < 0 || options.slack_ns > options.period_ns) {
-    return wrong("the slack must be from 0 to the period");
+  if (options.grid_ns && (*options.grid_ns < 0 || *options.grid_ns > options.period_ns)) {
+    return wrong("the grid must be from 0 to the period");
   }
   if (options.late_after_ns < 0) return wrong("a send cannot be late before it is due");
   if (options.progress_ns <= 0) return wrong("the progress interval must be positive");
@@ -75,12 +75,16 @@ Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>&
   const auto workload = [&] {
     switch (options.workload) {
       case WorkloadKind::kUdpPingpong: return make_udp_pingpong();
-      default: break;
+      case WorkloadKind::kTcpConnect: return make_tcp_connect();
+      case WorkloadKind::kHttp: return make_http();
+      case WorkloadKind::kAcceptQueue: return make_accept_queue();
+      case WorkloadKind::kUdpFlood: break;
     }
     CHECK(false);
   }();
-  Engine engine(options, std::move(schedule), std::move(target), once ? 0 : options.period_ns,
-                settings);
+  Rhythm rhythm;
+  if (!once) rhythm = {options.period_ns, options.grid_ns.value_or(options.period_ns / 1000)};
+  Engine engine(options, std::move(schedule), std::move(target), rhythm, settings);
   return engine.run(*workload, stop, progress);
 }
 

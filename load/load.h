@@ -49,7 +49,8 @@ struct LoadOptions {
   int64_t period_ns = kNanosPerSecond;          // each client is due once a period
   int64_t timeout_ns = kNanosPerSecond;         // then a reply is late, a connection given up
   int64_t late_after_ns = 10 * kNanosPerMilli;  // a send later than this counts as sent late
-  int64_t slack_ns = 0;      // sends may be put off this long, to be done several at a time
+  // Clients are due at multiples of this, some at a time; nullopt: a thousandth of the period.
+  std::optional<int64_t> grid_ns;
   bool closed_loop = false;  // udp-pingpong: send, wait without end, sleep a period, again
 
   // udp-pingpong.

@@ -311,12 +311,13 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
   return schedule;
 }
 
-int64_t client_phase_ns(uint32_t slot, int64_t period_ns) {
-  CHECK(period_ns > 0);
+int64_t client_phase_ns(uint32_t slot, const Rhythm& rhythm) {
+  CHECK(rhythm.period_ns > 0);
   const uint64_t turn = slot * 0x9E3779B97F4A7C15u;  // slot / golden ratio, as a fraction of 2^64
   __extension__ using Uint128 = unsigned __int128;
-  return static_cast<int64_t>((static_cast<Uint128>(turn) * static_cast<uint64_t>(period_ns)) >>
-                              64);
+  const auto phase = static_cast<int64_t>(
+      (static_cast<Uint128>(turn) * static_cast<uint64_t>(rhythm.period_ns)) >> 64);
+  return rhythm.grid_ns > 1 ? phase - phase % rhythm.grid_ns : phase;
 }
 
 int64_t first_due_ns(int64_t phase_ns, int64_t period_ns, int64_t from_ns) {
@@ -331,10 +332,10 @@ uint64_t count_due(int64_t phase_ns, int64_t period_ns, int64_t from_ns, int64_t
   return static_cast<uint64_t>((to_ns - 1 - first) / period_ns) + 1;
 }
 
-uint64_t count_planned(const Schedule& schedule, int64_t period_ns, int64_t until_ns) {
+uint64_t count_planned(const Schedule& schedule, const Rhythm& rhythm, int64_t until_ns) {
   uint64_t planned = 0;
   for (const ClientSession& client : schedule.sessions) {
-    planned += count_due(client_phase_ns(client.slot, period_ns), period_ns, client.join_ns,
+    planned += count_due(client_phase_ns(client.slot, rhythm), rhythm.period_ns, client.join_ns,
                          std::min(client.leave_ns, until_ns));
   }
   return planned;

@@ -77,9 +77,17 @@ struct Schedule {
 /// kUsage if the stages exceed a limit above or do not join.
 Result<Schedule> make_schedule(std::vector<LoadStage> stages);
 
+/// When within each period a client is due.
+struct Rhythm {
+  int64_t period_ns = 0;  // 0: clients are never due
+  // Phases are multiples of this (0: of 1 ns), so that clients are due some at a time: one wakeup
+  // then serves them all.
+  int64_t grid_ns = 0;
+};
+
 /// The phase of a slot within the period, 0 <= phase < period. Spread by the golden ratio, so that
 /// any number of clients that follow one another is spread evenly, at any level.
-int64_t client_phase_ns(uint32_t slot, int64_t period_ns);
+int64_t client_phase_ns(uint32_t slot, const Rhythm& rhythm);
 
 /// The first moment phase + k * period at or after `from_ns`.
 int64_t first_due_ns(int64_t phase_ns, int64_t period_ns, int64_t from_ns);
@@ -88,6 +96,6 @@ int64_t first_due_ns(int64_t phase_ns, int64_t period_ns, int64_t from_ns);
 uint64_t count_due(int64_t phase_ns, int64_t period_ns, int64_t from_ns, int64_t to_ns);
 
 /// What the whole schedule asks for until `until_ns`: the truth that the accounts must meet.
-uint64_t count_planned(const Schedule& schedule, int64_t period_ns, int64_t until_ns);
+uint64_t count_planned(const Schedule& schedule, const Rhythm& rhythm, int64_t until_ns);
 
 }  // namespace topspin

@@ -5,8 +5,8 @@
 
 namespace topspin {
 
-Timetable::Timetable(const Schedule& schedule, int64_t period_ns, bool closed_loop)
-    : schedule_(schedule), period_ns_(period_ns), closed_loop_(closed_loop) {
+Timetable::Timetable(const Schedule& schedule, const Rhythm& rhythm, bool closed_loop)
+    : schedule_(schedule), rhythm_(rhythm), closed_loop_(closed_loop) {
   leaves_.resize(schedule.sessions.size());
   std::iota(leaves_.begin(), leaves_.end(), 0u);
   std::stable_sort(leaves_.begin(), leaves_.end(), [&](uint32_t a, uint32_t b) {
@@ -48,15 +48,15 @@ std::optional<TimetableEvent> Timetable::pop(int64_t now_ns) {
     case TimetableEventKind::kLeave: ++next_leave_; break;
     case TimetableEventKind::kJoin:
       ++next_join_;
-      if (period_ns_ > 0) {
-        add_due(next->session,
-                first_due_ns(client_phase_ns(client.slot, period_ns_), period_ns_, client.join_ns));
+      if (rhythm_.period_ns > 0) {
+        add_due(next->session, first_due_ns(client_phase_ns(client.slot, rhythm_),
+                                            rhythm_.period_ns, client.join_ns));
       }
       break;
     case TimetableEventKind::kDue:
       std::pop_heap(due_.begin(), due_.end());
       due_.pop_back();
-      if (!closed_loop_) add_due(next->session, next->time_ns + period_ns_);
+      if (!closed_loop_) add_due(next->session, next->time_ns + rhythm_.period_ns);
       break;
   }
   return next;

@@ -24,8 +24,8 @@ struct TimetableEvent {
 
 class Timetable {
  public:
-  /// `schedule` must outlive the timetable. period_ns 0: clients are never due, only come and go.
-  Timetable(const Schedule& schedule, int64_t period_ns, bool closed_loop);
+  /// `schedule` must outlive the timetable.
+  Timetable(const Schedule& schedule, const Rhythm& rhythm, bool closed_loop);
 
   /// The next event's time, if there is one.
   std::optional<int64_t> next_ns() const;
@@ -51,7 +51,7 @@ class Timetable {
   std::optional<TimetableEvent> peek() const;
 
   const Schedule& schedule_;
-  int64_t period_ns_;
+  Rhythm rhythm_;
   bool closed_loop_;
   size_t next_join_ = 0;
   std::vector<uint32_t> leaves_;  // sessions in the order of leave_ns

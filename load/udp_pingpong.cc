@@ -414,7 +414,7 @@ class UdpPingpong : public Workload {
     }
     finish_plan(session);
     client.state = State::kClosed;
-    engine_->ledger().close(session, engine_->now_ns());
+    engine_->ledger().close(session);
     engine_->session_closed();
   }
 
@@ -424,7 +424,7 @@ class UdpPingpong : public Workload {
     if (!options.closed_loop) return;
     const ClientSession& plan = engine_->session(session);
     const int64_t leave_ns = engine_->leave_ns(session);
-    const uint64_t planned = count_due(client_phase_ns(plan.slot, options.period_ns),
+    const uint64_t planned = count_due(client_phase_ns(plan.slot, engine_->rhythm()),
                                        options.period_ns, plan.join_ns, leave_ns);
     CHECK(planned >= clients_[session].attempts);
     engine_->ledger().never_sent(leave_ns - 1, true, planned - clients_[session].attempts);

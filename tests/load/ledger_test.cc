@@ -72,11 +72,11 @@ TEST(Ledger, ALostPingEntersAsTheTimeoutAtLeast) {
   Ledger ledger(schedule, settings_with_timeout(kSecond));
   ledger.sent(0, 100 * kMs, 150 * kMs);
   expire(ledger, 1150 * kMs);
-  ledger.close(0, 1150 * kMs);
+  ledger.close(0);
   EXPECT_EQ(ledger.total_accounts().lost, 1u);
   EXPECT_EQ(ledger.parts()[0].latency_actual.min(), 1000 * kMs);
   EXPECT_EQ(ledger.parts()[0].latency_intended.min(), 1050 * kMs);
-  ledger.close(0, 1200 * kMs);  // closing again changes nothing
+  ledger.close(0);  // closing again changes nothing
   EXPECT_EQ(ledger.total_accounts().lost, 1u);
 }
 
@@ -108,8 +108,8 @@ TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
   expire(ledger, 90 * kSecond);
   EXPECT_EQ(ledger.reply(0, c, 61 * kSecond, 90 * kSecond), Match::kLateReply);
   expire(ledger, 100 * kSecond);
-  ledger.close(0, 101 * kSecond);
-  ledger.close(1, 101 * kSecond);
+  ledger.close(0);
+  ledger.close(1);
   const LoadAccounts total = ledger.total_accounts();
   EXPECT_EQ(total.dead_clients, 1u);
   EXPECT_EQ(total.lost, 1u);
@@ -122,7 +122,7 @@ TEST(Ledger, TcpFailuresAreLostAtOnce) {
   settings.late_window_ns = 0;
   Ledger ledger(schedule, settings);
   const uint64_t a = ledger.sent(0, 0, 0);
-  ledger.lose(a, 10 * kMs);
+  ledger.lose(a);
   EXPECT_FALSE(ledger.waiting(0));
   EXPECT_EQ(ledger.parts()[0].latency_actual.max(), 1000 * kMs);
   const uint64_t b = ledger.sent(0, 20 * kMs, 20 * kMs);
@@ -130,7 +130,7 @@ TEST(Ledger, TcpFailuresAreLostAtOnce) {
   ledger.expire(1020 * kMs, [&](uint32_t, uint64_t number) {
     EXPECT_EQ(number, b);
     ++overdue;
-    ledger.lose(number, 1020 * kMs);
+    ledger.lose(number);
   });
   EXPECT_EQ(overdue, 1);
   EXPECT_EQ(ledger.total_accounts().lost, 2u);
@@ -197,7 +197,7 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
       }
     }
     deliver_until(now + 2 * kSecond);
-    for (uint32_t client = 0; client < kClients; ++client) ledger.close(client, now + 2 * kSecond);
+    for (uint32_t client = 0; client < kClients; ++client) ledger.close(client);
     const LoadAccounts got = ledger.total_accounts();
     EXPECT_EQ(got.sent, truth.sent) << numbered;
     EXPECT_EQ(got.replied, truth.replied) << numbered;

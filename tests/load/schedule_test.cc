@@ -189,7 +189,7 @@ TEST(Due, CountAgreesWithWalking) {
 TEST(Phase, SpreadEvenlyWhateverTheNumberOfClients) {
   for (const uint32_t n : {10u, 100u, 1000u, 15000u}) {
     std::vector<int64_t> phases;
-    for (uint32_t slot = 0; slot < n; ++slot) phases.push_back(client_phase_ns(slot, kSecond));
+    for (uint32_t slot = 0; slot < n; ++slot) phases.push_back(client_phase_ns(slot, {kSecond, 0}));
     std::sort(phases.begin(), phases.end());
     EXPECT_GE(phases.front(), 0);
     EXPECT_LT(phases.back(), kSecond);
@@ -197,6 +197,14 @@ TEST(Phase, SpreadEvenlyWhateverTheNumberOfClients) {
     for (size_t i = 1; i < phases.size(); ++i) {
       ASSERT_LE(phases[i] - phases[i - 1], 2.7 * static_cast<double>(kSecond) / n);
     }
+  }
+}
+
+TEST(Phase, OnAGridSomeAreDueTogether) {
+  for (uint32_t slot = 0; slot < 1000; ++slot) {
+    const int64_t phase = client_phase_ns(slot, {kSecond, kSecond / 10});
+    EXPECT_EQ(phase % (kSecond / 10), 0);
+    EXPECT_LE(phase, client_phase_ns(slot, {kSecond, 0}));
   }
 }
 
@@ -210,7 +218,8 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
     const int64_t stop_ns =
         stop_early ? static_cast<int64_t>(random()) % schedule->end_ns : schedule->end_ns;
     if (period < 1'000'000) continue;  // no need for millions of events
-    Timetable table(*schedule, period, false);
+    const Rhythm rhythm{period, round % 3 == 0 ? period / 7 : 0};
+    Timetable table(*schedule, rhythm, false);
     std::vector<int> joined(schedule->sessions.size()), left(joined);
     uint64_t due = 0;
     int64_t last = 0;
@@ -230,7 +239,7 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
             ++due;
             ASSERT_EQ(joined[event->session], 1);
             ASSERT_EQ(left[event->session], 0);
-            ASSERT_EQ(event->time_ns % period, client_phase_ns(c.slot, period));
+            ASSERT_EQ(event->time_ns % period, client_phase_ns(c.slot, rhythm));
             break;
         }
       }
@@ -244,13 +253,13 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
     take(stop_ns);
     ASSERT_FALSE(table.next_ns().has_value());
     ASSERT_EQ(joined, left);
-    ASSERT_EQ(due, count_planned(*schedule, period, stop_early ? stop_ns + 1 : stop_ns));
+    ASSERT_EQ(due, count_planned(*schedule, rhythm, stop_early ? stop_ns + 1 : stop_ns));
   }
 }
 
 TEST(Timetable, AClosedLoopHasOneMomentUntilMoreAreAdded) {
   const auto schedule = make_schedule({{"hold", 1, 1, 10 * kSecond}});
-  Timetable table(*schedule, kSecond, true);
+  Timetable table(*schedule, {kSecond, 0}, true);
   EXPECT_EQ(table.pop(0)->kind, TimetableEventKind::kJoin);
   EXPECT_EQ(table.pop(5 * kSecond)->kind, TimetableEventKind::kDue);
   EXPECT_FALSE(table.pop(9 * kSecond).has_value());
