@@ -185,12 +185,85 @@ CLI::App& add_workload(CLI::App& load, WorkloadKind kind, const std::string& des
   return command;
 }
 
+void add_pingpong(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments, Action& action) {
+  LoadArguments& a = *arguments;
+  CLI::App& command =
+      add_workload(load, WorkloadKind::kUdpPingpong,
+                   "N clients, each its own flow, one ping a period", arguments, action);
+  add_schedule_options(command, a);
+  add_period_options(command, a);
+  command.add_flag("--closed", a.options.closed_loop,
+                   "Send, wait for the reply without end, sleep a period, again");
+  command
+      .add_option("--wire", a.wire,
+                  "ping4: \"PING\"; fixed32: 32 bytes; numbered: number and time stamp, which an "
+                  "echo server brings back")
+      ->check(CLI::IsMember({"ping4", "fixed32", "numbered"}))
+      ->capture_default_str();
+  command.add_option("--size", a.options.message_bytes, "Bytes of a numbered ping, 16 or more")
+      ->capture_default_str();
+  command
+      .add_option("--sockets", a.sockets,
+                  "own: one a client; shared: few, with source addresses in 127.0.0.0/8")
+      ->check(CLI::IsMember({"auto", "own", "shared"}))
+      ->capture_default_str();
+}
+
+void add_flood(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments, Action& action) {
+  LoadArguments& a = *arguments;
+  CLI::App& command = add_workload(load, WorkloadKind::kUdpFlood,
+                                   "Small datagrams at a rate or flat out", arguments, action);
+  command.add_option("--rate", a.rate, "Datagrams over all flows, as 100000/s (flat out)");
+  command.add_option("--duration", a.duration, "How long")->capture_default_str();
+  command.add_option("--flows", a.options.flows, "Connected sockets to send from")
+      ->capture_default_str();
+  command.add_option("--size", a.options.message_bytes, "Bytes of a datagram")
+      ->capture_default_str();
+  command.add_flag("--gso", a.options.gso,
+                   "One flow: the kernel cuts big buffers into the datagrams");
+}
+
+void add_tcp_connect(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments,
+                     Action& action) {
+  LoadArguments& a = *arguments;
+  CLI::App& command = add_workload(load, WorkloadKind::kTcpConnect,
+                                   "Connect, say a request, read until close, close; once a period",
+                                   arguments, action);
+  add_schedule_options(command, a);
+  add_period_options(command, a);
+  command.add_option("--request", a.options.request, "What to say once connected (nothing)");
+  command.add_option("--expect-bytes", a.options.expect_bytes,
+                     "An answer shorter than this is truncated");
+}
+
+void add_http(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments, Action& action) {
+  LoadArguments& a = *arguments;
+  CLI::App& command = add_workload(load, WorkloadKind::kHttp, "HTTP/1.1, a GET a period and client",
+                                   arguments, action);
+  add_schedule_options(command, a);
+  add_period_options(command, a);
+  command.add_option("--path", a.options.http_path, "What to ask for")->capture_default_str();
+  command.add_option("--connection", a.connection, "keep-alive, or close: one for each request")
+      ->check(CLI::IsMember({"keep-alive", "close"}))
+      ->capture_default_str();
+}
+
+void add_accept_queue(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments,
+                      Action& action) {
+  CLI::App& command = add_workload(load, WorkloadKind::kAcceptQueue,
+                                   "Each client connects, says nothing, and closes when it leaves",
+                                   arguments, action);
+  add_schedule_options(command, *arguments);
+}
+
 constexpr const char* kFooter =
     "Examples:\n"
     "  topspin load udp-pingpong --target 127.0.0.1:8888 --stages \"0:15000 over 60s, hold 30s, "
     "15000:0 over 60s\"\n"
     "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 --arrive 10/s --hold 30s "
     "--leave 10/s --format json\n"
+    "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms --connection close\n"
+    "  topspin load udp-flood --target 127.0.0.1:9999 --rate 200000/s --duration 5s\n"
     "\n"
     "Exit codes: 0 fine; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
     "input or output; 128+n on signal n.";
@@ -202,28 +275,11 @@ void add_load_command(CLI::App& root, Action& action) {
   load.footer(kFooter);
   load.require_subcommand(1);
   const auto arguments = std::make_shared<LoadArguments>();
-  LoadArguments& a = *arguments;
-
-  CLI::App& pingpong =
-      add_workload(load, WorkloadKind::kUdpPingpong,
-                   "N clients, each its own flow, one ping a period", arguments, action);
-  add_schedule_options(pingpong, a);
-  add_period_options(pingpong, a);
-  pingpong.add_flag("--closed", a.options.closed_loop,
-                    "Send, wait for the reply without end, sleep a period, again");
-  pingpong
-      .add_option("--wire", a.wire,
-                  "ping4: \"PING\"; fixed32: 32 bytes; numbered: number and time stamp, which an "
-                  "echo server brings back")
-      ->check(CLI::IsMember({"ping4", "fixed32", "numbered"}))
-      ->capture_default_str();
-  pingpong.add_option("--size", a.options.message_bytes, "Bytes of a numbered ping, 16 or more")
-      ->capture_default_str();
-  pingpong
-      .add_option("--sockets", a.sockets,
-                  "own: one a client; shared: few, with source addresses in 127.0.0.0/8")
-      ->check(CLI::IsMember({"auto", "own", "shared"}))
-      ->capture_default_str();
+  add_pingpong(load, arguments, action);
+  add_flood(load, arguments, action);
+  add_tcp_connect(load, arguments, action);
+  add_http(load, arguments, action);
+  add_accept_queue(load, arguments, action);
 }
 
 }  // namespace topspin
