@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -38,8 +39,10 @@ std::string read_all(int fd) {
   return text;
 }
 
-/// Runs the program; after `signal_after_ms` (if > 0) it gets SIGINT.
-Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms = 0) {
+/// Runs the program; after `signal_after_ms` (if > 0) it gets SIGINT. `descriptors` > 0 is its
+/// limit.
+Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms = 0,
+                         rlim_t descriptors = 0) {
   arguments.insert(arguments.begin(), {TOPSPIN_LOAD_PROGRAM, "load"});
   int out[2];
   EXPECT_EQ(pipe(out), 0);
@@ -50,6 +53,8 @@ Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms
     dup2(err.get(), STDERR_FILENO);
     close(out[0]);
     close(out[1]);
+    const rlimit limit{descriptors, descriptors};
+    if (descriptors > 0) setrlimit(RLIMIT_NOFILE, &limit);
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -175,6 +180,31 @@ TEST(LoadCommand, TooManyDescriptorsIsExitCodeFourBeforeAnythingIsSent) {
       {"udp-pingpong", "--target", "[::1]:9", "--stages", "0:3000000 over 1s, hold 1s"});
   EXPECT_EQ(outcome.exit_status, 4) << outcome.err;
   EXPECT_THAT(outcome.err, HasSubstr("raise it"));
+}
+
+TEST(LoadCommand, WithFewDescriptorsClientsShareSocketsAndStayFlowsOfTheirOwn) {
+  MisbehavingUdpServer server({});
+  const std::vector<std::string> arguments = {"udp-pingpong",
+                                              "--target",
+                                              server.target(),
+                                              "--stages",
+                                              "0:500 over 500ms, hold 1s",
+                                              "--format",
+                                              "json",
+                                              "-q"};
+  const Outcome outcome = run_load_program(arguments, 0, 100);
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << outcome.err;
+  EXPECT_EQ(json["own"]["shared_sockets"], true);
+  EXPECT_LT(json["own"]["descriptors_max"], 100);
+  EXPECT_EQ(json["clients_max"], 500);
+  EXPECT_EQ(server.stop().flows, 500u);
+
+  std::vector<std::string> own = arguments;
+  own.insert(own.end(), {"--sockets", "own"});
+  const Outcome refused = run_load_program(own, 0, 100);
+  EXPECT_EQ(refused.exit_status, 4);
+  EXPECT_THAT(refused.err, HasSubstr("--sockets shared"));
 }
 
 TEST(LoadCommand, ALoadOfNothingIsInvalid) {

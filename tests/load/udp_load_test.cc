@@ -1,12 +1,19 @@
 // udp-pingpong and udp-flood with real sockets on loopback, against a server that misbehaves in
 // known shares: the accounts equal the truth.
+#include <cstring>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 
+#include "core/unique_fd.h"
 #include "load/load.h"
 #include "load/validity.h"
 #include "tests/load/misbehaving_udp_server.h"
@@ -14,8 +21,6 @@
 namespace topspin {
 namespace {
 
-using ::testing::AnyOf;
-using ::testing::Contains;
 using ::testing::HasSubstr;
 
 constexpr int64_t kMs = kNanosPerMilli;
@@ -44,6 +49,12 @@ void expect_balanced(const LoadResult& result) {
   context.has_plan = result.has_plan;
   EXPECT_THAT(find_imbalances(result.total.accounts, result.tcp.value_or(TcpAccounts{}), context),
               testing::IsEmpty());
+}
+
+/// Each message enters all three once, and from due to sent to answered is one line: exact sums.
+void expect_latencies_meet(const LoadPart& part) {
+  EXPECT_EQ(part.latency_intended.sum(), part.latency_actual.sum() + part.own_lateness.sum());
+  EXPECT_EQ(part.own_lateness.count(), part.accounts.sent);
 }
 
 size_t open_descriptors() {
@@ -103,6 +114,7 @@ TEST_P(Pingpong, AccountsEqualTheTruthOfAServerThatDropsDelaysAndDuplicates) {
     const bool shared = GetParam().sockets == SocketMode::kShared;
     EXPECT_LE(a.unexpected, truth.foreign + (shared ? truth.delayed + truth.duplicated : 0));
     EXPECT_EQ(result->total.latency_intended.count(), a.sent);
+    expect_latencies_meet(result->total);
     EXPECT_EQ(result->total.latency_actual.count(), a.sent);
     EXPECT_EQ(result->own.shared_sockets, shared);
   }
@@ -168,6 +180,24 @@ TEST(UdpPingpong, OpenLoopShowsAStallToEveryClientThatWasDueInIt) {
   EXPECT_GE(latency.max(), 480u * kMs);
   EXPECT_EQ(result->total.accounts.never_scheduled, 0u);
   EXPECT_EQ(result->total.accounts.replied, 600u);
+}
+
+TEST(UdpPingpong, WhatIsSentBehindTimeIsLateFromTheIntendedMoment) {
+  // All are due in the same moments, and one thread can only send them one after another.
+  MisbehavingUdpServer server({});
+  LoadOptions options = pingpong(server.target(), "300:300 over 1s");
+  options.period_ns = 250 * kMs;
+  options.grid_ns = 250 * kMs;
+  options.late_after_ns = 0;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  expect_balanced(*result);
+  EXPECT_EQ(result->total.accounts.scheduled, 1200u);
+  expect_latencies_meet(result->total);
+  for (const LoadPart& stage : result->stages) expect_latencies_meet(stage);
+  // 299 of each 300 come after another's system call, which takes a microsecond if nothing else.
+  EXPECT_GT(result->total.own_lateness.sum() / 1200, 20'000u);
+  EXPECT_EQ(result->total.accounts.sent_late, result->total.accounts.sent);
 }
 
 TEST(UdpPingpong, AClosedLoopParksAClientForEveryLostReply) {
@@ -260,6 +290,52 @@ TEST(UdpPingpong, RepeatsReuseSlotsOfSharedSockets) {
   EXPECT_EQ(truth.flows, 100u);
   EXPECT_EQ(result->total.accounts.lost, 0u);
   EXPECT_EQ(result->total.accounts.sent, truth.received);
+}
+
+/// Runs `body` on a thread in a network namespace of its own, with loopback up and few ports.
+/// False: not allowed here.
+template <typename Body>
+bool in_namespace_with_ports(const std::string& range, const Body& body) {
+  bool allowed = true;
+  std::thread thread([&] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      allowed = false;
+      return;
+    }
+    const UniqueFd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq up{};
+    std::strcpy(up.ifr_name, "lo");
+    up.ifr_flags = IFF_UP;
+    ASSERT_EQ(ioctl(fd.get(), SIOCSIFFLAGS, &up), 0);
+    std::ofstream("/proc/sys/net/ipv4/ip_local_port_range") << range;
+    body();
+  });
+  thread.join();
+  return allowed;
+}
+
+TEST(UdpPingpong, OwnSocketsSpreadTheirAddressesWhenPortsAreFew) {
+  const bool allowed = in_namespace_with_ports("40000 40999", [] {
+    MisbehavingUdpServer server({});
+    LoadOptions options = pingpong(server.target(), "0:2000 over 500ms, hold 1s");
+    options.sockets = SocketMode::kOwn;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    const UdpTruth& truth = server.stop();
+    expect_balanced(*result);
+    EXPECT_EQ(result->total.accounts.send_errors, 0u);
+    EXPECT_EQ(truth.flows, 2000u);
+    EXPECT_EQ(truth.received, result->total.accounts.sent);
+
+    // Over IPv6 there is one source address: what the ports allow, and no more.
+    MisbehavingUdpServer server6({}, "::1");
+    options.target = server6.target();
+    const auto refused = run_load(options, kNeverStop, {});
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().code, ErrorCode::kUnsupported);
+    EXPECT_THAT(refused.error().message, HasSubstr("ip_local_port_range"));
+  });
+  if (!allowed) GTEST_SKIP() << "needs CAP_SYS_ADMIN for a network namespace of its own";
 }
 
 LoadOptions flood(const std::string& target) {
