@@ -183,7 +183,6 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
   result.started_wall_ns = anchor.wall_ns;
   result.started_monotonic_ns = anchor.monotonic_ns;
   result.stopped_early = stopped_ns.has_value();
-  result.has_period = rhythm_.period_ns > 0;
   result.closed_loop = options_.closed_loop;
   result.clients_max = clients_max_;
   result.clients_joined = clients_joined_;

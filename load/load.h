@@ -125,7 +125,6 @@ struct LoadResult {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;
   bool expects_replies = true;
-  bool has_period = true;
   int64_t started_wall_ns = 0;
   int64_t started_monotonic_ns = 0;
   bool stopped_early = false;

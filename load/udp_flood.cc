@@ -130,7 +130,6 @@ class UdpFlood {
     result.workload = WorkloadKind::kUdpFlood;
     result.target = target_.text;
     result.expects_replies = false;
-    result.has_period = false;
     result.started_wall_ns = anchor.wall_ns;
     result.started_monotonic_ns = anchor.monotonic_ns;
     result.stopped_early = stopped;
