@@ -75,7 +75,7 @@ class Terminal : public testing::Test {
 
 TEST_F(Terminal, ShowsTheFlowsAndGivesTheTerminalBack) {
   Tmux terminal;
-  const std::string before = terminal.settings();
+  const std::string before = terminal.settings(), modes_before = terminal.modes();
   open(terminal);
   const std::string screen = terminal.screen();
   EXPECT_NE(screen.find("127.0.0.1:40000 127.0.0.1:8888"), std::string::npos) << screen;
@@ -83,6 +83,7 @@ TEST_F(Terminal, ShowsTheFlowsAndGivesTheTerminalBack) {
   EXPECT_NE(screen.find("60 shown"), std::string::npos) << screen;
   terminal.key("q");
   ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; }));
+  EXPECT_EQ(terminal.modes(), modes_before);
   EXPECT_EQ(terminal.settings(), before);
   // The alternate screen has gone, and what was there before is back.
   EXPECT_NE(terminal.screen().find("READY>"), std::string::npos);
@@ -145,13 +146,14 @@ TEST_F(Terminal, SurvivesTwoHundredResizes) {
 
 TEST_F(Terminal, SignalsLeaveTheTerminalAsItWas) {
   Tmux terminal;
-  const std::string before = terminal.settings();
+  const std::string before = terminal.settings(), modes_before = terminal.modes();
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT}) {
     open(terminal);
     const pid_t pid = pid_of(terminal);
     ASSERT_GT(pid, 0);
     kill(pid, number);
     ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; })) << number;
+    EXPECT_EQ(terminal.modes(), modes_before) << number;
     EXPECT_EQ(terminal.settings(), before) << number;
     EXPECT_EQ(terminal.screen().find("60 flows"), std::string::npos) << number;
   }
@@ -159,13 +161,14 @@ TEST_F(Terminal, SignalsLeaveTheTerminalAsItWas) {
 
 TEST_F(Terminal, ACrashLeavesTheTerminalAsItWas) {
   Tmux terminal;
-  const std::string before = terminal.settings();
+  const std::string before = terminal.settings(), modes_before = terminal.modes();
   for (const int number : {SIGSEGV, SIGABRT, SIGBUS}) {
     open(terminal);
     const pid_t pid = pid_of(terminal);
     ASSERT_GT(pid, 0);
     kill(pid, number);
     ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; })) << number;
+    EXPECT_EQ(terminal.modes(), modes_before) << number;
     EXPECT_EQ(terminal.settings(), before) << number;
     terminal.shell("clear");
     terminal.shell("echo after");
@@ -175,10 +178,11 @@ TEST_F(Terminal, ACrashLeavesTheTerminalAsItWas) {
 
 TEST_F(Terminal, StopsAndContinues) {
   Tmux terminal;
-  const std::string before = terminal.settings();
+  const std::string before = terminal.settings(), modes_before = terminal.modes();
   open(terminal);
   terminal.key("C-z");
   ASSERT_TRUE(terminal.wait_for("READY>")) << terminal.screen();
+  EXPECT_EQ(terminal.modes(), modes_before);
   EXPECT_EQ(terminal.settings(), before);
   terminal.command("fg");
   ASSERT_TRUE(terminal.wait_for("60 flows")) << terminal.screen();
@@ -188,6 +192,7 @@ TEST_F(Terminal, StopsAndContinues) {
   terminal.key("q");
   terminal.key("q");
   ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; }));
+  EXPECT_EQ(terminal.modes(), modes_before);
   EXPECT_EQ(terminal.settings(), before);
 }
 

@@ -73,6 +73,14 @@ class Tmux {
     text << std::ifstream(file).rdbuf();
     return text.str();
   }
+  /// What a program may have switched on in the terminal itself and must switch off.
+  std::string modes() const {
+    return tmux(
+               {"display-message", "-p",
+                "alternate screen #{alternate_on}, cursor #{cursor_flag}, mouse #{mouse_any_flag}, "
+                "keypad #{keypad_flag}, keypad cursor #{keypad_cursor_flag}"})
+        .out;
+  }
   std::string file(const std::string& name) const { return directory_.file(name); }
 
  private:
