@@ -325,7 +325,10 @@ Status Recording::loop() {
 Result<int> Recording::finish() {
   int64_t end_ns = monotonic_now_ns();
   if (plan_.duration_ns) end_ns = std::min(end_ns, start_ns_ + *plan_.duration_ns);
-  if (end_ns > last_due_ns_) tick(end_ns);
+  if (end_ns > last_due_ns_) {
+    tick(end_ns);
+    session_->add_end_losses(probes_->end_losses());
+  }
   capture_->stop(end_ns);
   take_flows();
   drain_samples();

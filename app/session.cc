@@ -22,6 +22,11 @@ void Session::add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns,
   probe_halves_.push_back({std::move(probes), self, now_ns, late});
 }
 
+void Session::add_end_losses(const LossInterval& losses) {
+  CHECK(!probe_halves_.empty());
+  probe_halves_.back().probes.losses.merge(losses);
+}
+
 void Session::add_flows(ClosedInterval flows) { flow_halves_.push_back(std::move(flows)); }
 
 std::optional<Sample> Session::next_sample() {
@@ -53,6 +58,7 @@ std::optional<Sample> Session::next_sample() {
 
   sample.self.cpu_ns = probe.self.cpu_ns - previous_self_.cpu_ns;
   sample.self.rss_bytes = probe.self.rss_bytes;
+  sample.self.bpf_ns = probe.probes.bpf_ns;
   if (probe.self.host && previous_self_.host) {
     sample.self.host_steal_ns = probe.self.host->steal_ns - previous_self_.host->steal_ns;
     sample.self.host_busy_ns = probe.self.host->busy_ns - previous_self_.host->busy_ns;

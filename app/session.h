@@ -35,6 +35,8 @@ class Session {
 
   /// The probes' half of the next tick, read at `now_ns` (monotonic), due at `due_ns`.
   void add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns);
+  /// What ending the run cuts off, for the last tick. REQUIRES: its probes' half was just added.
+  void add_end_losses(const LossInterval& losses);
   /// The flows' half of the next tick.
   void add_flows(ClosedInterval flows);
 

@@ -44,7 +44,8 @@ struct ProbeInterval {
   std::optional<ResourceReading> resources;
   LossInterval losses;  // the scheduler_* and thread_* fields
   std::vector<ThreadRow> changed_threads;
-  bool subject_alive = true;  // at least one process of it
+  std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled
+  bool subject_alive = true;      // at least one process of it; a cgroup may fill again
 };
 
 /// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
@@ -64,8 +65,12 @@ class Probes {
 
   virtual const std::vector<ProbeStatus>& status() const = 0;
   virtual ProbeInterval take_interval() = 0;
-  virtual std::optional<SchedulerSelfTest> self_test()
-      const = 0;  // since open, as of the last interval
+  /// Since open, as of the last interval.
+  virtual std::optional<SchedulerSelfTest> self_test() const = 0;
+
+  /// What ending here cuts off, as of the last interval: waits still open (right-censored). To be
+  /// merged into the losses of the last tick, and of no other.
+  virtual LossInterval end_losses() const = 0;
 
   /// The Linux capabilities (CAP_* numbers) that must be kept after opening for take_interval() to
   /// work.

@@ -125,7 +125,8 @@ Json summary_json(const RunSummary& s) {
   return json;
 }
 
-Json tick_json(const Sample& sample, int64_t started_wall_ns) {
+Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
+  const Sample& sample = tick.sample;
   const FlowInterval& f = sample.flows;
   const SchedulerInterval scheduler = sample.scheduler.value_or(SchedulerInterval{});
   const ResourceReading resources = sample.resources.value_or(ResourceReading{});
@@ -142,11 +143,12 @@ Json tick_json(const Sample& sample, int64_t started_wall_ns) {
   json["late_flows"] = f.late_flows;
   json["packets"] = f.packets;
   json["bytes"] = f.bytes;
-  json["lateness_ns"] = latency_json(f.lateness.summary());
+  json["lateness_ns"] = latency_json(tick.lateness_ns);
   json["missed_ticks"] = f.missed_ticks;
-  json["reply_latency_ns"] = latency_json(f.reply_latency.summary());
+  json["reply_latency_ns"] = latency_json(tick.reply_latency_ns);
   json["unanswered"] = f.unanswered;
-  json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
+  json["run_queue_latency_ns"] =
+      tick.run_queue_latency_ns ? latency_json(*tick.run_queue_latency_ns) : Json(nullptr);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
@@ -209,7 +211,7 @@ std::string run_report_json(const RunReport& report) {
     json["events"].push_back({{"elapsed_ns", event.elapsed_ns}, {"text", event.text}});
   }
   json["ticks"] = Json::array();
-  for (const Sample& tick : report.ticks) {
+  for (const ReportTick& tick : report.ticks) {
     json["ticks"].push_back(tick_json(tick, report.run.info.started_wall_ns));
   }
   return dump_json(json, 2);

@@ -63,13 +63,30 @@ void RunSummary::add(const Sample& sample) {
   add_optional(host_busy_ns, sample.self.host_busy_ns);
 }
 
+ReportTick::ReportTick(const Sample& from)
+    : sample(from),
+      lateness_ns(from.flows.lateness.summary()),
+      reply_latency_ns(from.flows.reply_latency.summary()) {
+  sample.flows.lateness = {};
+  sample.flows.reply_latency = {};
+  sample.flows.tcp_handshake = {};
+  if (!sample.scheduler) return;
+  if (const auto& latency = sample.scheduler->run_queue_latency)
+    run_queue_latency_ns = latency->summary();
+  for (auto SchedulerInterval::*histogram :
+       {&SchedulerInterval::run_queue_latency, &SchedulerInterval::wake_delivery,
+        &SchedulerInterval::queue_wait, &SchedulerInterval::preemption_wait}) {
+    ((*sample.scheduler).*histogram).reset();
+  }
+}
+
 Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
   RunReport report;
   TOPSPIN_ASSIGN(report.run, store.find_run(run));
   const std::string& id = report.run.info.id;
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     report.summary.add(sample);
-    report.ticks.push_back(sample);
+    report.ticks.emplace_back(sample);
   }));
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));

@@ -39,11 +39,22 @@ struct RunSummary {
   void add(const Sample& sample);
 };
 
+/// A tick as reports show it: its histograms (tens of KiB) reduced to their percentiles, so that a
+/// day of ticks fits into memory.
+struct ReportTick {
+  explicit ReportTick(const Sample& from);
+
+  Sample sample;  // its histograms are empty
+  HistogramSummary lateness_ns;
+  HistogramSummary reply_latency_ns;
+  std::optional<HistogramSummary> run_queue_latency_ns;
+};
+
 /// Everything that a report of one run shows, read from the store.
 struct RunReport {
   StoredRun run;
   RunSummary summary;
-  std::vector<Sample> ticks;
+  std::vector<ReportTick> ticks;
   std::vector<ThreadRow> threads;  // by CPU time, the busiest first
   std::vector<StoredEvent> events;
 };

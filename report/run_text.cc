@@ -63,7 +63,7 @@ template <typename Value>
 std::string chart_row(const RunReport& report, std::string_view name, Value value,
                       std::string_view top) {
   std::vector<double> values;
-  for (const Sample& tick : report.ticks) values.push_back(value(tick));
+  for (const ReportTick& tick : report.ticks) values.push_back(value(tick));
   return fmt::format("  {:<18} {} max {}\n", name, sparkline(values), top);
 }
 
@@ -143,20 +143,22 @@ std::string run_report_text(const RunReport& report) {
     out += "\n";
     out += chart_row(
         report, "active flows",
-        [](const Sample& t) { return static_cast<double>(t.flows.active_flows); },
+        [](const ReportTick& t) { return static_cast<double>(t.sample.flows.active_flows); },
         fmt::format("{}", f.active_flows_max));
-    const auto reply = [](const Sample& t) {
-      return static_cast<double>(t.flows.reply_latency.summary().p99.value_or(0));
+    const auto reply = [](const ReportTick& t) {
+      return static_cast<double>(t.reply_latency_ns.p99.value_or(0));
     };
     double top = 0;
-    for (const Sample& t : report.ticks) top = std::max(top, reply(t));
+    for (const ReportTick& t : report.ticks) top = std::max(top, reply(t));
     if (top > 0)
       out += chart_row(report, "reply p99", reply, format_duration(static_cast<int64_t>(top)));
     if (s.rss_bytes.max) {
       out += chart_row(
           report, "rss",
-          [](const Sample& t) {
-            return t.resources ? static_cast<double>(t.resources->rss_bytes.value_or(0)) : 0.0;
+          [](const ReportTick& t) {
+            return t.sample.resources
+                       ? static_cast<double>(t.sample.resources->rss_bytes.value_or(0))
+                       : 0.0;
           },
           format_bytes(*s.rss_bytes.max));
     }

@@ -1,0 +1,184 @@
+#include "probes/bpf_object.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+namespace topspin {
+namespace {
+
+constexpr size_t kLogLimit = 16 << 10;
+thread_local std::string log_text;
+
+int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG || log_text.size() > kLogLimit) return 0;
+  char line[1024];
+  const int length = std::vsnprintf(line, sizeof(line), format, arguments);
+  if (length > 0) log_text.append(line, std::min(static_cast<size_t>(length), sizeof(line) - 1));
+  return length;
+}
+
+/// The first line that libbpf warned with, without its prefix: later ones follow from it.
+std::string first_warning() {
+  std::string line = log_text.substr(0, log_text.find('\n'));
+  if (line.starts_with("libbpf: ")) line.erase(0, 8);
+  return line;
+}
+
+size_t mapped_bytes(uint32_t cpus) {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  return (cpus * sizeof(topspin_cpu) + page - 1) / page * page;
+}
+
+Histogram read_cells(const topspin_cells& cells) {
+  return Histogram::from_cells(
+      std::span(reinterpret_cast<const uint64_t*>(cells.cells), TOPSPIN_HISTOGRAM_BUCKETS),
+      cells.sum, cells.max);
+}
+
+}  // namespace
+
+BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
+BpfLog::~BpfLog() { libbpf_set_print(previous_); }
+
+Error BpfLog::error(std::string_view what, int os_errno) const {
+  if (os_errno == EPERM || os_errno == EACCES) {
+    // The verifier answers EACCES too; only then is there a log with more than libbpf's own lines.
+    if (log_text.find("BEGIN PROG LOAD LOG") != std::string::npos)
+      return make_error(
+          ErrorCode::kUnsupported,
+          fmt::format("{}: the kernel's verifier refused it ({})", what, first_warning()),
+          os_errno);
+    return make_error(ErrorCode::kPermission,
+                      fmt::format("{}: needs cap_bpf and cap_perfmon; run with sudo", what),
+                      os_errno);
+  }
+  const std::string warning = first_warning();
+  return make_error(ErrorCode::kUnsupported,
+                    fmt::format("{}: {}{}{}{}", what, std::strerror(os_errno),
+                                warning.empty() ? "" : " (", warning, warning.empty() ? "" : ")"),
+                    os_errno);
+}
+
+Result<CpuArray> CpuArray::map(int map_fd, uint32_t cpus) {
+  void* address = ::mmap(nullptr, mapped_bytes(cpus), PROT_READ, MAP_SHARED, map_fd, 0);
+  if (address == MAP_FAILED)
+    return make_error(ErrorCode::kInternal,
+                      fmt::format("cannot map the per-CPU histograms: {}", std::strerror(errno)),
+                      errno);
+  return CpuArray(static_cast<const topspin_cpu*>(address), cpus);
+}
+
+CpuArray::CpuArray(const topspin_cpu* cpus, uint32_t count)
+    : cpus_(cpus), count_(count), copies_(count) {}
+
+CpuArray::CpuArray(CpuArray&& other) noexcept
+    : cpus_(std::exchange(other.cpus_, nullptr)),
+      count_(other.count_),
+      copies_(std::move(other.copies_)) {}
+
+CpuArray::~CpuArray() {
+  if (cpus_) ::munmap(const_cast<topspin_cpu*>(cpus_), mapped_bytes(count_));
+}
+
+void CpuArray::read(SchedulerReading& reading) {
+  Histogram queue_wait;
+  Histogram preemption_wait;
+  Histogram wake_delivery;
+  for (uint32_t index = 0; index < count_; ++index) {
+    const topspin_cpu& cpu = cpus_[index];
+    Copy& copy = copies_[index];
+    const uint64_t events = __atomic_load_n(&cpu.events, __ATOMIC_ACQUIRE);
+    if (events != copy.events) {
+      copy.events = events;
+      copy.queue_wait = read_cells(cpu.queue_wait);
+      copy.preemption_wait = read_cells(cpu.preemption_wait);
+      copy.wake_delivery = read_cells(cpu.wake_delivery);
+    }
+    queue_wait.merge(copy.queue_wait);
+    preemption_wait.merge(copy.preemption_wait);
+    wake_delivery.merge(copy.wake_delivery);
+    reading.losses.scheduler_left_censored += cpu.left_censored;
+    reading.losses.scheduler_missed_runs += cpu.missed_transitions;
+  }
+  Histogram all = queue_wait;
+  all.merge(preemption_wait);
+  reading.totals.run_queue_latency = std::move(all);
+  reading.totals.queue_wait = std::move(queue_wait);
+  reading.totals.preemption_wait = std::move(preemption_wait);
+  reading.totals.wake_delivery = std::move(wake_delivery);
+}
+
+void RowQueue::push(ThreadRow row) {
+  const Identity identity{row.tid, row.start_time_ns};
+  const auto [place, fresh] = places_.try_emplace(identity, rows_.size());
+  if (fresh)
+    rows_.push_back(std::move(row));
+  else
+    rows_[place->second] = std::move(row);
+}
+
+std::vector<ThreadRow> RowQueue::take() {
+  if (rows_.size() <= limit_) {
+    places_.clear();
+    return std::exchange(rows_, {});
+  }
+  const auto end = rows_.begin() + static_cast<std::ptrdiff_t>(limit_);
+  std::vector<ThreadRow> taken(std::make_move_iterator(rows_.begin()),
+                               std::make_move_iterator(end));
+  rows_.erase(rows_.begin(), end);
+  places_.clear();
+  for (size_t index = 0; index < rows_.size(); ++index)
+    places_[{rows_[index].tid, rows_[index].start_time_ns}] = index;
+  return taken;
+}
+
+ThreadRow make_row(const topspin_record& record) {
+  ThreadRow row;
+  row.pid = record.pid;
+  row.tid = record.tid;
+  row.start_time_ns = static_cast<int64_t>(record.start_boottime_ns);
+  row.name.assign(record.comm, ::strnlen(record.comm, sizeof(record.comm)));
+  row.exited = (record.flags & TOPSPIN_RECORD_EXITED) != 0;
+  row.cpu_ns = record.since_joining.cpu_ns;
+  row.run_queue_wait_ns = record.since_joining.run_delay_ns;
+  row.run_queue_waits = record.waits;
+  row.run_queue_wait_max_ns = record.wait_max_ns;
+  row.voluntary_switches = record.since_joining.voluntary_switches;
+  row.involuntary_switches = record.since_joining.involuntary_switches;
+  row.migrations = record.since_joining.migrations;
+  return row;
+}
+
+void add_counters(SchedulerReading& reading, const topspin_counters& counters) {
+  const auto add = [](std::optional<uint64_t>& sum, uint64_t value) {
+    sum = sum.value_or(0) + value;
+  };
+  add(reading.totals.cpu_ns, counters.cpu_ns);
+  add(reading.totals.run_queue_wait_ns, counters.run_delay_ns);
+  add(reading.totals.voluntary_switches, counters.voluntary_switches);
+  add(reading.totals.involuntary_switches, counters.involuntary_switches);
+  add(reading.totals.migrations, counters.migrations);
+  add(reading.minor_faults, counters.minor_faults);
+  add(reading.major_faults, counters.major_faults);
+}
+
+void add_program_stats(SchedulerReading& reading, std::span<const int> program_fds) {
+  int64_t run_ns = 0;
+  for (const int fd : program_fds) {
+    bpf_prog_info info{};
+    __u32 length = sizeof(info);
+    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) continue;
+    reading.losses.scheduler_missed_runs += info.recursion_misses;
+    run_ns += static_cast<int64_t>(info.run_time_ns);
+  }
+  if (run_ns > 0) reading.bpf_ns = run_ns;
+}
+
+}  // namespace topspin

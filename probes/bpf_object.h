@@ -1,0 +1,83 @@
+// What the BPF rungs share in user space: libbpf's talk turned into a reason, the mapped per-CPU
+// array, the ring of exits, and records turned into rows. One thread.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "core/result.h"
+#include "core/sample.h"
+#include "probes/scheduler_abi.h"
+#include "probes/scheduler_rung.h"
+
+namespace topspin {
+
+/// While it lives, libbpf prints nothing to standard error and what it warns of is kept.
+class BpfLog {
+ public:
+  BpfLog();
+  ~BpfLog();
+  BpfLog(const BpfLog&) = delete;
+  BpfLog& operator=(const BpfLog&) = delete;
+
+  /// One sentence for a libbpf call that failed with `os_errno` (positive) while doing `what`.
+  Error error(std::string_view what, int os_errno) const;
+
+ private:
+  libbpf_print_fn_t previous_;
+};
+
+/// A BPF_F_MMAPABLE array of topspin_cpu: reading it needs no system call and no capability.
+class CpuArray {
+ public:
+  static Result<CpuArray> map(int map_fd, uint32_t cpus);
+  CpuArray(CpuArray&& other) noexcept;
+  CpuArray& operator=(CpuArray&&) = delete;
+  ~CpuArray();
+
+  /// Sums the CPUs into `reading`: the four histograms, and what was censored or missed.
+  void read(SchedulerReading& reading);
+
+ private:
+  CpuArray(const topspin_cpu* cpus, uint32_t count);
+  struct Copy {
+    uint64_t events = 0;
+    Histogram queue_wait;
+    Histogram preemption_wait;
+    Histogram wake_delivery;
+  };
+  const topspin_cpu* cpus_ = nullptr;
+  uint32_t count_ = 0;
+  std::vector<Copy> copies_;  // CPUs on which nothing happened are not read again
+};
+
+/// Keeps rows that do not fit into one interval for the next: nothing of a thread is lost, since
+/// rows are cumulative and a newer one of the same thread takes the place of the older.
+class RowQueue {
+ public:
+  explicit RowQueue(uint64_t limit) : limit_(limit) {}
+  void push(ThreadRow row);
+  std::vector<ThreadRow> take();
+
+ private:
+  using Identity = std::pair<int32_t, int64_t>;  // tid, start time
+  uint64_t limit_;
+  std::vector<ThreadRow> rows_;  // oldest first
+  std::map<Identity, size_t> places_;
+};
+
+ThreadRow make_row(const topspin_record& record);
+void add_counters(SchedulerReading& reading, const topspin_counters& counters);
+
+/// Programs that the kernel skipped because they were running already on that CPU, and the time
+/// spent in all of them if the kernel counts it (kernel.bpf_stats_enabled).
+void add_program_stats(SchedulerReading& reading, std::span<const int> program_fds);
+
+}  // namespace topspin

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The kernel types that our BPF programs look into: only the fields in use, each relocated by CO-RE
+ * when the program loads. So the build needs no BTF of any kernel, and an object built here loads
+ * on every kernel that has these fields (6.1 and later). BPF side only.
+ */
+#ifndef TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
+#define TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <stdbool.h>
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct pid_namespace;
+struct seq_file;
+struct bpf_local_storage;
+
+struct upid {
+  int nr;
+};
+
+/* numbers[i] is the pid as seen in the namespace at depth i; reached by computed offset. */
+struct pid {
+  unsigned int level;
+  struct upid numbers[1];
+};
+
+struct kernfs_node {
+  __u64 id;
+};
+
+/* ancestors[i] is the ancestor at depth i, the cgroup itself at `level`; reached by computed
+ * offset. */
+struct cgroup {
+  int level;
+  struct kernfs_node* kn;
+  struct cgroup* ancestors[1];
+};
+
+struct css_set {
+  struct cgroup* dfl_cgrp;
+};
+
+struct sched_entity {
+  __u64 sum_exec_runtime;
+  __u64 nr_migrations;
+};
+
+struct sched_info {
+  unsigned long long run_delay;
+};
+
+typedef struct {
+  int counter;
+} atomic_t;
+
+struct signal_struct {
+  atomic_t live;
+};
+
+struct task_struct {
+  unsigned int __state;
+  int on_cpu;
+  int on_rq;
+  struct sched_entity se;
+  struct sched_info sched_info;
+  int exit_state;
+  int pid;
+  int tgid;
+  struct task_struct* real_parent;
+  struct task_struct* group_leader;
+  struct pid* thread_pid;
+  unsigned long nvcsw;
+  unsigned long nivcsw;
+  __u64 start_boottime;
+  unsigned long min_flt;
+  unsigned long maj_flt;
+  char comm[16];
+  struct signal_struct* signal;
+  struct css_set* cgroups;
+  struct bpf_local_storage* bpf_storage;
+};
+
+struct bpf_iter_meta {
+  struct seq_file* seq;
+  __u64 session_id;
+  __u64 seq_num;
+};
+
+struct bpf_iter__task {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+};
+
+#pragma clang attribute pop
+
+#endif

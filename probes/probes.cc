@@ -1,0 +1,243 @@
+// Probes: resolves the subject, climbs each ladder from the top, and turns readings (sums since
+// opening) into intervals.
+#include "probes/probes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+#include <sys/capability.h>
+#include <sys/utsname.h>
+
+#include "core/clock.h"
+#include "probes/process_tree.h"
+#include "probes/resources.h"
+#include "probes/scheduler_rung.h"
+#include "probes/subject.h"
+
+namespace topspin {
+namespace {
+
+std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64_t> before) {
+  if (now) *now -= std::min(before.value_or(0), *now);
+  return now;
+}
+
+std::optional<Histogram> growth(const std::optional<Histogram>& now,
+                                const std::optional<Histogram>& before) {
+  std::optional<Histogram> difference = now;
+  if (difference && before) difference->subtract(*before);
+  return difference;
+}
+
+SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
+  SchedulerInterval difference;
+  difference.run_queue_latency = growth(now.run_queue_latency, before.run_queue_latency);
+  difference.wake_delivery = growth(now.wake_delivery, before.wake_delivery);
+  difference.queue_wait = growth(now.queue_wait, before.queue_wait);
+  difference.preemption_wait = growth(now.preemption_wait, before.preemption_wait);
+  difference.run_queue_wait_ns = growth(now.run_queue_wait_ns, before.run_queue_wait_ns);
+  difference.cpu_ns = growth(now.cpu_ns, before.cpu_ns);
+  difference.voluntary_switches = growth(now.voluntary_switches, before.voluntary_switches);
+  difference.involuntary_switches = growth(now.involuntary_switches, before.involuntary_switches);
+  difference.migrations = growth(now.migrations, before.migrations);
+  return difference;
+}
+
+LossInterval growth(const LossInterval& now, const LossInterval& before) {
+  LossInterval difference;
+  LossInterval::for_each_field([&](const char*, uint64_t LossInterval::*field) {
+    difference.*field = now.*field - std::min(before.*field, now.*field);
+  });
+  return difference;
+}
+
+/// What was reported may never shrink, so that a sum that falls for one reading (a thread caught
+/// between two places) is not counted twice when it is back.
+void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
+  const auto keep = [](std::optional<uint64_t>& old, std::optional<uint64_t> fresh) {
+    if (fresh) old = std::max(old.value_or(0), *fresh);
+  };
+  SchedulerInterval next = now;
+  next.run_queue_wait_ns = kept.run_queue_wait_ns;
+  next.cpu_ns = kept.cpu_ns;
+  next.voluntary_switches = kept.voluntary_switches;
+  next.involuntary_switches = kept.involuntary_switches;
+  next.migrations = kept.migrations;
+  keep(next.run_queue_wait_ns, now.run_queue_wait_ns);
+  keep(next.cpu_ns, now.cpu_ns);
+  keep(next.voluntary_switches, now.voluntary_switches);
+  keep(next.involuntary_switches, now.involuntary_switches);
+  keep(next.migrations, now.migrations);
+  kept = std::move(next);
+}
+
+bool has_capability(int capability) {
+  bool set = false;
+  if (cap_t state = ::cap_get_proc()) {
+    cap_flag_value_t value = CAP_CLEAR;
+    set = ::cap_get_flag(state, capability, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
+    ::cap_free(state);
+  }
+  return set;
+}
+
+/// Kernels from 5.19 on let everybody use BPF descriptors that were opened by somebody who might.
+bool kernel_restricts_open_bpf() {
+  utsname name{};
+  int major = 0;
+  int minor = 0;
+  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return true;
+  return major < 5 || (major == 5 && minor < 19);
+}
+
+class OpenProbes final : public Probes {
+ public:
+  OpenProbes(Subject subject, const ProbeOptions& options)
+      : subject_(std::move(subject)),
+        proc_(options.proc_root),
+        tree_(subject_, proc_),
+        resources_(proc_) {}
+
+  void open(const ProbeOptions& options) {
+    if (subject_.kind == SubjectSpec::Kind::kNone) {
+      for (const char* probe : {"scheduler", "resources"})
+        status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
+      begin_ns_ = monotonic_now_ns();
+      return;
+    }
+    open_scheduler(options);
+    const auto forced = options.forced.find("resources");
+    if (forced == options.forced.end() || forced->second == Rung::kProc) {
+      reads_resources_ = true;
+      status_.push_back({"resources", Rung::kProc, ""});
+    } else {
+      status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
+    }
+    if (scheduler_) previous_ = scheduler_->read();
+    previous_.changed_threads.clear();
+    begin_ns_ = monotonic_now_ns();
+  }
+
+  const std::vector<ProbeStatus>& status() const override { return status_; }
+
+  ProbeInterval take_interval() override {
+    ProbeInterval interval;
+    interval.begin_ns = begin_ns_;
+    std::vector<int32_t> processes;
+    std::optional<int64_t> minor_faults;
+    std::optional<int64_t> major_faults;
+    if (scheduler_) {
+      SchedulerReading reading = scheduler_->read();
+      interval.scheduler = growth(reading.totals, previous_.totals);
+      interval.losses = growth(reading.losses, previous_.losses);
+      if (reading.bpf_ns) interval.bpf_ns = *reading.bpf_ns - previous_.bpf_ns.value_or(0);
+      interval.changed_threads = std::move(reading.changed_threads);
+      processes = std::move(reading.processes);
+      if (reading.minor_faults) minor_faults = static_cast<int64_t>(*reading.minor_faults);
+      if (reading.major_faults) major_faults = static_cast<int64_t>(*reading.major_faults);
+      SchedulerInterval kept = std::move(previous_.totals);
+      keep_grown(kept, reading.totals);
+      previous_ = std::move(reading);
+      previous_.totals = std::move(kept);
+    } else if (subject_.kind != SubjectSpec::Kind::kNone) {
+      tree_.update();
+      processes = tree_.processes();
+    }
+    interval.end_ns = monotonic_now_ns();
+    begin_ns_ = interval.end_ns;
+    if (reads_resources_) {
+      interval.resources = resources_.read(processes, interval.end_ns);
+      // The kernel's own count per thread has those too that nobody waited for.
+      if (minor_faults) interval.resources->minor_faults = minor_faults;
+      if (major_faults) interval.resources->major_faults = major_faults;
+    }
+    // A cgroup may be empty now and then; a process tree never comes back.
+    interval.subject_alive = subject_.kind != SubjectSpec::Kind::kProcessTree || !processes.empty();
+    return interval;
+  }
+
+  LossInterval end_losses() const override {
+    LossInterval losses;
+    losses.scheduler_right_censored = previous_.open_waits;
+    return losses;
+  }
+
+  std::optional<SchedulerSelfTest> self_test() const override {
+    const SchedulerInterval& totals = previous_.totals;
+    if (!totals.run_queue_latency || !totals.run_queue_wait_ns) return std::nullopt;
+    return SchedulerSelfTest{totals.run_queue_latency->sum(), *totals.run_queue_wait_ns};
+  }
+
+  std::vector<int> capabilities_needed() const override {
+    std::vector<int> needed;
+    if (subject_.kind == SubjectSpec::Kind::kNone) return needed;
+    if (bpf_ && kernel_restricts_open_bpf()) needed.push_back(CAP_BPF);
+    // Another user's smaps_rollup, maps and fd; kept only if it is there.
+    if (reads_resources_ && has_capability(CAP_SYS_PTRACE)) needed.push_back(CAP_SYS_PTRACE);
+    return needed;
+  }
+
+ private:
+  void open_scheduler(const ProbeOptions& options) {
+    const auto forced = options.forced.find("scheduler");
+    ProbeStatus status{"scheduler", Rung::kNone, ""};
+    std::string reasons;
+    for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf, Rung::kProc}) {
+      if (forced != options.forced.end() && forced->second != rung) continue;
+      auto opened = open_rung(rung, options);
+      if (opened.ok()) {
+        scheduler_ = std::move(opened).value();
+        status.rung = rung;
+        bpf_ = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
+        break;
+      }
+      if (!reasons.empty()) reasons += "; ";
+      reasons += fmt::format("{}: {}", rung_name(rung), opened.error().message);
+    }
+    if (forced != options.forced.end() && reasons.empty()) {
+      reasons = status.rung == Rung::kNone
+                    ? fmt::format("the scheduler probe has no rung {}", rung_name(forced->second))
+                : status.rung == Rung::kTpBtf ? ""
+                                              : "forced";
+    }
+    status.reason = reasons;
+    status_.push_back(std::move(status));
+  }
+
+  SchedulerRungResult open_rung(Rung rung, const ProbeOptions& options) {
+    switch (rung) {
+      case Rung::kTpBtf: return open_scheduler_tp_btf(subject_, options);
+      case Rung::kProc: return open_scheduler_proc(subject_, options, proc_);
+      default: return make_error(ErrorCode::kUnsupported, "not built");
+    }
+  }
+
+  Subject subject_;
+  ProcReader proc_;
+  ProcessTree tree_;
+  ResourceProbe resources_;
+  std::unique_ptr<SchedulerRung> scheduler_;
+  bool bpf_ = false;
+  bool reads_resources_ = false;
+  std::vector<ProbeStatus> status_;
+  SchedulerReading previous_;
+  int64_t begin_ns_ = 0;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Probes>> Probes::open(const SubjectSpec& spec, const ProbeOptions& options) {
+  ProcReader proc(options.proc_root);
+  TOPSPIN_ASSIGN(Subject subject, resolve_subject(spec, proc));
+  auto probes = std::make_unique<OpenProbes>(std::move(subject), options);
+  probes->open(options);
+  return Result<std::unique_ptr<Probes>>(std::move(probes));
+}
+
+std::vector<RungReport> examine_probes() { return {}; }
+
+std::string bpf_library_version() { return libbpf_version_string(); }
+
+}  // namespace topspin

@@ -1,0 +1,90 @@
+// ProcReader: what /proc says about processes and threads. Parsers are pure functions of the text;
+// the reader adds the files, below a root that tests replace. Lives on one thread.
+//
+// A process may end between any two reads: whatever cannot be read is nullopt, never 0. Names of
+// processes are hostile: /proc/PID/stat is parsed from its last ')'.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace topspin {
+
+/// /proc/PID/stat, or /proc/PID/task/TID/stat for a thread.
+struct ProcStat {
+  int32_t pid = 0;
+  std::string name;
+  char state = '?';  // 'Z' and 'X': has ended
+  int32_t parent_pid = 0;
+  uint64_t minor_faults = 0;
+  uint64_t reaped_minor_faults = 0;  // of children that ended and were waited for, and theirs
+  uint64_t major_faults = 0;
+  uint64_t reaped_major_faults = 0;
+  int64_t threads = 0;
+  uint64_t start_ticks = 0;  // since boot, in clock ticks
+
+  bool ended() const { return state == 'Z' || state == 'X'; }
+};
+std::optional<ProcStat> parse_proc_stat(std::string_view text);
+
+/// /proc/PID/status. Kernel threads and zombies have no memory lines.
+struct ProcStatus {
+  std::optional<int64_t> rss_bytes;
+  std::optional<int64_t> anonymous_bytes;
+  std::optional<int64_t> vsz_bytes;
+  std::optional<int64_t> swap_bytes;
+  std::optional<int64_t> threads;
+  std::optional<uint64_t> voluntary_switches;    // of the one thread
+  std::optional<uint64_t> involuntary_switches;  // likewise
+};
+ProcStatus parse_proc_status(std::string_view text);
+
+/// /proc/PID/task/TID/schedstat; there even where the kernel was built without SCHEDSTATS.
+struct ProcSchedstat {
+  uint64_t cpu_ns = 0;
+  uint64_t run_delay_ns = 0;
+  uint64_t timeslices = 0;
+};
+std::optional<ProcSchedstat> parse_proc_schedstat(std::string_view text);
+
+/// The Pss line of /proc/PID/smaps_rollup.
+std::optional<int64_t> parse_smaps_rollup_pss(std::string_view text);
+
+class ProcReader {
+ public:
+  explicit ProcReader(std::string root) : root_(std::move(root)) {}
+
+  std::vector<int32_t> processes() const;
+  std::vector<int32_t> threads(int32_t pid) const;
+
+  std::optional<ProcStat> stat(int32_t pid);
+  std::optional<ProcStat> thread_stat(int32_t pid, int32_t tid);
+  std::optional<ProcStatus> status(int32_t pid);
+  std::optional<ProcStatus> thread_status(int32_t pid, int32_t tid);
+  std::optional<ProcSchedstat> thread_schedstat(int32_t pid, int32_t tid);
+
+  /// Walks the page tables, holding the process's mmap lock for reading: some ms per GiB.
+  std::optional<int64_t> pss_bytes(int32_t pid);
+  /// Counts the lines of maps: about 1 us each. Gives up (nullopt) beyond `deadline_ns`
+  /// (monotonic).
+  std::optional<int64_t> mappings(int32_t pid, int64_t deadline_ns);
+  /// Open file descriptors: the size of the directory fd where the kernel says it (6.2), else
+  /// counted.
+  std::optional<int64_t> fds(int32_t pid);
+
+  const std::string& root() const { return root_; }
+
+ private:
+  /// The file's text, at most 64 KiB of it, in a buffer that the next call reuses.
+  std::optional<std::string_view> read(const std::string& path);
+
+  std::string root_;
+  std::string buffer_;
+};
+
+}  // namespace topspin

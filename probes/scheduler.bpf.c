@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* The scheduler probe's top rung: BTF-typed tracepoints, state in task storage.
+ *
+ * A thread belongs to the subject if it has an element in `threads`. Most threads of a host have no
+ * task storage at all, and for those an event ends after one load. The element is made at fork (the
+ * child of a member; in cgroup mode, whoever is below the cgroup) or in the walk (iter/task) that
+ * user space makes once a tick, which also takes each thread's account and writes its record.
+ * Nothing crosses to user space on a wakeup or a switch; only an exiting thread sends one record.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/scheduler_abi.h"
+#include "probes/scheduler_logic.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
+const volatile __u64 max_rows = 0;
+
+struct topspin_totals totals;
+__u64 rows_granted;
+__u32 reader_pid_level; /* depth of the pid namespace of the one who walks */
+
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread);
+} threads SEC(".maps");
+
+/* One element a possible CPU: user space sets max_entries, and maps it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_cpu);
+} cpus SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4 << 20);
+} exits SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
+  struct topspin_thread* thread;
+  if (!task->bpf_storage) return NULL;
+  thread = bpf_task_storage_get(&threads, task, NULL, 0);
+  return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
+}
+
+TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
+  __u32 cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_counters* out) {
+  out->cpu_ns = task->se.sum_exec_runtime;
+  out->run_delay_ns = task->sched_info.run_delay;
+  out->voluntary_switches = task->nvcsw;
+  out->involuntary_switches = task->nivcsw;
+  out->migrations = task->se.nr_migrations;
+  out->minor_faults = task->min_flt;
+  out->major_faults = task->maj_flt;
+}
+
+/* The walk and an exit may fold one thread at the same time on two CPUs. Who finds the lock taken
+ * leaves; `refold`, set before trying, makes the holder come round once more. */
+TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread* thread) {
+  struct topspin_counters now;
+  int round;
+  thread->refold = 1;
+  for (round = 0; round < 4; round++) {
+    if (__sync_val_compare_and_swap(&thread->fold_lock, 0, 1)) return;
+    __sync_lock_test_and_set(&thread->refold, 0);
+    read_counters(task, &now);
+    fold_counters(&totals, thread, &now);
+    __sync_lock_test_and_set(&thread->fold_lock, 0);
+    if (!*(volatile __u32*)&thread->refold) return;
+  }
+}
+
+/* A task's pid as the reader's namespace sees it. */
+TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
+  struct pid* pid = BPF_CORE_READ(task, thread_pid);
+  __u32 level = reader_pid_level;
+  __s32 number = 0;
+  if (!pid || level > 32) return 0; /* reaped */
+  bpf_probe_read_kernel(&number, sizeof(number),
+                        (void*)pid + bpf_core_field_offset(struct pid, numbers) +
+                            level * bpf_core_type_size(struct upid) +
+                            bpf_core_field_offset(struct upid, nr));
+  return number;
+}
+
+TOPSPIN_INLINE bool in_subject_cgroup(struct task_struct* task) {
+  struct cgroup* cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
+  int level = BPF_CORE_READ(cgroup, level);
+  int depth;
+  for (depth = 0; depth < 64 && depth <= level; depth++) {
+    struct cgroup* ancestor = NULL;
+    bpf_probe_read_kernel(
+        &ancestor, sizeof(ancestor),
+        (void*)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + depth * sizeof(ancestor));
+    if (BPF_CORE_READ(ancestor, kn, id) == subject_cgroup_id) return true;
+  }
+  return false;
+}
+
+/* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
+ * set up: the walk does it. Returns NULL, and counts, if there is no room. */
+TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
+  struct topspin_thread* thread =
+      bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!thread) {
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+    return NULL;
+  }
+  if (!thread->start_boottime_ns) {
+    thread->start_boottime_ns = task->start_boottime;
+    __sync_fetch_and_add(&totals.threads_joined, 1);
+    if (__sync_fetch_and_add(&rows_granted, 1) < max_rows)
+      thread->has_row = 1;
+    else
+      __sync_fetch_and_add(&totals.rows_refused, 1);
+  }
+  thread->pid = pid_for_reader(task->group_leader);
+  thread->tid = pid_for_reader(task);
+  return thread;
+}
+
+/* Joins a thread that has a past: its account and its state begin now. */
+TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
+  struct topspin_counters now;
+  struct topspin_thread* thread = join(task);
+  if (!thread) return NULL;
+  read_counters(task, &now);
+  admit(thread, &now);
+  thread->settled = 0;
+  thread->waking_ns = 0;
+  if (task->on_cpu)
+    thread->state = TOPSPIN_RUNNING;
+  else if (task->on_rq && !task->__state)
+    thread->state = TOPSPIN_QUEUED_CENSORED;
+  else
+    thread->state = TOPSPIN_BLOCKED;
+  __sync_lock_test_and_set(&thread->member, TOPSPIN_MEMBER);
+  return thread;
+}
+
+SEC("tp_btf/sched_waking")
+int BPF_PROG(sched_waking, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) on_waking(thread, bpf_ktime_get_ns());
+  return 0;
+}
+
+TOPSPIN_INLINE int woken(struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  struct topspin_cpu* cpu;
+  if (!thread) return 0;
+  cpu = this_cpu();
+  if (cpu) on_wakeup(thread, cpu, bpf_ktime_get_ns());
+  return 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(sched_wakeup, struct task_struct* task) { return woken(task); }
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
+
+/* The last switch of a thread: its account is complete, and nothing of it comes after. */
+TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
+  struct topspin_record* out;
+  fold_thread(task, thread);
+  thread->dead = 1;
+  if (!thread->has_row) return;
+  out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
+  if (!out) {
+    __sync_fetch_and_add(&totals.exits_unsent, 1);
+    return;
+  }
+  fill_record(out, thread);
+  out->flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
+  out->reserved = 0;
+  bpf_probe_read_kernel_str(out->comm, sizeof(out->comm), task->comm);
+  bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
+}
+
+/* The state of `prev` is the argument: prev->__state may have changed since. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next,
+             unsigned int prev_state) {
+  struct topspin_thread* out = member(prev);
+  struct topspin_thread* in = member(next);
+  struct topspin_cpu* cpu;
+  __u64 now_ns;
+  if (!out && !in) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (out) {
+    rebase_run_delay(out, prev->sched_info.run_delay);
+    on_switch_out(out, preempt || prev_state == 0, now_ns);
+    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
+  }
+  if (in) {
+    cpu = this_cpu();
+    if (cpu) on_switch_in(in, cpu, now_ns);
+  }
+  return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
+  struct topspin_thread* thread;
+  if (subject_cgroup_id) {
+    if (!in_subject_cgroup(child)) return 0;
+  } else {
+    if (!parent->bpf_storage) return 0;
+    thread = bpf_task_storage_get(&threads, parent, NULL, 0);
+    if (!thread || thread->member == TOPSPIN_NO_MEMBER) return 0;
+  }
+  thread = join(child);
+  if (!thread) return 0;
+  thread->state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  __sync_lock_test_and_set(&thread->member, TOPSPIN_MEMBER);
+  return 0;
+}
+
+/* Whoever waits for an exiting thread learns of its end before its last switch: fold here too, so
+ * that a reading made then is complete but for a few microseconds. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) fold_thread(task, thread);
+  return 0;
+}
+
+/* Cgroup mode only. A process of many threads is named by one of them here; the walk finds the
+ * rest. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
+             bool threadgroup) {
+  if (!member(task) && in_subject_cgroup(task)) join_midway(task);
+  return 0;
+}
+
+SEC("iter/task")
+int walk_threads(struct bpf_iter__task* context) {
+  struct task_struct* task = context->task;
+  struct topspin_thread* thread;
+  struct topspin_record out;
+  bool exited;
+
+  if (context->meta->seq_num == 0) {
+    struct task_struct* reader = bpf_get_current_task_btf();
+    reader_pid_level = reader->thread_pid->level;
+  }
+  if (!task || task->pid == 0) return 0;
+  exited = task->exit_state != 0;
+  thread = bpf_task_storage_get(&threads, task, NULL, 0);
+
+  if (subject_cgroup_id) {
+    bool inside = in_subject_cgroup(task);
+    if (inside && !exited && (!thread || thread->member != TOPSPIN_MEMBER))
+      thread = join_midway(task);
+    if (!inside && !exited && thread && thread->member == TOPSPIN_MEMBER) {
+      fold_thread(task, thread);
+      thread->member = TOPSPIN_NO_MEMBER;
+    }
+  } else if (!thread) {
+    struct topspin_thread* relative = NULL;
+    if (exited) return 0;
+    if (task->group_leader != task)
+      relative = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+    if (!relative) relative = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);
+    if (!relative) return 0;
+    thread = join_midway(task);
+  } else if (thread->member == TOPSPIN_SEEDED) {
+    thread = join_midway(task);
+  }
+  if (!thread || thread->member != TOPSPIN_MEMBER) return 0;
+
+  /* exec by another thread than the leader changes the leader's number, not the thread. */
+  if (!exited) {
+    thread->pid = pid_for_reader(task->group_leader);
+    thread->tid = pid_for_reader(task);
+  }
+  fold_thread(task, thread);
+  __builtin_memset(&out, 0, sizeof(out));
+  fill_record(&out, thread);
+  if (thread->has_row && !thread->dead &&
+      (thread->waits != thread->reported_waits || thread->folded.cpu_ns != thread->reported_cpu_ns))
+    out.flags |= TOPSPIN_RECORD_CHANGED;
+  if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
+    out.flags |= TOPSPIN_RECORD_QUEUED;
+  if (exited) out.flags |= TOPSPIN_RECORD_ZOMBIE;
+  if (task->group_leader == task) {
+    out.flags |= TOPSPIN_RECORD_LEADER;
+    if (task->signal->live.counter > 0) out.flags |= TOPSPIN_RECORD_LIVE;
+  }
+  bpf_probe_read_kernel_str(out.comm, sizeof(out.comm), task->comm);
+  /* If the buffer is full the kernel hands it out and shows this thread again. */
+  if (bpf_seq_write(context->meta->seq, &out, sizeof(out)) == 0) {
+    thread->reported_waits = thread->waits;
+    thread->reported_cpu_ns = thread->folded.cpu_ns;
+  }
+  return 0;
+}

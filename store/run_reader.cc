@@ -1,0 +1,480 @@
+// The reader. Rows are fetched in batches and handed over between statements: whoever is visited
+// takes as long as it likes, and no open read keeps a writer's log from being cut back.
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+
+#include "store/columns.h"
+#include "store/database.h"
+#include "store/row_values.h"
+#include "store/run_store.h"
+#include "store/writer_identity.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kTicksABatch = 64;  // with 7 histograms of 10 KiB each: under 5 MiB
+constexpr int64_t kRowsABatch = 4096;
+constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
+
+Error damaged(const Connection& connection, std::string_view what) {
+  return make_error(ErrorCode::kInput,
+                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
+                                connection.path(), what));
+}
+
+std::optional<std::array<uint8_t, 16>> parse_address(const std::string& text, uint8_t ip_version) {
+  std::array<uint8_t, 16> address{};
+  const int family = ip_version == 6 ? AF_INET6 : AF_INET;
+  if (inet_pton(family, text.c_str(), address.data()) != 1) return std::nullopt;
+  return address;
+}
+
+/// Decodes into a histogram that is always measured, or into one that may be absent.
+template <typename H>
+Status decode_histogram(std::string_view bytes, H& into) {
+  TOPSPIN_ASSIGN(into, H::decode(bytes));
+  return {};
+}
+template <typename H>
+Status decode_histogram(std::string_view bytes, std::optional<H>& into) {
+  TOPSPIN_ASSIGN(into, H::decode(bytes));
+  return {};
+}
+
+class SqliteRunStore final : public RunStore {
+ public:
+  explicit SqliteRunStore(std::unique_ptr<Connection> connection)
+      : connection_(std::move(connection)) {}
+
+  Result<std::vector<StoredRun>> list_runs() override;
+  Result<StoredRun> find_run(std::string_view id_or_prefix) override;
+  Status for_each_tick(const std::string& run_id,
+                       const std::function<void(const Sample&)>& visit) override;
+  Status for_each_flow(const std::string& run_id,
+                       const std::function<void(const FlowRow&)>& visit) override;
+  Status for_each_thread(const std::string& run_id,
+                         const std::function<void(const ThreadRow&)>& visit) override;
+  Status for_each_event(const std::string& run_id,
+                        const std::function<void(const StoredEvent&)>& visit) override;
+
+ private:
+  Result<int64_t> run_number(const std::string& run_id);
+  Result<std::vector<StoredRun>> load_runs(std::string_view where_and_order,
+                                           std::string_view parameter);
+  Status load_lists(int64_t run, StoredRun& stored);
+  Status load_progress(int64_t run, StoredRun& stored);
+  Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
+  Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first);
+  Status load_histograms(int64_t run, std::vector<Sample>& ticks);
+  Result<std::vector<std::pair<int64_t, FlowRow>>> load_flows(int64_t first_row, int64_t last_row);
+  Result<std::vector<std::pair<int64_t, ThreadRow>>> load_threads(int64_t first_row,
+                                                                  int64_t last_row);
+  Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
+
+  /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
+  template <typename Row, typename Load>
+  Status visit_batches(int64_t first, int64_t last, const Load& load,
+                       const std::function<void(const Row&)>& visit) {
+    while (true) {
+      TOPSPIN_ASSIGN(const auto rows, load(first, last));
+      for (const auto& [key, row] : rows) visit(row);
+      if (rows.empty() || rows.back().first >= last) return {};
+      first = rows.back().first + 1;
+    }
+  }
+
+  std::unique_ptr<Connection> connection_;
+};
+
+Result<int64_t> SqliteRunStore::run_number(const std::string& run_id) {
+  TOPSPIN_ASSIGN(Statement select, connection_->prepare("SELECT run FROM run WHERE id = ?1"));
+  select.bind_text(1, run_id);
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  if (!row) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
+                                  connection_->path(), run_id));
+  }
+  const int64_t run = select.is_int(0) ? select.int_at(0) : 0;
+  if (run < 1 || run > std::numeric_limits<int32_t>::max()) return damaged(*connection_, "a run");
+  return run;
+}
+
+Result<std::vector<StoredRun>> SqliteRunStore::list_runs() {
+  return load_runs("ORDER BY started_wall_ns, run", "");
+}
+
+Result<StoredRun> SqliteRunStore::find_run(std::string_view id_or_prefix) {
+  if (id_or_prefix == "last") {
+    TOPSPIN_ASSIGN(auto last, load_runs("ORDER BY started_wall_ns DESC, run DESC LIMIT 1", ""));
+    if (last.empty()) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("{} holds no run yet; record one with `topspin record`",
+                                    connection_->path()));
+    }
+    return std::move(last.front());
+  }
+  // Compared as bytes: in a text, length and substr would stop at a NUL.
+  TOPSPIN_ASSIGN(auto found,
+                 load_runs("WHERE substr(CAST(id AS BLOB), 1, length(CAST(?1 AS BLOB))) ="
+                           " CAST(?1 AS BLOB) ORDER BY length(id), id LIMIT 2",
+                           id_or_prefix));
+  if (found.empty() || id_or_prefix.empty()) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
+                                  connection_->path(), id_or_prefix));
+  }
+  if (found.size() > 1 && found.front().info.id != id_or_prefix) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("several runs in {} begin with \"{}\": {} and {}, for two; give more "
+                    "of the id",
+                    connection_->path(), id_or_prefix, found[0].info.id, found[1].info.id));
+  }
+  return std::move(found.front());
+}
+
+Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_and_order,
+                                                         std::string_view parameter) {
+  ColumnNames columns;
+  const RunInfo no_run;
+  for_each_run_column(no_run, [&](auto... column) { columns(column...); });
+  for (const char* name : {"run", "status", "duration_ns", "ticks", "exit_status", "writer_boot_id",
+                           "writer_pid_namespace", "writer_pid", "writer_start_ticks"}) {
+    columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement select, connection_->prepare(fmt::format(
+                                       "SELECT {} FROM run {}", columns.names(), where_and_order)));
+  if (!parameter.empty()) select.bind_text(1, parameter);
+
+  std::vector<StoredRun> runs;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) break;
+    StoredRun& stored = runs.emplace_back();
+    int64_t run = 0;
+    std::string status;
+    std::optional<int64_t> duration_ns;
+    std::optional<uint64_t> ticks;
+    WriterIdentity writer;
+    ColumnLoader load(select);
+    for_each_run_column(stored.info,
+                        [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(run);
+    load.load(status);
+    load.load(duration_ns);
+    load.load(ticks);
+    load.load(stored.end.exit_status);
+    load.load(writer.boot_id);
+    load.load(writer.pid_namespace);
+    load.load(writer.pid);
+    load.load(writer.start_ticks);
+    const auto parsed = parse_run_status(status);
+    if (load.damaged() || !parsed) return damaged(*connection_, "a run");
+    stored.end.status = *parsed;
+    if (*parsed == RunStatus::kRunning && fate_of(writer) == WriterFate::kGone) {
+      stored.end.status = RunStatus::kInterrupted;
+    }
+    if (duration_ns && ticks) {
+      stored.end.duration_ns = *duration_ns;
+      stored.ticks = *ticks;
+    } else {
+      TOPSPIN_TRY(load_progress(run, stored));
+    }
+    TOPSPIN_TRY(load_lists(run, stored));
+  }
+  return runs;
+}
+
+/// How far a run that has not ended came.
+Status SqliteRunStore::load_progress(int64_t run, StoredRun& stored) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare("SELECT coalesce(max(elapsed_ns), 0), count(*) FROM tick"
+                                      " WHERE run = ?1"));
+  select.bind_int(1, run);
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  ColumnLoader load(select);
+  load.load(stored.end.duration_ns);
+  load.load(stored.ticks);
+  if (!row || load.damaged()) return damaged(*connection_, "a run's ticks");
+  return {};
+}
+
+Result<std::vector<std::string>> SqliteRunStore::load_texts(std::string_view sql, int64_t run) {
+  TOPSPIN_ASSIGN(Statement select, connection_->prepare(sql));
+  select.bind_int(1, run);
+  std::vector<std::string> texts;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return texts;
+    ColumnLoader load(select);
+    load.load(texts.emplace_back());
+    if (load.damaged()) return damaged(*connection_, "a run");
+  }
+}
+
+Status SqliteRunStore::load_lists(int64_t run, StoredRun& stored) {
+  TOPSPIN_ASSIGN(stored.info.command,
+                 load_texts("SELECT value FROM argument WHERE run = ?1 ORDER BY position", run));
+  TOPSPIN_ASSIGN(
+      stored.end.invalid_reasons,
+      load_texts("SELECT reason FROM invalid_reason WHERE run = ?1 ORDER BY position", run));
+
+  TOPSPIN_ASSIGN(Statement labels,
+                 connection_->prepare("SELECT key, value FROM label WHERE run = ?1"));
+  labels.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, labels.step());
+    if (!row) break;
+    std::string key, value;
+    ColumnLoader load(labels);
+    load.load(key);
+    load.load(value);
+    if (load.damaged()) return damaged(*connection_, "a label");
+    stored.info.labels.emplace(std::move(key), std::move(value));
+  }
+
+  TOPSPIN_ASSIGN(Statement probes,
+                 connection_->prepare(
+                     "SELECT name, rung, reason FROM probe WHERE run = ?1 ORDER BY position"));
+  probes.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, probes.step());
+    if (!row) break;
+    ProbeStatus& probe = stored.info.probes.emplace_back();
+    std::string rung;
+    ColumnLoader load(probes);
+    load.load(probe.name);
+    load.load(rung);
+    load.load(probe.reason);
+    const auto parsed = parse_rung(rung);
+    if (load.damaged() || !parsed) return damaged(*connection_, "a probe");
+    probe.rung = *parsed;
+  }
+  return {};
+}
+
+Status SqliteRunStore::for_each_tick(const std::string& run_id,
+                                     const std::function<void(const Sample&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  int64_t first = 0;
+  while (true) {
+    TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first));
+    for (const Sample& sample : ticks) visit(sample);
+    if (ticks.empty()) return {};
+    const auto last = static_cast<int64_t>(ticks.back().tick);
+    if (last == std::numeric_limits<int64_t>::max()) return {};
+    first = last + 1;
+  }
+}
+
+Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first) {
+  ColumnNames columns;
+  {
+    const Sample sample;
+    const SchedulerInterval scheduler;
+    const ResourceReading resources;
+    for_each_tick_column(sample, sample.losses, scheduler, resources,
+                         [&](auto... column) { columns(column...); });
+  }
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM tick WHERE run = ?1 AND tick >= ?2 ORDER BY tick LIMIT {}",
+                     columns.names(), kTicksABatch)));
+  select.bind_int(1, run);
+  select.bind_int(2, first);
+  std::vector<Sample> ticks;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) break;
+    Sample& sample = ticks.emplace_back();
+    SchedulerInterval scheduler;
+    ResourceReading resources;
+    ColumnLoader load(select);
+    for_each_tick_column(sample, sample.losses, scheduler, resources,
+                         [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    if (load.damaged()) return damaged(*connection_, "a tick");
+    bool any_scheduler = false, any_resource = false;
+    for_each_scheduler_column(scheduler,
+                              [&](auto, auto, const auto& v) { any_scheduler |= v.has_value(); });
+    for_each_resource_column(resources,
+                             [&](auto, auto, const auto& v) { any_resource |= v.has_value(); });
+    if (any_scheduler) sample.scheduler = std::move(scheduler);
+    if (any_resource) sample.resources = resources;
+  }
+  if (!ticks.empty()) TOPSPIN_TRY(load_histograms(run, ticks));
+  return ticks;
+}
+
+Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare("SELECT tick, name, data FROM histogram WHERE run = ?1 AND"
+                                      " tick BETWEEN ?2 AND ?3 ORDER BY tick"));
+  select.bind_int(1, run);
+  select.bind_int(2, static_cast<int64_t>(ticks.front().tick));
+  select.bind_int(3, static_cast<int64_t>(ticks.back().tick));
+  auto sample = ticks.begin();
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    uint64_t tick = 0;
+    std::string name, data;
+    ColumnLoader load(select);
+    load.load(tick);
+    load.load(name);
+    load.load_blob(data);
+    while (sample != ticks.end() && sample->tick < tick) ++sample;
+    if (load.damaged() || sample == ticks.end() || sample->tick != tick) {
+      return damaged(*connection_, "a histogram");
+    }
+    Status decoded;
+    for_each_flow_histogram(sample->flows, [&](std::string_view candidate, auto& histogram) {
+      if (candidate == name) decoded = decode_histogram(data, histogram);
+    });
+    SchedulerInterval scheduler;
+    SchedulerInterval& target = sample->scheduler ? *sample->scheduler : scheduler;
+    bool of_scheduler = false;
+    for_each_scheduler_histogram(target, [&](std::string_view candidate, auto& histogram) {
+      if (candidate != name) return;
+      of_scheduler = true;
+      decoded = decode_histogram(data, histogram);
+    });
+    if (!decoded.ok()) return damaged(*connection_, "a histogram");
+    if (of_scheduler && !sample->scheduler) sample->scheduler = std::move(scheduler);
+  }
+}
+
+Status SqliteRunStore::for_each_flow(const std::string& run_id,
+                                     const std::function<void(const FlowRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<FlowRow>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_flows(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, FlowRow>>> SqliteRunStore::load_flows(int64_t first_row,
+                                                                            int64_t last_row) {
+  ColumnNames columns;
+  {
+    const FlowRow flow;
+    for_each_changing_flow_column(flow, [&](auto... column) { columns(column...); });
+    for_each_fixed_flow_column(flow, [&](auto... column) { columns(column...); });
+  }
+  for (const char* name :
+       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
+    columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM flow WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, FlowRow>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, flow] = rows.emplace_back();
+    std::string initiator_address, responder_address;
+    Endpoint initiator, responder;
+    ColumnLoader load(select);
+    const auto visit = [&](auto prefix, auto name, auto& v) { load(prefix, name, v); };
+    for_each_changing_flow_column(flow, visit);
+    for_each_fixed_flow_column(flow, visit);
+    load.load(initiator_address);
+    load.load(initiator.port);
+    load.load(responder_address);
+    load.load(responder.port);
+    load.load(key);
+    const auto from = parse_address(initiator_address, flow.key.ip_version);
+    const auto to = parse_address(responder_address, flow.key.ip_version);
+    const bool known_version = flow.key.ip_version == 4 || flow.key.ip_version == 6;
+    if (load.damaged() || !from || !to || !known_version) return damaged(*connection_, "a flow");
+    initiator.address = *from;
+    responder.address = *to;
+    flow.initiator_is_low = initiator <= responder;
+    flow.key.low = flow.initiator_is_low ? initiator : responder;
+    flow.key.high = flow.initiator_is_low ? responder : initiator;
+  }
+}
+
+Status SqliteRunStore::for_each_thread(const std::string& run_id,
+                                       const std::function<void(const ThreadRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<ThreadRow>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_threads(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(int64_t first_row,
+                                                                                int64_t last_row) {
+  ColumnNames columns;
+  const ThreadRow no_thread;
+  for_each_thread_column(no_thread, [&](auto... column) { columns(column...); });
+  columns.add("row");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM thread WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, ThreadRow>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, thread] = rows.emplace_back();
+    ColumnLoader load(select);
+    for_each_thread_column(thread, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(key);
+    if (load.damaged()) return damaged(*connection_, "a thread");
+  }
+}
+
+Status SqliteRunStore::for_each_event(const std::string& run_id,
+                                      const std::function<void(const StoredEvent&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<StoredEvent>(
+      0, std::numeric_limits<int64_t>::max(),
+      [this, run](int64_t first, int64_t) { return load_events(run, first); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events(int64_t run,
+                                                                                 int64_t first) {
+  TOPSPIN_ASSIGN(Statement select, connection_->prepare(fmt::format(
+                                       "SELECT position, elapsed_ns, text FROM event WHERE run = ?1"
+                                       " AND position >= ?2 ORDER BY position LIMIT {}",
+                                       kRowsABatch)));
+  select.bind_int(1, run);
+  select.bind_int(2, first);
+  std::vector<std::pair<int64_t, StoredEvent>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [position, event] = rows.emplace_back();
+    ColumnLoader load(select);
+    load.load(position);
+    load.load(event.elapsed_ns);
+    load.load(event.text);
+    if (load.damaged()) return damaged(*connection_, "an event");
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunStore>> RunStore::open(const std::string& path) {
+  TOPSPIN_ASSIGN(auto connection, open_for_reading(path));
+  return std::unique_ptr<RunStore>(std::make_unique<SqliteRunStore>(std::move(connection)));
+}
+
+}  // namespace topspin

@@ -1,0 +1,466 @@
+// The writer: one transaction a tick. Rows of flows and threads get a number within the run when
+// first seen, and are rewritten in place whenever a tick says that they changed.
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/flow.h"
+#include "store/columns.h"
+#include "store/database.h"
+#include "store/row_values.h"
+#include "store/run_store.h"
+#include "store/writer_identity.h"
+
+namespace topspin {
+namespace {
+
+/// Rowids pack the run and a number within it (schema.sql).
+constexpr uint64_t kMostRows = std::numeric_limits<uint32_t>::max();
+constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
+
+constexpr std::string_view kMarkInterrupted =
+    "UPDATE run SET status = 'interrupted',"
+    " duration_ns = (SELECT coalesce(max(elapsed_ns), 0) FROM tick WHERE tick.run = ?1),"
+    " ticks = (SELECT count(*) FROM tick WHERE tick.run = ?1)"
+    " WHERE run = ?1";
+
+Status mark_interrupted(Connection& connection, int64_t run) {
+  TOPSPIN_ASSIGN(Statement mark, connection.prepare(kMarkInterrupted));
+  mark.bind_int(1, run);
+  return mark.run();
+}
+
+/// A writer that cannot be seen from here (kHidden) counts as gone too. If it lives after all, its
+/// finish() sets the run right.
+Status mark_runs_of_dead_writers(Connection& connection) {
+  std::vector<int64_t> dead;
+  {
+    TOPSPIN_ASSIGN(
+        Statement running,
+        connection.prepare("SELECT run, writer_boot_id, writer_pid_namespace, writer_pid,"
+                           " writer_start_ticks FROM run WHERE status = 'running'"));
+    while (true) {
+      TOPSPIN_ASSIGN(const bool row, running.step());
+      if (!row) break;
+      WriterIdentity writer;
+      int64_t run = 0;
+      ColumnLoader load(running);
+      load.load(run);
+      load.load(writer.boot_id);
+      load.load(writer.pid_namespace);
+      load.load(writer.pid);
+      load.load(writer.start_ticks);
+      if (load.damaged() || fate_of(writer) != WriterFate::kAlive) dead.push_back(run);
+    }
+  }
+  for (const int64_t run : dead) TOPSPIN_TRY(mark_interrupted(connection, run));
+  return {};
+}
+
+Status insert_list(Connection& connection, std::string_view sql, int64_t run,
+                   const std::vector<std::string>& values) {
+  TOPSPIN_ASSIGN(Statement insert, connection.prepare(sql));
+  for (size_t i = 0; i < values.size(); ++i) {
+    insert.bind_int(1, run);
+    insert.bind_int(2, static_cast<int64_t>(i));
+    insert.bind_text(3, values[i]);
+    TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+/// Inserts the run and what belongs to its start; its number in this file.
+Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
+  const WriterIdentity writer = this_writer();
+  ColumnNames columns;
+  for_each_run_column(info, [&](auto... column) { columns(column...); });
+  for (const char* name :
+       {"writer_boot_id", "writer_pid_namespace", "writer_pid", "writer_start_ticks", "status"}) {
+    columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare(fmt::format("INSERT INTO run ({}) VALUES ({})", columns.names(),
+                                                columns.parameters())));
+  const std::string status(run_status_name(RunStatus::kRunning));
+  ParameterBinder bind(insert);
+  for_each_run_column(info, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  bind.bind(writer.boot_id);
+  bind.bind(writer.pid_namespace);
+  bind.bind(writer.pid);
+  bind.bind(writer.start_ticks);
+  bind.bind(status);
+  TOPSPIN_TRY(insert.run());
+  const int64_t run = connection.last_row();
+  if (run < 1 || run > kMostRuns) {
+    return make_error(ErrorCode::kOutput,
+                      fmt::format("{} has no number left for another run; choose another file with "
+                                  "--db",
+                                  connection.path()));
+  }
+
+  TOPSPIN_ASSIGN(Statement label, connection.prepare("INSERT INTO label VALUES (?1, ?2, ?3)"));
+  for (const auto& [key, value] : info.labels) {
+    label.bind_int(1, run);
+    label.bind_text(2, key);
+    label.bind_text(3, value);
+    TOPSPIN_TRY(label.run());
+  }
+  TOPSPIN_TRY(
+      insert_list(connection, "INSERT INTO argument VALUES (?1, ?2, ?3)", run, info.command));
+  TOPSPIN_ASSIGN(Statement probe,
+                 connection.prepare("INSERT INTO probe VALUES (?1, ?2, ?3, ?4, ?5)"));
+  for (size_t i = 0; i < info.probes.size(); ++i) {
+    const ProbeStatus& p = info.probes[i];
+    probe.bind_int(1, run);
+    probe.bind_int(2, static_cast<int64_t>(i));
+    probe.bind_text(3, p.name);
+    probe.bind_text(4, rung_name(p.rung));
+    if (p.reason.empty())
+      probe.bind_null(5);
+    else
+      probe.bind_text(5, p.reason);
+    TOPSPIN_TRY(probe.run());
+  }
+  return run;
+}
+
+/// The statements of a tick, prepared once.
+struct TickStatements {
+  Statement tick;
+  Statement histogram;
+  Statement whole_flow;
+  Statement changed_flow;
+  Statement whole_thread;
+
+  static Result<TickStatements> prepare(Connection& connection);
+};
+
+Result<TickStatements> TickStatements::prepare(Connection& connection) {
+  const Sample sample;
+  const SchedulerInterval scheduler;
+  const ResourceReading resources;
+  ColumnNames tick_columns;
+  tick_columns.add("run");
+  for_each_tick_column(sample, sample.losses, scheduler, resources,
+                       [&](auto... column) { tick_columns(column...); });
+  TOPSPIN_ASSIGN(Statement tick,
+                 connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
+                                                tick_columns.names(), tick_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement histogram,
+                 connection.prepare("INSERT INTO histogram VALUES (?1, ?2, ?3, ?4)"));
+
+  const FlowRow flow;
+  ColumnNames changing_columns;
+  for_each_changing_flow_column(flow, [&](auto... column) { changing_columns(column...); });
+  TOPSPIN_ASSIGN(Statement changed_flow,
+                 connection.prepare(fmt::format("UPDATE flow SET {} WHERE row = ?{}",
+                                                changing_columns.assignments(),
+                                                changing_columns.count() + 1)));
+  ColumnNames flow_columns;
+  for_each_changing_flow_column(flow, [&](auto... column) { flow_columns(column...); });
+  for_each_fixed_flow_column(flow, [&](auto... column) { flow_columns(column...); });
+  for (const char* name :
+       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
+    flow_columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement whole_flow,
+                 connection.prepare(fmt::format("INSERT OR REPLACE INTO flow ({}) VALUES ({})",
+                                                flow_columns.names(), flow_columns.parameters())));
+
+  const ThreadRow thread;
+  ColumnNames thread_columns;
+  for_each_thread_column(thread, [&](auto... column) { thread_columns(column...); });
+  thread_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_thread, connection.prepare(fmt::format(
+                                             "INSERT OR REPLACE INTO thread ({}) VALUES ({})",
+                                             thread_columns.names(), thread_columns.parameters())));
+  return TickStatements{std::move(tick), std::move(histogram), std::move(whole_flow),
+                        std::move(changed_flow), std::move(whole_thread)};
+}
+
+struct ThreadIdentity {
+  int32_t pid;
+  int32_t tid;
+  int64_t start_time_ns;
+  bool operator==(const ThreadIdentity&) const = default;
+};
+
+struct ThreadIdentityHash {
+  size_t operator()(const ThreadIdentity& thread) const {
+    const auto numbers = (static_cast<uint64_t>(static_cast<uint32_t>(thread.pid)) << 32) |
+                         static_cast<uint32_t>(thread.tid);
+    return std::hash<uint64_t>{}(numbers * 0x9e3779b97f4a7c15u ^
+                                 static_cast<uint64_t>(thread.start_time_ns));
+  }
+};
+
+class SqliteRunWriter final : public RunWriter {
+ public:
+  SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
+                  const WriterOptions& options)
+      : connection_(std::move(connection)),
+        statements_(std::move(statements)),
+        run_(run),
+        max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
+        max_thread_rows_(std::min(options.max_thread_rows, kMostRows)) {}
+
+  ~SqliteRunWriter() override;
+
+  Status append(const Sample& sample) override { return append_all({&sample, 1}); }
+  Status append(std::vector<Sample> samples) override { return append_all(samples); }
+  Status add_event(int64_t elapsed_ns, std::string_view text) override;
+  Status finish(const RunEnd& end) override;
+
+ private:
+  struct FlowSlot {
+    uint32_t number;  // within the run
+    bool initiator_is_low;
+    bool stored;  // the whole row is there: changes suffice
+  };
+  struct NumberedFlow {
+    FlowSlot* slot;
+    const FlowRow* flow;
+  };
+
+  Status append_all(std::span<const Sample> samples);
+  Status store_tick(const Sample& sample);
+  Status store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored);
+  Status store_flow(FlowSlot& slot, const FlowRow& flow);
+  Status store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored);
+  Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
+  Status store_end(const RunEnd& end);
+  int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
+
+  std::unique_ptr<Connection> connection_;
+  std::optional<TickStatements> statements_;  // gone once finished
+  const int64_t run_;
+  const uint64_t max_flow_rows_;
+  const uint64_t max_thread_rows_;
+  std::unordered_map<uint64_t, FlowSlot> flows_;
+  std::unordered_map<ThreadIdentity, uint32_t, ThreadIdentityHash> threads_;
+  std::vector<NumberedFlow> ordered_flows_;  // of the tick being stored
+  int64_t ticks_ = 0;
+  int64_t events_ = 0;
+  std::optional<Error> failed_;  // after which no tick is taken
+  bool finished_ = false;
+};
+
+/// Left without finish(): the run says so at once, if the disk lets it.
+SqliteRunWriter::~SqliteRunWriter() {
+  if (finished_) return;
+  statements_.reset();
+  (void)mark_interrupted(*connection_, run_).ok();
+  leave_wal_mode(*connection_);
+}
+
+Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  const auto store = [&]() -> Status {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+    for (const Sample& sample : samples) TOPSPIN_TRY(store_tick(sample));
+    return transaction.commit();
+  };
+  Status stored = store();
+  if (!stored.ok()) {
+    failed_ = stored.error();
+    return stored;
+  }
+  ticks_ += static_cast<int64_t>(samples.size());
+  return {};
+}
+
+Status SqliteRunWriter::store_tick(const Sample& sample) {
+  static const SchedulerInterval kNoScheduler;
+  static const ResourceReading kNoResources;
+
+  LossInterval losses = sample.losses;
+  TOPSPIN_TRY(store_flows(sample.changed_flows, losses.flow_rows_unstored));
+  TOPSPIN_TRY(store_threads(sample.changed_threads, losses.thread_rows_unstored));
+
+  const SchedulerInterval& scheduler = sample.scheduler ? *sample.scheduler : kNoScheduler;
+  const ResourceReading& resources = sample.resources ? *sample.resources : kNoResources;
+  statements_->tick.bind_int(1, run_);
+  ParameterBinder bind(statements_->tick, 2);
+  for_each_tick_column(sample, losses, scheduler, resources,
+                       [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  TOPSPIN_TRY(statements_->tick.run());
+
+  // An empty histogram that is always measured is the same as none. One that may be absent is
+  // stored when empty too: "nobody waited" is not "not measured".
+  Status status;
+  for_each_flow_histogram(sample.flows, [&](std::string_view name, const auto& histogram) {
+    if (status.ok() && !histogram.empty()) {
+      status = store_histogram(sample.tick, name, histogram.encode());
+    }
+  });
+  for_each_scheduler_histogram(scheduler, [&](std::string_view name, const auto& histogram) {
+    if (status.ok() && histogram) status = store_histogram(sample.tick, name, histogram->encode());
+  });
+  return status;
+}
+
+Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
+                                        std::string_view encoded) {
+  Statement& insert = statements_->histogram;
+  ParameterBinder bind(insert);
+  bind.bind(run_);
+  bind.bind(tick);
+  insert.bind_text(3, name);
+  insert.bind_blob(4, encoded);
+  return insert.run();
+}
+
+Status SqliteRunWriter::store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored) {
+  ordered_flows_.clear();
+  bool sorted = true;
+  for (const FlowRow& flow : flows) {
+    auto found = flows_.find(flow.id);
+    if (found == flows_.end()) {
+      if (flows_.size() >= max_flow_rows_) {
+        ++unstored;
+        continue;
+      }
+      const auto number = static_cast<uint32_t>(flows_.size());
+      found = flows_.emplace(flow.id, FlowSlot{number, flow.initiator_is_low, false}).first;
+    }
+    FlowSlot& slot = found->second;
+    sorted =
+        sorted && (ordered_flows_.empty() || ordered_flows_.back().slot->number <= slot.number);
+    ordered_flows_.push_back({&slot, &flow});
+  }
+  // In the order of their keys each page is found, changed and left once.
+  if (!sorted) {
+    std::stable_sort(ordered_flows_.begin(), ordered_flows_.end(),
+                     [](const NumberedFlow& a, const NumberedFlow& b) {
+                       return a.slot->number < b.slot->number;
+                     });
+  }
+  for (const NumberedFlow& numbered : ordered_flows_) {
+    TOPSPIN_TRY(store_flow(*numbered.slot, *numbered.flow));
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_flow(FlowSlot& slot, const FlowRow& flow) {
+  const bool whole = !slot.stored || slot.initiator_is_low != flow.initiator_is_low;
+  Statement& statement = whole ? statements_->whole_flow : statements_->changed_flow;
+  ParameterBinder bind(statement);
+  const auto visit = [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); };
+  for_each_changing_flow_column(flow, visit);
+  if (!whole) {
+    bind.bind(row_key(slot.number));
+    return statement.run();
+  }
+  const std::string initiator = format_address(flow.initiator(), flow.key.ip_version);
+  const std::string responder = format_address(flow.responder(), flow.key.ip_version);
+  for_each_fixed_flow_column(flow, visit);
+  bind.bind(initiator);
+  bind.bind(flow.initiator().port);
+  bind.bind(responder);
+  bind.bind(flow.responder().port);
+  bind.bind(row_key(slot.number));
+  slot.initiator_is_low = flow.initiator_is_low;
+  slot.stored = true;
+  return statement.run();
+}
+
+Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored) {
+  for (const ThreadRow& thread : threads) {
+    const ThreadIdentity identity{thread.pid, thread.tid, thread.start_time_ns};
+    auto found = threads_.find(identity);
+    if (found == threads_.end()) {
+      if (threads_.size() >= max_thread_rows_) {
+        ++unstored;
+        continue;
+      }
+      found = threads_.emplace(identity, static_cast<uint32_t>(threads_.size())).first;
+    }
+    ParameterBinder bind(statements_->whole_thread);
+    for_each_thread_column(thread,
+                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(row_key(found->second));
+    TOPSPIN_TRY(statements_->whole_thread.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection_->prepare("INSERT INTO event VALUES (?1, ?2, ?3, ?4)"));
+  insert.bind_int(1, run_);
+  insert.bind_int(2, events_);
+  insert.bind_int(3, elapsed_ns);
+  insert.bind_text(4, text);
+  TOPSPIN_TRY(insert.run());
+  ++events_;
+  return {};
+}
+
+Status SqliteRunWriter::store_end(const RunEnd& end) {
+  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+  TOPSPIN_ASSIGN(Statement update,
+                 connection_->prepare("UPDATE run SET status = ?2, duration_ns = ?3, ticks = ?4,"
+                                      " exit_status = ?5 WHERE run = ?1"));
+  update.bind_int(1, run_);
+  update.bind_text(2, run_status_name(end.status));
+  update.bind_int(3, end.duration_ns);
+  update.bind_int(4, ticks_);
+  if (end.exit_status)
+    update.bind_int(5, *end.exit_status);
+  else
+    update.bind_null(5);
+  TOPSPIN_TRY(update.run());
+  TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO invalid_reason VALUES (?1, ?2, ?3)", run_,
+                          end.invalid_reasons));
+  return transaction.commit();
+}
+
+Status SqliteRunWriter::finish(const RunEnd& end) {
+  CHECK(!finished_);
+  finished_ = true;
+  statements_.reset();
+  Status stored = store_end(end);
+  if (!stored.ok()) {
+    // On a full disk the log may hold what the file has room for: move it there and try again.
+    (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
+    stored = store_end(end);
+  }
+  leave_wal_mode(*connection_);
+  connection_.reset();
+  return stored;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, const RunInfo& run,
+                                                     const WriterOptions& options) {
+  TOPSPIN_ASSIGN(auto connection,
+                 open_for_writing(path, FileOwner{options.owner_uid, options.owner_gid}));
+  const auto start = [&]() -> Result<int64_t> {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection));
+    TOPSPIN_TRY(mark_runs_of_dead_writers(*connection));
+    TOPSPIN_ASSIGN(const int64_t number, insert_run(*connection, run));
+    TOPSPIN_TRY(transaction.commit());
+    return number;
+  };
+  TOPSPIN_ASSIGN(auto statements, TickStatements::prepare(*connection));
+  TOPSPIN_ASSIGN(const int64_t number, start());
+  return std::unique_ptr<RunWriter>(std::make_unique<SqliteRunWriter>(
+      std::move(connection), std::move(statements), number, options));
+}
+
+}  // namespace topspin

@@ -1,0 +1,93 @@
+#include "store/writer_identity.h"
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <optional>
+#include <string_view>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "core/unique_fd.h"
+
+namespace topspin {
+namespace {
+
+/// The first bytes of a small file under /proc; empty if it cannot be read.
+std::string read_small(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd) return {};
+  std::array<char, 1024> buffer;
+  const ssize_t length = ::read(fd.get(), buffer.data(), buffer.size());
+  return length <= 0 ? std::string() : std::string(buffer.data(), static_cast<size_t>(length));
+}
+
+struct ProcessStat {
+  char state = '?';
+  int64_t start_ticks = 0;
+};
+
+/// proc(5): "pid (comm) state ..." with the start time as field 22. comm may hold anything, so the
+/// fields are counted from the last parenthesis.
+std::optional<ProcessStat> read_process_stat(int64_t pid) {
+  const std::string text = read_small("/proc/" + std::to_string(pid) + "/stat");
+  const size_t end_of_name = text.rfind(") ");
+  if (end_of_name == std::string::npos) return std::nullopt;
+  std::string_view rest = std::string_view(text).substr(end_of_name + 2);
+  if (rest.empty()) return std::nullopt;
+  ProcessStat stat;
+  stat.state = rest.front();
+  for (int field = 3; field < 22; ++field) {
+    const size_t space = rest.find(' ');
+    if (space == std::string_view::npos) return std::nullopt;
+    rest.remove_prefix(space + 1);
+  }
+  if (std::from_chars(rest.data(), rest.data() + rest.size(), stat.start_ticks).ec != std::errc()) {
+    return std::nullopt;
+  }
+  return stat;
+}
+
+std::string read_boot_id() {
+  std::string id = read_small("/proc/sys/kernel/random/boot_id");
+  while (!id.empty() && id.back() == '\n') id.pop_back();
+  return id;
+}
+
+int64_t read_pid_namespace() {
+  struct stat status {};
+  return ::stat("/proc/self/ns/pid", &status) == 0 ? static_cast<int64_t>(status.st_ino) : 0;
+}
+
+}  // namespace
+
+WriterIdentity this_writer() {
+  WriterIdentity identity;
+  identity.boot_id = read_boot_id();
+  identity.pid_namespace = read_pid_namespace();
+  identity.pid = ::getpid();
+  if (const auto stat = read_process_stat(identity.pid)) identity.start_ticks = stat->start_ticks;
+  return identity;
+}
+
+WriterFate fate_of(const WriterIdentity& writer) {
+  if (writer.boot_id != read_boot_id()) return WriterFate::kGone;
+  if (writer.pid_namespace != read_pid_namespace()) return WriterFate::kHidden;
+  // 0 and negative numbers mean process groups to kill(), and come from damaged files only.
+  if (writer.pid <= 0 || writer.pid > INT32_MAX) return WriterFate::kGone;
+  if (const auto stat = read_process_stat(writer.pid)) {
+    if (stat->state == 'Z' || stat->state == 'X') return WriterFate::kGone;
+    if (writer.start_ticks != 0 && stat->start_ticks != writer.start_ticks) {
+      return WriterFate::kGone;
+    }
+    return WriterFate::kAlive;
+  }
+  // Where /proc hides other users' processes, this still tells whether the number is taken.
+  const bool taken = ::kill(static_cast<pid_t>(writer.pid), 0) == 0 || errno == EPERM;
+  return taken ? WriterFate::kAlive : WriterFate::kGone;
+}
+
+}  // namespace topspin

@@ -1,0 +1,205 @@
+// `topspin record` as a user runs it: live capture on lo, BPF, real runtimes, signals, privileges.
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <sys/stat.h>
+
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+#include "tests/support/udp_swarm.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+
+class Record : public testing::Test {
+ protected:
+  void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
+
+  std::vector<std::string> record(std::vector<std::string> more) const {
+    std::vector<std::string> all = {topspin_binary(), "record", "-i", "lo", "--db", db()};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  Json report() const {
+    const Outcome run = topspin({"report", "last", "--db", db(), "--format", "json"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return run.exit_code == 0 ? Json::parse(run.out) : Json();
+  }
+  std::string db() const { return dir_.file("t.db"); }
+
+  TempDir dir_;
+};
+
+TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
+  constexpr int kClients = 200;
+  UdpSwarm swarm(kClients);
+  ASSERT_TRUE(swarm.ok());
+  Process recording(record({"--period", "250ms", "udp", "port", std::to_string(swarm.port())}));
+  ASSERT_TRUE(recording.wait_for("active"));  // the header of the first tick's line
+  swarm.ping_for(std::chrono::milliseconds(4500));
+  std::this_thread::sleep_for(std::chrono::milliseconds(2300));  // the window, a tick, and some
+  recording.send(SIGINT);
+  const Outcome end = recording.finish();
+  EXPECT_EQ(end.exit_code, 130) << end.err;
+  const Json json = report();
+  EXPECT_EQ(json["run"]["status"], "complete");
+  EXPECT_EQ(json["summary"]["active_flows"]["max"], kClients);
+  EXPECT_EQ(json["summary"]["active_flows"]["last"], 0);
+  EXPECT_EQ(json["summary"]["flows"], kClients);
+  EXPECT_EQ(json["summary"]["packets"], 2 * swarm.sent());  // once each: lo is not counted twice
+  int full = 0;
+  for (const Json& tick : json["ticks"]) full += tick["active_flows"] == kClients;
+  EXPECT_GE(full, 3);
+  EXPECT_EQ(json["losses"]["capture_kernel_drops"], 0);
+}
+
+TEST_F(Record, WatchesARealRuntime) {
+  const std::string pingpong = std::string(TOPSPIN_SOURCE_DIR) + "/bench/subjects/pingpong";
+  const char* runtime = nullptr;
+  for (const auto& [name, program] : {std::pair{"node", "node"}, {"python", "python3"}}) {
+    if (test::run({"sh", "-c", std::string("command -v ") + program}).exit_code == 0) {
+      runtime = name;
+      break;
+    }
+  }
+  if (runtime == nullptr) TOPSPIN_SKIP("neither Node nor Python is installed");
+  const std::string port = std::to_string(20'000 + getpid() % 10'000);
+  const Outcome run = test::run(record({"--period", "1s", "--label", "who=test", "udp", "port",
+                                        port, "--", pingpong, runtime, port, "100", "5"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.out.find("swarm: 100 clients"), std::string::npos);  // its output is its own
+  const Json json = report();
+  const Json& summary = json["summary"];
+  EXPECT_TRUE(json["run"]["valid"]) << json["run"]["invalid_reasons"];
+  EXPECT_EQ(json["run"]["exit_status"], 0);
+  EXPECT_EQ(json["run"]["labels"]["who"], "test");
+  EXPECT_EQ(summary["active_flows"]["max"], 100);
+  EXPECT_EQ(summary["flows"], 100);
+  EXPECT_GE(summary["lateness_ns"]["count"].get<int>(), 200);
+  EXPECT_GE(summary["reply_latency_ns"]["count"].get<int>(), 300);
+  EXPECT_GT(summary["cpu_ns"].get<int64_t>(), 0);
+  EXPECT_GT(summary["context_switches"]["voluntary"].get<int64_t>(), 0);
+  EXPECT_GT(summary["rss_bytes"]["max"].get<int64_t>(), 1 << 20);
+  EXPECT_GE(summary["processes"]["max"].get<int64_t>(), 3);  // the shell, the server, the swarm
+  EXPECT_GE(summary["fds"]["max"].get<int64_t>(), 100);
+  EXPECT_GE(json["threads"].size(), 3u);
+  EXPECT_GE(json["ticks"].size(), 5u);
+  bool scheduler = false;
+  for (const Json& probe : json["probes"]) {
+    if (probe["name"] == "scheduler") scheduler = probe["rung"] != "none";
+    if (probe["name"] == "scheduler" && probe["rung"] == "tp_btf") {
+      EXPECT_GT(summary["run_queue_latency_ns"]["count"].get<int64_t>(), 100);
+    }
+  }
+  EXPECT_TRUE(scheduler);
+}
+
+TEST_F(Record, PassesTheCommandsStatusAndStreamsOn) {
+  EXPECT_EQ(test::run(record({"-q", "--", "sh", "-c", "exit 7"})).exit_code, 7);
+  EXPECT_EQ(test::run(record({"-q", "--", "sh", "-c", "kill -9 $$"})).exit_code, 137);
+  const Outcome run =
+      test::run({"sh", "-c",
+                 "echo from-stdin | " + topspin_binary() + " record -q -i lo --db " + db() +
+                     " -- sh -c 'cat; echo to-stderr >&2'"});
+  EXPECT_EQ(run.exit_code, 0);
+  EXPECT_EQ(run.out, "from-stdin\n");
+  EXPECT_EQ(run.err, "to-stderr\n");
+  const Json json = report();
+  EXPECT_EQ(json["run"]["command"], Json({"sh", "-c", "cat; echo to-stderr >&2"}));
+}
+
+TEST_F(Record, EndsAfterItsDuration) {
+  const Outcome run = test::run(record({"--duration", "1500ms", "--interval", "500ms"}));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  EXPECT_EQ(json["run"]["duration_ns"], 1'500'000'000);
+  EXPECT_EQ(json["ticks"].size(), 3u);
+  // A command does not outlive the recording.
+  const Outcome with = test::run(record({"-q", "--duration", "500ms", "--", "sleep", "60"}));
+  EXPECT_EQ(with.exit_code, 0) << with.err;
+}
+
+TEST_F(Record, ASignalSavesAndASecondOneAborts) {
+  {
+    Process recording(record({"--interval", "200ms"}));
+    ASSERT_TRUE(recording.wait_for("active"));
+    recording.send(SIGTERM);
+    EXPECT_EQ(recording.finish().exit_code, 143);
+    EXPECT_EQ(report()["run"]["status"], "complete");
+  }
+  Process recording(record(
+      {"--interval", "200ms", "--", "sh", "-c", "trap '' INT TERM; while :; do sleep 1; done"}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  recording.send(SIGINT);
+  usleep(300'000);
+  recording.send(SIGINT);
+  EXPECT_EQ(recording.finish(std::chrono::seconds(3)).exit_code, 130);
+  EXPECT_NE(report()["run"]["status"], "complete");
+}
+
+TEST_F(Record, AKillLosesNoTickThatWasPrinted) {
+  Process recording(record({"--interval", "100ms"}));
+  ASSERT_TRUE(recording.wait_for("1.0s"));
+  recording.send(SIGKILL);
+  const Outcome end = recording.finish();
+  const Json json = report();
+  EXPECT_EQ(json["run"]["status"], "interrupted");
+  EXPECT_FALSE(json["run"]["valid"]);
+  std::istringstream lines(end.err);
+  size_t printed = 0;
+  for (std::string line; std::getline(lines, line);)
+    printed += line.find("s ") < 12 && line.find("time") == std::string::npos;
+  EXPECT_GE(json["ticks"].size() + 1,
+            printed);  // a tick's line is printed just before it is stored
+}
+
+TEST_F(Record, UnderSudoTheCommandAndTheDatabaseBelongToTheCaller) {
+  chmod(dir_.path().c_str(), 0777);
+  const auto as_if_sudo = [] {
+    setenv("SUDO_UID", "65534", 1);
+    setenv("SUDO_GID", "65534", 1);
+  };
+  Process recording(record({"--interval", "200ms", "--", "sh", "-c", "id -u; sleep 2"}),
+                    as_if_sudo);
+  ASSERT_TRUE(recording.wait_for("active"));
+  std::ifstream status("/proc/" + std::to_string(recording.pid()) + "/status");
+  std::stringstream text;
+  text << status.rdbuf();
+  EXPECT_NE(text.str().find("Uid:\t65534\t65534\t65534\t65534"), std::string::npos);
+  EXPECT_NE(text.str().find("NoNewPrivs:\t1"), std::string::npos);
+  // Neither CAP_SYS_ADMIN (21), CAP_DAC_OVERRIDE (1) nor CAP_SETUID (7) is left.
+  const size_t at = text.str().find("CapPrm:\t");
+  const uint64_t permitted = std::stoull(text.str().substr(at + 8, 16), nullptr, 16);
+  EXPECT_EQ(permitted & (1ull << 21 | 1ull << 1 | 1ull << 7), 0u);
+  const Outcome run = recording.finish();
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.out, "65534\n");
+  struct stat info {};
+  ASSERT_EQ(stat(db().c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 65534u);
+  EXPECT_EQ(report()["run"]["status"], "complete");
+}
+
+TEST_F(Record, ACommandThatIsNoProgramLeavesAFailedRunAndSaysSo) {
+  const std::string path = dir_.file("garbage");
+  std::ofstream(path) << '\x7f' << "ELF garbage";
+  chmod(path.c_str(), 0755);
+  const Outcome run = test::run(record({"--", path}));
+  EXPECT_EQ(run.exit_code, 2) << run.err;
+  EXPECT_EQ(report()["run"]["status"], "failed");
+}
+
+TEST_F(Record, ADirectoryThatCannotBeWrittenIs5) {
+  const Outcome run = test::run({topspin_binary(), "record", "-i", "lo", "--db", "/proc/t.db", "--",
+                                 "touch", dir_.file("ran")});
+  EXPECT_EQ(run.exit_code, 5) << run.err;
+  EXPECT_FALSE(std::filesystem::exists(dir_.file("ran")));  // the command was never let go
+}
+
+}  // namespace
+}  // namespace topspin::test

@@ -1,0 +1,332 @@
+// What is stored comes back: every field, every absence, every byte.
+#include <limits>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "store_testing.h"
+
+namespace topspin {
+namespace {
+
+using testing::ElementsAre;
+
+Sample without_rows(Sample sample) {
+  sample.changed_flows.clear();
+  sample.changed_threads.clear();
+  return sample;
+}
+
+TEST(RoundTrip, EveryFieldOfASampleComesBack) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  Sample sample;
+  Filler filler;
+  filler.fill(sample);
+  ASSERT_EQ(sample.changed_flows.size(), 3u);
+  sample.changed_flows[1].initiator_is_low = false;
+  sample.changed_flows[2].key.ip_version = 6;
+  sample.changed_flows[2].key.high.address[15] = 0xfe;
+  sample.changed_threads[1].exited = false;
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+
+  const auto store = open(directory.file());
+  const auto ticks = ticks_of(*store, run.id);
+  ASSERT_EQ(ticks.size(), 1u);
+  EXPECT_EQ(Listing::of(ticks[0]), Listing::of(without_rows(sample)));
+  EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(sample.changed_flows));
+  EXPECT_EQ(Listing::of(threads_of(*store, run.id)), Listing::of(sample.changed_threads));
+}
+
+TEST(RoundTrip, AbsentStaysAbsentAndIsNotZero) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  Sample nothing;
+  nothing.tick = 1;
+  nothing.changed_flows.resize(1);
+  nothing.changed_threads.resize(1);
+  Sample zero;
+  zero.tick = 2;
+  zero.scheduler.emplace();
+  zero.scheduler->run_queue_latency.emplace();  // measured, and nobody waited
+  zero.scheduler->cpu_ns = 0;
+  zero.resources.emplace();
+  zero.resources->swap_bytes = 0;
+  zero.self.bpf_ns = 0;
+  Sample histogram_alone;
+  histogram_alone.tick = 3;
+  histogram_alone.scheduler.emplace();
+  histogram_alone.scheduler->queue_wait.emplace();
+  histogram_alone.scheduler->queue_wait->record(5);
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(nothing));
+  EXPECT_OK(writer->append(zero));
+  EXPECT_OK(writer->append(histogram_alone));
+  EXPECT_OK(writer->finish({}));
+
+  const auto store = open(directory.file());
+  const auto ticks = ticks_of(*store, run.id);
+  ASSERT_EQ(ticks.size(), 3u);
+  EXPECT_FALSE(ticks[0].scheduler.has_value());
+  EXPECT_FALSE(ticks[0].resources.has_value());
+  EXPECT_EQ(Listing::of(ticks[0]), Listing::of(without_rows(nothing)));
+  EXPECT_EQ(Listing::of(ticks[1]), Listing::of(zero));
+  EXPECT_EQ(Listing::of(ticks[2]), Listing::of(histogram_alone));
+  EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(nothing.changed_flows));
+  EXPECT_EQ(Listing::of(threads_of(*store, run.id)), Listing::of(nothing.changed_threads));
+}
+
+TEST(RoundTrip, EveryFieldOfARunComesBack) {
+  const TemporaryDirectory directory;
+  RunInfo run;
+  RunEnd end;
+  Filler filler;
+  filler.fill(run);
+  filler.fill(end);
+  end.status = RunStatus::kFailed;
+  run.source.dirty = false;
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(make_tick(1)));
+  EXPECT_OK(writer->append(make_tick(2)));
+  EXPECT_OK(writer->finish(end));
+
+  const auto store = open(directory.file());
+  for (const StoredRun& stored : {must(store->find_run(run.id)), must(store->list_runs()).at(0)}) {
+    EXPECT_EQ(Listing::of(stored.info), Listing::of(run));
+    EXPECT_EQ(Listing::of(stored.end), Listing::of(end));
+    EXPECT_EQ(stored.ticks, 2u);
+  }
+}
+
+TEST(RoundTrip, WhatIsNotKnownOfARunStaysSo) {
+  const TemporaryDirectory directory;
+  RunInfo run;
+  run.id = "only an id";
+  const RunEnd end;
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->finish(end));
+  const StoredRun stored = must(open(directory.file())->find_run(run.id));
+  EXPECT_EQ(Listing::of(stored.info), Listing::of(run));
+  EXPECT_EQ(Listing::of(stored.end), Listing::of(end));
+}
+
+TEST(RoundTrip, HostileTextComesBackByteForByte) {
+  const TemporaryDirectory directory;
+  using std::string_literals::operator""s;
+  const std::vector<std::string> hostile = {
+      "it's; DROP TABLE run; --"s, "a\0b\0"s, "\xff\xfe\x80 invalid"s, "\x1b[2J\x1b]0;owned\a"s,
+      "line\nbreak\ttab\r"s,       ""s,       "\xe2\x80\xae bidi"s,    std::string(100'000, 'x')};
+  RunInfo run = make_run();
+  run.command = hostile;
+  for (const std::string& text : hostile) run.labels[text] = text;
+  run.host.hostname = hostile[1];
+  run.settings.filter = hostile[2];
+  run.settings.subject = hostile[3];
+  run.probes = {{hostile[0], Rung::kProc, hostile[1]}, {hostile[2], Rung::kNone, hostile[3]}};
+  Sample sample = make_tick(1);
+  for (size_t i = 0; i < hostile.size(); ++i) {
+    ThreadRow& thread = sample.changed_threads.emplace_back();
+    thread.tid = static_cast<int32_t>(i);
+    thread.name = hostile[i];
+  }
+  RunEnd end;
+  end.invalid_reasons = hostile;
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  for (const std::string& text : hostile) EXPECT_OK(writer->add_event(1, text));
+  EXPECT_OK(writer->finish(end));
+
+  const auto store = open(directory.file());
+  const StoredRun stored = must(store->find_run(run.id));
+  EXPECT_EQ(Listing::of(stored.info), Listing::of(run));
+  EXPECT_EQ(stored.end.invalid_reasons, hostile);
+  EXPECT_EQ(Listing::of(threads_of(*store, run.id)), Listing::of(sample.changed_threads));
+  const auto events = events_of(*store, run.id);
+  ASSERT_EQ(events.size(), hostile.size());
+  for (size_t i = 0; i < hostile.size(); ++i) EXPECT_EQ(events[i].text, hostile[i]);
+}
+
+TEST(RoundTrip, ExtremesOfEveryIntegerComeBackOrSaturate) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  Sample sample = make_tick(1, 1);
+  sample.flows.bytes = std::numeric_limits<uint64_t>::max();
+  sample.flows.begin_ns = std::numeric_limits<int64_t>::min();
+  sample.flows.end_ns = std::numeric_limits<int64_t>::max();
+  sample.changed_flows[0].key.high.port = 65'535;
+  sample.changed_flows[0].key.protocol = 255;
+  sample.changed_flows[0].key.vlan = {65'535, 0};
+  sample.changed_flows[0].lateness_last_ns = std::numeric_limits<int64_t>::min();
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+
+  const auto store = open(directory.file());
+  const auto ticks = ticks_of(*store, run.id);
+  EXPECT_EQ(ticks.at(0).flows.bytes, uint64_t{std::numeric_limits<int64_t>::max()});
+  EXPECT_EQ(ticks.at(0).flows.begin_ns, std::numeric_limits<int64_t>::min());
+  EXPECT_EQ(ticks.at(0).flows.end_ns, std::numeric_limits<int64_t>::max());
+  EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(sample.changed_flows));
+}
+
+TEST(Writer, AFlowIsOneRowThatFollowsItsChanges) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  Sample first = make_tick(1, 3);
+  EXPECT_OK(writer->append(first));
+  Sample second = make_tick(2, 3);
+  std::swap(second.changed_flows[0], second.changed_flows[2]);  // in any order
+  second.changed_flows[1].ended = true;
+  second.changed_flows[1].initiator_is_low = true;  // a SYN came late and told who began
+  EXPECT_OK(writer->append(second));
+  EXPECT_OK(writer->finish({}));
+  std::swap(second.changed_flows[0], second.changed_flows[2]);
+  EXPECT_EQ(Listing::of(flows_of(*open(directory.file()), run.id)),
+            Listing::of(second.changed_flows));
+}
+
+TEST(Writer, AThreadIsOneRowByPidTidAndStart) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  ThreadRow one;
+  one.pid = 1;
+  one.tid = 2;
+  one.start_time_ns = 3;
+  one.name = "worker";
+  one.cpu_ns = 10;
+  ThreadRow reused = one;  // the number again, another thread
+  reused.start_time_ns = 4;
+  auto writer = create(directory.file(), run);
+  Sample sample = make_tick(1);
+  sample.changed_threads = {one, reused};
+  EXPECT_OK(writer->append(sample));
+  one.cpu_ns = 20;
+  one.exited = true;
+  sample = make_tick(2);
+  sample.changed_threads = {one};
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+  EXPECT_EQ(Listing::of(threads_of(*open(directory.file()), run.id)),
+            Listing::of(std::vector{one, reused}));
+}
+
+TEST(Writer, RowsBeyondTheLimitsAreCountedInTheTick) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  WriterOptions options;
+  options.max_flow_rows = 4;
+  options.max_thread_rows = 1;
+  auto writer = create(directory.file(), run, options);
+  Sample first = make_tick(1, 3);
+  first.losses.flow_rows_unstored = 100;  // what the session had counted already
+  EXPECT_OK(writer->append(first));
+  Sample second = make_tick(2, 6);
+  second.changed_threads.resize(3);
+  for (int i = 0; i < 3; ++i) second.changed_threads[static_cast<size_t>(i)].tid = i;
+  EXPECT_OK(writer->append(second));
+  EXPECT_OK(writer->finish({}));
+  const auto store = open(directory.file());
+  const auto ticks = ticks_of(*store, run.id);
+  EXPECT_EQ(ticks.at(0).losses.flow_rows_unstored, 100u);
+  EXPECT_EQ(ticks.at(1).losses.flow_rows_unstored, 2u);
+  EXPECT_EQ(ticks.at(0).losses.thread_rows_unstored, 0u);
+  EXPECT_EQ(ticks.at(1).losses.thread_rows_unstored, 2u);
+  const auto flows = flows_of(*store, run.id);
+  ASSERT_EQ(flows.size(), 4u);
+  for (const FlowRow& flow : flows) EXPECT_EQ(flow.packets[0], 2u);  // those kept stay current
+  EXPECT_EQ(threads_of(*store, run.id).size(), 1u);
+}
+
+TEST(Writer, SeveralTicksGoInOneCall) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  std::vector<Sample> samples;
+  for (uint64_t tick = 1; tick <= 200; ++tick) samples.push_back(make_tick(tick, 2));
+  EXPECT_OK(writer->append(samples));
+  EXPECT_OK(writer->append(std::vector<Sample>()));
+  EXPECT_OK(writer->finish({}));
+  const auto ticks = ticks_of(*open(directory.file()), run.id);
+  ASSERT_EQ(ticks.size(), 200u);  // more than the reader fetches at once
+  for (size_t i = 0; i < ticks.size(); ++i) {
+    EXPECT_EQ(Listing::of(ticks[i]), Listing::of(without_rows(samples[i])));
+  }
+}
+
+TEST(Writer, FlowsOfSeveralRunsStayApart) {
+  const TemporaryDirectory directory;
+  const std::string a =
+      store_run(directory.file(), 2, 5000);  // more than the reader fetches at once
+  const std::string b = store_run(directory.file(), 3, 2);
+  const auto store = open(directory.file());
+  const auto of_a = flows_of(*store, a);
+  const auto of_b = flows_of(*store, b);
+  ASSERT_EQ(of_a.size(), 5000u);
+  ASSERT_EQ(of_b.size(), 2u);
+  EXPECT_EQ(Listing::of(of_a), Listing::of(make_tick(2, 5000).changed_flows));
+  EXPECT_EQ(Listing::of(of_b), Listing::of(make_tick(3, 2).changed_flows));
+  EXPECT_EQ(ticks_of(*store, a).size(), 2u);
+  EXPECT_EQ(ticks_of(*store, b).size(), 3u);
+}
+
+TEST(Writer, LeftWithoutFinishMarksTheRunInterrupted) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  {
+    auto writer = create(directory.file(), run);
+    EXPECT_OK(writer->append(make_tick(1)));
+  }
+  const StoredRun stored = must(open(directory.file())->find_run(run.id));
+  EXPECT_EQ(stored.end.status, RunStatus::kInterrupted);
+  EXPECT_EQ(stored.end.duration_ns, 1'000'000'000);
+  EXPECT_EQ(stored.ticks, 1u);
+}
+
+TEST(Writer, ATickGivenTwiceIsRefusedAndTheFirstStays) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(make_tick(1)));
+  EXPECT_FALSE(writer->append(make_tick(1)).ok());
+  EXPECT_FALSE(writer->append(make_tick(2)).ok());  // nothing more is taken
+  EXPECT_OK(writer->finish({}));
+  EXPECT_EQ(ticks_of(*open(directory.file()), run.id).size(), 1u);
+}
+
+TEST(FindRun, ByIdPrefixAndLast) {
+  const TemporaryDirectory directory;
+  RunInfo run = make_run();
+  for (const char* id : {"aab-1", "aac-2", "b-3", "b-34"}) {
+    run.id = id;
+    run.started_wall_ns += id[0] == 'a' ? 1 : -100;
+    store_run(directory.file(), 1, 0, run);
+  }
+  const auto store = open(directory.file());
+  EXPECT_EQ(must(store->find_run("aab")).info.id, "aab-1");
+  EXPECT_EQ(must(store->find_run("aac-2")).info.id, "aac-2");
+  EXPECT_EQ(must(store->find_run("b-3")).info.id, "b-3");  // an id, although another begins with it
+  EXPECT_EQ(must(store->find_run("last")).info.id, "aac-2");  // by start, not by insertion
+  for (const char* wrong : {"a", "aa", "b", "", "c", "aab-11", "%", "a_b", "' OR 1"}) {
+    const auto found = store->find_run(wrong);
+    ASSERT_FALSE(found.ok()) << wrong;
+    EXPECT_EQ(found.error().code, ErrorCode::kUsage);
+  }
+  std::vector<std::string> ids;
+  for (const StoredRun& stored : must(store->list_runs())) ids.push_back(stored.info.id);
+  EXPECT_THAT(ids, ElementsAre("b-34", "b-3", "aab-1", "aac-2"));
+  EXPECT_FALSE(store->for_each_tick("aa", [](const Sample&) {}).ok());
+}
+
+TEST(FindRun, TheSameIdIsNotStoredTwice) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  store_run(directory.file(), 1, 0, run);
+  EXPECT_FALSE(RunWriter::create(directory.file(), run, {}).ok());
+  EXPECT_EQ(must(open(directory.file())->list_runs()).size(), 1u);
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,314 @@
+// What the store's tests share: temporary directories, samples of which every field differs, and a
+// listing of every field to compare by.
+//
+// members() names the fields of each type by structured binding, so that a field added to the core
+// stops this file from compiling until somebody decides how it is stored.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "store/run_store.h"
+
+namespace topspin {
+
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() {
+    std::string pattern = testing::TempDir() + "topspin_store_XXXXXX";
+    CHECK(::mkdtemp(pattern.data()) != nullptr);
+    path_ = pattern;
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name = "topspin.db") const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+inline auto members(auto& value) {
+  using T = std::remove_const_t<std::remove_reference_t<decltype(value)>>;
+  if constexpr (std::is_same_v<T, ProtocolCounts>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, FlowInterval>) {
+    auto& [begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp, udp, ipv4,
+           ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped, seen, lateness,
+           reply, missed, unanswered, late, handshake, retransmissions, out_of_order, resets,
+           refused, handshakes, backwards] = value;
+    return std::tie(begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp,
+                    udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped,
+                    seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
+                    out_of_order, resets, refused, handshakes, backwards);
+  } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, ResourceReading>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, LossInterval>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, SelfInterval>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, Endpoint>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, FlowKey>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, FlowRow>) {
+    auto& [id, key, low, ended, first, last, packets, bytes, period, lateness, lateness_max, missed,
+           replies, sum, max, latest, unanswered, retransmissions] = value;
+    return std::tie(id, key, low, ended, first, last, packets, bytes, period, lateness,
+                    lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions);
+  } else if constexpr (std::is_same_v<T, ThreadRow>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, Sample>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, HostInfo>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, SourceInfo>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, RunSettings>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, ProbeStatus>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, RunInfo>) {
+    auto& [a, b, c, d, e, f, g, h, i, j] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j);
+  } else if constexpr (std::is_same_v<T, RunEnd>) {
+    auto& [a, b, c, d] = value;
+    return std::tie(a, b, c, d);
+  } else {
+    static_assert(std::is_void_v<T>, "no members() for this type");
+  }
+}
+
+/// Gives each field it is shown another value than any before.
+class Filler {
+ public:
+  template <typename T>
+  void fill(T& value) {
+    if constexpr (std::is_same_v<T, bool>) {
+      value = true;
+    } else if constexpr (std::is_integral_v<T>) {
+      value = static_cast<T>(next());
+    } else if constexpr (std::is_enum_v<T>) {
+      value = static_cast<T>(1);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      value = "text " + std::to_string(next());
+    } else if constexpr (std::is_same_v<T, Histogram>) {
+      for (int i = 0; i < 3; ++i) value.record_n(static_cast<uint64_t>(next()), 2);
+    } else if constexpr (std::is_same_v<T, SignedHistogram>) {
+      value.record(next());
+      value.record(-next());
+    } else {
+      std::apply([this](auto&... member) { (fill(member), ...); }, members(value));
+    }
+  }
+  template <typename T>
+  void fill(std::optional<T>& value) {
+    fill(value.emplace());
+  }
+  template <typename T>
+  void fill(std::vector<T>& values) {
+    values.resize(3);
+    for (T& value : values) fill(value);
+  }
+  template <typename T, size_t N>
+  void fill(std::array<T, N>& values) {
+    for (T& value : values) fill(value);
+  }
+  void fill(std::map<std::string, std::string>& values) {
+    for (int i = 0; i < 3; ++i) fill(values["key " + std::to_string(next())]);
+  }
+  /// Canonical, and with nothing beyond an IPv4 address's four bytes.
+  void fill(FlowKey& key) {
+    for (Endpoint* end : {&key.low, &key.high}) {
+      const int64_t n = next();
+      end->address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+      end->port = static_cast<uint16_t>(next());
+    }
+    key.protocol = static_cast<uint8_t>(next());
+    key.vlan = {static_cast<uint16_t>(next()), static_cast<uint16_t>(next())};
+  }
+
+ private:
+  int64_t next() { return last_ += 7; }
+  int64_t last_ = 1000;
+};
+
+/// Every field as "path=value".
+class Listing {
+ public:
+  template <typename T>
+  static std::vector<std::string> of(const T& value) {
+    Listing listing;
+    listing.list("", value);
+    return listing.lines_;
+  }
+
+ private:
+  template <typename T>
+  void list(const std::string& path, const T& value) {
+    if constexpr (std::is_integral_v<T>) {
+      add(path, std::to_string(value));
+    } else if constexpr (std::is_enum_v<T>) {
+      add(path, std::to_string(static_cast<int>(value)));
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      add(path, value);
+    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram>) {
+      add(path, value.encode());
+    } else {
+      size_t index = 0;
+      std::apply([&](const auto&... member) { (list(join(path, index++), member), ...); },
+                 members(value));
+    }
+  }
+  template <typename T>
+  void list(const std::string& path, const std::optional<T>& value) {
+    if (value)
+      list(path, *value);
+    else
+      add(path, "absent");
+  }
+  template <typename T>
+  void list(const std::string& path, const std::vector<T>& values) {
+    for (size_t i = 0; i < values.size(); ++i) list(join(path, i), values[i]);
+  }
+  template <typename T, size_t N>
+  void list(const std::string& path, const std::array<T, N>& values) {
+    for (size_t i = 0; i < N; ++i) list(join(path, i), values[i]);
+  }
+  void list(const std::string& path, const std::map<std::string, std::string>& values) {
+    for (const auto& [key, value] : values) add(path + "[" + key + "]", value);
+  }
+  static std::string join(const std::string& path, size_t index) {
+    return path + "." + std::to_string(index);
+  }
+  void add(const std::string& path, const std::string& value) {
+    lines_.push_back(path + "=" + value);
+  }
+  std::vector<std::string> lines_;
+};
+
+inline RunInfo make_run(int64_t started_wall_ns = 1'700'000'000'000'000'000) {
+  RunInfo run;
+  run.id = make_run_id(started_wall_ns);
+  run.started_wall_ns = started_wall_ns;
+  run.topspin_version = "0.1.0";
+  return run;
+}
+
+/// A tick of a run whose `flows` flows all changed.
+inline Sample make_tick(uint64_t tick, uint64_t flows = 0) {
+  Sample sample;
+  sample.tick = tick;
+  sample.elapsed_ns = static_cast<int64_t>(tick) * 1'000'000'000;
+  sample.interval_ns = 1'000'000'000;
+  sample.monotonic_ns = 5'000'000'000 + sample.elapsed_ns;
+  sample.flows.packets = tick * 10;
+  sample.changed_flows.resize(flows);
+  for (uint64_t i = 0; i < flows; ++i) {
+    FlowRow& flow = sample.changed_flows[i];
+    flow.id = i + 1;
+    flow.key.low = {{127, 0, 0, 1}, 8888};
+    flow.key.high = {{127, 0, 0, 1}, static_cast<uint16_t>(10'000 + i % 50'000)};
+    flow.key.protocol = kProtocolUdp;
+    flow.initiator_is_low = false;
+    flow.first_ns = 1'700'000'000'000'000'000 + static_cast<int64_t>(i * 1000);
+    flow.last_ns = flow.first_ns + sample.elapsed_ns;
+    flow.packets = {tick, tick};
+    flow.bytes = {tick * 100, tick * 100};
+    flow.period_ns = 1'000'000'000;
+    flow.lateness_last_ns = static_cast<int64_t>((i * 7919 + tick) % 1'000'000);
+    flow.lateness_max_ns = 1'000'000;
+    flow.replies = tick;
+    flow.reply_latency_sum_ns = static_cast<int64_t>(tick * 54'321);
+    flow.reply_latency_max_ns = 654'321;
+    flow.reply_latency_last_ns = static_cast<int64_t>((i * 104'729 + tick) % 500'000);
+  }
+  return sample;
+}
+
+/// The value, or a failed test that says why there is none.
+template <typename T>
+T must(Result<T> result, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+  if (!result.ok()) {
+    ADD_FAILURE_AT(file, line) << result.error().message;
+    std::abort();
+  }
+  return std::move(result).value();
+}
+#define EXPECT_OK(expression)                                                         \
+  do {                                                                                \
+    const ::topspin::Status expect_ok = (expression);                                 \
+    EXPECT_TRUE(expect_ok.ok()) << #expression << ": "                                \
+                                << (expect_ok.ok() ? "" : expect_ok.error().message); \
+  } while (false)
+
+inline std::unique_ptr<RunWriter> create(const std::string& path, const RunInfo& run = make_run(),
+                                         const WriterOptions& options = {}) {
+  return must(RunWriter::create(path, run, options));
+}
+inline std::unique_ptr<RunStore> open(const std::string& path) {
+  return must(RunStore::open(path));
+}
+
+inline std::vector<Sample> ticks_of(RunStore& store, const std::string& run_id) {
+  std::vector<Sample> ticks;
+  EXPECT_OK(store.for_each_tick(run_id, [&](const Sample& s) { ticks.push_back(s); }));
+  return ticks;
+}
+inline std::vector<FlowRow> flows_of(RunStore& store, const std::string& run_id) {
+  std::vector<FlowRow> flows;
+  EXPECT_OK(store.for_each_flow(run_id, [&](const FlowRow& f) { flows.push_back(f); }));
+  return flows;
+}
+inline std::vector<ThreadRow> threads_of(RunStore& store, const std::string& run_id) {
+  std::vector<ThreadRow> threads;
+  EXPECT_OK(store.for_each_thread(run_id, [&](const ThreadRow& t) { threads.push_back(t); }));
+  return threads;
+}
+inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
+  std::vector<StoredEvent> events;
+  EXPECT_OK(store.for_each_event(run_id, [&](const StoredEvent& e) { events.push_back(e); }));
+  return events;
+}
+
+/// A finished run with `ticks` ticks of `flows` flows; its id.
+inline std::string store_run(const std::string& path, uint64_t ticks, uint64_t flows,
+                             const RunInfo& run = make_run()) {
+  auto writer = create(path, run);
+  for (uint64_t tick = 1; tick <= ticks; ++tick) EXPECT_OK(writer->append(make_tick(tick, flows)));
+  RunEnd end;
+  end.duration_ns = static_cast<int64_t>(ticks) * 1'000'000'000;
+  EXPECT_OK(writer->finish(end));
+  return run.id;
+}
+
+}  // namespace topspin
