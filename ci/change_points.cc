@@ -44,9 +44,9 @@ std::optional<Split> best_split(std::span<const double> values, size_t min_segme
     const size_t m = count - n;
     if (n < min_segment || m < min_segment) continue;
     const auto x = static_cast<double>(n), y = static_cast<double>(m);
-    const double strength = x * y / (x + y) *
-                            (2 * across / (x * y) - 2 * left / (x * (x - 1)) -
-                             2 * right / (y * (y - 1)));
+    const double strength =
+        x * y / (x + y) *
+        (2 * across / (x * y) - 2 * left / (x * (x - 1)) - 2 * right / (y * (y - 1)));
     if (!best || strength > best->strength) best = Split{n, strength};
   }
   return best;
@@ -185,8 +185,8 @@ class Analysis {
     for (size_t i = 0; i < splits_.size(); ++i) {
       const auto before = side_before(i), after = side_after(i);
       const size_t begin = splits_[i] - before.size();
-      const auto split = best_split(series_.subspan(begin, before.size() + after.size()),
-                                    settings_.min_segment);
+      const auto split =
+          best_split(series_.subspan(begin, before.size() + after.size()), settings_.min_segment);
       if (!split || begin + split->index == splits_[i]) continue;
       splits_[i] = begin + split->index;
       moved = true;

@@ -13,9 +13,9 @@
 namespace topspin {
 
 struct ChangePointSettings {
-  size_t window = 50;       // points that a split is looked for in, and compared over on each side
-  size_t min_segment = 4;   // points: a level lasts at least so long, so an outlier is none
-  double max_p = 0.001;     // of Welch's test between the two sides
+  size_t window = 50;        // points that a split is looked for in, and compared over on each side
+  size_t min_segment = 4;    // points: a level lasts at least so long, so an outlier is none
+  double max_p = 0.001;      // of Welch's test between the two sides
   double min_change = 0.03;  // of the level, as a share of the level before
 };
 

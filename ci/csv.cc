@@ -119,15 +119,16 @@ Result<CsvTable> parse_csv(std::string_view text, std::string name) {
   table.name = std::move(name);
   Parser parser(text, table.name);
   if (parser.at_end()) {
-    return make_error(ErrorCode::kInput,
-                      fmt::format("{} is empty; its first line should name its columns", table.name));
+    return make_error(
+        ErrorCode::kInput,
+        fmt::format("{} is empty; its first line should name its columns", table.name));
   }
   TOPSPIN_ASSIGN(table.columns, parser.next_row());
   for (size_t i = 0; i < table.columns.size(); ++i) {
     const std::string& column = table.columns[i];
     const auto fault = [&](std::string_view what) {
-      return make_error(ErrorCode::kInput, fmt::format("{}, line 1, column {}: {}", table.name,
-                                                       i + 1, what));
+      return make_error(ErrorCode::kInput,
+                        fmt::format("{}, line 1, column {}: {}", table.name, i + 1, what));
     };
     if (column.empty()) return fault("a column without a name");
     if (parse_number(column))

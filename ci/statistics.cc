@@ -15,9 +15,6 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kExactSignedRankMax = 200;
-constexpr size_t kExactRankSumMax = 60;
-
 std::vector<double> sorted_copy(std::span<const double> values) {
   std::vector<double> sorted(values.begin(), values.end());
   for (const double v : sorted) CHECK(std::isfinite(v));
@@ -33,26 +30,43 @@ double t_quantile(double probability, double degrees_of_freedom) {
   return boost::math::quantile(boost::math::students_t(degrees_of_freedom), probability);
 }
 
-// --- The k-th smallest of n^2 sums without making them -----------------------------------------
-// Sums of a row and a column of sorted values are sorted along both, and stay so when rounded, so
-// counting those up to x takes one walk down a staircase. Bisection over the doubles themselves, in
-// their order, ends at the very sum after at most 64 walks.
+// --- The median of n times m differences without making them -------------------------------------
+// Each value may stand for several (a bootstrap's resample drew it so often). Differences of sorted
+// values are sorted along rows and columns, and stay so when rounded, so counting those up to x
+// takes one walk down a staircase. Bisection over the doubles themselves, in their order, ends at
+// the very difference after at most 64 walks.
+
+constexpr uint64_t kSignBit = uint64_t{1} << 63;
 
 uint64_t order_of(double value) {
   const auto bits = std::bit_cast<uint64_t>(value);
-  constexpr uint64_t kSign = uint64_t{1} << 63;
-  return (bits & kSign) != 0 ? ~bits : bits | kSign;
+  return (bits & kSignBit) != 0 ? ~bits : bits | kSignBit;
 }
 
 double value_at_order(uint64_t order) {
-  constexpr uint64_t kSign = uint64_t{1} << 63;
-  return std::bit_cast<double>((order & kSign) != 0 ? order & ~kSign : ~order);
+  return std::bit_cast<double>((order & kSignBit) != 0 ? order & ~kSignBit : ~order);
 }
 
-/// The smallest double x in [low, high] with count_up_to(x) >= rank.
-template <typename CountUpTo>
-double smallest_with_count(double low, double high, uint64_t rank, CountUpTo count_up_to) {
-  uint64_t first = order_of(low), last = order_of(high);
+double half_sum(double x, double y) { return x / 2 + y / 2; }
+
+struct Side {
+  std::span<const double> sorted;
+  std::span<const uint32_t> times;  // how often each value counts
+};
+
+/// The rank-th smallest (from 1) of b_j - a_i, each counted times_a_i * times_b_j times.
+double difference_at(const Side& a, const Side& b, uint64_t rank) {
+  const auto count_up_to = [&](double x) {
+    uint64_t count = 0, below = 0;  // below: how many of b are at most a_i + x
+    size_t j = 0;
+    for (size_t i = 0; i < a.sorted.size(); ++i) {
+      for (; j < b.sorted.size() && b.sorted[j] - a.sorted[i] <= x; ++j) below += b.times[j];
+      count += below * a.times[i];
+    }
+    return count;
+  };
+  uint64_t first = order_of(b.sorted.front() - a.sorted.back());
+  uint64_t last = order_of(b.sorted.back() - a.sorted.front());
   while (first < last) {
     const uint64_t middle = first + (last - first) / 2;
     if (count_up_to(value_at_order(middle)) >= rank)
@@ -63,106 +77,83 @@ double smallest_with_count(double low, double high, uint64_t rank, CountUpTo cou
   return value_at_order(first);
 }
 
-double half_sum(double x, double y) { return x / 2 + y / 2; }
-
-uint64_t walsh_count(uint64_t n) { return n * (n + 1) / 2; }
-
-/// The rank-th smallest (from 1) of (x_i + x_j) / 2 over i <= j.
-double walsh_average(std::span<const double> sorted, uint64_t rank) {
-  const auto count_up_to = [&](double x) {
-    uint64_t count = 0;
-    size_t columns = sorted.size();
-    for (size_t i = 0; i < sorted.size(); ++i) {
-      while (columns > i && half_sum(sorted[i], sorted[columns - 1]) > x) --columns;
-      if (columns <= i) break;
-      count += columns - i;
-    }
-    return count;
-  };
-  return smallest_with_count(sorted.front(), sorted.back(), rank, count_up_to);
-}
-
-/// The rank-th smallest (from 1) of b_j - a_i.
-double difference_at(std::span<const double> a, std::span<const double> b, uint64_t rank) {
-  const auto count_up_to = [&](double x) {
-    uint64_t count = 0;
-    size_t columns = 0;  // of b; grows as a_i grows
-    for (const double a_value : a) {
-      while (columns < b.size() && b[columns] - a_value <= x) ++columns;
-      count += columns;
-    }
-    return count;
-  };
-  return smallest_with_count(b.front() - a.back(), b.back() - a.front(), rank, count_up_to);
-}
-
-/// The median of `count` things that `at` gives by rank from 1.
-template <typename At>
-double median_by_rank(uint64_t count, At at) {
-  const double upper = at(count / 2 + 1);
-  return count % 2 == 1 ? upper : half_sum(at(count / 2), upper);
+/// REQUIRES: the times of each side add up to its size.
+double median_difference(const Side& a, const Side& b) {
+  const uint64_t count = uint64_t{a.sorted.size()} * b.sorted.size();
+  const double upper = difference_at(a, b, count / 2 + 1);
+  return count % 2 == 1 ? upper : half_sum(difference_at(a, b, count / 2), upper);
 }
 
 // --- Bootstrap ----------------------------------------------------------------------------------
-// A resample is how often each value was drawn. Its Walsh averages (or differences) are those of
-// the whole sample, each as often as its two values were drawn together, so they are sorted once
-// and a resample's centre is a weighted median.
+// A resample is how often each value was drawn; its differences are those of the whole sample, each
+// as often as its two values were drawn. With few values the differences are made and sorted once,
+// and a resample's shift is a weighted median of them: one short walk.
 
-struct PairValue {
-  double value;
-  uint32_t first;
-  uint32_t second;
+class ResampledShift {
+ public:
+  ResampledShift(std::span<const double> a, std::span<const double> b) : a_(a), b_(b) {
+    if (a.size() > kBootstrapSmall || b.size() > kBootstrapSmall) return;
+    differences_.reserve(a.size() * b.size());
+    for (uint32_t i = 0; i < a.size(); ++i) {
+      for (uint32_t j = 0; j < b.size(); ++j) differences_.push_back({b[j] - a[i], i, j});
+    }
+    // The order of equal differences changes no median.
+    std::sort(differences_.begin(), differences_.end(),
+              [](const Difference& x, const Difference& y) { return x.value < y.value; });
+  }
+
+  size_t resamples() const {
+    return differences_.empty() ? kBootstrapResamplesLarge : kBootstrapResamples;
+  }
+
+  /// The shift when a_i was drawn times_a[i] times and b_j times_b[j] times.
+  double operator()(std::span<const uint32_t> times_a, std::span<const uint32_t> times_b) const {
+    if (differences_.empty()) return median_difference({a_, times_a}, {b_, times_b});
+    const uint64_t count = uint64_t{a_.size()} * b_.size();
+    const uint64_t lower_rank = (count + 1) / 2, upper_rank = count / 2 + 1;
+    uint64_t reached = 0;
+    const Difference* lower = nullptr;
+    for (const Difference& d : differences_) {
+      reached += uint64_t{times_a[d.i]} * times_b[d.j];
+      if (lower == nullptr && reached >= lower_rank) lower = &d;
+      if (reached >= upper_rank) return half_sum(lower->value, d.value);
+    }
+    CHECK(false);
+    return 0;
+  }
+
+ private:
+  struct Difference {
+    double value;
+    uint32_t i;
+    uint32_t j;
+  };
+  std::span<const double> a_, b_;  // sorted
+  std::vector<Difference> differences_;
 };
 
-template <typename Weight>
-double weighted_median(const std::vector<PairValue>& sorted, uint64_t total, Weight weight) {
-  const uint64_t lower_rank = (total + 1) / 2;
-  const uint64_t upper_rank = total / 2 + 1;
-  uint64_t reached = 0;
-  double lower = 0;
-  bool lower_found = false;
-  for (const PairValue& pair : sorted) {
-    reached += weight(pair);
-    if (!lower_found && reached >= lower_rank) {
-      lower = pair.value;
-      lower_found = true;
-    }
-    if (reached >= upper_rank) return half_sum(lower, pair.value);
-  }
-  CHECK(false);
-  return 0;
+/// Calls drawn(index) as often as there are values, with an index chosen at random.
+void draw_with_replacement(Random& random, size_t count, auto drawn) {
+  for (size_t i = 0; i < count; ++i) drawn(static_cast<size_t>(random.below(count)));
 }
 
-void draw_with_replacement(Random& random, std::vector<uint32_t>& times) {
-  std::fill(times.begin(), times.end(), 0u);
-  for (size_t i = 0; i < times.size(); ++i) ++times[random.below(times.size())];
+/// The interval between the tails of the shifts. A plain percentile interval is too narrow for few
+/// values, by sqrt((n-1)/n) and by the normal's tails against Student's.
+Interval expanded_interval(std::vector<double> shifts, size_t n, double confidence) {
+  const double tail = normal_upper_tail(interval_reach(n, confidence));
+  std::sort(shifts.begin(), shifts.end());
+  return {quantile_of_sorted(shifts, tail), quantile_of_sorted(shifts, 1 - tail)};
 }
 
-void sort_by_value(std::vector<PairValue>& pairs) {
-  std::sort(pairs.begin(), pairs.end(), [](const PairValue& x, const PairValue& y) {
-    return x.value != y.value ? x.value < y.value
-                              : std::pair(x.first, x.second) < std::pair(y.first, y.second);
-  });
-}
-
-/// The share of resampled centres to leave out on each side. A plain percentile interval is too
-/// narrow for small n by sqrt((n-1)/n) and by the normal's tails against Student's.
-double expanded_tail(size_t n, double confidence) {
-  return normal_upper_tail(interval_reach(n, confidence));
-}
-
-Interval quantile_interval(std::vector<double> centres, double tail) {
-  std::sort(centres.begin(), centres.end());
-  return {quantile_of_sorted(centres, tail), quantile_of_sorted(centres, 1 - tail)};
-}
-
-/// The ranks that a distribution-free interval of `count` ordered values takes, when the test's
-/// statistic is normal with the given mean (count / 2) and deviation.
-Interval rank_interval(uint64_t count, double deviation, double confidence, auto at) {
-  const double reach = normal_quantile((1 + confidence) / 2) * deviation;
-  const double low = std::floor(static_cast<double>(count) / 2 - reach);
-  const uint64_t rank = low < 1 ? 1 : static_cast<uint64_t>(low);
-  return {at(rank), at(count + 1 - rank)};
+/// The place of each value in sorted order, equal ones in the order given.
+std::vector<size_t> places_in_order(std::span<const double> values) {
+  std::vector<size_t> order(values.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t x, size_t y) { return values[x] < values[y]; });
+  std::vector<size_t> places(values.size());
+  for (size_t i = 0; i < order.size(); ++i) places[order[i]] = i;
+  return places;
 }
 
 // --- Ranks --------------------------------------------------------------------------------------
@@ -226,18 +217,12 @@ double sample_variance(std::span<const double> values) {
   return squares / static_cast<double>(values.size() - 1);
 }
 
-double hodges_lehmann_centre(std::span<const double> values) {
-  CHECK(!values.empty());
-  const std::vector<double> sorted = sorted_copy(values);
-  return median_by_rank(walsh_count(sorted.size()),
-                        [&](uint64_t rank) { return walsh_average(sorted, rank); });
-}
-
 double hodges_lehmann_shift(std::span<const double> a, std::span<const double> b) {
   CHECK(!a.empty() && !b.empty());
   const std::vector<double> sorted_a = sorted_copy(a), sorted_b = sorted_copy(b);
-  return median_by_rank(uint64_t{a.size()} * b.size(),
-                        [&](uint64_t rank) { return difference_at(sorted_a, sorted_b, rank); });
+  const std::vector<uint32_t> once(std::max(a.size(), b.size()), 1);
+  return median_difference({sorted_a, {once.data(), a.size()}},
+                           {sorted_b, {once.data(), b.size()}});
 }
 
 double normal_quantile(double probability) {
@@ -250,105 +235,83 @@ double interval_reach(size_t n, double confidence) {
   return std::sqrt(count / (count - 1)) * t_quantile((1 + confidence) / 2, count - 1);
 }
 
-Interval centre_interval(std::span<const double> values, uint64_t seed, double confidence,
-                         size_t resamples) {
-  CHECK(values.size() >= 2);
-  const std::vector<double> sorted = sorted_copy(values);
-  const size_t n = sorted.size();
-  if (n > kBootstrapMax) {
-    const auto count = static_cast<double>(n);
-    const double deviation = std::sqrt(count * (count + 1) * (2 * count + 1) / 24);
-    return rank_interval(walsh_count(n), deviation, confidence,
-                         [&](uint64_t rank) { return walsh_average(sorted, rank); });
-  }
-  std::vector<PairValue> averages;
-  averages.reserve(walsh_count(n));
-  for (uint32_t i = 0; i < n; ++i) {
-    for (uint32_t j = i; j < n; ++j) averages.push_back({half_sum(sorted[i], sorted[j]), i, j});
-  }
-  sort_by_value(averages);
+Interval paired_shift_interval(std::span<const double> a, std::span<const double> b, uint64_t seed,
+                               double confidence) {
+  CHECK(a.size() == b.size() && a.size() >= 2);
+  const std::vector<double> sorted_a = sorted_copy(a), sorted_b = sorted_copy(b);
+  const std::vector<size_t> place_a = places_in_order(a), place_b = places_in_order(b);
+  const ResampledShift shift_of(sorted_a, sorted_b);
   Random random(seed);
-  std::vector<uint32_t> times(n);
-  std::vector<double> centres(resamples);
-  for (double& centre : centres) {
-    draw_with_replacement(random, times);
-    centre = weighted_median(averages, walsh_count(n), [&](const PairValue& pair) -> uint64_t {
-      const uint64_t drawn = times[pair.first];
-      return pair.first == pair.second ? drawn * (drawn + 1) / 2 : drawn * times[pair.second];
+  std::vector<double> shifts(shift_of.resamples());
+  std::vector<uint32_t> times_a(a.size()), times_b(b.size());
+  for (double& shift : shifts) {
+    std::fill(times_a.begin(), times_a.end(), 0u);
+    std::fill(times_b.begin(), times_b.end(), 0u);
+    draw_with_replacement(random, a.size(), [&](size_t pair) {
+      ++times_a[place_a[pair]];
+      ++times_b[place_b[pair]];
     });
+    shift = shift_of(times_a, times_b);
   }
-  return quantile_interval(std::move(centres), expanded_tail(n, confidence));
+  return expanded_interval(std::move(shifts), a.size(), confidence);
 }
 
 Interval shift_interval(std::span<const double> a, std::span<const double> b, uint64_t seed,
-                        double confidence, size_t resamples) {
+                        double confidence) {
   CHECK(a.size() >= 2 && b.size() >= 2);
   const std::vector<double> sorted_a = sorted_copy(a), sorted_b = sorted_copy(b);
-  const uint64_t total = uint64_t{a.size()} * b.size();
-  if (a.size() > kBootstrapMax || b.size() > kBootstrapMax) {
-    const auto n = static_cast<double>(a.size()), m = static_cast<double>(b.size());
-    const double deviation = std::sqrt(n * m * (n + m + 1) / 12);
-    return rank_interval(total, deviation, confidence, [&](uint64_t rank) {
-      return difference_at(sorted_a, sorted_b, rank);
-    });
-  }
-  std::vector<PairValue> differences;
-  differences.reserve(total);
-  for (uint32_t i = 0; i < sorted_a.size(); ++i) {
-    for (uint32_t j = 0; j < sorted_b.size(); ++j)
-      differences.push_back({sorted_b[j] - sorted_a[i], i, j});
-  }
-  sort_by_value(differences);
+  const ResampledShift shift_of(sorted_a, sorted_b);
   Random random(seed);
+  std::vector<double> shifts(shift_of.resamples());
   std::vector<uint32_t> times_a(a.size()), times_b(b.size());
-  std::vector<double> shifts(resamples);
   for (double& shift : shifts) {
-    draw_with_replacement(random, times_a);
-    draw_with_replacement(random, times_b);
-    shift = weighted_median(differences, total, [&](const PairValue& pair) {
-      return uint64_t{times_a[pair.first]} * times_b[pair.second];
-    });
+    std::fill(times_a.begin(), times_a.end(), 0u);
+    std::fill(times_b.begin(), times_b.end(), 0u);
+    draw_with_replacement(random, a.size(), [&](size_t i) { ++times_a[i]; });
+    draw_with_replacement(random, b.size(), [&](size_t j) { ++times_b[j]; });
+    shift = shift_of(times_a, times_b);
   }
-  return quantile_interval(std::move(shifts),
-                           expanded_tail(std::min(a.size(), b.size()), confidence));
+  return expanded_interval(std::move(shifts), std::min(a.size(), b.size()), confidence);
 }
 
-double signed_rank_p(std::span<const double> values) {
-  std::vector<double> magnitudes;
-  std::vector<bool> positive;
-  for (const double v : values) {
-    if (v == 0) continue;
-    magnitudes.push_back(std::abs(v));
-    positive.push_back(v > 0);
+double paired_rank_sum_p(std::span<const double> a, std::span<const double> b) {
+  CHECK(a.size() == b.size());
+  std::vector<double> all(a.begin(), a.end());
+  all.insert(all.end(), b.begin(), b.end());
+  const Ranks ranks = rank_values(all);
+  std::vector<size_t> distances;  // of doubled ranks, of the pairs that differ
+  int64_t sum = 0;
+  double squares = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const int64_t distance = int64_t{ranks.doubled[a.size() + i]} - int64_t{ranks.doubled[i]};
+    if (distance == 0) continue;
+    sum += distance;
+    squares += static_cast<double>(distance) * static_cast<double>(distance);
+    distances.push_back(static_cast<size_t>(std::abs(distance)));
   }
-  const size_t n = magnitudes.size();
-  if (n == 0) return 1;
-  const Ranks ranks = rank_values(magnitudes);
-  size_t positive_sum = 0, total = 0;  // of doubled ranks
-  for (size_t i = 0; i < n; ++i) {
-    total += ranks.doubled[i];
-    if (positive[i]) positive_sum += ranks.doubled[i];
-  }
-  const size_t smaller = std::min(positive_sum, total - positive_sum);
-  if (n > kExactSignedRankMax) {
-    const auto count = static_cast<double>(n);
-    const double variance = count * (count + 1) * (2 * count + 1) / 24 - ranks.tie_term / 48;
-    const double distance = (static_cast<double>(total) / 2 - static_cast<double>(smaller)) / 2;
-    return two_sided_normal(distance - 0.5, std::sqrt(variance));
-  }
-  // Under the hypothesis each rank is positive or not by the toss of a coin.
+  if (distances.empty()) return 1;
+  const auto observed = static_cast<size_t>(std::abs(sum));
+  if (distances.size() > kExactPairs)
+    return two_sided_normal(static_cast<double>(observed), std::sqrt(squares));
+  // Under the hypothesis each distance counts up or down by the toss of a coin. `up` is the sum of
+  // those that count up; the whole is 2 * up - total.
+  const size_t total = std::accumulate(distances.begin(), distances.end(), size_t{0});
   std::vector<double> probability(total + 1, 0.0);
   probability[0] = 1;
   size_t reachable = 0;
-  for (const uint32_t rank : ranks.doubled) {
-    reachable += rank;
-    for (size_t sum = reachable + 1; sum-- > 0;) {
-      const double with = sum >= rank ? probability[sum - rank] : 0;
-      probability[sum] = (probability[sum] + with) / 2;
+  for (const size_t distance : distances) {
+    reachable += distance;
+    for (size_t up = reachable + 1; up-- > 0;) {
+      const double with = up >= distance ? probability[up - distance] : 0;
+      probability[up] = (probability[up] + with) / 2;
     }
   }
-  const auto end = probability.begin() + static_cast<std::ptrdiff_t>(smaller) + 1;
-  return std::min(1.0, 2 * std::accumulate(probability.begin(), end, 0.0));
+  double as_far = 0;
+  for (size_t up = 0; up <= total; ++up) {
+    const size_t away = 2 * up > total ? 2 * up - total : total - 2 * up;
+    if (away >= observed) as_far += probability[up];
+  }
+  return std::min(1.0, as_far);
 }
 
 double rank_sum_p(std::span<const double> a, std::span<const double> b) {
@@ -361,15 +324,14 @@ double rank_sum_p(std::span<const double> a, std::span<const double> b) {
   for (size_t i = 0; i < n; ++i) sum_a += ranks.doubled[i];
   const size_t expected = n * (count + 1);
   const size_t distance = sum_a > expected ? sum_a - expected : expected - sum_a;
-  if (count > kExactRankSumMax) {
+  if (count > kExactValues) {
     const auto nm = static_cast<double>(n * m), all_count = static_cast<double>(count);
     const double variance =
         nm / 12 * (all_count + 1 - ranks.tie_term / (all_count * (all_count - 1)));
     return two_sided_normal(static_cast<double>(distance) / 2 - 0.5, std::sqrt(variance));
   }
   // Under the hypothesis every choice of n ranks out of all is as likely as any other:
-  // ways[k][s], the number of choices of k ranks with sum s; below 2^53 for 56 values, and close
-  // enough beyond.
+  // ways[k][s], the number of choices of k ranks with sum s: below 2^53, so exact.
   const size_t sum_max = count * (count + 1);
   std::vector<std::vector<double>> ways(n + 1, std::vector<double>(sum_max + 1, 0.0));
   ways[0][0] = 1;
@@ -395,9 +357,8 @@ WelchTest welch_test(std::span<const double> a, std::span<const double> b) {
   const double variance = share_a + share_b;
   if (variance <= 0) {
     test.p = difference == 0 ? 1 : 0;
-    test.t = difference == 0
-                 ? 0
-                 : std::copysign(std::numeric_limits<double>::infinity(), difference);
+    test.t =
+        difference == 0 ? 0 : std::copysign(std::numeric_limits<double>::infinity(), difference);
     test.degrees_of_freedom = n + m - 2;
     return test;
   }
