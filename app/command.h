@@ -25,6 +25,8 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
 void add_read_command(CLI::App& root, Action& action);
 void add_list_command(CLI::App& root, Action& action);
 void add_report_command(CLI::App& root, Action& action);
+void add_compare_command(CLI::App& root, Action& action);
+void add_gate_command(CLI::App& root, Action& action);
 void add_doctor_command(CLI::App& root, Action& action);
 
 /// Parses and runs a command line; the program's whole behaviour. Returns the exit code.
