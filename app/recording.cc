@@ -4,11 +4,12 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 
 #include <fmt/format.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
-#include <linux/capability.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ namespace {
 
 constexpr int64_t kStopGraceNs = 5 * kNanosPerSecond;  // from SIGTERM to SIGKILL for the command
 constexpr uint64_t kTickLinesPerHeader = 20;
+constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 /// The typed settings behind the options; everything that can be refused without opening anything.
 struct Plan {
@@ -298,10 +300,9 @@ void Recording::handle_signals() {
 Status Recording::loop() {
   next_due_ns_ = start_ns_ + plan_.live.interval_ns;
   last_due_ns_ = start_ns_;
-  const std::optional<int64_t> end_ns =
-      plan_.duration_ns ? std::optional(start_ns_ + *plan_.duration_ns) : std::nullopt;
+  const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
-    arm_timer(end_ns ? std::min(next_due_ns_, *end_ns) : next_due_ns_);
+    arm_timer(std::min(next_due_ns_, end_ns));
     std::array<pollfd, 3> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
                                {capture_->event_fd(), POLLIN, 0}}};
@@ -309,15 +310,14 @@ Status Recording::loop() {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();
-    for (int64_t now = monotonic_now_ns();
-         next_due_ns_ <= now && (!end_ns || next_due_ns_ <= *end_ns);
+    for (int64_t now = monotonic_now_ns(); next_due_ns_ <= std::min(now, end_ns);
          next_due_ns_ += plan_.live.interval_ns) {
       tick(next_due_ns_);
     }
     take_flows();
     drain_samples();
     if (child_ && child_->poll_exit()) stopping_ = true;
-    if (end_ns && monotonic_now_ns() >= *end_ns) stopping_ = true;
+    if (monotonic_now_ns() >= end_ns) stopping_ = true;
   }
   return {};
 }

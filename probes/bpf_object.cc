@@ -5,15 +5,20 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <utility>
 
 #include <fmt/format.h>
+#include <sys/capability.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "probes/capabilities.h"
 
 namespace topspin {
 namespace {
 
 constexpr size_t kLogLimit = 16 << 10;
+constexpr const char* kKernelBtf = "/sys/kernel/btf/vmlinux";
 thread_local std::string log_text;
 
 int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
@@ -48,19 +53,21 @@ BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
 BpfLog::~BpfLog() { libbpf_set_print(previous_); }
 
 Error BpfLog::error(std::string_view what, int os_errno) const {
-  if (os_errno == EPERM || os_errno == EACCES) {
-    // The verifier answers EACCES too; only then is there a log with more than libbpf's own lines.
-    if (log_text.find("BEGIN PROG LOAD LOG") != std::string::npos)
-      return make_error(
-          ErrorCode::kUnsupported,
-          fmt::format("{}: the kernel's verifier refused it ({})", what, first_warning()),
-          os_errno);
+  if (::access(kKernelBtf, R_OK) != 0)
+    return make_error(ErrorCode::kUnsupported,
+                      fmt::format("{}: there is no {}; it needs a kernel with "
+                                  "CONFIG_DEBUG_INFO_BTF",
+                                  what, kKernelBtf),
+                      os_errno);
+  const bool permitted =
+      has_effective_capability(CAP_SYS_ADMIN) ||
+      (has_effective_capability(CAP_BPF) && has_effective_capability(CAP_PERFMON));
+  if ((os_errno == EPERM || os_errno == EACCES) && !permitted)
     return make_error(ErrorCode::kPermission,
                       fmt::format("{}: needs cap_bpf and cap_perfmon; run with sudo", what),
                       os_errno);
-  }
   const std::string warning = first_warning();
-  return make_error(ErrorCode::kUnsupported,
+  return make_error(os_errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUnsupported,
                     fmt::format("{}: {}{}{}{}", what, std::strerror(os_errno),
                                 warning.empty() ? "" : " (", warning, warning.empty() ? "" : ")"),
                     os_errno);
@@ -105,7 +112,6 @@ void CpuArray::read(SchedulerReading& reading) {
     preemption_wait.merge(copy.preemption_wait);
     wake_delivery.merge(copy.wake_delivery);
     reading.losses.scheduler_left_censored += cpu.left_censored;
-    reading.losses.scheduler_missed_runs += cpu.missed_transitions;
   }
   Histogram all = queue_wait;
   all.merge(preemption_wait);

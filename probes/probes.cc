@@ -3,6 +3,7 @@
 #include "probes/probes.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include <bpf/libbpf.h>
@@ -11,6 +12,7 @@
 #include <sys/utsname.h>
 
 #include "core/clock.h"
+#include "probes/capabilities.h"
 #include "probes/process_tree.h"
 #include "probes/resources.h"
 #include "probes/scheduler_rung.h"
@@ -73,16 +75,6 @@ void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
   kept = std::move(next);
 }
 
-bool has_capability(int capability) {
-  bool set = false;
-  if (cap_t state = ::cap_get_proc()) {
-    cap_flag_value_t value = CAP_CLEAR;
-    set = ::cap_get_flag(state, capability, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
-    ::cap_free(state);
-  }
-  return set;
-}
-
 /// Kernels from 5.19 on let everybody use BPF descriptors that were opened by somebody who might.
 bool kernel_restricts_open_bpf() {
   utsname name{};
@@ -101,10 +93,10 @@ class OpenProbes final : public Probes {
         resources_(proc_) {}
 
   void open(const ProbeOptions& options) {
+    begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
     if (subject_.kind == SubjectSpec::Kind::kNone) {
       for (const char* probe : {"scheduler", "resources"})
         status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
-      begin_ns_ = monotonic_now_ns();
       return;
     }
     open_scheduler(options);
@@ -115,9 +107,6 @@ class OpenProbes final : public Probes {
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
     }
-    if (scheduler_) previous_ = scheduler_->read();
-    previous_.changed_threads.clear();
-    begin_ns_ = monotonic_now_ns();
   }
 
   const std::vector<ProbeStatus>& status() const override { return status_; }
@@ -175,7 +164,8 @@ class OpenProbes final : public Probes {
     if (subject_.kind == SubjectSpec::Kind::kNone) return needed;
     if (bpf_ && kernel_restricts_open_bpf()) needed.push_back(CAP_BPF);
     // Another user's smaps_rollup, maps and fd; kept only if it is there.
-    if (reads_resources_ && has_capability(CAP_SYS_PTRACE)) needed.push_back(CAP_SYS_PTRACE);
+    if (reads_resources_ && has_effective_capability(CAP_SYS_PTRACE))
+      needed.push_back(CAP_SYS_PTRACE);
     return needed;
   }
 
@@ -184,9 +174,9 @@ class OpenProbes final : public Probes {
     const auto forced = options.forced.find("scheduler");
     ProbeStatus status{"scheduler", Rung::kNone, ""};
     std::string reasons;
-    for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf, Rung::kProc}) {
+    for (const Rung rung : kSchedulerLadder) {
       if (forced != options.forced.end() && forced->second != rung) continue;
-      auto opened = open_rung(rung, options);
+      auto opened = open_scheduler_rung(rung, subject_, options, proc_);
       if (opened.ok()) {
         scheduler_ = std::move(opened).value();
         status.rung = rung;
@@ -206,14 +196,6 @@ class OpenProbes final : public Probes {
     status_.push_back(std::move(status));
   }
 
-  SchedulerRungResult open_rung(Rung rung, const ProbeOptions& options) {
-    switch (rung) {
-      case Rung::kTpBtf: return open_scheduler_tp_btf(subject_, options);
-      case Rung::kProc: return open_scheduler_proc(subject_, options, proc_);
-      default: return make_error(ErrorCode::kUnsupported, "not built");
-    }
-  }
-
   Subject subject_;
   ProcReader proc_;
   ProcessTree tree_;
@@ -228,6 +210,20 @@ class OpenProbes final : public Probes {
 
 }  // namespace
 
+SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
+                                        const ProbeOptions& options, ProcReader& proc) {
+  switch (rung) {
+    case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
+    case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
+    case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
+    case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kTracepoint:
+    case Rung::kNone: break;
+  }
+  return make_error(ErrorCode::kUnsupported,
+                    fmt::format("the scheduler probe has no rung {}", rung_name(rung)));
+}
+
 Result<std::unique_ptr<Probes>> Probes::open(const SubjectSpec& spec, const ProbeOptions& options) {
   ProcReader proc(options.proc_root);
   TOPSPIN_ASSIGN(Subject subject, resolve_subject(spec, proc));
@@ -235,8 +231,6 @@ Result<std::unique_ptr<Probes>> Probes::open(const SubjectSpec& spec, const Prob
   probes->open(options);
   return Result<std::unique_ptr<Probes>>(std::move(probes));
 }
-
-std::vector<RungReport> examine_probes() { return {}; }
 
 std::string bpf_library_version() { return libbpf_version_string(); }
 

@@ -17,6 +17,7 @@
 
 #include "probes/scheduler_abi.h"
 #include "probes/scheduler_logic.bpf.h"
+#include "probes/task_cgroup.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -99,20 +100,6 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
   return number;
 }
 
-TOPSPIN_INLINE bool in_subject_cgroup(struct task_struct* task) {
-  struct cgroup* cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-  int level = BPF_CORE_READ(cgroup, level);
-  int depth;
-  for (depth = 0; depth < 64 && depth <= level; depth++) {
-    struct cgroup* ancestor = NULL;
-    bpf_probe_read_kernel(
-        &ancestor, sizeof(ancestor),
-        (void*)cgroup + bpf_core_field_offset(struct cgroup, ancestors) + depth * sizeof(ancestor));
-    if (BPF_CORE_READ(ancestor, kn, id) == subject_cgroup_id) return true;
-  }
-  return false;
-}
-
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
  * set up: the walk does it. Returns NULL, and counts, if there is no room. */
 TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
@@ -143,6 +130,7 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   read_counters(task, &now);
   admit(thread, &now);
   thread->settled = 0;
+  thread->recover = 0;
   thread->waking_ns = 0;
   if (task->on_cpu)
     thread->state = TOPSPIN_RUNNING;
@@ -204,15 +192,14 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   __u64 now_ns;
   if (!out && !in) return 0;
   now_ns = bpf_ktime_get_ns();
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
   if (out) {
     rebase_run_delay(out, prev->sched_info.run_delay);
-    on_switch_out(out, preempt || prev_state == 0, now_ns);
+    on_switch_out(out, cpu, preempt || prev_state == 0, prev->sched_info.run_delay, now_ns);
     if (prev_state & TASK_DEAD) leave_for_good(prev, out);
   }
-  if (in) {
-    cpu = this_cpu();
-    if (cpu) on_switch_in(in, cpu, now_ns);
-  }
+  if (in) on_switch_in(in, cpu, now_ns);
   return 0;
 }
 
@@ -220,7 +207,7 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
   struct topspin_thread* thread;
   if (subject_cgroup_id) {
-    if (!in_subject_cgroup(child)) return 0;
+    if (!is_below_cgroup(child, subject_cgroup_id)) return 0;
   } else {
     if (!parent->bpf_storage) return 0;
     thread = bpf_task_storage_get(&threads, parent, NULL, 0);
@@ -247,7 +234,7 @@ int BPF_PROG(sched_process_exit, struct task_struct* task) {
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
              bool threadgroup) {
-  if (!member(task) && in_subject_cgroup(task)) join_midway(task);
+  if (!member(task) && is_below_cgroup(task, subject_cgroup_id)) join_midway(task);
   return 0;
 }
 
@@ -267,7 +254,7 @@ int walk_threads(struct bpf_iter__task* context) {
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
 
   if (subject_cgroup_id) {
-    bool inside = in_subject_cgroup(task);
+    bool inside = is_below_cgroup(task, subject_cgroup_id);
     if (inside && !exited && (!thread || thread->member != TOPSPIN_MEMBER))
       thread = join_midway(task);
     if (!inside && !exited && thread && thread->member == TOPSPIN_MEMBER) {

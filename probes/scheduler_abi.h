@@ -21,9 +21,9 @@ struct topspin_cells {
 
 /* One element of the map `cpus` for each possible CPU. */
 struct topspin_cpu {
-  __u64 events;             /* changes whenever something below does: unchanged CPUs are not read */
-  __u64 left_censored;      /* waits under way when their thread joined: their begin is unknown */
-  __u64 missed_transitions; /* a thread ran that was not seen to become runnable */
+  __u64 events;        /* changes whenever something below does: unchanged CPUs are not read */
+  __u64 left_censored; /* waits under way when their thread joined: their begin is unknown */
+  __u64 recovered;     /* waits whose end was not shown, and whose length is run_delay's growth */
   __u64 reserved[5];
   struct topspin_cells queue_wait;      /* wakeup -> running */
   struct topspin_cells preemption_wait; /* switched out while runnable -> running */
@@ -91,22 +91,31 @@ struct topspin_thread {
   __u32 member;
   __u32 state;
   __u64 queued_ns;
-  __u64 waking_ns; /* 0: no waking seen for the wakeup to come */
+  __u64 waking_ns;    /* 0: no waking seen for the wakeup to come */
+  __u64 run_delay_ns; /* the kernel's sum when the thread last left its CPU, or joined */
   __u64 waits;
   __u64 wait_max_ns;
   __u64 reported_waits;
   __u64 reported_cpu_ns;
   __u64 start_boottime_ns;
-  __u32 settled;          /* an event agreed with `state`: from now on a disagreement is a miss */
+  __u32 settled; /* switches of it were seen: a disagreement with `state` is a miss */
+  __u32 recover; /* a switch was not shown: take the wait from run_delay when it next leaves */
   __u32 rebase_run_delay; /* the kernel counts a censored wait as a whole: leave it out */
   __u32 has_row;
   __u32 fold_lock;
   __u32 dead; /* folded for the last time */
+  __u32 reserved;
   __s32 pid;
   __s32 tid;
   __u32 refold; /* asks the holder of fold_lock to fold once more */
   struct topspin_counters baseline;
   struct topspin_counters folded; /* the part of the kernel's account that is in the totals */
+};
+
+/* raw_tp's element: no walk fetches the name, so it is kept here. */
+struct topspin_raw_thread {
+  struct topspin_thread thread;
+  char comm[16];
 };
 
 #ifdef __cplusplus
@@ -115,14 +124,16 @@ static_assert(sizeof(topspin_cpu) == 64 + 3 * sizeof(topspin_cells));
 static_assert(sizeof(topspin_counters) == 56);
 static_assert(sizeof(topspin_totals) == 56 + 32);
 static_assert(sizeof(topspin_record) == 112);
-static_assert(sizeof(topspin_thread) == 96 + 2 * 56);
+static_assert(sizeof(topspin_thread) == 112 + 2 * 56);
+static_assert(sizeof(topspin_raw_thread) == sizeof(topspin_thread) + 16);
 #else
 _Static_assert(sizeof(struct topspin_cells) == 16 + 8 * TOPSPIN_HISTOGRAM_BUCKETS, "layout");
 _Static_assert(sizeof(struct topspin_cpu) == 64 + 3 * sizeof(struct topspin_cells), "layout");
 _Static_assert(sizeof(struct topspin_counters) == 56, "layout");
 _Static_assert(sizeof(struct topspin_totals) == 56 + 32, "layout");
 _Static_assert(sizeof(struct topspin_record) == 112, "layout");
-_Static_assert(sizeof(struct topspin_thread) == 96 + 2 * 56, "layout");
+_Static_assert(sizeof(struct topspin_thread) == 112 + 2 * 56, "layout");
+_Static_assert(sizeof(struct topspin_raw_thread) == sizeof(struct topspin_thread) + 16, "layout");
 #endif
 
 #endif

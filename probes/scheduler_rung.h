@@ -45,4 +45,11 @@ SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptio
 SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc);
 
+inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf,
+                                            Rung::kProc};
+
+/// Opens one rung of the ladder, and no other.
+SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
+                                        const ProbeOptions& options, ProcReader& proc);
+
 }  // namespace topspin

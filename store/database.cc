@@ -138,7 +138,11 @@ Error not_ours(const std::string& path) {
 /// The schema of a file of ours.
 Result<int64_t> identify(Connection& connection) {
   TOPSPIN_ASSIGN(const int64_t application, connection.query_int("PRAGMA application_id"));
-  if (application != kApplicationId) return not_ours(connection.path());
+  if (application != kApplicationId) {
+    TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
+    if (pages == 0) return connection.not_a_database();  // too short for SQLite to look at
+    return not_ours(connection.path());
+  }
   TOPSPIN_ASSIGN(const int64_t version, connection.query_int("PRAGMA user_version"));
   if (version <= 0) {
     return make_error(
@@ -159,11 +163,12 @@ Result<int64_t> identify(Connection& connection) {
   return version;
 }
 
-/// Whether the file holds nothing at all yet.
+/// Whether the file holds nothing at all yet. The pages are asked for first: that undoes a creation
+/// which a kill cut short.
 Result<bool> is_empty_file(Connection& connection) {
+  TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
   struct stat file {};
   if (::stat(connection.path().c_str(), &file) != 0) return cannot_open(connection.path(), errno);
-  TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
   return pages == 0 && file.st_size == 0;
 }
 
@@ -172,7 +177,13 @@ Result<bool> is_empty_file(Connection& connection) {
 std::span<const char* const> migrations() { return kMigrations; }
 
 Status migrate(Connection& connection, std::span<const char* const> steps) {
-  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(connection));
+  // auto_vacuum is laid down with the first page and ignored later. The pragma writes that page
+  // itself, so it has to stand inside the transaction, and before anything else in it.
+  TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
+  TOPSPIN_ASSIGN(
+      Transaction transaction,
+      Transaction::begin(
+          connection, pages == 0 ? "BEGIN; PRAGMA auto_vacuum = INCREMENTAL" : "BEGIN IMMEDIATE"));
   TOPSPIN_ASSIGN(const int64_t version, connection.query_int("PRAGMA user_version"));
   if (version == 0) {
     // Between our look and our lock someone else may have made the file theirs.
@@ -197,8 +208,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
 
   TOPSPIN_ASSIGN(const bool empty, is_empty_file(*connection));
   if (empty) {
-    // Both are laid down with the first page and ignored later, in WAL mode above all.
-    TOPSPIN_TRY(connection->execute("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL"));
+    TOPSPIN_TRY(connection->execute("PRAGMA page_size = 4096"));
     TOPSPIN_TRY(migrate(*connection, migrations()));
   }
   TOPSPIN_ASSIGN(const int64_t version, identify(*connection));

@@ -3,7 +3,7 @@
 //
 // A RunWriter lives on the session's thread. While it writes, the file is in WAL mode: one
 // transaction a tick, so that a kill at any moment loses at most the open tick. finish() leaves a
-// single file.
+// single file. Neither a writer nor a reader may be carried across a fork.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ class RunWriter {
   virtual ~RunWriter() = default;
 
   /// Opens or creates the database, marks runs whose writer died as interrupted, and inserts the
-  /// run.
+  /// run. Never follows a symbolic link as the last part of `path`, nor changes what is not ours.
   static Result<std::unique_ptr<RunWriter>> create(const std::string& path, const RunInfo& run,
                                                    const WriterOptions& options);
 
@@ -52,7 +52,9 @@ class RunWriter {
 
   virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
 
-  /// Writes the end, builds the indexes, checkpoints and leaves WAL mode.
+  /// Writes the end, checkpoints and leaves WAL mode; while another reader or writer has the file
+  /// open it stays in WAL mode, and nothing is lost. A writer that is destroyed without finish()
+  /// marks its run interrupted. REQUIRES: nothing is called after it.
   virtual Status finish(const RunEnd& end) = 0;
 };
 
@@ -80,7 +82,8 @@ class RunStore {
   /// By id, unique prefix, or "last". kUsage: none or several match.
   virtual Result<StoredRun> find_run(std::string_view id_or_prefix) = 0;
 
-  /// Ticks in order, as the Samples that were stored (without flow and thread rows).
+  /// Ticks in order, as the Samples that were stored (without flow and thread rows). No lock is
+  /// held while visiting: `visit` may take its time, and sees ticks that are stored meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
   virtual Status for_each_flow(const std::string& run_id,

@@ -228,9 +228,10 @@ class SqliteRunWriter final : public RunWriter {
     bool initiator_is_low;
     bool stored;  // the whole row is there: changes suffice
   };
-  struct NumberedFlow {
-    FlowSlot* slot;
+  struct OrderedFlow {
+    uint64_t order;  // what the flows of a tick are sorted by
     const FlowRow* flow;
+    FlowSlot* slot;
   };
 
   Status append_all(std::span<const Sample> samples);
@@ -249,7 +250,7 @@ class SqliteRunWriter final : public RunWriter {
   const uint64_t max_thread_rows_;
   std::unordered_map<uint64_t, FlowSlot> flows_;
   std::unordered_map<ThreadIdentity, uint32_t, ThreadIdentityHash> threads_;
-  std::vector<NumberedFlow> ordered_flows_;  // of the tick being stored
+  std::vector<OrderedFlow> ordered_flows_;  // of the tick being stored
   int64_t ticks_ = 0;
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -323,32 +324,36 @@ Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
 }
 
 Status SqliteRunWriter::store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored) {
+  // In the order of their ids, so that the numbers given to new flows follow it too; then in the
+  // order of the numbers, so that each page is found, changed and left once.
   ordered_flows_.clear();
-  bool sorted = true;
-  for (const FlowRow& flow : flows) {
-    auto found = flows_.find(flow.id);
+  for (const FlowRow& flow : flows) ordered_flows_.push_back({flow.id, &flow, nullptr});
+  const auto by_order = [](const OrderedFlow& a, const OrderedFlow& b) {
+    return a.order < b.order;
+  };
+  const auto sort_if_needed = [&] {
+    if (!std::is_sorted(ordered_flows_.begin(), ordered_flows_.end(), by_order)) {
+      std::stable_sort(ordered_flows_.begin(), ordered_flows_.end(), by_order);
+    }
+  };
+  sort_if_needed();
+  for (OrderedFlow& ordered : ordered_flows_) {
+    auto found = flows_.find(ordered.flow->id);
     if (found == flows_.end()) {
       if (flows_.size() >= max_flow_rows_) {
         ++unstored;
         continue;
       }
-      const auto number = static_cast<uint32_t>(flows_.size());
-      found = flows_.emplace(flow.id, FlowSlot{number, flow.initiator_is_low, false}).first;
+      const FlowSlot slot{static_cast<uint32_t>(flows_.size()), false, false};
+      found = flows_.emplace(ordered.flow->id, slot).first;
     }
-    FlowSlot& slot = found->second;
-    sorted =
-        sorted && (ordered_flows_.empty() || ordered_flows_.back().slot->number <= slot.number);
-    ordered_flows_.push_back({&slot, &flow});
+    ordered.slot = &found->second;
+    ordered.order = found->second.number;
   }
-  // In the order of their keys each page is found, changed and left once.
-  if (!sorted) {
-    std::stable_sort(ordered_flows_.begin(), ordered_flows_.end(),
-                     [](const NumberedFlow& a, const NumberedFlow& b) {
-                       return a.slot->number < b.slot->number;
-                     });
-  }
-  for (const NumberedFlow& numbered : ordered_flows_) {
-    TOPSPIN_TRY(store_flow(*numbered.slot, *numbered.flow));
+  std::erase_if(ordered_flows_, [](const OrderedFlow& f) { return f.slot == nullptr; });
+  sort_if_needed();
+  for (const OrderedFlow& ordered : ordered_flows_) {
+    TOPSPIN_TRY(store_flow(*ordered.slot, *ordered.flow));
   }
   return {};
 }

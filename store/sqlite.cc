@@ -74,12 +74,19 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
-      return make_error(
-          ErrorCode::kPermission,
-          fmt::format("{} cannot be {} by this user; check the rights of the file and "
-                      "its directory, or choose another file with --db",
-                      path, write ? "written" : "read while it is unfinished"),
-          os_errno);
+      if (!write) {
+        return make_error(ErrorCode::kPermission,
+                          fmt::format("{} holds a write that was cut short and that this user may "
+                                      "not undo; open it as its owner, or copy it, with its -wal "
+                                      "and -journal, to a directory of your own",
+                                      path),
+                          os_errno);
+      }
+      return make_error(ErrorCode::kPermission,
+                        fmt::format("{} cannot be written by this user; check the rights of the "
+                                    "file and its directory, or choose another file with --db",
+                                    path),
+                        os_errno);
     case SQLITE_ERROR:
     case SQLITE_SCHEMA:
     case SQLITE_MISMATCH:
@@ -236,6 +243,7 @@ Result<std::string> Connection::query_text(std::string_view sql) {
   return std::string(statement.bytes_at(0));
 }
 
+Error Connection::not_a_database() const { return error(SQLITE_NOTADB); }
 int64_t Connection::last_row() const { return sqlite3_last_insert_rowid(handle_); }
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
 
@@ -243,9 +251,10 @@ void Connection::allow_checkpoint_on_close() {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
 
-Result<Transaction> Transaction::begin(Connection& connection) {
-  TOPSPIN_TRY(connection.execute("BEGIN IMMEDIATE"));
-  return Transaction(&connection);
+Result<Transaction> Transaction::begin(Connection& connection, const std::string& how) {
+  Transaction transaction(&connection);
+  TOPSPIN_TRY(connection.execute(how));
+  return transaction;
 }
 
 Status Transaction::commit() {

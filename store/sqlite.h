@@ -81,7 +81,8 @@ class Connection {
   Result<int64_t> query_int(std::string_view sql);
   Result<std::string> query_text(std::string_view sql);
 
-  int64_t last_row() const;  // rowid of the last insert
+  Error not_a_database() const;  // what SQLite would say of a file that is none
+  int64_t last_row() const;      // rowid of the last insert
   bool in_transaction() const;
   const std::string& path() const { return path_; }
 
@@ -99,10 +100,12 @@ class Connection {
   sqlite3* handle_ = nullptr;
 };
 
-/// BEGIN IMMEDIATE ... COMMIT; rolls back when it leaves scope uncommitted.
+/// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.
 class Transaction {
  public:
-  static Result<Transaction> begin(Connection& connection);
+  /// `how` begins the transaction and takes the write lock.
+  static Result<Transaction> begin(Connection& connection,
+                                   const std::string& how = "BEGIN IMMEDIATE");
   Transaction(Transaction&& other) noexcept : connection_(other.connection_) {
     other.connection_ = nullptr;
   }

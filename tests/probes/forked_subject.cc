@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
+#include "probes/proc_reader.h"
 
 namespace topspin {
 namespace {
@@ -64,7 +65,17 @@ ForkedSubject::~ForkedSubject() {
 }
 
 void ForkedSubject::go() { write_byte(to_child_); }
-void ForkedSubject::wait_done() { read_byte(from_child_); }
+void ForkedSubject::wait_done() {
+  if (!read_byte(from_child_)) return;
+  // It goes to sleep only after it has told us: wait for that, so that its account stands still.
+  ProcReader proc("/proc");
+  for (int tries = 0; tries < 5'000; ++tries) {
+    const auto stat = proc.stat(pid_);
+    if (!stat || stat->state == 'S' || stat->ended()) break;
+    ::usleep(1'000);
+  }
+  ::usleep(2'000);
+}
 
 int ForkedSubject::leave() {
   write_byte(to_child_);

@@ -18,7 +18,7 @@ class ForkedSubject {
 
   pid_t pid() const { return pid_; }
   void go();         // lets it work
-  void wait_done();  // until its work is done (or it died)
+  void wait_done();  // until its work is done and it sleeps, or it died
   int leave();       // lets it exit; its wait status
   void run() { go(), wait_done(); }
 

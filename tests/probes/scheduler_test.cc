@@ -1,61 +1,418 @@
-// The scheduler probe against subjects of known behaviour, each with an independent source.
-#include <fstream>
-#include <sstream>
+// The scheduler probe against subjects of known behaviour, each beside an independent source:
+// schedstat, status, getrusage, or what the subject itself counted.
+#include <condition_variable>
+#include <csignal>
+#include <map>
+#include <mutex>
+#include <set>
 #include <thread>
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "probes/probes.h"
 #include "probes/proc_reader.h"
 #include "tests/probes/forked_subject.h"
+#include "tests/probes/probe_fixture.h"
 
 namespace topspin {
 namespace {
 
-TEST(Smoke, prints) {
+constexpr int64_t kMilli = kNanosPerMilli;
+
+struct Usage {
+  uint64_t cpu_ns = 0;
+  uint64_t voluntary = 0;
+  uint64_t involuntary = 0;
+};
+
+Usage usage_of(int who) {
+  rusage usage{};
+  CHECK(::getrusage(who, &usage) == 0);
+  const auto ns = [](const timeval& time) {
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
+           static_cast<uint64_t>(time.tv_usec) * 1'000;
+  };
+  return {ns(usage.ru_utime) + ns(usage.ru_stime), static_cast<uint64_t>(usage.ru_nvcsw),
+          static_cast<uint64_t>(usage.ru_nivcsw)};
+}
+
+void expect_close(uint64_t actual, uint64_t expected, double share, uint64_t slack,
+                  std::string_view what) {
+  const double difference = static_cast<double>(actual) - static_cast<double>(expected);
+  EXPECT_LE(std::abs(difference),
+            share * static_cast<double>(expected) + static_cast<double>(slack))
+      << what << ": " << actual << " instead of " << expected;
+}
+
+void sleep_ms(int64_t ms) {
+  const timespec pause{ms / 1000, (ms % 1000) * kMilli};
+  ::nanosleep(&pause, nullptr);
+}
+
+/// vfork, since fork would copy a sanitizer's memory.
+void one_short_process() {
+  const pid_t child = ::vfork();
+  if (child == 0) ::_exit(0);
+  CHECK(child > 0);
+  ::waitpid(child, nullptr, 0);
+}
+
+/// While it lives, this thread stays off CPU 0, if there is another.
+class OtherCpu {
+ public:
+  OtherCpu() {
+    CPU_ZERO(&before_);
+    CHECK(::sched_getaffinity(0, sizeof(before_), &before_) == 0);
+    cpu_set_t set = before_;
+    CPU_CLR(0, &set);
+    if (CPU_COUNT(&set) > 0) CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
+  }
+  ~OtherCpu() { ::sched_setaffinity(0, sizeof(before_), &before_); }
+  OtherCpu(const OtherCpu&) = delete;
+  OtherCpu& operator=(const OtherCpu&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
+
+class OnBpfRung : public testing::TestWithParam<Rung> {
+ protected:
+  void SetUp() override { SKIP_WITHOUT_BPF(); }
+};
+
+TEST_P(OnBpfRung, a_starved_process_waits_as_long_as_schedstat_says) {
+  ForkedSubject busy([] {
+    pin_to_cpu(0);
+    burn_cpu_ns(400 * kMilli);
+  });
   ForkedSubject subject([] {
     pin_to_cpu(0);
-    ping_pong(20000);
+    burn_cpu_ns(400 * kMilli);
   });
-  SubjectSpec spec{SubjectSpec::Kind::kProcessTree, subject.pid(), ""};
-  auto probes = Probes::open(spec, {});
-  ASSERT_TRUE(probes.ok()) << probes.error().message;
-  for (auto& s : (*probes)->status())
-    std::printf("%s %d %s\n", s.name.c_str(), int(s.rung), s.reason.c_str());
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  ProcReader proc("/proc");
+  const auto before = proc.thread_schedstat(subject.pid(), subject.pid());
+  const auto status_before = proc.thread_status(subject.pid(), subject.pid());
+  busy.go();
   subject.run();
-  auto i = (*probes)->take_interval();
-  auto& s = *i.scheduler;
-  if (s.run_queue_latency) {
-    auto show = [](const char* n, const Histogram& h) {
-      auto u = h.summary();
-      std::printf("%s n=%lu sum=%ld p50=%ld p99=%ld max=%ld\n", n, u.count, u.sum,
-                  u.p50.value_or(-1), u.p99.value_or(-1), u.max.value_or(-1));
-    };
-    show("rq", *s.run_queue_latency);
-    show("queue", *s.queue_wait);
-    show("preempt", *s.preemption_wait);
-    show("delivery", *s.wake_delivery);
-  }
-  std::printf("delay %lu cpu %lu vol %lu inv %lu mig %lu\n", s.run_queue_wait_ns.value_or(0),
-              s.cpu_ns.value_or(0), s.voluntary_switches.value_or(0),
-              s.involuntary_switches.value_or(0), s.migrations.value_or(0));
-  std::printf("left %lu missed %lu full %lu alive %d\n", i.losses.scheduler_left_censored,
-              i.losses.scheduler_missed_runs, i.losses.scheduler_map_full, i.subject_alive);
-  auto& r = *i.resources;
-  std::printf("rss %ld pss %ld maps %ld fds %ld proc %ld thr %ld min %ld\n",
-              r.rss_bytes.value_or(-1), r.pss_bytes.value_or(-1), r.mappings.value_or(-1),
-              r.fds.value_or(-1), r.processes.value_or(-1), r.threads.value_or(-1),
-              r.minor_faults.value_or(-1));
-  for (auto& t : i.changed_threads)
-    std::printf("%d/%d %s exited %d cpu %lu wait %lu n %lu\n", t.pid, t.tid, t.name.c_str(),
-                t.exited, t.cpu_ns.value_or(0), t.run_queue_wait_ns.value_or(0),
-                t.run_queue_waits.value_or(0));
+  const ProbeInterval interval = probes->take_interval();
+  const auto after = proc.thread_schedstat(subject.pid(), subject.pid());
+  const auto status_after = proc.thread_status(subject.pid(), subject.pid());
+  ASSERT_TRUE(before && after && status_before && status_after && interval.scheduler);
+
+  const SchedulerInterval& seen = *interval.scheduler;
+  const uint64_t waited_ns = after->run_delay_ns - before->run_delay_ns;
+  ASSERT_GT(waited_ns, static_cast<uint64_t>(100 * kMilli));  // it was starved indeed
+  expect_close(seen.run_queue_latency->sum(), waited_ns, 0.01, 100'000, "histogram sum");
+  expect_close(*seen.run_queue_wait_ns, waited_ns, 0.001, 100'000, "run_delay");
+  expect_close(*seen.cpu_ns, after->cpu_ns - before->cpu_ns, 0.01, 500'000, "cpu");
+  const uint64_t preempted =
+      *status_after->involuntary_switches - *status_before->involuntary_switches;
+  expect_close(seen.preemption_wait->count(), preempted, 0, 1, "preemptions");
+  expect_close(*seen.involuntary_switches, preempted, 0, 1, "involuntary switches");
+  EXPECT_GT(seen.preemption_wait->sum(), seen.queue_wait->sum());
+  EXPECT_EQ(interval.resources->processes, 1);  // the busy one is nobody's business
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+  busy.wait_done();
 }
+
+TEST_P(OnBpfRung, ping_pong_counts_what_getrusage_counts) {
+  Shared<Usage> own;
+  Shared<Usage> partner;
+  ForkedSubject subject([&] {
+    const Usage before = usage_of(RUSAGE_SELF);
+    pin_to_cpu(0);
+    ping_pong(5'000);
+    const Usage after = usage_of(RUSAGE_SELF);
+    *own.operator->() = {after.cpu_ns - before.cpu_ns, after.voluntary - before.voluntary,
+                         after.involuntary - before.involuntary};
+    *partner.operator->() = usage_of(RUSAGE_CHILDREN);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  sleep_ms(10);  // the partner's last switch comes after its parent was told
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
+  const uint64_t voluntary = own->voluntary + partner->voluntary;
+  const uint64_t involuntary = own->involuntary + partner->involuntary;
+  ASSERT_GT(voluntary, 5'000u);
+  expect_close(*seen.voluntary_switches, voluntary, 0, 6, "voluntary switches");
+  expect_close(*seen.involuntary_switches, involuntary, 0, 6, "involuntary switches");
+  expect_close(seen.run_queue_latency->count(), voluntary + involuntary, 0, 8, "waits");
+  // Woken once for each sleep; put off the CPU while runnable once for each involuntary switch.
+  expect_close(seen.queue_wait->count(), voluntary, 0, 6, "wakeups");
+  expect_close(seen.preemption_wait->count(), involuntary, 0, 6, "preemptions");
+  expect_close(seen.wake_delivery->count(), seen.queue_wait->count(), 0.02, 4, "deliveries");
+  EXPECT_EQ(seen.run_queue_latency->count(),
+            seen.queue_wait->count() + seen.preemption_wait->count());
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+  EXPECT_EQ(interval.losses.scheduler_left_censored, 0u);
+
+  uint64_t waits = 0;
+  uint64_t exited = 0;
+  for (const ThreadRow& row : interval.changed_threads) {
+    waits += row.run_queue_waits.value_or(0);
+    exited += row.exited;
+  }
+  EXPECT_EQ(waits, seen.run_queue_latency->count());
+  EXPECT_EQ(exited, 1u);
+}
+
+TEST_P(OnBpfRung, self_test_holds_within_one_percent_threads_that_left_included) {
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    for (int round = 0; round < 4; ++round) {
+      std::vector<std::thread> threads;
+      for (int index = 0; index < 6; ++index) {
+        threads.emplace_back([] {
+          for (int turn = 0; turn < 5; ++turn) {
+            burn_cpu_ns(4 * kMilli);
+            sleep_ms(1);
+          }
+        });
+      }
+      for (std::thread& thread : threads) thread.join();
+    }
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  EXPECT_FALSE(probes->self_test());  // nothing measured yet
+  subject.run();
+  sleep_ms(10);
+  const ProbeInterval interval = probes->take_interval();
+  ASSERT_TRUE(probes->self_test());
+  const SchedulerSelfTest test = *probes->self_test();
+  ASSERT_GT(test.run_delay_ns, static_cast<uint64_t>(500 * kMilli));
+  expect_close(test.histogram_sum_ns, test.run_delay_ns, 0.01, 0, "self-test");
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+}
+
+TEST_P(OnBpfRung, follows_fork_exec_and_double_fork) {
+  struct Pids {
+    pid_t grandchild;
+    pid_t shell;
+  };
+  Shared<Pids> pids;
+  ForkedSubject subject([&] {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const pid_t grandchild = ::fork();  // its parent leaves, so init inherits it
+      if (grandchild == 0) {
+        sleep_ms(20);
+        burn_cpu_ns(60 * kMilli);
+        ::_exit(0);
+      }
+      pids->grandchild = grandchild;
+      ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    const pid_t shell = ::fork();
+    if (shell == 0) {
+      ::execl("/bin/sh", "renamed", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done",
+              static_cast<char*>(nullptr));
+      ::_exit(127);
+    }
+    pids->shell = shell;
+    ::waitpid(shell, nullptr, 0);
+    while (::kill(pids->grandchild, 0) == 0) sleep_ms(10);
+    sleep_ms(20);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  sleep_ms(10);
+  const ProbeInterval interval = probes->take_interval();
+  std::map<pid_t, ThreadRow> rows;
+  for (const ThreadRow& row : interval.changed_threads) rows[row.pid] = row;
+  EXPECT_EQ(rows.size(), 4u);  // the root, the child between, the grandchild, the shell
+  ASSERT_TRUE(rows.contains(pids->grandchild));
+  EXPECT_TRUE(rows[pids->grandchild].exited);
+  EXPECT_GE(*rows[pids->grandchild].cpu_ns, static_cast<uint64_t>(60 * kMilli));
+  ASSERT_TRUE(rows.contains(pids->shell));
+  EXPECT_EQ(rows[pids->shell].name, "sh");  // comm is that of the file executed
+  EXPECT_GT(*rows[pids->shell].cpu_ns, static_cast<uint64_t>(kMilli));
+  uint64_t cpu_ns = 0;
+  for (const auto& [pid, row] : rows) cpu_ns += *row.cpu_ns;
+  expect_close(*interval.scheduler->cpu_ns, cpu_ns, 0.001, 0, "cpu of all rows");
+  EXPECT_TRUE(interval.subject_alive);
+  subject.leave();
+  EXPECT_FALSE(probes->take_interval().subject_alive);
+}
+
+TEST_P(OnBpfRung, loses_no_count_of_thousands_of_short_processes) {
+  constexpr int kProcesses = 5'000;
+  Shared<Usage> children;
+  ForkedSubject subject([&] {
+    for (int count = 0; count < kProcesses; ++count) one_short_process();
+    *children.operator->() = usage_of(RUSAGE_CHILDREN);
+  });
+  ProbeOptions options = on_rung(GetParam());
+  options.max_threads = 1'024;  // of rows; the sums have no such limit
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), options, GetParam());
+  subject.run();
+  sleep_ms(10);
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
+  EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(kProcesses));
+  EXPECT_EQ(interval.losses.scheduler_map_full, 0u);
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+  EXPECT_EQ(interval.losses.thread_rows_unstored, static_cast<uint64_t>(kProcesses + 1 - 1'024));
+  EXPECT_EQ(interval.changed_threads.size(), 1'024u);
+  EXPECT_GE(*seen.voluntary_switches + *seen.involuntary_switches,
+            children->voluntary + children->involuntary);
+  EXPECT_EQ(interval.resources->processes, 1);
+}
+
+TEST_P(OnBpfRung, two_thousand_threads_have_a_row_each) {
+  constexpr int kThreads = 2'000;
+  ForkedSubject subject([] {
+    std::mutex mutex;
+    std::condition_variable changed;
+    int ready = 0;
+    bool over = false;
+    std::vector<std::thread> threads;
+    for (int index = 0; index < kThreads; ++index) {
+      threads.emplace_back([&] {
+        std::unique_lock lock(mutex);
+        if (++ready == kThreads) changed.notify_all();
+        changed.wait(lock, [&] { return over; });
+      });
+    }
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return ready == kThreads; });
+    over = true;
+    lock.unlock();
+    changed.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  });
+  ProbeOptions options = on_rung(GetParam());
+  options.max_thread_rows_per_interval = 1'500;
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), options, GetParam());
+  subject.run();
+  sleep_ms(10);
+  std::set<int32_t> tids;
+  const ProbeInterval interval = probes->take_interval();
+  EXPECT_EQ(interval.changed_threads.size(), 1'500u);
+  for (const ThreadRow& row : interval.changed_threads) tids.insert(row.tid);
+  const ProbeInterval next = probes->take_interval();  // the rest comes with the next
+  for (const ThreadRow& row : next.changed_threads) tids.insert(row.tid);
+  EXPECT_EQ(tids.size(), static_cast<size_t>(kThreads + 1));
+  EXPECT_EQ(interval.losses.thread_rows_unstored, 0u);
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+}
+
+TEST_P(OnBpfRung, joins_the_threads_of_a_running_process) {
+  constexpr int kThreads = 50;
+  ForkedSubject subject([] {});
+  ForkedSubject running([] {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool over = false;
+    std::vector<std::thread> threads;
+    for (int index = 0; index < kThreads; ++index) {
+      threads.emplace_back([&] {
+        std::unique_lock lock(mutex);
+        changed.wait(lock, [&] { return over; });
+      });
+    }
+    sleep_ms(400);
+    {
+      const std::lock_guard lock(mutex);
+      over = true;
+    }
+    changed.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  });
+  running.go();
+  sleep_ms(150);
+  OPEN_ON_RUNG(probes, process_tree(running.pid()), on_rung(GetParam()), GetParam());
+  running.wait_done();
+  sleep_ms(10);
+  const ProbeInterval interval = probes->take_interval();
+  std::set<int32_t> exited;
+  for (const ThreadRow& row : interval.changed_threads)
+    if (row.exited) exited.insert(row.tid);
+  EXPECT_EQ(exited.size(), static_cast<size_t>(kThreads));
+  EXPECT_GE(interval.scheduler->run_queue_latency->count(), static_cast<uint64_t>(kThreads));
+  EXPECT_EQ(interval.losses.scheduler_left_censored, 0u);  // all slept
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+}
+
+TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
+  // Two that never sleep share a CPU: at any moment one of them waits.
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    std::thread other([] { burn_cpu_ns(60'000 * kMilli); });
+    burn_cpu_ns(60'000 * kMilli);
+    other.join();
+  });
+  subject.go();
+  sleep_ms(100);
+  const OtherCpu elsewhere;  // so that we put neither of them off its CPU
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  sleep_ms(200);
+  const ProbeInterval interval = probes->take_interval();
+  // Or both, if something else ran there just then.
+  EXPECT_GE(interval.losses.scheduler_left_censored, 1u);
+  EXPECT_LE(interval.losses.scheduler_left_censored, 2u);
+  EXPECT_EQ(interval.losses.scheduler_right_censored, 0u);
+  EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
+  EXPECT_GE(probes->end_losses().scheduler_right_censored, 1u);
+  EXPECT_LE(probes->end_losses().scheduler_right_censored, 2u);
+  // Stopped, so that nothing moves while it is read, and the last switches have been seen.
+  ASSERT_EQ(::kill(subject.pid(), SIGSTOP), 0);
+  sleep_ms(100);
+  const ProbeInterval rest = probes->take_interval();
+  EXPECT_EQ(probes->end_losses().scheduler_right_censored, 0u);
+  const SchedulerSelfTest test = *probes->self_test();
+  ASSERT_GT(rest.scheduler->run_queue_latency->count(), 0u);
+  // The waits under way when the probe attached are left out of both.
+  expect_close(test.histogram_sum_ns, test.run_delay_ns, 0.01, 0, "self-test");
+}
+
+TEST_P(OnBpfRung, the_account_of_a_process_that_never_slept_is_whole_when_it_has_exited) {
+  ForkedSubject subject([] {
+    burn_cpu_ns(150 * kMilli);
+    ::_exit(0);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.go();
+  sleep_ms(80);
+  const ProbeInterval middle = probes->take_interval();
+  EXPECT_GT(*middle.scheduler->cpu_ns, 0u);  // while it runs
+  EXPECT_TRUE(middle.subject_alive);
+  subject.wait_done();
+  sleep_ms(50);
+  const ProbeInterval end = probes->take_interval();
+  EXPECT_GE(*middle.scheduler->cpu_ns + *end.scheduler->cpu_ns,
+            static_cast<uint64_t>(150 * kMilli));
+  EXPECT_FALSE(end.subject_alive);
+  ASSERT_EQ(end.changed_threads.size(), 1u);
+  EXPECT_TRUE(end.changed_threads[0].exited);
+  EXPECT_EQ(*end.changed_threads[0].cpu_ns, *middle.scheduler->cpu_ns + *end.scheduler->cpu_ns);
+}
+
+TEST_P(OnBpfRung, a_row_carries_the_thread_s_own_name_raw) {
+  ForkedSubject subject([] {
+    ::prctl(PR_SET_NAME, "\x1b[31m\nred");
+    sleep_ms(1);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  ASSERT_EQ(interval.changed_threads.size(), 1u);
+  EXPECT_EQ(interval.changed_threads[0].name, "\x1b[31m\nred");
+  const auto stat = ProcReader("/proc").stat(subject.pid());
+  EXPECT_EQ(interval.changed_threads[0].start_time_ns / 10'000'000,
+            static_cast<int64_t>(stat->start_ticks));
+}
+
+INSTANTIATE_TEST_SUITE_P(Rungs, OnBpfRung, testing::Values(Rung::kTpBtf, Rung::kRawTracepoint),
+                         [](const auto& rung) { return std::string(rung_name(rung.param)); });
 
 }  // namespace
 }  // namespace topspin

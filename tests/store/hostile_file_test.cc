@@ -1,1 +1,146 @@
+// A database is hostile input: whatever its bytes and rows, the answer is a result or one sentence.
+#include <fstream>
+#include <random>
+#include <sstream>
+
 #include <gtest/gtest.h>
+
+#include "store/sqlite.h"
+#include "store_testing.h"
+
+namespace topspin {
+namespace {
+
+/// Reads all there is; the number of things that failed, each with a sentence.
+int read_everything(const std::string& path) {
+  int failures = 0;
+  const auto check = [&](const auto& result) {
+    if (result.ok()) return true;
+    EXPECT_FALSE(result.error().message.empty());
+    EXPECT_NE(result.error().code, ErrorCode::kInternal) << result.error().message;
+    ++failures;
+    return false;
+  };
+  const auto store = RunStore::open(path);
+  if (!check(store)) return failures;
+  const auto runs = (*store)->list_runs();
+  check((*store)->find_run("last"));
+  if (!check(runs)) return failures;
+  for (const StoredRun& run : *runs) {
+    check((*store)->for_each_tick(run.info.id,
+                                  [](const Sample& s) { (void)s.flows.lateness.summary(); }));
+    check((*store)->for_each_flow(run.info.id, [](const FlowRow&) {}));
+    check((*store)->for_each_thread(run.info.id, [](const ThreadRow&) {}));
+    check((*store)->for_each_event(run.info.id, [](const StoredEvent&) {}));
+  }
+  return failures;
+}
+
+std::string make_full_database(const TemporaryDirectory& directory) {
+  Filler filler;
+  RunInfo run;
+  filler.fill(run);
+  auto writer = create(directory.file(), run);
+  for (uint64_t tick = 1; tick <= 10; ++tick) {
+    Sample sample;
+    filler.fill(sample);
+    sample.tick = tick;
+    EXPECT_OK(writer->append(sample));
+    EXPECT_OK(writer->add_event(1, "event"));
+  }
+  EXPECT_OK(writer->finish({}));
+  std::ostringstream bytes;
+  bytes << std::ifstream(directory.file(), std::ios::binary).rdbuf();
+  return bytes.str();
+}
+
+TEST(Hostile, FlippedBytesGiveAnErrorOrAResult) {
+  const TemporaryDirectory directory;
+  const std::string whole = make_full_database(directory);
+  ASSERT_EQ(read_everything(directory.file()), 0);
+  std::mt19937 random(7);
+  int failures = 0;
+  for (int round = 0; round < 400; ++round) {
+    SCOPED_TRACE(round);
+    std::string bytes = whole;
+    const int flips = 1 << (round % 8);
+    for (int i = 0; i < flips; ++i) {
+      // The first rounds leave the schema's pages alone, so that the rows are reached.
+      const size_t from = round % 3 == 0 ? 0 : 10 * 4096;
+      bytes[std::uniform_int_distribution<size_t>(from, bytes.size() - 1)(random)] =
+          static_cast<char>(random());
+    }
+    std::ofstream(directory.file("flipped"), std::ios::binary) << bytes;
+    failures += read_everything(directory.file("flipped"));
+    // Writing into it may fail as well, and no worse.
+    if (round % 8 == 0) {
+      auto writer = RunWriter::create(directory.file("flipped"), make_run(), {});
+      if (writer.ok() && (*writer)->append(make_tick(1, 5)).ok()) {
+        (void)(*writer)->finish({}).ok();
+      }
+      for (const char* suffix : {"-wal", "-shm", "-journal"}) {
+        std::filesystem::remove(directory.file("flipped") + suffix);
+      }
+    }
+  }
+  EXPECT_GT(failures, 50);  // the flips did hurt
+}
+
+TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
+  // STRICT keeps a type only as long as the schema says so: a hostile file declares what it likes.
+  const std::vector<std::string> harms = {
+      "UPDATE tick SET packets = -1",
+      "UPDATE tick SET active_is_lower_bound = 7",
+      "UPDATE run SET status = 'splendid'",
+      "UPDATE run SET exit_status = 99999999999",
+      "UPDATE run SET run = -5",
+      "UPDATE run SET run = 9223372036854775807",
+      "UPDATE probe SET rung = 'top'",
+      "UPDATE flow SET ip_version = 5",
+      "UPDATE flow SET ip_version = 300",
+      "UPDATE flow SET initiator_port = 65536",
+      "UPDATE flow SET initiator_address = 'localhost'",
+      "UPDATE flow SET responder_address = ''",
+      "UPDATE thread SET tid = 99999999999",
+      "UPDATE histogram SET data = x''",
+      "UPDATE histogram SET data = x'01ffffffffffffffffffffff'",
+      "UPDATE histogram SET data = zeroblob(1000000)",
+      "UPDATE histogram SET tick = tick + 1000",  // of no tick: not seen, or damage
+      "DROP TABLE event",
+      "DROP TABLE flow; CREATE TABLE flow (row)",
+      "ALTER TABLE tick RENAME TO t; CREATE VIEW tick AS SELECT * FROM t",
+  };
+  for (const std::string& harm : harms) {
+    SCOPED_TRACE(harm);
+    const TemporaryDirectory directory;
+    make_full_database(directory);
+    {
+      auto connection = must(Connection::open(directory.file(), Access::kWrite));
+      EXPECT_OK(connection->execute(harm));
+    }
+    const int failures = read_everything(directory.file());
+    if (harm.find("1000\"") == std::string::npos && harm.find("tick + 1000") == std::string::npos &&
+        harm.find("9223372036854775807") == std::string::npos) {
+      EXPECT_GT(failures, 0);
+    }
+    auto writer = RunWriter::create(directory.file(), make_run(), {});
+    if (writer.ok()) (void)(*writer)->append(make_tick(1, 2)).ok();
+  }
+}
+
+TEST(Hostile, TriggersOfAFileDoNotRun) {
+  const TemporaryDirectory directory;
+  store_run(directory.file(), 1, 1);
+  {
+    auto connection = must(Connection::open(directory.file(), Access::kWrite));
+    EXPECT_OK(connection->execute(
+        "CREATE TRIGGER t AFTER INSERT ON tick BEGIN DELETE FROM run; DELETE FROM tick; END"));
+  }
+  const std::string id = store_run(directory.file(), 2, 1);
+  const auto store = open(directory.file());
+  EXPECT_EQ(must(store->list_runs()).size(), 2u);
+  EXPECT_EQ(ticks_of(*store, id).size(), 2u);
+}
+
+}  // namespace
+}  // namespace topspin

@@ -264,12 +264,12 @@ T must(Result<T> result, const char* file = __builtin_FILE(), int line = __built
   }
   return std::move(result).value();
 }
-#define EXPECT_OK(expression)                                                         \
-  do {                                                                                \
-    const ::topspin::Status expect_ok = (expression);                                 \
-    EXPECT_TRUE(expect_ok.ok()) << #expression << ": "                                \
-                                << (expect_ok.ok() ? "" : expect_ok.error().message); \
-  } while (false)
+/// Success, or a failed assertion with the error's sentence.
+inline testing::AssertionResult succeeded(const Status& status) {
+  if (status.ok()) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << status.error().message;
+}
+#define EXPECT_OK(expression) EXPECT_TRUE(::topspin::succeeded(expression))
 
 inline std::unique_ptr<RunWriter> create(const std::string& path, const RunInfo& run = make_run(),
                                          const WriterOptions& options = {}) {

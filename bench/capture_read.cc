@@ -1,0 +1,139 @@
+// CPU per packet and memory per flow of the flow tracker reading a file, beside an empty libpcap
+// loop on the same file, as ratios.
+//
+//   capture_read FILE [--rounds N]
+//
+// Each round runs the two in turn, each in a process of its own, so that neither warms or bloats
+// the other; user and system time are the children's. The median round counts.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <pcap/pcap.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "capture/flow_tracker.h"
+
+namespace {
+
+struct Outcome {
+  double cpu_ns = 0;
+  uint64_t packets = 0;
+  uint64_t flows = 0;
+  int64_t rss_grown_bytes = 0;
+  uint64_t active_max = 0;
+};
+
+int64_t rss_bytes() {
+  std::ifstream in("/proc/self/statm");
+  int64_t size = 0, resident = 0;
+  in >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+Outcome empty_loop(const char* path) {
+  Outcome out;
+  char error[PCAP_ERRBUF_SIZE];
+  pcap_t* pcap = pcap_open_offline_with_tstamp_precision(path, PCAP_TSTAMP_PRECISION_NANO, error);
+  if (pcap == nullptr) std::exit(5);
+  pcap_loop(
+      pcap, -1,
+      [](u_char* user, const pcap_pkthdr*, const u_char*) { ++*reinterpret_cast<uint64_t*>(user); },
+      reinterpret_cast<u_char*>(&out.packets));
+  pcap_close(pcap);
+  return out;
+}
+
+Outcome tracker(const char* path) {
+  Outcome out;
+  const int64_t before = rss_bytes();
+  topspin::FileOptions file;
+  file.path = path;
+  topspin::FlowTableOptions table;
+  table.max_flows = 4'000'000;
+  auto opened = topspin::FlowTracker::open_file(file, table);
+  if (!opened.ok()) std::exit(5);
+  const topspin::IntervalSink sink = [](topspin::ClosedInterval&&) {};
+  while (true) {
+    auto step = (*opened)->step(sink);
+    if (!step.ok() || *step == topspin::StepOutcome::kEnd) break;
+  }
+  const auto& totals = (*opened)->totals();
+  out.packets = totals.packets;
+  out.flows = totals.tcp.flows + totals.udp.flows;
+  out.active_max = totals.active_flows_max;
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  out.rss_grown_bytes = used.ru_maxrss * 1024 - before;
+  return out;
+}
+
+Outcome in_child(Outcome (*run)(const char*), const char* path) {
+  int pipe_fds[2];
+  if (pipe(pipe_fds) != 0) std::exit(5);
+  const pid_t pid = fork();
+  if (pid == 0) {
+    const Outcome out = run(path);
+    const bool written = write(pipe_fds[1], &out, sizeof out) == sizeof out;
+    _exit(written ? 0 : 1);
+  }
+  Outcome out;
+  const bool got = read(pipe_fds[0], &out, sizeof out) == sizeof out;
+  close(pipe_fds[0]);
+  close(pipe_fds[1]);
+  rusage used{};
+  int status = 0;
+  if (wait4(pid, &status, 0, &used) != pid || status != 0 || !got) std::exit(5);
+  const auto ns = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_usec) * 1e3;
+  };
+  out.cpu_ns = ns(used.ru_utime) + ns(used.ru_stime);
+  return out;
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 2) {
+    fmt::print(stderr, "usage: capture_read FILE [--rounds N]\n");
+    return 2;
+  }
+  int rounds = 7;
+  if (argc == 4 && std::strcmp(argv[2], "--rounds") == 0) rounds = std::max(1, std::atoi(argv[3]));
+  std::vector<double> empty_ns, tracker_ns, ratios;
+  Outcome last;
+  for (int round = 0; round < rounds; ++round) {
+    const Outcome empty = in_child(empty_loop, argv[1]);
+    last = in_child(tracker, argv[1]);
+    if (last.packets != empty.packets) {
+      fmt::print(stderr, "the tracker saw {} packets, libpcap {}\n", last.packets, empty.packets);
+      return 1;
+    }
+    const auto packets = static_cast<double>(empty.packets);
+    empty_ns.push_back(empty.cpu_ns / packets);
+    tracker_ns.push_back(last.cpu_ns / packets);
+    ratios.push_back(last.cpu_ns / empty.cpu_ns);
+  }
+  const double bytes_per_flow =
+      last.flows == 0 ? 0
+                      : static_cast<double>(last.rss_grown_bytes) / static_cast<double>(last.flows);
+  fmt::print(
+      "{{\"file\": \"{}\", \"packets\": {}, \"flows\": {}, \"active_flows_max\": {}, "
+      "\"empty_loop_ns\": {:.1f}, \"tracker_ns\": {:.1f}, \"ratio\": {:.2f}, "
+      "\"rss_bytes_per_flow\": {:.0f}}}\n",
+      argv[1], last.packets, last.flows, last.active_max, median(empty_ns), median(tracker_ns),
+      median(ratios), bytes_per_flow);
+  return 0;
+}

@@ -1,0 +1,5 @@
+bpf_object(probes_empty probes_empty.bpf.c)
+topspin_bench(probes_switch_cost
+  SOURCES probes_switch_cost.cc
+  LINKS topspin_probes probes_empty PkgConfig::BPF fmt::fmt)
+add_dependencies(probes_switch_cost probes_empty_generate)

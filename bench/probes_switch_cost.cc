@@ -1,0 +1,208 @@
+// What the scheduler probe adds to a context switch, wakeup included: a pipe ping-pong pinned to
+// one CPU, in alternating rounds of each configuration; medians, printed as ns and as ratios to
+// three empty programs on the same hooks. libbpf-tools' runqlat runs beside them where it is
+// installed.
+//
+//   probes_switch_cost [rounds]
+//
+// Needs root with BPF. Bars (design.md): the default set at most 2.2 times the empty programs and
+// half of runqlat; a thread that is not the subject at most 1.2 times the empty programs.
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "core/clock.h"
+#include "probes/probes.h"
+#include "probes_empty.skel.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kRoundTrips = 40'000;  // about 0.2 s
+constexpr int kDefaultRounds = 15;
+constexpr int kCpu = 1;
+
+void pin() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) > kCpu ? kCpu : 0, &set);
+  CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
+/// The two processes of the ping-pong, waiting to be told how often.
+class PingPong {
+ public:
+  PingPong() {
+    int there[2];
+    int back[2];
+    int command[2];
+    int answer[2];
+    CHECK(::pipe(there) == 0 && ::pipe(back) == 0 && ::pipe(command) == 0 && ::pipe(answer) == 0);
+    pid_ = ::fork();
+    CHECK(pid_ >= 0);
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      pin();
+      if (::fork() == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        char byte = 0;
+        while (::read(there[0], &byte, 1) == 1 && ::write(back[1], &byte, 1) == 1) {
+        }
+        ::_exit(0);
+      }
+      int trips = 0;
+      while (::read(command[0], &trips, sizeof(trips)) == sizeof(trips)) {
+        const int64_t begin_ns = monotonic_now_ns();
+        char byte = 0;
+        for (int trip = 0; trip < trips; ++trip)
+          CHECK(::write(there[1], &byte, 1) == 1 && ::read(back[0], &byte, 1) == 1);
+        const int64_t took_ns = monotonic_now_ns() - begin_ns;
+        CHECK(::write(answer[1], &took_ns, sizeof(took_ns)) == sizeof(took_ns));
+      }
+      ::_exit(0);
+    }
+    command_ = command[1];
+    answer_ = answer[0];
+  }
+  ~PingPong() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  PingPong(const PingPong&) = delete;
+  PingPong& operator=(const PingPong&) = delete;
+
+  pid_t pid() const { return pid_; }
+
+  /// ns a context switch: a round trip has two.
+  double run(int trips) const {
+    int64_t took_ns = 0;
+    CHECK(::write(command_, &trips, sizeof(trips)) == sizeof(trips));
+    CHECK(::read(answer_, &took_ns, sizeof(took_ns)) == sizeof(took_ns));
+    return static_cast<double>(took_ns) / trips / 2;
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int command_ = -1;
+  int answer_ = -1;
+};
+
+std::string find_runqlat() {
+  for (const char* path : {"/usr/sbin/runqlat", "/usr/local/sbin/runqlat", "/usr/local/bin/runqlat",
+                           "/usr/bin/runqlat"}) {
+    if (::access(path, X_OK) == 0) return path;
+  }
+  return "";
+}
+
+/// Something attached for as long as it lives.
+using Attached = std::shared_ptr<void>;
+
+struct Configuration {
+  std::string name;
+  std::function<Attached()> attach;
+  std::vector<double> switch_ns;
+};
+
+Attached open_probes(pid_t pid) {
+  SubjectSpec subject;
+  subject.kind = SubjectSpec::Kind::kProcessTree;
+  subject.pid = pid;
+  ProbeOptions options;
+  options.forced["scheduler"] = Rung::kTpBtf;
+  auto probes = Probes::open(subject, options);
+  CHECK(probes.ok());
+  if ((*probes)->status()[0].rung != Rung::kTpBtf) {
+    fmt::print(stderr, "cannot measure: {}\n", (*probes)->status()[0].reason);
+    std::exit(4);
+  }
+  return Attached(std::move(probes).value().release(),
+                  [](void* p) { delete static_cast<Probes*>(p); });
+}
+
+Attached attach_empty() {
+  auto* skeleton = probes_empty::open_and_load();
+  CHECK(skeleton != nullptr && probes_empty::attach(skeleton) == 0);
+  return Attached(skeleton, [](void* p) { probes_empty::destroy(static_cast<probes_empty*>(p)); });
+}
+
+Attached start_tool(const std::string& path) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
+  char* arguments[] = {const_cast<char*>(path.c_str()), const_cast<char*>("600"), nullptr};
+  pid_t pid = -1;
+  CHECK(::posix_spawn(&pid, path.c_str(), &actions, nullptr, arguments, environ) == 0);
+  posix_spawn_file_actions_destroy(&actions);
+  ::sleep(2);  // until it has attached
+  return Attached(new pid_t(pid), [](void* p) {
+    auto* running = static_cast<pid_t*>(p);
+    ::kill(*running, SIGINT);
+    ::waitpid(*running, nullptr, 0);
+    delete running;
+  });
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+int run(int rounds) {
+  const PingPong ping_pong;
+  const PingPong bystander;  // a subject that never runs while we measure
+  std::vector<Configuration> configurations;
+  configurations.push_back({"nothing", [] { return Attached(); }, {}});
+  configurations.push_back({"three empty programs", attach_empty, {}});
+  configurations.push_back({"topspin, subject", [&] { return open_probes(ping_pong.pid()); }, {}});
+  configurations.push_back(
+      {"topspin, not the subject", [&] { return open_probes(bystander.pid()); }, {}});
+  if (const std::string path = find_runqlat(); !path.empty())
+    configurations.push_back({"runqlat", [path] { return start_tool(path); }, {}});
+
+  for (int round = 0; round < rounds; ++round) {
+    for (Configuration& configuration : configurations) {
+      const Attached attached = configuration.attach();
+      ping_pong.run(kRoundTrips / 10);
+      configuration.switch_ns.push_back(ping_pong.run(kRoundTrips));
+    }
+  }
+  // Added to "nothing" of the same round, so that a slow round does not count against whoever had
+  // it.
+  const auto added = [&](const Configuration& configuration) {
+    std::vector<double> differences;
+    for (size_t round = 0; round < configuration.switch_ns.size(); ++round)
+      differences.push_back(configuration.switch_ns[round] - configurations[0].switch_ns[round]);
+    return median(differences);
+  };
+  const double empty_ns = added(configurations[1]);
+  fmt::print("{:<28}{:>12}{:>12}{:>14}\n", "", "ns/switch", "added ns", "times empty");
+  for (const Configuration& configuration : configurations)
+    fmt::print("{:<28}{:>12.0f}{:>12.0f}{:>14.2f}\n", configuration.name,
+               median(configuration.switch_ns), added(configuration),
+               added(configuration) / empty_ns);
+  return 0;
+}
+
+}  // namespace
+}  // namespace topspin
+
+int main(int argc, char** argv) {
+  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds);
+}

@@ -1,0 +1,75 @@
+// FlowTracker on a file: the flow table runs on the packets' wall clock, and flows never expire
+// unless asked to. Lives on the capture thread.
+#include <atomic>
+#include <utility>
+
+#include "capture/flow_tracker.h"
+#include "capture/interval_cutter.h"
+#include "capture/packet_source.h"
+
+namespace topspin {
+namespace {
+
+class FileTracker final : public FlowTracker {
+ public:
+  FileTracker(std::unique_ptr<FileSource> source, std::unique_ptr<FlowTable> table, KeyMode key,
+              int64_t interval_ns)
+      : source_(std::move(source)),
+        cutter_(std::move(table), source_->link_type(), key, interval_ns) {}
+
+  void start_at(int64_t) override {}  // a file begins with its first packet
+
+  Result<StepOutcome> step(const IntervalSink& sink) override {
+    cutter_.set_sink(sink);
+    if (stop_.load(std::memory_order_relaxed)) {
+      finish(0, sink);
+      return StepOutcome::kEnd;
+    }
+    auto outcome = source_->read(
+        [](void* context, const PacketView& packet) {
+          static_cast<IntervalCutter*>(context)->add(packet);
+        },
+        &cutter_);
+    cutter_.flush();
+    if (outcome.ok() && *outcome == StepOutcome::kEnd) finish(0, sink);
+    return outcome;
+  }
+
+  void finish(int64_t, const IntervalSink& sink) override {
+    if (std::exchange(finished_, true)) return;
+    cutter_.set_sink(sink);
+    cutter_.flush();
+    cutter_.close(cutter_.table().now_ns());
+  }
+
+  void request_stop() override { stop_.store(true, std::memory_order_relaxed); }
+  const FlowInterval& totals() const override { return cutter_.table().totals(); }
+  void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
+    cutter_.table().for_each_flow(visit);
+  }
+  std::string link_type() const override {
+    return link_type_name(static_cast<int>(source_->link_type()));
+  }
+
+ private:
+  std::unique_ptr<FileSource> source_;
+  IntervalCutter cutter_;
+  bool finished_ = false;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<FlowTracker>> FlowTracker::open_file(const FileOptions& file,
+                                                            const FlowTableOptions& table) {
+  if (file.interval_ns < 0) {
+    return make_error(ErrorCode::kUsage, "the interval (--interval) must not be negative");
+  }
+  TOPSPIN_ASSIGN(auto source, open_file_source(file.path, file.filter));
+  TOPSPIN_ASSIGN(auto flows,
+                 FlowTable::create(table, file.max_rows_per_interval, HashSeed::random()));
+  return std::unique_ptr<FlowTracker>(std::make_unique<FileTracker>(
+      std::move(source), std::move(flows), table.key, file.interval_ns));
+}
+
+}  // namespace topspin

@@ -1,0 +1,93 @@
+// IntervalCutter: what files and live capture share. Packets go through the parser into batches,
+// the batches into the flow table, and the table is cut into intervals by the packets' time. Lives
+// on the capture thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "capture/flow_table.h"
+#include "capture/flow_tracker.h"
+#include "capture/packet_parser.h"
+
+namespace topspin {
+
+class IntervalCutter {
+ public:
+  /// `interval_ns` 0: one interval, closed by close().
+  IntervalCutter(std::unique_ptr<FlowTable> table, LinkType link, KeyMode key, int64_t interval_ns)
+      : table_(std::move(table)), link_(link), key_(key), interval_ns_(interval_ns) {}
+
+  void set_link_type(LinkType link) { link_ = link; }
+
+  /// Where closed intervals go, completed by their owner first. REQUIRES: set before add().
+  void set_sink(std::function<void(ClosedInterval&&)> sink) { sink_ = std::move(sink); }
+
+  /// Where the first interval begins; without it, at the first packet.
+  void begin(int64_t begin_ns) {
+    begun_ = true;
+    begin_ns_ = begin_ns;
+    end_ns_ = interval_ns_ > 0 ? begin_ns + interval_ns_ : INT64_MAX;
+    table_->begin(begin_ns);
+  }
+  bool begun() const { return begun_; }
+
+  void add(const PacketView& packet) {
+    if (packet.stamp_ns >= end_ns_) [[unlikely]] {
+      if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
+      close_until(FlowTable::clamp_stamp(packet.stamp_ns));
+    }
+    parse_packet(link_, key_, packet, batch_[batched_]);
+    if (++batched_ == batch_.size()) flush();
+  }
+
+  void flush() {
+    table_->observe(std::span(batch_).first(batched_));
+    batched_ = 0;
+  }
+
+  /// Closes every interval that ends by `now_ns`. Silence over many intervals is one long one, so
+  /// that a stamp from another century costs nothing.
+  void close_until(int64_t now_ns) {
+    if (!begun_ || now_ns < end_ns_) return;
+    flush();
+    close(end_ns_);
+    constexpr int64_t kSilentMax = 3600;
+    const int64_t silent = (now_ns - begin_ns_) / interval_ns_;
+    if (silent > kSilentMax) close(begin_ns_ + silent * interval_ns_);
+    while (now_ns >= end_ns_) close(end_ns_);
+  }
+
+  /// Closes the open interval at `end_ns`, and the next one begins there.
+  void close(int64_t end_ns) {
+    flush();
+    ClosedInterval closed;
+    closed.flows = table_->take_interval(end_ns);
+    closed.changed_left = table_->take_changed(closed.changed);
+    begin_ns_ = end_ns;
+    end_ns_ = interval_ns_ > 0 ? end_ns + interval_ns_ : INT64_MAX;
+    sink_(std::move(closed));
+  }
+
+  int64_t begin_ns() const { return begin_ns_; }
+  int64_t end_ns() const { return end_ns_; }  // of the open interval
+  FlowTable& table() { return *table_; }
+  const FlowTable& table() const { return *table_; }
+
+ private:
+  std::unique_ptr<FlowTable> table_;
+  LinkType link_;
+  KeyMode key_;
+  int64_t interval_ns_;
+  std::function<void(ClosedInterval&&)> sink_;
+  std::array<ParsedPacket, 64> batch_;
+  size_t batched_ = 0;
+  bool begun_ = false;
+  int64_t begin_ns_ = 0;
+  int64_t end_ns_ = INT64_MIN;  // the first packet begins
+};
+
+}  // namespace topspin

@@ -1,0 +1,263 @@
+// FlowTracker on a live interface: the flow table runs on CLOCK_MONOTONIC; the ring is drained
+// without blocking and waited for between; intervals close by packets, or by the clock once every
+// packet stamped before their end must have been handed over.
+//
+// An interface that goes down, away, or is replaced is an event and a counted gap: it is looked at
+// four times a second, and opened again with back-off. Lives on the capture thread.
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include "capture/flow_tracker.h"
+#include "capture/interface_watch.h"
+#include "capture/interval_cutter.h"
+#include "capture/packet_source.h"
+#include "capture/stamp_clock.h"
+#include "core/clock.h"
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kPacketsAtATime = 8192;
+constexpr int64_t kWaitNs = LiveSource::kBlockTimeoutMs * kNanosPerMilli;
+/// A block is handed over within its timeout, rounded up to the kernel's tick, and somewhat later
+/// on a busy machine: after this, what was stamped before is in the part of the ring that we see.
+constexpr int64_t kHandOverNs = 3 * kWaitNs;
+constexpr int64_t kLookNs = 250 * kNanosPerMilli;
+constexpr int64_t kBackOffMinNs = 100 * kNanosPerMilli;
+constexpr int64_t kBackOffMaxNs = 2 * kNanosPerSecond;
+constexpr size_t kEventsMax = 64;  // an interval; a flapping interface must not fill the memory
+
+class LiveTracker final : public FlowTracker {
+ public:
+  LiveTracker(const LiveOptions& options, int snaplen, std::unique_ptr<LiveSource> source,
+              std::unique_ptr<FlowTable> table, KeyMode key)
+      : options_(options),
+        snaplen_(snaplen),
+        source_(std::move(source)),
+        cutter_(std::move(table), source_->link_type(), key, options.interval_ns) {
+    state_ = watch_.look(options_.interface);
+  }
+
+  void start_at(int64_t monotonic_ns) override {
+    clock_.anchor(take_clock_anchor());
+    cutter_.table().set_wall_offset(clock_.offset_ns());
+    cutter_.begin(monotonic_ns);
+  }
+
+  Result<StepOutcome> step(const IntervalSink& sink) override {
+    set_sink(sink);
+    const ClockAnchor anchor = take_clock_anchor();
+    const int64_t now_ns = anchor.monotonic_ns;
+    if (!cutter_.begun()) start_at(now_ns);
+    clock_.anchor(anchor);
+    cutter_.table().set_wall_offset(clock_.offset_ns());
+    if (stop_.load(std::memory_order_relaxed)) {
+      drain_to_the_end();
+      finish(now_ns, sink);
+      return StepOutcome::kEnd;
+    }
+
+    if (now_ns >= next_look_ns_) look(now_ns);
+    bool drained = true;
+    int packets = 0;
+    if (reading()) {
+      const auto got = drain();
+      if (got.ok()) {
+        packets = *got;
+        drained = packets < kPacketsAtATime;
+      } else {
+        lose(now_ns, fmt::format("interface {} cannot be read: {}", options_.interface,
+                                 got.error().message));
+      }
+    } else if (now_ns >= next_open_ns_) {
+      reopen(now_ns);
+    }
+    if (drained) cutter_.close_until(now_ns - kHandOverNs);
+    if (packets == 0) rest();
+    return StepOutcome::kMore;
+  }
+
+  void finish(int64_t monotonic_ns, const IntervalSink& sink) override {
+    if (std::exchange(finished_, true)) return;
+    set_sink(sink);
+    if (!cutter_.begun()) start_at(monotonic_ns);
+    cutter_.close_until(monotonic_ns);
+    cutter_.close(std::max(monotonic_ns, cutter_.begin_ns()));
+  }
+
+  void request_stop() override { stop_.store(true, std::memory_order_relaxed); }
+  const FlowInterval& totals() const override { return cutter_.table().totals(); }
+  void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
+    cutter_.table().for_each_flow(visit);
+  }
+  std::string link_type() const override {
+    return link_type_name(static_cast<int>(source_->link_type()));
+  }
+
+ private:
+  /// "any" is no interface: it cannot go away.
+  bool is_watched() const { return options_.interface != "any"; }
+  bool reading() const { return gap_from_ns_ < 0; }
+
+  void set_sink(const IntervalSink& sink) {
+    cutter_.set_sink([this, &sink](ClosedInterval&& closed) {
+      closed.losses = source_->take_losses();
+      closed.losses.kernel_drops += carried_.kernel_drops;
+      closed.losses.interface_drops += carried_.interface_drops;
+      carried_ = {};
+      if (gap_from_ns_ >= 0) {
+        const int64_t end_ns = closed.flows.end_ns;
+        gap_ns_ += std::max<int64_t>(end_ns - gap_from_ns_, 0);
+        gap_from_ns_ = std::max(end_ns, gap_from_ns_);
+      }
+      closed.losses.gap_ns = static_cast<uint64_t>(std::exchange(gap_ns_, 0));
+      closed.events = std::exchange(events_, {});
+      sink(std::move(closed));
+    });
+  }
+
+  Result<int> drain() {
+    auto got = source_->drain(
+        [](void* context, const PacketView& packet) {
+          auto* self = static_cast<LiveTracker*>(context);
+          PacketView tied = packet;
+          tied.stamp_ns = self->clock_.to_monotonic(packet.stamp_ns);
+          self->cutter_.add(tied);
+        },
+        this, kPacketsAtATime);
+    cutter_.flush();
+    return got;
+  }
+
+  /// What was captured before the stop may still be on its way through the ring.
+  void drain_to_the_end() {
+    if (!reading()) return;
+    const int64_t until_ns = monotonic_now_ns() + kHandOverNs;
+    while (monotonic_now_ns() < until_ns) {
+      const auto got = drain();
+      if (!got.ok()) return;
+      if (*got == 0) source_->wait(LiveSource::kBlockTimeoutMs);
+    }
+  }
+
+  void rest() {
+    if (reading()) {
+      source_->wait(LiveSource::kBlockTimeoutMs);
+    } else {
+      poll(nullptr, 0, LiveSource::kBlockTimeoutMs);
+    }
+  }
+
+  void note(std::string event) {
+    if (events_.size() < kEventsMax) events_.push_back(std::move(event));
+  }
+
+  /// The interface is away from now on.
+  void lose(int64_t now_ns, std::string event) {
+    if (!reading()) return;
+    note(std::move(event));
+    gap_from_ns_ = now_ns;
+    lost_at_ns_ = now_ns;
+    back_off_ns_ = kBackOffMinNs;
+    next_open_ns_ = now_ns + back_off_ns_;
+    last_failure_.clear();
+  }
+
+  void look(int64_t now_ns) {
+    next_look_ns_ = now_ns + kLookNs;
+    if (!is_watched()) return;
+    const InterfaceState state = watch_.look(options_.interface);
+    if (state == state_) return;
+    const std::string& name = options_.interface;
+    if (state.index == 0) {
+      const std::string renamed = watch_.name_of(state_.index);
+      if (!renamed.empty()) {
+        note(fmt::format("interface {} is called {} now", name, renamed));
+        options_.interface = renamed;
+        state_ = watch_.look(renamed);
+        if (reading() && !state_.up) lose(now_ns, fmt::format("interface {} went down", renamed));
+        return;
+      }
+      lose(now_ns, fmt::format("interface {} is gone", name));
+    } else if (state.index != state_.index) {
+      if (reading()) lose(now_ns, fmt::format("interface {} was replaced", name));
+      next_open_ns_ = now_ns;
+    } else if (!state.up) {
+      lose(now_ns, fmt::format("interface {} went down", name));
+    } else {
+      next_open_ns_ = now_ns;  // it came up
+    }
+    // The index stays known while the interface is away: it may come back under another name.
+    state_ = {state.index != 0 ? state.index : state_.index, state.up};
+  }
+
+  void reopen(int64_t now_ns) {
+    back_off_ns_ = std::min(back_off_ns_ * 2, kBackOffMaxNs);
+    next_open_ns_ = now_ns + back_off_ns_;
+    if (is_watched()) {
+      const InterfaceState state = watch_.look(options_.interface);
+      if (state.index == 0 || !state.up) return;
+      state_ = state;
+    }
+    auto opened = LiveSource::open(options_, snaplen_);
+    if (!opened.ok()) {
+      // Once for each reason: no flood while it lasts.
+      if (opened.error().message != last_failure_) note(opened.error().message);
+      last_failure_ = opened.error().message;
+      return;
+    }
+    const CaptureLosses last = source_->take_losses();
+    carried_.kernel_drops += last.kernel_drops;
+    carried_.interface_drops += last.interface_drops;
+    source_ = std::move(opened).value();
+    cutter_.set_link_type(source_->link_type());
+    gap_ns_ += now_ns - gap_from_ns_;
+    gap_from_ns_ = -1;
+    note(fmt::format("interface {} is back after {}", options_.interface,
+                     format_duration(now_ns - lost_at_ns_)));
+  }
+
+  LiveOptions options_;
+  int snaplen_;
+  std::unique_ptr<LiveSource> source_;
+  IntervalCutter cutter_;
+  StampClock clock_;
+  InterfaceWatch watch_;
+  InterfaceState state_;
+  int64_t next_look_ns_ = 0;
+
+  int64_t gap_from_ns_ =
+      -1;  // since when the interface is away and not yet accounted; -1: it is not
+  int64_t lost_at_ns_ = 0;
+  int64_t gap_ns_ = 0;  // accounted, of this interval
+  int64_t back_off_ns_ = 0;
+  int64_t next_open_ns_ = 0;
+  std::string last_failure_;
+  CaptureLosses carried_;  // of a source that was replaced
+  std::vector<std::string> events_;
+
+  bool finished_ = false;
+  std::atomic<bool> stop_{false};
+};
+
+}  // namespace
+
+Result<std::unique_ptr<FlowTracker>> FlowTracker::open_live(const LiveOptions& live,
+                                                            const FlowTableOptions& table) {
+  if (live.interval_ns < kNanosPerMilli) {
+    return make_error(ErrorCode::kUsage, "the interval (--interval) must be at least 1 ms");
+  }
+  const int snaplen = live.snaplen > 0 ? live.snaplen : parser_snaplen(table.key);
+  TOPSPIN_ASSIGN(auto source, LiveSource::open(live, snaplen));
+  TOPSPIN_ASSIGN(auto flows,
+                 FlowTable::create(table, live.max_rows_per_interval, HashSeed::random()));
+  return std::unique_ptr<FlowTracker>(
+      std::make_unique<LiveTracker>(live, snaplen, std::move(source), std::move(flows), table.key));
+}
+
+}  // namespace topspin

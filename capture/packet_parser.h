@@ -1,0 +1,48 @@
+// parse_packet: bytes and a link type in, a ParsedPacket out. Pure, bounded by what was captured,
+// no state, no allocation: packets are hostile. Thread-agnostic.
+#pragma once
+
+#include <cstdint>
+
+#include "capture/flow_tracker.h"
+#include "capture/packet.h"
+
+namespace topspin {
+
+/// The link types that the parser reads, by libpcap's DLT numbers as Linux has them.
+enum class LinkType : uint16_t {
+  kNull = 0,
+  kEthernet = 1,
+  kPpp = 9,
+  kRaw = 12,
+  kPppSerial = 50,  // PPP in HDLC framing, or Cisco HDLC
+  kPppEther = 51,   // PPPoE without the Ethernet header
+  kCiscoHdlc = 104,
+  kIeee80211 = 105,
+  kFrameRelay = 107,
+  kLoop = 108,
+  kLinuxCooked = 113,
+  kPrism = 119,
+  kRadiotap = 127,
+  kAvs = 163,
+  kPppWithDirection = 204,
+  kCiscoHdlcWithDirection = 205,
+  kFrameRelayWithDirection = 206,
+  kMpls = 219,
+  kIpv4 = 228,
+  kIpv6 = 229,
+  kLinuxCooked2 = 276,
+};
+
+/// Whether the parser reads this DLT number.
+bool is_supported_link_type(int dlt);
+
+/// REQUIRES: is_supported_link_type(link), packet.captured bytes at packet.bytes.
+void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
+ParsedPacket parse_packet(LinkType link, KeyMode mode, const PacketView& packet);
+
+/// The most bytes of a packet that the parser looks at, whatever the headers say, for a snaplen:
+/// enough for the longest usual headers, with tunnels when the inner one is the key.
+int parser_snaplen(KeyMode mode);
+
+}  // namespace topspin

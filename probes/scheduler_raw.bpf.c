@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* The scheduler probe's second rung: raw tracepoints, state in a hash under the thread's number.
+ * For kernels or policies that refuse BTF-typed tracepoints or task storage. About twice as dear.
+ *
+ * There is no walk here (iter/task is a program of the refused kind): each switch copies the
+ * kernel's account of the thread that leaves the CPU into its element, user space sums the
+ * elements, and an exiting thread adds its account to the totals. Numbers are those of the initial
+ * pid namespace.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/scheduler_abi.h"
+#include "probes/scheduler_logic.bpf.h"
+#include "probes/task_cgroup.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
+const volatile __u64 max_rows = 0;
+
+struct topspin_totals totals; /* counters: of threads that have exited */
+__u64 rows_granted;
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(max_entries, 1); /* set by user space */
+  __type(key, __s32);
+  __type(value, struct topspin_raw_thread);
+} threads SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_cpu);
+} cpus SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4 << 20);
+} exits SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
+  __u32 cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_counters* out) {
+  out->cpu_ns = BPF_CORE_READ(task, se.sum_exec_runtime);
+  out->run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+  out->voluntary_switches = BPF_CORE_READ(task, nvcsw);
+  out->involuntary_switches = BPF_CORE_READ(task, nivcsw);
+  out->migrations = BPF_CORE_READ(task, se.nr_migrations);
+  out->minor_faults = BPF_CORE_READ(task, min_flt);
+  out->major_faults = BPF_CORE_READ(task, maj_flt);
+}
+
+TOPSPIN_INLINE void describe(struct topspin_raw_thread* raw, struct task_struct* task) {
+  raw->thread.pid = BPF_CORE_READ(task, tgid);
+  raw->thread.tid = BPF_CORE_READ(task, pid);
+  raw->thread.start_boottime_ns = BPF_CORE_READ(task, start_boottime);
+}
+
+TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
+  __sync_fetch_and_add(&totals.threads_joined, 1);
+  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows)
+    thread->has_row = 1;
+  else
+    __sync_fetch_and_add(&totals.rows_refused, 1);
+}
+
+/* The element of a member. One that user space made begins its account with its first event. */
+TOPSPIN_INLINE struct topspin_raw_thread* member(struct task_struct* task, __s32 tid) {
+  struct topspin_raw_thread* raw;
+  struct topspin_counters now;
+  if (tid == 0) return NULL;
+  raw = bpf_map_lookup_elem(&threads, &tid);
+  if (!raw) return NULL;
+  if (raw->thread.member == TOPSPIN_SEEDED) {
+    read_counters(task, &now);
+    admit(&raw->thread, &now);
+    describe(raw, task);
+    grant_row(&raw->thread);
+    raw->thread.member = TOPSPIN_MEMBER;
+  }
+  return raw;
+}
+
+/* The thread's own copy of its account; nothing goes to the totals before it exits. */
+TOPSPIN_INLINE void copy_account(struct topspin_raw_thread* raw, struct task_struct* task) {
+  struct topspin_counters now;
+  read_counters(task, &now);
+  rebase_run_delay(&raw->thread, now.run_delay_ns);
+  raw->thread.folded = now;
+  bpf_probe_read_kernel_str(raw->comm, sizeof(raw->comm), task->comm);
+}
+
+TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
+  struct topspin_record record;
+  __s32 tid = raw->thread.tid;
+  __builtin_memset(&record, 0, sizeof(record));
+  fill_record(&record, &raw->thread);
+#define TOPSPIN_ADD(field) __sync_fetch_and_add(&totals.counters.field, record.since_joining.field)
+  TOPSPIN_ADD(cpu_ns);
+  TOPSPIN_ADD(run_delay_ns);
+  TOPSPIN_ADD(voluntary_switches);
+  TOPSPIN_ADD(involuntary_switches);
+  TOPSPIN_ADD(migrations);
+  TOPSPIN_ADD(minor_faults);
+  TOPSPIN_ADD(major_faults);
+#undef TOPSPIN_ADD
+  if (raw->thread.has_row) {
+    record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
+    __builtin_memcpy(record.comm, raw->comm, sizeof(record.comm));
+    if (bpf_ringbuf_output(&exits, &record, sizeof(record), BPF_RB_NO_WAKEUP))
+      __sync_fetch_and_add(&totals.exits_unsent, 1);
+  }
+  bpf_map_delete_elem(&threads, &tid);
+}
+
+SEC("raw_tp/sched_waking")
+int sched_waking(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
+  if (raw) on_waking(&raw->thread, bpf_ktime_get_ns());
+  return 0;
+}
+
+TOPSPIN_INLINE int woken(struct task_struct* task) {
+  struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
+  struct topspin_cpu* cpu;
+  if (!raw) return 0;
+  cpu = this_cpu();
+  if (cpu) on_wakeup(&raw->thread, cpu, bpf_ktime_get_ns());
+  return 0;
+}
+
+SEC("raw_tp/sched_wakeup")
+int sched_wakeup(struct bpf_raw_tracepoint_args* context) {
+  return woken((struct task_struct*)context->args[0]);
+}
+
+SEC("raw_tp/sched_wakeup_new")
+int sched_wakeup_new(struct bpf_raw_tracepoint_args* context) {
+  return woken((struct task_struct*)context->args[0]);
+}
+
+SEC("raw_tp/sched_switch")
+int sched_switch(struct bpf_raw_tracepoint_args* context) {
+  bool preempt = context->args[0];
+  struct task_struct* prev = (struct task_struct*)context->args[1];
+  struct task_struct* next = (struct task_struct*)context->args[2];
+  __u32 prev_state = context->args[3];
+  struct topspin_raw_thread* out = member(prev, (__s32)bpf_get_current_pid_tgid());
+  struct topspin_raw_thread* in = member(next, BPF_CORE_READ(next, pid));
+  struct topspin_cpu* cpu;
+  __u64 now_ns;
+  if (!out && !in) return 0;
+  now_ns = bpf_ktime_get_ns();
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  if (in) on_switch_in(&in->thread, cpu, now_ns);
+  if (out) {
+    copy_account(out, prev);
+    on_switch_out(&out->thread, cpu, preempt || prev_state == 0, out->thread.folded.run_delay_ns,
+                  now_ns);
+    if (prev_state & TASK_DEAD) leave_for_good(out);
+  }
+  return 0;
+}
+
+SEC("raw_tp/sched_process_fork")
+int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* parent = (struct task_struct*)context->args[0];
+  struct task_struct* child = (struct task_struct*)context->args[1];
+  struct topspin_raw_thread fresh;
+  __s32 tid = BPF_CORE_READ(parent, pid);
+  if (subject_cgroup_id) {
+    if (!is_below_cgroup(child, subject_cgroup_id)) return 0;
+  } else if (!bpf_map_lookup_elem(&threads, &tid)) {
+    return 0;
+  }
+  __builtin_memset(&fresh, 0, sizeof(fresh));
+  fresh.thread.member = TOPSPIN_MEMBER;
+  fresh.thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  describe(&fresh, child);
+  bpf_probe_read_kernel_str(fresh.comm, sizeof(fresh.comm), child->comm);
+  tid = fresh.thread.tid;
+  grant_row(&fresh.thread);
+  if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_ANY))
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+  return 0;
+}
+
+/* exec by another thread than the leader gives it the leader's number, whose own element has gone
+ * with the leader. */
+SEC("raw_tp/sched_process_exec")
+int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  __s32 old_tid = (__s32)context->args[1];
+  __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_raw_thread moved;
+  struct topspin_raw_thread* old;
+  if (old_tid == tid) return 0;
+  old = bpf_map_lookup_elem(&threads, &old_tid);
+  if (!old) return 0;
+  moved = *old;
+  describe(&moved, task);
+  bpf_map_delete_elem(&threads, &old_tid);
+  if (bpf_map_update_elem(&threads, &tid, &moved, BPF_ANY))
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+  return 0;
+}

@@ -1,0 +1,403 @@
+// Live capture on lo with real sockets: the count of active flows is exact, both copies of a
+// loopback packet are one, loss is what the kernel says, a faulty interface is an event and a gap.
+//
+// Nothing here asserts a timing: where the machine stalls so long that a client really was silent
+// for the window, that interval is not looked at.
+#include <atomic>
+#include <cstdlib>
+#include <thread>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include "capture/flow_tracker.h"
+#include "core/clock.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kWindowNs = kNanosPerSecond;
+
+sockaddr_storage loopback(int family, uint16_t port, socklen_t& size) {
+  sockaddr_storage storage{};
+  if (family == AF_INET) {
+    auto* in = reinterpret_cast<sockaddr_in*>(&storage);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    in->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    size = sizeof *in;
+  } else {
+    auto* in = reinterpret_cast<sockaddr_in6*>(&storage);
+    in->sin6_family = AF_INET6;
+    in->sin6_port = htons(port);
+    in->sin6_addr = in6addr_loopback;
+    size = sizeof *in;
+  }
+  return storage;
+}
+
+/// N connected UDP clients and an echo server, in this process. Bounded by stop() and its rounds.
+class PingSwarm {
+ public:
+  PingSwarm(int family, size_t clients) {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max = std::max<rlim_t>(files.rlim_max, clients + 256);
+    setrlimit(RLIMIT_NOFILE, &files);
+
+    socklen_t size = 0;
+    sockaddr_storage any_port = loopback(family, 0, size);
+    server_.reset(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!server_ || bind(server_.get(), reinterpret_cast<sockaddr*>(&any_port), size) != 0) return;
+    getsockname(server_.get(), reinterpret_cast<sockaddr*>(&any_port), &size);
+    port_ = ntohs(family == AF_INET ? reinterpret_cast<sockaddr_in*>(&any_port)->sin_port
+                                    : reinterpret_cast<sockaddr_in6*>(&any_port)->sin6_port);
+    const sockaddr_storage to = loopback(family, port_, size);
+    for (size_t i = 0; i < clients; ++i) {
+      clients_.emplace_back(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      if (!clients_.back() ||
+          connect(clients_.back().get(), reinterpret_cast<const sockaddr*>(&to), size) != 0) {
+        return;
+      }
+    }
+    ready_ = true;
+    echo_ = std::thread([this] { echo(); });
+  }
+  ~PingSwarm() {
+    stop_ = true;
+    if (echo_.joinable()) echo_.join();
+  }
+
+  bool ready() const { return ready_; }
+  uint16_t port() const { return port_; }
+  uint64_t sent() const { return sent_; }
+  uint64_t echoed() const { return echoed_; }
+
+  /// Every client pings once. Says when the round began; it ends with the call.
+  int64_t ping_all() {
+    const int64_t begin_ns = monotonic_now_ns();
+    for (const UniqueFd& client : clients_) {
+      if (send(client.get(), "ping", 4, 0) == 4) ++sent_;
+      char sink[16];
+      while (recv(client.get(), sink, sizeof sink, MSG_DONTWAIT) > 0) {
+      }
+    }
+    return begin_ns;
+  }
+
+  /// Waits until the server has nothing left to echo.
+  void settle() {
+    uint64_t before = 0;
+    do {
+      before = echoed_;
+      poll(nullptr, 0, 50);
+    } while (before != echoed_);
+  }
+
+ private:
+  void echo() {
+    pollfd ready{server_.get(), POLLIN, 0};
+    while (!stop_) {
+      if (poll(&ready, 1, 20) <= 0) continue;
+      sockaddr_storage from{};
+      socklen_t size = sizeof from;
+      char bytes[16];
+      ssize_t n = 0;
+      while ((n = recvfrom(server_.get(), bytes, sizeof bytes, MSG_DONTWAIT,
+                           reinterpret_cast<sockaddr*>(&from), &size)) > 0) {
+        if (sendto(server_.get(), bytes, static_cast<size_t>(n), 0,
+                   reinterpret_cast<sockaddr*>(&from), size) == n) {
+          ++echoed_;
+        }
+      }
+    }
+  }
+
+  UniqueFd server_;
+  std::vector<UniqueFd> clients_;
+  uint16_t port_ = 0;
+  bool ready_ = false;
+  std::thread echo_;
+  std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> sent_{0};
+  std::atomic<uint64_t> echoed_{0};
+};
+
+/// A tracker on a thread of its own, with what it handed over.
+class Capture {
+ public:
+  static Result<std::unique_ptr<Capture>> start(const std::string& interface,
+                                                const std::string& filter) {
+    LiveOptions live;
+    live.interface = interface;
+    live.filter = filter;
+    live.interval_ns = 200 * kNanosPerMilli;
+    live.max_rows_per_interval = 100;
+    FlowTableOptions table;
+    table.window_ns = kWindowNs;
+    table.idle_timeout_ns = 60 * kNanosPerSecond;
+    TOPSPIN_ASSIGN(auto tracker, FlowTracker::open_live(live, table));
+    auto capture = std::make_unique<Capture>();
+    capture->tracker_ = std::move(tracker);
+    capture->tracker_->start_at(monotonic_now_ns());
+    capture->thread_ = std::thread([c = capture.get()] { c->run(); });
+    return capture;
+  }
+  ~Capture() { stop(); }
+
+  void stop() {
+    if (!thread_.joinable()) return;
+    tracker_->request_stop();
+    thread_.join();
+  }
+  const std::vector<ClosedInterval>& intervals() const { return intervals_; }  // after stop()
+  const FlowInterval& totals() const { return tracker_->totals(); }
+  uint64_t kernel_drops() const {
+    uint64_t drops = 0;
+    for (const auto& i : intervals_) drops += i.losses.kernel_drops;
+    return drops;
+  }
+
+ private:
+  void run() {
+    const IntervalSink sink = [this](ClosedInterval&& i) { intervals_.push_back(std::move(i)); };
+    while (true) {
+      auto outcome = tracker_->step(sink);
+      if (!outcome.ok() || *outcome == StepOutcome::kEnd) return;
+    }
+  }
+
+  std::unique_ptr<FlowTracker> tracker_;
+  std::thread thread_;
+  std::vector<ClosedInterval> intervals_;
+};
+
+#define START_CAPTURE(name, interface, filter)                 \
+  auto name##_started = Capture::start(interface, filter);     \
+  if (!name##_started.ok()) {                                  \
+    if (name##_started.error().code == ErrorCode::kPermission) \
+      GTEST_SKIP() << name##_started.error().message;          \
+    FAIL() << name##_started.error().message;                  \
+  }                                                            \
+  Capture& name = **name##_started
+
+class ActiveFlows : public testing::TestWithParam<std::tuple<int, size_t>> {};
+
+TEST_P(ActiveFlows, AreExactOnLoopback) {
+  const auto [family, clients] = GetParam();
+  PingSwarm swarm(family, clients);
+  if (!swarm.ready()) {
+    GTEST_SKIP() << "cannot open " << clients << " sockets on the loopback address of family "
+                 << family << ": " << std::strerror(errno);
+  }
+  START_CAPTURE(capture, "lo", fmt::format("udp port {}", swarm.port()));
+
+  struct Round {
+    int64_t begin_ns, end_ns;
+  };
+  std::vector<Round> rounds;
+  const int64_t until_ns = monotonic_now_ns() + 4 * kNanosPerSecond;
+  while (monotonic_now_ns() < until_ns) {
+    const int64_t begin_ns = swarm.ping_all();
+    rounds.push_back({begin_ns, monotonic_now_ns()});
+    const int64_t left_ms = 300 - (rounds.back().end_ns - begin_ns) / kNanosPerMilli;
+    if (left_ms > 0) poll(nullptr, 0, static_cast<int>(left_ms));
+  }
+  swarm.settle();
+  const int64_t silent_ns = monotonic_now_ns();
+  poll(nullptr, 0, 1700);
+  capture.stop();
+
+  int exact = 0, empty = 0;
+  for (const auto& interval : capture.intervals()) {
+    const int64_t end_ns = interval.flows.end_ns;
+    bool all_spoke = false;
+    for (const Round& round : rounds) {
+      all_spoke |= round.begin_ns > end_ns - kWindowNs + 5 * kNanosPerMilli &&
+                   round.end_ns < end_ns - 5 * kNanosPerMilli;
+    }
+    EXPECT_LE(interval.flows.active_flows_max, clients);
+    if (all_spoke) {
+      ++exact;
+      EXPECT_EQ(interval.flows.active_flows, clients);
+    } else if (end_ns > silent_ns + kWindowNs + kNanosPerMilli) {
+      ++empty;
+      EXPECT_EQ(interval.flows.active_flows, 0u);
+    }
+  }
+  EXPECT_GE(exact, 1) << "no interval in which every client was known to have spoken";
+  EXPECT_GE(empty, 1);
+  ASSERT_EQ(capture.kernel_drops(), 0u);
+  EXPECT_EQ(capture.totals().udp.flows, clients);
+  EXPECT_EQ(capture.totals().udp.packets, swarm.sent() + swarm.echoed());
+  EXPECT_EQ(capture.totals().initiator_packets, swarm.sent());
+  EXPECT_EQ(capture.totals().responder_packets, swarm.echoed());
+  EXPECT_FALSE(capture.totals().active_is_lower_bound);
+}
+
+INSTANTIATE_TEST_SUITE_P(Live, ActiveFlows,
+                         testing::Combine(testing::Values(AF_INET, AF_INET6),
+                                          testing::Values(1, 200, 2000, 15'000)),
+                         [](const testing::TestParamInfo<std::tuple<int, size_t>>& one) {
+      return fmt::format("{}Clients{}", std::get<0>(one.param) == AF_INET ? "Ipv4" : "Ipv6",
+                         std::get<1>(one.param));
+    });
+
+TEST(Live, AnyCountsWhatLoCounts) {
+  PingSwarm swarm(AF_INET, 50);
+  ASSERT_TRUE(swarm.ready());
+  const std::string filter = fmt::format("udp port {}", swarm.port());
+  START_CAPTURE(lo, "lo", filter);
+  START_CAPTURE(any, "any", filter);
+  for (int i = 0; i < 20; ++i) {
+    swarm.ping_all();
+    poll(nullptr, 0, 20);
+  }
+  swarm.settle();
+  lo.stop();
+  any.stop();
+  for (const Capture* capture : {&lo, &any}) {
+    EXPECT_EQ(capture->kernel_drops(), 0u);
+    EXPECT_EQ(capture->totals().udp.flows, 50u);
+    EXPECT_EQ(capture->totals().udp.packets, swarm.sent() + swarm.echoed());
+  }
+}
+
+TEST(Live, IntervalsCloseWithoutTraffic) {
+  START_CAPTURE(capture, "lo", "udp port 1 and tcp port 1");  // nothing can match
+  poll(nullptr, 0, 1100);
+  capture.stop();
+  ASSERT_GE(capture.intervals().size(), 2u);
+  for (size_t i = 0; i + 1 < capture.intervals().size(); ++i) {
+    const auto& flows = capture.intervals()[i].flows;
+    EXPECT_EQ(flows.end_ns - flows.begin_ns, 200 * kNanosPerMilli);
+    EXPECT_EQ(flows.end_ns, capture.intervals()[i + 1].flows.begin_ns);
+    EXPECT_EQ(flows.packets, 0u);
+  }
+}
+
+TEST(Live, LossIsWhatTheKernelSays) {
+  PingSwarm swarm(AF_INET, 100);
+  ASSERT_TRUE(swarm.ready());
+  LiveOptions live;
+  live.interface = "lo";
+  live.filter = fmt::format("udp port {}", swarm.port());
+  live.ring_bytes = 1 << 20;
+  auto tracker = FlowTracker::open_live(live, {});
+  if (!tracker.ok()) GTEST_SKIP() << tracker.error().message;
+  (*tracker)->start_at(monotonic_now_ns());
+  // Nobody reads the ring: most of this cannot fit.
+  for (int i = 0; i < 300; ++i) swarm.ping_all();
+  swarm.settle();
+  (*tracker)->request_stop();
+  uint64_t drops = 0;
+  const IntervalSink sink = [&](ClosedInterval&& i) { drops += i.losses.kernel_drops; };
+  while (true) {
+    auto outcome = (*tracker)->step(sink);
+    ASSERT_TRUE(outcome.ok()) << outcome.error().message;
+    if (*outcome == StepOutcome::kEnd) break;
+  }
+  EXPECT_GT(drops, 0u);
+  EXPECT_EQ((*tracker)->totals().packets + drops, swarm.sent() + swarm.echoed());
+}
+
+TEST(Live, RefusesWhatItCannotOpen) {
+  LiveOptions live;
+  live.interface = "no-such-if0";
+  auto missing = FlowTracker::open_live(live, {});
+  ASSERT_FALSE(missing.ok());
+  if (missing.error().code == ErrorCode::kPermission) GTEST_SKIP() << missing.error().message;
+  EXPECT_EQ(missing.error().code, ErrorCode::kUsage) << missing.error().message;
+  live.interface = "lo";
+  live.filter = "port port";
+  auto bad = FlowTracker::open_live(live, {});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_EQ(bad.error().code, ErrorCode::kUsage) << bad.error().message;
+}
+
+/// Steps until an event holds `text`, or for ten seconds; says whether it came.
+bool step_until_event(FlowTracker& tracker, const std::string& text,
+                      std::vector<std::string>& events, uint64_t& gap_ns) {
+  bool found = false;
+  const IntervalSink sink = [&](ClosedInterval&& i) {
+    gap_ns += i.losses.gap_ns;
+    for (auto& event : i.events) {
+      found |= event.find(text) != std::string::npos;
+      events.push_back(std::move(event));
+    }
+  };
+  const int64_t until_ns = monotonic_now_ns() + 10 * kNanosPerSecond;
+  while (!found && monotonic_now_ns() < until_ns) {
+    auto outcome = tracker.step(sink);
+    EXPECT_TRUE(outcome.ok()) << outcome.error().message;
+  }
+  return found;
+}
+
+TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
+  std::thread([] {
+    // A network namespace of this thread's own: commands it starts live in it too.
+    if (unshare(CLONE_NEWNET) != 0) {
+      GTEST_SKIP() << "cannot make a network namespace: " << std::strerror(errno);
+    }
+    const auto run = [](const char* command) { return std::system(command); };
+    if (run("ip link add tspin0 type veth peer name tspin1 2>/dev/null && ip link set tspin1 up && "
+            "ip link set tspin0 up") != 0) {
+      GTEST_SKIP() << "cannot make a veth pair with ip(8)";
+    }
+    LiveOptions live;
+    live.interface = "tspin0";
+    live.interval_ns = 100 * kNanosPerMilli;
+    auto tracker = FlowTracker::open_live(live, {});
+    ASSERT_TRUE(tracker.ok()) << tracker.error().message;
+    (*tracker)->start_at(monotonic_now_ns());
+    std::vector<std::string> events;
+    uint64_t gap_ns = 0;
+
+    ASSERT_EQ(run("ip link set tspin0 down"), 0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 went down", events, gap_ns));
+    ASSERT_EQ(run("ip link set tspin0 up"), 0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is back", events, gap_ns));
+    EXPECT_GT(gap_ns, 0u);
+
+    const uint64_t gap_before_ns = gap_ns;
+    ASSERT_EQ(run("ip link del tspin0"), 0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is gone", events, gap_ns) ||
+                step_until_event(**tracker, "cannot be read", events, gap_ns));
+    // Away: it waits, it does not spin.
+    int steps = 0;
+    const int64_t until_ns = monotonic_now_ns() + kNanosPerSecond;
+    for (; monotonic_now_ns() < until_ns; ++steps) {
+      ASSERT_TRUE((*tracker)->step([&](ClosedInterval&& i) { gap_ns += i.losses.gap_ns; }).ok());
+    }
+    EXPECT_LT(steps, 1000);
+    ASSERT_EQ(run("ip link add tspin0 type veth peer name tspin1 && ip link set tspin1 up && "
+                  "ip link set tspin0 up"),
+              0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is back", events, gap_ns));
+    EXPECT_GT(gap_ns, gap_before_ns);
+
+    ASSERT_EQ(run("ip link set tspin0 down && ip link set tspin0 name tspin7 && "
+                  "ip link set tspin7 up"),
+              0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin7", events, gap_ns));
+    // A few events, each said once.
+    EXPECT_LT(events.size(), 16u) << testing::PrintToString(events);
+
+    // And it still captures.
+    (*tracker)->request_stop();
+    EXPECT_TRUE((*tracker)->step([](ClosedInterval&&) {}).ok());
+  }).join();
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,444 @@
+// The ladder: rungs beside each other on one workload, forced rungs, fewer privileges, cgroups, and
+// what resources say of a subject that holds known amounts.
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/capability.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "probes/proc_reader.h"
+#include "tests/probes/forked_subject.h"
+#include "tests/probes/probe_fixture.h"
+
+namespace topspin {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int64_t kMilli = kNanosPerMilli;
+
+void sleep_ms(int64_t ms) {
+  const timespec pause{ms / 1000, (ms % 1000) * kMilli};
+  ::nanosleep(&pause, nullptr);
+}
+
+void expect_close(uint64_t actual, uint64_t expected, double share, uint64_t slack,
+                  std::string_view what) {
+  const double difference = static_cast<double>(actual) - static_cast<double>(expected);
+  EXPECT_LE(std::abs(difference),
+            share * static_cast<double>(expected) + static_cast<double>(slack))
+      << what << ": " << actual << " instead of " << expected;
+}
+
+/// Leaves exactly `kept` in every capability set of this process. For good: in a child.
+void keep_only_capabilities(const std::vector<cap_value_t>& kept) {
+  cap_t state = ::cap_init();
+  if (!kept.empty()) {
+    for (const cap_flag_t flag : {CAP_EFFECTIVE, CAP_PERMITTED})
+      CHECK(::cap_set_flag(state, flag, static_cast<int>(kept.size()), kept.data(), CAP_SET) == 0);
+  }
+  CHECK(::cap_set_proc(state) == 0);
+  ::cap_free(state);
+}
+
+/// Runs `work` in a child and returns what it wrote, so that a child may throw privileges away.
+std::string in_child(const std::function<std::string()>& work) {
+  int pipe_ends[2];
+  CHECK(::pipe(pipe_ends) == 0);
+  const pid_t child = ::fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    const std::string text = work();
+    (void)!::write(pipe_ends[1], text.data(), text.size());
+    ::_exit(0);
+  }
+  ::close(pipe_ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(pipe_ends[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(got));
+  ::close(pipe_ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (status != 0) text += fmt::format(" (the child ended with status {})", status);
+  return text;
+}
+
+/// "rung: reason | cpu yes | histogram no": what opening gives and one interval holds.
+std::string describe_probes(const ProbeOptions& options,
+                            const std::function<void(const Probes&)>& after_open) {
+  ForkedSubject subject([] { burn_cpu_ns(50 * kMilli); });
+  auto probes = Probes::open(process_tree(subject.pid()), options);
+  if (!probes.ok()) return "error: " + probes.error().message;
+  after_open(**probes);
+  subject.run();
+  const ProbeInterval interval = (*probes)->take_interval();
+  const bool cpu = interval.scheduler && interval.scheduler->cpu_ns &&
+                   *interval.scheduler->cpu_ns >= static_cast<uint64_t>(49 * kMilli);
+  const bool histogram = interval.scheduler && interval.scheduler->run_queue_latency &&
+                         interval.scheduler->run_queue_latency->count() > 0;
+  const bool resources = interval.resources && interval.resources->rss_bytes &&
+                         interval.resources->pss_bytes && interval.resources->fds;
+  const ProbeStatus& status = (*probes)->status()[0];
+  return fmt::format("{} | cpu {} | histogram {} | resources {} | {}", rung_name(status.rung),
+                     cpu ? "yes" : "no", histogram ? "yes" : "no", resources ? "yes" : "no",
+                     status.reason);
+}
+
+TEST(Ladder, every_rung_says_the_same_of_one_workload) {
+  SKIP_WITHOUT_BPF();
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    ping_pong(2'000);
+    burn_cpu_ns(100 * kMilli);
+    // A partner that lives on, so that the rung that sees no exits has the whole account too.
+    const pid_t partner = ::fork();
+    if (partner == 0) {
+      burn_cpu_ns(100 * kMilli);
+      ::pause();
+    }
+    burn_cpu_ns(100 * kMilli);
+    sleep_ms(50);
+    ::kill(partner, SIGKILL);
+    ::waitpid(partner, nullptr, 0);
+  });
+  OPEN_ON_RUNG(top, process_tree(subject.pid()), on_rung(Rung::kTpBtf), Rung::kTpBtf);
+  OPEN_ON_RUNG(raw, process_tree(subject.pid()), on_rung(Rung::kRawTracepoint),
+               Rung::kRawTracepoint);
+  OPEN_ON_RUNG(proc, process_tree(subject.pid()), on_rung(Rung::kProc), Rung::kProc);
+  subject.go();
+  // /proc loses what a thread does after its last reading.
+  SchedulerInterval proc_sums;
+  for (int tick = 0; tick < 40; ++tick) {
+    sleep_ms(20);
+    const SchedulerInterval part = *proc->take_interval().scheduler;
+    proc_sums.cpu_ns = proc_sums.cpu_ns.value_or(0) + *part.cpu_ns;
+    proc_sums.run_queue_wait_ns = proc_sums.run_queue_wait_ns.value_or(0) + *part.run_queue_wait_ns;
+    EXPECT_FALSE(part.run_queue_latency);  // absent, not empty
+    EXPECT_FALSE(part.migrations);
+  }
+  subject.wait_done();
+  sleep_ms(10);
+  const SchedulerInterval a = *top->take_interval().scheduler;
+  const SchedulerInterval b = *raw->take_interval().scheduler;
+  expect_close(*b.cpu_ns, *a.cpu_ns, 0.001, 200'000, "raw_tp cpu");
+  expect_close(*b.run_queue_wait_ns, *a.run_queue_wait_ns, 0.001, 100'000, "raw_tp run_delay");
+  expect_close(*b.voluntary_switches, *a.voluntary_switches, 0, 2, "raw_tp voluntary");
+  expect_close(*b.involuntary_switches, *a.involuntary_switches, 0, 2, "raw_tp involuntary");
+  expect_close(*b.migrations, *a.migrations, 0, 1, "raw_tp migrations");
+  expect_close(b.run_queue_latency->count(), a.run_queue_latency->count(), 0, 2, "raw_tp waits");
+  expect_close(b.run_queue_latency->sum(), a.run_queue_latency->sum(), 0.01, 0, "raw_tp sum");
+  expect_close(*proc_sums.cpu_ns, *a.cpu_ns, 0.10, 20 * kMilli, "proc cpu");
+}
+
+TEST(Ladder, a_forced_rung_that_is_not_there_is_a_reason_and_no_failure) {
+  ForkedSubject subject([] {});
+  auto probes = Probes::open(process_tree(subject.pid()), on_rung(Rung::kTracepoint));
+  ASSERT_TRUE(probes.ok());
+  EXPECT_EQ((*probes)->status()[0].name, "scheduler");
+  EXPECT_EQ((*probes)->status()[0].rung, Rung::kNone);
+  EXPECT_THAT((*probes)->status()[0].reason, HasSubstr("tracepoint"));
+  const ProbeInterval interval = (*probes)->take_interval();
+  EXPECT_FALSE(interval.scheduler);
+  ASSERT_TRUE(interval.resources);  // the other probe stands by itself
+  EXPECT_EQ(interval.resources->processes, 1);
+  EXPECT_TRUE(interval.subject_alive);
+}
+
+TEST(Ladder, no_subject_is_no_probe) {
+  auto probes = Probes::open({}, {});
+  ASSERT_TRUE(probes.ok());
+  const ProbeInterval interval = (*probes)->take_interval();
+  EXPECT_FALSE(interval.scheduler);
+  EXPECT_FALSE(interval.resources);
+  EXPECT_TRUE(interval.subject_alive);
+  EXPECT_FALSE((*probes)->self_test());
+  for (const ProbeStatus& status : (*probes)->status()) EXPECT_EQ(status.rung, Rung::kNone);
+}
+
+TEST(Ladder, a_missing_process_is_an_error_that_says_so) {
+  pid_t gone = ::fork();
+  if (gone == 0) ::_exit(0);
+  ::waitpid(gone, nullptr, 0);
+  auto probes = Probes::open(process_tree(gone), {});
+  ASSERT_FALSE(probes.ok());
+  EXPECT_EQ(probes.error().code, ErrorCode::kUsage);
+  EXPECT_THAT(probes.error().message, HasSubstr(std::to_string(gone)));
+}
+
+TEST(Privileges, with_none_the_lower_rungs_still_measure) {
+  const std::string text = in_child([] {
+    keep_only_capabilities({});
+    return describe_probes({}, [](const Probes&) {});
+  });
+  EXPECT_THAT(text, testing::AnyOf(testing::StartsWith("proc | cpu yes | histogram no"),
+                                   testing::StartsWith("perf | cpu yes | histogram no")));
+  EXPECT_THAT(text, HasSubstr("resources yes"));
+  EXPECT_THAT(text, HasSubstr("tp_btf: cannot load"));
+  EXPECT_THAT(text, HasSubstr("needs cap_bpf and cap_perfmon"));
+}
+
+TEST(Privileges, half_of_the_pair_is_not_enough_and_says_so) {
+  SKIP_WITHOUT_BPF();
+  for (const cap_value_t half : {CAP_BPF, CAP_PERFMON}) {
+    const std::string text = in_child([&] {
+      keep_only_capabilities({half});
+      return describe_probes({}, [](const Probes&) {});
+    });
+    EXPECT_THAT(text, HasSubstr("cpu yes | histogram no"));
+    EXPECT_THAT(text, HasSubstr("needs cap_bpf and cap_perfmon"));
+  }
+}
+
+TEST(Privileges, cap_bpf_and_cap_perfmon_are_enough) {
+  SKIP_WITHOUT_BPF();
+  for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint}) {
+    const std::string text = in_child([&] {
+      keep_only_capabilities({CAP_BPF, CAP_PERFMON});
+      return describe_probes(on_rung(rung), [](const Probes&) {});
+    });
+    EXPECT_THAT(text, HasSubstr("cpu yes | histogram yes | resources yes")) << rung_name(rung);
+    EXPECT_THAT(text, testing::StartsWith(rung_name(rung)));
+  }
+}
+
+TEST(Privileges, once_open_nothing_but_capabilities_needed_is_needed) {
+  SKIP_WITHOUT_BPF();
+  for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint}) {
+    const std::string text = in_child([&] {
+      return describe_probes(on_rung(rung), [](const Probes& probes) {
+        const std::vector<int> needed = probes.capabilities_needed();
+        CHECK(std::ranges::count(needed, CAP_BPF) == 0);  // not since 5.19
+        keep_only_capabilities({needed.begin(), needed.end()});
+      });
+    });
+    EXPECT_THAT(text, testing::StartsWith(rung_name(rung)));
+    EXPECT_THAT(text, HasSubstr("cpu yes | histogram yes | resources yes"));
+  }
+}
+
+TEST(Privileges, without_btf_the_lower_rungs_say_why) {
+  SKIP_WITHOUT_BPF();
+  if (!has_effective_capability(CAP_SYS_ADMIN)) GTEST_SKIP() << "needs cap_sys_admin to mount";
+  const std::string text = in_child([] {
+    CHECK(::unshare(CLONE_NEWNS) == 0);
+    CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
+    return describe_probes({}, [](const Probes&) {});
+  });
+  EXPECT_THAT(text, HasSubstr("| cpu yes | histogram no"));
+  EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
+}
+
+TEST(Examine, tries_each_rung_on_itself) {
+  const std::vector<RungReport> reports = examine_probes();
+  ASSERT_EQ(reports.size(), 5u);
+  EXPECT_EQ(reports[0].rung, Rung::kTpBtf);
+  EXPECT_EQ(reports[3].rung, Rung::kProc);
+  EXPECT_TRUE(reports[3].works) << reports[3].reason;
+  EXPECT_EQ(reports[4].probe, "resources");
+  EXPECT_TRUE(reports[4].works) << reports[4].reason;
+  for (const RungReport& report : reports)
+    EXPECT_EQ(report.works, report.reason.empty()) << rung_name(report.rung);
+  if (no_bpf_reason()) return;
+  EXPECT_TRUE(reports[0].works) << reports[0].reason;
+  EXPECT_TRUE(reports[1].works) << reports[1].reason;
+  const std::string text = in_child([] {
+    keep_only_capabilities({});
+    const RungReport report = examine_probes()[0];
+    return fmt::format("{} | {} | {}", report.works, report.reason, report.remedy);
+  });
+  EXPECT_THAT(text, HasSubstr("false | "));
+  EXPECT_THAT(text, HasSubstr("setcap cap_bpf,cap_perfmon"));
+}
+
+class InCgroup : public testing::TestWithParam<Rung> {
+ protected:
+  void SetUp() override {
+    if (GetParam() != Rung::kProc) SKIP_WITHOUT_BPF();
+    std::ifstream mounts("/proc/self/mountinfo");
+    for (std::string line; std::getline(mounts, line);) {
+      if (line.find(" - cgroup2 ") == std::string::npos) continue;
+      std::istringstream words(line);
+      std::string skipped;
+      words >> skipped >> skipped >> skipped >> skipped >> mount_;
+      break;
+    }
+    if (mount_.empty()) GTEST_SKIP() << "needs cgroup2: it is not mounted";
+    name_ = fmt::format("topspin-test-{}", ::getpid());
+    std::error_code error;
+    std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
+    if (error) GTEST_SKIP() << "needs to make a cgroup: " << error.message();
+  }
+  void TearDown() override {
+    if (name_.empty()) return;
+    ::rmdir((mount_ + "/" + name_ + "/inner").c_str());
+    ::rmdir((mount_ + "/" + name_).c_str());
+  }
+  void move_in(pid_t pid, const std::string& below = "") {
+    std::ofstream(mount_ + "/" + name_ + below + "/cgroup.procs") << pid << std::flush;
+  }
+  SubjectSpec spec() const {
+    SubjectSpec subject;
+    subject.kind = SubjectSpec::Kind::kCgroup;
+    subject.cgroup_path = "/" + name_;
+    return subject;
+  }
+  static uint64_t voluntary_switches(pid_t pid) {
+    return ProcReader("/proc").thread_status(pid, pid)->voluntary_switches.value();
+  }
+
+  std::string mount_;
+  std::string name_;
+};
+
+/// Two processes that wake each other through pipes.
+struct Pipes {
+  int there[2];
+  int back[2];
+  Pipes() { CHECK(::pipe(there) == 0 && ::pipe(back) == 0); }
+  ~Pipes() {
+    for (const int fd : {there[0], there[1], back[0], back[1]}) ::close(fd);
+  }
+};
+
+TEST_P(InCgroup, only_the_one_inside_is_counted_though_the_one_outside_wakes_it) {
+  constexpr int kRounds = 3'000;
+  Pipes pipes;
+  char byte = 'x';
+  ForkedSubject outside([&] {
+    pin_to_cpu(0);
+    for (int round = 0; round < kRounds; ++round)
+      CHECK(::write(pipes.there[1], &byte, 1) == 1 && ::read(pipes.back[0], &byte, 1) == 1);
+    burn_cpu_ns(200 * kMilli);
+  });
+  ForkedSubject inside([&] {
+    pin_to_cpu(0);
+    for (int round = 0; round < kRounds; ++round)
+      CHECK(::read(pipes.there[0], &byte, 1) == 1 && ::write(pipes.back[1], &byte, 1) == 1);
+  });
+  move_in(inside.pid(), "/inner");  // a cgroup below the subject is of the subject
+  OPEN_ON_RUNG(probes, spec(), on_rung(GetParam()), GetParam());
+  const uint64_t before = voluntary_switches(inside.pid());
+  outside.go();
+  inside.run();
+  const ProbeInterval interval = probes->take_interval();
+  const uint64_t switches = voluntary_switches(inside.pid()) - before;
+  ASSERT_GT(switches, 50u);  // some rounds find the byte there already
+  expect_close(*interval.scheduler->voluntary_switches, switches, 0, 2, "voluntary switches");
+  EXPECT_EQ(interval.resources->processes, 1);
+  if (GetParam() != Rung::kProc)
+    expect_close(interval.scheduler->queue_wait->count(), switches, 0, 3, "wakeups");
+  for (const ThreadRow& row : interval.changed_threads) EXPECT_EQ(row.pid, inside.pid());
+  outside.wait_done();
+  EXPECT_LT(*probes->take_interval().scheduler->cpu_ns, static_cast<uint64_t>(50 * kMilli));
+}
+
+TEST_P(InCgroup, those_that_come_are_counted_from_then_and_those_that_leave_until_then) {
+  ForkedSubject comes([] { burn_cpu_ns(50 * kMilli); });
+  ForkedSubject leaves([] { burn_cpu_ns(50 * kMilli); });
+  move_in(leaves.pid());
+  OPEN_ON_RUNG(probes, spec(), on_rung(GetParam()), GetParam());
+  EXPECT_EQ(probes->take_interval().resources->processes, 1);
+  move_in(comes.pid());
+  std::ofstream(mount_ + "/cgroup.procs") << leaves.pid() << std::flush;
+  EXPECT_EQ(probes->take_interval().resources->processes, 1);
+  leaves.run();
+  EXPECT_LT(*probes->take_interval().scheduler->cpu_ns, static_cast<uint64_t>(5 * kMilli));
+  comes.run();
+  const ProbeInterval interval = probes->take_interval();
+  EXPECT_GE(*interval.scheduler->cpu_ns, static_cast<uint64_t>(49 * kMilli));
+  comes.leave();
+  EXPECT_TRUE(probes->take_interval().subject_alive);  // empty, but it may fill again
+}
+
+INSTANTIATE_TEST_SUITE_P(Rungs, InCgroup,
+                         testing::Values(Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc),
+                         [](const auto& rung) { return std::string(rung_name(rung.param)); });
+
+TEST(Resources, say_what_the_subject_took) {
+  constexpr int64_t kTouched = 64 << 20;
+  constexpr int64_t kMapped = 1 << 30;
+  constexpr int kFds = 40;
+  constexpr int64_t kPages = 400;
+  ForkedSubject subject([] {
+    const int64_t page = ::sysconf(_SC_PAGESIZE);
+    const auto map = [](int64_t bytes, int protection) {
+      void* area = ::mmap(nullptr, static_cast<size_t>(bytes), protection,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      CHECK(area != MAP_FAILED);
+      return static_cast<char*>(area);
+    };
+    char* touched = map(kTouched, PROT_READ | PROT_WRITE);
+    for (int64_t offset = 0; offset < kTouched; offset += page) touched[offset] = 1;
+    map(kMapped, PROT_NONE);
+    char* pages = map(kPages * page, PROT_READ);
+    for (int64_t index = 0; index < kPages; index += 2)
+      CHECK(::mprotect(pages + index * page, static_cast<size_t>(page), PROT_NONE) == 0);
+    for (int count = 0; count < kFds; ++count) CHECK(::dup(0) >= 0);
+  });
+  auto probes = Probes::open(process_tree(subject.pid()), {});
+  ASSERT_TRUE(probes.ok());
+  const ResourceReading before = *(*probes)->take_interval().resources;
+  subject.run();
+  // pss and mappings may take but a share of the time: they come with one of the next readings.
+  ResourceReading after;
+  for (int tick = 0; tick < 200 && !after.pss_bytes; ++tick) {
+    sleep_ms(100);
+    after = *(*probes)->take_interval().resources;
+  }
+  ASSERT_TRUE(before.pss_bytes && after.pss_bytes && before.mappings && after.mappings);
+  const auto expect_growth = [](std::optional<int64_t> now, std::optional<int64_t> then,
+                                int64_t expected, int64_t slack, std::string_view what) {
+    ASSERT_TRUE(now && then) << what;
+    EXPECT_NEAR(static_cast<double>(*now - *then), static_cast<double>(expected),
+                static_cast<double>(slack))
+        << what;
+  };
+  constexpr int64_t kSlack = 4 << 20;
+  expect_growth(after.rss_bytes, before.rss_bytes, kTouched, kSlack, "rss");
+  expect_growth(after.anonymous_bytes, before.anonymous_bytes, kTouched, kSlack, "anonymous");
+  expect_growth(after.pss_bytes, before.pss_bytes, kTouched, kSlack, "pss");
+  expect_growth(after.vsz_bytes, before.vsz_bytes, kTouched + kMapped, kSlack, "vsz");
+  expect_growth(after.mappings, before.mappings, kPages + 2, 8, "mappings");
+  expect_growth(after.fds, before.fds, kFds, 0, "fds");
+  const int64_t page = ::sysconf(_SC_PAGESIZE);
+  EXPECT_GE(*after.minor_faults - *before.minor_faults, kTouched / page / 512);
+  EXPECT_EQ(after.processes, 1);
+  EXPECT_EQ(after.threads, 1);
+}
+
+TEST(Resources, sum_over_the_tree) {
+  ForkedSubject subject([] {
+    for (int count = 0; count < 5; ++count) {
+      if (::fork() == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        ::pause();
+        ::_exit(0);
+      }
+    }
+  });
+  auto probes = Probes::open(process_tree(subject.pid()), {});
+  ASSERT_TRUE(probes.ok());
+  const ResourceReading before = *(*probes)->take_interval().resources;
+  subject.run();
+  const ResourceReading after = *(*probes)->take_interval().resources;
+  EXPECT_EQ(after.processes, 6);
+  EXPECT_EQ(after.threads, 6);
+  EXPECT_EQ(*after.fds, *before.fds * 6);
+}
+
+}  // namespace
+}  // namespace topspin
