@@ -4,6 +4,7 @@
 #include <cmath>
 #include <optional>
 
+#include "ci/random.h"
 #include "ci/statistics.h"
 #include "core/check.h"
 
@@ -59,13 +60,9 @@ class Analysis {
 
   std::vector<ChangePoint> run() {
     propose();
-    // Moving a point changes its neighbours' segments, so merge and move until nothing changes. The
-    // number of rounds is bounded, since moving might circle.
-    for (int round = 0; round < 8; ++round) {
-      merge();
-      if (!relocate()) break;
-    }
-    merge();
+    do {
+      settle();
+    } while (remove_unproven());
     std::vector<ChangePoint> points;
     for (size_t i = 0; i < splits_.size(); ++i) points.push_back(describe(i));
     return points;
@@ -94,6 +91,43 @@ class Analysis {
     splits_.push_back(at);
     divide(begin, at);
     divide(at, end);
+  }
+
+  /// Merges, and moves what is left to the best place, which changes its neighbours' segments:
+  /// until nothing changes. The rounds are bounded, since moving might circle.
+  void settle() {
+    constexpr int kMostRounds = 8;
+    for (int round = 0; round < kMostRounds; ++round) {
+      merge();
+      if (!relocate()) return;
+    }
+    merge();
+  }
+
+  /// Removes the splits that shuffled points would often show as well; true if there were any.
+  bool remove_unproven() {
+    std::vector<size_t> proven;
+    for (size_t i = 0; i < splits_.size(); ++i) {
+      if (permutation_p(i) <= settings_.max_permutation_p) proven.push_back(splits_[i]);
+    }
+    std::swap(splits_, proven);
+    return splits_.size() < proven.size();
+  }
+
+  /// The share of shuffles of split i's two segments whose best split is at least as strong.
+  double permutation_p(size_t i) const {
+    const auto before = side_before(i), after = side_after(i);
+    std::vector<double> values(before.begin(), before.end());
+    values.insert(values.end(), after.begin(), after.end());
+    const auto strength = [&] { return best_split(values, settings_.min_segment)->strength; };
+    const double observed = strength();
+    Random random(settings_.seed);
+    size_t as_strong = 1;  // the order observed is one of those possible
+    for (size_t k = 0; k < settings_.permutations; ++k) {
+      random.shuffle(std::span(values));
+      if (strength() >= observed) ++as_strong;
+    }
+    return static_cast<double>(as_strong) / static_cast<double>(settings_.permutations + 1);
   }
 
   size_t segment_begin(size_t i) const { return i == 0 ? 0 : splits_[i - 1]; }

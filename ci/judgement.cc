@@ -51,6 +51,7 @@ void judge_history(Judgement& judgement, const History& history,
   CHECK(history.times.empty() || history.times.size() == history.values.size());
   ChangePointSettings settings;
   settings.min_change = history.metric.margin;
+  settings.seed = judgement.seed;
   const std::vector<ChangePoint> points = find_change_points(history.values, settings);
 
   Comparison whole;  // the last level against the one before it
@@ -72,7 +73,10 @@ void judge_history(Judgement& judgement, const History& history,
     whole.change = points.back().change;
     whole.p = points.back().p;
   }
-  const double newest = *whole.b;
+  // The level now: the end of the last segment, which may have drifted since its change.
+  const size_t last_change = points.empty() ? 0 : points.back().index;
+  const size_t tail = std::min(history.values.size() - last_change, settings.window);
+  const double newest = mean(std::span(history.values).last(tail));
   for (const ChangePoint& point : points) {
     HistoryChange change;
     change.metric = history.metric.name;

@@ -4,6 +4,7 @@
 // mapping to indexes is ours. A plain value; not thread-safe.
 #pragma once
 
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <random>
@@ -18,14 +19,15 @@ class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
 
-  /// Uniform on [0, bound), without bias: draws beyond the last whole multiple of `bound` are drawn
-  /// again. REQUIRES: bound > 0.
+  /// Uniform on [0, bound), without bias: as many low bits as bound - 1 has, drawn again until they
+  /// lie below it. No division, and fewer than two draws on average. REQUIRES: bound > 0.
   uint64_t below(uint64_t bound) {
     CHECK(bound > 0);
-    const uint64_t accepted = UINT64_MAX - (UINT64_MAX % bound + 1) % bound;
-    uint64_t draw = engine_();
-    while (draw > accepted) draw = engine_();
-    return draw % bound;
+    const uint64_t mask = bound == 1 ? 0 : UINT64_MAX >> std::countl_zero(bound - 1);
+    for (;;) {
+      const uint64_t draw = engine_() & mask;
+      if (draw < bound) return draw;
+    }
   }
 
   bool coin() { return (engine_() >> 63) != 0; }
