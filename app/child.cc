@@ -132,8 +132,15 @@ Status Child::release() {
     got = read(status_fd_.get(), &number, sizeof number);
   } while (got < 0 && errno == EINTR);
   status_fd_.reset();
-  if (got == sizeof number) return cannot_execute(name_, number);
-  return {};
+  if (got != sizeof number) return {};
+  if (number == ENOENT) {  // the file was there when we looked
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("cannot execute {}: its interpreter is not there; look at its first line",
+                    name_),
+        number);
+  }
+  return cannot_execute(name_, number);
 }
 
 std::optional<int> Child::poll_exit() {

@@ -27,6 +27,7 @@ constexpr const char* kFooter =
     "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"
     "  topspin record -i lo --pid 4242 --duration 60s 'port 8888'\n"
     "  topspin read capture.pcap --format json\n"
+    "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 1000 --hold 30s\n"
     "  topspin list\n"
     "  topspin report last\n"
     "  topspin compare --samples before.csv after.csv --paired\n"
@@ -76,6 +77,7 @@ int run_program(std::span<char*> arguments) {
   Action action;
   add_record_command(root, trailing, action);
   add_read_command(root, action);
+  add_load_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
   add_compare_command(root, action);

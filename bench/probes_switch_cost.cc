@@ -1,7 +1,7 @@
 // What the scheduler probe adds to a context switch, wakeup included: a pipe ping-pong pinned to
-// one CPU, in alternating rounds of each configuration; medians, printed as ns and as ratios to
-// three empty programs on the same hooks. libbpf-tools' runqlat runs beside them where it is
-// installed.
+// one CPU, in alternating rounds of each configuration; medians of CPU time, printed as ns and as
+// ratios to three empty programs on the same hooks. libbpf-tools' runqlat runs beside them where it
+// is installed.
 //
 //   probes_switch_cost [rounds]
 //
@@ -23,6 +23,7 @@
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/check.h"
@@ -44,6 +45,13 @@ void pin() {
   CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
 }
 
+int64_t cpu_ns_of(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  CHECK(::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &time) == 0);
+  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
+}
+
 /// The two processes of the ping-pong, waiting to be told how often.
 class PingPong {
  public:
@@ -58,7 +66,8 @@ class PingPong {
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       pin();
-      if (::fork() == 0) {
+      const pid_t partner = ::fork();
+      if (partner == 0) {
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         char byte = 0;
         while (::read(there[0], &byte, 1) == 1 && ::write(back[1], &byte, 1) == 1) {
@@ -67,11 +76,11 @@ class PingPong {
       }
       int trips = 0;
       while (::read(command[0], &trips, sizeof(trips)) == sizeof(trips)) {
-        const int64_t begin_ns = monotonic_now_ns();
+        const int64_t begin_ns = process_cpu_now_ns() + cpu_ns_of(partner);
         char byte = 0;
         for (int trip = 0; trip < trips; ++trip)
           CHECK(::write(there[1], &byte, 1) == 1 && ::read(back[0], &byte, 1) == 1);
-        const int64_t took_ns = monotonic_now_ns() - begin_ns;
+        const int64_t took_ns = process_cpu_now_ns() + cpu_ns_of(partner) - begin_ns;
         CHECK(::write(answer[1], &took_ns, sizeof(took_ns)) == sizeof(took_ns));
       }
       ::_exit(0);
@@ -88,7 +97,7 @@ class PingPong {
 
   pid_t pid() const { return pid_; }
 
-  /// ns a context switch: a round trip has two.
+  /// CPU ns of both a context switch, whoever else wants that CPU; a round trip has two switches.
   double run(int trips) const {
     int64_t took_ns = 0;
     CHECK(::write(command_, &trips, sizeof(trips)) == sizeof(trips));

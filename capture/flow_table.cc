@@ -301,7 +301,7 @@ inline void FlowTable::observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp
 
   // k = max(1, round(gap / period)); the divide is for those who missed a tick.
   int64_t lateness = gap - *period;
-  if (lateness > *period / 2) [[unlikely]] {
+  if (lateness >= *period - lateness) [[unlikely]] {
     const auto twice = static_cast<uint64_t>(gap) * 2;
     const auto k = static_cast<int64_t>((twice / static_cast<uint64_t>(*period) + 1) / 2);
     if (k > 1) {
@@ -326,7 +326,7 @@ inline void FlowTable::observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp
 }
 
 inline void FlowTable::observe_payload(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
-                                bool from_initiator) {
+                                       bool from_initiator) {
   if (flow.has(kRequestOpen) && !requests_.covers(flow.request_ns)) {
     // It ran out, and was counted then.
     flow.clear(kRequestOpen);
@@ -693,8 +693,11 @@ bool FlowTable::evict_one() {
 void FlowTable::expire(int64_t now_ns) {
   for (size_t i = 0; i < kStandings; ++i) {
     auto& victims = victims_[i];
-    if (!victims.empty() &&
-        victims.back().last_ns + options_.idle_timeout_ns + wheels_[i].tick_ns() <= now_ns) {
+    if (victims.empty()) continue;
+    // The silence of those taken out for eviction counts as if they were still in their tick.
+    const int64_t tick_ns = wheels_[i].tick_ns();
+    const int64_t tick_end_ns = (victims.back().last_ns / tick_ns + 1) * tick_ns;
+    if (tick_end_ns + options_.idle_timeout_ns <= now_ns) {
       for (const Victim& victim : victims) wheels_[standing(hot_[victim.slot])].push(victim.slot);
       victims.clear();
     }

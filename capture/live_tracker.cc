@@ -71,6 +71,7 @@ class LiveTracker final : public FlowTracker {
         packets = *got;
         drained = packets < kPacketsAtATime;
       } else {
+        look(now_ns);  // it can say why
         lose(now_ns, fmt::format("interface {} cannot be read: {}", options_.interface,
                                  got.error().message));
       }

@@ -364,7 +364,7 @@ void Parser::ipv4(Bytes b) {
       uint64_t ends;
       std::memcpy(&ends, addresses, 8);
       out_.datagram_id = (ends * 0x9e3779b97f4a7c15) ^
-                         (static_cast<uint64_t>(be16(b.at + 4)) << 16 | protocol << 8 | 1);
+                         (uint64_t{be16(b.at + 4)} << 16 | uint64_t{protocol} << 8 | 1);
     }
   }
   if (is_later) return skip(SkipReason::kLaterFragment);

@@ -36,11 +36,13 @@ struct ProbeStatus {
 /// What the kernel's scheduler did with the subject's threads.
 struct SchedulerInterval {
   std::optional<Histogram> run_queue_latency;  // runnable (woken or preempted) to running
-  std::optional<Histogram> wake_delivery;      // waking to wakeup, where waking was seen
-  std::optional<Histogram> queue_wait;         // woken to running
-  std::optional<Histogram> preemption_wait;    // preempted to running again
-  std::optional<uint64_t> run_queue_wait_ns;   // the kernel's own sum (run_delay)
-  std::optional<uint64_t> cpu_ns;              // time on a CPU
+  // Waking to wakeup, of threads woken on another CPU than they last ran on; on the same one the
+  // two are one moment.
+  std::optional<Histogram> wake_delivery;
+  std::optional<Histogram> queue_wait;        // woken to running
+  std::optional<Histogram> preemption_wait;   // preempted to running again
+  std::optional<uint64_t> run_queue_wait_ns;  // the kernel's own sum (run_delay)
+  std::optional<uint64_t> cpu_ns;             // time on a CPU
   std::optional<uint64_t> voluntary_switches;
   std::optional<uint64_t> involuntary_switches;
   std::optional<uint64_t> migrations;

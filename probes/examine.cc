@@ -20,8 +20,6 @@ std::string remedy(Rung rung, const Error& error) {
   const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
   if (error.code == ErrorCode::kPermission && bpf)
     return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
-    return "sudo sysctl kernel.perf_event_paranoid=1, or cap_perfmon";
   if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
     return "sudo mount -o remount,hidepid=0 /proc";
   return "";

@@ -62,6 +62,7 @@ struct signal_struct {
 struct task_struct {
   unsigned int __state;
   int on_cpu;
+  int wake_cpu;
   int on_rq;
   struct sched_entity se;
   struct sched_info sched_info;

@@ -142,9 +142,13 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   return thread;
 }
 
+/* Wake-up delivery is measured for threads that last ran on another CPU than the waker's. On the
+ * same CPU it is a function call, and not worth a clock reading each time. */
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct* task) {
-  struct topspin_thread* thread = member(task);
+  struct topspin_thread* thread;
+  if ((__u32)task->wake_cpu == bpf_get_smp_processor_id()) return 0;
+  thread = member(task);
   if (thread) on_waking(thread, bpf_ktime_get_ns());
   return 0;
 }
@@ -152,9 +156,13 @@ int BPF_PROG(sched_waking, struct task_struct* task) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   struct topspin_cpu* cpu;
-  if (!thread) return 0;
+  __u64 now_ns;
+  if (!thread || !on_wakeup(thread)) return 0;
+  now_ns = bpf_ktime_get_ns();
+  thread->queued_ns = now_ns;
+  if (!thread->waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_wakeup(thread, cpu, bpf_ktime_get_ns());
+  if (cpu) on_delivery(thread, cpu, now_ns);
   return 0;
 }
 
@@ -167,8 +175,9 @@ int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
 /* The last switch of a thread: its account is complete, and nothing of it comes after. */
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_record* out;
-  fold_thread(task, thread);
+  if (thread->dead) return;
   thread->dead = 1;
+  fold_thread(task, thread);
   if (!thread->has_row) return;
   out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
   if (!out) {
@@ -226,6 +235,14 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   if (thread) fold_thread(task, thread);
+  return 0;
+}
+
+/* Comes after the last switch, and catches those whose last switch was not shown. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(sched_process_free, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) leave_for_good(task, thread);
   return 0;
 }
 

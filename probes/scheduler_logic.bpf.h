@@ -15,34 +15,12 @@
 #ifndef TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 
+#include "probes/histogram_index.bpf.h"
 #include "probes/scheduler_abi.h"
 
 #define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
 #define TASK_DEAD 0x80u /* prev_state of the last switch of a thread */
-
-/* histogram_abi.h's index. BPF before mcpu v4 counts no leading zeros, and clang 14 crashes on the
- * builtin where it is inlined into larger programs; so the highest bit is searched by halves. A
- * test holds this against the C++ side. */
-TOPSPIN_INLINE __u32 histogram_index(__u64 value) {
-  __u64 rest = value;
-  __u32 exponent = 0, shift;
-  if (value < TOPSPIN_HISTOGRAM_SUB_BUCKETS) return (__u32)value;
-  if (value >> TOPSPIN_HISTOGRAM_MAX_BITS) return TOPSPIN_HISTOGRAM_BUCKETS - 1;
-  shift = (rest > 0xffffffff) << 5;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xffff) << 4;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xff) << 3;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0xf) << 2;
-  rest >>= shift, exponent += shift;
-  shift = (rest > 0x3) << 1;
-  rest >>= shift, exponent += shift;
-  exponent += (__u32)(rest >> 1);
-  shift = exponent - TOPSPIN_HISTOGRAM_SUB_BITS;
-  return shift * TOPSPIN_HISTOGRAM_SUB_BUCKETS + (__u32)(value >> shift);
-}
 
 TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
   __u32 index = histogram_index(value);
@@ -63,17 +41,19 @@ TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state == TOPSPIN_BLOCKED) thread->waking_ns = now_ns;
 }
 
-/* A wakeup of a thread that is already queued or running starts no new wait. */
-TOPSPIN_INLINE void on_wakeup(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                              __u64 now_ns) {
-  if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return;
+/* Whether this wakeup begins a wait, whose begin the caller then stamps: one of a thread that is
+ * already queued or running does not. */
+TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread) {
+  if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return false;
   thread->state = TOPSPIN_QUEUED;
-  thread->queued_ns = now_ns;
-  if (thread->waking_ns) {
-    if (now_ns >= thread->waking_ns) record(&cpu->wake_delivery, now_ns - thread->waking_ns);
-    thread->waking_ns = 0;
-    cpu->events++;
-  }
+  return true;
+}
+
+TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                __u64 now_ns) {
+  if (now_ns >= thread->waking_ns) record(&cpu->wake_delivery, now_ns - thread->waking_ns);
+  thread->waking_ns = 0;
+  cpu->events++;
 }
 
 /* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a

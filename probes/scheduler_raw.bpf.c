@@ -125,10 +125,13 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   bpf_map_delete_elem(&threads, &tid);
 }
 
+/* As in scheduler.bpf.c: only of threads that last ran on another CPU. */
 SEC("raw_tp/sched_waking")
 int sched_waking(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
-  struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
+  struct topspin_raw_thread* raw;
+  if ((__u32)BPF_CORE_READ(task, wake_cpu) == bpf_get_smp_processor_id()) return 0;
+  raw = member(task, BPF_CORE_READ(task, pid));
   if (raw) on_waking(&raw->thread, bpf_ktime_get_ns());
   return 0;
 }
@@ -136,9 +139,13 @@ int sched_waking(struct bpf_raw_tracepoint_args* context) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
   struct topspin_cpu* cpu;
-  if (!raw) return 0;
+  __u64 now_ns;
+  if (!raw || !on_wakeup(&raw->thread)) return 0;
+  now_ns = bpf_ktime_get_ns();
+  raw->thread.queued_ns = now_ns;
+  if (!raw->thread.waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_wakeup(&raw->thread, cpu, bpf_ktime_get_ns());
+  if (cpu) on_delivery(&raw->thread, cpu, now_ns);
   return 0;
 }
 
@@ -196,6 +203,19 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   grant_row(&fresh.thread);
   if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_ANY))
     __sync_fetch_and_add(&totals.threads_refused, 1);
+  return 0;
+}
+
+/* Comes after the last switch, and catches those whose last switch was not shown. The number may
+ * belong to somebody new by now. */
+SEC("raw_tp/sched_process_free")
+int sched_process_free(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_raw_thread* raw = bpf_map_lookup_elem(&threads, &tid);
+  if (!raw || raw->thread.start_boottime_ns != BPF_CORE_READ(task, start_boottime)) return 0;
+  copy_account(raw, task);
+  leave_for_good(raw);
   return 0;
 }
 

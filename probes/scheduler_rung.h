@@ -40,13 +40,10 @@ using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
 SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc);
-SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptions& options,
-                                        ProcReader& proc);
 SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc);
 
-inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf,
-                                            Rung::kProc};
+inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc};
 
 /// Opens one rung of the ladder, and no other.
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,

@@ -47,9 +47,9 @@ TEST(Child, WhatCannotBeExecutedIsWrongUsage) {
   EXPECT_FALSE(Child::prepare({"/etc/passwd"}, std::nullopt).ok());
   EXPECT_FALSE(Child::prepare({"/"}, std::nullopt).ok());
 
-  test::TempDir dir;  // executable, yet no program: found out by exec alone
-  const std::string path = dir.file("garbage");
-  std::ofstream(path) << '\x7f' << "ELF garbage";
+  test::TempDir dir;  // executable, yet cannot be executed: found out by exec alone
+  const std::string path = dir.file("script");
+  std::ofstream(path) << "#!/no/such/interpreter\n";
   chmod(path.c_str(), 0755);
   auto child = Child::prepare({path}, std::nullopt);
   ASSERT_TRUE(child.ok());

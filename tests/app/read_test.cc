@@ -117,7 +117,7 @@ TEST(Read, ATruncatedFileReportsThePartReadAndTheError) {
   EXPECT_EQ(json["complete"], false);
   EXPECT_TRUE(json["error"].is_string());
   EXPECT_EQ(json["packets"],
-            2 * 4 * 3 - 1 - 1);  // one unanswered by design of the file, one cut off
+            2 * (4 * 3 - 1) - 1 - 1);  // a ping missed, one not answered, a packet cut
   EXPECT_FALSE(run.err.empty());
 }
 

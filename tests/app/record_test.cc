@@ -99,6 +99,17 @@ TEST_F(Record, WatchesARealRuntime) {
   EXPECT_TRUE(scheduler);
 }
 
+TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {
+  Process busy({"sh", "-c", "timeout 2 sh -c 'while :; do :; done'; exit 0"});
+  const Outcome run =
+      test::run(record({"-q", "--interval", "500ms", "--pid", std::to_string(busy.pid())}));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  EXPECT_GT(json["summary"]["cpu_ns"].get<int64_t>(), 200'000'000);  // its grandchild's
+  EXPECT_LT(json["run"]["duration_ns"].get<int64_t>(), 30'000'000'000);
+  EXPECT_EQ(json["run"]["exit_status"], nullptr);
+}
+
 TEST_F(Record, PassesTheCommandsStatusAndStreamsOn) {
   EXPECT_EQ(test::run(record({"-q", "--", "sh", "-c", "exit 7"})).exit_code, 7);
   EXPECT_EQ(test::run(record({"-q", "--", "sh", "-c", "kill -9 $$"})).exit_code, 137);
@@ -185,9 +196,9 @@ TEST_F(Record, UnderSudoTheCommandAndTheDatabaseBelongToTheCaller) {
   EXPECT_EQ(report()["run"]["status"], "complete");
 }
 
-TEST_F(Record, ACommandThatIsNoProgramLeavesAFailedRunAndSaysSo) {
-  const std::string path = dir_.file("garbage");
-  std::ofstream(path) << '\x7f' << "ELF garbage";
+TEST_F(Record, ACommandThatCannotBeExecutedLeavesAFailedRunAndSaysSo) {
+  const std::string path = dir_.file("script");
+  std::ofstream(path) << "#!/no/such/interpreter\n";
   chmod(path.c_str(), 0755);
   const Outcome run = test::run(record({"--", path}));
   EXPECT_EQ(run.exit_code, 2) << run.err;

@@ -4,7 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <regex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,9 +29,9 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 
 // A foreign header (a prefix of its name) and the only files that may include it.
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
-    {"pcap", {"capture/pcap_source.cc"}},        {"sqlite3.h", {"store/sqlite.cc"}},
-    {"curses.h", {"tui/curses_terminal.cc"}},    {"ncurses", {"tui/curses_terminal.cc"}},
-    {"sys/capability.h", {"app/privileges.cc"}},
+    {"pcap", {"capture/pcap_source.cc"}},     {"sqlite3.h", {"store/sqlite.cc"}},
+    {"curses.h", {"tui/curses_terminal.cc"}}, {"ncurses", {"tui/curses_terminal.cc"}},
+    {"zlib.h", {"capture/byte_stream.cc"}},
 };
 
 struct Include {
@@ -40,8 +40,21 @@ struct Include {
   bool quoted = false;
 };
 
+/// The header of a line like `#include <x>` or `# include "x"`.
+std::optional<Include> parse_include(const std::string& line) {
+  size_t at = line.find_first_not_of(" \t");
+  if (at == std::string::npos || line[at] != '#') return std::nullopt;
+  at = line.find_first_not_of(" \t", at + 1);
+  if (at == std::string::npos || line.compare(at, 7, "include") != 0) return std::nullopt;
+  at = line.find_first_of("<\"", at);
+  if (at == std::string::npos) return std::nullopt;
+  const bool quoted = line[at] == '"';
+  const size_t end = line.find(quoted ? '"' : '>', at + 1);
+  if (end == std::string::npos) return std::nullopt;
+  return Include{"", line.substr(at + 1, end - at - 1), quoted};
+}
+
 std::vector<Include> includes_of_the_tree(const fs::path& root) {
-  static const std::regex kInclude(R"re(^\s*#\s*include\s*([<"])([^>"]+)[>"])re");
   std::vector<Include> found;
   for (const auto& [folder, allowed] : kMayInclude) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
@@ -49,9 +62,10 @@ std::vector<Include> includes_of_the_tree(const fs::path& root) {
       if (extension != ".h" && extension != ".cc" && extension != ".c") continue;
       std::ifstream file(entry.path());
       for (std::string line; std::getline(file, line);) {
-        std::smatch match;
-        if (!std::regex_search(line, match, kInclude)) continue;
-        found.push_back({fs::relative(entry.path(), root).string(), match[2], match[1] == "\""});
+        if (auto include = parse_include(line)) {
+          include->file = fs::relative(entry.path(), root).string();
+          found.push_back(std::move(*include));
+        }
       }
     }
   }

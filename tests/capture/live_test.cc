@@ -248,9 +248,10 @@ INSTANTIATE_TEST_SUITE_P(Live, ActiveFlows,
                          testing::Combine(testing::Values(AF_INET, AF_INET6),
                                           testing::Values(1, 200, 2000, 15'000)),
                          [](const testing::TestParamInfo<std::tuple<int, size_t>>& one) {
-      return fmt::format("{}Clients{}", std::get<0>(one.param) == AF_INET ? "Ipv4" : "Ipv6",
-                         std::get<1>(one.param));
-    });
+                           return fmt::format("{}Clients{}",
+                                              std::get<0>(one.param) == AF_INET ? "Ipv4" : "Ipv6",
+                                              std::get<1>(one.param));
+                         });
 
 TEST(Live, AnyCountsWhatLoCounts) {
   PingSwarm swarm(AF_INET, 50);
@@ -273,7 +274,7 @@ TEST(Live, AnyCountsWhatLoCounts) {
 }
 
 TEST(Live, IntervalsCloseWithoutTraffic) {
-  START_CAPTURE(capture, "lo", "udp port 1 and tcp port 1");  // nothing can match
+  START_CAPTURE(capture, "lo", "udp port 1");  // nobody talks there
   poll(nullptr, 0, 1100);
   capture.stop();
   ASSERT_GE(capture.intervals().size(), 2u);
@@ -371,8 +372,8 @@ TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
 
     const uint64_t gap_before_ns = gap_ns;
     ASSERT_EQ(run("ip link del tspin0"), 0);
-    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is gone", events, gap_ns) ||
-                step_until_event(**tracker, "cannot be read", events, gap_ns));
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is gone", events, gap_ns))
+        << testing::PrintToString(events);
     // Away: it waits, it does not spin.
     int steps = 0;
     const int64_t until_ns = monotonic_now_ns() + kNanosPerSecond;

@@ -105,7 +105,7 @@ TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
       "UPDATE histogram SET data = x''",
       "UPDATE histogram SET data = x'01ffffffffffffffffffffff'",
       "UPDATE histogram SET data = zeroblob(1000000)",
-      "UPDATE histogram SET tick = tick + 1000",  // of no tick: not seen, or damage
+      "UPDATE histogram SET tick = tick + 1000",  // of no tick: never asked for
       "DROP TABLE event",
       "DROP TABLE flow; CREATE TABLE flow (row)",
       "ALTER TABLE tick RENAME TO t; CREATE VIEW tick AS SELECT * FROM t",
@@ -119,8 +119,7 @@ TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
       EXPECT_OK(connection->execute(harm));
     }
     const int failures = read_everything(directory.file());
-    if (harm.find("1000\"") == std::string::npos && harm.find("tick + 1000") == std::string::npos &&
-        harm.find("9223372036854775807") == std::string::npos) {
+    if (harm.find("tick + 1000") == std::string::npos) {
       EXPECT_GT(failures, 0);
     }
     auto writer = RunWriter::create(directory.file(), make_run(), {});

@@ -1,0 +1,68 @@
+#include "load/accounts.h"
+
+#include <fmt/format.h>
+
+namespace topspin {
+
+void LoadAccounts::merge(const LoadAccounts& other) {
+  scheduled += other.scheduled;
+  sent += other.sent;
+  sent_late += other.sent_late;
+  send_errors += other.send_errors;
+  never_scheduled += other.never_scheduled;
+  blocked += other.blocked;
+  replied += other.replied;
+  late_replies += other.late_replies;
+  lost += other.lost;
+  duplicates += other.duplicates;
+  unexpected += other.unexpected;
+  dead_clients += other.dead_clients;
+}
+
+void TcpAccounts::merge(const TcpAccounts& other) {
+  connected += other.connected;
+  refused += other.refused;
+  syn_retries += other.syn_retries;
+  reset_before_bytes += other.reset_before_bytes;
+  reset_after_bytes += other.reset_after_bytes;
+  truncated += other.truncated;
+  timeouts += other.timeouts;
+  failed += other.failed;
+  closed_by_peer += other.closed_by_peer;
+}
+
+std::vector<std::string> find_imbalances(const LoadAccounts& accounts, const TcpAccounts& tcp,
+                                         const AccountsContext& context) {
+  std::vector<std::string> wrong;
+  const auto equal = [&](uint64_t left, uint64_t right, std::string_view equation) {
+    if (left != right) {
+      wrong.push_back(
+          fmt::format("the accounts do not balance: {}, but {} != {}", equation, left, right));
+    }
+  };
+  if (context.has_plan) {
+    equal(accounts.scheduled, context.planned, "scheduled = what the stages ask for");
+  }
+  equal(accounts.scheduled, accounts.sent + accounts.send_errors + accounts.never_scheduled,
+        "scheduled = sent + send_errors + never_scheduled");
+  if (context.expects_replies) {
+    equal(accounts.sent, accounts.replied + accounts.late_replies + accounts.lost,
+          "sent = replied + late_replies + lost");
+  }
+  if (context.is_tcp) {
+    equal(accounts.lost, tcp.lost(),
+          "lost = refused + reset_before_bytes + reset_after_bytes + truncated + timeouts + "
+          "failed");
+  }
+  if (accounts.sent_late > accounts.sent) {
+    wrong.push_back(fmt::format("the accounts do not balance: sent_late {} > sent {}",
+                                accounts.sent_late, accounts.sent));
+  }
+  if (accounts.blocked > accounts.never_scheduled) {
+    wrong.push_back(fmt::format("the accounts do not balance: blocked {} > never_scheduled {}",
+                                accounts.blocked, accounts.never_scheduled));
+  }
+  return wrong;
+}
+
+}  // namespace topspin

@@ -1,0 +1,91 @@
+#include "load/load.h"
+
+#include <fmt/format.h>
+
+#include "load/engine.h"
+#include "load/wire.h"
+
+namespace topspin {
+namespace {
+
+Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+bool is_udp(WorkloadKind kind) {
+  return kind == WorkloadKind::kUdpPingpong || kind == WorkloadKind::kUdpFlood;
+}
+
+Status check_options(const LoadOptions& options) {
+  if (options.period_ns < 1000) return wrong("the period is too short; give 1us or more");
+  if (options.period_ns > kMaxLoadNs) return wrong("the period is longer than 30 days");
+  if (options.timeout_ns < kNanosPerMilli || options.timeout_ns > 3600 * kNanosPerSecond) {
+    return wrong("the timeout must be from 1ms to 1h");
+  }
+  if (options.grid_ns && (*options.grid_ns < 0 || *options.grid_ns > options.period_ns)) {
+    return wrong("the grid must be from 0 to the period");
+  }
+  if (options.late_after_ns < 0) return wrong("a send cannot be late before it is due");
+  if (options.progress_ns <= 0) return wrong("the progress interval must be positive");
+  if (options.closed_loop && options.workload != WorkloadKind::kUdpPingpong) {
+    return wrong("a closed loop is for udp-pingpong alone");
+  }
+  if (options.workload == WorkloadKind::kUdpPingpong && options.wire == WireProfile::kNumbered &&
+      (options.message_bytes < kNumberedBytesMin || options.message_bytes > kMessageBytesMax)) {
+    return wrong(
+        fmt::format("a numbered ping has {} to {} bytes", kNumberedBytesMin, kMessageBytesMax));
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string_view workload_name(WorkloadKind kind) {
+  switch (kind) {
+    case WorkloadKind::kUdpPingpong: return "udp-pingpong";
+    case WorkloadKind::kUdpFlood: return "udp-flood";
+    case WorkloadKind::kTcpConnect: return "tcp-connect";
+    case WorkloadKind::kHttp: return "http";
+    case WorkloadKind::kAcceptQueue: return "accept-queue";
+  }
+  CHECK(false);
+}
+
+void LoadPart::merge(const LoadPart& other) {
+  accounts.merge(other.accounts);
+  latency_intended.merge(other.latency_intended);
+  latency_actual.merge(other.latency_actual);
+  own_lateness.merge(other.own_lateness);
+}
+
+Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
+                            const std::function<void(const LoadProgress&)>& progress) {
+  TOPSPIN_TRY(check_options(options));
+  TOPSPIN_ASSIGN(
+      Target target,
+      resolve_target(options.target, is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM));
+  if (options.workload == WorkloadKind::kUdpFlood) {
+    return run_udp_flood(options, target, stop, progress);
+  }
+  TOPSPIN_ASSIGN(Schedule schedule, make_schedule(options.stages));
+  LedgerSettings settings;
+  settings.timeout_ns = options.timeout_ns;
+  settings.late_after_ns = options.late_after_ns;
+  settings.closed_loop = options.closed_loop;
+  settings.late_window_ns = options.workload == WorkloadKind::kUdpPingpong ? kLateWindowNs : 0;
+  const bool once = options.workload == WorkloadKind::kAcceptQueue;
+  const auto workload = [&] {
+    switch (options.workload) {
+      case WorkloadKind::kUdpPingpong: return make_udp_pingpong();
+      case WorkloadKind::kTcpConnect: return make_tcp_connect();
+      case WorkloadKind::kHttp: return make_http();
+      case WorkloadKind::kAcceptQueue: return make_accept_queue();
+      case WorkloadKind::kUdpFlood: break;
+    }
+    CHECK(false);
+  }();
+  Rhythm rhythm;
+  if (!once) rhythm = {options.period_ns, options.grid_ns.value_or(options.period_ns / 1000)};
+  Engine engine(options, std::move(schedule), std::move(target), rhythm, settings);
+  return engine.run(*workload, stop, progress);
+}
+
+}  // namespace topspin

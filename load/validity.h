@@ -1,0 +1,24 @@
+// Whether a load's numbers can be trusted: the generator judges itself. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "load/load.h"
+
+namespace topspin {
+
+/// Above these the numbers say more about the generator or the host than about the server.
+struct ValidityLimits {
+  double sent_late_share = 0.01;         // of what was sent
+  double never_scheduled_share = 0.001;  // of what was scheduled; `blocked` moments do not count
+  double send_error_share = 0.01;
+  double receive_drop_share = 0.001;  // replies dropped at our own buffers, of what was sent
+  double own_cpu_share = 0.95;        // of one core: the generator has one thread
+  double steal_share = 0.05;          // of all CPUs
+};
+
+/// Every reason why the load judges nothing, each one sentence with its numbers; empty: valid.
+std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimits& limits = {});
+
+}  // namespace topspin

@@ -1,0 +1,208 @@
+// FlowTracker on files written here: intervals by packet time, gzip, filters, cut files, nonsense;
+// and the tie of wall-clock stamps to the monotonic clock.
+#include <cstdio>
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "capture/flow_tracker.h"
+#include "capture/stamp_clock.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kMs = kNanosPerMilli;
+constexpr int64_t kStart = 1'700'000'000 * kNanosPerSecond;
+
+std::string word(uint32_t v) { return {reinterpret_cast<const char*>(&v), 4}; }
+
+/// A raw-IP capture with nanosecond stamps: UDP from 10.0.0.1:port to 10.0.0.2:8888.
+struct Capture {
+  std::string bytes =
+      word(0xa1b23c4d) + word(2 | 4 << 16) + word(0) + word(0) + word(65'535) + word(101);
+
+  void packet(int64_t at_ns, uint16_t port) {
+    std::string ip("\x45\0\0\x20\0\0\0\0\x40\x11\0\0\x0a\0\0\1\x0a\0\0\2", 20);
+    ip += static_cast<char>(port >> 8);
+    ip += static_cast<char>(port);
+    ip += std::string("\x22\xb8\0\x0c\0\0data", 10);
+    bytes += word(static_cast<uint32_t>(at_ns / kNanosPerSecond)) +
+             word(static_cast<uint32_t>(at_ns % kNanosPerSecond)) +
+             word(static_cast<uint32_t>(ip.size())) + word(static_cast<uint32_t>(ip.size())) + ip;
+  }
+};
+
+class ScratchFile {
+ public:
+  explicit ScratchFile(const std::string& bytes) {
+    char name[] = "/tmp/topspin-capture-XXXXXX";
+    const int fd = mkstemp(name);
+    path_ = name;
+    EXPECT_EQ(write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+    close(fd);
+  }
+  ~ScratchFile() { unlink(path_.c_str()); }
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+struct Reading {
+  std::vector<ClosedInterval> intervals;
+  FlowInterval totals;
+  std::optional<Error> error;
+};
+
+Reading read_file(FileOptions file, const FlowTableOptions& table = {}) {
+  Reading reading;
+  auto tracker = FlowTracker::open_file(file, table);
+  if (!tracker.ok()) {
+    reading.error = tracker.error();
+    return reading;
+  }
+  const IntervalSink sink = [&](ClosedInterval&& i) { reading.intervals.push_back(std::move(i)); };
+  while (true) {
+    auto outcome = (*tracker)->step(sink);
+    if (!outcome.ok()) reading.error = outcome.error();
+    if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
+  }
+  (*tracker)->finish(0, sink);
+  reading.totals = (*tracker)->totals();
+  return reading;
+}
+
+std::string gzip(const std::string& bytes) {
+  z_stream z{};
+  EXPECT_EQ(deflateInit2(&z, 6, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY), Z_OK);
+  std::string out(bytes.size() + 1000, '\0');
+  std::string in = bytes;
+  z.next_in = reinterpret_cast<Bytef*>(in.data());
+  z.avail_in = static_cast<uInt>(in.size());
+  z.next_out = reinterpret_cast<Bytef*>(out.data());
+  z.avail_out = static_cast<uInt>(out.size());
+  EXPECT_EQ(deflate(&z, Z_FINISH), Z_STREAM_END);
+  out.resize(z.total_out);
+  deflateEnd(&z);
+  return out;
+}
+
+TEST(FileTracker, IntervalsAreCutByPacketTime) {
+  Capture capture;
+  for (const int64_t at_ms : {0, 400, 999, 1000, 1500, 3200}) {
+    capture.packet(kStart + at_ms * kMs, static_cast<uint16_t>(1000 + at_ms % 3));
+  }
+  const ScratchFile scratch(capture.bytes);
+  FileOptions file;
+  file.path = scratch.path();
+  file.interval_ns = kNanosPerSecond;
+  file.max_rows_per_interval = 10;
+  const Reading reading = read_file(file);
+  ASSERT_FALSE(reading.error) << reading.error->message;
+  std::vector<uint64_t> packets;
+  for (size_t i = 0; i < reading.intervals.size(); ++i) {
+    const FlowInterval& flows = reading.intervals[i].flows;
+    packets.push_back(flows.packets);
+    EXPECT_EQ(flows.begin_ns, kStart + static_cast<int64_t>(i) * kNanosPerSecond);
+  }
+  EXPECT_EQ(packets, (std::vector<uint64_t>{3, 2, 0, 1}));
+  EXPECT_EQ(reading.intervals.back().flows.end_ns, kStart + 3200 * kMs);
+  EXPECT_EQ(reading.totals.packets, 6u);
+  EXPECT_EQ(reading.totals.begin_ns, kStart);
+  EXPECT_TRUE(reading.intervals[2].changed.empty());
+  EXPECT_EQ(reading.intervals[3].changed.size(), 1u);
+}
+
+TEST(FileTracker, AStampFromAnotherCenturyCostsNothing) {
+  Capture capture;
+  capture.packet(kNanosPerSecond, 1000);
+  capture.packet(kNanosPerSecond * 4'000'000'000, 1000);
+  const ScratchFile scratch(capture.bytes);
+  FileOptions file;
+  file.path = scratch.path();
+  file.interval_ns = kMs;
+  const Reading reading = read_file(file);
+  EXPECT_EQ(reading.totals.packets, 2u);
+  EXPECT_LT(reading.intervals.size(), 10u);
+  for (size_t i = 1; i < reading.intervals.size(); ++i) {
+    EXPECT_EQ(reading.intervals[i].flows.begin_ns, reading.intervals[i - 1].flows.end_ns);
+  }
+}
+
+TEST(FileTracker, GzipFiltersAndCuts) {
+  Capture capture;
+  for (int i = 0; i < 5000; ++i) {
+    capture.packet(kStart + i * kMs, static_cast<uint16_t>(1000 + i % 10));
+  }
+  const ScratchFile plain(capture.bytes), packed(gzip(capture.bytes)),
+      packed_twice(gzip(capture.bytes.substr(0, 10'000)) + gzip(capture.bytes.substr(10'000))),
+      cut(capture.bytes.substr(0, capture.bytes.size() - 1)),
+      packed_cut(gzip(capture.bytes).substr(0, 5000));
+  for (const ScratchFile* scratch : {&plain, &packed, &packed_twice}) {
+    FileOptions file;
+    file.path = scratch->path();
+    Reading reading = read_file(file);
+    ASSERT_FALSE(reading.error) << reading.error->message;
+    EXPECT_EQ(reading.totals.udp.packets, 5000u);
+    EXPECT_EQ(reading.totals.udp.flows, 10u);
+    file.filter = "port 1003";
+    reading = read_file(file);
+    EXPECT_EQ(reading.totals.packets, 500u);
+    file.filter = "port port";
+    reading = read_file(file);
+    ASSERT_TRUE(reading.error);
+    EXPECT_EQ(reading.error->code, ErrorCode::kUsage);
+  }
+  FileOptions file;
+  file.path = cut.path();
+  Reading reading = read_file(file);
+  ASSERT_TRUE(reading.error);
+  EXPECT_EQ(reading.error->code, ErrorCode::kInput);
+  EXPECT_EQ(reading.totals.packets, 4999u);
+  file.path = packed_cut.path();
+  reading = read_file(file);
+  ASSERT_TRUE(reading.error);
+  EXPECT_EQ(reading.error->code, ErrorCode::kInput);
+  EXPECT_GT(reading.totals.packets, 0u);
+}
+
+TEST(FileTracker, SaysWhatItCannotRead) {
+  const ScratchFile empty(""), text("this is no capture, though it is long enough to be one");
+  const auto code = [](const std::string& path) {
+    FileOptions file;
+    file.path = path;
+    const Reading reading = read_file(file);
+    EXPECT_TRUE(reading.error) << path;
+    return reading.error ? exit_code(reading.error->code) : 0;
+  };
+  EXPECT_EQ(code(empty.path()), 5);
+  EXPECT_EQ(code(text.path()), 5);
+  EXPECT_EQ(code("/tmp"), 5);
+  EXPECT_EQ(code("/no/such/file"), 5);
+}
+
+TEST(StampClock, AStepOfTheWallClockChangesNoDuration) {
+  constexpr int64_t kHour = 3600 * kNanosPerSecond;
+  for (const int64_t step_ns : {kHour, -kHour, 20 * kMs, -20 * kMs}) {
+    StampClock clock;
+    int64_t monotonic_ns = 1000 * kNanosPerSecond, offset_ns = kStart;
+    clock.anchor({monotonic_ns, monotonic_ns + offset_ns, 0});
+    const int64_t before_ns = clock.to_monotonic(monotonic_ns + 2 * kMs + offset_ns);
+    EXPECT_EQ(before_ns, monotonic_ns + 2 * kMs);
+    // The step falls between two anchors: a packet stamped before it is read after it.
+    const int64_t stamped_before = monotonic_ns + 8 * kMs + offset_ns;
+    offset_ns += step_ns;
+    monotonic_ns += 10 * kMs;
+    clock.anchor({monotonic_ns, monotonic_ns + offset_ns, 0});
+    EXPECT_EQ(clock.to_monotonic(stamped_before), monotonic_ns - 2 * kMs);
+    EXPECT_EQ(clock.to_monotonic(monotonic_ns - kMs + offset_ns), monotonic_ns - kMs);
+    // Long after, only the new offset counts.
+    monotonic_ns += 5 * kNanosPerSecond;
+    clock.anchor({monotonic_ns, monotonic_ns + offset_ns, 0});
+    EXPECT_EQ(clock.to_monotonic(monotonic_ns + offset_ns), monotonic_ns);
+  }
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,261 @@
+// The parser on packets made by hand, one layer at a time, and on every shorter version of each.
+#include "capture/packet_parser.h"
+
+#include <string>
+
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+using Octets = std::string;
+
+Octets be16(unsigned v) { return {static_cast<char>(v >> 8), static_cast<char>(v)}; }
+Octets zeros(size_t n) { return Octets(n, '\0'); }
+template <size_t N>
+Octets raw(const char (&text)[N]) {
+  return Octets(text, N - 1);
+}
+
+Octets udp(unsigned from, unsigned to, const Octets& payload = "data") {
+  return be16(from) + be16(to) + be16(static_cast<unsigned>(8 + payload.size())) + be16(0) +
+         payload;
+}
+Octets tcp(unsigned from, unsigned to, char flags, const Octets& payload = "") {
+  return be16(from) + be16(to) + raw("\0\0\1\2") + raw("\0\0\0\0") + '\x50' + flags + zeros(6) +
+         payload;
+}
+Octets ipv4(int protocol, const Octets& payload, const Octets& options = "", unsigned fragment = 0,
+            int total = -1) {
+  const size_t header = 20 + options.size();
+  return Octets(1, static_cast<char>(0x40 + header / 4)) + '\0' +
+         be16(total >= 0 ? static_cast<unsigned>(total)
+                         : static_cast<unsigned>(header + payload.size())) +
+         be16(77) + be16(fragment) + '\x40' + static_cast<char>(protocol) + be16(0) +
+         raw("\x0a\0\0\1") + raw("\x0a\0\0\2") + options + payload;
+}
+Octets ipv6(int next, const Octets& payload, bool jumbo = false) {
+  return raw("\x60\0\0\0") + be16(jumbo ? 0 : static_cast<unsigned>(payload.size())) +
+         static_cast<char>(next) + '\x40' + raw("\xfd") + zeros(14) + '\1' + raw("\xfd") +
+         zeros(14) + '\2' + payload;
+}
+Octets ethernet(unsigned type, const Octets& payload) { return zeros(12) + be16(type) + payload; }
+
+ParsedPacket parse(LinkType link, const Octets& bytes, KeyMode mode = KeyMode::kOuter) {
+  // Exactly as large as it is, so that ASan sees a byte too far.
+  const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+  return parse_packet(
+      link, mode,
+      {0, copy.data(), static_cast<uint32_t>(copy.size()), static_cast<uint32_t>(copy.size())});
+}
+
+void expect_flow(const ParsedPacket& p, uint8_t protocol, uint16_t from, uint16_t to,
+                 uint8_t version = 4) {
+  ASSERT_TRUE(p.in_flow()) << skip_reason_name(p.skip);
+  EXPECT_EQ(p.key.protocol(), protocol);
+  EXPECT_EQ(p.key.ip_version(), version);
+  EXPECT_EQ(p.from_low ? p.key.low_port : p.key.high_port, from);
+  EXPECT_EQ(p.from_low ? p.key.high_port : p.key.low_port, to);
+}
+
+TEST(Parser, EveryLinkTypeReachesTheSameFlow) {
+  const Octets ip = ipv4(17, udp(5, 6));
+  const Octets ip6 = ipv6(17, udp(5, 6));
+  const Octets snap = raw("\xaa\xaa\x03\0\0\0\x08\0") + ip;
+  const struct {
+    LinkType link;
+    Octets bytes;
+    uint8_t version = 4;
+  } cases[] = {
+      {LinkType::kEthernet, ethernet(0x0800, ip)},
+      {LinkType::kEthernet, ethernet(0x86dd, ip6), 6},
+      {LinkType::kEthernet, ethernet(0x8100, be16(0x2005) + be16(0x0800) + ip)},
+      {LinkType::kEthernet, ethernet(0x88a8, be16(7) + be16(0x8100) + be16(8) + be16(0x86dd) + ip6),
+       6},
+      {LinkType::kEthernet, ethernet(0x9100, be16(7) + be16(0x0800) + ip)},
+      {LinkType::kEthernet, ethernet(0x8864, raw("\x11\0\0\1\0\x22\0\x21") + ip)},
+      {LinkType::kEthernet, ethernet(0x8864, raw("\x11\0\0\1\0\x22\0\x57") + ip6), 6},
+      {LinkType::kEthernet, ethernet(0x8847, raw("\0\1\0\x40\0\1\1\x40") + ip)},
+      {LinkType::kEthernet, ethernet(0x88e7, zeros(4) + ethernet(0x0800, ip))},
+      {LinkType::kEthernet, ethernet(40, snap)},
+      {LinkType::kRaw, ip},
+      {LinkType::kRaw, ip6, 6},
+      {LinkType::kIpv4, ip},
+      {LinkType::kIpv6, ip6, 6},
+      {LinkType::kNull, raw("\2\0\0\0") + ip},
+      {LinkType::kNull, raw("\0\0\0\2") + ip},
+      {LinkType::kNull, raw("\x1e\0\0\0") + ip6, 6},
+      {LinkType::kLoop, raw("\0\0\0\x18") + ip6, 6},
+      {LinkType::kLinuxCooked, zeros(14) + be16(0x0800) + ip},
+      {LinkType::kLinuxCooked2, be16(0x86dd) + zeros(18) + ip6, 6},
+      {LinkType::kPpp, raw("\xff\x03\0\x21") + ip},
+      {LinkType::kPpp, raw("\x21") + ip},
+      {LinkType::kPppSerial, raw("\xff\x03\0\x57") + ip6, 6},
+      {LinkType::kPppSerial, raw("\x0f\0\x08\0") + ip},
+      {LinkType::kPppWithDirection, raw("\1\xff\x03\0\x21") + ip},
+      {LinkType::kPppEther, raw("\x11\0\0\1\0\x22\0\x21") + ip},
+      {LinkType::kCiscoHdlc, raw("\x0f\0\x08\0") + ip},
+      {LinkType::kFrameRelay, raw("\x18\x41\x03\xcc") + ip},
+      {LinkType::kFrameRelay, raw("\x18\x41\x03\0\x80\0\0\0\x08\0") + ip},
+      {LinkType::kFrameRelay, raw("\x18\x41\x08\0") + ip},
+      {LinkType::kMpls, raw("\0\1\1\x40") + ip},
+      {LinkType::kIeee80211, raw("\x08\1") + zeros(22) + snap},
+      {LinkType::kIeee80211, raw("\x88\3") + zeros(30) + snap},
+      {LinkType::kRadiotap, raw("\0\0\x08\0\0\0\0\0") + raw("\x08\1") + zeros(22) + snap},
+      {LinkType::kPrism,
+       raw("\x44\0\0\0\x90\0\0\0") + zeros(136) + raw("\x08\1") + zeros(22) + snap},
+      {LinkType::kAvs,
+       raw("\x80\x21\x10\1\0\0\0\x40") + zeros(56) + raw("\x08\1") + zeros(22) + snap},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(testing::Message()
+                 << "link type " << static_cast<int>(c.link) << ", " << c.bytes.size() << " bytes");
+    EXPECT_TRUE(is_supported_link_type(static_cast<int>(c.link)));
+    const ParsedPacket p = parse(c.link, c.bytes);
+    expect_flow(p, kProtocolUdp, 5, 6, c.version);
+    EXPECT_EQ(p.payload_bytes, 4u);
+    // Cut anywhere, it reads nothing beyond, and without its ports it is in no flow.
+    for (size_t n = 0; n < c.bytes.size(); ++n) {
+      for (const KeyMode mode : {KeyMode::kOuter, KeyMode::kInner, KeyMode::kVlan}) {
+        const ParsedPacket cut = parse(c.link, c.bytes.substr(0, n), mode);
+        EXPECT_EQ(cut.in_flow(), n + 8 >= c.bytes.size()) << n;
+      }
+    }
+  }
+  EXPECT_FALSE(is_supported_link_type(189));
+  EXPECT_FALSE(is_supported_link_type(-1));
+}
+
+TEST(Parser, BothDirectionsHaveOneKey) {
+  const ParsedPacket there = parse(LinkType::kRaw, ipv4(17, udp(9, 8)));
+  Octets back = ipv4(17, udp(8, 9));
+  std::swap(back[15], back[19]);
+  const ParsedPacket reply = parse(LinkType::kRaw, back);
+  EXPECT_TRUE(there.key == reply.key);
+  EXPECT_NE(there.from_low, reply.from_low);
+  // Equal addresses: the ports alone order them.
+  Octets self = ipv4(17, udp(9, 8)), self_back = ipv4(17, udp(8, 9));
+  self[19] = self[15];
+  self_back[19] = self_back[15];
+  EXPECT_TRUE(parse(LinkType::kRaw, self).key == parse(LinkType::kRaw, self_back).key);
+  // An IPv6 flow whose address begins like an IPv4 one is another flow.
+  EXPECT_FALSE(there.key == parse(LinkType::kRaw, ipv6(17, udp(9, 8))).key);
+}
+
+TEST(Parser, Ipv4Lengths) {
+  // Options; padding behind the total length; total length 0 of segmentation offload.
+  expect_flow(parse(LinkType::kRaw, ipv4(17, udp(5, 6), zeros(8))), kProtocolUdp, 5, 6);
+  const ParsedPacket padded = parse(LinkType::kRaw, ipv4(6, tcp(5, 6, 0x18)) + zeros(6));
+  expect_flow(padded, kProtocolTcp, 5, 6);
+  EXPECT_EQ(padded.payload_bytes, 0u);
+  const ParsedPacket offloaded =
+      parse(LinkType::kRaw, ipv4(6, tcp(5, 6, 0x18, zeros(3000)), "", 0, 0));
+  expect_flow(offloaded, kProtocolTcp, 5, 6);
+  EXPECT_EQ(offloaded.payload_bytes, 3000u);
+  EXPECT_EQ(offloaded.tcp_sequence, 0x0102u);
+  EXPECT_EQ(parse(LinkType::kRaw, ipv4(17, udp(5, 6), "", 0, 19)).skip, SkipReason::kMalformedIp);
+  // Ports beyond the total length are not the packet's.
+  EXPECT_EQ(parse(LinkType::kRaw, ipv4(17, udp(5, 6), "", 0, 23)).skip,
+            SkipReason::kTruncatedTransport);
+}
+
+TEST(Parser, Ipv6Chains) {
+  const Octets destination = raw("\x11\0\1\4\0\0\0\0");
+  expect_flow(parse(LinkType::kRaw, ipv6(60, destination + udp(5, 6))), kProtocolUdp, 5, 6, 6);
+  const Octets hop = raw("\x3c\0\1\4\0\0\0\0");
+  expect_flow(parse(LinkType::kRaw, ipv6(0, hop + destination + udp(5, 6))), kProtocolUdp, 5, 6, 6);
+  const Octets authentication = raw("\x11\4") + zeros(22);
+  expect_flow(parse(LinkType::kRaw, ipv6(51, authentication + udp(5, 6))), kProtocolUdp, 5, 6, 6);
+  expect_flow(parse(LinkType::kRaw, ipv6(6, tcp(5, 6, 2, zeros(100)), true)), kProtocolTcp, 5, 6,
+              6);
+  // A chain that never ends.
+  Octets endless;
+  for (int i = 0; i < 1000; ++i) endless += raw("\x3c\0\1\4\0\0\0\0");
+  EXPECT_EQ(parse(LinkType::kRaw, ipv6(60, endless)).skip, SkipReason::kMalformedIp);
+}
+
+TEST(Parser, Fragments) {
+  const ParsedPacket first = parse(LinkType::kRaw, ipv4(17, udp(5, 6), "", 0x2000));
+  expect_flow(first, kProtocolUdp, 5, 6);
+  EXPECT_TRUE(first.first_fragment);
+  const ParsedPacket later = parse(LinkType::kRaw, ipv4(17, udp(5, 6), "", 0x0100));
+  EXPECT_EQ(later.skip, SkipReason::kLaterFragment);
+  EXPECT_TRUE(later.later_fragment);
+  EXPECT_EQ(first.datagram_id, later.datagram_id);
+  EXPECT_NE(first.datagram_id, 0u);
+  const Octets header = raw("\x11\0\0\1\1\2\3\4"), rest = raw("\x11\0\1\0\1\2\3\4");
+  const ParsedPacket first6 = parse(LinkType::kRaw, ipv6(44, header + udp(5, 6)));
+  expect_flow(first6, kProtocolUdp, 5, 6, 6);
+  EXPECT_TRUE(first6.first_fragment);
+  const ParsedPacket later6 = parse(LinkType::kRaw, ipv6(44, rest + udp(5, 6)));
+  EXPECT_EQ(later6.skip, SkipReason::kLaterFragment);
+  EXPECT_EQ(first6.datagram_id, later6.datagram_id);
+}
+
+TEST(Parser, WhatIsNoFlowHasAReason) {
+  const auto reason = [](const Octets& bytes) { return parse(LinkType::kEthernet, bytes).skip; };
+  EXPECT_EQ(reason(ethernet(0x0806, zeros(28))), SkipReason::kArp);
+  EXPECT_EQ(reason(ethernet(0x88cc, zeros(28))), SkipReason::kNotIp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(1, zeros(8)))), SkipReason::kIcmp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(2, zeros(8)))), SkipReason::kIgmp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(47, zeros(8)))), SkipReason::kGre);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(50, zeros(8)))), SkipReason::kEsp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(132, zeros(8)))), SkipReason::kSctp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(4, ipv4(17, udp(5, 6))))), SkipReason::kIpInIp);
+  EXPECT_EQ(reason(ethernet(0x0800, ipv4(89, zeros(8)))), SkipReason::kOtherIpProtocol);
+  EXPECT_EQ(reason(ethernet(0x86dd, ipv6(58, zeros(8)))), SkipReason::kIcmpv6);
+  EXPECT_EQ(reason(zeros(13)), SkipReason::kTruncatedLink);
+  EXPECT_EQ(reason(ethernet(0x0800, zeros(19))), SkipReason::kTruncatedIp);
+  EXPECT_EQ(reason(ethernet(0x0800, zeros(20))), SkipReason::kMalformedIp);
+}
+
+TEST(Parser, InnerKeysFollowTunnels) {
+  const Octets inner = ipv4(17, udp(5, 6));
+  const Octets inner6 = ipv6(17, udp(5, 6));
+  const struct {
+    const char* name;
+    Octets bytes;
+    uint8_t version = 4;
+  } cases[] = {
+      {"GRE", ipv4(47, raw("\0\0\x08\0") + inner)},
+      {"GRE with key and sequence", ipv4(47, raw("\x30\0\x08\0") + zeros(8) + inner)},
+      {"GRE bridging", ipv4(47, raw("\0\0\x65\x58") + ethernet(0x0800, inner))},
+      {"IPIP", ipv4(4, inner)},
+      {"6in4", ipv4(41, inner6), 6},
+      {"IPIP twice", ipv4(4, ipv4(4, inner))},
+      {"VXLAN", ipv4(17, udp(40'000, 4789, raw("\x08\0\0\0\0\0\1\0") + ethernet(0x0800, inner)))},
+      {"GENEVE",
+       ipv4(17,
+            udp(40'000, 6081, raw("\1\0\x65\x58\0\0\1\0") + zeros(4) + ethernet(0x86dd, inner6))),
+       6},
+      {"GTP-U", ipv4(17, udp(2152, 2152, raw("\x30\xff\0\x20\0\0\0\1") + inner))},
+      {"GTP-U with an extension",
+       ipv4(17, udp(2152, 2152, raw("\x34\xff\0\x20\0\0\0\1\0\0\0\x85\1\0\0\0") + inner))},
+      {"Teredo", ipv4(17, udp(40'000, 3544, raw("\0\0\1\2\3\4\5\6") + inner6)), 6},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.name);
+    expect_flow(parse(LinkType::kRaw, c.bytes, KeyMode::kInner), kProtocolUdp, 5, 6, c.version);
+    const ParsedPacket outer = parse(LinkType::kRaw, c.bytes);
+    EXPECT_TRUE(!outer.in_flow() || outer.key.low_port > 1000 || outer.key.high_port > 1000);
+    EXPECT_EQ(outer.ip_version, 4);
+    for (size_t n = 0; n < c.bytes.size(); ++n) {
+      parse(LinkType::kRaw, c.bytes.substr(0, n), KeyMode::kInner);
+    }
+  }
+  // What cannot be read inside leaves the outer flow.
+  expect_flow(parse(LinkType::kRaw, ipv4(17, udp(40'000, 4789, zeros(40))), KeyMode::kInner),
+              kProtocolUdp, 40'000, 4789);
+}
+
+TEST(Parser, VlanTagsAreInTheKeyOnRequest) {
+  const Octets tagged = ethernet(
+      0x88a8, be16(0x7abc) + be16(0x8100) + be16(0xd123) + be16(0x0800) + ipv4(17, udp(5, 6)));
+  EXPECT_EQ(parse(LinkType::kEthernet, tagged).key.to_flow_key().vlan,
+            (std::array<uint16_t, 2>{0, 0}));
+  EXPECT_EQ(parse(LinkType::kEthernet, tagged, KeyMode::kVlan).key.to_flow_key().vlan,
+            (std::array<uint16_t, 2>{0xabc, 0x123}));
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,106 @@
+#include "tests/load/misbehaving_tcp_server.h"
+
+#include <array>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "core/check.h"
+
+namespace topspin {
+
+MisbehavingTcpServer::MisbehavingTcpServer(const TcpMisbehaviour& behaviour)
+    : behaviour_(behaviour) {
+  fd_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in address{};
+  socklen_t length = sizeof address;
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  CHECK(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0);
+  CHECK(listen(fd_.get(), behaviour.backlog) == 0);
+  CHECK(getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
+  target_ = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+  if (behaviour_.accepts) thread_ = std::thread([this] { run(); });
+}
+
+MisbehavingTcpServer::~MisbehavingTcpServer() { stop(); }
+
+const MisbehavingTcpServer::Truth& MisbehavingTcpServer::stop() {
+  stopping_.store(true);
+  if (thread_.joinable()) thread_.join();
+  fd_.reset();
+  return truth_;
+}
+
+TcpFate MisbehavingTcpServer::next_fate() {
+  const TcpFate fate = behaviour_.fates[turn_++ % behaviour_.fates.size()];
+  ++truth_.fates[fate];
+  return fate;
+}
+
+bool MisbehavingTcpServer::meet(int fd, TcpFate fate) {
+  const std::string body(64, 'x');
+  const auto say = [&](const std::string& text) {
+    (void)send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+  };
+  const std::string head =
+      behaviour_.http ? "HTTP/1.1 200 OK\r\nContent-Length: 64\r\n\r\n" : std::string();
+  const linger reset{1, 0};
+  switch (fate) {
+    case TcpFate::kWhole: say(head + body); return behaviour_.http;
+    case TcpFate::kChunked:
+      say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n20\r\n" + body.substr(32) +
+          "\r\n20;x=y\r\n" + body.substr(32) + "\r\n0\r\nTrailer: z\r\n\r\n");
+      return true;
+    case TcpFate::kUntilClose: say("HTTP/1.1 200 OK\r\n\r\n" + body); return false;
+    case TcpFate::kTruncated: say(head + body.substr(32)); return false;
+    case TcpFate::kResetBefore:
+    case TcpFate::kResetAfter:
+      if (fate == TcpFate::kResetAfter) say(head + body.substr(32));
+      CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
+      return false;
+    case TcpFate::kSilence: return true;
+  }
+  CHECK(false);
+}
+
+void MisbehavingTcpServer::run() {
+  struct Connection {
+    UniqueFd fd;
+    std::string request;
+  };
+  std::vector<Connection> connections;
+  while (!stopping_.load()) {
+    std::vector<pollfd> pollers{{fd_.get(), POLLIN, 0}};
+    for (const Connection& c : connections) pollers.push_back({c.fd.get(), POLLIN, 0});
+    poll(pollers.data(), pollers.size(), 10);
+    for (size_t i = connections.size(); i-- > 0;) {  // backwards: some are taken out
+      if (pollers[i + 1].revents == 0) continue;
+      std::array<char, 4096> bytes;
+      const ssize_t got = recv(connections[i].fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+      bool goes_on = got > 0;
+      if (got > 0) {
+        connections[i].request.append(bytes.data(), static_cast<size_t>(got));
+        while (goes_on && behaviour_.http) {
+          const size_t end = connections[i].request.find("\r\n\r\n");
+          if (end == std::string::npos) break;
+          connections[i].request.erase(0, end + 4);
+          goes_on = meet(connections[i].fd.get(), next_fate());
+        }
+      }
+      if (!goes_on) connections.erase(connections.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    while (true) {
+      UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      if (!fd) break;
+      ++truth_.connections;
+      if (behaviour_.http || meet(fd.get(), next_fate()))
+        connections.push_back({std::move(fd), ""});
+    }
+  }
+}
+
+}  // namespace topspin

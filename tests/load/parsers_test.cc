@@ -1,0 +1,220 @@
+// Small pure parts: HTTP responses in any pieces, pings on the wire, /proc texts, preflight, judge.
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "load/http_response.h"
+#include "load/kernel_counters.h"
+#include "load/preflight.h"
+#include "load/target.h"
+#include "load/validity.h"
+#include "load/wire.h"
+
+namespace topspin {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+struct Expected {
+  std::string_view text;
+  HttpResponse::State state;
+  int status = 200;
+  uint64_t body_bytes = 0;
+  bool keep_alive = true;
+  size_t left_over = 0;
+};
+
+constexpr auto kMore = HttpResponse::State::kMore;
+constexpr auto kDone = HttpResponse::State::kDone;
+constexpr auto kMalformed = HttpResponse::State::kMalformed;
+
+TEST(HttpResponse, EndsWhereItEndsInWhateverPiecesItComes) {
+  const std::vector<Expected> cases = {
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", kDone, 200, 5},
+      {"HTTP/1.1 200 OK\r\ncontent-length:5\r\n\r\nhelloHTTP", kDone, 200, 5, true, 4},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhell", kMore, 200, 4},
+      {"HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", kDone, 200, 0},
+      {"HTTP/1.0 200 OK\nContent-Length: 1\n\nx", kDone, 200, 1, false},
+      {"HTTP/1.0 200 OK\r\nConnection: Keep-Alive\r\nContent-Length: 1\r\n\r\nx", kDone, 200, 1,
+       true},
+      {"HTTP/1.1 404 No\r\nConnection: foo, CLOSE\r\nContent-Length: 1\r\n\r\nx", kDone, 404, 1,
+       false},
+      {"HTTP/1.1 204 No Content\r\n\r\n", kDone, 204, 0},
+      {"HTTP/1.1 304 Same\r\nContent-Length: 9\r\n\r\n", kDone, 304, 0},
+      {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", kDone, 200,
+       2},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+       "chunked\r\n\r\n3\r\nabc\r\nA;e=1\r\n0123456789\r\n0\r\nT: "
+       "x\r\n\r\n",
+       kDone, 200, 13},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", kMalformed, 200, 3},
+      {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", kMalformed},
+      {"HTTP/1.1 200 OK\r\n\r\nall the rest", kMore, 200, 12, false},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", kMalformed},
+      {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", kMalformed},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", kMalformed},
+      {"SSH-2.0-OpenSSH\r\n", kMalformed, 0},
+      {"HTTP/1.1 20 OK\r\n", kMalformed, 0},
+      {"HTTP/1.1 200 OK\r\nnonsense\r\n", kMalformed},
+  };
+  std::mt19937 random(5);
+  for (const Expected& want : cases) {
+    for (int round = 0; round < 20; ++round) {
+      HttpResponse response;
+      size_t at = 0, taken = 0;
+      while (at < want.text.size()) {
+        const size_t n = round == 0 ? want.text.size()
+                                    : std::min<size_t>(1 + random() % 5, want.text.size() - at);
+        const std::string piece(want.text.substr(at, n));  // exact size: ASan sees over-reads
+        taken += response.feed({reinterpret_cast<const uint8_t*>(piece.data()), piece.size()});
+        at += n;
+      }
+      EXPECT_EQ(response.state(), want.state) << want.text;
+      EXPECT_EQ(response.status(), want.status) << want.text;
+      EXPECT_EQ(response.body_bytes(), want.body_bytes) << want.text;
+      if (want.state == kDone) {
+        EXPECT_EQ(response.keep_alive(), want.keep_alive) << want.text;
+        EXPECT_EQ(want.text.size() - taken, want.left_over) << want.text;
+      }
+    }
+  }
+}
+
+TEST(HttpResponse, WithoutALengthTheEndOfTheConnectionIsTheEnd) {
+  const auto end_after = [](std::string_view text) {
+    HttpResponse response;
+    response.feed({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+    response.end_of_stream();
+    return response.state();
+  };
+  EXPECT_EQ(end_after("HTTP/1.1 200 OK\r\n\r\nHello"), kDone);
+  EXPECT_EQ(end_after("HTTP/1.1 200 OK\r\n\r\n"), kDone);
+  EXPECT_EQ(end_after("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nHello"), kMore);
+  EXPECT_EQ(end_after("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nHel"), kMore);
+  EXPECT_EQ(end_after("HTTP/1.1 200 OK\r\n"), kMore);
+}
+
+TEST(HttpResponse, AnEndlessHeadIsRefused) {
+  HttpResponse response;
+  const std::string line(1000, 'a');
+  std::string head = "HTTP/1.1 200 OK\r\n";
+  for (int i = 0; i < 100; ++i) head += line + ": b\r\n";
+  response.feed({reinterpret_cast<const uint8_t*>(head.data()), head.size()});
+  EXPECT_EQ(response.state(), kMalformed);
+}
+
+TEST(Wire, BytesAreAsSaid) {
+  std::vector<uint8_t> four(4), thirty_two(32), numbered(24, 0xFF);
+  write_ping(WireProfile::kPing4, {}, four);
+  EXPECT_EQ(std::string(four.begin(), four.end()), "PING");
+  write_ping(WireProfile::kFixed32, {}, thirty_two);
+  EXPECT_EQ(std::string(thirty_two.begin(), thirty_two.begin() + 8), "PINGPING");
+  write_ping(WireProfile::kNumbered, {0x0102030405060708, 0x1112131415161718}, numbered);
+  EXPECT_THAT(numbered, testing::ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 0x11, 0x12, 0x13, 0x14, 0x15,
+                                             0x16, 0x17, 0x18, 0, 0, 0, 0, 0, 0, 0, 0));
+  EXPECT_EQ(read_number(numbered), (PingNumber{0x0102030405060708, 0x1112131415161718}));
+  EXPECT_TRUE(is_answer(WireProfile::kNumbered, numbered, 24));
+  EXPECT_FALSE(is_answer(WireProfile::kNumbered, numbered, 16));
+  EXPECT_FALSE(is_answer(WireProfile::kPing4, thirty_two, 0));
+}
+
+TEST(KernelCounters, AreFoundByGroupAndName) {
+  constexpr std::string_view kText =
+      "Tcp: ActiveOpens PassiveOpens\nTcp: 7 9\nUdp: InDatagrams NoPorts\nUdp: 1 2\n";
+  EXPECT_EQ(find_counter(kText, "Tcp:", "PassiveOpens"), 9u);
+  EXPECT_EQ(find_counter(kText, "Udp:", "NoPorts"), 2u);
+  EXPECT_EQ(find_counter(kText, "Udp:", "PassiveOpens"), std::nullopt);
+  EXPECT_EQ(find_counter("Tcp: A", "Tcp:", "A"), std::nullopt);
+  EXPECT_EQ(find_counter("", "Tcp:", "A"), std::nullopt);
+}
+
+TEST(KernelCounters, HostCpu) {
+  const auto cpu = parse_host_cpu("cpu  1 2 3 400 5 6 7 8 0 0\ncpu0 1\n", 100);
+  ASSERT_TRUE(cpu.has_value());
+  EXPECT_EQ(cpu->busy_ns, 19 * 10 * kNanosPerMilli);
+  EXPECT_EQ(cpu->steal_ns, 8 * 10 * kNanosPerMilli);
+  EXPECT_FALSE(parse_host_cpu("cpu 1 2 3", 100).has_value());
+  EXPECT_FALSE(parse_host_cpu("", 100).has_value());
+}
+
+TEST(Preflight, SaysWhatToRaise) {
+  HostLimits limits;
+  limits.descriptors = 20'000;
+  limits.descriptors_in_use = 10;
+  limits.ephemeral_ports = 28'232;
+  limits.available_bytes = 1 << 30;
+  LoadNeeds needs;
+  needs.descriptors = 15'016;
+  needs.ports = 15'000;
+  EXPECT_TRUE(check_needs(needs, limits, true).ok());
+  needs.descriptors = 50'016;
+  const Status descriptors = check_needs(needs, limits, true);
+  EXPECT_THAT(descriptors.error().message, HasSubstr("50026 descriptors and the limit is 20000"));
+  EXPECT_THAT(descriptors.error().message, HasSubstr("--sockets shared"));
+  EXPECT_EQ(exit_code(descriptors.error().code), 4);
+  needs.descriptors = 16;
+  needs.ports = 30'000;
+  EXPECT_THAT(check_needs(needs, limits, false).error().message, HasSubstr("ip_local_port_range"));
+  needs.source_addresses = 2;
+  EXPECT_TRUE(check_needs(needs, limits, true).ok());
+  needs.memory_bytes = int64_t{2} << 30;
+  EXPECT_THAT(check_needs(needs, limits, true).error().message, HasSubstr("2.00 GiB"));
+}
+
+LoadResult healthy() {
+  LoadResult result;
+  result.planned = result.total.accounts.scheduled = result.total.accounts.sent =
+      result.total.accounts.replied = 10'000;
+  result.own.wall_ns = 10 * kNanosPerSecond;
+  result.own.cpu_ns = kNanosPerSecond;
+  result.own.host_steal_ns = 0;
+  result.own.cpus = 2;
+  return result;
+}
+
+TEST(JudgeLoad, NamesEachBottleneckAndNothingElse) {
+  EXPECT_THAT(judge_load(healthy()), IsEmpty());
+  const auto blamed = [](auto change) {
+    LoadResult result = healthy();
+    change(result);
+    const auto reasons = judge_load(result);
+    EXPECT_EQ(reasons.size(), 1u);
+    return reasons.empty() ? "" : reasons[0];
+  };
+  EXPECT_THAT(blamed([](LoadResult& r) { r.total.accounts.sent_late = 101; }),
+              HasSubstr("sent late"));
+  EXPECT_THAT(blamed([](LoadResult& r) {
+                r.planned = r.total.accounts.scheduled = 10'100;
+                r.total.accounts.never_scheduled = 100;
+              }),
+              HasSubstr("never sent"));
+  EXPECT_THAT(blamed([](LoadResult& r) { r.own.receive_drops = 11; }),
+              HasSubstr("receive buffers"));
+  EXPECT_THAT(blamed([](LoadResult& r) { r.own.cpu_ns = r.own.wall_ns; }), HasSubstr("bottleneck"));
+  EXPECT_THAT(blamed([](LoadResult& r) { r.own.host_steal_ns = 2 * kNanosPerSecond; }),
+              HasSubstr("hypervisor"));
+  EXPECT_THAT(blamed([](LoadResult& r) { r.total.accounts.replied = 9'999; }),
+              HasSubstr("balance"));
+  // A client that waits for its server is no fault of the generator.
+  LoadResult waiting = healthy();
+  waiting.planned = waiting.total.accounts.scheduled = 12'000;
+  waiting.total.accounts.never_scheduled = waiting.total.accounts.blocked = 2'000;
+  EXPECT_THAT(judge_load(waiting), IsEmpty());
+}
+
+TEST(Target, AddressesAndNames) {
+  const auto v4 = resolve_target("127.0.0.1:8888", SOCK_DGRAM);
+  ASSERT_TRUE(v4.ok());
+  EXPECT_TRUE(v4->can_spread);
+  const auto v6 = resolve_target("[::1]:8888", SOCK_STREAM);
+  ASSERT_TRUE(v6.ok());
+  EXPECT_TRUE(v6->is_loopback);
+  EXPECT_FALSE(v6->can_spread);
+  EXPECT_FALSE(resolve_target("192.0.2.1:1", SOCK_DGRAM)->is_loopback);
+}
+
+}  // namespace
+}  // namespace topspin

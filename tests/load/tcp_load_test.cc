@@ -1,0 +1,199 @@
+// tcp-connect, http and accept-queue with real sockets on loopback, against a server whose
+// connections meet known fates: the accounts equal the truth.
+#include <filesystem>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "load/load.h"
+#include "tests/load/misbehaving_tcp_server.h"
+
+namespace topspin {
+namespace {
+
+using ::testing::IsEmpty;
+
+constexpr int64_t kMs = kNanosPerMilli;
+constexpr int64_t kSecond = kNanosPerSecond;
+
+const std::atomic<bool> kNeverStop{false};
+
+LoadOptions tcp_load(WorkloadKind kind, const std::string& target, std::string_view stages) {
+  LoadOptions options;
+  options.workload = kind;
+  options.target = target;
+  options.stages = *parse_stages(stages);
+  return options;
+}
+
+void expect_balanced(const LoadResult& result) {
+  AccountsContext context;
+  context.is_tcp = true;
+  context.planned = result.planned;
+  EXPECT_THAT(find_imbalances(result.total.accounts, *result.tcp, context), IsEmpty());
+}
+
+size_t open_descriptors() {
+  size_t n = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    n += !entry.path().empty();
+  }
+  return n;
+}
+
+TEST(TcpConnect, EveryFateHasItsAccount) {
+  TcpMisbehaviour behaviour;
+  behaviour.fates = {TcpFate::kWhole,       TcpFate::kTruncated,  TcpFate::kWhole,
+                     TcpFate::kResetBefore, TcpFate::kResetAfter, TcpFate::kSilence};
+  const size_t before = open_descriptors();
+  {
+    MisbehavingTcpServer server(behaviour);
+    LoadOptions options = tcp_load(WorkloadKind::kTcpConnect, server.target(),
+                                   "0:60 over 300ms, hold 700ms, 60:0 over 300ms");
+    options.period_ns = 200 * kMs;
+    options.timeout_ns = kSecond;
+    options.expect_bytes = 64;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    auto truth = server.stop();
+    expect_balanced(*result);
+    const TcpAccounts& tcp = *result->tcp;
+    const LoadAccounts& a = result->total.accounts;
+    EXPECT_EQ(a.sent, truth.connections);
+    EXPECT_GT(a.sent, 200u);
+    // A connection that is reset at once may never have been seen to stand.
+    EXPECT_GE(tcp.connected, truth.connections - truth.fates[TcpFate::kResetBefore]);
+    EXPECT_EQ(a.replied, truth.fates[TcpFate::kWhole]);
+    EXPECT_EQ(tcp.truncated, truth.fates[TcpFate::kTruncated]);
+    EXPECT_EQ(tcp.timeouts, truth.fates[TcpFate::kSilence]);
+    EXPECT_EQ(tcp.reset_before_bytes + tcp.reset_after_bytes,
+              truth.fates[TcpFate::kResetBefore] + truth.fates[TcpFate::kResetAfter]);
+    EXPECT_GE(tcp.reset_before_bytes, truth.fates[TcpFate::kResetBefore]);
+    EXPECT_EQ(tcp.refused, 0u);
+    EXPECT_EQ(a.late_replies, 0u);
+    ASSERT_TRUE(result->kernel.tcp_passive_opens.has_value());
+    EXPECT_GE(*result->kernel.tcp_passive_opens, truth.connections);
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(TcpConnect, NobodyListens) {
+  std::string target;
+  { target = MisbehavingTcpServer({false, {}, 1, false}).target(); }
+  LoadOptions options = tcp_load(WorkloadKind::kTcpConnect, target, "10:10 over 500ms");
+  options.period_ns = 100 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  expect_balanced(*result);
+  EXPECT_EQ(result->tcp->refused, 50u);
+  EXPECT_EQ(result->total.accounts.lost, 50u);
+  EXPECT_EQ(result->tcp->connected, 0u);
+}
+
+TEST(Http, KeepAliveAndEveryFate) {
+  for (const bool keep_alive : {true, false}) {
+    TcpMisbehaviour behaviour;
+    behaviour.http = true;
+    behaviour.fates = {TcpFate::kWhole,      TcpFate::kChunked, TcpFate::kUntilClose,
+                       TcpFate::kTruncated,  TcpFate::kWhole,   TcpFate::kResetBefore,
+                       TcpFate::kResetAfter, TcpFate::kWhole,   TcpFate::kSilence};
+    MisbehavingTcpServer server(behaviour);
+    LoadOptions options =
+        tcp_load(WorkloadKind::kHttp, server.target(), "0:40 over 200ms, hold 1s, 40:0 over 200ms");
+    options.period_ns = 100 * kMs;
+    options.timeout_ns = 150 * kMs;
+    options.http_keep_alive = keep_alive;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    auto truth = server.stop();
+    expect_balanced(*result);
+    const TcpAccounts& tcp = *result->tcp;
+    const LoadAccounts& a = result->total.accounts;
+    const uint64_t good = truth.fates[TcpFate::kWhole] + truth.fates[TcpFate::kChunked] +
+                          truth.fates[TcpFate::kUntilClose];
+    EXPECT_GT(good, 100u);
+    // An answer that a busy machine brings after the timeout is a timeout: both together are exact.
+    EXPECT_LE(a.replied, good);
+    EXPECT_EQ(a.replied + tcp.timeouts, good + truth.fates[TcpFate::kSilence]);
+    EXPECT_EQ(tcp.truncated, truth.fates[TcpFate::kTruncated]);
+    EXPECT_EQ(tcp.reset_before_bytes + tcp.reset_after_bytes,
+              truth.fates[TcpFate::kResetBefore] + truth.fates[TcpFate::kResetAfter]);
+    EXPECT_EQ(tcp.failed, 0u);
+    EXPECT_EQ(result->http->statuses.at(200), a.replied);
+    EXPECT_EQ(result->http->body_bytes, 64 * a.replied);
+    if (keep_alive) {
+      EXPECT_LT(tcp.connected, a.sent);
+    } else {
+      EXPECT_LE(tcp.connected, a.sent);
+      EXPECT_GE(tcp.connected + tcp.timeouts, a.sent);
+    }
+  }
+}
+
+TEST(Http, AWholeServerLosesNothingAndKeepsItsConnections) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kWhole, TcpFate::kChunked};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "20:20 over 1s");
+  options.period_ns = 50 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  auto truth = server.stop();
+  expect_balanced(*result);
+  EXPECT_EQ(truth.connections, 20u);
+  EXPECT_EQ(result->tcp->connected, 20u);
+  EXPECT_EQ(result->total.accounts.scheduled, 400u);
+  EXPECT_EQ(result->total.accounts.replied + result->total.accounts.never_scheduled, 400u);
+}
+
+TEST(Http, PathsThatWouldBreakTheRequestAreRefused) {
+  for (const char* path : {"", "x", "/a b", "/a\r\nHost: evil", "/\x01"}) {
+    LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:9", "1:1 over 1s");
+    options.http_path = path;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_FALSE(result.ok()) << path;
+    EXPECT_EQ(result.error().code, ErrorCode::kUsage);
+  }
+}
+
+TEST(AcceptQueue, BeyondTheBacklogSynsAreSentAgainAndTimeOut) {
+  TcpMisbehaviour behaviour;
+  behaviour.backlog = 8;
+  behaviour.accepts = false;
+  const size_t before = open_descriptors();
+  {
+    MisbehavingTcpServer server(behaviour);
+    LoadOptions options =
+        tcp_load(WorkloadKind::kAcceptQueue, server.target(), "0:40 over 200ms, hold 500ms");
+    options.timeout_ns = 1500 * kMs;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    expect_balanced(*result);
+    EXPECT_EQ(result->total.accounts.sent, 40u);
+    EXPECT_GE(result->tcp->connected, 8u);
+    EXPECT_LT(result->tcp->connected, 40u);
+    EXPECT_EQ(result->tcp->connected + result->tcp->timeouts, 40u);
+    EXPECT_GE(*result->kernel.tcp_passive_opens, 9u);  // the kernel takes backlog + 1
+    EXPECT_GT(*result->kernel.tcp_listen_overflows, 0u);
+  }
+  EXPECT_EQ(open_descriptors(), before);
+}
+
+TEST(AcceptQueue, ARoomyBacklogTakesAllAndTheyAreClosedAtTheEnd) {
+  TcpMisbehaviour behaviour;
+  behaviour.fates = {TcpFate::kSilence};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kAcceptQueue, server.target(),
+                                 "0:200 over 200ms, hold 300ms, 200:0 over 200ms");
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  auto truth = server.stop();
+  expect_balanced(*result);
+  EXPECT_EQ(truth.connections, 200u);
+  EXPECT_EQ(result->total.accounts.replied, 200u);
+  EXPECT_EQ(result->tcp->syn_retries, 0u);
+}
+
+}  // namespace
+}  // namespace topspin
