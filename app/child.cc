@@ -57,8 +57,8 @@ Error internal(std::string_view what) {
 }
 
 [[noreturn]] void run_child(const std::vector<std::string>& command,
-                            const std::optional<UserIdentity>& user, int release_fd,
-                            int status_fd) {
+                            const std::optional<UserIdentity>& user, ChildStreams streams,
+                            int release_fd, int status_fd) {
   char go = 0;
   ssize_t got = 0;
   do {
@@ -81,6 +81,12 @@ Error internal(std::string_view what) {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
 
+  if (streams.input_fd >= 0) dup2(streams.input_fd, STDIN_FILENO);
+  if (streams.output_fd >= 0) {
+    dup2(streams.output_fd, STDOUT_FILENO);
+    dup2(streams.output_fd, STDERR_FILENO);
+  }
+
   std::vector<char*> arguments;
   for (const std::string& argument : command)
     arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -94,7 +100,8 @@ Error internal(std::string_view what) {
 }  // namespace
 
 Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
-                                              const std::optional<UserIdentity>& user) {
+                                              const std::optional<UserIdentity>& user,
+                                              ChildStreams streams) {
   CHECK(!command.empty());
   if (const int number = find_command(command.front()); number != 0) {
     return cannot_execute(command.front(), number);
@@ -108,7 +115,7 @@ Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
   if (pid < 0) return internal("fork");
   if (pid == 0) {
     release_write.reset();  // else the child would keep itself waiting after topspin died
-    run_child(command, user, release_read.get(), status_write.get());
+    run_child(command, user, streams, release_read.get(), status_write.get());
   }
   return std::unique_ptr<Child>(
       new Child(pid, command.front(), std::move(release_write), std::move(status_read)));

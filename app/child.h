@@ -17,12 +17,20 @@
 
 namespace topspin {
 
+/// -1: the parent's own.
+struct ChildStreams {
+  int input_fd = -1;
+  int output_fd = -1;  // standard error too
+};
+
 class Child {
  public:
   /// Forks a child that waits. kUsage if no such command can be found or executed.
+  /// `streams`: descriptors to be its standard input, output and error instead of ours.
   /// REQUIRES: one thread.
   static Result<std::unique_ptr<Child>> prepare(std::vector<std::string> command,
-                                                const std::optional<UserIdentity>& user);
+                                                const std::optional<UserIdentity>& user,
+                                                ChildStreams streams = {});
   /// Kills what still runs.
   ~Child();
 

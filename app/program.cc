@@ -1,6 +1,7 @@
 // The command line as a whole: which commands there are, help, version, and how errors end the
 // program.
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <cstdio>
 
@@ -24,6 +25,7 @@ constexpr const char* kDescription =
 
 constexpr const char* kFooter =
     "Examples:\n"
+    "  topspin -i lo 'port 8888'\n"
     "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"
     "  topspin record -i lo --pid 4242 --duration 60s 'port 8888'\n"
     "  topspin read capture.pcap --format json\n"
@@ -38,6 +40,20 @@ constexpr const char* kFooter =
     "kernel;\n"
     "5 input, output or internal error; 128+n on signal n. record passes its command's own status "
     "on.";
+
+/// Whether a command line without a command's name means live: it starts with an option of live's,
+/// or with a word that starts a pcap filter, as in `topspin -i lo` and `topspin port 8888`.
+bool means_live(const std::vector<char*>& words) {
+  if (words.size() < 2) return false;
+  const std::string_view first = words[1];
+  if (first == "-h" || first == "--help" || first == "--version") return false;
+  if (first.starts_with("-")) return true;
+  const std::string_view word = first.substr(0, first.find(' '));
+  constexpr std::array<std::string_view, 20> kFilterWords = {
+      "port", "portrange", "host", "net",   "src",  "dst", "tcp",   "udp",  "icmp",    "icmp6",
+      "ip",   "ip6",       "arp",  "ether", "vlan", "not", "proto", "less", "greater", "("};
+  return std::find(kFilterWords.begin(), kFilterWords.end(), word) != kFilterWords.end();
+}
 
 }  // namespace
 
@@ -65,7 +81,9 @@ int run_program(std::span<char*> arguments) {
                                       [](const char* a) { return std::string_view(a) == "--"; });
   TrailingCommand trailing;
   if (separator != arguments.end()) trailing.assign(separator + 1, arguments.end());
-  const auto own_count = static_cast<int>(separator - arguments.begin());
+  std::vector<char*> own(arguments.begin(), separator);
+  std::string live = "live";
+  if (means_live(own)) own.insert(own.begin() + 1, live.data());
 
   CLI::App root(kDescription, "topspin");
   root.footer(kFooter);
@@ -75,8 +93,10 @@ int run_program(std::span<char*> arguments) {
   root.require_subcommand(0, 1);
   root.get_formatter()->column_width(34);
   Action action;
+  add_live_command(root, trailing, action);
   add_record_command(root, trailing, action);
   add_read_command(root, action);
+  add_replay_command(root, action);
   add_load_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
@@ -85,7 +105,7 @@ int run_program(std::span<char*> arguments) {
   add_doctor_command(root, action);
 
   try {
-    root.parse(own_count, arguments.data());
+    root.parse(static_cast<int>(own.size()), own.data());
   } catch (const CLI::Success& success) {  // --help, --version
     return root.exit(success) == 0 ? 0 : 5;
   } catch (const CLI::ParseError& error) {
@@ -96,8 +116,8 @@ int run_program(std::span<char*> arguments) {
     fmt::print(stderr, "{}", root.help());
     return exit_code(ErrorCode::kUsage);
   }
-  if (!trailing.empty() && !root.got_subcommand("record")) {
-    say("a command after -- belongs to topspin record; see topspin record --help");
+  if (!trailing.empty() && !root.got_subcommand("record") && !root.got_subcommand("live")) {
+    say("a command after -- belongs to topspin live or record; see topspin record --help");
     return exit_code(ErrorCode::kUsage);
   }
   const int code = action();

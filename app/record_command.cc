@@ -24,58 +24,56 @@ int print_interfaces() {
 
 }  // namespace
 
+void add_record_options(CLI::App& app, RecordOptions& options) {
+  app.add_option("-i,--interface", options.interface,
+                 "Interface to capture on (default any; lo for loopback alone)")
+      ->option_text("IF");
+  app.add_option("-s,--snaplen", options.snaplen,
+                 "Bytes to capture of each packet (default: what the parser needs)")
+      ->option_text("N")
+      ->check(CLI::Range(1, 262144));
+  app.add_option("-B,--buffer-size", options.buffer_size,
+                 "Size of the kernel's capture buffer in MiB")
+      ->option_text("MIB");
+  app.add_flag("-p,--no-promiscuous-mode", options.no_promiscuous,
+               "Do not put the interface into promiscuous mode");
+  app.add_flag(
+      "-n", [](int64_t) {}, "Names are never resolved; accepted as for tcpdump");
+  app.add_option("-Z,--user", options.user,
+                 "Run the command, and topspin once all is open, as USER "
+                 "(default under sudo: who called it)")
+      ->option_text("USER");
+  app.add_option("--pid", options.pid, "Watch this process and its descendants")
+      ->option_text("PID")
+      ->check(CLI::Range(1, 1 << 22));
+  app.add_option("--cgroup", options.cgroup, "Watch the processes of this cgroup (v2)")
+      ->option_text("PATH");
+  app.add_option("--duration", options.duration, "Stop after this time")->option_text("TIME");
+  app.add_option("--interval", options.observe.interval, "Time between ticks (default 1s)")
+      ->option_text("TIME");
+  app.add_option("--idle-timeout", options.idle_timeout,
+                 "A flow silent for so long has ended (default 60s)")
+      ->option_text("TIME");
+  add_flow_options(app, options.observe);
+  app.add_option("--max-stored-flows", options.max_stored_flows,
+                 "Keep at most N flows of a run in the database (200000)")
+      ->option_text("N");
+  app.add_option("--probe", options.probes,
+                 "NAME=RUNG: use this rung of a probe's ladder only (topspin doctor lists them)")
+      ->option_text("NAME=RUNG")
+      ->allow_extra_args(false);
+}
+
 void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action) {
   CLI::App* command = root.add_subcommand(
       "record",
       "[FILTER...] [-- COMMAND...]: record flows and the subject's scheduling into the database");
   auto o = std::make_shared<RecordOptions>();
   auto list = std::make_shared<bool>(false);
-  command
-      ->add_option("-i,--interface", o->interface,
-                   "Interface to capture on (default any; lo for loopback alone)")
-      ->option_text("IF");
   command->add_flag("-D,--list-interfaces", *list, "List the interfaces and stop");
-  command
-      ->add_option("-s,--snaplen", o->snaplen,
-                   "Bytes to capture of each packet (default: what the parser needs)")
-      ->option_text("N")
-      ->check(CLI::Range(1, 262144));
-  command
-      ->add_option("-B,--buffer-size", o->buffer_size, "Size of the kernel's capture buffer in MiB")
-      ->option_text("MIB");
-  command->add_flag("-p,--no-promiscuous-mode", o->no_promiscuous,
-                    "Do not put the interface into promiscuous mode");
-  command->add_flag(
-      "-n", [](int64_t) {}, "Names are never resolved; accepted as for tcpdump");
-  command
-      ->add_option("-Z,--user", o->user,
-                   "Run the command, and topspin once all is open, as USER "
-                   "(default under sudo: who called it)")
-      ->option_text("USER");
-  command->add_option("--pid", o->pid, "Watch this process and its descendants")
-      ->option_text("PID")
-      ->check(CLI::Range(1, 1 << 22));
-  command->add_option("--cgroup", o->cgroup, "Watch the processes of this cgroup (v2)")
-      ->option_text("PATH");
-  command->add_option("--duration", o->duration, "Stop after this time")->option_text("TIME");
-  command->add_option("--interval", o->observe.interval, "Time between ticks (default 1s)")
-      ->option_text("TIME");
-  command
-      ->add_option("--idle-timeout", o->idle_timeout,
-                   "A flow silent for so long has ended (default 60s)")
-      ->option_text("TIME");
-  add_flow_options(*command, o->observe);
+  add_record_options(*command, *o);
   command->add_option("--db", o->observe.db, "The database (default $TOPSPIN_DB, else topspin.db)")
       ->option_text("FILE");
-  command
-      ->add_option("--max-stored-flows", o->max_stored_flows,
-                   "Keep at most N flows of a run in the database (200000)")
-      ->option_text("N");
-  command
-      ->add_option("--probe", o->probes,
-                   "NAME=RUNG: use this rung of a probe's ladder only (topspin doctor lists them)")
-      ->option_text("NAME=RUNG")
-      ->allow_extra_args(false);
   command->add_flag("-q,--quiet", o->quiet, "Print no line a tick");
   command->footer(
       "Examples:\n"

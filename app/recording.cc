@@ -54,6 +54,7 @@ Result<Plan> make_plan(const RecordOptions& o) {
     return make_error(ErrorCode::kUsage, "--interval must be at least 10ms");
   }
   plan.live.interface = o.interface;
+  plan.live.max_rows_per_interval = o.max_rows_per_interval;
   plan.live.snaplen = o.snaplen;
   plan.live.promiscuous = !o.no_promiscuous;
   if (!o.buffer_size.empty()) {
@@ -103,10 +104,13 @@ Result<Plan> make_plan(const RecordOptions& o) {
 
 /// Blocks the signals that the loop reads from a descriptor, for this thread and those it will
 /// start.
-Result<UniqueFd> open_signal_fd() {
+Result<UniqueFd> open_signal_fd(bool with_terminal) {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
+  if (with_terminal) {
+    for (const int number : {SIGWINCH, SIGTSTP, SIGCONT}) sigaddset(&set, number);
+  }
   if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) {
     return make_error(ErrorCode::kInternal, "cannot block signals", errno);
   }
@@ -117,7 +121,8 @@ Result<UniqueFd> open_signal_fd() {
 
 class Recording {
  public:
-  Recording(const RecordOptions& options, Plan plan) : options_(options), plan_(std::move(plan)) {}
+  Recording(const RecordOptions& options, Plan plan, Onlooker* onlooker)
+      : options_(options), plan_(std::move(plan)), onlooker_(onlooker) {}
 
   Result<int> run();
 
@@ -128,6 +133,7 @@ class Recording {
   Status loop();
   void tick(int64_t due_ns);
   void drain_samples();
+  void subject_ended();
   void take_flows();
   void handle_signals();
   void end_command(int signal_number);
@@ -136,6 +142,7 @@ class Recording {
 
   const RecordOptions& options_;
   Plan plan_;
+  Onlooker* onlooker_;
   UniqueFd signal_fd_, timer_fd_;
   std::unique_ptr<Child> child_;
   std::unique_ptr<Probes> probes_;
@@ -151,18 +158,23 @@ class Recording {
   int stop_signal_ = 0;                // that asked us to stop
   bool stopping_ = false;
   bool command_ended_by_us_ = false;
+  bool subject_end_told_ = false;
   uint64_t lines_ = 0;
   std::optional<Error> failure_;  // the first error that ended the recording
 };
 
 Status Recording::open() {
-  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd());
+  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr));
   std::optional<UserIdentity> user = invoking_user();
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
   }
   if (!options_.command.empty()) {
-    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, user));
+    ChildStreams streams;
+    if (onlooker_ != nullptr) {
+      streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
+    }
+    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, user, streams));
     plan_.subject.pid = child_->pid();
   }
   TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
@@ -175,10 +187,13 @@ Status Recording::open() {
   const ClockAnchor anchor = take_clock_anchor();
   const RunInfo info = run_info(anchor, tracker_->link_type());
   run_id_ = info.id;
-  database_ = database_path(options_.observe.db);
-  WriterOptions writer_options;
-  writer_options.max_flow_rows = options_.max_stored_flows;
-  TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info, writer_options));
+  if (options_.store) {
+    database_ = database_path(options_.observe.db);
+    WriterOptions writer_options;
+    writer_options.max_flow_rows = options_.max_stored_flows;
+    TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info, writer_options));
+  }
+  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info));
   start_ns_ = monotonic_now_ns();
   return {};
 }
@@ -235,7 +250,20 @@ void Recording::tick(int64_t due_ns) {
       plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
   session_->add_probes(std::move(probes), read_self(), due_ns, monotonic_now_ns());
   last_due_ns_ = due_ns;
-  if (subject_gone && !child_) stopping_ = true;  // a command's end is told by waitpid
+  if (subject_gone && !child_) subject_ended();  // a command's end is told by waitpid
+}
+
+/// The end of the command or subject ends the recording, unless somebody wants to go on looking.
+void Recording::subject_ended() {
+  if (onlooker_ == nullptr || !onlooker_->stays()) {
+    stopping_ = true;
+  } else if (!subject_end_told_) {
+    subject_end_told_ = true;
+    if (child_)
+      onlooker_->on_command_end(*child_->poll_exit());
+    else
+      onlooker_->on_subject_gone();
+  }
 }
 
 void Recording::take_flows() {
@@ -244,7 +272,8 @@ void Recording::take_flows() {
     if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
     for (const std::string& event : interval.events) {
       if (!options_.quiet) say(event);
-      (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
+      if (onlooker_ != nullptr) onlooker_->on_event(event);
+      if (writer_) (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
     }
     session_->add_flows(std::move(interval));
   }
@@ -260,11 +289,14 @@ void Recording::drain_samples() {
       if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
       fmt::print(stderr, "{}\n", tick_line(*sample));
     }
-    if (auto status = writer_->append(*sample); !status.ok()) {
-      if (!failure_) failure_ = status.error();
-      stopping_ = true;
-      return;
+    if (writer_) {
+      if (auto status = writer_->append(*sample); !status.ok()) {
+        if (!failure_) failure_ = status.error();
+        stopping_ = true;
+        return;
+      }
     }
+    if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
   }
 }
 
@@ -281,8 +313,13 @@ void Recording::handle_signals() {
   while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
     if (number == SIGCHLD) continue;  // the loop asks the child itself
-    if (stop_signal_ != 0) {          // the second one: at once, saving nothing more
+    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT) {
+      onlooker_->on_signal(number);
+      continue;
+    }
+    if (stop_signal_ != 0) {  // the second one: at once, saving nothing more
       if (child_) child_->send_signal(SIGKILL);
+      if (onlooker_ != nullptr) onlooker_->abandon();
       _exit(128 + number);
     }
     stop_signal_ = number;
@@ -303,9 +340,11 @@ Status Recording::loop() {
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 3> fds{{{signal_fd_.get(), POLLIN, 0},
+    std::array<pollfd, 5> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
-                               {capture_->event_fd(), POLLIN, 0}}};
+                               {capture_->event_fd(), POLLIN, 0},
+                               {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
+                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0}}};
     if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
@@ -316,7 +355,13 @@ Status Recording::loop() {
     }
     take_flows();
     drain_samples();
-    if (child_ && child_->poll_exit()) stopping_ = true;
+    if (child_ && child_->poll_exit()) subject_ended();
+    if (onlooker_ != nullptr) {
+      if (fds[3].revents != 0) onlooker_->on_input();
+      if (fds[4].revents != 0) onlooker_->on_output();
+      onlooker_->on_pass();
+      if (onlooker_->wants_stop()) stopping_ = true;
+    }
     if (monotonic_now_ns() >= end_ns) stopping_ = true;
   }
   return {};
@@ -333,6 +378,7 @@ Result<int> Recording::finish() {
   take_flows();
   drain_samples();
 
+  if (onlooker_ != nullptr) onlooker_->close();
   // The command does not outlive its recording: first asked, then made to end.
   end_command(SIGTERM);
   while (child_ && !child_->poll_exit()) {
@@ -341,8 +387,12 @@ Result<int> Recording::finish() {
       child_->send_signal(SIGKILL);
       kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
     }
-    pollfd fd{signal_fd_.get(), POLLIN, 0};
-    poll(&fd, 1, static_cast<int>(std::clamp<int64_t>(left_ns / kNanosPerMilli, 1, 100)));
+    // What the command prints while it ends must find a reader, else it never ends.
+    std::array<pollfd, 2> fds{{{signal_fd_.get(), POLLIN, 0},
+                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0}}};
+    poll(fds.data(), fds.size(),
+         static_cast<int>(std::clamp<int64_t>(left_ns / kNanosPerMilli, 1, 100)));
+    if (fds[1].revents != 0) onlooker_->on_output();
     handle_signals();
   }
 
@@ -355,14 +405,16 @@ Result<int> Recording::finish() {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);
   }
-  const Status saved = writer_->finish(end);
+  Status saved;
+  if (writer_) saved = writer_->finish(end);
   writer_.reset();
   if (failure_) return *failure_;
   TOPSPIN_TRY(saved);
 
-  for (const std::string& reason : end.invalid_reasons)
-    say(fmt::format("the run is INVALID: {}", reason));
-  if (!options_.quiet) {
+  for (const std::string& reason : end.invalid_reasons) {
+    if (options_.store) say(fmt::format("the run is INVALID: {}", reason));
+  }
+  if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
                     run_id_));
@@ -375,7 +427,8 @@ Result<int> Recording::finish() {
       say(fmt::format("the command exited with status {}", *end.exit_status));
     return *end.exit_status;
   }
-  if (!child_ && !end.invalid_reasons.empty()) return exit_code(ErrorCode::kInvalidRun);
+  if (!child_ && options_.store && !end.invalid_reasons.empty())
+    return exit_code(ErrorCode::kInvalidRun);
   return 0;
 }
 
@@ -390,7 +443,10 @@ Result<int> Recording::run() {
   {
     auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
     if (!capture.ok()) {
-      (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}}).ok();
+      if (writer_) {
+        (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}}).ok();
+      }
+      if (onlooker_ != nullptr) onlooker_->close();
       return std::move(capture).error();
     }
     capture_ = std::move(capture).value();
@@ -406,11 +462,12 @@ Result<int> Recording::run() {
 
 }  // namespace
 
-int record(const RecordOptions& options) {
+int record(const RecordOptions& options, Onlooker* onlooker) {
   auto plan = make_plan(options);
   if (!plan.ok()) return fail(plan.error());
-  Recording recording(options, std::move(plan).value());
+  Recording recording(options, std::move(plan).value(), onlooker);
   const auto code = recording.run();
+  if (onlooker != nullptr) onlooker->close();
   return code.ok() ? *code : fail(code.error());
 }
 

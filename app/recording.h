@@ -10,8 +10,13 @@
 #include <vector>
 
 #include "app/observe_options.h"
+#include "app/onlooker.h"
 #include "app/privileges.h"
 #include "probes/probes.h"
+
+namespace CLI {
+class App;
+}
 
 namespace topspin {
 
@@ -29,10 +34,16 @@ struct RecordOptions {
   std::vector<std::string> probes;  // NAME=RUNG
   uint64_t max_stored_flows = 200'000;
   bool quiet = false;
+  bool store = true;                        // false: nothing is kept (live without --db)
+  uint64_t max_rows_per_interval = 20'000;  // flow rows in a Sample
   std::vector<std::string> command;
 };
 
-/// Records one run. Returns the process's exit code: the command's own where there is one.
-int record(const RecordOptions& options);
+/// What record and live share of their options; all but --db, --quiet and -D.
+void add_record_options(CLI::App& app, RecordOptions& options);
+
+/// Records one run, in front of an onlooker if there is one. Returns the process's exit code: the
+/// command's own where there is one.
+int record(const RecordOptions& options, Onlooker* onlooker = nullptr);
 
 }  // namespace topspin

@@ -4,23 +4,14 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "tui/draw.h"
+#include "tui/history.h"
 
 namespace topspin {
 namespace {
 
 constexpr const char* kLayout =
     "{:>7} {:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>7} {:>9} {:>6}";
-
-std::string duration_or_dash(const std::optional<int64_t>& ns) {
-  return ns ? format_duration(*ns) : "-";
-}
-
-/// Packets, threads and ticks that were lost; waits censored at the ends of the run are no loss of
-/// data.
-uint64_t lost(const LossInterval& losses) {
-  return losses.capture_kernel_drops + losses.capture_interface_drops + losses.evicted_flows +
-         losses.scheduler_map_full + losses.late_ticks;
-}
 
 }  // namespace
 
@@ -54,7 +45,7 @@ std::string tick_line(const Sample& sample) {
       flows.new_flows, flows.ended_flows, rate(flows.packets),
       duration_or_dash(flows.lateness.summary().p99),
       duration_or_dash(flows.reply_latency.summary().p99), flows.missed_ticks, flows.unanswered,
-      run_queue, cpu, rss, lost(sample.losses));
+      run_queue, cpu, rss, lost_count(sample.losses));
 }
 
 }  // namespace topspin

@@ -1,0 +1,52 @@
+// Live: the screen as an onlooker of a recording. Where there is no terminal, or plain text was
+// asked for, the same numbers as plain text on standard output.
+#pragma once
+
+#include <deque>
+#include <string>
+
+#include "app/look.h"
+#include "app/onlooker.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+
+class Live final : public Onlooker {
+ public:
+  /// `stay`: goes on after the command has ended.
+  Live(const LookOptions& options, bool with_command, bool stay);
+  ~Live() override { close(); }
+
+  Status on_start(const RunInfo& run) override;
+  void on_sample(const Sample& sample) override;
+  void on_event(std::string_view text) override;
+  void on_command_end(int exit_status) override;
+  void on_subject_gone() override;
+  int input_fd() const override { return look_.input_fd(); }
+  int output_fd() const override { return output_read_.get(); }
+  void on_input() override { look_.on_input(false); }
+  void on_output() override;
+  void on_signal(int number) override { look_.on_signal(number); }
+  void on_pass() override { look_.draw(); }
+  bool wants_stop() const override { return stop_ || look_.wants_stop(); }
+  bool stays() const override { return stay_ && !stop_; }
+  void close() override;
+  void abandon() override { restore_terminal_now(); }
+  int command_stdin_fd() const override { return null_.get(); }
+  int command_stdout_fd() const override { return output_write_.get(); }
+
+ private:
+  /// Of what the command prints while the screen is up, so much is kept for after it.
+  static constexpr size_t kMaxOutputBytes = 256 << 10;
+
+  Look look_;
+  bool stay_;
+  bool screen_;  // a terminal is there, and a screen was asked for
+  bool stop_ = false;
+  int printed_ = 0;
+  UniqueFd null_, output_read_, output_write_;
+  std::string output_;
+  bool output_cut_ = false;
+};
+
+}  // namespace topspin

@@ -1,0 +1,209 @@
+#include "app/look.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/text.h"
+#include "core/unique_fd.h"
+#include "tui/plain.h"
+#include "tui/views.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kPlainWidth = 120;
+
+std::optional<Screen> parse_screen(std::string_view name) {
+  for (size_t i = 0; i < kScreenCount; ++i) {
+    std::string candidate(screen_name(static_cast<Screen>(i)));
+    std::transform(candidate.begin(), candidate.end(), candidate.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (candidate == name) return static_cast<Screen>(i);
+  }
+  return std::nullopt;
+}
+
+std::optional<ThemeName> parse_theme(std::string_view name) {
+  for (int i = 0; i < static_cast<int>(ThemeName::kCount); ++i) {
+    if (theme_name(static_cast<ThemeName>(i)) == name) return static_cast<ThemeName>(i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void add_look_options(CLI::App& app, LookOptions& options) {
+  app.add_option("--screen", options.screen,
+                 "First screen: flows, scheduler, resources, timeline, liveness, losses")
+      ->option_text("NAME");
+  app.add_option("--theme", options.theme, "dark (default), light or colour-blind")
+      ->option_text("NAME");
+  app.add_flag("--ascii", options.ascii, "Draw with ASCII characters alone");
+  app.add_flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale says");
+  app.add_flag("--once", options.once, "Print the screen once as plain text, after one tick");
+  app.add_option("--batch", options.batch, "Print the screen N times as plain text, a tick each")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1'000'000));
+  app.add_option("--width", options.width, "Width of plain text (default $COLUMNS, else 120)")
+      ->option_text("N")
+      ->check(CLI::Range(20, 1000));
+  app.add_option("--rows", options.rows, "Most rows of a table in plain text (50)")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1'000'000));
+}
+
+Status check_look_options(const LookOptions& options) {
+  if (!parse_screen(options.screen)) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--screen {} is not one of flows, scheduler, resources, "
+                                  "timeline, liveness, losses",
+                                  options.screen));
+  }
+  if (!parse_theme(options.theme)) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("--theme {} is not one of dark, light, colour-blind", options.theme));
+  }
+  if (options.ascii && options.utf8) {
+    return make_error(ErrorCode::kUsage, "give --ascii or --utf8, not both");
+  }
+  return {};
+}
+
+Status Look::open() {
+  TerminalOptions terminal;
+  if (options_.ascii) terminal.charset = TerminalOptions::Charset::kAscii;
+  if (options_.utf8) terminal.charset = TerminalOptions::Charset::kUtf8;
+  TOPSPIN_ASSIGN(terminal_, CursesTerminal::open(terminal));
+  return {};
+}
+
+void Look::begin() {
+  state_ = initial_view_state(model_);
+  state_.screen = parse_screen(options_.screen).value_or(Screen::kFlows);
+  state_.theme = parse_theme(options_.theme).value_or(ThemeName::kDark);
+  state_.ascii = terminal_ ? terminal_->ascii() : !options_.utf8;
+  state_.colours = terminal_ ? terminal_->colours() : 0;
+  dirty_ = true;
+}
+
+void Look::replace_model(Model model) {
+  model_ = std::move(model);
+  dirty_ = true;
+}
+
+void Look::say(std::string message) {
+  state_.message = std::move(message);
+  dirty_ = true;
+}
+
+void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
+  while (const auto key = terminal_->read_key()) {
+    dirty_ = true;
+    Pressed pressed = press(std::move(state_), *key, shown(), terminal_->size(), replay);
+    state_ = std::move(pressed.state);
+    switch (pressed.effect) {
+      case Effect::kNone: break;
+      case Effect::kQuit: stop_ = true; break;
+      case Effect::kRefresh: terminal_->forget(); break;
+      case Effect::kPurge:
+        model_.purge_flows();
+        if (frozen_) frozen_->purge_flows();
+        break;
+      case Effect::kExport: write_export(); break;
+      default:
+        if (effect) effect(pressed.effect);
+        break;
+    }
+    // A stored run needs no copy: nothing goes on while it is paused.
+    if (!replay && state_.frozen && !frozen_) frozen_ = model_;
+    if (!state_.frozen) frozen_.reset();
+  }
+  if (terminal_->gone()) stop_ = true;
+}
+
+void Look::on_signal(int number) {
+  if (!terminal_) {
+    // No screen: the signal does what it would have done.
+    if (number == SIGTSTP) kill(getpid(), SIGSTOP);
+    return;
+  }
+  dirty_ = true;
+  if (number == SIGWINCH) {
+    terminal_->resized();
+  } else if (number == SIGTSTP) {
+    terminal_->suspend();
+    kill(getpid(), SIGSTOP);
+    terminal_->resume();
+  } else if (number == SIGCONT) {
+    terminal_->resume();
+  }
+}
+
+void Look::draw() {
+  if (!terminal_ || !dirty_) return;
+  dirty_ = false;
+  terminal_->show(draw_screen(shown(), state_, terminal_->size()), state_.theme);
+  if (terminal_->gone()) stop_ = true;
+}
+
+std::string Look::plain_text() const {
+  int width = options_.width;
+  if (width == 0) {
+    const char* columns = std::getenv("COLUMNS");
+    width = columns != nullptr ? std::clamp(std::atoi(columns), 0, 1000) : 0;
+    if (width < 20) width = kPlainWidth;
+  }
+  return plain_screen(model_, state_, width, options_.rows);
+}
+
+/// Into the working directory, under a name that no file has yet.
+void Look::write_export() {
+  std::string when = format_utc(wall_now_ns());
+  std::replace(when.begin(), when.end(), ':', '.');
+  const std::string name = fmt::format("topspin-{}.txt", when);
+  const UniqueFd file(
+      ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!file) {
+    say(fmt::format("cannot write {} here: {}", name, std::strerror(errno)));
+    return;
+  }
+  const std::string text =
+      plain_screen(shown(), state_, std::max(terminal_->size().width, kPlainWidth), 1'000'000);
+  size_t written = 0;
+  while (written < text.size()) {
+    const ssize_t n = write(file.get(), text.data() + written, text.size() - written);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      say(fmt::format("cannot write {}: {}", name, std::strerror(errno)));
+      return;
+    }
+    written += static_cast<size_t>(n);
+  }
+  say(fmt::format("written to {}", name));
+}
+
+Scene make_scene(const RunInfo& run) {
+  Scene scene;
+  scene.source = run.settings.interface;
+  scene.filter = run.settings.filter;
+  if (!run.command.empty())
+    scene.subject = fmt::format("{}", fmt::join(run.command, " "));
+  else if (run.settings.subject != "none" && run.settings.subject != "file")
+    scene.subject = run.settings.subject;
+  scene.probes = run.probes;
+  scene.period_ns = run.settings.period_ns;
+  return scene;
+}
+
+}  // namespace topspin

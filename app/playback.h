@@ -1,0 +1,27 @@
+// Playback: Samples that are there already (a stored run, a capture file) shown as they went.
+//
+// The same screens as live. Space pauses, arrows step, + and - change the speed. Lives on the main
+// thread, with a loop of its own.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "app/look.h"
+#include "app/observe_options.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+struct Recorded {
+  Scene scene;
+  std::vector<Sample> ticks;  // in order
+};
+
+/// Shows it until the person leaves. Returns the process's exit code.
+int play(Recorded recorded, const LookOptions& look);
+
+/// Reads a capture file into ticks and plays them.
+int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look);
+
+}  // namespace topspin

@@ -1,0 +1,114 @@
+// The screen's cost: frame time of each view, a tick into the model, a search, and the CPU share of
+// 4 frames and 1 tick a second, at 1,000, 100,000 and 1,000,000 live flows that all sent in the
+// tick. Prints one JSON object a line: {"name", "value", "unit"}.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include <time.h>
+
+#include "tests/tui/synthetic.h"
+#include "tui/controller.h"
+#include "tui/views.h"
+
+namespace topspin {
+namespace {
+
+constexpr Size kSize{200, 60};
+
+int64_t cpu_now_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * test::kSecond + now.tv_nsec;
+}
+
+/// Median CPU time of `repeats` calls.
+template <typename Call>
+int64_t median_ns(int repeats, Call call) {
+  std::vector<int64_t> times;
+  for (int i = 0; i < repeats; ++i) {
+    const int64_t begin = cpu_now_ns();
+    call();
+    times.push_back(cpu_now_ns() - begin);
+  }
+  std::nth_element(times.begin(), times.begin() + repeats / 2, times.end());
+  return times[static_cast<size_t>(repeats) / 2];
+}
+
+void report(const std::string& name, uint64_t flows, double value, const char* unit) {
+  std::printf("{\"name\": \"tui_%s_%llu_flows\", \"value\": %.3f, \"unit\": \"%s\"}\n",
+              name.c_str(), static_cast<unsigned long long>(flows), value, unit);
+  std::fflush(stdout);
+}
+
+void measure(uint64_t flows) {
+  const test::Synthetic synthetic{.flows = flows};
+  Model model;
+  model.scene = synthetic.scene();
+  const uint64_t warm = flows >= 1'000'000 ? 4 : 40;
+  std::vector<int64_t> tick_times;
+  for (uint64_t tick = 1; tick <= warm; ++tick) {
+    const Sample sample = synthetic.sample(tick);
+    const int64_t begin = cpu_now_ns();
+    model.add(sample);
+    tick_times.push_back(cpu_now_ns() - begin);
+  }
+  std::sort(tick_times.begin(), tick_times.end());
+  const int64_t tick_ns = tick_times[tick_times.size() / 2];
+  report("tick", flows, static_cast<double>(tick_ns) / 1e6, "ms");
+
+  const int repeats = flows >= 1'000'000 ? 7 : 21;
+  ViewState state = initial_view_state(model);
+  int64_t flows_frame_ns = 0;
+  for (size_t screen = 0; screen < kScreenCount; ++screen) {
+    state.screen = static_cast<Screen>(screen);
+    const int64_t frame_ns = median_ns(repeats, [&] { (void)draw_screen(model, state, kSize); });
+    if (state.screen == Screen::kFlows) flows_frame_ns = frame_ns;
+    report("frame_" + std::string(screen_name(state.screen)), flows,
+           static_cast<double>(frame_ns) / 1e6, "ms");
+  }
+  state = initial_view_state(model);
+  const auto key_then_frame = [&](const char* name, auto prepare, Key key) {
+    const int64_t ns = median_ns(repeats, [&] {
+      ViewState now = state;
+      prepare(now);
+      const Pressed pressed = press(now, key, model, kSize, false);
+      (void)draw_screen(model, pressed.state, kSize);
+    });
+    report(name, flows, static_cast<double>(ns) / 1e6, "ms");
+  };
+  key_then_frame(
+      "sort", [](ViewState&) {}, character_key(U's'));
+  key_then_frame("page_down_in_the_middle", [&](ViewState& s) { s.selected = s.top = flows / 2; },
+                 {KeyCode::kPageDown, 0, 0, 0});
+  key_then_frame(
+      "search_not_found", [](ViewState& s) { s.search_text = "not there"; }, character_key(U'N'));
+  key_then_frame(
+      "search_found", [](ViewState& s) { s.search_text = ":41234"; }, character_key(U'N'));
+  key_then_frame(
+      "follow", [](ViewState& s) { s.followed_id = 777; }, character_key(U'S'));
+  const int64_t filter_ns = median_ns(repeats, [&] {
+    ViewState now = state;
+    now.filter = FlowFilter::parse("tcp and dst port 8888").value();
+    (void)draw_screen(model, now, kSize);
+  });
+  report("frame_filtered", flows, static_cast<double>(filter_ns) / 1e6, "ms");
+  const int64_t group_ns = median_ns(repeats, [&] {
+    ViewState now = state;
+    now.grouping = Grouping::kInitiatorHost;
+    (void)draw_screen(model, now, kSize);
+  });
+  report("frame_by_host", flows, static_cast<double>(group_ns) / 1e6, "ms");
+  const double share = static_cast<double>(tick_ns + 4 * flows_frame_ns) / 1e9;
+  report("cpu_at_4_frames_a_second", flows, 100 * share, "% of a core");
+}
+
+}  // namespace
+}  // namespace topspin
+
+int main() {
+  for (const uint64_t flows : {1'000ull, 100'000ull, 1'000'000ull}) topspin::measure(flows);
+  return 0;
+}

@@ -1,0 +1,284 @@
+// Every key does what the table of keys says, and nothing that changes what is counted.
+#include "tui/controller.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "tests/tui/synthetic.h"
+#include "tui/views.h"
+
+namespace topspin {
+namespace {
+
+using test::Synthetic;
+
+constexpr Size kSize{80, 24};
+
+Key code(KeyCode c) { return {c, 0, 0, 0}; }
+
+class Hands {
+ public:
+  explicit Hands(Model model, bool replay = false) : model_(std::move(model)), replay_(replay) {
+    state = initial_view_state(model_);
+  }
+  Hands& press(Key key) {
+    Pressed pressed = topspin::press(std::move(state), key, model_, kSize, replay_);
+    state = std::move(pressed.state);
+    effect = pressed.effect;
+    return *this;
+  }
+  Hands& press(char32_t c) { return press(character_key(c)); }
+  Hands& type(std::string_view text) {
+    for (const char c : text) press(static_cast<char32_t>(c));
+    return press(code(KeyCode::kEnter));
+  }
+  std::string screen() const { return grid_text(draw_screen(model_, state, kSize)); }
+  std::string footer() const {
+    std::string text = screen();
+    text.pop_back();
+    return text.substr(text.rfind('\n') + 1);
+  }
+  const Model& model() const { return model_; }
+
+  ViewState state;
+  Effect effect = Effect::kNone;
+
+ private:
+  Model model_;
+  bool replay_;
+};
+
+Hands hands(uint64_t flows = 100, uint64_t ticks = 40) {
+  return Hands(Synthetic{.flows = flows}.model(ticks));
+}
+
+std::string picture(const Hands& h) {
+  const Grid grid = draw_screen(h.model(), h.state, kSize);
+  std::string roles;
+  for (int y = 0; y < grid.height(); ++y) {
+    for (int x = 0; x < grid.width(); ++x) {
+      roles += static_cast<char>(grid.at(x, y).style.role);
+    }
+  }
+  return grid_text(grid) + roles;
+}
+
+TEST(Keys, NoKeyMeansTwoThings) {
+  std::set<std::tuple<KeyCode, char32_t>> seen;
+  for (const KeyBinding& binding : key_bindings()) {
+    EXPECT_FALSE(binding.keys.empty());
+    EXPECT_FALSE(binding.what.empty());
+    for (const Key& key : binding.keys) {
+      EXPECT_TRUE(seen.insert({key.code, key.character}).second) << binding.label;
+    }
+  }
+}
+
+// From a place where each can do something, every key of the table changes the picture, the theme,
+// or asks for an effect.
+TEST(Keys, EveryKeyOfTheTableDoesSomething) {
+  for (const bool replay : {false, true}) {
+    for (const KeyBinding& binding : key_bindings()) {
+      for (const Key& key : binding.keys) {
+        if (binding.replay_only && !replay) continue;
+        Hands h(Synthetic{.flows = 100}.model(40), replay);
+        h.state.selected = 50;
+        h.state.top = 40;
+        h.state.search_text = ":400";
+        if (key == code(KeyCode::kEscape)) h.type("").press(U'a');
+        if (key == character_key(U'1')) h.press(U'2');
+        const std::string before = picture(h);
+        const ThemeName theme = h.state.theme;
+        const bool frozen = h.state.frozen;
+        h.press(key);
+        EXPECT_TRUE(picture(h) != before || h.state.theme != theme || h.state.frozen != frozen ||
+                    h.effect != Effect::kNone)
+            << binding.label << (replay ? " (replay)" : "");
+      }
+    }
+  }
+}
+
+// What is counted is in the footer's "N flows" and in the head: no sequence of keys changes them.
+TEST(Keys, NoKeyChangesTheCounts) {
+  Hands h = hands();
+  const auto head = [&] {
+    const std::string text = h.screen();
+    return text.substr(0, text.find("Flows"));
+  };
+  const std::string expected = head();
+  uint64_t random = 7;
+  for (int i = 0; i < 2000; ++i) {
+    random = Synthetic::mix(random + 1);
+    const auto bindings = key_bindings();
+    const KeyBinding& binding = bindings[random % bindings.size()];
+    if (binding.command == Command::kFreeze) continue;  // says FROZEN in the head
+    h.press(binding.keys[(random >> 32) % binding.keys.size()]);
+    ASSERT_EQ(head(), expected) << i << ' ' << binding.label;
+  }
+  EXPECT_EQ(h.model().history().back().active_flows, 97u);
+}
+
+TEST(Controller, MovesAndKeepsTheCursorInSight) {
+  Hands h = hands();
+  h.press(code(KeyCode::kDown)).press(U'j');
+  EXPECT_EQ(h.state.selected, 2u);
+  h.press(code(KeyCode::kUp)).press(U'k').press(U'k');
+  EXPECT_EQ(h.state.selected, 0u);
+  h.press(code(KeyCode::kEnd));
+  EXPECT_EQ(h.state.selected, 99u);
+  EXPECT_EQ(h.state.top, 100u - static_cast<uint64_t>(flow_rows_visible(kSize)));
+  h.press(code(KeyCode::kPageUp));
+  EXPECT_LT(h.state.selected, 99u);
+  h.press(code(KeyCode::kHome));
+  EXPECT_EQ(h.state.selected, 0u);
+  EXPECT_EQ(h.state.top, 0u);
+  h.press(code(KeyCode::kWheelDown));
+  EXPECT_EQ(h.state.selected, 3u);
+}
+
+TEST(Controller, FilterShowsLessAndCountsTheSame) {
+  Hands h = hands();
+  h.press(U'f');
+  EXPECT_EQ(h.state.prompt, Prompt::kFilter);
+  h.type("tcp");
+  h.press(code(KeyCode::kHome));  // the message goes with the next key
+  EXPECT_NE(h.footer().find("100 flows"), std::string::npos) << h.footer();
+  EXPECT_NE(h.footer().find("10 shown"), std::string::npos) << h.footer();
+  h.press(U'f').type(" port");
+  EXPECT_NE(h.state.message.find("is no port"), std::string::npos);
+  EXPECT_EQ(h.state.filter_text, "tcp");  // a filter in error leaves the old one
+  h.press(code(KeyCode::kEscape));
+  EXPECT_TRUE(h.state.filter.empty());
+}
+
+TEST(Controller, PromptsTakeKeysAsText) {
+  Hands h = hands();
+  h.press(U'/').press(U'q').press(U'é').press(code(KeyCode::kBackspace)).press(U'1');
+  EXPECT_EQ(h.state.input, "q1");
+  EXPECT_EQ(h.effect, Effect::kNone);
+  h.press(code(KeyCode::kEscape));
+  EXPECT_EQ(h.state.prompt, Prompt::kNone);
+  EXPECT_EQ(h.state.search_text, "");
+  h.press(U'/');
+  for (int i = 0; i < 1000; ++i) h.press(U'x');
+  EXPECT_LE(h.state.input.size(), 200u);
+}
+
+TEST(Controller, SearchFollowsItsFlowThroughTheOrder) {
+  Hands h = hands();
+  h.press(U'/').type(":40042");
+  ASSERT_TRUE(h.state.followed_id);
+  EXPECT_EQ(*h.state.followed_id, 42u);
+  for (int i = 0; i < 5; ++i) {
+    h.press(U's');
+    EXPECT_EQ(*h.state.followed_id, 42u);
+    const std::string text = h.screen();
+    EXPECT_NE(text.find(":40042"), std::string::npos) << text;
+  }
+  h.press(code(KeyCode::kDown));
+  EXPECT_FALSE(h.state.followed_id);
+  h.press(U'/').type("nothing like this");
+  EXPECT_NE(h.state.message.find("not found"), std::string::npos);
+}
+
+TEST(Controller, EntersAFlowAndComesBack) {
+  Hands h = hands();
+  h.press(code(KeyCode::kEnter));
+  ASSERT_TRUE(h.state.detail_id);
+  EXPECT_NE(h.screen().find("missed ticks"), std::string::npos);
+  h.press(U'q');
+  EXPECT_FALSE(h.state.detail_id);
+  EXPECT_EQ(h.effect, Effect::kNone);
+  h.press(U'q');
+  EXPECT_EQ(h.effect, Effect::kQuit);
+}
+
+TEST(Controller, EntersAGroupsFlows) {
+  Hands h = hands(200);
+  h.press(U'a').press(U'a');
+  EXPECT_EQ(h.state.grouping, Grouping::kInitiatorHost);
+  const FlowPage groups = query_flows(h.model(), h.state.flow_query(), 0, 1);
+  h.press(code(KeyCode::kEnter));
+  EXPECT_EQ(h.state.grouping, Grouping::kNone);
+  EXPECT_EQ(query_flows(h.model(), h.state.flow_query(), 0, 1).matching, groups.page[0].flows);
+}
+
+TEST(Controller, RotatesAndSwaps) {
+  Hands h = hands();
+  EXPECT_NE(h.screen().find(" Size"), std::string::npos);
+  h.press(U']');
+  EXPECT_NE(h.screen().find("Packets"), std::string::npos);
+  h.press(code(KeyCode::kLeft));
+  EXPECT_NE(h.screen().find(" Size"), std::string::npos);
+  EXPECT_NE(h.screen().find("10.0.0.1:40003 192.168.7.1:8888"), std::string::npos);
+  h.press(code(KeyCode::kTab));
+  EXPECT_NE(h.screen().find("192.168.7.1:8888 10.0.0.1:40003"), std::string::npos) << h.screen();
+}
+
+TEST(Controller, TheTimelinesCursorReadsOneMoment) {
+  Hands h = hands();
+  h.press(U'4').press(code(KeyCode::kLeft)).press(code(KeyCode::kLeft));
+  EXPECT_EQ(h.state.cursor_tick, 38u);
+  EXPECT_NE(h.screen().find("00:00:38"), std::string::npos);
+  h.press(code(KeyCode::kRight)).press(code(KeyCode::kRight));
+  EXPECT_EQ(h.state.cursor_tick, std::nullopt);
+  h.press(code(KeyCode::kHome));
+  EXPECT_EQ(h.state.cursor_tick, 1u);
+}
+
+TEST(Controller, ChoosesColumns) {
+  Hands h = hands();
+  h.press(U'c').press(U'j').press(U'j').press(U' ').press(U'c');
+  EXPECT_FALSE(h.state.choosing_columns);
+  EXPECT_EQ(h.screen().find("Prot"), std::string::npos);
+}
+
+TEST(Controller, ClicksChooseRowsAndScreens) {
+  Hands h = hands();
+  const Layout layout = screen_layout(kSize);
+  h.press({KeyCode::kClick, 0, 5, layout.body_y + 1 + 4});
+  EXPECT_EQ(h.state.selected, 4u);
+  h.press({KeyCode::kClick, 0, 15, layout.tabs_y});
+  EXPECT_EQ(h.state.screen, Screen::kScheduler);
+  h.press({KeyCode::kClick, 0, 10'000, 10'000});
+  EXPECT_EQ(h.state.screen, Screen::kScheduler);
+}
+
+TEST(Controller, ReplayStepsWithArrows) {
+  Hands h(Synthetic{.flows = 5}.model(4), true);
+  EXPECT_EQ(h.press(code(KeyCode::kRight)).effect, Effect::kStepOn);
+  EXPECT_EQ(h.press(code(KeyCode::kLeft)).effect, Effect::kStepBack);
+  EXPECT_EQ(h.press(U'+').effect, Effect::kFaster);
+  EXPECT_EQ(h.press(U'w').effect, Effect::kWorstLateness);
+  EXPECT_EQ(hands().press(U'w').effect, Effect::kNone);
+}
+
+// Any key at any size on any screen with any model: no crash, and the grid has the size asked for.
+TEST(Controller, SurvivesAnything) {
+  uint64_t random = 99;
+  for (const uint64_t flows : {0u, 1u, 57u}) {
+    Model model = flows == 0 ? Model() : Synthetic{.flows = flows, .hostile = true}.model(35);
+    ViewState state = initial_view_state(model);
+    for (int i = 0; i < 3000; ++i) {
+      random = Synthetic::mix(random + 1);
+      const Size size{static_cast<int>(random % 140), static_cast<int>((random >> 20) % 50)};
+      const auto bindings = key_bindings();
+      const KeyBinding& binding = bindings[(random >> 32) % bindings.size()];
+      Key key = binding.keys[(random >> 50) % binding.keys.size()];
+      if (i % 17 == 0)
+        key = {KeyCode::kClick, 0, static_cast<int>(random % 150), static_cast<int>(random % 60)};
+      const Pressed pressed = press(state, key, model, size, i % 2 == 0);
+      state = pressed.state;
+      state.ascii = i % 3 == 0;
+      if (pressed.effect == Effect::kPurge && i % 5 == 0) model.purge_flows();
+      const Grid grid = draw_screen(model, state, size);
+      ASSERT_EQ(grid.width(), size.width);
+      ASSERT_EQ(grid.height(), size.height);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,136 @@
+// Golden screens: each view at four sizes, in UTF-8 and ASCII, with ordinary and hostile text and
+// with nothing to show, equal to the files in golden/. TOPSPIN_UPDATE_GOLDEN=1 writes them anew;
+// look at the difference before you keep it.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gtest/gtest.h>
+
+#include "core/text.h"
+#include "tests/tui/synthetic.h"
+#include "tui/views.h"
+#include "tui/width.h"
+
+namespace topspin {
+namespace {
+
+struct GoldenCase {
+  std::string name;
+  Screen screen;
+  bool detail = false;
+  bool columns = false;
+  Grouping grouping = Grouping::kNone;
+};
+
+const std::vector<GoldenCase>& cases() {
+  static const std::vector<GoldenCase> kCases = {
+      {"flows", Screen::kFlows},
+      {"flow_detail", Screen::kFlows, true},
+      {"columns", Screen::kFlows, false, true},
+      {"by_responder", Screen::kFlows, false, false, Grouping::kResponder},
+      {"by_host", Screen::kFlows, false, false, Grouping::kInitiatorHost},
+      {"by_nets", Screen::kFlows, false, false, Grouping::kNets},
+      {"scheduler", Screen::kScheduler},
+      {"resources", Screen::kResources},
+      {"timeline", Screen::kTimeline},
+      {"liveness", Screen::kLiveness},
+      {"losses", Screen::kLosses},
+      {"help", Screen::kHelp},
+  };
+  return kCases;
+}
+
+constexpr std::array<Size, 4> kSizes = {Size{80, 24}, Size{120, 40}, Size{40, 10}, Size{1, 1}};
+
+/// Styles matter too: a letter for each role of a cell, in a second picture.
+std::string role_picture(const Grid& grid) {
+  std::string out;
+  for (int y = 0; y < grid.height(); ++y) {
+    std::string line;
+    for (int x = 0; x < grid.width(); ++x) {
+      const auto role = static_cast<int>(grid.at(x, y).style.role);
+      line += role == 0 ? ' ' : static_cast<char>('a' + role - 1);
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out += line + '\n';
+  }
+  return out;
+}
+
+/// What must hold of any screen: every line of it is harmless and as wide as the screen at most.
+void expect_harmless(const Grid& grid, const std::string& text) {
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    EXPECT_EQ(sanitize_for_terminal(line), line);
+    EXPECT_LE(text_width(line), grid.width()) << line;
+  }
+  if (!grid.ascii()) return;
+  for (const char c : text) EXPECT_TRUE(c == '\n' || (c >= ' ' && c <= '~'));
+}
+
+void check_golden(const std::string& name, const Model& model, const GoldenCase& golden_case) {
+  const bool update = std::getenv("TOPSPIN_UPDATE_GOLDEN") != nullptr;
+  for (const bool ascii : {false, true}) {
+    std::string pictures;
+    for (const Size size : kSizes) {
+      ViewState state = initial_view_state(model);
+      state.ascii = ascii;
+      state.colours = ascii ? 0 : 256;
+      state.screen = golden_case.screen;
+      state.choosing_columns = golden_case.columns;
+      state.grouping = golden_case.grouping;
+      if (golden_case.detail && !model.flows().empty()) state.detail_id = model.flows()[2].row.id;
+      if (golden_case.screen == Screen::kTimeline && model.tick() > 20) state.cursor_tick = 22;
+      const Grid grid = draw_screen(model, state, size);
+      const std::string text = grid_text(grid);
+      expect_harmless(grid, text);
+      pictures +=
+          "== " + std::to_string(size.width) + "x" + std::to_string(size.height) + '\n' + text;
+      // Roles once: they do not depend on the characters spoken.
+      if (!ascii && size == kSizes[0]) pictures += "== roles\n" + role_picture(grid);
+    }
+    const std::filesystem::path path = std::filesystem::path(TOPSPIN_SOURCE_DIR) /
+                                       "tests/tui/golden" /
+                                       (name + (ascii ? ".ascii.txt" : ".utf8.txt"));
+    if (update) {
+      std::ofstream(path) << pictures;
+      continue;
+    }
+    std::ifstream file(path);
+    std::stringstream expected;
+    expected << file.rdbuf();
+    EXPECT_EQ(expected.str(), pictures) << path << " (TOPSPIN_UPDATE_GOLDEN=1 writes it)";
+  }
+}
+
+TEST(Golden, EachViewShowsARun) {
+  const Model model = test::Synthetic{.flows = 30, .losses_at = 12}.model(45);
+  for (const GoldenCase& c : cases()) {
+    SCOPED_TRACE(c.name);
+    check_golden(c.name, model, c);
+  }
+}
+
+TEST(Golden, HostileTextIsHarmlessInEachView) {
+  const Model model = test::Synthetic{.flows = 8, .hostile = true, .ipv6 = true}.model(12);
+  for (const GoldenCase& c : cases()) {
+    if (c.name == "help" || c.name == "columns") continue;  // nothing from outside in them
+    SCOPED_TRACE(c.name);
+    check_golden("hostile_" + c.name, model, c);
+  }
+}
+
+TEST(Golden, EachViewHasSomethingToSayOfNothing) {
+  Model model;
+  model.scene.source = "lo";
+  for (const GoldenCase& c : cases()) {
+    if (c.name == "help" || c.name == "columns") continue;
+    SCOPED_TRACE(c.name);
+    check_golden("nothing_" + c.name, model, c);
+  }
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,38 @@
+// The controller: (view state, key) -> view state, and what the key asks of the program beyond it.
+//
+// Pure: the model is read, never changed.
+#pragma once
+
+#include "tui/keys.h"
+#include "tui/model.h"
+#include "tui/view_state.h"
+
+namespace topspin {
+
+/// What a key asks of whoever owns the model and the terminal.
+enum class Effect : uint8_t {
+  kNone,
+  kQuit,
+  kRefresh,  // draw every cell again
+  kPurge,    // Model::purge_flows
+  kExport,   // write the screen to a file
+  // Replay.
+  kStepBack,
+  kStepOn,
+  kToStart,
+  kToEnd,
+  kSlower,
+  kFaster,
+  kNextLoss,
+  kWorstLateness,
+};
+
+struct Pressed {
+  ViewState state;
+  Effect effect = Effect::kNone;
+};
+
+/// `replay`: a stored run plays, so the arrows step and space pauses it (state.frozen).
+Pressed press(ViewState state, const Key& key, const Model& model, Size size, bool replay);
+
+}  // namespace topspin

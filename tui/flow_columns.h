@@ -1,0 +1,89 @@
+// The columns of the flow table: their titles, what a cell says, how rows sort by them. One table
+// for the screen, the chooser of columns, plain text and Help.
+//
+// Pure.
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "tui/grid.h"
+#include "tui/model.h"
+
+namespace topspin {
+
+enum class FlowColumn : uint8_t {
+  kSource,
+  kDestination,
+  kProtocol,
+  kSize,
+  kPackets,
+  kRate,
+  kPacketRate,
+  kSeen,
+  kLate,
+  kLateMax,
+  kMissed,
+  kReply,
+  kReplyMean,
+  kReplyMax,
+  kUnanswered,
+  kPeriod,
+  kRetransmissions,
+  kAge,
+  kCount,
+};
+inline constexpr size_t kFlowColumnCount = static_cast<size_t>(FlowColumn::kCount);
+using FlowColumnSet = std::bitset<kFlowColumnCount>;
+
+struct FlowColumnInfo {
+  FlowColumn column;
+  std::string_view title;
+  int width;     // cells; of text columns the least
+  bool text;     // left-aligned, grows with its content, sorts upwards
+  int priority;  // the greatest goes first when the terminal is narrow
+  std::string_view what;
+};
+std::span<const FlowColumnInfo> flow_columns();
+const FlowColumnInfo& flow_column(FlowColumn column);
+
+/// How rows are gathered. The count of flows never depends on it.
+enum class Grouping : uint8_t { kNone, kResponder, kInitiatorHost, kNets };
+std::string_view grouping_name(Grouping grouping);
+
+/// A row of the table: a flow, or the sum of a group.
+struct TableRow {
+  FlowEntry entry;
+  uint64_t flows = 1;
+  uint64_t late_flows = 0;  // of a group: whose last gap was late
+};
+
+/// A cell's text. `swapped`: seen from the responder (Tab).
+std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model, Grouping grouping,
+                      bool swapped);
+/// What a cell's number means.
+Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);
+
+/// Orders rows; absent sorts last either way, ties go by id.
+struct SortKey {
+  uint64_t high = 0;
+  uint64_t low = 0;
+  uint32_t index = 0;
+  bool operator<(const SortKey& other) const {
+    if (high != other.high) return high < other.high;
+    if (low != other.low) return low < other.low;
+    return index < other.index;
+  }
+};
+SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, const Model& model,
+                      uint32_t index);
+
+/// "1.25M": three significant digits in powers of 1000.
+std::string format_count(uint64_t count);
+/// "1,234,567".
+std::string format_exact(uint64_t count);
+
+}  // namespace topspin

@@ -1,0 +1,185 @@
+// The head: what is watched, the number of active flows, and the numbers that say whether all is
+// well.
+#include <algorithm>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "tui/draw.h"
+#include "tui/views.h"
+#include "tui/width.h"
+
+namespace topspin {
+namespace {
+
+std::string active_text(const TickPoint& point) {
+  return fmt::format("{}{}", point.active_is_lower_bound ? ">=" : "",
+                     format_exact(point.active_flows));
+}
+
+std::vector<std::optional<double>> active_values(const History& history, int columns) {
+  std::vector<std::optional<double>> values;
+  const size_t count = std::min(history.size(), static_cast<size_t>(std::max(columns, 0)));
+  for (size_t i = 0; i < count; ++i) {
+    values.emplace_back(static_cast<double>(history.back(count - 1 - i).active_flows));
+  }
+  return values;
+}
+
+struct Headline {
+  std::string label;
+  std::string value;
+  Role role = Role::kStrong;
+};
+
+/// In order of importance.
+std::vector<Headline> headlines(const Model& model) {
+  std::vector<Headline> lines;
+  const bool some = !model.history().empty();
+  const TickPoint point = some ? model.history().back() : TickPoint{};
+  const auto add = [&](std::string label, std::string value, Role role = Role::kStrong) {
+    if (value == "-") role = Role::kDim;
+    lines.push_back({std::move(label), std::move(value), role});
+  };
+  add("late", share_text(point.late_share),
+      point.late_share.value_or(0) > 0 ? Role::kLate : Role::kStrong);
+  const Tail reply = tail_of(point.reply);
+  add(fmt::format("reply {}", reply.name), duration_or_dash(reply.value_ns));
+  const Tail run_queue = point.run_queue ? tail_of(*point.run_queue) : Tail{};
+  add(fmt::format("run queue {}", run_queue.name), duration_or_dash(run_queue.value_ns));
+  const uint64_t lost = lost_count(model.losses_total());
+  add("losses", some ? format_exact(lost) : "-", lost > 0 ? Role::kLoss : Role::kOnTime);
+  add("CPU", share_text(point.cpu_cores));
+  add("RSS", bytes_or_dash(point.resources.rss_bytes));
+  add("missed", some ? format_exact(point.missed_ticks) : "-",
+      point.missed_ticks > 0 ? Role::kMissed : Role::kStrong);
+  add("unanswered", some ? format_exact(point.unanswered) : "-",
+      point.unanswered > 0 ? Role::kMissed : Role::kStrong);
+  const auto packets = per_second(point.packets, point.interval_ns);
+  add("packets/s", packets ? format_count(static_cast<uint64_t>(*packets + 0.5)) : "-");
+  return lines;
+}
+
+std::string rungs_text(const Model& model) {
+  std::string text;
+  for (const ProbeStatus& probe : model.scene.probes) {
+    if (!text.empty()) text += "  ";
+    text += fmt::format("{}: {}", probe.name, rung_name(probe.rung));
+  }
+  return text;
+}
+
+void draw_title(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  grid.fill(0, area.y, area.width, Role::kBar);
+  const Scene& scene = model.scene;
+  const int64_t elapsed_ns = model.history().empty() ? 0 : model.history().back().elapsed_ns;
+  std::string right = clock_text(elapsed_ns);
+  if (!scene.note.empty()) right = fmt::format("{}  {}", scene.note, right);
+  if (state.frozen) right = fmt::format("FROZEN  {}", right);
+  const int right_width = text_width(sanitize_for_terminal(right)) + 1;
+  int x = area.x;
+  const int end = area.width - right_width - 1;
+  if (area.width < 12) {
+    grid.put(x, area.y, "topspin", Role::kTab, area.width);
+    return;
+  }
+  x += grid.put(x, area.y, " topspin ", Role::kTab, end);
+  const auto add = [&](std::string_view text, Style style) {
+    if (text.empty() || x + 2 >= end) return;
+    x += 1 + grid.put(x + 1, area.y, text, style, end - x - 1);
+  };
+  add(scene.source, Role::kBar);
+  add(scene.filter, Role::kBarDim);
+  if (!scene.subject.empty()) {
+    add(grid.ascii() ? "|" : "│", Role::kBarDim);
+    // The state matters more than the end of a long command.
+    const int state_width = text_width(sanitize_for_terminal(scene.subject_state)) + 2;
+    const int room = end - x - 1 - state_width;
+    if (room > 8) x += 1 + grid.put(x + 1, area.y, scene.subject, Role::kBar, room);
+    add(scene.subject_state, Role::kBarDim);
+  }
+  grid.put_right(0, area.y, right, area.width - 1, state.frozen ? Role::kTab : Role::kBar);
+}
+
+/// One line for small terminals: the active flows and as many numbers as fit.
+void draw_head_line(Grid& grid, Area area, const Model& model) {
+  if (area.width <= 0) return;
+  const std::string active = model.history().empty() ? "-" : active_text(model.history().back());
+  const std::string full = fmt::format("active {}", active);
+  int x = 0;
+  if (text_width(full) <= area.width) {
+    grid.put(0, area.y, "active ", Role::kDim);
+    grid.put(7, area.y, active, Role::kAccent);
+    x = text_width(full);
+  } else {
+    x = grid.put(0, area.y, whole_or_ellipsis(grid, active, area.width), Role::kAccent);
+  }
+  for (const Headline& line : headlines(model)) {
+    const int width = text_width(line.label) + 1 + text_width(line.value);
+    if (x + 2 + width > area.width) break;
+    x += 2;
+    x += grid.put(x, area.y, line.label, Role::kDim) + 1;
+    x += grid.put(x, area.y, line.value, line.role);
+  }
+}
+
+/// Three rows: the big number, its sparkline, three columns of three numbers.
+void draw_head_block(Grid& grid, Area area, const Model& model) {
+  const History& history = model.history();
+  const std::string active = history.empty() ? "-" : active_text(history.back());
+  int x = 1;
+  const int big = draw_big(grid, x, area.y, active, Role::kAccent, area.width / 3);
+  if (big > 0) {
+    x += big + 2;
+  } else {
+    grid.put(x, area.y, whole_or_ellipsis(grid, active, area.width / 3), Role::kAccent);
+    x += std::max(text_width(active), 0) + 2;
+  }
+
+  const std::vector<Headline> lines = headlines(model);
+  constexpr int kColumnWidth = 21;
+  constexpr int kColumnGap = 2;
+  const int wanted = area.width >= 76 ? 2 : 1;
+  int columns = area.width >= 104 ? 3 : wanted;
+  const auto columns_width = [&] { return columns * (kColumnWidth + kColumnGap); };
+  while (columns > 1 && area.width - x - columns_width() < 12) --columns;
+  const int graph_width = std::max(area.width - x - columns_width(), 0);
+  if (graph_width >= 8) {
+    draw_graph(grid, {x, area.y, graph_width - 2, 2, 0, Role::kGraph1},
+               active_values(history, graph_width - 2));
+    // Which rung each probe stands on decides what the numbers beside it are worth.
+    const int caption_width = graph_width - 2;
+    const int used = grid.put(x, area.y + 2, "active flows", Role::kDim, caption_width);
+    const std::string rungs = rungs_text(model);
+    if (used + 2 + text_width(rungs) <= caption_width) {
+      grid.put_right(x, area.y + 2, rungs, caption_width, Role::kDim);
+    }
+    x += graph_width;
+  }
+  for (size_t i = 0; i < lines.size(); ++i) {
+    const int column = static_cast<int>(i) / kBigHeight;
+    if (column >= columns) break;
+    draw_value(grid, x + column * (kColumnWidth + kColumnGap),
+               area.y + static_cast<int>(i) % kBigHeight, kColumnWidth, lines[i].label,
+               lines[i].value, lines[i].role);
+  }
+}
+
+}  // namespace
+
+void draw_head(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  if (area.height <= 0 || area.width <= 0) return;
+  if (area.height == 1) {
+    draw_head_line(grid, area, model);
+    return;
+  }
+  draw_title(grid, area, model, state);
+  const Area below{area.x, area.y + 1, area.width, area.height - 1};
+  if (below.height >= kBigHeight)
+    draw_head_block(grid, below, model);
+  else
+    draw_head_line(grid, below, model);
+}
+
+}  // namespace topspin

@@ -1,0 +1,96 @@
+// One tick's headline numbers as the screens keep them, and the ring that bounds how many.
+//
+// Plain values; pure. Absent is nullopt, never 0.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string_view>
+
+#include "core/sample.h"
+
+namespace topspin {
+
+/// Run-queue latency in bins of half an octave from 256 ns: bin b starts at 256 ns * 2^(b/2). What
+/// is shorter is in the first, what is longer in the last.
+inline constexpr size_t kHeatBins = 48;
+int64_t heat_bin_min_ns(size_t bin);
+size_t heat_bin(uint64_t latency_ns);
+
+/// The percentiles that enough samples support (core/histogram.h); the highest one is the tail.
+struct LatencyPoint {
+  uint64_t count = 0;
+  std::optional<int64_t> p50, p90, p99, max;
+};
+
+/// A latency's highest percentile that the number of samples supports, and which one it is.
+struct Tail {
+  std::string_view name = "p99";  // "p99", "p90", "p50" or "max"
+  std::optional<int64_t> value_ns;
+};
+Tail tail_of(const LatencyPoint& latency);
+/// The percentile that `name` (of a Tail) names.
+std::optional<int64_t> named_percentile(const LatencyPoint& latency, std::string_view name);
+
+struct TickPoint {
+  uint64_t tick = 0;
+  int64_t elapsed_ns = 0;
+  int64_t interval_ns = 0;
+  uint64_t active_flows = 0;
+  bool active_is_lower_bound = false;
+  uint64_t live_flows = 0;
+  uint64_t new_flows = 0;
+  uint64_t ended_flows = 0;
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  uint64_t missed_ticks = 0;
+  uint64_t unanswered = 0;
+  std::optional<double>
+      late_share;  // of the flows that were active; absent where no gap was judged
+  LatencyPoint lateness;
+  LatencyPoint reply;
+  std::optional<LatencyPoint> run_queue;
+  std::array<uint32_t, kHeatBins> heat{};
+  std::optional<uint64_t> run_queue_wait_ns;
+  std::optional<double> cpu_cores;  // CPU time of the subject by wall time: 1.0 is one core
+  std::optional<uint64_t> voluntary_switches, involuntary_switches, migrations;
+  ResourceReading resources;  // all absent without a reading
+  LossInterval losses;
+  double self_cpu_cores = 0;
+  int64_t self_rss_bytes = 0;
+};
+
+TickPoint make_tick_point(const Sample& sample);
+
+/// A count per second over the tick's true length; nullopt without one.
+std::optional<double> per_second(uint64_t count, int64_t interval_ns);
+
+/// What was lost: packets, flows, threads, ticks. Waits censored at the ends of a run are no loss
+/// of data, and what was not stored is not lost to the screen.
+uint64_t lost_count(const LossInterval& losses);
+
+/// The last `capacity` ticks.
+class History {
+ public:
+  explicit History(size_t capacity = 3600) : capacity_(capacity) {}
+
+  void add(TickPoint point) {
+    if (points_.size() == capacity_) points_.pop_front();
+    points_.push_back(std::move(point));
+  }
+  size_t size() const { return points_.size(); }
+  bool empty() const { return points_.empty(); }
+  /// 0 is the oldest.
+  const TickPoint& at(size_t index) const { return points_[index]; }
+  /// 0 is the newest. REQUIRES: back < size().
+  const TickPoint& back(size_t ago = 0) const { return points_[points_.size() - 1 - ago]; }
+
+ private:
+  size_t capacity_;
+  std::deque<TickPoint> points_;
+};
+
+}  // namespace topspin

@@ -1,0 +1,17 @@
+// The screens as plain text, for --once, --batch and the export key.
+//
+// Pure. No escape sequences; hostile text has been made harmless by the grid.
+#pragma once
+
+#include <string>
+
+#include "tui/model.h"
+#include "tui/view_state.h"
+
+namespace topspin {
+
+/// The screen that `state` shows, `width` cells wide, with up to `rows` rows of its table. Where it
+/// has no table it is as tall as a usual terminal.
+std::string plain_screen(const Model& model, ViewState state, int width, int rows);
+
+}  // namespace topspin

@@ -1,0 +1,169 @@
+// The whole screen: its layout, the tabs, the footer, and the chosen view between them.
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "tui/draw.h"
+#include "tui/views.h"
+#include "tui/width.h"
+
+namespace topspin {
+namespace {
+
+constexpr std::array<Screen, kScreenCount> kTabs = {
+    Screen::kFlows,    Screen::kScheduler, Screen::kResources, Screen::kTimeline,
+    Screen::kLiveness, Screen::kLosses,    Screen::kHelp,
+};
+
+/// Each tab's first cell and width, with what of its name fits.
+struct TabSpan {
+  Screen screen;
+  int x, width;
+  std::string text;
+};
+std::vector<TabSpan> tab_spans(int width) {
+  std::vector<TabSpan> spans;
+  // Whole names if all fit, else short ones.
+  for (const size_t letters : {size_t{12}, size_t{4}, size_t{1}, size_t{0}}) {
+    spans.clear();
+    int x = 0;
+    for (const Screen screen : kTabs) {
+      const std::string name(screen_name(screen).substr(0, letters));
+      const std::string key =
+          screen == Screen::kHelp ? "h" : fmt::format("{}", static_cast<int>(screen) + 1);
+      std::string text = fmt::format(" {}{}{} ", key, letters > 1 ? " " : "", name);
+      const int text_cells = static_cast<int>(text.size());
+      spans.push_back({screen, x, text_cells, std::move(text)});
+      x += text_cells;
+    }
+    if (x <= width) break;
+  }
+  return spans;
+}
+
+}  // namespace
+
+Layout screen_layout(Size size) {
+  Layout layout;
+  if (size.height < 4 || size.width < 12) {
+    // Too small for anything around it: the active flows, then the body.
+    layout.head_height = std::min(size.height, 1);
+  } else if (size.height < 16 || size.width < 64) {
+    layout.head_height = 2;
+  } else {
+    layout.head_height = 1 + kBigHeight;
+  }
+  layout.body_y = layout.head_height;
+  int bottom = size.height;
+  if (size.height >= 6) layout.footer_y = --bottom;
+  if (size.height >= 9 && size.width >= 12) layout.tabs_y = layout.body_y++;
+  layout.body_height = std::max(bottom - layout.body_y, 0);
+  return layout;
+}
+
+void draw_tabs(Grid& grid, int y, const ViewState& state) {
+  grid.fill(0, y, grid.width(), Role::kBarDim);
+  for (const TabSpan& tab : tab_spans(grid.width())) {
+    grid.put(tab.x, y, tab.text, tab.screen == state.screen ? Role::kTab : Role::kBarDim);
+  }
+}
+
+Screen tab_at(int x, int width) {
+  for (const TabSpan& tab : tab_spans(width)) {
+    if (x >= tab.x && x < tab.x + tab.width) return tab.screen;
+  }
+  return Screen::kCount;
+}
+
+std::string_view screen_name(Screen screen) {
+  switch (screen) {
+    case Screen::kFlows: return "Flows";
+    case Screen::kScheduler: return "Scheduler";
+    case Screen::kResources: return "Resources";
+    case Screen::kTimeline: return "Timeline";
+    case Screen::kLiveness: return "Liveness";
+    case Screen::kLosses: return "Losses";
+    case Screen::kHelp: return "Help";
+    case Screen::kCount: break;
+  }
+  return "";
+}
+
+void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) {
+  const int width = grid.width();
+  grid.fill(0, y, width, Role::kBar);
+  if (state.prompt != Prompt::kNone) {
+    const std::string label = state.prompt == Prompt::kSearch ? " search: " : " show only: ";
+    const int x = grid.put(0, y, label, Role::kTab);
+    // The end of a long input is what is being typed.
+    std::string input = sanitize_for_terminal(state.input);
+    const int room = std::max(width - x - 2, 0);
+    while (!input.empty() && text_width(input) > room) {
+      size_t first = 0;
+      (void)next_code_point(input, first);
+      input.erase(0, first);
+    }
+    const int end = x + 1 + grid.put(x + 1, y, input, Role::kBar);
+    grid.put_symbol(end, y, U'▏', '_', Role::kBar);
+    return;
+  }
+  if (!state.message.empty()) {
+    grid.put(1, y, state.message, Role::kBar, width - 2);
+    return;
+  }
+  const bool some = !model.history().empty();
+  const TickPoint point = some ? model.history().back() : TickPoint{};
+  const uint64_t shown = [&]() -> uint64_t {
+    if (state.filter.empty()) return model.flows().size();
+    uint64_t count = 0;
+    for (const FlowEntry& flow : model.flows()) count += state.filter.matches(flow.row) ? 1 : 0;
+    return count;
+  }();
+  const auto rate = per_second(point.bytes, point.interval_ns);
+  const std::array<std::string, 4> parts = {
+      fmt::format("{} flows", some ? format_exact(point.live_flows) : "-"),
+      fmt::format("{} shown", format_exact(shown)),
+      fmt::format("{} total", format_bytes(static_cast<int64_t>(model.bytes_total()))),
+      fmt::format("{}/s", rate ? format_bytes(static_cast<int64_t>(*rate)) : "-"),
+  };
+  int x = 1;
+  for (const std::string& part : parts) {
+    if (x + text_width(part) > width) break;
+    x += grid.put(x, y, part, Role::kBar) + 3;
+  }
+  std::string hint = "/ search  f filter  s sort  space freeze  h help  q quit";
+  if (x + text_width(hint) + 2 > width) hint = "h help  q quit";
+  if (x + text_width(hint) + 2 <= width) grid.put_right(0, y, hint, width - 1, Role::kBarDim);
+}
+
+Grid draw_screen(const Model& model, const ViewState& state, Size size) {
+  Grid grid(size, state.ascii);
+  const Layout layout = screen_layout(size);
+  draw_head(grid, {0, 0, size.width, layout.head_height}, model, state);
+  if (layout.tabs_y >= 0) draw_tabs(grid, layout.tabs_y, state);
+  const Area body{0, layout.body_y, size.width, layout.body_height};
+  if (body.height > 0 && body.width > 0) {
+    switch (state.screen) {
+      case Screen::kFlows:
+        if (state.detail_id)
+          draw_flow_detail(grid, body, model, state);
+        else
+          draw_flows(grid, body, model, state);
+        break;
+      case Screen::kScheduler: draw_scheduler(grid, body, model, state); break;
+      case Screen::kResources: draw_resources(grid, body, model, state); break;
+      case Screen::kTimeline: draw_timeline(grid, body, model, state); break;
+      case Screen::kLiveness: draw_liveness(grid, body, model, state); break;
+      case Screen::kLosses: draw_losses(grid, body, model, state); break;
+      case Screen::kHelp: draw_help(grid, body, model, state); break;
+      case Screen::kCount: break;
+    }
+  }
+  if (layout.footer_y >= 0) draw_footer(grid, layout.footer_y, model, state);
+  return grid;
+}
+
+}  // namespace topspin

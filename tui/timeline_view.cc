@@ -1,0 +1,162 @@
+// Timeline: the headline numbers under each other on one time axis, with a cursor that reads all of
+// them at one moment. Cause and effect stand in one column.
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "tui/draw.h"
+#include "tui/views.h"
+#include "tui/width.h"
+
+namespace topspin {
+namespace {
+
+struct Track {
+  std::string name;
+  std::function<std::optional<double>(const TickPoint&)> read;
+  std::function<std::string(double)> format;
+  Role role;
+};
+
+std::string as_duration(double ns) { return format_duration(static_cast<int64_t>(ns)); }
+std::string as_bytes(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
+std::string as_exact(double count) { return format_exact(static_cast<uint64_t>(count)); }
+
+/// The highest percentile that most ticks in sight have: one track shows one percentile throughout.
+template <typename ReadLatency>
+std::string_view common_percentile(const History& history, size_t ticks, ReadLatency read) {
+  for (const std::string_view name : {"p99", "p90", "p50"}) {
+    size_t have = 0, any = 0;
+    for (size_t i = 0; i < ticks; ++i) {
+      const std::optional<LatencyPoint> latency = read(history.back(i));
+      if (!latency || latency->count == 0) continue;
+      ++any;
+      if (named_percentile(*latency, name)) ++have;
+    }
+    if (any > 0 && 2 * have >= any) return name;
+  }
+  return "max";
+}
+
+std::vector<Track> make_tracks(const History& history, size_t ticks) {
+  using Latency = std::function<std::optional<LatencyPoint>(const TickPoint&)>;
+  const auto latency_track = [&](std::string_view name, const Latency& read) -> Track {
+    const std::string_view percentile = common_percentile(history, ticks, read);
+    return {fmt::format("{} {}", name, percentile),
+            [read, percentile](const TickPoint& point) -> std::optional<double> {
+              const auto latency = read(point);
+              if (!latency) return std::nullopt;
+              const auto value = named_percentile(*latency, percentile);
+              return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
+            },
+            as_duration, Role::kGraph2};
+  };
+  return {
+      {"active flows",
+       [](const TickPoint& p) { return std::optional(static_cast<double>(p.active_flows)); },
+       as_exact, Role::kGraph1},
+      latency_track("lateness", [](const TickPoint& p) { return std::optional(p.lateness); }),
+      latency_track("reply", [](const TickPoint& p) { return std::optional(p.reply); }),
+      latency_track("run queue", [](const TickPoint& p) { return p.run_queue; }),
+      {"CPU", [](const TickPoint& p) { return p.cpu_cores; },
+       [](double share) { return share_text(share); }, Role::kGraph1},
+      {"RSS",
+       [](const TickPoint& p) -> std::optional<double> {
+         if (!p.resources.rss_bytes) return std::nullopt;
+         return static_cast<double>(*p.resources.rss_bytes);
+       },
+       as_bytes, Role::kGraph1},
+  };
+}
+
+}  // namespace
+
+void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  const History& history = model.history();
+  if (history.empty()) {
+    grid.put(area.x + 1, area.y, "waiting for the first tick", Role::kDim, area.width - 2);
+    return;
+  }
+  constexpr int kLabelWidth = 15;
+  const bool with_labels = area.width >= 36;
+  const int graph_x = area.x + (with_labels ? kLabelWidth + 1 : 0);
+  const int width = area.width - (graph_x - area.x) - 1;
+  if (width <= 0) return;
+  const size_t columns = std::min(history.size(), static_cast<size_t>(width));
+
+  // The cursor: a tick, kept in sight. The window ends at the newest tick unless the cursor is
+  // older than its left edge.
+  size_t cursor_ago = 0;
+  if (state.cursor_tick && *state.cursor_tick < history.back().tick) {
+    cursor_ago = static_cast<size_t>(
+        std::min<uint64_t>(history.back().tick - *state.cursor_tick, history.size() - 1));
+  }
+  const size_t shift = cursor_ago >= columns ? cursor_ago - columns + 1 : 0;
+  const int cursor_x = graph_x + width - 1 - static_cast<int>(cursor_ago - shift);
+  const TickPoint& read = history.back(cursor_ago);
+
+  const std::vector<Track> tracks = make_tracks(history, columns + shift);
+  const bool with_axis = area.height >= 8;
+  const int rows = with_axis ? area.height - 1 : area.height;
+  const int height = std::max(rows / static_cast<int>(tracks.size()), 1);
+  int y = area.y;
+  for (const Track& track : tracks) {
+    if (y + height > area.y + rows) break;
+    const int graph_height = height >= 3 ? height - 1 : height;
+    std::vector<std::optional<double>> values;
+    double most = 0;
+    for (size_t i = 0; i < columns; ++i) {
+      values.push_back(track.read(history.back(shift + columns - 1 - i)));
+      most = std::max(most, values.back().value_or(0));
+    }
+    draw_graph(grid, {graph_x, y, width, graph_height, 0, track.role}, values);
+    for (int row = 0; row < graph_height; ++row) {
+      if (state.cursor_tick) {
+        const Cell& under = grid.at(std::clamp(cursor_x, 0, grid.width() - 1),
+                                    std::clamp(y + row, 0, grid.height() - 1));
+        if (under.code == U' ')
+          grid.put_symbol(cursor_x, y + row, U'│', '|', Role::kCursor);
+        else
+          grid.restyle(cursor_x, y + row, 1, Role::kCursor);
+      }
+    }
+    if (with_labels) {
+      const auto value = track.read(read);
+      const std::string text = value ? track.format(*value) : "-";
+      if (graph_height >= 2) {
+        grid.put(area.x + 1, y, track.name, Role::kDim, kLabelWidth - 1);
+        grid.put(area.x + 1, y + 1, text, value ? Role::kStrong : Role::kDim, kLabelWidth - 1);
+        if (graph_height >= 3 && most > 0) {
+          grid.put(area.x + 1, y + 2, fmt::format("most {}", track.format(most)), Role::kDim,
+                   kLabelWidth - 1);
+        }
+      } else {
+        draw_value(grid, area.x + 1, y, kLabelWidth - 1, track.name, text,
+                   value ? Role::kStrong : Role::kDim);
+      }
+    }
+    y += height;
+  }
+  if (with_axis) {
+    const int axis_y = area.y + area.height - 1;
+    const std::string oldest = clock_text(history.back(shift + columns - 1).elapsed_ns);
+    const std::string newest = clock_text(history.back(shift).elapsed_ns);
+    const int left_x = graph_x + width - static_cast<int>(columns);
+    grid.put(left_x, axis_y, oldest, Role::kDim);
+    grid.put(graph_x + width - static_cast<int>(newest.size()), axis_y, newest, Role::kDim);
+    if (state.cursor_tick) {
+      const std::string at = clock_text(read.elapsed_ns);
+      const int x = std::clamp(cursor_x - static_cast<int>(at.size()) / 2, graph_x,
+                               graph_x + width - static_cast<int>(at.size()));
+      grid.put(x, axis_y, at, Role::kCursor);
+    } else if (columns > 40) {
+      const std::string hint = grid.ascii() ? "Left Right: read one moment" : "← → read one moment";
+      grid.put(graph_x + width / 2 - 10, axis_y, hint, Role::kDim);
+    }
+  }
+}
+
+}  // namespace topspin

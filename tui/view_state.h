@@ -1,0 +1,89 @@
+// ViewState: where the person at the terminal is and what they chose. Nothing in it changes what is
+// counted. A plain value: (ViewState, key) -> ViewState is controller.h, drawing is views.h.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tui/flow_columns.h"
+#include "tui/flow_table.h"
+
+namespace topspin {
+
+enum class Screen : uint8_t {
+  kFlows,
+  kScheduler,
+  kResources,
+  kTimeline,
+  kLiveness,
+  kLosses,
+  kHelp,
+  kCount,
+};
+inline constexpr size_t kScreenCount = static_cast<size_t>(Screen::kCount);
+std::string_view screen_name(Screen screen);
+
+enum class ThemeName : uint8_t { kDark, kLight, kColourBlind, kCount };
+
+enum class Prompt : uint8_t { kNone, kSearch, kFilter };
+
+enum class ThreadColumn : uint8_t {
+  kWait,
+  kWaitMax,
+  kWaits,
+  kCpu,
+  kSwitches,
+  kInvoluntary,
+  kTid,
+  kCount
+};
+
+struct ViewState {
+  // What the terminal can do; views choose characters by it, themes colours.
+  bool ascii = false;
+  int colours = 256;  // 256, 8, or 0
+
+  Screen screen = Screen::kFlows;
+  Screen before_help = Screen::kFlows;
+  ThemeName theme = ThemeName::kDark;
+  bool frozen = false;
+  std::string message;  // the answer to the last key; gone with the next
+
+  Prompt prompt = Prompt::kNone;
+  std::string input;  // what is typed at the prompt
+
+  // Flows.
+  FlowColumn sort = FlowColumn::kSize;
+  bool reverse = false;
+  FlowColumn amount = FlowColumn::kSize;  // rotates with kPackets, in the same place
+  bool swapped = false;                   // seen from the responder
+  Grouping grouping = Grouping::kNone;
+  FlowFilter filter;
+  std::string filter_text;
+  std::string search_text;
+  std::optional<uint64_t> followed_id;  // the cursor stays on this flow wherever it is sorted to
+  std::optional<uint64_t> detail_id;    // one flow's page is open
+  uint64_t selected = 0;                // position in the order
+  uint64_t top = 0;                     // position of the first visible row
+  FlowColumnSet hidden_columns = default_hidden_columns();
+  bool choosing_columns = false;
+  size_t column_cursor = 0;
+
+  // Scheduler.
+  ThreadColumn thread_sort = ThreadColumn::kWait;
+  bool thread_reverse = false;
+  uint64_t thread_top = 0;
+
+  // Timeline.
+  std::optional<uint64_t> cursor_tick;  // nullopt: the newest
+  uint64_t help_top = 0;
+
+  FlowQuery flow_query() const { return {filter, sort, reverse, grouping}; }
+  static FlowColumnSet default_hidden_columns();
+};
+
+/// Late flows first where a period was declared, else the busiest, as trafshow does.
+ViewState initial_view_state(const Model& model);
+
+}  // namespace topspin

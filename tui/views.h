@@ -1,0 +1,54 @@
+// The views: (model, view state, size) -> grid. One file each; here is the list of them.
+//
+// Pure functions. Each body draws into a rectangle below the head and above the footer.
+#pragma once
+
+#include <string>
+
+#include "tui/grid.h"
+#include "tui/model.h"
+#include "tui/view_state.h"
+
+namespace topspin {
+
+/// The whole screen: head, tabs, the chosen view, footer or prompt.
+Grid draw_screen(const Model& model, const ViewState& state, Size size);
+
+/// Where things are on a screen of this size. The controller reads clicks and pages by it.
+struct Layout {
+  int head_height = 0;
+  int tabs_y = -1;  // -1: no tabs
+  int body_y = 0;
+  int body_height = 0;
+  int footer_y = -1;  // -1: no footer
+};
+Layout screen_layout(Size size);
+
+/// Rows of flows on the screen (below the table's head line), 0 if none.
+int flow_rows_visible(Size size);
+
+/// A rectangle of the grid.
+struct Area {
+  int x = 0, y = 0, width = 0, height = 0;
+};
+
+void draw_head(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_tabs(Grid& grid, int y, const ViewState& state);
+/// The screen whose tab is at cell x, kCount: none.
+Screen tab_at(int x, int width);
+void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_scheduler(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_resources(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// One flow's ticks in one row, the newest at the right end.
+void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHistory& history);
+void draw_losses(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_help(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state);
+
+/// Lines of Help, for the controller's scrolling.
+int help_lines();
+
+}  // namespace topspin
