@@ -16,8 +16,8 @@ namespace topspin {
 
 /// How the owner was found. An end of which nothing is known has no owner at all.
 enum class OwnerQuality : uint8_t {
-  kExact,     // seen by BPF at the connect() or listen() that made the socket what it is
-  kSnapshot,  // the only process that held the socket when the open files were looked through
+  kExact,     // seen by BPF at its connect(), and nobody else found to hold the socket since
+  kSnapshot,  // the only one to hold the socket, or the listening one it came from, at a moment
   kShared,    // one of several: processes that hold the socket, or sockets that share the port
 };
 std::string_view owner_quality_name(OwnerQuality quality);  // "exact", "snapshot", "shared"

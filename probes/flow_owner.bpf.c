@@ -6,7 +6,8 @@
  * pass. set_state (tp_btf/inet_sock_set_state) sees connections that are over before the next walk:
  * connect() moves a socket to SYN_SENT in the context of its caller, who is remembered in the
  * socket's storage and sent to user space when the handshake ends, since only then the local port
- * is sure. listen() is sent at once. Nothing here runs per packet.
+ * is sure. listen() is remembered likewise; the kernel copies a listener's storage to each
+ * connection made from it. Nothing here runs per packet.
  */
 /* clang-format off */
 #include "probes/kernel_types.bpf.h"
@@ -25,7 +26,7 @@
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
 
-enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_SYN_RECV = 3, STATE_LISTEN = 10 };
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -96,15 +97,16 @@ __u64 events_unsent; /* the ring was full */
 struct owner {
   __u64 start_boottime_ns;
   __s32 pid;
+  __u32 listens; /* who called listen(), not connect() */
   char comm[16];
 };
 
 struct {
   __uint(type, BPF_MAP_TYPE_SK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
   __type(key, int);
   __type(value, struct owner);
-} connectors SEC(".maps");
+} openers SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -177,47 +179,49 @@ int walk_files(struct bpf_iter__task_file* context) {
   return 0;
 }
 
-TOPSPIN_INLINE void send(const struct sock* sk, const struct owner* owner, bool listening) {
-  struct topspin_socket* out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
+TOPSPIN_INLINE void remember_current(struct sock* sk, bool listens) {
+  struct task_struct* leader = bpf_get_current_task_btf()->group_leader;
+  struct owner* owner = bpf_sk_storage_get(&openers, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!owner) {
+    __sync_fetch_and_add(&events_unsent, 1);
+    return;
+  }
+  owner->pid = pid_for_reader(leader);
+  owner->start_boottime_ns = leader->start_boottime;
+  owner->listens = listens;
+  BPF_CORE_READ_STR_INTO(&owner->comm, leader, comm);
+}
+
+TOPSPIN_INLINE void send_owner(struct sock* sk, bool accepted) {
+  const struct owner* owner = bpf_sk_storage_get(&openers, sk, NULL, 0);
+  struct topspin_socket* out;
+  if (!owner || owner->pid == 0 || owner->listens != accepted) return;
+  out = bpf_ringbuf_reserve(&events, sizeof(*out), 0);
   if (!out) {
     __sync_fetch_and_add(&events_unsent, 1);
     return;
   }
   __builtin_memset(out, 0, sizeof(*out));
-  if (owner->pid == 0 || !describe(sk, out) || (!listening && out->remote_port == 0)) {
+  if (!describe(sk, out) || out->remote_port == 0) {
     bpf_ringbuf_discard(out, 0);
     return;
   }
-  if (listening) out->remote_port = 0;
+  if (accepted) out->flags |= TOPSPIN_SOCKET_ACCEPTED;
   out->pid = owner->pid;
   out->start_boottime_ns = owner->start_boottime_ns;
   __builtin_memcpy(out->comm, owner->comm, sizeof(out->comm));
   bpf_ringbuf_submit(out, 0);
 }
 
-TOPSPIN_INLINE void take_current(struct owner* owner) {
-  struct task_struct* leader = bpf_get_current_task_btf()->group_leader;
-  owner->pid = pid_for_reader(leader);
-  owner->start_boottime_ns = leader->start_boottime;
-  BPF_CORE_READ_STR_INTO(&owner->comm, leader, comm);
-}
-
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
-  struct owner* owner;
-  if (new_state == STATE_SYN_SENT) {
-    owner = bpf_sk_storage_get(&connectors, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-    if (owner)
-      take_current(owner);
-    else
-      __sync_fetch_and_add(&events_unsent, 1);
-  } else if (old_state == STATE_SYN_SENT) {
-    owner = bpf_sk_storage_get(&connectors, sk, NULL, 0);
-    if (owner) send(sk, owner, false);
-  } else if (new_state == STATE_LISTEN) {
-    struct owner now = {};
-    take_current(&now);
-    send(sk, &now, true);
-  }
+  if (new_state == STATE_SYN_SENT)
+    remember_current(sk, false);
+  else if (new_state == STATE_LISTEN)
+    remember_current(sk, true);
+  else if (old_state == STATE_SYN_SENT)
+    send_owner(sk, false);
+  else if (old_state == STATE_SYN_RECV && new_state == STATE_ESTABLISHED)
+    send_owner(sk, true);
   return 0;
 }

@@ -72,16 +72,17 @@ class OwnerRegister {
   std::vector<FlowOwner> owners_;
 };
 
-/// The latest connects and listens, by the end that each stands at. Two halves, of which the older
+/// The latest connections made, by the end that each event tells of. Two halves, of which the older
 /// is dropped at each turn: bounded, and no event goes before kEventsTurnNs unless there are more
 /// than kMaxEventsKept.
 class RecentEvents {
  public:
   void add(SocketEvent event) {
     if (newer_.size() >= kMaxEventsKept) turn();
-    newer_.insert_or_assign(socket_end(event.socket), std::move(event.process));
+    const FlowEnd end = socket_end(event.socket);
+    newer_.insert_or_assign(end, std::move(event));
   }
-  const SocketProcess* find(const FlowEnd& end) const {
+  const SocketEvent* find(const FlowEnd& end) const {
     for (const auto* half : {&newer_, &older_}) {
       if (const auto found = half->find(end); found != half->end()) return &found->second;
     }
@@ -94,7 +95,7 @@ class RecentEvents {
   }
 
  private:
-  using Half = std::unordered_map<FlowEnd, SocketProcess, FlowEndHash>;
+  using Half = std::unordered_map<FlowEnd, SocketEvent, FlowEndHash>;
   void turn() {
     older_ = std::move(newer_);
     newer_.clear();
@@ -282,34 +283,26 @@ class OpenFlowOwners final : public FlowOwners {
     }
   }
 
-  /// An open socket on just this flow, else the connect that was seen, else who has the port.
+  /// Whose open socket stands at just this flow, else who was seen to connect it, else who has the
+  /// port, else who had it at the listen() that the connection came from.
   Finding find(const FlowEnd& end) const {
-    const bool is_local = local_.contains(end.ip_version, end.local.address);
-    const auto open = sockets_.find(end, is_local);
-    const SocketProcess* connector = events_.find(end);
-    if (open && open->connected) {
-      if (open->shared) return {open->process, OwnerQuality::kShared};
+    const auto open = sockets_.find(end, local_.contains(end.ip_version, end.local.address));
+    const SocketEvent* event = end.protocol == kProtocolTcp ? events_.find(end) : nullptr;
+    const SocketProcess* connector = event && !event->accepted ? &event->process : nullptr;
+    if (open && (open->connected || !connector)) {
+      if (open->shared) return {open->process, OwnerQuality::kShared, is_settled(end, *open)};
       const bool exact = connector && connector->same_as(*open->process);
-      return {open->process, exact ? OwnerQuality::kExact : OwnerQuality::kSnapshot};
+      return {open->process, exact ? OwnerQuality::kExact : OwnerQuality::kSnapshot,
+              is_settled(end, *open)};
     }
-    if (connector) return {connector, OwnerQuality::kExact};
-    // A TCP connection may yet be accepted by another process than it will be found at now.
-    const bool settled = end.protocol != kProtocolTcp;
-    if (open)
-      return {open->process, open->shared ? OwnerQuality::kShared : OwnerQuality::kSnapshot,
-              settled};
-    FlowEnd listener = end;
-    listener.remote = {};
-    if (const auto* process = events_.find(listener))
-      return {process, OwnerQuality::kExact, settled};
-    if (!is_local) return {};
-    for (const uint8_t ip_version : {end.ip_version, uint8_t{6}}) {
-      listener.ip_version = ip_version;
-      listener.local.address = {};
-      if (const auto* process = events_.find(listener))
-        return {process, OwnerQuality::kExact, settled};
-    }
+    if (connector) return {connector, OwnerQuality::kExact, true};
+    if (event) return {&event->process, OwnerQuality::kSnapshot, false};
     return {};
+  }
+
+  /// A TCP connection found by its listener may yet be accepted by another process.
+  static bool is_settled(const FlowEnd& end, const SocketTable::Match& match) {
+    return match.connected || end.protocol != kProtocolTcp;
   }
 
   FlowOwnerLimits limits_;

@@ -15,10 +15,11 @@
 
 namespace topspin {
 
-/// A connect() or listen() that BPF saw.
+/// A TCP connection that BPF saw being made.
 struct SocketEvent {
-  SocketSighting socket;
-  SocketProcess process;
+  SocketSighting socket;  // of one end
+  SocketProcess process;  // who called connect(), or, if `accepted`, the listen() it came from
+  bool accepted = false;
 };
 
 class SocketWalk {

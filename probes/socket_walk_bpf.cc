@@ -34,6 +34,7 @@ SocketEvent to_event(const topspin_socket& record) {
   std::memcpy(event.socket.remote.address.data(), record.remote, sizeof(record.remote));
   event.socket.local.port = record.local_port;
   event.socket.remote.port = record.remote_port;
+  event.accepted = (record.flags & TOPSPIN_SOCKET_ACCEPTED) != 0;
   event.process.pid = record.pid;
   event.process.start_time_ns = static_cast<int64_t>(record.start_boottime_ns);
   event.process.name.assign(record.comm, ::strnlen(record.comm, sizeof(record.comm)));
