@@ -79,7 +79,9 @@ RungReport examine_owners(Rung rung) {
   RungReport report{"owners", rung, false, "", ""};
   ProbeOptions options;
   options.forced["owners"] = rung;
-  const auto owners = FlowOwners::open({}, options);
+  FlowOwnerLimits limits;
+  limits.walk_ns_per_resolve = kNanosPerSecond;  // one walk, however busy the host
+  const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     report.reason = owners->status().reason;
     if (rung == Rung::kTpBtf) report.remedy = remedy(rung, {ErrorCode::kPermission, 0, ""});

@@ -10,8 +10,7 @@
 /* topspin_socket.flags */
 #define TOPSPIN_SOCKET_IPV6 1      /* addresses of 16 bytes; else the first 4 count */
 #define TOPSPIN_SOCKET_IPV6_ONLY 2 /* a wildcard address does not stand for IPv4 too */
-#define TOPSPIN_SOCKET_ACCEPTED 4  /* of an event: the process is who listened, not who connected \
-                                    */
+#define TOPSPIN_SOCKET_ACCEPTED 4  /* of an event: the process listened, it did not connect */
 
 struct topspin_socket {
   __u64 start_boottime_ns;

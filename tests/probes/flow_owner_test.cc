@@ -681,7 +681,7 @@ TEST_P(FlowOwnersTest, works_on_with_no_more_than_the_capabilities_it_asks_for) 
   options.forced["owners"] = GetParam();
   const std::string text = in_child([&] {
     ::prctl(PR_SET_NAME, "topspin");
-    const auto owners = FlowOwners::open({}, options);
+    const auto owners = FlowOwners::open({}, options, limits_);
     become_nobody(owners->capabilities_needed());
     return fmt::format("{} {}", resolve_once(*owners, to), ::getpid());
   });
@@ -698,7 +698,9 @@ TEST(FlowOwnersPrivileges, without_any_it_sees_what_is_this_users) {
   const std::string text = in_child([&] {
     ::prctl(PR_SET_NAME, "topspin");
     become_nobody({});
-    const auto owners = FlowOwners::open({}, {});
+    FlowOwnerLimits limits;
+    limits.walk_ns_per_resolve = 10 * kNanosPerSecond;
+    const auto owners = FlowOwners::open({}, {}, limits);
     return fmt::format("{} {} | {} | {}", owners->status().name, rung_name(owners->status().rung),
                        owners->status().reason, resolve_once(*owners, to));
   });
