@@ -20,9 +20,10 @@ void prefetch_record(const HotRecord& hot, const ColdRecord& cold) {
   const auto* bytes = reinterpret_cast<const char*>(&hot);
   prefetch(bytes);
   prefetch(bytes + 64);
+  // Records lie across lines: the part that a packet touches most stands at the end.
   bytes = reinterpret_cast<const char*>(&cold);
-  prefetch(bytes);
-  prefetch(bytes + sizeof(ColdRecord) - 1);  // every second one lies across two lines
+  prefetch(bytes + kColdOftenAt);
+  prefetch(bytes + sizeof(ColdRecord) - 1);
 }
 
 uint32_t middle(uint32_t a, uint32_t b, uint32_t c) {
@@ -149,38 +150,32 @@ inline void FlowTable::move_time(int64_t now_ns) {
 // --- packets ---
 
 void FlowTable::observe(std::span<const ParsedPacket> packets) {
-  if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
+  std::array<Lookup, kBatch> lookups;
   while (!packets.empty()) {
     const size_t n = std::min(packets.size(), kBatch);
-    observe_batch(packets.first(n));
+    for (size_t i = 0; i < n; ++i) prepare(packets[i], lookups[i]);
+    for (size_t i = 0; i < n; ++i) locate(packets[i], lookups[i]);
+    observe(packets.first(n), std::span(lookups).first(n));
     packets = packets.subspan(n);
   }
 }
 
-/// Three passes over a batch, so that the memory of one packet is on its way while others are
-/// worked on: hash and index, record, update. What the second pass found is a hint that the third
-/// verifies.
-void FlowTable::observe_batch(std::span<const ParsedPacket> packets) {
-  std::array<uint32_t, kBatch> hashes;
-  std::array<uint32_t, kBatch> candidates;
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (!packets[i].in_flow()) continue;
-    hashes[i] = static_cast<uint32_t>(hash_key(packets[i].key, seed_) >> 32);
-    prefetch(&index_[index_home(hashes[i])]);
-  }
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (!packets[i].in_flow()) continue;
-    candidates[i] = SilenceWheel::kNone;
-    size_t at = index_home(hashes[i]);
-    while (index_[at].slot_plus_one != 0) {
-      if (index_[at].hash == hashes[i]) {
-        candidates[i] = index_[at].slot_plus_one - 1;
-        prefetch_record(hot_[candidates[i]], cold_[candidates[i]]);
-        break;
-      }
-      if (++at == index_size_) at = 0;
+void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
+  if (!packet.in_flow()) return;
+  lookup.candidate = SilenceWheel::kNone;
+  size_t at = index_home(lookup.hash);
+  while (index_[at].slot_plus_one != 0) {
+    if (index_[at].hash == lookup.hash) {
+      lookup.candidate = index_[at].slot_plus_one - 1;
+      prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+      return;
     }
+    if (++at == index_size_) at = 0;
   }
+}
+
+void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups) {
+  if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
   for (size_t i = 0; i < packets.size(); ++i) {
     const ParsedPacket& p = packets[i];
     if (p.stamp_ns > now_ns_) move_time(clamp_stamp(p.stamp_ns));
@@ -203,7 +198,7 @@ void FlowTable::observe_batch(std::span<const ParsedPacket> packets) {
       if (p.later_fragment) observe_later_fragment(p);
       continue;
     }
-    observe_flow(p, hashes[i], candidates[i]);
+    observe_flow(p, lookups[i].hash, lookups[i].candidate);
   }
 }
 
