@@ -176,30 +176,29 @@ void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
 
 void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups) {
   if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
+  uint64_t bytes = 0, ipv4 = 0, ipv6 = 0, backwards = 0;
   for (size_t i = 0; i < packets.size(); ++i) {
     const ParsedPacket& p = packets[i];
     if (p.stamp_ns > now_ns_) move_time(clamp_stamp(p.stamp_ns));
-    if (p.stamp_ns < latest_stamp_ns_) {
-      ++interval_.time_went_backwards;
+    backwards += p.stamp_ns < latest_stamp_ns_;
+    latest_stamp_ns_ = std::max(latest_stamp_ns_, p.stamp_ns);
+    bytes += p.wire_bytes;
+    ipv4 += p.ip_version == 4;
+    ipv6 += p.ip_version == 6;
+    if (p.in_flow()) [[likely]] {
+      observe_flow(p, lookups[i].hash, lookups[i].candidate);
     } else {
-      latest_stamp_ns_ = p.stamp_ns;
-    }
-    ++interval_.packets;
-    interval_.bytes += p.wire_bytes;
-    if (p.ip_version == 4) {
-      ++interval_.ipv4_packets;
-    } else if (p.ip_version == 6) {
-      ++interval_.ipv6_packets;
-    }
-    interval_.fragments_first += p.first_fragment;
-    interval_.fragments_later += p.later_fragment;
-    if (!p.in_flow()) {
       ++interval_.skipped[static_cast<size_t>(p.skip)];
       if (p.later_fragment) observe_later_fragment(p);
-      continue;
+      interval_.fragments_first += p.first_fragment;
+      interval_.fragments_later += p.later_fragment;
     }
-    observe_flow(p, lookups[i].hash, lookups[i].candidate);
   }
+  interval_.packets += packets.size();
+  interval_.bytes += bytes;
+  interval_.ipv4_packets += ipv4;
+  interval_.ipv6_packets += ipv6;
+  interval_.time_went_backwards += backwards;
 }
 
 inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32_t candidate) {
@@ -254,8 +253,11 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   interval_.seen_flows_per_second_max =
       std::max(interval_.seen_flows_per_second_max, seconds_.mark(second_, slot));
 
-  if (p.first_fragment) [[unlikely]]
+  if (p.first_fragment) [[unlikely]] {
     remember_datagram(p, slot);
+    ++interval_.fragments_first;
+  }
+  interval_.fragments_later += p.later_fragment;  // what an ICMPv6 error quotes, under inner keys
   bool is_repeat = false;
   if (is_tcp) {
     is_repeat = observe_tcp(flow, slot, p, from_initiator);

@@ -633,7 +633,9 @@ namespace {
 /// What nearly every packet is: TCP or UDP in a whole IPv4 packet without options, or in IPv6
 /// without extensions. False: it is not, and `out` is untouched. Says exactly what Parser says.
 /// REQUIRES: `ip` is the first IP header; keys are of the outermost one.
-inline bool parse_usual(const PacketView& packet, uint32_t link_bytes, bool v6, ParsedPacket& out) {
+template <bool v6>
+[[gnu::always_inline]] inline bool parse_usual(const PacketView& packet, uint32_t link_bytes,
+                                               ParsedPacket& out) {
   constexpr uint32_t kUdpHeader = 8, kTcpHeader = 20;
   const uint32_t header_bytes = v6 ? 40 : 20;
   if (packet.captured < link_bytes + header_bytes + kUdpHeader) return false;
@@ -648,7 +650,7 @@ inline bool parse_usual(const PacketView& packet, uint32_t link_bytes, bool v6, 
   const uint32_t source_port = __builtin_bswap16(static_cast<uint16_t>(ports));
   const uint32_t destination_port = __builtin_bswap16(static_cast<uint16_t>(ports >> 16));
   std::array<uint64_t, 5> words{};
-  if (v6) {
+  if constexpr (v6) {
     length = be16(ip + 4);
     protocol = ip[6];
     if (ip[0] >> 4 != 6 || length < kUdpHeader) return false;
@@ -717,8 +719,8 @@ inline bool parse_usual(const PacketView& packet, uint32_t link_bytes, bool v6, 
 void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out) {
   if (link == LinkType::kEthernet && mode != KeyMode::kInner && packet.captured >= 14) [[likely]] {
     const uint16_t type = be16(packet.bytes + 12);
-    if (type == kTypeIpv4 && parse_usual(packet, 14, false, out)) return;
-    if (type == kTypeIpv6 && parse_usual(packet, 14, true, out)) return;
+    if (type == kTypeIpv4 && parse_usual<false>(packet, 14, out)) return;
+    if (type == kTypeIpv6 && parse_usual<true>(packet, 14, out)) return;
   }
   parse_any_packet(link, mode, packet, out);
 }
