@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sys/mman.h>
@@ -77,13 +79,8 @@ GuardedRange* take_range() {
 
 class MappedWindow final : public ByteWindow {
  public:
-  MappedWindow(std::unique_ptr<ByteStream> stream, int fd, int64_t offset, GuardedRange* range,
-               size_t window_bytes)
-      : stream_(std::move(stream)),
-        fd_(fd),
-        next_(offset),
-        range_(range),
-        window_bytes_(window_bytes) {
+  MappedWindow(std::unique_ptr<ByteStream> stream, int fd, int64_t offset, GuardedRange* range)
+      : stream_(std::move(stream)), fd_(fd), next_(offset), range_(range) {
     lost_ = &range_->lost;
   }
   ~MappedWindow() override {
@@ -99,7 +96,7 @@ class MappedWindow final : public ByteWindow {
     if (size == next_) return Piece{{}, true};
     const int64_t from = next_ & ~static_cast<int64_t>(page_bytes - 1);
     const auto bytes =
-        static_cast<size_t>(std::min<int64_t>(size - from, static_cast<int64_t>(window_bytes_)));
+        static_cast<size_t>(std::min<int64_t>(size - from, static_cast<int64_t>(kWindowBytes)));
     void* memory = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd_, from);
     if (memory == MAP_FAILED) {
       const int error = errno;
@@ -108,7 +105,6 @@ class MappedWindow final : public ByteWindow {
     }
     memory_ = memory;
     mapped_bytes_ = bytes;
-    mapped_from_ = from;
     const auto begin = reinterpret_cast<uintptr_t>(memory);
     range_->end.store(begin + bytes, std::memory_order_relaxed);
     range_->begin.store(begin, std::memory_order_release);
@@ -150,10 +146,8 @@ class MappedWindow final : public ByteWindow {
   int fd_;
   int64_t next_;  // the file's offset of the piece's first byte
   GuardedRange* range_;
-  size_t window_bytes_;
   void* memory_ = nullptr;
   size_t mapped_bytes_ = 0;
-  int64_t mapped_from_ = 0;
 };
 
 class ReadWindow final : public ByteWindow {
@@ -191,14 +185,12 @@ class ReadWindow final : public ByteWindow {
 ByteWindow::ByteWindow() : lost_(&never_lost) {}
 
 std::unique_ptr<ByteWindow> ByteWindow::open(std::unique_ptr<ByteStream> stream,
-                                             size_t record_bytes_max) {
+                                             size_t record_bytes_max, bool map_small) {
   const auto plain = stream->plain_file();
-  if (plain && plain->bytes_left >= kMappedMin) {
+  if (plain && (map_small || plain->bytes_left >= kMappedMin)) {
     if (GuardedRange* range = take_range(); range != nullptr) {
-      const size_t window_bytes = kWindowBytes;
-      CHECK(window_bytes >= record_bytes_max + page_bytes);
-      return std::make_unique<MappedWindow>(std::move(stream), plain->fd, plain->offset, range,
-                                            window_bytes);
+      CHECK(kWindowBytes >= record_bytes_max + page_bytes);
+      return std::make_unique<MappedWindow>(std::move(stream), plain->fd, plain->offset, range);
     }
   }
   return std::make_unique<ReadWindow>(std::move(stream), record_bytes_max);

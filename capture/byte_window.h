@@ -18,8 +18,9 @@ namespace topspin {
 class ByteWindow {
  public:
   /// From the stream's next byte on. Every piece but the last has room for `record_bytes_max`.
+  /// `map_small`: map also where reading costs no more.
   static std::unique_ptr<ByteWindow> open(std::unique_ptr<ByteStream> stream,
-                                          size_t record_bytes_max);
+                                          size_t record_bytes_max, bool map_small);
   virtual ~ByteWindow() = default;
 
   struct Piece {

@@ -114,7 +114,7 @@ class PcapFile final : public FileSource {
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& stream,
-                                                   const std::string& filter) {
+                                                   const std::string& filter, bool map_small) {
   std::unique_ptr<FileSource> none;
   TOPSPIN_ASSIGN(const std::string_view bytes, stream->peek(kFileHeaderBytes));
   if (bytes.size() < kFileHeaderBytes) return none;
@@ -145,8 +145,9 @@ Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& 
   TOPSPIN_ASSIGN(const size_t got, stream->read(header));
   CHECK(got == kFileHeaderBytes);
   return std::unique_ptr<FileSource>(std::make_unique<PcapFile>(
-      ByteWindow::open(std::move(stream), kCapturedMax + kPacketHeaderBytes), std::move(compiled),
-      static_cast<LinkType>(dlt), snaplen, swapped, words[0] == kMagicNanoseconds ? 1 : 1000));
+      ByteWindow::open(std::move(stream), kCapturedMax + kPacketHeaderBytes, map_small),
+      std::move(compiled), static_cast<LinkType>(dlt), snaplen, swapped,
+      words[0] == kMagicNanoseconds ? 1 : 1000));
 }
 
 }  // namespace topspin
