@@ -257,7 +257,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
     remember_datagram(p, slot);
     ++interval_.fragments_first;
   }
-  interval_.fragments_later += p.later_fragment;  // what an ICMPv6 error quotes, under inner keys
+  interval_.fragments_later += p.later_fragment;
   bool is_repeat = false;
   if (is_tcp) {
     is_repeat = observe_tcp(flow, slot, p, from_initiator);
