@@ -47,7 +47,7 @@ void measure(uint64_t flows) {
   const test::Synthetic synthetic{.flows = flows};
   Model model;
   model.scene = synthetic.scene();
-  const uint64_t warm = flows >= 1'000'000 ? 4 : 40;
+  const uint64_t warm = flows >= 1'000'000 ? 12 : 130;
   std::vector<int64_t> tick_times;
   for (uint64_t tick = 1; tick <= warm; ++tick) {
     const Sample sample = synthetic.sample(tick);

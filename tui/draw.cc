@@ -90,11 +90,14 @@ int draw_big(Grid& grid, int x, int y, std::string_view text, Style style, int m
   for (const char c : text) {
     const Glyph& glyph = *find_glyph(c);
     for (int row = 0; row < kBigHeight; ++row) {
-      const auto upper_row = static_cast<size_t>(2 * row);
+      // The first of the six pixel rows stays free, below the bar.
+      const int upper_row = 2 * row - 1;
       for (size_t column = 0; column < glyph.rows[0].size(); ++column) {
-        const bool upper = glyph.rows[upper_row][column] == '#';
-        const bool lower =
-            upper_row + 1 < glyph.rows.size() && glyph.rows[upper_row + 1][column] == '#';
+        const auto pixel = [&](int pixel_row) {
+          return pixel_row >= 0 && glyph.rows[static_cast<size_t>(pixel_row)][column] == '#';
+        };
+        const bool upper = pixel(upper_row);
+        const bool lower = pixel(upper_row + 1);
         const char32_t symbol = upper && lower ? U'█' : upper ? U'▀' : lower ? U'▄' : U' ';
         grid.put_symbol(x + static_cast<int>(column), y + row, symbol, '#', style);
       }

@@ -64,8 +64,8 @@ std::vector<Headline> headlines(const Model& model) {
 std::string rungs_text(const Model& model) {
   std::string text;
   for (const ProbeStatus& probe : model.scene.probes) {
-    if (!text.empty()) text += "  ";
-    text += fmt::format("{}: {}", probe.name, rung_name(probe.rung));
+    if (!text.empty()) text += ", ";
+    text += fmt::format("{} {}", probe.name, rung_name(probe.rung));
   }
   return text;
 }

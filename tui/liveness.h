@@ -44,6 +44,18 @@ class LivenessHistory {
     return static_cast<Liveness>(bits);
   }
 
+  /// The ticks in one state, as bits: bit `ago` of the 128, the first 64 in [0].
+  std::array<uint64_t, 2> ticks_in(Liveness state) const {
+    const auto bits = static_cast<uint64_t>(state);
+    std::array<uint64_t, 2> result = {~uint64_t{0}, ~uint64_t{0}};
+    for (size_t plane = 0; plane < planes_.size(); ++plane) {
+      const bool one = ((bits >> plane) & 1) != 0;
+      result[0] &= one ? planes_[plane].low : ~planes_[plane].low;
+      result[1] &= one ? planes_[plane].high : ~planes_[plane].high;
+    }
+    return result;
+  }
+
  private:
   struct Plane {
     uint64_t low = 0, high = 0;

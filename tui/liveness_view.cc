@@ -5,6 +5,8 @@
 // happened to; on time is a dot. In ASCII and without colours: letters, capital from half on.
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -69,6 +71,35 @@ void draw_mixture(Grid& grid, int x, int y, const Mixture& mixture, bool letters
   constexpr std::array<char32_t, 8> kBlocks = {U'▁', U'▂', U'▃', U'▄', U'▅', U'▆', U'▇', U'█'};
   const auto level = std::min<size_t>(static_cast<size_t>(bad) * 8 / present, 7);
   grid.put_symbol(x, y, kBlocks[level], look.letter, look.role);
+}
+
+/// Each tick's mixture of a bucket of flows. Most flows are on time in most ticks, so those are
+/// counted as what is left after the others, whose bits are walked one by one.
+std::vector<Mixture> mix_bucket(const Model& model, uint64_t first, uint64_t last, int columns) {
+  std::vector<Mixture> mixtures(static_cast<size_t>(columns));
+  const auto seen = [&](size_t word) -> uint64_t {
+    const int bits = std::clamp(columns - static_cast<int>(word) * 64, 0, 64);
+    return bits == 64 ? ~uint64_t{0} : (uint64_t{1} << bits) - 1;
+  };
+  const std::array<uint64_t, 2> visible = {seen(0), seen(1)};
+  for (uint64_t flow = first; flow < last; ++flow) {
+    const LivenessHistory& history = model.liveness(flow);
+    for (int i = 0; i < kLivenessStates; ++i) {
+      const auto state = static_cast<Liveness>(i);
+      if (state == Liveness::kOnTime) continue;
+      const auto ticks = history.ticks_in(state);
+      for (size_t word = 0; word < ticks.size(); ++word) {
+        for (uint64_t left = ticks[word] & visible[word]; left != 0; left &= left - 1) {
+          mixtures[word * 64 + static_cast<size_t>(std::countr_zero(left))].add(state);
+        }
+      }
+    }
+  }
+  for (Mixture& mixture : mixtures) {
+    mixture.flows[static_cast<size_t>(Liveness::kOnTime)] =
+        static_cast<uint32_t>(last - first) - mixture.present() - mixture.of(Liveness::kNone);
+  }
+  return mixtures;
 }
 
 void draw_legend(Grid& grid, Area area, bool letters, uint64_t flows, uint64_t rows) {
@@ -137,11 +168,10 @@ void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& s
       grid.put(area.x + 1, y, format_endpoint(flow.initiator(), flow.key.ip_version), Role::kDim,
                kLabelWidth - 2);
     }
-    for (int column = 0; column < columns; ++column) {
-      Mixture mixture;
-      for (uint64_t i = first; i < last; ++i)
-        mixture.add(model.liveness(i).at(columns - 1 - column));
-      draw_mixture(grid, area.x + label + column, y, mixture, letters);
+    const std::vector<Mixture> mixtures = mix_bucket(model, first, last, columns);
+    for (int ago = 0; ago < columns; ++ago) {
+      draw_mixture(grid, area.x + label + columns - 1 - ago, y, mixtures[static_cast<size_t>(ago)],
+                   letters);
     }
   }
   if (with_legend && columns > 0) {

@@ -73,6 +73,7 @@ std::optional<double> slope_per_minute(const History& history, const Read& read)
 
 std::string signed_text(double value, const Format& format) {
   const std::string text = format(std::fabs(value));
+  if (text == format(0)) return text;
   return fmt::format("{}{}", value < 0 ? "-" : "+", text);
 }
 
@@ -106,7 +107,7 @@ void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&)
   const int rows = with_head ? area.height - 1 : area.height;
   // All the same height, as tall as they fit, with a line between them where there is room.
   int height = std::max(rows / count, 1);
-  const bool spaced = height >= 3;
+  const bool spaced = height >= 2;
   if (spaced) --height;
   height = std::min(height, 5);
   int y = area.y;

@@ -136,14 +136,23 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
   }
 }
 
-uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread) {
+/// A thread without a row in this tick did nothing in it.
+std::optional<uint64_t> of_this_tick(const std::optional<uint64_t>& value,
+                                     const ThreadEntry& thread, const Model& model) {
+  return thread.changed_tick == model.tick() || !value ? value : std::optional<uint64_t>(0);
+}
+
+uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
   const ThreadRow& row = thread.row;
+  const auto of_tick = [&](const std::optional<uint64_t>& value) {
+    return of_this_tick(value, thread, model).value_or(0);
+  };
   switch (column) {
-    case ThreadColumn::kWait: return thread.tick_wait_ns.value_or(0);
+    case ThreadColumn::kWait: return of_tick(thread.tick_wait_ns);
     case ThreadColumn::kWaitMax: return row.run_queue_wait_max_ns.value_or(0);
     case ThreadColumn::kWaits: return row.run_queue_waits.value_or(0);
-    case ThreadColumn::kCpu: return thread.tick_cpu_ns.value_or(0);
-    case ThreadColumn::kSwitches: return thread.tick_switches.value_or(0);
+    case ThreadColumn::kCpu: return of_tick(thread.tick_cpu_ns);
+    case ThreadColumn::kSwitches: return of_tick(thread.tick_switches);
     case ThreadColumn::kInvoluntary: return row.involuntary_switches.value_or(0);
     case ThreadColumn::kTid: return static_cast<uint64_t>(row.tid);
     case ThreadColumn::kCount: break;
@@ -168,13 +177,11 @@ constexpr std::array<ThreadColumnLook, 7> kThreadColumns = {{
 
 std::string thread_cell(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
   const ThreadRow& row = thread.row;
-  const bool now = thread.changed_tick == model.tick();
   const auto duration = [](const std::optional<uint64_t>& ns) {
     return ns ? format_duration(static_cast<int64_t>(*ns)) : "-";
   };
-  // A thread without a row in this tick did nothing in it.
   const auto of_tick = [&](const std::optional<uint64_t>& value) {
-    return now || !value ? value : std::optional<uint64_t>(0);
+    return of_this_tick(value, thread, model);
   };
   switch (column) {
     case ThreadColumn::kTid: return fmt::format("{}", row.tid);
@@ -201,8 +208,8 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   const bool upwards = (state.thread_sort == ThreadColumn::kTid) != state.thread_reverse;
   const auto before = [&](uint32_t a, uint32_t b) {
-    const uint64_t va = thread_value(state.thread_sort, threads[a]);
-    const uint64_t vb = thread_value(state.thread_sort, threads[b]);
+    const uint64_t va = thread_value(state.thread_sort, threads[a], model);
+    const uint64_t vb = thread_value(state.thread_sort, threads[b], model);
     if (va != vb) return upwards ? va < vb : va > vb;
     return threads[a].row.tid < threads[b].row.tid;
   };

@@ -1,0 +1,168 @@
+// The real binary, live on lo with real packets, in a real terminal.
+#include <csignal>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "core/unique_fd.h"
+#include "tests/support/privileges.h"
+#include "tests/tui/tmux.h"
+
+namespace topspin {
+namespace {
+
+using test::Tmux;
+
+/// UDP sockets on 127.0.0.1 that send to a port of the test's own.
+class Swarm {
+ public:
+  Swarm() : server_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(server_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    socklen_t length = sizeof address_;
+    EXPECT_EQ(getsockname(server_.get(), reinterpret_cast<sockaddr*>(&address_), &length), 0);
+  }
+  void grow(size_t clients) {
+    while (clients_.size() < clients) {
+      clients_.emplace_back(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+      ASSERT_TRUE(clients_.back().valid());
+      ASSERT_EQ(
+          connect(clients_.back().get(), reinterpret_cast<sockaddr*>(&address_), sizeof address_),
+          0);
+    }
+  }
+  void ping() {
+    for (const UniqueFd& client : clients_) (void)!send(client.get(), "ping", 4, MSG_DONTWAIT);
+    char buffer[16];
+    while (recv(server_.get(), buffer, sizeof buffer, MSG_DONTWAIT) > 0) {
+    }
+  }
+  /// Pings every 200 ms until `condition` holds or `seconds` have passed.
+  template <typename Condition>
+  bool ping_until(Condition condition, int seconds = 30) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+    while (std::chrono::steady_clock::now() < end) {
+      ping();
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    }
+    return false;
+  }
+  int port() const { return ntohs(address_.sin_port); }
+
+ private:
+  UniqueFd server_;
+  sockaddr_in address_{};
+  std::vector<UniqueFd> clients_;
+};
+
+class LiveScreen : public testing::Test {
+ protected:
+  void SetUp() override {
+    TOPSPIN_NEEDS_ROOT();
+    if (!Tmux::available()) TOPSPIN_SKIP("needs tmux, as a terminal to be read back");
+  }
+  /// In ASCII the head says the number of active flows in digits, at its second line's start.
+  static bool shows_active(const Tmux& terminal, const std::string& number) {
+    const std::string screen = terminal.screen();
+    const size_t line = screen.find('\n') + 1;
+    return screen.compare(line, number.size() + 3, " " + number + "  ") == 0;
+  }
+};
+
+TEST_F(LiveScreen, CountsActiveFlowsExactlyWhateverIsShown) {
+  Swarm swarm;
+  swarm.grow(300);
+  Tmux terminal(100, 30);
+  const std::string before = terminal.settings();
+  // The default command, as trafshow's hands type it.
+  terminal.command(test::topspin_binary() + " -i lo --ascii 'udp port " +
+                   std::to_string(swarm.port()) + "'");
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "300"); })) << terminal.screen();
+  EXPECT_TRUE(swarm.ping_until([&] {
+    return terminal.screen().find("300 flows   300 shown") != std::string::npos;
+  })) << terminal.screen();
+  // Neither a filter, nor an order, nor a grouping, nor a purge changes it.
+  terminal.type("f");
+  terminal.type("port 1");
+  terminal.key("Enter");
+  terminal.type("ssSa");
+  swarm.grow(310);
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "310"); })) << terminal.screen();
+  terminal.type("p");
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "310"); })) << terminal.screen();
+  // When they stop, nothing is active.
+  EXPECT_TRUE(terminal.wait_until([&] { return shows_active(terminal, "0"); }, 10))
+      << terminal.screen();
+  terminal.type("q");
+  EXPECT_TRUE(terminal.wait_for("READY>"));
+  EXPECT_EQ(terminal.settings(), before);
+}
+
+TEST_F(LiveScreen, AFrozenPictureStaysWhileCountingGoesOn) {
+  Swarm swarm;
+  swarm.grow(20);
+  Tmux terminal(100, 30);
+  terminal.command(test::topspin_binary() + " -i lo --ascii udp port " +
+                   std::to_string(swarm.port()));
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "20"); })) << terminal.screen();
+  terminal.key("Space");
+  ASSERT_TRUE(terminal.wait_for("FROZEN"));
+  swarm.grow(50);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(4);
+  swarm.ping_until([&] { return std::chrono::steady_clock::now() > end; });
+  EXPECT_TRUE(shows_active(terminal, "20")) << terminal.screen();
+  terminal.key("Space");
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "50"); })) << terminal.screen();
+}
+
+TEST_F(LiveScreen, ACommandsOutputWaitsForTheEndOfTheScreen) {
+  Tmux terminal(100, 30);
+  terminal.command(test::topspin_binary() +
+                   " live -i lo --ascii udp port 9 -- sh -c 'echo printed-$((40+2)); exit 3'");
+  EXPECT_TRUE(terminal.wait_for("exited 3")) << terminal.screen();
+  EXPECT_EQ(terminal.screen().find("printed-42"), std::string::npos);
+  terminal.type("q");
+  EXPECT_TRUE(terminal.wait_for("printed-42")) << terminal.screen();
+}
+
+TEST_F(LiveScreen, RecordsWhileShowing) {
+  Swarm swarm;
+  swarm.grow(25);
+  Tmux terminal(100, 30);
+  const std::string database = terminal.file("live.db");
+  terminal.command(test::topspin_binary() + " live -i lo --ascii --db " + database + " udp port " +
+                   std::to_string(swarm.port()));
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "25"); })) << terminal.screen();
+  terminal.type("q");
+  ASSERT_TRUE(terminal.wait_for("kept in")) << terminal.screen();
+  const auto replay = test::topspin({"replay", "last", "--db", database, "--once"});
+  EXPECT_EQ(replay.exit_code, 0) << replay.err;
+  EXPECT_NE(replay.out.find("25 shown"), std::string::npos) << replay.out;
+  // The same screens, in a terminal.
+  terminal.command(test::topspin_binary() + " replay last --ascii --db " + database);
+  EXPECT_TRUE(terminal.wait_for("REPLAY")) << terminal.screen();
+  terminal.type("++++++++");
+  EXPECT_TRUE(terminal.wait_for("25 shown")) << terminal.screen();
+  terminal.type("w");
+  terminal.type("q");
+}
+
+TEST_F(LiveScreen, WithoutATerminalALineATick) {
+  const auto live = test::topspin(
+      {"live", "-i", "lo", "--duration", "1500ms", "--interval", "200ms", "udp", "port", "9"});
+  EXPECT_EQ(live.exit_code, 0) << live.err;
+  EXPECT_GE(std::count(live.out.begin(), live.out.end(), '\n'), 5) << live.out;
+  EXPECT_EQ(live.out.find('\x1b'), std::string::npos);
+}
+
+}  // namespace
+}  // namespace topspin
