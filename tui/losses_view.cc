@@ -25,6 +25,7 @@ constexpr std::array<Meaning, 11> kMeanings = {{
     {"scheduler_left_censored", "waits already under way at the start; no loss"},
     {"scheduler_right_censored", "waits still open at the end; no loss"},
     {"thread_rows_unstored", "thread rows beyond their limit"},
+    {"flow_owners_missed", "sockets or owners that found no room"},
     {"late_ticks", "ticks that came more than a tenth of an interval late"},
 }};
 
