@@ -14,7 +14,7 @@ struct Meaning {
   std::string_view field;
   std::string_view what;
 };
-constexpr std::array<Meaning, 11> kMeanings = {{
+constexpr std::array<Meaning, 12> kMeanings = {{
     {"capture_kernel_drops", "packets that found the kernel's capture buffer full"},
     {"capture_interface_drops", "packets that the interface dropped"},
     {"capture_gap_ns", "time that the interface was away"},
