@@ -42,17 +42,16 @@ void CaptureThread::run() {
     }
     notify();
   };
-  while (!stopping_.load(std::memory_order_acquire)) {
+  while (true) {
     const auto outcome = tracker_->step(sink);
+    if (outcome.ok() && *outcome == StepOutcome::kMore) continue;
     if (!outcome.ok()) {
+      tracker_->finish(monotonic_now_ns(), sink);
       const std::lock_guard lock(mutex_);
       delivery_.error = outcome.error();
-      break;
     }
-    if (*outcome == StepOutcome::kEnd) break;
+    break;
   }
-  const int64_t end_ns = end_ns_.load(std::memory_order_acquire);
-  tracker_->finish(end_ns != 0 ? end_ns : monotonic_now_ns(), sink);
   notify();
 }
 
@@ -64,9 +63,7 @@ CaptureThread::Delivery CaptureThread::take() {
 }
 
 void CaptureThread::stop(int64_t end_ns) {
-  end_ns_.store(end_ns, std::memory_order_release);
-  stopping_.store(true, std::memory_order_release);
-  tracker_->request_stop();
+  tracker_->request_stop(end_ns);
   thread_.join();
 }
 

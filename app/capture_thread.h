@@ -3,7 +3,6 @@
 // The hand-over is one swap under one mutex per interval; nothing is shared per packet.
 #pragma once
 
-#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -32,8 +31,8 @@ class CaptureThread {
   };
   Delivery take();
 
-  /// Ends the capture with an interval that ends at `end_ns`, and joins the thread. take() once
-  /// more after.
+  /// Ends the capture with an interval that ends at `end_ns` and holds all that was captured before
+  /// it, and joins the thread. take() once more after.
   void stop(int64_t end_ns);
 
   /// Only after stop().
@@ -47,8 +46,6 @@ class CaptureThread {
 
   std::unique_ptr<FlowTracker> tracker_;
   UniqueFd event_;
-  std::atomic<bool> stopping_{false};
-  std::atomic<int64_t> end_ns_{0};
   std::mutex mutex_;
   Delivery delivery_;  // guarded by mutex_
   std::thread thread_;

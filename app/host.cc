@@ -135,26 +135,4 @@ SourceInfo read_source_info(const std::string& directory) {
   return source;
 }
 
-std::optional<HostCpu> read_host_cpu() {
-  // "cpu user nice system idle iowait irq softirq steal ...", in clock ticks.
-  std::ifstream file("/proc/stat");
-  std::string label;
-  std::array<int64_t, 8> ticks{};
-  file >> label;
-  for (auto& t : ticks) file >> t;
-  if (!file || label != "cpu") return std::nullopt;
-  const int64_t ns_per_tick = 1'000'000'000 / sysconf(_SC_CLK_TCK);
-  HostCpu cpu;
-  cpu.steal_ns = ticks[7] * ns_per_tick;
-  cpu.busy_ns = (ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) * ns_per_tick;
-  return cpu;
-}
-
-int64_t read_own_rss_bytes() {
-  std::ifstream file("/proc/self/statm");
-  int64_t total_pages = 0, resident_pages = 0;
-  file >> total_pages >> resident_pages;
-  return resident_pages * sysconf(_SC_PAGESIZE);
-}
-
 }  // namespace topspin

@@ -32,6 +32,8 @@ constexpr const char* kFooter =
     "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 1000 --hold 30s\n"
     "  topspin list\n"
     "  topspin report last\n"
+    "  topspin compare --samples before.csv after.csv --paired\n"
+    "  topspin gate --history --series nightly.csv --column cpu_us\n"
     "  topspin doctor\n"
     "\n"
     "Exit codes: 0 fine; 1 regression or SLO broken; 2 wrong usage; 3 run invalid; 4 permission or "
@@ -98,6 +100,8 @@ int run_program(std::span<char*> arguments) {
   add_load_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
+  add_compare_command(root, action);
+  add_gate_command(root, action);
   add_doctor_command(root, action);
 
   try {

@@ -22,6 +22,7 @@
 #include "app/version.h"
 #include "core/clock.h"
 #include "core/text.h"
+#include "probes/flow_owner.h"
 #include "store/run_store.h"
 #include "tui/tick_line.h"
 
@@ -146,6 +147,7 @@ class Recording {
   UniqueFd signal_fd_, timer_fd_;
   std::unique_ptr<Child> child_;
   std::unique_ptr<Probes> probes_;
+  std::unique_ptr<FlowOwners> owners_;
   std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<RunWriter> writer_;
@@ -178,6 +180,9 @@ Status Recording::open() {
     plan_.subject.pid = child_->pid();
   }
   TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
+  FlowOwnerLimits limits;
+  limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, plan_.live.interval_ns / 5);
+  owners_ = FlowOwners::open(plan_.subject, plan_.probes, limits);
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(plan_.live, plan_.table));
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
@@ -200,6 +205,7 @@ Status Recording::open() {
 
 Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
   std::vector<int> keep = probes_->capabilities_needed();
+  for (const int capability : owners_->capabilities_needed()) keep.push_back(capability);
   // To open the interface again after it went away.
   keep.push_back(CAP_NET_RAW);
   const uid_t uid = user ? user->uid : geteuid();
@@ -233,6 +239,7 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.settings.max_stored_flows = options_.max_stored_flows;
   info.settings.subject = plan_.subject_text;
   info.probes = probes_->status();
+  info.probes.push_back(owners_->status());
   info.topspin_version = kVersion;
   return info;
 }
@@ -285,6 +292,7 @@ void Recording::take_flows() {
 
 void Recording::drain_samples() {
   while (auto sample = session_->next_sample()) {
+    owners_->resolve(*sample);
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
       fmt::print(stderr, "{}\n", tick_line(*sample));
@@ -434,7 +442,9 @@ Result<int> Recording::finish() {
 
 Result<int> Recording::run() {
   TOPSPIN_TRY(open());
-  for (const ProbeStatus& probe : probes_->status()) {
+  std::vector<ProbeStatus> probes = probes_->status();
+  probes.push_back(owners_->status());
+  for (const ProbeStatus& probe : probes) {
     if (!options_.quiet && !probe.reason.empty()) {
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
     }

@@ -15,7 +15,7 @@ constexpr uint64_t kMinLateTicks = 3;
 
 }  // namespace
 
-SelfReading read_self() { return {process_cpu_now_ns(), read_own_rss_bytes(), read_host_cpu()}; }
+SelfReading read_self() { return {process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time()}; }
 
 void Session::add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns) {
   const bool late = now_ns - due_ns > interval_ns_ / 10;

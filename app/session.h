@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "app/host.h"
 #include "capture/flow_tracker.h"
+#include "core/host_usage.h"
 #include "core/sample.h"
 #include "probes/probes.h"
 
@@ -21,7 +21,7 @@ namespace topspin {
 struct SelfReading {
   int64_t cpu_ns = 0;
   int64_t rss_bytes = 0;
-  std::optional<HostCpu> host;
+  std::optional<HostCpuTime> host;
 };
 SelfReading read_self();
 

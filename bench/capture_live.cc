@@ -105,7 +105,7 @@ int main(int argc, char** argv) {
         getrusage(RUSAGE_THREAD, &used);
       });
       const double rate = blast(port, packets);
-      (*tracker)->request_stop();
+      (*tracker)->request_stop(topspin::monotonic_now_ns());
       capturer.join();
       fmt::print(
           "{{\"what\": \"tracker\", \"sent\": {}, \"per_second\": {:.0f}, \"captured\": {}, "

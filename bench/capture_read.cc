@@ -2,6 +2,7 @@
 // loop on the same file, as ratios.
 //
 //   capture_read FILE [--rounds N]
+//   capture_read FILE --empty      the empty loop alone, for bench/compare
 //
 // Each round runs the two in turn, each in a process of its own, so that neither warms or bloats
 // the other; user and system time are the children's. The median round counts.
@@ -25,6 +26,7 @@ namespace {
 
 struct Outcome {
   double cpu_ns = 0;
+  int64_t rss_peak_bytes = 0;
   uint64_t packets = 0;
   uint64_t flows = 0;
   int64_t rss_grown_bytes = 0;
@@ -95,6 +97,7 @@ Outcome in_child(Outcome (*run)(const char*), const char* path) {
     return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_usec) * 1e3;
   };
   out.cpu_ns = ns(used.ru_utime) + ns(used.ru_stime);
+  out.rss_peak_bytes = used.ru_maxrss * 1024;
   return out;
 }
 
@@ -109,6 +112,9 @@ int main(int argc, char** argv) {
   if (argc < 2) {
     fmt::print(stderr, "usage: capture_read FILE [--rounds N]\n");
     return 2;
+  }
+  if (argc == 3 && std::strcmp(argv[2], "--empty") == 0) {
+    return empty_loop(argv[1]).packets == 0 ? 1 : 0;
   }
   int rounds = 7;
   if (argc == 4 && std::strcmp(argv[2], "--rounds") == 0) rounds = std::max(1, std::atoi(argv[3]));
@@ -132,8 +138,8 @@ int main(int argc, char** argv) {
   fmt::print(
       "{{\"file\": \"{}\", \"packets\": {}, \"flows\": {}, \"active_flows_max\": {}, "
       "\"empty_loop_ns\": {:.1f}, \"tracker_ns\": {:.1f}, \"ratio\": {:.2f}, "
-      "\"rss_bytes_per_flow\": {:.0f}}}\n",
+      "\"rss_bytes_per_flow\": {:.0f}, \"rss_peak_bytes\": {}}}\n",
       argv[1], last.packets, last.flows, last.active_max, median(empty_ns), median(tracker_ns),
-      median(ratios), bytes_per_flow);
+      median(ratios), bytes_per_flow, last.rss_peak_bytes);
   return 0;
 }

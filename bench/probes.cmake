@@ -3,3 +3,7 @@ topspin_bench(probes_switch_cost
   SOURCES probes_switch_cost.cc
   LINKS topspin_probes probes_empty PkgConfig::BPF fmt::fmt)
 add_dependencies(probes_switch_cost probes_empty_generate)
+
+topspin_bench(probes_flow_owner
+  SOURCES probes_flow_owner.cc
+  LINKS topspin_probes fmt::fmt)

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <optional>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -156,6 +155,18 @@ Result<std::string_view> ByteStream::peek(size_t size) {
   bytes.resize(got);
   peeked_.insert(peeked_.begin(), bytes.begin(), bytes.end());
   return std::string_view(reinterpret_cast<const char*>(peeked_.data()), got);
+}
+
+std::optional<ByteStream::PlainFile> ByteStream::plain_file() const {
+  struct stat status {};
+  if (inflater_ || fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
+  const off_t read_to = lseek(fd_, 0, SEEK_CUR);
+  if (read_to < 0) return std::nullopt;
+  PlainFile plain;
+  plain.fd = fd_;
+  plain.offset = int64_t{read_to} - static_cast<int64_t>(raw_peeked_.size() + peeked_.size());
+  plain.bytes_left = std::max<int64_t>(int64_t{status.st_size} - plain.offset, 0);
+  return plain;
 }
 
 }  // namespace topspin

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,14 @@ class ByteStream {
 
   /// The next bytes, which the next read() gives again; fewer than `size` only at the end.
   Result<std::string_view> peek(size_t size);
+
+  /// Where the next byte stands, if this is a regular file that is not compressed.
+  struct PlainFile {
+    int fd = -1;
+    int64_t offset = 0;
+    int64_t bytes_left = 0;
+  };
+  std::optional<PlainFile> plain_file() const;
 
   const std::string& name() const { return name_; }  // for messages
 

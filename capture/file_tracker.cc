@@ -42,7 +42,7 @@ class FileTracker final : public FlowTracker {
     cutter_.close(cutter_.table().now_ns());
   }
 
-  void request_stop() override { stop_.store(true, std::memory_order_relaxed); }
+  void request_stop(int64_t) override { stop_.store(true, std::memory_order_relaxed); }
   const FlowInterval& totals() const override { return cutter_.table().totals(); }
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
     cutter_.table().for_each_flow(visit);

@@ -138,8 +138,8 @@ static_assert(sizeof(HotRecord) == 128);
 
 struct ColdRecord {
   int64_t first_ns;
-  int64_t reply_sum_ns;
   std::array<uint32_t, 2> next_sequence;  // of the initiator, of the responder
+  int64_t reply_sum_ns;                   // from here on: what most packets touch
   int32_t lateness_last;                  // PackedSignedDuration
   uint32_t missed_ticks;
   uint32_t replies;
@@ -148,5 +148,6 @@ struct ColdRecord {
   uint32_t reply_last;  // PackedDuration
 };
 static_assert(sizeof(ColdRecord) == 48);
+inline constexpr size_t kColdOftenAt = 16;  // of reply_sum_ns
 
 }  // namespace topspin

@@ -20,9 +20,10 @@ void prefetch_record(const HotRecord& hot, const ColdRecord& cold) {
   const auto* bytes = reinterpret_cast<const char*>(&hot);
   prefetch(bytes);
   prefetch(bytes + 64);
+  // Records lie across lines: the part that a packet touches most stands at the end.
   bytes = reinterpret_cast<const char*>(&cold);
-  prefetch(bytes);
-  prefetch(bytes + sizeof(ColdRecord) - 1);  // every second one lies across two lines
+  prefetch(bytes + kColdOftenAt);
+  prefetch(bytes + sizeof(ColdRecord) - 1);
 }
 
 uint32_t middle(uint32_t a, uint32_t b, uint32_t c) {
@@ -149,62 +150,55 @@ inline void FlowTable::move_time(int64_t now_ns) {
 // --- packets ---
 
 void FlowTable::observe(std::span<const ParsedPacket> packets) {
-  if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
+  std::array<Lookup, kBatch> lookups;
   while (!packets.empty()) {
     const size_t n = std::min(packets.size(), kBatch);
-    observe_batch(packets.first(n));
+    for (size_t i = 0; i < n; ++i) prepare(packets[i], lookups[i]);
+    for (size_t i = 0; i < n; ++i) locate(packets[i], lookups[i]);
+    observe(packets.first(n), std::span(lookups).first(n));
     packets = packets.subspan(n);
   }
 }
 
-/// Three passes over a batch, so that the memory of one packet is on its way while others are
-/// worked on: hash and index, record, update. What the second pass found is a hint that the third
-/// verifies.
-void FlowTable::observe_batch(std::span<const ParsedPacket> packets) {
-  std::array<uint32_t, kBatch> hashes;
-  std::array<uint32_t, kBatch> candidates;
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (!packets[i].in_flow()) continue;
-    hashes[i] = static_cast<uint32_t>(hash_key(packets[i].key, seed_) >> 32);
-    prefetch(&index_[index_home(hashes[i])]);
-  }
-  for (size_t i = 0; i < packets.size(); ++i) {
-    if (!packets[i].in_flow()) continue;
-    candidates[i] = SilenceWheel::kNone;
-    size_t at = index_home(hashes[i]);
-    while (index_[at].slot_plus_one != 0) {
-      if (index_[at].hash == hashes[i]) {
-        candidates[i] = index_[at].slot_plus_one - 1;
-        prefetch_record(hot_[candidates[i]], cold_[candidates[i]]);
-        break;
-      }
-      if (++at == index_size_) at = 0;
+void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
+  if (!packet.in_flow()) return;
+  lookup.candidate = SilenceWheel::kNone;
+  size_t at = index_home(lookup.hash);
+  while (index_[at].slot_plus_one != 0) {
+    if (index_[at].hash == lookup.hash) {
+      lookup.candidate = index_[at].slot_plus_one - 1;
+      prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+      return;
     }
+    if (++at == index_size_) at = 0;
   }
+}
+
+void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups) {
+  if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
+  uint64_t bytes = 0, ipv4 = 0, ipv6 = 0, backwards = 0;
   for (size_t i = 0; i < packets.size(); ++i) {
     const ParsedPacket& p = packets[i];
     if (p.stamp_ns > now_ns_) move_time(clamp_stamp(p.stamp_ns));
-    if (p.stamp_ns < latest_stamp_ns_) {
-      ++interval_.time_went_backwards;
+    backwards += p.stamp_ns < latest_stamp_ns_;
+    latest_stamp_ns_ = std::max(latest_stamp_ns_, p.stamp_ns);
+    bytes += p.wire_bytes;
+    ipv4 += p.ip_version == 4;
+    ipv6 += p.ip_version == 6;
+    if (p.in_flow()) [[likely]] {
+      observe_flow(p, lookups[i].hash, lookups[i].candidate);
     } else {
-      latest_stamp_ns_ = p.stamp_ns;
-    }
-    ++interval_.packets;
-    interval_.bytes += p.wire_bytes;
-    if (p.ip_version == 4) {
-      ++interval_.ipv4_packets;
-    } else if (p.ip_version == 6) {
-      ++interval_.ipv6_packets;
-    }
-    interval_.fragments_first += p.first_fragment;
-    interval_.fragments_later += p.later_fragment;
-    if (!p.in_flow()) {
       ++interval_.skipped[static_cast<size_t>(p.skip)];
       if (p.later_fragment) observe_later_fragment(p);
-      continue;
+      interval_.fragments_first += p.first_fragment;
+      interval_.fragments_later += p.later_fragment;
     }
-    observe_flow(p, hashes[i], candidates[i]);
   }
+  interval_.packets += packets.size();
+  interval_.bytes += bytes;
+  interval_.ipv4_packets += ipv4;
+  interval_.ipv6_packets += ipv6;
+  interval_.time_went_backwards += backwards;
 }
 
 inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32_t candidate) {
@@ -259,8 +253,11 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   interval_.seen_flows_per_second_max =
       std::max(interval_.seen_flows_per_second_max, seconds_.mark(second_, slot));
 
-  if (p.first_fragment) [[unlikely]]
+  if (p.first_fragment) [[unlikely]] {
     remember_datagram(p, slot);
+    ++interval_.fragments_first;
+  }
+  interval_.fragments_later += p.later_fragment;
   bool is_repeat = false;
   if (is_tcp) {
     is_repeat = observe_tcp(flow, slot, p, from_initiator);

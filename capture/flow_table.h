@@ -61,8 +61,23 @@ class FlowTable {
   /// Where the first interval begins. Without it: at the first packet.
   void begin(int64_t begin_ns);
 
-  /// In the order of their arrival. Packets beyond a batch cost nothing extra: give many at once.
+  /// In the order of their arrival.
   void observe(std::span<const ParsedPacket> packets);
+
+  /// The same in three stages, for whoever can do other work between them while memory is on its
+  /// way: prepare each packet, locate it some packets later, observe it some packets after that.
+  /// What the first two find is a hint that the last verifies.
+  struct Lookup {
+    uint32_t hash = 0;
+    uint32_t candidate = 0;  // a slot, or SilenceWheel::kNone
+  };
+  void prepare(const ParsedPacket& packet, Lookup& lookup) const {
+    if (!packet.in_flow()) return;
+    lookup.hash = static_cast<uint32_t>(hash_key(packet.key, seed_) >> 32);
+    __builtin_prefetch(&index_[index_home(lookup.hash)]);
+  }
+  void locate(const ParsedPacket& packet, Lookup& lookup) const;
+  void observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups);
 
   /// Time passes with no packet: silent flows leave the window, requests run out.
   void advance(int64_t now_ns);
@@ -87,7 +102,7 @@ class FlowTable {
   uint64_t active_flows() const { return active_.count(); }
 
  private:
-  static constexpr size_t kBatch = 64;
+  static constexpr size_t kBatch = 32;
   static constexpr int64_t kNoTime = INT64_MIN;
 
   /// Open addressing, linear probing, place = hash * size >> 32: an index in the order of its
@@ -113,7 +128,6 @@ class FlowTable {
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
             MappedArray<IndexEntry> index);
 
-  void observe_batch(std::span<const ParsedPacket> packets);
   void move_time(int64_t now_ns);
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate);
   void observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp_ns);

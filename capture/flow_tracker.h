@@ -82,16 +82,21 @@ class FlowTracker {
   virtual void start_at(int64_t monotonic_ns) = 0;
 
   /// Reads one batch (live: waits some milliseconds at most) and hands each interval that it closes
-  /// to `sink`. kEnd: the file ended or a stop was asked for; the open interval has been handed
-  /// over. An error may come after packets that count: finish() and totals() stay right.
+  /// to `sink`. kEnd: the file ended or a stop that was asked for is complete; the open interval
+  /// has been handed over. An error may come after packets that count: finish() and totals() stay
+  /// right.
   virtual Result<StepOutcome> step(const IntervalSink& sink) = 0;
 
   /// Closes the open interval after an error or a stop, if it is not closed yet. `monotonic_ns`:
   /// where a live interval ends; ignored for files.
   virtual void finish(int64_t monotonic_ns, const IntervalSink& sink) = 0;
 
-  /// Ends step() soon. Safe from other threads and from signal handlers.
-  virtual void request_stop() = 0;
+  /// Ends the capture: step() answers kEnd once all that was captured before `end_ns` (monotonic)
+  /// has been observed, which may be some more steps; what is stamped later does not count (ask
+  /// before end_ns, or it may have counted already), and the last interval ends there. Files end
+  /// soon, where they stand. Safe from other threads and from signal handlers. The first call
+  /// counts.
+  virtual void request_stop(int64_t end_ns) = 0;
 
   /// Everything since the start, as one interval.
   virtual const FlowInterval& totals() const = 0;

@@ -40,13 +40,21 @@ class IntervalCutter {
       if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
       close_until(FlowTable::clamp_stamp(packet.stamp_ns));
     }
-    parse_packet(link_, key_, packet, batch_[batched_]);
-    if (++batched_ == batch_.size()) flush();
+    Group& group = groups_[filling_];
+    parse_packet(link_, key_, packet, group.packets[group.size]);
+    table_->prepare(group.packets[group.size], group.lookups[group.size]);
+    if (++group.size == kGroup) turn();
   }
 
+  /// Everything given so far reaches the table.
   void flush() {
-    table_->observe(std::span(batch_).first(batched_));
-    batched_ = 0;
+    Group& newest = groups_[filling_];
+    Group& middle = groups_[(filling_ + 2) % kGroups];
+    observe(groups_[(filling_ + 1) % kGroups]);
+    locate(middle);
+    observe(middle);
+    locate(newest);
+    observe(newest);
   }
 
   /// Closes every interval that ends by `now_ns`. Silence over many intervals is one long one, so
@@ -78,13 +86,38 @@ class IntervalCutter {
   const FlowTable& table() const { return *table_; }
 
  private:
+  // Packets go through the table's three stages in groups, each a group behind the one before, so
+  // that what one stage asks of memory has the time of a group to come.
+  static constexpr size_t kGroup = 16;
+  static constexpr size_t kGroups =
+      3;  // being parsed, waiting to be located, waiting to be observed
+  struct Group {
+    std::array<ParsedPacket, kGroup> packets;
+    std::array<FlowTable::Lookup, kGroup> lookups;
+    size_t size = 0;
+  };
+
+  /// The newest group is full: each moves on by a stage.
+  void turn() {
+    locate(groups_[(filling_ + 2) % kGroups]);
+    filling_ = (filling_ + 1) % kGroups;
+    observe(groups_[filling_]);
+  }
+  void locate(Group& group) {
+    for (size_t i = 0; i < group.size; ++i) table_->locate(group.packets[i], group.lookups[i]);
+  }
+  void observe(Group& group) {
+    table_->observe(std::span(group.packets).first(group.size), group.lookups);
+    group.size = 0;
+  }
+
   std::unique_ptr<FlowTable> table_;
   LinkType link_;
   KeyMode key_;
   int64_t interval_ns_;
   std::function<void(ClosedInterval&&)> sink_;
-  std::array<ParsedPacket, 64> batch_;
-  size_t batched_ = 0;
+  std::array<Group, kGroups> groups_;
+  size_t filling_ = 0;
   bool begun_ = false;
   int64_t begin_ns_ = 0;
   int64_t end_ns_ = INT64_MIN;  // the first packet begins

@@ -56,11 +56,7 @@ class LiveTracker final : public FlowTracker {
     if (!cutter_.begun()) start_at(now_ns);
     clock_.anchor(anchor);
     cutter_.table().set_wall_offset(clock_.offset_ns());
-    if (stop_.load(std::memory_order_relaxed)) {
-      drain_to_the_end();
-      finish(now_ns, sink);
-      return StepOutcome::kEnd;
-    }
+    stop_ns_ = asked_stop_ns_.load(std::memory_order_relaxed);
 
     if (now_ns >= next_look_ns_) look(now_ns);
     bool drained = true;
@@ -78,7 +74,14 @@ class LiveTracker final : public FlowTracker {
     } else if (now_ns >= next_open_ns_) {
       reopen(now_ns);
     }
-    if (drained) cutter_.close_until(now_ns - kHandOverNs);
+    // now_ns was read before the drain: what was stamped long enough before it has been seen. On a
+    // ring that never empties, the stamps say how far it has been read.
+    const bool all_seen = (drained || !reading()) && now_ns - kHandOverNs >= stop_ns_;
+    if (all_seen || past_stop_) {
+      finish(stop_ns_, sink);
+      return StepOutcome::kEnd;
+    }
+    if (drained) cutter_.close_until(std::min(now_ns - kHandOverNs, stop_ns_));
     if (packets == 0) rest();
     return StepOutcome::kMore;
   }
@@ -91,7 +94,10 @@ class LiveTracker final : public FlowTracker {
     cutter_.close(std::max(monotonic_ns, cutter_.begin_ns()));
   }
 
-  void request_stop() override { stop_.store(true, std::memory_order_relaxed); }
+  void request_stop(int64_t end_ns) override {
+    int64_t none = kNever;
+    asked_stop_ns_.compare_exchange_strong(none, end_ns, std::memory_order_relaxed);
+  }
   const FlowInterval& totals() const override { return cutter_.table().totals(); }
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
     cutter_.table().for_each_flow(visit);
@@ -128,22 +134,15 @@ class LiveTracker final : public FlowTracker {
           auto* self = static_cast<LiveTracker*>(context);
           PacketView tied = packet;
           tied.stamp_ns = self->clock_.to_monotonic(packet.stamp_ns);
+          if (tied.stamp_ns >= self->stop_ns_) [[unlikely]] {
+            self->past_stop_ |= tied.stamp_ns - self->stop_ns_ >= kHandOverNs;
+            return;
+          }
           self->cutter_.add(tied);
         },
         this, kPacketsAtATime);
     cutter_.flush();
     return got;
-  }
-
-  /// What was captured before the stop may still be on its way through the ring.
-  void drain_to_the_end() {
-    if (!reading()) return;
-    const int64_t until_ns = monotonic_now_ns() + kHandOverNs;
-    while (monotonic_now_ns() < until_ns) {
-      const auto got = drain();
-      if (!got.ok()) return;
-      if (*got == 0) source_->wait(LiveSource::kBlockTimeoutMs);
-    }
   }
 
   void rest() {
@@ -243,7 +242,10 @@ class LiveTracker final : public FlowTracker {
   std::vector<std::string> events_;
 
   bool finished_ = false;
-  std::atomic<bool> stop_{false};
+  static constexpr int64_t kNever = INT64_MAX;
+  std::atomic<int64_t> asked_stop_ns_{kNever};
+  int64_t stop_ns_ = kNever;  // as this step sees it
+  bool past_stop_ = false;    // a packet came that was stamped well after it
 };
 
 }  // namespace

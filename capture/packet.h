@@ -66,6 +66,7 @@ struct ParsedPacket {
   uint64_t datagram_id = 0;
 
   bool in_flow() const { return skip == SkipReason::kCount; }
+  bool operator==(const ParsedPacket&) const = default;
 };
 
 }  // namespace topspin

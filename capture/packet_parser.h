@@ -41,6 +41,10 @@ bool is_supported_link_type(int dlt);
 void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
 ParsedPacket parse_packet(LinkType link, KeyMode mode, const PacketView& packet);
 
+/// The same without the shortcut that parse_packet takes for the commonest packets: what the
+/// shortcut is tested against.
+void parse_any_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
+
 /// The most bytes of a packet that the parser looks at, whatever the headers say, for a snaplen:
 /// enough for the longest usual headers, with tunnels when the inner one is the key.
 int parser_snaplen(KeyMode mode);

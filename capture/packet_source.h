@@ -42,7 +42,8 @@ class FileSource {
   virtual LinkType link_type() const = 0;
 };
 
-enum class FileReader : uint8_t { kFastest, kLibpcap };
+/// kMapped: as kFastest, and files that are too small to gain by it are mapped too (for tests).
+enum class FileReader : uint8_t { kFastest, kMapped, kLibpcap };
 
 /// kInput if it is no capture, or holds a link type that the parser does not read.
 Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
@@ -51,7 +52,7 @@ Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
 
 /// The plain reader, or nullptr if the file is not for it. The stream is then as it was.
 Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& stream,
-                                                   const std::string& filter);
+                                                   const std::string& filter, bool map_small);
 
 /// libpcap's name of a link type, e.g. "EN10MB".
 std::string link_type_name(int dlt);

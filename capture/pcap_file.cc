@@ -1,7 +1,7 @@
 // The plain reader of classic pcap files: the header's four magics, version 2.4, one link type that
-// the parser reads. It gives the packets that libpcap gives, with fewer copies, from one
-// buffer that stays in the cache. Reading, not mapping: a file that shrinks meanwhile is a short
-// read and not a SIGBUS, and pipes and gzip work alike. All else is left to libpcap.
+// the parser reads. It gives the packets that libpcap gives, without its copies: plain files are
+// mapped a window at a time, pipes and gzip go through a buffer (byte_window.h). All else is left
+// to libpcap.
 //
 //   file   = magic u32, major u16, minor u16, zone i32, accuracy u32, snaplen u32, link type u32,
 //            packets to the end
@@ -14,6 +14,7 @@
 
 #include <fmt/format.h>
 
+#include "capture/byte_window.h"
 #include "capture/packet_source.h"
 #include "core/clock.h"
 
@@ -25,30 +26,34 @@ constexpr size_t kPacketHeaderBytes = 16;
 constexpr uint32_t kMagicMicroseconds = 0xa1b2c3d4;
 constexpr uint32_t kMagicNanoseconds = 0xa1b23c4d;
 constexpr uint32_t kCapturedMax = 262'144;     // more is no packet: libpcap's limit
-constexpr size_t kReadBytes = 256 * 1024;      // stays in the second-level cache
+constexpr size_t kPrefetchBytes = 2048;        // ahead: mapped pages are in no cache of ours
 constexpr uint32_t kLinkTypeRawInFiles = 101;  // the one supported number that differs from its DLT
 
 class PcapFile final : public FileSource {
  public:
-  PcapFile(std::unique_ptr<ByteStream> stream, std::unique_ptr<PacketFilter> filter, LinkType link,
+  PcapFile(std::unique_ptr<ByteWindow> window, std::unique_ptr<PacketFilter> filter, LinkType link,
            uint32_t snaplen, bool swapped, int64_t fraction_ns)
-      : stream_(std::move(stream)),
+      : window_(std::move(window)),
         filter_(std::move(filter)),
         link_(link),
         snaplen_(snaplen),
         swapped_(swapped),
-        fraction_ns_(fraction_ns),
-        buffer_(kReadBytes + kCapturedMax + kPacketHeaderBytes) {}
+        fraction_ns_(fraction_ns) {}
 
   LinkType link_type() const override { return link_; }
 
   Result<StepOutcome> read(PacketVisitor visit, void* context) override {
-    TOPSPIN_TRY(fill());
-    if (begin_ == end_) return StepOutcome::kEnd;
-    while (end_ - begin_ >= kPacketHeaderBytes) {
-      const uint8_t* at = buffer_.data() + begin_;
+    TOPSPIN_ASSIGN(const ByteWindow::Piece piece, window_->slide(used_));
+    const uint8_t* const begin = piece.bytes.data();
+    const size_t end = piece.bytes.size();
+    size_t at = used_ = 0;
+    if (end == 0) return StepOutcome::kEnd;
+    while (end - at >= kPacketHeaderBytes) {
+      for (size_t line = 0; line < 3; ++line) {
+        __builtin_prefetch(begin + at + kPrefetchBytes + 64 * line);  // past the end is harmless
+      }
       uint32_t header[4];
-      std::memcpy(header, at, sizeof header);
+      std::memcpy(header, begin + at, sizeof header);
       if (swapped_) {
         for (uint32_t& word : header) word = __builtin_bswap32(word);
       }
@@ -57,65 +62,59 @@ class PcapFile final : public FileSource {
         return make_error(ErrorCode::kInput,
                           fmt::format("{} is damaged: a packet states {} captured bytes, and at "
                                       "most {} can be; what came before it counts",
-                                      stream_->name(), captured, kCapturedMax));
+                                      window_->name(), captured, kCapturedMax));
       }
       const size_t size = kPacketHeaderBytes + captured;
-      if (end_ - begin_ < size) {
-        if (!ended_) return StepOutcome::kMore;
-        return make_error(
-            ErrorCode::kInput,
-            fmt::format("{} is cut short: its last packet states {} captured bytes, "
-                        "{} are there; what came before it counts",
-                        stream_->name(), captured, end_ - begin_ - kPacketHeaderBytes));
+      if (end - at < size) {
+        used_ = at;
+        if (!piece.last) return StepOutcome::kMore;
+        return make_error(ErrorCode::kInput,
+                          fmt::format("{} is cut short: its last packet states {} captured bytes, "
+                                      "{} are there; what came before it counts",
+                                      window_->name(), captured, end - at - kPacketHeaderBytes));
+      }
+      const uint8_t* bytes = begin + at + kPacketHeaderBytes;
+      // Where a mapped file was cut off meanwhile, zeros stand: a header of zeros is looked into.
+      (void)*static_cast<const volatile uint8_t*>(begin + at + size - 1);
+      if (window_->lost() || (captured == 0 && !window_->reaches(at + size))) [[unlikely]] {
+        return make_error(ErrorCode::kInput,
+                          fmt::format("{} became shorter while it was read; what "
+                                      "came before its new end counts",
+                                      window_->name()));
       }
       PacketView packet;
       packet.stamp_ns = int64_t{header[0]} * kNanosPerSecond +
                         int64_t{static_cast<int32_t>(header[1])} * fraction_ns_;
-      packet.bytes = at + kPacketHeaderBytes;
+      packet.bytes = bytes;
       packet.captured = std::min(captured, snaplen_);
       packet.length = header[3];
-      begin_ += size;
+      at += size;
       if (filter_ == nullptr || filter_->matches(packet)) visit(context, packet);
     }
-    if (begin_ != end_ && ended_) {
+    used_ = at;
+    if (at != end && piece.last) {
       return make_error(ErrorCode::kInput,
                         fmt::format("{} is cut short inside the header of its last packet; what "
                                     "came before it counts",
-                                    stream_->name()));
+                                    window_->name()));
     }
     return StepOutcome::kMore;
   }
 
  private:
-  /// Moves what is left to the front and reads on.
-  Status fill() {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-    if (ended_) return {};
-    // What is left is less than one packet, so that there is room for kReadBytes.
-    TOPSPIN_ASSIGN(const size_t got, stream_->read(std::span(buffer_).subspan(end_, kReadBytes)));
-    ended_ = got == 0;
-    end_ += got;
-    return {};
-  }
-
-  std::unique_ptr<ByteStream> stream_;
+  std::unique_ptr<ByteWindow> window_;
   std::unique_ptr<PacketFilter> filter_;
   LinkType link_;
   uint32_t snaplen_;
   bool swapped_;
   int64_t fraction_ns_;  // 1, or 1,000
-  std::vector<uint8_t> buffer_;
-  size_t begin_ = 0;
-  size_t end_ = 0;
-  bool ended_ = false;
+  size_t used_ = 0;      // of the window's piece
 };
 
 }  // namespace
 
 Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& stream,
-                                                   const std::string& filter) {
+                                                   const std::string& filter, bool map_small) {
   std::unique_ptr<FileSource> none;
   TOPSPIN_ASSIGN(const std::string_view bytes, stream->peek(kFileHeaderBytes));
   if (bytes.size() < kFileHeaderBytes) return none;
@@ -145,9 +144,10 @@ Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& 
   uint8_t header[kFileHeaderBytes];
   TOPSPIN_ASSIGN(const size_t got, stream->read(header));
   CHECK(got == kFileHeaderBytes);
-  return std::unique_ptr<FileSource>(
-      std::make_unique<PcapFile>(std::move(stream), std::move(compiled), static_cast<LinkType>(dlt),
-                                 snaplen, swapped, words[0] == kMagicNanoseconds ? 1 : 1000));
+  return std::unique_ptr<FileSource>(std::make_unique<PcapFile>(
+      ByteWindow::open(std::move(stream), kCapturedMax + kPacketHeaderBytes, map_small),
+      std::move(compiled), static_cast<LinkType>(dlt), snaplen, swapped,
+      words[0] == kMagicNanoseconds ? 1 : 1000));
 }
 
 }  // namespace topspin

@@ -14,8 +14,8 @@ std::string format_address(const Endpoint& endpoint, uint8_t ip_version) {
 }
 
 std::string format_endpoint(const Endpoint& endpoint, uint8_t ip_version) {
-  return fmt::format(fmt::runtime(ip_version == 6 ? "[{}]:{}" : "{}:{}"), format_address(endpoint, ip_version),
-                     endpoint.port);
+  return fmt::format(fmt::runtime(ip_version == 6 ? "[{}]:{}" : "{}:{}"),
+                     format_address(endpoint, ip_version), endpoint.port);
 }
 
 std::string format_protocol(uint8_t protocol) {

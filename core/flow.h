@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/flow_owner.h"
 #include "core/histogram.h"
 
 namespace topspin {
@@ -149,6 +150,7 @@ struct FlowRow {
   std::optional<int64_t> reply_latency_last_ns;
   uint64_t unanswered = 0;
   uint64_t retransmissions = 0;
+  OwnerNumbers owners;  // of [0] the initiator's end, [1] the responder's; absent: not known
 
   const Endpoint& initiator() const { return initiator_is_low ? key.low : key.high; }
   const Endpoint& responder() const { return initiator_is_low ? key.high : key.low; }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/flow.h"
+#include "core/flow_owner.h"
 #include "core/histogram.h"
 
 namespace topspin {
@@ -75,7 +76,8 @@ struct LossInterval {
   uint64_t scheduler_left_censored = 0;   // waits already under way when the probe attached
   uint64_t scheduler_right_censored = 0;  // waits still open at the end
   uint64_t thread_rows_unstored = 0;
-  uint64_t late_ticks = 0;  // this tick came more than a tenth of its interval late
+  uint64_t flow_owners_missed = 0;  // sockets or owners that found no room in a table or ring
+  uint64_t late_ticks = 0;          // this tick came more than a tenth of its interval late
 
   void merge(const LossInterval& later);
 
@@ -92,6 +94,7 @@ struct LossInterval {
     visit("scheduler_left_censored", &LossInterval::scheduler_left_censored);
     visit("scheduler_right_censored", &LossInterval::scheduler_right_censored);
     visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
+    visit("flow_owners_missed", &LossInterval::flow_owners_missed);
     visit("late_ticks", &LossInterval::late_ticks);
   }
 };
@@ -136,6 +139,7 @@ struct Sample {
 
   std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
   std::vector<ThreadRow> changed_threads;  // likewise
+  std::vector<FlowOwner> changed_owners;   // new ones, and those that took another name
 };
 
 }  // namespace topspin

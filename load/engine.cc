@@ -9,6 +9,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "core/host_usage.h"
 #include "load/kernel_counters.h"
 #include "load/validity.h"
 

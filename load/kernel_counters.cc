@@ -108,36 +108,10 @@ KernelCounters counters_between(const KernelCounters& earlier, const KernelCount
   return between;
 }
 
-std::optional<HostCpuTime> parse_host_cpu(std::string_view stat, int64_t ticks_per_second) {
-  // "cpu user nice system idle iowait irq softirq steal ...", in clock ticks.
-  const auto words = words_of(take_line(stat));
-  if (words.size() < 9 || words[0] != "cpu" || ticks_per_second <= 0) return std::nullopt;
-  std::vector<int64_t> ticks;
-  for (size_t i = 1; i < 9; ++i) {
-    const auto value = number_of<int64_t>(words[i]);
-    if (!value) return std::nullopt;
-    ticks.push_back(*value);
-  }
-  const int64_t ns_per_tick = kNanosPerSecond / ticks_per_second;
-  return HostCpuTime{(ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6]) * ns_per_tick,
-                     ticks[7] * ns_per_tick};
-}
-
-std::optional<HostCpuTime> read_host_cpu_time() {
-  return parse_host_cpu(read_text("/proc/stat"), sysconf(_SC_CLK_TCK));
-}
-
 int64_t thread_cpu_now_ns() {
   timespec t{};
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
   return static_cast<int64_t>(t.tv_sec) * kNanosPerSecond + t.tv_nsec;
-}
-
-int64_t own_rss_bytes() {
-  std::ifstream file("/proc/self/statm");
-  int64_t total_pages = 0, resident_pages = 0;
-  file >> total_pages >> resident_pages;
-  return resident_pages * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace topspin

@@ -20,6 +20,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include "core/host_usage.h"
 #include "load/engine.h"
 #include "load/kernel_counters.h"
 #include "load/validity.h"

@@ -1,6 +1,9 @@
 #include "probes/capabilities.h"
 
+#include <cstdio>
+
 #include <sys/capability.h>
+#include <sys/utsname.h>
 
 namespace topspin {
 
@@ -12,6 +15,14 @@ bool has_effective_capability(int capability) {
       ::cap_get_flag(state, capability, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET;
   ::cap_free(state);
   return set;
+}
+
+bool kernel_restricts_open_bpf() {
+  utsname name{};
+  int major = 0;
+  int minor = 0;
+  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return true;
+  return major < 5 || (major == 5 && minor < 19);
 }
 
 }  // namespace topspin

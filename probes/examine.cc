@@ -2,10 +2,15 @@
 // sleeps and CPU time, read and closed. Nothing is inferred from versions or configuration.
 #include <ctime>
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/unique_fd.h"
+#include "probes/flow_owner.h"
 #include "probes/probes.h"
 #include "probes/resources.h"
 #include "probes/scheduler_rung.h"
@@ -69,6 +74,44 @@ RungReport examine_resources(ProcReader& proc) {
   return report;
 }
 
+/// Has the owner of a socket of topspin's own found.
+RungReport examine_owners(Rung rung) {
+  RungReport report{"owners", rung, false, "", ""};
+  ProbeOptions options;
+  options.forced["owners"] = rung;
+  FlowOwnerLimits limits;
+  limits.walk_ns_per_resolve = kNanosPerSecond;  // one walk, however busy the host
+  const auto owners = FlowOwners::open({}, options, limits);
+  if (owners->status().rung != rung) {
+    report.reason = owners->status().reason;
+    if (rung == Rung::kTpBtf) report.remedy = remedy(rung, {ErrorCode::kPermission, 0, ""});
+    return report;
+  }
+  const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(address);
+  auto* raw = reinterpret_cast<sockaddr*>(&address);
+  if (!socket || ::bind(socket.get(), raw, length) != 0 ||
+      ::getsockname(socket.get(), raw, &length) != 0) {
+    report.reason = "cannot try it: no UDP socket on 127.0.0.1";
+    return report;
+  }
+  Sample sample;
+  FlowRow& row = sample.changed_flows.emplace_back();
+  row.key.protocol = kProtocolUdp;
+  row.key.low = {{127, 0, 0, 1}, ntohs(address.sin_port)};
+  row.key.high = row.key.low;
+  owners->resolve(sample);
+  if (sample.changed_owners.empty() || sample.changed_owners[0].pid != ::getpid())
+    report.reason =
+        "it opens, but does not find the owner of a socket of topspin's own in one tick";
+  else
+    report.works = true;
+  return report;
+}
+
 }  // namespace
 
 std::vector<RungReport> examine_probes() {
@@ -85,6 +128,7 @@ std::vector<RungReport> examine_probes() {
       reports.push_back({"scheduler", rung, false, self.error().message, "mount /proc"});
   }
   reports.push_back(examine_resources(proc));
+  for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
   return reports;
 }
 

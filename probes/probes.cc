@@ -3,13 +3,11 @@
 #include "probes/probes.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <utility>
 
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sys/capability.h>
-#include <sys/utsname.h>
 
 #include "core/clock.h"
 #include "probes/capabilities.h"
@@ -73,15 +71,6 @@ void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
   keep(next.involuntary_switches, now.involuntary_switches);
   keep(next.migrations, now.migrations);
   kept = std::move(next);
-}
-
-/// Kernels from 5.19 on let everybody use BPF descriptors that were opened by somebody who might.
-bool kernel_restricts_open_bpf() {
-  utsname name{};
-  int major = 0;
-  int minor = 0;
-  if (::uname(&name) != 0 || std::sscanf(name.release, "%d.%d", &major, &minor) != 2) return true;
-  return major < 5 || (major == 5 && minor < 19);
 }
 
 class OpenProbes final : public Probes {

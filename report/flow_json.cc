@@ -7,6 +7,17 @@
 #include "report/text_parts.h"
 
 namespace topspin {
+namespace {
+
+Json owner_json(const FlowOwner* owner) {
+  if (owner == nullptr) return nullptr;
+  return {{"pid", owner->pid},
+          {"start_time_ns", owner->start_time_ns},
+          {"name", owner->name},
+          {"quality", owner_quality_name(owner->quality)}};
+}
+
+}  // namespace
 
 std::string file_reading_json(const FileReading& reading) {
   const FlowInterval& t = reading.totals;
@@ -86,7 +97,7 @@ std::string file_reading_text(const FileReading& reading) {
   return out + "\n";
 }
 
-std::string flow_json_line(const FlowRow& flow) {
+Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
   Json json;
   json["flow"] = flow.id;
   json["protocol"] = format_protocol(flow.key.protocol);
@@ -110,7 +121,13 @@ std::string flow_json_line(const FlowRow& flow) {
   json["reply_latency_last_ns"] = json_or_null(flow.reply_latency_last_ns);
   json["unanswered"] = flow.unanswered;
   json["retransmissions"] = flow.retransmissions;
-  return dump_json(json, -1);
+  json["initiator_owner"] = owner_json(owners.find(flow.owners[0]));
+  json["responder_owner"] = owner_json(owners.find(flow.owners[1]));
+  return json;
+}
+
+std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners) {
+  return dump_json(flow_json(flow, owners), -1);
 }
 
 }  // namespace topspin

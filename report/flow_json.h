@@ -5,6 +5,7 @@
 #include <string>
 
 #include "core/flow.h"
+#include "core/flow_owner.h"
 
 namespace topspin {
 
@@ -26,6 +27,6 @@ std::string file_reading_json(const FileReading& reading);
 std::string file_reading_text(const FileReading& reading);
 
 /// One flow as one object on one line, with a newline at the end.
-std::string flow_json_line(const FlowRow& flow);
+std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners = {});
 
 }  // namespace topspin

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/flow.h"
+#include "core/flow_owner.h"
 #include "core/histogram.h"
 
 namespace topspin {
@@ -40,6 +41,9 @@ inline Json skipped_json(const FlowInterval& flows) {
   }
   return skipped;
 }
+
+/// One flow, with the owners of its ends (null: not known). In flow_json.cc.
+Json flow_json(const FlowRow& flow, const OwnerTable& owners);
 
 /// ASCII only, and bytes that are no UTF-8 become U+FFFD: nothing hostile passes raw.
 inline std::string dump_json(const Json& json, int indent) {

@@ -206,6 +206,10 @@ std::string run_report_json(const RunReport& report) {
                   {"bpf_ns", json_or_null(report.summary.self_bpf_ns)}};
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
+  json["busiest_flows"] = Json::array();
+  for (const FlowRow& flow : report.busiest_flows) {
+    json["busiest_flows"].push_back(flow_json(flow, report.owners));
+  }
   json["events"] = Json::array();
   for (const StoredEvent& event : report.events) {
     json["events"].push_back({{"elapsed_ns", event.elapsed_ns}, {"text", event.text}});

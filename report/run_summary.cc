@@ -17,6 +17,25 @@ void merge_optional(std::optional<Histogram>& total, const std::optional<Histogr
   total->merge(*value);
 }
 
+/// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
+class Busiest {
+ public:
+  explicit Busiest(std::vector<FlowRow>& flows) : flows_(flows) {}
+
+  void offer(const FlowRow& flow) {
+    const auto place = std::upper_bound(flows_.begin(), flows_.end(), flow, is_busier);
+    if (place == flows_.end() && flows_.size() == kBusiestFlows) return;
+    flows_.insert(place, flow);
+    if (flows_.size() > kBusiestFlows) flows_.pop_back();
+  }
+
+ private:
+  static bool is_busier(const FlowRow& a, const FlowRow& b) {
+    return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
+  }
+  std::vector<FlowRow>& flows_;
+};
+
 }  // namespace
 
 void GaugeSummary::add(const std::optional<int64_t>& value) {
@@ -90,6 +109,9 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
   }));
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
+  Busiest busiest(report.busiest_flows);
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) { busiest.offer(flow); }));
+  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
   TOPSPIN_TRY(
       store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
   std::stable_sort(report.threads.begin(), report.threads.end(),

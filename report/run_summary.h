@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/flow_owner.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -50,12 +51,17 @@ struct ReportTick {
   std::optional<HistogramSummary> run_queue_latency_ns;
 };
 
+/// How many of a run's flows a report names.
+inline constexpr size_t kBusiestFlows = 8;
+
 /// Everything that a report of one run shows, read from the store.
 struct RunReport {
   StoredRun run;
   RunSummary summary;
   std::vector<ReportTick> ticks;
-  std::vector<ThreadRow> threads;  // by CPU time, the busiest first
+  std::vector<ThreadRow> threads;      // by CPU time, the busiest first
+  std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows
+  OwnerTable owners;                   // of the ends of flows
   std::vector<StoredEvent> events;
 };
 

@@ -80,6 +80,40 @@ std::string losses_text(const LossInterval& losses) {
   return text.empty() ? "  none" : text;
 }
 
+/// "server 4242", with a mark for what is not certain; "-" where nobody is known.
+std::string owner_text(const FlowOwner* owner) {
+  if (owner == nullptr) return "-";
+  return fmt::format("{} {}{}", or_dash(safe(owner->name)), owner->pid,
+                     owner->quality == OwnerQuality::kShared ? "+" : "");
+}
+
+/// The flows with the most packets: their ends, who owns those, and how they fared.
+std::string busiest_flows_text(const RunReport& report) {
+  if (report.busiest_flows.empty()) return {};
+  const auto time = [](const std::optional<int64_t>& ns) {
+    return ns ? format_duration(*ns) : std::string("-");
+  };
+  std::string out = fmt::format("\n  {:<58} {:>9} {:>9} {:>9} {:>10}\n", "busiest flows", "packets",
+                                "late max", "reply max", "unanswered");
+  bool shared = false;
+  for (const FlowRow& flow : report.busiest_flows) {
+    const FlowOwner* owners[] = {report.owners.find(flow.owners[0]),
+                                 report.owners.find(flow.owners[1])};
+    const std::string ends = fmt::format("{} {} > {}", format_protocol(flow.key.protocol),
+                                         format_endpoint(flow.initiator(), flow.key.ip_version),
+                                         format_endpoint(flow.responder(), flow.key.ip_version));
+    out +=
+        fmt::format("  {:<58} {:>9} {:>9} {:>9} {:>10}\n", ends, flow.packets[0] + flow.packets[1],
+                    time(flow.lateness_max_ns), time(flow.reply_latency_max_ns), flow.unanswered);
+    if (owners[0] == nullptr && owners[1] == nullptr) continue;
+    out += fmt::format("      {} > {}\n", owner_text(owners[0]), owner_text(owners[1]));
+    for (const FlowOwner* owner : owners)
+      shared |= owner != nullptr && owner->quality == OwnerQuality::kShared;
+  }
+  if (shared) out += "  (+: one of several processes that share the socket or the port)\n";
+  return out;
+}
+
 }  // namespace
 
 std::string run_report_text(const RunReport& report) {
@@ -206,6 +240,7 @@ std::string run_report_text(const RunReport& report) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
     }
   }
+  out += busiest_flows_text(report);
   for (const StoredEvent& event : report.events) {
     out +=
         fmt::format("\nevent     at {}: {}", format_duration(event.elapsed_ns), safe(event.text));

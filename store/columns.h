@@ -183,6 +183,8 @@ void for_each_changing_flow_column(Flow& flow, Visit visit) {
   visit("", "reply_latency_last_ns", flow.reply_latency_last_ns);
   visit("", "unanswered", flow.unanswered);
   visit("", "retransmissions", flow.retransmissions);
+  visit("", "initiator_owner", flow.owners[0]);
+  visit("", "responder_owner", flow.owners[1]);
 }
 
 template <typename Thread, typename Visit>
@@ -199,6 +201,15 @@ void for_each_thread_column(Thread& thread, Visit visit) {
   visit("", "voluntary_switches", thread.voluntary_switches);
   visit("", "involuntary_switches", thread.involuntary_switches);
   visit("", "migrations", thread.migrations);
+}
+
+/// All of table owner but its key and the quality, which is a word.
+template <typename Owner, typename Visit>
+void for_each_owner_column(Owner& owner, Visit visit) {
+  visit("", "owner", owner.number);
+  visit("", "pid", owner.pid);
+  visit("", "start_time_ns", owner.start_time_ns);
+  visit("", "name", owner.name);
 }
 
 }  // namespace topspin

@@ -65,6 +65,8 @@ class SqliteRunStore final : public RunStore {
                        const std::function<void(const FlowRow&)>& visit) override;
   Status for_each_thread(const std::string& run_id,
                          const std::function<void(const ThreadRow&)>& visit) override;
+  Status for_each_owner(const std::string& run_id,
+                        const std::function<void(const FlowOwner&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
 
@@ -80,6 +82,8 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<std::pair<int64_t, FlowRow>>> load_flows(int64_t first_row, int64_t last_row);
   Result<std::vector<std::pair<int64_t, ThreadRow>>> load_threads(int64_t first_row,
                                                                   int64_t last_row);
+  Result<std::vector<std::pair<int64_t, FlowOwner>>> load_owners(int64_t first_row,
+                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
 
   /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
@@ -438,6 +442,43 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
     for_each_thread_column(thread, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
     load.load(key);
     if (load.damaged()) return damaged(*connection_, "a thread");
+  }
+}
+
+Status SqliteRunStore::for_each_owner(const std::string& run_id,
+                                      const std::function<void(const FlowOwner&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<FlowOwner>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_owners(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, FlowOwner>>> SqliteRunStore::load_owners(int64_t first_row,
+                                                                               int64_t last_row) {
+  ColumnNames columns;
+  const FlowOwner no_owner;
+  for_each_owner_column(no_owner, [&](auto... column) { columns(column...); });
+  columns.add("quality");
+  columns.add("row");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM owner WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, FlowOwner>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, owner] = rows.emplace_back();
+    std::string quality;
+    ColumnLoader load(select);
+    for_each_owner_column(owner, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(quality);
+    load.load(key);
+    const auto parsed = parse_owner_quality(quality);
+    if (load.damaged() || !parsed) return damaged(*connection_, "an owner of flows");
+    owner.quality = *parsed;
   }
 }
 

@@ -90,6 +90,8 @@ class RunStore {
                                const std::function<void(const FlowRow&)>& visit) = 0;
   virtual Status for_each_thread(const std::string& run_id,
                                  const std::function<void(const ThreadRow&)>& visit) = 0;
+  virtual Status for_each_owner(const std::string& run_id,
+                                const std::function<void(const FlowOwner&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 };

@@ -142,6 +142,7 @@ struct TickStatements {
   Statement whole_flow;
   Statement changed_flow;
   Statement whole_thread;
+  Statement whole_owner;
 
   static Result<TickStatements> prepare(Connection& connection);
 };
@@ -185,8 +186,17 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_thread, connection.prepare(fmt::format(
                                              "INSERT OR REPLACE INTO thread ({}) VALUES ({})",
                                              thread_columns.names(), thread_columns.parameters())));
-  return TickStatements{std::move(tick), std::move(histogram), std::move(whole_flow),
-                        std::move(changed_flow), std::move(whole_thread)};
+
+  const FlowOwner owner;
+  ColumnNames owner_columns;
+  for_each_owner_column(owner, [&](auto... column) { owner_columns(column...); });
+  owner_columns.add("quality");
+  owner_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_owner, connection.prepare(fmt::format(
+                                            "INSERT OR REPLACE INTO owner ({}) VALUES ({})",
+                                            owner_columns.names(), owner_columns.parameters())));
+  return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
+                        std::move(changed_flow), std::move(whole_thread), std::move(whole_owner)};
 }
 
 struct ThreadIdentity {
@@ -239,6 +249,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored);
+  Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
@@ -289,6 +300,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   LossInterval losses = sample.losses;
   TOPSPIN_TRY(store_flows(sample.changed_flows, losses.flow_rows_unstored));
   TOPSPIN_TRY(store_threads(sample.changed_threads, losses.thread_rows_unstored));
+  TOPSPIN_TRY(store_owners(sample.changed_owners));
 
   const SchedulerInterval& scheduler = sample.scheduler ? *sample.scheduler : kNoScheduler;
   const ResourceReading& resources = sample.resources ? *sample.resources : kNoResources;
@@ -397,6 +409,19 @@ Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uin
                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
     bind.bind(row_key(found->second));
     TOPSPIN_TRY(statements_->whole_thread.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_owners(const std::vector<FlowOwner>& owners) {
+  for (const FlowOwner& owner : owners) {
+    const std::string quality(owner_quality_name(owner.quality));
+    ParameterBinder bind(statements_->whole_owner);
+    for_each_owner_column(owner,
+                          [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(quality);
+    bind.bind(row_key(owner.number));
+    TOPSPIN_TRY(statements_->whole_owner.run());
   }
   return {};
 }

@@ -169,6 +169,7 @@ CREATE TABLE tick (
   loss_scheduler_left_censored  INTEGER NOT NULL,
   loss_scheduler_right_censored INTEGER NOT NULL,
   loss_thread_rows_unstored     INTEGER NOT NULL,
+  loss_flow_owners_missed       INTEGER NOT NULL,
   loss_late_ticks               INTEGER NOT NULL,
 
   self_cpu_ns               INTEGER NOT NULL,
@@ -216,7 +217,19 @@ CREATE TABLE flow (
   reply_latency_max_ns  INTEGER,
   reply_latency_last_ns INTEGER,
   unanswered            INTEGER NOT NULL,
-  retransmissions       INTEGER NOT NULL
+  retransmissions       INTEGER NOT NULL,
+  initiator_owner       INTEGER,
+  responder_owner       INTEGER
+) STRICT;
+
+CREATE TABLE owner (
+  row           INTEGER PRIMARY KEY,
+  run           INTEGER GENERATED ALWAYS AS (row >> 32) VIRTUAL,
+  owner         INTEGER NOT NULL,
+  pid           INTEGER NOT NULL,
+  start_time_ns INTEGER NOT NULL,
+  name          TEXT,
+  quality       TEXT NOT NULL
 ) STRICT;
 
 CREATE TABLE thread (

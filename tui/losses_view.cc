@@ -14,7 +14,7 @@ struct Meaning {
   std::string_view field;
   std::string_view what;
 };
-constexpr std::array<Meaning, 11> kMeanings = {{
+constexpr std::array<Meaning, 12> kMeanings = {{
     {"capture_kernel_drops", "packets that found the kernel's capture buffer full"},
     {"capture_interface_drops", "packets that the interface dropped"},
     {"capture_gap_ns", "time that the interface was away"},
@@ -25,6 +25,7 @@ constexpr std::array<Meaning, 11> kMeanings = {{
     {"scheduler_left_censored", "waits already under way at the start; no loss"},
     {"scheduler_right_censored", "waits still open at the end; no loss"},
     {"thread_rows_unstored", "thread rows beyond their limit"},
+    {"flow_owners_missed", "sockets or owners that found no room"},
     {"late_ticks", "ticks that came more than a tenth of an interval late"},
 }};
 

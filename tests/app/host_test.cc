@@ -56,8 +56,6 @@ TEST(HostInfo, NamesTheHost) {
   EXPECT_GE(host.cpus_online.value_or(0), 1);
   EXPECT_EQ(host.fingerprint.size(), 16u);
   EXPECT_EQ(host.fingerprint, read_host_info().fingerprint);
-  EXPECT_TRUE(read_host_cpu().has_value());
-  EXPECT_GT(read_own_rss_bytes(), 0);
 }
 
 }  // namespace

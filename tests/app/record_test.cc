@@ -1,4 +1,5 @@
 // `topspin record` as a user runs it: live capture on lo, BPF, real runtimes, signals, privileges.
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -56,6 +57,37 @@ TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
   for (const Json& tick : json["ticks"]) full += tick["active_flows"] == kClients;
   EXPECT_GE(full, 3);
   EXPECT_EQ(json["losses"]["capture_kernel_drops"], 0);
+}
+
+TEST_F(Record, NamesTheOwnersOfBothEnds) {
+  UdpSwarm swarm(20);
+  ASSERT_TRUE(swarm.ok());
+  for (const char* rung : {"tp_btf", "proc"}) {
+    Process recording(record(
+        {"--probe", std::string("owners=") + rung, "udp", "port", std::to_string(swarm.port())}));
+    ASSERT_TRUE(recording.wait_for("active"));
+    swarm.ping_for(std::chrono::milliseconds(2500));
+    recording.send(SIGINT);
+    const Outcome end = recording.finish();
+    EXPECT_EQ(end.exit_code, 130) << end.err;
+    const Json json = report();
+    const auto probe = std::find_if(json["probes"].begin(), json["probes"].end(),
+                                    [](const Json& p) { return p["name"] == "owners"; });
+    ASSERT_NE(probe, json["probes"].end());
+    if ((*probe)["rung"] == "none") TOPSPIN_SKIP((*probe)["reason"].get<std::string>());
+    ASSERT_EQ(json["busiest_flows"].size(), 8u);
+    for (const Json& flow : json["busiest_flows"]) {
+      for (const char* end_of_flow : {"initiator_owner", "responder_owner"}) {
+        ASSERT_TRUE(flow[end_of_flow].is_object()) << rung << flow;
+        EXPECT_EQ(flow[end_of_flow]["pid"], getpid());
+        EXPECT_EQ(flow[end_of_flow]["quality"], "snapshot");
+      }
+    }
+    const Outcome text = topspin({"report", "last", "--db", db()});
+    const std::string name = json["busiest_flows"][0]["initiator_owner"]["name"];
+    const std::string both = name + " " + std::to_string(getpid());
+    EXPECT_NE(text.out.find(both + " > " + both), std::string::npos) << text.out;
+  }
 }
 
 TEST_F(Record, WatchesARealRuntime) {

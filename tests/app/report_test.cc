@@ -59,7 +59,7 @@ TEST_F(Report, JsonHasTheNamesThatProgramsRelyOn) {
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const Json json = Json::parse(run.out);
   for (const char* name :
-       {"schema_version", "run", "host", "probes", "summary", "losses", "ticks"}) {
+       {"schema_version", "run", "host", "probes", "summary", "losses", "busiest_flows", "ticks"}) {
     EXPECT_TRUE(json.contains(name)) << name;
   }
   for (const char* name : {"id", "started_at", "duration_ns", "status", "valid", "invalid_reasons",

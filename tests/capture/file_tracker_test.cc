@@ -7,6 +7,7 @@
 #include <zlib.h>
 
 #include "capture/flow_tracker.h"
+#include "capture/packet_source.h"
 #include "capture/stamp_clock.h"
 
 namespace topspin {
@@ -201,6 +202,123 @@ TEST(StampClock, AStepOfTheWallClockChangesNoDuration) {
     monotonic_ns += 5 * kNanosPerSecond;
     clock.anchor({monotonic_ns, monotonic_ns + offset_ns, 0});
     EXPECT_EQ(clock.to_monotonic(monotonic_ns + offset_ns), monotonic_ns);
+  }
+}
+
+/// How many packets a source gives until it ends, and what it says then. After `packets` of them
+/// the file is cut to `bytes`.
+struct CutReading {
+  uint64_t packets = 0;
+  uint64_t not_ip = 0;
+  std::optional<Error> error;
+};
+CutReading read_while_cutting(const std::string& path, uint64_t after_packets, off_t to_bytes) {
+  CutReading reading;
+  auto source = open_file_source(path, "", FileReader::kMapped);
+  EXPECT_TRUE(source.ok());
+  struct Context {
+    CutReading& reading;
+    const std::string& path;
+    uint64_t after_packets;
+    off_t to_bytes;
+  } context{reading, path, after_packets, to_bytes};
+  const PacketVisitor visit = [](void* user, const PacketView& view) {
+    auto* c = static_cast<Context*>(user);
+    c->reading.not_ip += !parse_packet(LinkType::kRaw, KeyMode::kOuter, view).in_flow();
+    if (++c->reading.packets == c->after_packets) {
+      EXPECT_EQ(truncate(c->path.c_str(), c->to_bytes), 0);
+    }
+  };
+  while (true) {
+    auto outcome = (*source)->read(visit, &context);
+    if (!outcome.ok()) reading.error = outcome.error();
+    if (!outcome.ok() || *outcome == StepOutcome::kEnd) return reading;
+  }
+}
+
+TEST(MappedFile, ThatShrinksIsAnErrorAndNoCrash) {
+  constexpr size_t kPackets = 100'000;  // several windows of 1 MiB
+  constexpr off_t kHeader = 24, kPacket = 16 + 32;
+  Capture capture;
+  for (size_t i = 0; i < kPackets; ++i) capture.packet(kStart + static_cast<int64_t>(i) * kMs, 1);
+  struct Case {
+    uint64_t after_packets;
+    off_t to_bytes;
+    uint64_t packets;  // that count
+  };
+  for (const Case& one : {
+           // Inside the window that is mapped, at a page's edge and within a page; to nothing; to
+           // what was read already; in a window that is still to come.
+           Case{100, 8 * 4096, (8 * 4096 - kHeader) / kPacket},
+           Case{100, kHeader + 1000 * kPacket, 1000},
+           Case{100, 0, 100},
+           Case{60'000, kHeader + 50'000 * kPacket, 60'000},
+           Case{100, kHeader + 90'000 * kPacket, 90'000},
+       }) {
+    const ScratchFile file(capture.bytes);
+    const CutReading reading = read_while_cutting(file.path(), one.after_packets, one.to_bytes);
+    // A packet that the new end cuts may still be given, once.
+    EXPECT_GE(reading.packets + 1, one.packets) << one.to_bytes;
+    EXPECT_LE(reading.packets, one.packets + 1) << one.to_bytes;
+    EXPECT_LE(reading.not_ip, 1u) << one.to_bytes;
+    const bool whole_packets_left = one.to_bytes == kHeader + 90'000 * kPacket;
+    EXPECT_EQ(reading.error.has_value(), !whole_packets_left) << one.to_bytes;
+  }
+}
+
+TEST(MappedFile, ThatGrowsIsReadToItsNewEnd) {
+  Capture capture;
+  for (int i = 0; i < 10; ++i) capture.packet(kStart + i * kMs, 1);
+  const ScratchFile file(capture.bytes);
+  auto source = open_file_source(file.path(), "", FileReader::kMapped);
+  ASSERT_TRUE(source.ok());
+  uint64_t packets = 0;
+  const PacketVisitor count = [](void* user, const PacketView&) {
+    ++*static_cast<uint64_t*>(user);
+  };
+  ASSERT_TRUE((*source)->read(count, &packets).ok());
+  EXPECT_EQ(packets, 10u);
+  {
+    std::FILE* out = std::fopen(file.path().c_str(), "ab");
+    ASSERT_NE(out, nullptr);
+    std::fwrite(capture.bytes.data() + 24, 1, capture.bytes.size() - 24, out);
+    std::fclose(out);
+  }
+  while (true) {
+    const auto outcome = (*source)->read(count, &packets);
+    ASSERT_TRUE(outcome.ok());
+    if (*outcome == StepOutcome::kEnd) break;
+  }
+  EXPECT_EQ(packets, 20u);
+}
+
+TEST(StandardInput, IsReadFromAPipeAndFromAFile) {
+  Capture capture;
+  for (int i = 0; i < 1000; ++i) {
+    capture.packet(kStart + i * kMs, static_cast<uint16_t>(1 + i % 7));
+  }
+  const ScratchFile file(capture.bytes);
+  const int kept = dup(STDIN_FILENO);
+  for (const bool pipe_it : {true, false}) {
+    std::FILE* from = pipe_it ? popen(("cat " + file.path()).c_str(), "r")
+                              : std::fopen(file.path().c_str(), "rb");
+    ASSERT_NE(from, nullptr);
+    ASSERT_EQ(dup2(fileno(from), STDIN_FILENO), STDIN_FILENO);
+    FileOptions options;
+    options.path = "-";
+    const Reading reading = read_file(options);
+    if (pipe_it) {
+      pclose(from);
+    } else {
+      std::fclose(from);
+    }
+    EXPECT_FALSE(reading.error);
+    EXPECT_EQ(reading.totals.packets, 1000u);
+    EXPECT_EQ(reading.totals.udp.flows, 7u);
+  }
+  if (kept >= 0) {
+    dup2(kept, STDIN_FILENO);
+    close(kept);
   }
 }
 

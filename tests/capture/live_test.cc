@@ -156,9 +156,11 @@ class Capture {
 
   void stop() {
     if (!thread_.joinable()) return;
-    tracker_->request_stop();
-    thread_.join();
+    request_stop(monotonic_now_ns());
+    join();
   }
+  void request_stop(int64_t end_ns) { tracker_->request_stop(end_ns); }
+  void join() { thread_.join(); }
   const std::vector<ClosedInterval>& intervals() const { return intervals_; }  // after stop()
   const FlowInterval& totals() const { return tracker_->totals(); }
   uint64_t kernel_drops() const {
@@ -299,7 +301,7 @@ TEST(Live, LossIsWhatTheKernelSays) {
   // Nobody reads the ring: most of this cannot fit.
   for (int i = 0; i < 300; ++i) swarm.ping_all();
   swarm.settle();
-  (*tracker)->request_stop();
+  (*tracker)->request_stop(monotonic_now_ns());
   uint64_t drops = 0;
   const IntervalSink sink = [&](ClosedInterval&& i) { drops += i.losses.kernel_drops; };
   while (true) {
@@ -311,18 +313,28 @@ TEST(Live, LossIsWhatTheKernelSays) {
   EXPECT_EQ((*tracker)->totals().packets + drops, swarm.sent() + swarm.echoed());
 }
 
-TEST(Live, RefusesWhatItCannotOpen) {
-  LiveOptions live;
-  live.interface = "no-such-if0";
-  auto missing = FlowTracker::open_live(live, {});
-  ASSERT_FALSE(missing.ok());
-  if (missing.error().code == ErrorCode::kPermission) GTEST_SKIP() << missing.error().message;
-  EXPECT_EQ(missing.error().code, ErrorCode::kUsage) << missing.error().message;
-  live.interface = "lo";
-  live.filter = "port port";
-  auto bad = FlowTracker::open_live(live, {});
-  ASSERT_FALSE(bad.ok());
-  EXPECT_EQ(bad.error().code, ErrorCode::kUsage) << bad.error().message;
+TEST(Live, AStopCountsAllThatWasSentBeforeItAndNothingAfter) {
+  PingSwarm swarm(AF_INET, 20);
+  ASSERT_TRUE(swarm.ready());
+  START_CAPTURE(capture, "lo", fmt::format("udp port {}", swarm.port()));
+  // An end that lies ahead, so that packets after it cannot have been counted before it was known.
+  const int64_t end_ns = monotonic_now_ns() + 300 * kNanosPerMilli;
+  capture.request_stop(end_ns);
+  uint64_t before = 0;
+  while (true) {
+    const uint64_t sent = swarm.sent() + swarm.echoed();
+    if (monotonic_now_ns() >= end_ns) break;
+    before = sent;  // sent while the end was ahead
+    swarm.ping_all();
+  }
+  const uint64_t by_end = swarm.sent() + swarm.echoed() + 20;  // an echo may be under way
+  for (int i = 0; i < 50; ++i) swarm.ping_all();
+  capture.join();
+  ASSERT_EQ(capture.kernel_drops(), 0u);
+  EXPECT_GE(capture.totals().udp.packets, before);
+  EXPECT_LE(capture.totals().udp.packets, by_end);
+  ASSERT_FALSE(capture.intervals().empty());
+  EXPECT_EQ(capture.intervals().back().flows.end_ns, end_ns);
 }
 
 /// Steps until an event holds `text`, or for ten seconds; says whether it came.
@@ -342,6 +354,57 @@ bool step_until_event(FlowTracker& tracker, const std::string& text,
     EXPECT_TRUE(outcome.ok()) << outcome.error().message;
   }
   return found;
+}
+
+TEST(Live, AGoneNamespaceIsNoErrorAndNoSpin) {
+  std::thread([] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      GTEST_SKIP() << "cannot make a network namespace: " << std::strerror(errno);
+    }
+    if (std::system("ip link add tspin0 type veth peer name tspin1 2>/dev/null && "
+                    "ip link set tspin1 up && ip link set tspin0 up") != 0) {
+      GTEST_SKIP() << "cannot make a veth pair with ip(8)";
+    }
+    // A second namespace, deleted under a capture of an interface that was moved into it: the
+    // kernel takes the interface away with it.
+    LiveOptions live;
+    live.interface = "tspin0";
+    live.interval_ns = 100 * kNanosPerMilli;
+    auto tracker = FlowTracker::open_live(live, {});
+    ASSERT_TRUE(tracker.ok()) << tracker.error().message;
+    (*tracker)->start_at(monotonic_now_ns());
+    std::vector<std::string> events;
+    uint64_t gap_ns = 0;
+    // A process in a namespace of its own is given the interface, and ends: nobody is left there.
+    ASSERT_EQ(std::system("unshare -n sleep 5 & child=$!; sleep 0.2; "
+                          "ip link set tspin0 netns $child; kill $child; wait $child 2>/dev/null; "
+                          "true"),
+              0);
+    EXPECT_TRUE(step_until_event(**tracker, "tspin0 is gone", events, gap_ns))
+        << testing::PrintToString(events);
+    int steps = 0;
+    const int64_t until_ns = monotonic_now_ns() + 500 * kNanosPerMilli;
+    for (; monotonic_now_ns() < until_ns; ++steps) {
+      ASSERT_TRUE((*tracker)->step([&](ClosedInterval&& i) { gap_ns += i.losses.gap_ns; }).ok());
+    }
+    EXPECT_LT(steps, 500);
+    EXPECT_GT(gap_ns, 0u);
+    EXPECT_LT(events.size(), 8u) << testing::PrintToString(events);
+  }).join();
+}
+
+TEST(Live, RefusesWhatItCannotOpen) {
+  LiveOptions live;
+  live.interface = "no-such-if0";
+  auto missing = FlowTracker::open_live(live, {});
+  ASSERT_FALSE(missing.ok());
+  if (missing.error().code == ErrorCode::kPermission) GTEST_SKIP() << missing.error().message;
+  EXPECT_EQ(missing.error().code, ErrorCode::kUsage) << missing.error().message;
+  live.interface = "lo";
+  live.filter = "port port";
+  auto bad = FlowTracker::open_live(live, {});
+  ASSERT_FALSE(bad.ok());
+  EXPECT_EQ(bad.error().code, ErrorCode::kUsage) << bad.error().message;
 }
 
 TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
@@ -394,9 +457,12 @@ TEST(Live, AFaultyInterfaceIsAnEventAndAGap) {
     // A few events, each said once.
     EXPECT_LT(events.size(), 16u) << testing::PrintToString(events);
 
-    // And it still captures.
-    (*tracker)->request_stop();
-    EXPECT_TRUE((*tracker)->step([](ClosedInterval&&) {}).ok());
+    (*tracker)->request_stop(monotonic_now_ns());
+    while (true) {
+      auto outcome = (*tracker)->step([](ClosedInterval&&) {});
+      ASSERT_TRUE(outcome.ok());
+      if (*outcome == StepOutcome::kEnd) break;
+    }
   }).join();
 }
 

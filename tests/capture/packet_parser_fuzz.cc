@@ -34,6 +34,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const PacketView view{header[0] * int64_t{1'000'000'000} + header[1], bytes.data(), captured,
                           header[3]};
     const ParsedPacket packet = parse_packet(static_cast<LinkType>(dlt), mode, view);
+    ParsedPacket general;
+    parse_any_packet(static_cast<LinkType>(dlt), mode, view, general);
+    CHECK(packet == general);
     (*table)->observe({&packet, 1});
     if (header[1] % 4 == 0) (*table)->take_changed(rows);
   }

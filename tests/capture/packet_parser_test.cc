@@ -257,5 +257,55 @@ TEST(Parser, VlanTagsAreInTheKeyOnRequest) {
             (std::array<uint16_t, 2>{0xabc, 0x123}));
 }
 
+/// Every byte of the headers set to every value, every length captured: what the shortcut takes it
+/// must read as the parser does, and what it cannot it must leave to it.
+TEST(Shortcut, SaysWhatTheParserSays) {
+  const std::vector<Octets> packets = {
+      ethernet(0x0800, ipv4(17, udp(53, 1000))),
+      ethernet(0x0800, ipv4(17, udp(1000, 53, ""))),
+      ethernet(0x0800, ipv4(6, tcp(80, 1000, 0x12, "payload"))),
+      ethernet(0x86dd, ipv6(17, udp(53, 1000))),
+      ethernet(0x86dd, ipv6(6, tcp(1000, 80, 0x10, "payload"))),
+      ethernet(0x0800, ipv4(17, udp(53, 1000)) + zeros(20)),  // padding
+  };
+  uint64_t compared = 0;
+  const auto compare = [&](const Octets& bytes, uint32_t length) {
+    const std::vector<uint8_t> copy(bytes.begin(), bytes.end());
+    const PacketView view{7, copy.data(), static_cast<uint32_t>(copy.size()), length};
+    for (const KeyMode mode : {KeyMode::kOuter, KeyMode::kInner, KeyMode::kVlan}) {
+      ParsedPacket fast, general;
+      fast.datagram_id = 99;  // what stood there before must not shine through
+      fast.first_fragment = fast.later_fragment = true;
+      fast.key.vlan = {1, 2, 3};
+      parse_packet(LinkType::kEthernet, mode, view, fast);
+      parse_any_packet(LinkType::kEthernet, mode, view, general);
+      ASSERT_TRUE(fast == general) << testing::PrintToString(copy) << " of " << length;
+      ++compared;
+    }
+  };
+  for (const Octets& packet : packets) {
+    for (size_t captured = 0; captured <= packet.size(); ++captured) {
+      compare(packet.substr(0, captured), static_cast<uint32_t>(packet.size()));
+    }
+    compare(packet, 0);
+    compare(packet, UINT32_MAX);
+    for (size_t at = 12; at < packet.size(); ++at) {
+      for (int value = 0; value < 256; ++value) {
+        Octets changed = packet;
+        changed[at] = static_cast<char>(value);
+        compare(changed, static_cast<uint32_t>(changed.size()));
+      }
+    }
+    // Ends alike but for one address or port, in both orders.
+    for (int value = 0; value < 256; ++value) {
+      Octets changed = packet;
+      changed[14 + 12] = changed[14 + 16] = static_cast<char>(value);
+      changed[14 + 19] = '\1';
+      compare(changed, static_cast<uint32_t>(changed.size()));
+    }
+  }
+  EXPECT_GT(compared, 100'000u);
+}
+
 }  // namespace
 }  // namespace topspin

@@ -131,15 +131,6 @@ TEST(KernelCounters, AreFoundByGroupAndName) {
   EXPECT_EQ(find_counter("", "Tcp:", "A"), std::nullopt);
 }
 
-TEST(KernelCounters, HostCpu) {
-  const auto cpu = parse_host_cpu("cpu  1 2 3 400 5 6 7 8 0 0\ncpu0 1\n", 100);
-  ASSERT_TRUE(cpu.has_value());
-  EXPECT_EQ(cpu->busy_ns, 19 * 10 * kNanosPerMilli);
-  EXPECT_EQ(cpu->steal_ns, 8 * 10 * kNanosPerMilli);
-  EXPECT_FALSE(parse_host_cpu("cpu 1 2 3", 100).has_value());
-  EXPECT_FALSE(parse_host_cpu("", 100).has_value());
-}
-
 TEST(Preflight, SaysWhatToRaise) {
   HostLimits limits;
   limits.descriptors = 20'000;

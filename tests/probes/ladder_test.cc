@@ -246,7 +246,7 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
 
 TEST(Examine, tries_each_rung_on_itself) {
   const std::vector<RungReport> reports = examine_probes();
-  ASSERT_EQ(reports.size(), 4u);
+  ASSERT_EQ(reports.size(), 6u);
   EXPECT_EQ(reports[0].rung, Rung::kTpBtf);
   EXPECT_EQ(reports[2].rung, Rung::kProc);
   EXPECT_TRUE(reports[2].works) << reports[2].reason;
@@ -254,7 +254,11 @@ TEST(Examine, tries_each_rung_on_itself) {
   EXPECT_TRUE(reports[3].works) << reports[3].reason;
   for (const RungReport& report : reports)
     EXPECT_EQ(report.works, report.reason.empty()) << rung_name(report.rung);
+  EXPECT_EQ(reports[5].probe, "owners");
+  EXPECT_EQ(reports[5].rung, Rung::kProc);
+  EXPECT_TRUE(reports[5].works) << reports[5].reason;
   if (no_bpf_reason()) return;
+  EXPECT_TRUE(reports[4].works) << reports[4].reason;
   EXPECT_TRUE(reports[0].works) << reports[0].reason;
   EXPECT_TRUE(reports[1].works) << reports[1].reason;
   const std::string text = in_child([] {

@@ -14,6 +14,7 @@ using testing::ElementsAre;
 Sample without_rows(Sample sample) {
   sample.changed_flows.clear();
   sample.changed_threads.clear();
+  sample.changed_owners.clear();
   return sample;
 }
 
@@ -38,6 +39,31 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(ticks[0]), Listing::of(without_rows(sample)));
   EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(sample.changed_flows));
   EXPECT_EQ(Listing::of(threads_of(*store, run.id)), Listing::of(sample.changed_threads));
+  EXPECT_EQ(Listing::of(owners_of(*store, run.id)), Listing::of(sample.changed_owners));
+}
+
+TEST(RoundTrip, AnOwnerOfFlowsIsKeptAsLastSeen) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  using std::string_literals::operator""s;
+  FlowOwner first{1, 4242, 77, "\x1b[2J\0\xff"s, OwnerQuality::kShared};
+  const FlowOwner second{2, 4243, 78, "", OwnerQuality::kExact};
+  Sample sample = make_tick(1, 2);
+  sample.changed_flows[0].owners = {1, 2};
+  sample.changed_owners = {first, second};
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  sample.tick = 2;
+  first.name = "renamed";
+  sample.changed_owners = {first};
+  sample.changed_flows[0].owners = {2, std::nullopt};
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+
+  const auto store = open(directory.file());
+  const std::vector<FlowOwner> expected = {first, second};
+  EXPECT_EQ(Listing::of(owners_of(*store, run.id)), Listing::of(expected));
+  EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(sample.changed_flows));
 }
 
 TEST(RoundTrip, AbsentStaysAbsentAndIsNotZero) {

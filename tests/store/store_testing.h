@@ -63,8 +63,11 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, FlowOwner>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, SelfInterval>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -76,15 +79,16 @@ inline auto members(auto& value) {
     return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, FlowRow>) {
     auto& [id, key, low, ended, first, last, packets, bytes, period, lateness, lateness_max, missed,
-           replies, sum, max, latest, unanswered, retransmissions] = value;
+           replies, sum, max, latest, unanswered, retransmissions, owners] = value;
     return std::tie(id, key, low, ended, first, last, packets, bytes, period, lateness,
-                    lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions);
+                    lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
+                    owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -293,6 +297,11 @@ inline std::vector<ThreadRow> threads_of(RunStore& store, const std::string& run
   std::vector<ThreadRow> threads;
   EXPECT_OK(store.for_each_thread(run_id, [&](const ThreadRow& t) { threads.push_back(t); }));
   return threads;
+}
+inline std::vector<FlowOwner> owners_of(RunStore& store, const std::string& run_id) {
+  std::vector<FlowOwner> owners;
+  EXPECT_OK(store.for_each_owner(run_id, [&](const FlowOwner& o) { owners.push_back(o); }));
+  return owners;
 }
 inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
   std::vector<StoredEvent> events;

@@ -1,14 +1,10 @@
-// Whether a test that needs root may run, and the one way to say that it may not.
+// Whether a test that needs root may run. The reason of a skip is counted and printed by `./test`.
 #pragma once
 
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-// `./test` collects these lines and counts them by reason.
-#define TOPSPIN_SKIP(reason)                     \
-  do {                                           \
-    GTEST_SKIP() << "SKIP REASON: " << (reason); \
-  } while (false)
+#define TOPSPIN_SKIP(reason) GTEST_SKIP() << (reason)
 
 #define TOPSPIN_NEEDS_ROOT()                                                  \
   do {                                                                        \

@@ -1,0 +1,39 @@
+// Change points of a history: where did the level of a series of numbers change for good?
+//
+// E-divisive (Matteson and James 2014, exponent 1) proposes them in overlapping windows, Welch's
+// t-test judges them, and those too weak or too small are merged away, the weakest first. What is
+// left must also survive a permutation test of the split itself: Welch's p does not know that the
+// split was chosen where it looks best. No state from earlier calls: all history is analysed anew,
+// and the same series and seed give the same answer. Pure; thread-agnostic.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace topspin {
+
+struct ChangePointSettings {
+  size_t window = 50;        // points that a split is looked for in, and judged over on each side
+  size_t min_segment = 4;    // points: a level lasts at least so long, so an outlier is none
+  double max_p = 0.001;      // of Welch's test between the two sides
+  double min_change = 0.03;  // of the level, as a share of the level before
+  size_t permutations = 999;
+  double max_permutation_p = 0.005;
+  uint64_t seed = 1;
+};
+
+struct ChangePoint {
+  size_t index = 0;   // of the first point on the new level
+  double before = 0;  // mean of the points before it, back to the last change or one window
+  double after = 0;
+  double change = 0;  // after / before - 1
+  double p = 1;
+};
+
+/// In order of index. REQUIRES: all values finite.
+std::vector<ChangePoint> find_change_points(std::span<const double> series,
+                                            const ChangePointSettings& settings = {});
+
+}  // namespace topspin

@@ -1,0 +1,73 @@
+// compare: one metric on two sides, A the baseline and B the candidate: change, interval, verdict.
+//
+// Works on logarithms, so a change is a ratio and twice as slow is as far as twice as fast.
+// docs/gate.md has the formulas. Pure: numbers, a metric and a seed in, values out.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ci/metric.h"
+#include "ci/verdict.h"
+
+namespace topspin {
+
+/// Fewer values a side than this are described and not judged.
+inline constexpr size_t kFewestValues = 6;
+
+/// More are refused: a comparison of so many has another purpose, and takes long.
+inline constexpr size_t kMostValues = 20'000;
+
+/// The false discovery rate that a failing metric stays within, and the level of its interval.
+inline constexpr double kFalseDiscoveryRate = 0.05;
+
+/// The chance with which the minimum detectable effect is detected.
+inline constexpr double kPower = 0.8;
+
+/// How the values of the two sides belong together.
+enum class Layout : uint8_t {
+  kPaired,    // a_i and b_i were measured one after the other, in random order
+  kUnpaired,  // two samples
+};
+
+/// Changes and their interval are b / a - 1, whichever direction is better: 0.1 is 10% more.
+struct Comparison {
+  Metric metric;
+  std::optional<double> a;  // median of each side
+  std::optional<double> b;
+  std::optional<double> change;  // of the Hodges-Lehmann centre
+  std::optional<double> ci_low;
+  std::optional<double> ci_high;
+  std::optional<double> p;  // that nothing changed at all
+  std::optional<double> q;  // p after Benjamini-Hochberg over the gating metrics
+  size_t n = 0;             // pairs; unpaired: values of the smaller side
+  std::optional<double>
+      minimum_detectable;  // worsening that would fail in 8 of 10 such comparisons
+  Verdict verdict = Verdict::kInconclusive;
+  std::string reason;  // one sentence, for what is not a pass
+};
+
+/// Everything but q and the verdict. REQUIRES: all finite; paired: as many on both sides; at most
+/// kMostValues a side.
+Comparison measure(const Metric& metric, std::span<const double> a, std::span<const double> b,
+                   Layout layout, uint64_t seed);
+
+/// Gives each its q, verdict and reason. A metric
+///   fails        if the interval lies beyond the margin on the worse side, and q is at most 5%;
+///   passes       if the interval ends before the margin;
+///   inconclusive otherwise.
+/// A metric that does not gate is judged by its p alone and has no q.
+void judge(std::vector<Comparison>& comparisons);
+
+/// How many pairs (or values a side) would decide, if noise and change stay as they look; nullopt
+/// where that cannot be said.
+std::optional<size_t> values_wanted(const Comparison& comparison);
+
+/// "+9.8%", "-0.31%": a share as people read it.
+std::string format_change(double share);
+
+}  // namespace topspin

@@ -1,0 +1,41 @@
+// Numbers from a CSV file: strict, so that a wrong file is refused rather than half understood.
+//
+// The format (RFC 4180, narrowed): UTF-8 or ASCII text, a byte-order mark is skipped; lines end in
+// LF or CRLF; cells are separated by commas; a cell may be quoted with ", and "" inside quotes is
+// one quote; a quoted cell may hold line ends. The first line names the columns; each further line
+// has as many cells. An empty line may end the file. Pure, over bytes; thread-agnostic.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+
+namespace topspin {
+
+struct CsvTable {
+  std::string name;                            // of the file, for messages
+  std::vector<std::string> columns;            // unique
+  std::vector<std::vector<std::string>> rows;  // each as long as columns
+  std::vector<size_t> lines;                   // the line that each row begins on, from 1
+};
+
+/// kInput: what is wrong, at which line and cell.
+Result<CsvTable> parse_csv(std::string_view text, std::string name);
+
+/// A whole file read and parsed. kInput: it cannot be read, or is more than 64 MiB.
+Result<CsvTable> read_csv_file(const std::string& path);
+
+/// The place of a column. kUsage: there is none of that name; the message lists those there are.
+Result<size_t> find_column(const CsvTable& table, std::string_view column);
+
+/// The numbers of a column, all finite. kInput: the first cell that is none, with line and column.
+Result<std::vector<double>> column_numbers(const CsvTable& table, size_t column);
+
+/// The column that a file of samples means when none is named: its only one. kUsage: it has more.
+Result<size_t> only_column(const CsvTable& table);
+
+}  // namespace topspin

@@ -1,0 +1,111 @@
+#include "ci/judgement.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "ci/statistics.h"
+#include "core/check.h"
+
+namespace topspin {
+namespace {
+
+/// The weightiest verdict among the gating metrics; their reasons go first, failing ones foremost.
+void conclude_from_metrics(Judgement& judgement, bool strict, std::string_view nothing_to_judge) {
+  std::vector<std::string> reasons;
+  Verdict verdict = Verdict::kPass;
+  bool any = false;
+  for (const Verdict wanted : {Verdict::kFail, Verdict::kInconclusive}) {
+    for (const Comparison& c : judgement.metrics) {
+      if (!c.metric.gating) continue;
+      any = true;
+      if (c.verdict != wanted) continue;
+      if (verdict == Verdict::kPass) verdict = wanted;
+      if (!c.reason.empty()) reasons.push_back(c.reason);
+    }
+  }
+  if (!any) {
+    verdict = Verdict::kInconclusive;
+    reasons.emplace_back(nothing_to_judge);
+  }
+  reasons.insert(reasons.end(), judgement.reasons.begin(), judgement.reasons.end());
+  judgement.reasons = std::move(reasons);
+  judgement.verdict = verdict;
+  judgement.exit_code = exit_code(verdict, strict);
+}
+
+bool is_worse(const Metric& metric, double before, double after) {
+  return metric.better == Better::kLower ? after > before : after < before;
+}
+
+}  // namespace
+
+void conclude(Judgement& judgement, bool strict) {
+  judge(judgement.metrics);
+  conclude_from_metrics(judgement, strict, "no metric that gates was measured on both sides");
+}
+
+void judge_history(Judgement& judgement, const History& history,
+                   const std::set<size_t>& acknowledged) {
+  CHECK(history.times.empty() || history.times.size() == history.values.size());
+  ChangePointSettings settings;
+  settings.min_change = history.metric.margin;
+  settings.seed = judgement.seed;
+  const std::vector<ChangePoint> points = find_change_points(history.values, settings);
+
+  Comparison whole;  // the last level against the one before it
+  whole.metric = history.metric;
+  whole.n = history.values.size();
+  if (history.values.size() < kFewestHistoryValues) {
+    whole.reason = fmt::format("{} has {} values; a change point needs at least {}",
+                               history.metric.name, whole.n, kFewestHistoryValues);
+    judgement.metrics.push_back(std::move(whole));
+    return;
+  }
+  whole.verdict = Verdict::kPass;
+  if (points.empty()) {
+    whole.a = whole.b = mean(history.values);
+    whole.change = 0;
+  } else {
+    whole.a = points.back().before;
+    whole.b = points.back().after;
+    whole.change = points.back().change;
+    whole.p = points.back().p;
+  }
+  // The level now: the end of the last segment, which may have drifted since its change.
+  const size_t last_change = points.empty() ? 0 : points.back().index;
+  const size_t tail = std::min(history.values.size() - last_change, settings.window);
+  const double newest = mean(std::span(history.values).last(tail));
+  for (const ChangePoint& point : points) {
+    HistoryChange change;
+    change.metric = history.metric.name;
+    change.index = point.index;
+    if (!history.times.empty()) change.time = history.times[point.index];
+    change.point = point;
+    change.worse = is_worse(history.metric, point.before, point.after);
+    const auto near =
+        acknowledged.lower_bound(point.index - std::min(point.index, settings.min_segment - 1));
+    change.acknowledged = near != acknowledged.end() && *near < point.index + settings.min_segment;
+    change.recovered = change.worse && (!is_worse(history.metric, point.before, newest) ||
+                                        std::abs(newest - point.before) <
+                                            settings.min_change * std::abs(point.before));
+    if (change.worse && !change.acknowledged && !change.recovered) {
+      whole.verdict = Verdict::kFail;
+      if (whole.reason.empty()) {
+        whole.reason = fmt::format(
+            "{} went from {:.6g} to {:.6g} ({}, p = {:.1e}) at index {}{}", history.metric.name,
+            point.before, point.after, format_change(point.change), point.p, point.index,
+            change.time.empty() ? std::string() : fmt::format(", {}", change.time));
+      }
+    }
+    judgement.changes.push_back(std::move(change));
+  }
+  judgement.metrics.push_back(std::move(whole));
+}
+
+void conclude_history(Judgement& judgement, bool strict) {
+  conclude_from_metrics(judgement, strict, "no history of a metric that gates was found");
+}
+
+}  // namespace topspin

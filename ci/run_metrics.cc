@@ -1,0 +1,127 @@
+#include "ci/run_metrics.h"
+
+#include <algorithm>
+#include <array>
+
+namespace topspin {
+namespace {
+
+template <typename T, typename U>
+void add_to(std::optional<T>& sum, const std::optional<U>& value) {
+  if (value) sum = sum.value_or(0) + *value;
+}
+
+template <typename T>
+void raise_to(std::optional<T>& greatest, const std::optional<T>& value) {
+  if (value) greatest = std::max(greatest.value_or(*value), *value);
+}
+
+template <typename T>
+std::optional<double> number(const std::optional<T>& value) {
+  if (!value) return std::nullopt;
+  return static_cast<double>(*value);
+}
+
+std::optional<double> ratio(const std::optional<double>& amount, double by) {
+  if (!amount || by <= 0) return std::nullopt;
+  return *amount / by;
+}
+
+double seconds(const RunTotals& t) {
+  return static_cast<double>(t.interval_ns) / static_cast<double>(1'000'000'000);
+}
+
+template <typename AnyHistogram>
+std::optional<double> percentile(const AnyHistogram& histogram, double share) {
+  return number(histogram.percentile(share));
+}
+
+std::optional<double> run_queue_percentile(const RunTotals& t, double share) {
+  return t.run_queue_latency ? percentile(*t.run_queue_latency, share) : std::nullopt;
+}
+
+// CPU is per packet and per flow: a subject that got less traffic used less, and is no better.
+const std::array kMetrics = {
+    RunMetric{{"cpu_ns_per_flow", "ns", Better::kLower, kMarginOfCounts, true},
+              true,
+              [](const RunTotals& t) {
+                return ratio(number(t.cpu_ns), static_cast<double>(t.flows.new_flows));
+              }},
+    RunMetric{{"cpu_ns_per_packet", "ns", Better::kLower, kMarginOfCounts, false},
+              true,
+              [](const RunTotals& t) {
+                return ratio(number(t.cpu_ns), static_cast<double>(t.flows.packets));
+              }},
+    RunMetric{{"rss_bytes_max", "bytes", Better::kLower, kMarginOfCounts, true},
+              false,
+              [](const RunTotals& t) { return number(t.rss_bytes_max); }},
+    RunMetric{{"reply_latency_ns_p50", "ns", Better::kLower, kMarginOfMedians, true},
+              false,
+              [](const RunTotals& t) { return percentile(t.flows.reply_latency, 0.5); }},
+    RunMetric{{"reply_latency_ns_p99", "ns", Better::kLower, kMarginOfTails, true},
+              false,
+              [](const RunTotals& t) { return percentile(t.flows.reply_latency, 0.99); }},
+    RunMetric{{"lateness_ns_p99", "ns", Better::kLower, kMarginOfTails, false},
+              false,
+              [](const RunTotals& t) { return percentile(t.flows.lateness, 0.99); }},
+    RunMetric{{"run_queue_latency_ns_p50", "ns", Better::kLower, kMarginOfMedians, false},
+              true,
+              [](const RunTotals& t) { return run_queue_percentile(t, 0.5); }},
+    RunMetric{{"run_queue_latency_ns_p99", "ns", Better::kLower, kMarginOfTails, true},
+              true,
+              [](const RunTotals& t) { return run_queue_percentile(t, 0.99); }},
+    RunMetric{{"context_switches_per_packet", "1", Better::kLower, kMarginOfCounts, false},
+              true,
+              [](const RunTotals& t) {
+                return ratio(number(t.context_switches), static_cast<double>(t.flows.packets));
+              }},
+    RunMetric{
+        {"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
+        false,
+        [](const RunTotals& t) { return ratio(static_cast<double>(t.flows.packets), seconds(t)); }},
+    RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                return static_cast<double>(t.flows.unanswered);
+              }},
+    RunMetric{{"missed_ticks", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                return static_cast<double>(t.flows.missed_ticks);
+              }},
+    RunMetric{{"threads_max", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) { return number(t.threads_max); }},
+    RunMetric{{"fds_max", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) { return number(t.fds_max); }},
+};
+
+}  // namespace
+
+void RunTotals::add(const Sample& sample) {
+  flows.merge(sample.flows);
+  if (const auto& s = sample.scheduler) {
+    if (s->run_queue_latency) {
+      if (!run_queue_latency) run_queue_latency.emplace();
+      run_queue_latency->merge(*s->run_queue_latency);
+    }
+    add_to(cpu_ns, s->cpu_ns);
+    add_to(context_switches, s->voluntary_switches);
+    add_to(context_switches, s->involuntary_switches);
+  }
+  if (const auto& r = sample.resources) {
+    raise_to(rss_bytes_max, r->rss_bytes);
+    raise_to(threads_max, r->threads);
+    raise_to(fds_max, r->fds);
+  }
+  interval_ns += sample.interval_ns;
+  self_cpu_ns += sample.self.cpu_ns;
+  add_to(host_steal_ns, sample.self.host_steal_ns);
+  add_to(host_busy_ns, sample.self.host_busy_ns);
+  ++ticks;
+}
+
+std::span<const RunMetric> run_metrics() { return kMetrics; }
+
+}  // namespace topspin

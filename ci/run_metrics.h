@@ -1,0 +1,45 @@
+// The metrics of a stored run: one table of names, units, directions, margins, and how each is
+// taken from the run's ticks.
+//
+// A run gives one number a metric; ticks of one run are no independent measurements. What was not
+// measured gives none. Pure over Samples; thread-agnostic.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "ci/metric.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+/// A run's ticks added up, as far as its metrics need them.
+struct RunTotals {
+  FlowInterval flows;
+  std::optional<Histogram> run_queue_latency;
+  std::optional<uint64_t> cpu_ns;
+  std::optional<uint64_t> context_switches;
+  std::optional<int64_t> rss_bytes_max;
+  std::optional<int64_t> threads_max;
+  std::optional<int64_t> fds_max;
+  int64_t interval_ns = 0;  // all ticks
+  int64_t self_cpu_ns = 0;
+  std::optional<int64_t> host_steal_ns;
+  std::optional<int64_t> host_busy_ns;
+  uint64_t ticks = 0;
+
+  void add(const Sample& sample);
+};
+
+struct RunMetric {
+  Metric metric;
+  bool from_scheduler = false;  // depends on the rung of the scheduler's probe
+  std::optional<double> (*take)(const RunTotals&);
+};
+
+/// In order of display; at most kMostGatingMetrics of them gate.
+std::span<const RunMetric> run_metrics();
+
+}  // namespace topspin

@@ -1,0 +1,335 @@
+#include "ci/stored_judgement.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kFewestCommitDigits = 7;
+
+bool is_commit_prefix(std::string_view text) {
+  return text.size() >= kFewestCommitDigits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+double share_of_all_cpus(int64_t ns, const MeasuredRun& run) {
+  const auto cpus = static_cast<double>(run.run.info.host.cpus_online.value_or(1));
+  return static_cast<double>(ns) / (static_cast<double>(run.totals.interval_ns) * cpus);
+}
+
+std::string rung_of_scheduler(const MeasuredRun& run) {
+  for (const ProbeStatus& probe : run.run.info.probes) {
+    if (probe.name == "scheduler") return std::string(rung_name(probe.rung));
+  }
+  return "none";
+}
+
+/// The different values that `of` takes over the runs.
+template <typename Of>
+std::set<std::string> distinct(const std::vector<const MeasuredRun*>& runs, Of of) {
+  std::set<std::string> values;
+  for (const MeasuredRun* run : runs) values.insert(of(*run));
+  return values;
+}
+
+std::string fingerprint(const MeasuredRun& run) { return run.run.info.host.fingerprint; }
+
+/// What keeps runs from being compared in full, said in reasons: another scheduler rung. Its
+/// metrics inform then.
+bool same_rungs(const std::vector<const MeasuredRun*>& runs, Judgement& judgement) {
+  const auto rungs = distinct(runs, rung_of_scheduler);
+  if (rungs.size() <= 1) return true;
+  judgement.reasons.emplace_back(
+      "the scheduler probe stood on different rungs, so its metrics do not gate");
+  return false;
+}
+
+void say_other_conditions(const std::vector<const MeasuredRun*>& runs, Judgement& judgement) {
+  if (distinct(runs, [](const MeasuredRun& r) { return r.run.info.host.kernel; }).size() > 1)
+    judgement.reasons.emplace_back("the runs were made on different kernels");
+  if (distinct(runs, [](const MeasuredRun& r) { return r.run.info.settings.filter; }).size() > 1)
+    judgement.reasons.emplace_back("the runs were made with different capture filters");
+}
+
+Judgement started(std::string mode, uint64_t seed) {
+  Judgement judgement;
+  judgement.mode = std::move(mode);
+  judgement.seed = seed;
+  return judgement;
+}
+
+void make_invalid(Judgement& judgement, int exit, std::string reason) {
+  judgement.verdict = Verdict::kInvalid;
+  judgement.exit_code = exit;
+  judgement.reasons.insert(judgement.reasons.begin(), std::move(reason));
+}
+
+constexpr const char* kOtherHost =
+    "the runs are of different hosts, and numbers of one say nothing of another; measure both "
+    "sides "
+    "on one host";
+
+/// True if the run may be judged; else the judgement's reasons say why not.
+bool fit(const MeasuredRun& run, Judgement& judgement) {
+  const auto reasons = reasons_not_to_judge(run);
+  for (const std::string& reason : reasons)
+    judgement.reasons.push_back(fmt::format("run {} is left out: {}", run.run.info.id, reason));
+  return reasons.empty();
+}
+
+/// Adds each metric that both sides have: all values, or of the pairs that have it on both sides.
+void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
+                 const std::vector<const MeasuredRun*>& b, Layout layout, bool scheduler_gates) {
+  for (const RunMetric& m : run_metrics()) {
+    std::vector<double> values_a, values_b;
+    bool seen = false;
+    if (layout == Layout::kPaired) {
+      for (size_t i = 0; i < a.size(); ++i) {
+        const auto x = m.take(a[i]->totals), y = m.take(b[i]->totals);
+        seen = seen || x || y;
+        if (!x || !y) continue;
+        values_a.push_back(*x);
+        values_b.push_back(*y);
+      }
+    } else {
+      for (const MeasuredRun* run : a) {
+        if (const auto x = m.take(run->totals)) values_a.push_back(*x);
+      }
+      for (const MeasuredRun* run : b) {
+        if (const auto y = m.take(run->totals)) values_b.push_back(*y);
+      }
+      seen = !values_a.empty() || !values_b.empty();
+    }
+    if (!seen) continue;
+    Metric metric = m.metric;
+    if (m.from_scheduler && !scheduler_gates) metric.gating = false;
+    judgement.metrics.push_back(measure(metric, values_a, values_b, layout, judgement.seed));
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run) {
+  std::vector<std::string> reasons = run.run.end.invalid_reasons;
+  if (run.run.end.status != RunStatus::kComplete)
+    reasons.push_back(fmt::format("its status is {}", run_status_name(run.run.end.status)));
+  const RunTotals& t = run.totals;
+  if (t.ticks < kFewestTicks) {
+    reasons.push_back(
+        fmt::format("it has {} ticks; at least {} are needed", t.ticks, kFewestTicks));
+    return reasons;
+  }
+  if (t.host_steal_ns) {
+    const double steal = share_of_all_cpus(*t.host_steal_ns, run);
+    if (steal > kMostStealShare)
+      reasons.push_back(fmt::format("the hypervisor took {:.1f}% of the CPUs", 100 * steal));
+  }
+  if (t.host_busy_ns && t.cpu_ns) {
+    const int64_t own = static_cast<int64_t>(*t.cpu_ns) + t.self_cpu_ns;
+    const double foreign = share_of_all_cpus(*t.host_busy_ns - own, run);
+    if (foreign > kMostForeignShare) {
+      reasons.push_back(fmt::format("other programs used {:.0f}% of the CPUs", 100 * foreign));
+    }
+  }
+  return reasons;
+}
+
+Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
+                                           std::string_view selector) {
+  std::vector<StoredRun> chosen;
+  const auto take_if = [&](auto fits) {
+    for (const StoredRun& run : runs) {
+      if (fits(run)) chosen.push_back(run);
+    }
+  };
+  if (const size_t equals = selector.find('='); equals != std::string_view::npos) {
+    const std::string key(selector.substr(0, equals)), value(selector.substr(equals + 1));
+    take_if([&](const StoredRun& run) {
+      const auto label = run.info.labels.find(key);
+      return label != run.info.labels.end() && label->second == value;
+    });
+  } else if (selector == "last") {
+    if (!runs.empty()) chosen.push_back(runs.back());
+  } else {
+    if (is_commit_prefix(selector))
+      take_if([&](const StoredRun& run) { return run.info.source.commit.starts_with(selector); });
+    if (chosen.empty() && !selector.empty())
+      take_if([&](const StoredRun& run) { return run.info.source.branch == selector; });
+    if (chosen.empty()) {
+      take_if([&](const StoredRun& run) { return run.info.id.starts_with(selector); });
+      if (chosen.size() > 1) {
+        return make_error(
+            ErrorCode::kUsage,
+            fmt::format("{} runs begin with \"{}\"; give more of the id", chosen.size(), selector));
+      }
+    }
+  }
+  if (chosen.empty()) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("no run is \"{}\": give an id, last, a commit, a branch, or a label "
+                    "KEY=VALUE; see topspin list",
+                    selector));
+  }
+  return chosen;
+}
+
+Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
+  std::vector<MeasuredRun> measured;
+  for (const StoredRun& run : runs) {
+    MeasuredRun one{run, {}};
+    TOPSPIN_TRY(
+        store.for_each_tick(run.info.id, [&](const Sample& sample) { one.totals.add(sample); }));
+    measured.push_back(std::move(one));
+  }
+  return measured;
+}
+
+Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b) {
+  const auto label = [](const MeasuredRun& run) -> std::optional<std::string> {
+    const auto found = run.run.info.labels.find("pair");
+    return found == run.run.info.labels.end() ? std::nullopt : std::optional(found->second);
+  };
+  const auto labelled = [&](const std::vector<MeasuredRun>& side) {
+    return std::all_of(side.begin(), side.end(), [&](const auto& run) { return label(run); });
+  };
+  std::vector<RunPair> pairs;
+  if (labelled(a) && labelled(b)) {
+    std::map<std::string, MeasuredRun> waiting;
+    for (MeasuredRun& run : b) {
+      const std::string name = *label(run);
+      if (!waiting.emplace(name, std::move(run)).second)
+        return make_error(ErrorCode::kUsage, fmt::format("two runs of B have pair={}", name));
+    }
+    for (MeasuredRun& run : a) {
+      const std::string name = *label(run);
+      const auto partner = waiting.find(name);
+      if (partner == waiting.end()) {
+        return make_error(ErrorCode::kUsage,
+                          fmt::format("pair={} has one run of A and none of B, or two of A", name));
+      }
+      pairs.push_back({std::move(run), std::move(partner->second)});
+      waiting.erase(partner);
+    }
+    if (!waiting.empty()) {
+      return make_error(ErrorCode::kUsage, fmt::format("pair={} has a run of B and none of A",
+                                                       waiting.begin()->first));
+    }
+    return pairs;
+  }
+  const auto start = [](const MeasuredRun& run) { return run.run.info.started_wall_ns; };
+  bool in_turn = a.size() == b.size();
+  for (size_t i = 0; in_turn && i + 1 < a.size(); ++i)
+    in_turn = std::max(start(a[i]), start(b[i])) < std::min(start(a[i + 1]), start(b[i + 1]));
+  if (!in_turn) {
+    return make_error(
+        ErrorCode::kUsage,
+        "the runs of A and B were not recorded in turn and have no label pair=N; record "
+        "them in turn, or see the difference with topspin compare");
+  }
+  for (size_t i = 0; i < a.size(); ++i) pairs.push_back({std::move(a[i]), std::move(b[i])});
+  return pairs;
+}
+
+Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
+                       uint64_t seed, bool strict) {
+  Judgement judgement = started("compare", seed);
+  std::vector<const MeasuredRun*> fit_a, fit_b, all;
+  for (const MeasuredRun& run : a) {
+    if (fit(run, judgement)) fit_a.push_back(&run);
+  }
+  for (const MeasuredRun& run : b) {
+    if (fit(run, judgement)) fit_b.push_back(&run);
+  }
+  if (fit_a.empty() || fit_b.empty()) {
+    make_invalid(judgement, kExitNotJudged, "no run that may be judged is left on one side");
+    return judgement;
+  }
+  all.insert(all.end(), fit_a.begin(), fit_a.end());
+  all.insert(all.end(), fit_b.begin(), fit_b.end());
+  say_other_conditions(all, judgement);
+  const bool scheduler_gates = same_rungs(all, judgement);
+  add_metrics(judgement, fit_a, fit_b, Layout::kUnpaired, scheduler_gates);
+  conclude(judgement, strict);
+  if (distinct(all, fingerprint).size() > 1) make_invalid(judgement, kExitOtherHost, kOtherHost);
+  return judgement;
+}
+
+Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict) {
+  Judgement judgement = started("ab", seed);
+  std::vector<const MeasuredRun*> a, b, all;
+  for (const RunPair& pair : pairs) {
+    const bool fit_a = fit(pair.a, judgement), fit_b = fit(pair.b, judgement);
+    if (!fit_a || !fit_b) continue;
+    a.push_back(&pair.a);
+    b.push_back(&pair.b);
+  }
+  all.insert(all.end(), a.begin(), a.end());
+  all.insert(all.end(), b.begin(), b.end());
+  say_other_conditions(all, judgement);
+  const bool scheduler_gates = same_rungs(all, judgement);
+  add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates);
+  conclude(judgement, strict);
+  if (distinct(all, fingerprint).size() > 1) {
+    make_invalid(judgement, kExitOtherHost, kOtherHost);
+  } else if (a.size() < kFewestPairs && a.size() < pairs.size()) {
+    make_invalid(judgement, kExitNotJudged,
+                 fmt::format("{} of {} pairs may be judged; at least {} are needed", a.size(),
+                             pairs.size(), kFewestPairs));
+  } else if (a.size() < kFewestPairs) {
+    judgement.verdict = Verdict::kInconclusive;
+    judgement.exit_code = exit_code(judgement.verdict, strict);
+    judgement.reasons.insert(judgement.reasons.begin(),
+                             fmt::format("{} pairs are too few; the gate judges {} to {}", a.size(),
+                                         kFewestPairs, kMostPairs));
+  }
+  return judgement;
+}
+
+Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
+                            const std::vector<std::string>& acknowledged, uint64_t seed,
+                            bool strict) {
+  Judgement judgement = started("history", seed);
+  std::vector<const MeasuredRun*> fit_runs;
+  for (const MeasuredRun& run : runs) {
+    if (fit(run, judgement)) fit_runs.push_back(&run);
+  }
+  if (runs.empty() || fit_runs.empty() || fit_runs.back() != &runs.back()) {
+    make_invalid(judgement, kExitNotJudged, "the newest run must not be judged");
+    return judgement;
+  }
+  if (distinct(fit_runs, fingerprint).size() > 1) {
+    make_invalid(judgement, kExitOtherHost, kOtherHost);
+    return judgement;
+  }
+  say_other_conditions(fit_runs, judgement);
+  const bool scheduler_gates = same_rungs(fit_runs, judgement);
+  for (const RunMetric& m : run_metrics()) {
+    if (!m.metric.gating || (m.from_scheduler && !scheduler_gates)) continue;
+    History history;
+    history.metric = m.metric;
+    std::set<size_t> on_purpose;
+    for (const MeasuredRun* run : fit_runs) {
+      const auto value = m.take(run->totals);
+      if (!value) continue;
+      if (std::find(acknowledged.begin(), acknowledged.end(), run->run.info.id) !=
+          acknowledged.end())
+        on_purpose.insert(history.values.size());
+      history.values.push_back(*value);
+      history.times.push_back(
+          fmt::format("{} run {}", format_utc(run->run.info.started_wall_ns), run->run.info.id));
+    }
+    if (!history.values.empty()) judge_history(judgement, history, on_purpose);
+  }
+  conclude_history(judgement, strict);
+  return judgement;
+}
+
+}  // namespace topspin

@@ -1,0 +1,66 @@
+// Judgements over stored runs: which runs are meant, which of them may be judged, how they pair,
+// and what their metrics say.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/judgement.h"
+#include "ci/run_metrics.h"
+#include "core/result.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+/// A run as the gate sees it.
+struct MeasuredRun {
+  StoredRun run;
+  RunTotals totals;
+};
+
+/// Why a run must not be judged, a sentence each; none: it may.
+///
+/// A run that was not ended as it should, or that was recorded as invalid; that is shorter than
+/// kFewestTicks; or around which the host was busy with something else: steal above
+/// kMostStealShare, or CPU time of neither the subject nor topspin above kMostForeignShare, of all
+/// CPUs. The last is known only where the subject's own CPU time is.
+inline constexpr uint64_t kFewestTicks = 3;
+inline constexpr double kMostStealShare = 0.05;
+inline constexpr double kMostForeignShare = 0.25;
+std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
+
+/// The runs that `selector` names, oldest first: "KEY=VALUE" all with that label; "last" the
+/// newest; otherwise those of a commit (at least 7 hex digits) or a branch; otherwise the one with
+/// that id or prefix of an id. kUsage: none, or a prefix of several ids.
+Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
+                                           std::string_view selector);
+
+Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
+
+/// The runs of A and B in pairs: by their label "pair" if all have one, else by time if they were
+/// recorded in turn: the k-th of A and of B before the next of either. kUsage: neither.
+struct RunPair {
+  MeasuredRun a;
+  MeasuredRun b;
+};
+Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b);
+
+/// `topspin compare A B`: all runs of A against all of B. Runs that may not be judged are left out
+/// and named; different hosts or rungs are said.
+Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
+                       uint64_t seed, bool strict);
+
+/// `topspin gate A B`: interleaved pairs. Invalid (exit 3) if runs that may not be judged leave too
+/// few pairs; other hosts: invalid with exit 4.
+Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict);
+
+/// `topspin gate --history`: each gating metric over all runs given, oldest first. The newest run
+/// must be fit to be judged (else exit 3), older ones that are not are left out; a newest run of
+/// another host than those before it is exit 4. `acknowledged` are ids of runs.
+Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
+                            const std::vector<std::string>& acknowledged, uint64_t seed,
+                            bool strict);
+
+}  // namespace topspin

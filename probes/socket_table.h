@@ -1,0 +1,91 @@
+// SocketTable: which process holds the socket at an end of a flow. Filled from one look through all
+// open files (SocketWalk), then asked for each end. Pure; not thread-safe.
+//
+// An end belongs to the socket that the kernel would hand its packets to: the one connected to just
+// that peer, else the one bound to the end's address and port, else the one bound to the port on
+// any address, which counts only for an address of this host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/flow.h"
+
+namespace topspin {
+
+struct SocketProcess {
+  int32_t pid = 0;            // thread group
+  int64_t start_time_ns = 0;  // since boot
+  std::string name;           // comm of the group's leader
+
+  bool same_as(const SocketProcess& other) const {
+    return pid == other.pid && start_time_ns == other.start_time_ns;
+  }
+};
+
+/// A TCP or UDP socket as the kernel describes it.
+struct SocketSighting {
+  uint8_t ip_version = 4;
+  uint8_t protocol = 0;
+  bool ipv6_only = false;  // a wildcard address does not stand for IPv4 too
+  Endpoint local;
+  Endpoint remote;  // port 0: not connected
+};
+
+/// One end of a flow, seen from that end.
+struct FlowEnd {
+  uint8_t ip_version = 4;
+  uint8_t protocol = 0;
+  Endpoint local;
+  Endpoint remote;
+
+  bool operator==(const FlowEnd&) const = default;
+};
+FlowEnd flow_end(const FlowRow& row, size_t side);  // 0: the initiator's
+
+/// The end that a socket stands at. IPv6 sockets in use for IPv4 (::ffff:a.b.c.d) are IPv4 ends.
+FlowEnd socket_end(const SocketSighting& socket);
+
+struct FlowEndHash {
+  size_t operator()(const FlowEnd& end) const;
+};
+
+class SocketTable {
+ public:
+  /// Beyond `max_sockets`, sockets are left out and counted in missed().
+  explicit SocketTable(size_t max_sockets) : max_sockets_(max_sockets) {}
+
+  void add(const SocketSighting& socket, const SocketProcess& process);
+
+  struct Match {
+    const SocketProcess* process;  // of several, the one that started first
+    bool shared;                   // other processes hold the socket, or one on the same port
+    bool connected;                // found by both ends, not by the port alone
+  };
+  /// `is_local`: end.local.address is this host's.
+  std::optional<Match> find(const FlowEnd& end, bool is_local) const;
+
+  size_t size() const { return sockets_.size(); }
+  uint64_t missed() const { return missed_; }
+  void clear();
+
+ private:
+  struct Holder {
+    uint32_t process = 0;  // index into processes_
+    bool shared = false;
+  };
+  uint32_t index_of(const SocketProcess& process);
+  void add_end(const FlowEnd& end, uint32_t process);
+
+  size_t max_sockets_;
+  uint64_t missed_ = 0;
+  std::vector<SocketProcess> processes_;
+  std::unordered_map<int32_t, uint32_t> process_of_pid_;
+  std::unordered_map<FlowEnd, Holder, FlowEndHash> sockets_;
+};
+
+}  // namespace topspin

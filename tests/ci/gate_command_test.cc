@@ -1,0 +1,342 @@
+// `compare` and `gate` with the real binary: exit codes, JSON names, CSV files and stored runs.
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <map>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/clock.h"
+#include "store/run_store.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+/// Values about `centre` that swing by 1%, in an order of their own for each phase.
+double swinging(double centre, size_t i, size_t phase) {
+  return centre * (0.99 + 0.02 * static_cast<double>((i * 7 + phase) % 11) / 10);
+}
+
+void write_csv(const std::string& path, double centre, size_t rows, size_t phase) {
+  std::ofstream file(path);
+  file << "time,cpu_us\n";
+  for (size_t i = 0; i < rows; ++i)
+    file << "2026-11-" << 10 + i << ',' << swinging(centre, i, phase) << '\n';
+}
+
+class GateSamples : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_csv(a(), 100, 20, 0);
+    write_csv(same(), 100, 20, 5);
+    write_csv(slow(), 110, 20, 5);
+    write_csv(near(), 103, 20, 5);
+  }
+  std::string a() const { return dir_.file("a.csv"); }
+  std::string same() const { return dir_.file("same.csv"); }
+  std::string slow() const { return dir_.file("slow.csv"); }
+  std::string near() const { return dir_.file("near.csv"); }
+
+  Outcome compare(const std::string& b, std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"compare", "--samples", a(), b, "--column", "cpu_us"});
+    return topspin(more);
+  }
+  TempDir dir_;
+};
+
+TEST_F(GateSamples, ExitCodesSayTheVerdict) {
+  for (const std::string layout : {"--paired", "--seed=1"}) {
+    EXPECT_EQ(compare(same(), {layout}).exit_code, 0);
+    EXPECT_EQ(compare(slow(), {layout}).exit_code, 1);
+    EXPECT_EQ(compare(near(), {layout}).exit_code, 0);
+    EXPECT_EQ(compare(near(), {layout, "--strict"}).exit_code, 3);
+  }
+  EXPECT_THAT(compare(same()).out, testing::StartsWith("PASS\n"));
+  EXPECT_THAT(compare(slow()).out, testing::StartsWith("FAIL\n"));
+  EXPECT_THAT(compare(near()).out, testing::StartsWith("INCONCLUSIVE\n"));
+  EXPECT_EQ(compare(slow(), {"--margin", "20%"}).exit_code, 0);
+  EXPECT_EQ(compare(slow(), {"--better", "higher"}).exit_code, 0);
+}
+
+TEST_F(GateSamples, JsonHasTheNamesThatProgramsRelyOn) {
+  const Outcome run = compare(slow(), {"--paired", "--seed", "7", "--format", "json"});
+  const Json json = Json::parse(run.out);
+  for (const char* name :
+       {"schema_version", "verdict", "exit_code", "mode", "seed", "reasons", "metrics"})
+    EXPECT_TRUE(json.contains(name)) << name;
+  EXPECT_EQ(json["verdict"], "fail");
+  EXPECT_EQ(json["exit_code"], run.exit_code);
+  EXPECT_EQ(json["seed"], 7);
+  const Json& metric = json["metrics"].at(0);
+  for (const char* name : {"name", "unit", "better", "a", "b", "change", "ci_low", "ci_high", "p",
+                           "q", "n", "margin", "minimum_detectable", "gating", "verdict"})
+    EXPECT_TRUE(metric.contains(name)) << name;
+  EXPECT_EQ(metric["name"], "cpu_us");
+  EXPECT_EQ(metric["n"], 20);
+  EXPECT_EQ(metric["better"], "lower");
+  EXPECT_NEAR(metric["change"].get<double>(), 0.10, 0.01);
+  EXPECT_EQ(run.out, compare(slow(), {"--paired", "--seed", "7", "--format", "json"}).out);
+}
+
+TEST_F(GateSamples, WrongUsageIs2AndWrongFilesAre5) {
+  const auto refused = [](const Outcome& run, int code, const std::string& part) {
+    EXPECT_EQ(run.exit_code, code) << run.err;
+    EXPECT_THAT(run.err, HasSubstr(part));
+    EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+    EXPECT_EQ(run.out, "");
+  };
+  refused(topspin({"compare"}), 2, "two sides");
+  refused(topspin({"compare", "one"}), 2, "two sides");
+  refused(topspin({"gate", "one"}), 2, "two sides");
+  refused(topspin({"gate", "--series", a()}), 2, "--history");
+  refused(compare(slow(), {"--margin", "much"}), 2, "--margin");
+  refused(compare(slow(), {"--margin", "-1%"}), 2, "--margin");
+  refused(compare(slow(), {"--better", "green"}), 2, "--better");
+  refused(compare(slow(), {"--format", "xml"}), 2, "--format");
+  refused(topspin({"compare", "--samples", a(), slow()}), 2, "--column");
+  refused(topspin({"compare", "--samples", a(), slow(), "--column", "no"}), 2, "time, cpu_us");
+  refused(
+      topspin({"gate", "--history", "--series", a(), "--column", "cpu_us", "--acknowledge", "x"}),
+      2, "--acknowledge");
+  refused(compare(dir_.file("missing.csv")), 5, "missing.csv");
+  write_csv(dir_.file("short.csv"), 100, 19, 0);
+  refused(compare(dir_.file("short.csv"), {"--paired"}), 5, "as many in both");
+  std::ofstream(dir_.file("bad.csv")) << "cpu_us\n1\n\x1b[31m\n";
+  refused(compare(dir_.file("bad.csv")), 5, "line 3, column cpu_us");
+  EXPECT_EQ(compare(dir_.file("bad.csv")).err.find('\x1b'), std::string::npos);
+}
+
+TEST_F(GateSamples, AHistoryFailsUntilItsChangeIsAcknowledged) {
+  std::ofstream file(dir_.file("history.csv"));
+  file << "time,cpu\n";
+  for (size_t i = 0; i < 80; ++i)
+    file << "t" << i << ',' << swinging(i < 40 ? 100 : 110, i, 0) << '\n';
+  file.close();
+  const std::vector<std::string> gate = {
+      "gate", "--history", "--series", dir_.file("history.csv"), "--column", "cpu"};
+  const auto with = [&](std::initializer_list<std::string> more) {
+    std::vector<std::string> all = gate;
+    all.insert(all.end(), more);
+    return topspin(all);
+  };
+  EXPECT_EQ(with({}).exit_code, 1);
+  EXPECT_EQ(with({"--acknowledge", "40"}).exit_code, 0);
+  EXPECT_EQ(with({"--better", "higher"}).exit_code, 0);
+  const Json json = Json::parse(with({"--format", "json"}).out);
+  EXPECT_EQ(json["mode"], "history");
+  const Json& change = json["changes"].at(0);
+  for (const char* name : {"index", "time", "before", "after", "change", "p"})
+    EXPECT_TRUE(change.contains(name)) << name;
+  EXPECT_EQ(change["index"], 40);
+  EXPECT_EQ(change["time"], "t40");
+}
+
+TEST_F(GateSamples, HostileNamesReachNeitherTerminalNorJsonRaw) {
+  const std::string hostile = "cpu\x1b[31m\xe2\x80\xae\xff";
+  for (const char* name : {"x.csv", "y.csv"}) {
+    std::ofstream file(dir_.file(name));
+    file << hostile << '\n';
+    for (size_t i = 0; i < 20; ++i) file << swinging(name[0] == 'x' ? 100 : 110, i, 0) << '\n';
+  }
+  for (const char* format : {"text", "json"}) {
+    const Outcome run = topspin(
+        {"compare", "--samples", dir_.file("x.csv"), dir_.file("y.csv"), "--format", format});
+    EXPECT_EQ(run.exit_code, 1) << run.err;
+    for (const char* part : {"\x1b", "\xe2\x80\xae", "\xff"})
+      EXPECT_EQ(run.out.find(part), std::string::npos) << format;
+  }
+}
+
+/// A database of short runs, their numbers chosen: written by the real store.
+class GateRuns : public testing::Test {
+ protected:
+  struct Made {
+    double cpu_ns_per_flow = 1000;
+    std::map<std::string, std::string> labels;
+    std::string fingerprint = "here";
+    std::vector<std::string> invalid_reasons;
+    std::string commit;
+    int64_t steal_ns = 0;
+  };
+
+  /// One run of `ticks` seconds, started a minute after the one before.
+  void make(const Made& made, uint64_t ticks = 4) {
+    RunInfo info;
+    info.started_wall_ns = 1'790'000'000 * kNanosPerSecond + 60 * kNanosPerSecond * runs_++;
+    info.id = make_run_id(info.started_wall_ns);
+    info.labels = made.labels;
+    info.host.fingerprint = made.fingerprint;
+    info.host.cpus_online = 2;
+    info.source.commit = made.commit;
+    info.probes = {{"scheduler", Rung::kProc, "chosen by the test"}};
+    auto writer = RunWriter::create(db(), info, {});
+    ASSERT_TRUE(writer.ok()) << writer.error().message;
+    for (uint64_t tick = 1; tick <= ticks; ++tick) {
+      Sample sample;
+      sample.tick = tick;
+      sample.interval_ns = kNanosPerSecond;
+      sample.elapsed_ns = static_cast<int64_t>(tick) * kNanosPerSecond;
+      sample.flows.new_flows = 100;
+      sample.flows.packets = 1000;
+      sample.scheduler.emplace();
+      sample.scheduler->cpu_ns = static_cast<uint64_t>(made.cpu_ns_per_flow * 100);
+      sample.resources.emplace();
+      sample.resources->rss_bytes = 10'000'000;
+      sample.self.host_steal_ns = made.steal_ns;
+      ASSERT_TRUE((*writer)->append(sample).ok());
+    }
+    RunEnd end;
+    end.duration_ns = static_cast<int64_t>(ticks) * kNanosPerSecond;
+    end.invalid_reasons = made.invalid_reasons;
+    ASSERT_TRUE((*writer)->finish(end).ok());
+  }
+
+  /// Ten or more interleaved pairs, B `ratio` times as dear.
+  void make_pairs(double ratio, size_t count,
+                  const std::function<void(size_t, Made&)>& change_b = {}) {
+    for (size_t i = 0; i < count; ++i) {
+      Made a, b;
+      a.labels = {{"side", "a"}};
+      a.cpu_ns_per_flow = swinging(10'000, i, 0);
+      a.commit = std::string(40, 'a');
+      b.labels = {{"side", "b"}};
+      b.cpu_ns_per_flow = swinging(10'000 * ratio, i, 5);
+      b.commit = std::string(40, 'b');
+      if (change_b) change_b(i, b);
+      if (i % 3 == 0) {  // now the one first, now the other
+        make(b);
+        make(a);
+      } else {
+        make(a);
+        make(b);
+      }
+    }
+  }
+
+  Outcome gate(std::vector<std::string> more = {}) const {
+    more.insert(more.begin(), {"gate", "--db", db()});
+    return topspin(more);
+  }
+  std::string db() const { return dir_.file("t.db"); }
+
+  TempDir dir_;
+  int64_t runs_ = 0;
+};
+
+TEST_F(GateRuns, InterleavedPairsOfTheSamePass) {
+  make_pairs(1.0, 10);
+  const Outcome run = gate({"--format", "json"});
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  const Json json = Json::parse(run.out);
+  EXPECT_EQ(json["verdict"], "pass") << run.out;
+  EXPECT_EQ(json["mode"], "ab");
+  EXPECT_EQ(json["metrics"].at(0)["name"], "cpu_ns_per_flow");
+  EXPECT_EQ(json["metrics"].at(0)["n"], 10);
+}
+
+TEST_F(GateRuns, TenPercentMoreCpuAFlowFails) {
+  make_pairs(1.10, 10);
+  EXPECT_EQ(gate().exit_code, 1);
+  EXPECT_EQ(gate({"side=b", "side=a"}).exit_code, 0) << "the other way round it is better";
+  const Outcome compare = topspin({"compare", "aaaaaaa", "bbbbbbb", "--db", db()});
+  EXPECT_EQ(compare.exit_code, 1) << compare.out << compare.err;
+  EXPECT_THAT(compare.out, HasSubstr("cpu_ns_per_flow"));
+}
+
+TEST_F(GateRuns, FewPairsDecideNothing) {
+  make_pairs(1.10, 7);
+  EXPECT_EQ(gate().exit_code, 0);
+  EXPECT_EQ(gate({"--strict"}).exit_code, 3);
+  EXPECT_THAT(gate().out, HasSubstr("7 pairs are too few"));
+}
+
+TEST_F(GateRuns, InvalidRunsAreNotJudged) {
+  make_pairs(1.10, 10, [](size_t i, Made& b) {
+    if (i == 4) b.invalid_reasons = {"the capture lost packets"};
+    if (i == 5) b.steal_ns = kNanosPerSecond;
+  });
+  const Outcome run = gate({"--format", "json"});
+  EXPECT_EQ(run.exit_code, 3) << run.out;
+  const Json json = Json::parse(run.out);
+  EXPECT_EQ(json["verdict"], "invalid");
+  EXPECT_EQ(json["exit_code"], 3);
+  EXPECT_THAT(run.out, HasSubstr("the capture lost packets"));
+  EXPECT_THAT(run.out, HasSubstr("the hypervisor took 50.0%"));
+}
+
+TEST_F(GateRuns, EnoughValidPairsAreJudgedWithoutTheInvalid) {
+  make_pairs(1.10, 11, [](size_t i, Made& b) {
+    if (i == 4) b.invalid_reasons = {"the capture lost packets"};
+  });
+  EXPECT_EQ(gate().exit_code, 1);
+}
+
+TEST_F(GateRuns, AnotherHostIs4) {
+  make_pairs(1.0, 10, [](size_t, Made& b) { b.fingerprint = "elsewhere"; });
+  const Outcome run = gate({"--format", "json"});
+  EXPECT_EQ(run.exit_code, 4) << run.out;
+  EXPECT_EQ(Json::parse(run.out)["exit_code"], 4);
+  EXPECT_EQ(topspin({"compare", "side=a", "side=b", "--db", db()}).exit_code, 4);
+  EXPECT_EQ(gate({"--history"}).exit_code, 4);
+}
+
+TEST_F(GateRuns, RunsThatWereNotRecordedInTurnNeedLabels) {
+  for (const std::string side : {"a", "b"}) {
+    for (size_t i = 0; i < 10; ++i) {
+      Made made;
+      made.labels = {{"side", side}, {"pair", std::to_string(i)}};
+      if (side == "a") made.labels["unpaired"] = "a";
+      make(made);
+    }
+  }
+  EXPECT_EQ(gate().exit_code, 0) << "paired by their label";
+  for (size_t i = 0; i < 10; ++i) {
+    Made made;
+    made.labels = {{"later", "b"}};
+    make(made);
+  }
+  const Outcome run = gate({"side=a", "later=b"});
+  EXPECT_EQ(run.exit_code, 2);
+  EXPECT_THAT(run.err, HasSubstr("in turn"));
+}
+
+TEST_F(GateRuns, AHistoryOfRunsFindsItsStep) {
+  for (size_t i = 0; i < 24; ++i) {
+    Made made;
+    made.cpu_ns_per_flow = swinging(i < 12 ? 10'000 : 11'500, i, 0);
+    make(made);
+  }
+  const Outcome run = gate({"--history", "--format", "json"});
+  EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
+  const Json json = Json::parse(run.out);
+  ASSERT_EQ(json["changes"].size(), 1u);
+  EXPECT_EQ(json["changes"][0]["index"], 12);
+  EXPECT_EQ(json["changes"][0]["metric"], "cpu_ns_per_flow");
+  const std::string time = json["changes"][0]["time"];
+  const std::string id = time.substr(time.rfind(' ') + 1);
+  EXPECT_EQ(gate({"--history", "--acknowledge", id}).exit_code, 0);
+  Made last;
+  last.invalid_reasons = {"too late"};
+  make(last);
+  EXPECT_EQ(gate({"--history"}).exit_code, 3) << "the newest run judges nothing";
+}
+
+TEST_F(GateRuns, BadInputIsSaid) {
+  make_pairs(1.0, 1);
+  EXPECT_EQ(gate({"side=a", "side=c"}).exit_code, 2);
+  EXPECT_EQ(gate({"side=a", "side=b", "--column", "x"}).exit_code, 2);
+  EXPECT_EQ(topspin({"compare", "", "last", "--db", db()}).exit_code, 2);
+  EXPECT_EQ(topspin({"compare", "last", "last", "--db", dir_.file("no.db")}).exit_code, 5);
+  EXPECT_EQ(topspin({"compare", "side=a", "side=b", "--db", db()}).exit_code, 0);
+  EXPECT_EQ(topspin({"compare", "side=a", "side=b", "--db", db(), "--strict"}).exit_code, 3);
+}
+
+}  // namespace
+}  // namespace topspin::test
