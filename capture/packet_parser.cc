@@ -642,7 +642,6 @@ template <bool v6>
   const uint8_t* ip = packet.bytes + link_bytes;
   uint32_t length = 0;  // of the transport
   uint8_t protocol = 0;
-  PacketKey key;
   bool from_low = false;
   const uint8_t* transport = ip + header_bytes;
   uint32_t ports;

@@ -21,7 +21,8 @@ constexpr size_t kLogLimit = 16 << 10;
 constexpr const char* kKernelBtf = "/sys/kernel/btf/vmlinux";
 thread_local std::string log_text;
 
-int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
+[[gnu::format(printf, 2, 0)]] int keep_log(libbpf_print_level level, const char* format,
+                                           va_list arguments) {
   if (level == LIBBPF_DEBUG || log_text.size() > kLogLimit) return 0;
   char line[1024];
   const int length = std::vsnprintf(line, sizeof(line), format, arguments);
