@@ -1,6 +1,7 @@
 #include "tui/flow_columns.h"
 
 #include <array>
+#include <cmath>
 
 #include <fmt/format.h>
 
@@ -171,7 +172,7 @@ std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model&
     }
     case FlowColumn::kPacketRate: {
       const auto packets = rate(model, model.packets_now(table_row.entry));
-      return packets ? format_count(static_cast<uint64_t>(*packets + 0.5)) : "-";
+      return packets ? format_count(static_cast<uint64_t>(std::llround(*packets))) : "-";
     }
     case FlowColumn::kSeen: return coarse(std::max<int64_t>(model.flow_now_ns() - row.last_ns, 0));
     case FlowColumn::kLate: return duration(row.lateness_last_ns);

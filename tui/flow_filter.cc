@@ -53,8 +53,7 @@ std::vector<std::string> split_words(std::string_view text) {
   const auto flush = [&] {
     if (!word.empty()) words.push_back(std::exchange(word, {}));
   };
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
+  for (const char c : text) {
     if (c == ' ' || c == '\t') {
       flush();
     } else if (c == '(' || c == ')' || c == '!') {

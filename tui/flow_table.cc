@@ -86,7 +86,7 @@ std::vector<TableRow> gather(const Model& model, const FlowQuery& query, uint64_
   }
   std::vector<TableRow> rows;
   rows.reserve(groups.size());
-  for (auto& [key, row] : groups) rows.push_back(std::move(row));
+  for (auto& [key, row] : groups) rows.push_back(row);
   return rows;
 }
 
@@ -138,7 +138,7 @@ FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first,
     if (query.grouping == Grouping::kNone) {
       result.page.push_back({model.flows()[index], 1, 0});
     } else {
-      result.page.push_back(std::move(groups[index]));
+      result.page.push_back(groups[index]);
     }
   }
   return result;

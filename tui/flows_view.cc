@@ -154,7 +154,7 @@ void draw_column_chooser(Grid& grid, Area area, const ViewState& state) {
   const int first = std::clamp(static_cast<int>(state.column_cursor) - rows + 1, 0,
                                std::max(static_cast<int>(kFlowColumnCount) - rows, 0));
   for (int row = 0; row < rows; ++row) {
-    const auto index = static_cast<size_t>(first + row);
+    const auto index = static_cast<size_t>(first) + static_cast<size_t>(row);
     if (index >= kFlowColumnCount) break;
     const FlowColumnInfo& info = flow_columns()[index];
     const Style style = index == state.column_cursor ? Role::kSelected : Role::kBar;

@@ -79,7 +79,7 @@ class History {
 
   void add(TickPoint point) {
     if (points_.size() == capacity_) points_.pop_front();
-    points_.push_back(std::move(point));
+    points_.push_back(point);
   }
   size_t size() const { return points_.size(); }
   bool empty() const { return points_.empty(); }
