@@ -94,15 +94,16 @@ void Histogram::record_n(uint64_t value, uint64_t times) {
 Histogram Histogram::from_cells(std::span<const uint64_t> cells, uint64_t sum, uint64_t max) {
   CHECK(cells.size() == kHistogramBuckets);
   Histogram h;
+  // The cells may be memory that BPF goes on writing: they are read once, and counted as read.
+  h.cells_.assign(cells.begin(), cells.end());
   uint32_t first = kHistogramBuckets, last = 0;
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
-    if (cells[i] == 0) continue;
-    h.count_ += cells[i];
+    if (h.cells_[i] == 0) continue;
+    h.count_ += h.cells_[i];
     first = std::min(first, i);
     last = i;
   }
   if (h.count_ == 0) return h;
-  h.cells_.assign(cells.begin(), cells.end());
   h.sum_ = sum;
   h.min_ = histogram_bucket_min(first);
   // A reader may see the cell before the maximum or after it: keep max inside the last cell.

@@ -1,6 +1,7 @@
 // The head: what is watched, the number of active flows, and the numbers that say whether all is
 // well.
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include <fmt/format.h>
@@ -57,7 +58,7 @@ std::vector<Headline> headlines(const Model& model) {
   add("unanswered", some ? format_exact(point.unanswered) : "-",
       point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const auto packets = per_second(point.packets, point.interval_ns);
-  add("packets/s", packets ? format_count(static_cast<uint64_t>(*packets + 0.5)) : "-");
+  add("packets/s", packets ? format_count(static_cast<uint64_t>(std::llround(*packets))) : "-");
   return lines;
 }
 

@@ -101,7 +101,7 @@ void Model::add_flows(const Sample& sample) {
     }
     entry.tick_liveness = row.ended ? Liveness::kNone : Liveness::kOnTime;
     in_order = in_order && (flows_.empty() || flows_.back().row.id < row.id);
-    flows_.push_back(std::move(entry));
+    flows_.push_back(entry);
   }
   if (flows_.size() == known) return;
   if (in_order) {
@@ -149,7 +149,7 @@ void Model::drop_flows() {
   for (size_t i = 0; i < flows_.size(); ++i) {
     if (gone(flows_[i])) continue;
     if (kept != i) {
-      flows_[kept] = std::move(flows_[i]);
+      flows_[kept] = flows_[i];
       liveness_[kept] = liveness_[i];
       ids_[kept] = ids_[i];
     }

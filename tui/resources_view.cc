@@ -72,7 +72,7 @@ std::optional<double> slope_per_minute(const History& history, const Read& read)
 }
 
 std::string signed_text(double value, const Format& format) {
-  const std::string text = format(std::fabs(value));
+  std::string text = format(std::fabs(value));
   if (text == format(0)) return text;
   return fmt::format("{}{}", value < 0 ? "-" : "+", text);
 }

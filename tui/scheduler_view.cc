@@ -111,7 +111,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
   const auto rate = [&](const std::optional<uint64_t>& count) -> std::string {
     if (!count) return "-";
     const auto value = per_second(*count, point.interval_ns);
-    return value ? format_count(static_cast<uint64_t>(*value + 0.5)) : "-";
+    return value ? format_count(static_cast<uint64_t>(std::llround(*value))) : "-";
   };
   std::optional<double> waiting;
   if (point.run_queue_wait_ns && point.interval_ns > 0) {

@@ -2,8 +2,10 @@
 #include "core/histogram.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <random>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -147,6 +149,24 @@ TEST(Histogram, CellsFromElsewhereKeepCountAndSum) {
   EXPECT_EQ(h.sum(), 73'000u);
   EXPECT_EQ(h.max(), 70'001u);
   EXPECT_LE(*h.min(), 1000u);
+}
+
+TEST(Histogram, CellsThatGrowWhileTheyAreReadStillAgreeWithTheirCount) {
+  std::vector<uint64_t> cells(kHistogramBuckets);
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (uint32_t i = 0; !stop; i = (i + 7) % kHistogramBuckets) {
+      std::atomic_ref(cells[i]).fetch_add(1, std::memory_order_relaxed);
+    }
+  });
+  for (int round = 0; round < 2'000; ++round) {
+    const Histogram h = Histogram::from_cells(cells, 1, 1);
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < kHistogramBuckets; ++i) count += h.cell(i);
+    ASSERT_EQ(h.count(), count);
+  }
+  stop = true;
+  writer.join();
 }
 
 TEST(SignedHistogram, OrdersBothSidesOfZero) {
