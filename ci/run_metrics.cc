@@ -41,6 +41,7 @@ std::optional<double> run_queue_percentile(const RunTotals& t, double share) {
 }
 
 // CPU is per packet and per flow: a subject that got less traffic used less, and is no better.
+// NOLINTNEXTLINE(readability-identifier-naming): a constant in all but type
 const std::array kMetrics = {
     RunMetric{{"cpu_ns_per_flow", "ns", Better::kLower, kMarginOfCounts, true},
               true,
