@@ -35,21 +35,7 @@ std::string plain_screen(const Model& model, ViewState state, int width, int row
   Grid grid({width, kHead + body_height + 1}, state.ascii);
   draw_head(grid, {0, 0, width, kHead}, model, state);
   const Area body{0, kHead, width, body_height};
-  switch (state.screen) {
-    case Screen::kFlows:
-      if (state.detail_id)
-        draw_flow_detail(grid, body, model, state);
-      else
-        draw_flows(grid, body, model, state);
-      break;
-    case Screen::kScheduler: draw_scheduler(grid, body, model, state); break;
-    case Screen::kResources: draw_resources(grid, body, model, state); break;
-    case Screen::kTimeline: draw_timeline(grid, body, model, state); break;
-    case Screen::kLiveness: draw_liveness(grid, body, model, state); break;
-    case Screen::kLosses: draw_losses(grid, body, model, state); break;
-    case Screen::kHelp: draw_help(grid, body, model, state); break;
-    case Screen::kCount: break;
-  }
+  draw_body(grid, body, model, state);
   draw_footer(grid, kHead + body_height, model, state);
   return grid_text(grid);
 }

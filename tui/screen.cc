@@ -139,6 +139,24 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
   if (x + text_width(hint) + 2 <= width) grid.put_right(0, y, hint, width - 1, Role::kBarDim);
 }
 
+void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  switch (state.screen) {
+    case Screen::kFlows:
+      if (state.detail_id)
+        draw_flow_detail(grid, area, model, state);
+      else
+        draw_flows(grid, area, model, state);
+      break;
+    case Screen::kScheduler: draw_scheduler(grid, area, model, state); break;
+    case Screen::kResources: draw_resources(grid, area, model, state); break;
+    case Screen::kTimeline: draw_timeline(grid, area, model, state); break;
+    case Screen::kLiveness: draw_liveness(grid, area, model, state); break;
+    case Screen::kLosses: draw_losses(grid, area, model, state); break;
+    case Screen::kHelp: draw_help(grid, area, model, state); break;
+    case Screen::kCount: break;
+  }
+}
+
 Grid draw_screen(const Model& model, const ViewState& state, Size size) {
   Grid grid(size, state.ascii);
   const Layout layout = screen_layout(size);
@@ -146,21 +164,7 @@ Grid draw_screen(const Model& model, const ViewState& state, Size size) {
   if (layout.tabs_y >= 0) draw_tabs(grid, layout.tabs_y, state);
   const Area body{0, layout.body_y, size.width, layout.body_height};
   if (body.height > 0 && body.width > 0) {
-    switch (state.screen) {
-      case Screen::kFlows:
-        if (state.detail_id)
-          draw_flow_detail(grid, body, model, state);
-        else
-          draw_flows(grid, body, model, state);
-        break;
-      case Screen::kScheduler: draw_scheduler(grid, body, model, state); break;
-      case Screen::kResources: draw_resources(grid, body, model, state); break;
-      case Screen::kTimeline: draw_timeline(grid, body, model, state); break;
-      case Screen::kLiveness: draw_liveness(grid, body, model, state); break;
-      case Screen::kLosses: draw_losses(grid, body, model, state); break;
-      case Screen::kHelp: draw_help(grid, body, model, state); break;
-      case Screen::kCount: break;
-    }
+    draw_body(grid, body, model, state);
   }
   if (layout.footer_y >= 0) draw_footer(grid, layout.footer_y, model, state);
   return grid;

@@ -46,6 +46,8 @@ void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& s
 void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHistory& history);
 void draw_losses(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_help(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// Of these, the one that the state has chosen; a chosen flow takes the place of the table.
+void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state);
 
 /// Lines of Help, for the controller's scrolling.
