@@ -62,7 +62,8 @@ TEST(Open, AFinishedRunIsOneFileWithOurMarks) {
   EXPECT_EQ(files, 1u);
   auto connection = must(Connection::open(directory.file(), Access::kRead));
   EXPECT_EQ(must(connection->query_int("PRAGMA application_id")), kApplicationId);
-  EXPECT_EQ(must(connection->query_int("PRAGMA user_version")), 1);
+  EXPECT_EQ(must(connection->query_int("PRAGMA user_version")),
+            static_cast<int64_t>(migrations().size()));
   EXPECT_EQ(must(connection->query_text("PRAGMA journal_mode")), "delete");
   EXPECT_EQ(must(connection->query_int("PRAGMA auto_vacuum")), 2);  // 2: incremental
   EXPECT_EQ(must(connection->query_int("PRAGMA page_size")), 4096);
@@ -171,8 +172,8 @@ TEST(Open, OurMarksWithoutOurTablesAreRefused) {
   const TemporaryDirectory directory;
   make_database(
       directory.file(),
-      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 1; CREATE TABLE t (a)",
-                  kApplicationId));
+      fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {}; CREATE TABLE t (a)",
+                  kApplicationId, migrations().size()));
   const auto written = RunWriter::create(directory.file(), make_run(), {});
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.error().code, ErrorCode::kInput);
@@ -269,6 +270,27 @@ TEST(Migrate, GoesForwardInStepsAndRemembersHowFar) {
   EXPECT_EQ(must(connection->query_int("PRAGMA user_version")), 3);
   EXPECT_EQ(must(connection->query_int("SELECT count(y) FROM a")), 0);
   EXPECT_OK(migrate(*connection, steps));  // nothing left to do
+}
+
+TEST(Migrate, AFileOfTheFirstSchemaTakesNewRunsAndKeepsItsOwn) {
+  const TemporaryDirectory directory;
+  write_file(directory.file(), "");
+  {
+    auto connection = must(Connection::open(directory.file(), Access::kWrite));
+    EXPECT_OK(migrate(*connection, migrations().first(1)));
+    EXPECT_OK(connection->execute(
+        "INSERT INTO run (id, started_wall_ns, started_monotonic_ns, status, duration_ns, ticks, "
+        "window_ns, interval_ns, reply_timeout_ns, max_flows, max_stored_flows, writer_pid, "
+        "writer_start_ticks) "
+        "VALUES ('old', 1, 1, 'complete', 5, 0, 1, 1, 1, 1, 1, 1, 1)"));
+  }
+  const auto refused = RunStore::open(directory.file());
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("older topspin"));
+  store_run(directory.file(), 3, 3);
+  const auto runs = must(open(directory.file())->list_runs());
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(must(open(directory.file())->find_run("old")).end.duration_ns, 5);
 }
 
 TEST(Migrate, AStepThatFailsLeavesTheFileAsItWas) {
