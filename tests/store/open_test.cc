@@ -154,7 +154,7 @@ TEST(Open, ANewerSchemaIsRefused) {
       fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 7; CREATE TABLE t (a)",
                   kApplicationId));
   expect_refused(directory.file(), ErrorCode::kInput,
-                 "was written by a newer topspin: schema 7, this one knows 1; upgrade topspin");
+                 "was written by a newer topspin: schema 7, this one knows 2; upgrade topspin");
 }
 
 TEST(Open, OurMarkWithoutASchemaIsDamage) {
@@ -281,8 +281,8 @@ TEST(Migrate, AFileOfTheFirstSchemaTakesNewRunsAndKeepsItsOwn) {
     EXPECT_OK(connection->execute(
         "INSERT INTO run (id, started_wall_ns, started_monotonic_ns, status, duration_ns, ticks, "
         "window_ns, interval_ns, reply_timeout_ns, max_flows, max_stored_flows, writer_pid, "
-        "writer_start_ticks) "
-        "VALUES ('old', 1, 1, 'complete', 5, 0, 1, 1, 1, 1, 1, 1, 1)"));
+        "writer_start_ticks, writer_pid_namespace) "
+        "VALUES ('old', 1, 1, 'complete', 5, 0, 1, 1, 1, 1, 1, 1, 1, 1)"));
   }
   const auto refused = RunStore::open(directory.file());
   ASSERT_FALSE(refused.ok());
