@@ -50,6 +50,7 @@ struct FigureSpec {
   Unit unit;
   std::string_view scale;  // "linear" from 0, "log", or "signed_log" (linear around 0)
   std::string_view caption;
+  bool small = false;  // beside another where there is room
 };
 std::span<const FigureSpec> figure_specs();
 

@@ -38,13 +38,27 @@ bool measured(const ReportPage& page, size_t curve) {
   });
 }
 
-/// p90 stands in where ticks have too few samples for a p99.
-bool is_stand_in(const ReportPage& page, size_t curve) {
+size_t bins_with_value(const ReportPage& page, size_t curve) {
+  size_t bins = 0;
+  for (const RunPage& run : page.runs) {
+    for (const CurveBin& bin : run.timeline.curve(curve)) bins += bin.absent ? 0 : 1;
+  }
+  return bins;
+}
+
+/// p90 is drawn where most ticks have too few samples for a p99; of A and B instead of it.
+bool is_wanted(const ReportPage& page, size_t curve) {
   const std::string_view name = curve_specs()[curve].name;
-  if (!name.ends_with("_p90")) return false;
-  const std::string better = std::string(name.substr(0, name.size() - 3)) + "p99";
+  if (!measured(page, curve)) return false;
+  const bool is_p90 = name.ends_with("_p90");
+  if (!is_p90 && !name.ends_with("_p99")) return true;
+  const std::string other = std::string(name.substr(0, name.size() - 3)) + (is_p90 ? "p99" : "p90");
   for (size_t c = 0; c < curve_specs().size(); ++c) {
-    if (curve_specs()[c].name == better) return !measured(page, c);
+    if (curve_specs()[c].name != other) continue;
+    const size_t p90 = is_p90 ? curve : c;
+    const size_t p99 = is_p90 ? c : curve;
+    const bool sparse = 2 * bins_with_value(page, p99) < bins_with_value(page, p90);
+    return is_p90 ? sparse : !sparse || page.runs.size() == 1;
   }
   return true;
 }
@@ -97,9 +111,9 @@ std::string figure_json(const ReportPage& page, const Figure& figure) {
         curve_specs()[l.curve].name, text_json(l.label), l.look, l.dashed,
         values_json(page.runs[l.run].timeline, l.curve));
   };
-  return fmt::format(R"({{"id":"{}","unit":"{}","scale":"{}","lines":{}}})", figure.spec->id,
-                     unit_name(figure.spec->unit), figure.spec->scale,
-                     array_json(figure.lines, line));
+  return fmt::format(R"({{"id":"{}","unit":"{}","scale":"{}","small":{},"lines":{}}})",
+                     figure.spec->id, unit_name(figure.spec->unit), figure.spec->scale,
+                     figure.spec->small, array_json(figure.lines, line));
 }
 
 std::string heat_json(std::string_view id, size_t run, const HeatMap& heat) {
@@ -225,19 +239,22 @@ std::vector<Figure> page_figures(const ReportPage& page) {
   const bool compared = page.runs.size() > 1;
   for (const FigureSpec& spec : figure_specs()) {
     Figure figure{&spec, {}};
+    // Where there are percentiles the median is dashed, for the tail matters more.
+    const bool has_median = spec.unit == Unit::kNanoseconds;
     for (size_t r = 0; r < page.runs.size(); ++r) {
       size_t lines_of_run = 0;
       for (size_t c = 0; c < curve_specs().size(); ++c) {
         const CurveSpec& curve = curve_specs()[c];
-        if (curve.figure != spec.id || !measured(page, c)) continue;
-        if (curve.name.ends_with("_p90") && !is_stand_in(page, c)) continue;
+        if (curve.figure != spec.id || !is_wanted(page, c)) continue;
         if (!page.runs[r].timeline.measured(c)) continue;
         if (!compared) {
           figure.lines.push_back({r, c, std::string(curve.label), curve.look, false});
         } else if (curve.compared) {
           // The run says the colour, the curve the dash.
           figure.lines.push_back({r, c, fmt::format("{} {}", side_name(page, r), curve.label),
-                                  r == 0 ? "main" : "tail", lines_of_run++ > 0});
+                                  r == 0 ? "main" : "tail",
+                                  has_median ? curve.name.ends_with("_p50") : lines_of_run > 0});
+          ++lines_of_run;
         }
       }
     }

@@ -144,9 +144,9 @@ std::string reasons_html(const std::vector<std::string>& reasons) {
   return html + "</ul>";
 }
 
-std::string loss_sentence(const RunPage& run) {
+std::string loss_sentence(const RunPage& run, bool page_says_so) {
   const auto losses = losses_that_occurred(run.summary.losses);
-  if (losses.empty()) return "Nothing was lost.";
+  if (losses.empty()) return page_says_so ? std::string() : "Nothing was lost.";
   std::vector<std::string> parts;
   for (const LossCount& loss : losses) {
     std::string name = loss.name;
@@ -173,14 +173,14 @@ std::string verdict_html(const ReportPage& page) {
                               : "<span class=\"word-bad\">Recording invalid:</span> " +
                                     html_text(fmt::format("{}", fmt::join(reasons, "; "))) + ". ";
     }
-    line += loss_sentence(page.runs[r]);
+    line += loss_sentence(page.runs[r], !page.judgement);
     if (run.end.exit_status) {
       line += *run.end.exit_status == 0
                   ? " The command exited with 0."
                   : fmt::format(" <span class=\"word-bad\">The command exited with {}.</span>",
                                 *run.end.exit_status);
     }
-    html += "<p class=\"quiet\">" + line + "</p>\n";
+    if (!line.empty()) html += "<p class=\"quiet\">" + line + "</p>\n";
   }
   return html + "</div>\n";
 }
@@ -394,34 +394,64 @@ std::string timeline_section(const ReportPage& page) {
         "<p class=\"noplot\">This topspin was built without plots; the tables hold the same "
         "numbers.</p>\n";
   }
+  bool beside = false;
   for (const Figure& figure : figures) {
+    if (figure.spec->small != beside)
+      html += beside ? "</div>\n" : "<div class=\"columns wide\">\n";
+    beside = figure.spec->small;
     html += figure_open(std::string(figure.spec->id), std::string(figure.spec->title));
     std::string tables = fmt::format("<p class=\"noplot\">{}</p>", html_text(figure.spec->caption));
     for (size_t r = 0; r < page.runs.size(); ++r)
       tables += figure_table(page, figure, r, folded[r]);
     html += details(tables) + "</figure>\n";
   }
+  if (beside) html += "</div>\n";
   return html + events_table(page) + "</section>\n";
 }
 
 // ---- distributions
 
+/// Each distribution that some run has, once, in the order of first mention.
+std::vector<std::string_view> distribution_ids(const ReportPage& page) {
+  std::vector<std::string_view> ids;
+  for (const RunPage& run : page.runs) {
+    for (const Distribution& d : distributions(run)) {
+      if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
+    }
+  }
+  return ids;
+}
+
+std::string_view distribution_title(const ReportPage& page, std::string_view id) {
+  for (const RunPage& run : page.runs) {
+    for (const Distribution& d : distributions(run)) {
+      if (d.id == id) return d.title;
+    }
+  }
+  return id;
+}
+
+std::string distribution_row(const ReportPage& page, size_t run, const Distribution& d) {
+  const HistogramSummary& s = d.summary;
+  std::string name = side_prefix(page, run) + html_text(d.title);
+  if (d.below_zero > 0) {
+    name +=
+        fmt::format(R"(<span class="under">{} early</span>)",
+                    page_percent(static_cast<double>(d.below_zero) / static_cast<double>(s.count)));
+  }
+  std::string row = fmt::format("<tr data-distribution=\"{}\" data-run=\"{}\">{}{}", d.id, run,
+                                row_head(name), number_cell(page_count(s.count)));
+  for (const auto& value : {s.min, s.p50, s.p90, s.p99, s.p999, s.max}) row += duration_cell(value);
+  return row + "</tr>\n";
+}
+
 std::string distribution_rows(const ReportPage& page) {
   std::string rows;
-  for (size_t r = 0; r < page.runs.size(); ++r) {
-    for (const Distribution& d : distributions(page.runs[r])) {
-      const HistogramSummary& s = d.summary;
-      rows += fmt::format("<tr data-distribution=\"{}\" data-run=\"{}\">", d.id, r);
-      std::string name = side_prefix(page, r) + html_text(d.title);
-      if (d.below_zero > 0) {
-        name += fmt::format(
-            R"(<span class="under">{} early</span>)",
-            page_percent(static_cast<double>(d.below_zero) / static_cast<double>(s.count)));
+  for (const std::string_view id : distribution_ids(page)) {
+    for (size_t r = 0; r < page.runs.size(); ++r) {
+      for (const Distribution& d : distributions(page.runs[r])) {
+        if (d.id == id) rows += distribution_row(page, r, d);
       }
-      rows += row_head(name) + number_cell(page_count(s.count));
-      for (const auto& value : {s.min, s.p50, s.p90, s.p99, s.p999, s.max})
-        rows += duration_cell(value);
-      rows += "</tr>\n";
     }
   }
   return rows;
@@ -476,14 +506,10 @@ std::string distributions_section(const ReportPage& page) {
     html += figure_open("percentiles", "By percentile") + "</figure>\n";
   } else {
     html += "<div class=\"columns\">\n";
-    std::vector<std::string_view> ids;
-    for (const RunPage& run : page.runs) {
-      for (const Distribution& d : distributions(run)) {
-        if (std::find(ids.begin(), ids.end(), d.id) != ids.end()) continue;
-        ids.push_back(d.id);
-        html +=
-            figure_open(fmt::format("percentiles-{}", d.id), html_text(d.title)) + "</figure>\n";
-      }
+    for (const std::string_view id : distribution_ids(page)) {
+      html +=
+          figure_open(fmt::format("percentiles-{}", id), html_text(distribution_title(page, id))) +
+          "</figure>\n";
     }
     html += "</div>\n";
   }

@@ -32,6 +32,9 @@
   const seconds = (s) => s >= 600 ? Math.floor(s / 60) + ":" + String(Math.floor(s % 60)).padStart(2, "0")
                                   : (Math.abs(s) >= 100 || Number.isInteger(s) ? s.toFixed(0) : s.toFixed(1)) + NARROW + "s";
 
+  // "10.0 ms" on an axis is "10 ms".
+  const short = (text) => text.replace(/(\.\d*?)0+(?=\D|$)/, "$1").replace(/\.(?=\D|$)/, "");
+
   // ---- colours, read from the style sheet each time it draws, so that a change of scheme is one redraw
 
   const colour = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
@@ -64,7 +67,7 @@
   const decades = (low, high) => {
     const out = [];
     for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); ++e) out.push(10 ** e);
-    return out;
+    return out.filter((v) => v >= low * 0.999 && v <= high * 1.001);
   };
   const thinned = (splits, most) => {
     const step = Math.ceil(splits.length / most);
@@ -105,7 +108,8 @@
     grid: { stroke: () => colour("grid"), width: 1 }, ticks: { show: false }, ...extra,
   });
   const axisY = (unit, extra) => line({
-    size: 64, space: 34, values: (u, splits) => splits.map((v) => v == null ? "" : show(unit, v)), ...extra,
+    size: 64, space: 34, values: (u, splits) => splits.map((v) => v == null ? "" : short(show(unit, v))),
+    ...(unit === "bytes" ? { incrs: Array.from({ length: 44 }, (_, i) => 2 ** i) } : {}), ...extra,
   });
   const axisTime = () => line({
     size: 26, space: 70, grid: { show: false }, values: (u, splits) => splits.map(seconds),
@@ -243,7 +247,7 @@
     const cells = legendOf(at, lines);
     const scale = scales[figure.scale];
     make(at, figure.id, {
-      height: figure.id === "flows" ? 190 : 168,
+      height: figure.small ? 150 : figure.id === "flows" ? 190 : 168,
       scales: { x: { time: false, range: () => [span.min, span.max] }, y: scale.scale },
       axes: [axisTime(), axisY(figure.unit, scale.axis)],
       series: [{}, ...lines.map((l) => ({
@@ -318,7 +322,7 @@
     const columns = rows[0].length, width = grid.end_s / columns;
     const [cell] = legendOf(at, [{ label: "", look: "main", bare: true }]);
     make(at, grid.id, {
-      height: Math.max(110, Math.min(300, 60 + rows.length * 4)),
+      height: Math.max(100, Math.min(210, 60 + rows.length * 3)),
       scales: { x: { time: false, range: () => [span.min, span.max] }, y: { dir: -1, range: () => [0, grid.flows] } },
       axes: [axisTime(), axisY("count", {})],
       series: [{}, { stroke: "transparent", paths: () => null, points: { show: false } }],
@@ -331,11 +335,11 @@
           let before = 0;
           rows.forEach((row, r) => {
             const y0 = u.valToPos(before, "y", true), y1 = u.valToPos(before += grid.group_sizes[r], "y", true);
-            const gap = y1 - y0 > 4 * uPlot.pxRatio ? uPlot.pxRatio : 0;
+            const gap = grid.group_sizes[r] === 1 && y1 - y0 > 3 * uPlot.pxRatio ? uPlot.pxRatio : 0;
             row.forEach((share, c) => {
               if (share === 0) return;
               const x0 = Math.floor(u.valToPos(c * width, "x", true)), x1 = Math.floor(u.valToPos((c + 1) * width, "x", true));
-              ctx.globalAlpha = 0.15 + 0.75 * share;
+              ctx.globalAlpha = 0.12 + 0.6 * share;
               ctx.fillRect(x0, Math.floor(y0), x1 - x0, Math.max(1, Math.floor(y1) - Math.floor(y0) - gap));
             });
           });
@@ -365,7 +369,7 @@
     make(at, figure.id, {
       height: figure.lines.length > 2 ? 270 : 220,
       scales: { x: { time: false, range: () => [0, end] }, y: scales.log.scale },
-      axes: [line({ size: 26, splits: () => named.filter((x) => x <= end), values: (u, splits) => splits.map(name) }), axisY("ns", scales.log.axis)],
+      axes: [line({ size: 26, splits: () => named.filter((x) => x <= end), values: (u, splits) => splits.map((x) => x === 0 && u.width < 480 ? "" : name(x)) }), axisY("ns", scales.log.axis)],
       series: [{}, ...figure.lines.map((l) => ({
         stroke: () => colour(looks[l.look].colour), width: looks[l.look].width, dash: l.dashed ? [5, 4] : undefined, points: { show: false },
       }))],
