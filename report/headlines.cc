@@ -15,9 +15,9 @@ using Value = Headline::Value;
 
 Value absent() { return {std::nullopt, std::string(kNotMeasured), {}}; }
 
-Headline headline(const ReportPage& page, std::string_view path, std::string label,
+Headline headline(const ReportPage& page, std::string path, std::string label,
                   const auto& value_of) {
-  Headline h{path, std::move(label), {}};
+  Headline h{std::move(path), std::move(label), {}};
   for (const RunPage& run : page.runs) h.of_run.push_back(value_of(run));
   return h;
 }
@@ -50,7 +50,8 @@ void add_latency(std::vector<Headline>& list, const ReportPage& page, std::strin
       break;
     }
   }
-  Headline h{json_name, fmt::format("{} {}", label, best->name), {}};
+  Headline h{
+      fmt::format("{}.{}", json_name, best->name), fmt::format("{} {}", label, best->name), {}};
   for (const HistogramSummary& s : summaries) {
     const auto& value = s.*best->field;
     if (!value) {

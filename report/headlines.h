@@ -19,7 +19,7 @@ struct Headline {
     std::string text;           // as people read it; "–" if absent
     std::string extra;          // a word on it; may be empty
   };
-  std::string_view path;  // where `report --format json` has it: summary.missed_ticks
+  std::string path;  // where `report --format json` has it: summary.missed_ticks; may be empty
   std::string label;
   std::vector<Value> of_run;
 };

@@ -39,8 +39,7 @@ std::string bold_word(const TopVerdict& top) {
 /// The verdict, with as many of its reasons as fit: this section is never left out.
 std::string verdict_section(const TopVerdict& top, std::string_view title, size_t max_bytes) {
   std::string text = bold_word(top);
-  if (!title.empty()) text += "\n" + code(title, 160) + "\n";
-  if (text.size() > max_bytes) text = bold_word(top);
+  if (!title.empty()) text += "\n" + markdown_text(title, 80) + "\n";
   if (top.reasons.empty()) return text;
   text += "\n";
   const std::string_view more_layout = "- and 00000000000000000000 more\n";
@@ -329,6 +328,23 @@ std::string markdown_text(std::string_view text, size_t most_bytes) {
       case '/':
       case '\'':
       case '?': out += c; break;
+      case '_':
+        // Between letters it emphasises nothing.
+        if (i + 1 < plain.size() && std::isalnum(static_cast<unsigned char>(before)) &&
+            std::isalnum(static_cast<unsigned char>(plain[i + 1]))) {
+          out += c;
+        } else {
+          entity(c);
+        }
+        break;
+      case ':':
+        // Neither a scheme, nor an emoji's name.
+        if (i + 1 < plain.size() && plain[i + 1] != ' ') {
+          entity(c);
+        } else {
+          out += c;
+        }
+        break;
       default: entity(c);
     }
   }
@@ -355,7 +371,9 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
     CHECK(names.size() < names.capacity());
     sections.push_back({names.emplace_back(std::move(name)), std::move(text)});
   };
-  add("the verdict", verdict_section(top_verdict(page), report_title(page), max_bytes - 600));
+  add("the verdict",
+      verdict_section(top_verdict(page), page.history_runs.size() > 1 ? report_title(page) : "",
+                      max_bytes - 600));
   if (page.judgement) {
     for (Section& section : judgement_sections(*page.judgement))
       add(std::string(section.name), std::move(section.text));

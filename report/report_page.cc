@@ -14,6 +14,11 @@ bool is_busier_thread(const ThreadRow& a, const ThreadRow& b) {
   return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
 }
 
+/// a - b, wrapping: times from a damaged file may lie anywhere.
+int64_t minus(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+
 /// Inserts into a sorted list of at most `most`, after its equals.
 template <typename T, typename Before>
 void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
@@ -33,8 +38,8 @@ RunPage::RunPage()
 
 void RunPage::add(const Sample& sample) {
   const int64_t end_ns = sample.elapsed_ns;
-  const int64_t begin_ns = std::min(end_ns, end_ns - sample.interval_ns);
-  if (!flows_begin_ns) flows_begin_ns = sample.flows.begin_ns - begin_ns;
+  const int64_t begin_ns = std::min(end_ns, minus(end_ns, sample.interval_ns));
+  if (!flows_begin_ns) flows_begin_ns = minus(sample.flows.begin_ns, begin_ns);
   elapsed_ns = std::max(elapsed_ns, end_ns);
   summary.add(sample);
   timeline.add(begin_ns, end_ns, curve_values(sample));
@@ -56,7 +61,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
   std::vector<FlowLife> lives;
   const int64_t origin_ns = page.flows_begin_ns.value_or(0);
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
-    lives.push_back({flow.first_ns - origin_ns, flow.last_ns - origin_ns});
+    lives.push_back({minus(flow.first_ns, origin_ns), minus(flow.last_ns, origin_ns)});
     keep_first(page.busiest_flows, flow, kBusiestFlows, [](const FlowRow& a, const FlowRow& b) {
       return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
     });
