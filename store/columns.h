@@ -16,11 +16,8 @@ namespace topspin {
 
 template <typename Scheduler, typename Visit>
 void for_each_scheduler_column(Scheduler& scheduler, Visit visit) {
-  visit("", "run_queue_wait_ns", scheduler.run_queue_wait_ns);
-  visit("", "cpu_ns", scheduler.cpu_ns);
-  visit("", "voluntary_switches", scheduler.voluntary_switches);
-  visit("", "involuntary_switches", scheduler.involuntary_switches);
-  visit("", "migrations", scheduler.migrations);
+  SchedulerInterval::for_each_count(
+      scheduler, [&](std::string_view name, auto& value) { visit("", name, value); });
 }
 
 template <typename Resources, typename Visit>
@@ -114,10 +111,7 @@ void for_each_flow_histogram(Flows& flows, Visit visit) {
 
 template <typename Scheduler, typename Visit>
 void for_each_scheduler_histogram(Scheduler& scheduler, Visit visit) {
-  visit("run_queue_latency_ns", scheduler.run_queue_latency);
-  visit("wake_delivery_ns", scheduler.wake_delivery);
-  visit("queue_wait_ns", scheduler.queue_wait);
-  visit("preemption_wait_ns", scheduler.preemption_wait);
+  SchedulerInterval::for_each_histogram(scheduler, visit);
 }
 
 /// Columns of table run that are known when it starts. An empty text is NULL: not known.
@@ -201,6 +195,27 @@ void for_each_thread_column(Thread& thread, Visit visit) {
   visit("", "voluntary_switches", thread.voluntary_switches);
   visit("", "involuntary_switches", thread.involuntary_switches);
   visit("", "migrations", thread.migrations);
+  for (size_t i = 0; i < kPreemptorCount; ++i)
+    visit("preempted_by_", preemptor_name(static_cast<Preemptor>(i)), thread.preempted_by[i]);
+}
+
+/// The columns of a thread's histograms, visit(name, histogram): blobs, or NULL.
+template <typename Thread, typename Visit>
+void for_each_thread_histogram(Thread& thread, Visit visit) {
+  visit("run_queue_wait_histogram", thread.run_queue_wait);
+  visit("on_cpu_histogram", thread.on_cpu);
+}
+
+/// All of table cpu_tick but the run and the tick.
+template <typename Cpu, typename Visit>
+void for_each_cpu_column(Cpu& cpu, Visit visit) {
+  visit("", "cpu", cpu.cpu);
+  visit("", "switches", cpu.switches);
+  visit("", "waits", cpu.waits);
+  visit("", "wait_ns", cpu.wait_ns);
+  visit("", "queue_samples", cpu.queue_samples);
+  visit("", "queue_length_sum", cpu.queue_length_sum);
+  visit("", "queue_length_max", cpu.queue_length_max);
 }
 
 /// All of table owner but its key and the quality, which is a word.

@@ -79,6 +79,7 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
   Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first);
   Status load_histograms(int64_t run, std::vector<Sample>& ticks);
+  Status load_cpus(int64_t run, std::vector<Sample>& ticks);
   Result<std::vector<std::pair<int64_t, FlowRow>>> load_flows(int64_t first_row, int64_t last_row);
   Result<std::vector<std::pair<int64_t, ThreadRow>>> load_threads(int64_t first_row,
                                                                   int64_t last_row);
@@ -317,7 +318,10 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     if (any_scheduler) sample.scheduler = std::move(scheduler);
     if (any_resource) sample.resources = resources;
   }
-  if (!ticks.empty()) TOPSPIN_TRY(load_histograms(run, ticks));
+  if (!ticks.empty()) {
+    TOPSPIN_TRY(load_histograms(run, ticks));
+    TOPSPIN_TRY(load_cpus(run, ticks));
+  }
   return ticks;
 }
 
@@ -356,6 +360,35 @@ Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) 
     });
     if (!decoded.ok()) return damaged(*connection_, "a histogram");
     if (of_scheduler && !sample->scheduler) sample->scheduler = std::move(scheduler);
+  }
+}
+
+Status SqliteRunStore::load_cpus(int64_t run, std::vector<Sample>& ticks) {
+  ColumnNames columns;
+  const CpuScheduling no_cpu;
+  for_each_cpu_column(no_cpu, [&](auto... column) { columns(column...); });
+  columns.add("tick");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format("SELECT {} FROM cpu_tick WHERE run = ?1 AND"
+                                                  " tick BETWEEN ?2 AND ?3 ORDER BY tick, cpu",
+                                                  columns.names())));
+  select.bind_int(1, run);
+  select.bind_int(2, static_cast<int64_t>(ticks.front().tick));
+  select.bind_int(3, static_cast<int64_t>(ticks.back().tick));
+  auto sample = ticks.begin();
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    CpuScheduling cpu;
+    uint64_t tick = 0;
+    ColumnLoader load(select);
+    for_each_cpu_column(cpu, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(tick);
+    while (sample != ticks.end() && sample->tick < tick) ++sample;
+    if (load.damaged() || sample == ticks.end() || sample->tick != tick)
+      return damaged(*connection_, "a CPU's row");
+    if (!sample->scheduler) sample->scheduler.emplace();
+    sample->scheduler->cpus.push_back(cpu);
   }
 }
 
@@ -426,6 +459,7 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
   ColumnNames columns;
   const ThreadRow no_thread;
   for_each_thread_column(no_thread, [&](auto... column) { columns(column...); });
+  for_each_thread_histogram(no_thread, [&](const char* name, const auto&) { columns.add(name); });
   columns.add("row");
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
@@ -440,6 +474,10 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
     auto& [key, thread] = rows.emplace_back();
     ColumnLoader load(select);
     for_each_thread_column(thread, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    for_each_thread_histogram(thread, [&](auto, auto& histogram) {
+      const auto bytes = load.load_optional_blob();
+      if (bytes && !decode_histogram(*bytes, histogram).ok()) load.set_damaged();
+    });
     load.load(key);
     if (load.damaged()) return damaged(*connection_, "a thread");
   }

@@ -143,6 +143,7 @@ struct TickStatements {
   Statement changed_flow;
   Statement whole_thread;
   Statement whole_owner;
+  Statement cpu;
 
   static Result<TickStatements> prepare(Connection& connection);
 };
@@ -182,6 +183,8 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   const ThreadRow thread;
   ColumnNames thread_columns;
   for_each_thread_column(thread, [&](auto... column) { thread_columns(column...); });
+  for_each_thread_histogram(thread,
+                            [&](const char* name, const auto&) { thread_columns.add(name); });
   thread_columns.add("row");
   TOPSPIN_ASSIGN(Statement whole_thread, connection.prepare(fmt::format(
                                              "INSERT OR REPLACE INTO thread ({}) VALUES ({})",
@@ -195,8 +198,17 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_owner, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO owner ({}) VALUES ({})",
                                             owner_columns.names(), owner_columns.parameters())));
+  const CpuScheduling cpu;
+  ColumnNames cpu_columns;
+  cpu_columns.add("run");
+  cpu_columns.add("tick");
+  for_each_cpu_column(cpu, [&](auto... column) { cpu_columns(column...); });
+  TOPSPIN_ASSIGN(Statement cpu_tick,
+                 connection.prepare(fmt::format("INSERT INTO cpu_tick ({}) VALUES ({})",
+                                                cpu_columns.names(), cpu_columns.parameters())));
   return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
-                        std::move(changed_flow), std::move(whole_thread), std::move(whole_owner)};
+                        std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
+                        std::move(cpu_tick)};
 }
 
 struct ThreadIdentity {
@@ -249,6 +261,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored);
+  Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
   Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
@@ -321,7 +334,19 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   for_each_scheduler_histogram(scheduler, [&](std::string_view name, const auto& histogram) {
     if (status.ok() && histogram) status = store_histogram(sample.tick, name, histogram->encode());
   });
+  if (status.ok()) status = store_cpus(sample.tick, scheduler.cpus);
   return status;
+}
+
+Status SqliteRunWriter::store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus) {
+  for (const CpuScheduling& cpu : cpus) {
+    ParameterBinder bind(statements_->cpu);
+    bind.bind(run_);
+    bind.bind(tick);
+    for_each_cpu_column(cpu, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    TOPSPIN_TRY(statements_->cpu.run());
+  }
+  return {};
 }
 
 Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
@@ -407,6 +432,14 @@ Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uin
     ParameterBinder bind(statements_->whole_thread);
     for_each_thread_column(thread,
                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    std::vector<std::string> encoded;  // until the row is stored
+    encoded.reserve(2);
+    for_each_thread_histogram(thread, [&](auto, const auto& histogram) {
+      if (histogram)
+        bind.bind_blob(encoded.emplace_back(histogram->encode()));
+      else
+        bind.bind(std::optional<int64_t>());
+    });
     bind.bind(row_key(found->second));
     TOPSPIN_TRY(statements_->whole_thread.run());
   }

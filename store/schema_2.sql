@@ -10,3 +10,42 @@ CREATE TABLE stage (
   end_ns   INTEGER,
   PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
+
+-- The scheduler: who preempted, time off the CPU by state, what the kernel did not show; each CPU; each thread.
+ALTER TABLE tick ADD COLUMN preempted_by_same_process INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_same_process_wait_ns INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_same_cgroup INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_same_cgroup_wait_ns INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_other INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_other_wait_ns INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_kernel_thread INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_kernel_thread_wait_ns INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_nobody INTEGER;
+ALTER TABLE tick ADD COLUMN preempted_by_nobody_wait_ns INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_sleeping INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_sleeping_ns INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_uninterruptible INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_uninterruptible_ns INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_other INTEGER;
+ALTER TABLE tick ADD COLUMN off_cpu_other_ns INTEGER;
+ALTER TABLE tick ADD COLUMN loss_scheduler_hidden_switches INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_scheduler_ring_full INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE cpu_tick (
+  run              INTEGER NOT NULL REFERENCES run (run),
+  tick             INTEGER NOT NULL,
+  cpu              INTEGER NOT NULL,
+  switches         INTEGER NOT NULL,
+  waits            INTEGER NOT NULL,
+  wait_ns          INTEGER NOT NULL,
+  queue_samples    INTEGER NOT NULL,
+  queue_length_sum INTEGER NOT NULL,
+  queue_length_max INTEGER NOT NULL,
+  PRIMARY KEY (run, tick, cpu)
+) STRICT, WITHOUT ROWID;
+ALTER TABLE thread ADD COLUMN preempted_by_same_process INTEGER;
+ALTER TABLE thread ADD COLUMN preempted_by_same_cgroup INTEGER;
+ALTER TABLE thread ADD COLUMN preempted_by_other INTEGER;
+ALTER TABLE thread ADD COLUMN preempted_by_kernel_thread INTEGER;
+ALTER TABLE thread ADD COLUMN preempted_by_nobody INTEGER;
+ALTER TABLE thread ADD COLUMN run_queue_wait_histogram BLOB;
+ALTER TABLE thread ADD COLUMN on_cpu_histogram BLOB;

@@ -57,14 +57,22 @@ inline auto members(auto& value) {
                     seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
                     out_of_order, resets, refused, handshakes, backwards);
   } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i);
+    auto& [latency, delivery, queue, preemption, slices, oversleep, slack, expiry, queueing, wait,
+           cpu, voluntary, involuntary, migrations, by, off, cpus] = value;
+    return std::tie(latency, delivery, queue, preemption, slices, oversleep, slack, expiry,
+                    queueing, wait, cpu, voluntary, involuntary, migrations, by, off, cpus);
+  } else if constexpr (std::is_same_v<T, Preemptions> || std::is_same_v<T, OffCpuTime>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, CpuScheduling>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, ResourceReading>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n);
   } else if constexpr (std::is_same_v<T, FlowOwner>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -84,8 +92,8 @@ inline auto members(auto& value) {
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
                     owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
@@ -125,6 +133,8 @@ class Filler {
       value = static_cast<T>(1);
     } else if constexpr (std::is_same_v<T, std::string>) {
       value = "text " + std::to_string(next());
+    } else if constexpr (std::is_same_v<T, CoarseHistogram>) {
+      for (int i = 0; i < 3; ++i) value.record(static_cast<uint64_t>(next()));
     } else if constexpr (std::is_same_v<T, Histogram>) {
       for (int i = 0; i < 3; ++i) value.record_n(static_cast<uint64_t>(next()), 2);
     } else if constexpr (std::is_same_v<T, SignedHistogram>) {
@@ -185,7 +195,8 @@ class Listing {
       add(path, std::to_string(static_cast<int>(value)));
     } else if constexpr (std::is_same_v<T, std::string>) {
       add(path, value);
-    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram>) {
+    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram> ||
+                         std::is_same_v<T, CoarseHistogram>) {
       add(path, value.encode());
     } else {
       size_t index = 0;
