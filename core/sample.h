@@ -15,6 +15,8 @@
 #include "core/flow.h"
 #include "core/flow_owner.h"
 #include "core/histogram.h"
+#include "core/sockets.h"
+#include "core/syscall_row.h"
 
 namespace topspin {
 
@@ -178,6 +180,17 @@ struct LossInterval {
   uint64_t flow_owners_missed = 0;  // sockets or owners that found no room in a table or ring
   uint64_t late_ticks = 0;          // this tick came more than a tenth of its interval late
 
+  // Syscalls and sockets.
+  uint64_t syscalls_uncounted = 0;      // found no room: too many threads, or kinds of call
+  uint64_t syscalls_left_censored = 0;  // were under way when the probe attached
+  uint64_t syscalls_missed_runs = 0;    // BPF programs skipped by the kernel's recursion guard
+  uint64_t socket_map_full = 0;         // a socket, connection or thread found no room
+  uint64_t socket_left_censored = 0;    // waited for an unknown time: ready before being watched
+  uint64_t socket_missed_runs = 0;      // as above
+  uint64_t socket_rows_unstored = 0;    // beyond the limit of rows
+  uint64_t replies_unmatched = 0;       // requests whose reply came too late, or found no room
+  uint64_t reply_splits_cut = 0;        // waits for a CPU longer ago than is remembered
+
   void merge(const LossInterval& later);
 
   /// Calls visit(name, member) for each field: one list for store, reports and screens.
@@ -197,6 +210,15 @@ struct LossInterval {
     visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
     visit("flow_owners_missed", &LossInterval::flow_owners_missed);
     visit("late_ticks", &LossInterval::late_ticks);
+    visit("syscalls_uncounted", &LossInterval::syscalls_uncounted);
+    visit("syscalls_left_censored", &LossInterval::syscalls_left_censored);
+    visit("syscalls_missed_runs", &LossInterval::syscalls_missed_runs);
+    visit("socket_map_full", &LossInterval::socket_map_full);
+    visit("socket_left_censored", &LossInterval::socket_left_censored);
+    visit("socket_missed_runs", &LossInterval::socket_missed_runs);
+    visit("socket_rows_unstored", &LossInterval::socket_rows_unstored);
+    visit("replies_unmatched", &LossInterval::replies_unmatched);
+    visit("reply_splits_cut", &LossInterval::reply_splits_cut);
   }
 };
 
@@ -244,6 +266,10 @@ struct Sample {
   std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
   std::vector<ThreadRow> changed_threads;  // likewise
   std::vector<FlowOwner> changed_owners;   // new ones, and those that took another name
+
+  std::optional<SocketInterval> sockets;
+  std::vector<SocketRow> changed_sockets;    // as they stand now
+  std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
 };
 
 }  // namespace topspin

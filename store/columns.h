@@ -35,11 +35,23 @@ void for_each_resource_column(Resources& resources, Visit visit) {
   visit("", "major_faults", resources.major_faults);
 }
 
+template <typename Sockets, typename Visit>
+void for_each_socket_interval_column(Sockets& sockets, Visit visit) {
+  visit("", "accept_queue_max", sockets.accept_queue_max);
+  visit("", "accept_queue_limit", sockets.accept_queue_limit);
+  visit("", "listen_overflows", sockets.listen_overflows);
+  visit("", "syn_drops", sockets.syn_drops);
+  visit("", "host_listen_overflows", sockets.host_listen_overflows);
+  visit("", "host_listen_drops", sockets.host_listen_drops);
+  visit("", "udp_drops", sockets.udp_drops);
+}
+
 /// All of table tick but the run. The optional parts and the losses are given beside the sample:
 /// the writer has counted losses of its own, and gives empty parts for absent ones.
-template <typename Sample, typename Losses, typename Scheduler, typename Resources, typename Visit>
+template <typename Sample, typename Losses, typename Scheduler, typename Resources,
+          typename Sockets, typename Visit>
 void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
-                          Resources& resources, Visit visit) {
+                          Resources& resources, Sockets& sockets, Visit visit) {
   const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
   plain("tick", sample.tick);
   plain("monotonic_ns", sample.monotonic_ns);
@@ -98,6 +110,7 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
 
   for_each_scheduler_column(scheduler, visit);
   for_each_resource_column(resources, visit);
+  for_each_socket_interval_column(sockets, visit);
 }
 
 /// Rows of table histogram, visit(name, histogram): of the flows (always measured) and of the
@@ -112,6 +125,15 @@ void for_each_flow_histogram(Flows& flows, Visit visit) {
 template <typename Scheduler, typename Visit>
 void for_each_scheduler_histogram(Scheduler& scheduler, Visit visit) {
   SchedulerInterval::for_each_histogram(scheduler, visit);
+}
+
+template <typename Sockets, typename Visit>
+void for_each_socket_histogram(Sockets& sockets, Visit visit) {
+  visit("accept_delay_ns", sockets.accept_delay);
+  visit("socket_wait_ns", sockets.socket_wait);
+  visit("reply_socket_ns", sockets.reply_socket);
+  visit("reply_cpu_queue_ns", sockets.reply_cpu_queue);
+  visit("reply_runtime_ns", sockets.reply_runtime);
 }
 
 /// Columns of table run that are known when it starts. An empty text is NULL: not known.
@@ -225,6 +247,34 @@ void for_each_owner_column(Owner& owner, Visit visit) {
   visit("", "pid", owner.pid);
   visit("", "start_time_ns", owner.start_time_ns);
   visit("", "name", owner.name);
+}
+
+/// All of table socket but its key, and its address and cookie, which are written apart: text, and
+/// 64 bits without a sign.
+template <typename Socket, typename Visit>
+void for_each_socket_column(Socket& socket, Visit visit) {
+  visit("", "protocol", socket.protocol);
+  visit("", "ip_version", socket.ip_version);
+  visit("", "local_port", socket.local.port);
+  visit("", "pid", socket.pid);
+  visit("", "closed", socket.closed);
+  visit("", "accept_queue", socket.accept_queue);
+  visit("", "accept_queue_max", socket.accept_queue_max);
+  visit("", "accept_queue_limit", socket.accept_queue_limit);
+  visit("", "receive_queue_bytes", socket.receive_queue_bytes);
+  visit("", "receive_queue_bytes_max", socket.receive_queue_bytes_max);
+  visit("", "receive_queue_bytes_limit", socket.receive_queue_bytes_limit);
+  visit("", "drops", socket.drops);
+}
+
+/// All of table syscall but the run and the histogram.
+template <typename Syscall, typename Visit>
+void for_each_syscall_column(Syscall& syscall, Visit visit) {
+  visit("", "number", syscall.number);
+  visit("", "name", syscall.name);
+  visit("", "count", syscall.count);
+  visit("", "errors", syscall.errors);
+  visit("", "blocked_ns", syscall.blocked_ns);
 }
 
 }  // namespace topspin

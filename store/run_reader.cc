@@ -23,7 +23,7 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kTicksABatch = 64;  // with 7 histograms of 10 KiB each: under 5 MiB
+constexpr int64_t kTicksABatch = 64;  // with 12 histograms of 10 KiB each: under 8 MiB
 constexpr int64_t kRowsABatch = 4096;
 constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
 
@@ -67,6 +67,10 @@ class SqliteRunStore final : public RunStore {
                          const std::function<void(const ThreadRow&)>& visit) override;
   Status for_each_owner(const std::string& run_id,
                         const std::function<void(const FlowOwner&)>& visit) override;
+  Status for_each_socket(const std::string& run_id,
+                         const std::function<void(const SocketRow&)>& visit) override;
+  Status for_each_syscall(const std::string& run_id,
+                          const std::function<void(const SyscallRow&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
 
@@ -85,6 +89,9 @@ class SqliteRunStore final : public RunStore {
                                                                   int64_t last_row);
   Result<std::vector<std::pair<int64_t, FlowOwner>>> load_owners(int64_t first_row,
                                                                  int64_t last_row);
+  Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
+                                                                  int64_t last_row);
+  Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
 
   /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
@@ -290,7 +297,8 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     const Sample sample;
     const SchedulerInterval scheduler;
     const ResourceReading resources;
-    for_each_tick_column(sample, sample.losses, scheduler, resources,
+    const SocketInterval sockets;
+    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
                          [&](auto... column) { columns(column...); });
   }
   TOPSPIN_ASSIGN(Statement select,
@@ -306,16 +314,20 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     Sample& sample = ticks.emplace_back();
     SchedulerInterval scheduler;
     ResourceReading resources;
+    SocketInterval sockets;
     ColumnLoader load(select);
-    for_each_tick_column(sample, sample.losses, scheduler, resources,
+    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
                          [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
     if (load.damaged()) return damaged(*connection_, "a tick");
-    bool any_scheduler = false, any_resource = false;
+    bool any_scheduler = false, any_resource = false, any_socket = false;
     for_each_scheduler_column(scheduler,
                               [&](auto, auto, const auto& v) { any_scheduler |= v.has_value(); });
     for_each_resource_column(resources,
                              [&](auto, auto, const auto& v) { any_resource |= v.has_value(); });
+    for_each_socket_interval_column(
+        sockets, [&](auto, auto, const auto& v) { any_socket |= v.has_value(); });
     if (any_scheduler) sample.scheduler = std::move(scheduler);
+    if (any_socket) sample.sockets = std::move(sockets);
     if (any_resource) sample.resources = resources;
   }
   if (!ticks.empty()) {
@@ -358,7 +370,16 @@ Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) 
       of_scheduler = true;
       decoded = decode_histogram(data, histogram);
     });
+    SocketInterval sockets;
+    SocketInterval& socket_target = sample->sockets ? *sample->sockets : sockets;
+    bool of_sockets = false;
+    for_each_socket_histogram(socket_target, [&](std::string_view candidate, auto& histogram) {
+      if (candidate != name) return;
+      of_sockets = true;
+      decoded = decode_histogram(data, histogram);
+    });
     if (!decoded.ok()) return damaged(*connection_, "a histogram");
+    if (of_sockets && !sample->sockets) sample->sockets = std::move(sockets);
     if (of_scheduler && !sample->scheduler) sample->scheduler = std::move(scheduler);
   }
 }
@@ -517,6 +538,79 @@ Result<std::vector<std::pair<int64_t, FlowOwner>>> SqliteRunStore::load_owners(i
     const auto parsed = parse_owner_quality(quality);
     if (load.damaged() || !parsed) return damaged(*connection_, "an owner of flows");
     owner.quality = *parsed;
+  }
+}
+
+Status SqliteRunStore::for_each_socket(const std::string& run_id,
+                                       const std::function<void(const SocketRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<SocketRow>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_sockets(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, SocketRow>>> SqliteRunStore::load_sockets(int64_t first_row,
+                                                                                int64_t last_row) {
+  ColumnNames columns;
+  const SocketRow no_socket;
+  for_each_socket_column(no_socket, [&](auto... column) { columns(column...); });
+  for (const char* name : {"local_address", "cookie", "row"}) columns.add(name);
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM socket WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, SocketRow>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, socket] = rows.emplace_back();
+    std::string address;
+    int64_t cookie = 0;
+    ColumnLoader load(select);
+    for_each_socket_column(socket, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(address);
+    load.load(cookie);
+    load.load(key);
+    const auto parsed = parse_address(address, socket.ip_version);
+    const bool known_version = socket.ip_version == 4 || socket.ip_version == 6;
+    if (load.damaged() || !parsed || !known_version) return damaged(*connection_, "a socket");
+    socket.local.address = *parsed;
+    socket.cookie = static_cast<uint64_t>(cookie);
+  }
+}
+
+Status SqliteRunStore::for_each_syscall(const std::string& run_id,
+                                        const std::function<void(const SyscallRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(const std::vector<SyscallRow> rows, load_syscalls(run));
+  for (const SyscallRow& row : rows) visit(row);
+  return {};
+}
+
+/// All at once: there are some hundred kinds of system call at most.
+Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
+  ColumnNames columns;
+  const SyscallRow no_syscall;
+  for_each_syscall_column(no_syscall, [&](auto... column) { columns(column...); });
+  columns.add("latency_ns");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM syscall WHERE run = ?1 ORDER BY number", columns.names())));
+  select.bind_int(1, run);
+  std::vector<SyscallRow> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    SyscallRow& syscall = rows.emplace_back();
+    std::string latency;
+    ColumnLoader load(select);
+    for_each_syscall_column(syscall,
+                            [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load_blob(latency);
+    if (load.damaged() || !decode_histogram(latency, syscall.latency).ok())
+      return damaged(*connection_, "a system call's row");
   }
 }
 

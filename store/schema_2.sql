@@ -49,3 +49,50 @@ ALTER TABLE thread ADD COLUMN preempted_by_kernel_thread INTEGER;
 ALTER TABLE thread ADD COLUMN preempted_by_nobody INTEGER;
 ALTER TABLE thread ADD COLUMN run_queue_wait_histogram BLOB;
 ALTER TABLE thread ADD COLUMN on_cpu_histogram BLOB;
+-- Syscalls and sockets.
+ALTER TABLE tick ADD COLUMN accept_queue_max INTEGER;
+ALTER TABLE tick ADD COLUMN accept_queue_limit INTEGER;
+ALTER TABLE tick ADD COLUMN listen_overflows INTEGER;
+ALTER TABLE tick ADD COLUMN syn_drops INTEGER;
+ALTER TABLE tick ADD COLUMN host_listen_overflows INTEGER;
+ALTER TABLE tick ADD COLUMN host_listen_drops INTEGER;
+ALTER TABLE tick ADD COLUMN udp_drops INTEGER;
+ALTER TABLE tick ADD COLUMN loss_syscalls_uncounted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_syscalls_left_censored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_syscalls_missed_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_socket_map_full INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_socket_left_censored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_socket_missed_runs INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_socket_rows_unstored INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_replies_unmatched INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN loss_reply_splits_cut INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE syscall (
+  run        INTEGER NOT NULL REFERENCES run (run),
+  number     INTEGER NOT NULL,
+  name       TEXT NOT NULL,
+  count      INTEGER NOT NULL,
+  errors     INTEGER NOT NULL,
+  blocked_ns INTEGER NOT NULL,
+  latency_ns BLOB NOT NULL,
+  PRIMARY KEY (run, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE socket (
+  row                       INTEGER PRIMARY KEY,
+  run                       INTEGER GENERATED ALWAYS AS (row >> 32) VIRTUAL,
+  cookie                    INTEGER NOT NULL,
+  protocol                  INTEGER NOT NULL,
+  ip_version                INTEGER NOT NULL,
+  local_address             TEXT NOT NULL,
+  local_port                INTEGER NOT NULL,
+  pid                       INTEGER NOT NULL,
+  closed                    INTEGER NOT NULL,
+  accept_queue              INTEGER,
+  accept_queue_max          INTEGER,
+  accept_queue_limit        INTEGER,
+  receive_queue_bytes       INTEGER,
+  receive_queue_bytes_max   INTEGER,
+  receive_queue_bytes_limit INTEGER,
+  drops                     INTEGER NOT NULL
+) STRICT;

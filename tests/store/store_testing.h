@@ -71,8 +71,17 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w);
+  } else if constexpr (std::is_same_v<T, SocketInterval>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, SocketRow>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+  } else if constexpr (std::is_same_v<T, SyscallRow>) {
+    auto& [a, b, c, d, e, f] = value;
+    return std::tie(a, b, c, d, e, f);
   } else if constexpr (std::is_same_v<T, FlowOwner>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -95,8 +104,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -156,6 +165,13 @@ class Filler {
   template <typename T, size_t N>
   void fill(std::array<T, N>& values) {
     for (T& value : values) fill(value);
+  }
+  /// An IPv4 socket's address, within four bytes.
+  void fill(SocketRow& socket) {
+    std::apply([this](auto&... member) { (fill(member), ...); }, members(socket));
+    socket.ip_version = 4;
+    const int64_t n = next();
+    socket.local.address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   }
   void fill(std::map<std::string, std::string>& values) {
     for (int i = 0; i < 3; ++i) fill(values["key " + std::to_string(next())]);
@@ -313,6 +329,16 @@ inline std::vector<FlowOwner> owners_of(RunStore& store, const std::string& run_
   std::vector<FlowOwner> owners;
   EXPECT_OK(store.for_each_owner(run_id, [&](const FlowOwner& o) { owners.push_back(o); }));
   return owners;
+}
+inline std::vector<SocketRow> sockets_of(RunStore& store, const std::string& run_id) {
+  std::vector<SocketRow> sockets;
+  EXPECT_OK(store.for_each_socket(run_id, [&](const SocketRow& s) { sockets.push_back(s); }));
+  return sockets;
+}
+inline std::vector<SyscallRow> syscalls_of(RunStore& store, const std::string& run_id) {
+  std::vector<SyscallRow> syscalls;
+  EXPECT_OK(store.for_each_syscall(run_id, [&](const SyscallRow& s) { syscalls.push_back(s); }));
+  return syscalls;
 }
 inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
   std::vector<StoredEvent> events;
