@@ -92,6 +92,9 @@ class RunStore {
                                  const std::function<void(const ThreadRow&)>& visit) = 0;
   virtual Status for_each_owner(const std::string& run_id,
                                 const std::function<void(const FlowOwner&)>& visit) = 0;
+  /// Of a run with --stacks.
+  virtual Status for_each_stack(const std::string& run_id,
+                                const std::function<void(const StackRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 };
