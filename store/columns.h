@@ -33,6 +33,42 @@ void for_each_resource_column(Resources& resources, Visit visit) {
   visit("", "fds", resources.fds);
   visit("", "minor_faults", resources.minor_faults);
   visit("", "major_faults", resources.major_faults);
+  visit("", "file_bytes", resources.file_bytes);
+  visit("", "shared_bytes", resources.shared_bytes);
+  visit("", "page_table_bytes", resources.page_table_bytes);
+  visit("", "socket_fds", resources.socket_fds);
+  visit("", "pipe_fds", resources.pipe_fds);
+  visit("", "file_fds", resources.file_fds);
+  visit("", "anonymous_fds", resources.anonymous_fds);
+  visit("", "other_fds", resources.other_fds);
+  visit("", "cgroup_bytes", resources.cgroup_bytes);
+  visit("", "address_space_used_bytes", resources.address_space_bytes.used);
+  visit("", "address_space_limit_bytes", resources.address_space_bytes.limit);
+  visit("", "mappings_used", resources.process_mappings.used);
+  visit("", "mappings_limit", resources.process_mappings.limit);
+  visit("", "fds_used", resources.process_fds.used);
+  visit("", "fds_limit", resources.process_fds.limit);
+  visit("", "memory_used_bytes", resources.memory_bytes.used);
+  visit("", "memory_limit_bytes", resources.memory_bytes.limit);
+  visit("", "ephemeral_ports", resources.ephemeral_ports);
+}
+
+template <typename Stall, typename Visit>
+void for_each_stall_column(std::string_view prefix, Stall& stall, Visit visit) {
+  visit(prefix, "cpu_some_ns", stall.cpu_some_ns);
+  visit(prefix, "memory_some_ns", stall.memory_some_ns);
+  visit(prefix, "memory_full_ns", stall.memory_full_ns);
+  visit(prefix, "io_some_ns", stall.io_some_ns);
+  visit(prefix, "io_full_ns", stall.io_full_ns);
+}
+
+template <typename Pressure, typename Visit>
+void for_each_pressure_column(Pressure& pressure, Visit visit) {
+  for_each_stall_column("host_stall_", pressure.host, visit);
+  for_each_stall_column("cgroup_stall_", pressure.cgroup, visit);
+  visit("", "cpu_quota_periods", pressure.cpu_quota_periods);
+  visit("", "throttled_periods", pressure.throttled_periods);
+  visit("", "throttled_ns", pressure.throttled_ns);
 }
 
 template <typename Sockets, typename Visit>
@@ -111,6 +147,7 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
   for_each_scheduler_column(scheduler, visit);
   for_each_resource_column(resources, visit);
   for_each_socket_interval_column(sockets, visit);
+  for_each_pressure_column(sample.pressure, visit);
 }
 
 /// Rows of table histogram, visit(name, histogram): of the flows (always measured) and of the
@@ -167,6 +204,7 @@ void for_each_run_column(Run& run, Visit visit) {
   plain("max_flows", run.settings.max_flows);
   plain("max_stored_flows", run.settings.max_stored_flows);
   plain("subject", run.settings.subject);
+  plain("stack_samples_per_second", run.settings.stack_samples_per_second);
 }
 
 /// What of a flow's row stays as it was when first stored (as do its ends, which are text and
@@ -275,6 +313,15 @@ void for_each_syscall_column(Syscall& syscall, Visit visit) {
   visit("", "count", syscall.count);
   visit("", "errors", syscall.errors);
   visit("", "blocked_ns", syscall.blocked_ns);
+}
+
+/// All of table stack but its key.
+template <typename Stack, typename Visit>
+void for_each_stack_column(Stack& stack, Visit visit) {
+  visit("", "stack", stack.number);
+  visit("", "thread", stack.thread);
+  visit("", "frames", stack.frames);
+  visit("", "samples", stack.samples);
 }
 
 }  // namespace topspin

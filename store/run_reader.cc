@@ -71,6 +71,8 @@ class SqliteRunStore final : public RunStore {
                          const std::function<void(const SocketRow&)>& visit) override;
   Status for_each_syscall(const std::string& run_id,
                           const std::function<void(const SyscallRow&)>& visit) override;
+  Status for_each_stack(const std::string& run_id,
+                        const std::function<void(const StackRow&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
 
@@ -84,6 +86,7 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first);
   Status load_histograms(int64_t run, std::vector<Sample>& ticks);
   Status load_cpus(int64_t run, std::vector<Sample>& ticks);
+  Status load_counters(int64_t run, std::vector<Sample>& ticks);
   Result<std::vector<std::pair<int64_t, FlowRow>>> load_flows(int64_t first_row, int64_t last_row);
   Result<std::vector<std::pair<int64_t, ThreadRow>>> load_threads(int64_t first_row,
                                                                   int64_t last_row);
@@ -92,6 +95,8 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
                                                                   int64_t last_row);
   Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
+  Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
+                                                                int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
 
   /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
@@ -102,6 +107,8 @@ class SqliteRunStore final : public RunStore {
       TOPSPIN_ASSIGN(const auto rows, load(first, last));
       for (const auto& [key, row] : rows) visit(row);
       if (rows.empty() || rows.back().first >= last) return {};
+      // The index of a damaged file may give a row that was not asked for: never go back.
+      if (rows.back().first < first) return damaged(*connection_, "the order of a run's rows");
       first = rows.back().first + 1;
     }
   }
@@ -287,6 +294,7 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
     if (ticks.empty()) return {};
     const auto last = static_cast<int64_t>(ticks.back().tick);
     if (last == std::numeric_limits<int64_t>::max()) return {};
+    if (last < first) return damaged(*connection_, "the order of a run's ticks");
     first = last + 1;
   }
 }
@@ -333,6 +341,7 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
   if (!ticks.empty()) {
     TOPSPIN_TRY(load_histograms(run, ticks));
     TOPSPIN_TRY(load_cpus(run, ticks));
+    TOPSPIN_TRY(load_counters(run, ticks));
   }
   return ticks;
 }
@@ -410,6 +419,37 @@ Status SqliteRunStore::load_cpus(int64_t run, std::vector<Sample>& ticks) {
       return damaged(*connection_, "a CPU's row");
     if (!sample->scheduler) sample->scheduler.emplace();
     sample->scheduler->cpus.push_back(cpu);
+  }
+}
+
+Status SqliteRunStore::load_counters(int64_t run, std::vector<Sample>& ticks) {
+  TOPSPIN_ASSIGN(
+      Statement select,
+      connection_->prepare("SELECT tick, name, count, enabled_ns, running_ns FROM counter"
+                           " WHERE run = ?1 AND tick BETWEEN ?2 AND ?3 ORDER BY tick"));
+  select.bind_int(1, run);
+  select.bind_int(2, static_cast<int64_t>(ticks.front().tick));
+  select.bind_int(3, static_cast<int64_t>(ticks.back().tick));
+  auto sample = ticks.begin();
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    uint64_t tick = 0;
+    std::string name;
+    EventCount counter;
+    ColumnLoader load(select);
+    load.load(tick);
+    load.load(name);
+    load.load(counter.count);
+    load.load(counter.enabled_ns);
+    load.load(counter.running_ns);
+    while (sample != ticks.end() && sample->tick < tick) ++sample;
+    if (load.damaged() || sample == ticks.end() || sample->tick != tick) {
+      return damaged(*connection_, "a counter");
+    }
+    CounterInterval::for_each_field([&](std::string_view candidate, auto field) {
+      if (candidate == name) sample->counters.*field = counter;
+    });
   }
 }
 
@@ -611,6 +651,38 @@ Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
     load.load_blob(latency);
     if (load.damaged() || !decode_histogram(latency, syscall.latency).ok())
       return damaged(*connection_, "a system call's row");
+  }
+}
+
+Status SqliteRunStore::for_each_stack(const std::string& run_id,
+                                      const std::function<void(const StackRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<StackRow>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_stacks(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, StackRow>>> SqliteRunStore::load_stacks(int64_t first_row,
+                                                                              int64_t last_row) {
+  ColumnNames columns;
+  const StackRow no_stack;
+  for_each_stack_column(no_stack, [&](auto... column) { columns(column...); });
+  columns.add("row");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM stack WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, StackRow>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, stack] = rows.emplace_back();
+    ColumnLoader load(select);
+    for_each_stack_column(stack, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(key);
+    if (load.damaged()) return damaged(*connection_, "a stack");
   }
 }
 

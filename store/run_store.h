@@ -98,6 +98,9 @@ class RunStore {
   /// By number.
   virtual Status for_each_syscall(const std::string& run_id,
                                   const std::function<void(const SyscallRow&)>& visit) = 0;
+  /// Of a run with --stacks.
+  virtual Status for_each_stack(const std::string& run_id,
+                                const std::function<void(const StackRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 };

@@ -146,6 +146,8 @@ struct TickStatements {
   Statement cpu;
   Statement whole_socket;
   Statement whole_syscall;
+  Statement counter;
+  Statement whole_stack;
 
   static Result<TickStatements> prepare(Connection& connection);
 };
@@ -226,9 +228,19 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
       Statement whole_syscall,
       connection.prepare(fmt::format("INSERT OR REPLACE INTO syscall ({}) VALUES ({})",
                                      syscall_columns.names(), syscall_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement counter,
+                 connection.prepare("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+  const StackRow stack;
+  ColumnNames stack_columns;
+  for_each_stack_column(stack, [&](auto... column) { stack_columns(column...); });
+  stack_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_stack, connection.prepare(fmt::format(
+                                            "INSERT OR REPLACE INTO stack ({}) VALUES ({})",
+                                            stack_columns.names(), stack_columns.parameters())));
   return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
                         std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
-                        std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall)};
+                        std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
+                        std::move(counter),      std::move(whole_stack)};
 }
 
 struct ThreadIdentity {
@@ -286,6 +298,8 @@ class SqliteRunWriter final : public RunWriter {
   Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
+  Status store_counters(uint64_t tick, const CounterInterval& counters);
+  Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
@@ -342,6 +356,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_owners(sample.changed_owners));
   TOPSPIN_TRY(store_sockets(sample.changed_sockets, losses.socket_rows_unstored));
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
+  TOPSPIN_TRY(store_stacks(sample.changed_stacks));
 
   const SchedulerInterval& scheduler = sample.scheduler ? *sample.scheduler : kNoScheduler;
   const ResourceReading& resources = sample.resources ? *sample.resources : kNoResources;
@@ -351,6 +366,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   for_each_tick_column(sample, losses, scheduler, resources, sockets,
                        [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
   TOPSPIN_TRY(statements_->tick.run());
+  TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
 
   // An empty histogram that is always measured is the same as none. One that may be absent is
   // stored when empty too: "nobody waited" is not "not measured".
@@ -525,6 +541,35 @@ Status SqliteRunWriter::store_syscalls(const std::vector<SyscallRow>& syscalls) 
     insert.bind_blob(parameters + 1, latency);
     insert.bind_int(parameters + 2, run_);
     TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_counters(uint64_t tick, const CounterInterval& counters) {
+  Status status;
+  CounterInterval::for_each_field([&](std::string_view name, auto field) {
+    const auto& counter = counters.*field;
+    if (!status.ok() || !counter) return;
+    Statement& insert = statements_->counter;
+    insert.bind_int(1, run_);
+    insert.bind_text(3, name);
+    ParameterBinder(insert, 2).bind(tick);
+    ParameterBinder bind(insert, 4);
+    bind.bind(counter->count);
+    bind.bind(counter->enabled_ns);
+    bind.bind(counter->running_ns);
+    status = insert.run();
+  });
+  return status;
+}
+
+Status SqliteRunWriter::store_stacks(const std::vector<StackRow>& stacks) {
+  for (const StackRow& stack : stacks) {
+    ParameterBinder bind(statements_->whole_stack);
+    for_each_stack_column(stack,
+                          [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(row_key(stack.number));
+    TOPSPIN_TRY(statements_->whole_stack.run());
   }
   return {};
 }

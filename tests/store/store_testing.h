@@ -68,11 +68,29 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g] = value;
     return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, ResourceReading>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y);
+  } else if constexpr (std::is_same_v<T, LimitUse>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, StallInterval>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, PressureInterval>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, EventCount>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, CounterInterval>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, StackRow>) {
+    auto& [a, b, c, d] = value;
+    return std::tie(a, b, c, d);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z);
   } else if constexpr (std::is_same_v<T, SocketInterval>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
@@ -104,8 +122,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -113,8 +131,8 @@ inline auto members(auto& value) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
   } else if constexpr (std::is_same_v<T, RunSettings>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
   } else if constexpr (std::is_same_v<T, ProbeStatus>) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
@@ -339,6 +357,11 @@ inline std::vector<SyscallRow> syscalls_of(RunStore& store, const std::string& r
   std::vector<SyscallRow> syscalls;
   EXPECT_OK(store.for_each_syscall(run_id, [&](const SyscallRow& s) { syscalls.push_back(s); }));
   return syscalls;
+}
+inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
+  std::vector<StackRow> stacks;
+  EXPECT_OK(store.for_each_stack(run_id, [&](const StackRow& s) { stacks.push_back(s); }));
+  return stacks;
 }
 inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
   std::vector<StoredEvent> events;
