@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "core/load_result.h"
 #include "core/run.h"
 #include "core/sample.h"
 
@@ -205,6 +206,68 @@ void for_each_run_column(Run& run, Visit visit) {
   plain("max_stored_flows", run.settings.max_stored_flows);
   plain("subject", run.settings.subject);
   plain("stack_samples_per_second", run.settings.stack_samples_per_second);
+}
+
+template <typename Plan, typename Visit>
+void for_each_plan_column(Plan& plan, Visit visit) {
+  visit("", "session", plan.session);
+  visit("", "name", plan.name);
+  visit("", "text", plan.text);
+  visit("", "subject", plan.subject);
+  visit("", "seed", plan.seed);
+  visit("", "position", plan.position);
+  visit("", "repeat", plan.repeat);
+}
+
+/// All of table load but its key, the workload, which is a word, and the blob. The parts that only
+/// some loads have are given as optional values, each NULL where the load has none of it.
+template <typename Load, typename Visit>
+void for_each_load_column(Load& load, Visit visit) {
+  const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
+  plain("target", load.target);
+  plain("expects_replies", load.expects_replies);
+  plain("started_wall_ns", load.started_wall_ns);
+  plain("started_monotonic_ns", load.started_monotonic_ns);
+  plain("stopped_early", load.stopped_early);
+  plain("clients_max", load.clients_max);
+  plain("clients_joined", load.clients_joined);
+  plain("planned", load.planned);
+  plain("has_plan", load.has_plan);
+  plain("closed_loop", load.closed_loop);
+  plain("gso", load.gso);
+  plain("bytes_received", load.bytes_received);
+  plain("port_unreachable", load.port_unreachable);
+
+  const auto kernel = [&](std::string_view name, auto& value) { visit("kernel_", name, value); };
+  kernel("udp_rcvbuf_errors", load.kernel.udp_rcvbuf_errors);
+  kernel("udp_no_ports", load.kernel.udp_no_ports);
+  kernel("tcp_passive_opens", load.kernel.tcp_passive_opens);
+  kernel("tcp_listen_overflows", load.kernel.tcp_listen_overflows);
+  kernel("tcp_listen_drops", load.kernel.tcp_listen_drops);
+
+  const auto own = [&](std::string_view name, auto& value) { visit("own_", name, value); };
+  own("wall_ns", load.own.wall_ns);
+  own("cpu_ns", load.own.cpu_ns);
+  own("host_busy_ns", load.own.host_busy_ns);
+  own("host_steal_ns", load.own.host_steal_ns);
+  own("cpus", load.own.cpus);
+  own("receive_drops", load.own.receive_drops);
+  own("rss_bytes", load.own.rss_bytes);
+  own("descriptors_max", load.own.descriptors_max);
+  own("shared_sockets", load.own.shared_sockets);
+  own("sockets_opened", load.own.sockets_opened);
+}
+
+/// All of table load_part but its key and the blobs.
+template <typename Part, typename Visit>
+void for_each_load_part_column(Part& part, Visit visit) {
+  visit("", "name", part.name);
+  visit("", "begin_ns", part.begin_ns);
+  visit("", "end_ns", part.end_ns);
+  visit("", "clients_from", part.clients_from);
+  visit("", "clients_to", part.clients_to);
+  LoadAccounts::for_each_field(
+      [&](std::string_view name, auto field) { visit("", name, part.accounts.*field); });
 }
 
 /// What of a flow's row stays as it was when first stored (as do its ends, which are text and

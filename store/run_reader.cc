@@ -16,6 +16,7 @@
 
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
 #include "store/writer_identity.h"
@@ -75,6 +76,8 @@ class SqliteRunStore final : public RunStore {
                         const std::function<void(const StackRow&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
+  Result<std::vector<RunStage>> load_stages(const std::string& run_id) override;
+  Result<std::optional<LoadResult>> load_load(const std::string& run_id) override;
 
  private:
   Result<int64_t> run_number(const std::string& run_id);
@@ -212,6 +215,7 @@ Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_
       TOPSPIN_TRY(load_progress(run, stored));
     }
     TOPSPIN_TRY(load_lists(run, stored));
+    TOPSPIN_ASSIGN(stored.info.plan, select_plan(*connection_, run));
   }
   return runs;
 }
@@ -713,6 +717,16 @@ Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events
     load.load(event.text);
     if (load.damaged()) return damaged(*connection_, "an event");
   }
+}
+
+Result<std::vector<RunStage>> SqliteRunStore::load_stages(const std::string& run_id) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return select_stages(*connection_, run);
+}
+
+Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& run_id) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return select_load(*connection_, run);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "core/flow.h"
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
 #include "store/writer_identity.h"
@@ -118,6 +119,7 @@ Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
   }
   TOPSPIN_TRY(
       insert_list(connection, "INSERT INTO argument VALUES (?1, ?2, ?3)", run, info.command));
+  if (info.plan) TOPSPIN_TRY(insert_plan(connection, run, *info.plan));
   TOPSPIN_ASSIGN(Statement probe,
                  connection.prepare("INSERT INTO probe VALUES (?1, ?2, ?3, ?4, ?5)"));
   for (size_t i = 0; i < info.probes.size(); ++i) {
@@ -275,6 +277,8 @@ class SqliteRunWriter final : public RunWriter {
   Status append(const Sample& sample) override { return append_all({&sample, 1}); }
   Status append(std::vector<Sample> samples) override { return append_all(samples); }
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
+  Status put_stage(uint64_t position, const RunStage& stage) override;
+  Status put_load(const LoadResult& load) override;
   Status finish(const RunEnd& end) override;
 
  private:
@@ -586,6 +590,20 @@ Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {
   TOPSPIN_TRY(insert.run());
   ++events_;
   return {};
+}
+
+Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  return upsert_stage(*connection_, run_, position, stage);
+}
+
+Status SqliteRunWriter::put_load(const LoadResult& load) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+  TOPSPIN_TRY(insert_load(*connection_, run_, load));
+  return transaction.commit();
 }
 
 Status SqliteRunWriter::store_end(const RunEnd& end) {

@@ -137,8 +137,39 @@ inline auto members(auto& value) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
   } else if constexpr (std::is_same_v<T, RunInfo>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, RunPlan>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
+  } else if constexpr (std::is_same_v<T, RunStage>) {
+    auto& [a, b, c, d, e, f] = value;
+    return std::tie(a, b, c, d, e, f);
+  } else if constexpr (std::is_same_v<T, LoadAccounts>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, TcpAccounts>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, HttpAccounts>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, LoadPart>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, KernelCounters>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, GeneratorCost>) {
     auto& [a, b, c, d, e, f, g, h, i, j] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j);
+  } else if constexpr (std::is_same_v<T, LoadResult>) {
+    auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
+           planned, has_plan, closed, tcp, http, connect, bytes, unreachable, errors, kernel, own,
+           gso, reasons] = value;
+    return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
+                    total, planned, has_plan, closed, tcp, http, connect, bytes, unreachable,
+                    errors, kernel, own, gso, reasons);
   } else if constexpr (std::is_same_v<T, RunEnd>) {
     auto& [a, b, c, d] = value;
     return std::tie(a, b, c, d);
@@ -191,8 +222,12 @@ class Filler {
     const int64_t n = next();
     socket.local.address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   }
-  void fill(std::map<std::string, std::string>& values) {
+  template <typename T>
+  void fill(std::map<std::string, T>& values) {
     for (int i = 0; i < 3; ++i) fill(values["key " + std::to_string(next())]);
+  }
+  void fill(std::map<int, uint64_t>& values) {
+    for (int i = 0; i < 3; ++i) fill(values[static_cast<int>(next())]);
   }
   /// Canonical, and with nothing beyond an IPv4 address's four bytes.
   void fill(FlowKey& key) {
@@ -253,8 +288,12 @@ class Listing {
   void list(const std::string& path, const std::array<T, N>& values) {
     for (size_t i = 0; i < N; ++i) list(join(path, i), values[i]);
   }
-  void list(const std::string& path, const std::map<std::string, std::string>& values) {
-    for (const auto& [key, value] : values) add(path + "[" + key + "]", value);
+  template <typename T>
+  void list(const std::string& path, const std::map<std::string, T>& values) {
+    for (const auto& [key, value] : values) list(path + "[" + key + "]", value);
+  }
+  void list(const std::string& path, const std::map<int, uint64_t>& values) {
+    for (const auto& [key, value] : values) list(path + "[" + std::to_string(key) + "]", value);
   }
   static std::string join(const std::string& path, size_t index) {
     return path + "." + std::to_string(index);
