@@ -1,6 +1,6 @@
 // Which value stands in which column: the one list for the writer's INSERTs and the reader's
 // SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
-// explains them. Pure; private to store.
+// explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists too.
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
 // `value` is a reference into what is visited, const or not as that is.

@@ -262,3 +262,26 @@ CREATE TABLE stack (
   frames  TEXT,
   samples INTEGER NOT NULL
 ) STRICT;
+
+-- The gate's log. Runs are named by id, not by number: an acceptance outlives the runs that it speaks of.
+CREATE TABLE acceptance (
+  position         INTEGER PRIMARY KEY,
+  accepted_wall_ns INTEGER NOT NULL,
+  kind             TEXT NOT NULL CHECK (kind IN ('baseline', 'change')),
+  run_id           TEXT,
+  series           TEXT,
+  row_index        INTEGER,
+  metric           TEXT,
+  because          TEXT NOT NULL,
+  CHECK ((run_id IS NULL) = (series IS NOT NULL AND row_index IS NOT NULL))
+) STRICT;
+
+CREATE TABLE judgement (
+  position       INTEGER PRIMARY KEY,
+  judged_wall_ns INTEGER NOT NULL,
+  mode           TEXT NOT NULL,
+  verdict        TEXT NOT NULL,
+  exit_code      INTEGER NOT NULL,
+  seed           INTEGER NOT NULL,
+  document       TEXT NOT NULL
+) STRICT;
