@@ -95,19 +95,25 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
   }
   TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows));
   TOPSPIN_ASSIGN(auto cold, MappedArray<ColdRecord>::create(options.max_flows));
+  MappedArray<PayloadRecord> payload;
+  if (options.count_payload) {
+    TOPSPIN_ASSIGN(payload, MappedArray<PayloadRecord>::create(options.max_flows));
+  }
   TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin));
   return std::unique_ptr<FlowTable>(new FlowTable(options, rows_per_interval, seed, std::move(hot),
-                                                  std::move(cold), std::move(index)));
+                                                  std::move(cold), std::move(payload),
+                                                  std::move(index)));
 }
 
 FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval,
                      const HashSeed& seed, MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-                     MappedArray<IndexEntry> index)
+                     MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index)
     : options_(options),
       rows_per_interval_(rows_per_interval),
       seed_(seed),
       hot_(std::move(hot)),
       cold_(std::move(cold)),
+      payload_(std::move(payload)),
       index_(std::move(index)),
       index_size_(index_.size()),
       active_(options.window_ns),
@@ -168,6 +174,7 @@ void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
     if (index_[at].hash == lookup.hash) {
       lookup.candidate = index_[at].slot_plus_one - 1;
       prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+      if (payload_.size() != 0) prefetch(&payload_[lookup.candidate]);
       return;
     }
     if (++at == index_size_) at = 0;
@@ -231,6 +238,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
     ++interval_.responder_packets;
     interval_.responder_bytes += p.wire_bytes;
   }
+  if (payload_.size() != 0) payload_[slot][from_initiator ? 0 : 1] += p.payload_bytes;
   if (is_new) {
     ++counts.flows;
     ++interval_.new_flows;
@@ -490,6 +498,7 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.bytes_initiator = flow.bytes_responder;
   flow.packets_responder = packets & ((uint64_t{1} << 48) - 1);
   flow.bytes_responder = bytes & ((uint64_t{1} << 56) - 1);
+  if (payload_.size() != 0) std::swap(payload_[slot][0], payload_[slot][1]);
   flow.initiator_last_ns = kNoTime;
   flow.gaps = {};
   give_up_request(flow, slot);
@@ -549,6 +558,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
   if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
   cold_[slot] = ColdRecord{};
+  if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;
   cold_[slot].lateness_last = kNoLateness;
 
@@ -787,6 +797,7 @@ FlowRow FlowTable::row(uint32_t slot) const {
   out.last_ns = hot.last_ns;
   out.packets = {hot.packets_initiator, hot.packets_responder};
   out.bytes = {hot.bytes_initiator, hot.bytes_responder};
+  if (payload_.size() != 0) out.payload_bytes = {payload_[slot][0], payload_[slot][1]};
   out.period_ns = period_ns(hot);
   if (hot.lateness_max != kNoLateness) {
     out.lateness_last_ns = PackedSignedDuration::unpack(cold.lateness_last);

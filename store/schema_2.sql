@@ -10,3 +10,7 @@ CREATE TABLE stage (
   end_ns   INTEGER,
   PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
+
+-- Flows: payload of the transport; NULL where it was not counted.
+ALTER TABLE flow ADD COLUMN initiator_payload_bytes INTEGER;
+ALTER TABLE flow ADD COLUMN responder_payload_bytes INTEGER;
