@@ -102,19 +102,26 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
   TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows, Filling::kFromFront));
   TOPSPIN_ASSIGN(auto cold,
                  MappedArray<ColdRecord>::create(options.max_flows, Filling::kFromFront));
+  MappedArray<PayloadRecord> payload;
+  if (options.count_payload) {
+    TOPSPIN_ASSIGN(payload,
+                   MappedArray<PayloadRecord>::create(options.max_flows, Filling::kFromFront));
+  }
   TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin, Filling::kEverywhere));
   return std::unique_ptr<FlowTable>(new FlowTable(options, rows_per_interval, seed, std::move(hot),
-                                                  std::move(cold), std::move(index)));
+                                                  std::move(cold), std::move(payload),
+                                                  std::move(index)));
 }
 
 FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval,
                      const HashSeed& seed, MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-                     MappedArray<IndexEntry> index)
+                     MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index)
     : options_(options),
       rows_per_interval_(rows_per_interval),
       seed_(seed),
       hot_(std::move(hot)),
       cold_(std::move(cold)),
+      payload_(std::move(payload)),
       index_(std::move(index)),
       index_lines_(index_.size() / kLineEntries),
       active_(options.window_ns),
@@ -205,6 +212,7 @@ void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
       const auto first = static_cast<size_t>(std::countr_zero(match.matches));
       lookup.candidate = index_[at + first].slot_plus_one - 1;
       prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+      if (payload_.size() != 0) prefetch(&payload_[lookup.candidate]);
       return;
     }
     if (match.empty != 0) return;
@@ -271,6 +279,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   flow.count_packet(side, p.wire_bytes);
   ++group.packets[side + (is_tcp ? 2 : 0)];
   group.bytes[side + (is_tcp ? 2 : 0)] += p.wire_bytes;
+  if (payload_.size() != 0) payload_[slot][side] += p.payload_bytes;
 
   const int64_t previous_ns = flow.last_ns;
   if (is_new) [[unlikely]] {
@@ -523,6 +532,7 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
 void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.flags = static_cast<uint16_t>(flow.flags ^ kInitiatorIsLow);
   flow.swap_counts();
+  if (payload_.size() != 0) std::swap(payload_[slot][0], payload_[slot][1]);
   flow.initiator_last_ns = kNoTime;
   flow.gaps = {};
   give_up_request(flow, slot);
@@ -575,6 +585,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
     slot = slots_used_++;
     hot_.note_used(slot);
     cold_.note_used(slot);
+    payload_.note_used(slot);
   }
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   HotRecord& flow = hot_[slot];
@@ -588,6 +599,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
   if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
   cold_[slot] = ColdRecord{};
+  if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;
   cold_[slot].lateness_last = kNoLateness;
 
@@ -826,6 +838,7 @@ FlowRow FlowTable::row(uint32_t slot) const {
   out.last_ns = hot.last_ns;
   out.packets = {hot.packets(0), hot.packets(1)};
   out.bytes = {hot.bytes(0), hot.bytes(1)};
+  if (payload_.size() != 0) out.payload_bytes = {payload_[slot][0], payload_[slot][1]};
   out.period_ns = period_ns(hot);
   if (hot.lateness_max != kNoLateness) {
     out.lateness_last_ns = PackedSignedDuration::unpack(cold.lateness_last);

@@ -17,8 +17,10 @@
 //  - A later fragment keeps the flow of its first fragment active and counts in nothing else.
 //  - A flow that is pushed out after it ended is no loss.
 //
-// Memory: 176 bytes a flow, 10 to 12.5 of index, 2 of SecondsSeen. Time is the packets'
-// (monotonic live, wall in files); it is never fetched here. Lives on the capture thread.
+// Memory: 176 bytes a flow, 10 to 12.5 of index, 2 of SecondsSeen; 16 more where payload is
+// counted, in an array of its own, since the records have no room left and most users no need. Time
+// is the packets' (monotonic live, wall in files); it is never fetched here. Lives on the capture
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -118,6 +120,7 @@ class FlowTable {
     uint32_t empty;    // bit i: entry i is empty
   };
   static LineMatch match_line(const IndexEntry* line, uint32_t hash);
+  using PayloadRecord = std::array<uint64_t, 2>;  // bytes: of the initiator, of the responder
   struct Victim {
     int64_t last_ns;
     uint64_t id;
@@ -133,7 +136,7 @@ class FlowTable {
 
   FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval, const HashSeed& seed,
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-            MappedArray<IndexEntry> index);
+            MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index);
 
   void move_time(int64_t now_ns);
   /// Counts of a group of packets, kept in registers until it is through: UDP from the initiator
@@ -183,6 +186,7 @@ class FlowTable {
 
   MappedArray<HotRecord> hot_;
   MappedArray<ColdRecord> cold_;
+  MappedArray<PayloadRecord> payload_;  // empty: not counted
   MappedArray<IndexEntry> index_;
   size_t index_lines_;
   uint64_t flow_count_ = 0;  // in the table

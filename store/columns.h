@@ -302,6 +302,8 @@ void for_each_changing_flow_column(Flow& flow, Visit visit) {
   visit("", "retransmissions", flow.retransmissions);
   visit("", "initiator_owner", flow.owners[0]);
   visit("", "responder_owner", flow.owners[1]);
+  visit("", "initiator_payload_bytes", flow.payload_bytes[0]);
+  visit("", "responder_payload_bytes", flow.payload_bytes[1]);
 }
 
 template <typename Thread, typename Visit>

@@ -285,3 +285,6 @@ CREATE TABLE judgement (
   seed           INTEGER NOT NULL,
   document       TEXT NOT NULL
 ) STRICT;
+-- Flows: payload of the transport; NULL where it was not counted.
+ALTER TABLE flow ADD COLUMN initiator_payload_bytes INTEGER;
+ALTER TABLE flow ADD COLUMN responder_payload_bytes INTEGER;

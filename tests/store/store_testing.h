@@ -113,9 +113,10 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, FlowRow>) {
-    auto& [id, key, low, ended, first, last, packets, bytes, period, lateness, lateness_max, missed,
-           replies, sum, max, latest, unanswered, retransmissions, owners] = value;
-    return std::tie(id, key, low, ended, first, last, packets, bytes, period, lateness,
+    auto& [id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
+           lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions, owners] =
+        value;
+    return std::tie(id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
                     owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
