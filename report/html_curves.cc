@@ -32,6 +32,28 @@ Value resource(const TickNumbers& t, std::optional<int64_t> ResourceReading::*fi
   return t.sample.resources ? number((*t.sample.resources).*field) : std::nullopt;
 }
 
+template <typename T>
+Value sockets(const TickNumbers& t, std::optional<T> SocketInterval::*field) {
+  return t.sample.sockets ? number((*t.sample.sockets).*field) : std::nullopt;
+}
+Value socket_mean(const TickNumbers& t, std::optional<Histogram> SocketInterval::*field) {
+  if (!t.sample.sockets) return std::nullopt;
+  const auto& histogram = (*t.sample.sockets).*field;
+  if (!histogram || histogram->empty()) return std::nullopt;
+  return static_cast<double>(histogram->sum()) / static_cast<double>(histogram->count());
+}
+Value host_stall(const TickNumbers& t, std::optional<uint64_t> StallInterval::*field) {
+  return cpus(t, number(t.sample.pressure.host.*field));
+}
+Value instructions_per_cycle(const TickNumbers& t) {
+  const auto& counters = t.sample.counters;
+  if (!counters.instructions || !counters.cycles) return std::nullopt;
+  const auto instructions = counters.instructions->scaled();
+  const auto cycles = counters.cycles->scaled();
+  if (!instructions || !cycles || *cycles == 0) return std::nullopt;
+  return static_cast<double>(*instructions) / static_cast<double>(*cycles);
+}
+
 /// Sums of waits and drops, of whatever kind: the loss table names them.
 Value losses(const TickNumbers& t) {
   double sum = 0;
@@ -122,6 +144,33 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
     {"fds", "fds", "descriptors", "main", kAlways, true,
      [](const TickNumbers& t) { return resource(t, &ResourceReading::fds); }},
 
+    {"reply_socket_ns_mean", "reply_parts", "in the socket", "main", kAlways, false,
+     [](const TickNumbers& t) { return socket_mean(t, &SocketInterval::reply_socket); }},
+    {"reply_cpu_queue_ns_mean", "reply_parts", "waiting for a CPU", "tail", kAlways, false,
+     [](const TickNumbers& t) { return socket_mean(t, &SocketInterval::reply_cpu_queue); }},
+    {"reply_runtime_ns_mean", "reply_parts", "in the runtime", "third", kAlways, false,
+     [](const TickNumbers& t) { return socket_mean(t, &SocketInterval::reply_runtime); }},
+
+    {"accept_queue_max", "accept_queue", "connections", "main", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return sockets(t, &SocketInterval::accept_queue_max); }},
+    {"accept_queue_limit", "accept_queue", "limit", "extreme", kOnlyIfItOccurs, false,
+     [](const TickNumbers& t) { return sockets(t, &SocketInterval::accept_queue_limit); }},
+    {"udp_drops", "socket_drops", "datagrams", "tail", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return sockets(t, &SocketInterval::udp_drops); }},
+    {"listen_overflows", "socket_drops", "connections", "main", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return sockets(t, &SocketInterval::listen_overflows); }},
+
+    {"host_cpu_some", "pressure", "CPU", "main", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return host_stall(t, &StallInterval::cpu_some_ns); }},
+    {"host_memory_some", "pressure", "memory", "tail", kOnlyIfItOccurs, false,
+     [](const TickNumbers& t) { return host_stall(t, &StallInterval::memory_some_ns); }},
+    {"host_io_some", "pressure", "I/O", "third", kOnlyIfItOccurs, false,
+     [](const TickNumbers& t) { return host_stall(t, &StallInterval::io_some_ns); }},
+    {"throttled", "pressure", "throttled by quota", "extreme", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return cpus(t, number(t.sample.pressure.throttled_ns)); }},
+
+    {"instructions_per_cycle", "ipc", "subject", "main", kAlways, true, instructions_per_cycle},
+
     {"losses", "losses", "lost or late", "tail", kOnlyIfItOccurs, true, losses},
 });
 
@@ -135,6 +184,8 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
     {"reply", "Reply latency", Unit::kNanoseconds, "log", "From a request to its reply."},
     {"run_queue", "Run-queue latency", Unit::kNanoseconds, "log",
      "From runnable to running, of every thread of the subject."},
+    {"reply_parts", "Inside a reply", Unit::kNanoseconds, "linear",
+     "Mean of each tick's replies, from data ready at the subject's socket to the reply sent."},
     {"cpu", "CPU", Unit::kCpus, "linear", "CPU time by wall time: 100% is one CPU kept busy."},
     {"memory", "Memory", Unit::kBytes, "linear", "Sums over the subject's processes."},
     {"packets", "Packets", Unit::kPerSecond, "linear", "Captured packets a second.", true},
@@ -144,6 +195,13 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
      true},
     {"fds", "Descriptors", Unit::kCount, "linear",
      "Open in the subject's processes at the end of each tick.", true},
+    {"accept_queue", "Accept queue", Unit::kCount, "linear",
+     "Connections that wait to be accepted, in the fullest of the subject's queues.", true},
+    {"socket_drops", "Dropped at the subject's sockets", Unit::kCount, "linear",
+     "Datagrams and connection attempts that found no room, a tick.", true},
+    {"pressure", "Pressure on the host", Unit::kCpus, "linear",
+     "Share of the time in which some task stood still for want of it (the kernel's PSI).", true},
+    {"ipc", "Instructions per cycle", Unit::kCount, "linear", "Of the subject's threads.", true},
     {"losses", "Losses", Unit::kCount, "linear",
      "Seen too late or not at all, a tick, of all kinds together.", true},
 });

@@ -184,6 +184,7 @@ std::vector<std::string> percentile_figures(const ReportPage& page) {
       if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
     }
   }
+  if (ids.size() > kComparedPercentiles) ids.resize(kComparedPercentiles);
   for (const std::string_view id : ids) {
     std::vector<PercentileLine> lines;
     for (size_t r = 0; r < page.runs.size(); ++r) {
@@ -275,21 +276,37 @@ std::vector<Distribution> distributions(const RunPage& run) {
     if (!histogram.empty()) all.push_back({id, title, &histogram, 0, histogram.summary(), heat});
   };
   add("reply_latency_ns", "Reply latency", f.reply_latency, &run.reply_heat);
-  if (run.summary.scheduler) {
-    const SchedulerInterval& s = *run.summary.scheduler;
-    const auto add_measured = [&](std::string_view id, std::string_view title,
-                                  const std::optional<Histogram>& histogram, const HeatMap* heat) {
-      if (histogram) add(id, title, *histogram, heat);
-    };
-    add_measured("run_queue_latency_ns", "Run-queue latency", s.run_queue_latency,
-                 &run.run_queue_heat);
-    add("tcp_handshake_ns", "TCP handshake", f.tcp_handshake, nullptr);
-    add_measured("queue_wait_ns", "Woken to running", s.queue_wait, nullptr);
-    add_measured("preemption_wait_ns", "Preempted to running", s.preemption_wait, nullptr);
-    add_measured("wake_delivery_ns", "Wake-up delivery", s.wake_delivery, nullptr);
-  } else {
-    add("tcp_handshake_ns", "TCP handshake", f.tcp_handshake, nullptr);
+  const auto add_measured = [&](std::string_view id, std::string_view title,
+                                const std::optional<Histogram>& histogram) {
+    if (histogram)
+      add(id, title, *histogram, id == "run_queue_latency_ns" ? &run.run_queue_heat : nullptr);
+  };
+  const SchedulerInterval none;
+  const SchedulerInterval& s = run.summary.scheduler ? *run.summary.scheduler : none;
+  add_measured("run_queue_latency_ns", "Run-queue latency", s.run_queue_latency);
+  add("tcp_handshake_ns", "TCP handshake", f.tcp_handshake, nullptr);
+  if (run.load) {
+    add("load_latency_intended_ns", "Latency seen by the load", run.load->total.latency_intended,
+        nullptr);
+    add("load_own_lateness_ns", "Lateness of the load itself", run.load->total.own_lateness,
+        nullptr);
   }
+  if (run.sockets) {
+    add_measured("accept_delay_ns", "Accept delay", run.sockets->accept_delay);
+    add_measured("socket_wait_ns", "Data waiting in a socket", run.sockets->socket_wait);
+    add_measured("reply_socket_ns", "Of a reply: in the socket", run.sockets->reply_socket);
+    add_measured("reply_cpu_queue_ns", "Of a reply: waiting for a CPU",
+                 run.sockets->reply_cpu_queue);
+    add_measured("reply_runtime_ns", "Of a reply: in the runtime", run.sockets->reply_runtime);
+  }
+  add_measured("queue_wait_ns", "Woken to running", s.queue_wait);
+  add_measured("preemption_wait_ns", "Preempted to running", s.preemption_wait);
+  add_measured("wake_delivery_ns", "Wake-up delivery", s.wake_delivery);
+  add_measured("on_cpu_ns", "Slice on a CPU", s.on_cpu);
+  add_measured("timer_oversleep_ns", "Timer oversleep", s.timer_oversleep);
+  add_measured("timer_slack_ns", "Of it: timer slack", s.timer_slack);
+  add_measured("timer_late_expiry_ns", "Of it: late expiry", s.timer_late_expiry);
+  add_measured("timer_queueing_ns", "Of it: fired to running", s.timer_queueing);
   return all;
 }
 
@@ -329,7 +346,7 @@ std::vector<PercentilePoint> percentile_curve(const Distribution& distribution) 
 }
 
 std::string page_data_json(const ReportPage& page) {
-  std::string runs, figures, heats, lives, events, percentiles, history;
+  std::string runs, figures, heats, lives, events, stages, percentiles, history;
   const auto append = [](std::string& list, const std::string& element) {
     if (!list.empty()) list += ',';
     list += element;
@@ -350,6 +367,12 @@ std::string page_data_json(const ReportPage& page) {
                                  r, text_json(event.text)));
     }
   }
+  // A and B by one plan have the same stages; A's are drawn.
+  for (const RunStage& stage : page.runs.front().stages) {
+    append(stages, fmt::format(R"({{"name":{},"begin_s":{},"end_s":{}}})", text_json(stage.name),
+                               seconds(stage.start_ns),
+                               seconds(stage.end_ns.value_or(page.runs.front().elapsed_ns))));
+  }
   for (const Figure& figure : page_figures(page)) append(figures, figure_json(page, figure));
   for (const std::string& figure : percentile_figures(page)) append(percentiles, figure);
   for (size_t i = 0; i < page.history.size(); ++i) append(history, history_json(page, i));
@@ -359,8 +382,8 @@ std::string page_data_json(const ReportPage& page) {
   };
   return fmt::format(
       R"({{"schema_version":1,"end_s":{},"runs":[{}],"figures":[{}],"heats":[{}],"lives":[{}],)"
-      R"("percentiles":[{}],"events":[{}],"stages":[],"history":[{}],"history_runs":{}}})",
-      seconds(end_ns), runs, figures, heats, lives, percentiles, events, history,
+      R"("percentiles":[{}],"events":[{}],"stages":[{}],"history":[{}],"history_runs":{}}})",
+      seconds(end_ns), runs, figures, heats, lives, percentiles, events, stages, history,
       array_json(page.history_runs, run_label));
 }
 

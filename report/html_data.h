@@ -41,6 +41,9 @@ struct Distribution {
 };
 std::vector<Distribution> distributions(const RunPage& run);
 
+/// Of A and B, the first so many latencies are drawn over each other; the table has them all.
+inline constexpr size_t kComparedPercentiles = 6;
+
 /// A curve of value by share of samples. `at` is log10(1 / (1 - share)): 0 all, 1 p90, 2 p99, ...
 struct PercentilePoint {
   double at = 0;

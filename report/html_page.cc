@@ -162,6 +162,11 @@ std::string html_report(const ReportPage& page) {
   const std::string latency = distributions_section(page);
   const std::string flows = flows_section(page);
   const std::string threads = threads_section(page);
+  const std::string load = load_section(page);
+  const std::string scheduling = scheduling_section(page);
+  const std::string sockets = sockets_section(page);
+  const std::string syscalls = syscalls_section(page);
+  const std::string limits = limits_section(page);
   const std::string provenance = provenance_section(page);
 
   std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
@@ -181,10 +186,16 @@ std::string html_report(const ReportPage& page) {
                       {"History", &history},
                       {"Over time", &timeline},
                       {"Distributions", &latency},
+                      {"Load", &load},
                       {"Flows", &flows},
                       {"Threads", &threads},
+                      {"Scheduling", &scheduling},
+                      {"Sockets", &sockets},
+                      {"System calls", &syscalls},
+                      {"Limits", &limits},
                       {"How it was measured", &provenance}});
-  html += comparison + history + timeline + latency + flows + threads + provenance + "</main>\n";
+  html += comparison + history + timeline + latency + load + flows + threads + scheduling +
+          sockets + syscalls + limits + provenance + "</main>\n";
   html += fmt::format(
       "<footer><p>Made by topspin from run{} {}. This file is whole: it loads nothing.</p>\n{}"
       "</footer>\n",

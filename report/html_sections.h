@@ -20,6 +20,13 @@ std::string distributions_section(const ReportPage& page);
 std::string flows_section(const ReportPage& page);
 std::string threads_section(const ReportPage& page);
 
+// html_kernel.cc
+std::string load_section(const ReportPage& page);
+std::string scheduling_section(const ReportPage& page);
+std::string sockets_section(const ReportPage& page);
+std::string syscalls_section(const ReportPage& page);
+std::string limits_section(const ReportPage& page);
+
 // html_origin.cc
 std::string provenance_section(const ReportPage& page);
 

@@ -19,6 +19,35 @@ int64_t minus(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
 
+template <typename T>
+void add_count(std::optional<T>& total, const std::optional<T>& value) {
+  if (value) total = total.value_or(T{}) + *value;
+}
+
+void merge_histogram(std::optional<Histogram>& total, const std::optional<Histogram>& value) {
+  if (!value) return;
+  if (!total) total.emplace();
+  total->merge(*value);
+}
+
+void merge_sockets(SocketInterval& total, const SocketInterval& later) {
+  merge_histogram(total.accept_delay, later.accept_delay);
+  merge_histogram(total.socket_wait, later.socket_wait);
+  merge_histogram(total.reply_socket, later.reply_socket);
+  merge_histogram(total.reply_cpu_queue, later.reply_cpu_queue);
+  merge_histogram(total.reply_runtime, later.reply_runtime);
+  if (later.accept_queue_max &&
+      (!total.accept_queue_max || *later.accept_queue_max >= *total.accept_queue_max)) {
+    total.accept_queue_max = later.accept_queue_max;
+    total.accept_queue_limit = later.accept_queue_limit;
+  }
+  add_count(total.listen_overflows, later.listen_overflows);
+  add_count(total.syn_drops, later.syn_drops);
+  add_count(total.host_listen_overflows, later.host_listen_overflows);
+  add_count(total.host_listen_drops, later.host_listen_drops);
+  add_count(total.udp_drops, later.udp_drops);
+}
+
 /// Inserts into a sorted list of at most `most`, after its equals.
 template <typename T, typename Before>
 void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
@@ -47,6 +76,12 @@ void RunPage::add(const Sample& sample) {
   reply_heat.add(begin_ns, end_ns, sample.flows.reply_latency);
   if (sample.scheduler && sample.scheduler->run_queue_latency)
     run_queue_heat.add(begin_ns, end_ns, *sample.scheduler->run_queue_latency);
+  if (sample.sockets) {
+    if (!sockets) sockets.emplace();
+    merge_sockets(*sockets, *sample.sockets);
+  }
+  counters.merge(sample.counters);
+  if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
 }
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
@@ -78,6 +113,26 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
   TOPSPIN_TRY(store.for_each_event(id, [&](const StoredEvent& event) {
     ++page.events_in_all;
     if (page.events.size() < kPageEvents) page.events.push_back(event);
+  }));
+  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
+  TOPSPIN_ASSIGN(page.load, store.load_load(id));
+  TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
+    ++page.sockets_in_all;
+    keep_first(page.socket_rows, socket, kPageSockets,
+               [](const SocketRow& a, const SocketRow& b) { return a.drops > b.drops; });
+  }));
+  TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
+    ++page.syscalls_in_all;
+    page.syscall_ns += syscall.latency.sum();
+    keep_first(page.syscalls, syscall, kPageSyscalls, [](const SyscallRow& a, const SyscallRow& b) {
+      return a.latency.sum() > b.latency.sum();
+    });
+  }));
+  TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
+    page.stack_samples += stack.samples;
+    keep_first(page.stacks, stack, kPageStacks,
+               [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
   }));
   return page;
 }

@@ -22,6 +22,10 @@ inline constexpr size_t kPageLifeRows = 64;
 inline constexpr size_t kPageLifeColumns = 240;
 inline constexpr size_t kPageThreads = 40;
 inline constexpr size_t kPageEvents = 200;
+inline constexpr size_t kPageStages = 100;
+inline constexpr size_t kPageSyscalls = 30;
+inline constexpr size_t kPageSockets = 20;
+inline constexpr size_t kPageStacks = 20;
 
 struct RunPage {
   RunPage();
@@ -42,6 +46,20 @@ struct RunPage {
   OwnerTable owners;  // of busiest_flows
   std::vector<StoredEvent> events;
   size_t events_in_all = 0;
+
+  // What some runs have.
+  std::vector<RunStage> stages;  // the first kPageStages
+  std::optional<LoadResult> load;
+  std::optional<SocketInterval> sockets;  // merged over the run
+  std::vector<SocketRow> socket_rows;     // by drops, the most first
+  size_t sockets_in_all = 0;
+  std::vector<SyscallRow> syscalls;  // by time inside, the most first
+  size_t syscalls_in_all = 0;
+  uint64_t syscall_ns = 0;       // inside all of them
+  std::vector<StackRow> stacks;  // by samples, the most first
+  uint64_t stack_samples = 0;    // of all stacks
+  CounterInterval counters;      // summed over the run
+  ResourceReading resources;     // the last reading
 };
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run);

@@ -126,6 +126,7 @@
       const b = Math.min(u.valToPos(stage.end_s, "x", true), bbox.left + bbox.width);
       if (b <= a) return;
       if (i % 2 === 0) { ctx.fillStyle = colour("band"); ctx.fillRect(a, bbox.top, b - a, bbox.height); }
+      if (u.root.parentElement.dataset.plot !== data.figures[0].id) return;  // named once, at the top
       ctx.fillStyle = colour("muted");
       ctx.font = 11 * uPlot.pxRatio + "px " + getComputedStyle(document.body).fontFamily;
       ctx.textBaseline = "top";
