@@ -16,6 +16,7 @@
 
 #include <sys/types.h>
 
+#include "core/load_result.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -52,6 +53,12 @@ class RunWriter {
   virtual Status append(std::vector<Sample> samples) = 0;
 
   virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
+
+  /// Stores the run's stage number `position` (from 0), or what has become known of it since.
+  virtual Status put_stage(uint64_t position, const RunStage& stage) = 0;
+
+  /// The load that the run was made under; at most one. Before finish().
+  virtual Status put_load(const LoadResult& load) = 0;
 
   /// Writes the end, checkpoints and leaves WAL mode; while another reader or writer has the file
   /// open it stays in WAL mode, and nothing is lost. A writer that is destroyed without finish()
@@ -98,8 +105,16 @@ class RunStore {
   /// By number.
   virtual Status for_each_syscall(const std::string& run_id,
                                   const std::function<void(const SyscallRow&)>& visit) = 0;
+  /// Of a run with --stacks.
+  virtual Status for_each_stack(const std::string& run_id,
+                                const std::function<void(const StackRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
+
+  /// In order; none: the run was made by no plan.
+  virtual Result<std::vector<RunStage>> load_stages(const std::string& run_id) = 0;
+  /// nullopt: the run has none, or it ended before its load did.
+  virtual Result<std::optional<LoadResult>> load_load(const std::string& run_id) = 0;
 };
 
 std::string sqlite_library_version();

@@ -17,6 +17,7 @@ Sample without_rows(Sample sample) {
   sample.changed_owners.clear();
   sample.changed_sockets.clear();
   sample.changed_syscalls.clear();
+  sample.changed_stacks.clear();
   return sample;
 }
 
@@ -47,6 +48,7 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(owners_of(*store, run.id)), Listing::of(sample.changed_owners));
   EXPECT_EQ(Listing::of(sockets_of(*store, run.id)), Listing::of(sample.changed_sockets));
   EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
+  EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
 }
 
 TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {
@@ -93,6 +95,24 @@ TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {
   EXPECT_TRUE(ticks[0].sockets->socket_wait && ticks[0].sockets->socket_wait->empty());
   EXPECT_FALSE(ticks[0].sockets->accept_delay);
   EXPECT_FALSE(ticks[1].sockets);
+}
+
+TEST(RoundTrip, AStackIsKeptAsLastSeen) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  StackRow first{1, "\x1b[2J", "main;work", 3};
+  const StackRow second{2, "", "", 1};
+  Sample sample = make_tick(1);
+  sample.changed_stacks = {first, second};
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  sample.tick = 2;
+  first.samples = 9;
+  sample.changed_stacks = {first};
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+  const std::vector<StackRow> expected = {first, second};
+  EXPECT_EQ(Listing::of(stacks_of(*open(directory.file()), run.id)), Listing::of(expected));
 }
 
 TEST(RoundTrip, AnOwnerOfFlowsIsKeptAsLastSeen) {
