@@ -27,34 +27,29 @@ std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64
   return now;
 }
 
-/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
-SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
-  SchedulerInterval difference = now;
+/// Takes each distribution of `before` from that of `interval`.
+template <typename Interval>
+void subtract_histograms(Interval& interval, const Interval& before) {
   std::vector<const std::optional<Histogram>*> histograms;
-  SchedulerInterval::for_each_histogram(
+  Interval::for_each_histogram(
       before, [&](auto, const auto& histogram) { histograms.push_back(&histogram); });
   auto old_histogram = histograms.begin();
-  SchedulerInterval::for_each_histogram(difference, [&](auto, auto& histogram) {
+  Interval::for_each_histogram(interval, [&](auto, auto& histogram) {
     const std::optional<Histogram>& old = **old_histogram++;
     if (histogram && old) histogram->subtract(*old);
   });
+}
+
+/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
+SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
+  SchedulerInterval difference = now;
+  subtract_histograms(difference, before);
   std::vector<std::optional<uint64_t>> counts;
   SchedulerInterval::for_each_count(before,
                                     [&](auto, const auto& count) { counts.push_back(count); });
   auto old_count = counts.begin();
   SchedulerInterval::for_each_count(
       difference, [&](auto, auto& count) { count = growth(count, *old_count++); });
-  return difference;
-}
-
-/// The histograms; the rest of a SocketInterval comes as growth already.
-SocketInterval growth(const SocketInterval& now, const SocketInterval& before) {
-  SocketInterval difference;
-  difference.accept_delay = growth(now.accept_delay, before.accept_delay);
-  difference.socket_wait = growth(now.socket_wait, before.socket_wait);
-  difference.reply_socket = growth(now.reply_socket, before.reply_socket);
-  difference.reply_cpu_queue = growth(now.reply_cpu_queue, before.reply_cpu_queue);
-  difference.reply_runtime = growth(now.reply_runtime, before.reply_runtime);
   return difference;
 }
 
@@ -270,12 +265,9 @@ class OpenProbes final : public Probes {
     }
     if (socket_times_) {
       SocketTimesReading reading = socket_times_->read();
-      SocketInterval times = growth(reading.totals, previous_sockets_.totals);
-      sockets.accept_delay = std::move(times.accept_delay);
-      sockets.socket_wait = std::move(times.socket_wait);
-      sockets.reply_socket = std::move(times.reply_socket);
-      sockets.reply_cpu_queue = std::move(times.reply_cpu_queue);
-      sockets.reply_runtime = std::move(times.reply_runtime);
+      SocketInterval times = reading.totals;
+      subtract_histograms(times, previous_sockets_.totals);
+      sockets.merge(times);
       // Between two ticks a queue may have been fuller than at either.
       if (reading.accept_queue_max > sockets.accept_queue_max) {
         sockets.accept_queue_max = reading.accept_queue_max;
