@@ -88,6 +88,7 @@ Result<Plan> make_plan(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
+  plan.probes.syscalls = o.syscalls;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =

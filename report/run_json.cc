@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
+#include "report/socket_json.h"
 
 namespace topspin {
 namespace {
@@ -124,6 +125,8 @@ Json summary_json(const RunSummary& s) {
   json["fds"] = gauge_json(s.fds);
   json["minor_faults"] = json_or_null(s.minor_faults);
   json["major_faults"] = json_or_null(s.major_faults);
+  json["sockets"] = sockets_summary_json(s.sockets);
+  json["reply_split_ns"] = reply_split_json(s.sockets);
   return json;
 }
 
@@ -163,6 +166,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["processes"] = json_or_null(resources.processes);
   json["threads"] = json_or_null(resources.threads);
   json["fds"] = json_or_null(resources.fds);
+  json["sockets"] = tick_sockets_json(tick);
   json["losses"] = losses_json(sample.losses);
   json["self"] = {{"cpu_ns", sample.self.cpu_ns},
                   {"rss_bytes", sample.self.rss_bytes},
@@ -208,6 +212,11 @@ std::string run_report_json(const RunReport& report) {
                   {"bpf_ns", json_or_null(report.summary.self_bpf_ns)}};
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
+  json["sockets"] = Json::array();
+  for (const SocketRow& socket : report.sockets) json["sockets"].push_back(socket_json(socket));
+  json["syscalls"] = Json::array();
+  for (const SyscallRow& syscall : report.syscalls)
+    json["syscalls"].push_back(syscall_json(syscall));
   json["busiest_flows"] = Json::array();
   for (const FlowRow& flow : report.busiest_flows) {
     json["busiest_flows"].push_back(flow_json(flow, report.owners));

@@ -8,6 +8,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 #include "report/flow_json.h"
+#include "report/socket_text.h"
 #include "report/text_parts.h"
 
 namespace topspin {
@@ -174,6 +175,7 @@ std::string run_report_text(const RunReport& report) {
     row("  preempted", s.scheduler->preemption_wait);
     row("wake-up delivery", s.scheduler->wake_delivery);
   }
+  if (s.sockets) out += socket_latency_rows(*s.sockets);
 
   if (report.ticks.size() > 1) {
     out += "\n";
@@ -242,6 +244,8 @@ std::string run_report_text(const RunReport& report) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
     }
   }
+  out += sockets_text(report);
+  out += syscalls_text(report);
   out += busiest_flows_text(report);
   for (const StoredEvent& event : report.events) {
     out +=
