@@ -16,7 +16,8 @@
 
 namespace topspin {
 
-/// Everything since opening: sums and losses only grow from one reading to the next.
+/// Everything since opening: sums and losses only grow from one reading to the next. Rows of CPUs
+/// (totals.cpus) are of the time since the previous reading.
 struct SchedulerReading {
   SchedulerInterval totals;
   LossInterval losses;      // the scheduler_* and thread_* fields

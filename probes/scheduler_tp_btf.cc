@@ -81,7 +81,8 @@ class TpBtfRung final : public SchedulerRung {
     const topspin_totals& totals = skeleton_->bss->totals;
     add_counters(reading, totals.counters);
     reading.losses.scheduler_map_full = totals.threads_refused;
-    reading.losses.thread_rows_unstored = totals.rows_refused + totals.exits_unsent;
+    reading.losses.thread_rows_unstored = totals.rows_refused;
+    reading.losses.scheduler_ring_full = totals.exits_unsent;
     add_program_stats(reading, program_fds_);
     reading.changed_threads = rows_.take();
     std::sort(reading.processes.begin(), reading.processes.end());
@@ -95,7 +96,7 @@ class TpBtfRung final : public SchedulerRung {
     if (!walk)
       return make_error(ErrorCode::kInternal,
                         fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
-    buffer_.resize(1024 * sizeof(topspin_record));
+    buffer_.resize(256 * sizeof(topspin_exit));
     size_t kept = 0;  // bytes of a record cut in two by the end of a read
     while (true) {
       const ssize_t got = ::read(walk.get(), buffer_.data() + kept, buffer_.size() - kept);
@@ -105,30 +106,39 @@ class TpBtfRung final : public SchedulerRung {
                           fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
       if (got == 0) return {};
       const size_t size = kept + static_cast<size_t>(got);
-      const size_t whole = size / sizeof(topspin_record) * sizeof(topspin_record);
-      for (size_t offset = 0; offset < whole; offset += sizeof(topspin_record)) {
-        topspin_record record;
-        std::memcpy(&record, buffer_.data() + offset, sizeof(record));
-        if (reading) take_record(record, *reading);
+      size_t whole = 0;
+      while (size - whole >= sizeof(topspin_record)) {
+        topspin_exit entry{};
+        std::memcpy(&entry.record, buffer_.data() + whole, sizeof(entry.record));
+        size_t length = sizeof(entry.record);
+        if (entry.record.flags & TOPSPIN_RECORD_CHANGED) {
+          length += sizeof(entry.times);
+          if (size - whole < length) break;
+          std::memcpy(&entry.times, buffer_.data() + whole + sizeof(entry.record),
+                      sizeof(entry.times));
+        }
+        if (reading) take_record(entry, *reading);
+        whole += length;
       }
       kept = size - whole;
       std::memmove(buffer_.data(), buffer_.data() + whole, kept);
     }
   }
 
-  void take_record(const topspin_record& record, SchedulerReading& reading) {
+  void take_record(const topspin_exit& entry, SchedulerReading& reading) {
+    const topspin_record& record = entry.record;
     const uint32_t flags = record.flags;
-    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record));
+    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record, entry.times));
     if (flags & TOPSPIN_RECORD_QUEUED) ++reading.open_waits;
     if ((flags & TOPSPIN_RECORD_LEADER) && (flags & TOPSPIN_RECORD_LIVE))
       reading.processes.push_back(record.pid);
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
-    topspin_record record;
-    if (size < sizeof(record)) return 0;
-    std::memcpy(&record, data, sizeof(record));
-    static_cast<TpBtfRung*>(context)->rows_.push(make_row(record));
+    topspin_exit entry;
+    if (size < sizeof(entry)) return 0;
+    std::memcpy(&entry, data, sizeof(entry));
+    static_cast<TpBtfRung*>(context)->rows_.push(make_row(entry.record, entry.times));
     return 0;
   }
 
