@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -217,6 +218,29 @@ ThreadRow make_row(const topspin_record& record, const topspin_times& times) {
   row.on_cpu = CoarseHistogram::from_cells(times.slices, times.slice_ns, times.slice_ns_max);
   for (size_t by = 0; by < kPreemptorCount; ++by) row.preempted_by[by] = times.preempted[by];
   return row;
+}
+
+std::optional<ThreadRow> make_exit_row(const void* data, size_t size) {
+  constexpr size_t kHead = offsetof(topspin_exit, entries);
+  topspin_exit entry{};
+  if (size < kHead) return std::nullopt;
+  std::memcpy(&entry, data, std::min(size, sizeof(entry)));
+  topspin_times times{};
+  times.wait_ns = entry.wait_ns;
+  times.wait_ns_max = entry.wait_ns_max;
+  times.slice_ns = entry.slice_ns;
+  times.slice_ns_max = entry.slice_ns_max;
+  std::copy_n(entry.preempted, TOPSPIN_PREEMPTORS, times.preempted);
+  const uint32_t used = std::min(entry.entries_used, TOPSPIN_EXIT_ENTRIES);
+  for (uint32_t index = 0; index < used; ++index) {
+    const auto cell = static_cast<uint32_t>(entry.entries[index] >> 32);
+    const auto count = static_cast<uint32_t>(entry.entries[index]);
+    if (cell < TOPSPIN_COARSE_CELLS)
+      times.waits[cell] = count;
+    else if (cell < 2 * TOPSPIN_COARSE_CELLS)
+      times.slices[cell - TOPSPIN_COARSE_CELLS] = count;
+  }
+  return make_row(entry.record, times);
 }
 
 void add_counters(SchedulerReading& reading, const topspin_counters& counters) {

@@ -88,6 +88,8 @@ class RowQueue {
 };
 
 ThreadRow make_row(const topspin_record& record, const topspin_times& times);
+/// From the ring of exits; nullopt if the bytes are not those of a record.
+std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
 void add_counters(SchedulerReading& reading, const topspin_counters& counters);
 
 /// Programs that the kernel skipped because they were running already on that CPU, and the time

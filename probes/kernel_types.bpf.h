@@ -104,6 +104,21 @@ struct task_struct {
   struct bpf_local_storage* bpf_storage;
 };
 
+struct timerqueue_node {
+  __s64 expires;
+};
+
+struct hrtimer_clock_base {
+  __s64 offset;
+};
+
+struct hrtimer {
+  struct timerqueue_node node;
+  __s64 _softexpires;
+  void* function;
+  struct hrtimer_clock_base* base;
+};
+
 struct bpf_iter_meta {
   struct seq_file* seq;
   __u64 session_id;

@@ -81,7 +81,7 @@ class OpenProbes final : public Probes {
   void open(const ProbeOptions& options) {
     begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
     if (subject_.kind == SubjectSpec::Kind::kNone) {
-      for (const char* probe : {"scheduler", "resources"})
+      for (const char* probe : {"scheduler", "resources", "timers"})
         status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
       return;
     }
@@ -93,6 +93,8 @@ class OpenProbes final : public Probes {
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
     }
+    const std::string missing = scheduler_ ? scheduler_->timers_missing() : "no scheduler probe";
+    status_.push_back({"timers", missing.empty() ? Rung::kRawTracepoint : Rung::kNone, missing});
   }
 
   const std::vector<ProbeStatus>& status() const override { return status_; }

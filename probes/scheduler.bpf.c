@@ -46,8 +46,21 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 8 << 20);
+  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
 } exits SEC(".maps");
+
+/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_exit);
+} exit_scratch SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&exit_scratch, &zero);
+}
 
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   struct topspin_thread* thread;
@@ -190,17 +203,14 @@ TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thre
   thread->dead = 1;
   fold_thread(task, thread);
   if (!thread->has_row) return;
-  out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
-  if (!out) {
-    __sync_fetch_and_add(&totals.exits_unsent, 1);
-    return;
-  }
+  out = this_cpu_scratch();
+  if (!out) return; /* never */
   fill_record(&out->record, thread);
   out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
   out->record.reserved = 0;
   bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), task->comm);
-  out->times = thread->times;
-  bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
+  if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
+    __sync_fetch_and_add(&totals.exits_unsent, 1);
 }
 
 TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
@@ -233,6 +243,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   if (out) {
     bool runnable = preempt || prev_state == 0;
     account = account_of(prev, clock);
+    if (out->timer.fired_ns) on_timer_done_late(out, cpu, &account, bpf_ktime_get_ns());
     on_switch_out(out, cpu, &account, runnable,
                   runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
     if (prev_state & TASK_DEAD) leave_for_good(prev, out);

@@ -122,10 +122,20 @@ struct topspin_record {
   char comm[16];
 };
 
-/* What the ring of exits carries. */
+/* What the ring of exits carries: thousands of threads may exit at once, and most have occupied few
+ * of their cells. An entry stands for each occupied cell: its index (slices count from
+ * TOPSPIN_COARSE_CELLS) above its count of 32 bits. */
+#define TOPSPIN_EXIT_ENTRIES 256u /* of which 2 * TOPSPIN_COARSE_CELLS can be in use */
+
 struct topspin_exit {
   struct topspin_record record;
-  struct topspin_times times;
+  __u64 wait_ns;
+  __u64 wait_ns_max;
+  __u64 slice_ns;
+  __u64 slice_ns_max;
+  __u32 preempted[TOPSPIN_PREEMPTORS];
+  __u32 entries_used;
+  __u64 entries[TOPSPIN_EXIT_ENTRIES];
 };
 
 /* Where a thread stands, for the pairing of events. */
@@ -186,6 +196,7 @@ TOPSPIN_SIZE(topspin_counters, 56);
 TOPSPIN_SIZE(topspin_totals, 56 + 32);
 TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
+TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_thread, 64 + sizeof(struct topspin_times) + 40 + 2 * 56);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 16);
 #undef TOPSPIN_SIZE

@@ -77,9 +77,10 @@ TOPSPIN_INLINE void record_slice(struct topspin_thread* thread, struct topspin_c
   if (slice_ns > times->slice_ns_max) times->slice_ns_max = slice_ns;
 }
 
-/* A timer fires on this CPU and wakes the thread. */
+/* A timer fires on this CPU and wakes the thread. One that seems to run has left its CPU unseen, or
+ * is just about to. */
 TOPSPIN_INLINE void on_timer(struct topspin_thread* thread, const struct topspin_firing* firing) {
-  if (thread->state == TOPSPIN_BLOCKED) thread->timer = *firing;
+  if (thread->state == TOPSPIN_BLOCKED || thread->state == TOPSPIN_RUNNING) thread->timer = *firing;
 }
 
 TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
@@ -157,7 +158,7 @@ TOPSPIN_INLINE void on_switch_in(struct topspin_thread* thread, struct topspin_c
   }
 }
 
-/* What woke the thread was a timer: its lateness is complete now that the thread runs. */
+/* What woke the thread was a timer: its lateness is complete when the thread runs, at `now_ns`. */
 TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                   __u64 now_ns) {
   const struct topspin_firing* timer = &thread->timer;
@@ -167,6 +168,14 @@ TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_
   record(&cpu->timer_queueing, queueing_ns);
   record(&cpu->timer_oversleep, timer->slack_ns + timer->late_ns + queueing_ns);
   thread->timer.fired_ns = 0;
+}
+
+/* The same when the switch to the thread was not shown: it has run since last_arrival, which is on
+ * the run queue's clock. */
+TOPSPIN_INLINE void on_timer_done_late(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                       const struct topspin_account* account, __u64 now_ns) {
+  if (account->clock > account->last_arrival) now_ns -= account->clock - account->last_arrival;
+  on_timer_done(thread, cpu, now_ns);
 }
 
 TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
@@ -257,6 +266,38 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->since_joining.migrations = thread->folded.migrations - thread->baseline.migrations;
   out->since_joining.minor_faults = thread->folded.minor_faults;
   out->since_joining.major_faults = thread->folded.major_faults;
+}
+
+/* 1 unless `count` is 0, without a branch (which the compiler would make of a comparison). */
+TOPSPIN_INLINE __u32 is_some(__u32 count) {
+  __u64 negative = 0 - (__u64)count;
+  asm volatile("" : "+r"(negative));
+  return negative >> 63;
+}
+
+/* Adds what goes with the record of a thread that has exited; how many bytes are in use. No branch
+ * in the loop: the verifier follows one path. */
+TOPSPIN_INLINE __u32 fill_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
+  const struct topspin_times* times = &thread->times;
+  __u32 used = 0, index;
+  out->wait_ns = times->wait_ns;
+  out->wait_ns_max = times->wait_ns_max;
+  out->slice_ns = times->slice_ns;
+  out->slice_ns_max = times->slice_ns_max;
+  for (index = 0; index < TOPSPIN_PREEMPTORS; index++)
+    out->preempted[index] = times->preempted[index];
+  for (index = 0; index < TOPSPIN_COARSE_CELLS; index++) {
+    out->entries[used & (TOPSPIN_EXIT_ENTRIES - 1)] = (__u64)index << 32 | times->waits[index];
+    used += is_some(times->waits[index]);
+  }
+  for (index = 0; index < TOPSPIN_COARSE_CELLS; index++) {
+    out->entries[used & (TOPSPIN_EXIT_ENTRIES - 1)] =
+        (__u64)(TOPSPIN_COARSE_CELLS + index) << 32 | times->slices[index];
+    used += is_some(times->slices[index]);
+  }
+  used &= TOPSPIN_EXIT_ENTRIES - 1;
+  out->entries_used = used;
+  return __builtin_offsetof(struct topspin_exit, entries) + used * sizeof(out->entries[0]);
 }
 
 #endif

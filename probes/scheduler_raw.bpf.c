@@ -48,8 +48,21 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 8 << 20);
+  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
 } exits SEC(".maps");
+
+/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_exit);
+} exit_scratch SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&exit_scratch, &zero);
+}
 
 TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
   __u32 cpu = bpf_get_smp_processor_id();
@@ -123,14 +136,11 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   if (raw->thread.has_row) {
     record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
     __builtin_memcpy(record.comm, raw->comm, sizeof(record.comm));
-    out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
-    if (out) {
-      out->record = record;
-      out->times = raw->thread.times;
-      bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
-    } else {
+    out = this_cpu_scratch();
+    if (!out) return; /* never */
+    out->record = record;
+    if (bpf_ringbuf_output(&exits, out, fill_exit(out, &raw->thread), BPF_RB_NO_WAKEUP))
       __sync_fetch_and_add(&totals.exits_unsent, 1);
-    }
   }
   bpf_map_delete_elem(&threads, &tid);
 }
@@ -214,6 +224,8 @@ int sched_switch(struct bpf_raw_tracepoint_args* context) {
   if (out) {
     bool runnable = preempt || prev_state == 0;
     read_account(&account, prev);
+    if (out->thread.timer.fired_ns)
+      on_timer_done_late(&out->thread, cpu, &account, bpf_ktime_get_ns());
     on_switch_out(&out->thread, cpu, &account, runnable,
                   runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
     copy_account(out, prev);

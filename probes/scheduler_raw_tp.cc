@@ -14,6 +14,7 @@
 
 #include "probes/bpf_object.h"
 #include "probes/process_tree.h"
+#include "probes/timers.h"
 #include "scheduler_raw.skel.h"
 
 namespace topspin {
@@ -62,6 +63,21 @@ class RawTpRung final : public SchedulerRung {
     }
     return {};
   }
+
+  /// Not being able to is no failure: the reason stands in timers_missing().
+  void attach_timers() {
+    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
+    if (!attached.ok()) {
+      timers_missing_ = attached.error().message;
+      return;
+    }
+    timers_ = std::move(attached).value();
+    timers_missing_.clear();
+    cpus_.add_timers();
+    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
+  }
+
+  std::string timers_missing() const override { return timers_missing_; }
 
   SchedulerReading read() override {
     SchedulerReading reading;
@@ -203,12 +219,11 @@ class RawTpRung final : public SchedulerRung {
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
-    topspin_exit entry;
-    if (size < sizeof(entry)) return 0;
-    std::memcpy(&entry, data, sizeof(entry));
+    auto row = make_exit_row(data, size);
+    if (!row) return 0;
     auto* rung = static_cast<RawTpRung*>(context);
-    rung->reported_cpu_ns_.erase(entry.record.tid);
-    rung->rows_.push(make_row(entry.record, entry.times));
+    rung->reported_cpu_ns_.erase(row->tid);
+    rung->rows_.push(std::move(*row));
     return 0;
   }
 
@@ -221,6 +236,8 @@ class RawTpRung final : public SchedulerRung {
   int threads_fd_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::vector<int> program_fds_;
+  std::unique_ptr<Timers> timers_;
+  std::string timers_missing_ = "not asked for";
   std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;
   topspin_counters left_{};  // of threads that left the cgroup
   uint64_t refused_ = 0;
@@ -255,6 +272,7 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
   auto rung =
       std::make_unique<RawTpRung>(std::move(skeleton), std::move(array), subject, options, proc);
   TOPSPIN_TRY(rung->open_ring());
+  if (wants_timers(options)) rung->attach_timers();
   TOPSPIN_TRY(rung->seed());
   return SchedulerRungResult(std::move(rung));
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -33,6 +34,10 @@ class SchedulerRung {
  public:
   virtual ~SchedulerRung() = default;
   virtual SchedulerReading read() = 0;
+  /// Why timer oversleep is not measured; empty: it is.
+  virtual std::string timers_missing() const {
+    return "timers are seen beside the BPF rungs of the scheduler probe alone";
+  }
 };
 
 using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
@@ -45,6 +50,12 @@ SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptio
                                         ProcReader& proc);
 
 inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc};
+
+/// The probe "timers" has one rung, raw_tp, beside either BPF rung of "scheduler".
+inline bool wants_timers(const ProbeOptions& options) {
+  const auto forced = options.forced.find("timers");
+  return forced == options.forced.end() || forced->second == Rung::kRawTracepoint;
+}
 
 /// Opens one rung of the ladder, and no other.
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,

@@ -14,6 +14,7 @@
 
 #include "core/unique_fd.h"
 #include "probes/bpf_object.h"
+#include "probes/timers.h"
 #include "scheduler.skel.h"
 
 namespace topspin {
@@ -71,6 +72,21 @@ class TpBtfRung final : public SchedulerRung {
     return {};
   }
 
+  /// Not being able to is no failure: the reason stands in timers_missing().
+  void attach_timers() {
+    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
+    if (!attached.ok()) {
+      timers_missing_ = attached.error().message;
+      return;
+    }
+    timers_ = std::move(attached).value();
+    timers_missing_.clear();
+    cpus_.add_timers();
+    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
+  }
+
+  std::string timers_missing() const override { return timers_missing_; }
+
   SchedulerReading read() override {
     SchedulerReading reading;
     // A walk that fails leaves the sums of threads that still run where they were: they catch up
@@ -96,7 +112,7 @@ class TpBtfRung final : public SchedulerRung {
     if (!walk)
       return make_error(ErrorCode::kInternal,
                         fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
-    buffer_.resize(256 * sizeof(topspin_exit));
+    buffer_.resize(256 * (sizeof(topspin_record) + sizeof(topspin_times)));
     size_t kept = 0;  // bytes of a record cut in two by the end of a read
     while (true) {
       const ssize_t got = ::read(walk.get(), buffer_.data() + kept, buffer_.size() - kept);
@@ -108,16 +124,16 @@ class TpBtfRung final : public SchedulerRung {
       const size_t size = kept + static_cast<size_t>(got);
       size_t whole = 0;
       while (size - whole >= sizeof(topspin_record)) {
-        topspin_exit entry{};
-        std::memcpy(&entry.record, buffer_.data() + whole, sizeof(entry.record));
-        size_t length = sizeof(entry.record);
-        if (entry.record.flags & TOPSPIN_RECORD_CHANGED) {
-          length += sizeof(entry.times);
+        topspin_record record;
+        topspin_times times{};
+        std::memcpy(&record, buffer_.data() + whole, sizeof(record));
+        size_t length = sizeof(record);
+        if (record.flags & TOPSPIN_RECORD_CHANGED) {
+          length += sizeof(times);
           if (size - whole < length) break;
-          std::memcpy(&entry.times, buffer_.data() + whole + sizeof(entry.record),
-                      sizeof(entry.times));
+          std::memcpy(&times, buffer_.data() + whole + sizeof(record), sizeof(times));
         }
-        if (reading) take_record(entry, *reading);
+        if (reading) take_record(record, times, *reading);
         whole += length;
       }
       kept = size - whole;
@@ -125,20 +141,18 @@ class TpBtfRung final : public SchedulerRung {
     }
   }
 
-  void take_record(const topspin_exit& entry, SchedulerReading& reading) {
-    const topspin_record& record = entry.record;
+  void take_record(const topspin_record& record, const topspin_times& times,
+                   SchedulerReading& reading) {
     const uint32_t flags = record.flags;
-    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record, entry.times));
+    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record, times));
     if (flags & TOPSPIN_RECORD_QUEUED) ++reading.open_waits;
     if ((flags & TOPSPIN_RECORD_LEADER) && (flags & TOPSPIN_RECORD_LIVE))
       reading.processes.push_back(record.pid);
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
-    topspin_exit entry;
-    if (size < sizeof(entry)) return 0;
-    std::memcpy(&entry, data, sizeof(entry));
-    static_cast<TpBtfRung*>(context)->rows_.push(make_row(entry.record, entry.times));
+    if (auto row = make_exit_row(data, size))
+      static_cast<TpBtfRung*>(context)->rows_.push(std::move(*row));
     return 0;
   }
 
@@ -147,6 +161,8 @@ class TpBtfRung final : public SchedulerRung {
   RowQueue rows_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::vector<int> program_fds_;
+  std::unique_ptr<Timers> timers_;
+  std::string timers_missing_ = "not asked for";
   std::vector<char> buffer_;
 };
 
@@ -172,6 +188,7 @@ SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOpt
   auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(array),
                                           options.max_thread_rows_per_interval);
   TOPSPIN_TRY(rung->open_ring());
+  if (wants_timers(options)) rung->attach_timers();
   TOPSPIN_TRY(rung->seed(subject));
   return SchedulerRungResult(std::move(rung));
 }
