@@ -15,6 +15,8 @@
 #include "core/flow.h"
 #include "core/flow_owner.h"
 #include "core/histogram.h"
+#include "core/sockets.h"
+#include "core/syscall_row.h"
 
 namespace topspin {
 
@@ -146,6 +148,13 @@ struct SchedulerInterval {
   void merge(const SchedulerInterval& later);
 };
 
+/// How near the subject is to a limit that each process has for itself: of all its processes, the
+/// one that has used the greatest part of its own limit.
+struct LimitUse {
+  std::optional<int64_t> used;
+  std::optional<int64_t> limit;
+};
+
 /// What the subject held at the end of the interval. Sums over its processes.
 struct ResourceReading {
   std::optional<int64_t> rss_bytes;
@@ -159,6 +168,86 @@ struct ResourceReading {
   std::optional<int64_t> fds;
   std::optional<int64_t> minor_faults;  // since the subject's start, processes that left included
   std::optional<int64_t> major_faults;
+
+  std::optional<int64_t> file_bytes;    // resident pages of mapped files
+  std::optional<int64_t> shared_bytes;  // resident pages of shared memory (shmem, tmpfs)
+  std::optional<int64_t> page_table_bytes;
+  std::optional<int64_t> socket_fds;  // the fds by what they are; their sum is `fds` but for what
+  std::optional<int64_t> pipe_fds;    // was opened or closed between two looks
+  std::optional<int64_t> file_fds;    // files, directories, devices
+  std::optional<int64_t> anonymous_fds;    // epoll, eventfd, timerfd and other anonymous inodes
+  std::optional<int64_t> other_fds;        // message queues, namespaces, what could not be told
+  std::optional<int64_t> cgroup_bytes;     // memory.current of the subject's cgroup (v2)
+  LimitUse address_space_bytes;            // RLIMIT_AS, or what the architecture has
+  LimitUse process_mappings;               // vm.max_map_count
+  LimitUse process_fds;                    // RLIMIT_NOFILE
+  LimitUse memory_bytes;                   // of the whole subject: resident, swapped and page
+                                           // tables, against that plus what is still available
+  std::optional<int64_t> ephemeral_ports;  // that one address has towards one other end
+};
+
+/// Time in which work stood still for want of a resource, as the kernel's PSI counts it. "some": at
+/// least one task waited; "full": all of them did.
+struct StallInterval {
+  std::optional<uint64_t> cpu_some_ns;
+  std::optional<uint64_t> memory_some_ns;
+  std::optional<uint64_t> memory_full_ns;
+  std::optional<uint64_t> io_some_ns;
+  std::optional<uint64_t> io_full_ns;
+};
+
+/// What the host and the subject's cgroup were short of in the interval.
+struct PressureInterval {
+  StallInterval host;
+  StallInterval cgroup;                       // of the subject's cgroup, whoever else is in it
+  std::optional<uint64_t> cpu_quota_periods;  // of that cgroup, in which it wanted to run
+  std::optional<uint64_t> throttled_periods;  // of those, in which it used its quota up
+  std::optional<uint64_t> throttled_ns;       // summed over its CPUs
+};
+
+/// A counter of perf events over the interval. The kernel shares a few hardware counters among more
+/// events by taking turns: `count` was counted during running_ns out of enabled_ns.
+struct EventCount {
+  uint64_t count = 0;
+  uint64_t enabled_ns = 0;  // summed over threads
+  uint64_t running_ns = 0;
+
+  /// The count for all of enabled_ns, assuming that the rest was like what was seen; nullopt if the
+  /// event never had a turn.
+  std::optional<uint64_t> scaled() const;
+};
+
+/// What perf events counted in the subject's threads, user space and (where allowed) the kernel.
+struct CounterInterval {
+  std::optional<EventCount> task_clock_ns;
+  std::optional<EventCount> context_switches;
+  std::optional<EventCount> cpu_migrations;
+  std::optional<EventCount> minor_faults;
+  std::optional<EventCount> major_faults;
+  std::optional<EventCount> cycles;
+  std::optional<EventCount> instructions;
+  std::optional<EventCount> cache_references;
+  std::optional<EventCount> cache_misses;
+  std::optional<EventCount> branches;
+  std::optional<EventCount> branch_misses;
+
+  void merge(const CounterInterval& later);
+
+  /// Calls visit(name, member) for each field: one list for probes, store and reports.
+  template <typename Visit>
+  static void for_each_field(Visit visit) {
+    visit("task_clock_ns", &CounterInterval::task_clock_ns);
+    visit("context_switches", &CounterInterval::context_switches);
+    visit("cpu_migrations", &CounterInterval::cpu_migrations);
+    visit("minor_faults", &CounterInterval::minor_faults);
+    visit("major_faults", &CounterInterval::major_faults);
+    visit("cycles", &CounterInterval::cycles);
+    visit("instructions", &CounterInterval::instructions);
+    visit("cache_references", &CounterInterval::cache_references);
+    visit("cache_misses", &CounterInterval::cache_misses);
+    visit("branches", &CounterInterval::branches);
+    visit("branch_misses", &CounterInterval::branch_misses);
+  }
 };
 
 /// Anything seen too late or not at all. A run with losses above its limit judges nothing.
@@ -175,8 +264,22 @@ struct LossInterval {
   uint64_t scheduler_hidden_switches = 0;  // not shown to us; their waits are in, slices are not
   uint64_t scheduler_ring_full = 0;        // records that found no room in a ring to user space
   uint64_t thread_rows_unstored = 0;
-  uint64_t flow_owners_missed = 0;  // sockets or owners that found no room in a table or ring
-  uint64_t late_ticks = 0;          // this tick came more than a tenth of its interval late
+  uint64_t flow_owners_missed = 0;      // sockets or owners that found no room in a table or ring
+  uint64_t late_ticks = 0;              // this tick came more than a tenth of its interval late
+  uint64_t counter_threads_missed = 0;  // threads that could not be counted by perf events
+  uint64_t stack_samples_lost = 0;      // CPU samples that found no room in the ring
+  uint64_t stacks_unstored = 0;         // CPU samples of stacks beyond the limit of different ones
+
+  // Syscalls and sockets.
+  uint64_t syscalls_uncounted = 0;      // found no room: too many threads, or kinds of call
+  uint64_t syscalls_left_censored = 0;  // were under way when the probe attached
+  uint64_t syscalls_missed_runs = 0;    // BPF programs skipped by the kernel's recursion guard
+  uint64_t socket_map_full = 0;         // a socket, connection or thread found no room
+  uint64_t socket_left_censored = 0;    // waited for an unknown time: ready before being watched
+  uint64_t socket_missed_runs = 0;      // as above
+  uint64_t socket_rows_unstored = 0;    // beyond the limit of rows
+  uint64_t replies_unmatched = 0;       // requests whose reply came too late, or found no room
+  uint64_t reply_splits_cut = 0;        // waits for a CPU longer ago than is remembered
 
   void merge(const LossInterval& later);
 
@@ -197,6 +300,18 @@ struct LossInterval {
     visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
     visit("flow_owners_missed", &LossInterval::flow_owners_missed);
     visit("late_ticks", &LossInterval::late_ticks);
+    visit("syscalls_uncounted", &LossInterval::syscalls_uncounted);
+    visit("syscalls_left_censored", &LossInterval::syscalls_left_censored);
+    visit("syscalls_missed_runs", &LossInterval::syscalls_missed_runs);
+    visit("socket_map_full", &LossInterval::socket_map_full);
+    visit("socket_left_censored", &LossInterval::socket_left_censored);
+    visit("socket_missed_runs", &LossInterval::socket_missed_runs);
+    visit("socket_rows_unstored", &LossInterval::socket_rows_unstored);
+    visit("replies_unmatched", &LossInterval::replies_unmatched);
+    visit("reply_splits_cut", &LossInterval::reply_splits_cut);
+    visit("counter_threads_missed", &LossInterval::counter_threads_missed);
+    visit("stack_samples_lost", &LossInterval::stack_samples_lost);
+    visit("stacks_unstored", &LossInterval::stacks_unstored);
   }
 };
 
@@ -220,6 +335,15 @@ struct ThreadRow {
   std::array<std::optional<uint64_t>, kPreemptorCount> preempted_by;  // how often, by Preemptor
 };
 
+/// A call stack in which the subject's threads were found on a CPU, and how often since sampling
+/// began.
+struct StackRow {
+  uint32_t number = 0;   // within the run, from 1
+  std::string thread;    // comm of the thread: hostile text
+  std::string frames;    // outermost first, divided by ';', which stands in no frame; "" if none
+  uint64_t samples = 0;  // each worth 1/--stacks seconds of CPU time
+};
+
 /// What topspin itself used in the interval, and the host around it.
 struct SelfInterval {
   int64_t cpu_ns = 0;
@@ -240,10 +364,17 @@ struct Sample {
   std::optional<ResourceReading> resources;
   LossInterval losses;
   SelfInterval self;
+  PressureInterval pressure;
+  CounterInterval counters;
 
   std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
   std::vector<ThreadRow> changed_threads;  // likewise
   std::vector<FlowOwner> changed_owners;   // new ones, and those that took another name
+
+  std::optional<SocketInterval> sockets;
+  std::vector<SocketRow> changed_sockets;    // as they stand now
+  std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
+  std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
 };
 
 }  // namespace topspin
