@@ -204,8 +204,8 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
     case Rung::kTracepoint:
-    case Rung::kPerf:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,
