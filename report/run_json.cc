@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
+#include "report/scheduler_json.h"
 #include "report/socket_json.h"
 
 namespace topspin {
@@ -108,10 +109,7 @@ Json summary_json(const RunSummary& s) {
   json["tcp_refused"] = s.flows.tcp_refused;
   json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
-  json["scheduler"] = {{"wake_delivery_ns", latency_or_null(scheduler.wake_delivery)},
-                       {"queue_wait_ns", latency_or_null(scheduler.queue_wait)},
-                       {"preemption_wait_ns", latency_or_null(scheduler.preemption_wait)},
-                       {"migrations", json_or_null(scheduler.migrations)}};
+  json["scheduler"] = scheduler_json(scheduler);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
   json["rss_bytes"] = gauge_json(s.rss_bytes);
@@ -174,21 +172,6 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["host"] = {{"steal_ns", json_or_null(sample.self.host_steal_ns)},
                   {"busy_ns", json_or_null(sample.self.host_busy_ns)}};
   return json;
-}
-
-Json thread_json(const ThreadRow& t) {
-  return {{"pid", t.pid},
-          {"tid", t.tid},
-          {"start_time_ns", t.start_time_ns},
-          {"name", t.name},
-          {"exited", t.exited},
-          {"cpu_ns", json_or_null(t.cpu_ns)},
-          {"run_queue_wait_ns", json_or_null(t.run_queue_wait_ns)},
-          {"run_queue_waits", json_or_null(t.run_queue_waits)},
-          {"run_queue_wait_ns_max", json_or_null(t.run_queue_wait_max_ns)},
-          {"voluntary_switches", json_or_null(t.voluntary_switches)},
-          {"involuntary_switches", json_or_null(t.involuntary_switches)},
-          {"migrations", json_or_null(t.migrations)}};
 }
 
 }  // namespace
