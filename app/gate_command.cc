@@ -13,6 +13,7 @@
 #include "ci/stored_judgement.h"
 #include "report/gate_json.h"
 #include "report/gate_text.h"
+#include "report/markdown.h"
 
 namespace topspin {
 namespace {
@@ -36,8 +37,9 @@ struct GateOptions {
 };
 
 Status check_format(const std::string& format) {
-  if (format == "text" || format == "json") return {};
-  return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format));
+  if (format == "text" || format == "json" || format == "markdown") return {};
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("--format {} is not one of text, json, markdown", format));
 }
 
 /// "5%" or "0.05".
@@ -154,7 +156,9 @@ Result<Judgement> judge_series(const GateOptions& o) {
 
 int show(const Result<Judgement>& judgement, const std::string& format) {
   if (!judgement.ok()) return fail(judgement.error());
-  fmt::print("{}", format == "json" ? judgement_json(*judgement) : judgement_text(*judgement));
+  fmt::print("{}", format == "json"       ? judgement_json(*judgement)
+                   : format == "markdown" ? judgement_markdown(*judgement, kCommentBytes)
+                                          : judgement_text(*judgement));
   return judgement->exit_code;
 }
 
@@ -251,7 +255,8 @@ void add_common(CLI::App& command, GateOptions& o) {
   command.add_option("--seed", o.seed, "Seed of the resampling (default 1); it is in the report")
       ->option_text("N");
   command.add_flag("--strict", o.strict, "Exit with 3, not 0, when the evidence decides nothing");
-  command.add_option("--format", o.format, "text (default) or json")->option_text("FORMAT");
+  command.add_option("--format", o.format, "text (default), json, or markdown, fit for a comment")
+      ->option_text("FORMAT");
 }
 
 constexpr const char* kExitCodes =

@@ -19,14 +19,8 @@ Json run_json(const StoredRun& stored) {
   run["started_at_ns"] = info.started_wall_ns;
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
-  // A run that did not end as it should is never judged, whatever its ticks say.
-  const bool ended_well = stored.end.status == RunStatus::kComplete;
-  std::vector<std::string> reasons = stored.end.invalid_reasons;
-  if (stored.end.status == RunStatus::kInterrupted)
-    reasons.emplace_back("the recording was interrupted");
-  if (stored.end.status == RunStatus::kRunning)
-    reasons.emplace_back("the run is still being recorded");
-  run["valid"] = ended_well && reasons.empty();
+  const std::vector<std::string> reasons = invalid_reasons(stored);
+  run["valid"] = reasons.empty();
   run["invalid_reasons"] = reasons;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
