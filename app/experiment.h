@@ -91,7 +91,7 @@ class Experiment final : public Conductor {
   void load_ended(int64_t now_ns);
   void fail(std::string reason);
   void wake_at(int64_t monotonic_ns) const;
-  std::string_view stage_name() const { return stages_.empty() ? "start" : stages_.back().name; }
+  std::string stage_name() const { return stages_.empty() ? "start" : stages_.back().name; }
 
   ExperimentSettings settings_;
   UniqueFd output_read_, output_write_, null_, file_, timer_;

@@ -2,7 +2,10 @@
 #include "app/plan.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <set>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -58,6 +61,20 @@ TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {
   EXPECT_EQ(plan.max_stored_flows, smallest.max_stored_flows);
 }
 
+TEST(Plan, TheReadyPlansAreAccepted) {
+  size_t plans = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(TOPSPIN_SOURCE_DIR) + "/bench/plans")) {
+    if (entry.path().extension() != ".toml") continue;
+    std::stringstream text;
+    text << std::ifstream(entry.path()).rdbuf();
+    const auto plan = parse_plan(text.str(), entry.path().string());
+    EXPECT_TRUE(plan.ok()) << plan.error().message;
+    ++plans;
+  }
+  EXPECT_GE(plans, 8u);
+}
+
 TEST(Plan, SubjectsStandInTheOrderOfTheFile) {
   const Plan plan = must_parse(R"(
 [run]
@@ -93,7 +110,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "period = 1\n", "load.period: must be a text"},
       {small + "stages = \"0:5\"\n", "p.toml:7: load.stages: "},
       {small + "stages = \"hold 1s\"\nclients = 4\n", "give either stages or clients"},
-      {small + "stages = \"before=hold 1s\"\n", "choose another"},
+      {small + "stages = \"before=1:1 over 1s\"\n", "choose another"},
       {small + "wire = \"ping5\"\n", "did you mean \"ping4\"?"},
       {small + "connection = \"close\"\n", "load.connection: there is no such key"},  // of http
       {small + "cpus = \"3-1\"\n", "no list of CPUs"},
@@ -144,7 +161,7 @@ TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
   const LoadOptions http = load("workload = \"http\"\nconnection = \"close\"\npath = \"/x\"\n");
   EXPECT_EQ(http.workload, WorkloadKind::kHttp);
   EXPECT_FALSE(http.http_keep_alive);
-  EXPECT_EQ(load("workload = \"accept-queue\"\nclients = 5\n").stages.size(), 1u);
+  EXPECT_EQ(load("workload = \"accept-queue\"\nclients = 5\n").stages.size(), 3u);
   EXPECT_EQ(load("workload = \"tcp-connect\"\nexpect_bytes = 7\n").expect_bytes, 7u);
   EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"numbered\"\n").wire,
             WireProfile::kNumbered);

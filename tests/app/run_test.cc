@@ -205,7 +205,7 @@ TEST_F(Run, ASubjectThatNeverGetsReadyIsAFailedRun) {
   const Json json = run_plan(
       "[subject.idle]\ncommand = [\"sh\", \"-c\", \"echo no idea; exec sleep 60\"]\n"
       "ready = { port = \"udp:" +
-      port() + "\", within = \"700ms\" }\n" + load("udp-pingpong", "hold 1s"));
+      port() + "\", within = \"700ms\" }\n" + load("udp-pingpong", "3:3 over 1s"));
   const Json& one = json["runs"][0];
   EXPECT_EQ(one["status"], "failed");
   EXPECT_FALSE(one["judged"]);
@@ -252,7 +252,7 @@ TEST_F(Run, ASubjectThatIgnoresSigtermIsKilledAndOneThatForksAwayIsFound) {
   const Json json =
       run_plan(subject("daemon", fmt::format("\"python3\", \"daemon.py\", \"{}\"", port()),
                        "stop_within = \"500ms\"") +
-               load("udp-pingpong", "hold 2s", "period = \"200ms\"") +
+               load("udp-pingpong", "3:3 over 2s", "period = \"200ms\"") +
                "[slo]\nrules = [\"replied > 5\", \"fds > 0 during hold\"]\n");
   const Json& one = json["runs"][0];
   EXPECT_EQ(one["status"], "complete") << one["reasons"];
@@ -289,7 +289,7 @@ TEST_F(Run, AnInterruptKeepsTheRunAsInterruptedAndLeavesNothing) {
 }
 
 TEST_F(Run, KillingTheSessionEndsTheRunAllTheSame) {
-  Process topspin(command(echo() + load("udp-pingpong", "hold 60s"), {"--ticks"}));
+  Process topspin(command(echo() + load("udp-pingpong", "3:3 over 60s"), {"--ticks"}));
   ASSERT_TRUE(topspin.wait_for("active"));
   for (int i = 0; i < 200 && !port_is_open(true, port_number()); ++i) usleep(50'000);
   topspin.send(SIGKILL);
@@ -302,7 +302,7 @@ TEST_F(Run, KillingTheSessionEndsTheRunAllTheSame) {
 TEST_F(Run, APortThatIsTakenIsRefusedBeforeAnythingStarts) {
   Process other({"python3", dir_.file("echo.py"), port()});
   ASSERT_TRUE(other.wait_for("listening"));
-  const Outcome run = test::run(command(echo() + load("udp-pingpong", "hold 1s")));
+  const Outcome run = test::run(command(echo() + load("udp-pingpong", "3:3 over 1s")));
   EXPECT_EQ(run.exit_code, 4) << run.err;
   EXPECT_THAT(run.err, HasSubstr("somebody listens on UDP port"));
   EXPECT_FALSE(std::filesystem::exists(db()));
@@ -310,7 +310,7 @@ TEST_F(Run, APortThatIsTakenIsRefusedBeforeAnythingStarts) {
 
 TEST_F(Run, WrongPlansAreExitCodeTwoAndStartNothing) {
   const Outcome misspelt =
-      test::run(command(echo() + load("udp-pingpong", "hold 1s", "perid = 1")));
+      test::run(command(echo() + load("udp-pingpong", "3:3 over 1s", "perid = 1")));
   EXPECT_EQ(misspelt.exit_code, 2);
   EXPECT_THAT(misspelt.err,
               HasSubstr("load.perid: there is no such key; did you mean \"period\"?"));
@@ -320,7 +320,7 @@ TEST_F(Run, WrongPlansAreExitCodeTwoAndStartNothing) {
   EXPECT_THAT(absent.err, HasSubstr("command not found"));
   EXPECT_EQ(topspin({"run", dir_.file("none.toml")}).exit_code, 2);
   const Outcome subject =
-      test::run(command(echo() + load("udp-pingpong", "hold 1s"), {"--subject", "eco"}));
+      test::run(command(echo() + load("udp-pingpong", "3:3 over 1s"), {"--subject", "eco"}));
   EXPECT_EQ(subject.exit_code, 2);
   EXPECT_THAT(subject.err, HasSubstr("it has echo"));
   EXPECT_EQ(topspin({"run"}).exit_code, 2);
@@ -373,7 +373,7 @@ TEST_F(Run, TwoCommitsAreBuiltSideBySideAndTheirTreesAreRemoved) {
                                dir_.file("built")));
   };
   const Json json = run_plan(at("old", "main~1") + at("new", "main") +
-                             load("udp-pingpong", "hold 1s", "period = \"200ms\""));
+                             load("udp-pingpong", "3:3 over 1s", "period = \"200ms\""));
   ASSERT_EQ(json["runs"].size(), 2u) << last_.err;
   std::ifstream built(dir_.file("built"));
   std::string text((std::istreambuf_iterator<char>(built)), {});
@@ -393,7 +393,7 @@ TEST_F(Run, TwoCommitsAreBuiltSideBySideAndTheirTreesAreRemoved) {
   // A build that fails is said with what it printed, and its tree is removed too.
   const Outcome failed = test::run(
       command(subject("bad", "\"true\"", "commit = \"main\"\nbuild = \"echo oh dear; exit 9\"") +
-              load("udp-pingpong", "hold 1s")));
+              load("udp-pingpong", "3:3 over 1s")));
   EXPECT_EQ(failed.exit_code, 2);
   EXPECT_THAT(failed.err, HasSubstr("oh dear"));
   EXPECT_THAT(failed.err, HasSubstr("status 9"));
