@@ -33,6 +33,7 @@ constexpr const char* kFooter =
     "  topspin run plan.toml\n"
     "  topspin list\n"
     "  topspin report last\n"
+    "  topspin export last --format csv --table flows\n"
     "  topspin compare --samples before.csv after.csv --paired\n"
     "  topspin gate --history --series nightly.csv --column cpu_us\n"
     "  topspin doctor\n"
@@ -102,6 +103,7 @@ int run_program(std::span<char*> arguments) {
   add_run_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
+  add_export_command(root, action);
   add_compare_command(root, action);
   add_gate_command(root, action);
   add_doctor_command(root, action);

@@ -371,7 +371,8 @@ Status Recording::loop() {
                                {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
                                {conductor_ != nullptr ? conductor_->wake_fd() : -1, POLLIN, 0},
                                {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
-    if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
+    const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
+    if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();

@@ -125,6 +125,11 @@ struct FlowInterval {
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
 
+  // Segmentation offload: `packets` counts frames, and one frame may hold many segments or
+  // datagrams. Frames of which the lengths prove it, and the fewest segments that these can hold.
+  uint64_t super_packets = 0;
+  uint64_t super_packet_segments = 0;
+
   /// Adds the interval that follows this one: counts add up, gauges are the later ones, maxima the
   /// greater.
   void merge(const FlowInterval& later);
@@ -140,6 +145,8 @@ struct FlowRow {
   int64_t last_ns = 0;
   std::array<uint64_t, 2> packets{};  // [0] of the initiator, [1] of the responder
   std::array<uint64_t, 2> bytes{};
+  // Of the transport, by the headers' lengths, what was sent again included; absent: not counted.
+  std::array<std::optional<uint64_t>, 2> payload_bytes{};
   std::optional<int64_t> period_ns;  // declared or learned
   std::optional<int64_t> lateness_last_ns;
   std::optional<int64_t> lateness_max_ns;

@@ -42,7 +42,8 @@ struct RunSettings {
   std::optional<int64_t> duration_ns;
   uint64_t max_flows = 0;
   uint64_t max_stored_flows = 0;
-  std::string subject;  // "none", "command", "pid 123", "cgroup /x"
+  std::string subject;                              // "none", "command", "pid 123", "cgroup /x"
+  std::optional<int64_t> stack_samples_per_second;  // --stacks, of each CPU in use
 };
 
 /// What a part of a run is there for. Numbers that judge a run are of the ticks from the first load

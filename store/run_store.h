@@ -29,6 +29,7 @@ inline constexpr int32_t kApplicationId = 0x5453504e;
 struct WriterOptions {
   uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
   uint64_t max_thread_rows = 65'536;
+  uint64_t max_socket_rows = 65'536;
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
 };
@@ -99,6 +100,14 @@ class RunStore {
                                  const std::function<void(const ThreadRow&)>& visit) = 0;
   virtual Status for_each_owner(const std::string& run_id,
                                 const std::function<void(const FlowOwner&)>& visit) = 0;
+  virtual Status for_each_socket(const std::string& run_id,
+                                 const std::function<void(const SocketRow&)>& visit) = 0;
+  /// By number.
+  virtual Status for_each_syscall(const std::string& run_id,
+                                  const std::function<void(const SyscallRow&)>& visit) = 0;
+  /// Of a run with --stacks.
+  virtual Status for_each_stack(const std::string& run_id,
+                                const std::function<void(const StackRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 

@@ -372,6 +372,61 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   EXPECT_EQ(row.packets[1], 1u);
 }
 
+TEST(FlowTable, CountsPayloadOnlyWhenAskedAndKeepsItWithItsEnd) {
+  FlowTableOptions options;
+  options.max_flows = 1;
+  options.count_payload = true;
+  auto table = make_table(options);
+  // Joined midway: the server speaks first, then a SYN names the client the initiator.
+  observe(*table, segment(kStart, false, kTcpAck, 500, 300));
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 300u);
+  observe(*table, segment(kStart + kMs, true, kTcpSyn, 10));
+  observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 11, 20));
+  observe(*table, segment(kStart + 3 * kMs, true, kTcpAck, 11, 20));  // sent again
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 40u);
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[1], 300u);
+  // The next flow in the same slot begins at 0.
+  observe(*table, packet(kStart + 4 * kMs, 2, true, 7));
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 7u);
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[1], 0u);
+
+  auto without = make_table();
+  observe(*without, packet(kStart, 1, true, 7));
+  EXPECT_EQ(rows_of(*without).front().payload_bytes[0], std::nullopt);
+}
+
+TEST(FlowTable, SuperPacketsAreFramesWhoseLengthProvesIt) {
+  const auto of = [](FlowTable& table) {
+    const FlowInterval got = table.take_interval(kStart + kMs);
+    return std::pair(got.super_packets, got.super_packet_segments);
+  };
+  const auto show = [](FlowTable& table) {
+    for (const uint32_t payload : {512u, 513u, 5000u, 60'000u}) {
+      observe(table, packet(kStart, 1, true, payload));
+    }
+    ParsedPacket left_out = segment(kStart, true, kTcpAck, 1, 3000);
+    left_out.lengths_left_out = true;
+    observe(table, left_out);
+  };
+  const std::pair<uint64_t, uint64_t> none_but_left_out{1, 1}, declared{4, 2 + 10 + 118 + 6},
+      ethernet{3, 4 + 41 + 3};
+  auto unknown = make_table();
+  show(*unknown);
+  EXPECT_EQ(of(*unknown), none_but_left_out);
+
+  FlowTableOptions options;
+  options.segment_bytes = 512;
+  auto told = make_table(options);
+  told->set_mtu(65'536);  // what was declared counts
+  show(*told);
+  EXPECT_EQ(of(*told), declared);
+
+  auto by_mtu = make_table();
+  by_mtu->set_mtu(1500);
+  show(*by_mtu);
+  EXPECT_EQ(of(*by_mtu), ethernet);
+}
+
 TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   FlowTableOptions options;
   options.max_flows = 3;

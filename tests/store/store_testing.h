@@ -51,20 +51,55 @@ inline auto members(auto& value) {
     auto& [begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp, udp, ipv4,
            ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped, seen, lateness,
            reply, missed, unanswered, late, handshake, retransmissions, out_of_order, resets,
-           refused, handshakes, backwards] = value;
+           refused, handshakes, backwards, super, segments] = value;
     return std::tie(begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp,
                     udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped,
                     seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
-                    out_of_order, resets, refused, handshakes, backwards);
+                    out_of_order, resets, refused, handshakes, backwards, super, segments);
   } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i);
+    auto& [latency, delivery, queue, preemption, slices, oversleep, slack, expiry, queueing, wait,
+           cpu, voluntary, involuntary, migrations, by, off, cpus] = value;
+    return std::tie(latency, delivery, queue, preemption, slices, oversleep, slack, expiry,
+                    queueing, wait, cpu, voluntary, involuntary, migrations, by, off, cpus);
+  } else if constexpr (std::is_same_v<T, Preemptions> || std::is_same_v<T, OffCpuTime>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, CpuScheduling>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, ResourceReading>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y);
+  } else if constexpr (std::is_same_v<T, LimitUse>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, StallInterval>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, PressureInterval>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, EventCount>) {
+    auto& [a, b, c] = value;
+    return std::tie(a, b, c);
+  } else if constexpr (std::is_same_v<T, CounterInterval>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, StackRow>) {
+    auto& [a, b, c, d] = value;
+    return std::tie(a, b, c, d);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z);
+  } else if constexpr (std::is_same_v<T, SocketInterval>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, SocketRow>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+  } else if constexpr (std::is_same_v<T, SyscallRow>) {
+    auto& [a, b, c, d, e, f] = value;
+    return std::tie(a, b, c, d, e, f);
   } else if constexpr (std::is_same_v<T, FlowOwner>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -78,17 +113,18 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, FlowRow>) {
-    auto& [id, key, low, ended, first, last, packets, bytes, period, lateness, lateness_max, missed,
-           replies, sum, max, latest, unanswered, retransmissions, owners] = value;
-    return std::tie(id, key, low, ended, first, last, packets, bytes, period, lateness,
+    auto& [id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
+           lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions, owners] =
+        value;
+    return std::tie(id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
                     owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -96,8 +132,8 @@ inline auto members(auto& value) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
   } else if constexpr (std::is_same_v<T, RunSettings>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
   } else if constexpr (std::is_same_v<T, ProbeStatus>) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
@@ -156,6 +192,8 @@ class Filler {
       value = static_cast<T>(1);
     } else if constexpr (std::is_same_v<T, std::string>) {
       value = "text " + std::to_string(next());
+    } else if constexpr (std::is_same_v<T, CoarseHistogram>) {
+      for (int i = 0; i < 3; ++i) value.record(static_cast<uint64_t>(next()));
     } else if constexpr (std::is_same_v<T, Histogram>) {
       for (int i = 0; i < 3; ++i) value.record_n(static_cast<uint64_t>(next()), 2);
     } else if constexpr (std::is_same_v<T, SignedHistogram>) {
@@ -177,6 +215,13 @@ class Filler {
   template <typename T, size_t N>
   void fill(std::array<T, N>& values) {
     for (T& value : values) fill(value);
+  }
+  /// An IPv4 socket's address, within four bytes.
+  void fill(SocketRow& socket) {
+    std::apply([this](auto&... member) { (fill(member), ...); }, members(socket));
+    socket.ip_version = 4;
+    const int64_t n = next();
+    socket.local.address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   }
   template <typename T>
   void fill(std::map<std::string, T>& values) {
@@ -220,7 +265,8 @@ class Listing {
       add(path, std::to_string(static_cast<int>(value)));
     } else if constexpr (std::is_same_v<T, std::string>) {
       add(path, value);
-    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram>) {
+    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram> ||
+                         std::is_same_v<T, CoarseHistogram>) {
       add(path, value.encode());
     } else {
       size_t index = 0;
@@ -341,6 +387,21 @@ inline std::vector<FlowOwner> owners_of(RunStore& store, const std::string& run_
   std::vector<FlowOwner> owners;
   EXPECT_OK(store.for_each_owner(run_id, [&](const FlowOwner& o) { owners.push_back(o); }));
   return owners;
+}
+inline std::vector<SocketRow> sockets_of(RunStore& store, const std::string& run_id) {
+  std::vector<SocketRow> sockets;
+  EXPECT_OK(store.for_each_socket(run_id, [&](const SocketRow& s) { sockets.push_back(s); }));
+  return sockets;
+}
+inline std::vector<SyscallRow> syscalls_of(RunStore& store, const std::string& run_id) {
+  std::vector<SyscallRow> syscalls;
+  EXPECT_OK(store.for_each_syscall(run_id, [&](const SyscallRow& s) { syscalls.push_back(s); }));
+  return syscalls;
+}
+inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
+  std::vector<StackRow> stacks;
+  EXPECT_OK(store.for_each_stack(run_id, [&](const StackRow& s) { stacks.push_back(s); }));
+  return stacks;
 }
 inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
   std::vector<StoredEvent> events;
