@@ -15,7 +15,9 @@
 
 #include "core/run.h"
 #include "core/sample.h"
+#include "tui/flow_packets.h"
 #include "tui/history.h"
+#include "tui/interface_table.h"
 #include "tui/liveness.h"
 #include "tui/names.h"
 
@@ -69,7 +71,10 @@ class Model {
   void purge_flows();
 
   Scene scene;
-  NameTable names;  // of what has been looked up so far
+  // What the owner of the screen looks up for it beside the Samples; nothing here is counted.
+  NameTable names;
+  InterfaceTable interfaces;
+  FlowPackets packets;
 
   const History& history() const { return history_; }
   /// In order of id, so of first packet.

@@ -18,6 +18,7 @@ enum class Screen : uint8_t {
   kTimeline,
   kLiveness,
   kLosses,
+  kInterfaces,
   kHelp,
   kCount,
 };
@@ -26,7 +27,7 @@ std::string_view screen_name(Screen screen);
 
 enum class ThemeName : uint8_t { kDark, kLight, kColourBlind, kCount };
 
-enum class Prompt : uint8_t { kNone, kSearch, kFilter };
+enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 
 enum class ThreadColumn : uint8_t {
   kWait,
@@ -65,6 +66,8 @@ struct ViewState {
   std::string search_text;
   std::optional<uint64_t> followed_id;  // the cursor stays on this flow wherever it is sorted to
   std::optional<uint64_t> detail_id;    // one flow's page is open
+  bool packets_open = false;            // ... and from it, the flow's packets
+  std::optional<uint64_t> packet;       // the number of the chosen one; nullopt: the newest
   uint64_t selected = 0;                // position in the order
   uint64_t top = 0;                     // position of the first visible row
   FlowColumnSet hidden_columns = default_hidden_columns();
@@ -75,6 +78,12 @@ struct ViewState {
   ThreadColumn thread_sort = ThreadColumn::kWait;
   bool thread_reverse = false;
   uint64_t thread_top = 0;
+
+  // Interfaces.
+  uint64_t interface_selected = 0;
+  std::string wanted_interface;  // with Effect::kSwitchInterface
+
+  int64_t wanted_time_ns = 0;  // with Effect::kToTime
 
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest
