@@ -231,6 +231,12 @@ void Press::move(int64_t rows) {
       else if (!state_.detail_id)
         scroll_flows(rows);
       break;
+    case Screen::kSyscalls:
+      state_.syscall_top = shifted(state_.syscall_top, model_.syscalls().size());
+      break;
+    case Screen::kSockets:
+      state_.socket_top = shifted(state_.socket_top, model_.sockets().size());
+      break;
     case Screen::kInterfaces: {
       const uint64_t count = model_.interfaces.entries().size();
       if (count > 0) state_.interface_selected = shifted(state_.interface_selected, count - 1);
@@ -271,8 +277,10 @@ void Press::move_to(bool end) {
       state_.cursor_tick = model_.history().at(0).tick;
     return;
   }
-  if (replay_ && state_.screen != Screen::kFlows && state_.screen != Screen::kHelp &&
-      state_.screen != Screen::kInterfaces) {
+  const bool has_rows = state_.screen == Screen::kFlows || state_.screen == Screen::kHelp ||
+                        state_.screen == Screen::kSyscalls || state_.screen == Screen::kSockets ||
+                        state_.screen == Screen::kInterfaces;
+  if (replay_ && !has_rows) {
     effect_ = end ? Effect::kToEnd : Effect::kToStart;
     return;
   }
@@ -409,6 +417,13 @@ void Press::sort_next() {
     state_.thread_reverse = false;
     return;
   }
+  if (state_.screen == Screen::kSyscalls) {
+    state_.syscall_sort =
+        static_cast<SyscallColumn>((static_cast<size_t>(state_.syscall_sort) + 1) %
+                                   static_cast<size_t>(SyscallColumn::kCount));
+    state_.syscall_reverse = false;
+    return;
+  }
   if (state_.screen != Screen::kFlows) return;
   pin_position();
   // Hidden columns are skipped: what is sorted by is to be seen.
@@ -459,6 +474,8 @@ void Press::command(const KeyBinding& binding) {
     case Command::kSortReverse:
       if (state_.screen == Screen::kScheduler)
         state_.thread_reverse = !state_.thread_reverse;
+      else if (state_.screen == Screen::kSyscalls)
+        state_.syscall_reverse = !state_.syscall_reverse;
       else
         state_.reverse = !state_.reverse;
       break;

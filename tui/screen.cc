@@ -13,11 +13,6 @@
 namespace topspin {
 namespace {
 
-constexpr std::array<Screen, kScreenCount> kTabs = {
-    Screen::kFlows,    Screen::kScheduler, Screen::kResources,  Screen::kTimeline,
-    Screen::kLiveness, Screen::kLosses,    Screen::kInterfaces, Screen::kHelp,
-};
-
 /// Each tab's first cell and width, with what of its name fits.
 struct TabSpan {
   Screen screen;
@@ -30,7 +25,8 @@ std::vector<TabSpan> tab_spans(int width) {
   for (const size_t letters : {size_t{12}, size_t{4}, size_t{1}, size_t{0}}) {
     spans.clear();
     int x = 0;
-    for (const Screen screen : kTabs) {
+    for (size_t i = 0; i < kScreenCount; ++i) {
+      const auto screen = static_cast<Screen>(i);
       const std::string name(screen_name(screen).substr(0, letters));
       const std::string key =
           screen == Screen::kHelp ? "h" : fmt::format("{}", static_cast<int>(screen) + 1);
@@ -86,6 +82,8 @@ std::string_view screen_name(Screen screen) {
     case Screen::kTimeline: return "Timeline";
     case Screen::kLiveness: return "Liveness";
     case Screen::kLosses: return "Losses";
+    case Screen::kSyscalls: return "Syscalls";
+    case Screen::kSockets: return "Sockets";
     case Screen::kInterfaces: return "Interfaces";
     case Screen::kHelp: return "Help";
     case Screen::kCount: break;
@@ -157,6 +155,8 @@ void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state
     case Screen::kTimeline: draw_timeline(grid, area, model, state); break;
     case Screen::kLiveness: draw_liveness(grid, area, model, state); break;
     case Screen::kLosses: draw_losses(grid, area, model, state); break;
+    case Screen::kSyscalls: draw_syscalls(grid, area, model, state); break;
+    case Screen::kSockets: draw_sockets(grid, area, model, state); break;
     case Screen::kInterfaces: draw_interfaces(grid, area, model, state); break;
     case Screen::kHelp: draw_help(grid, area, model, state); break;
     case Screen::kCount: break;

@@ -18,6 +18,8 @@ enum class Screen : uint8_t {
   kTimeline,
   kLiveness,
   kLosses,
+  kSyscalls,
+  kSockets,
   kInterfaces,
   kHelp,
   kCount,
@@ -36,7 +38,21 @@ enum class ThreadColumn : uint8_t {
   kCpu,
   kSwitches,
   kInvoluntary,
+  kPreemptedByOwn,
+  kPreemptedByOthers,
+  kSlice,
   kTid,
+  kCount
+};
+
+enum class SyscallColumn : uint8_t {
+  kTime,
+  kRate,
+  kMedian,
+  kTail,
+  kLongest,
+  kErrors,
+  kBlocked,
   kCount
 };
 
@@ -78,6 +94,12 @@ struct ViewState {
   ThreadColumn thread_sort = ThreadColumn::kWait;
   bool thread_reverse = false;
   uint64_t thread_top = 0;
+
+  // Syscalls and sockets.
+  SyscallColumn syscall_sort = SyscallColumn::kTime;
+  bool syscall_reverse = false;
+  uint64_t syscall_top = 0;
+  uint64_t socket_top = 0;
 
   // Interfaces.
   uint64_t interface_selected = 0;

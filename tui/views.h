@@ -51,6 +51,11 @@ void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& s
 /// One flow's ticks in one row, the newest at the right end.
 void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHistory& history);
 void draw_losses(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// Why a screen of the subject has nothing to show: no subject, the probe's reason, or nothing yet.
+void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view probe,
+                  std::string_view nothing_yet);
 void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState& state);
 /// The first interface that is visible with so many rows.
 size_t interface_top(const ViewState& state, size_t count, size_t rows);
