@@ -31,6 +31,9 @@ struct FlowTableOptions {
   int64_t idle_timeout_ns = 0;               // a silent flow ends after this; 0: never (files)
   uint64_t max_flows = 1'000'000;
   KeyMode key = KeyMode::kOuter;
+  /// The longest payload of one segment or datagram, if it is known: what is longer is a
+  /// super-packet. Without it an interface's MTU tells, which on `lo` is longer than any packet.
+  std::optional<uint32_t> segment_bytes;
   bool count_payload = false;  // FlowRow::payload_bytes: costs 16 bytes more a flow
 };
 

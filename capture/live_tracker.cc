@@ -41,7 +41,7 @@ class LiveTracker final : public FlowTracker {
         snaplen_(snaplen),
         source_(std::move(source)),
         cutter_(std::move(table), source_->link_type(), key, options.interval_ns) {
-    state_ = watch_.look(options_.interface);
+    note_state(watch_.look(options_.interface));
   }
 
   void start_at(int64_t monotonic_ns) override {
@@ -166,6 +166,11 @@ class LiveTracker final : public FlowTracker {
     }
   }
 
+  void note_state(const InterfaceState& state) {
+    state_ = state;
+    if (state.mtu != 0) cutter_.table().set_mtu(state.mtu);
+  }
+
   void note(std::string event) {
     if (events_.size() < kEventsMax) events_.push_back(std::move(event));
   }
@@ -186,13 +191,14 @@ class LiveTracker final : public FlowTracker {
     if (!is_watched()) return;
     const InterfaceState state = watch_.look(options_.interface);
     if (state == state_) return;
+    if (state.index == state_.index && state.up == state_.up) return note_state(state);
     const std::string& name = options_.interface;
     if (state.index == 0) {
       const std::string renamed = watch_.name_of(state_.index);
       if (!renamed.empty()) {
         note(fmt::format("interface {} is called {} now", name, renamed));
         options_.interface = renamed;
-        state_ = watch_.look(renamed);
+        note_state(watch_.look(renamed));
         if (reading() && !state_.up) lose(now_ns, fmt::format("interface {} went down", renamed));
         return;
       }
@@ -206,7 +212,7 @@ class LiveTracker final : public FlowTracker {
       next_open_ns_ = now_ns;  // it came up
     }
     // The index stays known while the interface is away: it may come back under another name.
-    state_ = {state.index != 0 ? state.index : state_.index, state.up};
+    note_state({state.index != 0 ? state.index : state_.index, state.up, state.mtu});
   }
 
   void reopen(int64_t now_ns) {
@@ -215,7 +221,7 @@ class LiveTracker final : public FlowTracker {
     if (is_watched()) {
       const InterfaceState state = watch_.look(options_.interface);
       if (state.index == 0 || !state.up) return;
-      state_ = state;
+      note_state(state);
     }
     auto opened = LiveSource::open(options_, snaplen_);
     if (!opened.ok()) {

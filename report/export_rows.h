@@ -26,8 +26,10 @@ template <typename Visit>
 void for_each_tick_field(const Sample& sample, Visit visit) {
   static const SchedulerInterval kNoScheduler;
   static const ResourceReading kNoResources;
+  static const SocketInterval kNoSockets;
   for_each_tick_column(sample, sample.losses, sample.scheduler ? *sample.scheduler : kNoScheduler,
                        sample.resources ? *sample.resources : kNoResources,
+                       sample.sockets ? *sample.sockets : kNoSockets,
                        [&](std::string_view prefix, std::string_view name, const auto& value) {
                          visit(joined(prefix, name), value);
                        });
@@ -36,8 +38,10 @@ void for_each_tick_field(const Sample& sample, Visit visit) {
 template <typename Visit>
 void for_each_tick_histogram(const Sample& sample, Visit visit) {
   static const SchedulerInterval kNoScheduler;
+  static const SocketInterval kNoSockets;
   for_each_flow_histogram(sample.flows, visit);
   for_each_scheduler_histogram(sample.scheduler ? *sample.scheduler : kNoScheduler, visit);
+  for_each_socket_histogram(sample.sockets ? *sample.sockets : kNoSockets, visit);
 }
 
 template <typename Visit>

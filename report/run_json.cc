@@ -99,6 +99,8 @@ Json summary_json(const RunSummary& s) {
   json["lateness_ns"] = latency_json(s.flows.lateness.summary());
   json["missed_ticks"] = s.flows.missed_ticks;
   json["unanswered"] = s.flows.unanswered;
+  json["super_packets"] = s.flows.super_packets;
+  json["super_packet_segments"] = s.flows.super_packet_segments;
   json["tcp_handshake_ns"] = latency_json(s.flows.tcp_handshake.summary());
   json["tcp_retransmissions"] = s.flows.tcp_retransmissions;
   json["tcp_resets"] = s.flows.tcp_resets;

@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "report/flow_json.h"
 #include "report/text_parts.h"
 
 namespace topspin {
@@ -154,6 +155,7 @@ std::string run_report_text(const RunReport& report) {
                      f.active_flows);
   out += fmt::format("packets   {} ({} bytes); tcp {}, udp {}\n", f.packets, f.bytes, f.tcp.packets,
                      f.udp.packets);
+  out += super_packets_text(f);
   out += fmt::format("late      {} ticks missed, {} requests unanswered\n", f.missed_ticks,
                      f.unanswered);
   out += fmt::format("lost     {}\n\n", losses_text(s.losses));

@@ -135,6 +135,8 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
   plain("tcp_refused", flows.tcp_refused);
   plain("tcp_handshakes", flows.tcp_handshakes);
   plain("time_went_backwards", flows.time_went_backwards);
+  plain("super_packets", flows.super_packets);
+  plain("super_packet_segments", flows.super_packet_segments);
 
   LossInterval::for_each_field(
       [&](std::string_view name, auto field) { visit("loss_", name, losses.*field); });
