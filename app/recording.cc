@@ -142,6 +142,7 @@ class Recording {
   void drain_samples();
   void subject_ended();
   void take_flows();
+  void serve_onlooker();
   void handle_signals();
   void end_command(int signal_number);
   void arm_timer(int64_t monotonic_ns) const;
@@ -171,7 +172,8 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  std::optional<Error> failure_;  // the first error that ended the recording
+  std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
+  std::optional<Error> failure_;    // the first error that ended the recording
 };
 
 Status Recording::open() {
@@ -299,11 +301,29 @@ void Recording::take_flows() {
       if (onlooker_ != nullptr) onlooker_->on_event(event);
       if (writer_) (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
     }
+    if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     session_->add_flows(std::move(interval));
   }
   if (delivery.error) {
     if (!failure_) failure_ = delivery.error;
     stopping_ = true;
+  }
+}
+
+/// What somebody who looks on asks of the capture, none of which changes what is counted but for
+/// the move to another interface, which a run that is stored refuses.
+void Recording::serve_onlooker() {
+  if (const auto flow = onlooker_->watched_flow(); flow != watched_) {
+    watched_ = flow;
+    capture_->watch_packets(flow);
+  }
+  if (watched_) onlooker_->on_packets(capture_->take_packets());
+  if (const auto name = onlooker_->take_interface_wish()) {
+    if (writer_) {
+      onlooker_->on_event("a run that is recorded has one interface; start anew to watch another");
+    } else {
+      capture_->switch_interface(*name);
+    }
   }
 }
 
@@ -397,6 +417,7 @@ Status Recording::loop() {
     if (onlooker_ != nullptr) {
       if (fds[3].revents != 0) onlooker_->on_input();
       if (fds[4].revents != 0) onlooker_->on_output();
+      serve_onlooker();
       onlooker_->on_pass();
       if (onlooker_->wants_stop()) stopping_ = true;
     }
