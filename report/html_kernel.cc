@@ -226,8 +226,8 @@ std::string reply_bar(const SocketInterval& s) {
 
 std::string sockets_html(const RunPage& run) {
   std::string html;
-  if (run.sockets) {
-    const SocketInterval& s = *run.sockets;
+  if (run.summary.sockets) {
+    const SocketInterval& s = *run.summary.sockets;
     html += reply_bar(s);
     std::string rows;
     const auto row = [&](std::string_view name, const std::optional<uint64_t>& value) {

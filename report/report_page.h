@@ -50,8 +50,7 @@ struct RunPage {
   // What some runs have.
   std::vector<RunStage> stages;  // the first kPageStages
   std::optional<LoadResult> load;
-  std::optional<SocketInterval> sockets;  // merged over the run
-  std::vector<SocketRow> socket_rows;     // by drops, the most first
+  std::vector<SocketRow> socket_rows;  // by drops, the most first
   size_t sockets_in_all = 0;
   std::vector<SyscallRow> syscalls;  // by time inside, the most first
   size_t syscalls_in_all = 0;

@@ -332,10 +332,10 @@
           const { ctx, bbox } = u;
           ctx.save();
           ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip();
-          ctx.fillStyle = colour("third");
           let before = 0;
           rows.forEach((row, r) => {
             const y0 = u.valToPos(before, "y", true), y1 = u.valToPos(before += grid.group_sizes[r], "y", true);
+            ctx.fillStyle = colour(grid.missed[r] > 0 ? "tail" : "third");
             const gap = grid.group_sizes[r] === 1 && y1 - y0 > 3 * uPlot.pxRatio ? uPlot.pxRatio : 0;
             row.forEach((share, c) => {
               if (share === 0) return;
