@@ -42,6 +42,7 @@ struct ProbeInterval {
   int64_t end_ns = 0;
   std::optional<SchedulerInterval> scheduler;
   std::optional<ResourceReading> resources;
+  PressureInterval pressure;
   LossInterval losses;  // the scheduler_* and thread_* fields
   std::vector<ThreadRow> changed_threads;
   std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled
