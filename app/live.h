@@ -28,6 +28,7 @@ class Live final : public Onlooker {
   void on_output() override;
   void on_signal(int number) override { look_.on_signal(number); }
   void on_pass() override { look_.draw(); }
+  int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
   bool stays() const override { return stay_ && !stop_; }
   void close() override;

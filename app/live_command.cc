@@ -18,6 +18,7 @@ struct LiveCommand {
 
 int run_live(LiveCommand& o) {
   if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
+  o.record.observe.count_payload = true;  // the Data column
   if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look);
   o.record.quiet = true;
   o.record.store = !o.record.observe.db.empty();

@@ -98,6 +98,7 @@ void Look::begin() {
 }
 
 void Look::replace_model(Model model) {
+  model.names = std::move(model_.names);
   model_ = std::move(model);
   dirty_ = true;
 }
@@ -150,8 +151,28 @@ void Look::on_signal(int number) {
   }
 }
 
+int Look::refresh_ms() const {
+  constexpr int kNamesMs = 100;
+  return resolver_ && resolver_->busy() ? kNamesMs : -1;
+}
+
+/// Asks for the names that the screen wants and has not; takes those that have been found.
+void Look::look_names_up() {
+  if (resolver_ && resolver_->take(model_.names)) {
+    if (frozen_) frozen_->names = model_.names;
+    dirty_ = true;
+  }
+  if (!state_.names || !dirty_) return;
+  const NameWants wants = missing_names(shown(), state_, terminal_->size());
+  if (wants.hosts.empty() && wants.services.empty()) return;
+  if (!resolver_) resolver_ = std::make_unique<NameResolver>();
+  resolver_->ask(wants);
+}
+
 void Look::draw() {
-  if (!terminal_ || !dirty_) return;
+  if (!terminal_) return;
+  look_names_up();
+  if (!dirty_) return;
   dirty_ = false;
   terminal_->show(draw_screen(shown(), state_, terminal_->size()), state_.theme);
   if (terminal_->gone()) stop_ = true;

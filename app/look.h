@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "app/name_resolver.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -60,6 +61,9 @@ class Look {
   bool frozen() const { return state_.frozen; }
   void say(std::string message);
 
+  /// How soon something may be there to show that no descriptor tells of; -1: nothing.
+  int refresh_ms() const;
+
   /// Reads the waiting keys; replay's own effects go to `effect`.
   void on_input(bool replay, const std::function<void(Effect)>& effect = {});
   /// SIGWINCH, SIGTSTP (stops the process), SIGCONT.
@@ -75,11 +79,13 @@ class Look {
  private:
   const Model& shown() const { return frozen_ ? *frozen_ : model_; }
   void write_export();
+  void look_names_up();
 
   LookOptions options_;
   std::unique_ptr<CursesTerminal> terminal_;
   Model model_;
-  std::optional<Model> frozen_;  // live: the picture while counting goes on
+  std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for
+  std::optional<Model> frozen_;             // live: the picture while counting goes on
   ViewState state_;
   bool dirty_ = true;
   bool stop_ = false;

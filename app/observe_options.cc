@@ -94,6 +94,7 @@ Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
   if (options.max_flows == 0)
     return make_error(ErrorCode::kUsage, "--max-flows must be at least 1");
   table.max_flows = options.max_flows;
+  table.count_payload = options.count_payload;
   return table;
 }
 

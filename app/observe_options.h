@@ -26,7 +26,8 @@ struct ObserveOptions {
   std::string interval = "1s";
   std::string key = "outer";
   uint64_t max_flows = 1'000'000;
-  std::string db;  // empty: TOPSPIN_DB, or topspin.db
+  bool count_payload = false;  // no option: the screens ask for it
+  std::string db;              // empty: TOPSPIN_DB, or topspin.db
   std::vector<std::string> labels;
 };
 

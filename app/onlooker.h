@@ -35,6 +35,9 @@ class Onlooker {
   /// Once in each pass of the loop, after all of the above: the time to draw.
   virtual void on_pass() = 0;
 
+  /// The longest time until the next pass, -1: until something happens.
+  virtual int refresh_ms() const = 0;
+
   /// The person has seen enough.
   virtual bool wants_stop() const = 0;
   /// Whether to go on after the command or subject ended.

@@ -151,6 +151,9 @@ int Player::run() {
     if (plays)
       timeout_ms = static_cast<int>(
           std::clamp<int64_t>((next_ns - now_ns + 999'999) / kNanosPerMilli, 0, 60'000));
+    if (const int refresh_ms = look_.refresh_ms(); refresh_ms >= 0) {
+      timeout_ms = timeout_ms < 0 ? refresh_ms : std::min(timeout_ms, refresh_ms);
+    }
     std::array<pollfd, 2> fds{{{signals.get(), POLLIN, 0}, {look_.input_fd(), POLLIN, 0}}};
     if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return fail(make_error(ErrorCode::kInternal, "poll failed", errno));

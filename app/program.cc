@@ -32,6 +32,7 @@ constexpr const char* kFooter =
     "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 1000 --hold 30s\n"
     "  topspin list\n"
     "  topspin report last\n"
+    "  topspin export last --format csv --table flows\n"
     "  topspin compare --samples before.csv after.csv --paired\n"
     "  topspin gate --history --series nightly.csv --column cpu_us\n"
     "  topspin doctor\n"
@@ -100,6 +101,7 @@ int run_program(std::span<char*> arguments) {
   add_load_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
+  add_export_command(root, action);
   add_compare_command(root, action);
   add_gate_command(root, action);
   add_doctor_command(root, action);

@@ -361,7 +361,8 @@ Status Recording::loop() {
                                {capture_->event_fd(), POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0}}};
-    if (poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) {
+    const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
+    if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();

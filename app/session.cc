@@ -49,6 +49,9 @@ std::optional<Sample> Session::next_sample() {
   sample.resources = probe.probes.resources;
   sample.pressure = probe.probes.pressure;
   sample.changed_threads = std::move(probe.probes.changed_threads);
+  sample.sockets = std::move(probe.probes.sockets);
+  sample.changed_sockets = std::move(probe.probes.changed_sockets);
+  sample.changed_syscalls = std::move(probe.probes.changed_syscalls);
 
   sample.losses = probe.probes.losses;
   sample.losses.capture_kernel_drops = flow.losses.kernel_drops;

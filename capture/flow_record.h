@@ -104,35 +104,54 @@ struct alignas(64) HotRecord {
   uint16_t retransmissions_low;
 
   int64_t initiator_last_ns;
-  uint64_t packets_initiator : 48, id_low : 16;
-  uint64_t packets_responder : 48, id_middle : 16;
-  uint64_t bytes_initiator : 56, id_high : 8;
-  uint64_t bytes_responder : 56, retransmissions_high : 8;
-  std::array<uint32_t, kGapsKept> gaps;  // PackedDuration, newest first; 0: none yet
-  int32_t lateness_max;                  // PackedSignedDuration; kNoLateness: none yet
+  // Of the initiator and of the responder: side by side, so that no branch has to ask who sent.
+  std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
+  std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
+  std::array<uint32_t, kGapsKept> gaps;    // PackedDuration, newest first; 0: none yet
+  int32_t lateness_max;                    // PackedSignedDuration; kNoLateness: none yet
+
+  uint64_t packets(size_t side) const { return packets_and_id[side] & kPacketsMask; }
+  uint64_t bytes(size_t side) const { return bytes_and_more[side] & kBytesMask; }
+  void count_packet(size_t side, uint32_t wire_bytes) {
+    packets_and_id[side] += 1;
+    bytes_and_more[side] += wire_bytes;
+  }
+  void swap_counts() {
+    const auto exchange = [](std::array<uint64_t, 2>& words, uint64_t mask) {
+      const uint64_t differing = (words[0] ^ words[1]) & mask;
+      words[0] ^= differing;
+      words[1] ^= differing;
+    };
+    exchange(packets_and_id, kPacketsMask);
+    exchange(bytes_and_more, kBytesMask);
+  }
 
   uint64_t id() const {
-    return static_cast<uint64_t>(id_low) | static_cast<uint64_t>(id_middle) << 16 |
-           static_cast<uint64_t>(id_high) << 32;
+    return packets_and_id[0] >> kPacketsBits | (packets_and_id[1] >> kPacketsBits) << 16 |
+           (bytes_and_more[0] >> kBytesBits) << 32;
   }
+  /// REQUIRES: nothing was counted yet.
   void set_id(uint64_t id) {
-    id_low = id & 0xffff;
-    id_middle = (id >> 16) & 0xffff;
-    id_high = (id >> 32) & 0xff;
+    packets_and_id = {(id & 0xffff) << kPacketsBits, (id >> 16 & 0xffff) << kPacketsBits};
+    bytes_and_more[0] = (id >> 32 & 0xff) << kBytesBits;
   }
   bool has(FlowFlag flag) const { return (flags & flag) != 0; }
   void set(FlowFlag flag) { flags = static_cast<uint16_t>(flags | flag); }
   void clear(FlowFlag flag) { flags = static_cast<uint16_t>(flags & ~flag); }
   bool is_free() const { return key.kind == 0; }
   uint32_t retransmissions() const {
-    return static_cast<uint32_t>(retransmissions_high) << 16 | retransmissions_low;
+    return static_cast<uint32_t>(bytes_and_more[1] >> kBytesBits) << 16 | retransmissions_low;
   }
   void count_retransmission() {
     const uint32_t n = retransmissions() + 1;
     if (n >> 24 != 0) return;
     retransmissions_low = static_cast<uint16_t>(n);
-    retransmissions_high = (n >> 16) & 0xff;
+    bytes_and_more[1] = bytes(1) | static_cast<uint64_t>(n >> 16) << kBytesBits;
   }
+
+  static constexpr int kPacketsBits = 48, kBytesBits = 56;
+  static constexpr uint64_t kPacketsMask = (uint64_t{1} << kPacketsBits) - 1;
+  static constexpr uint64_t kBytesMask = (uint64_t{1} << kBytesBits) - 1;
 };
 static_assert(sizeof(HotRecord) == 128);
 

@@ -1,10 +1,16 @@
 #include "capture/flow_table.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 #include <limits>
 #include <utility>
 
 #include <sys/random.h>
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 namespace topspin {
 namespace {
@@ -31,9 +37,9 @@ uint32_t middle(uint32_t a, uint32_t b, uint32_t c) {
 }
 
 /// The median of the gaps known; 0 if there are fewer than kGapsToLearn.
-inline int64_t median_gap(const std::array<uint32_t, kGapsKept>& g) {
+[[gnu::always_inline]] inline int64_t median_gap(const std::array<uint32_t, kGapsKept>& g) {
   // Packed durations are in the order of what they stand for.
-  if (g[4] != 0) {
+  if (g[4] != 0) [[likely]] {
     const uint32_t low = std::max(std::min(g[0], g[1]), std::min(g[2], g[3]));
     const uint32_t high = std::min(std::max(g[0], g[1]), std::max(g[2], g[3]));
     return PackedDuration::unpack(middle(low, high, g[4]));
@@ -93,23 +99,31 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
   if (options.max_flows < 1 || options.max_flows > kFlowsMax) {
     return usage("the limit of flows (--max-flows) must be between 1 and 4294967294");
   }
-  TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows));
-  TOPSPIN_ASSIGN(auto cold, MappedArray<ColdRecord>::create(options.max_flows));
-  TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin));
+  TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows, Filling::kFromFront));
+  TOPSPIN_ASSIGN(auto cold,
+                 MappedArray<ColdRecord>::create(options.max_flows, Filling::kFromFront));
+  MappedArray<PayloadRecord> payload;
+  if (options.count_payload) {
+    TOPSPIN_ASSIGN(payload,
+                   MappedArray<PayloadRecord>::create(options.max_flows, Filling::kFromFront));
+  }
+  TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin, Filling::kEverywhere));
   return std::unique_ptr<FlowTable>(new FlowTable(options, rows_per_interval, seed, std::move(hot),
-                                                  std::move(cold), std::move(index)));
+                                                  std::move(cold), std::move(payload),
+                                                  std::move(index)));
 }
 
 FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval,
                      const HashSeed& seed, MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-                     MappedArray<IndexEntry> index)
+                     MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index)
     : options_(options),
       rows_per_interval_(rows_per_interval),
       seed_(seed),
       hot_(std::move(hot)),
       cold_(std::move(cold)),
+      payload_(std::move(payload)),
       index_(std::move(index)),
-      index_size_(index_.size()),
+      index_lines_(index_.size() / kLineEntries),
       active_(options.window_ns),
       requests_(options.reply_timeout_ns),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
@@ -160,22 +174,55 @@ void FlowTable::observe(std::span<const ParsedPacket> packets) {
   }
 }
 
+inline FlowTable::LineMatch FlowTable::match_line(const IndexEntry* line, uint32_t hash) {
+#ifdef __SSE2__
+  const auto* words = reinterpret_cast<const float*>(line);
+  const __m128i wanted = _mm_set1_epi32(static_cast<int>(hash));
+  const __m128i zero = _mm_setzero_si128();
+  const auto compare = [&](const float* four, __m128i& same, __m128i& none) {
+    const __m128 a = _mm_load_ps(four), b = _mm_load_ps(four + 4);
+    same = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(2, 0, 2, 0))), wanted);
+    none = _mm_cmpeq_epi32(_mm_castps_si128(_mm_shuffle_ps(a, b, _MM_SHUFFLE(3, 1, 3, 1))), zero);
+  };
+  __m128i same_low, same_high, none_low, none_high;
+  compare(words, same_low, none_low);
+  compare(words + 8, same_high, none_high);
+  const int bits = _mm_movemask_epi8(
+      _mm_packs_epi16(_mm_packs_epi32(same_low, same_high), _mm_packs_epi32(none_low, none_high)));
+  const auto empty = static_cast<uint32_t>(bits) >> 8;
+  return {static_cast<uint32_t>(bits) & ~empty & 0xff, empty};
+#else
+  LineMatch match{0, 0};
+  for (uint32_t i = 0; i < kLineEntries; ++i) {
+    const bool empty = line[i].slot_plus_one == 0;
+    match.empty |= uint32_t{empty} << i;
+    match.matches |= uint32_t{!empty && line[i].hash == hash} << i;
+  }
+  return match;
+#endif
+}
+
 void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
   if (!packet.in_flow()) return;
   lookup.candidate = SilenceWheel::kNone;
   size_t at = index_home(lookup.hash);
-  while (index_[at].slot_plus_one != 0) {
-    if (index_[at].hash == lookup.hash) {
-      lookup.candidate = index_[at].slot_plus_one - 1;
+  while (true) {
+    const LineMatch match = match_line(&index_[at], lookup.hash);
+    if (match.matches != 0) [[likely]] {
+      const auto first = static_cast<size_t>(std::countr_zero(match.matches));
+      lookup.candidate = index_[at + first].slot_plus_one - 1;
       prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+      if (payload_.size() != 0) prefetch(&payload_[lookup.candidate]);
       return;
     }
-    if (++at == index_size_) at = 0;
+    if (match.empty != 0) return;
+    if ((at += kLineEntries) == index_size()) at = 0;
   }
 }
 
 void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups) {
   if (!begun_ && !packets.empty()) begin(clamp_stamp(packets.front().stamp_ns));
+  GroupCounts group;
   uint64_t bytes = 0, ipv4 = 0, ipv6 = 0, backwards = 0;
   for (size_t i = 0; i < packets.size(); ++i) {
     const ParsedPacket& p = packets[i];
@@ -186,7 +233,7 @@ void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const L
     ipv4 += p.ip_version == 4;
     ipv6 += p.ip_version == 6;
     if (p.in_flow()) [[likely]] {
-      observe_flow(p, lookups[i].hash, lookups[i].candidate);
+      observe_flow(p, lookups[i].hash, lookups[i].candidate, group);
     } else {
       ++interval_.skipped[static_cast<size_t>(p.skip)];
       if (p.later_fragment) observe_later_fragment(p);
@@ -199,9 +246,20 @@ void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const L
   interval_.ipv4_packets += ipv4;
   interval_.ipv6_packets += ipv6;
   interval_.time_went_backwards += backwards;
+  const auto& n = group.packets;
+  const auto& b = group.bytes;
+  interval_.udp.packets += n[0] + n[1];
+  interval_.udp.bytes += b[0] + b[1];
+  interval_.tcp.packets += n[2] + n[3];
+  interval_.tcp.bytes += b[2] + b[3];
+  interval_.initiator_packets += n[0] + n[2];
+  interval_.initiator_bytes += b[0] + b[2];
+  interval_.responder_packets += n[1] + n[3];
+  interval_.responder_bytes += b[1] + b[3];
 }
 
-inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32_t candidate) {
+inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32_t candidate,
+                                    GroupCounts& group) {
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   uint32_t slot = candidate;
   if (slot == SilenceWheel::kNone || !(hot_[slot].key == p.key)) slot = find(p.key, hash);
@@ -217,33 +275,22 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   }
   const bool from_initiator = p.from_low == flow.has(kInitiatorIsLow);
 
-  ProtocolCounts& counts = is_tcp ? interval_.tcp : interval_.udp;
-  ++counts.packets;
-  counts.bytes += p.wire_bytes;
-  if (from_initiator) {
-    ++flow.packets_initiator;
-    flow.bytes_initiator += p.wire_bytes;
-    ++interval_.initiator_packets;
-    interval_.initiator_bytes += p.wire_bytes;
-  } else {
-    ++flow.packets_responder;
-    flow.bytes_responder += p.wire_bytes;
-    ++interval_.responder_packets;
-    interval_.responder_bytes += p.wire_bytes;
-  }
-  if (is_new) {
-    ++counts.flows;
-    ++interval_.new_flows;
-  }
+  const size_t side = from_initiator ? 0 : 1;
+  flow.count_packet(side, p.wire_bytes);
+  ++group.packets[side + (is_tcp ? 2 : 0)];
+  group.bytes[side + (is_tcp ? 2 : 0)] += p.wire_bytes;
+  if (payload_.size() != 0) payload_[slot][side] += p.payload_bytes;
 
   const int64_t previous_ns = flow.last_ns;
-  if (is_new) {
+  if (is_new) [[unlikely]] {
+    ++(is_tcp ? interval_.tcp : interval_.udp).flows;
+    ++interval_.new_flows;
     active_.add(stamp_ns);
   } else {
-    touch(flow, slot, stamp_ns);
+    touch(flow, stamp_ns);
   }
   interval_.active_flows_max = std::max(interval_.active_flows_max, active_.count());
-  note_changed(flow, slot);
+  if (rows_per_interval_ != 0) note_changed(flow, slot);
 
   if (stamp_ns < second_begin_ns_ || stamp_ns >= second_end_ns_) [[unlikely]] {
     second_ = floor_div(stamp_ns + wall_offset_ns_, kNanosPerSecond);
@@ -268,10 +315,9 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
 }
 
 /// The flow spoke: its mark in the window moves.
-inline void FlowTable::touch(HotRecord& flow, uint32_t, int64_t stamp_ns) {
+inline void FlowTable::touch(HotRecord& flow, int64_t stamp_ns) {
   if (stamp_ns <= flow.last_ns) return;
-  active_.remove(flow.last_ns);
-  active_.add(stamp_ns);
+  active_.move(flow.last_ns, stamp_ns);
   flow.last_ns = stamp_ns;
 }
 
@@ -291,7 +337,7 @@ inline void FlowTable::observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp
   flow.initiator_last_ns = stamp_ns;
   const std::optional<int64_t> period = period_ns(flow);
   if (!options_.period_ns) {
-    for (size_t i = kGapsKept - 1; i > 0; --i) flow.gaps[i] = flow.gaps[i - 1];
+    std::memmove(&flow.gaps[1], &flow.gaps[0], (kGapsKept - 1) * sizeof flow.gaps[0]);
     flow.gaps[0] = PackedDuration::pack(static_cast<uint64_t>(std::max<int64_t>(gap, 1)));
   }
   if (!period) return;
@@ -485,11 +531,8 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
 /// The other end turned out to be the initiator: what was counted changes sides, gaps start anew.
 void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.flags = static_cast<uint16_t>(flow.flags ^ kInitiatorIsLow);
-  const uint64_t packets = flow.packets_initiator, bytes = flow.bytes_initiator;
-  flow.packets_initiator = flow.packets_responder;
-  flow.bytes_initiator = flow.bytes_responder;
-  flow.packets_responder = packets & ((uint64_t{1} << 48) - 1);
-  flow.bytes_responder = bytes & ((uint64_t{1} << 56) - 1);
+  flow.swap_counts();
+  if (payload_.size() != 0) std::swap(payload_[slot][0], payload_[slot][1]);
   flow.initiator_last_ns = kNoTime;
   flow.gaps = {};
   give_up_request(flow, slot);
@@ -510,7 +553,7 @@ void FlowTable::observe_later_fragment(const ParsedPacket& p) {
   if (entry.datagram_id != p.datagram_id) return;
   HotRecord& flow = hot_[entry.slot];
   if (flow.is_free() || flow.id() != entry.flow_id) return;
-  touch(flow, entry.slot, clamp_stamp(p.stamp_ns));
+  touch(flow, clamp_stamp(p.stamp_ns));
   interval_.active_flows_max = std::max(interval_.active_flows_max, active_.count());
 }
 
@@ -518,17 +561,21 @@ void FlowTable::observe_later_fragment(const ParsedPacket& p) {
 
 uint32_t FlowTable::find(const PacketKey& key, uint32_t hash) const {
   size_t at = index_home(hash);
-  while (index_[at].slot_plus_one != 0) {
-    const uint32_t slot = index_[at].slot_plus_one - 1;
-    if (index_[at].hash == hash && hot_[slot].key == key) return slot;
-    if (++at == index_size_) at = 0;
+  while (true) {
+    const LineMatch match = match_line(&index_[at], hash);
+    for (uint32_t left = match.matches; left != 0; left &= left - 1) {
+      const auto i = static_cast<size_t>(std::countr_zero(left));
+      const uint32_t slot = index_[at + i].slot_plus_one - 1;
+      if (hot_[slot].key == key) return slot;
+    }
+    if (match.empty != 0) return SilenceWheel::kNone;
+    if ((at += kLineEntries) == index_size()) at = 0;
   }
-  return SilenceWheel::kNone;
 }
 
 uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   if (flow_count_ >= options_.max_flows) CHECK(evict_one());
-  if ((flow_count_ + 1) * 5 > index_size_ * 4) grow_index();
+  if ((flow_count_ + 1) * 5 > index_size() * 4) grow_index();
 
   uint32_t slot = free_slot_;
   if (slot != SilenceWheel::kNone) {
@@ -536,6 +583,9 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
     slots_in_order_ = false;
   } else {
     slot = slots_used_++;
+    hot_.note_used(slot);
+    cold_.note_used(slot);
+    payload_.note_used(slot);
   }
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   HotRecord& flow = hot_[slot];
@@ -549,6 +599,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
   if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
   cold_[slot] = ColdRecord{};
+  if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;
   cold_[slot].lateness_last = kNoLateness;
 
@@ -562,7 +613,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
 void FlowTable::index_insert(uint32_t hash, uint32_t slot) {
   size_t at = index_home(hash);
   while (index_[at].slot_plus_one != 0) {
-    if (++at == index_size_) at = 0;
+    if (++at == index_size()) at = 0;
   }
   index_[at] = {hash, slot + 1};
 }
@@ -571,15 +622,15 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
   size_t at = index_home(hash);
   while (index_[at].slot_plus_one != slot + 1) {
     CHECK(index_[at].slot_plus_one != 0);
-    if (++at == index_size_) at = 0;
+    if (++at == index_size()) at = 0;
   }
   // Close the hole with entries that probed past it, so that no tombstones gather.
   const auto distance = [this](size_t from, size_t to) {
-    return to >= from ? to - from : to + index_size_ - from;
+    return to >= from ? to - from : to + index_size() - from;
   };
   size_t hole = at;
   while (true) {
-    if (++at == index_size_) at = 0;
+    if (++at == index_size()) at = 0;
     const IndexEntry& entry = index_[at];
     if (entry.slot_plus_one == 0) break;
     if (distance(index_home(entry.hash), at) >= distance(hole, at)) {
@@ -593,12 +644,12 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
 /// By a quarter, in one pass over stored hashes: 5 ms at a million flows, which the kernel's ring
 /// bridges.
 void FlowTable::grow_index() {
-  const size_t grown = index_size_ + index_size_ / 4;
-  auto bigger = MappedArray<IndexEntry>::create(grown);
+  const size_t lines = index_lines_ + index_lines_ / 4;
+  auto bigger = MappedArray<IndexEntry>::create(lines * kLineEntries, Filling::kEverywhere);
   CHECK(bigger.ok());  // 8 bytes a flow, where 176 were found
   MappedArray<IndexEntry> old = std::move(index_);
   index_ = std::move(bigger).value();
-  index_size_ = grown;
+  index_lines_ = lines;
   for (size_t i = 0; i < old.size(); ++i) {
     if (old[i].slot_plus_one != 0) index_insert(old[i].hash, old[i].slot_plus_one - 1);
   }
@@ -630,7 +681,7 @@ void FlowTable::remove(uint32_t slot) {
 
 FlowTable::Standing FlowTable::standing(const HotRecord& flow) {
   if (flow.key.protocol() == kProtocolTcp) return flow.has(kHalfOpen) ? kWeak : kTalker;
-  return flow.packets_initiator + flow.packets_responder <= 1 ? kWeak : kTalker;
+  return flow.packets(0) + flow.packets(1) <= 1 ? kWeak : kTalker;
 }
 
 /// Without an idle timeout nothing asks for the order of silence until the table is full.
@@ -721,7 +772,7 @@ void FlowTable::expire(int64_t now_ns) {
 // --- what comes out ---
 
 void FlowTable::note_changed(HotRecord& flow, uint32_t slot) {
-  if (rows_per_interval_ == 0 || flow.has(kChanged)) return;
+  if (flow.has(kChanged)) return;
   flow.set(kChanged);
   ++changed_count_;
   changed_.push_back(slot);
@@ -785,8 +836,9 @@ FlowRow FlowTable::row(uint32_t slot) const {
   out.ended = hot.has(kEnded);
   out.first_ns = cold.first_ns;
   out.last_ns = hot.last_ns;
-  out.packets = {hot.packets_initiator, hot.packets_responder};
-  out.bytes = {hot.bytes_initiator, hot.bytes_responder};
+  out.packets = {hot.packets(0), hot.packets(1)};
+  out.bytes = {hot.bytes(0), hot.bytes(1)};
+  if (payload_.size() != 0) out.payload_bytes = {payload_[slot][0], payload_[slot][1]};
   out.period_ns = period_ns(hot);
   if (hot.lateness_max != kNoLateness) {
     out.lateness_last_ns = PackedSignedDuration::unpack(cold.lateness_last);

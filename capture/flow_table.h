@@ -17,8 +17,10 @@
 //  - A later fragment keeps the flow of its first fragment active and counts in nothing else.
 //  - A flow that is pushed out after it ended is no loss.
 //
-// Memory: 176 bytes a flow, 10 to 12.5 of index, 2 of SecondsSeen. Time is the packets'
-// (monotonic live, wall in files); it is never fetched here. Lives on the capture thread.
+// Memory: 176 bytes a flow, 10 to 12.5 of index, 2 of SecondsSeen; 16 more where payload is
+// counted, in an array of its own, since the records have no room left and most users no need. Time
+// is the packets' (monotonic live, wall in files); it is never fetched here. Lives on the capture
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -105,12 +107,20 @@ class FlowTable {
   static constexpr size_t kBatch = 32;
   static constexpr int64_t kNoTime = INT64_MIN;
 
-  /// Open addressing, linear probing, place = hash * size >> 32: an index in the order of its
-  /// hashes, which grows by a quarter in one sequential pass.
+  /// Open addressing, probing from the first entry of a cache line, line = hash * lines >> 32: an
+  /// index in the order of its hashes, which grows by a quarter in one sequential pass. A whole
+  /// line is compared at once (match_line), since where in it an entry lies no branch can foresee.
   struct IndexEntry {
     uint32_t hash;
     uint32_t slot_plus_one;  // 0: empty
   };
+  static constexpr size_t kLineEntries = 64 / sizeof(IndexEntry);
+  struct LineMatch {
+    uint32_t matches;  // bit i: entry i is taken and has the hash
+    uint32_t empty;    // bit i: entry i is empty
+  };
+  static LineMatch match_line(const IndexEntry* line, uint32_t hash);
+  using PayloadRecord = std::array<uint64_t, 2>;  // bytes: of the initiator, of the responder
   struct Victim {
     int64_t last_ns;
     uint64_t id;
@@ -126,10 +136,17 @@ class FlowTable {
 
   FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval, const HashSeed& seed,
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-            MappedArray<IndexEntry> index);
+            MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index);
 
   void move_time(int64_t now_ns);
-  void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate);
+  /// Counts of a group of packets, kept in registers until it is through: UDP from the initiator
+  /// and from the responder, then TCP.
+  struct GroupCounts {
+    std::array<uint64_t, 4> packets{};
+    std::array<uint64_t, 4> bytes{};
+  };
+  void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
+                    GroupCounts& group);
   void observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp_ns);
   void observe_payload(HotRecord& flow, uint32_t slot, int64_t stamp_ns, bool from_initiator);
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
@@ -138,7 +155,7 @@ class FlowTable {
   void observe_later_fragment(const ParsedPacket& packet);
   void remember_datagram(const ParsedPacket& packet, uint32_t slot);
   void swap_ends(HotRecord& flow, uint32_t slot);
-  void touch(HotRecord& flow, uint32_t slot, int64_t stamp_ns);
+  void touch(HotRecord& flow, int64_t stamp_ns);
   void note_changed(HotRecord& flow, uint32_t slot);
   void end_flow(HotRecord& flow);
   void answer_syn(HotRecord& flow);
@@ -147,9 +164,11 @@ class FlowTable {
 
   uint32_t find(const PacketKey& key, uint32_t hash) const;
   uint32_t insert(const ParsedPacket& packet, uint32_t hash);
+  /// The first entry of the hash's line.
   size_t index_home(uint32_t hash) const {
-    return static_cast<size_t>((uint64_t{hash} * index_size_) >> 32);
+    return static_cast<size_t>((uint64_t{hash} * index_lines_) >> 32) * kLineEntries;
   }
+  size_t index_size() const { return index_lines_ * kLineEntries; }
   void index_insert(uint32_t hash, uint32_t slot);
   void index_erase(uint32_t hash, uint32_t slot);
   void grow_index();
@@ -167,8 +186,9 @@ class FlowTable {
 
   MappedArray<HotRecord> hot_;
   MappedArray<ColdRecord> cold_;
+  MappedArray<PayloadRecord> payload_;  // empty: not counted
   MappedArray<IndexEntry> index_;
-  size_t index_size_;
+  size_t index_lines_;
   uint64_t flow_count_ = 0;  // in the table
   uint64_t live_count_ = 0;  // of these, not ended
   uint64_t half_open_ = 0;

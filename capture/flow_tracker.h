@@ -30,6 +30,7 @@ struct FlowTableOptions {
   int64_t idle_timeout_ns = 0;               // a silent flow ends after this; 0: never (files)
   uint64_t max_flows = 1'000'000;
   KeyMode key = KeyMode::kOuter;
+  bool count_payload = false;  // FlowRow::payload_bytes: costs 16 bytes more a flow
 };
 
 struct LiveOptions {

@@ -41,8 +41,12 @@ class IntervalCutter {
       close_until(FlowTable::clamp_stamp(packet.stamp_ns));
     }
     Group& group = groups_[filling_];
-    parse_packet(link_, key_, packet, group.packets[group.size]);
-    table_->prepare(group.packets[group.size], group.lookups[group.size]);
+    const size_t at = group.size;
+    parse_packet(link_, key_, packet, group.packets[at]);
+    table_->prepare(group.packets[at], group.lookups[at]);
+    // One by one, so that what they ask of memory comes evenly.
+    Group& waiting = groups_[(filling_ + 2) % kGroups];
+    if (at < waiting.size) table_->locate(waiting.packets[at], waiting.lookups[at]);
     if (++group.size == kGroup) turn();
   }
 
@@ -99,7 +103,6 @@ class IntervalCutter {
 
   /// The newest group is full: each moves on by a stage.
   void turn() {
-    locate(groups_[(filling_ + 2) % kGroups]);
     filling_ = (filling_ + 1) % kGroups;
     observe(groups_[filling_]);
   }

@@ -89,6 +89,21 @@ class SlidingCount {
     --count_;
   }
 
+  /// remove(from_ns) and add(to_ns), for a mark that moves on. REQUIRES: from_ns <= to_ns.
+  void move(int64_t from_ns, int64_t to_ns) {
+    const int64_t from_old = age(from_ns);
+    const int64_t to_old = age(to_ns);
+    if (from_old == to_old) return;
+    if (from_old < buckets_) {
+      --ring_[cell(from_old)];
+      --count_;
+    }
+    if (to_old < buckets_) {
+      ++ring_[cell(to_old)];
+      ++count_;
+    }
+  }
+
   uint64_t count() const { return count_; }
 
  private:

@@ -140,6 +140,8 @@ struct FlowRow {
   int64_t last_ns = 0;
   std::array<uint64_t, 2> packets{};  // [0] of the initiator, [1] of the responder
   std::array<uint64_t, 2> bytes{};
+  // Of the transport, by the headers' lengths, what was sent again included; absent: not counted.
+  std::array<std::optional<uint64_t>, 2> payload_bytes{};
   std::optional<int64_t> period_ns;  // declared or learned
   std::optional<int64_t> lateness_last_ns;
   std::optional<int64_t> lateness_max_ns;

@@ -42,6 +42,7 @@ class OwnerTable {
   void set(FlowOwner owner);  // replaces the one of the same number
   /// nullptr if there is no number, or no such owner.
   const FlowOwner* find(std::optional<uint32_t> number) const;
+  bool empty() const { return owners_.empty(); }
 
  private:
   std::vector<FlowOwner> owners_;  // sorted by number

@@ -4,47 +4,16 @@
 #include <bit>
 #include <cmath>
 
+#include "core/varint.h"
+
 namespace topspin {
 namespace {
 
 constexpr uint8_t kUnsignedFormat = 1;
 constexpr uint8_t kSignedFormat = 2;
 
-void put_varint(std::string& out, uint64_t value) {
-  while (value >= 0x80) {
-    out.push_back(static_cast<char>(value | 0x80));
-    value >>= 7;
-  }
-  out.push_back(static_cast<char>(value));
-}
-
-/// Takes a varint off the front of `in`; nullopt if it is cut short or longer than 64 bits.
-std::optional<uint64_t> take_varint(std::string_view& in) {
-  uint64_t value = 0;
-  for (int shift = 0; shift < 64 && !in.empty(); shift += 7) {
-    const auto byte = static_cast<uint8_t>(in.front());
-    in.remove_prefix(1);
-    if (shift == 63 && byte > 1) return std::nullopt;
-    value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-    if ((byte & 0x80) == 0) return value;
-  }
-  return std::nullopt;
-}
-
 Error corrupt() {
   return make_error(ErrorCode::kInput, "a stored histogram is damaged: its bytes do not decode");
-}
-
-/// Nearest rank (1-based) of `quantile` among `count` samples, or nullopt if too few lie above it.
-std::optional<uint64_t> supported_rank(uint64_t count, double quantile) {
-  CHECK(quantile >= 0 && quantile <= 1);
-  const auto n = static_cast<double>(count);
-  // The small slack keeps n = 1,000 enough for 0.99, whose complement is not exact in binary.
-  if (count == 0 || (1.0 - quantile) * n + 1e-9 < static_cast<double>(kSamplesAbovePercentile)) {
-    return std::nullopt;
-  }
-  const auto rank = static_cast<uint64_t>(std::ceil(quantile * n - 1e-9));
-  return std::clamp<uint64_t>(rank, 1, count);
 }
 
 template <typename H>
@@ -62,6 +31,17 @@ HistogramSummary summarize(const H& histogram) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> supported_rank(uint64_t count, double quantile) {
+  CHECK(quantile >= 0 && quantile <= 1);
+  const auto n = static_cast<double>(count);
+  // The small slack keeps n = 1,000 enough for 0.99, whose complement is not exact in binary.
+  if (count == 0 || (1.0 - quantile) * n + 1e-9 < static_cast<double>(kSamplesAbovePercentile)) {
+    return std::nullopt;
+  }
+  const auto rank = static_cast<uint64_t>(std::ceil(quantile * n - 1e-9));
+  return std::clamp<uint64_t>(rank, 1, count);
+}
 
 uint64_t histogram_bucket_min(uint32_t index) {
   CHECK(index < kHistogramBuckets);

@@ -26,6 +26,9 @@ inline constexpr uint64_t kSamplesAbovePercentile = 10;
 uint64_t histogram_bucket_min(uint32_t index);
 uint64_t histogram_bucket_max(uint32_t index);
 
+/// Nearest rank (1-based) of `quantile` among `count` samples, or nullopt if too few lie above it.
+std::optional<uint64_t> supported_rank(uint64_t count, double quantile);
+
 /// The fields that every latency has in every JSON object. Absent is nullopt, never 0.
 struct HistogramSummary {
   uint64_t count = 0;

@@ -35,4 +35,21 @@ static inline __attribute__((always_inline)) unsigned int topspin_histogram_inde
   return shift * TOPSPIN_HISTOGRAM_SUB_BUCKETS + TOPSPIN_U32(value >> shift);
 }
 
+/* The coarse layout, for what is kept once a thread: 80 cells of 32 bits. 4 sub-buckets an octave,
+ * so a bucket is never wider than 1/4 of its lower bound. Cell 0 holds everything below 2^10 (1.02
+ * us, as nanoseconds), the last everything from 0.81 s on. Each coarse bucket is 8 fine ones, or
+ * the two ends of the fine layout.
+ */
+#define TOPSPIN_COARSE_CELLS 80
+#define TOPSPIN_COARSE_MIN_BITS 10
+#define TOPSPIN_COARSE_SKIPPED 23 /* index of 2^10 / 8, less the one cell below it */
+
+static inline __attribute__((always_inline)) unsigned int topspin_coarse_index(
+    unsigned int histogram_index) {
+  unsigned int index = histogram_index / 8;
+  if (index <= TOPSPIN_COARSE_SKIPPED) return 0;
+  index -= TOPSPIN_COARSE_SKIPPED;
+  return index < TOPSPIN_COARSE_CELLS ? index : TOPSPIN_COARSE_CELLS - 1;
+}
+
 #endif

@@ -28,6 +28,25 @@ std::optional<RunStatus> parse_run_status(std::string_view name) {
   return std::nullopt;
 }
 
+std::string_view stage_kind_name(StageKind kind) {
+  switch (kind) {
+    case StageKind::kStart: return "start";
+    case StageKind::kWarmUp: return "warm_up";
+    case StageKind::kBefore: return "before";
+    case StageKind::kLoad: return "load";
+    case StageKind::kAfter: return "after";
+  }
+  return "load";
+}
+
+std::optional<StageKind> parse_stage_kind(std::string_view name) {
+  for (const StageKind kind : {StageKind::kStart, StageKind::kWarmUp, StageKind::kBefore,
+                               StageKind::kLoad, StageKind::kAfter}) {
+    if (stage_kind_name(kind) == name) return kind;
+  }
+  return std::nullopt;
+}
+
 // RFC 9562, section 5.7: 48 bits of Unix milliseconds, version, 12 random bits, variant, 62 more.
 std::string make_run_id(int64_t wall_ns) {
   std::array<uint8_t, 16> bytes{};

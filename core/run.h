@@ -46,6 +46,39 @@ struct RunSettings {
   std::optional<int64_t> stack_samples_per_second;  // --stacks, of each CPU in use
 };
 
+/// What a part of a run is there for. Numbers that judge a run are of the ticks from the first load
+/// stage on: what a subject does to start and to warm up is recorded and judges nothing.
+enum class StageKind : uint8_t {
+  kStart,   // the subject starts, until it is ready
+  kWarmUp,  // a load that is not counted
+  kBefore,  // ready and at rest: what "before" means in a rule
+  kLoad,    // a stage of the load, by its name
+  kAfter,   // the load is over
+};
+std::string_view stage_kind_name(StageKind kind);  // "start", "warm_up", "before", "load", "after"
+std::optional<StageKind> parse_stage_kind(std::string_view name);
+
+/// A part of a run, as its plan or load names it.
+struct RunStage {
+  std::string name;
+  StageKind kind = StageKind::kLoad;
+  int64_t start_ns = 0;                  // since the start of the run
+  std::optional<int64_t> end_ns;         // not reached: the run ended in it
+  std::optional<uint32_t> clients_from;  // clients that the load had at its start and end
+  std::optional<uint32_t> clients_to;
+};
+
+/// The plan that a run was made by, so that it can be made again.
+struct RunPlan {
+  std::string session;    // UUID of the `topspin run` that made it: the same for all of its runs
+  std::string name;       // the plan's
+  std::string text;       // the whole file
+  std::string subject;    // which of its subjects
+  uint64_t seed = 0;      // of the order; at most 2^63 - 1
+  uint64_t position = 0;  // in the order in which the session made its runs, from 1
+  uint64_t repeat = 0;    // of this subject, from 1; runs of one repeat are a pair
+};
+
 enum class RunStatus : uint8_t {
   kRunning,      // being written, or the writer died and nobody has opened it since
   kComplete,     // ended as it should
@@ -66,6 +99,7 @@ struct RunInfo {
   RunSettings settings;
   std::vector<ProbeStatus> probes;
   std::string topspin_version;
+  std::optional<RunPlan> plan;
 };
 
 struct RunEnd {

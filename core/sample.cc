@@ -1,5 +1,7 @@
 #include "core/sample.h"
 
+#include <algorithm>
+
 namespace topspin {
 
 std::string_view rung_name(Rung rung) {
@@ -20,6 +22,60 @@ std::optional<Rung> parse_rung(std::string_view name) {
     if (rung_name(rung) == name) return rung;
   }
   return std::nullopt;
+}
+
+std::string_view preemptor_name(Preemptor by) {
+  switch (by) {
+    case Preemptor::kSameProcess: return "same_process";
+    case Preemptor::kSameCgroup: return "same_cgroup";
+    case Preemptor::kOther: return "other";
+    case Preemptor::kKernelThread: return "kernel_thread";
+    case Preemptor::kNobody: return "nobody";
+  }
+  return "other";
+}
+
+std::string_view off_cpu_state_name(OffCpuState state) {
+  switch (state) {
+    case OffCpuState::kSleeping: return "sleeping";
+    case OffCpuState::kUninterruptible: return "uninterruptible";
+    case OffCpuState::kOther: return "other";
+  }
+  return "other";
+}
+
+void SchedulerInterval::merge(const SchedulerInterval& later) {
+  std::vector<const std::optional<Histogram>*> histograms;
+  for_each_histogram(later, [&](auto, const auto& histogram) { histograms.push_back(&histogram); });
+  auto next_histogram = histograms.begin();
+  for_each_histogram(*this, [&](auto, auto& mine) {
+    const std::optional<Histogram>& theirs = **next_histogram++;
+    if (!theirs) return;
+    if (!mine) mine.emplace();
+    mine->merge(*theirs);
+  });
+  std::vector<std::optional<uint64_t>> counts;
+  for_each_count(later, [&](auto, const auto& count) { counts.push_back(count); });
+  auto next_count = counts.begin();
+  for_each_count(*this, [&](auto, auto& mine) {
+    const std::optional<uint64_t>& theirs = *next_count++;
+    if (theirs) mine = mine.value_or(0) + *theirs;
+  });
+  for (const CpuScheduling& theirs : later.cpus) {
+    auto mine =
+        std::lower_bound(cpus.begin(), cpus.end(), theirs.cpu,
+                         [](const CpuScheduling& row, int32_t number) { return row.cpu < number; });
+    if (mine == cpus.end() || mine->cpu != theirs.cpu) {
+      cpus.insert(mine, theirs);
+      continue;
+    }
+    mine->switches += theirs.switches;
+    mine->waits += theirs.waits;
+    mine->wait_ns += theirs.wait_ns;
+    mine->queue_samples += theirs.queue_samples;
+    mine->queue_length_sum += theirs.queue_length_sum;
+    mine->queue_length_max = std::max(mine->queue_length_max, theirs.queue_length_max);
+  }
 }
 
 void LossInterval::merge(const LossInterval& later) {

@@ -5,14 +5,18 @@
 // shared_ptr<const Sample>.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/coarse_histogram.h"
 #include "core/flow.h"
 #include "core/flow_owner.h"
 #include "core/histogram.h"
+#include "core/sockets.h"
+#include "core/syscall_row.h"
 
 namespace topspin {
 
@@ -34,19 +38,114 @@ struct ProbeStatus {
   std::string reason;  // why not the rung above; empty on the top rung
 };
 
+/// Who got the CPU when a thread was put off it though it could have gone on.
+enum class Preemptor : uint8_t {
+  kSameProcess,
+  kSameCgroup,  // another process of the same cgroup (v2)
+  kOther,
+  kKernelThread,
+  kNobody,  // the CPU went idle: the thread was throttled by its cgroup's quota, or moved
+};
+inline constexpr size_t kPreemptorCount = 5;
+std::string_view preemptor_name(Preemptor by);  // "same_process", ...
+
+struct Preemptions {
+  std::optional<uint64_t> count;
+  std::optional<uint64_t> wait_ns;  // until the thread ran again
+};
+
+/// What a thread did that left its CPU of its own accord.
+enum class OffCpuState : uint8_t {
+  kSleeping,         // interruptible: waiting for a socket, a lock, a timer
+  kUninterruptible,  // D: waiting for a disk, a page, a lock in the kernel
+  kOther,            // stopped, traced, frozen
+};
+inline constexpr size_t kOffCpuStateCount = 3;
+std::string_view off_cpu_state_name(OffCpuState state);  // "sleeping", ...
+
+struct OffCpuTime {
+  std::optional<uint64_t> count;
+  std::optional<uint64_t> ns;  // to the wakeup; the wait for a CPU that follows is not in it
+};
+
+/// One CPU, as far as the subject's threads met it.
+struct CpuScheduling {
+  int32_t cpu = 0;
+  uint64_t switches = 0;  // threads of the subject that got this CPU
+  uint64_t waits = 0;     // of those, how many had waited for it
+  uint64_t wait_ns = 0;
+  // The length of its run queue when a thread of the subject was woken onto it, that thread and the
+  // running one included.
+  uint64_t queue_samples = 0;
+  uint64_t queue_length_sum = 0;
+  uint64_t queue_length_max = 0;
+};
+
 /// What the kernel's scheduler did with the subject's threads.
 struct SchedulerInterval {
   std::optional<Histogram> run_queue_latency;  // runnable (woken or preempted) to running
   // Waking to wakeup, of threads woken on another CPU than they last ran on; on the same one the
   // two are one moment.
   std::optional<Histogram> wake_delivery;
-  std::optional<Histogram> queue_wait;        // woken to running
-  std::optional<Histogram> preemption_wait;   // preempted to running again
-  std::optional<uint64_t> run_queue_wait_ns;  // the kernel's own sum (run_delay)
-  std::optional<uint64_t> cpu_ns;             // time on a CPU
+  std::optional<Histogram> queue_wait;       // woken to running
+  std::optional<Histogram> preemption_wait;  // preempted to running again
+  std::optional<Histogram> on_cpu;           // slices: from getting a CPU to leaving it
+  // Threads woken by a timer of theirs (nanosleep, timeouts of epoll, poll, select and futexes,
+  // timerfd): from the time asked for to running, and the three parts that it is the sum of.
+  std::optional<Histogram> timer_oversleep;
+  std::optional<Histogram> timer_slack;        // what the kernel was allowed to add (timer slack)
+  std::optional<Histogram> timer_late_expiry;  // beyond that, until the timer fired
+  std::optional<Histogram> timer_queueing;     // fired to running
+  std::optional<uint64_t> run_queue_wait_ns;   // the kernel's own sum (run_delay)
+  std::optional<uint64_t> cpu_ns;              // time on a CPU
   std::optional<uint64_t> voluntary_switches;
   std::optional<uint64_t> involuntary_switches;
   std::optional<uint64_t> migrations;
+  std::array<Preemptions, kPreemptorCount> preempted_by;  // by Preemptor
+  std::array<OffCpuTime, kOffCpuStateCount> off_cpu;      // by OffCpuState
+  std::vector<CpuScheduling> cpus;  // ascending, without those that the subject did not meet
+
+  /// Calls visit(name, member) for each distribution, and for each count: one list for probes,
+  /// store and reports.
+  template <typename Scheduler, typename Visit>
+  static void for_each_histogram(Scheduler& scheduler, Visit visit) {
+    visit("run_queue_latency_ns", scheduler.run_queue_latency);
+    visit("wake_delivery_ns", scheduler.wake_delivery);
+    visit("queue_wait_ns", scheduler.queue_wait);
+    visit("preemption_wait_ns", scheduler.preemption_wait);
+    visit("on_cpu_ns", scheduler.on_cpu);
+    visit("timer_oversleep_ns", scheduler.timer_oversleep);
+    visit("timer_slack_ns", scheduler.timer_slack);
+    visit("timer_late_expiry_ns", scheduler.timer_late_expiry);
+    visit("timer_queueing_ns", scheduler.timer_queueing);
+  }
+  template <typename Scheduler, typename Visit>
+  static void for_each_count(Scheduler& scheduler, Visit visit) {
+    visit("run_queue_wait_ns", scheduler.run_queue_wait_ns);
+    visit("cpu_ns", scheduler.cpu_ns);
+    visit("voluntary_switches", scheduler.voluntary_switches);
+    visit("involuntary_switches", scheduler.involuntary_switches);
+    visit("migrations", scheduler.migrations);
+    visit("preempted_by_same_process", scheduler.preempted_by[0].count);
+    visit("preempted_by_same_process_wait_ns", scheduler.preempted_by[0].wait_ns);
+    visit("preempted_by_same_cgroup", scheduler.preempted_by[1].count);
+    visit("preempted_by_same_cgroup_wait_ns", scheduler.preempted_by[1].wait_ns);
+    visit("preempted_by_other", scheduler.preempted_by[2].count);
+    visit("preempted_by_other_wait_ns", scheduler.preempted_by[2].wait_ns);
+    visit("preempted_by_kernel_thread", scheduler.preempted_by[3].count);
+    visit("preempted_by_kernel_thread_wait_ns", scheduler.preempted_by[3].wait_ns);
+    visit("preempted_by_nobody", scheduler.preempted_by[4].count);
+    visit("preempted_by_nobody_wait_ns", scheduler.preempted_by[4].wait_ns);
+    visit("off_cpu_sleeping", scheduler.off_cpu[0].count);
+    visit("off_cpu_sleeping_ns", scheduler.off_cpu[0].ns);
+    visit("off_cpu_uninterruptible", scheduler.off_cpu[1].count);
+    visit("off_cpu_uninterruptible_ns", scheduler.off_cpu[1].ns);
+    visit("off_cpu_other", scheduler.off_cpu[2].count);
+    visit("off_cpu_other_ns", scheduler.off_cpu[2].ns);
+  }
+
+  /// Takes up the interval that follows.
+  void merge(const SchedulerInterval& later);
 };
 
 /// How near the subject is to a limit that each process has for itself: of all its processes, the
@@ -157,17 +256,30 @@ struct LossInterval {
   uint64_t capture_interface_drops = 0;  // ps_ifdrop
   uint64_t capture_gap_ns = 0;           // the interface was away
   uint64_t evicted_flows = 0;
-  uint64_t flow_rows_unstored = 0;        // beyond the limit of stored flow rows
-  uint64_t scheduler_map_full = 0;        // a thread found no room in a BPF map
-  uint64_t scheduler_missed_runs = 0;     // BPF programs skipped by the kernel's recursion guard
-  uint64_t scheduler_left_censored = 0;   // waits already under way when the probe attached
-  uint64_t scheduler_right_censored = 0;  // waits still open at the end
+  uint64_t flow_rows_unstored = 0;         // beyond the limit of stored flow rows
+  uint64_t scheduler_map_full = 0;         // a thread found no room in a BPF map
+  uint64_t scheduler_missed_runs = 0;      // BPF programs skipped by the kernel's recursion guard
+  uint64_t scheduler_left_censored = 0;    // waits already under way when the probe attached
+  uint64_t scheduler_right_censored = 0;   // waits still open at the end
+  uint64_t scheduler_hidden_switches = 0;  // not shown to us; their waits are in, slices are not
+  uint64_t scheduler_ring_full = 0;        // records that found no room in a ring to user space
   uint64_t thread_rows_unstored = 0;
   uint64_t flow_owners_missed = 0;      // sockets or owners that found no room in a table or ring
   uint64_t late_ticks = 0;              // this tick came more than a tenth of its interval late
   uint64_t counter_threads_missed = 0;  // threads that could not be counted by perf events
   uint64_t stack_samples_lost = 0;      // CPU samples that found no room in the ring
   uint64_t stacks_unstored = 0;         // CPU samples of stacks beyond the limit of different ones
+
+  // Syscalls and sockets.
+  uint64_t syscalls_uncounted = 0;      // found no room: too many threads, or kinds of call
+  uint64_t syscalls_left_censored = 0;  // were under way when the probe attached
+  uint64_t syscalls_missed_runs = 0;    // BPF programs skipped by the kernel's recursion guard
+  uint64_t socket_map_full = 0;         // a socket, connection or thread found no room
+  uint64_t socket_left_censored = 0;    // waited for an unknown time: ready before being watched
+  uint64_t socket_missed_runs = 0;      // as above
+  uint64_t socket_rows_unstored = 0;    // beyond the limit of rows
+  uint64_t replies_unmatched = 0;       // requests whose reply came too late, or found no room
+  uint64_t reply_splits_cut = 0;        // waits for a CPU longer ago than is remembered
 
   void merge(const LossInterval& later);
 
@@ -183,9 +295,20 @@ struct LossInterval {
     visit("scheduler_missed_runs", &LossInterval::scheduler_missed_runs);
     visit("scheduler_left_censored", &LossInterval::scheduler_left_censored);
     visit("scheduler_right_censored", &LossInterval::scheduler_right_censored);
+    visit("scheduler_hidden_switches", &LossInterval::scheduler_hidden_switches);
+    visit("scheduler_ring_full", &LossInterval::scheduler_ring_full);
     visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
     visit("flow_owners_missed", &LossInterval::flow_owners_missed);
     visit("late_ticks", &LossInterval::late_ticks);
+    visit("syscalls_uncounted", &LossInterval::syscalls_uncounted);
+    visit("syscalls_left_censored", &LossInterval::syscalls_left_censored);
+    visit("syscalls_missed_runs", &LossInterval::syscalls_missed_runs);
+    visit("socket_map_full", &LossInterval::socket_map_full);
+    visit("socket_left_censored", &LossInterval::socket_left_censored);
+    visit("socket_missed_runs", &LossInterval::socket_missed_runs);
+    visit("socket_rows_unstored", &LossInterval::socket_rows_unstored);
+    visit("replies_unmatched", &LossInterval::replies_unmatched);
+    visit("reply_splits_cut", &LossInterval::reply_splits_cut);
     visit("counter_threads_missed", &LossInterval::counter_threads_missed);
     visit("stack_samples_lost", &LossInterval::stack_samples_lost);
     visit("stacks_unstored", &LossInterval::stacks_unstored);
@@ -207,6 +330,9 @@ struct ThreadRow {
   std::optional<uint64_t> voluntary_switches;
   std::optional<uint64_t> involuntary_switches;
   std::optional<uint64_t> migrations;
+  std::optional<CoarseHistogram> run_queue_wait;                      // each wait
+  std::optional<CoarseHistogram> on_cpu;                              // each slice
+  std::array<std::optional<uint64_t>, kPreemptorCount> preempted_by;  // how often, by Preemptor
 };
 
 /// A call stack in which the subject's threads were found on a CPU, and how often since sampling
@@ -244,7 +370,11 @@ struct Sample {
   std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
   std::vector<ThreadRow> changed_threads;  // likewise
   std::vector<FlowOwner> changed_owners;   // new ones, and those that took another name
-  std::vector<StackRow> changed_stacks;    // with --stacks; as they stand now
+
+  std::optional<SocketInterval> sockets;
+  std::vector<SocketRow> changed_sockets;    // as they stand now
+  std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
+  std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
 };
 
 }  // namespace topspin

@@ -4,33 +4,6 @@
 
 namespace topspin {
 
-void LoadAccounts::merge(const LoadAccounts& other) {
-  scheduled += other.scheduled;
-  sent += other.sent;
-  sent_late += other.sent_late;
-  send_errors += other.send_errors;
-  never_scheduled += other.never_scheduled;
-  blocked += other.blocked;
-  replied += other.replied;
-  late_replies += other.late_replies;
-  lost += other.lost;
-  duplicates += other.duplicates;
-  unexpected += other.unexpected;
-  dead_clients += other.dead_clients;
-}
-
-void TcpAccounts::merge(const TcpAccounts& other) {
-  connected += other.connected;
-  refused += other.refused;
-  syn_retries += other.syn_retries;
-  reset_before_bytes += other.reset_before_bytes;
-  reset_after_bytes += other.reset_after_bytes;
-  truncated += other.truncated;
-  timeouts += other.timeouts;
-  failed += other.failed;
-  closed_by_peer += other.closed_by_peer;
-}
-
 std::vector<std::string> find_imbalances(const LoadAccounts& accounts, const TcpAccounts& tcp,
                                          const AccountsContext& context) {
   std::vector<std::string> wrong;

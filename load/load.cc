@@ -38,24 +38,6 @@ Status check_options(const LoadOptions& options) {
 
 }  // namespace
 
-std::string_view workload_name(WorkloadKind kind) {
-  switch (kind) {
-    case WorkloadKind::kUdpPingpong: return "udp-pingpong";
-    case WorkloadKind::kUdpFlood: return "udp-flood";
-    case WorkloadKind::kTcpConnect: return "tcp-connect";
-    case WorkloadKind::kHttp: return "http";
-    case WorkloadKind::kAcceptQueue: return "accept-queue";
-  }
-  CHECK(false);
-}
-
-void LoadPart::merge(const LoadPart& other) {
-  accounts.merge(other.accounts);
-  latency_intended.merge(other.latency_intended);
-  latency_actual.merge(other.latency_actual);
-  own_lateness.merge(other.own_lateness);
-}
-
 Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
                             const std::function<void(const LoadProgress&)>& progress) {
   TOPSPIN_TRY(check_options(options));

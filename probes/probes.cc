@@ -24,24 +24,23 @@ std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64
   return now;
 }
 
-std::optional<Histogram> growth(const std::optional<Histogram>& now,
-                                const std::optional<Histogram>& before) {
-  std::optional<Histogram> difference = now;
-  if (difference && before) difference->subtract(*before);
-  return difference;
-}
-
+/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
 SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
-  SchedulerInterval difference;
-  difference.run_queue_latency = growth(now.run_queue_latency, before.run_queue_latency);
-  difference.wake_delivery = growth(now.wake_delivery, before.wake_delivery);
-  difference.queue_wait = growth(now.queue_wait, before.queue_wait);
-  difference.preemption_wait = growth(now.preemption_wait, before.preemption_wait);
-  difference.run_queue_wait_ns = growth(now.run_queue_wait_ns, before.run_queue_wait_ns);
-  difference.cpu_ns = growth(now.cpu_ns, before.cpu_ns);
-  difference.voluntary_switches = growth(now.voluntary_switches, before.voluntary_switches);
-  difference.involuntary_switches = growth(now.involuntary_switches, before.involuntary_switches);
-  difference.migrations = growth(now.migrations, before.migrations);
+  SchedulerInterval difference = now;
+  std::vector<const std::optional<Histogram>*> histograms;
+  SchedulerInterval::for_each_histogram(
+      before, [&](auto, const auto& histogram) { histograms.push_back(&histogram); });
+  auto old_histogram = histograms.begin();
+  SchedulerInterval::for_each_histogram(difference, [&](auto, auto& histogram) {
+    const std::optional<Histogram>& old = **old_histogram++;
+    if (histogram && old) histogram->subtract(*old);
+  });
+  std::vector<std::optional<uint64_t>> counts;
+  SchedulerInterval::for_each_count(before,
+                                    [&](auto, const auto& count) { counts.push_back(count); });
+  auto old_count = counts.begin();
+  SchedulerInterval::for_each_count(
+      difference, [&](auto, auto& count) { count = growth(count, *old_count++); });
   return difference;
 }
 
@@ -56,20 +55,18 @@ LossInterval growth(const LossInterval& now, const LossInterval& before) {
 /// What was reported may never shrink, so that a sum that falls for one reading (a thread caught
 /// between two places) is not counted twice when it is back.
 void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
-  const auto keep = [](std::optional<uint64_t>& old, std::optional<uint64_t> fresh) {
-    if (fresh) old = std::max(old.value_or(0), *fresh);
-  };
   SchedulerInterval next = now;
-  next.run_queue_wait_ns = kept.run_queue_wait_ns;
-  next.cpu_ns = kept.cpu_ns;
-  next.voluntary_switches = kept.voluntary_switches;
-  next.involuntary_switches = kept.involuntary_switches;
-  next.migrations = kept.migrations;
-  keep(next.run_queue_wait_ns, now.run_queue_wait_ns);
-  keep(next.cpu_ns, now.cpu_ns);
-  keep(next.voluntary_switches, now.voluntary_switches);
-  keep(next.involuntary_switches, now.involuntary_switches);
-  keep(next.migrations, now.migrations);
+  std::vector<std::optional<uint64_t>> counts;
+  SchedulerInterval::for_each_count(kept,
+                                    [&](auto, const auto& count) { counts.push_back(count); });
+  auto old = counts.begin();
+  SchedulerInterval::for_each_count(next, [&](auto, auto& count) {
+    if (count)
+      count = std::max(*count, old->value_or(0));
+    else
+      count = *old;
+    ++old;
+  });
   kept = std::move(next);
 }
 
@@ -92,8 +89,7 @@ class OpenProbes final : public Probes {
     const auto forced = options.forced.find("resources");
     if (forced == options.forced.end() || forced->second == Rung::kProc) {
       reads_resources_ = true;
-      // The pressure before the first interval is what that interval is measured against.
-      if (subject_.pid != 0) (void)resources_.read({subject_.pid}, begin_ns_);
+      if (subject_.pid != 0) resources_.begin_pressure(subject_.pid);
       status_.push_back({"resources", Rung::kProc, ""});
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});

@@ -34,6 +34,9 @@ struct ProbeOptions {
   uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
   uint64_t max_thread_rows_per_interval = 20'000;
   std::string proc_root = "/proc";  // for tests
+
+  bool syscalls = false;          // measure system calls: some 160 ns each for the subject
+  uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
 };
 
 /// One interval of everything that probes measure, since the previous take_interval() or open().
@@ -43,10 +46,15 @@ struct ProbeInterval {
   std::optional<SchedulerInterval> scheduler;
   std::optional<ResourceReading> resources;
   PressureInterval pressure;
-  LossInterval losses;  // the scheduler_* and thread_* fields
+  LossInterval losses;  // the scheduler_*, thread_*, syscalls_*, socket_* and repl* fields
   std::vector<ThreadRow> changed_threads;
   std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled
-  bool subject_alive = true;      // at least one process of it; a cgroup may fill again
+
+  std::optional<SocketInterval> sockets;
+  std::vector<SocketRow> changed_sockets;
+  std::vector<SyscallRow> changed_syscalls;
+
+  bool subject_alive = true;  // at least one process of it; a cgroup may fill again
 };
 
 /// The permanent self-test: our histogram's sum beside the kernel's own account, for the same

@@ -152,6 +152,11 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
   return reading;
 }
 
+void ResourceProbe::begin_pressure(int32_t pid) {
+  ResourceReading ignored;
+  read_surroundings({pid}, ignored);
+}
+
 /// Host and cgroup: what is left of the memory, and who stood still for want of what.
 void ResourceProbe::read_surroundings(const std::vector<int32_t>& processes,
                                       ResourceReading& reading) {

@@ -27,6 +27,9 @@ class ResourceProbe {
   /// `cgroup_directory`: of the subject, if it is a cgroup (v2); else empty.
   explicit ResourceProbe(ProcReader& proc, std::string cgroup_directory = {});
 
+  /// Begins the interval of pressure that the first read() ends. REQUIRES: `pid` is the subject's.
+  void begin_pressure(int32_t pid);
+
   /// Sums over `processes`, all of them alive a moment ago. `now_ns` is monotonic.
   ResourceReading read(const std::vector<int32_t>& processes, int64_t now_ns);
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include <fmt/format.h>
+
 #include "report/json_parts.h"
 
 namespace topspin {
@@ -31,7 +33,8 @@ Json metric_json(const Comparison& c) {
           {"margin", c.metric.margin},
           {"minimum_detectable", finite_or_null(c.minimum_detectable)},
           {"gating", c.metric.gating},
-          {"verdict", verdict_name(c.verdict)}};
+          {"verdict", verdict_name(c.verdict)},
+          {"reason", text_or_null(c.reason)}};
 }
 
 Json change_json(const HistoryChange& c) {
@@ -47,7 +50,87 @@ Json change_json(const HistoryChange& c) {
           {"recovered", c.recovered}};
 }
 
+/// Fields that may be missing or of another type: nullopt then.
+std::optional<double> number_at(const Json& json, const char* name) {
+  const auto at = json.find(name);
+  return at != json.end() && at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
+}
+std::optional<uint64_t> count_at(const Json& json, const char* name) {
+  const auto at = json.find(name);
+  return at != json.end() && at->is_number_unsigned() ? std::optional(at->get<uint64_t>())
+                                                      : std::nullopt;
+}
+std::optional<std::string> text_at(const Json& json, const char* name) {
+  const auto at = json.find(name);
+  return at != json.end() && at->is_string() ? std::optional(at->get<std::string>()) : std::nullopt;
+}
+std::optional<Verdict> verdict_at(const Json& json) {
+  const auto name = text_at(json, "verdict");
+  for (const Verdict verdict :
+       {Verdict::kPass, Verdict::kFail, Verdict::kInconclusive, Verdict::kInvalid}) {
+    if (name == verdict_name(verdict)) return verdict;
+  }
+  return std::nullopt;
+}
+
+std::optional<Comparison> parse_metric(const Json& json) {
+  if (!json.is_object()) return std::nullopt;
+  const auto name = text_at(json, "name");
+  const auto verdict = verdict_at(json);
+  const auto margin = number_at(json, "margin");
+  const auto gating = json.find("gating");
+  if (!name || !verdict || !margin || gating == json.end() || !gating->is_boolean())
+    return std::nullopt;
+  Comparison c;
+  c.metric.name = *name;
+  c.metric.unit = text_at(json, "unit").value_or("");
+  c.metric.better = text_at(json, "better") == "higher" ? Better::kHigher : Better::kLower;
+  c.metric.margin = *margin;
+  c.metric.gating = gating->get<bool>();
+  c.a = number_at(json, "a");
+  c.b = number_at(json, "b");
+  c.change = number_at(json, "change");
+  c.ci_low = number_at(json, "ci_low");
+  c.ci_high = number_at(json, "ci_high");
+  c.p = number_at(json, "p");
+  c.q = number_at(json, "q");
+  c.n = count_at(json, "n").value_or(0);
+  c.minimum_detectable = number_at(json, "minimum_detectable");
+  c.verdict = *verdict;
+  c.reason = text_at(json, "reason").value_or("");
+  return c;
+}
+
 }  // namespace
+
+Result<Judgement> parse_judgement(std::string_view text, std::string_view name) {
+  const Error wrong = make_error(
+      ErrorCode::kInput,
+      fmt::format("{} is no judgement; make one with `topspin gate --format json`", name));
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object() || count_at(json, "schema_version") != kGateSchemaVersion) return wrong;
+  const auto verdict = verdict_at(json);
+  const auto mode = text_at(json, "mode");
+  const auto reasons = json.find("reasons"), metrics = json.find("metrics");
+  if (!verdict || !mode || reasons == json.end() || !reasons->is_array() || metrics == json.end() ||
+      !metrics->is_array())
+    return wrong;
+  Judgement judgement;
+  judgement.verdict = *verdict;
+  judgement.exit_code = static_cast<int>(number_at(json, "exit_code").value_or(kExitNotJudged));
+  judgement.mode = *mode;
+  judgement.seed = count_at(json, "seed").value_or(0);
+  for (const Json& reason : *reasons) {
+    if (!reason.is_string()) return wrong;
+    judgement.reasons.push_back(reason.get<std::string>());
+  }
+  for (const Json& metric : *metrics) {
+    const auto parsed = parse_metric(metric);
+    if (!parsed) return wrong;
+    judgement.metrics.push_back(*parsed);
+  }
+  return judgement;
+}
 
 std::string judgement_json(const Judgement& judgement) {
   Json json;

@@ -11,12 +11,6 @@ void add_optional(std::optional<T>& total, const std::optional<T>& value) {
   if (value) total = total.value_or(T{}) + *value;
 }
 
-void merge_optional(std::optional<Histogram>& total, const std::optional<Histogram>& value) {
-  if (!value) return;
-  if (!total) total.emplace();
-  total->merge(*value);
-}
-
 void add_stalls(StallInterval& total, const StallInterval& stalls) {
   add_optional(total.cpu_some_ns, stalls.cpu_some_ns);
   add_optional(total.memory_some_ns, stalls.memory_some_ns);
@@ -58,16 +52,7 @@ void RunSummary::add(const Sample& sample) {
   losses.merge(sample.losses);
   if (sample.scheduler) {
     if (!scheduler) scheduler.emplace();
-    const SchedulerInterval& s = *sample.scheduler;
-    merge_optional(scheduler->run_queue_latency, s.run_queue_latency);
-    merge_optional(scheduler->wake_delivery, s.wake_delivery);
-    merge_optional(scheduler->queue_wait, s.queue_wait);
-    merge_optional(scheduler->preemption_wait, s.preemption_wait);
-    add_optional(scheduler->run_queue_wait_ns, s.run_queue_wait_ns);
-    add_optional(scheduler->cpu_ns, s.cpu_ns);
-    add_optional(scheduler->voluntary_switches, s.voluntary_switches);
-    add_optional(scheduler->involuntary_switches, s.involuntary_switches);
-    add_optional(scheduler->migrations, s.migrations);
+    scheduler->merge(*sample.scheduler);
   }
   if (sample.resources) {
     const ResourceReading& r = *sample.resources;
@@ -115,11 +100,8 @@ ReportTick::ReportTick(const Sample& from)
   if (!sample.scheduler) return;
   if (const auto& latency = sample.scheduler->run_queue_latency)
     run_queue_latency_ns = latency->summary();
-  for (auto SchedulerInterval::*histogram :
-       {&SchedulerInterval::run_queue_latency, &SchedulerInterval::wake_delivery,
-        &SchedulerInterval::queue_wait, &SchedulerInterval::preemption_wait}) {
-    ((*sample.scheduler).*histogram).reset();
-  }
+  SchedulerInterval::for_each_histogram(*sample.scheduler,
+                                        [](auto, auto& histogram) { histogram.reset(); });
 }
 
 Result<RunReport> read_run_report(RunStore& store, std::string_view run) {

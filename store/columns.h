@@ -1,6 +1,6 @@
 // Which value stands in which column: the one list for the writer's INSERTs and the reader's
 // SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
-// explains them. Pure; private to store.
+// explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists too.
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
 // `value` is a reference into what is visited, const or not as that is.
@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <string_view>
 
+#include "core/load_result.h"
 #include "core/run.h"
 #include "core/sample.h"
 
@@ -16,11 +17,8 @@ namespace topspin {
 
 template <typename Scheduler, typename Visit>
 void for_each_scheduler_column(Scheduler& scheduler, Visit visit) {
-  visit("", "run_queue_wait_ns", scheduler.run_queue_wait_ns);
-  visit("", "cpu_ns", scheduler.cpu_ns);
-  visit("", "voluntary_switches", scheduler.voluntary_switches);
-  visit("", "involuntary_switches", scheduler.involuntary_switches);
-  visit("", "migrations", scheduler.migrations);
+  SchedulerInterval::for_each_count(
+      scheduler, [&](std::string_view name, auto& value) { visit("", name, value); });
 }
 
 template <typename Resources, typename Visit>
@@ -74,11 +72,23 @@ void for_each_pressure_column(Pressure& pressure, Visit visit) {
   visit("", "throttled_ns", pressure.throttled_ns);
 }
 
+template <typename Sockets, typename Visit>
+void for_each_socket_interval_column(Sockets& sockets, Visit visit) {
+  visit("", "accept_queue_max", sockets.accept_queue_max);
+  visit("", "accept_queue_limit", sockets.accept_queue_limit);
+  visit("", "listen_overflows", sockets.listen_overflows);
+  visit("", "syn_drops", sockets.syn_drops);
+  visit("", "host_listen_overflows", sockets.host_listen_overflows);
+  visit("", "host_listen_drops", sockets.host_listen_drops);
+  visit("", "udp_drops", sockets.udp_drops);
+}
+
 /// All of table tick but the run. The optional parts and the losses are given beside the sample:
 /// the writer has counted losses of its own, and gives empty parts for absent ones.
-template <typename Sample, typename Losses, typename Scheduler, typename Resources, typename Visit>
+template <typename Sample, typename Losses, typename Scheduler, typename Resources,
+          typename Sockets, typename Visit>
 void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
-                          Resources& resources, Visit visit) {
+                          Resources& resources, Sockets& sockets, Visit visit) {
   const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
   plain("tick", sample.tick);
   plain("monotonic_ns", sample.monotonic_ns);
@@ -137,6 +147,7 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
 
   for_each_scheduler_column(scheduler, visit);
   for_each_resource_column(resources, visit);
+  for_each_socket_interval_column(sockets, visit);
   for_each_pressure_column(sample.pressure, visit);
 }
 
@@ -151,10 +162,16 @@ void for_each_flow_histogram(Flows& flows, Visit visit) {
 
 template <typename Scheduler, typename Visit>
 void for_each_scheduler_histogram(Scheduler& scheduler, Visit visit) {
-  visit("run_queue_latency_ns", scheduler.run_queue_latency);
-  visit("wake_delivery_ns", scheduler.wake_delivery);
-  visit("queue_wait_ns", scheduler.queue_wait);
-  visit("preemption_wait_ns", scheduler.preemption_wait);
+  SchedulerInterval::for_each_histogram(scheduler, visit);
+}
+
+template <typename Sockets, typename Visit>
+void for_each_socket_histogram(Sockets& sockets, Visit visit) {
+  visit("accept_delay_ns", sockets.accept_delay);
+  visit("socket_wait_ns", sockets.socket_wait);
+  visit("reply_socket_ns", sockets.reply_socket);
+  visit("reply_cpu_queue_ns", sockets.reply_cpu_queue);
+  visit("reply_runtime_ns", sockets.reply_runtime);
 }
 
 /// Columns of table run that are known when it starts. An empty text is NULL: not known.
@@ -191,6 +208,68 @@ void for_each_run_column(Run& run, Visit visit) {
   plain("stack_samples_per_second", run.settings.stack_samples_per_second);
 }
 
+template <typename Plan, typename Visit>
+void for_each_plan_column(Plan& plan, Visit visit) {
+  visit("", "session", plan.session);
+  visit("", "name", plan.name);
+  visit("", "text", plan.text);
+  visit("", "subject", plan.subject);
+  visit("", "seed", plan.seed);
+  visit("", "position", plan.position);
+  visit("", "repeat", plan.repeat);
+}
+
+/// All of table load but its key, the workload, which is a word, and the blob. The parts that only
+/// some loads have are given as optional values, each NULL where the load has none of it.
+template <typename Load, typename Visit>
+void for_each_load_column(Load& load, Visit visit) {
+  const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
+  plain("target", load.target);
+  plain("expects_replies", load.expects_replies);
+  plain("started_wall_ns", load.started_wall_ns);
+  plain("started_monotonic_ns", load.started_monotonic_ns);
+  plain("stopped_early", load.stopped_early);
+  plain("clients_max", load.clients_max);
+  plain("clients_joined", load.clients_joined);
+  plain("planned", load.planned);
+  plain("has_plan", load.has_plan);
+  plain("closed_loop", load.closed_loop);
+  plain("gso", load.gso);
+  plain("bytes_received", load.bytes_received);
+  plain("port_unreachable", load.port_unreachable);
+
+  const auto kernel = [&](std::string_view name, auto& value) { visit("kernel_", name, value); };
+  kernel("udp_rcvbuf_errors", load.kernel.udp_rcvbuf_errors);
+  kernel("udp_no_ports", load.kernel.udp_no_ports);
+  kernel("tcp_passive_opens", load.kernel.tcp_passive_opens);
+  kernel("tcp_listen_overflows", load.kernel.tcp_listen_overflows);
+  kernel("tcp_listen_drops", load.kernel.tcp_listen_drops);
+
+  const auto own = [&](std::string_view name, auto& value) { visit("own_", name, value); };
+  own("wall_ns", load.own.wall_ns);
+  own("cpu_ns", load.own.cpu_ns);
+  own("host_busy_ns", load.own.host_busy_ns);
+  own("host_steal_ns", load.own.host_steal_ns);
+  own("cpus", load.own.cpus);
+  own("receive_drops", load.own.receive_drops);
+  own("rss_bytes", load.own.rss_bytes);
+  own("descriptors_max", load.own.descriptors_max);
+  own("shared_sockets", load.own.shared_sockets);
+  own("sockets_opened", load.own.sockets_opened);
+}
+
+/// All of table load_part but its key and the blobs.
+template <typename Part, typename Visit>
+void for_each_load_part_column(Part& part, Visit visit) {
+  visit("", "name", part.name);
+  visit("", "begin_ns", part.begin_ns);
+  visit("", "end_ns", part.end_ns);
+  visit("", "clients_from", part.clients_from);
+  visit("", "clients_to", part.clients_to);
+  LoadAccounts::for_each_field(
+      [&](std::string_view name, auto field) { visit("", name, part.accounts.*field); });
+}
+
 /// What of a flow's row stays as it was when first stored (as do its ends, which are text and
 /// written apart), and what each tick may change.
 template <typename Flow, typename Visit>
@@ -223,6 +302,8 @@ void for_each_changing_flow_column(Flow& flow, Visit visit) {
   visit("", "retransmissions", flow.retransmissions);
   visit("", "initiator_owner", flow.owners[0]);
   visit("", "responder_owner", flow.owners[1]);
+  visit("", "initiator_payload_bytes", flow.payload_bytes[0]);
+  visit("", "responder_payload_bytes", flow.payload_bytes[1]);
 }
 
 template <typename Thread, typename Visit>
@@ -239,6 +320,27 @@ void for_each_thread_column(Thread& thread, Visit visit) {
   visit("", "voluntary_switches", thread.voluntary_switches);
   visit("", "involuntary_switches", thread.involuntary_switches);
   visit("", "migrations", thread.migrations);
+  for (size_t i = 0; i < kPreemptorCount; ++i)
+    visit("preempted_by_", preemptor_name(static_cast<Preemptor>(i)), thread.preempted_by[i]);
+}
+
+/// The columns of a thread's histograms, visit(name, histogram): blobs, or NULL.
+template <typename Thread, typename Visit>
+void for_each_thread_histogram(Thread& thread, Visit visit) {
+  visit("run_queue_wait_histogram", thread.run_queue_wait);
+  visit("on_cpu_histogram", thread.on_cpu);
+}
+
+/// All of table cpu_tick but the run and the tick.
+template <typename Cpu, typename Visit>
+void for_each_cpu_column(Cpu& cpu, Visit visit) {
+  visit("", "cpu", cpu.cpu);
+  visit("", "switches", cpu.switches);
+  visit("", "waits", cpu.waits);
+  visit("", "wait_ns", cpu.wait_ns);
+  visit("", "queue_samples", cpu.queue_samples);
+  visit("", "queue_length_sum", cpu.queue_length_sum);
+  visit("", "queue_length_max", cpu.queue_length_max);
 }
 
 /// All of table owner but its key and the quality, which is a word.
@@ -248,6 +350,34 @@ void for_each_owner_column(Owner& owner, Visit visit) {
   visit("", "pid", owner.pid);
   visit("", "start_time_ns", owner.start_time_ns);
   visit("", "name", owner.name);
+}
+
+/// All of table socket but its key, and its address and cookie, which are written apart: text, and
+/// 64 bits without a sign.
+template <typename Socket, typename Visit>
+void for_each_socket_column(Socket& socket, Visit visit) {
+  visit("", "protocol", socket.protocol);
+  visit("", "ip_version", socket.ip_version);
+  visit("", "local_port", socket.local.port);
+  visit("", "pid", socket.pid);
+  visit("", "closed", socket.closed);
+  visit("", "accept_queue", socket.accept_queue);
+  visit("", "accept_queue_max", socket.accept_queue_max);
+  visit("", "accept_queue_limit", socket.accept_queue_limit);
+  visit("", "receive_queue_bytes", socket.receive_queue_bytes);
+  visit("", "receive_queue_bytes_max", socket.receive_queue_bytes_max);
+  visit("", "receive_queue_bytes_limit", socket.receive_queue_bytes_limit);
+  visit("", "drops", socket.drops);
+}
+
+/// All of table syscall but the run and the histogram.
+template <typename Syscall, typename Visit>
+void for_each_syscall_column(Syscall& syscall, Visit visit) {
+  visit("", "number", syscall.number);
+  visit("", "name", syscall.name);
+  visit("", "count", syscall.count);
+  visit("", "errors", syscall.errors);
+  visit("", "blocked_ns", syscall.blocked_ns);
 }
 
 /// All of table stack but its key.

@@ -53,6 +53,9 @@ class ParameterBinder {
       statement_.bind_text(next_++, text);
   }
 
+  /// REQUIRES: as for text. Empty bytes stay bytes.
+  void bind_blob(const std::string& bytes) { statement_.bind_blob(next_++, bytes); }
+
  private:
   Statement& statement_;
   int next_;
@@ -111,6 +114,17 @@ class ColumnLoader {
       bytes = statement_.bytes_at(column);
     else
       damaged_ = true;
+  }
+
+  /// nullopt for NULL.
+  std::optional<std::string> load_optional_blob() {
+    if (statement_.is_null(next_)) {
+      ++next_;
+      return std::nullopt;
+    }
+    std::string bytes;
+    load_blob(bytes);
+    return bytes;
   }
 
   bool damaged() const { return damaged_; }

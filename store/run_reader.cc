@@ -16,6 +16,7 @@
 
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
 #include "store/writer_identity.h"
@@ -23,7 +24,7 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kTicksABatch = 64;  // with 7 histograms of 10 KiB each: under 5 MiB
+constexpr int64_t kTicksABatch = 64;  // with 12 histograms of 10 KiB each: under 8 MiB
 constexpr int64_t kRowsABatch = 4096;
 constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
 
@@ -67,10 +68,16 @@ class SqliteRunStore final : public RunStore {
                          const std::function<void(const ThreadRow&)>& visit) override;
   Status for_each_owner(const std::string& run_id,
                         const std::function<void(const FlowOwner&)>& visit) override;
+  Status for_each_socket(const std::string& run_id,
+                         const std::function<void(const SocketRow&)>& visit) override;
+  Status for_each_syscall(const std::string& run_id,
+                          const std::function<void(const SyscallRow&)>& visit) override;
   Status for_each_stack(const std::string& run_id,
                         const std::function<void(const StackRow&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
+  Result<std::vector<RunStage>> load_stages(const std::string& run_id) override;
+  Result<std::optional<LoadResult>> load_load(const std::string& run_id) override;
 
  private:
   Result<int64_t> run_number(const std::string& run_id);
@@ -81,12 +88,16 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
   Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first);
   Status load_histograms(int64_t run, std::vector<Sample>& ticks);
+  Status load_cpus(int64_t run, std::vector<Sample>& ticks);
   Status load_counters(int64_t run, std::vector<Sample>& ticks);
   Result<std::vector<std::pair<int64_t, FlowRow>>> load_flows(int64_t first_row, int64_t last_row);
   Result<std::vector<std::pair<int64_t, ThreadRow>>> load_threads(int64_t first_row,
                                                                   int64_t last_row);
   Result<std::vector<std::pair<int64_t, FlowOwner>>> load_owners(int64_t first_row,
                                                                  int64_t last_row);
+  Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
+                                                                  int64_t last_row);
+  Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
@@ -204,6 +215,7 @@ Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_
       TOPSPIN_TRY(load_progress(run, stored));
     }
     TOPSPIN_TRY(load_lists(run, stored));
+    TOPSPIN_ASSIGN(stored.info.plan, select_plan(*connection_, run));
   }
   return runs;
 }
@@ -297,7 +309,8 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     const Sample sample;
     const SchedulerInterval scheduler;
     const ResourceReading resources;
-    for_each_tick_column(sample, sample.losses, scheduler, resources,
+    const SocketInterval sockets;
+    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
                          [&](auto... column) { columns(column...); });
   }
   TOPSPIN_ASSIGN(Statement select,
@@ -313,20 +326,25 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     Sample& sample = ticks.emplace_back();
     SchedulerInterval scheduler;
     ResourceReading resources;
+    SocketInterval sockets;
     ColumnLoader load(select);
-    for_each_tick_column(sample, sample.losses, scheduler, resources,
+    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
                          [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
     if (load.damaged()) return damaged(*connection_, "a tick");
-    bool any_scheduler = false, any_resource = false;
+    bool any_scheduler = false, any_resource = false, any_socket = false;
     for_each_scheduler_column(scheduler,
                               [&](auto, auto, const auto& v) { any_scheduler |= v.has_value(); });
     for_each_resource_column(resources,
                              [&](auto, auto, const auto& v) { any_resource |= v.has_value(); });
+    for_each_socket_interval_column(
+        sockets, [&](auto, auto, const auto& v) { any_socket |= v.has_value(); });
     if (any_scheduler) sample.scheduler = std::move(scheduler);
+    if (any_socket) sample.sockets = std::move(sockets);
     if (any_resource) sample.resources = resources;
   }
   if (!ticks.empty()) {
     TOPSPIN_TRY(load_histograms(run, ticks));
+    TOPSPIN_TRY(load_cpus(run, ticks));
     TOPSPIN_TRY(load_counters(run, ticks));
   }
   return ticks;
@@ -365,8 +383,46 @@ Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) 
       of_scheduler = true;
       decoded = decode_histogram(data, histogram);
     });
+    SocketInterval sockets;
+    SocketInterval& socket_target = sample->sockets ? *sample->sockets : sockets;
+    bool of_sockets = false;
+    for_each_socket_histogram(socket_target, [&](std::string_view candidate, auto& histogram) {
+      if (candidate != name) return;
+      of_sockets = true;
+      decoded = decode_histogram(data, histogram);
+    });
     if (!decoded.ok()) return damaged(*connection_, "a histogram");
+    if (of_sockets && !sample->sockets) sample->sockets = std::move(sockets);
     if (of_scheduler && !sample->scheduler) sample->scheduler = std::move(scheduler);
+  }
+}
+
+Status SqliteRunStore::load_cpus(int64_t run, std::vector<Sample>& ticks) {
+  ColumnNames columns;
+  const CpuScheduling no_cpu;
+  for_each_cpu_column(no_cpu, [&](auto... column) { columns(column...); });
+  columns.add("tick");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format("SELECT {} FROM cpu_tick WHERE run = ?1 AND"
+                                                  " tick BETWEEN ?2 AND ?3 ORDER BY tick, cpu",
+                                                  columns.names())));
+  select.bind_int(1, run);
+  select.bind_int(2, static_cast<int64_t>(ticks.front().tick));
+  select.bind_int(3, static_cast<int64_t>(ticks.back().tick));
+  auto sample = ticks.begin();
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    CpuScheduling cpu;
+    uint64_t tick = 0;
+    ColumnLoader load(select);
+    for_each_cpu_column(cpu, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(tick);
+    while (sample != ticks.end() && sample->tick < tick) ++sample;
+    if (load.damaged() || sample == ticks.end() || sample->tick != tick)
+      return damaged(*connection_, "a CPU's row");
+    if (!sample->scheduler) sample->scheduler.emplace();
+    sample->scheduler->cpus.push_back(cpu);
   }
 }
 
@@ -468,6 +524,7 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
   ColumnNames columns;
   const ThreadRow no_thread;
   for_each_thread_column(no_thread, [&](auto... column) { columns(column...); });
+  for_each_thread_histogram(no_thread, [&](const char* name, const auto&) { columns.add(name); });
   columns.add("row");
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
@@ -482,6 +539,10 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
     auto& [key, thread] = rows.emplace_back();
     ColumnLoader load(select);
     for_each_thread_column(thread, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    for_each_thread_histogram(thread, [&](auto, auto& histogram) {
+      const auto bytes = load.load_optional_blob();
+      if (bytes && !decode_histogram(*bytes, histogram).ok()) load.set_damaged();
+    });
     load.load(key);
     if (load.damaged()) return damaged(*connection_, "a thread");
   }
@@ -521,6 +582,79 @@ Result<std::vector<std::pair<int64_t, FlowOwner>>> SqliteRunStore::load_owners(i
     const auto parsed = parse_owner_quality(quality);
     if (load.damaged() || !parsed) return damaged(*connection_, "an owner of flows");
     owner.quality = *parsed;
+  }
+}
+
+Status SqliteRunStore::for_each_socket(const std::string& run_id,
+                                       const std::function<void(const SocketRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_batches<SocketRow>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_sockets(first, last); }, visit);
+}
+
+Result<std::vector<std::pair<int64_t, SocketRow>>> SqliteRunStore::load_sockets(int64_t first_row,
+                                                                                int64_t last_row) {
+  ColumnNames columns;
+  const SocketRow no_socket;
+  for_each_socket_column(no_socket, [&](auto... column) { columns(column...); });
+  for (const char* name : {"local_address", "cookie", "row"}) columns.add(name);
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM socket WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, SocketRow>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, socket] = rows.emplace_back();
+    std::string address;
+    int64_t cookie = 0;
+    ColumnLoader load(select);
+    for_each_socket_column(socket, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(address);
+    load.load(cookie);
+    load.load(key);
+    const auto parsed = parse_address(address, socket.ip_version);
+    const bool known_version = socket.ip_version == 4 || socket.ip_version == 6;
+    if (load.damaged() || !parsed || !known_version) return damaged(*connection_, "a socket");
+    socket.local.address = *parsed;
+    socket.cookie = static_cast<uint64_t>(cookie);
+  }
+}
+
+Status SqliteRunStore::for_each_syscall(const std::string& run_id,
+                                        const std::function<void(const SyscallRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(const std::vector<SyscallRow> rows, load_syscalls(run));
+  for (const SyscallRow& row : rows) visit(row);
+  return {};
+}
+
+/// All at once: there are some hundred kinds of system call at most.
+Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
+  ColumnNames columns;
+  const SyscallRow no_syscall;
+  for_each_syscall_column(no_syscall, [&](auto... column) { columns(column...); });
+  columns.add("latency_ns");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM syscall WHERE run = ?1 ORDER BY number", columns.names())));
+  select.bind_int(1, run);
+  std::vector<SyscallRow> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    SyscallRow& syscall = rows.emplace_back();
+    std::string latency;
+    ColumnLoader load(select);
+    for_each_syscall_column(syscall,
+                            [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load_blob(latency);
+    if (load.damaged() || !decode_histogram(latency, syscall.latency).ok())
+      return damaged(*connection_, "a system call's row");
   }
 }
 
@@ -583,6 +717,16 @@ Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events
     load.load(event.text);
     if (load.damaged()) return damaged(*connection_, "an event");
   }
+}
+
+Result<std::vector<RunStage>> SqliteRunStore::load_stages(const std::string& run_id) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return select_stages(*connection_, run);
+}
+
+Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& run_id) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return select_load(*connection_, run);
 }
 
 }  // namespace

@@ -16,6 +16,7 @@
 
 #include <sys/types.h>
 
+#include "core/load_result.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -28,6 +29,7 @@ inline constexpr int32_t kApplicationId = 0x5453504e;
 struct WriterOptions {
   uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
   uint64_t max_thread_rows = 65'536;
+  uint64_t max_socket_rows = 65'536;
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
 };
@@ -51,6 +53,12 @@ class RunWriter {
   virtual Status append(std::vector<Sample> samples) = 0;
 
   virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
+
+  /// Stores the run's stage number `position` (from 0), or what has become known of it since.
+  virtual Status put_stage(uint64_t position, const RunStage& stage) = 0;
+
+  /// The load that the run was made under; at most one. Before finish().
+  virtual Status put_load(const LoadResult& load) = 0;
 
   /// Writes the end, checkpoints and leaves WAL mode; while another reader or writer has the file
   /// open it stays in WAL mode, and nothing is lost. A writer that is destroyed without finish()
@@ -92,11 +100,21 @@ class RunStore {
                                  const std::function<void(const ThreadRow&)>& visit) = 0;
   virtual Status for_each_owner(const std::string& run_id,
                                 const std::function<void(const FlowOwner&)>& visit) = 0;
+  virtual Status for_each_socket(const std::string& run_id,
+                                 const std::function<void(const SocketRow&)>& visit) = 0;
+  /// By number.
+  virtual Status for_each_syscall(const std::string& run_id,
+                                  const std::function<void(const SyscallRow&)>& visit) = 0;
   /// Of a run with --stacks.
   virtual Status for_each_stack(const std::string& run_id,
                                 const std::function<void(const StackRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
+
+  /// In order; none: the run was made by no plan.
+  virtual Result<std::vector<RunStage>> load_stages(const std::string& run_id) = 0;
+  /// nullopt: the run has none, or it ended before its load did.
+  virtual Result<std::optional<LoadResult>> load_load(const std::string& run_id) = 0;
 };
 
 std::string sqlite_library_version();

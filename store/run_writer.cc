@@ -18,6 +18,7 @@
 #include "core/flow.h"
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
 #include "store/writer_identity.h"
@@ -118,6 +119,7 @@ Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
   }
   TOPSPIN_TRY(
       insert_list(connection, "INSERT INTO argument VALUES (?1, ?2, ?3)", run, info.command));
+  if (info.plan) TOPSPIN_TRY(insert_plan(connection, run, *info.plan));
   TOPSPIN_ASSIGN(Statement probe,
                  connection.prepare("INSERT INTO probe VALUES (?1, ?2, ?3, ?4, ?5)"));
   for (size_t i = 0; i < info.probes.size(); ++i) {
@@ -143,6 +145,9 @@ struct TickStatements {
   Statement changed_flow;
   Statement whole_thread;
   Statement whole_owner;
+  Statement cpu;
+  Statement whole_socket;
+  Statement whole_syscall;
   Statement counter;
   Statement whole_stack;
 
@@ -153,9 +158,10 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   const Sample sample;
   const SchedulerInterval scheduler;
   const ResourceReading resources;
+  const SocketInterval sockets;
   ColumnNames tick_columns;
   tick_columns.add("run");
-  for_each_tick_column(sample, sample.losses, scheduler, resources,
+  for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
                        [&](auto... column) { tick_columns(column...); });
   TOPSPIN_ASSIGN(Statement tick,
                  connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
@@ -184,6 +190,8 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   const ThreadRow thread;
   ColumnNames thread_columns;
   for_each_thread_column(thread, [&](auto... column) { thread_columns(column...); });
+  for_each_thread_histogram(thread,
+                            [&](const char* name, const auto&) { thread_columns.add(name); });
   thread_columns.add("row");
   TOPSPIN_ASSIGN(Statement whole_thread, connection.prepare(fmt::format(
                                              "INSERT OR REPLACE INTO thread ({}) VALUES ({})",
@@ -197,7 +205,31 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_owner, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO owner ({}) VALUES ({})",
                                             owner_columns.names(), owner_columns.parameters())));
+  const CpuScheduling cpu;
+  ColumnNames cpu_columns;
+  cpu_columns.add("run");
+  cpu_columns.add("tick");
+  for_each_cpu_column(cpu, [&](auto... column) { cpu_columns(column...); });
+  TOPSPIN_ASSIGN(Statement cpu_tick,
+                 connection.prepare(fmt::format("INSERT INTO cpu_tick ({}) VALUES ({})",
+                                                cpu_columns.names(), cpu_columns.parameters())));
 
+  const SocketRow socket;
+  ColumnNames socket_columns;
+  for_each_socket_column(socket, [&](auto... column) { socket_columns(column...); });
+  for (const char* name : {"local_address", "cookie", "row"}) socket_columns.add(name);
+  TOPSPIN_ASSIGN(Statement whole_socket, connection.prepare(fmt::format(
+                                             "INSERT OR REPLACE INTO socket ({}) VALUES ({})",
+                                             socket_columns.names(), socket_columns.parameters())));
+
+  const SyscallRow syscall;
+  ColumnNames syscall_columns;
+  for_each_syscall_column(syscall, [&](auto... column) { syscall_columns(column...); });
+  for (const char* name : {"latency_ns", "run"}) syscall_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_syscall,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO syscall ({}) VALUES ({})",
+                                     syscall_columns.names(), syscall_columns.parameters())));
   TOPSPIN_ASSIGN(Statement counter,
                  connection.prepare("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   const StackRow stack;
@@ -209,6 +241,7 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                                             stack_columns.names(), stack_columns.parameters())));
   return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
                         std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
+                        std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
                         std::move(counter),      std::move(whole_stack)};
 }
 
@@ -236,13 +269,16 @@ class SqliteRunWriter final : public RunWriter {
         statements_(std::move(statements)),
         run_(run),
         max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
-        max_thread_rows_(std::min(options.max_thread_rows, kMostRows)) {}
+        max_thread_rows_(std::min(options.max_thread_rows, kMostRows)),
+        max_socket_rows_(std::min(options.max_socket_rows, kMostRows)) {}
 
   ~SqliteRunWriter() override;
 
   Status append(const Sample& sample) override { return append_all({&sample, 1}); }
   Status append(std::vector<Sample> samples) override { return append_all(samples); }
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
+  Status put_stage(uint64_t position, const RunStage& stage) override;
+  Status put_load(const LoadResult& load) override;
   Status finish(const RunEnd& end) override;
 
  private:
@@ -262,7 +298,10 @@ class SqliteRunWriter final : public RunWriter {
   Status store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored);
+  Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
   Status store_owners(const std::vector<FlowOwner>& owners);
+  Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
+  Status store_syscalls(const std::vector<SyscallRow>& syscalls);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
@@ -274,9 +313,11 @@ class SqliteRunWriter final : public RunWriter {
   const int64_t run_;
   const uint64_t max_flow_rows_;
   const uint64_t max_thread_rows_;
+  const uint64_t max_socket_rows_;
   std::unordered_map<uint64_t, FlowSlot> flows_;
   std::unordered_map<ThreadIdentity, uint32_t, ThreadIdentityHash> threads_;
-  std::vector<OrderedFlow> ordered_flows_;  // of the tick being stored
+  std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
+  std::vector<OrderedFlow> ordered_flows_;          // of the tick being stored
   int64_t ticks_ = 0;
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -311,18 +352,22 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
 Status SqliteRunWriter::store_tick(const Sample& sample) {
   static const SchedulerInterval kNoScheduler;
   static const ResourceReading kNoResources;
+  static const SocketInterval kNoSockets;
 
   LossInterval losses = sample.losses;
   TOPSPIN_TRY(store_flows(sample.changed_flows, losses.flow_rows_unstored));
   TOPSPIN_TRY(store_threads(sample.changed_threads, losses.thread_rows_unstored));
   TOPSPIN_TRY(store_owners(sample.changed_owners));
+  TOPSPIN_TRY(store_sockets(sample.changed_sockets, losses.socket_rows_unstored));
+  TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
 
   const SchedulerInterval& scheduler = sample.scheduler ? *sample.scheduler : kNoScheduler;
   const ResourceReading& resources = sample.resources ? *sample.resources : kNoResources;
+  const SocketInterval& sockets = sample.sockets ? *sample.sockets : kNoSockets;
   statements_->tick.bind_int(1, run_);
   ParameterBinder bind(statements_->tick, 2);
-  for_each_tick_column(sample, losses, scheduler, resources,
+  for_each_tick_column(sample, losses, scheduler, resources, sockets,
                        [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
   TOPSPIN_TRY(statements_->tick.run());
   TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
@@ -335,10 +380,24 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
       status = store_histogram(sample.tick, name, histogram.encode());
     }
   });
-  for_each_scheduler_histogram(scheduler, [&](std::string_view name, const auto& histogram) {
+  const auto store_optional = [&](std::string_view name, const auto& histogram) {
     if (status.ok() && histogram) status = store_histogram(sample.tick, name, histogram->encode());
-  });
+  };
+  for_each_scheduler_histogram(scheduler, store_optional);
+  for_each_socket_histogram(sockets, store_optional);
+  if (status.ok()) status = store_cpus(sample.tick, scheduler.cpus);
   return status;
+}
+
+Status SqliteRunWriter::store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus) {
+  for (const CpuScheduling& cpu : cpus) {
+    ParameterBinder bind(statements_->cpu);
+    bind.bind(run_);
+    bind.bind(tick);
+    for_each_cpu_column(cpu, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    TOPSPIN_TRY(statements_->cpu.run());
+  }
+  return {};
 }
 
 Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
@@ -424,6 +483,14 @@ Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uin
     ParameterBinder bind(statements_->whole_thread);
     for_each_thread_column(thread,
                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    std::vector<std::string> encoded;  // until the row is stored
+    encoded.reserve(2);
+    for_each_thread_histogram(thread, [&](auto, const auto& histogram) {
+      if (histogram)
+        bind.bind_blob(encoded.emplace_back(histogram->encode()));
+      else
+        bind.bind(std::optional<int64_t>());
+    });
     bind.bind(row_key(found->second));
     TOPSPIN_TRY(statements_->whole_thread.run());
   }
@@ -439,6 +506,45 @@ Status SqliteRunWriter::store_owners(const std::vector<FlowOwner>& owners) {
     bind.bind(quality);
     bind.bind(row_key(owner.number));
     TOPSPIN_TRY(statements_->whole_owner.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored) {
+  for (const SocketRow& socket : sockets) {
+    auto found = sockets_.find(socket.cookie);
+    if (found == sockets_.end()) {
+      if (sockets_.size() >= max_socket_rows_) {
+        ++unstored;
+        continue;
+      }
+      found = sockets_.emplace(socket.cookie, static_cast<uint32_t>(sockets_.size())).first;
+    }
+    const std::string address = format_address(socket.local, socket.ip_version);
+    ParameterBinder bind(statements_->whole_socket);
+    for_each_socket_column(socket,
+                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(address);
+    bind.bind(static_cast<int64_t>(socket.cookie));
+    bind.bind(row_key(found->second));
+    TOPSPIN_TRY(statements_->whole_socket.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_syscalls(const std::vector<SyscallRow>& syscalls) {
+  for (const SyscallRow& syscall : syscalls) {
+    const std::string latency = syscall.latency.encode();
+    Statement& insert = statements_->whole_syscall;
+    ParameterBinder bind(insert);
+    int parameters = 0;
+    for_each_syscall_column(syscall, [&](auto prefix, auto name, const auto& v) {
+      bind(prefix, name, v);
+      ++parameters;
+    });
+    insert.bind_blob(parameters + 1, latency);
+    insert.bind_int(parameters + 2, run_);
+    TOPSPIN_TRY(insert.run());
   }
   return {};
 }
@@ -484,6 +590,20 @@ Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {
   TOPSPIN_TRY(insert.run());
   ++events_;
   return {};
+}
+
+Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  return upsert_stage(*connection_, run_, position, stage);
+}
+
+Status SqliteRunWriter::put_load(const LoadResult& load) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+  TOPSPIN_TRY(insert_load(*connection_, run_, load));
+  return transaction.commit();
 }
 
 Status SqliteRunWriter::store_end(const RunEnd& end) {

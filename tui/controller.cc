@@ -132,7 +132,8 @@ void Press::choose_column() {
   if (is(KeyCode::kDown, U'j') && state_.column_cursor + 1 < kFlowColumnCount) {
     ++state_.column_cursor;
   }
-  if (character && key_.character == U' ') state_.hidden_columns.flip(state_.column_cursor);
+  if (character && key_.character == U' ')
+    state_.hidden_columns.flip(shown_by(state_.column_cursor));
   if (is(KeyCode::kEnter, U'c') || is(KeyCode::kEscape, U'q')) state_.choosing_columns = false;
 }
 
@@ -220,11 +221,11 @@ void Press::rotate(bool right) {
     return;
   }
   if (state_.screen == Screen::kFlows) {
-    state_.amount = state_.amount == FlowColumn::kSize ? FlowColumn::kPackets : FlowColumn::kSize;
+    const size_t count = kAmounts.size();
+    const size_t at = static_cast<size_t>(state_.amount) - static_cast<size_t>(kAmounts[0]);
+    state_.amount = kAmounts[(at + (right ? 1 : count - 1)) % count];
     // The order goes along if it was by what is rotated away.
-    if (state_.sort == FlowColumn::kSize || state_.sort == FlowColumn::kPackets) {
-      state_.sort = state_.amount;
-    }
+    if (is_amount(state_.sort)) state_.sort = state_.amount;
   }
 }
 
@@ -324,8 +325,9 @@ void Press::sort_next() {
   for (size_t step = 1; step <= kFlowColumnCount; ++step) {
     const size_t next = (static_cast<size_t>(state_.sort) + step) % kFlowColumnCount;
     const auto column = static_cast<FlowColumn>(next);
-    const bool amount = column == FlowColumn::kSize || column == FlowColumn::kPackets;
-    if (amount ? column != state_.amount : state_.hidden_columns[next]) continue;
+    if (is_amount(column) && column != state_.amount) continue;
+    if (state_.hidden_columns[shown_by(next)]) continue;
+    if (column == FlowColumn::kProcess && model_.owners().empty()) continue;
     state_.sort = column;
     break;
   }
@@ -374,6 +376,10 @@ void Press::command(const KeyBinding& binding) {
       state_.screen = Screen::kFlows;
       state_.detail_id.reset();
       state_.choosing_columns = true;
+      break;
+    case Command::kNames:
+      state_.names = !state_.names;
+      state_.message = state_.names ? "names, as they are found; n shows numbers" : "numbers";
       break;
     case Command::kFreeze: state_.frozen = !state_.frozen; break;
     case Command::kPurge:

@@ -16,6 +16,7 @@ constexpr std::array<FlowColumnInfo, kFlowColumnCount> kColumns = {{
     {FlowColumn::kDestination, "Destination", 12, true, 0, "the other end"},
     {FlowColumn::kProtocol, "Prot", 4, true, 3, "tcp, udp or a number"},
     {FlowColumn::kSize, "Size", 8, false, 2, "bytes on the wire, both ways"},
+    {FlowColumn::kData, "Data", 8, false, 2, "bytes of payload, both ways"},
     {FlowColumn::kPackets, "Packets", 8, false, 2, "packets, both ways"},
     {FlowColumn::kRate, "Rate", 10, false, 4, "bytes a second in the last tick"},
     {FlowColumn::kPacketRate, "Pkts/s", 7, false, 12, "packets a second in the last tick"},
@@ -30,6 +31,7 @@ constexpr std::array<FlowColumnInfo, kFlowColumnCount> kColumns = {{
     {FlowColumn::kPeriod, "Period", 7, false, 11, "how often it should send: declared or learned"},
     {FlowColumn::kRetransmissions, "Retr", 5, false, 13, "TCP segments sent again"},
     {FlowColumn::kAge, "Age", 6, false, 14, "time since its first packet"},
+    {FlowColumn::kProcess, "Process", 10, true, 5, "process at its ends; + one of several"},
 }};
 
 std::string duration(const std::optional<int64_t>& ns) { return ns ? format_duration(*ns) : "-"; }
@@ -42,21 +44,35 @@ std::string coarse(int64_t ns) {
   return fmt::format("{:.0f}h", seconds / 3600);
 }
 
-std::string end_text(const FlowRow& row, bool initiator, Grouping grouping, uint64_t flows) {
+std::string end_text(const TableRow& table_row, bool initiator, const Model& model,
+                     const CellLook& look) {
+  const FlowRow& row = table_row.entry.row;
   const Endpoint& end = initiator ? row.initiator() : row.responder();
   const uint8_t version = row.key.ip_version;
-  switch (grouping) {
-    case Grouping::kNone: return format_endpoint(end, version);
-    case Grouping::kResponder:
-      return initiator ? fmt::format("{} flows", format_exact(flows))
-                       : format_endpoint(end, version);
+  const auto whole = [&] {
+    return look.names ? model.names.endpoint(end, version, row.key.protocol)
+                      : format_endpoint(end, version);
+  };
+  const auto flows = [&] { return fmt::format("{} flows", format_exact(table_row.flows)); };
+  switch (look.grouping) {
+    case Grouping::kNone: return whole();
+    case Grouping::kResponder: return initiator ? flows() : whole();
     case Grouping::kInitiatorHost:
-      return initiator ? format_address(end, version)
-                       : fmt::format("{} flows", format_exact(flows));
+      if (!initiator) return flows();
+      return look.names ? model.names.address(end, version) : format_address(end, version);
     case Grouping::kNets:
       return fmt::format("{}/{}", format_address(end, version), version == 4 ? 24 : 64);
   }
   return {};
+}
+
+/// Of the source's end first. One name alone comes with its number, which tells twins apart.
+std::string process_text(const FlowRow& row, const Model& model, bool swapped) {
+  const FlowOwner* from = model.owners().find(row.owners[swapped ? 1 : 0]);
+  const FlowOwner* to = model.owners().find(row.owners[swapped ? 0 : 1]);
+  if (from == nullptr || to == nullptr) return owner_text(from != nullptr ? from : to);
+  if (from->pid == to->pid && from->start_time_ns == to->start_time_ns) return owner_text(from);
+  return sanitize_for_terminal(fmt::format("{} > {}", from->name, to->name));
 }
 
 std::optional<int64_t> reply_mean(const FlowRow& row) {
@@ -92,6 +108,19 @@ Value of(const Endpoint& end, uint8_t version) {
   return {true, bytes(0, 8), bytes(8, 8)};
 }
 
+/// By the name that process_text() begins with: 15 bytes at most, so that two words hold it.
+Value of_process(const FlowRow& row, const Model& model) {
+  const FlowOwner* owner = model.owners().find(row.owners[0]);
+  if (owner == nullptr) owner = model.owners().find(row.owners[1]);
+  if (owner == nullptr) return {false, 0, 0};
+  std::array<uint64_t, 2> words{};
+  for (size_t i = 0; i < 16; ++i) {
+    const auto byte = i < owner->name.size() ? static_cast<uint8_t>(owner->name[i]) : uint8_t{0};
+    words[i / 8] = (words[i / 8] << 8) | byte;
+  }
+  return {true, words[0], words[1]};
+}
+
 Value sort_value(FlowColumn column, const FlowEntry& flow, const Model& model) {
   const FlowRow& row = flow.row;
   switch (column) {
@@ -99,6 +128,10 @@ Value sort_value(FlowColumn column, const FlowEntry& flow, const Model& model) {
     case FlowColumn::kDestination: return of(row.responder(), row.key.ip_version);
     case FlowColumn::kProtocol: return of(uint64_t{row.key.protocol});
     case FlowColumn::kSize: return of(row.bytes[0] + row.bytes[1]);
+    case FlowColumn::kData: {
+      const auto bytes = payload_total(row);
+      return bytes ? of(*bytes) : Value{false, 0, 0};
+    }
     case FlowColumn::kPackets: return of(row.packets[0] + row.packets[1]);
     case FlowColumn::kRate: return of(model.bytes_now(flow));
     case FlowColumn::kPacketRate: return of(model.packets_now(flow));
@@ -113,6 +146,7 @@ Value sort_value(FlowColumn column, const FlowEntry& flow, const Model& model) {
     case FlowColumn::kPeriod: return of(row.period_ns);
     case FlowColumn::kRetransmissions: return of(row.retransmissions);
     case FlowColumn::kAge: return of(std::optional(model.flow_now_ns() - row.first_ns));
+    case FlowColumn::kProcess: return of_process(row, model);
     case FlowColumn::kCount: break;
   }
   return {false, 0, 0};
@@ -157,14 +191,29 @@ std::string format_exact(uint64_t count) {
   return digits;
 }
 
+std::optional<uint64_t> payload_total(const FlowRow& row) {
+  if (!row.payload_bytes[0] && !row.payload_bytes[1]) return std::nullopt;
+  return row.payload_bytes[0].value_or(0) + row.payload_bytes[1].value_or(0);
+}
+
+std::string owner_text(const FlowOwner* owner) {
+  if (owner == nullptr) return "-";
+  return fmt::format("{} {}{}", sanitize_for_terminal(owner->name), owner->pid,
+                     owner->quality == OwnerQuality::kShared ? "+" : "");
+}
+
 std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model& model,
-                      Grouping grouping, bool swapped) {
+                      const CellLook& look) {
   const FlowRow& row = table_row.entry.row;
   switch (column) {
-    case FlowColumn::kSource: return end_text(row, !swapped, grouping, table_row.flows);
-    case FlowColumn::kDestination: return end_text(row, swapped, grouping, table_row.flows);
+    case FlowColumn::kSource: return end_text(table_row, !look.swapped, model, look);
+    case FlowColumn::kDestination: return end_text(table_row, look.swapped, model, look);
     case FlowColumn::kProtocol: return format_protocol(row.key.protocol);
     case FlowColumn::kSize: return format_bytes(static_cast<int64_t>(row.bytes[0] + row.bytes[1]));
+    case FlowColumn::kData: {
+      const auto bytes = payload_total(row);
+      return bytes ? format_bytes(static_cast<int64_t>(*bytes)) : "-";
+    }
     case FlowColumn::kPackets: return format_count(row.packets[0] + row.packets[1]);
     case FlowColumn::kRate: {
       const auto bytes = rate(model, model.bytes_now(table_row.entry));
@@ -185,6 +234,7 @@ std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model&
     case FlowColumn::kPeriod: return duration(row.period_ns);
     case FlowColumn::kRetransmissions: return format_count(row.retransmissions);
     case FlowColumn::kAge: return coarse(std::max<int64_t>(model.flow_now_ns() - row.first_ns, 0));
+    case FlowColumn::kProcess: return process_text(row, model, look.swapped);
     case FlowColumn::kCount: break;
   }
   return {};

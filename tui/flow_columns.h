@@ -4,6 +4,7 @@
 // Pure.
 #pragma once
 
+#include <array>
 #include <bitset>
 #include <cstdint>
 #include <span>
@@ -20,6 +21,7 @@ enum class FlowColumn : uint8_t {
   kDestination,
   kProtocol,
   kSize,
+  kData,
   kPackets,
   kRate,
   kPacketRate,
@@ -34,10 +36,18 @@ enum class FlowColumn : uint8_t {
   kPeriod,
   kRetransmissions,
   kAge,
+  kProcess,
   kCount,
 };
 inline constexpr size_t kFlowColumnCount = static_cast<size_t>(FlowColumn::kCount);
 using FlowColumnSet = std::bitset<kFlowColumnCount>;
+
+/// Size, Data and Packets stand in one place and rotate, as in trafshow.
+inline constexpr std::array<FlowColumn, 3> kAmounts = {FlowColumn::kSize, FlowColumn::kData,
+                                                       FlowColumn::kPackets};
+inline bool is_amount(FlowColumn column) {
+  return column >= FlowColumn::kSize && column <= FlowColumn::kPackets;
+}
 
 struct FlowColumnInfo {
   FlowColumn column;
@@ -61,9 +71,21 @@ struct TableRow {
   uint64_t late_flows = 0;  // of a group: whose last gap was late
 };
 
-/// A cell's text. `swapped`: seen from the responder (Tab).
-std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model, Grouping grouping,
-                      bool swapped);
+/// How the cells of a table are written.
+struct CellLook {
+  Grouping grouping = Grouping::kNone;
+  bool swapped = false;  // seen from the responder (Tab)
+  bool names = false;    // names for numbers, where the model's table has them
+};
+
+/// A cell's text, fit for a terminal.
+std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model,
+                      const CellLook& look);
+
+/// The payload of both directions; nullopt: not counted.
+std::optional<uint64_t> payload_total(const FlowRow& row);
+/// "node 812", with a + if it is one of several; "-": not known.
+std::string owner_text(const FlowOwner* owner);
 /// What a cell's number means.
 Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);
 

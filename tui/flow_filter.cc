@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <charconv>
 #include <cstring>
 #include <optional>
@@ -27,11 +28,12 @@ struct FlowFilter::Node {
     kNet,
     kText,
   };
-  enum class Side : uint8_t { kEither, kSource, kDestination };
+  enum class Side : uint8_t { kEither, kSource, kDestination, kBoth };
 
   Kind kind = Kind::kText;
   Side side = Side::kEither;
-  uint16_t number = 0;  // protocol, IP version or port
+  uint16_t number = 0;       // protocol, IP version, first port
+  uint16_t number_last = 0;  // last port
   uint8_t prefix_bits = 0;
   Endpoint address;
   std::string text;
@@ -47,24 +49,60 @@ using Side = Node::Side;
 
 constexpr int kMaxDepth = 50;  // of parentheses and nots, which recurse
 
+/// pcap's words that speak of packets, or of traffic that is in no flow.
+constexpr std::array<std::string_view, 35> kPacketWords = {
+    "ether",    "link",      "fddi",      "tr",      "wlan",       "ppp",  "slip",
+    "less",     "greater",   "len",       "gateway", "vlan",       "mpls", "pppoes",
+    "pppoed",   "geneve",    "vxlan",     "arp",     "rarp",       "icmp", "icmp6",
+    "igmp",     "sctp",      "ah",        "esp",     "vrrp",       "carp", "inbound",
+    "outbound", "broadcast", "multicast", "ifname",  "protochain", "llc",  "on"};
+
 std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> words;
   std::string word;
   const auto flush = [&] {
     if (!word.empty()) words.push_back(std::exchange(word, {}));
   };
-  for (const char c : text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool twice = i + 1 < text.size() && text[i + 1] == c;
     if (c == ' ' || c == '\t') {
       flush();
-    } else if (c == '(' || c == ')' || c == '!') {
+    } else if (c == '(' || c == ')' || (c == '!' && word.empty())) {
       flush();
       words.emplace_back(1, c);
+    } else if ((c == '&' || c == '|') && twice) {
+      flush();
+      words.emplace_back(c == '&' ? "and" : "or");
+      ++i;
     } else {
       word += c;
     }
   }
   flush();
   return words;
+}
+
+/// tcp[13], len>100, ...: what looks into packets.
+bool looks_into_packets(std::string_view word) {
+  if (word.find_first_of("=<>&|+*%^") != std::string_view::npos) return true;
+  if (word.find('[') != std::string_view::npos && word.front() != '[') return true;
+  return std::find(kPacketWords.begin(), kPacketWords.end(), word) != kPacketWords.end();
+}
+
+std::optional<uint16_t> whole_number(std::string_view word, unsigned most) {
+  unsigned number = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
+  if (error != std::errc() || end != word.data() + word.size() || number > most)
+    return std::nullopt;
+  return static_cast<uint16_t>(number);
+}
+
+/// 4 or 6; nullopt: no address.
+std::optional<uint16_t> parse_address(const std::string& word, Endpoint& end) {
+  if (inet_pton(AF_INET, word.c_str(), end.address.data()) == 1) return 4;
+  if (inet_pton(AF_INET6, word.c_str(), end.address.data()) == 1) return 6;
+  return std::nullopt;
 }
 
 bool in_net(const Endpoint& endpoint, const Endpoint& net, uint8_t bits) {
@@ -82,7 +120,7 @@ class Parser {
 
   Result<NodePtr> parse() {
     if (words_.empty()) return NodePtr();
-    TOPSPIN_ASSIGN(NodePtr root, parse_or(0));
+    TOPSPIN_ASSIGN(NodePtr root, parse_list(0));
     if (at_ < words_.size()) return wrong(fmt::format("unexpected '{}'", words_[at_]));
     return root;
   }
@@ -106,138 +144,233 @@ class Parser {
     return node;
   }
 
-  Result<NodePtr> parse_or(int depth) {
-    TOPSPIN_ASSIGN(NodePtr left, parse_and(depth));
-    while (take("or") || take("||")) {
-      TOPSPIN_ASSIGN(NodePtr right, parse_and(depth));
-      left = join(Kind::kOr, std::move(left), std::move(right));
-    }
-    return left;
+  /// What stands before a value: tcp src port 80.
+  struct Qualifiers {
+    enum class Type : uint8_t { kNone, kHost, kNet, kPort, kPortRange, kProtocol };
+    uint16_t version = 0;   // 0: either
+    uint16_t protocol = 0;  // 0: either
+    Side side = Side::kEither;
+    bool has_side = false;
+    Type type = Type::kNone;
+  };
+  using Type = Qualifiers::Type;
+
+  bool at_end() const { return at_ >= words_.size(); }
+  std::string next() { return at_end() ? std::string() : words_[at_++]; }
+  static NodePtr simple(Kind kind, uint16_t number = 0) {
+    auto node = std::make_shared<Node>();
+    node->kind = kind;
+    node->number = number;
+    return node;
   }
 
-  Result<NodePtr> parse_and(int depth) {
+  /// As in pcap: `and` and `or` bind alike and join from the left.
+  Result<NodePtr> parse_list(int depth) {
     TOPSPIN_ASSIGN(NodePtr left, parse_term(depth));
-    while (at_ < words_.size() && words_[at_] != ")" && words_[at_] != "or" &&
-           words_[at_] != "||") {
-      if (!take("and")) take("&&");
+    while (!at_end() && words_[at_] != ")") {
+      const bool is_or = take("or");
+      if (!is_or) take("and");
       TOPSPIN_ASSIGN(NodePtr right, parse_term(depth));
-      left = join(Kind::kAnd, std::move(left), std::move(right));
+      left = join(is_or ? Kind::kOr : Kind::kAnd, std::move(left), std::move(right));
     }
     return left;
   }
 
   Result<NodePtr> parse_term(int depth) {
     if (depth > kMaxDepth) return wrong("too many parentheses");
-    if (at_ >= words_.size()) return wrong("something is missing at the end");
+    if (at_end()) return wrong("something is missing at the end");
     if (take("not") || take("!")) {
       TOPSPIN_ASSIGN(NodePtr inner, parse_term(depth + 1));
       return join(Kind::kNot, std::move(inner), nullptr);
     }
     if (take("(")) {
-      TOPSPIN_ASSIGN(NodePtr inner, parse_or(depth + 1));
+      const auto before = last_;
+      TOPSPIN_ASSIGN(NodePtr inner, parse_list(depth + 1));
       if (!take(")")) return wrong("a ) is missing");
+      last_ = before;  // as in pcap: what stands in parentheses leaves no qualifiers behind
       return inner;
     }
     return parse_test();
   }
 
   Result<NodePtr> parse_test() {
-    auto node = std::make_shared<Node>();
-    if (take("src"))
-      node->side = Side::kSource;
-    else if (take("dst"))
-      node->side = Side::kDestination;
-    if (at_ >= words_.size()) return wrong("something is missing at the end");
-    const std::string word = words_[at_++];
-    const auto simple = [&](Kind kind, uint16_t number = 0) {
-      node->kind = kind;
-      node->number = number;
-    };
-    if (word == "port") {
-      TOPSPIN_TRY(parse_port(*node));
-    } else if (word == "host" || word == "net") {
-      TOPSPIN_TRY(parse_net(*node, word == "net"));
-    } else if (node->side != Side::kEither) {
-      return wrong(fmt::format("after src or dst comes port, host or net, not '{}'", word));
-    } else if (word == "tcp") {
-      simple(Kind::kProtocol, kProtocolTcp);
-    } else if (word == "proto") {
-      TOPSPIN_TRY(parse_protocol(*node));
-    } else if (word == "udp") {
-      simple(Kind::kProtocol, kProtocolUdp);
-    } else if (word == "ip") {
-      simple(Kind::kVersion, 4);
-    } else if (word == "ip6") {
-      simple(Kind::kVersion, 6);
-    } else if (word == "late") {
-      simple(Kind::kLate);
-    } else if (word == "missed") {
-      simple(Kind::kMissed);
-    } else if (word == "unanswered") {
-      simple(Kind::kUnanswered);
-    } else if (word == "ended") {
-      simple(Kind::kEnded);
-    } else if (word == "and" || word == "or" || word == "&&" || word == "||" || word == ")") {
-      return wrong(fmt::format("'{}' joins nothing", word));
-    } else {
-      node->text = word;
+    Qualifiers q;
+    if (take("ip"))
+      q.version = 4;
+    else if (take("ip6"))
+      q.version = 6;
+    else if (take("tcp"))
+      q.protocol = kProtocolTcp;
+    else if (take("udp"))
+      q.protocol = kProtocolUdp;
+    take_side(q);
+    take_type(q);
+    if (q.type == Type::kNone && !q.has_side) {
+      if (q.version != 0) return simple(Kind::kVersion, q.version);
+      if (q.protocol != 0) return simple(Kind::kProtocol, q.protocol);
+      return parse_word();
     }
+    if (q.type == Type::kNone) q.type = Type::kHost;
+    last_ = q;
+    return parse_value(q, next());
+  }
+
+  void take_side(Qualifiers& q) {
+    const bool source = take("src");
+    if (!source && !take("dst")) return;
+    q.has_side = true;
+    q.side = source ? Side::kSource : Side::kDestination;
+    if (at_ + 1 >= words_.size() || words_[at_ + 1] != (source ? "dst" : "src")) return;
+    if (words_[at_] != "or" && words_[at_] != "and") return;
+    q.side = words_[at_] == "or" ? Side::kEither : Side::kBoth;
+    at_ += 2;
+  }
+
+  void take_type(Qualifiers& q) {
+    if (take("host"))
+      q.type = Type::kHost;
+    else if (take("net"))
+      q.type = Type::kNet;
+    else if (take("port"))
+      q.type = Type::kPort;
+    else if (take("portrange"))
+      q.type = Type::kPortRange;
+    else if (take("proto"))
+      q.type = Type::kProtocol;
+  }
+
+  /// A word of our own, a bare value that takes the last qualifiers, or text to look for.
+  Result<NodePtr> parse_word() {
+    const std::string word = next();
+    if (word == "late") return simple(Kind::kLate);
+    if (word == "missed") return simple(Kind::kMissed);
+    if (word == "unanswered") return simple(Kind::kUnanswered);
+    if (word == "ended") return simple(Kind::kEnded);
+    if (word == "and" || word == "or" || word == ")") {
+      return wrong(fmt::format("'{}' joins nothing", word));
+    }
+    if (looks_into_packets(word)) {
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("filter: '{}' is about packets, and rows are TCP and UDP flows; "
+                      "start topspin with it to count only those packets",
+                      word));
+    }
+    Endpoint ignored;
+    const bool is_address = parse_address(word, ignored).has_value();
+    const bool is_number = word.find_first_not_of("0123456789-") == std::string::npos;
+    if (last_ && (is_address || is_number)) return parse_value(*last_, word);
+    if (is_address) return parse_value({.type = Type::kHost}, word);
+    auto node = std::make_shared<Node>();
+    node->text = word;
     return NodePtr(std::move(node));
   }
 
-  Status parse_port(Node& node) {
-    const std::string word = at_ < words_.size() ? words_[at_++] : "";
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), node.number);
-    if (error != std::errc() || end != word.data() + word.size()) {
-      return wrong(fmt::format("'{}' is no port", word));
+  Result<NodePtr> parse_value(const Qualifiers& q, const std::string& word) {
+    auto node = std::make_shared<Node>();
+    node->side = q.side;
+    const bool of_ports = q.type == Type::kPort || q.type == Type::kPortRange;
+    if (of_ports && q.version != 0) return wrong("ports are tcp's or udp's: tcp port 80");
+    if (!of_ports && q.protocol != 0) return wrong("tcp and udp have ports: tcp port 80");
+    if (q.has_side && q.type == Type::kProtocol) return wrong("proto has no src or dst");
+    switch (q.type) {
+      case Type::kPort:
+      case Type::kPortRange: TOPSPIN_TRY(parse_ports(*node, q.type, word)); break;
+      case Type::kProtocol: TOPSPIN_TRY(parse_protocol(*node, word)); break;
+      default: TOPSPIN_TRY(parse_net(*node, q.type == Type::kNet, word)); break;
+    }
+    NodePtr result = std::move(node);
+    if (q.protocol != 0) {
+      result = join(Kind::kAnd, simple(Kind::kProtocol, q.protocol), std::move(result));
+    }
+    if (q.version != 0) {
+      result = join(Kind::kAnd, simple(Kind::kVersion, q.version), std::move(result));
+    }
+    return result;
+  }
+
+  static Status parse_ports(Node& node, Type type, const std::string& word) {
+    const size_t dash = type == Type::kPortRange ? word.find('-') : std::string::npos;
+    const auto first = whole_number(std::string_view(word).substr(0, dash), 65535);
+    const auto last = dash == std::string::npos
+                          ? first
+                          : whole_number(std::string_view(word).substr(dash + 1), 65535);
+    if (!first || !last) {
+      return wrong(fmt::format("'{}' is no {}", word,
+                               type == Type::kPort ? "port" : "range of ports, as 8000-8999"));
     }
     node.kind = Kind::kPort;
+    node.number = std::min(*first, *last);
+    node.number_last = std::max(*first, *last);
     return {};
   }
 
-  Status parse_protocol(Node& node) {
-    const std::string word = at_ < words_.size() ? words_[at_++] : "";
-    uint8_t number = 0;
-    const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), number);
-    if (error != std::errc() || end != word.data() + word.size()) {
+  static Status parse_protocol(Node& node, std::string_view word) {
+    if (word.starts_with('\\')) word.remove_prefix(1);
+    node.kind = Kind::kProtocol;
+    if (word == "tcp") {
+      node.number = kProtocolTcp;
+    } else if (word == "udp") {
+      node.number = kProtocolUdp;
+    } else if (const auto number = whole_number(word, 255)) {
+      node.number = *number;
+    } else {
       return wrong(fmt::format("'{}' is no protocol's number", word));
     }
-    node.kind = Kind::kProtocol;
-    node.number = number;
     return {};
   }
 
-  Status parse_net(Node& node, bool with_length) {
-    std::string word = at_ < words_.size() ? words_[at_++] : "";
-    std::string length;
-    if (const size_t slash = word.find('/'); with_length && slash != std::string::npos) {
-      length = word.substr(slash + 1);
+  /// host ADDRESS; net ADDRESS/LENGTH, net ADDRESS mask MASK, net 10.1: as many bits as are
+  /// written.
+  Status parse_net(Node& node, bool is_net, std::string word) {
+    const std::string given = word;
+    std::optional<unsigned> bits;
+    if (const size_t slash = word.find('/'); is_net && slash != std::string::npos) {
+      bits = whole_number(std::string_view(word).substr(slash + 1), 128);
+      if (!bits) return wrong(fmt::format("'{}' is no prefix length", word.substr(slash)));
       word.resize(slash);
     }
-    std::array<uint8_t, 16>& bytes = node.address.address;
-    node.kind = Kind::kNet;
-    if (inet_pton(AF_INET, word.c_str(), bytes.data()) == 1)
-      node.number = 4;
-    else if (inet_pton(AF_INET6, word.c_str(), bytes.data()) == 1)
-      node.number = 6;
-    else
-      return wrong(fmt::format("'{}' is no address", word));
-    node.prefix_bits = node.number == 4 ? 32 : 128;
-    if (length.empty()) return {};
-    uint8_t bits = 0;
-    const auto [end, error] = std::from_chars(length.data(), length.data() + length.size(), bits);
-    if (error != std::errc() || end != length.data() + length.size() || bits > node.prefix_bits) {
-      return wrong(fmt::format("'/{}' is no prefix length", length));
+    const auto dots = std::count(word.begin(), word.end(), '.');
+    if (is_net && dots < 3 && word.find(':') == std::string::npos) {
+      if (!bits) bits = static_cast<unsigned>(8 * (dots + 1));
+      for (auto i = dots; i < 3; ++i) word += ".0";
     }
-    node.prefix_bits = bits;
+    const auto version = parse_address(word, node.address);
+    if (!version) {
+      return wrong(fmt::format("'{}' is no {}", given, is_net ? "net" : "address"));
+    }
+    node.kind = Kind::kNet;
+    node.number = *version;
+    const unsigned whole = *version == 4 ? 32 : 128;
+    if (is_net && !bits && *version == 4 && take("mask")) {
+      TOPSPIN_ASSIGN(bits, parse_mask(next()));
+    }
+    if (bits.value_or(whole) > whole)
+      return wrong(fmt::format("'{}' has too long a prefix", given));
+    node.prefix_bits = static_cast<uint8_t>(bits.value_or(whole));
     return {};
+  }
+
+  static Result<unsigned> parse_mask(const std::string& word) {
+    Endpoint mask;
+    const uint8_t* byte = mask.address.data();
+    if (parse_address(word, mask) != 4) return wrong(fmt::format("'{}' is no mask", word));
+    const uint32_t value = uint32_t{byte[0]} << 24 | uint32_t{byte[1]} << 16 |
+                           uint32_t{byte[2]} << 8 | uint32_t{byte[3]};
+    const auto ones = static_cast<unsigned>(std::countl_one(value));
+    if (ones < 32 && (value << ones) != 0) {
+      return wrong(fmt::format("'{}' has holes; nets have none", word));
+    }
+    return ones;
   }
 
   std::vector<std::string> words_;
   size_t at_ = 0;
+  std::optional<Qualifiers> last_;
 };
 
 bool side_matches(const Node& node, const FlowRow& row, auto test) {
+  if (node.side == Side::kBoth) return test(row.initiator()) && test(row.responder());
   return (node.side != Side::kDestination && test(row.initiator())) ||
          (node.side != Side::kSource && test(row.responder()));
 }
@@ -255,7 +388,9 @@ bool matches_node(const Node& node, const FlowRow& row) {
     case Kind::kUnanswered: return row.unanswered > 0;
     case Kind::kEnded: return row.ended;
     case Kind::kPort:
-      return side_matches(node, row, [&](const Endpoint& e) { return e.port == node.number; });
+      return side_matches(node, row, [&](const Endpoint& e) {
+        return e.port >= node.number && e.port <= node.number_last;
+      });
     case Kind::kNet:
       return row.key.ip_version == node.number && side_matches(node, row, [&](const Endpoint& e) {
                return in_net(e, node.address, node.prefix_bits);

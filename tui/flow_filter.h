@@ -1,13 +1,16 @@
 // FlowFilter: which rows of the flow table to show. It never changes what is counted.
 //
-//   filter  := term { [and] term | or term }      left to right, `and` binds tighter
+//   filter  := term { [and|or] term }      from the left, both bind alike, as in pcap
 //   term    := not term | ( filter ) | test
-//   test    := tcp | udp | proto N | ip | ip6 | late | missed | unanswered | ended
-//            | [src|dst] port N | [src|dst] host ADDRESS | [src|dst] net ADDRESS/LENGTH
-//            | TEXT                               contained in "source destination"
+//   test    := [ip|ip6|tcp|udp] [src|dst|src or dst|src and dst] [TYPE] VALUE
+//            | ip | ip6 | tcp | udp | late | missed | unanswered | ended
+//            | TEXT                         contained in "source destination"
+//   TYPE    := host ADDRESS | net ADDRESS[/LENGTH| mask MASK] | port N | portrange N-M | proto N
 //
-// The words are pcap's where pcap has them, so that hands need not learn; src is the initiator.
-// Pure.
+// The words mean what they mean to pcap, where pcap has them (tests/app/filter_test.cc holds the
+// two against each other); a bare number or address after one with a TYPE takes that TYPE. src is
+// the initiator. pcap's words about single packets are refused: rows are flows. Host and service
+// names are not looked up. docs/decisions/0010-the-filter-key-filters-rows.md says why. Pure.
 #pragma once
 
 #include <memory>

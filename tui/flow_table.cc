@@ -46,6 +46,14 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
   for (size_t i = 0; i < 2; ++i) {
     sum.packets[i] += row.packets[i];
     sum.bytes[i] += row.bytes[i];
+    if (row.payload_bytes[i]) {
+      sum.payload_bytes[i] = sum.payload_bytes[i].value_or(0) + *row.payload_bytes[i];
+    }
+    // Whose the group is can be said only where all its flows have the same owner.
+    if (group.flows == 0)
+      sum.owners[i] = row.owners[i];
+    else if (sum.owners[i] != row.owners[i])
+      sum.owners[i].reset();
   }
   sum.first_ns = group.flows == 0 ? row.first_ns : std::min(sum.first_ns, row.first_ns);
   sum.last_ns = std::max(sum.last_ns, row.last_ns);

@@ -20,16 +20,20 @@ struct PlacedColumn {
   bool text = false;
 };
 
-std::vector<FlowColumn> wanted_columns(const ViewState& state) {
+CellLook cell_look(const ViewState& state) { return {state.grouping, state.swapped, state.names}; }
+
+std::vector<FlowColumn> wanted_columns(const ViewState& state, const Model& model) {
   std::vector<FlowColumn> columns;
   for (const FlowColumnInfo& info : flow_columns()) {
-    // Size and Packets share one place and rotate; what is sorted by is always to be seen.
-    if (info.column == FlowColumn::kSize || info.column == FlowColumn::kPackets) {
+    // Size, Data and Packets share one place and rotate; what is sorted by is always to be seen.
+    if (is_amount(info.column)) {
       if (info.column == state.amount &&
           !state.hidden_columns[static_cast<size_t>(FlowColumn::kSize)])
         columns.push_back(info.column);
       continue;
     }
+    // Files know no processes.
+    if (info.column == FlowColumn::kProcess && model.owners().empty()) continue;
     if (!state.hidden_columns[static_cast<size_t>(info.column)] || info.column == state.sort) {
       columns.push_back(info.column);
     }
@@ -41,20 +45,26 @@ std::vector<FlowColumn> wanted_columns(const ViewState& state) {
 /// columns, as much as their content wants.
 std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& page,
                                         const Model& model, int width) {
-  std::vector<FlowColumn> columns = wanted_columns(state);
+  std::vector<FlowColumn> columns = wanted_columns(state, model);
   // How many cells more than its least a text column wants for what is visible.
   const auto want_of = [&](FlowColumn column) {
     const FlowColumnInfo& info = flow_column(column);
     int want = 0;
     if (!info.text || column == FlowColumn::kProtocol) return want;
     for (const TableRow& row : page.page) {
-      const std::string text = flow_cell(column, row, model, state.grouping, state.swapped);
+      const std::string text = flow_cell(column, row, model, cell_look(state));
       want = std::max(want, text_width(text) - info.width);
     }
     return want;
   };
   const std::array<int, 2> end_wants = {want_of(FlowColumn::kSource),
                                         want_of(FlowColumn::kDestination)};
+  constexpr int kProcessMost = 32;
+  const auto extra_of = [&](FlowColumn column) {
+    if (column <= FlowColumn::kDestination) return end_wants[static_cast<size_t>(column)];
+    if (column != FlowColumn::kProcess) return 0;
+    return std::min(want_of(column), kProcessMost - flow_column(column).width);
+  };
   // Whole addresses (of IPv4; long ones get as much) come before the columns that matter less.
   constexpr int kWholeEnd = 21;
   constexpr int kLesserPriority = 5;
@@ -85,8 +95,7 @@ std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& 
   for (const FlowColumn column : columns) {
     const FlowColumnInfo& info = flow_column(column);
     placed.push_back({column, 0, info.width, info.text});
-    wants.push_back(column <= FlowColumn::kDestination ? end_wants[static_cast<size_t>(column)]
-                                                       : 0);
+    wants.push_back(extra_of(column));
   }
   // Cell by cell in turn, so that both ends get the same.
   for (bool given = true; given && spare > 0;) {
@@ -160,18 +169,47 @@ void draw_column_chooser(Grid& grid, Area area, const ViewState& state) {
     const Style style = index == state.column_cursor ? Role::kSelected : Role::kBar;
     grid.fill(x, area.y + 1 + row, width, style);
     grid.put(x + 1, area.y + 1 + row,
-             fmt::format("[{}] {:<12} {}", state.hidden_columns[index] ? ' ' : 'x', info.title,
-                         info.what),
+             fmt::format("[{}] {:<12} {}", state.hidden_columns[shown_by(index)] ? ' ' : 'x',
+                         info.title, info.what),
              style, width - 2);
   }
 }
 
+std::string_view quality_text(OwnerQuality quality) {
+  switch (quality) {
+    case OwnerQuality::kExact: return "seen to connect";
+    case OwnerQuality::kSnapshot: return "holds the socket";
+    case OwnerQuality::kShared: return "one of several that hold it";
+  }
+  return "";
+}
+
+/// A followed flow keeps the cursor, wherever the order has put it since the last key.
+struct VisibleTop {
+  uint64_t selected, top;
+};
+VisibleTop visible_top(const Model& model, const ViewState& state, uint64_t rows) {
+  VisibleTop at{state.selected, state.top};
+  if (!state.followed_id || state.grouping != Grouping::kNone) return at;
+  const auto position = position_of(model, state.flow_query(), *state.followed_id);
+  if (!position) return at;
+  at.selected = *position;
+  if (at.selected < at.top) at.top = at.selected;
+  if (at.selected >= at.top + rows) at.top = at.selected - rows + 1;
+  return at;
+}
+
 }  // namespace
+
+size_t shown_by(size_t column) {
+  return is_amount(static_cast<FlowColumn>(column)) ? static_cast<size_t>(FlowColumn::kSize)
+                                                    : column;
+}
 
 FlowColumnSet ViewState::default_hidden_columns() {
   FlowColumnSet hidden;
-  for (const FlowColumn column : {FlowColumn::kPacketRate, FlowColumn::kRetransmissions,
-                                  FlowColumn::kAge, FlowColumn::kPackets}) {
+  for (const FlowColumn column :
+       {FlowColumn::kPacketRate, FlowColumn::kRetransmissions, FlowColumn::kAge}) {
     hidden.set(static_cast<size_t>(column));
   }
   return hidden;
@@ -191,18 +229,8 @@ int flow_rows_visible(Size size) {
 void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const bool with_head = area.height >= 3;
   const int rows = with_head ? area.height - 1 : area.height;
-  // A followed flow keeps the cursor, wherever the order has put it since the last key.
-  uint64_t selected = state.selected;
-  uint64_t top = state.top;
   const FlowQuery query = state.flow_query();
-  if (state.followed_id && state.grouping == Grouping::kNone) {
-    if (const auto position = position_of(model, query, *state.followed_id)) {
-      selected = *position;
-      const auto page_rows = static_cast<uint64_t>(rows);
-      if (selected < top) top = selected;
-      if (selected >= top + page_rows) top = selected - page_rows + 1;
-    }
-  }
+  auto [selected, top] = visible_top(model, state, static_cast<uint64_t>(rows));
   const FlowPage page = query_flows(model, query, top, static_cast<uint64_t>(rows));
   if (page.rows > 0) selected = std::min(selected, page.rows - 1);
   const std::vector<PlacedColumn> columns = place_columns(state, page, model, area.width);
@@ -216,7 +244,7 @@ void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& stat
     const int y = y0 + static_cast<int>(i);
     const bool under_cursor = page.first + i == selected;
     for (const PlacedColumn& column : columns) {
-      const std::string text = flow_cell(column.column, row, model, state.grouping, state.swapped);
+      const std::string text = flow_cell(column.column, row, model, cell_look(state));
       const Style style =
           row.entry.row.ended ? Role::kDim : flow_cell_role(column.column, row.entry, model);
       if (column.text)
@@ -230,6 +258,29 @@ void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& stat
   if (state.choosing_columns) draw_column_chooser(grid, area, state);
 }
 
+NameWants missing_names(const Model& model, const ViewState& state, Size size) {
+  NameWants wants;
+  if (!state.names || state.screen != Screen::kFlows) return wants;
+  const auto want = [&](const FlowRow& row) {
+    for (const Endpoint* end : {&row.key.low, &row.key.high}) {
+      const HostKey host{end->address, row.key.ip_version};
+      if (model.names.host(host) == nullptr) wants.hosts.push_back(host);
+      const ServiceKey service{end->port, row.key.protocol};
+      if (model.names.service(service) == nullptr) wants.services.push_back(service);
+    }
+  };
+  if (state.detail_id) {
+    if (const auto index = model.find_flow(*state.detail_id)) want(model.flows()[*index].row);
+    return wants;
+  }
+  const auto rows = static_cast<uint64_t>(std::max(flow_rows_visible(size), 0));
+  const uint64_t top = visible_top(model, state, rows).top;
+  for (const TableRow& row : query_flows(model, state.flow_query(), top, rows).page) {
+    want(row.entry.row);
+  }
+  return wants;
+}
+
 void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const auto index = model.find_flow(*state.detail_id);
   if (!index) {
@@ -241,12 +292,11 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
   int y = area.y;
   const int bottom = area.y + area.height;
   const std::string_view arrow = grid.ascii() ? "->" : "→";
-  const Endpoint& from = state.swapped ? flow.responder() : flow.initiator();
-  const Endpoint& to = state.swapped ? flow.initiator() : flow.responder();
+  const CellLook look{Grouping::kNone, state.swapped, state.names};
   grid.put(area.x + 1, y++,
-           fmt::format("{} {} {}  {}{}", format_endpoint(from, flow.key.ip_version), arrow,
-                       format_endpoint(to, flow.key.ip_version), format_protocol(flow.key.protocol),
-                       flow.ended ? "  ended" : ""),
+           fmt::format("{} {} {}  {}{}", flow_cell(FlowColumn::kSource, row, model, look), arrow,
+                       flow_cell(FlowColumn::kDestination, row, model, look),
+                       format_protocol(flow.key.protocol), flow.ended ? "  ended" : ""),
            Role::kAccent, area.width - 2);
   ++y;
   const auto value = [&](std::string_view label, const std::string& text,
@@ -258,16 +308,25 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
   };
   const size_t out = state.swapped ? 1 : 0;
   const auto direction = [&](size_t way) {
-    return fmt::format("{} packets, {}", format_exact(flow.packets[way]),
-                       format_bytes(static_cast<int64_t>(flow.bytes[way])));
+    std::string text = fmt::format("{} packets, {}", format_exact(flow.packets[way]),
+                                   format_bytes(static_cast<int64_t>(flow.bytes[way])));
+    if (const auto& payload = flow.payload_bytes[way]) {
+      text += fmt::format(", {} of it data", format_bytes(static_cast<int64_t>(*payload)));
+    }
+    return text;
   };
   value(fmt::format("sent {}", arrow), direction(out));
   value(grid.ascii() ? "came back <-" : "came back ←", direction(1 - out));
-  value("rate", flow_cell(FlowColumn::kRate, row, model, Grouping::kNone, false));
-  value("first packet",
-        fmt::format("{} ago", flow_cell(FlowColumn::kAge, row, model, Grouping::kNone, false)));
-  value("last packet",
-        fmt::format("{} ago", flow_cell(FlowColumn::kSeen, row, model, Grouping::kNone, false)));
+  const auto owner = [&](std::string_view label, size_t way) {
+    if (const FlowOwner* process = model.owners().find(flow.owners[way])) {
+      value(label, fmt::format("{}  ({})", owner_text(process), quality_text(process->quality)));
+    }
+  };
+  owner("process that sent", out);
+  owner("process that answers", 1 - out);
+  value("rate", flow_cell(FlowColumn::kRate, row, model, {}));
+  value("first packet", fmt::format("{} ago", flow_cell(FlowColumn::kAge, row, model, {})));
+  value("last packet", fmt::format("{} ago", flow_cell(FlowColumn::kSeen, row, model, {})));
   value("period", flow.period_ns ? fmt::format("{} {}", format_duration(*flow.period_ns),
                                                model.scene.period_ns ? "declared" : "learned")
                                  : "-");
@@ -279,7 +338,7 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
         flow_cell_role(FlowColumn::kMissed, row.entry, model));
   value("replies", format_exact(flow.replies));
   value("reply, last", duration_or_dash(flow.reply_latency_last_ns));
-  value("reply, mean", flow_cell(FlowColumn::kReplyMean, row, model, Grouping::kNone, false));
+  value("reply, mean", flow_cell(FlowColumn::kReplyMean, row, model, {}));
   value("reply, slowest", duration_or_dash(flow.reply_latency_max_ns));
   value("unanswered", format_exact(flow.unanswered),
         flow_cell_role(FlowColumn::kUnanswered, row.entry, model));

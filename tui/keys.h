@@ -58,6 +58,7 @@ enum class Command : uint8_t {
   kSortNext,
   kSortReverse,
   kColumns,
+  kNames,
   kFreeze,
   kPurge,
   kRefresh,

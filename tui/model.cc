@@ -67,6 +67,7 @@ void Model::add(const Sample& sample) {
   unanswered_total_ += sample.flows.unanswered;
   losses_total_.merge(sample.losses);
   history_.add(make_tick_point(sample));
+  for (const FlowOwner& owner : sample.changed_owners) owners_.set(owner);
   add_flows(sample);
   judge_flows();
   drop_flows();

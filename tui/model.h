@@ -17,6 +17,7 @@
 #include "core/sample.h"
 #include "tui/history.h"
 #include "tui/liveness.h"
+#include "tui/names.h"
 
 namespace topspin {
 
@@ -68,6 +69,7 @@ class Model {
   void purge_flows();
 
   Scene scene;
+  NameTable names;  // of what has been looked up so far
 
   const History& history() const { return history_; }
   /// In order of id, so of first packet.
@@ -77,6 +79,7 @@ class Model {
   /// Index of the flow with this id.
   std::optional<size_t> find_flow(uint64_t id) const;
   const std::vector<ThreadEntry>& threads() const { return threads_; }
+  const OwnerTable& owners() const { return owners_; }
 
   uint64_t tick() const { return tick_; }
   /// The end of the last tick on the clock of the flow rows' times.
@@ -115,6 +118,7 @@ class Model {
   std::vector<LivenessHistory> liveness_;  // beside flows_
   std::vector<ThreadEntry> threads_;
   std::map<ThreadKey, size_t> thread_index_;
+  OwnerTable owners_;
   uint64_t tick_ = 0;
   int64_t flow_now_ns_ = 0;
   uint64_t version_ = 0;

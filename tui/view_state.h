@@ -56,7 +56,8 @@ struct ViewState {
   // Flows.
   FlowColumn sort = FlowColumn::kSize;
   bool reverse = false;
-  FlowColumn amount = FlowColumn::kSize;  // rotates with kPackets, in the same place
+  FlowColumn amount = FlowColumn::kSize;  // of kAmounts, the one that is shown
+  bool names = false;                     // names for addresses and ports
   bool swapped = false;                   // seen from the responder
   Grouping grouping = Grouping::kNone;
   FlowFilter filter;
@@ -82,6 +83,9 @@ struct ViewState {
   FlowQuery flow_query() const { return {filter, sort, reverse, grouping}; }
   static FlowColumnSet default_hidden_columns();
 };
+
+/// Whose bit of hidden_columns a column is shown by: the amounts share one.
+size_t shown_by(size_t column);
 
 /// Late flows first where a period was declared, else the busiest, as trafshow does.
 ViewState initial_view_state(const Model& model);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "tui/grid.h"
 #include "tui/model.h"
@@ -49,6 +50,13 @@ void draw_help(Grid& grid, Area area, const Model& model, const ViewState& state
 /// Of these, the one that the state has chosen; a chosen flow takes the place of the table.
 void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state);
+
+/// What of the flows on the screen has no name looked up yet. Empty unless names are asked for.
+struct NameWants {
+  std::vector<HostKey> hosts;
+  std::vector<ServiceKey> services;
+};
+NameWants missing_names(const Model& model, const ViewState& state, Size size);
 
 /// Lines of Help, for the controller's scrolling.
 int help_lines();

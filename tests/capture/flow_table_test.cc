@@ -372,6 +372,29 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   EXPECT_EQ(row.packets[1], 1u);
 }
 
+TEST(FlowTable, CountsPayloadOnlyWhenAskedAndKeepsItWithItsEnd) {
+  FlowTableOptions options;
+  options.max_flows = 1;
+  options.count_payload = true;
+  auto table = make_table(options);
+  // Joined midway: the server speaks first, then a SYN names the client the initiator.
+  observe(*table, segment(kStart, false, kTcpAck, 500, 300));
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 300u);
+  observe(*table, segment(kStart + kMs, true, kTcpSyn, 10));
+  observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 11, 20));
+  observe(*table, segment(kStart + 3 * kMs, true, kTcpAck, 11, 20));  // sent again
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 40u);
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[1], 300u);
+  // The next flow in the same slot begins at 0.
+  observe(*table, packet(kStart + 4 * kMs, 2, true, 7));
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[0], 7u);
+  EXPECT_EQ(rows_of(*table).front().payload_bytes[1], 0u);
+
+  auto without = make_table();
+  observe(*without, packet(kStart, 1, true, 7));
+  EXPECT_EQ(rows_of(*without).front().payload_bytes[0], std::nullopt);
+}
+
 TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   FlowTableOptions options;
   options.max_flows = 3;

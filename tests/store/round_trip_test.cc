@@ -15,6 +15,8 @@ Sample without_rows(Sample sample) {
   sample.changed_flows.clear();
   sample.changed_threads.clear();
   sample.changed_owners.clear();
+  sample.changed_sockets.clear();
+  sample.changed_syscalls.clear();
   sample.changed_stacks.clear();
   return sample;
 }
@@ -30,6 +32,9 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   sample.changed_flows[2].key.ip_version = 6;
   sample.changed_flows[2].key.high.address[15] = 0xfe;
   sample.changed_threads[1].exited = false;
+  sample.changed_sockets[1].cookie = UINT64_MAX;  // beyond SQLite's signed numbers
+  sample.changed_sockets[2].ip_version = 6;
+  sample.changed_sockets[2].local.address[15] = 0xfe;
   auto writer = create(directory.file(), run);
   EXPECT_OK(writer->append(sample));
   EXPECT_OK(writer->finish({}));
@@ -41,7 +46,55 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(flows_of(*store, run.id)), Listing::of(sample.changed_flows));
   EXPECT_EQ(Listing::of(threads_of(*store, run.id)), Listing::of(sample.changed_threads));
   EXPECT_EQ(Listing::of(owners_of(*store, run.id)), Listing::of(sample.changed_owners));
+  EXPECT_EQ(Listing::of(sockets_of(*store, run.id)), Listing::of(sample.changed_sockets));
+  EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
+}
+
+TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  Sample sample = make_tick(1);
+  SocketRow listener;
+  listener.cookie = 7;
+  listener.protocol = kProtocolTcp;
+  listener.accept_queue = 3;
+  SocketRow datagrams;
+  datagrams.cookie = 8;
+  datagrams.protocol = kProtocolUdp;
+  SocketRow beyond;
+  beyond.cookie = 9;
+  SyscallRow accepts{288, "accept4", 2, 1, {}, 5};
+  accepts.latency.record_n(1'000, 2);
+  sample.changed_sockets = {listener, datagrams, beyond};
+  sample.changed_syscalls = {accepts};
+  sample.sockets.emplace().socket_wait.emplace();  // measured, and nobody waited
+  WriterOptions options;
+  options.max_socket_rows = 2;
+  auto writer = create(directory.file(), run, options);
+  EXPECT_OK(writer->append(sample));
+  listener.accept_queue = 0;
+  listener.closed = true;
+  accepts.count = 3;
+  accepts.latency.record(9);
+  Sample next = make_tick(2);
+  next.changed_sockets = {listener};
+  next.changed_syscalls = {accepts};
+  EXPECT_OK(writer->append(next));
+  EXPECT_OK(writer->finish({}));
+
+  const auto store = open(directory.file());
+  const std::vector<SocketRow> sockets = {listener, datagrams};
+  EXPECT_EQ(Listing::of(sockets_of(*store, run.id)), Listing::of(sockets));
+  const std::vector<SyscallRow> syscalls = {accepts};
+  EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(syscalls));
+  const auto ticks = ticks_of(*store, run.id);
+  ASSERT_EQ(ticks.size(), 2u);
+  EXPECT_EQ(ticks[0].losses.socket_rows_unstored, 1u);
+  ASSERT_TRUE(ticks[0].sockets);
+  EXPECT_TRUE(ticks[0].sockets->socket_wait && ticks[0].sockets->socket_wait->empty());
+  EXPECT_FALSE(ticks[0].sockets->accept_delay);
+  EXPECT_FALSE(ticks[1].sockets);
 }
 
 TEST(RoundTrip, AStackIsKeptAsLastSeen) {

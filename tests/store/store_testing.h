@@ -57,8 +57,16 @@ inline auto members(auto& value) {
                     seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
                     out_of_order, resets, refused, handshakes, backwards);
   } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i);
+    auto& [latency, delivery, queue, preemption, slices, oversleep, slack, expiry, queueing, wait,
+           cpu, voluntary, involuntary, migrations, by, off, cpus] = value;
+    return std::tie(latency, delivery, queue, preemption, slices, oversleep, slack, expiry,
+                    queueing, wait, cpu, voluntary, involuntary, migrations, by, off, cpus);
+  } else if constexpr (std::is_same_v<T, Preemptions> || std::is_same_v<T, OffCpuTime>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, CpuScheduling>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, ResourceReading>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y);
@@ -81,8 +89,17 @@ inline auto members(auto& value) {
     auto& [a, b, c, d] = value;
     return std::tie(a, b, c, d);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z);
+  } else if constexpr (std::is_same_v<T, SocketInterval>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, SocketRow>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+  } else if constexpr (std::is_same_v<T, SyscallRow>) {
+    auto& [a, b, c, d, e, f] = value;
+    return std::tie(a, b, c, d, e, f);
   } else if constexpr (std::is_same_v<T, FlowOwner>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -96,17 +113,18 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, FlowRow>) {
-    auto& [id, key, low, ended, first, last, packets, bytes, period, lateness, lateness_max, missed,
-           replies, sum, max, latest, unanswered, retransmissions, owners] = value;
-    return std::tie(id, key, low, ended, first, last, packets, bytes, period, lateness,
+    auto& [id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
+           lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions, owners] =
+        value;
+    return std::tie(id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
                     owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
-  } else if constexpr (std::is_same_v<T, Sample>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+  } else if constexpr (std::is_same_v<T, Sample>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -120,8 +138,39 @@ inline auto members(auto& value) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
   } else if constexpr (std::is_same_v<T, RunInfo>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
+  } else if constexpr (std::is_same_v<T, RunPlan>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
+  } else if constexpr (std::is_same_v<T, RunStage>) {
+    auto& [a, b, c, d, e, f] = value;
+    return std::tie(a, b, c, d, e, f);
+  } else if constexpr (std::is_same_v<T, LoadAccounts>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+  } else if constexpr (std::is_same_v<T, TcpAccounts>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, HttpAccounts>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, LoadPart>) {
+    auto& [a, b, c, d, e, f, g, h, i] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i);
+  } else if constexpr (std::is_same_v<T, KernelCounters>) {
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, GeneratorCost>) {
     auto& [a, b, c, d, e, f, g, h, i, j] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j);
+  } else if constexpr (std::is_same_v<T, LoadResult>) {
+    auto& [workload, target, replies, wall, monotonic, early, clients, joined, stages, total,
+           planned, has_plan, closed, tcp, http, connect, bytes, unreachable, errors, kernel, own,
+           gso, reasons] = value;
+    return std::tie(workload, target, replies, wall, monotonic, early, clients, joined, stages,
+                    total, planned, has_plan, closed, tcp, http, connect, bytes, unreachable,
+                    errors, kernel, own, gso, reasons);
   } else if constexpr (std::is_same_v<T, RunEnd>) {
     auto& [a, b, c, d] = value;
     return std::tie(a, b, c, d);
@@ -143,6 +192,8 @@ class Filler {
       value = static_cast<T>(1);
     } else if constexpr (std::is_same_v<T, std::string>) {
       value = "text " + std::to_string(next());
+    } else if constexpr (std::is_same_v<T, CoarseHistogram>) {
+      for (int i = 0; i < 3; ++i) value.record(static_cast<uint64_t>(next()));
     } else if constexpr (std::is_same_v<T, Histogram>) {
       for (int i = 0; i < 3; ++i) value.record_n(static_cast<uint64_t>(next()), 2);
     } else if constexpr (std::is_same_v<T, SignedHistogram>) {
@@ -165,8 +216,19 @@ class Filler {
   void fill(std::array<T, N>& values) {
     for (T& value : values) fill(value);
   }
-  void fill(std::map<std::string, std::string>& values) {
+  /// An IPv4 socket's address, within four bytes.
+  void fill(SocketRow& socket) {
+    std::apply([this](auto&... member) { (fill(member), ...); }, members(socket));
+    socket.ip_version = 4;
+    const int64_t n = next();
+    socket.local.address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+  }
+  template <typename T>
+  void fill(std::map<std::string, T>& values) {
     for (int i = 0; i < 3; ++i) fill(values["key " + std::to_string(next())]);
+  }
+  void fill(std::map<int, uint64_t>& values) {
+    for (int i = 0; i < 3; ++i) fill(values[static_cast<int>(next())]);
   }
   /// Canonical, and with nothing beyond an IPv4 address's four bytes.
   void fill(FlowKey& key) {
@@ -203,7 +265,8 @@ class Listing {
       add(path, std::to_string(static_cast<int>(value)));
     } else if constexpr (std::is_same_v<T, std::string>) {
       add(path, value);
-    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram>) {
+    } else if constexpr (std::is_same_v<T, Histogram> || std::is_same_v<T, SignedHistogram> ||
+                         std::is_same_v<T, CoarseHistogram>) {
       add(path, value.encode());
     } else {
       size_t index = 0;
@@ -226,8 +289,12 @@ class Listing {
   void list(const std::string& path, const std::array<T, N>& values) {
     for (size_t i = 0; i < N; ++i) list(join(path, i), values[i]);
   }
-  void list(const std::string& path, const std::map<std::string, std::string>& values) {
-    for (const auto& [key, value] : values) add(path + "[" + key + "]", value);
+  template <typename T>
+  void list(const std::string& path, const std::map<std::string, T>& values) {
+    for (const auto& [key, value] : values) list(path + "[" + key + "]", value);
+  }
+  void list(const std::string& path, const std::map<int, uint64_t>& values) {
+    for (const auto& [key, value] : values) list(path + "[" + std::to_string(key) + "]", value);
   }
   static std::string join(const std::string& path, size_t index) {
     return path + "." + std::to_string(index);
@@ -320,6 +387,16 @@ inline std::vector<FlowOwner> owners_of(RunStore& store, const std::string& run_
   std::vector<FlowOwner> owners;
   EXPECT_OK(store.for_each_owner(run_id, [&](const FlowOwner& o) { owners.push_back(o); }));
   return owners;
+}
+inline std::vector<SocketRow> sockets_of(RunStore& store, const std::string& run_id) {
+  std::vector<SocketRow> sockets;
+  EXPECT_OK(store.for_each_socket(run_id, [&](const SocketRow& s) { sockets.push_back(s); }));
+  return sockets;
+}
+inline std::vector<SyscallRow> syscalls_of(RunStore& store, const std::string& run_id) {
+  std::vector<SyscallRow> syscalls;
+  EXPECT_OK(store.for_each_syscall(run_id, [&](const SyscallRow& s) { syscalls.push_back(s); }));
+  return syscalls;
 }
 inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
   std::vector<StackRow> stacks;

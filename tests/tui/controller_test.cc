@@ -209,8 +209,10 @@ TEST(Controller, RotatesAndSwaps) {
   Hands h = hands();
   EXPECT_NE(h.screen().find(" Size"), std::string::npos);
   h.press(U']');
+  EXPECT_NE(h.screen().find(" Data"), std::string::npos) << h.screen();
+  h.press(U']');
   EXPECT_NE(h.screen().find("Packets"), std::string::npos);
-  h.press(code(KeyCode::kLeft));
+  h.press(code(KeyCode::kLeft)).press(U'[');
   EXPECT_NE(h.screen().find(" Size"), std::string::npos);
   EXPECT_NE(h.screen().find("10.0.0.1:40003 192.168.7.1:8888"), std::string::npos);
   h.press(code(KeyCode::kTab));

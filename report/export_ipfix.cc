@@ -1,0 +1,188 @@
+// IPFIX (RFC 7011) of a run's flows: one biflow record (RFC 5103) each.
+//
+//   message   version 10, length, export time (s), sequence (data records so far), domain (run)
+//   set 2     the two templates, in the first message and in every kTemplateEvery-th: by UDP one
+//             may be lost, and a collector may be started later
+//   set 256   records of IPv4 flows     set 257   records of IPv6 flows
+//
+// Source is the initiator. Counts of the responder stand in the reverse elements (enterprise
+// 29305). Octets are as captured, link-layer header included. Times are milliseconds, which every
+// collector knows; the nanoseconds are in the other formats. A flow's end is said only if it was
+// seen: 3 (end of flow detected), otherwise 4 (forced end: the recording ended).
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "report/export.h"
+
+namespace topspin {
+namespace {
+
+constexpr uint16_t kVersion = 10;
+constexpr size_t kMostMessageBytes = 1400;  // fits one packet of an Ethernet
+constexpr size_t kMessageHeaderBytes = 16;
+constexpr size_t kSetHeaderBytes = 4;
+constexpr uint16_t kTemplateSet = 2;
+constexpr uint32_t kReverseEnterprise = 29305;
+constexpr uint32_t kTemplateEvery = 64;
+
+struct Element {
+  uint16_t id = 0;
+  uint16_t bytes = 0;
+  bool reverse = false;
+};
+
+/// Both templates but for the addresses, which come first.
+constexpr std::array kCommonElements = {
+    Element{7, 2},        // sourceTransportPort
+    Element{11, 2},       // destinationTransportPort
+    Element{4, 1},        // protocolIdentifier
+    Element{136, 1},      // flowEndReason
+    Element{152, 8},      // flowStartMilliseconds
+    Element{153, 8},      // flowEndMilliseconds
+    Element{2, 8},        // packetDeltaCount
+    Element{1, 8},        // octetDeltaCount
+    Element{2, 8, true},  // the responder's packets
+    Element{1, 8, true},  // the responder's octets
+    Element{148, 8},      // flowId
+};
+constexpr size_t kCommonBytes = [] {
+  size_t bytes = 0;
+  for (const Element& element : kCommonElements) bytes += element.bytes;
+  return bytes;
+}();
+
+struct Family {
+  uint16_t set = 0;
+  uint16_t source = 0;  // element of the address
+  uint16_t destination = 0;
+  uint16_t address_bytes = 0;
+};
+constexpr Family kIpv4{256, 8, 12, 4};
+constexpr Family kIpv6{257, 27, 28, 16};
+
+void put(std::string& out, uint64_t value, size_t bytes) {
+  for (size_t i = bytes; i > 0; --i) out += static_cast<char>(value >> (8 * (i - 1)) & 0xFF);
+}
+
+void put_element(std::string& out, const Element& element) {
+  constexpr uint16_t kEnterpriseBit = 0x8000;
+  put(out, element.reverse ? element.id | kEnterpriseBit : element.id, 2);
+  put(out, element.bytes, 2);
+  if (element.reverse) put(out, kReverseEnterprise, 4);
+}
+
+std::string template_set() {
+  std::string records;
+  for (const Family& family : {kIpv4, kIpv6}) {
+    put(records, family.set, 2);
+    put(records, kCommonElements.size() + 2, 2);
+    put_element(records, {family.source, family.address_bytes});
+    put_element(records, {family.destination, family.address_bytes});
+    for (const Element& element : kCommonElements) put_element(records, element);
+  }
+  std::string set;
+  put(set, kTemplateSet, 2);
+  put(set, kSetHeaderBytes + records.size(), 2);
+  return set + records;
+}
+
+std::string record_of(const FlowRow& flow, const Family& family) {
+  constexpr uint64_t kEndOfFlow = 3, kForcedEnd = 4;
+  const auto milliseconds = [](int64_t ns) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, ns) / 1'000'000);
+  };
+  std::string record;
+  for (const Endpoint* end : {&flow.initiator(), &flow.responder()}) {
+    for (size_t i = 0; i < family.address_bytes; ++i) record += static_cast<char>(end->address[i]);
+  }
+  put(record, flow.initiator().port, 2);
+  put(record, flow.responder().port, 2);
+  put(record, flow.key.protocol, 1);
+  put(record, flow.ended ? kEndOfFlow : kForcedEnd, 1);
+  put(record, milliseconds(flow.first_ns), 8);
+  put(record, milliseconds(flow.last_ns), 8);
+  put(record, flow.packets[0], 8);
+  put(record, flow.bytes[0], 8);
+  put(record, flow.packets[1], 8);
+  put(record, flow.bytes[1], 8);
+  put(record, flow.id, 8);
+  CHECK(record.size() == kCommonBytes + size_t{2} * family.address_bytes);
+  return record;
+}
+
+/// Gathers records of one family until a message is full.
+class MessageWriter {
+ public:
+  MessageWriter(const ByteSink& sink, uint32_t domain) : sink_(sink), domain_(domain) {}
+
+  void add(const FlowRow& flow) {
+    if (!status_.ok()) return;
+    const Family& family = flow.key.ip_version == 6 ? kIpv6 : kIpv4;
+    const std::string record = record_of(flow, family);
+    const size_t templates = messages_ % kTemplateEvery == 0 ? templates_.size() : 0;
+    const bool full =
+        kMessageHeaderBytes + templates + kSetHeaderBytes + records_.size() + record.size() >
+        kMostMessageBytes;
+    if (!records_.empty() && (full || family.set != set_)) send();
+    set_ = family.set;
+    records_ += record;
+    ++count_;
+    const auto seconds = static_cast<uint32_t>(std::max<int64_t>(0, flow.last_ns) / 1'000'000'000);
+    export_time_ = std::max(export_time_, seconds);
+  }
+  /// What is left; a run without flows still sends its templates.
+  Status end() {
+    if (count_ > 0 || messages_ == 0) send();
+    return status_;
+  }
+
+ private:
+  void send() {
+    std::string sets;
+    if (messages_ % kTemplateEvery == 0) sets = templates_;
+    if (!records_.empty()) {
+      put(sets, set_, 2);
+      put(sets, kSetHeaderBytes + records_.size(), 2);
+      sets += records_;
+    }
+    std::string message;
+    put(message, kVersion, 2);
+    put(message, kMessageHeaderBytes + sets.size(), 2);
+    put(message, export_time_, 4);
+    put(message, sequence_, 4);
+    put(message, domain_, 4);
+    if (status_.ok()) status_ = sink_(message + sets);
+    sequence_ += count_;
+    ++messages_;
+    count_ = 0;
+    records_.clear();
+  }
+
+  const ByteSink& sink_;
+  const std::string templates_ = template_set();
+  uint32_t domain_;
+  uint32_t sequence_ = 0;  // data records sent before this message, modulo 2^32
+  uint32_t messages_ = 0;
+  uint32_t export_time_ = 0;  // of the newest packet told of: the same data give the same bytes
+  uint16_t set_ = 0;
+  uint32_t count_ = 0;
+  std::string records_;
+  Status status_;
+};
+
+}  // namespace
+
+Status export_ipfix(RunStore& store, const std::vector<StoredRun>& runs,
+                    const ByteSink& message_sink) {
+  for (size_t i = 0; i < runs.size(); ++i) {
+    MessageWriter writer(message_sink, static_cast<uint32_t>(i + 1));
+    TOPSPIN_TRY(
+        store.for_each_flow(runs[i].info.id, [&](const FlowRow& flow) { writer.add(flow); }));
+    TOPSPIN_TRY(writer.end());
+  }
+  return {};
+}
+
+}  // namespace topspin

@@ -1,0 +1,208 @@
+// JSON and NDJSON. One flat object a row, with the database's names; numbers are written directly,
+// texts through the JSON library, which makes them ASCII.
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "report/export.h"
+#include "report/export_rows.h"
+#include "report/json_parts.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kExportSchemaVersion = 1;
+
+std::string json_text(const std::string& text) {
+  return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+/// {"a":1,...} into a string, a field at a time.
+class ObjectWriter {
+ public:
+  template <typename T>
+  void operator()(std::string_view name, const T& value) {
+    begin(name);
+    put(value);
+  }
+  /// `json` is JSON already.
+  void raw(std::string_view name, std::string_view json) {
+    begin(name);
+    out_ += json;
+  }
+  std::string end() && {
+    out_ += out_.empty() ? "{}" : "}";
+    return std::move(out_);
+  }
+
+ private:
+  /// Names are the database's columns: nothing in them wants escaping.
+  void begin(std::string_view name) {
+    out_ += out_.empty() ? "{\"" : ",\"";
+    out_ += name;
+    out_ += "\":";
+  }
+  template <typename T>
+  requires std::is_integral_v<T>
+  void put(T value) {
+    if constexpr (std::is_same_v<T, bool>) {
+      out_ += value ? "true" : "false";
+    } else {
+      fmt::format_to(std::back_inserter(out_), "{}", value);
+    }
+  }
+  template <typename T>
+  void put(const std::optional<T>& value) {
+    if (value)
+      put(*value);
+    else
+      out_ += "null";
+  }
+  void put(const std::string& text) { out_ += text.empty() ? "null" : json_text(text); }
+
+  std::string out_;
+};
+
+/// [[least, most, count], ...] of the occupied buckets, in order of value.
+void add_buckets(const Histogram& histogram, bool negative, std::string& out) {
+  for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
+    const uint32_t index = negative ? kHistogramBuckets - 1 - i : i;
+    const uint64_t count = histogram.cell(index);
+    if (count == 0) continue;
+    const auto low = static_cast<int64_t>(histogram_bucket_min(index));
+    const auto high = static_cast<int64_t>(histogram_bucket_max(index));
+    fmt::format_to(std::back_inserter(out), "{}[{},{},{}]", out.ends_with('[') ? "" : ",",
+                   negative ? -high : low, negative ? -low : high, count);
+  }
+}
+
+std::string histogram_json(const HistogramSummary& summary, const std::string& buckets) {
+  std::string json = latency_json(summary).dump();
+  json.back() = ',';
+  return json + "\"buckets\":" + buckets + "]}";
+}
+std::string histogram_json(const Histogram& histogram) {
+  std::string buckets = "[";
+  add_buckets(histogram, false, buckets);
+  return histogram_json(histogram.summary(), buckets);
+}
+std::string histogram_json(const SignedHistogram& histogram) {
+  std::string buckets = "[";
+  add_buckets(histogram.negative(), true, buckets);
+  add_buckets(histogram.non_negative(), false, buckets);
+  return histogram_json(histogram.summary(), buckets);
+}
+std::string histogram_json(const std::optional<Histogram>& histogram) {
+  return histogram ? histogram_json(*histogram) : "null";
+}
+
+void add_tick(const Sample& sample, ObjectWriter& object) {
+  for_each_tick_field(sample, [&](const std::string& name, const auto& v) { object(name, v); });
+  ObjectWriter histograms;
+  for_each_tick_histogram(sample, [&](std::string_view name, const auto& histogram) {
+    histograms.raw(name, histogram_json(histogram));
+  });
+  object.raw("histograms", std::move(histograms).end());
+}
+
+void add_run(const StoredRun& run, ObjectWriter& object) {
+  for_each_run_field(run, [&](const std::string& name, const auto& v) { object(name, v); });
+  Json labels = Json::object();
+  for (const auto& [key, value] : run.info.labels) labels[key] = value;
+  Json probes = Json::array();
+  for (const ProbeStatus& probe : run.info.probes) {
+    probes.push_back({{"name", probe.name},
+                      {"rung", rung_name(probe.rung)},
+                      {"reason", probe.reason.empty() ? Json(nullptr) : Json(probe.reason)}});
+  }
+  const auto dump = [](const Json& json) {
+    return json.dump(-1, ' ', true, Json::error_handler_t::replace);
+  };
+  object.raw("labels", dump(labels));
+  object.raw("command", dump(run.info.command));
+  object.raw("invalid_reasons", dump(run.end.invalid_reasons));
+  object.raw("probes", dump(probes));
+}
+
+/// Calls begin(list name) and row(fill) for everything of a run but the run itself, in order;
+/// fill(object) adds the row's fields.
+template <typename Begin, typename Row>
+Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
+  begin("ticks");
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    row("tick", [&](ObjectWriter& object) { add_tick(sample, object); });
+  }));
+  begin("threads");
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    row("thread", [&](ObjectWriter& object) {
+      for_each_thread_field(thread, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("flows");
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
+    row("flow", [&](ObjectWriter& object) {
+      for_each_flow_field(flow, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("owners");
+  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
+    row("owner", [&](ObjectWriter& object) {
+      for_each_owner_field(owner, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("events");
+  return store.for_each_event(id, [&](const StoredEvent& event) {
+    row("event", [&](ObjectWriter& object) {
+      for_each_event_field(event, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  });
+}
+
+}  // namespace
+
+Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+  output.write(fmt::format("{{\"schema_version\":{},\"runs\":[", kExportSchemaVersion));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    ObjectWriter run;
+    add_run(runs[i], run);
+    output.write(i == 0 ? "\n{\"run\":" : ",\n{\"run\":");
+    output.write(std::move(run).end());
+    bool open = false, first = true;
+    TOPSPIN_TRY(visit_run(
+        store, runs[i].info.id,
+        [&](std::string_view list) {
+          output.write(fmt::format("{},\n\"{}\":[", open ? "]" : "", list));
+          open = first = true;
+        },
+        [&](std::string_view, const auto& fill) {
+          ObjectWriter object;
+          fill(object);
+          output.write(first ? "\n" : ",\n");
+          output.write(std::move(object).end());
+          first = false;
+        }));
+    output.write("]}");
+  }
+  output.write("\n]}\n");
+  return output.finish();
+}
+
+Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+  for (const StoredRun& run : runs) {
+    const auto line = [&](std::string_view type, const auto& fill) {
+      ObjectWriter object;
+      object("schema_version", kExportSchemaVersion);
+      object("type", std::string(type));
+      object("run", run.info.id);
+      fill(object);
+      output.write(std::move(object).end());
+      output.write("\n");
+    };
+    line("run", [&](ObjectWriter& object) { add_run(run, object); });
+    TOPSPIN_TRY(visit_run(
+        store, run.info.id, [](std::string_view) {}, line));
+  }
+  return output.finish();
+}
+
+}  // namespace topspin

@@ -1,0 +1,125 @@
+#include "store/gate_log.h"
+
+#include <memory>
+
+#include <fmt/format.h>
+
+#include "store/database.h"
+#include "store/row_values.h"
+
+namespace topspin {
+namespace {
+
+Error damaged(const Connection& connection, std::string_view what) {
+  return make_error(ErrorCode::kInput,
+                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
+                                connection.path(), what));
+}
+
+/// Opening for writing would create a missing file; the log belongs to one that is there.
+Result<std::unique_ptr<Connection>> open_log(const std::string& path) {
+  { TOPSPIN_ASSIGN(const auto existing, open_for_reading(path)); }
+  return open_for_writing(path, {});
+}
+
+Status insert(const std::string& path, const std::string& sql, const auto& bind) {
+  TOPSPIN_ASSIGN(const auto connection, open_log(path));
+  {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection));
+    {
+      TOPSPIN_ASSIGN(Statement statement, connection->prepare(sql));
+      ParameterBinder binder(statement);
+      bind(binder);
+      TOPSPIN_TRY(statement.run());
+    }
+    TOPSPIN_TRY(transaction.commit());
+  }
+  leave_wal_mode(*connection);
+  return {};
+}
+
+}  // namespace
+
+std::string_view acceptance_kind_name(Acceptance::Kind kind) {
+  return kind == Acceptance::Kind::kBaseline ? "baseline" : "change";
+}
+
+Status log_acceptance(const std::string& path, const Acceptance& acceptance) {
+  const std::string kind(acceptance_kind_name(acceptance.kind));
+  const std::optional<uint64_t> row_index =
+      acceptance.series.empty() ? std::nullopt : std::optional(acceptance.row_index);
+  return insert(path,
+                "INSERT INTO acceptance (accepted_wall_ns, kind, run_id, series, row_index, metric,"
+                " because) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                [&](ParameterBinder& bind) {
+                  bind.bind(acceptance.accepted_wall_ns);
+                  bind.bind(kind);
+                  bind.bind(acceptance.run_id);
+                  bind.bind(acceptance.series);
+                  bind.bind(row_index);
+                  bind.bind(acceptance.metric);
+                  bind.bind(acceptance.because);
+                });
+}
+
+Status log_judgement(const std::string& path, const StoredJudgement& judgement) {
+  return insert(path,
+                "INSERT INTO judgement (judged_wall_ns, mode, verdict, exit_code, seed, document)"
+                " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                [&](ParameterBinder& bind) {
+                  bind.bind(judgement.judged_wall_ns);
+                  bind.bind(judgement.mode);
+                  bind.bind(judgement.verdict);
+                  bind.bind(judgement.exit_code);
+                  bind.bind(judgement.seed);
+                  bind.bind(judgement.document);
+                });
+}
+
+Result<std::vector<Acceptance>> read_acceptances(const std::string& path) {
+  TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
+  TOPSPIN_ASSIGN(Statement select,
+                 connection->prepare("SELECT accepted_wall_ns, kind, run_id, series, row_index,"
+                                     " metric, because FROM acceptance ORDER BY position"));
+  std::vector<Acceptance> acceptances;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return acceptances;
+    Acceptance& acceptance = acceptances.emplace_back();
+    std::string kind;
+    std::optional<uint64_t> row_index;
+    ColumnLoader load(select);
+    load.load(acceptance.accepted_wall_ns);
+    load.load(kind);
+    load.load(acceptance.run_id);
+    load.load(acceptance.series);
+    load.load(row_index);
+    load.load(acceptance.metric);
+    load.load(acceptance.because);
+    if (load.damaged() || (kind != "baseline" && kind != "change"))
+      return damaged(*connection, "an acceptance");
+    acceptance.kind = kind == "baseline" ? Acceptance::Kind::kBaseline : Acceptance::Kind::kChange;
+    acceptance.row_index = row_index.value_or(0);
+  }
+}
+
+Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path) {
+  TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
+  TOPSPIN_ASSIGN(Statement select,
+                 connection->prepare("SELECT judged_wall_ns, mode, verdict, exit_code, seed,"
+                                     " document FROM judgement ORDER BY position DESC LIMIT 1"));
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  if (!row) return std::optional<StoredJudgement>();
+  StoredJudgement judgement;
+  ColumnLoader load(select);
+  load.load(judgement.judged_wall_ns);
+  load.load(judgement.mode);
+  load.load(judgement.verdict);
+  load.load(judgement.exit_code);
+  load.load(judgement.seed);
+  load.load(judgement.document);
+  if (load.damaged()) return damaged(*connection, "a judgement");
+  return std::optional(std::move(judgement));
+}
+
+}  // namespace topspin

@@ -1,0 +1,310 @@
+// `topspin export` of runs: each format read back by a reader that is not ours, with hostile text
+// in every place that takes text.
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+
+#include "exported_run.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+/// Bytes that are no UTF-8 become U+FFFD, as every format must show them.
+std::string as_unicode(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '\xff')
+      out += "\xef\xbf\xbd";
+    else
+      out += c;
+  }
+  return out;
+}
+
+class Export : public testing::Test {
+ protected:
+  void SetUp() override { id_ = store_hostile_run(db()); }
+  std::string db() const { return dir_.file("t.db"); }
+
+  Outcome export_run(std::vector<std::string> more) const {
+    more.insert(more.begin(), {"export", "--db", db(), "--format"});
+    return topspin(more);
+  }
+  /// The file that an export wrote.
+  std::string exported(std::vector<std::string> more) const {
+    const std::string file = dir_.file("out");
+    more.insert(more.end(), {"-o", file});
+    const Outcome run = export_run(more);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    EXPECT_EQ(run.out, "");
+    return file;
+  }
+  static std::string bytes_of(const std::string& file) {
+    std::ostringstream bytes;
+    bytes << std::ifstream(file, std::ios::binary).rdbuf();
+    return bytes.str();
+  }
+  TempDir dir_;
+  std::string id_;
+};
+
+void expect_printable_ascii(const std::string& bytes) {
+  for (const char c : bytes)
+    ASSERT_TRUE(c == '\n' || (c >= ' ' && c <= '~')) << static_cast<int>(c);
+}
+
+TEST_F(Export, JsonIsOneDocumentWithEverything) {
+  const std::string file = exported({"json"});
+  expect_printable_ascii(bytes_of(file));
+  const Json json =
+      python("import json,sys; print(json.dumps(json.load(open(sys.argv[1]))))", file);
+  EXPECT_EQ(json["schema_version"], 1);
+  ASSERT_EQ(json["runs"].size(), 1u);
+  const Json& run = json["runs"][0];
+  EXPECT_EQ(run["run"]["id"], id_);
+  EXPECT_EQ(run["run"]["labels"][as_unicode(hostile("key"))], as_unicode(hostile()));
+  EXPECT_EQ(run["run"]["hostname"], as_unicode(hostile("@")));
+  EXPECT_EQ(run["run"]["command"][2], as_unicode(hostile("-")));
+  EXPECT_EQ(run["run"]["probes"][0]["rung"], "proc");
+  ASSERT_EQ(run["ticks"].size(), 2u);
+  const Json& tick = run["ticks"][1];
+  EXPECT_EQ(tick["active_flows"], 5);
+  EXPECT_EQ(tick["active_is_lower_bound"], false);
+  EXPECT_EQ(tick["cpu_ns"], 250'000'000);
+  EXPECT_EQ(tick["migrations"], nullptr) << "absent is not 0";
+  EXPECT_EQ(tick["histograms"]["reply_latency_ns"]["count"], 1000);
+  EXPECT_EQ(tick["histograms"]["run_queue_latency_ns"], nullptr);
+  uint64_t buckets = 0;
+  int64_t last = INT64_MIN;
+  for (const Json& bucket : tick["histograms"]["lateness_ns"]["buckets"]) {
+    EXPECT_LT(last, bucket[0].get<int64_t>());
+    last = bucket[1];
+    buckets += bucket[2].get<uint64_t>();
+  }
+  EXPECT_EQ(buckets, 1000u);
+  ASSERT_EQ(run["flows"].size(), 4u);
+  EXPECT_EQ(run["flows"][0]["initiator_address"], "127.0.0.2");
+  EXPECT_EQ(run["flows"][3]["responder_address"], "fd00::1");
+  EXPECT_EQ(run["flows"][3]["responder_port"], 8888);
+  EXPECT_EQ(run["threads"][0]["name"], as_unicode(hostile("+")));
+  EXPECT_EQ(run["owners"][0]["name"], as_unicode(hostile("\t")));
+  EXPECT_EQ(run["events"][0]["text"], as_unicode(hostile("event")));
+}
+
+TEST_F(Export, NdjsonIsOneObjectALine) {
+  const std::string file = exported({"ndjson"});
+  expect_printable_ascii(bytes_of(file));
+  const Json lines = python(
+      "import json,sys; print(json.dumps([json.loads(l) for l in open(sys.argv[1])]))", file);
+  std::map<std::string, int> types;
+  for (const Json& line : lines) {
+    EXPECT_EQ(line["schema_version"], 1);
+    EXPECT_EQ(line["run"], id_);
+    ++types[line["type"]];
+  }
+  EXPECT_EQ(types,
+            (std::map<std::string, int>{
+                {"run", 1}, {"tick", 2}, {"thread", 1}, {"flow", 4}, {"owner", 1}, {"event", 1}}));
+}
+
+constexpr const char* kReadCsv =
+    "import csv,json,sys\n"
+    "with open(sys.argv[1], newline='', encoding='utf-8') as f:\n"
+    "  rows = list(csv.reader(f, strict=True))\n"
+    "assert all(len(r) == len(rows[0]) for r in rows)\n"
+    "print(json.dumps([dict(zip(rows[0], r)) for r in rows[1:]]))";
+
+TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
+  const Json ticks = python(kReadCsv, exported({"csv"}));
+  ASSERT_EQ(ticks.size(), 2u);
+  EXPECT_EQ(ticks[0]["run"], id_);
+  EXPECT_EQ(ticks[1]["active_flows"], "5");
+  EXPECT_EQ(ticks[1]["migrations"], "") << "absent is empty";
+  EXPECT_EQ(ticks[1]["reply_latency_ns_count"], "1000");
+  EXPECT_EQ(ticks[1]["lateness_ns_min"], "-499000000") << "a negative number stays one";
+  const Json flows = python(kReadCsv, exported({"csv", "--table", "flows"}));
+  ASSERT_EQ(flows.size(), 4u);
+  EXPECT_EQ(flows[1]["lateness_last_ns"], "-5");
+  EXPECT_EQ(flows[3]["initiator_address"], "fd00::2");
+
+  const auto safe = [](const Json& cell) {
+    const std::string text = cell;
+    const size_t first = text.find_first_not_of(' ');
+    if (first == std::string::npos) return true;
+    return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
+  };
+  for (const char* table : {"runs", "threads", "owners", "events"}) {
+    const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
+    ASSERT_EQ(rows.size(), 1u) << table;
+    for (const auto& [name, cell] : rows[0].items())
+      EXPECT_TRUE(safe(cell)) << table << "." << name << ": " << cell;
+  }
+  const Json threads = python(kReadCsv, exported({"csv", "--table", "threads"}));
+  EXPECT_TRUE(threads[0]["name"].get<std::string>().starts_with("'+=1+1\"',;\r\n")) << threads;
+  const Json runs = python(kReadCsv, exported({"csv", "--table", "runs"}));
+  EXPECT_TRUE(runs[0]["hostname"].get<std::string>().starts_with("'@=1+1"));
+}
+
+TEST_F(Export, HdrPercentilesGrowTowardsTheMaximum) {
+  const Json json = python(
+      "import json,re,sys\n"
+      "rows, notes = [], {}\n"
+      "for i, line in enumerate(open(sys.argv[1])):\n"
+      "  if i == 0: assert line.split() == ['Value','Percentile','TotalCount','1/(1-Percentile)']\n"
+      "  elif line.startswith('#['): notes.update((k.strip(), float(v)) for k, v in "
+      "re.findall(r'([A-Za-z ]+)=\\s*([0-9.]+)', line))\n"
+      "  elif line.strip(): rows.append([float(x) for x in line.split()])\n"
+      "print(json.dumps({'rows': [r[:3] for r in rows], 'notes': notes}))",
+      exported({"hdr"}));
+  const Json& rows = json["rows"];
+  ASSERT_GT(rows.size(), 20u);
+  double value = 0, share = 0;
+  for (const Json& row : rows) {
+    EXPECT_GE(row[0].get<double>(), value);
+    EXPECT_GE(row[1].get<double>(), share);
+    value = row[0];
+    share = row[1];
+    // 1 to 1,000 us evenly, twice: the value at share q is q ms within a bucket.
+    EXPECT_NEAR(value, share * 1e6, 1e6 / 32 + 1000);
+    EXPECT_NEAR(row[2].get<double>(), share * 2000, 0.01);
+  }
+  EXPECT_EQ(rows.back()[0], 1e6);
+  EXPECT_EQ(rows.back()[1], 1.0);
+  EXPECT_EQ(json["notes"]["Total count"], 2000);
+  EXPECT_EQ(json["notes"]["Max"], 1e6);
+  EXPECT_NEAR(json["notes"]["Mean"].get<double>(), 500'500, 1);
+  EXPECT_NEAR(json["notes"]["StdDeviation"].get<double>(), 288'675, 3000);
+  const Outcome absent = export_run({"hdr", "--histogram", "run_queue_latency_ns"});
+  EXPECT_EQ(absent.exit_code, 2);
+  EXPECT_THAT(absent.err, HasSubstr("no samples of run_queue_latency_ns"));
+}
+
+TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
+  const std::string file = exported({"perfetto"});
+  expect_printable_ascii(bytes_of(file));
+  const Json trace =
+      python("import json,sys; print(json.dumps(json.load(open(sys.argv[1]))))", file);
+  std::map<std::string, int> phases;
+  for (const Json& event : trace["traceEvents"]) {
+    ++phases[event["ph"]];
+    EXPECT_TRUE(event["pid"].is_number()) << event;
+    if (event["ph"] != "M") {
+      EXPECT_GE(event["ts"].get<double>(), 0) << event;
+      EXPECT_LE(event["ts"].get<double>(), 2e6) << event;
+    }
+    if (event["ph"] == "i" && event["cat"] == "late") {
+      EXPECT_EQ(event["name"], "late: 127.0.0.2:10001");
+      EXPECT_EQ(event["args"]["lateness_ns"], 300'000'000);
+      EXPECT_EQ(event["ts"], 1.9e6);
+    }
+    if (event["ph"] == "C" && event["name"] == "active_flows" && event["ts"] == 2e6) {
+      EXPECT_EQ(event["args"]["active_flows"], 5);
+    }
+    if (event["ph"] == "X") {
+      EXPECT_EQ(event["name"], as_unicode(hostile("+")));
+      EXPECT_EQ(event["args"]["cpu_ns"], 9);
+    }
+  }
+  EXPECT_EQ(phases["i"], 2) << "one late flow, one event";
+  EXPECT_EQ(phases["X"], 1);
+  EXPECT_EQ(phases["M"], 2);
+  EXPECT_GE(phases["C"], 20);
+}
+
+TEST_F(Export, OpenMetricsIsTakenByPrometheus) {
+  TOPSPIN_NEEDS_PROGRAM("promtool", "prometheus");
+  const std::string file = exported({"openmetrics"});
+  EXPECT_TRUE(bytes_of(file).ends_with("\n# EOF\n"));
+  const Outcome blocks = test::run(
+      {"promtool", "tsdb", "create-blocks-from", "openmetrics", file, dir_.file("blocks")});
+  ASSERT_EQ(blocks.exit_code, 0) << blocks.out << blocks.err;
+  std::filesystem::create_directory(dir_.file("blocks") + "/wal");  // dump wants one, if empty
+  const Outcome dump = test::run({"promtool", "tsdb", "dump", dir_.file("blocks")});
+  ASSERT_EQ(dump.exit_code, 0) << dump.err;
+  const auto value_of = [&](const std::string& name, const std::string& label) -> std::string {
+    std::istringstream lines(dump.out);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.find("__name__=\"" + name + "\"") != std::string::npos &&
+          line.find(label) != std::string::npos) {
+        const size_t end = line.rfind('}');
+        return line.substr(end + 2, line.rfind(' ') - end - 2);
+      }
+    }
+    return "none";
+  };
+  EXPECT_EQ(value_of("process_cpu_time_seconds_total", id_), "0.5");
+  EXPECT_EQ(value_of("process_memory_usage_bytes", id_), "1.0000002e+07");
+  EXPECT_EQ(value_of("process_context_switches_total", "voluntary"), "22");
+  EXPECT_EQ(value_of("topspin_packets_total", "initiator"), "180");
+  EXPECT_EQ(value_of("topspin_migrations_total", ""), "none") << "absent is left out";
+  EXPECT_EQ(value_of("topspin_reply_latency_seconds_count", ""), "2000");
+  EXPECT_EQ(value_of("topspin_reply_latency_seconds_sum", ""), "1.001");
+  EXPECT_EQ(value_of("topspin_reply_latency_seconds_bucket", "le=\"+Inf\""), "2000");
+  // 1 to 262 us of 1 to 1,000: exact, since the edge is one of the stored buckets'.
+  EXPECT_EQ(value_of("topspin_reply_latency_seconds_bucket", "le=\"0.000262143\""), "524");
+  // Lateness of -499 to 500 ms: those at most -33.6 ms, and those at most 134.2 ms.
+  EXPECT_EQ(value_of("topspin_lateness_seconds_bucket", "le=\"-0.033554432\""), "932");
+  EXPECT_EQ(value_of("topspin_lateness_seconds_bucket", "le=\"0.134217727\""), "1268");
+  EXPECT_EQ(value_of("topspin_lateness_seconds_sum", ""), "none");
+  EXPECT_EQ(value_of("topspin_losses_total", "late_ticks"), "0");
+  EXPECT_NE(value_of("topspin_run_info", "label_side=\"a\""), "none");
+}
+
+TEST_F(Export, FamiliesOfSeveralRunsStandTogether) {
+  store_hostile_run(db());
+  const Outcome list = topspin({"list", "--db", db(), "--format", "json"});
+  ASSERT_EQ(list.exit_code, 0) << list.err;
+  std::vector<std::string> arguments = {"openmetrics"};
+  const Json runs = Json::parse(list.out);
+  for (const Json& run : runs["runs"]) arguments.push_back(run["id"]);
+  ASSERT_EQ(arguments.size(), 3u);
+  std::istringstream lines(bytes_of(exported(arguments)));
+  std::set<std::string> seen;
+  std::string family;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("# TYPE ")) {
+      family = line.substr(7, line.find(' ', 7) - 7);
+      EXPECT_TRUE(seen.insert(family).second) << family << " stands twice";
+    } else if (!line.starts_with("#")) {
+      EXPECT_TRUE(line.starts_with(family)) << line;
+    }
+  }
+  EXPECT_GT(seen.size(), 20u);
+}
+
+TEST_F(Export, WrongUsageIsSaidAndLeavesNoFile) {
+  const auto refused = [&](const std::vector<std::string>& arguments, int code,
+                           const std::string& part) {
+    const Outcome run = export_run(arguments);
+    EXPECT_EQ(run.exit_code, code) << run.err;
+    EXPECT_THAT(run.err, HasSubstr(part));
+    EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+    EXPECT_EQ(run.out, "");
+  };
+  refused({"xml"}, 2, "json, ndjson, csv");
+  refused({"csv", "--table", "pigs"}, 2, "runs, ticks");
+  refused({"json", "--table", "ticks"}, 2, "--table means nothing");
+  refused({"json", "--collector", "127.0.0.1:1"}, 2, "--collector means nothing");
+  refused({"ipfix", "--collector", "localhost"}, 2, "ADDRESS:PORT");
+  refused({"hdr", "--histogram", "pigs"}, 2, "reply_latency_ns");
+  refused({"hdr", "last", "last"}, 2, "one run");
+  refused({"junit", "last"}, 2, "of a judgement");
+  refused({"junit"}, 2, "no judgement yet");
+  refused({"json", "nosuchrun"}, 2, "nosuchrun");
+  refused({"json", "-o", dir_.file("no/such/file")}, 5, "cannot write");
+  refused({"json", "-o", "/dev/full"}, 5, "cannot write");
+  EXPECT_EQ(topspin({"export", "--db", db()}).exit_code, 2);
+  // A failed export leaves what was there, and nothing beside it.
+  std::ofstream(dir_.file("kept")) << "old";
+  refused({"hdr", "--histogram", "tcp_handshake_ns", "-o", dir_.file("kept")}, 2, "no samples");
+  EXPECT_EQ(bytes_of(dir_.file("kept")), "old");
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path()))
+    EXPECT_TRUE(entry.path().filename() == "kept" || entry.path().filename() == "t.db") << entry;
+}
+
+}  // namespace
+}  // namespace topspin::test

@@ -1,0 +1,125 @@
+// What the tests of exports share: a stored run full of hostile text, and other programs' readers.
+#pragma once
+
+#include <string>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/clock.h"
+#include "store/run_store.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+
+/// Everything that means something to a spreadsheet, a terminal, XML, JSON, Prometheus or GitHub.
+inline std::string hostile(const std::string& start = "") {
+  using namespace std::string_literals;
+  return start +
+         "=1+1\"',;\r\n::error::x%0A]]>&<b>{}\\\t\x1b[31m\xff\xe2\x80\xae\xef\xbf\xbe\0end"s;
+}
+
+inline constexpr int64_t kStart = 1'790'000'000 * kNanosPerSecond;
+
+inline FlowRow make_flow(uint64_t id, uint8_t ip_version) {
+  FlowRow flow;
+  flow.id = id;
+  flow.key.ip_version = ip_version;
+  flow.key.protocol = id % 2 == 0 ? kProtocolUdp : kProtocolTcp;
+  flow.key.low = {{127, 0, 0, 1}, 8888};
+  flow.key.high = {{127, 0, 0, 2}, static_cast<uint16_t>(10'000 + id % 50'000)};
+  if (ip_version == 6) {
+    flow.key.low.address = {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    flow.key.high.address = {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2};
+  }
+  flow.initiator_is_low = false;
+  flow.ended = id % 3 == 0;
+  flow.first_ns = kStart + 100'000'000 + static_cast<int64_t>(id);
+  flow.last_ns = kStart + 1'900'000'000;
+  flow.packets = {10 + id, 5 + id};
+  flow.bytes = {1000 + id, 500 + id};
+  flow.period_ns = kNanosPerSecond;
+  flow.lateness_last_ns = id == 1 ? 300'000'000 : -5;
+  flow.lateness_max_ns = 300'000'000;
+  flow.replies = 5;
+  flow.owners = {1, std::nullopt};
+  return flow;
+}
+
+/// Two ticks, `flows` flows (every fourth IPv6), one thread, one owner and one event; its id.
+inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) {
+  RunInfo info;
+  info.id = make_run_id(kStart);
+  info.started_wall_ns = kStart;
+  info.started_monotonic_ns = 5'000'000'000;
+  info.topspin_version = "0.1.0";
+  info.labels = {{hostile("key"), hostile()}, {"side", "a"}};
+  info.command = {"sh", "-c", hostile("-")};
+  info.host.hostname = hostile("@");
+  info.source.branch = hostile("branch");
+  info.source.commit = std::string(40, 'a');
+  info.settings.window_ns = info.settings.interval_ns = kNanosPerSecond;
+  info.probes = {{"scheduler", Rung::kProc, hostile("reason")}};
+  auto writer = RunWriter::create(db, info, {});
+  EXPECT_TRUE(writer.ok()) << (writer.ok() ? "" : writer.error().message);
+  for (uint64_t tick = 1; tick <= 2; ++tick) {
+    Sample sample;
+    sample.tick = tick;
+    sample.interval_ns = kNanosPerSecond;
+    sample.elapsed_ns = static_cast<int64_t>(tick) * kNanosPerSecond;
+    sample.monotonic_ns = info.started_monotonic_ns + sample.elapsed_ns;
+    sample.flows.begin_ns = kStart + sample.elapsed_ns - kNanosPerSecond;
+    sample.flows.end_ns = kStart + sample.elapsed_ns;
+    sample.flows.active_flows = 3 + tick;
+    sample.flows.active_flows_max = 7;
+    sample.flows.packets = 100 * tick;
+    sample.flows.initiator_packets = 60 * tick;
+    for (int i = 1; i <= 1000; ++i) {
+      sample.flows.reply_latency.record(static_cast<uint64_t>(i) * 1000);
+      sample.flows.lateness.record((i - 500) * 1'000'000);
+    }
+    sample.scheduler.emplace();
+    sample.scheduler->cpu_ns = 250'000'000;
+    sample.scheduler->voluntary_switches = 11;
+    sample.resources.emplace();
+    sample.resources->rss_bytes = 10'000'000 + static_cast<int64_t>(tick);
+    if (tick == 1) {
+      for (uint64_t id = 1; id <= flows; ++id)
+        sample.changed_flows.push_back(make_flow(id, id % 4 == 0 ? 6 : 4));
+      ThreadRow thread;
+      thread.pid = 42;
+      thread.tid = 43;
+      thread.name = hostile("+");
+      thread.cpu_ns = 9;
+      sample.changed_threads.push_back(thread);
+      FlowOwner owner;
+      owner.number = 1;
+      owner.pid = 42;
+      owner.name = hostile("\t");
+      sample.changed_owners.push_back(owner);
+    }
+    EXPECT_TRUE((*writer)->append(sample).ok());
+  }
+  EXPECT_TRUE((*writer)->add_event(1'500'000'000, hostile("event")).ok());
+  RunEnd end;
+  end.duration_ns = 2 * kNanosPerSecond;
+  EXPECT_TRUE((*writer)->finish(end).ok());
+  return info.id;
+}
+
+/// What a Python program makes of a file: it prints JSON.
+inline nlohmann::json python(const std::string& program, const std::string& file) {
+  const Outcome run = test::run({"python3", "-c", program, file});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  return run.exit_code == 0 ? nlohmann::json::parse(run.out) : nlohmann::json();
+}
+
+inline bool has_program(const std::string& name) {
+  return test::run({"sh", "-c", "command -v " + name}).exit_code == 0;
+}
+
+#define TOPSPIN_NEEDS_PROGRAM(name, package) \
+  if (!has_program(name)) GTEST_SKIP() << name << " is not installed (package " package ")"
+
+}  // namespace topspin::test
