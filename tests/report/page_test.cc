@@ -182,7 +182,7 @@ TEST(HtmlPage, TimesIncreaseWhateverTheFileSays) {
 TEST(PercentileCurve, AgreesWithTheHistogram) {
   SignedHistogram lateness;
   for (int i = -1000; i < 9000; ++i) lateness.record(i * 1000);
-  const RunLatency d{
+  const LatencyCurve d{
       "x", "x", &lateness.non_negative(), lateness.negative().count(), lateness.summary(), nullptr};
   const auto points = percentile_curve(d);
   ASSERT_GT(points.size(), 10u);
