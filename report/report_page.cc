@@ -47,7 +47,6 @@ void RunPage::add(const Sample& sample) {
   reply_heat.add(begin_ns, end_ns, sample.flows.reply_latency);
   if (sample.scheduler && sample.scheduler->run_queue_latency)
     run_queue_heat.add(begin_ns, end_ns, *sample.scheduler->run_queue_latency);
-  counters.merge(sample.counters);
   if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
 }
 
@@ -55,7 +54,12 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
   RunPage page;
   page.run = run;
   const std::string& id = run.info.id;
-  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) { page.add(sample); }));
+  std::vector<GrowthPoint> growth;
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    page.add(sample);
+    growth.push_back(growth_point(sample));
+  }));
+  page.growth = {per_flow_cost(growth), headroom(growth), judge_leak(growth)};
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     ++page.threads_in_all;
     keep_first(page.threads, thread, kPageThreads, is_busier_thread);

@@ -57,8 +57,8 @@ struct RunPage {
   uint64_t syscall_ns = 0;       // inside all of them
   std::vector<StackRow> stacks;  // by samples, the most first
   uint64_t stack_samples = 0;    // of all stacks
-  CounterInterval counters;      // summed over the run
   ResourceReading resources;     // the last reading
+  GrowthSummary growth;
 };
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run);
