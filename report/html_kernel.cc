@@ -314,7 +314,7 @@ std::string per_flow_html(const PerFlowCost& cost) {
   row("Address space", cost.vsz_bytes, true);
   row("Mappings", cost.mappings, false);
   row("Descriptors", cost.fds, false);
-  return titled_table("Cost of a flow", table_head({"", "#Each flow", "#95% interval"}), rows);
+  return titled_table("Cost of a flow", table_head({"", "#Each flow", "#Interval"}), rows);
 }
 
 std::string headroom_html(const std::vector<Headroom>& headroom) {
@@ -327,7 +327,7 @@ std::string headroom_html(const std::vector<Headroom>& headroom) {
             number_cell(count(h.flows_low) + " to " + count(h.flows_high)) + "</tr>\n";
   }
   return titled_table("Flows at which a limit is reached, at that cost",
-                      table_head({"", "#Flows", "#95% interval"}), rows);
+                      table_head({"", "#Flows", "#Interval"}), rows);
 }
 
 std::string leak_html(const LeakReport& leak) {

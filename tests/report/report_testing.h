@@ -1,6 +1,7 @@
 // Runs for the tests of reports: known numbers, and every name as hostile as names get.
 #pragma once
 
+#include <cctype>
 #include <cmath>
 #include <string>
 
@@ -207,6 +208,21 @@ inline std::string store_report_run(const std::string& path, const ReportRunOpti
 
 inline ReportPage read_page(const std::string& path, const std::vector<std::string>& selectors) {
   return must(read_report_page(*open(path), selectors));
+}
+
+/// Calls visit(name, closes) for each "<name" and "</name" of a text, name in lower case.
+template <typename Visit>
+void for_each_tag(const std::string& text, Visit visit) {
+  for (size_t at = text.find('<'); at != std::string::npos; at = text.find('<', at + 1)) {
+    const bool closes = at + 1 < text.size() && text[at + 1] == '/';
+    std::string name;
+    for (size_t i = at + (closes ? 2 : 1); i < text.size(); ++i) {
+      const auto c = static_cast<unsigned char>(text[i]);
+      if (!std::isalnum(c) && c != '!') break;
+      name += static_cast<char>(std::tolower(c));
+    }
+    if (!name.empty()) visit(name, closes);
+  }
 }
 
 }  // namespace topspin::test
