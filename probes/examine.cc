@@ -22,7 +22,10 @@ namespace {
 constexpr int kSleeps = 5;
 
 std::string remedy(Rung rung, const Error& error) {
-  const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
+  const bool bpf =
+      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+  if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
+    return "sudo mount -t tracefs nodev /sys/kernel/tracing";
   if (error.code == ErrorCode::kPermission && bpf)
     return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
   if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)

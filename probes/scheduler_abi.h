@@ -184,6 +184,23 @@ struct topspin_raw_thread {
   char comm[16];
 };
 
+/* The tracepoint rung's element: what its stamps stand in for. */
+struct topspin_stamped_thread {
+  struct topspin_thread thread;
+  __u64 queued_ns;  /* CLOCK_MONOTONIC, as all stamps of this rung; 0: not queued */
+  __u64 arrival_ns; /* when it got its CPU; 0: not seen */
+};
+
+/* Where the fields of tracepoints stand, as tracefs says. */
+struct topspin_tracepoint_offsets {
+  __u32 switch_prev_pid;
+  __u32 switch_prev_state;
+  __u32 switch_next_pid;
+  __u32 wakeup_pid;
+  __u32 fork_parent_pid;
+  __u32 fork_child_pid;
+};
+
 #ifdef __cplusplus
 #define TOPSPIN_SIZE(type, bytes) static_assert(sizeof(type) == (bytes))
 #else
@@ -198,6 +215,8 @@ TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_thread, 64 + sizeof(struct topspin_times) + 40 + 2 * 56);
+TOPSPIN_SIZE(topspin_stamped_thread, sizeof(struct topspin_thread) + 16);
+TOPSPIN_SIZE(topspin_tracepoint_offsets, 24);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 16);
 #undef TOPSPIN_SIZE
 
