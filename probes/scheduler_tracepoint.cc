@@ -95,7 +95,7 @@ class TracepointRung final : public SchedulerRung {
       tree_.update();
       for (const int32_t pid : tree_.processes()) {
         for (const int32_t tid : proc_.threads(pid)) {
-          const topspin_stamped_thread thread{};
+          const topspin_thread thread{};
           if (bpf_map_update_elem(threads_fd(), &tid, &thread, BPF_NOEXIST) == 0)
             ++fresh;
           else if (errno == E2BIG || errno == ENOMEM)
@@ -126,13 +126,13 @@ class TracepointRung final : public SchedulerRung {
   int threads_fd() const { return bpf_map__fd(skeleton_->maps.threads); }
 
   void add_distributions(ThreadRow& row) {
-    topspin_stamped_thread stamped;
+    topspin_thread stamped;
     ThreadRow measured;
     const auto ended = ended_.find(row.tid);
     if (ended != ended_.end())
       measured = ended->second;
     else if (bpf_map_lookup_elem(threads_fd(), &row.tid, &stamped) == 0)
-      measured = make_row({}, stamped.thread.times);
+      measured = make_row({}, stamped.times);
     else
       return;
     row.run_queue_wait = measured.run_queue_wait;
