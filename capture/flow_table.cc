@@ -127,9 +127,9 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
       payload_(std::move(payload)),
       index_(std::move(index)),
       index_lines_(index_.size() / kLineEntries),
-      active_(options.window_ns),
       segment_max_{options.segment_bytes.value_or(UINT32_MAX),
                    options.segment_bytes.value_or(UINT32_MAX)},
+      active_(options.window_ns),
       requests_(options.reply_timeout_ns),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
               SilenceWheel(hot_.data(), kNanosPerMilli)} {
@@ -697,6 +697,16 @@ void FlowTable::remove(uint32_t slot) {
   flow.link = free_slot_;
   free_slot_ = slot;
   --flow_count_;
+}
+
+void FlowTable::clear() {
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    if (hot_[slot].is_free()) continue;
+    end_flow(hot_[slot]);
+    remove(slot);
+  }
+  for (auto& victims : victims_) victims.clear();
+  for (SilenceWheel& wheel : wheels_) wheel = SilenceWheel(hot_.data(), wheel.tick_ns());
 }
 
 // --- silence ---
