@@ -28,7 +28,7 @@ struct DestroySkeleton {
 using Skeleton = std::unique_ptr<sockets, DestroySkeleton>;
 
 /// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
-/// Without a stamp the second of two datagrams in a queue would seem as old as the first.
+/// Only the stamp says when the second of two datagrams in a queue came.
 UniqueFd ask_for_time_stamps() {
   UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int on = 1;
@@ -46,19 +46,21 @@ class BpfSocketTimes final : public SocketTimes {
         program_fds_(loaded_programs(skeleton_->obj)),
         features_(features),
         follows_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup) {
-    if (features.replies) time_stamps_ = ask_for_time_stamps();
     tell_clock_offset();
   }
 
   Status seed(const Subject& subject) {
     TOPSPIN_TRY(seed_subject(watch(), subject));
-    return run_iterator(skeleton_->links.walk_files, "open files");
+    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
+    ask_for_time_stamps_if_needed();
+    return {};
   }
 
   SocketTimesReading read() override {
     // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
     if (follows_cgroup_) (void)walk_subject(watch()).ok();
     tell_clock_offset();
+    ask_for_time_stamps_if_needed();
     SocketTimesReading reading;
     for (uint32_t index = 0; index < cpus_.size(); ++index) {
       const topspin_socket_cpu& cpu = cpus_[index];
@@ -129,6 +131,12 @@ class BpfSocketTimes final : public SocketTimes {
     if (fullest == 0) return;
     reading.accept_queue_max = fullest >> 32;
     reading.accept_queue_limit = fullest & UINT32_MAX;
+  }
+
+  /// Stamps cost every packet of the host some 80 ns: not before the subject uses UDP.
+  void ask_for_time_stamps_if_needed() {
+    if (!time_stamps_ && features_.replies && skeleton_->bss->datagram_sockets > 0)
+      time_stamps_ = ask_for_time_stamps();
   }
 
   void tell_clock_offset() {

@@ -214,6 +214,7 @@ const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one 
 
 struct topspin_accept_queues accept_queues;
 __s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
+__u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
 
 TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
@@ -245,6 +246,7 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
     return NULL;
   }
   socket->role = role_of(sk);
+  if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
   return socket;
 }
 
@@ -390,18 +392,20 @@ int BPF_PROG(data_ready, struct sock* sk) {
   return 0;
 }
 
-/* When the datagram came that is read next, or 0 if there is none. The reader's own queue goes
- * first; arrival is the time stamp that the kernel gave it, if it lies where it must. */
+/* When the datagram came that is read next; 0 if there is none, or if the kernel did not stamp it.
+ * The reader's own queue goes first. */
 TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
   struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
   struct sk_buff* first = BPF_CORE_READ(queue, next);
-  __s64 arrived_ns;
+  __s64 stamp_ns, arrived_ns;
   if (!first || (void*)first == (void*)queue) {
     queue = &sk->sk_receive_queue;
     first = BPF_CORE_READ(queue, next);
     if (!first || (void*)first == (void*)queue) return 0;
   }
-  arrived_ns = BPF_CORE_READ(first, tstamp) - realtime_minus_monotonic_ns;
+  stamp_ns = BPF_CORE_READ(first, tstamp);
+  if (stamp_ns == 0) return 0;
+  arrived_ns = stamp_ns - realtime_minus_monotonic_ns;
   if (arrived_ns < (__s64)not_before_ns) return not_before_ns;
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }

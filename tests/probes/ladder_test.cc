@@ -246,7 +246,7 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
 
 TEST(Examine, tries_each_rung_on_itself) {
   const std::vector<RungReport> reports = examine_probes();
-  ASSERT_EQ(reports.size(), 6u);
+  ASSERT_GE(reports.size(), 6u);
   EXPECT_EQ(reports[0].rung, Rung::kTpBtf);
   EXPECT_EQ(reports[2].rung, Rung::kProc);
   EXPECT_TRUE(reports[2].works) << reports[2].reason;

@@ -6,7 +6,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <thread>
 
@@ -18,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/capability.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -347,10 +350,11 @@ TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
       log->reads[count] = time_call([&] { CHECK(::recv(socket.get(), &byte, 1, 0) == 1); });
   });
   watch(subject.pid());
-  sleep_ms(20);  // the kernel turns time stamps on a little later than asked
   subject.go();
   int status = 0;
   ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  take();        // sees that the subject uses UDP, and has packets stamped
+  sleep_ms(20);  // which the kernel begins a little later than asked
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7006);
   for (int count = 0; count < kDatagrams; ++count) {
     log->sends[count] = time_call([&] { ::send(client.get(), "x", 1, 0); });
@@ -720,6 +724,104 @@ TEST_F(Sockets, ASubjectInAnotherNetworkIsSaidSo) {
     EXPECT_NE(probe.reason.find("network namespace"), std::string::npos) << probe.reason;
   }
   ::kill(subject.pid(), SIGCONT);
+}
+
+/// Listens, connects to itself, accepts, and answers one request of its own.
+void talk_to_oneself() {
+  const UniqueFd listener = bound_socket(SOCK_STREAM, 7020);
+  CHECK(::listen(listener.get(), 4) == 0);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7020);
+  const UniqueFd server(::accept(listener.get(), nullptr, nullptr));
+  char byte = 0;
+  CHECK(::send(client.get(), "x", 1, 0) == 1 && ::recv(server.get(), &byte, 1, 0) == 1);
+  CHECK(::send(server.get(), "y", 1, 0) == 1 && ::recv(client.get(), &byte, 1, 0) == 1);
+}
+
+/// "accepts 1 replies 1 accept-calls 1 queue yes | reasons": what a process with these capabilities
+/// alone measures of such a subject, in a child that may throw the others away.
+std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptions& options) {
+  int ends[2];
+  CHECK(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    cap_t state = ::cap_init();
+    for (const cap_flag_t flag : {CAP_EFFECTIVE, CAP_PERMITTED}) {
+      if (!kept.empty())
+        CHECK(::cap_set_flag(state, flag, static_cast<int>(kept.size()), kept.data(), CAP_SET) ==
+              0);
+    }
+    CHECK(::cap_set_proc(state) == 0);
+    std::ostringstream text;
+    {
+      ForkedSubject subject(talk_to_oneself);
+      auto probes = Probes::open(process_tree(subject.pid()), options);
+      CHECK(probes.ok());
+      subject.run();
+      const ProbeInterval interval = (*probes)->take_interval();
+      const auto count = [](const std::optional<Histogram>& histogram) {
+        return histogram ? std::to_string(histogram->count()) : "absent";
+      };
+      const SocketInterval sockets = interval.sockets.value_or(SocketInterval{});
+      std::string accept_calls = "absent";
+      for (const SyscallRow& row : interval.changed_syscalls) {
+        if (row.name == "accept") accept_calls = std::to_string(row.count);
+      }
+      text << "accepts " << count(sockets.accept_delay) << " replies "
+           << count(sockets.reply_runtime) << " accept-calls " << accept_calls << " drops "
+           << (sockets.udp_drops && sockets.listen_overflows ? "yes" : "no") << " |";
+      for (const ProbeStatus& status : (*probes)->status()) {
+        if (status.name != "scheduler" && !status.reason.empty())
+          text << " " << status.name << ": " << status.reason << ";";
+      }
+    }
+    const std::string line = text.str();
+    (void)!::write(ends[1], line.data(), line.size());
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(got));
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  return text;
+}
+
+TEST_F(Sockets, CapBpfAndCapPerfmonAreEnough) {
+  options_.syscalls = true;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).substr(0, 50),
+            "accepts 1 replies 1 accept-calls 1 drops yes |");
+}
+
+TEST_F(Sockets, WithNoPrivilegeTheQueuesAndDropsAreLeftAndTheRestSaysWhy) {
+  options_.syscalls = true;
+  const std::string text = measured_with({}, options_);
+  EXPECT_EQ(text.find("accepts absent replies absent accept-calls absent drops yes |"), 0u) << text;
+  for (const char* probe : {"accepts", "replies", "syscalls"}) {
+    const size_t at = text.find(std::string(" ") + probe + ": tp_btf: cannot load");
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_NE(text.find("needs cap_bpf and cap_perfmon", at), std::string::npos) << text;
+  }
+}
+
+TEST_F(Sockets, OneFeatureCanBeHadWithoutTheOther) {
+  options_.syscalls = true;
+  options_.forced["replies"] = Rung::kNone;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).find("accepts 1 replies absent"), 0u);
+  options_.forced.erase("replies");
+  options_.forced["accepts"] = Rung::kNone;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).find("accepts absent replies 1"), 0u);
+}
+
+TEST_F(Sockets, DoctorTriesEachOnItself) {
+  std::map<std::string, RungReport> reports;
+  for (const RungReport& report : examine_probes()) reports[report.probe] = report;
+  for (const char* probe : {"sockets", "accepts", "replies", "syscalls"}) {
+    ASSERT_TRUE(reports.contains(probe)) << probe;
+    EXPECT_TRUE(reports[probe].works) << probe << ": " << reports[probe].reason;
+  }
 }
 
 }  // namespace
