@@ -91,7 +91,7 @@ class OpenProbes final : public Probes {
     begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
     if (subject_.kind == SubjectSpec::Kind::kNone) {
       for (const char* probe :
-           {"scheduler", "resources", "sockets", "accepts", "replies", "syscalls"})
+           {"scheduler", "resources", "timers", "sockets", "accepts", "replies", "syscalls"})
         status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
       return;
     }
@@ -103,6 +103,8 @@ class OpenProbes final : public Probes {
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
     }
+    const std::string missing = scheduler_ ? scheduler_->timers_missing() : "no scheduler probe";
+    status_.push_back({"timers", missing.empty() ? Rung::kRawTracepoint : Rung::kNone, missing});
     open_sockets(options);
     open_syscalls(options);
   }
@@ -319,8 +321,8 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
     case Rung::kTracepoint:
-    case Rung::kPerf:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,

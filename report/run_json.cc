@@ -3,6 +3,7 @@
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
+#include "report/scheduler_json.h"
 #include "report/socket_json.h"
 
 namespace topspin {
@@ -18,14 +19,8 @@ Json run_json(const StoredRun& stored) {
   run["started_at_ns"] = info.started_wall_ns;
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
-  // A run that did not end as it should is never judged, whatever its ticks say.
-  const bool ended_well = stored.end.status == RunStatus::kComplete;
-  std::vector<std::string> reasons = stored.end.invalid_reasons;
-  if (stored.end.status == RunStatus::kInterrupted)
-    reasons.emplace_back("the recording was interrupted");
-  if (stored.end.status == RunStatus::kRunning)
-    reasons.emplace_back("the run is still being recorded");
-  run["valid"] = ended_well && reasons.empty();
+  const std::vector<std::string> reasons = invalid_reasons(stored);
+  run["valid"] = reasons.empty();
   run["invalid_reasons"] = reasons;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
@@ -108,10 +103,7 @@ Json summary_json(const RunSummary& s) {
   json["tcp_refused"] = s.flows.tcp_refused;
   json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
-  json["scheduler"] = {{"wake_delivery_ns", latency_or_null(scheduler.wake_delivery)},
-                       {"queue_wait_ns", latency_or_null(scheduler.queue_wait)},
-                       {"preemption_wait_ns", latency_or_null(scheduler.preemption_wait)},
-                       {"migrations", json_or_null(scheduler.migrations)}};
+  json["scheduler"] = scheduler_json(scheduler);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
   json["rss_bytes"] = gauge_json(s.rss_bytes);
@@ -174,21 +166,6 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["host"] = {{"steal_ns", json_or_null(sample.self.host_steal_ns)},
                   {"busy_ns", json_or_null(sample.self.host_busy_ns)}};
   return json;
-}
-
-Json thread_json(const ThreadRow& t) {
-  return {{"pid", t.pid},
-          {"tid", t.tid},
-          {"start_time_ns", t.start_time_ns},
-          {"name", t.name},
-          {"exited", t.exited},
-          {"cpu_ns", json_or_null(t.cpu_ns)},
-          {"run_queue_wait_ns", json_or_null(t.run_queue_wait_ns)},
-          {"run_queue_waits", json_or_null(t.run_queue_waits)},
-          {"run_queue_wait_ns_max", json_or_null(t.run_queue_wait_max_ns)},
-          {"voluntary_switches", json_or_null(t.voluntary_switches)},
-          {"involuntary_switches", json_or_null(t.involuntary_switches)},
-          {"migrations", json_or_null(t.migrations)}};
 }
 
 }  // namespace

@@ -97,6 +97,19 @@ ReportTick::ReportTick(const Sample& from)
                                         [](auto, auto& histogram) { histogram.reset(); });
 }
 
+std::vector<std::string> invalid_reasons(const StoredRun& run) {
+  std::vector<std::string> reasons = run.end.invalid_reasons;
+  switch (run.end.status) {
+    case RunStatus::kComplete: break;
+    case RunStatus::kInterrupted: reasons.emplace_back("the recording was interrupted"); break;
+    case RunStatus::kRunning: reasons.emplace_back("the run is still being recorded"); break;
+    case RunStatus::kFailed:
+      if (reasons.empty()) reasons.emplace_back("the recording failed");
+      break;
+  }
+  return reasons;
+}
+
 Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
   RunReport report;
   TOPSPIN_ASSIGN(report.run, store.find_run(run));

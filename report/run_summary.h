@@ -70,6 +70,10 @@ struct RunReport {
   std::vector<StoredEvent> events;
 };
 
+/// Why the run judges nothing, a sentence each: its own reasons, and that it did not end as it
+/// should. None: it is valid.
+std::vector<std::string> invalid_reasons(const StoredRun& run);
+
 Result<RunReport> read_run_report(RunStore& store, std::string_view run);
 
 }  // namespace topspin
