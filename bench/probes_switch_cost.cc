@@ -128,12 +128,17 @@ struct Configuration {
   std::vector<double> switch_ns;
 };
 
-Attached open_probes(pid_t pid) {
+/// The scheduler probe, or with it all else that topspin measures unasked.
+Attached open_probes(pid_t pid, bool default_set = false) {
   SubjectSpec subject;
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
   ProbeOptions options;
   options.forced["scheduler"] = Rung::kTpBtf;
+  if (!default_set) {
+    options.forced["accepts"] = Rung::kNone;
+    options.forced["replies"] = Rung::kNone;
+  }
   auto probes = Probes::open(subject, options);
   CHECK(probes.ok());
   if ((*probes)->status()[0].rung != Rung::kTpBtf) {
@@ -182,6 +187,8 @@ int run(int rounds) {
   configurations.push_back({"topspin, subject", [&] { return open_probes(ping_pong.pid()); }, {}});
   configurations.push_back(
       {"topspin, not the subject", [&] { return open_probes(bystander.pid()); }, {}});
+  configurations.push_back(
+      {"topspin, default set", [&] { return open_probes(ping_pong.pid(), true); }, {}});
   if (const std::string path = find_runqlat(); !path.empty())
     configurations.push_back({"runqlat", [path] { return start_tool(path); }, {}});
 

@@ -215,6 +215,7 @@ const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one 
 struct topspin_accept_queues accept_queues;
 __s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
 __u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
+__u32 serves;                      /* the subject has had a server's socket: threads matter */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
 
 TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
@@ -227,6 +228,11 @@ TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
   __u16 protocol = sk->sk_protocol;
   return (family == AF_INET || family == AF_INET6) &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
+}
+
+TOPSPIN_INLINE void set_role(struct watched_socket* socket, __u32 role) {
+  socket->role = role;
+  if (role == ROLE_SERVER) serves = 1;
 }
 
 TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
@@ -245,7 +251,7 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
   }
-  socket->role = role_of(sk);
+  set_role(socket, role_of(sk));
   if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
   return socket;
 }
@@ -276,7 +282,7 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     socket = watch(sk);
     if (!socket) return 0;
     socket->listener = key;
-    socket->role = ROLE_SERVER;
+    set_role(socket, ROLE_SERVER);
     return 0;
   }
   if (!sk->sk_bpf_storage) return 0;
@@ -335,8 +341,10 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
  * next comes this way, or is asked. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
-  struct topspin_watched_thread* thread = member(next);
+  struct topspin_watched_thread* thread;
   __u64 run_delay_ns;
+  if (!serves) return 0; /* nobody asks */
+  thread = member(next);
   if (!thread) return 0;
   run_delay_ns = next->sched_info.run_delay;
   if (thread->switched_in_ns && run_delay_ns > thread->run_delay_ns) {
@@ -465,7 +473,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   if (!socket) return 0;
   udp = sk->sk_protocol == IPPROTO_UDP;
   if (socket->role == ROLE_UNKNOWN)
-    socket->role = sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER;
+    set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
   if (udp ? result < 0 : result <= 0) return 0;
   cpu = this_cpu();
   if (!cpu) return 0;
@@ -562,7 +570,7 @@ int walk_files(struct bpf_iter__task_file* context) {
   watched = watch(sk);
   if (watched && sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == STATE_LISTEN) {
     watched->listener = (__u64)sk;
-    watched->role = ROLE_SERVER;
+    set_role(watched, ROLE_SERVER);
   }
   return 0;
 }
