@@ -349,7 +349,7 @@ Status Recording::loop() {
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 5> fds{{{signal_fd_.get(), POLLIN, 0},
+    std::array<pollfd, 6> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
                                {capture_->event_fd(), POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
@@ -359,6 +359,7 @@ Status Recording::loop() {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();
+    if (fds[5].revents != 0) probes_->handle_events();
     for (int64_t now = monotonic_now_ns(); next_due_ns_ <= std::min(now, end_ns);
          next_due_ns_ += plan_.live.interval_ns) {
       tick(next_due_ns_);

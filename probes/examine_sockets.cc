@@ -71,6 +71,7 @@ RungReport examine_accepts(const Subject& self) {
     report.reason = kNoSocket;
     return report;
   }
+  (*opened)->handle_notices();  // it listens: from here on accepts are seen
   const UniqueFd accepted(::accept4(listener->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const SocketTimesReading reading = (*opened)->read();
   report.works = reading.totals.accept_delay && reading.totals.accept_delay->count() == 1;

@@ -10,6 +10,8 @@
  * Two groups of programs, which user space may load apart from each other:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
  *   replies  data_ready, received, sent, sched_switch (when each thread waited for a CPU)
+ * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
+ * attaches them when a notice says that the subject listens, or serves.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -208,6 +210,11 @@ struct {
   __type(value, struct topspin_socket_cpu);
 } cpus SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+} notices SEC(".maps");
+
 const volatile __u32 accept_number = 0;
 const volatile __u32 accept4_number = 0;
 const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
@@ -215,7 +222,8 @@ const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one 
 struct topspin_accept_queues accept_queues;
 __s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
 __u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
-__u32 serves;                      /* the subject has had a server's socket: threads matter */
+__u32 serves;                      /* the subject has had a server's socket */
+__u32 listens;                     /* the subject has had a listening socket */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
 
 TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
@@ -230,9 +238,17 @@ TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
 }
 
+/* Wakes user space, to attach what costs every switch or system call only now that it is needed. If
+ * the ring is full it is being woken already. */
+TOPSPIN_INLINE void tell(__u32* once) {
+  __u32 nothing = 0;
+  if (*once || __sync_val_compare_and_swap(once, 0, 1)) return;
+  bpf_ringbuf_output(&notices, &nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
+}
+
 TOPSPIN_INLINE void set_role(struct watched_socket* socket, __u32 role) {
   socket->role = role;
-  if (role == ROLE_SERVER) serves = 1;
+  if (role == ROLE_SERVER) tell(&serves);
 }
 
 TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
@@ -283,6 +299,7 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     if (!socket) return 0;
     socket->listener = key;
     set_role(socket, ROLE_SERVER);
+    tell(&listens);
     return 0;
   }
   if (!sk->sk_bpf_storage) return 0;
@@ -341,10 +358,8 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
  * next comes this way, or is asked. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
-  struct topspin_watched_thread* thread;
+  struct topspin_watched_thread* thread = member(next);
   __u64 run_delay_ns;
-  if (!serves) return 0; /* nobody asks */
-  thread = member(next);
   if (!thread) return 0;
   run_delay_ns = next->sched_info.run_delay;
   if (thread->switched_in_ns && run_delay_ns > thread->run_delay_ns) {
@@ -571,6 +586,7 @@ int walk_files(struct bpf_iter__task_file* context) {
   if (watched && sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == STATE_LISTEN) {
     watched->listener = (__u64)sk;
     set_role(watched, ROLE_SERVER);
+    tell(&listens);
   }
   return 0;
 }
