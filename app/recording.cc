@@ -90,7 +90,6 @@ Result<Settings> make_settings(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
-  plan.probes.syscalls = o.syscalls;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -102,6 +101,10 @@ Result<Settings> make_settings(const RecordOptions& o) {
     }
     plan.probes.forced[word.substr(0, equals)] = *rung;
   }
+  // To name its rung is to ask for it.
+  const auto syscalls = plan.probes.forced.find("syscalls");
+  plan.probes.syscalls =
+      o.syscalls || (syscalls != plan.probes.forced.end() && syscalls->second != Rung::kNone);
   if (!plan.live.filter.empty()) TOPSPIN_TRY(check_filter(plan.live.filter));
   return plan;
 }
