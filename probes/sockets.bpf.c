@@ -144,7 +144,7 @@ struct topspin_watched_thread {
 enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
 
 struct request {
-  __u64 ready_ns;
+  __u64 ready_ns;     /* 0: not known, and so its reply is in no number */
   __u64 read_ns;      /* 0: no request */
   __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
 };
@@ -502,17 +502,19 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   else
     next_ns = has_unread(sk) ? socket->last_ready_ns : 0;
   if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
-  if (!ready_ns) {
+  if (ready_ns) {
+    if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
+    record(&cpu->socket_wait, now_ns - ready_ns);
+  } else {
     cpu->left_censored++;
-    return 0;
   }
-  if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
-  record(&cpu->socket_wait, now_ns - ready_ns);
 
+  /* One that waited for an unknown time is a request all the same: its reply must find it, and not
+   * the next one. */
   if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
-  request.cpu_queue_ns = cpu_queue_ns(task, thread, cpu, ready_ns, now_ns);
+  request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
   if (udp && !sk->__sk_common.skc_dport)
     push_request(sk, cpu, &request);
   else
@@ -550,6 +552,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     }
   }
   cpu->events++;
+  if (!request.ready_ns) return 0;
   read_after_ns = request.read_ns - request.ready_ns;
   sent_after_ns = now_ns - request.read_ns;
   waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
