@@ -70,6 +70,7 @@ max_stored_flows = 200000
 
 [probes]                            # the rung of a probe's ladder; none: the best that works
 # scheduler = "tp_btf"
+# syscalls = "tp_btf"               # none: not measured, since it costs each system call some 100 ns
 
 [slo]                               # broken: exit code 1
 rules = [

@@ -10,6 +10,7 @@
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
+#include "probes/examine_sockets.h"
 #include "probes/flow_owner.h"
 #include "probes/probes.h"
 #include "probes/resources.h"
@@ -20,20 +21,6 @@ namespace topspin {
 namespace {
 
 constexpr int kSleeps = 5;
-
-std::string remedy(Rung rung, const Error& error) {
-  const bool bpf =
-      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
-  if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
-    return "sudo mount -t tracefs nodev /sys/kernel/tracing";
-  if (error.code == ErrorCode::kPermission && bpf)
-    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
-    return "sudo sysctl kernel.perf_event_paranoid=2";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
-    return "sudo mount -o remount,hidepid=0 /proc";
-  return "";
-}
 
 void sleep_and_work() {
   for (int count = 0; count < kSleeps; ++count) {
@@ -51,7 +38,7 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
   auto opened = open_scheduler_rung(rung, self, options, proc);
   if (!opened.ok()) {
     report.reason = opened.error().message;
-    report.remedy = remedy(rung, opened.error());
+    report.remedy = rung_remedy(rung, opened.error());
     return report;
   }
   (void)(*opened)->read();
@@ -76,7 +63,7 @@ RungReport examine_timers(const Subject& self, ProcReader& proc) {
     auto opened = open_scheduler_rung(rung, self, options, proc);
     if (!opened.ok()) {
       report.reason = opened.error().message;
-      report.remedy = remedy(rung, opened.error());
+      report.remedy = rung_remedy(rung, opened.error());
       continue;
     }
     report.remedy = "";
@@ -117,7 +104,7 @@ RungReport examine_owners(Rung rung) {
   const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     report.reason = owners->status().reason;
-    if (rung == Rung::kTpBtf) report.remedy = remedy(rung, {ErrorCode::kPermission, 0, ""});
+    if (rung == Rung::kTpBtf) report.remedy = rung_remedy(rung, {ErrorCode::kPermission, 0, ""});
     return report;
   }
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -147,6 +134,20 @@ RungReport examine_owners(Rung rung) {
 
 }  // namespace
 
+std::string rung_remedy(Rung rung, const Error& error) {
+  const bool bpf =
+      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+  if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
+    return "sudo mount -t tracefs nodev /sys/kernel/tracing";
+  if (error.code == ErrorCode::kPermission && bpf)
+    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
+    return "sudo sysctl kernel.perf_event_paranoid=2";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
+    return "sudo mount -o remount,hidepid=0 /proc";
+  return "";
+}
+
 std::vector<RungReport> examine_probes() {
   ProcReader proc("/proc");
   SubjectSpec spec;
@@ -163,6 +164,9 @@ std::vector<RungReport> examine_probes() {
   if (self.ok()) reports.push_back(examine_timers(*self, proc));
   reports.push_back(examine_resources(proc));
   for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
+  if (self.ok()) {
+    for (RungReport& report : examine_sockets(*self)) reports.push_back(std::move(report));
+  }
   return reports;
 }
 

@@ -151,6 +151,11 @@ class OpenProbes final : public Probes {
     return interval;
   }
 
+  int event_fd() const override { return socket_times_ ? socket_times_->notice_fd() : -1; }
+  void handle_events() override {
+    if (socket_times_) socket_times_->handle_notices();
+  }
+
   LossInterval end_losses() const override {
     LossInterval losses;
     losses.scheduler_right_censored = previous_.open_waits;
