@@ -22,6 +22,7 @@
 #include "report/export.h"
 #include "report/gate_json.h"
 #include "report/gate_text.h"
+#include "report/markdown.h"
 #include "store/gate_log.h"
 
 namespace topspin {
@@ -223,6 +224,7 @@ std::string formatted(const Judgement& judgement, const std::string& format) {
   if (format == "json") return judgement_json(judgement);
   if (format == "junit") return judgement_junit(judgement);
   if (format == "github") return judgement_github(judgement);
+  if (format == "markdown") return judgement_markdown(judgement, kCommentBytes);
   return judgement_text(judgement);
 }
 
@@ -338,7 +340,7 @@ int run_aa(const GateOptions& o) {
 }
 
 int run_compare(GateOptions o) {
-  if (auto status = check_format(o.format, {"text", "json"}); !status.ok())
+  if (auto status = check_format(o.format, {"text", "json", "markdown"}); !status.ok())
     return fail(status.error());
   if (auto status = load_config(o); !status.ok()) return fail(status.error());
   if (o.samples.empty() == o.sides.empty() || (!o.sides.empty() && o.sides.size() != 2)) {
@@ -349,8 +351,9 @@ int run_compare(GateOptions o) {
 }
 
 int run_gate(GateOptions o) {
-  const auto format = o.aa_trials ? check_format(o.format, {"text", "json"})
-                                  : check_format(o.format, {"text", "json", "junit", "github"});
+  const auto format = o.aa_trials
+                          ? check_format(o.format, {"text", "json"})
+                          : check_format(o.format, {"text", "json", "markdown", "junit", "github"});
   if (!format.ok()) return fail(format.error());
   if (auto status = load_config(o); !status.ok()) return fail(status.error());
   if (o.aa_trials) return run_aa(o);
@@ -518,7 +521,7 @@ void add_compare_command(CLI::App& root, Action& action) {
       ->option_text("A.csv B.csv");
   command->add_flag("--paired", o->paired, "Row i of A and row i of B were measured together");
   add_common(*command, *o);
-  add_reporting(*command, *o, "text (default) or json");
+  add_reporting(*command, *o, "text (default), json, or markdown, fit for a comment");
   command->footer(fmt::format(
       "Examples:\n"
       "  topspin compare main feature\n"
@@ -554,7 +557,8 @@ void add_gate_command(CLI::App& root, Action& action) {
                    "alarms, and what can be detected on this host")
       ->option_text("N");
   add_common(*command, *o);
-  add_reporting(*command, *o, "text (default), json, junit or github");
+  add_reporting(*command, *o,
+                "text (default), json, junit, github, or markdown, fit for a comment");
   command->footer(fmt::format(
       "Examples:\n"
       "  topspin gate side=a side=b --strict\n"

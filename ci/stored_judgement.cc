@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "ci/slo.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -256,8 +257,11 @@ Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector
   std::vector<MeasuredRun> measured;
   for (const StoredRun& run : runs) {
     MeasuredRun one{run, {}};
-    TOPSPIN_TRY(
-        store.for_each_tick(run.info.id, [&](const Sample& sample) { one.totals.add(sample); }));
+    TOPSPIN_ASSIGN(const auto stages, store.load_stages(run.info.id));
+    const int64_t from_ns = measured_from_ns(stages);
+    TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
+      if (sample.elapsed_ns > from_ns) one.totals.add(sample);
+    }));
     measured.push_back(std::move(one));
   }
   return measured;

@@ -39,6 +39,8 @@ std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 
+/// Of a plan's run only the ticks from its first load stage on: how it starts and warms up is not
+/// what is compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
 
 /// The runs of A and B in pairs: by their label "pair" if all have one, else by time if they were
