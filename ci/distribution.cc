@@ -22,7 +22,7 @@ std::array<double, kOctaves> octaves_of(const Histogram& histogram, uint64_t of)
   return shares;
 }
 
-void add_octaves(DistributionPair& distribution, const std::array<double, kOctaves>& a,
+void add_octaves(Distribution& distribution, const std::array<double, kOctaves>& a,
                  const std::array<double, kOctaves>& b) {
   size_t first = kOctaves, last = 0;
   for (size_t i = 0; i < kOctaves; ++i) {
@@ -38,16 +38,16 @@ void add_octaves(DistributionPair& distribution, const std::array<double, kOctav
 
 }  // namespace
 
-DistributionPair overlay(std::string name, const Histogram& a, const Histogram& b) {
+Distribution overlay(std::string name, const Histogram& a, const Histogram& b) {
   CHECK(!a.empty() && !b.empty());
-  DistributionPair distribution{std::move(name), a.summary(), b.summary(), {}};
+  Distribution distribution{std::move(name), a.summary(), b.summary(), {}};
   add_octaves(distribution, octaves_of(a, a.count()), octaves_of(b, b.count()));
   return distribution;
 }
 
-DistributionPair overlay(std::string name, const SignedHistogram& a, const SignedHistogram& b) {
+Distribution overlay(std::string name, const SignedHistogram& a, const SignedHistogram& b) {
   CHECK(!a.empty() && !b.empty());
-  DistributionPair distribution{std::move(name), a.summary(), b.summary(), {}};
+  Distribution distribution{std::move(name), a.summary(), b.summary(), {}};
   const auto early = [](const SignedHistogram& h) {
     return static_cast<double>(h.negative().count()) / static_cast<double>(h.count());
   };

@@ -1,4 +1,4 @@
-// DistributionPair: one kind of latency on two sides, laid over each other.
+// Distribution: one kind of latency on two sides, laid over each other.
 //
 // The bars are octaves of the value, all samples of a side together are 1; early (negative) values
 // are one bar. Histograms of several runs are added up: this shows shapes and decides nothing.
@@ -20,7 +20,7 @@ struct DistributionBar {
   double b = 0;
 };
 
-struct DistributionPair {
+struct Distribution {
   std::string name;
   HistogramSummary a;
   HistogramSummary b;
@@ -28,7 +28,7 @@ struct DistributionPair {
 };
 
 /// REQUIRES: neither is empty.
-DistributionPair overlay(std::string name, const Histogram& a, const Histogram& b);
-DistributionPair overlay(std::string name, const SignedHistogram& a, const SignedHistogram& b);
+Distribution overlay(std::string name, const Histogram& a, const Histogram& b);
+Distribution overlay(std::string name, const SignedHistogram& a, const SignedHistogram& b);
 
 }  // namespace topspin

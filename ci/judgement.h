@@ -69,7 +69,7 @@ struct Judgement {
   std::vector<SloOutcome> slos;
   std::optional<PairCount> pairs;           // of A/B
   std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
-  std::vector<DistributionPair> distributions;  // of two sides of stored runs
+  std::vector<Distribution> distributions;  // of two sides of stored runs
 };
 
 /// The verdict over all: invalid never comes from here; one failing gating metric fails, else one

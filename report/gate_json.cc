@@ -52,7 +52,7 @@ Json change_json(const HistoryChange& c) {
           {"because", text_or_null(c.because)}};
 }
 
-Json distribution_json(const DistributionPair& d) {
+Json distribution_json(const Distribution& d) {
   Json bars = Json::array();
   for (const DistributionBar& bar : d.bars)
     bars.push_back({{"from_ns", bar.from_ns}, {"to_ns", bar.to_ns}, {"a", bar.a}, {"b", bar.b}});
@@ -186,7 +186,7 @@ std::string judgement_json(const Judgement& judgement) {
   }
   if (!judgement.distributions.empty()) {
     json["distributions"] = Json::array();
-    for (const DistributionPair& d : judgement.distributions)
+    for (const Distribution& d : judgement.distributions)
       json["distributions"].push_back(distribution_json(d));
   }
   return dump_json(json, 2);

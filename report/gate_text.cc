@@ -82,7 +82,7 @@ std::string bar(double share, double greatest, size_t width) {
   return text;
 }
 
-std::string distribution_text(const DistributionPair& d) {
+std::string distribution_text(const Distribution& d) {
   constexpr size_t kBarWidth = 40;
   const auto cell = [](const std::optional<int64_t>& ns) {
     return ns ? format_duration(*ns) : std::string("-");
@@ -120,7 +120,7 @@ std::string judgement_text(const Judgement& judgement) {
     return text;
   }
   if (!judgement.metrics.empty()) text += metrics_text(judgement);
-  for (const DistributionPair& d : judgement.distributions) text += distribution_text(d);
+  for (const Distribution& d : judgement.distributions) text += distribution_text(d);
   text +=
       fmt::format("\n  seed {}; detects: a worsening that would fail in 8 of 10 such comparisons\n",
                   judgement.seed);

@@ -87,18 +87,18 @@ TEST(ProportionUpperBound, HasTheKnownValues) {
   EXPECT_EQ(proportion_upper_bound(10, 10), 1);
 }
 
-double total(const DistributionPair& d, double DistributionBar::*side) {
+double total(const Distribution& d, double DistributionBar::*side) {
   double sum = 0;
   for (const DistributionBar& bar : d.bars) sum += bar.*side;
   return sum;
 }
 
-TEST(DistributionPair, BarsAreOctavesAndSidesAreWhole) {
+TEST(Distribution, BarsAreOctavesAndSidesAreWhole) {
   Histogram a, b;
   a.record(0);
   a.record_n(1000, 3);   // 512 to 1023
   b.record_n(5000, 10);  // 4096 to 8191
-  const DistributionPair d = overlay("reply_latency_ns", a, b);
+  const Distribution d = overlay("reply_latency_ns", a, b);
   EXPECT_NEAR(total(d, &DistributionBar::a), 1, 1e-12);
   EXPECT_NEAR(total(d, &DistributionBar::b), 1, 1e-12);
   EXPECT_EQ(d.bars.front().from_ns, 0);
@@ -114,14 +114,14 @@ TEST(DistributionPair, BarsAreOctavesAndSidesAreWhole) {
   }
 }
 
-TEST(DistributionPair, EarlyIsOneBar) {
+TEST(Distribution, EarlyIsOneBar) {
   SignedHistogram a, b;
   a.record(-50);
   a.record(-5'000'000);
   a.record(100);
   a.record(100);
   b.record(100);
-  const DistributionPair d = overlay("lateness_ns", a, b);
+  const Distribution d = overlay("lateness_ns", a, b);
   EXPECT_EQ(d.bars.front().from_ns, -5'000'000);
   EXPECT_EQ(d.bars.front().to_ns, -1);
   EXPECT_EQ(d.bars.front().a, 0.5);
@@ -129,11 +129,11 @@ TEST(DistributionPair, EarlyIsOneBar) {
   EXPECT_NEAR(total(d, &DistributionBar::a), 1, 1e-12);
 }
 
-TEST(DistributionPair, TheGreatestValuesHaveAPlace) {
+TEST(Distribution, TheGreatestValuesHaveAPlace) {
   Histogram a, b;
   a.record(UINT64_MAX);
   b.record(1);
-  const DistributionPair d = overlay("x", a, b);
+  const Distribution d = overlay("x", a, b);
   EXPECT_NEAR(total(d, &DistributionBar::a), 1, 1e-12);
 }
 
