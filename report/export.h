@@ -44,7 +44,18 @@ Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOu
 /// One object a line, each with schema_version, type and the run's id.
 Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
-enum class CsvTableKind : uint8_t { kRuns, kTicks, kFlows, kThreads, kOwners, kEvents };
+enum class CsvTableKind : uint8_t {
+  kRuns,
+  kTicks,
+  kFlows,
+  kThreads,
+  kOwners,
+  kSockets,
+  kSyscalls,
+  kStacks,
+  kStages,
+  kEvents
+};
 /// "runs", "ticks", ...; kUsage names those there are.
 Result<CsvTableKind> parse_csv_table(std::string_view name);
 /// One table, with a header; the first column is the run's id. No cell is a spreadsheet's formula.
@@ -62,6 +73,9 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
 
 /// Chrome's trace event JSON, as Perfetto reads it.
 Status export_perfetto(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
+
+/// Folded stacks, as flame graph programs read them: THREAD;FRAME;FRAME COUNT, a line a stack.
+Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
 /// IPFIX (RFC 7011) with biflows (RFC 5103). `message_sink` gets one whole message a call: a
 /// datagram, or the next piece of a file.
