@@ -107,6 +107,7 @@ int run_program(std::span<char*> arguments) {
   add_export_command(root, action);
   add_compare_command(root, action);
   add_gate_command(root, action);
+  add_accept_command(root, action);
   add_doctor_command(root, action);
 
   try {

@@ -22,6 +22,7 @@
 #include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
+#include "core/headroom_watch.h"
 #include "core/text.h"
 #include "probes/flow_owner.h"
 #include "store/run_store.h"
@@ -89,6 +90,7 @@ Result<Settings> make_settings(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
+  plan.probes.syscalls = o.syscalls;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -141,6 +143,8 @@ class Recording {
   void drain_samples();
   void subject_ended();
   void take_flows();
+  void serve_onlooker();
+  void tell_event(int64_t elapsed_ns, const std::string& text);
   void handle_signals();
   void end_command(int signal_number);
   void arm_timer(int64_t monotonic_ns) const;
@@ -160,6 +164,7 @@ class Recording {
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<RunWriter> writer_;
   std::optional<Session> session_;
+  HeadroomWatch headroom_;
   std::string run_id_, database_;
   int64_t start_ns_ = 0;
   int64_t next_due_ns_ = 0;
@@ -170,7 +175,8 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  std::optional<Error> failure_;  // the first error that ended the recording
+  std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
+  std::optional<Error> failure_;    // the first error that ended the recording
 };
 
 Status Recording::open() {
@@ -293,17 +299,38 @@ void Recording::take_flows() {
   CaptureThread::Delivery delivery = capture_->take();
   for (ClosedInterval& interval : delivery.intervals) {
     if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
-    for (const std::string& event : interval.events) {
-      if (!options_.quiet) say(event);
-      if (onlooker_ != nullptr) onlooker_->on_event(event);
-      if (writer_) (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
-    }
+    for (const std::string& event : interval.events)
+      tell_event(interval.flows.end_ns - start_ns_, event);
+    if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     session_->add_flows(std::move(interval));
   }
   if (delivery.error) {
     if (!failure_) failure_ = delivery.error;
     stopping_ = true;
   }
+}
+
+/// What somebody who looks on asks of the capture, none of which changes what is counted but for
+/// the move to another interface, which a run that is stored refuses.
+void Recording::serve_onlooker() {
+  if (const auto flow = onlooker_->watched_flow(); flow != watched_) {
+    watched_ = flow;
+    capture_->watch_packets(flow);
+  }
+  if (watched_) onlooker_->on_packets(capture_->take_packets());
+  if (const auto name = onlooker_->take_interface_wish()) {
+    if (writer_) {
+      onlooker_->on_event("a run that is recorded has one interface; start anew to watch another");
+    } else {
+      capture_->switch_interface(*name);
+    }
+  }
+}
+
+void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
+  if (!options_.quiet) say(text);
+  if (onlooker_ != nullptr) onlooker_->on_event(text);
+  if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
 }
 
 void Recording::drain_samples() {
@@ -321,6 +348,8 @@ void Recording::drain_samples() {
       }
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
+    for (const std::string& warning : headroom_.observe(*sample))
+      tell_event(sample->elapsed_ns, warning);
   }
 }
 
@@ -398,6 +427,7 @@ Status Recording::loop() {
     if (onlooker_ != nullptr) {
       if (fds[3].revents != 0) onlooker_->on_input();
       if (fds[4].revents != 0) onlooker_->on_output();
+      serve_onlooker();
       onlooker_->on_pass();
       if (onlooker_->wants_stop()) stopping_ = true;
     }

@@ -33,6 +33,7 @@ struct RecordOptions {
   std::string duration;
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
+  bool syscalls = false;
   uint64_t max_stored_flows = 200'000;
   bool quiet = false;
   bool store = true;                        // false: nothing is kept (live without --db)

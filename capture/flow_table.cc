@@ -699,6 +699,16 @@ void FlowTable::remove(uint32_t slot) {
   --flow_count_;
 }
 
+void FlowTable::clear() {
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    if (hot_[slot].is_free()) continue;
+    end_flow(hot_[slot]);
+    remove(slot);
+  }
+  for (auto& victims : victims_) victims.clear();
+  for (SilenceWheel& wheel : wheels_) wheel = SilenceWheel(hot_.data(), wheel.tick_ns());
+}
+
 // --- silence ---
 
 FlowTable::Standing FlowTable::standing(const HotRecord& flow) {

@@ -97,6 +97,9 @@ class FlowTable {
   /// Moves the rows of changed flows to `rows`, longest waiting first, and says how many were left.
   uint64_t take_changed(std::vector<FlowRow>& rows);
 
+  /// All flows end and leave the table: what comes next is seen from elsewhere.
+  void clear();
+
   /// All closed intervals as one.
   const FlowInterval& totals() const { return totals_; }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/flow_owner.h"
+#include "core/growth.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -31,10 +32,15 @@ struct RunSummary {
   GaugeSummary rss_bytes, pss_bytes, anonymous_bytes, vsz_bytes, swap_bytes, mappings, processes,
       threads, fds;
   std::optional<int64_t> minor_faults, major_faults;
+  GaugeSummary file_bytes, shared_bytes, page_table_bytes, socket_fds, pipe_fds, file_fds,
+      anonymous_fds, other_fds, cgroup_bytes;
+  PressureInterval pressure;  // summed over the run
+  CounterInterval counters;   // likewise
   LossInterval losses;
   int64_t self_cpu_ns = 0;
   int64_t self_rss_bytes_max = 0;
   std::optional<int64_t> self_bpf_ns, host_steal_ns, host_busy_ns;
+  std::optional<SocketInterval> sockets;  // merged over the run
   uint64_t ticks = 0;
 
   void add(const Sample& sample);
@@ -49,6 +55,15 @@ struct ReportTick {
   HistogramSummary lateness_ns;
   HistogramSummary reply_latency_ns;
   std::optional<HistogramSummary> run_queue_latency_ns;
+  std::optional<HistogramSummary> accept_delay_ns, socket_wait_ns;
+  std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
+};
+
+/// What the run's readings say about cost and end (core/growth.h).
+struct GrowthSummary {
+  PerFlowCost per_flow;
+  std::vector<Headroom> headroom;
+  LeakReport leak;
 };
 
 /// How many of a run's flows a report names.
@@ -58,12 +73,19 @@ inline constexpr size_t kBusiestFlows = 8;
 struct RunReport {
   StoredRun run;
   RunSummary summary;
+  GrowthSummary growth;
   std::vector<ReportTick> ticks;
   std::vector<ThreadRow> threads;      // by CPU time, the busiest first
   std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows
   OwnerTable owners;                   // of the ends of flows
+  std::vector<SocketRow> sockets;      // by drops, then by port
+  std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
   std::vector<StoredEvent> events;
 };
+
+/// Why the run judges nothing, a sentence each: its own reasons, and that it did not end as it
+/// should. None: it is valid.
+std::vector<std::string> invalid_reasons(const StoredRun& run);
 
 Result<RunReport> read_run_report(RunStore& store, std::string_view run);
 
