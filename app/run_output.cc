@@ -1,6 +1,7 @@
 #include "app/run_output.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include <fmt/format.h>
@@ -75,7 +76,10 @@ std::vector<Row> rows() {
 std::string show(double value, const std::string& unit) {
   if (unit == "ns") return format_duration(static_cast<int64_t>(value));
   if (unit == "bytes") return format_bytes(static_cast<int64_t>(value));
-  return fmt::format("{:.4g}{}", value, unit == "1/s" ? "/s" : "");
+  const char* suffix = unit == "1/s" ? "/s" : "";
+  return value == std::floor(value) || std::abs(value) >= 1000
+             ? fmt::format("{:.0f}{}", value, suffix)
+             : fmt::format("{:.4g}{}", value, suffix);
 }
 
 std::vector<const SessionRun*> runs_of(const SessionResult& result, size_t subject,
