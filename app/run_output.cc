@@ -32,8 +32,15 @@ std::optional<double> number(const std::optional<T>& value) {
 std::vector<Row> rows() {
   std::vector<Row> all;
   for (const RunMetric& metric : run_metrics()) {
+    // Without a declared period they are of gaps within connections, which nobody scheduled.
+    const bool of_period =
+        metric.metric.name == "missed_ticks" || metric.metric.name.starts_with("lateness_");
     all.push_back({metric.metric.name, metric.metric.unit,
-                   [&metric](const SessionRun& run) { return metric.take(run.measured.totals); }});
+                   [&metric, of_period](const SessionRun& run) -> std::optional<double> {
+                     if (of_period && !run.measured.run.info.settings.period_ns)
+                       return std::nullopt;
+                     return metric.take(run.measured.totals);
+                   }});
   }
   const auto of_load = [&](std::string name, std::string unit,
                            std::function<std::optional<double>(const LoadResult&)> take) {
