@@ -34,6 +34,7 @@ constexpr const char* kDefaultConfig = "gate.toml";
 
 struct GateOptions {
   std::vector<std::string> sides;  // compare, A/B: which runs are A, which are B; history: all
+  bool sides_are_default = false;  // then of the last topspin run alone
   std::string db;
   std::vector<std::string> samples;  // compare: two CSV files
   std::string series;                // history: one CSV file
@@ -291,7 +292,8 @@ struct MeasuredSides {
 Result<MeasuredSides> measure_sides(const GateOptions& o) {
   TOPSPIN_TRY(refuse_csv_options(o));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(const auto runs, store->list_runs());
+  TOPSPIN_ASSIGN(auto runs, store->list_runs());
+  if (o.sides_are_default) runs = newest_session(std::move(runs));
   TOPSPIN_ASSIGN(const auto a, select_runs(runs, o.sides[0]));
   TOPSPIN_ASSIGN(const auto b, select_runs(runs, o.sides[1]));
   MeasuredSides sides;
@@ -393,7 +395,10 @@ int run_gate(GateOptions o) {
   if (!o.series.empty() || !o.acknowledged.empty()) {
     return fail(make_error(ErrorCode::kUsage, "--series and --acknowledge belong to --history"));
   }
-  if (o.sides.empty()) o.sides = {"side=a", "side=b"};
+  if (o.sides.empty()) {
+    o.sides = {"side=a", "side=b"};
+    o.sides_are_default = true;
+  }
   if (o.sides.size() != 2) {
     return fail(make_error(ErrorCode::kUsage, "give two sides to judge, the baseline first: A B"));
   }

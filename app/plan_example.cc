@@ -70,7 +70,7 @@ max_stored_flows = 200000
 
 [probes]                            # the rung of a probe's ladder; none: the best that works
 # scheduler = "tp_btf"
-# syscalls = "tp_btf"               # none: not measured, since it costs each system call some 100 ns
+syscalls = false                    # count and time the subject's system calls
 
 [slo]                               # broken: exit code 1
 rules = [

@@ -102,6 +102,7 @@ int run_program(std::span<char*> arguments) {
   add_replay_command(root, action);
   add_load_command(root, action);
   add_run_command(root, action);
+  add_merge_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
   add_export_command(root, action);

@@ -380,7 +380,9 @@ void Recording::handle_signals() {
     }
     stop_signal_ = number;
     stopping_ = true;
-    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already.
+    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already. Under a
+    // conductor the load ends before the command does.
+    if (conductor_ != nullptr) continue;
     if (info.ssi_code == SI_KERNEL) {
       if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
       command_ended_by_us_ = true;
@@ -416,7 +418,7 @@ Status Recording::loop() {
     }
     take_flows();
     drain_samples();
-    if (conductor_ != nullptr) {
+    if (conductor_ != nullptr && !stopping_) {
       if (fds[6].revents != 0) conductor_->on_output();
       if (child_->poll_exit() && !command_end_told_) {
         command_end_told_ = true;
@@ -424,7 +426,7 @@ Status Recording::loop() {
       }
       conductor_->on_pass(monotonic_now_ns());
       if (conductor_->wants_stop()) stopping_ = true;
-    } else if (child_ && child_->poll_exit()) {
+    } else if (conductor_ == nullptr && child_ && child_->poll_exit()) {
       subject_ended();
     }
     if (onlooker_ != nullptr) {

@@ -268,6 +268,19 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
   return chosen;
 }
 
+std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
+  const auto newest =
+      std::max_element(runs.begin(), runs.end(), [](const StoredRun& a, const StoredRun& b) {
+        return a.info.started_wall_ns < b.info.started_wall_ns;
+      });
+  if (newest == runs.end() || !newest->info.plan) return runs;
+  const std::string session = newest->info.plan->session;
+  std::erase_if(runs, [&](const StoredRun& run) {
+    return !run.info.plan || run.info.plan->session != session;
+  });
+  return runs;
+}
+
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
   std::vector<MeasuredRun> measured;
   for (const StoredRun& run : runs) {
