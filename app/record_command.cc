@@ -58,6 +58,8 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   app.add_option("--max-stored-flows", options.max_stored_flows,
                  "Keep at most N flows of a run in the database (200000)")
       ->option_text("N");
+  app.add_flag("--syscalls", options.syscalls,
+               "Measure the subject's system calls: count, errors, latency, time blocked");
   app.add_option("--probe", options.probes,
                  "NAME=RUNG: use this rung of a probe's ladder only (topspin doctor lists them)")
       ->option_text("NAME=RUNG")

@@ -127,9 +127,9 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
       payload_(std::move(payload)),
       index_(std::move(index)),
       index_lines_(index_.size() / kLineEntries),
-      active_(options.window_ns),
       segment_max_{options.segment_bytes.value_or(UINT32_MAX),
                    options.segment_bytes.value_or(UINT32_MAX)},
+      active_(options.window_ns),
       requests_(options.reply_timeout_ns),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
               SilenceWheel(hot_.data(), kNanosPerMilli)} {

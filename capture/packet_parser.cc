@@ -31,7 +31,7 @@ constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIgmp = 2, kIpInIp = 4, kIpv6InIp = 
 constexpr uint16_t kGtpUserPort = 2152, kTeredoPort = 3544, kVxlanPort = 4789, kGenevePort = 6081;
 
 /// Headers inside headers are followed so deep, no deeper: hostile packets nest for free.
-constexpr int kDepthMax = 16;
+constexpr int kDepthMax = 64;
 
 uint16_t be16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
 uint32_t be32(const uint8_t* p) {
