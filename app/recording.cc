@@ -22,6 +22,7 @@
 #include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
+#include "core/headroom_watch.h"
 #include "core/text.h"
 #include "probes/flow_owner.h"
 #include "store/run_store.h"
@@ -143,6 +144,7 @@ class Recording {
   void subject_ended();
   void take_flows();
   void serve_onlooker();
+  void tell_event(int64_t elapsed_ns, const std::string& text);
   void handle_signals();
   void end_command(int signal_number);
   void arm_timer(int64_t monotonic_ns) const;
@@ -162,6 +164,7 @@ class Recording {
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<RunWriter> writer_;
   std::optional<Session> session_;
+  HeadroomWatch headroom_;
   std::string run_id_, database_;
   int64_t start_ns_ = 0;
   int64_t next_due_ns_ = 0;
@@ -296,11 +299,8 @@ void Recording::take_flows() {
   CaptureThread::Delivery delivery = capture_->take();
   for (ClosedInterval& interval : delivery.intervals) {
     if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
-    for (const std::string& event : interval.events) {
-      if (!options_.quiet) say(event);
-      if (onlooker_ != nullptr) onlooker_->on_event(event);
-      if (writer_) (void)writer_->add_event(interval.flows.end_ns - start_ns_, event).ok();
-    }
+    for (const std::string& event : interval.events)
+      tell_event(interval.flows.end_ns - start_ns_, event);
     if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     session_->add_flows(std::move(interval));
   }
@@ -327,6 +327,12 @@ void Recording::serve_onlooker() {
   }
 }
 
+void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
+  if (!options_.quiet) say(text);
+  if (onlooker_ != nullptr) onlooker_->on_event(text);
+  if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
+}
+
 void Recording::drain_samples() {
   while (auto sample = session_->next_sample()) {
     owners_->resolve(*sample);
@@ -342,6 +348,8 @@ void Recording::drain_samples() {
       }
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
+    for (const std::string& warning : headroom_.observe(*sample))
+      tell_event(sample->elapsed_ns, warning);
   }
 }
 

@@ -47,6 +47,7 @@ std::optional<Sample> Session::next_sample() {
   sample.changed_flows = std::move(flow.changed);
   sample.scheduler = std::move(probe.probes.scheduler);
   sample.resources = probe.probes.resources;
+  sample.pressure = probe.probes.pressure;
   sample.changed_threads = std::move(probe.probes.changed_threads);
   sample.sockets = std::move(probe.probes.sockets);
   sample.changed_sockets = std::move(probe.probes.changed_sockets);

@@ -85,7 +85,7 @@ class OpenProbes final : public Probes {
       : subject_(std::move(subject)),
         proc_(options.proc_root),
         tree_(subject_, proc_),
-        resources_(proc_) {}
+        resources_(proc_, subject_.cgroup_directory) {}
 
   void open(const ProbeOptions& options) {
     begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
@@ -99,6 +99,7 @@ class OpenProbes final : public Probes {
     const auto forced = options.forced.find("resources");
     if (forced == options.forced.end() || forced->second == Rung::kProc) {
       reads_resources_ = true;
+      if (subject_.pid != 0) resources_.begin_pressure(subject_.pid);
       status_.push_back({"resources", Rung::kProc, ""});
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
@@ -138,6 +139,7 @@ class OpenProbes final : public Probes {
     begin_ns_ = interval.end_ns;
     if (reads_resources_) {
       interval.resources = resources_.read(processes, interval.end_ns);
+      interval.pressure = resources_.pressure();
       // The kernel's own count per thread has those too that nobody waited for.
       if (minor_faults) interval.resources->minor_faults = minor_faults;
       if (major_faults) interval.resources->major_faults = major_faults;

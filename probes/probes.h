@@ -45,6 +45,7 @@ struct ProbeInterval {
   int64_t end_ns = 0;
   std::optional<SchedulerInterval> scheduler;
   std::optional<ResourceReading> resources;
+  PressureInterval pressure;
   LossInterval losses;  // the scheduler_*, thread_*, syscalls_*, socket_* and repl* fields
   std::vector<ThreadRow> changed_threads;
   std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled

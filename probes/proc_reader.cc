@@ -122,6 +122,9 @@ ProcStatus parse_proc_status(std::string_view text) {
     if (key == "RssAnon") status.anonymous_bytes = parse_kib(rest);
     if (key == "VmSize") status.vsz_bytes = parse_kib(rest);
     if (key == "VmSwap") status.swap_bytes = parse_kib(rest);
+    if (key == "RssFile") status.file_bytes = parse_kib(rest);
+    if (key == "RssShmem") status.shared_bytes = parse_kib(rest);
+    if (key == "VmPTE") status.page_table_bytes = parse_kib(rest);
     if (key == "Threads") status.threads = parse_number<int64_t>(next_word(rest));
     if (key == "voluntary_ctxt_switches")
       status.voluntary_switches = parse_number<uint64_t>(next_word(rest));
@@ -145,6 +148,67 @@ std::optional<int64_t> parse_smaps_rollup_pss(std::string_view text) {
     if (key == "Pss") pss = parse_kib(rest);
   });
   return pss;
+}
+
+ProcLimits parse_proc_limits(std::string_view text) {
+  ProcLimits limits;
+  const auto soft = [&](std::string_view name) -> std::optional<int64_t> {
+    const size_t at = text.find(name);
+    if (at == std::string_view::npos || (at != 0 && text[at - 1] != '\n')) return std::nullopt;
+    std::string_view rest = text.substr(at + name.size());
+    return parse_number<int64_t>(next_word(rest));  // "unlimited" is no number
+  };
+  limits.open_files = soft("Max open files ");
+  limits.address_space_bytes = soft("Max address space ");
+  return limits;
+}
+
+ProcMemory parse_meminfo(std::string_view text) {
+  ProcMemory memory;
+  for_each_line(text, [&](std::string_view key, std::string_view rest) {
+    if (key == "MemTotal") memory.total_bytes = parse_kib(rest);
+    if (key == "MemAvailable") memory.available_bytes = parse_kib(rest);
+  });
+  return memory;
+}
+
+ProcPressure parse_pressure(std::string_view text) {
+  ProcPressure pressure;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    const std::string_view kind = next_word(line);
+    std::optional<uint64_t> total_us;
+    for (std::string_view word = next_word(line); !word.empty(); word = next_word(line)) {
+      if (word.starts_with("total=")) total_us = parse_number<uint64_t>(word.substr(6));
+    }
+    if (!total_us || *total_us > UINT64_MAX / 1000) continue;
+    if (kind == "some") pressure.some_ns = *total_us * 1000;
+    if (kind == "full") pressure.full_ns = *total_us * 1000;
+  }
+  return pressure;
+}
+
+std::optional<int64_t> count_ephemeral_ports(std::string_view range, std::string_view reserved) {
+  const auto first = parse_number<int64_t>(next_word(range));
+  const auto last = parse_number<int64_t>(next_word(range));
+  if (!first || !last || *first < 1 || *last > 65535 || *first > *last) return std::nullopt;
+  int64_t ports = *last - *first + 1;
+  // "8080,9000-9010": ranges do not overlap, the kernel prints a bitmap.
+  while (!reserved.empty()) {
+    const size_t end = std::min(reserved.find_first_of(",\n"), reserved.size());
+    const std::string_view part = reserved.substr(0, end);
+    reserved.remove_prefix(std::min(end + 1, reserved.size()));
+    const auto low = parse_number<int64_t>(part);
+    if (!low) continue;
+    const size_t dash = part.find('-');
+    const auto high =
+        dash == std::string_view::npos ? low : parse_number<int64_t>(part.substr(dash + 1));
+    if (!high) continue;
+    ports -= std::max<int64_t>(0, std::min(*high, *last) - std::max(*low, *first) + 1);
+  }
+  return ports;
 }
 
 std::optional<std::string_view> ProcReader::read(const std::string& path) {
@@ -227,6 +291,63 @@ std::optional<int64_t> ProcReader::fds(int32_t pid) {
   int64_t count = 0;
   while (const dirent* entry = ::readdir(directory.get())) count += entry->d_name[0] != '.';
   return count;
+}
+
+std::optional<FdKinds> ProcReader::fd_kinds(int32_t pid, int64_t deadline_ns) {
+  const Directory directory(::opendir(fmt::format("{}/{}/fd", root_, pid).c_str()));
+  if (!directory) return std::nullopt;
+  const int fd = ::dirfd(directory.get());
+  FdKinds kinds;
+  std::array<char, 16> target;  // enough to tell
+  int64_t count = 0;
+  while (const dirent* entry = ::readdir(directory.get())) {
+    if (entry->d_name[0] == '.') continue;
+    if (++count % 256 == 0 && monotonic_now_ns() > deadline_ns) return std::nullopt;
+    const ssize_t length = ::readlinkat(fd, entry->d_name, target.data(), target.size());
+    if (length < 0 && errno == ENOENT) continue;  // closed meanwhile
+    const std::string_view text(target.data(), length < 0 ? 0 : static_cast<size_t>(length));
+    if (text.starts_with("socket:["))
+      ++kinds.sockets;
+    else if (text.starts_with("pipe:["))
+      ++kinds.pipes;
+    else if (text.starts_with("anon_inode:"))
+      ++kinds.anonymous;
+    else if (text.starts_with("/"))
+      ++kinds.files;
+    else
+      ++kinds.others;
+  }
+  return kinds;
+}
+
+std::optional<ProcLimits> ProcReader::limits(int32_t pid) {
+  const auto text = read(fmt::format("{}/{}/limits", root_, pid));
+  if (!text) return std::nullopt;
+  return parse_proc_limits(*text);
+}
+
+ProcMemory ProcReader::memory() {
+  const auto text = read(root_ + "/meminfo");
+  return text ? parse_meminfo(*text) : ProcMemory{};
+}
+
+std::optional<ProcPressure> ProcReader::pressure(std::string_view resource) {
+  const auto text = read(fmt::format("{}/pressure/{}", root_, resource));
+  if (!text) return std::nullopt;
+  return parse_pressure(*text);
+}
+
+std::optional<int64_t> ProcReader::max_map_count() {
+  const auto text = read(root_ + "/sys/vm/max_map_count");
+  return text ? parse_number<int64_t>(*text) : std::nullopt;
+}
+
+std::optional<int64_t> ProcReader::ephemeral_ports() {
+  const auto range = read(root_ + "/sys/net/ipv4/ip_local_port_range");
+  if (!range) return std::nullopt;
+  const std::string kept(*range);
+  const auto reserved = read(root_ + "/sys/net/ipv4/ip_local_reserved_ports");
+  return count_ephemeral_ports(kept, reserved.value_or(std::string_view{}));
 }
 
 }  // namespace topspin

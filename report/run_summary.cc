@@ -11,6 +11,14 @@ void add_optional(std::optional<T>& total, const std::optional<T>& value) {
   if (value) total = total.value_or(T{}) + *value;
 }
 
+void add_stalls(StallInterval& total, const StallInterval& stalls) {
+  add_optional(total.cpu_some_ns, stalls.cpu_some_ns);
+  add_optional(total.memory_some_ns, stalls.memory_some_ns);
+  add_optional(total.memory_full_ns, stalls.memory_full_ns);
+  add_optional(total.io_some_ns, stalls.io_some_ns);
+  add_optional(total.io_full_ns, stalls.io_full_ns);
+}
+
 /// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
 class Busiest {
  public:
@@ -57,6 +65,15 @@ void RunSummary::add(const Sample& sample) {
     processes.add(r.processes);
     threads.add(r.threads);
     fds.add(r.fds);
+    file_bytes.add(r.file_bytes);
+    shared_bytes.add(r.shared_bytes);
+    page_table_bytes.add(r.page_table_bytes);
+    socket_fds.add(r.socket_fds);
+    pipe_fds.add(r.pipe_fds);
+    file_fds.add(r.file_fds);
+    anonymous_fds.add(r.anonymous_fds);
+    other_fds.add(r.other_fds);
+    cgroup_bytes.add(r.cgroup_bytes);
     if (r.minor_faults) minor_faults = r.minor_faults;
     if (r.major_faults) major_faults = r.major_faults;
   }
@@ -64,6 +81,12 @@ void RunSummary::add(const Sample& sample) {
     if (!sockets) sockets.emplace();
     sockets->merge(*sample.sockets);
   }
+  add_stalls(pressure.host, sample.pressure.host);
+  add_stalls(pressure.cgroup, sample.pressure.cgroup);
+  add_optional(pressure.cpu_quota_periods, sample.pressure.cpu_quota_periods);
+  add_optional(pressure.throttled_periods, sample.pressure.throttled_periods);
+  add_optional(pressure.throttled_ns, sample.pressure.throttled_ns);
+  counters.merge(sample.counters);
   self_cpu_ns += sample.self.cpu_ns;
   self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
   add_optional(self_bpf_ns, sample.self.bpf_ns);
@@ -114,10 +137,13 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
   RunReport report;
   TOPSPIN_ASSIGN(report.run, store.find_run(run));
   const std::string& id = report.run.info.id;
+  std::vector<GrowthPoint> growth;
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     report.summary.add(sample);
     report.ticks.emplace_back(sample);
+    growth.push_back(growth_point(sample));
   }));
+  report.growth = {per_flow_cost(growth), headroom(growth), judge_leak(growth)};
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);

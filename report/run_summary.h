@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/flow_owner.h"
+#include "core/growth.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -31,6 +32,10 @@ struct RunSummary {
   GaugeSummary rss_bytes, pss_bytes, anonymous_bytes, vsz_bytes, swap_bytes, mappings, processes,
       threads, fds;
   std::optional<int64_t> minor_faults, major_faults;
+  GaugeSummary file_bytes, shared_bytes, page_table_bytes, socket_fds, pipe_fds, file_fds,
+      anonymous_fds, other_fds, cgroup_bytes;
+  PressureInterval pressure;  // summed over the run
+  CounterInterval counters;   // likewise
   LossInterval losses;
   int64_t self_cpu_ns = 0;
   int64_t self_rss_bytes_max = 0;
@@ -54,6 +59,13 @@ struct ReportTick {
   std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
 };
 
+/// What the run's readings say about cost and end (core/growth.h).
+struct GrowthSummary {
+  PerFlowCost per_flow;
+  std::vector<Headroom> headroom;
+  LeakReport leak;
+};
+
 /// How many of a run's flows a report names.
 inline constexpr size_t kBusiestFlows = 8;
 
@@ -61,6 +73,7 @@ inline constexpr size_t kBusiestFlows = 8;
 struct RunReport {
   StoredRun run;
   RunSummary summary;
+  GrowthSummary growth;
   std::vector<ReportTick> ticks;
   std::vector<ThreadRow> threads;      // by CPU time, the busiest first
   std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows

@@ -1,0 +1,310 @@
+// Slopes, headroom and leak verdicts on made-up series whose answers are known by construction.
+#include "core/growth.h"
+
+#include <cmath>
+#include <functional>
+#include <random>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/headroom_watch.h"
+
+namespace topspin {
+namespace {
+
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr int64_t kMiB = 1 << 20;
+constexpr int64_t kGiB = 1 << 30;
+constexpr int64_t kAddressSpace = (int64_t{1} << 47) - 4096;
+
+using Fill = std::function<void(int64_t tick, int64_t flows, ResourceReading&)>;
+
+/// One reading a second with these flows active.
+std::vector<GrowthPoint> series_of(const std::vector<int64_t>& flows, const Fill& fill) {
+  std::vector<GrowthPoint> series;
+  for (size_t tick = 0; tick < flows.size(); ++tick) {
+    GrowthPoint point;
+    point.elapsed_ns = static_cast<int64_t>(tick + 1) * 1'000'000'000;
+    point.active_flows = flows[tick];
+    fill(static_cast<int64_t>(tick), flows[tick], point.resources);
+    series.push_back(point);
+  }
+  return series;
+}
+
+std::vector<int64_t> stretch(std::initializer_list<std::pair<int64_t, int>> parts) {
+  std::vector<int64_t> flows;
+  for (const auto& [value, ticks] : parts)
+    flows.insert(flows.end(), static_cast<size_t>(ticks), value);
+  return flows;
+}
+
+const LeakMetric& metric(const LeakReport& report, std::string_view name) {
+  for (const LeakMetric& m : report.metrics) {
+    if (m.name == name) return m;
+  }
+  ADD_FAILURE() << "no metric " << name;
+  static const LeakMetric none;
+  return none;
+}
+
+TEST(TheilSen, a_line_is_found_exactly_and_an_outlier_moves_it_not) {
+  std::vector<XY> points;
+  for (int i = 0; i < 20; ++i) points.push_back({static_cast<double>(i), 7.0 + 3.0 * i});
+  points[4].y = 1e9;
+  const auto slope = theil_sen(points);
+  ASSERT_TRUE(slope);
+  EXPECT_DOUBLE_EQ(slope->value, 3);
+  EXPECT_DOUBLE_EQ(slope->intercept, 7);
+  EXPECT_LE(slope->ci_low, 3);
+  EXPECT_GE(slope->ci_high, 3);
+  EXPECT_LT(slope->ci_high - slope->ci_low, 1);
+}
+
+TEST(TheilSen, the_interval_covers_the_truth_about_as_often_as_it_says) {
+  std::mt19937 random(1);
+  std::normal_distribution<double> noise(0, 10);
+  int covered = 0;
+  constexpr int kRounds = 400;
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<XY> points;
+    for (int i = 0; i < 30; ++i)
+      points.push_back({static_cast<double>(i), 2.0 * i + noise(random)});
+    const auto slope = theil_sen(points);
+    covered += slope->ci_low <= 2 && slope->ci_high >= 2;
+  }
+  // 95% +- three standard errors of 400 rounds.
+  EXPECT_GE(covered, kRounds * 0.917);
+  EXPECT_LE(covered, kRounds * 0.983);
+}
+
+TEST(TheilSen, too_little_is_no_answer) {
+  EXPECT_FALSE(theil_sen({}));
+  const std::vector<XY> two = {{0, 0}, {1, 1}};
+  EXPECT_FALSE(theil_sen(two));
+  const std::vector<XY> one_x = {{1, 0}, {1, 1}, {1, 2}, {1, 3}};
+  EXPECT_FALSE(theil_sen(one_x));
+}
+
+TEST(TheilSen, a_day_of_readings_is_thinned_and_keeps_its_slope) {
+  std::vector<XY> points;
+  for (int i = 0; i < 86'400; ++i) points.push_back({static_cast<double>(i), 0.5 * i});
+  EXPECT_DOUBLE_EQ(theil_sen(points)->value, 0.5);
+}
+
+TEST(Ramp, begins_shortly_before_the_rise_and_ends_shortly_after) {
+  std::vector<int64_t> flows = stretch({{0, 60}});
+  for (int i = 1; i <= 20; ++i) flows.push_back(i * 50);
+  for (int i = 0; i < 100; ++i) flows.push_back(1000);
+  const auto series = series_of(flows, [](auto, auto, auto&) {});
+  const auto ramp = find_ramp(series);
+  EXPECT_EQ(ramp.front().elapsed_ns, 52'000'000'000);  // 50 flows are 5%: the foot
+  EXPECT_EQ(ramp.back().elapsed_ns, 84'000'000'000);
+  EXPECT_THAT(find_ramp(series_of(stretch({{5, 30}}), [](auto, auto, auto&) {})), IsEmpty());
+  EXPECT_THAT(find_ramp({}), IsEmpty());
+}
+
+TEST(PerFlow, a_growth_with_time_at_full_load_is_no_cost_of_flows) {
+  std::vector<int64_t> flows = stretch({{0, 5}});
+  for (int i = 1; i <= 20; ++i) flows.push_back(i * 100);
+  for (int i = 0; i < 200; ++i) flows.push_back(2000);
+  const auto cost = per_flow_cost(series_of(flows, [](int64_t tick, int64_t n, ResourceReading& r) {
+    r.rss_bytes = 50 * kMiB + n * 4096 + (tick > 30 ? (tick - 30) * 10 * kMiB : 0);
+    r.fds = 10 + n;
+    if (tick % 2 == 0) r.mappings = 100 + 2 * n;  // read at a lower rate
+  }));
+  ASSERT_TRUE(cost.rss_bytes && cost.fds && cost.mappings);
+  EXPECT_NEAR(cost.rss_bytes->value, 4096, 1);
+  EXPECT_DOUBLE_EQ(cost.fds->value, 1);
+  EXPECT_DOUBLE_EQ(cost.mappings->value, 2);
+  EXPECT_FALSE(cost.vsz_bytes);
+}
+
+TEST(PerFlow, a_ramp_within_one_tick_still_has_an_answer) {
+  const auto cost = per_flow_cost(series_of(
+      stretch({{0, 4}, {1000, 8}}),
+      [](auto, int64_t n, ResourceReading& r) { r.rss_bytes = 10 * kMiB + n * 100'000; }));
+  ASSERT_TRUE(cost.rss_bytes);
+  EXPECT_DOUBLE_EQ(cost.rss_bytes->value, 100'000);
+}
+
+void eight_gib_a_flow(int64_t, int64_t n, ResourceReading& r) {
+  r.rss_bytes = 4 * kMiB + n * 8192;
+  r.vsz_bytes = 3 * kMiB + n * 8 * kGiB;
+  r.mappings = 30 + n;
+  r.address_space_bytes = {r.vsz_bytes, kAddressSpace};
+  r.process_mappings = {r.mappings, 65'530};
+  r.memory_bytes = {r.rss_bytes, *r.rss_bytes + 16 * kGiB};
+  r.ephemeral_ports = 28'232;
+}
+
+TEST(HeadroomOf, the_address_space_ends_first_at_8_gib_a_flow) {
+  std::vector<int64_t> flows = stretch({{0, 3}});
+  for (int i = 1; i <= 10; ++i) flows.push_back(i * 100);
+  const auto rooms = headroom(series_of(flows, eight_gib_a_flow));
+  ASSERT_THAT(rooms, SizeIs(4));
+  EXPECT_EQ(rooms[0].limit, "address_space");
+  EXPECT_NEAR(static_cast<double>(rooms[0].flows), 16'384, 2);
+  EXPECT_LE(rooms[0].flows_low, rooms[0].flows);
+  EXPECT_GE(rooms[0].flows_high, rooms[0].flows);
+  EXPECT_EQ(rooms[1].limit, "ports");
+  EXPECT_EQ(rooms[1].flows, 28'232);
+  EXPECT_EQ(rooms[2].limit, "mappings");
+  EXPECT_EQ(rooms[2].flows, 65'500);
+  EXPECT_EQ(rooms[3].limit, "memory");
+}
+
+TEST(HeadroomOf, what_does_not_grow_with_flows_has_no_end) {
+  std::mt19937 random(3);
+  std::vector<int64_t> flows = stretch({{0, 3}});
+  for (int i = 1; i <= 30; ++i) flows.push_back(i * 100);
+  const auto rooms = headroom(series_of(flows, [&](auto, auto, ResourceReading& r) {
+    r.process_fds = {10 + static_cast<int64_t>(random() % 5), 1024};
+  }));
+  EXPECT_THAT(rooms, IsEmpty());
+}
+
+Sample sample_of(const GrowthPoint& point) {
+  Sample sample;
+  sample.elapsed_ns = point.elapsed_ns;
+  sample.flows.active_flows = static_cast<uint64_t>(point.active_flows);
+  sample.resources = point.resources;
+  return sample;
+}
+
+TEST(HeadroomWatch, warns_at_a_quarter_a_half_and_four_fifths_and_once_each) {
+  std::vector<int64_t> flows = stretch({{0, 3}});
+  for (int i = 1; i <= 15; ++i) flows.push_back(i * 1000);
+  for (int i = 0; i < 20; ++i) flows.push_back(15'000);
+  HeadroomWatch watch;
+  std::vector<std::pair<int64_t, std::string>> said;
+  for (const GrowthPoint& point : series_of(flows, eight_gib_a_flow)) {
+    for (const std::string& sentence : watch.observe(sample_of(point)))
+      said.emplace_back(point.active_flows, sentence);
+  }
+  ASSERT_THAT(said, SizeIs(3));
+  EXPECT_EQ(said[0].first, 5000);  // 4,096 flows are a quarter
+  EXPECT_EQ(said[1].first, 9000);
+  EXPECT_EQ(said[2].first, 14'000);
+  EXPECT_THAT(said[0].second, HasSubstr("the address space ends at about 1638"));
+  EXPECT_THAT(said[0].second,
+              HasSubstr("8.00 GiB a flow; 5000 flows are active and 31% is in use"));
+}
+
+TEST(HeadroomWatch, is_silent_about_what_flows_do_not_use_up) {
+  HeadroomWatch watch;
+  for (const GrowthPoint& point : series_of(stretch({{0, 3}, {1000, 30}}), [](auto, auto, auto& r) {
+         r.process_fds = {1000, 1024};
+       }))
+    EXPECT_THAT(watch.observe(sample_of(point)), IsEmpty());
+}
+
+// Three waves of 1000 clients, with rests.
+const std::vector<int64_t> kOneWave = stretch({{0, 10}, {1000, 20}, {0, 15}});
+const std::vector<int64_t> kThreeWaves =
+    stretch({{0, 10}, {1000, 15}, {0, 8}, {1000, 15}, {0, 8}, {1000, 15}, {0, 8}});
+
+int64_t waves_until(const std::vector<int64_t>& flows, int64_t tick) {
+  int64_t waves = 0;
+  for (int64_t i = 1; i <= tick; ++i) {
+    const auto at = static_cast<size_t>(i);
+    waves += flows[at] > 0 && flows[at - 1] == 0;
+  }
+  return waves;
+}
+
+TEST(Leak, descriptors_that_stay_are_a_leak_after_one_wave) {
+  const auto report = judge_leak(series_of(kOneWave, [](int64_t tick, auto, ResourceReading& r) {
+    r.fds = 10 + (tick >= 10 ? 1000 : 0);
+    r.rss_bytes = 100 * kMiB;
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak);
+  EXPECT_EQ(report.waves, 1u);
+  EXPECT_EQ(metric(report, "fds").residue, 1000);
+  EXPECT_EQ(metric(report, "fds").slope_per_s->value, 0);
+  EXPECT_EQ(metric(report, "rss_bytes").verdict, LeakVerdict::kNone);
+}
+
+TEST(Leak, memory_that_stays_after_one_wave_may_be_a_pool) {
+  const auto report = judge_leak(series_of(kOneWave, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + (tick >= 10 ? 50 * kMiB : 0);
+    r.fds = 10;
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kUnclear);
+  EXPECT_THAT(report.reason, HasSubstr("second wave"));
+  EXPECT_EQ(metric(report, "rss_bytes").residue, 50.0 * kMiB);
+}
+
+TEST(Leak, waves_tell_a_pool_from_a_leak) {
+  const auto pool = judge_leak(series_of(kThreeWaves, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + (waves_until(kThreeWaves, tick) > 0 ? 50 * kMiB : 0);
+  }));
+  EXPECT_EQ(pool.verdict, LeakVerdict::kNone) << pool.reason;
+  EXPECT_EQ(pool.waves, 3u);
+  const auto leak = judge_leak(series_of(kThreeWaves, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + waves_until(kThreeWaves, tick) * 50 * kMiB;
+  }));
+  EXPECT_EQ(leak.verdict, LeakVerdict::kLeak);
+  EXPECT_EQ(metric(leak, "rss_bytes").residue, 150.0 * kMiB);
+}
+
+TEST(Leak, one_descriptor_more_each_wave_is_found) {
+  const auto report = judge_leak(series_of(kThreeWaves, [](int64_t tick, int64_t n, auto& r) {
+    r.fds = 10 + n + waves_until(kThreeWaves, tick) * 4;
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak) << report.reason;
+}
+
+TEST(Leak, growth_under_constant_load_that_stays_is_a_leak) {
+  const auto flows = stretch({{0, 10}, {1000, 60}, {0, 15}});
+  const auto report = judge_leak(series_of(flows, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + std::clamp<int64_t>(tick - 10, 0, 60) * kMiB;
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak);
+  EXPECT_THAT(report.reason, HasSubstr("constant load"));
+}
+
+TEST(Leak, growth_with_no_load_is_a_leak_and_its_slope_is_given) {
+  const auto report = judge_leak(series_of(kOneWave, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + (tick > 30 ? (tick - 30) * kMiB : 0);
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak);
+  EXPECT_DOUBLE_EQ(metric(report, "rss_bytes").slope_per_s->value, kMiB);
+}
+
+TEST(Leak, what_still_comes_back_is_unclear) {
+  const auto report = judge_leak(series_of(kOneWave, [](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + (tick >= 10 ? 100 * kMiB : 0) - (tick > 30 ? (tick - 30) * kMiB : 0);
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kUnclear);
+  EXPECT_THAT(report.reason, HasSubstr("still coming back"));
+}
+
+TEST(Leak, what_came_back_is_none) {
+  const auto report = judge_leak(series_of(kOneWave, [](auto, int64_t n, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + n * 4096;
+    r.fds = 10 + n;
+    r.mappings = 100;
+    r.threads = 4;
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kNone);
+}
+
+TEST(Leak, without_a_rest_before_or_after_there_is_no_verdict) {
+  const Fill fill = [](auto, auto, ResourceReading& r) { r.rss_bytes = 1; };
+  EXPECT_THAT(judge_leak(series_of(stretch({{10, 20}, {0, 20}}), fill)).reason,
+              HasSubstr("from the start"));
+  EXPECT_THAT(judge_leak(series_of(stretch({{0, 20}, {10, 20}}), fill)).reason,
+              HasSubstr("had not gone"));
+  EXPECT_THAT(judge_leak(series_of(stretch({{0, 20}}), fill)).reason, HasSubstr("no load"));
+  EXPECT_THAT(judge_leak({}).reason, HasSubstr("no load"));
+  const auto few = judge_leak(series_of(stretch({{0, 1}, {10, 5}, {0, 3}}), fill));
+  EXPECT_EQ(few.verdict, LeakVerdict::kUnclear);
+}
+
+}  // namespace
+}  // namespace topspin
