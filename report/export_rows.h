@@ -26,8 +26,10 @@ template <typename Visit>
 void for_each_tick_field(const Sample& sample, Visit visit) {
   static const SchedulerInterval kNoScheduler;
   static const ResourceReading kNoResources;
+  static const SocketInterval kNoSockets;
   for_each_tick_column(sample, sample.losses, sample.scheduler ? *sample.scheduler : kNoScheduler,
                        sample.resources ? *sample.resources : kNoResources,
+                       sample.sockets ? *sample.sockets : kNoSockets,
                        [&](std::string_view prefix, std::string_view name, const auto& value) {
                          visit(joined(prefix, name), value);
                        });
