@@ -31,6 +31,11 @@ class CaptureThread {
   };
   Delivery take();
 
+  /// As of FlowTracker.
+  void watch_packets(const std::optional<FlowKey>& flow) { tracker_->watch_packets(flow); }
+  PacketCopies take_packets() { return tracker_->take_packets(); }
+  void switch_interface(const std::string& name) { tracker_->switch_interface(name); }
+
   /// Ends the capture with an interval that ends at `end_ns` and holds all that was captured before
   /// it, and joins the thread. take() once more after.
   void stop(int64_t end_ns);

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -57,7 +58,7 @@ Error internal(std::string_view what) {
 }
 
 [[noreturn]] void run_child(const std::vector<std::string>& command,
-                            const std::optional<UserIdentity>& user, ChildStreams streams,
+                            const std::optional<UserIdentity>& user, const ChildSetting& setting,
                             int release_fd, int status_fd) {
   char go = 0;
   ssize_t got = 0;
@@ -66,21 +67,32 @@ Error internal(std::string_view what) {
   } while (got < 0 && errno == EINTR);
   if (got != 1) _exit(127);  // topspin went away
 
-  if (user) {
-    if (!become_user(*user).ok()) {
-      const int number = EPERM;
-      (void)!write(status_fd, &number, sizeof number);
-      _exit(127);
+  const auto give_up = [&](int number) {
+    (void)!write(status_fd, &number, sizeof number);
+    _exit(127);
+  };
+  if (!setting.cpus.empty()) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    for (const int cpu : setting.cpus) {
+      if (cpu < CPU_SETSIZE) CPU_SET(static_cast<unsigned>(cpu), &cpus);
     }
+    if (sched_setaffinity(0, sizeof cpus, &cpus) != 0) give_up(errno);
+  }
+  if (user) {
+    if (!become_user(*user).ok()) give_up(EPERM);
     setenv("HOME", user->home.c_str(), 1);
     setenv("USER", user->name.c_str(), 1);
     setenv("LOGNAME", user->name.c_str(), 1);
   }
+  for (const auto& [name, value] : setting.environment) setenv(name.c_str(), value.c_str(), 1);
+  if (!setting.directory.empty() && chdir(setting.directory.c_str()) != 0) give_up(errno);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
 
+  const ChildStreams& streams = setting.streams;
   if (streams.input_fd >= 0) dup2(streams.input_fd, STDIN_FILENO);
   if (streams.output_fd >= 0) {
     dup2(streams.output_fd, STDOUT_FILENO);
@@ -93,8 +105,7 @@ Error internal(std::string_view what) {
     arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
   execvp(arguments[0], arguments.data());
-  const int number = errno;
-  (void)!write(status_fd, &number, sizeof number);
+  give_up(errno);
   _exit(127);
 }
 
@@ -102,7 +113,7 @@ Error internal(std::string_view what) {
 
 Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
                                               const std::optional<UserIdentity>& user,
-                                              ChildStreams streams) {
+                                              const ChildSetting& setting) {
   CHECK(!command.empty());
   if (const int number = find_command(command.front()); number != 0) {
     return cannot_execute(command.front(), number);
@@ -116,7 +127,7 @@ Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
   if (pid < 0) return internal("fork");
   if (pid == 0) {
     release_write.reset();  // else the child would keep itself waiting after topspin died
-    run_child(command, user, streams, release_read.get(), status_write.get());
+    run_child(command, user, setting, release_read.get(), status_write.get());
   }
   return std::unique_ptr<Child>(
       new Child(pid, command.front(), std::move(release_write), std::move(status_read)));

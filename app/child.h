@@ -4,6 +4,7 @@
 // Ctrl-C at the terminal reaches it as it would without topspin. Lives on the session's thread.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,14 +24,22 @@ struct ChildStreams {
   int output_fd = -1;  // standard error too
 };
 
+/// What the command is given beside its words.
+struct ChildSetting {
+  ChildStreams streams;
+  std::map<std::string, std::string> environment;  // added to our own
+  std::string directory;                           // empty: ours
+  std::vector<int> cpus;                           // that it may run on; empty: as we may
+};
+
 class Child {
  public:
   /// Forks a child that waits. kUsage if no such command can be found or executed.
-  /// `streams`: descriptors to be its standard input, output and error instead of ours.
+  /// A relative path in the command is ours, whatever directory the setting says.
   /// REQUIRES: one thread.
   static Result<std::unique_ptr<Child>> prepare(std::vector<std::string> command,
                                                 const std::optional<UserIdentity>& user,
-                                                ChildStreams streams = {});
+                                                const ChildSetting& setting = {});
   /// Kills what still runs.
   ~Child();
 

@@ -30,8 +30,10 @@ void add_report_command(CLI::App& root, Action& action);
 void add_export_command(CLI::App& root, Action& action);
 void add_compare_command(CLI::App& root, Action& action);
 void add_gate_command(CLI::App& root, Action& action);
+void add_accept_command(CLI::App& root, Action& action);
 void add_doctor_command(CLI::App& root, Action& action);
 void add_load_command(CLI::App& root, Action& action);
+void add_run_command(CLI::App& root, Action& action);
 
 /// Parses and runs a command line; the program's whole behaviour. Returns the exit code.
 int run_program(std::span<char*> arguments);

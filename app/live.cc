@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "capture/interface_counters.h"
+#include "core/clock.h"
 #include "core/text.h"
 #include "tui/tick_line.h"
 
@@ -78,6 +80,32 @@ void Live::on_sample(const Sample& sample) {
   }
   // A reader that went away ends it: nobody looks any more.
   if (std::fflush(stdout) != 0) stop_ = true;
+}
+
+/// The rows were of the interface before; the counts go on.
+void Live::on_interface(const std::string& name) {
+  look_.model().scene.source = name;
+  look_.model().purge_flows();
+  look_.changed();
+}
+
+void Live::on_input() {
+  look_.on_input(false, [this](Effect effect) {
+    if (effect == Effect::kSwitchInterface) interface_wish_ = look_.wanted_interface();
+  });
+}
+
+void Live::on_pass() {
+  constexpr int64_t kReadNs = 200 * kNanosPerMilli;
+  const int64_t now_ns = monotonic_now_ns();
+  if (look_.shows_interfaces() && now_ns - interfaces_read_ns_ >= kReadNs) {
+    interfaces_read_ns_ = now_ns;
+    if (auto readings = read_interfaces(); readings.ok()) {
+      look_.model().interfaces.update(std::move(readings).value(), now_ns);
+      look_.changed();
+    }
+  }
+  look_.draw();
 }
 
 void Live::on_event(std::string_view text) {

@@ -2,8 +2,9 @@
 // asked for, the same numbers as plain text on standard output.
 #pragma once
 
-#include <deque>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "app/look.h"
 #include "app/onlooker.h"
@@ -19,15 +20,21 @@ class Live final : public Onlooker {
 
   Status on_start(const RunInfo& run) override;
   void on_sample(const Sample& sample) override;
+  void on_interface(const std::string& name) override;
   void on_event(std::string_view text) override;
   void on_command_end(int exit_status) override;
   void on_subject_gone() override;
   int input_fd() const override { return look_.input_fd(); }
   int output_fd() const override { return output_read_.get(); }
-  void on_input() override { look_.on_input(false); }
+  void on_input() override;
   void on_output() override;
   void on_signal(int number) override { look_.on_signal(number); }
-  void on_pass() override { look_.draw(); }
+  void on_pass() override;
+  std::optional<FlowKey> watched_flow() const override { return look_.watched_flow(); }
+  void on_packets(PacketCopies packets) override { look_.add_packets(std::move(packets)); }
+  std::optional<std::string> take_interface_wish() override {
+    return std::exchange(interface_wish_, std::nullopt);
+  }
   int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
   bool stays() const override { return stay_ && !stop_; }
@@ -48,6 +55,8 @@ class Live final : public Onlooker {
   UniqueFd null_, output_read_, output_write_;
   std::string output_;
   bool output_cut_ = false;
+  std::optional<std::string> interface_wish_;
+  int64_t interfaces_read_ns_ = 0;
 };
 
 }  // namespace topspin

@@ -153,7 +153,35 @@ void Look::on_signal(int number) {
 
 int Look::refresh_ms() const {
   constexpr int kNamesMs = 100;
-  return resolver_ && resolver_->busy() ? kNamesMs : -1;
+  constexpr int kFrameMs = 250;
+  if (resolver_ && resolver_->busy()) return kNamesMs;
+  return shows_interfaces() || watched_flow() ? kFrameMs : -1;
+}
+
+std::optional<FlowKey> Look::watched_flow() const {
+  if (!terminal_ || state_.screen != Screen::kFlows || !state_.packets_open || !state_.detail_id) {
+    return std::nullopt;
+  }
+  const auto index = shown().find_flow(*state_.detail_id);
+  return index ? std::optional(shown().flows()[*index].row.key) : std::nullopt;
+}
+
+void Look::add_packets(PacketCopies packets) {
+  if (!state_.detail_id) return;
+  if (model_.packets.flow_id() != *state_.detail_id) {
+    model_.packets = FlowPackets(*state_.detail_id);
+  }
+  if (packets.packets.empty() && packets.dropped == 0) return;
+  model_.packets.add(std::move(packets));
+  if (!frozen_) dirty_ = true;
+}
+
+void Look::set_packets(PacketCopies packets, std::string note) {
+  if (!state_.detail_id) return;
+  model_.packets = FlowPackets(*state_.detail_id);
+  model_.packets.add(std::move(packets));
+  model_.packets.note = std::move(note);
+  dirty_ = true;
 }
 
 /// Asks for the names that the screen wants and has not; takes those that have been found.

@@ -64,7 +64,16 @@ class Look {
   /// How soon something may be there to show that no descriptor tells of; -1: nothing.
   int refresh_ms() const;
 
-  /// Reads the waiting keys; replay's own effects go to `effect`.
+  /// The flow whose packets are on the screen.
+  std::optional<FlowKey> watched_flow() const;
+  void add_packets(PacketCopies packets);
+  /// In their place, with the reason if there are none.
+  void set_packets(PacketCopies packets, std::string note);
+  bool shows_interfaces() const { return state_.screen == Screen::kInterfaces; }
+  const std::string& wanted_interface() const { return state_.wanted_interface; }
+  int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
+
+  /// Reads the waiting keys; effects that are not the look's own go to `effect`.
   void on_input(bool replay, const std::function<void(Effect)>& effect = {});
   /// SIGWINCH, SIGTSTP (stops the process), SIGCONT.
   void on_signal(int number);

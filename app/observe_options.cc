@@ -38,6 +38,11 @@ void add_flow_options(CLI::App& command, ObserveOptions& options) {
                   "Keep at most N flows; the longest silent go first (1000000)")
       ->option_text("N");
   command
+      .add_option("--segment-size", options.segment_bytes,
+                  "The longest payload of one datagram or segment: longer frames are counted as "
+                  "super-packets (default: by the interface's MTU)")
+      ->option_text("BYTES");
+  command
       .add_option("--label", options.labels,
                   "KEY=VALUE to find the run by; may be given several times")
       ->option_text("KEY=VALUE")
@@ -94,6 +99,7 @@ Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
   if (options.max_flows == 0)
     return make_error(ErrorCode::kUsage, "--max-flows must be at least 1");
   table.max_flows = options.max_flows;
+  table.segment_bytes = options.segment_bytes;
   table.count_payload = options.count_payload;
   return table;
 }

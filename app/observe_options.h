@@ -26,6 +26,7 @@ struct ObserveOptions {
   std::string interval = "1s";
   std::string key = "outer";
   uint64_t max_flows = 1'000'000;
+  std::optional<uint32_t> segment_bytes;
   bool count_payload = false;  // no option: the screens ask for it
   std::string db;              // empty: TOPSPIN_DB, or topspin.db
   std::vector<std::string> labels;

@@ -3,8 +3,11 @@
 // record has none; live is one. It sees the same Samples that are stored and changes none of them.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <string_view>
 
+#include "core/packet_copy.h"
 #include "core/result.h"
 #include "core/run.h"
 #include "core/sample.h"
@@ -19,6 +22,8 @@ class Onlooker {
   /// terminal, until close().
   virtual Status on_start(const RunInfo& run) = 0;
   virtual void on_sample(const Sample& sample) = 0;
+  /// The capture went over to another interface.
+  virtual void on_interface(const std::string& name) = 0;
   /// "interface lo went down", ...
   virtual void on_event(std::string_view text) = 0;
   virtual void on_command_end(int exit_status) = 0;
@@ -37,6 +42,12 @@ class Onlooker {
 
   /// The longest time until the next pass, -1: until something happens.
   virtual int refresh_ms() const = 0;
+
+  /// The flow whose packets are to be copied; nullopt: none's.
+  virtual std::optional<FlowKey> watched_flow() const = 0;
+  virtual void on_packets(PacketCopies packets) = 0;
+  /// The interface that the capture should go over to; nullopt: it should stay.
+  virtual std::optional<std::string> take_interface_wish() = 0;
 
   /// The person has seen enough.
   virtual bool wants_stop() const = 0;

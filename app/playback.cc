@@ -37,6 +37,7 @@ class Player {
   void step_to(size_t position);
   void on_effect(Effect effect);
   void note();
+  void show_packets();
   int64_t interval_ns(size_t position) const {
     return std::max<int64_t>(recorded_.ticks[position].interval_ns, kNanosPerMilli);
   }
@@ -44,7 +45,9 @@ class Player {
   Recorded recorded_;
   Look look_;
   bool plain_;
-  size_t position_ = 0;  // ticks shown so far
+  size_t position_ = 0;             // ticks shown so far
+  std::optional<FlowKey> watched_;  // whose packets are shown
+  size_t watched_position_ = 0;     // up to which tick
   double speed_ = 1;
   int64_t due_ns_ = 0;
 };
@@ -79,6 +82,14 @@ void Player::on_effect(Effect effect) {
     case Effect::kToEnd: step_to(ticks.size()); break;
     case Effect::kSlower: speed_ = std::max(speed_ / 2, kSlowest); break;
     case Effect::kFaster: speed_ = std::min(speed_ * 2, kFastest); break;
+    case Effect::kToTime: {
+      const auto at = std::find_if(ticks.begin(), ticks.end(), [&](const Sample& s) {
+        return s.elapsed_ns >= look_.wanted_time_ns();
+      });
+      step_to(at == ticks.end() ? ticks.size() : static_cast<size_t>(at - ticks.begin()) + 1);
+      break;
+    }
+    case Effect::kSwitchInterface: break;
     case Effect::kNextLoss: {
       const auto from = ticks.begin() + static_cast<std::ptrdiff_t>(position_);
       const auto loss =
@@ -104,6 +115,27 @@ void Player::on_effect(Effect effect) {
   }
   due_ns_ = monotonic_now_ns();
   note();
+}
+
+/// Packets up to the moment that is shown, as often as either changes.
+void Player::show_packets() {
+  const auto flow = look_.watched_flow();
+  if (!flow || position_ == 0) {
+    watched_.reset();
+    return;
+  }
+  if (flow == watched_ && position_ == watched_position_) return;
+  watched_ = flow;
+  watched_position_ = position_;
+  if (!recorded_.packets_of) {
+    look_.set_packets({}, "a stored run keeps no packets");
+    return;
+  }
+  auto packets = recorded_.packets_of(*flow, recorded_.ticks[position_ - 1].flows.end_ns);
+  if (!packets.ok())
+    look_.set_packets({}, packets.error().message);
+  else
+    look_.set_packets(std::move(packets).value(), "none of its packets is in the file so far");
 }
 
 int Player::print_plain() {
@@ -141,6 +173,7 @@ int Player::run() {
   step_to(1);
   due_ns_ = monotonic_now_ns();
   while (!look_.wants_stop()) {
+    show_packets();
     look_.draw();
     const bool plays = !look_.frozen() && position_ < recorded_.ticks.size();
     int timeout_ms = -1;
@@ -199,6 +232,16 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   if (!tracker.ok()) return fail(tracker.error());
 
   Recorded recorded;
+  if (file == "-") {
+    recorded.packets_of = [](const FlowKey&, int64_t) -> Result<PacketCopies> {
+      return make_error(ErrorCode::kUsage,
+                        "packets of standard input are gone once they were read");
+    };
+  } else {
+    recorded.packets_of = [&](const FlowKey& flow, int64_t until_ns) {
+      return read_packets_of({file, *filter, 0, 0}, table->key, flow, until_ns);
+    };
+  }
   recorded.scene.source = file;
   recorded.scene.filter = *filter;
   recorded.scene.period_ns = table->period_ns;

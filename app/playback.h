@@ -4,11 +4,14 @@
 // thread, with a loop of its own.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "app/look.h"
 #include "app/observe_options.h"
+#include "core/packet_copy.h"
+#include "core/result.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -16,6 +19,8 @@ namespace topspin {
 struct Recorded {
   Scene scene;
   std::vector<Sample> ticks;  // in order
+  /// The last packets of a flow until a moment on its clock; empty: none are kept.
+  std::function<Result<PacketCopies>(const FlowKey& flow, int64_t until_ns)> packets_of;
 };
 
 /// Shows it until the person leaves. Returns the process's exit code.

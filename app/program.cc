@@ -30,6 +30,7 @@ constexpr const char* kFooter =
     "  topspin record -i lo --pid 4242 --duration 60s 'port 8888'\n"
     "  topspin read capture.pcap --format json\n"
     "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 1000 --hold 30s\n"
+    "  topspin run plan.toml\n"
     "  topspin list\n"
     "  topspin report last\n"
     "  topspin export last --format csv --table flows\n"
@@ -99,11 +100,13 @@ int run_program(std::span<char*> arguments) {
   add_read_command(root, action);
   add_replay_command(root, action);
   add_load_command(root, action);
+  add_run_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
   add_export_command(root, action);
   add_compare_command(root, action);
   add_gate_command(root, action);
+  add_accept_command(root, action);
   add_doctor_command(root, action);
 
   try {

@@ -66,6 +66,8 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
                  "flame graphs (99 is a good HZ)")
       ->option_text("HZ")
       ->check(CLI::Range(1, 1000));
+  app.add_flag("--syscalls", options.syscalls,
+               "Measure the subject's system calls: count, errors, latency, time blocked");
   app.add_option("--probe", options.probes,
                  "NAME=RUNG: use this rung of a probe's ladder only (topspin doctor lists them)")
       ->option_text("NAME=RUNG")

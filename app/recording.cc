@@ -17,6 +17,7 @@
 #include "app/capture_thread.h"
 #include "app/child.h"
 #include "app/command.h"
+#include "app/family.h"
 #include "app/host.h"
 #include "app/session.h"
 #include "app/version.h"
@@ -35,7 +36,7 @@ constexpr uint64_t kTickLinesPerHeader = 20;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 /// The typed settings behind the options; everything that can be refused without opening anything.
-struct Plan {
+struct Settings {
   FlowTableOptions table;
   LiveOptions live;
   SubjectSpec subject;
@@ -45,8 +46,8 @@ struct Plan {
   std::string subject_text;
 };
 
-Result<Plan> make_plan(const RecordOptions& o) {
-  Plan plan;
+Result<Settings> make_settings(const RecordOptions& o) {
+  Settings plan;
   TOPSPIN_ASSIGN(plan.table, flow_table_options(o.observe));
   TOPSPIN_ASSIGN(plan.table.idle_timeout_ns, positive_duration(o.idle_timeout, "--idle-timeout"));
   TOPSPIN_ASSIGN(plan.labels, parse_labels(o.observe.labels));
@@ -91,6 +92,7 @@ Result<Plan> make_plan(const RecordOptions& o) {
   }
   plan.probes.counters = o.counters;
   plan.probes.stacks_per_second = o.stacks_per_second;
+  plan.probes.syscalls = o.syscalls;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -125,8 +127,12 @@ Result<UniqueFd> open_signal_fd(bool with_terminal) {
 
 class Recording {
  public:
-  Recording(const RecordOptions& options, Plan plan, Onlooker* onlooker)
-      : options_(options), plan_(std::move(plan)), onlooker_(onlooker) {}
+  Recording(const RecordOptions& options, Settings plan, Onlooker* onlooker, Conductor* conductor)
+      : options_(options),
+        plan_(std::move(plan)),
+        onlooker_(onlooker),
+        conductor_(conductor),
+        stop_grace_ns_(conductor != nullptr ? conductor->stop_within_ns() : kStopGraceNs) {}
 
   Result<int> run();
 
@@ -140,14 +146,18 @@ class Recording {
   void subject_ended();
   void take_flows();
   void tell_event(int64_t elapsed_ns, const std::string& text);
+  void serve_onlooker();
   void handle_signals();
   void end_command(int signal_number);
   void arm_timer(int64_t monotonic_ns) const;
   Result<int> finish();
 
   const RecordOptions& options_;
-  Plan plan_;
+  Settings plan_;
   Onlooker* onlooker_;
+  Conductor* conductor_;
+  int64_t stop_grace_ns_;
+  bool command_end_told_ = false;
   UniqueFd signal_fd_, timer_fd_;
   std::unique_ptr<Child> child_;
   std::unique_ptr<Probes> probes_;
@@ -167,7 +177,8 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  std::optional<Error> failure_;  // the first error that ended the recording
+  std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
+  std::optional<Error> failure_;    // the first error that ended the recording
 };
 
 Status Recording::open() {
@@ -177,11 +188,16 @@ Status Recording::open() {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
   }
   if (!options_.command.empty()) {
-    ChildStreams streams;
+    ChildSetting setting;
+    if (conductor_ != nullptr) setting = conductor_->child_setting();
     if (onlooker_ != nullptr) {
-      streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
+      setting.streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
     }
-    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, user, streams));
+    std::optional<UserIdentity> command_user = user;
+    if (!options_.command_user.empty()) {
+      TOPSPIN_ASSIGN(command_user, find_user(options_.command_user));
+    }
+    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, command_user, setting));
     plan_.subject.pid = child_->pid();
   }
   TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
@@ -213,6 +229,7 @@ Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
   for (const int capability : owners_->capabilities_needed()) keep.push_back(capability);
   // To open the interface again after it went away.
   keep.push_back(CAP_NET_RAW);
+  if (!options_.command_user.empty()) keep.push_back(CAP_KILL);  // to end another user's command
   const uid_t uid = user ? user->uid : geteuid();
   if (geteuid() == 0 && uid == 0) {
     // Root in somebody else's directory (a container's work directory, say) may write there by this
@@ -224,12 +241,14 @@ Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
 
 RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_type) const {
   RunInfo info;
-  info.id = make_run_id(anchor.wall_ns);
+  info.id = options_.run_id.empty() ? make_run_id(anchor.wall_ns) : options_.run_id;
   info.started_wall_ns = anchor.wall_ns;
   info.started_monotonic_ns = anchor.monotonic_ns;
   info.host = read_host_info();
   std::error_code ignored;
-  info.source = read_source_info(std::filesystem::current_path(ignored));
+  info.source =
+      options_.source ? *options_.source : read_source_info(std::filesystem::current_path(ignored));
+  info.plan = options_.plan;
   info.labels = plan_.labels;
   info.command = options_.command;
   info.settings.interface = plan_.live.interface;
@@ -286,6 +305,7 @@ void Recording::take_flows() {
     if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
     for (const std::string& event : interval.events)
       tell_event(interval.flows.end_ns - start_ns_, event);
+    if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     session_->add_flows(std::move(interval));
   }
   if (delivery.error) {
@@ -298,6 +318,23 @@ void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
   if (!options_.quiet) say(text);
   if (onlooker_ != nullptr) onlooker_->on_event(text);
   if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
+}
+
+/// What somebody who looks on asks of the capture, none of which changes what is counted but for
+/// the move to another interface, which a run that is stored refuses.
+void Recording::serve_onlooker() {
+  if (const auto flow = onlooker_->watched_flow(); flow != watched_) {
+    watched_ = flow;
+    capture_->watch_packets(flow);
+  }
+  if (watched_) onlooker_->on_packets(capture_->take_packets());
+  if (const auto name = onlooker_->take_interface_wish()) {
+    if (writer_) {
+      onlooker_->on_event("a run that is recorded has one interface; start anew to watch another");
+    } else {
+      capture_->switch_interface(*name);
+    }
+  }
 }
 
 void Recording::drain_samples() {
@@ -325,7 +362,7 @@ void Recording::end_command(int signal_number) {
   if (!child_ || child_->poll_exit() || kill_at_ns_) return;
   child_->send_signal(signal_number);
   command_ended_by_us_ = true;
-  kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+  kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
 }
 
 void Recording::handle_signals() {
@@ -346,7 +383,7 @@ void Recording::handle_signals() {
     stopping_ = true;
     // A Ctrl-C at the terminal (sent by the kernel) has reached the command already.
     if (info.ssi_code == SI_KERNEL) {
-      if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+      if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
       command_ended_by_us_ = true;
     } else {
       end_command(number);
@@ -360,11 +397,13 @@ Status Recording::loop() {
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 5> fds{{{signal_fd_.get(), POLLIN, 0},
+    std::array<pollfd, 7> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
                                {capture_->event_fd(), POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
-                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0}}};
+                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
+                               {conductor_ != nullptr ? conductor_->wake_fd() : -1, POLLIN, 0},
+                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
     const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
     if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
@@ -376,10 +415,21 @@ Status Recording::loop() {
     }
     take_flows();
     drain_samples();
-    if (child_ && child_->poll_exit()) subject_ended();
+    if (conductor_ != nullptr) {
+      if (fds[6].revents != 0) conductor_->on_output();
+      if (child_->poll_exit() && !command_end_told_) {
+        command_end_told_ = true;
+        conductor_->on_command_end(*child_->poll_exit());
+      }
+      conductor_->on_pass(monotonic_now_ns());
+      if (conductor_->wants_stop()) stopping_ = true;
+    } else if (child_ && child_->poll_exit()) {
+      subject_ended();
+    }
     if (onlooker_ != nullptr) {
       if (fds[3].revents != 0) onlooker_->on_input();
       if (fds[4].revents != 0) onlooker_->on_output();
+      serve_onlooker();
       onlooker_->on_pass();
       if (onlooker_->wants_stop()) stopping_ = true;
     }
@@ -389,6 +439,7 @@ Status Recording::loop() {
 }
 
 Result<int> Recording::finish() {
+  if (conductor_ != nullptr) conductor_->stop(stop_signal_);
   int64_t end_ns = monotonic_now_ns();
   if (plan_.duration_ns) end_ns = std::min(end_ns, start_ns_ + *plan_.duration_ns);
   if (end_ns > last_due_ns_) {
@@ -406,16 +457,20 @@ Result<int> Recording::finish() {
     const int64_t left_ns = *kill_at_ns_ - monotonic_now_ns();
     if (left_ns <= 0) {
       child_->send_signal(SIGKILL);
-      kill_at_ns_ = monotonic_now_ns() + kStopGraceNs;
+      kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
     }
     // What the command prints while it ends must find a reader, else it never ends.
-    std::array<pollfd, 2> fds{{{signal_fd_.get(), POLLIN, 0},
-                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0}}};
+    std::array<pollfd, 3> fds{{{signal_fd_.get(), POLLIN, 0},
+                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
+                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
     poll(fds.data(), fds.size(),
          static_cast<int>(std::clamp<int64_t>(left_ns / kNanosPerMilli, 1, 100)));
     if (fds[1].revents != 0) onlooker_->on_output();
+    if (fds[2].revents != 0) conductor_->on_output();
     handle_signals();
   }
+  if (conductor_ != nullptr && !end_family(stop_grace_ns_))
+    say("some processes of the subject cannot be ended from here");
 
   RunEnd end;
   end.duration_ns = end_ns - start_ns_;
@@ -425,6 +480,11 @@ Result<int> Recording::finish() {
   if (failure_) {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);
+  }
+  if (conductor_ != nullptr) {
+    if (const Status told = conductor_->finish(end); !told.ok() && !failure_)
+      failure_ = told.error();
+    if (failure_) end.status = RunStatus::kFailed;
   }
   Status saved;
   if (writer_) saved = writer_->finish(end);
@@ -441,6 +501,7 @@ Result<int> Recording::finish() {
                     run_id_));
   }
   if (stop_signal_ != 0) return 128 + stop_signal_;
+  if (conductor_ != nullptr) return 0;
   if (end.exit_status && !command_ended_by_us_) {
     if (*end.exit_status > 128)
       say(fmt::format("the command was ended by signal {}", *end.exit_status - 128));
@@ -477,6 +538,10 @@ Result<int> Recording::run() {
   if (child_) {
     if (auto released = child_->release(); !released.ok()) failure_ = released.error();
   }
+  if (!failure_ && conductor_ != nullptr) {
+    if (auto started = conductor_->on_start(start_ns_, child_->pid(), *writer_); !started.ok())
+      failure_ = started.error();
+  }
   if (!failure_) {
     if (auto looped = loop(); !looped.ok() && !failure_) failure_ = looped.error();
   }
@@ -486,11 +551,20 @@ Result<int> Recording::run() {
 }  // namespace
 
 int record(const RecordOptions& options, Onlooker* onlooker) {
-  auto plan = make_plan(options);
-  if (!plan.ok()) return fail(plan.error());
-  Recording recording(options, std::move(plan).value(), onlooker);
+  auto settings = make_settings(options);
+  if (!settings.ok()) return fail(settings.error());
+  Recording recording(options, std::move(settings).value(), onlooker, nullptr);
   const auto code = recording.run();
   if (onlooker != nullptr) onlooker->close();
+  return code.ok() ? *code : fail(code.error());
+}
+
+int record(const RecordOptions& options, Conductor& conductor) {
+  auto settings = make_settings(options);
+  if (!settings.ok()) return fail(settings.error());
+  CHECK(!options.command.empty() && options.store);
+  Recording recording(options, std::move(settings).value(), nullptr, &conductor);
+  const auto code = recording.run();
   return code.ok() ? *code : fail(code.error());
 }
 

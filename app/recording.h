@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "app/conductor.h"
 #include "app/observe_options.h"
 #include "app/onlooker.h"
 #include "app/privileges.h"
@@ -32,6 +33,7 @@ struct RecordOptions {
   std::string duration;
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
+  bool syscalls = false;
   uint64_t max_stored_flows = 200'000;
   bool counters = false;
   int64_t stacks_per_second = 0;
@@ -39,6 +41,12 @@ struct RecordOptions {
   bool store = true;                        // false: nothing is kept (live without --db)
   uint64_t max_rows_per_interval = 20'000;  // flow rows in a Sample
   std::vector<std::string> command;
+
+  // Of a plan's run.
+  std::string run_id;  // empty: a new one
+  std::optional<RunPlan> plan;
+  std::optional<SourceInfo> source;  // nullopt: what git says of the working directory
+  std::string command_user;          // for the command alone; empty: `user`
 };
 
 /// What record and live share of their options; all but --db, --quiet and -D.
@@ -47,5 +55,9 @@ void add_record_options(CLI::App& app, RecordOptions& options);
 /// Records one run, in front of an onlooker if there is one. Returns the process's exit code: the
 /// command's own where there is one.
 int record(const RecordOptions& options, Onlooker* onlooker = nullptr);
+
+/// Records one run that `conductor` leads. Returns 0 once the run is stored, whatever it shows;
+/// 128 + n after signal n, and then the run is kept as interrupted.
+int record(const RecordOptions& options, Conductor& conductor);
 
 }  // namespace topspin

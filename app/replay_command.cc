@@ -44,6 +44,12 @@ Result<Recorded> load(const ReplayOptions& o) {
   TOPSPIN_TRY(store->for_each_thread(run.info.id, [&](const ThreadRow& thread) {
     recorded.ticks.back().changed_threads.push_back(thread);
   }));
+  TOPSPIN_TRY(store->for_each_socket(run.info.id, [&](const SocketRow& socket) {
+    recorded.ticks.back().changed_sockets.push_back(socket);
+  }));
+  TOPSPIN_TRY(store->for_each_syscall(run.info.id, [&](const SyscallRow& syscall) {
+    recorded.ticks.back().changed_syscalls.push_back(syscall);
+  }));
   return recorded;
 }
 

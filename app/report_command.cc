@@ -1,9 +1,16 @@
 // `topspin list` and `topspin report`: what the database holds.
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "app/command.h"
 #include "app/observe_options.h"
+#include "report/html_page.h"
+#include "report/markdown.h"
+#include "report/report_page.h"
 #include "report/run_json.h"
 #include "report/run_summary.h"
 #include "report/run_text.h"
@@ -14,47 +21,94 @@ namespace {
 struct ReportOptions {
   std::vector<std::string> runs;
   std::string db;
-  std::string format = "text";
+  std::string format;  // empty: as the output's name ends, else text
+  std::string output;  // empty: standard output
+  size_t max_bytes = kStepSummaryBytes;
 };
 
-Status check_format(const std::string& format) {
-  if (format == "text" || format == "json") return {};
-  return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format));
-}
-
 int list_runs(const ReportOptions& o) {
-  if (auto status = check_format(o.format); !status.ok()) return fail(status.error());
+  const std::string format = o.format.empty() ? "text" : o.format;
+  if (format != "text" && format != "json") {
+    return fail(
+        make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format)));
+  }
   auto store = RunStore::open(database_path(o.db));
   if (!store.ok()) return fail(store.error());
   const auto runs = (*store)->list_runs();
   if (!runs.ok()) return fail(runs.error());
-  fmt::print("{}", o.format == "json" ? run_list_json(*runs) : run_list_text(*runs));
+  fmt::print("{}", format == "json" ? run_list_json(*runs) : run_list_text(*runs));
   return 0;
+}
+
+Result<std::string> report_format(const ReportOptions& o) {
+  if (o.format.empty()) {
+    if (o.output.ends_with(".html") || o.output.ends_with(".htm")) return std::string("html");
+    if (o.output.ends_with(".md")) return std::string("markdown");
+    if (o.output.ends_with(".json")) return std::string("json");
+    return std::string("text");
+  }
+  for (const char* known : {"text", "json", "html", "markdown"}) {
+    if (o.format == known) return o.format;
+  }
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("--format {} is not one of text, json, html, markdown", o.format));
+}
+
+/// Text and JSON: one run after the other. All are read before the first is made: a wrong name
+/// leaves no half of an answer.
+Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
+  std::vector<RunReport> reports;
+  for (const std::string& run : runs) {
+    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run));
+    reports.push_back(std::move(report));
+  }
+  std::string text;
+  for (const RunReport& report : reports) {
+    if (!json && !text.empty()) text += "\n";
+    text += json ? run_report_json(report) : run_report_text(report);
+  }
+  return text;
+}
+
+Result<std::string> make_report(const ReportOptions& o) {
+  TOPSPIN_ASSIGN(const std::string format, report_format(o));
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  if (format == "text" || format == "json") return one_by_one(*store, o.runs, format == "json");
+  TOPSPIN_ASSIGN(const ReportPage page, read_report_page(*store, o.runs));
+  return format == "html" ? html_report(page) : markdown_report(page, o.max_bytes);
+}
+
+Status write_file(const std::string& path, const std::string& text) {
+  const auto failed = [&] {
+    return make_error(ErrorCode::kOutput,
+                      fmt::format("cannot write {}: {}", path, std::strerror(errno)), errno);
+  };
+  std::FILE* file = std::fopen(path.c_str(), "we");
+  if (file == nullptr) return failed();
+  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  if (!written) {
+    const auto error = failed();
+    std::fclose(file);
+    return error;
+  }
+  if (std::fclose(file) != 0) return failed();
+  return {};
 }
 
 int report_runs(const ReportOptions& o) {
-  if (auto status = check_format(o.format); !status.ok()) return fail(status.error());
-  auto store = RunStore::open(database_path(o.db));
-  if (!store.ok()) return fail(store.error());
-  // All are read before the first is printed: a wrong name leaves no half of an answer.
-  std::vector<RunReport> reports;
-  for (const std::string& run : o.runs) {
-    auto report = read_run_report(**store, run);
-    if (!report.ok()) return fail(report.error());
-    reports.push_back(std::move(report).value());
-  }
-  for (size_t i = 0; i < reports.size(); ++i) {
-    if (o.format == "text" && i > 0) fmt::print("\n");
-    fmt::print("{}",
-               o.format == "json" ? run_report_json(reports[i]) : run_report_text(reports[i]));
+  const auto report = make_report(o);
+  if (!report.ok()) return fail(report.error());
+  if (o.output.empty() || o.output == "-") {
+    fmt::print("{}", *report);
+  } else if (auto status = write_file(o.output, *report); !status.ok()) {
+    return fail(status.error());
   }
   return 0;
 }
 
-void add_common(CLI::App& command, ReportOptions& options) {
+void add_database(CLI::App& command, ReportOptions& options) {
   command.add_option("--db", options.db, "The database (default $TOPSPIN_DB, else topspin.db)")
       ->option_text("FILE");
-  command.add_option("--format", options.format, "text (default) or json")->option_text("FORMAT");
 }
 
 }  // namespace
@@ -62,19 +116,38 @@ void add_common(CLI::App& command, ReportOptions& options) {
 void add_list_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand("list", "List the runs of a database");
   auto o = std::make_shared<ReportOptions>();
-  add_common(*command, *o);
+  add_database(*command, *o);
+  command->add_option("--format", o->format, "text (default) or json")->option_text("FORMAT");
   command->footer("Examples:\n  topspin list\n  topspin list --db ci.db --format json");
   command->callback([o, &action] { action = [o] { return list_runs(*o); }; });
 }
 
 void add_report_command(CLI::App& root, Action& action) {
-  CLI::App* command = root.add_subcommand("report", "Report on runs: for people, or as JSON");
+  CLI::App* command = root.add_subcommand(
+      "report", "Report on runs: text, Markdown, a page in HTML, or JSON for programs");
   auto o = std::make_shared<ReportOptions>();
-  command->add_option("RUN", o->runs, "Run id, a unique prefix of one, or last (default)");
-  add_common(*command, *o);
+  command->add_option("RUN", o->runs,
+                      "Run id, a unique prefix of one, or last (default); for html and markdown "
+                      "also a commit, a branch or a label KEY=VALUE. Two: A against B; more: their "
+                      "history");
+  add_database(*command, *o);
+  command
+      ->add_option("--format", o->format,
+                   "text, html, markdown or json (default: as FILE's name ends, else text)")
+      ->option_text("FORMAT");
+  command->add_option("-o,--output", o->output, "Write to FILE instead of standard output")
+      ->option_text("FILE");
+  command
+      ->add_option("--max-bytes", o->max_bytes,
+                   "Markdown: leave out what matters least beyond so many bytes (default 1048576; "
+                   "a GitHub comment takes 65536)")
+      ->option_text("N");
   command->footer(
       "Examples:\n"
       "  topspin report last\n"
+      "  topspin report last -o report.html\n"
+      "  topspin report main feature --format html -o compared.html\n"
+      "  topspin report side=b --format markdown >> \"$GITHUB_STEP_SUMMARY\"\n"
       "  topspin report 0193 --format json | jq .summary.reply_latency_ns");
   command->callback([o, &action] {
     if (o->runs.empty()) o->runs.emplace_back("last");

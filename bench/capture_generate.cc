@@ -106,7 +106,7 @@ int main(int argc, char** argv) {
     if (option == "--packets" && i + 1 < argc) packets = std::stoull(argv[++i]);
     if (option == "--mix") mix = true;
   }
-  if (argc < 2) {
+  if (argc < 2 || argv[1][0] == '-') {  // an option is no file to write
     fmt::print(stderr, "usage: capture_generate FILE --flows N --packets M [--mix]\n");
     return 2;
   }

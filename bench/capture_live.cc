@@ -1,10 +1,11 @@
 // Live capture on lo beside `tcpdump -w FILE`, on the same traffic in turn: loss, and user+system
 // CPU a packet of each capturer. Needs CAP_NET_RAW; tcpdump is left out where it is not installed.
 //
-//   capture_live [--packets N] [--rounds N]
+//   capture_live [--packets N] [--rounds N] [--flows N]
 //
 // The traffic: one connected UDP sender of 64 bytes, as fast as it can, to a socket that nobody
-// reads.
+// reads. With --flows, the same datagrams from one raw socket with N senders' addresses and ports
+// in turn.
 #include <algorithm>
 #include <atomic>
 #include <csignal>
@@ -16,6 +17,8 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -46,11 +49,45 @@ int sink_socket(uint16_t& port) {
   return fd;
 }
 
+/// Datagrams of `flows` senders in turn, each (127.1.x.y, port) of its own. False: refused.
+bool send_raw(uint16_t port, uint64_t packets, uint32_t flows) {
+  const int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  constexpr size_t kPayload = 64;
+  struct [[gnu::packed]] {
+    iphdr ip;
+    udphdr udp;
+    char payload[kPayload];
+  } datagram{};
+  datagram.ip.version = 4;
+  datagram.ip.ihl = 5;
+  datagram.ip.ttl = 64;
+  datagram.ip.protocol = IPPROTO_UDP;
+  datagram.ip.tot_len = htons(sizeof datagram);
+  datagram.ip.daddr = to.sin_addr.s_addr;
+  datagram.udp.dest = htons(port);
+  datagram.udp.len = htons(sizeof datagram.udp + kPayload);
+  constexpr uint32_t kPortsAnAddress = 10'000;
+  for (uint64_t i = 0; i < packets; ++i) {
+    const auto flow = static_cast<uint32_t>(i % flows);
+    datagram.ip.saddr = htonl(0x7f010001 + flow / kPortsAnAddress);
+    datagram.udp.source = htons(static_cast<uint16_t>(20'000 + flow % kPortsAnAddress));
+    if (sendto(fd, &datagram, sizeof datagram, 0, reinterpret_cast<const sockaddr*>(&to),
+               sizeof to) != static_cast<ssize_t>(sizeof datagram)) {
+      return false;
+    }
+  }
+  return true;
+}
+
 /// Sends in a child, so that its CPU is not the capturer's. Packets a second.
-double blast(uint16_t port, uint64_t packets) {
+double blast(uint16_t port, uint64_t packets, uint32_t flows) {
   const int64_t begin_ns = topspin::monotonic_now_ns();
   const pid_t pid = fork();
   if (pid == 0) {
+    if (flows > 1) _exit(send_raw(port, packets, flows) ? 0 : 1);
     const int fd = socket(AF_INET, SOCK_DGRAM, 0);
     sockaddr_in to{};
     to.sin_family = AF_INET;
@@ -74,9 +111,13 @@ double blast(uint16_t port, uint64_t packets) {
 int main(int argc, char** argv) {
   uint64_t packets = 1'000'000;
   int rounds = 3;
+  uint32_t flows = 1;
   for (int i = 1; i + 1 < argc; i += 2) {
     if (std::strcmp(argv[i], "--packets") == 0) packets = std::stoull(argv[i + 1]);
     if (std::strcmp(argv[i], "--rounds") == 0) rounds = std::atoi(argv[i + 1]);
+    if (std::strcmp(argv[i], "--flows") == 0) {
+      flows = static_cast<uint32_t>(std::clamp(std::atoi(argv[i + 1]), 1, 250 * 10'000));
+    }
   }
   uint16_t port = 0;
   const int sink = sink_socket(port);
@@ -104,13 +145,13 @@ int main(int argc, char** argv) {
         }
         getrusage(RUSAGE_THREAD, &used);
       });
-      const double rate = blast(port, packets);
+      const double rate = blast(port, packets, flows);
       (*tracker)->request_stop(topspin::monotonic_now_ns());
       capturer.join();
       fmt::print(
           "{{\"what\": \"tracker\", \"sent\": {}, \"per_second\": {:.0f}, \"captured\": {}, "
-          "\"drops\": {}, \"cpu_ns_per_packet\": {:.0f}}}\n",
-          packets, rate, (*tracker)->totals().packets, drops,
+          "\"flows\": {}, \"drops\": {}, \"cpu_ns_per_packet\": {:.0f}}}\n",
+          packets, rate, (*tracker)->totals().packets, (*tracker)->totals().udp.flows, drops,
           cpu_ns(used) / static_cast<double>(packets));
     }
     char name[] = "/tmp/topspin-bench-XXXXXX";
@@ -127,7 +168,7 @@ int main(int argc, char** argv) {
     std::string said(4096, '\0');
     const ssize_t listening = read(talk[0], said.data(), said.size());  // or it ended
     poll(nullptr, 0, 200);
-    const double rate = listening > 0 ? blast(port, packets) : 0;
+    const double rate = listening > 0 ? blast(port, packets, flows) : 0;
     poll(nullptr, 0, 500);
     kill(pid, SIGINT);
     said.clear();

@@ -6,6 +6,7 @@
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
 #include "capture/packet_source.h"
+#include "core/check.h"
 
 namespace topspin {
 namespace {
@@ -21,6 +22,7 @@ class FileTracker final : public FlowTracker {
 
   Result<StepOutcome> step(const IntervalSink& sink) override {
     cutter_.set_sink(sink);
+    cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
     if (stop_.load(std::memory_order_relaxed)) {
       finish(0, sink);
       return StepOutcome::kEnd;
@@ -43,6 +45,9 @@ class FileTracker final : public FlowTracker {
   }
 
   void request_stop(int64_t) override { stop_.store(true, std::memory_order_relaxed); }
+  void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
+  PacketCopies take_packets() override { return tap_.take(); }
+  void switch_interface(const std::string&) override {}
   const FlowInterval& totals() const override { return cutter_.table().totals(); }
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
     cutter_.table().for_each_flow(visit);
@@ -54,11 +59,43 @@ class FileTracker final : public FlowTracker {
  private:
   std::unique_ptr<FileSource> source_;
   IntervalCutter cutter_;
+  PacketTap tap_;
   bool finished_ = false;
   std::atomic<bool> stop_{false};
 };
 
 }  // namespace
+
+Result<PacketCopies> read_packets_of(const FileOptions& file, KeyMode mode, const FlowKey& flow,
+                                     int64_t until_ns) {
+  TOPSPIN_ASSIGN(auto source, open_file_source(file.path, file.filter));
+  struct Reading {
+    LinkType link;
+    KeyMode mode;
+    int64_t until_ns;
+    PacketTap tap;
+    bool past = false;
+  } reading{source->link_type(), mode, until_ns, {}};
+  reading.tap.select(flow);
+  CHECK(reading.tap.exchange());
+  while (!reading.past) {
+    const auto outcome = source->read(
+        [](void* context, const PacketView& packet) {
+          auto* self = static_cast<Reading*>(context);
+          if (packet.stamp_ns >= self->until_ns) {
+            self->past =
+                true;  // stamps may go back a little: what is left of the batch is looked at
+            return;
+          }
+          self->tap.offer(packet, parse_packet(self->link, self->mode, packet));
+        },
+        &reading);
+    // A file that breaks off is shown as far as it goes.
+    if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
+  }
+  reading.tap.exchange();
+  return reading.tap.take();
+}
 
 Result<std::unique_ptr<FlowTracker>> FlowTracker::open_file(const FileOptions& file,
                                                             const FlowTableOptions& table) {

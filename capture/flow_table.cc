@@ -93,6 +93,9 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
   if (!sane(options.reply_timeout_ns)) {
     return usage("the reply timeout must be longer than 0 and at most a year");
   }
+  if (options.segment_bytes && *options.segment_bytes == 0) {
+    return usage("the longest payload of a segment (--segment-size) must be at least 1 byte");
+  }
   if (options.idle_timeout_ns != 0 && !sane(options.idle_timeout_ns)) {
     return usage("the idle timeout must be 0 (never) or at most a year");
   }
@@ -124,6 +127,8 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
       payload_(std::move(payload)),
       index_(std::move(index)),
       index_lines_(index_.size() / kLineEntries),
+      segment_max_{options.segment_bytes.value_or(UINT32_MAX),
+                   options.segment_bytes.value_or(UINT32_MAX)},
       active_(options.window_ns),
       requests_(options.reply_timeout_ns),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
@@ -147,6 +152,13 @@ void FlowTable::begin(int64_t begin_ns) {
 
 void FlowTable::advance(int64_t now_ns) {
   if (now_ns > now_ns_) move_time(clamp_stamp(now_ns));
+}
+
+void FlowTable::set_mtu(uint32_t mtu) {
+  constexpr uint32_t kUdpHeaders = 28, kTcpHeaders = 40;  // the least, of IPv4
+  const auto room = [mtu](uint32_t headers) { return mtu > headers ? mtu - headers : 1; };
+  if (options_.segment_bytes) return;
+  segment_max_ = {room(kUdpHeaders), room(kTcpHeaders)};
 }
 
 void FlowTable::set_wall_offset(int64_t offset_ns) {
@@ -300,6 +312,9 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   interval_.seen_flows_per_second_max =
       std::max(interval_.seen_flows_per_second_max, seconds_.mark(second_, slot));
 
+  if (p.payload_bytes > segment_max_[is_tcp ? 1 : 0] || p.lengths_left_out) [[unlikely]] {
+    count_super_packet(p, is_tcp);
+  }
   if (p.first_fragment) [[unlikely]] {
     remember_datagram(p, slot);
     ++interval_.fragments_first;
@@ -538,7 +553,14 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   give_up_request(flow, slot);
 }
 
-// --- fragments ---
+// --- super-packets and fragments ---
+
+void FlowTable::count_super_packet(const ParsedPacket& p, bool is_tcp) {
+  if (p.payload_bytes == 0 || p.first_fragment) return;
+  const uint64_t most = segment_max_[is_tcp ? 1 : 0];
+  ++interval_.super_packets;
+  interval_.super_packet_segments += (p.payload_bytes + most - 1) / most;
+}
 
 void FlowTable::remember_datagram(const ParsedPacket& p, uint32_t slot) {
   if (datagrams_.empty()) datagrams_.resize(kDatagrams);
@@ -675,6 +697,16 @@ void FlowTable::remove(uint32_t slot) {
   flow.link = free_slot_;
   free_slot_ = slot;
   --flow_count_;
+}
+
+void FlowTable::clear() {
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    if (hot_[slot].is_free()) continue;
+    end_flow(hot_[slot]);
+    remove(slot);
+  }
+  for (auto& victims : victims_) victims.clear();
+  for (SilenceWheel& wheel : wheels_) wheel = SilenceWheel(hot_.data(), wheel.tick_ns());
 }
 
 // --- silence ---

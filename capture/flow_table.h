@@ -84,6 +84,9 @@ class FlowTable {
   /// Time passes with no packet: silent flows leave the window, requests run out.
   void advance(int64_t now_ns);
 
+  /// The longest packet of the interface, IP header included: a longer one is a super-packet.
+  void set_mtu(uint32_t mtu);
+
   /// wall = packet time + offset, for the whole seconds of seen_flows_per_second_max. Files: 0.
   void set_wall_offset(int64_t offset_ns);
 
@@ -93,6 +96,9 @@ class FlowTable {
 
   /// Moves the rows of changed flows to `rows`, longest waiting first, and says how many were left.
   uint64_t take_changed(std::vector<FlowRow>& rows);
+
+  /// All flows end and leave the table: what comes next is seen from elsewhere.
+  void clear();
 
   /// All closed intervals as one.
   const FlowInterval& totals() const { return totals_; }
@@ -153,6 +159,7 @@ class FlowTable {
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
                         bool from_initiator, int64_t previous_ns);
   void observe_later_fragment(const ParsedPacket& packet);
+  void count_super_packet(const ParsedPacket& packet, bool is_tcp);
   void remember_datagram(const ParsedPacket& packet, uint32_t slot);
   void swap_ends(HotRecord& flow, uint32_t slot);
   void touch(HotRecord& flow, int64_t stamp_ns);
@@ -199,6 +206,7 @@ class FlowTable {
 
   int64_t now_ns_ = 0;
   int64_t latest_stamp_ns_ = 0;
+  std::array<uint32_t, 2> segment_max_{};  // the longest payload of one: UDP, TCP
   int64_t wall_offset_ns_ = 0;
   int64_t second_begin_ns_ = 0;  // bounds, in packet time, of the second that was looked up last
   int64_t second_end_ns_ = 0;

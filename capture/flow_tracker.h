@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/flow.h"
+#include "core/packet_copy.h"
 #include "core/result.h"
 
 namespace topspin {
@@ -30,6 +31,9 @@ struct FlowTableOptions {
   int64_t idle_timeout_ns = 0;               // a silent flow ends after this; 0: never (files)
   uint64_t max_flows = 1'000'000;
   KeyMode key = KeyMode::kOuter;
+  /// The longest payload of one segment or datagram, if it is known: what is longer is a
+  /// super-packet. Without it an interface's MTU tells, which on `lo` is longer than any packet.
+  std::optional<uint32_t> segment_bytes;
   bool count_payload = false;  // FlowRow::payload_bytes: costs 16 bytes more a flow
 };
 
@@ -63,7 +67,8 @@ struct ClosedInterval {
   std::vector<FlowRow>
       changed;                // flows with packets since they were last handed over, oldest first
   uint64_t changed_left = 0;  // changed flows for which there was no room; they come next time
-  std::vector<std::string> events;  // "interface lo went down", ...: for the timeline
+  std::vector<std::string> events;       // "interface lo went down", ...: for the timeline
+  std::optional<std::string> interface;  // the capture moved to this one in the interval
 };
 using IntervalSink = std::function<void(ClosedInterval&&)>;
 
@@ -99,6 +104,16 @@ class FlowTracker {
   /// counts.
   virtual void request_stop(int64_t end_ns) = 0;
 
+  /// From the next step on, packets of this flow are copied (PacketTap); nullopt: of none. What is
+  /// counted stays the same. Safe from other threads, as is the next.
+  virtual void watch_packets(const std::optional<FlowKey>& flow) = 0;
+  virtual PacketCopies take_packets() = 0;
+
+  /// Live: goes on with another interface, soon. The flows that were in the table end, what was
+  /// counted of them stays counted; an event tells of it, or why it could not be. Safe from other
+  /// threads. Files do nothing.
+  virtual void switch_interface(const std::string& name) = 0;
+
   /// Everything since the start, as one interval.
   virtual const FlowInterval& totals() const = 0;
 
@@ -108,6 +123,11 @@ class FlowTracker {
   /// libpcap's name of the link type, e.g. "EN10MB".
   virtual std::string link_type() const = 0;
 };
+
+/// The last packets of one flow in a capture file, up to `until_ns` by their stamps: as a screen of
+/// the file would have seen them at that moment. Reads the file anew.
+Result<PacketCopies> read_packets_of(const FileOptions& file, KeyMode mode, const FlowKey& flow,
+                                     int64_t until_ns);
 
 /// An interface that one can capture on, for `-D` and `doctor`.
 struct InterfaceInfo {

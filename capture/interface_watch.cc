@@ -20,6 +20,9 @@ InterfaceState InterfaceWatch::look(const std::string& name) const {
   if (ioctl(socket_.get(), SIOCGIFFLAGS, &request) == 0) {
     state.up = (request.ifr_flags & IFF_UP) != 0;
   }
+  if (ioctl(socket_.get(), SIOCGIFMTU, &request) == 0 && request.ifr_mtu > 0) {
+    state.mtu = static_cast<uint32_t>(request.ifr_mtu);
+  }
   return state;
 }
 

@@ -2,6 +2,7 @@
 // deleted interface by an error on every call, and of one that went down not at all. One thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "core/unique_fd.h"
@@ -11,6 +12,7 @@ namespace topspin {
 struct InterfaceState {
   unsigned index = 0;  // 0: no interface of that name
   bool up = false;
+  uint32_t mtu = 0;  // 0: not known
 
   bool operator==(const InterfaceState&) const = default;
 };

@@ -12,6 +12,7 @@
 #include "capture/flow_table.h"
 #include "capture/flow_tracker.h"
 #include "capture/packet_parser.h"
+#include "capture/packet_tap.h"
 
 namespace topspin {
 
@@ -20,6 +21,9 @@ class IntervalCutter {
   /// `interval_ns` 0: one interval, closed by close().
   IntervalCutter(std::unique_ptr<FlowTable> table, LinkType link, KeyMode key, int64_t interval_ns)
       : table_(std::move(table)), link_(link), key_(key), interval_ns_(interval_ns) {}
+
+  /// Whom to offer each packet too; nullptr: nobody. REQUIRES: no open call of add().
+  void set_tap(PacketTap* tap) { tap_ = tap; }
 
   void set_link_type(LinkType link) { link_ = link; }
 
@@ -43,6 +47,8 @@ class IntervalCutter {
     Group& group = groups_[filling_];
     const size_t at = group.size;
     parse_packet(link_, key_, packet, group.packets[at]);
+    if (tap_ != nullptr) [[unlikely]]
+      tap_->offer(packet, group.packets[at]);
     table_->prepare(group.packets[at], group.lookups[at]);
     // One by one, so that what they ask of memory comes evenly.
     Group& waiting = groups_[(filling_ + 2) % kGroups];
@@ -118,6 +124,7 @@ class IntervalCutter {
   LinkType link_;
   KeyMode key_;
   int64_t interval_ns_;
+  PacketTap* tap_ = nullptr;
   std::function<void(ClosedInterval&&)> sink_;
   std::array<Group, kGroups> groups_;
   size_t filling_ = 0;

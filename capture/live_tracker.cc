@@ -6,6 +6,7 @@
 // four times a second, and opened again with back-off. Lives on the capture thread.
 #include <algorithm>
 #include <atomic>
+#include <mutex>
 #include <utility>
 
 #include <fmt/format.h>
@@ -40,7 +41,7 @@ class LiveTracker final : public FlowTracker {
         snaplen_(snaplen),
         source_(std::move(source)),
         cutter_(std::move(table), source_->link_type(), key, options.interval_ns) {
-    state_ = watch_.look(options_.interface);
+    note_state(watch_.look(options_.interface));
   }
 
   void start_at(int64_t monotonic_ns) override {
@@ -57,6 +58,8 @@ class LiveTracker final : public FlowTracker {
     clock_.anchor(anchor);
     cutter_.table().set_wall_offset(clock_.offset_ns());
     stop_ns_ = asked_stop_ns_.load(std::memory_order_relaxed);
+    cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
+    if (switch_asked_.exchange(false, std::memory_order_acquire)) move_over(now_ns);
 
     if (now_ns >= next_look_ns_) look(now_ns);
     bool drained = true;
@@ -98,6 +101,15 @@ class LiveTracker final : public FlowTracker {
     int64_t none = kNever;
     asked_stop_ns_.compare_exchange_strong(none, end_ns, std::memory_order_relaxed);
   }
+  void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
+  PacketCopies take_packets() override { return tap_.take(); }
+  void switch_interface(const std::string& name) override {
+    {
+      const std::lock_guard lock(switch_mutex_);
+      switch_to_ = name;
+    }
+    switch_asked_.store(true, std::memory_order_release);
+  }
   const FlowInterval& totals() const override { return cutter_.table().totals(); }
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
     cutter_.table().for_each_flow(visit);
@@ -124,6 +136,7 @@ class LiveTracker final : public FlowTracker {
       }
       closed.losses.gap_ns = static_cast<uint64_t>(std::exchange(gap_ns_, 0));
       closed.events = std::exchange(events_, {});
+      closed.interface = std::exchange(moved_to_, std::nullopt);
       sink(std::move(closed));
     });
   }
@@ -153,6 +166,11 @@ class LiveTracker final : public FlowTracker {
     }
   }
 
+  void note_state(const InterfaceState& state) {
+    state_ = state;
+    if (state.mtu != 0) cutter_.table().set_mtu(state.mtu);
+  }
+
   void note(std::string event) {
     if (events_.size() < kEventsMax) events_.push_back(std::move(event));
   }
@@ -173,13 +191,14 @@ class LiveTracker final : public FlowTracker {
     if (!is_watched()) return;
     const InterfaceState state = watch_.look(options_.interface);
     if (state == state_) return;
+    if (state.index == state_.index && state.up == state_.up) return note_state(state);
     const std::string& name = options_.interface;
     if (state.index == 0) {
       const std::string renamed = watch_.name_of(state_.index);
       if (!renamed.empty()) {
         note(fmt::format("interface {} is called {} now", name, renamed));
         options_.interface = renamed;
-        state_ = watch_.look(renamed);
+        note_state(watch_.look(renamed));
         if (reading() && !state_.up) lose(now_ns, fmt::format("interface {} went down", renamed));
         return;
       }
@@ -193,7 +212,7 @@ class LiveTracker final : public FlowTracker {
       next_open_ns_ = now_ns;  // it came up
     }
     // The index stays known while the interface is away: it may come back under another name.
-    state_ = {state.index != 0 ? state.index : state_.index, state.up};
+    note_state({state.index != 0 ? state.index : state_.index, state.up, state.mtu});
   }
 
   void reopen(int64_t now_ns) {
@@ -202,7 +221,7 @@ class LiveTracker final : public FlowTracker {
     if (is_watched()) {
       const InterfaceState state = watch_.look(options_.interface);
       if (state.index == 0 || !state.up) return;
-      state_ = state;
+      note_state(state);
     }
     auto opened = LiveSource::open(options_, snaplen_);
     if (!opened.ok()) {
@@ -220,6 +239,33 @@ class LiveTracker final : public FlowTracker {
     gap_from_ns_ = -1;
     note(fmt::format("interface {} is back after {}", options_.interface,
                      format_duration(now_ns - lost_at_ns_)));
+  }
+
+  /// To the interface that was asked for, unless it cannot be opened.
+  void move_over(int64_t now_ns) {
+    LiveOptions other = options_;
+    {
+      const std::lock_guard lock(switch_mutex_);
+      other.interface = switch_to_;
+    }
+    if (other.interface == options_.interface) return;
+    auto opened = LiveSource::open(other, snaplen_);
+    if (!opened.ok()) {
+      note(fmt::format("the capture stays on {}: {}", options_.interface, opened.error().message));
+      return;
+    }
+    const CaptureLosses last = source_->take_losses();
+    carried_.kernel_drops += last.kernel_drops;
+    carried_.interface_drops += last.interface_drops;
+    if (gap_from_ns_ >= 0) gap_ns_ += std::max<int64_t>(now_ns - gap_from_ns_, 0);
+    gap_from_ns_ = -1;
+    note(fmt::format("the capture moved from {} to {}", options_.interface, other.interface));
+    options_.interface = other.interface;
+    source_ = std::move(opened).value();
+    cutter_.set_link_type(source_->link_type());
+    cutter_.table().clear();
+    state_ = watch_.look(options_.interface);
+    moved_to_ = options_.interface;
   }
 
   LiveOptions options_;
@@ -240,6 +286,12 @@ class LiveTracker final : public FlowTracker {
   std::string last_failure_;
   CaptureLosses carried_;  // of a source that was replaced
   std::vector<std::string> events_;
+
+  PacketTap tap_;
+  std::mutex switch_mutex_;
+  std::string switch_to_;  // guarded by switch_mutex_
+  std::atomic<bool> switch_asked_{false};
+  std::optional<std::string> moved_to_;  // in the open interval
 
   bool finished_ = false;
   static constexpr int64_t kNever = INT64_MAX;

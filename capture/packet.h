@@ -60,6 +60,7 @@ struct ParsedPacket {
   uint8_t ip_version = 0;       // of the outermost IP header; 0: none
   bool first_fragment = false;
   bool later_fragment = false;
+  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
   /// Fragments of one datagram share it; 0 when the packet is no fragment.

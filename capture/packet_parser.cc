@@ -31,7 +31,7 @@ constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIgmp = 2, kIpInIp = 4, kIpv6InIp = 
 constexpr uint16_t kGtpUserPort = 2152, kTeredoPort = 3544, kVxlanPort = 4789, kGenevePort = 6081;
 
 /// Headers inside headers are followed so deep, no deeper: hostile packets nest for free.
-constexpr int kDepthMax = 16;
+constexpr int kDepthMax = 64;
 
 uint16_t be16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
 uint32_t be32(const uint8_t* p) {
@@ -369,9 +369,11 @@ void Parser::ipv4(Bytes b) {
   }
   if (is_later) return skip(SkipReason::kLaterFragment);
   if (!b.has(header)) return skip(SkipReason::kTruncatedIp);
-  if (total != 0) {  // 0: segmentation offload, the frame's length is the truth
+  if (total != 0) {
     b.length = total;
     b.captured = std::min(b.captured, total);
+  } else if (!inner_) {
+    out_.lengths_left_out = true;
   }
   transport(protocol, b.after(header), addresses, addresses + 4, false);
 }
@@ -385,9 +387,11 @@ void Parser::ipv6(Bytes b) {
   uint8_t next = header[6];
   const uint32_t payload = be16(header + 4);
   b = b.after(40);
-  if (payload != 0) {  // 0: a jumbogram, or segmentation offload
+  if (payload != 0) {
     b.length = payload;
     b.captured = std::min(b.captured, payload);
+  } else if (!inner_) {  // or a jumbogram, which nobody sends
+    out_.lengths_left_out = true;
   }
   for (int i = 0; i < kDepthMax; ++i) {
     uint32_t size = 0;
@@ -708,6 +712,7 @@ template <bool v6>
   out.ip_version = v6 ? 6 : 4;
   out.first_fragment = false;
   out.later_fragment = false;
+  out.lengths_left_out = false;
   out.skip = SkipReason::kCount;
   out.datagram_id = 0;
   return true;

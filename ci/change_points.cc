@@ -15,6 +15,31 @@ namespace {
 /// may still spoil its segments. The merge at the end holds all to the settings.
 constexpr double kTentativeFactor = 10;
 
+/// A value further from its side's median than this many scaled median deviations counts as just
+/// so far: a run that the machine disturbed says that it was disturbed, not where the level is.
+constexpr double kMostDeviations = 3;
+
+/// 1 / the normal distribution's third quartile: makes a median deviation a standard deviation.
+constexpr double kDeviationScale = 1.4826;
+
+std::vector<double> tamed(std::span<const double> side) {
+  std::vector<double> values(side.begin(), side.end());
+  const double centre = median(values);
+  std::vector<double> deviations;
+  deviations.reserve(values.size());
+  for (const double v : values) deviations.push_back(std::abs(v - centre));
+  const double reach = kMostDeviations * kDeviationScale * median(std::move(deviations));
+  if (reach == 0) return values;  // more than half are equal: there is no scale to go by
+  for (double& v : values) v = std::clamp(v, centre - reach, centre + reach);
+  return values;
+}
+
+/// Welch's test of the two sides' levels, outliers tamed: a single one would otherwise widen the
+/// variance of its whole side and hide the step beside it.
+WelchTest levels_differ(std::span<const double> before, std::span<const double> after) {
+  return welch_test(tamed(before), tamed(after));
+}
+
 struct Split {
   size_t index = 0;
   double strength = 0;  // Q-hat, the scaled energy distance of the two sides
@@ -86,7 +111,7 @@ class Analysis {
     if (!split) return;
     const size_t at = begin + split->index;
     const WelchTest test =
-        welch_test(series_.subspan(begin, at - begin), series_.subspan(at, end - at));
+        levels_differ(series_.subspan(begin, at - begin), series_.subspan(at, end - at));
     if (test.p >= settings_.max_p * kTentativeFactor) return;
     splits_.push_back(at);
     divide(begin, at);
@@ -153,7 +178,7 @@ class Analysis {
     point.before = mean(side_before(i));
     point.after = mean(side_after(i));
     point.change = relative_change(point.before, point.after);
-    point.p = welch_test(side_before(i), side_after(i)).p;
+    point.p = levels_differ(side_before(i), side_after(i)).p;
     return point;
   }
 
@@ -209,7 +234,7 @@ class Analysis {
     }
     begin = std::max(begin, at - std::min(at, settings_.window));
     end = std::min(end, at + settings_.window);
-    return welch_test(series_.subspan(begin, at - begin), series_.subspan(at, end - at)).p;
+    return levels_differ(series_.subspan(begin, at - begin), series_.subspan(at, end - at)).p;
   }
 
   /// Puts each split where the energy distance between its two segments is greatest, now that its

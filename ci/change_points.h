@@ -1,10 +1,11 @@
 // Change points of a history: where did the level of a series of numbers change for good?
 //
 // E-divisive (Matteson and James 2014, exponent 1) proposes them in overlapping windows, Welch's
-// t-test judges them, and those too weak or too small are merged away, the weakest first. What is
-// left must also survive a permutation test of the split itself: Welch's p does not know that the
-// split was chosen where it looks best. No state from earlier calls: all history is analysed anew,
-// and the same series and seed give the same answer. Pure; thread-agnostic.
+// t-test (outliers of each side tamed) judges them, and those too weak or too small are merged
+// away, the weakest first. What is left must also survive a permutation test of the split itself:
+// Welch's p does not know that the split was chosen where it looks best. No state from earlier
+// calls: all history is analysed anew, and the same series and seed give the same answer. Pure;
+// thread-agnostic.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +18,10 @@ namespace topspin {
 struct ChangePointSettings {
   size_t window = 50;        // points that a split is looked for in, and judged over on each side
   size_t min_segment = 4;    // points: a level lasts at least so long, so an outlier is none
-  double max_p = 0.001;      // of Welch's test between the two sides
+  double max_p = 0.001;      // of Welch's test between the two sides, outliers tamed
   double min_change = 0.03;  // of the level, as a share of the level before
   size_t permutations = 999;
-  double max_permutation_p = 0.005;
+  double max_permutation_p = 0.002;
   uint64_t seed = 1;
 };
 

@@ -39,6 +39,19 @@ bool is_worse(const Metric& metric, double before, double after) {
   return metric.better == Better::kLower ? after > before : after < before;
 }
 
+/// `reach`: an acknowledgement covers a change that lies fewer places away.
+void acknowledge(HistoryChange& change, const OnPurpose& on_purpose, size_t reach) {
+  const size_t index = change.index;
+  const auto near = on_purpose.changes.lower_bound(index - std::min(index, reach - 1));
+  if (near != on_purpose.changes.end() && near->first < index + reach) {
+    change.acknowledged = true;
+    change.because = near->second;
+  } else if (on_purpose.baseline && index < on_purpose.baseline->first + reach) {
+    change.acknowledged = true;
+    change.because = on_purpose.baseline->second;
+  }
+}
+
 }  // namespace
 
 void conclude(Judgement& judgement, bool strict) {
@@ -48,6 +61,13 @@ void conclude(Judgement& judgement, bool strict) {
 
 void judge_history(Judgement& judgement, const History& history,
                    const std::set<size_t>& acknowledged) {
+  OnPurpose on_purpose;
+  for (const size_t index : acknowledged) on_purpose.changes[index];
+  judge_history(judgement, history, on_purpose);
+}
+
+void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose) {
+  CHECK(history.run_ids.empty() || history.run_ids.size() == history.values.size());
   CHECK(history.times.empty() || history.times.size() == history.values.size());
   ChangePointSettings settings;
   settings.min_change = history.metric.margin;
@@ -84,9 +104,8 @@ void judge_history(Judgement& judgement, const History& history,
     if (!history.times.empty()) change.time = history.times[point.index];
     change.point = point;
     change.worse = is_worse(history.metric, point.before, point.after);
-    const auto near =
-        acknowledged.lower_bound(point.index - std::min(point.index, settings.min_segment - 1));
-    change.acknowledged = near != acknowledged.end() && *near < point.index + settings.min_segment;
+    if (!history.run_ids.empty()) change.run_id = history.run_ids[point.index];
+    acknowledge(change, on_purpose, settings.min_segment);
     change.recovered = change.worse && (!is_worse(history.metric, point.before, newest) ||
                                         std::abs(newest - point.before) <
                                             settings.min_change * std::abs(point.before));

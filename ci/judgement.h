@@ -4,15 +4,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "ci/change_points.h"
 #include "ci/compare.h"
+#include "ci/distribution.h"
 #include "ci/verdict.h"
 
 namespace topspin {
@@ -34,6 +37,15 @@ struct HistoryChange {
   bool worse = false;
   bool acknowledged = false;
   bool recovered = false;  // the newest level is no longer worse than the one before this change
+  std::string run_id;      // of stored runs: the first on the new level
+  std::string because;     // of an acknowledged one, if the gate's log says why; hostile text
+};
+
+/// How many pairs an A/B judgement stood on, and how many would decide, if noise and change stay as
+/// they look: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
+struct PairCount {
+  size_t judged = 0;
+  size_t wanted = 0;
 };
 
 struct Judgement {
@@ -43,7 +55,10 @@ struct Judgement {
   uint64_t seed = kDefaultSeed;
   std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
   std::vector<Comparison> metrics;
-  std::vector<HistoryChange> changes;  // of history, in order of metric and index
+  std::vector<HistoryChange> changes;       // of history, in order of metric and index
+  std::optional<PairCount> pairs;           // of A/B
+  std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
+  std::vector<Distribution> distributions;  // of two sides of stored runs
 };
 
 /// The verdict over all: invalid never comes from here; one failing gating metric fails, else one
@@ -55,16 +70,24 @@ void conclude(Judgement& judgement, bool strict);
 struct History {
   Metric metric;  // its margin is the least change that counts
   std::vector<double> values;
-  std::vector<std::string> times;  // as many, or empty
+  std::vector<std::string> times;    // as many, or empty
+  std::vector<std::string> run_ids;  // likewise
 };
 
 /// Fewer values than this hold no change point: two segments.
 inline constexpr size_t kFewestHistoryValues = 2 * ChangePointSettings{}.min_segment;
 
+/// What of a history was taken on purpose: changes by their index, and with `baseline` every change
+/// up to there. Each covers a change found within one segment length, since later values may move
+/// it by a few places. The texts are the reasons that were given, and may be empty.
+struct OnPurpose {
+  std::map<size_t, std::string> changes;
+  std::optional<std::pair<size_t, std::string>> baseline;
+};
+
 /// Change points of a history and its verdict: fail if a change for the worse is neither
-/// acknowledged nor recovered; inconclusive with fewer than kFewestHistoryValues. `acknowledged`
-/// holds indexes of changes taken on purpose; one of them covers a change found within one segment
-/// length, since later values may move it by a few places.
+/// acknowledged nor recovered; inconclusive with fewer than kFewestHistoryValues.
+void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose);
 void judge_history(Judgement& judgement, const History& history,
                    const std::set<size_t>& acknowledged);
 

@@ -121,6 +121,7 @@ void RunTotals::add(const Sample& sample) {
   add_to(host_steal_ns, sample.self.host_steal_ns);
   add_to(host_busy_ns, sample.self.host_busy_ns);
   ++ticks;
+  capture_drops += sample.losses.capture_kernel_drops + sample.losses.capture_interface_drops;
 }
 
 std::span<const RunMetric> run_metrics() { return kMetrics; }

@@ -29,6 +29,7 @@ struct RunTotals {
   std::optional<int64_t> host_steal_ns;
   std::optional<int64_t> host_busy_ns;
   uint64_t ticks = 0;
+  uint64_t capture_drops = 0;  // by the kernel and by the interface
 
   void add(const Sample& sample);
 };

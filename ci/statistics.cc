@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include <boost/math/distributions/beta.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/distributions/students_t.hpp>
 
@@ -227,6 +228,14 @@ double hodges_lehmann_shift(std::span<const double> a, std::span<const double> b
 
 double normal_quantile(double probability) {
   return boost::math::quantile(boost::math::normal(), probability);
+}
+
+double proportion_upper_bound(size_t successes, size_t trials, double confidence) {
+  CHECK(trials > 0 && successes <= trials);
+  if (successes == trials) return 1;
+  const boost::math::beta_distribution<> distribution(static_cast<double>(successes + 1),
+                                                      static_cast<double>(trials - successes));
+  return boost::math::quantile(distribution, confidence);
 }
 
 double interval_reach(size_t n, double confidence) {

@@ -76,6 +76,10 @@ std::vector<double> benjamini_hochberg(std::span<const double> p);
 /// The standard normal distribution's quantile. REQUIRES: 0 < probability < 1.
 double normal_quantile(double probability);
 
+/// Upper end of the one-sided interval of a share, `successes` of `trials` seen (Clopper and
+/// Pearson 1934). REQUIRES: successes <= trials, trials > 0.
+double proportion_upper_bound(size_t successes, size_t trials, double confidence = kConfidence);
+
 /// How many standard errors a bootstrap interval of n values reaches to each side, if the values
 /// are normal: what turns its width back into a standard error.
 double interval_reach(size_t n, double confidence = kConfidence);

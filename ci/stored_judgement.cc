@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "ci/slo.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -46,16 +47,86 @@ std::string fingerprint(const MeasuredRun& run) { return run.run.info.host.finge
 bool same_rungs(const std::vector<const MeasuredRun*>& runs, Judgement& judgement) {
   const auto rungs = distinct(runs, rung_of_scheduler);
   if (rungs.size() <= 1) return true;
-  judgement.reasons.emplace_back(
-      "the scheduler probe stood on different rungs, so its metrics do not gate");
+  std::string names;
+  for (const std::string& rung : rungs)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", rung);
+  judgement.not_comparable.push_back(fmt::format(
+      "the scheduler probe stood on different rungs ({}), so its metrics do not gate", names));
   return false;
 }
 
+/// Conditions that differ between any of the runs. Commit, branch and labels are left out: they are
+/// what a comparison is about.
 void say_other_conditions(const std::vector<const MeasuredRun*>& runs, Judgement& judgement) {
-  if (distinct(runs, [](const MeasuredRun& r) { return r.run.info.host.kernel; }).size() > 1)
-    judgement.reasons.emplace_back("the runs were made on different kernels");
-  if (distinct(runs, [](const MeasuredRun& r) { return r.run.info.settings.filter; }).size() > 1)
-    judgement.reasons.emplace_back("the runs were made with different capture filters");
+  const auto say = [&](std::string_view what, auto of) {
+    const std::set<std::string> values = distinct(runs, of);
+    if (values.size() < 2) return;
+    std::string names;
+    for (const std::string& value : values) {
+      constexpr size_t kMostShown = 60;
+      std::string shown = value.empty() ? "none" : value.substr(0, kMostShown);
+      if (value.size() > kMostShown) shown += "...";
+      names += fmt::format("{}{}", names.empty() ? "" : " / ", shown);
+    }
+    judgement.not_comparable.push_back(fmt::format("the runs differ in {}: {}", what, names));
+  };
+  const auto number = [](const std::optional<int64_t>& ns) {
+    return ns ? format_duration(*ns) : std::string();
+  };
+  using Run = const MeasuredRun&;
+  say("kernel", [](Run r) { return r.run.info.host.kernel; });
+  say("command", [](Run r) {
+    std::string command;
+    for (const std::string& word : r.run.info.command)
+      command += fmt::format("{}{}", command.empty() ? "" : " ", word);
+    return command;
+  });
+  say("capture filter", [](Run r) { return r.run.info.settings.filter; });
+  say("interface", [](Run r) { return r.run.info.settings.interface; });
+  say("declared period", [&](Run r) { return number(r.run.info.settings.period_ns); });
+  say("window", [&](Run r) { return number(r.run.info.settings.window_ns); });
+  say("tick interval", [&](Run r) { return number(r.run.info.settings.interval_ns); });
+  say("plan", [](Run r) {
+    const auto plan = r.run.info.labels.find("plan");
+    return plan == r.run.info.labels.end() ? std::string() : plan->second;
+  });
+  say("version of topspin", [](Run r) { return r.run.info.topspin_version; });
+}
+
+/// What kinds of latency both sides measured, laid over each other.
+void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
+                       const std::vector<const MeasuredRun*>& b) {
+  const auto add = [&](const char* name, auto of) {
+    std::remove_const_t<std::remove_reference_t<decltype(*of(*a.front()))>> on_a, on_b;
+    for (const MeasuredRun* run : a) {
+      if (const auto* part = of(*run)) on_a.merge(*part);
+    }
+    for (const MeasuredRun* run : b) {
+      if (const auto* part = of(*run)) on_b.merge(*part);
+    }
+    if (!on_a.empty() && !on_b.empty())
+      judgement.distributions.push_back(overlay(name, on_a, on_b));
+  };
+  if (a.empty() || b.empty()) return;
+  add("reply_latency_ns", [](const MeasuredRun& r) { return &r.totals.flows.reply_latency; });
+  add("lateness_ns", [](const MeasuredRun& r) { return &r.totals.flows.lateness; });
+  add("tcp_handshake_ns", [](const MeasuredRun& r) { return &r.totals.flows.tcp_handshake; });
+  add("run_queue_latency_ns", [](const MeasuredRun& r) -> const Histogram* {
+    return r.totals.run_queue_latency ? &*r.totals.run_queue_latency : nullptr;
+  });
+}
+
+/// How many pairs would decide every gating metric that is not decided yet.
+PairCount count_pairs(const Judgement& judgement, size_t judged) {
+  PairCount count{judged, std::max(judged, kFewestPairs)};
+  if (judged < kFewestPairs) return count;
+  for (const Comparison& c : judgement.metrics) {
+    if (!c.metric.gating || c.verdict != Verdict::kInconclusive) continue;
+    // What cannot be foreseen may still be decided by as many as the gate takes.
+    count.wanted = std::max(count.wanted, values_wanted(c).value_or(kMostPairs));
+  }
+  count.wanted = std::max(judged, std::min(count.wanted, kMostPairs));
+  return count;
 }
 
 Judgement started(std::string mode, uint64_t seed) {
@@ -86,8 +157,9 @@ bool fit(const MeasuredRun& run, Judgement& judgement) {
 
 /// Adds each metric that both sides have: all values, or of the pairs that have it on both sides.
 void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
-                 const std::vector<const MeasuredRun*>& b, Layout layout, bool scheduler_gates) {
-  for (const RunMetric& m : run_metrics()) {
+                 const std::vector<const MeasuredRun*>& b, Layout layout, bool scheduler_gates,
+                 std::span<const RunMetric> metrics) {
+  for (const RunMetric& m : metrics) {
     std::vector<double> values_a, values_b;
     bool seen = false;
     if (layout == Layout::kPaired) {
@@ -185,8 +257,11 @@ Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector
   std::vector<MeasuredRun> measured;
   for (const StoredRun& run : runs) {
     MeasuredRun one{run, {}};
-    TOPSPIN_TRY(
-        store.for_each_tick(run.info.id, [&](const Sample& sample) { one.totals.add(sample); }));
+    TOPSPIN_ASSIGN(const auto stages, store.load_stages(run.info.id));
+    const int64_t from_ns = measured_from_ns(stages);
+    TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
+      if (sample.elapsed_ns > from_ns) one.totals.add(sample);
+    }));
     measured.push_back(std::move(one));
   }
   return measured;
@@ -239,7 +314,7 @@ Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<M
 }
 
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
-                       uint64_t seed, bool strict) {
+                       uint64_t seed, bool strict, std::span<const RunMetric> metrics) {
   Judgement judgement = started("compare", seed);
   std::vector<const MeasuredRun*> fit_a, fit_b, all;
   for (const MeasuredRun& run : a) {
@@ -256,13 +331,15 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   all.insert(all.end(), fit_b.begin(), fit_b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
-  add_metrics(judgement, fit_a, fit_b, Layout::kUnpaired, scheduler_gates);
+  add_metrics(judgement, fit_a, fit_b, Layout::kUnpaired, scheduler_gates, metrics);
+  add_distributions(judgement, fit_a, fit_b);
   conclude(judgement, strict);
   if (distinct(all, fingerprint).size() > 1) make_invalid(judgement, kExitOtherHost, kOtherHost);
   return judgement;
 }
 
-Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict) {
+Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict,
+                      std::span<const RunMetric> metrics) {
   Judgement judgement = started("ab", seed);
   std::vector<const MeasuredRun*> a, b, all;
   for (const RunPair& pair : pairs) {
@@ -275,8 +352,10 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
   all.insert(all.end(), b.begin(), b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
-  add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates);
+  add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates, metrics);
+  add_distributions(judgement, a, b);
   conclude(judgement, strict);
+  judgement.pairs = count_pairs(judgement, a.size());
   if (distinct(all, fingerprint).size() > 1) {
     make_invalid(judgement, kExitOtherHost, kOtherHost);
   } else if (a.size() < kFewestPairs && a.size() < pairs.size()) {
@@ -289,13 +368,52 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
     judgement.reasons.insert(judgement.reasons.begin(),
                              fmt::format("{} pairs are too few; the gate judges {} to {}", a.size(),
                                          kFewestPairs, kMostPairs));
+  } else if (judgement.verdict == Verdict::kInconclusive) {
+    const PairCount& count = *judgement.pairs;
+    judgement.reasons.push_back(
+        count.wanted > count.judged
+            ? fmt::format("{} more pairs are asked for: {} were judged, {} may decide",
+                          count.wanted - count.judged, count.judged, count.wanted)
+            : fmt::format("{} pairs did not decide, and the gate asks for no more than {}",
+                          count.judged, kMostPairs));
   }
   return judgement;
 }
 
+namespace {
+
+/// What of one metric's history was accepted, by the places of the runs in it.
+OnPurpose on_purpose_of(const History& history, const std::vector<std::string>& acknowledged,
+                        std::span<const Acceptance> accepted) {
+  OnPurpose on_purpose;
+  const std::vector<std::string>& ids = history.run_ids;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (std::find(acknowledged.begin(), acknowledged.end(), ids[i]) != acknowledged.end())
+      on_purpose.changes[i];
+  }
+  for (const Acceptance& acceptance : accepted) {
+    if (acceptance.run_id.empty() ||
+        (!acceptance.metric.empty() && acceptance.metric != history.metric.name))
+      continue;
+    const auto at = static_cast<size_t>(
+        std::find_if(ids.begin(), ids.end(),
+                     [&](const std::string& id) { return id >= acceptance.run_id; }) -
+        ids.begin());
+    if (acceptance.kind == Acceptance::Kind::kChange) {
+      if (at < ids.size()) on_purpose.changes[at] = acceptance.because;
+    } else if (!on_purpose.baseline || on_purpose.baseline->first <= at) {
+      on_purpose.baseline.emplace(at, acceptance.because);
+    }
+  }
+  return on_purpose;
+}
+
+}  // namespace
+
 Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
                             const std::vector<std::string>& acknowledged, uint64_t seed,
-                            bool strict) {
+                            bool strict, std::span<const RunMetric> metrics,
+                            std::span<const Acceptance> accepted) {
   Judgement judgement = started("history", seed);
   std::vector<const MeasuredRun*> fit_runs;
   for (const MeasuredRun& run : runs) {
@@ -311,22 +429,20 @@ Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
   }
   say_other_conditions(fit_runs, judgement);
   const bool scheduler_gates = same_rungs(fit_runs, judgement);
-  for (const RunMetric& m : run_metrics()) {
+  for (const RunMetric& m : metrics) {
     if (!m.metric.gating || (m.from_scheduler && !scheduler_gates)) continue;
     History history;
     history.metric = m.metric;
-    std::set<size_t> on_purpose;
     for (const MeasuredRun* run : fit_runs) {
       const auto value = m.take(run->totals);
       if (!value) continue;
-      if (std::find(acknowledged.begin(), acknowledged.end(), run->run.info.id) !=
-          acknowledged.end())
-        on_purpose.insert(history.values.size());
       history.values.push_back(*value);
+      history.run_ids.push_back(run->run.info.id);
       history.times.push_back(
           fmt::format("{} run {}", format_utc(run->run.info.started_wall_ns), run->run.info.id));
     }
-    if (!history.values.empty()) judge_history(judgement, history, on_purpose);
+    if (!history.values.empty())
+      judge_history(judgement, history, on_purpose_of(history, acknowledged, accepted));
   }
   conclude_history(judgement, strict);
   return judgement;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "ci/judgement.h"
 #include "ci/run_metrics.h"
 #include "core/result.h"
+#include "store/gate_log.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -37,6 +39,8 @@ std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 
+/// Of a plan's run only the ticks from its first load stage on: how it starts and warms up is not
+/// what is compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
 
 /// The runs of A and B in pairs: by their label "pair" if all have one, else by time if they were
@@ -48,19 +52,25 @@ struct RunPair {
 Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b);
 
 /// `topspin compare A B`: all runs of A against all of B. Runs that may not be judged are left out
-/// and named; different hosts or rungs are said.
+/// and named; different hosts, rungs, plans and settings are said. `metrics` may be those of
+/// gate.toml.
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
-                       uint64_t seed, bool strict);
+                       uint64_t seed, bool strict,
+                       std::span<const RunMetric> metrics = run_metrics());
 
 /// `topspin gate A B`: interleaved pairs. Invalid (exit 3) if runs that may not be judged leave too
-/// few pairs; other hosts: invalid with exit 4.
-Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict);
+/// few pairs; other hosts: invalid with exit 4. Says how many more pairs would decide.
+Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict,
+                      std::span<const RunMetric> metrics = run_metrics());
 
 /// `topspin gate --history`: each gating metric over all runs given, oldest first. The newest run
 /// must be fit to be judged (else exit 3), older ones that are not are left out; a newest run of
-/// another host than those before it is exit 4. `acknowledged` are ids of runs.
+/// another host than those before it is exit 4. `acknowledged` are ids of runs; `accepted` the
+/// gate's log, of which what speaks of runs counts. An accepted run that is no longer there, or has
+/// not the metric, stands for the next one: ids of runs sort by time.
 Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
                             const std::vector<std::string>& acknowledged, uint64_t seed,
-                            bool strict);
+                            bool strict, std::span<const RunMetric> metrics = run_metrics(),
+                            std::span<const Acceptance> accepted = {});
 
 }  // namespace topspin

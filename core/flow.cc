@@ -89,6 +89,8 @@ void FlowInterval::merge(const FlowInterval& later) {
   tcp_refused += later.tcp_refused;
   tcp_handshakes += later.tcp_handshakes;
   time_went_backwards += later.time_went_backwards;
+  super_packets += later.super_packets;
+  super_packet_segments += later.super_packet_segments;
 }
 
 }  // namespace topspin

@@ -125,6 +125,11 @@ struct FlowInterval {
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
 
+  // Segmentation offload: `packets` counts frames, and one frame may hold many segments or
+  // datagrams. Frames of which the lengths prove it, and the fewest segments that these can hold.
+  uint64_t super_packets = 0;
+  uint64_t super_packet_segments = 0;
+
   /// Adds the interval that follows this one: counts add up, gauges are the later ones, maxima the
   /// greater.
   void merge(const FlowInterval& later);

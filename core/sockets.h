@@ -32,6 +32,19 @@ struct SocketInterval {
   std::optional<uint64_t> host_listen_drops;
 
   std::optional<uint64_t> udp_drops;  // datagrams, for want of room in a receive buffer mostly
+
+  /// Adds the interval that follows this one: counts add up, the fullest queue stays.
+  void merge(const SocketInterval& later);
+
+  /// Calls visit(name, member) for each distribution: one list for probes, store and reports.
+  template <typename Sockets, typename Visit>
+  static void for_each_histogram(Sockets& sockets, Visit visit) {
+    visit("accept_delay_ns", sockets.accept_delay);
+    visit("socket_wait_ns", sockets.socket_wait);
+    visit("reply_socket_ns", sockets.reply_socket);
+    visit("reply_cpu_queue_ns", sockets.reply_cpu_queue);
+    visit("reply_runtime_ns", sockets.reply_runtime);
+  }
 };
 
 /// A listening TCP socket or a UDP socket of the subject, as it stands. Connected sockets have no

@@ -1,10 +1,12 @@
 #include "core/text.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
 #include <ctime>
 #include <limits>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -161,6 +163,36 @@ std::string format_utc(int64_t wall_ns) {
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", parts.tm_year + 1900,
                      parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec,
                      rest / kNanosPerMilli);
+}
+
+std::optional<std::string_view> nearest_word(std::string_view word,
+                                             std::span<const std::string_view> words) {
+  // Damerau's distance with adjacent swaps, over three rows of its table.
+  const auto distance = [&](std::string_view other) {
+    std::vector<size_t> before, above(other.size() + 1), row(other.size() + 1);
+    for (size_t j = 0; j <= other.size(); ++j) above[j] = j;
+    for (size_t i = 1; i <= word.size(); ++i) {
+      row[0] = i;
+      for (size_t j = 1; j <= other.size(); ++j) {
+        const size_t replace = above[j - 1] + (word[i - 1] == other[j - 1] ? 0 : 1);
+        row[j] = std::min({replace, above[j] + 1, row[j - 1] + 1});
+        if (i > 1 && j > 1 && word[i - 1] == other[j - 2] && word[i - 2] == other[j - 1])
+          row[j] = std::min(row[j], before[j - 2] + 1);
+      }
+      before = above;
+      above = row;
+    }
+    return above.back();
+  };
+  std::optional<std::string_view> nearest;
+  size_t least = std::max<size_t>(1, word.size() / 3) + 1;
+  for (const std::string_view candidate : words) {
+    const size_t d = distance(candidate);
+    if (d >= least) continue;
+    least = d;
+    nearest = candidate;
+  }
+  return nearest;
 }
 
 }  // namespace topspin

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -32,5 +33,10 @@ std::string format_bytes(int64_t bytes);
 
 /// ISO 8601 in UTC with milliseconds: "2026-11-20T21:14:54.123Z".
 std::string format_utc(int64_t wall_ns);
+
+/// The one of `words` that `word` was most likely meant to be: the fewest letters to add, drop, put
+/// in another's place or swap with the next; nullopt if none is near (a third of its letters).
+std::optional<std::string_view> nearest_word(std::string_view word,
+                                             std::span<const std::string_view> words);
 
 }  // namespace topspin

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <utility>
@@ -89,6 +90,7 @@ CpuArray::CpuArray(const topspin_cpu* cpus, uint32_t count)
 CpuArray::CpuArray(CpuArray&& other) noexcept
     : cpus_(std::exchange(other.cpus_, nullptr)),
       count_(other.count_),
+      with_timers_(other.with_timers_),
       copies_(std::move(other.copies_)) {}
 
 CpuArray::~CpuArray() {
@@ -96,9 +98,12 @@ CpuArray::~CpuArray() {
 }
 
 void CpuArray::read(SchedulerReading& reading) {
-  Histogram queue_wait;
-  Histogram preemption_wait;
-  Histogram wake_delivery;
+  SchedulerInterval& totals = reading.totals;
+  for (auto histogram :
+       {&totals.queue_wait, &totals.preemption_wait, &totals.wake_delivery, &totals.on_cpu})
+    histogram->emplace();
+  for (Preemptions& by : totals.preempted_by) by = {0, 0};
+  for (OffCpuTime& off : totals.off_cpu) off = {0, 0};
   for (uint32_t index = 0; index < count_; ++index) {
     const topspin_cpu& cpu = cpus_[index];
     Copy& copy = copies_[index];
@@ -108,18 +113,67 @@ void CpuArray::read(SchedulerReading& reading) {
       copy.queue_wait = read_cells(cpu.queue_wait);
       copy.preemption_wait = read_cells(cpu.preemption_wait);
       copy.wake_delivery = read_cells(cpu.wake_delivery);
+      copy.on_cpu = read_cells(cpu.on_cpu);
+      copy.timer_oversleep = read_cells(cpu.timer_oversleep);
+      copy.timer_slack = read_cells(cpu.timer_slack);
+      copy.timer_late = read_cells(cpu.timer_late);
+      copy.timer_queueing = read_cells(cpu.timer_queueing);
     }
-    queue_wait.merge(copy.queue_wait);
-    preemption_wait.merge(copy.preemption_wait);
-    wake_delivery.merge(copy.wake_delivery);
+    totals.queue_wait->merge(copy.queue_wait);
+    totals.preemption_wait->merge(copy.preemption_wait);
+    totals.wake_delivery->merge(copy.wake_delivery);
+    totals.on_cpu->merge(copy.on_cpu);
+    if (with_timers_) {
+      const auto merge = [](std::optional<Histogram>& sum, const Histogram& part) {
+        if (!sum) sum.emplace();
+        sum->merge(part);
+      };
+      merge(totals.timer_oversleep, copy.timer_oversleep);
+      merge(totals.timer_slack, copy.timer_slack);
+      merge(totals.timer_late_expiry, copy.timer_late);
+      merge(totals.timer_queueing, copy.timer_queueing);
+    }
+    for (size_t by = 0; by < kPreemptorCount; ++by) {
+      *totals.preempted_by[by].count += cpu.preempted[by].count;
+      *totals.preempted_by[by].wait_ns += cpu.preempted[by].ns;
+    }
+    for (size_t state = 0; state < kOffCpuStateCount; ++state) {
+      *totals.off_cpu[state].count += cpu.off_cpu[state].count;
+      *totals.off_cpu[state].ns += cpu.off_cpu[state].ns;
+    }
     reading.losses.scheduler_left_censored += cpu.left_censored;
+    reading.losses.scheduler_hidden_switches += cpu.hidden;
+    take_row(index, totals.cpus);
   }
-  Histogram all = queue_wait;
-  all.merge(preemption_wait);
-  reading.totals.run_queue_latency = std::move(all);
-  reading.totals.queue_wait = std::move(queue_wait);
-  reading.totals.preemption_wait = std::move(preemption_wait);
-  reading.totals.wake_delivery = std::move(wake_delivery);
+  totals.run_queue_latency = totals.queue_wait;
+  totals.run_queue_latency->merge(*totals.preemption_wait);
+}
+
+/// What this CPU did since the previous reading: its run queue's greatest length has no meaning
+/// over more than an interval.
+void CpuArray::take_row(uint32_t index, std::vector<CpuScheduling>& rows) {
+  const topspin_cpu& cpu = cpus_[index];
+  Copy& copy = copies_[index];
+  CpuScheduling now;
+  now.switches = cpu.switches;
+  now.waits = copy.queue_wait.count() + copy.preemption_wait.count();
+  now.wait_ns = copy.queue_wait.sum() + copy.preemption_wait.sum();
+  CpuScheduling row;
+  row.cpu = static_cast<int32_t>(index);
+  row.switches = now.switches - copy.row.switches;
+  row.waits = now.waits - copy.row.waits;
+  row.wait_ns = now.wait_ns - copy.row.wait_ns;
+  copy.row = now;
+  for (uint32_t length = 0; length < TOPSPIN_QUEUE_LENGTHS; ++length) {
+    const uint64_t samples = cpu.queue_lengths[length];
+    const uint64_t fresh = samples - copy.queue_lengths[length];
+    if (fresh == 0) continue;
+    copy.queue_lengths[length] = samples;
+    row.queue_samples += fresh;
+    row.queue_length_sum += fresh * length;
+    row.queue_length_max = length;
+  }
+  if (row.switches > 0 || row.queue_samples > 0) rows.push_back(row);
 }
 
 void RowQueue::push(ThreadRow row) {
@@ -146,7 +200,7 @@ std::vector<ThreadRow> RowQueue::take() {
   return taken;
 }
 
-ThreadRow make_row(const topspin_record& record) {
+ThreadRow make_row(const topspin_record& record, const topspin_times& times) {
   ThreadRow row;
   row.pid = record.pid;
   row.tid = record.tid;
@@ -155,12 +209,38 @@ ThreadRow make_row(const topspin_record& record) {
   row.exited = (record.flags & TOPSPIN_RECORD_EXITED) != 0;
   row.cpu_ns = record.since_joining.cpu_ns;
   row.run_queue_wait_ns = record.since_joining.run_delay_ns;
-  row.run_queue_waits = record.waits;
-  row.run_queue_wait_max_ns = record.wait_max_ns;
   row.voluntary_switches = record.since_joining.voluntary_switches;
   row.involuntary_switches = record.since_joining.involuntary_switches;
   row.migrations = record.since_joining.migrations;
+  row.run_queue_wait = CoarseHistogram::from_cells(times.waits, times.wait_ns, times.wait_ns_max);
+  row.run_queue_waits = row.run_queue_wait->count();
+  row.run_queue_wait_max_ns = times.wait_ns_max;
+  row.on_cpu = CoarseHistogram::from_cells(times.slices, times.slice_ns, times.slice_ns_max);
+  for (size_t by = 0; by < kPreemptorCount; ++by) row.preempted_by[by] = times.preempted[by];
   return row;
+}
+
+std::optional<ThreadRow> make_exit_row(const void* data, size_t size) {
+  constexpr size_t kHead = offsetof(topspin_exit, entries);
+  topspin_exit entry{};
+  if (size < kHead) return std::nullopt;
+  std::memcpy(&entry, data, std::min(size, sizeof(entry)));
+  topspin_times times{};
+  times.wait_ns = entry.wait_ns;
+  times.wait_ns_max = entry.wait_ns_max;
+  times.slice_ns = entry.slice_ns;
+  times.slice_ns_max = entry.slice_ns_max;
+  std::copy_n(entry.preempted, TOPSPIN_PREEMPTORS, times.preempted);
+  const uint32_t used = std::min(entry.entries_used, TOPSPIN_EXIT_ENTRIES);
+  for (uint32_t index = 0; index < used; ++index) {
+    const auto cell = static_cast<uint32_t>(entry.entries[index] >> 32);
+    const auto count = static_cast<uint32_t>(entry.entries[index]);
+    if (cell < TOPSPIN_COARSE_CELLS)
+      times.waits[cell] = count;
+    else if (cell < 2 * TOPSPIN_COARSE_CELLS)
+      times.slices[cell - TOPSPIN_COARSE_CELLS] = count;
+  }
+  return make_row(entry.record, times);
 }
 
 void add_counters(SchedulerReading& reading, const topspin_counters& counters) {

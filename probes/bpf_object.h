@@ -2,6 +2,7 @@
 // array, the ring of exits, and records turned into rows. One thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -42,8 +43,11 @@ class CpuArray {
   CpuArray& operator=(CpuArray&&) = delete;
   ~CpuArray();
 
-  /// Sums the CPUs into `reading`: the four histograms, and what was censored or missed.
+  /// Sums the CPUs into `reading`, and gives each CPU's own row of the time since the last reading.
   void read(SchedulerReading& reading);
+
+  /// From now on timers are measured too: their histograms are given, if only as empty ones.
+  void add_timers() { with_timers_ = true; }
 
  private:
   CpuArray(const topspin_cpu* cpus, uint32_t count);
@@ -52,9 +56,19 @@ class CpuArray {
     Histogram queue_wait;
     Histogram preemption_wait;
     Histogram wake_delivery;
+    Histogram on_cpu;
+    Histogram timer_oversleep;
+    Histogram timer_slack;
+    Histogram timer_late;
+    Histogram timer_queueing;
+    CpuScheduling row;  // switches, waits and wait_ns since opening
+    std::array<uint64_t, TOPSPIN_QUEUE_LENGTHS> queue_lengths{};
   };
+  void take_row(uint32_t index, std::vector<CpuScheduling>& rows);
+
   const topspin_cpu* cpus_ = nullptr;
   uint32_t count_ = 0;
+  bool with_timers_ = false;
   std::vector<Copy> copies_;  // CPUs on which nothing happened are not read again
 };
 
@@ -73,7 +87,9 @@ class RowQueue {
   std::map<Identity, size_t> places_;
 };
 
-ThreadRow make_row(const topspin_record& record);
+ThreadRow make_row(const topspin_record& record, const topspin_times& times);
+/// From the ring of exits; nullopt if the bytes are not those of a record.
+std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
 void add_counters(SchedulerReading& reading, const topspin_counters& counters);
 
 /// Programs that the kernel skipped because they were running already on that CPU, and the time

@@ -27,6 +27,8 @@ std::string remedy(Rung rung, const Error& error) {
   const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
   if (error.code == ErrorCode::kPermission && bpf)
     return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
+    return "sudo sysctl kernel.perf_event_paranoid=2";
   if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
     return "sudo mount -o remount,hidepid=0 /proc";
   return "";
@@ -58,8 +60,36 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
     report.reason = "it opens, but sees no CPU time of topspin's own";
   else if (reading.totals.queue_wait && reading.totals.queue_wait->count() < kSleeps)
     report.reason = "it opens, but misses wakeups of topspin's own";
+  else if (rung == Rung::kPerf && reading.totals.on_cpu->count() < kSleeps - 1)
+    report.reason = "it opens, but misses switches of topspin's own";
   else
     report.works = true;
+  return report;
+}
+
+/// Beside whichever BPF rung works.
+RungReport examine_timers(const Subject& self, ProcReader& proc) {
+  RungReport report{"timers", Rung::kRawTracepoint, false, "", ""};
+  const ProbeOptions options;
+  for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint}) {
+    auto opened = open_scheduler_rung(rung, self, options, proc);
+    if (!opened.ok()) {
+      report.reason = opened.error().message;
+      report.remedy = remedy(rung, opened.error());
+      continue;
+    }
+    report.remedy = "";
+    report.reason = (*opened)->timers_missing();
+    if (!report.reason.empty()) return report;
+    sleep_and_work();
+    const SchedulerReading reading = (*opened)->read();
+    // A sleep may end by a switch that the kernel does not show.
+    if (reading.totals.timer_oversleep->count() + 1 < kSleeps)
+      report.reason = "it opens, but misses sleeps of topspin's own";
+    else
+      report.works = true;
+    return report;
+  }
   return report;
 }
 
@@ -168,6 +198,7 @@ std::vector<RungReport> examine_probes() {
     else
       reports.push_back({"scheduler", rung, false, self.error().message, "mount /proc"});
   }
+  if (self.ok()) reports.push_back(examine_timers(*self, proc));
   reports.push_back(examine_resources(proc));
   for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
   if (self.ok()) examine_perf(*self, proc, reports);

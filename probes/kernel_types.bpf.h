@@ -42,13 +42,32 @@ struct css_set {
   struct cgroup* dfl_cgrp;
 };
 
+struct rq {
+  unsigned int nr_running;
+  __u64 clock;
+};
+
+struct cfs_rq {
+  struct rq* rq;
+};
+
+/* cfs_rq and its rq are those of the CPU that the thread is on or queued on, whatever its
+ * scheduling class (CONFIG_FAIR_GROUP_SCHED). The symbol `runqueues` is not in every kernel's table
+ * (CONFIG_KALLSYMS_ALL). */
 struct sched_entity {
+  struct cfs_rq* cfs_rq;
   __u64 sum_exec_runtime;
   __u64 nr_migrations;
 };
 
 struct sched_info {
   unsigned long long run_delay;
+  unsigned long long last_arrival;
+  unsigned long long last_queued;
+};
+
+struct thread_info {
+  __u32 cpu;
 };
 
 typedef struct {
@@ -60,7 +79,9 @@ struct signal_struct {
 };
 
 struct task_struct {
+  struct thread_info thread_info;
   unsigned int __state;
+  unsigned int flags;
   int on_cpu;
   int wake_cpu;
   int on_rq;
@@ -81,6 +102,21 @@ struct task_struct {
   struct signal_struct* signal;
   struct css_set* cgroups;
   struct bpf_local_storage* bpf_storage;
+};
+
+struct timerqueue_node {
+  __s64 expires;
+};
+
+struct hrtimer_clock_base {
+  __s64 offset;
+};
+
+struct hrtimer {
+  struct timerqueue_node node;
+  __s64 _softexpires;
+  void* function;
+  struct hrtimer_clock_base* base;
 };
 
 struct bpf_iter_meta {

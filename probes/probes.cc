@@ -16,7 +16,10 @@
 #include "probes/process_tree.h"
 #include "probes/resources.h"
 #include "probes/scheduler_rung.h"
+#include "probes/socket_queues.h"
+#include "probes/socket_times.h"
 #include "probes/subject.h"
+#include "probes/syscalls.h"
 
 namespace topspin {
 namespace {
@@ -26,17 +29,23 @@ std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64
   return now;
 }
 
-/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
-SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
-  SchedulerInterval difference = now;
+/// Takes each distribution of `before` from that of `interval`.
+template <typename Interval>
+void subtract_histograms(Interval& interval, const Interval& before) {
   std::vector<const std::optional<Histogram>*> histograms;
-  SchedulerInterval::for_each_histogram(
+  Interval::for_each_histogram(
       before, [&](auto, const auto& histogram) { histograms.push_back(&histogram); });
   auto old_histogram = histograms.begin();
-  SchedulerInterval::for_each_histogram(difference, [&](auto, auto& histogram) {
+  Interval::for_each_histogram(interval, [&](auto, auto& histogram) {
     const std::optional<Histogram>& old = **old_histogram++;
     if (histogram && old) histogram->subtract(*old);
   });
+}
+
+/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
+SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
+  SchedulerInterval difference = now;
+  subtract_histograms(difference, before);
   std::vector<std::optional<uint64_t>> counts;
   SchedulerInterval::for_each_count(before,
                                     [&](auto, const auto& count) { counts.push_back(count); });
@@ -83,7 +92,8 @@ class OpenProbes final : public Probes {
   void open(const ProbeOptions& options) {
     begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
     if (subject_.kind == SubjectSpec::Kind::kNone) {
-      for (const char* probe : {"scheduler", "resources"})
+      for (const char* probe :
+           {"scheduler", "resources", "timers", "sockets", "accepts", "replies", "syscalls"})
         status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
       return;
     }
@@ -96,6 +106,10 @@ class OpenProbes final : public Probes {
     } else {
       status_.push_back({"resources", Rung::kNone, "only the rung proc measures resources"});
     }
+    const std::string missing = scheduler_ ? scheduler_->timers_missing() : "no scheduler probe";
+    status_.push_back({"timers", missing.empty() ? Rung::kRawTracepoint : Rung::kNone, missing});
+    open_sockets(options);
+    open_syscalls(options);
     if (options.counters)
       open_perf("counters", options, counters_, [&] { return Counters::open(subject_, proc_); });
     if (options.stacks_per_second > 0)
@@ -137,6 +151,8 @@ class OpenProbes final : public Probes {
       if (minor_faults) interval.resources->minor_faults = minor_faults;
       if (major_faults) interval.resources->major_faults = major_faults;
     }
+    take_sockets(processes, interval);
+    take_syscalls(interval);
     if (counters_) {
       interval.counters = counters_->take_interval();
       interval.losses.counter_threads_missed =
@@ -220,6 +236,104 @@ class OpenProbes final : public Probes {
     status_.push_back(std::move(status));
   }
 
+  /// Whether the user left this rung to this probe.
+  static bool may_use(const ProbeOptions& options, const char* probe, Rung rung) {
+    const auto forced = options.forced.find(probe);
+    return forced == options.forced.end() || forced->second == rung;
+  }
+
+  void open_sockets(const ProbeOptions& options) {
+    ProbeStatus queues{"sockets", Rung::kNone, "only the rung proc reads the sockets"};
+    if (may_use(options, "sockets", Rung::kProc)) {
+      auto opened = SocketQueues::open(subject_, options.proc_root, options.max_sockets);
+      queues.rung = opened.ok() ? Rung::kProc : Rung::kNone;
+      queues.reason = opened.ok() ? "" : opened.error().message;
+      if (opened.ok()) socket_queues_ = std::move(opened).value();
+    }
+    status_.push_back(std::move(queues));
+
+    constexpr const char* kOnlyBpf = "only the rung tp_btf measures it";
+    ProbeStatus accepts{"accepts", Rung::kNone, kOnlyBpf};
+    ProbeStatus replies{"replies", Rung::kNone, kOnlyBpf};
+    const SocketFeatures wanted{may_use(options, "accepts", Rung::kTpBtf),
+                                may_use(options, "replies", Rung::kTpBtf)};
+    // Both at once; if the kernel refuses that, each by itself.
+    open_socket_times(wanted, accepts, replies);
+    if (!socket_times_ && wanted.accepts && wanted.replies) {
+      open_socket_times({true, false}, accepts, replies);
+      if (!socket_times_) open_socket_times({false, true}, accepts, replies);
+    }
+    status_.push_back(std::move(accepts));
+    status_.push_back(std::move(replies));
+  }
+
+  void open_socket_times(const SocketFeatures& features, ProbeStatus& accepts,
+                         ProbeStatus& replies) {
+    if (!features.accepts && !features.replies) return;
+    auto opened = SocketTimes::open(subject_, features);
+    for (auto* status :
+         {features.accepts ? &accepts : nullptr, features.replies ? &replies : nullptr}) {
+      if (!status) continue;
+      status->rung = opened.ok() ? Rung::kTpBtf : Rung::kNone;
+      status->reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
+    }
+    if (opened.ok()) socket_times_ = std::move(opened).value();
+    bpf_ |= opened.ok();
+  }
+
+  void open_syscalls(const ProbeOptions& options) {
+    ProbeStatus status{"syscalls", Rung::kNone, "not asked for: --syscalls"};
+    if (options.syscalls && !may_use(options, "syscalls", Rung::kTpBtf)) {
+      status.reason = "only the rung tp_btf measures them";
+    } else if (options.syscalls) {
+      auto opened = SyscallProbe::open(subject_);
+      status.rung = opened.ok() ? Rung::kTpBtf : Rung::kNone;
+      status.reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
+      if (opened.ok()) syscalls_ = std::move(opened).value();
+      bpf_ |= opened.ok();
+    }
+    status_.push_back(std::move(status));
+  }
+
+  void take_sockets(const std::vector<int32_t>& processes, ProbeInterval& interval) {
+    SocketInterval sockets;
+    if (socket_queues_) {
+      SocketLedger::Reading reading = socket_queues_->read(processes);
+      sockets = std::move(reading.interval);
+      interval.changed_sockets = std::move(reading.changed);
+      interval.losses.socket_rows_unstored += reading.rows_unstored;
+    }
+    if (socket_times_) {
+      SocketTimesReading reading = socket_times_->read();
+      SocketInterval times = reading.totals;
+      subtract_histograms(times, previous_sockets_.totals);
+      sockets.merge(times);
+      // Between two ticks a queue may have been fuller than at either.
+      if (reading.accept_queue_max > sockets.accept_queue_max) {
+        sockets.accept_queue_max = reading.accept_queue_max;
+        sockets.accept_queue_limit = reading.accept_queue_limit;
+      }
+      interval.losses.merge(growth(reading.losses, previous_sockets_.losses));
+      add_bpf_ns(interval, reading.bpf_ns - previous_sockets_.bpf_ns);
+      previous_sockets_ = std::move(reading);
+    }
+    if (socket_queues_ || socket_times_) interval.sockets = std::move(sockets);
+  }
+
+  void take_syscalls(ProbeInterval& interval) {
+    if (!syscalls_) return;
+    SyscallReading reading = syscalls_->read();
+    interval.changed_syscalls = std::move(reading.changed);
+    interval.losses.merge(growth(reading.losses, previous_syscalls_.losses));
+    add_bpf_ns(interval, reading.bpf_ns - previous_syscalls_.bpf_ns);
+    previous_syscalls_ = std::move(reading);
+  }
+
+  /// Zero: the kernel does not count it.
+  static void add_bpf_ns(ProbeInterval& interval, int64_t run_ns) {
+    if (run_ns > 0) interval.bpf_ns = interval.bpf_ns.value_or(0) + run_ns;
+  }
+
   Subject subject_;
   ProcReader proc_;
   ProcessTree tree_;
@@ -232,6 +346,11 @@ class OpenProbes final : public Probes {
   bool reads_resources_ = false;
   std::vector<ProbeStatus> status_;
   SchedulerReading previous_;
+  std::unique_ptr<SocketQueues> socket_queues_;
+  std::unique_ptr<SocketTimes> socket_times_;
+  SocketTimesReading previous_sockets_;
+  std::unique_ptr<SyscallProbe> syscalls_;
+  SyscallReading previous_syscalls_;
   int64_t begin_ns_ = 0;
 };
 
@@ -243,8 +362,8 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
     case Rung::kTracepoint:
-    case Rung::kPerf:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,

@@ -46,8 +46,21 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 4 << 20);
+  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
 } exits SEC(".maps");
+
+/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_exit);
+} exit_scratch SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&exit_scratch, &zero);
+}
 
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   struct topspin_thread* thread;
@@ -130,8 +143,9 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   read_counters(task, &now);
   admit(thread, &now);
   thread->settled = 0;
-  thread->recover = 0;
+  thread->left_clock = 0;
   thread->waking_ns = 0;
+  thread->timer.fired_ns = 0;
   if (task->on_cpu)
     thread->state = TOPSPIN_RUNNING;
   else if (task->on_rq && !task->__state)
@@ -147,22 +161,32 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct* task) {
   struct topspin_thread* thread;
-  if ((__u32)task->wake_cpu == bpf_get_smp_processor_id()) return 0;
+  struct topspin_cpu* cpu;
+  bool remote;
+  if (!task->bpf_storage) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  remote = (__u32)task->wake_cpu != bpf_get_smp_processor_id();
+  if (!remote && !cpu->firing.fired_ns) return 0;
   thread = member(task);
-  if (thread) on_waking(thread, bpf_ktime_get_ns());
+  if (!thread) return 0;
+  if (cpu->firing.fired_ns) on_timer(thread, &cpu->firing);
+  if (remote) on_waking(thread, bpf_ktime_get_ns());
   return 0;
 }
 
+/* The waker holds the lock of the run queue that it has put the thread on. */
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   struct topspin_cpu* cpu;
-  __u64 now_ns;
+  __u32 target;
   if (!thread || !on_wakeup(thread)) return 0;
-  now_ns = bpf_ktime_get_ns();
-  thread->queued_ns = now_ns;
+  target = task->thread_info.cpu;
+  cpu = bpf_map_lookup_elem(&cpus, &target);
+  if (cpu) count_queue_length(cpu, task->se.cfs_rq->rq->nr_running);
   if (!thread->waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_delivery(thread, cpu, now_ns);
+  if (cpu) on_delivery(thread, cpu, bpf_ktime_get_ns());
   return 0;
 }
 
@@ -174,21 +198,33 @@ int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
 
 /* The last switch of a thread: its account is complete, and nothing of it comes after. */
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
-  struct topspin_record* out;
+  struct topspin_exit* out;
   if (thread->dead) return;
   thread->dead = 1;
   fold_thread(task, thread);
   if (!thread->has_row) return;
-  out = bpf_ringbuf_reserve(&exits, sizeof(*out), 0);
-  if (!out) {
+  out = this_cpu_scratch();
+  if (!out) return; /* never */
+  fill_record(&out->record, thread);
+  out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
+  out->record.reserved = 0;
+  bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), task->comm);
+  if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
     __sync_fetch_and_add(&totals.exits_unsent, 1);
-    return;
-  }
-  fill_record(out, thread);
-  out->flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
-  out->reserved = 0;
-  bpf_probe_read_kernel_str(out->comm, sizeof(out->comm), task->comm);
-  bpf_ringbuf_submit(out, BPF_RB_NO_WAKEUP);
+}
+
+TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
+  if (next->pid == 0) return TOPSPIN_BY_NOBODY;
+  if (next->flags & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
+  if (next->tgid == prev->tgid) return TOPSPIN_BY_SAME_PROCESS;
+  return next->cgroups->dfl_cgrp == prev->cgroups->dfl_cgrp ? TOPSPIN_BY_SAME_CGROUP
+                                                            : TOPSPIN_BY_OTHER;
+}
+
+TOPSPIN_INLINE struct topspin_account account_of(struct task_struct* task, __u64 clock) {
+  struct topspin_account account = {task->sched_info.run_delay, task->sched_info.last_queued,
+                                    task->sched_info.last_arrival, clock};
+  return account;
 }
 
 /* The state of `prev` is the argument: prev->__state may have changed since. */
@@ -197,18 +233,26 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
              unsigned int prev_state) {
   struct topspin_thread* out = member(prev);
   struct topspin_thread* in = member(next);
+  struct topspin_account account;
   struct topspin_cpu* cpu;
-  __u64 now_ns;
+  __u64 clock;
   if (!out && !in) return 0;
-  now_ns = bpf_ktime_get_ns();
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
+  clock = (out ? prev : next)->se.cfs_rq->rq->clock;
   if (out) {
-    rebase_run_delay(out, prev->sched_info.run_delay);
-    on_switch_out(out, cpu, preempt || prev_state == 0, prev->sched_info.run_delay, now_ns);
+    bool runnable = preempt || prev_state == 0;
+    account = account_of(prev, clock);
+    if (out->timer.fired_ns) on_timer_done_late(out, cpu, &account, bpf_ktime_get_ns());
+    on_switch_out(out, cpu, &account, runnable,
+                  runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
     if (prev_state & TASK_DEAD) leave_for_good(prev, out);
   }
-  if (in) on_switch_in(in, cpu, now_ns);
+  if (in) {
+    account = account_of(next, clock);
+    on_switch_in(in, cpu, &account);
+    if (in->timer.fired_ns) on_timer_done(in, cpu, bpf_ktime_get_ns());
+  }
   return 0;
 }
 
@@ -299,8 +343,7 @@ int walk_threads(struct bpf_iter__task* context) {
   fold_thread(task, thread);
   __builtin_memset(&out, 0, sizeof(out));
   fill_record(&out, thread);
-  if (thread->has_row && !thread->dead &&
-      (thread->waits != thread->reported_waits || thread->folded.cpu_ns != thread->reported_cpu_ns))
+  if (thread->has_row && !thread->dead && thread->folded.cpu_ns != thread->reported_cpu_ns)
     out.flags |= TOPSPIN_RECORD_CHANGED;
   if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
     out.flags |= TOPSPIN_RECORD_QUEUED;
@@ -310,10 +353,10 @@ int walk_threads(struct bpf_iter__task* context) {
     if (task->signal->live.counter > 0) out.flags |= TOPSPIN_RECORD_LIVE;
   }
   bpf_probe_read_kernel_str(out.comm, sizeof(out.comm), task->comm);
-  /* If the buffer is full the kernel hands it out and shows this thread again. */
-  if (bpf_seq_write(context->meta->seq, &out, sizeof(out)) == 0) {
-    thread->reported_waits = thread->waits;
+  /* If the buffer is full the kernel hands it out and shows this thread again, from the start. */
+  if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
+  if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;
+  if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times)) == 0)
     thread->reported_cpu_ns = thread->folded.cpu_ns;
-  }
   return 0;
 }

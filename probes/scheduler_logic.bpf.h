@@ -20,33 +20,83 @@
 
 #define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
-#define TASK_DEAD 0x80u /* prev_state of the last switch of a thread */
+/* prev_state of sched_switch */
+#define TASK_INTERRUPTIBLE 0x1u
+#define TASK_UNINTERRUPTIBLE 0x2u
+#define TASK_DEAD 0x80u /* the last switch of a thread */
+#define TASK_NOLOAD 0x400u
 
-TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
-  __u32 index = histogram_index(value);
+#define PF_KTHREAD 0x00200000u
+
+TOPSPIN_INLINE void record_at(struct topspin_cells* cells, __u32 index, __u64 value) {
   if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never; the verifier wants to be sure */
   cells->cells[index]++;
   cells->sum += value;
   if (value > cells->max) cells->max = value;
 }
 
+TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
+  record_at(cells, histogram_index(value), value);
+}
+
+TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 index) {
+  index = topspin_coarse_index(index);
+  if (index < TOPSPIN_COARSE_CELLS) cells[index]++; /* always; for the verifier */
+}
+
+TOPSPIN_INLINE void add_to(struct topspin_sum* sum, __u64 ns) {
+  sum->count++;
+  sum->ns += ns;
+}
+
 TOPSPIN_INLINE void record_wait(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                 bool preempted, __u64 wait_ns) {
-  record(preempted ? &cpu->preemption_wait : &cpu->queue_wait, wait_ns);
-  thread->waits++;
-  if (wait_ns > thread->wait_max_ns) thread->wait_max_ns = wait_ns;
+  struct topspin_times* times = &thread->times;
+  __u32 index = histogram_index(wait_ns);
+  record_coarse(times->waits, index);
+  times->wait_ns += wait_ns;
+  if (wait_ns > times->wait_ns_max) times->wait_ns_max = wait_ns;
+  if (preempted) {
+    __u32 by = thread->left_as;
+    record_at(&cpu->preemption_wait, index, wait_ns);
+    if (by >= TOPSPIN_PREEMPTORS) return; /* never */
+    add_to(&cpu->preempted[by], wait_ns);
+    times->preempted[by]++;
+  } else {
+    record_at(&cpu->queue_wait, index, wait_ns);
+  }
+}
+
+TOPSPIN_INLINE void record_slice(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                 __u64 slice_ns) {
+  struct topspin_times* times = &thread->times;
+  __u32 index = histogram_index(slice_ns);
+  record_at(&cpu->on_cpu, index, slice_ns);
+  record_coarse(times->slices, index);
+  times->slice_ns += slice_ns;
+  if (slice_ns > times->slice_ns_max) times->slice_ns_max = slice_ns;
+}
+
+/* A timer fires on this CPU and wakes the thread. One that seems to run has left its CPU unseen, or
+ * is just about to. */
+TOPSPIN_INLINE void on_timer(struct topspin_thread* thread, const struct topspin_firing* firing) {
+  if (thread->state == TOPSPIN_BLOCKED || thread->state == TOPSPIN_RUNNING) thread->timer = *firing;
 }
 
 TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state == TOPSPIN_BLOCKED) thread->waking_ns = now_ns;
 }
 
-/* Whether this wakeup begins a wait, whose begin the caller then stamps: one of a thread that is
- * already queued or running does not. */
+/* Whether this wakeup begins a wait: one of a thread that is already queued or running does not. */
 TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread) {
   if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return false;
   thread->state = TOPSPIN_QUEUED;
   return true;
+}
+
+TOPSPIN_INLINE void count_queue_length(struct topspin_cpu* cpu, __u32 length) {
+  if (length >= TOPSPIN_QUEUE_LENGTHS) length = TOPSPIN_QUEUE_LENGTHS - 1;
+  cpu->queue_lengths[length]++;
 }
 
 TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cpu* cpu,
@@ -56,60 +106,114 @@ TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cp
   cpu->events++;
 }
 
-/* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
- * thousand, always out of a few system threads). Then the end of a wait, or its begin, is not
- * shown; the kernel's run_delay has grown by that wait all the same.
+/* What the kernel's own account of waiting holds of a thread, and the clock that it is kept on. */
+struct topspin_account {
+  __u64 run_delay_ns;
+  __u64 last_queued;  /* 0: not queued */
+  __u64 last_arrival; /* when it last got a CPU */
+  __u64 clock;        /* the run queue's, at this switch */
+};
+
+/* The kernel's sum will be `run_delay_ns` when a wait has ended whose begin lies before the thread
+ * joined: it is in no histogram, so it stays out of the totals and of the thread's row. */
+TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                __u64 run_delay_ns) {
+  cpu->left_censored++;
+  if (run_delay_ns <= thread->folded.run_delay_ns) return;
+  thread->baseline.run_delay_ns += run_delay_ns - thread->folded.run_delay_ns;
+  thread->folded.run_delay_ns = run_delay_ns;
+}
+
+/* The kernel adds clock - last_queued to run_delay right after this tracepoint, from the same two
+ * values; parts of the wait on queues that the thread was moved from are in run_delay already. So
+ * our sum is the kernel's, to the nanosecond.
  *
+ * Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
+ * thousand, always out of a few system threads). The wait that ended then is found as growth of
+ * run_delay when the thread next leaves its CPU. */
+TOPSPIN_INLINE void on_switch_in(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                 const struct topspin_account* account) {
+  __u32 state = thread->state;
+  __u64 run_delay_ns = account->run_delay_ns;
+  __u64 wait_ns;
+  if (account->last_queued && account->clock > account->last_queued)
+    run_delay_ns += account->clock - account->last_queued;
+  wait_ns = run_delay_ns > thread->run_delay_ns ? run_delay_ns - thread->run_delay_ns : 0;
+  thread->run_delay_ns = run_delay_ns;
+  thread->state = TOPSPIN_RUNNING;
+  thread->settled = 1;
+  cpu->switches++;
+  cpu->events++;
+  if (state == TOPSPIN_UNKNOWN || state == TOPSPIN_QUEUED_CENSORED) {
+    censor_wait(thread, cpu, run_delay_ns);
+    return;
+  }
+  if (state == TOPSPIN_RUNNING) cpu->hidden++; /* it had left its CPU before */
+  record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, wait_ns);
+  if ((state == TOPSPIN_QUEUED || state == TOPSPIN_BLOCKED) && thread->left_clock) {
+    __u64 back = thread->left_clock + wait_ns;
+    __u32 off = thread->left_as;
+    if (off < TOPSPIN_OFF_STATES) /* always */
+      add_to(&cpu->off_cpu[off], account->clock > back ? account->clock - back : 0);
+  }
+}
+
+/* What woke the thread was a timer: its lateness is complete when the thread runs, at `now_ns`. */
+TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                  __u64 now_ns) {
+  const struct topspin_firing* timer = &thread->timer;
+  __u64 queueing_ns = now_ns > timer->fired_ns ? now_ns - timer->fired_ns : 0;
+  record(&cpu->timer_slack, timer->slack_ns);
+  record(&cpu->timer_late, timer->late_ns);
+  record(&cpu->timer_queueing, queueing_ns);
+  record(&cpu->timer_oversleep, timer->slack_ns + timer->late_ns + queueing_ns);
+  thread->timer.fired_ns = 0;
+}
+
+/* The same when the switch to the thread was not shown: it has run since last_arrival, which is on
+ * the run queue's clock. */
+TOPSPIN_INLINE void on_timer_done_late(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                       const struct topspin_account* account, __u64 now_ns) {
+  if (account->clock > account->last_arrival) now_ns -= account->clock - account->last_arrival;
+  on_timer_done(thread, cpu, now_ns);
+}
+
+TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
+  if (prev_state & TASK_INTERRUPTIBLE) return TOPSPIN_OFF_SLEEPING;
+  if ((prev_state & TASK_UNINTERRUPTIBLE) && !(prev_state & TASK_NOLOAD))
+    return TOPSPIN_OFF_UNINTERRUPTIBLE;
+  return TOPSPIN_OFF_OTHER;
+}
+
+/* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state.
  * sched_yield looks the same as preemption here, and to the kernel's own counters. */
 TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                  bool runnable, __u64 run_delay_ns, __u64 now_ns) {
-  if (thread->settled && thread->state != TOPSPIN_RUNNING) thread->recover = 1;
-  if (thread->recover) {
-    thread->recover = 0;
-    if (run_delay_ns > thread->run_delay_ns) {
-      record_wait(thread, cpu, thread->state == TOPSPIN_PREEMPTED,
-                  run_delay_ns - thread->run_delay_ns);
-      cpu->recovered++;
-      cpu->events++;
-    }
+                                  const struct topspin_account* account, bool runnable,
+                                  __u32 left_as) {
+  __u32 state = thread->state;
+  if (thread->settled && state != TOPSPIN_RUNNING) cpu->hidden++; /* how it got here */
+  if (account->run_delay_ns > thread->run_delay_ns) {
+    if (state == TOPSPIN_QUEUED_CENSORED || state == TOPSPIN_UNKNOWN)
+      censor_wait(thread, cpu, account->run_delay_ns);
+    else
+      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED,
+                  account->run_delay_ns - thread->run_delay_ns);
   }
-  thread->run_delay_ns = run_delay_ns;
+  /* The slice under way when the thread joined began before. */
+  if ((thread->settled || (state != TOPSPIN_RUNNING && state != TOPSPIN_UNKNOWN)) &&
+      account->clock > account->last_arrival)
+    record_slice(thread, cpu, account->clock - account->last_arrival);
+  thread->run_delay_ns = account->run_delay_ns;
   thread->settled = 1;
+  thread->left_as = left_as;
+  thread->left_clock = account->clock;
+  cpu->events++;
   if (runnable) {
     thread->state = TOPSPIN_PREEMPTED;
-    thread->queued_ns = now_ns;
   } else {
     thread->state = TOPSPIN_BLOCKED;
     thread->waking_ns = 0;
   }
-}
-
-TOPSPIN_INLINE void on_switch_in(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                 __u64 now_ns) {
-  __u32 state = thread->state;
-  thread->state = TOPSPIN_RUNNING;
-  if (state == TOPSPIN_QUEUED || state == TOPSPIN_PREEMPTED) {
-    /* Two CPUs' clocks may be a few ns apart. */
-    record_wait(thread, cpu, state == TOPSPIN_PREEMPTED,
-                now_ns > thread->queued_ns ? now_ns - thread->queued_ns : 0);
-  } else if (thread->settled) {
-    thread->recover = 1; /* its last switch out, or its wakeup, was not shown */
-  } else {
-    cpu->left_censored++; /* its wait began before it joined */
-    thread->rebase_run_delay = 1;
-  }
-  thread->settled = 1;
-  cpu->events++;
-}
-
-/* A wait whose begin we did not see is in no histogram; the kernel counts it as a whole. Leaves it
- * out of the totals and of the thread's row. Due once, after the thread was switched in. */
-TOPSPIN_INLINE void rebase_run_delay(struct topspin_thread* thread, __u64 run_delay_ns) {
-  if (!thread->rebase_run_delay) return;
-  thread->rebase_run_delay = 0;
-  if (run_delay_ns <= thread->folded.run_delay_ns) return;
-  thread->baseline.run_delay_ns += run_delay_ns - thread->folded.run_delay_ns;
-  thread->folded.run_delay_ns = run_delay_ns;
 }
 
 /* Starts (or, back in the cgroup, continues) a thread's account at `now`. Faults are counted whole.
@@ -137,7 +241,6 @@ TOPSPIN_INLINE void fold_one(__u64* total, __u64* folded, __u64 current) {
 /* Adds to the totals what the kernel's account of a thread has grown since the last fold. */
 TOPSPIN_INLINE void fold_counters(struct topspin_totals* totals, struct topspin_thread* thread,
                                   const struct topspin_counters* now) {
-  if (thread->state == TOPSPIN_RUNNING) rebase_run_delay(thread, now->run_delay_ns);
   fold_one(&totals->counters.cpu_ns, &thread->folded.cpu_ns, now->cpu_ns);
   fold_one(&totals->counters.run_delay_ns, &thread->folded.run_delay_ns, now->run_delay_ns);
   fold_one(&totals->counters.voluntary_switches, &thread->folded.voluntary_switches,
@@ -154,8 +257,6 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->pid = thread->pid;
   out->tid = thread->tid;
   out->start_boottime_ns = thread->start_boottime_ns;
-  out->waits = thread->waits;
-  out->wait_max_ns = thread->wait_max_ns;
   out->since_joining.cpu_ns = thread->folded.cpu_ns - thread->baseline.cpu_ns;
   out->since_joining.run_delay_ns = thread->folded.run_delay_ns - thread->baseline.run_delay_ns;
   out->since_joining.voluntary_switches =
@@ -165,6 +266,38 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->since_joining.migrations = thread->folded.migrations - thread->baseline.migrations;
   out->since_joining.minor_faults = thread->folded.minor_faults;
   out->since_joining.major_faults = thread->folded.major_faults;
+}
+
+/* 1 unless `count` is 0, without a branch (which the compiler would make of a comparison). */
+TOPSPIN_INLINE __u32 is_some(__u32 count) {
+  __u64 negative = 0 - (__u64)count;
+  asm volatile("" : "+r"(negative));
+  return negative >> 63;
+}
+
+/* Adds what goes with the record of a thread that has exited; how many bytes are in use. No branch
+ * in the loop: the verifier follows one path. */
+TOPSPIN_INLINE __u32 fill_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
+  const struct topspin_times* times = &thread->times;
+  __u32 used = 0, index;
+  out->wait_ns = times->wait_ns;
+  out->wait_ns_max = times->wait_ns_max;
+  out->slice_ns = times->slice_ns;
+  out->slice_ns_max = times->slice_ns_max;
+  for (index = 0; index < TOPSPIN_PREEMPTORS; index++)
+    out->preempted[index] = times->preempted[index];
+  for (index = 0; index < TOPSPIN_COARSE_CELLS; index++) {
+    out->entries[used & (TOPSPIN_EXIT_ENTRIES - 1)] = (__u64)index << 32 | times->waits[index];
+    used += is_some(times->waits[index]);
+  }
+  for (index = 0; index < TOPSPIN_COARSE_CELLS; index++) {
+    out->entries[used & (TOPSPIN_EXIT_ENTRIES - 1)] =
+        (__u64)(TOPSPIN_COARSE_CELLS + index) << 32 | times->slices[index];
+    used += is_some(times->slices[index]);
+  }
+  used &= TOPSPIN_EXIT_ENTRIES - 1;
+  out->entries_used = used;
+  return __builtin_offsetof(struct topspin_exit, entries) + used * sizeof(out->entries[0]);
 }
 
 #endif

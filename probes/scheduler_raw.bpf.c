@@ -24,12 +24,16 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
 const volatile __u64 max_rows = 0;
 
+/* What a new element begins as: larger than the stack. */
+const volatile struct topspin_raw_thread blank = {};
+
 struct topspin_totals totals; /* counters: of threads that have exited */
 __u64 rows_granted;
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(max_entries, 1); /* set by user space */
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB: memory follows the threads */
+  __uint(max_entries, 1);               /* set by user space */
   __type(key, __s32);
   __type(value, struct topspin_raw_thread);
 } threads SEC(".maps");
@@ -44,8 +48,21 @@ struct {
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 4 << 20);
+  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
 } exits SEC(".maps");
+
+/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_exit);
+} exit_scratch SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&exit_scratch, &zero);
+}
 
 TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
   __u32 cpu = bpf_get_smp_processor_id();
@@ -97,13 +114,13 @@ TOPSPIN_INLINE struct topspin_raw_thread* member(struct task_struct* task, __s32
 TOPSPIN_INLINE void copy_account(struct topspin_raw_thread* raw, struct task_struct* task) {
   struct topspin_counters now;
   read_counters(task, &now);
-  rebase_run_delay(&raw->thread, now.run_delay_ns);
   raw->thread.folded = now;
   bpf_probe_read_kernel_str(raw->comm, sizeof(raw->comm), task->comm);
 }
 
 TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   struct topspin_record record;
+  struct topspin_exit* out;
   __s32 tid = raw->thread.tid;
   __builtin_memset(&record, 0, sizeof(record));
   fill_record(&record, &raw->thread);
@@ -119,33 +136,41 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   if (raw->thread.has_row) {
     record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
     __builtin_memcpy(record.comm, raw->comm, sizeof(record.comm));
-    if (bpf_ringbuf_output(&exits, &record, sizeof(record), BPF_RB_NO_WAKEUP))
+    out = this_cpu_scratch();
+    if (!out) return; /* never */
+    out->record = record;
+    if (bpf_ringbuf_output(&exits, out, fill_exit(out, &raw->thread), BPF_RB_NO_WAKEUP))
       __sync_fetch_and_add(&totals.exits_unsent, 1);
   }
   bpf_map_delete_elem(&threads, &tid);
 }
 
-/* As in scheduler.bpf.c: only of threads that last ran on another CPU. */
+/* As in scheduler.bpf.c: stamped only for threads that last ran on another CPU. */
 SEC("raw_tp/sched_waking")
 int sched_waking(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
   struct topspin_raw_thread* raw;
-  if ((__u32)BPF_CORE_READ(task, wake_cpu) == bpf_get_smp_processor_id()) return 0;
+  struct topspin_cpu* cpu = this_cpu();
+  bool remote = (__u32)BPF_CORE_READ(task, wake_cpu) != bpf_get_smp_processor_id();
+  if (!cpu || (!remote && !cpu->firing.fired_ns)) return 0;
   raw = member(task, BPF_CORE_READ(task, pid));
-  if (raw) on_waking(&raw->thread, bpf_ktime_get_ns());
+  if (!raw) return 0;
+  if (cpu->firing.fired_ns) on_timer(&raw->thread, &cpu->firing);
+  if (remote) on_waking(&raw->thread, bpf_ktime_get_ns());
   return 0;
 }
 
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
   struct topspin_cpu* cpu;
-  __u64 now_ns;
+  __u32 target;
   if (!raw || !on_wakeup(&raw->thread)) return 0;
-  now_ns = bpf_ktime_get_ns();
-  raw->thread.queued_ns = now_ns;
+  target = BPF_CORE_READ(task, thread_info.cpu);
+  cpu = bpf_map_lookup_elem(&cpus, &target);
+  if (cpu) count_queue_length(cpu, BPF_CORE_READ(task, se.cfs_rq, rq, nr_running));
   if (!raw->thread.waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_delivery(&raw->thread, cpu, now_ns);
+  if (cpu) on_delivery(&raw->thread, cpu, bpf_ktime_get_ns());
   return 0;
 }
 
@@ -159,6 +184,21 @@ int sched_wakeup_new(struct bpf_raw_tracepoint_args* context) {
   return woken((struct task_struct*)context->args[0]);
 }
 
+TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
+  if (BPF_CORE_READ(next, pid) == 0) return TOPSPIN_BY_NOBODY;
+  if (BPF_CORE_READ(next, flags) & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
+  if (BPF_CORE_READ(next, tgid) == BPF_CORE_READ(prev, tgid)) return TOPSPIN_BY_SAME_PROCESS;
+  return BPF_CORE_READ(next, cgroups, dfl_cgrp) == BPF_CORE_READ(prev, cgroups, dfl_cgrp)
+             ? TOPSPIN_BY_SAME_CGROUP
+             : TOPSPIN_BY_OTHER;
+}
+
+TOPSPIN_INLINE void read_account(struct topspin_account* account, struct task_struct* task) {
+  account->run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
+  account->last_queued = BPF_CORE_READ(task, sched_info.last_queued);
+  account->last_arrival = BPF_CORE_READ(task, sched_info.last_arrival);
+}
+
 SEC("raw_tp/sched_switch")
 int sched_switch(struct bpf_raw_tracepoint_args* context) {
   bool preempt = context->args[0];
@@ -167,17 +207,28 @@ int sched_switch(struct bpf_raw_tracepoint_args* context) {
   __u32 prev_state = context->args[3];
   struct topspin_raw_thread* out = member(prev, (__s32)bpf_get_current_pid_tgid());
   struct topspin_raw_thread* in = member(next, BPF_CORE_READ(next, pid));
+  struct topspin_account account;
   struct topspin_cpu* cpu;
-  __u64 now_ns;
   if (!out && !in) return 0;
-  now_ns = bpf_ktime_get_ns();
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  if (in) on_switch_in(&in->thread, cpu, now_ns);
+  if (out)
+    account.clock = BPF_CORE_READ(prev, se.cfs_rq, rq, clock);
+  else
+    account.clock = BPF_CORE_READ(next, se.cfs_rq, rq, clock);
+  if (in) {
+    read_account(&account, next);
+    on_switch_in(&in->thread, cpu, &account);
+    if (in->thread.timer.fired_ns) on_timer_done(&in->thread, cpu, bpf_ktime_get_ns());
+  }
   if (out) {
+    bool runnable = preempt || prev_state == 0;
+    read_account(&account, prev);
+    if (out->thread.timer.fired_ns)
+      on_timer_done_late(&out->thread, cpu, &account, bpf_ktime_get_ns());
+    on_switch_out(&out->thread, cpu, &account, runnable,
+                  runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
     copy_account(out, prev);
-    on_switch_out(&out->thread, cpu, preempt || prev_state == 0, out->thread.folded.run_delay_ns,
-                  now_ns);
     if (prev_state & TASK_DEAD) leave_for_good(out);
   }
   return 0;
@@ -187,22 +238,24 @@ SEC("raw_tp/sched_process_fork")
 int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* parent = (struct task_struct*)context->args[0];
   struct task_struct* child = (struct task_struct*)context->args[1];
-  struct topspin_raw_thread fresh;
+  struct topspin_raw_thread* fresh;
   __s32 tid = BPF_CORE_READ(parent, pid);
   if (subject_cgroup_id) {
     if (!is_below_cgroup(child, subject_cgroup_id)) return 0;
   } else if (!bpf_map_lookup_elem(&threads, &tid)) {
     return 0;
   }
-  __builtin_memset(&fresh, 0, sizeof(fresh));
-  fresh.thread.member = TOPSPIN_MEMBER;
-  fresh.thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
-  describe(&fresh, child);
-  bpf_probe_read_kernel_str(fresh.comm, sizeof(fresh.comm), child->comm);
-  tid = fresh.thread.tid;
-  grant_row(&fresh.thread);
-  if (bpf_map_update_elem(&threads, &tid, &fresh, BPF_ANY))
+  tid = BPF_CORE_READ(child, pid);
+  if (bpf_map_update_elem(&threads, &tid, (const void*)&blank, BPF_ANY) ||
+      !(fresh = bpf_map_lookup_elem(&threads, &tid))) {
     __sync_fetch_and_add(&totals.threads_refused, 1);
+    return 0;
+  }
+  describe(fresh, child);
+  bpf_probe_read_kernel_str(fresh->comm, sizeof(fresh->comm), child->comm);
+  fresh->thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  grant_row(&fresh->thread);
+  fresh->thread.member = TOPSPIN_MEMBER;
   return 0;
 }
 
@@ -226,15 +279,16 @@ int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
   __s32 old_tid = (__s32)context->args[1];
   __s32 tid = BPF_CORE_READ(task, pid);
-  struct topspin_raw_thread moved;
+  struct topspin_raw_thread* moved;
   struct topspin_raw_thread* old;
   if (old_tid == tid) return 0;
   old = bpf_map_lookup_elem(&threads, &old_tid);
   if (!old) return 0;
-  moved = *old;
-  describe(&moved, task);
-  bpf_map_delete_elem(&threads, &old_tid);
-  if (bpf_map_update_elem(&threads, &tid, &moved, BPF_ANY))
+  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||
+      !(moved = bpf_map_lookup_elem(&threads, &tid)))
     __sync_fetch_and_add(&totals.threads_refused, 1);
+  else
+    describe(moved, task);
+  bpf_map_delete_elem(&threads, &old_tid);
   return 0;
 }

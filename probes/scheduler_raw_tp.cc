@@ -14,6 +14,7 @@
 
 #include "probes/bpf_object.h"
 #include "probes/process_tree.h"
+#include "probes/timers.h"
 #include "scheduler_raw.skel.h"
 
 namespace topspin {
@@ -63,6 +64,21 @@ class RawTpRung final : public SchedulerRung {
     return {};
   }
 
+  /// Not being able to is no failure: the reason stands in timers_missing().
+  void attach_timers() {
+    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
+    if (!attached.ok()) {
+      timers_missing_ = attached.error().message;
+      return;
+    }
+    timers_ = std::move(attached).value();
+    timers_missing_.clear();
+    cpus_.add_timers();
+    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
+  }
+
+  std::string timers_missing() const override { return timers_missing_; }
+
   SchedulerReading read() override {
     SchedulerReading reading;
     if (is_cgroup_) add_newcomers();
@@ -84,7 +100,8 @@ class RawTpRung final : public SchedulerRung {
     ring_buffer__consume(ring_.get());
     cpus_.read(reading);
     reading.losses.scheduler_map_full = totals.threads_refused + refused_;
-    reading.losses.thread_rows_unstored = totals.rows_refused + totals.exits_unsent;
+    reading.losses.thread_rows_unstored = totals.rows_refused;
+    reading.losses.scheduler_ring_full = totals.exits_unsent;
     add_program_stats(reading, program_fds_);
     reading.changed_threads = rows_.take();
     reading.processes.assign(processes.begin(), processes.end());
@@ -92,11 +109,6 @@ class RawTpRung final : public SchedulerRung {
   }
 
  private:
-  struct Reported {
-    uint64_t waits = 0;
-    uint64_t cpu_ns = 0;
-  };
-
   /// Seeds every thread of the subject that has no element; in cgroup mode also drops those that
   /// left it. Returns how many were new.
   size_t add_newcomers() {
@@ -168,26 +180,22 @@ class RawTpRung final : public SchedulerRung {
       // At most one thread a CPU. The censored wait, if that is its first run, stays out.
       if (const auto now = proc_.thread_schedstat(thread.pid, thread.tid)) {
         thread.folded.cpu_ns = std::max<uint64_t>(thread.folded.cpu_ns, now->cpu_ns);
-        if (!thread.rebase_run_delay)
-          thread.folded.run_delay_ns =
-              std::max<uint64_t>(thread.folded.run_delay_ns, now->run_delay_ns);
+        thread.folded.run_delay_ns =
+            std::max<uint64_t>(thread.folded.run_delay_ns, now->run_delay_ns);
       }
     }
     topspin_record record{};
     record.pid = thread.pid;
     record.tid = thread.tid;
     record.start_boottime_ns = thread.start_boottime_ns;
-    record.waits = thread.waits;
-    record.wait_max_ns = thread.wait_max_ns;
     record.since_joining = since_joining(thread);
     std::memcpy(record.comm, raw.comm, sizeof(record.comm));
     add_counters(reading, record.since_joining);
     if (thread.state == TOPSPIN_QUEUED || thread.state == TOPSPIN_PREEMPTED) ++reading.open_waits;
-    Reported& reported = reported_[thread.tid];
-    if (thread.has_row &&
-        (reported.waits != record.waits || reported.cpu_ns != record.since_joining.cpu_ns)) {
-      reported = {record.waits, record.since_joining.cpu_ns};
-      rows_.push(make_row(record));
+    uint64_t& reported_cpu_ns = reported_cpu_ns_[thread.tid];
+    if (thread.has_row && reported_cpu_ns != record.since_joining.cpu_ns) {
+      reported_cpu_ns = record.since_joining.cpu_ns;
+      rows_.push(make_row(record, thread.times));
     }
   }
 
@@ -211,12 +219,11 @@ class RawTpRung final : public SchedulerRung {
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
-    topspin_record record;
-    if (size < sizeof(record)) return 0;
-    std::memcpy(&record, data, sizeof(record));
+    auto row = make_exit_row(data, size);
+    if (!row) return 0;
     auto* rung = static_cast<RawTpRung*>(context);
-    rung->reported_.erase(record.tid);
-    rung->rows_.push(make_row(record));
+    rung->reported_cpu_ns_.erase(row->tid);
+    rung->rows_.push(std::move(*row));
     return 0;
   }
 
@@ -229,7 +236,9 @@ class RawTpRung final : public SchedulerRung {
   int threads_fd_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::vector<int> program_fds_;
-  std::unordered_map<int32_t, Reported> reported_;
+  std::unique_ptr<Timers> timers_;
+  std::string timers_missing_ = "not asked for";
+  std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;
   topspin_counters left_{};  // of threads that left the cgroup
   uint64_t refused_ = 0;
 };
@@ -263,6 +272,7 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
   auto rung =
       std::make_unique<RawTpRung>(std::move(skeleton), std::move(array), subject, options, proc);
   TOPSPIN_TRY(rung->open_ring());
+  if (wants_timers(options)) rung->attach_timers();
   TOPSPIN_TRY(rung->seed());
   return SchedulerRungResult(std::move(rung));
 }

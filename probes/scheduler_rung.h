@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/result.h"
@@ -16,7 +17,8 @@
 
 namespace topspin {
 
-/// Everything since opening: sums and losses only grow from one reading to the next.
+/// Everything since opening: sums and losses only grow from one reading to the next. Rows of CPUs
+/// (totals.cpus) are of the time since the previous reading.
 struct SchedulerReading {
   SchedulerInterval totals;
   LossInterval losses;      // the scheduler_* and thread_* fields
@@ -32,6 +34,10 @@ class SchedulerRung {
  public:
   virtual ~SchedulerRung() = default;
   virtual SchedulerReading read() = 0;
+  /// Why timer oversleep is not measured; empty: it is.
+  virtual std::string timers_missing() const {
+    return "timers are seen beside the BPF rungs of the scheduler probe alone";
+  }
 };
 
 using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
@@ -40,10 +46,19 @@ using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
 SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc);
+SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptions& options,
+                                        ProcReader& proc);
 SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc);
 
-inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc};
+inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf,
+                                            Rung::kProc};
+
+/// The probe "timers" has one rung, raw_tp, beside either BPF rung of "scheduler".
+inline bool wants_timers(const ProbeOptions& options) {
+  const auto forced = options.forced.find("timers");
+  return forced == options.forced.end() || forced->second == Rung::kRawTracepoint;
+}
 
 /// Opens one rung of the ladder, and no other.
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,

@@ -14,6 +14,7 @@
 
 #include "core/unique_fd.h"
 #include "probes/bpf_object.h"
+#include "probes/timers.h"
 #include "scheduler.skel.h"
 
 namespace topspin {
@@ -71,6 +72,21 @@ class TpBtfRung final : public SchedulerRung {
     return {};
   }
 
+  /// Not being able to is no failure: the reason stands in timers_missing().
+  void attach_timers() {
+    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
+    if (!attached.ok()) {
+      timers_missing_ = attached.error().message;
+      return;
+    }
+    timers_ = std::move(attached).value();
+    timers_missing_.clear();
+    cpus_.add_timers();
+    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
+  }
+
+  std::string timers_missing() const override { return timers_missing_; }
+
   SchedulerReading read() override {
     SchedulerReading reading;
     // A walk that fails leaves the sums of threads that still run where they were: they catch up
@@ -81,7 +97,8 @@ class TpBtfRung final : public SchedulerRung {
     const topspin_totals& totals = skeleton_->bss->totals;
     add_counters(reading, totals.counters);
     reading.losses.scheduler_map_full = totals.threads_refused;
-    reading.losses.thread_rows_unstored = totals.rows_refused + totals.exits_unsent;
+    reading.losses.thread_rows_unstored = totals.rows_refused;
+    reading.losses.scheduler_ring_full = totals.exits_unsent;
     add_program_stats(reading, program_fds_);
     reading.changed_threads = rows_.take();
     std::sort(reading.processes.begin(), reading.processes.end());
@@ -95,7 +112,7 @@ class TpBtfRung final : public SchedulerRung {
     if (!walk)
       return make_error(ErrorCode::kInternal,
                         fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
-    buffer_.resize(1024 * sizeof(topspin_record));
+    buffer_.resize(256 * (sizeof(topspin_record) + sizeof(topspin_times)));
     size_t kept = 0;  // bytes of a record cut in two by the end of a read
     while (true) {
       const ssize_t got = ::read(walk.get(), buffer_.data() + kept, buffer_.size() - kept);
@@ -105,30 +122,37 @@ class TpBtfRung final : public SchedulerRung {
                           fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
       if (got == 0) return {};
       const size_t size = kept + static_cast<size_t>(got);
-      const size_t whole = size / sizeof(topspin_record) * sizeof(topspin_record);
-      for (size_t offset = 0; offset < whole; offset += sizeof(topspin_record)) {
+      size_t whole = 0;
+      while (size - whole >= sizeof(topspin_record)) {
         topspin_record record;
-        std::memcpy(&record, buffer_.data() + offset, sizeof(record));
-        if (reading) take_record(record, *reading);
+        topspin_times times{};
+        std::memcpy(&record, buffer_.data() + whole, sizeof(record));
+        size_t length = sizeof(record);
+        if (record.flags & TOPSPIN_RECORD_CHANGED) {
+          length += sizeof(times);
+          if (size - whole < length) break;
+          std::memcpy(&times, buffer_.data() + whole + sizeof(record), sizeof(times));
+        }
+        if (reading) take_record(record, times, *reading);
+        whole += length;
       }
       kept = size - whole;
       std::memmove(buffer_.data(), buffer_.data() + whole, kept);
     }
   }
 
-  void take_record(const topspin_record& record, SchedulerReading& reading) {
+  void take_record(const topspin_record& record, const topspin_times& times,
+                   SchedulerReading& reading) {
     const uint32_t flags = record.flags;
-    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record));
+    if (flags & TOPSPIN_RECORD_CHANGED) rows_.push(make_row(record, times));
     if (flags & TOPSPIN_RECORD_QUEUED) ++reading.open_waits;
     if ((flags & TOPSPIN_RECORD_LEADER) && (flags & TOPSPIN_RECORD_LIVE))
       reading.processes.push_back(record.pid);
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
-    topspin_record record;
-    if (size < sizeof(record)) return 0;
-    std::memcpy(&record, data, sizeof(record));
-    static_cast<TpBtfRung*>(context)->rows_.push(make_row(record));
+    if (auto row = make_exit_row(data, size))
+      static_cast<TpBtfRung*>(context)->rows_.push(std::move(*row));
     return 0;
   }
 
@@ -137,6 +161,8 @@ class TpBtfRung final : public SchedulerRung {
   RowQueue rows_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::vector<int> program_fds_;
+  std::unique_ptr<Timers> timers_;
+  std::string timers_missing_ = "not asked for";
   std::vector<char> buffer_;
 };
 
@@ -162,6 +188,7 @@ SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOpt
   auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(array),
                                           options.max_thread_rows_per_interval);
   TOPSPIN_TRY(rung->open_ring());
+  if (wants_timers(options)) rung->attach_timers();
   TOPSPIN_TRY(rung->seed(subject));
   return SchedulerRungResult(std::move(rung));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 
 #include <arpa/inet.h>
@@ -20,8 +21,22 @@ namespace {
 constexpr uint8_t kListen = 10;
 constexpr uint32_t kEveryState = 0xffffffff;
 constexpr uint32_t kTimeWait = 1U << 6;
+constexpr uint32_t kUnconnected = 1U << 7;  // of UDP
 constexpr size_t kBufferBytes = 256 << 10;  // the kernel fills at most 32 KiB at once
 constexpr int kAnswerSeconds = 5;           // it answers at once, or something is very wrong
+
+/// Calls visit(type, value) for each attribute that lies within the payload.
+template <typename Visit>
+void for_each_attribute(std::span<const char> payload, Visit visit) {
+  for (size_t at = sizeof(inet_diag_msg); at + sizeof(nlattr) <= payload.size();) {
+    nlattr attribute;
+    std::memcpy(&attribute, payload.data() + at, sizeof(attribute));
+    if (attribute.nla_len < sizeof(attribute) || at + attribute.nla_len > payload.size()) break;
+    visit(attribute.nla_type & NLA_TYPE_MASK,
+          payload.subspan(at + sizeof(attribute), attribute.nla_len - sizeof(attribute)));
+    at += NLA_ALIGN(attribute.nla_len);
+  }
+}
 
 Error diag_error(int os_errno) {
   return make_error(ErrorCode::kUnsupported,
@@ -32,6 +47,16 @@ Error diag_error(int os_errno) {
 }
 
 }  // namespace
+
+std::optional<uint64_t> parse_socket_link(std::string_view link) {
+  constexpr std::string_view kPrefix = "socket:[";
+  if (!link.starts_with(kPrefix) || !link.ends_with(']')) return std::nullopt;
+  link = link.substr(kPrefix.size(), link.size() - kPrefix.size() - 1);
+  uint64_t inode = 0;
+  const auto [end, error] = std::from_chars(link.data(), link.data() + link.size(), inode);
+  if (error != std::errc() || end != link.data() + link.size()) return std::nullopt;
+  return inode;
+}
 
 std::optional<DiagSocket> parse_diag_socket(std::span<const char> payload, uint8_t protocol) {
   inet_diag_msg message;
@@ -51,15 +76,39 @@ std::optional<DiagSocket> parse_diag_socket(std::span<const char> payload, uint8
   if (protocol == IPPROTO_TCP && found.socket.remote.port == 0 && message.idiag_state != kListen)
     return std::nullopt;
 
-  for (size_t at = sizeof(message); at + sizeof(nlattr) <= payload.size();) {
-    nlattr attribute;
-    std::memcpy(&attribute, payload.data() + at, sizeof(attribute));
-    if (attribute.nla_len < sizeof(attribute) || at + attribute.nla_len > payload.size()) break;
-    if ((attribute.nla_type & NLA_TYPE_MASK) == INET_DIAG_SKV6ONLY &&
-        attribute.nla_len > sizeof(attribute)) {
-      found.socket.ipv6_only = payload[at + sizeof(attribute)] != 0;
-    }
-    at += NLA_ALIGN(attribute.nla_len);
+  for_each_attribute(payload, [&](int type, std::span<const char> value) {
+    if (type == INET_DIAG_SKV6ONLY && !value.empty()) found.socket.ipv6_only = value[0] != 0;
+  });
+  return found;
+}
+
+std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t protocol) {
+  inet_diag_msg message;
+  if (payload.size() < sizeof(message)) return std::nullopt;
+  std::memcpy(&message, payload.data(), sizeof(message));
+  if (message.idiag_family != AF_INET && message.idiag_family != AF_INET6) return std::nullopt;
+  DiagQueue found;
+  found.cookie =
+      static_cast<uint64_t>(message.id.idiag_cookie[1]) << 32 | message.id.idiag_cookie[0];
+  found.inode = message.idiag_inode;
+  found.protocol = protocol;
+  found.ip_version = message.idiag_family == AF_INET6 ? 6 : 4;
+  std::memcpy(found.local.address.data(), message.id.idiag_src, found.ip_version == 6 ? 16 : 4);
+  found.local.port = ntohs(message.id.idiag_sport);
+  bool accounted = false;
+  for_each_attribute(payload, [&](int type, std::span<const char> value) {
+    uint32_t memory[SK_MEMINFO_DROPS + 1];
+    if (type != INET_DIAG_SKMEMINFO || value.size() < sizeof(memory)) return;
+    std::memcpy(memory, value.data(), sizeof(memory));
+    accounted = true;
+    found.drops = memory[SK_MEMINFO_DROPS];
+    found.queue = memory[SK_MEMINFO_RMEM_ALLOC];
+    found.limit = memory[SK_MEMINFO_RCVBUF];
+  });
+  if (!accounted) return std::nullopt;
+  if (protocol == IPPROTO_TCP) {
+    found.queue = message.idiag_rqueue;
+    found.limit = message.idiag_wqueue;
   }
   return found;
 }
@@ -75,13 +124,33 @@ Result<SockDiag> SockDiag::open() {
 Result<std::vector<DiagSocket>> SockDiag::sockets() {
   std::vector<DiagSocket> found;
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
-    for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp})
-      TOPSPIN_TRY(dump(family, protocol, found));
+    for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
+      TOPSPIN_TRY(
+          dump(family, protocol, kEveryState & ~kTimeWait, 0, [&](std::span<const char> payload) {
+            if (auto socket = parse_diag_socket(payload, protocol)) found.push_back(*socket);
+          }));
+    }
   }
   return found;
 }
 
-Status SockDiag::dump(uint8_t family, uint8_t protocol, std::vector<DiagSocket>& into) {
+Result<std::vector<DiagQueue>> SockDiag::queues() {
+  std::vector<DiagQueue> found;
+  for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
+    for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
+      const uint32_t states = protocol == kProtocolTcp ? 1U << kListen : kUnconnected;
+      TOPSPIN_TRY(dump(family, protocol, states, 1U << (INET_DIAG_SKMEMINFO - 1),
+                       [&](std::span<const char> payload) {
+                         if (auto queue = parse_diag_queue(payload, protocol))
+                           found.push_back(*queue);
+                       }));
+    }
+  }
+  return found;
+}
+
+Status SockDiag::dump(uint8_t family, uint8_t protocol, uint32_t states, uint8_t extensions,
+                      const VisitPayload& visit) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
@@ -92,7 +161,8 @@ Status SockDiag::dump(uint8_t family, uint8_t protocol, std::vector<DiagSocket>&
   message.header.nlmsg_seq = ++sequence_;
   message.request.sdiag_family = family;
   message.request.sdiag_protocol = protocol;
-  message.request.idiag_states = kEveryState & ~kTimeWait;
+  message.request.idiag_states = states;
+  message.request.idiag_ext = extensions;
   if (::send(fd_.get(), &message, sizeof(message), 0) < 0) return diag_error(errno);
 
   buffer_.resize(kBufferBytes);
@@ -117,7 +187,7 @@ Status SockDiag::dump(uint8_t family, uint8_t protocol, std::vector<DiagSocket>&
         if (error.error == -ENOENT && family == AF_INET6) return {};
         return diag_error(-error.error);
       }
-      if (auto socket = parse_diag_socket(payload, protocol)) into.push_back(*socket);
+      visit(payload);
     }
   }
 }

@@ -4,7 +4,6 @@
 // Another user's /proc/PID/fd wants cap_dac_read_search to list and cap_sys_ptrace to read: without
 // them such processes are passed over.
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <string_view>
 #include <unordered_map>
@@ -31,17 +30,6 @@ constexpr size_t kLinksBetweenLooksAtTheClock = 64;
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
-
-/// "socket:[12345]"
-std::optional<uint64_t> parse_socket_link(std::string_view link) {
-  constexpr std::string_view kPrefix = "socket:[";
-  if (!link.starts_with(kPrefix) || !link.ends_with(']')) return std::nullopt;
-  link = link.substr(kPrefix.size(), link.size() - kPrefix.size() - 1);
-  uint64_t inode = 0;
-  const auto [end, error] = std::from_chars(link.data(), link.data() + link.size(), inode);
-  if (error != std::errc() || end != link.data() + link.size()) return std::nullopt;
-  return inode;
-}
 
 class ProcSocketWalk final : public SocketWalk {
  public:

@@ -47,6 +47,8 @@ std::string file_reading_json(const FileReading& reading) {
   json["unanswered"] = t.unanswered;
   json["evicted_flows"] = t.evicted_flows;
   json["time_went_backwards"] = t.time_went_backwards;
+  json["super_packets"] = t.super_packets;
+  json["super_packet_segments"] = t.super_packet_segments;
   json["tcp_handshake_ns"] = latency_json(t.tcp_handshake.summary());
   json["tcp_handshakes"] = t.tcp_handshakes;
   json["tcp_half_open"] = t.tcp_half_open;
@@ -55,6 +57,14 @@ std::string file_reading_json(const FileReading& reading) {
   json["tcp_resets"] = t.tcp_resets;
   json["tcp_refused"] = t.tcp_refused;
   return dump_json(json, 2);
+}
+
+std::string super_packets_text(const FlowInterval& flows) {
+  if (flows.super_packets == 0) return {};
+  return fmt::format(
+      "  super-packets  {} of these are frames of segmentation offload; they hold at least {} "
+      "segments or datagrams\n",
+      flows.super_packets, flows.super_packet_segments);
 }
 
 std::string file_reading_text(const FileReading& reading) {
@@ -75,6 +85,7 @@ std::string file_reading_text(const FileReading& reading) {
   if (t.fragments_first + t.fragments_later > 0) {
     out += fmt::format("  fragments  {} first, {} later\n", t.fragments_first, t.fragments_later);
   }
+  out += super_packets_text(t);
   std::string skipped;
   for (size_t i = 0; i < kSkipReasonCount; ++i) {
     if (t.skipped[i] != 0) {

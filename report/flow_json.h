@@ -26,6 +26,9 @@ std::string file_reading_json(const FileReading& reading);
 /// The same numbers for people.
 std::string file_reading_text(const FileReading& reading);
 
+/// "super-packets  3 frames hold at least 30 segments...": a line for people, or nothing.
+std::string super_packets_text(const FlowInterval& flows);
+
 /// One flow as one object on one line, with a newline at the end.
 std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners = {});
 

@@ -47,7 +47,19 @@ Json change_json(const HistoryChange& c) {
           {"p", finite_or_null(c.point.p)},
           {"worse", c.worse},
           {"acknowledged", c.acknowledged},
-          {"recovered", c.recovered}};
+          {"recovered", c.recovered},
+          {"run", text_or_null(c.run_id)},
+          {"because", text_or_null(c.because)}};
+}
+
+Json distribution_json(const Distribution& d) {
+  Json bars = Json::array();
+  for (const DistributionBar& bar : d.bars)
+    bars.push_back({{"from_ns", bar.from_ns}, {"to_ns", bar.to_ns}, {"a", bar.a}, {"b", bar.b}});
+  return {{"name", d.name},
+          {"a", latency_json(d.a)},
+          {"b", latency_json(d.b)},
+          {"bars", std::move(bars)}};
 }
 
 /// Fields that may be missing or of another type: nullopt then.
@@ -145,6 +157,42 @@ std::string judgement_json(const Judgement& judgement) {
   if (judgement.mode == "history") {
     json["changes"] = Json::array();
     for (const HistoryChange& c : judgement.changes) json["changes"].push_back(change_json(c));
+  }
+  json["not_comparable"] = judgement.not_comparable;
+  if (judgement.pairs) {
+    json["pairs"] = {{"judged", judgement.pairs->judged},
+                     {"wanted", judgement.pairs->wanted},
+                     {"most", kMostPairs}};
+  }
+  if (!judgement.distributions.empty()) {
+    json["distributions"] = Json::array();
+    for (const Distribution& d : judgement.distributions)
+      json["distributions"].push_back(distribution_json(d));
+  }
+  return dump_json(json, 2);
+}
+
+std::string aa_check_json(const AaCheck& check) {
+  Json json;
+  json["schema_version"] = kGateSchemaVersion;
+  json["mode"] = "aa";
+  json["exit_code"] = check.exit_code;
+  json["seed"] = check.seed;
+  json["reasons"] = check.reasons;
+  json["trials"] = check.trials;
+  json["pairs"] = check.pairs;
+  json["alarms"] = check.alarms;
+  json["passes"] = check.passes;
+  json["false_alarm_rate"] = check.trials == 0 ? Json(nullptr) : Json(check.alarm_rate);
+  json["false_alarm_rate_high"] = check.trials == 0 ? Json(nullptr) : Json(check.alarm_rate_high);
+  json["metrics"] = Json::array();
+  for (const AaMetric& m : check.metrics) {
+    json["metrics"].push_back({{"name", m.metric.name},
+                               {"unit", text_or_null(m.metric.unit)},
+                               {"margin", m.metric.margin},
+                               {"alarms", m.alarms},
+                               {"passes", m.passes},
+                               {"minimum_detectable", finite_or_null(m.minimum_detectable)}});
   }
   return dump_json(json, 2);
 }

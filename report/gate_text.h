@@ -3,11 +3,15 @@
 
 #include <string>
 
+#include "ci/aa_check.h"
 #include "ci/judgement.h"
 
 namespace topspin {
 
 /// Hostile text (names of metrics, times) is sanitised.
 std::string judgement_text(const Judgement& judgement);
+
+/// `gate --aa`.
+std::string aa_check_text(const AaCheck& check);
 
 }  // namespace topspin

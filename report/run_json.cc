@@ -3,6 +3,8 @@
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
+#include "report/scheduler_json.h"
+#include "report/socket_json.h"
 
 namespace topspin {
 namespace {
@@ -17,14 +19,8 @@ Json run_json(const StoredRun& stored) {
   run["started_at_ns"] = info.started_wall_ns;
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
-  // A run that did not end as it should is never judged, whatever its ticks say.
-  const bool ended_well = stored.end.status == RunStatus::kComplete;
-  std::vector<std::string> reasons = stored.end.invalid_reasons;
-  if (stored.end.status == RunStatus::kInterrupted)
-    reasons.emplace_back("the recording was interrupted");
-  if (stored.end.status == RunStatus::kRunning)
-    reasons.emplace_back("the run is still being recorded");
-  run["valid"] = ended_well && reasons.empty();
+  const std::vector<std::string> reasons = invalid_reasons(stored);
+  run["valid"] = reasons.empty();
   run["invalid_reasons"] = reasons;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
@@ -185,16 +181,15 @@ Json summary_json(const RunReport& report) {
   json["lateness_ns"] = latency_json(s.flows.lateness.summary());
   json["missed_ticks"] = s.flows.missed_ticks;
   json["unanswered"] = s.flows.unanswered;
+  json["super_packets"] = s.flows.super_packets;
+  json["super_packet_segments"] = s.flows.super_packet_segments;
   json["tcp_handshake_ns"] = latency_json(s.flows.tcp_handshake.summary());
   json["tcp_retransmissions"] = s.flows.tcp_retransmissions;
   json["tcp_resets"] = s.flows.tcp_resets;
   json["tcp_refused"] = s.flows.tcp_refused;
   json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
-  json["scheduler"] = {{"wake_delivery_ns", latency_or_null(scheduler.wake_delivery)},
-                       {"queue_wait_ns", latency_or_null(scheduler.queue_wait)},
-                       {"preemption_wait_ns", latency_or_null(scheduler.preemption_wait)},
-                       {"migrations", json_or_null(scheduler.migrations)}};
+  json["scheduler"] = scheduler_json(scheduler);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
   json["rss_bytes"] = gauge_json(s.rss_bytes);
@@ -222,6 +217,8 @@ Json summary_json(const RunReport& report) {
   json["per_flow"] = per_flow_json(report.growth.per_flow);
   json["headroom"] = headroom_json(report.growth.headroom);
   json["leak"] = leak_json(report.growth.leak);
+  json["sockets"] = sockets_summary_json(s.sockets);
+  json["reply_split_ns"] = reply_split_json(s.sockets);
   return json;
 }
 
@@ -273,6 +270,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["cgroup_bytes"] = json_or_null(resources.cgroup_bytes);
   json["pressure"] = pressure_json(sample.pressure);
   json["counters"] = counters_json(sample.counters);
+  json["sockets"] = tick_sockets_json(tick);
   json["losses"] = losses_json(sample.losses);
   json["self"] = {{"cpu_ns", sample.self.cpu_ns},
                   {"rss_bytes", sample.self.rss_bytes},
@@ -280,21 +278,6 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["host"] = {{"steal_ns", json_or_null(sample.self.host_steal_ns)},
                   {"busy_ns", json_or_null(sample.self.host_busy_ns)}};
   return json;
-}
-
-Json thread_json(const ThreadRow& t) {
-  return {{"pid", t.pid},
-          {"tid", t.tid},
-          {"start_time_ns", t.start_time_ns},
-          {"name", t.name},
-          {"exited", t.exited},
-          {"cpu_ns", json_or_null(t.cpu_ns)},
-          {"run_queue_wait_ns", json_or_null(t.run_queue_wait_ns)},
-          {"run_queue_waits", json_or_null(t.run_queue_waits)},
-          {"run_queue_wait_ns_max", json_or_null(t.run_queue_wait_max_ns)},
-          {"voluntary_switches", json_or_null(t.voluntary_switches)},
-          {"involuntary_switches", json_or_null(t.involuntary_switches)},
-          {"migrations", json_or_null(t.migrations)}};
 }
 
 }  // namespace
@@ -318,6 +301,11 @@ std::string run_report_json(const RunReport& report) {
                   {"bpf_ns", json_or_null(report.summary.self_bpf_ns)}};
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
+  json["sockets"] = Json::array();
+  for (const SocketRow& socket : report.sockets) json["sockets"].push_back(socket_json(socket));
+  json["syscalls"] = Json::array();
+  for (const SyscallRow& syscall : report.syscalls)
+    json["syscalls"].push_back(syscall_json(syscall));
   json["busiest_flows"] = Json::array();
   for (const FlowRow& flow : report.busiest_flows) {
     json["busiest_flows"].push_back(flow_json(flow, report.owners));

@@ -83,6 +83,10 @@ void RunSummary::add(const Sample& sample) {
   add_optional(pressure.throttled_periods, sample.pressure.throttled_periods);
   add_optional(pressure.throttled_ns, sample.pressure.throttled_ns);
   counters.merge(sample.counters);
+  if (sample.sockets) {
+    if (!sockets) sockets.emplace();
+    sockets->merge(*sample.sockets);
+  }
   self_cpu_ns += sample.self.cpu_ns;
   self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
   add_optional(self_bpf_ns, sample.self.bpf_ns);
@@ -97,11 +101,36 @@ ReportTick::ReportTick(const Sample& from)
   sample.flows.lateness = {};
   sample.flows.reply_latency = {};
   sample.flows.tcp_handshake = {};
+  if (sample.sockets) {
+    const auto keep = [](std::optional<Histogram>& histogram,
+                         std::optional<HistogramSummary>& summary) {
+      if (histogram) summary = histogram->summary();
+      histogram.reset();
+    };
+    keep(sample.sockets->accept_delay, accept_delay_ns);
+    keep(sample.sockets->socket_wait, socket_wait_ns);
+    keep(sample.sockets->reply_socket, reply_socket_ns);
+    keep(sample.sockets->reply_cpu_queue, reply_cpu_queue_ns);
+    keep(sample.sockets->reply_runtime, reply_runtime_ns);
+  }
   if (!sample.scheduler) return;
   if (const auto& latency = sample.scheduler->run_queue_latency)
     run_queue_latency_ns = latency->summary();
   SchedulerInterval::for_each_histogram(*sample.scheduler,
                                         [](auto, auto& histogram) { histogram.reset(); });
+}
+
+std::vector<std::string> invalid_reasons(const StoredRun& run) {
+  std::vector<std::string> reasons = run.end.invalid_reasons;
+  switch (run.end.status) {
+    case RunStatus::kComplete: break;
+    case RunStatus::kInterrupted: reasons.emplace_back("the recording was interrupted"); break;
+    case RunStatus::kRunning: reasons.emplace_back("the run is still being recorded"); break;
+    case RunStatus::kFailed:
+      if (reasons.empty()) reasons.emplace_back("the recording failed");
+      break;
+  }
+  return reasons;
 }
 
 Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
@@ -120,12 +149,23 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
   Busiest busiest(report.busiest_flows);
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) { busiest.offer(flow); }));
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
+  TOPSPIN_TRY(store.for_each_socket(
+      id, [&](const SocketRow& socket) { report.sockets.push_back(socket); }));
+  TOPSPIN_TRY(store.for_each_syscall(
+      id, [&](const SyscallRow& syscall) { report.syscalls.push_back(syscall); }));
   TOPSPIN_TRY(
       store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
   std::stable_sort(report.threads.begin(), report.threads.end(),
                    [](const ThreadRow& a, const ThreadRow& b) {
                      return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
                    });
+  std::stable_sort(report.sockets.begin(), report.sockets.end(),
+                   [](const SocketRow& a, const SocketRow& b) {
+                     return a.drops != b.drops ? a.drops > b.drops : a.local.port < b.local.port;
+                   });
+  std::stable_sort(
+      report.syscalls.begin(), report.syscalls.end(),
+      [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
   return report;
 }
 

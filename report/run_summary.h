@@ -40,6 +40,7 @@ struct RunSummary {
   int64_t self_cpu_ns = 0;
   int64_t self_rss_bytes_max = 0;
   std::optional<int64_t> self_bpf_ns, host_steal_ns, host_busy_ns;
+  std::optional<SocketInterval> sockets;  // merged over the run
   uint64_t ticks = 0;
 
   void add(const Sample& sample);
@@ -54,6 +55,8 @@ struct ReportTick {
   HistogramSummary lateness_ns;
   HistogramSummary reply_latency_ns;
   std::optional<HistogramSummary> run_queue_latency_ns;
+  std::optional<HistogramSummary> accept_delay_ns, socket_wait_ns;
+  std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
 };
 
 /// What the run's readings say about cost and end (core/growth.h).
@@ -75,8 +78,14 @@ struct RunReport {
   std::vector<ThreadRow> threads;      // by CPU time, the busiest first
   std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows
   OwnerTable owners;                   // of the ends of flows
+  std::vector<SocketRow> sockets;      // by drops, then by port
+  std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
   std::vector<StoredEvent> events;
 };
+
+/// Why the run judges nothing, a sentence each: its own reasons, and that it did not end as it
+/// should. None: it is valid.
+std::vector<std::string> invalid_reasons(const StoredRun& run);
 
 Result<RunReport> read_run_report(RunStore& store, std::string_view run);
 

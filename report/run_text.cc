@@ -8,6 +8,8 @@
 #include "core/clock.h"
 #include "core/headroom_watch.h"
 #include "core/text.h"
+#include "report/flow_json.h"
+#include "report/socket_text.h"
 #include "report/text_parts.h"
 
 namespace topspin {
@@ -199,6 +201,48 @@ std::string growth_text(const GrowthSummary& growth) {
   return out;
 }
 
+std::string time_text(const std::optional<uint64_t>& ns) {
+  return format_duration(static_cast<int64_t>(ns.value_or(0)));
+}
+
+/// Who preempted, what its threads slept for, and the CPUs with the longest queues.
+std::string scheduler_causes_text(const SchedulerInterval& scheduler) {
+  std::string out;
+  std::string parts;
+  for (size_t by = 0; by < kPreemptorCount; ++by) {
+    const Preemptions& preemptions = scheduler.preempted_by[by];
+    if (preemptions.count.value_or(0) == 0) continue;
+    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
+                         preemptor_name(static_cast<Preemptor>(by)), *preemptions.count,
+                         time_text(preemptions.wait_ns));
+  }
+  if (!parts.empty()) out += fmt::format("preempted by  {}\n", parts);
+  parts.clear();
+  for (size_t state = 0; state < kOffCpuStateCount; ++state) {
+    const OffCpuTime& off = scheduler.off_cpu[state];
+    if (off.count.value_or(0) == 0) continue;
+    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
+                         off_cpu_state_name(static_cast<OffCpuState>(state)), *off.count,
+                         time_text(off.ns));
+  }
+  if (!parts.empty()) out += fmt::format("off CPU       {}\n", parts);
+  uint64_t samples = 0;
+  uint64_t lengths = 0;
+  uint64_t longest = 0;
+  for (const CpuScheduling& cpu : scheduler.cpus) {
+    samples += cpu.queue_samples;
+    lengths += cpu.queue_length_sum;
+    longest = std::max(longest, cpu.queue_length_max);
+  }
+  if (samples > 0)
+    out += fmt::format(
+        "run queues    {:.1f} threads on average when one of its own was woken, at "
+        "most {}{}; {} CPUs\n",
+        static_cast<double>(lengths) / static_cast<double>(samples), longest,
+        longest == 63 ? " or more" : "", scheduler.cpus.size());
+  return out;
+}
+
 }  // namespace
 
 std::string run_report_text(const RunReport& report) {
@@ -239,6 +283,7 @@ std::string run_report_text(const RunReport& report) {
                      f.active_flows);
   out += fmt::format("packets   {} ({} bytes); tcp {}, udp {}\n", f.packets, f.bytes, f.tcp.packets,
                      f.udp.packets);
+  out += super_packets_text(f);
   out += fmt::format("late      {} ticks missed, {} requests unanswered\n", f.missed_ticks,
                      f.unanswered);
   out += fmt::format("lost     {}\n\n", losses_text(s.losses));
@@ -256,7 +301,15 @@ std::string run_report_text(const RunReport& report) {
     row("  woken, queued", s.scheduler->queue_wait);
     row("  preempted", s.scheduler->preemption_wait);
     row("wake-up delivery", s.scheduler->wake_delivery);
+    row("on CPU", s.scheduler->on_cpu);
+    if (s.scheduler->timer_oversleep && !s.scheduler->timer_oversleep->empty()) {
+      row("timer oversleep", s.scheduler->timer_oversleep);
+      row("  slack", s.scheduler->timer_slack);
+      row("  late expiry", s.scheduler->timer_late_expiry);
+      row("  fired, queued", s.scheduler->timer_queueing);
+    }
   }
+  if (s.sockets) out += socket_latency_rows(*s.sockets);
 
   if (report.ticks.size() > 1) {
     out += "\n";
@@ -294,6 +347,7 @@ std::string run_report_text(const RunReport& report) {
             : "",
         count_or_dash(s.scheduler->voluntary_switches),
         count_or_dash(s.scheduler->involuntary_switches), count_or_dash(s.scheduler->migrations));
+    out += scheduler_causes_text(*s.scheduler);
   }
   if (s.rss_bytes.max || s.threads.max) {
     const auto count = [](const std::optional<int64_t>& v) { return count_or_dash(v); };
@@ -341,6 +395,8 @@ std::string run_report_text(const RunReport& report) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
     }
   }
+  out += sockets_text(report);
+  out += syscalls_text(report);
   out += busiest_flows_text(report);
   for (const StoredEvent& event : report.events) {
     out +=

@@ -1,6 +1,7 @@
 // Which value stands in which column: the one list for the writer's INSERTs and the reader's
 // SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
-// explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists too.
+// explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists
+// too.
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
 // `value` is a reference into what is visited, const or not as that is.
@@ -135,6 +136,8 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
   plain("tcp_refused", flows.tcp_refused);
   plain("tcp_handshakes", flows.tcp_handshakes);
   plain("time_went_backwards", flows.time_went_backwards);
+  plain("super_packets", flows.super_packets);
+  plain("super_packet_segments", flows.super_packet_segments);
 
   LossInterval::for_each_field(
       [&](std::string_view name, auto field) { visit("loss_", name, losses.*field); });
@@ -167,11 +170,7 @@ void for_each_scheduler_histogram(Scheduler& scheduler, Visit visit) {
 
 template <typename Sockets, typename Visit>
 void for_each_socket_histogram(Sockets& sockets, Visit visit) {
-  visit("accept_delay_ns", sockets.accept_delay);
-  visit("socket_wait_ns", sockets.socket_wait);
-  visit("reply_socket_ns", sockets.reply_socket);
-  visit("reply_cpu_queue_ns", sockets.reply_cpu_queue);
-  visit("reply_runtime_ns", sockets.reply_runtime);
+  SocketInterval::for_each_histogram(sockets, visit);
 }
 
 /// Columns of table run that are known when it starts. An empty text is NULL: not known.

@@ -288,3 +288,7 @@ CREATE TABLE judgement (
 -- Flows: payload of the transport; NULL where it was not counted.
 ALTER TABLE flow ADD COLUMN initiator_payload_bytes INTEGER;
 ALTER TABLE flow ADD COLUMN responder_payload_bytes INTEGER;
+
+-- Segmentation offload: frames that hold several segments, and the fewest that they can hold.
+ALTER TABLE tick ADD COLUMN super_packets INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE tick ADD COLUMN super_packet_segments INTEGER NOT NULL DEFAULT 0;

@@ -1,10 +1,12 @@
 #include "tui/controller.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include <fmt/format.h>
 
 #include "core/check.h"
+#include "core/clock.h"
 #include "core/text.h"
 #include "tui/views.h"
 
@@ -46,6 +48,9 @@ class Press {
   void rotate(bool right);
   void search(bool include_here);
   void sort_next();
+  void sort_by(FlowColumn column);
+  void move_packets(int64_t rows);
+  void finish_time(std::string_view input);
   void go(Screen screen);
   void pin_position();
   int64_t page_rows() const { return std::max<int64_t>(screen_layout(size_).body_height - 1, 1); }
@@ -90,6 +95,10 @@ void Press::finish_input() {
     if (!state_.search_text.empty()) search(true);
     return;
   }
+  if (prompt == Prompt::kTime) {
+    finish_time(input);
+    return;
+  }
   auto filter = FlowFilter::parse(input);
   if (!filter.ok()) {
     state_.message = filter.error().message;
@@ -102,6 +111,27 @@ void Press::finish_input() {
     state_.message = fmt::format("shown: {}; what is counted stays the same", input);
 }
 
+/// Seconds, minutes:seconds or hours:minutes:seconds after the start.
+void Press::finish_time(std::string_view input) {
+  if (input.empty()) return;
+  int64_t seconds = 0;
+  int parts = 0;
+  for (std::string_view rest = input; parts < 3; ++parts) {
+    const size_t colon = std::min(rest.find(':'), rest.size());
+    int64_t part = 0;
+    const auto [end, error] = std::from_chars(rest.data(), rest.data() + colon, part);
+    if (error != std::errc() || end != rest.data() + colon || part < 0 || part > 1'000'000) break;
+    seconds = seconds * 60 + part;
+    if (colon == rest.size()) {
+      state_.wanted_time_ns = seconds * kNanosPerSecond;
+      effect_ = Effect::kToTime;
+      return;
+    }
+    rest.remove_prefix(colon + 1);
+  }
+  state_.message = "a time is seconds, minutes:seconds or hours:minutes:seconds: 1:30";
+}
+
 void Press::click() {
   const Layout layout = screen_layout(size_);
   if (key_.y == layout.tabs_y) {
@@ -109,9 +139,22 @@ void Press::click() {
     if (screen != Screen::kCount) go(screen);
     return;
   }
-  if (state_.screen != Screen::kFlows || state_.detail_id || state_.choosing_columns) return;
   const int table_head = layout.body_height >= 3 ? 1 : 0;
   const int row = key_.y - layout.body_y - table_head;
+  if (row >= layout.body_height - table_head) return;
+  if (state_.screen == Screen::kInterfaces) {
+    const size_t count = model_.interfaces.entries().size();
+    const auto rows = static_cast<size_t>(std::max(layout.body_height - table_head, 0));
+    if (row < 0 || interface_top(state_, count, rows) + static_cast<size_t>(row) >= count) return;
+    state_.interface_selected = interface_top(state_, count, rows) + static_cast<size_t>(row);
+    enter();
+    return;
+  }
+  if (state_.screen != Screen::kFlows || state_.detail_id || state_.choosing_columns) return;
+  if (row == -1 && table_head == 1) {
+    if (const auto column = flow_column_at(model_, state_, size_, key_.x)) sort_by(*column);
+    return;
+  }
   if (row < 0 || row >= flow_rows_visible(size_)) return;
   pin_position();
   state_.followed_id.reset();
@@ -120,7 +163,16 @@ void Press::click() {
   if (static_cast<uint64_t>(row) < page.page.size()) {
     state_.top = page.first;
     state_.selected = page.first + static_cast<uint64_t>(row);
+    enter();
   }
+}
+
+/// Once more on the same column turns the order round.
+void Press::sort_by(FlowColumn column) {
+  pin_position();
+  state_.reverse = column == state_.sort && !state_.reverse;
+  state_.sort = column;
+  if (!state_.followed_id) state_.selected = state_.top = 0;
 }
 
 void Press::choose_column() {
@@ -174,8 +226,22 @@ void Press::move(int64_t rows) {
   };
   switch (state_.screen) {
     case Screen::kFlows:
-      if (!state_.detail_id) scroll_flows(rows);
+      if (state_.detail_id && state_.packets_open)
+        move_packets(rows);
+      else if (!state_.detail_id)
+        scroll_flows(rows);
       break;
+    case Screen::kSyscalls:
+      state_.syscall_top = shifted(state_.syscall_top, model_.syscalls().size());
+      break;
+    case Screen::kSockets:
+      state_.socket_top = shifted(state_.socket_top, model_.sockets().size());
+      break;
+    case Screen::kInterfaces: {
+      const uint64_t count = model_.interfaces.entries().size();
+      if (count > 0) state_.interface_selected = shifted(state_.interface_selected, count - 1);
+      break;
+    }
     case Screen::kScheduler:
       state_.thread_top = shifted(state_.thread_top, model_.threads().size());
       break;
@@ -189,6 +255,20 @@ void Press::move(int64_t rows) {
   }
 }
 
+/// At the newest one the cursor goes along with what comes.
+void Press::move_packets(int64_t rows) {
+  const FlowPackets& all = model_.packets;
+  if (all.packets().empty()) return;
+  const auto first = static_cast<int64_t>(all.first_number());
+  const int64_t last = first + static_cast<int64_t>(all.packets().size()) - 1;
+  const int64_t to =
+      std::clamp(static_cast<int64_t>(selected_packet(model_, state_)) + rows, first, last);
+  if (to == last)
+    state_.packet.reset();
+  else
+    state_.packet = static_cast<uint64_t>(to);
+}
+
 void Press::move_to(bool end) {
   if (state_.screen == Screen::kTimeline && !replay_) {
     if (end || model_.history().empty())
@@ -197,7 +277,10 @@ void Press::move_to(bool end) {
       state_.cursor_tick = model_.history().at(0).tick;
     return;
   }
-  if (replay_ && state_.screen != Screen::kFlows && state_.screen != Screen::kHelp) {
+  const bool has_rows = state_.screen == Screen::kFlows || state_.screen == Screen::kHelp ||
+                        state_.screen == Screen::kSyscalls || state_.screen == Screen::kSockets ||
+                        state_.screen == Screen::kInterfaces;
+  if (replay_ && !has_rows) {
     effect_ = end ? Effect::kToEnd : Effect::kToStart;
     return;
   }
@@ -230,7 +313,19 @@ void Press::rotate(bool right) {
 }
 
 void Press::enter() {
-  if (state_.screen != Screen::kFlows || state_.detail_id) return;
+  if (state_.screen == Screen::kInterfaces) {
+    const auto& entries = model_.interfaces.entries();
+    if (state_.interface_selected >= entries.size()) return;
+    state_.wanted_interface = entries[state_.interface_selected].reading.name;
+    effect_ = Effect::kSwitchInterface;
+    return;
+  }
+  if (state_.screen != Screen::kFlows) return;
+  if (state_.detail_id) {
+    state_.packets_open = true;
+    state_.packet.reset();
+    return;
+  }
   pin_position();
   const FlowPage page = query_flows(model_, state_.flow_query(), state_.selected, 1);
   if (page.page.empty()) return;
@@ -238,6 +333,7 @@ void Press::enter() {
   switch (state_.grouping) {
     case Grouping::kNone:
       state_.detail_id = row.id;
+      state_.packets_open = false;
       state_.followed_id = row.id;
       return;
     case Grouping::kResponder:
@@ -274,6 +370,8 @@ void Press::back(bool may_quit) {
     state_.cursor_tick.reset();
   } else if (state_.screen != Screen::kFlows) {
     state_.screen = Screen::kFlows;
+  } else if (state_.detail_id && state_.packets_open) {
+    state_.packets_open = false;
   } else if (state_.detail_id) {
     state_.detail_id.reset();
   } else if (may_quit) {
@@ -317,6 +415,13 @@ void Press::sort_next() {
     state_.thread_sort = static_cast<ThreadColumn>((static_cast<size_t>(state_.thread_sort) + 1) %
                                                    static_cast<size_t>(ThreadColumn::kCount));
     state_.thread_reverse = false;
+    return;
+  }
+  if (state_.screen == Screen::kSyscalls) {
+    state_.syscall_sort =
+        static_cast<SyscallColumn>((static_cast<size_t>(state_.syscall_sort) + 1) %
+                                   static_cast<size_t>(SyscallColumn::kCount));
+    state_.syscall_reverse = false;
     return;
   }
   if (state_.screen != Screen::kFlows) return;
@@ -369,6 +474,8 @@ void Press::command(const KeyBinding& binding) {
     case Command::kSortReverse:
       if (state_.screen == Screen::kScheduler)
         state_.thread_reverse = !state_.thread_reverse;
+      else if (state_.screen == Screen::kSyscalls)
+        state_.syscall_reverse = !state_.syscall_reverse;
       else
         state_.reverse = !state_.reverse;
       break;
@@ -399,10 +506,18 @@ void Press::command(const KeyBinding& binding) {
       else
         go(Screen::kHelp);
       break;
-    case Command::kScreen: go(static_cast<Screen>(key_.character - U'1')); break;
+    case Command::kScreen: {
+      const auto index = static_cast<size_t>(key_.character - U'1');
+      if (index < static_cast<size_t>(Screen::kHelp)) go(static_cast<Screen>(index));
+      break;
+    }
     case Command::kSlower: effect_ = Effect::kSlower; break;
     case Command::kFaster: effect_ = Effect::kFaster; break;
     case Command::kNextLoss: effect_ = Effect::kNextLoss; break;
+    case Command::kToTime:
+      state_.prompt = Prompt::kTime;
+      state_.input.clear();
+      break;
     case Command::kWorstLateness: effect_ = Effect::kWorstLateness; break;
   }
 }

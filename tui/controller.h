@@ -13,9 +13,10 @@ namespace topspin {
 enum class Effect : uint8_t {
   kNone,
   kQuit,
-  kRefresh,  // draw every cell again
-  kPurge,    // Model::purge_flows
-  kExport,   // write the screen to a file
+  kRefresh,          // draw every cell again
+  kPurge,            // Model::purge_flows
+  kExport,           // write the screen to a file
+  kSwitchInterface,  // to state.wanted_interface
   // Replay.
   kStepBack,
   kStepOn,
@@ -25,6 +26,7 @@ enum class Effect : uint8_t {
   kFaster,
   kNextLoss,
   kWorstLateness,
+  kToTime,  // state.wanted_time_ns after the start
 };
 
 struct Pressed {

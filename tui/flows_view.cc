@@ -281,6 +281,17 @@ NameWants missing_names(const Model& model, const ViewState& state, Size size) {
   return wants;
 }
 
+std::optional<FlowColumn> flow_column_at(const Model& model, const ViewState& state, Size size,
+                                         int x) {
+  const auto rows = static_cast<uint64_t>(std::max(flow_rows_visible(size), 0));
+  const uint64_t top = visible_top(model, state, rows).top;
+  const FlowPage page = query_flows(model, state.flow_query(), top, rows);
+  for (const PlacedColumn& column : place_columns(state, page, model, size.width)) {
+    if (x >= column.x && x < column.x + column.width) return column.column;
+  }
+  return std::nullopt;
+}
+
 void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const auto index = model.find_flow(*state.detail_id);
   if (!index) {
@@ -344,8 +355,9 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
         flow_cell_role(FlowColumn::kUnanswered, row.entry, model));
   if (flow.key.protocol == kProtocolTcp)
     value("retransmissions", format_exact(flow.retransmissions));
-  if (y + 2 >= bottom) return;
-  ++y;
+  if (y < bottom) grid.put(area.x + 1, y, "Enter shows its packets", Role::kDim, area.width - 2);
+  if (y + 3 >= bottom) return;
+  y += 2;
   grid.put(area.x + 1, y++, "each tick, the newest at the right", Role::kDim, area.width - 2);
   draw_liveness_strip(grid, area.x + 1, y, std::min(area.width - 2, kLivenessTicks),
                       model.liveness(*index));

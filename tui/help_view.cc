@@ -19,7 +19,8 @@ std::vector<HelpLine> lines() {
   for (const KeyBinding& binding : key_bindings()) {
     all.push_back({std::string(binding.label), std::string(binding.what), Role::kNormal});
   }
-  all.push_back({"mouse", "the wheel moves, a click chooses a row or a screen", Role::kNormal});
+  all.push_back(
+      {"mouse", "the wheel moves, a click opens a row or screen, sorts by a title", Role::kNormal});
   all.push_back({"", "", Role::kNormal});
   all.push_back({"Columns of Flows", "", Role::kAccent});
   for (const FlowColumnInfo& column : flow_columns()) {

@@ -17,6 +17,10 @@ LatencyPoint latency_point(const AnyHistogram& histogram) {
   return {summary.count, summary.p50, summary.p90, summary.p99, summary.max};
 }
 
+std::optional<LatencyPoint> latency_point(const std::optional<Histogram>& histogram) {
+  return histogram ? std::optional(latency_point(*histogram)) : std::nullopt;
+}
+
 }  // namespace
 
 int64_t heat_bin_min_ns(size_t bin) {
@@ -100,7 +104,17 @@ TickPoint make_tick_point(const Sample& sample) {
     point.voluntary_switches = scheduler->voluntary_switches;
     point.involuntary_switches = scheduler->involuntary_switches;
     point.migrations = scheduler->migrations;
+    point.slice = latency_point(scheduler->on_cpu);
+    point.timer_oversleep = latency_point(scheduler->timer_oversleep);
+    point.preempted_by = scheduler->preempted_by;
   }
+  if (const auto& sockets = sample.sockets) {
+    point.sockets =
+        SocketPoint{latency_point(sockets->accept_delay), latency_point(sockets->socket_wait),
+                    latency_point(sockets->reply_socket), latency_point(sockets->reply_cpu_queue),
+                    latency_point(sockets->reply_runtime)};
+  }
+  point.pressure = sample.pressure;
   if (sample.resources) point.resources = *sample.resources;
   point.losses = sample.losses;
   if (sample.interval_ns > 0) {

@@ -35,6 +35,12 @@ Tail tail_of(const LatencyPoint& latency);
 /// The percentile that `name` (of a Tail) names.
 std::optional<int64_t> named_percentile(const LatencyPoint& latency, std::string_view name);
 
+/// What a tick says of the subject's sockets; absent where it was not measured.
+struct SocketPoint {
+  std::optional<LatencyPoint> accept_delay, socket_wait;
+  std::optional<LatencyPoint> reply_socket, reply_cpu_queue, reply_runtime;
+};
+
 struct TickPoint {
   uint64_t tick = 0;
   int64_t elapsed_ns = 0;
@@ -57,6 +63,11 @@ struct TickPoint {
   std::optional<uint64_t> run_queue_wait_ns;
   std::optional<double> cpu_cores;  // CPU time of the subject by wall time: 1.0 is one core
   std::optional<uint64_t> voluntary_switches, involuntary_switches, migrations;
+  std::optional<LatencyPoint> slice;            // on a CPU, from getting to leaving it
+  std::optional<LatencyPoint> timer_oversleep;  // from the time asked for to running
+  std::array<Preemptions, kPreemptorCount> preempted_by;
+  std::optional<SocketPoint> sockets;
+  PressureInterval pressure;
   ResourceReading resources;  // all absent without a reading
   LossInterval losses;
   double self_cpu_cores = 0;

@@ -72,6 +72,7 @@ enum class Command : uint8_t {
   kFaster,
   kNextLoss,
   kWorstLateness,
+  kToTime,
 };
 
 struct KeyBinding {

@@ -14,7 +14,7 @@ struct Meaning {
   std::string_view field;
   std::string_view what;
 };
-constexpr std::array<Meaning, 12> kMeanings = {{
+constexpr std::array<Meaning, 21> kMeanings = {{
     {"capture_kernel_drops", "packets that found the kernel's capture buffer full"},
     {"capture_interface_drops", "packets that the interface dropped"},
     {"capture_gap_ns", "time that the interface was away"},
@@ -27,6 +27,15 @@ constexpr std::array<Meaning, 12> kMeanings = {{
     {"thread_rows_unstored", "thread rows beyond their limit"},
     {"flow_owners_missed", "sockets or owners that found no room"},
     {"late_ticks", "ticks that came more than a tenth of an interval late"},
+    {"syscalls_uncounted", "system calls that found no room, or of another ABI"},
+    {"syscalls_left_censored", "calls already under way at the start; no loss"},
+    {"syscalls_missed_runs", "BPF programs that the kernel skipped"},
+    {"socket_map_full", "sockets or threads that found no room in a BPF map"},
+    {"socket_left_censored", "data or connections ready before being watched; no loss"},
+    {"socket_missed_runs", "BPF programs that the kernel skipped"},
+    {"socket_rows_unstored", "socket rows beyond their limit"},
+    {"replies_unmatched", "requests without a reply in time, or without room"},
+    {"reply_splits_cut", "replies with older waits than are remembered"},
 }};
 
 std::string_view meaning_of(std::string_view field) {

@@ -73,6 +73,8 @@ void Model::add(const Sample& sample) {
   drop_flows();
   add_threads(sample);
   drop_threads();
+  add_syscalls(sample);
+  add_sockets(sample);
 }
 
 void Model::add_flows(const Sample& sample) {
@@ -185,6 +187,46 @@ void Model::add_threads(const Sample& sample) {
     entry.changed_tick = tick_;
     entry.row = row;
   }
+}
+
+void Model::add_syscalls(const Sample& sample) {
+  for (const SyscallRow& row : sample.changed_syscalls) {
+    const auto at = std::lower_bound(
+        syscalls_.begin(), syscalls_.end(), row.number,
+        [](const SyscallEntry& entry, int32_t number) { return entry.row.number < number; });
+    if (at == syscalls_.end() || at->row.number != row.number) {
+      // First seen by us: how much of its counts is this tick's is not known, but for tick 1.
+      const bool whole = sample.tick == 1;
+      syscalls_.insert(at, {row, tick_, whole ? row.count : 0, whole ? row.latency.sum() : 0});
+      continue;
+    }
+    at->tick_count = growth(at->row.count, row.count);
+    at->tick_ns = growth(at->row.latency.sum(), row.latency.sum());
+    at->changed_tick = tick_;
+    at->row = row;
+  }
+}
+
+void Model::add_sockets(const Sample& sample) {
+  for (const SocketRow& row : sample.changed_sockets) {
+    const auto at = std::lower_bound(
+        sockets_.begin(), sockets_.end(), row.cookie,
+        [](const SocketEntry& entry, uint64_t cookie) { return entry.row.cookie < cookie; });
+    if (at != sockets_.end() && at->row.cookie == row.cookie)
+      *at = {row, tick_};
+    else if (sockets_.size() < limits_.max_socket_rows)
+      sockets_.insert(at, {row, tick_});
+  }
+  std::erase_if(sockets_, [&](const SocketEntry& entry) {
+    return entry.row.closed && tick_ - entry.changed_tick > limits_.ended_linger_ticks;
+  });
+  if (!sample.sockets) return;
+  const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {
+    if (count) total = total.value_or(0) + *count;
+  };
+  add(socket_totals_.listen_overflows, sample.sockets->listen_overflows);
+  add(socket_totals_.syn_drops, sample.sockets->syn_drops);
+  add(socket_totals_.udp_drops, sample.sockets->udp_drops);
 }
 
 void Model::drop_threads() {

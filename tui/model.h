@@ -15,7 +15,9 @@
 
 #include "core/run.h"
 #include "core/sample.h"
+#include "tui/flow_packets.h"
 #include "tui/history.h"
+#include "tui/interface_table.h"
 #include "tui/liveness.h"
 #include "tui/names.h"
 
@@ -25,6 +27,7 @@ struct ModelLimits {
   size_t max_ticks = 3600;
   size_t max_flow_rows = 1'000'000;  // later flows have no row until there is room
   size_t max_thread_rows = 65'536;
+  size_t max_socket_rows = 65'536;
   uint64_t ended_linger_ticks = 10;         // an ended flow or thread stays so long
   int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for so long goes; 0: never
 };
@@ -58,6 +61,23 @@ struct ThreadEntry {
   std::optional<uint64_t> tick_switches;
 };
 
+struct SyscallEntry {
+  SyscallRow row;
+  uint64_t changed_tick = 0;
+  uint64_t tick_count = 0;  // in that tick
+  uint64_t tick_ns = 0;     // inside, in that tick
+};
+
+struct SocketEntry {
+  SocketRow row;
+  uint64_t changed_tick = 0;
+};
+
+/// Since the first tick; absent where nothing was measured.
+struct SocketTotals {
+  std::optional<uint64_t> listen_overflows, syn_drops, udp_drops;
+};
+
 class Model {
  public:
   explicit Model(ModelLimits limits = {}) : limits_(limits), history_(limits.max_ticks) {}
@@ -69,7 +89,10 @@ class Model {
   void purge_flows();
 
   Scene scene;
-  NameTable names;  // of what has been looked up so far
+  // What the owner of the screen looks up for it beside the Samples; nothing here is counted.
+  NameTable names;
+  InterfaceTable interfaces;
+  FlowPackets packets;
 
   const History& history() const { return history_; }
   /// In order of id, so of first packet.
@@ -80,6 +103,11 @@ class Model {
   std::optional<size_t> find_flow(uint64_t id) const;
   const std::vector<ThreadEntry>& threads() const { return threads_; }
   const OwnerTable& owners() const { return owners_; }
+  /// By number.
+  const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
+  /// By cookie.
+  const std::vector<SocketEntry>& sockets() const { return sockets_; }
+  const SocketTotals& socket_totals() const { return socket_totals_; }
 
   uint64_t tick() const { return tick_; }
   /// The end of the last tick on the clock of the flow rows' times.
@@ -110,6 +138,8 @@ class Model {
   void drop_flows();
   void add_threads(const Sample& sample);
   void drop_threads();
+  void add_syscalls(const Sample& sample);
+  void add_sockets(const Sample& sample);
 
   ModelLimits limits_;
   History history_;
@@ -119,6 +149,9 @@ class Model {
   std::vector<ThreadEntry> threads_;
   std::map<ThreadKey, size_t> thread_index_;
   OwnerTable owners_;
+  std::vector<SyscallEntry> syscalls_;
+  std::vector<SocketEntry> sockets_;
+  SocketTotals socket_totals_;
   uint64_t tick_ = 0;
   int64_t flow_now_ns_ = 0;
   uint64_t version_ = 0;

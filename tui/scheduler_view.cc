@@ -118,7 +118,21 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
     waiting =
         static_cast<double>(*point.run_queue_wait_ns) / static_cast<double>(point.interval_ns);
   }
-  const std::array<std::pair<std::string_view, std::string>, 10> lines = {{
+  const auto latency_of = [](const std::optional<LatencyPoint>& of) {
+    return of.value_or(LatencyPoint{});
+  };
+  const LatencyPoint slice = latency_of(point.slice);
+  const Tail oversleep = tail_of(latency_of(point.timer_oversleep));
+  const std::optional<uint64_t> by_own =
+      point.preempted_by[static_cast<size_t>(Preemptor::kSameProcess)].count;
+  std::optional<uint64_t> by_others;
+  for (size_t by = 0; by < kPreemptorCount; ++by) {
+    const auto& count = point.preempted_by[by].count;
+    if (count && static_cast<Preemptor>(by) != Preemptor::kSameProcess) {
+      by_others = by_others.value_or(0) + *count;
+    }
+  }
+  std::vector<std::pair<std::string, std::string>> lines = {
       {"waits", point.run_queue ? format_exact(latency.count) : "-"},
       {"p50", duration_or_dash(latency.p50)},
       {"p90", duration_or_dash(latency.p90)},
@@ -129,7 +143,22 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
       {"voluntary/s", rate(point.voluntary_switches)},
       {"preempted/s", rate(point.involuntary_switches)},
       {"migrations/s", rate(point.migrations)},
-  }};
+  };
+  // What the probe's rung does not give takes no room.
+  const auto preempted = lines.end() - 1;
+  if (by_own || by_others) {
+    lines.insert(preempted,
+                 {{"  by own threads/s", rate(by_own)}, {"  by others/s", rate(by_others)}});
+  }
+  if (point.slice) {
+    lines.emplace_back("slice p50", duration_or_dash(slice.p50));
+    lines.emplace_back(fmt::format("slice {}", tail_of(slice).name),
+                       duration_or_dash(tail_of(slice).value_ns));
+  }
+  if (point.timer_oversleep) {
+    lines.emplace_back(fmt::format("timers late {}", oversleep.name),
+                       duration_or_dash(oversleep.value_ns));
+  }
   for (size_t i = 0; i < lines.size() && static_cast<int>(i) < area.height; ++i) {
     draw_value(grid, area.x, area.y + static_cast<int>(i), area.width, lines[i].first,
                lines[i].second, lines[i].second == "-" ? Role::kDim : Role::kStrong);
@@ -140,6 +169,20 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
 std::optional<uint64_t> of_this_tick(const std::optional<uint64_t>& value,
                                      const ThreadEntry& thread, const Model& model) {
   return thread.changed_tick == model.tick() || !value ? value : std::optional<uint64_t>(0);
+}
+
+std::optional<uint64_t> preempted_by_own(const ThreadRow& row) {
+  return row.preempted_by[static_cast<size_t>(Preemptor::kSameProcess)];
+}
+
+/// By anybody else: other processes, the kernel's threads, or the cgroup's quota.
+std::optional<uint64_t> preempted_by_others(const ThreadRow& row) {
+  std::optional<uint64_t> sum;
+  for (size_t by = 0; by < kPreemptorCount; ++by) {
+    if (static_cast<Preemptor>(by) == Preemptor::kSameProcess || !row.preempted_by[by]) continue;
+    sum = sum.value_or(0) + *row.preempted_by[by];
+  }
+  return sum;
 }
 
 uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
@@ -154,6 +197,10 @@ uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread, const Mode
     case ThreadColumn::kCpu: return of_tick(thread.tick_cpu_ns);
     case ThreadColumn::kSwitches: return of_tick(thread.tick_switches);
     case ThreadColumn::kInvoluntary: return row.involuntary_switches.value_or(0);
+    case ThreadColumn::kPreemptedByOwn: return preempted_by_own(row).value_or(0);
+    case ThreadColumn::kPreemptedByOthers: return preempted_by_others(row).value_or(0);
+    case ThreadColumn::kSlice:
+      return row.on_cpu ? static_cast<uint64_t>(row.on_cpu->percentile(0.5).value_or(0)) : 0;
     case ThreadColumn::kTid: return static_cast<uint64_t>(row.tid);
     case ThreadColumn::kCount: break;
   }
@@ -165,7 +212,7 @@ struct ThreadColumnLook {
   std::string_view title;
   int width;
 };
-constexpr std::array<ThreadColumnLook, 7> kThreadColumns = {{
+constexpr std::array<ThreadColumnLook, 10> kThreadColumns = {{
     {ThreadColumn::kTid, "Thread", 8},
     {ThreadColumn::kWait, "Wait", 8},
     {ThreadColumn::kCpu, "CPU", 7},
@@ -173,6 +220,9 @@ constexpr std::array<ThreadColumnLook, 7> kThreadColumns = {{
     {ThreadColumn::kWaits, "Waits", 7},
     {ThreadColumn::kSwitches, "Switch", 7},
     {ThreadColumn::kInvoluntary, "Preempted", 9},
+    {ThreadColumn::kPreemptedByOwn, "By own", 7},
+    {ThreadColumn::kPreemptedByOthers, "By others", 9},
+    {ThreadColumn::kSlice, "Slice p50", 9},
 }};
 
 std::string thread_cell(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
@@ -196,6 +246,10 @@ std::string thread_cell(ThreadColumn column, const ThreadEntry& thread, const Mo
     }
     case ThreadColumn::kSwitches: return number_or_dash(of_tick(thread.tick_switches));
     case ThreadColumn::kInvoluntary: return number_or_dash(row.involuntary_switches);
+    case ThreadColumn::kPreemptedByOwn: return number_or_dash(preempted_by_own(row));
+    case ThreadColumn::kPreemptedByOthers: return number_or_dash(preempted_by_others(row));
+    case ThreadColumn::kSlice:
+      return duration(row.on_cpu ? row.on_cpu->percentile(0.5) : std::nullopt);
     case ThreadColumn::kCount: break;
   }
   return {};

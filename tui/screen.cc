@@ -13,11 +13,6 @@
 namespace topspin {
 namespace {
 
-constexpr std::array<Screen, kScreenCount> kTabs = {
-    Screen::kFlows,    Screen::kScheduler, Screen::kResources, Screen::kTimeline,
-    Screen::kLiveness, Screen::kLosses,    Screen::kHelp,
-};
-
 /// Each tab's first cell and width, with what of its name fits.
 struct TabSpan {
   Screen screen;
@@ -30,7 +25,8 @@ std::vector<TabSpan> tab_spans(int width) {
   for (const size_t letters : {size_t{12}, size_t{4}, size_t{1}, size_t{0}}) {
     spans.clear();
     int x = 0;
-    for (const Screen screen : kTabs) {
+    for (size_t i = 0; i < kScreenCount; ++i) {
+      const auto screen = static_cast<Screen>(i);
       const std::string name(screen_name(screen).substr(0, letters));
       const std::string key =
           screen == Screen::kHelp ? "h" : fmt::format("{}", static_cast<int>(screen) + 1);
@@ -86,6 +82,9 @@ std::string_view screen_name(Screen screen) {
     case Screen::kTimeline: return "Timeline";
     case Screen::kLiveness: return "Liveness";
     case Screen::kLosses: return "Losses";
+    case Screen::kSyscalls: return "Syscalls";
+    case Screen::kSockets: return "Sockets";
+    case Screen::kInterfaces: return "Interfaces";
     case Screen::kHelp: return "Help";
     case Screen::kCount: break;
   }
@@ -96,7 +95,9 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
   const int width = grid.width();
   grid.fill(0, y, width, Role::kBar);
   if (state.prompt != Prompt::kNone) {
-    const std::string label = state.prompt == Prompt::kSearch ? " search: " : " show only: ";
+    const std::string label = state.prompt == Prompt::kSearch ? " search: "
+                              : state.prompt == Prompt::kTime ? " to the time: "
+                                                              : " show only: ";
     const int x = grid.put(0, y, label, Role::kTab);
     // The end of a long input is what is being typed.
     std::string input = sanitize_for_terminal(state.input);
@@ -142,7 +143,9 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
 void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state) {
   switch (state.screen) {
     case Screen::kFlows:
-      if (state.detail_id)
+      if (state.detail_id && state.packets_open)
+        draw_packets(grid, area, model, state);
+      else if (state.detail_id)
         draw_flow_detail(grid, area, model, state);
       else
         draw_flows(grid, area, model, state);
@@ -152,6 +155,9 @@ void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state
     case Screen::kTimeline: draw_timeline(grid, area, model, state); break;
     case Screen::kLiveness: draw_liveness(grid, area, model, state); break;
     case Screen::kLosses: draw_losses(grid, area, model, state); break;
+    case Screen::kSyscalls: draw_syscalls(grid, area, model, state); break;
+    case Screen::kSockets: draw_sockets(grid, area, model, state); break;
+    case Screen::kInterfaces: draw_interfaces(grid, area, model, state); break;
     case Screen::kHelp: draw_help(grid, area, model, state); break;
     case Screen::kCount: break;
   }

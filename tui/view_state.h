@@ -18,6 +18,9 @@ enum class Screen : uint8_t {
   kTimeline,
   kLiveness,
   kLosses,
+  kSyscalls,
+  kSockets,
+  kInterfaces,
   kHelp,
   kCount,
 };
@@ -26,7 +29,7 @@ std::string_view screen_name(Screen screen);
 
 enum class ThemeName : uint8_t { kDark, kLight, kColourBlind, kCount };
 
-enum class Prompt : uint8_t { kNone, kSearch, kFilter };
+enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 
 enum class ThreadColumn : uint8_t {
   kWait,
@@ -35,7 +38,21 @@ enum class ThreadColumn : uint8_t {
   kCpu,
   kSwitches,
   kInvoluntary,
+  kPreemptedByOwn,
+  kPreemptedByOthers,
+  kSlice,
   kTid,
+  kCount
+};
+
+enum class SyscallColumn : uint8_t {
+  kTime,
+  kRate,
+  kMedian,
+  kTail,
+  kLongest,
+  kErrors,
+  kBlocked,
   kCount
 };
 
@@ -65,6 +82,8 @@ struct ViewState {
   std::string search_text;
   std::optional<uint64_t> followed_id;  // the cursor stays on this flow wherever it is sorted to
   std::optional<uint64_t> detail_id;    // one flow's page is open
+  bool packets_open = false;            // ... and from it, the flow's packets
+  std::optional<uint64_t> packet;       // the number of the chosen one; nullopt: the newest
   uint64_t selected = 0;                // position in the order
   uint64_t top = 0;                     // position of the first visible row
   FlowColumnSet hidden_columns = default_hidden_columns();
@@ -75,6 +94,18 @@ struct ViewState {
   ThreadColumn thread_sort = ThreadColumn::kWait;
   bool thread_reverse = false;
   uint64_t thread_top = 0;
+
+  // Syscalls and sockets.
+  SyscallColumn syscall_sort = SyscallColumn::kTime;
+  bool syscall_reverse = false;
+  uint64_t syscall_top = 0;
+  uint64_t socket_top = 0;
+
+  // Interfaces.
+  uint64_t interface_selected = 0;
+  std::string wanted_interface;  // with Effect::kSwitchInterface
+
+  int64_t wanted_time_ns = 0;  // with Effect::kToTime
 
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest

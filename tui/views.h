@@ -3,6 +3,7 @@
 // Pure functions. Each body draws into a rectangle below the head and above the footer.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,10 @@ Layout screen_layout(Size size);
 /// Rows of flows on the screen (below the table's head line), 0 if none.
 int flow_rows_visible(Size size);
 
+/// The column whose title is at cell x of the flow table's head line.
+std::optional<FlowColumn> flow_column_at(const Model& model, const ViewState& state, Size size,
+                                         int x);
+
 /// A rectangle of the grid.
 struct Area {
   int x = 0, y = 0, width = 0, height = 0;
@@ -46,6 +51,18 @@ void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& s
 /// One flow's ticks in one row, the newest at the right end.
 void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHistory& history);
 void draw_losses(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewState& state);
+void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// Why a screen of the subject has nothing to show: no subject, the probe's reason, or nothing yet.
+void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view probe,
+                  std::string_view nothing_yet);
+void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// The first interface that is visible with so many rows.
+size_t interface_top(const ViewState& state, size_t count, size_t rows);
+/// REQUIRES: state.detail_id.
+void draw_packets(Grid& grid, Area area, const Model& model, const ViewState& state);
+/// The number of the packet under the cursor; 0: there is none.
+uint64_t selected_packet(const Model& model, const ViewState& state);
 void draw_help(Grid& grid, Area area, const Model& model, const ViewState& state);
 /// Of these, the one that the state has chosen; a chosen flow takes the place of the table.
 void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state);

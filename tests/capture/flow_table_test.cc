@@ -395,6 +395,38 @@ TEST(FlowTable, CountsPayloadOnlyWhenAskedAndKeepsItWithItsEnd) {
   EXPECT_EQ(rows_of(*without).front().payload_bytes[0], std::nullopt);
 }
 
+TEST(FlowTable, SuperPacketsAreFramesWhoseLengthProvesIt) {
+  const auto of = [](FlowTable& table) {
+    const FlowInterval got = table.take_interval(kStart + kMs);
+    return std::pair(got.super_packets, got.super_packet_segments);
+  };
+  const auto show = [](FlowTable& table) {
+    for (const uint32_t payload : {512u, 513u, 5000u, 60'000u}) {
+      observe(table, packet(kStart, 1, true, payload));
+    }
+    ParsedPacket left_out = segment(kStart, true, kTcpAck, 1, 3000);
+    left_out.lengths_left_out = true;
+    observe(table, left_out);
+  };
+  const std::pair<uint64_t, uint64_t> none_but_left_out{1, 1}, declared{4, 2 + 10 + 118 + 6},
+      ethernet{3, 4 + 41 + 3};
+  auto unknown = make_table();
+  show(*unknown);
+  EXPECT_EQ(of(*unknown), none_but_left_out);
+
+  FlowTableOptions options;
+  options.segment_bytes = 512;
+  auto told = make_table(options);
+  told->set_mtu(65'536);  // what was declared counts
+  show(*told);
+  EXPECT_EQ(of(*told), declared);
+
+  auto by_mtu = make_table();
+  by_mtu->set_mtu(1500);
+  show(*by_mtu);
+  EXPECT_EQ(of(*by_mtu), ethernet);
+}
+
 TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   FlowTableOptions options;
   options.max_flows = 3;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -286,6 +287,56 @@ TEST(Live, IntervalsCloseWithoutTraffic) {
     EXPECT_EQ(flows.end_ns, capture.intervals()[i + 1].flows.begin_ns);
     EXPECT_EQ(flows.packets, 0u);
   }
+}
+
+/// Datagrams of 1,000 bytes that the kernel was given ten at a time (UDP_SEGMENT), in a namespace
+/// whose `lo` has an MTU of 1,500: the capture gets frames of ten.
+TEST(Live, FramesOfSegmentationOffloadAreShownAsSuch) {
+  std::thread([] {
+    if (unshare(CLONE_NEWNET) != 0) {
+      GTEST_SKIP() << "cannot make a network namespace: " << std::strerror(errno);
+    }
+    if (std::system("ip link set lo up mtu 1500") != 0) GTEST_SKIP() << "cannot set up lo";
+    constexpr uint64_t kSends = 20, kDatagramsASend = 10;
+    constexpr int kDatagramBytes = 1000;
+    socklen_t size = 0;
+    sockaddr_storage address = loopback(AF_INET, 9, size);
+    const UniqueFd receiver(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ASSERT_EQ(bind(receiver.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    const UniqueFd sender(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    constexpr int kUdpSegment = 103;
+    if (setsockopt(sender.get(), SOL_UDP, kUdpSegment, &kDatagramBytes, sizeof kDatagramBytes) !=
+        0) {
+      GTEST_SKIP() << "this kernel has no UDP_SEGMENT: " << std::strerror(errno);
+    }
+    ASSERT_EQ(connect(sender.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+
+    for (const bool declared : {false, true}) {
+      SCOPED_TRACE(declared);
+      LiveOptions live;
+      live.interface = "lo";
+      live.filter = "udp port 9";
+      FlowTableOptions table;
+      if (declared) table.segment_bytes = kDatagramBytes;
+      auto tracker = FlowTracker::open_live(live, table);
+      if (!tracker.ok()) GTEST_SKIP() << tracker.error().message;
+      (*tracker)->start_at(monotonic_now_ns());
+      const std::string payload(kDatagramBytes * kDatagramsASend, 'x');
+      for (uint64_t i = 0; i < kSends; ++i) {
+        ASSERT_EQ(send(sender.get(), payload.data(), payload.size(), 0),
+                  static_cast<ssize_t>(payload.size()));
+      }
+      (*tracker)->request_stop(monotonic_now_ns());
+      const IntervalSink sink = [](ClosedInterval&&) {};
+      while (*(*tracker)->step(sink) != StepOutcome::kEnd) {
+      }
+      const FlowInterval& seen = (*tracker)->totals();
+      EXPECT_EQ(seen.udp.packets, kSends);
+      EXPECT_EQ(seen.super_packets, kSends);
+      // 10,000 bytes are at least 7 datagrams of an MTU of 1,500, and 10 of 1,000.
+      EXPECT_EQ(seen.super_packet_segments, kSends * (declared ? kDatagramsASend : 7));
+    }
+  }).join();
 }
 
 TEST(Live, LossIsWhatTheKernelSays) {

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sys/stat.h>
 
 #include "core/clock.h"
 #include "store/run_store.h"
@@ -326,6 +327,241 @@ TEST_F(GateRuns, AHistoryOfRunsFindsItsStep) {
   last.invalid_reasons = {"too late"};
   make(last);
   EXPECT_EQ(gate({"--history"}).exit_code, 3) << "the newest run judges nothing";
+}
+
+TEST_F(GateRuns, AnAcceptedChangeStaysAccepted) {
+  const auto step = [&](double from, double to, size_t runs) {
+    for (size_t i = 0; i < runs; ++i) {
+      Made made;
+      made.cpu_ns_per_flow = swinging(i < runs / 2 ? from : to, i, 0);
+      make(made);
+    }
+  };
+  step(10'000, 11'500, 24);
+  EXPECT_EQ(gate({"--history"}).exit_code, 1);
+  const auto accept = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"accept", "--db", db()});
+    return topspin(more);
+  };
+  EXPECT_EQ(accept({"--change", "12"}).exit_code, 2) << "a reason is wanted";
+  EXPECT_EQ(accept({"--because", "x"}).exit_code, 2);
+  EXPECT_EQ(accept({"last", "--change", "12", "--because", "x"}).exit_code, 2);
+  EXPECT_EQ(accept({"--change", "12", "--metric", "pigs", "--because", "x"}).exit_code, 2);
+  const Outcome none = accept({"--change", "3", "--because", "x"});
+  EXPECT_EQ(none.exit_code, 2);
+  EXPECT_THAT(none.err, HasSubstr("12 (cpu_ns_per_flow)"));
+  EXPECT_EQ(gate({"--history"}).exit_code, 1) << "nothing was accepted so far";
+
+  const std::string because = "checksums\x1b[31m\xff";
+  ASSERT_EQ(accept({"--change", "12", "--because", because}).exit_code, 0);
+  const Outcome passed = gate({"--history", "--format", "json"});
+  EXPECT_EQ(passed.exit_code, 0) << passed.out;
+  Json json = Json::parse(passed.out);
+  EXPECT_EQ(json["changes"][0]["acknowledged"], true);
+  EXPECT_EQ(json["changes"][0]["because"], "checksums\x1b[31m\xef\xbf\xbd");
+  const Outcome text = gate({"--history"});
+  EXPECT_THAT(text.out, HasSubstr("acknowledged (checksums"));
+  EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
+
+  // What comes later is judged anew; what was accepted stays so.
+  step(11'500, 13'500, 24);
+  const Outcome failed = gate({"--history", "--format", "json"});
+  EXPECT_EQ(failed.exit_code, 1);
+  json = Json::parse(failed.out);
+  ASSERT_EQ(json["changes"].size(), 2u);
+  EXPECT_EQ(json["changes"][0]["acknowledged"], true);
+  EXPECT_EQ(json["changes"][1]["acknowledged"], false);
+  EXPECT_EQ(json["changes"][1]["index"], 36);
+  // The newest run as the baseline takes everything before it.
+  ASSERT_EQ(accept({"last", "--because", "the new baseline"}).exit_code, 0);
+  const Outcome moved = gate({"--history", "--format", "json"});
+  EXPECT_EQ(moved.exit_code, 0) << moved.out;
+  EXPECT_EQ(Json::parse(moved.out)["changes"][1]["because"], "the new baseline");
+  step(13'500, 15'500, 24);
+  EXPECT_EQ(gate({"--history"}).exit_code, 1);
+}
+
+TEST_F(GateRuns, AnAcceptedChangeOfASeriesIsKeptInTheDatabase) {
+  make({});
+  const std::string csv = dir_.file("history.csv");
+  std::ofstream file(csv);
+  file << "cpu\n";
+  for (size_t i = 0; i < 80; ++i) file << swinging(i < 40 ? 100 : 110, i, 0) << '\n';
+  file.close();
+  const std::vector<std::string> series = {"--series", csv, "--column", "cpu"};
+  const auto with = [&](std::vector<std::string> command, bool log) {
+    command.insert(command.end(), series.begin(), series.end());
+    if (log) command.insert(command.end(), {"--db", db()});
+    return topspin(command);
+  };
+  EXPECT_EQ(with({"gate", "--history"}, true).exit_code, 1);
+  EXPECT_EQ(with({"accept", "--change", "40", "--because", "x"}, false).exit_code, 2);
+  const Outcome accepted = with({"accept", "--change", "40", "--because", "x"}, true);
+  EXPECT_EQ(accepted.exit_code, 0) << accepted.err;
+  EXPECT_EQ(with({"gate", "--history"}, true).exit_code, 0);
+  EXPECT_EQ(with({"gate", "--history"}, false).exit_code, 1) << "without the log";
+}
+
+TEST_F(GateRuns, TheVerdictIsKeptWhateverItIsAndExported) {
+  make_pairs(1.10, 10);
+  const Outcome run = gate({"--format", "json", "--seed", "9", "-o", dir_.file("gate.json")});
+  EXPECT_EQ(run.exit_code, 1) << run.err;
+  EXPECT_EQ(run.out, "");
+  std::ifstream written(dir_.file("gate.json"));
+  const Json json = Json::parse(written);
+  EXPECT_EQ(json["verdict"], "fail");
+  const auto export_as = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"export", "--db", db(), "--format"});
+    return topspin(more);
+  };
+  const Outcome junit = export_as({"junit"});
+  EXPECT_EQ(junit.exit_code, 0) << junit.err;
+  EXPECT_THAT(junit.out, HasSubstr("failures=\"1\""));
+  EXPECT_THAT(junit.out, HasSubstr("name=\"seed\" value=\"9\""));
+  EXPECT_EQ(junit.out, export_as({"junit", "--judgement", dir_.file("gate.json")}).out);
+  EXPECT_EQ(gate({"--seed", "9", "--format", "junit"}).out, junit.out);
+  EXPECT_THAT(export_as({"github"}).out, testing::StartsWith("::error title="));
+  // Also of one that judges nothing.
+  Made made;
+  made.invalid_reasons = {"too late"};
+  make(made);
+  EXPECT_EQ(gate({"--history"}).exit_code, 3);
+  EXPECT_THAT(export_as({"github"}).out, HasSubstr("newest run"));
+  // A report that cannot be written is an error of its own.
+  EXPECT_EQ(gate({"-o", "/dev/full"}).exit_code, 5);
+}
+
+TEST_F(GateRuns, ADatabaseThatCannotBeWrittenTakesNothingFromTheVerdict) {
+  make_pairs(1.10, 10);
+  chmod(dir_.path().c_str(), 0555);
+  chmod(db().c_str(), 0444);
+  const auto as_nobody = [] {  // root writes anywhere
+    constexpr uid_t kNobody = 65534;
+    if (geteuid() == 0 && setgid(kNobody) + setuid(kNobody) != 0) _exit(126);
+  };
+  const Outcome run = topspin({"gate", "--db", db()}, as_nobody);
+  chmod(dir_.path().c_str(), 0755);
+  EXPECT_EQ(run.exit_code, 1);
+  EXPECT_THAT(run.err, HasSubstr("not kept"));
+}
+
+TEST_F(GateRuns, MorePairsAreAskedForUpToThirty) {
+  const auto noisy = [](size_t i, Made& b) { b.cpu_ns_per_flow *= i % 4 == 0 ? 1.12 : 1.0; };
+  make_pairs(1.02, 10, noisy);
+  const Outcome run = gate({"--format", "json"});
+  const Json json = Json::parse(run.out);
+  ASSERT_EQ(json["verdict"], "inconclusive") << run.out;
+  EXPECT_EQ(json["pairs"]["judged"], 10);
+  EXPECT_GT(json["pairs"]["wanted"], 10);
+  EXPECT_LE(json["pairs"]["wanted"], 30);
+  EXPECT_EQ(json["pairs"]["most"], 30);
+  EXPECT_THAT(run.out, HasSubstr("more pairs are asked for"));
+}
+
+TEST_F(GateRuns, ThirtyPairsAreTheMost) {
+  make_pairs(1.029, 30);
+  const Outcome run = gate({"--format", "json"});
+  const Json json = Json::parse(run.out);
+  ASSERT_EQ(json["verdict"], "inconclusive") << run.out;
+  EXPECT_EQ(json["pairs"]["wanted"], 30);
+  EXPECT_THAT(run.out, HasSubstr("30 pairs did not decide"));
+}
+
+TEST_F(GateRuns, GateTomlChangesTheRules) {
+  make_pairs(1.10, 10);
+  const std::string config = dir_.file("rules.toml");
+  const auto with = [&](const std::string& text) {
+    std::ofstream(config) << text;
+    return gate({"--config", config});
+  };
+  EXPECT_EQ(with("[metric.cpu_ns_per_flow]\nmargin = \"20%\"\n").exit_code, 0);
+  EXPECT_EQ(with("[metric.cpu_ns_per_flow]\nbetter = \"higher\"\n").exit_code, 0);
+  EXPECT_EQ(with("[metric.cpu_ns_per_flow]\ngating = false\n").exit_code, 0);
+  EXPECT_EQ(with("[metric.cpu_ns_per_flow]\nmargin = 0.01\n").exit_code, 1);
+  EXPECT_EQ(with("[metric.cpu_ns_per_packet]\ngating = true\n").exit_code, 1);
+  const Outcome wrong = with("[metric.cpu_ns_per_flow]\n\nmargin = \"much\"\n");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("line 3: metric.cpu_ns_per_flow.margin"));
+  EXPECT_EQ(gate({"--config", dir_.file("none.toml")}).exit_code, 5);
+  // gate.toml of the working directory counts without being named.
+  std::ofstream(dir_.file("gate.toml")) << "[metric.cpu_ns_per_flow]\nmargin = 0.2\n";
+  const auto there = [&] { EXPECT_EQ(chdir(dir_.path().c_str()), 0); };
+  EXPECT_EQ(topspin({"gate", "--db", db()}, there).exit_code, 0);
+}
+
+TEST_F(GateRuns, TheGateIsHeldAgainstItself) {
+  make_pairs(1.0, 12);
+  const Outcome run = gate({"--aa", "50", "side=a"});
+  EXPECT_EQ(run.exit_code, 3) << "12 runs are too few";
+  for (size_t i = 0; i < 12; ++i) {
+    Made made;
+    made.labels = {{"side", "a"}};
+    made.commit = std::string(40, 'a');
+    made.cpu_ns_per_flow = swinging(10'000, i, 3);
+    make(made);
+  }
+  const Outcome json_run = gate({"--aa", "50", "aaaaaaa", "--format", "json"});
+  EXPECT_EQ(json_run.exit_code, 0) << json_run.out << json_run.err;
+  const Json json = Json::parse(json_run.out);
+  EXPECT_EQ(json["mode"], "aa");
+  EXPECT_EQ(json["trials"], 50);
+  EXPECT_EQ(json["pairs"], 12);
+  EXPECT_EQ(json["alarms"], 0);
+  EXPECT_EQ(json["false_alarm_rate"], 0);
+  EXPECT_GT(json["metrics"][0]["minimum_detectable"], 0.03);
+  EXPECT_THAT(gate({"--aa", "20", "side=a"}).out, HasSubstr("0 false alarms in 20"));
+  EXPECT_EQ(gate({"--aa", "20"}).exit_code, 0) << "the newest run's commit";
+  EXPECT_EQ(gate({"--aa", "0"}).exit_code, 2);
+  EXPECT_EQ(gate({"--aa", "5", "--history"}).exit_code, 2);
+}
+
+TEST_F(GateRuns, CompareLaysHistogramsOverEachOtherAndSaysWhatDiffers) {
+  for (const std::string side : {"a", "b"}) {
+    RunInfo info;
+    info.started_wall_ns = 1'790'000'000 * kNanosPerSecond + 60 * kNanosPerSecond * runs_++;
+    info.id = make_run_id(info.started_wall_ns);
+    info.labels = {{"side", side}, {"plan", side == "a" ? "small" : "large\x1b[31m"}};
+    info.host.fingerprint = "here";
+    info.settings.filter = "udp port 8888";
+    info.settings.period_ns = side == "a" ? kNanosPerSecond : kNanosPerSecond / 4;
+    info.probes = {{"scheduler", side == "a" ? Rung::kTpBtf : Rung::kProc, ""}};
+    auto writer = RunWriter::create(db(), info, {});
+    ASSERT_TRUE(writer.ok());
+    for (uint64_t tick = 1; tick <= 4; ++tick) {
+      Sample sample;
+      sample.tick = tick;
+      sample.interval_ns = kNanosPerSecond;
+      sample.elapsed_ns = static_cast<int64_t>(tick) * kNanosPerSecond;
+      for (uint64_t i = 1; i <= 500; ++i)
+        sample.flows.reply_latency.record(i * (side == "a" ? 100 : 200));
+      ASSERT_TRUE((*writer)->append(sample).ok());
+    }
+    ASSERT_TRUE((*writer)->finish({}).ok());
+  }
+  const Outcome text = topspin({"compare", "side=a", "side=b", "--db", db()});
+  EXPECT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("not comparable: the runs differ in plan: large"));
+  EXPECT_THAT(text.out, HasSubstr("not comparable: the runs differ in declared period: "));
+  EXPECT_THAT(text.out, HasSubstr("different rungs (proc, tp_btf)"));
+  EXPECT_EQ(text.out.find("capture filter"), std::string::npos);
+  EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
+  EXPECT_THAT(text.out, HasSubstr("█"));
+  const Json json =
+      Json::parse(topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"}).out);
+  EXPECT_EQ(json["not_comparable"].size(), 3u);
+  ASSERT_EQ(json["distributions"].size(), 1u);
+  const Json& d = json["distributions"][0];
+  EXPECT_EQ(d["name"], "reply_latency_ns");
+  EXPECT_EQ(d["a"]["count"], 2000);
+  EXPECT_NEAR(d["a"]["p50"].get<double>(), 25'000, 1000);
+  EXPECT_NEAR(d["b"]["p99"].get<double>(), 99'000, 4000);
+  double a = 0, b = 0;
+  for (const Json& bar : d["bars"]) {
+    a += bar["a"].get<double>();
+    b += bar["b"].get<double>();
+  }
+  EXPECT_NEAR(a, 1, 1e-9);
+  EXPECT_NEAR(b, 1, 1e-9);
 }
 
 TEST_F(GateRuns, BadInputIsSaid) {

@@ -51,11 +51,11 @@ inline auto members(auto& value) {
     auto& [begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp, udp, ipv4,
            ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped, seen, lateness,
            reply, missed, unanswered, late, handshake, retransmissions, out_of_order, resets,
-           refused, handshakes, backwards] = value;
+           refused, handshakes, backwards, super, segments] = value;
     return std::tie(begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp,
                     udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped,
                     seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
-                    out_of_order, resets, refused, handshakes, backwards);
+                    out_of_order, resets, refused, handshakes, backwards, super, segments);
   } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
     auto& [latency, delivery, queue, preemption, slices, oversleep, slack, expiry, queueing, wait,
            cpu, voluntary, involuntary, migrations, by, off, cpus] = value;

@@ -22,6 +22,8 @@ struct GoldenCase {
   bool detail = false;
   bool columns = false;
   Grouping grouping = Grouping::kNone;
+  bool packets = false;
+  bool names = false;
 };
 
 const std::vector<GoldenCase>& cases() {
@@ -37,6 +39,11 @@ const std::vector<GoldenCase>& cases() {
       {"timeline", Screen::kTimeline},
       {"liveness", Screen::kLiveness},
       {"losses", Screen::kLosses},
+      {"syscalls", Screen::kSyscalls},
+      {"sockets", Screen::kSockets},
+      {"interfaces", Screen::kInterfaces},
+      {"packets", Screen::kFlows, true, false, Grouping::kNone, true},
+      {"names", Screen::kFlows, false, false, Grouping::kNone, false, true},
       {"help", Screen::kHelp},
   };
   return kCases;
@@ -81,6 +88,9 @@ void check_golden(const std::string& name, const Model& model, const GoldenCase&
       state.screen = golden_case.screen;
       state.choosing_columns = golden_case.columns;
       state.grouping = golden_case.grouping;
+      state.packets_open = golden_case.packets;
+      state.names = golden_case.names;
+      if (golden_case.packets && model.flows().empty()) state.detail_id = 1;
       if (golden_case.detail && !model.flows().empty()) state.detail_id = model.flows()[2].row.id;
       if (golden_case.screen == Screen::kTimeline && model.tick() > 20) state.cursor_tick = 22;
       const Grid grid = draw_screen(model, state, size);
@@ -105,8 +115,24 @@ void check_golden(const std::string& name, const Model& model, const GoldenCase&
   }
 }
 
+/// What the screen's owner looks up for it, beside the Samples.
+Model looked_up(const test::Synthetic& synthetic, Model model) {
+  const Endpoint client = synthetic.client(1), server = synthetic.server();
+  const uint8_t version = synthetic.ipv6 ? 6 : 4;
+  model.names.set_host({client.address, version},
+                       synthetic.hostile ? "\x1b[2J\u202eevil\n" : "client-1.example.net");
+  model.names.set_host({server.address, version}, "server");
+  model.names.set_service({server.port, kProtocolUdp}, synthetic.hostile ? "p\tq" : "pings");
+  model.names.set_service({client.port, kProtocolUdp}, "");
+  const uint64_t id = model.flows()[2].row.id;
+  model.packets = FlowPackets(id);
+  model.packets.add(synthetic.packets(id, 40));
+  return model;
+}
+
 TEST(Golden, EachViewShowsARun) {
-  const Model model = test::Synthetic{.flows = 30, .losses_at = 12}.model(45);
+  const test::Synthetic synthetic{.flows = 30, .losses_at = 12};
+  const Model model = looked_up(synthetic, synthetic.model(45));
   for (const GoldenCase& c : cases()) {
     SCOPED_TRACE(c.name);
     check_golden(c.name, model, c);
@@ -114,7 +140,8 @@ TEST(Golden, EachViewShowsARun) {
 }
 
 TEST(Golden, HostileTextIsHarmlessInEachView) {
-  const Model model = test::Synthetic{.flows = 8, .hostile = true, .ipv6 = true}.model(12);
+  const test::Synthetic synthetic{.flows = 8, .hostile = true, .ipv6 = true};
+  const Model model = looked_up(synthetic, synthetic.model(12));
   for (const GoldenCase& c : cases()) {
     if (c.name == "help" || c.name == "columns") continue;  // nothing from outside in them
     SCOPED_TRACE(c.name);

@@ -2,9 +2,11 @@
 // second, some of them late. Deterministic: no clock, no random device.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/sample.h"
 #include "tui/model.h"
@@ -90,6 +92,9 @@ struct Synthetic {
     const uint64_t size = 60 + mix(id) % 900;
     flow.packets = {tick, tick - 1};
     flow.bytes = {tick * size, (tick - 1) * size};
+    flow.payload_bytes = {tick * (size - 42), (tick - 1) * (size - 42)};
+    // Half of the clients are of this host; the server is one of two workers.
+    if (subject) flow.owners = {id % 2 == 0 ? std::optional(1u) : std::nullopt, 2u};
     flow.period_ns = kSecond;
     if (tick > 1) {
       flow.lateness_last_ns = lateness_ns(id, tick);
@@ -139,6 +144,13 @@ struct Synthetic {
     sample.self.rss_bytes = 40 << 20;
     if (!subject) return sample;
 
+    if (tick == 1) {
+      const std::string name = hostile ? "no\x1b[2J\u202ede\n" : "node";
+      sample.changed_owners = {{1, 4711, 5, hostile ? "漢\x9b字" : "wrk", OwnerQuality::kExact},
+                               {2, 4242, 7, name, OwnerQuality::kShared}};
+    }
+    add_syscalls(sample, tick);
+    add_sockets(sample, tick);
     SchedulerInterval s;
     Histogram h;
     for (uint64_t i = 0; i < 4 * flows + 200; ++i) {
@@ -155,6 +167,15 @@ struct Synthetic {
     s.voluntary_switches = 4 * flows;
     s.involuntary_switches = 37;
     s.migrations = 5;
+    s.preempted_by[0] = {25, 40 * kMilli};
+    s.preempted_by[2] = {12, 90 * kMilli};
+    Histogram slices, timers;
+    for (uint64_t i = 0; i < 2000; ++i) {
+      slices.record(20'000 + mix(i + tick) % 300'000);
+      timers.record(50'000 + mix(i * 3 + tick) % 90'000);
+    }
+    s.on_cpu = std::move(slices);
+    s.timer_oversleep = std::move(timers);
     sample.scheduler = std::move(s);
     ResourceReading r;
     r.rss_bytes = (48 << 20) + static_cast<int64_t>(tick) * (96 << 10);
@@ -186,9 +207,115 @@ struct Synthetic {
       t.voluntary_switches = n * 38;
       t.involuntary_switches = n * 2;
       t.migrations = n;
+      t.preempted_by = {n, 0, n / 2, n / 4, 0};
+      CoarseHistogram slices;
+      for (uint64_t k = 0; k < 20; ++k)
+        slices.record((10 + k * static_cast<uint64_t>(i + 1)) * 3'000);
+      t.on_cpu = slices;
       sample.changed_threads.push_back(t);
     }
     return sample;
+  }
+
+  void add_syscalls(Sample& sample, uint64_t tick) const {
+    const std::array<const char*, 6> names = {"read",  "write",   "epoll_wait",
+                                              "futex", "accept4", "sendmsg"};
+    for (size_t i = 0; i < names.size(); ++i) {
+      SyscallRow row;
+      row.number = static_cast<int32_t>(i * 37);
+      row.name = hostile && i == 1 ? "wr\x1b[31mite\u200b" : names[i];
+      for (uint64_t k = 0; k < tick * 30; ++k) {
+        row.latency.record(800 + mix(k * 31 + i) % (2'000u << (2 * i)));
+      }
+      row.count = row.latency.count();
+      row.errors = i == 4 ? tick : 0;
+      row.blocked_ns = i == 2 || i == 3 ? row.latency.sum() * 9 / 10 : 0;
+      sample.changed_syscalls.push_back(std::move(row));
+    }
+  }
+
+  void add_sockets(Sample& sample, uint64_t tick) const {
+    SocketInterval sockets;
+    Histogram accept, wait, unread, queue, runtime;
+    for (uint64_t i = 0; i < 1500; ++i) {
+      accept.record(20'000 + mix(i + tick) % 200'000);
+      wait.record(5'000 + mix(i * 5 + tick) % 60'000);
+      unread.record(4'000 + mix(i * 7 + tick) % 30'000);
+      queue.record(1'000 + mix(i * 11 + tick) % 30'000);
+      runtime.record(40'000 + mix(i * 13 + tick) % 400'000);
+    }
+    sockets.accept_delay = std::move(accept);
+    sockets.socket_wait = std::move(wait);
+    sockets.reply_socket = std::move(unread);
+    sockets.reply_cpu_queue = std::move(queue);
+    sockets.reply_runtime = std::move(runtime);
+    sockets.listen_overflows = tick == 25 ? 3 : 0;
+    sockets.syn_drops = 0;
+    sockets.udp_drops = tick > 20 && tick < 30 ? 2 : 0;
+    sample.sockets = std::move(sockets);
+    SocketRow listen;
+    listen.cookie = 11;
+    listen.protocol = kProtocolTcp;
+    listen.local = server();
+    listen.ip_version = ipv6 ? 6 : 4;
+    listen.pid = 4242;
+    listen.accept_queue = 2;
+    listen.accept_queue_max = 128;
+    listen.accept_queue_limit = 128;
+    listen.drops = tick > 25 ? 3 : 0;
+    SocketRow udp;
+    udp.cookie = 12;
+    udp.protocol = kProtocolUdp;
+    udp.local = server();
+    udp.ip_version = listen.ip_version;
+    udp.pid = 4242;
+    udp.receive_queue_bytes = 4608;
+    udp.receive_queue_bytes_max = 200 << 10;
+    udp.receive_queue_bytes_limit = 208 << 10;
+    sample.changed_sockets = {listen, udp};
+  }
+
+  std::vector<InterfaceReading> interfaces(uint64_t tick) const {
+    std::vector<InterfaceReading> readings(3);
+    readings[0] = {"lo",          true,         true, tick * 90'000, tick * 1'000, 0,
+                   tick * 90'000, tick * 1'000, 0};
+    readings[1] = {hostile ? "eth\x1b[1m0\u202e" : "eth0",
+                   true,
+                   false,
+                   tick * 2'000'000,
+                   tick * 1'500,
+                   7,
+                   tick * 64'000,
+                   tick * 800,
+                   0};
+    readings[2].name = "docker0";
+    return readings;
+  }
+
+  /// Pings and pongs of the flow with this id, as the screen of its packets gets them.
+  PacketCopies packets(uint64_t id, uint64_t count) const {
+    PacketCopies copies;
+    const bool initiator_is_low = client(id) < server();
+    for (uint64_t i = 0; i < count; ++i) {
+      PacketCopy copy;
+      copy.stamp_ns = start_ns + static_cast<int64_t>(id % 1000) * kMilli +
+                      static_cast<int64_t>(i / 2) * kSecond +
+                      static_cast<int64_t>(i % 2) * 230 * kMicro;
+      copy.from_low = (i % 2 == 0) == initiator_is_low;
+      copy.payload_bytes = static_cast<uint32_t>(18 + i % 5);
+      copy.wire_bytes = copy.payload_bytes + 66;
+      copy.has_tcp_header = id % 10 == 0;
+      copy.tcp_flags = 0x18;
+      copy.tcp_sequence = static_cast<uint32_t>(4'294'000'000 + i * 20);
+      for (uint32_t b = 0; b < copy.wire_bytes; ++b) {
+        const auto noise = static_cast<uint8_t>(mix(b + 100 * i));
+        copy.bytes.push_back(b < 66 ? (b % 3 == 0 ? uint8_t{0} : noise)
+                                    : static_cast<uint8_t>('a' + b % 26));
+      }
+      if (i % 7 == 3) copy.bytes.resize(70);
+      copies.packets.push_back(std::move(copy));
+    }
+    return copies;
   }
 
   Scene scene() const {
@@ -213,6 +340,10 @@ struct Synthetic {
     Model model;
     model.scene = scene();
     for (uint64_t tick = 1; tick <= ticks; ++tick) model.add(sample(tick));
+    for (const uint64_t second : {1, 2}) {
+      if (ticks > 0)
+        model.interfaces.update(interfaces(second), static_cast<int64_t>(second) * kSecond);
+    }
     return model;
   }
 };

@@ -1,0 +1,44 @@
+// The gate against itself: how often it would cry wolf on this host, and what it can see here.
+//
+// Takes stored runs of one commit. Runs next to each other in time make a pair, a coin says which
+// is A, and the gate judges; N times over. Every alarm is false. What is found holds for how the
+// host was while those runs were made. Pure over measured runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ci/run_metrics.h"
+#include "ci/stored_judgement.h"
+
+namespace topspin {
+
+struct AaMetric {
+  Metric metric;
+  size_t alarms = 0;  // trials in which this metric failed
+  size_t passes = 0;
+  std::optional<double> minimum_detectable;  // median over the trials
+};
+
+struct AaCheck {
+  size_t trials = 0;
+  size_t pairs = 0;  // in each trial
+  size_t alarms = 0;
+  size_t passes = 0;
+  double alarm_rate = 0;
+  double alarm_rate_high = 1;  // upper end of its one-sided 95% interval (Clopper-Pearson)
+  uint64_t seed = 0;
+  int exit_code = 0;
+  std::vector<std::string> reasons;  // sentences; why it could not be done, and what was left out
+  std::vector<AaMetric> metrics;     // the gating ones
+};
+
+/// Too few runs that may be judged: exit 3; of several hosts: exit 4; of several commits: exit 2.
+AaCheck check_aa(const std::vector<MeasuredRun>& runs, size_t trials, uint64_t seed,
+                 std::span<const RunMetric> metrics);
+
+}  // namespace topspin

@@ -1,0 +1,59 @@
+// gate.toml: what a project changes about the metrics of its gate.
+//
+//   seed = 7                         of the resampling
+//   strict = true                    inconclusive is exit code 3
+//
+//   [metric.cpu_ns_per_packet]       each key may be left out
+//   better = "lower"                 or "higher"
+//   unit = "ns"                      for the report; of columns of CSV files, since stored runs
+//                                    know their units
+//   margin = "5%"                    or 0.05: the worsening that is let pass
+//   gating = true                    false: it informs, and decides nothing
+//
+// Anything else is an error that names its line and key. Pure: text in, values out.
+// gate_config.cc alone includes toml++.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/metric.h"
+#include "ci/run_metrics.h"
+#include "core/result.h"
+
+namespace topspin {
+
+struct MetricRule {
+  std::string name;
+  std::optional<Better> better;
+  std::optional<std::string> unit;
+  std::optional<double> margin;
+  std::optional<bool> gating;
+  uint32_t line = 0;
+};
+
+struct GateConfig {
+  std::string name;  // of the file, for messages; empty: there is none
+  std::optional<uint64_t> seed;
+  std::optional<bool> strict;
+  std::vector<MetricRule> metrics;
+};
+
+/// kUsage: what is wrong, at which line and key.
+Result<GateConfig> parse_gate_config(std::string_view text, std::string name);
+
+/// The metrics of stored runs as the config wants them. kUsage: it names one that there is not, or
+/// changes its unit, or lets more than kMostGatingMetrics gate.
+Result<std::vector<RunMetric>> configured_metrics(const GateConfig& config);
+
+/// The config's rules for a metric of that name, if it has any.
+void apply_rules(const GateConfig& config, Metric& metric);
+
+/// "5%" or "0.05" as a share from 0 to 10; nullopt if it is neither.
+std::optional<double> parse_share(std::string_view text);
+
+}  // namespace topspin

@@ -1,0 +1,127 @@
+// SLO rules: what a run must keep to, as text, and whether a stored run did.
+//
+//   rule  := value op bound [scope]  |  value scope op bound
+//   value := NAME | STATISTIC "(" NAME ")"
+//   scope := "during" STAGE | "after" STAGE
+//   op    := "<" | "<=" | ">" | ">=" | "==" | "!="
+//   bound := term { ("+" | "-") term }
+//   term  := [FACTOR "*"] (NUMBER [UNIT] | "clients" | "before" | NAME of a count)
+//
+//   p99(reply_latency) < 5ms
+//   losses == 0
+//   active_flows == clients during hold
+//   fds after ramp_down <= before + 2
+//   lost <= 0.001 * sent
+//
+// What a NAME without a statistic means depends on what it names. A gauge (fds, active_flows)
+// must keep the rule at every tick of its scope, "after" a stage at the last tick of the stage that
+// follows. A count (packets, lost) is the sum over the scope. A distribution (reply_latency) needs
+// a statistic. docs/plans.md lists the names.
+//
+// The parser is pure; SloJudge is pure over Samples. A rule that cannot be judged says why: what
+// was not measured is neither kept nor broken.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/load_result.h"
+#include "core/result.h"
+#include "core/run.h"
+#include "core/sample.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+enum class SloComparison : uint8_t {
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kEqual,
+  kNotEqual
+};
+
+enum class SloStatistic : uint8_t {
+  kPlain,  // none was given
+  kPercentile,
+  kMin,
+  kMean,
+  kMax,
+  kLast,
+  kCount,
+  kSlope,  // of a gauge: its change a second, by least squares
+  kRate,   // of a count: its sum a second
+};
+
+struct SloScope {
+  enum class Kind : uint8_t { kMeasured, kDuring, kAfter };
+  Kind kind = Kind::kMeasured;
+  std::string stage;
+};
+
+struct SloTerm {
+  enum class Kind : uint8_t { kNumber, kClients, kBefore, kCount };
+  Kind kind = Kind::kNumber;
+  double factor = 0;  // signed; of kNumber the number itself
+  std::string name;   // kCount
+};
+
+struct SloRule {
+  std::string text;  // as it was written
+  SloStatistic statistic = SloStatistic::kPlain;
+  double quantile = 0;  // kPercentile
+  std::string name;
+  SloScope scope;
+  SloComparison comparison = SloComparison::kLess;
+  std::vector<SloTerm> bound;
+};
+
+/// kUsage with what is wrong in it, and the nearest name for one that does not exist.
+Result<SloRule> parse_slo(std::string_view text);
+
+enum class SloVerdict : uint8_t { kKept, kBroken, kUnknown };
+std::string_view slo_verdict_name(SloVerdict verdict);  // "kept", "broken", "unknown"
+
+struct SloResult {
+  std::string rule;
+  SloVerdict verdict = SloVerdict::kUnknown;
+  std::optional<double> value;  // of a gauge over several ticks: the one that says most
+  std::optional<double> bound;
+  std::string explanation;  // "5.20ms against 5.00ms", or why it cannot be judged
+};
+
+/// Judges one run by several rules in one pass over its ticks.
+class SloJudge {
+ public:
+  SloJudge(std::span<const SloRule> rules, const RunInfo& run, std::vector<RunStage> stages,
+           std::optional<LoadResult> load);
+  SloJudge(const SloJudge&) = delete;
+  SloJudge& operator=(const SloJudge&) = delete;
+  ~SloJudge();
+
+  void add(const Sample& tick);  // in order
+  /// One a rule, in their order.
+  std::vector<SloResult> finish() const;
+
+ private:
+  struct Rule;
+  RunInfo run_;
+  std::vector<RunStage> stages_;
+  std::optional<LoadResult> load_;
+  std::vector<Rule> rules_;
+};
+
+/// The same of a stored run.
+Result<std::vector<SloResult>> judge_slos(RunStore& store, const StoredRun& run,
+                                          std::span<const SloRule> rules);
+
+/// From where on the ticks of a run judge it: the start of its first load stage; 0 without any.
+int64_t measured_from_ns(std::span<const RunStage> stages);
+
+}  // namespace topspin

@@ -1,0 +1,200 @@
+#include "probes/socket_times.h"
+
+#include <cerrno>
+#include <vector>
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "core/clock.h"
+#include "core/unique_fd.h"
+#include "probes/bpf_object.h"
+#include "probes/mapped_array.h"
+#include "probes/sock_diag.h"
+#include "probes/sockets_abi.h"
+#include "probes/subject_watch.h"
+#include "probes/syscall_names.h"
+#include "sockets.skel.h"
+
+namespace topspin {
+namespace {
+
+/// A request that was not answered for so long is taken for one that is never answered.
+constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
+
+struct DestroySkeleton {
+  void operator()(sockets* skeleton) const { sockets::destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<sockets, DestroySkeleton>;
+
+/// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
+/// Without a stamp the second of two datagrams in a queue would seem as old as the first.
+UniqueFd ask_for_time_stamps() {
+  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  if (fd) ::setsockopt(fd.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+  return fd;
+}
+
+class BpfSocketTimes final : public SocketTimes {
+ public:
+  BpfSocketTimes(Skeleton skeleton, MappedArray<topspin_socket_cpu> cpus, const Subject& subject,
+                 const SocketFeatures& features)
+      : skeleton_(std::move(skeleton)),
+        cpus_(std::move(cpus)),
+        copies_(cpus_.size()),
+        program_fds_(loaded_programs(skeleton_->obj)),
+        features_(features),
+        follows_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup) {
+    if (features.replies) time_stamps_ = ask_for_time_stamps();
+    tell_clock_offset();
+  }
+
+  Status seed(const Subject& subject) {
+    TOPSPIN_TRY(seed_subject(watch(), subject));
+    return run_iterator(skeleton_->links.walk_files, "open files");
+  }
+
+  SocketTimesReading read() override {
+    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    if (follows_cgroup_) (void)walk_subject(watch()).ok();
+    tell_clock_offset();
+    SocketTimesReading reading;
+    for (uint32_t index = 0; index < cpus_.size(); ++index) {
+      const topspin_socket_cpu& cpu = cpus_[index];
+      Copy& copy = copies_[index];
+      const uint64_t events = __atomic_load_n(&cpu.events, __ATOMIC_ACQUIRE);
+      if (events != copy.events) {
+        copy = {events,
+                cpu.left_censored,
+                cpu.unmatched,
+                cpu.splits_cut,
+                read_histogram(cpu.accept_delay),
+                read_histogram(cpu.socket_wait),
+                read_histogram(cpu.reply_socket),
+                read_histogram(cpu.reply_cpu_queue),
+                read_histogram(cpu.reply_runtime)};
+      }
+      add(copy, reading);
+    }
+    if (features_.accepts) take_fullest_queue(reading);
+    const ProgramStats stats = read_program_stats(program_fds_);
+    reading.bpf_ns = stats.run_ns;
+    reading.losses.socket_missed_runs = stats.missed_runs;
+    reading.losses.socket_map_full =
+        skeleton_->bss->sockets_refused + skeleton_->bss->threads_refused;
+    return reading;
+  }
+
+ private:
+  /// What was read of one CPU.
+  struct Copy {
+    uint64_t events = 0;
+    uint64_t left_censored = 0;
+    uint64_t unmatched = 0;
+    uint64_t splits_cut = 0;
+    Histogram accept_delay;
+    Histogram socket_wait;
+    Histogram reply_socket;
+    Histogram reply_cpu_queue;
+    Histogram reply_runtime;
+  };
+
+  void add(const Copy& copy, SocketTimesReading& reading) const {
+    const auto merge = [](std::optional<Histogram>& into, const Histogram& from) {
+      if (!into) into.emplace();
+      into->merge(from);
+    };
+    SocketInterval& totals = reading.totals;
+    if (features_.accepts) merge(totals.accept_delay, copy.accept_delay);
+    if (features_.replies) {
+      merge(totals.socket_wait, copy.socket_wait);
+      merge(totals.reply_socket, copy.reply_socket);
+      merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
+      merge(totals.reply_runtime, copy.reply_runtime);
+    }
+    reading.losses.socket_left_censored += copy.left_censored;
+    reading.losses.replies_unmatched += copy.unmatched;
+    reading.losses.reply_splits_cut += copy.splits_cut;
+  }
+
+  /// The programs write into the other half from here on. One that is under way on another CPU may
+  /// still write into this one: its queue was no fuller than the next reading will say.
+  void take_fullest_queue(SocketTimesReading& reading) {
+    topspin_accept_queues& queues = skeleton_->bss->accept_queues;
+    const uint64_t epoch = queues.epoch;
+    __atomic_store_n(&queues.fullest[(epoch + 1) & 1], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&queues.epoch, epoch + 1, __ATOMIC_RELEASE);
+    const uint64_t fullest = __atomic_load_n(&queues.fullest[epoch & 1], __ATOMIC_ACQUIRE);
+    if (fullest == 0) return;
+    reading.accept_queue_max = fullest >> 32;
+    reading.accept_queue_limit = fullest & UINT32_MAX;
+  }
+
+  void tell_clock_offset() {
+    skeleton_->bss->realtime_minus_monotonic_ns = take_clock_anchor().offset_ns();
+  }
+
+  SubjectWatch watch() const {
+    return {bpf_map__fd(skeleton_->maps.threads), bpf_map__value_size(skeleton_->maps.threads),
+            skeleton_->links.walk_threads, &skeleton_->bss->threads_joined};
+  }
+
+  Skeleton skeleton_;
+  MappedArray<topspin_socket_cpu> cpus_;
+  std::vector<Copy> copies_;
+  std::vector<int> program_fds_;
+  UniqueFd time_stamps_;
+  SocketFeatures features_;
+  bool follows_cgroup_;
+};
+
+/// Connections to these ports that are there already are a server's.
+void name_listening_ports(int map_fd) {
+  auto diag = SockDiag::open();
+  if (!diag.ok()) return;  // then such connections count as a client's
+  const auto queues = diag->queues();
+  if (!queues.ok()) return;
+  for (const DiagQueue& queue : *queues) {
+    const uint8_t listens = 1;
+    if (queue.protocol == kProtocolTcp)
+      bpf_map_update_elem(map_fd, &queue.local.port, &listens, BPF_ANY);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
+                                                       const SocketFeatures& features) {
+  const BpfLog log;
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus);
+  Skeleton skeleton(sockets::open(nullptr));
+  if (!skeleton) return log.error("cannot read the BPF object", errno);
+  const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
+  auto& constants = *skeleton->rodata;
+  constants.subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  constants.accept_number = static_cast<uint32_t>(syscall_number("accept"));
+  constants.accept4_number = static_cast<uint32_t>(syscall_number("accept4"));
+  constants.reply_timeout_ns = kReplyTimeoutNs;
+  auto& programs = skeleton->progs;
+  bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
+  bpf_program__set_autoload(programs.sys_exit, features.accepts);
+  for (bpf_program* program :
+       {programs.data_ready, programs.received, programs.sent, programs.sched_switch})
+    bpf_program__set_autoload(program, features.replies);
+  bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
+  if (const int error = sockets::load(skeleton.get()))
+    return log.error("cannot load the socket programs", -error);
+  TOPSPIN_ASSIGN(auto array, MappedArray<topspin_socket_cpu>::map(bpf_map__fd(skeleton->maps.cpus),
+                                                                  static_cast<uint32_t>(cpus)));
+  name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
+  if (const int error = sockets::attach(skeleton.get()))
+    return log.error("cannot attach the socket programs", -error);
+  auto times =
+      std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features);
+  TOPSPIN_TRY(times->seed(subject));
+  return Result<std::unique_ptr<SocketTimes>>(std::move(times));
+}
+
+}  // namespace topspin

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* What happens at the subject's sockets: how long a connection waits to be accepted, how long data
+ * waits to be read, and of what each reply's time was made. docs/sockets.md defines the numbers.
+ *
+ * A socket is watched if it has storage of ours: made when a thread of the subject listens on it,
+ * receives or sends, or by the walk over the open files while opening; the kernel copies a
+ * listener's storage to each connection made from it. For all other sockets of the host an event
+ * ends after one load.
+ *
+ * Two groups of programs, which user space may load apart from each other:
+ *   accepts  set_state (a connection is ready), sys_exit (accept returned)
+ *   replies  data_ready, received, sent, sched_switch (when each thread waited for a CPU)
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/scheduler_logic.bpf.h" /* record */
+#include "probes/sockets_abi.h"
+#include "probes/task_cgroup.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define MSG_PEEK 0x2
+#define MSG_ERRQUEUE 0x2000
+#define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
+
+enum { STATE_ESTABLISHED = 1, STATE_SYN_RECV = 3, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff {
+  struct sk_buff* next;
+  __s64 tstamp; /* ktime_t, CLOCK_REALTIME on the way in */
+};
+
+struct sk_buff_head {
+  struct sk_buff* next;
+};
+
+struct sock_common {
+  __be16 skc_dport;
+  __u16 skc_num;
+  unsigned short skc_family;
+  volatile unsigned char skc_state;
+};
+
+struct sock {
+  struct sock_common __sk_common;
+  struct sk_buff_head sk_receive_queue;
+  __u16 sk_protocol;
+  __u8 sk_userlocks;
+  __u32 sk_ack_backlog;
+  __u32 sk_max_ack_backlog;
+  struct bpf_local_storage* sk_bpf_storage;
+};
+
+struct udp_sock {
+  struct sk_buff_head reader_queue;
+};
+
+struct tcp_sock {
+  __u32 copied_seq;
+  __u32 rcv_nxt;
+};
+
+struct socket {
+  struct sock* sk;
+};
+
+struct file {
+  void* private_data;
+};
+
+struct fdtable {
+  unsigned int max_fds;
+  struct file** fd;
+};
+
+struct files_struct {
+  struct fdtable* fdt;
+};
+
+struct task_struct___files {
+  struct files_struct* files;
+};
+
+struct bpf_iter__task_file {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+  __u32 fd;
+  struct file* file;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+  unsigned long orig_ax;
+};
+#define SYSCALL_NUMBER(regs) ((long)(regs)->orig_ax)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+  __s32 syscallno;
+};
+#define SYSCALL_NUMBER(regs) ((long)(regs)->syscallno)
+#else
+#error "where is the number of the system call in struct pt_regs of this architecture?"
+#endif
+
+#pragma clang attribute pop
+
+/* ---- threads: when each waited for a CPU ---- */
+
+#define RECENT_WAITS 16
+
+struct cpu_wait {
+  __u64 end_ns;
+  __u64 length_ns;
+};
+
+struct topspin_watched_thread {
+  __u32 member;
+  __u32 waits;          /* in the ring, ever */
+  __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
+  __u64 run_delay_ns;   /* the kernel's sum before the wait that ended there */
+  struct cpu_wait recent[RECENT_WAITS];
+};
+
+#include "probes/subject_thread.bpf.h"
+
+/* ---- sockets ---- */
+
+/* Whether what is read from a socket are requests, and what is sent replies. */
+enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
+
+struct request {
+  __u64 ready_ns;
+  __u64 read_ns;      /* 0: no request */
+  __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
+};
+
+struct watched_socket {
+  __u64 unread_ns; /* since when the oldest unread data is there; 0: there is none, or unknown */
+  __u64 last_ready_ns; /* when data came last */
+  __u64 listener;      /* the address of the listening socket that this is, or came from */
+  __u32 role;
+  __u32 reserved;
+  struct request request; /* of a connection: the one that was read and not answered */
+};
+
+/* A UDP socket serves many peers: its requests in the order of their reading. Within the 20 KiB
+ * that kernels before 6.9 let a socket carry. */
+#define PENDING_REQUESTS 512
+
+struct pending_requests {
+  __u32 head;
+  __u32 tail;
+  struct request requests[PENDING_REQUESTS];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+  __type(key, int);
+  __type(value, struct watched_socket);
+} sockets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct pending_requests);
+} pending SEC(".maps");
+
+/* Connections ready to be accepted: by the address of their socket, since an accepted one is found
+ * by its descriptor, by reads that no storage can be asked with. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, __u64);
+  __type(value, __u64);
+} ready_connections SEC(".maps");
+
+/* Ports that were listened on when we began: connections to them are a server's. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, __u16);
+  __type(value, __u8);
+} listening_ports SEC(".maps");
+
+/* User space sets max_entries, and maps it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_socket_cpu);
+} cpus SEC(".maps");
+
+const volatile __u32 accept_number = 0;
+const volatile __u32 accept4_number = 0;
+const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
+
+struct topspin_accept_queues accept_queues;
+__s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
+__u64 sockets_refused;             /* no room for a socket, or for a ready connection */
+
+TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
+  __u32 cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
+  __u16 family = sk->__sk_common.skc_family;
+  __u16 protocol = sk->sk_protocol;
+  return (family == AF_INET || family == AF_INET6) &&
+         (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
+}
+
+TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
+  if (sk->sk_protocol == IPPROTO_TCP) {
+    __u16 port = sk->__sk_common.skc_num;
+    return bpf_map_lookup_elem(&listening_ports, &port) ? ROLE_SERVER : ROLE_CLIENT;
+  }
+  return sk->sk_userlocks & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
+}
+
+TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
+  struct watched_socket* socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (socket) return socket;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!socket) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return NULL;
+  }
+  socket->role = role_of(sk);
+  return socket;
+}
+
+/* ---- accepts ---- */
+
+TOPSPIN_INLINE void note_queue(__u64 listener) {
+  const struct sock* sk = (const struct sock*)listener;
+  __u64 depth = BPF_CORE_READ(sk, sk_ack_backlog);
+  __u64 limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
+  __u64* fullest = &accept_queues.fullest[accept_queues.epoch & 1];
+  __u64 now = depth << 32 | limit, before;
+  int tries;
+  for (tries = 0; tries < 4; tries++) {
+    before = *(volatile __u64*)fullest;
+    if (before >> 32 >= depth) return;
+    if (__sync_val_compare_and_swap(fullest, before, now) == before) return;
+  }
+}
+
+/* A connection becomes ESTABLISHED just after it was put into its listener's queue. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
+  struct watched_socket* socket;
+  __u64 key = (__u64)sk, now_ns;
+  if (new_state == STATE_LISTEN) {
+    if (!member(bpf_get_current_task_btf())) return 0;
+    socket = watch(sk);
+    if (!socket) return 0;
+    socket->listener = key;
+    socket->role = ROLE_SERVER;
+    return 0;
+  }
+  if (!sk->sk_bpf_storage) return 0;
+  if (new_state == STATE_CLOSE) {
+    if (bpf_sk_storage_get(&sockets, sk, NULL, 0)) bpf_map_delete_elem(&ready_connections, &key);
+    return 0;
+  }
+  if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (!socket || !socket->listener) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
+    __sync_fetch_and_add(&sockets_refused, 1);
+  note_queue(socket->listener);
+  return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
+  long number = SYSCALL_NUMBER(regs);
+  struct task_struct* task;
+  struct fdtable* table;
+  struct file** files;
+  struct file* file = NULL;
+  struct socket* socket;
+  struct topspin_socket_cpu* cpu;
+  __u64 key, now_ns;
+  __u64* ready_ns;
+  if (number != accept_number && number != accept4_number) return 0;
+  if (result < 0) return 0;
+  task = bpf_get_current_task_btf();
+  if (!member(task)) return 0;
+  table = BPF_CORE_READ((struct task_struct___files*)task, files, fdt);
+  if (result >= BPF_CORE_READ(table, max_fds)) return 0;
+  files = BPF_CORE_READ(table, fd);
+  bpf_probe_read_kernel(&file, sizeof(file), files + result);
+  socket = BPF_CORE_READ(file, private_data);
+  key = (__u64)BPF_CORE_READ(socket, sk);
+  ready_ns = bpf_map_lookup_elem(&ready_connections, &key);
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  cpu->events++;
+  if (!ready_ns) {
+    cpu->left_censored++; /* ready before we began, or another kind of socket */
+    return 0;
+  }
+  now_ns = bpf_ktime_get_ns();
+  record(&cpu->accept_delay, now_ns > *ready_ns ? now_ns - *ready_ns : 0);
+  bpf_map_delete_elem(&ready_connections, &key);
+  return 0;
+}
+
+/* ---- replies ---- */
+
+/* Runs before the kernel adds the wait that ends here to run_delay: that is done when the thread
+ * next comes this way, or is asked. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
+  struct topspin_watched_thread* thread = member(next);
+  __u64 run_delay_ns;
+  if (!thread) return 0;
+  run_delay_ns = next->sched_info.run_delay;
+  if (thread->switched_in_ns && run_delay_ns > thread->run_delay_ns) {
+    struct cpu_wait* wait = &thread->recent[thread->waits & (RECENT_WAITS - 1)];
+    wait->end_ns = thread->switched_in_ns;
+    wait->length_ns = run_delay_ns - thread->run_delay_ns;
+    thread->waits++;
+  }
+  thread->run_delay_ns = run_delay_ns;
+  thread->switched_in_ns = bpf_ktime_get_ns();
+  return 0;
+}
+
+TOPSPIN_INLINE __u64 overlap(__u64 end_ns, __u64 length_ns, __u64 from_ns, __u64 to_ns) {
+  __u64 begin_ns = end_ns > length_ns ? end_ns - length_ns : 0;
+  if (begin_ns < from_ns) begin_ns = from_ns;
+  if (end_ns > to_ns) end_ns = to_ns;
+  return end_ns > begin_ns ? end_ns - begin_ns : 0;
+}
+
+/* How long the current thread, a member, waited for a CPU between two moments, the second of which
+ * is about now. */
+TOPSPIN_INLINE __u64 cpu_queue_ns(struct task_struct* task, struct topspin_watched_thread* thread,
+                                  struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
+  __u64 sum_ns = 0;
+  __u32 index;
+  if (thread->switched_in_ns && task->sched_info.run_delay > thread->run_delay_ns)
+    sum_ns = overlap(thread->switched_in_ns, task->sched_info.run_delay - thread->run_delay_ns,
+                     from_ns, to_ns);
+  for (index = 1; index <= RECENT_WAITS; index++) {
+    struct cpu_wait* wait;
+    if (index > thread->waits) return sum_ns;
+    wait = &thread->recent[(thread->waits - index) & (RECENT_WAITS - 1)];
+    if (wait->end_ns <= from_ns) return sum_ns;
+    sum_ns += overlap(wait->end_ns, wait->length_ns, from_ns, to_ns);
+  }
+  cpu->splits_cut++; /* older waits may have lain within, and are forgotten */
+  return sum_ns;
+}
+
+/* Softirq, or the sender itself on loopback. Says when a queue that was empty no longer is; newer
+ * kernels do not tell of every further datagram. */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_ready, struct sock* sk) {
+  struct watched_socket* socket;
+  __u64 now_ns;
+  if (!sk->sk_bpf_storage) return 0;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (!socket) return 0;
+  now_ns = bpf_ktime_get_ns();
+  socket->last_ready_ns = now_ns;
+  __sync_val_compare_and_swap(&socket->unread_ns, 0, now_ns);
+  return 0;
+}
+
+/* When the datagram came that is read next, or 0 if there is none. The reader's own queue goes
+ * first; arrival is the time stamp that the kernel gave it, if it lies where it must. */
+TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
+  struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
+  struct sk_buff* first = BPF_CORE_READ(queue, next);
+  __s64 arrived_ns;
+  if (!first || (void*)first == (void*)queue) {
+    queue = &sk->sk_receive_queue;
+    first = BPF_CORE_READ(queue, next);
+    if (!first || (void*)first == (void*)queue) return 0;
+  }
+  arrived_ns = BPF_CORE_READ(first, tstamp) - realtime_minus_monotonic_ns;
+  if (arrived_ns < (__s64)not_before_ns) return not_before_ns;
+  return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
+}
+
+TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
+                                 const struct request* request) {
+  struct pending_requests* queue =
+      bpf_sk_storage_get(&pending, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  __u32 head, place;
+  if (!queue) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return;
+  }
+  head = *(volatile __u32*)&queue->head;
+  if (queue->tail - head >= PENDING_REQUESTS) {
+    __sync_val_compare_and_swap(&queue->head, head, head + 1); /* the oldest goes */
+    cpu->unmatched++;
+  }
+  place = __sync_fetch_and_add(&queue->tail, 1) & (PENDING_REQUESTS - 1);
+  queue->requests[place] = *request;
+}
+
+/* The oldest request that a reply sent now can belong to. */
+TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
+                                struct request* out) {
+  struct pending_requests* queue = bpf_sk_storage_get(&pending, sk, NULL, 0);
+  int tries;
+  if (!queue) return false;
+  for (tries = 0; tries < 16; tries++) {
+    __u32 head = *(volatile __u32*)&queue->head;
+    if (head == *(volatile __u32*)&queue->tail) return false;
+    *out = queue->requests[head & (PENDING_REQUESTS - 1)];
+    if (__sync_val_compare_and_swap(&queue->head, head, head + 1) != head) continue;
+    if (out->read_ns <= now_ns && now_ns - out->read_ns <= reply_timeout_ns) return true;
+    cpu->unmatched++;
+  }
+  return false;
+}
+
+TOPSPIN_INLINE bool has_unread(struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  return BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq);
+}
+
+/* A thread of the subject has received, or found nothing to receive. */
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(received, struct sock* sk, int result, int flags) {
+  struct task_struct* task = bpf_get_current_task_btf();
+  struct topspin_watched_thread* thread = member(task);
+  struct watched_socket* socket;
+  struct topspin_socket_cpu* cpu;
+  struct request request;
+  __u64 now_ns, ready_ns, next_ns;
+  bool udp;
+  if (!thread || !is_inet(sk) || flags & (MSG_PEEK | MSG_ERRQUEUE)) return 0;
+  socket = watch(sk);
+  if (!socket) return 0;
+  udp = sk->sk_protocol == IPPROTO_UDP;
+  if (socket->role == ROLE_UNKNOWN)
+    socket->role = sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER;
+  if (udp ? result < 0 : result <= 0) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  now_ns = bpf_ktime_get_ns();
+  cpu->events++;
+
+  /* Cleared first and looked at afterwards, so that what comes meanwhile is not overlooked. */
+  ready_ns = __sync_lock_test_and_set(&socket->unread_ns, 0);
+  if (udp)
+    next_ns = next_datagram_ns(sk, ready_ns, now_ns);
+  else
+    next_ns = has_unread(sk) ? socket->last_ready_ns : 0;
+  if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
+  if (!ready_ns) {
+    cpu->left_censored++;
+    return 0;
+  }
+  if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
+  record(&cpu->socket_wait, now_ns - ready_ns);
+
+  if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
+  request.ready_ns = ready_ns;
+  request.read_ns = now_ns;
+  request.cpu_queue_ns = cpu_queue_ns(task, thread, cpu, ready_ns, now_ns);
+  if (udp && !sk->__sk_common.skc_dport)
+    push_request(sk, cpu, &request);
+  else
+    socket->request = request;
+  return 0;
+}
+
+/* A thread of the subject has sent. */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, struct sock* sk, int result, int flags) {
+  struct task_struct* task = bpf_get_current_task_btf();
+  struct topspin_watched_thread* thread = member(task);
+  struct watched_socket* socket;
+  struct topspin_socket_cpu* cpu;
+  struct request request;
+  __u64 now_ns, waited_ns, read_after_ns, sent_after_ns;
+  if (!thread || !is_inet(sk) || result <= 0) return 0;
+  socket = watch(sk);
+  if (!socket) return 0;
+  if (socket->role == ROLE_UNKNOWN) socket->role = ROLE_CLIENT;
+  if (socket->role != ROLE_SERVER) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
+    if (!pop_request(sk, cpu, now_ns, &request)) return 0;
+  } else {
+    if (!socket->request.read_ns) return 0; /* more of the same reply, or unasked for */
+    request = socket->request;
+    socket->request.read_ns = 0;
+    if (now_ns < request.read_ns || now_ns - request.read_ns > reply_timeout_ns) {
+      cpu->unmatched++;
+      cpu->events++;
+      return 0;
+    }
+  }
+  cpu->events++;
+  read_after_ns = request.read_ns - request.ready_ns;
+  sent_after_ns = now_ns - request.read_ns;
+  waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
+  if (request.cpu_queue_ns > read_after_ns) request.cpu_queue_ns = read_after_ns;
+  if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
+  record(&cpu->reply_socket, read_after_ns - request.cpu_queue_ns);
+  record(&cpu->reply_cpu_queue, request.cpu_queue_ns + waited_ns);
+  record(&cpu->reply_runtime, sent_after_ns - waited_ns);
+  return 0;
+}
+
+/* ---- both ---- */
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
+  if (forks_into_subject(parent, child)) join(child);
+  return 0;
+}
+
+/* The sockets that members have open while we open. */
+SEC("iter/task_file")
+int walk_files(struct bpf_iter__task_file* context) {
+  struct task_struct* task = context->task;
+  struct file* file = context->file;
+  struct watched_socket* watched;
+  struct socket* socket;
+  struct sock* sk;
+  if (!task || !file || !member(task)) return 0;
+  socket = bpf_sock_from_file(file);
+  if (!socket) return 0;
+  sk = socket->sk;
+  if (!sk || !is_inet(sk)) return 0;
+  watched = watch(sk);
+  if (watched && sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == STATE_LISTEN) {
+    watched->listener = (__u64)sk;
+    watched->role = ROLE_SERVER;
+  }
+  return 0;
+}

@@ -1,0 +1,33 @@
+// Timers: timer oversleep beside a BPF rung of the scheduler probe (timers.bpf.c), attached for as
+// long as this lives. Owned by that rung, on its thread. Fails without harm to the rung.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/result.h"
+
+namespace topspin {
+
+class Timers {
+ public:
+  /// `cpus_fd` is the rung's map of CPUs. Sleeps a few ms, to learn how timers of the two kinds
+  /// that count are known.
+  static Result<std::unique_ptr<Timers>> attach(int cpus_fd);
+  ~Timers();
+  Timers(const Timers&) = delete;
+  Timers& operator=(const Timers&) = delete;
+
+  const std::vector<int>& program_fds() const { return program_fds_; }
+
+ private:
+  struct Object;
+  explicit Timers(std::unique_ptr<Object> object);
+  Status learn_functions();
+
+  std::unique_ptr<Object> object_;
+  std::vector<int> program_fds_;
+};
+
+}  // namespace topspin

@@ -1,0 +1,236 @@
+#include "report/headlines.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/html_parts.h"
+
+namespace topspin {
+namespace {
+
+using Value = Headline::Value;
+
+Value absent() { return {std::nullopt, std::string(kNotMeasured), {}}; }
+
+Headline headline(const ReportPage& page, std::string path, std::string label,
+                  const auto& value_of) {
+  Headline h{std::move(path), std::move(label), {}};
+  for (const RunPage& run : page.runs) h.of_run.push_back(value_of(run));
+  return h;
+}
+
+/// A latency at the highest percentile that all runs have samples enough for.
+struct Percentile {
+  std::string_view name;
+  std::optional<int64_t> HistogramSummary::*field;
+};
+constexpr Percentile kPercentiles[] = {{"p99", &HistogramSummary::p99},
+                                       {"p90", &HistogramSummary::p90},
+                                       {"p50", &HistogramSummary::p50},
+                                       {"max", &HistogramSummary::max}};
+
+/// Adds nothing where no run measured it.
+void add_latency(std::vector<Headline>& list, const ReportPage& page, std::string_view json_name,
+                 std::string_view label, const auto& summary_of) {
+  std::vector<HistogramSummary> summaries;
+  for (const RunPage& run : page.runs) summaries.push_back(summary_of(run));
+  if (std::all_of(summaries.begin(), summaries.end(),
+                  [](const HistogramSummary& s) { return s.count == 0; }))
+    return;
+  const Percentile* best = &kPercentiles[3];
+  for (const Percentile& p : kPercentiles) {
+    const bool all = std::all_of(
+        summaries.begin(), summaries.end(),
+        [&](const HistogramSummary& s) { return s.count == 0 || (s.*p.field).has_value(); });
+    if (all) {
+      best = &p;
+      break;
+    }
+  }
+  Headline h{
+      fmt::format("{}.{}", json_name, best->name), fmt::format("{} {}", label, best->name), {}};
+  for (const HistogramSummary& s : summaries) {
+    const auto& value = s.*best->field;
+    if (!value) {
+      h.of_run.push_back(absent());
+      continue;
+    }
+    std::string extra;
+    if (best->field != &HistogramSummary::max) {
+      extra = s.p50 && best->field != &HistogramSummary::p50
+                  ? fmt::format("median {}, max {}", page_duration(*s.p50), page_duration(*s.max))
+                  : fmt::format("max {}", page_duration(*s.max));
+    }
+    h.of_run.push_back({static_cast<double>(*value), page_duration(*value), std::move(extra)});
+  }
+  list.push_back(std::move(h));
+}
+
+bool any_run_has(const Headline& h) {
+  return std::any_of(h.of_run.begin(), h.of_run.end(), [](const Value& v) { return v.raw; });
+}
+
+std::string plural(uint64_t count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", page_count(count), count == 1 ? one : many);
+}
+
+}  // namespace
+
+std::vector<Headline> headlines(const ReportPage& page) {
+  std::vector<Headline> list;
+  list.push_back(headline(page, "summary.active_flows.max", "Active flows", [](const RunPage& r) {
+    const FlowInterval& f = r.summary.flows;
+    return Value{static_cast<double>(f.active_flows_max),
+                 (f.active_is_lower_bound ? "≥ " : "") + page_count(f.active_flows_max),
+                 fmt::format("at once; {} seen", page_count(f.new_flows))};
+  }));
+  list.push_back(headline(page, "summary.missed_ticks", "Missed ticks", [](const RunPage& r) {
+    const FlowInterval& f = r.summary.flows;
+    return Value{static_cast<double>(f.missed_ticks), page_count(f.missed_ticks),
+                 plural(f.unanswered, "request unanswered", "requests unanswered")};
+  }));
+  add_latency(list, page, "summary.lateness_ns", "Lateness",
+              [](const RunPage& r) { return r.summary.flows.lateness.summary(); });
+  add_latency(list, page, "summary.reply_latency_ns", "Reply latency",
+              [](const RunPage& r) { return r.summary.flows.reply_latency.summary(); });
+  add_latency(
+      list, page, "summary.run_queue_latency_ns", "Run-queue latency", [](const RunPage& r) {
+        const auto& s = r.summary.scheduler;
+        return s && s->run_queue_latency ? s->run_queue_latency->summary() : HistogramSummary{};
+      });
+  Headline cpu = headline(page, "summary.cpu_ns", "CPU", [](const RunPage& r) {
+    const auto& s = r.summary.scheduler;
+    if (!s || !s->cpu_ns || r.elapsed_ns <= 0) return absent();
+    const auto ns = static_cast<double>(*s->cpu_ns);
+    return Value{ns, page_percent(ns / static_cast<double>(r.elapsed_ns)),
+                 fmt::format("of one CPU; {}", page_duration(static_cast<int64_t>(
+                                                   std::min<uint64_t>(*s->cpu_ns, INT64_MAX))))};
+  });
+  if (any_run_has(cpu)) list.push_back(std::move(cpu));
+  Headline per_packet = headline(page, "", "CPU per packet", [](const RunPage& r) {
+    const auto& s = r.summary.scheduler;
+    if (!s || !s->cpu_ns || r.summary.flows.packets == 0) return absent();
+    const double ns =
+        static_cast<double>(*s->cpu_ns) / static_cast<double>(r.summary.flows.packets);
+    std::string extra;
+    if (r.summary.flows.new_flows > 0) {
+      extra = fmt::format(
+          "{} a flow",
+          page_duration(static_cast<int64_t>(static_cast<double>(*s->cpu_ns) /
+                                             static_cast<double>(r.summary.flows.new_flows))));
+    }
+    return Value{ns, page_duration(static_cast<int64_t>(ns)), std::move(extra)};
+  });
+  if (any_run_has(per_packet)) list.push_back(std::move(per_packet));
+  Headline memory =
+      headline(page, "summary.rss_bytes.max", "Resident memory", [](const RunPage& r) {
+        const auto& rss = r.summary.rss_bytes;
+        if (!rss.max) return absent();
+        return Value{static_cast<double>(*rss.max), page_bytes(*rss.max), "at most"};
+      });
+  if (any_run_has(memory)) list.push_back(std::move(memory));
+  if (list.size() < 7) {
+    list.push_back(headline(page, "summary.packets", "Packets", [](const RunPage& r) {
+      const FlowInterval& f = r.summary.flows;
+      return Value{static_cast<double>(f.packets), page_count(f.packets),
+                   page_bytes(static_cast<int64_t>(std::min<uint64_t>(f.bytes, INT64_MAX)))};
+    }));
+  }
+  return list;
+}
+
+TopVerdict judgement_verdict(const Judgement& judgement) {
+  TopVerdict top;
+  const bool history = judgement.mode == "history";
+  switch (judgement.verdict) {
+    case Verdict::kPass:
+      top.word = "Pass";
+      top.tone = Tone::kGood;
+      top.sentence = history ? "No gating metric stands on a level that is worse than before."
+                             : "No gating metric is worse by more than its margin.";
+      break;
+    case Verdict::kFail:
+      top.word = "Fail";
+      top.tone = Tone::kBad;
+      top.sentence = history ? "A gating metric stands on a worse level than before."
+                             : "A gating metric is worse by more than its margin.";
+      break;
+    case Verdict::kInconclusive:
+      top.word = "Inconclusive";
+      top.tone = Tone::kOpen;
+      top.sentence = "The evidence decides neither way.";
+      break;
+    case Verdict::kInvalid:
+      top.word = "Invalid";
+      top.tone = Tone::kBad;
+      top.sentence = "These runs must not be judged.";
+      break;
+  }
+  top.reasons = judgement.reasons;
+  return top;
+}
+
+TopVerdict top_verdict(const ReportPage& page) {
+  if (page.judgement) return judgement_verdict(*page.judgement);
+  TopVerdict top;
+  const RunPage& run = page.runs.front();
+  top.reasons = invalid_reasons(run.run);
+  if (!top.reasons.empty()) {
+    top.tone = Tone::kBad;
+    top.word = "Invalid";
+    top.sentence = "This run is kept, and judges nothing.";
+    return top;
+  }
+  top.word = "Valid";
+  top.sentence = losses_that_occurred(run.summary.losses).empty()
+                     ? "The recording ended as it should, and nothing was lost."
+                     : "The recording ended as it should, and what was lost stays within limits.";
+  return top;
+}
+
+std::string run_title(const StoredRun& run) {
+  if (!run.info.command.empty()) return fmt::format("{}", fmt::join(run.info.command, " "));
+  const RunSettings& s = run.info.settings;
+  const std::string where = s.interface.empty() ? "Traffic" : "Traffic on " + s.interface;
+  return s.subject.empty() || s.subject == "none" ? where : where + " of " + s.subject;
+}
+
+std::string report_title(const ReportPage& page) {
+  if (page.runs.size() > 1) return "A against B";
+  if (page.history_runs.size() > 1)
+    return fmt::format("History of {} runs", page.history_runs.size());
+  return run_title(page.runs.front().run);
+}
+
+std::string metric_value(const std::string& unit, const std::optional<double>& value) {
+  if (!value || !std::isfinite(*value)) return std::string(kNotMeasured);
+  if (unit == "ns") return page_number(Unit::kNanoseconds, *value);
+  if (unit == "bytes") return page_number(Unit::kBytes, *value);
+  const std::string number = page_number(Unit::kCount, *value);
+  if (unit == "1/s") return number + "/s";
+  return unit.empty() || unit == "1" ? number : fmt::format("{} {}", number, unit);
+}
+
+std::string probability_text(const std::optional<double>& p) {
+  if (!p) return std::string(kNotMeasured);
+  return *p < 0.0001 ? "< 0.0001" : fmt::format("{:.4f}", *p);
+}
+
+std::vector<LossCount> losses_that_occurred(const LossInterval& losses) {
+  std::vector<LossCount> list;
+  LossInterval::for_each_field([&](std::string_view name, auto field) {
+    const uint64_t raw = losses.*field;
+    if (raw == 0) return;
+    list.push_back({std::string(name),
+                    name.ends_with("_ns")
+                        ? page_duration(static_cast<int64_t>(std::min<uint64_t>(raw, INT64_MAX)))
+                        : page_count(raw),
+                    raw});
+  });
+  return list;
+}
+
+}  // namespace topspin

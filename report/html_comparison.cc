@@ -1,0 +1,109 @@
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "report/headlines.h"
+#include "report/html_sections.h"
+#include "report/html_table.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kMetricsShown = 200;
+constexpr size_t kChangesShown = 200;
+
+std::string verdict_cell(const Comparison& c) {
+  const char* tone = c.verdict == Verdict::kFail           ? "bad"
+                     : c.verdict == Verdict::kInconclusive ? "open"
+                                                           : "good";
+  return fmt::format(R"(<td class="word-{}">{}{}</td>)", tone, verdict_name(c.verdict),
+                     c.metric.gating ? "" : R"( <span class="absent">(informs)</span>)");
+}
+
+std::string share_or_dash(const std::optional<double>& share) {
+  return share && std::isfinite(*share) ? html_text(format_change(*share))
+                                        : std::string(kNotMeasured);
+}
+
+}  // namespace
+
+std::string comparison_section(const Judgement& judgement) {
+  std::string rows;
+  for (size_t i = 0; i < std::min(judgement.metrics.size(), kMetricsShown); ++i) {
+    const Comparison& c = judgement.metrics[i];
+    rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(c.metric.name, 80)));
+    rows += number_cell(html_text(metric_value(c.metric.unit, c.a)));
+    rows += number_cell(html_text(metric_value(c.metric.unit, c.b)));
+    rows += number_cell(share_or_dash(c.change));
+    rows += c.ci_low && c.ci_high
+                ? number_cell(share_or_dash(c.ci_low) + " to " + share_or_dash(c.ci_high))
+                : absent_cell();
+    rows += number_cell(html_text(probability_text(c.metric.gating ? c.q : c.p)));
+    rows += number_cell(fmt::format("{}", c.n));
+    rows += number_cell(page_percent(c.metric.margin));
+    rows += c.minimum_detectable ? number_cell(page_percent(*c.minimum_detectable)) : absent_cell();
+    rows += verdict_cell(c) + "</tr>\n";
+  }
+  return fmt::format(
+      "<section id=\"comparison\"><h2>Comparison</h2>\n<p class=\"note\">Change is B against A, "
+      "with its 95% interval. A metric fails when the interval lies beyond its margin on the worse "
+      "side. Detects: a worsening that would fail in 8 of 10 such comparisons. Seed {}.</p>\n{}"
+      "</section>\n",
+      judgement.seed,
+      scrolling("Comparison", "<table>" +
+                                  table_head({"Metric", "#A", "#B", "#Change", "#95% interval",
+                                              "#q", "#n", "#Margin", "#Detects", "Verdict"}) +
+                                  "<tbody>" + rows + "</tbody></table>"));
+}
+
+std::string history_section(const ReportPage& page) {
+  std::string html =
+      "<section id=\"history\"><h2>History</h2>\n<p class=\"note\">Each point is a run, oldest "
+      "first. A dashed line marks a change of level, the line after it the new level.</p>\n";
+  if (page.judgement && !page.judgement->changes.empty()) {
+    std::string rows;
+    const auto& changes = page.judgement->changes;
+    for (size_t i = 0; i < std::min(changes.size(), kChangesShown); ++i) {
+      const HistoryChange& c = changes[i];
+      const auto curve =
+          std::find_if(page.history.begin(), page.history.end(),
+                       [&](const HistoryCurve& h) { return h.metric.name == c.metric; });
+      const std::string unit = curve == page.history.end() ? "" : curve->metric.unit;
+      rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(c.metric, 80)));
+      rows += text_cell(html_text(c.time, 120));
+      rows += number_cell(html_text(metric_value(unit, c.point.before)));
+      rows += number_cell(html_text(metric_value(unit, c.point.after)));
+      rows += number_cell(share_or_dash(c.point.change));
+      rows += fmt::format(R"(<td class="word-{}">{}{}{}</td></tr>)", c.worse ? "bad" : "good",
+                          c.worse ? "worse" : "better", c.acknowledged ? ", acknowledged" : "",
+                          c.recovered ? ", recovered since" : "");
+    }
+    html += scrolling("Changes", "<table>" +
+                                     table_head({"Metric", "First run on the new level", "#Before",
+                                                 "#After", "#Change", ""}) +
+                                     "<tbody>" + rows + "</tbody></table>");
+  } else {
+    html += "<p>No change of level.</p>\n";
+  }
+  html += "<div class=\"columns\">\n";
+  for (size_t i = 0; i < page.history.size(); ++i) {
+    const HistoryCurve& curve = page.history[i];
+    html += figure_open(fmt::format("history-{}", i), html_text(curve.metric.name, 80));
+    std::string rows;
+    // The newest, which people ask for; the plot has them all.
+    const size_t from = curve.values.size() - std::min(curve.values.size(), kTableRows);
+    for (size_t k = from; k < curve.values.size(); ++k) {
+      rows += "<tr>" + row_head(fmt::format("{}", k)) +
+              text_cell(html_text(page_time(page.history_runs[k].info.started_wall_ns))) +
+              number_cell(html_text(metric_value(curve.metric.unit, curve.values[k]))) + "</tr>\n";
+    }
+    html += details("<table>" + table_head({"Run", "Started", "#Value"}) + "<tbody>" + rows +
+                    "</tbody></table>") +
+            "</figure>\n";
+  }
+  return html + "</div></section>\n";
+}
+
+}  // namespace topspin

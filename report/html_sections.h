@@ -1,0 +1,33 @@
+// The sections of the HTML page, each whole with its heading, in an element with an id; empty where
+// there is nothing to show. Private to the page; pure.
+#pragma once
+
+#include <string>
+
+#include "report/report_page.h"
+
+namespace topspin {
+
+// html_comparison.cc
+std::string comparison_section(const Judgement& judgement);
+std::string history_section(const ReportPage& page);
+
+// html_plots.cc
+std::string timeline_section(const ReportPage& page);
+std::string distributions_section(const ReportPage& page);
+
+// html_subject.cc
+std::string flows_section(const ReportPage& page);
+std::string threads_section(const ReportPage& page);
+
+// html_kernel.cc
+std::string load_section(const ReportPage& page);
+std::string scheduling_section(const ReportPage& page);
+std::string sockets_section(const ReportPage& page);
+std::string syscalls_section(const ReportPage& page);
+std::string limits_section(const ReportPage& page);
+
+// html_origin.cc
+std::string provenance_section(const ReportPage& page);
+
+}  // namespace topspin

@@ -1,0 +1,238 @@
+// Plans: what the parser accepts, and how it says what is wrong. Pure.
+#include "app/plan.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "app/experiment.h"
+#include "app/ports.h"
+
+namespace topspin {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+constexpr const char* kSmallest = R"(
+[subject.a]
+command = ["true"]
+[load]
+workload = "udp-pingpong"
+target = "127.0.0.1:8888"
+)";
+
+Plan must_parse(const std::string& text) {
+  auto plan = parse_plan(text, "dir/p.toml");
+  if (!plan.ok()) {
+    ADD_FAILURE() << plan.error().message;
+    return {};
+  }
+  return std::move(plan).value();
+}
+
+std::string message_of(const std::string& text) {
+  const auto plan = parse_plan(text, "p.toml");
+  return plan.ok() ? "accepted" : plan.error().message;
+}
+
+TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {
+  const Plan plan = must_parse(std::string(example_plan()));
+  EXPECT_EQ(plan.name, "ping-pong");
+  ASSERT_EQ(plan.subjects.size(), 1u);
+  EXPECT_EQ(plan.subjects[0].ready.port, 8888);
+  EXPECT_TRUE(plan.subjects[0].ready.udp);
+  EXPECT_EQ(plan.rules.size(), 6u);
+  // The values that stand uncommented and are not marked as examples are the defaults.
+  const Plan smallest = must_parse(kSmallest);
+  EXPECT_EQ(plan.order, smallest.order);
+  EXPECT_EQ(plan.pause_ns, smallest.pause_ns);
+  EXPECT_EQ(plan.subjects[0].stop_within_ns, smallest.subjects[0].stop_within_ns);
+  EXPECT_EQ(plan.subjects[0].ready.within_ns, smallest.subjects[0].ready.within_ns);
+  EXPECT_EQ(plan.interface, smallest.interface);
+  EXPECT_EQ(plan.load->timeout_ns, smallest.load->timeout_ns);
+  EXPECT_EQ(plan.warm_up_ns, smallest.warm_up_ns);
+  EXPECT_EQ(plan.max_stored_flows, smallest.max_stored_flows);
+}
+
+TEST(Plan, TheReadyPlansAreAccepted) {
+  size_t plans = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(TOPSPIN_SOURCE_DIR) + "/bench/plans")) {
+    if (entry.path().extension() != ".toml") continue;
+    std::stringstream text;
+    text << std::ifstream(entry.path()).rdbuf();
+    const auto plan = parse_plan(text.str(), entry.path().string());
+    EXPECT_TRUE(plan.ok()) << plan.error().message;
+    ++plans;
+  }
+  EXPECT_GE(plans, 8u);
+}
+
+TEST(Plan, SubjectsStandInTheOrderOfTheFile) {
+  const Plan plan = must_parse(R"(
+[run]
+duration = "1s"
+[subject.zebra]
+command = ["z"]
+[subject.ant]
+command = ["a", "b c"]
+environment = { KEY = "value" }
+cpus = "0,2-3"
+[subject.ant.ready]
+after = "5ms"
+)");
+  ASSERT_EQ(plan.subjects.size(), 2u);
+  EXPECT_EQ(plan.subjects[0].name, "zebra");
+  EXPECT_EQ(plan.subjects[1].name, "ant");
+  EXPECT_THAT(plan.subjects[1].command, ElementsAre("a", "b c"));
+  EXPECT_EQ(plan.subjects[1].environment.at("KEY"), "value");
+  EXPECT_THAT(plan.subjects[1].cpus, ElementsAre(0, 2, 3));
+  EXPECT_EQ(plan.subjects[1].ready.after_ns, 5'000'000);
+  EXPECT_EQ(plan.name, "p");  // the file's
+}
+
+TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
+  const std::string small = kSmallest;
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"name = 3\n" + small, "p.toml:1: name: must be a text"},
+      {small + "perod = \"1s\"\n",
+       "p.toml:7: load.perod: there is no such key; did you mean "
+       "\"period\"?"},
+      {small + "xyzzy = 1\n", "load.xyzzy: there is no such key; there are arrive, clients"},
+      {small + "period = \"1 parsec\"\n", "p.toml:7: load.period: \"1 parsec\" is no duration"},
+      {small + "period = 1\n", "load.period: must be a text"},
+      {small + "stages = \"0:5\"\n", "p.toml:7: load.stages: "},
+      {small + "stages = \"hold 1s\"\nclients = 4\n", "give either stages or clients"},
+      {small + "stages = \"before=1:1 over 1s\"\n", "choose another"},
+      {small + "wire = \"ping5\"\n", "did you mean \"ping4\"?"},
+      {small + "connection = \"close\"\n", "load.connection: there is no such key"},  // of http
+      {small + "cpus = \"3-1\"\n", "no list of CPUs"},
+      {small + "[slo]\nrules = [\"losses == 0\",\n \"p99(reply_latencies) < 1ms\"]\n",
+       "p.toml:9: slo.rules: in the rule"},
+      {small + "[slo]\nrules = \"losses == 0\"\n", "slo.rules: must be a list"},
+      {small + "[labels]\nside = \"a\"\n", "labels: side is a label"},
+      {small + "[probes]\nscheduler = \"best\"\n", "p.toml:8: probes.scheduler: must be one of"},
+      {small + "[run]\nrepeat = 0\n", "p.toml:8: run.repeat: must be a whole number from 1"},
+      {small + "[run]\nduration = \"1s\"\n", "a load has its stages"},
+      {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},
+      {"[subject.a]\ncommand = [\"true\"]\n", "needs a [load]"},
+      {"[load]\nworkload = \"http\"\ntarget = \"x:1\"\n", "needs a subject"},
+      {"[subject.a]\ncomand = [\"true\"]\n", "subject.a.command: a subject needs a command"},
+      {"[subject.a]\ncommand = []\n", "p.toml:2: subject.a.command"},
+      {"[subject.a]\ncommand = [\"x\", 3]\n", "every item"},
+      {"[subject.a]\ncommand = [\"x\"]\nready = { port = \"sctp:1\" }\n", "is no port"},
+      {"[subject.a]\ncommand = [\"x\"]\ncommit = \"--upload-pack=x\"\n", "hyphen"},
+      {"[subject.a]\ncommand = [\"x\"]\n[subject.a.ready]\nwithn = \"1s\"\n",
+       "p.toml:4: subject.a.ready.withn: there is no such key; did you mean \"within\"?"},
+      {"name = \"open\n", "p.toml:1: "},
+      {"name = \"a\"\nname = \"b\"\n", "p.toml:2: "},
+      {std::string("\0\xff", 2), "p.toml:1: "},
+  };
+  for (const auto& [text, expected] : wrong) {
+    const auto plan = parse_plan(text, "p.toml");
+    ASSERT_FALSE(plan.ok()) << text;
+    EXPECT_EQ(plan.error().code, ErrorCode::kUsage);
+    EXPECT_THAT(plan.error().message, StartsWith("p.toml:")) << text;
+    EXPECT_THAT(plan.error().message, HasSubstr(expected)) << text;
+  }
+  EXPECT_EQ(message_of(small), "accepted");
+}
+
+TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
+  const auto load = [](const std::string& keys) {
+    return *must_parse("[subject.a]\ncommand = [\"true\"]\n[load]\ntarget = \"127.0.0.1:1\"\n" +
+                       keys)
+                .load;
+  };
+  const LoadOptions flood =
+      load("workload = \"udp-flood\"\nrate = \"1000/s\"\nduration = \"2s\"\nflows = 3\nsize = 9\n");
+  EXPECT_EQ(flood.workload, WorkloadKind::kUdpFlood);
+  EXPECT_EQ(flood.packets_per_s, 1000);
+  EXPECT_EQ(flood.duration_ns, 2'000'000'000);
+  EXPECT_EQ(flood.flows, 3u);
+  EXPECT_EQ(flood.message_bytes, 9u);
+  const LoadOptions http = load("workload = \"http\"\nconnection = \"close\"\npath = \"/x\"\n");
+  EXPECT_EQ(http.workload, WorkloadKind::kHttp);
+  EXPECT_FALSE(http.http_keep_alive);
+  EXPECT_EQ(load("workload = \"accept-queue\"\nclients = 5\n").stages.size(), 3u);
+  EXPECT_EQ(load("workload = \"tcp-connect\"\nexpect_bytes = 7\n").expect_bytes, 7u);
+  EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"numbered\"\n").wire,
+            WireProfile::kNumbered);
+}
+
+TEST(PlanOrder, EverySubjectRunsOnceARepeatAndTheSeedDecides) {
+  const auto runs = order_of_runs(3, 20, PlanOrder::kInterleaved, 7);
+  ASSERT_EQ(runs.size(), 60u);
+  std::set<std::vector<size_t>> orders;
+  for (size_t repeat = 0; repeat < 20; ++repeat) {
+    std::vector<size_t> round;
+    for (size_t i = 0; i < 3; ++i) {
+      EXPECT_EQ(runs[3 * repeat + i].repeat, repeat + 1);
+      round.push_back(runs[3 * repeat + i].subject);
+    }
+    orders.insert(round);
+    std::sort(round.begin(), round.end());
+    EXPECT_THAT(round, ElementsAre(0, 1, 2));
+  }
+  EXPECT_GT(orders.size(), 3u);
+  EXPECT_EQ(runs, order_of_runs(3, 20, PlanOrder::kInterleaved, 7));
+  EXPECT_NE(runs, order_of_runs(3, 20, PlanOrder::kInterleaved, 8));
+}
+
+TEST(PlanOrder, TheOthersAreFixed) {
+  const auto subjects = [](PlanOrder order) {
+    std::vector<size_t> all;
+    for (const PlannedRun& run : order_of_runs(2, 2, order, 1)) all.push_back(run.subject);
+    return all;
+  };
+  EXPECT_THAT(subjects(PlanOrder::kAbba), ElementsAre(0, 1, 1, 0));
+  EXPECT_THAT(subjects(PlanOrder::kInTurn), ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(subjects(PlanOrder::kBlocks), ElementsAre(0, 0, 1, 1));
+}
+
+TEST(CpuList, IsReadOrRefused) {
+  EXPECT_THAT(*parse_cpu_list("0"), ElementsAre(0));
+  EXPECT_THAT(*parse_cpu_list("3,1-2,2"), ElementsAre(1, 2, 3));
+  for (const char* wrong : {"", ",", "1,", "-1", "1-", "a", "1 2", "0-99999", "4096"})
+    EXPECT_FALSE(parse_cpu_list(wrong)) << wrong;
+}
+
+TEST(OutputTail, FindsALineHoweverItIsCutAndKeepsTheLastOnes) {
+  OutputTail tail("listening");
+  EXPECT_FALSE(tail.seen());
+  EXPECT_THAT(tail.last_lines(), HasSubstr("printed nothing"));
+  tail.add("one\nlist");
+  EXPECT_FALSE(tail.seen());
+  tail.add("ening on 80");
+  EXPECT_TRUE(tail.seen());
+  for (int i = 0; i < 50; ++i) tail.add("\nline " + std::to_string(i));
+  tail.add(std::string(100'000, 'x'));
+  EXPECT_LT(tail.last_lines().size(), 6'000u);
+  EXPECT_THAT(tail.last_lines(), HasSubstr("line 48"));
+  EXPECT_TRUE(OutputTail("").seen());
+}
+
+TEST(Ports, AreFoundInTheKernelsTables) {
+  const std::string tcp =
+      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+      "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0\n"
+      "   1: 0100007F:1F90 0100007F:22B8 01 00000000:00000000 00:00000000 00000000     0\n"
+      "  garbage\n";
+  EXPECT_TRUE(lists_open_port(tcp, false, 8888));
+  EXPECT_FALSE(lists_open_port(tcp, false, 8080));  // a connection, nobody listens
+  EXPECT_FALSE(lists_open_port(tcp, true, 8888));
+  EXPECT_FALSE(lists_open_port("", false, 8888));
+  const std::string udp6 =
+      "  64: 00000000000000000000000000000000:22B8 00000000000000000000000000000000:0000 07 0:0\n";
+  EXPECT_TRUE(lists_open_port(udp6, true, 8888));
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,216 @@
+// SLO rules: what is a rule, what is none, and what a run's ticks say of it.
+#include "ci/slo.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int64_t kSecond = 1'000'000'000;
+
+/// A run: start 2 s, before 2 s, ramp_up 2 s to 10 clients, hold 4 s, ramp_down 2 s, after 3 s.
+class SloTest : public testing::Test {
+ protected:
+  SloTest() {
+    int64_t at = 0;
+    const auto stage = [&](const char* name, StageKind kind, int64_t seconds,
+                           std::optional<uint32_t> from = {}, std::optional<uint32_t> to = {}) {
+      stages_.push_back({name, kind, at * kSecond, (at + seconds) * kSecond, from, to});
+      at += seconds;
+    };
+    stage("start", StageKind::kStart, 2);
+    stage("before", StageKind::kBefore, 2);
+    stage("ramp_up", StageKind::kLoad, 2, 0, 10);
+    stage("hold", StageKind::kLoad, 4, 10, 10);
+    stage("ramp_down", StageKind::kLoad, 2, 10, 0);
+    stage("after", StageKind::kAfter, 3);
+    run_.settings.window_ns = kSecond;
+    for (int64_t second = 1; second <= at; ++second) {
+      Sample& tick = ticks_.emplace_back();
+      tick.elapsed_ns = second * kSecond;
+      tick.interval_ns = kSecond;
+      tick.flows.active_flows = second > 6 && second <= 11 ? 10 : second == 6 ? 7 : 0;
+      tick.flows.packets = 100;
+      if (second > 4) {
+        for (int i = 0; i < 200; ++i) tick.flows.reply_latency.record(1'000'000);
+      }
+      tick.resources.emplace().fds = second <= 4 ? 5 : second <= 12 ? 15 : 6;
+      tick.resources->rss_bytes = 1'000'000 + second * 1000;
+    }
+    load_.emplace();
+    load_->clients_max = 10;
+    load_->total.accounts.sent = 1000;
+    load_->total.accounts.lost = 1;
+    load_->stages.resize(1);
+    load_->stages[0].name = "hold";
+    load_->stages[0].accounts.sent = 400;
+  }
+
+  Sample& tick(size_t second) { return ticks_.at(second - 1); }
+  SloResult judge(std::string_view text) {
+    auto rule = parse_slo(text);
+    if (!rule.ok()) {
+      ADD_FAILURE() << rule.error().message;
+      return {};
+    }
+    const std::vector<SloRule> rules = {*rule};
+    SloJudge judge(rules, run_, stages_, load_);
+    for (const Sample& sample : ticks_) judge.add(sample);
+    return judge.finish().at(0);
+  }
+  void expect(std::string_view text, SloVerdict verdict) {
+    const SloResult result = judge(text);
+    EXPECT_EQ(slo_verdict_name(result.verdict), slo_verdict_name(verdict))
+        << text << ": " << result.explanation;
+  }
+
+  RunInfo run_;
+  std::vector<RunStage> stages_;
+  std::vector<Sample> ticks_;
+  std::optional<LoadResult> load_;
+};
+
+TEST_F(SloTest, DistributionsAreJudgedByTheirStatistic) {
+  expect("p99(reply_latency) < 5ms", SloVerdict::kKept);
+  expect("p99(reply_latency) < 900us", SloVerdict::kBroken);
+  expect("max(reply_latency) <= 1ms", SloVerdict::kKept);
+  expect("mean(reply_latency) == 1ms", SloVerdict::kKept);
+  // Of the ticks that end after the load began: 11 of 200 samples each, and none before.
+  EXPECT_EQ(judge("count(reply_latency) > 0").value, 11 * 200);
+  EXPECT_EQ(judge("count(reply_latency) > 0 during hold").value, 4 * 200);
+  // p99.9 wants 10,000 samples: with fewer it is not known, and so neither kept nor broken.
+  expect("p99.9(reply_latency) < 5ms", SloVerdict::kUnknown);
+  expect("p99(run_queue_latency) < 1s", SloVerdict::kUnknown);
+}
+
+TEST_F(SloTest, CountsAreSumsOverTheirScope) {
+  EXPECT_EQ(judge("packets > 0").value, 1100);
+  EXPECT_EQ(judge("packets > 0 during hold").value, 400);
+  EXPECT_EQ(judge("rate(packets) >= 100 during hold").value, 100);
+  expect("losses == 0", SloVerdict::kKept);
+  tick(8).losses.capture_kernel_drops = 1;
+  expect("losses == 0", SloVerdict::kBroken);
+  expect("losses == 0 during ramp_up", SloVerdict::kKept);
+  // What the ends of a run cut off is no loss.
+  tick(8).losses = {};
+  tick(13).losses.scheduler_right_censored = 5;
+  expect("losses == 0", SloVerdict::kKept);
+}
+
+TEST_F(SloTest, GaugesMustKeepTheRuleAtEveryTick) {
+  expect("active_flows == clients during hold", SloVerdict::kKept);
+  tick(9).flows.active_flows = 9;
+  const SloResult result = judge("active_flows == clients during hold");
+  EXPECT_EQ(result.verdict, SloVerdict::kBroken);
+  EXPECT_EQ(result.value, 9);
+  EXPECT_EQ(result.bound, 10);
+  EXPECT_THAT(result.explanation, HasSubstr("9.00s"));
+  expect("max(active_flows) == 10", SloVerdict::kKept);
+  expect("min(active_flows) during hold >= 9", SloVerdict::kKept);
+  expect("fds < 16", SloVerdict::kKept);
+  expect("fds < 15", SloVerdict::kBroken);
+}
+
+TEST_F(SloTest, TheWindowMustHavePassedSinceAStageBegan) {
+  tick(7).flows.active_flows = 3;  // within the window after hold began at 6 s
+  expect("active_flows == clients during hold", SloVerdict::kKept);
+}
+
+TEST_F(SloTest, AfterIsTheLastTickOfWhatFollows) {
+  expect("fds after ramp_down <= before + 2", SloVerdict::kKept);
+  expect("fds after ramp_down <= before", SloVerdict::kBroken);
+  expect("fds after ramp_down <= 1.2 * before", SloVerdict::kKept);
+  expect("active_flows == 0 after ramp_down", SloVerdict::kKept);
+  tick(15).resources->fds = 15;  // a leak
+  expect("fds after ramp_down <= before + 2", SloVerdict::kBroken);
+  expect("fds after ramp_up <= before + 20", SloVerdict::kKept);
+}
+
+TEST_F(SloTest, WhatCannotBeJudgedSaysWhy) {
+  EXPECT_THAT(judge("fds after hold <= 5").explanation, HasSubstr("put a hold between"));
+  EXPECT_THAT(judge("fds after after <= 5").explanation, HasSubstr("ended before"));
+  EXPECT_THAT(judge("fds during peak <= 5").explanation, HasSubstr("its stages are start, before"));
+  EXPECT_THAT(judge("active_flows == clients during ramp_up").explanation,
+              HasSubstr("not constant"));
+  EXPECT_THAT(judge("swap_bytes == 0").explanation, HasSubstr("not measured"));
+  EXPECT_THAT(judge("refused == 0").explanation, HasSubstr("this load has no"));
+  load_.reset();
+  EXPECT_THAT(judge("lost == 0").explanation, HasSubstr("no load"));
+  stages_.clear();
+  EXPECT_THAT(judge("fds during hold <= 5").explanation, HasSubstr("no stages"));
+  EXPECT_THAT(judge("fds <= before").explanation, HasSubstr("before the load"));
+}
+
+TEST_F(SloTest, TheLoadIsJudgedByWholeAndByStage) {
+  expect("lost <= 0.001 * sent", SloVerdict::kKept);
+  expect("lost == 0", SloVerdict::kBroken);
+  expect("lost == 0 during hold", SloVerdict::kKept);
+  EXPECT_EQ(judge("sent > 0 during hold").value, 400);
+  expect("max(active_flows) == clients", SloVerdict::kKept);
+}
+
+TEST_F(SloTest, ASlopeIsOfTheScope) {
+  EXPECT_NEAR(*judge("slope(rss) < 2kB").value, 1000, 1e-6);
+  expect("slope(rss_bytes) < 900", SloVerdict::kBroken);
+  expect("slope(fds) during before <= 0", SloVerdict::kUnknown);  // two ticks
+}
+
+TEST_F(SloTest, ARunWithoutStagesIsJudgedWhole) {
+  stages_.clear();
+  EXPECT_EQ(judge("packets > 0").value, 1500);
+}
+
+TEST(SloParser, SaysWhatIsWrong) {
+  const std::vector<std::pair<std::string, std::string>> wrong = {
+      {"", "must begin"},
+      {"p99(reply_latency)", "must follow what is measured"},
+      {"p99(reply_latency) <", "is missing"},
+      {"p99(reply_latency) < 5 parsecs", "too much"},
+      {"p99(reply_latency) < 5lightyears", "no unit"},
+      {"p99(reply_latenzy) < 5ms", "did you mean reply_latency?"},
+      {"q99(reply_latency) < 5ms", "no statistic"},
+      {"p0(reply_latency) < 5ms", "no statistic"},
+      {"p100(reply_latency) < 5ms", "no statistic"},
+      {"reply_latency < 5ms", "needs a statistic"},
+      {"p99(fds) < 5", "is a gauge"},
+      {"max(packets) < 5", "is a count"},
+      {"packets <= before", "only a gauge"},
+      {"fds during < 5", "name of a stage"},
+      {"fds during hold < 5 during hold", "once"},
+      {"fds < before * 2", "write the factor first"},
+      {"fds < rss", "neither a number"},
+      {"p99(reply_latency < 5ms", "not closed"},
+      {"fds = 5", "must follow what is measured"},
+      {std::string("fds < 5\0", 8), "too much"},
+  };
+  for (const auto& [text, expected] : wrong) {
+    const auto rule = parse_slo(text);
+    ASSERT_FALSE(rule.ok()) << text;
+    EXPECT_EQ(rule.error().code, ErrorCode::kUsage);
+    EXPECT_THAT(rule.error().message, HasSubstr(expected)) << text;
+    EXPECT_THAT(rule.error().message, HasSubstr("in the rule")) << text;
+  }
+}
+
+TEST(SloParser, SpacesAndOrderAreFree) {
+  for (const char* text : {"fds<=before+2 after ramp_down", " fds  after ramp_down <= 2 + before ",
+                           "fds after ramp_down<=before - -2"}) {
+    const auto rule = parse_slo(text);
+    if (std::string_view(text).find("- -") != std::string_view::npos) {
+      EXPECT_FALSE(rule.ok());
+      continue;
+    }
+    ASSERT_TRUE(rule.ok()) << text;
+    EXPECT_EQ(rule->scope.stage, "ramp_down");
+    EXPECT_EQ(rule->bound.size(), 2u);
+  }
+  EXPECT_EQ(parse_slo("rss < 64MiB")->bound[0].factor, 64.0 * 1024 * 1024);
+  EXPECT_EQ(parse_slo("p99(lateness) < 1.5ms")->bound[0].factor, 1.5e6);
+  EXPECT_EQ(parse_slo("fds during hold-2 < 5")->scope.stage, "hold-2");
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,726 @@
+// The subject's sockets, in a network namespace of the test's own: queues and drops against
+// /proc/net, waits and reply splits against the times that the subject and its client took down.
+// Real BPF and real traffic. Times are compared with bounds that both sides measured, never with
+// what a host ought to need.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/unique_fd.h"
+#include "probes/proc_reader.h"
+#include "tests/probes/forked_subject.h"
+#include "tests/probes/probe_fixture.h"
+
+namespace topspin {
+namespace {
+
+std::string no_network_reason = "not tried yet";
+
+/// Before the first test, while this process has one thread.
+class OwnNetwork : public testing::Environment {
+ public:
+  void SetUp() override {
+    if (::unshare(CLONE_NEWNET) != 0) {
+      no_network_reason = "needs a network namespace of its own (cap_sys_admin): run as root";
+      return;
+    }
+    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    ifreq request{};
+    request.ifr_name[0] = 'l';
+    request.ifr_name[1] = 'o';
+    request.ifr_flags = IFF_UP;
+    CHECK(::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0);
+    no_network_reason.clear();
+  }
+};
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
+
+sockaddr_in loopback(uint16_t port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(port);
+  return address;
+}
+const sockaddr* raw(const sockaddr_in& address) {
+  return reinterpret_cast<const sockaddr*>(&address);
+}
+
+UniqueFd bound_socket(int type, uint16_t port) {
+  UniqueFd fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  const sockaddr_in address = loopback(port);
+  CHECK(fd && ::bind(fd.get(), raw(address), sizeof(address)) == 0);
+  return fd;
+}
+UniqueFd connected_socket(int type, uint16_t port) {
+  UniqueFd fd(::socket(AF_INET, type | SOCK_CLOEXEC, 0));
+  const sockaddr_in address = loopback(port);
+  CHECK(fd && ::connect(fd.get(), raw(address), sizeof(address)) == 0);
+  const int on = 1;
+  if (type == SOCK_STREAM) ::setsockopt(fd.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  return fd;
+}
+
+void sleep_ms(int ms) { ::usleep(static_cast<useconds_t>(ms) * 1000); }
+
+/// A moment that lies between two readings of the clock.
+struct Moment {
+  int64_t after_ns = 0;
+  int64_t before_ns = 0;
+};
+template <typename Call>
+Moment time_call(const Call& call) {
+  Moment moment;
+  moment.after_ns = monotonic_now_ns();
+  call();
+  moment.before_ns = monotonic_now_ns();
+  return moment;
+}
+/// The bounds of the time from one moment to another.
+int64_t at_least(const Moment& from, const Moment& to) { return to.after_ns - from.before_ns; }
+int64_t at_most(const Moment& from, const Moment& to) { return to.before_ns - from.after_ns; }
+
+/// The drops column of the UDP socket on `port`.
+uint64_t udp_drops_by_proc(uint16_t port) {
+  std::ifstream file("/proc/thread-self/net/udp");
+  std::string line;
+  char wanted[16];
+  std::snprintf(wanted, sizeof(wanted), ":%04X", port);
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    std::string word, local;
+    words >> word >> local;
+    if (!local.ends_with(wanted)) continue;
+    while (words >> word) {
+    }
+    return std::stoull(word);
+  }
+  return UINT64_MAX;
+}
+
+/// A number of /proc/net/netstat, read apart from the code under test.
+uint64_t tcp_ext(const std::string& name) {
+  std::ifstream file("/proc/thread-self/net/netstat");
+  std::string names, values;
+  while (std::getline(file, names) && std::getline(file, values)) {
+    std::istringstream name_words(names), value_words(values);
+    std::string n, v;
+    while (name_words >> n && value_words >> v) {
+      if (n == name) return std::stoull(v);
+    }
+  }
+  return UINT64_MAX;
+}
+
+class Sockets : public testing::Test {
+ protected:
+  void SetUp() override {
+    SKIP_WITHOUT_BPF();
+    if (!no_network_reason.empty()) GTEST_SKIP() << no_network_reason;
+    options_.forced = {{"scheduler", Rung::kProc}};
+  }
+
+  void watch(pid_t pid) {
+    auto opened = Probes::open(process_tree(pid), options_);
+    ASSERT_TRUE(opened.ok()) << opened.error().message;
+    probes_ = std::move(opened).value();
+    for (const ProbeStatus& status : probes_->status()) {
+      if (status.name == "sockets" || status.name == "accepts" || status.name == "replies") {
+        ASSERT_TRUE(status.rung != Rung::kNone || options_.forced.contains(status.name))
+            << status.name << ": " << status.reason;
+      }
+    }
+  }
+  /// Adds the interval to `all_`; rows by port.
+  void take() {
+    const ProbeInterval interval = probes_->take_interval();
+    ASSERT_TRUE(interval.sockets);
+    const SocketInterval& now = *interval.sockets;
+    const auto merge = [](std::optional<Histogram>& into, const std::optional<Histogram>& from) {
+      if (!from) return;
+      if (!into) into.emplace();
+      into->merge(*from);
+    };
+    merge(all_.accept_delay, now.accept_delay);
+    merge(all_.socket_wait, now.socket_wait);
+    merge(all_.reply_socket, now.reply_socket);
+    merge(all_.reply_cpu_queue, now.reply_cpu_queue);
+    merge(all_.reply_runtime, now.reply_runtime);
+    all_.udp_drops = all_.udp_drops.value_or(0) + now.udp_drops.value_or(0);
+    all_.listen_overflows = all_.listen_overflows.value_or(0) + now.listen_overflows.value_or(0);
+    all_.syn_drops = all_.syn_drops.value_or(0) + now.syn_drops.value_or(0);
+    all_.host_listen_overflows =
+        all_.host_listen_overflows.value_or(0) + now.host_listen_overflows.value_or(0);
+    if (now.accept_queue_max > all_.accept_queue_max) {
+      all_.accept_queue_max = now.accept_queue_max;
+      all_.accept_queue_limit = now.accept_queue_limit;
+    }
+    for (const SocketRow& row : interval.changed_sockets) rows_[row.local.port] = row;
+    losses_.merge(interval.losses);
+  }
+
+  ProbeOptions options_;
+  std::unique_ptr<Probes> probes_;
+  SocketInterval all_;
+  std::map<uint16_t, SocketRow> rows_;
+  LossInterval losses_;
+};
+
+TEST_F(Sockets, AFullAcceptQueueIsMeasuredAndItsOverflowsCounted) {
+  constexpr int kBacklog = 4;
+  constexpr int kClients = 16;
+  constexpr uint16_t kPort = 7001;
+  ForkedSubject subject([] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, kPort);
+    CHECK(::listen(listener.get(), kBacklog) == 0);
+    ::raise(SIGSTOP);
+    for (int count = 0; count <= kBacklog; ++count)
+      ::close(::accept(listener.get(), nullptr, nullptr));
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  const uint64_t overflows = tcp_ext("ListenOverflows");
+  const uint64_t drops = tcp_ext("ListenDrops");
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  std::vector<UniqueFd> clients;
+  const sockaddr_in address = loopback(kPort);
+  Moment connects;
+  connects.after_ns = monotonic_now_ns();
+  for (int client = 0; client < kClients; ++client) {
+    clients.emplace_back(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    ::connect(clients.back().get(), raw(address), sizeof(address));
+  }
+  connects.before_ns = monotonic_now_ns();
+  sleep_ms(150);
+  take();
+  clients.clear();  // no more SYNs
+  take();
+  const uint64_t overflowed = tcp_ext("ListenOverflows") - overflows;
+  EXPECT_GE(overflowed, static_cast<uint64_t>(kClients - kBacklog - 1));
+  EXPECT_EQ(all_.listen_overflows, overflowed);
+  EXPECT_EQ(all_.host_listen_overflows, overflowed);
+  EXPECT_EQ(*all_.listen_overflows + *all_.syn_drops, tcp_ext("ListenDrops") - drops);
+  // The kernel lets one more in than was asked for.
+  EXPECT_EQ(all_.accept_queue_max, kBacklog + 1u);
+  EXPECT_EQ(all_.accept_queue_limit, static_cast<uint64_t>(kBacklog));
+  ASSERT_TRUE(rows_.contains(kPort));
+  EXPECT_EQ(rows_[kPort].accept_queue_max, kBacklog + 1u);
+  EXPECT_EQ(rows_[kPort].accept_queue_limit, static_cast<uint64_t>(kBacklog));
+  EXPECT_EQ(rows_[kPort].pid, subject.pid());
+  EXPECT_EQ(rows_[kPort].drops, tcp_ext("ListenDrops") - drops);
+  EXPECT_FALSE(rows_[kPort].receive_queue_bytes);
+
+  const Moment accepts = time_call([&] {
+    ::kill(subject.pid(), SIGCONT);
+    ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  });
+  take();
+  EXPECT_EQ(rows_[kPort].accept_queue, 0u);
+  ASSERT_EQ(all_.accept_delay->count(), kBacklog + 1u);
+  EXPECT_GE(*all_.accept_delay->max(), static_cast<uint64_t>(at_least(connects, accepts)));
+  EXPECT_LE(*all_.accept_delay->max(), static_cast<uint64_t>(at_most(connects, accepts)));
+  EXPECT_GE(all_.accept_delay->sum(),
+            static_cast<uint64_t>(at_least(connects, accepts)) * (kBacklog + 1));
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+  take();
+  EXPECT_TRUE(rows_[kPort].closed);
+  EXPECT_EQ(losses_.socket_map_full, 0u);
+}
+
+TEST_F(Sockets, AQueueThatEmptiesBetweenTwoTicksIsSeenAtItsFullest) {
+  constexpr int kClients = 7;
+  ForkedSubject subject([] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, 7002);
+    CHECK(::listen(listener.get(), 64) == 0);
+    std::vector<UniqueFd> clients;
+    for (int client = 0; client < kClients; ++client)
+      clients.push_back(connected_socket(SOCK_STREAM, 7002));
+    for (int client = 0; client < kClients; ++client)
+      ::close(::accept(listener.get(), nullptr, nullptr));
+  });
+  watch(subject.pid());
+  subject.run();
+  take();
+  EXPECT_EQ(all_.accept_queue_max, static_cast<uint64_t>(kClients));
+  EXPECT_EQ(all_.accept_queue_limit, 64u);
+  EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kClients));
+  take();
+  EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kClients));
+}
+
+TEST_F(Sockets, AnOverflowingUdpSocketLosesWhatProcSays) {
+  constexpr uint16_t kPort = 7003;
+  ForkedSubject subject([] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, kPort);
+    const int room = 4096;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  const UniqueFd client = connected_socket(SOCK_DGRAM, kPort);
+  const UniqueFd bystander = bound_socket(SOCK_DGRAM, 7004);  // not the subject's
+  const std::array<char, 512> payload{};
+  for (int count = 0; count < 400; ++count) {
+    ::send(client.get(), payload.data(), payload.size(), 0);
+    const sockaddr_in address = loopback(7004);
+    ::sendto(bystander.get(), payload.data(), payload.size(), 0, raw(address), sizeof(address));
+  }
+  take();
+  take();
+  const uint64_t expected = udp_drops_by_proc(kPort);
+  EXPECT_GT(expected, 300u);
+  EXPECT_EQ(all_.udp_drops, expected);
+  ASSERT_TRUE(rows_.contains(kPort));
+  EXPECT_FALSE(rows_.contains(7004));
+  EXPECT_EQ(rows_[kPort].drops, expected);
+  EXPECT_EQ(rows_[kPort].pid, subject.pid());
+  EXPECT_GT(rows_[kPort].receive_queue_bytes, 0u);
+  EXPECT_EQ(rows_[kPort].receive_queue_bytes_limit, 8192u);  // the kernel doubles what is asked
+  ::kill(subject.pid(), SIGCONT);
+}
+
+TEST_F(Sockets, DropsOfBeforeTheRunDoNotCount) {
+  constexpr uint16_t kPort = 7005;
+  const UniqueFd client(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  UniqueFd server = bound_socket(SOCK_DGRAM, kPort);
+  const int room = 4096;
+  ::setsockopt(server.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+  const auto flood = [&] {
+    const std::array<char, 512> payload{};
+    const sockaddr_in address = loopback(kPort);
+    for (int count = 0; count < 100; ++count)
+      ::sendto(client.get(), payload.data(), payload.size(), 0, raw(address), sizeof(address));
+  };
+  ForkedSubject subject([] {});  // holds the sockets by inheritance
+  flood();
+  const uint64_t before = udp_drops_by_proc(kPort);
+  watch(subject.pid());
+  flood();
+  take();
+  EXPECT_GT(before, 50u);
+  EXPECT_EQ(all_.udp_drops, udp_drops_by_proc(kPort) - before);
+  EXPECT_EQ(rows_[kPort].drops, udp_drops_by_proc(kPort));
+}
+
+/// What the two sides of a conversation took down.
+struct Log {
+  std::array<Moment, 64> sends{};  // by the client
+  std::array<Moment, 64> reads{};  // by the subject
+  std::array<Moment, 64> replies{};
+};
+
+TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
+  constexpr int kDatagrams = 6;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, 7006);
+    char byte = 0;
+    CHECK(::recv(socket.get(), &byte, 1, MSG_DONTWAIT) == -1);
+    ::raise(SIGSTOP);  // they come meanwhile
+    for (int count = 0; count < kDatagrams; ++count)
+      log->reads[count] = time_call([&] { CHECK(::recv(socket.get(), &byte, 1, 0) == 1); });
+  });
+  watch(subject.pid());
+  sleep_ms(20);  // the kernel turns time stamps on a little later than asked
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7006);
+  for (int count = 0; count < kDatagrams; ++count) {
+    log->sends[count] = time_call([&] { ::send(client.get(), "x", 1, 0); });
+    sleep_ms(15);
+  }
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+  take();
+  int64_t least = 0, most = 0;
+  for (int count = 0; count < kDatagrams; ++count) {
+    least += at_least(log->sends[count], log->reads[count]);
+    most += at_most(log->sends[count], log->reads[count]);
+  }
+  ASSERT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kDatagrams));
+  // The wall clock's and the monotonic one's distance is known to a few microseconds.
+  const int64_t slack = kDatagrams * kNanosPerMilli / 10;
+  EXPECT_GE(static_cast<int64_t>(all_.socket_wait->sum()), least - slack);
+  EXPECT_LE(static_cast<int64_t>(all_.socket_wait->sum()), most + slack);
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+  EXPECT_EQ(all_.reply_runtime->count(), 0u);  // it answered nobody
+}
+
+/// A subject that answers `requests` datagrams on `port`; work(i) comes between reading and reply.
+template <typename Before, typename Work>
+auto udp_server(Shared<Log>& log, uint16_t port, int requests, Before before, Work work) {
+  return [&log, port, requests, before, work] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, port);
+    char byte = 0;
+    ::recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < requests; ++count) {
+      before(count);
+      sockaddr_in peer{};
+      socklen_t length = sizeof(peer);
+      auto* from = reinterpret_cast<sockaddr*>(&peer);
+      log->reads[count] =
+          time_call([&] { CHECK(::recvfrom(socket.get(), &byte, 1, 0, from, &length) == 1); });
+      work(count);
+      log->replies[count] =
+          time_call([&] { CHECK(::sendto(socket.get(), "y", 1, 0, from, length) == 1); });
+    }
+  };
+}
+
+void start_stopped(ForkedSubject& subject) {
+  subject.go();
+  int status = 0;
+  CHECK(::waitpid(subject.pid(), &status, WUNTRACED) == subject.pid());
+  ::kill(subject.pid(), SIGCONT);
+}
+
+/// One request after the other, each awaiting its reply.
+void ask(Shared<Log>& log, const UniqueFd& client, int requests) {
+  for (int count = 0; count < requests; ++count) {
+    log->sends[count] = time_call([&] { CHECK(::send(client.get(), "x", 1, 0) == 1); });
+    char byte = 0;
+    CHECK(::recv(client.get(), &byte, 1, 0) == 1);
+  }
+}
+
+TEST_F(Sockets, TimeSpentAsleepOrSpinningBetweenReadAndReplyIsTheRuntimes) {
+  constexpr int kRequests = 8;
+  Shared<Log> log;
+  ForkedSubject subject(udp_server(
+      log, 7007, kRequests, [](int) {},
+      [](int count) { count % 2 == 0 ? sleep_ms(20) : burn_cpu_ns(10 * kNanosPerMilli); }));
+  watch(subject.pid());
+  start_stopped(subject);
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7007);
+  ask(log, client, kRequests);
+  subject.wait_done();
+  take();
+  ASSERT_EQ(all_.reply_runtime->count(), static_cast<uint64_t>(kRequests));
+  int64_t least = 0, most = 0;
+  for (int count = 0; count < kRequests; ++count) {
+    least += at_least(log->reads[count], log->replies[count]);
+    most += at_most(log->reads[count], log->replies[count]);
+  }
+  // Some of it may have been a wait for a CPU, which is told apart.
+  const auto runtime = static_cast<int64_t>(all_.reply_runtime->sum());
+  const auto cpu_queue = static_cast<int64_t>(all_.reply_cpu_queue->sum());
+  EXPECT_GE(runtime + cpu_queue, least);
+  EXPECT_LE(runtime, most);
+  EXPECT_GE(runtime, 4 * 20 * kNanosPerMilli + 4 * 10 * kNanosPerMilli - cpu_queue);
+  // The three parts are the whole, from data ready to reply sent.
+  int64_t whole_least = 0, whole_most = 0;
+  for (int count = 0; count < kRequests; ++count) {
+    whole_least += at_least(log->sends[count], log->replies[count]);
+    whole_most += at_most(log->sends[count], log->replies[count]);
+  }
+  const int64_t whole = runtime + cpu_queue + static_cast<int64_t>(all_.reply_socket->sum());
+  EXPECT_GE(whole, std::min(whole_least, least));
+  EXPECT_LE(whole, whole_most);
+}
+
+TEST_F(Sockets, TimeInTheSocketIsTheSockets) {
+  constexpr int kRequests = 5;
+  Shared<Log> log;
+  ForkedSubject subject(udp_server(
+      log, 7008, kRequests, [](int) { sleep_ms(25); }, [](int) {}));
+  watch(subject.pid());
+  start_stopped(subject);
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7008);
+  ask(log, client, kRequests);
+  subject.wait_done();
+  take();
+  ASSERT_EQ(all_.reply_socket->count(), static_cast<uint64_t>(kRequests));
+  int64_t least = 0, most = 0;
+  for (int count = 0; count < kRequests; ++count) {
+    least += at_least(log->sends[count], log->reads[count]);
+    most += at_most(log->sends[count], log->reads[count]);
+  }
+  const auto in_socket = static_cast<int64_t>(all_.reply_socket->sum());
+  EXPECT_GE(in_socket + static_cast<int64_t>(all_.reply_cpu_queue->sum()), least);
+  EXPECT_LE(in_socket, most);
+  // All but the first, which may have come before the subject slept, waited for it to wake.
+  EXPECT_GT(in_socket, 4 * 20 * kNanosPerMilli - static_cast<int64_t>(all_.reply_cpu_queue->sum()));
+  EXPECT_LT(all_.reply_runtime->sum(), all_.reply_socket->sum());
+}
+
+TEST_F(Sockets, TimeSpentWaitingForACpuIsTheCpuQueues) {
+  constexpr int kRequests = 5;
+  constexpr int64_t kBusyNs = 40 * kNanosPerMilli;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    pin_to_cpu(0);
+    udp_server(
+        log, 7009, kRequests, [](int) {}, [](int) {})();
+  });
+  watch(subject.pid());
+  start_stopped(subject);
+  sleep_ms(20);  // it waits for the first request
+  ProcReader proc("/proc");
+  const uint64_t delay_before = proc.thread_schedstat(subject.pid(), subject.pid())->run_delay_ns;
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7009);
+  // A real-time thread on the subject's CPU asks, and then leaves it no time.
+  bool starved = true;
+  std::thread busy([&] {
+    pin_to_cpu(0);
+    sched_param priority{};
+    priority.sched_priority = 1;
+    if (::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority) != 0) {
+      starved = false;
+      return;
+    }
+    for (int count = 0; count < kRequests; ++count) {
+      log->sends[count] = time_call([&] { CHECK(::send(client.get(), "x", 1, 0) == 1); });
+      burn_cpu_ns(kBusyNs);
+      char byte = 0;
+      CHECK(::recv(client.get(), &byte, 1, 0) == 1);
+    }
+  });
+  busy.join();
+  if (!starved) GTEST_SKIP() << "needs cap_sys_nice for a real-time thread";
+  const uint64_t delay =
+      proc.thread_schedstat(subject.pid(), subject.pid())->run_delay_ns - delay_before;
+  take();
+  ASSERT_EQ(all_.reply_cpu_queue->count(), static_cast<uint64_t>(kRequests));
+  EXPECT_GE(all_.reply_cpu_queue->sum(), static_cast<uint64_t>(kRequests * kBusyNs * 95 / 100));
+  // No more than the kernel's own account of the thread; two clocks.
+  EXPECT_LE(all_.reply_cpu_queue->sum(), delay + kRequests * kNanosPerMilli / 10);
+  EXPECT_LT(all_.reply_socket->sum(), all_.reply_cpu_queue->sum() / 4);
+  EXPECT_LT(all_.reply_runtime->sum(), all_.reply_cpu_queue->sum() / 4);
+  EXPECT_EQ(losses_.reply_splits_cut, 0u);
+}
+
+TEST_F(Sockets, AKeptTcpConnectionGivesOneReplyForEachRequest) {
+  constexpr int kRequests = 12;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, 7010);
+    CHECK(::listen(listener.get(), 8) == 0);
+    ::raise(SIGSTOP);
+    const UniqueFd connection(::accept(listener.get(), nullptr, nullptr));
+    const int on = 1;
+    ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    char bytes[64];
+    for (int count = 0; count < kRequests; ++count) {
+      // A request in two pieces, and a reply in two: one of each all the same.
+      log->reads[count] =
+          time_call([&] { CHECK(::recv(connection.get(), bytes, 1, MSG_WAITALL) == 1); });
+      CHECK(::recv(connection.get(), bytes, 3, MSG_WAITALL) == 3);
+      sleep_ms(5);
+      log->replies[count] = time_call([&] { CHECK(::send(connection.get(), "re", 2, 0) == 2); });
+      CHECK(::write(connection.get(), "ply", 3) == 3);
+    }
+  });
+  watch(subject.pid());
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7010);
+  ::kill(subject.pid(), SIGCONT);
+  for (int count = 0; count < kRequests; ++count) {
+    char bytes[64];
+    log->sends[count] = time_call([&] { CHECK(::send(client.get(), "ask!", 4, 0) == 4); });
+    CHECK(::recv(client.get(), bytes, 5, MSG_WAITALL) == 5);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.accept_delay->count(), 1u);
+  ASSERT_EQ(all_.reply_runtime->count(), static_cast<uint64_t>(kRequests));
+  int64_t least = 0, most = 0;
+  for (int count = 0; count < kRequests; ++count) {
+    least += at_least(log->reads[count], log->replies[count]);
+    most += at_most(log->sends[count], log->replies[count]);
+  }
+  const auto sum = static_cast<int64_t>(all_.reply_socket->sum() + all_.reply_cpu_queue->sum() +
+                                        all_.reply_runtime->sum());
+  EXPECT_GE(sum, least);
+  EXPECT_LE(sum, most);
+  EXPECT_GE(static_cast<int64_t>(all_.reply_runtime->sum() + all_.reply_cpu_queue->sum()),
+            kRequests * 5 * kNanosPerMilli);
+  EXPECT_EQ(losses_.replies_unmatched, 0u);
+}
+
+TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
+  constexpr int kPeers = 6;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, 7011);
+    char byte = 0;
+    ::recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+    int pipes[2];
+    CHECK(::pipe(pipes) == 0);
+    ::raise(SIGSTOP);
+    std::thread worker([&] {
+      for (int count = 0; count < kPeers; ++count) {
+        sockaddr_in peer{};
+        CHECK(::read(pipes[0], &peer, sizeof(peer)) == sizeof(peer));
+        sleep_ms(4);
+        log->replies[count] = time_call(
+            [&] { CHECK(::sendto(socket.get(), "y", 1, 0, raw(peer), sizeof(peer)) == 1); });
+      }
+    });
+    for (int count = 0; count < kPeers; ++count) {
+      sockaddr_in peer{};
+      socklen_t length = sizeof(peer);
+      log->reads[count] = time_call([&] {
+        CHECK(::recvfrom(socket.get(), &byte, 1, 0, reinterpret_cast<sockaddr*>(&peer), &length) ==
+              1);
+      });
+      CHECK(::write(pipes[1], &peer, sizeof(peer)) == sizeof(peer));
+    }
+    worker.join();
+  });
+  watch(subject.pid());
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  std::vector<UniqueFd> clients;
+  for (int peer = 0; peer < kPeers; ++peer) {
+    clients.push_back(connected_socket(SOCK_DGRAM, 7011));
+    CHECK(::send(clients.back().get(), "x", 1, 0) == 1);
+  }
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+  take();
+  ASSERT_EQ(all_.reply_runtime->count(), static_cast<uint64_t>(kPeers));
+  int64_t least = 0, most = 0;
+  for (int count = 0; count < kPeers; ++count) {
+    least += at_least(log->reads[count], log->replies[count]);
+    most += at_most(log->reads[count], log->replies[count]);
+  }
+  const auto runtime = static_cast<int64_t>(all_.reply_runtime->sum());
+  EXPECT_GE(runtime + static_cast<int64_t>(all_.reply_cpu_queue->sum()), least);
+  EXPECT_LE(runtime, most);
+}
+
+TEST_F(Sockets, ASubjectThatAsksGivesNoReplies) {
+  const UniqueFd server = bound_socket(SOCK_STREAM, 7012);
+  ASSERT_EQ(::listen(server.get(), 4), 0);
+  ForkedSubject subject([] {
+    const UniqueFd connection = connected_socket(SOCK_STREAM, 7012);
+    const UniqueFd datagrams = connected_socket(SOCK_DGRAM, 7013);
+    char byte = 0;
+    for (int count = 0; count < 5; ++count) {
+      CHECK(::send(connection.get(), "x", 1, 0) == 1 && ::recv(connection.get(), &byte, 1, 0) == 1);
+      CHECK(::send(datagrams.get(), "x", 1, 0) == 1 && ::recv(datagrams.get(), &byte, 1, 0) == 1);
+    }
+  });
+  const UniqueFd datagrams = bound_socket(SOCK_DGRAM, 7013);
+  watch(subject.pid());
+  subject.go();
+  const UniqueFd connection(::accept(server.get(), nullptr, nullptr));
+  for (int count = 0; count < 5; ++count) {
+    char byte = 0;
+    sockaddr_in peer{};
+    socklen_t length = sizeof(peer);
+    auto* from = reinterpret_cast<sockaddr*>(&peer);
+    CHECK(::recv(connection.get(), &byte, 1, 0) == 1 && ::send(connection.get(), "y", 1, 0) == 1);
+    CHECK(::recvfrom(datagrams.get(), &byte, 1, 0, from, &length) == 1);
+    CHECK(::sendto(datagrams.get(), "y", 1, 0, from, length) == 1);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.socket_wait->count(), 10u);  // its own data waits to be read all the same
+  EXPECT_EQ(all_.reply_runtime->count(), 0u);
+}
+
+TEST_F(Sockets, ConnectionsThatWereThereBeforeAreAServers) {
+  constexpr int kRequests = 4;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, 7014);
+    CHECK(::listen(listener.get(), 4) == 0);
+    ::raise(SIGSTOP);
+    const UniqueFd connection(::accept(listener.get(), nullptr, nullptr));
+    ::raise(SIGSTOP);
+    char byte = 0;
+    for (int count = 0; count < kRequests; ++count) {
+      CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+      CHECK(::send(connection.get(), "y", 1, 0) == 1);
+    }
+  });
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7014);
+  ::kill(subject.pid(), SIGCONT);
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  watch(subject.pid());
+  ::kill(subject.pid(), SIGCONT);
+  ask(log, client, kRequests);
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.reply_runtime->count(), static_cast<uint64_t>(kRequests));
+  EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kRequests));
+}
+
+TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {
+  options_.forced["accepts"] = Rung::kNone;
+  options_.forced["replies"] = Rung::kNone;
+  ForkedSubject subject([] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, 7015);
+    CHECK(::listen(listener.get(), 3) == 0);
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7015);
+  take();
+  EXPECT_EQ(all_.accept_queue_max, 1u);
+  EXPECT_EQ(all_.accept_queue_limit, 3u);
+  EXPECT_FALSE(all_.accept_delay);
+  EXPECT_FALSE(all_.socket_wait);
+  EXPECT_FALSE(all_.reply_runtime);
+  EXPECT_EQ(all_.udp_drops, 0u);
+  ::kill(subject.pid(), SIGCONT);
+}
+
+TEST_F(Sockets, ASubjectInAnotherNetworkIsSaidSo) {
+  ForkedSubject subject([] {
+    CHECK(::unshare(CLONE_NEWNET) == 0);
+    ::raise(SIGSTOP);
+  });
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  auto opened = Probes::open(process_tree(subject.pid()), options_);
+  ASSERT_TRUE(opened.ok());
+  for (const ProbeStatus& probe : (*opened)->status()) {
+    if (probe.name != "sockets") continue;
+    EXPECT_EQ(probe.rung, Rung::kNone);
+    EXPECT_NE(probe.reason.find("network namespace"), std::string::npos) << probe.reason;
+  }
+  ::kill(subject.pid(), SIGCONT);
+}
+
+}  // namespace
+}  // namespace topspin

@@ -1,0 +1,287 @@
+// The HTML report in a real browser: it says what the JSON report says, it zooms, it complains of
+// nothing, it asks the network for nothing.
+//
+// Also takes pictures. With TOPSPIN_SCREENS=DIR they are left there as report-*.png, of the newest
+// run of the database TOPSPIN_SCREENS_DB if that is given: so the pictures in docs/screens are
+// made.
+#include <fstream>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/report/chromium.h"
+#include "tests/report/report_testing.h"
+#include "tests/support/process.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+
+/// One browser for all tests: its start takes longer than they do.
+class PageInBrowser : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    program_ = find_chromium();
+    if (program_) browser_ = std::make_unique<Chromium>(*program_);
+    database_ = std::make_unique<TempDir>();
+    a_ = store_report_run(database());
+    b_ = store_report_run(database(), {.name = "b",
+                                       .started_wall_ns = 1'700'001'000 * kSecond,
+                                       .ticks = 50,
+                                       .slow = 1.5,
+                                       .side = "b"});
+  }
+  static void TearDownTestSuite() {
+    browser_.reset();
+    database_.reset();
+  }
+  void SetUp() override {
+    if (!program_) GTEST_SKIP() << "no chromium in PATH, nor named by CHROMIUM";
+    browser_->view(1400, 900, false);
+  }
+  void TearDown() override {
+    if (!program_) return;
+    EXPECT_TRUE(browser_->complaints().empty()) << browser_->complaints().front();
+    ASSERT_EQ(browser_->requests().size(), 1u) << "more than the page itself";
+    EXPECT_TRUE(browser_->requests().front().starts_with("file://"));
+  }
+
+  static std::string database() { return database_->file("t.db"); }
+
+  void open_report(std::vector<std::string> arguments) {
+    const std::string file = dir_.file("report.html");
+    arguments.insert(arguments.begin(), "report");
+    for (const std::string& more : {std::string("--db"), database(), std::string("-o"), file})
+      arguments.push_back(more);
+    const Outcome made = topspin(arguments);
+    ASSERT_EQ(made.exit_code, 0) << made.err;
+    browser_->open_file(file);
+  }
+  static Json json_report(const std::string& run) {
+    const Outcome made = topspin({"report", run, "--db", database(), "--format", "json"});
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    return Json::parse(made.out);
+  }
+
+  static std::optional<std::string> program_;
+  static std::unique_ptr<Chromium> browser_;
+  static std::unique_ptr<TempDir> database_;
+  static std::string a_, b_;
+  TempDir dir_;
+};
+std::optional<std::string> PageInBrowser::program_;
+std::unique_ptr<Chromium> PageInBrowser::browser_;
+std::unique_ptr<TempDir> PageInBrowser::database_;
+std::string PageInBrowser::a_, PageInBrowser::b_;
+
+const char* const kAllData =
+    "Array.from(document.querySelectorAll('data[data-path]'), d => "
+    "({path: d.dataset.path, run: Number(d.dataset.run || 0), value: Number(d.value), "
+    "text: d.textContent}))";
+
+Json at_path(Json json, const std::string& path) {
+  for (size_t from = 0; from < path.size();) {
+    const size_t end = std::min(path.find('.', from), path.size());
+    json = json.at(path.substr(from, end - from));
+    from = end + 1;
+  }
+  return json;
+}
+
+TEST_F(PageInBrowser, SaysWhatTheJsonReportSays) {
+  open_report({a_});
+  const Json json = json_report(a_);
+  size_t compared = 0;
+  for (const Json& datum : browser_->evaluate(kAllData)) {
+    const std::string path = datum["path"];
+    if (path.empty()) continue;
+    EXPECT_EQ(datum["value"].get<double>(), at_path(json, path).get<double>()) << path;
+    EXPECT_FALSE(datum["text"].get<std::string>().empty()) << path;
+    ++compared;
+  }
+  EXPECT_GE(compared, 15u);
+
+  // What is plotted is what was measured, tick by tick.
+  const auto plotted = [&](const std::string& figure, const std::string& curve) {
+    return browser_->evaluate("topspinPage.plots." + figure +
+                              ".data[1 + topspinPage.data.figures.find("
+                              "f => f.id === '" +
+                              figure + "').lines.findIndex(l => l.curve === '" + curve + "')]");
+  };
+  Json active = Json::array(), reply = Json::array(), rss = Json::array(), times = Json::array();
+  for (const Json& tick : json["ticks"]) {
+    times.push_back(tick["elapsed_ns"].get<double>() / 1e9);
+    active.push_back(tick["active_flows"]);
+    reply.push_back(tick["reply_latency_ns"]["p99"]);
+    rss.push_back(tick["rss_bytes"]);
+  }
+  EXPECT_EQ(browser_->evaluate("topspinPage.plots.flows.data[0]"), times);
+  EXPECT_EQ(plotted("flows", "active_flows"), active);
+  EXPECT_EQ(plotted("reply", "reply_latency_ns_p99"), reply);
+  EXPECT_EQ(plotted("memory", "rss_bytes"), rss);
+
+  // The heat map holds every sample.
+  EXPECT_EQ(
+      browser_->evaluate("topspinPage.data.heats.find(h => h.id === 'heat-reply_latency_ns-0')"
+                         ".cells.filter((_, i) => i % 3 === 2).reduce((a, b) => a + b)"),
+      json["summary"]["reply_latency_ns"]["count"]);
+  EXPECT_EQ(browser_->evaluate("document.getElementById('verdict').dataset.verdict"), "Valid");
+}
+
+TEST_F(PageInBrowser, HostileNamesAreTextAndNothingElse) {
+  open_report({a_});
+  EXPECT_NE(browser_->evaluate("document.title"), "owned");
+  EXPECT_EQ(
+      browser_->evaluate("document.querySelectorAll('img, [onload], [onerror], iframe').length"),
+      0);
+  EXPECT_EQ(browser_->evaluate("document.scripts.length"), 3);  // data, uPlot, the page's own
+  const std::string name = browser_->evaluate("document.querySelector('h1').textContent");
+  EXPECT_NE(name.find("</script><script>document.title='owned'"), std::string::npos) << name;
+  EXPECT_EQ(browser_->evaluate("document.querySelector('#threads tbody th').textContent"),
+            kHostile.substr(0, 15));
+  // The policy is in force: what the page does not carry does not run.
+  EXPECT_EQ(browser_->evaluate("(() => { const s = document.createElement('script'); "
+                               "s.textContent = 'window.ran = 1'; document.body.append(s); "
+                               "return window.ran === undefined; })()"),
+            true);
+  open_report({a_});  // the refusal just made is a complaint of its own
+}
+
+const char* const kScales = "topspinPage.timePlots.map(p => [p.scales.x.min, p.scales.x.max])";
+
+TEST_F(PageInBrowser, OnePlotZoomsAllPlotsZoom) {
+  open_report({a_});
+  const Json before = browser_->evaluate(kScales);
+  ASSERT_GE(before.size(), 10u);
+  for (const Json& scale : before) EXPECT_EQ(scale, Json::parse("[0, 60]"));
+
+  const Json box = browser_->evaluate(
+      "(() => { const o = topspinPage.plots.reply.over; o.scrollIntoView({block: 'center'}); "
+      "const r = o.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()");
+  const double left = box[0], top = box[1], width = box[2], height = box[3];
+  browser_->drag(left + width / 4, top + height / 2, left + width / 2, top + height / 2);
+  const Json zoomed = browser_->evaluate(kScales);
+  EXPECT_NEAR(zoomed[0][0].get<double>(), 15, 0.5);
+  EXPECT_NEAR(zoomed[0][1].get<double>(), 30, 0.5);
+  for (const Json& scale : zoomed) EXPECT_EQ(scale, zoomed[0]);
+  EXPECT_NE(browser_->evaluate("document.getElementById('zoom-span').textContent")
+                .get<std::string>()
+                .find(" to "),
+            std::string::npos);
+
+  // The cursor is shared: all plots stand at the moment under the mouse.
+  browser_->mouse("mouseMoved", left + width / 3, top + height / 2, 0);
+  browser_->evaluate("new Promise(done => setTimeout(done, 100))");
+  const Json moments =
+      browser_->evaluate("topspinPage.timePlots.map(p => p.posToVal(p.cursor.left, 'x'))");
+  for (const Json& moment : moments) EXPECT_NEAR(moment.get<double>(), 20, 0.5);
+  EXPECT_EQ(browser_->evaluate(
+                "document.querySelectorAll('#figure-reply .legend b')[0].textContent !== ''"),
+            true);
+
+  browser_->evaluate("document.getElementById('zoom-reset').click()");
+  EXPECT_EQ(browser_->evaluate(kScales), before);
+}
+
+TEST_F(PageInBrowser, TheKeyboardReachesAndZoomsThePlots) {
+  open_report({a_});
+  browser_->evaluate("document.querySelector('.plot[data-plot=cpu]').focus()");
+  browser_->key("ArrowRight");
+  browser_->key("ArrowRight");
+  EXPECT_EQ(browser_->evaluate("topspinPage.plots.cpu.cursor.idx"), 1);
+  EXPECT_NE(browser_->evaluate("document.querySelector('#figure-cpu .legend b').textContent"), "");
+  browser_->key("+", "+");
+  const Json zoomed = browser_->evaluate(kScales);
+  EXPECT_LT(zoomed[0][1].get<double>(), 60);
+  for (const Json& scale : zoomed) EXPECT_EQ(scale, zoomed[0]);
+  browser_->key("0", "0");
+  EXPECT_EQ(browser_->evaluate(kScales)[0], Json::parse("[0, 60]"));
+}
+
+TEST_F(PageInBrowser, AAndBLieOverEachOther) {
+  open_report({a_, b_});
+  const Json json[] = {json_report(a_), json_report(b_)};
+  size_t compared = 0;
+  for (const Json& datum : browser_->evaluate(kAllData)) {
+    const std::string path = datum["path"];
+    if (path.empty() || path.starts_with("losses")) continue;
+    EXPECT_EQ(datum["value"].get<double>(),
+              at_path(json[datum["run"].get<size_t>()], path).get<double>())
+        << path;
+    ++compared;
+  }
+  EXPECT_GE(compared, 12u);
+  EXPECT_EQ(browser_->evaluate(
+                "topspinPage.data.figures.find(f => f.id === 'memory').lines.map(l => l.label)"),
+            Json::parse(R"(["A resident", "B resident"])"));
+  EXPECT_EQ(browser_->evaluate("topspinPage.plots.memory.data.length"), 3);
+}
+
+TEST_F(PageInBrowser, TheHistoryMarksItsChange) {
+  const std::string path = dir_.file("history.db");
+  for (int i = 0; i < 16; ++i) {
+    store_report_run(path, {.name = "h",
+                            .started_wall_ns = (1'700'000'000 + i * 1000) * kSecond,
+                            .ticks = 4,
+                            .slow = i < 8 ? 1 + 0.001 * (i % 3) : 1.4 + 0.001 * (i % 3)});
+  }
+  const Outcome made = topspin({"report", "side=a", "--db", path, "-o", dir_.file("history.html")});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  browser_->open_file(dir_.file("history.html"));
+  EXPECT_EQ(browser_->evaluate("document.getElementById('verdict').dataset.verdict"), "Fail");
+  const Json cpu = browser_->evaluate("topspinPage.data.history.find(h => h.changes.length > 0)");
+  ASSERT_TRUE(cpu.is_object());
+  EXPECT_EQ(cpu["values"].size(), 16u);
+  EXPECT_EQ(cpu["changes"][0]["index"], 8);
+  EXPECT_EQ(cpu["changes"][0]["worse"], true);
+}
+
+/// Bytes of base64, enough of it for a picture.
+std::string decode_base64(const std::string& text) {
+  std::string bytes;
+  uint32_t bits = 0;
+  int count = 0;
+  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  for (const char c : text) {
+    const size_t digit = alphabet.find(c);
+    if (digit == std::string::npos) break;
+    bits = bits << 6 | static_cast<uint32_t>(digit);
+    if ((count += 6) >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 0xff);
+  }
+  return bytes;
+}
+
+/// The colour at the page's corner says which scheme it took.
+TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
+  const char* own = std::getenv("TOPSPIN_SCREENS_DB");
+  const std::string file = dir_.file("screen.html");
+  const Outcome made = topspin({"report", own != nullptr ? "last" : a_, "--db",
+                                own != nullptr ? own : database(), "-o", file});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  struct Shot {
+    const char* name;
+    int width, height;
+    bool dark;
+  };
+  for (const Shot& shot :
+       {Shot{"report-light", 1180, 1320, false}, Shot{"report-dark", 1180, 1320, true},
+        Shot{"report-narrow", 400, 800, false}}) {
+    browser_->view(shot.width, shot.height, shot.dark);
+    browser_->open_file(file);
+    EXPECT_EQ(browser_->evaluate("getComputedStyle(document.body).backgroundColor"),
+              shot.dark ? "rgb(19, 22, 26)" : "rgb(255, 255, 255)");
+    // Nothing sticks out: the page itself never scrolls sideways.
+    EXPECT_LE(browser_->evaluate("document.documentElement.scrollWidth").get<int>(), shot.width)
+        << shot.name;
+    const std::string png = decode_base64(browser_->screenshot());
+    EXPECT_EQ(png.substr(1, 3), "PNG");
+    if (const char* screens = std::getenv("TOPSPIN_SCREENS"))
+      std::ofstream(std::string(screens) + "/" + shot.name + ".png", std::ios::binary) << png;
+  }
+  EXPECT_EQ(decode_base64(browser_->pdf()).substr(0, 5), "%PDF-");
+  EXPECT_EQ(browser_->evaluate("document.documentElement.dataset.theme === undefined"), true);
+}
+
+}  // namespace
+}  // namespace topspin::test

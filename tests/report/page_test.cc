@@ -1,0 +1,199 @@
+// The HTML page as text: escaped, bounded, complete. What a browser makes of it:
+// page_in_browser_test.
+#include <regex>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "report/html_data.h"
+#include "report/html_page.h"
+#include "report/html_parts.h"
+#include "report/page_assets.h"
+#include "tests/report/report_testing.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+
+size_t count_of(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
+  return count;
+}
+
+TEST(HtmlText, EscapesAndCuts) {
+  EXPECT_EQ(html_text("a<b>&\"'"), "a&lt;b&gt;&amp;&quot;&#39;");
+  EXPECT_EQ(html_text("\x1b[31m\n"), "\\x1b[31m\\x0a");
+  EXPECT_EQ(html_text("\xe2\x80\xae"), "\\u{202e}");
+  EXPECT_EQ(html_text("abcdef", 3), "abc…");
+  EXPECT_EQ(html_text("aé", 2), "a…");  // not half a code point
+  EXPECT_EQ(html_text("é", 2), "é");
+  EXPECT_EQ(html_text(std::string(1 << 20, '<'), 2), "&lt;&lt;…");
+}
+
+TEST(HtmlText, JsonCannotLeaveItsScript) {
+  EXPECT_EQ(json_for_script(R"({"a":"</script>&<!--"})"),
+            R"({"a":"\u003c/script\u003e\u0026\u003c!--"})");
+  EXPECT_EQ(json_number(1e15), "1000000000000000");
+  EXPECT_EQ(json_number(0.1), "0.1");
+  EXPECT_EQ(json_number(std::nan("")), "null");
+  EXPECT_EQ(json_number(INFINITY), "null");
+}
+
+TEST(HtmlText, NumbersAsPeopleReadThem) {
+  EXPECT_EQ(page_count(1'234'567), "1,234,567");
+  EXPECT_EQ(page_count(999), "999");
+  EXPECT_EQ(page_duration(1'250), "1.25\u202fµs");
+  EXPECT_EQ(page_bytes(int64_t{3} << 30), "3.00\u202fGiB");
+  EXPECT_EQ(page_percent(0.0912), "9.12\u202f%");
+  EXPECT_EQ(page_percent(2), "200\u202f%");
+}
+
+/// Tags of the page outside script and style, by name.
+std::map<std::string, int> tags(std::string html) {
+  html = std::regex_replace(html, std::regex("<(script|style)[^>]*>[^]*?</\\1>"), "");
+  std::map<std::string, int> depth;
+  const std::regex tag("<(/?)([a-z0-9]+)[^>]*>");
+  for (std::sregex_iterator it(html.begin(), html.end(), tag), end; it != end; ++it) {
+    depth[(*it)[2]] += (*it)[1].length() > 0 ? -1 : 1;
+  }
+  return depth;
+}
+
+TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
+  TemporaryDirectory directory;
+  const std::string a = store_report_run(directory.file());
+  const std::string html = html_report(read_page(directory.file(), {a}));
+  for (const auto& [tag, open] : tags(html.substr(0, html.find("<script")))) {
+    if (tag == "meta") continue;
+    EXPECT_EQ(open, tag == "html" || tag == "body" || tag == "style" ? 1 : 0) << tag;
+  }
+  EXPECT_EQ(count_of(html, "<script"), kPageHasPlots ? 3u : 1u);
+  EXPECT_EQ(count_of(html, "</script"), count_of(html, "<script"));
+  EXPECT_EQ(html.find("<img"), std::string::npos);
+  EXPECT_EQ(count_of(html, "\x1b"), 0u);
+  EXPECT_EQ(count_of(html, "\xe2\x80\xae"), 0u);
+  EXPECT_NE(html.find("default-src 'none'"), std::string::npos);
+  EXPECT_EQ(count_of(html, " style="), 0u);
+  EXPECT_EQ(count_of(html, "http://evil") + count_of(html, "href=\"http"),
+            count_of(html, "(http://evil"));
+}
+
+TEST(HtmlPage, SaysFirstWhyARunIsInvalid) {
+  TemporaryDirectory directory;
+  const std::string a = store_report_run(
+      directory.file(), {.name = "x", .invalid_reasons = {"the kernel dropped 3 packets <b>"}});
+  const std::string html = html_report(read_page(directory.file(), {a}));
+  const size_t verdict = html.find("data-verdict=\"Invalid\"");
+  ASSERT_NE(verdict, std::string::npos);
+  EXPECT_LT(verdict, html.find("the kernel dropped 3 packets &lt;b&gt;"));
+  EXPECT_LT(html.find("the kernel dropped 3 packets"), html.find("class=\"tiles\""));
+  EXPECT_NE(html.find("capture kernel drops 3"), std::string::npos);
+}
+
+TEST(HtmlPage, EmptyRunsAndUnmeasuredOnesAreNoTrouble) {
+  TemporaryDirectory directory;
+  const std::string none = store_report_run(directory.file(), {.name = "", .ticks = 0});
+  const std::string html = html_report(read_page(directory.file(), {none}));
+  EXPECT_NE(html.find("</html>"), std::string::npos);
+  EXPECT_EQ(html.find("id=\"timeline\""), std::string::npos);
+
+  const std::string path = directory.file("flows_only.db");
+  const RunInfo info = make_run();
+  auto writer = create(path, info);
+  for (uint64_t tick = 1; tick <= 3; ++tick) EXPECT_OK(writer->append(make_tick(tick, 1)));
+  EXPECT_OK(writer->finish({}));
+  const std::string flows_only = html_report(read_page(path, {info.id}));
+  EXPECT_EQ(flows_only.find("figure-memory"), std::string::npos);
+  EXPECT_NE(flows_only.find("figure-flows"), std::string::npos);
+}
+
+TEST(HtmlPage, ADayIsNoBiggerThanAnHourAndKeepsItsExtreme) {
+  RunPage run;
+  run.run.info = report_run("x", 0);
+  const Sample usual = report_tick(7, "x");
+  for (uint64_t tick = 1; tick <= 86'400; ++tick) {
+    Sample s;  // its histograms are what takes the time; one in a hundred will do
+    if (tick % 100 == 0) s = usual;
+    s.tick = tick;
+    s.interval_ns = kSecond;
+    s.elapsed_ns = static_cast<int64_t>(tick) * kSecond;
+    s.flows.active_flows = tick == 54'321 ? 987'654 : 100;
+    run.add(s);
+  }
+  ReportPage page;
+  page.runs.push_back(std::move(run));
+  const std::string html = html_report(page);
+  EXPECT_LT(html.size(), 2'000'000u);
+  const Json data = Json::parse(page_data_json(page));
+  const Json& active = data["figures"][0]["lines"][0];
+  ASSERT_EQ(active["curve"], "active_flows");
+  double greatest = 0;
+  for (const Json& value : active["values"]) greatest = std::max(greatest, value.get<double>());
+  EXPECT_EQ(greatest, 987'654);
+  EXPECT_EQ(active["values"].size(), data["runs"][0]["time_s"].size());
+  EXPECT_LE(active["values"].size(), 2 * kPageBins);
+}
+
+TEST(HtmlPage, TimesIncreaseWhateverTheFileSays) {
+  RunPage run;
+  for (const int64_t elapsed_s : {5, 3, 3, 9, -4}) {
+    Sample s;
+    s.elapsed_ns = elapsed_s * kSecond;
+    s.interval_ns = elapsed_s == 9 ? INT64_MIN : INT64_MAX;
+    s.flows.begin_ns = INT64_MIN;
+    run.add(s);
+  }
+  ReportPage page;
+  page.runs.push_back(std::move(run));
+  double last = -1;
+  for (const Json& time : Json::parse(page_data_json(page))["runs"][0]["time_s"]) {
+    EXPECT_GT(time.get<double>(), last);
+    last = time;
+  }
+}
+
+TEST(PercentileCurve, AgreesWithTheHistogram) {
+  SignedHistogram lateness;
+  for (int i = -1000; i < 9000; ++i) lateness.record(i * 1000);
+  const Distribution d{
+      "x", "x", &lateness.non_negative(), lateness.negative().count(), lateness.summary(), nullptr};
+  const auto points = percentile_curve(d);
+  ASSERT_GT(points.size(), 10u);
+  for (size_t i = 1; i < points.size(); ++i) EXPECT_GT(points[i].at, points[i - 1].at);
+  EXPECT_EQ(points.back().value, 8'999'000);
+  EXPECT_NEAR(points.back().at, 4, 1e-9);  // one in 10,000
+  for (const PercentilePoint& p : points) {
+    const double quantile = 1 - std::pow(10, -p.at);
+    if (const auto value = lateness.percentile(quantile)) {
+      EXPECT_NEAR(p.value, static_cast<double>(*value), 0.07 * p.value + 1000) << quantile;
+    }
+  }
+}
+
+TEST(HtmlPage, ComparesAAndBAndTellsAHistory) {
+  TemporaryDirectory directory;
+  const std::string a = store_report_run(directory.file(), {.name = "a"});
+  const std::string b = store_report_run(
+      directory.file(),
+      {.name = "b", .started_wall_ns = 1'700'001'000 * kSecond, .slow = 2, .side = "b"});
+  const ReportPage compared = read_page(directory.file(), {"side=a", "side=b"});
+  ASSERT_EQ(compared.runs.size(), 2u);
+  EXPECT_EQ(compared.runs[0].run.info.id, a);
+  const std::string html = html_report(compared);
+  EXPECT_NE(html.find("id=\"comparison\""), std::string::npos);
+  EXPECT_NE(html.find("reply_latency_ns_p99"), std::string::npos);
+
+  const ReportPage history = read_page(directory.file(), {a, b, "last"});
+  EXPECT_EQ(history.history_runs.size(), 2u);
+  EXPECT_EQ(history.runs.size(), 1u);
+  EXPECT_EQ(history.runs[0].run.info.id, b);
+  EXPECT_NE(html_report(history).find("id=\"history\""), std::string::npos);
+
+  EXPECT_EQ(read_report_page(*open(directory.file()), {"no-such-run"}).error().code,
+            ErrorCode::kUsage);
+}
+
+}  // namespace
+}  // namespace topspin::test

@@ -1,0 +1,155 @@
+// Runs for the tests of reports: known numbers, and every name as hostile as names get.
+#pragma once
+
+#include <cmath>
+#include <string>
+
+#include "report/report_page.h"
+#include "tests/store/store_testing.h"
+
+namespace topspin::test {
+
+/// Breaks out of a script, an attribute, a table, a code span; mentions, links, turns the reading
+/// direction, is no UTF-8.
+inline const std::string kHostile =
+    "</script><script>document.title='owned'</script>\" onload='x' <img src=x onerror=alert(1)> "
+    "`code` | cell | @octocat #12 GH-1 [a](http://evil.example) www.evil.example a@evil.example "
+    "**b** ~~s~~ <!-- --> \\ $x$ :skull: \x1b[31m\xe2\x80\xae\xff\n# title";
+
+inline constexpr int64_t kSecond = 1'000'000'000;
+
+inline RunInfo report_run(const std::string& name, int64_t started_wall_ns) {
+  RunInfo run;
+  run.id = make_run_id(started_wall_ns);
+  run.started_wall_ns = started_wall_ns;
+  run.topspin_version = "0.1.0";
+  run.host = {name, "6.1.0", "x86_64", name, "Some CPU", 4, int64_t{8} << 30, "kvm", "f00f"};
+  run.source = {"0123456789abcdef0123456789abcdef01234567", name, true};
+  run.labels = {{name, name}, {"side", "a"}};
+  run.command = {"server", name};
+  run.settings.interface = "lo";
+  run.settings.filter = name;
+  run.settings.period_ns = kSecond;
+  run.settings.window_ns = kSecond;
+  run.settings.interval_ns = kSecond;
+  run.settings.reply_timeout_ns = kSecond;
+  run.settings.subject = "command";
+  run.probes = {{"scheduler", Rung::kTpBtf, ""}, {"resources", Rung::kProc, name}};
+  return run;
+}
+
+/// A tick of 200 flows on 4 threads; `slow` stretches its latencies, tick 20 is ten times as slow.
+inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 1) {
+  Sample s;
+  s.tick = tick;
+  s.interval_ns = kSecond;
+  s.elapsed_ns = static_cast<int64_t>(tick) * kSecond;
+  s.monotonic_ns = 5 * kSecond + s.elapsed_ns;
+  const int64_t origin = 1'700'000'000 * kSecond;
+  s.flows.begin_ns = origin + s.elapsed_ns - kSecond;
+  s.flows.end_ns = origin + s.elapsed_ns;
+  s.flows.active_flows = std::min<uint64_t>(200, tick * 50);
+  s.flows.active_flows_max = s.flows.active_flows;
+  s.flows.live_flows = s.flows.active_flows;
+  s.flows.new_flows = tick <= 4 ? 50 : 0;
+  s.flows.packets = 400 + tick % 7;
+  s.flows.bytes = s.flows.packets * 64;
+  s.flows.udp = {s.flows.new_flows, s.flows.packets, s.flows.bytes};
+  s.flows.missed_ticks = tick == 20 ? 17 : 0;
+  s.flows.late_flows = tick == 20 ? 60 : tick % 3;
+  const double stretch = slow * (tick == 20 ? 10 : 1);
+  s.scheduler.emplace();
+  s.scheduler->run_queue_latency.emplace();
+  s.scheduler->queue_wait.emplace();
+  for (int i = 1; i <= 1200; ++i) {
+    const double wave = 1 + 0.3 * std::sin(static_cast<double>(tick) / 5);
+    const double tail = 60.0 / (1201 - i) + 0.5;
+    s.flows.lateness.record(static_cast<int64_t>((tail * 200'000 * wave - 150'000) * stretch));
+    s.flows.reply_latency.record(static_cast<uint64_t>(tail * 90'000 * wave * stretch));
+    s.scheduler->run_queue_latency->record(static_cast<uint64_t>(tail * 12'000 * wave * stretch));
+    s.scheduler->queue_wait->record(static_cast<uint64_t>(tail * 9'000 * wave * stretch));
+  }
+  s.scheduler->run_queue_wait_ns = static_cast<uint64_t>(30'000'000 * stretch);
+  s.scheduler->cpu_ns = static_cast<uint64_t>(180'000'000 * slow) + tick * 100'000;
+  s.scheduler->voluntary_switches = 900 + tick;
+  s.scheduler->involuntary_switches = 40 + tick % 11;
+  s.scheduler->migrations = tick % 5;
+  s.resources.emplace();
+  s.resources->rss_bytes = (int64_t{90} << 20) + static_cast<int64_t>(tick) * 100'000;
+  s.resources->pss_bytes = (int64_t{70} << 20);
+  s.resources->anonymous_bytes = (int64_t{40} << 20) + static_cast<int64_t>(tick) * 100'000;
+  s.resources->threads = 4;
+  s.resources->fds = 12 + static_cast<int64_t>(s.flows.active_flows);
+  s.losses.capture_kernel_drops = tick == 20 ? 3 : 0;
+  s.self.cpu_ns = 4'000'000;
+  s.self.rss_bytes = int64_t{14} << 20;
+  s.self.host_busy_ns = 400'000'000;
+  s.self.host_steal_ns = 0;
+  for (uint64_t id = 1; id <= s.flows.active_flows; ++id) {
+    FlowRow flow;
+    flow.id = id;
+    flow.key.low = {{127, 0, 0, 1}, 8888};
+    flow.key.high = {{127, 0, 0, 1}, static_cast<uint16_t>(40'000 + id)};
+    flow.key.protocol = kProtocolUdp;
+    flow.initiator_is_low = false;
+    flow.first_ns = origin + static_cast<int64_t>((id - 1) / 50) * kSecond;
+    flow.last_ns = s.flows.end_ns - 1000;
+    flow.packets = {tick + (id == 7 ? 1 : 0), tick};
+    flow.bytes = {tick * 64, tick * 64};
+    flow.lateness_max_ns = 2'000'000;
+    flow.replies = tick;
+    flow.reply_latency_sum_ns = static_cast<int64_t>(tick) * 90'000;
+    flow.reply_latency_max_ns = 300'000;
+    flow.owners = {1, 2};
+    s.changed_flows.push_back(flow);
+  }
+  for (int32_t i = 1; i <= 4; ++i) {
+    ThreadRow thread;
+    thread.pid = 100;
+    thread.tid = 100 + i;
+    thread.name = name.substr(0, 15);
+    thread.cpu_ns = tick * 40'000'000 / static_cast<uint64_t>(i);
+    thread.run_queue_wait_ns = tick * 9'000'000;
+    thread.run_queue_waits = tick * 300;
+    thread.run_queue_wait_max_ns = 1'500'000;
+    thread.voluntary_switches = tick * 200;
+    thread.involuntary_switches = tick * 9;
+    s.changed_threads.push_back(thread);
+  }
+  if (tick == 1) {
+    s.changed_owners = {{1, 90, 1, name, OwnerQuality::kExact},
+                        {2, 100, 2, name, OwnerQuality::kShared}};
+  }
+  return s;
+}
+
+struct ReportRunOptions {
+  std::string name = kHostile;
+  int64_t started_wall_ns = 1'700'000'000 * kSecond;
+  uint64_t ticks = 60;
+  double slow = 1;
+  std::vector<std::string> invalid_reasons = {};
+  std::string side = "a";
+};
+
+/// Stores a run; its id.
+inline std::string store_report_run(const std::string& path, const ReportRunOptions& o = {}) {
+  RunInfo info = report_run(o.name, o.started_wall_ns);
+  info.labels["side"] = o.side;
+  auto writer = create(path, info);
+  for (uint64_t tick = 1; tick <= o.ticks; ++tick)
+    EXPECT_OK(writer->append(report_tick(tick, o.name, o.slow)));
+  EXPECT_OK(writer->add_event(20 * kSecond, o.name));
+  RunEnd end;
+  end.duration_ns = static_cast<int64_t>(o.ticks) * kSecond;
+  end.exit_status = 0;
+  end.invalid_reasons = o.invalid_reasons;
+  EXPECT_OK(writer->finish(end));
+  return info.id;
+}
+
+inline ReportPage read_page(const std::string& path, const std::vector<std::string>& selectors) {
+  return must(read_report_page(*open(path), selectors));
+}
+
+}  // namespace topspin::test
