@@ -40,7 +40,6 @@ void for_each_tick_histogram(const Sample& sample, Visit visit) {
   static const SchedulerInterval kNoScheduler;
   static const SocketInterval kNoSockets;
   for_each_flow_histogram(sample.flows, visit);
-  static const SocketInterval kNoSockets;
   for_each_scheduler_histogram(sample.scheduler ? *sample.scheduler : kNoScheduler, visit);
   for_each_socket_histogram(sample.sockets ? *sample.sockets : kNoSockets, visit);
 }
