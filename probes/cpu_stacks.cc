@@ -1,6 +1,7 @@
 #include "probes/cpu_stacks.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -29,12 +30,20 @@ constexpr size_t kMostProcesses = 4096;  // whose code is remembered; then all a
 constexpr size_t kMostComms = 65'536;
 constexpr size_t kMostFiles = 512;
 constexpr int64_t kLargestJitMap = 64 << 20;
+constexpr uint64_t kFormatLost = 1u << 4;  // PERF_FORMAT_LOST, which older headers lack
 
 uint64_t hex(std::string_view text, bool& ok) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
   ok = ok && error == std::errc{} && end == text.data() + text.size();
   return value;
+}
+
+CodeMap read_code_maps(const ProcReader& proc, int32_t pid) {
+  std::ifstream file(fmt::format("{}/{}/maps", proc.root(), pid), std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return parse_code_maps(text.str());
 }
 
 std::string base_name(std::string_view path) {
@@ -159,9 +168,17 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   attr.wakeup_watermark = static_cast<uint32_t>(ring_bytes);
   if (!with_kernel) attr.exclude_kernel = 1;
 
-  CpuStacks stacks(proc, ring_bytes);
   const std::vector<ThreadOf> threads = subject_threads(subject, proc);
   const std::vector<int> cpus = online_cpus();
+  // From 6.0 on the kernel counts for each event what found no room. Before, it tells in a record
+  // with the next that finds room, which on a CPU where the subject runs no more never comes.
+  attr.read_format = kFormatLost;
+  const auto counts_losses =
+      open_perf_event(attr, threads.empty() ? 0 : threads.front().tid, cpus.front());
+  if (!counts_losses.ok() && counts_losses.error().os_errno == EINVAL) attr.read_format = 0;
+
+  CpuStacks stacks(proc, ring_bytes);
+  stacks.counts_losses_ = attr.read_format != 0;
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most =
@@ -198,6 +215,13 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   }
   if (stacks.events_.empty())
     return failure ? *failure : make_error(ErrorCode::kUsage, "the subject has no thread");
+  // What is there now may be gone when its first sample is looked at.
+  for (const ThreadOf& thread : threads) {
+    Process& owner = stacks.process(thread.pid);
+    if (owner.maps_read_at != stacks.interval_) owner.code = read_code_maps(proc, thread.pid);
+    owner.maps_read_at = stacks.interval_;
+    (void)stacks.comm(thread.pid, thread.tid);
+  }
   if (missed > 0)
     stacks.reason_ = fmt::format("{} threads that were there before are not sampled", missed);
   if (with_kernel) {
@@ -226,6 +250,16 @@ CpuStackInterval CpuStacks::take_interval() {
                    [](const Record& a, const Record& b) { return a.time_ns < b.time_ns; });
   CpuStackInterval interval;
   for (const Record& record : records) apply(record, interval);
+  if (counts_losses_) {
+    const uint64_t before = samples_lost_;
+    samples_lost_ = 0;
+    for (const UniqueFd& event : events_) {
+      std::array<uint64_t, 2> values{};  // count, lost
+      if (::read(event.get(), values.data(), sizeof values) == sizeof values)
+        samples_lost_ += values[1];
+    }
+    interval.samples_lost = samples_lost_ - std::min(before, samples_lost_);
+  }
   for (auto& [key, stack] : stacks_) {
     if (!std::exchange(stack.changed, false)) continue;
     interval.changed.push_back({stack.number, key.first, key.second, stack.samples});
@@ -270,7 +304,7 @@ void CpuStacks::apply(const Record& record, CpuStackInterval& interval) {
   switch (header.type) {
     case PERF_RECORD_SAMPLE: count_sample(record, interval); break;
     case PERF_RECORD_LOST:  // id, lost
-      interval.samples_lost += record.at<uint64_t>(kBody + 8).value_or(0);
+      if (!counts_losses_) interval.samples_lost += record.at<uint64_t>(kBody + 8).value_or(0);
       break;
     case PERF_RECORD_FORK: {  // pid, ppid, tid, ptid
       const auto pid = record.at<int32_t>(kBody);
@@ -389,10 +423,7 @@ std::string CpuStacks::user_frame(int32_t pid, uint64_t address) {
   if (found == nullptr && owner.maps_read_at != interval_) {
     // It was there before the sampling, or its record was lost. Once an interval at most.
     owner.maps_read_at = interval_;
-    std::ifstream file(fmt::format("{}/{}/maps", proc_->root(), pid), std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    CodeMap code = parse_code_maps(text.str());
+    CodeMap code = read_code_maps(*proc_, pid);
     if (!code.empty()) owner.code = std::move(code);
     found = owner.code.find(address);
   }

@@ -112,6 +112,8 @@ class CpuStacks {
 
   ProcReader* proc_;
   size_t ring_bytes_;
+  bool counts_losses_ = false;  // else records tell of them
+  uint64_t samples_lost_ = 0;
   std::vector<UniqueFd> events_;
   std::vector<Ring> rings_;
   SymbolTable kernel_;
