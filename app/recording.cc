@@ -145,8 +145,8 @@ class Recording {
   void drain_samples();
   void subject_ended();
   void take_flows();
-  void tell_event(int64_t elapsed_ns, const std::string& text);
   void serve_onlooker();
+  void tell_event(int64_t elapsed_ns, const std::string& text);
   void handle_signals();
   void end_command(int signal_number);
   void arm_timer(int64_t monotonic_ns) const;
@@ -314,12 +314,6 @@ void Recording::take_flows() {
   }
 }
 
-void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
-  if (!options_.quiet) say(text);
-  if (onlooker_ != nullptr) onlooker_->on_event(text);
-  if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
-}
-
 /// What somebody who looks on asks of the capture, none of which changes what is counted but for
 /// the move to another interface, which a run that is stored refuses.
 void Recording::serve_onlooker() {
@@ -335,6 +329,12 @@ void Recording::serve_onlooker() {
       capture_->switch_interface(*name);
     }
   }
+}
+
+void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
+  if (!options_.quiet) say(text);
+  if (onlooker_ != nullptr) onlooker_->on_event(text);
+  if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
 }
 
 void Recording::drain_samples() {

@@ -169,7 +169,7 @@ std::vector<std::string> percentile_figures(const ReportPage& page) {
   std::vector<std::string> figures;
   if (page.runs.size() == 1) {
     std::vector<PercentileLine> lines;
-    for (const Distribution& d : distributions(page.runs[0])) {
+    for (const LatencyCurve& d : distributions(page.runs[0])) {
       if (lines.size() == std::size(kLooks)) break;
       auto points = percentile_curve(d);
       if (points.size() < 2) continue;
@@ -180,7 +180,7 @@ std::vector<std::string> percentile_figures(const ReportPage& page) {
   }
   std::vector<std::string_view> ids;
   for (const RunPage& run : page.runs) {
-    for (const Distribution& d : distributions(run)) {
+    for (const LatencyCurve& d : distributions(run)) {
       if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
     }
   }
@@ -188,7 +188,7 @@ std::vector<std::string> percentile_figures(const ReportPage& page) {
   for (const std::string_view id : ids) {
     std::vector<PercentileLine> lines;
     for (size_t r = 0; r < page.runs.size(); ++r) {
-      for (const Distribution& d : distributions(page.runs[r])) {
+      for (const LatencyCurve& d : distributions(page.runs[r])) {
         if (d.id != id) continue;
         lines.push_back(
             {std::string(side_name(page, r)), kLooks[r % 2], r % 2 == 1, percentile_curve(d)});
@@ -264,8 +264,8 @@ std::vector<Figure> page_figures(const ReportPage& page) {
   return figures;
 }
 
-std::vector<Distribution> distributions(const RunPage& run) {
-  std::vector<Distribution> all;
+std::vector<LatencyCurve> distributions(const RunPage& run) {
+  std::vector<LatencyCurve> all;
   const FlowInterval& f = run.summary.flows;
   if (!f.lateness.empty()) {
     all.push_back({"lateness_ns", "Lateness", &f.lateness.non_negative(),
@@ -310,7 +310,7 @@ std::vector<Distribution> distributions(const RunPage& run) {
   return all;
 }
 
-std::vector<PercentilePoint> percentile_curve(const Distribution& distribution) {
+std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution) {
   const Histogram& values = *distribution.values;
   std::vector<PercentilePoint> points;
   if (values.empty()) return points;
@@ -358,7 +358,7 @@ std::string page_data_json(const ReportPage& page) {
     append(runs, fmt::format(R"({{"id":{},"side":"{}","ticks_per_bin":{},"time_s":{}}})",
                              text_json(run.run.info.id), side_name(page, r),
                              run.timeline.ticks_per_bin(), times_json(run.timeline)));
-    for (const Distribution& d : distributions(run)) {
+    for (const LatencyCurve& d : distributions(run)) {
       if (d.heat != nullptr && !d.heat->empty()) append(heats, heat_json(d.id, r, *d.heat));
     }
     if (!run.lives.rows.empty()) append(lives, lives_json(r, run.lives));

@@ -31,7 +31,7 @@ std::string_view side_name(const ReportPage& page, size_t run);
 std::vector<Figure> page_figures(const ReportPage& page);
 
 /// A latency of a run whose distribution is shown.
-struct Distribution {
+struct LatencyCurve {
   std::string_view id;                // as in JSON: lateness_ns
   std::string_view title;             // Lateness
   const Histogram* values = nullptr;  // what is not negative
@@ -39,7 +39,7 @@ struct Distribution {
   HistogramSummary summary;
   const HeatMap* heat = nullptr;  // over time, where kept
 };
-std::vector<Distribution> distributions(const RunPage& run);
+std::vector<LatencyCurve> distributions(const RunPage& run);
 
 /// Of A and B, the first so many latencies are drawn over each other; the table has them all.
 inline constexpr size_t kComparedPercentiles = 6;
@@ -50,7 +50,7 @@ struct PercentilePoint {
   double value = 0;
 };
 /// At most some 200 points; the last is the greatest value, at the place of one sample in all.
-std::vector<PercentilePoint> percentile_curve(const Distribution& distribution);
+std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution);
 
 /// One object, without line breaks, ASCII only; not yet fit for a script element.
 std::string page_data_json(const ReportPage& page);

@@ -113,7 +113,7 @@ namespace {
 std::vector<std::string_view> distribution_ids(const ReportPage& page) {
   std::vector<std::string_view> ids;
   for (const RunPage& run : page.runs) {
-    for (const Distribution& d : distributions(run)) {
+    for (const LatencyCurve& d : distributions(run)) {
       if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
     }
   }
@@ -122,14 +122,14 @@ std::vector<std::string_view> distribution_ids(const ReportPage& page) {
 
 std::string_view distribution_title(const ReportPage& page, std::string_view id) {
   for (const RunPage& run : page.runs) {
-    for (const Distribution& d : distributions(run)) {
+    for (const LatencyCurve& d : distributions(run)) {
       if (d.id == id) return d.title;
     }
   }
   return id;
 }
 
-std::string distribution_row(const ReportPage& page, size_t run, const Distribution& d) {
+std::string distribution_row(const ReportPage& page, size_t run, const LatencyCurve& d) {
   const HistogramSummary& s = d.summary;
   std::string name = side_prefix(page, run) + html_text(d.title);
   if (d.below_zero > 0) {
@@ -147,7 +147,7 @@ std::string distribution_rows(const ReportPage& page) {
   std::string rows;
   for (const std::string_view id : distribution_ids(page)) {
     for (size_t r = 0; r < page.runs.size(); ++r) {
-      for (const Distribution& d : distributions(page.runs[r])) {
+      for (const LatencyCurve& d : distributions(page.runs[r])) {
         if (d.id == id) rows += distribution_row(page, r, d);
       }
     }
@@ -214,7 +214,7 @@ std::string distributions_section(const ReportPage& page) {
     html += "</div>\n";
   }
   for (size_t r = 0; r < page.runs.size(); ++r) {
-    for (const Distribution& d : distributions(page.runs[r])) {
+    for (const LatencyCurve& d : distributions(page.runs[r])) {
       if (d.heat == nullptr || d.heat->empty()) continue;
       html += figure_open(
           fmt::format("heat-{}-{}", d.id, r),

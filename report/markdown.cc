@@ -162,7 +162,7 @@ std::string latency_table(const ReportPage& page) {
       "| :-- | --: | --: | --: | --: | --: | --: | --: |\n";
   bool any = false;
   for (size_t r = 0; r < page.runs.size(); ++r) {
-    for (const Distribution& d : distributions(page.runs[r])) {
+    for (const LatencyCurve& d : distributions(page.runs[r])) {
       any = true;
       const std::string_view side = side_name(page, r);
       text += fmt::format("| {}{} | {} |", side.empty() ? "" : fmt::format("{}: ", side), d.title,

@@ -203,6 +203,8 @@ Json summary_json(const RunReport& report) {
   json["fds"] = gauge_json(s.fds);
   json["minor_faults"] = json_or_null(s.minor_faults);
   json["major_faults"] = json_or_null(s.major_faults);
+  json["sockets"] = sockets_summary_json(s.sockets);
+  json["reply_split_ns"] = reply_split_json(s.sockets);
   json["file_bytes"] = gauge_json(s.file_bytes);
   json["shared_bytes"] = gauge_json(s.shared_bytes);
   json["page_table_bytes"] = gauge_json(s.page_table_bytes);
@@ -217,8 +219,6 @@ Json summary_json(const RunReport& report) {
   json["per_flow"] = per_flow_json(report.growth.per_flow);
   json["headroom"] = headroom_json(report.growth.headroom);
   json["leak"] = leak_json(report.growth.leak);
-  json["sockets"] = sockets_summary_json(s.sockets);
-  json["reply_split_ns"] = reply_split_json(s.sockets);
   return json;
 }
 
@@ -258,6 +258,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["processes"] = json_or_null(resources.processes);
   json["threads"] = json_or_null(resources.threads);
   json["fds"] = json_or_null(resources.fds);
+  json["sockets"] = tick_sockets_json(tick);
   json["swap_bytes"] = json_or_null(resources.swap_bytes);
   json["file_bytes"] = json_or_null(resources.file_bytes);
   json["shared_bytes"] = json_or_null(resources.shared_bytes);
@@ -270,7 +271,6 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["cgroup_bytes"] = json_or_null(resources.cgroup_bytes);
   json["pressure"] = pressure_json(sample.pressure);
   json["counters"] = counters_json(sample.counters);
-  json["sockets"] = tick_sockets_json(tick);
   json["losses"] = losses_json(sample.losses);
   json["self"] = {{"cpu_ns", sample.self.cpu_ns},
                   {"rss_bytes", sample.self.rss_bytes},

@@ -77,16 +77,16 @@ void RunSummary::add(const Sample& sample) {
     if (r.minor_faults) minor_faults = r.minor_faults;
     if (r.major_faults) major_faults = r.major_faults;
   }
+  if (sample.sockets) {
+    if (!sockets) sockets.emplace();
+    sockets->merge(*sample.sockets);
+  }
   add_stalls(pressure.host, sample.pressure.host);
   add_stalls(pressure.cgroup, sample.pressure.cgroup);
   add_optional(pressure.cpu_quota_periods, sample.pressure.cpu_quota_periods);
   add_optional(pressure.throttled_periods, sample.pressure.throttled_periods);
   add_optional(pressure.throttled_ns, sample.pressure.throttled_ns);
   counters.merge(sample.counters);
-  if (sample.sockets) {
-    if (!sockets) sockets.emplace();
-    sockets->merge(*sample.sockets);
-  }
   self_cpu_ns += sample.self.cpu_ns;
   self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
   add_optional(self_bpf_ns, sample.self.bpf_ns);

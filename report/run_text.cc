@@ -119,6 +119,48 @@ std::string busiest_flows_text(const RunReport& report) {
   return out;
 }
 
+std::string time_text(const std::optional<uint64_t>& ns) {
+  return format_duration(static_cast<int64_t>(ns.value_or(0)));
+}
+
+/// Who preempted, what its threads slept for, and the CPUs with the longest queues.
+std::string scheduler_causes_text(const SchedulerInterval& scheduler) {
+  std::string out;
+  std::string parts;
+  for (size_t by = 0; by < kPreemptorCount; ++by) {
+    const Preemptions& preemptions = scheduler.preempted_by[by];
+    if (preemptions.count.value_or(0) == 0) continue;
+    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
+                         preemptor_name(static_cast<Preemptor>(by)), *preemptions.count,
+                         time_text(preemptions.wait_ns));
+  }
+  if (!parts.empty()) out += fmt::format("preempted by  {}\n", parts);
+  parts.clear();
+  for (size_t state = 0; state < kOffCpuStateCount; ++state) {
+    const OffCpuTime& off = scheduler.off_cpu[state];
+    if (off.count.value_or(0) == 0) continue;
+    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
+                         off_cpu_state_name(static_cast<OffCpuState>(state)), *off.count,
+                         time_text(off.ns));
+  }
+  if (!parts.empty()) out += fmt::format("off CPU       {}\n", parts);
+  uint64_t samples = 0;
+  uint64_t lengths = 0;
+  uint64_t longest = 0;
+  for (const CpuScheduling& cpu : scheduler.cpus) {
+    samples += cpu.queue_samples;
+    lengths += cpu.queue_length_sum;
+    longest = std::max(longest, cpu.queue_length_max);
+  }
+  if (samples > 0)
+    out += fmt::format(
+        "run queues    {:.1f} threads on average when one of its own was woken, at "
+        "most {}{}; {} CPUs\n",
+        static_cast<double>(lengths) / static_cast<double>(samples), longest,
+        longest == 63 ? " or more" : "", scheduler.cpus.size());
+  return out;
+}
+
 std::string stalled(const char* what, const std::optional<uint64_t>& ns) {
   return ns ? fmt::format(" {} {}", what, format_duration(static_cast<int64_t>(*ns))) : "";
 }
@@ -198,48 +240,6 @@ std::string growth_text(const GrowthSummary& growth) {
                          amount(m.slope_per_s->ci_low), amount(m.slope_per_s->ci_high));
     out += "\n";
   }
-  return out;
-}
-
-std::string time_text(const std::optional<uint64_t>& ns) {
-  return format_duration(static_cast<int64_t>(ns.value_or(0)));
-}
-
-/// Who preempted, what its threads slept for, and the CPUs with the longest queues.
-std::string scheduler_causes_text(const SchedulerInterval& scheduler) {
-  std::string out;
-  std::string parts;
-  for (size_t by = 0; by < kPreemptorCount; ++by) {
-    const Preemptions& preemptions = scheduler.preempted_by[by];
-    if (preemptions.count.value_or(0) == 0) continue;
-    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
-                         preemptor_name(static_cast<Preemptor>(by)), *preemptions.count,
-                         time_text(preemptions.wait_ns));
-  }
-  if (!parts.empty()) out += fmt::format("preempted by  {}\n", parts);
-  parts.clear();
-  for (size_t state = 0; state < kOffCpuStateCount; ++state) {
-    const OffCpuTime& off = scheduler.off_cpu[state];
-    if (off.count.value_or(0) == 0) continue;
-    parts += fmt::format("{}{} {} ({})", parts.empty() ? "" : ", ",
-                         off_cpu_state_name(static_cast<OffCpuState>(state)), *off.count,
-                         time_text(off.ns));
-  }
-  if (!parts.empty()) out += fmt::format("off CPU       {}\n", parts);
-  uint64_t samples = 0;
-  uint64_t lengths = 0;
-  uint64_t longest = 0;
-  for (const CpuScheduling& cpu : scheduler.cpus) {
-    samples += cpu.queue_samples;
-    lengths += cpu.queue_length_sum;
-    longest = std::max(longest, cpu.queue_length_max);
-  }
-  if (samples > 0)
-    out += fmt::format(
-        "run queues    {:.1f} threads on average when one of its own was woken, at "
-        "most {}{}; {} CPUs\n",
-        static_cast<double>(lengths) / static_cast<double>(samples), longest,
-        longest == 63 ? " or more" : "", scheduler.cpus.size());
   return out;
 }
 
