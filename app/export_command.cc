@@ -11,6 +11,7 @@
 #include "app/export_target.h"
 #include "app/observe_options.h"
 #include "report/export.h"
+#include "report/folded_stacks.h"
 #include "report/gate_json.h"
 #include "store/gate_log.h"
 

@@ -90,6 +90,8 @@ Result<Settings> make_settings(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
+  plan.probes.counters = o.counters;
+  plan.probes.stacks_per_second = o.stacks_per_second;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -263,6 +265,8 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.settings.max_flows = plan_.table.max_flows;
   info.settings.max_stored_flows = options_.max_stored_flows;
   info.settings.subject = plan_.subject_text;
+  if (options_.stacks_per_second > 0)
+    info.settings.stack_samples_per_second = options_.stacks_per_second;
   info.probes = probes_->status();
   info.probes.push_back(owners_->status());
   info.topspin_version = kVersion;

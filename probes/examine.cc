@@ -10,6 +10,8 @@
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
+#include "probes/counters.h"
+#include "probes/cpu_stacks.h"
 #include "probes/examine_sockets.h"
 #include "probes/flow_owner.h"
 #include "probes/probes.h"
@@ -94,6 +96,45 @@ RungReport examine_resources(ProcReader& proc) {
   return report;
 }
 
+/// Opened on topspin itself, which then uses some CPU time. The software events must all be there;
+/// the hardware ones are a line of their own.
+void examine_perf(const Subject& self, ProcReader& proc, std::vector<RungReport>& reports) {
+  const auto failed = [](const char* name, const Error& error) {
+    return RungReport{name, Rung::kPerf, false, error.message,
+                      error.code == ErrorCode::kPermission
+                          ? "sudo sysctl kernel.perf_event_paranoid=1, or sudo setcap "
+                            "cap_perfmon+ep \"$(command -v topspin)\""
+                          : ""};
+  };
+  auto counters = Counters::open(self, proc);
+  if (counters.ok()) {
+    sleep_and_work();
+    const CounterInterval counted = counters->take_interval();
+    const bool time = counted.task_clock_ns && counted.task_clock_ns->count > 0;
+    reports.push_back({"counters", Rung::kPerf, time,
+                       time ? "" : "it opens, but counts no time of topspin's own", ""});
+    const bool hardware = counted.instructions && counted.instructions->count > 0;
+    reports.push_back({"counters of hardware", Rung::kPerf, hardware,
+                       hardware               ? ""
+                       : counted.instructions ? "it opens, but counts no instruction"
+                                              : counters->reason(),
+                       ""});
+  } else {
+    reports.push_back(failed("counters", counters.error()));
+  }
+  auto stacks = CpuStacks::open(self, 1000, proc);
+  if (!stacks.ok()) {
+    reports.push_back(failed("stacks", stacks.error()));
+    return;
+  }
+  const int64_t end_ns = process_cpu_now_ns() + 20 * kNanosPerMilli;
+  while (process_cpu_now_ns() < end_ns) {
+  }
+  const bool sampled = !stacks->take_interval().changed.empty();
+  reports.push_back({"stacks", Rung::kPerf, sampled,
+                     sampled ? "" : "it opens, but topspin's own work is in no sample", ""});
+}
+
 /// Has the owner of a socket of topspin's own found.
 RungReport examine_owners(Rung rung) {
   RungReport report{"owners", rung, false, "", ""};
@@ -164,6 +205,7 @@ std::vector<RungReport> examine_probes() {
   if (self.ok()) reports.push_back(examine_timers(*self, proc));
   reports.push_back(examine_resources(proc));
   for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
+  if (self.ok()) examine_perf(*self, proc, reports);
   if (self.ok()) {
     for (RungReport& report : examine_sockets(*self)) reports.push_back(std::move(report));
   }

@@ -74,9 +74,6 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
 /// Chrome's trace event JSON, as Perfetto reads it.
 Status export_perfetto(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
-/// Folded stacks, as flame graph programs read them: THREAD;FRAME;FRAME COUNT, a line a stack.
-Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
-
 /// IPFIX (RFC 7011) with biflows (RFC 5103). `message_sink` gets one whole message a call: a
 /// datagram, or the next piece of a file.
 Status export_ipfix(RunStore& store, const std::vector<StoredRun>& runs,
