@@ -153,7 +153,8 @@ void leave_mount_namespace() {
   CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
 }
 void mount_over(const char* type, const char* path) {
-  CHECK(::mount("none", path, type, 0, nullptr) == 0);
+  // EBUSY: it is mounted there already.
+  CHECK(::mount("none", path, type, 0, nullptr) == 0 || errno == EBUSY);
 }
 
 TEST(Ladder, tracepoints_need_no_btf_and_agree_with_the_top_rung) {
@@ -423,7 +424,9 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
     CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
     return describe_probes({}, [](const Probes&) {});
   });
-  EXPECT_THAT(text, HasSubstr("| cpu yes | histogram no"));
+  // With tracefs the tracepoint rung is left, and has a histogram; without, sums alone.
+  EXPECT_THAT(text, testing::Not(testing::StartsWith("none")));
+  EXPECT_THAT(text, HasSubstr("| cpu yes |"));
   EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
 }
 
