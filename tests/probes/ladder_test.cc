@@ -274,10 +274,11 @@ TEST(Ladder, perf_sees_the_same_slices_and_preemptions_as_the_top_rung) {
   const SchedulerInterval& b = *perf_interval.scheduler;
   EXPECT_EQ(perf_interval.losses.scheduler_ring_full, 0u);
   ASSERT_GT(a.preemption_wait->count(), 20u);
-  // The top rung misses what the kernel does not show it, and times from the run queue's clock, a
-  // microsecond before the switch.
+  // The top rung misses what the kernel does not show it, and its slices hold the work of writing
+  // perf's records, a microsecond or two each.
   expect_close(b.on_cpu->count(), a.on_cpu->count(), 0.01, 3, "slices");
-  expect_close(b.on_cpu->sum(), a.on_cpu->sum(), 0.02, 2 * kMilli, "time on CPU");
+  expect_close(b.on_cpu->sum(), a.on_cpu->sum(), 0.02, 2 * kMilli + 3'000 * a.on_cpu->count(),
+               "time on CPU");
   expect_close(b.preemption_wait->count(), a.preemption_wait->count(), 0.02, 3, "preemptions");
   expect_close(b.preemption_wait->sum(), a.preemption_wait->sum(), 0.02, 2 * kMilli, "preempted");
   EXPECT_FALSE(b.queue_wait);  // no wakeups are told: absent, not empty
