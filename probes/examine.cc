@@ -23,10 +23,12 @@ namespace topspin {
 namespace {
 
 constexpr int kSleeps = 5;
+// Long enough that even an emulated CPU is asleep before the time is over.
+constexpr int64_t kSleepNs = 3 * kNanosPerMilli;
 
 void sleep_and_work() {
   for (int count = 0; count < kSleeps; ++count) {
-    const timespec pause{0, kNanosPerMilli};
+    const timespec pause{0, kSleepNs};
     ::nanosleep(&pause, nullptr);
   }
   const int64_t end_ns = process_cpu_now_ns() + kNanosPerMilli;
@@ -48,7 +50,7 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
   const SchedulerReading reading = (*opened)->read();
   if (!reading.totals.cpu_ns || *reading.totals.cpu_ns == 0)
     report.reason = "it opens, but sees no CPU time of topspin's own";
-  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() < kSleeps)
+  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() + 1 < kSleeps)
     report.reason = "it opens, but misses wakeups of topspin's own";
   else if (rung == Rung::kPerf && reading.totals.on_cpu->count() < kSleeps - 1)
     report.reason = "it opens, but misses switches of topspin's own";

@@ -153,7 +153,8 @@ void leave_mount_namespace() {
   CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
 }
 void mount_over(const char* type, const char* path) {
-  CHECK(::mount("none", path, type, 0, nullptr) == 0);
+  // EBUSY: it is mounted there already.
+  CHECK(::mount("none", path, type, 0, nullptr) == 0 || errno == EBUSY);
 }
 
 TEST(Ladder, tracepoints_need_no_btf_and_agree_with_the_top_rung) {
@@ -273,10 +274,11 @@ TEST(Ladder, perf_sees_the_same_slices_and_preemptions_as_the_top_rung) {
   const SchedulerInterval& b = *perf_interval.scheduler;
   EXPECT_EQ(perf_interval.losses.scheduler_ring_full, 0u);
   ASSERT_GT(a.preemption_wait->count(), 20u);
-  // The top rung misses what the kernel does not show it, and times from the run queue's clock, a
-  // microsecond before the switch.
+  // The top rung misses what the kernel does not show it, and its slices hold the work of writing
+  // perf's records, a microsecond or two each.
   expect_close(b.on_cpu->count(), a.on_cpu->count(), 0.01, 3, "slices");
-  expect_close(b.on_cpu->sum(), a.on_cpu->sum(), 0.02, 2 * kMilli, "time on CPU");
+  expect_close(b.on_cpu->sum(), a.on_cpu->sum(), 0.02, 2 * kMilli + 3'000 * a.on_cpu->count(),
+               "time on CPU");
   expect_close(b.preemption_wait->count(), a.preemption_wait->count(), 0.02, 3, "preemptions");
   expect_close(b.preemption_wait->sum(), a.preemption_wait->sum(), 0.02, 2 * kMilli, "preempted");
   EXPECT_FALSE(b.queue_wait);  // no wakeups are told: absent, not empty
@@ -423,7 +425,9 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
     CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
     return describe_probes({}, [](const Probes&) {});
   });
-  EXPECT_THAT(text, HasSubstr("| cpu yes | histogram no"));
+  // With tracefs the tracepoint rung is left, and has a histogram; without, sums alone.
+  EXPECT_THAT(text, testing::Not(testing::StartsWith("none")));
+  EXPECT_THAT(text, HasSubstr("| cpu yes |"));
   EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
 }
 

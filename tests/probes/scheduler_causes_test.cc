@@ -41,6 +41,14 @@ void sleep_ns(int64_t ns) {
   ::nanosleep(&pause, nullptr);
 }
 
+/// vfork, since fork would copy a sanitizer's memory.
+void one_short_process() {
+  const pid_t child = ::vfork();
+  if (child == 0) ::_exit(0);
+  CHECK(child > 0);
+  ::waitpid(child, nullptr, 0);
+}
+
 const Preemptions& preempted_by(const SchedulerInterval& interval, Preemptor by) {
   return interval.preempted_by[static_cast<size_t>(by)];
 }
@@ -440,12 +448,7 @@ TEST_P(CausesOnRung, fourteen_thousand_threads_have_a_row_and_distributions_each
 TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
   constexpr int kProcesses = 100'000;
   ForkedSubject subject([&] {
-    for (int count = 0; count < kProcesses; ++count) {
-      const pid_t child = ::vfork();
-      if (child == 0) ::_exit(0);
-      CHECK(child > 0);
-      ::waitpid(child, nullptr, 0);
-    }
+    for (int count = 0; count < kProcesses; ++count) one_short_process();
   });
   ProbeOptions options = on_rung(GetParam());
   options.max_threads = 1'000;  // rows; the sums have no such limit
