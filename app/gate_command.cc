@@ -14,9 +14,11 @@
 #include "app/command.h"
 #include "app/export_target.h"
 #include "app/observe_options.h"
+#include "app/plan.h"
 #include "ci/aa_check.h"
 #include "ci/csv.h"
 #include "ci/gate_config.h"
+#include "ci/slo_gate.h"
 #include "ci/stored_judgement.h"
 #include "core/clock.h"
 #include "report/export.h"
@@ -269,6 +271,19 @@ Status refuse_csv_options(const GateOptions& o) {
       "files; stored runs have their own metrics, and gate.toml changes them");
 }
 
+/// gate.toml's rules, and those of the plan that a run was made by.
+RulesOfRun rules_of_runs(const GateConfig& config) {
+  return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
+    std::vector<SloRule> rules = config.slo;
+    if (const auto& plan = run.info.plan) {
+      TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
+      rules.insert(rules.end(), std::make_move_iterator(parsed.rules.begin()),
+                   std::make_move_iterator(parsed.rules.end()));
+    }
+    return rules;
+  };
+}
+
 struct MeasuredSides {
   std::vector<MeasuredRun> a;
   std::vector<MeasuredRun> b;
@@ -296,8 +311,12 @@ Result<Judgement> compare_stored(const GateOptions& o) {
 Result<Judgement> judge_stored_pairs(const GateOptions& o) {
   TOPSPIN_ASSIGN(const auto metrics, configured_metrics(o.config));
   TOPSPIN_ASSIGN(MeasuredSides sides, measure_sides(o));
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  TOPSPIN_ASSIGN(auto slos, judge_candidates(*store, sides.b, rules_of_runs(o.config)));
   TOPSPIN_ASSIGN(const auto pairs, pair_runs(std::move(sides.a), std::move(sides.b)));
-  return judge_pairs(pairs, o.seed, o.strict, metrics);
+  Judgement judgement = judge_pairs(pairs, o.seed, o.strict, metrics);
+  apply_slos(judgement, std::move(slos), o.strict);
+  return judgement;
 }
 
 Result<Judgement> judge_stored_history(const GateOptions& o) {
@@ -310,7 +329,14 @@ Result<Judgement> judge_stored_history(const GateOptions& o) {
   }
   TOPSPIN_ASSIGN(const auto measured, measure_runs(*store, runs));
   TOPSPIN_ASSIGN(const auto accepted, read_acceptances(database_path(o.db)));
-  return judge_run_history(measured, o.acknowledged, o.seed, o.strict, metrics, accepted);
+  Judgement judgement =
+      judge_run_history(measured, o.acknowledged, o.seed, o.strict, metrics, accepted);
+  if (!measured.empty()) {  // the newest run alone is the candidate
+    TOPSPIN_ASSIGN(auto slos,
+                   judge_candidates(*store, std::span(measured).last(1), rules_of_runs(o.config)));
+    apply_slos(judgement, std::move(slos), o.strict);
+  }
+  return judgement;
 }
 
 /// The runs of the newest run's commit, or of the selector that was given.

@@ -90,7 +90,8 @@ Result<Settings> make_settings(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
-  plan.probes.syscalls = o.syscalls;
+  plan.probes.counters = o.counters;
+  plan.probes.stacks_per_second = o.stacks_per_second;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -102,6 +103,10 @@ Result<Settings> make_settings(const RecordOptions& o) {
     }
     plan.probes.forced[word.substr(0, equals)] = *rung;
   }
+  // To name its rung is to ask for it.
+  const auto syscalls = plan.probes.forced.find("syscalls");
+  plan.probes.syscalls =
+      o.syscalls || (syscalls != plan.probes.forced.end() && syscalls->second != Rung::kNone);
   if (!plan.live.filter.empty()) TOPSPIN_TRY(check_filter(plan.live.filter));
   return plan;
 }
@@ -260,6 +265,8 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.settings.max_flows = plan_.table.max_flows;
   info.settings.max_stored_flows = options_.max_stored_flows;
   info.settings.subject = plan_.subject_text;
+  if (options_.stacks_per_second > 0)
+    info.settings.stack_samples_per_second = options_.stacks_per_second;
   info.probes = probes_->status();
   info.probes.push_back(owners_->status());
   info.topspin_version = kVersion;
@@ -395,18 +402,20 @@ Status Recording::loop() {
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 7> fds{{{signal_fd_.get(), POLLIN, 0},
+    std::array<pollfd, 8> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
                                {capture_->event_fd(), POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
                                {conductor_ != nullptr ? conductor_->wake_fd() : -1, POLLIN, 0},
-                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
+                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0},
+                               {probes_->event_fd(), POLLIN, 0}}};
     const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
     if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();
+    if (fds[7].revents != 0) probes_->handle_events();
     for (int64_t now = monotonic_now_ns(); next_due_ns_ <= std::min(now, end_ns);
          next_due_ns_ += plan_.live.interval_ns) {
       tick(next_due_ns_);

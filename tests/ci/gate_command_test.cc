@@ -518,6 +518,44 @@ TEST_F(GateRuns, GateTomlChangesTheRules) {
   EXPECT_EQ(topspin({"gate", "--db", db()}, there).exit_code, 0);
 }
 
+TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
+  make_pairs(1.0, 10);
+  const std::string config = dir_.file("rules.toml");
+  const auto with = [&](const std::string& text, std::vector<std::string> more = {}) {
+    std::ofstream(config) << text;
+    more.insert(more.end(), {"--config", config});
+    return gate(more);
+  };
+  EXPECT_EQ(with("slo = [\"losses == 0\", \"packets > 3000\"]").exit_code, 0);
+  const Outcome broken = with("slo = [\"packets > 5000\", \"losses == 0\"]", {"--format", "json"});
+  EXPECT_EQ(broken.exit_code, 1) << broken.err;
+  const Json json = Json::parse(broken.out);
+  EXPECT_EQ(json["verdict"], "fail");
+  EXPECT_EQ(json["slos"][0]["broken"], 10);
+  EXPECT_EQ(json["slos"][1]["kept"], 10);
+  EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("SLO broken in 10 of 10 runs"));
+  const std::string junit = topspin({"export", "--db", db(), "--format", "junit"}).out;
+  EXPECT_THAT(junit, HasSubstr("packets &gt; 5000"));
+  EXPECT_THAT(junit, HasSubstr("failures=\"1\""));
+  // What cannot be judged is neither kept nor broken.
+  const std::string unmeasured = "slo = [\"p99(run_queue_latency) < 5ms\"]";
+  EXPECT_EQ(with(unmeasured).exit_code, 0);
+  EXPECT_THAT(with(unmeasured).out, testing::StartsWith("INCONCLUSIVE"));
+  EXPECT_EQ(with(unmeasured, {"--strict"}).exit_code, 3);
+  EXPECT_EQ(with("slo = [\"packets > 5000\"]", {"--history"}).exit_code, 1);
+  const Outcome wrong = with("\nslo = [\"pigs > 5000\"]");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("line 2: slo"));
+  // An invalid judgement is not made worse by a rule.
+  for (size_t i = 0; i < 2; ++i) {
+    Made made;
+    made.labels = {{"side", i == 0 ? "a" : "b"}};
+    made.fingerprint = "elsewhere";
+    make(made);
+  }
+  EXPECT_EQ(with("slo = [\"packets > 5000\"]").exit_code, 4);
+}
+
 TEST_F(GateRuns, TheGateIsHeldAgainstItself) {
   make_pairs(1.0, 12);
   const Outcome run = gate({"--aa", "50", "side=a"});
