@@ -43,7 +43,7 @@ UniqueFd ask_for_time_stamps() {
 
 class BpfSocketTimes final : public SocketTimes {
  public:
-  BpfSocketTimes(Skeleton skeleton, MappedArray<topspin_socket_cpu> cpus, const Subject& subject,
+  BpfSocketTimes(Skeleton skeleton, MappedBpfArray<topspin_socket_cpu> cpus, const Subject& subject,
                  const SocketFeatures& features)
       : skeleton_(std::move(skeleton)),
         cpus_(std::move(cpus)),
@@ -182,7 +182,7 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
   Skeleton skeleton_;
-  MappedArray<topspin_socket_cpu> cpus_;
+  MappedBpfArray<topspin_socket_cpu> cpus_;
   std::vector<Copy> copies_;
   std::vector<int> program_fds_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
@@ -230,8 +230,8 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
   if (const int error = sockets::load(skeleton.get()))
     return log.error("cannot load the socket programs", -error);
-  TOPSPIN_ASSIGN(auto array, MappedArray<topspin_socket_cpu>::map(bpf_map__fd(skeleton->maps.cpus),
-                                                                  static_cast<uint32_t>(cpus)));
+  TOPSPIN_ASSIGN(auto array, MappedBpfArray<topspin_socket_cpu>::map(
+                                 bpf_map__fd(skeleton->maps.cpus), static_cast<uint32_t>(cpus)));
   name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
   if (const int error = sockets::attach(skeleton.get()))
     return log.error("cannot attach the socket programs", -error);

@@ -46,8 +46,8 @@ std::vector<TabSpan> tab_spans(int width) {
 
 }  // namespace
 
-Layout screen_layout(Size size) {
-  Layout layout;
+ScreenLayout screen_layout(Size size) {
+  ScreenLayout layout;
   if (size.height < 4 || size.width < 12) {
     // Too small for anything around it: the active flows, then the body.
     layout.head_height = std::min(size.height, 1);
@@ -169,7 +169,7 @@ void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state
 
 Grid draw_screen(const Model& model, const ViewState& state, Size size) {
   Grid grid(size, state.ascii);
-  const Layout layout = screen_layout(size);
+  const ScreenLayout layout = screen_layout(size);
   draw_head(grid, {0, 0, size.width, layout.head_height}, model, state);
   if (layout.tabs_y >= 0) draw_tabs(grid, layout.tabs_y, state);
   const Area body{0, layout.body_y, size.width, layout.body_height};

@@ -240,7 +240,7 @@ TEST(Controller, ChoosesColumns) {
 
 TEST(Controller, ClicksChooseRowsAndScreens) {
   Hands h = hands();
-  const Layout layout = screen_layout(kSize);
+  const ScreenLayout layout = screen_layout(kSize);
   h.press({KeyCode::kClick, 0, 5, layout.body_y + 1 + 4});
   EXPECT_EQ(h.state.selected, 4u);
   h.press({KeyCode::kClick, 0, 15, layout.tabs_y});
