@@ -30,8 +30,8 @@ struct ExportOptions {
 };
 
 constexpr std::array<std::string_view, 10> kFormats = {"json",  "ndjson",   "csv",   "openmetrics",
-                                                      "hdr",   "perfetto", "ipfix", "folded",
-                                                      "junit", "github"};
+                                                       "hdr",   "perfetto", "ipfix", "folded",
+                                                       "junit", "github"};
 
 Error unknown_format(const std::string& format) {
   std::string names;
@@ -148,15 +148,18 @@ void add_export_command(CLI::App& root, Action& action) {
   command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
       ->option_text("FILE");
   command
-      ->add_option("--format", o->format,
-                   "json, ndjson, csv, openmetrics, hdr, perfetto or ipfix, of runs; junit or "
-                   "github, of the gate's last judgement")
+      ->add_option(
+          "--format", o->format,
+          "json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded, of runs; junit or "
+          "github, of the gate's last judgement")
       ->option_text("FORMAT");
   command->add_option("-o,--output", o->output, "Write to a file (default: standard output)")
       ->option_text("FILE");
   command
-      ->add_option("--table", o->table,
-                   "Of csv: ticks (default), flows, threads, owners, events or runs")
+      ->add_option(
+          "--table", o->table,
+          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, stages, "
+          "events or runs")
       ->option_text("NAME");
   command
       ->add_option("--histogram", o->histogram,

@@ -12,6 +12,7 @@
 #include "core/unique_fd.h"
 #include "probes/counters.h"
 #include "probes/cpu_stacks.h"
+#include "probes/examine_sockets.h"
 #include "probes/flow_owner.h"
 #include "probes/probes.h"
 #include "probes/resources.h"
@@ -22,17 +23,6 @@ namespace topspin {
 namespace {
 
 constexpr int kSleeps = 5;
-
-std::string remedy(Rung rung, const Error& error) {
-  const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
-  if (error.code == ErrorCode::kPermission && bpf)
-    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
-    return "sudo sysctl kernel.perf_event_paranoid=2";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
-    return "sudo mount -o remount,hidepid=0 /proc";
-  return "";
-}
 
 void sleep_and_work() {
   for (int count = 0; count < kSleeps; ++count) {
@@ -50,7 +40,7 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
   auto opened = open_scheduler_rung(rung, self, options, proc);
   if (!opened.ok()) {
     report.reason = opened.error().message;
-    report.remedy = remedy(rung, opened.error());
+    report.remedy = rung_remedy(rung, opened.error());
     return report;
   }
   (void)(*opened)->read();
@@ -75,7 +65,7 @@ RungReport examine_timers(const Subject& self, ProcReader& proc) {
     auto opened = open_scheduler_rung(rung, self, options, proc);
     if (!opened.ok()) {
       report.reason = opened.error().message;
-      report.remedy = remedy(rung, opened.error());
+      report.remedy = rung_remedy(rung, opened.error());
       continue;
     }
     report.remedy = "";
@@ -155,7 +145,7 @@ RungReport examine_owners(Rung rung) {
   const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     report.reason = owners->status().reason;
-    if (rung == Rung::kTpBtf) report.remedy = remedy(rung, {ErrorCode::kPermission, 0, ""});
+    if (rung == Rung::kTpBtf) report.remedy = rung_remedy(rung, {ErrorCode::kPermission, 0, ""});
     return report;
   }
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -185,6 +175,20 @@ RungReport examine_owners(Rung rung) {
 
 }  // namespace
 
+std::string rung_remedy(Rung rung, const Error& error) {
+  const bool bpf =
+      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+  if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
+    return "sudo mount -t tracefs nodev /sys/kernel/tracing";
+  if (error.code == ErrorCode::kPermission && bpf)
+    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
+    return "sudo sysctl kernel.perf_event_paranoid=2";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
+    return "sudo mount -o remount,hidepid=0 /proc";
+  return "";
+}
+
 std::vector<RungReport> examine_probes() {
   ProcReader proc("/proc");
   SubjectSpec spec;
@@ -202,6 +206,9 @@ std::vector<RungReport> examine_probes() {
   reports.push_back(examine_resources(proc));
   for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
   if (self.ok()) examine_perf(*self, proc, reports);
+  if (self.ok()) {
+    for (RungReport& report : examine_sockets(*self)) reports.push_back(std::move(report));
+  }
   return reports;
 }
 

@@ -169,6 +169,11 @@ class OpenProbes final : public Probes {
     return interval;
   }
 
+  int event_fd() const override { return socket_times_ ? socket_times_->notice_fd() : -1; }
+  void handle_events() override {
+    if (socket_times_) socket_times_->handle_notices();
+  }
+
   LossInterval end_losses() const override {
     LossInterval losses;
     losses.scheduler_right_censored = previous_.open_waits;
@@ -220,7 +225,7 @@ class OpenProbes final : public Probes {
       if (opened.ok()) {
         scheduler_ = std::move(opened).value();
         status.rung = rung;
-        bpf_ = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
+        bpf_ = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
         break;
       }
       if (!reasons.empty()) reasons += "; ";
@@ -362,8 +367,8 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kTracepoint: return open_scheduler_tracepoint(subject, options, proc);
     case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
-    case Rung::kTracepoint:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,

@@ -78,6 +78,12 @@ class Probes {
 
   virtual const std::vector<ProbeStatus>& status() const = 0;
   virtual ProbeInterval take_interval() = 0;
+
+  /// Readable when handle_events() should be called, soon: some probes cost nothing until the
+  /// subject gives them something to see. -1: never. take_interval() handles events too.
+  virtual int event_fd() const = 0;
+  virtual void handle_events() = 0;
+
   /// Since open, as of the last interval.
   virtual std::optional<SchedulerSelfTest> self_test() const = 0;
 

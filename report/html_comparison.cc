@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "report/export.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -14,11 +15,12 @@ namespace {
 constexpr size_t kMetricsShown = 200;
 constexpr size_t kChangesShown = 200;
 
-std::string verdict_cell(const Comparison& c) {
-  const char* tone = c.verdict == Verdict::kFail           ? "bad"
-                     : c.verdict == Verdict::kInconclusive ? "open"
-                                                           : "good";
-  return fmt::format(R"(<td class="word-{}">{}{}</td>)", tone, verdict_name(c.verdict),
+std::string verdict_cell(const Judgement& judgement, const Comparison& c) {
+  const Verdict verdict = settled_verdict(judgement, c);
+  const char* tone = verdict == Verdict::kFail           ? "bad"
+                     : verdict == Verdict::kInconclusive ? "open"
+                                                         : "good";
+  return fmt::format(R"(<td class="word-{}">{}{}</td>)", tone, verdict_name(verdict),
                      c.metric.gating ? "" : R"( <span class="absent">(informs)</span>)");
 }
 
@@ -44,7 +46,7 @@ std::string comparison_section(const Judgement& judgement) {
     rows += number_cell(fmt::format("{}", c.n));
     rows += number_cell(page_percent(c.metric.margin));
     rows += c.minimum_detectable ? number_cell(page_percent(*c.minimum_detectable)) : absent_cell();
-    rows += verdict_cell(c) + "</tr>\n";
+    rows += verdict_cell(judgement, c) + "</tr>\n";
   }
   return fmt::format(
       "<section id=\"comparison\"><h2>Comparison</h2>\n<p class=\"note\">Change is B against A, "

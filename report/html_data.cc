@@ -139,10 +139,12 @@ std::string lives_json(size_t run, const LifeGrid& grid) {
       digits += static_cast<char>('0' + static_cast<int>(std::ceil(share * 9)));
     return digits + "\"";
   };
-  return fmt::format(R"({{"id":"lives-{}","flows":{},"end_s":{},"group_sizes":{},"rows":{}}})", run,
-                     grid.flows, seconds(grid.end_ns),
-                     array_json(grid.group_sizes, [](size_t n) { return fmt::format("{}", n); }),
-                     array_json(grid.rows, row));
+  return fmt::format(
+      R"({{"id":"lives-{}","flows":{},"end_s":{},"group_sizes":{},"missed":{},"rows":{}}})", run,
+      grid.flows, seconds(grid.end_ns),
+      array_json(grid.group_sizes, [](size_t n) { return fmt::format("{}", n); }),
+      array_json(grid.missed_ticks, [](uint64_t n) { return fmt::format("{}", n); }),
+      array_json(grid.rows, row));
 }
 
 struct PercentileLine {
@@ -291,13 +293,14 @@ std::vector<LatencyCurve> distributions(const RunPage& run) {
     add("load_own_lateness_ns", "Lateness of the load itself", run.load->total.own_lateness,
         nullptr);
   }
-  if (run.sockets) {
-    add_measured("accept_delay_ns", "Accept delay", run.sockets->accept_delay);
-    add_measured("socket_wait_ns", "Data waiting in a socket", run.sockets->socket_wait);
-    add_measured("reply_socket_ns", "Of a reply: in the socket", run.sockets->reply_socket);
+  if (run.summary.sockets) {
+    add_measured("accept_delay_ns", "Accept delay", run.summary.sockets->accept_delay);
+    add_measured("socket_wait_ns", "Data waiting in a socket", run.summary.sockets->socket_wait);
+    add_measured("reply_socket_ns", "Of a reply: in the socket", run.summary.sockets->reply_socket);
     add_measured("reply_cpu_queue_ns", "Of a reply: waiting for a CPU",
-                 run.sockets->reply_cpu_queue);
-    add_measured("reply_runtime_ns", "Of a reply: in the runtime", run.sockets->reply_runtime);
+                 run.summary.sockets->reply_cpu_queue);
+    add_measured("reply_runtime_ns", "Of a reply: in the runtime",
+                 run.summary.sockets->reply_runtime);
   }
   add_measured("queue_wait_ns", "Woken to running", s.queue_wait);
   add_measured("preemption_wait_ns", "Preempted to running", s.preemption_wait);

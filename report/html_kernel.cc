@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "core/headroom_watch.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -137,15 +138,15 @@ std::string cpus_html(const SchedulerInterval& s) {
         (c.waits > 0 ? number_cell(page_duration(static_cast<int64_t>(mean(c.wait_ns, c.waits))))
                      : absent_cell()) +
         (c.queue_samples > 0
-             ? number_cell(fmt::format("{:.2f}", mean(c.queue_length_sum, c.queue_samples))) +
-                   number_cell(page_count(c.queue_length_max))
-             : absent_cell() + absent_cell()) +
+             ? number_cell(fmt::format("{:.2f}, {}", mean(c.queue_length_sum, c.queue_samples),
+                                       page_count(c.queue_length_max)))
+             : absent_cell()) +
         "</tr>\n";
   }
-  return titled_table("By CPU",
-                      table_head({"CPU", "#Switched to", "#After a wait", "#Mean wait",
-                                  "#Queue, mean", "#Queue, max"}),
-                      rows);
+  return titled_table(
+      "By CPU",
+      table_head({"CPU", "#Switched to", "#After a wait", "#Mean wait", "#Queue, mean and max"}),
+      rows);
 }
 
 std::string counters_html(const CounterInterval& counters) {
@@ -226,8 +227,8 @@ std::string reply_bar(const SocketInterval& s) {
 
 std::string sockets_html(const RunPage& run) {
   std::string html;
-  if (run.sockets) {
-    const SocketInterval& s = *run.sockets;
+  if (run.summary.sockets) {
+    const SocketInterval& s = *run.summary.sockets;
     html += reply_bar(s);
     std::string rows;
     const auto row = [&](std::string_view name, const std::optional<uint64_t>& value) {
@@ -295,7 +296,59 @@ std::string syscalls_html(const RunPage& run) {
   return html;
 }
 
-// ---- limits
+// ---- cost and limits
+
+std::string amount(bool bytes, double value) {
+  return page_number(bytes ? Unit::kBytes : Unit::kCount, value);
+}
+
+std::string per_flow_html(const PerFlowCost& cost) {
+  std::string rows;
+  const auto row = [&](std::string_view name, const std::optional<Slope>& slope, bool bytes) {
+    if (!slope) return;
+    rows += "<tr>" + row_head(std::string(name)) + number_cell(amount(bytes, slope->value)) +
+            number_cell(amount(bytes, slope->ci_low) + " to " + amount(bytes, slope->ci_high)) +
+            "</tr>\n";
+  };
+  row("Resident memory", cost.rss_bytes, true);
+  row("Address space", cost.vsz_bytes, true);
+  row("Mappings", cost.mappings, false);
+  row("Descriptors", cost.fds, false);
+  return titled_table("Cost of a flow", table_head({"", "#Each flow", "#95% interval"}), rows);
+}
+
+std::string headroom_html(const std::vector<Headroom>& headroom) {
+  std::string rows;
+  for (const Headroom& h : headroom) {
+    const auto count = [](int64_t flows) {
+      return page_count(static_cast<uint64_t>(std::max<int64_t>(flows, 0)));
+    };
+    rows += "<tr>" + row_head(words(h.limit)) + number_cell(count(h.flows)) +
+            number_cell(count(h.flows_low) + " to " + count(h.flows_high)) + "</tr>\n";
+  }
+  return titled_table("Flows at which a limit is reached, at that cost",
+                      table_head({"", "#Flows", "#95% interval"}), rows);
+}
+
+std::string leak_html(const LeakReport& leak) {
+  if (leak.metrics.empty()) return {};
+  std::string rows;
+  for (const LeakMetric& m : leak.metrics) {
+    const bool bytes = m.name.ends_with("_bytes");
+    const char* tone = m.verdict == LeakVerdict::kLeak      ? "bad"
+                       : m.verdict == LeakVerdict::kUnclear ? "open"
+                                                            : "good";
+    rows +=
+        "<tr>" + row_head("<code>" + html_text(m.name) + "</code>") +
+        fmt::format(R"(<td class="word-{}">{}</td>)", tone, leak_verdict_name(m.verdict)) +
+        (m.residue ? number_cell(amount(bytes, *m.residue)) : absent_cell()) +
+        (m.slope_per_s ? number_cell(amount(bytes, m.slope_per_s->value) + "/s") : absent_cell()) +
+        text_cell(html_text(m.reason)) + "</tr>\n";
+  }
+  return titled_table(
+      fmt::format("Leak: {}, {}", leak_verdict_name(leak.verdict), html_text(leak.reason)),
+      table_head({"", "Verdict", "#Not back", "#Since", "Why"}), rows);
+}
 
 std::string limits_html(const RunPage& run) {
   const ResourceReading& r = run.resources;
@@ -314,9 +367,10 @@ std::string limits_html(const RunPage& run) {
   row("Address space of a process", r.address_space_bytes, true);
   row("Mappings of a process", r.process_mappings, false);
   row("Descriptors of a process", r.process_fds, false);
-  if (rows.empty()) return {};
-  return scrolling("Limits", "<table>" + table_head({"", "#Used", "#Limit", "#Share"}) + "<tbody>" +
-                                 rows + "</tbody></table>");
+  return per_flow_html(run.growth.per_flow) + headroom_html(run.growth.headroom) +
+         titled_table("Use of limits, as last read, of the process nearest to its own",
+                      table_head({"", "#Used", "#Limit", "#Share"}), rows) +
+         leak_html(run.growth.leak);
 }
 
 }  // namespace
@@ -335,7 +389,7 @@ std::string scheduling_section(const ReportPage& page) {
           left = preemptions_html(*run.summary.scheduler) + off_cpu_html(*run.summary.scheduler);
           right = cpus_html(*run.summary.scheduler);
         }
-        right += counters_html(run.counters);
+        right += counters_html(run.summary.counters);
         std::string html;
         if (!left.empty() || !right.empty()) {
           html =
@@ -357,9 +411,7 @@ std::string syscalls_section(const ReportPage& page) {
 }
 
 std::string limits_section(const ReportPage& page) {
-  return section_of("limits", "Limits",
-                    "As last read, of the process that had used the greatest part of its own.",
-                    for_each_run(page, limits_html));
+  return section_of("limits", "Cost and limits", "", for_each_run(page, limits_html));
 }
 
 }  // namespace topspin

@@ -192,7 +192,7 @@ std::string html_report(const ReportPage& page) {
                       {"Scheduling", &scheduling},
                       {"Sockets", &sockets},
                       {"System calls", &syscalls},
-                      {"Limits", &limits},
+                      {"Cost and limits", &limits},
                       {"How it was measured", &provenance}});
   html += comparison + history + timeline + latency + load + flows + threads + scheduling +
           sockets + syscalls + limits + provenance + "</main>\n";

@@ -18,6 +18,7 @@ std::string with_narrow_space(const std::string& number) {
   if (unit == std::string::npos) return number;
   std::string name = number.substr(number.find_first_not_of(' ', unit));
   if (name == "us") name = "µs";
+  if (name == "m") name = "min";
   return number.substr(0, unit) + std::string(kNarrowSpace) + name;
 }
 

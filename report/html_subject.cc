@@ -49,7 +49,7 @@ std::string flows_section(const ReportPage& page) {
           figure_open(fmt::format("lives-{}", r), side_prefix(page, r) + "When flows were there");
       html += fmt::format(
           "<p class=\"noplot\">{} flows in the order of their first packets{}; each is there from "
-          "its first packet to its last.</p>\n",
+          "its first packet to its last. Orange rows missed ticks.</p>\n",
           page_count(run.lives.flows),
           group > 1 ? fmt::format(", some {} to a row", page_count(group)) : "");
       html += details(lives_table(run.lives)) + "</figure>\n";

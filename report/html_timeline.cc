@@ -148,9 +148,11 @@ LifeGrid make_life_grid(std::vector<FlowLife> lives, int64_t end_ns, int64_t lea
     // Counted at the ends of the lives and summed along the row: a life costs the same however
     // long.
     std::vector<int64_t> change(grid.columns + 1, 0);
+    uint64_t missed = 0;
     for (size_t i = from; i < to; ++i) {
       ++change[column_of(lives[i].first_ns)];
       --change[column_of(lives[i].last_ns) + 1];
+      missed += lives[i].missed_ticks;
     }
     std::vector<double> shares;
     int64_t alive = 0;
@@ -159,6 +161,7 @@ LifeGrid make_life_grid(std::vector<FlowLife> lives, int64_t end_ns, int64_t lea
       shares.push_back(static_cast<double>(alive) / static_cast<double>(to - from));
     }
     grid.group_sizes.push_back(to - from);
+    grid.missed_ticks.push_back(missed);
     grid.rows.push_back(std::move(shares));
   }
   return grid;

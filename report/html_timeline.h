@@ -95,6 +95,7 @@ class HeatMap {
 struct FlowLife {
   int64_t first_ns = 0;
   int64_t last_ns = 0;
+  uint64_t missed_ticks = 0;
 };
 
 /// Which share of the flows was between its first and its last packet: flows, or groups of them in
@@ -105,6 +106,7 @@ struct LifeGrid {
   int64_t end_ns = 0;
   size_t columns = 0;
   std::vector<size_t> group_sizes;        // of each row
+  std::vector<uint64_t> missed_ticks;     // of all its flows
   std::vector<std::vector<double>> rows;  // 0 to 1
 };
 

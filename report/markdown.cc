@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "report/export.h"
 #include "report/headlines.h"
 #include "report/html_data.h"
 #include "report/html_parts.h"
@@ -87,10 +88,11 @@ std::string comparison_table(const Judgement& judgement) {
       "| :-- | --: | --: | --: | --: | --: | --: | :-- |\n";
   for (size_t i = 0; i < std::min(judgement.metrics.size(), kMetricsShown); ++i) {
     const Comparison& c = judgement.metrics[i];
+    const Verdict settled = settled_verdict(judgement, c);
     const std::string verdict =
-        c.verdict == Verdict::kFail && c.metric.gating
+        settled == Verdict::kFail && c.metric.gating
             ? "**fail**"
-            : fmt::format("{}{}", verdict_name(c.verdict), c.metric.gating ? "" : " (informs)");
+            : fmt::format("{}{}", verdict_name(settled), c.metric.gating ? "" : " (informs)");
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", code(c.metric.name, 80),
                         markdown_text(metric_value(c.metric.unit, c.a)),
                         markdown_text(metric_value(c.metric.unit, c.b)), share(c.change),

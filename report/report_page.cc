@@ -19,35 +19,6 @@ int64_t minus(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
 
-template <typename T>
-void add_count(std::optional<T>& total, const std::optional<T>& value) {
-  if (value) total = total.value_or(T{}) + *value;
-}
-
-void merge_histogram(std::optional<Histogram>& total, const std::optional<Histogram>& value) {
-  if (!value) return;
-  if (!total) total.emplace();
-  total->merge(*value);
-}
-
-void merge_sockets(SocketInterval& total, const SocketInterval& later) {
-  merge_histogram(total.accept_delay, later.accept_delay);
-  merge_histogram(total.socket_wait, later.socket_wait);
-  merge_histogram(total.reply_socket, later.reply_socket);
-  merge_histogram(total.reply_cpu_queue, later.reply_cpu_queue);
-  merge_histogram(total.reply_runtime, later.reply_runtime);
-  if (later.accept_queue_max &&
-      (!total.accept_queue_max || *later.accept_queue_max >= *total.accept_queue_max)) {
-    total.accept_queue_max = later.accept_queue_max;
-    total.accept_queue_limit = later.accept_queue_limit;
-  }
-  add_count(total.listen_overflows, later.listen_overflows);
-  add_count(total.syn_drops, later.syn_drops);
-  add_count(total.host_listen_overflows, later.host_listen_overflows);
-  add_count(total.host_listen_drops, later.host_listen_drops);
-  add_count(total.udp_drops, later.udp_drops);
-}
-
 /// Inserts into a sorted list of at most `most`, after its equals.
 template <typename T, typename Before>
 void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
@@ -76,11 +47,6 @@ void RunPage::add(const Sample& sample) {
   reply_heat.add(begin_ns, end_ns, sample.flows.reply_latency);
   if (sample.scheduler && sample.scheduler->run_queue_latency)
     run_queue_heat.add(begin_ns, end_ns, *sample.scheduler->run_queue_latency);
-  if (sample.sockets) {
-    if (!sockets) sockets.emplace();
-    merge_sockets(*sockets, *sample.sockets);
-  }
-  counters.merge(sample.counters);
   if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
 }
 
@@ -88,7 +54,12 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
   RunPage page;
   page.run = run;
   const std::string& id = run.info.id;
-  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) { page.add(sample); }));
+  std::vector<GrowthPoint> growth;
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    page.add(sample);
+    growth.push_back(growth_point(sample));
+  }));
+  page.growth = {per_flow_cost(growth), headroom(growth), judge_leak(growth)};
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     ++page.threads_in_all;
     keep_first(page.threads, thread, kPageThreads, is_busier_thread);
@@ -96,7 +67,8 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
   std::vector<FlowLife> lives;
   const int64_t origin_ns = page.flows_begin_ns.value_or(0);
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
-    lives.push_back({minus(flow.first_ns, origin_ns), minus(flow.last_ns, origin_ns)});
+    lives.push_back(
+        {minus(flow.first_ns, origin_ns), minus(flow.last_ns, origin_ns), flow.missed_ticks});
     keep_first(page.busiest_flows, flow, kBusiestFlows, [](const FlowRow& a, const FlowRow& b) {
       return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
     });

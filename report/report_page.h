@@ -50,16 +50,15 @@ struct RunPage {
   // What some runs have.
   std::vector<RunStage> stages;  // the first kPageStages
   std::optional<LoadResult> load;
-  std::optional<SocketInterval> sockets;  // merged over the run
-  std::vector<SocketRow> socket_rows;     // by drops, the most first
+  std::vector<SocketRow> socket_rows;  // by drops, the most first
   size_t sockets_in_all = 0;
   std::vector<SyscallRow> syscalls;  // by time inside, the most first
   size_t syscalls_in_all = 0;
   uint64_t syscall_ns = 0;       // inside all of them
   std::vector<StackRow> stacks;  // by samples, the most first
   uint64_t stack_samples = 0;    // of all stacks
-  CounterInterval counters;      // summed over the run
   ResourceReading resources;     // the last reading
+  GrowthSummary growth;
 };
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run);

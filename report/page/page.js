@@ -275,15 +275,21 @@
     const byColumn = heat.columns.map(() => new Map());
     for (let i = 0; i < heat.cells.length; i += 3) {
       const [c, r, n] = [heat.cells[i], heat.cells[i + 1], heat.cells[i + 2]];
-      least = Math.min(least, r); most = Math.max(most, r); top = Math.max(top, n);
+      if (r > 0) { least = Math.min(least, r); most = Math.max(most, r); }
+      top = Math.max(top, n);
       byColumn[c].set(r, n);
     }
-    const low = 2 ** (least / 4), high = 2 ** ((most + 1) / 4);
+    // Zeros have no place on a scale of powers: they lie at the bottom, a row apart.
+    const zeros = least === Infinity || byColumn.some((rows) => rows.has(0));
+    if (least === Infinity) least = most = 2;
+    const bottom = zeros ? Math.max(0, least - 2) : least;
+    const place_of = (r) => r === 0 ? bottom : r;
+    const low = 2 ** (bottom / 4), high = 2 ** ((most + 1) / 4);
     const [cell] = legendOf(at, [{ label: "", look: "main", bare: true }]);
     make(at, heat.id, {
       height: 168,
       scales: { x: { time: false, range: () => [span.min, span.max] }, y: { distr: 3, range: () => [low, high] } },
-      axes: [axisTime(), axisY("ns", scales.log.axis)],
+      axes: [axisTime(), axisY("ns", { ...scales.log.axis, splits: (u, i, a, b) => scales.log.axis.splits(u, i, 2 ** (least / 4), b) })],
       series: [{}, { stroke: "transparent", paths: () => null, points: { show: false } }],
       hooks: {
         drawAxes: [(u) => {
@@ -294,7 +300,8 @@
           heat.columns.forEach(([from, to], c) => {
             const x0 = Math.round(u.valToPos(from, "x", true)), x1 = Math.round(u.valToPos(to, "x", true));
             if (x1 < bbox.left || x0 > bbox.left + bbox.width) return;
-            for (const [r, n] of byColumn[c]) {
+            for (const [row, n] of byColumn[c]) {
+              const r = place_of(row);
               const y0 = Math.round(u.valToPos(2 ** ((r + 1) / 4), "y", true)), y1 = Math.round(u.valToPos(2 ** (r / 4), "y", true));
               ctx.globalAlpha = 0.1 + 0.9 * Math.log1p(n) / Math.log1p(top);
               ctx.fillRect(x0, y0, Math.max(1, x1 - x0), Math.max(1, y1 - y0));
@@ -307,8 +314,9 @@
           const x = u.posToVal(u.cursor.left, "x"), r = Math.floor(4 * Math.log2(u.posToVal(u.cursor.top, "y")));
           const c = heat.columns.findIndex(([from, to]) => x >= from && x < to);
           const own = u.cursor.event != null && u.over.matches(":hover");
-          cell.textContent = c < 0 || !own ? "" : grouped(byColumn[c].get(r) || 0) + " between " +
-            show("ns", 2 ** (r / 4)) + " and " + show("ns", 2 ** ((r + 1) / 4));
+          const zero = zeros && r < least;
+          cell.textContent = c < 0 || !own ? "" : grouped(byColumn[c].get(zero ? 0 : r) || 0) + (zero ? " of 0" :
+            " between " + show("ns", 2 ** (r / 4)) + " and " + show("ns", 2 ** ((r + 1) / 4)));
         }],
       },
     }, [heat.columns.map(([from, to]) => (from + to) / 2), heat.columns.map((_, c) => byColumn[c].size ? low : null)], true);
@@ -332,10 +340,10 @@
           const { ctx, bbox } = u;
           ctx.save();
           ctx.beginPath(); ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height); ctx.clip();
-          ctx.fillStyle = colour("third");
           let before = 0;
           rows.forEach((row, r) => {
             const y0 = u.valToPos(before, "y", true), y1 = u.valToPos(before += grid.group_sizes[r], "y", true);
+            ctx.fillStyle = colour(grid.missed[r] > 0 ? "tail" : "third");
             const gap = grid.group_sizes[r] === 1 && y1 - y0 > 3 * uPlot.pxRatio ? uPlot.pxRatio : 0;
             row.forEach((share, c) => {
               if (share === 0) return;

@@ -223,7 +223,7 @@ TEST_F(PageInBrowser, TheHistoryMarksItsChange) {
   for (int i = 0; i < 16; ++i) {
     store_report_run(path, {.name = "h",
                             .started_wall_ns = (1'700'000'000 + i * 1000) * kSecond,
-                            .ticks = 4,
+                            .ticks = 6,
                             .slow = i < 8 ? 1 + 0.001 * (i % 3) : 1.4 + 0.001 * (i % 3)});
   }
   const Outcome made = topspin({"report", "side=a", "--db", path, "-o", dir_.file("history.html")});

@@ -45,6 +45,7 @@ TEST(HtmlText, NumbersAsPeopleReadThem) {
   EXPECT_EQ(page_count(1'234'567), "1,234,567");
   EXPECT_EQ(page_count(999), "999");
   EXPECT_EQ(page_duration(1'250), "1.25\u202fµs");
+  EXPECT_EQ(page_duration(280 * kSecond), "4.67\u202fmin");
   EXPECT_EQ(page_bytes(int64_t{3} << 30), "3.00\u202fGiB");
   EXPECT_EQ(page_percent(0.0912), "9.12\u202f%");
   EXPECT_EQ(page_percent(2), "200\u202f%");
@@ -66,7 +67,7 @@ TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
   const std::string a = store_report_run(directory.file());
   const std::string html = html_report(read_page(directory.file(), {a}));
   for (const auto& [tag, open] : tags(html.substr(0, html.find("<script")))) {
-    if (tag == "meta") continue;
+    if (tag == "meta" || tag == "rect") continue;
     EXPECT_EQ(open, tag == "html" || tag == "body" || tag == "style" ? 1 : 0) << tag;
   }
   EXPECT_EQ(count_of(html, "<script"), kPageHasPlots ? 3u : 1u);
@@ -78,6 +79,30 @@ TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
   EXPECT_EQ(count_of(html, " style="), 0u);
   EXPECT_EQ(count_of(html, "http://evil") + count_of(html, "href=\"http"),
             count_of(html, "(http://evil"));
+}
+
+TEST(HtmlPage, ShowsWhatWasMeasuredAndLeavesOutTheRest) {
+  TemporaryDirectory directory;
+  const std::string a = store_report_run(directory.file(), {.name = "x"});
+  const std::string html = html_report(read_page(directory.file(), {a}));
+  for (const char* part :
+       {"id=\"load\"", "warm up", "id=\"scheduling\"", "same cgroup", "Timer oversleep",
+        "id=\"sockets\"", "Inside a mean reply of 105\u202fµs", "id=\"syscalls\"", "id=\"limits\"",
+        "Where CPU time went", "figure-ipc", "figure-pressure", "figure-accept_queue"}) {
+    EXPECT_NE(html.find(part), std::string::npos) << part;
+  }
+  EXPECT_EQ(Json::parse(page_data_json(read_page(directory.file(), {a})))["stages"][1]["end_s"],
+            60);
+
+  RunPage bare;
+  bare.add(Sample{});
+  ReportPage page;
+  page.runs.push_back(std::move(bare));
+  const std::string little = html_report(page);
+  for (const char* part : {"id=\"load\"", "id=\"scheduling\"", "id=\"sockets\"", "id=\"syscalls\"",
+                           "id=\"limits\"", "id=\"threads\"", "figure-cpu"}) {
+    EXPECT_EQ(little.find(part), std::string::npos) << part;
+  }
 }
 
 TEST(HtmlPage, SaysFirstWhyARunIsInvalid) {
@@ -157,7 +182,7 @@ TEST(HtmlPage, TimesIncreaseWhateverTheFileSays) {
 TEST(PercentileCurve, AgreesWithTheHistogram) {
   SignedHistogram lateness;
   for (int i = -1000; i < 9000; ++i) lateness.record(i * 1000);
-  const Distribution d{
+  const LatencyCurve d{
       "x", "x", &lateness.non_negative(), lateness.negative().count(), lateness.summary(), nullptr};
   const auto points = percentile_curve(d);
   ASSERT_GT(points.size(), 10u);

@@ -81,6 +81,48 @@ inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 
   s.resources->threads = 4;
   s.resources->fds = 12 + static_cast<int64_t>(s.flows.active_flows);
   s.losses.capture_kernel_drops = tick == 20 ? 3 : 0;
+  s.scheduler->preempted_by[1] = {3, 4'000'000};
+  s.scheduler->off_cpu[0] = {900, 700'000'000};
+  s.scheduler->cpus = {{0, 500, 40, 900'000, 100, 130, 4}, {1, 480, 44, 800'000, 90, 120, 3}};
+  s.scheduler->timer_oversleep.emplace();
+  s.scheduler->timer_oversleep->record_n(60'000, 40);
+  s.sockets.emplace();
+  for (auto SocketInterval::*part :
+       {&SocketInterval::reply_socket, &SocketInterval::reply_cpu_queue,
+        &SocketInterval::reply_runtime, &SocketInterval::accept_delay}) {
+    (s.sockets.value().*part).emplace();
+  }
+  s.sockets->reply_socket->record_n(20'000, 200);
+  s.sockets->reply_cpu_queue->record_n(static_cast<uint64_t>(35'000 * stretch), 200);
+  s.sockets->reply_runtime->record_n(45'000, 200);
+  s.sockets->accept_delay->record_n(70'000, 5);
+  s.sockets->accept_queue_max = tick % 9;
+  s.sockets->accept_queue_limit = 128;
+  s.sockets->udp_drops = tick == 20 ? 5 : 0;
+  s.counters.cycles = EventCount{400'000'000, 1'000'000, 500'000};
+  s.counters.instructions = EventCount{600'000'000, 1'000'000, 500'000};
+  s.pressure.host.cpu_some_ns = tick * 1'000'000;
+  s.resources->process_fds = {s.resources->fds, 1024};
+  s.resources->memory_bytes = {s.resources->rss_bytes, int64_t{8} << 30};
+  SyscallRow syscall;
+  syscall.number = 1;
+  syscall.name = name;
+  syscall.count = tick * 200;
+  syscall.errors = tick;
+  syscall.latency.record_n(8'000, tick * 200);
+  syscall.blocked_ns = tick * 200 * 3'000;
+  s.changed_syscalls.push_back(syscall);
+  SocketRow socket;
+  socket.cookie = 9;
+  socket.protocol = kProtocolUdp;
+  socket.local = {{127, 0, 0, 1}, 8888};
+  socket.pid = 100;
+  socket.receive_queue_bytes = 512;
+  socket.receive_queue_bytes_max = 9'000;
+  socket.receive_queue_bytes_limit = 212'992;
+  socket.drops = tick >= 20 ? 5 : 0;
+  s.changed_sockets.push_back(socket);
+  s.changed_stacks.push_back({1, name, "main;" + name, tick * 30});
   s.self.cpu_ns = 4'000'000;
   s.self.rss_bytes = int64_t{14} << 20;
   s.self.host_busy_ns = 400'000'000;
@@ -140,6 +182,21 @@ inline std::string store_report_run(const std::string& path, const ReportRunOpti
   for (uint64_t tick = 1; tick <= o.ticks; ++tick)
     EXPECT_OK(writer->append(report_tick(tick, o.name, o.slow)));
   EXPECT_OK(writer->add_event(20 * kSecond, o.name));
+  // What judges a run begins with its first load stage.
+  const int64_t load_ns = static_cast<int64_t>(o.ticks / 4) * kSecond;
+  EXPECT_OK(writer->put_stage(0, {"warm up", StageKind::kWarmUp, 0, load_ns, 0, 200}));
+  EXPECT_OK(writer->put_stage(1, {o.name, StageKind::kLoad, load_ns, {}, 200, 200}));
+  LoadResult load;
+  load.target = o.name;
+  load.total.clients_to = 200;
+  load.total.accounts.sent = 200 * o.ticks;
+  load.total.accounts.replied = 200 * o.ticks - 4;
+  load.total.accounts.lost = 4;
+  load.total.latency_intended.record_n(2'000'000, 200 * o.ticks);
+  load.stages = {load.total};
+  load.stages[0].name = o.name;
+  if (o.name == kHostile) load.invalid_reasons = {o.name};
+  EXPECT_OK(writer->put_load(load));
   RunEnd end;
   end.duration_ns = static_cast<int64_t>(o.ticks) * kSecond;
   end.exit_status = 0;

@@ -105,24 +105,25 @@ TEST(HeatMap, HoldsEverySampleWhereItFell) {
 
 TEST(LifeGrid, SaysWhichShareOfAGroupWasThere) {
   std::vector<FlowLife> lives;
-  for (int i = 0; i < 10; ++i) lives.push_back({0, 10 * kSecond});
-  for (int i = 0; i < 10; ++i) lives.push_back({5 * kSecond, 6 * kSecond});
+  for (int i = 0; i < 10; ++i) lives.push_back({0, 10 * kSecond, 0});
+  for (int i = 0; i < 10; ++i) lives.push_back({5 * kSecond, 6 * kSecond, 2});
   const LifeGrid grid = make_life_grid(lives, 10 * kSecond, kSecond, 2, 100);
   ASSERT_EQ(grid.columns, 10u);
   ASSERT_EQ(grid.rows.size(), 2u);
   EXPECT_EQ(grid.rows[0], std::vector<double>(10, 1.0));
   EXPECT_EQ(grid.rows[1], (std::vector<double>{0, 0, 0, 0, 0, 1, 1, 0, 0, 0}));
+  EXPECT_EQ(grid.missed_ticks, (std::vector<uint64_t>{0, 20}));
   const LifeGrid one_row = make_life_grid(lives, 10 * kSecond, kSecond, 1, 100);
   EXPECT_EQ(one_row.rows[0][0], 0.5);
   EXPECT_EQ(one_row.rows[0][5], 1.0);
 }
 
 TEST(LifeGrid, TakesWhatDamagedRowsSay) {
-  const LifeGrid grid =
-      make_life_grid({{INT64_MAX, INT64_MIN}, {INT64_MIN, INT64_MAX}}, 10 * kSecond, kSecond, 8, 8);
+  const LifeGrid grid = make_life_grid({{INT64_MAX, INT64_MIN, 0}, {INT64_MIN, INT64_MAX, 7}},
+                                       10 * kSecond, kSecond, 8, 8);
   EXPECT_EQ(grid.rows.size(), 2u);
   EXPECT_TRUE(make_life_grid({}, kSecond, kSecond, 8, 8).rows.empty());
-  EXPECT_TRUE(make_life_grid({{0, 1}}, 0, 0, 8, 8).rows.empty());
+  EXPECT_TRUE(make_life_grid({{0, 1, 0}}, 0, 0, 8, 8).rows.empty());
 }
 
 }  // namespace
