@@ -183,17 +183,19 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most =
       std::max<size_t>(1, descriptors.rlim_cur / 4 / std::max<size_t>(1, cpus.size()));
-  uint64_t missed = threads.size() > most ? threads.size() - most : 0;
+  const uint64_t left_out = threads.size() > most ? threads.size() - most : 0;
+  uint64_t missed = left_out;  // threads that are not sampled on one CPU at least
   std::optional<Error> failure;
   for (const int cpu : cpus) {
     int ring_fd = -1;
+    uint64_t failed = 0;
     for (size_t i = 0; i < threads.size() && i < most; ++i) {
       auto fd = open_perf_event(attr, threads[i].tid, cpu);
       if (!fd.ok()) {
         if (fd.error().os_errno == ESRCH) continue;  // it has ended
         if (fd.error().os_errno == ENODEV) break;    // the CPU has gone offline
         failure = fd.error();
-        ++missed;
+        ++failed;
         continue;
       }
       if (ring_fd < 0) {
@@ -208,10 +210,12 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
         ring_fd = fd->get();
       } else if (::ioctl(fd->get(), PERF_EVENT_IOC_SET_OUTPUT, ring_fd) != 0) {
         failure = make_error(ErrorCode::kInternal, "cannot share a ring of CPU samples", errno);
+        ++failed;
         continue;
       }
       stacks.events_.push_back(std::move(*fd));
     }
+    missed = std::max(missed, left_out + failed);
   }
   if (stacks.events_.empty())
     return failure ? *failure : make_error(ErrorCode::kUsage, "the subject has no thread");
