@@ -34,6 +34,7 @@ void add_accept_command(CLI::App& root, Action& action);
 void add_doctor_command(CLI::App& root, Action& action);
 void add_load_command(CLI::App& root, Action& action);
 void add_run_command(CLI::App& root, Action& action);
+void add_merge_command(CLI::App& root, Action& action);
 
 /// Parses and runs a command line; the program's whole behaviour. Returns the exit code.
 int run_program(std::span<char*> arguments);

@@ -72,18 +72,6 @@ Result<std::unique_ptr<Experiment>> Experiment::prepare(ExperimentSettings setti
   if (!experiment->null_) return os_error("cannot open /dev/null");
   experiment->timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!experiment->timer_) return os_error("timerfd_create");
-  if (const std::string& path = experiment->settings_.output; !path.empty()) {
-    experiment->file_.reset(
-        open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644));
-    if (!experiment->file_) {
-      const int number = errno;
-      return make_error(ErrorCode::kOutput,
-                        fmt::format("cannot write the subject's output to {}: {}; choose another "
-                                    "file",
-                                    path, std::strerror(number)),
-                        number);
-    }
-  }
   return experiment;
 }
 
@@ -110,9 +98,23 @@ Status Experiment::on_start(int64_t start_ns, pid_t command, RunWriter& writer) 
   start_ns_ = start_ns;
   command_ = command;
   writer_ = &writer;
+  // Only now: with the rights of whoever asked for the run.
+  TOPSPIN_TRY(open_output_file());
   begin_stage(StageKind::kStart, "start", 0);
   wake_at(start_ns);
   return stored_;
+}
+
+Status Experiment::open_output_file() {
+  const std::string& path = settings_.output;
+  if (path.empty()) return {};
+  file_.reset(open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0644));
+  if (file_) return {};
+  const int number = errno;
+  return make_error(ErrorCode::kOutput,
+                    fmt::format("cannot write the subject's output to {}: {}; choose another file",
+                                path, std::strerror(number)),
+                    number);
 }
 
 void Experiment::on_output() {

@@ -57,7 +57,7 @@ class OutputTail {
 
 class Experiment final : public Conductor {
  public:
-  /// Opens the pipe, the output's file and the timer. REQUIRES: one thread.
+  /// Opens the pipe and the timer. REQUIRES: one thread.
   static Result<std::unique_ptr<Experiment>> prepare(ExperimentSettings settings);
   ~Experiment() override;
 
@@ -79,6 +79,7 @@ class Experiment final : public Conductor {
   explicit Experiment(ExperimentSettings settings)
       : settings_(std::move(settings)), tail_(settings_.subject.ready.line) {}
 
+  Status open_output_file();
   bool ready(int64_t now_ns) const;
   std::string what_is_missing() const;
   void begin(Part part, int64_t now_ns);

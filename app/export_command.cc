@@ -11,6 +11,7 @@
 #include "app/export_target.h"
 #include "app/observe_options.h"
 #include "report/export.h"
+#include "report/folded_stacks.h"
 #include "report/gate_json.h"
 #include "store/gate_log.h"
 
@@ -28,8 +29,9 @@ struct ExportOptions {
   std::string judgement;
 };
 
-constexpr std::array<std::string_view, 9> kFormats = {
-    "json", "ndjson", "csv", "openmetrics", "hdr", "perfetto", "ipfix", "junit", "github"};
+constexpr std::array<std::string_view, 10> kFormats = {"json",  "ndjson",   "csv",   "openmetrics",
+                                                       "hdr",   "perfetto", "ipfix", "folded",
+                                                       "junit", "github"};
 
 Error unknown_format(const std::string& format) {
   std::string names;
@@ -103,6 +105,7 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   if (o.format == "ndjson") return export_ndjson(store, runs, output);
   if (o.format == "openmetrics") return export_openmetrics(store, runs, output);
   if (o.format == "perfetto") return export_perfetto(store, runs, output);
+  if (o.format == "folded") return export_folded(store, runs, output);
   if (o.format == "hdr") {
     return export_hdr(store, runs.front(), o.histogram.empty() ? "reply_latency_ns" : o.histogram,
                       output);
@@ -145,15 +148,18 @@ void add_export_command(CLI::App& root, Action& action) {
   command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
       ->option_text("FILE");
   command
-      ->add_option("--format", o->format,
-                   "json, ndjson, csv, openmetrics, hdr, perfetto or ipfix, of runs; junit or "
-                   "github, of the gate's last judgement")
+      ->add_option(
+          "--format", o->format,
+          "json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded, of runs; junit or "
+          "github, of the gate's last judgement")
       ->option_text("FORMAT");
   command->add_option("-o,--output", o->output, "Write to a file (default: standard output)")
       ->option_text("FILE");
   command
-      ->add_option("--table", o->table,
-                   "Of csv: ticks (default), flows, threads, owners, events or runs")
+      ->add_option(
+          "--table", o->table,
+          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, stages, "
+          "events or runs")
       ->option_text("NAME");
   command
       ->add_option("--histogram", o->histogram,

@@ -18,8 +18,8 @@ namespace topspin {
 namespace {
 
 /// A collector reads into a socket buffer of limited size, and UDP does not wait: a pause after
-/// each such stretch lets it keep up (about 50 MB/s at most).
-constexpr size_t kPauseAfterBytes = 50'000;
+/// each such stretch lets it keep up (10 MB/s at most).
+constexpr size_t kPauseAfterBytes = 10'000;
 constexpr useconds_t kPauseUs = 1000;
 
 Error no_collector(const std::string& text) {

@@ -61,9 +61,16 @@ std::vector<pid_t> list_children() {
 }
 
 bool reap_adopted(pid_t keep) {
-  for (const pid_t child : list_children()) {
-    if (child == keep) continue;
-    if (waitpid(child, nullptr, WNOHANG) == 0) return true;
+  // A child that ends between the look and the wait hands its own children over to us: after each
+  // one that was waited for we look again.
+  bool reaped = true;
+  while (reaped) {
+    reaped = false;
+    for (const pid_t child : list_children()) {
+      if (child == keep) continue;
+      if (waitpid(child, nullptr, WNOHANG) == 0) return true;
+      reaped = true;
+    }
   }
   return false;
 }

@@ -14,9 +14,11 @@
 #include "app/command.h"
 #include "app/export_target.h"
 #include "app/observe_options.h"
+#include "app/plan.h"
 #include "ci/aa_check.h"
 #include "ci/csv.h"
 #include "ci/gate_config.h"
+#include "ci/slo_gate.h"
 #include "ci/stored_judgement.h"
 #include "core/clock.h"
 #include "report/export.h"
@@ -32,6 +34,7 @@ constexpr const char* kDefaultConfig = "gate.toml";
 
 struct GateOptions {
   std::vector<std::string> sides;  // compare, A/B: which runs are A, which are B; history: all
+  bool sides_are_default = false;  // then of the last topspin run alone
   std::string db;
   std::vector<std::string> samples;  // compare: two CSV files
   std::string series;                // history: one CSV file
@@ -268,6 +271,19 @@ Status refuse_csv_options(const GateOptions& o) {
       "files; stored runs have their own metrics, and gate.toml changes them");
 }
 
+/// gate.toml's rules, and those of the plan that a run was made by.
+RulesOfRun rules_of_runs(const GateConfig& config) {
+  return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
+    std::vector<SloRule> rules = config.slo;
+    if (const auto& plan = run.info.plan) {
+      TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
+      rules.insert(rules.end(), std::make_move_iterator(parsed.rules.begin()),
+                   std::make_move_iterator(parsed.rules.end()));
+    }
+    return rules;
+  };
+}
+
 struct MeasuredSides {
   std::vector<MeasuredRun> a;
   std::vector<MeasuredRun> b;
@@ -276,7 +292,8 @@ struct MeasuredSides {
 Result<MeasuredSides> measure_sides(const GateOptions& o) {
   TOPSPIN_TRY(refuse_csv_options(o));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(const auto runs, store->list_runs());
+  TOPSPIN_ASSIGN(auto runs, store->list_runs());
+  if (o.sides_are_default) runs = newest_session(std::move(runs));
   TOPSPIN_ASSIGN(const auto a, select_runs(runs, o.sides[0]));
   TOPSPIN_ASSIGN(const auto b, select_runs(runs, o.sides[1]));
   MeasuredSides sides;
@@ -294,8 +311,12 @@ Result<Judgement> compare_stored(const GateOptions& o) {
 Result<Judgement> judge_stored_pairs(const GateOptions& o) {
   TOPSPIN_ASSIGN(const auto metrics, configured_metrics(o.config));
   TOPSPIN_ASSIGN(MeasuredSides sides, measure_sides(o));
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  TOPSPIN_ASSIGN(auto slos, judge_candidates(*store, sides.b, rules_of_runs(o.config)));
   TOPSPIN_ASSIGN(const auto pairs, pair_runs(std::move(sides.a), std::move(sides.b)));
-  return judge_pairs(pairs, o.seed, o.strict, metrics);
+  Judgement judgement = judge_pairs(pairs, o.seed, o.strict, metrics);
+  apply_slos(judgement, std::move(slos), o.strict);
+  return judgement;
 }
 
 Result<Judgement> judge_stored_history(const GateOptions& o) {
@@ -308,7 +329,14 @@ Result<Judgement> judge_stored_history(const GateOptions& o) {
   }
   TOPSPIN_ASSIGN(const auto measured, measure_runs(*store, runs));
   TOPSPIN_ASSIGN(const auto accepted, read_acceptances(database_path(o.db)));
-  return judge_run_history(measured, o.acknowledged, o.seed, o.strict, metrics, accepted);
+  Judgement judgement =
+      judge_run_history(measured, o.acknowledged, o.seed, o.strict, metrics, accepted);
+  if (!measured.empty()) {  // the newest run alone is the candidate
+    TOPSPIN_ASSIGN(auto slos,
+                   judge_candidates(*store, std::span(measured).last(1), rules_of_runs(o.config)));
+    apply_slos(judgement, std::move(slos), o.strict);
+  }
+  return judgement;
 }
 
 /// The runs of the newest run's commit, or of the selector that was given.
@@ -367,7 +395,10 @@ int run_gate(GateOptions o) {
   if (!o.series.empty() || !o.acknowledged.empty()) {
     return fail(make_error(ErrorCode::kUsage, "--series and --acknowledge belong to --history"));
   }
-  if (o.sides.empty()) o.sides = {"side=a", "side=b"};
+  if (o.sides.empty()) {
+    o.sides = {"side=a", "side=b"};
+    o.sides_are_default = true;
+  }
   if (o.sides.size() != 2) {
     return fail(make_error(ErrorCode::kUsage, "give two sides to judge, the baseline first: A B"));
   }

@@ -51,6 +51,7 @@ Live::Live(const LookOptions& options, bool with_command, bool stay)
 }
 
 Status Live::on_start(const RunInfo& run) {
+  TOPSPIN_TRY(look_.load_colours());
   look_.model().scene = make_scene(run);
   if (!look_.model().scene.subject.empty()) look_.model().scene.subject_state = "running";
   if (screen_) {
@@ -85,8 +86,7 @@ void Live::on_sample(const Sample& sample) {
 /// The rows were of the interface before; the counts go on.
 void Live::on_interface(const std::string& name) {
   look_.model().scene.source = name;
-  look_.model().purge_flows();
-  look_.changed();
+  look_.forget_rows();
 }
 
 void Live::on_input() {

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <iterator>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,9 +14,15 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/host.h"
 #include "app/load_output.h"
+#include "app/observe_options.h"
+#include "app/privileges.h"
+#include "app/version.h"
+#include "ci/stored_judgement.h"
 #include "core/text.h"
 #include "load/load.h"
+#include "store/run_store.h"
 
 namespace topspin {
 namespace {
@@ -48,6 +55,8 @@ struct LoadArguments {
   std::string rate, duration = "10s";
   std::string connection = "keep-alive";
   std::string format = "text";
+  std::string db;
+  std::vector<std::string> labels;
   bool quiet = false;
 };
 
@@ -119,8 +128,87 @@ void print_lines(const std::string& text) {
   }
 }
 
+/// Keeps the result as a run of its own, which observed nothing but the load.
+Status store_result(const LoadArguments& arguments, const LoadResult& result) {
+  RunInfo run;
+  run.id = make_run_id(result.started_wall_ns);
+  run.started_wall_ns = result.started_wall_ns;
+  run.started_monotonic_ns = result.started_monotonic_ns;
+  run.host = read_host_info();
+  run.topspin_version = kVersion;
+  TOPSPIN_ASSIGN(run.labels, parse_labels(arguments.labels));
+  run.command = {"topspin", "load", std::string(workload_name(result.workload)), "--target",
+                 result.target};
+  run.settings.subject = "none";
+  run.settings.period_ns = arguments.options.period_ns;
+  run.settings.reply_timeout_ns = arguments.options.timeout_ns;
+  WriterOptions options;
+  if (const auto user = invoking_user()) {
+    options.owner_uid = user->uid;
+    options.owner_gid = user->gid;
+  }
+  const std::string path = database_path(arguments.db);
+  TOPSPIN_ASSIGN(const auto writer, RunWriter::create(path, run, options));
+  for (size_t i = 0; i < result.stages.size(); ++i) {
+    const LoadPart& part = result.stages[i];
+    TOPSPIN_TRY(writer->put_stage(i, {part.name, StageKind::kLoad, part.begin_ns, part.end_ns,
+                                      part.clients_from, part.clients_to}));
+  }
+  TOPSPIN_TRY(writer->put_load(result));
+  RunEnd end;
+  end.duration_ns = result.own.wall_ns;
+  end.invalid_reasons = result.invalid_reasons;
+  TOPSPIN_TRY(writer->finish(end));
+  if (!arguments.quiet) say(fmt::format("kept in {} as run {}", path, run.id));
+  return {};
+}
+
+void print_result(const LoadResult& result, const std::string& format) {
+  if (format == "json")
+    fmt::print("{}", load_result_json(result));
+  else
+    print_lines(load_result_text(result));
+}
+
+struct ShowArguments {
+  std::vector<std::string> runs;
+  std::string db;
+  std::string format = "text";
+};
+
+/// The loads of several runs, of one host or of many, as one.
+int show(const ShowArguments& arguments) {
+  const auto merged = [&]() -> Result<LoadResult> {
+    TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));
+    TOPSPIN_ASSIGN(const auto all, store->list_runs());
+    std::map<std::string, LoadResult> loads;  // by run: one that is named twice counts once
+    for (const std::string& selector : arguments.runs) {
+      TOPSPIN_ASSIGN(const auto chosen, select_runs(all, selector));
+      for (const StoredRun& run : chosen) {
+        TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
+        if (!load) {
+          return make_error(ErrorCode::kUsage,
+                            fmt::format("run {} has no load; choose runs that topspin load --db or "
+                                        "topspin run made",
+                                        run.info.id));
+        }
+        loads.emplace(run.info.id, std::move(*load));
+      }
+    }
+    std::vector<LoadResult> values;
+    for (auto& [id, load] : loads) values.push_back(std::move(load));
+    return merge_loads(values);
+  }();
+  if (!merged.ok()) return fail(merged.error());
+  print_result(*merged, arguments.format);
+  return merged->valid() ? 0 : exit_code(ErrorCode::kInvalidRun);
+}
+
 int run(LoadArguments& arguments) {
   if (const Status status = read_arguments(arguments); !status.ok()) return fail(status.error());
+  if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
+  if (!arguments.labels.empty() && arguments.db.empty())
+    return fail(wrong("a --label is kept with the result: say where with --db"));
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
@@ -129,13 +217,13 @@ int run(LoadArguments& arguments) {
   };
   const auto result = run_load(arguments.options, stop_requested, progress);
   if (!result.ok()) return fail(result.error());
-  if (arguments.format == "json") {
-    fmt::print("{}", load_result_json(*result));
-  } else {
-    print_lines(load_result_text(*result));
-  }
+  print_result(*result, arguments.format);
   if (std::fflush(stdout) != 0) {
     return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
+  }
+  if (!arguments.db.empty()) {
+    if (const Status stored = store_result(arguments, *result); !stored.ok())
+      return fail(stored.error());
   }
   if (const int number = stop_signal.load(); number != 0) return 128 + number;
   if (!result->valid()) {
@@ -154,6 +242,10 @@ void add_common_options(CLI::App& command, LoadArguments& a) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   command.add_flag("-q,--quiet", a.quiet, "No line a second");
+  command.add_option("--db", a.db, "Keep the result in this database, too")->option_text("FILE");
+  command.add_option("--label", a.labels, "KEY=VALUE to find it by; may be given several times")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
 }
 
 void add_schedule_options(CLI::App& command, LoadArguments& a) {
@@ -280,6 +372,20 @@ void add_load_command(CLI::App& root, Action& action) {
   add_tcp_connect(load, arguments, action);
   add_http(load, arguments, action);
   add_accept_queue(load, arguments, action);
+
+  const auto shown = std::make_shared<ShowArguments>();
+  CLI::App& command =
+      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one");
+  command
+      .add_option("RUNS", shown->runs, "Runs: ids, last, a commit, a branch, or a label KEY=VALUE")
+      ->option_text("RUN...")
+      ->required();
+  command.add_option("--db", shown->db, "The database (default $TOPSPIN_DB, else topspin.db)")
+      ->option_text("FILE");
+  command.add_option("--format", shown->format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command.callback([shown, &action] { action = [shown] { return show(*shown); }; });
 }
 
 }  // namespace topspin

@@ -44,10 +44,15 @@ std::optional<ThemeName> parse_theme(std::string_view name) {
 
 void add_look_options(CLI::App& app, LookOptions& options) {
   app.add_option("--screen", options.screen,
-                 "First screen: flows, scheduler, resources, timeline, liveness, losses")
+                 "First screen: flows, scheduler, resources, timeline, liveness, losses, "
+                 "syscalls, sockets, interfaces")
       ->option_text("NAME");
   app.add_option("--theme", options.theme, "dark (default), light or colour-blind")
       ->option_text("NAME");
+  app.add_option(
+         "--colors", options.colours,
+         "Rules that colour flows, as trafshow's (default ~/.topspin/colors, if it is there)")
+      ->option_text("FILE");
   app.add_flag("--ascii", options.ascii, "Draw with ASCII characters alone");
   app.add_flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale says");
   app.add_flag("--once", options.once, "Print the screen once as plain text, after one tick");
@@ -66,7 +71,7 @@ Status check_look_options(const LookOptions& options) {
   if (!parse_screen(options.screen)) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("--screen {} is not one of flows, scheduler, resources, "
-                                  "timeline, liveness, losses",
+                                  "timeline, liveness, losses, syscalls, sockets, interfaces",
                                   options.screen));
   }
   if (!parse_theme(options.theme)) {
@@ -77,6 +82,56 @@ Status check_look_options(const LookOptions& options) {
   if (options.ascii && options.utf8) {
     return make_error(ErrorCode::kUsage, "give --ascii or --utf8, not both");
   }
+  return {};
+}
+
+namespace {
+
+/// The rules of --colors, or of the user's own file; nullptr: there is none.
+Result<std::shared_ptr<const ColourRules>> read_colour_rules(const LookOptions& options) {
+  std::string path = options.colours;
+  if (path.empty()) {
+    const char* home = std::getenv("HOME");
+    if (home == nullptr || *home == '\0') return std::shared_ptr<const ColourRules>();
+    path = fmt::format("{}/.topspin/colors", home);
+  }
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  if (!file) {
+    if (options.colours.empty()) return std::shared_ptr<const ColourRules>();
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("cannot open the colours {}: {}", path, std::strerror(errno)),
+                      errno);
+  }
+  constexpr size_t kMaxBytes = 256 << 10;
+  std::string text(kMaxBytes + 1, '\0');
+  size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t n = read(file.get(), text.data() + size, text.size() - size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("cannot read the colours {}: {}", path, std::strerror(errno)),
+                        errno);
+    }
+    if (n == 0) break;
+    size += static_cast<size_t>(n);
+  }
+  if (size > kMaxBytes) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("{} is longer than 256 KiB: that is no file of colours", path));
+  }
+  text.resize(size);
+  auto rules = ColourRules::parse(text);
+  if (!rules.ok()) {
+    return make_error(ErrorCode::kUsage, fmt::format("{}, {}", path, rules.error().message));
+  }
+  return std::make_shared<const ColourRules>(std::move(rules).value());
+}
+
+}  // namespace
+
+Status Look::load_colours() {
+  TOPSPIN_ASSIGN(colour_rules_, read_colour_rules(options_));
   return {};
 }
 
@@ -92,6 +147,7 @@ void Look::begin() {
   state_ = initial_view_state(model_);
   state_.screen = parse_screen(options_.screen).value_or(Screen::kFlows);
   state_.theme = parse_theme(options_.theme).value_or(ThemeName::kDark);
+  state_.colour_rules = colour_rules_;
   state_.ascii = terminal_ ? terminal_->ascii() : !options_.utf8;
   state_.colours = terminal_ ? terminal_->colours() : 0;
   dirty_ = true;
@@ -100,6 +156,15 @@ void Look::begin() {
 void Look::replace_model(Model model) {
   model.names = std::move(model_.names);
   model_ = std::move(model);
+  dirty_ = true;
+}
+
+void Look::forget_rows() {
+  model_.purge_flows();
+  state_.detail_id.reset();
+  state_.followed_id.reset();
+  state_.packets_open = false;
+  state_.selected = state_.top = 0;
   dirty_ = true;
 }
 

@@ -27,6 +27,7 @@ namespace topspin {
 struct LookOptions {
   std::string theme = "dark";
   std::string screen = "flows";
+  std::string colours;  // file of colour rules; empty: ~/.topspin/colors, if it is there
   bool ascii = false;
   bool utf8 = false;
   bool once = false;
@@ -47,6 +48,8 @@ class Look {
   bool plain() const { return options_.once || options_.batch > 0; }
   int batch() const { return options_.once ? 1 : options_.batch; }
 
+  /// Reads the file of colours. Call where privileges have been given up: the path is the user's.
+  Status load_colours();
   /// Opens the terminal. kUnsupported: there is none that can show a screen.
   Status open();
   /// Sets the view state up for the model's scene; again after the scene is known.
@@ -59,6 +62,8 @@ class Look {
   void replace_model(Model model);
   void changed() { dirty_ = true; }
   bool frozen() const { return state_.frozen; }
+  /// The rows are of another place now: they go, and what was opened of them closes.
+  void forget_rows();
   void say(std::string message);
 
   /// How soon something may be there to show that no descriptor tells of; -1: nothing.
@@ -91,6 +96,7 @@ class Look {
   void look_names_up();
 
   LookOptions options_;
+  std::shared_ptr<const ColourRules> colour_rules_;
   std::unique_ptr<CursesTerminal> terminal_;
   Model model_;
   std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for

@@ -385,6 +385,13 @@ void read_capture(Section section, Plan& plan) {
 void read_probes(Reader& reader, const toml::table& table, Plan& plan) {
   for (const auto& [key, value] : table) {
     const std::string name(key.str());
+    if (name == "syscalls") {
+      if (value.as_boolean() == nullptr)
+        reader.fail(value.source(), "probes.syscalls", "must be true or false");
+      else
+        plan.syscalls = value.as_boolean()->get();
+      continue;
+    }
     const auto* rung = value.as_string();
     if (rung == nullptr || !parse_rung(rung->get())) {
       reader.fail(value.source(), "probes." + name,

@@ -72,6 +72,7 @@ struct Plan {
   std::string period, window, reply_timeout, interval;
   uint64_t max_stored_flows = 200'000;
   std::vector<std::string> probes;  // NAME=RUNG
+  bool syscalls = false;            // count and time the subject's system calls
 
   std::vector<SloRule> rules;
 };

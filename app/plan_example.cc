@@ -70,6 +70,7 @@ max_stored_flows = 200000
 
 [probes]                            # the rung of a probe's ladder; none: the best that works
 # scheduler = "tp_btf"
+syscalls = false                    # count and time the subject's system calls
 
 [slo]                               # broken: exit code 1
 rules = [

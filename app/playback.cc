@@ -158,6 +158,7 @@ int Player::run() {
     return fail(make_error(ErrorCode::kInput, "there is not one tick in it to show"));
   }
   look_.model().scene = recorded_.scene;
+  if (auto loaded = look_.load_colours(); !loaded.ok()) return fail(loaded.error());
   if (plain_) return print_plain();
 
   sigset_t set;

@@ -4,6 +4,7 @@
 #include <array>
 #include <csignal>
 #include <cstdio>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -101,6 +102,7 @@ int run_program(std::span<char*> arguments) {
   add_replay_command(root, action);
   add_load_command(root, action);
   add_run_command(root, action);
+  add_merge_command(root, action);
   add_list_command(root, action);
   add_report_command(root, action);
   add_export_command(root, action);
@@ -125,7 +127,13 @@ int run_program(std::span<char*> arguments) {
     say("a command after -- belongs to topspin live or record; see topspin record --help");
     return exit_code(ErrorCode::kUsage);
   }
-  const int code = action();
+  int code = 0;
+  try {
+    code = action();
+  } catch (const std::system_error& error) {  // fmt, of a standard output that takes no more
+    return fail(make_error(ErrorCode::kOutput,
+                           fmt::format("cannot write to standard output: {}", error.what())));
+  }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (code == 0) return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   }

@@ -58,6 +58,14 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   app.add_option("--max-stored-flows", options.max_stored_flows,
                  "Keep at most N flows of a run in the database (200000)")
       ->option_text("N");
+  app.add_flag("--counters", options.counters,
+               "Count with perf events (task clock, switches, faults; cycles, instructions, cache "
+               "and branch misses where there is a PMU); costs at each context switch");
+  app.add_option("--stacks", options.stacks_per_second,
+                 "Sample the stacks of the subject's threads HZ times a second of CPU time, for "
+                 "flame graphs (99 is a good HZ)")
+      ->option_text("HZ")
+      ->check(CLI::Range(1, 1000));
   app.add_flag("--syscalls", options.syscalls,
                "Measure the subject's system calls: count, errors, latency, time blocked");
   app.add_option("--probe", options.probes,

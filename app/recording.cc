@@ -90,7 +90,8 @@ Result<Settings> make_settings(const RecordOptions& o) {
     plan.subject.kind = SubjectSpec::Kind::kProcessTree;
     plan.subject_text = "command";
   }
-  plan.probes.syscalls = o.syscalls;
+  plan.probes.counters = o.counters;
+  plan.probes.stacks_per_second = o.stacks_per_second;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
     const auto rung =
@@ -102,6 +103,10 @@ Result<Settings> make_settings(const RecordOptions& o) {
     }
     plan.probes.forced[word.substr(0, equals)] = *rung;
   }
+  // To name its rung is to ask for it.
+  const auto syscalls = plan.probes.forced.find("syscalls");
+  plan.probes.syscalls =
+      o.syscalls || (syscalls != plan.probes.forced.end() && syscalls->second != Rung::kNone);
   if (!plan.live.filter.empty()) TOPSPIN_TRY(check_filter(plan.live.filter));
   return plan;
 }
@@ -260,6 +265,8 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.settings.max_flows = plan_.table.max_flows;
   info.settings.max_stored_flows = options_.max_stored_flows;
   info.settings.subject = plan_.subject_text;
+  if (options_.stacks_per_second > 0)
+    info.settings.stack_samples_per_second = options_.stacks_per_second;
   info.probes = probes_->status();
   info.probes.push_back(owners_->status());
   info.topspin_version = kVersion;
@@ -377,7 +384,9 @@ void Recording::handle_signals() {
     }
     stop_signal_ = number;
     stopping_ = true;
-    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already.
+    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already. Under a
+    // conductor the load ends before the command does.
+    if (conductor_ != nullptr) continue;
     if (info.ssi_code == SI_KERNEL) {
       if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
       command_ended_by_us_ = true;
@@ -393,25 +402,27 @@ Status Recording::loop() {
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 7> fds{{{signal_fd_.get(), POLLIN, 0},
+    std::array<pollfd, 8> fds{{{signal_fd_.get(), POLLIN, 0},
                                {timer_fd_.get(), POLLIN, 0},
                                {capture_->event_fd(), POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
                                {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
                                {conductor_ != nullptr ? conductor_->wake_fd() : -1, POLLIN, 0},
-                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
+                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0},
+                               {probes_->event_fd(), POLLIN, 0}}};
     const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
     if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
       return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
     }
     handle_signals();
+    if (fds[7].revents != 0) probes_->handle_events();
     for (int64_t now = monotonic_now_ns(); next_due_ns_ <= std::min(now, end_ns);
          next_due_ns_ += plan_.live.interval_ns) {
       tick(next_due_ns_);
     }
     take_flows();
     drain_samples();
-    if (conductor_ != nullptr) {
+    if (conductor_ != nullptr && !stopping_) {
       if (fds[6].revents != 0) conductor_->on_output();
       if (child_->poll_exit() && !command_end_told_) {
         command_end_told_ = true;
@@ -419,7 +430,7 @@ Status Recording::loop() {
       }
       conductor_->on_pass(monotonic_now_ns());
       if (conductor_->wants_stop()) stopping_ = true;
-    } else if (child_ && child_->poll_exit()) {
+    } else if (conductor_ == nullptr && child_ && child_->poll_exit()) {
       subject_ended();
     }
     if (onlooker_ != nullptr) {

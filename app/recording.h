@@ -35,6 +35,8 @@ struct RecordOptions {
   std::vector<std::string> probes;  // NAME=RUNG
   bool syscalls = false;
   uint64_t max_stored_flows = 200'000;
+  bool counters = false;
+  int64_t stacks_per_second = 0;
   bool quiet = false;
   bool store = true;                        // false: nothing is kept (live without --db)
   uint64_t max_rows_per_interval = 20'000;  // flow rows in a Sample

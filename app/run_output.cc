@@ -1,6 +1,7 @@
 #include "app/run_output.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include <fmt/format.h>
@@ -31,8 +32,15 @@ std::optional<double> number(const std::optional<T>& value) {
 std::vector<Row> rows() {
   std::vector<Row> all;
   for (const RunMetric& metric : run_metrics()) {
+    // Without a declared period they are of gaps within connections, which nobody scheduled.
+    const bool of_period =
+        metric.metric.name == "missed_ticks" || metric.metric.name.starts_with("lateness_");
     all.push_back({metric.metric.name, metric.metric.unit,
-                   [&metric](const SessionRun& run) { return metric.take(run.measured.totals); }});
+                   [&metric, of_period](const SessionRun& run) -> std::optional<double> {
+                     if (of_period && !run.measured.run.info.settings.period_ns)
+                       return std::nullopt;
+                     return metric.take(run.measured.totals);
+                   }});
   }
   const auto of_load = [&](std::string name, std::string unit,
                            std::function<std::optional<double>(const LoadResult&)> take) {
@@ -75,7 +83,10 @@ std::vector<Row> rows() {
 std::string show(double value, const std::string& unit) {
   if (unit == "ns") return format_duration(static_cast<int64_t>(value));
   if (unit == "bytes") return format_bytes(static_cast<int64_t>(value));
-  return fmt::format("{:.4g}{}", value, unit == "1/s" ? "/s" : "");
+  const char* suffix = unit == "1/s" ? "/s" : "";
+  return value == std::floor(value) || std::abs(value) >= 1000
+             ? fmt::format("{:.0f}{}", value, suffix)
+             : fmt::format("{:.4g}{}", value, suffix);
 }
 
 std::vector<const SessionRun*> runs_of(const SessionResult& result, size_t subject,

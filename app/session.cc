@@ -48,6 +48,8 @@ std::optional<Sample> Session::next_sample() {
   sample.scheduler = std::move(probe.probes.scheduler);
   sample.resources = probe.probes.resources;
   sample.pressure = probe.probes.pressure;
+  sample.counters = probe.probes.counters;
+  sample.changed_stacks = std::move(probe.probes.changed_stacks);
   sample.changed_threads = std::move(probe.probes.changed_threads);
   sample.sockets = std::move(probe.probes.sockets);
   sample.changed_sockets = std::move(probe.probes.changed_sockets);

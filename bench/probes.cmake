@@ -7,3 +7,7 @@ add_dependencies(probes_switch_cost probes_empty_generate)
 topspin_bench(probes_flow_owner
   SOURCES probes_flow_owner.cc
   LINKS topspin_probes fmt::fmt)
+
+topspin_bench(probes_socket_cost
+  SOURCES probes_socket_cost.cc
+  LINKS topspin_probes fmt::fmt)

@@ -1,7 +1,7 @@
 // What the scheduler probe adds to a context switch, wakeup included: a pipe ping-pong pinned to
 // one CPU, in alternating rounds of each configuration; medians of CPU time, printed as ns and as
-// ratios to three empty programs on the same hooks. libbpf-tools' runqlat runs beside them where it
-// is installed.
+// ratios to three empty programs on the same hooks. libbpf-tools' and bpftrace's runqlat and perf
+// sched record run beside them where they are installed.
 //
 //   probes_switch_cost [rounds]
 //
@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -111,10 +112,10 @@ class PingPong {
   int answer_ = -1;
 };
 
-std::string find_runqlat() {
-  for (const char* path : {"/usr/sbin/runqlat", "/usr/local/sbin/runqlat", "/usr/local/bin/runqlat",
-                           "/usr/bin/runqlat"}) {
-    if (::access(path, X_OK) == 0) return path;
+/// The first that is there; empty if none is.
+std::string find_tool(std::initializer_list<const char*> paths) {
+  for (const char* path : paths) {
+    if (::access(path, R_OK) == 0) return path;
   }
   return "";
 }
@@ -128,12 +129,16 @@ struct Configuration {
   std::vector<double> switch_ns;
 };
 
-Attached open_probes(pid_t pid) {
+enum class Set { kScheduler, kSchedulerAndTimers, kDefault };
+
+Attached open_probes(pid_t pid, Set set) {
   SubjectSpec subject;
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
   ProbeOptions options;
   options.forced["scheduler"] = Rung::kTpBtf;
+  if (set != Set::kDefault) options.forced["accepts"] = options.forced["replies"] = Rung::kNone;
+  if (set == Set::kScheduler) options.forced["timers"] = Rung::kNone;
   auto probes = Probes::open(subject, options);
   CHECK(probes.ok());
   if ((*probes)->status()[0].rung != Rung::kTpBtf) {
@@ -150,16 +155,22 @@ Attached attach_empty() {
   return Attached(skeleton, [](void* p) { probes_empty::destroy(static_cast<probes_empty*>(p)); });
 }
 
-Attached start_tool(const std::string& path) {
+Attached start_tool(std::vector<std::string> command) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  char* arguments[] = {const_cast<char*>(path.c_str()), const_cast<char*>("600"), nullptr};
+  std::vector<char*> arguments;
+  for (std::string& word : command) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
   pid_t pid = -1;
-  CHECK(::posix_spawn(&pid, path.c_str(), &actions, nullptr, arguments, environ) == 0);
+  CHECK(::posix_spawn(&pid, arguments[0], &actions, nullptr, arguments.data(), environ) == 0);
   posix_spawn_file_actions_destroy(&actions);
-  ::sleep(2);  // until it has attached
+  ::sleep(3);  // until it has attached
+  if (::waitpid(pid, nullptr, WNOHANG) == pid) {
+    fmt::print(stderr, "{} ended at once: its row says nothing\n", command[0]);
+    return {};
+  }
   return Attached(new pid_t(pid), [](void* p) {
     auto* running = static_cast<pid_t*>(p);
     ::kill(*running, SIGINT);
@@ -179,11 +190,27 @@ int run(int rounds) {
   std::vector<Configuration> configurations;
   configurations.push_back({"nothing", [] { return Attached(); }, {}});
   configurations.push_back({"three empty programs", attach_empty, {}});
-  configurations.push_back({"topspin, subject", [&] { return open_probes(ping_pong.pid()); }, {}});
   configurations.push_back(
-      {"topspin, not the subject", [&] { return open_probes(bystander.pid()); }, {}});
-  if (const std::string path = find_runqlat(); !path.empty())
-    configurations.push_back({"runqlat", [path] { return start_tool(path); }, {}});
+      {"scheduler", [&] { return open_probes(ping_pong.pid(), Set::kScheduler); }, {}});
+  configurations.push_back({"scheduler and timers",
+                            [&] { return open_probes(ping_pong.pid(), Set::kSchedulerAndTimers); },
+                            {}});
+  configurations.push_back(
+      {"the default set", [&] { return open_probes(ping_pong.pid(), Set::kDefault); }, {}});
+  configurations.push_back({"scheduler, not the subject",
+                            [&] { return open_probes(bystander.pid(), Set::kSchedulerAndTimers); },
+                            {}});
+  const auto add_tool = [&](const std::string& name, std::vector<std::string> command) {
+    if (!command[0].empty())
+      configurations.push_back({name, [command] { return start_tool(command); }, {}});
+  };
+  add_tool("runqlat", {find_tool({"/usr/sbin/runqlat", "/usr/local/sbin/runqlat",
+                                  "/usr/local/bin/runqlat", "/usr/bin/runqlat"}),
+                       "600"});
+  if (const std::string script = find_tool({"/usr/sbin/runqlat.bt"}); !script.empty())
+    add_tool("bpftrace runqlat.bt", {find_tool({"/usr/bin/bpftrace"}), script});
+  add_tool("perf sched record", {find_tool({"/usr/bin/perf"}), "sched", "record", "-a", "-o",
+                                 "/dev/null", "--", "sleep", "600"});
 
   for (int round = 0; round < rounds; ++round) {
     for (Configuration& configuration : configurations) {

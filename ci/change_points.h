@@ -21,7 +21,7 @@ struct ChangePointSettings {
   double max_p = 0.001;      // of Welch's test between the two sides, outliers tamed
   double min_change = 0.03;  // of the level, as a share of the level before
   size_t permutations = 999;
-  double max_permutation_p = 0.002;
+  double max_permutation_p = 0.001;
   uint64_t seed = 1;
 };
 

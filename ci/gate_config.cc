@@ -34,12 +34,14 @@ class Reader {
         TOPSPIN_TRY(read_seed(node));
       } else if (key.str() == "strict") {
         TOPSPIN_ASSIGN(config_.strict, read_bool(node, "strict"));
+      } else if (key.str() == "slo") {
+        TOPSPIN_TRY(read_slo(node));
       } else if (key.str() == "metric") {
         if (!node.is_table()) return wrong(node, "metric", "is no table such as [metric.NAME]");
         for (const auto& [name, rule] : *node.as_table())
           TOPSPIN_TRY(read_metric(std::string(name.str()), rule));
       } else {
-        return wrong(key, key.str(), "is not known; there are seed, strict and [metric.NAME]");
+        return wrong(key, key.str(), "is not known; there are seed, strict, slo and [metric.NAME]");
       }
     }
     return std::move(config_);
@@ -56,6 +58,18 @@ class Reader {
     const auto seed = node.is_integer() ? node.value<int64_t>() : std::nullopt;
     if (!seed || *seed < 0) return wrong(node, "seed", "is no whole number of 0 or more");
     config_.seed = static_cast<uint64_t>(*seed);
+    return {};
+  }
+
+  Status read_slo(const toml::node& node) {
+    if (!node.is_array()) return wrong(node, "slo", "is no list of rules");
+    for (const toml::node& rule : *node.as_array()) {
+      const auto text = rule.is_string() ? rule.value<std::string_view>() : std::nullopt;
+      if (!text) return wrong(rule, "slo", "has a rule that is no text");
+      auto parsed = parse_slo(*text);
+      if (!parsed.ok()) return wrong(rule, "slo", parsed.error().message);
+      config_.slo.push_back(std::move(parsed).value());
+    }
     return {};
   }
 

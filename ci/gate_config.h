@@ -2,6 +2,7 @@
 //
 //   seed = 7                         of the resampling
 //   strict = true                    inconclusive is exit code 3
+//   slo = ["p99(reply_latency) < 5ms"]   rules for the candidate's runs, beside their plan's
 //
 //   [metric.cpu_ns_per_packet]       each key may be left out
 //   better = "lower"                 or "higher"
@@ -23,6 +24,7 @@
 
 #include "ci/metric.h"
 #include "ci/run_metrics.h"
+#include "ci/slo.h"
 #include "core/result.h"
 
 namespace topspin {
@@ -40,6 +42,7 @@ struct GateConfig {
   std::string name;  // of the file, for messages; empty: there is none
   std::optional<uint64_t> seed;
   std::optional<bool> strict;
+  std::vector<SloRule> slo;
   std::vector<MetricRule> metrics;
 };
 

@@ -41,6 +41,16 @@ struct HistoryChange {
   std::string because;     // of an acknowledged one, if the gate's log says why; hostile text
 };
 
+/// What became of one SLO rule over the candidate's runs.
+struct SloOutcome {
+  std::string rule;
+  size_t kept = 0;  // runs
+  size_t broken = 0;
+  size_t unknown = 0;       // could not be judged
+  std::string run_id;       // of the first that broke it, or that could not be judged
+  std::string explanation;  // of that run
+};
+
 /// How many pairs an A/B judgement stood on, and how many would decide, if noise and change stay as
 /// they look: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
 struct PairCount {
@@ -55,7 +65,8 @@ struct Judgement {
   uint64_t seed = kDefaultSeed;
   std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
   std::vector<Comparison> metrics;
-  std::vector<HistoryChange> changes;       // of history, in order of metric and index
+  std::vector<HistoryChange> changes;  // of history, in order of metric and index
+  std::vector<SloOutcome> slos;
   std::optional<PairCount> pairs;           // of A/B
   std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
   std::vector<Distribution> distributions;  // of two sides of stored runs

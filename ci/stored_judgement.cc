@@ -74,9 +74,18 @@ void say_other_conditions(const std::vector<const MeasuredRun*>& runs, Judgement
     return ns ? format_duration(*ns) : std::string();
   };
   using Run = const MeasuredRun&;
+  if (runs.empty()) return;
   say("kernel", [](Run r) { return r.run.info.host.kernel; });
-  say("command", [](Run r) {
+  // The subjects of one plan are what is compared, whatever their commands.
+  const bool one_plan = distinct(
+                            runs,
+                            [](Run r) {
+                              return r.run.info.plan ? r.run.info.plan->text : std::string();
+                            }).size() == 1 &&
+                        runs.front()->run.info.plan.has_value();
+  say("command", [&](Run r) {
     std::string command;
+    if (one_plan) return command;
     for (const std::string& word : r.run.info.command)
       command += fmt::format("{}{}", command.empty() ? "" : " ", word);
     return command;
@@ -86,10 +95,16 @@ void say_other_conditions(const std::vector<const MeasuredRun*>& runs, Judgement
   say("declared period", [&](Run r) { return number(r.run.info.settings.period_ns); });
   say("window", [&](Run r) { return number(r.run.info.settings.window_ns); });
   say("tick interval", [&](Run r) { return number(r.run.info.settings.interval_ns); });
-  say("plan", [](Run r) {
+  const auto plan_name = [](Run r) {
     const auto plan = r.run.info.labels.find("plan");
     return plan == r.run.info.labels.end() ? std::string() : plan->second;
-  });
+  };
+  say("plan", plan_name);
+  const auto plan_text = [](Run r) {
+    return r.run.info.plan ? r.run.info.plan->text : std::string();
+  };
+  if (distinct(runs, plan_name).size() == 1 && distinct(runs, plan_text).size() > 1)
+    judgement.not_comparable.emplace_back("the plan's text was changed between the runs");
   say("version of topspin", [](Run r) { return r.run.info.topspin_version; });
 }
 
@@ -251,6 +266,19 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                     selector));
   }
   return chosen;
+}
+
+std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
+  const auto newest =
+      std::max_element(runs.begin(), runs.end(), [](const StoredRun& a, const StoredRun& b) {
+        return a.info.started_wall_ns < b.info.started_wall_ns;
+      });
+  if (newest == runs.end() || !newest->info.plan) return runs;
+  const std::string session = newest->info.plan->session;
+  std::erase_if(runs, [&](const StoredRun& run) {
+    return !run.info.plan || run.info.plan->session != session;
+  });
+  return runs;
 }
 
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {

@@ -39,6 +39,10 @@ std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 
+/// If the newest run was made by a plan: the runs of its session alone; else all. What `topspin
+/// gate` judges when no side is named is what was just run, not what stood in the database before.
+std::vector<StoredRun> newest_session(std::vector<StoredRun> runs);
+
 /// Of a plan's run only the ticks from its first load stage on: how it starts and warms up is not
 /// what is compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);

@@ -54,8 +54,8 @@ Histogram read_cells(const topspin_cells& cells) {
 BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
 BpfLog::~BpfLog() { libbpf_set_print(previous_); }
 
-Error BpfLog::error(std::string_view what, int os_errno) const {
-  if (::access(kKernelBtf, R_OK) != 0)
+Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
+  if (needs_btf && ::access(kKernelBtf, R_OK) != 0)
     return make_error(ErrorCode::kUnsupported,
                       fmt::format("{}: there is no {}; it needs a kernel with "
                                   "CONFIG_DEBUG_INFO_BTF",

@@ -29,7 +29,7 @@ class BpfLog {
   BpfLog& operator=(const BpfLog&) = delete;
 
   /// One sentence for a libbpf call that failed with `os_errno` (positive) while doing `what`.
-  Error error(std::string_view what, int os_errno) const;
+  Error error(std::string_view what, int os_errno, bool needs_btf = true) const;
 
  private:
   libbpf_print_fn_t previous_;

@@ -10,6 +10,9 @@
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
+#include "probes/counters.h"
+#include "probes/cpu_stacks.h"
+#include "probes/examine_sockets.h"
 #include "probes/flow_owner.h"
 #include "probes/probes.h"
 #include "probes/resources.h"
@@ -20,21 +23,12 @@ namespace topspin {
 namespace {
 
 constexpr int kSleeps = 5;
-
-std::string remedy(Rung rung, const Error& error) {
-  const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
-  if (error.code == ErrorCode::kPermission && bpf)
-    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
-    return "sudo sysctl kernel.perf_event_paranoid=2";
-  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
-    return "sudo mount -o remount,hidepid=0 /proc";
-  return "";
-}
+// Long enough that even an emulated CPU is asleep before the time is over.
+constexpr int64_t kSleepNs = 3 * kNanosPerMilli;
 
 void sleep_and_work() {
   for (int count = 0; count < kSleeps; ++count) {
-    const timespec pause{0, kNanosPerMilli};
+    const timespec pause{0, kSleepNs};
     ::nanosleep(&pause, nullptr);
   }
   const int64_t end_ns = process_cpu_now_ns() + kNanosPerMilli;
@@ -48,7 +42,7 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
   auto opened = open_scheduler_rung(rung, self, options, proc);
   if (!opened.ok()) {
     report.reason = opened.error().message;
-    report.remedy = remedy(rung, opened.error());
+    report.remedy = rung_remedy(rung, opened.error());
     return report;
   }
   (void)(*opened)->read();
@@ -56,7 +50,7 @@ RungReport examine_scheduler(Rung rung, const Subject& self, ProcReader& proc) {
   const SchedulerReading reading = (*opened)->read();
   if (!reading.totals.cpu_ns || *reading.totals.cpu_ns == 0)
     report.reason = "it opens, but sees no CPU time of topspin's own";
-  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() < kSleeps)
+  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() + 1 < kSleeps)
     report.reason = "it opens, but misses wakeups of topspin's own";
   else if (rung == Rung::kPerf && reading.totals.on_cpu->count() < kSleeps - 1)
     report.reason = "it opens, but misses switches of topspin's own";
@@ -73,7 +67,7 @@ RungReport examine_timers(const Subject& self, ProcReader& proc) {
     auto opened = open_scheduler_rung(rung, self, options, proc);
     if (!opened.ok()) {
       report.reason = opened.error().message;
-      report.remedy = remedy(rung, opened.error());
+      report.remedy = rung_remedy(rung, opened.error());
       continue;
     }
     report.remedy = "";
@@ -104,6 +98,45 @@ RungReport examine_resources(ProcReader& proc) {
   return report;
 }
 
+/// Opened on topspin itself, which then uses some CPU time. The software events must all be there;
+/// the hardware ones are a line of their own.
+void examine_perf(const Subject& self, ProcReader& proc, std::vector<RungReport>& reports) {
+  const auto failed = [](const char* name, const Error& error) {
+    return RungReport{name, Rung::kPerf, false, error.message,
+                      error.code == ErrorCode::kPermission
+                          ? "sudo sysctl kernel.perf_event_paranoid=1, or sudo setcap "
+                            "cap_perfmon+ep \"$(command -v topspin)\""
+                          : ""};
+  };
+  auto counters = Counters::open(self, proc);
+  if (counters.ok()) {
+    sleep_and_work();
+    const CounterInterval counted = counters->take_interval();
+    const bool time = counted.task_clock_ns && counted.task_clock_ns->count > 0;
+    reports.push_back({"counters", Rung::kPerf, time,
+                       time ? "" : "it opens, but counts no time of topspin's own", ""});
+    const bool hardware = counted.instructions && counted.instructions->count > 0;
+    reports.push_back({"counters of hardware", Rung::kPerf, hardware,
+                       hardware               ? ""
+                       : counted.instructions ? "it opens, but counts no instruction"
+                                              : counters->reason(),
+                       ""});
+  } else {
+    reports.push_back(failed("counters", counters.error()));
+  }
+  auto stacks = CpuStacks::open(self, 1000, proc);
+  if (!stacks.ok()) {
+    reports.push_back(failed("stacks", stacks.error()));
+    return;
+  }
+  const int64_t end_ns = process_cpu_now_ns() + 20 * kNanosPerMilli;
+  while (process_cpu_now_ns() < end_ns) {
+  }
+  const bool sampled = !stacks->take_interval().changed.empty();
+  reports.push_back({"stacks", Rung::kPerf, sampled,
+                     sampled ? "" : "it opens, but topspin's own work is in no sample", ""});
+}
+
 /// Has the owner of a socket of topspin's own found.
 RungReport examine_owners(Rung rung) {
   RungReport report{"owners", rung, false, "", ""};
@@ -114,7 +147,7 @@ RungReport examine_owners(Rung rung) {
   const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     report.reason = owners->status().reason;
-    if (rung == Rung::kTpBtf) report.remedy = remedy(rung, {ErrorCode::kPermission, 0, ""});
+    if (rung == Rung::kTpBtf) report.remedy = rung_remedy(rung, {ErrorCode::kPermission, 0, ""});
     return report;
   }
   const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -144,6 +177,20 @@ RungReport examine_owners(Rung rung) {
 
 }  // namespace
 
+std::string rung_remedy(Rung rung, const Error& error) {
+  const bool bpf =
+      rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+  if (rung == Rung::kTracepoint && error.message.find("no tracefs") != std::string::npos)
+    return "sudo mount -t tracefs nodev /sys/kernel/tracing";
+  if (error.code == ErrorCode::kPermission && bpf)
+    return "sudo setcap cap_bpf,cap_perfmon,cap_net_raw+ep \"$(command -v topspin)\", or sudo";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kPerf)
+    return "sudo sysctl kernel.perf_event_paranoid=2";
+  if (error.code == ErrorCode::kPermission && rung == Rung::kProc)
+    return "sudo mount -o remount,hidepid=0 /proc";
+  return "";
+}
+
 std::vector<RungReport> examine_probes() {
   ProcReader proc("/proc");
   SubjectSpec spec;
@@ -160,6 +207,10 @@ std::vector<RungReport> examine_probes() {
   if (self.ok()) reports.push_back(examine_timers(*self, proc));
   reports.push_back(examine_resources(proc));
   for (const Rung rung : {Rung::kTpBtf, Rung::kProc}) reports.push_back(examine_owners(rung));
+  if (self.ok()) examine_perf(*self, proc, reports);
+  if (self.ok()) {
+    for (RungReport& report : examine_sockets(*self)) reports.push_back(std::move(report));
+  }
   return reports;
 }
 

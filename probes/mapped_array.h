@@ -1,4 +1,4 @@
-// MappedArray: a BPF_F_MMAPABLE array map, mapped to be read: no system call and no capability
+// MappedBpfArray: a BPF_F_MMAPABLE array map, mapped to be read: no system call and no capability
 // needed. Movable, not copyable; one thread.
 #pragma once
 
@@ -17,20 +17,20 @@ namespace topspin {
 
 /// REQUIRES: sizeof(T) is the size of the map's values, and a multiple of 8.
 template <typename T>
-class MappedArray {
+class MappedBpfArray {
  public:
-  static Result<MappedArray> map(int map_fd, uint32_t count) {
+  static Result<MappedBpfArray> map(int map_fd, uint32_t count) {
     static_assert(sizeof(T) % 8 == 0);
     void* address = ::mmap(nullptr, bytes(count), PROT_READ, MAP_SHARED, map_fd, 0);
     if (address == MAP_FAILED)
       return make_error(ErrorCode::kInternal,
                         fmt::format("cannot map a BPF array: {}", std::strerror(errno)), errno);
-    return MappedArray(static_cast<const T*>(address), count);
+    return MappedBpfArray(static_cast<const T*>(address), count);
   }
-  MappedArray(MappedArray&& other) noexcept
+  MappedBpfArray(MappedBpfArray&& other) noexcept
       : elements_(std::exchange(other.elements_, nullptr)), count_(other.count_) {}
-  MappedArray& operator=(MappedArray&&) = delete;
-  ~MappedArray() {
+  MappedBpfArray& operator=(MappedBpfArray&&) = delete;
+  ~MappedBpfArray() {
     if (elements_) ::munmap(const_cast<T*>(elements_), bytes(count_));
   }
 
@@ -38,7 +38,7 @@ class MappedArray {
   const T& operator[](size_t index) const { return elements_[index]; }
 
  private:
-  MappedArray(const T* elements, uint32_t count) : elements_(elements), count_(count) {}
+  MappedBpfArray(const T* elements, uint32_t count) : elements_(elements), count_(count) {}
   static size_t bytes(uint32_t count) {
     const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     return (count * sizeof(T) + page - 1) / page * page;

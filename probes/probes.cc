@@ -11,6 +11,8 @@
 
 #include "core/clock.h"
 #include "probes/capabilities.h"
+#include "probes/counters.h"
+#include "probes/cpu_stacks.h"
 #include "probes/process_tree.h"
 #include "probes/resources.h"
 #include "probes/scheduler_rung.h"
@@ -108,6 +110,11 @@ class OpenProbes final : public Probes {
     status_.push_back({"timers", missing.empty() ? Rung::kRawTracepoint : Rung::kNone, missing});
     open_sockets(options);
     open_syscalls(options);
+    if (options.counters)
+      open_perf("counters", options, counters_, [&] { return Counters::open(subject_, proc_); });
+    if (options.stacks_per_second > 0)
+      open_perf("stacks", options, stacks_,
+                [&] { return CpuStacks::open(subject_, options.stacks_per_second, proc_); });
   }
 
   const std::vector<ProbeStatus>& status() const override { return status_; }
@@ -146,9 +153,25 @@ class OpenProbes final : public Probes {
     }
     take_sockets(processes, interval);
     take_syscalls(interval);
+    if (counters_) {
+      interval.counters = counters_->take_interval();
+      interval.losses.counter_threads_missed =
+          counters_->threads_missed() - std::exchange(threads_missed_, counters_->threads_missed());
+    }
+    if (stacks_) {
+      CpuStackInterval stacks = stacks_->take_interval();
+      interval.changed_stacks = std::move(stacks.changed);
+      interval.losses.stack_samples_lost = stacks.samples_lost;
+      interval.losses.stacks_unstored = stacks.samples_unstored;
+    }
     // A cgroup may be empty now and then; a process tree never comes back.
     interval.subject_alive = subject_.kind != SubjectSpec::Kind::kProcessTree || !processes.empty();
     return interval;
+  }
+
+  int event_fd() const override { return socket_times_ ? socket_times_->notice_fd() : -1; }
+  void handle_events() override {
+    if (socket_times_) socket_times_->handle_notices();
   }
 
   LossInterval end_losses() const override {
@@ -174,6 +197,24 @@ class OpenProbes final : public Probes {
   }
 
  private:
+  /// A probe on perf events, which have one rung.
+  template <typename Probe, typename Open>
+  void open_perf(const char* name, const ProbeOptions& options, std::optional<Probe>& into,
+                 Open open) {
+    const auto forced = options.forced.find(name);
+    if (forced != options.forced.end() && forced->second != Rung::kPerf) {
+      status_.push_back({name, Rung::kNone, fmt::format("only the rung perf has {}", name)});
+      return;
+    }
+    auto opened = open();
+    if (!opened.ok()) {
+      status_.push_back({name, Rung::kNone, opened.error().message});
+      return;
+    }
+    into.emplace(std::move(opened).value());
+    status_.push_back({name, Rung::kPerf, into->reason()});
+  }
+
   void open_scheduler(const ProbeOptions& options) {
     const auto forced = options.forced.find("scheduler");
     ProbeStatus status{"scheduler", Rung::kNone, ""};
@@ -184,7 +225,7 @@ class OpenProbes final : public Probes {
       if (opened.ok()) {
         scheduler_ = std::move(opened).value();
         status.rung = rung;
-        bpf_ = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
+        bpf_ = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
         break;
       }
       if (!reasons.empty()) reasons += "; ";
@@ -303,6 +344,9 @@ class OpenProbes final : public Probes {
   ProcessTree tree_;
   ResourceProbe resources_;
   std::unique_ptr<SchedulerRung> scheduler_;
+  std::optional<Counters> counters_;
+  uint64_t threads_missed_ = 0;  // as told already
+  std::optional<CpuStacks> stacks_;
   bool bpf_ = false;
   bool reads_resources_ = false;
   std::vector<ProbeStatus> status_;
@@ -323,8 +367,8 @@ SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
     case Rung::kTpBtf: return open_scheduler_tp_btf(subject, options);
     case Rung::kRawTracepoint: return open_scheduler_raw_tp(subject, options, proc);
     case Rung::kProc: return open_scheduler_proc(subject, options, proc);
+    case Rung::kTracepoint: return open_scheduler_tracepoint(subject, options, proc);
     case Rung::kPerf: return open_scheduler_perf(subject, options, proc);
-    case Rung::kTracepoint:
     case Rung::kNone: break;
   }
   return make_error(ErrorCode::kUnsupported,

@@ -33,6 +33,8 @@ struct ProbeOptions {
   std::map<std::string, Rung> forced;  // probe name -> the only rung to try
   uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
   uint64_t max_thread_rows_per_interval = 20'000;
+  bool counters = false;            // perf counters: they cost at each context switch
+  int64_t stacks_per_second = 0;    // CPU samples with stacks, of each CPU in use; 0: none
   std::string proc_root = "/proc";  // for tests
 
   bool syscalls = false;          // measure system calls: some 160 ns each for the subject
@@ -46,6 +48,8 @@ struct ProbeInterval {
   std::optional<SchedulerInterval> scheduler;
   std::optional<ResourceReading> resources;
   PressureInterval pressure;
+  CounterInterval counters;
+  std::vector<StackRow> changed_stacks;
   LossInterval losses;  // the scheduler_*, thread_*, syscalls_*, socket_* and repl* fields
   std::vector<ThreadRow> changed_threads;
   std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled
@@ -74,6 +78,12 @@ class Probes {
 
   virtual const std::vector<ProbeStatus>& status() const = 0;
   virtual ProbeInterval take_interval() = 0;
+
+  /// Readable when handle_events() should be called, soon: some probes cost nothing until the
+  /// subject gives them something to see. -1: never. take_interval() handles events too.
+  virtual int event_fd() const = 0;
+  virtual void handle_events() = 0;
+
   /// Since open, as of the last interval.
   virtual std::optional<SchedulerSelfTest> self_test() const = 0;
 

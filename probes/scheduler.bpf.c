@@ -143,7 +143,9 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   read_counters(task, &now);
   admit(thread, &now);
   thread->settled = 0;
-  thread->left_clock = 0;
+  thread->recover = 0;
+  thread->left_ns = 0;
+  thread->arrival_ns = 0;
   thread->waking_ns = 0;
   thread->timer.fired_ns = 0;
   if (task->on_cpu)
@@ -179,14 +181,17 @@ int BPF_PROG(sched_waking, struct task_struct* task) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   struct topspin_cpu* cpu;
+  __u64 now_ns;
   __u32 target;
-  if (!thread || !on_wakeup(thread)) return 0;
+  if (!thread) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (!on_wakeup(thread, now_ns)) return 0;
   target = task->thread_info.cpu;
   cpu = bpf_map_lookup_elem(&cpus, &target);
   if (cpu) count_queue_length(cpu, task->se.cfs_rq->rq->nr_running);
   if (!thread->waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_delivery(thread, cpu, bpf_ktime_get_ns());
+  if (cpu) on_delivery(thread, cpu, now_ns);
   return 0;
 }
 
@@ -221,10 +226,18 @@ TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* nex
                                                             : TOPSPIN_BY_OTHER;
 }
 
-TOPSPIN_INLINE struct topspin_account account_of(struct task_struct* task, __u64 clock) {
-  struct topspin_account account = {task->sched_info.run_delay, task->sched_info.last_queued,
-                                    task->sched_info.last_arrival, clock};
-  return account;
+/* What run_delay will be right after the switch to `task`: the kernel adds these two up itself. */
+TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
+  __u64 queued = task->sched_info.last_queued;
+  __u64 clock = task->se.cfs_rq->rq->clock;
+  return task->sched_info.run_delay + (queued && clock > queued ? clock - queued : 0);
+}
+
+/* A timer woke it, and the switch to it was not shown: when it got its CPU. */
+TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
+  __u64 arrival = task->sched_info.last_arrival;
+  __u64 clock = task->se.cfs_rq->rq->clock;
+  return clock > arrival ? now_ns - (clock - arrival) : now_ns;
 }
 
 /* The state of `prev` is the argument: prev->__state may have changed since. */
@@ -233,25 +246,22 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
              unsigned int prev_state) {
   struct topspin_thread* out = member(prev);
   struct topspin_thread* in = member(next);
-  struct topspin_account account;
   struct topspin_cpu* cpu;
-  __u64 clock;
+  __u64 now_ns;
   if (!out && !in) return 0;
+  now_ns = bpf_ktime_get_ns();
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  clock = (out ? prev : next)->se.cfs_rq->rq->clock;
   if (out) {
     bool runnable = preempt || prev_state == 0;
-    account = account_of(prev, clock);
-    if (out->timer.fired_ns) on_timer_done_late(out, cpu, &account, bpf_ktime_get_ns());
-    on_switch_out(out, cpu, &account, runnable,
-                  runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
+    if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
+    on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
+                  prev->sched_info.run_delay, now_ns);
     if (prev_state & TASK_DEAD) leave_for_good(prev, out);
   }
   if (in) {
-    account = account_of(next, clock);
-    on_switch_in(in, cpu, &account);
-    if (in->timer.fired_ns) on_timer_done(in, cpu, bpf_ktime_get_ns());
+    if (on_switch_in(in, cpu, now_ns)) censor_wait(in, run_delay_on_arrival(next));
+    if (in->timer.fired_ns) on_timer_done(in, cpu, now_ns);
   }
   return 0;
 }

@@ -153,27 +153,31 @@ struct topspin_exit {
   2u /* named by user space; the first walk takes its baseline and admits it \
       */
 
-/* What is kept for each thread, in task storage (tp_btf) or under its tid (raw_tp). With the
- * kernel's own head of 72 bytes it fits into 1 KiB: 15,000 threads take 15 MiB. What a switch reads
- * and writes stands together at the front. `clock` is the run queue's own, sched_clock(). */
+/* What is kept for each thread, in task storage (tp_btf) or under its tid (raw_tp, tracepoint).
+ * With the kernel's own head of 72 bytes it fits into 1 KiB: 15,000 threads take 15 MiB. What a
+ * switch reads and writes stands together at the front. */
 struct topspin_thread {
   __u32 member;
   __u32 state;
-  __u32 settled;      /* a switch of it was seen: a disagreement with `state` is a hidden switch */
-  __u32 left_as;      /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
-  __u64 left_clock;   /* when it last left its CPU */
-  __u64 run_delay_ns; /* the kernel's sum, as far as it is in the histograms */
-  __u64 waking_ns;    /* 0: no waking seen for the wakeup to come */
+  __u32 settled; /* a switch of it was seen: a disagreement with `state` is a hidden switch */
+  __u32 left_as; /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
+  __u64 left_ns; /* when it last left its CPU; 0: not seen, as below */
+  __u64 queued_ns;
+  __u64 arrival_ns;
+  __u64 run_delay_ns;          /* the kernel's sum when the thread last left its CPU, or joined */
+  __u64 waking_ns;             /* 0: no waking seen for the wakeup to come */
   struct topspin_firing timer; /* that woke it; it has not run since */
   struct topspin_times times;
   __u64 reported_cpu_ns;
   __u64 start_boottime_ns;
+  __u32 recover; /* a switch was hidden: take the wait from run_delay when it next leaves */
   __u32 has_row;
   __u32 fold_lock;
   __u32 refold; /* asks the holder of fold_lock to fold once more */
   __u32 dead;   /* folded for the last time */
   __s32 pid;
   __s32 tid;
+  __u32 reserved;
   struct topspin_counters baseline;
   struct topspin_counters folded; /* the part of the kernel's account that is in the totals */
 };
@@ -182,6 +186,16 @@ struct topspin_thread {
 struct topspin_raw_thread {
   struct topspin_thread thread;
   char comm[16];
+};
+
+/* Where the fields of tracepoints stand, as tracefs says. */
+struct topspin_tracepoint_offsets {
+  __u32 switch_prev_pid;
+  __u32 switch_prev_state;
+  __u32 switch_next_pid;
+  __u32 wakeup_pid;
+  __u32 fork_parent_pid;
+  __u32 fork_child_pid;
 };
 
 #ifdef __cplusplus
@@ -197,7 +211,8 @@ TOPSPIN_SIZE(topspin_totals, 56 + 32);
 TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
-TOPSPIN_SIZE(topspin_thread, 64 + sizeof(struct topspin_times) + 40 + 2 * 56);
+TOPSPIN_SIZE(topspin_thread, 80 + sizeof(struct topspin_times) + 48 + 2 * 56);
+TOPSPIN_SIZE(topspin_tracepoint_offsets, 24);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 16);
 #undef TOPSPIN_SIZE
 

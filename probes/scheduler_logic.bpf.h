@@ -88,9 +88,10 @@ TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
 }
 
 /* Whether this wakeup begins a wait: one of a thread that is already queued or running does not. */
-TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread) {
+TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return false;
   thread->state = TOPSPIN_QUEUED;
+  thread->queued_ns = now_ns;
   return true;
 }
 
@@ -106,56 +107,49 @@ TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cp
   cpu->events++;
 }
 
-/* What the kernel's own account of waiting holds of a thread, and the clock that it is kept on. */
-struct topspin_account {
-  __u64 run_delay_ns;
-  __u64 last_queued;  /* 0: not queued */
-  __u64 last_arrival; /* when it last got a CPU */
-  __u64 clock;        /* the run queue's, at this switch */
-};
-
-/* The kernel's sum will be `run_delay_ns` when a wait has ended whose begin lies before the thread
- * joined: it is in no histogram, so it stays out of the totals and of the thread's row. */
-TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                __u64 run_delay_ns) {
-  cpu->left_censored++;
+/* A wait whose begin lies before the thread joined is in no histogram; the kernel's sum, which will
+ * be `run_delay_ns` once it has ended, counts it as a whole. It is kept out of the totals and of
+ * the thread's row. */
+TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, __u64 run_delay_ns) {
   if (run_delay_ns <= thread->folded.run_delay_ns) return;
   thread->baseline.run_delay_ns += run_delay_ns - thread->folded.run_delay_ns;
   thread->folded.run_delay_ns = run_delay_ns;
 }
 
-/* The kernel adds clock - last_queued to run_delay right after this tracepoint, from the same two
- * values; parts of the wait on queues that the thread was moved from are in run_delay already. So
- * our sum is the kernel's, to the nanosecond.
+/* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
+ * thousand, always out of a few system threads). Then the end of a wait, or its begin, is not
+ * shown; the kernel's run_delay has grown by that wait all the same.
  *
- * Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
- * thousand, always out of a few system threads). The wait that ended then is found as growth of
- * run_delay when the thread next leaves its CPU. */
-TOPSPIN_INLINE void on_switch_in(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                 const struct topspin_account* account) {
+ * run_delay alone would not do: where a wakeup preempts or ends idling, the kernel does not read
+ * its clock again before the switch, and counts no wait at all of what takes microseconds.
+ *
+ * True: the wait that ended is to be censored by the caller, who knows the kernel's sum. */
+TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                 __u64 now_ns) {
   __u32 state = thread->state;
-  __u64 run_delay_ns = account->run_delay_ns;
-  __u64 wait_ns;
-  if (account->last_queued && account->clock > account->last_queued)
-    run_delay_ns += account->clock - account->last_queued;
-  wait_ns = run_delay_ns > thread->run_delay_ns ? run_delay_ns - thread->run_delay_ns : 0;
-  thread->run_delay_ns = run_delay_ns;
+  /* Two CPUs' clocks may be a few ns apart: no difference is negative. */
+  if (state == TOPSPIN_QUEUED) {
+    record_wait(thread, cpu, false, now_ns > thread->queued_ns ? now_ns - thread->queued_ns : 0);
+    if (thread->left_ns) {
+      __u32 off = thread->left_as;
+      if (off < TOPSPIN_OFF_STATES) /* always */
+        add_to(&cpu->off_cpu[off],
+               thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0);
+    }
+  } else if (state == TOPSPIN_PREEMPTED) {
+    record_wait(thread, cpu, true, now_ns > thread->left_ns ? now_ns - thread->left_ns : 0);
+  } else if (thread->settled) {
+    thread->recover = 1; /* its last switch out, or its wakeup, was not shown */
+  } else {
+    cpu->left_censored++; /* its wait began before it joined */
+  }
   thread->state = TOPSPIN_RUNNING;
-  thread->settled = 1;
+  thread->arrival_ns = now_ns;
   cpu->switches++;
   cpu->events++;
-  if (state == TOPSPIN_UNKNOWN || state == TOPSPIN_QUEUED_CENSORED) {
-    censor_wait(thread, cpu, run_delay_ns);
-    return;
-  }
-  if (state == TOPSPIN_RUNNING) cpu->hidden++; /* it had left its CPU before */
-  record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, wait_ns);
-  if ((state == TOPSPIN_QUEUED || state == TOPSPIN_BLOCKED) && thread->left_clock) {
-    __u64 back = thread->left_clock + wait_ns;
-    __u32 off = thread->left_as;
-    if (off < TOPSPIN_OFF_STATES) /* always */
-      add_to(&cpu->off_cpu[off], account->clock > back ? account->clock - back : 0);
-  }
+  if (thread->settled) return false;
+  thread->settled = 1;
+  return state != TOPSPIN_QUEUED && state != TOPSPIN_PREEMPTED;
 }
 
 /* What woke the thread was a timer: its lateness is complete when the thread runs, at `now_ns`. */
@@ -170,14 +164,6 @@ TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_
   thread->timer.fired_ns = 0;
 }
 
-/* The same when the switch to the thread was not shown: it has run since last_arrival, which is on
- * the run queue's clock. */
-TOPSPIN_INLINE void on_timer_done_late(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                       const struct topspin_account* account, __u64 now_ns) {
-  if (account->clock > account->last_arrival) now_ns -= account->clock - account->last_arrival;
-  on_timer_done(thread, cpu, now_ns);
-}
-
 TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
   if (prev_state & TASK_INTERRUPTIBLE) return TOPSPIN_OFF_SLEEPING;
   if ((prev_state & TASK_UNINTERRUPTIBLE) && !(prev_state & TASK_NOLOAD))
@@ -188,25 +174,23 @@ TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
 /* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state.
  * sched_yield looks the same as preemption here, and to the kernel's own counters. */
 TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                  const struct topspin_account* account, bool runnable,
-                                  __u32 left_as) {
+                                  bool runnable, __u32 left_as, __u64 run_delay_ns, __u64 now_ns) {
   __u32 state = thread->state;
-  if (thread->settled && state != TOPSPIN_RUNNING) cpu->hidden++; /* how it got here */
-  if (account->run_delay_ns > thread->run_delay_ns) {
-    if (state == TOPSPIN_QUEUED_CENSORED || state == TOPSPIN_UNKNOWN)
-      censor_wait(thread, cpu, account->run_delay_ns);
-    else
-      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED,
-                  account->run_delay_ns - thread->run_delay_ns);
+  if (thread->settled && state != TOPSPIN_RUNNING) thread->recover = 1;
+  if (thread->recover) {
+    thread->recover = 0;
+    cpu->hidden++;
+    if (run_delay_ns > thread->run_delay_ns)
+      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, run_delay_ns - thread->run_delay_ns);
   }
-  /* The slice under way when the thread joined began before. */
-  if ((thread->settled || (state != TOPSPIN_RUNNING && state != TOPSPIN_UNKNOWN)) &&
-      account->clock > account->last_arrival)
-    record_slice(thread, cpu, account->clock - account->last_arrival);
-  thread->run_delay_ns = account->run_delay_ns;
+  /* The slice under way when the thread joined began before; that of a hidden switch is not known.
+   */
+  if (state == TOPSPIN_RUNNING && thread->arrival_ns)
+    record_slice(thread, cpu, now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0);
+  thread->run_delay_ns = run_delay_ns;
   thread->settled = 1;
   thread->left_as = left_as;
-  thread->left_clock = account->clock;
+  thread->left_ns = now_ns;
   cpu->events++;
   if (runnable) {
     thread->state = TOPSPIN_PREEMPTED;

@@ -163,14 +163,17 @@ int sched_waking(struct bpf_raw_tracepoint_args* context) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_raw_thread* raw = member(task, BPF_CORE_READ(task, pid));
   struct topspin_cpu* cpu;
+  __u64 now_ns;
   __u32 target;
-  if (!raw || !on_wakeup(&raw->thread)) return 0;
+  if (!raw) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (!on_wakeup(&raw->thread, now_ns)) return 0;
   target = BPF_CORE_READ(task, thread_info.cpu);
   cpu = bpf_map_lookup_elem(&cpus, &target);
   if (cpu) count_queue_length(cpu, BPF_CORE_READ(task, se.cfs_rq, rq, nr_running));
   if (!raw->thread.waking_ns) return 0;
   cpu = this_cpu();
-  if (cpu) on_delivery(&raw->thread, cpu, bpf_ktime_get_ns());
+  if (cpu) on_delivery(&raw->thread, cpu, now_ns);
   return 0;
 }
 
@@ -193,10 +196,18 @@ TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* nex
              : TOPSPIN_BY_OTHER;
 }
 
-TOPSPIN_INLINE void read_account(struct topspin_account* account, struct task_struct* task) {
-  account->run_delay_ns = BPF_CORE_READ(task, sched_info.run_delay);
-  account->last_queued = BPF_CORE_READ(task, sched_info.last_queued);
-  account->last_arrival = BPF_CORE_READ(task, sched_info.last_arrival);
+/* As in scheduler.bpf.c. */
+TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
+  __u64 queued = BPF_CORE_READ(task, sched_info.last_queued);
+  __u64 clock = BPF_CORE_READ(task, se.cfs_rq, rq, clock);
+  return BPF_CORE_READ(task, sched_info.run_delay) +
+         (queued && clock > queued ? clock - queued : 0);
+}
+
+TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
+  __u64 arrival = BPF_CORE_READ(task, sched_info.last_arrival);
+  __u64 clock = BPF_CORE_READ(task, se.cfs_rq, rq, clock);
+  return clock > arrival ? now_ns - (clock - arrival) : now_ns;
 }
 
 SEC("raw_tp/sched_switch")
@@ -207,28 +218,24 @@ int sched_switch(struct bpf_raw_tracepoint_args* context) {
   __u32 prev_state = context->args[3];
   struct topspin_raw_thread* out = member(prev, (__s32)bpf_get_current_pid_tgid());
   struct topspin_raw_thread* in = member(next, BPF_CORE_READ(next, pid));
-  struct topspin_account account;
   struct topspin_cpu* cpu;
+  __u64 now_ns;
   if (!out && !in) return 0;
+  now_ns = bpf_ktime_get_ns();
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  if (out)
-    account.clock = BPF_CORE_READ(prev, se.cfs_rq, rq, clock);
-  else
-    account.clock = BPF_CORE_READ(next, se.cfs_rq, rq, clock);
   if (in) {
-    read_account(&account, next);
-    on_switch_in(&in->thread, cpu, &account);
-    if (in->thread.timer.fired_ns) on_timer_done(&in->thread, cpu, bpf_ktime_get_ns());
+    if (on_switch_in(&in->thread, cpu, now_ns))
+      censor_wait(&in->thread, run_delay_on_arrival(next));
+    if (in->thread.timer.fired_ns) on_timer_done(&in->thread, cpu, now_ns);
   }
   if (out) {
     bool runnable = preempt || prev_state == 0;
-    read_account(&account, prev);
-    if (out->thread.timer.fired_ns)
-      on_timer_done_late(&out->thread, cpu, &account, bpf_ktime_get_ns());
-    on_switch_out(&out->thread, cpu, &account, runnable,
-                  runnable ? preemptor(prev, next) : off_cpu_state(prev_state));
+    if (out->thread.timer.fired_ns) on_timer_done(&out->thread, cpu, arrival_of(prev, now_ns));
     copy_account(out, prev);
+    on_switch_out(&out->thread, cpu, runnable,
+                  runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
+                  out->thread.folded.run_delay_ns, now_ns);
     if (prev_state & TASK_DEAD) leave_for_good(out);
   }
   return 0;

@@ -46,13 +46,15 @@ using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
 SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc);
+SchedulerRungResult open_scheduler_tracepoint(const Subject& subject, const ProbeOptions& options,
+                                              ProcReader& proc);
 SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc);
 SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc);
 
-inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kPerf,
-                                            Rung::kProc};
+inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint,
+                                            Rung::kPerf, Rung::kProc};
 
 /// The probe "timers" has one rung, raw_tp, beside either BPF rung of "scheduler".
 inline bool wants_timers(const ProbeOptions& options) {

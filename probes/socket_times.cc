@@ -1,8 +1,10 @@
 #include "probes/socket_times.h"
 
 #include <cerrno>
+#include <cstring>
 #include <vector>
 
+#include <fmt/format.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -25,10 +27,13 @@ constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
 struct DestroySkeleton {
   void operator()(sockets* skeleton) const { sockets::destroy(skeleton); }
 };
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
 using Skeleton = std::unique_ptr<sockets, DestroySkeleton>;
 
 /// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
-/// Without a stamp the second of two datagrams in a queue would seem as old as the first.
+/// Only the stamp says when the second of two datagrams in a queue came.
 UniqueFd ask_for_time_stamps() {
   UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int on = 1;
@@ -38,7 +43,7 @@ UniqueFd ask_for_time_stamps() {
 
 class BpfSocketTimes final : public SocketTimes {
  public:
-  BpfSocketTimes(Skeleton skeleton, MappedArray<topspin_socket_cpu> cpus, const Subject& subject,
+  BpfSocketTimes(Skeleton skeleton, MappedBpfArray<topspin_socket_cpu> cpus, const Subject& subject,
                  const SocketFeatures& features)
       : skeleton_(std::move(skeleton)),
         cpus_(std::move(cpus)),
@@ -46,19 +51,45 @@ class BpfSocketTimes final : public SocketTimes {
         program_fds_(loaded_programs(skeleton_->obj)),
         features_(features),
         follows_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup) {
-    if (features.replies) time_stamps_ = ask_for_time_stamps();
     tell_clock_offset();
   }
 
   Status seed(const Subject& subject) {
     TOPSPIN_TRY(seed_subject(watch(), subject));
-    return run_iterator(skeleton_->links.walk_files, "open files");
+    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
+    handle_notices();
+    return {};
+  }
+
+  Status open_notices() {
+    ring_.reset(ring_buffer__new(
+        bpf_map__fd(skeleton_->maps.notices), [](void*, void*, size_t) { return 0; }, nullptr,
+        nullptr));
+    if (!ring_)
+      return make_error(ErrorCode::kInternal,
+                        fmt::format("cannot map the ring of notices: {}", std::strerror(errno)),
+                        errno);
+    return {};
+  }
+
+  int notice_fd() const override { return ring_buffer__epoll_fd(ring_.get()); }
+
+  /// Attaching worked when it was tried while opening, and asks for no privilege that may have been
+  /// given up since but those that capabilities_needed() names.
+  void handle_notices() override {
+    ring_buffer__consume(ring_.get());
+    if (features_.accepts && skeleton_->bss->listens)
+      attach_once(skeleton_->progs.sys_exit, skeleton_->links.sys_exit);
+    if (features_.replies && skeleton_->bss->serves)
+      attach_once(skeleton_->progs.sched_switch, skeleton_->links.sched_switch);
+    ask_for_time_stamps_if_needed();
   }
 
   SocketTimesReading read() override {
     // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
     if (follows_cgroup_) (void)walk_subject(watch()).ok();
     tell_clock_offset();
+    handle_notices();
     SocketTimesReading reading;
     for (uint32_t index = 0; index < cpus_.size(); ++index) {
       const topspin_socket_cpu& cpu = cpus_[index];
@@ -131,6 +162,16 @@ class BpfSocketTimes final : public SocketTimes {
     reading.accept_queue_limit = fullest & UINT32_MAX;
   }
 
+  static void attach_once(bpf_program* program, bpf_link*& link) {
+    if (!link) link = bpf_program__attach(program);
+  }
+
+  /// Stamps cost every packet of the host some 80 ns: not before the subject uses UDP.
+  void ask_for_time_stamps_if_needed() {
+    if (!time_stamps_ && features_.replies && skeleton_->bss->datagram_sockets > 0)
+      time_stamps_ = ask_for_time_stamps();
+  }
+
   void tell_clock_offset() {
     skeleton_->bss->realtime_minus_monotonic_ns = take_clock_anchor().offset_ns();
   }
@@ -141,9 +182,10 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
   Skeleton skeleton_;
-  MappedArray<topspin_socket_cpu> cpus_;
+  MappedBpfArray<topspin_socket_cpu> cpus_;
   std::vector<Copy> copies_;
   std::vector<int> program_fds_;
+  std::unique_ptr<ring_buffer, FreeRing> ring_;
   UniqueFd time_stamps_;
   SocketFeatures features_;
   bool follows_cgroup_;
@@ -183,16 +225,26 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   for (bpf_program* program :
        {programs.data_ready, programs.received, programs.sent, programs.sched_switch})
     bpf_program__set_autoload(program, features.replies);
+  bpf_program__set_autoattach(programs.sys_exit, false);
+  bpf_program__set_autoattach(programs.sched_switch, false);
   bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
   if (const int error = sockets::load(skeleton.get()))
     return log.error("cannot load the socket programs", -error);
-  TOPSPIN_ASSIGN(auto array, MappedArray<topspin_socket_cpu>::map(bpf_map__fd(skeleton->maps.cpus),
-                                                                  static_cast<uint32_t>(cpus)));
+  TOPSPIN_ASSIGN(auto array, MappedBpfArray<topspin_socket_cpu>::map(
+                                 bpf_map__fd(skeleton->maps.cpus), static_cast<uint32_t>(cpus)));
   name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
   if (const int error = sockets::attach(skeleton.get()))
     return log.error("cannot attach the socket programs", -error);
+  // Tried now, so that a refusal is known now; kept only once there is something to see.
+  for (bpf_program* program : {features.accepts ? programs.sys_exit : nullptr,
+                               features.replies ? programs.sched_switch : nullptr}) {
+    bpf_link* const link = program ? bpf_program__attach(program) : nullptr;
+    if (program && !link) return log.error("cannot attach the socket programs", errno);
+    if (link) bpf_link__destroy(link);
+  }
   auto times =
       std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features);
+  TOPSPIN_TRY(times->open_notices());
   TOPSPIN_TRY(times->seed(subject));
   return Result<std::unique_ptr<SocketTimes>>(std::move(times));
 }

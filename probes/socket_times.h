@@ -35,6 +35,11 @@ class SocketTimes {
   static Result<std::unique_ptr<SocketTimes>> open(const Subject& subject,
                                                    const SocketFeatures& features);
   virtual SocketTimesReading read() = 0;
+
+  /// Readable when handle_notices() is due: the subject has begun to listen or to serve. What it
+  /// does before that call is measured in part only.
+  virtual int notice_fd() const = 0;
+  virtual void handle_notices() = 0;
 };
 
 }  // namespace topspin

@@ -10,6 +10,8 @@
  * Two groups of programs, which user space may load apart from each other:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
  *   replies  data_ready, received, sent, sched_switch (when each thread waited for a CPU)
+ * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
+ * attaches them when a notice says that the subject listens, or serves.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -142,7 +144,7 @@ struct topspin_watched_thread {
 enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
 
 struct request {
-  __u64 ready_ns;
+  __u64 ready_ns;     /* 0: not known, and so its reply is in no number */
   __u64 read_ns;      /* 0: no request */
   __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
 };
@@ -208,12 +210,20 @@ struct {
   __type(value, struct topspin_socket_cpu);
 } cpus SEC(".maps");
 
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+} notices SEC(".maps");
+
 const volatile __u32 accept_number = 0;
 const volatile __u32 accept4_number = 0;
 const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
 
 struct topspin_accept_queues accept_queues;
 __s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
+__u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
+__u32 serves;                      /* the subject has had a server's socket */
+__u32 listens;                     /* the subject has had a listening socket */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
 
 TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
@@ -226,6 +236,19 @@ TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
   __u16 protocol = sk->sk_protocol;
   return (family == AF_INET || family == AF_INET6) &&
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
+}
+
+/* Wakes user space, to attach what costs every switch or system call only now that it is needed. If
+ * the ring is full it is being woken already. */
+TOPSPIN_INLINE void tell(__u32* once) {
+  __u32 nothing = 0;
+  if (*once || __sync_val_compare_and_swap(once, 0, 1)) return;
+  bpf_ringbuf_output(&notices, &nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
+}
+
+TOPSPIN_INLINE void set_role(struct watched_socket* socket, __u32 role) {
+  socket->role = role;
+  if (role == ROLE_SERVER) tell(&serves);
 }
 
 TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
@@ -244,7 +267,8 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
   }
-  socket->role = role_of(sk);
+  set_role(socket, role_of(sk));
+  if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
   return socket;
 }
 
@@ -274,7 +298,8 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     socket = watch(sk);
     if (!socket) return 0;
     socket->listener = key;
-    socket->role = ROLE_SERVER;
+    set_role(socket, ROLE_SERVER);
+    tell(&listens);
     return 0;
   }
   if (!sk->sk_bpf_storage) return 0;
@@ -390,18 +415,20 @@ int BPF_PROG(data_ready, struct sock* sk) {
   return 0;
 }
 
-/* When the datagram came that is read next, or 0 if there is none. The reader's own queue goes
- * first; arrival is the time stamp that the kernel gave it, if it lies where it must. */
+/* When the datagram came that is read next; 0 if there is none, or if the kernel did not stamp it.
+ * The reader's own queue goes first. */
 TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
   struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
   struct sk_buff* first = BPF_CORE_READ(queue, next);
-  __s64 arrived_ns;
+  __s64 stamp_ns, arrived_ns;
   if (!first || (void*)first == (void*)queue) {
     queue = &sk->sk_receive_queue;
     first = BPF_CORE_READ(queue, next);
     if (!first || (void*)first == (void*)queue) return 0;
   }
-  arrived_ns = BPF_CORE_READ(first, tstamp) - realtime_minus_monotonic_ns;
+  stamp_ns = BPF_CORE_READ(first, tstamp);
+  if (stamp_ns == 0) return 0;
+  arrived_ns = stamp_ns - realtime_minus_monotonic_ns;
   if (arrived_ns < (__s64)not_before_ns) return not_before_ns;
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }
@@ -461,7 +488,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   if (!socket) return 0;
   udp = sk->sk_protocol == IPPROTO_UDP;
   if (socket->role == ROLE_UNKNOWN)
-    socket->role = sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER;
+    set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
   if (udp ? result < 0 : result <= 0) return 0;
   cpu = this_cpu();
   if (!cpu) return 0;
@@ -475,17 +502,19 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   else
     next_ns = has_unread(sk) ? socket->last_ready_ns : 0;
   if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
-  if (!ready_ns) {
+  if (ready_ns) {
+    if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
+    record(&cpu->socket_wait, now_ns - ready_ns);
+  } else {
     cpu->left_censored++;
-    return 0;
   }
-  if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
-  record(&cpu->socket_wait, now_ns - ready_ns);
 
+  /* One that waited for an unknown time is a request all the same: its reply must find it, and not
+   * the next one. */
   if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
-  request.cpu_queue_ns = cpu_queue_ns(task, thread, cpu, ready_ns, now_ns);
+  request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
   if (udp && !sk->__sk_common.skc_dport)
     push_request(sk, cpu, &request);
   else
@@ -523,6 +552,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     }
   }
   cpu->events++;
+  if (!request.ready_ns) return 0;
   read_after_ns = request.read_ns - request.ready_ns;
   sent_after_ns = now_ns - request.read_ns;
   waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
@@ -558,7 +588,8 @@ int walk_files(struct bpf_iter__task_file* context) {
   watched = watch(sk);
   if (watched && sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == STATE_LISTEN) {
     watched->listener = (__u64)sk;
-    watched->role = ROLE_SERVER;
+    set_role(watched, ROLE_SERVER);
+    tell(&listens);
   }
   return 0;
 }

@@ -20,7 +20,7 @@ using Skeleton = std::unique_ptr<syscalls, DestroySkeleton>;
 
 class BpfSyscallProbe final : public SyscallProbe {
  public:
-  BpfSyscallProbe(Skeleton skeleton, MappedArray<topspin_syscall> cells, const Subject& subject)
+  BpfSyscallProbe(Skeleton skeleton, MappedBpfArray<topspin_syscall> cells, const Subject& subject)
       : skeleton_(std::move(skeleton)),
         cells_(std::move(cells)),
         copies_(cells_.size()),
@@ -84,7 +84,7 @@ class BpfSyscallProbe final : public SyscallProbe {
   }
 
   Skeleton skeleton_;
-  MappedArray<topspin_syscall> cells_;
+  MappedBpfArray<topspin_syscall> cells_;
   std::vector<Copy> copies_;
   std::vector<int> program_fds_;
   bool follows_cgroup_;
@@ -106,7 +106,7 @@ Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open(const Subject& subject)
   if (const int error = syscalls::load(skeleton.get()))
     return log.error("cannot load the system call programs", -error);
   TOPSPIN_ASSIGN(auto cells,
-                 MappedArray<topspin_syscall>::map(bpf_map__fd(skeleton->maps.cells), elements));
+                 MappedBpfArray<topspin_syscall>::map(bpf_map__fd(skeleton->maps.cells), elements));
   if (const int error = syscalls::attach(skeleton.get()))
     return log.error("cannot attach the system call programs", -error);
   auto probe = std::make_unique<BpfSyscallProbe>(std::move(skeleton), std::move(cells), subject);

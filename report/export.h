@@ -44,7 +44,18 @@ Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOu
 /// One object a line, each with schema_version, type and the run's id.
 Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
-enum class CsvTableKind : uint8_t { kRuns, kTicks, kFlows, kThreads, kOwners, kEvents };
+enum class CsvTableKind : uint8_t {
+  kRuns,
+  kTicks,
+  kFlows,
+  kThreads,
+  kOwners,
+  kSockets,
+  kSyscalls,
+  kStacks,
+  kStages,
+  kEvents
+};
 /// "runs", "ticks", ...; kUsage names those there are.
 Result<CsvTableKind> parse_csv_table(std::string_view name);
 /// One table, with a header; the first column is the run's id. No cell is a spreadsheet's formula.

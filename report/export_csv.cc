@@ -5,6 +5,7 @@
 // carriage return or a line feed, or the full-width forms of the first four. Absent is empty.
 #include <array>
 #include <type_traits>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -106,7 +107,8 @@ void add_summary(LineWriter& line, std::string_view name,
   cell("_max", [](const auto& s) { return s.max; });
 }
 
-std::optional<HistogramSummary> summary_of(const std::optional<Histogram>& histogram) {
+template <typename H>
+std::optional<HistogramSummary> summary_of(const std::optional<H>& histogram) {
   return histogram ? std::optional(histogram->summary()) : std::nullopt;
 }
 template <typename H>
@@ -126,9 +128,25 @@ void add_row(LineWriter& line, const FlowRow& flow) {
 }
 void add_row(LineWriter& line, const ThreadRow& thread) {
   for_each_thread_field(thread, [&](const auto& name, const auto& value) { line(name, value); });
+  for_each_thread_histogram(thread, [&](std::string_view name, const auto& histogram) {
+    add_summary(line, name, summary_of(histogram));
+  });
 }
 void add_row(LineWriter& line, const FlowOwner& owner) {
   for_each_owner_field(owner, [&](const auto& name, const auto& value) { line(name, value); });
+}
+void add_row(LineWriter& line, const SocketRow& socket) {
+  for_each_socket_field(socket, [&](const auto& name, const auto& value) { line(name, value); });
+}
+void add_row(LineWriter& line, const SyscallRow& syscall) {
+  for_each_syscall_field(syscall, [&](const auto& name, const auto& value) { line(name, value); });
+  add_summary(line, "latency_ns", syscall.latency.summary());
+}
+void add_row(LineWriter& line, const StackRow& stack) {
+  for_each_stack_field(stack, [&](const auto& name, const auto& value) { line(name, value); });
+}
+void add_row(LineWriter& line, const RunStage& stage) {
+  for_each_stage_field(stage, [&](const auto& name, const auto& value) { line(name, value); });
 }
 void add_row(LineWriter& line, const StoredEvent& event) {
   for_each_event_field(event, [&](const auto& name, const auto& value) { line(name, value); });
@@ -180,15 +198,23 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  if (name == "runs") return CsvTableKind::kRuns;
-  if (name == "ticks") return CsvTableKind::kTicks;
-  if (name == "flows") return CsvTableKind::kFlows;
-  if (name == "threads") return CsvTableKind::kThreads;
-  if (name == "owners") return CsvTableKind::kOwners;
-  if (name == "events") return CsvTableKind::kEvents;
-  return make_error(
-      ErrorCode::kUsage,
-      fmt::format("--table {} is not one of runs, ticks, flows, threads, owners, events", name));
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 10> kTables = {
+      {{"runs", CsvTableKind::kRuns},
+       {"ticks", CsvTableKind::kTicks},
+       {"flows", CsvTableKind::kFlows},
+       {"threads", CsvTableKind::kThreads},
+       {"owners", CsvTableKind::kOwners},
+       {"sockets", CsvTableKind::kSockets},
+       {"syscalls", CsvTableKind::kSyscalls},
+       {"stacks", CsvTableKind::kStacks},
+       {"stages", CsvTableKind::kStages},
+       {"events", CsvTableKind::kEvents}}};
+  std::string names;
+  for (const auto& [known, kind] : kTables) {
+    if (name == known) return kind;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", known);
+  }
+  return make_error(ErrorCode::kUsage, fmt::format("--table {} is not one of {}", name, names));
 }
 
 Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableKind table,
@@ -211,6 +237,25 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
       return write_table<FlowOwner>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_owner(id, visit);
       });
+    case CsvTableKind::kSockets:
+      return write_table<SocketRow>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_socket(id, visit);
+      });
+    case CsvTableKind::kSyscalls:
+      return write_table<SyscallRow>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_syscall(id, visit);
+      });
+    case CsvTableKind::kStacks:
+      return write_table<StackRow>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_stack(id, visit);
+      });
+    case CsvTableKind::kStages:
+      return write_table<RunStage>(runs, output,
+                                   [&](const std::string& id, const auto& visit) -> Status {
+                                     TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+                                     for (const RunStage& stage : stages) visit(stage);
+                                     return {};
+                                   });
     case CsvTableKind::kEvents:
       return write_table<StoredEvent>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_event(id, visit);

@@ -54,7 +54,12 @@ std::string judgement_github(const Judgement& judgement) {
     if (verdict == Verdict::kInconclusive && c.verdict == verdict)
       out += command("warning", fmt::format("topspin gate: {}", c.metric.name), c.reason);
   }
-  // A verdict without a metric of its own (too few pairs, a broken SLO) has its reason still.
+  for (const SloOutcome& o : judgement.slos) {
+    if (o.broken > 0)
+      out += command("error", "topspin gate: SLO broken",
+                     fmt::format("{} ({} in run {})", o.rule, o.explanation, o.run_id));
+  }
+  // A verdict without a metric of its own (too few pairs) has its reason still.
   if (out.empty()) {
     const bool fails = judgement.verdict == Verdict::kFail;
     out = command(fails ? "error" : "warning",

@@ -11,6 +11,7 @@
 // seen: 3 (end of flow detected), otherwise 4 (forced end: the recording ended).
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -112,22 +113,17 @@ std::string record_of(const FlowRow& flow, const Family& family) {
   return record;
 }
 
-/// Gathers records of one family until a message is full.
+/// Gathers records, a set for each family, until a message is full.
 class MessageWriter {
  public:
   MessageWriter(const ByteSink& sink, uint32_t domain) : sink_(sink), domain_(domain) {}
 
   void add(const FlowRow& flow) {
     if (!status_.ok()) return;
-    const Family& family = flow.key.ip_version == 6 ? kIpv6 : kIpv4;
-    const std::string record = record_of(flow, family);
-    const size_t templates = messages_ % kTemplateEvery == 0 ? templates_.size() : 0;
-    const bool full =
-        kMessageHeaderBytes + templates + kSetHeaderBytes + records_.size() + record.size() >
-        kMostMessageBytes;
-    if (!records_.empty() && (full || family.set != set_)) send();
-    set_ = family.set;
-    records_ += record;
+    const bool ipv6 = flow.key.ip_version == 6;
+    const std::string record = record_of(flow, ipv6 ? kIpv6 : kIpv4);
+    if (bytes() + record.size() > kMostMessageBytes) send();
+    (ipv6 ? ipv6_ : ipv4_) += record;
     ++count_;
     const auto seconds = static_cast<uint32_t>(std::max<int64_t>(0, flow.last_ns) / 1'000'000'000);
     export_time_ = std::max(export_time_, seconds);
@@ -139,13 +135,23 @@ class MessageWriter {
   }
 
  private:
+  bool with_templates() const { return messages_ % kTemplateEvery == 0; }
+
+  /// Of the message as it would be sent, with both sets' headers.
+  size_t bytes() const {
+    return kMessageHeaderBytes + (with_templates() ? templates_.size() : 0) + 2 * kSetHeaderBytes +
+           ipv4_.size() + ipv6_.size();
+  }
+
   void send() {
     std::string sets;
-    if (messages_ % kTemplateEvery == 0) sets = templates_;
-    if (!records_.empty()) {
-      put(sets, set_, 2);
-      put(sets, kSetHeaderBytes + records_.size(), 2);
-      sets += records_;
+    if (with_templates()) sets = templates_;
+    for (const auto& [family, records] : {std::pair(kIpv4, &ipv4_), std::pair(kIpv6, &ipv6_)}) {
+      if (records->empty()) continue;
+      put(sets, family.set, 2);
+      put(sets, kSetHeaderBytes + records->size(), 2);
+      sets += *records;
+      records->clear();
     }
     std::string message;
     put(message, kVersion, 2);
@@ -157,7 +163,6 @@ class MessageWriter {
     sequence_ += count_;
     ++messages_;
     count_ = 0;
-    records_.clear();
   }
 
   const ByteSink& sink_;
@@ -166,9 +171,8 @@ class MessageWriter {
   uint32_t sequence_ = 0;  // data records sent before this message, modulo 2^32
   uint32_t messages_ = 0;
   uint32_t export_time_ = 0;  // of the newest packet told of: the same data give the same bytes
-  uint16_t set_ = 0;
   uint32_t count_ = 0;
-  std::string records_;
+  std::string ipv4_, ipv6_;  // records
   Status status_;
 };
 

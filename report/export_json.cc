@@ -92,7 +92,17 @@ std::string histogram_json(const SignedHistogram& histogram) {
   add_buckets(histogram.non_negative(), false, buckets);
   return histogram_json(histogram.summary(), buckets);
 }
-std::string histogram_json(const std::optional<Histogram>& histogram) {
+std::string histogram_json(const CoarseHistogram& histogram) {
+  std::string buckets = "[";
+  for (uint32_t i = 0; i < kCoarseCells; ++i) {
+    if (histogram.cell(i) == 0) continue;
+    fmt::format_to(std::back_inserter(buckets), "{}[{},{},{}]", buckets.ends_with('[') ? "" : ",",
+                   coarse_cell_min(i), coarse_cell_max(i), histogram.cell(i));
+  }
+  return histogram_json(histogram.summary(), buckets);
+}
+template <typename H>
+std::string histogram_json(const std::optional<H>& histogram) {
   return histogram ? histogram_json(*histogram) : "null";
 }
 
@@ -103,6 +113,23 @@ void add_tick(const Sample& sample, ObjectWriter& object) {
     histograms.raw(name, histogram_json(histogram));
   });
   object.raw("histograms", std::move(histograms).end());
+  std::string cpus = "[";
+  if (sample.scheduler) {
+    for (const CpuScheduling& cpu : sample.scheduler->cpus) {
+      ObjectWriter of_cpu;
+      for_each_cpu_field(cpu, [&](const std::string& name, const auto& v) { of_cpu(name, v); });
+      if (cpus.size() > 1) cpus += ',';
+      cpus += std::move(of_cpu).end();
+    }
+  }
+  object.raw("cpus", cpus + "]");
+}
+
+void add_thread(const ThreadRow& thread, ObjectWriter& object) {
+  for_each_thread_field(thread, [&](const auto& name, const auto& v) { object(name, v); });
+  for_each_thread_histogram(thread, [&](std::string_view name, const auto& histogram) {
+    object.raw(name, histogram_json(histogram));
+  });
 }
 
 void add_run(const StoredRun& run, ObjectWriter& object) {
@@ -122,6 +149,12 @@ void add_run(const StoredRun& run, ObjectWriter& object) {
   object.raw("command", dump(run.info.command));
   object.raw("invalid_reasons", dump(run.end.invalid_reasons));
   object.raw("probes", dump(probes));
+  ObjectWriter plan;
+  if (run.info.plan) {
+    for_each_plan_column(*run.info.plan, [&](std::string_view, std::string_view name,
+                                             const auto& v) { plan(name, v); });
+  }
+  object.raw("plan", run.info.plan ? std::move(plan).end() : "null");
 }
 
 /// Calls begin(list name) and row(fill) for everything of a run but the run itself, in order;
@@ -134,9 +167,7 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
   }));
   begin("threads");
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
-    row("thread", [&](ObjectWriter& object) {
-      for_each_thread_field(thread, [&](const auto& name, const auto& v) { object(name, v); });
-    });
+    row("thread", [&](ObjectWriter& object) { add_thread(thread, object); });
   }));
   begin("flows");
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
@@ -150,6 +181,32 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       for_each_owner_field(owner, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
+  begin("sockets");
+  TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
+    row("socket", [&](ObjectWriter& object) {
+      for_each_socket_field(socket, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("syscalls");
+  TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
+    row("syscall", [&](ObjectWriter& object) {
+      for_each_syscall_field(syscall, [&](const auto& name, const auto& v) { object(name, v); });
+      object.raw("latency_ns", histogram_json(syscall.latency));
+    });
+  }));
+  begin("stacks");
+  TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
+    row("stack", [&](ObjectWriter& object) {
+      for_each_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("stages");
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  for (const RunStage& stage : stages) {
+    row("stage", [&](ObjectWriter& object) {
+      for_each_stage_field(stage, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }
   begin("events");
   return store.for_each_event(id, [&](const StoredEvent& event) {
     row("event", [&](ObjectWriter& object) {

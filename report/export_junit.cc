@@ -1,4 +1,4 @@
-// JUnit XML, as CI systems read it: one suite, a case for each gating metric.
+// JUnit XML, as CI systems read it: one suite, a case for each gating metric and SLO rule.
 //
 // fail is a failure, inconclusive is skipped with its reason, and a judgement that is invalid as a
 // whole has one more case that is an error. Text is made fit for XML 1.0 and escaped.
@@ -84,6 +84,18 @@ std::string judgement_junit(const Judgement& judgement) {
         add(c.metric.name, "<skipped message=\"the runs must not be judged\"/>");
         ++skipped;
         break;
+    }
+  }
+  for (const SloOutcome& o : judgement.slos) {
+    const std::string message = fmt::format("{} in run {}", o.explanation, o.run_id);
+    if (o.broken > 0 && judgement.verdict != Verdict::kInvalid) {
+      add(o.rule, fmt::format("<failure message=\"{}\"/>", xml(message)));
+      ++failures;
+    } else if (o.kept == 0 || judgement.verdict == Verdict::kInvalid) {
+      add(o.rule, fmt::format("<skipped message=\"{}\"/>", xml(message)));
+      ++skipped;
+    } else {
+      add(o.rule, "");
     }
   }
   const std::string counts =

@@ -129,6 +129,12 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
     if (!packets_ahead_ns) packets_ahead_ns = sample.flows.end_ns - sample.elapsed_ns;
     add_tick(trace, process, sample);
   }));
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  for (const RunStage& stage : stages) {
+    trace.slice(process, 0, stage.start_ns,
+                stage.end_ns.value_or(run.end.duration_ns) - stage.start_ns, "stage", stage.name,
+                arguments_of([&](auto visit) { for_each_stage_field(stage, visit); }));
+  }
   const int64_t start_ns = packets_ahead_ns.value_or(run.info.started_wall_ns);
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     trace.metadata("thread_name", process, thread.tid, thread.name);

@@ -22,26 +22,45 @@ inline std::string joined(std::string_view prefix, std::string_view name) {
   return whole;
 }
 
+/// A part that was not measured, whose fields are all absent.
+template <typename Part>
+const Part& part_or_none(const std::optional<Part>& part) {
+  static const Part kNone;
+  return part ? *part : kNone;
+}
+
 template <typename Visit>
 void for_each_tick_field(const Sample& sample, Visit visit) {
-  static const SchedulerInterval kNoScheduler;
-  static const ResourceReading kNoResources;
-  static const SocketInterval kNoSockets;
-  for_each_tick_column(sample, sample.losses, sample.scheduler ? *sample.scheduler : kNoScheduler,
-                       sample.resources ? *sample.resources : kNoResources,
-                       sample.sockets ? *sample.sockets : kNoSockets,
+  for_each_tick_column(sample, sample.losses, part_or_none(sample.scheduler),
+                       part_or_none(sample.resources), part_or_none(sample.sockets),
                        [&](std::string_view prefix, std::string_view name, const auto& value) {
                          visit(joined(prefix, name), value);
                        });
+  CounterInterval::for_each_field([&](std::string_view name, auto field) {
+    const std::optional<EventCount>& event = sample.counters.*field;
+    const auto part = [&](std::string_view what, uint64_t EventCount::*member) {
+      std::optional<uint64_t> value;
+      if (event) value = (*event).*member;
+      visit(joined("counter_", joined(name, what)), value);
+    };
+    part("", &EventCount::count);
+    part("_enabled_ns", &EventCount::enabled_ns);
+    part("_running_ns", &EventCount::running_ns);
+  });
 }
 
 template <typename Visit>
 void for_each_tick_histogram(const Sample& sample, Visit visit) {
-  static const SchedulerInterval kNoScheduler;
-  static const SocketInterval kNoSockets;
   for_each_flow_histogram(sample.flows, visit);
-  for_each_scheduler_histogram(sample.scheduler ? *sample.scheduler : kNoScheduler, visit);
-  for_each_socket_histogram(sample.sockets ? *sample.sockets : kNoSockets, visit);
+  for_each_scheduler_histogram(part_or_none(sample.scheduler), visit);
+  for_each_socket_histogram(part_or_none(sample.sockets), visit);
+}
+
+template <typename Visit>
+void for_each_cpu_field(const CpuScheduling& cpu, Visit visit) {
+  for_each_cpu_column(cpu, [&](std::string_view prefix, std::string_view name, const auto& value) {
+    visit(joined(prefix, name), value);
+  });
 }
 
 template <typename Visit>
@@ -68,6 +87,36 @@ void for_each_owner_field(const FlowOwner& owner, Visit visit) {
   for_each_owner_column(owner, [&](std::string_view prefix, std::string_view name,
                                    const auto& value) { visit(joined(prefix, name), value); });
   visit("quality", std::string(owner_quality_name(owner.quality)));
+}
+
+template <typename Visit>
+void for_each_socket_field(const SocketRow& socket, Visit visit) {
+  visit("cookie", socket.cookie);
+  visit("local_address", format_address(socket.local, socket.ip_version));
+  for_each_socket_column(socket, [&](std::string_view prefix, std::string_view name,
+                                     const auto& value) { visit(joined(prefix, name), value); });
+}
+
+template <typename Visit>
+void for_each_syscall_field(const SyscallRow& syscall, Visit visit) {
+  for_each_syscall_column(syscall, [&](std::string_view prefix, std::string_view name,
+                                       const auto& value) { visit(joined(prefix, name), value); });
+}
+
+template <typename Visit>
+void for_each_stack_field(const StackRow& stack, Visit visit) {
+  for_each_stack_column(stack, [&](std::string_view prefix, std::string_view name,
+                                   const auto& value) { visit(joined(prefix, name), value); });
+}
+
+template <typename Visit>
+void for_each_stage_field(const RunStage& stage, Visit visit) {
+  visit("name", stage.name);
+  visit("kind", std::string(stage_kind_name(stage.kind)));
+  visit("start_ns", stage.start_ns);
+  visit("end_ns", stage.end_ns);
+  visit("clients_from", stage.clients_from);
+  visit("clients_to", stage.clients_to);
 }
 
 template <typename Visit>

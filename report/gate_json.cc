@@ -136,6 +136,15 @@ Result<Judgement> parse_judgement(std::string_view text, std::string_view name) 
     if (!reason.is_string()) return wrong;
     judgement.reasons.push_back(reason.get<std::string>());
   }
+  if (const auto slos = json.find("slos"); slos != json.end() && slos->is_array()) {
+    for (const Json& slo : *slos) {
+      if (!slo.is_object()) return wrong;
+      judgement.slos.push_back(
+          {text_at(slo, "rule").value_or(""), count_at(slo, "kept").value_or(0),
+           count_at(slo, "broken").value_or(0), count_at(slo, "unknown").value_or(0),
+           text_at(slo, "run").value_or(""), text_at(slo, "explanation").value_or("")});
+    }
+  }
   for (const Json& metric : *metrics) {
     const auto parsed = parse_metric(metric);
     if (!parsed) return wrong;
@@ -159,6 +168,17 @@ std::string judgement_json(const Judgement& judgement) {
     for (const HistoryChange& c : judgement.changes) json["changes"].push_back(change_json(c));
   }
   json["not_comparable"] = judgement.not_comparable;
+  if (!judgement.slos.empty()) {
+    json["slos"] = Json::array();
+    for (const SloOutcome& o : judgement.slos) {
+      json["slos"].push_back({{"rule", o.rule},
+                              {"kept", o.kept},
+                              {"broken", o.broken},
+                              {"unknown", o.unknown},
+                              {"run", text_or_null(o.run_id)},
+                              {"explanation", text_or_null(o.explanation)}});
+    }
+  }
   if (judgement.pairs) {
     json["pairs"] = {{"judged", judgement.pairs->judged},
                      {"wanted", judgement.pairs->wanted},

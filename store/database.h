@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include <sys/types.h>
 
@@ -22,6 +23,13 @@ std::span<const char* const> migrations();
 /// In one transaction: the steps from the file's user_version to `steps`'s end. The first step also
 /// makes an empty file ours (application_id).
 Status migrate(Connection& connection, std::span<const char* const> steps);
+
+/// Marks run ?1 as interrupted, as far as it came.
+inline constexpr std::string_view kMarkInterruptedSql =
+    "UPDATE run SET status = 'interrupted',"
+    " duration_ns = (SELECT coalesce(max(elapsed_ns), 0) FROM tick WHERE tick.run = ?1),"
+    " ticks = (SELECT count(*) FROM tick WHERE tick.run = ?1)"
+    " WHERE run = ?1";
 
 struct FileOwner {
   std::optional<uid_t> uid;

@@ -30,14 +30,8 @@ namespace {
 constexpr uint64_t kMostRows = std::numeric_limits<uint32_t>::max();
 constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
 
-constexpr std::string_view kMarkInterrupted =
-    "UPDATE run SET status = 'interrupted',"
-    " duration_ns = (SELECT coalesce(max(elapsed_ns), 0) FROM tick WHERE tick.run = ?1),"
-    " ticks = (SELECT count(*) FROM tick WHERE tick.run = ?1)"
-    " WHERE run = ?1";
-
 Status mark_interrupted(Connection& connection, int64_t run) {
-  TOPSPIN_ASSIGN(Statement mark, connection.prepare(kMarkInterrupted));
+  TOPSPIN_ASSIGN(Statement mark, connection.prepare(kMarkInterruptedSql));
   mark.bind_int(1, run);
   return mark.run();
 }

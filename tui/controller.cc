@@ -133,7 +133,7 @@ void Press::finish_time(std::string_view input) {
 }
 
 void Press::click() {
-  const Layout layout = screen_layout(size_);
+  const ScreenLayout layout = screen_layout(size_);
   if (key_.y == layout.tabs_y) {
     const Screen screen = tab_at(key_.x, size_.width);
     if (screen != Screen::kCount) go(screen);

@@ -136,7 +136,11 @@ class Curses final : public CursesTerminal {
   }
 
   static void open_mouse() {
-    mousemask(BUTTON1_PRESSED | BUTTON1_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED, nullptr);
+    // Press and release that come together (a tap, a slow line) are a click to curses, apart they
+    // are two events; releases are asked for so that the state of the button is known.
+    mousemask(BUTTON1_PRESSED | BUTTON1_RELEASED | BUTTON1_CLICKED | BUTTON1_DOUBLE_CLICKED |
+                  BUTTON1_TRIPLE_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED,
+              nullptr);
     mouseinterval(0);
   }
 
@@ -199,6 +203,9 @@ std::optional<Key> Curses::translate(int result, wint_t code) {
       if (getmouse(&event) != OK) return std::nullopt;
       if ((event.bstate & BUTTON4_PRESSED) != 0) return key(KeyCode::kWheelUp);
       if ((event.bstate & BUTTON5_PRESSED) != 0) return key(KeyCode::kWheelDown);
+      constexpr mmask_t kClicks =
+          BUTTON1_PRESSED | BUTTON1_CLICKED | BUTTON1_DOUBLE_CLICKED | BUTTON1_TRIPLE_CLICKED;
+      if ((event.bstate & kClicks) == 0) return std::nullopt;
       return Key{KeyCode::kClick, 0, event.x, event.y};
     }
     default: return std::nullopt;

@@ -72,6 +72,9 @@ std::string process_text(const FlowRow& row, const Model& model, bool swapped) {
   const FlowOwner* to = model.owners().find(row.owners[swapped ? 0 : 1]);
   if (from == nullptr || to == nullptr) return owner_text(from != nullptr ? from : to);
   if (from->pid == to->pid && from->start_time_ns == to->start_time_ns) return owner_text(from);
+  if (from->name == to->name) {
+    return sanitize_for_terminal(fmt::format("{} {} > {}", from->name, from->pid, to->pid));
+  }
   return sanitize_for_terminal(fmt::format("{} > {}", from->name, to->name));
 }
 

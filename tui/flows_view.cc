@@ -184,6 +184,17 @@ std::string_view quality_text(OwnerQuality quality) {
   return "";
 }
 
+/// A rule's colour is for what a flow is; numbers keep the colours that say how it fares.
+Style cell_style(FlowColumn column, const TableRow& row, const Model& model,
+                 const ViewState& state) {
+  const FlowRow& flow = row.entry.row;
+  if (state.colour_rules && state.grouping == Grouping::kNone && !flow.ended &&
+      (column <= FlowColumn::kProtocol || column == FlowColumn::kProcess)) {
+    if (const auto style = state.colour_rules->style(flow)) return *style;
+  }
+  return flow.ended ? Role::kDim : flow_cell_role(column, row.entry, model);
+}
+
 /// A followed flow keeps the cursor, wherever the order has put it since the last key.
 struct VisibleTop {
   uint64_t selected, top;
@@ -245,8 +256,7 @@ void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& stat
     const bool under_cursor = page.first + i == selected;
     for (const PlacedColumn& column : columns) {
       const std::string text = flow_cell(column.column, row, model, cell_look(state));
-      const Style style =
-          row.entry.row.ended ? Role::kDim : flow_cell_role(column.column, row.entry, model);
+      const Style style = cell_style(column.column, row, model, state);
       if (column.text)
         grid.put(area.x + column.x, y, text, style, column.width);
       else

@@ -47,6 +47,8 @@ enum class Role : uint8_t {
   kHeat6,
   kHeat7,
   kHeat8,
+  kRule1,  // the terminal's own eight colours, for rules of a file (colour_rules.h) ...
+  kRule16 = kRule1 + 15,  // ... and the bright ones
   kCount,
 };
 inline constexpr size_t kRoleCount = static_cast<size_t>(Role::kCount);
@@ -56,6 +58,12 @@ inline constexpr int kHeatLevels = 8;
 inline Role heat_role(int level) {
   return static_cast<Role>(static_cast<int>(Role::kHeat1) + level - 1);
 }
+
+/// Of terminal colour 0 to 15.
+inline Role rule_role(size_t colour) {
+  return static_cast<Role>(static_cast<size_t>(Role::kRule1) + colour);
+}
+inline bool is_rule(Role role) { return role >= Role::kRule1 && role <= Role::kRule16; }
 
 /// A foreground role, and for cells that are two things at once (half blocks) a background one.
 struct Style {

@@ -19,7 +19,7 @@ std::string active_text(const TickPoint& point) {
                      format_exact(point.active_flows));
 }
 
-std::vector<std::optional<double>> active_values(const History& history, int columns) {
+std::vector<std::optional<double>> active_values(const TickHistory& history, int columns) {
   std::vector<std::optional<double>> values;
   const size_t count = std::min(history.size(), static_cast<size_t>(std::max(columns, 0)));
   for (size_t i = 0; i < count; ++i) {
@@ -127,7 +127,7 @@ void draw_head_line(Grid& grid, Area area, const Model& model) {
 
 /// Three rows: the big number, its sparkline, three columns of three numbers.
 void draw_head_block(Grid& grid, Area area, const Model& model) {
-  const History& history = model.history();
+  const TickHistory& history = model.history();
   const std::string active = history.empty() ? "-" : active_text(history.back());
   int x = 1;
   const int big = draw_big(grid, x, area.y, active, Role::kAccent, area.width / 3);

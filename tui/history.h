@@ -84,9 +84,9 @@ std::optional<double> per_second(uint64_t count, int64_t interval_ns);
 uint64_t lost_count(const LossInterval& losses);
 
 /// The last `capacity` ticks.
-class History {
+class TickHistory {
  public:
-  explicit History(size_t capacity = 3600) : capacity_(capacity) {}
+  explicit TickHistory(size_t capacity = 3600) : capacity_(capacity) {}
 
   void add(TickPoint point) {
     if (points_.size() == capacity_) points_.pop_front();

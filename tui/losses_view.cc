@@ -14,7 +14,7 @@ struct Meaning {
   std::string_view field;
   std::string_view what;
 };
-constexpr std::array<Meaning, 21> kMeanings = {{
+constexpr std::array<Meaning, 24> kMeanings = {{
     {"capture_kernel_drops", "packets that found the kernel's capture buffer full"},
     {"capture_interface_drops", "packets that the interface dropped"},
     {"capture_gap_ns", "time that the interface was away"},
@@ -36,6 +36,9 @@ constexpr std::array<Meaning, 21> kMeanings = {{
     {"socket_rows_unstored", "socket rows beyond their limit"},
     {"replies_unmatched", "requests without a reply in time, or without room"},
     {"reply_splits_cut", "replies with older waits than are remembered"},
+    {"counter_threads_missed", "threads that perf events could not count"},
+    {"stack_samples_lost", "CPU samples that found no room in the ring"},
+    {"stacks_unstored", "CPU samples of stacks beyond their limit"},
 }};
 
 std::string_view meaning_of(std::string_view field) {

@@ -94,7 +94,7 @@ class Model {
   InterfaceTable interfaces;
   FlowPackets packets;
 
-  const History& history() const { return history_; }
+  const TickHistory& history() const { return history_; }
   /// In order of id, so of first packet.
   const std::vector<FlowEntry>& flows() const { return flows_; }
   /// Of the flow at the same index.
@@ -142,7 +142,7 @@ class Model {
   void add_sockets(const Sample& sample);
 
   ModelLimits limits_;
-  History history_;
+  TickHistory history_;
   std::vector<FlowEntry> flows_;           // by id
   std::vector<uint64_t> ids_;              // of flows_, close together for the search
   std::vector<LivenessHistory> liveness_;  // beside flows_

@@ -29,7 +29,7 @@ std::string seconds_text(int64_t ns) {
                      std::abs(ns) % kNanosPerSecond / 1000);
 }
 
-void draw_bytes(Grid& grid, Area area, const PacketCopy& packet) {
+void draw_bytes(Grid& grid, Area area, const PacketCopy& packet, int columns) {
   const auto& bytes = packet.bytes;
   grid.put(area.x + 1, area.y,
            bytes.size() < packet.wire_bytes
@@ -37,8 +37,6 @@ void draw_bytes(Grid& grid, Area area, const PacketCopy& packet) {
                              packet.wire_bytes)
                : fmt::format("{} bytes", bytes.size()),
            Role::kDim, area.width - 2);
-  // Narrow terminals get half a row of bytes, and no text beside it.
-  const int columns = area.width >= kHexWidth + 2 ? kHexColumns : std::max((area.width - 9) / 3, 1);
   const bool with_text = area.width >= kHexWidth + 2;
   size_t at = 0;
   for (int y = area.y + 1; y < area.y + area.height && at < bytes.size(); ++y) {
@@ -98,9 +96,13 @@ void draw_packets(Grid& grid, Area area, const Model& model, const ViewState& st
   const FlowRow* row = index ? &model.flows()[*index].row : nullptr;
   const auto& packets = all.packets();
   const size_t selected = selected_packet(model, state) - all.first_number();
-  // The list gets what the bytes of a usual packet leave, and at least a third.
+  // The list gets what the bytes of the packet leave, and at least a third.
   const int room = bottom - y;
-  const int list = room < 8 ? std::max(room / 2, 1) : std::max(room / 3, room - 16);
+  // Narrow terminals get fewer bytes a row, and no text beside them.
+  const int hex_columns =
+      area.width >= kHexWidth + 2 ? kHexColumns : std::max((area.width - 9) / 3, 1);
+  const int hex_rows = static_cast<int>(packets[selected].bytes.size()) / hex_columns + 3;
+  const int list = std::max(room / 3, std::max(room - hex_rows, 1));
   const bool with_head = list >= 3;
   if (with_head) {
     grid.put_right(area.x, y, "Time", 14, Role::kDim);
@@ -137,7 +139,7 @@ void draw_packets(Grid& grid, Area area, const Model& model, const ViewState& st
   }
   if (bottom - y >= 2) {
     y = std::min(y + 1, bottom - 2);
-    draw_bytes(grid, {area.x, y, area.width, bottom - y}, packets[selected]);
+    draw_bytes(grid, {area.x, y, area.width, bottom - y}, packets[selected], hex_columns);
   }
 }
 

@@ -53,7 +53,7 @@ std::vector<Series> all_series() {
 
 /// The least-squares slope per minute over the ticks that have a value; nullopt below ten of them,
 /// where a line through them says nothing.
-std::optional<double> slope_per_minute(const History& history, const Read& read) {
+std::optional<double> slope_per_minute(const TickHistory& history, const Read& read) {
   double n = 0, sum_t = 0, sum_v = 0, sum_tt = 0, sum_tv = 0;
   for (size_t i = 0; i < history.size(); ++i) {
     const auto value = read(history.at(i));
@@ -80,7 +80,7 @@ std::string signed_text(double value, const Format& format) {
 }  // namespace
 
 void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&) {
-  const History& history = model.history();
+  const TickHistory& history = model.history();
   std::vector<Series> shown;
   for (Series& series : all_series()) {
     bool any = false;

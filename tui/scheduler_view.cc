@@ -22,7 +22,7 @@ struct BinRange {
 };
 
 /// The bins that hold anything within the last `columns` ticks.
-std::optional<BinRange> occupied_bins(const History& history, int columns) {
+std::optional<BinRange> occupied_bins(const TickHistory& history, int columns) {
   std::optional<BinRange> range;
   const size_t ticks = std::min(history.size(), static_cast<size_t>(std::max(columns, 0)));
   for (size_t ago = 0; ago < ticks; ++ago) {
@@ -47,7 +47,7 @@ void put_heat(Grid& grid, int x, int y, int level, int colours) {
 }
 
 void draw_heat(Grid& grid, Area area, const Model& model, const ViewState& state) {
-  const History& history = model.history();
+  const TickHistory& history = model.history();
   const int columns = std::min(area.width - kAxisWidth, static_cast<int>(history.size()));
   const auto range = occupied_bins(history, columns);
   if (!range || columns <= 0 || area.height <= 0) {

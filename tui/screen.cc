@@ -21,16 +21,20 @@ struct TabSpan {
 };
 std::vector<TabSpan> tab_spans(int width) {
   std::vector<TabSpan> spans;
-  // Whole names if all fit, else short ones.
-  for (const size_t letters : {size_t{12}, size_t{4}, size_t{1}, size_t{0}}) {
+  // Whole names if all fit, else short ones, else letters.
+  constexpr std::array<std::string_view, kScreenCount> kShort = {
+      "Flows", "Sched", "Res", "Time", "Live", "Loss", "Sys", "Sock", "Intf", "Help"};
+  for (const int style : {3, 2, 1, 0}) {
     spans.clear();
     int x = 0;
     for (size_t i = 0; i < kScreenCount; ++i) {
       const auto screen = static_cast<Screen>(i);
-      const std::string name(screen_name(screen).substr(0, letters));
-      const std::string key =
-          screen == Screen::kHelp ? "h" : fmt::format("{}", static_cast<int>(screen) + 1);
-      std::string text = fmt::format(" {}{}{} ", key, letters > 1 ? " " : "", name);
+      const std::string_view name = style == 3   ? screen_name(screen)
+                                    : style == 2 ? kShort[i]
+                                    : style == 1 ? kShort[i].substr(0, 1)
+                                                 : "";
+      const std::string key = screen == Screen::kHelp ? "h" : fmt::format("{}", i + 1);
+      std::string text = fmt::format(" {}{}{} ", key, style >= 2 ? " " : "", name);
       const int text_cells = static_cast<int>(text.size());
       spans.push_back({screen, x, text_cells, std::move(text)});
       x += text_cells;
@@ -42,8 +46,8 @@ std::vector<TabSpan> tab_spans(int width) {
 
 }  // namespace
 
-Layout screen_layout(Size size) {
-  Layout layout;
+ScreenLayout screen_layout(Size size) {
+  ScreenLayout layout;
   if (size.height < 4 || size.width < 12) {
     // Too small for anything around it: the active flows, then the body.
     layout.head_height = std::min(size.height, 1);
@@ -165,7 +169,7 @@ void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state
 
 Grid draw_screen(const Model& model, const ViewState& state, Size size) {
   Grid grid(size, state.ascii);
-  const Layout layout = screen_layout(size);
+  const ScreenLayout layout = screen_layout(size);
   draw_head(grid, {0, 0, size.width, layout.head_height}, model, state);
   if (layout.tabs_y >= 0) draw_tabs(grid, layout.tabs_y, state);
   const Area body{0, layout.body_y, size.width, layout.body_height};

@@ -119,7 +119,7 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
   }
   int y = area.y;
   const int bottom = area.y + area.height;
-  if (point && area.height >= 4) {
+  if (point && (area.height >= 8 || sockets.empty())) {
     y += draw_waits(grid, {area.x, y, area.width, area.height / 2}, *point);
     const std::string refusals = refusals_text(model);
     if (!refusals.empty() && y + 2 < bottom) {

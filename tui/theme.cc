@@ -10,7 +10,7 @@ struct RoleLook {
   Appearance full;   // 256 colours
   Appearance eight;  // 8 colours
 };
-using Theme = std::array<RoleLook, kRoleCount>;
+using Theme = std::array<RoleLook, static_cast<size_t>(Role::kRule1)>;
 
 constexpr int kBlack = 0, kRed = 1, kGreen = 2, kYellow = 3, kBlue = 4, kMagenta = 5, kCyan = 6,
               kWhite = 7;
@@ -108,7 +108,14 @@ constexpr Theme kColourBlind = {{
     {Role::kHeat8, fg(228), fg(kYellow, true)},
 }};
 
-const RoleLook& look(ThemeName name, Role role) {
+/// Colours of rules are the terminal's own, in every theme; of eight, bright ones are bold.
+RoleLook rule_look(Role role) {
+  const int colour = static_cast<int>(role) - static_cast<int>(Role::kRule1);
+  return {role, fg(colour), fg(colour % 8, colour >= 8)};
+}
+
+RoleLook look(ThemeName name, Role role) {
+  if (is_rule(role)) return rule_look(role);
   const Theme& theme = name == ThemeName::kLight         ? kLight
                        : name == ThemeName::kColourBlind ? kColourBlind
                                                          : kDark;
@@ -139,10 +146,10 @@ Appearance without_colours(Role role) {
 Appearance appearance(ThemeName theme, int colours, Style style) {
   if (colours < 8) return without_colours(style.role);
   const bool full = colours >= 256;
-  const RoleLook& front = look(theme, style.role);
+  const RoleLook front = look(theme, style.role);
   Appearance result = full ? front.full : front.eight;
   if (style.behind != Role::kNormal) {
-    const RoleLook& behind = look(theme, style.behind);
+    const RoleLook behind = look(theme, style.behind);
     const Appearance& other = full ? behind.full : behind.eight;
     result.background = other.background >= 0 ? other.background : other.foreground;
   }

@@ -27,7 +27,7 @@ std::string as_exact(double count) { return format_exact(static_cast<uint64_t>(c
 
 /// The highest percentile that most ticks in sight have: one track shows one percentile throughout.
 template <typename ReadLatency>
-std::string_view common_percentile(const History& history, size_t ticks, ReadLatency read) {
+std::string_view common_percentile(const TickHistory& history, size_t ticks, ReadLatency read) {
   for (const std::string_view name : {"p99", "p90", "p50"}) {
     size_t have = 0, any = 0;
     for (size_t i = 0; i < ticks; ++i) {
@@ -41,7 +41,7 @@ std::string_view common_percentile(const History& history, size_t ticks, ReadLat
   return "max";
 }
 
-std::vector<Track> make_tracks(const History& history, size_t ticks) {
+std::vector<Track> make_tracks(const TickHistory& history, size_t ticks) {
   using Latency = std::function<std::optional<LatencyPoint>(const TickPoint&)>;
   const auto latency_track = [&](std::string_view name, const Latency& read) -> Track {
     const std::string_view percentile = common_percentile(history, ticks, read);
@@ -75,7 +75,7 @@ std::vector<Track> make_tracks(const History& history, size_t ticks) {
 }  // namespace
 
 void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state) {
-  const History& history = model.history();
+  const TickHistory& history = model.history();
   if (history.empty()) {
     grid.put(area.x + 1, area.y, "waiting for the first tick", Role::kDim, area.width - 2);
     return;

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "tui/colour_rules.h"
 #include "tui/flow_columns.h"
 #include "tui/flow_table.h"
 
@@ -64,6 +66,7 @@ struct ViewState {
   Screen screen = Screen::kFlows;
   Screen before_help = Screen::kFlows;
   ThemeName theme = ThemeName::kDark;
+  std::shared_ptr<const ColourRules> colour_rules;  // nullptr: none
   bool frozen = false;
   std::string message;  // the answer to the last key; gone with the next
 

@@ -17,14 +17,14 @@ namespace topspin {
 Grid draw_screen(const Model& model, const ViewState& state, Size size);
 
 /// Where things are on a screen of this size. The controller reads clicks and pages by it.
-struct Layout {
+struct ScreenLayout {
   int head_height = 0;
   int tabs_y = -1;  // -1: no tabs
   int body_y = 0;
   int body_height = 0;
   int footer_y = -1;  // -1: no footer
 };
-Layout screen_layout(Size size);
+ScreenLayout screen_layout(Size size);
 
 /// Rows of flows on the screen (below the table's head line), 0 if none.
 int flow_rows_visible(Size size);

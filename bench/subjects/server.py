@@ -1,9 +1,9 @@
-"""The servers of bench/plans on Python's asyncio. usage: server.py ROLE PORT (roles as in c/server.c)"""
+"""The servers of bench/plans on Python's asyncio. usage: server.py ROLE PORT [ADDRESS] (roles as in c/server.c)"""
 import asyncio
 import socket
 import sys
 
-HOST = "127.0.0.1"
+HOST = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
 KEEP = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\nHello, world\n"
 CLOSE = b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\nConnection: close\r\n\r\nHello, world\n"
 kept = []

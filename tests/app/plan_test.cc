@@ -119,6 +119,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[slo]\nrules = \"losses == 0\"\n", "slo.rules: must be a list"},
       {small + "[labels]\nside = \"a\"\n", "labels: side is a label"},
       {small + "[probes]\nscheduler = \"best\"\n", "p.toml:8: probes.scheduler: must be one of"},
+      {small + "[probes]\nsyscalls = \"yes\"\n", "p.toml:8: probes.syscalls: must be true"},
       {small + "[run]\nrepeat = 0\n", "p.toml:8: run.repeat: must be a whole number from 1"},
       {small + "[run]\nduration = \"1s\"\n", "a load has its stages"},
       {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},

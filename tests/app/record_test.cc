@@ -1,6 +1,7 @@
 // `topspin record` as a user runs it: live capture on lo, BPF, real runtimes, signals, privileges.
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <sstream>
 
 #include <gtest/gtest.h>
@@ -129,6 +130,33 @@ TEST_F(Record, WatchesARealRuntime) {
     }
   }
   EXPECT_TRUE(scheduler);
+}
+
+TEST_F(Record, SocketsAndSystemCallsAreInTheReport) {
+  const Outcome run = test::run(
+      record({"-q", "--syscalls", "--", "sh", "-c", "for i in 1 2 3 4 5; do cat /dev/null; done"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  for (const Json& probe : json["probes"]) {
+    if (probe["name"] == "syscalls" && probe["rung"] == "none")
+      TOPSPIN_SKIP(probe["reason"].get<std::string>());
+  }
+  std::map<std::string, Json> calls;
+  for (const Json& call : json["syscalls"]) calls[call["name"]] = call;
+  EXPECT_GE(calls["execve"]["count"].get<int>(), 6);  // the shell, and cat five times
+  EXPECT_GT(calls["wait4"]["blocked_ns"].get<int64_t>(), 0);
+  EXPECT_EQ(calls["close"]["latency_ns"]["count"], calls["close"]["count"]);
+  EXPECT_TRUE(calls["close"].contains("errors"));
+  const Json& sockets = json["summary"]["sockets"];
+  EXPECT_EQ(sockets["udp_drops"], 0);
+  EXPECT_EQ(sockets["listen_overflows"], 0);
+  EXPECT_EQ(sockets["accept_queue_max"], nullptr);  // it listens nowhere
+  EXPECT_EQ(sockets["accept_queue_limit"], nullptr);
+  EXPECT_EQ(sockets["accept_delay_ns"]["count"], 0);
+  for (const char* part : {"socket", "cpu_queue", "runtime"})
+    EXPECT_EQ(json["summary"]["reply_split_ns"][part]["count"], 0) << part;
+  const Outcome text = topspin({"report", "last", "--db", db()});
+  EXPECT_NE(text.out.find("execve"), std::string::npos) << text.out;
 }
 
 TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {

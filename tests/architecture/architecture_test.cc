@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <optional>
+#include <regex>
 #include <set>
 #include <string>
 #include <vector>
@@ -31,8 +32,7 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"pcap", {"capture/pcap_source.cc"}},     {"sqlite3.h", {"store/sqlite.cc"}},
     {"curses.h", {"tui/curses_terminal.cc"}}, {"ncurses", {"tui/curses_terminal.cc"}},
-    {"zlib.h", {"capture/byte_stream.cc"}},
-    {"toml++", {"ci/gate_config.cc", "app/plan.cc"}},
+    {"zlib.h", {"capture/byte_stream.cc"}},   {"toml++", {"ci/gate_config.cc", "app/plan.cc"}},
 };
 
 struct Include {
@@ -100,6 +100,38 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
   const auto includes = includes_of_the_tree(TOPSPIN_SOURCE_DIR);
   EXPECT_GT(includes.size(), 100u);
   for (const std::string& rule : broken_rules(includes)) ADD_FAILURE() << rule;
+}
+
+/// The types that headers declare outside of other types, with the headers of each: two types of
+/// one name in one namespace share their destructors, whichever the linker takes.
+std::map<std::string, std::set<std::string>> types_of_the_headers(const fs::path& root) {
+  const std::regex declaration(
+      R"(^(?:class|struct|enum class) (?:alignas\(\d+\) )?(\w+)[^;]*\{.*)");
+  std::map<std::string, std::set<std::string>> types;
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      const std::string name = entry.path().filename().string();
+      // What BPF and we share is C, included by one side at a time.
+      if (!name.ends_with(".h") || name.ends_with(".bpf.h")) continue;
+      std::ifstream file(entry.path());
+      std::smatch match;
+      for (std::string line; std::getline(file, line);) {
+        if (std::regex_match(line, match, declaration)) {
+          types[match[1]].insert(fs::relative(entry.path(), root).string());
+        }
+      }
+    }
+  }
+  return types;
+}
+
+TEST(Architecture, NoTwoTypesShareAName) {
+  const auto types = types_of_the_headers(TOPSPIN_SOURCE_DIR);
+  EXPECT_GT(types.size(), 100u);
+  for (const auto& [type, headers] : types) {
+    EXPECT_EQ(headers.size(), 1u) << type << " is in " << *headers.begin() << " and in "
+                                  << *headers.rbegin();
+  }
 }
 
 TEST(Architecture, TheTestSeesWhatItForbids) {

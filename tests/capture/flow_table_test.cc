@@ -427,6 +427,36 @@ TEST(FlowTable, SuperPacketsAreFramesWhoseLengthProvesIt) {
   EXPECT_EQ(of(*by_mtu), ethernet);
 }
 
+TEST(FlowTable, ClearedItEndsAllAndBeginsAnew) {
+  FlowTableOptions options;
+  options.idle_timeout_ns = 2 * kS;
+  auto table = make_table(options, 100);
+  for (uint32_t client = 0; client < 50; ++client) {
+    observe(*table, packet(kStart + client * kMs, client, true));
+  }
+  observe(*table, segment(kStart + 60 * kMs, true, kTcpSyn, 5, 0, 77));
+  table->clear();
+  EXPECT_EQ(table->flow_count(), 0u);
+  EXPECT_EQ(table->active_flows(), 0u);
+  // The same ends again are flows again, and expire as before.
+  for (uint32_t client = 0; client < 50; ++client) {
+    observe(*table, packet(kStart + 100 * kMs, client, true));
+  }
+  EXPECT_EQ(table->active_flows(), 50u);
+  FlowInterval interval = table->take_interval(kStart + 200 * kMs);
+  EXPECT_EQ(interval.live_flows, 50u);
+  EXPECT_EQ(interval.new_flows, 101u);
+  EXPECT_EQ(interval.ended_flows, 51u);
+  EXPECT_EQ(interval.tcp_half_open, 0u);
+  EXPECT_EQ(interval.evicted_flows, 0u);
+  std::vector<FlowRow> rows;
+  table->take_changed(rows);
+  interval = table->take_interval(kStart + 10 * kS);
+  EXPECT_EQ(interval.live_flows, 0u);
+  EXPECT_EQ(interval.ended_flows, 50u);
+  EXPECT_EQ(interval.unanswered, 50u);
+}
+
 TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   FlowTableOptions options;
   options.max_flows = 3;

@@ -165,6 +165,8 @@ class GateRuns : public testing::Test {
     std::vector<std::string> invalid_reasons;
     std::string commit;
     int64_t steal_ns = 0;
+    std::string session;           // of `topspin run`; empty: none
+    double cpu_ns_of_warm_up = 0;  // in a first tick, before the load; 0: there is no such tick
   };
 
   /// One run of `ticks` seconds, started a minute after the one before.
@@ -177,8 +179,15 @@ class GateRuns : public testing::Test {
     info.host.cpus_online = 2;
     info.source.commit = made.commit;
     info.probes = {{"scheduler", Rung::kProc, "chosen by the test"}};
+    if (!made.session.empty()) info.plan.emplace().session = made.session;
     auto writer = RunWriter::create(db(), info, {});
     ASSERT_TRUE(writer.ok()) << writer.error().message;
+    if (made.cpu_ns_of_warm_up > 0) {
+      RunStage stage{"start", StageKind::kStart, 0, kNanosPerSecond, {}, {}};
+      ASSERT_TRUE((*writer)->put_stage(0, stage).ok());
+      stage = {"hold", StageKind::kLoad, kNanosPerSecond, {}, 1, 1};
+      ASSERT_TRUE((*writer)->put_stage(1, stage).ok());
+    }
     for (uint64_t tick = 1; tick <= ticks; ++tick) {
       Sample sample;
       sample.tick = tick;
@@ -187,7 +196,9 @@ class GateRuns : public testing::Test {
       sample.flows.new_flows = 100;
       sample.flows.packets = 1000;
       sample.scheduler.emplace();
-      sample.scheduler->cpu_ns = static_cast<uint64_t>(made.cpu_ns_per_flow * 100);
+      const bool warm_up = tick == 1 && made.cpu_ns_of_warm_up > 0;
+      sample.scheduler->cpu_ns =
+          static_cast<uint64_t>(warm_up ? made.cpu_ns_of_warm_up : made.cpu_ns_per_flow * 100);
       sample.resources.emplace();
       sample.resources->rss_bytes = 10'000'000;
       sample.self.host_steal_ns = made.steal_ns;
@@ -201,7 +212,8 @@ class GateRuns : public testing::Test {
 
   /// Ten or more interleaved pairs, B `ratio` times as dear.
   void make_pairs(double ratio, size_t count,
-                  const std::function<void(size_t, Made&)>& change_b = {}) {
+                  const std::function<void(size_t, Made&)>& change_b = {},
+                  const std::function<void(size_t, Made&)>& change_a = {}) {
     for (size_t i = 0; i < count; ++i) {
       Made a, b;
       a.labels = {{"side", "a"}};
@@ -210,6 +222,7 @@ class GateRuns : public testing::Test {
       b.labels = {{"side", "b"}};
       b.cpu_ns_per_flow = swinging(10'000 * ratio, i, 5);
       b.commit = std::string(40, 'b');
+      if (change_a) change_a(i, a);
       if (change_b) change_b(i, b);
       if (i % 3 == 0) {  // now the one first, now the other
         make(b);
@@ -249,6 +262,22 @@ TEST_F(GateRuns, TenPercentMoreCpuAFlowFails) {
   const Outcome compare = topspin({"compare", "aaaaaaa", "bbbbbbb", "--db", db()});
   EXPECT_EQ(compare.exit_code, 1) << compare.out << compare.err;
   EXPECT_THAT(compare.out, HasSubstr("cpu_ns_per_flow"));
+}
+
+TEST_F(GateRuns, WithoutSidesTheLastSessionOfAPlanIsJudgedAlone) {
+  const auto of_session = [](const char* session) {
+    return [session](size_t, Made& made) { made.session = session; };
+  };
+  make_pairs(1.3, 12, of_session("first"), of_session("first"));
+  make_pairs(1.0, 12, of_session("second"), of_session("second"));
+  EXPECT_EQ(gate().exit_code, 0) << gate().out;
+  make_pairs(1.3, 12, of_session("third"), of_session("third"));
+  EXPECT_EQ(gate().exit_code, 1) << gate().out;
+}
+
+TEST_F(GateRuns, WhatASubjectDidBeforeItsLoadIsNotJudged) {
+  make_pairs(1.0, 12, [](size_t, Made& made) { made.cpu_ns_of_warm_up = 50'000'000; });
+  EXPECT_EQ(gate().exit_code, 0) << gate().out;
 }
 
 TEST_F(GateRuns, FewPairsDecideNothing) {
@@ -487,6 +516,44 @@ TEST_F(GateRuns, GateTomlChangesTheRules) {
   std::ofstream(dir_.file("gate.toml")) << "[metric.cpu_ns_per_flow]\nmargin = 0.2\n";
   const auto there = [&] { EXPECT_EQ(chdir(dir_.path().c_str()), 0); };
   EXPECT_EQ(topspin({"gate", "--db", db()}, there).exit_code, 0);
+}
+
+TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
+  make_pairs(1.0, 10);
+  const std::string config = dir_.file("rules.toml");
+  const auto with = [&](const std::string& text, std::vector<std::string> more = {}) {
+    std::ofstream(config) << text;
+    more.insert(more.end(), {"--config", config});
+    return gate(more);
+  };
+  EXPECT_EQ(with("slo = [\"losses == 0\", \"packets > 3000\"]").exit_code, 0);
+  const Outcome broken = with("slo = [\"packets > 5000\", \"losses == 0\"]", {"--format", "json"});
+  EXPECT_EQ(broken.exit_code, 1) << broken.err;
+  const Json json = Json::parse(broken.out);
+  EXPECT_EQ(json["verdict"], "fail");
+  EXPECT_EQ(json["slos"][0]["broken"], 10);
+  EXPECT_EQ(json["slos"][1]["kept"], 10);
+  EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("SLO broken in 10 of 10 runs"));
+  const std::string junit = topspin({"export", "--db", db(), "--format", "junit"}).out;
+  EXPECT_THAT(junit, HasSubstr("packets &gt; 5000"));
+  EXPECT_THAT(junit, HasSubstr("failures=\"1\""));
+  // What cannot be judged is neither kept nor broken.
+  const std::string unmeasured = "slo = [\"p99(run_queue_latency) < 5ms\"]";
+  EXPECT_EQ(with(unmeasured).exit_code, 0);
+  EXPECT_THAT(with(unmeasured).out, testing::StartsWith("INCONCLUSIVE"));
+  EXPECT_EQ(with(unmeasured, {"--strict"}).exit_code, 3);
+  EXPECT_EQ(with("slo = [\"packets > 5000\"]", {"--history"}).exit_code, 1);
+  const Outcome wrong = with("\nslo = [\"pigs > 5000\"]");
+  EXPECT_EQ(wrong.exit_code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("line 2: slo"));
+  // An invalid judgement is not made worse by a rule.
+  for (size_t i = 0; i < 2; ++i) {
+    Made made;
+    made.labels = {{"side", i == 0 ? "a" : "b"}};
+    made.fingerprint = "elsewhere";
+    make(made);
+  }
+  EXPECT_EQ(with("slo = [\"packets > 5000\"]").exit_code, 4);
 }
 
 TEST_F(GateRuns, TheGateIsHeldAgainstItself) {

@@ -6,7 +6,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <thread>
 
@@ -18,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/capability.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -151,6 +154,18 @@ class Sockets : public testing::Test {
       }
     }
   }
+  /// Waits until the subject has stopped itself, and handles events as a recording would by now.
+  void await_stop(const ForkedSubject& subject) {
+    int status = 0;
+    ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+    ASSERT_TRUE(WIFSTOPPED(status));
+    if (probes_) probes_->handle_events();
+  }
+  void start_stopped(ForkedSubject& subject) {
+    subject.go();
+    await_stop(subject);
+    ::kill(subject.pid(), SIGCONT);
+  }
   /// Adds the interval to `all_`; rows by port.
   void take() {
     const ProbeInterval interval = probes_->take_interval();
@@ -202,8 +217,7 @@ TEST_F(Sockets, AFullAcceptQueueIsMeasuredAndItsOverflowsCounted) {
   const uint64_t overflows = tcp_ext("ListenOverflows");
   const uint64_t drops = tcp_ext("ListenDrops");
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   std::vector<UniqueFd> clients;
   const sockaddr_in address = loopback(kPort);
   Moment connects;
@@ -234,7 +248,7 @@ TEST_F(Sockets, AFullAcceptQueueIsMeasuredAndItsOverflowsCounted) {
 
   const Moment accepts = time_call([&] {
     ::kill(subject.pid(), SIGCONT);
-    ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+    await_stop(subject);
   });
   take();
   EXPECT_EQ(rows_[kPort].accept_queue, 0u);
@@ -255,6 +269,7 @@ TEST_F(Sockets, AQueueThatEmptiesBetweenTwoTicksIsSeenAtItsFullest) {
   ForkedSubject subject([] {
     const UniqueFd listener = bound_socket(SOCK_STREAM, 7002);
     CHECK(::listen(listener.get(), 64) == 0);
+    ::raise(SIGSTOP);
     std::vector<UniqueFd> clients;
     for (int client = 0; client < kClients; ++client)
       clients.push_back(connected_socket(SOCK_STREAM, 7002));
@@ -262,7 +277,8 @@ TEST_F(Sockets, AQueueThatEmptiesBetweenTwoTicksIsSeenAtItsFullest) {
       ::close(::accept(listener.get(), nullptr, nullptr));
   });
   watch(subject.pid());
-  subject.run();
+  start_stopped(subject);
+  subject.wait_done();
   take();
   EXPECT_EQ(all_.accept_queue_max, static_cast<uint64_t>(kClients));
   EXPECT_EQ(all_.accept_queue_limit, 64u);
@@ -281,8 +297,7 @@ TEST_F(Sockets, AnOverflowingUdpSocketLosesWhatProcSays) {
   });
   watch(subject.pid());
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   const UniqueFd client = connected_socket(SOCK_DGRAM, kPort);
   const UniqueFd bystander = bound_socket(SOCK_DGRAM, 7004);  // not the subject's
   const std::array<char, 512> payload{};
@@ -347,10 +362,10 @@ TEST_F(Sockets, AReaderThatSleepsLeavesEachDatagramInItsSocketForAsLong) {
       log->reads[count] = time_call([&] { CHECK(::recv(socket.get(), &byte, 1, 0) == 1); });
   });
   watch(subject.pid());
-  sleep_ms(20);  // the kernel turns time stamps on a little later than asked
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
+  take();        // sees that the subject uses UDP, and has packets stamped
+  sleep_ms(20);  // which the kernel begins a little later than asked
   const UniqueFd client = connected_socket(SOCK_DGRAM, 7006);
   for (int count = 0; count < kDatagrams; ++count) {
     log->sends[count] = time_call([&] { ::send(client.get(), "x", 1, 0); });
@@ -393,13 +408,6 @@ auto udp_server(Shared<Log>& log, uint16_t port, int requests, Before before, Wo
           time_call([&] { CHECK(::sendto(socket.get(), "y", 1, 0, from, length) == 1); });
     }
   };
-}
-
-void start_stopped(ForkedSubject& subject) {
-  subject.go();
-  int status = 0;
-  CHECK(::waitpid(subject.pid(), &status, WUNTRACED) == subject.pid());
-  ::kill(subject.pid(), SIGCONT);
 }
 
 /// One request after the other, each awaiting its reply.
@@ -540,8 +548,7 @@ TEST_F(Sockets, AKeptTcpConnectionGivesOneReplyForEachRequest) {
   });
   watch(subject.pid());
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   const UniqueFd client = connected_socket(SOCK_STREAM, 7010);
   ::kill(subject.pid(), SIGCONT);
   for (int count = 0; count < kRequests; ++count) {
@@ -599,8 +606,8 @@ TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
   });
   watch(subject.pid());
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
+  sleep_ms(20);  // the kernel begins to stamp packets a little later than asked
   std::vector<UniqueFd> clients;
   for (int peer = 0; peer < kPeers; ++peer) {
     clients.push_back(connected_socket(SOCK_DGRAM, 7011));
@@ -618,6 +625,52 @@ TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
   const auto runtime = static_cast<int64_t>(all_.reply_runtime->sum());
   EXPECT_GE(runtime + static_cast<int64_t>(all_.reply_cpu_queue->sum()), least);
   EXPECT_LE(runtime, most);
+}
+
+TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
+  constexpr int kRequests = 5;
+  Shared<Log> log;
+  ForkedSubject subject([&] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, 7016);
+    ::raise(SIGSTOP);  // the first comes before anybody has looked at the socket
+    std::array<sockaddr_in, kRequests> peers{};
+    char byte = 0;
+    for (int count = 0; count < kRequests; ++count) {
+      socklen_t length = sizeof(sockaddr_in);
+      auto* from = reinterpret_cast<sockaddr*>(&peers[count]);
+      CHECK(::recvfrom(socket.get(), &byte, 1, 0, from, &length) == 1);
+      log->reads[count] = time_call([] {});
+    }
+    for (int count = 0; count < kRequests; ++count) {
+      sleep_ms(10);
+      log->replies[count] = time_call([&] {
+        CHECK(::sendto(socket.get(), "y", 1, 0, raw(peers[count]), sizeof(peers[count])) == 1);
+      });
+    }
+  });
+  watch(subject.pid());
+  subject.go();
+  await_stop(subject);
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7016);
+  CHECK(::send(client.get(), "x", 1, 0) == 1);
+  ::kill(subject.pid(), SIGCONT);
+  for (int count = 1; count < kRequests; ++count) {
+    sleep_ms(10);  // one at a time, so that the queue is empty before each
+    CHECK(::send(client.get(), "x", 1, 0) == 1);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(losses_.socket_left_censored, 1u);
+  ASSERT_EQ(all_.reply_runtime->count(), kRequests - 1u);
+  int64_t least = 0, most = 0;
+  for (int count = 1; count < kRequests; ++count) {
+    // The read is noted just after the kernel's: it was at most the time of a system call earlier.
+    least += at_least(log->reads[count], log->replies[count]);
+    most += at_most(log->reads[count], log->replies[count]) + 10 * kNanosPerMilli;
+  }
+  const auto whole = static_cast<int64_t>(all_.reply_runtime->sum() + all_.reply_cpu_queue->sum());
+  EXPECT_GE(whole, least);
+  EXPECT_LE(static_cast<int64_t>(all_.reply_runtime->sum()), most);
 }
 
 TEST_F(Sockets, ASubjectThatAsksGivesNoReplies) {
@@ -667,11 +720,10 @@ TEST_F(Sockets, ConnectionsThatWereThereBeforeAreAServers) {
     }
   });
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   const UniqueFd client = connected_socket(SOCK_STREAM, 7014);
   ::kill(subject.pid(), SIGCONT);
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   watch(subject.pid());
   ::kill(subject.pid(), SIGCONT);
   ask(log, client, kRequests);
@@ -691,8 +743,7 @@ TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {
   });
   watch(subject.pid());
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   const UniqueFd client = connected_socket(SOCK_STREAM, 7015);
   take();
   EXPECT_EQ(all_.accept_queue_max, 1u);
@@ -710,8 +761,7 @@ TEST_F(Sockets, ASubjectInAnotherNetworkIsSaidSo) {
     ::raise(SIGSTOP);
   });
   subject.go();
-  int status = 0;
-  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  await_stop(subject);
   auto opened = Probes::open(process_tree(subject.pid()), options_);
   ASSERT_TRUE(opened.ok());
   for (const ProbeStatus& probe : (*opened)->status()) {
@@ -720,6 +770,124 @@ TEST_F(Sockets, ASubjectInAnotherNetworkIsSaidSo) {
     EXPECT_NE(probe.reason.find("network namespace"), std::string::npos) << probe.reason;
   }
   ::kill(subject.pid(), SIGCONT);
+}
+
+/// Listens, connects to itself, accepts, and answers one request of its own.
+void talk_to_oneself() {
+  const UniqueFd listener = bound_socket(SOCK_STREAM, 7020);
+  CHECK(::listen(listener.get(), 4) == 0);
+  ::raise(SIGSTOP);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7020);
+  const UniqueFd server(::accept(listener.get(), nullptr, nullptr));
+  char byte = 0;
+  CHECK(::send(client.get(), "x", 1, 0) == 1 && ::recv(server.get(), &byte, 1, 0) == 1);
+  CHECK(::send(server.get(), "y", 1, 0) == 1 && ::recv(client.get(), &byte, 1, 0) == 1);
+}
+
+/// "accepts 1 replies 1 accept-calls 1 queue yes | reasons": what a process with these capabilities
+/// alone measures of such a subject, in a child that may throw the others away; with `drops_all`
+/// these too, once the probes are open.
+std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptions& options,
+                          bool drops_all = false) {
+  int ends[2];
+  CHECK(::pipe(ends) == 0);
+  const pid_t child = ::fork();
+  CHECK(child >= 0);
+  if (child == 0) {
+    cap_t state = ::cap_init();
+    for (const cap_flag_t flag : {CAP_EFFECTIVE, CAP_PERMITTED}) {
+      if (!kept.empty())
+        CHECK(::cap_set_flag(state, flag, static_cast<int>(kept.size()), kept.data(), CAP_SET) ==
+              0);
+    }
+    CHECK(::cap_set_proc(state) == 0);
+    const cap_t nothing = ::cap_init();
+    std::ostringstream text;
+    {
+      ForkedSubject subject(talk_to_oneself);
+      auto probes = Probes::open(process_tree(subject.pid()), options);
+      CHECK(probes.ok());
+      if (drops_all) CHECK(::cap_set_proc(nothing) == 0);
+      subject.go();
+      int stopped = 0;
+      CHECK(::waitpid(subject.pid(), &stopped, WUNTRACED) == subject.pid());
+      // As a recording does: woken, not asked.
+      pollfd event{(*probes)->event_fd(), POLLIN, 0};
+      if (::poll(&event, 1, 1'000) == 1) (*probes)->handle_events();
+      ::kill(subject.pid(), SIGCONT);
+      subject.wait_done();
+      const ProbeInterval interval = (*probes)->take_interval();
+      const auto count = [](const std::optional<Histogram>& histogram) {
+        return histogram ? std::to_string(histogram->count()) : "absent";
+      };
+      const SocketInterval sockets = interval.sockets.value_or(SocketInterval{});
+      std::string accept_calls = "absent";
+      for (const SyscallRow& row : interval.changed_syscalls) {
+        if (row.name == "accept") accept_calls = std::to_string(row.count);
+      }
+      text << "accepts " << count(sockets.accept_delay) << " replies "
+           << count(sockets.reply_runtime) << " accept-calls " << accept_calls << " drops "
+           << (sockets.udp_drops && sockets.listen_overflows ? "yes" : "no") << " |";
+      for (const ProbeStatus& status : (*probes)->status()) {
+        const bool ours = status.name == "sockets" || status.name == "accepts" ||
+                          status.name == "replies" || status.name == "syscalls";
+        if (ours && !status.reason.empty())
+          text << " " << status.name << ": " << status.reason << ";";
+      }
+    }
+    const std::string line = text.str();
+    (void)!::write(ends[1], line.data(), line.size());
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string text;
+  char buffer[4096];
+  for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
+    text.append(buffer, static_cast<size_t>(got));
+  ::close(ends[0]);
+  ::waitpid(child, nullptr, 0);
+  return text;
+}
+
+TEST_F(Sockets, CapBpfAndCapPerfmonAreEnough) {
+  options_.syscalls = true;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_),
+            "accepts 1 replies 1 accept-calls 1 drops yes |");
+}
+
+TEST_F(Sockets, OnceOpenNoPrivilegeIsNeeded) {
+  options_.syscalls = true;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_, true),
+            "accepts 1 replies 1 accept-calls 1 drops yes |");
+}
+
+TEST_F(Sockets, WithNoPrivilegeTheQueuesAndDropsAreLeftAndTheRestSaysWhy) {
+  options_.syscalls = true;
+  const std::string text = measured_with({}, options_);
+  EXPECT_EQ(text.find("accepts absent replies absent accept-calls absent drops yes |"), 0u) << text;
+  for (const char* probe : {"accepts", "replies", "syscalls"}) {
+    const size_t at = text.find(std::string(" ") + probe + ": tp_btf: cannot load");
+    ASSERT_NE(at, std::string::npos) << text;
+    EXPECT_NE(text.find("needs cap_bpf and cap_perfmon", at), std::string::npos) << text;
+  }
+}
+
+TEST_F(Sockets, OneFeatureCanBeHadWithoutTheOther) {
+  options_.syscalls = true;
+  options_.forced["replies"] = Rung::kNone;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).find("accepts 1 replies absent"), 0u);
+  options_.forced.erase("replies");
+  options_.forced["accepts"] = Rung::kNone;
+  EXPECT_EQ(measured_with({CAP_BPF, CAP_PERFMON}, options_).find("accepts absent replies 1"), 0u);
+}
+
+TEST_F(Sockets, DoctorTriesEachOnItself) {
+  std::map<std::string, RungReport> reports;
+  for (const RungReport& report : examine_probes()) reports[report.probe] = report;
+  for (const char* probe : {"sockets", "accepts", "replies", "syscalls"}) {
+    ASSERT_TRUE(reports.contains(probe)) << probe;
+    EXPECT_TRUE(reports[probe].works) << probe << ": " << reports[probe].reason;
+  }
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST_F(Syscalls, TellsBlockedFromWorking) {
   EXPECT_GT(work.working_ns(), static_cast<uint64_t>(5 * kNanosPerMilli));
 }
 
-TEST_F(Syscalls, AgreeWithTheKernelOnTimeOffACpu) {
+TEST_F(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
   // A partner keeps the subject's CPU busy: what the subject waits for it inside a call is blocked
   // time too.
   ForkedSubject subject([] {

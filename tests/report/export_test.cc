@@ -92,6 +92,8 @@ TEST_F(Export, JsonIsOneDocumentWithEverything) {
   EXPECT_EQ(run["flows"][3]["responder_port"], 8888);
   EXPECT_EQ(run["threads"][0]["name"], as_unicode(hostile("+")));
   EXPECT_EQ(run["owners"][0]["name"], as_unicode(hostile("\t")));
+  EXPECT_EQ(run["stacks"][0]["samples"], 17);
+  EXPECT_EQ(run["syscalls"][0]["latency_ns"]["count"], 1);
   EXPECT_EQ(run["events"][0]["text"], as_unicode(hostile("event")));
 }
 
@@ -106,9 +108,14 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
     EXPECT_EQ(line["run"], id_);
     ++types[line["type"]];
   }
-  EXPECT_EQ(types,
-            (std::map<std::string, int>{
-                {"run", 1}, {"tick", 2}, {"thread", 1}, {"flow", 4}, {"owner", 1}, {"event", 1}}));
+  EXPECT_EQ(types, (std::map<std::string, int>{{"run", 1},
+                                               {"tick", 2},
+                                               {"thread", 1},
+                                               {"flow", 4},
+                                               {"owner", 1},
+                                               {"syscall", 1},
+                                               {"stack", 1},
+                                               {"event", 1}}));
 }
 
 constexpr const char* kReadCsv =
@@ -137,7 +144,7 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
     if (first == std::string::npos) return true;
     return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
   };
-  for (const char* table : {"runs", "threads", "owners", "events"}) {
+  for (const char* table : {"runs", "threads", "owners", "syscalls", "stacks", "events"}) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), 1u) << table;
     for (const auto& [name, cell] : rows[0].items())
@@ -213,6 +220,18 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
   EXPECT_EQ(phases["X"], 1);
   EXPECT_EQ(phases["M"], 2);
   EXPECT_GE(phases["C"], 20);
+}
+
+TEST_F(Export, FoldedStacksAreALineEach) {
+  std::istringstream lines(bytes_of(exported({"folded"})));
+  std::string line, more;
+  ASSERT_TRUE(std::getline(lines, line));
+  EXPECT_FALSE(std::getline(lines, more));
+  const size_t space = line.rfind(' ');
+  EXPECT_EQ(line.substr(space + 1), "17");
+  EXPECT_TRUE(line.starts_with("st=1+1\"',:")) << line;
+  EXPECT_NE(line.find("end;main;frame=1+1"), std::string::npos) << line;
+  EXPECT_TRUE(line.substr(0, space).ends_with("end;leaf")) << line;
 }
 
 TEST_F(Export, OpenMetricsIsTakenByPrometheus) {

@@ -93,6 +93,18 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
       thread.name = hostile("+");
       thread.cpu_ns = 9;
       sample.changed_threads.push_back(thread);
+      StackRow stack;
+      stack.number = 1;
+      stack.thread = hostile("st");
+      stack.frames = "main;" + hostile("frame") + ";leaf";
+      stack.samples = 17;
+      sample.changed_stacks.push_back(stack);
+      SyscallRow syscall;
+      syscall.number = 1;
+      syscall.name = hostile("@call");
+      syscall.count = 3;
+      syscall.latency.record(5000);
+      sample.changed_syscalls.push_back(syscall);
       FlowOwner owner;
       owner.number = 1;
       owner.pid = 42;

@@ -2,6 +2,7 @@
 #include "tui/controller.h"
 
 #include <set>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -105,7 +106,7 @@ TEST(Keys, NoKeyChangesTheCounts) {
   Hands h = hands();
   const auto head = [&] {
     const std::string text = h.screen();
-    return text.substr(0, text.find("Flows"));
+    return text.substr(0, text.find("1 Flows"));
   };
   const std::string expected = head();
   uint64_t random = 7;
@@ -239,7 +240,7 @@ TEST(Controller, ChoosesColumns) {
 
 TEST(Controller, ClicksChooseRowsAndScreens) {
   Hands h = hands();
-  const Layout layout = screen_layout(kSize);
+  const ScreenLayout layout = screen_layout(kSize);
   h.press({KeyCode::kClick, 0, 5, layout.body_y + 1 + 4});
   EXPECT_EQ(h.state.selected, 4u);
   h.press({KeyCode::kClick, 0, 15, layout.tabs_y});
@@ -280,6 +281,102 @@ TEST(Controller, SurvivesAnything) {
       ASSERT_EQ(grid.height(), size.height);
     }
   }
+}
+
+Key click(int x, int y) { return {KeyCode::kClick, 0, x, y}; }
+
+TEST(Controller, AClickOnATitleSortsAndAgainTurnsRound) {
+  Hands h = hands();
+  const std::string screen = h.screen();
+  // The line of titles is the first below the tabs; its x of "Rate" is what the eye sees.
+  const int y = screen_layout(kSize).body_y;
+  std::istringstream lines(screen);
+  std::string titles;
+  for (int i = 0; i <= y; ++i) std::getline(lines, titles);
+  const auto x = static_cast<int>(titles.find("Rate"));
+  ASSERT_GT(x, 0) << screen;
+  h.press(click(x, y));
+  EXPECT_EQ(h.state.sort, FlowColumn::kRate);
+  EXPECT_FALSE(h.state.reverse);
+  h.press(click(x, y));
+  EXPECT_EQ(h.state.sort, FlowColumn::kRate);
+  EXPECT_TRUE(h.state.reverse);
+  h.press(click(79, 23)).press(click(79, y + 500)).press(click(-1, -1));
+  EXPECT_EQ(h.state.sort, FlowColumn::kRate);
+  EXPECT_FALSE(h.state.detail_id);
+}
+
+TEST(Controller, AClickOnARowOpensIt) {
+  Hands h = hands();
+  const FlowPage page = query_flows(h.model(), h.state.flow_query(), 0, 5);
+  h.press(click(3, screen_layout(kSize).body_y + 1 + 4));
+  EXPECT_EQ(h.state.detail_id, page.page[4].entry.row.id);
+}
+
+TEST(Controller, PacketsOpenFromAFlowAndTheCursorStaysOnItsPacket) {
+  const Synthetic synthetic{.flows = 100};
+  Model model = synthetic.model(40);
+  model.packets = FlowPackets(1);
+  model.packets.add(synthetic.packets(1, 40));
+  Hands h(std::move(model));
+  h.state.detail_id = 1;
+  h.press(code(KeyCode::kEnter));
+  EXPECT_TRUE(h.state.packets_open);
+  EXPECT_EQ(selected_packet(h.model(), h.state), 39u);
+  h.press(code(KeyCode::kUp)).press(U'k');
+  EXPECT_EQ(h.state.packet, 37u);
+  EXPECT_NE(h.screen().find("bytes"), std::string::npos);
+  h.press(code(KeyCode::kHome));
+  EXPECT_EQ(h.state.packet, 0u);
+  h.press(code(KeyCode::kEnd));
+  EXPECT_EQ(h.state.packet, std::nullopt);  // goes along with what comes
+  h.press(U'q');
+  EXPECT_FALSE(h.state.packets_open);
+  EXPECT_TRUE(h.state.detail_id);
+  h.press(code(KeyCode::kEscape));
+  EXPECT_FALSE(h.state.detail_id);
+}
+
+TEST(Controller, ChoosesAnInterface) {
+  Hands h = hands();
+  h.press(U'9').press(code(KeyCode::kDown)).press(U'j').press(code(KeyCode::kEnter));
+  EXPECT_EQ(h.effect, Effect::kSwitchInterface);
+  EXPECT_EQ(h.state.wanted_interface, "eth0");
+  for (int i = 0; i < 10; ++i) h.press(code(KeyCode::kDown));
+  h.press(code(KeyCode::kEnter));
+  EXPECT_EQ(h.state.wanted_interface, "docker0");
+  Hands none{Model()};
+  none.press(U'9').press(code(KeyCode::kEnter));
+  EXPECT_EQ(none.effect, Effect::kNone);
+}
+
+TEST(Controller, ReplayGoesToATime) {
+  Hands h(Synthetic{.flows = 10}.model(20), true);
+  const auto time_of = [&](const char* text) -> std::optional<int64_t> {
+    h.press(U'g').type(text);
+    if (h.effect != Effect::kToTime) return std::nullopt;
+    return h.state.wanted_time_ns / 1'000'000'000;
+  };
+  EXPECT_EQ(time_of("90"), 90);
+  EXPECT_EQ(time_of("1:30"), 90);
+  EXPECT_EQ(time_of("1:00:01"), 3601);
+  for (const char* text : {"", "x", "1:", ":1", "1:2:3:4", "-5", "99999999999"}) {
+    EXPECT_EQ(time_of(text), std::nullopt) << text;
+  }
+  Hands live(Synthetic{.flows = 10}.model(20));
+  live.press(U'g');
+  EXPECT_EQ(live.state.prompt, Prompt::kNone);
+}
+
+TEST(Controller, NamesAreAskedForWhatIsVisibleOnly) {
+  Hands h = hands(100);
+  EXPECT_TRUE(missing_names(h.model(), h.state, kSize).hosts.empty());
+  h.press(U'n');
+  const NameWants wants = missing_names(h.model(), h.state, kSize);
+  EXPECT_FALSE(wants.hosts.empty());
+  EXPECT_LE(wants.hosts.size(), 2u * static_cast<size_t>(flow_rows_visible(kSize)));
+  h.press(U'n');
+  EXPECT_TRUE(missing_names(h.model(), h.state, kSize).hosts.empty());
 }
 
 }  // namespace

@@ -156,6 +156,59 @@ TEST_F(LiveScreen, RecordsWhileShowing) {
   terminal.type("q");
 }
 
+TEST_F(LiveScreen, PacketsOfTheFlowThatIsOpenComeAsTheyAreCaptured) {
+  Swarm swarm;
+  swarm.grow(30);
+  Tmux terminal(100, 30);
+  terminal.command(test::topspin_binary() + " -i lo --ascii udp port " +
+                   std::to_string(swarm.port()));
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "30"); })) << terminal.screen();
+  terminal.key("Enter");
+  ASSERT_TRUE(terminal.wait_for("Enter shows its packets")) << terminal.screen();
+  // Whose sockets they are is said too.
+  EXPECT_NE(terminal.screen().find("tui_live_test"), std::string::npos) << terminal.screen();
+  terminal.key("Enter");
+  EXPECT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    return screen.find("70 69 6e 67") != std::string::npos &&
+           screen.find("->") != std::string::npos;
+  })) << terminal.screen();
+  // What is counted stays the same.
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "30"); })) << terminal.screen();
+}
+
+TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
+  Swarm swarm;
+  swarm.grow(15);
+  Tmux terminal(100, 30);
+  const std::string filter = " udp port " + std::to_string(swarm.port());
+  terminal.command(test::topspin_binary() + " -i any --ascii" + filter);
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "15"); })) << terminal.screen();
+  terminal.type("9");
+  ASSERT_TRUE(terminal.wait_for(">any")) << terminal.screen();
+  ASSERT_TRUE(terminal.wait_for(" lo ")) << terminal.screen();
+  terminal.key("Down");  // lo is the kernel's first
+  terminal.key("Enter");
+  EXPECT_TRUE(terminal.wait_for(">lo")) << terminal.screen();
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "15"); })) << terminal.screen();
+  terminal.type("1");
+  EXPECT_TRUE(terminal.wait_for("15 flows   15 shown")) << terminal.screen();
+  terminal.type("q");
+  ASSERT_TRUE(terminal.wait_for("READY>"));
+  // A run that is recorded has one interface.
+  terminal.command(test::topspin_binary() + " live -i any --ascii --db " + terminal.file("one.db") +
+                   filter);
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  terminal.type("9");
+  ASSERT_TRUE(terminal.wait_for(">any")) << terminal.screen();
+  terminal.key("Down");
+  terminal.key("Enter");
+  EXPECT_TRUE(terminal.wait_for("has one interface")) << terminal.screen();
+  EXPECT_NE(terminal.screen().find(">any"), std::string::npos);
+}
+
 TEST_F(LiveScreen, WithoutATerminalALineATick) {
   const auto live = test::topspin(
       {"live", "-i", "lo", "--duration", "1500ms", "--interval", "200ms", "udp", "port", "9"});

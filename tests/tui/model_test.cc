@@ -177,7 +177,7 @@ TEST(Liveness, HistoryKeepsEachOf128Ticks) {
   }
 }
 
-TEST(History, HeatBinsMeetWithoutGap) {
+TEST(TickHistory, HeatBinsMeetWithoutGap) {
   for (size_t bin = 1; bin < kHeatBins; ++bin) {
     const auto edge = static_cast<uint64_t>(heat_bin_min_ns(bin));
     EXPECT_EQ(heat_bin(edge), bin);
@@ -187,7 +187,7 @@ TEST(History, HeatBinsMeetWithoutGap) {
   EXPECT_EQ(heat_bin(UINT64_MAX), kHeatBins - 1);
 }
 
-TEST(History, HeatHoldsEverySample) {
+TEST(TickHistory, HeatHoldsEverySample) {
   const Sample sample = Synthetic{.flows = 50}.sample(3);
   const TickPoint point = make_tick_point(sample);
   uint64_t sum = 0;
@@ -195,7 +195,7 @@ TEST(History, HeatHoldsEverySample) {
   EXPECT_EQ(sum, sample.scheduler->run_queue_latency->count());
 }
 
-TEST(History, TheTailIsTheHighestPercentileWithEnoughSamples) {
+TEST(TickHistory, TheTailIsTheHighestPercentileWithEnoughSamples) {
   EXPECT_EQ(tail_of({}).value_ns, std::nullopt);
   EXPECT_EQ(tail_of({5, {}, {}, {}, 9}).name, "max");
   EXPECT_EQ(tail_of({50, 3, {}, {}, 9}).name, "p50");

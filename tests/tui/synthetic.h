@@ -208,10 +208,10 @@ struct Synthetic {
       t.involuntary_switches = n * 2;
       t.migrations = n;
       t.preempted_by = {n, 0, n / 2, n / 4, 0};
-      CoarseHistogram slices;
+      CoarseHistogram own_slices;
       for (uint64_t k = 0; k < 20; ++k)
-        slices.record((10 + k * static_cast<uint64_t>(i + 1)) * 3'000);
-      t.on_cpu = slices;
+        own_slices.record((10 + k * static_cast<uint64_t>(i + 1)) * 3'000);
+      t.on_cpu = own_slices;
       sample.changed_threads.push_back(t);
     }
     return sample;

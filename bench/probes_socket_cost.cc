@@ -1,0 +1,252 @@
+// What the syscall and socket probes add: to a cheap system call, to a context switch and to a
+// request over UDP; of the subject, and of a process that is not the subject. Alternating rounds of
+// each configuration pinned to one CPU; medians of CPU time, as differences to "nothing" of the
+// same round.
+//
+//   probes_socket_cost [rounds]
+//
+// Needs root with BPF.
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/check.h"
+#include "core/clock.h"
+#include "probes/probes.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kDefaultRounds = 11;
+constexpr int kCpu = 1;
+
+void pin() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) > kCpu ? kCpu : 0, &set);
+  CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
+int64_t cpu_ns_of(pid_t pid) {
+  clockid_t clock{};
+  timespec time{};
+  CHECK(::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &time) == 0);
+  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
+}
+
+/// One kind of work: `times` of it, by a process and its partner.
+struct Workload {
+  const char* name;
+  int times;
+  int fds[2];  // the partner has the second half
+  int partner_fds[2];
+  bool calls;  // no partner: system calls alone
+};
+
+/// A process that works when told, and a partner that answers it. Both end with their parent.
+class Worker {
+ public:
+  explicit Worker(const Workload& workload) {
+    int command[2];
+    int answer[2];
+    CHECK(::pipe(command) == 0 && ::pipe(answer) == 0);
+    pid_ = ::fork();
+    CHECK(pid_ >= 0);
+    if (pid_ == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      pin();
+      const pid_t partner = workload.calls ? 0 : start_partner(workload);
+      int times = 0;
+      while (::read(command[0], &times, sizeof(times)) == sizeof(times)) {
+        const auto cpu_ns = [&] {
+          return process_cpu_now_ns() + (partner > 0 ? cpu_ns_of(partner) : 0);
+        };
+        const int64_t begin_ns = cpu_ns();
+        char byte = 0;
+        for (int count = 0; count < times; ++count) {
+          if (workload.calls)
+            ::syscall(SYS_getppid);
+          else
+            CHECK(::write(workload.fds[1], &byte, 1) == 1 &&
+                  ::read(workload.fds[0], &byte, 1) == 1);
+        }
+        const int64_t took_ns = cpu_ns() - begin_ns;
+        CHECK(::write(answer[1], &took_ns, sizeof(took_ns)) == sizeof(took_ns));
+      }
+      ::_exit(0);
+    }
+    command_ = command[1];
+    answer_ = answer[0];
+  }
+  ~Worker() {
+    ::kill(pid_, SIGKILL);
+    ::waitpid(pid_, nullptr, 0);
+  }
+  Worker(const Worker&) = delete;
+  Worker& operator=(const Worker&) = delete;
+
+  pid_t pid() const { return pid_; }
+  double run(int times) const {
+    int64_t took_ns = 0;
+    CHECK(::write(command_, &times, sizeof(times)) == sizeof(times));
+    CHECK(::read(answer_, &took_ns, sizeof(took_ns)) == sizeof(took_ns));
+    return static_cast<double>(took_ns) / times;
+  }
+
+ private:
+  static pid_t start_partner(const Workload& workload) {
+    const pid_t partner = ::fork();
+    CHECK(partner >= 0);
+    if (partner != 0) return partner;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    char byte = 0;
+    while (::read(workload.partner_fds[0], &byte, 1) == 1 &&
+           ::write(workload.partner_fds[1], &byte, 1) == 1) {
+    }
+    ::_exit(0);
+  }
+
+  pid_t pid_ = -1;
+  int command_ = -1;
+  int answer_ = -1;
+};
+
+Workload calls() { return {"getppid, a call", 400'000, {-1, -1}, {-1, -1}, true}; }
+
+Workload pipes() {
+  int there[2];
+  int back[2];
+  CHECK(::pipe(there) == 0 && ::pipe(back) == 0);
+  return {"pipes, a round trip (2 switches, 4 calls)",
+          20'000,
+          {back[0], there[1]},
+          {there[0], back[1]},
+          false};
+}
+
+/// Two connected UDP sockets, of which the second is bound to a port of its own choice: a server.
+Workload datagrams() {
+  int sockets[2];
+  sockaddr_in addresses[2]{};
+  for (int side = 0; side < 2; ++side) {
+    sockets[side] = ::socket(AF_INET, SOCK_DGRAM, 0);
+    addresses[side].sin_family = AF_INET;
+    addresses[side].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    addresses[side].sin_port =
+        htons(static_cast<uint16_t>(41'870 + 2 * (::getpid() % 1000) + side));
+    CHECK(::bind(sockets[side], reinterpret_cast<sockaddr*>(&addresses[side]),
+                 sizeof(addresses[side])) == 0);
+  }
+  for (int side = 0; side < 2; ++side)
+    CHECK(::connect(sockets[side], reinterpret_cast<sockaddr*>(&addresses[1 - side]),
+                    sizeof(addresses[side])) == 0);
+  return {"UDP, a round trip (2 switches, 4 calls)",
+          10'000,
+          {sockets[0], sockets[0]},
+          {sockets[1], sockets[1]},
+          false};
+}
+
+using Attached = std::unique_ptr<Probes>;
+
+struct Features {
+  bool accepts, replies, syscalls;
+};
+
+Attached attach(pid_t pid, const Features& features) {
+  SubjectSpec subject;
+  subject.kind = SubjectSpec::Kind::kProcessTree;
+  subject.pid = pid;
+  ProbeOptions options;
+  options.forced = {
+      {"scheduler", Rung::kProc}, {"sockets", Rung::kNone}, {"resources", Rung::kNone}};
+  if (!features.accepts) options.forced["accepts"] = Rung::kNone;
+  if (!features.replies) options.forced["replies"] = Rung::kNone;
+  options.syscalls = features.syscalls;
+  auto probes = Probes::open(subject, options);
+  CHECK(probes.ok());
+  for (const ProbeStatus& status : (*probes)->status()) {
+    const bool wanted = (status.name == "accepts" && features.accepts) ||
+                        (status.name == "replies" && features.replies) ||
+                        (status.name == "syscalls" && features.syscalls);
+    if (wanted && status.rung == Rung::kNone) {
+      fmt::print(stderr, "cannot measure {}: {}\n", status.name, status.reason);
+      std::exit(4);
+    }
+  }
+  return std::move(probes).value();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void measure(const Workload& workload, int rounds) {
+  const Worker worker(workload);
+  const Workload idle = calls();
+  const Worker bystander(idle);  // a subject that never runs while we measure
+  struct Configuration {
+    std::string name;
+    std::function<Attached()> open;
+    std::vector<double> ns;
+  };
+  std::vector<Configuration> configurations;
+  const auto add = [&](std::string name, pid_t pid, Features features) {
+    configurations.push_back({std::move(name), [=] { return attach(pid, features); }, {}});
+  };
+  configurations.push_back({"nothing", [] { return Attached(); }, {}});
+  add("accepts", worker.pid(), {true, false, false});
+  add("accepts, not the subject", bystander.pid(), {true, false, false});
+  add("replies", worker.pid(), {false, true, false});
+  add("replies, not the subject", bystander.pid(), {false, true, false});
+  add("accepts and replies", worker.pid(), {true, true, false});
+  add("syscalls", worker.pid(), {false, false, true});
+  add("syscalls, not the subject", bystander.pid(), {false, false, true});
+  for (int round = 0; round < rounds; ++round) {
+    for (Configuration& configuration : configurations) {
+      const Attached attached = configuration.open();
+      worker.run(workload.times / 10);
+      if (attached) attached->handle_events();  // the subject serves: as a recording would
+      configuration.ns.push_back(worker.run(workload.times));
+    }
+  }
+  fmt::print("{}\n", workload.name);
+  for (const Configuration& configuration : configurations) {
+    std::vector<double> added;
+    for (size_t round = 0; round < configuration.ns.size(); ++round)
+      added.push_back(configuration.ns[round] - configurations[0].ns[round]);
+    fmt::print("  {:<28}{:>10.0f} ns{:>10.0f} added\n", configuration.name,
+               median(configuration.ns), median(added));
+  }
+}
+
+int run(int rounds) {
+  // One after the other: a worker that inherits a socket may be taken for a server.
+  measure(calls(), rounds);
+  measure(pipes(), rounds);
+  measure(datagrams(), rounds);
+  return 0;
+}
+
+}  // namespace
+}  // namespace topspin
+
+int main(int argc, char** argv) {
+  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds);
+}

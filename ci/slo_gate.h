@@ -1,0 +1,31 @@
+// SLO rules in the gate: next after validity, the candidate's runs must keep what was promised,
+// whatever the baseline did.
+//
+// A rule that a run breaks fails the gate; one that no run could be judged by leaves a pass
+// inconclusive. Runs that may not be judged are not asked. Reads the store; the rest is pure.
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ci/judgement.h"
+#include "ci/slo.h"
+#include "ci/stored_judgement.h"
+#include "core/result.h"
+
+namespace topspin {
+
+/// The rules that a run is held to.
+using RulesOfRun = std::function<Result<std::vector<SloRule>>(const StoredRun& run)>;
+
+/// One entry a rule, in the order in which the runs name them first.
+Result<std::vector<SloOutcome>> judge_candidates(RunStore& store,
+                                                 std::span<const MeasuredRun> candidates,
+                                                 const RulesOfRun& rules_of);
+
+/// Puts the outcomes into a judgement and changes its verdict by them. An invalid one stays so.
+void apply_slos(Judgement& judgement, std::vector<SloOutcome> outcomes, bool strict);
+
+}  // namespace topspin

@@ -1,0 +1,95 @@
+// --counters and --stacks, from the recording to the report and the folded stacks.
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+class Stacks : public testing::Test {
+ protected:
+  void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
+  std::string db() const { return dir_.file("t.db"); }
+  Outcome record(std::vector<std::string> options, const std::string& script) const {
+    std::vector<std::string> all = {"record", "-q", "-i", "lo", "--db", db()};
+    all.insert(all.end(), options.begin(), options.end());
+    all.insert(all.end(), {"udp port 9", "--", "sh", "-c", script});
+    return topspin(all);
+  }
+  Json report() const {
+    const Outcome run = topspin({"report", "last", "--db", db(), "--format", "json"});
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return run.exit_code == 0 ? Json::parse(run.out) : Json();
+  }
+  static std::string rung(const Json& json, const std::string& name) {
+    for (const Json& probe : json["probes"]) {
+      if (probe["name"] == name) return probe["rung"];
+    }
+    return "not there";
+  }
+  TempDir dir_;
+};
+
+constexpr const char* kBusy = "i=0; while [ $i -lt 400000 ]; do i=$((i+1)); done";
+
+TEST_F(Stacks, AreFoldedAndAsManyAsTheCpuTimeSays) {
+  const Outcome run = record({"--stacks", "200", "--counters"}, kBusy);
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  EXPECT_EQ(json["settings"]["stack_samples_per_second"], 200);
+  if (rung(json, "stacks") == "none") TOPSPIN_SKIP("no perf events here: " + json["probes"].dump());
+  const Outcome folded = topspin({"export", "last", "--db", db(), "--format", "folded"});
+  ASSERT_EQ(folded.exit_code, 0) << folded.err;
+  std::istringstream lines(folded.out);
+  double samples = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const size_t space = line.rfind(' ');
+    ASSERT_NE(space, std::string::npos) << line;
+    EXPECT_NE(line.find(';'), std::string::npos) << line;
+    samples += std::stod(line.substr(space + 1));
+  }
+  EXPECT_THAT(folded.out, HasSubstr("sh;"));
+  // Each sample stands for 5 ms of CPU time, which the scheduler probe and the counters also give.
+  const double clock_ns = json["summary"]["counters"]["task_clock_ns"]["count"].get<double>();
+  ASSERT_GT(clock_ns, 1e8);
+  EXPECT_NEAR(samples * 5e6, clock_ns, 0.15 * clock_ns);
+  EXPECT_NEAR(json["summary"]["cpu_ns"].get<double>(), clock_ns, 0.1 * clock_ns);
+  EXPECT_EQ(json["losses"]["stack_samples_lost"], 0);
+  EXPECT_THAT(topspin({"report", "last", "--db", db()}).out, HasSubstr("perf counters"));
+}
+
+TEST_F(Stacks, AreNotThereUnlessAskedFor) {
+  ASSERT_EQ(record({}, "true").exit_code, 0);
+  const Json json = report();
+  EXPECT_EQ(rung(json, "stacks"), "not there");
+  EXPECT_EQ(json["summary"]["counters"]["task_clock_ns"], nullptr);
+  const Outcome folded = topspin({"export", "last", "--db", db(), "--format", "folded"});
+  EXPECT_EQ(folded.exit_code, 2);
+  EXPECT_THAT(folded.err, HasSubstr("--stacks"));
+}
+
+TEST_F(Stacks, OfJavaScriptHaveItsFunctionsNames) {
+  if (run({"sh", "-c", "command -v node"}).exit_code != 0) TOPSPIN_SKIP("Node is not installed");
+  const std::string script =
+      "exec node --perf-basic-prof --interpreted-frames-native-stack -e "
+      "'function topspinHotFunction(n) { let s = 0; for (let i = 0; i < n; ++i) s += i % 7; return "
+      "s; } const end = Date.now() + 1500; let t = 0; while (Date.now() < end) t += "
+      "topspinHotFunction(100000);'";
+  const Outcome recorded = record({"--stacks", "500"}, "cd " + dir_.path().string() + "; " + script);
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
+  if (rung(report(), "stacks") == "none") TOPSPIN_SKIP("no perf events here");
+  EXPECT_THAT(topspin({"export", "last", "--db", db(), "--format", "folded"}).out,
+              HasSubstr("topspinHotFunction"));
+}
+
+}  // namespace
+}  // namespace topspin::test
