@@ -60,6 +60,7 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
   info.source.branch = hostile("branch");
   info.source.commit = std::string(40, 'a');
   info.settings.window_ns = info.settings.interval_ns = kNanosPerSecond;
+  info.settings.stack_samples_per_second = 99;
   info.probes = {{"scheduler", Rung::kProc, hostile("reason")}};
   auto writer = RunWriter::create(db, info, {});
   EXPECT_TRUE(writer.ok()) << (writer.ok() ? "" : writer.error().message);
