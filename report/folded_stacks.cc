@@ -18,9 +18,9 @@ std::string folded_line(const StackRow& stack) {
 Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
   for (const StoredRun& run : runs) {
     if (!run.info.settings.stack_samples_per_second) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("run {} has no stacks: record it with --stacks 99",
-                                    run.info.id));
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("run {} has no stacks: record it with --stacks 99", run.info.id));
     }
     TOPSPIN_TRY(store.for_each_stack(
         run.info.id, [&](const StackRow& stack) { output.write(folded_line(stack)); }));

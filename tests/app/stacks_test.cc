@@ -84,7 +84,8 @@ TEST_F(Stacks, OfJavaScriptHaveItsFunctionsNames) {
       "'function topspinHotFunction(n) { let s = 0; for (let i = 0; i < n; ++i) s += i % 7; return "
       "s; } const end = Date.now() + 1500; let t = 0; while (Date.now() < end) t += "
       "topspinHotFunction(100000);'";
-  const Outcome recorded = record({"--stacks", "500"}, "cd " + dir_.path().string() + "; " + script);
+  const Outcome recorded =
+      record({"--stacks", "500"}, "cd " + dir_.path().string() + "; " + script);
   ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
   if (rung(report(), "stacks") == "none") TOPSPIN_SKIP("no perf events here");
   EXPECT_THAT(topspin({"export", "last", "--db", db(), "--format", "folded"}).out,

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 enum { kMostClients = 65536, kPage = 4096 };
-static void *memory_of[kMostClients];
+static void* memory_of[kMostClients];
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc != 4) return 2;
   const size_t bytes = strtoull(argv[2], NULL, 10);
   const int leaks = strcmp(argv[3], "leak") == 0;
@@ -34,7 +34,7 @@ int main(int argc, char **argv) {
   struct sockaddr_in address = {.sin_family = AF_INET,
                                 .sin_port = htons((unsigned short)atoi(argv[1])),
                                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  if (bind(listening, (struct sockaddr *)&address, sizeof address) != 0 ||
+  if (bind(listening, (struct sockaddr*)&address, sizeof address) != 0 ||
       listen(listening, 4096) != 0)
     return 3;
   const int epoll = epoll_create1(EPOLL_CLOEXEC);
@@ -50,7 +50,7 @@ int main(int argc, char **argv) {
       if (fd == listening) {
         const int client = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
         if (client < 0 || client >= kMostClients) return 4;
-        char *memory = mmap(NULL, bytes + kPage, PROT_NONE,
+        char* memory = mmap(NULL, bytes + kPage, PROT_NONE,
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (memory == MAP_FAILED) return 5;
         if (!reserves) {

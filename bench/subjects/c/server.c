@@ -71,8 +71,8 @@ static int answer(int fd, struct request* request) {
   while ((end = strstr(request->text, "\r\n\r\n")) != NULL) {
     *end = '\0';
     int last = strcasestr(request->text, "connection: close") != NULL;
-    if (send(fd, last ? kClose : kKeep, last ? sizeof kClose - 1 : sizeof kKeep - 1,
-             MSG_NOSIGNAL) < 0 ||
+    if (send(fd, last ? kClose : kKeep, last ? sizeof kClose - 1 : sizeof kKeep - 1, MSG_NOSIGNAL) <
+            0 ||
         last)
       return 0;
     size_t taken = (size_t)(end + 4 - request->text);
@@ -104,8 +104,8 @@ static void serve_http(int listener) {
         continue;
       }
       struct request* request = requests[fd];
-      ssize_t got = recv(fd, request->text + request->used,
-                         sizeof request->text - request->used - 1, 0);
+      ssize_t got =
+          recv(fd, request->text + request->used, sizeof request->text - request->used - 1, 0);
       if (got < 0 && (errno == EAGAIN || errno == EINTR)) continue;
       if (got > 0) {
         request->used += (size_t)got;
