@@ -275,7 +275,8 @@ Status refuse_csv_options(const GateOptions& o) {
 RulesOfRun rules_of_runs(const GateConfig& config) {
   return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
     std::vector<SloRule> rules = config.slo;
-    if (const auto& plan = run.info.plan) {
+    const auto& plan = run.info.plan;
+    if (plan && !plan->text.empty()) {
       TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
       rules.insert(rules.end(), std::make_move_iterator(parsed.rules.begin()),
                    std::make_move_iterator(parsed.rules.end()));

@@ -270,9 +270,9 @@ TEST_F(GateRuns, WithoutSidesTheLastSessionOfAPlanIsJudgedAlone) {
   };
   make_pairs(1.3, 12, of_session("first"), of_session("first"));
   make_pairs(1.0, 12, of_session("second"), of_session("second"));
-  EXPECT_EQ(gate().exit_code, 0) << gate().out;
+  EXPECT_EQ(gate().exit_code, 0) << gate().out << gate().err;
   make_pairs(1.3, 12, of_session("third"), of_session("third"));
-  EXPECT_EQ(gate().exit_code, 1) << gate().out;
+  EXPECT_EQ(gate().exit_code, 1) << gate().out << gate().err;
 }
 
 TEST_F(GateRuns, WhatASubjectDidBeforeItsLoadIsNotJudged) {

@@ -171,7 +171,8 @@ TEST(HtmlPage, TimesIncreaseWhateverTheFileSays) {
   ReportPage page;
   page.runs.push_back(std::move(run));
   double last = -1;
-  for (const Json& time : Json::parse(page_data_json(page))["runs"][0]["time_s"]) {
+  const Json data = Json::parse(page_data_json(page));
+  for (const Json& time : data["runs"][0]["time_s"]) {
     EXPECT_GT(time.get<double>(), last);
     last = time;
   }
