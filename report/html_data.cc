@@ -147,59 +147,15 @@ std::string lives_json(size_t run, const LifeGrid& grid) {
       array_json(grid.rows, row));
 }
 
-struct PercentileLine {
-  std::string label;
-  std::string_view look;
-  bool dashed = false;
-  std::vector<PercentilePoint> points;
-};
-
-std::string percentiles_json(std::string_view id, const std::vector<PercentileLine>& lines) {
-  const auto line = [](const PercentileLine& l) {
+std::string percentiles_json(const PercentilePlot& plot) {
+  const auto line = [](const PercentilePlot::Line& l) {
     return fmt::format(
         R"({{"label":{},"look":"{}","dashed":{},"at":{},"values":{}}})", text_json(l.label), l.look,
         l.dashed,
         array_json(l.points, [](const PercentilePoint& p) { return fmt::format("{:.6g}", p.at); }),
         array_json(l.points, [](const PercentilePoint& p) { return json_number(p.value); }));
   };
-  return fmt::format(R"({{"id":"{}","lines":{}}})", id, array_json(lines, line));
-}
-
-/// One run: all its latencies in one plot. Two: a plot for each latency, with A and B.
-std::vector<std::string> percentile_figures(const ReportPage& page) {
-  constexpr std::string_view kLooks[] = {"main", "tail", "third", "extreme"};
-  std::vector<std::string> figures;
-  if (page.runs.size() == 1) {
-    std::vector<PercentileLine> lines;
-    for (const LatencyCurve& d : distributions(page.runs[0])) {
-      if (lines.size() == std::size(kLooks)) break;
-      auto points = percentile_curve(d);
-      if (points.size() < 2) continue;
-      lines.push_back({std::string(d.title), kLooks[lines.size()], false, std::move(points)});
-    }
-    figures.push_back(percentiles_json("percentiles", lines));
-    return figures;
-  }
-  std::vector<std::string_view> ids;
-  for (const RunPage& run : page.runs) {
-    for (const LatencyCurve& d : distributions(run)) {
-      if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
-    }
-  }
-  if (ids.size() > kComparedPercentiles) ids.resize(kComparedPercentiles);
-  for (const std::string_view id : ids) {
-    std::vector<PercentileLine> lines;
-    for (size_t r = 0; r < page.runs.size(); ++r) {
-      for (const LatencyCurve& d : distributions(page.runs[r])) {
-        if (d.id != id) continue;
-        lines.push_back(
-            {std::string(side_name(page, r)), kLooks[r % 2], r % 2 == 1, percentile_curve(d)});
-      }
-    }
-    std::erase_if(lines, [](const PercentileLine& l) { return l.points.size() < 2; });
-    figures.push_back(percentiles_json(fmt::format("percentiles-{}", id), lines));
-  }
-  return figures;
+  return fmt::format(R"({{"id":"{}","lines":{}}})", plot.id, array_json(plot.lines, line));
 }
 
 std::string history_json(const ReportPage& page, size_t index) {
@@ -348,6 +304,39 @@ std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution) 
   return points;
 }
 
+std::vector<PercentilePlot> percentile_plots(const ReportPage& page) {
+  constexpr std::string_view kLooks[] = {"main", "tail", "third", "extreme"};
+  std::vector<PercentilePlot> plots;
+  if (page.runs.size() == 1) {
+    PercentilePlot plot{"percentiles", "By percentile", {}};
+    for (const LatencyCurve& d : distributions(page.runs[0])) {
+      if (plot.lines.size() == std::size(kLooks)) break;
+      auto points = percentile_curve(d);
+      if (points.size() < 2) continue;
+      plot.lines.push_back(
+          {std::string(d.title), kLooks[plot.lines.size()], false, std::move(points)});
+    }
+    if (!plot.lines.empty()) plots.push_back(std::move(plot));
+    return plots;
+  }
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    for (const LatencyCurve& d : distributions(page.runs[r])) {
+      auto points = percentile_curve(d);
+      if (points.size() < 2) continue;
+      const std::string id = fmt::format("percentiles-{}", d.id);
+      auto plot = std::find_if(plots.begin(), plots.end(),
+                               [&](const PercentilePlot& p) { return p.id == id; });
+      if (plot == plots.end()) {
+        if (plots.size() == kComparedPercentiles) continue;
+        plot = plots.insert(plots.end(), {id, std::string(d.title), {}});
+      }
+      plot->lines.push_back(
+          {std::string(side_name(page, r)), kLooks[r % 2], r % 2 == 1, std::move(points)});
+    }
+  }
+  return plots;
+}
+
 std::string page_data_json(const ReportPage& page) {
   std::string runs, figures, heats, lives, events, stages, percentiles, history;
   const auto append = [](std::string& list, const std::string& element) {
@@ -377,7 +366,8 @@ std::string page_data_json(const ReportPage& page) {
                                seconds(stage.end_ns.value_or(page.runs.front().elapsed_ns))));
   }
   for (const Figure& figure : page_figures(page)) append(figures, figure_json(page, figure));
-  for (const std::string& figure : percentile_figures(page)) append(percentiles, figure);
+  for (const PercentilePlot& plot : percentile_plots(page))
+    append(percentiles, percentiles_json(plot));
   for (size_t i = 0; i < page.history.size(); ++i) append(history, history_json(page, i));
   const auto run_label = [](const StoredRun& run) {
     return text_json(run.info.source.commit.empty() ? run.info.id.substr(0, 8)

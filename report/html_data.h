@@ -52,6 +52,21 @@ struct PercentilePoint {
 /// At most some 200 points; the last is the greatest value, at the place of one sample in all.
 std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution);
 
+/// A plot of latency by percentile: all latencies of one run, or one latency of A and B. Those
+/// without a line to draw are not among them.
+struct PercentilePlot {
+  struct Line {
+    std::string label;
+    std::string_view look;
+    bool dashed = false;
+    std::vector<PercentilePoint> points;
+  };
+  std::string id;
+  std::string title;
+  std::vector<Line> lines;
+};
+std::vector<PercentilePlot> percentile_plots(const ReportPage& page);
+
 /// One object, without line breaks, ASCII only; not yet fit for a script element.
 std::string page_data_json(const ReportPage& page);
 

@@ -120,15 +120,6 @@ std::vector<std::string_view> distribution_ids(const ReportPage& page) {
   return ids;
 }
 
-std::string_view distribution_title(const ReportPage& page, std::string_view id) {
-  for (const RunPage& run : page.runs) {
-    for (const LatencyCurve& d : distributions(run)) {
-      if (d.id == id) return d.title;
-    }
-  }
-  return id;
-}
-
 std::string distribution_row(const ReportPage& page, size_t run, const LatencyCurve& d) {
   const HistogramSummary& s = d.summary;
   std::string name = side_prefix(page, run) + html_text(d.title);
@@ -153,6 +144,14 @@ std::string distribution_rows(const ReportPage& page) {
     }
   }
   return rows;
+}
+
+std::string percentile_figures(const ReportPage& page) {
+  std::string html;
+  for (const PercentilePlot& plot : percentile_plots(page))
+    html += figure_open(plot.id, html_text(plot.title)) + "</figure>\n";
+  return page.runs.size() == 1 || html.empty() ? html
+                                               : "<div class=\"columns\">\n" + html + "</div>\n";
 }
 
 /// Samples by slices of time and by bands of eightfold values.
@@ -202,17 +201,7 @@ std::string distributions_section(const ReportPage& page) {
       "Latency distributions",
       "<table>" + table_head({"", "#Samples", "#Min", "#p50", "#p90", "#p99", "#p99.9", "#Max"}) +
           "<tbody>" + rows + "</tbody></table>");
-  if (page.runs.size() == 1) {
-    html += figure_open("percentiles", "By percentile") + "</figure>\n";
-  } else {
-    html += "<div class=\"columns\">\n";
-    for (const std::string_view id : distribution_ids(page)) {
-      html +=
-          figure_open(fmt::format("percentiles-{}", id), html_text(distribution_title(page, id))) +
-          "</figure>\n";
-    }
-    html += "</div>\n";
-  }
+  if (kPageHasPlots) html += percentile_figures(page);  // the table above is theirs
   for (size_t r = 0; r < page.runs.size(); ++r) {
     for (const LatencyCurve& d : distributions(page.runs[r])) {
       if (d.heat == nullptr || d.heat->empty()) continue;

@@ -237,6 +237,18 @@ TEST_F(PageInBrowser, TheHistoryMarksItsChange) {
   EXPECT_EQ(cpu["changes"][0]["worse"], true);
 }
 
+/// Every place for a plot has one: of one run, of A and B, of a history.
+TEST_F(PageInBrowser, NoPlaceForAPlotIsEmpty) {
+  for (const std::vector<std::string>& runs :
+       {std::vector<std::string>{a_}, {a_, b_}, {a_, b_, "last"}}) {
+    open_report(runs);
+    EXPECT_EQ(
+        browser_->evaluate("Array.from(document.querySelectorAll('.plot'))"
+                           ".filter(p => !p.querySelector('canvas')).map(p => p.dataset.plot)"),
+        Json::array());
+  }
+}
+
 /// Bytes of base64, enough of it for a picture.
 std::string decode_base64(const std::string& text) {
   std::string bytes;
