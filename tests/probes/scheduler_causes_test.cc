@@ -246,6 +246,14 @@ TEST_P(CausesOnRung, run_queues_are_as_long_as_what_waits_there) {
 struct Sleeps {
   uint64_t count;
   uint64_t late_ns;
+  uint64_t least_late_ns;
+
+  void add(int64_t late_ns_of_one) {
+    const auto one = static_cast<uint64_t>(late_ns_of_one);
+    least_late_ns = count == 0 ? one : std::min(least_late_ns, one);
+    late_ns += one;
+    ++count;
+  }
 };
 
 void expect_timers(const SchedulerInterval& seen, const Sleeps& own) {
@@ -257,7 +265,9 @@ void expect_timers(const SchedulerInterval& seen, const Sleeps& own) {
             seen.timer_slack->sum() + seen.timer_late_expiry->sum() + seen.timer_queueing->sum());
   // The subject's own clock also counts the ways into the kernel and out of it.
   EXPECT_LE(seen.timer_oversleep->sum(), own.late_ns);
-  expect_close(seen.timer_oversleep->sum(), own.late_ns, 0.10, own.count * 50'000, "oversleep");
+  // After it woke the subject may be stopped before it reads its clock, which is not the timer's
+  // doing: only the shortest sleep of either account says the same of both.
+  expect_close(*seen.timer_oversleep->min(), own.least_late_ns, 0.10, 50'000, "least oversleep");
 }
 
 TEST_P(CausesOnRung, nanosleep_oversleeps_by_its_slack) {
@@ -270,8 +280,7 @@ TEST_P(CausesOnRung, nanosleep_oversleeps_by_its_slack) {
     for (uint64_t count = 0; count < kSleeps; ++count) {
       const int64_t begin_ns = monotonic_now_ns();
       sleep_ns(kMilli);
-      own->late_ns += static_cast<uint64_t>(monotonic_now_ns() - begin_ns - kMilli);
-      ++own->count;
+      own->add(monotonic_now_ns() - begin_ns - kMilli);
     }
   });
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
@@ -300,8 +309,7 @@ TEST_P(CausesOnRung, a_sleeper_behind_a_busy_thread_is_late_by_queueing) {
     for (uint64_t count = 0; count < kSleeps; ++count) {
       const int64_t begin_ns = monotonic_now_ns();
       sleep_ns(kMilli / 4);
-      own->late_ns += static_cast<uint64_t>(monotonic_now_ns() - begin_ns - kMilli / 4);
-      ++own->count;
+      own->add(monotonic_now_ns() - begin_ns - kMilli / 4);
       burn_cpu_ns(kMilli);
     }
   });
@@ -329,8 +337,7 @@ TEST_P(CausesOnRung, timeouts_of_epoll_and_timerfd_count_and_events_do_not) {
     for (int count = 0; count < kEach; ++count) {
       const int64_t begin_ns = monotonic_now_ns();
       CHECK(::epoll_wait(poll, &event, 1, 2) == 0);
-      own->late_ns += static_cast<uint64_t>(monotonic_now_ns() - begin_ns - 2 * kMilli);
-      ++own->count;
+      own->add(monotonic_now_ns() - begin_ns - 2 * kMilli);
     }
     event.events = EPOLLIN;
     CHECK(::epoll_ctl(poll, EPOLL_CTL_ADD, timer, &event) == 0);
@@ -339,8 +346,7 @@ TEST_P(CausesOnRung, timeouts_of_epoll_and_timerfd_count_and_events_do_not) {
       const int64_t begin_ns = monotonic_now_ns();
       CHECK(::timerfd_settime(timer, 0, &once, nullptr) == 0);
       CHECK(::epoll_wait(poll, &event, 1, 10'000) == 1);
-      own->late_ns += static_cast<uint64_t>(monotonic_now_ns() - begin_ns - 2 * kMilli);
-      ++own->count;
+      own->add(monotonic_now_ns() - begin_ns - 2 * kMilli);
       uint64_t expirations = 0;
       CHECK(::read(timer, &expirations, sizeof(expirations)) == sizeof(expirations));
     }
