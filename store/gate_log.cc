@@ -46,8 +46,8 @@ std::string_view acceptance_kind_name(Acceptance::Kind kind) {
 
 Status log_acceptance(const std::string& path, const Acceptance& acceptance) {
   const std::string kind(acceptance_kind_name(acceptance.kind));
-  const std::optional<uint64_t> row_index =
-      acceptance.series.empty() ? std::nullopt : std::optional(acceptance.row_index);
+  std::optional<uint64_t> row_index;
+  if (!acceptance.series.empty()) row_index = acceptance.row_index;
   return insert(path,
                 "INSERT INTO acceptance (accepted_wall_ns, kind, run_id, series, row_index, metric,"
                 " because) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
