@@ -62,7 +62,7 @@ RungReport examine_queues(const Subject& self) {
 
 RungReport examine_accepts(const Subject& self) {
   RungReport report{"accepts", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {true, false});
+  auto opened = SocketTimes::open(self, {true, false}, -1);
   if (!opened.ok()) return refused("accepts", Rung::kTpBtf, opened.error());
   auto listener = bind_socket(SOCK_STREAM);
   const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -81,7 +81,7 @@ RungReport examine_accepts(const Subject& self) {
 
 RungReport examine_replies(const Subject& self) {
   RungReport report{"replies", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {false, true});
+  auto opened = SocketTimes::open(self, {false, true}, -1);
   if (!opened.ok()) return refused("replies", Rung::kTpBtf, opened.error());
   auto server = bind_socket(SOCK_DGRAM);
   auto client = bind_socket(SOCK_DGRAM);

@@ -275,7 +275,7 @@ class OpenProbes final : public Probes {
   void open_socket_times(const SocketFeatures& features, ProbeStatus& accepts,
                          ProbeStatus& replies) {
     if (!features.accepts && !features.replies) return;
-    auto opened = SocketTimes::open(subject_, features);
+    auto opened = SocketTimes::open(subject_, features, scheduler_ ? scheduler_->threads_fd() : -1);
     for (auto* status :
          {features.accepts ? &accepts : nullptr, features.replies ? &replies : nullptr}) {
       if (!status) continue;

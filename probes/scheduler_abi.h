@@ -48,11 +48,11 @@ struct topspin_firing {
   __u64 late_ns;  /* and what is beyond that */
 };
 
-/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock, and when (on that clock) this was
- * found out; 0: never. */
+/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the least that was seen. */
 struct topspin_clock {
-  __u64 offset_ns;
-  __u64 compared_ns;
+  __u64 ahead_ns;
+  __u64 since_ns; /* begin of the time, on the run queue's clock, for which that is good; 0: none */
+  __u64 comparisons; /* made since then */
 };
 
 /* One element of the map `cpus` for each possible CPU. `clock` and `queue_lengths` are written
@@ -213,7 +213,7 @@ struct topspin_tracepoint_offsets {
 #define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
 #endif
 TOPSPIN_SIZE(topspin_cells, 16 + 8 * TOPSPIN_HISTOGRAM_BUCKETS);
-TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 16 +
+TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
                               8 * TOPSPIN_QUEUE_LENGTHS + 8 * sizeof(struct topspin_cells));
 TOPSPIN_SIZE(topspin_counters, 56);
 TOPSPIN_SIZE(topspin_totals, 56 + 32);
