@@ -39,7 +39,7 @@ class SchedulerRung {
     return "timers are seen beside the BPF rungs of the scheduler probe alone";
   }
   /// The map (task storage of topspin_thread) in which the threads' waits stand; -1: not this rung.
-  virtual int threads_fd() const { return -1; }
+  virtual int task_storage_fd() const { return -1; }
 };
 
 using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;

@@ -31,8 +31,8 @@ struct SocketTimesReading {
 class SocketTimes {
  public:
   virtual ~SocketTimes() = default;
-  /// All of `features`, or an error. `scheduler_threads_fd` is SchedulerRung::threads_fd(): with it
-  /// waits for a CPU are those of the scheduler probe, without (-1) those of the kernel's
+  /// All of `features`, or an error. `scheduler_threads_fd` is SchedulerRung::task_storage_fd():
+  /// with it waits for a CPU are those of the scheduler probe, without (-1) those of the kernel's
   /// run_delay, which leaves many short ones out.
   static Result<std::unique_ptr<SocketTimes>> open(const Subject& subject,
                                                    const SocketFeatures& features,

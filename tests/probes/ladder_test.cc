@@ -15,6 +15,7 @@
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -430,6 +431,32 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
   EXPECT_THAT(text, testing::Not(testing::StartsWith("none")));
   EXPECT_THAT(text, HasSubstr("| cpu yes |"));
   EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
+}
+
+TEST(Privileges, without_btf_system_calls_are_counted_on_tracepoints) {
+  SKIP_WITHOUT_BPF();
+  if (!has_effective_capability(CAP_SYS_ADMIN)) GTEST_SKIP() << "needs cap_sys_admin to mount";
+  if (::access("/sys/kernel/tracing/events/raw_syscalls/sys_enter/format", R_OK) != 0)
+    GTEST_SKIP() << "needs tracefs: mount -t tracefs nodev /sys/kernel/tracing";
+  const std::string text = in_child([] {
+    CHECK(::unshare(CLONE_NEWNS) == 0);
+    CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
+    ProbeOptions options;
+    options.syscalls = true;
+    auto probes = Probes::open(process_tree(::getpid()), options);
+    CHECK(probes.ok());
+    for (int count = 0; count < 5; ++count) ::syscall(SYS_getppid);
+    std::string said;
+    for (const ProbeStatus& status : (*probes)->status()) {
+      if (status.name == "syscalls") said = rung_name(status.rung);
+    }
+    for (const SyscallRow& row : (*probes)->take_interval().changed_syscalls) {
+      if (row.name == "getppid") said += fmt::format(" {}", row.count);
+    }
+    return said;
+  });
+  EXPECT_EQ(text, "tracepoint 5");
 }
 
 TEST(Examine, tries_each_rung_on_itself) {
