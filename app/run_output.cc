@@ -74,6 +74,12 @@ std::vector<Row> rows() {
   of_load("udp_receive_buffer_drops", "1", [](const LoadResult& l) {
     return l.tcp ? std::nullopt : number(l.kernel.udp_rcvbuf_errors);
   });
+  // Of UDP each read is a datagram: load_sent is this and udp_receive_buffer_drops, if none was
+  // lost elsewhere.
+  all.push_back({"datagrams_read", "1", [](const SessionRun& run) {
+                   const bool udp = run.load && !run.load->tcp;
+                   return udp ? number(run.measured.totals.socket_reads) : std::nullopt;
+                 }});
   all.push_back({"capture_drops", "1", [](const SessionRun& run) {
                    return std::optional<double>(run.measured.totals.capture_drops);
                  }});

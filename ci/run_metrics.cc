@@ -116,6 +116,10 @@ void RunTotals::add(const Sample& sample) {
     raise_to(threads_max, r->threads);
     raise_to(fds_max, r->fds);
   }
+  if (sample.sockets && sample.sockets->socket_wait) {
+    add_to(socket_reads, std::optional<uint64_t>(sample.sockets->socket_wait->count() +
+                                                 sample.losses.socket_left_censored));
+  }
   interval_ns += sample.interval_ns;
   self_cpu_ns += sample.self.cpu_ns;
   add_to(host_steal_ns, sample.self.host_steal_ns);

@@ -30,6 +30,8 @@ struct RunTotals {
   std::optional<int64_t> host_busy_ns;
   uint64_t ticks = 0;
   uint64_t capture_drops = 0;  // by the kernel and by the interface
+  // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
+  std::optional<uint64_t> socket_reads;
 
   void add(const Sample& sample);
 };
