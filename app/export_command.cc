@@ -158,8 +158,8 @@ void add_export_command(CLI::App& root, Action& action) {
   command
       ->add_option(
           "--table", o->table,
-          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, stages, "
-          "events or runs")
+          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, counters, "
+          "stages, loads, load_parts, events or runs")
       ->option_text("NAME");
   command
       ->add_option("--histogram", o->histogram,

@@ -264,6 +264,25 @@ std::string decode_base64(const std::string& text) {
   return bytes;
 }
 
+/// Perfetto reads its traces with the browser's own JSON parser: so does this.
+TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
+  const std::string file = dir_.file("trace.json");
+  const Outcome made =
+      topspin({"export", a_, "--db", database(), "--format", "perfetto", "-o", file});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  browser_->open_file(file);
+  EXPECT_EQ(browser_->evaluate("document.contentType"), "application/json");
+  const Json counts = browser_->evaluate(
+      "(() => { const phases = {};"
+      "for (const e of JSON.parse(document.body.textContent).traceEvents) {"
+      "  if (e.ph !== 'M' && !(e.ts >= 0)) throw new Error('no time: ' + JSON.stringify(e));"
+      "  phases[e.ph] = (phases[e.ph] || 0) + 1; }"
+      "return phases; })()");
+  EXPECT_GE(counts["C"], 100) << "counters, tick by tick";
+  EXPECT_GE(counts["X"], 1) << "threads";
+  EXPECT_GE(counts["M"], 2) << "names";
+}
+
 /// The colour at the page's corner says which scheme it took.
 TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
   const char* own = std::getenv("TOPSPIN_SCREENS_DB");
