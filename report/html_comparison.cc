@@ -60,6 +60,44 @@ std::string comparison_section(const Judgement& judgement) {
                                   "<tbody>" + rows + "</tbody></table>"));
 }
 
+std::string rules_section(const ReportPage& page) {
+  // Each rule once, however many of the runs are held to it.
+  std::vector<std::string> rules;
+  for (const RunPage& run : page.runs) {
+    for (const SloResult& slo : run.slos) {
+      if (std::find(rules.begin(), rules.end(), slo.rule) == rules.end()) rules.push_back(slo.rule);
+    }
+  }
+  if (rules.empty()) return {};
+  std::string rows;
+  for (const std::string& rule : rules) {
+    rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(rule)));
+    for (const RunPage& run : page.runs) {
+      const auto slo = std::find_if(run.slos.begin(), run.slos.end(),
+                                    [&](const SloResult& s) { return s.rule == rule; });
+      if (slo == run.slos.end()) {
+        rows += text_cell("");
+        continue;
+      }
+      const char* tone = slo->verdict == SloVerdict::kKept     ? "good"
+                         : slo->verdict == SloVerdict::kBroken ? "bad"
+                                                               : "open";
+      rows +=
+          text_cell(fmt::format(R"(<span class="word-{}">{}</span><span class="under">{}</span>)",
+                                tone, slo_verdict_name(slo->verdict), html_text(slo->explanation)));
+    }
+    rows += "</tr>\n";
+  }
+  return fmt::format(
+      "<section id=\"rules\"><h2>Rules</h2>\n<p class=\"note\">What the plan holds {} to, and what "
+      "was measured against the bound.</p>\n{}</section>\n",
+      page.runs.size() > 1 ? "each run" : "the run",
+      scrolling("Rules", "<table>" +
+                             (page.runs.size() > 1 ? table_head({"Rule", "A", "B"})
+                                                   : table_head({"Rule", "Kept"})) +
+                             "<tbody>" + rows + "</tbody></table>"));
+}
+
 std::string history_section(const ReportPage& page) {
   std::string html =
       "<section id=\"history\"><h2>History</h2>\n<p class=\"note\">Each point is a run, oldest "

@@ -65,7 +65,7 @@ TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
   // From behind the style to before the scripts.
   const size_t from = html.find("</head>");
   for (const auto& [tag, open] : tags(html.substr(from, html.find("<script") - from))) {
-    if (tag == "rect") continue;
+    if (tag == "rect" || tag == "wbr") continue;  // void, as written
     EXPECT_EQ(open, tag == "body" ? 1 : tag == "head" ? -1 : 0) << tag;
   }
   EXPECT_EQ(count_of(html, "<script"), kPageHasPlots ? 3u : 1u);
