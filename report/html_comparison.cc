@@ -125,7 +125,18 @@ std::string history_section(const ReportPage& page) {
                                                  "#After", "#Change", ""}) +
                                      "<tbody>" + rows + "</tbody></table>");
   } else {
-    html += "<p>No change of level.</p>\n";
+    html += "<p>No change of level was found.</p>\n";
+  }
+  if (page.judgement && !page.judgement->metrics.empty()) {
+    std::string rows;
+    for (const Comparison& c : page.judgement->metrics) {
+      rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(c.metric.name, 80))) +
+              number_cell(page_count(c.n)) + number_cell(page_percent(c.metric.margin)) +
+              verdict_cell(*page.judgement, c) + "</tr>\n";
+    }
+    html += scrolling("Metrics", "<table>" +
+                                     table_head({"Metric", "#Runs", "#Least change", "Verdict"}) +
+                                     "<tbody>" + rows + "</tbody></table>");
   }
   html += "<div class=\"columns\">\n";
   for (size_t i = 0; i < page.history.size(); ++i) {

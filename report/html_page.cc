@@ -160,7 +160,8 @@ std::string navigation(std::initializer_list<std::pair<const char*, const std::s
 std::string html_report(const ReportPage& page) {
   CHECK(page.runs.size() == 1 || page.runs.size() == 2);
   std::string comparison, history;
-  if (page.judgement && !page.judgement->metrics.empty())
+  // A history's metrics have no two sides.
+  if (page.judgement && page.judgement->mode != "history" && !page.judgement->metrics.empty())
     comparison = comparison_section(*page.judgement);
   if (!page.history.empty()) history = history_section(page);
   const std::string rules = rules_section(page);

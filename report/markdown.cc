@@ -123,9 +123,11 @@ std::string changes_table(const Judgement& judgement) {
 
 std::vector<Section> judgement_sections(const Judgement& judgement) {
   std::vector<Section> sections;
-  if (!judgement.metrics.empty())
+  if (judgement.mode == "history") {
+    sections.push_back({"the changes", changes_table(judgement)});
+  } else if (!judgement.metrics.empty()) {
     sections.push_back({"the comparison", comparison_table(judgement)});
-  if (judgement.mode == "history") sections.push_back({"the changes", changes_table(judgement)});
+  }
   return sections;
 }
 
