@@ -1,6 +1,7 @@
 #include "app/host.h"
 
 #include <array>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -9,6 +10,9 @@
 #include <fmt/format.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 namespace topspin {
 namespace {
@@ -20,6 +24,28 @@ std::string read_file(const fs::path& path) {
   std::stringstream text;
   text << file.rdbuf();
   return std::move(text).str();
+}
+
+/// By the signature that hypervisors leave in CPUID leaf 0x40000000; empty if there is none.
+std::string hypervisor_by_cpuid() {
+#if defined(__x86_64__)
+  unsigned int highest = 0;
+  std::array<unsigned int, 3> registers{};
+  __cpuid(0x40000000, highest, registers[0], registers[1], registers[2]);
+  std::array<char, 13> bytes{};
+  std::memcpy(bytes.data(), registers.data(), sizeof(registers));
+  const std::string signature(bytes.data());
+  constexpr std::array<std::array<std::string_view, 2>, 6> kKnown{{{"KVMKVMKVM", "KVM"},
+                                                                   {"Microsoft Hv", "Hyper-V"},
+                                                                   {"VMwareVMware", "VMware"},
+                                                                   {"XenVMMXenVMM", "Xen"},
+                                                                   {"TCGTCGTCGTCG", "QEMU TCG"},
+                                                                   {"bhyve bhyve ", "bhyve"}}};
+  for (const auto& [known, name] : kKnown) {
+    if (signature == known) return std::string(name);
+  }
+#endif
+  return "";
 }
 
 std::string trimmed(std::string text) {
@@ -89,6 +115,7 @@ HostInfo read_host_info() {
     host.hypervisor = trimmed(read_file("/sys/hypervisor/type"));
     if (host.hypervisor.empty())
       host.hypervisor = trimmed(read_file("/sys/class/dmi/id/sys_vendor"));
+    if (host.hypervisor.empty()) host.hypervisor = hypervisor_by_cpuid();
     if (host.hypervisor.empty()) host.hypervisor = "unknown";
   }
   const std::string stepping = first_value(cpuinfo, "stepping", ':');

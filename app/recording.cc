@@ -526,7 +526,8 @@ Result<int> Recording::run() {
   std::vector<ProbeStatus> probes = probes_->status();
   probes.push_back(owners_->status());
   for (const ProbeStatus& probe : probes) {
-    if (!options_.quiet && !probe.reason.empty()) {
+    const bool unasked = probe.rung == Rung::kNone && probe.reason.starts_with("not asked for");
+    if (!options_.quiet && !probe.reason.empty() && !unasked) {
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
     }
   }

@@ -38,6 +38,8 @@ namespace {
 constexpr int kRoundTrips = 40'000;  // about 0.2 s
 constexpr int kDefaultRounds = 15;
 constexpr int kCpu = 1;
+// The kernel takes down what was attached before in its own time.
+constexpr useconds_t kSettleUs = 400'000;
 
 void pin() {
   cpu_set_t set;
@@ -120,6 +122,17 @@ std::string find_tool(std::initializer_list<const char*> paths) {
   return "";
 }
 
+/// What bpftrace's own runqlat.bt measures, without the kernel header that it includes.
+constexpr const char* kBpftrace =
+    "tracepoint:sched:sched_wakeup, tracepoint:sched:sched_wakeup_new { @woken[args->pid] = nsecs; "
+    "}"
+    "tracepoint:sched:sched_switch {"
+    "  if (args->prev_state == 0) { @woken[args->prev_pid] = nsecs; }"
+    "  $since = @woken[args->next_pid];"
+    "  if ($since) { @waits_us = hist((nsecs - $since) / 1000); }"
+    "  delete(@woken[args->next_pid]);"
+    "}";
+
 /// Something attached for as long as it lives.
 using Attached = std::shared_ptr<void>;
 
@@ -131,11 +144,10 @@ struct Configuration {
 
 enum class Set { kScheduler, kSchedulerAndTimers, kDefault };
 
-Attached open_probes(pid_t pid, Set set) {
+Attached open_probes(pid_t pid, Set set, ProbeOptions options = {}) {
   SubjectSpec subject;
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
-  ProbeOptions options;
   options.forced["scheduler"] = Rung::kTpBtf;
   if (set != Set::kDefault) options.forced["accepts"] = options.forced["replies"] = Rung::kNone;
   if (set == Set::kScheduler) options.forced["timers"] = Rung::kNone;
@@ -200,6 +212,21 @@ int run(int rounds) {
   configurations.push_back({"scheduler, not the subject",
                             [&] { return open_probes(bystander.pid(), Set::kSchedulerAndTimers); },
                             {}});
+  const auto add_options = [&](const std::string& name, ProbeOptions options) {
+    configurations.push_back(
+        {name, [&, options] { return open_probes(ping_pong.pid(), Set::kDefault, options); }, {}});
+  };
+  ProbeOptions full;
+  full.syscalls = true;
+  add_options("default and system calls", full);
+  full = {};
+  full.counters = true;
+  add_options("default and counters", full);
+  full = {};
+  full.stacks_per_second = 99;
+  add_options("default and stacks at 99 Hz", full);
+  full.syscalls = full.counters = true;
+  add_options("the full set", full);
   const auto add_tool = [&](const std::string& name, std::vector<std::string> command) {
     if (!command[0].empty())
       configurations.push_back({name, [command] { return start_tool(command); }, {}});
@@ -207,14 +234,14 @@ int run(int rounds) {
   add_tool("runqlat", {find_tool({"/usr/sbin/runqlat", "/usr/local/sbin/runqlat",
                                   "/usr/local/bin/runqlat", "/usr/bin/runqlat"}),
                        "600"});
-  if (const std::string script = find_tool({"/usr/sbin/runqlat.bt"}); !script.empty())
-    add_tool("bpftrace runqlat.bt", {find_tool({"/usr/bin/bpftrace"}), script});
+  add_tool("bpftrace, as its runqlat.bt", {find_tool({"/usr/bin/bpftrace"}), "-e", kBpftrace});
   add_tool("perf sched record", {find_tool({"/usr/bin/perf"}), "sched", "record", "-a", "-o",
                                  "/dev/null", "--", "sleep", "600"});
 
   for (int round = 0; round < rounds; ++round) {
     for (Configuration& configuration : configurations) {
       const Attached attached = configuration.attach();
+      ::usleep(kSettleUs);
       ping_pong.run(kRoundTrips / 10);
       configuration.switch_ns.push_back(ping_pong.run(kRoundTrips));
     }
@@ -228,9 +255,9 @@ int run(int rounds) {
     return median(differences);
   };
   const double empty_ns = added(configurations[1]);
-  fmt::print("{:<28}{:>12}{:>12}{:>14}\n", "", "ns/switch", "added ns", "times empty");
+  fmt::print("{:<30}{:>12}{:>12}{:>14}\n", "", "ns/switch", "added ns", "times empty");
   for (const Configuration& configuration : configurations)
-    fmt::print("{:<28}{:>12.0f}{:>12.0f}{:>14.2f}\n", configuration.name,
+    fmt::print("{:<30}{:>12.0f}{:>12.0f}{:>14.2f}\n", configuration.name,
                median(configuration.switch_ns), added(configuration),
                added(configuration) / empty_ns);
   return 0;

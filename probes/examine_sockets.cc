@@ -17,6 +17,7 @@
 namespace topspin {
 namespace {
 
+constexpr uint64_t kOwnThreads = 1024;
 constexpr const char* kNoSocket = "cannot try it: no socket on 127.0.0.1";
 
 /// A socket bound to a free port of 127.0.0.1, and that port's address.
@@ -62,7 +63,7 @@ RungReport examine_queues(const Subject& self) {
 
 RungReport examine_accepts(const Subject& self) {
   RungReport report{"accepts", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {true, false});
+  auto opened = SocketTimes::open(self, {true, false}, -1);
   if (!opened.ok()) return refused("accepts", Rung::kTpBtf, opened.error());
   auto listener = bind_socket(SOCK_STREAM);
   const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -81,7 +82,7 @@ RungReport examine_accepts(const Subject& self) {
 
 RungReport examine_replies(const Subject& self) {
   RungReport report{"replies", Rung::kTpBtf, false, "", ""};
-  auto opened = SocketTimes::open(self, {false, true});
+  auto opened = SocketTimes::open(self, {false, true}, -1);
   if (!opened.ok()) return refused("replies", Rung::kTpBtf, opened.error());
   auto server = bind_socket(SOCK_DGRAM);
   auto client = bind_socket(SOCK_DGRAM);
@@ -101,10 +102,12 @@ RungReport examine_replies(const Subject& self) {
   return report;
 }
 
-RungReport examine_syscalls(const Subject& self) {
-  RungReport report{"syscalls", Rung::kTpBtf, false, "", ""};
-  auto opened = SyscallProbe::open(self);
-  if (!opened.ok()) return refused("syscalls", Rung::kTpBtf, opened.error());
+RungReport examine_syscalls(const Subject& self, Rung rung) {
+  RungReport report{"syscalls", rung, false, "", ""};
+  ProcReader proc("/proc");
+  auto opened = rung == Rung::kTpBtf ? SyscallProbe::open_tp_btf(self)
+                                     : SyscallProbe::open_tracepoint(self, kOwnThreads, proc);
+  if (!opened.ok()) return refused("syscalls", rung, opened.error());
   ::syscall(SYS_getppid);
   const SyscallReading reading = (*opened)->read();
   report.works = std::any_of(reading.changed.begin(), reading.changed.end(),
@@ -117,7 +120,7 @@ RungReport examine_syscalls(const Subject& self) {
 
 std::vector<RungReport> examine_sockets(const Subject& self) {
   return {examine_queues(self), examine_accepts(self), examine_replies(self),
-          examine_syscalls(self)};
+          examine_syscalls(self, Rung::kTpBtf), examine_syscalls(self, Rung::kTracepoint)};
 }
 
 }  // namespace topspin

@@ -275,7 +275,8 @@ class OpenProbes final : public Probes {
   void open_socket_times(const SocketFeatures& features, ProbeStatus& accepts,
                          ProbeStatus& replies) {
     if (!features.accepts && !features.replies) return;
-    auto opened = SocketTimes::open(subject_, features);
+    auto opened =
+        SocketTimes::open(subject_, features, scheduler_ ? scheduler_->task_storage_fd() : -1);
     for (auto* status :
          {features.accepts ? &accepts : nullptr, features.replies ? &replies : nullptr}) {
       if (!status) continue;
@@ -288,14 +289,25 @@ class OpenProbes final : public Probes {
 
   void open_syscalls(const ProbeOptions& options) {
     ProbeStatus status{"syscalls", Rung::kNone, "not asked for: --syscalls"};
-    if (options.syscalls && !may_use(options, "syscalls", Rung::kTpBtf)) {
-      status.reason = "only the rung tp_btf measures them";
-    } else if (options.syscalls) {
-      auto opened = SyscallProbe::open(subject_);
-      status.rung = opened.ok() ? Rung::kTpBtf : Rung::kNone;
-      status.reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
-      if (opened.ok()) syscalls_ = std::move(opened).value();
-      bpf_ |= opened.ok();
+    if (options.syscalls) {
+      std::string refused;
+      for (const Rung rung : {Rung::kTpBtf, Rung::kTracepoint}) {
+        if (!may_use(options, "syscalls", rung)) continue;
+        auto opened = rung == Rung::kTpBtf
+                          ? SyscallProbe::open_tp_btf(subject_)
+                          : SyscallProbe::open_tracepoint(subject_, options.max_threads, proc_);
+        if (opened.ok()) {
+          status.rung = rung;
+          syscalls_ = std::move(opened).value();
+          bpf_ = true;
+          break;
+        }
+        refused += fmt::format("{}{}: {}", refused.empty() ? "" : "; ", rung_name(rung),
+                               opened.error().message);
+      }
+      status.reason = refused.empty() && !syscalls_
+                          ? "only the rungs tp_btf and tracepoint measure them"
+                          : refused;
     }
     status_.push_back(std::move(status));
   }

@@ -118,7 +118,16 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
       return partial;
     }
     const std::optional<ProcLimits>& limits = limits_of(pid, now_ns);
-    if (const auto status = proc_.status(pid)) {
+    // A process that exits gives up its memory first and its descriptors then. So what was read
+    // before its memory was seen to be there are all its descriptors; else it may be none of those
+    // that it had.
+    const auto count = proc_.fds(pid);
+    const auto status = proc_.status(pid);
+    if (!status || status->vsz_bytes) {
+      fds.add(count, pid, proc_);
+      if (limits) keep_nearer(reading.process_fds, count, limits->open_files);
+    }
+    if (status) {
       add(reading.rss_bytes, status->rss_bytes);
       add(reading.anonymous_bytes, status->anonymous_bytes);
       add(reading.file_bytes, status->file_bytes);
@@ -136,9 +145,6 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
       minor_faults += static_cast<int64_t>(stat->minor_faults + stat->reaped_minor_faults);
       major_faults += static_cast<int64_t>(stat->major_faults + stat->reaped_major_faults);
     }
-    const auto count = proc_.fds(pid);
-    fds.add(count, pid, proc_);
-    if (limits) keep_nearer(reading.process_fds, count, limits->open_files);
   }
   reading.fds = fds.value();
   minor_faults_ = std::max(minor_faults_, minor_faults);

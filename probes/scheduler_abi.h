@@ -48,8 +48,16 @@ struct topspin_firing {
   __u64 late_ns;  /* and what is beyond that */
 };
 
-/* One element of the map `cpus` for each possible CPU. `queue_lengths` is written under the lock of
- * that CPU's run queue, by whoever wakes a thread onto it; all else on that CPU alone. */
+/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the least that was seen. */
+struct topspin_clock {
+  __u64 ahead_ns;
+  __u64 since_ns; /* begin of the time, on the run queue's clock, for which that is good; 0: none */
+  __u64 comparisons; /* made since then */
+};
+
+/* One element of the map `cpus` for each possible CPU. `clock` and `queue_lengths` are written
+ * under the lock of that CPU's run queue, by whoever wakes a thread onto it; all else on that CPU
+ * alone. */
 struct topspin_cpu {
   __u64 events;        /* changes whenever something below does: unchanged CPUs are not read */
   __u64 left_censored; /* waits under way when their thread joined */
@@ -59,6 +67,7 @@ struct topspin_cpu {
   __u64 reserved;
   struct topspin_sum preempted[TOPSPIN_PREEMPTORS];
   struct topspin_sum off_cpu[TOPSPIN_OFF_STATES];
+  struct topspin_clock clock;
   __u64 queue_lengths[TOPSPIN_QUEUE_LENGTHS];
   struct topspin_cells queue_wait;      /* wakeup -> running */
   struct topspin_cells preemption_wait; /* switched out while runnable -> running */
@@ -204,7 +213,7 @@ struct topspin_tracepoint_offsets {
 #define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
 #endif
 TOPSPIN_SIZE(topspin_cells, 16 + 8 * TOPSPIN_HISTOGRAM_BUCKETS);
-TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) +
+TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
                               8 * TOPSPIN_QUEUE_LENGTHS + 8 * sizeof(struct topspin_cells));
 TOPSPIN_SIZE(topspin_counters, 56);
 TOPSPIN_SIZE(topspin_totals, 56 + 32);

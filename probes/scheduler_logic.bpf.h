@@ -87,12 +87,14 @@ TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state == TOPSPIN_BLOCKED) thread->waking_ns = now_ns;
 }
 
-/* Whether this wakeup begins a wait: one of a thread that is already queued or running does not. */
-TOPSPIN_INLINE bool on_wakeup(struct topspin_thread* thread, __u64 now_ns) {
-  if (thread->state != TOPSPIN_BLOCKED && thread->state != TOPSPIN_UNKNOWN) return false;
+/* Whether a wakeup begins a wait: one of a thread that is already queued or running does not. */
+TOPSPIN_INLINE bool begins_wait(const struct topspin_thread* thread) {
+  return thread->state == TOPSPIN_BLOCKED || thread->state == TOPSPIN_UNKNOWN;
+}
+
+TOPSPIN_INLINE void on_wakeup(struct topspin_thread* thread, __u64 now_ns) {
   thread->state = TOPSPIN_QUEUED;
   thread->queued_ns = now_ns;
-  return true;
 }
 
 TOPSPIN_INLINE void count_queue_length(struct topspin_cpu* cpu, __u32 length) {
@@ -102,7 +104,7 @@ TOPSPIN_INLINE void count_queue_length(struct topspin_cpu* cpu, __u32 length) {
 
 TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                 __u64 now_ns) {
-  if (now_ns >= thread->waking_ns) record(&cpu->wake_delivery, now_ns - thread->waking_ns);
+  record(&cpu->wake_delivery, now_ns > thread->waking_ns ? now_ns - thread->waking_ns : 0);
   thread->waking_ns = 0;
   cpu->events++;
 }

@@ -165,9 +165,9 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_cpu* cpu;
   __u64 now_ns;
   __u32 target;
-  if (!raw) return 0;
+  if (!raw || !begins_wait(&raw->thread)) return 0;
   now_ns = bpf_ktime_get_ns();
-  if (!on_wakeup(&raw->thread, now_ns)) return 0;
+  on_wakeup(&raw->thread, now_ns);
   target = BPF_CORE_READ(task, thread_info.cpu);
   cpu = bpf_map_lookup_elem(&cpus, &target);
   if (cpu) count_queue_length(cpu, BPF_CORE_READ(task, se.cfs_rq, rq, nr_running));

@@ -86,6 +86,7 @@ class TpBtfRung final : public SchedulerRung {
   }
 
   std::string timers_missing() const override { return timers_missing_; }
+  int task_storage_fd() const override { return bpf_map__fd(skeleton_->maps.threads); }
 
   SchedulerReading read() override {
     SchedulerReading reading;

@@ -79,7 +79,7 @@ TOPSPIN_INLINE struct topspin_thread* member(__s32 tid) {
 
 TOPSPIN_INLINE int woken(void* context) {
   struct topspin_thread* thread = member(number_at(context, offsets.wakeup_pid));
-  if (thread) on_wakeup(thread, bpf_ktime_get_ns());
+  if (thread && begins_wait(thread)) on_wakeup(thread, bpf_ktime_get_ns());
   return 0;
 }
 

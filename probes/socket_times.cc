@@ -207,7 +207,8 @@ void name_listening_ports(int map_fd) {
 }  // namespace
 
 Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
-                                                       const SocketFeatures& features) {
+                                                       const SocketFeatures& features,
+                                                       int scheduler_threads_fd) {
   const BpfLog log;
   const int cpus = libbpf_num_possible_cpus();
   if (cpus <= 0) return log.error("cannot count the CPUs", -cpus);
@@ -219,6 +220,11 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   constants.accept_number = static_cast<uint32_t>(syscall_number("accept"));
   constants.accept4_number = static_cast<uint32_t>(syscall_number("accept4"));
   constants.reply_timeout_ns = kReplyTimeoutNs;
+  constants.scheduler_threads_shared = scheduler_threads_fd >= 0;
+  if (scheduler_threads_fd >= 0) {
+    if (const int error = bpf_map__reuse_fd(skeleton->maps.scheduler_threads, scheduler_threads_fd))
+      return log.error("cannot share the map of threads with the socket programs", -error);
+  }
   auto& programs = skeleton->progs;
   bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
   bpf_program__set_autoload(programs.sys_exit, features.accepts);

@@ -31,9 +31,12 @@ struct SocketTimesReading {
 class SocketTimes {
  public:
   virtual ~SocketTimes() = default;
-  /// All of `features`, or an error.
+  /// All of `features`, or an error. `scheduler_threads_fd` is SchedulerRung::task_storage_fd():
+  /// with it waits for a CPU are those of the scheduler probe, without (-1) those of the kernel's
+  /// run_delay, which leaves many short ones out.
   static Result<std::unique_ptr<SocketTimes>> open(const Subject& subject,
-                                                   const SocketFeatures& features);
+                                                   const SocketFeatures& features,
+                                                   int scheduler_threads_fd);
   virtual SocketTimesReading read() = 0;
 
   /// Readable when handle_notices() is due: the subject has begun to listen or to serve. What it

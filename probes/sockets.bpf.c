@@ -60,7 +60,7 @@ struct sock {
   struct sock_common __sk_common;
   struct sk_buff_head sk_receive_queue;
   __u16 sk_protocol;
-  __u8 sk_userlocks;
+  __u8 sk_userlocks : 4; /* a bit field in older kernels: to be read as one */
   __u32 sk_ack_backlog;
   __u32 sk_max_ack_backlog;
   struct bpf_local_storage* sk_bpf_storage;
@@ -132,11 +132,26 @@ struct topspin_watched_thread {
   __u32 member;
   __u32 waits;          /* in the ring, ever */
   __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
-  __u64 run_delay_ns;   /* the kernel's sum before the wait that ended there */
+  __u64 waited_ns;      /* BY_CLOCK: the scheduler probe's sum after the wait that ended there;
+                           BY_RUN_DELAY: the kernel's sum before it */
+  __u64 source;         /* whose sum that is */
   struct cpu_wait recent[RECENT_WAITS];
 };
 
 #include "probes/subject_thread.bpf.h"
+
+/* The scheduler probe's, if it stands on tp_btf: user space puts its map in the place of this one.
+ * Its program on sched_switch was attached before ours, and so runs before. */
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread);
+} scheduler_threads SEC(".maps");
+
+const volatile __u32 scheduler_threads_shared = 0;
+
+enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 
 /* ---- sockets ---- */
 
@@ -256,7 +271,7 @@ TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
     __u16 port = sk->__sk_common.skc_num;
     return bpf_map_lookup_elem(&listening_ports, &port) ? ROLE_SERVER : ROLE_CLIENT;
   }
-  return sk->sk_userlocks & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
+  return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
 }
 
 TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
@@ -354,22 +369,38 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
 
 /* ---- replies ---- */
 
-/* Runs before the kernel adds the wait that ends here to run_delay: that is done when the thread
- * next comes this way, or is asked. */
+TOPSPIN_INLINE void remember_wait(struct topspin_watched_thread* thread, __u64 end_ns,
+                                  __u64 length_ns) {
+  struct cpu_wait* wait = &thread->recent[thread->waits & (RECENT_WAITS - 1)];
+  wait->end_ns = end_ns;
+  wait->length_ns = length_ns;
+  thread->waits++;
+}
+
+/* The scheduler probe has just added the wait that ends here to its sum. The kernel adds it to
+ * run_delay only after us, so of that the wait before is taken; and what ended idling or was
+ * preempted for is not in it at all. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
   struct topspin_watched_thread* thread = member(next);
-  __u64 run_delay_ns;
+  struct topspin_thread* measured = NULL;
+  __u64 waited_ns;
   if (!thread) return 0;
-  run_delay_ns = next->sched_info.run_delay;
-  if (thread->switched_in_ns && run_delay_ns > thread->run_delay_ns) {
-    struct cpu_wait* wait = &thread->recent[thread->waits & (RECENT_WAITS - 1)];
-    wait->end_ns = thread->switched_in_ns;
-    wait->length_ns = run_delay_ns - thread->run_delay_ns;
-    thread->waits++;
+  if (scheduler_threads_shared) measured = bpf_task_storage_get(&scheduler_threads, next, NULL, 0);
+  if (measured && measured->member == TOPSPIN_MEMBER) {
+    waited_ns = measured->times.wait_ns;
+    if (thread->source == BY_CLOCK && waited_ns > thread->waited_ns)
+      remember_wait(thread, measured->arrival_ns, waited_ns - thread->waited_ns);
+    thread->source = BY_CLOCK;
+    thread->switched_in_ns = measured->arrival_ns;
+  } else {
+    waited_ns = next->sched_info.run_delay;
+    if (thread->source == BY_RUN_DELAY && waited_ns > thread->waited_ns)
+      remember_wait(thread, thread->switched_in_ns, waited_ns - thread->waited_ns);
+    thread->source = BY_RUN_DELAY;
+    thread->switched_in_ns = bpf_ktime_get_ns();
   }
-  thread->run_delay_ns = run_delay_ns;
-  thread->switched_in_ns = bpf_ktime_get_ns();
+  thread->waited_ns = waited_ns;
   return 0;
 }
 
@@ -386,8 +417,8 @@ TOPSPIN_INLINE __u64 cpu_queue_ns(struct task_struct* task, struct topspin_watch
                                   struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
   __u64 sum_ns = 0;
   __u32 index;
-  if (thread->switched_in_ns && task->sched_info.run_delay > thread->run_delay_ns)
-    sum_ns = overlap(thread->switched_in_ns, task->sched_info.run_delay - thread->run_delay_ns,
+  if (thread->source == BY_RUN_DELAY && task->sched_info.run_delay > thread->waited_ns)
+    sum_ns = overlap(thread->switched_in_ns, task->sched_info.run_delay - thread->waited_ns,
                      from_ns, to_ns);
   for (index = 1; index <= RECENT_WAITS; index++) {
     struct cpu_wait* wait;

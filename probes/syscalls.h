@@ -1,7 +1,8 @@
-// SyscallProbe: what the subject's system calls cost, by BPF (syscalls.bpf.c). Opened only on
-// request, since it costs each call of the subject some 160 ns, and each call of every other
-// process of the host some tens. One rung, tp_btf: below it nothing counts calls at a bearable
-// price. Owned by Probes, on its thread.
+// SyscallProbe: what the subject's system calls cost, by BPF. Opened only on request, since it
+// costs each call of the subject some 160 ns, and each call of every other process of the host some
+// tens. Two rungs: tp_btf (syscalls.bpf.c), and for kernels without BTF tracepoint
+// (syscalls_tracepoint.bpf.c); below them nothing counts calls at a bearable price. Owned by
+// Probes, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include "core/result.h"
 #include "core/sample.h"
+#include "probes/proc_reader.h"
 #include "probes/subject.h"
 
 namespace topspin {
@@ -24,7 +26,10 @@ struct SyscallReading {
 class SyscallProbe {
  public:
   virtual ~SyscallProbe() = default;
-  static Result<std::unique_ptr<SyscallProbe>> open(const Subject& subject);
+  static Result<std::unique_ptr<SyscallProbe>> open_tp_btf(const Subject& subject);
+  static Result<std::unique_ptr<SyscallProbe>> open_tracepoint(const Subject& subject,
+                                                               uint64_t max_threads,
+                                                               ProcReader& proc);
   virtual SyscallReading read() = 0;
 };
 

@@ -37,6 +37,30 @@ class Record : public testing::Test {
   TempDir dir_;
 };
 
+/// The names that programs rely on, in a run whose scheduler probe stood on its top rung.
+void expect_scheduler_names(const Json& json) {
+  const auto is_histogram = [](const Json& value) {
+    for (const char* name : {"count", "sum", "p50", "p99", "max"}) {
+      if (!value.contains(name)) return false;
+    }
+    return value["count"].is_number();
+  };
+  const Json& scheduler = json["summary"]["scheduler"];
+  for (const char* name : {"wake_delivery_ns", "queue_wait_ns", "preemption_wait_ns", "on_cpu_ns",
+                           "timer_oversleep_ns"})
+    EXPECT_TRUE(is_histogram(scheduler[name])) << name << ": " << scheduler[name];
+  EXPECT_GT(scheduler["queue_wait_ns"]["count"], 100);
+  EXPECT_GE(scheduler["on_cpu_ns"]["count"], scheduler["queue_wait_ns"]["count"]);
+  EXPECT_TRUE(scheduler["migrations"].is_number());
+  for (const char* kind : {"same_process", "same_cgroup", "other", "kernel_thread", "nobody"})
+    EXPECT_TRUE(scheduler["preempted_by"].contains(kind)) << kind;
+  for (const Json& thread : json["threads"]) {
+    EXPECT_TRUE(thread["tid"].is_number() && thread["name"].is_string()) << thread;
+    EXPECT_TRUE(is_histogram(thread["run_queue_wait_ns"])) << thread;
+    EXPECT_TRUE(is_histogram(thread["on_cpu_ns"])) << thread;
+  }
+}
+
 TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
   constexpr int kClients = 200;
   UdpSwarm swarm(kClients);
@@ -127,9 +151,19 @@ TEST_F(Record, WatchesARealRuntime) {
     if (probe["name"] == "scheduler") scheduler = probe["rung"] != "none";
     if (probe["name"] == "scheduler" && probe["rung"] == "tp_btf") {
       EXPECT_GT(summary["run_queue_latency_ns"]["count"].get<int64_t>(), 100);
+      expect_scheduler_names(json);
     }
   }
   EXPECT_TRUE(scheduler);
+  for (const char* name : {"rss_bytes", "vsz_bytes", "mappings", "fds"})
+    EXPECT_TRUE(summary["per_flow"].contains(name)) << name;
+  ASSERT_FALSE(summary["headroom"].empty());
+  EXPECT_TRUE(summary["headroom"][0]["limit"].is_string());
+  EXPECT_GT(summary["headroom"][0]["flows"].get<int64_t>(), 100);
+  EXPECT_TRUE(summary["leak"]["verdict"].is_string());
+  EXPECT_TRUE(summary["leak"]["metrics"].is_array());
+  for (const char* name : {"cpu_ns", "rss_bytes", "bpf_ns"})
+    EXPECT_TRUE(json["self"].contains(name)) << name;
 }
 
 TEST_F(Record, SocketsAndSystemCallsAreInTheReport) {

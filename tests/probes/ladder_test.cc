@@ -15,12 +15,14 @@
 #include <sys/capability.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/clock.h"
 #include "probes/proc_reader.h"
 #include "tests/probes/forked_subject.h"
+#include "tests/probes/own_cgroup.h"
 #include "tests/probes/probe_fixture.h"
 
 namespace topspin {
@@ -431,6 +433,32 @@ TEST(Privileges, without_btf_the_lower_rungs_say_why) {
   EXPECT_THAT(text, HasSubstr("there is no /sys/kernel/btf/vmlinux"));
 }
 
+TEST(Privileges, without_btf_system_calls_are_counted_on_tracepoints) {
+  SKIP_WITHOUT_BPF();
+  if (!has_effective_capability(CAP_SYS_ADMIN)) GTEST_SKIP() << "needs cap_sys_admin to mount";
+  if (::access("/sys/kernel/tracing/events/raw_syscalls/sys_enter/format", R_OK) != 0)
+    GTEST_SKIP() << "needs tracefs: mount -t tracefs nodev /sys/kernel/tracing";
+  const std::string text = in_child([] {
+    CHECK(::unshare(CLONE_NEWNS) == 0);
+    CHECK(::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+    CHECK(::mount("none", "/sys/kernel/btf", "tmpfs", 0, nullptr) == 0);
+    ProbeOptions options;
+    options.syscalls = true;
+    auto probes = Probes::open(process_tree(::getpid()), options);
+    CHECK(probes.ok());
+    for (int count = 0; count < 5; ++count) ::syscall(SYS_getppid);
+    std::string said;
+    for (const ProbeStatus& status : (*probes)->status()) {
+      if (status.name == "syscalls") said = rung_name(status.rung);
+    }
+    for (const SyscallRow& row : (*probes)->take_interval().changed_syscalls) {
+      if (row.name == "getppid") said += fmt::format(" {}", row.count);
+    }
+    return said;
+  });
+  EXPECT_EQ(text, "tracepoint 5");
+}
+
 TEST(Examine, tries_each_rung_on_itself) {
   const std::vector<RungReport> reports = examine_probes();
   const auto report_of = [&](std::string_view probe, Rung rung) {
@@ -468,40 +496,13 @@ class InCgroup : public testing::TestWithParam<Rung> {
  protected:
   void SetUp() override {
     if (GetParam() != Rung::kProc) SKIP_WITHOUT_BPF();
-    std::ifstream mounts("/proc/self/mountinfo");
-    for (std::string line; std::getline(mounts, line);) {
-      if (line.find(" - cgroup2 ") == std::string::npos) continue;
-      std::istringstream words(line);
-      std::string skipped;
-      words >> skipped >> skipped >> skipped >> skipped >> mount_;
-      break;
-    }
-    if (mount_.empty()) GTEST_SKIP() << "needs cgroup2: it is not mounted";
-    name_ = fmt::format("topspin-test-{}", ::getpid());
-    std::error_code error;
-    std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
-    if (error) GTEST_SKIP() << "needs to make a cgroup: " << error.message();
-  }
-  void TearDown() override {
-    if (name_.empty()) return;
-    ::rmdir((mount_ + "/" + name_ + "/inner").c_str());
-    ::rmdir((mount_ + "/" + name_).c_str());
-  }
-  void move_in(pid_t pid, const std::string& below = "") {
-    std::ofstream(mount_ + "/" + name_ + below + "/cgroup.procs") << pid << std::flush;
-  }
-  SubjectSpec spec() const {
-    SubjectSpec subject;
-    subject.kind = SubjectSpec::Kind::kCgroup;
-    subject.cgroup_path = "/" + name_;
-    return subject;
+    if (!cgroup_.missing().empty()) GTEST_SKIP() << cgroup_.missing();
   }
   static uint64_t voluntary_switches(pid_t pid) {
     return ProcReader("/proc").thread_status(pid, pid)->voluntary_switches.value();
   }
 
-  std::string mount_;
-  std::string name_;
+  OwnCgroup cgroup_;
 };
 
 /// Two processes that wake each other through pipes.
@@ -529,8 +530,8 @@ TEST_P(InCgroup, only_the_one_inside_is_counted_though_the_one_outside_wakes_it)
     for (int round = 0; round < kRounds; ++round)
       CHECK(::read(pipes.there[0], &byte, 1) == 1 && ::write(pipes.back[1], &byte, 1) == 1);
   });
-  move_in(inside.pid(), "/inner");  // a cgroup below the subject is of the subject
-  OPEN_ON_RUNG(probes, spec(), on_rung(GetParam()), GetParam());
+  cgroup_.take_in(inside.pid(), "/inner");  // a cgroup below the subject is of the subject
+  OPEN_ON_RUNG(probes, cgroup_.spec(), on_rung(GetParam()), GetParam());
   const uint64_t before = voluntary_switches(inside.pid());
   outside.go();
   inside.run();
@@ -549,11 +550,11 @@ TEST_P(InCgroup, only_the_one_inside_is_counted_though_the_one_outside_wakes_it)
 TEST_P(InCgroup, those_that_come_are_counted_from_then_and_those_that_leave_until_then) {
   ForkedSubject comes([] { burn_cpu_ns(50 * kMilli); });
   ForkedSubject leaves([] { burn_cpu_ns(50 * kMilli); });
-  move_in(leaves.pid());
-  OPEN_ON_RUNG(probes, spec(), on_rung(GetParam()), GetParam());
+  cgroup_.take_in(leaves.pid());
+  OPEN_ON_RUNG(probes, cgroup_.spec(), on_rung(GetParam()), GetParam());
   EXPECT_EQ(probes->take_interval().resources->processes, 1);
-  move_in(comes.pid());
-  std::ofstream(mount_ + "/cgroup.procs") << leaves.pid() << std::flush;
+  cgroup_.take_in(comes.pid());
+  cgroup_.put_out(leaves.pid());
   EXPECT_EQ(probes->take_interval().resources->processes, 1);
   leaves.run();
   EXPECT_LT(*probes->take_interval().scheduler->cpu_ns, static_cast<uint64_t>(5 * kMilli));
@@ -567,6 +568,18 @@ TEST_P(InCgroup, those_that_come_are_counted_from_then_and_those_that_leave_unti
 INSTANTIATE_TEST_SUITE_P(Rungs, InCgroup,
                          testing::Values(Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc),
                          [](const auto& rung) { return std::string(rung_name(rung.param)); });
+
+TEST(Resources, of_a_process_that_has_ended_are_not_measured_rather_than_none) {
+  ForkedSubject subject([] { ::_exit(0); });
+  auto probes = Probes::open(process_tree(subject.pid()), {});
+  ASSERT_TRUE(probes.ok());
+  EXPECT_GT((*probes)->take_interval().resources->fds, 0);
+  subject.run();
+  const auto after = (*probes)->take_interval().resources;
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->fds, std::nullopt);
+  EXPECT_EQ(after->rss_bytes, std::nullopt);
+}
 
 TEST(Resources, say_what_the_subject_took) {
   constexpr int64_t kTouched = 64 << 20;

@@ -3,12 +3,15 @@
 #include <cerrno>
 #include <csignal>
 #include <map>
+#include <optional>
+#include <string>
 #include <thread>
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,11 +24,14 @@
 namespace topspin {
 namespace {
 
-ProbeOptions with_syscalls() {
+ProbeOptions with_syscalls(Rung rung) {
   ProbeOptions options;
   options.syscalls = true;
   // Alone, so that what fails here is this probe's.
-  options.forced = {{"scheduler", Rung::kProc}, {"accepts", Rung::kNone}, {"replies", Rung::kNone}};
+  options.forced = {{"scheduler", Rung::kProc},
+                    {"accepts", Rung::kNone},
+                    {"replies", Rung::kNone},
+                    {"syscalls", rung}};
   return options;
 }
 
@@ -37,16 +43,30 @@ const ProbeStatus& status_of(const Probes& probes, std::string_view name) {
   return kMissing;
 }
 
+/// Why the rung on tracepoints cannot be expected here.
+std::optional<std::string> no_tracepoints_reason() {
+  struct ::stat info {};
+  if (::stat("/proc/self/ns/pid", &info) != 0 || info.st_ino != 0xEFFFFFFC)
+    return "needs the initial pid namespace";
+  if (::access("/sys/kernel/tracing/events/raw_syscalls/sys_enter/format", R_OK) != 0)
+    return "needs tracefs: mount -t tracefs nodev /sys/kernel/tracing";
+  return std::nullopt;
+}
+
 /// Watches a subject; `rows` keeps each kind of call as it stood last.
-class Syscalls : public testing::Test {
+class Syscalls : public testing::TestWithParam<Rung> {
  protected:
-  void SetUp() override { SKIP_WITHOUT_BPF(); }
+  void SetUp() override {
+    SKIP_WITHOUT_BPF();
+    if (GetParam() == Rung::kTracepoint)
+      if (const auto reason = no_tracepoints_reason()) GTEST_SKIP() << *reason;
+  }
 
   void watch(const SubjectSpec& subject) {
-    auto opened = Probes::open(subject, with_syscalls());
+    auto opened = Probes::open(subject, with_syscalls(GetParam()));
     ASSERT_TRUE(opened.ok()) << opened.error().message;
     probes_ = std::move(opened).value();
-    ASSERT_EQ(status_of(*probes_, "syscalls").rung, Rung::kTpBtf)
+    ASSERT_EQ(status_of(*probes_, "syscalls").rung, GetParam())
         << status_of(*probes_, "syscalls").reason;
   }
   void take() {
@@ -71,7 +91,7 @@ TEST(SyscallNames, AreThoseOfThisArchitecture) {
   EXPECT_EQ(syscall_number("no_such_call"), -1);
 }
 
-TEST_F(Syscalls, CountsAcceptSendShutdownAndCloseExactly) {
+TEST_P(Syscalls, CountsAcceptSendShutdownAndCloseExactly) {
   constexpr int kConnections = 37;
   constexpr int kSendsEach = 3;
   ForkedSubject subject([] {
@@ -112,7 +132,7 @@ TEST_F(Syscalls, CountsAcceptSendShutdownAndCloseExactly) {
   EXPECT_EQ(losses_.syscalls_uncounted, 0u);
 }
 
-TEST_F(Syscalls, TellsBlockedFromWorking) {
+TEST_P(Syscalls, TellsBlockedFromWorking) {
   constexpr int64_t kSleepNs = 60 * kNanosPerMilli;
   ForkedSubject subject([] {
     const timespec pause{0, kSleepNs};
@@ -136,7 +156,7 @@ TEST_F(Syscalls, TellsBlockedFromWorking) {
   EXPECT_GT(work.working_ns(), static_cast<uint64_t>(5 * kNanosPerMilli));
 }
 
-TEST_F(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
+TEST_P(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
   // A partner keeps the subject's CPU busy: what the subject waits for it inside a call is blocked
   // time too.
   ForkedSubject subject([] {
@@ -154,7 +174,7 @@ TEST_F(Syscalls, OfAPingPongAreCountedExactlyAndAreMostlyBlocked) {
   EXPECT_GT(reads.blocked_ns, reads.latency.sum() / 2);
 }
 
-TEST_F(Syscalls, FollowThreadsAndChildrenAndNobodyElse) {
+TEST_P(Syscalls, FollowThreadsAndChildrenAndNobodyElse) {
   ForkedSubject bystander([] {
     for (int count = 0; count < 500; ++count) ::getppid();
   });
@@ -181,7 +201,7 @@ TEST_F(Syscalls, FollowThreadsAndChildrenAndNobodyElse) {
   EXPECT_EQ(losses_.syscalls_left_censored, 1u);
 }
 
-TEST_F(Syscalls, RowsAreCumulativeAndComeOnlyWhenTheyChange) {
+TEST_P(Syscalls, RowsAreCumulativeAndComeOnlyWhenTheyChange) {
   ForkedSubject subject([] {
     for (int count = 0; count < 10; ++count) ::getppid();
     ::raise(SIGSTOP);
@@ -203,7 +223,7 @@ TEST_F(Syscalls, RowsAreCumulativeAndComeOnlyWhenTheyChange) {
   EXPECT_EQ(rows_.count("socket"), 0u);
 }
 
-TEST_F(Syscalls, ACallThatASignalRestartsIsNoError) {
+TEST_P(Syscalls, ACallThatASignalRestartsIsNoError) {
   ForkedSubject subject([] {
     struct sigaction action {};
     action.sa_handler = [](int) {};
@@ -231,10 +251,46 @@ TEST_F(Syscalls, ACallThatASignalRestartsIsNoError) {
   EXPECT_EQ(rows_["read"].count, 2u);  // interrupted once
 }
 
-TEST_F(Syscalls, AreNotMeasuredUnlessAskedFor) {
+INSTANTIATE_TEST_SUITE_P(Rungs, Syscalls, testing::Values(Rung::kTpBtf, Rung::kTracepoint),
+                         [](const auto& rung) { return std::string(rung_name(rung.param)); });
+
+TEST(SyscallRungs, SayTheSameOfOneWorkload) {
+  SKIP_WITHOUT_BPF();
+  if (const auto reason = no_tracepoints_reason()) GTEST_SKIP() << *reason;
+  ForkedSubject subject([] {
+    std::thread other([] {
+      for (int count = 0; count < 200; ++count) ::usleep(100);
+    });
+    ping_pong(500);
+    other.join();
+  });
+  auto top = Probes::open(process_tree(subject.pid()), with_syscalls(Rung::kTpBtf));
+  auto below = Probes::open(process_tree(subject.pid()), with_syscalls(Rung::kTracepoint));
+  ASSERT_TRUE(top.ok() && below.ok());
+  subject.run();
+  std::map<std::string, SyscallRow> by_top, by_below;
+  for (const SyscallRow& row : (*top)->take_interval().changed_syscalls) by_top[row.name] = row;
+  for (const SyscallRow& row : (*below)->take_interval().changed_syscalls) by_below[row.name] = row;
+  ASSERT_GE(by_top.size(), 4u);
+  for (const auto& [name, row] : by_top) {
+    const SyscallRow& other = by_below[name];
+    EXPECT_EQ(other.count, row.count) << name;
+    EXPECT_EQ(other.errors, row.errors) << name;
+    // The one's programs run inside the other's interval: some hundred ns a call and switch.
+    const auto slack =
+        static_cast<double>(row.count * 5000) + 0.02 * static_cast<double>(row.latency.sum());
+    EXPECT_NEAR(static_cast<double>(other.latency.sum()), static_cast<double>(row.latency.sum()),
+                slack)
+        << name;
+    EXPECT_NEAR(static_cast<double>(other.blocked_ns), static_cast<double>(row.blocked_ns), slack)
+        << name;
+  }
+}
+
+TEST(SyscallProbe, IsNotOpenedUnlessAskedFor) {
   ForkedSubject subject([] { ::getppid(); });
-  ProbeOptions options = with_syscalls();
-  options.syscalls = false;
+  ProbeOptions options;
+  options.forced["scheduler"] = Rung::kProc;
   auto opened = Probes::open(process_tree(subject.pid()), options);
   ASSERT_TRUE(opened.ok());
   EXPECT_EQ(status_of(**opened, "syscalls").rung, Rung::kNone);

@@ -1,0 +1,67 @@
+// A cgroup (v2) of the test's own, with one below it, made and removed with the object. Test
+// support.
+#pragma once
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "probes/probes.h"
+
+namespace topspin {
+
+class OwnCgroup {
+ public:
+  OwnCgroup() {
+    std::ifstream mounts("/proc/self/mountinfo");
+    for (std::string line; std::getline(mounts, line);) {
+      if (line.find(" - cgroup2 ") == std::string::npos) continue;
+      std::istringstream words(line);
+      std::string skipped;
+      words >> skipped >> skipped >> skipped >> skipped >> mount_;
+      break;
+    }
+    if (mount_.empty()) {
+      missing_ = "needs cgroup2: it is not mounted";
+      return;
+    }
+    name_ = fmt::format("topspin-test-{}", ::getpid());
+    std::error_code error;
+    std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
+    if (error) missing_ = "needs to make a cgroup: " + error.message();
+  }
+  ~OwnCgroup() {
+    if (name_.empty()) return;
+    ::rmdir((mount_ + "/" + name_ + "/inner").c_str());
+    ::rmdir((mount_ + "/" + name_).c_str());
+  }
+  OwnCgroup(const OwnCgroup&) = delete;
+  OwnCgroup& operator=(const OwnCgroup&) = delete;
+
+  /// Why there is none; empty: it is there.
+  const std::string& missing() const { return missing_; }
+
+  /// `below` is "" or "/inner".
+  void take_in(pid_t pid, const std::string& below = "") const {
+    std::ofstream(mount_ + "/" + name_ + below + "/cgroup.procs") << pid << std::flush;
+  }
+  void put_out(pid_t pid) const { std::ofstream(mount_ + "/cgroup.procs") << pid << std::flush; }
+  SubjectSpec spec() const {
+    SubjectSpec subject;
+    subject.kind = SubjectSpec::Kind::kCgroup;
+    subject.cgroup_path = "/" + name_;
+    return subject;
+  }
+
+ private:
+  std::string mount_;
+  std::string name_;
+  std::string missing_;
+};
+
+}  // namespace topspin
