@@ -99,6 +99,10 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
     if (s->run_queue_latency)
       add_counter(trace, process, begin, "run_queue_latency_ns_p99",
                   s->run_queue_latency->percentile(0.99));
+    for (const CpuScheduling& cpu : s->cpus) {
+      trace.counter(process, begin, fmt::format("cpu {}", cpu.cpu),
+                    fmt::format(R"("switches":{},"wait_ns":{})", cpu.switches, cpu.wait_ns));
+    }
   }
   if (const auto& s = sample.sockets) {
     add_counter(trace, process, end, "accept_queue_max", s->accept_queue_max);

@@ -246,6 +246,9 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
     if (event["ph"] == "C" && event["name"] == "active_flows" && event["ts"] == 2e6) {
       EXPECT_EQ(event["args"]["active_flows"], 5);
     }
+    if (event["ph"] == "C" && event["name"] == "cpu 3") {
+      EXPECT_EQ(event["args"], Json({{"switches", 20}, {"wait_ns", 600}}));
+    }
     if (event["ph"] == "X") {
       EXPECT_EQ(event["name"], as_unicode(hostile("+")));
       EXPECT_EQ(event["args"]["cpu_ns"], 9);

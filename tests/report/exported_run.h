@@ -101,6 +101,8 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
     sample.scheduler.emplace();
     sample.scheduler->cpu_ns = 250'000'000;
     sample.scheduler->voluntary_switches = 11;
+    sample.scheduler->cpus.resize(1);
+    sample.scheduler->cpus[0] = {.cpu = 3, .switches = 20, .waits = 5, .wait_ns = 600};
     sample.counters.instructions = EventCount{1000 * tick, 100, 50};
     sample.resources.emplace();
     sample.resources->rss_bytes = 10'000'000 + static_cast<int64_t>(tick);

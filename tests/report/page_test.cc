@@ -61,7 +61,10 @@ std::map<std::string, int> tags(const std::string& html) {
 TEST(HtmlPage, IsWellFormedWithHostileNamesInEveryPlace) {
   TemporaryDirectory directory;
   const std::string a = store_report_run(directory.file());
-  const std::string html = html_report(read_page(directory.file(), {a}));
+  ReportPage page = read_page(directory.file(), {a});
+  page.runs[0].slos = {broken_rule()};
+  const std::string html = html_report(page);
+  EXPECT_NE(html.find("<section id=\"rules\">"), std::string::npos);
   // From behind the style to before the scripts.
   const size_t from = html.find("</head>");
   for (const auto& [tag, open] : tags(html.substr(from, html.find("<script") - from))) {
