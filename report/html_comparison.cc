@@ -29,6 +29,27 @@ std::string share_or_dash(const std::optional<double>& share) {
                                         : std::string(kNotMeasured);
 }
 
+/// The rules over all runs of the candidate, as the verdict counts them.
+std::string judged_rules_html(const ReportPage& page) {
+  if (!page.judgement || page.judgement->slos.empty()) return {};
+  std::string rows;
+  for (const SloOutcome& o : page.judgement->slos) {
+    const auto count = [](size_t n, const char* tone) {
+      return n == 0 ? number_cell("0")
+                    : number_cell(
+                          fmt::format(R"(<span class="word-{}">{}</span>)", tone, page_count(n)));
+    };
+    rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(o.rule))) +
+            count(o.kept, "good") + count(o.broken, "bad") + count(o.unknown, "open") +
+            text_cell(html_text(o.explanation)) + "</tr>\n";
+  }
+  return "<h3>In all judged runs of the candidate</h3>\n" +
+         scrolling("Rules of the candidate",
+                   "<table>" +
+                       table_head({"Rule", "#Kept", "#Broken", "#Not judged", "First example"}) +
+                       "<tbody>" + rows + "</tbody></table>");
+}
+
 }  // namespace
 
 std::string comparison_section(const Judgement& judgement) {
@@ -68,7 +89,10 @@ std::string rules_section(const ReportPage& page) {
       if (std::find(rules.begin(), rules.end(), slo.rule) == rules.end()) rules.push_back(slo.rule);
     }
   }
-  if (rules.empty()) return {};
+  const std::string judged = judged_rules_html(page);
+  if (rules.empty() && judged.empty()) return {};
+  const std::string head = "<section id=\"rules\"><h2>Rules</h2>\n";
+  if (rules.empty()) return head + judged + "</section>\n";
   std::string rows;
   for (const std::string& rule : rules) {
     rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(rule)));
@@ -88,14 +112,16 @@ std::string rules_section(const ReportPage& page) {
     }
     rows += "</tr>\n";
   }
-  return fmt::format(
-      "<section id=\"rules\"><h2>Rules</h2>\n<p class=\"note\">What the plan holds {} to, and what "
-      "was measured against the bound.</p>\n{}</section>\n",
-      page.runs.size() > 1 ? "each run" : "the run",
-      scrolling("Rules", "<table>" +
-                             (page.runs.size() > 1 ? table_head({"Rule", "A", "B"})
-                                                   : table_head({"Rule", "Kept"})) +
-                             "<tbody>" + rows + "</tbody></table>"));
+  return head +
+         fmt::format(
+             "<p class=\"note\">What the plan holds {} to, and what was measured against the "
+             "bound.</p>\n",
+             page.runs.size() > 1 ? "each run" : "the run") +
+         scrolling("Rules", "<table>" +
+                                (page.runs.size() > 1 ? table_head({"Rule", "A", "B"})
+                                                      : table_head({"Rule", "Kept"})) +
+                                "<tbody>" + rows + "</tbody></table>") +
+         judged + "</section>\n";
 }
 
 std::string history_section(const ReportPage& page) {

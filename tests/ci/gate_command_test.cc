@@ -599,6 +599,7 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   EXPECT_THAT(both, HasSubstr("data-verdict=\"Fail\""));
   EXPECT_THAT(both, HasSubstr("SLO broken in 11 of 11 runs: packets &gt; 5000"));
   EXPECT_THAT(both, HasSubstr("<code>packets &gt; 3000</code>"));
+  EXPECT_THAT(both, HasSubstr("In all judged runs of the candidate"));
   EXPECT_THAT(both, HasSubstr("a &lt;b&gt;plan&lt;/b&gt;: a against b"));
   // A plan that cannot be read takes nothing else from the report.
   make_pairs(1.0, 1, held_to("\"pigs > 1\""), held_to("\"pigs > 1\""));
