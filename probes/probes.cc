@@ -330,11 +330,22 @@ class OpenProbes final : public Probes {
         sockets.accept_queue_max = reading.accept_queue_max;
         sockets.accept_queue_limit = reading.accept_queue_limit;
       }
+      if (reading.udp_drops) add_unlisted_drops(*reading.udp_drops, sockets);
       interval.losses.merge(growth(reading.losses, previous_sockets_.losses));
       add_bpf_ns(interval, reading.bpf_ns - previous_sockets_.bpf_ns);
       previous_sockets_ = std::move(reading);
     }
     if (socket_queues_ || socket_times_) interval.sockets = std::move(sockets);
+  }
+
+  /// The sockets' own counts have every kind of drop, and miss what a socket dropped between the
+  /// last tick and its end; `seen` (since opening) has that, and of drops only those for want of
+  /// room. Neither counts one twice, so the greater is right.
+  void add_unlisted_drops(uint64_t seen, SocketInterval& sockets) {
+    drops_listed_ += sockets.udp_drops.value_or(0);
+    const uint64_t all = std::max(drops_listed_, seen);
+    sockets.udp_drops = all - drops_told_;
+    drops_told_ = all;
   }
 
   void take_syscalls(ProbeInterval& interval) {
@@ -366,6 +377,8 @@ class OpenProbes final : public Probes {
   std::unique_ptr<SocketQueues> socket_queues_;
   std::unique_ptr<SocketTimes> socket_times_;
   SocketTimesReading previous_sockets_;
+  uint64_t drops_listed_ = 0;  // by the sockets themselves, since opening
+  uint64_t drops_told_ = 0;
   std::unique_ptr<SyscallProbe> syscalls_;
   SyscallReading previous_syscalls_;
   int64_t begin_ns_ = 0;

@@ -100,6 +100,7 @@ class BpfSocketTimes final : public SocketTimes {
                 cpu.left_censored,
                 cpu.unmatched,
                 cpu.splits_cut,
+                cpu.udp_drops,
                 read_histogram(cpu.accept_delay),
                 read_histogram(cpu.socket_wait),
                 read_histogram(cpu.reply_socket),
@@ -124,6 +125,7 @@ class BpfSocketTimes final : public SocketTimes {
     uint64_t left_censored = 0;
     uint64_t unmatched = 0;
     uint64_t splits_cut = 0;
+    uint64_t udp_drops = 0;
     Histogram accept_delay;
     Histogram socket_wait;
     Histogram reply_socket;
@@ -143,6 +145,7 @@ class BpfSocketTimes final : public SocketTimes {
       merge(totals.reply_socket, copy.reply_socket);
       merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
       merge(totals.reply_runtime, copy.reply_runtime);
+      reading.udp_drops = reading.udp_drops.value_or(0) + copy.udp_drops;
     }
     reading.losses.socket_left_censored += copy.left_censored;
     reading.losses.replies_unmatched += copy.unmatched;
@@ -228,8 +231,8 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   auto& programs = skeleton->progs;
   bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
   bpf_program__set_autoload(programs.sys_exit, features.accepts);
-  for (bpf_program* program :
-       {programs.data_ready, programs.received, programs.sent, programs.sched_switch})
+  for (bpf_program* program : {programs.data_ready, programs.received, programs.sent,
+                               programs.dropped, programs.sched_switch})
     bpf_program__set_autoload(program, features.replies);
   bpf_program__set_autoattach(programs.sys_exit, false);
   bpf_program__set_autoattach(programs.sched_switch, false);

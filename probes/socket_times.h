@@ -24,8 +24,9 @@ struct SocketTimesReading {
   SocketInterval totals;  // the histograms of the features that are open
   std::optional<uint64_t> accept_queue_max;
   std::optional<uint64_t> accept_queue_limit;
-  LossInterval losses;  // the socket_* and repl* fields
-  int64_t bpf_ns = 0;   // 0: the kernel does not count it
+  std::optional<uint64_t> udp_drops;  // with replies: at full sockets that it knows of
+  LossInterval losses;                // the socket_* and repl* fields
+  int64_t bpf_ns = 0;                 // 0: the kernel does not count it
 };
 
 class SocketTimes {

@@ -9,7 +9,7 @@
  *
  * Two groups of programs, which user space may load apart from each other:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
- *   replies  data_ready, received, sent, sched_switch (when each thread waited for a CPU)
+ *   replies  data_ready, received, sent, dropped, sched_switch (when each thread waited for a CPU)
  * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
  * attaches them when a notice says that the subject listens, or serves.
  */
@@ -592,6 +592,19 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   record(&cpu->reply_socket, read_after_ns - request.cpu_queue_ns);
   record(&cpu->reply_cpu_queue, request.cpu_queue_ns + waited_ns);
   record(&cpu->reply_runtime, sent_after_ns - waited_ns);
+  return 0;
+}
+
+/* Softirq, or the sender itself: a datagram found no room. User space reads each socket's own count
+ * once a tick; this is for those that are gone by then. */
+SEC("tp_btf/udp_fail_queue_rcv_skb")
+int BPF_PROG(dropped, int error, struct sock* sk) {
+  struct topspin_socket_cpu* cpu;
+  if (!sk->sk_bpf_storage || !bpf_sk_storage_get(&sockets, sk, NULL, 0)) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  cpu->udp_drops++;
+  cpu->events++;
   return 0;
 }
 

@@ -322,6 +322,35 @@ TEST_F(Sockets, AnOverflowingUdpSocketLosesWhatProcSays) {
   ::kill(subject.pid(), SIGCONT);
 }
 
+TEST_F(Sockets, WhatASocketDropsBetweenTheLastTickAndItsEndIsCounted) {
+  constexpr uint16_t kPort = 7032;
+  Shared<uint64_t> expected;
+  ForkedSubject subject([&] {
+    {
+      const UniqueFd socket = bound_socket(SOCK_DGRAM, kPort);
+      char byte = 0;
+      ::recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+      const int room = 4096;
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+      const UniqueFd client = connected_socket(SOCK_DGRAM, kPort);
+      const std::array<char, 512> payload{};
+      for (int count = 0; count < 400; ++count)
+        ::send(client.get(), payload.data(), payload.size(), 0);
+      *expected.operator->() = udp_drops_by_proc(kPort);
+    }
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  subject.go();
+  await_stop(subject);
+  take();
+  EXPECT_GT(*expected.operator->(), 300u);
+  EXPECT_EQ(all_.udp_drops, *expected.operator->());
+  take();
+  EXPECT_EQ(all_.udp_drops, *expected.operator->());
+  ::kill(subject.pid(), SIGCONT);
+}
+
 TEST_F(Sockets, DropsOfBeforeTheRunDoNotCount) {
   constexpr uint16_t kPort = 7005;
   const UniqueFd client(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
