@@ -1,6 +1,6 @@
 // load_bench: CPU and own lateness of udp-pingpong at 15,000 and 50,000 clients against an echo
 // server of ours in another process; packets/s and CPU of udp-flood beside the plainest loop of
-// send() on a connected socket, and beside iperf3 if that is installed.
+// send() on a connected socket. bench/flood_beside has iperf3 and sockperf.
 //
 // Prints "name value unit" a line. Usage: load_bench [SECONDS], 10 by default.
 #include <array>
@@ -174,20 +174,6 @@ void bench_flood(int64_t seconds) {
   print_line("udp_flood_gso_over_plain_send_loop", gso / plain, "times");
 }
 
-void bench_iperf3(int64_t seconds) {
-  if (std::system("iperf3 --version >/dev/null 2>&1") != 0) {
-    fmt::print("iperf3 is not installed: no comparison with it\n");
-    return;
-  }
-  fmt::print("iperf3, 18 bytes, one stream, flat out (packets in the last lines / {} s):\n",
-             seconds);
-  std::fflush(stdout);
-  (void)!std::system(fmt::format("iperf3 -s -1 -p 5299 -D >/dev/null 2>&1; sleep 0.3; "
-                                 "iperf3 -u -b 0 -l 18 -t {} -p 5299 -c 127.0.0.1 | tail -5",
-                                 seconds)
-                         .c_str());
-}
-
 }  // namespace
 }  // namespace topspin
 
@@ -199,5 +185,4 @@ int main(int argc, char** argv) {
   topspin::bench_pingpong(15'000, SocketMode::kShared, seconds);
   topspin::bench_pingpong(50'000, SocketMode::kShared, seconds);
   topspin::bench_flood(std::max<int64_t>(1, seconds / 5));
-  topspin::bench_iperf3(std::max<int64_t>(1, seconds / 5));
 }
