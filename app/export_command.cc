@@ -1,14 +1,13 @@
 // `topspin export`: stored runs and judgements for programs.
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "app/command.h"
 #include "app/export_target.h"
+#include "app/judgement_file.h"
 #include "app/observe_options.h"
 #include "report/export.h"
 #include "report/folded_stacks.h"
@@ -72,22 +71,8 @@ Status check_options(const ExportOptions& o) {
   return {};
 }
 
-Result<std::string> read_judgement_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream bytes;
-  if (!file || !(bytes << file.rdbuf())) {
-    return make_error(
-        ErrorCode::kInput,
-        fmt::format("cannot read {}: give a file of `topspin gate --format json`", path));
-  }
-  return bytes.str();
-}
-
 Result<Judgement> load_judgement(const ExportOptions& o) {
-  if (!o.judgement.empty()) {
-    TOPSPIN_ASSIGN(const std::string text, read_judgement_file(o.judgement));
-    return parse_judgement(text, o.judgement);
-  }
+  if (!o.judgement.empty()) return read_judgement_file(o.judgement);
   const std::string db = database_path(o.db);
   TOPSPIN_ASSIGN(const auto last, read_last_judgement(db));
   if (!last) {
@@ -158,8 +143,8 @@ void add_export_command(CLI::App& root, Action& action) {
   command
       ->add_option(
           "--table", o->table,
-          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, stages, "
-          "events or runs")
+          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, counters, "
+          "stages, loads, load_parts, events or runs")
       ->option_text("NAME");
   command
       ->add_option("--histogram", o->histogram,

@@ -275,12 +275,9 @@ Status refuse_csv_options(const GateOptions& o) {
 RulesOfRun rules_of_runs(const GateConfig& config) {
   return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
     std::vector<SloRule> rules = config.slo;
-    const auto& plan = run.info.plan;
-    if (plan && !plan->text.empty()) {
-      TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
-      rules.insert(rules.end(), std::make_move_iterator(parsed.rules.begin()),
-                   std::make_move_iterator(parsed.rules.end()));
-    }
+    TOPSPIN_ASSIGN(auto of_plan, plan_rules(run));
+    rules.insert(rules.end(), std::make_move_iterator(of_plan.begin()),
+                 std::make_move_iterator(of_plan.end()));
     return rules;
   };
 }

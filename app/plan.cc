@@ -513,4 +513,11 @@ std::optional<std::vector<int>> parse_cpu_list(std::string_view text) {
   }
 }
 
+Result<std::vector<SloRule>> plan_rules(const StoredRun& run) {
+  const auto& plan = run.info.plan;
+  if (!plan || plan->text.empty()) return std::vector<SloRule>();
+  TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
+  return std::move(parsed.rules);
+}
+
 }  // namespace topspin

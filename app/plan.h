@@ -80,6 +80,9 @@ struct Plan {
 /// kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is for messages only.
 Result<Plan> parse_plan(std::string_view text, const std::string& file);
 
+/// The SLO rules of the plan that made a run; none if no plan did, or its text is not known.
+Result<std::vector<SloRule>> plan_rules(const StoredRun& run);
+
 /// One run of a session.
 struct PlannedRun {
   size_t subject = 0;   // index into the chosen subjects

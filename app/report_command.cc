@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 
 #include "app/command.h"
+#include "app/judgement_file.h"
 #include "app/observe_options.h"
+#include "app/plan.h"
 #include "report/html_page.h"
 #include "report/markdown.h"
 #include "report/report_page.h"
@@ -24,6 +26,7 @@ struct ReportOptions {
   std::string format;  // empty: as the output's name ends, else text
   std::string output;  // empty: standard output
   size_t max_bytes = kStepSummaryBytes;
+  std::string judgement;  // a file; empty: the report judges by itself
 };
 
 int list_runs(const ReportOptions& o) {
@@ -59,7 +62,7 @@ Result<std::string> report_format(const ReportOptions& o) {
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
   std::vector<RunReport> reports;
   for (const std::string& run : runs) {
-    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run));
+    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run, plan_rules));
     reports.push_back(std::move(report));
   }
   std::string text;
@@ -73,8 +76,20 @@ Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& 
 Result<std::string> make_report(const ReportOptions& o) {
   TOPSPIN_ASSIGN(const std::string format, report_format(o));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  if (!o.judgement.empty() && (format == "text" || format == "json")) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--judgement means nothing to --format {}", format));
+  }
   if (format == "text" || format == "json") return one_by_one(*store, o.runs, format == "json");
-  TOPSPIN_ASSIGN(const ReportPage page, read_report_page(*store, o.runs));
+  TOPSPIN_ASSIGN(ReportPage page, read_report_page(*store, o.runs, plan_rules));
+  if (!o.judgement.empty()) {
+    if (!page.judgement) {
+      return make_error(ErrorCode::kUsage,
+                        "--judgement belongs to a report of A against B or of a history; name two "
+                        "sides, or several runs");
+    }
+    TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
+  }
   return format == "html" ? html_report(page) : markdown_report(page, o.max_bytes);
 }
 
@@ -142,6 +157,12 @@ void add_report_command(CLI::App& root, Action& action) {
                    "Markdown: leave out what matters least beyond so many bytes (default 1048576; "
                    "a GitHub comment takes 65536)")
       ->option_text("N");
+  command
+      ->add_option(
+          "--judgement", o->judgement,
+          "HTML and Markdown of A against B: the verdict to show, a file of `gate --format "
+          "json` (default: judged with default margins)")
+      ->option_text("FILE");
   command->footer(
       "Examples:\n"
       "  topspin report last\n"

@@ -53,7 +53,10 @@ enum class CsvTableKind : uint8_t {
   kSockets,
   kSyscalls,
   kStacks,
+  kCounters,
   kStages,
+  kLoads,
+  kLoadParts,
   kEvents
 };
 /// "runs", "ticks", ...; kUsage names those there are.

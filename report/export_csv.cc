@@ -148,6 +148,25 @@ void add_row(LineWriter& line, const StackRow& stack) {
 void add_row(LineWriter& line, const RunStage& stage) {
   for_each_stage_field(stage, [&](const auto& name, const auto& value) { line(name, value); });
 }
+void add_row(LineWriter& line, const NamedCounter& counter) {
+  for_each_counter_field(counter, [&](const auto& name, const auto& value) { line(name, value); });
+}
+void add_row(LineWriter& line, const LoadResult& load) {
+  for_each_load_field(load, [&](const auto& name, const auto& value) { line(name, value); });
+  add_summary(line, "connect_latency_ns", load.connect_latency.summary());
+  std::string reasons;
+  for (const std::string& reason : load.invalid_reasons)
+    reasons += fmt::format("{}{}", reasons.empty() ? "" : "; ", reason);
+  line("invalid_reasons", reasons);
+}
+void add_row(LineWriter& line, const NumberedLoadPart& numbered) {
+  for_each_load_part_field(numbered,
+                           [&](const auto& name, const auto& value) { line(name, value); });
+  for_each_load_part_histogram(numbered.part,
+                               [&](std::string_view name, const Histogram& histogram) {
+                                 add_summary(line, name, histogram.summary());
+                               });
+}
 void add_row(LineWriter& line, const StoredEvent& event) {
   for_each_event_field(event, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -198,7 +217,7 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 10> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 13> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
@@ -207,7 +226,10 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"sockets", CsvTableKind::kSockets},
        {"syscalls", CsvTableKind::kSyscalls},
        {"stacks", CsvTableKind::kStacks},
+       {"counters", CsvTableKind::kCounters},
        {"stages", CsvTableKind::kStages},
+       {"loads", CsvTableKind::kLoads},
+       {"load_parts", CsvTableKind::kLoadParts},
        {"events", CsvTableKind::kEvents}}};
   std::string names;
   for (const auto& [known, kind] : kTables) {
@@ -256,6 +278,29 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
                                      for (const RunStage& stage : stages) visit(stage);
                                      return {};
                                    });
+    case CsvTableKind::kCounters:
+      return write_table<NamedCounter>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_tick(id, [&](const Sample& sample) {
+          CounterInterval::for_each_field([&](std::string_view name, auto field) {
+            if (const auto& event = sample.counters.*field)
+              visit(NamedCounter{sample.tick, std::string(name), *event});
+          });
+        });
+      });
+    case CsvTableKind::kLoads:
+      return write_table<LoadResult>(runs, output,
+                                     [&](const std::string& id, const auto& visit) -> Status {
+                                       TOPSPIN_ASSIGN(const auto load, store.load_load(id));
+                                       if (load) visit(*load);
+                                       return {};
+                                     });
+    case CsvTableKind::kLoadParts:
+      return write_table<NumberedLoadPart>(runs, output,
+                                           [&](const std::string& id, const auto& visit) -> Status {
+                                             TOPSPIN_ASSIGN(const auto load, store.load_load(id));
+                                             if (load) for_each_load_part(*load, visit);
+                                             return {};
+                                           });
     case CsvTableKind::kEvents:
       return write_table<StoredEvent>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_event(id, visit);

@@ -84,6 +84,8 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
   for_each_tick_histogram(Sample{}, [&](std::string_view name, const auto&) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   });
+  for_each_load_histogram(LoadResult{},
+                          [&](const std::string& name, const Histogram&) { names += ", " + name; });
   if ((", " + names + ",").find(fmt::format(" {},", histogram)) == std::string::npos) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("--histogram {} is not one of {}", histogram, names));
@@ -93,6 +95,12 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
       if (name == histogram) add(total, part);
     });
   }));
+  TOPSPIN_ASSIGN(const auto load, store.load_load(run.info.id));
+  if (load) {
+    for_each_load_histogram(*load, [&](const std::string& name, const Histogram& part) {
+      if (name == histogram) add(total, part);
+    });
+  }
   if (!total || total->empty()) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("run {} has no samples of {}; choose another with --histogram, "

@@ -13,9 +13,10 @@ namespace {
 
 constexpr int kExportSchemaVersion = 1;
 
-std::string json_text(const std::string& text) {
-  return Json(text).dump(-1, ' ', true, Json::error_handler_t::replace);
+std::string dump_line(const Json& json) {
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
+std::string json_text(const std::string& text) { return dump_line(text); }
 
 /// {"a":1,...} into a string, a field at a time.
 class ObjectWriter {
@@ -142,19 +143,39 @@ void add_run(const StoredRun& run, ObjectWriter& object) {
                       {"rung", rung_name(probe.rung)},
                       {"reason", probe.reason.empty() ? Json(nullptr) : Json(probe.reason)}});
   }
-  const auto dump = [](const Json& json) {
-    return json.dump(-1, ' ', true, Json::error_handler_t::replace);
-  };
-  object.raw("labels", dump(labels));
-  object.raw("command", dump(run.info.command));
-  object.raw("invalid_reasons", dump(run.end.invalid_reasons));
-  object.raw("probes", dump(probes));
+  object.raw("labels", dump_line(labels));
+  object.raw("command", dump_line(run.info.command));
+  object.raw("invalid_reasons", dump_line(run.end.invalid_reasons));
+  object.raw("probes", dump_line(probes));
   ObjectWriter plan;
   if (run.info.plan) {
     for_each_plan_column(*run.info.plan, [&](std::string_view, std::string_view name,
                                              const auto& v) { plan(name, v); });
   }
   object.raw("plan", run.info.plan ? std::move(plan).end() : "null");
+}
+
+void add_load(const LoadResult& load, ObjectWriter& object) {
+  for_each_load_field(load, [&](const auto& name, const auto& v) { object(name, v); });
+  object.raw("connect_latency_ns", histogram_json(load.connect_latency));
+  Json statuses = Json::object();
+  if (load.http) {
+    for (const auto& [status, count] : load.http->statuses)
+      statuses[std::to_string(status)] = count;
+  }
+  object.raw("http_statuses", load.http ? dump_line(statuses) : "null");
+  Json errors = Json::object();
+  for (const auto& [name, count] : load.errors) errors[name] = count;
+  object.raw("send_errors", dump_line(errors));
+  object.raw("invalid_reasons", dump_line(load.invalid_reasons));
+}
+
+void add_load_part(const NumberedLoadPart& numbered, ObjectWriter& object) {
+  for_each_load_part_field(numbered, [&](const auto& name, const auto& v) { object(name, v); });
+  for_each_load_part_histogram(numbered.part,
+                               [&](std::string_view name, const Histogram& histogram) {
+                                 object.raw(name, histogram_json(histogram));
+                               });
 }
 
 /// Calls begin(list name) and row(fill) for everything of a run but the run itself, in order;
@@ -205,6 +226,15 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
   for (const RunStage& stage : stages) {
     row("stage", [&](ObjectWriter& object) {
       for_each_stage_field(stage, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }
+  begin("loads");
+  TOPSPIN_ASSIGN(const auto load, store.load_load(id));
+  if (load) row("load", [&](ObjectWriter& object) { add_load(*load, object); });
+  begin("load_parts");
+  if (load) {
+    for_each_load_part(*load, [&](const NumberedLoadPart& part) {
+      row("load_part", [&](ObjectWriter& object) { add_load_part(part, object); });
     });
   }
   begin("events");

@@ -21,6 +21,7 @@ namespace {
 struct MeasuredTotals {
   const StoredRun* run = nullptr;
   RunSummary summary;
+  std::optional<LoadResult> load;
 };
 
 /// A value with as many digits as it needs, never in a form that is not a number.
@@ -85,16 +86,26 @@ class Exposition {
   template <typename Value>
   void points(std::string_view name, std::string_view suffix, std::string_view labels,
               Value value) {
+    totals(name, suffix, labels, [&](const MeasuredTotals& run) { return value(run.summary); });
+  }
+  /// The same of all that is known of a run.
+  template <typename Value>
+  void totals(std::string_view name, std::string_view suffix, std::string_view labels,
+              Value value) {
     for (const MeasuredTotals& run : runs_) {
-      const std::optional<double> v = value(run.summary);
+      const std::optional<double> v = value(run);
       if (v) sample(run, fmt::format("{}{}", name, suffix), labels, number(*v));
     }
   }
   template <typename Of>
   void histogram(std::string_view name, std::string_view help, Of of) {
+    histogram_of_totals(name, help, [&](const MeasuredTotals& run) { return of(run.summary); });
+  }
+  template <typename Of>
+  void histogram_of_totals(std::string_view name, std::string_view help, Of of) {
     family(name, "histogram", "seconds", help);
     for (const MeasuredTotals& run : runs_) {
-      if (const Histogram* h = of(run.summary)) add_histogram(run, name, *h);
+      if (const Histogram* h = of(run)) add_histogram(run, name, *h);
     }
   }
   void signed_histogram(std::string_view name, std::string_view help) {
@@ -255,6 +266,41 @@ void write_scheduler(Exposition& e) {
               histogram(&SchedulerInterval::queue_wait));
   e.histogram("topspin_preemption_wait_seconds", "Preempted to running again.",
               histogram(&SchedulerInterval::preemption_wait));
+  e.histogram("topspin_on_cpu_seconds", "Running, slice by slice.",
+              histogram(&SchedulerInterval::on_cpu));
+  e.histogram("topspin_timer_oversleep_seconds", "From when a timer was due to running.",
+              histogram(&SchedulerInterval::timer_oversleep));
+  e.family("topspin_perf_events", "counter", "", "Perf events of the subject, scaled, by event.");
+  CounterInterval::for_each_field([&](std::string_view name, auto field) {
+    if (name.ends_with("_ns")) return;  // CPU time: process_cpu_time_seconds has it
+    e.points("topspin_perf_events", "_total", fmt::format("event=\"{}\"", name), [&](S s) {
+      const std::optional<EventCount>& event = s.counters.*field;
+      return event ? of(event->scaled()) : std::nullopt;
+    });
+  });
+}
+
+void write_sockets(Exposition& e) {
+  using S = const RunSummary&;
+  const auto histogram = [](std::optional<Histogram> SocketInterval::*member) {
+    return [member](S s) -> const Histogram* {
+      return s.sockets && (*s.sockets).*member ? &*((*s.sockets).*member) : nullptr;
+    };
+  };
+  e.histogram("topspin_accept_delay_seconds", "Connection ready to accepted.",
+              histogram(&SocketInterval::accept_delay));
+  e.histogram("topspin_socket_wait_seconds", "Data ready in a socket to read.",
+              histogram(&SocketInterval::socket_wait));
+  e.histogram("topspin_reply_socket_seconds", "Of replies: data not read yet, a CPU at hand.",
+              histogram(&SocketInterval::reply_socket));
+  e.histogram("topspin_reply_cpu_queue_seconds", "Of replies: waiting for a CPU.",
+              histogram(&SocketInterval::reply_cpu_queue));
+  e.histogram("topspin_reply_runtime_seconds", "Of replies: the rest, the runtime's own part.",
+              histogram(&SocketInterval::reply_runtime));
+  e.counter("topspin_udp_drops", "", "Datagrams dropped at the subject's sockets.",
+            [](S s) { return s.sockets ? of(s.sockets->udp_drops) : std::nullopt; });
+  e.counter("topspin_listen_overflows", "", "Connections refused at full accept queues.",
+            [](S s) { return s.sockets ? of(s.sockets->listen_overflows) : std::nullopt; });
 }
 
 void write_flows(Exposition& e) {
@@ -297,6 +343,29 @@ void write_flows(Exposition& e) {
               [](S s) { return &s.flows.tcp_handshake; });
 }
 
+/// What the load generator saw: the whole of each run's load.
+void write_load(Exposition& e) {
+  e.family("topspin_load_messages", "counter", "",
+           "Messages of the load: pings, requests or connections, by what became of them.");
+  LoadAccounts::for_each_field([&](std::string_view name, auto field) {
+    e.totals("topspin_load_messages", "_total", fmt::format("state=\"{}\"", name),
+             [&](const MeasuredTotals& run) {
+               return run.load ? of(run.load->total.accounts.*field) : std::nullopt;
+             });
+  });
+  const auto histogram = [&](std::string_view name, std::string_view help, auto member) {
+    e.histogram_of_totals(name, help, [member](const MeasuredTotals& run) -> const Histogram* {
+      return run.load ? &member(*run.load) : nullptr;
+    });
+  };
+  histogram("topspin_load_latency_intended_seconds", "From the moment a message was due.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.latency_intended; });
+  histogram("topspin_load_latency_actual_seconds", "From the moment a message was sent.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.latency_actual; });
+  histogram("topspin_load_own_lateness_seconds", "How late the generator itself was.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.own_lateness; });
+}
+
 void write_losses(Exposition& e) {
   e.family("topspin_losses", "counter", "", "What was seen too late or not at all, by kind.");
   LossInterval::for_each_field([&](const char* name, auto field) {
@@ -322,6 +391,7 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
     totals[i].run = &runs[i];
     TOPSPIN_TRY(store.for_each_tick(runs[i].info.id,
                                     [&](const Sample& sample) { totals[i].summary.add(sample); }));
+    TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));
   }
   Exposition exposition(totals, output);
   exposition.info();
@@ -329,6 +399,8 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   write_memory(exposition);
   write_scheduler(exposition);
   write_flows(exposition);
+  write_sockets(exposition);
+  write_load(exposition);
   write_losses(exposition);
   exposition.end();
   return output.finish();

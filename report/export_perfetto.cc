@@ -1,10 +1,11 @@
 // Chrome's trace event format (JSON), as Perfetto and chrome://tracing read it.
 //
 // A run is one process of the trace: counters tick by tick ("C"), the subject's threads with what
-// they came to ("M", and a slice "X" over their part of the run), late flows as instants ("i") at
-// the last packet that was late, and the run's events. Times are microseconds since the run's
-// start, with nanoseconds behind the point. Flow times are on the packets' clock and are moved by
-// what the first tick says lies between the two.
+// they came to ("M", and a slice "X" over the run whose arguments are the thread's totals and the
+// distributions of its waits and slices on a CPU), stages of a plan as slices, late flows as
+// instants ("i") at the last packet that was late, and the run's events. Times are microseconds
+// since the run's start, with nanoseconds behind the point. Flow times are on the packets' clock
+// and are moved by what the first tick says lies between the two.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -98,6 +99,14 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
     if (s->run_queue_latency)
       add_counter(trace, process, begin, "run_queue_latency_ns_p99",
                   s->run_queue_latency->percentile(0.99));
+    for (const CpuScheduling& cpu : s->cpus) {
+      trace.counter(process, begin, fmt::format("cpu {}", cpu.cpu),
+                    fmt::format(R"("switches":{},"wait_ns":{})", cpu.switches, cpu.wait_ns));
+    }
+  }
+  if (const auto& s = sample.sockets) {
+    add_counter(trace, process, end, "accept_queue_max", s->accept_queue_max);
+    add_counter(trace, process, begin, "udp_drops", s->udp_drops);
   }
   if (const auto& r = sample.resources) {
     add_counter(trace, process, end, "rss_bytes", r->rss_bytes);
@@ -121,6 +130,18 @@ std::string arguments_of(ForEach for_each) {
   return whole.substr(1, whole.size() - 2);
 }
 
+/// A thread's waits or slices: how many, and how long they were.
+template <typename Visit>
+void add_distribution(Visit visit, std::string_view name,
+                      const std::optional<CoarseHistogram>& histogram) {
+  if (!histogram) return;
+  const HistogramSummary s = histogram->summary();
+  visit(joined(name, "_count"), s.count);
+  visit(joined(name, "_p50"), s.p50);
+  visit(joined(name, "_p99"), s.p99);
+  visit(joined(name, "_max"), s.max);
+}
+
 Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
   const std::string& id = run.info.id;
   trace.metadata("process_name", process, 0, fmt::format("run {}", id));
@@ -139,7 +160,11 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     trace.metadata("thread_name", process, thread.tid, thread.name);
     trace.slice(process, thread.tid, 0, run.end.duration_ns, "thread", thread.name,
-                arguments_of([&](auto visit) { for_each_thread_field(thread, visit); }));
+                arguments_of([&](auto visit) {
+                  for_each_thread_field(thread, visit);
+                  add_distribution(visit, "run_queue_wait_ns", thread.run_queue_wait);
+                  add_distribution(visit, "on_cpu_ns", thread.on_cpu);
+                }));
   }));
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
     const bool late = flow.period_ns && flow.lateness_last_ns &&

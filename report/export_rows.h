@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "core/flow_owner.h"
+#include "core/load_result.h"
 #include "store/columns.h"
 #include "store/run_store.h"
 
@@ -117,6 +118,76 @@ void for_each_stage_field(const RunStage& stage, Visit visit) {
   visit("end_ns", stage.end_ns);
   visit("clients_from", stage.clients_from);
   visit("clients_to", stage.clients_to);
+}
+
+/// What a run's load came to, but for its parts. What only some loads have is absent in the others.
+template <typename Visit>
+void for_each_load_field(const LoadResult& load, Visit visit) {
+  visit("workload", std::string(workload_name(load.workload)));
+  for_each_load_column(load, [&](std::string_view prefix, std::string_view name,
+                                 const auto& value) { visit(joined(prefix, name), value); });
+  TcpAccounts::for_each_field([&](std::string_view name, auto field) {
+    std::optional<uint64_t> value;
+    if (load.tcp) value = (*load.tcp).*field;
+    visit(joined("tcp_", name), value);
+  });
+  std::optional<uint64_t> body_bytes;
+  if (load.http) body_bytes = load.http->body_bytes;
+  visit("http_body_bytes", body_bytes);
+}
+
+/// A part of a load; position 0 is the whole, its stages count from 1.
+struct NumberedLoadPart {
+  uint64_t position = 0;
+  LoadPart part;
+};
+
+template <typename Visit>
+void for_each_load_part_field(const NumberedLoadPart& numbered, Visit visit) {
+  visit("position", numbered.position);
+  for_each_load_part_column(numbered.part,
+                            [&](std::string_view prefix, std::string_view name, const auto& value) {
+                              visit(joined(prefix, name), value);
+                            });
+}
+
+template <typename Visit>
+void for_each_load_part_histogram(const LoadPart& part, Visit visit) {
+  visit("latency_intended_ns", part.latency_intended);
+  visit("latency_actual_ns", part.latency_actual);
+  visit("own_lateness_ns", part.own_lateness);
+}
+
+/// The whole, then the stages.
+template <typename Visit>
+void for_each_load_part(const LoadResult& load, Visit visit) {
+  visit(NumberedLoadPart{0, load.total});
+  for (size_t i = 0; i < load.stages.size(); ++i) visit(NumberedLoadPart{i + 1, load.stages[i]});
+}
+
+/// The load's histograms under the names that they have beside those of ticks.
+template <typename Visit>
+void for_each_load_histogram(const LoadResult& load, Visit visit) {
+  for_each_load_part_histogram(load.total, [&](std::string_view name, const Histogram& histogram) {
+    visit(joined("load_", name), histogram);
+  });
+  visit(std::string("load_connect_latency_ns"), load.connect_latency);
+}
+
+/// A row of table counter: one perf event in one tick.
+struct NamedCounter {
+  uint64_t tick = 0;
+  std::string name;
+  EventCount event;
+};
+
+template <typename Visit>
+void for_each_counter_field(const NamedCounter& counter, Visit visit) {
+  visit("tick", counter.tick);
+  visit("name", counter.name);
+  visit("count", counter.event.count);
+  visit("enabled_ns", counter.event.enabled_ns);
+  visit("running_ns", counter.event.running_ns);
 }
 
 template <typename Visit>

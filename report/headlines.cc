@@ -188,6 +188,25 @@ TopVerdict top_verdict(const ReportPage& page) {
   top.sentence = losses_that_occurred(run.summary.losses).empty()
                      ? "The recording ended as it should, and nothing was lost."
                      : "The recording ended as it should, and what was lost stays within limits.";
+  size_t broken = 0, unknown = 0;
+  for (const SloResult& slo : run.slos) {
+    if (slo.verdict == SloVerdict::kKept) continue;
+    ++(slo.verdict == SloVerdict::kBroken ? broken : unknown);
+    top.reasons.push_back(
+        fmt::format("{}: {} ({})", slo_verdict_name(slo.verdict), slo.rule, slo.explanation));
+  }
+  if (broken > 0) {
+    top.tone = Tone::kBad;
+    top.word = "Rules broken";
+    top.sentence =
+        fmt::format("{} of the {} rules that this run is held to.", broken, run.slos.size());
+  } else if (unknown > 0) {
+    top.tone = Tone::kOpen;
+    top.sentence +=
+        fmt::format(" Of its {} rules {} could not be judged.", run.slos.size(), unknown);
+  } else if (!run.slos.empty()) {
+    top.sentence += fmt::format(" All {} rules were kept.", run.slos.size());
+  }
   return top;
 }
 
@@ -199,7 +218,14 @@ std::string run_title(const StoredRun& run) {
 }
 
 std::string report_title(const ReportPage& page) {
-  if (page.runs.size() > 1) return "A against B";
+  if (page.runs.size() > 1) {
+    // Two subjects of one plan have names of their own.
+    const auto& a = page.runs[0].run.info.plan;
+    const auto& b = page.runs[1].run.info.plan;
+    if (a && b && a->session == b->session && a->subject != b->subject)
+      return fmt::format("{}: {} against {}", b->name, a->subject, b->subject);
+    return "A against B";
+  }
   if (page.history_runs.size() > 1)
     return fmt::format("History of {} runs", page.history_runs.size());
   return run_title(page.runs.front().run);

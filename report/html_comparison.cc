@@ -29,6 +29,27 @@ std::string share_or_dash(const std::optional<double>& share) {
                                         : std::string(kNotMeasured);
 }
 
+/// The rules over all runs of the candidate, as the verdict counts them.
+std::string judged_rules_html(const ReportPage& page) {
+  if (!page.judgement || page.judgement->slos.empty()) return {};
+  std::string rows;
+  for (const SloOutcome& o : page.judgement->slos) {
+    const auto count = [](size_t n, const char* tone) {
+      return n == 0 ? number_cell("0")
+                    : number_cell(
+                          fmt::format(R"(<span class="word-{}">{}</span>)", tone, page_count(n)));
+    };
+    rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(o.rule))) +
+            count(o.kept, "good") + count(o.broken, "bad") + count(o.unknown, "open") +
+            text_cell(html_text(o.explanation)) + "</tr>\n";
+  }
+  return "<h3>In all judged runs of the candidate</h3>\n" +
+         scrolling("Rules of the candidate",
+                   "<table>" +
+                       table_head({"Rule", "#Kept", "#Broken", "#Not judged", "First example"}) +
+                       "<tbody>" + rows + "</tbody></table>");
+}
+
 }  // namespace
 
 std::string comparison_section(const Judgement& judgement) {
@@ -60,6 +81,49 @@ std::string comparison_section(const Judgement& judgement) {
                                   "<tbody>" + rows + "</tbody></table>"));
 }
 
+std::string rules_section(const ReportPage& page) {
+  // Each rule once, however many of the runs are held to it.
+  std::vector<std::string> rules;
+  for (const RunPage& run : page.runs) {
+    for (const SloResult& slo : run.slos) {
+      if (std::find(rules.begin(), rules.end(), slo.rule) == rules.end()) rules.push_back(slo.rule);
+    }
+  }
+  const std::string judged = judged_rules_html(page);
+  if (rules.empty() && judged.empty()) return {};
+  const std::string head = "<section id=\"rules\"><h2>Rules</h2>\n";
+  if (rules.empty()) return head + judged + "</section>\n";
+  std::string rows;
+  for (const std::string& rule : rules) {
+    rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(rule)));
+    for (const RunPage& run : page.runs) {
+      const auto slo = std::find_if(run.slos.begin(), run.slos.end(),
+                                    [&](const SloResult& s) { return s.rule == rule; });
+      if (slo == run.slos.end()) {
+        rows += text_cell("");
+        continue;
+      }
+      const char* tone = slo->verdict == SloVerdict::kKept     ? "good"
+                         : slo->verdict == SloVerdict::kBroken ? "bad"
+                                                               : "open";
+      rows +=
+          text_cell(fmt::format(R"(<span class="word-{}">{}</span><span class="under">{}</span>)",
+                                tone, slo_verdict_name(slo->verdict), html_text(slo->explanation)));
+    }
+    rows += "</tr>\n";
+  }
+  return head +
+         fmt::format(
+             "<p class=\"note\">What the plan holds {} to, and what was measured against the "
+             "bound.</p>\n",
+             page.runs.size() > 1 ? "each run" : "the run") +
+         scrolling("Rules", "<table>" +
+                                (page.runs.size() > 1 ? table_head({"Rule", "A", "B"})
+                                                      : table_head({"Rule", "Kept"})) +
+                                "<tbody>" + rows + "</tbody></table>") +
+         judged + "</section>\n";
+}
+
 std::string history_section(const ReportPage& page) {
   std::string html =
       "<section id=\"history\"><h2>History</h2>\n<p class=\"note\">Each point is a run, oldest "
@@ -87,7 +151,18 @@ std::string history_section(const ReportPage& page) {
                                                  "#After", "#Change", ""}) +
                                      "<tbody>" + rows + "</tbody></table>");
   } else {
-    html += "<p>No change of level.</p>\n";
+    html += "<p>No change of level was found.</p>\n";
+  }
+  if (page.judgement && !page.judgement->metrics.empty()) {
+    std::string rows;
+    for (const Comparison& c : page.judgement->metrics) {
+      rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(c.metric.name, 80))) +
+              number_cell(page_count(c.n)) + number_cell(page_percent(c.metric.margin)) +
+              verdict_cell(*page.judgement, c) + "</tr>\n";
+    }
+    html += scrolling("Metrics", "<table>" +
+                                     table_head({"Metric", "#Runs", "#Least change", "Verdict"}) +
+                                     "<tbody>" + rows + "</tbody></table>");
   }
   html += "<div class=\"columns\">\n";
   for (size_t i = 0; i < page.history.size(); ++i) {

@@ -169,6 +169,16 @@ std::string counters_html(const CounterInterval& counters) {
   return titled_table("Counters", table_head({"Event", "#Count", "#Counted for"}), rows);
 }
 
+/// Escaped, and free to break behind each frame (and each entity, which nobody sees).
+std::string frames_html(const std::string& frames) {
+  std::string html;
+  for (const char c : html_text(frames, 1000)) {
+    html += c;
+    if (c == ';') html += "<wbr>";
+  }
+  return html;
+}
+
 std::string stacks_html(const RunPage& run) {
   std::string rows;
   for (const StackRow& stack : run.stacks) {
@@ -179,7 +189,7 @@ std::string stacks_html(const RunPage& run) {
             share_cell(static_cast<double>(stack.samples), static_cast<double>(run.stack_samples)) +
             text_cell(html_text(stack.thread, 60)) +
             text_cell(fmt::format("<code>{}</code><span class=\"under\">{}</span>",
-                                  html_text(innermost, 120), html_text(frames, 1000))) +
+                                  html_text(innermost, 120), frames_html(frames))) +
             "</tr>\n";
   }
   return titled_table("Where CPU time went", table_head({"#Share", "Thread", "Stack"}), rows);

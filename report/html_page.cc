@@ -80,6 +80,15 @@ std::string loss_sentence(const RunPage& run, bool page_says_so) {
   return html_text(fmt::format("Losses: {}.", fmt::join(parts, ", ")));
 }
 
+/// A plan ends its subjects by SIGTERM, so that is no failure of theirs.
+std::string exit_sentence(const StoredRun& run) {
+  constexpr int kEndedBySigterm = 128 + 15;
+  const int status = *run.end.exit_status;
+  if (status == 0) return " The command exited with 0.";
+  if (run.info.plan && status == kEndedBySigterm) return " The plan ended the command, by SIGTERM.";
+  return fmt::format(" <span class=\"word-bad\">The command exited with {}.</span>", status);
+}
+
 std::string verdict_html(const ReportPage& page) {
   const TopVerdict top = top_verdict(page);
   const char* tone = top.tone == Tone::kGood ? "good" : top.tone == Tone::kBad ? "bad" : "open";
@@ -97,12 +106,7 @@ std::string verdict_html(const ReportPage& page) {
                                     html_text(fmt::format("{}", fmt::join(reasons, "; "))) + ". ";
     }
     line += loss_sentence(page.runs[r], !page.judgement);
-    if (run.end.exit_status) {
-      line += *run.end.exit_status == 0
-                  ? " The command exited with 0."
-                  : fmt::format(" <span class=\"word-bad\">The command exited with {}.</span>",
-                                *run.end.exit_status);
-    }
+    if (run.end.exit_status) line += exit_sentence(run);
     if (!line.empty()) html += "<p class=\"quiet\">" + line + "</p>\n";
   }
   return html + "</div>\n";
@@ -132,7 +136,8 @@ std::string tiles(const ReportPage& page) {
       const auto& a = h.of_run[0].raw;
       const auto& b = h.of_run[1].raw;
       if (a && b && *a > 0)
-        html += fmt::format(R"(<p class="extra">{}</p>)", html_text(format_change(*b / *a - 1)));
+        html += fmt::format(R"(<p class="extra">{}</p>)",
+                            *a == *b ? "the same" : html_text(format_change(*b / *a - 1)));
     }
     html += "</div>\n";
   }
@@ -155,9 +160,11 @@ std::string navigation(std::initializer_list<std::pair<const char*, const std::s
 std::string html_report(const ReportPage& page) {
   CHECK(page.runs.size() == 1 || page.runs.size() == 2);
   std::string comparison, history;
-  if (page.judgement && !page.judgement->metrics.empty())
+  // A history's metrics have no two sides.
+  if (page.judgement && page.judgement->mode != "history" && !page.judgement->metrics.empty())
     comparison = comparison_section(*page.judgement);
   if (!page.history.empty()) history = history_section(page);
+  const std::string rules = rules_section(page);
   const std::string timeline = timeline_section(page);
   const std::string latency = distributions_section(page);
   const std::string flows = flows_section(page);
@@ -184,6 +191,7 @@ std::string html_report(const ReportPage& page) {
   html += masthead(page) + "<main>\n" + verdict_html(page) + tiles(page);
   html += navigation({{"Comparison", &comparison},
                       {"History", &history},
+                      {"Rules", &rules},
                       {"Over time", &timeline},
                       {"Distributions", &latency},
                       {"Load", &load},
@@ -194,7 +202,7 @@ std::string html_report(const ReportPage& page) {
                       {"System calls", &syscalls},
                       {"Cost and limits", &limits},
                       {"How it was measured", &provenance}});
-  html += comparison + history + timeline + latency + load + flows + threads + scheduling +
+  html += comparison + history + rules + timeline + latency + load + flows + threads + scheduling +
           sockets + syscalls + limits + provenance + "</main>\n";
   html += fmt::format(
       "<footer><p>Made by topspin from run{} {}. This file is whole: it loads nothing.</p>\n{}"

@@ -12,6 +12,8 @@ namespace topspin {
 std::string comparison_section(const Judgement& judgement);
 std::string history_section(const ReportPage& page);
 
+std::string rules_section(const ReportPage& page);
+
 // html_plots.cc
 std::string timeline_section(const ReportPage& page);
 std::string distributions_section(const ReportPage& page);

@@ -85,9 +85,8 @@ inline std::string side_prefix(const ReportPage& page, size_t run) {
 
 inline std::string figure_open(const std::string& id, const std::string& title_html) {
   return fmt::format(
-      "<figure id=\"figure-{0}\">\n<figcaption><h3>{1}</h3></figcaption>\n"
-      "<div class=\"plot\" data-plot=\"{0}\"></div>\n",
-      id, title_html);
+      "<figure id=\"figure-{0}\">\n<figcaption><h3>{1}</h3></figcaption>\n{2}", id, title_html,
+      kPageHasPlots ? fmt::format("<div class=\"plot\" data-plot=\"{}\"></div>\n", id) : "");
 }
 
 inline std::string details(const std::string& table) {

@@ -123,9 +123,11 @@ std::string changes_table(const Judgement& judgement) {
 
 std::vector<Section> judgement_sections(const Judgement& judgement) {
   std::vector<Section> sections;
-  if (!judgement.metrics.empty())
+  if (judgement.mode == "history") {
+    sections.push_back({"the changes", changes_table(judgement)});
+  } else if (!judgement.metrics.empty()) {
     sections.push_back({"the comparison", comparison_table(judgement)});
-  if (judgement.mode == "history") sections.push_back({"the changes", changes_table(judgement)});
+  }
   return sections;
 }
 
@@ -289,6 +291,45 @@ std::string of_side(std::string_view what, const ReportPage& page, size_t r) {
   return side.empty() ? std::string(what) : fmt::format("{} of {}", what, side);
 }
 
+std::string rules_table(const ReportPage& page, size_t r) {
+  const RunPage& run = page.runs[r];
+  if (run.slos.empty()) return {};
+  std::string text = fmt::format("| {} | | |\n| :-- | :-- | :-- |\n", of_side("rule", page, r));
+  for (const SloResult& slo : run.slos) {
+    const std::string_view verdict = slo_verdict_name(slo.verdict);
+    text += fmt::format(
+        "| {} | {} | {} |\n", code(slo.rule),
+        slo.verdict == SloVerdict::kKept ? std::string(verdict) : fmt::format("**{}**", verdict),
+        markdown_text(slo.explanation, 300));
+  }
+  return text;
+}
+
+std::string load_table(const ReportPage& page, size_t r) {
+  constexpr size_t kStagesShown = 40;
+  const auto& load = page.runs[r].load;
+  if (!load) return {};
+  std::string text = fmt::format(
+      "| {} | due | sent | replied | late | lost | p50 | p99 |\n"
+      "| :-- | --: | --: | --: | --: | --: | --: | --: |\n",
+      of_side(workload_name(load->workload), page, r));
+  const auto row = [&](const std::string& name, const LoadPart& part) {
+    const HistogramSummary latency = part.latency_intended.summary();
+    const auto time = [](const std::optional<int64_t>& ns) {
+      return ns ? page_duration(*ns) : std::string(kNotMeasured);
+    };
+    const LoadAccounts& a = part.accounts;
+    text +=
+        fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", name, page_count(a.scheduled),
+                    page_count(a.sent), page_count(a.replied), page_count(a.late_replies),
+                    page_count(a.lost), time(latency.p50), time(latency.p99));
+  };
+  for (size_t i = 0; i < std::min(load->stages.size(), kStagesShown); ++i)
+    row(code(load->stages[i].name, 60), load->stages[i]);
+  row("all", load->total);
+  return text;
+}
+
 }  // namespace
 
 std::string markdown_text(std::string_view text, size_t most_bytes) {
@@ -366,7 +407,7 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
   CHECK(page.runs.size() == 1 || page.runs.size() == 2);
   max_bytes = std::max(max_bytes, kLeastMarkdownBytes);
   std::vector<std::string> names;  // of sections, that the views in `sections` point to
-  names.reserve(16);
+  names.reserve(24);
   std::vector<Section> sections;
   const auto add = [&](std::string name, std::string text) {
     if (text.empty()) return;
@@ -380,11 +421,15 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
     for (Section& section : judgement_sections(*page.judgement))
       add(std::string(section.name), std::move(section.text));
   }
+  for (size_t r = 0; r < page.runs.size(); ++r)
+    add(of_side("rules", page, r), rules_table(page, r));
   std::string runs;
   for (size_t r = 0; r < page.runs.size(); ++r) runs += run_line(page, r);
   add("the runs", std::move(runs));
   add("headline numbers", headline_table(page));
   add("latencies", latency_table(page));
+  for (size_t r = 0; r < page.runs.size(); ++r)
+    add(of_side("the load", page, r), load_table(page, r));
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const std::string over_time = timeline_table(page, r);
     if (!over_time.empty())

@@ -50,7 +50,7 @@ void RunPage::add(const Sample& sample) {
   if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
 }
 
-Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
+Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const RulesOfRun& rules_of) {
   RunPage page;
   page.run = run;
   const std::string& id = run.info.id;
@@ -106,28 +106,43 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run) {
     keep_first(page.stacks, stack, kPageStacks,
                [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
   }));
+  TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
   return page;
 }
 
 namespace {
 
+/// The rules of which a run has any that can be read: what cannot is shown with the run.
+RulesOfRun readable(const RulesOfRun& rules_of) {
+  return [&rules_of](const StoredRun& run) -> Result<std::vector<SloRule>> {
+    auto rules = rules_of ? rules_of(run) : Result<std::vector<SloRule>>(std::vector<SloRule>());
+    return rules.ok() ? std::move(*rules) : std::vector<SloRule>();
+  };
+}
+
 Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>& a,
-                                   const std::vector<StoredRun>& b) {
+                                   const std::vector<StoredRun>& b, const RulesOfRun& rules_of) {
   ReportPage page;
   TOPSPIN_ASSIGN(const auto measured_a, measure_runs(store, a));
   TOPSPIN_ASSIGN(const auto measured_b, measure_runs(store, b));
   page.judgement = compare_runs(measured_a, measured_b, kDefaultSeed, false);
+  TOPSPIN_ASSIGN(auto slos, judge_candidates(store, measured_b, readable(rules_of)));
+  apply_slos(*page.judgement, std::move(slos), false);
   for (const StoredRun& newest : {a.back(), b.back()}) {
-    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, newest));
+    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, newest, rules_of));
     page.runs.push_back(std::move(run));
   }
   return page;
 }
 
-Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs) {
+Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs,
+                                const RulesOfRun& rules_of) {
   ReportPage page;
   TOPSPIN_ASSIGN(const auto measured, measure_runs(store, runs));
   page.judgement = judge_run_history(measured, {}, kDefaultSeed, false);
+  TOPSPIN_ASSIGN(auto slos,
+                 judge_candidates(store, std::span(measured).last(1), readable(rules_of)));
+  apply_slos(*page.judgement, std::move(slos), false);
   for (const RunMetric& metric : run_metrics()) {
     if (!metric.metric.gating) continue;
     HistoryCurve curve{metric.metric, {}};
@@ -138,7 +153,7 @@ Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs) {
     }
     if (any) page.history.push_back(std::move(curve));
   }
-  TOPSPIN_ASSIGN(RunPage newest, read_run_page(store, runs.back()));
+  TOPSPIN_ASSIGN(RunPage newest, read_run_page(store, runs.back(), rules_of));
   page.runs.push_back(std::move(newest));
   page.history_runs = std::move(runs);
   return page;
@@ -146,7 +161,8 @@ Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs) {
 
 }  // namespace
 
-Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors) {
+Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
+                                    const RulesOfRun& rules_of) {
   CHECK(!selectors.empty());
   TOPSPIN_ASSIGN(const auto all, store.list_runs());
   std::vector<std::vector<StoredRun>> selected;
@@ -155,10 +171,10 @@ Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::stri
     CHECK(!runs.empty());
     selected.push_back(std::move(runs));
   }
-  if (selected.size() == 2) return read_comparison(store, selected[0], selected[1]);
+  if (selected.size() == 2) return read_comparison(store, selected[0], selected[1], rules_of);
   if (selected.size() == 1 && selected[0].size() == 1) {
     ReportPage page;
-    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, selected[0].front()));
+    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, selected[0].front(), rules_of));
     page.runs.push_back(std::move(run));
     return page;
   }
@@ -171,7 +187,7 @@ Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::stri
     });
     if (wanted) runs.push_back(run);
   }
-  return read_history(store, std::move(runs));
+  return read_history(store, std::move(runs), rules_of);
 }
 
 }  // namespace topspin

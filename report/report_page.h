@@ -59,9 +59,11 @@ struct RunPage {
   uint64_t stack_samples = 0;    // of all stacks
   ResourceReading resources;     // the last reading
   GrowthSummary growth;
+  std::vector<SloResult> slos;  // the rules that it is held to, and how it kept them
 };
 
-Result<RunPage> read_run_page(RunStore& store, const StoredRun& run);
+Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,
+                              const RulesOfRun& rules_of = {});
 
 /// One metric over runs, oldest first; a run in which it was not measured has no value.
 struct HistoryCurve {
@@ -78,7 +80,9 @@ struct ReportPage {
 
 /// Each selector as select_runs() takes it. One that names one run: that run. Two: A against B, the
 /// newest run of each side shown and all of them compared. One that names several runs, or more
-/// than two selectors: their history, and the newest run. REQUIRES: at least one selector.
-Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors);
+/// than two selectors: their history, and the newest run. Of A and B, and of a history, the verdict
+/// asks for the candidate's rules as the gate does. REQUIRES: at least one selector.
+Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
+                                    const RulesOfRun& rules_of = {});
 
 }  // namespace topspin

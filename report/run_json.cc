@@ -173,6 +173,19 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   return json;
 }
 
+/// The whole of a load; `topspin export` has its stages and buckets.
+Json load_json(const LoadResult& load) {
+  Json json = {{"workload", workload_name(load.workload)},
+               {"target", load.target},
+               {"invalid_reasons", load.invalid_reasons}};
+  LoadAccounts::for_each_field(
+      [&](const char* name, auto field) { json[name] = load.total.accounts.*field; });
+  json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
+  json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());
+  json["own_lateness_ns"] = latency_json(load.total.own_lateness.summary());
+  return json;
+}
+
 }  // namespace
 
 std::string run_report_json(const RunReport& report) {
@@ -202,6 +215,15 @@ std::string run_report_json(const RunReport& report) {
   json["busiest_flows"] = Json::array();
   for (const FlowRow& flow : report.busiest_flows) {
     json["busiest_flows"].push_back(flow_json(flow, report.owners));
+  }
+  json["load"] = report.load ? load_json(*report.load) : Json(nullptr);
+  json["rules"] = Json::array();
+  for (const SloResult& slo : report.slos) {
+    json["rules"].push_back({{"rule", slo.rule},
+                             {"verdict", slo_verdict_name(slo.verdict)},
+                             {"value", json_or_null(slo.value)},
+                             {"bound", json_or_null(slo.bound)},
+                             {"explanation", slo.explanation}});
   }
   json["events"] = Json::array();
   for (const StoredEvent& event : report.events) {

@@ -133,7 +133,22 @@ std::vector<std::string> invalid_reasons(const StoredRun& run) {
   return reasons;
 }
 
-Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
+Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
+                                         const RulesOfRun& rules_of) {
+  if (!rules_of) return std::vector<SloResult>();
+  const auto rules = rules_of(run);
+  if (!rules.ok()) {
+    SloResult unread;
+    unread.rule = "the plan's rules";
+    unread.explanation = rules.error().message;
+    return std::vector<SloResult>{unread};
+  }
+  if (rules->empty()) return std::vector<SloResult>();
+  return judge_slos(store, run, *rules);
+}
+
+Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+                                  const RulesOfRun& rules_of) {
   RunReport report;
   TOPSPIN_ASSIGN(report.run, store.find_run(run));
   const std::string& id = report.run.info.id;
@@ -155,6 +170,8 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run) {
       id, [&](const SyscallRow& syscall) { report.syscalls.push_back(syscall); }));
   TOPSPIN_TRY(
       store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
+  TOPSPIN_ASSIGN(report.load, store.load_load(id));
+  TOPSPIN_ASSIGN(report.slos, read_slos(store, report.run, rules_of));
   std::stable_sort(report.threads.begin(), report.threads.end(),
                    [](const ThreadRow& a, const ThreadRow& b) {
                      return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);

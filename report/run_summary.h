@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ci/slo_gate.h"
 #include "core/flow_owner.h"
 #include "core/growth.h"
 #include "core/result.h"
@@ -69,6 +70,11 @@ struct GrowthSummary {
 /// How many of a run's flows a report names.
 inline constexpr size_t kBusiestFlows = 8;
 
+/// How a run kept the rules that it is held to, in their order. Rules that cannot be read are one
+/// entry that could not be judged: they take nothing from the rest of a report.
+Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
+                                         const RulesOfRun& rules_of);
+
 /// Everything that a report of one run shows, read from the store.
 struct RunReport {
   StoredRun run;
@@ -81,12 +87,16 @@ struct RunReport {
   std::vector<SocketRow> sockets;      // by drops, then by port
   std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
   std::vector<StoredEvent> events;
+  std::optional<LoadResult> load;
+  std::vector<SloResult> slos;
 };
 
 /// Why the run judges nothing, a sentence each: its own reasons, and that it did not end as it
 /// should. None: it is valid.
 std::vector<std::string> invalid_reasons(const StoredRun& run);
 
-Result<RunReport> read_run_report(RunStore& store, std::string_view run);
+/// `rules_of` may be empty: then there are no rules.
+Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+                                  const RulesOfRun& rules_of = {});
 
 }  // namespace topspin

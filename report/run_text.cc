@@ -161,6 +161,24 @@ std::string scheduler_causes_text(const SchedulerInterval& scheduler) {
 
 }  // namespace
 
+namespace {
+
+std::string load_text(const LoadResult& load) {
+  const LoadAccounts& a = load.total.accounts;
+  const HistogramSummary latency = load.total.latency_intended.summary();
+  const auto time = [](const std::optional<int64_t>& ns) {
+    return ns ? format_duration(*ns) : std::string("-");
+  };
+  return fmt::format(
+      "\nload      {} to {}: {} due, {} sent, {} replied, {} late, {} lost; seen p50 {}, p99 {}, "
+      "max "
+      "{}\n",
+      workload_name(load.workload), safe(load.target), a.scheduled, a.sent, a.replied,
+      a.late_replies, a.lost, time(latency.p50), time(latency.p99), time(latency.max));
+}
+
+}  // namespace
+
 std::string run_report_text(const RunReport& report) {
   const RunInfo& info = report.run.info;
   const RunSummary& s = report.summary;
@@ -171,6 +189,12 @@ std::string run_report_text(const RunReport& report) {
   out += fmt::format("  status   {}\n", verdict(report.run));
   for (const std::string& reason : report.run.end.invalid_reasons)
     out += fmt::format("  INVALID  {}\n", safe(reason));
+  for (const SloResult& slo : report.slos) {
+    out +=
+        fmt::format("  {:<8} {}: {}\n",
+                    slo.verdict == SloVerdict::kBroken ? "BROKEN" : slo_verdict_name(slo.verdict),
+                    safe(slo.rule), safe(slo.explanation));
+  }
   if (!info.command.empty()) out += fmt::format("  command  {}\n", command_line(info.command));
   out += fmt::format("  subject  {}   interface {}   filter {}\n", safe(info.settings.subject),
                      safe(info.settings.interface), or_dash(safe(info.settings.filter)));
@@ -311,6 +335,7 @@ std::string run_report_text(const RunReport& report) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
     }
   }
+  if (report.load) out += load_text(*report.load);
   out += sockets_text(report);
   out += syscalls_text(report);
   out += busiest_flows_text(report);

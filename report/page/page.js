@@ -433,6 +433,9 @@
   // ---- size, scheme, paper
 
   const fit = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: widthOf(at), height }); };
+  // The paper's layout does not exist yet when it is announced: plots take the widths of an A4 page, and the style stretches
+  // them to what is really there.
+  const fitPaper = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: at.closest(".columns") ? 345 : 718, height }); };
   let pending = false;
   new ResizeObserver(() => {
     if (pending || lightForPrint.on) return;
@@ -441,7 +444,7 @@
   }).observe(document.querySelector("main"));
   const redraw = () => { for (const { plot } of all) plot.redraw(false, true); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
-  addEventListener("beforeprint", () => { lightForPrint.on = true; root.dataset.theme = "light"; fit(); redraw(); });
+  addEventListener("beforeprint", () => { lightForPrint.on = true; root.dataset.theme = "light"; fitPaper(); redraw(); });
   addEventListener("afterprint", () => { lightForPrint.on = false; delete root.dataset.theme; fit(); redraw(); });
   unzoom();
 

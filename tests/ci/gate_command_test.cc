@@ -166,6 +166,7 @@ class GateRuns : public testing::Test {
     std::string commit;
     int64_t steal_ns = 0;
     std::string session;           // of `topspin run`; empty: none
+    std::string plan;              // its text; of use with a session
     double cpu_ns_of_warm_up = 0;  // in a first tick, before the load; 0: there is no such tick
   };
 
@@ -179,7 +180,12 @@ class GateRuns : public testing::Test {
     info.host.cpus_online = 2;
     info.source.commit = made.commit;
     info.probes = {{"scheduler", Rung::kProc, "chosen by the test"}};
-    if (!made.session.empty()) info.plan.emplace().session = made.session;
+    if (!made.session.empty()) {
+      info.plan.emplace().session = made.session;
+      info.plan->text = made.plan;
+      info.plan->name = "a <b>plan</b>";
+      info.plan->subject = made.labels.at("side");
+    }
     auto writer = RunWriter::create(db(), info, {});
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     if (made.cpu_ns_of_warm_up > 0) {
@@ -554,6 +560,76 @@ TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
     make(made);
   }
   EXPECT_EQ(with("slo = [\"packets > 5000\"]").exit_code, 4);
+}
+
+TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
+  const auto held_to = [](const std::string& rules) {
+    return [rules](size_t, Made& made) {
+      made.session = "one";
+      made.plan =
+          "[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-pingpong\"\n"
+          "target = \"127.0.0.1:1\"\nclients = 1\nhold = \"1s\"\n[slo]\nrules = [" +
+          rules + "]\n";
+    };
+  };
+  make_pairs(1.0, 11,  // the last one is a run of side b
+             held_to("\"packets > 5000\", \"losses == 0\""), held_to("\"packets > 3000\""));
+  const auto report = [&](std::vector<std::string> runs, const std::string& format) {
+    runs.insert(runs.begin(), "report");
+    runs.insert(runs.end(), {"--db", db(), "--format", format});
+    const Outcome made = topspin(runs);
+    EXPECT_EQ(made.exit_code, 0) << made.err;
+    return made.out;
+  };
+  const Json rules = Json::parse(report({"last"}, "json"))["rules"];
+  ASSERT_EQ(rules.size(), 2u);
+  EXPECT_EQ(rules[0]["rule"], "packets > 5000");
+  EXPECT_EQ(rules[0]["verdict"], "broken");
+  EXPECT_EQ(rules[0]["value"], 4000);
+  EXPECT_EQ(rules[1]["verdict"], "kept");
+  EXPECT_THAT(report({"last"}, "text"), HasSubstr("BROKEN   packets > 5000: 4000 against 5000"));
+  EXPECT_THAT(report({"last"}, "markdown"), HasSubstr("Rules broken"));
+  const std::string page = report({"last"}, "html");
+  EXPECT_THAT(page, HasSubstr("data-verdict=\"Rules broken\""));
+  EXPECT_THAT(page, HasSubstr("<code>packets &gt; 5000</code>"));
+  EXPECT_THAT(page, HasSubstr("<section id=\"rules\">"));
+  // A against B fails by the candidate's rules, as the gate does; the baseline's are only shown.
+  EXPECT_EQ(gate().exit_code, 1) << gate().out;
+  const std::string both = report({"side=a", "side=b"}, "html");
+  EXPECT_THAT(both, HasSubstr("data-verdict=\"Fail\""));
+  EXPECT_THAT(both, HasSubstr("SLO broken in 11 of 11 runs: packets &gt; 5000"));
+  EXPECT_THAT(both, HasSubstr("<code>packets &gt; 3000</code>"));
+  EXPECT_THAT(both, HasSubstr("In all judged runs of the candidate"));
+  EXPECT_THAT(both, HasSubstr("a &lt;b&gt;plan&lt;/b&gt;: a against b"));
+  // A plan that cannot be read takes nothing else from the report.
+  make_pairs(1.0, 1, held_to("\"pigs > 1\""), held_to("\"pigs > 1\""));
+  const Json unread = Json::parse(report({"last"}, "json"))["rules"];
+  ASSERT_EQ(unread.size(), 1u);
+  EXPECT_EQ(unread[0]["verdict"], "unknown");
+  EXPECT_THAT(unread[0]["explanation"].get<std::string>(), HasSubstr("pigs"));
+}
+
+TEST_F(GateRuns, AReportShowsTheVerdictThatTheGateGave) {
+  make_pairs(1.10, 10);
+  const std::string config = dir_.file("rules.toml"), verdict = dir_.file("gate.json");
+  std::ofstream(config) << "[metric.cpu_ns_per_flow]\nmargin = \"20%\"\n";
+  ASSERT_EQ(gate({"--config", config, "--format", "json", "-o", verdict}).exit_code, 0);
+  const auto report = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"report", "--db", db()});
+    return topspin(more);
+  };
+  const auto page = report({"side=a", "side=b", "--format", "html"});
+  EXPECT_THAT(page.out, HasSubstr("data-verdict=\"Fail\"")) << "by the default margin";
+  for (const std::string format : {"html", "markdown"}) {
+    const auto judged = report({"side=a", "side=b", "--judgement", verdict, "--format", format});
+    EXPECT_EQ(judged.exit_code, 0) << judged.err;
+    EXPECT_THAT(judged.out, HasSubstr("Pass")) << format;
+    EXPECT_THAT(judged.out, testing::Not(HasSubstr("Fail"))) << format;
+  }
+  EXPECT_EQ(report({"last", "--judgement", verdict, "--format", "html"}).exit_code, 2);
+  EXPECT_EQ(report({"side=a", "side=b", "--judgement", verdict}).exit_code, 2) << "of text";
+  EXPECT_EQ(
+      report({"side=a", "side=b", "--judgement", config + ".no", "--format", "html"}).exit_code, 5);
 }
 
 TEST_F(GateRuns, TheGateIsHeldAgainstItself) {

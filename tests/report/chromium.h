@@ -147,6 +147,12 @@ class Chromium {
     evaluate("new Promise(done => setTimeout(done, 150))");
   }
 
+  /// Lays the page out as for paper, or as on the screen again.
+  void paper(bool on) {
+    call("Emulation.setEmulatedMedia", {{"media", on ? "print" : ""}});
+    evaluate(on ? "void dispatchEvent(new Event('beforeprint'))"
+                : "void dispatchEvent(new Event('afterprint'))");
+  }
   /// PNG bytes, base64.
   std::string screenshot() {
     return call("Page.captureScreenshot", {{"format", "png"}})["data"].get<std::string>();

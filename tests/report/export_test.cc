@@ -95,6 +95,19 @@ TEST_F(Export, JsonIsOneDocumentWithEverything) {
   EXPECT_EQ(run["stacks"][0]["samples"], 17);
   EXPECT_EQ(run["syscalls"][0]["latency_ns"]["count"], 1);
   EXPECT_EQ(run["events"][0]["text"], as_unicode(hostile("event")));
+  ASSERT_EQ(run["loads"].size(), 1u);
+  const Json& load = run["loads"][0];
+  EXPECT_EQ(load["workload"], "udp-pingpong");
+  EXPECT_EQ(load["target"], as_unicode(hostile("=")));
+  EXPECT_EQ(load["http_statuses"]["200"], 98);
+  EXPECT_EQ(load["tcp_connected"], nullptr) << "absent is not 0";
+  EXPECT_EQ(load["send_errors"][as_unicode(hostile("@errno"))], 1);
+  EXPECT_EQ(load["invalid_reasons"][0], as_unicode(hostile("-late")));
+  ASSERT_EQ(run["load_parts"].size(), 2u) << "the whole and its stage";
+  EXPECT_EQ(run["load_parts"][0]["position"], 0);
+  EXPECT_EQ(run["load_parts"][1]["name"], as_unicode(hostile("+stage")));
+  EXPECT_EQ(run["load_parts"][1]["lost"], 2);
+  EXPECT_EQ(run["load_parts"][1]["latency_intended_ns"]["count"], 98);
 }
 
 TEST_F(Export, NdjsonIsOneObjectALine) {
@@ -115,6 +128,8 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"owner", 1},
                                                {"syscall", 1},
                                                {"stack", 1},
+                                               {"load", 1},
+                                               {"load_part", 2},
                                                {"event", 1}}));
 }
 
@@ -144,12 +159,26 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
     if (first == std::string::npos) return true;
     return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
   };
-  for (const char* table : {"runs", "threads", "owners", "syscalls", "stacks", "events"}) {
+  const std::map<std::string, size_t> rows_of = {{"runs", 1},     {"threads", 1},   {"owners", 1},
+                                                 {"syscalls", 1}, {"stacks", 1},    {"events", 1},
+                                                 {"loads", 1},    {"load_parts", 2}};
+  for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
-    ASSERT_EQ(rows.size(), 1u) << table;
-    for (const auto& [name, cell] : rows[0].items())
-      EXPECT_TRUE(safe(cell)) << table << "." << name << ": " << cell;
+    ASSERT_EQ(rows.size(), count) << table;
+    for (const Json& row : rows) {
+      for (const auto& [name, cell] : row.items())
+        EXPECT_TRUE(safe(cell)) << table << "." << name << ": " << cell;
+    }
   }
+  const Json parts = python(kReadCsv, exported({"csv", "--table", "load_parts"}));
+  EXPECT_EQ(parts[0]["scheduled"], "100");
+  EXPECT_EQ(parts[1]["latency_intended_ns_max"], "98000");
+  const Json counters = python(kReadCsv, exported({"csv", "--table", "counters"}));
+  ASSERT_EQ(counters.size(), 2u) << "one event in two ticks";
+  EXPECT_EQ(counters[1]["name"], "instructions");
+  EXPECT_EQ(counters[1]["tick"], "2");
+  EXPECT_EQ(counters[1]["count"], "2000");
+  EXPECT_EQ(counters[1]["running_ns"], "50");
   const Json threads = python(kReadCsv, exported({"csv", "--table", "threads"}));
   EXPECT_TRUE(threads[0]["name"].get<std::string>().starts_with("'+=1+1\"',;\r\n")) << threads;
   const Json runs = python(kReadCsv, exported({"csv", "--table", "runs"}));
@@ -190,6 +219,12 @@ TEST_F(Export, HdrPercentilesGrowTowardsTheMaximum) {
   EXPECT_THAT(absent.err, HasSubstr("no samples of run_queue_latency_ns"));
 }
 
+TEST_F(Export, HdrHasTheLoadsLatencyToo) {
+  const std::string text = bytes_of(exported({"hdr", "--histogram", "load_latency_intended_ns"}));
+  EXPECT_THAT(text, HasSubstr("Total count    =           98]"));
+  EXPECT_THAT(text, HasSubstr("98000.000 1.000000000000"));
+}
+
 TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
   const std::string file = exported({"perfetto"});
   expect_printable_ascii(bytes_of(file));
@@ -211,9 +246,15 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
     if (event["ph"] == "C" && event["name"] == "active_flows" && event["ts"] == 2e6) {
       EXPECT_EQ(event["args"]["active_flows"], 5);
     }
+    if (event["ph"] == "C" && event["name"] == "cpu 3") {
+      EXPECT_EQ(event["args"], Json({{"switches", 20}, {"wait_ns", 600}}));
+    }
     if (event["ph"] == "X") {
       EXPECT_EQ(event["name"], as_unicode(hostile("+")));
       EXPECT_EQ(event["args"]["cpu_ns"], 9);
+      EXPECT_EQ(event["args"]["on_cpu_ns_count"], 3);
+      EXPECT_EQ(event["args"]["on_cpu_ns_max"], 90'000);
+      EXPECT_FALSE(event["args"].contains("run_queue_wait_ns_count")) << "absent is left out";
     }
   }
   EXPECT_EQ(phases["i"], 2) << "one late flow, one event";
@@ -232,6 +273,54 @@ TEST_F(Export, FoldedStacksAreALineEach) {
   EXPECT_TRUE(line.starts_with("st=1+1\"',:")) << line;
   EXPECT_NE(line.find("end;main;frame=1+1"), std::string::npos) << line;
   EXPECT_TRUE(line.substr(0, space).ends_with("end;leaf")) << line;
+}
+
+/// The Python client's parser refuses what the format forbids: names without their unit or _total,
+/// samples of a family apart, buckets out of order or without +Inf, text after # EOF.
+TEST_F(Export, OpenMetricsIsConformToTheLetter) {
+  const std::string python = python_with("prometheus_client");
+  if (python.empty())
+    GTEST_SKIP() << "prometheus_client is not installed (package python3-prometheus-client)";
+  store_hostile_run(db());
+  const Json list = Json::parse(topspin({"list", "--db", db(), "--format", "json"}).out);
+  std::vector<std::string> arguments = {"openmetrics"};
+  for (const Json& run : list["runs"]) arguments.push_back(run["id"]);
+  const Outcome parsed = test::run(
+      {python, "-c",
+       "import json,sys\n"
+       "from prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n"
+       "text = open(sys.argv[1], newline='', encoding='utf-8').read()\n"
+       "print(json.dumps({m.name: [m.type, m.unit, [[s.name, s.labels, s.value] for s in "
+       "m.samples]] for m in read(text)}))",
+       exported(arguments)});
+  ASSERT_EQ(parsed.exit_code, 0) << parsed.err;
+  const Json families = Json::parse(parsed.out);
+  const auto kind = [&](const char* family) {
+    return std::pair<std::string, std::string>(families[family][0], families[family][1]);
+  };
+  using Kind = std::pair<std::string, std::string>;
+  EXPECT_EQ(kind("process_cpu_time_seconds"), Kind("counter", "seconds"));
+  EXPECT_EQ(kind("process_memory_usage_bytes"), Kind("gauge", "bytes"));
+  EXPECT_EQ(kind("topspin_reply_latency_seconds"), Kind("histogram", "seconds"));
+  EXPECT_EQ(kind("topspin_load_latency_intended_seconds"), Kind("histogram", "seconds"));
+  EXPECT_EQ(kind("topspin_load_messages"), Kind("counter", ""));
+  EXPECT_EQ(kind("topspin_run"), Kind("info", ""));
+  const Json& info = families["topspin_run"][2];
+  ASSERT_EQ(info.size(), 2u);
+  // A carriage return and a tab have no escape in a label's value: they come as spaces.
+  std::string hostname = as_unicode(hostile("@"));
+  for (char& c : hostname) c = c == '\r' || c == '\t' ? ' ' : c;
+  for (const std::string& bad :
+       {std::string("\x1b"), std::string("\xef\xbf\xbe"), std::string(1, '\0')}) {
+    for (size_t at; (at = hostname.find(bad)) != std::string::npos;)
+      hostname.replace(at, bad.size(), "\xef\xbf\xbd");
+  }
+  EXPECT_EQ(info[0][1]["hostname"], hostname);
+  std::map<std::string, double> states;
+  for (const Json& sample : families["topspin_load_messages"][2])
+    states[sample[1]["state"]] += sample[2].get<double>();
+  EXPECT_EQ(states["scheduled"], 200) << "100 of each run";
+  EXPECT_EQ(states["lost"], 4);
 }
 
 TEST_F(Export, OpenMetricsIsTakenByPrometheus) {

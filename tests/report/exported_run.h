@@ -47,7 +47,25 @@ inline FlowRow make_flow(uint64_t id, uint8_t ip_version) {
   return flow;
 }
 
-/// Two ticks, `flows` flows (every fourth IPv6), one thread, one owner and one event; its id.
+/// A load of one stage: 100 messages due, 98 answered within 1 to 98 us.
+inline LoadResult hostile_load() {
+  LoadResult load;
+  load.target = hostile("=");
+  load.planned = 100;
+  load.errors[hostile("@errno")] = 1;
+  load.http = HttpAccounts{{{200, 98}}, 4096};
+  load.invalid_reasons = {hostile("-late")};
+  load.total.accounts.scheduled = 100;
+  load.total.accounts.replied = 98;
+  load.total.accounts.lost = 2;
+  load.total.end_ns = kNanosPerSecond;
+  for (uint64_t i = 1; i <= 98; ++i) load.total.latency_intended.record(i * 1000);
+  load.stages = {load.total};
+  load.stages[0].name = hostile("+stage");
+  return load;
+}
+
+/// Two ticks, `flows` flows (every fourth IPv6), one of each other kind of row, and a load; its id.
 inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) {
   RunInfo info;
   info.id = make_run_id(kStart);
@@ -83,6 +101,9 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
     sample.scheduler.emplace();
     sample.scheduler->cpu_ns = 250'000'000;
     sample.scheduler->voluntary_switches = 11;
+    sample.scheduler->cpus.resize(1);
+    sample.scheduler->cpus[0] = {.cpu = 3, .switches = 20, .waits = 5, .wait_ns = 600};
+    sample.counters.instructions = EventCount{1000 * tick, 100, 50};
     sample.resources.emplace();
     sample.resources->rss_bytes = 10'000'000 + static_cast<int64_t>(tick);
     if (tick == 1) {
@@ -93,6 +114,8 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
       thread.tid = 43;
       thread.name = hostile("+");
       thread.cpu_ns = 9;
+      thread.on_cpu.emplace();
+      for (uint64_t slice_ns : {2'000, 3'000, 90'000}) thread.on_cpu->record(slice_ns);
       sample.changed_threads.push_back(thread);
       StackRow stack;
       stack.number = 1;
@@ -114,6 +137,7 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
     }
     EXPECT_TRUE((*writer)->append(sample).ok());
   }
+  EXPECT_TRUE((*writer)->put_load(hostile_load()).ok());
   EXPECT_TRUE((*writer)->add_event(1'500'000'000, hostile("event")).ok());
   RunEnd end;
   end.duration_ns = 2 * kNanosPerSecond;
@@ -130,6 +154,14 @@ inline nlohmann::json python(const std::string& program, const std::string& file
 
 inline bool has_program(const std::string& name) {
   return test::run({"sh", "-c", "command -v " + name}).exit_code == 0;
+}
+
+/// A Python that has the module: Debian's own may stand beside another in PATH. Empty: none has.
+inline std::string python_with(const std::string& module) {
+  for (const char* python : {"python3", "/usr/bin/python3"}) {
+    if (test::run({python, "-c", "import " + module}).exit_code == 0) return python;
+  }
+  return "";
 }
 
 #define TOPSPIN_NEEDS_PROGRAM(name, package) \

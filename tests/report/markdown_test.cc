@@ -63,6 +63,14 @@ TEST(Markdown, OfARunIsSoundWithHostileNames) {
        {"Lateness p99", "Reply latency", "Over time", "Threads", "Busiest flows"})
     EXPECT_NE(text.find(part), std::string::npos) << part;
   expect_sound(text);
+
+  ReportPage page = read_page(directory.file(), {a});
+  page.runs[0].slos = {broken_rule()};
+  const std::string broken = markdown_report(page, kStepSummaryBytes);
+  EXPECT_TRUE(broken.starts_with("## ❌ Rules broken\n")) << broken.substr(0, 40);
+  EXPECT_NE(broken.find("**broken**"), std::string::npos);
+  EXPECT_NE(broken.find("\n| all | "), std::string::npos) << "the load as a whole";
+  expect_sound(broken);
 }
 
 TEST(Markdown, DropsTheLeastImportantAndSaysSo) {

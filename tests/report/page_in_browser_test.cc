@@ -158,7 +158,8 @@ TEST_F(PageInBrowser, OnePlotZoomsAllPlotsZoom) {
 
   const Json box = browser_->evaluate(
       "(() => { const o = topspinPage.plots.reply.over; o.scrollIntoView({block: 'center'}); "
-      "const r = o.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()");
+      "const r = o.getBoundingClientRect().toJSON(); return [r.left, r.top, r.width, r.height]; "
+      "})()");
   const double left = box[0], top = box[1], width = box[2], height = box[3];
   browser_->drag(left + width / 4, top + height / 2, left + width / 2, top + height / 2);
   const Json zoomed = browser_->evaluate(kScales);
@@ -262,6 +263,44 @@ std::string decode_base64(const std::string& text) {
     if ((count += 6) >= 8) bytes += static_cast<char>(bits >> (count -= 8) & 0xff);
   }
   return bytes;
+}
+
+/// Plots are drawn before the paper's layout is known: they must still end where their places do.
+TEST_F(PageInBrowser, OnPaperEachPlotIsAsWideAsItsPlace) {
+  open_report({a_, b_});
+  browser_->view(1100, 900, false);  // another width than the plots were first drawn for
+  browser_->view(700, 900, false);
+  browser_->paper(true);
+  const Json places = browser_->evaluate(
+      "Array.from(document.querySelectorAll('.plot canvas'), c => ({"
+      "  canvas: c.getBoundingClientRect().toJSON(), place: "
+      "c.closest('.plot').getBoundingClientRect().toJSON()}))");
+  EXPECT_GE(places.size(), 10u);
+  for (const Json& at : places) {
+    EXPECT_NEAR(at["canvas"]["width"].get<double>(), at["place"]["width"].get<double>(), 1);
+    EXPECT_NEAR(at["canvas"]["height"].get<double>(), at["place"]["height"].get<double>(), 1)
+        << "nothing lies over what follows";
+  }
+  browser_->paper(false);
+}
+
+/// Perfetto reads its traces with the browser's own JSON parser: so does this.
+TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
+  const std::string file = dir_.file("trace.json");
+  const Outcome made =
+      topspin({"export", a_, "--db", database(), "--format", "perfetto", "-o", file});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  browser_->open_file(file);
+  EXPECT_EQ(browser_->evaluate("document.contentType"), "application/json");
+  const Json counts = browser_->evaluate(
+      "(() => { const phases = {};"
+      "for (const e of JSON.parse(document.body.textContent).traceEvents) {"
+      "  if (e.ph !== 'M' && !(e.ts >= 0)) throw new Error('no time: ' + JSON.stringify(e));"
+      "  phases[e.ph] = (phases[e.ph] || 0) + 1; }"
+      "return phases; })()");
+  EXPECT_GE(counts["C"], 100) << "counters, tick by tick";
+  EXPECT_GE(counts["X"], 1) << "threads";
+  EXPECT_GE(counts["M"], 2) << "names";
 }
 
 /// The colour at the page's corner says which scheme it took.

@@ -225,4 +225,7 @@ void for_each_tag(const std::string& text, Visit visit) {
   }
 }
 
+/// A rule that was broken, with hostile names in it.
+inline SloResult broken_rule() { return {kHostile + " < 5", SloVerdict::kBroken, 7, 5, kHostile}; }
+
 }  // namespace topspin::test
