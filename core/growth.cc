@@ -413,4 +413,8 @@ LeakReport judge_leak(std::span<const GrowthPoint> series) {
   return report;
 }
 
+Growth judge_growth(std::span<const GrowthPoint> series) {
+  return {per_flow_cost(series), headroom(series), judge_leak(series)};
+}
+
 }  // namespace topspin

@@ -92,4 +92,12 @@ struct LeakReport {
 };
 LeakReport judge_leak(std::span<const GrowthPoint> series);
 
+/// All of the above.
+struct Growth {
+  PerFlowCost per_flow;
+  std::vector<Headroom> headroom;
+  LeakReport leak;
+};
+Growth judge_growth(std::span<const GrowthPoint> series);
+
 }  // namespace topspin

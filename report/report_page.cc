@@ -59,7 +59,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     page.add(sample);
     growth.push_back(growth_point(sample));
   }));
-  page.growth = {per_flow_cost(growth), headroom(growth), judge_leak(growth)};
+  page.growth = judge_growth(growth);
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     ++page.threads_in_all;
     keep_first(page.threads, thread, kPageThreads, is_busier_thread);

@@ -58,7 +58,7 @@ struct RunPage {
   std::vector<StackRow> stacks;  // by samples, the most first
   uint64_t stack_samples = 0;    // of all stacks
   ResourceReading resources;     // the last reading
-  GrowthSummary growth;
+  Growth growth;
   std::vector<SloResult> slos;  // the rules that it is held to, and how it kept them
 };
 

@@ -2,14 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "core/headroom_watch.h"
+#include "core/growth_text.h"
 #include "core/text.h"
 
 namespace topspin {
 namespace {
-
-/// A limit that this many flows do not reach is no news.
-constexpr int64_t kFarthestHeadroom = 10'000'000;
 
 template <typename T>
 std::string count_or_dash(const std::optional<T>& value) {
@@ -20,46 +17,12 @@ std::string stalled(const char* what, const std::optional<uint64_t>& ns) {
   return ns ? fmt::format(" {} {}", what, format_duration(static_cast<int64_t>(*ns))) : "";
 }
 
-std::string per_flow_text(const PerFlowCost& cost) {
-  const auto bytes = [](double v) { return format_bytes(static_cast<int64_t>(v)); };
-  const auto count = [](double v) { return fmt::format("{:.3g}", v); };
-  std::string out;
-  const auto add = [&](std::string_view name, const std::optional<Slope>& slope, auto format) {
-    if (!slope) return;
-    out += fmt::format("{}{} {} ({} to {})", out.empty() ? "per flow  " : ", ", name,
-                       format(slope->value), format(slope->ci_low), format(slope->ci_high));
-  };
-  add("rss", cost.rss_bytes, bytes);
-  add("vsz", cost.vsz_bytes, bytes);
-  add("mappings", cost.mappings, count);
-  add("fds", cost.fds, count);
-  return out.empty() ? out : out + "\n";
-}
-
 }  // namespace
 
-std::string growth_text(const GrowthSummary& growth) {
-  std::string out = per_flow_text(growth.per_flow);
-  for (const Headroom& h : growth.headroom) {
-    if (h.flows <= kFarthestHeadroom) out += fmt::format("headroom  {}\n", headroom_sentence(h));
-  }
-  if (growth.leak.metrics.empty()) return out;
-  out +=
-      fmt::format("leak      {}: {}\n", leak_verdict_name(growth.leak.verdict), growth.leak.reason);
-  for (const LeakMetric& m : growth.leak.metrics) {
-    if (m.verdict == LeakVerdict::kNone || !m.residue) continue;
-    const bool bytes = m.name.ends_with("_bytes");
-    const auto amount = [&](double v) {
-      return bytes ? format_bytes(static_cast<int64_t>(v)) : fmt::format("{:.3g}", v);
-    };
-    out +=
-        fmt::format("          {} {}: {} not back ({} to {})", m.name, leak_verdict_name(m.verdict),
-                    amount(*m.residue), amount(*m.residue_low), amount(*m.residue_high));
-    if (m.slope_per_s)
-      out += fmt::format(", {} a second since ({} to {})", amount(m.slope_per_s->value),
-                         amount(m.slope_per_s->ci_low), amount(m.slope_per_s->ci_high));
-    out += "\n";
-  }
+std::string growth_text(const Growth& growth) {
+  std::string out;
+  for (const GrowthLine& line : growth_lines(growth))
+    out += fmt::format("{:<10}{}\n", line.topic, line.text);
   return out;
 }
 

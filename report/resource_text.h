@@ -8,7 +8,7 @@
 
 namespace topspin {
 
-std::string growth_text(const GrowthSummary& growth);
+std::string growth_text(const Growth& growth);
 std::string pressure_text(const PressureInterval& pressure);
 std::string counters_text(const CounterInterval& counters);
 

@@ -158,7 +158,7 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
     report.ticks.emplace_back(sample);
     growth.push_back(growth_point(sample));
   }));
-  report.growth = {per_flow_cost(growth), headroom(growth), judge_leak(growth)};
+  report.growth = judge_growth(growth);
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);

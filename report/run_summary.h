@@ -60,13 +60,6 @@ struct ReportTick {
   std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
 };
 
-/// What the run's readings say about cost and end (core/growth.h).
-struct GrowthSummary {
-  PerFlowCost per_flow;
-  std::vector<Headroom> headroom;
-  LeakReport leak;
-};
-
 /// How many of a run's flows a report names.
 inline constexpr size_t kBusiestFlows = 8;
 
@@ -79,7 +72,7 @@ Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
 struct RunReport {
   StoredRun run;
   RunSummary summary;
-  GrowthSummary growth;
+  Growth growth;
   std::vector<ReportTick> ticks;
   std::vector<ThreadRow> threads;      // by CPU time, the busiest first
   std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows

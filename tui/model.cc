@@ -56,7 +56,22 @@ std::optional<size_t> Model::find_flow(uint64_t id) const {
   return static_cast<size_t>(found - ids_.begin());
 }
 
+const Growth& Model::growth_of_run() const {
+  if (!growth_) {
+    std::vector<GrowthPoint> series;
+    series.reserve(history_.size());
+    for (size_t i = 0; i < history_.size(); ++i) {
+      const TickPoint& point = history_.at(i);
+      series.push_back(
+          {point.elapsed_ns, static_cast<int64_t>(point.active_flows), point.resources});
+    }
+    growth_ = judge_growth(series);
+  }
+  return *growth_;
+}
+
 void Model::add(const Sample& sample) {
+  growth_.reset();
   ++version_;
   tick_ = sample.tick;
   flow_now_ns_ = sample.flows.end_ns;

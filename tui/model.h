@@ -13,6 +13,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/growth.h"
 #include "core/run.h"
 #include "core/sample.h"
 #include "tui/flow_packets.h"
@@ -95,6 +96,9 @@ class Model {
   FlowPackets packets;
 
   const TickHistory& history() const { return history_; }
+  /// Of the ticks that are kept: cost of a flow, headroom, leak. Computed when first asked for
+  /// after a tick, some milliseconds.
+  const Growth& growth_of_run() const;
   /// In order of id, so of first packet.
   const std::vector<FlowEntry>& flows() const { return flows_; }
   /// Of the flow at the same index.
@@ -143,6 +147,7 @@ class Model {
 
   ModelLimits limits_;
   TickHistory history_;
+  mutable std::optional<Growth> growth_;   // of the ticks so far, if anybody asked
   std::vector<FlowEntry> flows_;           // by id
   std::vector<uint64_t> ids_;              // of flows_, close together for the search
   std::vector<LivenessHistory> liveness_;  // beside flows_

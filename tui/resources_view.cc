@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/growth_text.h"
 #include "core/text.h"
 #include "tui/draw.h"
 #include "tui/views.h"
@@ -21,7 +22,8 @@ struct Series {
   std::string_view name;
   Read read;
   Format format;
-  bool per_flow;  // its cost per live flow and its slope make sense
+  bool grows;                                         // its slope makes sense
+  std::optional<Slope> PerFlowCost::*cost = nullptr;  // of a flow, by the slope over the ramp
 };
 
 std::optional<double> number(const std::optional<int64_t>& value) {
@@ -38,15 +40,15 @@ std::vector<Series> all_series() {
     return [member](const TickPoint& point) { return number(point.resources.*member); };
   };
   return {
-      {"RSS", field(&ResourceReading::rss_bytes), as_bytes, true},
+      {"RSS", field(&ResourceReading::rss_bytes), as_bytes, true, &PerFlowCost::rss_bytes},
       {"CPU", [](const TickPoint& point) { return point.cpu_cores; }, as_share, false},
       {"PSS", field(&ResourceReading::pss_bytes), as_bytes, true},
       {"anonymous", field(&ResourceReading::anonymous_bytes), as_bytes, true},
-      {"VSZ", field(&ResourceReading::vsz_bytes), as_bytes, true},
+      {"VSZ", field(&ResourceReading::vsz_bytes), as_bytes, true, &PerFlowCost::vsz_bytes},
       {"swap", field(&ResourceReading::swap_bytes), as_bytes, true},
-      {"open fds", field(&ResourceReading::fds), as_count, true},
+      {"open fds", field(&ResourceReading::fds), as_count, true, &PerFlowCost::fds},
       {"threads", field(&ResourceReading::threads), as_count, true},
-      {"mappings", field(&ResourceReading::mappings), as_count, true},
+      {"mappings", field(&ResourceReading::mappings), as_count, true, &PerFlowCost::mappings},
       {"processes", field(&ResourceReading::processes), as_count, false},
   };
 }
@@ -77,6 +79,52 @@ std::string signed_text(double value, const Format& format) {
   return fmt::format("{}{}", value < 0 ? "-" : "+", text);
 }
 
+/// The share of the tick in which somebody waited for a resource (PSI); empty: not measured.
+std::string stalled_text(const TickPoint& point) {
+  std::string out;
+  const std::pair<const char*, const StallInterval&> groups[] = {{"host", point.pressure.host},
+                                                                 {"cgroup", point.pressure.cgroup}};
+  for (const auto& [name, stalls] : groups) {
+    std::string parts;
+    const auto add = [&](const char* what, const std::optional<uint64_t>& ns) {
+      if (!ns || point.interval_ns <= 0) return;
+      parts += fmt::format(
+          " {} {}", what,
+          share_text(static_cast<double>(*ns) / static_cast<double>(point.interval_ns)));
+    };
+    add("cpu", stalls.cpu_some_ns);
+    add("memory", stalls.memory_some_ns);
+    add("io", stalls.io_some_ns);
+    if (!parts.empty()) out += fmt::format("{}{}:{}", out.empty() ? "" : "   ", name, parts);
+  }
+  return out;
+}
+
+/// Below the graphs, with a line between; how many rows it takes. `room` is the most that it may
+/// take.
+int draw_growth(Grid& grid, Area area, const Model& model, int room) {
+  std::vector<GrowthLine> lines = growth_lines(model.growth_of_run());
+  if (std::string stalled = stalled_text(model.history().back()); !stalled.empty())
+    lines.push_back({"stalled", std::move(stalled), false});
+  if (lines.empty() || room < 2) return 0;
+  // What does not fit goes from the end, and says so.
+  const auto rows = std::min(static_cast<int>(lines.size()), room - 1);
+  const int hidden = static_cast<int>(lines.size()) - rows;
+  int y = area.y + area.height - rows;
+  constexpr int kTopicWidth = 10;
+  for (int i = 0; i < rows; ++i, ++y) {
+    const GrowthLine& line = lines[static_cast<size_t>(i)];
+    grid.put(area.x + 1, y, line.topic, Role::kDim, kTopicWidth);
+    const bool last = i == rows - 1 && hidden > 0;
+    const std::string text =
+        last ? fmt::format("{}   (and {} more)", line.text, hidden) : line.text;
+    const int width = area.width - 2 - kTopicWidth;
+    grid.put(area.x + 1 + kTopicWidth, y, text, line.alarming ? Role::kWarning : Role::kNormal,
+             width);
+  }
+  return rows + 1;
+}
+
 }  // namespace
 
 void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&) {
@@ -96,6 +144,7 @@ void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&)
              Role::kDim, area.width - 2);
     return;
   }
+  area.height -= draw_growth(grid, area, model, area.height / 3);
   constexpr int kNameWidth = 10;
   constexpr int kValueWidth = 9;
   const bool wide = area.width >= 76;
@@ -140,13 +189,14 @@ void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&)
     if (wide) {
       const int x = area.x + area.width - right_width;
       grid.put_right(x, middle, series.format(most), 11, Role::kNormal);
-      if (series.per_flow && now && newest.live_flows > 0) {
-        const double each = *now / static_cast<double>(newest.live_flows);
+      const PerFlowCost& costs = model.growth_of_run().per_flow;
+      if (const auto* cost = series.cost ? &(costs.*series.cost) : nullptr; cost && *cost) {
         const bool bytes = series.format(1) == as_bytes(1);
-        grid.put_right(x + 11, middle, bytes ? as_bytes(each) : fmt::format("{:.2f}", each), 11,
+        const double each = (*cost)->value;
+        grid.put_right(x + 11, middle, bytes ? as_bytes(each) : fmt::format("{:.3g}", each), 11,
                        Role::kNormal);
       }
-      if (const auto slope = slope_per_minute(history, series.read); slope && series.per_flow) {
+      if (const auto slope = slope_per_minute(history, series.read); slope && series.grows) {
         grid.put_right(x + 22, middle, signed_text(*slope, series.format), 13, Role::kNormal);
       }
     }

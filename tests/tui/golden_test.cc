@@ -1,6 +1,7 @@
 // Golden screens: each view at four sizes, in UTF-8 and ASCII, with ordinary and hostile text and
 // with nothing to show, equal to the files in golden/. TOPSPIN_UPDATE_GOLDEN=1 writes them anew;
 // look at the difference before you keep it.
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -137,6 +138,29 @@ TEST(Golden, EachViewShowsARun) {
     SCOPED_TRACE(c.name);
     check_golden(c.name, model, c);
   }
+}
+
+/// Clients come, stay and go; of what they took, a part does not come back.
+TEST(Golden, ResourcesSayWhatAFlowCostsWhereThatEndsAndWhatLeaked) {
+  const test::Synthetic synthetic{.flows = 30};
+  Model model;
+  model.scene = synthetic.scene();
+  for (int64_t tick = 1; tick <= 120; ++tick) {
+    Sample sample = synthetic.sample(static_cast<uint64_t>(tick));
+    const int64_t came = std::clamp<int64_t>(100 * (tick - 20), 0, 2000);
+    const int64_t went = std::clamp<int64_t>(100 * (tick - 70), 0, 2000);
+    sample.flows.active_flows = static_cast<uint64_t>(came - went);
+    ResourceReading& r = *sample.resources;
+    r.rss_bytes = (int64_t{48} << 20) + (came - went) * 30'000 + went * 6'000;
+    r.fds = 20 + came - went;
+    r.mappings = 320;
+    r.vsz_bytes = (int64_t{1200} << 20) + came * 40'000;
+    r.process_fds = {r.fds, 20'000};
+    sample.pressure.host.cpu_some_ns = static_cast<uint64_t>(sample.interval_ns / 20);
+    sample.pressure.host.memory_some_ns = 0;
+    model.add(sample);
+  }
+  check_golden("resources_after_a_wave", model, {"resources", Screen::kResources});
 }
 
 TEST(Golden, HostileTextIsHarmlessInEachView) {

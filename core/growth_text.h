@@ -1,0 +1,22 @@
+// What growth.h computes, as sentences: the same in reports and on the screen. Pure.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/growth.h"
+
+namespace topspin {
+
+struct GrowthLine {
+  std::string_view topic;  // "per flow", "headroom", "leak"; empty: goes on with the one before
+  std::string text;
+  bool alarming = false;  // a leak
+};
+
+/// In order of importance within each topic. Limits that ten million flows do not reach are left
+/// out.
+std::vector<GrowthLine> growth_lines(const Growth& growth);
+
+}  // namespace topspin
