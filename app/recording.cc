@@ -18,6 +18,7 @@
 #include "app/child.h"
 #include "app/command.h"
 #include "app/family.h"
+#include "app/flow_row_queue.h"
 #include "app/host.h"
 #include "app/session.h"
 #include "app/version.h"
@@ -145,7 +146,7 @@ class Recording {
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
   Status loop();
   void tick(int64_t due_ns);
-  void drain_samples();
+  void drain_samples(bool finishing = false);
   void subject_ended();
   void take_flows();
   void serve_onlooker();
@@ -169,6 +170,7 @@ class Recording {
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<RunWriter> writer_;
   std::optional<Session> session_;
+  std::optional<FlowRowQueue> row_queue_;  // where more rows are shown than stored
   HeadroomWatch headroom_;
   std::string run_id_, database_;
   int64_t start_ns_ = 0;
@@ -220,6 +222,9 @@ Status Recording::open() {
     database_ = database_path(options_.observe.db);
     WriterOptions writer_options;
     writer_options.max_flow_rows = options_.max_stored_flows;
+    // A screen is shown every row, and stores as many a tick as a recording without one.
+    const uint64_t rows_a_tick = RecordOptions{}.max_rows_per_interval;
+    if (options_.max_rows_per_interval > rows_a_tick) row_queue_.emplace(rows_a_tick);
     TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info, writer_options));
   }
   if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info));
@@ -340,23 +345,29 @@ void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
   if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
 }
 
-void Recording::drain_samples() {
-  while (auto sample = session_->next_sample()) {
+void Recording::drain_samples(bool finishing) {
+  auto sample = session_->next_sample();
+  while (sample) {
+    auto following = session_->next_sample();
     owners_->resolve(*sample);
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
       fmt::print(stderr, "{}\n", tick_line(*sample));
     }
+    if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
+      if (row_queue_)
+        sample->changed_flows =
+            row_queue_->exchange(std::move(sample->changed_flows), finishing && !following);
       if (auto status = writer_->append(*sample); !status.ok()) {
         if (!failure_) failure_ = status.error();
         stopping_ = true;
         return;
       }
     }
-    if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     for (const std::string& warning : headroom_.observe(*sample))
       tell_event(sample->elapsed_ns, warning);
+    sample = std::move(following);
   }
 }
 
@@ -455,7 +466,7 @@ Result<int> Recording::finish() {
   }
   capture_->stop(end_ns);
   take_flows();
-  drain_samples();
+  drain_samples(true);
 
   if (onlooker_ != nullptr) onlooker_->close();
   // The command does not outlive its recording: first asked, then made to end.

@@ -56,6 +56,7 @@ std::optional<Sample> Session::next_sample() {
   sample.changed_syscalls = std::move(probe.probes.changed_syscalls);
 
   sample.losses = probe.probes.losses;
+  sample.losses.flow_rows_unstored += flow.rows_lost;
   sample.losses.capture_kernel_drops = flow.losses.kernel_drops;
   sample.losses.capture_interface_drops = flow.losses.interface_drops;
   sample.losses.capture_gap_ns = flow.losses.gap_ns;

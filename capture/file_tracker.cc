@@ -41,7 +41,7 @@ class FileTracker final : public FlowTracker {
     if (std::exchange(finished_, true)) return;
     cutter_.set_sink(sink);
     cutter_.flush();
-    cutter_.close(cutter_.table().now_ns());
+    cutter_.close_last(cutter_.table().now_ns());
   }
 
   void request_stop(int64_t) override { stop_.store(true, std::memory_order_relaxed); }

@@ -683,7 +683,7 @@ void FlowTable::remove(uint32_t slot) {
     --changed_count_;
     if (departed_.size() < rows_per_interval_) {
       departed_.push_back(row(slot));
-    } else {
+    } else if (rows_per_interval_ > 0) {
       ++departed_lost_;
     }
   }
@@ -818,10 +818,10 @@ void FlowTable::note_changed(HotRecord& flow, uint32_t slot) {
   }
 }
 
-uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows) {
+uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows, uint64_t most) {
   rows.clear();
   rows.swap(departed_);
-  while (rows.size() < rows_per_interval_ && changed_first_ < changed_.size()) {
+  while (rows.size() < most && changed_first_ < changed_.size()) {
     const uint32_t slot = changed_[changed_first_++];
     HotRecord& flow = hot_[slot];
     if (!flow.has(kChanged)) continue;  // the one queued here has left
@@ -833,7 +833,7 @@ uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows) {
     changed_.erase(changed_.begin(), changed_.begin() + static_cast<int64_t>(changed_first_));
     changed_first_ = 0;
   }
-  return changed_count_ + std::exchange(departed_lost_, 0);
+  return changed_count_;
 }
 
 FlowInterval FlowTable::take_interval(int64_t end_ns) {

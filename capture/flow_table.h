@@ -30,6 +30,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "capture/flow_hash.h"
@@ -94,8 +95,18 @@ class FlowTable {
   /// and begins the next one there.
   FlowInterval take_interval(int64_t end_ns);
 
-  /// Moves the rows of changed flows to `rows`, longest waiting first, and says how many were left.
-  uint64_t take_changed(std::vector<FlowRow>& rows);
+  /// Moves the rows of changed flows to `rows`, those that left first, then longest waiting first,
+  /// and says how many wait for the next time.
+  uint64_t take_changed(std::vector<FlowRow>& rows) {
+    return take_changed(rows, rows_per_interval_);
+  }
+  /// For the end: no next time, and no limit.
+  void take_all_changed(std::vector<FlowRow>& rows) {
+    if (rows_per_interval_ > 0) take_changed(rows, UINT64_MAX);
+  }
+  /// Flows that left without their last row being handed over, since there was no room for it in
+  /// their interval; since the last call.
+  uint64_t take_rows_lost() { return std::exchange(departed_lost_, 0); }
 
   /// All flows end and leave the table: what comes next is seen from elsewhere.
   void clear();
@@ -110,6 +121,7 @@ class FlowTable {
   uint64_t active_flows() const { return active_.count(); }
 
  private:
+  uint64_t take_changed(std::vector<FlowRow>& rows, uint64_t most);
   static constexpr size_t kBatch = 32;
   static constexpr int64_t kNoTime = INT64_MIN;
 

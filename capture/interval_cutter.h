@@ -80,15 +80,10 @@ class IntervalCutter {
   }
 
   /// Closes the open interval at `end_ns`, and the next one begins there.
-  void close(int64_t end_ns) {
-    flush();
-    ClosedInterval closed;
-    closed.flows = table_->take_interval(end_ns);
-    closed.changed_left = table_->take_changed(closed.changed);
-    begin_ns_ = end_ns;
-    end_ns_ = interval_ns_ > 0 ? end_ns + interval_ns_ : INT64_MAX;
-    sink_(std::move(closed));
-  }
+  void close(int64_t end_ns) { close(end_ns, false); }
+
+  /// The last one: with the rows of all flows that changed, however many.
+  void close_last(int64_t end_ns) { close(end_ns, true); }
 
   int64_t begin_ns() const { return begin_ns_; }
   int64_t end_ns() const { return end_ns_; }  // of the open interval
@@ -96,6 +91,20 @@ class IntervalCutter {
   const FlowTable& table() const { return *table_; }
 
  private:
+  void close(int64_t end_ns, bool last) {
+    flush();
+    ClosedInterval closed;
+    closed.flows = table_->take_interval(end_ns);
+    if (last)
+      table_->take_all_changed(closed.changed);
+    else
+      closed.changed_left = table_->take_changed(closed.changed);
+    closed.rows_lost = table_->take_rows_lost();
+    begin_ns_ = end_ns;
+    end_ns_ = interval_ns_ > 0 ? end_ns + interval_ns_ : INT64_MAX;
+    sink_(std::move(closed));
+  }
+
   // Packets go through the table's three stages in groups, each a group behind the one before, so
   // that what one stage asks of memory has the time of a group to come.
   static constexpr size_t kGroup = 16;

@@ -94,7 +94,7 @@ class LiveTracker final : public FlowTracker {
     set_sink(sink);
     if (!cutter_.begun()) start_at(monotonic_ns);
     cutter_.close_until(monotonic_ns);
-    cutter_.close(std::max(monotonic_ns, cutter_.begin_ns()));
+    cutter_.close_last(std::max(monotonic_ns, cutter_.begin_ns()));
   }
 
   void request_stop(int64_t end_ns) override {

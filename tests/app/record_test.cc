@@ -166,6 +166,23 @@ TEST_F(Record, WatchesARealRuntime) {
     EXPECT_TRUE(json["self"].contains(name)) << name;
 }
 
+TEST_F(Record, EachFlowHasARowThoughTheyAllCameInTheLastTick) {
+  const Outcome run = test::run(
+      record({"-q", "udp", "and", "dst", "portrange", "20000-49999", "--", "python3", "-c",
+              "import socket\n"
+              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+              "for port in range(20000, 50000):\n"
+              "  try: s.sendto(b'x', ('127.0.0.1', port))\n"
+              "  except ConnectionRefusedError: s.sendto(b'x', ('127.0.0.1', port))\n"}));
+  ASSERT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  EXPECT_EQ(json["summary"]["flows"], 30'000);
+  EXPECT_EQ(json["losses"]["flow_rows_unstored"], 0);
+  const Outcome rows =
+      topspin({"export", "last", "--db", db(), "--format", "csv", "--table", "flows"});
+  EXPECT_EQ(std::count(rows.out.begin(), rows.out.end(), '\n'), 30'001);
+}
+
 TEST_F(Record, SocketsAndSystemCallsAreInTheReport) {
   const Outcome run = test::run(
       record({"-q", "--syscalls", "--", "sh", "-c", "for i in 1 2 3 4 5; do cat /dev/null; done"}));

@@ -479,7 +479,7 @@ TEST(FlowTable, EvictionTakesTheWeakFirstAndSaysSo) {
   table->take_interval(kStart + 2 * kS);
   EXPECT_FALSE(table->take_interval(kStart + 3 * kS).active_is_lower_bound);
   std::vector<FlowRow> rows;
-  const uint64_t left = table->take_changed(rows);
+  const uint64_t left = table->take_changed(rows) + table->take_rows_lost();
   EXPECT_EQ(rows.size() + left, 999u) << "those that were evicted are handed over or counted too";
 }
 
@@ -497,6 +497,9 @@ TEST(FlowTable, ChangedRowsComeOnceOldestFirst) {
   EXPECT_EQ(rows[2].id, 1u);
   EXPECT_EQ(table->take_changed(rows), 0u);
   EXPECT_TRUE(rows.empty());
+  for (uint32_t client = 0; client < 5; ++client) observe(*table, packet(kStart, client, true));
+  table->take_all_changed(rows);
+  EXPECT_EQ(rows.size(), 5u) << "at the end there is no limit";
 }
 
 TEST(FlowTable, KeysThatCollideWithoutASeedDoNot) {
