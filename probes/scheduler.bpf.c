@@ -114,16 +114,17 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
 }
 
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
- * set up: the walk does it. Returns NULL, and counts, if there is no room. */
+ * set up: the walk does it. Returns NULL, and counts, if there is no room. The walk may come upon a
+ * new thread just when its fork is shown: who comes second gets no element, and asks again. */
 TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
   struct topspin_thread* thread =
       bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!thread) thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!thread) {
     __sync_fetch_and_add(&totals.threads_refused, 1);
     return NULL;
   }
-  if (!thread->start_boottime_ns) {
-    thread->start_boottime_ns = task->start_boottime;
+  if (!__sync_val_compare_and_swap(&thread->start_boottime_ns, 0, task->start_boottime)) {
     __sync_fetch_and_add(&totals.threads_joined, 1);
     if (__sync_fetch_and_add(&rows_granted, 1) < max_rows)
       thread->has_row = 1;
@@ -177,12 +178,12 @@ int BPF_PROG(sched_waking, struct task_struct* task) {
   return 0;
 }
 
-/* Now, on CLOCK_MONOTONIC. Reading that clock is the dearest single thing that a program here does;
- * the run queue's clock, which the waker has just brought up to date, is free. So the first wakeups
- * in each quarter of a millisecond read both, and the others take the least difference for theirs.
- * Others cannot be late by that, only as early as the waker has been busy since: it is of the time
- * in which the thread is runnable, and the kernel's run_delay counts from there too. What was seen
- * before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on since. */
+/* Now, on CLOCK_MONOTONIC, from a run queue's own clock that was read a moment ago. Reading
+ * CLOCK_MONOTONIC is the dearest single thing that a program here does, so the first events on a
+ * CPU in each quarter of a millisecond read both clocks, and the others take the least difference
+ * for theirs. They cannot be late by that, only as early as the kernel has been busy since. What
+ * was seen before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on.
+ */
 #define CLOCK_GOOD_FOR_NS 250000
 #define CLOCK_COMPARISONS 4
 
@@ -272,20 +273,28 @@ TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
   return clock > arrival ? now_ns - (clock - arrival) : now_ns;
 }
 
+/* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
+ * for this switch, or idling ends: then what is left in it may be microseconds old. Neither can be
+ * of a thread that leaves its CPU of its own accord, but for one that blocks in the very call in
+ * which it was told to give way. */
+TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable) {
+  return runnable ? bpf_ktime_get_ns() : monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
+}
+
 /* The state of `prev` is the argument: prev->__state may have changed since. */
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next,
              unsigned int prev_state) {
   struct topspin_thread* out = member(prev);
   struct topspin_thread* in = member(next);
+  bool runnable = preempt || prev_state == 0;
   struct topspin_cpu* cpu;
   __u64 now_ns;
   if (!out && !in) return 0;
-  now_ns = bpf_ktime_get_ns();
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
+  now_ns = switched_at(cpu, out ? prev : next, runnable);
   if (out) {
-    bool runnable = preempt || prev_state == 0;
     if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
     on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
                   prev->sched_info.run_delay, now_ns);

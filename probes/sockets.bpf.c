@@ -278,6 +278,8 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
   struct watched_socket* socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (socket) return socket;
   socket = bpf_sk_storage_get(&sockets, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!socket) /* two threads use it for the first time at once: who comes second asks again */
+    socket = bpf_sk_storage_get(&sockets, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!socket) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
@@ -469,6 +471,8 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu
   struct pending_requests* queue =
       bpf_sk_storage_get(&pending, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   __u32 head, place;
+  if (!queue) /* as in watch() */
+    queue = bpf_sk_storage_get(&pending, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!queue) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return;

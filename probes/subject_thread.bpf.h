@@ -38,6 +38,8 @@ static inline __attribute__((always_inline)) struct topspin_watched_thread* join
     struct task_struct* task) {
   struct topspin_watched_thread* thread =
       bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  if (!thread) /* the walk and the fork make it at once: who comes second asks again */
+    thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!thread) {
     __sync_fetch_and_add(&threads_refused, 1);
     return NULL;

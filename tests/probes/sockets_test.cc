@@ -606,9 +606,9 @@ TEST_F(SocketsBesideTheScheduler, ShortWaitsAreInTheSplitAsTheyAreInTheQueueWait
   const Histogram& waits = *interval.scheduler->queue_wait;
   const Histogram& queued = *interval.sockets->reply_cpu_queue;
   EXPECT_EQ(queued.count(), static_cast<uint64_t>(kRequests));
-  // A request wakes the server, but for the few that found it awake; other waits (for a lock of the
-  // kernel's) are rare. The kernel's own sum has about half of it on an idle host.
-  EXPECT_GE(static_cast<double>(queued.sum()), 0.8 * static_cast<double>(waits.sum()));
+  // A request wakes the server, but for the few that found it awake. What else it waits for is rare,
+  // but counts. The kernel's own sum has less than half of all.
+  EXPECT_GE(static_cast<double>(queued.sum()), 0.6 * static_cast<double>(waits.sum()));
   EXPECT_LE(static_cast<double>(queued.sum()),
             1.1 * static_cast<double>(interval.scheduler->run_queue_latency->sum()));
 }
