@@ -218,6 +218,9 @@ int run(LoadArguments& arguments) {
   const auto result = run_load(arguments.options, stop_requested, progress);
   if (!result.ok()) return fail(result.error());
   print_result(*result, arguments.format);
+  if (arguments.format == "json") {
+    if (const std::string silence = load_silence(*result); !silence.empty()) say(silence);
+  }
   if (std::fflush(stdout) != 0) {
     return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   }
@@ -334,6 +337,8 @@ void add_http(CLI::App& load, const std::shared_ptr<LoadArguments>& arguments, A
                                    arguments, action);
   add_schedule_options(command, a);
   add_period_options(command, a);
+  command.add_flag("--closed", a.options.closed_loop,
+                   "Ask, wait for the answer, sleep a period (down to 1us), again");
   command.add_option("--path", a.options.http_path, "What to ask for")->capture_default_str();
   command.add_option("--connection", a.connection, "keep-alive, or close: one for each request")
       ->check(CLI::IsMember({"keep-alive", "close"}))

@@ -97,6 +97,14 @@ std::string load_progress_line(const LoadProgress& progress) {
       value_or_dash(progress.own_lateness.summary().p99));
 }
 
+std::string load_silence(const LoadResult& result) {
+  const LoadAccounts& a = result.total.accounts;
+  if (!result.expects_replies || a.sent == 0 || a.replied + a.late_replies > 0) return {};
+  const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
+  return fmt::format("nothing was answered, of {} messages: {} {}", a.sent,
+                     refused ? "nobody listens on" : "check what serves", result.target);
+}
+
 std::string load_result_text(const LoadResult& result) {
   const LoadAccounts& a = result.total.accounts;
   std::string out;
@@ -106,6 +114,7 @@ std::string load_result_text(const LoadResult& result) {
   line("workload", fmt::format("{} to {}", workload_name(result.workload), result.target));
   line("result", result.valid() ? "valid" : "INVALID");
   for (const std::string& reason : result.invalid_reasons) line("", reason);
+  if (const std::string silence = load_silence(result); !silence.empty()) line("", silence);
   line("time", fmt::format("{} from {}{}", format_duration(result.own.wall_ns),
                            format_utc(result.started_wall_ns),
                            result.stopped_early ? ", stopped early" : ""));
@@ -136,14 +145,15 @@ std::string load_result_text(const LoadResult& result) {
                      "after {}, truncated {}, timeouts {}, failed {}",
                      t.connected, t.refused, t.syn_retries, t.reset_before_bytes,
                      t.reset_after_bytes, t.truncated, t.timeouts, t.failed));
-    line("connect", latency_text(result.connect_latency.summary()));
+    if (result.connect_latency.count() > 0)
+      line("connect", latency_text(result.connect_latency.summary()));
   }
   if (result.http) {
     std::string statuses;
     for (const auto& [status, count] : result.http->statuses) {
       statuses += fmt::format("{}{}: {}", statuses.empty() ? "" : ", ", status, count);
     }
-    line("http", fmt::format("{}; bodies {}", statuses,
+    line("http", fmt::format("{}; bodies {}", statuses.empty() ? "no response" : statuses,
                              format_bytes(static_cast<int64_t>(result.http->body_bytes))));
   }
   for (const auto& [name, count] : result.errors)

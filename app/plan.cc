@@ -333,8 +333,10 @@ void read_load(Section section, Plan& plan) {
     section.duration("period", options.period_ns);
     options.grid_ns = section.duration("grid", true);
   }
-  if (options.workload == WorkloadKind::kUdpPingpong) {
+  if (options.workload == WorkloadKind::kUdpPingpong || options.workload == WorkloadKind::kHttp) {
     if (const auto closed = section.flag("closed")) options.closed_loop = *closed;
+  }
+  if (options.workload == WorkloadKind::kUdpPingpong) {
     if (const auto wire = section.choice("wire", {"ping4", "fixed32", "numbered"}))
       options.wire = static_cast<WireProfile>(*wire);
     if (const auto sockets = section.choice("sockets", {"auto", "own", "shared"}))

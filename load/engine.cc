@@ -36,7 +36,7 @@ Engine::Engine(const LoadOptions& options, Schedule schedule, Target target, con
       target_(std::move(target)),
       rhythm_(rhythm),
       limits_(read_host_limits()),
-      timetable_(schedule_, rhythm, ledger_settings.closed_loop),
+      timetable_(schedule_, rhythm, options.closed_loop),
       ledger_(schedule_, ledger_settings) {}
 
 int Engine::watch(int fd, uint32_t events, uint64_t token) {

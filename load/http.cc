@@ -3,7 +3,8 @@
 //
 // A client has one connection and one request at a time. A moment that comes while the one before
 // is still unanswered waits for it, and keeps its intended time: that wait is in the intended
-// latency. What still waits when the client leaves was never sent, and counts as blocked.
+// latency. What still waits when the client leaves was never sent, and counts as blocked. In a
+// closed loop the next moment is a period after the answer, or after the request was given up.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -101,6 +102,7 @@ class Http : public Workload {
   }
 
   void report(LoadResult& result) override {
+    result.has_plan = !engine_->options().closed_loop;  // how many it will be, the server decides
     result.tcp = tcp_;
     result.http = http_;
     result.connect_latency = connect_latency_;
@@ -137,6 +139,7 @@ class Http : public Workload {
         if (begun.local_errno != 0) {
           engine_->count_error(begun.local_errno);
           engine_->ledger().send_failed(intended_ns);
+          ask_again(session);
           continue;
         }
         remote_errno = begun.remote_errno;
@@ -150,11 +153,11 @@ class Http : public Workload {
       client.response.reset();
       if (remote_errno != 0) {
         count_failure(tcp_, remote_errno, false);
-        end_request(client);
+        end_request(session);
         close_connection(client);
       } else if (client.connected && !say(client)) {
         count_failure(tcp_, errno, false);
-        end_request(client);
+        end_request(session);
         close_connection(client);
       }
     }
@@ -246,11 +249,19 @@ class Http : public Workload {
     http_.body_bytes += client.response.body_bytes();
     engine_->ledger().reply(session, client.number, client.actual_ns, engine_->now_ns());
     client.busy = false;
+    ask_again(session);
   }
 
-  void end_request(Client& client) {
+  void end_request(uint32_t session) {
+    Client& client = clients_[session];
     engine_->ledger().lose(client.number);
     client.busy = false;
+    ask_again(session);
+  }
+
+  void ask_again(uint32_t session) {
+    const LoadOptions& options = engine_->options();
+    if (options.closed_loop) engine_->add_due(session, engine_->now_ns() + options.period_ns);
   }
 
   void fail(uint32_t session, int number) {
@@ -260,7 +271,7 @@ class Http : public Workload {
 
   void lose(uint32_t session) {
     Client& client = clients_[session];
-    end_request(client);
+    end_request(session);
     close_connection(client);
     send_next(session);
     close_if_quiet(session);

@@ -25,8 +25,9 @@ Status check_options(const LoadOptions& options) {
   }
   if (options.late_after_ns < 0) return wrong("a send cannot be late before it is due");
   if (options.progress_ns <= 0) return wrong("the progress interval must be positive");
-  if (options.closed_loop && options.workload != WorkloadKind::kUdpPingpong) {
-    return wrong("a closed loop is for udp-pingpong alone");
+  if (options.closed_loop && options.workload != WorkloadKind::kUdpPingpong &&
+      options.workload != WorkloadKind::kHttp) {
+    return wrong("a closed loop is for udp-pingpong and http alone");
   }
   if (options.workload == WorkloadKind::kUdpPingpong && options.wire == WireProfile::kNumbered &&
       (options.message_bytes < kNumberedBytesMin || options.message_bytes > kMessageBytesMax)) {
@@ -51,7 +52,8 @@ Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>&
   LedgerSettings settings;
   settings.timeout_ns = options.timeout_ns;
   settings.late_after_ns = options.late_after_ns;
-  settings.closed_loop = options.closed_loop;
+  settings.closed_loop =
+      options.closed_loop && options.workload == WorkloadKind::kUdpPingpong;  // http gives up
   settings.late_window_ns = options.workload == WorkloadKind::kUdpPingpong ? kLateWindowNs : 0;
   const bool once = options.workload == WorkloadKind::kAcceptQueue;
   const auto workload = [&] {

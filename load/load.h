@@ -46,7 +46,7 @@ struct LoadOptions {
   int64_t late_after_ns = 10 * kNanosPerMilli;  // a send later than this counts as sent late
   // Clients are due at multiples of this, some at a time; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
-  bool closed_loop = false;  // udp-pingpong: send, wait without end, sleep a period, again
+  bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, again
 
   // udp-pingpong.
   WireProfile wire = WireProfile::kPing4;

@@ -219,6 +219,21 @@ TEST(LoadCommand, ALoadOfNothingIsInvalid) {
   EXPECT_THAT(nothing.out, HasSubstr("INVALID"));
 }
 
+TEST(LoadCommand, WhereNobodyListensItSaysSo) {
+  std::string target;
+  { target = MisbehavingTcpServer({false, {}, 1, false}).target(); }
+  const std::vector<std::string> load = {"http", "--target", target, "--clients", "2",   "--hold",
+                                         "1s",   "-q",       "--format"};
+  const std::string sentence = "nothing was answered, of 2 messages: nobody listens on " + target;
+  for (const char* format : {"text", "json"}) {
+    std::vector<std::string> arguments = load;
+    arguments.emplace_back(format);
+    const Outcome outcome = run_load_program(arguments);
+    EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+    EXPECT_THAT(std::string(format) == "text" ? outcome.out : outcome.err, HasSubstr(sentence));
+  }
+}
+
 TEST(LoadCommand, OnASignalTheResultSoFarIsPrinted) {
   MisbehavingUdpServer server({});
   const Outcome outcome =

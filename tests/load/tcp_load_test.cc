@@ -149,6 +149,35 @@ TEST(Http, AWholeServerLosesNothingAndKeepsItsConnections) {
   EXPECT_EQ(result->total.accounts.replied + result->total.accounts.never_scheduled, 400u);
 }
 
+TEST(Http, AClosedLoopAsksAgainAPeriodAfterEachAnswer) {
+  for (const bool keep_alive : {true, false}) {
+    TcpMisbehaviour behaviour;
+    behaviour.http = true;
+    behaviour.fates = {TcpFate::kWhole, TcpFate::kChunked, TcpFate::kResetBefore, TcpFate::kWhole};
+    MisbehavingTcpServer server(behaviour);
+    LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "4:4 over 500ms");
+    options.period_ns = kMs;
+    options.closed_loop = true;
+    options.http_keep_alive = keep_alive;
+    const auto result = run_load(options, kNeverStop, {});
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    auto truth = server.stop();
+    AccountsContext context;
+    context.is_tcp = true;
+    context.has_plan = false;
+    EXPECT_THAT(find_imbalances(result->total.accounts, *result->tcp, context), IsEmpty());
+    const LoadAccounts& a = result->total.accounts;
+    EXPECT_TRUE(result->closed_loop);
+    EXPECT_FALSE(result->has_plan);
+    EXPECT_EQ(a.replied, truth.fates[TcpFate::kWhole] + truth.fates[TcpFate::kChunked]);
+    EXPECT_EQ(a.lost, truth.fates[TcpFate::kResetBefore]);
+    EXPECT_EQ(a.never_scheduled, 0u);
+    // At most one a period and client, and never two of one client at a time.
+    EXPECT_GT(a.scheduled, 20u);
+    EXPECT_LE(a.scheduled, 4u * 500u);
+  }
+}
+
 TEST(Http, PathsThatWouldBreakTheRequestAreRefused) {
   for (const char* path : {"", "x", "/a b", "/a\r\nHost: evil", "/\x01"}) {
     LoadOptions options = tcp_load(WorkloadKind::kHttp, "127.0.0.1:9", "1:1 over 1s");
