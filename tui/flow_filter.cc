@@ -375,11 +375,13 @@ bool side_matches(const Node& node, const FlowRow& row, auto test) {
          (node.side != Side::kSource && test(row.responder()));
 }
 
-bool matches_node(const Node& node, const FlowRow& row) {
+bool matches_node(const Node& node, const FlowRow& row, const OwnerTable& owners) {
   switch (node.kind) {
-    case Kind::kAnd: return matches_node(*node.left, row) && matches_node(*node.right, row);
-    case Kind::kOr: return matches_node(*node.left, row) || matches_node(*node.right, row);
-    case Kind::kNot: return !matches_node(*node.left, row);
+    case Kind::kAnd:
+      return matches_node(*node.left, row, owners) && matches_node(*node.right, row, owners);
+    case Kind::kOr:
+      return matches_node(*node.left, row, owners) || matches_node(*node.right, row, owners);
+    case Kind::kNot: return !matches_node(*node.left, row, owners);
     case Kind::kProtocol: return row.key.protocol == node.number;
     case Kind::kVersion: return row.key.ip_version == node.number;
     case Kind::kLate:
@@ -395,7 +397,7 @@ bool matches_node(const Node& node, const FlowRow& row) {
       return row.key.ip_version == node.number && side_matches(node, row, [&](const Endpoint& e) {
                return in_net(e, node.address, node.prefix_bits);
              });
-    case Kind::kText: return row_contains(row, node.text);
+    case Kind::kText: return row_contains(row, owners, node.text);
   }
   return true;
 }
@@ -422,12 +424,22 @@ size_t write_endpoint(const Endpoint& endpoint, uint8_t ip_version, char* buffer
   return static_cast<size_t>(at - buffer);
 }
 
-bool row_contains(const FlowRow& row, std::string_view text) {
+bool row_contains(const FlowRow& row, const OwnerTable& owners, std::string_view text) {
   std::array<char, 2 * kEndpointTextMax + 8> buffer;
   size_t length = write_endpoint(row.initiator(), row.key.ip_version, buffer.data());
   buffer[length++] = ' ';
   length += write_endpoint(row.responder(), row.key.ip_version, buffer.data() + length);
-  return std::string_view(buffer.data(), length).find(text) != std::string_view::npos;
+  const auto has_text = [&](std::string_view where) {
+    return where.find(text) != std::string_view::npos;
+  };
+  if (has_text({buffer.data(), length})) return true;
+  if (owners.empty()) return false;
+  return std::any_of(row.owners.begin(), row.owners.end(), [&](std::optional<uint32_t> number) {
+    const FlowOwner* owner = owners.find(number);
+    if (owner == nullptr) return false;
+    const char* end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), owner->pid).ptr;
+    return has_text(owner->name) || has_text({buffer.data(), end});
+  });
 }
 
 Result<FlowFilter> FlowFilter::parse(std::string_view text) {
@@ -436,8 +448,8 @@ Result<FlowFilter> FlowFilter::parse(std::string_view text) {
   return filter;
 }
 
-bool FlowFilter::matches(const FlowRow& row) const {
-  return root_ == nullptr || matches_node(*root_, row);
+bool FlowFilter::matches(const FlowRow& row, const OwnerTable& owners) const {
+  return root_ == nullptr || matches_node(*root_, row, owners);
 }
 
 }  // namespace topspin

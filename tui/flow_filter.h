@@ -4,7 +4,8 @@
 //   term    := not term | ( filter ) | test
 //   test    := [ip|ip6|tcp|udp] [src|dst|src or dst|src and dst] [TYPE] VALUE
 //            | ip | ip6 | tcp | udp | late | missed | unanswered | ended
-//            | TEXT                         contained in "source destination"
+//            | TEXT                         contained in "source destination", or in the name or
+//                                           the number of a process at one end
 //   TYPE    := host ADDRESS | net ADDRESS[/LENGTH| mask MASK] | port N | portrange N-M | proto N
 //
 // The words mean what they mean to pcap, where pcap has them (tests/app/filter_test.cc holds the
@@ -18,6 +19,7 @@
 #include <string_view>
 
 #include "core/flow.h"
+#include "core/flow_owner.h"
 #include "core/result.h"
 
 namespace topspin {
@@ -31,7 +33,7 @@ class FlowFilter {
   FlowFilter() = default;
 
   bool empty() const { return root_ == nullptr; }
-  bool matches(const FlowRow& row) const;
+  bool matches(const FlowRow& row, const OwnerTable& owners) const;
 
  private:
   std::shared_ptr<const Node> root_;
@@ -41,7 +43,8 @@ class FlowFilter {
 inline constexpr size_t kEndpointTextMax = 64;
 size_t write_endpoint(const Endpoint& endpoint, uint8_t ip_version, char* buffer);
 
-/// Whether `text` is part of "source destination" of the row.
-bool row_contains(const FlowRow& row, std::string_view text);
+/// Whether `text` is part of "source destination" of the row, or of the name or the number of a
+/// process at one of its ends.
+bool row_contains(const FlowRow& row, const OwnerTable& owners, std::string_view text);
 
 }  // namespace topspin

@@ -82,7 +82,7 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
 std::vector<TableRow> gather(const Model& model, const FlowQuery& query, uint64_t& matching) {
   std::map<FlowKey, TableRow> groups;
   for (const FlowEntry& flow : model.flows()) {
-    if (!query.filter.matches(flow.row)) continue;
+    if (!query.filter.matches(flow.row, model.owners())) continue;
     ++matching;
     const FlowKey key = group_key(flow.row, query.grouping);
     auto [group, fresh] = groups.try_emplace(key);
@@ -103,7 +103,7 @@ std::vector<SortKey> keys_of_flows(const Model& model, const FlowQuery& query) {
   std::vector<SortKey> keys;
   keys.reserve(flows.size());
   for (uint32_t i = 0; i < flows.size(); ++i) {
-    if (!query.filter.empty() && !query.filter.matches(flows[i].row)) continue;
+    if (!query.filter.empty() && !query.filter.matches(flows[i].row, model.owners())) continue;
     keys.push_back(flow_sort_key(query.sort, query.reverse, flows[i], model, i));
   }
   return keys;
@@ -155,7 +155,8 @@ FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first,
 std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, uint64_t id) {
   CHECK(query.grouping == Grouping::kNone);
   const auto index = model.find_flow(id);
-  if (!index || !query.filter.matches(model.flows()[*index].row)) return std::nullopt;
+  if (!index || !query.filter.matches(model.flows()[*index].row, model.owners()))
+    return std::nullopt;
   const SortKey key = flow_sort_key(query.sort, query.reverse, model.flows()[*index], model,
                                     static_cast<uint32_t>(*index));
   const std::vector<SortKey> keys = keys_of_flows(model, query);
@@ -178,7 +179,7 @@ std::optional<Found> search_flows(const Model& model, const FlowQuery& query, st
     const bool ahead = include_from ? !(key < here) : here < key;
     std::optional<SortKey>& best = ahead ? after : any;
     if (best && !(key < *best)) continue;  // cheaper than to look into its text
-    if (row_contains(model.flows()[key.index].row, text)) best = key;
+    if (row_contains(model.flows()[key.index].row, model.owners(), text)) best = key;
   }
   if (!after) after = any;
   if (!after) return std::nullopt;

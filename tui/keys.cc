@@ -36,7 +36,7 @@ std::span<const KeyBinding> key_bindings() {
        "Right ]",
        "rotate Size, Data, Packets; Timeline: one tick on"},
       {Command::kSwap, {of(KeyCode::kTab)}, "Tab", "see flows from their other end"},
-      {Command::kSearch, {of(U'/')}, "/", "search an address or port and follow it"},
+      {Command::kSearch, {of(U'/')}, "/", "search an address, port or process, follow it"},
       {Command::kSearchNext, {of(U'N')}, "N", "search again"},
       {Command::kFilter, {of(U'f')}, "f", "show some flows: tcp and port 443, late; counts stay"},
       {Command::kAggregate, {of(U'a')}, "a", "gather flows: by responder, by host, by nets"},

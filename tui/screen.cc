@@ -124,7 +124,8 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
   const uint64_t shown = [&]() -> uint64_t {
     if (state.filter.empty()) return model.flows().size();
     uint64_t count = 0;
-    for (const FlowEntry& flow : model.flows()) count += state.filter.matches(flow.row) ? 1 : 0;
+    for (const FlowEntry& flow : model.flows())
+      count += state.filter.matches(flow.row, model.owners()) ? 1 : 0;
     return count;
   }();
   const auto rate = per_second(point.bytes, point.interval_ns);

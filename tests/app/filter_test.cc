@@ -122,7 +122,7 @@ TEST(FlowFilter, LetsThroughWhatPcapLetsThrough) {
       const FlowRow row = random.row();
       const std::vector<uint8_t> bytes = packet_of(row);
       const auto size = static_cast<uint32_t>(bytes.size());
-      ASSERT_EQ(ours->matches(row), (*pcap)->matches({0, bytes.data(), size, size}))
+      ASSERT_EQ(ours->matches(row, {}), (*pcap)->matches({0, bytes.data(), size, size}))
           << text << ": " << format_protocol(row.key.protocol) << ' '
           << format_endpoint(row.initiator(), row.key.ip_version) << " to "
           << format_endpoint(row.responder(), row.key.ip_version);

@@ -222,8 +222,8 @@ TEST(LoadCommand, ALoadOfNothingIsInvalid) {
 TEST(LoadCommand, WhereNobodyListensItSaysSo) {
   std::string target;
   { target = MisbehavingTcpServer({false, {}, 1, false}).target(); }
-  const std::vector<std::string> load = {"http", "--target", target, "--clients", "2",   "--hold",
-                                         "1s",   "-q",       "--format"};
+  const std::vector<std::string> load = {"http",   "--target", target, "--clients", "2",
+                                         "--hold", "1s",       "-q",   "--format"};
   const std::string sentence = "nothing was answered, of 2 messages: nobody listens on " + target;
   for (const char* format : {"text", "json"}) {
     std::vector<std::string> arguments = load;

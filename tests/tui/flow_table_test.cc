@@ -113,7 +113,7 @@ TEST(FlowTableView, SearchGoesRoundInTheOrder) {
   std::vector<uint64_t> expected;
   const auto order = query_flows(model, query, 0, 50);
   for (const TableRow& row : order.page) {
-    if (row_contains(row.entry.row, ":4001")) expected.push_back(row.entry.row.id);
+    if (row_contains(row.entry.row, {}, ":4001")) expected.push_back(row.entry.row.id);
   }
   ASSERT_EQ(expected.size(), 10u);
   std::vector<uint64_t> found;
@@ -132,26 +132,39 @@ TEST(FlowTableView, SearchGoesRoundInTheOrder) {
 TEST(FlowFilterTest, Words) {
   const Synthetic synthetic;
   const FlowRow udp = synthetic.row(1, 5), tcp = synthetic.row(10, 5), late = synthetic.row(3, 25);
-  EXPECT_TRUE(filter("").matches(udp));
-  EXPECT_TRUE(filter("udp").matches(udp));
-  EXPECT_FALSE(filter("udp").matches(tcp));
-  EXPECT_TRUE(filter("not udp").matches(tcp));
-  EXPECT_TRUE(filter("! udp && tcp").matches(tcp));
-  EXPECT_TRUE(filter("port 8888").matches(udp));
-  EXPECT_TRUE(filter("dst port 8888").matches(udp));
-  EXPECT_FALSE(filter("src port 8888").matches(udp));
-  EXPECT_TRUE(filter("host 192.168.7.1").matches(udp));
-  EXPECT_TRUE(filter("dst net 192.168.0.0/16").matches(udp));
-  EXPECT_FALSE(filter("src net 192.168.0.0/16").matches(udp));
-  EXPECT_TRUE(filter("net 0.0.0.0/0").matches(udp));
-  EXPECT_FALSE(filter("ip6").matches(udp));
-  EXPECT_TRUE(filter("late").matches(late));
-  EXPECT_FALSE(filter("late").matches(udp));
-  EXPECT_TRUE(filter("10.0.0").matches(udp));
-  EXPECT_TRUE(filter("tcp or port 8888 and udp").matches(udp));
-  EXPECT_FALSE(filter("(tcp or port 8888) and not udp").matches(udp));
-  EXPECT_TRUE(filter("ip6 and net 2001:db8::/33").matches(Synthetic{.ipv6 = true}.row(1, 2)));
-  EXPECT_FALSE(filter("net 2001:db8:8000::/33").matches(Synthetic{.ipv6 = true}.row(1, 2)));
+  EXPECT_TRUE(filter("").matches(udp, {}));
+  EXPECT_TRUE(filter("udp").matches(udp, {}));
+  EXPECT_FALSE(filter("udp").matches(tcp, {}));
+  EXPECT_TRUE(filter("not udp").matches(tcp, {}));
+  EXPECT_TRUE(filter("! udp && tcp").matches(tcp, {}));
+  EXPECT_TRUE(filter("port 8888").matches(udp, {}));
+  EXPECT_TRUE(filter("dst port 8888").matches(udp, {}));
+  EXPECT_FALSE(filter("src port 8888").matches(udp, {}));
+  EXPECT_TRUE(filter("host 192.168.7.1").matches(udp, {}));
+  EXPECT_TRUE(filter("dst net 192.168.0.0/16").matches(udp, {}));
+  EXPECT_FALSE(filter("src net 192.168.0.0/16").matches(udp, {}));
+  EXPECT_TRUE(filter("net 0.0.0.0/0").matches(udp, {}));
+  EXPECT_FALSE(filter("ip6").matches(udp, {}));
+  EXPECT_TRUE(filter("late").matches(late, {}));
+  EXPECT_FALSE(filter("late").matches(udp, {}));
+  EXPECT_TRUE(filter("10.0.0").matches(udp, {}));
+  EXPECT_TRUE(filter("tcp or port 8888 and udp").matches(udp, {}));
+  EXPECT_FALSE(filter("(tcp or port 8888) and not udp").matches(udp, {}));
+  EXPECT_TRUE(filter("ip6 and net 2001:db8::/33").matches(Synthetic{.ipv6 = true}.row(1, 2), {}));
+  EXPECT_FALSE(filter("net 2001:db8:8000::/33").matches(Synthetic{.ipv6 = true}.row(1, 2), {}));
+}
+
+TEST(FlowFilterTest, TextFindsProcessesToo) {
+  OwnerTable owners;
+  owners.set({.number = 7, .pid = 4242, .start_time_ns = 1, .name = "node"});
+  FlowRow row = Synthetic{}.row(1, 5);
+  EXPECT_FALSE(filter("node").matches(row, owners));
+  row.owners[1] = 7;
+  EXPECT_TRUE(filter("node").matches(row, owners));
+  EXPECT_TRUE(filter("udp and node and not late").matches(row, owners));
+  EXPECT_TRUE(row_contains(row, owners, "4242"));
+  EXPECT_FALSE(row_contains(row, owners, "python"));
+  EXPECT_FALSE(row_contains(row, {}, "node"));
 }
 
 TEST(FlowFilterTest, NonsenseIsRefusedWithAReason) {
