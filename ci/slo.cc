@@ -50,12 +50,17 @@ std::optional<double> of_losses(const Sample& s) {
 }
 
 /// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
-/// seen, and have names of their own.
+/// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
+/// runs on that CPU) costs one event of a distribution: these have names of their own.
 std::optional<double> all_losses(const Sample& s) {
   const LossInterval& l = s.losses;
   return number(l.capture_kernel_drops + l.capture_interface_drops +
                 (l.capture_gap_ns > 0 ? 1 : 0) + l.evicted_flows + l.scheduler_map_full +
-                l.scheduler_missed_runs);
+                l.socket_map_full);
+}
+std::optional<double> missed_runs(const Sample& s) {
+  const LossInterval& l = s.losses;
+  return number(l.scheduler_missed_runs + l.syscalls_missed_runs + l.socket_missed_runs);
 }
 
 // NOLINTBEGIN(readability-identifier-naming): constants in all but type
@@ -94,6 +99,7 @@ const std::array kCounts = {
                of_scheduler<&SchedulerInterval::involuntary_switches>},
     TickNumber{"migrations", Unit::kOne, of_scheduler<&SchedulerInterval::migrations>},
     TickNumber{"losses", Unit::kOne, all_losses},
+    TickNumber{"missed_runs", Unit::kOne, missed_runs},
     TickNumber{"capture_kernel_drops", Unit::kOne, of_losses<&LossInterval::capture_kernel_drops>},
     TickNumber{"capture_interface_drops", Unit::kOne,
                of_losses<&LossInterval::capture_interface_drops>},

@@ -163,4 +163,9 @@ struct FlowRow {
   const Endpoint& responder() const { return initiator_is_low ? key.high : key.low; }
 };
 
+/// Whether the initiator's last message came more than a tenth of the period late.
+inline bool is_late(const FlowRow& row) {
+  return row.period_ns && row.lateness_last_ns && *row.lateness_last_ns > *row.period_ns / 10;
+}
+
 }  // namespace topspin

@@ -2,10 +2,12 @@
 //
 // A run is one process of the trace: counters tick by tick ("C"), the subject's threads with what
 // they came to ("M", and a slice "X" over the run whose arguments are the thread's totals and the
-// distributions of its waits and slices on a CPU), stages of a plan as slices, late flows as
-// instants ("i") at the last packet that was late, and the run's events. Times are microseconds
-// since the run's start, with nanoseconds behind the point. Flow times are on the packets' clock
-// and are moved by what the first tick says lies between the two.
+// distributions of its waits and slices on a CPU), below it a slice for each tick in which the
+// thread was among those that ran and waited longest, stages of a plan as slices, late messages as
+// instants ("i") at their flow's last packet in the tick, and the run's events. topspin follows no
+// single switch, so a tick's slice says how much of it was spent how, not when. Times are
+// microseconds since the run's start, with nanoseconds behind the point. Flow times are on the
+// packets' clock and are moved by what the first tick says lies between the two.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -16,9 +18,6 @@
 
 namespace topspin {
 namespace {
-
-/// A gap counts as late beyond this share of the period, as in the flow table.
-constexpr int64_t kLateShareOfPeriod = 10;
 
 std::string text(const std::string& raw) {
   return Json(raw).dump(-1, ' ', true, Json::error_handler_t::replace);
@@ -142,6 +141,22 @@ void add_distribution(Visit visit, std::string_view name,
   visit(joined(name, "_max"), s.max);
 }
 
+/// "on CPU 12.5%, waited 0.3%"; a part that was not measured is left out.
+std::string share_text(const ThreadTick& moment) {
+  const auto percent = [&](uint64_t ns) {
+    return moment.interval_ns <= 0
+               ? 0
+               : 100 * static_cast<double>(ns) / static_cast<double>(moment.interval_ns);
+  };
+  std::string text;
+  if (moment.cpu_ns) text = fmt::format("on CPU {:.1f}%", percent(*moment.cpu_ns));
+  if (moment.run_queue_wait_ns) {
+    text += fmt::format("{}waited {:.1f}%", text.empty() ? "" : ", ",
+                        percent(*moment.run_queue_wait_ns));
+  }
+  return text;
+}
+
 Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
   const std::string& id = run.info.id;
   trace.metadata("process_name", process, 0, fmt::format("run {}", id));
@@ -166,17 +181,20 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
                   add_distribution(visit, "on_cpu_ns", thread.on_cpu);
                 }));
   }));
-  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
-    const bool late = flow.period_ns && flow.lateness_last_ns &&
-                      *flow.lateness_last_ns > *flow.period_ns / kLateShareOfPeriod;
-    if (!late) return;
-    trace.instant(process, flow.last_ns - start_ns, "late",
-                  fmt::format("late: {}", format_endpoint(flow.initiator(), flow.key.ip_version)),
+  TOPSPIN_TRY(store.for_each_thread_tick(id, [&](const ThreadTick& moment) {
+    trace.slice(process, moment.tid, std::max<int64_t>(0, moment.elapsed_ns - moment.interval_ns),
+                std::min(moment.interval_ns, moment.elapsed_ns), "tick", share_text(moment),
+                arguments_of([&](auto visit) {
+                  visit(std::string("cpu_ns"), moment.cpu_ns);
+                  visit(std::string("run_queue_wait_ns"), moment.run_queue_wait_ns);
+                  visit(std::string("run_queue_waits"), moment.run_queue_waits);
+                }));
+  }));
+  TOPSPIN_TRY(store.for_each_late_message(id, [&](const LateMessage& late) {
+    trace.instant(process, late.time_ns - start_ns, "late", fmt::format("late: {}", late.initiator),
                   arguments_of([&](auto visit) {
-                    visit(std::string("flow"), flow.id);
-                    visit(std::string("lateness_ns"), flow.lateness_last_ns);
-                    visit(std::string("lateness_max_ns"), flow.lateness_max_ns);
-                    visit(std::string("missed_ticks"), flow.missed_ticks);
+                    visit(std::string("flow"), late.flow);
+                    visit(std::string("lateness_ns"), late.lateness_ns);
                   }));
   }));
   return store.for_each_event(id, [&](const StoredEvent& event) {

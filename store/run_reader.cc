@@ -66,6 +66,10 @@ class SqliteRunStore final : public RunStore {
                        const std::function<void(const FlowRow&)>& visit) override;
   Status for_each_thread(const std::string& run_id,
                          const std::function<void(const ThreadRow&)>& visit) override;
+  Status for_each_thread_tick(const std::string& run_id,
+                              const std::function<void(const ThreadTick&)>& visit) override;
+  Status for_each_late_message(const std::string& run_id,
+                               const std::function<void(const LateMessage&)>& visit) override;
   Status for_each_owner(const std::string& run_id,
                         const std::function<void(const FlowOwner&)>& visit) override;
   Status for_each_socket(const std::string& run_id,
@@ -116,8 +120,47 @@ class SqliteRunStore final : public RunStore {
     }
   }
 
+  /// As visit_batches(), of a table whose key within the run is a tick and a number: `columns` of
+  /// `from` (with ?1 for the run) are given to `read`, behind that key.
+  template <typename Row, typename Read>
+  Status visit_moments(int64_t run, std::string_view key, std::string_view columns,
+                       std::string_view from, const Read& read,
+                       const std::function<void(const Row&)>& visit);
+
   std::unique_ptr<Connection> connection_;
 };
+
+template <typename Row, typename Read>
+Status SqliteRunStore::visit_moments(int64_t run, std::string_view key, std::string_view columns,
+                                     std::string_view from, const Read& read,
+                                     const std::function<void(const Row&)>& visit) {
+  std::pair<int64_t, int64_t> last{-1, -1};  // tick, number
+  while (true) {
+    TOPSPIN_ASSIGN(Statement select,
+                   connection_->prepare(fmt::format(
+                       "SELECT m.tick, {0}, {1} FROM {2} WHERE m.run = ?1 AND (m.tick, {0}) > "
+                       "(?2, ?3) ORDER BY m.tick, {0} LIMIT {3}",
+                       key, columns, from, kRowsABatch)));
+    select.bind_int(1, run);
+    select.bind_int(2, last.first);
+    select.bind_int(3, last.second);
+    std::vector<Row> rows;
+    while (true) {
+      TOPSPIN_ASSIGN(const bool more, select.step());
+      if (!more) break;
+      std::pair<int64_t, int64_t> at;
+      ColumnLoader load(select);
+      load.load(at.first);
+      load.load(at.second);
+      read(load, rows.emplace_back());
+      // The index of a damaged file may give a row that was not asked for: never go back.
+      if (load.damaged() || at <= last) return damaged(*connection_, "a tick's rows");
+      last = at;
+    }
+    for (const Row& row : rows) visit(row);
+    if (rows.size() < static_cast<size_t>(kRowsABatch)) return {};
+  }
+}
 
 Result<int64_t> SqliteRunStore::run_number(const std::string& run_id) {
   TOPSPIN_ASSIGN(Statement select, connection_->prepare("SELECT run FROM run WHERE id = ?1"));
@@ -546,6 +589,54 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
     load.load(key);
     if (load.damaged()) return damaged(*connection_, "a thread");
   }
+}
+
+Status SqliteRunStore::for_each_thread_tick(const std::string& run_id,
+                                            const std::function<void(const ThreadTick&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_moments<ThreadTick>(
+      run, "m.thread",
+      "tick.elapsed_ns, tick.interval_ns, thread.pid, thread.tid, thread.name, m.cpu_ns, "
+      "m.run_queue_wait_ns, m.run_queue_waits",
+      "thread_tick AS m JOIN tick ON tick.run = m.run AND tick.tick = m.tick "
+      "JOIN thread ON thread.row = (m.run << 32 | m.thread)",
+      [](ColumnLoader& load, ThreadTick& moment) {
+        std::optional<std::string> name;
+        load.load(moment.elapsed_ns);
+        load.load(moment.interval_ns);
+        load.load(moment.pid);
+        load.load(moment.tid);
+        load.load(name);
+        load.load(moment.cpu_ns);
+        load.load(moment.run_queue_wait_ns);
+        load.load(moment.run_queue_waits);
+        moment.name = name.value_or("");
+      },
+      visit);
+}
+
+Status SqliteRunStore::for_each_late_message(const std::string& run_id,
+                                             const std::function<void(const LateMessage&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  return visit_moments<LateMessage>(
+      run, "m.flow",
+      "flow.flow, flow.ip_version, flow.initiator_address, flow.initiator_port, m.time_ns, "
+      "m.lateness_ns",
+      "late_message AS m JOIN flow ON flow.row = (m.run << 32 | m.flow)",
+      [](ColumnLoader& load, LateMessage& moment) {
+        int64_t ip_version = 0;
+        std::string address;
+        uint16_t port = 0;
+        load.load(moment.flow);
+        load.load(ip_version);
+        load.load(address);
+        load.load(port);
+        load.load(moment.time_ns);
+        load.load(moment.lateness_ns);
+        moment.initiator = ip_version == 6 ? fmt::format("[{}]:{}", address, port)
+                                           : fmt::format("{}:{}", address, port);
+      },
+      visit);
 }
 
 Status SqliteRunStore::for_each_owner(const std::string& run_id,

@@ -77,6 +77,30 @@ struct StoredEvent {
   std::string text;
 };
 
+/// What one thread did in one tick. Of each tick the writer keeps the kThreadTicksKept threads that
+/// ran and waited longest.
+struct ThreadTick {
+  int64_t elapsed_ns = 0;   // end of the tick, from the start of the run
+  int64_t interval_ns = 0;  // its length
+  int32_t pid = 0;          // thread group
+  int32_t tid = 0;
+  std::string name;  // hostile text
+  std::optional<uint64_t> cpu_ns;
+  std::optional<uint64_t> run_queue_wait_ns;
+  std::optional<uint64_t> run_queue_waits;
+};
+inline constexpr size_t kThreadTicksKept = 32;
+
+/// A message of a flow's initiator that came more than a tenth of the flow's period late. Of each
+/// tick the writer keeps the kLateMessagesKept latest, and of one flow the last.
+struct LateMessage {
+  uint64_t flow = 0;
+  std::string initiator;  // "127.0.0.1:8888"
+  int64_t time_ns = 0;    // of the flow's last packet in the tick, on the packets' clock
+  int64_t lateness_ns = 0;
+};
+inline constexpr size_t kLateMessagesKept = 256;
+
 class RunStore {
  public:
   virtual ~RunStore() = default;
@@ -98,6 +122,11 @@ class RunStore {
                                const std::function<void(const FlowRow&)>& visit) = 0;
   virtual Status for_each_thread(const std::string& run_id,
                                  const std::function<void(const ThreadRow&)>& visit) = 0;
+  /// Ticks in order. None in runs of schemas before 3.
+  virtual Status for_each_thread_tick(const std::string& run_id,
+                                      const std::function<void(const ThreadTick&)>& visit) = 0;
+  virtual Status for_each_late_message(const std::string& run_id,
+                                       const std::function<void(const LateMessage&)>& visit) = 0;
   virtual Status for_each_owner(const std::string& run_id,
                                 const std::function<void(const FlowOwner&)>& visit) = 0;
   virtual Status for_each_socket(const std::string& run_id,

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -144,6 +145,8 @@ struct TickStatements {
   Statement whole_syscall;
   Statement counter;
   Statement whole_stack;
+  Statement thread_tick;
+  Statement late_message;
 
   static Result<TickStatements> prepare(Connection& connection);
 };
@@ -233,10 +236,15 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_stack, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO stack ({}) VALUES ({})",
                                             stack_columns.names(), stack_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement thread_tick,
+                 connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+  TOPSPIN_ASSIGN(Statement late_message,
+                 connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
   return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
                         std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
                         std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
-                        std::move(counter),      std::move(whole_stack)};
+                        std::move(counter),      std::move(whole_stack),  std::move(thread_tick),
+                        std::move(late_message)};
 }
 
 struct ThreadIdentity {
@@ -279,7 +287,21 @@ class SqliteRunWriter final : public RunWriter {
   struct FlowSlot {
     uint32_t number;  // within the run
     bool initiator_is_low;
-    bool stored;  // the whole row is there: changes suffice
+    bool stored;                 // the whole row is there: changes suffice
+    uint64_t initiator_packets;  // when last stored
+  };
+  struct ThreadSlot {
+    uint32_t number;                                                     // within the run
+    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;  // when last stored
+  };
+  struct ThreadMoment {
+    uint32_t number;
+    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;  // of the tick
+    uint64_t weight() const { return cpu_ns.value_or(0) + run_queue_wait_ns.value_or(0); }
+  };
+  struct LateMoment {
+    uint32_t number;  // the flow's
+    int64_t time_ns, lateness_ns;
   };
   struct OrderedFlow {
     uint64_t order;  // what the flows of a tick are sorted by
@@ -289,9 +311,12 @@ class SqliteRunWriter final : public RunWriter {
 
   Status append_all(std::span<const Sample> samples);
   Status store_tick(const Sample& sample);
-  Status store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored);
+  Status store_flows(const Sample& sample, uint64_t& unstored);
+  Status store_late_messages(uint64_t tick);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
-  Status store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored);
+  Status store_threads(const Sample& sample, uint64_t& unstored);
+  Status store_thread(ThreadSlot& slot, const ThreadRow& thread);
+  Status store_thread_ticks(uint64_t tick);
   Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
   Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
@@ -309,9 +334,12 @@ class SqliteRunWriter final : public RunWriter {
   const uint64_t max_thread_rows_;
   const uint64_t max_socket_rows_;
   std::unordered_map<uint64_t, FlowSlot> flows_;
-  std::unordered_map<ThreadIdentity, uint32_t, ThreadIdentityHash> threads_;
+  std::unordered_map<ThreadIdentity, ThreadSlot, ThreadIdentityHash> threads_;
   std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
-  std::vector<OrderedFlow> ordered_flows_;          // of the tick being stored
+  // Of the tick being stored:
+  std::vector<OrderedFlow> ordered_flows_;
+  std::vector<LateMoment> late_messages_;
+  std::vector<ThreadMoment> thread_ticks_;
   int64_t ticks_ = 0;
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -349,8 +377,8 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   static const SocketInterval kNoSockets;
 
   LossInterval losses = sample.losses;
-  TOPSPIN_TRY(store_flows(sample.changed_flows, losses.flow_rows_unstored));
-  TOPSPIN_TRY(store_threads(sample.changed_threads, losses.thread_rows_unstored));
+  TOPSPIN_TRY(store_flows(sample, losses.flow_rows_unstored));
+  TOPSPIN_TRY(store_threads(sample, losses.thread_rows_unstored));
   TOPSPIN_TRY(store_owners(sample.changed_owners));
   TOPSPIN_TRY(store_sockets(sample.changed_sockets, losses.socket_rows_unstored));
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
@@ -405,11 +433,12 @@ Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
   return insert.run();
 }
 
-Status SqliteRunWriter::store_flows(const std::vector<FlowRow>& flows, uint64_t& unstored) {
+Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
   // In the order of their ids, so that the numbers given to new flows follow it too; then in the
   // order of the numbers, so that each page is found, changed and left once.
   ordered_flows_.clear();
-  for (const FlowRow& flow : flows) ordered_flows_.push_back({flow.id, &flow, nullptr});
+  for (const FlowRow& flow : sample.changed_flows)
+    ordered_flows_.push_back({flow.id, &flow, nullptr});
   const auto by_order = [](const OrderedFlow& a, const OrderedFlow& b) {
     return a.order < b.order;
   };
@@ -426,7 +455,7 @@ Status SqliteRunWriter::store_flows(const std::vector<FlowRow>& flows, uint64_t&
         ++unstored;
         continue;
       }
-      const FlowSlot slot{static_cast<uint32_t>(flows_.size()), false, false};
+      const FlowSlot slot{static_cast<uint32_t>(flows_.size()), false, false, 0};
       found = flows_.emplace(ordered.flow->id, slot).first;
     }
     ordered.slot = &found->second;
@@ -434,8 +463,40 @@ Status SqliteRunWriter::store_flows(const std::vector<FlowRow>& flows, uint64_t&
   }
   std::erase_if(ordered_flows_, [](const OrderedFlow& f) { return f.slot == nullptr; });
   sort_if_needed();
+  late_messages_.clear();
   for (const OrderedFlow& ordered : ordered_flows_) {
-    TOPSPIN_TRY(store_flow(*ordered.slot, *ordered.flow));
+    const FlowRow& flow = *ordered.flow;
+    FlowSlot& slot = *ordered.slot;
+    if (flow.packets[0] > slot.initiator_packets && is_late(flow)) {
+      late_messages_.push_back({slot.number, flow.last_ns, *flow.lateness_last_ns});
+    }
+    slot.initiator_packets = flow.packets[0];
+    TOPSPIN_TRY(store_flow(slot, flow));
+  }
+  return store_late_messages(sample.tick);
+}
+
+/// Puts the `count` elements that come first by `before` first.
+template <typename T, typename Before>
+void keep_foremost(std::vector<T>& all, size_t count, const Before& before) {
+  if (all.size() <= count) return;
+  const auto end = all.begin() + static_cast<std::ptrdiff_t>(count);
+  std::nth_element(all.begin(), end, all.end(), before);
+  all.erase(end, all.end());
+}
+
+Status SqliteRunWriter::store_late_messages(uint64_t tick) {
+  keep_foremost(late_messages_, kLateMessagesKept, [](const LateMoment& a, const LateMoment& b) {
+    return std::tie(b.lateness_ns, a.number) < std::tie(a.lateness_ns, b.number);
+  });
+  for (const LateMoment& late : late_messages_) {
+    ParameterBinder bind(statements_->late_message);
+    bind.bind(run_);
+    bind.bind(tick);
+    bind.bind(late.number);
+    bind.bind(late.time_ns);
+    bind.bind(late.lateness_ns);
+    TOPSPIN_TRY(statements_->late_message.run());
   }
   return {};
 }
@@ -463,8 +524,12 @@ Status SqliteRunWriter::store_flow(FlowSlot& slot, const FlowRow& flow) {
   return statement.run();
 }
 
-Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uint64_t& unstored) {
-  for (const ThreadRow& thread : threads) {
+Status SqliteRunWriter::store_threads(const Sample& sample, uint64_t& unstored) {
+  const auto grown = [](const std::optional<uint64_t>& now, const std::optional<uint64_t>& before) {
+    return now ? std::optional(*now - std::min(before.value_or(0), *now)) : std::nullopt;
+  };
+  thread_ticks_.clear();
+  for (const ThreadRow& thread : sample.changed_threads) {
     const ThreadIdentity identity{thread.pid, thread.tid, thread.start_time_ns};
     auto found = threads_.find(identity);
     if (found == threads_.end()) {
@@ -472,21 +537,52 @@ Status SqliteRunWriter::store_threads(const std::vector<ThreadRow>& threads, uin
         ++unstored;
         continue;
       }
-      found = threads_.emplace(identity, static_cast<uint32_t>(threads_.size())).first;
+      const auto number = static_cast<uint32_t>(threads_.size());
+      found = threads_.emplace(identity, ThreadSlot{number, {}, {}, {}}).first;
     }
-    ParameterBinder bind(statements_->whole_thread);
-    for_each_thread_column(thread,
-                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
-    std::vector<std::string> encoded;  // until the row is stored
-    encoded.reserve(2);
-    for_each_thread_histogram(thread, [&](auto, const auto& histogram) {
-      if (histogram)
-        bind.bind_blob(encoded.emplace_back(histogram->encode()));
-      else
-        bind.bind(std::optional<int64_t>());
-    });
-    bind.bind(row_key(found->second));
-    TOPSPIN_TRY(statements_->whole_thread.run());
+    ThreadSlot& slot = found->second;
+    const ThreadMoment moment{slot.number, grown(thread.cpu_ns, slot.cpu_ns),
+                              grown(thread.run_queue_wait_ns, slot.run_queue_wait_ns),
+                              grown(thread.run_queue_waits, slot.run_queue_waits)};
+    if (moment.weight() > 0) thread_ticks_.push_back(moment);
+    TOPSPIN_TRY(store_thread(slot, thread));
+  }
+  return store_thread_ticks(sample.tick);
+}
+
+Status SqliteRunWriter::store_thread(ThreadSlot& slot, const ThreadRow& thread) {
+  slot.cpu_ns = thread.cpu_ns;
+  slot.run_queue_wait_ns = thread.run_queue_wait_ns;
+  slot.run_queue_waits = thread.run_queue_waits;
+  ParameterBinder bind(statements_->whole_thread);
+  for_each_thread_column(thread,
+                         [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  std::vector<std::string> encoded;  // until the row is stored
+  encoded.reserve(2);
+  for_each_thread_histogram(thread, [&](auto, const auto& histogram) {
+    if (histogram)
+      bind.bind_blob(encoded.emplace_back(histogram->encode()));
+    else
+      bind.bind(std::optional<int64_t>());
+  });
+  bind.bind(row_key(slot.number));
+  return statements_->whole_thread.run();
+}
+
+Status SqliteRunWriter::store_thread_ticks(uint64_t tick) {
+  keep_foremost(thread_ticks_, kThreadTicksKept, [](const ThreadMoment& a, const ThreadMoment& b) {
+    const uint64_t of_a = a.weight(), of_b = b.weight();
+    return std::tie(of_b, a.number) < std::tie(of_a, b.number);
+  });
+  for (const ThreadMoment& moment : thread_ticks_) {
+    ParameterBinder bind(statements_->thread_tick);
+    bind.bind(run_);
+    bind.bind(tick);
+    bind.bind(moment.number);
+    bind.bind(moment.cpu_ns);
+    bind.bind(moment.run_queue_wait_ns);
+    bind.bind(moment.run_queue_waits);
+    TOPSPIN_TRY(statements_->thread_tick.run());
   }
   return {};
 }

@@ -384,8 +384,7 @@ bool matches_node(const Node& node, const FlowRow& row, const OwnerTable& owners
     case Kind::kNot: return !matches_node(*node.left, row, owners);
     case Kind::kProtocol: return row.key.protocol == node.number;
     case Kind::kVersion: return row.key.ip_version == node.number;
-    case Kind::kLate:
-      return row.period_ns && row.lateness_last_ns && *row.lateness_last_ns > *row.period_ns / 10;
+    case Kind::kLate: return is_late(row);
     case Kind::kMissed: return row.missed_ticks > 0;
     case Kind::kUnanswered: return row.unanswered > 0;
     case Kind::kEnded: return row.ended;

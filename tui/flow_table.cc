@@ -73,7 +73,7 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
     group.entry.tick_packets += flow.tick_packets;
     group.entry.tick_bytes += flow.tick_bytes;
   }
-  if (row.period_ns && row.lateness_last_ns && *row.lateness_last_ns > *row.period_ns / 10) {
+  if (is_late(row)) {
     ++group.late_flows;
   }
   ++group.flows;

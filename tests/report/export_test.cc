@@ -231,6 +231,7 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
   const Json trace =
       python("import json,sys; print(json.dumps(json.load(open(sys.argv[1]))))", file);
   std::map<std::string, int> phases;
+  int tick_slices = 0;
   for (const Json& event : trace["traceEvents"]) {
     ++phases[event["ph"]];
     EXPECT_TRUE(event["pid"].is_number()) << event;
@@ -249,7 +250,12 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
     if (event["ph"] == "C" && event["name"] == "cpu 3") {
       EXPECT_EQ(event["args"], Json({{"switches", 20}, {"wait_ns", 600}}));
     }
-    if (event["ph"] == "X") {
+    if (event["ph"] == "X" && event["cat"] == "tick") {
+      EXPECT_EQ(event["args"]["cpu_ns"], 9);
+      EXPECT_THAT(event["name"].get<std::string>(), testing::StartsWith("on CPU 0.0%"));
+      EXPECT_EQ(event["dur"], 1e6);
+      ++tick_slices;
+    } else if (event["ph"] == "X") {
       EXPECT_EQ(event["name"], as_unicode(hostile("+")));
       EXPECT_EQ(event["args"]["cpu_ns"], 9);
       EXPECT_EQ(event["args"]["on_cpu_ns_count"], 3);
@@ -258,7 +264,8 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
     }
   }
   EXPECT_EQ(phases["i"], 2) << "one late flow, one event";
-  EXPECT_EQ(phases["X"], 1);
+  EXPECT_EQ(tick_slices, 1) << "one thread, which ran in one tick";
+  EXPECT_EQ(phases["X"], 2);
   EXPECT_EQ(phases["M"], 2);
   EXPECT_GE(phases["C"], 20);
 }

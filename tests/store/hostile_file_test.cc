@@ -31,6 +31,8 @@ int read_everything(const std::string& path) {
                                   [](const Sample& s) { (void)s.flows.lateness.summary(); }));
     check((*store)->for_each_flow(run.info.id, [](const FlowRow&) {}));
     check((*store)->for_each_thread(run.info.id, [](const ThreadRow&) {}));
+    check((*store)->for_each_thread_tick(run.info.id, [](const ThreadTick&) {}));
+    check((*store)->for_each_late_message(run.info.id, [](const LateMessage&) {}));
     check((*store)->for_each_socket(run.info.id, [](const SocketRow&) {}));
     check((*store)->for_each_syscall(run.info.id, [](const SyscallRow&) {}));
     check((*store)->for_each_owner(run.info.id, [](const FlowOwner&) {}));

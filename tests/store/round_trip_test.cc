@@ -1,5 +1,6 @@
 // What is stored comes back: every field, every absence, every byte.
 #include <limits>
+#include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -310,6 +311,87 @@ TEST(Writer, AThreadIsOneRowByPidTidAndStart) {
   EXPECT_OK(writer->finish({}));
   EXPECT_EQ(Listing::of(threads_of(*open(directory.file()), run.id)),
             Listing::of(std::vector{one, reused}));
+}
+
+TEST(Writer, WhatThreadsDidInATickIsKeptOfTheForemost) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  constexpr int kThreads = 40;
+  // Thread i runs i us in each tick and waits i us; in the second tick only the odd ones do.
+  for (uint64_t tick : {1, 2}) {
+    Sample sample = make_tick(tick);
+    for (int i = 0; i < kThreads; ++i) {
+      ThreadRow row;
+      row.pid = 1;
+      row.tid = i;
+      row.name = "worker";
+      const uint64_t ticks = tick == 1 || i % 2 == 0 ? 1 : 2;
+      row.cpu_ns = row.run_queue_wait_ns = 1000u * static_cast<uint64_t>(i) * ticks;
+      row.run_queue_waits = 7 * ticks;
+      sample.changed_threads.push_back(row);
+    }
+    EXPECT_OK(writer->append(sample));
+  }
+  EXPECT_OK(writer->finish({}));
+  std::map<int64_t, std::map<int32_t, ThreadTick>> found;  // by the tick's end and the tid
+  const auto store = open(directory.file());
+  EXPECT_OK(store->for_each_thread_tick(
+      run.id, [&](const ThreadTick& m) { found[m.elapsed_ns][m.tid] = m; }));
+  ASSERT_EQ(found.size(), 2u);
+  const auto& first = found.begin()->second;
+  const auto& second = found.rbegin()->second;
+  EXPECT_EQ(first.size(), kThreadTicksKept);
+  EXPECT_EQ(first.begin()->first, kThreads - static_cast<int32_t>(kThreadTicksKept));
+  EXPECT_EQ(second.size(), 20u);  // who did nothing has no row
+  for (const auto& [tid, moment] : second) {
+    EXPECT_EQ(tid % 2, 1);
+    EXPECT_EQ(moment.cpu_ns, 1000u * static_cast<uint64_t>(tid));
+    EXPECT_EQ(moment.run_queue_wait_ns, moment.cpu_ns);
+    EXPECT_EQ(moment.run_queue_waits, 7u);
+    EXPECT_EQ(moment.name, "worker");
+    EXPECT_EQ(moment.pid, 1);
+    EXPECT_EQ(moment.interval_ns, make_tick(2).interval_ns);
+  }
+}
+
+TEST(Writer, LateMessagesAreKeptTheLatestOfATickAndOneAFlow) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  constexpr uint64_t kFlows = 400;
+  const auto lateness_of = [](uint64_t flow) { return static_cast<int64_t>(flow + 1) * 1'000'000; };
+  for (uint64_t tick : {1, 2, 3}) {
+    Sample sample = make_tick(tick, kFlows);
+    for (FlowRow& flow : sample.changed_flows) {
+      const uint64_t number = flow.id - sample.changed_flows.front().id;
+      flow.period_ns = 1'000'000'000;  // late beyond 100 ms
+      flow.lateness_last_ns = lateness_of(number);
+      // In the second tick only the responder of each but flow 300 sends.
+      flow.packets = {tick == 2 && number != 300 ? 1 : tick, tick};
+      flow.last_ns = static_cast<int64_t>(tick * 1000 + number);
+    }
+    if (tick == 3) {
+      for (FlowRow& flow : sample.changed_flows) flow.lateness_last_ns = 100'000'000;  // not late
+    }
+    EXPECT_OK(writer->append(sample));
+  }
+  EXPECT_OK(writer->finish({}));
+  const auto store = open(directory.file());
+  const std::vector<FlowRow> flows = flows_of(*store, run.id);
+  std::vector<LateMessage> late;
+  EXPECT_OK(store->for_each_late_message(run.id, [&](const LateMessage& m) { late.push_back(m); }));
+  ASSERT_EQ(late.size(), kLateMessagesKept + 1);
+  for (size_t i = 0; i < kLateMessagesKept; ++i) {
+    const uint64_t number = kFlows - kLateMessagesKept + i;
+    EXPECT_EQ(late[i].flow, flows[number].id);
+    EXPECT_EQ(late[i].lateness_ns, lateness_of(number));
+    EXPECT_EQ(late[i].time_ns, static_cast<int64_t>(1000 + number));
+    EXPECT_EQ(late[i].initiator,
+              format_endpoint(flows[number].initiator(), flows[number].key.ip_version));
+  }
+  EXPECT_EQ(late.back().flow, flows[300].id);
+  EXPECT_EQ(late.back().time_ns, 2300);
 }
 
 TEST(Writer, RowsBeyondTheLimitsAreCountedInTheTick) {
