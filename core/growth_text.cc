@@ -1,5 +1,7 @@
 #include "core/growth_text.h"
 
+#include <cmath>
+
 #include <fmt/format.h>
 
 #include "core/headroom_watch.h"
@@ -11,17 +13,16 @@ namespace {
 /// A limit that this many flows do not reach is no news.
 constexpr int64_t kFarthestHeadroom = 10'000'000;
 
-std::string amount(double value, bool bytes) {
-  return bytes ? format_bytes(static_cast<int64_t>(value)) : fmt::format("{:.3g}", value);
-}
+/// A slope is seldom 0 to the last bit; "-0" and "2e-17" say less than 0.
+constexpr double kLeastAmount = 0.0005;
 
 std::string per_flow_sentence(const PerFlowCost& cost) {
   std::string out;
   const auto add = [&](std::string_view name, const std::optional<Slope>& slope, bool bytes) {
     if (!slope) return;
     out += fmt::format("{}{} {} ({} to {})", out.empty() ? "" : ", ", name,
-                       amount(slope->value, bytes), amount(slope->ci_low, bytes),
-                       amount(slope->ci_high, bytes));
+                       format_amount(slope->value, bytes), format_amount(slope->ci_low, bytes),
+                       format_amount(slope->ci_high, bytes));
   };
   add("rss", cost.rss_bytes, true);
   add("vsz", cost.vsz_bytes, true);
@@ -32,16 +33,23 @@ std::string per_flow_sentence(const PerFlowCost& cost) {
 
 std::string leak_sentence(const LeakMetric& m) {
   const bool bytes = m.name.ends_with("_bytes");
-  std::string out = fmt::format("{} {}: {} not back ({} to {})", m.name,
-                                leak_verdict_name(m.verdict), amount(*m.residue, bytes),
-                                amount(*m.residue_low, bytes), amount(*m.residue_high, bytes));
+  std::string out =
+      fmt::format("{} {}: {} not back ({} to {})", m.name, leak_verdict_name(m.verdict),
+                  format_amount(*m.residue, bytes), format_amount(*m.residue_low, bytes),
+                  format_amount(*m.residue_high, bytes));
   if (m.slope_per_s)
-    out += fmt::format(", {} a second since ({} to {})", amount(m.slope_per_s->value, bytes),
-                       amount(m.slope_per_s->ci_low, bytes), amount(m.slope_per_s->ci_high, bytes));
+    out += fmt::format(", {} a second since ({} to {})", format_amount(m.slope_per_s->value, bytes),
+                       format_amount(m.slope_per_s->ci_low, bytes),
+                       format_amount(m.slope_per_s->ci_high, bytes));
   return out;
 }
 
 }  // namespace
+
+std::string format_amount(double value, bool bytes) {
+  if (bytes) return format_bytes(static_cast<int64_t>(value));
+  return std::abs(value) < kLeastAmount ? "0" : fmt::format("{:.3g}", value);
+}
 
 std::vector<GrowthLine> growth_lines(const Growth& growth) {
   std::vector<GrowthLine> lines;

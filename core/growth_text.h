@@ -19,4 +19,7 @@ struct GrowthLine {
 /// out.
 std::vector<GrowthLine> growth_lines(const Growth& growth);
 
+/// "3.02 KiB", or a count to three digits; what is as good as 0 is "0".
+std::string format_amount(double value, bool bytes);
+
 }  // namespace topspin

@@ -192,9 +192,10 @@ void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&)
       const PerFlowCost& costs = model.growth_of_run().per_flow;
       if (const auto* cost = series.cost ? &(costs.*series.cost) : nullptr; cost && *cost) {
         const bool bytes = series.format(1) == as_bytes(1);
-        const double each = (*cost)->value;
-        grid.put_right(x + 11, middle, bytes ? as_bytes(each) : fmt::format("{:.3g}", each), 11,
-                       Role::kNormal);
+        // An interval that has 0 in it says that nothing was found yet.
+        const bool sure = (*cost)->ci_low > 0 || (*cost)->ci_high < 0;
+        grid.put_right(x + 11, middle, format_amount((*cost)->value, bytes), 11,
+                       sure ? Role::kNormal : Role::kDim);
       }
       if (const auto slope = slope_per_minute(history, series.read); slope && series.grows) {
         grid.put_right(x + 22, middle, signed_text(*slope, series.format), 13, Role::kNormal);

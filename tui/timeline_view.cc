@@ -1,7 +1,9 @@
 // Timeline: the headline numbers under each other on one time axis, with a cursor that reads all of
 // them at one moment. Cause and effect stand in one column.
 #include <algorithm>
+#include <cstdlib>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -145,13 +147,21 @@ void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& s
     const std::string oldest = clock_text(history.back(shift + columns - 1).elapsed_ns);
     const std::string newest = clock_text(history.back(shift).elapsed_ns);
     const int left_x = graph_x + width - static_cast<int>(columns);
-    grid.put(left_x, axis_y, oldest, Role::kDim);
-    grid.put(graph_x + width - static_cast<int>(newest.size()), axis_y, newest, Role::kDim);
+    const int text_width = static_cast<int>(newest.size());
+    std::optional<int> cursor_label_x;
     if (state.cursor_tick) {
-      const std::string at = clock_text(read.elapsed_ns);
-      const int x = std::clamp(cursor_x - static_cast<int>(at.size()) / 2, graph_x,
-                               graph_x + width - static_cast<int>(at.size()));
-      grid.put(x, axis_y, at, Role::kCursor);
+      cursor_label_x = std::clamp(cursor_x - text_width / 2, graph_x,
+                                  std::max(graph_x, graph_x + width - text_width));
+    }
+    // The ends of the axis give way to the cursor's label.
+    const auto put_end = [&](int x, const std::string& text) {
+      if (cursor_label_x && std::abs(x - *cursor_label_x) <= text_width) return;
+      grid.put(x, axis_y, text, Role::kDim);
+    };
+    put_end(left_x, oldest);
+    put_end(graph_x + width - text_width, newest);
+    if (cursor_label_x) {
+      grid.put(*cursor_label_x, axis_y, clock_text(read.elapsed_ns), Role::kCursor);
     } else if (columns > 40) {
       const std::string hint = grid.ascii() ? "Left Right: read one moment" : "← → read one moment";
       grid.put(graph_x + width / 2 - 10, axis_y, hint, Role::kDim);

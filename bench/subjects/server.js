@@ -14,12 +14,9 @@ if (role === 'udp') {
 } else {
   const leak = role === 'accept-leak';
   const kept = [];
-  require('net').createServer({ allowHalfOpen: leak }, (connection) => {
+  require('net').createServer({ allowHalfOpen: leak, pauseOnConnect: leak }, (connection) => {
     connection.on('error', () => {});
-    if (leak) {
-      kept.push(connection);
-      connection.pause();  // the peer's end is never read, so the socket is never done
-    }
+    if (leak) kept.push(connection);  // not read from: it never sees the peer's end, so it is never done
     connection.end('hello');
   }).listen({ port, host: '127.0.0.1', backlog: 4096 });
 }
