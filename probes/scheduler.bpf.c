@@ -180,7 +180,7 @@ int BPF_PROG(sched_waking, struct task_struct* task) {
 
 /* Now, on CLOCK_MONOTONIC, from a run queue's own clock that was read a moment ago. Reading
  * CLOCK_MONOTONIC is the dearest single thing that a program here does, so the first events on a
- * CPU in each quarter of a millisecond read both clocks, and the others take the least difference
+ * CPU in each quarter of a millisecond read both clocks, and all take the least difference seen
  * for theirs. They cannot be late by that, only as early as the kernel has been busy since. What
  * was seen before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on.
  */
@@ -204,7 +204,7 @@ TOPSPIN_INLINE __u64 monotonic_now(struct topspin_clock* clock, __u64 rq_clock_n
   }
   if ((__s64)(ahead_ns - clock->ahead_ns) < 0) clock->ahead_ns = ahead_ns;
   clock->comparisons++;
-  return now_ns;
+  return rq_clock_ns + clock->ahead_ns; /* not now_ns: a wakeup and its switch on one footing */
 }
 
 /* The waker holds the lock of the run queue that it has put the thread on. */
