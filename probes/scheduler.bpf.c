@@ -276,7 +276,7 @@ TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
 /* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
  * for this switch, or idling ends: then what is left in it may be microseconds old. Neither can be
  * of a thread that leaves its CPU of its own accord, but for one that blocks in the very call in
- * which it was told to give way. */
+ * which it was told to give way: then the clock stands where it stood at that wakeup. */
 TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable) {
   return runnable ? bpf_ktime_get_ns() : monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
 }
@@ -294,6 +294,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
   now_ns = switched_at(cpu, out ? prev : next, runnable);
+  if (in && now_ns <= in->queued_ns) now_ns = bpf_ktime_get_ns();
   if (out) {
     if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
     on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
