@@ -15,6 +15,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/local_storage.bpf.h"
 #include "probes/scheduler_abi.h"
 #include "probes/scheduler_logic.bpf.h"
 #include "probes/task_cgroup.bpf.h"
@@ -114,12 +115,9 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
 }
 
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
- * set up: the walk does it. Returns NULL, and counts, if there is no room. The walk may come upon a
- * new thread just when its fork is shown: who comes second gets no element, and asks again. */
+ * set up: the walk does it. Returns NULL, and counts, if there is no room. */
 TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
-  struct topspin_thread* thread =
-      bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-  if (!thread) thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  struct topspin_thread* thread = made_task_storage(&threads, task);
   if (!thread) {
     __sync_fetch_and_add(&totals.threads_refused, 1);
     return NULL;
@@ -276,9 +274,13 @@ TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
 /* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
  * for this switch, or idling ends: then what is left in it may be microseconds old. Neither can be
  * of a thread that leaves its CPU of its own accord, but for one that blocks in the very call in
- * which it was told to give way: then the clock stands where it stood at that wakeup. */
-TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable) {
-  return runnable ? bpf_ktime_get_ns() : monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
+ * which it was told to give way: then the clock stands where it stood at the wakeup of `in`. */
+TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
+                                 const struct topspin_thread* in) {
+  __u64 now_ns;
+  if (runnable) return bpf_ktime_get_ns();
+  now_ns = monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
+  return in && now_ns <= in->queued_ns ? bpf_ktime_get_ns() : now_ns;
 }
 
 /* The state of `prev` is the argument: prev->__state may have changed since. */
@@ -293,8 +295,7 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   if (!out && !in) return 0;
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  now_ns = switched_at(cpu, out ? prev : next, runnable);
-  if (in && now_ns <= in->queued_ns) now_ns = bpf_ktime_get_ns();
+  now_ns = switched_at(cpu, out ? prev : next, runnable, in);
   if (out) {
     if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
     on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),

@@ -22,6 +22,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/local_storage.bpf.h"
 #include "probes/scheduler_logic.bpf.h" /* record */
 #include "probes/sockets_abi.h"
 #include "probes/task_cgroup.bpf.h"
@@ -277,9 +278,7 @@ TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
 TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
   struct watched_socket* socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (socket) return socket;
-  socket = bpf_sk_storage_get(&sockets, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-  if (!socket) /* two threads use it for the first time at once: who comes second asks again */
-    socket = bpf_sk_storage_get(&sockets, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  socket = made_socket_storage(&sockets, sk);
   if (!socket) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
@@ -468,11 +467,8 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
 
 TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
                                  const struct request* request) {
-  struct pending_requests* queue =
-      bpf_sk_storage_get(&pending, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  struct pending_requests* queue = made_socket_storage(&pending, sk);
   __u32 head, place;
-  if (!queue) /* as in watch() */
-    queue = bpf_sk_storage_get(&pending, sk, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
   if (!queue) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return;

@@ -13,6 +13,8 @@
 #ifndef TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 #define TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 
+#include "probes/local_storage.bpf.h"
+
 const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
 
 __u64 threads_joined;
@@ -36,10 +38,7 @@ static inline __attribute__((always_inline)) struct topspin_watched_thread* memb
 
 static inline __attribute__((always_inline)) struct topspin_watched_thread* join(
     struct task_struct* task) {
-  struct topspin_watched_thread* thread =
-      bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-  if (!thread) /* the walk and the fork make it at once: who comes second asks again */
-    thread = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+  struct topspin_watched_thread* thread = made_task_storage(&threads, task);
   if (!thread) {
     __sync_fetch_and_add(&threads_refused, 1);
     return NULL;

@@ -61,6 +61,14 @@ class ParameterBinder {
   int next_;
 };
 
+/// Runs `statement` with `values` as its parameters.
+template <typename... Values>
+Status run_with(Statement& statement, const Values&... values) {
+  ParameterBinder bind(statement);
+  (bind.bind(values), ...);
+  return statement.run();
+}
+
 /// Loads one column after the other. A value of the wrong type or out of its range makes the row
 /// damaged(), and leaves the variable as it was.
 class ColumnLoader {

@@ -601,16 +601,14 @@ Status SqliteRunStore::for_each_thread_tick(const std::string& run_id,
       "thread_tick AS m JOIN tick ON tick.run = m.run AND tick.tick = m.tick "
       "JOIN thread ON thread.row = (m.run << 32 | m.thread)",
       [](ColumnLoader& load, ThreadTick& moment) {
-        std::optional<std::string> name;
         load.load(moment.elapsed_ns);
         load.load(moment.interval_ns);
         load.load(moment.pid);
         load.load(moment.tid);
-        load.load(name);
+        load.load(moment.name);
         load.load(moment.cpu_ns);
         load.load(moment.run_queue_wait_ns);
         load.load(moment.run_queue_waits);
-        moment.name = name.value_or("");
       },
       visit);
 }
@@ -624,17 +622,19 @@ Status SqliteRunStore::for_each_late_message(const std::string& run_id,
       "m.lateness_ns",
       "late_message AS m JOIN flow ON flow.row = (m.run << 32 | m.flow)",
       [](ColumnLoader& load, LateMessage& moment) {
-        int64_t ip_version = 0;
+        uint8_t ip_version = 0;
         std::string address;
-        uint16_t port = 0;
+        Endpoint initiator;
         load.load(moment.flow);
         load.load(ip_version);
         load.load(address);
-        load.load(port);
+        load.load(initiator.port);
         load.load(moment.time_ns);
         load.load(moment.lateness_ns);
-        moment.initiator = ip_version == 6 ? fmt::format("[{}]:{}", address, port)
-                                           : fmt::format("{}:{}", address, port);
+        const auto parsed = parse_address(address, ip_version);
+        if (!parsed) return load.set_damaged();
+        initiator.address = *parsed;
+        moment.initiator = format_endpoint(initiator, ip_version);
       },
       visit);
 }

@@ -290,14 +290,13 @@ class SqliteRunWriter final : public RunWriter {
     bool stored;                 // the whole row is there: changes suffice
     uint64_t initiator_packets;  // when last stored
   };
-  struct ThreadSlot {
-    uint32_t number;                                                     // within the run
-    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;  // when last stored
-  };
-  struct ThreadMoment {
-    uint32_t number;
-    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;  // of the tick
+  struct ThreadSums {
+    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;
     uint64_t weight() const { return cpu_ns.value_or(0) + run_queue_wait_ns.value_or(0); }
+  };
+  struct ThreadSlot {
+    uint32_t number;  // within the run
+    ThreadSums sums;  // when last stored
   };
   struct LateMoment {
     uint32_t number;  // the flow's
@@ -315,7 +314,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_late_messages(uint64_t tick);
   Status store_flow(FlowSlot& slot, const FlowRow& flow);
   Status store_threads(const Sample& sample, uint64_t& unstored);
-  Status store_thread(ThreadSlot& slot, const ThreadRow& thread);
+  Status store_thread(uint32_t number, const ThreadRow& thread);
   Status store_thread_ticks(uint64_t tick);
   Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
   Status store_owners(const std::vector<FlowOwner>& owners);
@@ -339,7 +338,7 @@ class SqliteRunWriter final : public RunWriter {
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
-  std::vector<ThreadMoment> thread_ticks_;
+  std::vector<ThreadSlot> thread_ticks_;  // with the sums of the tick
   int64_t ticks_ = 0;
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -490,13 +489,8 @@ Status SqliteRunWriter::store_late_messages(uint64_t tick) {
     return std::tie(b.lateness_ns, a.number) < std::tie(a.lateness_ns, b.number);
   });
   for (const LateMoment& late : late_messages_) {
-    ParameterBinder bind(statements_->late_message);
-    bind.bind(run_);
-    bind.bind(tick);
-    bind.bind(late.number);
-    bind.bind(late.time_ns);
-    bind.bind(late.lateness_ns);
-    TOPSPIN_TRY(statements_->late_message.run());
+    TOPSPIN_TRY(run_with(statements_->late_message, run_, tick, late.number, late.time_ns,
+                         late.lateness_ns));
   }
   return {};
 }
@@ -538,22 +532,21 @@ Status SqliteRunWriter::store_threads(const Sample& sample, uint64_t& unstored) 
         continue;
       }
       const auto number = static_cast<uint32_t>(threads_.size());
-      found = threads_.emplace(identity, ThreadSlot{number, {}, {}, {}}).first;
+      found = threads_.emplace(identity, ThreadSlot{number, {}}).first;
     }
     ThreadSlot& slot = found->second;
-    const ThreadMoment moment{slot.number, grown(thread.cpu_ns, slot.cpu_ns),
-                              grown(thread.run_queue_wait_ns, slot.run_queue_wait_ns),
-                              grown(thread.run_queue_waits, slot.run_queue_waits)};
-    if (moment.weight() > 0) thread_ticks_.push_back(moment);
-    TOPSPIN_TRY(store_thread(slot, thread));
+    const ThreadSums now{thread.cpu_ns, thread.run_queue_wait_ns, thread.run_queue_waits};
+    const ThreadSums before = std::exchange(slot.sums, now);
+    const ThreadSums sums{grown(now.cpu_ns, before.cpu_ns),
+                          grown(now.run_queue_wait_ns, before.run_queue_wait_ns),
+                          grown(now.run_queue_waits, before.run_queue_waits)};
+    if (sums.weight() > 0) thread_ticks_.push_back({slot.number, sums});
+    TOPSPIN_TRY(store_thread(slot.number, thread));
   }
   return store_thread_ticks(sample.tick);
 }
 
-Status SqliteRunWriter::store_thread(ThreadSlot& slot, const ThreadRow& thread) {
-  slot.cpu_ns = thread.cpu_ns;
-  slot.run_queue_wait_ns = thread.run_queue_wait_ns;
-  slot.run_queue_waits = thread.run_queue_waits;
+Status SqliteRunWriter::store_thread(uint32_t number, const ThreadRow& thread) {
   ParameterBinder bind(statements_->whole_thread);
   for_each_thread_column(thread,
                          [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
@@ -565,24 +558,18 @@ Status SqliteRunWriter::store_thread(ThreadSlot& slot, const ThreadRow& thread) 
     else
       bind.bind(std::optional<int64_t>());
   });
-  bind.bind(row_key(slot.number));
+  bind.bind(row_key(number));
   return statements_->whole_thread.run();
 }
 
 Status SqliteRunWriter::store_thread_ticks(uint64_t tick) {
-  keep_foremost(thread_ticks_, kThreadTicksKept, [](const ThreadMoment& a, const ThreadMoment& b) {
-    const uint64_t of_a = a.weight(), of_b = b.weight();
+  keep_foremost(thread_ticks_, kThreadTicksKept, [](const ThreadSlot& a, const ThreadSlot& b) {
+    const uint64_t of_a = a.sums.weight(), of_b = b.sums.weight();
     return std::tie(of_b, a.number) < std::tie(of_a, b.number);
   });
-  for (const ThreadMoment& moment : thread_ticks_) {
-    ParameterBinder bind(statements_->thread_tick);
-    bind.bind(run_);
-    bind.bind(tick);
-    bind.bind(moment.number);
-    bind.bind(moment.cpu_ns);
-    bind.bind(moment.run_queue_wait_ns);
-    bind.bind(moment.run_queue_waits);
-    TOPSPIN_TRY(statements_->thread_tick.run());
+  for (const ThreadSlot& moment : thread_ticks_) {
+    TOPSPIN_TRY(run_with(statements_->thread_tick, run_, tick, moment.number, moment.sums.cpu_ns,
+                         moment.sums.run_queue_wait_ns, moment.sums.run_queue_waits));
   }
   return {};
 }
