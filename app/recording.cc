@@ -547,7 +547,7 @@ Result<int> Recording::run() {
     auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
     if (!capture.ok()) {
       if (writer_) {
-        (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}}).ok();
+        (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}, {}}).ok();
       }
       if (onlooker_ != nullptr) onlooker_->close();
       return std::move(capture).error();

@@ -60,6 +60,8 @@ void FlowInterval::merge(const FlowInterval& later) {
   active_is_lower_bound = active_is_lower_bound || later.active_is_lower_bound;
   live_flows = later.live_flows;
   tcp_half_open = later.tcp_half_open;
+  periodic_flows = later.periodic_flows;
+  silent_flows = later.silent_flows;
   packets += later.packets;
   bytes += later.bytes;
   tcp.merge(later.tcp);
@@ -88,6 +90,13 @@ void FlowInterval::merge(const FlowInterval& later) {
   tcp_resets += later.tcp_resets;
   tcp_refused += later.tcp_refused;
   tcp_handshakes += later.tcp_handshakes;
+  requests += later.requests;
+  late_replies += later.late_replies;
+  overlapping_requests += later.overlapping_requests;
+  handshake_turns += later.handshake_turns;
+  multiplexed_turns += later.multiplexed_turns;
+  time_steps += later.time_steps;
+  duplicate_packets += later.duplicate_packets;
   time_went_backwards += later.time_went_backwards;
   super_packets += later.super_packets;
   super_packet_segments += later.super_packet_segments;

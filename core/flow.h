@@ -88,6 +88,8 @@ struct FlowInterval {
   bool active_is_lower_bound = false;  // flows were evicted while still active
   uint64_t live_flows = 0;             // in the table at end_ns: seen, and not ended or evicted
   uint64_t tcp_half_open = 0;          // SYN seen, not answered yet
+  uint64_t periodic_flows = 0;         // live flows that have a period, declared or learned
+  uint64_t silent_flows = 0;           // of these, those that missed at least their last two ticks
 
   // Counts.
   uint64_t packets = 0;  // all that were captured, those in no flow too
@@ -113,7 +115,12 @@ struct FlowInterval {
   Histogram reply_latency;
   uint64_t missed_ticks = 0;
   uint64_t unanswered = 0;
-  uint64_t late_flows = 0;  // flows with at least one gap late by more than a tenth of its period
+  uint64_t late_flows = 0;    // flows with at least one gap late by more than a tenth of its period
+  uint64_t requests = 0;      // opened; each is answered, unanswered, or still open
+  uint64_t late_replies = 0;  // came after the timeout; also in reply_latency, and in unanswered
+  uint64_t overlapping_requests = 0;  // not measured: too many were open on their flow already
+  uint64_t handshake_turns = 0;       // answered messages of a TLS handshake; not in reply_latency
+  uint64_t multiplexed_turns = 0;     // likewise, of HTTP/2 and others that answer in any order
 
   // TCP.
   Histogram tcp_handshake;  // SYN to the handshake's last ACK
@@ -124,6 +131,8 @@ struct FlowInterval {
   uint64_t tcp_handshakes = 0;
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
+  uint64_t time_steps = 0;         // of these, and of jumps ahead: by more than any delay explains
+  uint64_t duplicate_packets = 0;  // seen once more on another interface; in no other count
 
   // Segmentation offload: `packets` counts frames, and one frame may hold many segments or
   // datagrams. Frames of which the lengths prove it, and the fewest segments that these can hold.
@@ -157,6 +166,7 @@ struct FlowRow {
   std::optional<int64_t> reply_latency_last_ns;
   uint64_t unanswered = 0;
   uint64_t retransmissions = 0;
+  bool silent = false;  // has a period, and missed at least its last two ticks
   OwnerNumbers owners;  // of [0] the initiator's end, [1] the responder's; absent: not known
 
   const Endpoint& initiator() const { return initiator_is_low ? key.low : key.high; }

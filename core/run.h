@@ -106,7 +106,11 @@ struct RunEnd {
   RunStatus status = RunStatus::kComplete;
   int64_t duration_ns = 0;
   std::optional<int> exit_status;            // of the command: 0-255, or 128+signal
-  std::vector<std::string> invalid_reasons;  // empty: valid
+  std::vector<std::string> invalid_reasons;  // empty: usable
+  /// Numbers of the run that may be wrong, a sentence each: a clock that was stepped, a reply split
+  /// that the wire contradicts, a rung that sees only part. Such a run is usable and judges
+  /// nothing.
+  std::vector<std::string> doubts;
 };
 
 /// A fresh UUID version 7 for a run started at `wall_ns`, with randomness from the kernel.

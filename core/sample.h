@@ -96,8 +96,10 @@ struct SchedulerInterval {
   std::optional<Histogram> timer_slack;        // what the kernel was allowed to add (timer slack)
   std::optional<Histogram> timer_late_expiry;  // beyond that, until the timer fired
   std::optional<Histogram> timer_queueing;     // fired to running
-  std::optional<uint64_t> run_queue_wait_ns;   // the kernel's own sum (run_delay)
-  std::optional<uint64_t> cpu_ns;              // time on a CPU
+  std::optional<uint64_t> run_queue_wait_ns;   // the sum of run_queue_latency, where it is measured
+  // The kernel's own sum. From Linux 6.12 on it may count sleeping as waiting (delayed dequeue).
+  std::optional<uint64_t> kernel_run_delay_ns;
+  std::optional<uint64_t> cpu_ns;  // time on a CPU
   std::optional<uint64_t> voluntary_switches;
   std::optional<uint64_t> involuntary_switches;
   std::optional<uint64_t> migrations;
@@ -122,6 +124,7 @@ struct SchedulerInterval {
   template <typename Scheduler, typename Visit>
   static void for_each_count(Scheduler& scheduler, Visit visit) {
     visit("run_queue_wait_ns", scheduler.run_queue_wait_ns);
+    visit("kernel_run_delay_ns", scheduler.kernel_run_delay_ns);
     visit("cpu_ns", scheduler.cpu_ns);
     visit("voluntary_switches", scheduler.voluntary_switches);
     visit("involuntary_switches", scheduler.involuntary_switches);
@@ -265,6 +268,7 @@ struct LossInterval {
   uint64_t scheduler_ring_full = 0;        // records that found no room in a ring to user space
   uint64_t thread_rows_unstored = 0;
   uint64_t flow_owners_missed = 0;      // sockets or owners that found no room in a table or ring
+  uint64_t ticks_unstored = 0;          // given up while the database could not be written
   uint64_t late_ticks = 0;              // this tick came more than a tenth of its interval late
   uint64_t counter_threads_missed = 0;  // threads that could not be counted by perf events
   uint64_t stack_samples_lost = 0;      // CPU samples that found no room in the ring
@@ -299,6 +303,7 @@ struct LossInterval {
     visit("scheduler_ring_full", &LossInterval::scheduler_ring_full);
     visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
     visit("flow_owners_missed", &LossInterval::flow_owners_missed);
+    visit("ticks_unstored", &LossInterval::ticks_unstored);
     visit("late_ticks", &LossInterval::late_ticks);
     visit("syscalls_uncounted", &LossInterval::syscalls_uncounted);
     visit("syscalls_left_censored", &LossInterval::syscalls_left_censored);

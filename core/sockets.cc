@@ -18,9 +18,10 @@ void SocketInterval::merge(const SocketInterval& later) {
     accept_queue_max = later.accept_queue_max;
     accept_queue_limit = later.accept_queue_limit;
   }
-  for (const auto count_of : {&SocketInterval::listen_overflows, &SocketInterval::syn_drops,
-                              &SocketInterval::host_listen_overflows,
-                              &SocketInterval::host_listen_drops, &SocketInterval::udp_drops}) {
+  for (const auto count_of :
+       {&SocketInterval::replies_multiplexed, &SocketInterval::listen_overflows,
+        &SocketInterval::syn_drops, &SocketInterval::host_listen_overflows,
+        &SocketInterval::host_listen_drops, &SocketInterval::udp_drops}) {
     if (later.*count_of) this->*count_of = (this->*count_of).value_or(0) + *(later.*count_of);
   }
 }

@@ -22,6 +22,10 @@ struct SocketInterval {
       reply_cpu_queue;                     // the threads that served it were runnable, not running
   std::optional<Histogram> reply_runtime;  // the rest: read, and being worked on (or slept on)
 
+  // Turns of connections that were not split: TLS handshakes, and exchanges that answer in any
+  // order.
+  std::optional<uint64_t> replies_multiplexed;
+
   // Listening sockets.
   std::optional<uint64_t> accept_queue_max;    // connections in the fullest queue, at its fullest
   std::optional<uint64_t> accept_queue_limit;  // of that queue

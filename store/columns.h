@@ -75,6 +75,7 @@ void for_each_pressure_column(Pressure& pressure, Visit visit) {
 
 template <typename Sockets, typename Visit>
 void for_each_socket_interval_column(Sockets& sockets, Visit visit) {
+  visit("", "replies_multiplexed", sockets.replies_multiplexed);
   visit("", "accept_queue_max", sockets.accept_queue_max);
   visit("", "accept_queue_limit", sockets.accept_queue_limit);
   visit("", "listen_overflows", sockets.listen_overflows);
@@ -104,6 +105,8 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
   plain("active_is_lower_bound", flows.active_is_lower_bound);
   plain("live_flows", flows.live_flows);
   plain("tcp_half_open", flows.tcp_half_open);
+  plain("periodic_flows", flows.periodic_flows);
+  plain("silent_flows", flows.silent_flows);
   plain("packets", flows.packets);
   plain("bytes", flows.bytes);
   plain("tcp_flows", flows.tcp.flows);
@@ -130,12 +133,19 @@ void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
   plain("missed_ticks", flows.missed_ticks);
   plain("unanswered", flows.unanswered);
   plain("late_flows", flows.late_flows);
+  plain("requests", flows.requests);
+  plain("late_replies", flows.late_replies);
+  plain("overlapping_requests", flows.overlapping_requests);
+  plain("handshake_turns", flows.handshake_turns);
+  plain("multiplexed_turns", flows.multiplexed_turns);
   plain("tcp_retransmissions", flows.tcp_retransmissions);
   plain("tcp_out_of_order", flows.tcp_out_of_order);
   plain("tcp_resets", flows.tcp_resets);
   plain("tcp_refused", flows.tcp_refused);
   plain("tcp_handshakes", flows.tcp_handshakes);
   plain("time_went_backwards", flows.time_went_backwards);
+  plain("time_steps", flows.time_steps);
+  plain("duplicate_packets", flows.duplicate_packets);
   plain("super_packets", flows.super_packets);
   plain("super_packet_segments", flows.super_packet_segments);
 
@@ -299,6 +309,7 @@ void for_each_changing_flow_column(Flow& flow, Visit visit) {
   visit("", "reply_latency_last_ns", flow.reply_latency_last_ns);
   visit("", "unanswered", flow.unanswered);
   visit("", "retransmissions", flow.retransmissions);
+  visit("", "silent", flow.silent);
   visit("", "initiator_owner", flow.owners[0]);
   visit("", "responder_owner", flow.owners[1]);
   visit("", "initiator_payload_bytes", flow.payload_bytes[0]);

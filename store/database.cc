@@ -21,7 +21,7 @@
 namespace topspin {
 namespace {
 
-constexpr std::array kMigrations = {kSchemaSql, kSchema2Sql, kSchema3Sql};
+constexpr std::array kMigrations = {kSchemaSql, kSchema2Sql, kSchema3Sql, kSchema4Sql};
 
 /// The log is moved into the file each 16 MiB: fewer and larger syncs, and pages that every tick
 /// rewrites are copied once. It is cut back to that size after a reader has held it open.

@@ -296,6 +296,8 @@ Status SqliteRunStore::load_lists(int64_t run, StoredRun& stored) {
   TOPSPIN_ASSIGN(
       stored.end.invalid_reasons,
       load_texts("SELECT reason FROM invalid_reason WHERE run = ?1 ORDER BY position", run));
+  TOPSPIN_ASSIGN(stored.end.doubts,
+                 load_texts("SELECT doubt FROM doubt WHERE run = ?1 ORDER BY position", run));
 
   TOPSPIN_ASSIGN(Statement labels,
                  connection_->prepare("SELECT key, value FROM label WHERE run = ?1"));

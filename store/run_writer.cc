@@ -699,6 +699,7 @@ Status SqliteRunWriter::store_end(const RunEnd& end) {
   TOPSPIN_TRY(update.run());
   TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO invalid_reason VALUES (?1, ?2, ?3)", run_,
                           end.invalid_reasons));
+  TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO doubt VALUES (?1, ?2, ?3)", run_, end.doubts));
   return transaction.commit();
 }
 

@@ -48,19 +48,22 @@ inline auto members(auto& value) {
     auto& [a, b, c] = value;
     return std::tie(a, b, c);
   } else if constexpr (std::is_same_v<T, FlowInterval>) {
-    auto& [begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp, udp, ipv4,
-           ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped, seen, lateness,
-           reply, missed, unanswered, late, handshake, retransmissions, out_of_order, resets,
-           refused, handshakes, backwards, super, segments] = value;
-    return std::tie(begin, end, active, active_max, bound, live, half_open, packets, bytes, tcp,
-                    udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped,
-                    seen, lateness, reply, missed, unanswered, late, handshake, retransmissions,
-                    out_of_order, resets, refused, handshakes, backwards, super, segments);
+    auto& [begin, end, active, active_max, bound, live, half_open, periodic, silent, packets, bytes,
+           tcp, udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created, ended, evicted, skipped,
+           seen, lateness, reply, missed, unanswered, late, requests, late_replies, overlapping,
+           tls, multiplexed, handshake, retransmissions, out_of_order, resets, refused, handshakes,
+           backwards, steps, duplicates, super, segments] = value;
+    return std::tie(begin, end, active, active_max, bound, live, half_open, periodic, silent,
+                    packets, bytes, tcp, udp, ipv4, ipv6, first, later, ip, ib, rp, rb, created,
+                    ended, evicted, skipped, seen, lateness, reply, missed, unanswered, late,
+                    requests, late_replies, overlapping, tls, multiplexed, handshake,
+                    retransmissions, out_of_order, resets, refused, handshakes, backwards, steps,
+                    duplicates, super, segments);
   } else if constexpr (std::is_same_v<T, SchedulerInterval>) {
     auto& [latency, delivery, queue, preemption, slices, oversleep, slack, expiry, queueing, wait,
-           cpu, voluntary, involuntary, migrations, by, off, cpus] = value;
+           delay, cpu, voluntary, involuntary, migrations, by, off, cpus] = value;
     return std::tie(latency, delivery, queue, preemption, slices, oversleep, slack, expiry,
-                    queueing, wait, cpu, voluntary, involuntary, migrations, by, off, cpus);
+                    queueing, wait, delay, cpu, voluntary, involuntary, migrations, by, off, cpus);
   } else if constexpr (std::is_same_v<T, Preemptions> || std::is_same_v<T, OffCpuTime>) {
     auto& [a, b] = value;
     return std::tie(a, b);
@@ -89,11 +92,13 @@ inline auto members(auto& value) {
     auto& [a, b, c, d] = value;
     return std::tie(a, b, c, d);
   } else if constexpr (std::is_same_v<T, LossInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z, z2] =
+        value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x, y, z,
+                    z2);
   } else if constexpr (std::is_same_v<T, SocketInterval>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   } else if constexpr (std::is_same_v<T, SocketRow>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
@@ -114,11 +119,11 @@ inline auto members(auto& value) {
     return std::tie(a, b, c, d, e);
   } else if constexpr (std::is_same_v<T, FlowRow>) {
     auto& [id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
-           lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions, owners] =
-        value;
+           lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions, silent,
+           owners] = value;
     return std::tie(id, key, low, ended, first, last, packets, bytes, payload, period, lateness,
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
-                    owners);
+                    silent, owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
@@ -172,8 +177,8 @@ inline auto members(auto& value) {
                     total, planned, has_plan, closed, tcp, http, connect, bytes, unreachable,
                     errors, kernel, own, gso, reasons);
   } else if constexpr (std::is_same_v<T, RunEnd>) {
-    auto& [a, b, c, d] = value;
-    return std::tie(a, b, c, d);
+    auto& [a, b, c, d, e] = value;
+    return std::tie(a, b, c, d, e);
   } else {
     static_assert(std::is_void_v<T>, "no members() for this type");
   }
