@@ -1,0 +1,373 @@
+// Traffic that nobody here designed: nginx, redis, PostgreSQL, haproxy and unbound under the
+// drivers of their own worlds. Each number of topspin is held against two sources that know nothing
+// of it: what the driver says it did, and what tcpdump captured beside.
+//
+// The programs come from PATH or from build/tools/servers (cmake/fetch-servers); a test whose
+// programs are missing is skipped and says which.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <optional>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include <arpa/inet.h>
+#include <glob.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <nlohmann/json.hpp>
+#include <sys/socket.h>
+
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+
+const std::string kTools = std::string(TOPSPIN_SOURCE_DIR) + "/build/tools/servers";
+
+/// Where a program is, installed or fetched; empty: nowhere.
+std::string find_program(const std::string& name) {
+  for (const std::string& pattern :
+       {"/usr/sbin/" + name, "/usr/bin/" + name, "/usr/local/bin/" + name,
+        "/usr/lib/postgresql/*/bin/" + name, kTools + "/usr/sbin/" + name,
+        kTools + "/usr/bin/" + name, kTools + "/usr/lib/postgresql/*/bin/" + name}) {
+    glob_t found{};
+    std::string path;
+    if (glob(pattern.c_str(), 0, nullptr, &found) == 0) path = found.gl_pathv[0];
+    globfree(&found);
+    if (!path.empty()) return path;
+  }
+  return "";
+}
+
+/// The libraries that came with fetched programs.
+void use_fetched_libraries() {
+  const std::string lib = kTools + "/usr/lib/x86_64-linux-gnu";
+  setenv("LD_LIBRARY_PATH", lib.c_str(), 1);
+}
+
+/// A port of TCP or UDP on 127.0.0.1 that is free now.
+int free_port(int type) {
+  const int fd = socket(AF_INET, type, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  const bool bound =
+      bind(fd, generic, sizeof address) == 0 && getsockname(fd, generic, &length) == 0;
+  close(fd);
+  return bound ? ntohs(address.sin_port) : 0;
+}
+
+bool accepts_connections(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  const bool connected = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return connected;
+}
+
+bool becomes_true(const std::function<bool()>& condition) {
+  for (int i = 0; i < 400; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  return false;
+}
+
+/// The first group of the pattern's first match, as a number.
+std::optional<double> number_in(const std::string& text, const std::string& pattern) {
+  std::smatch match;
+  if (!std::regex_search(text, match, std::regex(pattern))) return std::nullopt;
+  return std::stod(match[1]);
+}
+
+class Servers : public testing::Test {
+ protected:
+  void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
+
+  std::string need(const std::string& name) {
+    const std::string path = find_program(name);
+    if (path.empty()) missing_ += " " + name;
+    return path;
+  }
+  void write_file(const std::string& name, const std::string& text) const {
+    std::ofstream(dir_.file(name)) << text;
+  }
+
+  /// Records the server's process while tcpdump captures the same packets, and runs the driver.
+  void observe(pid_t server, const std::string& filter, std::vector<std::string> driver,
+               const std::function<void()>& in_driver = use_fetched_libraries) {
+    const std::string tcpdump = need("tcpdump");
+    std::unique_ptr<Process> witness;
+    if (!tcpdump.empty()) {
+      witness = std::make_unique<Process>(
+          std::vector<std::string>{tcpdump, "-i", "lo", "-n", "-Z", "root", "-B", "32768", "-s",
+                                   "96", "-w", dir_.file("witness.pcap"), filter},
+          use_fetched_libraries);
+      ASSERT_TRUE(witness->wait_for("listening on")) << "tcpdump does not start";
+    }
+    Process recording({topspin_binary(), "record", "-i", "lo", "--db", dir_.file("t.db"), "--pid",
+                       std::to_string(server), filter});
+    ASSERT_TRUE(recording.wait_for("active"));  // the header of the first tick's line
+    driver_ = Process(std::move(driver), in_driver).finish();
+    ASSERT_EQ(driver_.exit_code, 0) << driver_.out << driver_.err;
+    // A FIN that the kernel answers by itself may still be on its way.
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    recording.send(SIGINT);
+    const Outcome end = recording.finish();
+    EXPECT_EQ(end.exit_code, 130) << end.err;
+    if (witness) {
+      witness->send(SIGINT);
+      const Outcome said = witness->finish();
+      captured_ = number_in(said.err, "([0-9]+) packets captured");
+      witness_drops_ = number_in(said.err, "([0-9]+) packets dropped by kernel").value_or(0);
+    }
+    const Outcome report =
+        topspin({"report", "last", "--db", dir_.file("t.db"), "--format", "json"});
+    ASSERT_EQ(report.exit_code, 0) << report.err;
+    json_ = Json::parse(report.out);
+  }
+
+  const Json& summary() const { return json_["summary"]; }
+  double replies() const { return summary()["reply_latency_ns"]["count"].get<double>(); }
+  double mean_latency_ns() const {
+    return summary()["reply_latency_ns"]["sum"].get<double>() / std::max(replies(), 1.0);
+  }
+
+  /// What must hold for any healthy server, whatever the driver.
+  void expect_true_numbers() const {
+    EXPECT_EQ(json_["run"]["status"], "complete");
+    if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0)
+      EXPECT_EQ(summary()["packets"].get<double>(), *captured_);
+    EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
+    EXPECT_EQ(summary()["tcp_refused"], 0);
+    EXPECT_EQ(json_["run"]["doubts"], Json::array());
+  }
+
+  /// The parts of the replies sum to no more than the wire saw, and to most of it: what is left is
+  /// the way from the server's send to the wire.
+  void expect_split_matches_wire(double replies_missing) const {
+    const Json& split = summary()["reply_split_ns"];
+    if (split.is_null() || split["runtime"].is_null()) return;  // no such probe on this host
+    const auto count = split["runtime"]["count"].get<double>();
+    EXPECT_GE(count, replies() - replies_missing);
+    EXPECT_LE(count, replies() + replies_missing);
+    const double parts = split["socket"]["sum"].get<double>() +
+                         split["cpu_queue"]["sum"].get<double>() +
+                         split["runtime"]["sum"].get<double>();
+    const auto wire = summary()["reply_latency_ns"]["sum"].get<double>();
+    EXPECT_LE(parts, 1.15 * wire);
+    EXPECT_GE(parts, 0.5 * wire);
+  }
+
+  TempDir dir_;
+  std::string missing_;
+  Outcome driver_;
+  std::optional<double> captured_;
+  double witness_drops_ = 0;
+  Json json_;
+};
+
+#define TOPSPIN_NEEDS_PROGRAMS() \
+  if (!missing_.empty()) TOPSPIN_SKIP("not installed, nor fetched by cmake/setup test:" + missing_)
+
+std::string nginx_config(const std::string& dir, int port, int keepalive_requests) {
+  return "user root; daemon off; worker_processes 1; pid " + dir + "/nginx.pid;\nerror_log " + dir +
+         "/error.log;\nevents { worker_connections 512; }\nhttp { access_log " + dir +
+         "/access.log;\nclient_body_temp_path " + dir + "/b; proxy_temp_path " + dir +
+         "/p; fastcgi_temp_path " + dir + "/f; uwsgi_temp_path " + dir + "/u; scgi_temp_path " +
+         dir + "/s;\nkeepalive_requests " + std::to_string(keepalive_requests) +
+         ";\nserver { listen 127.0.0.1:" + std::to_string(port) +
+         "; location / { return 200 \"hello\\n\"; } } }\n";
+}
+
+size_t lines_of(const std::string& path) {
+  std::ifstream file(path);
+  return static_cast<size_t>(std::count(std::istreambuf_iterator<char>(file), {}, '\n'));
+}
+
+TEST_F(Servers, NginxUnderWrkHasNoLatenessAndItsOwnLogsReplies) {
+  const std::string nginx = need("nginx"), wrk = need("wrk");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int port = free_port(SOCK_STREAM);
+  write_file("nginx.conf", nginx_config(dir_.path(), port, 1'000'000));
+  Process server(
+      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+      use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
+  observe(server.pid(), "tcp port " + std::to_string(port),
+          {wrk, "-t", "1", "-c", "5", "-d", "2s", "--latency",
+           "http://127.0.0.1:" + std::to_string(port) + "/"});
+  const auto requests = number_in(driver_.out, "([0-9]+) requests in");
+  ASSERT_TRUE(requests) << driver_.out;
+  expect_true_numbers();
+  // wrk counts what it read; at its end each connection may have a reply on the way.
+  EXPECT_GE(replies(), *requests);
+  EXPECT_LE(replies(), *requests + 10);
+  server.send(SIGTERM);
+  server.finish();
+  EXPECT_NEAR(static_cast<double>(lines_of(dir_.file("access.log"))), replies(), 10);
+  expect_split_matches_wire(10 + 0.01 * replies());
+  // The client sees at least what the wire does.
+  const auto client_us = number_in(driver_.out, "Latency +([0-9.]+)us");
+  if (client_us) EXPECT_LE(mean_latency_ns(), *client_us * 1000);
+}
+
+TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
+  const std::string nginx = need("nginx");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int port = free_port(SOCK_STREAM);
+  write_file("nginx.conf", nginx_config(dir_.path(), port, 1));
+  Process server(
+      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+      use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
+  observe(server.pid(), "tcp port " + std::to_string(port),
+          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
+           "--connection", "close", "--clients", "10", "--period", "50ms", "--hold", "2s"});
+  const auto replied = number_in(driver_.out, "replied +([0-9]+)");
+  ASSERT_TRUE(replied) << driver_.out;
+  expect_true_numbers();
+  EXPECT_EQ(replies(), *replied);
+  EXPECT_EQ(summary()["unanswered"], 0);
+  EXPECT_EQ(summary()["ended_flows"], summary()["flows"]);
+  expect_split_matches_wire(0.02 * replies() + 2);
+}
+
+TEST_F(Servers, RedisUnderItsBenchmark) {
+  const std::string redis = need("redis-server"), benchmark = need("redis-benchmark");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int port = free_port(SOCK_STREAM);
+  Process server({redis, "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+                  "--appendonly", "no", "--dir", dir_.path()},
+                 use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
+  observe(server.pid(), "tcp port " + std::to_string(port),
+          {benchmark, "-h", "127.0.0.1", "-p", std::to_string(port), "-n", "10000", "-c", "8", "-t",
+           "set,get", "--csv"});
+  expect_true_numbers();
+  EXPECT_GE(replies(), 20'000);
+  EXPECT_LE(replies(), 20'010);  // it asks for some settings first
+  expect_split_matches_wire(10 + 0.01 * replies());
+}
+
+TEST_F(Servers, PostgresUnderPgbench) {
+  const std::string initdb = need("initdb"), postgres = need("postgres"), pgbench = need("pgbench");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int port = free_port(SOCK_STREAM);
+  const std::string data = dir_.file("data");
+  // PostgreSQL refuses to run as root.
+  const auto as_nobody = [] {
+    use_fetched_libraries();
+    setenv("HOME", "/tmp", 1);
+    if (setgid(65534) != 0 || setuid(65534) != 0) _exit(126);
+  };
+  std::filesystem::permissions(dir_.path(), std::filesystem::perms::all);
+  const Outcome made = run({initdb, "-D", data, "-A", "trust", "-U", "bench", "--no-sync", "-E",
+                            "UTF8", "--locale", "C"},
+                           as_nobody);
+  if (made.exit_code == 126) TOPSPIN_SKIP("cannot become an ordinary user here");
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  Process server(
+      {postgres, "-D", data, "-p", std::to_string(port), "-c", "listen_addresses=127.0.0.1", "-c",
+       "unix_socket_directories=", "-c", "fsync=off"},
+      as_nobody);
+  ASSERT_TRUE(server.wait_for("ready to accept connections"));
+  const std::vector<std::string> where = {"-h", "127.0.0.1", "-p", std::to_string(port),
+                                          "-U", "bench"};
+  std::vector<std::string> fill = {pgbench, "-i", "-s", "1", "-q"};
+  fill.insert(fill.end(), where.begin(), where.end());
+  fill.emplace_back("postgres");
+  const Outcome filled = run(fill, use_fetched_libraries);
+  ASSERT_EQ(filled.exit_code, 0) << filled.err;
+
+  std::vector<std::string> drive = {pgbench, "-S", "-n", "-c", "4", "-t", "500"};
+  drive.insert(drive.end(), where.begin(), where.end());
+  drive.emplace_back("postgres");
+  observe(server.pid(), "tcp port " + std::to_string(port), drive, [] {
+    use_fetched_libraries();
+    setenv("PGSSLMODE", "disable", 1);
+  });
+  const auto transactions = number_in(driver_.out, "transactions actually processed: ([0-9]+)");
+  ASSERT_TRUE(transactions) << driver_.out;
+  expect_true_numbers();
+  // Beside the transactions: each connection's start, and what pgbench asks before.
+  EXPECT_GE(replies(), *transactions);
+  EXPECT_LE(replies(), *transactions + 30);
+  EXPECT_EQ(summary()["unanswered"], 0) << "a farewell asks for no reply";
+  expect_split_matches_wire(30 + 0.01 * replies());
+}
+
+TEST_F(Servers, HaproxyInFrontOfNginxIsSeenFromItsOwnSide) {
+  const std::string nginx = need("nginx"), haproxy = need("haproxy"), wrk = need("wrk");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int back = free_port(SOCK_STREAM);
+  write_file("nginx.conf", nginx_config(dir_.path(), back, 1'000'000));
+  Process server(
+      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+      use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(back); }));
+  const int front = free_port(SOCK_STREAM);
+  write_file("haproxy.cfg",
+             "global\n  maxconn 100\n  nbthread 1\ndefaults\n  mode http\n  timeout connect 5s\n"
+             "  timeout client 30s\n  timeout server 30s\nfrontend f\n  bind 127.0.0.1:" +
+                 std::to_string(front) + "\n  default_backend b\nbackend b\n  server n 127.0.0.1:" +
+                 std::to_string(back) + "\n");
+  Process proxy({haproxy, "-db", "-f", dir_.file("haproxy.cfg")}, use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(front); }));
+  observe(
+      proxy.pid(), "tcp port " + std::to_string(front),
+      {wrk, "-t", "1", "-c", "5", "-d", "2s", "http://127.0.0.1:" + std::to_string(front) + "/"});
+  const auto requests = number_in(driver_.out, "([0-9]+) requests in");
+  ASSERT_TRUE(requests) << driver_.out;
+  expect_true_numbers();
+  EXPECT_GE(replies(), *requests);
+  EXPECT_LE(replies(), *requests + 10);
+}
+
+TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
+  const std::string unbound = need("unbound"), dnsperf = need("dnsperf");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int port = free_port(SOCK_DGRAM);
+  write_file(
+      "unbound.conf",
+      "server:\n  interface: 127.0.0.1@" + std::to_string(port) +
+          "\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n"
+          "  directory: \"" +
+          dir_.path() +
+          "\"\n  use-syslog: no\n  module-config: \"iterator\"\n  num-threads: 1\n"
+          "  access-control: 127.0.0.0/8 allow\n  local-zone: \"test.\" static\n"
+          "  local-data: \"a.test. A 192.0.2.1\"\n  local-data: \"a.test. AAAA 2001:db8::1\"\n"
+          "remote-control:\n  control-enable: no\n");
+  write_file("queries", "a.test A\na.test AAAA\n");
+  Process server({unbound, "-d", "-c", dir_.file("unbound.conf")}, use_fetched_libraries);
+  ASSERT_TRUE(server.wait_for("start of service"));
+  observe(server.pid(), "udp port " + std::to_string(port),
+          {dnsperf, "-s", "127.0.0.1", "-p", std::to_string(port), "-d", dir_.file("queries"), "-l",
+           "2", "-Q", "3000", "-q", "20", "-c", "4"});
+  const auto completed = number_in(driver_.out, "Queries completed: +([0-9]+)");
+  const auto sent = number_in(driver_.out, "Queries sent: +([0-9]+)");
+  ASSERT_TRUE(completed && sent) << driver_.out;
+  ASSERT_EQ(*completed, *sent) << "a query was lost: this machine is too busy";
+  expect_true_numbers();
+  EXPECT_EQ(replies(), *completed);
+  EXPECT_EQ(summary()["unanswered"], 0);
+  EXPECT_EQ(summary()["overlapping_requests"], 0);
+  expect_split_matches_wire(0.02 * replies() + 2);
+}
+
+}  // namespace
+}  // namespace topspin::test
