@@ -130,8 +130,10 @@ class Servers : public testing::Test {
     const Outcome end = recording.finish();
     EXPECT_EQ(end.exit_code, 130) << end.err;
     if (witness) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // its buffer, a second deep
       witness->send(SIGINT);
       const Outcome said = witness->finish();
+      witness_said_ = said.err;
       captured_ = number_in(said.err, "([0-9]+) packets captured");
       witness_drops_ = number_in(said.err, "([0-9]+) packets dropped by kernel").value_or(0);
     }
@@ -151,10 +153,10 @@ class Servers : public testing::Test {
   void expect_true_numbers() const {
     EXPECT_EQ(json_["run"]["status"], "complete");
     if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0)
-      EXPECT_EQ(summary()["packets"].get<double>(), *captured_);
+      EXPECT_EQ(summary()["packets"].get<double>(), *captured_) << witness_said_;
     EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
     EXPECT_EQ(summary()["tcp_refused"], 0);
-    EXPECT_EQ(json_["run"]["doubts"], Json::array());
+    EXPECT_EQ(json_["run"].value("doubts", Json::array()), Json::array());
   }
 
   /// The parts of the replies sum to no more than the wire saw, and to most of it: what is left is
@@ -178,6 +180,7 @@ class Servers : public testing::Test {
   Outcome driver_;
   std::optional<double> captured_;
   double witness_drops_ = 0;
+  std::string witness_said_;
   Json json_;
 };
 
@@ -347,7 +350,7 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
       "server:\n  interface: 127.0.0.1@" + std::to_string(port) +
           "\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n"
           "  directory: \"" +
-          dir_.path() +
+          dir_.path().string() +
           "\"\n  use-syslog: no\n  module-config: \"iterator\"\n  num-threads: 1\n"
           "  access-control: 127.0.0.0/8 allow\n  local-zone: \"test.\" static\n"
           "  local-data: \"a.test. A 192.0.2.1\"\n  local-data: \"a.test. AAAA 2001:db8::1\"\n"
@@ -365,7 +368,7 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
   expect_true_numbers();
   EXPECT_EQ(replies(), *completed);
   EXPECT_EQ(summary()["unanswered"], 0);
-  EXPECT_EQ(summary()["overlapping_requests"], 0);
+  EXPECT_EQ(summary().value("overlapping_requests", 0), 0);
   expect_split_matches_wire(0.02 * replies() + 2);
 }
 
