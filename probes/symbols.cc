@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 
 #include <cxxabi.h>
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/unique_fd.h"
 
@@ -39,12 +41,18 @@ std::optional<uint64_t> take_hex(std::string_view& line) {
   return value;
 }
 
-/// Copies a T from `file` at `offset`; nullopt if it does not lie inside.
+/// A part of a file; empty if it does not lie inside.
+using ReadPart = std::function<std::vector<std::byte>(uint64_t offset, uint64_t size)>;
+
+constexpr uint64_t kMostPartBytes = 512u << 20;  // of one section
+
+/// A T from the file at `offset`; nullopt if it does not lie inside.
 template <typename T>
-std::optional<T> read_at(std::span<const std::byte> file, uint64_t offset) {
-  if (offset > file.size() || file.size() - offset < sizeof(T)) return std::nullopt;
+std::optional<T> read_at(const ReadPart& file, uint64_t offset) {
+  const std::vector<std::byte> bytes = file(offset, sizeof(T));
+  if (bytes.size() != sizeof(T)) return std::nullopt;
   T value;
-  std::memcpy(&value, file.data() + offset, sizeof(T));
+  std::memcpy(&value, bytes.data(), sizeof(T));
   return value;
 }
 
@@ -55,16 +63,16 @@ std::string_view text_at(std::span<const std::byte> table, uint64_t offset) {
   return {begin, ::strnlen(begin, std::min<uint64_t>(table.size() - offset, kLongestName))};
 }
 
-std::span<const std::byte> section_bytes(std::span<const std::byte> file, const Elf64_Shdr& s) {
-  if (s.sh_type == SHT_NOBITS || s.sh_offset > file.size() || s.sh_size > file.size() - s.sh_offset)
-    return {};
-  return file.subspan(s.sh_offset, s.sh_size);
+std::vector<std::byte> section_bytes(const ReadPart& file, const Elf64_Shdr& s) {
+  if (s.sh_type == SHT_NOBITS || s.sh_size > kMostPartBytes) return {};
+  return file(s.sh_offset, s.sh_size);
 }
 
 void add_functions(std::span<const std::byte> symbols, std::span<const std::byte> names,
                    SymbolTable& into) {
   for (uint64_t at = 0; symbols.size() - at >= sizeof(Elf64_Sym); at += sizeof(Elf64_Sym)) {
-    const auto symbol = *read_at<Elf64_Sym>(symbols, at);
+    Elf64_Sym symbol;
+    std::memcpy(&symbol, symbols.data() + at, sizeof symbol);
     const int type = ELF64_ST_TYPE(symbol.st_info);
     if ((type != STT_FUNC && type != STT_GNU_IFUNC) || symbol.st_shndx == SHN_UNDEF) continue;
     const std::string_view name = text_at(names, symbol.st_name);
@@ -141,7 +149,9 @@ std::optional<uint64_t> ElfSymbols::address_of(uint64_t file_offset) const {
   return std::nullopt;
 }
 
-std::optional<ElfSymbols> parse_elf(std::span<const std::byte> file) {
+namespace {
+
+std::optional<ElfSymbols> parse_elf_parts(const ReadPart& file) {
   const auto header = read_at<Elf64_Ehdr>(file, 0);
   if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 ||
       header->e_ident[EI_CLASS] != ELFCLASS64 || header->e_ident[EI_DATA] != ELFDATA2LSB)
@@ -170,23 +180,37 @@ std::optional<ElfSymbols> parse_elf(std::span<const std::byte> file) {
   return elf;
 }
 
+}  // namespace
+
+std::optional<ElfSymbols> parse_elf(std::span<const std::byte> file) {
+  return parse_elf_parts([file](uint64_t offset, uint64_t size) -> std::vector<std::byte> {
+    if (offset > file.size() || size > file.size() - offset) return {};
+    const auto part = file.subspan(offset, size);
+    return {part.begin(), part.end()};
+  });
+}
+
+/// Only the tables that are wanted are read: a program may be a gigabyte, its symbols are a few
+/// megabytes. Read, not mapped: a mapped file that is truncated meanwhile kills the reader.
 std::optional<ElfSymbols> read_elf(const std::string& path) {
   // O_NONBLOCK: a name may have become that of a FIFO.
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat info {};
   if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0)
     return std::nullopt;
-  // Read, not mapped: a mapped file that is truncated meanwhile kills the reader.
-  constexpr int64_t kLargest = int64_t{1} << 30;
-  if (info.st_size > kLargest) return std::nullopt;
-  std::vector<std::byte> bytes(static_cast<size_t>(info.st_size));
-  size_t size = 0;
-  while (size < bytes.size()) {
-    const ssize_t got = ::read(fd.get(), bytes.data() + size, bytes.size() - size);
-    if (got <= 0) break;
-    size += static_cast<size_t>(got);
-  }
-  return parse_elf(std::span(bytes).first(size));
+  const auto file_size = static_cast<uint64_t>(info.st_size);
+  return parse_elf_parts([&](uint64_t offset, uint64_t size) -> std::vector<std::byte> {
+    if (offset > file_size || size > file_size - offset) return {};
+    std::vector<std::byte> bytes(size);
+    size_t filled = 0;
+    while (filled < size) {
+      const ssize_t got = ::pread(fd.get(), bytes.data() + filled, size - filled,
+                                  static_cast<off_t>(offset + filled));
+      if (got <= 0) return {};
+      filled += static_cast<size_t>(got);
+    }
+    return bytes;
+  });
 }
 
 std::string frame_name(std::string_view symbol) {
