@@ -326,6 +326,11 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
   socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (!socket || !socket->listener) return 0;
+  /* What was copied of the listener's is who it is, and none of its moments. Data that came with
+   * the handshake's last ACK is told of after this. */
+  socket->unread_ns = 0;
+  socket->last_ready_ns = 0;
+  socket->request.read_ns = 0;
   now_ns = bpf_ktime_get_ns();
   if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
     __sync_fetch_and_add(&sockets_refused, 1);
@@ -440,7 +445,7 @@ int BPF_PROG(data_ready, struct sock* sk) {
   __u64 now_ns;
   if (!sk->sk_bpf_storage) return 0;
   socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
-  if (!socket) return 0;
+  if (!socket || sk->__sk_common.skc_state == STATE_LISTEN) return 0; /* a connection, no data */
   now_ns = bpf_ktime_get_ns();
   socket->last_ready_ns = now_ns;
   __sync_val_compare_and_swap(&socket->unread_ns, 0, now_ns);

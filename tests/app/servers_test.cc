@@ -114,8 +114,9 @@ class Servers : public testing::Test {
     std::unique_ptr<Process> witness;
     if (!tcpdump.empty()) {
       witness = std::make_unique<Process>(
-          std::vector<std::string>{tcpdump, "-i", "lo", "-n", "-Z", "root", "-B", "32768", "-s",
-                                   "96", "-w", dir_.file("witness.pcap"), filter},
+          std::vector<std::string>{tcpdump, "-i", "lo", "-n", "-Z", "root", "--immediate-mode",
+                                   "-B", "32768", "-s", "96", "-w", dir_.file("witness.pcap"),
+                                   filter},
           use_fetched_libraries);
       ASSERT_TRUE(witness->wait_for("listening on")) << "tcpdump does not start";
     }
@@ -130,7 +131,6 @@ class Servers : public testing::Test {
     const Outcome end = recording.finish();
     EXPECT_EQ(end.exit_code, 130) << end.err;
     if (witness) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1200));  // its buffer, a second deep
       witness->send(SIGINT);
       const Outcome said = witness->finish();
       witness_said_ = said.err;
