@@ -21,6 +21,7 @@ constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
+constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
@@ -536,6 +537,7 @@ void FlowTable::settle_silence(HotRecord& flow, uint32_t slot) {
     const uint64_t counted = missed_since_message(flow, period, interval_.begin_ns);
     interval_.missed_ticks += missed - std::min(counted, missed);
     saturating_add(cold_[slot].missed_ticks, missed);
+    if (missed > counted && rows_per_interval_ != 0) note_changed(flow, slot);
   }
   flow.message_ns = HotRecord::kNoMessage;
 }
@@ -722,19 +724,29 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
   const uint64_t wanted = same != 0 ? same : std::has_single_bit(same_id) ? same_id : all;
   if (std::has_single_bit(wanted)) flow.set(kTagsMatch);
 
-  std::optional<size_t> in_time, late;
+  // A wait like the flow's last is the likeliest: after a loss, replies come as they did. Where
+  // none is like it, replies are taken to come in order.
+  const ColdRecord& cold = cold_[slot];
+  const int64_t usual = cold.replies == 0 ? -1 : PackedDuration::unpack(cold.reply_last);
+  std::optional<size_t> in_time, late, like_usual;
+  int64_t least_off = usual * 3 + kUsualOffNs;
   for (uint64_t left = wanted; left != 0; left &= left - 1) {
     const auto i = static_cast<size_t>(std::countr_zero(left));
     const int64_t latency = stamp_ns - open[i].stamp_ns;
     if (latency > options_.reply_timeout_ns) {
       late = i;
-    } else if (latency >= 0 && !in_time) {
-      in_time = i;
+    } else if (latency >= 0) {
+      if (!in_time) in_time = i;
+      const int64_t off = std::abs(latency - usual);
+      if (usual < 0 || off > least_off) continue;
+      least_off = off;
+      like_usual = i;
     }
   }
-  const size_t matched = in_time ? *in_time
-                         : late  ? *late
-                                 : static_cast<size_t>(std::countr_zero(wanted));
+  const size_t matched = like_usual ? *like_usual
+                         : in_time  ? *in_time
+                         : late     ? *late
+                                    : static_cast<size_t>(std::countr_zero(wanted));
   if (matched == 0) {
     close_first(flow);
   } else {
@@ -822,6 +834,7 @@ void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
     ++interval_.unanswered;
   }
   interval_.reply_latency.record(static_cast<uint64_t>(options_.reply_timeout_ns));
+  if (rows_per_interval_ != 0) note_changed(hot_[slot], slot);
 }
 
 /// A TCP connection is over, and no reply will come.
@@ -863,7 +876,6 @@ void FlowTable::finish(int64_t end_ns) {
     HotRecord& flow = hot_[slot];
     if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) continue;
     give_up_overdue(flow, slot);
-    if (rows_per_interval_ != 0) note_changed(flow, slot);
   }
 }
 

@@ -20,9 +20,11 @@
 //  - TCP has one request open at a time: a turn, until the responder's next payload. The next
 //    message of a periodic flow whose turn is still open counts as an overlapping request.
 //  - UDP has up to 64 open. A reply belongs to the request that begins with the same bytes, if just
-//    one does (DNS, echoed pings); else to the oldest that is within its timeout, else to the
-//    newest that is not. A request that a later one's reply passed over is given up at the flow's
-//    next request (after four timeouts, where replies name their requests).
+//    one does (DNS, echoed pings). Else, among those within their timeout, to the one that then
+//    waited about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to
+//    the oldest; if none is within its timeout, to the newest. A request that a later one's reply
+//    passed over is given up at the flow's next request once its timeout has passed (four
+//    timeouts, where replies name their requests).
 //  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
