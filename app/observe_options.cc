@@ -1,5 +1,6 @@
 #include "app/observe_options.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -8,9 +9,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/clock.h"
 #include "core/text.h"
 
 namespace topspin {
+namespace {
+constexpr int64_t kWindowMaxNs = 3600 * kNanosPerSecond;
+}
+
+int64_t default_window_ns(std::optional<int64_t> period_ns) {
+  const int64_t period = std::min(period_ns.value_or(0), kWindowMaxNs);
+  return std::clamp(period + period / 2, kNanosPerSecond, kWindowMaxNs);
+}
 
 void add_flow_options(CLI::App& command, ObserveOptions& options) {
   command.add_option("FILTER", options.filter_words,
@@ -19,12 +29,14 @@ void add_flow_options(CLI::App& command, ObserveOptions& options) {
       .add_option("-F", options.filter_file, "Read the filter from a file (FILTER is then ignored)")
       ->option_text("FILE");
   command
-      .add_option("--period", options.period,
-                  "Each flow should send once a period: 1s, 250ms (default: learned)")
+      .add_option(
+          "--period", options.period,
+          "Each flow should send once a period: 1s, 250ms (default: learned from regular gaps)")
       ->option_text("TIME");
   command
       .add_option("--window", options.window,
-                  "A flow is active if seen within this time (default 1s)")
+                  "A flow is active if seen within this time (default: 1.5 periods if --period is "
+                  "given, at least 1s)")
       ->option_text("TIME");
   command
       .add_option("--reply-timeout", options.reply_timeout,
@@ -78,14 +90,18 @@ Result<int64_t> positive_duration(const std::string& text, const char* option) {
 
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
   FlowTableOptions table;
-  TOPSPIN_ASSIGN(table.window_ns, positive_duration(options.window, "--window"));
-  TOPSPIN_ASSIGN(table.reply_timeout_ns,
-                 positive_duration(options.reply_timeout, "--reply-timeout"));
-  if (table.window_ns < 1'000'000 || table.window_ns > 3600ll * 1'000'000'000) {
-    return make_error(ErrorCode::kUsage, "--window must lie between 1ms and 1h");
-  }
   if (!options.period.empty()) {
     TOPSPIN_ASSIGN(table.period_ns, positive_duration(options.period, "--period"));
+  }
+  if (options.window.empty()) {
+    table.window_ns = default_window_ns(table.period_ns);
+  } else {
+    TOPSPIN_ASSIGN(table.window_ns, positive_duration(options.window, "--window"));
+  }
+  TOPSPIN_ASSIGN(table.reply_timeout_ns,
+                 positive_duration(options.reply_timeout, "--reply-timeout"));
+  if (table.window_ns < kNanosPerMilli || table.window_ns > kWindowMaxNs) {
+    return make_error(ErrorCode::kUsage, "--window must lie between 1ms and 1h");
   }
   if (options.key == "outer")
     table.key = KeyMode::kOuter;

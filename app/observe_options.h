@@ -21,7 +21,7 @@ struct ObserveOptions {
   std::vector<std::string> filter_words;
   std::string filter_file;
   std::string period;
-  std::string window = "1s";
+  std::string window;  // empty: default_window_ns()
   std::string reply_timeout = "1s";
   std::string interval = "1s";
   std::string key = "outer";
@@ -31,6 +31,10 @@ struct ObserveOptions {
   std::string db;              // empty: TOPSPIN_DB, or topspin.db
   std::vector<std::string> labels;
 };
+
+/// How long a flow stays active if nothing says it: a period and a half, so that a message that is
+/// late is none that is missing; from 1 s to 1 h.
+int64_t default_window_ns(std::optional<int64_t> period_ns);
 
 /// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --label.
 void add_flow_options(CLI::App& command, ObserveOptions& options);

@@ -83,7 +83,7 @@ class PlanSession {
   int64_t load_period_ns() const { return plan_.load ? plan_.load->period_ns : kNanosPerSecond; }
   int64_t window_ns() const {
     return parse_duration(plan_.window)
-        .value_or(std::max(kNanosPerSecond, load_period_ns() + load_period_ns() / 2));
+        .value_or(default_window_ns(parse_duration(plan_.period).value_or(load_period_ns())));
   }
 
   const Plan& plan_;

@@ -1,8 +1,9 @@
-// FlowTracker on a file: the flow table runs on the packets' wall clock, and flows never expire
-// unless asked to. Lives on the capture thread.
+// FlowTracker on a file: the flow table runs on the packets' wall clock (FileClock), and flows
+// never expire unless asked to. Lives on the capture thread.
 #include <atomic>
 #include <utility>
 
+#include "capture/file_clock.h"
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
 #include "capture/packet_source.h"
@@ -29,9 +30,9 @@ class FileTracker final : public FlowTracker {
     }
     auto outcome = source_->read(
         [](void* context, const PacketView& packet) {
-          static_cast<IntervalCutter*>(context)->add(packet);
+          static_cast<FileTracker*>(context)->add(packet);
         },
-        &cutter_);
+        this);
     cutter_.flush();
     if (outcome.ok() && *outcome == StepOutcome::kEnd) finish(0, sink);
     return outcome;
@@ -57,8 +58,21 @@ class FileTracker final : public FlowTracker {
   }
 
  private:
+  void add(const PacketView& packet) {
+    const FileClock::Time time = clock_.read(FlowTable::clamp_stamp(packet.stamp_ns));
+    if (time.stepped) [[unlikely]] {
+      cutter_.flush();
+      cutter_.table().note_time_step();
+      cutter_.table().set_wall_offset(-clock_.shift_ns());
+    }
+    PacketView timed = packet;
+    timed.stamp_ns = time.ns;
+    cutter_.add(timed);
+  }
+
   std::unique_ptr<FileSource> source_;
   IntervalCutter cutter_;
+  FileClock clock_;
   PacketTap tap_;
   bool finished_ = false;
   std::atomic<bool> stop_{false};

@@ -4,7 +4,8 @@
 // its memory: 176 bytes, with at most 12.5 of index, stay below 192. What is packed:
 //  - packets in 48 bits (9 years at a million a second), bytes in 56, the flow's id in 40;
 //  - durations that are only shown in 32 (PackedDuration);
-//  - counts of events saturate: missed ticks, replies, unanswered at 2^32, retransmissions at 2^24.
+//  - counts of events saturate: missed ticks, replies, unanswered at 2^32, retransmissions at 2^24;
+//  - what only TCP needs and what only UDP needs share their place (TcpHot, UdpHot).
 // Plain values; owned by FlowTable.
 #pragma once
 
@@ -72,10 +73,8 @@ class PackedSignedDuration {
 };
 
 inline constexpr int32_t kNoLateness = INT32_MIN;  // what pack() never gives
-inline constexpr int kGapsKept = 5;     // the learned period is the median of so many gaps
-inline constexpr int kGapsToLearn = 3;  // and known from so many on
 
-/// Bits of HotRecord::flags.
+/// Bits of HotRecord::flags. TCP and UDP share some: a flow is one of the two for good.
 enum FlowFlag : uint16_t {
   kInitiatorIsLow = 1 << 0,
   kRequestOpen = 1 << 1,
@@ -90,9 +89,33 @@ enum FlowFlag : uint16_t {
   kFinResponder = 1 << 10,
   kSequenceInitiator = 1 << 11,  // next_sequence[0] is known
   kSequenceResponder = 1 << 12,
-  kHoleInitiator = 1 << 13,  // a segment from the future was seen
-  kHoleResponder = 1 << 14,
-  kSynSeen = 1 << 15,  // the initiator is known by its SYN
+  kRequestDeferred = 1 << 13,  // the open request is in no count yet: its answer decides
+  kSynSeen = 1 << 15,          // the initiator is known by its SYN
+
+  // UDP.
+  kPassedOver = kSynOpen,    // a later request was answered while an older one stayed open
+  kTagsMatch = kSynAckSeen,  // a reply named its request by its first bytes
+};
+
+/// What a turn of the flow is, by the first bytes of its payload: HotRecord::turn_kind.
+enum TurnKind : uint8_t {
+  kUnseen,         // the initiator has sent no payload yet
+  kPlain,          // a request and its reply
+  kTls,            // the same inside TLS: alerts are no requests
+  kTlsHello,       // TLS: the ClientHello is not answered yet
+  kTlsHandshake,   // TLS: answered, and the client has sent no application data yet
+  kTlsFinished13,  // the same, and the client's messages are those of TLS 1.3
+  kTlsTickets,     // TLS 1.3, first application data: session tickets may come before the reply
+  kMultiplexed,    // HTTP/2, QUIC, SSH, ...: what comes next answers no particular message
+};
+
+/// What only TCP needs of a flow, and what only UDP needs.
+struct TcpHot {
+  std::array<uint32_t, 2> missing_bytes;  // sequence space skipped and not seen since, a direction
+};
+struct UdpHot {
+  uint32_t more_requests;  // RequestQueue of the open ones after the oldest; 0: none
+  uint32_t request_tag;    // of the oldest
 };
 
 struct alignas(64) HotRecord {
@@ -103,12 +126,22 @@ struct alignas(64) HotRecord {
   uint16_t flags;
   uint16_t retransmissions_low;
 
-  int64_t initiator_last_ns;
+  // From here on: what the silence of a flow is read from, in one cache line.
+  int64_t message_ns;  // when the initiator's latest message began; kNoMessage: none, or ended
   // Of the initiator and of the responder: side by side, so that no branch has to ask who sent.
   std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
-  std::array<uint32_t, kGapsKept> gaps;    // PackedDuration, newest first; 0: none yet
-  int32_t lateness_max;                    // PackedSignedDuration; kNoLateness: none yet
+  uint32_t message_span;  // from message_ns to its latest segment, in units of 1,024 ns
+  uint32_t gap_mean;      // PackedDuration; the period, once `gaps` reached kGapsToLearn
+  uint16_t gap_spread;    // mean deviation from it, in 65,536ths of it
+  uint8_t gaps : 4;       // regular ones in a row, up to kGapsToLearn
+  uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period
+  TurnKind turn_kind;
+  int32_t lateness_max;  // PackedSignedDuration; kNoLateness: none yet
+  union {
+    TcpHot tcp;
+    UdpHot udp;
+  };
 
   uint64_t packets(size_t side) const { return packets_and_id[side] & kPacketsMask; }
   uint64_t bytes(size_t side) const { return bytes_and_more[side] & kBytesMask; }
@@ -139,6 +172,18 @@ struct alignas(64) HotRecord {
   void set(FlowFlag flag) { flags = static_cast<uint16_t>(flags | flag); }
   void clear(FlowFlag flag) { flags = static_cast<uint16_t>(flags & ~flag); }
   bool is_free() const { return key.kind == 0; }
+  /// 0: none was learned.
+  int64_t learned_period_ns() const {
+    return gaps == kGapsToLearn ? PackedDuration::unpack(gap_mean) : 0;
+  }
+  void forget_period() {
+    gaps = 0;
+    misfits = 0;
+  }
+  int64_t message_span_ns() const { return int64_t{message_span} << kSpanShift; }
+  void set_message_span(int64_t ns) {
+    message_span = static_cast<uint32_t>(std::min<int64_t>(ns >> kSpanShift, UINT32_MAX));
+  }
   uint32_t retransmissions() const {
     return static_cast<uint32_t>(bytes_and_more[1] >> kBytesBits) << 16 | retransmissions_low;
   }
@@ -149,6 +194,9 @@ struct alignas(64) HotRecord {
     bytes_and_more[1] = bytes(1) | static_cast<uint64_t>(n >> 16) << kBytesBits;
   }
 
+  static constexpr int64_t kNoMessage = INT64_MIN;
+  static constexpr unsigned kGapsToLearn = 10;
+  static constexpr int kSpanShift = 10;
   static constexpr int kPacketsBits = 48, kBytesBits = 56;
   static constexpr uint64_t kPacketsMask = (uint64_t{1} << kPacketsBits) - 1;
   static constexpr uint64_t kBytesMask = (uint64_t{1} << kBytesBits) - 1;
@@ -157,7 +205,7 @@ static_assert(sizeof(HotRecord) == 128);
 
 struct ColdRecord {
   int64_t first_ns;
-  std::array<uint32_t, 2> next_sequence;  // of the initiator, of the responder
+  std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
   int64_t reply_sum_ns;                   // from here on: what most packets touch
   int32_t lateness_last;                  // PackedSignedDuration
   uint32_t missed_ticks;

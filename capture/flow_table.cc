@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <limits>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include <sys/random.h>
@@ -18,7 +19,13 @@ namespace {
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
 constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
-constexpr size_t kDatagrams = 1024;  // datagrams whose later fragments may still come
+constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
+constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
+constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+constexpr unsigned kMisfitsMax = 8;
+constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
+constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
+constexpr size_t kDatagrams = 1024;               // datagrams whose later fragments may still come
 
 void prefetch(const void* address) { __builtin_prefetch(address, 1, 3); }
 
@@ -32,25 +39,72 @@ void prefetch_record(const HotRecord& hot, const ColdRecord& cold) {
   prefetch(bytes + sizeof(ColdRecord) - 1);
 }
 
-uint32_t middle(uint32_t a, uint32_t b, uint32_t c) {
-  return std::max(std::min(a, b), std::min(std::max(a, b), c));
+/// What the first bytes of a payload say, as ParsedPacket::payload_head has them.
+class Head {
+ public:
+  explicit Head(uint64_t head) : bytes_(std::bit_cast<std::array<uint8_t, 8>>(head)) {}
+
+  bool is(size_t at, std::string_view text) const {
+    return std::memcmp(&bytes_[at], text.data(), text.size()) == 0;  // REQUIRES: within the 8
+  }
+  /// A TLS record of this type; `version` is 3.0 to 3.4.
+  bool is_tls(uint8_t type) const { return bytes_[0] == type && bytes_[1] == 3 && bytes_[2] <= 4; }
+  bool is_tls_hello() const { return is_tls(kTlsRecordHandshake) && bytes_[5] == 1; }
+  /// change_cipher_spec and then an encrypted record in one flight: the client's of TLS 1.3.
+  bool is_tls13_finished() const { return is_tls(0x14) && bytes_[6] == kTlsRecordData; }
+  /// An alert in the clear, or as TLS 1.3 encrypts it: 2 bytes, their type and the seal.
+  bool is_tls_alert(uint32_t payload_bytes) const {
+    return is_tls(0x15) ||
+           (is_tls(kTlsRecordData) && bytes_[3] == 0 && bytes_[4] == 19 && payload_bytes == 24);
+  }
+  bool is_multiplexed_tcp() const {
+    using namespace std::string_view_literals;
+    return is(0, "PRI * HT") || is(0, "SSH-") || is(0, "AMQP") ||
+           is(0,
+              "\x13"
+              "BitTorr"sv) ||
+           (bytes_[0] == 0x10 &&
+            (is(2, "\0\4MQTT"sv) || is(3, "\0\4MQT"sv) || is(2, "\0\6MQIs"sv)));
+  }
+  /// The long header of a first packet of QUIC 1 or 2, which is never a short datagram.
+  bool is_quic(uint32_t payload_bytes) const {
+    using namespace std::string_view_literals;
+    return (bytes_[0] & 0xc0) == 0xc0 && payload_bytes >= 1200 &&
+           (is(1, "\0\0\0\1"sv) || is(1, "\x6b\x33\x43\xcf"sv));
+  }
+
+  static constexpr uint8_t kTlsRecordHandshake = 0x16, kTlsRecordData = 0x17;
+
+ private:
+  std::array<uint8_t, 8> bytes_;
+};
+
+TurnKind first_turn_kind(const ParsedPacket& p) {
+  const Head head(p.payload_head);
+  if (p.key.protocol() != kProtocolTcp)
+    return head.is_quic(p.payload_bytes) ? kMultiplexed : kPlain;
+  if (head.is_tls_hello()) return kTlsHello;
+  if (head.is_tls(Head::kTlsRecordHandshake)) return kTlsHandshake;  // joined midway
+  if (head.is_tls(Head::kTlsRecordData)) return kTls;
+  return head.is_multiplexed_tcp() ? kMultiplexed : kPlain;
 }
 
-/// The median of the gaps known; 0 if there are fewer than kGapsToLearn.
-[[gnu::always_inline]] inline int64_t median_gap(const std::array<uint32_t, kGapsKept>& g) {
-  // Packed durations are in the order of what they stand for.
-  if (g[4] != 0) [[likely]] {
-    const uint32_t low = std::max(std::min(g[0], g[1]), std::min(g[2], g[3]));
-    const uint32_t high = std::min(std::max(g[0], g[1]), std::max(g[2], g[3]));
-    return PackedDuration::unpack(middle(low, high, g[4]));
-  }
-  if (g[3] != 0) {
-    auto sorted = std::array{g[0], g[1], g[2], g[3]};
-    std::sort(sorted.begin(), sorted.end());
-    return (PackedDuration::unpack(sorted[1]) + PackedDuration::unpack(sorted[2])) / 2;
-  }
-  if (g[2] != 0) return PackedDuration::unpack(middle(g[0], g[1], g[2]));
-  return 0;
+/// Whether a turn of this kind is missed when it is not answered.
+bool expects_reply(TurnKind kind) {
+  return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
+}
+
+/// What tells a datagram's reply from another's: its first two bytes (DNS has its id there), and a
+/// digest of the first eight (a ping that comes back as it went).
+uint32_t request_tag(uint64_t head) {
+  return static_cast<uint32_t>(head & 0xffff) << 16 |
+         static_cast<uint32_t>((head * 0x9e3779b97f4a7c15) >> 48);
+}
+
+/// Ticks that went by in a gap: max(1, round(gap / period)).
+uint64_t ticks_in(int64_t gap_ns, int64_t period_ns) {
+  const uint64_t k = (static_cast<uint64_t>(gap_ns) * 2 / static_cast<uint64_t>(period_ns) + 1) / 2;
+  return std::max<uint64_t>(k, 1);
 }
 
 uint32_t& saturating_add(uint32_t& counter, uint64_t n) {
@@ -120,6 +174,7 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
                      const HashSeed& seed, MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
                      MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index)
     : options_(options),
+      declared_period_ns_(options.period_ns.value_or(0)),
       rows_per_interval_(rows_per_interval),
       seed_(seed),
       hot_(std::move(hot)),
@@ -130,7 +185,7 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
       segment_max_{options.segment_bytes.value_or(UINT32_MAX),
                    options.segment_bytes.value_or(UINT32_MAX)},
       active_(options.window_ns),
-      requests_(options.reply_timeout_ns),
+      requests_(options.reply_timeout_ns, 1),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
               SilenceWheel(hot_.data(), kNanosPerMilli)} {
   if (options_.idle_timeout_ns != 0) {
@@ -169,7 +224,10 @@ void FlowTable::set_wall_offset(int64_t offset_ns) {
 inline void FlowTable::move_time(int64_t now_ns) {
   now_ns_ = now_ns;
   active_.advance(now_ns);
-  interval_.unanswered += requests_.advance(now_ns);
+  if (const uint64_t ran_out = requests_.advance(now_ns); ran_out != 0) [[unlikely]] {
+    interval_.unanswered += ran_out;
+    run_out_ = true;
+  }
   if (options_.idle_timeout_ns != 0) expire(now_ns);
 }
 
@@ -239,8 +297,16 @@ void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const L
   for (size_t i = 0; i < packets.size(); ++i) {
     const ParsedPacket& p = packets[i];
     if (p.stamp_ns > now_ns_) move_time(clamp_stamp(p.stamp_ns));
-    backwards += p.stamp_ns < latest_stamp_ns_;
-    latest_stamp_ns_ = std::max(latest_stamp_ns_, p.stamp_ns);
+    if (p.stamp_ns < latest_stamp_ns_) [[unlikely]] {
+      ++backwards;
+      // A stamp of before the epoch is further from the latest than an int64_t can say.
+      const bool is_step = p.stamp_ns < std::max<int64_t>(latest_stamp_ns_ - kTimeStepNs, 0);
+      interval_.time_steps += is_step && !stepped_back_;
+      stepped_back_ = is_step;
+    } else {
+      latest_stamp_ns_ = p.stamp_ns;
+      stepped_back_ = false;
+    }
     bytes += p.wire_bytes;
     ipv4 += p.ip_version == 4;
     ipv6 += p.ip_version == 6;
@@ -325,8 +391,16 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
     is_repeat = observe_tcp(flow, slot, p, from_initiator);
     if (!is_repeat) is_repeat = observe_sequence(flow, slot, p, from_initiator, previous_ns);
   }
-  if (from_initiator) observe_gap(flow, slot, stamp_ns);
-  if (p.payload_bytes != 0 && !is_repeat) observe_payload(flow, slot, stamp_ns, from_initiator);
+  if (p.payload_bytes != 0 && !is_repeat) [[likely]] {
+    if (from_initiator) {
+      observe_request(flow, slot, p, stamp_ns, previous_ns);
+    } else {
+      observe_reply(flow, slot, p, stamp_ns);
+    }
+  }
+  if (is_tcp && (p.tcp_flags & (kTcpFin | kTcpRst)) != 0) [[unlikely]] {
+    observe_end(flow, slot, p, from_initiator);
+  }
 }
 
 /// The flow spoke: its mark in the window moves.
@@ -336,43 +410,61 @@ inline void FlowTable::touch(HotRecord& flow, int64_t stamp_ns) {
   flow.last_ns = stamp_ns;
 }
 
-inline std::optional<int64_t> FlowTable::period_ns(const HotRecord& flow) const {
-  if (options_.period_ns) return options_.period_ns;
-  const int64_t median = median_gap(flow.gaps);
-  return median > 0 ? std::optional(median) : std::nullopt;
+// --- messages and periods ---
+
+void FlowTable::start_messages(HotRecord& flow) {
+  flow.message_ns = HotRecord::kNoMessage;
+  flow.message_span = 0;
+  flow.lateness_max = kNoLateness;
+  flow.forget_period();
 }
 
-inline void FlowTable::observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp_ns) {
-  if (flow.initiator_last_ns == kNoTime) {
-    flow.initiator_last_ns = stamp_ns;
-    return;
+/// The initiator sent payload. True: a message began, and it was judged by the flow's period.
+inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
+                                       int64_t previous_ns) {
+  const int64_t began_ns = flow.message_ns;
+  if (began_ns == HotRecord::kNoMessage) [[unlikely]] {
+    flow.message_ns = stamp_ns;
+    flow.message_span = 0;
+    return false;
   }
-  if (stamp_ns < flow.initiator_last_ns) return;
-  const int64_t gap = stamp_ns - flow.initiator_last_ns;
-  flow.initiator_last_ns = stamp_ns;
-  const std::optional<int64_t> period = period_ns(flow);
-  if (!options_.period_ns) {
-    std::memmove(&flow.gaps[1], &flow.gaps[0], (kGapsKept - 1) * sizeof flow.gaps[0]);
-    flow.gaps[0] = PackedDuration::pack(static_cast<uint64_t>(std::max<int64_t>(gap, 1)));
+  const int64_t gap = stamp_ns - began_ns;
+  if (gap <= 0) {
+    if (gap < -kTimeStepNs) {  // the clock was set back: begin anew
+      flow.message_ns = stamp_ns;
+      flow.message_span = 0;
+    }
+    return false;
   }
-  if (!period) return;
+  const int64_t period = period_ns(flow);
+  const int64_t burst = period == 0 ? kBurstNs : std::min(kBurstNs, period / 8);
+  if (gap - flow.message_span_ns() < burst && (period == 0 || gap < period)) [[unlikely]] {
+    flow.set_message_span(gap);
+    return false;
+  }
+  flow.message_ns = stamp_ns;
+  flow.message_span = 0;
+  if (period == 0) [[unlikely]] {
+    learn_period(flow, gap, stamp_ns - previous_ns);
+    return false;
+  }
 
   // k = max(1, round(gap / period)); the divide is for those who missed a tick.
-  int64_t lateness = gap - *period;
-  if (lateness >= *period - lateness) [[unlikely]] {
-    const auto twice = static_cast<uint64_t>(gap) * 2;
-    const auto k = static_cast<int64_t>((twice / static_cast<uint64_t>(*period) + 1) / 2);
-    if (k > 1) {
-      lateness = gap - k * *period;
-      interval_.missed_ticks += static_cast<uint64_t>(k - 1);
-      saturating_add(cold_[slot].missed_ticks, static_cast<uint64_t>(k - 1));
-    }
+  int64_t lateness = gap - period;
+  if (lateness >= period - lateness) [[unlikely]] {
+    const uint64_t k = ticks_in(gap, period);
+    lateness = gap - static_cast<int64_t>(k) * period;
+    // Some were counted when earlier intervals ended.
+    const int64_t silent_ns = interval_.begin_ns - began_ns;
+    const uint64_t counted = silent_ns >= period ? ticks_in(silent_ns, period) - 1 : 0;
+    interval_.missed_ticks += k - 1 - std::min(counted, k - 1);
+    saturating_add(cold_[slot].missed_ticks, k - 1);
   }
   interval_.lateness.record(lateness);
   const int32_t packed = PackedSignedDuration::pack(lateness);
   cold_[slot].lateness_last = packed;
   flow.lateness_max = std::max(flow.lateness_max, packed);
-  if (lateness > *period / 10 && !flow.has(kLateInInterval)) {
+  if (lateness > period / 10 && !flow.has(kLateInInterval)) {
     flow.set(kLateInInterval);
     late_slots_.push_back(slot);
     ++interval_.late_flows;
@@ -381,48 +473,426 @@ inline void FlowTable::observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp
       ++late_flows_total_;
     }
   }
+  if (declared_period_ns_ == 0) judge_fit(flow, period, gap, lateness);
+  return true;
 }
 
-inline void FlowTable::observe_payload(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
-                                       bool from_initiator) {
-  if (flow.has(kRequestOpen) && !requests_.covers(flow.request_ns)) {
-    // It ran out, and was counted then.
-    flow.clear(kRequestOpen);
-    saturating_add(cold_[slot].unanswered, 1);
-  }
-  if (from_initiator) {
-    if (flow.has(kRequestOpen)) return;  // the oldest stays
-    if (!requests_.covers(stamp_ns)) {   // stamped so long ago that it ran out before it came
-      ++interval_.unanswered;
-      saturating_add(cold_[slot].unanswered, 1);
-      return;
-    }
-    flow.request_ns = stamp_ns;
-    flow.set(kRequestOpen);
-    requests_.add(stamp_ns);
+/// A gap of a flow that has no period yet.
+void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns) {
+  if (gap_ns < kPeriodMinNs) {
+    flow.forget_period();
     return;
   }
-  if (!flow.has(kRequestOpen)) return;
-  requests_.remove(flow.request_ns);
-  flow.clear(kRequestOpen);
-  if (stamp_ns < flow.request_ns) return;  // time went backwards between them: no measure
-  const int64_t latency = stamp_ns - flow.request_ns;
-  interval_.reply_latency.record(static_cast<uint64_t>(latency));
+  if (pause_ns < gap_ns / 4) return;  // it was waited for, not timed
+  int64_t mean = PackedDuration::unpack(flow.gap_mean);
+  const int64_t off = std::abs(gap_ns - mean);
+  if (flow.gaps == 0 || off > mean / 5) {
+    flow.gaps = 1;
+    flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(gap_ns));
+    flow.gap_spread = 0;
+    return;
+  }
+  const int n = flow.gaps + 1;
+  mean += (gap_ns - mean) / n;
+  flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(mean));
+  const int share = static_cast<int>(kSpreadOne * static_cast<double>(off) /
+                                     static_cast<double>(mean));  // a quarter at most
+  flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) / n);
+  if (n < static_cast<int>(HotRecord::kGapsToLearn)) {
+    flow.gaps = static_cast<unsigned>(n) & 0xf;
+  } else if (flow.gap_spread <= kSpreadOne / 10) {
+    flow.gaps = HotRecord::kGapsToLearn;
+    flow.misfits = 0;
+    learned_any_ = true;
+  }
+}
+
+/// A gap of a flow that has learned its period: the period follows it, or is forgotten.
+inline void FlowTable::judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns,
+                                 int64_t lateness_ns) {
+  if (std::abs(lateness_ns) <= period_ns / 4) [[likely]] {
+    flow.misfits = 0;
+    if (gap_ns - period_ns == lateness_ns) {
+      flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(period_ns + lateness_ns / 16));
+    }
+    return;
+  }
+  flow.misfits = (flow.misfits + 1u) & 0xf;
+  if (flow.misfits == kMisfitsMax) flow.forget_period();
+}
+
+/// Ticks missed between the flow's latest message and now.
+uint64_t FlowTable::missed_since_message(const HotRecord& flow, int64_t period_ns,
+                                         int64_t now_ns) const {
+  if (period_ns == 0 || flow.message_ns == HotRecord::kNoMessage) return 0;
+  const int64_t silent_ns = now_ns - flow.message_ns;
+  return silent_ns < period_ns ? 0 : ticks_in(silent_ns, period_ns) - 1;
+}
+
+/// The flow ends or leaves: the ticks that it missed up to now are its last.
+void FlowTable::settle_silence(HotRecord& flow, uint32_t slot) {
+  const int64_t period = period_ns(flow);
+  const uint64_t missed = missed_since_message(flow, period, now_ns_);
+  if (missed != 0) {
+    const uint64_t counted = missed_since_message(flow, period, interval_.begin_ns);
+    interval_.missed_ticks += missed - std::min(counted, missed);
+    saturating_add(cold_[slot].missed_ticks, missed);
+    if (missed > counted && rows_per_interval_ != 0) note_changed(flow, slot);
+  }
+  flow.message_ns = HotRecord::kNoMessage;
+}
+
+/// Adds the ticks that flows missed in the interval since their latest message. One pass over half
+/// of each record: 10 ms at a million flows.
+void FlowTable::count_silence(int64_t end_ns) {
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    HotRecord& flow = hot_[slot];
+    const int64_t period = period_ns(flow);
+    if (period == 0 || flow.message_ns == HotRecord::kNoMessage) continue;
+    ++interval_.periodic_flows;
+    const uint64_t missed = missed_since_message(flow, period, end_ns);
+    if (missed == 0) continue;
+    interval_.silent_flows += missed >= kSilentTicks;
+    const uint64_t counted = missed_since_message(flow, period, interval_.begin_ns);
+    if (missed <= counted) continue;
+    interval_.missed_ticks += missed - counted;
+    if (rows_per_interval_ != 0) note_changed(flow, slot);
+  }
+}
+
+// --- requests and replies ---
+
+inline bool FlowTable::has_queue(const HotRecord& flow) {
+  return flow.key.protocol() == kProtocolUdp && flow.udp.more_requests != 0;
+}
+
+inline OpenRequest FlowTable::first_request(const HotRecord& flow) {
+  return {flow.request_ns, flow.key.protocol() == kProtocolUdp ? flow.udp.request_tag : 0,
+          flow.has(kRequestDeferred)};
+}
+
+inline bool FlowTable::ran_out(const OpenRequest& request) const {
+  return !request.deferred && !requests_.covers(request.stamp_ns);
+}
+
+inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
+                                       int64_t stamp_ns, int64_t previous_ns) {
+  if (flow.has(kEnded)) [[unlikely]]
+    return;  // on its way when the connection ended
+  bool is_message = true, is_request = true;
+  if (flow.turn_kind != kPlain) [[unlikely]] {
+    is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
+  }
+  const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns);
+  if (!is_request) [[unlikely]]
+    return;
+  const bool is_udp = p.key.protocol() == kProtocolUdp;
+  if (!flow.has(kRequestOpen)) [[likely]] {
+    open_request(flow, stamp_ns);
+    if (is_udp) flow.udp.request_tag = request_tag(p.payload_head);
+  } else if (is_udp) {
+    queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
+  } else if (is_tick && !flow.has(kRequestDeferred)) {
+    ++interval_.requests;
+    ++interval_.overlapping_requests;
+  }
+}
+
+inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
+                                     int64_t stamp_ns) {
+  if (!flow.has(kRequestOpen)) {
+    // A server that speaks first, and says by that what will follow.
+    if (flow.turn_kind == kUnseen && p.key.protocol() == kProtocolTcp &&
+        Head(p.payload_head).is_multiplexed_tcp()) {
+      flow.turn_kind = kMultiplexed;
+    }
+    return;
+  }
+  if (has_queue(flow)) [[unlikely]]
+    return match_reply(flow, slot, stamp_ns, request_tag(p.payload_head));
+  const OpenRequest request = first_request(flow);
+  close_first(flow);
+  answer(flow, slot, request, stamp_ns);
+}
+
+/// Whether the initiator's payload is, or goes on with, a request that a reply will answer; opens
+/// the turn if it is of another kind. REQUIRES: turn_kind is not kPlain.
+bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t stamp_ns,
+                                 bool& is_message) {
+  const Head head(p.payload_head);
+  const auto is_opened_as = [&](bool message) {
+    is_message = message;
+    if (!flow.has(kRequestOpen)) open_turn(flow, stamp_ns);
+    return false;
+  };
+  switch (flow.turn_kind) {
+    case kUnseen:
+      flow.turn_kind = first_turn_kind(p);
+      if (flow.turn_kind == kPlain || flow.turn_kind == kTls) return true;
+      return is_opened_as(flow.turn_kind == kMultiplexed);
+    case kTls:
+    case kTlsTickets:
+      if (head.is_tls_alert(p.payload_bytes)) {
+        is_message = false;
+        return false;
+      }
+      return flow.turn_kind == kTls ? true : is_opened_as(true);
+    case kTlsHandshake:
+    case kTlsFinished13:
+      if (head.is_tls(Head::kTlsRecordData)) {
+        drop_requests(flow, false);  // its last flight need not be answered
+        if (flow.turn_kind == kTlsHandshake) {
+          flow.turn_kind = kTls;
+          return true;
+        }
+        flow.turn_kind = kTlsTickets;
+        return is_opened_as(true);
+      }
+      if (head.is_tls13_finished()) flow.turn_kind = kTlsFinished13;
+      return is_opened_as(false);
+    case kTlsHello: return is_opened_as(false);
+    case kMultiplexed: return is_opened_as(true);
+    case kPlain: break;
+  }
+  return true;
+}
+
+inline void FlowTable::open_request(HotRecord& flow, int64_t stamp_ns) {
+  if (!requests_.covers(stamp_ns)) [[unlikely]]  // by the clock it ran out before it came
+    return open_turn(flow, stamp_ns);
+  flow.request_ns = stamp_ns;
+  flow.set(kRequestOpen);
+  requests_.add(stamp_ns);
+  ++interval_.requests;
+}
+
+/// A request that is in no count until it is answered or given up.
+void FlowTable::open_turn(HotRecord& flow, int64_t stamp_ns) {
+  flow.request_ns = stamp_ns;
+  flow.set(kRequestOpen);
+  flow.set(kRequestDeferred);
+}
+
+/// One more request of a UDP flow that has one open.
+void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
+  const auto give_up_first = [&] {
+    give_up(slot, first_request(flow));
+    close_first(flow);
+  };
+  if (flow.has(kPassedOver)) {
+    const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
+    while (flow.has(kRequestOpen) && is_overdue(flow.request_ns) &&
+           now_ns_ - flow.request_ns > patience_ns) {
+      give_up_first();
+    }
+    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) flow.clear(kPassedOver);
+  }
+  const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns)};
+  if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
+    if (!is_overdue(flow.request_ns)) {
+      ++interval_.requests;
+      ++interval_.overlapping_requests;
+      return;
+    }
+    give_up_first();  // which leaves room, in the queue or in the record
+    if (flow.has(kRequestOpen)) CHECK(more_requests_.push(flow.udp.more_requests, request));
+  }
+  if (!flow.has(kRequestOpen)) {
+    open_request(flow, stamp_ns);
+    flow.udp.request_tag = tag;
+    return;
+  }
+  if (request.deferred) return;
+  requests_.add(stamp_ns);
+  ++interval_.requests;
+}
+
+/// A reply on a UDP flow that has several requests open.
+void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
+  std::array<OpenRequest, OpenRequests::kFlowMax + 1> open;
+  size_t n = 0;
+  open[n++] = first_request(flow);
+  more_requests_.for_each(flow.udp.more_requests, [&](const OpenRequest& r) { open[n++] = r; });
+
+  // Those that begin as the reply does; all, if that tells none apart.
+  uint64_t same = 0, same_id = 0;
+  for (size_t i = 0; i < n; ++i) {
+    same |= uint64_t{open[i].tag == tag} << i;
+    same_id |= uint64_t{open[i].tag >> 16 == tag >> 16} << i;
+  }
+  const uint64_t all = UINT64_MAX >> (64 - n);
+  const uint64_t wanted = same != 0 ? same : std::has_single_bit(same_id) ? same_id : all;
+  if (std::has_single_bit(wanted)) flow.set(kTagsMatch);
+
+  // A wait like the flow's last is the likeliest: after a loss, replies come as they did. Where
+  // none is like it, replies are taken to come in order.
+  const ColdRecord& cold = cold_[slot];
+  const int64_t usual = cold.replies == 0 ? -1 : PackedDuration::unpack(cold.reply_last);
+  std::optional<size_t> in_time, late, like_usual;
+  int64_t least_off = usual * 3 + kUsualOffNs;
+  for (uint64_t left = wanted; left != 0; left &= left - 1) {
+    const auto i = static_cast<size_t>(std::countr_zero(left));
+    const int64_t latency = stamp_ns - open[i].stamp_ns;
+    if (latency > options_.reply_timeout_ns) {
+      late = i;
+    } else if (latency >= 0) {
+      if (!in_time) in_time = i;
+      const int64_t off = std::abs(latency - usual);
+      if (usual < 0 || off > least_off) continue;
+      least_off = off;
+      like_usual = i;
+    }
+  }
+  const size_t matched = like_usual ? *like_usual
+                         : in_time  ? *in_time
+                         : late     ? *late
+                                    : static_cast<size_t>(std::countr_zero(wanted));
+  if (matched == 0) {
+    close_first(flow);
+  } else {
+    more_requests_.take(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
+    flow.set(kPassedOver);
+  }
+  answer(flow, slot, open[matched], stamp_ns);
+}
+
+/// The oldest open request is no longer open; the next oldest takes its place.
+inline void FlowTable::close_first(HotRecord& flow) {
+  if (!has_queue(flow)) [[likely]] {
+    flow.flags = static_cast<uint16_t>(flow.flags & ~(kRequestOpen | kRequestDeferred));
+    return;
+  }
+  const OpenRequest next = more_requests_.take(flow.udp.more_requests, 0);
+  flow.request_ns = next.stamp_ns;
+  flow.udp.request_tag = next.tag;
+  flow.clear(kRequestDeferred);
+  if (next.deferred) flow.set(kRequestDeferred);
+}
+
+/// A request, closed by now, has its reply.
+inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest& request,
+                              int64_t stamp_ns) {
+  // A reply stamped before its request: the clock went back between them.
+  const int64_t latency = std::max<int64_t>(stamp_ns - request.stamp_ns, 0);
+  const bool is_late = latency > options_.reply_timeout_ns;
   ColdRecord& cold = cold_[slot];
+  const auto count_late = [&] {
+    saturating_add(cold.unanswered, 1);
+    ++interval_.late_replies;
+  };
+  if (request.deferred) [[unlikely]] {
+    if (!is_reply_to_deferred(flow, is_late)) return;
+    ++interval_.requests;
+    if (is_late) {
+      ++interval_.unanswered;
+      count_late();
+    }
+  } else if (requests_.covers(request.stamp_ns)) [[likely]] {
+    requests_.remove(request.stamp_ns);
+    if (is_late) [[unlikely]] {
+      ++interval_.unanswered;
+      count_late();
+    }
+  } else if (is_late || interval_.unanswered == 0) {
+    count_late();
+  } else {
+    --interval_.unanswered;  // it ran out by the clock, but not by its own stamps
+  }
+  interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
   cold.reply_sum_ns += latency;
   cold.reply_last = PackedDuration::pack(static_cast<uint64_t>(latency));
   cold.reply_max = std::max(cold.reply_max, cold.reply_last);
 }
 
-/// A request whose connection is gone will not be answered.
-void FlowTable::give_up_request(HotRecord& flow, uint32_t slot) {
-  if (!flow.has(kRequestOpen)) return;
-  flow.clear(kRequestOpen);
+/// Counts turns that are no replies, and says whether this one is a reply all the same.
+bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
+  switch (flow.turn_kind) {
+    case kMultiplexed: ++interval_.multiplexed_turns; return false;
+    case kTlsHandshake:
+    case kTlsFinished13: ++interval_.handshake_turns; return false;
+    case kTlsHello:
+    case kTlsTickets:
+      flow.turn_kind = flow.turn_kind == kTlsHello ? kTlsHandshake : kTls;
+      interval_.handshake_turns += !is_late;
+      return is_late;
+    case kUnseen:
+    case kPlain:
+    case kTls: break;
+  }
+  return true;
+}
+
+/// The reply to a request, closed by now, is not waited for any longer.
+void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
   saturating_add(cold_[slot].unanswered, 1);
-  if (requests_.covers(flow.request_ns)) {
-    requests_.remove(flow.request_ns);
+  if (request.deferred) {
+    ++interval_.requests;
     ++interval_.unanswered;
+  } else if (requests_.covers(request.stamp_ns)) {
+    requests_.remove(request.stamp_ns);
+    ++interval_.unanswered;
+  }
+  interval_.reply_latency.record(static_cast<uint64_t>(options_.reply_timeout_ns));
+  if (rows_per_interval_ != 0) note_changed(hot_[slot], slot);
+}
+
+/// A TCP connection is over, and no reply will come.
+void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
+  if (!flow.has(kRequestOpen)) return;
+  const OpenRequest request = first_request(flow);
+  const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
+                          (flow.turn_kind == kPlain || flow.turn_kind == kTls);
+  close_first(flow);
+  if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+}
+
+/// Gives up the requests whose timeout has passed.
+void FlowTable::give_up_overdue(HotRecord& flow, uint32_t slot) {
+  if (!expects_reply(flow.turn_kind)) return;
+  while (flow.has(kRequestOpen) && is_overdue(flow.request_ns)) {
+    const OpenRequest request = first_request(flow);
+    close_first(flow);
+    give_up(slot, request);
+  }
+}
+
+/// Forgets the requests that are open. `uncount`: they were none.
+void FlowTable::drop_requests(HotRecord& flow, bool uncount) {
+  while (flow.has(kRequestOpen)) {
+    const OpenRequest request = first_request(flow);
+    close_first(flow);
+    if (request.deferred || !requests_.covers(request.stamp_ns)) continue;
+    requests_.remove(request.stamp_ns);
+    // Counted a moment ago, unless an interval ended since.
+    if (uncount && interval_.requests != 0) --interval_.requests;
+  }
+}
+
+void FlowTable::finish(int64_t end_ns) {
+  if (!begun_) begin(end_ns);
+  advance(end_ns);
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    HotRecord& flow = hot_[slot];
+    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) continue;
+    give_up_overdue(flow, slot);
+  }
+}
+
+/// Rows of flows with a request whose timeout passed in the interval are changed.
+void FlowTable::note_run_out() {
+  run_out_ = false;
+  const int64_t since_ns = interval_.begin_ns - options_.reply_timeout_ns - 2 * kNanosPerMilli;
+  for (uint32_t slot = 0; slot < slots_used_; ++slot) {
+    HotRecord& flow = hot_[slot];
+    if (!flow.has(kRequestOpen) || flow.has(kChanged)) continue;
+    bool is_changed = false;
+    const auto look = [&](const OpenRequest& r) {
+      is_changed |= r.stamp_ns >= since_ns && ran_out(r);
+    };
+    look(first_request(flow));
+    if (has_queue(flow)) more_requests_.for_each(flow.udp.more_requests, look);
+    if (is_changed) note_changed(flow, slot);
   }
 }
 
@@ -434,14 +904,22 @@ void FlowTable::answer_syn(HotRecord& flow) {
   --half_open_;
 }
 
-void FlowTable::end_flow(HotRecord& flow) {
+void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   if (flow.has(kEnded)) return;
+  settle_silence(flow, slot);
   flow.set(kEnded);
   ++interval_.ended_flows;
   --live_count_;
 }
 
-/// Connection state. True for a repeated SYN, which is counted as a retransmission here.
+/// Another connection on the ends of one that ended.
+void FlowTable::reopen_flow(HotRecord& flow) {
+  flow.clear(kEnded);
+  ++interval_.new_flows;
+  ++live_count_;
+}
+
+/// Connection state, but for its end (observe_end). True: what the segment holds is not looked at.
 bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                             bool from_initiator) {
   if (!p.has_tcp_header) return false;
@@ -452,40 +930,17 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     answer_syn(flow);
     flow.clear(kSynOpen);
     flow.clear(kSynAckSeen);
-    end_flow(flow);
-    return false;
+    return true;
   }
   const bool syn = (p.tcp_flags & kTcpSyn) != 0;
   const bool ack = (p.tcp_flags & kTcpAck) != 0;
-  ColdRecord& cold = cold_[slot];
-  if (from_initiator && syn && !ack) {
-    const uint32_t next = p.tcp_sequence + 1 + p.payload_bytes;
-    if (flow.has(kSynOpen) && flow.has(kSequenceInitiator) && cold.next_sequence[0] == next) {
-      flow.count_retransmission();
-      ++interval_.tcp_retransmissions;
-      return true;
-    }
-    give_up_request(flow, slot);
-    if (flow.has(kEnded)) {
-      flow.clear(kEnded);
-      ++live_count_;
-    }
-    if (!flow.has(kHalfOpen)) {
-      flow.set(kHalfOpen);
-      ++half_open_;
-    }
-    constexpr uint16_t kOfConnection = kSynAckSeen | kFinInitiator | kFinResponder |
-                                       kSequenceInitiator | kSequenceResponder | kHoleInitiator |
-                                       kHoleResponder;
-    flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
-    flow.set(kSynSeen);
-    flow.set(kSynOpen);
-    flow.request_ns = stamp_ns;
-    return false;
-  }
+  if (from_initiator && syn && !ack) return observe_syn(flow, slot, p);
   if (!from_initiator) {
     answer_syn(flow);
-    if (syn && ack && flow.has(kSynOpen)) flow.set(kSynAckSeen);
+    if (syn && ack && flow.has(kSynOpen)) {
+      flow.set(kSynAckSeen);
+      if (flow.has(kEnded)) reopen_flow(flow);  // refused at first, accepted now
+    }
   } else if (flow.has(kSynOpen) && !syn) {
     // The handshake's last packet; or, when the answer was not captured, whatever follows it.
     if (flow.has(kSynAckSeen) && ack && stamp_ns >= flow.request_ns) {
@@ -496,11 +951,70 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     flow.clear(kSynOpen);
     flow.clear(kSynAckSeen);
   }
-  if ((p.tcp_flags & kTcpFin) != 0) {
-    flow.set(from_initiator ? kFinInitiator : kFinResponder);
-    if (flow.has(kFinInitiator) && flow.has(kFinResponder)) end_flow(flow);
-  }
   return false;
+}
+
+/// A bare SYN of the initiator. True: it was seen before.
+bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& p) {
+  const auto wait_for_answer = [&] {
+    if (!flow.has(kHalfOpen)) {
+      flow.set(kHalfOpen);
+      ++half_open_;
+    }
+    flow.set(kSynOpen);
+    flow.request_ns = clamp_stamp(p.stamp_ns);
+  };
+  const uint32_t next = p.tcp_sequence + 1 + p.payload_bytes;
+  if (flow.has(kSequenceInitiator) && cold_[slot].next_sequence[0] == next) {
+    flow.count_retransmission();
+    ++interval_.tcp_retransmissions;
+    if (flow.has(kEnded)) {
+      give_up_connection(flow, slot);
+      flow.clear(kSynAckSeen);
+      flow.clear(kFinInitiator);
+      flow.clear(kFinResponder);
+      wait_for_answer();
+    }
+    return true;
+  }
+  give_up_connection(flow, slot);
+  // This packet is counted already: with another before it, there was a connection.
+  if (flow.has(kEnded) || flow.packets(0) > 1) {
+    end_flow(flow, slot);
+    reopen_flow(flow);
+  }
+  constexpr uint16_t kOfConnection =
+      kSynAckSeen | kFinInitiator | kFinResponder | kSequenceInitiator | kSequenceResponder;
+  flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
+  flow.tcp.missing_bytes = {};
+  flow.turn_kind = kUnseen;
+  start_messages(flow);
+  flow.set(kSynSeen);
+  wait_for_answer();
+  return false;
+}
+
+/// FIN or RST, after what the segment holds was observed.
+void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
+                            bool from_initiator) {
+  if ((p.tcp_flags & kTcpRst) != 0) {
+    give_up_connection(flow, slot);
+    end_flow(flow, slot);
+    return;
+  }
+  if (from_initiator && !flow.has(kFinInitiator) && flow.has(kRequestOpen) &&
+      !flow.has(kRequestDeferred) && requests_.covers(flow.request_ns) &&
+      clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs) {
+    // A goodbye, most likely. Should an answer come, it is a request again.
+    const int64_t sent_ns = flow.request_ns;
+    drop_requests(flow, true);
+    open_turn(flow, sent_ns);
+  }
+  flow.set(from_initiator ? kFinInitiator : kFinResponder);
+  if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
+  end_flow(flow, slot);
+  // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
+  if (flow.tcp.missing_bytes[1] == 0) give_up_connection(flow, slot);
 }
 
 /// Whether the segment was seen before, wholly or in part.
@@ -508,7 +1022,7 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
                                  bool from_initiator, int64_t previous_ns) {
   if (!p.has_tcp_header || (p.tcp_flags & kTcpRst) != 0) return false;
   const FlowFlag known = from_initiator ? kSequenceInitiator : kSequenceResponder;
-  const FlowFlag hole = from_initiator ? kHoleInitiator : kHoleResponder;
+  const size_t side = from_initiator ? 0 : 1;
   if (p.first_fragment) {  // the length of the whole segment is not known
     flow.clear(known);
     return false;
@@ -517,7 +1031,8 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   if ((p.tcp_flags & kTcpSyn) != 0) ++length;
   if ((p.tcp_flags & kTcpFin) != 0) ++length;
   if (length == 0) return false;
-  uint32_t& next = cold_[slot].next_sequence[from_initiator ? 0 : 1];
+  uint32_t& next = cold_[slot].next_sequence[side];
+  uint32_t& missing = flow.tcp.missing_bytes[side];
   const uint32_t end = p.tcp_sequence + length;
   if (!flow.has(known)) {
     flow.set(known);
@@ -526,31 +1041,34 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   }
   const auto ahead = static_cast<int32_t>(p.tcp_sequence - next);
   if (ahead >= 0) {
-    if (ahead > 0) flow.set(hole);
+    saturating_add(missing, static_cast<uint32_t>(ahead));
     next = end;
     return false;
   }
   if (ahead == -1 && length == 1 && p.payload_bytes == 1) return true;  // a keep-alive probe
-  if (flow.has(hole) && p.stamp_ns - previous_ns <= kReorderNs) {
-    flow.clear(hole);
+  const bool brings_news = static_cast<int32_t>(end - next) > 0;
+  const bool fills = missing != 0;
+  const bool is_reordered = fills && p.stamp_ns - previous_ns <= kReorderNs;
+  if (is_reordered) {
     ++interval_.tcp_out_of_order;
   } else {
     flow.count_retransmission();
     ++interval_.tcp_retransmissions;
   }
-  const bool brings_news = static_cast<int32_t>(end - next) > 0;
+  missing -= std::min(missing, std::min(length, next - p.tcp_sequence));
   if (brings_news) next = end;
-  return !brings_news;
+  return !brings_news && !is_reordered;
 }
 
-/// The other end turned out to be the initiator: what was counted changes sides, gaps start anew.
+/// The other end turned out to be the initiator: what was counted changes sides, and what was taken
+/// for its messages and requests was none.
 void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.flags = static_cast<uint16_t>(flow.flags ^ kInitiatorIsLow);
   flow.swap_counts();
   if (payload_.size() != 0) std::swap(payload_[slot][0], payload_[slot][1]);
-  flow.initiator_last_ns = kNoTime;
-  flow.gaps = {};
-  give_up_request(flow, slot);
+  drop_requests(flow, true);
+  start_messages(flow);
+  flow.turn_kind = kUnseen;
 }
 
 // --- super-packets and fragments ---
@@ -614,7 +1132,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   flow = HotRecord{};
   flow.key = p.key;
   flow.last_ns = stamp_ns;
-  flow.initiator_last_ns = kNoTime;
+  flow.message_ns = HotRecord::kNoMessage;
   flow.lateness_max = kNoLateness;
   flow.set_id(next_id_++);
   // An answered SYN comes from the responder.
@@ -679,6 +1197,9 @@ void FlowTable::grow_index() {
 
 void FlowTable::remove(uint32_t slot) {
   HotRecord& flow = hot_[slot];
+  settle_silence(flow, slot);
+  give_up_overdue(flow, slot);
+  drop_requests(flow, false);
   if (flow.has(kChanged)) {
     --changed_count_;
     if (departed_.size() < rows_per_interval_) {
@@ -688,12 +1209,12 @@ void FlowTable::remove(uint32_t slot) {
     }
   }
   active_.remove(flow.last_ns);
-  if (flow.has(kRequestOpen)) requests_.remove(flow.request_ns);
   answer_syn(flow);
   if (!flow.has(kEnded)) --live_count_;
   seconds_.forget(slot);
   index_erase(static_cast<uint32_t>(hash_key(flow.key, seed_) >> 32), slot);
   flow = HotRecord{};
+  flow.message_ns = HotRecord::kNoMessage;
   flow.link = free_slot_;
   free_slot_ = slot;
   --flow_count_;
@@ -702,7 +1223,7 @@ void FlowTable::remove(uint32_t slot) {
 void FlowTable::clear() {
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     if (hot_[slot].is_free()) continue;
-    end_flow(hot_[slot]);
+    end_flow(hot_[slot], slot);
     remove(slot);
   }
   for (auto& victims : victims_) victims.clear();
@@ -790,7 +1311,7 @@ void FlowTable::expire(int64_t now_ns) {
         HotRecord& flow = hot_[slot];
         const uint32_t next = flow.link;
         if (flow.last_ns < tick_end_ns) {
-          end_flow(flow);
+          end_flow(flow, slot);
           remove(slot);
         } else {
           wheels_[standing(flow)].push(slot);
@@ -839,6 +1360,8 @@ uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows, uint64_t most) {
 FlowInterval FlowTable::take_interval(int64_t end_ns) {
   if (!begun_) begin(end_ns);
   advance(end_ns);
+  if (declared_period_ns_ != 0 || learned_any_) count_silence(end_ns);
+  if (rows_per_interval_ != 0 && run_out_) note_run_out();
   interval_.end_ns = end_ns;
   interval_.active_flows = active_.count();
   interval_.active_flows_max = std::max(interval_.active_flows_max, active_.count());
@@ -871,12 +1394,15 @@ FlowRow FlowTable::row(uint32_t slot) const {
   out.packets = {hot.packets(0), hot.packets(1)};
   out.bytes = {hot.bytes(0), hot.bytes(1)};
   if (payload_.size() != 0) out.payload_bytes = {payload_[slot][0], payload_[slot][1]};
-  out.period_ns = period_ns(hot);
-  if (hot.lateness_max != kNoLateness) {
+  const int64_t period = period_ns(hot);
+  if (period != 0) out.period_ns = period;
+  if (period != 0 && hot.lateness_max != kNoLateness) {
     out.lateness_last_ns = PackedSignedDuration::unpack(cold.lateness_last);
     out.lateness_max_ns = PackedSignedDuration::unpack(hot.lateness_max);
   }
-  out.missed_ticks = cold.missed_ticks;
+  const uint64_t missed = missed_since_message(hot, period, now_ns_);
+  out.silent = missed >= kSilentTicks;
+  out.missed_ticks = cold.missed_ticks + missed;
   out.replies = cold.replies;
   out.reply_latency_sum_ns = cold.reply_sum_ns;
   if (cold.replies != 0) {
@@ -884,8 +1410,14 @@ FlowRow FlowTable::row(uint32_t slot) const {
     out.reply_latency_last_ns = PackedDuration::unpack(cold.reply_last);
   }
   out.unanswered = cold.unanswered;
-  // A request that ran out is noticed by its flow's next packet; say so before it comes.
-  if (hot.has(kRequestOpen) && !requests_.covers(hot.request_ns)) ++out.unanswered;
+  // Requests that ran out are counted in the record when they are closed; say so before that.
+  if (hot.has(kRequestOpen)) {
+    out.unanswered += ran_out(first_request(hot));
+    if (has_queue(hot)) {
+      more_requests_.for_each(hot.udp.more_requests,
+                              [&](const OpenRequest& r) { out.unanswered += ran_out(r); });
+    }
+  }
   out.retransmissions = hot.retransmissions();
   return out;
 }

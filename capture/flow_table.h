@@ -2,17 +2,50 @@
 // design.md's; core/flow.h has the fields.
 //
 // Decisions that the words leave open:
-//  - A learned period is the median of the initiator's last 5 gaps before the one judged, known
-//  from
-//    the third gap on. A gap over which the initiator's stamps went backwards is no gap.
-//  - Only the initiator's payload opens a request, so that a ping's pause is no latency. A reply
-//    after the timeout answers nothing: the request was counted as unanswered when it ran out.
-//  - A TCP flow has ended with FIN both ways or RST, and stays in the table until it is idle or
-//    pushed out; a SYN on the same ends opens it again. So in files (no idle timeout) flows are
-//    distinct 5-tuples.
+//
+// Messages and periods
+//  - A message is payload of the initiator: no pure ACK, FIN or RST, no retransmission, no
+//    keep-alive probe, no TLS handshake or alert, no empty datagram. Segments and datagrams within
+//    1 ms of the message's latest one belong to it (within an eighth of the period, if that is
+//    shorter), but never for longer than a period.
+//  - A period is learned from 10 gaps in a row: each at least 1 ms and within a fifth of their
+//    mean, with a mean deviation of at most a tenth. A gap teaches nothing if the message follows
+//    the flow's previous packet within a quarter of it: that is a client that sends when its reply
+//    has come. Once learned, the period follows slowly. Missed ticks and lateness do not end it;
+//    8 gaps in a row that lie more than a quarter of it off every multiple do.
+//  - Missed ticks grow with the clock: take_interval() adds those of flows that are silent.
+//
+// Requests and replies
+//  - Only the initiator's payload opens a request, so that a ping's pause is no latency.
+//  - TCP has one request open at a time: a turn, until the responder's next payload. The next
+//    message of a periodic flow whose turn is still open counts as an overlapping request.
+//  - UDP has up to 64 open. A reply belongs to the request that begins with the same bytes, if just
+//    one does (DNS, echoed pings). Else, among those within their timeout, to the one that then
+//    waited about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to
+//    the oldest; if none is within its timeout, to the newest. A request that a later one's reply
+//    passed over is given up at the flow's next request once its timeout has passed (four
+//    timeouts, where replies name their requests).
+//  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
+//    counts in late_replies, with its real latency. A request that is given up (its connection
+//    ended, its flow left, the run ended) enters the latency as the timeout.
+//  - What the initiator sends within 1 ms before its FIN, and gets no answer to, is a goodbye and
+//    no request. If an answer comes it was a request after all.
+//  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
+//    come before the reply), is no reply but a handshake turn. If the first is not answered in
+//    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and
+//    BitTorrent are multiplexed: their turns are counted, and measured as nothing.
+//
+// TCP
+//  - A connection has ended with FIN both ways or RST, and its flow stays in the table until it is
+//    idle or pushed out. A SYN on the same ends opens another connection of the same flow: it
+//    counts in new_flows again, and period, requests and sequence start anew. So in files (no idle
+//    timeout) flows are distinct 5-tuples, and new_flows may be more.
+//  - A SYN that was seen before, also after it was refused, is a retransmission.
 //  - A segment from before the expected sequence is a retransmission; within 3 ms of the flow's
-//    previous packet and with a hole open in its direction it is out of order instead. One byte or
-//    none just before it is a keep-alive. `tcp_resets` counts RST segments.
+//    previous packet, and while bytes are missing in its direction, it is out of order instead.
+//    One byte just before it is a keep-alive. `tcp_resets` counts RST segments.
+//
+// The table
 //  - The idle timeout is at least the window, and acts within 1/256 of itself.
 //  - A later fragment keeps the flow of its first fragment active and counts in nothing else.
 //  - A flow that is pushed out after it ended is no loss.
@@ -37,6 +70,7 @@
 #include "capture/flow_record.h"
 #include "capture/flow_tracker.h"
 #include "capture/mapped_array.h"
+#include "capture/open_requests.h"
 #include "capture/packet.h"
 #include "capture/seconds_seen.h"
 #include "capture/silence_wheel.h"
@@ -91,6 +125,16 @@ class FlowTable {
   /// wall = packet time + offset, for the whole seconds of seen_flows_per_second_max. Files: 0.
   void set_wall_offset(int64_t offset_ns);
 
+  /// The source's clock was set: counted, and nothing else.
+  void note_time_step() {
+    ++interval_.time_steps;
+    ++interval_.time_went_backwards;
+  }
+
+  /// Nothing comes any more: requests whose timeout has passed are given up. Call before the last
+  /// take_interval(), with its end.
+  void finish(int64_t end_ns);
+
   /// Closes the interval at `end_ns` (or at the latest packet, whichever is later for the gauges)
   /// and begins the next one there.
   FlowInterval take_interval(int64_t end_ns);
@@ -124,6 +168,7 @@ class FlowTable {
   uint64_t take_changed(std::vector<FlowRow>& rows, uint64_t most);
   static constexpr size_t kBatch = 32;
   static constexpr int64_t kNoTime = INT64_MIN;
+  static constexpr uint64_t kSilentTicks = 2;  // a flow that has missed so many is silent
 
   /// Open addressing, probing from the first entry of a cache line, line = hash * lines >> 32: an
   /// index in the order of its hashes, which grows by a quarter in one sequential pass. A whole
@@ -165,9 +210,41 @@ class FlowTable {
   };
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
-  void observe_gap(HotRecord& flow, uint32_t slot, int64_t stamp_ns);
-  void observe_payload(HotRecord& flow, uint32_t slot, int64_t stamp_ns, bool from_initiator);
+  bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns);
+  void learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns);
+  void judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns, int64_t lateness_ns);
+  void start_messages(HotRecord& flow);
+  void settle_silence(HotRecord& flow, uint32_t slot);
+  uint64_t missed_since_message(const HotRecord& flow, int64_t period_ns, int64_t now_ns) const;
+  void count_silence(int64_t end_ns);
+  void note_run_out();
+
+  void observe_request(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, int64_t stamp_ns,
+                       int64_t previous_ns);
+  void observe_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, int64_t stamp_ns);
+  bool is_ordinary_turn(HotRecord& flow, const ParsedPacket& packet, int64_t stamp_ns,
+                        bool& is_message);
+  void open_request(HotRecord& flow, int64_t stamp_ns);
+  void open_turn(HotRecord& flow, int64_t stamp_ns);
+  void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  void match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  void close_first(HotRecord& flow);
+  void answer(HotRecord& flow, uint32_t slot, const OpenRequest& request, int64_t stamp_ns);
+  bool is_reply_to_deferred(HotRecord& flow, bool is_late);
+  void give_up(uint32_t slot, const OpenRequest& request);
+  void give_up_connection(HotRecord& flow, uint32_t slot);
+  void give_up_overdue(HotRecord& flow, uint32_t slot);
+  void drop_requests(HotRecord& flow, bool uncount);
+  static OpenRequest first_request(const HotRecord& flow);
+  static bool has_queue(const HotRecord& flow);
+  bool ran_out(const OpenRequest& request) const;
+  bool is_overdue(int64_t request_ns) const {
+    return now_ns_ - request_ns > options_.reply_timeout_ns;
+  }
+
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
+  bool observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& packet);
+  void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
                         bool from_initiator, int64_t previous_ns);
   void observe_later_fragment(const ParsedPacket& packet);
@@ -176,10 +253,13 @@ class FlowTable {
   void swap_ends(HotRecord& flow, uint32_t slot);
   void touch(HotRecord& flow, int64_t stamp_ns);
   void note_changed(HotRecord& flow, uint32_t slot);
-  void end_flow(HotRecord& flow);
+  void end_flow(HotRecord& flow, uint32_t slot);
+  void reopen_flow(HotRecord& flow);
   void answer_syn(HotRecord& flow);
-  void give_up_request(HotRecord& flow, uint32_t slot);
-  std::optional<int64_t> period_ns(const HotRecord& flow) const;
+  /// Declared or learned; 0: none.
+  int64_t period_ns(const HotRecord& flow) const {
+    return declared_period_ns_ != 0 ? declared_period_ns_ : flow.learned_period_ns();
+  }
 
   uint32_t find(const PacketKey& key, uint32_t hash) const;
   uint32_t insert(const ParsedPacket& packet, uint32_t hash);
@@ -200,6 +280,7 @@ class FlowTable {
   FlowRow row(uint32_t slot) const;
 
   FlowTableOptions options_;
+  int64_t declared_period_ns_;  // 0: none
   uint64_t rows_per_interval_;
   HashSeed seed_;
 
@@ -218,13 +299,17 @@ class FlowTable {
 
   int64_t now_ns_ = 0;
   int64_t latest_stamp_ns_ = 0;
+  bool stepped_back_ = false;              // the packets are stamped well before the latest
   std::array<uint32_t, 2> segment_max_{};  // the longest payload of one: UDP, TCP
   int64_t wall_offset_ns_ = 0;
   int64_t second_begin_ns_ = 0;  // bounds, in packet time, of the second that was looked up last
   int64_t second_end_ns_ = 0;
   int64_t second_ = 0;
   SlidingCount active_;
-  SlidingCount requests_;
+  SlidingCount requests_;  // open, counted, and within their timeout
+  OpenRequests more_requests_;
+  bool run_out_ = false;      // a request ran out since the interval began
+  bool learned_any_ = false;  // some flow has had a period
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;
 

@@ -26,7 +26,7 @@ enum class KeyMode : uint8_t { kOuter, kInner, kVlan };
 
 struct FlowTableOptions {
   int64_t window_ns = 1'000'000'000;         // of active flows
-  std::optional<int64_t> period_ns;          // declared; nullopt: learned, the flow's median gap
+  std::optional<int64_t> period_ns;          // declared; nullopt: learned from regular gaps
   int64_t reply_timeout_ns = 1'000'000'000;  // a request without a reply by then is unanswered
   int64_t idle_timeout_ns = 0;               // a silent flow ends after this; 0: never (files)
   uint64_t max_flows = 1'000'000;

@@ -94,6 +94,7 @@ class IntervalCutter {
   void close(int64_t end_ns, bool last) {
     flush();
     ClosedInterval closed;
+    if (last) table_->finish(end_ns);
     closed.flows = table_->take_interval(end_ns);
     if (last)
       table_->take_all_changed(closed.changed);

@@ -53,6 +53,9 @@ struct ParsedPacket {
   PacketKey key;
   uint32_t wire_bytes = 0;
   uint32_t payload_bytes = 0;  // of the transport, by the lengths in the headers
+  /// The first 8 bytes of the payload as they lie in memory; what was not captured, or is past the
+  /// payload's end, is 0. TCP and UDP in first fragments have them too.
+  uint64_t payload_head = 0;
   uint32_t tcp_sequence = 0;
   uint8_t tcp_flags = 0;
   bool has_tcp_header = false;  // sequence and flags were captured

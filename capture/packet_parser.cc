@@ -58,6 +58,20 @@ struct Bytes {
   }
 };
 
+/// ParsedPacket::payload_head of a payload that begins `offset` bytes after `base`, where `there`
+/// bytes were captured.
+[[gnu::always_inline]] inline uint64_t payload_head(const uint8_t* base, uint32_t offset,
+                                                    uint32_t there, uint32_t payload_bytes) {
+  uint64_t head = 0;
+  if (payload_bytes >= sizeof head && there >= offset + sizeof head) [[likely]] {
+    std::memcpy(&head, base + offset, sizeof head);
+  } else if (there > offset) {
+    std::memcpy(&head, base + offset,
+                std::min({sizeof head, size_t{payload_bytes}, size_t{there - offset}}));
+  }
+  return head;
+}
+
 class Parser {
  public:
   /// `out` is fresh.
@@ -494,6 +508,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   out_.from_low = from_low;
   out_.skip = SkipReason::kCount;
 
+  out_.payload_head = 0;
   if (protocol == kProtocolTcp) {
     out_.payload_bytes = 0;
     out_.has_tcp_header = b.has(14);
@@ -501,7 +516,10 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
       out_.tcp_sequence = be32(b.at + 4);
       out_.tcp_flags = b.at[13];
       const uint32_t header = (b.at[12] >> 4) * 4u;
-      if (header >= 20 && b.length > header) out_.payload_bytes = b.length - header;
+      if (header >= 20 && b.length > header) {
+        out_.payload_bytes = b.length - header;
+        out_.payload_head = payload_head(b.at, header, b.captured, out_.payload_bytes);
+      }
     }
     return;
   }
@@ -513,6 +531,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
     if (stated >= 8 && stated < length) length = stated;
   }
   out_.payload_bytes = length > 8 ? length - 8 : 0;
+  out_.payload_head = payload_head(b.at, 8, b.captured, out_.payload_bytes);
   if (mode_ == KeyMode::kInner && b.has(8) && !out_.first_fragment) {
     inner_ = true;
     udp_tunnel(source_port, destination_port, b.after(8));
@@ -696,9 +715,11 @@ template <bool v6>
   out.stamp_ns = packet.stamp_ns;
   out.key = std::bit_cast<PacketKey>(words);
   out.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);
+  uint32_t payload_at = kUdpHeader;
   if (tcp) {
     const uint32_t header = (transport[12] >> 4) * 4u;
     out.payload_bytes = header >= 20 && length > header ? length - header : 0;
+    payload_at = header;
     out.tcp_sequence = be32(transport + 4);
     out.tcp_flags = transport[13];
   } else {
@@ -707,6 +728,9 @@ template <bool v6>
     out.tcp_sequence = 0;
     out.tcp_flags = 0;
   }
+  // The packet ends where its IP header says, whatever was captured behind it.
+  const uint32_t there = std::min(packet.captured - link_bytes - header_bytes, length);
+  out.payload_head = payload_head(transport, payload_at, there, out.payload_bytes);
   out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;

@@ -4,7 +4,7 @@
 // the span take their marks with them. A mark counts while bucket(mark) > bucket(now) - buckets, so
 // the answer is exact to one bucket: 1 ms, or a thousandth of a span below a second. Used twice:
 // for active flows (a mark is a flow's last packet), and for open requests (what leaves is
-// unanswered). Pure, one thread.
+// unanswered; an extra bucket keeps those that are exactly as old as the span). Pure, one thread.
 #pragma once
 
 #include <algorithm>
@@ -43,10 +43,12 @@ class FixedDivisor {
 class SlidingCount {
  public:
   /// Spans of up to an hour have buckets of 1 ms or finer; beyond that, as many and wider.
-  explicit SlidingCount(int64_t span_ns)
+  /// With `extra_buckets` 1 a mark leaves up to a bucket after the span, and never before its end.
+  explicit SlidingCount(int64_t span_ns, int64_t extra_buckets = 0)
       : divisor_(bucket_ns(span_ns)),
-        buckets_(static_cast<int64_t>((span_ns + divisor_.divisor() - 1) / divisor_.divisor())),
-        ring_(static_cast<size_t>(buckets_), 0) {}
+        buckets_((span_ns + divisor_.divisor() - 1) / divisor_.divisor() + extra_buckets),
+        ring_(static_cast<size_t>(buckets_), 0),
+        newest_end_ns_(divisor_.divisor()) {}
 
   /// Moves time on and says how many marks left the span. Time never moves back.
   uint64_t advance(int64_t now_ns) {
@@ -125,9 +127,9 @@ class SlidingCount {
   FixedDivisor divisor_;
   int64_t buckets_;
   std::vector<uint32_t> ring_;
-  int64_t newest_ = -1;      // bucket of the time advanced to
+  int64_t newest_ = 0;       // bucket of the time advanced to
   int64_t newest_cell_ = 0;  // its place in the ring
-  int64_t newest_end_ns_ = 0;
+  int64_t newest_end_ns_;
   uint64_t count_ = 0;
 };
 

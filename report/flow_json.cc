@@ -44,9 +44,18 @@ std::string file_reading_json(const FileReading& reading) {
   json["reply_latency_ns"] = latency_json(t.reply_latency.summary());
   json["lateness_ns"] = latency_json(t.lateness.summary());
   json["missed_ticks"] = t.missed_ticks;
+  json["periodic_flows"] = t.periodic_flows;
+  json["silent_flows"] = t.silent_flows;
+  json["requests"] = t.requests;
   json["unanswered"] = t.unanswered;
+  json["late_replies"] = t.late_replies;
+  json["overlapping_requests"] = t.overlapping_requests;
+  json["handshake_turns"] = t.handshake_turns;
+  json["multiplexed_turns"] = t.multiplexed_turns;
   json["evicted_flows"] = t.evicted_flows;
   json["time_went_backwards"] = t.time_went_backwards;
+  json["time_steps"] = t.time_steps;
+  json["duplicate_packets"] = t.duplicate_packets;
   json["super_packets"] = t.super_packets;
   json["super_packet_segments"] = t.super_packet_segments;
   json["tcp_handshake_ns"] = latency_json(t.tcp_handshake.summary());
@@ -130,6 +139,7 @@ Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
   json["reply_latency_sum_ns"] = flow.reply_latency_sum_ns;
   json["reply_latency_max_ns"] = json_or_null(flow.reply_latency_max_ns);
   json["reply_latency_last_ns"] = json_or_null(flow.reply_latency_last_ns);
+  json["silent"] = flow.silent;
   json["unanswered"] = flow.unanswered;
   json["retransmissions"] = flow.retransmissions;
   json["initiator_owner"] = owner_json(owners.find(flow.owners[0]));

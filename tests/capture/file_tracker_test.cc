@@ -6,6 +6,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "capture/file_clock.h"
 #include "capture/flow_tracker.h"
 #include "capture/packet_source.h"
 #include "capture/stamp_clock.h"
@@ -23,11 +24,18 @@ struct Capture {
   std::string bytes =
       word(0xa1b23c4d) + word(2 | 4 << 16) + word(0) + word(0) + word(65'535) + word(101);
 
-  void packet(int64_t at_ns, uint16_t port) {
-    std::string ip("\x45\0\0\x20\0\0\0\0\x40\x11\0\0\x0a\0\0\1\x0a\0\0\2", 20);
-    ip += static_cast<char>(port >> 8);
-    ip += static_cast<char>(port);
-    ip += std::string("\x22\xb8\0\x0c\0\0data", 10);
+  void packet(int64_t at_ns, uint16_t port) { add(at_ns, "\x0a\0\0\1\x0a\0\0\2", port, 8888); }
+  void reply(int64_t at_ns, uint16_t port) { add(at_ns, "\x0a\0\0\2\x0a\0\0\1", 8888, port); }
+
+ private:
+  void add(int64_t at_ns, const char* ends, uint16_t from, uint16_t to) {
+    std::string ip("\x45\0\0\x20\0\0\0\0\x40\x11\0\0", 12);
+    ip += std::string(ends, 8);
+    for (const uint16_t port : {from, to}) {
+      ip += static_cast<char>(port >> 8);
+      ip += static_cast<char>(port);
+    }
+    ip += std::string("\0\x0c\0\0data", 8);
     bytes += word(static_cast<uint32_t>(at_ns / kNanosPerSecond)) +
              word(static_cast<uint32_t>(at_ns % kNanosPerSecond)) +
              word(static_cast<uint32_t>(ip.size())) + word(static_cast<uint32_t>(ip.size())) + ip;
@@ -111,8 +119,62 @@ TEST(FileTracker, IntervalsAreCutByPacketTime) {
   EXPECT_EQ(reading.intervals.back().flows.end_ns, kStart + 3200 * kMs);
   EXPECT_EQ(reading.totals.packets, 6u);
   EXPECT_EQ(reading.totals.begin_ns, kStart);
-  EXPECT_TRUE(reading.intervals[2].changed.empty());
-  EXPECT_EQ(reading.intervals[3].changed.size(), 1u);
+  // Silent flows change once more, when their requests run out.
+  EXPECT_EQ(reading.intervals[2].flows.unanswered, 2u);
+  EXPECT_EQ(reading.intervals[2].changed.size(), 2u);
+  EXPECT_EQ(reading.intervals[3].changed.size(), 3u);
+}
+
+/// So many pings a tenth of a second apart, each answered after 1 ms.
+void ping(Capture& capture, int64_t at_ns, int pings) {
+  for (int i = 0; i < pings; ++i) {
+    capture.packet(at_ns + i * 100 * kMs, 1000);
+    capture.reply(at_ns + i * 100 * kMs + kMs, 1000);
+  }
+}
+
+TEST(FileTracker, AClockThatIsSetWhileTheFileIsWrittenIsFollowed) {
+  Capture back, ahead, steady;
+  ping(steady, kStart, 300);
+  ping(back, kStart, 150);
+  ping(back, kStart - 15'000 * kMs, 150);
+  ahead.packet(kStart + 3600 * kNanosPerSecond, 1000);
+  ahead.reply(kStart + kMs, 1000);
+  ping(ahead, kStart + 100 * kMs, 299);
+  for (const Capture* capture : {&steady, &back, &ahead}) {
+    const ScratchFile scratch(capture->bytes);
+    FileOptions file;
+    file.path = scratch.path();
+    const Reading reading = read_file(file);
+    const FlowInterval& t = reading.totals;
+    EXPECT_EQ(t.reply_latency.count(), 300u);
+    EXPECT_LE(t.reply_latency.sum(), static_cast<uint64_t>(300 * kMs));
+    EXPECT_EQ(t.unanswered, 0u);
+    EXPECT_EQ(t.missed_ticks, 0u);
+    EXPECT_EQ(t.active_flows, 1u);
+    EXPECT_EQ(t.time_steps, capture == &steady ? 0u : 1u);
+  }
+}
+
+TEST(FileClock, TellsStepsFromDisorderAndFromSilence) {
+  constexpr int64_t kS = kNanosPerSecond;
+  FileClock clock;
+  EXPECT_EQ(clock.read(100 * kS).ns, 100 * kS);
+  EXPECT_EQ(clock.read(99 * kS).ns, 99 * kS) << "out of order";
+  EXPECT_EQ(clock.read(5000 * kS).ns, 5000 * kS) << "silence";
+  FileClock::Time time = clock.read(70 * kS);
+  EXPECT_EQ(time.ns, 5000 * kS);
+  EXPECT_TRUE(time.stepped);
+  time = clock.read(71 * kS);
+  EXPECT_EQ(time.ns, 5001 * kS);
+  EXPECT_FALSE(time.stepped);
+  // Another clock, that was seen before, speaks in between.
+  time = clock.read(5001 * kS + 5);
+  EXPECT_EQ(time.ns, 5001 * kS + 5);
+  EXPECT_TRUE(time.stepped);
+  EXPECT_EQ(clock.read(71 * kS + 9).ns, 5001 * kS + 9);
+  EXPECT_EQ(clock.read(INT64_MAX / 2).ns, INT64_MAX / 2);
+  EXPECT_EQ(clock.read(0).ns, INT64_MAX / 2);
 }
 
 TEST(FileTracker, AStampFromAnotherCenturyCostsNothing) {

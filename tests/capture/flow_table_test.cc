@@ -5,6 +5,7 @@
 #include <ostream>
 #include <random>
 #include <set>
+#include <string_view>
 
 #include <gtest/gtest.h>
 
@@ -239,62 +240,567 @@ TEST(FlowTable, HalfAPeriodLateIsAMissedTick) {
   EXPECT_EQ(i.lateness.sum(), 49 - 50);
 }
 
-TEST(FlowTable, LearnsTheMedianGap) {
+/// Messages of client 1 after gaps of so many microseconds; the time of the last.
+int64_t send_after(FlowTable& table, int64_t at_ns, const std::vector<int64_t>& gaps_us) {
+  for (const int64_t gap : gaps_us) observe(table, packet(at_ns += gap * 1000, 1, true));
+  return at_ns;
+}
+
+TEST(FlowTable, LearnsAPeriodFromTenRegularGaps) {
+  auto table = make_table();
+  observe(*table, packet(kStart, 1, true));
+  int64_t at = send_after(*table, kStart, std::vector<int64_t>(9, 1'000'000));
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  at = send_after(*table, at, {1'000'000});
+  EXPECT_EQ(rows_of(*table).front().period_ns, kS);
+  FlowInterval i = table->take_interval(at);
+  EXPECT_EQ(i.lateness.count(), 0u) << "what teaches is not judged";
+  EXPECT_EQ(i.periodic_flows, 1u);
+
+  at = send_after(*table, at, {1'100'000});
+  i = table->take_interval(at);
+  EXPECT_EQ(i.lateness.sum(), 100 * kMs);
+  EXPECT_EQ(i.late_flows, 0u);
+  // The period follows by a sixteenth; ticks that are missed and messages that are late leave it.
+  EXPECT_EQ(rows_of(*table).front().period_ns, kS + 100 * kMs / 16);
+  at = send_after(*table, at, {5'000'000, 1'450'000, 700'000, 1'000'000});
+  i = table->take_interval(at);
+  EXPECT_EQ(i.missed_ticks, 4u);
+  EXPECT_EQ(i.lateness.count(), 4u);
+  EXPECT_TRUE(rows_of(*table).front().period_ns);
+}
+
+TEST(FlowTable, OrdinaryTrafficHasNoPeriod) {
+  const auto period_after = [](const std::vector<int64_t>& gaps_us) {
+    auto table = make_table();
+    observe(*table, packet(kStart, 1, true));
+    const int64_t at = send_after(*table, kStart, gaps_us);
+    const FlowInterval i = table->take_interval(at + 100 * kS);
+    EXPECT_EQ(i.lateness.count(), 0u);
+    EXPECT_EQ(i.missed_ticks, 0u);
+    EXPECT_EQ(i.late_flows, 0u);
+    EXPECT_EQ(i.periodic_flows, 0u);
+    EXPECT_EQ(i.silent_flows, 0u);
+    const FlowRow row = rows_of(*table).front();
+    EXPECT_EQ(row.lateness_last_ns, std::nullopt);
+    EXPECT_EQ(row.missed_ticks, 0u);
+    EXPECT_FALSE(row.silent);
+    return row.period_ns;
+  };
+  std::vector<int64_t> equal(30, 0), fast(30, 900), mixed, random_gaps;
+  equal.push_back(20'000'000);
+  fast.push_back(5'000'000);
+  std::mt19937_64 random(5);
+  for (int i = 0; i < 40; ++i) {
+    mixed.push_back(i % 2 == 0 ? 3000 : 997'000);
+    random_gaps.push_back(1000 + static_cast<int64_t>(random() % 2'000'000));
+  }
+  EXPECT_EQ(period_after(equal), std::nullopt) << "stamps that are the same";
+  EXPECT_EQ(period_after(fast), std::nullopt) << "gaps below a millisecond";
+  EXPECT_EQ(period_after(mixed), std::nullopt) << "two messages a second";
+  EXPECT_EQ(period_after(random_gaps), std::nullopt);
+}
+
+TEST(FlowTable, AClientThatWaitsForItsReplyHasNoPeriod) {
   auto table = make_table();
   int64_t at = kStart;
-  observe(*table, packet(at, 1, true));
-  // Three gaps teach: median 1.0 s. The fourth is judged by it, the fifth by the median of four.
-  for (const int64_t gap : {1000, 1200, 900}) observe(*table, packet(at += gap * kMs, 1, true));
-  EXPECT_EQ(table->take_interval(at).lateness.count(), 0u);
-  EXPECT_EQ(rows_of(*table).front().period_ns, kS);
-  observe(*table, packet(at += 1100 * kMs, 1, true));
-  EXPECT_EQ(table->take_interval(at).lateness.sum(), 100 * kMs);
-  EXPECT_EQ(rows_of(*table).front().period_ns, 1050 * kMs);  // of 900 1000 1100 1200
-  observe(*table, packet(at += 1050 * kMs, 1, true));
-  EXPECT_EQ(table->take_interval(at).lateness.sum(), 0);
-  EXPECT_EQ(rows_of(*table).front().period_ns, 1050 * kMs);  // of five
-  // Two missed ticks among five gaps do not change what was learned.
-  observe(*table, packet(at += 2100 * kMs, 1, true));
-  EXPECT_EQ(table->take_interval(at).missed_ticks, 1u);
-  EXPECT_EQ(rows_of(*table).front().period_ns, 1100 * kMs);
+  for (int i = 0; i < 100; ++i) {  // 5 ms a reply, and 50 us later the next request
+    observe(*table, packet(at, 1, true));
+    observe(*table, packet(at + 5 * kMs, 1, false));
+    at += 5 * kMs + 50'000;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  EXPECT_EQ(table->take_interval(at + kS).missed_ticks, 0u);
+}
+
+TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
+  auto table = make_table();
+  observe(*table, packet(kStart, 1, true));
+  int64_t at = send_after(*table, kStart, std::vector<int64_t>(10, 1'000'000));
+  at = send_after(*table, at, std::vector<int64_t>(7, 300'000));
+  EXPECT_TRUE(rows_of(*table).front().period_ns);
+  at = send_after(*table, at, {1'000'000});  // fits: begin counting anew
+  at = send_after(*table, at, std::vector<int64_t>(8, 300'000));
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  at = send_after(*table, at, std::vector<int64_t>(10, 300'000));
+  EXPECT_EQ(rows_of(*table).front().period_ns, 300 * kMs);
+}
+
+TEST(FlowTable, ABurstIsOneMessage) {
+  auto table = make_table();
+  int64_t at = kStart;
+  for (int i = 0; i < 12; ++i) {  // five datagrams each 33 ms
+    for (int k = 0; k < 5; ++k) observe(*table, packet(at + k * 20'000, 1, true));
+    at += 33 * kMs;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, 33 * kMs);
+  const FlowInterval i = table->take_interval(at);
+  EXPECT_EQ(i.lateness.count(), 1u);
+  EXPECT_EQ(i.lateness.sum(), 0);
+}
+
+TEST(FlowTable, OnlyPayloadOfTheInitiatorIsAMessage) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  auto table = make_table(options);
+  observe(*table, segment(kStart, true, kTcpSyn, 0));
+  observe(*table, segment(kStart + kMs, false, kTcpSyn | kTcpAck, 0));
+  observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 1));
+  int64_t at = kStart + 10 * kMs;
+  uint32_t sent = 1, got = 1;
+  for (int i = 0; i < 5; ++i) {  // a request of two segments, sent in part again
+    observe(*table, segment(at, true, kTcpAck, sent, 100));
+    observe(*table, segment(at + 100'000, true, kTcpAck, sent + 100, 50));
+    observe(*table, segment(at + 5 * kMs, true, kTcpAck, sent + 100, 50));  // retransmitted
+    sent += 150;
+    observe(*table, segment(at + 6 * kMs, false, kTcpAck, got, 70));
+    got += 70;
+    observe(*table, segment(at + 46 * kMs, true, kTcpAck, sent));          // acknowledged
+    observe(*table, segment(at + 500 * kMs, true, kTcpAck, sent - 1, 1));  // keep-alive probe
+    at += kS;
+  }
+  observe(*table, segment(at - 200 * kMs, true, kTcpFin | kTcpAck, sent));
+  const FlowInterval i = table->take_interval(at);
+  EXPECT_EQ(i.lateness.count(), 4u);
+  EXPECT_EQ(i.lateness.sum(), 0);
+  EXPECT_EQ(i.missed_ticks, 0u);
+  EXPECT_EQ(i.requests, 5u);
+  EXPECT_EQ(i.reply_latency.count(), 5u);
+  EXPECT_EQ(i.unanswered, 0u);
+}
+
+TEST(FlowTable, AConnectionOnAReusedPortHasNoGapBeforeIt) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  auto table = make_table(options);
+  int64_t at = kStart;
+  for (uint32_t connection = 0; connection < 3; ++connection) {
+    const uint32_t isn = 1000 * (connection + 1);
+    observe(*table, segment(at, true, kTcpSyn, isn));
+    observe(*table, segment(at + kMs, true, kTcpAck, isn + 1, 10));
+    observe(*table, segment(at + 2 * kMs, false, kTcpAck, isn, 10));
+    observe(*table, segment(at + 3 * kMs, true, kTcpRst, isn + 11));
+    at += 30 * kS;
+  }
+  const FlowInterval i = table->take_interval(at);
+  EXPECT_EQ(i.missed_ticks, 0u);
+  EXPECT_EQ(i.lateness.count(), 0u);
+  EXPECT_EQ(i.new_flows, 3u);
+  EXPECT_EQ(i.ended_flows, 3u);
+  EXPECT_EQ(i.live_flows, 0u);
+  EXPECT_EQ(i.tcp.flows, 1u) << "one 5-tuple";
+}
+
+TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  auto table = make_table(options);
+  uint32_t sequence = 1;
+  for (int i = 0; i < 6; ++i) {
+    observe(*table, segment(kStart + i * kS, true, kTcpAck, sequence, 10));
+    sequence += 10;
+  }
+  observe(*table, segment(kStart + 5500 * kMs, false, kTcpAck, 1, 10));
+  table->finish(kStart + 6 * kS);
+  const FlowInterval i = table->take_interval(kStart + 6 * kS);
+  EXPECT_EQ(i.lateness.count(), 5u);
+  EXPECT_EQ(i.missed_ticks, 0u);
+  EXPECT_EQ(i.requests, 6u);
+  EXPECT_EQ(i.overlapping_requests, 5u);
+  EXPECT_EQ(i.reply_latency.count(), 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5500 * kMs));
+  EXPECT_EQ(i.late_replies, 1u);
+  EXPECT_EQ(i.unanswered, 1u);
+}
+
+TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  auto table = make_table(options, 100);
+  for (uint32_t client = 0; client < 3; ++client) {
+    observe(*table, packet(kStart, client, true));
+    observe(*table, packet(kStart + 1, client, false));
+  }
+  std::vector<FlowRow> rows;
+  std::vector<uint64_t> missed, silent;
+  for (int second = 1; second <= 6; ++second) {
+    const int64_t at = kStart + second * kS;
+    if (second < 6) observe(*table, packet(at, 0, true));   // one goes on until then
+    if (second == 5) observe(*table, packet(at, 1, true));  // one comes back
+    const FlowInterval i = table->take_interval(at + kMs);
+    missed.push_back(i.missed_ticks);
+    silent.push_back(i.silent_flows);
+    EXPECT_EQ(i.periodic_flows, 3u);
+    table->take_changed(rows);
+    if (second == 3) {
+      ASSERT_EQ(rows.size(), 3u) << "silent flows are handed over as they grow";
+      EXPECT_FALSE(rows[0].silent);
+      EXPECT_TRUE(rows[1].silent);
+      EXPECT_EQ(rows[1].missed_ticks, 2u);
+    }
+  }
+  // A tick is missed when half a period has passed after it.
+  EXPECT_EQ(missed, (std::vector<uint64_t>{0, 2, 2, 2, 2, 1}));
+  EXPECT_EQ(silent, (std::vector<uint64_t>{0, 0, 2, 2, 1, 1}));
+  const std::vector<FlowRow> all = rows_of(*table);
+  EXPECT_EQ(all[0].missed_ticks, 0u);
+  EXPECT_EQ(all[1].missed_ticks, 4u);
+  EXPECT_FALSE(all[1].silent);
+  EXPECT_EQ(all[2].missed_ticks, 5u);
+  EXPECT_EQ(table->totals().missed_ticks, 9u);
+  EXPECT_EQ(table->totals().silent_flows, 1u);
+}
+
+TEST(FlowTable, WhatASilentFlowMissedStaysCountedWhenItLeaves) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  options.idle_timeout_ns = 10 * kS;
+  auto table = make_table(options, 100);
+  observe(*table, packet(kStart, 1, true));
+  EXPECT_EQ(table->take_interval(kStart + 5 * kS).missed_ticks, 4u);
+  std::vector<FlowRow> rows;
+  table->take_changed(rows);
+  const FlowInterval gone = table->take_interval(kStart + 20 * kS);
+  EXPECT_EQ(gone.ended_flows, 1u);
+  EXPECT_EQ(gone.silent_flows, 0u);
+  table->take_changed(rows);
+  ASSERT_EQ(rows.size(), 1u);
+  EXPECT_EQ(rows[0].missed_ticks, 4u + gone.missed_ticks);
+  EXPECT_GE(rows[0].missed_ticks, 9u);
+  EXPECT_TRUE(rows[0].ended);
+  EXPECT_FALSE(rows[0].silent);
 }
 
 TEST(FlowTable, RepliesAnswerTheOldestRequest) {
   auto table = make_table();
   observe(*table, packet(kStart, 1, true));
-  observe(*table, packet(kStart + 10 * kMs, 1, true));   // the first stays the open one
+  observe(*table, packet(kStart + 10 * kMs, 1, true));
   observe(*table, packet(kStart + 30 * kMs, 1, false));  // 30 ms
-  observe(*table, packet(kStart + 40 * kMs, 1, false));  // answers nothing
+  observe(*table, packet(kStart + 45 * kMs, 1, false));  // 35 ms
+  observe(*table, packet(kStart + 50 * kMs, 1, false));  // answers nothing
   observe(*table, packet(kStart + 900 * kMs, 1, true));
   observe(*table, packet(kStart + 901 * kMs, 1, false, 0));  // no payload
   observe(*table, packet(kStart + 905 * kMs, 1, false));     // 5 ms
   const FlowInterval i = table->take_interval(kStart + kS);
-  EXPECT_EQ(i.reply_latency.count(), 2u);
-  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(35 * kMs));
+  EXPECT_EQ(i.requests, 3u);
+  EXPECT_EQ(i.reply_latency.count(), 3u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(70 * kMs));
   EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.overlapping_requests, 0u);
   const FlowRow row = rows_of(*table).front();
-  EXPECT_EQ(row.replies, 2u);
-  EXPECT_EQ(row.reply_latency_sum_ns, 35 * kMs);
-  EXPECT_EQ(row.reply_latency_max_ns, 30 * kMs);
+  EXPECT_EQ(row.replies, 3u);
+  EXPECT_EQ(row.reply_latency_sum_ns, 70 * kMs);
+  EXPECT_EQ(row.reply_latency_max_ns, 35 * kMs);
   EXPECT_EQ(row.reply_latency_last_ns, 5 * kMs);
 }
 
-TEST(FlowTable, ARequestRunsOutOnceAndALateReplyAnswersNothing) {
+TEST(FlowTable, ARequestRunsOutOnceAndALateReplyHasItsRealLatency) {
   auto table = make_table();
   observe(*table, packet(kStart, 1, true));
-  table->advance(kStart + 999 * kMs);
-  EXPECT_EQ(table->take_interval(kStart + 999 * kMs).unanswered, 0u);
-  EXPECT_EQ(table->take_interval(kStart + 1000 * kMs).unanswered, 1u);
+  EXPECT_EQ(table->take_interval(kStart + 1000 * kMs).unanswered, 0u);
+  EXPECT_EQ(table->take_interval(kStart + 1002 * kMs).unanswered, 1u);
   EXPECT_EQ(rows_of(*table).front().unanswered, 1u);
   observe(*table, packet(kStart + 1500 * kMs, 1, false));
   observe(*table, packet(kStart + 1600 * kMs, 1, true));
   observe(*table, packet(kStart + 1700 * kMs, 1, false));
   const FlowInterval i = table->take_interval(kStart + 1700 * kMs);
   EXPECT_EQ(i.unanswered, 0u);
-  EXPECT_EQ(i.reply_latency.count(), 1u);
-  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(100 * kMs));
+  EXPECT_EQ(i.late_replies, 1u);
+  EXPECT_EQ(i.reply_latency.count(), 2u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(1600 * kMs));
   EXPECT_EQ(rows_of(*table).front().unanswered, 1u);
   EXPECT_EQ(table->totals().unanswered, 1u);
+  EXPECT_EQ(table->totals().requests, 2u);
+}
+
+TEST(FlowTable, AReplyAtExactlyTheTimeoutAnswers) {
+  for (const int64_t begin : {kStart, kStart + 1, kStart + 999'999}) {
+    for (const int64_t over : {0, 1, 999'999}) {
+      auto table = make_table();
+      observe(*table, packet(begin, 1, true));
+      observe(*table, packet(begin + kS + over, 1, false));
+      const FlowInterval i = table->take_interval(begin + 2 * kS);
+      EXPECT_EQ(i.unanswered, over == 0 ? 0u : 1u);
+      EXPECT_EQ(i.late_replies, over == 0 ? 0u : 1u);
+      EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS + over));
+      EXPECT_EQ(rows_of(*table).front().unanswered, over == 0 ? 0u : 1u);
+    }
+  }
+}
+
+TEST(FlowTable, AStallOfAllPingsShowsEveryWait) {
+  auto table = make_table();
+  for (const int64_t at : {0, 1000, 2000, 3000})
+    observe(*table, packet(kStart + at * kMs, 1, true));
+  for (int i = 0; i < 4; ++i) observe(*table, packet(kStart + 3600 * kMs, 1, false));
+  const FlowInterval i = table->take_interval(kStart + 3700 * kMs);
+  EXPECT_EQ(i.requests, 4u);
+  EXPECT_EQ(i.reply_latency.count(), 4u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((3600 + 2600 + 1600 + 600) * kMs));
+  EXPECT_EQ(i.unanswered, 3u);
+  EXPECT_EQ(i.late_replies, 3u);
+}
+
+TEST(FlowTable, OneLostPingDelaysNoOther) {
+  auto table = make_table();
+  uint64_t timeouts = 0;
+  for (int i = 0; i < 10; ++i) {
+    const int64_t at = kStart + i * kS;
+    observe(*table, packet(at, 1, true));
+    if (i != 2) observe(*table, packet(at + kMs, 1, false));
+    const FlowInterval tick = table->take_interval(at + 500 * kMs);
+    // The reply to the next ping came; with the one after it, nobody waits for the lost one.
+    if (tick.reply_latency.count() == 2) {
+      EXPECT_EQ(i, 4);
+      EXPECT_EQ(*tick.reply_latency.max(), static_cast<uint64_t>(kS));
+      ++timeouts;
+    }
+  }
+  EXPECT_EQ(timeouts, 1u);
+  EXPECT_EQ(table->totals().unanswered, 1u);
+  EXPECT_EQ(table->totals().late_replies, 0u);
+  EXPECT_EQ(table->totals().reply_latency.sum(), static_cast<uint64_t>(kS + 9 * kMs));
+}
+
+TEST(FlowTable, OneLostPingShiftsNoReplyToTheNext) {
+  auto table = make_table();
+  for (int i = 0; i < 50; ++i) {
+    const int64_t at = kStart + i * 100 * kMs;
+    observe(*table, packet(at, 1, true));
+    if (i != 20) observe(*table, packet(at + kMs, 1, false));
+  }
+  const FlowInterval i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.requests, 50u);
+  EXPECT_EQ(i.reply_latency.count(), 50u);
+  EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS + 49 * kMs));
+}
+
+TEST(FlowTable, ASlowServerUnderFastPingsShowsItsRealLatency) {
+  auto table = make_table();
+  std::multimap<int64_t, bool> wire;
+  for (int i = 0; i < 50; ++i) {
+    const int64_t at = kStart + i * 100 * kMs;
+    wire.emplace(at, true);
+    wire.emplace(at + (i < 10 ? 1 : 430) * kMs, false);
+  }
+  for (const auto& [at, from_client] : wire) observe(*table, packet(at, 1, from_client));
+  const FlowInterval i = table->take_interval(kStart + 6 * kS);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.reply_latency.count(), 50u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 40 * 430) * kMs));
+}
+
+TEST(FlowTable, ADeadServerLeavesNoRequestUncounted) {
+  auto table = make_table();
+  for (int i = 0; i < 200; ++i) observe(*table, packet(kStart + i * kS, 1, true));
+  const int64_t end = kStart + 199 * kS + 500 * kMs;
+  table->finish(end);
+  const FlowInterval i = table->take_interval(end);
+  EXPECT_EQ(i.requests, 200u);
+  EXPECT_EQ(i.unanswered, 199u) << "the last is still waited for";
+  EXPECT_EQ(i.reply_latency.count(), 199u);
+  EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(kS));
+  EXPECT_EQ(i.overlapping_requests, 0u);
+  EXPECT_EQ(rows_of(*table).front().unanswered, 199u);
+}
+
+TEST(FlowTable, AFloodBeyondItsRoomIsCountedAsOverlapping) {
+  auto table = make_table();
+  for (int i = 0; i < 1000; ++i) observe(*table, packet(kStart + i * 100, 1, true));
+  table->finish(kStart + 2 * kS);
+  const FlowInterval i = table->take_interval(kStart + 2 * kS);
+  EXPECT_EQ(i.requests, 1000u);
+  EXPECT_EQ(i.overlapping_requests, 1000u - 64);
+  EXPECT_EQ(i.unanswered, 64u);
+  EXPECT_EQ(i.reply_latency.count(), 64u);
+}
+
+TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
+  const auto query = [](int64_t at_ms, bool from_client, uint64_t id) {
+    ParsedPacket p = packet(kStart + at_ms * kMs, 1, from_client);
+    // DNS: the id, and then flags that differ between query and answer.
+    p.payload_head = id | (from_client ? 0x0001'0001ull : 0x8180'8001ull) << 16;
+    return p;
+  };
+  auto table = make_table();
+  observe(*table, query(0, true, 0x1111));
+  observe(*table, query(1, true, 0x2222));
+  observe(*table, query(5, false, 0x2222));   // 4 ms
+  observe(*table, query(30, false, 0x1111));  // 30 ms
+  observe(*table, query(100, true, 0x3333));
+  observe(*table, query(1900, true, 0x4444));
+  observe(*table, query(2400, false, 0x3333));  // 2.3 s: late, though another waits
+  observe(*table, query(2500, false, 0x4444));  // 0.6 s
+  const FlowInterval i = table->take_interval(kStart + 3 * kS);
+  EXPECT_EQ(i.requests, 4u);
+  EXPECT_EQ(i.reply_latency.count(), 4u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((4 + 30 + 2300 + 600) * kMs));
+  EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(4 * kMs));
+  EXPECT_EQ(*i.reply_latency.max(), static_cast<uint64_t>(2300 * kMs));
+  EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.late_replies, 1u);
+}
+
+TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
+  for (const uint8_t end : {kTcpRst, kTcpFin}) {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+    observe(*table, segment(kStart + 10 * kMs, false, end | kTcpAck, 500));
+    if (end == kTcpFin) observe(*table, segment(kStart + 11 * kMs, true, end | kTcpAck, 110));
+    observe(*table, segment(kStart + 12 * kMs, true, kTcpAck, 110, 10));  // on its way already
+    table->finish(kStart + 5 * kS);
+    const FlowInterval i = table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(i.requests, 1u);
+    EXPECT_EQ(i.unanswered, 1u);
+    EXPECT_EQ(i.reply_latency.count(), 1u);
+    EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS)) << "at least the timeout";
+    EXPECT_EQ(rows_of(*table).front().unanswered, 1u);
+    EXPECT_EQ(rows_of(*table).front().replies, 0u);
+  }
+}
+
+TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
+  for (const bool answered : {false, true}) {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpAck, 100, 5));
+    observe(*table, segment(kStart + 20'000, true, kTcpFin | kTcpAck, 105));
+    if (answered) observe(*table, segment(kStart + 30 * kMs, false, kTcpAck, 500, 50));
+    observe(*table, segment(kStart + 40 * kMs, false, kTcpFin | kTcpAck, answered ? 550 : 500));
+    table->finish(kStart + 5 * kS);
+    const FlowInterval i = table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(i.requests, answered ? 1u : 0u);
+    EXPECT_EQ(i.unanswered, 0u);
+    EXPECT_EQ(i.reply_latency.count(), answered ? 1u : 0u);
+    EXPECT_EQ(i.reply_latency.sum(), answered ? static_cast<uint64_t>(30 * kMs) : 0u);
+  }
+  // Half a connection that nobody answers: it was waited for.
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpAck, 100, 5));
+  observe(*table, segment(kStart, true, kTcpFin | kTcpAck, 105));
+  table->finish(kStart + 5 * kS);
+  EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
+}
+
+TEST(FlowTable, RefusedConnectionsEnterNoLatency) {
+  auto table = make_table();
+  for (uint32_t i = 0; i < 3; ++i) {
+    observe(*table, segment(kStart + i * kS, true, kTcpSyn, 100));
+    observe(*table, segment(kStart + i * kS + kMs, false, kTcpRst | kTcpAck, 0));
+  }
+  table->finish(kStart + 10 * kS);
+  FlowInterval i = table->take_interval(kStart + 10 * kS);
+  EXPECT_EQ(i.tcp_refused, 3u);
+  EXPECT_EQ(i.tcp_retransmissions, 2u);
+  EXPECT_EQ(i.new_flows, 1u);
+  EXPECT_EQ(i.ended_flows, 1u);
+  EXPECT_EQ(i.live_flows, 0u);
+  EXPECT_EQ(i.requests, 0u);
+  EXPECT_TRUE(i.reply_latency.empty());
+  // The fourth try is accepted.
+  observe(*table, segment(kStart + 11 * kS, true, kTcpSyn, 100));
+  observe(*table, segment(kStart + 11 * kS + kMs, false, kTcpSyn | kTcpAck, 7));
+  observe(*table, segment(kStart + 11 * kS + 2 * kMs, true, kTcpAck, 101));
+  i = table->take_interval(kStart + 12 * kS);
+  EXPECT_EQ(i.new_flows, 1u);
+  EXPECT_EQ(i.live_flows, 1u);
+  EXPECT_EQ(i.tcp_handshakes, 1u);
+  EXPECT_EQ(i.tcp_half_open, 0u);
+}
+
+/// A segment whose payload begins with these bytes.
+ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t payload,
+                  const std::vector<uint8_t>& head) {
+  ParsedPacket p = segment(at_ns, from_client, kTcpAck, sequence, payload);
+  std::memcpy(&p.payload_head, head.data(), std::min(head.size(), sizeof p.payload_head));
+  return p;
+}
+
+TEST(FlowTable, TurnsOfATlsHandshakeAreNoReplies) {
+  // TLS 1.2: hello, key exchange, then data; at last an alert and FIN.
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 0));
+  observe(*table, told(kStart + 1 * kMs, true, 1, 200, {0x16, 3, 1, 0, 195, 1, 0, 0}));
+  observe(*table, told(kStart + 3 * kMs, false, 1, 1000, {0x16, 3, 3, 3, 0xe0, 2, 0, 0}));
+  observe(*table, told(kStart + 4 * kMs, true, 201, 90, {0x16, 3, 3, 0, 70, 16, 0, 0}));
+  observe(*table, told(kStart + 6 * kMs, false, 1001, 50, {0x14, 3, 3, 0, 1, 1, 0x16, 3}));
+  observe(*table, told(kStart + 7 * kMs, true, 291, 100, {0x17, 3, 3, 0, 95, 1, 2, 3}));
+  observe(*table, told(kStart + 12 * kMs, false, 1051, 300, {0x17, 3, 3, 1, 0, 1, 2, 3}));
+  observe(*table, told(kStart + 20 * kMs, true, 391, 31, {0x15, 3, 3, 0, 26, 1, 2, 3}));
+  observe(*table, segment(kStart + 25 * kMs, true, kTcpFin | kTcpAck, 422));
+  observe(*table, segment(kStart + 26 * kMs, false, kTcpFin | kTcpAck, 1351));
+  table->finish(kStart + 5 * kS);
+  FlowInterval i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.handshake_turns, 2u);
+  EXPECT_EQ(i.requests, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5 * kMs));
+  EXPECT_EQ(i.unanswered, 0u);
+
+  // TLS 1.3: the first answer after the handshake may be tickets.
+  table = make_table();
+  observe(*table, told(kStart, true, 1, 500, {0x16, 3, 1, 1, 0xef, 1, 0, 0}));
+  observe(*table, told(kStart + 2 * kMs, false, 1, 1000, {0x16, 3, 3, 0, 90, 2, 0, 0}));
+  observe(*table, told(kStart + 3 * kMs, true, 501, 64, {0x14, 3, 3, 0, 1, 1, 0x17, 3}));
+  observe(*table, told(kStart + 4 * kMs, true, 565, 100, {0x17, 3, 3, 0, 95, 1, 2, 3}));
+  observe(*table, told(kStart + 5 * kMs, false, 1001, 500, {0x17, 3, 3, 0, 250, 1, 2, 3}));
+  observe(*table, told(kStart + 9 * kMs, false, 1501, 500, {0x17, 3, 3, 0, 250, 1, 2, 3}));
+  observe(*table, told(kStart + 20 * kMs, true, 665, 100, {0x17, 3, 3, 0, 95, 1, 2, 3}));
+  observe(*table, told(kStart + 26 * kMs, false, 2001, 500, {0x17, 3, 3, 0, 250, 1, 2, 3}));
+  observe(*table, told(kStart + 40 * kMs, true, 765, 24, {0x17, 3, 3, 0, 19, 1, 2, 3}));
+  table->finish(kStart + 5 * kS);
+  i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.handshake_turns, 2u);
+  EXPECT_EQ(i.requests, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(6 * kMs));
+  EXPECT_EQ(i.unanswered, 0u);
+
+  // A server that never says hello keeps its client waiting.
+  table = make_table();
+  observe(*table, told(kStart, true, 1, 500, {0x16, 3, 1, 1, 0xef, 1, 0, 0}));
+  table->finish(kStart + 5 * kS);
+  i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.handshake_turns, 0u);
+  EXPECT_EQ(i.requests, 1u);
+  EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.reply_latency.count(), 1u);
+}
+
+TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
+  const auto bytes = [](std::string_view text) {
+    return std::vector<uint8_t>(text.begin(), text.end());
+  };
+  for (const std::string_view greeting : {"PRI * HTTP/2.0", "SSH-2.0-x", "AMQP0091"}) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 4; ++i) {
+      observe(*table, told(kStart + i * kS, true, 1 + i * 50, 50,
+                           i == 0 ? bytes(greeting) : std::vector<uint8_t>{0, 0, 4, 8}));
+      if (i < 3) observe(*table, told(kStart + i * kS + kMs, false, 1 + i * 50, 50, {0, 0, 4, 8}));
+    }
+    table->finish(kStart + 10 * kS);
+    const FlowInterval i = table->take_interval(kStart + 10 * kS);
+    EXPECT_EQ(i.multiplexed_turns, 3u) << greeting;
+    EXPECT_EQ(i.requests, 0u) << greeting;
+    EXPECT_EQ(i.unanswered, 0u) << greeting;
+    EXPECT_TRUE(i.reply_latency.empty()) << greeting;
+  }
+  // SSH: the server speaks first.
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 0));
+  observe(*table, told(kStart + kMs, false, 1, 20, bytes("SSH-2.0-y")));
+  observe(*table, told(kStart + 2 * kMs, true, 1, 20, {1, 2, 3}));
+  observe(*table, told(kStart + 3 * kMs, false, 21, 20, {1, 2, 3}));
+  EXPECT_EQ(table->take_interval(kStart + kS).multiplexed_turns, 1u);
+  // QUIC.
+  table = make_table();
+  ParsedPacket initial = packet(kStart, 1, true, 1200);
+  initial.payload_head = 0x01'0000'00c3;
+  observe(*table, initial);
+  observe(*table, packet(kStart + kMs, 1, true));
+  observe(*table, packet(kStart + 2 * kMs, 1, false));
+  table->finish(kStart + 10 * kS);
+  const FlowInterval i = table->take_interval(kStart + 10 * kS);
+  EXPECT_EQ(i.multiplexed_turns, 1u);
+  EXPECT_EQ(i.requests + i.unanswered + i.reply_latency.count(), 0u);
 }
 
 TEST(FlowTable, TcpConnectionFromHandshakeToFin) {
@@ -324,10 +830,11 @@ TEST(FlowTable, TcpConnectionFromHandshakeToFin) {
   EXPECT_EQ(i.live_flows, 0u);
   EXPECT_EQ(rows_of(*table).front().retransmissions, 1u);
   EXPECT_TRUE(rows_of(*table).front().ended);
-  // The same ends again: the same flow, alive again.
+  // The same ends again: another connection of the same flow.
   observe(*table, segment(kStart + 100 * kMs, true, kTcpSyn, 9000));
   const FlowInterval again = table->take_interval(kStart + 101 * kMs);
-  EXPECT_EQ(again.new_flows, 0u);
+  EXPECT_EQ(again.new_flows, 1u);
+  EXPECT_EQ(again.tcp.flows, 0u);
   EXPECT_EQ(again.live_flows, 1u);
   EXPECT_EQ(again.tcp_half_open, 1u);
   EXPECT_EQ(again.tcp_retransmissions, 0u);
@@ -356,6 +863,185 @@ TEST(FlowTable, AHoleFilledAtOnceIsOutOfOrder) {
   const FlowInterval i = table->take_interval(kStart + 10 * kMs);
   EXPECT_EQ(i.tcp_out_of_order, 1u);
   EXPECT_EQ(i.tcp_retransmissions, 0u);
+}
+
+TEST(FlowTable, ReorderingIsNoRetransmission) {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+  for (const uint32_t sequence : {140u, 110u, 130u, 120u, 150u}) {
+    observe(*table, segment(kStart + sequence * 1000, true, kTcpAck, sequence, 10));
+  }
+  FlowInterval i = table->take_interval(kStart + 10 * kMs);
+  EXPECT_EQ(i.tcp_out_of_order, 3u);
+  EXPECT_EQ(i.tcp_retransmissions, 0u);
+  // Nothing is missing any more: the next is a retransmission. The responder's bytes are its own.
+  observe(*table, segment(kStart + 11 * kMs, true, kTcpAck, 120, 10));
+  observe(*table, segment(kStart + 12 * kMs, false, kTcpAck, 500, 10));
+  observe(*table, segment(kStart + 12 * kMs, false, kTcpAck, 520, 10));
+  observe(*table, segment(kStart + 12 * kMs, true, kTcpAck, 130, 10));
+  i = table->take_interval(kStart + 20 * kMs);
+  EXPECT_EQ(i.tcp_out_of_order, 0u);
+  EXPECT_EQ(i.tcp_retransmissions, 2u);
+}
+
+TEST(FlowTable, ConnectionsBalanceWhateverTcpDoes) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 20; ++round) {
+    FlowTableOptions options;
+    options.max_flows = round % 2 == 0 ? 1000 : 30;
+    options.idle_timeout_ns = round % 3 == 0 ? 3 * kS : 0;
+    auto table = make_table(options, 50);
+    int64_t at = kStart;
+    std::vector<FlowRow> rows;
+    for (int i = 0; i < 3000; ++i) {
+      at += static_cast<int64_t>(random() % (20 * kMs));
+      constexpr uint8_t kFlags[] = {kTcpSyn, kTcpSyn, kTcpSyn | kTcpAck, kTcpAck,
+                                    kTcpAck, kTcpAck, kTcpFin | kTcpAck, kTcpRst};
+      const uint8_t flags = kFlags[random() % std::size(kFlags)];
+      ParsedPacket p = segment(at, random() % 2 == 0, flags, static_cast<uint32_t>(random() % 5),
+                               flags == kTcpAck ? static_cast<uint32_t>(random() % 3) : 0,
+                               static_cast<uint32_t>(random() % 60));
+      constexpr uint64_t kHeads[] = {0, 0x01'00'00'01'03'16, 0x17'03'03'00'10'17, 0x2d485353};
+      p.payload_head = kHeads[random() % std::size(kHeads)];
+      observe(*table, p);
+      if (random() % 100 != 0) continue;
+      if (random() % 50 == 0) table->clear();
+      table->take_interval(at);
+      table->take_changed(rows);
+      const FlowInterval& t = table->totals();
+      uint64_t live = 0;
+      for (const FlowRow& row : rows_of(*table)) live += !row.ended;
+      ASSERT_EQ(t.live_flows, live) << "round " << round << " packet " << i;
+      ASSERT_EQ(t.new_flows, t.ended_flows + t.evicted_flows + live)
+          << "round " << round << " packet " << i;
+    }
+  }
+}
+
+TEST(FlowTable, NoGaugeUnderflowsWhateverTheStamps) {
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    std::mt19937_64 random(seed);
+    FlowTableOptions options;
+    options.max_flows = seed % 2 == 0 ? 1000 : 8;
+    options.idle_timeout_ns = seed % 3 == 0 ? 5 * kS : 0;
+    if (seed % 5 == 0) options.period_ns = 100 * kMs;
+    auto table = make_table(options, 5);
+    std::vector<FlowRow> rows;
+    int64_t at = seed % 4 == 0 ? 0 : kStart;
+    for (int i = 0; i < 2000; ++i) {
+      at += static_cast<int64_t>(random() % (40 * kMs));
+      switch (random() % 200) {
+        case 0: at = 0; break;
+        case 1: at -= static_cast<int64_t>(random() % (30 * kS)); break;
+        case 2: at = static_cast<int64_t>(random() >> (1 + random() % 60)); break;
+        case 3: at += 3600 * kS; break;
+        case 4: at = seed % 7 == 0 ? INT64_MIN : -1; break;
+        default: break;
+      }
+      at = std::clamp<int64_t>(at, INT64_MIN, INT64_MAX - 4000 * kS);
+      const auto client = static_cast<uint32_t>(random() % 12);
+      ParsedPacket p = random() % 2 == 0
+                           ? packet(at, client, random() % 3 != 0)
+                           : segment(at, random() % 2 == 0, kTcpAck,
+                                     static_cast<uint32_t>(random() % 1000), 20, client + 100);
+      p.payload_head = random() % 3;
+      observe(*table, p);
+      if (at == INT64_MIN) at = kStart;
+      ASSERT_LE(table->active_flows(), table->flow_count()) << "seed " << seed << " packet " << i;
+      if (random() % 40 != 0) continue;
+      const FlowInterval tick = table->take_interval(
+          random() % 2 == 0 ? table->now_ns() : std::clamp<int64_t>(at, 0, kStart * 2));
+      table->take_changed(rows);
+      ASSERT_LE(tick.active_flows, table->flow_count());
+      ASSERT_LE(tick.active_flows_max, 24u);
+      ASSERT_LE(tick.unanswered, 3000u);
+      ASSERT_LE(tick.requests, 3000u);
+      ASSERT_LE(tick.silent_flows, tick.periodic_flows);
+      ASSERT_LE(tick.periodic_flows, tick.live_flows);
+    }
+    table->finish(table->now_ns());
+    table->take_interval(table->now_ns());
+    const FlowInterval& t = table->totals();
+    ASSERT_LE(t.reply_latency.count() + t.overlapping_requests, t.requests) << "seed " << seed;
+    ASSERT_LE(t.unanswered, t.requests) << "seed " << seed;
+    ASSERT_LE(t.late_replies, t.unanswered) << "seed " << seed;
+    ASSERT_EQ(t.live_flows + t.ended_flows + t.evicted_flows, t.new_flows) << "seed " << seed;
+    EXPECT_GT(t.time_steps, 0u);
+  }
+}
+
+TEST(FlowTable, TheBooksCloseWhateverIsLost) {
+  for (uint64_t seed = 1; seed <= 40; ++seed) {
+    std::mt19937_64 random(seed);
+    auto table = make_table();
+    const int64_t lost = static_cast<int64_t>(random() % 40);  // in a hundred
+    int64_t at = kStart;
+    uint64_t sent = 0;
+    std::multimap<int64_t, ParsedPacket> wire;
+    for (int i = 0; i < 3000; ++i) {
+      at += static_cast<int64_t>(random() % (50 * kMs));
+      const auto client = static_cast<uint32_t>(random() % 20);
+      ParsedPacket request = packet(at, client, true);
+      request.payload_head = seed % 2 == 0 ? random() : 0;
+      wire.emplace(at, request);
+      ++sent;
+      if (static_cast<int64_t>(random() % 100) < lost) continue;
+      ParsedPacket reply = request;
+      reply.from_low = false;
+      reply.stamp_ns += static_cast<int64_t>(random() % (2 * kS));
+      wire.emplace(reply.stamp_ns, reply);
+    }
+    for (const auto& [when, p] : wire) {
+      observe(*table, p);
+      at = when;
+    }
+    at += 10 * kS;
+    table->finish(at);
+    table->take_interval(at);
+    const FlowInterval& t = table->totals();
+    EXPECT_EQ(t.requests, sent) << "seed " << seed;
+    EXPECT_EQ(t.reply_latency.count(), t.requests - t.overlapping_requests) << "seed " << seed;
+    EXPECT_EQ(t.overlapping_requests, 0u) << "seed " << seed;
+    uint64_t unanswered = 0;
+    for (const FlowRow& row : rows_of(*table)) unanswered += row.unanswered;
+    EXPECT_EQ(unanswered, t.unanswered) << "seed " << seed;
+  }
+}
+
+TEST(FlowTable, StampsThatBeginAtZeroAreStamps) {
+  auto table = make_table();
+  for (int i = 0; i < 5; ++i) {
+    observe(*table, packet(i * 500 * kMs, 1, true));
+    observe(*table, packet(i * 500 * kMs, 1, false));
+    observe(*table, packet(i * 500 * kMs, 2, true));
+    observe(*table, packet(i * 500 * kMs, 2, false));
+    EXPECT_EQ(table->active_flows(), 2u);
+  }
+  const FlowInterval i = table->take_interval(2 * kS);
+  EXPECT_EQ(i.active_flows_max, 2u);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.reply_latency.count(), 10u);
+  EXPECT_EQ(i.time_steps, 0u);
+}
+
+TEST(FlowTable, RequestsAndRepliesFromBeforeTheLatestStampAreMatched) {
+  auto table = make_table();
+  observe(*table, packet(kStart + 3600 * kS, 9, true));  // an hour ahead
+  for (int i = 0; i < 300; ++i) {
+    observe(*table, packet(kStart + i * 100 * kMs, 1, true));
+    observe(*table, packet(kStart + i * 100 * kMs + kMs, 1, false));
+  }
+  const FlowInterval i = table->take_interval(table->now_ns());
+  EXPECT_EQ(i.reply_latency.count(), 300u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(300 * kMs));
+  EXPECT_EQ(i.requests, 301u);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.time_steps, 1u);
+  // Packets that are a little out of order are no step.
+  auto other = make_table();
+  observe(*other, packet(kStart + kS, 1, true));
+  observe(*other, packet(kStart + kMs, 1, false));
+  EXPECT_EQ(other->take_interval(kStart + kS).time_steps, 0u);
 }
 
 TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
