@@ -144,9 +144,9 @@ class FlowTable {
   uint64_t take_changed(std::vector<FlowRow>& rows) {
     return take_changed(rows, rows_per_interval_);
   }
-  /// For the end: no next time, and no limit.
-  void take_all_changed(std::vector<FlowRow>& rows) {
-    if (rows_per_interval_ > 0) take_changed(rows, UINT64_MAX);
+  /// For the end, where there is no next time: at most so many. Says how many were left out.
+  uint64_t take_all_changed(std::vector<FlowRow>& rows, uint64_t most = UINT64_MAX) {
+    return rows_per_interval_ > 0 ? take_changed(rows, most) : 0;
   }
   /// Flows that left without their last row being handed over, since there was no room for it in
   /// their interval; since the last call.

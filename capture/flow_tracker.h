@@ -45,6 +45,8 @@ struct LiveOptions {
   bool promiscuous = true;
   int64_t interval_ns = 1'000'000'000;
   uint64_t max_rows_per_interval = 20'000;  // FlowRows handed over with an interval; 0: none
+  /// With the last interval, which has no next one. The memory of so many must be to spare.
+  uint64_t max_rows_at_end = 200'000;
 };
 
 struct FileOptions {
@@ -52,6 +54,7 @@ struct FileOptions {
   std::string filter;
   int64_t interval_ns = 0;  // 0: the whole file is one interval
   uint64_t max_rows_per_interval = 0;
+  uint64_t max_rows_at_end = 200'000;
 };
 
 /// What the kernel says it lost since the previous interval.
@@ -62,12 +65,15 @@ struct CaptureLosses {
 };
 
 struct ClosedInterval {
+  /// Which of the intervals since the start ends here, from 0; of several in one (silence, a
+  /// recorder that was stopped) the last.
+  uint64_t number = 0;
   FlowInterval flows;
   CaptureLosses losses;
   std::vector<FlowRow>
       changed;                // flows with packets since they were last handed over, oldest first
   uint64_t changed_left = 0;  // changed flows for which there was no room; they come next time
-  uint64_t rows_lost = 0;     // flows that left, and for whose last row there was no room
+  uint64_t rows_lost = 0;     // flows for whose last row there was no room
   std::vector<std::string> events;       // "interface lo went down", ...: for the timeline
   std::optional<std::string> interface;  // the capture moved to this one in the interval
 };

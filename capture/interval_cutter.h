@@ -3,6 +3,7 @@
 // on the capture thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -27,13 +28,19 @@ class IntervalCutter {
 
   void set_link_type(LinkType link) { link_ = link; }
 
+  /// Silence over more intervals than this is one long interval. REQUIRES: set before add().
+  void set_silent_max(int64_t intervals) { silent_max_ = intervals; }
+
+  /// The last interval hands over so many rows at most; what is left counts in rows_lost.
+  void set_last_rows_max(uint64_t rows) { last_rows_max_ = rows; }
+
   /// Where closed intervals go, completed by their owner first. REQUIRES: set before add().
   void set_sink(std::function<void(ClosedInterval&&)> sink) { sink_ = std::move(sink); }
 
   /// Where the first interval begins; without it, at the first packet.
   void begin(int64_t begin_ns) {
     begun_ = true;
-    begin_ns_ = begin_ns;
+    first_begin_ns_ = begin_ns_ = begin_ns;
     end_ns_ = interval_ns_ > 0 ? begin_ns + interval_ns_ : INT64_MAX;
     table_->begin(begin_ns);
   }
@@ -73,16 +80,17 @@ class IntervalCutter {
     if (!begun_ || now_ns < end_ns_) return;
     flush();
     close(end_ns_);
-    constexpr int64_t kSilentMax = 3600;
     const int64_t silent = (now_ns - begin_ns_) / interval_ns_;
-    if (silent > kSilentMax) close(begin_ns_ + silent * interval_ns_);
+    if (silent > silent_max_) close(begin_ns_ + silent * interval_ns_);
     while (now_ns >= end_ns_) close(end_ns_);
   }
 
   /// Closes the open interval at `end_ns`, and the next one begins there.
   void close(int64_t end_ns) { close(end_ns, false); }
 
-  /// The last one: with the rows of all flows that changed, however many.
+  /// The last one, with the rows of flows that still wait for it. It has a length, so that what is
+  /// in it belongs to some time: `end_ns` may be where it begins, if the last packet was stamped
+  /// there.
   void close_last(int64_t end_ns) { close(end_ns, true); }
 
   int64_t begin_ns() const { return begin_ns_; }
@@ -96,14 +104,24 @@ class IntervalCutter {
     ClosedInterval closed;
     if (last) table_->finish(end_ns);
     closed.flows = table_->take_interval(end_ns);
-    if (last)
-      table_->take_all_changed(closed.changed);
-    else
+    closed.number = number_of(end_ns);
+    if (last) {
+      const uint64_t left = table_->take_all_changed(closed.changed, last_rows_max_);
+      closed.rows_lost = table_->take_rows_lost() + left;
+      if (interval_ns_ > 0) closed.flows.end_ns = std::max(end_ns, closed.flows.begin_ns + 1);
+    } else {
       closed.changed_left = table_->take_changed(closed.changed);
-    closed.rows_lost = table_->take_rows_lost();
+      closed.rows_lost = table_->take_rows_lost();
+    }
     begin_ns_ = end_ns;
     end_ns_ = interval_ns_ > 0 ? end_ns + interval_ns_ : INT64_MAX;
     sink_(std::move(closed));
+  }
+
+  /// Of the interval that ends there, from 0: those that silence skipped count too.
+  uint64_t number_of(int64_t end_ns) const {
+    if (interval_ns_ == 0 || end_ns <= first_begin_ns_) return 0;
+    return static_cast<uint64_t>((end_ns - first_begin_ns_ - 1) / interval_ns_);
   }
 
   // Packets go through the table's three stages in groups, each a group behind the one before, so
@@ -138,7 +156,10 @@ class IntervalCutter {
   std::function<void(ClosedInterval&&)> sink_;
   std::array<Group, kGroups> groups_;
   size_t filling_ = 0;
+  int64_t silent_max_ = 3600;
+  uint64_t last_rows_max_ = UINT64_MAX;
   bool begun_ = false;
+  int64_t first_begin_ns_ = 0;
   int64_t begin_ns_ = 0;
   int64_t end_ns_ = INT64_MIN;  // the first packet begins
 };

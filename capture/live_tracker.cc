@@ -41,6 +41,7 @@ class LiveTracker final : public FlowTracker {
         snaplen_(snaplen),
         source_(std::move(source)),
         cutter_(std::move(table), source_->link_type(), key, options.interval_ns) {
+    cutter_.set_last_rows_max(options.max_rows_at_end);
     note_state(watch_.look(options_.interface));
   }
 
@@ -93,8 +94,9 @@ class LiveTracker final : public FlowTracker {
     if (std::exchange(finished_, true)) return;
     set_sink(sink);
     if (!cutter_.begun()) start_at(monotonic_ns);
-    cutter_.close_until(monotonic_ns);
-    cutter_.close_last(std::max(monotonic_ns, cutter_.begin_ns()));
+    // An interval that ends right there is the last one: none without length follows it.
+    cutter_.close_until(monotonic_ns - 1);
+    cutter_.close_last(std::max(monotonic_ns, cutter_.begin_ns() + 1));
   }
 
   void request_stop(int64_t end_ns) override {
@@ -168,7 +170,8 @@ class LiveTracker final : public FlowTracker {
 
   void note_state(const InterfaceState& state) {
     state_ = state;
-    if (state.mtu != 0) cutter_.table().set_mtu(state.mtu);
+    // 0: not known, as on `any`. What another interface had says nothing then.
+    cutter_.table().set_mtu(state.mtu != 0 ? state.mtu : UINT32_MAX);
   }
 
   void note(std::string event) {
@@ -264,7 +267,7 @@ class LiveTracker final : public FlowTracker {
     source_ = std::move(opened).value();
     cutter_.set_link_type(source_->link_type());
     cutter_.table().clear();
-    state_ = watch_.look(options_.interface);
+    note_state(watch_.look(options_.interface));
     moved_to_ = options_.interface;
   }
 
