@@ -6,6 +6,7 @@
 // did since it was last read with it.
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 
 #include <unistd.h>
@@ -18,6 +19,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kReadBudgetNs = 100 * kNanosPerMilli;
+constexpr size_t kRowBacklog = 4;  // as many intervals' rows may wait
 
 struct Account {
   std::optional<uint64_t> cpu_ns;
@@ -59,9 +61,15 @@ class ProcRung final : public SchedulerRung {
     read_threads(monotonic_now_ns() + kReadBudgetNs);
     SchedulerReading reading;
     reading.totals.cpu_ns = totals_.cpu_ns;
+    // The rungs that measure each wait put their own sum in the place of the first.
     reading.totals.run_queue_wait_ns = totals_.run_delay_ns;
+    reading.totals.kernel_run_delay_ns = totals_.run_delay_ns;
     reading.totals.voluntary_switches = totals_.voluntary;
     reading.totals.involuntary_switches = totals_.involuntary;
+    while (rows_.size() > kRowBacklog * options_.max_thread_rows_per_interval) {
+      rows_.erase(std::prev(rows_.end()));
+      ++rows_refused_;
+    }
     reading.losses.thread_rows_unstored = rows_refused_;
     const size_t count = std::min<size_t>(rows_.size(), options_.max_thread_rows_per_interval);
     for (size_t taken = 0; taken < count; ++taken) {
@@ -111,7 +119,10 @@ class ProcRung final : public SchedulerRung {
         continue;
       }
       it->second.row.exited = true;
-      if (it->second.has_row) rows_[it->first] = it->second.row;
+      if (it->second.has_row) {
+        rows_[it->first] = it->second.row;
+        --rows_granted_;  // the limit is of rows at one time
+      }
       it = threads_.erase(it);
     }
   }
