@@ -276,11 +276,12 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
   if (!kind.pooled && residue.low > std::max(8.0, 0.05 * grown))
     return decide(LeakVerdict::kLeak, "it did not come back");
   if (rests.size() > 2)
-    return decide(LeakVerdict::kUnclear,
-                  fmt::format("it did not come back after {} waves of load, which cannot be compared: "
-                              "the later ones were larger than the first, or too few readings lie "
-                              "between them",
-                              rests.size() - 1));
+    return decide(
+        LeakVerdict::kUnclear,
+        fmt::format("it did not come back after {} waves of load, which cannot be compared: "
+                    "the later ones were larger than the first, or too few readings lie "
+                    "between them",
+                    rests.size() - 1));
   return decide(LeakVerdict::kUnclear,
                 "it did not come back after one wave of load: a pool keeps it once, a leak grows "
                 "with a second wave");
@@ -343,9 +344,8 @@ std::span<const GrowthPoint> find_ramp(std::span<const GrowthPoint> series) {
 
 PerFlowCost per_flow_cost(std::span<const GrowthPoint> series) {
   const auto ramp = find_ramp(series);
-  const bool several = std::ranges::any_of(ramp, [](const GrowthPoint& point) {
-    return point.resources.processes.value_or(1) > 1;
-  });
+  const bool several = std::ranges::any_of(
+      ramp, [](const GrowthPoint& point) { return point.resources.processes.value_or(1) > 1; });
   PerFlowCost cost;
   if (several)
     cost.pss_bytes = cost_of(by_flows(ramp, &ResourceReading::pss_bytes));

@@ -92,7 +92,8 @@ bool kernel_may_count_sleep() {
   utsname names{};
   unsigned major = 0;
   unsigned minor = 0;
-  if (::uname(&names) != 0 || std::sscanf(names.release, "%u.%u", &major, &minor) != 2) return false;
+  if (::uname(&names) != 0 || std::sscanf(names.release, "%u.%u", &major, &minor) != 2)
+    return false;
   return major > 6 || (major == 6 && minor >= 12);
 }
 
@@ -167,8 +168,7 @@ class OpenProbes final : public Probes {
       previous_ = std::move(reading);
       previous_.totals = std::move(kept);
       if (const auto test = self_test();
-          !sleep_told_ && test &&
-          test->verdict == SchedulerSelfTest::Verdict::kKernelCountsSleep) {
+          !sleep_told_ && test && test->verdict == SchedulerSelfTest::Verdict::kKernelCountsSleep) {
         sleep_told_ = true;
         events_.push_back(test->sentence);
       }
@@ -184,7 +184,8 @@ class OpenProbes final : public Probes {
       // The kernel's own count per thread has those too that nobody waited for.
       if (minor_faults) interval.resources->minor_faults = minor_faults;
       if (major_faults) interval.resources->major_faults = major_faults;
-      // A process tree that has ended holds nothing that could be read: no number, rather than none.
+      // A process tree that has ended holds nothing that could be read: no number, rather than
+      // none.
       if (subject_.kind == SubjectSpec::Kind::kProcessTree && processes.empty())
         interval.resources->processes.reset();
     }
@@ -267,8 +268,7 @@ class OpenProbes final : public Probes {
       if (scheduler_) scheduler_->follow_cgroup(change->new_id);
       if (socket_times_) socket_times_->follow_cgroup(change->new_id);
       if (syscalls_) syscalls_->follow_cgroup(change->new_id);
-      if (counters_)
-        change->sentence += "; perf counters stay with the one that is gone";
+      if (counters_) change->sentence += "; perf counters stay with the one that is gone";
     }
     events_.push_back(std::move(change->sentence));
   }
@@ -480,7 +480,8 @@ SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_
     if (kernel_counts_sleep) {
       test.verdict = SchedulerSelfTest::Verdict::kKernelCountsSleep;
       test.sentence = fmt::format(
-          "the kernel counts sleep as wait: its run_delay is {}, while the waits of the same threads "
+          "the kernel counts sleep as wait: its run_delay is {}, while the waits of the same "
+          "threads "
           "add up to {}; the run's waits are the latter",
           text(run_delay_ns), text(histogram_sum_ns));
       return test;
@@ -511,12 +512,12 @@ std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
     found += found.empty() ? "" : ", ";
     found += text;
   };
-  // rusage has whole microseconds; who is waited for by nobody is in no rusage, so more is no doubt.
+  // rusage has whole microseconds; who is waited for by nobody is in no rusage, so more is no
+  // doubt.
   if (misses(sums.cpu_ns, usage.cpu_ns, kSlackNs))
-    say(fmt::format("{} of {} of CPU time ({:.0f}%)",
-                    format_duration(static_cast<int64_t>(*sums.cpu_ns)),
-                    format_duration(static_cast<int64_t>(usage.cpu_ns)),
-                    part(*sums.cpu_ns, usage.cpu_ns)));
+    say(fmt::format(
+        "{} of {} of CPU time ({:.0f}%)", format_duration(static_cast<int64_t>(*sums.cpu_ns)),
+        format_duration(static_cast<int64_t>(usage.cpu_ns)), part(*sums.cpu_ns, usage.cpu_ns)));
   const std::pair<const char*, std::pair<std::optional<uint64_t>, uint64_t>> switches[] = {
       {"voluntary", {sums.voluntary_switches, usage.voluntary_switches}},
       {"involuntary", {sums.involuntary_switches, usage.involuntary_switches}}};
@@ -528,10 +529,10 @@ std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
   }
   if (found.empty()) return std::nullopt;
   const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
-  return fmt::format("the scheduler was watched by {}{}: it saw {} of what the kernel charged the "
-                     "command",
-                     rung_name(rung),
-                     bpf ? "" : ", which sees only a part of short-lived processes", found);
+  return fmt::format(
+      "the scheduler was watched by {}{}: it saw {} of what the kernel charged the "
+      "command",
+      rung_name(rung), bpf ? "" : ", which sees only a part of short-lived processes", found);
 }
 
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,

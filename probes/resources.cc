@@ -150,11 +150,11 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
   }
   reading.fds = fds.value();
   if (processes.empty() && watches_cgroup_) {  // it is empty, and may fill again
-    for (auto member : {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
-                        &ResourceReading::file_bytes, &ResourceReading::shared_bytes,
-                        &ResourceReading::page_table_bytes, &ResourceReading::vsz_bytes,
-                        &ResourceReading::swap_bytes, &ResourceReading::threads,
-                        &ResourceReading::fds})
+    for (auto member :
+         {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
+          &ResourceReading::file_bytes, &ResourceReading::shared_bytes,
+          &ResourceReading::page_table_bytes, &ResourceReading::vsz_bytes,
+          &ResourceReading::swap_bytes, &ResourceReading::threads, &ResourceReading::fds})
       reading.*member = 0;
   }
   minor_faults_ = std::max(minor_faults_, minor_faults);

@@ -96,8 +96,8 @@ struct topspin_totals {
   struct topspin_counters counters;
   __u64 threads_joined;
   __u64 threads_refused; /* no room in the map of threads: not measured at all */
-  __u64 rows_refused;    /* too many had rows at that time: measured, but without a row of their own */
-  __u64 exits_unsent;    /* exited threads whose row found no room in the ring */
+  __u64 rows_refused; /* too many had rows at that time: measured, but without a row of their own */
+  __u64 exits_unsent; /* exited threads whose row found no room in the ring */
 };
 
 #define TOPSPIN_RECORD_EXITED 1u  /* its last record */

@@ -246,7 +246,7 @@ class RawTpRung final : public SchedulerRung {
   std::string timers_missing_ = "not asked for";
   std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;   // by the previous reading
   std::unordered_map<int32_t, uint64_t> reporting_cpu_ns_;  // by the one under way
-  topspin_counters left_{};  // of threads that left the cgroup
+  topspin_counters left_{};                                 // of threads that left the cgroup
   uint64_t refused_ = 0;
 };
 

@@ -118,7 +118,8 @@ Error no_such_process(int32_t pid, const std::string& proc_root) {
 
 Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc) {
   if (spec.kind == SubjectSpec::Kind::kNone) return Subject{};
-  if (spec.kind == SubjectSpec::Kind::kCgroup) return resolve_cgroup(spec.cgroup_path, proc.root(), own_pid(proc));
+  if (spec.kind == SubjectSpec::Kind::kCgroup)
+    return resolve_cgroup(spec.cgroup_path, proc.root(), own_pid(proc));
   Subject subject;
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.own_pid = own_pid(proc);
@@ -127,9 +128,9 @@ Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc) {
   if (process && *process != spec.pid) {
     const auto thread = proc.thread_stat(*process, spec.pid);
     subject.pid = *process;
-    subject.remark =
-        fmt::format("{} is a thread{} of process {}: the whole process is watched", spec.pid,
-                    thread ? fmt::format(" ({})", sanitize_for_terminal(thread->name)) : "", *process);
+    subject.remark = fmt::format(
+        "{} is a thread{} of process {}: the whole process is watched", spec.pid,
+        thread ? fmt::format(" ({})", sanitize_for_terminal(thread->name)) : "", *process);
   }
   const auto stat = subject.pid > 0 ? proc.stat(subject.pid) : std::nullopt;
   if (!stat) return no_such_process(spec.pid, proc.root());
@@ -164,9 +165,10 @@ std::optional<CgroupPath::Change> CgroupPath::look() {
   const bool was_there = id_ != 0;
   id_ = now;
   if (now == 0) return Change{fmt::format("the cgroup {} was removed", directory_), 0};
-  return Change{fmt::format("the cgroup {} was {}made again: its processes are watched from here on",
-                            directory_, was_there ? "removed and " : ""),
-                now};
+  return Change{
+      fmt::format("the cgroup {} was {}made again: its processes are watched from here on",
+                  directory_, was_there ? "removed and " : ""),
+      now};
 }
 
 }  // namespace topspin

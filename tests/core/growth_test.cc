@@ -241,8 +241,7 @@ TEST(HeadroomWatch, warns_at_a_quarter_a_half_and_four_fifths_and_once_each) {
   EXPECT_EQ(said[1].first, 9000);
   EXPECT_EQ(said[2].first, 14'000);
   EXPECT_THAT(said[0].second, HasSubstr("the address space ends at about 1638"));
-  EXPECT_THAT(said[0].second,
-              HasSubstr("8.00 GiB a flow; 5000 flows are live and 31% is in use"));
+  EXPECT_THAT(said[0].second, HasSubstr("8.00 GiB a flow; 5000 flows are live and 31% is in use"));
 }
 
 TEST(HeadroomWatch, is_silent_about_what_flows_do_not_use_up) {

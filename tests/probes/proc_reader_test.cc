@@ -88,8 +88,7 @@ TEST(ParseProcSchedstat, needs_all_three) {
 }
 
 TEST(ParseSmapsRollup, takes_pss_and_not_its_parts) {
-  const auto share =
-      parse_smaps_rollup("Rss: 9 kB\nPss:   5 kB\nPss_Dirty: 3 kB\nSwapPss: 1 kB\n");
+  const auto share = parse_smaps_rollup("Rss: 9 kB\nPss:   5 kB\nPss_Dirty: 3 kB\nSwapPss: 1 kB\n");
   ASSERT_TRUE(share);
   EXPECT_EQ(share->pss_bytes, 5 * 1024);
   EXPECT_EQ(share->swap_bytes, 1024);
