@@ -3,6 +3,7 @@
 // that hides, more threads than rows; and what an independent source says of the sums.
 #include <algorithm>
 #include <atomic>
+#include <csignal>
 #include <map>
 #include <string>
 #include <thread>
@@ -64,9 +65,11 @@ class Rows {
   std::map<std::tuple<int32_t, int32_t, int64_t>, ThreadRow> rows_;
 };
 
+/// Not what /proc says of the leader, which ends before the others do.
 bool has_ended(pid_t pid) {
-  const auto stat = ProcReader("/proc").stat(pid);
-  return !stat || stat->ended();
+  siginfo_t info{};
+  return ::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+         info.si_pid == pid;
 }
 
 CommandUsage usage_of_children() {
@@ -109,6 +112,7 @@ std::string in_child(const std::function<std::string()>& work) {
 using ExecOnRung = OnRung;
 
 TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
+  ::signal(SIGPIPE, SIG_IGN);  // whoever has ended reads nothing
   const CommandUsage before = usage_of_children();
   ForkedSubject subject([] {
     ::execl(EXEC_SUBJECT, EXEC_SUBJECT, "first", static_cast<char*>(nullptr));
@@ -241,7 +245,7 @@ TEST_P(CgroupOnRung, that_is_removed_and_made_again_is_followed_and_told) {
     for (int count = 0; count < 7; ++count) ::getppid();
   });
   cgroup_.take_in(second.pid());
-  if (GetParam() == Rung::kProc) (void)probes->take_interval();
+  if (GetParam() != Rung::kTpBtf) (void)probes->take_interval();  // newcomers are seen then
   second.run();
   const ProbeInterval interval = probes->take_interval();
   EXPECT_GE(*interval.scheduler->cpu_ns, static_cast<uint64_t>(39 * kMilli));
@@ -375,10 +379,10 @@ TEST_P(TreeOnRung, keeps_no_more_rows_for_later_than_four_intervals_worth) {
 TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   const CommandUsage before = usage_of_children();
   ForkedSubject subject([] {
-    for (int index = 0; index < 300; ++index) {
+    for (int index = 0; index < 100; ++index) {
       const pid_t child = ::fork();
       if (child == 0) {
-        burn_cpu_ns(2 * kMilli);
+        burn_cpu_ns(4 * kMilli);
         ::_exit(0);
       }
       ::waitpid(child, nullptr, 0);
@@ -389,7 +393,7 @@ TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   subject.leave();
   (void)probes->take_interval();
   const CommandUsage used = usage_of_children() - before;
-  ASSERT_GE(used.cpu_ns, static_cast<uint64_t>(600 * kMilli));
+  ASSERT_GE(used.cpu_ns, static_cast<uint64_t>(400 * kMilli));
   const std::vector<std::string> doubts = probes->doubts(used);
   if (GetParam() != Rung::kProc) {
     EXPECT_THAT(doubts, IsEmpty());
