@@ -20,6 +20,7 @@
 #include "app/family.h"
 #include "app/flow_row_queue.h"
 #include "app/host.h"
+#include "app/network_namespace.h"
 #include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
@@ -205,6 +206,7 @@ Status Recording::open() {
     TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, command_user, setting));
     plan_.subject.pid = child_->pid();
   }
+  if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
   TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
   FlowOwnerLimits limits;
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, plan_.live.interval_ns / 5);
