@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -168,7 +169,14 @@ Status Child::release() {
 std::optional<int> Child::poll_exit() {
   if (exit_) return exit_;
   int status = 0;
-  if (waitpid(pid_, &status, WNOHANG) != pid_) return std::nullopt;
+  rusage used{};
+  if (wait4(pid_, &status, WNOHANG, &used) != pid_) return std::nullopt;
+  const auto in_ns = [](const timeval& time) {
+    return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 +
+           static_cast<uint64_t>(time.tv_usec) * 1'000;
+  };
+  usage_ = {in_ns(used.ru_utime) + in_ns(used.ru_stime), static_cast<uint64_t>(used.ru_nvcsw),
+            static_cast<uint64_t>(used.ru_nivcsw)};
   if (WIFEXITED(status)) exit_ = WEXITSTATUS(status);
   if (WIFSIGNALED(status)) exit_ = 128 + WTERMSIG(status);
   return exit_;

@@ -15,6 +15,7 @@
 #include "app/privileges.h"
 #include "core/result.h"
 #include "core/unique_fd.h"
+#include "probes/probes.h"
 
 namespace topspin {
 
@@ -51,6 +52,9 @@ class Child {
   /// Whether it has ended; does not wait. The value is its exit status, or 128 + signal.
   std::optional<int> poll_exit();
 
+  /// Of it and of all that it waited for. REQUIRES: poll_exit() said that it has ended.
+  const CommandUsage& usage() const { return usage_; }
+
   void send_signal(int number) const;
 
  private:
@@ -65,6 +69,7 @@ class Child {
   UniqueFd release_fd_;  // one byte written here lets it go
   UniqueFd status_fd_;   // the errno of a failed exec, or end of file
   std::optional<int> exit_;
+  CommandUsage usage_;
 };
 
 }  // namespace topspin

@@ -48,6 +48,9 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
       ->check(CLI::Range(1, 1 << 22));
   app.add_option("--cgroup", options.cgroup, "Watch the processes of this cgroup (v2)")
       ->option_text("PATH");
+  app.add_option("--netns", options.netns,
+                 "Capture in the network namespace of this process, or of this name of `ip netns`")
+      ->option_text("PID|NAME");
   app.add_option("--duration", options.duration, "Stop after this time")->option_text("TIME");
   app.add_option("--interval", options.observe.interval, "Time between ticks (default 1s)")
       ->option_text("TIME");

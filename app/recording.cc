@@ -20,6 +20,7 @@
 #include "app/family.h"
 #include "app/flow_row_queue.h"
 #include "app/host.h"
+#include "app/network_namespace.h"
 #include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
@@ -205,6 +206,7 @@ Status Recording::open() {
     TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, command_user, setting));
     plan_.subject.pid = child_->pid();
   }
+  if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
   TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
   FlowOwnerLimits limits;
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, plan_.live.interval_ns / 5);
@@ -291,6 +293,7 @@ void Recording::tick(int64_t due_ns) {
       plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
   session_->add_probes(std::move(probes), read_self(), due_ns, monotonic_now_ns());
   last_due_ns_ = due_ns;
+  for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
   if (subject_gone && !child_) subject_ended();  // a command's end is told by waitpid
 }
 
@@ -460,6 +463,9 @@ Result<int> Recording::finish() {
   if (conductor_ != nullptr) conductor_->stop(stop_signal_);
   int64_t end_ns = monotonic_now_ns();
   if (plan_.duration_ns) end_ns = std::min(end_ns, start_ns_ + *plan_.duration_ns);
+  // Only what ended before the last reading is in the probes' sums as a whole.
+  std::optional<CommandUsage> usage;
+  if (child_ && child_->poll_exit()) usage = child_->usage();
   if (end_ns > last_due_ns_) {
     tick(end_ns);
     session_->add_end_losses(probes_->end_losses());
@@ -495,6 +501,7 @@ Result<int> Recording::finish() {
   if (child_) end.exit_status = child_->poll_exit();
   end.invalid_reasons =
       judge_losses(session_->loss_totals(), session_->flow_totals(), session_->ticks());
+  for (std::string& doubt : probes_->doubts(usage)) end.doubts.push_back(std::move(doubt));
   if (failure_) {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);

@@ -30,6 +30,7 @@ struct RecordOptions {
   std::string user;  // run the command, and the recording once open, as this user
   int pid = 0;
   std::string cgroup;
+  std::string netns;  // of a process (its number) or by `ip netns`'s name; empty: our own
   std::string duration;
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG

@@ -17,6 +17,8 @@ constexpr double kNormal95 = 1.96;
 constexpr size_t kFewestForInterval = 6;
 
 constexpr int64_t kLeastRise = 10;
+constexpr size_t kFewestFlowCounts = 4;
+constexpr double kWidestInterval = 4;  // its high end over its low one
 constexpr double kTopOfRamp = 0.95;
 constexpr double kFootOfRamp = 0.05;
 constexpr size_t kReadingsBeforeRise = 10;
@@ -63,9 +65,9 @@ double kendall_variance(const std::vector<XY>& points) {
   return sum / 18;
 }
 
-int64_t most_flows(std::span<const GrowthPoint> series) {
+int64_t most_flows(std::span<const GrowthPoint> series, int64_t GrowthPoint::*flows) {
   int64_t most = 0;
-  for (const GrowthPoint& point : series) most = std::max(most, point.active_flows);
+  for (const GrowthPoint& point : series) most = std::max(most, point.*flows);
   return most;
 }
 
@@ -73,7 +75,7 @@ std::vector<XY> by_flows(std::span<const GrowthPoint> series, Member member) {
   std::vector<XY> points;
   for (const GrowthPoint& point : series) {
     if (const auto value = point.resources.*member)
-      points.push_back({static_cast<double>(point.active_flows), static_cast<double>(*value)});
+      points.push_back({static_cast<double>(point.live_flows), static_cast<double>(*value)});
   }
   return points;
 }
@@ -88,6 +90,12 @@ std::vector<XY> by_seconds(std::span<const GrowthPoint> series, Member member) {
   return points;
 }
 
+std::optional<Slope> cost_of(const std::vector<XY>& points) {
+  auto slope = theil_sen(points);
+  if (slope && !is_cost(*slope, points)) slope.reset();
+  return slope;
+}
+
 int64_t whole_flows(double flows) {
   if (!(flows > 0)) return 0;
   return flows < 1e15 ? static_cast<int64_t>(flows) : static_cast<int64_t>(1e15);
@@ -99,10 +107,10 @@ std::optional<Headroom> headroom_of(std::string_view name, LimitUse ResourceRead
   std::vector<XY> points;
   for (const GrowthPoint& point : ramp) {
     if (const auto used = (point.resources.*member).used)
-      points.push_back({static_cast<double>(point.active_flows), static_cast<double>(*used)});
+      points.push_back({static_cast<double>(point.live_flows), static_cast<double>(*used)});
   }
-  const auto slope = theil_sen(points);
-  if (!slope || slope->ci_low <= 0) return std::nullopt;
+  const auto slope = cost_of(points);
+  if (!slope) return std::nullopt;
   // The line stays; the limit is as last known, since available memory comes and goes.
   Headroom result{name, slope->value, 0, 0, 0, 0, 0};
   for (const GrowthPoint& point : series) {
@@ -267,6 +275,13 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
     return decide(LeakVerdict::kLeak, "it grew under constant load and did not come back");
   if (!kind.pooled && residue.low > std::max(8.0, 0.05 * grown))
     return decide(LeakVerdict::kLeak, "it did not come back");
+  if (rests.size() > 2)
+    return decide(
+        LeakVerdict::kUnclear,
+        fmt::format("it did not come back after {} waves of load, which cannot be compared: "
+                    "the later ones were larger than the first, or too few readings lie "
+                    "between them",
+                    rests.size() - 1));
   return decide(LeakVerdict::kUnclear,
                 "it did not come back after one wave of load: a pool keeps it once, a leak grows "
                 "with a second wave");
@@ -276,6 +291,7 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
 
 GrowthPoint growth_point(const Sample& sample) {
   return {sample.elapsed_ns, static_cast<int64_t>(sample.flows.active_flows),
+          static_cast<int64_t>(sample.flows.live_flows),
           sample.resources.value_or(ResourceReading{})};
 }
 
@@ -313,14 +329,14 @@ std::optional<Slope> theil_sen(std::span<const XY> all) {
 }
 
 std::span<const GrowthPoint> find_ramp(std::span<const GrowthPoint> series) {
-  const auto most = static_cast<double>(most_flows(series));
+  const auto most = static_cast<double>(most_flows(series, &GrowthPoint::live_flows));
   size_t top = 0;
-  while (top < series.size() && static_cast<double>(series[top].active_flows) < kTopOfRamp * most)
+  while (top < series.size() && static_cast<double>(series[top].live_flows) < kTopOfRamp * most)
     ++top;
   if (top == series.size()) return {};
   size_t foot = top;
-  while (foot > 0 && static_cast<double>(series[foot].active_flows) > kFootOfRamp * most) --foot;
-  if (series[top].active_flows - series[foot].active_flows < kLeastRise) return {};
+  while (foot > 0 && static_cast<double>(series[foot].live_flows) > kFootOfRamp * most) --foot;
+  if (series[top].live_flows - series[foot].live_flows < kLeastRise) return {};
   const size_t begin = foot - std::min(foot, kReadingsBeforeRise - 1);
   const size_t end = std::min(series.size(), top + 1 + kReadingsAfterRise);
   return series.subspan(begin, end - begin);
@@ -328,10 +344,27 @@ std::span<const GrowthPoint> find_ramp(std::span<const GrowthPoint> series) {
 
 PerFlowCost per_flow_cost(std::span<const GrowthPoint> series) {
   const auto ramp = find_ramp(series);
-  return {theil_sen(by_flows(ramp, &ResourceReading::rss_bytes)),
-          theil_sen(by_flows(ramp, &ResourceReading::vsz_bytes)),
-          theil_sen(by_flows(ramp, &ResourceReading::mappings)),
-          theil_sen(by_flows(ramp, &ResourceReading::fds))};
+  const bool several = std::ranges::any_of(
+      ramp, [](const GrowthPoint& point) { return point.resources.processes.value_or(1) > 1; });
+  PerFlowCost cost;
+  if (several)
+    cost.pss_bytes = cost_of(by_flows(ramp, &ResourceReading::pss_bytes));
+  else
+    cost.rss_bytes = cost_of(by_flows(ramp, &ResourceReading::rss_bytes));
+  cost.vsz_bytes = cost_of(by_flows(ramp, &ResourceReading::vsz_bytes));
+  cost.mappings = cost_of(by_flows(ramp, &ResourceReading::mappings));
+  cost.fds = cost_of(by_flows(ramp, &ResourceReading::fds));
+  return cost;
+}
+
+bool is_cost(const Slope& slope, std::span<const XY> points) {
+  std::vector<double> counts;
+  for (const XY& point : points) counts.push_back(point.x);
+  std::ranges::sort(counts);
+  const auto repeated = std::ranges::unique(counts);
+  counts.erase(repeated.begin(), repeated.end());
+  return counts.size() >= kFewestFlowCounts && slope.ci_low > 0 &&
+         slope.ci_high <= kWidestInterval * slope.ci_low;
 }
 
 std::vector<Headroom> headroom(std::span<const GrowthPoint> series) {
@@ -352,7 +385,7 @@ std::vector<Headroom> headroom(std::span<const GrowthPoint> series) {
     if (point.resources.ephemeral_ports) ports = point.resources.ephemeral_ports;
   }
   if (ports && !series.empty())
-    all.push_back({"ports", 1, series.back().active_flows, *ports, *ports, *ports, *ports});
+    all.push_back({"ports", 1, series.back().live_flows, *ports, *ports, *ports, *ports});
   std::stable_sort(all.begin(), all.end(),
                    [](const Headroom& a, const Headroom& b) { return a.flows < b.flows; });
   return all;
@@ -369,7 +402,7 @@ std::string_view leak_verdict_name(LeakVerdict verdict) {
 
 LeakReport judge_leak(std::span<const GrowthPoint> series) {
   LeakReport report;
-  const int64_t most = most_flows(series);
+  const int64_t most = most_flows(series, &GrowthPoint::active_flows);
   if (most == 0) {
     report.reason = "there was no load";
     return report;
@@ -413,7 +446,18 @@ LeakReport judge_leak(std::span<const GrowthPoint> series) {
   return report;
 }
 
-Growth judge_growth(std::span<const GrowthPoint> series) {
+int64_t judged_from(std::span<const RunStage> stages) {
+  for (const StageKind kind : {StageKind::kBefore, StageKind::kLoad}) {
+    for (const RunStage& stage : stages)
+      if (stage.kind == kind) return stage.start_ns;
+  }
+  return 0;
+}
+
+Growth judge_growth(std::span<const GrowthPoint> all, int64_t from_ns) {
+  const auto first = std::ranges::find_if(
+      all, [&](const GrowthPoint& point) { return point.elapsed_ns > from_ns; });
+  const auto series = all.subspan(static_cast<size_t>(first - all.begin()));
   return {per_flow_cost(series), headroom(series), judge_leak(series)};
 }
 

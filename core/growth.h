@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/run.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -20,7 +21,8 @@ namespace topspin {
 /// What a tick says about growth. A tick without resources has all of them absent.
 struct GrowthPoint {
   int64_t elapsed_ns = 0;
-  int64_t active_flows = 0;
+  int64_t active_flows = 0;  // sent something lately: whether there is a load
+  int64_t live_flows = 0;    // not ended: what the subject holds something for
   ResourceReading resources;
 };
 GrowthPoint growth_point(const Sample& sample);
@@ -43,20 +45,27 @@ struct Slope {
 /// nullopt: fewer than three points, or all at one x. More than 300 points are thinned evenly.
 std::optional<Slope> theil_sen(std::span<const XY> points);
 
-/// The part of a series in which the flows came up: from the last ten readings before the rise to
-/// the fifth after 95% of the most flows were reached. Empty: no rise by at least ten flows.
+/// The part of a series in which the live flows came up: from the last ten readings before the rise
+/// to the fifth after 95% of the most flows were reached. Empty: no rise by at least ten flows.
 std::span<const GrowthPoint> find_ramp(std::span<const GrowthPoint> series);
 
-/// What each active flow costs, by the slope over the ramp. Absent: no ramp, or not measured then.
+/// A slope that says something about flows: of at least four different numbers of flows, with an
+/// interval above 0 whose ends are no more than a factor of four apart.
+bool is_cost(const Slope& slope, std::span<const XY> points);
+
+/// What each live flow costs, by the slope over the ramp. Absent: no ramp, not measured then, or no
+/// slope that is_cost(). Of several processes the RSS counts shared pages once for each: then PSS
+/// stands in its place.
 struct PerFlowCost {
-  std::optional<Slope> rss_bytes;
+  std::optional<Slope> rss_bytes;  // of one process
+  std::optional<Slope> pss_bytes;  // of several
   std::optional<Slope> vsz_bytes;
   std::optional<Slope> mappings;
   std::optional<Slope> fds;
 };
 PerFlowCost per_flow_cost(std::span<const GrowthPoint> series);
 
-/// At how many active flows a limit is reached, if each further flow costs what the ramp's did.
+/// At how many live flows a limit is reached, if each further flow costs what the ramp's did.
 struct Headroom {
   std::string_view limit;  // "address_space", "mappings", "fds", "memory", "ports"
   double per_flow = 0;     // in the limit's unit: bytes or a count
@@ -66,8 +75,8 @@ struct Headroom {
   int64_t flows_low = 0;
   int64_t flows_high = 0;
 };
-/// The nearest first. A limit is left out while its use was not seen to grow with the flows (the
-/// slope's interval reaches zero).
+/// The nearest first. A limit is left out while its use was not seen to grow with the flows: its
+/// slope is not is_cost().
 std::vector<Headroom> headroom(std::span<const GrowthPoint> series);
 
 enum class LeakVerdict : uint8_t { kNone, kLeak, kUnclear };
@@ -92,12 +101,17 @@ struct LeakReport {
 };
 LeakReport judge_leak(std::span<const GrowthPoint> series);
 
-/// All of the above.
+/// All of the above, of the readings after `from_ns` (since the start of the run): what a subject
+/// does to start and to warm up judges nothing. judged_from() of a run's stages says when.
 struct Growth {
   PerFlowCost per_flow;
   std::vector<Headroom> headroom;
   LeakReport leak;
 };
-Growth judge_growth(std::span<const GrowthPoint> series);
+Growth judge_growth(std::span<const GrowthPoint> series, int64_t from_ns = 0);
+
+/// When the stage `before` began, or else the first stage of the load; 0: there is neither, the
+/// whole run counts.
+int64_t judged_from(std::span<const RunStage> stages);
 
 }  // namespace topspin

@@ -25,6 +25,7 @@ std::string per_flow_sentence(const PerFlowCost& cost) {
                        format_amount(slope->ci_high, bytes));
   };
   add("rss", cost.rss_bytes, true);
+  add("pss", cost.pss_bytes, true);
   add("vsz", cost.vsz_bytes, true);
   add("mappings", cost.mappings, false);
   add("fds", cost.fds, false);

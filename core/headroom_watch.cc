@@ -68,15 +68,15 @@ std::vector<std::string> HeadroomWatch::observe(const Sample& sample) {
     Told& told = told_[limit];
     if (reached <= told.shares) continue;
     // What is in use may have nothing to do with the flows: ask again once there are more of them.
-    const uint64_t active = sample.flows.active_flows;
-    if (active <= told.asked_flows + told.asked_flows / 20) continue;
-    told.asked_flows = active;
+    const uint64_t live = sample.flows.live_flows;
+    if (live <= told.asked_flows + told.asked_flows / 20) continue;
+    told.asked_flows = live;
     if (all.empty()) all = headroom(series_);
     for (const Headroom& found : all) {
       if (found.limit != limit) continue;
       told.shares = reached;
-      sentences.push_back(fmt::format("{}; {} flows are active and {:.0f}% is in use",
-                                      headroom_sentence(found), active, 100 * share));
+      sentences.push_back(fmt::format("{}; {} flows are live and {:.0f}% is in use",
+                                      headroom_sentence(found), live, 100 * share));
     }
   }
   return sentences;

@@ -21,7 +21,7 @@ class HeadroomWatch {
   std::vector<GrowthPoint> series_;
   struct Told {
     size_t shares = 0;         // how many of them
-    uint64_t asked_flows = 0;  // active when it was last computed
+    uint64_t asked_flows = 0;  // live when it was last computed
   };
   std::map<std::string_view, Told> told_;
 };

@@ -147,6 +147,7 @@ void CpuArray::read(SchedulerReading& reading) {
   }
   totals.run_queue_latency = totals.queue_wait;
   totals.run_queue_latency->merge(*totals.preemption_wait);
+  totals.run_queue_wait_ns = totals.run_queue_latency->sum();
 }
 
 /// What this CPU did since the previous reading: its run queue's greatest length has no meaning
@@ -178,6 +179,10 @@ void CpuArray::take_row(uint32_t index, std::vector<CpuScheduling>& rows) {
 
 void RowQueue::push(ThreadRow row) {
   const Identity identity{row.tid, row.start_time_ns};
+  if (rows_.size() >= kBacklog * limit_ && !places_.contains(identity)) {
+    ++dropped_;
+    return;
+  }
   const auto [place, fresh] = places_.try_emplace(identity, rows_.size());
   if (fresh)
     rows_.push_back(std::move(row));
@@ -208,7 +213,7 @@ ThreadRow make_row(const topspin_record& record, const topspin_times& times) {
   row.name.assign(record.comm, ::strnlen(record.comm, sizeof(record.comm)));
   row.exited = (record.flags & TOPSPIN_RECORD_EXITED) != 0;
   row.cpu_ns = record.since_joining.cpu_ns;
-  row.run_queue_wait_ns = record.since_joining.run_delay_ns;
+  row.run_queue_wait_ns = times.wait_ns;
   row.voluntary_switches = record.since_joining.voluntary_switches;
   row.involuntary_switches = record.since_joining.involuntary_switches;
   row.migrations = record.since_joining.migrations;
@@ -248,7 +253,7 @@ void add_counters(SchedulerReading& reading, const topspin_counters& counters) {
     sum = sum.value_or(0) + value;
   };
   add(reading.totals.cpu_ns, counters.cpu_ns);
-  add(reading.totals.run_queue_wait_ns, counters.run_delay_ns);
+  add(reading.totals.kernel_run_delay_ns, counters.run_delay_ns);
   add(reading.totals.voluntary_switches, counters.voluntary_switches);
   add(reading.totals.involuntary_switches, counters.involuntary_switches);
   add(reading.totals.migrations, counters.migrations);

@@ -79,10 +79,14 @@ class RowQueue {
   explicit RowQueue(uint64_t limit) : limit_(limit) {}
   void push(ThreadRow row);
   std::vector<ThreadRow> take();
+  /// Rows that found no room: more than kBacklog intervals' rows may not wait.
+  uint64_t dropped() const { return dropped_; }
 
  private:
+  static constexpr uint64_t kBacklog = 4;
   using Identity = std::pair<int32_t, int64_t>;  // tid, start time
   uint64_t limit_;
+  uint64_t dropped_ = 0;
   std::vector<ThreadRow> rows_;  // oldest first
   std::map<Identity, size_t> places_;
 };

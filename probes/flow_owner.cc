@@ -142,7 +142,8 @@ class OpenFlowOwners final : public FlowOwners {
                                          rung_name(forced->second))
                            : "forced";
     }
-    if (status_.rung == Rung::kProc && !has_effective_capability(CAP_SYS_PTRACE))
+    sees_all_ = status_.rung == Rung::kTpBtf || has_effective_capability(CAP_SYS_PTRACE);
+    if (status_.rung == Rung::kProc && !sees_all_)
       status_.reason +=
           "; without cap_sys_ptrace it sees the sockets of this user's processes only";
   }
@@ -180,6 +181,7 @@ class OpenFlowOwners final : public FlowOwners {
       for (size_t side = 0; side < row.owners.size(); ++side) {
         if (flow->owners[side] != 0) row.owners[side] = flow->owners[side];
       }
+      count_missing(row, *flow);
     }
     for (const FlowRow& row : sample.changed_flows) {
       if (row.ended) flows_.erase(row.id);
@@ -193,6 +195,7 @@ class OpenFlowOwners final : public FlowOwners {
     bool settled = false;              // another walk would only notice a change of hands
     bool looked_up = false;
     bool initiator_is_low = false;
+    bool counted = false;      // as one whose owner was missed
     uint32_t wanted_walk = 0;  // the first walk that began after the flow was seen
     uint32_t seen_walk = 0;    // whose sockets were looked at
     int64_t asked_ns = 0;
@@ -283,6 +286,24 @@ class OpenFlowOwners final : public FlowOwners {
     }
   }
 
+  /// A flow counts as missed, once, if an end of it is on this host, must have had a socket, and
+  /// has no owner although a walk began after it was seen, or it ended before one could.
+  void count_missing(const FlowRow& row, Flow& flow) {
+    if (flow.counted || !sees_all_ || (!row.ended && flow.seen_walk < flow.wanted_walk)) return;
+    for (size_t side = 0; side < flow.owners.size(); ++side) {
+      // Who sends first has a socket; who never answers may have none, and a refusal is the
+      // kernel's.
+      const bool has_socket = side == 0 ? row.packets[0] > 0 : row.payload_bytes[1].value_or(0) > 0;
+      const FlowEnd end = flow_end(row, side);
+      if (flow.owners[side] != 0 || !has_socket ||
+          !local_.contains(end.ip_version, end.local.address))
+        continue;
+      flow.counted = true;
+      ++missed_;
+      return;
+    }
+  }
+
   /// Whose open socket stands at just this flow, else who was seen to connect it, else who has the
   /// port, else who had it at the listen() that the connection came from.
   Finding find(const FlowEnd& end) const {
@@ -307,6 +328,7 @@ class OpenFlowOwners final : public FlowOwners {
 
   FlowOwnerLimits limits_;
   ProbeStatus status_;
+  bool sees_all_ = false;  // other users' sockets too
   std::unique_ptr<SocketWalk> walk_;
   SocketTable sockets_;       // of the last complete walk
   SocketTable next_sockets_;  // of the one under way

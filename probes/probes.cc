@@ -3,13 +3,18 @@
 #include "probes/probes.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <utility>
 
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 #include <sys/capability.h>
+#include <sys/epoll.h>
+#include <sys/utsname.h>
 
 #include "core/clock.h"
+#include "core/text.h"
+#include "core/unique_fd.h"
 #include "probes/capabilities.h"
 #include "probes/counters.h"
 #include "probes/cpu_stacks.h"
@@ -81,13 +86,25 @@ void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
   kept = std::move(next);
 }
 
+/// Linux 6.12 brought delayed dequeue: a thread that sleeps may stay on its run queue for a while,
+/// and the kernel's run_delay counts that too.
+bool kernel_may_count_sleep() {
+  utsname names{};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (::uname(&names) != 0 || std::sscanf(names.release, "%u.%u", &major, &minor) != 2)
+    return false;
+  return major > 6 || (major == 6 && minor >= 12);
+}
+
 class OpenProbes final : public Probes {
  public:
   OpenProbes(Subject subject, const ProbeOptions& options)
       : subject_(std::move(subject)),
         proc_(options.proc_root),
         tree_(subject_, proc_),
-        resources_(proc_, subject_.cgroup_directory) {}
+        resources_(proc_, subject_.cgroup_directory),
+        cgroup_path_(subject_) {}
 
   void open(const ProbeOptions& options) {
     begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
@@ -97,6 +114,15 @@ class OpenProbes final : public Probes {
         status_.push_back({probe, Rung::kNone, "no subject: name a command, --pid or --cgroup"});
       return;
     }
+    if (!subject_.remark.empty()) events_.push_back(subject_.remark);
+    tree_.update();
+    if (tree_.has_own_process())
+      events_.emplace_back(
+          subject_.kind == SubjectSpec::Kind::kCgroup
+              ? "topspin itself runs in the cgroup that it watches: its own threads are left out "
+                "(the cgroup's own sums, memory and perf counters, have them)"
+              : "topspin itself is a descendant of the process that it watches: its own threads "
+                "are left out");
     open_scheduler(options);
     const auto forced = options.forced.find("resources");
     if (forced == options.forced.end() || forced->second == Rung::kProc) {
@@ -115,11 +141,13 @@ class OpenProbes final : public Probes {
     if (options.stacks_per_second > 0)
       open_perf("stacks", options, stacks_,
                 [&] { return CpuStacks::open(subject_, options.stacks_per_second, proc_); });
+    open_events();
   }
 
   const std::vector<ProbeStatus>& status() const override { return status_; }
 
   ProbeInterval take_interval() override {
+    follow_cgroup();
     ProbeInterval interval;
     interval.begin_ns = begin_ns_;
     std::vector<int32_t> processes;
@@ -128,6 +156,7 @@ class OpenProbes final : public Probes {
     if (scheduler_) {
       SchedulerReading reading = scheduler_->read();
       interval.scheduler = growth(reading.totals, previous_.totals);
+      sums_.merge(*interval.scheduler);
       interval.losses = growth(reading.losses, previous_.losses);
       if (reading.bpf_ns) interval.bpf_ns = *reading.bpf_ns - previous_.bpf_ns.value_or(0);
       interval.changed_threads = std::move(reading.changed_threads);
@@ -138,6 +167,11 @@ class OpenProbes final : public Probes {
       keep_grown(kept, reading.totals);
       previous_ = std::move(reading);
       previous_.totals = std::move(kept);
+      if (const auto test = self_test();
+          !sleep_told_ && test && test->verdict == SchedulerSelfTest::Verdict::kKernelCountsSleep) {
+        sleep_told_ = true;
+        events_.push_back(test->sentence);
+      }
     } else if (subject_.kind != SubjectSpec::Kind::kNone) {
       tree_.update();
       processes = tree_.processes();
@@ -150,6 +184,10 @@ class OpenProbes final : public Probes {
       // The kernel's own count per thread has those too that nobody waited for.
       if (minor_faults) interval.resources->minor_faults = minor_faults;
       if (major_faults) interval.resources->major_faults = major_faults;
+      // A process tree that has ended holds nothing that could be read: no number, rather than
+      // none.
+      if (subject_.kind == SubjectSpec::Kind::kProcessTree && processes.empty())
+        interval.resources->processes.reset();
     }
     take_sockets(processes, interval);
     take_syscalls(interval);
@@ -169,9 +207,11 @@ class OpenProbes final : public Probes {
     return interval;
   }
 
-  int event_fd() const override { return socket_times_ ? socket_times_->notice_fd() : -1; }
+  std::vector<std::string> take_events() override { return std::exchange(events_, {}); }
+  int event_fd() const override { return event_fd_.get(); }
   void handle_events() override {
     if (socket_times_) socket_times_->handle_notices();
+    follow_cgroup();
   }
 
   LossInterval end_losses() const override {
@@ -182,8 +222,20 @@ class OpenProbes final : public Probes {
 
   std::optional<SchedulerSelfTest> self_test() const override {
     const SchedulerInterval& totals = previous_.totals;
-    if (!totals.run_queue_latency || !totals.run_queue_wait_ns) return std::nullopt;
-    return SchedulerSelfTest{totals.run_queue_latency->sum(), *totals.run_queue_wait_ns};
+    if (!totals.run_queue_latency || !totals.kernel_run_delay_ns) return std::nullopt;
+    return judge_self_test(totals.run_queue_latency->sum(), *totals.kernel_run_delay_ns,
+                           totals.run_queue_latency->count(), kernel_may_count_sleep());
+  }
+
+  std::vector<std::string> doubts(const std::optional<CommandUsage>& usage) const override {
+    std::vector<std::string> doubts;
+    if (const auto test = self_test(); test && test->verdict == SchedulerSelfTest::Verdict::kDiffer)
+      doubts.push_back(test->sentence);
+    if (usage && scheduler_) {
+      if (auto doubt = doubt_sums(status_.front().rung, sums_, *usage))
+        doubts.push_back(std::move(*doubt));
+    }
+    return doubts;
   }
 
   std::vector<int> capabilities_needed() const override {
@@ -197,6 +249,30 @@ class OpenProbes final : public Probes {
   }
 
  private:
+  /// Whoever waits for events waits for all of them at one descriptor.
+  void open_events() {
+    event_fd_.reset(::epoll_create1(EPOLL_CLOEXEC));
+    for (const int fd :
+         {socket_times_ ? socket_times_->notice_fd() : -1, cgroup_path_.notice_fd()}) {
+      epoll_event event{};
+      event.events = EPOLLIN;
+      if (fd >= 0 && event_fd_) (void)::epoll_ctl(event_fd_.get(), EPOLL_CTL_ADD, fd, &event);
+    }
+  }
+
+  void follow_cgroup() {
+    auto change = cgroup_path_.look();
+    if (!change) return;
+    if (change->new_id != 0) {
+      subject_.cgroup_id = change->new_id;
+      if (scheduler_) scheduler_->follow_cgroup(change->new_id);
+      if (socket_times_) socket_times_->follow_cgroup(change->new_id);
+      if (syscalls_) syscalls_->follow_cgroup(change->new_id);
+      if (counters_) change->sentence += "; perf counters stay with the one that is gone";
+    }
+    events_.push_back(std::move(change->sentence));
+  }
+
   /// A probe on perf events, which have one rung.
   template <typename Probe, typename Open>
   void open_perf(const char* name, const ProbeOptions& options, std::optional<Probe>& into,
@@ -366,6 +442,11 @@ class OpenProbes final : public Probes {
   ProcReader proc_;
   ProcessTree tree_;
   ResourceProbe resources_;
+  CgroupPath cgroup_path_;
+  UniqueFd event_fd_;
+  std::vector<std::string> events_;  // to be told
+  SchedulerInterval sums_;           // of the intervals told
+  bool sleep_told_ = false;          // that the kernel counts sleep as wait
   std::unique_ptr<SchedulerRung> scheduler_;
   std::optional<Counters> counters_;
   uint64_t threads_missed_ = 0;  // as told already
@@ -385,6 +466,74 @@ class OpenProbes final : public Probes {
 };
 
 }  // namespace
+
+SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
+                                  bool kernel_counts_sleep) {
+  // The kernel counts no wait where it spares itself reading its clock: some 10 us at each.
+  constexpr uint64_t kUncountedNs = 20'000;
+  constexpr uint64_t kSlackNs = 10 * kNanosPerMilli;
+  SchedulerSelfTest test{histogram_sum_ns, run_delay_ns, waits, SchedulerSelfTest::Verdict::kAgree,
+                         ""};
+  const uint64_t share = std::max(histogram_sum_ns, run_delay_ns) / 100;
+  const auto text = [](uint64_t ns) { return format_duration(static_cast<int64_t>(ns)); };
+  if (run_delay_ns > histogram_sum_ns + share + kSlackNs) {
+    if (kernel_counts_sleep) {
+      test.verdict = SchedulerSelfTest::Verdict::kKernelCountsSleep;
+      test.sentence = fmt::format(
+          "the kernel counts sleep as wait: its run_delay is {}, while the waits of the same "
+          "threads "
+          "add up to {}; the run's waits are the latter",
+          text(run_delay_ns), text(histogram_sum_ns));
+      return test;
+    }
+  } else if (histogram_sum_ns <= run_delay_ns + share + kSlackNs + waits * kUncountedNs) {
+    return test;
+  }
+  test.verdict = SchedulerSelfTest::Verdict::kDiffer;
+  test.sentence = fmt::format(
+      "the waits for a CPU add up to {}, while the kernel's own account of the same threads is {}",
+      text(histogram_sum_ns), text(run_delay_ns));
+  return test;
+}
+
+std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
+                                      const CommandUsage& usage) {
+  // What the command does between its end and ours, and before it is released, is not much.
+  constexpr uint64_t kSlackNs = 50 * kNanosPerMilli;
+  constexpr uint64_t kSlackSwitches = 100;
+  const auto misses = [](std::optional<uint64_t> counted, uint64_t truth, uint64_t slack) {
+    return counted && *counted + truth / 20 + slack < truth;
+  };
+  const auto part = [](uint64_t counted, uint64_t truth) {
+    return 100 * static_cast<double>(counted) / static_cast<double>(truth);
+  };
+  std::string found;
+  const auto say = [&](std::string text) {
+    found += found.empty() ? "" : ", ";
+    found += text;
+  };
+  // rusage has whole microseconds; who is waited for by nobody is in no rusage, so more is no
+  // doubt.
+  if (misses(sums.cpu_ns, usage.cpu_ns, kSlackNs))
+    say(fmt::format(
+        "{} of {} of CPU time ({:.0f}%)", format_duration(static_cast<int64_t>(*sums.cpu_ns)),
+        format_duration(static_cast<int64_t>(usage.cpu_ns)), part(*sums.cpu_ns, usage.cpu_ns)));
+  const std::pair<const char*, std::pair<std::optional<uint64_t>, uint64_t>> switches[] = {
+      {"voluntary", {sums.voluntary_switches, usage.voluntary_switches}},
+      {"involuntary", {sums.involuntary_switches, usage.involuntary_switches}}};
+  for (const auto& [kind, numbers] : switches) {
+    const auto& [counted, truth] = numbers;
+    if (misses(counted, truth, kSlackSwitches))
+      say(fmt::format("{} of {} {} switches ({:.0f}%)", *counted, truth, kind,
+                      part(*counted, truth)));
+  }
+  if (found.empty()) return std::nullopt;
+  const bool bpf = rung == Rung::kTpBtf || rung == Rung::kRawTracepoint;
+  return fmt::format(
+      "the scheduler was watched by {}{}: it saw {} of what the kernel charged the "
+      "command",
+      rung_name(rung), bpf ? "" : ", which sees only a part of short-lived processes", found);
+}
 
 SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
                                         const ProbeOptions& options, ProcReader& proc) {

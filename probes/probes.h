@@ -64,9 +64,31 @@ struct ProbeInterval {
 /// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
 /// threads and time. Absent on rungs that have only one of the two.
 struct SchedulerSelfTest {
+  enum class Verdict : uint8_t {
+    kAgree,
+    kKernelCountsSleep,  // known of kernels from 6.12 on: no fault of ours
+    kDiffer,             // for no reason that is known
+  };
   uint64_t histogram_sum_ns = 0;
   uint64_t run_delay_ns = 0;
+  uint64_t waits = 0;
+  Verdict verdict = Verdict::kAgree;
+  std::string sentence;  // empty: they agree
 };
+/// Pure. `kernel_counts_sleep`: whether this kernel is one that may.
+SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
+                                  bool kernel_counts_sleep);
+
+/// What the kernel charged the subject's command, with all that it started and waited for, in its
+/// whole life: wait4's rusage. An independent source for what the probes counted.
+struct CommandUsage {
+  uint64_t cpu_ns = 0;
+  uint64_t voluntary_switches = 0;
+  uint64_t involuntary_switches = 0;
+};
+/// Why the probes' sums of a run are in doubt beside `usage`; nullopt: they are not. Pure.
+std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
+                                      const CommandUsage& usage);
 
 class Probes {
  public:
@@ -79,6 +101,9 @@ class Probes {
   virtual const std::vector<ProbeStatus>& status() const = 0;
   virtual ProbeInterval take_interval() = 0;
 
+  /// What is to be told about the subject, a sentence each, since the last call.
+  virtual std::vector<std::string> take_events() = 0;
+
   /// Readable when handle_events() should be called, soon: some probes cost nothing until the
   /// subject gives them something to see. -1: never. take_interval() handles events too.
   virtual int event_fd() const = 0;
@@ -86,6 +111,10 @@ class Probes {
 
   /// Since open, as of the last interval.
   virtual std::optional<SchedulerSelfTest> self_test() const = 0;
+
+  /// Why numbers of the run may be wrong, as of the last interval, a sentence each. `usage`: of the
+  /// command, if the subject is one that had ended before that interval.
+  virtual std::vector<std::string> doubts(const std::optional<CommandUsage>& usage) const = 0;
 
   /// What ending here cuts off, as of the last interval: waits still open (right-censored). To be
   /// merged into the losses of the last tick, and of no other.

@@ -118,6 +118,7 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text) {
 ProcStatus parse_proc_status(std::string_view text) {
   ProcStatus status;
   for_each_line(text, [&](std::string_view key, std::string_view rest) {
+    if (key == "Tgid") status.process = parse_number<int32_t>(next_word(rest));
     if (key == "VmRSS") status.rss_bytes = parse_kib(rest);
     if (key == "RssAnon") status.anonymous_bytes = parse_kib(rest);
     if (key == "VmSize") status.vsz_bytes = parse_kib(rest);
@@ -142,12 +143,15 @@ std::optional<ProcSchedstat> parse_proc_schedstat(std::string_view text) {
   return ProcSchedstat{*cpu, *delay, *slices};
 }
 
-std::optional<int64_t> parse_smaps_rollup_pss(std::string_view text) {
+std::optional<ProcShare> parse_smaps_rollup(std::string_view text) {
   std::optional<int64_t> pss;
+  std::optional<int64_t> swap;
   for_each_line(text, [&](std::string_view key, std::string_view rest) {
     if (key == "Pss") pss = parse_kib(rest);
+    if (key == "SwapPss") swap = parse_kib(rest);
   });
-  return pss;
+  if (!pss) return std::nullopt;
+  return ProcShare{*pss, swap.value_or(0)};
 }
 
 ProcLimits parse_proc_limits(std::string_view text) {
@@ -259,9 +263,9 @@ std::optional<ProcSchedstat> ProcReader::thread_schedstat(int32_t pid, int32_t t
   return text ? parse_proc_schedstat(*text) : std::nullopt;
 }
 
-std::optional<int64_t> ProcReader::pss_bytes(int32_t pid) {
+std::optional<ProcShare> ProcReader::share(int32_t pid) {
   const auto text = read(fmt::format("{}/{}/smaps_rollup", root_, pid));
-  return text ? parse_smaps_rollup_pss(*text) : std::nullopt;
+  return text ? parse_smaps_rollup(*text) : std::nullopt;
 }
 
 std::optional<int64_t> ProcReader::mappings(int32_t pid, int64_t deadline_ns) {

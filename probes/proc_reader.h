@@ -34,6 +34,7 @@ std::optional<ProcStat> parse_proc_stat(std::string_view text);
 
 /// /proc/PID/status. Kernel threads and zombies have no memory lines.
 struct ProcStatus {
+  std::optional<int32_t> process;  // that the thread belongs to: /proc/TID is there for each
   std::optional<int64_t> rss_bytes;
   std::optional<int64_t> anonymous_bytes;
   std::optional<int64_t> vsz_bytes;
@@ -55,8 +56,13 @@ struct ProcSchedstat {
 };
 std::optional<ProcSchedstat> parse_proc_schedstat(std::string_view text);
 
-/// The Pss line of /proc/PID/smaps_rollup.
-std::optional<int64_t> parse_smaps_rollup_pss(std::string_view text);
+/// The Pss and SwapPss lines of /proc/PID/smaps_rollup: what is shared counts in parts, so that a
+/// sum over processes counts it once.
+struct ProcShare {
+  int64_t pss_bytes = 0;
+  int64_t swap_bytes = 0;
+};
+std::optional<ProcShare> parse_smaps_rollup(std::string_view text);
 
 /// The soft limits of /proc/PID/limits; nullopt: unlimited, or not there.
 struct ProcLimits {
@@ -106,7 +112,7 @@ class ProcReader {
   std::optional<ProcSchedstat> thread_schedstat(int32_t pid, int32_t tid);
 
   /// Walks the page tables, holding the process's mmap lock for reading: some ms per GiB.
-  std::optional<int64_t> pss_bytes(int32_t pid);
+  std::optional<ProcShare> share(int32_t pid);
   /// Counts the lines of maps: about 1 us each. Gives up (nullopt) beyond `deadline_ns`
   /// (monotonic).
   std::optional<int64_t> mappings(int32_t pid, int64_t deadline_ns);

@@ -30,6 +30,10 @@ void ProcessTree::update_tree() {
   for (bool joined = true; joined;) {
     joined = false;
     for (const auto& [pid, stat] : seen) {
+      if (pid == subject_.own_pid && members.contains(stat.parent_pid)) {
+        has_own_process_ = true;
+        continue;
+      }
       if (!members.contains(pid) && members.contains(stat.parent_pid)) {
         members.emplace(pid, stat.start_ticks);
         joined = true;
@@ -49,7 +53,10 @@ void ProcessTree::update_cgroup() {
   const auto read_processes = [&](const fs::path& directory) {
     std::ifstream file(directory / "cgroup.procs");
     for (int32_t pid = 0; file >> pid;) {
-      if (pid > 0) alive_.push_back(pid);  // 0: outside this pid namespace
+      if (pid == subject_.own_pid)
+        has_own_process_ = true;
+      else if (pid > 0)  // 0: outside this pid namespace
+        alive_.push_back(pid);
     }
   };
   read_processes(subject_.cgroup_directory);

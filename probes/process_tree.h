@@ -25,6 +25,10 @@ class ProcessTree {
   /// Members that have not ended, ascending.
   const std::vector<int32_t>& processes() const { return alive_; }
 
+  /// Whether topspin itself would be of them. It is left out, with what it starts, unless it is the
+  /// one that was named.
+  bool has_own_process() const { return has_own_process_; }
+
  private:
   void update_tree();
   void update_cgroup();
@@ -33,6 +37,7 @@ class ProcessTree {
   ProcReader& proc_;
   std::map<int32_t, uint64_t> members_;  // pid -> start ticks; zombies too, until reaped
   std::vector<int32_t> alive_;
+  bool has_own_process_ = false;
 };
 
 }  // namespace topspin

@@ -89,7 +89,9 @@ StallInterval read_host_stalls(ProcReader& proc) {
 }  // namespace
 
 ResourceProbe::ResourceProbe(ProcReader& proc, std::string cgroup_directory)
-    : proc_(proc), cgroup_(proc, std::move(cgroup_directory)) {}
+    : proc_(proc),
+      watches_cgroup_(!cgroup_directory.empty()),
+      cgroup_(proc, std::move(cgroup_directory)) {}
 
 void ResourceProbe::Paced::took(int64_t begin_ns, int64_t end_ns) {
   next_ns = end_ns + (end_ns - begin_ns) * kWalkShare;
@@ -147,6 +149,14 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
     }
   }
   reading.fds = fds.value();
+  if (processes.empty() && watches_cgroup_) {  // it is empty, and may fill again
+    for (auto member :
+         {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
+          &ResourceReading::file_bytes, &ResourceReading::shared_bytes,
+          &ResourceReading::page_table_bytes, &ResourceReading::vsz_bytes,
+          &ResourceReading::swap_bytes, &ResourceReading::threads, &ResourceReading::fds})
+      reading.*member = 0;
+  }
   minor_faults_ = std::max(minor_faults_, minor_faults);
   major_faults_ = std::max(major_faults_, major_faults);
   reading.minor_faults = minor_faults_;
@@ -155,7 +165,22 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
   read_mappings(processes, reading);
   read_fd_kinds(processes, reading);
   read_pss(processes, reading);
+  set_memory_use(reading);
   return reading;
+}
+
+/// Pages that several processes share count once: then only a reading with PSS says what they hold
+/// together. One process holds what is resident.
+void ResourceProbe::set_memory_use(ResourceReading& reading) const {
+  if (!memory_room_bytes_ || !reading.rss_bytes) return;
+  std::optional<int64_t> held;
+  if (reading.processes == 1)
+    held = *reading.rss_bytes + reading.swap_bytes.value_or(0);
+  else if (reading.pss_bytes && swap_share_bytes_)
+    held = *reading.pss_bytes + *swap_share_bytes_;
+  if (!held) return;
+  const int64_t used = *held + reading.page_table_bytes.value_or(0);
+  reading.memory_bytes = {used, used + *memory_room_bytes_};
 }
 
 void ResourceProbe::begin_pressure(int32_t pid) {
@@ -189,11 +214,7 @@ void ResourceProbe::read_surroundings(const std::vector<int32_t>& processes,
     }
     cgroup_reading_ = std::move(now);
   }
-  if (reading.rss_bytes && room) {
-    reading.memory_bytes.used =
-        *reading.rss_bytes + reading.swap_bytes.value_or(0) + reading.page_table_bytes.value_or(0);
-    reading.memory_bytes.limit = *reading.memory_bytes.used + *room;
-  }
+  memory_room_bytes_ = room;
 }
 
 void ResourceProbe::read_mappings(const std::vector<int32_t>& processes, ResourceReading& reading) {
@@ -251,13 +272,17 @@ void ResourceProbe::read_pss(const std::vector<int32_t>& processes, ResourceRead
   const int64_t estimate_ns = reading.rss_bytes.value_or(0) / kPageBytes * kWalkNsPerPage;
   if (!pss_.due(begin_ns) || estimate_ns > kWalkBudgetNs) return;
   CompleteSum sum;
+  CompleteSum swap;
   bool in_time = true;
   for (const int32_t pid : processes) {
-    sum.add(proc_.pss_bytes(pid), pid, proc_);
+    const auto share = proc_.share(pid);
+    sum.add(share ? std::optional(share->pss_bytes) : std::nullopt, pid, proc_);
+    swap.add(share ? std::optional(share->swap_bytes) : std::nullopt, pid, proc_);
     in_time = monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
     if (!in_time) break;
   }
   if (in_time) reading.pss_bytes = sum.value();
+  if (in_time) swap_share_bytes_ = swap.value();
   pss_.took(begin_ns, monotonic_now_ns());
 }
 

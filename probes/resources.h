@@ -52,9 +52,11 @@ class ResourceProbe {
   void read_mappings(const std::vector<int32_t>& processes, ResourceReading& reading);
   void read_fd_kinds(const std::vector<int32_t>& processes, ResourceReading& reading);
   void read_pss(const std::vector<int32_t>& processes, ResourceReading& reading);
+  void set_memory_use(ResourceReading& reading) const;
   void read_surroundings(const std::vector<int32_t>& processes, ResourceReading& reading);
 
   ProcReader& proc_;
+  bool watches_cgroup_;
   CgroupReader cgroup_;
   Paced pss_, mappings_, fd_kinds_;
   std::map<int32_t, Limits> limits_;
@@ -63,6 +65,8 @@ class ResourceProbe {
   std::optional<StallInterval> host_stalls_;
   std::optional<CgroupReading> cgroup_reading_;
   PressureInterval pressure_;
+  std::optional<int64_t> memory_room_bytes_;  // as of this reading
+  std::optional<int64_t> swap_share_bytes_;   // what goes with pss_bytes
 };
 
 }  // namespace topspin

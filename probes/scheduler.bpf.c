@@ -22,12 +22,15 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
 const volatile __u64 max_rows = 0;
 
+/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+__u64 subject_cgroup_id;
+
 struct topspin_totals totals;
-__u64 rows_granted;
+__u64 rows_granted;     /* to threads that have not exited */
 __u32 reader_pid_level; /* depth of the pid namespace of the one who walks */
+__s32 own_process;      /* who walks: topspin */
 
 struct {
   __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -114,6 +117,16 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
   return number;
 }
 
+/* The limit is of rows at one time: an exit gives its row back. */
+TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
+  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
+    thread->has_row = 1;
+    return;
+  }
+  __sync_fetch_and_sub(&rows_granted, 1);
+  __sync_fetch_and_add(&totals.rows_refused, 1);
+}
+
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
  * set up: the walk does it. Returns NULL, and counts, if there is no room. */
 TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
@@ -124,13 +137,11 @@ TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
   }
   if (!__sync_val_compare_and_swap(&thread->start_boottime_ns, 0, task->start_boottime)) {
     __sync_fetch_and_add(&totals.threads_joined, 1);
-    if (__sync_fetch_and_add(&rows_granted, 1) < max_rows)
-      thread->has_row = 1;
-    else
-      __sync_fetch_and_add(&totals.rows_refused, 1);
+    grant_row(thread);
   }
   thread->pid = pid_for_reader(task->group_leader);
   thread->tid = pid_for_reader(task);
+  thread->kernel_tid = task->pid;
   return thread;
 }
 
@@ -232,13 +243,11 @@ int BPF_PROG(sched_wakeup, struct task_struct* task) { return woken(task); }
 SEC("tp_btf/sched_wakeup_new")
 int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
 
-/* The last switch of a thread: its account is complete, and nothing of it comes after. */
-TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
+/* Sends the row as it stands, for the last time, and gives it back. */
+TOPSPIN_INLINE void end_row(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_exit* out;
-  if (thread->dead) return;
-  thread->dead = 1;
-  fold_thread(task, thread);
   if (!thread->has_row) return;
+  __sync_fetch_and_sub(&rows_granted, 1);
   out = this_cpu_scratch();
   if (!out) return; /* never */
   fill_record(&out->record, thread);
@@ -247,6 +256,14 @@ TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thre
   bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), task->comm);
   if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
     __sync_fetch_and_add(&totals.exits_unsent, 1);
+}
+
+/* The last switch of a thread: its account is complete, and nothing of it comes after. */
+TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
+  if (thread->dead) return;
+  thread->dead = 1;
+  fold_thread(task, thread);
+  end_row(task, thread);
 }
 
 TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
@@ -313,7 +330,7 @@ SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
   struct topspin_thread* thread;
   if (subject_cgroup_id) {
-    if (!is_below_cgroup(child, subject_cgroup_id)) return 0;
+    if (is_own(parent, own_process) || !is_below_cgroup(child, subject_cgroup_id)) return 0;
   } else {
     if (!parent->bpf_storage) return 0;
     thread = bpf_task_storage_get(&threads, parent, NULL, 0);
@@ -348,7 +365,30 @@ int BPF_PROG(sched_process_free, struct task_struct* task) {
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
              bool threadgroup) {
-  if (!member(task) && is_below_cgroup(task, subject_cgroup_id)) join_midway(task);
+  if (!member(task) && !is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id))
+    join_midway(task);
+  return 0;
+}
+
+/* exec by another thread than the leader gives it the leader's number. What it did under its own
+ * ends its row; it goes on under the new number with an account that begins at 0. exec sets the
+ * name right after the number, and here the name is still the old one. */
+SEC("tp_btf/task_rename")
+int BPF_PROG(task_rename, struct task_struct* task) {
+  struct topspin_thread* thread;
+  if (task != bpf_get_current_task_btf()) return 0;
+  thread = member(task);
+  if (!thread || thread->kernel_tid == task->pid) return 0;
+  fold_thread(task, thread);
+  end_row(task, thread);
+  thread->baseline = thread->folded;
+  __builtin_memset(&thread->times, 0, sizeof(thread->times));
+  thread->reported_cpu_ns = 0;
+  thread->has_row = 0;
+  grant_row(thread);
+  thread->pid = pid_for_reader(task->group_leader);
+  thread->tid = pid_for_reader(task);
+  thread->kernel_tid = task->pid;
   return 0;
 }
 
@@ -362,13 +402,14 @@ int walk_threads(struct bpf_iter__task* context) {
   if (context->meta->seq_num == 0) {
     struct task_struct* reader = bpf_get_current_task_btf();
     reader_pid_level = reader->thread_pid->level;
+    own_process = reader->tgid;
   }
   if (!task || task->pid == 0) return 0;
   exited = task->exit_state != 0;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
 
   if (subject_cgroup_id) {
-    bool inside = is_below_cgroup(task, subject_cgroup_id);
+    bool inside = !is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id);
     if (inside && !exited && (!thread || thread->member != TOPSPIN_MEMBER))
       thread = join_midway(task);
     if (!inside && !exited && thread && thread->member == TOPSPIN_MEMBER) {
@@ -377,7 +418,7 @@ int walk_threads(struct bpf_iter__task* context) {
     }
   } else if (!thread) {
     struct topspin_thread* relative = NULL;
-    if (exited) return 0;
+    if (exited || is_own(task, own_process)) return 0;
     if (task->group_leader != task)
       relative = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
     if (!relative) relative = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);
@@ -388,8 +429,8 @@ int walk_threads(struct bpf_iter__task* context) {
   }
   if (!thread || thread->member != TOPSPIN_MEMBER) return 0;
 
-  /* exec by another thread than the leader changes the leader's number, not the thread. */
-  if (!exited) {
+  /* Numbers as this reader sees them; one that exec has just changed is task_rename's. */
+  if (!exited && thread->kernel_tid == task->pid) {
     thread->pid = pid_for_reader(task->group_leader);
     thread->tid = pid_for_reader(task);
   }

@@ -96,8 +96,8 @@ struct topspin_totals {
   struct topspin_counters counters;
   __u64 threads_joined;
   __u64 threads_refused; /* no room in the map of threads: not measured at all */
-  __u64 rows_refused;    /* beyond the limit of rows: measured, but without a row of their own */
-  __u64 exits_unsent;    /* exited threads whose row found no room in the ring */
+  __u64 rows_refused; /* too many had rows at that time: measured, but without a row of their own */
+  __u64 exits_unsent; /* exited threads whose row found no room in the ring */
 };
 
 #define TOPSPIN_RECORD_EXITED 1u  /* its last record */
@@ -186,7 +186,7 @@ struct topspin_thread {
   __u32 dead;   /* folded for the last time */
   __s32 pid;
   __s32 tid;
-  __u32 reserved;
+  __s32 kernel_tid; /* in the initial pid namespace */
   struct topspin_counters baseline;
   struct topspin_counters folded; /* the part of the kernel's account that is in the totals */
 };
@@ -195,6 +195,8 @@ struct topspin_thread {
 struct topspin_raw_thread {
   struct topspin_thread thread;
   char comm[16];
+  __u64 task_start_ns; /* of the task as it is now: exec by another thread than the leader gives it
+                          the leader's, while the row keeps the thread's own */
 };
 
 /* Where the fields of tracepoints stand, as tracefs says. */
@@ -222,7 +224,7 @@ TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_thread, 80 + sizeof(struct topspin_times) + 48 + 2 * 56);
 TOPSPIN_SIZE(topspin_tracepoint_offsets, 24);
-TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 16);
+TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);
 #undef TOPSPIN_SIZE
 
 #endif

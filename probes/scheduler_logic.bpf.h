@@ -250,8 +250,8 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->since_joining.involuntary_switches =
       thread->folded.involuntary_switches - thread->baseline.involuntary_switches;
   out->since_joining.migrations = thread->folded.migrations - thread->baseline.migrations;
-  out->since_joining.minor_faults = thread->folded.minor_faults;
-  out->since_joining.major_faults = thread->folded.major_faults;
+  out->since_joining.minor_faults = thread->folded.minor_faults - thread->baseline.minor_faults;
+  out->since_joining.major_faults = thread->folded.major_faults - thread->baseline.major_faults;
 }
 
 /* 1 unless `count` is 0, without a branch (which the compiler would make of a comparison). */

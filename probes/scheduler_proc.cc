@@ -6,7 +6,9 @@
 // did since it was last read with it.
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
+#include <tuple>
 
 #include <unistd.h>
 
@@ -18,6 +20,8 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kReadBudgetNs = 100 * kNanosPerMilli;
+constexpr int64_t kClockSlackNs = 20 * kNanosPerMilli;  // an account is charged tick by tick
+constexpr size_t kRowBacklog = 4;                       // as many intervals' rows may wait
 
 struct Account {
   std::optional<uint64_t> cpu_ns;
@@ -59,9 +63,15 @@ class ProcRung final : public SchedulerRung {
     read_threads(monotonic_now_ns() + kReadBudgetNs);
     SchedulerReading reading;
     reading.totals.cpu_ns = totals_.cpu_ns;
+    // The rungs that measure each wait put their own sum in the place of the first.
     reading.totals.run_queue_wait_ns = totals_.run_delay_ns;
+    reading.totals.kernel_run_delay_ns = totals_.run_delay_ns;
     reading.totals.voluntary_switches = totals_.voluntary;
     reading.totals.involuntary_switches = totals_.involuntary;
+    while (rows_.size() > kRowBacklog * options_.max_thread_rows_per_interval) {
+      rows_.erase(std::prev(rows_.end()));
+      ++rows_refused_;
+    }
     reading.losses.thread_rows_unstored = rows_refused_;
     const size_t count = std::min<size_t>(rows_.size(), options_.max_thread_rows_per_interval);
     for (size_t taken = 0; taken < count; ++taken) {
@@ -75,10 +85,13 @@ class ProcRung final : public SchedulerRung {
  private:
   using Key = std::pair<int32_t, int32_t>;  // pid, tid
 
+  using Identity = std::tuple<int32_t, int32_t, int64_t>;  // pid, tid, start time
+
   struct Thread {
     ThreadRow row;
     Account baseline;
     Account last;
+    int64_t read_ns = 0;  // when `last` was read, monotonic
     bool has_row = false;
     uint64_t seen = 0;  // the reading that last found it listed
   };
@@ -110,8 +123,7 @@ class ProcRung final : public SchedulerRung {
         ++it;
         continue;
       }
-      it->second.row.exited = true;
-      if (it->second.has_row) rows_[it->first] = it->second.row;
+      end_row(it->second);
       it = threads_.erase(it);
     }
   }
@@ -128,6 +140,57 @@ class ProcRung final : public SchedulerRung {
     }
     if (!now.cpu_ns && !now.voluntary) return std::nullopt;
     return now;
+  }
+
+  static Identity identity(const ThreadRow& row) { return {row.pid, row.tid, row.start_time_ns}; }
+
+  void grant_row(Thread& thread) {
+    thread.has_row = rows_granted_ < options_.max_threads;
+    thread.has_row ? ++rows_granted_ : ++rows_refused_;
+  }
+
+  void end_row(Thread& thread) {
+    thread.row.exited = true;
+    if (!thread.has_row) return;
+    rows_[identity(thread.row)] = thread.row;
+    --rows_granted_;  // the limit is of rows at one time
+    thread.has_row = false;
+  }
+
+  /// exec by another thread than the leader gives that thread the leader's number, and the start
+  /// time that /proc shows. What tells is an account that fell, or grew by more than the time since
+  /// it was last read, while another thread of the process is gone: from that one's it goes on.
+  void follow_exec(const Key& key, Thread& leader, const Account& now) {
+    const auto fell = [](std::optional<uint64_t> current, std::optional<uint64_t> before) {
+      return current && before && *current < *before;
+    };
+    const auto follows = [&](const Account& before) {
+      return !fell(now.cpu_ns, before.cpu_ns) && !fell(now.run_delay_ns, before.run_delay_ns) &&
+             !fell(now.voluntary, before.voluntary) && !fell(now.involuntary, before.involuntary);
+    };
+    const int64_t elapsed_ns = monotonic_now_ns() - leader.read_ns;
+    const uint64_t possible_ns = static_cast<uint64_t>(elapsed_ns + kClockSlackNs);
+    const bool too_much =
+        now.cpu_ns && leader.last.cpu_ns && *now.cpu_ns > *leader.last.cpu_ns + possible_ns;
+    if (follows(leader.last) && !too_much) return;
+    const Thread* other = nullptr;
+    for (auto it = threads_.lower_bound({key.first, 0});
+         it != threads_.end() && it->first.first == key.first; ++it) {
+      if (it->second.seen == reading_ || !follows(it->second.last)) continue;
+      if (!other || it->second.last.cpu_ns > other->last.cpu_ns) other = &it->second;
+    }
+    if (!other) return;
+    end_row(leader);
+    Thread thread;
+    thread.row.pid = key.first;
+    thread.row.tid = key.second;
+    thread.row.start_time_ns = other->row.start_time_ns;
+    const auto stat = proc_.thread_stat(key.first, key.second);
+    thread.row.name = stat ? stat->name : leader.row.name;
+    thread.baseline = thread.last = other->last;
+    thread.seen = reading_;
+    grant_row(thread);
+    leader = std::move(thread);
   }
 
   void read_thread(const Key& key) {
@@ -148,13 +211,14 @@ class ProcRung final : public SchedulerRung {
         thread.baseline = thread.last = *before;
       }
       thread.seen = reading_;
-      thread.has_row = rows_granted_ < options_.max_threads;
-      thread.has_row ? ++rows_granted_ : ++rows_refused_;
+      grant_row(thread);
       known = threads_.emplace(key, std::move(thread)).first;
     }
     Thread& thread = known->second;
     const auto now = read_account(key);
     if (!now) return;
+    if (key.first == key.second && thread.read_ns != 0) follow_exec(key, thread, *now);
+    thread.read_ns = monotonic_now_ns();
     const bool changed = now->cpu_ns != thread.last.cpu_ns ||
                          now->voluntary != thread.last.voluntary || !thread.row.cpu_ns;
     add_growth(totals_.cpu_ns, now->cpu_ns, thread.last.cpu_ns);
@@ -170,7 +234,7 @@ class ProcRung final : public SchedulerRung {
     thread.row.run_queue_wait_ns = since(now->run_delay_ns, thread.baseline.run_delay_ns);
     thread.row.voluntary_switches = since(now->voluntary, thread.baseline.voluntary);
     thread.row.involuntary_switches = since(now->involuntary, thread.baseline.involuntary);
-    if (changed && thread.has_row) rows_[key] = thread.row;
+    if (changed && thread.has_row) rows_[identity(thread.row)] = thread.row;
   }
 
   ProcessTree tree_;
@@ -180,7 +244,7 @@ class ProcRung final : public SchedulerRung {
   uint64_t opened_ticks_ = 0;
   bool opening_ = false;
   std::map<Key, Thread> threads_;
-  std::map<Key, ThreadRow> rows_;  // to hand out
+  std::map<Identity, ThreadRow> rows_;  // to hand out
   uint64_t rows_granted_ = 0;
   uint64_t rows_refused_ = 0;
   uint64_t reading_ = 0;

@@ -21,14 +21,17 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
 const volatile __u64 max_rows = 0;
+const volatile __s32 own_process = 0; /* topspin, which is not of the subject */
 
 /* What a new element begins as: larger than the stack. */
 const volatile struct topspin_raw_thread blank = {};
 
+/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+__u64 subject_cgroup_id;
+
 struct topspin_totals totals; /* counters: of threads that have exited */
-__u64 rows_granted;
+__u64 rows_granted;           /* to threads that have not exited */
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -82,15 +85,22 @@ TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_count
 TOPSPIN_INLINE void describe(struct topspin_raw_thread* raw, struct task_struct* task) {
   raw->thread.pid = BPF_CORE_READ(task, tgid);
   raw->thread.tid = BPF_CORE_READ(task, pid);
-  raw->thread.start_boottime_ns = BPF_CORE_READ(task, start_boottime);
+  raw->thread.start_boottime_ns = raw->task_start_ns = BPF_CORE_READ(task, start_boottime);
 }
 
+/* The limit is of rows at one time: an exit gives its row back. */
 TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
-  __sync_fetch_and_add(&totals.threads_joined, 1);
-  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows)
+  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
     thread->has_row = 1;
-  else
-    __sync_fetch_and_add(&totals.rows_refused, 1);
+    return;
+  }
+  __sync_fetch_and_sub(&rows_granted, 1);
+  __sync_fetch_and_add(&totals.rows_refused, 1);
+}
+
+TOPSPIN_INLINE void join(struct topspin_thread* thread) {
+  __sync_fetch_and_add(&totals.threads_joined, 1);
+  grant_row(thread);
 }
 
 /* The element of a member. One that user space made begins its account with its first event. */
@@ -104,7 +114,7 @@ TOPSPIN_INLINE struct topspin_raw_thread* member(struct task_struct* task, __s32
     read_counters(task, &now);
     admit(&raw->thread, &now);
     describe(raw, task);
-    grant_row(&raw->thread);
+    join(&raw->thread);
     raw->thread.member = TOPSPIN_MEMBER;
   }
   return raw;
@@ -118,10 +128,10 @@ TOPSPIN_INLINE void copy_account(struct topspin_raw_thread* raw, struct task_str
   bpf_probe_read_kernel_str(raw->comm, sizeof(raw->comm), task->comm);
 }
 
-TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
+/* Adds the thread's account to the totals, and sends its row for the last time. */
+TOPSPIN_INLINE void end_row(struct topspin_raw_thread* raw) {
   struct topspin_record record;
   struct topspin_exit* out;
-  __s32 tid = raw->thread.tid;
   __builtin_memset(&record, 0, sizeof(record));
   fill_record(&record, &raw->thread);
 #define TOPSPIN_ADD(field) __sync_fetch_and_add(&totals.counters.field, record.since_joining.field)
@@ -134,6 +144,7 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
   TOPSPIN_ADD(major_faults);
 #undef TOPSPIN_ADD
   if (raw->thread.has_row) {
+    __sync_fetch_and_sub(&rows_granted, 1);
     record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
     __builtin_memcpy(record.comm, raw->comm, sizeof(record.comm));
     out = this_cpu_scratch();
@@ -142,6 +153,11 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
     if (bpf_ringbuf_output(&exits, out, fill_exit(out, &raw->thread), BPF_RB_NO_WAKEUP))
       __sync_fetch_and_add(&totals.exits_unsent, 1);
   }
+}
+
+TOPSPIN_INLINE void leave_for_good(struct topspin_raw_thread* raw) {
+  __s32 tid = raw->thread.tid;
+  end_row(raw);
   bpf_map_delete_elem(&threads, &tid);
 }
 
@@ -248,7 +264,7 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   struct topspin_raw_thread* fresh;
   __s32 tid = BPF_CORE_READ(parent, pid);
   if (subject_cgroup_id) {
-    if (!is_below_cgroup(child, subject_cgroup_id)) return 0;
+    if (is_own(parent, own_process) || !is_below_cgroup(child, subject_cgroup_id)) return 0;
   } else if (!bpf_map_lookup_elem(&threads, &tid)) {
     return 0;
   }
@@ -261,7 +277,7 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   describe(fresh, child);
   bpf_probe_read_kernel_str(fresh->comm, sizeof(fresh->comm), child->comm);
   fresh->thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
-  grant_row(&fresh->thread);
+  join(&fresh->thread);
   fresh->thread.member = TOPSPIN_MEMBER;
   return 0;
 }
@@ -273,29 +289,42 @@ int sched_process_free(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
   __s32 tid = BPF_CORE_READ(task, pid);
   struct topspin_raw_thread* raw = bpf_map_lookup_elem(&threads, &tid);
-  if (!raw || raw->thread.start_boottime_ns != BPF_CORE_READ(task, start_boottime)) return 0;
+  if (!raw || raw->task_start_ns != BPF_CORE_READ(task, start_boottime)) return 0;
   copy_account(raw, task);
   leave_for_good(raw);
   return 0;
 }
 
 /* exec by another thread than the leader gives it the leader's number, whose own element has gone
- * with the leader. */
+ * with the leader. What the thread did under its own number ends its row; it goes on under the new
+ * one, with its own start time and an account that begins at 0. */
 SEC("raw_tp/sched_process_exec")
 int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
   __s32 old_tid = (__s32)context->args[1];
   __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_counters now;
   struct topspin_raw_thread* moved;
   struct topspin_raw_thread* old;
   if (old_tid == tid) return 0;
-  old = bpf_map_lookup_elem(&threads, &old_tid);
+  old = member(task, old_tid);
   if (!old) return 0;
+  read_counters(task, &now);
+  old->thread.folded = now; /* and the name stays what it was before */
+  end_row(old);
+  old->thread.baseline = now;
+  __builtin_memset(&old->thread.times, 0, sizeof(old->thread.times));
+  old->thread.has_row = 0;
   if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||
-      !(moved = bpf_map_lookup_elem(&threads, &tid)))
+      !(moved = bpf_map_lookup_elem(&threads, &tid))) {
     __sync_fetch_and_add(&totals.threads_refused, 1);
-  else
-    describe(moved, task);
+  } else {
+    moved->thread.pid = BPF_CORE_READ(task, tgid);
+    moved->thread.tid = tid;
+    moved->task_start_ns = BPF_CORE_READ(task, start_boottime);
+    bpf_probe_read_kernel_str(moved->comm, sizeof(moved->comm), task->comm);
+    grant_row(&moved->thread);
+  }
   bpf_map_delete_elem(&threads, &old_tid);
   return 0;
 }

@@ -8,9 +8,11 @@
 #include <cstring>
 #include <set>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "probes/bpf_object.h"
 #include "probes/process_tree.h"
@@ -78,6 +80,10 @@ class RawTpRung final : public SchedulerRung {
   }
 
   std::string timers_missing() const override { return timers_missing_; }
+  void follow_cgroup(uint64_t id) override {
+    skeleton_->bss->subject_cgroup_id = id;
+    (void)add_newcomers();
+  }
 
   SchedulerReading read() override {
     SchedulerReading reading;
@@ -97,10 +103,11 @@ class RawTpRung final : public SchedulerRung {
       take_thread(raw, reading);
       processes.insert(raw.thread.pid);
     });
+    reported_cpu_ns_ = std::exchange(reporting_cpu_ns_, {});
     ring_buffer__consume(ring_.get());
     cpus_.read(reading);
     reading.losses.scheduler_map_full = totals.threads_refused + refused_;
-    reading.losses.thread_rows_unstored = totals.rows_refused;
+    reading.losses.thread_rows_unstored = totals.rows_refused + rows_.dropped();
     reading.losses.scheduler_ring_full = totals.exits_unsent;
     add_program_stats(reading, program_fds_);
     reading.changed_threads = rows_.take();
@@ -169,8 +176,8 @@ class RawTpRung final : public SchedulerRung {
     account.involuntary_switches =
         since(thread.folded.involuntary_switches, thread.baseline.involuntary_switches);
     account.migrations = since(thread.folded.migrations, thread.baseline.migrations);
-    account.minor_faults = thread.folded.minor_faults;
-    account.major_faults = thread.folded.major_faults;
+    account.minor_faults = since(thread.folded.minor_faults, thread.baseline.minor_faults);
+    account.major_faults = since(thread.folded.major_faults, thread.baseline.major_faults);
     return account;
   }
 
@@ -192,11 +199,12 @@ class RawTpRung final : public SchedulerRung {
     std::memcpy(record.comm, raw.comm, sizeof(record.comm));
     add_counters(reading, record.since_joining);
     if (thread.state == TOPSPIN_QUEUED || thread.state == TOPSPIN_PREEMPTED) ++reading.open_waits;
-    uint64_t& reported_cpu_ns = reported_cpu_ns_[thread.tid];
-    if (thread.has_row && reported_cpu_ns != record.since_joining.cpu_ns) {
-      reported_cpu_ns = record.since_joining.cpu_ns;
+    if (!thread.has_row) return;
+    // Kept for the threads of this reading alone: those that are gone take no memory.
+    const auto before = reported_cpu_ns_.find(thread.tid);
+    if (before == reported_cpu_ns_.end() || before->second != record.since_joining.cpu_ns)
       rows_.push(make_row(record, thread.times));
-    }
+    reporting_cpu_ns_[thread.tid] = record.since_joining.cpu_ns;
   }
 
   template <typename Visit>
@@ -221,9 +229,7 @@ class RawTpRung final : public SchedulerRung {
   static int on_exit_record(void* context, void* data, size_t size) {
     auto row = make_exit_row(data, size);
     if (!row) return 0;
-    auto* rung = static_cast<RawTpRung*>(context);
-    rung->reported_cpu_ns_.erase(row->tid);
-    rung->rows_.push(std::move(*row));
+    static_cast<RawTpRung*>(context)->rows_.push(std::move(*row));
     return 0;
   }
 
@@ -238,8 +244,9 @@ class RawTpRung final : public SchedulerRung {
   std::vector<int> program_fds_;
   std::unique_ptr<Timers> timers_;
   std::string timers_missing_ = "not asked for";
-  std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;
-  topspin_counters left_{};  // of threads that left the cgroup
+  std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;   // by the previous reading
+  std::unordered_map<int32_t, uint64_t> reporting_cpu_ns_;  // by the one under way
+  topspin_counters left_{};                                 // of threads that left the cgroup
   uint64_t refused_ = 0;
 };
 
@@ -258,7 +265,8 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
   std::unique_ptr<scheduler_raw, DestroySkeleton> skeleton(scheduler_raw::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
-  skeleton->rodata->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->rodata->own_process = ::getpid();
   skeleton->rodata->max_rows = options.max_threads;
   bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
   bpf_map__set_max_entries(skeleton->maps.threads, static_cast<uint32_t>(std::clamp<uint64_t>(

@@ -38,6 +38,8 @@ class SchedulerRung {
   virtual std::string timers_missing() const {
     return "timers are seen beside the BPF rungs of the scheduler probe alone";
   }
+  /// The subject's cgroup was removed and made again: its threads are in the new one from now on.
+  virtual void follow_cgroup(uint64_t /*id*/) {}
   /// The map (task storage of topspin_thread) in which the threads' waits stand; -1: not this rung.
   virtual int task_storage_fd() const { return -1; }
 };

@@ -86,6 +86,10 @@ class TpBtfRung final : public SchedulerRung {
   }
 
   std::string timers_missing() const override { return timers_missing_; }
+  void follow_cgroup(uint64_t id) override {
+    skeleton_->bss->subject_cgroup_id = id;
+    (void)walk_threads(nullptr);  // one that fails leaves the new cgroup's threads to the next
+  }
   int task_storage_fd() const override { return bpf_map__fd(skeleton_->maps.threads); }
 
   SchedulerReading read() override {
@@ -98,7 +102,7 @@ class TpBtfRung final : public SchedulerRung {
     const topspin_totals& totals = skeleton_->bss->totals;
     add_counters(reading, totals.counters);
     reading.losses.scheduler_map_full = totals.threads_refused;
-    reading.losses.thread_rows_unstored = totals.rows_refused;
+    reading.losses.thread_rows_unstored = totals.rows_refused + rows_.dropped();
     reading.losses.scheduler_ring_full = totals.exits_unsent;
     add_program_stats(reading, program_fds_);
     reading.changed_threads = rows_.take();
@@ -176,7 +180,7 @@ SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOpt
   std::unique_ptr<scheduler, DestroySkeleton> skeleton(scheduler::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
-  skeleton->rodata->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   skeleton->rodata->max_rows = options.max_threads;
   bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
   bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);

@@ -79,6 +79,7 @@ class TracepointRung final : public SchedulerRung {
     else
       return;
     row.run_queue_wait = measured.run_queue_wait;
+    row.run_queue_wait_ns = measured.run_queue_wait_ns;
     row.run_queue_waits = measured.run_queue_waits;
     row.run_queue_wait_max_ns = measured.run_queue_wait_max_ns;
     row.on_cpu = measured.on_cpu;

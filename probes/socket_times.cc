@@ -72,6 +72,12 @@ class BpfSocketTimes final : public SocketTimes {
     return {};
   }
 
+  void follow_cgroup(uint64_t id) override {
+    if (!follows_cgroup_) return;
+    skeleton_->bss->subject_cgroup_id = id;
+    (void)walk_subject(watch()).ok();
+  }
+
   int notice_fd() const override { return ring_buffer__epoll_fd(ring_.get()); }
 
   /// Attaching worked when it was tried while opening, and asks for no privilege that may have been
@@ -219,7 +225,7 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
   auto& constants = *skeleton->rodata;
-  constants.subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   constants.accept_number = static_cast<uint32_t>(syscall_number("accept"));
   constants.accept4_number = static_cast<uint32_t>(syscall_number("accept4"));
   constants.reply_timeout_ns = kReplyTimeoutNs;

@@ -39,6 +39,8 @@ class SocketTimes {
                                                    const SocketFeatures& features,
                                                    int scheduler_threads_fd);
   virtual SocketTimesReading read() = 0;
+  /// The subject's cgroup was removed and made again.
+  virtual void follow_cgroup(uint64_t id) = 0;
 
   /// Readable when handle_notices() is due: the subject has begun to listen or to serve. What it
   /// does before that call is measured in part only.

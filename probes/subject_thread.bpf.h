@@ -15,7 +15,9 @@
 
 #include "probes/local_storage.bpf.h"
 
-const volatile __u64 subject_cgroup_id = 0; /* 0: the subject is a process tree */
+/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+__u64 subject_cgroup_id;
+__s32 own_process; /* who walks: topspin, which is not of the subject */
 
 __u64 threads_joined;
 __u64 threads_refused; /* no room: not measured at all */
@@ -52,7 +54,8 @@ static inline __attribute__((always_inline)) struct topspin_watched_thread* join
 
 static inline __attribute__((always_inline)) bool forks_into_subject(struct task_struct* parent,
                                                                      struct task_struct* child) {
-  if (subject_cgroup_id) return is_below_cgroup(child, subject_cgroup_id);
+  if (subject_cgroup_id)
+    return !is_own(parent, own_process) && is_below_cgroup(child, subject_cgroup_id);
   return member(parent) != NULL;
 }
 
@@ -62,7 +65,7 @@ SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
              bool threadgroup) {
   struct topspin_watched_thread* thread;
-  if (is_below_cgroup(task, subject_cgroup_id)) {
+  if (!is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id)) {
     join(task);
     return 0;
   }
@@ -76,16 +79,17 @@ SEC("iter/task")
 int walk_threads(struct bpf_iter__task* context) {
   struct task_struct* task = context->task;
   struct topspin_watched_thread* thread;
+  if (context->meta->seq_num == 0) own_process = bpf_get_current_task_btf()->tgid;
   if (!task || task->pid == 0 || task->exit_state != 0) return 0;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
   if (subject_cgroup_id) {
-    if (is_below_cgroup(task, subject_cgroup_id))
+    if (!is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id))
       join(task);
     else if (thread)
       thread->member = 0;
     return 0;
   }
-  if (thread) return 0;
+  if (thread || is_own(task, own_process)) return 0;
   if (task->group_leader != task)
     thread = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
   if (!thread) thread = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <type_traits>
 
 #include "probes/bpf_object.h"
 #include "probes/mapped_array.h"
@@ -36,6 +37,12 @@ class BpfSyscallProbe final : public SyscallProbe {
   /// Of the top rung in cgroup mode: whom each reading looks for first.
   void walk_each_time(const SubjectWatch& watch) { walked_ = watch; }
   void add_refused(uint64_t threads) { refused_ += threads; }
+  void follow_cgroup(uint64_t id) override {
+    if constexpr (std::is_same_v<Skeleton, syscalls>) {
+      skeleton_->bss->subject_cgroup_id = id;
+      if (walked_) (void)walk_subject(*walked_).ok();
+    }
+  }
 
   SyscallReading read() override {
     // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
@@ -120,7 +127,7 @@ Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open_tp_btf(const Subject& s
   Owned<syscalls> skeleton(syscalls::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
-  skeleton->rodata->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);
   TOPSPIN_ASSIGN(auto probe, start(std::move(skeleton), log, true));
   syscalls& started = probe->skeleton();

@@ -31,6 +31,8 @@ class SyscallProbe {
                                                                uint64_t max_threads,
                                                                ProcReader& proc);
   virtual SyscallReading read() = 0;
+  /// The subject's cgroup was removed and made again.
+  virtual void follow_cgroup(uint64_t /*id*/) {}
 };
 
 }  // namespace topspin

@@ -23,4 +23,11 @@ static inline __attribute__((always_inline)) bool is_below_cgroup(struct task_st
   return false;
 }
 
+/* topspin's own threads and what they start are never of the subject, but for the command that user
+ * space names itself. `own_process` is a number of the initial pid namespace. */
+static inline __attribute__((always_inline)) bool is_own(struct task_struct* task,
+                                                         int own_process) {
+  return own_process && BPF_CORE_READ(task, tgid) == own_process;
+}
+
 #endif

@@ -321,6 +321,7 @@ std::string per_flow_html(const PerFlowCost& cost) {
             "</tr>\n";
   };
   row("Resident memory", cost.rss_bytes, true);
+  row("Proportional memory", cost.pss_bytes, true);
   row("Address space", cost.vsz_bytes, true);
   row("Mappings", cost.mappings, false);
   row("Descriptors", cost.fds, false);

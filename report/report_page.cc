@@ -59,7 +59,6 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     page.add(sample);
     growth.push_back(growth_point(sample));
   }));
-  page.growth = judge_growth(growth);
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     ++page.threads_in_all;
     keep_first(page.threads, thread, kPageThreads, is_busier_thread);
@@ -87,6 +86,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
   TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  page.growth = judge_growth(growth, judged_from(page.stages));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
   TOPSPIN_ASSIGN(page.load, store.load_load(id));
   TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {

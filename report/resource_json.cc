@@ -39,6 +39,7 @@ Json counters_json(const CounterInterval& counters) {
 
 Json per_flow_json(const PerFlowCost& cost) {
   const std::pair<const char*, const std::optional<Slope>&> all[] = {{"rss_bytes", cost.rss_bytes},
+                                                                     {"pss_bytes", cost.pss_bytes},
                                                                      {"vsz_bytes", cost.vsz_bytes},
                                                                      {"mappings", cost.mappings},
                                                                      {"fds", cost.fds}};

@@ -106,6 +106,7 @@ Json summary_json(const RunReport& report) {
   json["tcp_refused"] = s.flows.tcp_refused;
   json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
+  json["kernel_run_delay_ns"] = json_or_null(scheduler.kernel_run_delay_ns);
   json["scheduler"] = scheduler_json(scheduler);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
@@ -151,6 +152,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["run_queue_latency_ns"] =
       tick.run_queue_latency_ns ? latency_json(*tick.run_queue_latency_ns) : Json(nullptr);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
+  json["kernel_run_delay_ns"] = json_or_null(scheduler.kernel_run_delay_ns);
   json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
   json["context_switches"] = switches_json(scheduler);
   json["migrations"] = json_or_null(scheduler.migrations);

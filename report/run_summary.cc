@@ -1,6 +1,7 @@
 #include "report/run_summary.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace topspin {
 namespace {
@@ -46,6 +47,24 @@ void GaugeSummary::add(const std::optional<int64_t>& value) {
   last = value;
 }
 
+/// The kinds are read now and then only: they are of the reading that the number of all descriptors
+/// is of, or absent.
+void RunSummary::add_descriptors(const ResourceReading& r) {
+  if (!r.fds) return;
+  const bool most = !fds.max || *r.fds > *fds.max || (*r.fds == *fds.max && r.socket_fds);
+  fds.add(r.fds);
+  const std::pair<GaugeSummary*, const std::optional<int64_t>*> kinds[] = {
+      {&socket_fds, &r.socket_fds},
+      {&pipe_fds, &r.pipe_fds},
+      {&file_fds, &r.file_fds},
+      {&anonymous_fds, &r.anonymous_fds},
+      {&other_fds, &r.other_fds}};
+  for (const auto& [gauge, value] : kinds) {
+    if (most) gauge->max = *value;
+    gauge->last = *value;
+  }
+}
+
 void RunSummary::add(const Sample& sample) {
   ++ticks;
   flows.merge(sample.flows);
@@ -64,15 +83,10 @@ void RunSummary::add(const Sample& sample) {
     mappings.add(r.mappings);
     processes.add(r.processes);
     threads.add(r.threads);
-    fds.add(r.fds);
+    add_descriptors(r);
     file_bytes.add(r.file_bytes);
     shared_bytes.add(r.shared_bytes);
     page_table_bytes.add(r.page_table_bytes);
-    socket_fds.add(r.socket_fds);
-    pipe_fds.add(r.pipe_fds);
-    file_fds.add(r.file_fds);
-    anonymous_fds.add(r.anonymous_fds);
-    other_fds.add(r.other_fds);
     cgroup_bytes.add(r.cgroup_bytes);
     if (r.minor_faults) minor_faults = r.minor_faults;
     if (r.major_faults) major_faults = r.major_faults;
@@ -158,7 +172,8 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
     report.ticks.emplace_back(sample);
     growth.push_back(growth_point(sample));
   }));
-  report.growth = judge_growth(growth);
+  TOPSPIN_ASSIGN(const std::vector<RunStage> stages, store.load_stages(id));
+  report.growth = judge_growth(growth, judged_from(stages));
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);

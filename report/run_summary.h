@@ -45,6 +45,9 @@ struct RunSummary {
   uint64_t ticks = 0;
 
   void add(const Sample& sample);
+
+ private:
+  void add_descriptors(const ResourceReading& reading);
 };
 
 /// A tick as reports show it: its histograms (tens of KiB) reduced to their percentiles, so that a

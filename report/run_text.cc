@@ -287,6 +287,14 @@ std::string run_report_text(const RunReport& report) {
             : "",
         count_or_dash(s.scheduler->voluntary_switches),
         count_or_dash(s.scheduler->involuntary_switches), count_or_dash(s.scheduler->migrations));
+    if (s.scheduler->kernel_run_delay_ns) {
+      out +=
+          fmt::format("waiting   {} for a CPU; the kernel's own run_delay: {}\n",
+                      s.scheduler->run_queue_wait_ns
+                          ? format_duration(static_cast<int64_t>(*s.scheduler->run_queue_wait_ns))
+                          : "-",
+                      format_duration(static_cast<int64_t>(*s.scheduler->kernel_run_delay_ns)));
+    }
     out += scheduler_causes_text(*s.scheduler);
   }
   if (s.rss_bytes.max || s.threads.max) {

@@ -63,7 +63,8 @@ const Growth& Model::growth_of_run() const {
     for (size_t i = 0; i < history_.size(); ++i) {
       const TickPoint& point = history_.at(i);
       series.push_back(
-          {point.elapsed_ns, static_cast<int64_t>(point.active_flows), point.resources});
+          {point.elapsed_ns, static_cast<int64_t>(point.active_flows),
+           static_cast<int64_t>(point.live_flows), point.resources});
     }
     growth_ = judge_growth(series);
   }

@@ -42,7 +42,7 @@ std::vector<Series> all_series() {
   return {
       {"RSS", field(&ResourceReading::rss_bytes), as_bytes, true, &PerFlowCost::rss_bytes},
       {"CPU", [](const TickPoint& point) { return point.cpu_cores; }, as_share, false},
-      {"PSS", field(&ResourceReading::pss_bytes), as_bytes, true},
+      {"PSS", field(&ResourceReading::pss_bytes), as_bytes, true, &PerFlowCost::pss_bytes},
       {"anonymous", field(&ResourceReading::anonymous_bytes), as_bytes, true},
       {"VSZ", field(&ResourceReading::vsz_bytes), as_bytes, true, &PerFlowCost::vsz_bytes},
       {"swap", field(&ResourceReading::swap_bytes), as_bytes, true},

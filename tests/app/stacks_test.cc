@@ -61,8 +61,19 @@ TEST_F(Stacks, AreFoldedAndAsManyAsTheCpuTimeSays) {
   // Each sample stands for 5 ms of CPU time, which the scheduler probe and the counters also give.
   const double clock_ns = json["summary"]["counters"]["task_clock_ns"]["count"].get<double>();
   ASSERT_GT(clock_ns, 1e8);
+  const double cpu_ns = json["summary"]["cpu_ns"].get<double>();
+  EXPECT_GT(samples, 0);
+  // The clock goes on while a hypervisor has the CPU, and the kernel charges nobody for that: the
+  // three agree as far as the host was left alone.
+  double stolen_ns = 0;
+  for (const Json& tick : json["ticks"]) {
+    const Json& stolen = tick["host"]["steal_ns"];
+    if (stolen.is_number()) stolen_ns += stolen.get<double>();
+  }
+  if (stolen_ns > 0.01 * clock_ns)
+    TOPSPIN_SKIP("needs a quiet host: it took away " + std::to_string(stolen_ns) + " ns");
   EXPECT_NEAR(samples * 5e6, clock_ns, 0.15 * clock_ns);
-  EXPECT_NEAR(json["summary"]["cpu_ns"].get<double>(), clock_ns, 0.1 * clock_ns);
+  EXPECT_NEAR(cpu_ns, clock_ns, 0.1 * clock_ns);
   EXPECT_EQ(json["losses"]["stack_samples_lost"], 0);
   EXPECT_THAT(topspin({"report", "last", "--db", db()}).out, HasSubstr("perf counters"));
 }

@@ -29,7 +29,7 @@ std::vector<GrowthPoint> series_of(const std::vector<int64_t>& flows, const Fill
   for (size_t tick = 0; tick < flows.size(); ++tick) {
     GrowthPoint point;
     point.elapsed_ns = static_cast<int64_t>(tick + 1) * 1'000'000'000;
-    point.active_flows = flows[tick];
+    point.active_flows = point.live_flows = flows[tick];
     fill(static_cast<int64_t>(tick), flows[tick], point.resources);
     series.push_back(point);
   }
@@ -124,12 +124,61 @@ TEST(PerFlow, a_growth_with_time_at_full_load_is_no_cost_of_flows) {
   EXPECT_FALSE(cost.vsz_bytes);
 }
 
-TEST(PerFlow, a_ramp_within_one_tick_still_has_an_answer) {
-  const auto cost = per_flow_cost(series_of(
-      stretch({{0, 4}, {1000, 8}}),
-      [](auto, int64_t n, ResourceReading& r) { r.rss_bytes = 10 * kMiB + n * 100'000; }));
-  ASSERT_TRUE(cost.rss_bytes);
-  EXPECT_DOUBLE_EQ(cost.rss_bytes->value, 100'000);
+TEST(PerFlow, fewer_than_four_numbers_of_flows_are_no_answer) {
+  const Fill fill = [](auto, int64_t n, ResourceReading& r) {
+    r.rss_bytes = 10 * kMiB + n * 100'000;
+    r.process_fds = {10 + n, 1024};
+  };
+  for (const auto& flows : {stretch({{0, 4}, {1000, 8}}), stretch({{0, 4}, {500, 2}, {1000, 8}})}) {
+    EXPECT_FALSE(per_flow_cost(series_of(flows, fill)).rss_bytes);
+    EXPECT_THAT(headroom(series_of(flows, fill)), IsEmpty());
+  }
+  const auto four = series_of(stretch({{0, 4}, {300, 1}, {700, 1}, {1000, 8}}), fill);
+  ASSERT_TRUE(per_flow_cost(four).rss_bytes);
+  EXPECT_DOUBLE_EQ(per_flow_cost(four).rss_bytes->value, 100'000);
+  EXPECT_THAT(headroom(four), SizeIs(1));
+}
+
+TEST(PerFlow, an_interval_that_spans_more_than_a_factor_of_four_or_has_zero_in_it_is_no_answer) {
+  const auto slope = [](double low, double high) {
+    return Slope{(low + high) / 2, low, high, 0, 6};
+  };
+  const std::vector<XY> four = {{0, 0}, {1, 0}, {2, 0}, {3, 0}, {3, 0}};
+  EXPECT_TRUE(is_cost(slope(1, 4), four));
+  EXPECT_FALSE(is_cost(slope(1, 4.1), four));
+  EXPECT_FALSE(is_cost(slope(0, 0), four));
+  EXPECT_FALSE(is_cost(slope(-1, 3), four));
+  EXPECT_FALSE(is_cost(slope(-4, -3), four));  // a flow gives nothing back by coming
+  EXPECT_FALSE(is_cost(slope(1, 1), std::span(four).first(3)));
+}
+
+/// Half of the flows that are there send in a tick.
+TEST(PerFlow, is_of_the_flows_that_live_and_not_of_those_that_happen_to_send) {
+  std::vector<int64_t> flows = stretch({{0, 3}});
+  for (int i = 1; i <= 10; ++i) flows.push_back(i * 100);
+  auto series = series_of(flows, [](auto, int64_t n, ResourceReading& r) {
+    r.fds = 20 + n;
+    r.process_fds = {r.fds, 20'000};
+  });
+  for (GrowthPoint& point : series) point.active_flows /= 2;
+  ASSERT_TRUE(per_flow_cost(series).fds);
+  EXPECT_DOUBLE_EQ(per_flow_cost(series).fds->value, 1);
+  ASSERT_THAT(headroom(series), SizeIs(1));
+  EXPECT_EQ(headroom(series)[0].flows, 19'980);
+}
+
+TEST(PerFlow, several_processes_are_counted_by_their_shares) {
+  std::vector<int64_t> flows = stretch({{0, 3}});
+  for (int i = 1; i <= 10; ++i) flows.push_back(i);
+  for (int i = 0; i < 5; ++i) flows.push_back(11);
+  const auto cost = per_flow_cost(series_of(flows, [](auto, int64_t n, ResourceReading& r) {
+    r.processes = 6 + n;
+    r.rss_bytes = (6 + n) * 150 * kMiB;  // mostly one shared buffer
+    r.pss_bytes = 150 * kMiB + n * 2 * kMiB;
+  }));
+  EXPECT_FALSE(cost.rss_bytes);
+  ASSERT_TRUE(cost.pss_bytes);
+  EXPECT_DOUBLE_EQ(cost.pss_bytes->value, 2.0 * kMiB);
 }
 
 void eight_gib_a_flow(int64_t, int64_t n, ResourceReading& r) {
@@ -172,6 +221,7 @@ Sample sample_of(const GrowthPoint& point) {
   Sample sample;
   sample.elapsed_ns = point.elapsed_ns;
   sample.flows.active_flows = static_cast<uint64_t>(point.active_flows);
+  sample.flows.live_flows = static_cast<uint64_t>(point.live_flows);
   sample.resources = point.resources;
   return sample;
 }
@@ -191,8 +241,7 @@ TEST(HeadroomWatch, warns_at_a_quarter_a_half_and_four_fifths_and_once_each) {
   EXPECT_EQ(said[1].first, 9000);
   EXPECT_EQ(said[2].first, 14'000);
   EXPECT_THAT(said[0].second, HasSubstr("the address space ends at about 1638"));
-  EXPECT_THAT(said[0].second,
-              HasSubstr("8.00 GiB a flow; 5000 flows are active and 31% is in use"));
+  EXPECT_THAT(said[0].second, HasSubstr("8.00 GiB a flow; 5000 flows are live and 31% is in use"));
 }
 
 TEST(HeadroomWatch, is_silent_about_what_flows_do_not_use_up) {
@@ -292,6 +341,37 @@ TEST(Leak, what_came_back_is_none) {
     r.threads = 4;
   }));
   EXPECT_EQ(report.verdict, LeakVerdict::kNone);
+}
+
+/// A warm-up of 300 clients, then the stage before, then three waves.
+TEST(Leak, is_judged_from_the_stage_before_on) {
+  std::vector<int64_t> flows = stretch({{300, 2}});
+  flows.insert(flows.end(), kThreeWaves.begin(), kThreeWaves.end());
+  const auto series = series_of(flows, [&](int64_t tick, auto, ResourceReading& r) {
+    r.fds = 31 + (tick < 2 ? 300 : waves_until(kThreeWaves, tick - 2) * 303);
+  });
+  std::vector<RunStage> stages(4);
+  stages[0] = {"start", StageKind::kStart, 0, 500'000'000, {}, {}};
+  stages[1] = {"warm_up", StageKind::kWarmUp, 500'000'000, 2'000'000'000, {}, {}};
+  stages[2] = {"before", StageKind::kBefore, 2'000'000'000, 12'000'000'000, {}, {}};
+  stages[3] = {"hold", StageKind::kLoad, 12'000'000'000, std::nullopt, {}, {}};
+  EXPECT_EQ(judged_from(stages), 2'000'000'000);
+  EXPECT_EQ(judged_from({}), 0);
+  EXPECT_THAT(judge_growth(series).leak.reason, HasSubstr("from the start"));
+  const LeakReport report = judge_growth(series, judged_from(stages)).leak;
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak) << report.reason;
+  EXPECT_EQ(report.waves, 3u);
+  EXPECT_THAT(report.reason, HasSubstr("each wave of load left more behind"));
+}
+
+TEST(Leak, a_reason_names_as_many_waves_as_there_were) {
+  // The second wave is twice the first: what it left is not comparable.
+  const auto flows = stretch({{0, 10}, {500, 10}, {0, 8}, {1000, 10}, {0, 8}, {1000, 10}, {0, 8}});
+  const auto report = judge_leak(series_of(flows, [&](int64_t tick, auto, ResourceReading& r) {
+    r.rss_bytes = 100 * kMiB + (tick >= 10 ? 50 * kMiB : 0) + (tick >= 30 ? 50 * kMiB : 0);
+  }));
+  EXPECT_EQ(report.verdict, LeakVerdict::kUnclear);
+  EXPECT_THAT(report.reason, HasSubstr("after 3 waves of load"));
 }
 
 TEST(Leak, without_a_rest_before_or_after_there_is_no_verdict) {

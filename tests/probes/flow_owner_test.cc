@@ -348,6 +348,42 @@ TEST_P(FlowOwnersTest, the_worker_that_accepts_takes_over_from_the_listener) {
   EXPECT_THAT(tick(row), testing::EndsWith(fmt::format(" > worker {} snapshot", worker)));
 }
 
+TEST_P(FlowOwnersTest, a_flow_of_this_host_that_has_no_owner_is_counted_as_missed_once) {
+  open();
+  uint16_t gone_port = 0;
+  {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, "127.0.0.1");
+    gone_port = Address::of(socket.get()).port();
+  }
+  const Address elsewhere("203.0.113.7", 53);
+  // A socket that came and went between two ticks.
+  FlowRow row = flow(1, kProtocolUdp, Address("127.0.0.1", gone_port), elsewhere);
+  row.packets = {1, 1};
+  row.payload_bytes = {4, 4};
+  EXPECT_EQ(tick(row), "- > -");
+  EXPECT_EQ(std::exchange(missed_, 0), 1u);
+  row.ended = true;
+  EXPECT_EQ(tick(row), "- > -");
+  EXPECT_EQ(missed_, 0u);  // it is the same flow
+
+  // Not missed: both ends are elsewhere; nobody answered at the only end that is here; or the
+  // kernel alone did, without payload.
+  row = flow(2, kProtocolUdp, Address("198.51.100.1", 9), elsewhere);
+  row.packets = {1, 1};
+  row.payload_bytes = {4, 4};
+  EXPECT_EQ(tick(row), "- > -");
+  row = flow(3, kProtocolUdp, elsewhere, Address("127.0.0.1", gone_port));
+  row.packets = {1, 0};
+  row.payload_bytes = {4, 0};
+  EXPECT_EQ(tick(row), "- > -");
+  row = flow(4, kProtocolTcp, elsewhere, Address("127.0.0.1", gone_port));
+  row.packets = {1, 1};
+  row.payload_bytes = {0, 0};
+  row.ended = true;
+  EXPECT_EQ(tick(row), "- > -");
+  EXPECT_EQ(missed_, 0u);
+}
+
 TEST_P(FlowOwnersTest, a_socket_in_two_processes_is_shared_and_the_first_is_named) {
   open();
   const Actor parent("parent", [&](const Actor::Inside& inside) {

@@ -2,6 +2,7 @@
 // support.
 #pragma once
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -31,20 +32,31 @@ class OwnCgroup {
       return;
     }
     name_ = fmt::format("topspin-test-{}", ::getpid());
-    std::error_code error;
-    std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
-    if (error) missing_ = "needs to make a cgroup: " + error.message();
+    make();
   }
   ~OwnCgroup() {
-    if (name_.empty()) return;
-    ::rmdir((mount_ + "/" + name_ + "/inner").c_str());
-    ::rmdir((mount_ + "/" + name_).c_str());
+    if (!name_.empty()) remove();
   }
   OwnCgroup(const OwnCgroup&) = delete;
   OwnCgroup& operator=(const OwnCgroup&) = delete;
 
   /// Why there is none; empty: it is there.
   const std::string& missing() const { return missing_; }
+
+  void make() {
+    std::error_code error;
+    std::filesystem::create_directories(mount_ + "/" + name_ + "/inner", error);
+    if (error) missing_ = "needs to make a cgroup: " + error.message();
+  }
+  /// Whoever was inside must be gone; the kernel may need a moment to see that.
+  void remove() const {
+    for (const char* below : {"/inner", ""}) {
+      const std::string directory = mount_ + "/" + name_ + below;
+      for (int tries = 0; tries < 1'000 && ::rmdir(directory.c_str()) != 0 && errno == EBUSY;
+           ++tries)
+        ::usleep(1'000);
+    }
+  }
 
   /// `below` is "" or "/inner".
   void take_in(pid_t pid, const std::string& below = "") const {

@@ -88,9 +88,11 @@ TEST(ParseProcSchedstat, needs_all_three) {
 }
 
 TEST(ParseSmapsRollup, takes_pss_and_not_its_parts) {
-  EXPECT_EQ(parse_smaps_rollup_pss("Rss: 9 kB\nPss:   5 kB\nPss_Dirty: 3 kB\nSwapPss: 1 kB\n"),
-            5 * 1024);
-  EXPECT_EQ(parse_smaps_rollup_pss("Rss: 9 kB\n"), std::nullopt);
+  const auto share = parse_smaps_rollup("Rss: 9 kB\nPss:   5 kB\nPss_Dirty: 3 kB\nSwapPss: 1 kB\n");
+  ASSERT_TRUE(share);
+  EXPECT_EQ(share->pss_bytes, 5 * 1024);
+  EXPECT_EQ(share->swap_bytes, 1024);
+  EXPECT_FALSE(parse_smaps_rollup("Rss: 9 kB\n"));
 }
 
 class MadeUpProc : public testing::Test {

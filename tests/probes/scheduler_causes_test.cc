@@ -140,9 +140,7 @@ TEST_P(CausesOnRung, slices_and_waits_of_each_thread_sum_up_to_its_account) {
     ASSERT_TRUE(row.on_cpu && row.run_queue_wait);
     // A slice is time on the CPU by the clock: the kernel charges the same, less stolen time.
     expect_close(row.on_cpu->sum(), *row.cpu_ns, 0.05, 300'000, "slices");
-    // The kernel counts no wait of a wakeup that preempts, or ends idling: microseconds each.
-    expect_close(row.run_queue_wait->sum(), *row.run_queue_wait_ns, 0.02,
-                 20'000 * *row.run_queue_waits, "waits");
+    EXPECT_EQ(row.run_queue_wait->sum(), *row.run_queue_wait_ns);
     EXPECT_EQ(row.run_queue_wait->count(), *row.run_queue_waits);
     EXPECT_EQ(row.run_queue_wait->max(), *row.run_queue_wait_max_ns);
     // Each wait ends in a slice, each slice in a switch; the last one of the main thread goes on.
@@ -171,7 +169,9 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
     ::waitpid(child, nullptr, 0);
     ::raise(SIGSTOP);
   });
+  const int64_t opened_ns = monotonic_now_ns();
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  const int64_t begin_ns = monotonic_now_ns();
   subject.go();
   int status = 0;
   ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
@@ -183,12 +183,15 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
   subject.wait_done();
   const SchedulerInterval seen = *probes->take_interval().scheduler;
   const auto pauses = static_cast<uint64_t>(kPauseNs);
+  // Two threads were off their CPUs for no longer than there was time; one slept before it began.
+  const auto elapsed = static_cast<uint64_t>(monotonic_now_ns() - opened_ns);
+  EXPECT_LE(*off_cpu(seen, OffCpuState::kUninterruptible).ns,
+            static_cast<uint64_t>(stopped_ns - begin_ns));
+  EXPECT_LE(*off_cpu(seen, OffCpuState::kSleeping).ns, 2 * elapsed);
   // Three pauses of its own, its child's, and what it waited for us.
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).ns, 4 * pauses);
-  EXPECT_LT(*off_cpu(seen, OffCpuState::kSleeping).ns, 8 * pauses);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).count, 4u);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kUninterruptible).ns, pauses);
-  EXPECT_LT(*off_cpu(seen, OffCpuState::kUninterruptible).ns, 2 * pauses);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kUninterruptible).count, 1u);
   EXPECT_EQ(*off_cpu(seen, OffCpuState::kOther).count, 1u);
   expect_close(*off_cpu(seen, OffCpuState::kOther).ns,
