@@ -25,6 +25,7 @@
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_MPTCP 262
 
 enum { STATE_ESTABLISHED = 1, STATE_SYN_SENT = 2, STATE_SYN_RECV = 3, STATE_LISTEN = 10 };
 
@@ -132,6 +133,9 @@ TOPSPIN_INLINE bool describe(const struct sock* sk, struct topspin_socket* out) 
   __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
   __u16 protocol = BPF_CORE_READ(sk, sk_protocol);
   if (family != AF_INET && family != AF_INET6) return false;
+  /* A program's socket of MPTCP has the addresses of the first of its TCP connections, which are in
+   * no file. */
+  if (protocol == IPPROTO_MPTCP) protocol = IPPROTO_TCP;
   if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return false;
   if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != net_inode) return false;
   out->protocol = protocol;

@@ -400,6 +400,8 @@ class OpenProbes final : public Probes {
       SocketTimesReading reading = socket_times_->read();
       SocketInterval times = reading.totals;
       subtract_histograms(times, previous_sockets_.totals);
+      if (times.replies_multiplexed)
+        *times.replies_multiplexed -= previous_sockets_.totals.replies_multiplexed.value_or(0);
       sockets.merge(times);
       // Between two ticks a queue may have been fuller than at either.
       if (reading.accept_queue_max > sockets.accept_queue_max) {

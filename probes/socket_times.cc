@@ -107,6 +107,7 @@ class BpfSocketTimes final : public SocketTimes {
                 cpu.unmatched,
                 cpu.splits_cut,
                 cpu.udp_drops,
+                cpu.multiplexed,
                 read_histogram(cpu.accept_delay),
                 read_histogram(cpu.socket_wait),
                 read_histogram(cpu.reply_socket),
@@ -132,6 +133,7 @@ class BpfSocketTimes final : public SocketTimes {
     uint64_t unmatched = 0;
     uint64_t splits_cut = 0;
     uint64_t udp_drops = 0;
+    uint64_t multiplexed = 0;
     Histogram accept_delay;
     Histogram socket_wait;
     Histogram reply_socket;
@@ -151,6 +153,7 @@ class BpfSocketTimes final : public SocketTimes {
       merge(totals.reply_socket, copy.reply_socket);
       merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
       merge(totals.reply_runtime, copy.reply_runtime);
+      totals.replies_multiplexed = totals.replies_multiplexed.value_or(0) + copy.multiplexed;
       reading.udp_drops = reading.udp_drops.value_or(0) + copy.udp_drops;
     }
     reading.losses.socket_left_censored += copy.left_censored;
@@ -228,6 +231,11 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   constants.accept_number = static_cast<uint32_t>(syscall_number("accept"));
   constants.accept4_number = static_cast<uint32_t>(syscall_number("accept4"));
+  constants.sees_accepts = features.accepts;
+  constants.read_number = static_cast<uint32_t>(syscall_number("read"));
+  constants.recvfrom_number = static_cast<uint32_t>(syscall_number("recvfrom"));
+  constants.readv_number = static_cast<uint32_t>(syscall_number("readv"));
+  constants.recvmsg_number = static_cast<uint32_t>(syscall_number("recvmsg"));
   constants.reply_timeout_ns = kReplyTimeoutNs;
   constants.scheduler_threads_shared = scheduler_threads_fd >= 0;
   if (scheduler_threads_fd >= 0) {

@@ -33,6 +33,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define AF_INET6 10
 #define IPPROTO_TCP 6
 #define IPPROTO_UDP 17
+#define IPPROTO_MPTCP 262
+#define PF_IO_WORKER 0x10 /* of task_struct.flags: a kernel thread of a process's io_uring */
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
 #define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
@@ -74,6 +76,25 @@ struct udp_sock {
 struct tcp_sock {
   __u32 copied_seq;
   __u32 rcv_nxt;
+  __u64 tcp_wstamp_ns; /* when the last segment left; CLOCK_MONOTONIC */
+};
+
+struct inet_connection_sock {
+  const void* icsk_ulp_ops;
+};
+
+/* Kernels that do not use sk_receive_queue for what is to be read. */
+struct mptcp_sock {
+  struct sk_buff_head receive_queue;
+};
+
+struct iovec {
+  void* iov_base;
+};
+
+/* As user space passes it to recvmsg. */
+struct user_msghdr {
+  struct iovec* msg_iov;
 };
 
 struct socket {
@@ -107,13 +128,17 @@ struct bpf_iter__task_file {
 #if defined(__TARGET_ARCH_x86)
 struct pt_regs {
   unsigned long orig_ax;
+  unsigned long si;
 };
 #define SYSCALL_NUMBER(regs) ((long)(regs)->orig_ax)
+#define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->si)
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
+  __u64 regs[31];
   __s32 syscallno;
 };
 #define SYSCALL_NUMBER(regs) ((long)(regs)->syscallno)
+#define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->regs[1])
 #else
 #error "where is the number of the system call in struct pt_regs of this architecture?"
 #endif
@@ -165,12 +190,27 @@ struct request {
   __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
 };
 
+/* What the first bytes of a connection's requests say that it carries. */
+enum {
+  TALK_UNSEEN = 0,
+  TALK_PLAIN,
+  TALK_TLS,
+  TALK_TLS_HANDSHAKE,
+  TALK_TLS_TICKETS, /* TLS 1.3: its first application data is answered by session tickets, maybe */
+  TALK_MULTIPLEXED, /* HTTP/2, SSH, ...: what is sent next answers no particular request */
+};
+
 struct watched_socket {
   __u64 unread_ns; /* since when the oldest unread data is there; 0: there is none, or unknown */
   __u64 last_ready_ns; /* when data came last */
   __u64 listener;      /* the address of the listening socket that this is, or came from */
+  __u64 self; /* the socket's own address: another one's if the kernel has just copied this */
   __u32 role;
-  __u32 reserved;
+  __u32 read_seq; /* TCP: up to which the reads that were seen have read */
+  __u8 seq_known;
+  __u8 talk;
+  __u8 is_turn; /* the request is one of those that are counted and not split */
+  __u8 reserved[5];
   struct request request; /* of a connection: the one that was read and not answered */
 };
 
@@ -233,6 +273,11 @@ struct {
 
 const volatile __u32 accept_number = 0;
 const volatile __u32 accept4_number = 0;
+const volatile __u32 sees_accepts = 0; /* sys_exit is loaded */
+const volatile __u32 read_number = 0;
+const volatile __u32 recvfrom_number = 0;
+const volatile __u32 readv_number = 0;
+const volatile __u32 recvmsg_number = 0;
 const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
 
 struct topspin_accept_queues accept_queues;
@@ -247,11 +292,13 @@ TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
   return bpf_map_lookup_elem(&cpus, &cpu);
 }
 
+/* A socket of MPTCP is the one that a program holds; the TCP connections below it are the kernel's.
+ */
 TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
   __u16 family = sk->__sk_common.skc_family;
   __u16 protocol = sk->sk_protocol;
   return (family == AF_INET || family == AF_INET6) &&
-         (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP);
+         (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_MPTCP);
 }
 
 /* Wakes user space, to attach what costs every switch or system call only now that it is needed. If
@@ -268,21 +315,42 @@ TOPSPIN_INLINE void set_role(struct watched_socket* socket, __u32 role) {
 }
 
 TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
-  if (sk->sk_protocol == IPPROTO_TCP) {
+  if (sk->sk_protocol != IPPROTO_UDP) {
     __u16 port = sk->__sk_common.skc_num;
     return bpf_map_lookup_elem(&listening_ports, &port) ? ROLE_SERVER : ROLE_CLIENT;
   }
   return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
 }
 
+/* What the kernel copied of a listener's is who it is, and none of its moments. The first that is
+ * heard of a connection is that it is made, before any data is in it. */
+TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const struct sock* sk) {
+  if (socket->self == (__u64)sk) return;
+  socket->self = (__u64)sk;
+  socket->unread_ns = 0;
+  socket->last_ready_ns = 0;
+  socket->request.read_ns = 0;
+  socket->seq_known = 0;
+  socket->talk = TALK_UNSEEN;
+}
+
+TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
+  struct watched_socket* socket;
+  if (!sk->sk_bpf_storage) return NULL;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (socket) begin_anew_if_copied(socket, sk);
+  return socket;
+}
+
 TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
-  struct watched_socket* socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  struct watched_socket* socket = watched(sk);
   if (socket) return socket;
   socket = made_socket_storage(&sockets, sk);
   if (!socket) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return NULL;
   }
+  socket->self = (__u64)sk;
   set_role(socket, role_of(sk));
   if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
   return socket;
@@ -304,11 +372,21 @@ TOPSPIN_INLINE void note_queue(__u64 listener) {
   }
 }
 
-/* A connection becomes ESTABLISHED just after it was put into its listener's queue. */
+TOPSPIN_INLINE void connection_is_ready(const struct watched_socket* socket, struct sock* sk) {
+  __u64 key = (__u64)sk, now_ns = bpf_ktime_get_ns();
+  if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
+    __sync_fetch_and_add(&sockets_refused, 1);
+  note_queue(socket->listener);
+}
+
+/* A connection becomes ESTABLISHED just after it was put into its listener's queue; its storage was
+ * copied before, and what data came with the handshake's last ACK is told of afterwards. The socket
+ * of MPTCP that is accepted is made from the listening one at that same ACK. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   struct watched_socket* socket;
-  __u64 key = (__u64)sk, now_ns;
+  __u64 key = (__u64)sk;
+  bool copied;
   if (new_state == STATE_LISTEN) {
     if (!member(bpf_get_current_task_btf())) return 0;
     socket = watch(sk);
@@ -319,22 +397,23 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     return 0;
   }
   if (!sk->sk_bpf_storage) return 0;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (!socket) return 0;
+  copied = socket->self != key;
+  begin_anew_if_copied(socket, sk);
   if (new_state == STATE_CLOSE) {
-    if (bpf_sk_storage_get(&sockets, sk, NULL, 0)) bpf_map_delete_elem(&ready_connections, &key);
+    bpf_map_delete_elem(&ready_connections, &key);
+    return 0;
+  }
+  if (!socket->listener) return 0;
+  if (sk->sk_protocol == IPPROTO_MPTCP) {
+    if (copied) connection_is_ready(socket, sk);
     return 0;
   }
   if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
-  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
-  if (!socket || !socket->listener) return 0;
-  /* What was copied of the listener's is who it is, and none of its moments. Data that came with
-   * the handshake's last ACK is told of after this. */
-  socket->unread_ns = 0;
-  socket->last_ready_ns = 0;
-  socket->request.read_ns = 0;
-  now_ns = bpf_ktime_get_ns();
-  if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
-    __sync_fetch_and_add(&sockets_refused, 1);
-  note_queue(socket->listener);
+  socket->read_seq = BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
+  socket->seq_known = 1;
+  connection_is_ready(socket, sk);
   return 0;
 }
 
@@ -410,6 +489,14 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   return 0;
 }
 
+/* The current thread, if it is the subject's. The kernel threads of its io_uring are so too, though
+ * no fork tells of them. */
+TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
+  struct topspin_watched_thread* thread = member(task);
+  if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
+  return join(task);
+}
+
 TOPSPIN_INLINE __u64 overlap(__u64 end_ns, __u64 length_ns, __u64 from_ns, __u64 to_ns) {
   __u64 begin_ns = end_ns > length_ns ? end_ns - length_ns : 0;
   if (begin_ns < from_ns) begin_ns = from_ns;
@@ -441,10 +528,8 @@ TOPSPIN_INLINE __u64 cpu_queue_ns(struct task_struct* task, struct topspin_watch
  * kernels do not tell of every further datagram. */
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(data_ready, struct sock* sk) {
-  struct watched_socket* socket;
+  struct watched_socket* socket = watched(sk);
   __u64 now_ns;
-  if (!sk->sk_bpf_storage) return 0;
-  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
   if (!socket || sk->__sk_common.skc_state == STATE_LISTEN) return 0; /* a connection, no data */
   now_ns = bpf_ktime_get_ns();
   socket->last_ready_ns = now_ns;
@@ -506,26 +591,144 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
 
 TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
-  return BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq);
+  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
+  struct sk_buff_head* queue = &sk->sk_receive_queue;
+  if (sk->sk_protocol == IPPROTO_TCP)
+    return BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq);
+  if ((void*)BPF_CORE_READ(queue, next) != (void*)queue) return true;
+  if (!bpf_core_field_exists(mptcp->receive_queue)) return false;
+  queue = (void*)mptcp + bpf_core_field_offset(mptcp->receive_queue);
+  return (void*)BPF_CORE_READ(queue, next) != (void*)queue;
 }
 
-/* A thread of the subject has received, or found nothing to receive. */
+/* What is unread now came at the latest when data came last. */
+TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct sock* sk) {
+  if (has_unread(sk)) __sync_val_compare_and_swap(&socket->unread_ns, 0, socket->last_ready_ns);
+}
+
+/* Whether somebody has read whom we did not see, up to `before`: by splice, say. Then the moment
+ * that is noted was that data's. Bytes that TLS in the kernel took off are none of that. */
+TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct sock* sk,
+                                    __u32 before) {
+  return socket->seq_known && sk->sk_protocol == IPPROTO_TCP && before != socket->read_seq &&
+         !BPF_CORE_READ((struct inet_connection_sock*)sk, icsk_ulp_ops);
+}
+
+TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
+  return BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
+}
+
+/* ---- what a connection carries ---- */
+
+#define HEAD_BYTES 8
+#define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
+
+/* The first bytes that the current thread's call has just received into the program's memory; false
+ * if we do not know where that is (io_uring, other calls). REQUIRES: TLS_HEADER_BYTES or more. */
+TOPSPIN_INLINE bool received_head(struct task_struct* task, __u32 bytes, __u8* head) {
+  const struct pt_regs* regs = (const struct pt_regs*)bpf_task_pt_regs(task);
+  const void* at = (const void*)SYSCALL_SECOND_ARGUMENT(regs);
+  long number = SYSCALL_NUMBER(regs);
+  if (task->flags & PF_IO_WORKER) return false;
+  if (number == recvmsg_number) {
+    struct user_msghdr* header = (struct user_msghdr*)at;
+    if (bpf_probe_read_user(&at, sizeof(at), (void*)header + 16)) return false;
+  }
+  if (number == recvmsg_number || number == readv_number) {
+    if (bpf_probe_read_user(&at, sizeof(at), at)) return false;
+  } else if (number != read_number && number != recvfrom_number) {
+    return false;
+  }
+  if (bytes >= HEAD_BYTES) return !bpf_probe_read_user(head, HEAD_BYTES, at);
+  return !bpf_probe_read_user(head, TLS_HEADER_BYTES, at);
+}
+
+TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
+  if (head[0] == 'P' && head[1] == 'R' && head[2] == 'I' && head[3] == ' ' && head[4] == '*' &&
+      head[5] == ' ' && head[6] == 'H' && head[7] == 'T')
+    return true;
+  if (head[0] == 'S' && head[1] == 'S' && head[2] == 'H' && head[3] == '-') return true;
+  if (head[0] == 'A' && head[1] == 'M' && head[2] == 'Q' && head[3] == 'P') return true;
+  return head[0] == 0x10 && head[2] == 0 && head[3] == 4 && head[4] == 'M' && head[5] == 'Q' &&
+         head[6] == 'T' && head[7] == 'T';
+}
+
+enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
+
+/* What is being read, at the begin of a request. */
+TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
+  __u8 head[HEAD_BYTES] = {};
+  bool tls;
+  if (socket->talk == TALK_PLAIN) return IS_REQUEST;
+  if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
+  if (bytes < TLS_HEADER_BYTES) {
+    if (socket->talk == TALK_UNSEEN) socket->talk = TALK_PLAIN;
+    return IS_REQUEST;
+  }
+  if (!received_head(task, bytes, head)) return IS_REQUEST;
+  tls = head[1] == 3 && head[2] <= 4;
+  if (tls && head[0] == 0x16) {
+    socket->talk = TALK_TLS_HANDSHAKE;
+    return IS_TURN;
+  }
+  if (socket->talk == TALK_UNSEEN) {
+    if (is_multiplexed(head)) {
+      socket->talk = TALK_MULTIPLEXED;
+      return IS_TURN;
+    }
+    if (!tls || head[0] != 0x17) {
+      socket->talk = TALK_PLAIN;
+      return IS_REQUEST;
+    }
+    socket->talk = TALK_TLS;
+  }
+  if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3 */
+    socket->talk = TALK_TLS_TICKETS;
+    return IS_TURN;
+  }
+  if (tls && (head[0] == 0x15 || (head[0] == 0x17 && head[3] == 0 && head[4] == 19)))
+    return IS_NO_REQUEST; /* an alert, in the clear or sealed */
+  if (tls && head[0] == 0x17 && socket->talk == TALK_TLS_TICKETS) {
+    socket->talk = TALK_TLS;
+    return IS_TURN;
+  }
+  socket->talk = TALK_TLS;
+  return IS_REQUEST;
+}
+
+/* ---- reading and sending ---- */
+
+/* A thread has received, or found nothing to receive. */
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(received, struct sock* sk, int result, int flags) {
   struct task_struct* task = bpf_get_current_task_btf();
-  struct topspin_watched_thread* thread = member(task);
+  struct topspin_watched_thread* thread = serving_thread(task);
   struct watched_socket* socket;
   struct topspin_socket_cpu* cpu;
   struct request request;
-  __u64 now_ns, ready_ns, next_ns;
+  __u64 now_ns, ready_ns, next_ns, key = (__u64)sk;
+  int what = IS_REQUEST;
   bool udp;
-  if (!thread || !is_inet(sk) || flags & (MSG_PEEK | MSG_ERRQUEUE)) return 0;
-  socket = watch(sk);
-  if (!socket) return 0;
+  if (!thread && !sk->sk_bpf_storage) return 0;
+  if (!is_inet(sk) || flags & (MSG_PEEK | MSG_ERRQUEUE)) return 0;
   udp = sk->sk_protocol == IPPROTO_UDP;
+  socket = thread ? watch(sk) : watched(sk);
+  if (!socket) return 0;
+  if (!thread) { /* who is not the subject took what the subject might have: it waits no longer */
+    if (udp || result <= 0) return 0;
+    socket->unread_ns = 0;
+    socket->seq_known = 0;
+    socket->request.read_ns = 0;
+    begin_wait_for_rest(socket, sk);
+    return 0;
+  }
   if (socket->role == ROLE_UNKNOWN)
     set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
-  if (udp ? result < 0 : result <= 0) return 0;
+  if (udp ? result < 0 : result <= 0) {
+    /* The end of a stream is told of like data, and is none. */
+    if (!udp && result == 0) socket->unread_ns = 0;
+    return 0;
+  }
   cpu = this_cpu();
   if (!cpu) return 0;
   now_ns = bpf_ktime_get_ns();
@@ -533,11 +736,22 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
 
   /* Cleared first and looked at afterwards, so that what comes meanwhile is not overlooked. */
   ready_ns = __sync_lock_test_and_set(&socket->unread_ns, 0);
-  if (udp)
+  if (udp) {
     next_ns = next_datagram_ns(sk, ready_ns, now_ns);
-  else
-    next_ns = has_unread(sk) ? socket->last_ready_ns : 0;
-  if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
+    if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
+  } else {
+    begin_wait_for_rest(socket, sk);
+    if (sk->sk_protocol == IPPROTO_TCP) {
+      __u32 read_seq = copied_seq(sk);
+      if (was_read_unseen(socket, sk, read_seq - (__u32)result)) ready_ns = 0;
+      socket->read_seq = read_seq;
+      socket->seq_known = 1;
+    }
+    /* Its accept would have been seen before, but for io_uring's and other processes'. */
+    if (socket->talk == TALK_UNSEEN && socket->listener && sees_accepts &&
+        !bpf_map_delete_elem(&ready_connections, &key))
+      cpu->left_censored++;
+  }
   if (ready_ns) {
     if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
     record(&cpu->socket_wait, now_ns - ready_ns);
@@ -548,9 +762,12 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   /* One that waited for an unknown time is a request all the same: its reply must find it, and not
    * the next one. */
   if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
+  if (!udp) what = classify(socket, task, (__u32)result);
+  if (what == IS_NO_REQUEST) return 0;
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
   request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
+  socket->is_turn = what == IS_TURN;
   if (udp && !sk->__sk_common.skc_dport)
     push_request(sk, cpu, &request);
   else
@@ -558,15 +775,24 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   return 0;
 }
 
-/* A thread of the subject has sent. */
+/* When the first segment of what was just sent left: the send returns only after the receiver's
+ * side of the stack on loopback. What did not leave yet counts as sent now. */
+TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
+  __u64 left_ns;
+  if (sk->sk_protocol != IPPROTO_TCP) return now_ns;
+  left_ns = BPF_CORE_READ((struct tcp_sock*)sk, tcp_wstamp_ns);
+  return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
+}
+
+/* A thread has sent. */
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   struct task_struct* task = bpf_get_current_task_btf();
-  struct topspin_watched_thread* thread = member(task);
+  struct topspin_watched_thread* thread = serving_thread(task);
   struct watched_socket* socket;
   struct topspin_socket_cpu* cpu;
   struct request request;
-  __u64 now_ns, waited_ns, read_after_ns, sent_after_ns;
+  __u64 now_ns, sent_ns, waited_ns, read_after_ns, sent_after_ns;
   if (!thread || !is_inet(sk) || result <= 0) return 0;
   socket = watch(sk);
   if (!socket) return 0;
@@ -578,7 +804,19 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
     if (!pop_request(sk, cpu, now_ns, &request)) return 0;
   } else {
-    if (!socket->request.read_ns) return 0; /* more of the same reply, or unasked for */
+    if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
+      __u32 read_seq;
+      if (sk->sk_protocol != IPPROTO_TCP) return 0;
+      read_seq = copied_seq(sk);
+      if (!was_read_unseen(socket, sk, read_seq)) return 0;
+      /* or to a request that was read unseen */
+      socket->read_seq = read_seq;
+      socket->unread_ns = 0;
+      begin_wait_for_rest(socket, sk);
+      cpu->unmatched++;
+      cpu->events++;
+      return 0;
+    }
     request = socket->request;
     socket->request.read_ns = 0;
     if (now_ns < request.read_ns || now_ns - request.read_ns > reply_timeout_ns) {
@@ -586,12 +824,19 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
       cpu->events++;
       return 0;
     }
+    if (socket->is_turn) {
+      socket->is_turn = 0;
+      cpu->multiplexed++;
+      cpu->events++;
+      return 0;
+    }
   }
   cpu->events++;
   if (!request.ready_ns) return 0;
+  sent_ns = departure_ns(sk, request.read_ns, now_ns);
   read_after_ns = request.read_ns - request.ready_ns;
-  sent_after_ns = now_ns - request.read_ns;
-  waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
+  sent_after_ns = sent_ns - request.read_ns;
+  waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, sent_ns);
   if (request.cpu_queue_ns > read_after_ns) request.cpu_queue_ns = read_after_ns;
   if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
   record(&cpu->reply_socket, read_after_ns - request.cpu_queue_ns);
@@ -605,7 +850,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
 SEC("tp_btf/udp_fail_queue_rcv_skb")
 int BPF_PROG(dropped, int error, struct sock* sk) {
   struct topspin_socket_cpu* cpu;
-  if (!sk->sk_bpf_storage || !bpf_sk_storage_get(&sockets, sk, NULL, 0)) return 0;
+  if (!watched(sk)) return 0;
   cpu = this_cpu();
   if (!cpu) return 0;
   cpu->udp_drops++;
@@ -626,7 +871,7 @@ SEC("iter/task_file")
 int walk_files(struct bpf_iter__task_file* context) {
   struct task_struct* task = context->task;
   struct file* file = context->file;
-  struct watched_socket* watched;
+  struct watched_socket* found;
   struct socket* socket;
   struct sock* sk;
   if (!task || !file || !member(task)) return 0;
@@ -634,10 +879,10 @@ int walk_files(struct bpf_iter__task_file* context) {
   if (!socket) return 0;
   sk = socket->sk;
   if (!sk || !is_inet(sk)) return 0;
-  watched = watch(sk);
-  if (watched && sk->sk_protocol == IPPROTO_TCP && sk->__sk_common.skc_state == STATE_LISTEN) {
-    watched->listener = (__u64)sk;
-    set_role(watched, ROLE_SERVER);
+  found = watch(sk);
+  if (found && sk->sk_protocol != IPPROTO_UDP && sk->__sk_common.skc_state == STATE_LISTEN) {
+    found->listener = (__u64)sk;
+    set_role(found, ROLE_SERVER);
     tell(&listens);
   }
   return 0;

@@ -16,7 +16,8 @@ struct topspin_socket_cpu {
   __u64 left_censored;
   __u64 unmatched;
   __u64 splits_cut;
-  __u64 udp_drops; /* at sockets of the subject that were full */
+  __u64 udp_drops;   /* at sockets of the subject that were full */
+  __u64 multiplexed; /* turns of TLS handshakes, HTTP/2 and the like: not split */
   struct topspin_cells accept_delay;
   struct topspin_cells socket_wait;
   struct topspin_cells reply_socket;
@@ -31,9 +32,9 @@ struct topspin_accept_queues {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(topspin_socket_cpu) == 40 + 5 * sizeof(topspin_cells));
+static_assert(sizeof(topspin_socket_cpu) == 48 + 5 * sizeof(topspin_cells));
 #else
-_Static_assert(sizeof(struct topspin_socket_cpu) == 40 + 5 * sizeof(struct topspin_cells),
+_Static_assert(sizeof(struct topspin_socket_cpu) == 48 + 5 * sizeof(struct topspin_cells),
                "layout");
 #endif
 
