@@ -20,6 +20,7 @@ int merge(const MergeOptions& o) {
   if (auto user = invoking_user()) {
     if (auto dropped = drop_privileges(user, {}); !dropped.ok()) return fail(dropped.error());
   }
+  bool left_out = false;
   for (const std::string& from : o.in) {
     const auto counts = merge_database(o.out, from);
     if (!counts.ok()) return fail(counts.error());
@@ -28,8 +29,12 @@ int merge(const MergeOptions& o) {
                counts->recording == 0
                    ? ""
                    : fmt::format(", {} left out that are still being recorded", counts->recording));
+    for (const std::string& sentence : counts->damaged) {
+      left_out = true;
+      say(fmt::format("{}: {}", from, sentence));
+    }
   }
-  return 0;
+  return left_out ? exit_code(ErrorCode::kInput) : 0;
 }
 
 }  // namespace
@@ -48,8 +53,9 @@ void add_merge_command(CLI::App& root, Action& action) {
       "  topspin merge all.db host1.db host2.db\n"
       "  topspin load show load=monday --db all.db\n"
       "\n"
-      "A run that is there already is not taken twice. Exit codes: 0 fine; 2 wrong usage; 4 "
-      "permission; 5 input or output.");
+      "A run that is there already is not taken twice. A run that is damaged is named and left "
+      "out. "
+      "Exit codes: 0 fine; 2 wrong usage; 4 permission; 5 input or output, or a run was left out.");
   command->callback([o, &action] { action = [o] { return merge(*o); }; });
 }
 

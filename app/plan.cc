@@ -1,4 +1,3 @@
-// The only file that includes toml++ for plans.
 #include "app/plan.h"
 
 #include <algorithm>
@@ -9,13 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "ci/toml_document.h"
 #include "core/clock.h"
 #include "core/text.h"
-
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
 
 namespace topspin {
 namespace {
@@ -120,15 +115,19 @@ class Section {
     return *rate;
   }
 
-  /// One of a few words; the index of the word.
-  std::optional<size_t> choice(const std::string& key, std::vector<std::string_view> words) {
+  /// One of a few words, each with what it stands for.
+  template <typename T>
+  std::optional<T> choice(const std::string& key,
+                          std::initializer_list<std::pair<std::string_view, T>> choices) {
     const auto value = text(key);
     if (!value) return std::nullopt;
-    const auto found = std::find(words.begin(), words.end(), *value);
-    if (found != words.end()) return static_cast<size_t>(found - words.begin());
+    std::vector<std::string_view> words;
     std::string all;
-    for (const std::string_view word : words)
+    for (const auto& [word, meaning] : choices) {
+      if (word == *value) return meaning;
+      words.push_back(word);
       all += fmt::format("{}{}", all.empty() ? "" : ", ", word);
+    }
     const auto near = nearest_word(*value, words);
     fail(key, fmt::format("\"{}\" is none of {}{}", *value, all,
                           near ? fmt::format("; did you mean \"{}\"?", *near) : ""));
@@ -309,10 +308,14 @@ void read_stages(Section& section, LoadOptions& options) {
 
 void read_load(Section section, Plan& plan) {
   LoadOptions options;
-  const auto workload = section.choice(
-      "workload", {"udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue"});
+  const auto workload =
+      section.choice<WorkloadKind>("workload", {{"udp-pingpong", WorkloadKind::kUdpPingpong},
+                                                {"udp-flood", WorkloadKind::kUdpFlood},
+                                                {"tcp-connect", WorkloadKind::kTcpConnect},
+                                                {"http", WorkloadKind::kHttp},
+                                                {"accept-queue", WorkloadKind::kAcceptQueue}});
   if (!section.has("workload")) section.fail("workload", "a load needs a workload");
-  if (workload) options.workload = static_cast<WorkloadKind>(*workload);
+  if (workload) options.workload = *workload;
   section.text("target", options.target);
   if (options.target.empty())
     section.fail("target", "a load needs a target, as \"127.0.0.1:8888\"");
@@ -337,10 +340,16 @@ void read_load(Section section, Plan& plan) {
     if (const auto closed = section.flag("closed")) options.closed_loop = *closed;
   }
   if (options.workload == WorkloadKind::kUdpPingpong) {
-    if (const auto wire = section.choice("wire", {"ping4", "fixed32", "numbered"}))
-      options.wire = static_cast<WireProfile>(*wire);
-    if (const auto sockets = section.choice("sockets", {"auto", "own", "shared"}))
-      options.sockets = static_cast<SocketMode>(*sockets);
+    options.wire = section
+                       .choice<WireProfile>("wire", {{"ping4", WireProfile::kPing4},
+                                                     {"fixed32", WireProfile::kFixed32},
+                                                     {"numbered", WireProfile::kNumbered}})
+                       .value_or(options.wire);
+    options.sockets = section
+                          .choice<SocketMode>("sockets", {{"auto", SocketMode::kAuto},
+                                                          {"own", SocketMode::kOwn},
+                                                          {"shared", SocketMode::kShared}})
+                          .value_or(options.sockets);
   }
   if (options.workload == WorkloadKind::kUdpPingpong ||
       options.workload == WorkloadKind::kUdpFlood) {
@@ -353,8 +362,9 @@ void read_load(Section section, Plan& plan) {
   }
   if (options.workload == WorkloadKind::kHttp) {
     section.text("path", options.http_path);
-    if (const auto connection = section.choice("connection", {"keep-alive", "close"}))
-      options.http_keep_alive = *connection == 0;
+    options.http_keep_alive =
+        section.choice<bool>("connection", {{"keep-alive", true}, {"close", false}})
+            .value_or(options.http_keep_alive);
   }
   section.done();
   plan.load = std::move(options);
@@ -362,8 +372,12 @@ void read_load(Section section, Plan& plan) {
 
 void read_run(Section section, Plan& plan) {
   if (const auto repeats = section.whole("repeat", 1, kMaxRepeats)) plan.repeats = *repeats;
-  if (const auto order = section.choice("order", {"interleaved", "abba", "in turn", "blocks"}))
-    plan.order = static_cast<PlanOrder>(*order);
+  plan.order = section
+                   .choice<PlanOrder>("order", {{"interleaved", PlanOrder::kInterleaved},
+                                                {"abba", PlanOrder::kAbba},
+                                                {"in turn", PlanOrder::kInTurn},
+                                                {"blocks", PlanOrder::kBlocks}})
+                   .value_or(plan.order);
   plan.seed = section.whole("seed", 0, std::numeric_limits<int64_t>::max());
   plan.duration_ns = section.duration("duration");
   section.duration("pause", plan.pause_ns, true);
@@ -431,15 +445,14 @@ void check_whole(Section& root, const Plan& plan) {
 }  // namespace
 
 Result<Plan> parse_plan(std::string_view text, const std::string& file) {
-  toml::parse_result parsed = toml::parse(text, file);
-  if (!parsed) {
+  const TomlDocument document = parse_toml(text, file);
+  if (!document.table) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("{}:{}: {}", file, parsed.error().source().begin.line,
-                                  parsed.error().description()));
+                      fmt::format("{}:{}: {}", file, document.line, document.error));
   }
   Reader reader{file, std::nullopt};
   Plan plan;
-  Section root(reader, "", parsed.table());
+  Section root(reader, "", *document.table);
   root.text("name", plan.name);
   if (plan.name.empty()) {
     // The file's name without its folder and ending.
@@ -518,8 +531,14 @@ std::optional<std::vector<int>> parse_cpu_list(std::string_view text) {
 Result<std::vector<SloRule>> plan_rules(const StoredRun& run) {
   const auto& plan = run.info.plan;
   if (!plan || plan->text.empty()) return std::vector<SloRule>();
-  TOPSPIN_ASSIGN(Plan parsed, parse_plan(plan->text, plan->name));
-  return std::move(parsed.rules);
+  auto parsed = parse_plan(plan->text, plan->name);
+  if (!parsed.ok()) {
+    // Not the caller's mistake: the text came out of the database.
+    return make_error(ErrorCode::kInput,
+                      fmt::format("the plan stored with run {} cannot be read: {}", run.info.id,
+                                  parsed.error().message));
+  }
+  return std::move(parsed->rules);
 }
 
 }  // namespace topspin

@@ -5,12 +5,8 @@
 
 #include <fmt/format.h>
 
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#define TOML_ENABLE_FORMATTERS 0
-#include <toml++/toml.h>
-
 #include "ci/judgement.h"
+#include "ci/toml_document.h"
 
 namespace topspin {
 namespace {
@@ -23,13 +19,12 @@ class Reader {
   explicit Reader(std::string name) { config_.name = std::move(name); }
 
   Result<GateConfig> read(std::string_view text) && {
-    const toml::parse_result parsed = toml::parse(text, config_.name);
-    if (!parsed) {
+    const TomlDocument document = parse_toml(text, config_.name);
+    if (!document.table) {
       return make_error(ErrorCode::kUsage, fmt::format("{}, line {}: {}", config_.name,
-                                                       parsed.error().source().begin.line,
-                                                       parsed.error().description()));
+                                                       document.line, document.error));
     }
-    for (const auto& [key, node] : parsed.table()) {
+    for (const auto& [key, node] : *document.table) {
       if (key.str() == "seed") {
         TOPSPIN_TRY(read_seed(node));
       } else if (key.str() == "strict") {

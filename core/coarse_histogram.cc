@@ -9,6 +9,7 @@ namespace topspin {
 namespace {
 
 constexpr uint8_t kFormat = 3;
+constexpr uint64_t kMostStored = INT64_MAX;  // beyond it nothing fits a signed integer
 constexpr uint32_t kSubBuckets = 4;
 
 Error corrupt() {
@@ -88,9 +89,9 @@ HistogramSummary CoarseHistogram::summary() const {
 std::string CoarseHistogram::encode() const {
   std::string out(1, static_cast<char>(kFormat));
   put_varint(out, count_);
-  put_varint(out, sum_);
+  put_varint(out, std::min(sum_, kMostStored));
   if (count_ == 0) return out;
-  put_varint(out, max_);
+  put_varint(out, std::min(max_, kMostStored));
   uint32_t previous = 0;
   for (uint32_t index = 0; index < kCoarseCells; ++index) {
     if (cells_[index] == 0) continue;
@@ -107,13 +108,13 @@ Result<CoarseHistogram> CoarseHistogram::decode(std::string_view bytes) {
   CoarseHistogram h;
   const auto count = take_varint(bytes);
   const auto sum = take_varint(bytes);
-  if (!count || !sum) return corrupt();
+  if (!count || !sum || *count > kMostStored || *sum > kMostStored) return corrupt();
   if (*count == 0) {
     if (!bytes.empty() || *sum != 0) return corrupt();
     return h;
   }
   const auto max = take_varint(bytes);
-  if (!max) return corrupt();
+  if (!max || *max > kMostStored) return corrupt();
   h.cells_.resize(kCoarseCells);
   uint64_t index = 0, seen = 0;
   for (bool first = true; !bytes.empty(); first = false) {

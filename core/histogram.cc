@@ -16,6 +16,15 @@ Error corrupt() {
   return make_error(ErrorCode::kInput, "a stored histogram is damaged: its bytes do not decode");
 }
 
+/// The greatest number that is stored: beyond it nothing fits a signed integer.
+constexpr uint64_t kMostStored = INT64_MAX;
+
+/// Takes a stored number off the front of `bytes`.
+std::optional<uint64_t> take_number(std::string_view& bytes) {
+  const auto number = take_varint(bytes);
+  return number && *number <= kMostStored ? number : std::nullopt;
+}
+
 template <typename H>
 HistogramSummary summarize(const H& histogram) {
   HistogramSummary s;
@@ -156,16 +165,19 @@ HistogramSummary Histogram::summary() const { return summarize(*this); }
 
 std::string Histogram::encode() const {
   std::string out(1, static_cast<char>(kUnsignedFormat));
-  put_varint(out, count_);
-  put_varint(out, sum_);
+  put_varint(out, std::min(count_, kMostStored));
+  put_varint(out, std::min(sum_, kMostStored));
   if (count_ == 0) return out;
-  put_varint(out, min_);
-  put_varint(out, max_);
+  put_varint(out, std::min(min_, kMostStored));
+  put_varint(out, std::min(max_, kMostStored));
   uint32_t previous = 0;
+  uint64_t left = kMostStored;  // so that the cells add up to the count that was written
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
-    if (cells_[i] == 0) continue;
+    const uint64_t cell = std::min(cells_[i], left);
+    if (cell == 0) continue;
     put_varint(out, i - previous);
-    put_varint(out, cells_[i]);
+    put_varint(out, cell);
+    left -= cell;
     previous = i;
   }
   return out;
@@ -175,15 +187,15 @@ Result<Histogram> Histogram::decode(std::string_view bytes) {
   if (bytes.empty() || static_cast<uint8_t>(bytes.front()) != kUnsignedFormat) return corrupt();
   bytes.remove_prefix(1);
   Histogram h;
-  const auto count = take_varint(bytes);
-  const auto sum = take_varint(bytes);
+  const auto count = take_number(bytes);
+  const auto sum = take_number(bytes);
   if (!count || !sum) return corrupt();
   if (*count == 0) {
     if (!bytes.empty() || *sum != 0) return corrupt();
     return h;
   }
-  const auto min = take_varint(bytes);
-  const auto max = take_varint(bytes);
+  const auto min = take_number(bytes);
+  const auto max = take_number(bytes);
   if (!min || !max || *min > *max) return corrupt();
   h.cells_.resize(kHistogramBuckets);
   uint64_t index = 0, seen = 0;
@@ -222,7 +234,7 @@ void SignedHistogram::clear() {
 }
 
 int64_t SignedHistogram::sum() const {
-  return static_cast<int64_t>(non_negative_.sum()) - static_cast<int64_t>(negative_.sum());
+  return static_cast<int64_t>(non_negative_.sum() - negative_.sum());  // wraps, if at all
 }
 
 std::optional<int64_t> SignedHistogram::min() const {

@@ -77,8 +77,10 @@ class Histogram {
 
   /// Sparse bytes, in LEB128 varints: format 1, count, sum, and if count > 0 min, max, then for
   /// each occupied cell in order: index minus the previous occupied index (the first: index), its
-  /// count.
+  /// count. Count, sum, min and max are stored as INT64_MAX where they are more.
   std::string encode() const;
+  /// kInput: the bytes are no such encoding, or a number is above INT64_MAX. What is decoded is
+  /// safe to summarize: no value overflows int64_t.
   static Result<Histogram> decode(std::string_view bytes);
 
   bool operator==(const Histogram& other) const;
@@ -98,8 +100,9 @@ class Histogram {
 class SignedHistogram {
  public:
   void record(int64_t value) {
+    // The one value whose magnitude does not fit is taken for its neighbour.
     if (value < 0)
-      negative_.record(static_cast<uint64_t>(-(value + 1)) + 1);
+      negative_.record(static_cast<uint64_t>(value == INT64_MIN ? INT64_MAX : -value));
     else
       non_negative_.record(static_cast<uint64_t>(value));
   }

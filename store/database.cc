@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "core/unique_fd.h"
+#include "store/older_schema.h"
 #include "store/run_store.h"
 #include "store/schema.h"
 
@@ -272,13 +273,8 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
                                   path));
   }
   TOPSPIN_ASSIGN(const int64_t version, identify(*connection));
-  if (version < static_cast<int64_t>(migrations().size())) {
-    return make_error(
-        ErrorCode::kInput,
-        fmt::format("{} was written by an older topspin: schema {}, this one reads {}; "
-                    "record a run into it to bring it forward",
-                    path, version, migrations().size()));
-  }
+  if (version < static_cast<int64_t>(migrations().size()))
+    TOPSPIN_TRY(read_as_newest_schema(*connection, version));
   return connection;
 }
 

@@ -31,6 +31,15 @@ inline constexpr std::string_view kMarkInterruptedSql =
     " ticks = (SELECT count(*) FROM tick WHERE tick.run = ?1)"
     " WHERE run = ?1";
 
+/// A merge is still copying such a run, or was killed: its writer_* say whose it is. No reader
+/// gives it.
+inline constexpr std::string_view kMergingStatus = "merging";
+inline constexpr std::string_view kIsWholeSql = "status <> 'merging'";
+
+class RunStore;
+/// The runs of a connection that somebody else owns, within that one's transaction.
+std::unique_ptr<RunStore> read_runs_of(Connection& connection);
+
 struct FileOwner {
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
@@ -43,6 +52,7 @@ struct FileOwner {
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      const FileOwner& owner);
 
+/// A file of an older schema is read as one of the newest (older_schema.h), and stays as it is.
 Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path);
 
 /// Moves the write-ahead log into the file and leaves WAL mode, so that one file is left. While

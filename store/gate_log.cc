@@ -89,7 +89,7 @@ Result<std::vector<Acceptance>> read_acceptances(const std::string& path) {
     std::string kind;
     std::optional<uint64_t> row_index;
     ColumnLoader load(select);
-    load.load(acceptance.accepted_wall_ns);
+    load.load_bounded(acceptance.accepted_wall_ns);
     load.load(kind);
     load.load(acceptance.run_id);
     load.load(acceptance.series);
@@ -103,22 +103,46 @@ Result<std::vector<Acceptance>> read_acceptances(const std::string& path) {
   }
 }
 
-Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path) {
-  TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
-  TOPSPIN_ASSIGN(Statement select,
-                 connection->prepare("SELECT judged_wall_ns, mode, verdict, exit_code, seed,"
-                                     " document FROM judgement ORDER BY position DESC LIMIT 1"));
-  TOPSPIN_ASSIGN(const bool row, select.step());
-  if (!row) return std::optional<StoredJudgement>();
+namespace {
+
+constexpr const char* kSelectJudgements =
+    "SELECT judged_wall_ns, mode, verdict, exit_code, seed, document FROM judgement"
+    " ORDER BY position DESC";
+
+Result<StoredJudgement> load_judgement(const Connection& connection, const Statement& select) {
   StoredJudgement judgement;
   ColumnLoader load(select);
-  load.load(judgement.judged_wall_ns);
+  load.load_bounded(judgement.judged_wall_ns);
   load.load(judgement.mode);
   load.load(judgement.verdict);
   load.load(judgement.exit_code);
   load.load(judgement.seed);
   load.load(judgement.document);
-  if (load.damaged()) return damaged(*connection, "a judgement");
+  if (load.damaged()) return damaged(connection, "a judgement");
+  return judgement;
+}
+
+}  // namespace
+
+Status check_gate_log(const std::string& path) {
+  TOPSPIN_ASSIGN([[maybe_unused]] const auto acceptances, read_acceptances(path));
+  TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
+  TOPSPIN_ASSIGN(Statement select, connection->prepare(kSelectJudgements));
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    TOPSPIN_ASSIGN([[maybe_unused]] const StoredJudgement judgement,
+                   load_judgement(*connection, select));
+  }
+}
+
+Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path) {
+  TOPSPIN_ASSIGN(const auto connection, open_for_reading(path));
+  TOPSPIN_ASSIGN(Statement select,
+                 connection->prepare(fmt::format("{} LIMIT 1", kSelectJudgements)));
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  if (!row) return std::optional<StoredJudgement>();
+  TOPSPIN_ASSIGN(StoredJudgement judgement, load_judgement(*connection, select));
   return std::optional(std::move(judgement));
 }
 

@@ -52,6 +52,9 @@ Status log_judgement(const std::string& path, const StoredJudgement& judgement);
 /// Oldest first.
 Result<std::vector<Acceptance>> read_acceptances(const std::string& path);
 
+/// Whether every entry can be read: acceptances, and judgements but for their documents.
+Status check_gate_log(const std::string& path);
+
 /// The newest, or nullopt if there is none.
 Result<std::optional<StoredJudgement>> read_last_judgement(const std::string& path);
 

@@ -190,8 +190,8 @@ Result<std::vector<RunStage>> select_stages(Connection& connection, int64_t run)
     ColumnLoader load(select);
     load.load(stage.name);
     load.load(kind);
-    load.load(stage.start_ns);
-    load.load(stage.end_ns);
+    load.load_bounded(stage.start_ns);
+    load.load_bounded(stage.end_ns);
     load.load(stage.clients_from);
     load.load(stage.clients_to);
     const auto parsed = parse_stage_kind(kind);

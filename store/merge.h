@@ -6,19 +6,26 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/result.h"
 
 namespace topspin {
 
 struct MergeCounts {
-  uint64_t runs = 0;       // copied
-  uint64_t present = 0;    // were there already
-  uint64_t recording = 0;  // left out: somebody is still writing them
+  uint64_t runs = 0;                 // copied
+  uint64_t present = 0;              // were there already
+  uint64_t recording = 0;            // left out: somebody is still writing them
+  std::vector<std::string> damaged;  // left out, a sentence each: their rows cannot be read
 };
 
-/// Copies what `from` has and `into` has not, in one transaction: all of it or, on an error,
-/// nothing. `into` is made if it is not there. `from` is only read. kUsage: they are one file.
+/// Copies what `from` has and `into` has not. `into` is made if it is not there. `from` is only
+/// read, may be of an older schema, and is hostile: a run is copied if all of it reads as rows of
+/// ours. kUsage: they are one file.
+///
+/// `into` may be recorded into meanwhile: rows are copied in many short transactions, with pauses.
+/// A run is not seen there before it is whole. What a merge that was killed leaves behind is not
+/// seen either, and the next merge removes it.
 Result<MergeCounts> merge_database(const std::string& into, const std::string& from);
 
 }  // namespace topspin

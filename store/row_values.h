@@ -78,7 +78,19 @@ class ColumnLoader {
 
   template <typename T>
   void operator()(std::string_view, std::string_view, T& value) {
+    load_bounded(value);
+  }
+
+  /// As load(), and a time or duration (int64_t) beyond 146 years is cut to that, so that the
+  /// difference of any two fits. Stamps of a capture file may be nonsense, and are stored as such.
+  template <typename T>
+  void load_bounded(T& value) {
     load(value);
+    if constexpr (std::is_same_v<T, int64_t>) {
+      value = std::clamp(value, -kMostNs, kMostNs);
+    } else if constexpr (std::is_same_v<T, std::optional<int64_t>>) {
+      if (value) value = std::clamp(*value, -kMostNs, kMostNs);
+    }
   }
 
   template <typename T>
@@ -139,6 +151,8 @@ class ColumnLoader {
   void set_damaged() { damaged_ = true; }
 
  private:
+  static constexpr int64_t kMostNs = (int64_t{1} << 62) - 1;
+
   const Statement& statement_;
   int next_;
   bool damaged_ = false;

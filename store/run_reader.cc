@@ -55,10 +55,10 @@ Status decode_histogram(std::string_view bytes, std::optional<H>& into) {
 
 class SqliteRunStore final : public RunStore {
  public:
-  explicit SqliteRunStore(std::unique_ptr<Connection> connection)
+  explicit SqliteRunStore(std::shared_ptr<Connection> connection)
       : connection_(std::move(connection)) {}
 
-  Result<std::vector<StoredRun>> list_runs() override;
+  Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) override;
   Result<StoredRun> find_run(std::string_view id_or_prefix) override;
   Status for_each_tick(const std::string& run_id,
                        const std::function<void(const Sample&)>& visit) override;
@@ -85,8 +85,10 @@ class SqliteRunStore final : public RunStore {
 
  private:
   Result<int64_t> run_number(const std::string& run_id);
+  /// A run that cannot be read goes to `damaged`, or ends the reading where that is null.
   Result<std::vector<StoredRun>> load_runs(std::string_view where_and_order,
-                                           std::string_view parameter);
+                                           std::string_view parameter, std::vector<Error>* damaged);
+  Result<StoredRun> load_run(const Statement& select);
   Status load_lists(int64_t run, StoredRun& stored);
   Status load_progress(int64_t run, StoredRun& stored);
   Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
@@ -127,7 +129,7 @@ class SqliteRunStore final : public RunStore {
                        std::string_view from, const Read& read,
                        const std::function<void(const Row&)>& visit);
 
-  std::unique_ptr<Connection> connection_;
+  std::shared_ptr<Connection> connection_;
 };
 
 template <typename Row, typename Read>
@@ -176,13 +178,16 @@ Result<int64_t> SqliteRunStore::run_number(const std::string& run_id) {
   return run;
 }
 
-Result<std::vector<StoredRun>> SqliteRunStore::list_runs() {
-  return load_runs("ORDER BY started_wall_ns, run", "");
+Result<std::vector<StoredRun>> SqliteRunStore::list_runs(std::vector<Error>* damaged) {
+  return load_runs(fmt::format("WHERE {} ORDER BY run", kIsWholeSql), "", damaged);
 }
 
 Result<StoredRun> SqliteRunStore::find_run(std::string_view id_or_prefix) {
   if (id_or_prefix == "last") {
-    TOPSPIN_ASSIGN(auto last, load_runs("ORDER BY started_wall_ns DESC, run DESC LIMIT 1", ""));
+    // By the number, which only grows: a clock may have gone back since.
+    TOPSPIN_ASSIGN(
+        auto last,
+        load_runs(fmt::format("WHERE {} ORDER BY run DESC LIMIT 1", kIsWholeSql), "", nullptr));
     if (last.empty()) {
       return make_error(ErrorCode::kUsage,
                         fmt::format("{} holds no run yet; record one with `topspin record`",
@@ -191,10 +196,11 @@ Result<StoredRun> SqliteRunStore::find_run(std::string_view id_or_prefix) {
     return std::move(last.front());
   }
   // Compared as bytes: in a text, length and substr would stop at a NUL.
-  TOPSPIN_ASSIGN(auto found,
-                 load_runs("WHERE substr(CAST(id AS BLOB), 1, length(CAST(?1 AS BLOB))) ="
-                           " CAST(?1 AS BLOB) ORDER BY length(id), id LIMIT 2",
-                           id_or_prefix));
+  TOPSPIN_ASSIGN(auto found, load_runs(fmt::format("WHERE {} AND substr(CAST(id AS BLOB), 1,"
+                                                   " length(CAST(?1 AS BLOB))) = CAST(?1 AS BLOB)"
+                                                   " ORDER BY length(id), id LIMIT 2",
+                                                   kIsWholeSql),
+                                       id_or_prefix, nullptr));
   if (found.empty() || id_or_prefix.empty()) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
@@ -210,8 +216,8 @@ Result<StoredRun> SqliteRunStore::find_run(std::string_view id_or_prefix) {
   return std::move(found.front());
 }
 
-Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_and_order,
-                                                         std::string_view parameter) {
+/// The columns that load_run() reads.
+ColumnNames run_columns() {
   ColumnNames columns;
   const RunInfo no_run;
   for_each_run_column(no_run, [&](auto... column) { columns(column...); });
@@ -219,38 +225,57 @@ Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_
                            "writer_pid_namespace", "writer_pid", "writer_start_ticks"}) {
     columns.add(name);
   }
-  TOPSPIN_ASSIGN(Statement select, connection_->prepare(fmt::format(
-                                       "SELECT {} FROM run {}", columns.names(), where_and_order)));
-  if (!parameter.empty()) select.bind_text(1, parameter);
+  return columns;
+}
 
+Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_and_order,
+                                                         std::string_view parameter,
+                                                         std::vector<Error>* damaged) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(
+                     fmt::format("SELECT {} FROM run {}", run_columns().names(), where_and_order)));
+  if (!parameter.empty()) select.bind_text(1, parameter);
   std::vector<StoredRun> runs;
   while (true) {
     TOPSPIN_ASSIGN(const bool row, select.step());
-    if (!row) break;
-    StoredRun& stored = runs.emplace_back();
-    int64_t run = 0;
-    std::string status;
-    std::optional<int64_t> duration_ns;
-    std::optional<uint64_t> ticks;
-    WriterIdentity writer;
-    ColumnLoader load(select);
-    for_each_run_column(stored.info,
-                        [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
-    load.load(run);
-    load.load(status);
-    load.load(duration_ns);
-    load.load(ticks);
-    load.load(stored.end.exit_status);
-    load.load(writer.boot_id);
-    load.load(writer.pid_namespace);
-    load.load(writer.pid);
-    load.load(writer.start_ticks);
-    const auto parsed = parse_run_status(status);
-    if (load.damaged() || !parsed) return damaged(*connection_, "a run");
-    stored.end.status = *parsed;
-    if (*parsed == RunStatus::kRunning && fate_of(writer) == WriterFate::kGone) {
-      stored.end.status = RunStatus::kInterrupted;
-    }
+    if (!row) return runs;
+    auto run = load_run(select);
+    if (run.ok())
+      runs.push_back(std::move(run).value());
+    else if (damaged != nullptr)
+      damaged->push_back(std::move(run).error());
+    else
+      return std::move(run).error();
+  }
+}
+
+Result<StoredRun> SqliteRunStore::load_run(const Statement& select) {
+  StoredRun stored;
+  int64_t run = 0;
+  std::string status;
+  std::optional<int64_t> duration_ns;
+  std::optional<uint64_t> ticks;
+  WriterIdentity writer;
+  ColumnLoader load(select);
+  for_each_run_column(stored.info, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+  load.load(run);
+  load.load(status);
+  load.load_bounded(duration_ns);
+  load.load(ticks);
+  load.load(stored.end.exit_status);
+  load.load(writer.boot_id);
+  load.load(writer.pid_namespace);
+  load.load(writer.pid);
+  load.load(writer.start_ticks);
+  const auto parsed = parse_run_status(status);
+  // The id comes first, and is there even if what follows it is not.
+  const std::string name = stored.info.id.empty() ? "a run" : fmt::format("run {}", stored.info.id);
+  if (load.damaged() || !parsed) return damaged(*connection_, name);
+  stored.end.status = *parsed;
+  if (*parsed == RunStatus::kRunning && fate_of(writer) == WriterFate::kGone) {
+    stored.end.status = RunStatus::kInterrupted;
+  }
+  const auto load_rest = [&]() -> Status {
     if (duration_ns && ticks) {
       stored.end.duration_ns = *duration_ns;
       stored.ticks = *ticks;
@@ -259,8 +284,14 @@ Result<std::vector<StoredRun>> SqliteRunStore::load_runs(std::string_view where_
     }
     TOPSPIN_TRY(load_lists(run, stored));
     TOPSPIN_ASSIGN(stored.info.plan, select_plan(*connection_, run));
+    return {};
+  };
+  if (auto rest = load_rest(); !rest.ok()) {
+    Error error = std::move(rest).error();
+    error.message = fmt::format("{}: {}", name, error.message);
+    return error;
   }
-  return runs;
+  return stored;
 }
 
 /// How far a run that has not ended came.
@@ -271,7 +302,7 @@ Status SqliteRunStore::load_progress(int64_t run, StoredRun& stored) {
   select.bind_int(1, run);
   TOPSPIN_ASSIGN(const bool row, select.step());
   ColumnLoader load(select);
-  load.load(stored.end.duration_ns);
+  load.load_bounded(stored.end.duration_ns);
   load.load(stored.ticks);
   if (!row || load.damaged()) return damaged(*connection_, "a run's ticks");
   return {};
@@ -603,8 +634,8 @@ Status SqliteRunStore::for_each_thread_tick(const std::string& run_id,
       "thread_tick AS m JOIN tick ON tick.run = m.run AND tick.tick = m.tick "
       "JOIN thread ON thread.row = (m.run << 32 | m.thread)",
       [](ColumnLoader& load, ThreadTick& moment) {
-        load.load(moment.elapsed_ns);
-        load.load(moment.interval_ns);
+        load.load_bounded(moment.elapsed_ns);
+        load.load_bounded(moment.interval_ns);
         load.load(moment.pid);
         load.load(moment.tid);
         load.load(moment.name);
@@ -631,8 +662,8 @@ Status SqliteRunStore::for_each_late_message(const std::string& run_id,
         load.load(ip_version);
         load.load(address);
         load.load(initiator.port);
-        load.load(moment.time_ns);
-        load.load(moment.lateness_ns);
+        load.load_bounded(moment.time_ns);
+        load.load_bounded(moment.lateness_ns);
         const auto parsed = parse_address(address, ip_version);
         if (!parsed) return load.set_damaged();
         initiator.address = *parsed;
@@ -806,7 +837,7 @@ Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events
     auto& [position, event] = rows.emplace_back();
     ColumnLoader load(select);
     load.load(position);
-    load.load(event.elapsed_ns);
+    load.load_bounded(event.elapsed_ns);
     load.load(event.text);
     if (load.damaged()) return damaged(*connection_, "an event");
   }
@@ -827,6 +858,12 @@ Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& r
 Result<std::unique_ptr<RunStore>> RunStore::open(const std::string& path) {
   TOPSPIN_ASSIGN(auto connection, open_for_reading(path));
   return std::unique_ptr<RunStore>(std::make_unique<SqliteRunStore>(std::move(connection)));
+}
+
+std::unique_ptr<RunStore> read_runs_of(Connection& connection) {
+  // It owns nothing.
+  return std::make_unique<SqliteRunStore>(
+      std::shared_ptr<Connection>(std::shared_ptr<void>(), &connection));
 }
 
 }  // namespace topspin

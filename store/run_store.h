@@ -105,13 +105,17 @@ class RunStore {
  public:
   virtual ~RunStore() = default;
 
-  /// Opens an existing database for reading. kInput: it is no database, not ours, or newer.
+  /// Opens an existing database for reading. One of an older schema is read as it is. kInput: it is
+  /// no database, not ours, or newer.
   static Result<std::unique_ptr<RunStore>> open(const std::string& path);
 
-  /// Oldest first.
-  virtual Result<std::vector<StoredRun>> list_runs() = 0;
+  /// In the order in which they were stored. A run that cannot be read is an error, or with
+  /// `damaged` is told there, while the others are given.
+  virtual Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) = 0;
+  Result<std::vector<StoredRun>> list_runs() { return list_runs(nullptr); }
 
-  /// By id, unique prefix, or "last". kUsage: none or several match.
+  /// By id, unique prefix, or "last": the run that was stored last, whatever the clock said.
+  /// kUsage: none or several match.
   virtual Result<StoredRun> find_run(std::string_view id_or_prefix) = 0;
 
   /// Ticks in order, as the Samples that were stored (without flow and thread rows). No lock is

@@ -69,6 +69,9 @@ class Connection {
   /// file that is no database shows at the first statement.
   static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
 
+  /// A database of its own, empty, in memory.
+  static Result<std::unique_ptr<Connection>> open_in_memory();
+
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <random>
 #include <set>
 #include <sstream>
 
@@ -12,6 +13,7 @@
 
 #include "app/experiment.h"
 #include "app/ports.h"
+#include "ci/gate_config.h"
 
 namespace topspin {
 namespace {
@@ -146,6 +148,63 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
   EXPECT_EQ(message_of(small), "accepted");
 }
 
+TEST(Plan, TextsThatTheTomlParserAssertsOnAreErrorsWithTheirLine) {
+  for (const char* text : {"[[[", "[.", "[#", "[[\n", "[ .a]", "[[#]]", "[[\n]]"}) {
+    EXPECT_THAT(message_of(text), StartsWith("p.toml:1: ")) << text;
+    EXPECT_THAT(message_of(std::string("name = \"x\"\n# more\n") + text), StartsWith("p.toml:3: "))
+        << text;
+  }
+}
+
+TEST(Plan, ATextThatNestsWithoutEndIsRefused) {
+  std::string keys;
+  for (int i = 0; i < 300'000; ++i) keys += "a.";
+  EXPECT_THAT(message_of(keys + "a = 1\n"), HasSubstr("dots"));
+  EXPECT_THAT(message_of("[" + keys + "a]\n"), HasSubstr("dots"));
+  std::string nested;
+  for (int i = 0; i < 100'000; ++i) nested += "[";
+  EXPECT_THAT(message_of("x = " + nested), StartsWith("p.toml:1: "));
+  EXPECT_THAT(message_of(std::string(8u << 20, '#')), HasSubstr("MiB"));
+  // Just below the limit it is read, and taken apart again.
+  EXPECT_THAT(message_of(keys.substr(0, 2 * 4'000) + "a = 1\n"), HasSubstr("no such key"));
+}
+
+TEST(Plan, AnyTextIsAPlanOrOneError) {
+  std::mt19937 random(3);
+  const std::string example(example_plan());
+  constexpr std::string_view kPieces[] = {
+      "[",    "[[", "]",    "]]", ".",      "#",          "\n",      "=",    "\"", "'",
+      "{",    "}",  ",",    " ",  "a",      "\\u",        "0x",      "1e",   "-",  "nan",
+      "true", "\0", "\xff", "\r", "\"\"\"", "1979-05-27", "subject", "load", "_",  "+"};
+  const auto piece = [&] { return kPieces[random() % std::size(kPieces)]; };
+  const auto check = [](const std::string& text) {
+    const auto plan = parse_plan(text, "p.toml");
+    if (plan.ok()) return;
+    EXPECT_EQ(plan.error().code, ErrorCode::kUsage);
+    EXPECT_THAT(plan.error().message, StartsWith("p.toml:"));
+    const auto config = parse_gate_config(text, "g.toml");
+    if (!config.ok()) {
+      EXPECT_THAT(config.error().message, StartsWith("g.toml, line "));
+    }
+  };
+  for (int round = 0; round < 20'000; ++round) {
+    std::string text;
+    if (round % 10 != 0) {
+      for (size_t i = 1 + random() % 12; i > 0; --i) text += piece();
+    } else {
+      text = example;
+      for (size_t i = 1 + random() % 4; i > 0; --i) {
+        const size_t at = random() % text.size();
+        if (random() % 2 == 0)
+          text.insert(at, piece());
+        else
+          text.erase(at, random() % 20);
+      }
+    }
+    check(text);
+  }
+}
+
 TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
   const auto load = [](const std::string& keys) {
     return *must_parse("[subject.a]\ncommand = [\"true\"]\n[load]\ntarget = \"127.0.0.1:1\"\n" +
@@ -166,6 +225,27 @@ TEST(Plan, EveryWorkloadIsReadWithItsKeys) {
   EXPECT_EQ(load("workload = \"tcp-connect\"\nexpect_bytes = 7\n").expect_bytes, 7u);
   EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"numbered\"\n").wire,
             WireProfile::kNumbered);
+  EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"fixed32\"\n").wire, WireProfile::kFixed32);
+  EXPECT_EQ(load("workload = \"udp-pingpong\"\nwire = \"ping4\"\n").wire, WireProfile::kPing4);
+  for (const auto& [word, mode] : {std::pair("auto", SocketMode::kAuto),
+                                   {"own", SocketMode::kOwn},
+                                   {"shared", SocketMode::kShared}}) {
+    EXPECT_EQ(
+        load(std::string("workload = \"udp-pingpong\"\nsockets = \"") + word + "\"\n").sockets,
+        mode);
+  }
+  for (const WorkloadKind kind :
+       {WorkloadKind::kUdpPingpong, WorkloadKind::kUdpFlood, WorkloadKind::kTcpConnect,
+        WorkloadKind::kHttp, WorkloadKind::kAcceptQueue}) {
+    EXPECT_EQ(load("workload = \"" + std::string(workload_name(kind)) + "\"\n").workload, kind);
+  }
+  for (const auto& [word, order] : {std::pair("interleaved", PlanOrder::kInterleaved),
+                                    {"abba", PlanOrder::kAbba},
+                                    {"in turn", PlanOrder::kInTurn},
+                                    {"blocks", PlanOrder::kBlocks}}) {
+    EXPECT_EQ(must_parse(std::string(kSmallest) + "[run]\norder = \"" + word + "\"\n").order,
+              order);
+  }
 }
 
 TEST(PlanOrder, EverySubjectRunsOnceARepeatAndTheSeedDecides) {

@@ -9,6 +9,9 @@
 
 #include <gtest/gtest.h>
 
+#include "core/coarse_histogram.h"
+#include "core/varint.h"
+
 namespace topspin {
 namespace {
 
@@ -138,6 +141,85 @@ TEST(Histogram, DamagedBytesAreRefusedAndNeverCrash) {
   }
   EXPECT_FALSE(Histogram::decode("").ok());
   EXPECT_FALSE(SignedHistogram::decode(good).ok());
+}
+
+/// Bytes of one cell: numbers as a hostile database may have them.
+std::string encoding_of(uint64_t count, uint64_t sum, uint64_t min, uint64_t max, uint64_t index) {
+  std::string bytes(1, '\1');
+  for (const uint64_t number : {count, sum, min, max, index, count}) put_varint(bytes, number);
+  return bytes;
+}
+
+TEST(Histogram, NumbersThatFitNoSignedIntegerAreDamage) {
+  constexpr uint64_t kMost = INT64_MAX;
+  EXPECT_TRUE(Histogram::decode(encoding_of(1, 5, 5, 5, 5)).ok());
+  EXPECT_TRUE(Histogram::decode(encoding_of(kMost, kMost, kMost, kMost, 1000)).ok());
+  EXPECT_FALSE(Histogram::decode(encoding_of(1, 5, 5, kMost + 1, 5)).ok());
+  EXPECT_FALSE(Histogram::decode(encoding_of(1, 5, kMost + 1, UINT64_MAX, 5)).ok());
+  EXPECT_FALSE(Histogram::decode(encoding_of(1, kMost + 1, 5, 5, 5)).ok());
+  EXPECT_FALSE(Histogram::decode(encoding_of(kMost + 1, 5, 5, 5, 5)).ok());
+  // The negative half of a signed one: its magnitudes are negated.
+  const std::string half = encoding_of(20, 5, kMost + 1, kMost + 1, 1000);
+  std::string both(1, '\2');
+  put_varint(both, half.size());
+  EXPECT_FALSE(SignedHistogram::decode(both + half + Histogram().encode()).ok());
+}
+
+TEST(Histogram, WhatIsGreaterThanCanBeStoredIsStoredAsTheMost) {
+  Histogram h;
+  h.record_n(UINT64_MAX, 3);
+  const auto back = Histogram::decode(h.encode());
+  ASSERT_TRUE(back.ok());
+  EXPECT_EQ(back->count(), 3u);
+  EXPECT_EQ(back->max(), static_cast<uint64_t>(INT64_MAX));
+  SignedHistogram signed_h;
+  for (int i = 0; i < 20; ++i) signed_h.record(INT64_MIN);
+  const auto signed_back = SignedHistogram::decode(signed_h.encode());
+  ASSERT_TRUE(signed_back.ok());
+  EXPECT_EQ(signed_back->min(), -INT64_MAX);
+  EXPECT_LT(signed_back->percentile(0.5), 0);
+}
+
+TEST(Histogram, RandomBytesDecodeToAnErrorOrToNumbersThatCanBeUsed) {
+  std::mt19937_64 random(11);
+  size_t decoded = 0;
+  const auto use = [&](const auto& result) {
+    if (!result.ok()) {
+      EXPECT_EQ(result.error().code, ErrorCode::kInput);
+      return;
+    }
+    ++decoded;
+    auto sum = *result;
+    sum.merge(*result);
+    sum.merge(sum);
+    const HistogramSummary summary = sum.summary();
+    if (summary.min && summary.max) {
+      EXPECT_LE(*summary.min, *summary.max);
+    }
+  };
+  const auto any_number = [&] {
+    constexpr uint64_t kEdges[] = {0, 1, 2, 20, 1279, 1280, INT64_MAX, 1ull << 63, UINT64_MAX};
+    return random() % 2 == 0 ? kEdges[random() % std::size(kEdges)] : random() >> (random() % 64);
+  };
+  for (int round = 0; round < 20'000; ++round) {
+    std::string bytes;
+    if (round % 2 == 0) {
+      for (size_t i = random() % 40; i > 0; --i) bytes += static_cast<char>(random());
+      if (!bytes.empty()) bytes[0] = static_cast<char>(random() % 5);
+    } else {
+      const uint64_t count = any_number();
+      bytes = encoding_of(count, any_number(), any_number(), any_number(), any_number());
+      if (round % 4 == 1) {
+        std::string both(1, '\2');
+        put_varint(both, bytes.size());
+        bytes = both + bytes + Histogram().encode();
+      }
+    }
+    use(Histogram::decode(bytes));
+    use(SignedHistogram::decode(bytes));
+    use(CoarseHistogram::decode(bytes));
+  }
+  EXPECT_GT(decoded, 100u);
 }
 
 TEST(Histogram, CellsFromElsewhereKeepCountAndSum) {

@@ -284,9 +284,7 @@ TEST(Migrate, AFileOfTheFirstSchemaTakesNewRunsAndKeepsItsOwn) {
         "writer_start_ticks, writer_pid_namespace) "
         "VALUES ('old', 1, 1, 'complete', 5, 0, 1, 1, 1, 1, 1, 1, 1, 1)"));
   }
-  const auto refused = RunStore::open(directory.file());
-  ASSERT_FALSE(refused.ok());
-  EXPECT_THAT(refused.error().message, HasSubstr("older topspin"));
+  EXPECT_EQ(must(open(directory.file())->find_run("old")).end.duration_ns, 5);
   store_run(directory.file(), 3, 3);
   const auto runs = must(open(directory.file())->list_runs());
   ASSERT_EQ(runs.size(), 2u);
