@@ -182,6 +182,7 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
+  RecentLatencies recent_;  // of the lines
   std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
   std::optional<Error> failure_;    // the first error that ended the recording
 };
@@ -352,7 +353,7 @@ void Recording::drain_samples(bool finishing) {
     owners_->resolve(*sample);
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
-      fmt::print(stderr, "{}\n", tick_line(*sample));
+      fmt::print(stderr, "{}\n", tick_line(*sample, recent_));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {

@@ -122,7 +122,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
     return of.value_or(LatencyPoint{});
   };
   const LatencyPoint slice = latency_of(point.slice);
-  const Tail oversleep = tail_of(latency_of(point.timer_oversleep));
+  const LatencyPoint oversleep = latency_of(point.timer_oversleep);
   const std::optional<uint64_t> by_own =
       point.preempted_by[static_cast<size_t>(Preemptor::kSameProcess)].count;
   std::optional<uint64_t> by_others;
@@ -152,12 +152,12 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
   }
   if (point.slice) {
     lines.emplace_back("slice p50", duration_or_dash(slice.p50));
-    lines.emplace_back(fmt::format("slice {}", tail_of(slice).name),
-                       duration_or_dash(tail_of(slice).value_ns));
+    lines.emplace_back("slice p99", duration_or_dash(slice.p99));
+    lines.emplace_back("slice max", duration_or_dash(slice.max));
   }
   if (point.timer_oversleep) {
-    lines.emplace_back(fmt::format("timers late {}", oversleep.name),
-                       duration_or_dash(oversleep.value_ns));
+    lines.emplace_back("timers late p99", duration_or_dash(oversleep.p99));
+    lines.emplace_back("timers late max", duration_or_dash(oversleep.max));
   }
   for (size_t i = 0; i < lines.size() && static_cast<int>(i) < area.height; ++i) {
     draw_value(grid, area.x, area.y + static_cast<int>(i), area.width, lines[i].first,
