@@ -514,6 +514,12 @@ Result<int> Recording::finish() {
   for (const std::string& reason : end.invalid_reasons) {
     if (options_.store) say(fmt::format("the run is INVALID: {}", reason));
   }
+  if (session_->flow_totals().packets == 0 && !options_.quiet) {
+    const std::string where = plan_.live.interface;
+    say(plan_.live.filter.empty()
+            ? fmt::format("0 packets came on {}", where)
+            : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
+  }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
@@ -537,11 +543,20 @@ Result<int> Recording::run() {
   TOPSPIN_TRY(open());
   std::vector<ProbeStatus> probes = probes_->status();
   probes.push_back(owners_->status());
+  std::string without_subject;  // one line for all of them
   for (const ProbeStatus& probe : probes) {
     const bool unasked = probe.rung == Rung::kNone && probe.reason.starts_with("not asked for");
+    if (probe.rung == Rung::kNone && probe.reason.starts_with("no subject")) {
+      without_subject += (without_subject.empty() ? "" : ", ") + probe.name;
+      continue;
+    }
     if (!options_.quiet && !probe.reason.empty() && !unasked) {
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
     }
+  }
+  if (!options_.quiet && !without_subject.empty()) {
+    say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
+                    without_subject));
   }
   session_.emplace(start_ns_, plan_.live.interval_ns, read_self());
   {

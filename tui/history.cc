@@ -88,6 +88,7 @@ TickPoint make_tick_point(const Sample& sample,
       }
     }
     point.run_queue_wait_ns = scheduler->run_queue_wait_ns;
+    point.kernel_run_delay_ns = scheduler->kernel_run_delay_ns;
     if (scheduler->cpu_ns && sample.interval_ns > 0) {
       point.cpu_cores =
           static_cast<double>(*scheduler->cpu_ns) / static_cast<double>(sample.interval_ns);

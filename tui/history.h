@@ -56,7 +56,8 @@ struct TickPoint {
   std::optional<int64_t> lateness_recent_p99, reply_recent_p99, run_queue_recent_p99;
   std::optional<LatencyPoint> run_queue;
   std::array<uint32_t, kHeatBins> heat{};
-  std::optional<uint64_t> run_queue_wait_ns;
+  std::optional<uint64_t> run_queue_wait_ns;    // the sum of single waits
+  std::optional<uint64_t> kernel_run_delay_ns;  // the kernel's own sum
   std::optional<double> cpu_cores;  // CPU time of the subject by wall time: 1.0 is one core
   std::optional<uint64_t> voluntary_switches, involuntary_switches, migrations;
   std::optional<LatencyPoint> slice;            // on a CPU, from getting to leaving it

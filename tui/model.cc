@@ -4,6 +4,7 @@
 
 #include "core/check.h"
 #include "core/periods.h"
+#include "core/thread_wait.h"
 
 namespace topspin {
 namespace {
@@ -207,7 +208,7 @@ void Model::add_threads(const Sample& sample) {
     }
     ThreadEntry& entry = threads_[found->second];
     entry.tick_cpu_ns = growth(entry.row.cpu_ns, row.cpu_ns);
-    entry.tick_wait_ns = growth(entry.row.run_queue_wait_ns, row.run_queue_wait_ns);
+    entry.tick_wait_ns = growth(waited_ns(entry.row), waited_ns(row));
     entry.tick_switches = growth(switches(entry.row), switches(row));
     entry.changed_tick = tick_;
     entry.row = row;

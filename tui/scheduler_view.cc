@@ -114,10 +114,11 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
     return value ? format_count(static_cast<uint64_t>(std::llround(*value))) : "-";
   };
   std::optional<double> waiting;
-  if (point.run_queue_wait_ns && point.interval_ns > 0) {
-    waiting =
-        static_cast<double>(*point.run_queue_wait_ns) / static_cast<double>(point.interval_ns);
-  }
+  // Where single waits are not measured there is the kernel's own sum, named as that.
+  const bool by_kernel = !point.run_queue_wait_ns && point.kernel_run_delay_ns;
+  const auto& wait_ns = by_kernel ? point.kernel_run_delay_ns : point.run_queue_wait_ns;
+  if (wait_ns && point.interval_ns > 0)
+    waiting = static_cast<double>(*wait_ns) / static_cast<double>(point.interval_ns);
   const auto latency_of = [](const std::optional<LatencyPoint>& of) {
     return of.value_or(LatencyPoint{});
   };
@@ -138,7 +139,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
       {"p90", duration_or_dash(latency.p90)},
       {"p99", duration_or_dash(latency.p99)},
       {"max", duration_or_dash(latency.max)},
-      {"waiting for a CPU", share_text(waiting)},
+      {by_kernel ? "kernel run_delay" : "waiting for a CPU", share_text(waiting)},
       {"on a CPU", share_text(point.cpu_cores)},
       {"voluntary/s", rate(point.voluntary_switches)},
       {"preempted/s", rate(point.involuntary_switches)},
