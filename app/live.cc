@@ -77,7 +77,7 @@ void Live::on_sample(const Sample& sample) {
     if (++printed_ >= look_.batch()) stop_ = true;
   } else {
     if (printed_++ % kTickLinesPerHeader == 0) fmt::print("{}\n", tick_line_header());
-    fmt::print("{}\n", tick_line(sample));
+    fmt::print("{}\n", tick_line(sample, recent_));
   }
   // A reader that went away ends it: nobody looks any more.
   if (std::fflush(stdout) != 0) stop_ = true;

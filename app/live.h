@@ -52,6 +52,7 @@ class Live final : public Onlooker {
   bool screen_;  // a terminal is there, and a screen was asked for
   bool stop_ = false;
   int printed_ = 0;
+  RecentLatencies recent_;  // of the lines
   UniqueFd null_, output_read_, output_write_;
   std::string output_;
   bool output_cut_ = false;

@@ -317,6 +317,7 @@ Scene make_scene(const RunInfo& run) {
     scene.subject = run.settings.subject;
   scene.probes = run.probes;
   scene.period_ns = run.settings.period_ns;
+  scene.reply_timeout_ns = run.settings.reply_timeout_ns;
   return scene;
 }
 

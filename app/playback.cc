@@ -12,6 +12,7 @@
 #include "app/command.h"
 #include "capture/flow_tracker.h"
 #include "core/clock.h"
+#include "core/periods.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
 #include "tui/history.h"
@@ -101,12 +102,21 @@ void Player::on_effect(Effect effect) {
       break;
     }
     case Effect::kWorstLateness: {
+      const auto& declared = recorded_.scene.period_ns;
+      const bool periods = std::any_of(ticks.begin(), ticks.end(), [&](const Sample& s) {
+        return has_lateness(s.flows, declared) && !s.flows.lateness.empty();
+      });
+      const auto badness = [&](const Sample& s) -> std::optional<int64_t> {
+        if (periods)
+          return has_lateness(s.flows, declared) ? s.flows.lateness.max() : std::nullopt;
+        return s.flows.reply_latency.summary().max;
+      };
       const auto worst =
-          std::max_element(ticks.begin(), ticks.end(), [](const auto& a, const auto& b) {
-            return a.flows.lateness.max() < b.flows.lateness.max();
+          std::max_element(ticks.begin(), ticks.end(), [&](const auto& a, const auto& b) {
+            return badness(a) < badness(b);
           });
-      if (worst == ticks.end() || !worst->flows.lateness.max())
-        look_.say("no lateness was measured");
+      if (worst == ticks.end() || !badness(*worst))
+        look_.say("neither lateness nor a reply was measured");
       else
         step_to(static_cast<size_t>(worst - ticks.begin()) + 1);
       break;
@@ -246,6 +256,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   recorded.scene.source = file;
   recorded.scene.filter = *filter;
   recorded.scene.period_ns = table->period_ns;
+  recorded.scene.reply_timeout_ns = table->reply_timeout_ns;
   int64_t start_ns = 0, previous_end_ns = 0;
   bool too_many = false;
   const IntervalSink sink = [&](ClosedInterval&& interval) {

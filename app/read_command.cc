@@ -113,6 +113,8 @@ int read_file(const ReadOptions& o) {
   FileReading reading;
   reading.file = o.file;
   reading.link_type = (*tracker)->link_type();
+  reading.period_ns = table->period_ns;
+  reading.reply_timeout_ns = table->reply_timeout_ns;
   std::optional<FileRecorder> recorder;
   if (store) {
     RunInfo info;

@@ -183,6 +183,7 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
+  RecentLatencies recent_;  // of the lines
   std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
   std::optional<Error> failure_;    // the first error that ended the recording
 };
@@ -355,7 +356,7 @@ void Recording::drain_samples(bool finishing) {
     owners_->resolve(*sample);
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
-      fmt::print(stderr, "{}\n", tick_line(*sample));
+      fmt::print(stderr, "{}\n", tick_line(*sample, recent_));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
@@ -520,6 +521,12 @@ Result<int> Recording::finish() {
   for (const std::string& reason : end.invalid_reasons) {
     if (options_.store) say(fmt::format("the run is INVALID: {}", reason));
   }
+  if (session_->flow_totals().packets == 0 && !options_.quiet) {
+    const std::string where = plan_.live.interface;
+    say(plan_.live.filter.empty()
+            ? fmt::format("0 packets came on {}", where)
+            : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
+  }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
@@ -543,11 +550,20 @@ Result<int> Recording::run() {
   TOPSPIN_TRY(open());
   std::vector<ProbeStatus> probes = probes_->status();
   probes.push_back(owners_->status());
+  std::string without_subject;  // one line for all of them
   for (const ProbeStatus& probe : probes) {
     const bool unasked = probe.rung == Rung::kNone && probe.reason.starts_with("not asked for");
+    if (probe.rung == Rung::kNone && probe.reason.starts_with("no subject")) {
+      without_subject += (without_subject.empty() ? "" : ", ") + probe.name;
+      continue;
+    }
     if (!options_.quiet && !probe.reason.empty() && !unasked) {
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
     }
+  }
+  if (!options_.quiet && !without_subject.empty()) {
+    say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
+                    without_subject));
   }
   session_.emplace(start_ns_, plan_.live.interval_ns, read_self());
   {

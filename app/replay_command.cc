@@ -40,12 +40,13 @@ Result<Recorded> load(const ReplayOptions& o) {
     Sample& born = after == recorded.ticks.end() ? recorded.ticks.back() : *after;
     born.changed_flows.push_back(flow);
   }));
-  // Threads as they stood last are of the last tick.
+  // Threads and calls as they stood last are of the last tick. Sockets are shown from the first on,
+  // as what they were in the whole run.
   TOPSPIN_TRY(store->for_each_thread(run.info.id, [&](const ThreadRow& thread) {
     recorded.ticks.back().changed_threads.push_back(thread);
   }));
   TOPSPIN_TRY(store->for_each_socket(run.info.id, [&](const SocketRow& socket) {
-    recorded.ticks.back().changed_sockets.push_back(socket);
+    recorded.ticks.front().changed_sockets.push_back(socket);
   }));
   TOPSPIN_TRY(store->for_each_syscall(run.info.id, [&](const SyscallRow& syscall) {
     recorded.ticks.back().changed_syscalls.push_back(syscall);
@@ -71,7 +72,7 @@ void add_replay_command(CLI::App& root, Action& action) {
       "  topspin replay last --once --screen scheduler\n"
       "\n"
       "Space pauses, Left and Right step, + and - change the speed, l goes to the next loss, w to "
-      "the worst lateness.");
+      "the worst lateness, or the slowest reply where nothing has a period.");
   command->callback([o, &action] {
     action = [o] {
       if (auto checked = check_look_options(o->look); !checked.ok()) return fail(checked.error());

@@ -146,6 +146,7 @@ void add_run(const StoredRun& run, ObjectWriter& object) {
   object.raw("labels", dump_line(labels));
   object.raw("command", dump_line(run.info.command));
   object.raw("invalid_reasons", dump_line(run.end.invalid_reasons));
+  object.raw("doubts", dump_line(run.end.doubts));
   object.raw("probes", dump_line(probes));
   ObjectWriter plan;
   if (run.info.plan) {

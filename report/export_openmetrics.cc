@@ -251,6 +251,9 @@ void write_scheduler(Exposition& e) {
   e.counter("topspin_run_queue_wait_seconds", "seconds",
             "Time that the subject's threads waited for a CPU.",
             [](S s) { return in_seconds(scheduled(s, &SchedulerInterval::run_queue_wait_ns)); });
+  e.counter("topspin_kernel_run_delay_seconds", "seconds",
+            "The same by the kernel's own sum, which may count sleeping from Linux 6.12 on.",
+            [](S s) { return in_seconds(scheduled(s, &SchedulerInterval::kernel_run_delay_ns)); });
   e.counter("topspin_migrations", "", "Moves of the subject's threads to another CPU.",
             [](S s) { return of(scheduled(s, &SchedulerInterval::migrations)); });
   const auto histogram = [](std::optional<Histogram> SchedulerInterval::*member) {
@@ -297,6 +300,8 @@ void write_sockets(Exposition& e) {
               histogram(&SocketInterval::reply_cpu_queue));
   e.histogram("topspin_reply_runtime_seconds", "Of replies: the rest, the runtime's own part.",
               histogram(&SocketInterval::reply_runtime));
+  e.counter("topspin_replies_multiplexed", "", "Turns that were not split into parts.",
+            [](S s) { return s.sockets ? of(s.sockets->replies_multiplexed) : std::nullopt; });
   e.counter("topspin_udp_drops", "", "Datagrams dropped at the subject's sockets.",
             [](S s) { return s.sockets ? of(s.sockets->udp_drops) : std::nullopt; });
   e.counter("topspin_listen_overflows", "", "Connections refused at full accept queues.",
@@ -328,10 +333,38 @@ void write_flows(Exposition& e) {
             [](S s) { return of(s.flows.packets); });
   e.counter("topspin_missed_ticks", "", "Periods in which a flow sent nothing.",
             [](S s) { return of(s.flows.missed_ticks); });
-  e.counter("topspin_unanswered", "", "Requests without a reply.",
+  e.gauge("topspin_periodic_flows", "", "Flows with a period at the end.",
+          [](S s) { return of(s.flows.periodic_flows); });
+  e.gauge("topspin_periodic_flows_max", "", "Most flows with a period at once.",
+          [](S s) { return of(s.periodic_flows_max); });
+  e.gauge("topspin_silent_flows", "", "Flows with a period that were silent at the end.",
+          [](S s) { return of(s.flows.silent_flows); });
+  e.gauge("topspin_silent_flows_max", "", "Most flows silent at once.",
+          [](S s) { return of(s.silent_flows_max); });
+  e.counter("topspin_requests", "", "Requests.", [](S s) { return of(s.flows.requests); });
+  e.counter("topspin_unanswered", "", "Requests without a reply within the timeout.",
             [](S s) { return of(s.flows.unanswered); });
+  e.counter("topspin_late_replies", "", "Replies that came after the timeout.",
+            [](S s) { return of(s.flows.late_replies); });
+  e.counter("topspin_overlapping_requests", "",
+            "Requests that were not measured: others were open on their flow.",
+            [](S s) { return of(s.flows.overlapping_requests); });
+  e.counter("topspin_handshake_turns", "", "Answered messages of TLS handshakes.",
+            [](S s) { return of(s.flows.handshake_turns); });
+  e.counter("topspin_multiplexed_turns", "", "Turns of connections that answer in any order.",
+            [](S s) { return of(s.flows.multiplexed_turns); });
+  e.counter("topspin_duplicate_packets", "", "Packets seen once more on another interface.",
+            [](S s) { return of(s.flows.duplicate_packets); });
+  e.counter("topspin_time_went_backwards", "", "Packets stamped before one that came earlier.",
+            [](S s) { return of(s.flows.time_went_backwards); });
+  e.counter("topspin_time_steps", "", "Steps of the packets' clock.",
+            [](S s) { return of(s.flows.time_steps); });
   e.counter("topspin_tcp_retransmissions", "", "TCP segments sent again.",
             [](S s) { return of(s.flows.tcp_retransmissions); });
+  e.counter("topspin_tcp_out_of_order", "", "TCP segments out of order.",
+            [](S s) { return of(s.flows.tcp_out_of_order); });
+  e.counter("topspin_tcp_handshakes", "", "TCP handshakes completed.",
+            [](S s) { return of(s.flows.tcp_handshakes); });
   e.counter("topspin_tcp_resets", "", "TCP resets.", [](S s) { return of(s.flows.tcp_resets); });
   e.counter("topspin_tcp_refused", "", "TCP connections refused.",
             [](S s) { return of(s.flows.tcp_refused); });

@@ -87,12 +87,18 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
   count("packets", f.packets);
   count("late_flows", f.late_flows);
   count("missed_ticks", f.missed_ticks);
+  add_counter(trace, process, end, "silent_flows", std::optional(f.silent_flows));
+  count("requests", f.requests);
   count("unanswered", f.unanswered);
+  count("tcp_retransmissions", f.tcp_retransmissions);
+  count("tcp_resets", f.tcp_resets);
+  count("tcp_refused", f.tcp_refused);
   add_counter(trace, process, begin, "reply_latency_ns_p99", f.reply_latency.percentile(0.99));
   add_counter(trace, process, begin, "lateness_ns_p99", f.lateness.percentile(0.99));
   if (const auto& s = sample.scheduler) {
     add_counter(trace, process, begin, "cpu_ns", s->cpu_ns);
     add_counter(trace, process, begin, "run_queue_wait_ns", s->run_queue_wait_ns);
+    add_counter(trace, process, begin, "kernel_run_delay_ns", s->kernel_run_delay_ns);
     add_counter(trace, process, begin, "voluntary_switches", s->voluntary_switches);
     add_counter(trace, process, begin, "involuntary_switches", s->involuntary_switches);
     if (s->run_queue_latency)

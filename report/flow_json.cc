@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "core/periods.h"
 #include "core/text.h"
 #include "report/json_parts.h"
 #include "report/text_parts.h"
@@ -42,6 +43,8 @@ std::string file_reading_json(const FileReading& reading) {
   json["active_is_lower_bound"] = t.active_is_lower_bound;
   json["seen_flows_per_second_max"] = t.seen_flows_per_second_max;
   json["reply_latency_ns"] = latency_json(t.reply_latency.summary());
+  json["reply_timeout_ns"] = reading.reply_timeout_ns;
+  add_request_counts(json, t);
   json["lateness_ns"] = latency_json(t.lateness.summary());
   json["missed_ticks"] = t.missed_ticks;
   json["periodic_flows"] = t.periodic_flows;
@@ -105,16 +108,16 @@ std::string file_reading_text(const FileReading& reading) {
   if (t.evicted_flows > 0)
     out += fmt::format("  EVICTED {} flows: more than --max-flows at once\n", t.evicted_flows);
   out += latency_table_header();
-  out += latency_table_row("lateness", t.lateness.summary());
-  out += latency_table_row("reply latency", t.reply_latency.summary());
+  const bool periods = has_lateness(t, reading.period_ns);
+  if (periods) out += latency_table_row("lateness", t.lateness.summary());
+  out += reply_latency_rows(t, reading.reply_timeout_ns);
   if (!t.tcp_handshake.empty())
     out += latency_table_row("tcp handshake", t.tcp_handshake.summary());
-  out += fmt::format("  missed ticks {}  unanswered {}", t.missed_ticks, t.unanswered);
-  if (t.tcp.packets > 0) {
-    out += fmt::format("  retransmitted {}  out of order {}  resets {}  refused {}",
-                       t.tcp_retransmissions, t.tcp_out_of_order, t.tcp_resets, t.tcp_refused);
+  if (periods) {
+    out += fmt::format("  missed ticks {}; silent at the end {} of {}\n", t.missed_ticks,
+                       t.silent_flows, t.periodic_flows);
   }
-  return out + "\n";
+  return out + traffic_notes_text(t, "  ");
 }
 
 Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
@@ -139,9 +142,11 @@ Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
   json["reply_latency_sum_ns"] = flow.reply_latency_sum_ns;
   json["reply_latency_max_ns"] = json_or_null(flow.reply_latency_max_ns);
   json["reply_latency_last_ns"] = json_or_null(flow.reply_latency_last_ns);
-  json["silent"] = flow.silent;
   json["unanswered"] = flow.unanswered;
   json["retransmissions"] = flow.retransmissions;
+  json["silent"] = flow.silent;
+  json["initiator_payload_bytes"] = json_or_null(flow.payload_bytes[0]);
+  json["responder_payload_bytes"] = json_or_null(flow.payload_bytes[1]);
   json["initiator_owner"] = owner_json(owners.find(flow.owners[0]));
   json["responder_owner"] = owner_json(owners.find(flow.owners[1]));
   return json;

@@ -16,6 +16,8 @@ struct FileReading {
   std::string file;
   std::string link_type;
   FlowInterval totals;
+  std::optional<int64_t> period_ns;  // declared with --period
+  int64_t reply_timeout_ns = 0;
   bool complete = true;              // the file was read to its end
   std::optional<std::string> error;  // why not
 };

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/periods.h"
 #include "report/html_parts.h"
 
 namespace topspin {
@@ -34,7 +35,8 @@ constexpr Percentile kPercentiles[] = {{"p99", &HistogramSummary::p99},
 
 /// Adds nothing where no run measured it.
 void add_latency(std::vector<Headline>& list, const ReportPage& page, std::string_view json_name,
-                 std::string_view label, const auto& summary_of) {
+                 std::string_view label, const auto& summary_of, const auto& text_of,
+                 const auto& more_of) {
   std::vector<HistogramSummary> summaries;
   for (const RunPage& run : page.runs) summaries.push_back(summary_of(run));
   if (std::all_of(summaries.begin(), summaries.end(),
@@ -52,7 +54,9 @@ void add_latency(std::vector<Headline>& list, const ReportPage& page, std::strin
   }
   Headline h{
       fmt::format("{}.{}", json_name, best->name), fmt::format("{} {}", label, best->name), {}};
-  for (const HistogramSummary& s : summaries) {
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    const RunPage& run = page.runs[r];
+    const HistogramSummary& s = summaries[r];
     const auto& value = s.*best->field;
     if (!value) {
       h.of_run.push_back(absent());
@@ -61,10 +65,12 @@ void add_latency(std::vector<Headline>& list, const ReportPage& page, std::strin
     std::string extra;
     if (best->field != &HistogramSummary::max) {
       extra = s.p50 && best->field != &HistogramSummary::p50
-                  ? fmt::format("median {}, max {}", page_duration(*s.p50), page_duration(*s.max))
-                  : fmt::format("max {}", page_duration(*s.max));
+                  ? fmt::format("median {}, max {}", text_of(run, *s.p50), text_of(run, *s.max))
+                  : fmt::format("max {}", text_of(run, *s.max));
     }
-    h.of_run.push_back({static_cast<double>(*value), page_duration(*value), std::move(extra)});
+    if (const std::string more = more_of(run); !more.empty())
+      extra += (extra.empty() ? "" : "; ") + more;
+    h.of_run.push_back({static_cast<double>(*value), text_of(run, *value), std::move(extra)});
   }
   list.push_back(std::move(h));
 }
@@ -87,20 +93,49 @@ std::vector<Headline> headlines(const ReportPage& page) {
                  (f.active_is_lower_bound ? "≥ " : "") + page_count(f.active_flows_max),
                  fmt::format("at once; {} seen", page_count(f.new_flows))};
   }));
-  list.push_back(headline(page, "summary.missed_ticks", "Missed ticks", [](const RunPage& r) {
-    const FlowInterval& f = r.summary.flows;
-    return Value{static_cast<double>(f.missed_ticks), page_count(f.missed_ticks),
-                 plural(f.unanswered, "request unanswered", "requests unanswered")};
-  }));
-  add_latency(list, page, "summary.lateness_ns", "Lateness",
-              [](const RunPage& r) { return r.summary.flows.lateness.summary(); });
-  add_latency(list, page, "summary.reply_latency_ns", "Reply latency",
-              [](const RunPage& r) { return r.summary.flows.reply_latency.summary(); });
+  const auto plain = [](const RunPage&, int64_t ns) { return page_duration(ns); };
+  const auto nothing = [](const RunPage&) { return std::string(); };
+  if (has_lateness(page)) {
+    list.push_back(headline(page, "summary.missed_ticks", "Missed ticks", [](const RunPage& r) {
+      const FlowInterval& f = r.summary.flows;
+      return Value{static_cast<double>(f.missed_ticks), page_count(f.missed_ticks),
+                   fmt::format("of {} with a period", plural(r.summary.periodic_flows_max, "flow",
+                                                             "flows"))};
+    }));
+    list.push_back(headline(page, "summary.silent_flows.max", "Silent flows", [](const RunPage& r) {
+      return Value{static_cast<double>(r.summary.silent_flows_max),
+                   page_count(r.summary.silent_flows_max),
+                   fmt::format("of {} at most; {} at the end",
+                               page_count(r.summary.periodic_flows_max),
+                               page_count(r.summary.flows.silent_flows))};
+    }));
+    add_latency(
+        list, page, "summary.lateness_ns", "Lateness",
+        [](const RunPage& r) { return r.summary.flows.lateness.summary(); }, plain, nothing);
+  }
   add_latency(
-      list, page, "summary.run_queue_latency_ns", "Run-queue latency", [](const RunPage& r) {
+      list, page, "summary.reply_latency_ns", "Reply latency",
+      [](const RunPage& r) { return r.summary.flows.reply_latency.summary(); }, reply_latency_text,
+      unanswered_text);
+  // Where there is no latency to stand beside, requests without an answer stand alone.
+  if (std::any_of(page.runs.begin(), page.runs.end(), [](const RunPage& r) {
+        return r.summary.flows.unanswered > 0 || r.summary.flows.requests > 0;
+      })) {
+    list.push_back(headline(page, "summary.unanswered", "Unanswered", [](const RunPage& r) {
+      return Value{static_cast<double>(r.summary.flows.unanswered),
+                   page_count(r.summary.flows.unanswered),
+                   r.summary.flows.requests > 0
+                       ? fmt::format("of {} requests", page_count(r.summary.flows.requests))
+                       : std::string("requests")};
+    }));
+  }
+  add_latency(
+      list, page, "summary.run_queue_latency_ns", "Run-queue latency",
+      [](const RunPage& r) {
         const auto& s = r.summary.scheduler;
         return s && s->run_queue_latency ? s->run_queue_latency->summary() : HistogramSummary{};
-      });
+      },
+      plain, nothing);
   Headline cpu = headline(page, "summary.cpu_ns", "CPU", [](const RunPage& r) {
     const auto& s = r.summary.scheduler;
     if (!s || !s->cpu_ns || r.elapsed_ns <= 0) return absent();
@@ -173,6 +208,40 @@ TopVerdict judgement_verdict(const Judgement& judgement) {
   return top;
 }
 
+namespace {
+
+void add_doubts(const StoredRun& run, TopVerdict& top) {
+  for (const std::string& doubt : run.end.doubts)
+    top.reasons.push_back("may not be judged: " + doubt);
+}
+
+}  // namespace
+
+bool has_lateness(const ReportPage& page) {
+  return std::any_of(page.runs.begin(), page.runs.end(), [](const RunPage& run) {
+    return has_lateness(run.summary, run.run.info.settings);
+  });
+}
+
+std::string unanswered_text(const RunPage& run) {
+  const FlowInterval& f = run.summary.flows;
+  std::string text = page_count(f.unanswered);
+  if (f.requests > 0) text += " of " + page_count(f.requests);
+  text += " requests not answered";
+  if (run.run.info.settings.reply_timeout_ns > 0)
+    text += " within " + page_duration(run.run.info.settings.reply_timeout_ns);
+  if (f.late_replies > 0) text += fmt::format(", {} of them later", page_count(f.late_replies));
+  if (f.overlapping_requests > 0)
+    text += fmt::format("; {} overlapped and are not measured", page_count(f.overlapping_requests));
+  return text;
+}
+
+std::string reply_latency_text(const RunPage& run, int64_t ns) {
+  const bool at_least = is_at_least(ns, never_answered(run.summary.flows),
+                                    run.run.info.settings.reply_timeout_ns);
+  return (at_least ? "≥ " : "") + page_duration(ns);
+}
+
 TopVerdict top_verdict(const ReportPage& page) {
   if (page.judgement) return judgement_verdict(*page.judgement);
   TopVerdict top;
@@ -180,14 +249,21 @@ TopVerdict top_verdict(const ReportPage& page) {
   top.reasons = invalid_reasons(run.run);
   if (!top.reasons.empty()) {
     top.tone = Tone::kBad;
-    top.word = "Invalid";
+    top.word = "Not usable";
     top.sentence = "This run is kept, and judges nothing.";
+    add_doubts(run.run, top);
     return top;
   }
-  top.word = "Valid";
+  top.word = "Usable";
   top.sentence = losses_that_occurred(run.summary.losses).empty()
                      ? "The recording ended as it should, and nothing was lost."
                      : "The recording ended as it should, and what was lost stays within limits.";
+  if (!run.run.end.doubts.empty()) {
+    top.tone = Tone::kOpen;
+    top.word = "Doubtful";
+    top.sentence += " Yet some of its numbers may be wrong, so it may not be judged.";
+    add_doubts(run.run, top);
+  }
   size_t broken = 0, unknown = 0;
   for (const SloResult& slo : run.slos) {
     if (slo.verdict == SloVerdict::kKept) continue;

@@ -46,6 +46,16 @@ std::string run_title(const StoredRun& run);
 std::string metric_value(const std::string& unit, const std::optional<double>& value);
 std::string probability_text(const std::optional<double>& p);
 
+/// Whether lateness, missed ticks and silence are shown: some flow of some run had a period.
+bool has_lateness(const ReportPage& page);
+
+/// "2,000 of 20,131 requests not answered within 1 s, 256 of them later": stands beside every
+/// percentile of reply latency.
+std::string unanswered_text(const RunPage& run);
+
+/// A reply latency, with a sign where it is only known to be at least that (core/periods.h).
+std::string reply_latency_text(const RunPage& run, int64_t ns);
+
 /// Losses that are not 0, in the order of LossInterval.
 struct LossCount {
   std::string name;  // capture_kernel_drops

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "core/periods.h"
+
 namespace topspin {
 namespace {
 
@@ -16,6 +18,11 @@ Value number(uint64_t value) { return static_cast<double>(value); }
 Value rate(const TickNumbers& t, Value count) {
   if (!count || t.seconds <= 0) return std::nullopt;
   return *count / t.seconds;
+}
+
+/// What there is only where some flow has a period.
+Value of_periods(const TickNumbers& t, uint64_t count) {
+  return t.has_lateness ? number(count) : std::nullopt;
 }
 
 /// CPUs kept busy: CPU time by wall time.
@@ -69,7 +76,7 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
     {"active_flows", "flows", "active", "main", kAlways, true,
      [](const TickNumbers& t) { return number(t.sample.flows.active_flows); }},
     {"late_flows", "flows", "late", "tail", kAlways, true,
-     [](const TickNumbers& t) { return number(t.sample.flows.late_flows); }},
+     [](const TickNumbers& t) { return of_periods(t, t.sample.flows.late_flows); }},
     {"new_flows", "flows", "new", "third", kOnlyIfItOccurs, false,
      [](const TickNumbers& t) { return number(t.sample.flows.new_flows); }},
 
@@ -83,9 +90,14 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
      [](const TickNumbers& t) { return number(t.lateness.max); }},
 
     {"missed_ticks", "missed", "missed ticks", "tail", kOnlyIfItOccurs, true,
-     [](const TickNumbers& t) { return number(t.sample.flows.missed_ticks); }},
+     [](const TickNumbers& t) { return of_periods(t, t.sample.flows.missed_ticks); }},
     {"unanswered", "missed", "unanswered requests", "main", kOnlyIfItOccurs, true,
      [](const TickNumbers& t) { return number(t.sample.flows.unanswered); }},
+    {"late_replies", "missed", "replies after the timeout", "third", kOnlyIfItOccurs, false,
+     [](const TickNumbers& t) { return number(t.sample.flows.late_replies); }},
+
+    {"silent_flows", "silent", "silent", "tail", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return of_periods(t, t.sample.flows.silent_flows); }},
 
     {"reply_latency_ns_p50", "reply", "p50", "main", kAlways, true,
      [](const TickNumbers& t) { return number(t.reply_latency.p50); }},
@@ -111,6 +123,12 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
      [](const TickNumbers& t) {
        return cpus(t, scheduler(t, &SchedulerInterval::run_queue_wait_ns));
      }},
+    {"kernel_run_delay", "cpu", "waiting, by the kernel's run_delay", "tail", kAlways, false,
+     [](const TickNumbers& t) {
+       // Only where single waits were not measured: it may count sleeping as waiting.
+       if (scheduler(t, &SchedulerInterval::run_queue_wait_ns)) return Value();
+       return cpus(t, scheduler(t, &SchedulerInterval::kernel_run_delay_ns));
+     }},
     {"host_busy", "cpu", "whole host", "extreme", kAlways, false,
      [](const TickNumbers& t) { return cpus(t, number(t.sample.self.host_busy_ns)); }},
     {"host_steal", "cpu", "stolen by the hypervisor", "third", kOnlyIfItOccurs, false,
@@ -127,6 +145,15 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
 
     {"packets", "packets", "packets", "main", kAlways, true,
      [](const TickNumbers& t) { return rate(t, number(t.sample.flows.packets)); }},
+
+    {"tcp_retransmissions", "tcp", "retransmitted", "tail", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return number(t.sample.flows.tcp_retransmissions); }},
+    {"tcp_out_of_order", "tcp", "out of order", "third", kOnlyIfItOccurs, false,
+     [](const TickNumbers& t) { return number(t.sample.flows.tcp_out_of_order); }},
+    {"tcp_resets", "tcp", "resets", "main", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return number(t.sample.flows.tcp_resets); }},
+    {"tcp_refused", "tcp", "refused", "extreme", kOnlyIfItOccurs, true,
+     [](const TickNumbers& t) { return number(t.sample.flows.tcp_refused); }},
 
     {"voluntary_switches", "switches", "voluntary", "main", kAlways, true,
      [](const TickNumbers& t) {
@@ -181,6 +208,8 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
      "How far each packet of an initiator came after its period was over; early is below 0."},
     {"missed", "Missed and unanswered", Unit::kCount, "linear",
      "Periods without a packet, and requests without a reply within the timeout, a tick."},
+    {"silent", "Silent flows", Unit::kCount, "linear",
+     "Flows with a period that missed at least their last two ticks, at the end of each tick."},
     {"reply", "Reply latency", Unit::kNanoseconds, "log", "From a request to its reply."},
     {"run_queue", "Run-queue latency", Unit::kNanoseconds, "log",
      "From runnable to running, of every thread of the subject."},
@@ -189,6 +218,8 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
     {"cpu", "CPU", Unit::kCpus, "linear", "CPU time by wall time: 100% is one CPU kept busy."},
     {"memory", "Memory", Unit::kBytes, "linear", "Sums over the subject's processes."},
     {"packets", "Packets", Unit::kPerSecond, "linear", "Captured packets a second.", true},
+    {"tcp", "TCP", Unit::kCount, "linear",
+     "Segments sent again or out of order, resets and refused connections, a tick.", true},
     {"switches", "Context switches", Unit::kPerSecond, "linear",
      "A second, of all threads of the subject.", true},
     {"threads", "Threads", Unit::kCount, "linear", "Of the subject, at the end of each tick.",
@@ -219,11 +250,12 @@ std::string_view unit_name(Unit unit) {
   return "count";
 }
 
-TickNumbers::TickNumbers(const Sample& from)
+TickNumbers::TickNumbers(const Sample& from, const std::optional<int64_t>& declared_period_ns)
     : sample(from),
-      lateness(from.flows.lateness.summary()),
       reply_latency(from.flows.reply_latency.summary()),
-      seconds(from.interval_ns > 0 ? static_cast<double>(from.interval_ns) / 1e9 : 0) {
+      seconds(from.interval_ns > 0 ? static_cast<double>(from.interval_ns) / 1e9 : 0),
+      has_lateness(topspin::has_lateness(from.flows, declared_period_ns)) {
+  if (has_lateness) lateness = from.flows.lateness.summary();
   if (from.scheduler && from.scheduler->run_queue_latency)
     run_queue_latency = from.scheduler->run_queue_latency->summary();
 }
@@ -231,8 +263,9 @@ TickNumbers::TickNumbers(const Sample& from)
 std::span<const CurveSpec> curve_specs() { return kCurves; }
 std::span<const FigureSpec> figure_specs() { return kFigures; }
 
-std::vector<std::optional<double>> curve_values(const Sample& sample) {
-  const TickNumbers numbers(sample);
+std::vector<std::optional<double>> curve_values(const Sample& sample,
+                                                const std::optional<int64_t>& declared_period_ns) {
+  const TickNumbers numbers(sample, declared_period_ns);
   std::vector<std::optional<double>> values;
   values.reserve(kCurves.size());
   for (const CurveSpec& curve : kCurves) values.push_back(curve.take(numbers));

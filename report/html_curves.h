@@ -21,13 +21,14 @@ std::string_view unit_name(Unit unit);  // as page.js knows it
 
 /// A tick with what several curves ask of it worked out once.
 struct TickNumbers {
-  explicit TickNumbers(const Sample& sample);
+  TickNumbers(const Sample& sample, const std::optional<int64_t>& declared_period_ns);
 
   const Sample& sample;
   HistogramSummary lateness;
   HistogramSummary reply_latency;
   HistogramSummary run_queue_latency;
   double seconds = 0;  // of the interval; 0 if it has no length
+  bool has_lateness = false;  // some flow has a period (core/periods.h)
 };
 
 /// How a curve is shown. Of kOnlyIfItOccurs nothing is shown where it was 0 all along.
@@ -54,7 +55,8 @@ struct FigureSpec {
 };
 std::span<const FigureSpec> figure_specs();
 
-/// The values of one tick, in the order of curve_specs().
-std::vector<std::optional<double>> curve_values(const Sample& sample);
+/// The values of one tick, in the order of curve_specs(). `declared_period_ns`: with --period.
+std::vector<std::optional<double>> curve_values(const Sample& sample,
+                                                const std::optional<int64_t>& declared_period_ns);
 
 }  // namespace topspin

@@ -225,7 +225,7 @@ std::vector<Figure> page_figures(const ReportPage& page) {
 std::vector<LatencyCurve> distributions(const RunPage& run) {
   std::vector<LatencyCurve> all;
   const FlowInterval& f = run.summary.flows;
-  if (!f.lateness.empty()) {
+  if (!f.lateness.empty() && has_lateness(run.summary, run.run.info.settings)) {
     all.push_back({"lateness_ns", "Lateness", &f.lateness.non_negative(),
                    f.lateness.negative().count(), f.lateness.summary(), &run.lateness_heat});
   }

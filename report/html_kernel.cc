@@ -113,6 +113,16 @@ std::string preemptions_html(const SchedulerInterval& s) {
   return titled_table("Preempted by", table_head({"", "#Times", "#Waited"}), rows);
 }
 
+std::string waits_html(const SchedulerInterval& s) {
+  std::string rows;
+  const auto row = [&](std::string_view name, const std::optional<uint64_t>& ns) {
+    if (ns) rows += "<tr>" + row_head(std::string(name)) + duration_cell(ns) + "</tr>\n";
+  };
+  row("Sum of its single waits", s.run_queue_wait_ns);
+  row("The kernel's run_delay, which may count sleeping from Linux 6.12 on", s.kernel_run_delay_ns);
+  return titled_table("Waiting for a CPU", table_head({"", "#Time"}), rows);
+}
+
 std::string off_cpu_html(const SchedulerInterval& s) {
   std::string rows;
   for (size_t i = 0; i < kOffCpuStateCount; ++i) {
@@ -244,6 +254,8 @@ std::string sockets_html(const RunPage& run) {
     const auto row = [&](std::string_view name, const std::optional<uint64_t>& value) {
       if (value) rows += "<tr>" + row_head(std::string(name)) + count_cell(value) + "</tr>\n";
     };
+    row("Turns that were not split: TLS handshakes and multiplexed connections",
+        s.replies_multiplexed);
     row("Fullest accept queue", s.accept_queue_max);
     row("Its limit", s.accept_queue_limit);
     row("Connections refused for want of room in an accept queue", s.listen_overflows);
@@ -397,7 +409,7 @@ std::string scheduling_section(const ReportPage& page) {
       "scheduling", "Scheduling", "", for_each_run(page, [](const RunPage& run) {
         std::string left, right;
         if (run.summary.scheduler) {
-          left = preemptions_html(*run.summary.scheduler) + off_cpu_html(*run.summary.scheduler);
+          left = waits_html(*run.summary.scheduler) + preemptions_html(*run.summary.scheduler) + off_cpu_html(*run.summary.scheduler);
           right = cpus_html(*run.summary.scheduler);
         }
         right += counters_html(run.summary.counters);

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/loss_words.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -52,7 +53,7 @@ std::string settings_html(const RunPage& page) {
   list.add("Subject", html_text(s.subject));
   list.add("Interface", html_text(s.interface));
   list.add("Filter", html_text(s.filter, 2000));
-  list.add("Period", s.period_ns ? page_duration(*s.period_ns) : "learned for each flow");
+  list.add("Period", s.period_ns ? page_duration(*s.period_ns) : "learned, of flows that are regular");
   list.add("Window", page_duration(s.window_ns));
   list.add("Tick", page_duration(s.interval_ns));
   list.add("Reply timeout", page_duration(s.reply_timeout_ns));
@@ -80,7 +81,8 @@ std::string losses_html(const LossInterval& losses) {
     const uint64_t raw = losses.*field;
     rows += fmt::format(
         "<tr>{}<td class=\"n{}\"><data value=\"{}\" data-path=\"losses.{}\">{}</data></td></tr>\n",
-        row_head(fmt::format("<code>{}</code>", html_text(name))), raw == 0 ? " absent" : "", raw,
+        row_head(fmt::format("<code>{}</code><span class=\"under\">{}</span>", html_text(name),
+                             html_text(loss_meaning(name)))), raw == 0 ? " absent" : "", raw,
         html_text(name), name.ends_with("_ns") ? page_duration(clamped(raw)) : page_count(raw));
   });
   return scrolling("Losses", "<table><tbody>" + rows + "</tbody></table>");

@@ -101,9 +101,13 @@ std::string verdict_html(const ReportPage& page) {
     std::string line = side_prefix(page, r);
     if (page.judgement) {
       const auto reasons = invalid_reasons(run);
-      line += reasons.empty() ? "Recording valid. "
-                              : "<span class=\"word-bad\">Recording invalid:</span> " +
+      line += reasons.empty() ? "Recording usable. "
+                              : "<span class=\"word-bad\">Recording not usable:</span> " +
                                     html_text(fmt::format("{}", fmt::join(reasons, "; "))) + ". ";
+      if (!run.end.doubts.empty()) {
+        line += "<span class=\"word-open\">May not be judged:</span> " +
+                html_text(fmt::format("{}", fmt::join(run.end.doubts, "; "))) + ". ";
+      }
     }
     line += loss_sentence(page.runs[r], !page.judgement);
     if (run.end.exit_status) line += exit_sentence(run);

@@ -123,6 +123,10 @@ std::vector<std::string_view> distribution_ids(const ReportPage& page) {
 std::string distribution_row(const ReportPage& page, size_t run, const LatencyCurve& d) {
   const HistogramSummary& s = d.summary;
   std::string name = side_prefix(page, run) + html_text(d.title);
+  if (d.id == "reply_latency_ns") {
+    name += fmt::format(R"(<span class="under">{}</span>)",
+                        html_text(unanswered_text(page.runs[run])));
+  }
   if (d.below_zero > 0) {
     name +=
         fmt::format(R"(<span class="under">{} early</span>)",
@@ -130,7 +134,11 @@ std::string distribution_row(const ReportPage& page, size_t run, const LatencyCu
   }
   std::string row = fmt::format("<tr data-distribution=\"{}\" data-run=\"{}\">{}{}", d.id, run,
                                 row_head(name), number_cell(page_count(s.count)));
-  for (const auto& value : {s.min, s.p50, s.p90, s.p99, s.p999, s.max}) row += duration_cell(value);
+  const bool replies = d.id == "reply_latency_ns";
+  for (const auto& value : {s.min, s.p50, s.p90, s.p99, s.p999, s.max}) {
+    row += value && replies ? number_cell(reply_latency_text(page.runs[run], *value))
+                            : duration_cell(value);
+  }
   return row + "</tr>\n";
 }
 

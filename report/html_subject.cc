@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "core/thread_wait.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -35,11 +36,44 @@ std::string lives_table(const LifeGrid& grid) {
   return "<table>" + table_head({"#From", "#Flows there"}) + "<tbody>" + rows + "</tbody></table>";
 }
 
+/// What became of the traffic, as far as it is more than nothing.
+std::string traffic_table(const RunPage& run) {
+  const FlowInterval& f = run.summary.flows;
+  std::string rows;
+  const auto row = [&](std::string_view what, std::string_view path, uint64_t count) {
+    if (count == 0) return;
+    rows += fmt::format(
+        "<tr>{}<td class=\"n\"><data value=\"{}\" data-path=\"summary.{}\">{}</data></td></tr>\n",
+        row_head(std::string(what)), count, path, page_count(count));
+  };
+  row("Requests", "requests", f.requests);
+  row("Not answered within the timeout", "unanswered", f.unanswered);
+  row("Of these, answered later", "late_replies", f.late_replies);
+  row("Not measured: others were open on their flow", "overlapping_requests",
+      f.overlapping_requests);
+  row("Turns of TLS handshakes, which are no replies", "handshake_turns", f.handshake_turns);
+  row("Turns of multiplexed connections (HTTP/2), likewise", "multiplexed_turns",
+      f.multiplexed_turns);
+  row("TCP handshakes", "tcp_handshakes", f.tcp_handshakes);
+  row("TCP segments sent again", "tcp_retransmissions", f.tcp_retransmissions);
+  row("TCP segments out of order", "tcp_out_of_order", f.tcp_out_of_order);
+  row("TCP resets", "tcp_resets", f.tcp_resets);
+  row("TCP connections refused", "tcp_refused", f.tcp_refused);
+  row("Packets seen again on another interface, counted once", "duplicate_packets",
+      f.duplicate_packets);
+  row("Packets stamped before one that came earlier", "time_went_backwards",
+      f.time_went_backwards);
+  row("Steps of the packets' clock", "time_steps", f.time_steps);
+  if (rows.empty()) return {};
+  return scrolling("Traffic", "<table><tbody>" + rows + "</tbody></table>");
+}
+
 }  // namespace
 
 std::string flows_section(const ReportPage& page) {
   std::string html = "<section id=\"flows\"><h2>Flows</h2>\n";
   bool any = false;
+  const bool periods = has_lateness(page);
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const RunPage& run = page.runs[r];
     if (!run.lives.rows.empty()) {
@@ -49,11 +83,15 @@ std::string flows_section(const ReportPage& page) {
           figure_open(fmt::format("lives-{}", r), side_prefix(page, r) + "When flows were there");
       html += fmt::format(
           "<p class=\"noplot\">{} flows in the order of their first packets{}; each is there from "
-          "its first packet to its last. Orange rows missed ticks.</p>\n",
+          "its first packet to its last.{}</p>\n",
           page_count(run.lives.flows),
-          group > 1 ? fmt::format(", some {} to a row", page_count(group)) : "");
+          group > 1 ? fmt::format(", some {} to a row", page_count(group)) : "",
+          periods ? " Orange rows missed ticks." : "");
       html += details(lives_table(run.lives)) + "</figure>\n";
     }
+    const std::string counts = traffic_table(run);
+    any = any || !counts.empty();
+    html += counts;
     if (run.busiest_flows.empty()) continue;
     any = true;
     std::string rows;
@@ -66,7 +104,10 @@ std::string flows_section(const ReportPage& page) {
       rows += end(flow.initiator(), 0) + end(flow.responder(), 1);
       rows += number_cell(page_count(flow.packets[0] + flow.packets[1]));
       rows += number_cell(page_bytes(clamped(flow.bytes[0] + flow.bytes[1])));
-      rows += duration_cell(flow.lateness_max_ns) + number_cell(page_count(flow.missed_ticks));
+      if (periods) {
+        rows += duration_cell(flow.lateness_max_ns) +
+                number_cell(page_count(flow.missed_ticks) + (flow.silent ? ", silent" : ""));
+      }
       rows += flow.replies > 0
                   ? number_cell(page_duration(
                         flow.reply_latency_sum_ns /
@@ -78,8 +119,12 @@ std::string flows_section(const ReportPage& page) {
     html += fmt::format("<h3>{}Busiest flows</h3>\n", side_prefix(page, r)) +
             scrolling("Busiest flows",
                       "<table>" +
-                          table_head({"", "Initiator", "Responder", "#Packets", "#Bytes", "#Latest",
-                                      "#Missed", "#Reply, mean", "#Reply, max", "#Unanswered"}) +
+                          (periods
+                               ? table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
+                                             "#Latest", "#Missed", "#Reply, mean", "#Reply, max",
+                                             "#Unanswered"})
+                               : table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
+                                             "#Reply, mean", "#Reply, max", "#Unanswered"})) +
                           "<tbody>" + rows + "</tbody></table>");
   }
   return any ? html + "</section>\n" : std::string();
@@ -97,7 +142,7 @@ std::string threads_section(const ReportPage& page) {
     for (const ThreadRow& t : run.threads) {
       rows += "<tr>" + row_head(html_text(t.name.empty() ? "–" : t.name, 60));
       rows += number_cell(fmt::format("{}", t.pid)) + number_cell(fmt::format("{}", t.tid));
-      rows += duration_cell(t.cpu_ns) + duration_cell(t.run_queue_wait_ns) +
+      rows += duration_cell(t.cpu_ns) + duration_cell(waited_ns(t)) +
               duration_cell(t.run_queue_wait_max_ns);
       rows += count_cell(t.voluntary_switches) + count_cell(t.involuntary_switches) +
               count_cell(t.migrations) + "</tr>\n";

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "core/thread_wait.h"
 #include "report/export.h"
 #include "report/headlines.h"
 #include "report/html_data.h"
@@ -138,7 +139,9 @@ std::string run_line(const ReportPage& page, size_t r) {
   std::string text =
       fmt::format("- {}{}, {}, {}, {}", side.empty() ? "" : fmt::format("**{}** ", side),
                   code(run_title(run), 160), page_time(run.info.started_wall_ns),
-                  page_duration(run.end.duration_ns), invalid.empty() ? "valid" : "**invalid**");
+                  page_duration(run.end.duration_ns), !invalid.empty()           ? "**not usable**"
+                                                      : run.end.doubts.empty() ? "usable"
+                                                                               : "usable, **may not be judged**");
   if (!run.info.source.commit.empty())
     text += ", commit " + code(run.info.source.commit.substr(0, 12));
   const auto losses = losses_that_occurred(page.runs[r].summary.losses);
@@ -172,10 +175,21 @@ std::string latency_table(const ReportPage& page) {
       text += fmt::format("| {}{} | {} |", side.empty() ? "" : fmt::format("{}: ", side), d.title,
                           page_count(d.summary.count));
       for (const auto& value : {d.summary.min, d.summary.p50, d.summary.p90, d.summary.p99,
-                                d.summary.p999, d.summary.max})
-        text += fmt::format(" {} |", value ? page_duration(*value) : std::string(kNotMeasured));
+                                d.summary.p999, d.summary.max}) {
+        text += fmt::format(" {} |", !value ? std::string(kNotMeasured)
+                                     : d.id == "reply_latency_ns"
+                                         ? reply_latency_text(page.runs[r], *value)
+                                         : page_duration(*value));
+      }
       text += "\n";
     }
+  }
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    const FlowInterval& f = page.runs[r].summary.flows;
+    if (f.reply_latency.empty() && f.unanswered == 0) continue;
+    const std::string_view side = side_name(page, r);
+    text += fmt::format("\n{}{}\n", side.empty() ? "" : fmt::format("{}: ", side),
+                        unanswered_text(page.runs[r]));
   }
   return any ? text : std::string();
 }
@@ -188,6 +202,8 @@ std::string folded(std::string_view title, const std::string& body) {
 std::string timeline_table(const ReportPage& page, size_t r) {
   constexpr std::string_view kShown[] = {"active_flows",
                                          "missed_ticks",
+                                         "silent_flows",
+                                         "unanswered",
                                          "lateness_ns_p99",
                                          "reply_latency_ns_p99",
                                          "run_queue_latency_ns_p99",
@@ -242,7 +258,7 @@ std::string threads_table(const RunPage& run) {
   for (size_t i = 0; i < std::min(run.threads.size(), kThreadsShown); ++i) {
     const ThreadRow& t = run.threads[i];
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} |\n", code(t.name, 60), t.pid,
-                        time(t.cpu_ns), time(t.run_queue_wait_ns), time(t.run_queue_wait_max_ns),
+                        time(t.cpu_ns), time(waited_ns(t)), time(t.run_queue_wait_max_ns),
                         count(t.voluntary_switches), count(t.involuntary_switches));
   }
   if (run.threads_in_all > kThreadsShown)
@@ -252,9 +268,11 @@ std::string threads_table(const RunPage& run) {
 
 std::string flows_table(const RunPage& run) {
   if (run.busiest_flows.empty()) return {};
-  std::string text =
-      "| flow | packets | latest | missed | reply max | unanswered |\n"
-      "| :-- | --: | --: | --: | --: | --: |\n";
+  const bool periods = has_lateness(run.summary, run.run.info.settings);
+  std::string text = periods ? "| flow | packets | latest | missed | reply max | unanswered |\n"
+                               "| :-- | --: | --: | --: | --: | --: |\n"
+                             : "| flow | packets | reply max | unanswered |\n"
+                               "| :-- | --: | --: | --: |\n";
   const auto time = [](const std::optional<int64_t>& ns) {
     return ns ? page_duration(*ns) : std::string(kNotMeasured);
   };
@@ -262,10 +280,13 @@ std::string flows_table(const RunPage& run) {
     const std::string ends = fmt::format("{} {} > {}", format_protocol(flow.key.protocol),
                                          format_endpoint(flow.initiator(), flow.key.ip_version),
                                          format_endpoint(flow.responder(), flow.key.ip_version));
-    text += fmt::format("| {} | {} | {} | {} | {} | {} |\n", code(ends),
-                        page_count(flow.packets[0] + flow.packets[1]), time(flow.lateness_max_ns),
-                        page_count(flow.missed_ticks), time(flow.reply_latency_max_ns),
-                        page_count(flow.unanswered));
+    const std::string late =
+        periods ? fmt::format(" {} | {}{} |", time(flow.lateness_max_ns),
+                              page_count(flow.missed_ticks), flow.silent ? ", **silent**" : "")
+                : std::string();
+    text += fmt::format("| {} | {} |{} {} | {} |\n", code(ends),
+                        page_count(flow.packets[0] + flow.packets[1]), late,
+                        time(flow.reply_latency_max_ns), page_count(flow.unanswered));
   }
   return text;
 }

@@ -5,6 +5,7 @@
 #include "ci/run_metrics.h"
 #include "ci/stored_judgement.h"
 #include "core/check.h"
+#include "core/periods.h"
 #include "report/html_curves.h"
 
 namespace topspin {
@@ -42,8 +43,9 @@ void RunPage::add(const Sample& sample) {
   if (!flows_begin_ns) flows_begin_ns = minus(sample.flows.begin_ns, begin_ns);
   elapsed_ns = std::max(elapsed_ns, end_ns);
   summary.add(sample);
-  timeline.add(begin_ns, end_ns, curve_values(sample));
-  lateness_heat.add(begin_ns, end_ns, sample.flows.lateness.non_negative());
+  timeline.add(begin_ns, end_ns, curve_values(sample, run.info.settings.period_ns));
+  if (has_lateness(sample.flows, run.info.settings.period_ns))
+    lateness_heat.add(begin_ns, end_ns, sample.flows.lateness.non_negative());
   reply_heat.add(begin_ns, end_ns, sample.flows.reply_latency);
   if (sample.scheduler && sample.scheduler->run_queue_latency)
     run_queue_heat.add(begin_ns, end_ns, *sample.scheduler->run_queue_latency);

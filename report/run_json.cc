@@ -21,8 +21,13 @@ Json run_json(const StoredRun& stored) {
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
   const std::vector<std::string> reasons = invalid_reasons(stored);
-  run["valid"] = reasons.empty();
+  // Complete: it ended as it should. Usable: complete, with losses within limits. A usable run may
+  // be judged unless something is doubtful, or its host was busy.
+  run["complete"] = stored.end.status == RunStatus::kComplete;
+  run["usable"] = reasons.empty();
+  run["valid"] = reasons.empty();  // the older name of the same
   run["invalid_reasons"] = reasons;
+  run["doubts"] = stored.end.doubts;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
   run["labels"] = Json::object();
@@ -90,20 +95,16 @@ Json summary_json(const RunReport& report) {
   json["ended_flows"] = s.flows.ended_flows;
   json["packets"] = s.flows.packets;
   json["bytes"] = s.flows.bytes;
-  json["tcp"] = protocol_json(s.flows.tcp);
-  json["udp"] = protocol_json(s.flows.udp);
-  json["skipped"] = skipped_json(s.flows);
-  json["seen_flows_per_second_max"] = s.flows.seen_flows_per_second_max;
+  json["live_flows"] = s.flows.live_flows;
   json["reply_latency_ns"] = latency_json(s.flows.reply_latency.summary());
+  add_request_counts(json, s.flows);
+  json["periodic_flows"] = {{"max", s.periodic_flows_max}, {"last", s.flows.periodic_flows}};
+  json["silent_flows"] = {{"max", s.silent_flows_max}, {"last", s.flows.silent_flows}};
+  json["late_flows"] = s.flows.late_flows;
   json["lateness_ns"] = latency_json(s.flows.lateness.summary());
   json["missed_ticks"] = s.flows.missed_ticks;
-  json["unanswered"] = s.flows.unanswered;
-  json["super_packets"] = s.flows.super_packets;
-  json["super_packet_segments"] = s.flows.super_packet_segments;
   json["tcp_handshake_ns"] = latency_json(s.flows.tcp_handshake.summary());
-  json["tcp_retransmissions"] = s.flows.tcp_retransmissions;
-  json["tcp_resets"] = s.flows.tcp_resets;
-  json["tcp_refused"] = s.flows.tcp_refused;
+  add_traffic_counts(json, s.flows);
   json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
   json["kernel_run_delay_ns"] = json_or_null(scheduler.kernel_run_delay_ns);
@@ -147,8 +148,12 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["bytes"] = f.bytes;
   json["lateness_ns"] = latency_json(tick.lateness_ns);
   json["missed_ticks"] = f.missed_ticks;
+  json["periodic_flows"] = f.periodic_flows;
+  json["silent_flows"] = f.silent_flows;
   json["reply_latency_ns"] = latency_json(tick.reply_latency_ns);
-  json["unanswered"] = f.unanswered;
+  add_request_counts(json, f);
+  json["tcp_handshake_ns"] = latency_json(tick.tcp_handshake_ns);
+  add_traffic_counts(json, f);
   json["run_queue_latency_ns"] =
       tick.run_queue_latency_ns ? latency_json(*tick.run_queue_latency_ns) : Json(nullptr);
   json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/periods.h"
+
 namespace topspin {
 namespace {
 
@@ -68,12 +70,15 @@ void RunSummary::add_descriptors(const ResourceReading& r) {
 void RunSummary::add(const Sample& sample) {
   ++ticks;
   flows.merge(sample.flows);
+  periodic_flows_max = std::max(periodic_flows_max, sample.flows.periodic_flows);
+  silent_flows_max = std::max(silent_flows_max, sample.flows.silent_flows);
   losses.merge(sample.losses);
   if (sample.scheduler) {
     if (!scheduler) scheduler.emplace();
     scheduler->merge(*sample.scheduler);
   }
-  if (sample.resources) {
+  // A subject without a process has ended: the last values are those of the time before.
+  if (sample.resources && (sample.resources->processes != 0 || !processes.max)) {
     const ResourceReading& r = *sample.resources;
     rss_bytes.add(r.rss_bytes);
     pss_bytes.add(r.pss_bytes);
@@ -108,10 +113,15 @@ void RunSummary::add(const Sample& sample) {
   add_optional(host_busy_ns, sample.self.host_busy_ns);
 }
 
+bool has_lateness(const RunSummary& summary, const RunSettings& settings) {
+  return summary.periodic_flows_max > 0 || has_lateness(summary.flows, settings.period_ns);
+}
+
 ReportTick::ReportTick(const Sample& from)
     : sample(from),
       lateness_ns(from.flows.lateness.summary()),
-      reply_latency_ns(from.flows.reply_latency.summary()) {
+      reply_latency_ns(from.flows.reply_latency.summary()),
+      tcp_handshake_ns(from.flows.tcp_handshake.summary()) {
   sample.flows.lateness = {};
   sample.flows.reply_latency = {};
   sample.flows.tcp_handshake = {};

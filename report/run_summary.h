@@ -29,6 +29,8 @@ struct GaugeSummary {
 
 struct RunSummary {
   FlowInterval flows;  // merged over the run
+  uint64_t periodic_flows_max = 0;
+  uint64_t silent_flows_max = 0;
   std::optional<SchedulerInterval> scheduler;
   GaugeSummary rss_bytes, pss_bytes, anonymous_bytes, vsz_bytes, swap_bytes, mappings, processes,
       threads, fds;
@@ -50,6 +52,9 @@ struct RunSummary {
   void add_descriptors(const ResourceReading& reading);
 };
 
+/// Whether lateness, missed ticks and silence of the run mean anything: some flow had a period.
+bool has_lateness(const RunSummary& summary, const RunSettings& settings);
+
 /// A tick as reports show it: its histograms (tens of KiB) reduced to their percentiles, so that a
 /// day of ticks fits into memory.
 struct ReportTick {
@@ -58,6 +63,7 @@ struct ReportTick {
   Sample sample;  // its histograms are empty
   HistogramSummary lateness_ns;
   HistogramSummary reply_latency_ns;
+  HistogramSummary tcp_handshake_ns;
   std::optional<HistogramSummary> run_queue_latency_ns;
   std::optional<HistogramSummary> accept_delay_ns, socket_wait_ns;
   std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
@@ -87,8 +93,8 @@ struct RunReport {
   std::vector<SloResult> slos;
 };
 
-/// Why the run judges nothing, a sentence each: its own reasons, and that it did not end as it
-/// should. None: it is valid.
+/// Why the run is not usable, a sentence each: its own reasons, and that it is not complete. None:
+/// it is usable. A usable run may be judged unless it has doubts (RunEnd) or its host was busy.
 std::vector<std::string> invalid_reasons(const StoredRun& run);
 
 /// `rules_of` may be empty: then there are no rules.

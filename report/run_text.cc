@@ -7,6 +7,7 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "core/thread_wait.h"
 #include "report/flow_json.h"
 #include "report/resource_text.h"
 #include "report/socket_text.h"
@@ -38,7 +39,9 @@ std::string command_line(const std::vector<std::string>& command) {
 std::string verdict(const StoredRun& run) {
   std::string text(run_status_name(run.end.status));
   if (run.end.status == RunStatus::kComplete)
-    text += run.end.invalid_reasons.empty() ? ", valid" : ", INVALID";
+    text += run.end.invalid_reasons.empty() ? ", usable" : ", NOT USABLE";
+  if (run.end.invalid_reasons.empty() && !run.end.doubts.empty())
+    text += ", may not be judged";
   if (run.end.exit_status) text += fmt::format(", command exited with {}", *run.end.exit_status);
   return text;
 }
@@ -96,8 +99,12 @@ std::string busiest_flows_text(const RunReport& report) {
   const auto time = [](const std::optional<int64_t>& ns) {
     return ns ? format_duration(*ns) : std::string("-");
   };
-  std::string out = fmt::format("\n  {:<58} {:>9} {:>9} {:>9} {:>10}\n", "busiest flows", "packets",
-                                "late max", "reply max", "unanswered");
+  const bool periods = has_lateness(report.summary, report.run.info.settings);
+  const auto late = [&](std::string text) {
+    return periods ? fmt::format(" {:>9}", text) : std::string();
+  };
+  std::string out = fmt::format("\n  {:<58} {:>9}{} {:>9} {:>10}\n", "busiest flows", "packets",
+                                late("late max"), "reply max", "unanswered");
   bool shared = false;
   for (const FlowRow& flow : report.busiest_flows) {
     const FlowOwner* owners[] = {report.owners.find(flow.owners[0]),
@@ -105,9 +112,10 @@ std::string busiest_flows_text(const RunReport& report) {
     const std::string ends = fmt::format("{} {} > {}", format_protocol(flow.key.protocol),
                                          format_endpoint(flow.initiator(), flow.key.ip_version),
                                          format_endpoint(flow.responder(), flow.key.ip_version));
-    out +=
-        fmt::format("  {:<58} {:>9} {:>9} {:>9} {:>10}\n", ends, flow.packets[0] + flow.packets[1],
-                    time(flow.lateness_max_ns), time(flow.reply_latency_max_ns), flow.unanswered);
+    out += fmt::format("  {:<58} {:>9}{} {:>9} {:>10}{}\n", ends,
+                       flow.packets[0] + flow.packets[1], late(time(flow.lateness_max_ns)),
+                       time(flow.reply_latency_max_ns), flow.unanswered,
+                       flow.silent ? "  SILENT" : "");
     if (owners[0] == nullptr && owners[1] == nullptr) continue;
     out += fmt::format("      {} > {}\n", owner_text(owners[0]), owner_text(owners[1]));
     for (const FlowOwner* owner : owners)
@@ -188,7 +196,9 @@ std::string run_report_text(const RunReport& report) {
                      format_duration(report.run.end.duration_ns));
   out += fmt::format("  status   {}\n", verdict(report.run));
   for (const std::string& reason : report.run.end.invalid_reasons)
-    out += fmt::format("  INVALID  {}\n", safe(reason));
+    out += fmt::format("  NOT USABLE  {}\n", safe(reason));
+  for (const std::string& doubt : report.run.end.doubts)
+    out += fmt::format("  may not be judged: {}\n", safe(doubt));
   for (const SloResult& slo : report.slos) {
     out +=
         fmt::format("  {:<8} {}: {}\n",
@@ -213,10 +223,17 @@ std::string run_report_text(const RunReport& report) {
       count_or_dash(info.host.cpus_online), or_dash(safe(info.host.cpu_model)),
       info.host.hypervisor.empty() ? ""
                                    : fmt::format("  (virtual: {})", safe(info.host.hypervisor)));
+  std::string without_subject;  // one line for all of them
   for (const ProbeStatus& probe : info.probes) {
+    if (probe.rung == Rung::kNone && probe.reason.starts_with("no subject")) {
+      without_subject += (without_subject.empty() ? "" : ", ") + safe(probe.name);
+      continue;
+    }
     out += fmt::format("  probe    {} by {}{}\n", safe(probe.name), rung_name(probe.rung),
                        probe.reason.empty() ? "" : fmt::format(" ({})", safe(probe.reason)));
   }
+  if (!without_subject.empty())
+    out += fmt::format("  no subject, so not measured: {}\n", without_subject);
 
   out += fmt::format("\nflows     {} seen, at most {}{} active at once, {} active at the end\n",
                      f.new_flows, f.active_is_lower_bound ? "at least " : "", f.active_flows_max,
@@ -224,13 +241,17 @@ std::string run_report_text(const RunReport& report) {
   out += fmt::format("packets   {} ({} bytes); tcp {}, udp {}\n", f.packets, f.bytes, f.tcp.packets,
                      f.udp.packets);
   out += super_packets_text(f);
-  out += fmt::format("late      {} ticks missed, {} requests unanswered\n", f.missed_ticks,
-                     f.unanswered);
+  out += traffic_notes_text(f, "");
+  const bool periods = has_lateness(s, info.settings);
+  if (periods) {
+    out += fmt::format("periods   {}\n",
+                       silence_text(s.periodic_flows_max, s.silent_flows_max, f));
+  }
   out += fmt::format("lost     {}\n\n", losses_text(s.losses));
 
   out += latency_table_header();
-  out += latency_table_row("lateness", f.lateness.summary());
-  out += latency_table_row("reply latency", f.reply_latency.summary());
+  if (periods) out += latency_table_row("lateness", f.lateness.summary());
+  out += reply_latency_rows(f, info.settings.reply_timeout_ns);
   if (!f.tcp_handshake.empty())
     out += latency_table_row("tcp handshake", f.tcp_handshake.summary());
   if (s.scheduler) {
@@ -288,12 +309,11 @@ std::string run_report_text(const RunReport& report) {
         count_or_dash(s.scheduler->voluntary_switches),
         count_or_dash(s.scheduler->involuntary_switches), count_or_dash(s.scheduler->migrations));
     if (s.scheduler->kernel_run_delay_ns) {
-      out +=
-          fmt::format("waiting   {} for a CPU; the kernel's own run_delay: {}\n",
-                      s.scheduler->run_queue_wait_ns
-                          ? format_duration(static_cast<int64_t>(*s.scheduler->run_queue_wait_ns))
-                          : "-",
-                      format_duration(static_cast<int64_t>(*s.scheduler->kernel_run_delay_ns)));
+      out += fmt::format("waiting   {} for a CPU; the kernel's own run_delay: {}\n",
+                         s.scheduler->run_queue_wait_ns ? format_duration(static_cast<int64_t>(
+                                                              *s.scheduler->run_queue_wait_ns))
+                                                        : "-",
+                         format_duration(static_cast<int64_t>(*s.scheduler->kernel_run_delay_ns)));
     }
     out += scheduler_causes_text(*s.scheduler);
   }
@@ -335,12 +355,17 @@ std::string run_report_text(const RunReport& report) {
     for (size_t i = 0; i < report.threads.size() && i < kThreadsShown; ++i) {
       const ThreadRow& t = report.threads[i];
       out += fmt::format("  {:>8} {:>8} {:<16} {:>9} {:>9} {:>9} {:>10} {:>10} {:>9}\n", t.pid,
-                         t.tid, safe(t.name), time(t.cpu_ns), time(t.run_queue_wait_ns),
+                         t.tid, safe(t.name), time(t.cpu_ns), time(waited_ns(t)),
                          time(t.run_queue_wait_max_ns), count_or_dash(t.voluntary_switches),
                          count_or_dash(t.involuntary_switches), count_or_dash(t.migrations));
     }
     if (report.threads.size() > kThreadsShown) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
+    }
+    if (std::any_of(report.threads.begin(), report.threads.end(), [](const ThreadRow& t) {
+          return t.run_queue_wait_ns && !t.run_queue_wait;
+        })) {
+      out += "  (runq wait by the kernel's run_delay: single waits were not measured)\n";
     }
   }
   if (report.load) out += load_text(*report.load);
@@ -359,16 +384,16 @@ std::string run_report_text(const RunReport& report) {
 
 std::string run_list_text(const std::vector<StoredRun>& runs) {
   std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", "RUN", "STARTED",
-                                "DURATION", "STATUS", "VALID", "COMMIT", "COMMAND OR SUBJECT");
+                                "DURATION", "STATUS", "USABLE", "COMMIT", "COMMAND OR SUBJECT");
   for (const StoredRun& run : runs) {
-    const bool valid = run.end.status == RunStatus::kComplete && run.end.invalid_reasons.empty();
+    const bool usable = invalid_reasons(run).empty();
     std::string what =
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
     for (const auto& [key, value] : run.info.labels)
       what += fmt::format(" {}={}", safe(key), safe(value));
     out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", run.info.id,
                        format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                       run_status_name(run.end.status), valid ? "yes" : "no",
+                       run_status_name(run.end.status), !usable ? "no" : run.end.doubts.empty() ? "yes" : "doubts",
                        or_dash(run.info.source.commit.substr(0, 12)), what);
   }
   return out;

@@ -11,6 +11,7 @@ Json summary_or_null(const std::optional<HistogramSummary>& summary) {
 }
 
 void add_counts(const SocketInterval& sockets, Json& json) {
+  json["replies_multiplexed"] = json_or_null(sockets.replies_multiplexed);
   json["accept_queue_max"] = json_or_null(sockets.accept_queue_max);
   json["accept_queue_limit"] = json_or_null(sockets.accept_queue_limit);
   json["listen_overflows"] = json_or_null(sockets.listen_overflows);

@@ -6,7 +6,9 @@
 
 #include <fmt/format.h>
 
+#include "core/flow.h"
 #include "core/histogram.h"
+#include "core/periods.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -27,5 +29,29 @@ inline std::string latency_table_row(std::string_view name, const HistogramSumma
   return fmt::format(fmt::runtime(kLatencyLayout), name, s.count, cell(s.min), cell(s.p50),
                      cell(s.p90), cell(s.p99), cell(s.p999), cell(s.max));
 }
+
+/// "12,345".
+inline std::string grouped(uint64_t count) {
+  std::string digits = fmt::format("{}", count);
+  for (size_t at = digits.size(); at > 3;) {
+    at -= 3;
+    digits.insert(at, 1, ',');
+  }
+  return digits;
+}
+
+/// The row of reply latency, and right under it how many requests are in it only as the timeout.
+std::string reply_latency_rows(const FlowInterval& flows, int64_t timeout_ns);
+
+/// "2,000 of 20,131 requests not answered within 1.00s, 256 of them later; ...". `timeout_ns` 0:
+/// not known.
+std::string unanswered_text(const FlowInterval& flows, int64_t timeout_ns);
+
+/// What TCP, turns that are no replies, and the packets' stamps came to, a line each where there is
+/// something to say; each begins with `indent`.
+std::string traffic_notes_text(const FlowInterval& flows, std::string_view indent);
+
+/// "24 flows with a period at most, 3 ticks missed; silent at most ...".
+std::string silence_text(uint64_t periodic_max, uint64_t silent_max, const FlowInterval& flows);
 
 }  // namespace topspin

@@ -184,8 +184,12 @@ void Press::choose_column() {
   if (is(KeyCode::kDown, U'j') && state_.column_cursor + 1 < kFlowColumnCount) {
     ++state_.column_cursor;
   }
-  if (character && key_.character == U' ')
-    state_.hidden_columns.flip(shown_by(state_.column_cursor));
+  if (character && key_.character == U' ') {
+    const size_t column = shown_by(state_.column_cursor);
+    const bool on = column_is_on(state_, model_, static_cast<FlowColumn>(column));
+    state_.hidden_columns.set(column, on);
+    state_.wanted_columns.set(column, !on);
+  }
   if (is(KeyCode::kEnter, U'c') || is(KeyCode::kEscape, U'q')) state_.choosing_columns = false;
 }
 
@@ -431,8 +435,7 @@ void Press::sort_next() {
     const size_t next = (static_cast<size_t>(state_.sort) + step) % kFlowColumnCount;
     const auto column = static_cast<FlowColumn>(next);
     if (is_amount(column) && column != state_.amount) continue;
-    if (state_.hidden_columns[shown_by(next)]) continue;
-    if (column == FlowColumn::kProcess && model_.owners().empty()) continue;
+    if (!column_is_on(state_, model_, static_cast<FlowColumn>(shown_by(next)))) continue;
     state_.sort = column;
     break;
   }

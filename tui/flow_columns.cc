@@ -88,6 +88,18 @@ std::optional<double> rate(const Model& model, uint64_t count) {
   return per_second(count, model.history().back().interval_ns);
 }
 
+/// What changes from tick to tick, up and down.
+bool is_of_one_moment(FlowColumn column) {
+  return column == FlowColumn::kSeen || column == FlowColumn::kLate ||
+         column == FlowColumn::kReply;
+}
+
+/// What a flow has from its first packet on.
+bool is_same_all_along(FlowColumn column) {
+  return column <= FlowColumn::kProtocol || column == FlowColumn::kProcess ||
+         column == FlowColumn::kAge || column == FlowColumn::kPeriod;
+}
+
 /// Order-preserving: negative before positive.
 uint64_t ordered(int64_t value) { return static_cast<uint64_t>(value) ^ (uint64_t{1} << 63); }
 
@@ -205,9 +217,22 @@ std::string owner_text(const FlowOwner* owner) {
                      owner->quality == OwnerQuality::kShared ? "+" : "");
 }
 
+bool is_of_the_future(const FlowRow& row, const Model& model) {
+  return model.scene.flows_are_final && row.last_ns > model.flow_now_ns();
+}
+
+bool is_silent(const FlowRow& row, const Model& model) {
+  return row.silent && !row.ended && !is_of_the_future(row, model);
+}
+
 std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model& model,
                       const CellLook& look) {
   const FlowRow& row = table_row.entry.row;
+  if (model.scene.flows_are_final) {
+    // A stored run has no single flow's ticks, and of a flow that goes on no moment but the last.
+    if (column == FlowColumn::kRate || column == FlowColumn::kPacketRate) return "-";
+    if (is_of_the_future(row, model) && is_of_one_moment(column)) return "-";
+  }
   switch (column) {
     case FlowColumn::kSource: return end_text(table_row, !look.swapped, model, look);
     case FlowColumn::kDestination: return end_text(table_row, look.swapped, model, look);
@@ -226,10 +251,13 @@ std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model&
       const auto packets = rate(model, model.packets_now(table_row.entry));
       return packets ? format_count(static_cast<uint64_t>(std::llround(*packets))) : "-";
     }
-    case FlowColumn::kSeen: return coarse(std::max<int64_t>(model.flow_now_ns() - row.last_ns, 0));
+    case FlowColumn::kSeen:
+      return (is_silent(row, model) ? "!" : "") +
+             coarse(std::max<int64_t>(model.flow_now_ns() - row.last_ns, 0));
     case FlowColumn::kLate: return duration(row.lateness_last_ns);
     case FlowColumn::kLateMax: return duration(row.lateness_max_ns);
-    case FlowColumn::kMissed: return format_count(row.missed_ticks);
+    case FlowColumn::kMissed:
+      return row.period_ns || row.missed_ticks > 0 ? format_count(row.missed_ticks) : "-";
     case FlowColumn::kReply: return duration(row.reply_latency_last_ns);
     case FlowColumn::kReplyMean: return duration(reply_mean(row));
     case FlowColumn::kReplyMax: return duration(row.reply_latency_max_ns);
@@ -245,6 +273,7 @@ std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model&
 
 Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model) {
   const FlowRow& row = flow.row;
+  if (is_of_the_future(row, model) && !is_same_all_along(column)) return Role::kDim;
   const auto lateness = [&](const std::optional<int64_t>& ns) {
     if (!ns || !row.period_ns) return Role::kDim;
     if (*ns > *row.period_ns / 10) return Role::kLate;
@@ -262,7 +291,11 @@ Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model
     case FlowColumn::kAge: return Role::kDim;
     case FlowColumn::kRate:
     case FlowColumn::kPacketRate: return model.packets_now(flow) == 0 ? Role::kDim : Role::kNormal;
+    case FlowColumn::kSource:
+    case FlowColumn::kDestination:
+      return is_silent(row, model) ? Role::kDead : Role::kNormal;
     case FlowColumn::kSeen:
+      if (is_silent(row, model)) return Role::kDead;
       return row.period_ns && model.flow_now_ns() - row.last_ns > 2 * *row.period_ns
                  ? Role::kMissed
                  : Role::kNormal;
@@ -273,10 +306,11 @@ Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model
 SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, const Model& model,
                       uint32_t index) {
   const Value value = sort_value(column, flow, model);
-  if (!value.present) return {UINT64_MAX, UINT64_MAX, index};
+  const uint32_t rank = is_silent(flow.row, model) ? 0 : 1;
+  if (!value.present) return {UINT64_MAX, UINT64_MAX, index, rank};
   const bool downwards = !flow_column(column).text != reverse;
-  if (!downwards) return {value.high, value.low, index};
-  return {~value.high, ~value.low, index};
+  if (!downwards) return {value.high, value.low, index, rank};
+  return {~value.high, ~value.low, index, rank};
 }
 
 }  // namespace topspin

@@ -71,12 +71,25 @@ struct TableRow {
   uint64_t late_flows = 0;  // of a group: whose last gap was late
 };
 
+/// Lateness, and what follows from it: shown where some flow has a period.
+inline bool is_of_periods(FlowColumn column) {
+  return column == FlowColumn::kLate || column == FlowColumn::kLateMax ||
+         column == FlowColumn::kMissed || column == FlowColumn::kPeriod;
+}
+
 /// How the cells of a table are written.
 struct CellLook {
   Grouping grouping = Grouping::kNone;
   bool swapped = false;  // seen from the responder (Tab)
   bool names = false;    // names for numbers, where the model's table has them
 };
+
+/// Whether a row of a replayed run holds what came after the moment shown: a stored run keeps each
+/// flow as it stood last.
+bool is_of_the_future(const FlowRow& row, const Model& model);
+
+/// Silent at the moment shown: such rows stand on top.
+bool is_silent(const FlowRow& row, const Model& model);
 
 /// A cell's text, fit for a terminal.
 std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model,
@@ -89,12 +102,15 @@ std::string owner_text(const FlowOwner* owner);
 /// What a cell's number means.
 Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);
 
-/// Orders rows; absent sorts last either way, ties go by id.
+/// Orders rows: silent flows first whatever is sorted by; absent sorts last either way, ties go by
+/// id.
 struct SortKey {
   uint64_t high = 0;
   uint64_t low = 0;
   uint32_t index = 0;
+  uint32_t rank = 1;  // 0: silent
   bool operator<(const SortKey& other) const {
+    if (rank != other.rank) return rank < other.rank;
     if (high != other.high) return high < other.high;
     if (low != other.low) return low < other.low;
     return index < other.index;

@@ -27,14 +27,13 @@ std::vector<FlowColumn> wanted_columns(const ViewState& state, const Model& mode
   for (const FlowColumnInfo& info : flow_columns()) {
     // Size, Data and Packets share one place and rotate; what is sorted by is always to be seen.
     if (is_amount(info.column)) {
-      if (info.column == state.amount &&
-          !state.hidden_columns[static_cast<size_t>(FlowColumn::kSize)])
+      if (info.column == state.amount && column_is_on(state, model, FlowColumn::kSize))
         columns.push_back(info.column);
       continue;
     }
-    // Files know no processes.
-    if (info.column == FlowColumn::kProcess && model.owners().empty()) continue;
-    if (!state.hidden_columns[static_cast<size_t>(info.column)] || info.column == state.sort) {
+    const bool files_know_none = info.column == FlowColumn::kProcess && model.owners().empty();
+    if (files_know_none) continue;
+    if (column_is_on(state, model, info.column) || info.column == state.sort) {
       columns.push_back(info.column);
     }
   }
@@ -153,7 +152,7 @@ void draw_nothing(Grid& grid, Area area, const Model& model, const ViewState& st
   grid.put(area.x + 1, area.y + std::min(1, area.height - 1), text, Role::kDim, area.width - 2);
 }
 
-void draw_column_chooser(Grid& grid, Area area, const ViewState& state) {
+void draw_column_chooser(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const int width = std::min(area.width, 60);
   const int height = std::min(area.height, static_cast<int>(kFlowColumnCount) + 2);
   const int x = area.x + (area.width - width) / 2;
@@ -169,7 +168,9 @@ void draw_column_chooser(Grid& grid, Area area, const ViewState& state) {
     const Style style = index == state.column_cursor ? Role::kSelected : Role::kBar;
     grid.fill(x, area.y + 1 + row, width, style);
     grid.put(x + 1, area.y + 1 + row,
-             fmt::format("[{}] {:<12} {}", state.hidden_columns[shown_by(index)] ? ' ' : 'x',
+             fmt::format("[{}] {:<12} {}",
+                         column_is_on(state, model, static_cast<FlowColumn>(shown_by(index))) ? 'x'
+                                                                                              : ' ',
                          info.title, info.what),
              style, width - 2);
   }
@@ -226,6 +227,13 @@ FlowColumnSet ViewState::default_hidden_columns() {
   return hidden;
 }
 
+bool column_is_on(const ViewState& state, const Model& model, FlowColumn column) {
+  const auto index = static_cast<size_t>(column);
+  if (state.hidden_columns[index]) return false;
+  if (column == FlowColumn::kProcess) return !model.owners().empty();
+  return !is_of_periods(column) || model.has_periods() || state.wanted_columns[index];
+}
+
 ViewState initial_view_state(const Model& model) {
   ViewState state;
   state.sort = model.scene.period_ns ? FlowColumn::kLateMax : FlowColumn::kSize;
@@ -265,7 +273,7 @@ void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& stat
     }
     if (under_cursor) grid.restyle(area.x, y, area.width, Role::kSelected);
   }
-  if (state.choosing_columns) draw_column_chooser(grid, area, state);
+  if (state.choosing_columns) draw_column_chooser(grid, area, model, state);
 }
 
 NameWants missing_names(const Model& model, const ViewState& state, Size size) {
@@ -317,7 +325,10 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
   grid.put(area.x + 1, y++,
            fmt::format("{} {} {}  {}{}", flow_cell(FlowColumn::kSource, row, model, look), arrow,
                        flow_cell(FlowColumn::kDestination, row, model, look),
-                       format_protocol(flow.key.protocol), flow.ended ? "  ended" : ""),
+                       format_protocol(flow.key.protocol),
+                       flow.ended                ? "  ended"
+                       : is_silent(flow, model) ? "  SILENT"
+                                                 : ""),
            Role::kAccent, area.width - 2);
   ++y;
   const auto value = [&](std::string_view label, const std::string& text,
@@ -345,20 +356,26 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
   };
   owner("process that sent", out);
   owner("process that answers", 1 - out);
+  if (is_of_the_future(flow, model)) {
+    grid.put(area.x + 1, y++, "counts are of the run's end: a stored run keeps each flow once",
+             Role::kWarning, area.width - 2);
+  }
   value("rate", flow_cell(FlowColumn::kRate, row, model, {}));
   value("first packet", fmt::format("{} ago", flow_cell(FlowColumn::kAge, row, model, {})));
   value("last packet", fmt::format("{} ago", flow_cell(FlowColumn::kSeen, row, model, {})));
   value("period", flow.period_ns ? fmt::format("{} {}", format_duration(*flow.period_ns),
                                                model.scene.period_ns ? "declared" : "learned")
                                  : "-");
-  value("lateness, last gap", duration_or_dash(flow.lateness_last_ns),
-        flow_cell_role(FlowColumn::kLate, row.entry, model));
-  value("lateness, worst", duration_or_dash(flow.lateness_max_ns),
-        flow_cell_role(FlowColumn::kLateMax, row.entry, model));
-  value("missed ticks", format_exact(flow.missed_ticks),
-        flow_cell_role(FlowColumn::kMissed, row.entry, model));
+  if (flow.period_ns) {
+    value("lateness, last gap", flow_cell(FlowColumn::kLate, row, model, {}),
+          flow_cell_role(FlowColumn::kLate, row.entry, model));
+    value("lateness, worst", duration_or_dash(flow.lateness_max_ns),
+          flow_cell_role(FlowColumn::kLateMax, row.entry, model));
+    value("missed ticks", format_exact(flow.missed_ticks),
+          flow_cell_role(FlowColumn::kMissed, row.entry, model));
+  }
   value("replies", format_exact(flow.replies));
-  value("reply, last", duration_or_dash(flow.reply_latency_last_ns));
+  value("reply, last", flow_cell(FlowColumn::kReply, row, model, {}));
   value("reply, mean", flow_cell(FlowColumn::kReplyMean, row, model, {}));
   value("reply, slowest", duration_or_dash(flow.reply_latency_max_ns));
   value("unanswered", format_exact(flow.unanswered),

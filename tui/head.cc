@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "core/periods.h"
 #include "core/text.h"
 #include "tui/draw.h"
 #include "tui/views.h"
@@ -34,6 +35,24 @@ struct Headline {
   Role role = Role::kStrong;
 };
 
+/// "12 (1,408)": in the last tick, and so far. Shorter numbers where they would not fit.
+std::string with_total(uint64_t now, uint64_t total, int width) {
+  std::string text = fmt::format("{} ({})", format_exact(now), format_exact(total));
+  if (text_width(text) <= width) return text;
+  return fmt::format("{} ({})", format_count(now), format_count(total));
+}
+
+/// "1,408 of 2,000".
+std::string silent_text(uint64_t silent, uint64_t periodic, int width) {
+  for (const auto& format : {format_exact, format_count}) {
+    std::string text = fmt::format("{} of {}", format(silent), format(periodic));
+    if (text_width(text) <= width) return text;
+  }
+  return fmt::format("{}/{}", format_count(silent), format_count(periodic));
+}
+
+constexpr int kColumnWidth = 21;
+
 /// In order of importance.
 std::vector<Headline> headlines(const Model& model) {
   std::vector<Headline> lines;
@@ -43,20 +62,38 @@ std::vector<Headline> headlines(const Model& model) {
     if (value == "-") role = Role::kDim;
     lines.push_back({std::move(label), std::move(value), role});
   };
-  add("late", share_text(point.late_share),
-      point.late_share.value_or(0) > 0 ? Role::kLate : Role::kStrong);
-  const Tail reply = tail_of(point.reply);
-  add(fmt::format("reply {}", reply.name), duration_or_dash(reply.value_ns));
-  const Tail run_queue = point.run_queue ? tail_of(*point.run_queue) : Tail{};
-  add(fmt::format("run queue {}", run_queue.name), duration_or_dash(run_queue.value_ns));
+  const auto room = [](std::string_view label) { return kColumnWidth - text_width(label) - 1; };
+  if (model.has_periods()) {
+    add("silent",
+        some ? silent_text(point.silent_flows, point.periodic_flows, room("silent")) : "-",
+        point.silent_flows > 0 ? Role::kDead : Role::kStrong);
+    add("missed", some ? with_total(point.missed_ticks, model.missed_total(), room("missed")) : "-",
+        point.missed_ticks > 0 ? Role::kMissed : Role::kStrong);
+  }
+  // A percentile that counts waits without end says so, and how many there are stands beside it.
+  const auto reply_text = [&](const std::optional<int64_t>& ns) {
+    const bool at_least = ns && is_at_least(*ns, model.never_answered_total(),
+                                            model.scene.reply_timeout_ns);
+    return (at_least ? ">=" : "") + duration_or_dash(ns);
+  };
+  // p99 is over the last ticks that hold 1,000 samples, so that its label never changes.
+  add("reply p99", reply_text(point.reply_recent_p99));
+  add("reply max", reply_text(point.reply.max));
+  add("unans", some ? with_total(point.unanswered, model.unanswered_total(), room("unans")) : "-",
+      point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const uint64_t lost = lost_count(model.losses_total());
-  add("losses", some ? format_exact(lost) : "-", lost > 0 ? Role::kLoss : Role::kOnTime);
+  // Nothing in the head is green while flows are silent.
+  add("losses", some ? format_exact(lost) : "-",
+      lost > 0                 ? Role::kLoss
+      : point.silent_flows > 0 ? Role::kStrong
+                               : Role::kOnTime);
+  if (model.has_periods()) {
+    add("late", share_text(point.late_share),
+        point.late_share.value_or(0) > 0 ? Role::kLate : Role::kStrong);
+  }
+  add("run queue p99", duration_or_dash(point.run_queue_recent_p99));
   add("CPU", share_text(point.cpu_cores));
   add("RSS", bytes_or_dash(point.resources.rss_bytes));
-  add("missed", some ? format_exact(point.missed_ticks) : "-",
-      point.missed_ticks > 0 ? Role::kMissed : Role::kStrong);
-  add("unanswered", some ? format_exact(point.unanswered) : "-",
-      point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const auto packets = per_second(point.packets, point.interval_ns);
   add("packets/s", packets ? format_count(static_cast<uint64_t>(std::llround(*packets))) : "-");
   return lines;
@@ -139,15 +176,20 @@ void draw_head_block(Grid& grid, Area area, const Model& model) {
   }
 
   const std::vector<Headline> lines = headlines(model);
-  constexpr int kColumnWidth = 21;
   constexpr int kColumnGap = 2;
   const int wanted = area.width >= 76 ? 2 : 1;
-  int columns = area.width >= 104 ? 3 : wanted;
+  int columns = area.width >= 136 ? 4 : area.width >= 104 ? 3 : wanted;
   const auto columns_width = [&] { return columns * (kColumnWidth + kColumnGap); };
   while (columns > 1 && area.width - x - columns_width() < 12) --columns;
   const int graph_width = std::max(area.width - x - columns_width(), 0);
   if (graph_width >= 8) {
-    draw_graph(grid, {x, area.y, graph_width - 2, 2, 0, Role::kGraph1},
+    // Scaled to the most of all ticks: a fall does not look full again once its start is out of
+    // sight.
+    uint64_t most = 0;
+    for (size_t i = 0; i < history.size(); ++i)
+      most = std::max(most, history.at(i).active_flows);
+    draw_graph(grid,
+               {x, area.y, graph_width - 2, 2, static_cast<double>(most), Role::kGraph1},
                active_values(history, graph_width - 2));
     // Which rung each probe stands on decides what the numbers beside it are worth.
     const int caption_width = graph_width - 2;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/clock.h"
+#include "core/periods.h"
 
 namespace topspin {
 namespace {
@@ -36,21 +37,6 @@ size_t heat_bin(uint64_t latency_ns) {
   return std::min(bin, kHeatBins - 1);
 }
 
-Tail tail_of(const LatencyPoint& latency) {
-  if (latency.p99) return {"p99", latency.p99};
-  if (latency.p90) return {"p90", latency.p90};
-  if (latency.p50) return {"p50", latency.p50};
-  if (latency.max) return {"max", latency.max};
-  return {};
-}
-
-std::optional<int64_t> named_percentile(const LatencyPoint& latency, std::string_view name) {
-  if (name == "p99") return latency.p99;
-  if (name == "p90") return latency.p90;
-  if (name == "p50") return latency.p50;
-  return latency.max;
-}
-
 std::optional<double> per_second(uint64_t count, int64_t interval_ns) {
   if (interval_ns <= 0) return std::nullopt;
   return static_cast<double>(count) * static_cast<double>(kNanosPerSecond) /
@@ -62,7 +48,8 @@ uint64_t lost_count(const LossInterval& losses) {
          losses.scheduler_map_full + losses.late_ticks;
 }
 
-TickPoint make_tick_point(const Sample& sample) {
+TickPoint make_tick_point(const Sample& sample,
+                          const std::optional<int64_t>& declared_period_ns) {
   const FlowInterval& flows = sample.flows;
   TickPoint point;
   point.tick = sample.tick;
@@ -75,16 +62,20 @@ TickPoint make_tick_point(const Sample& sample) {
   point.ended_flows = flows.ended_flows;
   point.packets = flows.packets;
   point.bytes = flows.bytes;
-  point.missed_ticks = flows.missed_ticks;
   point.unanswered = flows.unanswered;
   const uint64_t active_max = std::max(flows.active_flows_max, flows.active_flows);
-  if (!flows.lateness.empty() && active_max > 0) {
-    // The active count slides within the tick, so more flows can have been late than were ever
-    // active at once.
-    point.late_share =
-        std::min(1.0, static_cast<double>(flows.late_flows) / static_cast<double>(active_max));
+  if (has_lateness(flows, declared_period_ns)) {
+    point.periodic_flows = flows.periodic_flows;
+    point.silent_flows = flows.silent_flows;
+    point.missed_ticks = flows.missed_ticks;
+    point.lateness = latency_point(flows.lateness);
+    if (!flows.lateness.empty() && active_max > 0) {
+      // The active count slides within the tick, so more flows can have been late than were ever
+      // active at once.
+      point.late_share =
+          std::min(1.0, static_cast<double>(flows.late_flows) / static_cast<double>(active_max));
+    }
   }
-  point.lateness = latency_point(flows.lateness);
   point.reply = latency_point(flows.reply_latency);
   if (const auto& scheduler = sample.scheduler) {
     if (const auto& latency = scheduler->run_queue_latency) {
@@ -97,6 +88,7 @@ TickPoint make_tick_point(const Sample& sample) {
       }
     }
     point.run_queue_wait_ns = scheduler->run_queue_wait_ns;
+    point.kernel_run_delay_ns = scheduler->kernel_run_delay_ns;
     if (scheduler->cpu_ns && sample.interval_ns > 0) {
       point.cpu_cores =
           static_cast<double>(*scheduler->cpu_ns) / static_cast<double>(sample.interval_ns);

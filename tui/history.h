@@ -20,20 +20,11 @@ inline constexpr size_t kHeatBins = 48;
 int64_t heat_bin_min_ns(size_t bin);
 size_t heat_bin(uint64_t latency_ns);
 
-/// The percentiles that enough samples support (core/histogram.h); the highest one is the tail.
+/// The percentiles that enough samples support (core/histogram.h).
 struct LatencyPoint {
   uint64_t count = 0;
   std::optional<int64_t> p50, p90, p99, max;
 };
-
-/// A latency's highest percentile that the number of samples supports, and which one it is.
-struct Tail {
-  std::string_view name = "p99";  // "p99", "p90", "p50" or "max"
-  std::optional<int64_t> value_ns;
-};
-Tail tail_of(const LatencyPoint& latency);
-/// The percentile that `name` (of a Tail) names.
-std::optional<int64_t> named_percentile(const LatencyPoint& latency, std::string_view name);
 
 /// What a tick says of the subject's sockets; absent where it was not measured.
 struct SocketPoint {
@@ -52,15 +43,21 @@ struct TickPoint {
   uint64_t ended_flows = 0;
   uint64_t packets = 0;
   uint64_t bytes = 0;
+  // Without a flow that has a period there is no lateness: the counts are 0, the rest is absent.
+  uint64_t periodic_flows = 0;
+  uint64_t silent_flows = 0;
   uint64_t missed_ticks = 0;
-  uint64_t unanswered = 0;
   std::optional<double>
       late_share;  // of the flows that were active; absent where no gap was judged
   LatencyPoint lateness;
   LatencyPoint reply;
+  uint64_t unanswered = 0;
+  // p99 over the last ticks (recent_latency.h), where these have samples enough.
+  std::optional<int64_t> lateness_recent_p99, reply_recent_p99, run_queue_recent_p99;
   std::optional<LatencyPoint> run_queue;
   std::array<uint32_t, kHeatBins> heat{};
-  std::optional<uint64_t> run_queue_wait_ns;
+  std::optional<uint64_t> run_queue_wait_ns;    // the sum of single waits
+  std::optional<uint64_t> kernel_run_delay_ns;  // the kernel's own sum
   std::optional<double> cpu_cores;  // CPU time of the subject by wall time: 1.0 is one core
   std::optional<uint64_t> voluntary_switches, involuntary_switches, migrations;
   std::optional<LatencyPoint> slice;            // on a CPU, from getting to leaving it
@@ -74,7 +71,9 @@ struct TickPoint {
   int64_t self_rss_bytes = 0;
 };
 
-TickPoint make_tick_point(const Sample& sample);
+/// `declared_period_ns`: with --period. The recent percentiles are the caller's to fill in.
+TickPoint make_tick_point(const Sample& sample,
+                          const std::optional<int64_t>& declared_period_ns = {});
 
 /// A count per second over the tick's true length; nullopt without one.
 std::optional<double> per_second(uint64_t count, int64_t interval_ns);

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/periods.h"
+#include "core/thread_wait.h"
 
 namespace topspin {
 namespace {
@@ -79,10 +81,18 @@ void Model::add(const Sample& sample) {
   packets_total_ += sample.flows.packets;
   bytes_total_ += sample.flows.bytes;
   flows_total_ += sample.flows.new_flows;
-  missed_total_ += sample.flows.missed_ticks;
+  TickPoint point = make_tick_point(sample, scene.period_ns);
+  recent_.add(sample, scene.period_ns);
+  point.lateness_recent_p99 = recent_.lateness.p99();
+  point.reply_recent_p99 = recent_.reply.p99();
+  point.run_queue_recent_p99 = recent_.run_queue.p99();
+  had_periods_ = had_periods_ || has_lateness(sample.flows, scene.period_ns);
+  missed_total_ += point.missed_ticks;
   unanswered_total_ += sample.flows.unanswered;
+  late_replies_total_ =
+      std::min(late_replies_total_ + sample.flows.late_replies, unanswered_total_);
   losses_total_.merge(sample.losses);
-  history_.add(make_tick_point(sample));
+  history_.add(point);
   for (const FlowOwner& owner : sample.changed_owners) owners_.set(owner);
   add_flows(sample);
   judge_flows();
@@ -162,6 +172,7 @@ void Model::judge_flows() {
 void Model::drop_flows() {
   const auto gone = [&](const FlowEntry& flow) {
     if (flow.row.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
+    if (flow.row.silent) return false;  // until whoever tracks the flow says that it has ended
     return limits_.silent_drop_ns > 0 && flow_now_ns_ - flow.row.last_ns > limits_.silent_drop_ns;
   };
   size_t kept = 0;
@@ -198,7 +209,7 @@ void Model::add_threads(const Sample& sample) {
     }
     ThreadEntry& entry = threads_[found->second];
     entry.tick_cpu_ns = growth(entry.row.cpu_ns, row.cpu_ns);
-    entry.tick_wait_ns = growth(entry.row.run_queue_wait_ns, row.run_queue_wait_ns);
+    entry.tick_wait_ns = growth(waited_ns(entry.row), waited_ns(row));
     entry.tick_switches = growth(switches(entry.row), switches(row));
     entry.changed_tick = tick_;
     entry.row = row;
@@ -234,7 +245,7 @@ void Model::add_sockets(const Sample& sample) {
       sockets_.insert(at, {row, tick_});
   }
   std::erase_if(sockets_, [&](const SocketEntry& entry) {
-    return entry.row.closed && tick_ - entry.changed_tick > limits_.ended_linger_ticks;
+    return !scene.flows_are_final && entry.row.closed && tick_ - entry.changed_tick > limits_.ended_linger_ticks;
   });
   if (!sample.sockets) return;
   const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {

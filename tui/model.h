@@ -21,6 +21,7 @@
 #include "tui/interface_table.h"
 #include "tui/liveness.h"
 #include "tui/names.h"
+#include "tui/recent_latency.h"
 
 namespace topspin {
 
@@ -40,9 +41,11 @@ struct Scene {
   std::string subject;        // "node server.js", "pid 123", "cgroup /x"; empty: none
   std::string subject_state;  // "running", "exited 0", ...
   std::vector<ProbeStatus> probes;
-  std::optional<int64_t> period_ns;
+  std::optional<int64_t> period_ns;  // declared with --period
+  int64_t reply_timeout_ns = 0;      // 0: not known
   std::string note;              // "REPLAY 1x paused", "FILE": shown in the title bar
-  bool flows_are_final = false;  // replay of stored ticks: rows hold the counts of the run's end
+  // Replay of stored ticks: rows of flows and sockets hold the counts of the run's end.
+  bool flows_are_final = false;
 };
 
 struct FlowEntry {
@@ -122,8 +125,12 @@ class Model {
   uint64_t packets_total() const { return packets_total_; }
   uint64_t bytes_total() const { return bytes_total_; }
   uint64_t flows_total() const { return flows_total_; }
+  /// Some flow has or had a period: lateness, missed ticks and silence are shown.
+  bool has_periods() const { return scene.period_ns.has_value() || had_periods_; }
   uint64_t missed_total() const { return missed_total_; }
   uint64_t unanswered_total() const { return unanswered_total_; }
+  /// Requests that no reply came to at all, so far.
+  uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
   const LossInterval& losses_total() const { return losses_total_; }
 
   /// Bytes in the last tick of a flow, 0 if it had none.
@@ -165,6 +172,9 @@ class Model {
   uint64_t flows_total_ = 0;
   uint64_t missed_total_ = 0;
   uint64_t unanswered_total_ = 0;
+  uint64_t late_replies_total_ = 0;  // at most unanswered_total_
+  bool had_periods_ = false;
+  RecentLatencies recent_;
   LossInterval losses_total_;
 };
 

@@ -114,15 +114,16 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
     return value ? format_count(static_cast<uint64_t>(std::llround(*value))) : "-";
   };
   std::optional<double> waiting;
-  if (point.run_queue_wait_ns && point.interval_ns > 0) {
-    waiting =
-        static_cast<double>(*point.run_queue_wait_ns) / static_cast<double>(point.interval_ns);
-  }
+  // Where single waits are not measured there is the kernel's own sum, named as that.
+  const bool by_kernel = !point.run_queue_wait_ns && point.kernel_run_delay_ns;
+  const auto& wait_ns = by_kernel ? point.kernel_run_delay_ns : point.run_queue_wait_ns;
+  if (wait_ns && point.interval_ns > 0)
+    waiting = static_cast<double>(*wait_ns) / static_cast<double>(point.interval_ns);
   const auto latency_of = [](const std::optional<LatencyPoint>& of) {
     return of.value_or(LatencyPoint{});
   };
   const LatencyPoint slice = latency_of(point.slice);
-  const Tail oversleep = tail_of(latency_of(point.timer_oversleep));
+  const LatencyPoint oversleep = latency_of(point.timer_oversleep);
   const std::optional<uint64_t> by_own =
       point.preempted_by[static_cast<size_t>(Preemptor::kSameProcess)].count;
   std::optional<uint64_t> by_others;
@@ -138,7 +139,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
       {"p90", duration_or_dash(latency.p90)},
       {"p99", duration_or_dash(latency.p99)},
       {"max", duration_or_dash(latency.max)},
-      {"waiting for a CPU", share_text(waiting)},
+      {by_kernel ? "kernel run_delay" : "waiting for a CPU", share_text(waiting)},
       {"on a CPU", share_text(point.cpu_cores)},
       {"voluntary/s", rate(point.voluntary_switches)},
       {"preempted/s", rate(point.involuntary_switches)},
@@ -152,12 +153,12 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
   }
   if (point.slice) {
     lines.emplace_back("slice p50", duration_or_dash(slice.p50));
-    lines.emplace_back(fmt::format("slice {}", tail_of(slice).name),
-                       duration_or_dash(tail_of(slice).value_ns));
+    lines.emplace_back("slice p99", duration_or_dash(slice.p99));
+    lines.emplace_back("slice max", duration_or_dash(slice.max));
   }
   if (point.timer_oversleep) {
-    lines.emplace_back(fmt::format("timers late {}", oversleep.name),
-                       duration_or_dash(oversleep.value_ns));
+    lines.emplace_back("timers late p99", duration_or_dash(oversleep.p99));
+    lines.emplace_back("timers late max", duration_or_dash(oversleep.max));
   }
   for (size_t i = 0; i < lines.size() && static_cast<int>(i) < area.height; ++i) {
     draw_value(grid, area.x, area.y + static_cast<int>(i), area.width, lines[i].first,

@@ -23,9 +23,9 @@ constexpr std::array<NumberColumn, 5> kColumns = {{
 }};
 constexpr std::array<NumberColumn, 5> kLatencyColumns = {{
     {"p50", 8},
+    {"p90", 8},
     {"p99", 8},
     {"max", 8},
-    {"p90", 8},
     {"count", 8},
 }};
 
@@ -35,9 +35,9 @@ std::string queue_text(const SocketRow& row, const std::optional<uint64_t>& conn
   return bytes ? format_bytes(static_cast<int64_t>(*bytes)) : "-";
 }
 
-std::string cell(size_t column, const SocketRow& row) {
+std::string cell(size_t column, const SocketRow& row, bool final_rows) {
   switch (column) {
-    case 0: return queue_text(row, row.accept_queue, row.receive_queue_bytes);
+    case 0: return final_rows ? "-" : queue_text(row, row.accept_queue, row.receive_queue_bytes);
     case 1: return queue_text(row, row.accept_queue_max, row.receive_queue_bytes_max);
     case 2: return queue_text(row, row.accept_queue_limit, row.receive_queue_bytes_limit);
     case 3: return format_count(row.drops);
@@ -68,9 +68,9 @@ int draw_waits(Grid& grid, Area area, const SocketPoint& point) {
     table.draw_row(row++, line.name, [&](size_t column) -> std::string {
       switch (column) {
         case 0: return duration_or_dash(latency.p50);
-        case 1: return duration_or_dash(latency.p99);
-        case 2: return duration_or_dash(latency.max);
-        case 3: return duration_or_dash(latency.p90);
+        case 1: return duration_or_dash(latency.p90);
+        case 2: return duration_or_dash(latency.p99);
+        case 3: return duration_or_dash(latency.max);
         default: return format_count(latency.count);
       }
     });
@@ -158,7 +158,11 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
     return left.cookie < right.cookie;
   });
   NumberTable table(grid, rest, std::clamp(rest.width / 3, 16, 34), kColumns);
-  table.draw_titles(fmt::format("Socket ({})", format_exact(sockets.size())), std::nullopt, false);
+  // A stored run keeps each socket as it stood last.
+  const bool final_rows = model.scene.flows_are_final;
+  table.draw_titles(fmt::format("Socket ({}){}", format_exact(sockets.size()),
+                                final_rows ? ", of the whole run" : ""),
+                    std::nullopt, false);
   const auto rows = static_cast<uint64_t>(std::max(rest.height - 1, 0));
   const uint64_t top =
       std::min<uint64_t>(state.socket_top, order.size() - std::min<uint64_t>(rows, order.size()));
@@ -169,7 +173,7 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
         format_endpoint(row.local, row.ip_version));
     const Role role = row.closed ? Role::kDim : row.drops > 0 ? Role::kWarning : Role::kNormal;
     table.draw_row(
-        static_cast<int>(i), name, [&](size_t column) { return cell(column, row); }, role);
+        static_cast<int>(i), name, [&](size_t column) { return cell(column, row, final_rows); }, role);
   }
 }
 

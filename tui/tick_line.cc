@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/clock.h"
+#include "core/periods.h"
 #include "core/text.h"
 #include "tui/draw.h"
 #include "tui/history.h"
@@ -11,26 +12,31 @@ namespace topspin {
 namespace {
 
 constexpr const char* kLayout =
-    "{:>7} {:>8} {:>7} {:>7} {:>9} {:>9} {:>9} {:>7} {:>6} {:>9} {:>7} {:>9} {:>6}";
+    "{:>7} {:>8} {:>7} {:>7} {:>9} {:>8} {:>8} {:>7} {:>7} {:>9} {:>9} {:>6} {:>8} {:>8} {:>7} "
+    "{:>9} {:>6}";
 
 }  // namespace
 
 std::string tick_line_header() {
   return fmt::format(fmt::runtime(kLayout), "time", "active", "new", "ended", "pkts/s", "late p99",
-                     "reply p99", "missed", "unans", "runq p99", "cpu", "rss", "lost");
+                     "late max", "missed", "silent", "reply p99", "reply max", "unans", "runq p99",
+                     "runq max", "cpu", "rss", "lost");
 }
 
-std::string tick_line(const Sample& sample) {
+std::string tick_line(const Sample& sample, RecentLatencies& recent) {
+  recent.add(sample);
   const FlowInterval& flows = sample.flows;
   const double seconds =
       static_cast<double>(sample.interval_ns) / static_cast<double>(kNanosPerSecond);
   const auto rate = [&](uint64_t count) {
     return seconds > 0 ? fmt::format("{:.0f}", static_cast<double>(count) / seconds) : "-";
   };
-  std::string run_queue = "-", cpu = "-", rss = "-";
+  const bool has_periods = has_lateness(flows, std::nullopt);
+  const auto periodic = [&](std::string text) { return has_periods ? text : "-"; };
+  std::string run_queue_max = "-", cpu = "-", rss = "-";
   if (sample.scheduler) {
     if (const auto& latency = sample.scheduler->run_queue_latency) {
-      run_queue = duration_or_dash(latency->summary().p99);
+      run_queue_max = duration_or_dash(latency->summary().max);
     }
     if (sample.scheduler->cpu_ns && seconds > 0) {
       cpu = fmt::format("{:.1f}%", 100 * static_cast<double>(*sample.scheduler->cpu_ns) /
@@ -43,9 +49,12 @@ std::string tick_line(const Sample& sample) {
       fmt::runtime(kLayout), fmt::format("{:.1f}s", static_cast<double>(sample.elapsed_ns) / 1e9),
       fmt::format("{}{}", flows.active_is_lower_bound ? ">=" : "", flows.active_flows),
       flows.new_flows, flows.ended_flows, rate(flows.packets),
-      duration_or_dash(flows.lateness.summary().p99),
-      duration_or_dash(flows.reply_latency.summary().p99), flows.missed_ticks, flows.unanswered,
-      run_queue, cpu, rss, lost_count(sample.losses));
+      duration_or_dash(recent.lateness.p99()), periodic(duration_or_dash(flows.lateness.max())),
+      periodic(fmt::format("{}", flows.missed_ticks)),
+      periodic(fmt::format("{}", flows.silent_flows)), duration_or_dash(recent.reply.p99()),
+      duration_or_dash(flows.reply_latency.summary().max), flows.unanswered,
+      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss,
+      lost_count(sample.losses));
 }
 
 }  // namespace topspin

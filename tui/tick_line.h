@@ -6,13 +6,16 @@
 #include <string>
 
 #include "core/sample.h"
+#include "tui/recent_latency.h"
 
 namespace topspin {
 
 /// The line that names the columns of tick_line().
 std::string tick_line_header();
 
-/// A Sample's headline numbers under that header, without a newline.
-std::string tick_line(const Sample& sample);
+/// A Sample's headline numbers under that header, without a newline. `recent` holds the ticks
+/// before and takes up this one: p99 is over the last ticks that hold 1,000 samples (10 s at most),
+/// everything else is of this tick.
+std::string tick_line(const Sample& sample, RecentLatencies& recent);
 
 }  // namespace topspin

@@ -27,51 +27,50 @@ std::string as_duration(double ns) { return format_duration(static_cast<int64_t>
 std::string as_bytes(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 std::string as_exact(double count) { return format_exact(static_cast<uint64_t>(count)); }
 
-/// The highest percentile that most ticks in sight have: one track shows one percentile throughout.
-template <typename ReadLatency>
-std::string_view common_percentile(const TickHistory& history, size_t ticks, ReadLatency read) {
-  for (const std::string_view name : {"p99", "p90", "p50"}) {
-    size_t have = 0, any = 0;
-    for (size_t i = 0; i < ticks; ++i) {
-      const std::optional<LatencyPoint> latency = read(history.back(i));
-      if (!latency || latency->count == 0) continue;
-      ++any;
-      if (named_percentile(*latency, name)) ++have;
-    }
-    if (any > 0 && 2 * have >= any) return name;
-  }
-  return "max";
+using Read = std::function<std::optional<double>(const TickPoint&)>;
+
+std::optional<double> number(const std::optional<int64_t>& value) {
+  return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
 }
 
-std::vector<Track> make_tracks(const TickHistory& history, size_t ticks) {
-  using Latency = std::function<std::optional<LatencyPoint>(const TickPoint&)>;
-  const auto latency_track = [&](std::string_view name, const Latency& read) -> Track {
-    const std::string_view percentile = common_percentile(history, ticks, read);
-    return {fmt::format("{} {}", name, percentile),
-            [read, percentile](const TickPoint& point) -> std::optional<double> {
-              const auto latency = read(point);
-              if (!latency) return std::nullopt;
-              const auto value = named_percentile(*latency, percentile);
-              return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
-            },
-            as_duration, Role::kGraph2};
+/// p99 over the last ticks; its maximum in each tick where no tick of the whole history has samples
+/// enough. So a track's label does not change from one tick to the next.
+Track latency_track(const TickHistory& history, std::string_view name, const Read& p99,
+                    const Read& max) {
+  bool any = history.empty();
+  for (size_t i = 0; i < history.size() && !any; ++i) any = p99(history.at(i)).has_value();
+  return {fmt::format("{} {}", name, any ? "p99" : "max"), any ? p99 : max, as_duration,
+          Role::kGraph2};
+}
+
+/// The most important first: those at the end have no room on small terminals.
+std::vector<Track> make_tracks(const Model& model) {
+  const TickHistory& history = model.history();
+  const auto count = [](uint64_t TickPoint::*field) {
+    return [field](const TickPoint& p) { return std::optional(static_cast<double>(p.*field)); };
   };
-  return {
-      {"active flows",
-       [](const TickPoint& p) { return std::optional(static_cast<double>(p.active_flows)); },
-       as_exact, Role::kGraph1},
-      latency_track("lateness", [](const TickPoint& p) { return std::optional(p.lateness); }),
-      latency_track("reply", [](const TickPoint& p) { return std::optional(p.reply); }),
-      latency_track("run queue", [](const TickPoint& p) { return p.run_queue; }),
-      {"CPU", [](const TickPoint& p) { return p.cpu_cores; },
-       [](double share) { return share_text(share); }, Role::kGraph1},
-      {"RSS",
-       [](const TickPoint& p) -> std::optional<double> {
-         if (!p.resources.rss_bytes) return std::nullopt;
-         return static_cast<double>(*p.resources.rss_bytes);
-       },
-       as_bytes, Role::kGraph1},
-  };
+  std::vector<Track> tracks;
+  tracks.push_back(
+      {"active flows", count(&TickPoint::active_flows), as_exact, Role::kGraph1});
+  if (model.has_periods()) {
+    tracks.push_back({"silent flows", count(&TickPoint::silent_flows), as_exact, Role::kDead});
+    tracks.push_back(latency_track(
+        history, "lateness", [](const TickPoint& p) { return number(p.lateness_recent_p99); },
+        [](const TickPoint& p) { return number(p.lateness.max); }));
+  }
+  tracks.push_back(latency_track(
+      history, "reply", [](const TickPoint& p) { return number(p.reply_recent_p99); },
+      [](const TickPoint& p) { return number(p.reply.max); }));
+  if (model.unanswered_total() > 0)
+    tracks.push_back({"unanswered", count(&TickPoint::unanswered), as_exact, Role::kMissed});
+  tracks.push_back(latency_track(
+      history, "run queue", [](const TickPoint& p) { return number(p.run_queue_recent_p99); },
+      [](const TickPoint& p) { return p.run_queue ? number(p.run_queue->max) : std::nullopt; }));
+  tracks.push_back({"CPU", [](const TickPoint& p) { return p.cpu_cores; },
+                    [](double share) { return share_text(share); }, Role::kGraph1});
+  tracks.push_back({"RSS", [](const TickPoint& p) { return number(p.resources.rss_bytes); },
+                    as_bytes, Role::kGraph1});
+  return tracks;
 }
 
 }  // namespace
@@ -100,7 +99,7 @@ void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& s
   const int cursor_x = graph_x + width - 1 - static_cast<int>(cursor_ago - shift);
   const TickPoint& read = history.back(cursor_ago);
 
-  const std::vector<Track> tracks = make_tracks(history, columns + shift);
+  const std::vector<Track> tracks = make_tracks(model);
   const bool with_axis = area.height >= 8;
   const int rows = with_axis ? area.height - 1 : area.height;
   const int height = std::max(rows / static_cast<int>(tracks.size()), 1);
@@ -109,12 +108,14 @@ void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& s
     if (y + height > area.y + rows) break;
     const int graph_height = height >= 3 ? height - 1 : height;
     std::vector<std::optional<double>> values;
-    double most = 0;
     for (size_t i = 0; i < columns; ++i) {
       values.push_back(track.read(history.back(shift + columns - 1 - i)));
-      most = std::max(most, values.back().value_or(0));
     }
-    draw_graph(grid, {graph_x, y, width, graph_height, 0, track.role}, values);
+    // Of all ticks, also those out of sight: the scale stays while the window moves.
+    double most = 0;
+    for (size_t i = 0; i < history.size(); ++i)
+      most = std::max(most, track.read(history.at(i)).value_or(0));
+    draw_graph(grid, {graph_x, y, width, graph_height, most, track.role}, values);
     for (int row = 0; row < graph_height; ++row) {
       if (state.cursor_tick) {
         const Cell& under = grid.at(std::clamp(cursor_x, 0, grid.width() - 1),

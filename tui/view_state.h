@@ -90,6 +90,7 @@ struct ViewState {
   uint64_t selected = 0;                // position in the order
   uint64_t top = 0;                     // position of the first visible row
   FlowColumnSet hidden_columns = default_hidden_columns();
+  FlowColumnSet wanted_columns;  // turned on by hand: shown even where nothing has a period
   bool choosing_columns = false;
   size_t column_cursor = 0;
 
@@ -120,6 +121,10 @@ struct ViewState {
 
 /// Whose bit of hidden_columns a column is shown by: the amounts share one.
 size_t shown_by(size_t column);
+
+/// Whether the column is turned on: not hidden, and with something to say. Columns of lateness say
+/// something where some flow has a period, that of processes where owners are known.
+bool column_is_on(const ViewState& state, const Model& model, FlowColumn column);
 
 /// Late flows first where a period was declared, else the busiest, as trafshow does.
 ViewState initial_view_state(const Model& model);

@@ -110,6 +110,70 @@ TEST_F(Export, JsonIsOneDocumentWithEverything) {
   EXPECT_EQ(run["load_parts"][1]["latency_intended_ns"]["count"], 98);
 }
 
+/// A column that no document shows is a number that nobody can reach. Both documents name things as
+/// the database does; what has another place there is listed with it.
+TEST_F(Export, EveryColumnOfTheDatabaseIsInADocument) {
+  // What the run of the other tests lacks.
+  RunInfo info;
+  info.id = make_run_id(kStart + 1);
+  info.started_wall_ns = kStart + 1;
+  info.settings.window_ns = info.settings.interval_ns = kNanosPerSecond;
+  auto writer = RunWriter::create(db(), info, {});
+  ASSERT_TRUE(writer.ok());
+  Sample sample;
+  sample.tick = 1;
+  sample.interval_ns = sample.elapsed_ns = kNanosPerSecond;
+  SocketRow socket;
+  socket.cookie = 7;
+  socket.protocol = kProtocolTcp;
+  sample.changed_sockets.push_back(socket);
+  ASSERT_TRUE((*writer)->append(sample).ok());
+  ASSERT_TRUE((*writer)->put_stage(0, {"hold", StageKind::kLoad, 0, {}, 1, 1}).ok());
+  ASSERT_TRUE((*writer)->finish({}).ok());
+
+  const Outcome report = topspin({"report", "--db", db(), "--format", "json", "last"});
+  ASSERT_EQ(report.exit_code, 0) << report.err;
+  std::ofstream(dir_.file("report.json")) << report.out;
+  exported({"json", id_, info.id});
+  const Json missing = python(
+      "import json, sqlite3, sys, os\n"
+      "home = sys.argv[1]\n"
+      "keys = set()\n"
+      "def walk(value):\n"
+      "    if isinstance(value, dict):\n"
+      "        keys.update(value)\n"
+      "        for inner in value.values(): walk(inner)\n"
+      "    elif isinstance(value, list):\n"
+      "        for inner in value: walk(inner)\n"
+      "for name in ('report.json', 'out'): walk(json.load(open(os.path.join(home, name))))\n"
+      "elsewhere = {\n"
+      "    'label': 'labels', 'argument': 'command', 'invalid_reason': 'invalid_reasons',\n"
+      "    'doubt': 'doubts', 'probe': 'probes', 'histogram': 'histograms', 'cpu_tick': 'cpus',\n"
+      "    'plan': 'plan', 'load_count': 'send_errors', 'counter': 'counter_cycles'}\n"
+      "# Numbers of rows, and the gate's own tables, which `topspin gate --format json` shows.\n"
+      "own = ('writer_', 'run', 'position', 'row', 'initiator', 'responder')\n"
+      "of_gate = ('judgement', 'acceptance')\n"
+      "same = {\n"
+      "    'connect_latency': 'connect_latency_ns',\n"
+      "    'latency_intended': 'latency_intended_ns', 'latency_actual': 'latency_actual_ns',\n"
+      "    'own_lateness': 'own_lateness_ns', 'latency': 'latency_ns',\n"
+      "    'run_queue_wait_histogram': 'run_queue_wait_ns', 'on_cpu_histogram': 'on_cpu_ns'}\n"
+      "db = sqlite3.connect('file:' + home + '/t.db?mode=ro', uri=True)\n"
+      "missing = []\n"
+      "tables = [t for (t,) in db.execute(\"SELECT name FROM sqlite_master WHERE type = 'table' \"\n"
+      "                                   \"AND name NOT LIKE 'sqlite%'\")]\n"
+      "for table in tables:\n"
+      "    if table in of_gate or elsewhere.get(table) in keys: continue\n"
+      "    for row in db.execute('PRAGMA table_info(' + table + ')'):\n"
+      "        column = row[1]\n"
+      "        if column in keys or same.get(column) in keys or column.startswith(own): continue\n"
+      "        missing.append(table + '.' + column)\n"
+      "print(json.dumps({'tables': len(tables), 'missing': missing}))\n",
+      dir_.path().string());
+  EXPECT_GT(missing["tables"], 10);
+  EXPECT_EQ(missing["missing"], Json::array());
+}
+
 TEST_F(Export, NdjsonIsOneObjectALine) {
   const std::string file = exported({"ndjson"});
   expect_printable_ascii(bytes_of(file));

@@ -111,7 +111,7 @@ TEST(HtmlPage, SaysFirstWhyARunIsInvalid) {
   const std::string a = store_report_run(
       directory.file(), {.name = "x", .invalid_reasons = {"the kernel dropped 3 packets <b>"}});
   const std::string html = html_report(read_page(directory.file(), {a}));
-  const size_t verdict = html.find("data-verdict=\"Invalid\"");
+  const size_t verdict = html.find("data-verdict=\"Not usable\"");
   ASSERT_NE(verdict, std::string::npos);
   EXPECT_LT(verdict, html.find("the kernel dropped 3 packets &lt;b&gt;"));
   EXPECT_LT(html.find("the kernel dropped 3 packets"), html.find("class=\"tiles\""));

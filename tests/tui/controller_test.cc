@@ -379,5 +379,95 @@ TEST(Controller, NamesAreAskedForWhatIsVisibleOnly) {
   EXPECT_TRUE(missing_names(h.model(), h.state, kSize).hosts.empty());
 }
 
+TEST(Columns, OfLatenessAreThereWhereSomethingHasAPeriodOrTheyWereChosen) {
+  const auto title_line = [](const Hands& h) {
+    std::istringstream stream(grid_text(draw_screen(h.model(), h.state, {120, 24})));
+    std::string line;
+    for (int i = 0; i < 6; ++i) std::getline(stream, line);
+    return line;
+  };
+  Hands periodic(Synthetic{.flows = 20}.model(40));
+  Hands other(Synthetic{.flows = 20, .periodic = false}.model(40));
+  for (const char* title : {"Late", "Worst", "Missed"}) {
+    EXPECT_NE(title_line(periodic).find(title), std::string::npos) << title;
+    EXPECT_EQ(title_line(other).find(title), std::string::npos) << title;
+  }
+  other.press(U'c');
+  while (other.state.column_cursor < static_cast<size_t>(FlowColumn::kMissed))
+    other.press(code(KeyCode::kDown));
+  other.press(U' ').press(U'c');
+  EXPECT_NE(title_line(other).find("Missed"), std::string::npos);
+  EXPECT_EQ(title_line(other).find("Worst"), std::string::npos);
+  // A column that is shown is turned off by the same key.
+  other.press(U'c').press(U' ').press(U'c');
+  EXPECT_EQ(title_line(other).find("Missed"), std::string::npos);
+}
+
+TEST(Timeline, HasRowsForSilenceAndForRequestsWithoutAnAnswer) {
+  const auto timeline = [](const Model& model) {
+    ViewState state = initial_view_state(model);
+    state.screen = Screen::kTimeline;
+    return grid_text(draw_screen(model, state, {120, 40}));
+  };
+  const std::string periodic = timeline(Synthetic{.flows = 80}.model(40));
+  EXPECT_NE(periodic.find("silent flows"), std::string::npos);
+  EXPECT_NE(periodic.find("unanswered"), std::string::npos);
+  const std::string other = timeline(Synthetic{.flows = 80, .periodic = false}.model(40));
+  EXPECT_EQ(other.find("silent"), std::string::npos);
+  EXPECT_EQ(other.find("lateness"), std::string::npos);
+}
+
+TEST(Timeline, TheMostIsOfTheWholeRunAlsoWhereItIsOutOfSight) {
+  Model model;
+  const Synthetic synthetic{.flows = 10};
+  for (uint64_t tick = 1; tick <= 120; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    if (tick <= 5) sample.flows.active_flows = 2'000;
+    model.add(sample);
+  }
+  ViewState state = initial_view_state(model);
+  state.screen = Screen::kTimeline;
+  EXPECT_NE(grid_text(draw_screen(model, state, {80, 48})).find("most 2,000"), std::string::npos);
+}
+
+TEST(Losses, NamesEachOfThemWithItsMeaningAndWhatOccurredFirst) {
+  Model model;
+  const Synthetic synthetic{.flows = 3};
+  Sample sample = synthetic.sample(1);
+  sample.losses.stacks_unstored = 4'711;  // the last of the list
+  model.add(sample);
+  ViewState state = initial_view_state(model);
+  state.screen = Screen::kLosses;
+  const std::string screen = grid_text(draw_screen(model, state, {160, 50}));
+  LossInterval::for_each_field([&](const char* name, auto) {
+    const size_t at = screen.find(name);
+    ASSERT_NE(at, std::string::npos) << name;
+    const std::string line = screen.substr(at, screen.find('\n', at) - at);
+    EXPECT_GT(line.size(), 80u) << name << " has no meaning beside it";
+  });
+  // Where there is no room for all, what occurred is there.
+  EXPECT_NE(grid_text(draw_screen(model, state, {80, 12})).find("4,711"), std::string::npos);
+}
+
+TEST(Sockets, OfAStoredRunAreShownAtEachMoment) {
+  Model model;
+  model.scene.flows_are_final = true;
+  model.scene.subject = "server";
+  const Synthetic synthetic{.flows = 3};
+  Sample first = synthetic.sample(1);
+  first.changed_sockets[0].closed = true;
+  model.add(first);
+  for (uint64_t tick = 2; tick <= 30; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    sample.changed_sockets.clear();
+    model.add(sample);
+  }
+  ViewState state = initial_view_state(model);
+  state.screen = Screen::kSockets;
+  const std::string screen = grid_text(draw_screen(model, state, {120, 40}));
+  EXPECT_NE(screen.find("Socket (2), of the whole run"), std::string::npos);
+  EXPECT_NE(screen.find("listen 192.168.7.1:8888"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace topspin

@@ -52,6 +52,61 @@ TEST(FlowTableView, APageIsThatOfAFullSortForEachColumn) {
   }
 }
 
+TEST(FlowTableView, SilentFlowsStandOnTopWhateverIsSortedBy) {
+  const Model model = Synthetic{.flows = 200}.model(40);
+  for (const FlowColumnInfo& column : flow_columns()) {
+    for (const bool reverse : {false, true}) {
+      FlowQuery query;
+      query.sort = column.column;
+      query.reverse = reverse;
+      const FlowPage page = query_flows(model, query, 0, 10);
+      for (size_t i = 0; i < page.page.size(); ++i)
+        EXPECT_EQ(page.page[i].entry.row.silent, i < 5) << column.title << ' ' << i;
+      for (uint64_t at = 0; at < 5; ++at)
+        EXPECT_EQ(position_of(model, query, page.page[at].entry.row.id), at);
+    }
+  }
+}
+
+TEST(FlowTableView, SilentFlowsStayWhileTheyAreTracked) {
+  Model model(ModelLimits{.silent_drop_ns = 5 * test::kSecond});
+  const Synthetic synthetic{.flows = 50};
+  for (uint64_t tick = 1; tick <= 60; ++tick) model.add(synthetic.sample(tick));
+  ASSERT_TRUE(model.find_flow(5));
+  Sample last = synthetic.sample(61);
+  for (FlowRow& row : last.changed_flows) row.ended = row.silent;
+  model.add(last);
+  for (uint64_t tick = 62; tick <= 75; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    std::erase_if(sample.changed_flows, [](const FlowRow& row) { return row.silent; });
+    model.add(sample);
+  }
+  EXPECT_FALSE(model.find_flow(5));
+}
+
+TEST(FlowTableView, AReplayShowsOfAMomentOnlyWhatIsOfIt) {
+  Model model;
+  model.scene.flows_are_final = true;
+  const Synthetic synthetic{.flows = 3};
+  Sample first = synthetic.sample(2);
+  first.changed_flows = {synthetic.row(1, 40)};  // as it stood at the end of the run
+  model.add(first);
+  const TableRow row{model.flows()[0], 1, 0};
+  for (const FlowColumn column : {FlowColumn::kRate, FlowColumn::kPacketRate, FlowColumn::kSeen,
+                                  FlowColumn::kLate, FlowColumn::kReply})
+    EXPECT_EQ(flow_cell(column, row, model, {}), "-") << flow_column(column).title;
+  EXPECT_EQ(flow_cell_role(FlowColumn::kSize, row.entry, model), Role::kDim);
+  EXPECT_NE(flow_cell(FlowColumn::kAge, row, model, {}), "-");
+
+  Sample end = synthetic.sample(40);
+  end.changed_flows.clear();
+  model.add(end);
+  const TableRow then{model.flows()[0], 1, 0};
+  EXPECT_NE(flow_cell(FlowColumn::kSeen, then, model, {}), "-");
+  EXPECT_NE(flow_cell(FlowColumn::kReply, then, model, {}), "-");
+  EXPECT_EQ(flow_cell_role(FlowColumn::kSize, then.entry, model), Role::kNormal);
+}
+
 TEST(FlowTableView, NumbersSortDownwardsTextUpwardsAbsentLast) {
   Model model;
   Sample sample;

@@ -195,13 +195,5 @@ TEST(TickHistory, HeatHoldsEverySample) {
   EXPECT_EQ(sum, sample.scheduler->run_queue_latency->count());
 }
 
-TEST(TickHistory, TheTailIsTheHighestPercentileWithEnoughSamples) {
-  EXPECT_EQ(tail_of({}).value_ns, std::nullopt);
-  EXPECT_EQ(tail_of({5, {}, {}, {}, 9}).name, "max");
-  EXPECT_EQ(tail_of({50, 3, {}, {}, 9}).name, "p50");
-  EXPECT_EQ(tail_of({500, 3, 5, {}, 9}).name, "p90");
-  EXPECT_EQ(tail_of({5000, 3, 5, 7, 9}).value_ns, 7);
-}
-
 }  // namespace
 }  // namespace topspin

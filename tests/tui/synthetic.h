@@ -23,6 +23,7 @@ struct Synthetic {
   bool hostile = false;    // hostile names everywhere that text comes from outside
   uint64_t losses_at = 0;  // the tick that loses 12 packets, 0: none
   bool ipv6 = false;
+  bool periodic = true;  // false: nothing has a period
   int64_t start_ns = 1'000 * kSecond;
 
   /// xorshift-like mix: the same numbers everywhere.
@@ -95,15 +96,15 @@ struct Synthetic {
     flow.payload_bytes = {tick * (size - 42), (tick - 1) * (size - 42)};
     // Half of the clients are of this host; the server is one of two workers.
     if (subject) flow.owners = {id % 2 == 0 ? std::optional(1u) : std::nullopt, 2u};
-    flow.period_ns = kSecond;
-    if (tick > 1) {
+    if (periodic) flow.period_ns = kSecond;
+    if (periodic && tick > 1) {
       flow.lateness_last_ns = lateness_ns(id, tick);
       flow.lateness_max_ns =
           id % 7 == 3 && tick >= 20
               ? static_cast<int64_t>(120 + 10 * (std::min<uint64_t>(tick, 29) - 20)) * kMilli
               : static_cast<int64_t>(1 + mix(id) % 5) * kMilli;
     }
-    flow.missed_ticks = id % 11 == 5 && tick > 25 ? 2 : 0;
+    flow.missed_ticks = periodic && id % 11 == 5 && tick > 25 ? 2 : 0;
     flow.replies = tick - 1;
     flow.reply_latency_last_ns = static_cast<int64_t>(80 + mix(id + tick) % 400) * kMicro;
     flow.reply_latency_max_ns = static_cast<int64_t>(500 + mix(id) % 2000) * kMicro;
@@ -124,12 +125,23 @@ struct Synthetic {
     // Flow 5 (and each 40th after it) falls silent after tick 30.
     const auto silent = [&](uint64_t id) { return id % 40 == 5 && tick > 30; };
     for (uint64_t id = 1; id <= flows; ++id) {
-      if (silent(id)) continue;
+      if (silent(id)) {
+        // From its second missed tick on it is silent, and each tick brings its row.
+        if (!periodic || tick < 32) continue;
+        FlowRow gone = row(id, 30);
+        gone.missed_ticks += tick - 30;
+        gone.silent = true;
+        sample.changed_flows.push_back(gone);
+        ++f.silent_flows;
+        ++f.missed_ticks;
+        continue;
+      }
       sample.changed_flows.push_back(row(id, tick));
       const int64_t late_ns = lateness_ns(id, tick);
-      if (tick > 1) f.lateness.record(late_ns);
-      if (late_ns > 100 * kMilli) ++f.late_flows;
+      if (periodic && tick > 1) f.lateness.record(late_ns);
+      if (periodic && late_ns > 100 * kMilli) ++f.late_flows;
       if (tick > 1) f.reply_latency.record(80'000 + mix(id + tick) % 400'000);
+      ++f.requests;
       ++f.active_flows;
       const uint64_t size = 60 + mix(id) % 900;
       f.packets += 2;
@@ -137,6 +149,8 @@ struct Synthetic {
     }
     f.active_flows_max = f.active_flows;
     f.live_flows = flows;
+    if (periodic) f.periodic_flows = flows;
+    if (tick == 35) f.unanswered = 3;
     f.new_flows = tick == 1 ? flows : 0;
     f.udp.packets = f.packets;
     if (losses_at != 0 && tick == losses_at) sample.losses.capture_kernel_drops = 12;
@@ -332,7 +346,8 @@ struct Synthetic {
       scene.probes = {{"scheduler", Rung::kTpBtf, ""},
                       {"resources", Rung::kProc, hostile ? "b\x1b[0mad\t" : ""}};
     }
-    scene.period_ns = kSecond;
+    if (periodic) scene.period_ns = kSecond;
+    scene.reply_timeout_ns = kSecond;
     return scene;
   }
 

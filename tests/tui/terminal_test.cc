@@ -195,7 +195,7 @@ TEST_F(Terminal, ClicksSortAndOpen) {
   click(column, row);
   EXPECT_TRUE(terminal.wait_for("▲Rate")) << terminal.screen();
   click(5, row + 3);
-  EXPECT_TRUE(terminal.wait_for("missed ticks")) << terminal.screen();
+  EXPECT_TRUE(terminal.wait_for("reply, slowest")) << terminal.screen();
 }
 
 TEST_F(Terminal, ColoursComeFromAFileAndNoColorWins) {

@@ -1,0 +1,283 @@
+// What every report of a run says in the same words: lateness only where something has a period,
+// silence, requests without an answer beside the latencies, and whether the run is usable and may
+// be judged.
+#include <fstream>
+#include <functional>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "core/loss_words.h"
+#include "report/export.h"
+#include "report/flow_json.h"
+#include "report/html_page.h"
+#include "report/markdown.h"
+#include "report/run_json.h"
+#include "report/run_summary.h"
+#include "report/run_text.h"
+#include "tests/report/report_testing.h"
+
+namespace topspin::test {
+namespace {
+
+using Json = nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+struct Told {
+  std::string text, json, markdown, html;
+};
+
+struct Setting {
+  std::optional<int64_t> period_ns;
+  RunEnd end;
+  std::function<void(Sample&)> change = [](Sample&) {};
+};
+
+/// A run of twelve ticks, as each report tells it.
+Told tell(const Setting& setting) {
+  TemporaryDirectory directory;
+  const std::string path = directory.file();
+  RunInfo info = report_run("server", 1'700'000'000 * kSecond);
+  info.settings.period_ns = setting.period_ns;
+  auto writer = create(path, info);
+  for (uint64_t tick = 1; tick <= 12; ++tick) {
+    Sample sample = report_tick(tick, "server");
+    setting.change(sample);
+    EXPECT_OK(writer->append(sample));
+  }
+  RunEnd end = setting.end;
+  end.duration_ns = 12 * kSecond;
+  EXPECT_OK(writer->finish(end));
+  auto store = open(path);
+  const RunReport report = must(read_run_report(*store, info.id));
+  const ReportPage page = must(read_report_page(*store, {info.id}));
+  return {run_report_text(report), run_report_json(report), markdown_report(page, kStepSummaryBytes),
+          html_report(page)};
+}
+
+/// As traffic without any period is stored.
+void without_period(Sample& sample) {
+  sample.flows.periodic_flows = sample.flows.silent_flows = 0;
+  sample.flows.requests = 500;
+  sample.flows.missed_ticks = sample.flows.late_flows = 0;
+  sample.flows.lateness = {};
+  for (FlowRow& row : sample.changed_flows) {
+    row.period_ns.reset();
+    row.lateness_max_ns.reset();
+  }
+}
+
+TEST(Lateness, IsSaidNowhereWhereNothingHasAPeriod) {
+  const Told told = tell({.change = without_period});
+  for (const std::string* report : {&told.text, &told.markdown}) {
+    EXPECT_THAT(*report, Not(HasSubstr("lateness")));
+    EXPECT_THAT(*report, Not(HasSubstr("Lateness")));
+    EXPECT_THAT(*report, Not(HasSubstr("issed")));
+    EXPECT_THAT(*report, Not(HasSubstr("ilent")));
+  }
+  EXPECT_THAT(told.text, Not(HasSubstr("late max")));
+  EXPECT_THAT(told.html, Not(HasSubstr("Missed ticks")));
+  EXPECT_THAT(told.html, Not(HasSubstr("figure-lateness")));
+  EXPECT_THAT(told.html, Not(HasSubstr("figure-silent")));
+  EXPECT_THAT(told.html, Not(HasSubstr("heat-lateness")));
+  EXPECT_THAT(told.html, HasSubstr("figure-reply"));
+}
+
+/// A run of an older topspin, which learned periods from anything, says no lateness either.
+TEST(Lateness, OfOlderRunsCountsOnlyWhereThePeriodWasDeclared) {
+  const auto older = [](Sample& sample) {
+    sample.flows.periodic_flows = 0;
+    sample.flows.requests = 0;
+    sample.flows.missed_ticks = 5'000;
+  };
+  EXPECT_THAT(tell({.change = older}).text, Not(HasSubstr("ticks missed")));
+  EXPECT_THAT(tell({.period_ns = kSecond, .change = older}).text,
+              HasSubstr("60,000 ticks missed"));
+}
+
+TEST(Silence, IsInEveryReport) {
+  const Told told = tell({.period_ns = kSecond, .change = [](Sample& sample) {
+                            sample.flows.periodic_flows = 2'000;
+                            sample.flows.silent_flows = sample.tick < 6 ? 0 : 1'408 - sample.tick;
+                            for (FlowRow& row : sample.changed_flows) row.silent = true;
+                          }});
+  EXPECT_THAT(told.text,
+              HasSubstr("2,000 flows with a period at most, 0 ticks missed; silent at most 1,402 "
+                        "of them, 1,396 of 2,000 at the end"));
+  EXPECT_THAT(told.text, HasSubstr("SILENT"));
+  const Json json = Json::parse(told.json);
+  EXPECT_EQ(json["summary"]["silent_flows"], Json({{"max", 1'402}, {"last", 1'396}}));
+  EXPECT_EQ(json["summary"]["periodic_flows"], Json({{"max", 2'000}, {"last", 2'000}}));
+  EXPECT_EQ(json["ticks"][5]["silent_flows"], 1'402);
+  EXPECT_EQ(json["ticks"][5]["periodic_flows"], 2'000);
+  EXPECT_THAT(told.markdown, AllOf(HasSubstr("Silent flows"), HasSubstr("1,402"),
+                                   HasSubstr("of 2,000 at most; 1,396 at the end")));
+  EXPECT_THAT(told.html, AllOf(HasSubstr("Silent flows"), HasSubstr("figure-silent")));
+}
+
+TEST(Unanswered, StandsBesideTheLatencyOfReplies) {
+  const Told told = tell({.change = [](Sample& sample) {
+                            without_period(sample);
+                            sample.flows.requests = 2'000;
+                            if (sample.tick == 7) {
+                              sample.flows.unanswered = 2'000;
+                              sample.flows.late_replies = 256;
+                              sample.flows.overlapping_requests = 12;
+                              sample.flows.reply_latency.record_n(kSecond, 1'744);
+                              sample.flows.reply_latency.record_n(1'600'000'000, 256);
+                            }
+                          }});
+  // Right under the percentiles.
+  const size_t row = told.text.find("  reply latency");
+  ASSERT_NE(row, std::string::npos);
+  const size_t next = told.text.find('\n', row) + 1;
+  EXPECT_THAT(told.text.substr(next, told.text.find('\n', next) - next),
+              HasSubstr("2,000 of 24,000 requests not answered within 1.00s, 256 of them answered "
+                        "later; 12 not measured"));
+  // 1,744 waited for ever: what lies at the timeout or above is only known to be that much.
+  EXPECT_THAT(told.text.substr(row, next - row), HasSubstr(">=1."));
+  EXPECT_THAT(told.html, HasSubstr("2,000 of 24,000 requests not answered within"));
+  EXPECT_THAT(told.html, HasSubstr("≥ 1"));
+  EXPECT_THAT(told.markdown, HasSubstr("2,000 of 24,000 requests not answered within"));
+  const Json summary = Json::parse(told.json)["summary"];
+  EXPECT_EQ(summary["requests"], 24'000);
+  EXPECT_EQ(summary["unanswered"], 2'000);
+  EXPECT_EQ(summary["late_replies"], 256);
+  EXPECT_EQ(summary["overlapping_requests"], 12);
+  const std::string keys = told.json.substr(told.json.find("\"reply_latency_ns\""));
+  EXPECT_LT(keys.find("\"unanswered\""), keys.find("\"lateness_ns\""));
+}
+
+TEST(Unanswered, AnswersThatCameLateAreWhatTheyAre) {
+  FlowInterval flows;
+  flows.requests = flows.unanswered = flows.late_replies = 2'000;
+  flows.reply_latency.record_n(2 * kSecond, 2'000);
+  FileReading reading;
+  reading.totals = flows;
+  reading.reply_timeout_ns = kSecond;
+  const std::string text = file_reading_text(reading);
+  EXPECT_THAT(text, Not(HasSubstr(">=")));
+  EXPECT_THAT(text, HasSubstr("2,000 of 2,000 requests not answered within 1.00s"));
+  EXPECT_THAT(text, Not(HasSubstr("lateness")));
+  reading.totals.late_replies = 0;
+  EXPECT_THAT(file_reading_text(reading), HasSubstr(">=2.00s"));
+}
+
+TEST(Terms, AUsableRunWithoutDoubts) {
+  const Told told = tell({});
+  EXPECT_THAT(told.text, HasSubstr("complete, usable\n"));
+  EXPECT_THAT(told.html, HasSubstr("data-verdict=\"Usable\""));
+  EXPECT_THAT(told.markdown, HasSubstr("Usable"));
+  const Json run = Json::parse(told.json)["run"];
+  EXPECT_EQ(run["complete"], true);
+  EXPECT_EQ(run["usable"], true);
+  EXPECT_EQ(run["doubts"], Json::array());
+}
+
+TEST(Terms, DoubtsLeaveARunUsableAndMayNotBeJudged) {
+  const std::string doubt = "the reply split holds twice what the wire saw";
+  const Told told = tell({.end = {.doubts = {doubt}}});
+  EXPECT_THAT(told.text, HasSubstr("complete, usable, may not be judged"));
+  for (const std::string* report : {&told.text, &told.markdown, &told.html})
+    EXPECT_THAT(*report, HasSubstr("may not be judged: " + doubt));
+  EXPECT_THAT(told.html, HasSubstr("data-verdict=\"Doubtful\""));
+  const Json run = Json::parse(told.json)["run"];
+  EXPECT_EQ(run["usable"], true);
+  EXPECT_EQ(run["doubts"], Json::array({doubt}));
+}
+
+TEST(Terms, LossesAboveTheirLimitLeaveARunUnusable) {
+  const Told told = tell({.end = {.invalid_reasons = {"too many drops"}, .doubts = {"a clock"}}});
+  EXPECT_THAT(told.text, HasSubstr("complete, NOT USABLE"));
+  EXPECT_THAT(told.html, HasSubstr("data-verdict=\"Not usable\""));
+  for (const std::string* report : {&told.text, &told.markdown, &told.html})
+    EXPECT_THAT(*report, AllOf(HasSubstr("too many drops"), HasSubstr("a clock")));
+  const Json run = Json::parse(told.json)["run"];
+  EXPECT_EQ(run["usable"], false);
+  EXPECT_EQ(run["complete"], true);
+}
+
+TEST(Traffic, EachCountReachesEveryReport) {
+  const std::pair<const char*, uint64_t FlowInterval::*> counts[] = {
+      {"tcp_out_of_order", &FlowInterval::tcp_out_of_order},
+      {"tcp_retransmissions", &FlowInterval::tcp_retransmissions},
+      {"tcp_resets", &FlowInterval::tcp_resets},
+      {"tcp_refused", &FlowInterval::tcp_refused},
+      {"tcp_handshakes", &FlowInterval::tcp_handshakes},
+      {"requests", &FlowInterval::requests},
+      {"handshake_turns", &FlowInterval::handshake_turns},
+      {"multiplexed_turns", &FlowInterval::multiplexed_turns},
+      {"time_steps", &FlowInterval::time_steps},
+      {"time_went_backwards", &FlowInterval::time_went_backwards},
+      {"duplicate_packets", &FlowInterval::duplicate_packets},
+  };
+  const Told told = tell({.change = [&](Sample& sample) {
+                            uint64_t value = 1'000;
+                            for (const auto& [name, field] : counts) sample.flows.*field = ++value;
+                          }});
+  const Json summary = Json::parse(told.json)["summary"];
+  uint64_t value = 1'000;
+  for (const auto& [name, field] : counts) {
+    const uint64_t total = 12 * ++value;
+    EXPECT_EQ(summary[name], total) << name;
+    EXPECT_EQ(Json::parse(told.json)["ticks"][0][name], value) << name;
+    EXPECT_THAT(told.html, HasSubstr(fmt::format("data-path=\"summary.{}\"", name)));
+    if (std::string(name) != "requests")
+      EXPECT_THAT(told.text, HasSubstr(fmt::format("{}", total))) << name;
+  }
+  EXPECT_THAT(told.text, HasSubstr(fmt::format("of {},{:03} requests", 12, 12 * 1'006 - 12'000)));
+}
+
+TEST(Waits, TheKernelsNumberIsNamedAsThat) {
+  const Told told = tell({.change = [](Sample& sample) {
+                            sample.scheduler->run_queue_wait_ns = 10'000'000;
+                            sample.scheduler->kernel_run_delay_ns = 900'000'000;
+                          }});
+  EXPECT_THAT(told.text, HasSubstr("kernel's own run_delay: 10.8s"));
+  EXPECT_THAT(told.html, HasSubstr("The kernel&#39;s run_delay"));
+  const Json summary = Json::parse(told.json)["summary"];
+  EXPECT_EQ(summary["run_queue_wait_ns"], 120'000'000);
+  EXPECT_EQ(summary["kernel_run_delay_ns"], 10'800'000'000);
+}
+
+/// The longest wait of a row is never longer than their sum.
+TEST(Waits, OfAThreadAreOneMeaningInOneRow) {
+  const Told told = tell({.change = [](Sample& sample) {
+                            for (ThreadRow& thread : sample.changed_threads) {
+                              thread.run_queue_wait_ns = 0;  // the kernel's
+                              thread.run_queue_wait.emplace();
+                              thread.run_queue_wait->record(31'200);
+                              thread.run_queue_wait_max_ns = 31'200;
+                            }
+                          }});
+  EXPECT_THAT(told.text, HasSubstr("31.2us    31.2us"));
+}
+
+TEST(Probes, WithoutASubjectAreOneLine) {
+  RunReport report;
+  report.run.info.id = "x";
+  for (const char* name : {"scheduler", "resources", "timers"})
+    report.run.info.probes.push_back({name, Rung::kNone, "no subject: name a command"});
+  report.run.info.probes.push_back({"owners", Rung::kTpBtf, ""});
+  const std::string text = run_report_text(report);
+  EXPECT_THAT(text, HasSubstr("no subject, so not measured: scheduler, resources, timers\n"));
+  EXPECT_THAT(text, HasSubstr("probe    owners by tp_btf"));
+  EXPECT_THAT(text, Not(HasSubstr("by none")));
+}
+
+TEST(Losses, EachHasItsWordsAndItsRowInTheDocument) {
+  std::ifstream file(std::string(TOPSPIN_SOURCE_DIR) + "/docs/losses.md");
+  std::stringstream document;
+  document << file.rdbuf();
+  LossInterval::for_each_field([&](const std::string& name, auto) {
+    EXPECT_NE(loss_meaning(name), "") << name;
+    EXPECT_THAT(document.str(), HasSubstr("`" + name + "`"));
+  });
+  EXPECT_EQ(loss_meaning("no_such_loss"), "");
+}
+
+}  // namespace
+}  // namespace topspin::test

@@ -1,0 +1,200 @@
+// p99 over the last ticks, and the tick line and head that show it.
+#include "tui/recent_latency.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/tui/synthetic.h"
+#include "tui/tick_line.h"
+#include "tui/views.h"
+
+namespace topspin {
+namespace {
+
+using test::kMilli;
+using test::kSecond;
+using test::Synthetic;
+using testing::HasSubstr;
+using testing::Not;
+
+Histogram of(uint64_t value, uint64_t times) {
+  Histogram histogram;
+  histogram.record_n(value, times);
+  return histogram;
+}
+
+TEST(RecentLatency, GathersTicksUntilTheyHoldEnough) {
+  RecentLatency recent;
+  recent.add(of(1'000'000, 400), kSecond);
+  EXPECT_EQ(recent.p99(), std::nullopt);
+  recent.add(of(2'000'000, 400), kSecond);
+  EXPECT_EQ(recent.p99(), std::nullopt);
+  recent.add(of(3'000'000, 400), kSecond);
+  EXPECT_EQ(recent.count(), 1200u);
+  ASSERT_TRUE(recent.p99());
+  EXPECT_EQ(*recent.p99(), 3'000'000);
+  // The oldest goes as soon as the others hold 1,000.
+  recent.add(of(500'000, 600), kSecond);
+  EXPECT_EQ(recent.count(), 1000u);
+  EXPECT_EQ(*recent.p99(), 3'000'000);
+}
+
+TEST(RecentLatency, OfATickWithEnoughIsThatTicksOwn) {
+  RecentLatency recent;
+  recent.add(of(9'000'000, 5000), kSecond);
+  Histogram tick;
+  for (uint64_t i = 1; i <= 2000; ++i) tick.record(i * 1000);
+  recent.add(tick, kSecond);
+  EXPECT_EQ(recent.p99(), static_cast<int64_t>(*tick.percentile(0.99)));
+}
+
+TEST(RecentLatency, LooksBackTenSecondsAtMost) {
+  RecentLatency recent;
+  recent.add(of(1'000, 999), kSecond);
+  for (int i = 0; i < 9; ++i) recent.add(Histogram(), kSecond);
+  EXPECT_EQ(recent.count(), 999u);
+  recent.add(of(1'000, 1), kSecond);
+  EXPECT_EQ(recent.count(), 1u);
+  EXPECT_EQ(recent.p99(), std::nullopt);
+}
+
+TEST(RecentLatency, EarlyIsBelowZero) {
+  RecentLatency recent;
+  SignedHistogram early;
+  for (int64_t i = 1; i <= 1000; ++i) early.record(-i * kMilli);
+  recent.add(early, kSecond);
+  EXPECT_EQ(recent.p99(), early.percentile(0.99));
+  EXPECT_LT(*recent.p99(), 0);
+}
+
+std::vector<std::string> words(const std::string& line) {
+  std::vector<std::string> words;
+  for (size_t at = 0; at < line.size();) {
+    const size_t from = line.find_first_not_of(' ', at);
+    if (from == std::string::npos) break;
+    at = std::min(line.find(' ', from), line.size());
+    words.push_back(line.substr(from, at - from));
+  }
+  return words;
+}
+
+/// The word of a tick line that ends under the end of a title.
+std::string under(const std::string& title, const std::string& line) {
+  const std::string header = tick_line_header();
+  const size_t end = header.find(title) + title.size();
+  const size_t from = line.rfind(' ', end - 1);
+  return line.substr(from + 1, end - from - 1);
+}
+
+TEST(TickLine, ShowsAPercentileOverTheLastTicksAndTheMaximumOfThisOne) {
+  const Synthetic synthetic{.flows = 300};
+  RecentLatencies recent;
+  std::string line;
+  for (uint64_t tick = 1; tick <= 3; ++tick) line = tick_line(synthetic.sample(tick), recent);
+  EXPECT_EQ(under("reply p99", line), "-");  // 600 so far
+  EXPECT_NE(under("reply max", line), "-");
+  for (uint64_t tick = 4; tick <= 6; ++tick) line = tick_line(synthetic.sample(tick), recent);
+  EXPECT_NE(under("reply p99", line), "-");
+  EXPECT_NE(under("late p99", line), "-");
+  EXPECT_EQ(under("silent", line), "0");
+  EXPECT_EQ(line.size(), tick_line_header().size());
+}
+
+TEST(TickLine, WithoutAPeriodThereIsNoLateness) {
+  const Synthetic synthetic{.flows = 2000, .periodic = false};
+  Sample sample = synthetic.sample(3);
+  // As an engine gave it that learned periods from anything.
+  sample.flows.requests = 0;
+  for (int i = 0; i < 5000; ++i) sample.flows.lateness.record(kSecond);
+  sample.flows.missed_ticks = 52'885;
+  RecentLatencies recent;
+  const std::string line = tick_line(sample, recent);
+  for (const char* title : {"late p99", "late max", "missed", "silent"})
+    EXPECT_EQ(under(title, line), "-") << title;
+  EXPECT_NE(under("reply p99", line), "-");
+}
+
+TEST(TickLine, UnansweredRequestsStandBesideTheReplies) {
+  Sample sample = Synthetic{.flows = 20}.sample(3);
+  sample.flows.unanswered = 17;
+  RecentLatencies recent;
+  const std::string line = tick_line(sample, recent);
+  EXPECT_EQ(under("unans", line), "17");
+  const std::string header = tick_line_header();
+  EXPECT_LT(header.find("reply max"), header.find("unans"));
+  EXPECT_EQ(words(header.substr(header.find("reply max"))).at(2), "unans");
+}
+
+std::string head_of(const Model& model, int width = 120) {
+  const std::string text = grid_text(draw_screen(model, initial_view_state(model), {width, 24}));
+  size_t end = 0;
+  for (int i = 0; i < 4; ++i) end = text.find('\n', end) + 1;
+  return text.substr(0, end);
+}
+
+bool head_has(const Model& model, Role role) {
+  const Grid grid = draw_screen(model, initial_view_state(model), {120, 24});
+  for (int y = 0; y < 4; ++y) {
+    for (int x = 0; x < grid.width(); ++x) {
+      if (grid.at(x, y).style.role == role) return true;
+    }
+  }
+  return false;
+}
+
+TEST(Head, SilenceIsRedAndLeavesNothingGreen) {
+  const Synthetic synthetic{.flows = 80};
+  const Model before = synthetic.model(30);
+  EXPECT_THAT(head_of(before), HasSubstr("0 of 80"));
+  EXPECT_TRUE(head_has(before, Role::kOnTime));
+  const Model after = synthetic.model(40);
+  for (const int width : {80, 120}) {
+    EXPECT_THAT(head_of(after, width), HasSubstr("silent        2 of 80")) << width;
+    EXPECT_THAT(head_of(after, width), HasSubstr("missed         2 (18)")) << width;
+    EXPECT_THAT(head_of(after, width), HasSubstr("unans           0 (3)")) << width;
+  }
+  EXPECT_FALSE(head_has(after, Role::kOnTime));
+  EXPECT_TRUE(head_has(after, Role::kDead));
+}
+
+TEST(Head, WithoutAPeriodThereIsNoLateness) {
+  const Model model = Synthetic{.flows = 80, .periodic = false}.model(40);
+  for (const char* word : {"late", "missed", "silent"})
+    EXPECT_THAT(head_of(model), Not(HasSubstr(word)));
+  EXPECT_THAT(head_of(model), HasSubstr("reply p99"));
+}
+
+TEST(Head, TheLabelsStayWhateverTheTickHolds) {
+  const Synthetic synthetic{.flows = 300};
+  Model model;
+  model.scene = synthetic.scene();
+  for (uint64_t tick = 1; tick <= 12; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    if (tick % 3 == 0) sample.flows.reply_latency = {};
+    if (tick % 4 == 0) sample.flows.reply_latency = of(1'000, 3);
+    model.add(sample);
+    EXPECT_THAT(head_of(model), HasSubstr("reply p99"));
+    EXPECT_THAT(head_of(model), HasSubstr("reply max"));
+    EXPECT_THAT(head_of(model), HasSubstr("run queue p99"));
+  }
+}
+
+TEST(Head, AWaitWithoutEndIsALowerBound) {
+  const Synthetic synthetic{.flows = 20};
+  Model model;
+  model.scene = synthetic.scene();
+  Sample sample = synthetic.sample(2);
+  sample.flows.reply_latency.record_n(kSecond, 2000);
+  sample.flows.unanswered = 2000;
+  model.add(sample);
+  EXPECT_THAT(head_of(model), HasSubstr(">=1.0"));
+  // All of them answered, though late: the value is what it is.
+  Sample answered = synthetic.sample(3);
+  answered.flows.reply_latency.record_n(3 * kSecond, 2000);
+  answered.flows.late_replies = 2000;
+  model.add(answered);
+  EXPECT_THAT(head_of(model), Not(HasSubstr(">=")));
+}
+
+}  // namespace
+}  // namespace topspin

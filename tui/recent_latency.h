@@ -1,0 +1,57 @@
+// RecentLatency: p99 of a latency over the last ticks, for where one tick has too few samples.
+//
+// The window holds as many of the last ticks as it takes to reach 1,000 samples, and at most 10 s
+// of them. So the label above the number is always the same. A value; pure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/histogram.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+class RecentLatency {
+ public:
+  static constexpr uint64_t kEnoughSamples = 1000;
+  static constexpr int64_t kLongestNs = 10'000'000'000;
+
+  /// The next tick, `interval_ns` long.
+  void add(const Histogram& histogram, int64_t interval_ns);
+  void add(const SignedHistogram& histogram, int64_t interval_ns);
+
+  /// As Histogram::percentile(0.99) of the window: nullopt with fewer than 1,000 samples.
+  std::optional<int64_t> p99() const;
+  uint64_t count() const { return count_; }
+
+ private:
+  struct Tick {
+    std::vector<std::pair<uint32_t, uint64_t>> cells;  // occupied ones, in order
+    uint64_t count = 0;
+    int64_t max = 0;
+    int64_t interval_ns = 0;
+  };
+
+  void push(Tick tick);
+  void drop_oldest();
+
+  // One cell for each bucket of negative values, the greatest magnitude first, then of the others.
+  std::vector<uint64_t> cells_;
+  std::deque<Tick> ticks_;
+  uint64_t count_ = 0;
+  int64_t length_ns_ = 0;
+};
+
+/// The latencies that a tick line and the head of the screen show.
+struct RecentLatencies {
+  RecentLatency lateness, reply, run_queue;
+
+  /// `declared_period_ns`: with --period (core/periods.h).
+  void add(const Sample& sample, const std::optional<int64_t>& declared_period_ns = {});
+};
+
+}  // namespace topspin
