@@ -310,9 +310,10 @@ std::string load_table(const ReportPage& page, size_t r) {
   const auto& load = page.runs[r].load;
   if (!load) return {};
   std::string text = fmt::format(
-      "| {} | due | sent | replied | late | lost | p50 | p99 |\n"
-      "| :-- | --: | --: | --: | --: | --: | --: | --: |\n",
-      of_side(workload_name(load->workload), page, r));
+      "| {} | due | sent | replied | late | lost |{} p50 | p99 |\n"
+      "| :-- | --: | --: | --: | --: | --: |{} --: | --: |\n",
+      of_side(workload_name(load->workload), page, r), load->http ? " HTTP errors |" : "",
+      load->http ? " --: |" : "");
   const auto row = [&](const std::string& name, const LoadPart& part) {
     const HistogramSummary latency = part.latency_intended.summary();
     const auto time = [](const std::optional<int64_t>& ns) {
@@ -320,13 +321,16 @@ std::string load_table(const ReportPage& page, size_t r) {
     };
     const LoadAccounts& a = part.accounts;
     text +=
-        fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", name, page_count(a.scheduled),
-                    page_count(a.sent), page_count(a.replied), page_count(a.late_replies),
-                    page_count(a.lost), time(latency.p50), time(latency.p99));
+        fmt::format("| {} | {} | {} | {} | {} | {} |{} {} | {} |\n", name,
+                    page_count(a.scheduled), page_count(a.sent), page_count(a.replied),
+                    page_count(a.late_replies), page_count(a.lost),
+                    load->http ? fmt::format(" {} |", page_count(a.http_errors)) : std::string(),
+                    time(latency.p50), time(latency.p99));
   };
   for (size_t i = 0; i < std::min(load->stages.size(), kStagesShown); ++i)
     row(code(load->stages[i].name, 60), load->stages[i]);
   row("all", load->total);
+  if (load->http) text += fmt::format("\nHTTP statuses: {}.\n", http_statuses_text(*load->http));
   return text;
 }
 

@@ -180,6 +180,23 @@ Json load_json(const LoadResult& load) {
                {"invalid_reasons", load.invalid_reasons}};
   LoadAccounts::for_each_field(
       [&](const char* name, auto field) { json[name] = load.total.accounts.*field; });
+  json["tcp"] = nullptr;
+  if (load.tcp) {
+    json["tcp"] = Json::object();
+    TcpAccounts::for_each_field(
+        [&](const char* name, auto field) { json["tcp"][name] = (*load.tcp).*field; });
+  }
+  json["http"] = nullptr;
+  if (load.http) {
+    Json statuses = Json::object();
+    for (const auto& [status, count] : load.http->statuses)
+      statuses[std::to_string(status)] = count;
+    json["http"] = {{"statuses", std::move(statuses)}};
+    load.http->for_each_class([&](const char* name, uint64_t count) { json["http"][name] = count; });
+    json["http"]["http_errors"] = load.http->errors();
+  } else {
+    json["http_errors"] = nullptr;  // nothing that has a status was asked for
+  }
   json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
   json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());
   json["own_lateness_ns"] = latency_json(load.total.own_lateness.summary());

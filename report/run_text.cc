@@ -169,12 +169,24 @@ std::string load_text(const LoadResult& load) {
   const auto time = [](const std::optional<int64_t>& ns) {
     return ns ? format_duration(*ns) : std::string("-");
   };
-  return fmt::format(
+  std::string out = fmt::format(
       "\nload      {} to {}: {} due, {} sent, {} replied, {} late, {} lost; seen p50 {}, p99 {}, "
       "max "
       "{}\n",
       workload_name(load.workload), safe(load.target), a.scheduled, a.sent, a.replied,
       a.late_replies, a.lost, time(latency.p50), time(latency.p99), time(latency.max));
+  if (load.http) {
+    out += fmt::format("http      statuses {}; {} of {} answers were errors\n",
+                       http_statuses_text(*load.http), load.http->errors(),
+                       a.replied + a.late_replies);
+  }
+  if (load.tcp && load.tcp->lost() > 0) {
+    const TcpAccounts& t = *load.tcp;
+    out += fmt::format(
+        "          lost: {} refused, {} reset, {} truncated, {} timed out, {} failed otherwise\n",
+        t.refused, t.reset_before_bytes + t.reset_after_bytes, t.truncated, t.timeouts, t.failed);
+  }
+  return out;
 }
 
 }  // namespace
