@@ -61,7 +61,7 @@ Result<TargetParts> split_target(const std::string& text) {
   const auto wrong = [&](std::string_view why) {
     return make_error(
         ErrorCode::kUsage,
-        fmt::format("--target \"{}\": {}; write HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH",
+        fmt::format("the target \"{}\": {}; write HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH",
                     text, why));
   };
   TargetParts parts;
@@ -185,7 +185,7 @@ Result<Target> resolve_target(const std::string& text, int socket_type, int64_t 
   if (const int code = getaddrinfo(target.parts.host.c_str(), port.c_str(), &hints, &raw);
       code != 0) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--target \"{}\": cannot resolve {}: {}; give a name that has an "
+                      fmt::format("the target \"{}\": cannot resolve {}: {}; give a name that has an "
                                   "address, or the address itself",
                                   text, target.parts.host, gai_strerror(code)));
   }

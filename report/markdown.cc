@@ -95,10 +95,9 @@ std::string comparison_table(const Judgement& judgement) {
             : fmt::format("{}{}", verdict_name(settled), c.metric.gating ? "" : " (informs)");
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", code(c.metric.name, 80),
                         markdown_text(metric_value(c.metric.unit, c.a)),
-                        markdown_text(metric_value(c.metric.unit, c.b)), share(c.change),
-                        c.ci_low && c.ci_high ? share(c.ci_low) + " to " + share(c.ci_high)
-                                              : std::string(kNotMeasured),
-                        page_percent(c.metric.margin), c.n, verdict);
+                        markdown_text(metric_value(c.metric.unit, c.b)),
+                        page_change(c, c.change), page_interval(c), page_amount(c, c.margin), c.n,
+                        verdict);
   }
   if (judgement.metrics.size() > kMetricsShown)
     text += fmt::format("\nand {} metrics more\n", judgement.metrics.size() - kMetricsShown);
@@ -134,11 +133,16 @@ std::vector<Section> judgement_sections(const Judgement& judgement) {
 std::string run_line(const ReportPage& page, size_t r) {
   const StoredRun& run = page.runs[r].run;
   const std::string_view side = side_name(page, r);
-  const auto invalid = invalid_reasons(run);
+  const RunStanding& standing = page.runs[r].standing;
   std::string text =
       fmt::format("- {}{}, {}, {}, {}", side.empty() ? "" : fmt::format("**{}** ", side),
                   code(run_title(run), 160), page_time(run.info.started_wall_ns),
-                  page_duration(run.end.duration_ns), invalid.empty() ? "valid" : "**invalid**");
+                  page_duration(run.end.duration_ns),
+                  standing.may_be_judged ? "usable, may be judged"
+                  : standing.usable      ? "usable, **may not be judged**"
+                                         : "**not usable**");
+  if (!standing.reasons.empty())
+    text += ": " + markdown_text(fmt::format("{}", fmt::join(standing.reasons, "; ")), 600);
   if (!run.info.source.commit.empty())
     text += ", commit " + code(run.info.source.commit.substr(0, 12));
   const auto losses = losses_that_occurred(page.runs[r].summary.losses);

@@ -12,7 +12,7 @@ namespace {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json run_json(const StoredRun& stored) {
+Json run_json(const StoredRun& stored, const RunStanding& standing) {
   const RunInfo& info = stored.info;
   Json run;
   run["id"] = info.id;
@@ -23,6 +23,11 @@ Json run_json(const StoredRun& stored) {
   const std::vector<std::string> reasons = invalid_reasons(stored);
   run["valid"] = reasons.empty();
   run["invalid_reasons"] = reasons;
+  run["complete"] = standing.complete;
+  run["usable"] = standing.usable;
+  run["may_be_judged"] = standing.may_be_judged;
+  run["not_judged_reasons"] = standing.reasons;
+  run["doubts"] = stored.end.doubts;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
   run["labels"] = Json::object();
@@ -208,7 +213,7 @@ Json load_json(const LoadResult& load) {
 std::string run_report_json(const RunReport& report) {
   Json json;
   json["schema_version"] = kSchemaVersion;
-  json["run"] = run_json(report.run);
+  json["run"] = run_json(report.run, report.standing);
   json["settings"] = settings_json(report.run.info.settings);
   json["host"] = host_json(report.run.info.host);
   json["probes"] = Json::array();
@@ -253,11 +258,11 @@ std::string run_report_json(const RunReport& report) {
   return dump_json(json, 2);
 }
 
-std::string run_list_json(const std::vector<StoredRun>& runs) {
+std::string run_list_json(const std::vector<ListedRun>& runs) {
   Json json;
   json["schema_version"] = kSchemaVersion;
   json["runs"] = Json::array();
-  for (const StoredRun& run : runs) json["runs"].push_back(run_json(run));
+  for (const auto& [run, standing] : runs) json["runs"].push_back(run_json(run, standing));
   return dump_json(json, 2);
 }
 

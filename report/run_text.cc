@@ -35,10 +35,8 @@ std::string command_line(const std::vector<std::string>& command) {
   return safe(fmt::format("{}", fmt::join(command, " ")));
 }
 
-std::string verdict(const StoredRun& run) {
-  std::string text(run_status_name(run.end.status));
-  if (run.end.status == RunStatus::kComplete)
-    text += run.end.invalid_reasons.empty() ? ", valid" : ", INVALID";
+std::string verdict(const StoredRun& run, const RunStanding& standing) {
+  std::string text = standing_text(standing, run.end.status);
   if (run.end.exit_status) text += fmt::format(", command exited with {}", *run.end.exit_status);
   return text;
 }
@@ -198,9 +196,11 @@ std::string run_report_text(const RunReport& report) {
   std::string out;
   out += fmt::format("run {}  {}  {}\n", info.id, format_utc(info.started_wall_ns),
                      format_duration(report.run.end.duration_ns));
-  out += fmt::format("  status   {}\n", verdict(report.run));
-  for (const std::string& reason : report.run.end.invalid_reasons)
-    out += fmt::format("  INVALID  {}\n", safe(reason));
+  out += fmt::format("  status   {}\n", verdict(report.run, report.standing));
+  for (const std::string& reason : report.standing.reasons) {
+    out += fmt::format("  {:<8} {}\n", report.standing.usable ? "NOT JUDGED" : "INVALID",
+                       safe(reason));
+  }
   for (const SloResult& slo : report.slos) {
     out +=
         fmt::format("  {:<8} {}: {}\n",
@@ -361,18 +361,19 @@ std::string run_report_text(const RunReport& report) {
   return out;
 }
 
-std::string run_list_text(const std::vector<StoredRun>& runs) {
-  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", "RUN", "STARTED",
-                                "DURATION", "STATUS", "VALID", "COMMIT", "COMMAND OR SUBJECT");
-  for (const StoredRun& run : runs) {
-    const bool valid = run.end.status == RunStatus::kComplete && run.end.invalid_reasons.empty();
+std::string run_list_text(const std::vector<ListedRun>& runs) {
+  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", "RUN",
+                                "STARTED", "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT",
+                                "COMMAND OR SUBJECT");
+  for (const auto& [run, standing] : runs) {
     std::string what =
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
     for (const auto& [key, value] : run.info.labels)
       what += fmt::format(" {}={}", safe(key), safe(value));
-    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", run.info.id,
+    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", run.info.id,
                        format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                       run_status_name(run.end.status), valid ? "yes" : "no",
+                       run_status_name(run.end.status), standing.usable ? "yes" : "no",
+                       standing.may_be_judged ? "may be" : "no",
                        or_dash(run.info.source.commit.substr(0, 12)), what);
   }
   return out;

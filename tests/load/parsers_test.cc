@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "load/http_response.h"
+#include "core/unique_fd.h"
 #include "load/kernel_counters.h"
 #include "load/preflight.h"
 #include "load/target.h"
@@ -328,10 +329,10 @@ TEST(Target, AllAddressesAreNamedWhenNoneIsThere) {
   const ChosenAddress chosen =
       choose_address({loopback(AF_INET6, port), loopback(AF_INET, port)}, SOCK_STREAM,
                      kNanosPerSecond);
-  EXPECT_THAT(chosen.why_unreachable, HasSubstr(fmt::format("[::1]:{} (", port)));
+  EXPECT_THAT(chosen.why_unreachable, HasSubstr("[::1]:" + std::to_string(port) + " ("));
   EXPECT_THAT(chosen.why_unreachable,
-              HasSubstr(fmt::format("127.0.0.1:{} (nobody listens)", port)));
-  EXPECT_EQ(chosen.address.text(), fmt::format("[::1]:{}", port));  // the first one
+              HasSubstr("127.0.0.1:" + std::to_string(port) + " (nobody listens)"));
+  EXPECT_EQ(chosen.address.text(), "[::1]:" + std::to_string(port));  // the first one
 }
 
 }  // namespace
