@@ -58,8 +58,13 @@ Result<std::vector<ListedRun>> list_with_standing(RunStore& store) {
   TOPSPIN_ASSIGN(auto runs, store.list_runs());
   std::vector<ListedRun> listed;
   for (StoredRun& run : runs) {
-    TOPSPIN_ASSIGN(RunStanding standing, read_standing(store, run));
-    listed.push_back({std::move(run), std::move(standing)});
+    auto standing = read_standing(store, run);
+    if (!standing.ok()) {  // a list is of all runs, the damaged ones too
+      RunStanding unread = standing_of(run.info, run.end, {});
+      unread.reasons.push_back(standing.error().message);
+      standing = std::move(unread);
+    }
+    listed.push_back({std::move(run), std::move(standing).value()});
   }
   return listed;
 }
