@@ -294,6 +294,7 @@ Result<MeasuredSides> measure_sides(const GateOptions& o) {
   if (o.sides_are_default) runs = newest_session(std::move(runs));
   TOPSPIN_ASSIGN(const auto a, select_runs(runs, o.sides[0]));
   TOPSPIN_ASSIGN(const auto b, select_runs(runs, o.sides[1]));
+  TOPSPIN_TRY(check_sides(a, b));
   MeasuredSides sides;
   TOPSPIN_ASSIGN(sides.a, measure_runs(*store, a));
   TOPSPIN_ASSIGN(sides.b, measure_runs(*store, b));

@@ -218,9 +218,6 @@ int run(LoadArguments& arguments) {
   const auto result = run_load(arguments.options, stop_requested, progress);
   if (!result.ok()) return fail(result.error());
   print_result(*result, arguments.format);
-  if (arguments.format == "json") {
-    if (const std::string silence = load_silence(*result); !silence.empty()) say(silence);
-  }
   if (std::fflush(stdout) != 0) {
     return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   }
@@ -237,7 +234,8 @@ int run(LoadArguments& arguments) {
 }
 
 void add_common_options(CLI::App& command, LoadArguments& a) {
-  command.add_option("--target", a.options.target, "HOST:PORT or [IPV6]:PORT")->required();
+  command.add_option("--target", a.options.target,
+                     "HOST:PORT or [IPV6]:PORT; of http also http://HOST:PORT/PATH")->required();
   command.add_option("--timeout", a.timeout, "After this a reply is late, a connection given up")
       ->capture_default_str();
   command.add_option("--late-after", a.late_after, "A send later than this counts as late (10ms)");

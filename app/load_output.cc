@@ -43,6 +43,7 @@ void add_part(Json& json, const LoadPart& part, const LoadResult& result) {
   json["blocked"] = a.blocked;
   json["unexpected"] = a.unexpected;
   json["dead_clients"] = a.dead_clients;
+  json["http_errors"] = or_null_if(!result.http, a.http_errors);
   json["latency_intended_ns"] = or_null_if(no_replies, to_json(part.latency_intended.summary()));
   json["latency_actual_ns"] = or_null_if(no_replies, to_json(part.latency_actual.summary()));
 }
@@ -67,7 +68,11 @@ Json http_json(const LoadResult& result) {
   Json statuses = Json::object();
   for (const auto& [status, count] : result.http->statuses)
     statuses[fmt::format("{}", status)] = count;
-  return {{"statuses", std::move(statuses)}, {"body_bytes", result.http->body_bytes}};
+  Json json = {{"statuses", std::move(statuses)}, {"body_bytes", result.http->body_bytes}};
+  result.http->for_each_class(
+      [&](std::string_view name, uint64_t count) { json[std::string(name)] = count; });
+  json["http_errors"] = result.http->errors();
+  return json;
 }
 
 std::string value_or_dash(const std::optional<int64_t>& ns) {
@@ -89,20 +94,14 @@ double percent(int64_t part, int64_t whole) {
 std::string load_progress_line(const LoadProgress& progress) {
   const LoadAccounts& a = progress.accounts;
   return fmt::format(
-      "{:6.1f}s {:<12} clients {:>6}  sent {:>9}  replied {:>9}  lost {:>6}  "
+      "{:6.1f}s {:<12} clients {:>6}  sent {:>9}  replied {:>9}  lost {:>6}  {}"
       "latency p50 {} p99 {}  own lateness p99 {}",
       static_cast<double>(progress.elapsed_ns) / 1e9, progress.stage, progress.clients, a.sent,
-      a.replied + a.late_replies, a.lost, value_or_dash(progress.latency_intended.summary().p50),
+      a.replied + a.late_replies, a.lost,
+      a.http_errors > 0 ? fmt::format("http errors {:>6}  ", a.http_errors) : std::string(),
+      value_or_dash(progress.latency_intended.summary().p50),
       value_or_dash(progress.latency_intended.summary().p99),
       value_or_dash(progress.own_lateness.summary().p99));
-}
-
-std::string load_silence(const LoadResult& result) {
-  const LoadAccounts& a = result.total.accounts;
-  if (!result.expects_replies || a.sent == 0 || a.replied + a.late_replies > 0) return {};
-  const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
-  return fmt::format("nothing was answered, of {} messages: {} {}", a.sent,
-                     refused ? "nobody listens on" : "check what serves", result.target);
 }
 
 std::string load_result_text(const LoadResult& result) {
@@ -114,7 +113,6 @@ std::string load_result_text(const LoadResult& result) {
   line("workload", fmt::format("{} to {}", workload_name(result.workload), result.target));
   line("result", result.valid() ? "valid" : "INVALID");
   for (const std::string& reason : result.invalid_reasons) line("", reason);
-  if (const std::string silence = load_silence(result); !silence.empty()) line("", silence);
   line("time", fmt::format("{} from {}{}", format_duration(result.own.wall_ns),
                            format_utc(result.started_wall_ns),
                            result.stopped_early ? ", stopped early" : ""));
@@ -149,12 +147,13 @@ std::string load_result_text(const LoadResult& result) {
       line("connect", latency_text(result.connect_latency.summary()));
   }
   if (result.http) {
-    std::string statuses;
-    for (const auto& [status, count] : result.http->statuses) {
-      statuses += fmt::format("{}{}: {}", statuses.empty() ? "" : ", ", status, count);
-    }
-    line("http", fmt::format("{}; bodies {}", statuses.empty() ? "no response" : statuses,
+    line("http", fmt::format("{}; bodies {}", http_statuses_text(*result.http),
                              format_bytes(static_cast<int64_t>(result.http->body_bytes))));
+    if (const uint64_t errors = result.http->errors(); errors > 0)
+      line("", fmt::format("{} of {} answers were errors ({:.1f}%)", errors,
+                           a.replied + a.late_replies,
+                           percent(static_cast<int64_t>(errors),
+                                   static_cast<int64_t>(a.replied + a.late_replies))));
   }
   for (const auto& [name, count] : result.errors)
     line("send error", fmt::format("{} {}", name, count));
@@ -180,12 +179,14 @@ std::string load_result_text(const LoadResult& result) {
       if (part.accounts.scheduled == 0) continue;
       const HistogramSummary latency = part.latency_intended.summary();
       line("stage",
-           fmt::format("{:<14} {}:{} in {}: scheduled {}, sent {}, lost {}, latency p50 {} "
+           fmt::format("{:<14} {}:{} in {}: scheduled {}, sent {}, lost {}{}, latency p50 {} "
                        "p99 {}",
                        part.name, part.clients_from, part.clients_to,
                        format_duration(part.end_ns - part.begin_ns), part.accounts.scheduled,
-                       part.accounts.sent, part.accounts.lost, value_or_dash(latency.p50),
-                       value_or_dash(latency.p99)));
+                       part.accounts.sent, part.accounts.lost,
+                       result.http ? fmt::format(", http errors {}", part.accounts.http_errors)
+                                   : std::string(),
+                       value_or_dash(latency.p50), value_or_dash(latency.p99)));
     }
   }
   return out;

@@ -15,9 +15,6 @@ std::string load_progress_line(const LoadProgress& progress);
 /// For people: several lines. May quote hostile text, so print it line by line, sanitised.
 std::string load_result_text(const LoadResult& result);
 
-/// A sentence if nothing at all was answered though answers were expected; else empty.
-std::string load_silence(const LoadResult& result);
-
 /// One JSON object, ASCII, with a newline. docs/load.md names the fields.
 std::string load_result_json(const LoadResult& result);
 

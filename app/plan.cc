@@ -366,6 +366,11 @@ void read_load(Section section, Plan& plan) {
         section.choice<bool>("connection", {{"keep-alive", true}, {"close", false}})
             .value_or(options.http_keep_alive);
   }
+  if (!options.target.empty()) {
+    const auto target = split_target(options.target);
+    const Status fits = target.ok() ? check_target(*target, options) : Status(target.error());
+    if (!fits.ok()) section.fail("target", fits.error().message);
+  }
   section.done();
   plan.load = std::move(options);
 }
@@ -420,6 +425,7 @@ void read_probes(Reader& reader, const toml::table& table, Plan& plan) {
 }
 
 void read_rules(Section section, Plan& plan) {
+  plan.lenient = section.flag("lenient").value_or(false);
   section.texts("rules", [&](const std::string& text, const toml::source_region& at) {
     auto rule = parse_slo(text);
     if (!rule.ok())
@@ -427,6 +433,7 @@ void read_rules(Section section, Plan& plan) {
     else
       plan.rules.push_back(std::move(rule).value());
   });
+  for (SloRule& rule : plan.rules) rule.lenient = plan.lenient;
   section.done();
 }
 
@@ -477,6 +484,38 @@ Result<Plan> parse_plan(std::string_view text, const std::string& file) {
   if (!reader.error) check_whole(root, plan);
   if (reader.error) return *reader.error;
   return plan;
+}
+
+std::vector<std::string> stage_names(const Plan& plan) {
+  std::vector<std::string> names = {"start"};
+  if (plan.load && plan.warm_up_ns > 0) names.emplace_back("warm_up");
+  names.emplace_back("before");
+  if (!plan.load) names.emplace_back("observe");
+  if (plan.load && plan.load->workload == WorkloadKind::kUdpFlood) names.emplace_back("flood");
+  if (plan.load) {
+    for (const LoadStage& stage : plan.load->stages) names.push_back(stage.name);
+  }
+  names.emplace_back("after");
+  return names;
+}
+
+Status check_rules(const Plan& plan, const std::string& file) {
+  const std::vector<std::string> names = stage_names(plan);
+  for (const SloRule& rule : plan.rules) {
+    if (rule.scope.kind == SloScope::Kind::kMeasured || rule.lenient ||
+        std::find(names.begin(), names.end(), rule.scope.stage) != names.end())
+      continue;
+    std::string all;
+    for (const std::string& name : names) all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
+    const auto near = nearest_word(
+        rule.scope.stage, std::vector<std::string_view>(names.begin(), names.end()));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{}: slo.rules: in the rule \"{}\": there is no stage {}; {}there are {}", file,
+                    rule.text, rule.scope.stage,
+                    near ? fmt::format("did you mean {}? ", *near) : std::string(), all));
+  }
+  return {};
 }
 
 std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrder order,

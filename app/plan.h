@@ -75,10 +75,17 @@ struct Plan {
   bool syscalls = false;            // count and time the subject's system calls
 
   std::vector<SloRule> rules;
+  bool lenient = false;  // a rule that cannot be judged is no failure
 };
 
 /// kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is for messages only.
 Result<Plan> parse_plan(std::string_view text, const std::string& file);
+
+/// The names that the stages of the plan's runs will have.
+std::vector<std::string> stage_names(const Plan& plan);
+
+/// Whether each rule names a stage that there will be; a lenient plan's rules need not. kUsage.
+Status check_rules(const Plan& plan, const std::string& file);
 
 /// The SLO rules of the plan that made a run; none if no plan did, or its text is not known.
 Result<std::vector<SloRule>> plan_rules(const StoredRun& run);

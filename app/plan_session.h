@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "app/plan.h"
+#include "ci/standing.h"
 #include "ci/stored_judgement.h"
 #include "core/load_result.h"
 #include "core/result.h"
@@ -37,10 +38,14 @@ struct SessionRun {
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;  // one a rule
 
-  /// Its numbers are what the subject and not the host or the generator did.
+  RunStanding standing() const {
+    return standing_of(measured.run.info, measured.run.end, measured.totals);
+  }
+  /// Whether its rules count: it is complete and usable, and no number of it is doubtful. A host
+  /// that was busy with something else keeps a run from the gate, not from its own rules.
   bool judged() const {
-    return measured.run.end.status == RunStatus::kComplete &&
-           measured.run.end.invalid_reasons.empty();
+    const RunStanding s = standing();
+    return s.complete && s.usable && measured.run.end.doubts.empty();
   }
 };
 
@@ -49,6 +54,11 @@ struct SessionResult {
   std::vector<SessionRun> runs;
   int stop_signal = 0;  // that ended it early
 };
+
+/// What of a plan this machine can tell before anything is started: that its filter compiles, its
+/// interface and folders are there, and its commands can be found and executed (but for those that
+/// a commit or a build has still to bring). kUsage with the plan's key.
+Status check_surroundings(const Plan& plan, const std::string& plan_file);
 
 /// `plan.subjects` are those to run, A first. `say_progress` gets a line now and then.
 /// An error means that a run could not be made at all; the runs before it are in the store.

@@ -37,7 +37,7 @@ int list_runs(const ReportOptions& o) {
   }
   auto store = RunStore::open(database_path(o.db));
   if (!store.ok()) return fail(store.error());
-  const auto runs = (*store)->list_runs();
+  const auto runs = list_with_standing(**store);
   if (!runs.ok()) return fail(runs.error());
   fmt::print("{}", format == "json" ? run_list_json(*runs) : run_list_text(*runs));
   return 0;

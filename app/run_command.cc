@@ -33,6 +33,7 @@ struct RunOptions {
   bool example = false;
   bool check = false;
   bool strict = false;
+  bool lenient = false;
   bool quiet = false;
   bool ticks = false;
 };
@@ -96,7 +97,17 @@ int run_plan(const RunOptions& o) {
   if (auto status = choose_subjects(*plan, o.subjects); !status.ok()) return fail(status.error());
   if (auto labels = parse_labels(o.labels); !labels.ok()) return fail(labels.error());
   if (o.repeats) plan->repeats = *o.repeats;
+  if (o.lenient) {
+    plan->lenient = true;
+    for (SloRule& rule : plan->rules) rule.lenient = true;
+  }
+  if (auto rules = check_rules(*plan, o.file); !rules.ok()) {
+    const int code = fail(rules.error());
+    // A rule that can never be judged: as after the run, but without its minutes.
+    return o.check ? code : exit_code(ErrorCode::kInvalidRun);
+  }
   if (o.check) {
+    if (auto status = check_surroundings(*plan, o.file); !status.ok()) return fail(status.error());
     fmt::print("{}: fine; {} subjects, {} runs\n", sanitize_for_terminal(o.file),
                plan->subjects.size(), plan->subjects.size() * plan->repeats);
     return 0;
@@ -127,7 +138,7 @@ void add_run_command(CLI::App& root, Action& action) {
   auto o = std::make_shared<RunOptions>();
   command->add_option("PLAN", o->file, "The plan, a TOML file")->option_text("PLAN.toml");
   command->add_flag("--example", o->example, "Print a plan with every key explained, and stop");
-  command->add_flag("--check", o->check, "Read the plan, say whether it is fine, and stop");
+  command->add_flag("--check", o->check, "Read the plan, look whether its filter, interface and commands are there, and stop");
   command
       ->add_option("--subject", o->subjects,
                    "Run this subject of the plan only; may be repeated, the first is side A")
@@ -150,7 +161,9 @@ void add_run_command(CLI::App& root, Action& action) {
       ->check(CLI::IsMember({"text", "markdown", "json"}))
       ->option_text("FORMAT");
   command->add_flag("--strict", o->strict,
-                    "Exit with 3 if a run may not be judged or a rule could not be");
+                    "Exit with 3 if any run is not usable");
+  command->add_flag("--lenient", o->lenient,
+                    "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
   command->add_flag("--ticks", o->ticks, "Print a line a tick, as record does");
   command->add_flag("-q,--quiet", o->quiet, "Do not say which run is being made");
   command->footer(
@@ -161,9 +174,9 @@ void add_run_command(CLI::App& root, Action& action) {
       "\n"
       "Ctrl-C ends the run in order and keeps it as interrupted; nothing stays running.\n"
       "\n"
-      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no run that "
-      "may be judged\n"
-      "(with --strict: any run, or a rule, could not be judged); 4 permission, kernel or a port "
+      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable run, "
+      "or a rule\n"
+      "could not be judged (with --strict: any run is not usable); 4 permission, kernel or a port "
       "that is taken;\n"
       "5 input, output or internal error; 128+n on signal n.");
   command->callback([o, &action] { action = [o] { return run_plan(*o); }; });

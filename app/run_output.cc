@@ -61,6 +61,16 @@ std::vector<Row> rows() {
   of_load("load_lost", "1", [](const LoadResult& l) {
     return l.expects_replies ? std::optional<double>(l.total.accounts.lost) : std::nullopt;
   });
+  HttpAccounts{}.for_each_class([&](const char* name, uint64_t) {
+    of_load(name, "1", [name](const LoadResult& l) {
+      std::optional<double> value;
+      if (!l.http) return value;
+      l.http->for_each_class([&](std::string_view candidate, uint64_t count) {
+        if (candidate == name) value = static_cast<double>(count);
+      });
+      return value;
+    });
+  });
   of_load("load_send_errors", "1",
           [](const LoadResult& l) { return std::optional<double>(l.total.accounts.send_errors); });
   of_load("connect_latency_ns_p99", "ns",
@@ -89,6 +99,7 @@ std::vector<Row> rows() {
 std::string show(double value, const std::string& unit) {
   if (unit == "ns") return format_duration(static_cast<int64_t>(value));
   if (unit == "bytes") return format_bytes(static_cast<int64_t>(value));
+  if (unit == kUnitOfShares) return fmt::format("{:.4g}%", 100 * value);
   const char* suffix = unit == "1/s" ? "/s" : "";
   return value == std::floor(value) || std::abs(value) >= 1000
              ? fmt::format("{:.0f}{}", value, suffix)
@@ -169,11 +180,15 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
   std::string out = fmt::format("plan {}, seed {}, {} runs in {}\n", plan.name, options.seed,
                                 result.runs.size(), options.database);
   if (markdown) out += "\n";
-  Cells cells = {{"median of the judged runs"}, {"runs judged"}};
+  Cells cells = {{"median of the usable runs"}, {"usable"}, {"may be judged"}};
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
     cells[0].push_back(plan.subjects[subject].name);
     cells[1].push_back(fmt::format("{} of {}", runs_of(result, subject, true).size(),
                                    runs_of(result, subject, false).size()));
+    size_t fit = 0;
+    const auto all = runs_of(result, subject, false);
+    for (const SessionRun* run : all) fit += run->standing().may_be_judged ? 1 : 0;
+    cells[2].push_back(fmt::format("{} of {}", fit, all.size()));
   }
   for (const Row& row : rows()) {
     std::vector<std::string> line = {row.name};
@@ -201,9 +216,9 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
     }
   }
   for (const SessionRun& run : result.runs) {
-    if (run.judged()) continue;
-    for (const std::string& reason : run.measured.run.end.invalid_reasons) {
-      out += fmt::format("{}not judged: {}, repeat {}: {}\n", markdown ? "    " : "", run.subject,
+    for (const std::string& reason : run.standing().reasons) {
+      out += fmt::format("{}{}: {}, repeat {}: {}\n", markdown ? "    " : "",
+                         run.judged() ? "may not be judged" : "not usable", run.subject,
                          run.planned.repeat, reason);
     }
   }
@@ -228,8 +243,12 @@ std::string session_json(const Plan& plan, const SessionOptions& options,
     one["repeat"] = run.planned.repeat;
     one["labels"] = stored.info.labels;
     one["status"] = run_status_name(stored.end.status);
-    one["judged"] = run.judged();
-    one["reasons"] = stored.end.invalid_reasons;
+    const RunStanding standing = run.standing();
+    one["complete"] = standing.complete;
+    one["usable"] = standing.usable;
+    one["may_be_judged"] = standing.may_be_judged;
+    one["judged"] = run.judged();  // its rules were
+    one["reasons"] = standing.reasons;
     one["metrics"] = Json::object();
     for (const Row& row : rows()) {
       const auto value = row.take(run);
@@ -259,13 +278,13 @@ int session_exit_code(const Plan& plan, const SessionResult& result, bool strict
     }
     for (const SloResult& slo : run.slos) {
       broken = broken || slo.verdict == SloVerdict::kBroken;
-      unknown = unknown || slo.verdict == SloVerdict::kUnknown;
+      unknown = unknown || (slo.verdict == SloVerdict::kUnknown && !plan.lenient);
     }
   }
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject)
     none_left = none_left || runs_of(result, subject, true).empty();
   if (broken) return 1;
-  if (none_left || (strict && (unknown || left_out))) return exit_code(ErrorCode::kInvalidRun);
+  if (none_left || unknown || (strict && left_out)) return exit_code(ErrorCode::kInvalidRun);
   return 0;
 }
 

@@ -38,6 +38,10 @@ struct Worsening {
 
 std::optional<Worsening> worsening(const Comparison& c) {
   if (!c.ci_low || !c.ci_high) return std::nullopt;
+  if (c.absolute) {
+    if (c.metric.better == Better::kHigher) return Worsening{-*c.ci_high, -*c.ci_low, c.margin};
+    return Worsening{*c.ci_low, *c.ci_high, c.margin};
+  }
   const double low = std::log1p(*c.ci_low), high = std::log1p(*c.ci_high);
   const double margin = std::log1p(c.metric.margin);
   if (c.metric.better == Better::kHigher) return Worsening{-high, -low, margin};
@@ -47,25 +51,46 @@ std::optional<Worsening> worsening(const Comparison& c) {
 /// The true worsening whose interval would end beyond the margin in kPower of all comparisons as
 /// noisy as this one: the margin, the half width, and the standard error times the normal quantile
 /// of that power.
-double minimum_detectable(const Worsening& w, size_t n) {
-  const double standard_error = w.half_width() / interval_reach(n);
-  return std::expm1(w.margin + w.half_width() + normal_quantile(kPower) * standard_error);
+double minimum_detectable(const Comparison& c, const Worsening& w) {
+  const double standard_error = w.half_width() / interval_reach(c.n);
+  const double reach = w.margin + w.half_width() + normal_quantile(kPower) * standard_error;
+  if (c.absolute) return reach;
+  const double ratio = std::expm1(reach);
+  // Where more is better, losing a share is 1 - 1/(1 + worsening).
+  return c.metric.better == Better::kHigher ? ratio / (1 + ratio) : ratio;
+}
+
+/// Whether the candidate has what the baseline has not: every run of it, or so many that the toss of
+/// a coin does not explain it.
+bool rises_from_zero(const Comparison& c, std::span<const double> a, std::span<const double> b) {
+  if (c.metric.better != Better::kLower || c.n < kFewestValues || !c.p || *c.a != 0 || *c.b <= 0)
+    return false;
+  return (all_are(a, 0) && all_positive(b)) || *c.p <= kDifferenceChance / 2;
 }
 
 std::string describe(const Comparison& c) {
-  return fmt::format("{} {} (95% interval {} to {}, margin {:.3g}%)", c.metric.name,
-                     format_change(*c.change), format_change(*c.ci_low), format_change(*c.ci_high),
-                     100 * c.metric.margin);
+  return fmt::format("{} {} (95% interval {} to {}, margin {})", c.metric.name,
+                     change_text(c, c.change), change_text(c, c.ci_low), change_text(c, c.ci_high),
+                     amount_text(c, c.margin));
 }
 
 void decide(Comparison& c, std::optional<double> chance) {
   const auto w = worsening(c);
   if (!w || !chance) return;  // measure() has said why
-  if (w->high < w->margin) {
+  if (c.from_zero && *chance <= kFalseDiscoveryRate) {
+    c.verdict = Verdict::kFail;
+    c.reason = fmt::format("{}: the baseline has none, the candidate {}", c.metric.name,
+                           c.metric.unit == kUnitOfShares ? amount_text(c, c.b)
+                                                          : fmt::format("{:.5g}", *c.b));
+    return;
+  }
+  if (w->high < w->margin || (c.absolute && w->high <= 0)) {
     c.verdict = Verdict::kPass;
     return;
   }
-  if (w->low > w->margin && *chance <= kFalseDiscoveryRate) {
+  const bool certain =
+      *chance <= kFalseDiscoveryRate && (!c.absolute || *c.p <= kDifferenceChance);
+  if (w->low > w->margin && certain) {
     c.verdict = Verdict::kFail;
     c.reason = describe(c) + " is worse by more than its margin";
     return;
@@ -84,6 +109,20 @@ void decide(Comparison& c, std::optional<double> chance) {
 
 }  // namespace
 
+std::string amount_text(const Comparison& c, const std::optional<double>& amount) {
+  if (!amount) return "-";
+  if (!c.absolute) return fmt::format("{:.3g}%", 100 * *amount);
+  if (c.metric.unit == kUnitOfShares) return fmt::format("{:.3g} pp", 100 * *amount);
+  return fmt::format("{:.4g}", *amount);
+}
+
+std::string change_text(const Comparison& c, const std::optional<double>& change) {
+  if (!change) return "-";
+  if (!c.absolute) return format_change(*change);
+  if (c.metric.unit == kUnitOfShares) return fmt::format("{:+.3g} pp", 100 * *change);
+  return fmt::format("{:+.4g}", *change);
+}
+
 std::string format_change(double share) {
   const double percent = 100 * share;
   if (std::abs(percent) >= 100) return fmt::format("{:+.0f}%", percent);
@@ -98,6 +137,8 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
   CHECK(a.size() <= kMostValues && b.size() <= kMostValues);
   Comparison c;
   c.metric = metric;
+  c.absolute = metric.absolute;
+  c.margin = metric.margin;
   c.n = std::min(a.size(), b.size());
   if (c.n == 0) {
     c.reason = fmt::format("{} was not measured on both sides", metric.name);
@@ -109,9 +150,17 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
   if (all_are(a, 0) && all_are(b, 0)) {  // no errors on either side: nothing changed
     c.change = 0;
     if (c.n >= kFewestValues) c.ci_low = c.ci_high = 0;
-  } else if (!all_positive(a) || !all_positive(b)) {
-    c.reason = fmt::format("{} has values of 0 or less, which have no ratio", metric.name);
-    return c;
+  } else if (metric.absolute || !all_positive(a) || !all_positive(b)) {
+    if (!metric.absolute) c.margin = metric.margin * std::abs(*c.a);
+    c.absolute = true;
+    c.change = hodges_lehmann_shift(a, b);
+    if (c.n >= kFewestValues) {
+      const Interval interval =
+          paired ? paired_shift_interval(a, b, seed) : shift_interval(a, b, seed);
+      c.ci_low = interval.low;
+      c.ci_high = interval.high;
+    }
+    c.from_zero = rises_from_zero(c, a, b);
   } else {
     const std::vector<double> log_a = logarithms(a), log_b = logarithms(b);
     c.change = std::expm1(hodges_lehmann_shift(log_a, log_b));
@@ -123,10 +172,7 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
     }
   }
   if (const auto w = worsening(c)) {
-    c.minimum_detectable = minimum_detectable(*w, c.n);
-    // Where more is better, losing a share is 1 - 1/(1 + worsening).
-    if (metric.better == Better::kHigher)
-      c.minimum_detectable = *c.minimum_detectable / (1 + *c.minimum_detectable);
+    c.minimum_detectable = minimum_detectable(c, *w);
   } else {
     c.reason = fmt::format("{} has {} value{} a side; a verdict needs {}", metric.name, c.n,
                            c.n == 1 ? "" : "s", kFewestValues);

@@ -1,6 +1,8 @@
 // compare: one metric on two sides, A the baseline and B the candidate: change, interval, verdict.
 //
-// Works on logarithms, so a change is a ratio and twice as slow is as far as twice as fast.
+// Works on logarithms, so a change is a ratio and twice as slow is as far as twice as fast. Where a
+// value is 0 or less there is no ratio, and for shares it would mislead: then a change is a
+// difference. Something that was always 0 and never is now has changed, however small it is.
 // docs/gate.md has the formulas. Pure: numbers, a metric and a seed in, values out.
 #pragma once
 
@@ -34,9 +36,16 @@ enum class Layout : uint8_t {
   kUnpaired,  // two samples
 };
 
-/// Changes and their interval are b / a - 1, whichever direction is better: 0.1 is 10% more.
+/// The chance of a false alarm that a difference, or a rise from 0, stays within.
+inline constexpr double kDifferenceChance = 0.01;
+
+/// Changes and their interval are b / a - 1, whichever direction is better: 0.1 is 10% more; of an
+/// `absolute` comparison they are b - a.
 struct Comparison {
   Metric metric;
+  bool absolute = false;
+  double margin = 0;       // as the changes are
+  bool from_zero = false;  // the baseline is 0 and the candidate is not, beyond chance
   std::optional<double> a;  // median of each side
   std::optional<double> b;
   std::optional<double> change;  // of the Hodges-Lehmann centre
@@ -69,5 +78,10 @@ std::optional<size_t> values_wanted(const Comparison& comparison);
 
 /// "+9.8%", "-0.31%": a share as people read it.
 std::string format_change(double share);
+
+/// A change of this comparison: "+9.8%" of a ratio, "+50.0 pp" (percentage points) of a share,
+/// "+5" of other differences; "-" if there is none. `amount_text` has no sign: a margin.
+std::string change_text(const Comparison& comparison, const std::optional<double>& change);
+std::string amount_text(const Comparison& comparison, const std::optional<double>& amount);
 
 }  // namespace topspin

@@ -29,6 +29,8 @@ class Reader {
         TOPSPIN_TRY(read_seed(node));
       } else if (key.str() == "strict") {
         TOPSPIN_ASSIGN(config_.strict, read_bool(node, "strict"));
+      } else if (key.str() == "lenient") {
+        TOPSPIN_ASSIGN(config_.lenient, read_bool(node, "lenient"));
       } else if (key.str() == "slo") {
         TOPSPIN_TRY(read_slo(node));
       } else if (key.str() == "metric") {
@@ -36,9 +38,10 @@ class Reader {
         for (const auto& [name, rule] : *node.as_table())
           TOPSPIN_TRY(read_metric(std::string(name.str()), rule));
       } else {
-        return wrong(key, key.str(), "is not known; there are seed, strict, slo and [metric.NAME]");
+        return wrong(key, key.str(), "is not known; there are seed, strict, lenient, slo and [metric.NAME]");
       }
     }
+    for (SloRule& rule : config_.slo) rule.lenient = config_.lenient;
     return std::move(config_);
   }
 

@@ -2,6 +2,7 @@
 //
 //   seed = 7                         of the resampling
 //   strict = true                    inconclusive is exit code 3
+//   lenient = true                   a rule that cannot be judged is no exit code 3
 //   slo = ["p99(reply_latency) < 5ms"]   rules for the candidate's runs, beside their plan's
 //
 //   [metric.cpu_ns_per_packet]       each key may be left out
@@ -42,6 +43,7 @@ struct GateConfig {
   std::string name;  // of the file, for messages; empty: there is none
   std::optional<uint64_t> seed;
   std::optional<bool> strict;
+  bool lenient = false;  // of its own rules
   std::vector<SloRule> slo;
   std::vector<MetricRule> metrics;
 };

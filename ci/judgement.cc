@@ -70,7 +70,8 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
   CHECK(history.run_ids.empty() || history.run_ids.size() == history.values.size());
   CHECK(history.times.empty() || history.times.size() == history.values.size());
   ChangePointSettings settings;
-  settings.min_change = history.metric.margin;
+  // Of a share the size of a change is a difference, which is looked at below.
+  settings.min_change = history.metric.absolute ? 0 : history.metric.margin;
   settings.seed = judgement.seed;
   const std::vector<ChangePoint> points = find_change_points(history.values, settings);
 
@@ -98,6 +99,9 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
   const size_t tail = std::min(history.values.size() - last_change, settings.window);
   const double newest = mean(std::span(history.values).last(tail));
   for (const ChangePoint& point : points) {
+    if (history.metric.absolute && point.before != 0 &&
+        std::abs(point.after - point.before) < history.metric.margin)
+      continue;
     HistoryChange change;
     change.metric = history.metric.name;
     change.index = point.index;
@@ -106,15 +110,20 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
     change.worse = is_worse(history.metric, point.before, point.after);
     if (!history.run_ids.empty()) change.run_id = history.run_ids[point.index];
     acknowledge(change, on_purpose, settings.min_segment);
+    const double tolerated = history.metric.absolute
+                                 ? history.metric.margin
+                                 : settings.min_change * std::abs(point.before);
     change.recovered = change.worse && (!is_worse(history.metric, point.before, newest) ||
-                                        std::abs(newest - point.before) <
-                                            settings.min_change * std::abs(point.before));
+                                        (point.before != 0 &&
+                                         std::abs(newest - point.before) < tolerated));
     if (change.worse && !change.acknowledged && !change.recovered) {
       whole.verdict = Verdict::kFail;
       if (whole.reason.empty()) {
         whole.reason = fmt::format(
-            "{} went from {:.6g} to {:.6g} ({}, p = {:.1e}) at index {}{}", history.metric.name,
-            point.before, point.after, format_change(point.change), point.p, point.index,
+            "{} went from {:.6g} to {:.6g} ({}p = {:.1e}) at index {}{}", history.metric.name,
+            point.before, point.after,
+            std::isfinite(point.change) ? format_change(point.change) + ", " : std::string(),
+            point.p, point.index,
             change.time.empty() ? std::string() : fmt::format(", {}", change.time));
       }
     }

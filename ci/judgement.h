@@ -49,6 +49,7 @@ struct SloOutcome {
   size_t unknown = 0;       // could not be judged
   std::string run_id;       // of the first that broke it, or that could not be judged
   std::string explanation;  // of that run
+  bool lenient = false;     // may be one that cannot be judged
 };
 
 /// How many pairs an A/B judgement stood on, and how many would decide, if noise and change stay as
@@ -63,6 +64,7 @@ struct Judgement {
   int exit_code = kExitNotJudged;
   std::string mode;  // "compare", "ab", "history"
   uint64_t seed = kDefaultSeed;
+  bool paired = false;  // two sides of stored runs: each run against its partner
   std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
   std::vector<Comparison> metrics;
   std::vector<HistoryChange> changes;  // of history, in order of metric and index

@@ -16,6 +16,8 @@ constexpr std::string_view better_name(Better better) {
 inline constexpr double kMarginOfCounts = 0.03;   // CPU, memory, counts
 inline constexpr double kMarginOfMedians = 0.05;  // of latencies
 inline constexpr double kMarginOfTails = 0.10;    // p99
+inline constexpr double kMarginOfFailures = 0.001;  // of failed work: 0.1 percentage points
+inline constexpr std::string_view kUnitOfShares = "share";
 
 struct Metric {
   std::string
@@ -24,6 +26,9 @@ struct Metric {
   Better better = Better::kLower;
   double margin = kMarginOfCounts;  // share by which it may get worse; 0.03 is 3%
   bool gating = true;               // false: informs, and decides nothing
+  // Compared by its difference and not by its ratio: a share, of which 0 is an ordinary value. Then
+  // the margin is in the metric's own unit: 0.001 of a share is a tenth of a percentage point.
+  bool absolute = false;
 };
 
 }  // namespace topspin

@@ -56,6 +56,19 @@ const std::array kMetrics = {
     RunMetric{{"rss_bytes_max", "bytes", Better::kLower, kMarginOfCounts, true},
               false,
               [](const RunTotals& t) { return number(t.rss_bytes_max); }},
+    // Whatever else is better: work that is not done is no improvement.
+    RunMetric{{"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true,
+               true},
+              false, failed_share},
+    RunMetric{{"answers_per_second", "1/s", Better::kHigher, kMarginOfCounts, true},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                // With a schedule the rate is what was asked for; a closed loop asks as fast as it
+                // is answered.
+                if (!t.load || !t.load->closed_loop) return std::nullopt;
+                return ratio(static_cast<double>(t.load->accounts.done()),
+                             static_cast<double>(t.load->duration_ns) / 1e9);
+              }},
     RunMetric{{"reply_latency_ns_p50", "ns", Better::kLower, kMarginOfMedians, true},
               false,
               [](const RunTotals& t) { return percentile(t.flows.reply_latency, 0.5); }},
@@ -84,6 +97,22 @@ const std::array kMetrics = {
               false,
               [](const RunTotals& t) -> std::optional<double> {
                 return static_cast<double>(t.flows.unanswered);
+              }},
+    RunMetric{{"tcp_refused", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                return static_cast<double>(t.flows.tcp_refused);
+              }},
+    RunMetric{{"tcp_resets", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                return static_cast<double>(t.flows.tcp_resets);
+              }},
+    RunMetric{{"http_errors", "1", Better::kLower, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) -> std::optional<double> {
+                if (!t.load || !t.load->is_http) return std::nullopt;
+                return static_cast<double>(t.load->accounts.http_errors);
               }},
     RunMetric{{"missed_ticks", "1", Better::kLower, kMarginOfCounts, false},
               false,
@@ -126,6 +155,28 @@ void RunTotals::add(const Sample& sample) {
   add_to(host_busy_ns, sample.self.host_busy_ns);
   ++ticks;
   capture_drops += sample.losses.capture_kernel_drops + sample.losses.capture_interface_drops;
+}
+
+void RunTotals::set_load(const LoadResult& result) {
+  if (!result.expects_replies) return;
+  load = Load{result.total.accounts, result.http.has_value(), result.closed_loop,
+              result.own.wall_ns};
+}
+
+std::optional<double> failed_share(const RunTotals& totals) {
+  if (totals.load) {
+    const uint64_t asked = totals.load->accounts.asked();
+    if (asked == 0) return std::nullopt;
+    const uint64_t done = std::min(totals.load->accounts.done(), asked);
+    return static_cast<double>(asked - done) / static_cast<double>(asked);
+  }
+  const FlowInterval& f = totals.flows;
+  // Older runs have no count of requests.
+  const uint64_t requests =
+      std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
+  const uint64_t broken = f.tcp_refused + f.tcp_resets;
+  if (requests + broken == 0) return std::nullopt;
+  return static_cast<double>(f.unanswered + broken) / static_cast<double>(requests + broken);
 }
 
 std::span<const RunMetric> run_metrics() { return kMetrics; }

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "ci/metric.h"
+#include "core/load_result.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -33,8 +34,23 @@ struct RunTotals {
   // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
   std::optional<uint64_t> socket_reads;
 
+  /// What became of a load that expects replies.
+  struct Load {
+    LoadAccounts accounts;
+    bool is_http = false;
+    bool closed_loop = false;
+    int64_t duration_ns = 0;
+  };
+  std::optional<Load> load;
+
   void add(const Sample& sample);
+  void set_load(const LoadResult& result);
 };
+
+/// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
+/// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
+/// shows: requests without an answer, refused and reset connections. nullopt: nothing was asked for.
+std::optional<double> failed_share(const RunTotals& totals);
 
 struct RunMetric {
   Metric metric;

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include <fmt/format.h>
@@ -29,7 +30,7 @@ requires std::is_integral_v<T> std::optional<double> number(T value) {
 struct TickNumber {
   std::string_view name;
   Unit unit;
-  std::optional<double> (*take)(const Sample&);
+  std::function<std::optional<double>(const Sample&)> take;
 };
 
 template <auto kField>
@@ -41,12 +42,8 @@ std::optional<double> of_resources(const Sample& s) {
   return s.resources ? number((*s.resources).*kField) : std::nullopt;
 }
 template <auto kField>
-std::optional<double> of_scheduler(const Sample& s) {
-  return s.scheduler ? number((*s.scheduler).*kField) : std::nullopt;
-}
-template <auto kField>
-std::optional<double> of_losses(const Sample& s) {
-  return number(s.losses.*kField);
+std::optional<double> of_sockets(const Sample& s) {
+  return s.sockets ? number((*s.sockets).*kField) : std::nullopt;
 }
 
 /// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
@@ -63,56 +60,111 @@ std::optional<double> missed_runs(const Sample& s) {
   return number(l.scheduler_missed_runs + l.syscalls_missed_runs + l.socket_missed_runs);
 }
 
-// NOLINTBEGIN(readability-identifier-naming): constants in all but type
-const std::array kGauges = {
-    TickNumber{"active_flows", Unit::kOne, of_flows<&FlowInterval::active_flows>},
-    TickNumber{"live_flows", Unit::kOne, of_flows<&FlowInterval::live_flows>},
-    TickNumber{"tcp_half_open", Unit::kOne, of_flows<&FlowInterval::tcp_half_open>},
-    TickNumber{"rss_bytes", Unit::kBytes, of_resources<&ResourceReading::rss_bytes>},
-    TickNumber{"pss_bytes", Unit::kBytes, of_resources<&ResourceReading::pss_bytes>},
-    TickNumber{"anonymous_bytes", Unit::kBytes, of_resources<&ResourceReading::anonymous_bytes>},
-    TickNumber{"vsz_bytes", Unit::kBytes, of_resources<&ResourceReading::vsz_bytes>},
-    TickNumber{"swap_bytes", Unit::kBytes, of_resources<&ResourceReading::swap_bytes>},
-    TickNumber{"mappings", Unit::kOne, of_resources<&ResourceReading::mappings>},
-    TickNumber{"processes", Unit::kOne, of_resources<&ResourceReading::processes>},
-    TickNumber{"threads", Unit::kOne, of_resources<&ResourceReading::threads>},
-    TickNumber{"fds", Unit::kOne, of_resources<&ResourceReading::fds>},
-};
+Unit unit_by_name(std::string_view name) {
+  return name.ends_with("_ns")      ? Unit::kNanoseconds
+         : name.ends_with("_bytes") ? Unit::kBytes
+                                    : Unit::kOne;
+}
 
-const std::array kCounts = {
-    TickNumber{"packets", Unit::kOne, of_flows<&FlowInterval::packets>},
-    TickNumber{"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>},
-    TickNumber{"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>},
-    TickNumber{"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>},
-    TickNumber{"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>},
-    TickNumber{"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>},
-    TickNumber{"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>},
-    TickNumber{"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>},
-    TickNumber{"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>},
-    TickNumber{"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>},
-    TickNumber{"cpu_ns", Unit::kNanoseconds, of_scheduler<&SchedulerInterval::cpu_ns>},
-    TickNumber{"run_queue_wait_ns", Unit::kNanoseconds,
-               of_scheduler<&SchedulerInterval::run_queue_wait_ns>},
-    TickNumber{"voluntary_switches", Unit::kOne,
-               of_scheduler<&SchedulerInterval::voluntary_switches>},
-    TickNumber{"involuntary_switches", Unit::kOne,
-               of_scheduler<&SchedulerInterval::involuntary_switches>},
-    TickNumber{"migrations", Unit::kOne, of_scheduler<&SchedulerInterval::migrations>},
-    TickNumber{"losses", Unit::kOne, all_losses},
-    TickNumber{"missed_runs", Unit::kOne, missed_runs},
-    TickNumber{"capture_kernel_drops", Unit::kOne, of_losses<&LossInterval::capture_kernel_drops>},
-    TickNumber{"capture_interface_drops", Unit::kOne,
-               of_losses<&LossInterval::capture_interface_drops>},
-    TickNumber{"evicted_flows", Unit::kOne, of_losses<&LossInterval::evicted_flows>},
-    TickNumber{"late_ticks", Unit::kOne, of_losses<&LossInterval::late_ticks>},
-};
+const std::vector<TickNumber>& gauges() {
+  static const std::vector<TickNumber> kGauges = {
+      {"active_flows", Unit::kOne, of_flows<&FlowInterval::active_flows>},
+      {"live_flows", Unit::kOne, of_flows<&FlowInterval::live_flows>},
+      {"tcp_half_open", Unit::kOne, of_flows<&FlowInterval::tcp_half_open>},
+      {"periodic_flows", Unit::kOne, of_flows<&FlowInterval::periodic_flows>},
+      {"silent_flows", Unit::kOne, of_flows<&FlowInterval::silent_flows>},
+      {"rss_bytes", Unit::kBytes, of_resources<&ResourceReading::rss_bytes>},
+      {"pss_bytes", Unit::kBytes, of_resources<&ResourceReading::pss_bytes>},
+      {"anonymous_bytes", Unit::kBytes, of_resources<&ResourceReading::anonymous_bytes>},
+      {"vsz_bytes", Unit::kBytes, of_resources<&ResourceReading::vsz_bytes>},
+      {"swap_bytes", Unit::kBytes, of_resources<&ResourceReading::swap_bytes>},
+      {"mappings", Unit::kOne, of_resources<&ResourceReading::mappings>},
+      {"processes", Unit::kOne, of_resources<&ResourceReading::processes>},
+      {"threads", Unit::kOne, of_resources<&ResourceReading::threads>},
+      {"fds", Unit::kOne, of_resources<&ResourceReading::fds>},
+      {"accept_queue_max", Unit::kOne, of_sockets<&SocketInterval::accept_queue_max>},
+  };
+  return kGauges;
+}
 
-constexpr std::array<std::string_view, 7> kTickDistributions = {
-    "reply_latency", "lateness",   "tcp_handshake",  "run_queue_latency",
-    "wake_delivery", "queue_wait", "preemption_wait"};
+/// Counts of the flows, the sockets, the scheduler and of what was lost: the last two by the lists
+/// that the store has of them, so that nothing that is stored has no name.
+std::vector<TickNumber> make_counts() {
+  std::vector<TickNumber> counts = {
+      {"packets", Unit::kOne, of_flows<&FlowInterval::packets>},
+      {"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>},
+      {"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>},
+      {"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>},
+      {"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>},
+      {"requests", Unit::kOne, of_flows<&FlowInterval::requests>},
+      {"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>},
+      {"late_replies", Unit::kOne, of_flows<&FlowInterval::late_replies>},
+      {"late_flows", Unit::kOne, of_flows<&FlowInterval::late_flows>},
+      {"overlapping_requests", Unit::kOne, of_flows<&FlowInterval::overlapping_requests>},
+      {"handshake_turns", Unit::kOne, of_flows<&FlowInterval::handshake_turns>},
+      {"multiplexed_turns", Unit::kOne, of_flows<&FlowInterval::multiplexed_turns>},
+      {"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>},
+      {"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>},
+      {"tcp_out_of_order", Unit::kOne, of_flows<&FlowInterval::tcp_out_of_order>},
+      {"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>},
+      {"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>},
+      {"time_went_backwards", Unit::kOne, of_flows<&FlowInterval::time_went_backwards>},
+      {"time_steps", Unit::kOne, of_flows<&FlowInterval::time_steps>},
+      {"duplicate_packets", Unit::kOne, of_flows<&FlowInterval::duplicate_packets>},
+      {"replies_multiplexed", Unit::kOne, of_sockets<&SocketInterval::replies_multiplexed>},
+      {"listen_overflows", Unit::kOne, of_sockets<&SocketInterval::listen_overflows>},
+      {"syn_drops", Unit::kOne, of_sockets<&SocketInterval::syn_drops>},
+      {"udp_drops", Unit::kOne, of_sockets<&SocketInterval::udp_drops>},
+      {"losses", Unit::kOne, all_losses},
+      {"missed_runs", Unit::kOne, missed_runs},
+  };
+  const SchedulerInterval none;
+  SchedulerInterval::for_each_count(none, [&](std::string_view name, const auto&) {
+    counts.push_back({name, unit_by_name(name), [name](const Sample& s) {
+                        std::optional<double> value;
+                        if (!s.scheduler) return value;
+                        SchedulerInterval::for_each_count(
+                            *s.scheduler, [&](std::string_view candidate, const auto& count) {
+                              if (candidate == name) value = number(count);
+                            });
+                        return value;
+                      }});
+  });
+  LossInterval::for_each_field([&](std::string_view name, auto field) {
+    counts.push_back({name, unit_by_name(name), [field](const Sample& s) {
+                        return std::optional(static_cast<double>(s.losses.*field));
+                      }});
+  });
+  return counts;
+}
+
+const std::vector<TickNumber>& counts() {
+  static const std::vector<TickNumber> kCounts = make_counts();
+  return kCounts;
+}
+
+/// Without their unit: in a rule it stands with the number.
+std::string_view without_unit(std::string_view name) {
+  return name.ends_with("_ns") ? name.substr(0, name.size() - 3) : name;
+}
+
+const std::vector<std::string_view>& tick_distributions() {
+  static const std::vector<std::string_view> kNames = [] {
+    std::vector<std::string_view> names = {"reply_latency", "lateness", "tcp_handshake"};
+    const auto add = [&](std::string_view name, const auto&) {
+      names.push_back(without_unit(name));
+    };
+    const SchedulerInterval scheduler;
+    const SocketInterval sockets;
+    SchedulerInterval::for_each_histogram(scheduler, add);
+    SocketInterval::for_each_histogram(sockets, add);
+    return names;
+  }();
+  return kNames;
+}
+
 constexpr std::array<std::string_view, 3> kLoadDistributions = {
     "load_latency", "load_latency_actual", "load_own_lateness"};
-// NOLINTEND(readability-identifier-naming)
 
 template <typename List>
 const TickNumber* find(const List& list, std::string_view name) {
@@ -135,47 +187,66 @@ std::vector<std::string_view> load_count_names() {
   std::vector<std::string_view> names;
   LoadAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
   TcpAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
+  HttpAccounts{}.for_each_class([&](std::string_view name, auto) { names.push_back(name); });
   return names;
 }
 
-/// A count of the load, of a part of it or (TCP's, and without a stage) of the whole.
+/// A count of the load, of a part of it or (TCP's and the classes of statuses, and without a stage)
+/// of the whole.
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
                                  std::string_view name) {
   std::optional<double> found;
   LoadAccounts::for_each_field([&](std::string_view field_name, auto field) {
     if (field_name == name) found = static_cast<double>(part.accounts.*field);
   });
-  if (found || !load.tcp || !whole) return found;
-  TcpAccounts::for_each_field([&](std::string_view field_name, auto field) {
-    if (field_name == name) found = static_cast<double>((*load.tcp).*field);
-  });
+  if (name == "http_errors" && !load.http) return std::nullopt;
+  if (found || !whole) return found;
+  if (load.tcp) {
+    TcpAccounts::for_each_field([&](std::string_view field_name, auto field) {
+      if (field_name == name) found = static_cast<double>((*load.tcp).*field);
+    });
+  }
+  if (load.http) {
+    load.http->for_each_class([&](std::string_view class_name, uint64_t count) {
+      if (class_name == name) found = static_cast<double>(count);
+    });
+  }
   return found;
 }
 
 enum class What : uint8_t { kGauge, kCount, kLoadCount, kTickDistribution, kLoadDistribution };
 
 std::optional<What> what_is(std::string_view name) {
-  if (find(kGauges, name) != nullptr) return What::kGauge;
-  if (find(kCounts, name) != nullptr) return What::kCount;
+  if (find(gauges(), name) != nullptr) return What::kGauge;
+  if (find(counts(), name) != nullptr) return What::kCount;
   if (contains(load_count_names(), name)) return What::kLoadCount;
-  if (contains(kTickDistributions, name)) return What::kTickDistribution;
+  if (contains(tick_distributions(), name)) return What::kTickDistribution;
   if (contains(kLoadDistributions, name)) return What::kLoadDistribution;
   return std::nullopt;
 }
 
+/// A name that both the load and the wire count (late_replies) is the load's where there is one.
+What what_is_in(std::string_view name, SloStatistic statistic, bool has_load) {
+  const What what = what_is(name).value_or(What::kCount);
+  return what == What::kCount && has_load && statistic == SloStatistic::kPlain &&
+                 contains(load_count_names(), name)
+             ? What::kLoadCount
+             : what;
+}
+
 Unit unit_of(std::string_view name) {
-  if (const TickNumber* gauge = find(kGauges, name)) return gauge->unit;
-  if (const TickNumber* count = find(kCounts, name)) return count->unit;
-  return contains(kTickDistributions, name) || contains(kLoadDistributions, name)
+  if (const TickNumber* gauge = find(gauges(), name)) return gauge->unit;
+  if (const TickNumber* count = find(counts(), name)) return count->unit;
+  return contains(tick_distributions(), name) || contains(kLoadDistributions, name)
              ? Unit::kNanoseconds
              : Unit::kOne;
 }
 
 std::string nearest_name(std::string_view name) {
   std::vector<std::string_view> all = load_count_names();
-  for (const TickNumber& gauge : kGauges) all.push_back(gauge.name);
-  for (const TickNumber& count : kCounts) all.push_back(count.name);
-  all.insert(all.end(), kTickDistributions.begin(), kTickDistributions.end());
+  for (const TickNumber& gauge : gauges()) all.push_back(gauge.name);
+  for (const TickNumber& count : counts()) all.push_back(count.name);
+  all.insert(all.end(), tick_distributions().begin(), tick_distributions().end());
   all.insert(all.end(), kLoadDistributions.begin(), kLoadDistributions.end());
   const auto nearest = nearest_word(name, all);
   return nearest ? fmt::format("; did you mean {}?", *nearest) : "; docs/plans.md lists them";
@@ -338,7 +409,7 @@ class RuleParser {
     SloTerm term;
     term.factor = sign;
     if (token_.is_number()) {
-      TOPSPIN_ASSIGN(const double value, parse_number(token_.text));
+      TOPSPIN_ASSIGN(const double value, parse_number(token_.text, term));
       advance();
       term.factor *= value;
       if (!take("*")) {
@@ -368,7 +439,7 @@ class RuleParser {
   }
 
   /// "5", "1.5", "5ms", "64MiB", "10MB".
-  Result<double> parse_number(std::string_view text) const {
+  Result<double> parse_number(std::string_view text, SloTerm& term) const {
     double value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
@@ -389,7 +460,11 @@ class RuleParser {
          {"MiB", 1024.0 * 1024},
          {"GiB", 1024.0 * 1024 * 1024}}};
     for (const auto& [name, factor] : kUnits) {
-      if (name == unit) return value * factor;
+      if (name != unit) continue;
+      term.unit = name.empty()          ? SloTerm::Unit::kNone
+                  : name.ends_with('B') ? SloTerm::Unit::kBytes
+                                        : SloTerm::Unit::kTime;
+      return value * factor;
     }
     return wrong(text_, fmt::format("{} is no unit; write ns, us, ms, s, m, h, B, kB, MB, GB, KiB, "
                                     "MiB or GiB",
@@ -424,11 +499,31 @@ class RuleParser {
                                      rule_.name)
                        : fmt::format("{} is a count: only rate can be said of it", rule_.name));
     }
+    TOPSPIN_TRY(check_units(what, s));
     const bool has_before =
         std::any_of(rule_.bound.begin(), rule_.bound.end(),
                     [](const SloTerm& t) { return t.kind == SloTerm::Kind::kBefore; });
     if (has_before && (what != What::kGauge || s == SloStatistic::kSlope))
       return wrong(text_, "only a gauge, such as fds or rss, has a value before the load");
+    return {};
+  }
+
+  /// A time is bounded by times: a bare number would be nanoseconds, which nobody means.
+  Status check_units(What what, SloStatistic statistic) const {
+    const bool counts_samples = statistic == SloStatistic::kCount;
+    const Unit of = counts_samples || what == What::kLoadCount ? Unit::kOne : unit_of(rule_.name);
+    for (const SloTerm& term : rule_.bound) {
+      if (term.kind != SloTerm::Kind::kNumber) continue;
+      if (of == Unit::kNanoseconds && term.unit == SloTerm::Unit::kNone && term.factor != 0) {
+        return wrong(text_, fmt::format("{0} is a time, so {1:g} needs a unit: write {1:g}ms, or "
+                                        "ns, us, s, m or h",
+                                        rule_.name, std::abs(term.factor)));
+      }
+      if (of != Unit::kNanoseconds && term.unit == SloTerm::Unit::kTime)
+        return wrong(text_, fmt::format("{} is no time, and its bound is one", rule_.name));
+      if (of != Unit::kBytes && term.unit == SloTerm::Unit::kBytes)
+        return wrong(text_, fmt::format("{} is not in bytes, and its bound is", rule_.name));
+    }
     return {};
   }
 
@@ -620,7 +715,7 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
   if (!inside || tick.elapsed_ns > range.to_ns) return;
   interval_ns += tick.interval_ns;
   for (size_t i = 0; i < rule.bound.size(); ++i) {
-    if (const TickNumber* count = find(kCounts, rule.bound[i].name);
+    if (const TickNumber* count = find(counts(), rule.bound[i].name);
         rule.bound[i].kind == SloTerm::Kind::kCount && count != nullptr) {
       if (const auto value = count->take(tick)) term_sums[i] = term_sums[i].value_or(0) + *value;
     }
@@ -650,11 +745,12 @@ void SloJudge::Rule::add_distribution(const Sample& tick) {
     take(tick.flows.reply_latency);
   } else if (rule.name == "tcp_handshake") {
     take(tick.flows.tcp_handshake);
-  } else if (tick.scheduler) {
-    if (rule.name == "run_queue_latency") take(tick.scheduler->run_queue_latency);
-    if (rule.name == "wake_delivery") take(tick.scheduler->wake_delivery);
-    if (rule.name == "queue_wait") take(tick.scheduler->queue_wait);
-    if (rule.name == "preemption_wait") take(tick.scheduler->preemption_wait);
+  } else {
+    const auto take_named = [&](std::string_view name, const auto& histogram_of_tick) {
+      if (without_unit(name) == rule.name) take(histogram_of_tick);
+    };
+    if (tick.scheduler) SchedulerInterval::for_each_histogram(*tick.scheduler, take_named);
+    if (tick.sockets) SocketInterval::for_each_histogram(*tick.sockets, take_named);
   }
 }
 
@@ -695,7 +791,8 @@ std::optional<double> SloJudge::Rule::bound(const std::vector<RunStage>& stages,
         break;
       case SloTerm::Kind::kCount: {
         const LoadPart* part = load ? load_part(*load) : nullptr;
-        value = what_is(term.name) == What::kCount ? term_sums[i]
+        value = what_is_in(term.name, SloStatistic::kPlain, load.has_value()) == What::kCount
+                    ? term_sums[i]
                 : part != nullptr ? load_count(*load, *part, part == &load->total, term.name)
                                   : std::nullopt;
         if (!value) why = fmt::format("{} was not measured", term.name);
@@ -800,9 +897,9 @@ SloJudge::SloJudge(std::span<const SloRule> rules, const RunInfo& run, std::vect
   for (const SloRule& rule : rules) {
     Rule& own = rules_.emplace_back();
     own.rule = rule;
-    own.what = *what_is(rule.name);
-    own.source = own.what == What::kGauge   ? find(kGauges, rule.name)
-                 : own.what == What::kCount ? find(kCounts, rule.name)
+    own.what = what_is_in(rule.name, rule.statistic, load_.has_value());
+    own.source = own.what == What::kGauge   ? find(gauges(), rule.name)
+                 : own.what == What::kCount ? find(counts(), rule.name)
                                             : nullptr;
     own.term_sums.resize(rule.bound.size());
     own.find_range(run_, stages_);
@@ -817,7 +914,10 @@ void SloJudge::add(const Sample& tick) {
 
 std::vector<SloResult> SloJudge::finish() const {
   std::vector<SloResult> results;
-  for (const Rule& rule : rules_) results.push_back(rule.finish(stages_, load_));
+  for (const Rule& rule : rules_) {
+    results.push_back(rule.finish(stages_, load_));
+    results.back().lenient = rule.rule.lenient;
+  }
   return results;
 }
 

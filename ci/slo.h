@@ -12,6 +12,9 @@
 //   active_flows == clients during hold
 //   fds after ramp_down <= before + 2
 //   lost <= 0.001 * sent
+//   http_errors == 0
+//
+// A bound of a time needs a unit.
 //
 // What a NAME without a statistic means depends on what it names. A gauge (fds, active_flows)
 // must keep the rule at every tick of its scope, "after" a stage at the last tick of the stage that
@@ -67,7 +70,9 @@ struct SloScope {
 
 struct SloTerm {
   enum class Kind : uint8_t { kNumber, kClients, kBefore, kCount };
+  enum class Unit : uint8_t { kNone, kTime, kBytes };
   Kind kind = Kind::kNumber;
+  Unit unit = Unit::kNone;  // that the number was written with
   double factor = 0;  // signed; of kNumber the number itself
   std::string name;   // kCount
 };
@@ -80,6 +85,7 @@ struct SloRule {
   SloScope scope;
   SloComparison comparison = SloComparison::kLess;
   std::vector<SloTerm> bound;
+  bool lenient = false;  // may turn out not to be judged: the plan says so
 };
 
 /// kUsage with what is wrong in it, and the nearest name for one that does not exist.
@@ -94,6 +100,7 @@ struct SloResult {
   std::optional<double> value;  // of a gauge over several ticks: the one that says most
   std::optional<double> bound;
   std::string explanation;  // "5.20ms against 5.00ms", or why it cannot be judged
+  bool lenient = false;     // as its rule
 };
 
 /// Judges one run by several rules in one pass over its ticks.

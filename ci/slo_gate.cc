@@ -12,7 +12,7 @@ void add_result(std::vector<SloOutcome>& outcomes, const SloResult& result,
   auto outcome = std::find_if(outcomes.begin(), outcomes.end(),
                               [&](const SloOutcome& o) { return o.rule == result.rule; });
   if (outcome == outcomes.end()) {
-    outcomes.push_back({result.rule, 0, 0, 0, {}, {}});
+    outcomes.push_back({result.rule, 0, 0, 0, {}, {}, result.lenient});
     outcome = outcomes.end() - 1;
   }
   size_t& count = result.verdict == SloVerdict::kKept     ? outcome->kept
@@ -48,6 +48,7 @@ void apply_slos(Judgement& judgement, std::vector<SloOutcome> outcomes, bool str
   judgement.slos = std::move(outcomes);
   if (judgement.verdict == Verdict::kInvalid) return;
   std::vector<std::string> broken, unknown;
+  bool must_be_judged = false;
   for (const SloOutcome& o : judgement.slos) {
     const size_t runs = o.kept + o.broken + o.unknown;
     if (o.broken > 0) {
@@ -55,6 +56,7 @@ void apply_slos(Judgement& judgement, std::vector<SloOutcome> outcomes, bool str
                                    o.rule, o.explanation, o.run_id));
     } else if (o.kept == 0) {
       unknown.push_back(fmt::format("SLO cannot be judged: {} ({})", o.rule, o.explanation));
+      must_be_judged = must_be_judged || !o.lenient;
     }
   }
   judgement.reasons.insert(judgement.reasons.begin(), broken.begin(), broken.end());
@@ -65,6 +67,8 @@ void apply_slos(Judgement& judgement, std::vector<SloOutcome> outcomes, bool str
     judgement.verdict = Verdict::kInconclusive;
   }
   judgement.exit_code = exit_code(judgement.verdict, strict);
+  // Not to know whether a promise was kept is no pass, unless the plan allows it.
+  if (must_be_judged && judgement.verdict != Verdict::kFail) judgement.exit_code = kExitNotJudged;
 }
 
 }  // namespace topspin

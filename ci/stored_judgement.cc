@@ -20,11 +20,6 @@ bool is_commit_prefix(std::string_view text) {
          text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-double share_of_all_cpus(int64_t ns, const MeasuredRun& run) {
-  const auto cpus = static_cast<double>(run.run.info.host.cpus_online.value_or(1));
-  return static_cast<double>(ns) / (static_cast<double>(run.totals.interval_ns) * cpus);
-}
-
 std::string rung_of_scheduler(const MeasuredRun& run) {
   for (const ProbeStatus& probe : run.run.info.probes) {
     if (probe.name == "scheduler") return std::string(rung_name(probe.rung));
@@ -162,13 +157,51 @@ constexpr const char* kOtherHost =
     "sides "
     "on one host";
 
-/// True if the run may be judged; else the judgement's reasons say why not.
-bool fit(const MeasuredRun& run, Judgement& judgement) {
-  const auto reasons = reasons_not_to_judge(run);
-  for (const std::string& reason : reasons)
-    judgement.reasons.push_back(fmt::format("run {} is left out: {}", run.run.info.id, reason));
-  return reasons.empty();
-}
+/// Gathers the runs that may not be judged, and says them: many for one reason are one sentence.
+class LeftOut {
+ public:
+  /// True if the run may be judged.
+  bool fit(const MeasuredRun& run) {
+    const auto reasons = reasons_not_to_judge(run);
+    for (const std::string& reason : reasons) {
+      const std::string kind = without_numbers(reason);
+      auto group = std::find_if(groups_.begin(), groups_.end(),
+                                [&](const Group& g) { return g.kind == kind; });
+      if (group == groups_.end())
+        group = groups_.insert(groups_.end(), {kind, reason, run.run.info.id, 0});
+      ++group->runs;
+    }
+    return reasons.empty();
+  }
+
+  /// `done`: "is left out", "is not judged".
+  void say(Judgement& judgement, std::string_view one, std::string_view many) const {
+    for (const Group& g : groups_) {
+      judgement.reasons.push_back(
+          g.runs == 1 ? fmt::format("run {} {}: {}", g.first_run, one, g.reason)
+                      : fmt::format("{} runs {}: in run {} {}", g.runs, many, g.first_run,
+                                    g.reason));
+    }
+  }
+
+ private:
+  struct Group {
+    std::string kind;
+    std::string reason;  // of the first
+    std::string first_run;
+    size_t runs = 0;
+  };
+
+  static std::string without_numbers(const std::string& reason) {
+    std::string kind;
+    for (const char c : reason) {
+      if ((c < '0' || c > '9') && c != '.') kind += c;
+    }
+    return kind;
+  }
+
+  std::vector<Group> groups_;
+};
 
 /// Adds each metric that both sides have: all values, or of the pairs that have it on both sides.
 void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
@@ -204,28 +237,20 @@ void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
 }  // namespace
 
 std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run) {
-  std::vector<std::string> reasons = run.run.end.invalid_reasons;
-  if (run.run.end.status != RunStatus::kComplete)
-    reasons.push_back(fmt::format("its status is {}", run_status_name(run.run.end.status)));
-  const RunTotals& t = run.totals;
-  if (t.ticks < kFewestTicks) {
-    reasons.push_back(
-        fmt::format("it has {} ticks; at least {} are needed", t.ticks, kFewestTicks));
-    return reasons;
+  return standing_of(run.run.info, run.run.end, run.totals).reasons;
+}
+
+Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>& b) {
+  for (const StoredRun& run : a) {
+    if (std::none_of(b.begin(), b.end(),
+                     [&](const StoredRun& other) { return other.info.id == run.info.id; }))
+      continue;
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("run {} is on both sides; a run differs from itself in nothing, "
+                                  "so name two different ones",
+                                  run.info.id));
   }
-  if (t.host_steal_ns) {
-    const double steal = share_of_all_cpus(*t.host_steal_ns, run);
-    if (steal > kMostStealShare)
-      reasons.push_back(fmt::format("the hypervisor took {:.1f}% of the CPUs", 100 * steal));
-  }
-  if (t.host_busy_ns && t.cpu_ns) {
-    const int64_t own = static_cast<int64_t>(*t.cpu_ns) + t.self_cpu_ns;
-    const double foreign = share_of_all_cpus(*t.host_busy_ns - own, run);
-    if (foreign > kMostForeignShare) {
-      reasons.push_back(fmt::format("other programs used {:.0f}% of the CPUs", 100 * foreign));
-    }
-  }
-  return reasons;
+  return {};
 }
 
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
@@ -290,6 +315,8 @@ Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector
     TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
       if (sample.elapsed_ns > from_ns) one.totals.add(sample);
     }));
+    TOPSPIN_ASSIGN(const auto load, store.load_load(run.info.id));
+    if (load) one.totals.set_load(*load);
     measured.push_back(std::move(one));
   }
   return measured;
@@ -341,41 +368,99 @@ Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<M
   return pairs;
 }
 
+namespace {
+
+/// The runs of both sides that are compared, and how they belong together.
+struct Sides {
+  std::vector<const MeasuredRun*> a;
+  std::vector<const MeasuredRun*> b;
+  Layout layout = Layout::kUnpaired;
+};
+
+template <typename Fit>
+Sides choose_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
+                   const std::vector<RunPair>& pairs, Fit fit) {
+  Sides sides;
+  if (!pairs.empty()) {
+    sides.layout = Layout::kPaired;
+    for (const RunPair& pair : pairs) {
+      const bool fit_a = fit(pair.a), fit_b = fit(pair.b);
+      if (!fit_a || !fit_b) continue;
+      sides.a.push_back(&pair.a);
+      sides.b.push_back(&pair.b);
+    }
+    return sides;
+  }
+  for (const MeasuredRun& run : a) {
+    if (fit(run)) sides.a.push_back(&run);
+  }
+  for (const MeasuredRun& run : b) {
+    if (fit(run)) sides.b.push_back(&run);
+  }
+  return sides;
+}
+
+}  // namespace
+
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                        uint64_t seed, bool strict, std::span<const RunMetric> metrics) {
   Judgement judgement = started("compare", seed);
-  std::vector<const MeasuredRun*> fit_a, fit_b, all;
-  for (const MeasuredRun& run : a) {
-    if (fit(run, judgement)) fit_a.push_back(&run);
-  }
-  for (const MeasuredRun& run : b) {
-    if (fit(run, judgement)) fit_b.push_back(&run);
-  }
-  if (fit_a.empty() || fit_b.empty()) {
-    make_invalid(judgement, kExitNotJudged, "no run that may be judged is left on one side");
-    return judgement;
-  }
-  all.insert(all.end(), fit_a.begin(), fit_a.end());
-  all.insert(all.end(), fit_b.begin(), fit_b.end());
+  std::vector<RunPair> pairs;
+  // One run a side is no pair: whichever came first, it is the two of them.
+  if (auto found = pair_runs(a, b); found.ok() && found->size() > 1) pairs = std::move(*found);
+  LeftOut left_out;
+  Sides sides =
+      choose_sides(a, b, pairs, [&](const MeasuredRun& run) { return left_out.fit(run); });
+  const bool judged = !sides.a.empty() && !sides.b.empty();
+  if (!judged) sides = choose_sides(a, b, pairs, [](const MeasuredRun&) { return true; });
+  judgement.paired = sides.layout == Layout::kPaired;
+  std::vector<const MeasuredRun*> all = sides.a;
+  all.insert(all.end(), sides.b.begin(), sides.b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
-  add_metrics(judgement, fit_a, fit_b, Layout::kUnpaired, scheduler_gates, metrics);
-  add_distributions(judgement, fit_a, fit_b);
+  add_metrics(judgement, sides.a, sides.b, sides.layout, scheduler_gates, metrics);
+  add_distributions(judgement, sides.a, sides.b);
   conclude(judgement, strict);
+  if (judged) {
+    left_out.say(judgement, "is left out", "are left out");
+  } else {
+    judgement.reasons.clear();  // of verdicts that are none
+    left_out.say(judgement, "is not judged", "are not judged");
+    make_invalid(judgement, kExitNotJudged,
+                 "not judged: no run that may be judged is left on one side, so the numbers below "
+                 "are of all runs and decide nothing");
+  }
   if (distinct(all, fingerprint).size() > 1) make_invalid(judgement, kExitOtherHost, kOtherHost);
   return judgement;
+}
+
+Judgement judge_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
+                      uint64_t seed, bool strict, std::span<const RunMetric> metrics) {
+  const auto labelled = [](const std::vector<MeasuredRun>& side) {
+    return std::all_of(side.begin(), side.end(), [](const MeasuredRun& run) {
+      return run.run.info.labels.contains("pair");
+    });
+  };
+  if (labelled(a) && labelled(b)) {
+    if (const auto pairs = pair_runs(a, b); pairs.ok())
+      return judge_pairs(*pairs, seed, strict, metrics);
+  }
+  return compare_runs(a, b, seed, strict, metrics);
 }
 
 Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool strict,
                       std::span<const RunMetric> metrics) {
   Judgement judgement = started("ab", seed);
+  judgement.paired = true;
   std::vector<const MeasuredRun*> a, b, all;
+  LeftOut left_out;
   for (const RunPair& pair : pairs) {
-    const bool fit_a = fit(pair.a, judgement), fit_b = fit(pair.b, judgement);
+    const bool fit_a = left_out.fit(pair.a), fit_b = left_out.fit(pair.b);
     if (!fit_a || !fit_b) continue;
     a.push_back(&pair.a);
     b.push_back(&pair.b);
   }
+  left_out.say(judgement, "is left out", "are left out");
   all.insert(all.end(), a.begin(), a.end());
   all.insert(all.end(), b.begin(), b.end());
   say_other_conditions(all, judgement);
@@ -444,9 +529,11 @@ Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
                             std::span<const Acceptance> accepted) {
   Judgement judgement = started("history", seed);
   std::vector<const MeasuredRun*> fit_runs;
+  LeftOut left_out;
   for (const MeasuredRun& run : runs) {
-    if (fit(run, judgement)) fit_runs.push_back(&run);
+    if (left_out.fit(run)) fit_runs.push_back(&run);
   }
+  left_out.say(judgement, "is left out", "are left out");
   if (runs.empty() || fit_runs.empty() || fit_runs.back() != &runs.back()) {
     make_invalid(judgement, kExitNotJudged, "the newest run must not be judged");
     return judgement;

@@ -10,6 +10,7 @@
 
 #include "ci/judgement.h"
 #include "ci/run_metrics.h"
+#include "ci/standing.h"
 #include "core/result.h"
 #include "store/gate_log.h"
 #include "store/run_store.h"
@@ -22,15 +23,7 @@ struct MeasuredRun {
   RunTotals totals;
 };
 
-/// Why a run must not be judged, a sentence each; none: it may.
-///
-/// A run that was not ended as it should, or that was recorded as invalid; that is shorter than
-/// kFewestTicks; or around which the host was busy with something else: steal above
-/// kMostStealShare, or CPU time of neither the subject nor topspin above kMostForeignShare, of all
-/// CPUs. The last is known only where the subject's own CPU time is.
-inline constexpr uint64_t kFewestTicks = 3;
-inline constexpr double kMostStealShare = 0.05;
-inline constexpr double kMostForeignShare = 0.25;
+/// Why a run may not be judged, a sentence each (ci/standing.h); none: it may.
 std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 
 /// The runs that `selector` names, oldest first: "KEY=VALUE" all with that label; "last" the
@@ -55,12 +48,22 @@ struct RunPair {
 };
 Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b);
 
-/// `topspin compare A B`: all runs of A against all of B. Runs that may not be judged are left out
-/// and named; different hosts, rungs, plans and settings are said. `metrics` may be those of
-/// gate.toml.
+/// kUsage: a run is on both sides, so that it would be compared with itself.
+Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>& b);
+
+/// `topspin compare A B`: in pairs if the runs pair (pair_runs), as the gate does, else all runs of
+/// A against all of B. Runs that may not be judged are left out and named; if that leaves a side
+/// empty, all are described and nothing is judged (invalid, with its numbers). Different hosts,
+/// rungs, plans and settings are said. `metrics` may be those of gate.toml.
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                        uint64_t seed, bool strict,
                        std::span<const RunMetric> metrics = run_metrics());
+
+/// What the report of A against B judges: as the gate if every run has a label `pair`, else as
+/// compare.
+Judgement judge_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
+                      uint64_t seed, bool strict,
+                      std::span<const RunMetric> metrics = run_metrics());
 
 /// `topspin gate A B`: interleaved pairs. Invalid (exit 3) if runs that may not be judged leave too
 /// few pairs; other hosts: invalid with exit 4. Says how many more pairs would decide.

@@ -33,6 +33,35 @@ void LoadAccounts::merge(const LoadAccounts& other) {
   for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
 }
 
+uint64_t LoadAccounts::asked() const {
+  const uint64_t own_fault =
+      send_errors + (never_scheduled - std::min(blocked, never_scheduled));
+  return scheduled - std::min(scheduled, own_fault);
+}
+
+uint64_t HttpAccounts::of_class(int hundreds) const {
+  uint64_t sum = 0;
+  for (const auto& [status, count] : statuses) {
+    if (status / 100 == hundreds) sum += count;
+  }
+  return sum;
+}
+
+uint64_t HttpAccounts::errors() const {
+  uint64_t sum = 0;
+  for (const auto& [status, count] : statuses) {
+    if (is_http_error(status)) sum += count;
+  }
+  return sum;
+}
+
+std::string http_statuses_text(const HttpAccounts& http) {
+  std::string text;
+  for (const auto& [status, count] : http.statuses)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", status, count);
+  return text.empty() ? "no answer" : text;
+}
+
 void TcpAccounts::merge(const TcpAccounts& other) {
   for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
 }

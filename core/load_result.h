@@ -4,6 +4,7 @@
 // load began, except started_*. Pure; thread-agnostic.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -40,6 +41,12 @@ struct LoadAccounts {
   uint64_t duplicates = 0;    // answered once more
   uint64_t unexpected = 0;    // bytes that answer nothing that was sent: foreign, mangled, too old
   uint64_t dead_clients = 0;  // closed loop: left, or still there at the end, waiting for ever
+  uint64_t http_errors = 0;   // of those that replied: their status was an error (is_http_error)
+
+  /// What the server was asked for: all that was due but for what the generator failed to send.
+  uint64_t asked() const;
+  /// Of it: answered within the timeout, and not with an error.
+  uint64_t done() const { return replied - std::min(http_errors, replied); }
 
   void merge(const LoadAccounts& other);
   bool operator==(const LoadAccounts&) const = default;
@@ -59,6 +66,7 @@ struct LoadAccounts {
     visit("duplicates", &LoadAccounts::duplicates);
     visit("unexpected", &LoadAccounts::unexpected);
     visit("dead_clients", &LoadAccounts::dead_clients);
+    visit("http_errors", &LoadAccounts::http_errors);
   }
 };
 
@@ -134,14 +142,36 @@ struct GeneratorCost {
   uint64_t sockets_opened = 0;
 };
 
+/// Whether an answer with this status is a failure: anything that is neither 2xx nor 3xx.
+constexpr bool is_http_error(int status) { return status < 200 || status > 399; }
+
 struct HttpAccounts {
   std::map<int, uint64_t> statuses;  // of whole responses
   uint64_t body_bytes = 0;
+
+  /// How many had a status of this class: 2 is 200 to 299.
+  uint64_t of_class(int hundreds) const;
+  uint64_t errors() const;
+
+  /// Calls visit(name, count): "http_2xx" to "http_5xx", and "http_other" for what is none of them.
+  template <typename Visit>
+  void for_each_class(Visit visit) const {
+    visit("http_2xx", of_class(2));
+    visit("http_3xx", of_class(3));
+    visit("http_4xx", of_class(4));
+    visit("http_5xx", of_class(5));
+    uint64_t all = 0;
+    for (const auto& [status, count] : statuses) all += count;
+    visit("http_other", all - of_class(2) - of_class(3) - of_class(4) - of_class(5));
+  }
 };
+
+/// "200: 98, 404: 2"; "no answer" if there was none.
+std::string http_statuses_text(const HttpAccounts& http);
 
 struct LoadResult {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
-  std::string target;
+  std::string target;  // as given; of a name with the address that was taken
   bool expects_replies = true;
   int64_t started_wall_ns = 0;
   int64_t started_monotonic_ns = 0;

@@ -180,7 +180,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
 
   LoadResult result;
   result.workload = options_.workload;
-  result.target = target_.text;
+  result.target = target_.described();
   result.started_wall_ns = anchor.wall_ns;
   result.started_monotonic_ns = anchor.monotonic_ns;
   result.stopped_early = stopped_ns.has_value();
@@ -224,6 +224,10 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
   for (const LoadPart& part : result.stages) result.total.merge(part);
   workload.report(result);
   result.invalid_reasons = judge_load(result);
+  if (!result.invalid_reasons.empty() && !target_.why_unreachable.empty()) {
+    result.invalid_reasons.push_back(fmt::format("none of the addresses of {} can be reached: {}",
+                                                 target_.parts.host, target_.why_unreachable));
+  }
   return result;
 }
 

@@ -29,14 +29,10 @@ class Http : public Workload {
   Status prepare(Engine& engine) override {
     engine_ = &engine;
     const LoadOptions& options = engine.options();
-    const auto visible = [](char c) { return c > ' ' && c < 0x7F; };
-    if (!options.http_path.starts_with('/') ||
-        !std::all_of(options.http_path.begin(), options.http_path.end(), visible)) {
-      return make_error(ErrorCode::kUsage,
-                        "--path must begin with / and have neither spaces nor controls");
-    }
+    const TargetParts& target = engine.target().parts;
     request_ = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: topspin\r\n{}\r\n",
-                           options.http_path, engine.target().text,
+                           target.path.empty() ? options.http_path : target.path,
+                           target.host_header(),
                            options.http_keep_alive ? "" : "Connection: close\r\n");
     const Schedule& schedule = engine.schedule();
     LoadNeeds needs;
@@ -245,8 +241,10 @@ class Http : public Workload {
 
   void answered(uint32_t session) {
     Client& client = clients_[session];
-    ++http_.statuses[client.response.status()];
+    const int status = client.response.status();
+    ++http_.statuses[status];
     http_.body_bytes += client.response.body_bytes();
+    if (is_http_error(status)) engine_->ledger().error_answer(client.number);
     engine_->ledger().reply(session, client.number, client.actual_ns, engine_->now_ns());
     client.busy = false;
     ask_again(session);

@@ -156,6 +156,12 @@ void Ledger::unpark(uint64_t number) {
 
 void Ledger::unexpected(int64_t now_ns) { ++part_at(now_ns).accounts.unexpected; }
 
+void Ledger::error_answer(uint64_t number) {
+  const Message* message = find(number);
+  CHECK(message != nullptr);
+  ++parts_[message->part].accounts.http_errors;
+}
+
 void Ledger::lose(uint64_t number) {
   Message* message = find(number);
   CHECK(message != nullptr && message->state != State::kAnswered && message->state != State::kLost);

@@ -55,6 +55,9 @@ class Ledger {
   /// Bytes that were no answer at all.
   void unexpected(int64_t now_ns);
 
+  /// The answer that is about to be given says that the server failed.
+  void error_answer(uint64_t number);
+
   /// TCP: the message failed, and will not be answered.
   void lose(uint64_t number);
 

@@ -1,5 +1,7 @@
 #include "load/load.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "load/engine.h"
@@ -34,17 +36,34 @@ Status check_options(const LoadOptions& options) {
     return wrong(
         fmt::format("a numbered ping has {} to {} bytes", kNumberedBytesMin, kMessageBytesMax));
   }
-  return {};
+  TOPSPIN_ASSIGN(const TargetParts target, split_target(options.target));
+  return check_target(target, options);
 }
 
 }  // namespace
 
+Status check_target(const TargetParts& target, const LoadOptions& options) {
+  if (target.is_url && options.workload != WorkloadKind::kHttp)
+    return wrong(fmt::format("a URL is for http alone; write HOST:PORT for {}",
+                             workload_name(options.workload)));
+  if (!target.path.empty() && options.http_path != "/" && options.http_path != target.path)
+    return wrong(fmt::format("the target asks for {} and the path is {}; give one of them",
+                             target.path, options.http_path));
+  const auto visible = [](char c) { return c > ' ' && c < 0x7F; };
+  const std::string& path = target.path.empty() ? options.http_path : target.path;
+  if (options.workload == WorkloadKind::kHttp &&
+      (!path.starts_with('/') || !std::all_of(path.begin(), path.end(), visible)))
+    return wrong("the path must begin with / and have neither spaces nor controls");
+  return {};
+}
+
 Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
                             const std::function<void(const LoadProgress&)>& progress) {
   TOPSPIN_TRY(check_options(options));
-  TOPSPIN_ASSIGN(
-      Target target,
-      resolve_target(options.target, is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM));
+  TOPSPIN_ASSIGN(Target target,
+                 resolve_target(options.target,
+                                is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM,
+                                options.timeout_ns));
   if (options.workload == WorkloadKind::kUdpFlood) {
     return run_udp_flood(options, target, stop, progress);
   }

@@ -19,6 +19,7 @@
 #include "core/result.h"
 #include "load/accounts.h"
 #include "load/schedule.h"
+#include "load/target.h"
 
 namespace topspin {
 
@@ -38,7 +39,7 @@ enum class SocketMode : uint8_t {
 
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
-  std::string target;             // "HOST:PORT", "[IPV6]:PORT"
+  std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL
   std::vector<LoadStage> stages;  // all but udp-flood, which has one, given by duration_ns
 
   int64_t period_ns = kNanosPerSecond;          // each client is due once a period
@@ -64,7 +65,7 @@ struct LoadOptions {
   std::optional<uint64_t> expect_bytes;  // an answer shorter than this is truncated
 
   // http.
-  std::string http_path = "/";
+  std::string http_path = "/";  // unless the target is a URL with a path
   bool http_keep_alive = true;  // false: a connection for each request
 
   int64_t progress_ns = kNanosPerSecond;
@@ -79,6 +80,9 @@ struct LoadProgress {
   Histogram latency_intended;  // of this second's replies
   Histogram own_lateness;      // of this second's sends
 };
+
+/// Whether workload, target and path fit each other. kUsage with what does not.
+Status check_target(const TargetParts& target, const LoadOptions& options);
 
 /// Runs a load until its schedule ends, or until `stop` is set (looked at ten times a second, and
 /// after every signal): then nobody sends any more, the outstanding replies are awaited for at most

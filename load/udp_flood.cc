@@ -129,7 +129,7 @@ class UdpFlood {
 
     LoadResult result;
     result.workload = WorkloadKind::kUdpFlood;
-    result.target = target_.text;
+    result.target = target_.described();
     result.expects_replies = false;
     result.started_wall_ns = anchor.wall_ns;
     result.started_monotonic_ns = anchor.monotonic_ns;

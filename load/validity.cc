@@ -17,6 +17,14 @@ double share_ns(int64_t part, int64_t whole) {
 
 }  // namespace
 
+std::string load_silence(const LoadResult& result) {
+  const LoadAccounts& a = result.total.accounts;
+  if (!result.expects_replies || a.sent == 0 || a.replied + a.late_replies > 0) return {};
+  const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
+  return fmt::format("nothing was answered, of {} messages: {} {}", a.sent,
+                     refused ? "nobody listens on" : "check what serves", result.target);
+}
+
 std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimits& limits) {
   const LoadAccounts& accounts = result.total.accounts;
   AccountsContext context;
@@ -33,6 +41,8 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
                                   100 * share(part, whole), 100 * limit));
   };
   if (accounts.scheduled == 0) reasons.push_back("nothing was due: the load is too short");
+  if (const std::string silence = load_silence(result); !silence.empty())
+    reasons.push_back(silence);
   over(accounts.sent_late, accounts.sent, limits.sent_late_share,
        "the generator or the host was too slow: sent late", "messages");
   over(accounts.never_scheduled - std::min(accounts.blocked, accounts.never_scheduled),

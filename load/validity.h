@@ -18,6 +18,10 @@ struct ValidityLimits {
   double steal_share = 0.05;          // of all CPUs
 };
 
+/// One sentence if replies were expected and none came at all; else empty. Such a load says nothing
+/// of a server's speed, so it is invalid.
+std::string load_silence(const LoadResult& result);
+
 /// Every reason why the load judges nothing, each one sentence with its numbers; empty: valid.
 std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimits& limits = {});
 

@@ -39,12 +39,10 @@ std::string inconclusive_reason(const Judgement& judgement, const Comparison& c)
 }
 
 std::string numbers(const Comparison& c) {
-  const auto share = [](const std::optional<double>& v) {
-    return v ? format_change(*v) : std::string("-");
-  };
-  return fmt::format("a {} b {} {}, change {}, 95% interval {} to {}, margin {:.3g}%, n {}",
-                     number(c.a), number(c.b), c.metric.unit, share(c.change), share(c.ci_low),
-                     share(c.ci_high), 100 * c.metric.margin, c.n);
+  return fmt::format("a {} b {} {}, change {}, 95% interval {} to {}, margin {}, n {}", number(c.a),
+                     number(c.b), c.metric.unit, change_text(c, c.change),
+                     change_text(c, c.ci_low), change_text(c, c.ci_high), amount_text(c, c.margin),
+                     c.n);
 }
 
 }  // namespace

@@ -386,6 +386,19 @@ void write_load(Exposition& e) {
                return run.load ? of(run.load->total.accounts.*field) : std::nullopt;
              });
   });
+  e.family("topspin_load_http_answers", "counter", "", "Answers of HTTP by the class of status.");
+  HttpAccounts{}.for_each_class([&](std::string_view name, uint64_t) {
+    e.totals("topspin_load_http_answers", "_total",
+             fmt::format("class=\"{}\"", name.substr(std::string_view("http_").size())),
+             [&](const MeasuredTotals& run) -> std::optional<double> {
+               std::optional<double> value;
+               if (!run.load || !run.load->http) return value;
+               run.load->http->for_each_class([&](std::string_view candidate, uint64_t count) {
+                 if (candidate == name) value = static_cast<double>(count);
+               });
+               return value;
+             });
+  });
   const auto histogram = [&](std::string_view name, std::string_view help, auto member) {
     e.histogram_of_totals(name, help, [member](const MeasuredTotals& run) -> const Histogram* {
       return run.load ? &member(*run.load) : nullptr;

@@ -134,6 +134,9 @@ void for_each_load_field(const LoadResult& load, Visit visit) {
   std::optional<uint64_t> body_bytes;
   if (load.http) body_bytes = load.http->body_bytes;
   visit("http_body_bytes", body_bytes);
+  (load.http ? *load.http : HttpAccounts{}).for_each_class([&](const char* name, uint64_t count) {
+    visit(std::string(name), load.http ? std::optional(count) : std::nullopt);
+  });
 }
 
 /// A part of a load; position 0 is the whole, its stages count from 1.

@@ -49,12 +49,6 @@ std::string file_reading_json(const FileReading& reading) {
   json["missed_ticks"] = t.missed_ticks;
   json["periodic_flows"] = t.periodic_flows;
   json["silent_flows"] = t.silent_flows;
-  json["requests"] = t.requests;
-  json["unanswered"] = t.unanswered;
-  json["late_replies"] = t.late_replies;
-  json["overlapping_requests"] = t.overlapping_requests;
-  json["handshake_turns"] = t.handshake_turns;
-  json["multiplexed_turns"] = t.multiplexed_turns;
   json["evicted_flows"] = t.evicted_flows;
   json["time_went_backwards"] = t.time_went_backwards;
   json["time_steps"] = t.time_steps;

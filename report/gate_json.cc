@@ -31,6 +31,7 @@ Json metric_json(const Comparison& c) {
           {"q", finite_or_null(c.q)},
           {"n", c.n},
           {"margin", c.metric.margin},
+          {"absolute", c.absolute},  // changes are differences in the unit, not shares
           {"minimum_detectable", finite_or_null(c.minimum_detectable)},
           {"gating", c.metric.gating},
           {"verdict", verdict_name(c.verdict)},
@@ -98,6 +99,9 @@ std::optional<Comparison> parse_metric(const Json& json) {
   c.metric.unit = text_at(json, "unit").value_or("");
   c.metric.better = text_at(json, "better") == "higher" ? Better::kHigher : Better::kLower;
   c.metric.margin = *margin;
+  const auto absolute = json.find("absolute");
+  c.absolute = absolute != json.end() && absolute->is_boolean() && absolute->get<bool>();
+  c.metric.absolute = c.absolute && c.metric.unit == kUnitOfShares;
   c.metric.gating = gating->get<bool>();
   c.a = number_at(json, "a");
   c.b = number_at(json, "b");
@@ -108,6 +112,7 @@ std::optional<Comparison> parse_metric(const Json& json) {
   c.q = number_at(json, "q");
   c.n = count_at(json, "n").value_or(0);
   c.minimum_detectable = number_at(json, "minimum_detectable");
+  c.margin = c.absolute && !c.metric.absolute ? *margin * std::abs(c.a.value_or(0)) : *margin;
   c.verdict = *verdict;
   c.reason = text_at(json, "reason").value_or("");
   return c;
@@ -160,6 +165,7 @@ std::string judgement_json(const Judgement& judgement) {
   json["exit_code"] = judgement.exit_code;
   json["mode"] = judgement.mode;
   json["seed"] = judgement.seed;
+  json["paired"] = judgement.paired;
   json["reasons"] = judgement.reasons;
   json["metrics"] = Json::array();
   for (const Comparison& c : judgement.metrics) json["metrics"].push_back(metric_json(c));

@@ -8,12 +8,24 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "report/export.h"
 
 namespace topspin {
 namespace {
 
 std::string number(const std::optional<double>& value) {
   return value ? fmt::format("{:.5g}", *value) : "-";
+}
+
+/// A value in its unit, as the table of `topspin run` has it.
+std::string value_text(const Metric& metric, const std::optional<double>& value) {
+  if (!value || std::abs(*value) > 9e18) return number(value);
+  if (metric.unit == "ns") return format_duration(static_cast<int64_t>(std::llround(*value)));
+  if (metric.unit == "bytes" && *value >= 0)
+    return format_bytes(static_cast<int64_t>(std::llround(*value)));
+  if (metric.unit == kUnitOfShares) return fmt::format("{:.4g}%", 100 * *value);
+  if (metric.unit == "1/s") return number(value) + "/s";
+  return number(value);
 }
 
 std::string share(const std::optional<double>& value) {
@@ -42,13 +54,14 @@ std::string metrics_text(const Judgement& judgement) {
       "b", "change", "95% interval", "q", "n", "margin", "detects", "verdict");
   for (const Comparison& c : judgement.metrics) {
     const std::string interval =
-        c.ci_low ? fmt::format("{} {}", share(c.ci_low), share(c.ci_high)) : "-";
-    const std::string detects =
-        c.minimum_detectable ? fmt::format("{:.3g}%", 100 * *c.minimum_detectable) : "-";
-    text += fmt::format("  {:<{}} {:>12} {:>12} {:>8} {:>19} {:>7} {:>5} {:>6.3g}% {:>8}  {}{}\n",
-                        sanitize_for_terminal(c.metric.name), width, number(c.a), number(c.b),
-                        share(c.change), interval, probability(c.q), c.n, 100 * c.metric.margin,
-                        detects, verdict_name(c.verdict), c.metric.gating ? "" : " (informs)");
+        c.ci_low ? fmt::format("{} {}", change_text(c, c.ci_low), change_text(c, c.ci_high)) : "-";
+    text += fmt::format("  {:<{}} {:>12} {:>12} {:>8} {:>19} {:>7} {:>5} {:>7} {:>8}  {}{}\n",
+                        sanitize_for_terminal(c.metric.name), width, value_text(c.metric, c.a),
+                        value_text(c.metric, c.b), change_text(c, c.change), interval,
+                        probability(c.q), c.n, amount_text(c, c.margin),
+                        amount_text(c, c.minimum_detectable),
+                        verdict_name(settled_verdict(judgement, c)),
+                        c.metric.gating ? "" : " (informs)");
   }
   return text;
 }

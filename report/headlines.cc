@@ -83,9 +83,43 @@ std::string plural(uint64_t count, std::string_view one, std::string_view many) 
   return fmt::format("{} {}", page_count(count), count == 1 ? one : many);
 }
 
+bool is_compared(const ReportPage& page) {
+  return page.runs.size() == 2 && page.judgement && !page.judgement->metrics.empty();
+}
+
+/// Of two sides the headlines are those of the table below them: over all judged runs, by the
+/// definitions of the gate. The newest run of each side alone would be another number under the
+/// same name.
+std::vector<Headline> compared_headlines(const Judgement& judgement) {
+  constexpr std::pair<std::string_view, std::string_view> kShown[] = {
+      {"failed_share", "Work not done"},
+      {"reply_latency_ns_p50", "Reply latency p50"},
+      {"reply_latency_ns_p99", "Reply latency p99"},
+      {"run_queue_latency_ns_p99", "Run-queue latency p99"},
+      {"cpu_ns_per_flow", "CPU per flow"},
+      {"cpu_ns_per_packet", "CPU per packet"},
+      {"rss_bytes_max", "Resident memory"},
+      {"packets_per_second", "Packets per second"},
+  };
+  std::vector<Headline> list;
+  for (const auto& [name, label] : kShown) {
+    const auto c =
+        std::find_if(judgement.metrics.begin(), judgement.metrics.end(),
+                     [&](const Comparison& candidate) { return candidate.metric.name == name; });
+    if (c == judgement.metrics.end() || !c->a || !c->b) continue;
+    Headline h{"", std::string(label), {}};
+    for (const auto& value : {c->a, c->b})
+      h.of_run.push_back({value, metric_value(c->metric.unit, value), {}});
+    h.change = page_change(*c, c->change);
+    list.push_back(std::move(h));
+  }
+  return list;
+}
+
 }  // namespace
 
 std::vector<Headline> headlines(const ReportPage& page) {
+  if (is_compared(page)) return compared_headlines(*page.judgement);
   std::vector<Headline> list;
   list.push_back(headline(page, "summary.active_flows.max", "Active flows", [](const RunPage& r) {
     const FlowInterval& f = r.summary.flows;
@@ -146,16 +180,16 @@ std::vector<Headline> headlines(const ReportPage& page) {
   });
   if (any_run_has(cpu)) list.push_back(std::move(cpu));
   Headline per_packet = headline(page, "", "CPU per packet", [](const RunPage& r) {
-    const auto& s = r.summary.scheduler;
-    if (!s || !s->cpu_ns || r.summary.flows.packets == 0) return absent();
-    const double ns =
-        static_cast<double>(*s->cpu_ns) / static_cast<double>(r.summary.flows.packets);
+    // As the gate takes it: from the first stage of the load on, without start and warm-up.
+    const RunTotals& t = r.measured;
+    if (!t.cpu_ns || t.flows.packets == 0) return absent();
+    const double ns = static_cast<double>(*t.cpu_ns) / static_cast<double>(t.flows.packets);
     std::string extra;
-    if (r.summary.flows.new_flows > 0) {
-      extra = fmt::format(
-          "{} a flow",
-          page_duration(static_cast<int64_t>(static_cast<double>(*s->cpu_ns) /
-                                             static_cast<double>(r.summary.flows.new_flows))));
+    if (t.flows.new_flows > 0) {
+      extra = fmt::format("{} a flow",
+                          page_duration(static_cast<int64_t>(
+                              static_cast<double>(*t.cpu_ns) /
+                              static_cast<double>(t.flows.new_flows))));
     }
     return Value{ns, page_duration(static_cast<int64_t>(ns)), std::move(extra)};
   });
@@ -246,8 +280,8 @@ TopVerdict top_verdict(const ReportPage& page) {
   if (page.judgement) return judgement_verdict(*page.judgement);
   TopVerdict top;
   const RunPage& run = page.runs.front();
-  top.reasons = invalid_reasons(run.run);
-  if (!top.reasons.empty()) {
+  if (!run.standing.usable || !run.standing.complete) {
+    top.reasons = invalid_reasons(run.run);
     top.tone = Tone::kBad;
     top.word = "Not usable";
     top.sentence = "This run is kept, and judges nothing.";
@@ -258,12 +292,9 @@ TopVerdict top_verdict(const ReportPage& page) {
   top.sentence = losses_that_occurred(run.summary.losses).empty()
                      ? "The recording ended as it should, and nothing was lost."
                      : "The recording ended as it should, and what was lost stays within limits.";
-  if (!run.run.end.doubts.empty()) {
-    top.tone = Tone::kOpen;
-    top.word = "Doubtful";
-    top.sentence += " Yet some of its numbers may be wrong, so it may not be judged.";
-    add_doubts(run.run, top);
-  }
+  top.sentence += run.standing.may_be_judged ? " It may be judged." : " It may not be judged.";
+  if (!run.standing.may_be_judged) top.tone = Tone::kOpen;
+  top.reasons = run.standing.reasons;
   size_t broken = 0, unknown = 0;
   for (const SloResult& slo : run.slos) {
     if (slo.verdict == SloVerdict::kKept) continue;
@@ -311,9 +342,25 @@ std::string metric_value(const std::string& unit, const std::optional<double>& v
   if (!value || !std::isfinite(*value)) return std::string(kNotMeasured);
   if (unit == "ns") return page_number(Unit::kNanoseconds, *value);
   if (unit == "bytes") return page_number(Unit::kBytes, *value);
+  if (unit == kUnitOfShares) return page_percent(*value);
   const std::string number = page_number(Unit::kCount, *value);
   if (unit == "1/s") return number + "/s";
   return unit.empty() || unit == "1" ? number : fmt::format("{} {}", number, unit);
+}
+
+std::string page_change(const Comparison& comparison, const std::optional<double>& change) {
+  return change && std::isfinite(*change) ? change_text(comparison, change)
+                                          : std::string(kNotMeasured);
+}
+
+std::string page_interval(const Comparison& c) {
+  if (!c.ci_low || !c.ci_high) return std::string(kNotMeasured);
+  return page_change(c, c.ci_low) + " to " + page_change(c, c.ci_high);
+}
+
+std::string page_amount(const Comparison& c, const std::optional<double>& amount) {
+  if (!amount) return std::string(kNotMeasured);
+  return c.absolute ? amount_text(c, amount) : page_percent(*amount);
 }
 
 std::string probability_text(const std::optional<double>& p) {

@@ -22,6 +22,7 @@ struct Headline {
   std::string path;  // where `report --format json` has it: summary.missed_ticks; may be empty
   std::string label;
   std::vector<Value> of_run;
+  std::string change;  // of A and B compared: the table's
 };
 std::vector<Headline> headlines(const ReportPage& page);
 
@@ -44,6 +45,10 @@ std::string run_title(const StoredRun& run);
 
 /// A metric's value in its unit ("ns", "bytes", "1", "1/s"), "–" if there is none.
 std::string metric_value(const std::string& unit, const std::optional<double>& value);
+/// A change of a comparison, its interval ("A to B") and an amount without a sign; "–" if absent.
+std::string page_change(const Comparison& comparison, const std::optional<double>& change);
+std::string page_interval(const Comparison& comparison);
+std::string page_amount(const Comparison& comparison, const std::optional<double>& amount);
 std::string probability_text(const std::optional<double>& p);
 
 /// Whether lateness, missed ticks and silence are shown: some flow of some run had a period.

@@ -59,14 +59,13 @@ std::string comparison_section(const Judgement& judgement) {
     rows += "<tr>" + row_head(fmt::format("<code>{}</code>", html_text(c.metric.name, 80)));
     rows += number_cell(html_text(metric_value(c.metric.unit, c.a)));
     rows += number_cell(html_text(metric_value(c.metric.unit, c.b)));
-    rows += number_cell(share_or_dash(c.change));
-    rows += c.ci_low && c.ci_high
-                ? number_cell(share_or_dash(c.ci_low) + " to " + share_or_dash(c.ci_high))
-                : absent_cell();
+    rows += number_cell(html_text(page_change(c, c.change)));
+    rows += c.ci_low && c.ci_high ? number_cell(html_text(page_interval(c))) : absent_cell();
     rows += number_cell(html_text(probability_text(c.metric.gating ? c.q : c.p)));
     rows += number_cell(fmt::format("{}", c.n));
-    rows += number_cell(page_percent(c.metric.margin));
-    rows += c.minimum_detectable ? number_cell(page_percent(*c.minimum_detectable)) : absent_cell();
+    rows += number_cell(page_amount(c, c.margin));
+    rows += c.minimum_detectable ? number_cell(page_amount(c, c.minimum_detectable))
+                                 : absent_cell();
     rows += verdict_cell(judgement, c) + "</tr>\n";
   }
   return fmt::format(

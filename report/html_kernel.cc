@@ -63,12 +63,14 @@ std::string stages_html(const RunPage& run) {
   return titled_table("Stages", table_head({"Stage", "Kind", "#From", "#To", "#Clients"}), rows);
 }
 
-std::string load_row(const std::string& name, const LoadPart& part) {
+std::string load_row(const std::string& name, const LoadPart& part, bool is_http) {
   const LoadAccounts& a = part.accounts;
   const HistogramSummary latency = part.latency_intended.summary();
   return "<tr>" + row_head(name) + number_cell(clients_text(part.clients_from, part.clients_to)) +
          number_cell(page_count(a.scheduled)) + number_cell(page_count(a.sent)) +
-         number_cell(page_count(a.replied)) + number_cell(page_count(a.late_replies)) +
+         number_cell(page_count(a.replied)) +
+         (is_http ? number_cell(page_count(a.http_errors)) : std::string()) +
+         number_cell(page_count(a.late_replies)) +
          number_cell(page_count(a.lost)) + number_cell(page_count(a.sent_late)) +
          number_cell(page_count(a.never_scheduled)) + duration_cell(latency.p50) +
          duration_cell(latency.p99) + duration_cell(latency.max) + "</tr>\n";
@@ -80,17 +82,29 @@ std::string load_html(const RunPage& run) {
   std::string rows;
   for (const LoadPart& part : load.stages) {
     if (&part - load.stages.data() >= static_cast<ptrdiff_t>(kPageStages)) break;
-    rows += load_row(html_text(part.name, 80), part);
+    rows += load_row(html_text(part.name, 80), part, load.http.has_value());
   }
-  rows += load_row("<strong>all</strong>", load.total);
+  rows += load_row("<strong>all</strong>", load.total, load.http.has_value());
   std::string verdict =
       fmt::format("{} to {}, {}", workload_name(load.workload), html_text(load.target, 120),
                   load.valid() ? "valid" : "<span class=\"word-bad\">invalid</span>");
   for (const std::string& reason : load.invalid_reasons) verdict += "; " + html_text(reason);
-  return fmt::format("<p>{}.</p>\n", verdict) +
+  std::string statuses;
+  if (load.http) {
+    const uint64_t errors = load.http->errors();
+    statuses = fmt::format("<p>HTTP statuses: {}; {}{} errors{}.</p>\n",
+                           http_statuses_text(*load.http),
+                           errors > 0 ? "<span class=\"word-bad\">" : "", page_count(errors),
+                           errors > 0 ? "</span>" : "");
+  }
+  return fmt::format("<p>{}.</p>\n", verdict) + statuses +
          titled_table("What became of it",
-                      table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied", "#Late",
-                                  "#Lost", "#Sent late", "#Not sent", "#p50", "#p99", "#Max"}),
+                      load.http ? table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied",
+                                              "#HTTP errors", "#Late", "#Lost", "#Sent late",
+                                              "#Not sent", "#p50", "#p99", "#Max"})
+                                : table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied",
+                                              "#Late", "#Lost", "#Sent late", "#Not sent", "#p50",
+                                              "#p99", "#Max"}),
                       rows);
 }
 

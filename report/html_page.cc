@@ -100,14 +100,12 @@ std::string verdict_html(const ReportPage& page) {
     const StoredRun& run = page.runs[r].run;
     std::string line = side_prefix(page, r);
     if (page.judgement) {
-      const auto reasons = invalid_reasons(run);
-      line += reasons.empty() ? "Recording usable. "
-                              : "<span class=\"word-bad\">Recording not usable:</span> " +
-                                    html_text(fmt::format("{}", fmt::join(reasons, "; "))) + ". ";
-      if (!run.end.doubts.empty()) {
-        line += "<span class=\"word-open\">May not be judged:</span> " +
-                html_text(fmt::format("{}", fmt::join(run.end.doubts, "; "))) + ". ";
-      }
+      const RunStanding& standing = page.runs[r].standing;
+      line += standing.may_be_judged
+                  ? std::string("Usable, may be judged. ")
+                  : fmt::format("<span class=\"word-bad\">{}:</span> {}. ",
+                                standing.usable ? "Usable, may not be judged" : "Not usable",
+                                html_text(fmt::format("{}", fmt::join(standing.reasons, "; "))));
     }
     line += loss_sentence(page.runs[r], !page.judgement);
     if (run.end.exit_status) line += exit_sentence(run);
@@ -139,7 +137,9 @@ std::string tiles(const ReportPage& page) {
       }
       const auto& a = h.of_run[0].raw;
       const auto& b = h.of_run[1].raw;
-      if (a && b && *a > 0)
+      if (!h.change.empty())
+        html += fmt::format(R"(<p class="extra">{}</p>)", html_text(h.change));
+      else if (a && b && *a > 0)
         html += fmt::format(R"(<p class="extra">{}</p>)",
                             *a == *b ? "the same" : html_text(format_change(*b / *a - 1)));
     }

@@ -96,10 +96,9 @@ std::string comparison_table(const Judgement& judgement) {
             : fmt::format("{}{}", verdict_name(settled), c.metric.gating ? "" : " (informs)");
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", code(c.metric.name, 80),
                         markdown_text(metric_value(c.metric.unit, c.a)),
-                        markdown_text(metric_value(c.metric.unit, c.b)), share(c.change),
-                        c.ci_low && c.ci_high ? share(c.ci_low) + " to " + share(c.ci_high)
-                                              : std::string(kNotMeasured),
-                        page_percent(c.metric.margin), c.n, verdict);
+                        markdown_text(metric_value(c.metric.unit, c.b)),
+                        page_change(c, c.change), page_interval(c), page_amount(c, c.margin), c.n,
+                        verdict);
   }
   if (judgement.metrics.size() > kMetricsShown)
     text += fmt::format("\nand {} metrics more\n", judgement.metrics.size() - kMetricsShown);
@@ -135,13 +134,16 @@ std::vector<Section> judgement_sections(const Judgement& judgement) {
 std::string run_line(const ReportPage& page, size_t r) {
   const StoredRun& run = page.runs[r].run;
   const std::string_view side = side_name(page, r);
-  const auto invalid = invalid_reasons(run);
+  const RunStanding& standing = page.runs[r].standing;
   std::string text =
       fmt::format("- {}{}, {}, {}, {}", side.empty() ? "" : fmt::format("**{}** ", side),
                   code(run_title(run), 160), page_time(run.info.started_wall_ns),
-                  page_duration(run.end.duration_ns), !invalid.empty()           ? "**not usable**"
-                                                      : run.end.doubts.empty() ? "usable"
-                                                                               : "usable, **may not be judged**");
+                  page_duration(run.end.duration_ns),
+                  standing.may_be_judged ? "usable, may be judged"
+                  : standing.usable      ? "usable, **may not be judged**"
+                                         : "**not usable**");
+  if (!standing.reasons.empty())
+    text += ": " + markdown_text(fmt::format("{}", fmt::join(standing.reasons, "; ")), 600);
   if (!run.info.source.commit.empty())
     text += ", commit " + code(run.info.source.commit.substr(0, 12));
   const auto losses = losses_that_occurred(page.runs[r].summary.losses);
@@ -331,9 +333,10 @@ std::string load_table(const ReportPage& page, size_t r) {
   const auto& load = page.runs[r].load;
   if (!load) return {};
   std::string text = fmt::format(
-      "| {} | due | sent | replied | late | lost | p50 | p99 |\n"
-      "| :-- | --: | --: | --: | --: | --: | --: | --: |\n",
-      of_side(workload_name(load->workload), page, r));
+      "| {} | due | sent | replied | late | lost |{} p50 | p99 |\n"
+      "| :-- | --: | --: | --: | --: | --: |{} --: | --: |\n",
+      of_side(workload_name(load->workload), page, r), load->http ? " HTTP errors |" : "",
+      load->http ? " --: |" : "");
   const auto row = [&](const std::string& name, const LoadPart& part) {
     const HistogramSummary latency = part.latency_intended.summary();
     const auto time = [](const std::optional<int64_t>& ns) {
@@ -341,13 +344,16 @@ std::string load_table(const ReportPage& page, size_t r) {
     };
     const LoadAccounts& a = part.accounts;
     text +=
-        fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", name, page_count(a.scheduled),
-                    page_count(a.sent), page_count(a.replied), page_count(a.late_replies),
-                    page_count(a.lost), time(latency.p50), time(latency.p99));
+        fmt::format("| {} | {} | {} | {} | {} | {} |{} {} | {} |\n", name,
+                    page_count(a.scheduled), page_count(a.sent), page_count(a.replied),
+                    page_count(a.late_replies), page_count(a.lost),
+                    load->http ? fmt::format(" {} |", page_count(a.http_errors)) : std::string(),
+                    time(latency.p50), time(latency.p99));
   };
   for (size_t i = 0; i < std::min(load->stages.size(), kStagesShown); ++i)
     row(code(load->stages[i].name, 60), load->stages[i]);
   row("all", load->total);
+  if (load->http) text += fmt::format("\nHTTP statuses: {}.\n", http_statuses_text(*load->http));
   return text;
 }
 

@@ -57,8 +57,11 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   page.run = run;
   const std::string& id = run.info.id;
   std::vector<GrowthPoint> growth;
+  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  const int64_t measured_ns = measured_from_ns(page.stages);
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     page.add(sample);
+    if (sample.elapsed_ns > measured_ns) page.measured.add(sample);
     growth.push_back(growth_point(sample));
   }));
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
@@ -87,10 +90,11 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     ++page.events_in_all;
     if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
-  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
   page.growth = judge_growth(growth, judged_from(page.stages));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
   TOPSPIN_ASSIGN(page.load, store.load_load(id));
+  if (page.load) page.measured.set_load(*page.load);
+  page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
     ++page.sockets_in_all;
     keep_first(page.socket_rows, socket, kPageSockets,
@@ -125,9 +129,10 @@ RulesOfRun readable(const RulesOfRun& rules_of) {
 Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>& a,
                                    const std::vector<StoredRun>& b, const RulesOfRun& rules_of) {
   ReportPage page;
+  TOPSPIN_TRY(check_sides(a, b));
   TOPSPIN_ASSIGN(const auto measured_a, measure_runs(store, a));
   TOPSPIN_ASSIGN(const auto measured_b, measure_runs(store, b));
-  page.judgement = compare_runs(measured_a, measured_b, kDefaultSeed, false);
+  page.judgement = judge_sides(measured_a, measured_b, kDefaultSeed, false);
   TOPSPIN_ASSIGN(auto slos, judge_candidates(store, measured_b, readable(rules_of)));
   apply_slos(*page.judgement, std::move(slos), false);
   for (const StoredRun& newest : {a.back(), b.back()}) {

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "ci/judgement.h"
+#include "ci/run_metrics.h"
+#include "ci/standing.h"
 #include "core/result.h"
 #include "report/html_timeline.h"
 #include "report/run_summary.h"
@@ -33,6 +35,8 @@ struct RunPage {
 
   StoredRun run;
   RunSummary summary;
+  RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
+  RunStanding standing;
   Timeline timeline;  // of curve_specs()
   HeatMap lateness_heat;
   HeatMap reply_heat;

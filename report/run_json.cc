@@ -12,7 +12,7 @@ namespace {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json run_json(const StoredRun& stored) {
+Json run_json(const StoredRun& stored, const RunStanding& standing) {
   const RunInfo& info = stored.info;
   Json run;
   run["id"] = info.id;
@@ -21,12 +21,14 @@ Json run_json(const StoredRun& stored) {
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
   const std::vector<std::string> reasons = invalid_reasons(stored);
-  // Complete: it ended as it should. Usable: complete, with losses within limits. A usable run may
-  // be judged unless something is doubtful, or its host was busy.
-  run["complete"] = stored.end.status == RunStatus::kComplete;
-  run["usable"] = reasons.empty();
   run["valid"] = reasons.empty();  // the older name of the same
   run["invalid_reasons"] = reasons;
+  // Complete: it ended as it should. Usable: its losses stay within limits. A usable run may be
+  // judged unless some of its numbers are doubtful, or its host was busy.
+  run["complete"] = standing.complete;
+  run["usable"] = standing.usable;
+  run["may_be_judged"] = standing.may_be_judged;
+  run["not_judged_reasons"] = standing.reasons;
   run["doubts"] = stored.end.doubts;
   run["commit"] = text_or_null(info.source.commit);
   run["branch"] = text_or_null(info.source.branch);
@@ -187,6 +189,23 @@ Json load_json(const LoadResult& load) {
                {"invalid_reasons", load.invalid_reasons}};
   LoadAccounts::for_each_field(
       [&](const char* name, auto field) { json[name] = load.total.accounts.*field; });
+  json["tcp"] = nullptr;
+  if (load.tcp) {
+    json["tcp"] = Json::object();
+    TcpAccounts::for_each_field(
+        [&](const char* name, auto field) { json["tcp"][name] = (*load.tcp).*field; });
+  }
+  json["http"] = nullptr;
+  if (load.http) {
+    Json statuses = Json::object();
+    for (const auto& [status, count] : load.http->statuses)
+      statuses[std::to_string(status)] = count;
+    json["http"] = {{"statuses", std::move(statuses)}};
+    load.http->for_each_class([&](const char* name, uint64_t count) { json["http"][name] = count; });
+    json["http"]["http_errors"] = load.http->errors();
+  } else {
+    json["http_errors"] = nullptr;  // nothing that has a status was asked for
+  }
   json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
   json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());
   json["own_lateness_ns"] = latency_json(load.total.own_lateness.summary());
@@ -198,7 +217,7 @@ Json load_json(const LoadResult& load) {
 std::string run_report_json(const RunReport& report) {
   Json json;
   json["schema_version"] = kSchemaVersion;
-  json["run"] = run_json(report.run);
+  json["run"] = run_json(report.run, report.standing);
   json["settings"] = settings_json(report.run.info.settings);
   json["host"] = host_json(report.run.info.host);
   json["probes"] = Json::array();
@@ -243,11 +262,11 @@ std::string run_report_json(const RunReport& report) {
   return dump_json(json, 2);
 }
 
-std::string run_list_json(const std::vector<StoredRun>& runs) {
+std::string run_list_json(const std::vector<ListedRun>& runs) {
   Json json;
   json["schema_version"] = kSchemaVersion;
   json["runs"] = Json::array();
-  for (const StoredRun& run : runs) json["runs"].push_back(run_json(run));
+  for (const auto& [run, standing] : runs) json["runs"].push_back(run_json(run, standing));
   return dump_json(json, 2);
 }
 

@@ -12,6 +12,6 @@ namespace topspin {
 std::string run_report_json(const RunReport& report);
 
 /// {"schema_version", "runs": [...]}, oldest first.
-std::string run_list_json(const std::vector<StoredRun>& runs);
+std::string run_list_json(const std::vector<ListedRun>& runs);
 
 }  // namespace topspin

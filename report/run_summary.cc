@@ -177,13 +177,17 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
   TOPSPIN_ASSIGN(report.run, store.find_run(run));
   const std::string& id = report.run.info.id;
   std::vector<GrowthPoint> growth;
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  const int64_t measured_ns = measured_from_ns(stages);
+  RunTotals measured;
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    if (sample.elapsed_ns > measured_ns) measured.add(sample);
     report.summary.add(sample);
     report.ticks.emplace_back(sample);
     growth.push_back(growth_point(sample));
   }));
-  TOPSPIN_ASSIGN(const std::vector<RunStage> stages, store.load_stages(id));
   report.growth = judge_growth(growth, judged_from(stages));
+  report.standing = standing_of(report.run.info, report.run.end, measured);
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ci/slo_gate.h"
+#include "ci/standing.h"
 #include "core/flow_owner.h"
 #include "core/growth.h"
 #include "core/result.h"
@@ -80,6 +81,7 @@ Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
 /// Everything that a report of one run shows, read from the store.
 struct RunReport {
   StoredRun run;
+  RunStanding standing;
   RunSummary summary;
   Growth growth;
   std::vector<ReportTick> ticks;

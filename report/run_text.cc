@@ -36,12 +36,8 @@ std::string command_line(const std::vector<std::string>& command) {
   return safe(fmt::format("{}", fmt::join(command, " ")));
 }
 
-std::string verdict(const StoredRun& run) {
-  std::string text(run_status_name(run.end.status));
-  if (run.end.status == RunStatus::kComplete)
-    text += run.end.invalid_reasons.empty() ? ", usable" : ", NOT USABLE";
-  if (run.end.invalid_reasons.empty() && !run.end.doubts.empty())
-    text += ", may not be judged";
+std::string verdict(const StoredRun& run, const RunStanding& standing) {
+  std::string text = standing_text(standing, run.end.status);
   if (run.end.exit_status) text += fmt::format(", command exited with {}", *run.end.exit_status);
   return text;
 }
@@ -177,12 +173,24 @@ std::string load_text(const LoadResult& load) {
   const auto time = [](const std::optional<int64_t>& ns) {
     return ns ? format_duration(*ns) : std::string("-");
   };
-  return fmt::format(
+  std::string out = fmt::format(
       "\nload      {} to {}: {} due, {} sent, {} replied, {} late, {} lost; seen p50 {}, p99 {}, "
       "max "
       "{}\n",
       workload_name(load.workload), safe(load.target), a.scheduled, a.sent, a.replied,
       a.late_replies, a.lost, time(latency.p50), time(latency.p99), time(latency.max));
+  if (load.http) {
+    out += fmt::format("http      statuses {}; {} of {} answers were errors\n",
+                       http_statuses_text(*load.http), load.http->errors(),
+                       a.replied + a.late_replies);
+  }
+  if (load.tcp && load.tcp->lost() > 0) {
+    const TcpAccounts& t = *load.tcp;
+    out += fmt::format(
+        "          lost: {} refused, {} reset, {} truncated, {} timed out, {} failed otherwise\n",
+        t.refused, t.reset_before_bytes + t.reset_after_bytes, t.truncated, t.timeouts, t.failed);
+  }
+  return out;
 }
 
 }  // namespace
@@ -194,11 +202,11 @@ std::string run_report_text(const RunReport& report) {
   std::string out;
   out += fmt::format("run {}  {}  {}\n", info.id, format_utc(info.started_wall_ns),
                      format_duration(report.run.end.duration_ns));
-  out += fmt::format("  status   {}\n", verdict(report.run));
-  for (const std::string& reason : report.run.end.invalid_reasons)
-    out += fmt::format("  NOT USABLE  {}\n", safe(reason));
-  for (const std::string& doubt : report.run.end.doubts)
-    out += fmt::format("  may not be judged: {}\n", safe(doubt));
+  out += fmt::format("  status   {}\n", verdict(report.run, report.standing));
+  for (const std::string& reason : report.standing.reasons) {
+    out += fmt::format("  {:<8} {}\n", report.standing.usable ? "NOT JUDGED" : "INVALID",
+                       safe(reason));
+  }
   for (const SloResult& slo : report.slos) {
     out +=
         fmt::format("  {:<8} {}: {}\n",
@@ -382,18 +390,19 @@ std::string run_report_text(const RunReport& report) {
   return out;
 }
 
-std::string run_list_text(const std::vector<StoredRun>& runs) {
-  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", "RUN", "STARTED",
-                                "DURATION", "STATUS", "USABLE", "COMMIT", "COMMAND OR SUBJECT");
-  for (const StoredRun& run : runs) {
-    const bool usable = invalid_reasons(run).empty();
+std::string run_list_text(const std::vector<ListedRun>& runs) {
+  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", "RUN",
+                                "STARTED", "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT",
+                                "COMMAND OR SUBJECT");
+  for (const auto& [run, standing] : runs) {
     std::string what =
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
     for (const auto& [key, value] : run.info.labels)
       what += fmt::format(" {}={}", safe(key), safe(value));
-    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", run.info.id,
+    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", run.info.id,
                        format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                       run_status_name(run.end.status), !usable ? "no" : run.end.doubts.empty() ? "yes" : "doubts",
+                       run_status_name(run.end.status), standing.usable ? "yes" : "no",
+                       standing.may_be_judged ? "may be" : "no",
                        or_dash(run.info.source.commit.substr(0, 12)), what);
   }
   return out;

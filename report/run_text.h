@@ -10,6 +10,6 @@
 namespace topspin {
 
 std::string run_report_text(const RunReport& report);
-std::string run_list_text(const std::vector<StoredRun>& runs);
+std::string run_list_text(const std::vector<ListedRun>& runs);
 
 }  // namespace topspin

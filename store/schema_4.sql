@@ -13,6 +13,9 @@ ALTER TABLE tick ADD COLUMN loss_ticks_unstored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tick ADD COLUMN kernel_run_delay_ns INTEGER;
 ALTER TABLE tick ADD COLUMN replies_multiplexed INTEGER;
 
+-- Answers of HTTP whose status is an error, by stage.
+ALTER TABLE load_part ADD COLUMN http_errors INTEGER NOT NULL DEFAULT 0;
+
 ALTER TABLE flow ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
 
 -- Numbers of a run that may be wrong, a sentence each.

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "app/experiment.h"
+#include "app/plan_session.h"
 #include "app/ports.h"
 #include "ci/gate_config.h"
 
@@ -125,6 +126,14 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[run]\nrepeat = 0\n", "p.toml:8: run.repeat: must be a whole number from 1"},
       {small + "[run]\nduration = \"1s\"\n", "a load has its stages"},
       {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},
+      {small + "[slo]\nrules = [\"p99(reply_latency) < 50\"]\n", "needs a unit"},
+      {small + "[slo]\nlenient = 1\n", "slo.lenient: must be true or false"},
+      {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-pingpong\"\n"
+       "target = \"http://127.0.0.1:1/\"\n",
+       "p.toml:5: load.target: a URL is for http alone"},
+      {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"http\"\n"
+       "target = \"https://127.0.0.1:1/\"\n",
+       "no TLS"},
       {"[subject.a]\ncommand = [\"true\"]\n", "needs a [load]"},
       {"[load]\nworkload = \"http\"\ntarget = \"x:1\"\n", "needs a subject"},
       {"[subject.a]\ncomand = [\"true\"]\n", "subject.a.command: a subject needs a command"},
@@ -203,6 +212,53 @@ TEST(Plan, AnyTextIsAPlanOrOneError) {
     }
     check(text);
   }
+}
+
+TEST(Plan, RulesNameStagesThatThereWillBe) {
+  const std::string hold = std::string(kSmallest) + "stages = \"0:3 over 1s, hold 1s\"\n";
+  EXPECT_THAT(stage_names(must_parse(hold)),
+              ElementsAre("start", "before", "ramp_up", "hold", "after"));
+  EXPECT_THAT(stage_names(must_parse(hold + "warm_up = \"1s\"\n")), testing::Contains("warm_up"));
+  EXPECT_THAT(stage_names(must_parse(
+                  "[subject.a]\ncommand = [\"true\"]\n[run]\nduration = \"1s\"\n")),
+              testing::Contains("observe"));
+  const auto rules = [&](const std::string& text) {
+    const Plan plan = must_parse(hold + "[slo]\n" + text);
+    const Status status = check_rules(plan, "p.toml");
+    return status.ok() ? std::string("fine") : status.error().message;
+  };
+  EXPECT_EQ(rules("rules = [\"active_flows == clients during hold\", \"fds < 9\"]\n"), "fine");
+  EXPECT_THAT(rules("rules = [\"active_flows == clients during holdd\"]\n"),
+              HasSubstr("there is no stage holdd; did you mean hold?"));
+  EXPECT_EQ(rules("lenient = true\nrules = [\"fds < 9 during holdd\"]\n"), "fine");
+}
+
+TEST(Plan, SurroundingsAreLookedAtBeforeAnythingIsStarted) {
+  const auto looked_at = [](const std::string& text) {
+    const Plan plan = must_parse(text);
+    const Status status = check_surroundings(plan, "p.toml");
+    return status.ok() ? std::string("fine") : status.error().message;
+  };
+  const std::string small = kSmallest;
+  EXPECT_EQ(looked_at(small), "fine");
+  EXPECT_THAT(looked_at(small + "[capture]\nfilter = \"udp prt 8888\"\n"),
+              HasSubstr("p.toml: capture.filter"));
+  EXPECT_THAT(looked_at(small + "[capture]\ninterface = \"nowhere9\"\n"),
+              HasSubstr("capture.interface: there is no interface nowhere9"));
+  const auto command = [&](const std::string& keys) {
+    return looked_at("[subject.a]\n" + keys + "[run]\nduration = \"1s\"\n");
+  };
+  EXPECT_THAT(command("command = [\"pyton3-of-nobody\"]\n"),
+              HasSubstr("subject.a.command: cannot execute pyton3-of-nobody: there is no such "
+                        "program in PATH"));
+  EXPECT_THAT(command("command = [\"./nothing-here\"]\n"), HasSubstr("there is no such file"));
+  EXPECT_THAT(command("command = [\"/etc/passwd\"]\n"), HasSubstr("cannot be executed"));
+  EXPECT_THAT(command("command = [\"true\"]\ndirectory = \"nowhere\"\n"),
+              HasSubstr("subject.a.directory: there is no folder"));
+  EXPECT_THAT(command("command = [\"true\"]\nuser = \"no-such-user-9\"\n"),
+              HasSubstr("subject.a.user"));
+  // What a build has still to bring is not looked for.
+  EXPECT_EQ(command("command = [\"./built\"]\nbuild = \"make\"\n"), "fine");
 }
 
 TEST(Plan, EveryWorkloadIsReadWithItsKeys) {

@@ -61,6 +61,24 @@ TEST(AaCheck, TheSameSeedGivesTheSameAnswer) {
   EXPECT_EQ(x.metrics.at(0).minimum_detectable, y.metrics.at(0).minimum_detectable);
 }
 
+TEST(AaCheck, FailuresByChanceRaiseFewAlarms) {
+  // One server, of whose requests some fail: hardly any, a few, many.
+  Random random(21);
+  for (const uint64_t of_ten_thousand : {3u, 50u, 1000u}) {
+    auto runs = make_runs(40, 0.01);
+    for (MeasuredRun& run : runs) {
+      LoadResult load;
+      LoadAccounts& a = load.total.accounts;
+      a.scheduled = a.sent = 500;
+      for (int i = 0; i < 500; ++i) ++(random.below(10'000) < of_ten_thousand ? a.lost : a.replied);
+      run.totals.set_load(load);
+    }
+    const AaCheck check = check_aa(runs, 100, 1, run_metrics());
+    EXPECT_LE(check.alarms, 1u) << of_ten_thousand;
+    EXPECT_EQ(check.metrics.size(), 2u) << "its CPU and what failed";
+  }
+}
+
 TEST(AaCheck, RefusesWhatItCannotAnswer) {
   auto runs = make_runs(19, 0.01);
   AaCheck check = check_aa(runs, 10, 1, run_metrics());

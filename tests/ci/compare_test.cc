@@ -108,15 +108,80 @@ TEST(Compare, TooFewAreDescribedAndNotJudged) {
   EXPECT_THAT(compared(metric(), {}, {}).reason, HasSubstr("not measured on both sides"));
 }
 
-TEST(Compare, ZerosHaveNoRatio) {
-  const Values none(10, 0.0);
-  EXPECT_EQ(compared(metric(), none, none).verdict, Verdict::kPass);
-  EXPECT_EQ(*compared(metric(), none, none).change, 0);
-  Values some = noisy(5, 10, 1);
-  const Comparison c = compared(metric(), none, some);
-  EXPECT_EQ(c.verdict, Verdict::kInconclusive);
-  EXPECT_THAT(c.reason, HasSubstr("no ratio"));
-  EXPECT_TRUE(c.p.has_value());
+TEST(Compare, FromZeroToSomethingIsARegression) {
+  const Values none(12, 0.0), five(12, 5.0);
+  for (const Layout layout : {Layout::kPaired, Layout::kUnpaired}) {
+    EXPECT_EQ(compared(metric(), none, none, layout).verdict, Verdict::kPass);
+    EXPECT_EQ(*compared(metric(), none, none, layout).change, 0);
+    const Comparison worse = compared(metric(), none, five, layout);
+    EXPECT_EQ(worse.verdict, Verdict::kFail) << worse.reason;
+    EXPECT_TRUE(worse.absolute);
+    EXPECT_EQ(*worse.change, 5);
+    EXPECT_THAT(worse.reason, HasSubstr("the baseline has none"));
+    const Comparison better = compared(metric(), five, none, layout);
+    EXPECT_EQ(better.verdict, Verdict::kPass) << better.reason;
+    EXPECT_EQ(*better.change, -5);
+    // Where more is better, what is gone is the regression.
+    EXPECT_EQ(compared(metric(Better::kHigher), five, none, layout).verdict, Verdict::kFail);
+    EXPECT_EQ(compared(metric(Better::kHigher), none, five, layout).verdict, Verdict::kPass);
+  }
+}
+
+TEST(Compare, AStrayValueIsNoRegressionFromZero) {
+  Values none(12, 0.0), stray(12, 0.0);
+  stray[4] = 7;
+  EXPECT_NE(compared(metric(), none, stray).verdict, Verdict::kFail);
+  EXPECT_NE(compared(metric(), stray, none).verdict, Verdict::kFail);
+  // And it hides none.
+  EXPECT_EQ(compared(metric(), stray, Values(12, 5.0)).verdict, Verdict::kFail);
+}
+
+Metric failures() {
+  return {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true,
+          true};
+}
+
+TEST(Compare, SharesAreComparedByTheirDifference) {
+  const Values none(10, 0.0), half(10, 0.5);
+  const Comparison broken = compared(failures(), none, half);
+  EXPECT_EQ(broken.verdict, Verdict::kFail) << broken.reason;
+  EXPECT_EQ(change_text(broken, broken.change), "+50 pp");
+  // A share that was 1.00% and is 1.05% is within the margin of 0.1 percentage points.
+  const Comparison near = compared(failures(), noisy(0.01, 10, 1), noisy(0.0105, 10, 2));
+  EXPECT_EQ(near.verdict, Verdict::kPass) << near.reason;
+  EXPECT_EQ(amount_text(near, near.margin), "0.1 pp");
+  const Comparison far = compared(failures(), noisy(0.01, 10, 1), noisy(0.02, 10, 2));
+  EXPECT_EQ(far.verdict, Verdict::kFail) << far.reason;
+  // Five of a hundred thousand in every run, where there was none: small, and certain.
+  EXPECT_EQ(compared(failures(), none, Values(10, 0.00005)).verdict, Verdict::kFail);
+}
+
+/// Failures of `requests` requests of which each fails with chance `share`, in `runs` runs.
+Values failed_shares(Random& random, size_t runs, size_t requests, double share) {
+  Values shares;
+  for (size_t i = 0; i < runs; ++i) {
+    size_t failed = 0;
+    for (size_t k = 0; k < requests; ++k)
+      failed += static_cast<double>(random.below(1'000'000)) < share * 1e6 ? 1 : 0;
+    shares.push_back(static_cast<double>(failed) / static_cast<double>(requests));
+  }
+  return shares;
+}
+
+TEST(Compare, FailuresByChanceRaiseFewAlarms) {
+  // The same server on both sides, whose requests fail by chance: rarely, now and then, often.
+  constexpr size_t kTrials = 100;
+  Random random(3);
+  for (const auto& [requests, share] :
+       {std::pair<size_t, double>{500, 0.0005}, {500, 0.004}, {300, 0.05}, {100, 0.3}}) {
+    size_t alarms = 0;
+    for (size_t i = 0; i < kTrials; ++i) {
+      const Values a = failed_shares(random, 10, requests, share);
+      const Values b = failed_shares(random, 10, requests, share);
+      alarms += compared(failures(), a, b).verdict == Verdict::kFail ? 1 : 0;
+    }
+    EXPECT_LE(alarms, kTrials / 100) << requests << " requests, " << share;
+  }
 }
 
 TEST(Compare, ManyMetricsRaiseTheBar) {

@@ -3,7 +3,9 @@
 #include <fstream>
 #include <functional>
 #include <map>
+#include <optional>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -64,6 +66,23 @@ TEST_F(GateSamples, ExitCodesSayTheVerdict) {
   EXPECT_THAT(compare(near()).out, testing::StartsWith("INCONCLUSIVE\n"));
   EXPECT_EQ(compare(slow(), {"--margin", "20%"}).exit_code, 0);
   EXPECT_EQ(compare(slow(), {"--better", "higher"}).exit_code, 0);
+}
+
+TEST_F(GateSamples, FromZeroToSomethingFailsAndBackPasses) {
+  const auto write = [&](const std::string& name, int value) {
+    std::ofstream file(dir_.file(name));
+    file << "errors\n";
+    for (int i = 0; i < 12; ++i) file << value << '\n';
+    return dir_.file(name);
+  };
+  const std::string zero = write("z0.csv", 0), five = write("z5.csv", 5);
+  const auto verdict = [&](const std::string& x, const std::string& y) {
+    return topspin({"compare", "--samples", x, y, "--column", "errors"});
+  };
+  EXPECT_EQ(verdict(zero, five).exit_code, 1) << verdict(zero, five).out;
+  EXPECT_EQ(verdict(five, zero).exit_code, 0);
+  EXPECT_THAT(verdict(five, zero).out, testing::StartsWith("PASS"));
+  EXPECT_THAT(verdict(zero, zero).out, testing::StartsWith("PASS"));
 }
 
 TEST_F(GateSamples, JsonHasTheNamesThatProgramsRelyOn) {
@@ -168,6 +187,10 @@ class GateRuns : public testing::Test {
     std::string session;           // of `topspin run`; empty: none
     std::string plan;              // its text; of use with a session
     double cpu_ns_of_warm_up = 0;  // in a first tick, before the load; 0: there is no such tick
+    std::optional<LoadResult> load;
+    std::vector<std::string> doubts;
+    int64_t busy_ns = 0;  // of the host, a tick; 0: not known
+    uint64_t unanswered = 0, requests = 0;
   };
 
   /// One run of `ticks` seconds, started a minute after the one before.
@@ -208,11 +231,18 @@ class GateRuns : public testing::Test {
       sample.resources.emplace();
       sample.resources->rss_bytes = 10'000'000;
       sample.self.host_steal_ns = made.steal_ns;
+      if (made.busy_ns > 0) sample.self.host_busy_ns = made.busy_ns;
+      sample.flows.requests = made.requests;
+      sample.flows.unanswered = made.unanswered;
       ASSERT_TRUE((*writer)->append(sample).ok());
+    }
+    if (made.load) {
+      ASSERT_TRUE((*writer)->put_load(*made.load).ok());
     }
     RunEnd end;
     end.duration_ns = static_cast<int64_t>(ticks) * kNanosPerSecond;
     end.invalid_reasons = made.invalid_reasons;
+    end.doubts = made.doubts;
     ASSERT_TRUE((*writer)->finish(end).ok());
   }
 
@@ -545,8 +575,9 @@ TEST_F(GateRuns, SloRulesComeAfterValidityAndBeforeTheComparison) {
   EXPECT_THAT(junit, HasSubstr("failures=\"1\""));
   // What cannot be judged is neither kept nor broken.
   const std::string unmeasured = "slo = [\"p99(run_queue_latency) < 5ms\"]";
-  EXPECT_EQ(with(unmeasured).exit_code, 0);
+  EXPECT_EQ(with(unmeasured).exit_code, 3);
   EXPECT_THAT(with(unmeasured).out, testing::StartsWith("INCONCLUSIVE"));
+  EXPECT_EQ(with("lenient = true\n" + unmeasured).exit_code, 0);
   EXPECT_EQ(with(unmeasured, {"--strict"}).exit_code, 3);
   EXPECT_EQ(with("slo = [\"packets > 5000\"]", {"--history"}).exit_code, 1);
   const Outcome wrong = with("\nslo = [\"pigs > 5000\"]");
@@ -607,6 +638,178 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   ASSERT_EQ(unread.size(), 1u);
   EXPECT_EQ(unread[0]["verdict"], "unknown");
   EXPECT_THAT(unread[0]["explanation"].get<std::string>(), HasSubstr("pigs"));
+}
+
+LoadResult http_load(uint64_t sent, uint64_t replied, uint64_t errors) {
+  LoadResult load;
+  load.workload = WorkloadKind::kHttp;
+  load.target = "127.0.0.1:1";
+  load.tcp.emplace();
+  load.tcp->timeouts = sent - replied;
+  load.http.emplace();
+  load.http->statuses[200] = replied - errors;
+  if (errors > 0) load.http->statuses[503] = errors;
+  LoadAccounts& a = load.total.accounts;
+  a.scheduled = a.sent = sent;
+  a.replied = replied;
+  a.lost = sent - replied;
+  a.http_errors = errors;
+  load.own.wall_ns = 4 * kNanosPerSecond;
+  return load;
+}
+
+TEST_F(GateRuns, AServerThatDropsEverySecondRequestFailsHoweverCheapItIs) {
+  const auto with = [](uint64_t replied, uint64_t errors) {
+    return [=](size_t, Made& made) { made.load = http_load(1000, replied, errors); };
+  };
+  make_pairs(0.5, 10, with(500, 0), with(1000, 0));
+  const Outcome dropped = gate({"--format", "json"});
+  EXPECT_EQ(dropped.exit_code, 1) << dropped.out << dropped.err;
+  EXPECT_THAT(Json::parse(dropped.out)["reasons"][0].get<std::string>(), HasSubstr("failed_share"));
+  EXPECT_EQ(gate({"side=b", "side=a"}).exit_code, 1) << "by its CPU alone";
+}
+
+TEST_F(GateRuns, ErrorsInEveryAnswerAndFiveOfAThousandFail) {
+  for (const uint64_t errors : {1000u, 5u}) {
+    runs_ += 1000;
+    const std::string session = std::to_string(errors);
+    const auto with = [&](uint64_t count) {
+      return [=](size_t, Made& made) {
+        made.load = http_load(1000, 1000, count);
+        made.session = session;
+      };
+    };
+    make_pairs(1.0, 10, with(errors), with(0));
+    const Outcome run = gate({"--format", "json"});  // of the newest session alone
+    EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
+    EXPECT_THAT(Json::parse(run.out)["reasons"][0].get<std::string>(),
+                HasSubstr("failed_share: the baseline has none"));
+  }
+}
+
+TEST_F(GateRuns, WithoutALoadTheWiresOwnFailuresGate) {
+  const auto with = [](uint64_t unanswered) {
+    return [=](size_t, Made& made) {
+      made.requests = 1000;
+      made.unanswered = unanswered;
+    };
+  };
+  make_pairs(1.0, 10, with(5), with(0));
+  EXPECT_EQ(gate().exit_code, 1) << gate().out;
+}
+
+std::map<std::string, std::string> numbers_of(const Json& judgement, const std::string& name) {
+  std::map<std::string, std::string> numbers;
+  for (const Json& metric : judgement["metrics"]) {
+    if (metric["name"] != name) continue;
+    for (const char* key : {"a", "b", "change", "ci_low", "ci_high", "n"})
+      numbers[key] = metric[key].dump();
+  }
+  return numbers;
+}
+
+TEST_F(GateRuns, OneNameIsOneNumberInGateCompareAndThePage) {
+  make_pairs(
+      1.2, 12,
+      [](size_t i, Made& b) {
+        b.labels["pair"] = std::to_string(i);
+        b.cpu_ns_per_flow *= 1 + 0.2 * static_cast<double>(i);  // a host that drifts
+        b.cpu_ns_of_warm_up = 80'000'000;
+      },
+      [](size_t i, Made& a) {
+        a.labels["pair"] = std::to_string(i);
+        a.cpu_ns_per_flow *= 1 + 0.2 * static_cast<double>(i);
+      });
+  const Json by_gate = Json::parse(gate({"--format", "json"}).out);
+  const Json by_compare = Json::parse(
+      topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"}).out);
+  for (const char* name : {"cpu_ns_per_flow", "cpu_ns_per_packet", "rss_bytes_max"}) {
+    const auto numbers = numbers_of(by_gate, name);
+    ASSERT_EQ(numbers.size(), 6u) << name;
+    EXPECT_EQ(numbers, numbers_of(by_compare, name)) << name;
+  }
+  EXPECT_TRUE(by_compare["paired"]);
+
+  const std::string page =
+      topspin({"report", "side=a", "side=b", "--db", db(), "--format", "html"}).out;
+  // The tile and the row of the table: the same two medians.
+  const auto between = [&](const std::string& text, const std::string& from, const std::string& to) {
+    const size_t begin = text.find(from);
+    if (begin == std::string::npos) return std::string();
+    const size_t end = text.find(to, begin + from.size());
+    return text.substr(begin + from.size(), end - begin - from.size());
+  };
+  const auto without_tags = [](const std::string& html) {
+    std::string text;
+    bool inside = false;
+    for (const char c : html) {
+      if (c == '<') inside = true;
+      if (!inside) text += c;
+      if (c == '>') inside = false;
+    }
+    return text;
+  };
+  const std::string row = between(page, "<code>cpu_ns_per_flow</code>", "</tr>");
+  const std::string a = without_tags(between(row, "</th><td", "</td>"));
+  const std::string tile = between(page, "CPU per flow</p>", "</div>");
+  ASSERT_FALSE(row.empty());
+  ASSERT_FALSE(tile.empty());
+  const std::string value_a = a.substr(a.find('>') + 1);
+  EXPECT_THAT(without_tags(tile), HasSubstr(value_a)) << row << tile;
+  for (const std::string format : {"html", "markdown"}) {
+    const std::string shown =
+        topspin({"report", "side=a", "side=b", "--db", db(), "--format", format}).out;
+    const std::string by_gate_md = gate({"--format", "markdown"}).out;
+    // The row of the gate's own Markdown stands in the page: the same change and interval.
+    const std::string gate_row = between(by_gate_md, "cpu_ns_per_flow", "\n");
+    ASSERT_FALSE(gate_row.empty());
+    if (format == "markdown") {
+      EXPECT_THAT(shown, HasSubstr(gate_row));
+    } else {
+      const double change = by_gate["metrics"][0]["change"];
+      EXPECT_THAT(shown, HasSubstr(fmt::format("{:+.1f}%", 100 * change)));
+    }
+  }
+}
+
+TEST_F(GateRuns, ARunAgainstItselfIsRefused) {
+  make_pairs(1.0, 1);
+  for (const char* command : {"compare", "gate"}) {
+    const Outcome run = topspin({command, "last", "last", "--db", db()});
+    EXPECT_EQ(run.exit_code, 2) << command << run.out;
+    EXPECT_THAT(run.err, HasSubstr("both sides"));
+  }
+}
+
+TEST_F(GateRuns, RunsOfABusyHostAreShownAndNotJudged) {
+  make_pairs(1.5, 10, [](size_t, Made& made) { made.busy_ns = 1'900'000'000; });
+  const Outcome run = topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"});
+  EXPECT_EQ(run.exit_code, 3);
+  const Json json = Json::parse(run.out);
+  EXPECT_EQ(json["verdict"], "invalid");
+  EXPECT_THAT(json["reasons"][0].get<std::string>(), HasSubstr("not judged:"));
+  EXPECT_NEAR(json["metrics"][0]["change"].get<double>(), 0.5, 0.02);
+  // The same words in the list and in the report.
+  const Json list = Json::parse(topspin({"list", "--db", db(), "--format", "json"}).out);
+  size_t fit = 0;
+  for (const Json& one : list["runs"]) {
+    EXPECT_TRUE(one["complete"]);
+    EXPECT_TRUE(one["usable"]);
+    fit += one["may_be_judged"] ? 1 : 0;
+  }
+  EXPECT_EQ(fit, 10u);
+  const Outcome text = topspin({"report", "last", "--db", db()});
+  const bool last_is_busy = !list["runs"].back()["may_be_judged"];
+  EXPECT_THAT(text.out, HasSubstr(last_is_busy ? "complete, usable, may not be judged"
+                                               : "complete, usable, may be judged"));
+}
+
+TEST_F(GateRuns, ADoubtfulRunMayNotBeJudgedAndSaysItsDoubt) {
+  make_pairs(1.0, 10, [](size_t, Made& made) { made.doubts = {"the clock was set back"}; });
+  const Outcome run = gate();
+  EXPECT_EQ(run.exit_code, 3) << run.out;
+  EXPECT_THAT(run.out, HasSubstr("10 runs are left out"));
+  EXPECT_THAT(run.out, HasSubstr("the clock was set back"));
 }
 
 TEST_F(GateRuns, AReportShowsTheVerdictThatTheGateGave) {

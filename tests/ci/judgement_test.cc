@@ -133,6 +133,21 @@ TEST(HistoryJudgement, NothingToSeePassesAndTooLittleDecidesNothing) {
   EXPECT_THAT(few.reasons.at(0), HasSubstr("needs at least 8"));
 }
 
+TEST(HistoryJudgement, AShareThatLeavesZeroFailsAndSmallStepsOfItDoNot) {
+  History history;
+  history.metric = {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures,
+                    true, true};
+  history.values.assign(40, 0.0);
+  history.values.resize(80, 0.00005);
+  const Judgement fail = judged(history);
+  EXPECT_EQ(fail.verdict, Verdict::kFail);
+  ASSERT_EQ(fail.changes.size(), 1u);
+  EXPECT_EQ(fail.changes[0].index, 40u);
+  EXPECT_FALSE(fail.changes[0].recovered);
+  for (size_t i = 0; i < 80; ++i) history.values[i] = i < 40 ? 0.01 : 0.0105;
+  EXPECT_EQ(judged(history).verdict, Verdict::kPass);
+}
+
 TEST(HistoryJudgement, SaysWhen) {
   History history = history_of({{100, 20}, {110, 20}});
   for (size_t i = 0; i < 40; ++i) history.times.push_back("day " + std::to_string(i));

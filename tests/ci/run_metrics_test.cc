@@ -39,6 +39,63 @@ TEST(RunMetrics, WhatWasNotMeasuredIsAbsent) {
     EXPECT_FALSE(taken(name, totals).has_value()) << name;
 }
 
+LoadResult load_of(uint64_t scheduled, uint64_t replied, uint64_t errors) {
+  LoadResult load;
+  load.workload = WorkloadKind::kHttp;
+  load.http.emplace();
+  load.total.accounts.scheduled = load.total.accounts.sent = scheduled;
+  load.total.accounts.replied = replied;
+  load.total.accounts.lost = scheduled - replied;
+  load.total.accounts.http_errors = errors;
+  load.own.wall_ns = 2'000'000'000;
+  return load;
+}
+
+TEST(RunMetrics, WorkThatIsNotDoneIsAShareOfWhatWasAsked) {
+  RunTotals totals;
+  totals.set_load(load_of(1000, 1000, 0));
+  EXPECT_EQ(taken("failed_share", totals), 0);
+  totals.set_load(load_of(1000, 500, 0));  // every second one is dropped
+  EXPECT_EQ(taken("failed_share", totals), 0.5);
+  totals.set_load(load_of(1000, 1000, 1000));  // all answered, with errors
+  EXPECT_EQ(taken("failed_share", totals), 1);
+  EXPECT_EQ(taken("http_errors", totals), 1000);
+  // A client that the server keeps waiting was asked for and not done; what our own kernel refused
+  // to send, or the generator was too slow for, was never asked.
+  LoadResult blocked = load_of(1000, 800, 0);
+  blocked.total.accounts.sent = 800;
+  blocked.total.accounts.lost = 0;
+  blocked.total.accounts.never_scheduled = blocked.total.accounts.blocked = 200;
+  totals.set_load(blocked);
+  EXPECT_EQ(taken("failed_share", totals), 0.2);
+  blocked.total.accounts.blocked = 0;
+  totals.set_load(blocked);
+  EXPECT_EQ(taken("failed_share", totals), 0);
+  LoadResult nothing_asked = load_of(0, 0, 0);
+  totals.set_load(nothing_asked);
+  EXPECT_FALSE(taken("failed_share", totals).has_value());
+}
+
+TEST(RunMetrics, AClosedLoopIsJudgedByHowMuchItGotDone) {
+  RunTotals totals;
+  LoadResult load = load_of(1000, 900, 100);
+  totals.set_load(load);
+  EXPECT_FALSE(taken("answers_per_second", totals).has_value()) << "the schedule's own rate";
+  load.closed_loop = true;
+  totals.set_load(load);
+  EXPECT_EQ(taken("answers_per_second", totals), 400);
+}
+
+TEST(RunMetrics, WithoutALoadTheWireSaysWhatFailed) {
+  RunTotals totals;
+  EXPECT_FALSE(taken("failed_share", totals).has_value()) << "nothing was asked for";
+  totals.flows.requests = 90;
+  totals.flows.unanswered = 5;
+  totals.flows.tcp_refused = 4;
+  totals.flows.tcp_resets = 6;
+  EXPECT_EQ(taken("failed_share", totals), 0.15);
+}
+
 TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
   RunTotals totals;
   for (const int64_t rss : {100, 300, 200}) {

@@ -152,6 +152,55 @@ TEST_F(SloTest, TheLoadIsJudgedByWholeAndByStage) {
   expect("max(active_flows) == clients", SloVerdict::kKept);
 }
 
+TEST_F(SloTest, StatusesAreJudgedByClassAndErrorsByStage) {
+  EXPECT_THAT(judge("http_errors == 0").explanation, HasSubstr("this load has no"));
+  load_->http = HttpAccounts{{{200, 90}, {301, 4}, {404, 3}, {503, 2}, {700, 1}}, 0};
+  load_->total.accounts.http_errors = 6;
+  expect("http_errors == 6", SloVerdict::kKept);
+  expect("http_2xx == 90", SloVerdict::kKept);
+  expect("http_3xx == 4", SloVerdict::kKept);
+  expect("http_4xx == 3", SloVerdict::kKept);
+  expect("http_5xx == 0", SloVerdict::kBroken);
+  expect("http_other == 1", SloVerdict::kKept);
+  expect("http_errors <= 0.01 * replied", SloVerdict::kBroken);
+  expect("http_errors == 0 during hold", SloVerdict::kKept);
+  EXPECT_THAT(judge("http_5xx == 0 during hold").explanation, HasSubstr("this load has no"));
+}
+
+TEST_F(SloTest, SilenceAndEveryCountOfLossesHaveNames) {
+  expect("silent_flows == 0 during hold", SloVerdict::kKept);
+  tick(9).flows.silent_flows = 4;
+  expect("silent_flows == 0 during hold", SloVerdict::kBroken);
+  EXPECT_EQ(judge("max(silent_flows) < 5").value, 4);
+  for (const char* rule : {"periodic_flows >= 0", "requests >= 0", "late_replies == 0",
+                           "time_steps == 0", "duplicate_packets == 0", "rate(requests) >= 0"})
+    expect(rule, SloVerdict::kKept);
+  LossInterval::for_each_field([&](const std::string& name, auto field) {
+    tick(9).losses.*field += 1;
+    expect(name + (name.ends_with("_ns") ? " < 1ns" : " < 1"), SloVerdict::kBroken);
+  });
+}
+
+TEST_F(SloTest, EveryDistributionThatIsStoredHasAName) {
+  SchedulerInterval& scheduler = tick(9).scheduler.emplace();
+  SocketInterval& sockets = tick(9).sockets.emplace();
+  std::vector<std::string> names;
+  const auto fill = [&](std::string name, std::optional<Histogram>& histogram) {
+    histogram.emplace().record(5'000'000);
+    name.resize(name.size() - 3);  // its unit
+    names.push_back(name);
+  };
+  SchedulerInterval::for_each_histogram(scheduler, fill);
+  SocketInterval::for_each_histogram(sockets, fill);
+  EXPECT_THAT(names, testing::IsSupersetOf({"accept_delay", "socket_wait", "reply_socket",
+                                            "reply_cpu_queue", "reply_runtime", "on_cpu",
+                                            "timer_oversleep", "timer_queueing"}));
+  for (const std::string& name : names) {
+    expect("max(" + name + ") < 6ms", SloVerdict::kKept);
+    expect("max(" + name + ") < 4ms", SloVerdict::kBroken);
+  }
+}
+
 TEST_F(SloTest, ASlopeIsOfTheScope) {
   EXPECT_NEAR(*judge("slope(rss) < 2kB").value, 1000, 1e-6);
   expect("slope(rss_bytes) < 900", SloVerdict::kBroken);
@@ -176,6 +225,10 @@ TEST(SloParser, SaysWhatIsWrong) {
       {"p100(reply_latency) < 5ms", "no statistic"},
       {"reply_latency < 5ms", "needs a statistic"},
       {"p99(fds) < 5", "is a gauge"},
+      {"p99(reply_latency) < 50", "needs a unit: write 50ms"},
+      {"cpu_ns < 50", "needs a unit"},
+      {"p99(reply_latency) < 5MB", "is not in bytes"},
+      {"fds < 5ms", "is no time"},
       {"max(packets) < 5", "is a count"},
       {"packets <= before", "only a gauge"},
       {"fds during < 5", "name of a stage"},

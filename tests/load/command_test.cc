@@ -10,6 +10,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,8 +43,11 @@ std::string read_all(int fd) {
 
 /// Runs the program; after `signal_after_ms` (if > 0) it gets SIGINT. `descriptors` > 0 is its
 /// limit.
+/// `hosts` is what the program finds as /etc/hosts; where it cannot be given one it ends with
+/// kNoNamespace.
+constexpr int kNoNamespace = 99;
 Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms = 0,
-                         rlim_t descriptors = 0) {
+                         rlim_t descriptors = 0, const std::string& hosts = {}) {
   arguments.insert(arguments.begin(), {TOPSPIN_LOAD_PROGRAM, "load"});
   int out[2];
   EXPECT_EQ(pipe(out), 0);
@@ -55,6 +60,11 @@ Outcome run_load_program(std::vector<std::string> arguments, int signal_after_ms
     close(out[1]);
     const rlimit limit{descriptors, descriptors};
     if (descriptors > 0) setrlimit(RLIMIT_NOFILE, &limit);
+    if (!hosts.empty() &&
+        ((unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) ||
+         mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+         mount(hosts.c_str(), "/etc/hosts", nullptr, MS_BIND, nullptr) != 0))
+      _exit(kNoNamespace);
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
@@ -150,6 +160,69 @@ TEST(LoadCommand, TcpJsonAndFloodWithoutReplies) {
   EXPECT_TRUE(flooded["replied"].is_null());
   EXPECT_TRUE(flooded["lost"].is_null());
   EXPECT_TRUE(flooded["latency_actual_ns"].is_null());
+}
+
+TEST(LoadCommand, ErrorsAreCountedByClassInJsonAndText) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kError};
+  MisbehavingTcpServer server(behaviour);
+  std::vector<std::string> arguments = {"http",     "--target", "http://" + server.target() + "/x",
+                                        "--stages", "a=3:3 over 300ms, b=3:3 over 300ms",
+                                        "--period", "100ms",    "--timeout", "5s"};
+  const Outcome text = run_load_program(arguments);
+  EXPECT_THAT(text.out, HasSubstr("answers were errors (100.0%)")) << text.err;
+  arguments.insert(arguments.end(), {"--format", "json"});
+  const Outcome outcome = run_load_program(arguments);
+  const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << outcome.out << outcome.err;
+  EXPECT_EQ(json["http"]["http_5xx"], json["replied"]);
+  EXPECT_EQ(json["http"]["http_2xx"], 0);
+  EXPECT_EQ(json["http_errors"], json["replied"]);
+  EXPECT_EQ(json["stages"][0]["http_errors"], json["stages"][0]["replied"]);
+}
+
+TEST(LoadCommand, ALoadThatNothingAnsweredIsInvalid) {
+  std::string target;
+  { target = MisbehavingTcpServer({false, {}, 1, false}).target(); }
+  const Outcome outcome = run_load_program({"http", "--target", target, "--clients", "2", "--hold",
+                                            "300ms", "--period", "100ms", "--format", "json"});
+  EXPECT_EQ(outcome.exit_status, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("nothing was answered"));
+  EXPECT_THAT(outcome.err, HasSubstr("nobody listens on " + target));
+  EXPECT_FALSE(nlohmann::json::parse(outcome.out)["valid"]);
+}
+
+TEST(LoadCommand, ANameIsTriedAtAllItsAddresses) {
+  const std::string hosts = testing::TempDir() + "hosts-of-load-command-test";
+  std::FILE* file = std::fopen(hosts.c_str(), "w");
+  ASSERT_NE(file, nullptr);
+  std::fputs("127.0.0.1 two.test\n::1 two.test\n", file);
+  std::fclose(file);
+  for (const bool v6 : {true, false}) {
+    TcpMisbehaviour behaviour;
+    behaviour.http = true;
+    behaviour.fates = {TcpFate::kWhole};
+    behaviour.v6 = v6;
+    MisbehavingTcpServer server(behaviour);
+    const std::string port = server.target().substr(server.target().rfind(':'));
+    const std::vector<std::string> arguments = {"http",   "--target", "two.test" + port, "--clients",
+                                                "2",      "--hold",   "300ms",           "--period",
+                                                "100ms",  "--format", "json"};
+    const Outcome outcome = run_load_program(arguments, 0, 0, hosts);
+    if (outcome.exit_status == kNoNamespace)
+      GTEST_SKIP() << "no mount namespace of its own here, so /etc/hosts cannot be replaced";
+    const auto json = nlohmann::json::parse(outcome.out, nullptr, false);
+    ASSERT_FALSE(json.is_discarded()) << outcome.out << outcome.err;
+    EXPECT_GT(json["replied"], 0);
+    EXPECT_EQ(json["tcp"]["refused"], 0);
+    EXPECT_THAT(json["target"].get<std::string>(), HasSubstr(server.target()));
+    server.stop();
+    const Outcome nobody = run_load_program(arguments, 0, 0, hosts);
+    EXPECT_EQ(nobody.exit_status, 3);
+    EXPECT_THAT(nobody.err, HasSubstr("127.0.0.1" + port + " (nobody listens)"));
+    EXPECT_THAT(nobody.err, HasSubstr("[::1]" + port + " (nobody listens)"));
+  }
 }
 
 TEST(LoadCommand, WrongUsageIsExitCodeTwoAndNothingOnStandardOutput) {

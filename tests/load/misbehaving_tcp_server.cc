@@ -14,15 +14,22 @@ namespace topspin {
 
 MisbehavingTcpServer::MisbehavingTcpServer(const TcpMisbehaviour& behaviour)
     : behaviour_(behaviour) {
-  fd_.reset(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  sockaddr_in address{};
-  socklen_t length = sizeof address;
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  CHECK(bind(fd_.get(), reinterpret_cast<const sockaddr*>(&address), length) == 0);
+  const int family = behaviour.v6 ? AF_INET6 : AF_INET;
+  fd_.reset(socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_in6 v6{};
+  sockaddr_in v4{};
+  v6.sin6_family = AF_INET6;
+  v6.sin6_addr = in6addr_loopback;
+  v4.sin_family = AF_INET;
+  v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  auto* address =
+      behaviour.v6 ? reinterpret_cast<sockaddr*>(&v6) : reinterpret_cast<sockaddr*>(&v4);
+  socklen_t length = behaviour.v6 ? sizeof v6 : sizeof v4;
+  CHECK(bind(fd_.get(), address, length) == 0);
   CHECK(listen(fd_.get(), behaviour.backlog) == 0);
-  CHECK(getsockname(fd_.get(), reinterpret_cast<sockaddr*>(&address), &length) == 0);
-  target_ = fmt::format("127.0.0.1:{}", ntohs(address.sin_port));
+  CHECK(getsockname(fd_.get(), address, &length) == 0);
+  target_ = behaviour.v6 ? fmt::format("[::1]:{}", ntohs(v6.sin6_port))
+                         : fmt::format("127.0.0.1:{}", ntohs(v4.sin_port));
   if (behaviour_.accepts) thread_ = std::thread([this] { run(); });
 }
 
@@ -63,6 +70,12 @@ bool MisbehavingTcpServer::meet(int fd, TcpFate fate) {
       CHECK(setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset) == 0);
       return false;
     case TcpFate::kSilence: return true;
+    case TcpFate::kError:
+      say("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 64\r\n\r\n" + body);
+      return true;
+    case TcpFate::kNotFound:
+      say("HTTP/1.1 404 Not Found\r\nContent-Length: 64\r\n\r\n" + body);
+      return true;
   }
   CHECK(false);
 }
@@ -87,6 +100,8 @@ void MisbehavingTcpServer::run() {
         while (goes_on && behaviour_.http) {
           const size_t end = connections[i].request.find("\r\n\r\n");
           if (end == std::string::npos) break;
+          if (truth_.first_request.empty())
+            truth_.first_request = connections[i].request.substr(0, end + 4);
           connections[i].request.erase(0, end + 4);
           goes_on = meet(connections[i].fd.get(), next_fate());
         }

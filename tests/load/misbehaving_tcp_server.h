@@ -20,6 +20,8 @@ enum class TcpFate : uint8_t {
   kResetBefore,  // RST, nothing said
   kResetAfter,   // half of it and RST
   kSilence,      // nothing, until the server ends
+  kError,        // HTTP alone: a whole answer with status 500
+  kNotFound,     // HTTP alone: a whole answer with status 404
 };
 
 struct TcpMisbehaviour {
@@ -27,6 +29,7 @@ struct TcpMisbehaviour {
   std::vector<TcpFate> fates;  // in turn, one a connection or one a request
   int backlog = 1024;
   bool accepts = true;
+  bool v6 = false;  // on ::1 alone
 };
 
 class MisbehavingTcpServer {
@@ -39,6 +42,7 @@ class MisbehavingTcpServer {
   struct Truth {
     uint64_t connections = 0;
     std::map<TcpFate, uint64_t> fates;
+    std::string first_request;  // HTTP: its head
   };
   const Truth& stop();
 

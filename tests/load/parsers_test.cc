@@ -3,8 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "load/http_response.h"
+#include "core/unique_fd.h"
 #include "load/kernel_counters.h"
 #include "load/preflight.h"
 #include "load/target.h"
@@ -189,6 +192,11 @@ TEST(JudgeLoad, NamesEachBottleneckAndNothingElse) {
               HasSubstr("hypervisor"));
   EXPECT_THAT(blamed([](LoadResult& r) { r.total.accounts.replied = 9'999; }),
               HasSubstr("balance"));
+  EXPECT_THAT(blamed([](LoadResult& r) {
+                r.total.accounts.replied = 0;
+                r.total.accounts.lost = 10'000;
+              }),
+              HasSubstr("nothing was answered"));
   // A client that waits for its server is no fault of the generator.
   LoadResult waiting = healthy();
   waiting.planned = waiting.total.accounts.scheduled = 12'000;
@@ -205,6 +213,126 @@ TEST(Target, AddressesAndNames) {
   EXPECT_TRUE(v6->is_loopback);
   EXPECT_FALSE(v6->can_spread);
   EXPECT_FALSE(resolve_target("192.0.2.1:1", SOCK_DGRAM)->is_loopback);
+}
+
+TEST(Target, HostPortAndUrl) {
+  const auto plain = split_target("example:8080");
+  ASSERT_TRUE(plain.ok());
+  EXPECT_EQ(plain->host_header(), "example:8080");
+  EXPECT_FALSE(plain->is_url);
+  const auto url = split_target("http://example:8080/a/b?c=d#e");
+  ASSERT_TRUE(url.ok()) << url.error().message;
+  EXPECT_EQ(url->host, "example");
+  EXPECT_EQ(url->port, 8080);
+  EXPECT_EQ(url->path, "/a/b?c=d");
+  EXPECT_EQ(split_target("http://example")->port, 80);
+  EXPECT_EQ(split_target("http://example")->host_header(), "example");
+  EXPECT_EQ(split_target("HTTP://[::1]?q")->path, "/?q");
+  EXPECT_EQ(split_target("http://[::1]:81")->host_header(), "[::1]:81");
+}
+
+TEST(Target, AZoneIsForThisMachineAndNotForTheServer) {
+  EXPECT_EQ(split_target("[fe80::1%eth0]:80")->host, "fe80::1%eth0");
+  EXPECT_EQ(split_target("[fe80::1%eth0]:8080")->host_header(), "[fe80::1]:8080");
+  EXPECT_EQ(split_target("http://[fe80::1%25eth0]:8080/")->host, "fe80::1%eth0");
+  EXPECT_EQ(split_target("http://[fe80::1%25eth0]:8080/")->host_header(), "[fe80::1]:8080");
+}
+
+TEST(Target, WhatIsRefusedIsNamed) {
+  const auto why = [](const std::string& text) {
+    const auto parts = split_target(text);
+    return parts.ok() ? std::string("taken") : parts.error().message;
+  };
+  EXPECT_THAT(why("https://example/"), HasSubstr("TLS"));
+  EXPECT_THAT(why("ftp://example/"), HasSubstr("ftp is no scheme"));
+  EXPECT_THAT(why("http://me@example/"), HasSubstr("user"));
+  EXPECT_THAT(why("example"), HasSubstr("no port"));
+  EXPECT_THAT(why("example:80/path"), HasSubstr("a path belongs to a URL"));
+  EXPECT_THAT(why("::1:80"), HasSubstr("brackets"));
+  EXPECT_THAT(why("[::1"), HasSubstr("bracket"));
+  EXPECT_THAT(why("[::1]80"), HasSubstr("bracket"));
+  for (const char* port : {"0", "65536", "-1", "x", ""})
+    EXPECT_THAT(why(std::string("example:") + port), HasSubstr("port")) << port;
+
+  LoadOptions udp;
+  EXPECT_THAT(check_target(*split_target("http://example/"), udp).error().message,
+              HasSubstr("for http alone"));
+  LoadOptions http;
+  http.workload = WorkloadKind::kHttp;
+  EXPECT_TRUE(check_target(*split_target("http://example/a"), http).ok());
+  http.http_path = "/b";
+  EXPECT_THAT(check_target(*split_target("http://example/a"), http).error().message,
+              HasSubstr("give one"));
+}
+
+SocketAddress loopback(int family, uint16_t port) {
+  SocketAddress address;
+  if (family == AF_INET) {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(address.storage);
+    v4.sin_family = AF_INET;
+    v4.sin_port = htons(port);
+    v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.length = sizeof v4;
+  } else {
+    auto& v6 = reinterpret_cast<sockaddr_in6&>(address.storage);
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    v6.sin6_addr = in6addr_loopback;
+    address.length = sizeof v6;
+  }
+  return address;
+}
+
+/// A socket on a port of its own, and that port.
+struct Bound {
+  UniqueFd fd;
+  uint16_t port = 0;
+};
+std::optional<Bound> bind_somewhere(int family, int type) {
+  Bound bound;
+  SocketAddress address = loopback(family, 0);
+  bound.fd.reset(socket(family, type | SOCK_CLOEXEC, 0));
+  if (!bound.fd || bind(bound.fd.get(), address.get(), address.length) != 0) return std::nullopt;
+  if (type == SOCK_STREAM && listen(bound.fd.get(), 1) != 0) return std::nullopt;
+  CHECK(getsockname(bound.fd.get(), reinterpret_cast<sockaddr*>(&address.storage),
+                    &address.length) == 0);
+  bound.port = ntohs(family == AF_INET
+                         ? reinterpret_cast<const sockaddr_in&>(address.storage).sin_port
+                         : reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port);
+  return bound;
+}
+
+TEST(Target, TheFirstAddressAtWhichSomebodyListensIsTaken) {
+  for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
+    for (const int family : {AF_INET, AF_INET6}) {
+      const auto server = bind_somewhere(family, type);
+      if (!server) GTEST_SKIP() << "no address of this family on the loopback interface";
+      const int other = family == AF_INET ? AF_INET6 : AF_INET;
+      const SocketAddress right = loopback(family, server->port);
+      for (const auto& order : {std::vector{right, loopback(other, server->port)},
+                                std::vector{loopback(other, server->port), right}}) {
+        const ChosenAddress chosen = choose_address(order, type, kNanosPerSecond);
+        EXPECT_TRUE(chosen.address.same_end(right.storage)) << chosen.address.text();
+        EXPECT_EQ(chosen.why_unreachable, "");
+      }
+    }
+  }
+}
+
+TEST(Target, AllAddressesAreNamedWhenNoneIsThere) {
+  uint16_t port = 0;
+  {
+    const auto gone = bind_somewhere(AF_INET, SOCK_STREAM);
+    ASSERT_TRUE(gone.has_value());
+    port = gone->port;
+  }
+  const ChosenAddress chosen =
+      choose_address({loopback(AF_INET6, port), loopback(AF_INET, port)}, SOCK_STREAM,
+                     kNanosPerSecond);
+  EXPECT_THAT(chosen.why_unreachable, HasSubstr("[::1]:" + std::to_string(port) + " ("));
+  EXPECT_THAT(chosen.why_unreachable,
+              HasSubstr("127.0.0.1:" + std::to_string(port) + " (nobody listens)"));
+  EXPECT_EQ(chosen.address.text(), "[::1]:" + std::to_string(port));  // the first one
 }
 
 }  // namespace

@@ -132,6 +132,61 @@ TEST(Http, KeepAliveAndEveryFate) {
   }
 }
 
+TEST(Http, StatusesAreCountedByClassAndByStage) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kWhole, TcpFate::kError, TcpFate::kNotFound, TcpFate::kError};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options =
+      tcp_load(WorkloadKind::kHttp, server.target(), "10:10 over 400ms, hold 400ms");
+  options.period_ns = 50 * kMs;
+  options.timeout_ns = 5 * kSecond;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  auto truth = server.stop();
+  const HttpAccounts& http = *result->http;
+  EXPECT_EQ(http.of_class(2), truth.fates[TcpFate::kWhole]);
+  EXPECT_EQ(http.of_class(4), truth.fates[TcpFate::kNotFound]);
+  EXPECT_EQ(http.of_class(5), truth.fates[TcpFate::kError]);
+  const LoadAccounts& a = result->total.accounts;
+  EXPECT_EQ(a.http_errors, truth.fates[TcpFate::kNotFound] + truth.fates[TcpFate::kError]);
+  EXPECT_EQ(a.http_errors, http.errors());
+  EXPECT_EQ(a.done(), truth.fates[TcpFate::kWhole]);
+  EXPECT_EQ(a.lost, 0u);
+  ASSERT_EQ(result->stages.size(), 2u);
+  EXPECT_GT(result->stages[0].accounts.http_errors, 0u);
+  EXPECT_EQ(result->stages[0].accounts.http_errors + result->stages[1].accounts.http_errors,
+            a.http_errors);
+}
+
+TEST(Http, AUrlSaysWhatIsAskedForAndTheHostHasNoZone) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kWhole};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, "http://" + server.target() + "/deep?x=1",
+                                 "1:1 over 100ms");
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  const std::string request = server.stop().first_request;
+  EXPECT_TRUE(request.starts_with("GET /deep?x=1 HTTP/1.1\r\n")) << request;
+  EXPECT_NE(request.find("\r\nHost: " + server.target() + "\r\n"), std::string::npos) << request;
+}
+
+TEST(Http, AServerThatAnswersNothingMakesTheLoadInvalid) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kSilence};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "2:2 over 200ms");
+  options.timeout_ns = 100 * kMs;
+  options.period_ns = 100 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_FALSE(result->valid());
+  EXPECT_THAT(result->invalid_reasons, testing::Contains(testing::HasSubstr("nothing was answered")));
+}
+
 TEST(Http, AWholeServerLosesNothingAndKeepsItsConnections) {
   TcpMisbehaviour behaviour;
   behaviour.http = true;

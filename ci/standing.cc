@@ -1,0 +1,78 @@
+#include "ci/standing.h"
+
+#include <fmt/format.h>
+
+#include "ci/stored_judgement.h"
+
+namespace topspin {
+namespace {
+
+/// Of all CPUs over the time that the ticks cover.
+double share_of_all_cpus(int64_t ns, const RunInfo& info, const RunTotals& totals) {
+  const auto cpus = static_cast<double>(info.host.cpus_online.value_or(1));
+  return static_cast<double>(ns) / (static_cast<double>(totals.interval_ns) * cpus);
+}
+
+void add_busyness(const RunInfo& info, const RunTotals& t, std::vector<std::string>& reasons) {
+  if (t.host_steal_ns) {
+    const double steal = share_of_all_cpus(*t.host_steal_ns, info, t);
+    if (steal > kMostStealShare)
+      reasons.push_back(fmt::format("the hypervisor took {:.1f}% of the CPUs", 100 * steal));
+  }
+  if (t.host_busy_ns && t.cpu_ns) {
+    const int64_t own = static_cast<int64_t>(*t.cpu_ns) + t.self_cpu_ns;
+    const double foreign = share_of_all_cpus(*t.host_busy_ns - own, info, t);
+    if (foreign > kMostForeignShare)
+      reasons.push_back(fmt::format("other programs used {:.0f}% of the CPUs", 100 * foreign));
+  }
+}
+
+}  // namespace
+
+RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals& totals) {
+  RunStanding standing;
+  standing.complete = end.status == RunStatus::kComplete;
+  standing.usable = end.invalid_reasons.empty() && end.status != RunStatus::kFailed &&
+                    end.status != RunStatus::kRunning;
+  standing.reasons = end.invalid_reasons;
+  if (!standing.complete)
+    standing.reasons.push_back(fmt::format("its status is {}", run_status_name(end.status)));
+  for (const std::string& doubt : end.doubts)
+    standing.reasons.push_back("a number of it is doubtful: " + doubt);
+  if (totals.ticks < kFewestTicks) {
+    standing.reasons.push_back(
+        fmt::format("it has {} ticks; at least {} are needed", totals.ticks, kFewestTicks));
+  } else {
+    add_busyness(info, totals, standing.reasons);
+  }
+  standing.may_be_judged = standing.reasons.empty();
+  return standing;
+}
+
+Result<RunStanding> read_standing(RunStore& store, const StoredRun& run) {
+  TOPSPIN_ASSIGN(const auto measured, measure_runs(store, {run}));
+  return standing_of(run.info, run.end, measured.front().totals);
+}
+
+Result<std::vector<ListedRun>> list_with_standing(RunStore& store) {
+  TOPSPIN_ASSIGN(auto runs, store.list_runs());
+  std::vector<ListedRun> listed;
+  for (StoredRun& run : runs) {
+    auto standing = read_standing(store, run);
+    if (!standing.ok()) {  // a list is of all runs, the damaged ones too
+      RunStanding unread = standing_of(run.info, run.end, {});
+      unread.reasons.push_back(standing.error().message);
+      standing = std::move(unread);
+    }
+    listed.push_back({std::move(run), std::move(standing).value()});
+  }
+  return listed;
+}
+
+std::string standing_text(const RunStanding& standing, RunStatus status) {
+  std::string text(run_status_name(status));
+  if (!standing.usable) return text + ", not usable";
+  return text + (standing.may_be_judged ? ", usable, may be judged" : ", usable, may not be judged");
+}
+
+}  // namespace topspin

@@ -1,0 +1,52 @@
+// What a run is good for, in three words that mean the same everywhere.
+//
+//   complete        it ended as it should
+//   usable          what was lost stays within limits, so its numbers can be read
+//   may be judged   usable and complete, no number of it is doubtful, and the host did little else:
+//                   the gate takes it
+//
+// Shown when a run ends, by list, in reports, and asked by the gate. Pure but for read_standing().
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "ci/run_metrics.h"
+#include "core/result.h"
+#include "core/run.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+/// A run that is shorter, or around which more was going on, may not be judged. Shares of all CPUs:
+/// `steal` is what the hypervisor took, `foreign` what neither the subject nor topspin used, known
+/// only where the subject's own CPU time is.
+inline constexpr uint64_t kFewestTicks = 3;
+inline constexpr double kMostStealShare = 0.05;
+inline constexpr double kMostForeignShare = 0.25;
+
+struct RunStanding {
+  bool complete = false;
+  bool usable = false;
+  bool may_be_judged = false;
+  std::vector<std::string> reasons;  // why it may not be judged, a sentence each; hostile text
+};
+
+/// `totals` are of the ticks that the gate looks at (measure_runs).
+RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals& totals);
+
+/// The same of a stored run; reads its ticks.
+Result<RunStanding> read_standing(RunStore& store, const StoredRun& run);
+
+/// A run of a list.
+struct ListedRun {
+  StoredRun run;
+  RunStanding standing;
+};
+Result<std::vector<ListedRun>> list_with_standing(RunStore& store);
+
+/// "complete, usable, may be judged"; "interrupted, not usable"; "complete, usable, may not be
+/// judged".
+std::string standing_text(const RunStanding& standing, RunStatus status);
+
+}  // namespace topspin

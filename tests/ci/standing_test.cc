@@ -1,0 +1,184 @@
+// What a run is good for: complete, usable, may be judged; and what two sides of runs come to.
+#include "ci/standing.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "ci/stored_judgement.h"
+
+namespace topspin {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+MeasuredRun quiet_run(std::string id = "run", int64_t started_ns = 0) {
+  MeasuredRun run;
+  run.run.info.id = std::move(id);
+  run.run.info.started_wall_ns = started_ns;
+  run.run.info.host.fingerprint = "here";
+  run.run.info.host.cpus_online = 2;
+  run.run.end.status = RunStatus::kComplete;
+  run.totals.ticks = 10;
+  run.totals.interval_ns = 10'000'000'000;
+  run.totals.cpu_ns = 1'000'000'000;
+  run.totals.host_busy_ns = 2'000'000'000;
+  run.totals.host_steal_ns = 0;
+  run.totals.flows.new_flows = 100;
+  run.totals.flows.packets = 1000;
+  return run;
+}
+
+RunStanding standing(const MeasuredRun& run) {
+  return standing_of(run.run.info, run.run.end, run.totals);
+}
+
+TEST(Standing, AQuietWholeRunMayBeJudged) {
+  const RunStanding s = standing(quiet_run());
+  EXPECT_TRUE(s.complete && s.usable && s.may_be_judged);
+  EXPECT_THAT(s.reasons, IsEmpty());
+  EXPECT_EQ(standing_text(s, RunStatus::kComplete), "complete, usable, may be judged");
+}
+
+TEST(Standing, ABusyHostTakesOnlyTheJudgementAway) {
+  MeasuredRun run = quiet_run();
+  run.totals.host_busy_ns = 16'000'000'000;
+  RunStanding s = standing(run);
+  EXPECT_TRUE(s.complete && s.usable);
+  EXPECT_FALSE(s.may_be_judged);
+  EXPECT_THAT(s.reasons, ElementsAre(HasSubstr("other programs used 75%")));
+  EXPECT_EQ(standing_text(s, RunStatus::kComplete), "complete, usable, may not be judged");
+  run = quiet_run();
+  run.totals.host_steal_ns = 2'000'000'000;
+  EXPECT_THAT(standing(run).reasons, ElementsAre(HasSubstr("hypervisor took 10.0%")));
+}
+
+TEST(Standing, ADoubtTakesTheJudgementAwayAndIsSaid) {
+  MeasuredRun run = quiet_run();
+  run.run.end.doubts = {"the clock was set back"};
+  const RunStanding s = standing(run);
+  EXPECT_TRUE(s.complete && s.usable);
+  EXPECT_FALSE(s.may_be_judged);
+  EXPECT_THAT(s.reasons, ElementsAre(HasSubstr("the clock was set back")));
+}
+
+TEST(Standing, LossesMakeARunUnusableAndAnEarlyEndIncomplete) {
+  MeasuredRun run = quiet_run();
+  run.run.end.invalid_reasons = {"the capture lost 10%"};
+  RunStanding s = standing(run);
+  EXPECT_TRUE(s.complete);
+  EXPECT_FALSE(s.usable || s.may_be_judged);
+  EXPECT_EQ(standing_text(s, RunStatus::kComplete), "complete, not usable");
+  run = quiet_run();
+  run.run.end.status = RunStatus::kInterrupted;
+  s = standing(run);
+  EXPECT_TRUE(s.usable);
+  EXPECT_FALSE(s.complete || s.may_be_judged);
+  run = quiet_run();
+  run.totals.ticks = kFewestTicks - 1;
+  EXPECT_THAT(standing(run).reasons, ElementsAre(HasSubstr("2 ticks")));
+}
+
+struct TwoSides {
+  std::vector<MeasuredRun> a, b;
+};
+
+/// Pairs that drift together, B one fifth dearer: only in pairs is that beyond doubt.
+TwoSides drifting(bool labelled) {
+  TwoSides sides;
+  for (int i = 0; i < 12; ++i) {
+    for (const bool is_b : {false, true}) {
+      MeasuredRun run = quiet_run((is_b ? "b" : "a") + std::to_string(i), 2 * i + (is_b ? 1 : 0));
+      if (labelled) run.run.info.labels["pair"] = std::to_string(i);
+      const double level = (1 + 0.3 * i) * (is_b ? 1.2 : 1) * (1 + 0.002 * (i % 3));
+      run.totals.cpu_ns = static_cast<uint64_t>(1e7 * level);
+      (is_b ? sides.b : sides.a).push_back(std::move(run));
+    }
+  }
+  return sides;
+}
+
+const Comparison& cpu(const Judgement& judgement) {
+  for (const Comparison& c : judgement.metrics) {
+    if (c.metric.name == "cpu_ns_per_flow") return c;
+  }
+  ADD_FAILURE() << "no cpu_ns_per_flow";
+  return judgement.metrics.front();
+}
+
+TEST(Sides, GateCompareAndReportSayTheSameOfTheSameRuns) {
+  for (const bool labelled : {true, false}) {
+    const TwoSides sides = drifting(labelled);
+    const Judgement gate = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
+    EXPECT_EQ(gate.verdict, Verdict::kFail);
+    for (const Judgement& other : {compare_runs(sides.a, sides.b, 1, false),
+                                   judge_sides(sides.a, sides.b, 1, false)}) {
+      EXPECT_TRUE(other.paired);
+      EXPECT_EQ(other.verdict, gate.verdict);
+      EXPECT_EQ(*cpu(other).a, *cpu(gate).a);
+      EXPECT_EQ(*cpu(other).b, *cpu(gate).b);
+      EXPECT_EQ(*cpu(other).change, *cpu(gate).change);
+      EXPECT_EQ(*cpu(other).ci_low, *cpu(gate).ci_low);
+      EXPECT_EQ(*cpu(other).ci_high, *cpu(gate).ci_high);
+    }
+  }
+}
+
+TEST(Sides, NumbersOfRunsThatMayNotBeJudgedAreShownAndDecideNothing) {
+  TwoSides sides = drifting(true);
+  for (MeasuredRun& run : sides.b) run.totals.host_busy_ns = 19'000'000'000;
+  const Judgement judgement = compare_runs(sides.a, sides.b, 1, false);
+  EXPECT_EQ(judgement.verdict, Verdict::kInvalid);
+  EXPECT_EQ(judgement.exit_code, 3);
+  EXPECT_THAT(judgement.reasons.at(0), HasSubstr("not judged:"));
+  EXPECT_THAT(judgement.reasons, Contains(HasSubstr("12 runs are not judged: in run b0 other")));
+  EXPECT_EQ(judgement.reasons.size(), 2u) << "one sentence for one reason";
+  EXPECT_NEAR(*cpu(judgement).change, 0.2, 0.01);
+}
+
+TEST(Sides, ADoubtfulRunDoesNotGate) {
+  TwoSides sides = drifting(true);
+  sides.b[0].run.end.doubts = {"the split does not add up"};
+  const Judgement judgement = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
+  EXPECT_EQ(cpu(judgement).n, 11u);
+  EXPECT_THAT(judgement.reasons,
+              Contains(HasSubstr("run b0 is left out: a number of it is doubtful")));
+}
+
+TEST(Sides, ARunIsNotComparedWithItself) {
+  const StoredRun x = quiet_run("x").run, y = quiet_run("y").run;
+  EXPECT_TRUE(check_sides({x}, {y}).ok());
+  EXPECT_THAT(check_sides({x, y}, {y}).error().message, HasSubstr("run y is on both sides"));
+}
+
+/// A server that drops every second request is quicker with the rest, and no better for it.
+TEST(Sides, LessWorkFailsWhateverTheLatency) {
+  TwoSides sides;
+  for (int i = 0; i < 10; ++i) {
+    for (const bool is_b : {false, true}) {
+      MeasuredRun run = quiet_run((is_b ? "b" : "a") + std::to_string(i), 2 * i + (is_b ? 1 : 0));
+      LoadResult load;
+      load.total.accounts.scheduled = load.total.accounts.sent = 2000;
+      load.total.accounts.replied = is_b ? 1000 : 2000;
+      load.total.accounts.lost = is_b ? 1000 : 0;
+      run.totals.set_load(load);
+      run.totals.flows.reply_latency.record_n(is_b ? 100'000 : 200'000, 2000);
+      (is_b ? sides.b : sides.a).push_back(std::move(run));
+    }
+  }
+  const Judgement judgement = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
+  EXPECT_EQ(judgement.exit_code, 1);
+  EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share"));
+  // The other way round it is an improvement, dearer replies and all but them.
+  TwoSides back{sides.b, sides.a};
+  for (size_t i = 0; i < back.a.size(); ++i) {
+    back.a[i].totals.flows.reply_latency = {};
+    back.b[i].totals.flows.reply_latency = {};
+  }
+  EXPECT_EQ(judge_pairs(*pair_runs(back.a, back.b), 1, false).exit_code, 0);
+}
+
+}  // namespace
+}  // namespace topspin
