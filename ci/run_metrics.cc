@@ -27,8 +27,9 @@ std::optional<double> ratio(const std::optional<double>& amount, double by) {
   return *amount / by;
 }
 
-double seconds(const RunTotals& t) {
-  return static_cast<double>(t.interval_ns) / static_cast<double>(1'000'000'000);
+double seconds_of_packets(const RunTotals& t) {
+  const int64_t ns = t.flows.length_ns() > 0 ? t.flows.length_ns() : t.interval_ns;
+  return static_cast<double>(ns) / static_cast<double>(1'000'000'000);
 }
 
 template <typename AnyHistogram>
@@ -79,7 +80,7 @@ const std::array kMetrics = {
     RunMetric{
         {"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
         false,
-        [](const RunTotals& t) { return ratio(static_cast<double>(t.flows.packets), seconds(t)); }},
+        [](const RunTotals& t) { return ratio(static_cast<double>(t.flows.packets), seconds_of_packets(t)); }},
     RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {

@@ -30,6 +30,7 @@ struct TickNumber {
   std::string_view name;
   Unit unit;
   std::optional<double> (*take)(const Sample&);
+  bool of_packets = false;  // its rate is over the packets' own time
 };
 
 template <auto kField>
@@ -52,12 +53,7 @@ std::optional<double> of_losses(const Sample& s) {
 /// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
 /// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
 /// runs on that CPU) costs one event of a distribution: these have names of their own.
-std::optional<double> all_losses(const Sample& s) {
-  const LossInterval& l = s.losses;
-  return number(l.capture_kernel_drops + l.capture_interface_drops +
-                (l.capture_gap_ns > 0 ? 1 : 0) + l.evicted_flows + l.scheduler_map_full +
-                l.socket_map_full);
-}
+std::optional<double> all_losses(const Sample& s) { return number(losses_total(s.losses)); }
 std::optional<double> missed_runs(const Sample& s) {
   const LossInterval& l = s.losses;
   return number(l.scheduler_missed_runs + l.syscalls_missed_runs + l.socket_missed_runs);
@@ -80,16 +76,16 @@ const std::array kGauges = {
 };
 
 const std::array kCounts = {
-    TickNumber{"packets", Unit::kOne, of_flows<&FlowInterval::packets>},
-    TickNumber{"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>},
-    TickNumber{"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>},
-    TickNumber{"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>},
-    TickNumber{"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>},
-    TickNumber{"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>},
-    TickNumber{"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>},
-    TickNumber{"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>},
-    TickNumber{"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>},
-    TickNumber{"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>},
+    TickNumber{"packets", Unit::kOne, of_flows<&FlowInterval::packets>, true},
+    TickNumber{"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>, true},
+    TickNumber{"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>, true},
+    TickNumber{"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>, true},
+    TickNumber{"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>, true},
+    TickNumber{"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>, true},
+    TickNumber{"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>, true},
+    TickNumber{"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>, true},
+    TickNumber{"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>, true},
+    TickNumber{"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>, true},
     TickNumber{"cpu_ns", Unit::kNanoseconds, of_scheduler<&SchedulerInterval::cpu_ns>},
     TickNumber{"run_queue_wait_ns", Unit::kNanoseconds,
                of_scheduler<&SchedulerInterval::run_queue_wait_ns>},
@@ -618,7 +614,8 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
                           ? tick.elapsed_ns > range.from_ns
                           : begin_ns >= range.from_ns;
   if (!inside || tick.elapsed_ns > range.to_ns) return;
-  interval_ns += tick.interval_ns;
+  interval_ns +=
+      source != nullptr && source->of_packets ? tick.flow_interval_ns() : tick.interval_ns;
   for (size_t i = 0; i < rule.bound.size(); ++i) {
     if (const TickNumber* count = find(kCounts, rule.bound[i].name);
         rule.bound[i].kind == SloTerm::Kind::kCount && count != nullptr) {

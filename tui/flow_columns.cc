@@ -85,7 +85,7 @@ std::optional<int64_t> reply_mean(const FlowRow& row) {
 
 std::optional<double> rate(const Model& model, uint64_t count) {
   if (model.history().empty()) return std::nullopt;
-  return per_second(count, model.history().back().interval_ns);
+  return per_second(count, model.history().back().flow_interval_ns);
 }
 
 /// Order-preserving: negative before positive.

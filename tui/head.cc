@@ -57,7 +57,7 @@ std::vector<Headline> headlines(const Model& model) {
       point.missed_ticks > 0 ? Role::kMissed : Role::kStrong);
   add("unanswered", some ? format_exact(point.unanswered) : "-",
       point.unanswered > 0 ? Role::kMissed : Role::kStrong);
-  const auto packets = per_second(point.packets, point.interval_ns);
+  const auto packets = per_second(point.packets, point.flow_interval_ns);
   add("packets/s", packets ? format_count(static_cast<uint64_t>(std::llround(*packets))) : "-");
   return lines;
 }

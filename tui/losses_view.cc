@@ -1,5 +1,4 @@
 // Losses: what was seen too late or not at all, in the last tick and since the start.
-#include <array>
 #include <string_view>
 
 #include "core/text.h"
@@ -8,47 +7,6 @@
 #include "tui/width.h"
 
 namespace topspin {
-namespace {
-
-struct Meaning {
-  std::string_view field;
-  std::string_view what;
-};
-constexpr std::array<Meaning, 24> kMeanings = {{
-    {"capture_kernel_drops", "packets that found the kernel's capture buffer full"},
-    {"capture_interface_drops", "packets that the interface dropped"},
-    {"capture_gap_ns", "time that the interface was away"},
-    {"evicted_flows", "flows pushed out by --max-flows"},
-    {"flow_rows_unstored", "flow rows beyond the limit of stored rows"},
-    {"scheduler_map_full", "threads that found no room in a BPF map"},
-    {"scheduler_missed_runs", "BPF programs that the kernel skipped"},
-    {"scheduler_left_censored", "waits already under way at the start; no loss"},
-    {"scheduler_right_censored", "waits still open at the end; no loss"},
-    {"thread_rows_unstored", "thread rows beyond their limit"},
-    {"flow_owners_missed", "sockets or owners that found no room"},
-    {"late_ticks", "ticks that came more than a tenth of an interval late"},
-    {"syscalls_uncounted", "system calls that found no room, or of another ABI"},
-    {"syscalls_left_censored", "calls already under way at the start; no loss"},
-    {"syscalls_missed_runs", "BPF programs that the kernel skipped"},
-    {"socket_map_full", "sockets or threads that found no room in a BPF map"},
-    {"socket_left_censored", "data or connections ready before being watched; no loss"},
-    {"socket_missed_runs", "BPF programs that the kernel skipped"},
-    {"socket_rows_unstored", "socket rows beyond their limit"},
-    {"replies_unmatched", "requests without a reply in time, or without room"},
-    {"reply_splits_cut", "replies with older waits than are remembered"},
-    {"counter_threads_missed", "threads that perf events could not count"},
-    {"stack_samples_lost", "CPU samples that found no room in the ring"},
-    {"stacks_unstored", "CPU samples of stacks beyond their limit"},
-}};
-
-std::string_view meaning_of(std::string_view field) {
-  for (const Meaning& meaning : kMeanings) {
-    if (meaning.field == field) return meaning.what;
-  }
-  return "";
-}
-
-}  // namespace
 
 void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
   int y = area.y;
@@ -61,11 +19,12 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     grid.put_right(area.x + 1 + name_width + number_width, y, "in all", number_width, Role::kDim);
     ++y;
   }
-  LossInterval::for_each_field([&](const char* name, uint64_t LossInterval::*member) {
+  LossInterval::for_each_described_field([&](const char* name, uint64_t LossInterval::*member,
+                                             LossKind kind, const char* what) {
     if (y >= bottom) return;
     const std::string_view field = name;
     const bool nanoseconds = field.ends_with("_ns");
-    const bool harmless = field.ends_with("_censored");
+    const bool harmless = kind == LossKind::kNote;
     const auto text = [&](uint64_t value) {
       if (!some) return std::string("-");
       return nanoseconds ? format_duration(static_cast<int64_t>(value)) : format_exact(value);
@@ -85,7 +44,7 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     number(1 + name_width + number_width, total);
     const int what_x = 1 + name_width + 2 * number_width + 3;
     if (what_x + 20 <= area.width) {
-      grid.put(area.x + what_x, y, meaning_of(field), Role::kDim, area.width - what_x);
+      grid.put(area.x + what_x, y, what, Role::kDim, area.width - what_x);
     }
     ++y;
   });

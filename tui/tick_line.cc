@@ -23,7 +23,7 @@ std::string tick_line_header() {
 std::string tick_line(const Sample& sample) {
   const FlowInterval& flows = sample.flows;
   const double seconds =
-      static_cast<double>(sample.interval_ns) / static_cast<double>(kNanosPerSecond);
+      static_cast<double>(sample.flow_interval_ns()) / static_cast<double>(kNanosPerSecond);
   const auto rate = [&](uint64_t count) {
     return seconds > 0 ? fmt::format("{:.0f}", static_cast<double>(count) / seconds) : "-";
   };
@@ -32,7 +32,7 @@ std::string tick_line(const Sample& sample) {
     if (const auto& latency = sample.scheduler->run_queue_latency) {
       run_queue = duration_or_dash(latency->summary().p99);
     }
-    if (sample.scheduler->cpu_ns && seconds > 0) {
+    if (sample.scheduler->cpu_ns && sample.interval_ns > 0) {
       cpu = fmt::format("{:.1f}%", 100 * static_cast<double>(*sample.scheduler->cpu_ns) /
                                        static_cast<double>(sample.interval_ns));
     }
