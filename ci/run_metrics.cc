@@ -27,8 +27,9 @@ std::optional<double> ratio(const std::optional<double>& amount, double by) {
   return *amount / by;
 }
 
-double seconds(const RunTotals& t) {
-  return static_cast<double>(t.interval_ns) / static_cast<double>(1'000'000'000);
+double seconds_of_packets(const RunTotals& t) {
+  const int64_t ns = t.flows.length_ns() > 0 ? t.flows.length_ns() : t.interval_ns;
+  return static_cast<double>(ns) / static_cast<double>(1'000'000'000);
 }
 
 template <typename AnyHistogram>
@@ -57,9 +58,10 @@ const std::array kMetrics = {
               false,
               [](const RunTotals& t) { return number(t.rss_bytes_max); }},
     // Whatever else is better: work that is not done is no improvement.
-    RunMetric{{"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true,
-               true},
-              false, failed_share},
+    RunMetric{
+        {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true},
+        false,
+        failed_share},
     RunMetric{{"answers_per_second", "1/s", Better::kHigher, kMarginOfCounts, true},
               false,
               [](const RunTotals& t) -> std::optional<double> {
@@ -89,10 +91,11 @@ const std::array kMetrics = {
               [](const RunTotals& t) {
                 return ratio(number(t.context_switches), static_cast<double>(t.flows.packets));
               }},
-    RunMetric{
-        {"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
-        false,
-        [](const RunTotals& t) { return ratio(static_cast<double>(t.flows.packets), seconds(t)); }},
+    RunMetric{{"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) {
+                return ratio(static_cast<double>(t.flows.packets), seconds_of_packets(t));
+              }},
     RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {
@@ -159,8 +162,8 @@ void RunTotals::add(const Sample& sample) {
 
 void RunTotals::set_load(const LoadResult& result) {
   if (!result.expects_replies) return;
-  load = Load{result.total.accounts, result.http.has_value(), result.closed_loop,
-              result.own.wall_ns};
+  load =
+      Load{result.total.accounts, result.http.has_value(), result.closed_loop, result.own.wall_ns};
 }
 
 std::optional<double> failed_share(const RunTotals& totals) {
@@ -172,8 +175,7 @@ std::optional<double> failed_share(const RunTotals& totals) {
   }
   const FlowInterval& f = totals.flows;
   // Older runs have no count of requests.
-  const uint64_t requests =
-      std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
+  const uint64_t requests = std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
   const uint64_t broken = f.tcp_refused + f.tcp_resets;
   if (requests + broken == 0) return std::nullopt;
   return static_cast<double>(f.unanswered + broken) / static_cast<double>(requests + broken);

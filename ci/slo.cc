@@ -31,6 +31,7 @@ struct TickNumber {
   std::string_view name;
   Unit unit;
   std::function<std::optional<double>(const Sample&)> take;
+  bool of_packets = false;  // its rate is over the packets' own time
 };
 
 template <auto kField>
@@ -49,12 +50,7 @@ std::optional<double> of_sockets(const Sample& s) {
 /// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
 /// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
 /// runs on that CPU) costs one event of a distribution: these have names of their own.
-std::optional<double> all_losses(const Sample& s) {
-  const LossInterval& l = s.losses;
-  return number(l.capture_kernel_drops + l.capture_interface_drops +
-                (l.capture_gap_ns > 0 ? 1 : 0) + l.evicted_flows + l.scheduler_map_full +
-                l.socket_map_full);
-}
+std::optional<double> all_losses(const Sample& s) { return number(losses_total(s.losses)); }
 std::optional<double> missed_runs(const Sample& s) {
   const LossInterval& l = s.losses;
   return number(l.scheduler_missed_runs + l.syscalls_missed_runs + l.socket_missed_runs);
@@ -91,26 +87,26 @@ const std::vector<TickNumber>& gauges() {
 /// that the store has of them, so that nothing that is stored has no name.
 std::vector<TickNumber> make_counts() {
   std::vector<TickNumber> counts = {
-      {"packets", Unit::kOne, of_flows<&FlowInterval::packets>},
-      {"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>},
-      {"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>},
-      {"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>},
-      {"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>},
-      {"requests", Unit::kOne, of_flows<&FlowInterval::requests>},
-      {"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>},
-      {"late_replies", Unit::kOne, of_flows<&FlowInterval::late_replies>},
-      {"late_flows", Unit::kOne, of_flows<&FlowInterval::late_flows>},
-      {"overlapping_requests", Unit::kOne, of_flows<&FlowInterval::overlapping_requests>},
-      {"handshake_turns", Unit::kOne, of_flows<&FlowInterval::handshake_turns>},
-      {"multiplexed_turns", Unit::kOne, of_flows<&FlowInterval::multiplexed_turns>},
-      {"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>},
-      {"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>},
-      {"tcp_out_of_order", Unit::kOne, of_flows<&FlowInterval::tcp_out_of_order>},
-      {"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>},
-      {"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>},
-      {"time_went_backwards", Unit::kOne, of_flows<&FlowInterval::time_went_backwards>},
-      {"time_steps", Unit::kOne, of_flows<&FlowInterval::time_steps>},
-      {"duplicate_packets", Unit::kOne, of_flows<&FlowInterval::duplicate_packets>},
+      {"packets", Unit::kOne, of_flows<&FlowInterval::packets>, true},
+      {"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>, true},
+      {"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>, true},
+      {"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>, true},
+      {"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>, true},
+      {"requests", Unit::kOne, of_flows<&FlowInterval::requests>, true},
+      {"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>, true},
+      {"late_replies", Unit::kOne, of_flows<&FlowInterval::late_replies>, true},
+      {"late_flows", Unit::kOne, of_flows<&FlowInterval::late_flows>, true},
+      {"overlapping_requests", Unit::kOne, of_flows<&FlowInterval::overlapping_requests>, true},
+      {"handshake_turns", Unit::kOne, of_flows<&FlowInterval::handshake_turns>, true},
+      {"multiplexed_turns", Unit::kOne, of_flows<&FlowInterval::multiplexed_turns>, true},
+      {"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>, true},
+      {"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>, true},
+      {"tcp_out_of_order", Unit::kOne, of_flows<&FlowInterval::tcp_out_of_order>, true},
+      {"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>, true},
+      {"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>, true},
+      {"time_went_backwards", Unit::kOne, of_flows<&FlowInterval::time_went_backwards>, true},
+      {"time_steps", Unit::kOne, of_flows<&FlowInterval::time_steps>, true},
+      {"duplicate_packets", Unit::kOne, of_flows<&FlowInterval::duplicate_packets>, true},
       {"replies_multiplexed", Unit::kOne, of_sockets<&SocketInterval::replies_multiplexed>},
       {"listen_overflows", Unit::kOne, of_sockets<&SocketInterval::listen_overflows>},
       {"syn_drops", Unit::kOne, of_sockets<&SocketInterval::syn_drops>},
@@ -713,7 +709,8 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
                           ? tick.elapsed_ns > range.from_ns
                           : begin_ns >= range.from_ns;
   if (!inside || tick.elapsed_ns > range.to_ns) return;
-  interval_ns += tick.interval_ns;
+  interval_ns +=
+      source != nullptr && source->of_packets ? tick.flow_interval_ns() : tick.interval_ns;
   for (size_t i = 0; i < rule.bound.size(); ++i) {
     if (const TickNumber* count = find(counts(), rule.bound[i].name);
         rule.bound[i].kind == SloTerm::Kind::kCount && count != nullptr) {

@@ -59,6 +59,24 @@ void CoarseHistogram::merge(const CoarseHistogram& other) {
   max_ = std::max(max_, other.max_);
 }
 
+void CoarseHistogram::subtract(const CoarseHistogram& earlier) {
+  if (earlier.empty()) return;
+  CHECK(count_ >= earlier.count_ && sum_ >= earlier.sum_);
+  count_ -= earlier.count_;
+  sum_ -= earlier.sum_;
+  uint32_t last = 0;
+  for (uint32_t i = 0; i < kCoarseCells; ++i) {
+    const uint64_t before = earlier.cell(i);
+    CHECK(cell(i) >= before);
+    cells_[i] -= before;
+    if (cells_[i] > 0) last = i;
+  }
+  if (count_ == 0)
+    *this = CoarseHistogram();
+  else if (max_ == earlier.max_)
+    max_ = std::min(max_, coarse_cell_max(last));
+}
+
 std::optional<uint64_t> CoarseHistogram::max() const {
   return empty() ? std::nullopt : std::optional(max_);
 }

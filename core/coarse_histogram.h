@@ -34,6 +34,11 @@ class CoarseHistogram {
   void record(uint64_t value);
   void merge(const CoarseHistogram& other);
 
+  /// Takes an earlier reading of the same growing histogram away. max is exact if it grew since,
+  /// else the upper edge of the last cell that is left.
+  /// REQUIRES: every cell of `earlier` is at most that of *this.
+  void subtract(const CoarseHistogram& earlier);
+
   uint64_t count() const { return count_; }
   uint64_t sum() const { return sum_; }
   bool empty() const { return count_ == 0; }

@@ -81,6 +81,7 @@ struct ProtocolCounts {
 struct FlowInterval {
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
+  int64_t length_ns() const { return end_ns - begin_ns; }
 
   // Gauges.
   uint64_t active_flows = 0;  // at end_ns: flows with a packet in the last window, exact to 1 ms

@@ -82,6 +82,16 @@ void LossInterval::merge(const LossInterval& later) {
   for_each_field([&](std::string_view, auto field) { this->*field += later.*field; });
 }
 
+uint64_t losses_total(const LossInterval& losses) {
+  uint64_t total = 0;
+  LossInterval::for_each_described_field(
+      [&](std::string_view name, auto field, LossKind kind, const char*) {
+        if (kind != LossKind::kUnseen) return;
+        total += name.ends_with("_ns") ? (losses.*field > 0 ? 1 : 0) : losses.*field;
+      });
+  return total;
+}
+
 std::optional<uint64_t> EventCount::scaled() const {
   if (running_ns >= enabled_ns) return count;
   if (running_ns == 0) return std::nullopt;

@@ -253,6 +253,14 @@ struct CounterInterval {
   }
 };
 
+/// What a field of LossInterval says about the run. docs/losses.md has a row for each field.
+enum class LossKind : uint8_t {
+  kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
+  kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
+  kRow,     // no row of its own in the database; every sum includes it
+  kNote,    // no loss: seen late, or cut off by the start or the end of the run
+};
+
 /// Anything seen too late or not at all. A run with losses above its limit judges nothing.
 struct LossInterval {
   uint64_t capture_kernel_drops = 0;     // ps_drop
@@ -287,38 +295,74 @@ struct LossInterval {
 
   void merge(const LossInterval& later);
 
-  /// Calls visit(name, member) for each field: one list for store, reports and screens.
+  /// Calls visit(name, member, kind, what) for each field, `what` being a few words for a screen:
+  /// the one list of losses, for store, reports, rules and screens.
+  template <typename Visit>
+  static void for_each_described_field(Visit visit) {
+    using enum LossKind;
+    using L = LossInterval;
+    visit("capture_kernel_drops", &L::capture_kernel_drops, kUnseen,
+          "packets that found the kernel's capture buffer full");
+    visit("capture_interface_drops", &L::capture_interface_drops, kUnseen,
+          "packets that the interface dropped");
+    visit("capture_gap_ns", &L::capture_gap_ns, kUnseen, "time that the interface was away");
+    visit("evicted_flows", &L::evicted_flows, kUnseen, "flows pushed out by --max-flows");
+    visit("flow_rows_unstored", &L::flow_rows_unstored, kRow,
+          "flow rows beyond the limit of stored rows");
+    visit("scheduler_map_full", &L::scheduler_map_full, kUnseen,
+          "threads that found no room in a BPF map");
+    visit("scheduler_missed_runs", &L::scheduler_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
+    visit("scheduler_left_censored", &L::scheduler_left_censored, kNote,
+          "waits already under way at the start; no loss");
+    visit("scheduler_right_censored", &L::scheduler_right_censored, kNote,
+          "waits still open at the end; no loss");
+    visit("scheduler_hidden_switches", &L::scheduler_hidden_switches, kPart,
+          "switches not shown to topspin; waits are in, slices are not");
+    visit("scheduler_ring_full", &L::scheduler_ring_full, kPart,
+          "records that found no room in a ring to user space");
+    visit("thread_rows_unstored", &L::thread_rows_unstored, kRow, "thread rows beyond their limit");
+    visit("flow_owners_missed", &L::flow_owners_missed, kPart,
+          "sockets or owners that found no room");
+    visit("ticks_unstored", &L::ticks_unstored, kUnseen,
+          "ticks given up while the database could not be written");
+    visit("late_ticks", &L::late_ticks, kNote,
+          "ticks more than a tenth of an interval late; no loss");
+    visit("syscalls_uncounted", &L::syscalls_uncounted, kUnseen,
+          "system calls that found no room, or of another ABI");
+    visit("syscalls_left_censored", &L::syscalls_left_censored, kNote,
+          "calls already under way at the start; no loss");
+    visit("syscalls_missed_runs", &L::syscalls_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
+    visit("socket_map_full", &L::socket_map_full, kUnseen,
+          "sockets or threads that found no room in a BPF map");
+    visit("socket_left_censored", &L::socket_left_censored, kNote,
+          "data or connections ready before being watched; no loss");
+    visit("socket_missed_runs", &L::socket_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
+    visit("socket_rows_unstored", &L::socket_rows_unstored, kRow, "socket rows beyond their limit");
+    visit("replies_unmatched", &L::replies_unmatched, kPart,
+          "requests without a reply in time, or without room");
+    visit("reply_splits_cut", &L::reply_splits_cut, kPart,
+          "replies with older waits than are remembered");
+    visit("counter_threads_missed", &L::counter_threads_missed, kPart,
+          "threads that perf events could not count");
+    visit("stack_samples_lost", &L::stack_samples_lost, kPart,
+          "CPU samples that found no room in the ring");
+    visit("stacks_unstored", &L::stacks_unstored, kPart,
+          "CPU samples of stacks beyond their limit");
+  }
+  /// Calls visit(name, member).
   template <typename Visit>
   static void for_each_field(Visit visit) {
-    visit("capture_kernel_drops", &LossInterval::capture_kernel_drops);
-    visit("capture_interface_drops", &LossInterval::capture_interface_drops);
-    visit("capture_gap_ns", &LossInterval::capture_gap_ns);
-    visit("evicted_flows", &LossInterval::evicted_flows);
-    visit("flow_rows_unstored", &LossInterval::flow_rows_unstored);
-    visit("scheduler_map_full", &LossInterval::scheduler_map_full);
-    visit("scheduler_missed_runs", &LossInterval::scheduler_missed_runs);
-    visit("scheduler_left_censored", &LossInterval::scheduler_left_censored);
-    visit("scheduler_right_censored", &LossInterval::scheduler_right_censored);
-    visit("scheduler_hidden_switches", &LossInterval::scheduler_hidden_switches);
-    visit("scheduler_ring_full", &LossInterval::scheduler_ring_full);
-    visit("thread_rows_unstored", &LossInterval::thread_rows_unstored);
-    visit("flow_owners_missed", &LossInterval::flow_owners_missed);
-    visit("ticks_unstored", &LossInterval::ticks_unstored);
-    visit("late_ticks", &LossInterval::late_ticks);
-    visit("syscalls_uncounted", &LossInterval::syscalls_uncounted);
-    visit("syscalls_left_censored", &LossInterval::syscalls_left_censored);
-    visit("syscalls_missed_runs", &LossInterval::syscalls_missed_runs);
-    visit("socket_map_full", &LossInterval::socket_map_full);
-    visit("socket_left_censored", &LossInterval::socket_left_censored);
-    visit("socket_missed_runs", &LossInterval::socket_missed_runs);
-    visit("socket_rows_unstored", &LossInterval::socket_rows_unstored);
-    visit("replies_unmatched", &LossInterval::replies_unmatched);
-    visit("reply_splits_cut", &LossInterval::reply_splits_cut);
-    visit("counter_threads_missed", &LossInterval::counter_threads_missed);
-    visit("stack_samples_lost", &LossInterval::stack_samples_lost);
-    visit("stacks_unstored", &LossInterval::stacks_unstored);
+    for_each_described_field([&](const char* name, uint64_t LossInterval::*member, LossKind,
+                                 const char*) { visit(name, member); });
   }
 };
+
+/// How much was not seen at all: the number that every screen, report, plot and rule calls
+/// "losses". Time in which the interface was away counts as one.
+uint64_t losses_total(const LossInterval& losses);
 
 /// A thread of the subject, counted since it joined the subject (or since attach).
 /// Its identity is (pid, tid, start_time_ns): numbers are reused, start times are not.
@@ -362,7 +406,7 @@ struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run
   int64_t monotonic_ns = 0;  // end of the interval
   int64_t elapsed_ns = 0;    // from the start of the run to the end of the interval
-  int64_t interval_ns = 0;   // true length
+  int64_t interval_ns = 0;   // true length of what the probes measured; see flow_interval_ns()
 
   FlowInterval flows;
   std::optional<SchedulerInterval> scheduler;
@@ -380,6 +424,12 @@ struct Sample {
   std::vector<SocketRow> changed_sockets;    // as they stand now
   std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
   std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
+
+  /// What a count of packets or flows is divided by for a rate: packets are cut into intervals by
+  /// their own stamps, and the probes are read a little later, or much later after a standstill.
+  int64_t flow_interval_ns() const {
+    return flows.length_ns() > 0 ? flows.length_ns() : interval_ns;
+  }
 };
 
 }  // namespace topspin

@@ -61,14 +61,8 @@ Value instructions_per_cycle(const TickNumbers& t) {
   return static_cast<double>(*instructions) / static_cast<double>(*cycles);
 }
 
-/// Sums of waits and drops, of whatever kind: the loss table names them.
-Value losses(const TickNumbers& t) {
-  double sum = 0;
-  LossInterval::for_each_field([&](std::string_view name, auto field) {
-    if (!name.ends_with("_ns")) sum += static_cast<double>(t.sample.losses.*field);
-  });
-  return sum;
-}
+/// What was not seen at all: the loss table names the kinds.
+Value losses(const TickNumbers& t) { return static_cast<double>(losses_total(t.sample.losses)); }
 
 using enum Presence;
 
@@ -144,7 +138,12 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
      [](const TickNumbers& t) { return resource(t, &ResourceReading::swap_bytes); }},
 
     {"packets", "packets", "packets", "main", kAlways, true,
-     [](const TickNumbers& t) { return rate(t, number(t.sample.flows.packets)); }},
+     [](const TickNumbers& t) { 
+       const int64_t ns = t.sample.flow_interval_ns();
+       return ns > 0 ? Value(static_cast<double>(t.sample.flows.packets) * 1e9 /
+                             static_cast<double>(ns))
+                     : std::nullopt;
+     }},
 
     {"tcp_retransmissions", "tcp", "retransmitted", "tail", kOnlyIfItOccurs, true,
      [](const TickNumbers& t) { return number(t.sample.flows.tcp_retransmissions); }},

@@ -27,7 +27,7 @@ struct TickNumbers {
   HistogramSummary lateness;
   HistogramSummary reply_latency;
   HistogramSummary run_queue_latency;
-  double seconds = 0;  // of the interval; 0 if it has no length
+  double seconds = 0;         // of the interval; 0 if it has no length
   bool has_lateness = false;  // some flow has a period (core/periods.h)
 };
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/loss_words.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -53,7 +52,8 @@ std::string settings_html(const RunPage& page) {
   list.add("Subject", html_text(s.subject));
   list.add("Interface", html_text(s.interface));
   list.add("Filter", html_text(s.filter, 2000));
-  list.add("Period", s.period_ns ? page_duration(*s.period_ns) : "learned, of flows that are regular");
+  list.add("Period",
+           s.period_ns ? page_duration(*s.period_ns) : "learned, of flows that are regular");
   list.add("Window", page_duration(s.window_ns));
   list.add("Tick", page_duration(s.interval_ns));
   list.add("Reply timeout", page_duration(s.reply_timeout_ns));
@@ -77,13 +77,15 @@ std::string probes_html(const std::vector<ProbeStatus>& probes) {
 
 std::string losses_html(const LossInterval& losses) {
   std::string rows;
-  LossInterval::for_each_field([&](std::string_view name, auto field) {
+  LossInterval::for_each_described_field([&](std::string_view name, auto field, LossKind,
+                                             std::string_view what) {
     const uint64_t raw = losses.*field;
     rows += fmt::format(
         "<tr>{}<td class=\"n{}\"><data value=\"{}\" data-path=\"losses.{}\">{}</data></td></tr>\n",
         row_head(fmt::format("<code>{}</code><span class=\"under\">{}</span>", html_text(name),
-                             html_text(loss_meaning(name)))), raw == 0 ? " absent" : "", raw,
-        html_text(name), name.ends_with("_ns") ? page_duration(clamped(raw)) : page_count(raw));
+                             html_text(what))),
+        raw == 0 ? " absent" : "", raw, html_text(name),
+        name.ends_with("_ns") ? page_duration(clamped(raw)) : page_count(raw));
   });
   return scrolling("Losses", "<table><tbody>" + rows + "</tbody></table>");
 }

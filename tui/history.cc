@@ -43,18 +43,15 @@ std::optional<double> per_second(uint64_t count, int64_t interval_ns) {
          static_cast<double>(interval_ns);
 }
 
-uint64_t lost_count(const LossInterval& losses) {
-  return losses.capture_kernel_drops + losses.capture_interface_drops + losses.evicted_flows +
-         losses.scheduler_map_full + losses.late_ticks;
-}
+uint64_t lost_count(const LossInterval& losses) { return losses_total(losses); }
 
-TickPoint make_tick_point(const Sample& sample,
-                          const std::optional<int64_t>& declared_period_ns) {
+TickPoint make_tick_point(const Sample& sample, const std::optional<int64_t>& declared_period_ns) {
   const FlowInterval& flows = sample.flows;
   TickPoint point;
   point.tick = sample.tick;
   point.elapsed_ns = sample.elapsed_ns;
   point.interval_ns = sample.interval_ns;
+  point.flow_interval_ns = sample.flow_interval_ns();
   point.active_flows = flows.active_flows;
   point.active_is_lower_bound = flows.active_is_lower_bound;
   point.live_flows = flows.live_flows;

@@ -35,7 +35,8 @@ struct SocketPoint {
 struct TickPoint {
   uint64_t tick = 0;
   int64_t elapsed_ns = 0;
-  int64_t interval_ns = 0;
+  int64_t interval_ns = 0;       // of what the probes measured
+  int64_t flow_interval_ns = 0;  // of packets and flows
   uint64_t active_flows = 0;
   bool active_is_lower_bound = false;
   uint64_t live_flows = 0;

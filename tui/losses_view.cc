@@ -1,8 +1,6 @@
 // Losses: what was seen too late or not at all, in the last tick and since the start.
-#include <algorithm>
 #include <string_view>
 
-#include "core/loss_words.h"
 #include "core/text.h"
 #include "tui/draw.h"
 #include "tui/views.h"
@@ -21,10 +19,11 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     grid.put_right(area.x + 1 + name_width + number_width, y, "in all", number_width, Role::kDim);
     ++y;
   }
-  const auto draw_row = [&](std::string_view field, uint64_t LossInterval::*member) {
+  const auto draw_row = [&](std::string_view field, uint64_t LossInterval::*member, LossKind kind,
+                            std::string_view what) {
     if (y >= bottom) return;
     const bool nanoseconds = field.ends_with("_ns");
-    const bool harmless = is_harmless_loss(field);
+    const bool harmless = kind == LossKind::kNote;
     const auto text = [&](uint64_t value) {
       if (!some) return std::string("-");
       return nanoseconds ? format_duration(static_cast<int64_t>(value)) : format_exact(value);
@@ -44,15 +43,16 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     number(1 + name_width + number_width, total);
     const int what_x = 1 + name_width + 2 * number_width + 3;
     if (what_x + 20 <= area.width) {
-      grid.put(area.x + what_x, y, loss_meaning(field), Role::kDim, area.width - what_x);
+      grid.put(area.x + what_x, y, what, Role::kDim, area.width - what_x);
     }
     ++y;
   };
   // What occurred comes first: small terminals have no room for all.
   for (const bool occurred : {true, false}) {
-    LossInterval::for_each_field([&](const char* name, uint64_t LossInterval::*member) {
-      if ((model.losses_total().*member > 0) == occurred) draw_row(name, member);
-    });
+    LossInterval::for_each_described_field(
+        [&](const char* name, uint64_t LossInterval::*member, LossKind kind, const char* what) {
+          if ((model.losses_total().*member > 0) == occurred) draw_row(name, member, kind, what);
+        });
   }
   ++y;
   for (const ProbeStatus& probe : model.scene.probes) {

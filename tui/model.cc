@@ -64,9 +64,8 @@ const Growth& Model::growth_of_run() const {
     series.reserve(history_.size());
     for (size_t i = 0; i < history_.size(); ++i) {
       const TickPoint& point = history_.at(i);
-      series.push_back(
-          {point.elapsed_ns, static_cast<int64_t>(point.active_flows),
-           static_cast<int64_t>(point.live_flows), point.resources});
+      series.push_back({point.elapsed_ns, static_cast<int64_t>(point.active_flows),
+                        static_cast<int64_t>(point.live_flows), point.resources});
     }
     growth_ = judge_growth(series);
   }
@@ -245,7 +244,8 @@ void Model::add_sockets(const Sample& sample) {
       sockets_.insert(at, {row, tick_});
   }
   std::erase_if(sockets_, [&](const SocketEntry& entry) {
-    return !scene.flows_are_final && entry.row.closed && tick_ - entry.changed_tick > limits_.ended_linger_ticks;
+    return !scene.flows_are_final && entry.row.closed &&
+           tick_ - entry.changed_tick > limits_.ended_linger_ticks;
   });
   if (!sample.sockets) return;
   const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {

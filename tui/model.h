@@ -43,7 +43,7 @@ struct Scene {
   std::vector<ProbeStatus> probes;
   std::optional<int64_t> period_ns;  // declared with --period
   int64_t reply_timeout_ns = 0;      // 0: not known
-  std::string note;              // "REPLAY 1x paused", "FILE": shown in the title bar
+  std::string note;                  // "REPLAY 1x paused", "FILE": shown in the title bar
   // Replay of stored ticks: rows of flows and sockets hold the counts of the run's end.
   bool flows_are_final = false;
 };

@@ -128,7 +128,7 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
       count += state.filter.matches(flow.row, model.owners()) ? 1 : 0;
     return count;
   }();
-  const auto rate = per_second(point.bytes, point.interval_ns);
+  const auto rate = per_second(point.bytes, point.flow_interval_ns);
   const std::array<std::string, 4> parts = {
       fmt::format("{} flows", some ? format_exact(point.live_flows) : "-"),
       fmt::format("{} shown", format_exact(shown)),

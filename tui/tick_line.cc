@@ -27,7 +27,7 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
   recent.add(sample);
   const FlowInterval& flows = sample.flows;
   const double seconds =
-      static_cast<double>(sample.interval_ns) / static_cast<double>(kNanosPerSecond);
+      static_cast<double>(sample.flow_interval_ns()) / static_cast<double>(kNanosPerSecond);
   const auto rate = [&](uint64_t count) {
     return seconds > 0 ? fmt::format("{:.0f}", static_cast<double>(count) / seconds) : "-";
   };
@@ -38,7 +38,7 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
     if (const auto& latency = sample.scheduler->run_queue_latency) {
       run_queue_max = duration_or_dash(latency->summary().max);
     }
-    if (sample.scheduler->cpu_ns && seconds > 0) {
+    if (sample.scheduler->cpu_ns && sample.interval_ns > 0) {
       cpu = fmt::format("{:.1f}%", 100 * static_cast<double>(*sample.scheduler->cpu_ns) /
                                        static_cast<double>(sample.interval_ns));
     }
@@ -53,8 +53,7 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
       periodic(fmt::format("{}", flows.missed_ticks)),
       periodic(fmt::format("{}", flows.silent_flows)), duration_or_dash(recent.reply.p99()),
       duration_or_dash(flows.reply_latency.summary().max), flows.unanswered,
-      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss,
-      lost_count(sample.losses));
+      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss, lost_count(sample.losses));
 }
 
 }  // namespace topspin
