@@ -94,6 +94,13 @@ bool expects_reply(TurnKind kind) {
   return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
 }
 
+/// Whether this end is a multicast group or the local network's broadcast address.
+bool is_group(const PacketKey& key, const std::array<uint8_t, 16>& address) {
+  if (key.ip_version() == 6) return address[0] == 0xff;
+  constexpr std::array<uint8_t, 4> kBroadcast{255, 255, 255, 255};
+  return address[0] >> 4 == 14 || std::memcmp(address.data(), kBroadcast.data(), 4) == 0;
+}
+
 /// What tells a datagram's reply from another's: its first two bytes (DNS has its id there), and a
 /// digest of the first eight (a ping that comes back as it went).
 uint32_t request_tag(uint64_t head) {
@@ -681,15 +688,15 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   };
   if (flow.has(kPassedOver)) {
     const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
-    while (flow.has(kRequestOpen) && is_overdue(flow.request_ns) &&
+    while (flow.has(kRequestOpen) && is_overdue(first_request(flow)) &&
            now_ns_ - flow.request_ns > patience_ns) {
       give_up_first();
     }
-    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) flow.clear(kPassedOver);
+    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) flow.clear(kPassedOver);
   }
   const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns)};
   if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
-    if (!is_overdue(flow.request_ns)) {
+    if (!is_overdue(first_request(flow))) {
       ++interval_.requests;
       ++interval_.overlapping_requests;
       return;
@@ -850,7 +857,7 @@ void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
 /// Gives up the requests whose timeout has passed.
 void FlowTable::give_up_overdue(HotRecord& flow, uint32_t slot) {
   if (!expects_reply(flow.turn_kind)) return;
-  while (flow.has(kRequestOpen) && is_overdue(flow.request_ns)) {
+  while (flow.has(kRequestOpen) && is_overdue(first_request(flow))) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
     give_up(slot, request);
@@ -874,7 +881,7 @@ void FlowTable::finish(int64_t end_ns) {
   advance(end_ns);
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     HotRecord& flow = hot_[slot];
-    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) continue;
+    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) continue;
     give_up_overdue(flow, slot);
   }
 }
@@ -1138,6 +1145,10 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   // An answered SYN comes from the responder.
   const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
   if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
+  // Whoever answers a group does so from an address of its own, on another flow.
+  if (!p.has_tcp_header && is_group(p.key, p.from_low ? p.key.high : p.key.low)) {
+    flow.turn_kind = kMultiplexed;
+  }
   cold_[slot] = ColdRecord{};
   if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;
