@@ -499,12 +499,13 @@ void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns) 
     flow.gap_spread = 0;
     return;
   }
+  constexpr double kOneIn[] = {1,      1,      1 / 2., 1 / 3., 1 / 4., 1 / 5.,
+                               1 / 6., 1 / 7., 1 / 8., 1 / 9., 1 / 10.};
   const int n = flow.gaps + 1;
-  mean += (gap_ns - mean) / n;
+  mean += static_cast<int64_t>(static_cast<double>(gap_ns - mean) * kOneIn[n]);
   flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(mean));
-  const int share = static_cast<int>(kSpreadOne * static_cast<double>(off) /
-                                     static_cast<double>(mean));  // a quarter at most
-  flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) / n);
+  const double share = kSpreadOne * static_cast<double>(off) / static_cast<double>(mean);
+  flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) * kOneIn[n]);
   if (n < static_cast<int>(HotRecord::kGapsToLearn)) {
     flow.gaps = static_cast<unsigned>(n) & 0xf;
   } else if (flow.gap_spread <= kSpreadOne / 10) {
@@ -1055,7 +1056,7 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   if (ahead == -1 && length == 1 && p.payload_bytes == 1) return true;  // a keep-alive probe
   const bool brings_news = static_cast<int32_t>(end - next) > 0;
   const bool fills = missing != 0;
-  const bool is_reordered = fills && p.stamp_ns - previous_ns <= kReorderNs;
+  const bool is_reordered = fills && clamp_stamp(p.stamp_ns) - previous_ns <= kReorderNs;
   if (is_reordered) {
     ++interval_.tcp_out_of_order;
   } else {
