@@ -808,7 +808,8 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   }
   interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
-  cold.reply_sum_ns += latency;
+  if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
+    cold.reply_sum_ns = INT64_MAX;
   cold.reply_last = PackedDuration::pack(static_cast<uint64_t>(latency));
   cold.reply_max = std::max(cold.reply_max, cold.reply_last);
 }
