@@ -25,6 +25,14 @@ class FileClock {
     bool stepped = false;  // shift_ns() is another than before
   };
 
+  /// Whether the stamp is as it stands the time, near the latest, as nearly all are. Notes it then.
+  bool is_time(int64_t stamp_ns) {
+    if (shift_ns_ != 0 || is_far(stamp_ns) || !started_) [[unlikely]]
+      return false;
+    latest_ns_ = std::max(latest_ns_, stamp_ns);
+    return true;
+  }
+
   /// REQUIRES: 0 <= stamp_ns <= INT64_MAX / 2; so is what comes out.
   Time read(int64_t stamp_ns) {
     Time time{at(stamp_ns, shift_ns_)};

@@ -59,6 +59,8 @@ class FileTracker final : public FlowTracker {
 
  private:
   void add(const PacketView& packet) {
+    if (clock_.is_time(packet.stamp_ns)) [[likely]]
+      return cutter_.add(packet);
     const FileClock::Time time = clock_.read(FlowTable::clamp_stamp(packet.stamp_ns));
     if (time.stepped) [[unlikely]] {
       cutter_.flush();

@@ -106,7 +106,7 @@ enum TurnKind : uint8_t {
   kTlsHandshake,   // TLS: answered, and the client has sent no application data yet
   kTlsFinished13,  // the same, and the client's messages are those of TLS 1.3
   kTlsTickets,     // TLS 1.3, first application data: session tickets may come before the reply
-  kMultiplexed,    // HTTP/2, QUIC, SSH, ...: what comes next answers no particular message
+  kMultiplexed,    // HTTP/2, QUIC, SSH, ..., multicast: what comes next answers nothing particular
 };
 
 /// What only TCP needs of a flow, and what only UDP needs.

@@ -94,6 +94,13 @@ bool expects_reply(TurnKind kind) {
   return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
 }
 
+/// Whether this end is a multicast group or the local network's broadcast address.
+bool is_group(const PacketKey& key, const std::array<uint8_t, 16>& address) {
+  if (key.ip_version() == 6) return address[0] == 0xff;
+  constexpr std::array<uint8_t, 4> kBroadcast{255, 255, 255, 255};
+  return address[0] >> 4 == 14 || std::memcmp(address.data(), kBroadcast.data(), 4) == 0;
+}
+
 /// What tells a datagram's reply from another's: its first two bytes (DNS has its id there), and a
 /// digest of the first eight (a ping that comes back as it went).
 uint32_t request_tag(uint64_t head) {
@@ -492,12 +499,13 @@ void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns) 
     flow.gap_spread = 0;
     return;
   }
+  constexpr double kOneIn[] = {1,      1,      1 / 2., 1 / 3., 1 / 4., 1 / 5.,
+                               1 / 6., 1 / 7., 1 / 8., 1 / 9., 1 / 10.};
   const int n = flow.gaps + 1;
-  mean += (gap_ns - mean) / n;
+  mean += static_cast<int64_t>(static_cast<double>(gap_ns - mean) * kOneIn[n]);
   flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(mean));
-  const int share = static_cast<int>(kSpreadOne * static_cast<double>(off) /
-                                     static_cast<double>(mean));  // a quarter at most
-  flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) / n);
+  const double share = kSpreadOne * static_cast<double>(off) / static_cast<double>(mean);
+  flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) * kOneIn[n]);
   if (n < static_cast<int>(HotRecord::kGapsToLearn)) {
     flow.gaps = static_cast<unsigned>(n) & 0xf;
   } else if (flow.gap_spread <= kSpreadOne / 10) {
@@ -681,15 +689,15 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   };
   if (flow.has(kPassedOver)) {
     const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
-    while (flow.has(kRequestOpen) && is_overdue(flow.request_ns) &&
+    while (flow.has(kRequestOpen) && is_overdue(first_request(flow)) &&
            now_ns_ - flow.request_ns > patience_ns) {
       give_up_first();
     }
-    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) flow.clear(kPassedOver);
+    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) flow.clear(kPassedOver);
   }
   const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns)};
   if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
-    if (!is_overdue(flow.request_ns)) {
+    if (!is_overdue(first_request(flow))) {
       ++interval_.requests;
       ++interval_.overlapping_requests;
       return;
@@ -800,7 +808,8 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   }
   interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
-  cold.reply_sum_ns += latency;
+  if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
+    cold.reply_sum_ns = INT64_MAX;
   cold.reply_last = PackedDuration::pack(static_cast<uint64_t>(latency));
   cold.reply_max = std::max(cold.reply_max, cold.reply_last);
 }
@@ -850,7 +859,7 @@ void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
 /// Gives up the requests whose timeout has passed.
 void FlowTable::give_up_overdue(HotRecord& flow, uint32_t slot) {
   if (!expects_reply(flow.turn_kind)) return;
-  while (flow.has(kRequestOpen) && is_overdue(flow.request_ns)) {
+  while (flow.has(kRequestOpen) && is_overdue(first_request(flow))) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
     give_up(slot, request);
@@ -874,7 +883,7 @@ void FlowTable::finish(int64_t end_ns) {
   advance(end_ns);
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     HotRecord& flow = hot_[slot];
-    if (!flow.has(kRequestOpen) || !is_overdue(flow.request_ns)) continue;
+    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) continue;
     give_up_overdue(flow, slot);
   }
 }
@@ -1048,7 +1057,7 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   if (ahead == -1 && length == 1 && p.payload_bytes == 1) return true;  // a keep-alive probe
   const bool brings_news = static_cast<int32_t>(end - next) > 0;
   const bool fills = missing != 0;
-  const bool is_reordered = fills && p.stamp_ns - previous_ns <= kReorderNs;
+  const bool is_reordered = fills && clamp_stamp(p.stamp_ns) - previous_ns <= kReorderNs;
   if (is_reordered) {
     ++interval_.tcp_out_of_order;
   } else {
@@ -1138,6 +1147,10 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   // An answered SYN comes from the responder.
   const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
   if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
+  // Whoever answers a group does so from an address of its own, on another flow.
+  if (!p.has_tcp_header && is_group(p.key, p.from_low ? p.key.high : p.key.low)) {
+    flow.turn_kind = kMultiplexed;
+  }
   cold_[slot] = ColdRecord{};
   if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;

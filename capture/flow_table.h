@@ -238,8 +238,9 @@ class FlowTable {
   static OpenRequest first_request(const HotRecord& flow);
   static bool has_queue(const HotRecord& flow);
   bool ran_out(const OpenRequest& request) const;
-  bool is_overdue(int64_t request_ns) const {
-    return now_ns_ - request_ns > options_.reply_timeout_ns;
+  bool is_overdue(const OpenRequest& request) const {
+    return request.deferred ? now_ns_ - request.stamp_ns > options_.reply_timeout_ns
+                            : ran_out(request);
   }
 
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);

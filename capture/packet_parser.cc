@@ -60,15 +60,23 @@ struct Bytes {
 
 /// ParsedPacket::payload_head of a payload that begins `offset` bytes after `base`, where `there`
 /// bytes were captured.
-[[gnu::always_inline]] inline uint64_t payload_head(const uint8_t* base, uint32_t offset,
-                                                    uint32_t there, uint32_t payload_bytes) {
+[[gnu::noinline]] uint64_t partial_payload_head(const uint8_t* base, uint32_t offset,
+                                                uint32_t there, uint32_t payload_bytes) {
   uint64_t head = 0;
-  if (payload_bytes >= sizeof head && there >= offset + sizeof head) [[likely]] {
-    std::memcpy(&head, base + offset, sizeof head);
-  } else if (there > offset) {
+  if (there > offset) {
     std::memcpy(&head, base + offset,
                 std::min({sizeof head, size_t{payload_bytes}, size_t{there - offset}}));
   }
+  return head;
+}
+[[gnu::always_inline]] inline uint64_t payload_head(const uint8_t* base, uint32_t offset,
+                                                    uint32_t there, uint32_t payload_bytes) {
+  if (payload_bytes == 0) return 0;
+  if (payload_bytes < sizeof(uint64_t) || there < offset + sizeof(uint64_t)) [[unlikely]] {
+    return partial_payload_head(base, offset, there, payload_bytes);
+  }
+  uint64_t head;
+  std::memcpy(&head, base + offset, sizeof head);
   return head;
 }
 
@@ -728,9 +736,9 @@ template <bool v6>
     out.tcp_sequence = 0;
     out.tcp_flags = 0;
   }
-  // The packet ends where its IP header says, whatever was captured behind it.
-  const uint32_t there = std::min(packet.captured - link_bytes - header_bytes, length);
-  out.payload_head = payload_head(transport, payload_at, there, out.payload_bytes);
+  // The payload ends where its headers say, whatever was captured behind it.
+  out.payload_head = payload_head(transport, payload_at,
+                                  packet.captured - link_bytes - header_bytes, out.payload_bytes);
   out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;

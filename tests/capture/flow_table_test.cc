@@ -642,6 +642,23 @@ TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
   EXPECT_EQ(i.late_replies, 1u);
 }
 
+TEST(FlowTable, WhatIsSentToAGroupIsNoRequest) {
+  auto table = make_table();
+  ParsedPacket p = packet(kStart, 1, true);
+  p.key.high = {224, 0, 0, 251};
+  observe(*table, p);
+  p.key.high = {255, 255, 255, 255};
+  observe(*table, p);
+  p.key.high = {0xff, 2};
+  p.key.kind |= PacketKey::kIpv6;
+  observe(*table, p);
+  table->finish(kStart + 5 * kS);
+  const FlowInterval i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.udp.flows, 3u);
+  EXPECT_EQ(i.requests, 0u);
+  EXPECT_EQ(i.unanswered, 0u);
+}
+
 TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
   for (const uint8_t end : {kTcpRst, kTcpFin}) {
     auto table = make_table();
