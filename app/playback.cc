@@ -107,14 +107,12 @@ void Player::on_effect(Effect effect) {
         return has_lateness(s.flows, declared) && !s.flows.lateness.empty();
       });
       const auto badness = [&](const Sample& s) -> std::optional<int64_t> {
-        if (periods)
-          return has_lateness(s.flows, declared) ? s.flows.lateness.max() : std::nullopt;
+        if (periods) return has_lateness(s.flows, declared) ? s.flows.lateness.max() : std::nullopt;
         return s.flows.reply_latency.summary().max;
       };
       const auto worst =
-          std::max_element(ticks.begin(), ticks.end(), [&](const auto& a, const auto& b) {
-            return badness(a) < badness(b);
-          });
+          std::max_element(ticks.begin(), ticks.end(),
+                           [&](const auto& a, const auto& b) { return badness(a) < badness(b); });
       if (worst == ticks.end() || !badness(*worst))
         look_.say("neither lateness nor a reply was measured");
       else

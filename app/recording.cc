@@ -182,7 +182,7 @@ class Recording {
   bool command_ended_by_us_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  RecentLatencies recent_;  // of the lines
+  RecentLatencies recent_;          // of the lines
   std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
   std::optional<Error> failure_;    // the first error that ended the recording
 };

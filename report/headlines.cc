@@ -99,15 +99,14 @@ std::vector<Headline> headlines(const ReportPage& page) {
     list.push_back(headline(page, "summary.missed_ticks", "Missed ticks", [](const RunPage& r) {
       const FlowInterval& f = r.summary.flows;
       return Value{static_cast<double>(f.missed_ticks), page_count(f.missed_ticks),
-                   fmt::format("of {} with a period", plural(r.summary.periodic_flows_max, "flow",
-                                                             "flows"))};
+                   fmt::format("of {} with a period",
+                               plural(r.summary.periodic_flows_max, "flow", "flows"))};
     }));
     list.push_back(headline(page, "summary.silent_flows.max", "Silent flows", [](const RunPage& r) {
-      return Value{static_cast<double>(r.summary.silent_flows_max),
-                   page_count(r.summary.silent_flows_max),
-                   fmt::format("of {} at most; {} at the end",
-                               page_count(r.summary.periodic_flows_max),
-                               page_count(r.summary.flows.silent_flows))};
+      return Value{
+          static_cast<double>(r.summary.silent_flows_max), page_count(r.summary.silent_flows_max),
+          fmt::format("of {} at most; {} at the end", page_count(r.summary.periodic_flows_max),
+                      page_count(r.summary.flows.silent_flows))};
     }));
     add_latency(
         list, page, "summary.lateness_ns", "Lateness",
@@ -237,8 +236,8 @@ std::string unanswered_text(const RunPage& run) {
 }
 
 std::string reply_latency_text(const RunPage& run, int64_t ns) {
-  const bool at_least = is_at_least(ns, never_answered(run.summary.flows),
-                                    run.run.info.settings.reply_timeout_ns);
+  const bool at_least =
+      is_at_least(ns, never_answered(run.summary.flows), run.run.info.settings.reply_timeout_ns);
   return (at_least ? "≥ " : "") + page_duration(ns);
 }
 

@@ -408,7 +408,8 @@ std::string scheduling_section(const ReportPage& page) {
       "scheduling", "Scheduling", "", for_each_run(page, [](const RunPage& run) {
         std::string left, right;
         if (run.summary.scheduler) {
-          left = waits_html(*run.summary.scheduler) + preemptions_html(*run.summary.scheduler) + off_cpu_html(*run.summary.scheduler);
+          left = waits_html(*run.summary.scheduler) + preemptions_html(*run.summary.scheduler) +
+                 off_cpu_html(*run.summary.scheduler);
           right = cpus_html(*run.summary.scheduler);
         }
         right += counters_html(run.summary.counters);

@@ -53,7 +53,8 @@ std::string settings_html(const RunPage& page) {
   list.add("Subject", html_text(s.subject));
   list.add("Interface", html_text(s.interface));
   list.add("Filter", html_text(s.filter, 2000));
-  list.add("Period", s.period_ns ? page_duration(*s.period_ns) : "learned, of flows that are regular");
+  list.add("Period",
+           s.period_ns ? page_duration(*s.period_ns) : "learned, of flows that are regular");
   list.add("Window", page_duration(s.window_ns));
   list.add("Tick", page_duration(s.interval_ns));
   list.add("Reply timeout", page_duration(s.reply_timeout_ns));
@@ -82,8 +83,9 @@ std::string losses_html(const LossInterval& losses) {
     rows += fmt::format(
         "<tr>{}<td class=\"n{}\"><data value=\"{}\" data-path=\"losses.{}\">{}</data></td></tr>\n",
         row_head(fmt::format("<code>{}</code><span class=\"under\">{}</span>", html_text(name),
-                             html_text(loss_meaning(name)))), raw == 0 ? " absent" : "", raw,
-        html_text(name), name.ends_with("_ns") ? page_duration(clamped(raw)) : page_count(raw));
+                             html_text(loss_meaning(name)))),
+        raw == 0 ? " absent" : "", raw, html_text(name),
+        name.ends_with("_ns") ? page_duration(clamped(raw)) : page_count(raw));
   });
   return scrolling("Losses", "<table><tbody>" + rows + "</tbody></table>");
 }

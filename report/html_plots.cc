@@ -124,8 +124,8 @@ std::string distribution_row(const ReportPage& page, size_t run, const LatencyCu
   const HistogramSummary& s = d.summary;
   std::string name = side_prefix(page, run) + html_text(d.title);
   if (d.id == "reply_latency_ns") {
-    name += fmt::format(R"(<span class="under">{}</span>)",
-                        html_text(unanswered_text(page.runs[run])));
+    name +=
+        fmt::format(R"(<span class="under">{}</span>)", html_text(unanswered_text(page.runs[run])));
   }
   if (d.below_zero > 0) {
     name +=

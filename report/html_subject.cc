@@ -61,8 +61,7 @@ std::string traffic_table(const RunPage& run) {
   row("TCP connections refused", "tcp_refused", f.tcp_refused);
   row("Packets seen again on another interface, counted once", "duplicate_packets",
       f.duplicate_packets);
-  row("Packets stamped before one that came earlier", "time_went_backwards",
-      f.time_went_backwards);
+  row("Packets stamped before one that came earlier", "time_went_backwards", f.time_went_backwards);
   row("Steps of the packets' clock", "time_steps", f.time_steps);
   if (rows.empty()) return {};
   return scrolling("Traffic", "<table><tbody>" + rows + "</tbody></table>");
@@ -119,12 +118,11 @@ std::string flows_section(const ReportPage& page) {
     html += fmt::format("<h3>{}Busiest flows</h3>\n", side_prefix(page, r)) +
             scrolling("Busiest flows",
                       "<table>" +
-                          (periods
-                               ? table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
-                                             "#Latest", "#Missed", "#Reply, mean", "#Reply, max",
-                                             "#Unanswered"})
-                               : table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
-                                             "#Reply, mean", "#Reply, max", "#Unanswered"})) +
+                          (periods ? table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
+                                                 "#Latest", "#Missed", "#Reply, mean",
+                                                 "#Reply, max", "#Unanswered"})
+                                   : table_head({"", "Initiator", "Responder", "#Packets", "#Bytes",
+                                                 "#Reply, mean", "#Reply, max", "#Unanswered"})) +
                           "<tbody>" + rows + "</tbody></table>");
   }
   return any ? html + "</section>\n" : std::string();

@@ -139,9 +139,10 @@ std::string run_line(const ReportPage& page, size_t r) {
   std::string text =
       fmt::format("- {}{}, {}, {}, {}", side.empty() ? "" : fmt::format("**{}** ", side),
                   code(run_title(run), 160), page_time(run.info.started_wall_ns),
-                  page_duration(run.end.duration_ns), !invalid.empty()           ? "**not usable**"
-                                                      : run.end.doubts.empty() ? "usable"
-                                                                               : "usable, **may not be judged**");
+                  page_duration(run.end.duration_ns),
+                  !invalid.empty()         ? "**not usable**"
+                  : run.end.doubts.empty() ? "usable"
+                                           : "usable, **may not be judged**");
   if (!run.info.source.commit.empty())
     text += ", commit " + code(run.info.source.commit.substr(0, 12));
   const auto losses = losses_that_occurred(page.runs[r].summary.losses);

@@ -40,8 +40,7 @@ std::string verdict(const StoredRun& run) {
   std::string text(run_status_name(run.end.status));
   if (run.end.status == RunStatus::kComplete)
     text += run.end.invalid_reasons.empty() ? ", usable" : ", NOT USABLE";
-  if (run.end.invalid_reasons.empty() && !run.end.doubts.empty())
-    text += ", may not be judged";
+  if (run.end.invalid_reasons.empty() && !run.end.doubts.empty()) text += ", may not be judged";
   if (run.end.exit_status) text += fmt::format(", command exited with {}", *run.end.exit_status);
   return text;
 }
@@ -112,10 +111,9 @@ std::string busiest_flows_text(const RunReport& report) {
     const std::string ends = fmt::format("{} {} > {}", format_protocol(flow.key.protocol),
                                          format_endpoint(flow.initiator(), flow.key.ip_version),
                                          format_endpoint(flow.responder(), flow.key.ip_version));
-    out += fmt::format("  {:<58} {:>9}{} {:>9} {:>10}{}\n", ends,
-                       flow.packets[0] + flow.packets[1], late(time(flow.lateness_max_ns)),
-                       time(flow.reply_latency_max_ns), flow.unanswered,
-                       flow.silent ? "  SILENT" : "");
+    out += fmt::format("  {:<58} {:>9}{} {:>9} {:>10}{}\n", ends, flow.packets[0] + flow.packets[1],
+                       late(time(flow.lateness_max_ns)), time(flow.reply_latency_max_ns),
+                       flow.unanswered, flow.silent ? "  SILENT" : "");
     if (owners[0] == nullptr && owners[1] == nullptr) continue;
     out += fmt::format("      {} > {}\n", owner_text(owners[0]), owner_text(owners[1]));
     for (const FlowOwner* owner : owners)
@@ -244,8 +242,7 @@ std::string run_report_text(const RunReport& report) {
   out += traffic_notes_text(f, "");
   const bool periods = has_lateness(s, info.settings);
   if (periods) {
-    out += fmt::format("periods   {}\n",
-                       silence_text(s.periodic_flows_max, s.silent_flows_max, f));
+    out += fmt::format("periods   {}\n", silence_text(s.periodic_flows_max, s.silent_flows_max, f));
   }
   out += fmt::format("lost     {}\n\n", losses_text(s.losses));
 
@@ -309,11 +306,12 @@ std::string run_report_text(const RunReport& report) {
         count_or_dash(s.scheduler->voluntary_switches),
         count_or_dash(s.scheduler->involuntary_switches), count_or_dash(s.scheduler->migrations));
     if (s.scheduler->kernel_run_delay_ns) {
-      out += fmt::format("waiting   {} for a CPU; the kernel's own run_delay: {}\n",
-                         s.scheduler->run_queue_wait_ns ? format_duration(static_cast<int64_t>(
-                                                              *s.scheduler->run_queue_wait_ns))
-                                                        : "-",
-                         format_duration(static_cast<int64_t>(*s.scheduler->kernel_run_delay_ns)));
+      out +=
+          fmt::format("waiting   {} for a CPU; the kernel's own run_delay: {}\n",
+                      s.scheduler->run_queue_wait_ns
+                          ? format_duration(static_cast<int64_t>(*s.scheduler->run_queue_wait_ns))
+                          : "-",
+                      format_duration(static_cast<int64_t>(*s.scheduler->kernel_run_delay_ns)));
     }
     out += scheduler_causes_text(*s.scheduler);
   }
@@ -362,9 +360,8 @@ std::string run_report_text(const RunReport& report) {
     if (report.threads.size() > kThreadsShown) {
       out += fmt::format("  and {} more\n", report.threads.size() - kThreadsShown);
     }
-    if (std::any_of(report.threads.begin(), report.threads.end(), [](const ThreadRow& t) {
-          return t.run_queue_wait_ns && !t.run_queue_wait;
-        })) {
+    if (std::any_of(report.threads.begin(), report.threads.end(),
+                    [](const ThreadRow& t) { return t.run_queue_wait_ns && !t.run_queue_wait; })) {
       out += "  (runq wait by the kernel's run_delay: single waits were not measured)\n";
     }
   }
@@ -393,7 +390,10 @@ std::string run_list_text(const std::vector<StoredRun>& runs) {
       what += fmt::format(" {}={}", safe(key), safe(value));
     out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<12} {}\n", run.info.id,
                        format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                       run_status_name(run.end.status), !usable ? "no" : run.end.doubts.empty() ? "yes" : "doubts",
+                       run_status_name(run.end.status),
+                       !usable                  ? "no"
+                       : run.end.doubts.empty() ? "yes"
+                                                : "doubts",
                        or_dash(run.info.source.commit.substr(0, 12)), what);
   }
   return out;

@@ -24,9 +24,8 @@ std::string reply_latency_rows(const FlowInterval& flows, int64_t timeout_ns) {
     if (!ns) return std::string("-");
     return (is_at_least(*ns, never, timeout_ns) ? ">=" : "") + format_duration(*ns);
   };
-  std::string out =
-      fmt::format(fmt::runtime(kLatencyLayout), "reply latency", s.count, cell(s.min), cell(s.p50),
-                  cell(s.p90), cell(s.p99), cell(s.p999), cell(s.max));
+  std::string out = fmt::format(fmt::runtime(kLatencyLayout), "reply latency", s.count, cell(s.min),
+                                cell(s.p50), cell(s.p90), cell(s.p99), cell(s.p999), cell(s.max));
   if (s.count > 0 || flows.unanswered > 0 || flows.requests > 0)
     out += fmt::format("    {}\n", unanswered_text(flows, timeout_ns));
   return out;
@@ -34,8 +33,8 @@ std::string reply_latency_rows(const FlowInterval& flows, int64_t timeout_ns) {
 
 std::string traffic_notes_text(const FlowInterval& flows, std::string_view indent) {
   std::string out;
-  if (flows.tcp_handshakes + flows.tcp_retransmissions + flows.tcp_out_of_order +
-          flows.tcp_resets + flows.tcp_refused >
+  if (flows.tcp_handshakes + flows.tcp_retransmissions + flows.tcp_out_of_order + flows.tcp_resets +
+          flows.tcp_refused >
       0) {
     out += fmt::format(
         "{}tcp       {} handshakes, {} retransmitted, {} out of order, {} resets, {} refused\n",

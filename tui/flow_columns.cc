@@ -90,8 +90,7 @@ std::optional<double> rate(const Model& model, uint64_t count) {
 
 /// What changes from tick to tick, up and down.
 bool is_of_one_moment(FlowColumn column) {
-  return column == FlowColumn::kSeen || column == FlowColumn::kLate ||
-         column == FlowColumn::kReply;
+  return column == FlowColumn::kSeen || column == FlowColumn::kLate || column == FlowColumn::kReply;
 }
 
 /// What a flow has from its first packet on.
@@ -292,8 +291,7 @@ Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model
     case FlowColumn::kRate:
     case FlowColumn::kPacketRate: return model.packets_now(flow) == 0 ? Role::kDim : Role::kNormal;
     case FlowColumn::kSource:
-    case FlowColumn::kDestination:
-      return is_silent(row, model) ? Role::kDead : Role::kNormal;
+    case FlowColumn::kDestination: return is_silent(row, model) ? Role::kDead : Role::kNormal;
     case FlowColumn::kSeen:
       if (is_silent(row, model)) return Role::kDead;
       return row.period_ns && model.flow_now_ns() - row.last_ns > 2 * *row.period_ns

@@ -168,10 +168,10 @@ void draw_column_chooser(Grid& grid, Area area, const Model& model, const ViewSt
     const Style style = index == state.column_cursor ? Role::kSelected : Role::kBar;
     grid.fill(x, area.y + 1 + row, width, style);
     grid.put(x + 1, area.y + 1 + row,
-             fmt::format("[{}] {:<12} {}",
-                         column_is_on(state, model, static_cast<FlowColumn>(shown_by(index))) ? 'x'
-                                                                                              : ' ',
-                         info.title, info.what),
+             fmt::format(
+                 "[{}] {:<12} {}",
+                 column_is_on(state, model, static_cast<FlowColumn>(shown_by(index))) ? 'x' : ' ',
+                 info.title, info.what),
              style, width - 2);
   }
 }
@@ -326,9 +326,9 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
            fmt::format("{} {} {}  {}{}", flow_cell(FlowColumn::kSource, row, model, look), arrow,
                        flow_cell(FlowColumn::kDestination, row, model, look),
                        format_protocol(flow.key.protocol),
-                       flow.ended                ? "  ended"
+                       flow.ended               ? "  ended"
                        : is_silent(flow, model) ? "  SILENT"
-                                                 : ""),
+                                                : ""),
            Role::kAccent, area.width - 2);
   ++y;
   const auto value = [&](std::string_view label, const std::string& text,

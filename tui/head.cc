@@ -72,8 +72,8 @@ std::vector<Headline> headlines(const Model& model) {
   }
   // A percentile that counts waits without end says so, and how many there are stands beside it.
   const auto reply_text = [&](const std::optional<int64_t>& ns) {
-    const bool at_least = ns && is_at_least(*ns, model.never_answered_total(),
-                                            model.scene.reply_timeout_ns);
+    const bool at_least =
+        ns && is_at_least(*ns, model.never_answered_total(), model.scene.reply_timeout_ns);
     return (at_least ? ">=" : "") + duration_or_dash(ns);
   };
   // p99 is over the last ticks that hold 1,000 samples, so that its label never changes.
@@ -186,10 +186,8 @@ void draw_head_block(Grid& grid, Area area, const Model& model) {
     // Scaled to the most of all ticks: a fall does not look full again once its start is out of
     // sight.
     uint64_t most = 0;
-    for (size_t i = 0; i < history.size(); ++i)
-      most = std::max(most, history.at(i).active_flows);
-    draw_graph(grid,
-               {x, area.y, graph_width - 2, 2, static_cast<double>(most), Role::kGraph1},
+    for (size_t i = 0; i < history.size(); ++i) most = std::max(most, history.at(i).active_flows);
+    draw_graph(grid, {x, area.y, graph_width - 2, 2, static_cast<double>(most), Role::kGraph1},
                active_values(history, graph_width - 2));
     // Which rung each probe stands on decides what the numbers beside it are worth.
     const int caption_width = graph_width - 2;

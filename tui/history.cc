@@ -48,8 +48,7 @@ uint64_t lost_count(const LossInterval& losses) {
          losses.scheduler_map_full + losses.late_ticks;
 }
 
-TickPoint make_tick_point(const Sample& sample,
-                          const std::optional<int64_t>& declared_period_ns) {
+TickPoint make_tick_point(const Sample& sample, const std::optional<int64_t>& declared_period_ns) {
   const FlowInterval& flows = sample.flows;
   TickPoint point;
   point.tick = sample.tick;

@@ -244,7 +244,8 @@ void Model::add_sockets(const Sample& sample) {
       sockets_.insert(at, {row, tick_});
   }
   std::erase_if(sockets_, [&](const SocketEntry& entry) {
-    return !scene.flows_are_final && entry.row.closed && tick_ - entry.changed_tick > limits_.ended_linger_ticks;
+    return !scene.flows_are_final && entry.row.closed &&
+           tick_ - entry.changed_tick > limits_.ended_linger_ticks;
   });
   if (!sample.sockets) return;
   const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {

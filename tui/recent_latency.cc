@@ -21,8 +21,7 @@ void add_cells(std::vector<std::pair<uint32_t, uint64_t>>& cells, const Histogra
 
 /// The upper edge of a cell.
 int64_t cell_value(uint32_t cell) {
-  if (cell >= kNonNegative)
-    return static_cast<int64_t>(histogram_bucket_max(cell - kNonNegative));
+  if (cell >= kNonNegative) return static_cast<int64_t>(histogram_bucket_max(cell - kNonNegative));
   return -static_cast<int64_t>(histogram_bucket_min(kHistogramBuckets - 1 - cell));
 }
 
@@ -82,8 +81,7 @@ std::optional<int64_t> RecentLatency::p99() const {
   return std::nullopt;
 }
 
-void RecentLatencies::add(const Sample& sample,
-                          const std::optional<int64_t>& declared_period_ns) {
+void RecentLatencies::add(const Sample& sample, const std::optional<int64_t>& declared_period_ns) {
   const bool periodic = has_lateness(sample.flows, declared_period_ns);
   lateness.add(periodic ? sample.flows.lateness : SignedHistogram(), sample.interval_ns);
   reply.add(sample.flows.reply_latency, sample.interval_ns);

@@ -173,7 +173,8 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
         format_endpoint(row.local, row.ip_version));
     const Role role = row.closed ? Role::kDim : row.drops > 0 ? Role::kWarning : Role::kNormal;
     table.draw_row(
-        static_cast<int>(i), name, [&](size_t column) { return cell(column, row, final_rows); }, role);
+        static_cast<int>(i), name, [&](size_t column) { return cell(column, row, final_rows); },
+        role);
   }
 }
 

@@ -53,8 +53,7 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
       periodic(fmt::format("{}", flows.missed_ticks)),
       periodic(fmt::format("{}", flows.silent_flows)), duration_or_dash(recent.reply.p99()),
       duration_or_dash(flows.reply_latency.summary().max), flows.unanswered,
-      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss,
-      lost_count(sample.losses));
+      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss, lost_count(sample.losses));
 }
 
 }  // namespace topspin

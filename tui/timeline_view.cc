@@ -50,8 +50,7 @@ std::vector<Track> make_tracks(const Model& model) {
     return [field](const TickPoint& p) { return std::optional(static_cast<double>(p.*field)); };
   };
   std::vector<Track> tracks;
-  tracks.push_back(
-      {"active flows", count(&TickPoint::active_flows), as_exact, Role::kGraph1});
+  tracks.push_back({"active flows", count(&TickPoint::active_flows), as_exact, Role::kGraph1});
   if (model.has_periods()) {
     tracks.push_back({"silent flows", count(&TickPoint::silent_flows), as_exact, Role::kDead});
     tracks.push_back(latency_track(

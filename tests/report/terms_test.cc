@@ -62,8 +62,8 @@ Told tell(const Setting& setting) {
   auto store = open(path);
   const RunReport report = must(read_run_report(*store, info.id));
   const ReportPage page = must(read_report_page(*store, {info.id}));
-  return {run_report_text(report), run_report_json(report), markdown_report(page, kStepSummaryBytes),
-          html_report(page)};
+  return {run_report_text(report), run_report_json(report),
+          markdown_report(page, kStepSummaryBytes), html_report(page)};
 }
 
 /// As traffic without any period is stored.
@@ -102,8 +102,7 @@ TEST(Lateness, OfOlderRunsCountsOnlyWhereThePeriodWasDeclared) {
     sample.flows.missed_ticks = 5'000;
   };
   EXPECT_THAT(tell({.change = older}).text, Not(HasSubstr("ticks missed")));
-  EXPECT_THAT(tell({.period_ns = kSecond, .change = older}).text,
-              HasSubstr("60,000 ticks missed"));
+  EXPECT_THAT(tell({.period_ns = kSecond, .change = older}).text, HasSubstr("60,000 ticks missed"));
 }
 
 TEST(Silence, IsInEveryReport) {
@@ -128,16 +127,16 @@ TEST(Silence, IsInEveryReport) {
 
 TEST(Unanswered, StandsBesideTheLatencyOfReplies) {
   const Told told = tell({.change = [](Sample& sample) {
-                            without_period(sample);
-                            sample.flows.requests = 2'000;
-                            if (sample.tick == 7) {
-                              sample.flows.unanswered = 2'000;
-                              sample.flows.late_replies = 256;
-                              sample.flows.overlapping_requests = 12;
-                              sample.flows.reply_latency.record_n(kSecond, 1'744);
-                              sample.flows.reply_latency.record_n(1'600'000'000, 256);
-                            }
-                          }});
+    without_period(sample);
+    sample.flows.requests = 2'000;
+    if (sample.tick == 7) {
+      sample.flows.unanswered = 2'000;
+      sample.flows.late_replies = 256;
+      sample.flows.overlapping_requests = 12;
+      sample.flows.reply_latency.record_n(kSecond, 1'744);
+      sample.flows.reply_latency.record_n(1'600'000'000, 256);
+    }
+  }});
   // Right under the percentiles.
   const size_t row = told.text.find("  reply latency");
   ASSERT_NE(row, std::string::npos);
@@ -223,9 +222,9 @@ TEST(Traffic, EachCountReachesEveryReport) {
       {"duplicate_packets", &FlowInterval::duplicate_packets},
   };
   const Told told = tell({.change = [&](Sample& sample) {
-                            uint64_t value = 1'000;
-                            for (const auto& [name, field] : counts) sample.flows.*field = ++value;
-                          }});
+    uint64_t value = 1'000;
+    for (const auto& [name, field] : counts) sample.flows.*field = ++value;
+  }});
   const Json summary = Json::parse(told.json)["summary"];
   uint64_t value = 1'000;
   for (const auto& [name, field] : counts) {
@@ -242,9 +241,9 @@ TEST(Traffic, EachCountReachesEveryReport) {
 
 TEST(Waits, TheKernelsNumberIsNamedAsThat) {
   const Told told = tell({.change = [](Sample& sample) {
-                            sample.scheduler->run_queue_wait_ns = 10'000'000;
-                            sample.scheduler->kernel_run_delay_ns = 900'000'000;
-                          }});
+    sample.scheduler->run_queue_wait_ns = 10'000'000;
+    sample.scheduler->kernel_run_delay_ns = 900'000'000;
+  }});
   EXPECT_THAT(told.text, HasSubstr("kernel's own run_delay: 10.8s"));
   EXPECT_THAT(told.html, HasSubstr("The kernel's run_delay"));
   const Json summary = Json::parse(told.json)["summary"];
@@ -255,13 +254,13 @@ TEST(Waits, TheKernelsNumberIsNamedAsThat) {
 /// The longest wait of a row is never longer than their sum.
 TEST(Waits, OfAThreadAreOneMeaningInOneRow) {
   const Told told = tell({.change = [](Sample& sample) {
-                            for (ThreadRow& thread : sample.changed_threads) {
-                              thread.run_queue_wait_ns = 0;  // the kernel's
-                              thread.run_queue_wait.emplace();
-                              thread.run_queue_wait->record(31'200);
-                              thread.run_queue_wait_max_ns = 31'200;
-                            }
-                          }});
+    for (ThreadRow& thread : sample.changed_threads) {
+      thread.run_queue_wait_ns = 0;  // the kernel's
+      thread.run_queue_wait.emplace();
+      thread.run_queue_wait->record(31'200);
+      thread.run_queue_wait_max_ns = 31'200;
+    }
+  }});
   EXPECT_THAT(told.text, HasSubstr("31.2us    31.2us"));
 }
 
