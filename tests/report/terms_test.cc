@@ -5,6 +5,7 @@
 #include <functional>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -30,10 +31,17 @@ struct Told {
 };
 
 struct Setting {
-  std::optional<int64_t> period_ns;
-  RunEnd end;
+  std::optional<int64_t> period_ns = {};
+  RunEnd end = {};
   std::function<void(Sample&)> change = [](Sample&) {};
 };
+
+RunEnd end_with(std::vector<std::string> invalid_reasons, std::vector<std::string> doubts) {
+  RunEnd end;
+  end.invalid_reasons = std::move(invalid_reasons);
+  end.doubts = std::move(doubts);
+  return end;
+}
 
 /// A run of twelve ticks, as each report tells it.
 Told tell(const Setting& setting) {
@@ -177,7 +185,7 @@ TEST(Terms, AUsableRunWithoutDoubts) {
 
 TEST(Terms, DoubtsLeaveARunUsableAndMayNotBeJudged) {
   const std::string doubt = "the reply split holds twice what the wire saw";
-  const Told told = tell({.end = {.doubts = {doubt}}});
+  const Told told = tell({.end = end_with({}, {doubt})});
   EXPECT_THAT(told.text, HasSubstr("complete, usable, may not be judged"));
   for (const std::string* report : {&told.text, &told.markdown, &told.html})
     EXPECT_THAT(*report, HasSubstr("may not be judged: " + doubt));
@@ -188,7 +196,7 @@ TEST(Terms, DoubtsLeaveARunUsableAndMayNotBeJudged) {
 }
 
 TEST(Terms, LossesAboveTheirLimitLeaveARunUnusable) {
-  const Told told = tell({.end = {.invalid_reasons = {"too many drops"}, .doubts = {"a clock"}}});
+  const Told told = tell({.end = end_with({"too many drops"}, {"a clock"})});
   EXPECT_THAT(told.text, HasSubstr("complete, NOT USABLE"));
   EXPECT_THAT(told.html, HasSubstr("data-verdict=\"Not usable\""));
   for (const std::string* report : {&told.text, &told.markdown, &told.html})
@@ -223,10 +231,11 @@ TEST(Traffic, EachCountReachesEveryReport) {
     EXPECT_EQ(summary[name], total) << name;
     EXPECT_EQ(Json::parse(told.json)["ticks"][0][name], value) << name;
     EXPECT_THAT(told.html, HasSubstr(fmt::format("data-path=\"summary.{}\"", name)));
-    if (std::string(name) != "requests")
+    if (std::string(name) != "requests") {
       EXPECT_THAT(told.text, HasSubstr(fmt::format("{}", total))) << name;
+    }
   }
-  EXPECT_THAT(told.text, HasSubstr(fmt::format("of {},{:03} requests", 12, 12 * 1'006 - 12'000)));
+  EXPECT_THAT(told.text, HasSubstr("of 12,072 requests"));
 }
 
 TEST(Waits, TheKernelsNumberIsNamedAsThat) {
@@ -235,7 +244,7 @@ TEST(Waits, TheKernelsNumberIsNamedAsThat) {
     sample.scheduler->kernel_run_delay_ns = 900'000'000;
   }});
   EXPECT_THAT(told.text, HasSubstr("kernel's own run_delay: 10.8s"));
-  EXPECT_THAT(told.html, HasSubstr("The kernel&#39;s run_delay"));
+  EXPECT_THAT(told.html, HasSubstr("The kernel's run_delay"));
   const Json summary = Json::parse(told.json)["summary"];
   EXPECT_EQ(summary["run_queue_wait_ns"], 120'000'000);
   EXPECT_EQ(summary["kernel_run_delay_ns"], 10'800'000'000);
