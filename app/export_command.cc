@@ -32,10 +32,15 @@ constexpr std::array<std::string_view, 10> kFormats = {"json",  "ndjson",   "csv
                                                        "hdr",   "perfetto", "ipfix", "folded",
                                                        "junit", "github"};
 
-Error unknown_format(const std::string& format) {
+std::string format_names() {
   std::string names;
   for (const std::string_view name : kFormats)
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  return names;
+}
+
+Error unknown_format(const std::string& format) {
+  const std::string names = format_names();
   if (format.empty())
     return make_error(ErrorCode::kUsage, fmt::format("give --format: one of {}", names));
   return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of {}", format, names));
@@ -45,6 +50,7 @@ bool is_of_judgement(const std::string& format) { return format == "junit" || fo
 
 /// An option that the format has no use for is a mistake, and said.
 Status check_options(const ExportOptions& o) {
+  TOPSPIN_TRY(check_output_name(o.output, format_names()));
   if (std::find(kFormats.begin(), kFormats.end(), o.format) == kFormats.end())
     return unknown_format(o.format);
   const auto belongs = [&](const std::string& given, const char* option,

@@ -57,13 +57,17 @@ struct GateOptions {
   uint64_t seed = kDefaultSeed;
 };
 
-Status check_format(const std::string& format, std::initializer_list<std::string_view> formats) {
+/// Of --format and of -o's name.
+Status check_format(const GateOptions& o, std::initializer_list<std::string_view> formats) {
   std::string names;
+  bool known = false;
   for (const std::string_view name : formats) {
-    if (format == name) return {};
+    known = known || o.format == name;
     names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
   }
-  return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of {}", format, names));
+  if (known) return check_output_name(o.output, names);
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("--format {} is not one of {}", o.format, names));
 }
 
 /// The file that was named, which must be there, or gate.toml, which need not.
@@ -367,7 +371,7 @@ int run_aa(const GateOptions& o) {
 }
 
 int run_compare(GateOptions o) {
-  if (auto status = check_format(o.format, {"text", "json", "markdown"}); !status.ok())
+  if (auto status = check_format(o, {"text", "json", "markdown"}); !status.ok())
     return fail(status.error());
   if (auto status = load_config(o); !status.ok()) return fail(status.error());
   if (o.samples.empty() == o.sides.empty() || (!o.sides.empty() && o.sides.size() != 2)) {
@@ -379,8 +383,8 @@ int run_compare(GateOptions o) {
 
 int run_gate(GateOptions o) {
   const auto format = o.aa_trials
-                          ? check_format(o.format, {"text", "json"})
-                          : check_format(o.format, {"text", "json", "markdown", "junit", "github"});
+                          ? check_format(o, {"text", "json"})
+                          : check_format(o, {"text", "json", "markdown", "junit", "github"});
   if (!format.ok()) return fail(format.error());
   if (auto status = load_config(o); !status.ok()) return fail(status.error());
   if (o.aa_trials) return run_aa(o);

@@ -1,12 +1,9 @@
 // `topspin list` and `topspin report`: what the database holds.
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "app/command.h"
+#include "app/export_target.h"
 #include "app/judgement_file.h"
 #include "app/observe_options.h"
 #include "app/plan.h"
@@ -37,24 +34,35 @@ int list_runs(const ReportOptions& o) {
   }
   auto store = RunStore::open(database_path(o.db));
   if (!store.ok()) return fail(store.error());
-  const auto runs = list_with_standing(**store);
+  std::vector<Error> damaged;
+  const auto runs = list_with_standing(**store, &damaged);
   if (!runs.ok()) return fail(runs.error());
   fmt::print("{}", format == "json" ? run_list_json(*runs) : run_list_text(*runs));
-  return 0;
+  for (const Error& error : damaged) say(error.message);
+  return damaged.empty() ? 0 : exit_code(ErrorCode::kInput);
 }
 
+constexpr const char* kReportFormats = "text, json, html, markdown";
+
 Result<std::string> report_format(const ReportOptions& o) {
-  if (o.format.empty()) {
-    if (o.output.ends_with(".html") || o.output.ends_with(".htm")) return std::string("html");
-    if (o.output.ends_with(".md")) return std::string("markdown");
-    if (o.output.ends_with(".json")) return std::string("json");
+  TOPSPIN_TRY(check_output_name(o.output, kReportFormats));
+  if (!o.format.empty()) {
+    for (const char* known : {"text", "json", "html", "markdown"}) {
+      if (o.format == known) return o.format;
+    }
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--format {} is not one of {}", o.format, kReportFormats));
+  }
+  const std::string ending = name_ending(o.output);
+  if (ending == "html" || ending == "htm") return std::string("html");
+  if (ending == "md" || ending == "markdown") return std::string("markdown");
+  if (ending == "json") return std::string("json");
+  if (ending.empty() || ending == "txt" || ending == "text" || ending == "log" || ending == "out")
     return std::string("text");
-  }
-  for (const char* known : {"text", "json", "html", "markdown"}) {
-    if (o.format == known) return o.format;
-  }
   return make_error(ErrorCode::kUsage,
-                    fmt::format("--format {} is not one of text, json, html, markdown", o.format));
+                    fmt::format("-o {}: no format is known by the ending .{}; give --format, one "
+                                "of {}",
+                                o.output, ending, kReportFormats));
 }
 
 /// Text and JSON: one run after the other. All are read before the first is made: a wrong name
@@ -93,32 +101,16 @@ Result<std::string> make_report(const ReportOptions& o) {
   return format == "html" ? html_report(page) : markdown_report(page, o.max_bytes);
 }
 
-Status write_file(const std::string& path, const std::string& text) {
-  const auto failed = [&] {
-    return make_error(ErrorCode::kOutput,
-                      fmt::format("cannot write {}: {}", path, std::strerror(errno)), errno);
-  };
-  std::FILE* file = std::fopen(path.c_str(), "we");
-  if (file == nullptr) return failed();
-  const bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
-  if (!written) {
-    const auto error = failed();
-    std::fclose(file);
-    return error;
-  }
-  if (std::fclose(file) != 0) return failed();
-  return {};
+Status write_report(const ReportOptions& o) {
+  TOPSPIN_ASSIGN(const std::string report, make_report(o));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+  TOPSPIN_TRY(target.write(report));
+  return target.finish();
 }
 
 int report_runs(const ReportOptions& o) {
-  const auto report = make_report(o);
-  if (!report.ok()) return fail(report.error());
-  if (o.output.empty() || o.output == "-") {
-    fmt::print("{}", *report);
-  } else if (auto status = write_file(o.output, *report); !status.ok()) {
-    return fail(status.error());
-  }
-  return 0;
+  const Status written = write_report(o);
+  return written.ok() ? 0 : fail(written.error());
 }
 
 void add_database(CLI::App& command, ReportOptions& options) {
@@ -147,8 +139,10 @@ void add_report_command(CLI::App& root, Action& action) {
                       "history");
   add_database(*command, *o);
   command
-      ->add_option("--format", o->format,
-                   "text, html, markdown or json (default: as FILE's name ends, else text)")
+      ->add_option(
+          "--format", o->format,
+          "text, html, markdown or json (default: as FILE's name ends, .html, .md, .json or .txt; "
+          "else text)")
       ->option_text("FORMAT");
   command->add_option("-o,--output", o->output, "Write to FILE instead of standard output")
       ->option_text("FILE");

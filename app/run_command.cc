@@ -77,13 +77,6 @@ Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
   return {};
 }
 
-/// Text of several lines to standard output, each fit for a terminal.
-void print_lines(const std::string& text) {
-  std::istringstream lines(text);
-  for (std::string line; std::getline(lines, line);)
-    fmt::print("{}\n", sanitize_for_terminal(line));
-}
-
 int run_plan(const RunOptions& o) {
   if (o.example) {
     fmt::print("{}", example_plan());
@@ -126,7 +119,7 @@ int run_plan(const RunOptions& o) {
   if (o.format == "json")
     fmt::print("{}", session_json(*plan, options, *result));
   else
-    print_lines(session_text(*plan, options, *result, o.format == "markdown"));
+    fmt::print("{}", session_text(*plan, options, *result, o.format == "markdown"));
   return session_exit_code(*plan, *result, o.strict);
 }
 

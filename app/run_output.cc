@@ -10,6 +10,7 @@
 #include "ci/run_metrics.h"
 #include "ci/statistics.h"
 #include "core/text.h"
+#include "report/markdown.h"
 
 namespace topspin {
 namespace {
@@ -177,12 +178,18 @@ RuleCounts count_rule(const std::vector<const SessionRun*>& runs, size_t rule) {
 
 std::string session_text(const Plan& plan, const SessionOptions& options,
                          const SessionResult& result, bool markdown) {
-  std::string out = fmt::format("plan {}, seed {}, {} runs in {}\n", plan.name, options.seed,
-                                result.runs.size(), options.database);
+  // Every name is hostile: it stays on its line, and is no markup. Lines that are indented by four
+  // are code in Markdown, where nothing is markup.
+  const auto inline_text = [markdown](const std::string& text) {
+    return markdown ? markdown_text(text) : sanitize_for_terminal(text);
+  };
+  const auto code = [](const std::string& text) { return sanitize_for_terminal(text); };
+  std::string out = fmt::format("plan {}, seed {}, {} runs in {}\n", inline_text(plan.name),
+                                options.seed, result.runs.size(), inline_text(options.database));
   if (markdown) out += "\n";
   Cells cells = {{"median of the usable runs"}, {"usable"}, {"may be judged"}};
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
-    cells[0].push_back(plan.subjects[subject].name);
+    cells[0].push_back(inline_text(plan.subjects[subject].name));
     cells[1].push_back(fmt::format("{} of {}", runs_of(result, subject, true).size(),
                                    runs_of(result, subject, false).size()));
     size_t fit = 0;
@@ -211,15 +218,18 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
                             : counts.kept > 0    ? "kept"
                                                  : "not judged";
       out += fmt::format("{}{:<10} {:<12} {}{}\n", markdown ? "    " : "", verdict,
-                         plan.subjects[subject].name, plan.rules[rule].text,
-                         counts.told != nullptr ? ": " + counts.told->explanation : "");
+                         code(plan.subjects[subject].name), code(plan.rules[rule].text),
+                         counts.told != nullptr ? ": " + code(counts.told->explanation) : "");
     }
   }
+  bool code_begun = !plan.rules.empty();
   for (const SessionRun& run : result.runs) {
     for (const std::string& reason : run.standing().reasons) {
+      if (markdown && !code_begun) out += "\n";
+      code_begun = true;
       out += fmt::format("{}{}: {}, repeat {}: {}\n", markdown ? "    " : "",
-                         run.judged() ? "may not be judged" : "not usable", run.subject,
-                         run.planned.repeat, reason);
+                         run.judged() ? "may not be judged" : "not usable", code(run.subject),
+                         run.planned.repeat, code(reason));
     }
   }
   return out;

@@ -54,8 +54,8 @@ Result<RunStanding> read_standing(RunStore& store, const StoredRun& run) {
   return standing_of(run.info, run.end, measured.front().totals);
 }
 
-Result<std::vector<ListedRun>> list_with_standing(RunStore& store) {
-  TOPSPIN_ASSIGN(auto runs, store.list_runs());
+Result<std::vector<ListedRun>> list_with_standing(RunStore& store, std::vector<Error>* damaged) {
+  TOPSPIN_ASSIGN(auto runs, store.list_runs(damaged));
   std::vector<ListedRun> listed;
   for (StoredRun& run : runs) {
     auto standing = read_standing(store, run);

@@ -43,7 +43,9 @@ struct ListedRun {
   StoredRun run;
   RunStanding standing;
 };
-Result<std::vector<ListedRun>> list_with_standing(RunStore& store);
+/// `damaged`: as for RunStore::list_runs().
+Result<std::vector<ListedRun>> list_with_standing(RunStore& store,
+                                                  std::vector<Error>* damaged = nullptr);
 
 /// "complete, usable, may be judged"; "interrupted, not usable"; "complete, usable, may not be
 /// judged".

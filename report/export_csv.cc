@@ -2,7 +2,8 @@
 //
 // Texts are always quoted, numbers never. A text that a spreadsheet would take for a formula gets
 // an apostrophe before it: one whose first character other than a space is = + - @, a tab, a
-// carriage return or a line feed, or the full-width forms of the first four. Absent is empty.
+// carriage return or a line feed, or the full-width forms of the first four. So does a further line
+// of a text that begins like a command to a CI system's log ("::" or "##"). Absent is empty.
 #include <array>
 #include <type_traits>
 #include <utility>
@@ -25,6 +26,15 @@ bool starts_formula(std::string_view text) {
     if (text.starts_with(start)) return true;
   }
   return false;
+}
+
+/// Whether what follows a line end would be taken for a command. Log readers skip white space of
+/// any script: all that is not ASCII is skipped here.
+bool starts_command(std::string_view text) {
+  while (!text.empty() && (text.front() <= ' ' || static_cast<uint8_t>(text.front()) >= 0x7f) &&
+         text.front() != '\n')
+    text.remove_prefix(1);
+  return text.starts_with("::") || text.starts_with("##");
 }
 
 /// A line's cells; the header's line has the same calls with names for values.
@@ -55,9 +65,11 @@ class LineWriter {
     const std::string clean = replace_unprintable(raw);
     line_ += '"';
     if (starts_formula(clean)) line_ += '\'';
-    for (const char c : clean) {
-      if (c == '"') line_ += '"';
-      line_ += c;
+    for (size_t i = 0; i < clean.size(); ++i) {
+      if (clean[i] == '"') line_ += '"';
+      line_ += clean[i];
+      const bool line_end = clean[i] == '\n' || clean[i] == '\r';
+      if (line_end && starts_command(std::string_view(clean).substr(i + 1))) line_ += '\'';
     }
     line_ += '"';
   }

@@ -6,16 +6,22 @@
 //   set 256   records of IPv4 flows     set 257   records of IPv6 flows
 //
 // Source is the initiator. Counts of the responder stand in the reverse elements (enterprise
-// 29305). Octets are as captured, link-layer header included. Times are milliseconds, which every
-// collector knows; the nanoseconds are in the other formats. A flow's end is said only if it was
-// seen: 3 (end of flow detected), otherwise 4 (forced end: the recording ended).
+// 29305). octetDeltaCount is of IP packets, as RFC 5102 defines it: what was captured less the
+// link-layer headers, which the run's link type tells; of a link type whose headers have no fixed
+// length the element is left out. layer2OctetDeltaCount is all that was captured. Times are
+// milliseconds since the Unix epoch, also where the flows' own clock is the monotonic one. A flow's
+// end is said only if it was seen: 3 (end of flow detected), otherwise 4 (forced end: the recording
+// ended).
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "report/export.h"
+#include "report/export_rows.h"
 
 namespace topspin {
 namespace {
@@ -36,23 +42,41 @@ struct Element {
 
 /// Both templates but for the addresses, which come first.
 constexpr std::array kCommonElements = {
-    Element{7, 2},        // sourceTransportPort
-    Element{11, 2},       // destinationTransportPort
-    Element{4, 1},        // protocolIdentifier
-    Element{136, 1},      // flowEndReason
-    Element{152, 8},      // flowStartMilliseconds
-    Element{153, 8},      // flowEndMilliseconds
-    Element{2, 8},        // packetDeltaCount
-    Element{1, 8},        // octetDeltaCount
-    Element{2, 8, true},  // the responder's packets
-    Element{1, 8, true},  // the responder's octets
-    Element{148, 8},      // flowId
+    Element{7, 2},          // sourceTransportPort
+    Element{11, 2},         // destinationTransportPort
+    Element{4, 1},          // protocolIdentifier
+    Element{136, 1},        // flowEndReason
+    Element{152, 8},        // flowStartMilliseconds
+    Element{153, 8},        // flowEndMilliseconds
+    Element{2, 8},          // packetDeltaCount
+    Element{352, 8},        // layer2OctetDeltaCount
+    Element{2, 8, true},    // the responder's packets
+    Element{352, 8, true},  // the responder's octets
+    Element{148, 8},        // flowId
 };
-constexpr size_t kCommonBytes = [] {
+/// Behind them, where the link type tells the length of its headers.
+constexpr std::array kIpElements = {
+    Element{1, 8},        // octetDeltaCount
+    Element{1, 8, true},  // the responder's
+};
+
+size_t bytes_of(std::span<const Element> elements) {
   size_t bytes = 0;
-  for (const Element& element : kCommonElements) bytes += element.bytes;
+  for (const Element& element : elements) bytes += element.bytes;
   return bytes;
-}();
+}
+
+/// Bytes before the IP header, by libpcap's name of the link type; nullopt: not the same in each
+/// packet. VLAN tags come on top.
+std::optional<uint64_t> header_bytes_of(std::string_view link_type) {
+  constexpr std::pair<std::string_view, uint64_t> kHeaders[] = {
+      {"EN10MB", 14}, {"LINUX_SLL", 16}, {"LINUX_SLL2", 20}, {"NULL", 4},
+      {"LOOP", 4},    {"RAW", 0},        {"IPV4", 0},        {"IPV6", 0}};
+  for (const auto& [name, bytes] : kHeaders) {
+    if (name == link_type) return bytes;
+  }
+  return std::nullopt;
+}
 
 struct Family {
   uint16_t set = 0;
@@ -74,14 +98,16 @@ void put_element(std::string& out, const Element& element) {
   if (element.reverse) put(out, kReverseEnterprise, 4);
 }
 
-std::string template_set() {
+std::string template_set(bool with_ip_octets) {
   std::string records;
   for (const Family& family : {kIpv4, kIpv6}) {
     put(records, family.set, 2);
-    put(records, kCommonElements.size() + 2, 2);
+    put(records, kCommonElements.size() + (with_ip_octets ? kIpElements.size() : 0) + 2, 2);
     put_element(records, {family.source, family.address_bytes});
     put_element(records, {family.destination, family.address_bytes});
     for (const Element& element : kCommonElements) put_element(records, element);
+    if (!with_ip_octets) continue;
+    for (const Element& element : kIpElements) put_element(records, element);
   }
   std::string set;
   put(set, kTemplateSet, 2);
@@ -89,10 +115,33 @@ std::string template_set() {
   return set + records;
 }
 
-std::string record_of(const FlowRow& flow, const Family& family) {
+/// A stamp of a flow since the Unix epoch.
+int64_t wall_ns(const RunInfo& run, int64_t stamp_ns) {
+  const int64_t offset_ns = run.started_wall_ns - packet_clock_at_start(run, stamp_ns);
+  int64_t wall = 0;
+  return __builtin_add_overflow(stamp_ns, offset_ns, &wall) ? 0 : std::max<int64_t>(0, wall);
+}
+
+/// What a run's records have in common.
+struct RecordContext {
+  const RunInfo& run;
+  std::optional<uint64_t> link_header_bytes;
+};
+
+/// Of one direction of a flow: what was captured less what is no IP.
+uint64_t ip_octets(const FlowRow& flow, size_t side, uint64_t link_header_bytes) {
+  constexpr uint64_t kTagBytes = 4;
+  uint64_t header_bytes = link_header_bytes;
+  for (const uint16_t tag : flow.key.vlan) header_bytes += tag != 0 ? kTagBytes : 0;
+  uint64_t headers = 0;
+  if (__builtin_mul_overflow(flow.packets[side], header_bytes, &headers)) return 0;
+  return flow.bytes[side] - std::min(flow.bytes[side], headers);
+}
+
+std::string record_of(const FlowRow& flow, const Family& family, const RecordContext& context) {
   constexpr uint64_t kEndOfFlow = 3, kForcedEnd = 4;
-  const auto milliseconds = [](int64_t ns) {
-    return static_cast<uint64_t>(std::max<int64_t>(0, ns) / 1'000'000);
+  const auto milliseconds = [&](int64_t ns) {
+    return static_cast<uint64_t>(wall_ns(context.run, ns) / 1'000'000);
   };
   std::string record;
   for (const Endpoint* end : {&flow.initiator(), &flow.responder()}) {
@@ -109,23 +158,33 @@ std::string record_of(const FlowRow& flow, const Family& family) {
   put(record, flow.packets[1], 8);
   put(record, flow.bytes[1], 8);
   put(record, flow.id, 8);
-  CHECK(record.size() == kCommonBytes + size_t{2} * family.address_bytes);
+  size_t bytes = bytes_of(kCommonElements) + size_t{2} * family.address_bytes;
+  if (context.link_header_bytes) {
+    for (size_t side = 0; side < 2; ++side)
+      put(record, ip_octets(flow, side, *context.link_header_bytes), 8);
+    bytes += bytes_of(kIpElements);
+  }
+  CHECK(record.size() == bytes);
   return record;
 }
 
 /// Gathers records, a set for each family, until a message is full.
 class MessageWriter {
  public:
-  MessageWriter(const ByteSink& sink, uint32_t domain) : sink_(sink), domain_(domain) {}
+  MessageWriter(const ByteSink& sink, uint32_t domain, const RunInfo& run)
+      : sink_(sink),
+        context_{run, header_bytes_of(run.settings.link_type)},
+        templates_(template_set(context_.link_header_bytes.has_value())),
+        domain_(domain) {}
 
   void add(const FlowRow& flow) {
     if (!status_.ok()) return;
     const bool ipv6 = flow.key.ip_version == 6;
-    const std::string record = record_of(flow, ipv6 ? kIpv6 : kIpv4);
+    const std::string record = record_of(flow, ipv6 ? kIpv6 : kIpv4, context_);
     if (bytes() + record.size() > kMostMessageBytes) send();
     (ipv6 ? ipv6_ : ipv4_) += record;
     ++count_;
-    const auto seconds = static_cast<uint32_t>(std::max<int64_t>(0, flow.last_ns) / 1'000'000'000);
+    const auto seconds = static_cast<uint32_t>(wall_ns(context_.run, flow.last_ns) / 1'000'000'000);
     export_time_ = std::max(export_time_, seconds);
   }
   /// What is left; a run without flows still sends its templates.
@@ -166,7 +225,8 @@ class MessageWriter {
   }
 
   const ByteSink& sink_;
-  const std::string templates_ = template_set();
+  RecordContext context_;
+  std::string templates_;
   uint32_t domain_;
   uint32_t sequence_ = 0;  // data records sent before this message, modulo 2^32
   uint32_t messages_ = 0;
@@ -181,7 +241,7 @@ class MessageWriter {
 Status export_ipfix(RunStore& store, const std::vector<StoredRun>& runs,
                     const ByteSink& message_sink) {
   for (size_t i = 0; i < runs.size(); ++i) {
-    MessageWriter writer(message_sink, static_cast<uint32_t>(i + 1));
+    MessageWriter writer(message_sink, static_cast<uint32_t>(i + 1), runs[i].info);
     TOPSPIN_TRY(
         store.for_each_flow(runs[i].info.id, [&](const FlowRow& flow) { writer.add(flow); }));
     TOPSPIN_TRY(writer.end());

@@ -166,18 +166,14 @@ std::string share_text(const ThreadTick& moment) {
 Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
   const std::string& id = run.info.id;
   trace.metadata("process_name", process, 0, fmt::format("run {}", id));
-  std::optional<int64_t> packets_ahead_ns;  // of the run's start, on the packets' clock
-  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
-    if (!packets_ahead_ns) packets_ahead_ns = sample.flows.end_ns - sample.elapsed_ns;
-    add_tick(trace, process, sample);
-  }));
+  TOPSPIN_TRY(
+      store.for_each_tick(id, [&](const Sample& sample) { add_tick(trace, process, sample); }));
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   for (const RunStage& stage : stages) {
     trace.slice(process, 0, stage.start_ns,
                 stage.end_ns.value_or(run.end.duration_ns) - stage.start_ns, "stage", stage.name,
                 arguments_of([&](auto visit) { for_each_stage_field(stage, visit); }));
   }
-  const int64_t start_ns = packets_ahead_ns.value_or(run.info.started_wall_ns);
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     trace.metadata("thread_name", process, thread.tid, thread.name);
     trace.slice(process, thread.tid, 0, run.end.duration_ns, "thread", thread.name,
@@ -197,6 +193,7 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
                 }));
   }));
   TOPSPIN_TRY(store.for_each_late_message(id, [&](const LateMessage& late) {
+    const int64_t start_ns = packet_clock_at_start(run.info, late.time_ns);
     trace.instant(process, late.time_ns - start_ns, "late", fmt::format("late: {}", late.initiator),
                   arguments_of([&](auto visit) {
                     visit(std::string("flow"), late.flow);

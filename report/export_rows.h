@@ -30,6 +30,16 @@ const Part& part_or_none(const std::optional<Part>& part) {
   return part ? *part : kNone;
 }
 
+/// What the packets' clock showed when the run began, given any of its stamps: the monotonic clock
+/// in recordings, the wall clock in captures that were read from a file.
+inline int64_t packet_clock_at_start(const RunInfo& run, int64_t stamp_ns) {
+  const auto away = [&](int64_t start_ns) {
+    return stamp_ns > start_ns ? stamp_ns - start_ns : start_ns - stamp_ns;
+  };
+  return away(run.started_monotonic_ns) < away(run.started_wall_ns) ? run.started_monotonic_ns
+                                                                    : run.started_wall_ns;
+}
+
 template <typename Visit>
 void for_each_tick_field(const Sample& sample, Visit visit) {
   for_each_tick_column(sample, sample.losses, part_or_none(sample.scheduler),

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "report/text_parts.h"
 
 namespace topspin {
 
 std::string folded_line(const StackRow& stack) {
-  std::string thread = sanitize_for_terminal(stack.thread.empty() ? "-" : stack.thread);
+  std::string thread = safe_at_line_start(stack.thread.empty() ? "-" : stack.thread);
   for (char& c : thread) {
     if (c == ';') c = ':';
   }

@@ -28,6 +28,11 @@ std::string count_or_dash(const std::optional<T>& value) {
   return value ? fmt::format("{}", *value) : "-";
 }
 
+std::string short_commit(const RunInfo& info) {
+  constexpr size_t kShown = 12;
+  return safe(info.source.commit.substr(0, kShown));
+}
+
 std::string bytes_or_dash(const std::optional<int64_t>& value) {
   return value ? format_bytes(*value) : "-";
 }
@@ -199,11 +204,11 @@ std::string run_report_text(const RunReport& report) {
   const RunSummary& s = report.summary;
   const FlowInterval& f = s.flows;
   std::string out;
-  out += fmt::format("run {}  {}  {}\n", info.id, format_utc(info.started_wall_ns),
+  out += fmt::format("run {}  {}  {}\n", safe(info.id), format_utc(info.started_wall_ns),
                      format_duration(report.run.end.duration_ns));
   out += fmt::format("  status   {}\n", verdict(report.run, report.standing));
   for (const std::string& reason : report.standing.reasons) {
-    out += fmt::format("  {:<8} {}\n", report.standing.usable ? "NOT JUDGED" : "INVALID",
+    out += fmt::format("  {:<10} {}\n", report.standing.usable ? "NOT JUDGED" : "NOT USABLE",
                        safe(reason));
   }
   for (const SloResult& slo : report.slos) {
@@ -216,8 +221,7 @@ std::string run_report_text(const RunReport& report) {
   out += fmt::format("  subject  {}   interface {}   filter {}\n", safe(info.settings.subject),
                      safe(info.settings.interface), or_dash(safe(info.settings.filter)));
   if (!info.source.commit.empty()) {
-    out += fmt::format("  commit   {}  {}\n", info.source.commit.substr(0, 12),
-                       safe(info.source.branch));
+    out += fmt::format("  commit   {}  {}\n", short_commit(info), safe(info.source.branch));
   }
   if (!info.labels.empty()) {
     out += "  labels  ";
@@ -397,11 +401,11 @@ std::string run_list_text(const std::vector<ListedRun>& runs) {
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
     for (const auto& [key, value] : run.info.labels)
       what += fmt::format(" {}={}", safe(key), safe(value));
-    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", run.info.id,
-                       format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                       run_status_name(run.end.status), standing.usable ? "yes" : "no",
-                       standing.may_be_judged ? "may be" : "no",
-                       or_dash(run.info.source.commit.substr(0, 12)), what);
+    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n",
+                       safe_at_line_start(run.info.id), format_utc(run.info.started_wall_ns),
+                       format_duration(run.end.duration_ns), run_status_name(run.end.status),
+                       standing.usable ? "yes" : "no", standing.may_be_judged ? "may be" : "no",
+                       or_dash(short_commit(run.info)), what);
   }
   return out;
 }

@@ -21,6 +21,18 @@ inline std::string latency_table_header() {
                      "max");
 }
 
+/// Hostile text at the start of a line: fit for a terminal, and no command to the CI system that
+/// reads the log ("::error::" of GitHub, "##[error]" of Azure; both after any spaces).
+inline std::string safe_at_line_start(std::string_view text) {
+  std::string safe = sanitize_for_terminal(text);
+  const size_t first = safe.find_first_not_of(' ');
+  if (first == std::string::npos) return safe;
+  const std::string_view rest = std::string_view(safe).substr(first);
+  if (rest.starts_with("::") || rest.starts_with("##"))
+    safe.replace(first, 1, rest.front() == ':' ? "\\x3a" : "\\x23");
+  return safe;
+}
+
 /// Absent is "-": there were too few samples for that percentile, or none at all.
 inline std::string latency_table_row(std::string_view name, const HistogramSummary& s) {
   const auto cell = [](const std::optional<int64_t>& ns) {

@@ -8,6 +8,7 @@
 
 #include "core/unique_fd.h"
 #include "exported_run.h"
+#include "store/sqlite.h"
 
 namespace topspin::test {
 namespace {
@@ -75,9 +76,11 @@ TEST_F(ExportIpfix, AFileReadsBackByTheRfcAlone) {
     EXPECT_EQ(record["0/4"], id % 2 == 0 ? 17 : 6);
     EXPECT_EQ(record["0/136"], id % 3 == 0 ? 3 : 4);
     EXPECT_EQ(record["0/2"], 10 + id);
-    EXPECT_EQ(record["0/1"], 1000 + id);
+    EXPECT_EQ(record["0/1"], 1000 + id) << "raw IP has no link-layer header";
+    EXPECT_EQ(record["0/352"], 1000 + id);
     EXPECT_EQ(record["29305/2"], 5 + id);
     EXPECT_EQ(record["29305/1"], 500 + id);
+    EXPECT_EQ(record["29305/352"], 500 + id);
     EXPECT_EQ(record["0/152"], (kStart + 100'000'000) / 1'000'000);
     EXPECT_EQ(record["0/153"], (kStart + 1'900'000'000) / 1'000'000);
     if (id % 4 == 0)
@@ -85,6 +88,58 @@ TEST_F(ExportIpfix, AFileReadsBackByTheRfcAlone) {
     else
       EXPECT_EQ(record["0/8"], "7f000002");
   }
+}
+
+/// octetDeltaCount is of IP packets (RFC 5102); what was captured has link-layer headers as well.
+TEST_F(ExportIpfix, OctetsAreOfIpWhereTheLinkTypeTells) {
+  const std::pair<const char*, uint64_t> links[] = {
+      {"EN10MB", 14}, {"LINUX_SLL", 16}, {"LINUX_SLL2", 20}, {"NULL", 4}, {"IPV4", 0}};
+  for (const auto& [link, header] : links) {
+    SCOPED_TRACE(link);
+    const std::string db = dir_.file(std::string(link) + ".db"), file = dir_.file("flows.ipfix");
+    store_hostile_run(db, 20, link);
+    ASSERT_EQ(topspin({"export", "--db", db, "--format", "ipfix", "-o", file}).exit_code, 0);
+    const Json records = python(kReadIpfix, file);
+    ASSERT_EQ(records.size(), 20u);
+    for (const Json& record : records) {
+      const uint64_t id = record["0/148"];
+      EXPECT_EQ(record["0/1"], 1000 + id - header * (10 + id));
+      EXPECT_EQ(record["29305/1"], 500 + id - header * (5 + id));
+      EXPECT_EQ(record["0/352"], 1000 + id);
+    }
+  }
+  for (const char* link : {"IEEE802_11_RADIO", "", "PPP"}) {
+    SCOPED_TRACE(link);
+    const std::string db = dir_.file("no" + std::string(link) + ".db"),
+                      file = dir_.file("flows.ipfix");
+    store_hostile_run(db, 3, link);
+    ASSERT_EQ(topspin({"export", "--db", db, "--format", "ipfix", "-o", file}).exit_code, 0);
+    const Json records = python(kReadIpfix, file);
+    ASSERT_EQ(records.size(), 3u);
+    EXPECT_FALSE(records[0].contains("0/1")) << "a number that is not known is left out";
+    EXPECT_EQ(records[0]["0/352"], 1001);
+  }
+}
+
+/// A recording's flows are stamped by the monotonic clock; IPFIX wants the time of day.
+TEST_F(ExportIpfix, TimesOfARecordingAreTheTimeOfDay) {
+  const std::string id = store_hostile_run(db(), 3);
+  {
+    auto connection = Connection::open(db(), Access::kWrite);
+    ASSERT_TRUE(connection.ok());
+    // kStart by the wall clock is 5 s by the monotonic one.
+    ASSERT_TRUE((*connection)
+                    ->execute("UPDATE flow SET first_ns = first_ns - " + std::to_string(kStart) +
+                              " + 5000000000, last_ns = last_ns - " + std::to_string(kStart) +
+                              " + 5000000000")
+                    .ok());
+  }
+  const std::string file = dir_.file("flows.ipfix");
+  ASSERT_EQ(topspin({"export", "--db", db(), "--format", "ipfix", "-o", file}).exit_code, 0);
+  const Json records = python(kReadIpfix, file);
+  ASSERT_EQ(records.size(), 3u);
+  EXPECT_EQ(records[0]["0/152"], (kStart + 100'000'000) / 1'000'000);
+  EXPECT_EQ(records[0]["0/153"], (kStart + 1'900'000'000) / 1'000'000);
 }
 
 TEST_F(ExportIpfix, ARunWithoutFlowsStillSaysItsTemplates) {
@@ -118,7 +173,10 @@ bool listens(uint16_t port) {
 TEST_F(ExportIpfix, NfcapdCollectsEveryFlow) {
   TOPSPIN_NEEDS_PROGRAM("nfcapd", "nfdump");
   constexpr uint64_t kFlows = 500;  // 45 kB: fits the collector's socket, however late it reads
-  store_hostile_run(db(), kFlows);
+  store_hostile_run(db(), kFlows, "EN10MB");
+  const auto ip_octets = [](uint64_t octets, uint64_t packets) {
+    return std::to_string(octets - std::min(octets, 14 * packets));
+  };
   const uint16_t port = free_udp_port();
   std::filesystem::create_directory(dir_.file("flows"));
   Process collector({"nfcapd", "-b", "127.0.0.1", "-p", std::to_string(port), "-w",
@@ -154,9 +212,9 @@ TEST_F(ExportIpfix, NfcapdCollectsEveryFlow) {
     EXPECT_EQ(cells[2], id % 4 == 0 ? "fd00::1" : "127.0.0.1");
     EXPECT_EQ(cells[3], "8888");
     EXPECT_EQ(cells[5], std::to_string(10 + id));
-    EXPECT_EQ(cells[6], std::to_string(1000 + id));
+    EXPECT_EQ(cells[6], ip_octets(1000 + id, 10 + id));
     EXPECT_EQ(cells[7], std::to_string(5 + id)) << "the reverse direction";
-    EXPECT_EQ(cells[8], std::to_string(500 + id));
+    EXPECT_EQ(cells[8], ip_octets(500 + id, 5 + id));
   }
 }
 

@@ -66,7 +66,8 @@ inline LoadResult hostile_load() {
 }
 
 /// Two ticks, `flows` flows (every fourth IPv6), one of each other kind of row, and a load; its id.
-inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) {
+inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
+                                     const std::string& link_type = "RAW") {
   RunInfo info;
   info.id = make_run_id(kStart);
   info.started_wall_ns = kStart;
@@ -77,6 +78,7 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4) 
   info.host.hostname = hostile("@");
   info.source.branch = hostile("branch");
   info.source.commit = std::string(40, 'a');
+  info.settings.link_type = link_type;
   info.settings.window_ns = info.settings.interval_ns = kNanosPerSecond;
   info.settings.stack_samples_per_second = 99;
   info.probes = {{"scheduler", Rung::kProc, hostile("reason")}};

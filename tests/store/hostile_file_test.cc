@@ -133,6 +133,26 @@ TEST(Hostile, ValuesOutOfRangeAndOfTheWrongTypeAreDamage) {
   }
 }
 
+TEST(Hostile, ABadRunIsNamedAndTheGoodOnesAreListed) {
+  const TemporaryDirectory directory;
+  std::vector<std::string> ids;
+  for (int i = 1; i <= 3; ++i) ids.push_back(store_run(directory.file(), 1, 1, make_run(i)));
+  {
+    auto connection = must(Connection::open(directory.file(), Access::kWrite));
+    EXPECT_OK(connection->execute("UPDATE run SET ticks = -1 WHERE run = 2"));
+  }
+  const auto store = open(directory.file());
+  EXPECT_FALSE(store->list_runs().ok());
+  std::vector<Error> damaged;
+  const auto runs = must(store->list_runs(&damaged));
+  ASSERT_EQ(runs.size(), 2u);
+  EXPECT_EQ(runs[0].info.id, ids[0]);
+  EXPECT_EQ(runs[1].info.id, ids[2]);
+  ASSERT_EQ(damaged.size(), 1u);
+  EXPECT_EQ(damaged[0].code, ErrorCode::kInput);
+  EXPECT_NE(damaged[0].message.find(ids[1]), std::string::npos) << damaged[0].message;
+}
+
 TEST(Hostile, TriggersOfAFileDoNotRun) {
   const TemporaryDirectory directory;
   store_run(directory.file(), 1, 1);

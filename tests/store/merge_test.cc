@@ -1,11 +1,16 @@
 // Joined databases hold exactly what their parts held.
 #include "store/merge.h"
 
+#include <atomic>
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <thread>
 
 #include <gtest/gtest.h>
 
+#include "store/gate_log.h"
+#include "store/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {
@@ -97,6 +102,117 @@ TEST(Merge, ARunWhoseWriterIsAliveStaysOutAndAnInterruptedOneIsMarked) {
   }
   EXPECT_EQ(must(merge_database(out, a)).runs, 1u);
   EXPECT_EQ(must(open(out)->find_run(run.id)).end.status, RunStatus::kInterrupted);
+}
+
+void execute(const std::string& path, const std::string& sql) {
+  auto connection = must(Connection::open(path, Access::kWrite));
+  EXPECT_OK(connection->execute(sql));
+}
+
+/// What merge copies it reads as rows first: what cannot be read would spoil the joined file.
+TEST(Merge, ADamagedRunIsNamedAndLeftOutAndTheOthersComeOver) {
+  const std::vector<std::string> harms = {
+      "UPDATE run SET ticks = -1 WHERE run = 2",
+      "UPDATE run SET status = 'splendid' WHERE run = 2",
+      "UPDATE run SET exit_status = 99999999999 WHERE run = 2",
+      "UPDATE tick SET packets = -1 WHERE run = 2",
+      "UPDATE flow SET ip_version = 5 WHERE run = 2",
+      "UPDATE flow SET initiator_port = 65536 WHERE run = 2",
+      "UPDATE thread SET tid = 99999999999 WHERE run = 2",
+      "UPDATE histogram SET data = x'00' WHERE run = 2",
+      "UPDATE stage SET kind = 'x' WHERE run = 2",
+      "UPDATE load SET workload = 'x' WHERE run = 2",
+      "UPDATE load_part SET latency_actual = x'' WHERE run = 2",
+      "UPDATE owner SET quality = 'x' WHERE run = 2",
+      "UPDATE probe SET rung = 'x' WHERE run = 2",
+      // A hostile file declares what it likes.
+      "ALTER TABLE event RENAME TO e; CREATE TABLE event (run, position, elapsed_ns, text);"
+      "INSERT INTO event SELECT run, position, elapsed_ns, text FROM e;"
+      "UPDATE event SET elapsed_ns = 'noon' WHERE run = 2",
+      "ALTER TABLE label RENAME TO l; CREATE TABLE label (run, key, value);"
+      "INSERT INTO label SELECT run, key, value FROM l; UPDATE label SET value = 1.5 WHERE run = 2",
+  };
+  for (const std::string& harm : harms) {
+    SCOPED_TRACE(harm);
+    const TemporaryDirectory directory;
+    const std::string a = directory.file("a.db"), out = directory.file("out.db");
+    std::vector<std::string> ids;
+    for (int i = 0; i < 3; ++i) ids.push_back(store_full_run(a, 1'700'000'000'000 + i).id);
+    execute(a, harm);
+    const MergeCounts counts = must(merge_database(out, a));
+    EXPECT_EQ(counts.runs, 2u);
+    ASSERT_EQ(counts.damaged.size(), 1u);
+    EXPECT_NE(counts.damaged[0].find(ids[1]), std::string::npos) << counts.damaged[0];
+    const auto joined = open(out);
+    ASSERT_EQ(must(joined->list_runs()).size(), 2u);
+    for (const size_t good : {0, 2}) EXPECT_FALSE(everything(*joined, ids[good]).empty());
+    store_run(out, 1, 1);  // and it takes new runs
+    // Nothing of the bad run is left.
+    auto connection = must(Connection::open(out, Access::kRead));
+    EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM run")), 3);
+    EXPECT_EQ(must(connection->query_int("SELECT count(DISTINCT run) FROM tick")), 3);
+  }
+}
+
+TEST(Merge, ADamagedLogOfTheGateIsLeftOut) {
+  const TemporaryDirectory directory;
+  const std::string a = directory.file("a.db"), out = directory.file("out.db");
+  store_run(a, 1, 1);
+  EXPECT_OK(log_judgement(a, {1, "ab", "pass", 0, 1, "{}"}));
+  execute(a, "UPDATE judgement SET exit_code = 99999999999");
+  const MergeCounts counts = must(merge_database(out, a));
+  EXPECT_EQ(counts.runs, 1u);
+  EXPECT_EQ(counts.damaged.size(), 1u);
+  EXPECT_FALSE(must(read_last_judgement(out)).has_value());
+}
+
+/// Of a merge that was killed half way.
+TEST(Merge, AHalfCopiedRunIsNotSeenAndTheNextMergeRemovesIt) {
+  const TemporaryDirectory directory;
+  const std::string a = directory.file("a.db"), out = directory.file("out.db");
+  const std::string id = store_run(a, 3, 3);
+  store_run(out, 2, 2, make_run(1));
+  const std::string half = store_run(out, 4, 4, make_run(2));
+  execute(out,
+          "UPDATE run SET id = 'merging ' || id, status = 'merging', writer_pid = 1,"
+          " writer_start_ticks = 1 WHERE id = '" +
+              half + "'");
+  {
+    const auto store = open(out);
+    EXPECT_EQ(must(store->list_runs()).size(), 1u);
+    EXPECT_FALSE(store->find_run("merging").ok());
+    EXPECT_NE(must(store->find_run("last")).info.id, "merging " + half);
+  }
+  EXPECT_EQ(must(merge_database(out, a)).runs, 1u);
+  auto connection = must(Connection::open(out, Access::kRead));
+  EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM run")), 2);
+  EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM tick")), 2 + 3);
+  EXPECT_EQ(must(connection->query_int("SELECT count(*) FROM flow")), 2 + 3);
+}
+
+/// A recorder writes to the joined file meanwhile: no transaction lasts as long as the merge.
+TEST(Merge, ALargeRunIsCopiedInManyTransactions) {
+  const TemporaryDirectory directory;
+  const std::string a = directory.file("a.db"), out = directory.file("out.db");
+  store_run(a, 2, 30'000);
+  store_run(out, 1, 1, make_run(1));
+  std::atomic<bool> done{false};
+  std::set<int64_t> seen;  // how many flows of the run were there, whenever one looked
+  std::thread reader([&] {
+    auto connection = must(Connection::open(out, Access::kRead));
+    while (!done) {
+      const auto flows = connection->query_int("SELECT count(*) FROM flow WHERE row >> 32 = 2");
+      if (flows.ok()) seen.insert(*flows);
+      for (const StoredRun& run : must(open(out)->list_runs()))
+        EXPECT_NE(run.info.id.substr(0, 7), "merging");
+    }
+  });
+  const MergeCounts counts = must(merge_database(out, a));
+  done = true;
+  reader.join();
+  EXPECT_EQ(counts.runs, 1u);
+  EXPECT_EQ(flows_of(*open(out), must(open(out)->find_run("last")).info.id).size(), 30'000u);
+  EXPECT_GT(seen.size(), 3u);
 }
 
 TEST(Merge, WhatIsNoDatabaseOrTheSameFileIsRefused) {

@@ -1,0 +1,172 @@
+// A database of an older schema reads as it is: every number that it has, and what it lacks is
+// absent or 0. The file stays as it was.
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "store/database.h"
+#include "store/gate_log.h"
+#include "store/merge.h"
+#include "store_testing.h"
+
+namespace topspin {
+namespace {
+
+std::string bytes_of(const std::string& path) {
+  std::ostringstream bytes;
+  bytes << std::ifstream(path, std::ios::binary).rdbuf();
+  return bytes.str();
+}
+
+std::vector<std::string> texts(Connection& connection, const std::string& sql) {
+  Statement select = must(connection.prepare(sql));
+  std::vector<std::string> all;
+  while (must(select.step())) all.emplace_back(select.bytes_at(0));
+  return all;
+}
+
+/// A run with something in every table, in a file of the newest schema.
+std::string store_full_run(const std::string& path) {
+  RunInfo run;
+  LoadResult load;
+  Sample sample;
+  RunEnd end;
+  Filler filler;
+  filler.fill(run);
+  filler.fill(load);
+  filler.fill(sample);
+  filler.fill(end);
+  run.id = "the-run";
+  auto writer = create(path, run);
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->add_event(5, "something happened"));
+  EXPECT_OK(writer->put_stage(0, {"hold", StageKind::kLoad, 1, 2, 3, 4}));
+  EXPECT_OK(writer->put_load(load));
+  EXPECT_OK(writer->finish(end));
+  return run.id;
+}
+
+/// The same run in a new file of schema `version`: what that schema has room for.
+void copy_into_older(const std::string& newest, const std::string& older, size_t version) {
+  std::ofstream(older).close();
+  auto connection = must(Connection::open(older, Access::kWrite));
+  EXPECT_OK(migrate(*connection, migrations().first(version)));
+  EXPECT_OK(connection->execute(fmt::format("ATTACH '{}' AS newest", newest)));
+  for (const std::string& table :
+       texts(*connection, "SELECT name FROM main.sqlite_schema WHERE type = 'table'")) {
+    std::string columns;
+    for (const std::string& column :
+         texts(*connection, fmt::format("SELECT name FROM pragma_table_info('{}', 'main')", table)))
+      columns += (columns.empty() ? "" : ", ") + column;
+    EXPECT_OK(connection->execute(
+        fmt::format("INSERT INTO main.{0} ({1}) SELECT {1} FROM newest.{0}", table, columns)));
+  }
+  EXPECT_OK(connection->execute("DETACH newest"));
+}
+
+/// All of a run that the reader gives, by part.
+std::map<std::string, std::vector<std::string>> everything(RunStore& store, const std::string& id) {
+  const StoredRun run = must(store.find_run(id));
+  std::map<std::string, std::vector<std::string>> all;
+  all["info"] = Listing::of(run.info);
+  all["end"] = Listing::of(run.end);
+  all["ticks"] = Listing::of(ticks_of(store, id));
+  all["flows"] = Listing::of(flows_of(store, id));
+  all["threads"] = Listing::of(threads_of(store, id));
+  all["owners"] = Listing::of(owners_of(store, id));
+  all["sockets"] = Listing::of(sockets_of(store, id));
+  all["syscalls"] = Listing::of(syscalls_of(store, id));
+  all["stacks"] = Listing::of(stacks_of(store, id));
+  all["stages"] = Listing::of(must(store.load_stages(id)));
+  const auto load = must(store.load_load(id));
+  if (load) all["load"] = Listing::of(*load);
+  for (const StoredEvent& event : events_of(store, id)) all["events"].push_back(event.text);
+  size_t moments = 0;
+  EXPECT_OK(store.for_each_thread_tick(id, [&](const ThreadTick&) { ++moments; }));
+  EXPECT_OK(store.for_each_late_message(id, [&](const LateMessage&) { ++moments; }));
+  all["moments"] = {std::to_string(moments)};
+  return all;
+}
+
+class OlderSchema : public testing::TestWithParam<size_t> {};
+
+TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {
+  const TemporaryDirectory directory;
+  const std::string newest = directory.file("newest.db"), older = directory.file("older.db");
+  const std::string id = store_full_run(newest);
+  copy_into_older(newest, older, GetParam());
+  const std::string before = bytes_of(older);
+  std::filesystem::permissions(older, std::filesystem::perms::owner_read);
+
+  const auto store = open(older);
+  EXPECT_EQ(must(store->list_runs()).size(), 1u);
+  EXPECT_EQ(must(store->find_run("last")).info.id, id);
+  const auto was = everything(*open(newest), id), is = everything(*store, id);
+  for (const char* part : {"owners", "events"}) EXPECT_EQ(is.at(part), was.at(part)) << part;
+  if (GetParam() >= 2) {
+    for (const char* part : {"info", "threads", "sockets", "syscalls", "stacks", "stages", "load"})
+      EXPECT_EQ(is.at(part), was.at(part)) << part;
+    EXPECT_OK(check_gate_log(older));
+  }
+  if (GetParam() >= 3) {
+    EXPECT_EQ(is.at("moments"), was.at("moments"));
+  }
+
+  const Sample tick = ticks_of(*store, id).at(0), full = ticks_of(*open(newest), id).at(0);
+  EXPECT_EQ(tick.flows.packets, full.flows.packets);
+  EXPECT_EQ(tick.flows.reply_latency, full.flows.reply_latency);
+  EXPECT_EQ(tick.flows.silent_flows, 0u);  // of schema 4
+  EXPECT_EQ(tick.losses.ticks_unstored, 0u);
+  EXPECT_EQ(tick.resources->rss_bytes, full.resources->rss_bytes);
+  const FlowRow flow = flows_of(*store, id).at(0), full_flow = flows_of(*open(newest), id).at(0);
+  EXPECT_EQ(flow.packets, full_flow.packets);
+  EXPECT_FALSE(flow.silent);
+  if (GetParam() == 1) {
+    EXPECT_EQ(flow.payload_bytes[0], std::nullopt);
+    EXPECT_EQ(tick.resources->file_bytes, std::nullopt);
+    EXPECT_EQ(must(store->load_load(id)), std::nullopt);
+    EXPECT_TRUE(must(store->load_stages(id)).empty());
+  }
+  EXPECT_EQ(bytes_of(older), before);
+  for (const char* suffix : {"-wal", "-shm", "-journal"})
+    EXPECT_FALSE(std::filesystem::exists(older + suffix)) << suffix;
+}
+
+TEST_P(OlderSchema, JoinsANewDatabaseWithAllThatItHas) {
+  const TemporaryDirectory directory;
+  const std::string newest = directory.file("newest.db"), older = directory.file("older.db"),
+                    out = directory.file("out.db");
+  const std::string id = store_full_run(newest);
+  copy_into_older(newest, older, GetParam());
+  const std::string before = bytes_of(older);
+  const MergeCounts counts = must(merge_database(out, older));
+  EXPECT_EQ(counts.runs, 1u);
+  EXPECT_THAT(counts.damaged, testing::IsEmpty());
+  EXPECT_EQ(everything(*open(out), id), everything(*open(older), id));
+  EXPECT_EQ(bytes_of(older), before);
+}
+
+TEST_P(OlderSchema, AMissingColumnOfItsOwnIsNotMadeUp) {
+  const TemporaryDirectory directory;
+  const std::string newest = directory.file("newest.db"), older = directory.file("older.db");
+  const std::string id = store_full_run(newest);
+  copy_into_older(newest, older, GetParam());
+  {
+    auto connection = must(Connection::open(older, Access::kWrite));
+    EXPECT_OK(connection->execute("ALTER TABLE tick DROP COLUMN packets"));
+  }
+  const auto store = RunStore::open(older);
+  const Status read =
+      store.ok() ? (*store)->for_each_tick(id, [](const Sample&) {}) : Status(store.error());
+  ASSERT_FALSE(read.ok());
+  EXPECT_EQ(read.error().code, ErrorCode::kInput);
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, OlderSchema, testing::Range<size_t>(1, 4));
+
+}  // namespace
+}  // namespace topspin
