@@ -495,6 +495,7 @@ Result<int> Recording::finish() {
   if (child_) end.exit_status = child_->poll_exit();
   end.invalid_reasons =
       judge_losses(session_->loss_totals(), session_->flow_totals(), session_->ticks());
+  if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (failure_) {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);
