@@ -217,7 +217,7 @@ TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
   std::ofstream(dir_.file("server.py"))
       << "import os, socket, sys, time\n"
          "if not hasattr(os, 'splice'): sys.exit(77)\n"
-         "listener = socket.create_server(('127.0.0.1', 0))\n"
+         "listener = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
          "if os.fork() == 0:\n"
          "  for _ in range(3):\n"
          "    with socket.create_connection(listener.getsockname()) as client:\n"
@@ -237,9 +237,15 @@ TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
          "    else: server.recv(1)\n"
          "    server.sendall(b'y')\n"
          "  server.close()\n";
+  // Nobody else's replies may be captured.
+  const Outcome port = test::run({"python3", "-c",
+                                  "import socket\n"
+                                  "print(socket.create_server(('127.0.0.1', 0)).getsockname()[1],"
+                                  " end='')"});
+  ASSERT_EQ(port.exit_code, 0) << port.err;
   const auto doubts_of_server = [&](const char* way) {
-    const Outcome run = test::run(
-        record({"-q", "--interval", "200ms", "tcp", "--", "python3", dir_.file("server.py"), way}));
+    const Outcome run = test::run(record({"-q", "--interval", "200ms", "tcp", "port", port.out,
+                                          "--", "python3", dir_.file("server.py"), way, port.out}));
     sqlite3* database = nullptr;
     EXPECT_EQ(sqlite3_open(db().c_str(), &database), SQLITE_OK);
     std::vector<std::string> doubts;
