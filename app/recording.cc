@@ -503,6 +503,7 @@ Result<int> Recording::finish() {
   end.invalid_reasons =
       judge_losses(session_->loss_totals(), session_->flow_totals(), session_->ticks());
   for (std::string& doubt : probes_->doubts(usage)) end.doubts.push_back(std::move(doubt));
+  if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (failure_) {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);

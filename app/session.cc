@@ -74,6 +74,7 @@ std::optional<Sample> Session::next_sample() {
 
   flow_totals_.merge(sample.flows);
   loss_totals_.merge(sample.losses);
+  split_check_.add(sample);
   return sample;
 }
 

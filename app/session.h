@@ -13,6 +13,7 @@
 #include "capture/flow_tracker.h"
 #include "core/host_usage.h"
 #include "core/sample.h"
+#include "core/split_check.h"
 #include "probes/probes.h"
 
 namespace topspin {
@@ -47,6 +48,9 @@ class Session {
   const FlowInterval& flow_totals() const { return flow_totals_; }
   const LossInterval& loss_totals() const { return loss_totals_; }
   uint64_t ticks() const { return ticks_; }
+  /// Why the split of replies may be wrong, as the capture tells; nullopt: nothing speaks against
+  /// it.
+  std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
 
  private:
   struct ProbeHalf {
@@ -65,6 +69,7 @@ class Session {
   std::deque<ClosedInterval> flow_halves_;
   FlowInterval flow_totals_;
   LossInterval loss_totals_;
+  SplitCheck split_check_;
 };
 
 /// Why a run with these losses judges nothing; empty: it is valid. Limits: docs/losses.md.

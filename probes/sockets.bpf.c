@@ -620,7 +620,7 @@ TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
 
 /* ---- what a connection carries ---- */
 
-#define HEAD_BYTES 8
+#define HEAD_BYTES 11
 #define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
 
 /* The first bytes that the current thread's call has just received into the program's memory; false
@@ -682,9 +682,10 @@ TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* t
     }
     socket->talk = TALK_TLS;
   }
-  if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3 */
-    socket->talk = TALK_TLS_TICKETS;
-    return IS_TURN;
+  if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3: 6 bytes, then its last */
+    __u32 flight = HEAD_BYTES + (head[9] << 8 | head[10]);
+    socket->talk = head[6] == 0x17 && bytes > flight ? TALK_TLS : TALK_TLS_TICKETS;
+    return IS_TURN; /* of data that came with it too: the tickets answer both */
   }
   if (tls && (head[0] == 0x15 || (head[0] == 0x17 && head[3] == 0 && head[4] == 19)))
     return IS_NO_REQUEST; /* an alert, in the clear or sealed */
@@ -725,8 +726,10 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   if (socket->role == ROLE_UNKNOWN)
     set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
   if (udp ? result < 0 : result <= 0) {
-    /* The end of a stream is told of like data, and is none. */
-    if (!udp && result == 0) socket->unread_ns = 0;
+    if (udp || result < 0) return 0;
+    /* The end of a stream is told of like data, and is none; it has a place in the sequence. */
+    socket->unread_ns = 0;
+    if (sk->sk_protocol == IPPROTO_TCP) socket->read_seq = copied_seq(sk);
     return 0;
   }
   cpu = this_cpu();

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include <sqlite3.h>
 #include <sys/stat.h>
 
 #include "tests/support/privileges.h"
@@ -208,6 +209,67 @@ TEST_F(Record, SocketsAndSystemCallsAreInTheReport) {
     EXPECT_EQ(json["summary"]["reply_split_ns"][part]["count"], 0) << part;
   const Outcome text = topspin({"report", "last", "--db", db()});
   EXPECT_NE(text.out.find("execve"), std::string::npos) << text.out;
+}
+
+/// The capture sees each reply of a server that reads by splice, and the probes see none: that the
+/// split is doubtful is found by the run itself.
+TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
+  std::ofstream(dir_.file("server.py"))
+      << "import os, socket, sys, time\n"
+         "if not hasattr(os, 'splice'): sys.exit(77)\n"
+         "listener = socket.create_server(('127.0.0.1', int(sys.argv[2])))\n"
+         "if os.fork() == 0:\n"
+         "  for _ in range(3):\n"
+         "    with socket.create_connection(listener.getsockname()) as client:\n"
+         "      for _ in range(20):\n"
+         "        time.sleep(0.005)\n"
+         "        client.sendall(b'x')\n"
+         "        client.recv(1)\n"
+         "  os._exit(0)\n"
+         "into, out = os.pipe()\n"
+         "time.sleep(0.5)\n"  // so that the listener is there at a tick
+         "for _ in range(3):\n"
+         "  server, _ = listener.accept()\n"
+         "  for _ in range(20):\n"
+         "    if sys.argv[1] == 'splice':\n"
+         "      os.splice(server.fileno(), out, 1)\n"
+         "      os.read(into, 1)\n"
+         "    else: server.recv(1)\n"
+         "    server.sendall(b'y')\n"
+         "  server.close()\n";
+  // Nobody else's replies may be captured.
+  const Outcome port = test::run({"python3", "-c",
+                                  "import socket\n"
+                                  "print(socket.create_server(('127.0.0.1', 0)).getsockname()[1],"
+                                  " end='')"});
+  ASSERT_EQ(port.exit_code, 0) << port.err;
+  const auto doubts_of_server = [&](const char* way) {
+    const Outcome run = test::run(record({"-q", "--interval", "200ms", "tcp", "port", port.out,
+                                          "--", "python3", dir_.file("server.py"), way, port.out}));
+    sqlite3* database = nullptr;
+    EXPECT_EQ(sqlite3_open(db().c_str(), &database), SQLITE_OK);
+    std::vector<std::string> doubts;
+    EXPECT_EQ(sqlite3_exec(
+                  database, "SELECT doubt FROM doubt WHERE run = (SELECT max(run) FROM run)",
+                  [](void* into, int, char** values, char**) {
+                    static_cast<std::vector<std::string>*>(into)->emplace_back(values[0]);
+                    return 0;
+                  },
+                  &doubts, nullptr),
+              SQLITE_OK);
+    sqlite3_close(database);
+    return std::pair{run.exit_code, doubts};
+  };
+  const auto [exit_code, none] = doubts_of_server("recv");
+  if (exit_code == 77) TOPSPIN_SKIP("this python3 has no os.splice");
+  ASSERT_EQ(exit_code, 0);
+  if (report()["summary"]["reply_split_ns"]["runtime"].is_null())
+    TOPSPIN_SKIP("no probe of replies on this host");
+  EXPECT_EQ(none, std::vector<std::string>{});
+  const auto [status, doubts] = doubts_of_server("splice");
+  EXPECT_EQ(status, 0);
+  ASSERT_EQ(doubts.size(), 1u);
+  EXPECT_EQ(doubts[0], "the split of replies has 0 of the 60 that the wire saw (0%)");
 }
 
 TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {

@@ -291,6 +291,41 @@ TEST_P(FlowOwnersTest, tcp_both_ends_and_the_connect_is_exact_where_bpf_sees_it)
   EXPECT_EQ(missed_, 0u);
 }
 
+/// What Go opens for a listener of TCP, with a client that speaks MPTCP too, or does not. The
+/// connections below are the kernel's, and in no file.
+TEST_P(FlowOwnersTest, mptcp_both_ends_of_connections_that_were_there_before) {
+  constexpr int kMptcp = 262;
+  if (const UniqueFd tried(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, kMptcp)); !tried)
+    GTEST_SKIP() << "this kernel has no MPTCP: " << std::strerror(errno);
+  for (const char* address : {"127.0.0.1", "::1"}) {
+    for (const int client_protocol : {kMptcp, static_cast<int>(IPPROTO_TCP)}) {
+      SCOPED_TRACE(fmt::format("{}, client of protocol {}", address, client_protocol));
+      const Actor server("mptcp server", [&](const Actor::Inside& inside) {
+        Address local(address, 0);
+        const int listener = ::socket(local.family(), SOCK_STREAM | SOCK_CLOEXEC, kMptcp);
+        CHECK(listener >= 0 && ::bind(listener, local.raw(), local.size()) == 0 &&
+              ::listen(listener, 4) == 0);
+        inside.tell(Address::of(listener).port());
+        CHECK(::accept(listener, nullptr, nullptr) >= 0);
+        inside.tell(0);
+      });
+      Address to(address, static_cast<uint16_t>(server.told()));
+      const Actor client("mptcp client", [&](const Actor::Inside& inside) {
+        const int fd = ::socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, client_protocol);
+        CHECK(fd >= 0 && ::connect(fd, to.raw(), to.size()) == 0);
+        inside.tell(Address::of(fd).port());
+      });
+      const Address from(address, static_cast<uint16_t>(client.told()));
+      CHECK(server.told() == 0);
+      open();
+      EXPECT_EQ(tick(flow(1, kProtocolTcp, from, to)),
+                end_text("mptcp client", client, kSnapshot) + " > " +
+                    end_text("mptcp server", server, kSnapshot));
+      table_ = {};
+    }
+  }
+}
+
 TEST_P(FlowOwnersTest, tcp_of_ipv4_through_an_ipv6_socket) {
   open();
   const Actor server("dual server", [&](const Actor::Inside& inside) {

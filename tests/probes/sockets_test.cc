@@ -15,6 +15,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/io_uring.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -22,7 +23,12 @@
 #include <sched.h>
 #include <sys/capability.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,6 +189,8 @@ class Sockets : public testing::Test {
     merge(all_.reply_socket, now.reply_socket);
     merge(all_.reply_cpu_queue, now.reply_cpu_queue);
     merge(all_.reply_runtime, now.reply_runtime);
+    all_.replies_multiplexed =
+        all_.replies_multiplexed.value_or(0) + now.replies_multiplexed.value_or(0);
     all_.udp_drops = all_.udp_drops.value_or(0) + now.udp_drops.value_or(0);
     all_.listen_overflows = all_.listen_overflows.value_or(0) + now.listen_overflows.value_or(0);
     all_.syn_drops = all_.syn_drops.value_or(0) + now.syn_drops.value_or(0);
@@ -821,6 +829,529 @@ TEST_F(Sockets, ConnectionsThatWereThereBeforeAreAServers) {
   take();
   EXPECT_EQ(all_.reply_runtime->count(), static_cast<uint64_t>(kRequests));
   EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kRequests));
+}
+
+/// Conversations over TCP, judged by what the client saw: a request and its reply, and all parts of
+/// the subject's time, lie within it.
+class TcpSockets : public Sockets {
+ protected:
+  /// Sends `request` and receives `reply_bytes`.
+  void ask_on(const UniqueFd& connection, std::string_view request, size_t reply_bytes) {
+    std::vector<char> reply(reply_bytes);
+    const int64_t begin_ns = monotonic_now_ns();
+    CHECK(::send(connection.get(), request.data(), request.size(), 0) ==
+          static_cast<ssize_t>(request.size()));
+    CHECK(::recv(connection.get(), reply.data(), reply.size(), MSG_WAITALL) ==
+          static_cast<ssize_t>(reply.size()));
+    const int64_t end_ns = monotonic_now_ns();
+    client_saw_ns_ += end_ns - begin_ns;
+    client_saw_most_ns_ = std::max(client_saw_most_ns_, end_ns - begin_ns);
+  }
+  void start_server(ForkedSubject& subject) {
+    watch(subject.pid());
+    subject.go();
+    await_stop(subject);
+    ::kill(subject.pid(), SIGCONT);
+  }
+  int64_t parts_ns() const {
+    return static_cast<int64_t>(all_.reply_socket->sum() + all_.reply_cpu_queue->sum() +
+                                all_.reply_runtime->sum());
+  }
+  /// Each reply took the subject `least_ns` at least.
+  void expect_split(uint64_t replies, int64_t least_ns = 0) {
+    take();
+    ASSERT_TRUE(all_.reply_runtime);
+    ASSERT_EQ(all_.reply_runtime->count(), replies);
+    EXPECT_LE(parts_ns(), client_saw_ns_);
+    EXPECT_GE(parts_ns(), static_cast<int64_t>(replies) * least_ns);
+    EXPECT_LE(static_cast<int64_t>(*all_.reply_socket->max()), client_saw_most_ns_);
+    EXPECT_EQ(losses_.replies_unmatched, 0u);
+  }
+
+  int64_t client_saw_ns_ = 0;
+  int64_t client_saw_most_ns_ = 0;
+};
+
+/// A request and its reply of one byte each, `wait_ms` between the two.
+void answer_once(int connection, int wait_ms) {
+  char byte = 0;
+  CHECK(::recv(connection, &byte, 1, 0) == 1);
+  sleep_ms(wait_ms);
+  CHECK(::send(connection, &byte, 1, 0) == 1);
+}
+
+UniqueFd listener_on(uint16_t port) {
+  UniqueFd listener = bound_socket(SOCK_STREAM, port);
+  CHECK(::listen(listener.get(), 64) == 0);
+  return listener;
+}
+UniqueFd accepted(const UniqueFd& listener) {
+  return UniqueFd(::accept(listener.get(), nullptr, nullptr));
+}
+
+TEST_F(TcpSockets, ConnectionsInARowTakeNothingOverFromTheirListener) {
+  constexpr int kConnections = 40;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7040);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kConnections; ++count) answer_once(accepted(listener).get(), 1);
+  });
+  start_server(subject);
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7040);
+    sleep_ms(20);
+    ask_on(client, "x", 1);
+  }
+  subject.wait_done();
+  expect_split(kConnections, kNanosPerMilli);
+  EXPECT_LE(static_cast<int64_t>(*all_.socket_wait->max()), client_saw_most_ns_);
+  EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kConnections));
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+}
+
+/// The last ACK of the handshake carries the request.
+TEST_F(TcpSockets, DataThatComesWithTheHandshakeWaitsFromThenOn) {
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7041);
+    const int seconds = 1;
+    ::setsockopt(listener.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds));
+    ::raise(SIGSTOP);
+    for (int count = 0; count < 5; ++count) {
+      const UniqueFd connection = accepted(listener);
+      sleep_ms(4);
+      answer_once(connection.get(), 0);
+    }
+  });
+  start_server(subject);
+  for (int count = 0; count < 5; ++count) ask_on(connected_socket(SOCK_STREAM, 7041), "x", 1);
+  subject.wait_done();
+  expect_split(5, 4 * kNanosPerMilli);
+}
+
+TEST_F(TcpSockets, DataThatIsPeekedAtWaitsUntilItIsRead) {
+  constexpr int kRequests = 8;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7042);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < kRequests; ++count) {
+      char byte = 0;
+      CHECK(::recv(connection.get(), &byte, 1, MSG_PEEK) == 1);
+      sleep_ms(3);
+      answer_once(connection.get(), 0);
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7042);
+  for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 1);
+  subject.wait_done();
+  expect_split(kRequests, 3 * kNanosPerMilli);
+  EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kRequests));
+  EXPECT_GE(all_.reply_socket->sum() + all_.reply_cpu_queue->sum(),
+            static_cast<uint64_t>(kRequests * 3 * kNanosPerMilli));
+}
+
+TEST_F(TcpSockets, ARequestReadInPiecesBeginsWithItsFirst) {
+  constexpr int kRequests = 8;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7043);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < kRequests; ++count) {
+      char bytes[4];
+      for (char& byte : bytes) {
+        CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+        sleep_ms(1);
+      }
+      CHECK(::send(connection.get(), bytes, 4, 0) == 4);
+      sleep_ms(5);  // nothing is unread, and so nothing waits
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7043);
+  for (int count = 0; count < kRequests; ++count) ask_on(client, "ask!", 4);
+  subject.wait_done();
+  expect_split(kRequests, 4 * kNanosPerMilli);
+  EXPECT_EQ(all_.socket_wait->count(), 4u * kRequests);
+}
+
+TEST_F(TcpSockets, AClientThatClosesItsSideAfterTheRequestGetsItsReplySplit) {
+  constexpr int kConnections = 8;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7044);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kConnections; ++count) {
+      const UniqueFd connection = accepted(listener);
+      char bytes[16];
+      ssize_t got = 0;
+      do got = ::recv(connection.get(), bytes, 2, 0);
+      while (got > 0);
+      sleep_ms(3);
+      CHECK(::send(connection.get(), bytes, 2, 0) == 2);
+      ::send(connection.get(), "bye", 3, MSG_NOSIGNAL);  // after the end of what was asked
+    }
+  });
+  start_server(subject);
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7044);
+    sleep_ms(10);
+    const int64_t begin_ns = monotonic_now_ns();
+    CHECK(::send(client.get(), "ask!", 4, 0) == 4 && ::shutdown(client.get(), SHUT_WR) == 0);
+    char bytes[2];
+    CHECK(::recv(client.get(), bytes, 2, MSG_WAITALL) == 2);
+    const int64_t saw_ns = monotonic_now_ns() - begin_ns;
+    client_saw_ns_ += saw_ns;
+    client_saw_most_ns_ = std::max(client_saw_most_ns_, saw_ns);
+  }
+  subject.wait_done();
+  expect_split(kConnections, 3 * kNanosPerMilli);
+}
+
+TEST_F(TcpSockets, APipelinedRequestWaitsWhileTheOneBeforeItIsAnswered) {
+  constexpr int kPairs = 6;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7045);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < 2 * kPairs; ++count) answer_once(connection.get(), 3);
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7045);
+  for (int count = 0; count < kPairs; ++count) ask_on(client, "xy", 2);
+  subject.wait_done();
+  client_saw_ns_ *= 2;  // of each pair the client saw both
+  expect_split(2 * kPairs, 3 * kNanosPerMilli);
+  // The second of a pair lay there while the first was worked on.
+  EXPECT_GE(all_.reply_socket->sum() + all_.reply_cpu_queue->sum(),
+            static_cast<uint64_t>(kPairs * 3 * kNanosPerMilli));
+}
+
+TEST_F(TcpSockets, AForkedChildThatAcceptsIsMeasuredLikeItsParent) {
+  constexpr int kChildren = 3;
+  constexpr int kConnections = 9;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7046);
+    ::raise(SIGSTOP);
+    std::array<pid_t, kChildren> children{};
+    for (pid_t& child : children) {
+      child = ::fork();
+      CHECK(child >= 0);
+      if (child == 0) {
+        for (int count = 0; count < kConnections / kChildren; ++count)
+          answer_once(accepted(listener).get(), 2);
+        ::_exit(0);
+      }
+    }
+    for (const pid_t child : children) ::waitpid(child, nullptr, 0);
+  });
+  start_server(subject);
+  for (int count = 0; count < kConnections; ++count)
+    ask_on(connected_socket(SOCK_STREAM, 7046), "x", 1);
+  subject.wait_done();
+  expect_split(kConnections, 2 * kNanosPerMilli);
+  EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kConnections));
+}
+
+TEST_F(TcpSockets, ProcessesThatShareAPortAreMeasuredEach) {
+  constexpr uint16_t kPort = 7047;
+  constexpr int kConnections = 16;
+  ForkedSubject subject([] {
+    std::array<UniqueFd, 2> listeners;
+    for (UniqueFd& listener : listeners) {
+      listener = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+      const int on = 1;
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEPORT, &on, sizeof(on));
+      const sockaddr_in address = loopback(kPort);
+      CHECK(::bind(listener.get(), raw(address), sizeof(address)) == 0);
+      CHECK(::listen(listener.get(), 64) == 0);
+    }
+    ::raise(SIGSTOP);
+    std::array<pid_t, 2> children{};
+    for (size_t index = 0; index < 2; ++index) {
+      children[index] = ::fork();
+      CHECK(children[index] >= 0);
+      if (children[index] != 0) continue;
+      while (true) answer_once(accepted(listeners[index]).get(), 2);
+    }
+    ::raise(SIGSTOP);
+    for (const pid_t child : children) ::kill(child, SIGKILL), ::waitpid(child, nullptr, 0);
+  });
+  start_server(subject);
+  await_stop(subject);
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, kPort);
+    sleep_ms(5);
+    ask_on(client, "x", 1);
+  }
+  expect_split(kConnections, 2 * kNanosPerMilli);
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+}
+
+TEST_F(TcpSockets, AnAnswerBySendfileIsAnAnswer) {
+  constexpr int kRequests = 8;
+  constexpr size_t kBytes = 3000;
+  ForkedSubject subject([] {
+    char path[] = "/tmp/topspin-sendfile-XXXXXX";
+    const UniqueFd file(::mkstemp(path));
+    const std::vector<char> content(kBytes, 'z');
+    CHECK(file && ::unlink(path) == 0 && ::write(file.get(), content.data(), kBytes) == kBytes);
+    const UniqueFd listener = listener_on(7048);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < kRequests; ++count) {
+      char byte = 0;
+      CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+      sleep_ms(2);
+      off_t offset = 0;
+      CHECK(::sendfile(connection.get(), file.get(), &offset, kBytes) == kBytes);
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7048);
+  for (int count = 0; count < kRequests; ++count) ask_on(client, "x", kBytes);
+  subject.wait_done();
+  utsname kernel{};
+  ::uname(&kernel);
+  int major = 0, minor = 0;
+  std::sscanf(kernel.release, "%d.%d", &major, &minor);
+  if (major < 6 || (major == 6 && minor < 5))
+    GTEST_SKIP() << "kernels before 6.5 do not tell of what sendfile sends";
+  expect_split(kRequests, 2 * kNanosPerMilli);
+}
+
+TEST_F(TcpSockets, ARequestReadBySpliceIsSeenToBeMissingAndSpoilsNoOther) {
+  constexpr int kRequests = 8;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7049);
+    int pipes[2];
+    CHECK(::pipe(pipes) == 0);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < kRequests; ++count) {
+      char byte = 'y';
+      if (count % 2 == 0) {
+        CHECK(::splice(connection.get(), nullptr, pipes[1], nullptr, 1, 0) == 1);
+        CHECK(::read(pipes[0], &byte, 1) == 1);
+      } else {
+        CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+      }
+      sleep_ms(2);
+      CHECK(::send(connection.get(), &byte, 1, 0) == 1);
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7049);
+  for (int count = 0; count < kRequests; ++count) {
+    ask_on(client, "x", 1);
+    sleep_ms(20);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.reply_runtime->count() + losses_.replies_unmatched,
+            static_cast<uint64_t>(kRequests));
+  EXPECT_GE(all_.reply_runtime->count(), kRequests / 2u);
+  EXPECT_LE(parts_ns(), client_saw_ns_);
+  EXPECT_LE(static_cast<int64_t>(*all_.reply_socket->max()), client_saw_most_ns_);
+}
+
+/// One operation at a time, by the system calls themselves.
+class IoUring {
+ public:
+  IoUring() {
+    fd_ = UniqueFd(static_cast<int>(::syscall(SYS_io_uring_setup, 4, &parameters_)));
+    if (!fd_) return;
+    submission_ = map(parameters_.sq_off.array + parameters_.sq_entries * sizeof(uint32_t),
+                      IORING_OFF_SQ_RING);
+    completion_ = map(parameters_.cq_off.cqes + parameters_.cq_entries * sizeof(io_uring_cqe),
+                      IORING_OFF_CQ_RING);
+    entries_ = reinterpret_cast<io_uring_sqe*>(
+        map(parameters_.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
+  }
+  bool works() const { return static_cast<bool>(fd_); }
+  /// Its result. With `by_worker` a kernel thread of the ring does it.
+  int run(uint8_t operation, int fd, void* buffer, uint32_t bytes, bool by_worker) {
+    uint32_t& tail = word(submission_, parameters_.sq_off.tail);
+    const uint32_t place = tail & word(submission_, parameters_.sq_off.ring_mask);
+    entries_[place] = {};
+    entries_[place].opcode = operation;
+    entries_[place].flags = by_worker ? IOSQE_ASYNC : 0;
+    entries_[place].fd = fd;
+    entries_[place].addr = reinterpret_cast<uint64_t>(buffer);
+    entries_[place].len = bytes;
+    word(submission_, parameters_.sq_off.array + place * sizeof(uint32_t)) = place;
+    __atomic_store_n(&tail, tail + 1, __ATOMIC_RELEASE);
+    uint32_t& head = word(completion_, parameters_.cq_off.head);
+    const uint32_t& end = word(completion_, parameters_.cq_off.tail);
+    uint32_t to_submit = 1;
+    while (__atomic_load_n(&end, __ATOMIC_ACQUIRE) == head) {
+      const long done = ::syscall(SYS_io_uring_enter, fd_.get(), to_submit, 1,
+                                  IORING_ENTER_GETEVENTS, nullptr, 0);
+      CHECK(done >= 0 || errno == EINTR);
+      if (done > 0) to_submit = 0;
+    }
+    const auto* results =
+        reinterpret_cast<const io_uring_cqe*>(&completion_[parameters_.cq_off.cqes]);
+    const int result = results[head & word(completion_, parameters_.cq_off.ring_mask)].res;
+    __atomic_store_n(&head, head + 1, __ATOMIC_RELEASE);
+    return result;
+  }
+
+ private:
+  char* map(size_t bytes, off_t offset) {
+    void* const at = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
+                            fd_.get(), offset);
+    CHECK(at != MAP_FAILED);
+    return static_cast<char*>(at);
+  }
+  static uint32_t& word(char* ring, size_t offset) {
+    return *reinterpret_cast<uint32_t*>(&ring[offset]);
+  }
+
+  io_uring_params parameters_{};
+  UniqueFd fd_;
+  char* submission_ = nullptr;
+  char* completion_ = nullptr;
+  io_uring_sqe* entries_ = nullptr;
+};
+
+TEST_F(TcpSockets, WhatIoUringsThreadsReadAndSendIsTheSubjects) {
+  if (IoUring ring; !ring.works()) GTEST_SKIP() << "this kernel gives no io_uring";
+  constexpr int kRequests = 24;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7050);
+    IoUring ring;
+    ::raise(SIGSTOP);
+    const UniqueFd connection(ring.run(IORING_OP_ACCEPT, listener.get(), nullptr, 0, false));
+    CHECK(connection);
+    for (int count = 0; count < kRequests; ++count) {
+      char byte = 0;
+      // Each of the four ways for the two operations.
+      CHECK(ring.run(IORING_OP_RECV, connection.get(), &byte, 1, count % 2 == 0) == 1);
+      sleep_ms(2);
+      CHECK(ring.run(IORING_OP_SEND, connection.get(), &byte, 1, count / 2 % 2 == 0) == 1);
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7050);
+  for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 1);
+  subject.wait_done();
+  expect_split(kRequests, 2 * kNanosPerMilli);
+  // No system call named accept: not measured, and said.
+  EXPECT_EQ(all_.accept_delay->count(), 0u);
+  EXPECT_EQ(losses_.socket_left_censored, 1u);
+}
+
+UniqueFd mptcp_socket() {
+  constexpr int kMptcp = 262;
+  return UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, kMptcp));
+}
+
+/// As a listener that Go opens, with a client that speaks it too.
+TEST_F(TcpSockets, AConnectionOfMptcpIsMeasuredLikeOneOfTcp) {
+  if (!mptcp_socket()) GTEST_SKIP() << "this kernel has no MPTCP: " << std::strerror(errno);
+  constexpr uint16_t kPort = 7051;
+  constexpr int kConnections = 3;
+  constexpr int kRequests = 8;
+  for (const bool watched_first : {true, false}) {
+    SCOPED_TRACE(watched_first ? "the subject listens later" : "the subject listens already");
+    all_ = {};
+    client_saw_ns_ = client_saw_most_ns_ = 0;
+    ForkedSubject subject([] {
+      const UniqueFd listener = mptcp_socket();
+      const int on = 1;
+      ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+      const sockaddr_in address = loopback(kPort);
+      CHECK(::bind(listener.get(), raw(address), sizeof(address)) == 0);
+      CHECK(::listen(listener.get(), 64) == 0);
+      ::raise(SIGSTOP);
+      for (int connections = 0; connections < kConnections; ++connections) {
+        const UniqueFd connection = accepted(listener);
+        for (int count = 0; count < kRequests; ++count) answer_once(connection.get(), 2);
+      }
+    });
+    if (watched_first) watch(subject.pid());
+    subject.go();
+    await_stop(subject);
+    if (!watched_first) watch(subject.pid());
+    ::kill(subject.pid(), SIGCONT);
+    for (int connections = 0; connections < kConnections; ++connections) {
+      const UniqueFd client = mptcp_socket();
+      const sockaddr_in address = loopback(kPort);
+      CHECK(::connect(client.get(), raw(address), sizeof(address)) == 0);
+      sleep_ms(10);
+      for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 1);
+    }
+    subject.wait_done();
+    expect_split(kConnections * kRequests, 2 * kNanosPerMilli);
+    EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kConnections));
+    EXPECT_EQ(losses_.socket_left_censored, 0u);
+  }
+}
+
+TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
+  using namespace std::string_view_literals;
+  // What a client sends, and how its turn counts. The server answers each with one byte.
+  struct Turn {
+    std::string_view bytes;
+    std::optional<bool> is_reply;  // nullopt: in no number
+  };
+  const std::vector<std::vector<Turn>> connections = {
+      {{"\x16\3\1\0\5hello"sv, false},  // TLS 1.2: hello, key exchange, data
+       {"\x16\3\3\0\5keyex"sv, false},
+       {"\x17\3\3\0\5GET /"sv, true},
+       {"\x17\3\3\0\5GET /"sv, true}},
+      {{"\x16\3\1\0\5hello"sv, false},  // TLS 1.3: hello, finished, data with tickets before it
+       {"\x14\3\3\0\1\1\x17\3\3\0\1f"sv, false},
+       {"\x17\3\3\0\5GET /"sv, false},
+       {"\x17\3\3\0\5GET /"sv, true}},
+      {{"\x16\3\1\0\5hello"sv, false},  // TLS 1.3: data in one flight with finished
+       {"\x14\3\3\0\1\1\x17\3\3\0\1f\x17\3\3\0\5GET /"sv, false},
+       {"\x17\3\3\0\5GET /"sv, true},
+       {"\x15\3\3\0\2by"sv, {}}},  // an alert
+      {{"PRI * HTTP/2.0\r\n"sv, false}, {"any frame"sv, false}, {"any frame"sv, false}},
+      {{"SSH-2.0-client\r\n"sv, false}, {"any packet"sv, false}},
+      {{"GET / HTTP/1.1\r\n"sv, true}, {"\x16\3\1\0\5plain"sv, true}}};
+  uint64_t replies = 0, turns = 0;
+  for (const auto& connection : connections) {
+    for (const Turn& turn : connection) {
+      if (turn.is_reply) ++(*turn.is_reply ? replies : turns);
+    }
+  }
+  ForkedSubject subject([&] {
+    const UniqueFd listener = listener_on(7052);
+    ::raise(SIGSTOP);
+    int way = 0;
+    for (const auto& turns_of_one : connections) {
+      const UniqueFd connection = accepted(listener);
+      for (const Turn& turn : turns_of_one) {
+        std::array<char, 64> bytes{};
+        iovec vector{bytes.data(), bytes.size()};
+        msghdr message{};
+        message.msg_iov = &vector;
+        message.msg_iovlen = 1;
+        ssize_t got = 0;
+        switch (way++ % 4) {  // each of the usual calls
+          case 0: got = ::read(connection.get(), bytes.data(), bytes.size()); break;
+          case 1: got = ::recv(connection.get(), bytes.data(), bytes.size(), 0); break;
+          case 2: got = ::readv(connection.get(), &vector, 1); break;
+          case 3: got = ::recvmsg(connection.get(), &message, 0); break;
+        }
+        CHECK(got == static_cast<ssize_t>(turn.bytes.size()));
+        CHECK(::send(connection.get(), "r", 1, 0) == 1);
+      }
+    }
+  });
+  start_server(subject);
+  for (const auto& turns_of_one : connections) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7052);
+    for (const Turn& turn : turns_of_one) ask_on(client, turn.bytes, 1);
+  }
+  subject.wait_done();
+  expect_split(replies);
+  EXPECT_EQ(all_.replies_multiplexed, turns);
+  take();
+  EXPECT_EQ(all_.replies_multiplexed, turns);
 }
 
 TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {

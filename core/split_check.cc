@@ -1,0 +1,107 @@
+#include "core/split_check.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+/// At the edges of a run one source may see a reply that the other does not: connections that were
+/// there before, and requests that are under way at the end.
+constexpr uint64_t kMinReplies = 20;
+constexpr uint64_t kEdgeReplies = 10;
+constexpr double kSameCountShare = 0.03;
+constexpr double kMissingShare = 0.1;
+
+/// The two sources look at different places: the capture at packets, the probes at the socket above
+/// them. Between the two lies the network stack, some microseconds a reply, and on a busy host
+/// more.
+constexpr double kMostOverWire = 1.25;
+constexpr double kLeastOfWire = 0.5;
+constexpr double kStackNs = 50'000;
+
+bool is_multiple(uint64_t count) { return count != 1; }
+
+}  // namespace
+
+std::optional<std::string> doubt_of_split(const SplitTotals& t) {
+  const uint64_t wire_replies = t.wire_replies - std::min(t.wire_unanswered, t.wire_replies);
+  const uint64_t edge =
+      kEdgeReplies + static_cast<uint64_t>(kSameCountShare * static_cast<double>(wire_replies));
+
+  // Turns that the split does not recognise are in it as replies.
+  const uint64_t unrecognised = t.wire_turns - std::min(t.split_turns, t.wire_turns);
+  if (unrecognised > kEdgeReplies + t.wire_turns / 2 && t.split_replies > wire_replies + edge) {
+    return fmt::format(
+        "the split of replies holds turns of TLS handshakes or multiplexed exchanges: the wire saw "
+        "{} of those, the probes recognised {}",
+        t.wire_turns, t.split_turns);
+  }
+  if (wire_replies < kMinReplies) return std::nullopt;
+
+  const uint64_t wire_all = wire_replies + t.wire_turns;
+  const uint64_t split_all = t.split_replies + t.split_turns;
+  const auto missing_limit =
+      kEdgeReplies + static_cast<uint64_t>(kMissingShare * static_cast<double>(wire_all));
+  if (split_all + missing_limit < wire_all && t.split_replies + missing_limit < wire_replies) {
+    return fmt::format(
+        "the split of replies has {} of the {} that the wire saw ({:.0f}%)", t.split_replies,
+        wire_replies,
+        100 * static_cast<double>(t.split_replies) / static_cast<double>(wire_replies));
+  }
+
+  // Sums compare only over the same replies. A timeout is no reply's time.
+  const uint64_t apart =
+      std::max(wire_replies, t.split_replies) - std::min(wire_replies, t.split_replies);
+  if (apart > edge || t.wire_unanswered * 100 > wire_replies) return std::nullopt;
+  const auto wire_ns = static_cast<double>(t.wire_sum_ns);
+  const auto split_ns = static_cast<double>(t.split_sum_ns);
+  const double stack_ns = kStackNs * static_cast<double>(wire_replies);
+  if (split_ns <= kMostOverWire * wire_ns + stack_ns &&
+      split_ns + stack_ns >= kLeastOfWire * wire_ns)
+    return std::nullopt;
+  return fmt::format("the parts of {} {} add up to {}, where the wire saw {} for {} {}",
+                     t.split_replies, is_multiple(t.split_replies) ? "replies" : "reply",
+                     format_duration(static_cast<int64_t>(t.split_sum_ns)),
+                     format_duration(static_cast<int64_t>(t.wire_sum_ns)), wire_replies,
+                     is_multiple(wire_replies) ? "replies" : "reply");
+}
+
+void SplitCheck::add(const Sample& sample) {
+  totals_.wire_replies += sample.flows.reply_latency.count();
+  totals_.wire_sum_ns += sample.flows.reply_latency.sum();
+  totals_.wire_turns += sample.flows.handshake_turns + sample.flows.multiplexed_turns;
+  late_replies_ += sample.flows.late_replies;
+  unanswered_ += sample.flows.unanswered;
+  missed_rows_ |= sample.losses.flow_rows_unstored > 0 || sample.losses.evicted_flows > 0;
+  for (const FlowRow& row : sample.changed_flows) {
+    if (row.replies > 0)
+      (row.key.protocol == kProtocolTcp ? tcp_ : udp_).responders.set(row.responder().port);
+  }
+  for (const SocketRow& row : sample.changed_sockets)
+    (row.protocol == kProtocolTcp ? tcp_ : udp_).subject.set(row.local.port);
+  if (!sample.sockets || !sample.sockets->reply_runtime) return;
+  has_split_ = true;
+  totals_.split_turns += sample.sockets->replies_multiplexed.value_or(0);
+  totals_.split_replies += sample.sockets->reply_runtime->count();
+  SocketInterval::for_each_histogram(
+      *sample.sockets, [&](std::string_view name, const std::optional<Histogram>& part) {
+        if (part && name.starts_with("reply_")) totals_.split_sum_ns += part->sum();
+      });
+}
+
+std::optional<std::string> SplitCheck::doubt() const {
+  if (!has_split_ || missed_rows_) return std::nullopt;
+  for (const Sides* sides : {&tcp_, &udp_}) {
+    if ((sides->responders & ~sides->subject).any()) return std::nullopt;
+  }
+  SplitTotals totals = totals_;
+  totals.wire_unanswered = unanswered_ - std::min(late_replies_, unanswered_);
+  return doubt_of_split(totals);
+}
+
+}  // namespace topspin

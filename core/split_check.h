@@ -1,0 +1,57 @@
+// SplitCheck: whether the split of replies, which probes in the kernel measure, agrees with the
+// reply latency, which the capture measures. Two sources that know nothing of each other: a
+// permanent self-check of every run.
+//
+// The two see the same replies only if everybody whose replies were captured is the subject. That
+// is taken for so if every responder's port is one of the subject's listening or UDP sockets; else
+// nothing is compared. Pure; one thread.
+#pragma once
+
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "core/sample.h"
+
+namespace topspin {
+
+/// What both sources say of one run.
+struct SplitTotals {
+  uint64_t wire_replies = 0;
+  uint64_t wire_sum_ns = 0;
+  uint64_t wire_unanswered = 0;  // of these, requests that never got a reply, as their timeout
+  uint64_t wire_turns = 0;       // handshake_turns and multiplexed_turns
+  uint64_t split_replies = 0;
+  uint64_t split_sum_ns = 0;  // of all three parts
+  uint64_t split_turns = 0;   // replies_multiplexed
+};
+
+/// Why the split may be wrong, as a sentence; nullopt: nothing speaks against it. REQUIRES: both
+/// saw the same server.
+std::optional<std::string> doubt_of_split(const SplitTotals& totals);
+
+class SplitCheck {
+ public:
+  /// The next tick of the run.
+  void add(const Sample& sample);
+  /// At the end of the run.
+  std::optional<std::string> doubt() const;
+
+ private:
+  using Ports = std::bitset<65'536>;
+  struct Sides {
+    Ports responders;  // of captured flows that had a reply
+    Ports subject;     // of its sockets
+  };
+
+  Sides tcp_;
+  Sides udp_;
+  bool has_split_ = false;
+  bool missed_rows_ = false;
+  uint64_t late_replies_ = 0;
+  uint64_t unanswered_ = 0;
+  SplitTotals totals_;
+};
+
+}  // namespace topspin

@@ -1,0 +1,147 @@
+#include "core/split_check.h"
+
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+constexpr uint64_t kMs = 1'000'000;
+
+SplitTotals healthy() {
+  SplitTotals totals;
+  totals.wire_replies = totals.split_replies = 1'000;
+  totals.wire_sum_ns = 1'000 * kMs;
+  totals.split_sum_ns = 990 * kMs;
+  return totals;
+}
+
+TEST(DoubtOfSplit, SourcesThatAgreeRaiseNone) {
+  EXPECT_EQ(doubt_of_split(healthy()), std::nullopt);
+  SplitTotals edges = healthy();
+  edges.split_replies = 991;  // some were under way at the begin and at the end
+  EXPECT_EQ(doubt_of_split(edges), std::nullopt);
+}
+
+TEST(DoubtOfSplit, TheStackBetweenPacketAndSocketRaisesNone) {
+  SplitTotals fast = healthy();  // 10 us a reply on the wire, of which the stack took half
+  fast.wire_sum_ns = 10 * kMs;
+  fast.split_sum_ns = 4 * kMs;
+  EXPECT_EQ(doubt_of_split(fast), std::nullopt);
+  fast.split_sum_ns = 25 * kMs;
+  EXPECT_EQ(doubt_of_split(fast), std::nullopt);
+}
+
+TEST(DoubtOfSplit, PartsThatAddUpToMoreThanTheWireSawAreSaid) {
+  SplitTotals totals = healthy();
+  totals.split_sum_ns = 10'200'000 * kMs;
+  EXPECT_EQ(
+      doubt_of_split(totals),
+      "the parts of 1000 replies add up to 2.83h, where the wire saw 1.00s for 1000 replies");
+  totals.split_sum_ns = 1'400 * kMs;
+  EXPECT_NE(doubt_of_split(totals), std::nullopt);
+}
+
+TEST(DoubtOfSplit, PartsThatAddUpToMuchLessThanTheWireSawAreSaid) {
+  SplitTotals totals = healthy();
+  totals.split_sum_ns = 300 * kMs;
+  EXPECT_NE(doubt_of_split(totals), std::nullopt);
+}
+
+TEST(DoubtOfSplit, RepliesThatTheSplitMissesAreSaidAsAShare) {
+  SplitTotals totals = healthy();
+  totals.split_replies = 620;
+  EXPECT_EQ(doubt_of_split(totals),
+            "the split of replies has 620 of the 1000 that the wire saw (62%)");
+  totals.split_replies = 0;
+  EXPECT_EQ(doubt_of_split(totals),
+            "the split of replies has 0 of the 1000 that the wire saw (0%)");
+}
+
+TEST(DoubtOfSplit, RepliesThatWereNotCapturedRaiseNone) {
+  SplitTotals totals = healthy();
+  totals.split_replies = 5'000;  // a filter, or another interface
+  totals.split_sum_ns = 9'000 * kMs;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+}
+
+TEST(DoubtOfSplit, RequestsThatWereNeverAnsweredAreNoReplies) {
+  SplitTotals totals = healthy();
+  totals.wire_replies = 2'000;
+  totals.wire_unanswered = 1'000;
+  totals.wire_sum_ns += 1'000 * 1'000 * kMs;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+}
+
+TEST(DoubtOfSplit, TurnsThatTheProbesTookForRepliesAreSaid) {
+  SplitTotals totals = healthy();
+  totals.wire_turns = 2'000;
+  totals.split_turns = 2'000;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+  totals.split_turns = 0;
+  totals.split_replies = 3'000;
+  const auto doubt = doubt_of_split(totals);
+  ASSERT_TRUE(doubt);
+  EXPECT_NE(doubt->find("2000"), std::string::npos) << *doubt;
+}
+
+TEST(DoubtOfSplit, AFewRepliesSayNothing) {
+  SplitTotals totals;
+  totals.wire_replies = 15;
+  totals.wire_sum_ns = 15 * kMs;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+}
+
+/// A tick in which a responder on `port` replied 100 times in 1 ms each, and the probes saw
+/// `split`.
+Sample tick(uint16_t port, uint64_t split) {
+  Sample sample;
+  for (int reply = 0; reply < 100; ++reply) sample.flows.reply_latency.record(kMs);
+  FlowRow row;
+  row.key.protocol = kProtocolTcp;
+  row.key.low.port = 40'000;
+  row.key.high.port = port;
+  row.replies = 100;
+  sample.changed_flows.push_back(row);
+  SocketRow listener;
+  listener.protocol = kProtocolTcp;
+  listener.local.port = 80;
+  sample.changed_sockets.push_back(listener);
+  SocketInterval sockets;
+  sockets.reply_socket.emplace();
+  sockets.reply_cpu_queue.emplace();
+  sockets.reply_runtime.emplace();
+  for (uint64_t reply = 0; reply < split; ++reply) {
+    sockets.reply_socket->record(kMs / 2);
+    sockets.reply_cpu_queue->record(0);
+    sockets.reply_runtime->record(kMs / 2);
+  }
+  sample.sockets = sockets;
+  return sample;
+}
+
+TEST(SplitCheck, ComparesWhereEveryResponderIsTheSubject) {
+  SplitCheck check;
+  check.add(tick(80, 100));
+  EXPECT_EQ(check.doubt(), std::nullopt);
+  check.add(tick(80, 0));
+  ASSERT_TRUE(check.doubt());
+  EXPECT_NE(check.doubt()->find("100 of the 200"), std::string::npos) << *check.doubt();
+}
+
+TEST(SplitCheck, ComparesNothingWhenOthersRepliedToo) {
+  SplitCheck check;
+  check.add(tick(80, 0));
+  check.add(tick(81, 0));
+  EXPECT_EQ(check.doubt(), std::nullopt);
+}
+
+TEST(SplitCheck, ComparesNothingWithoutASplit) {
+  SplitCheck check;
+  Sample sample = tick(80, 0);
+  sample.sockets->reply_runtime.reset();
+  check.add(sample);
+  EXPECT_EQ(check.doubt(), std::nullopt);
+}
+
+}  // namespace
+}  // namespace topspin
