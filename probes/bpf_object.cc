@@ -55,6 +55,10 @@ BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
 BpfLog::~BpfLog() { libbpf_set_print(previous_); }
 
 Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
+  if (needs_btf && ::access("/sys/kernel", F_OK) != 0)
+    return make_error(ErrorCode::kUnsupported,
+                      fmt::format("{}: /sys is not mounted; mount -t sysfs sysfs /sys", what),
+                      os_errno);
   if (needs_btf && ::access(kKernelBtf, R_OK) != 0)
     return make_error(ErrorCode::kUnsupported,
                       fmt::format("{}: there is no {}; it needs a kernel with "

@@ -207,6 +207,8 @@ struct topspin_tracepoint_offsets {
   __u32 wakeup_pid;
   __u32 fork_parent_pid;
   __u32 fork_child_pid;
+  __u32 exec_pid;
+  __u32 exec_old_pid;
 };
 
 #ifdef __cplusplus
@@ -223,7 +225,7 @@ TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_thread, 80 + sizeof(struct topspin_times) + 48 + 2 * 56);
-TOPSPIN_SIZE(topspin_tracepoint_offsets, 24);
+TOPSPIN_SIZE(topspin_tracepoint_offsets, 32);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);
 #undef TOPSPIN_SIZE
 

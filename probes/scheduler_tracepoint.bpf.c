@@ -141,3 +141,23 @@ int sched_process_fork(void* context) {
   fresh->state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
   return 0;
 }
+
+/* exec by another thread than the leader gives it the leader's number: what it did under its own is
+ * over, and it goes on under the new one. */
+SEC("tp/sched/sched_process_exec")
+int sched_process_exec(void* context) {
+  __s32 tid = number_at(context, offsets.exec_pid);
+  __s32 old_tid = number_at(context, offsets.exec_old_pid);
+  struct topspin_thread* old;
+  struct topspin_thread* moved;
+  if (old_tid == tid) return 0;
+  old = member(old_tid);
+  if (!old) return 0;
+  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||
+      !(moved = bpf_map_lookup_elem(&threads, &tid)))
+    __sync_fetch_and_add(&threads_refused, 1);
+  else
+    __builtin_memset(&moved->times, 0, sizeof(moved->times));
+  leave_for_good(old, old_tid);
+  return 0;
+}

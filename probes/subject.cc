@@ -93,8 +93,7 @@ bool hides_processes(const std::string& proc_root) {
 
 /// Why there is no such process to watch.
 Error no_such_process(int32_t pid, const std::string& proc_root) {
-  const int signalled = pid > 0 ? ::kill(pid, 0) : -1;
-  const bool exists = signalled == 0 || (pid > 0 && errno == EPERM);
+  const bool exists = pid > 0 && proc_root == "/proc" && (::kill(pid, 0) == 0 || errno == EPERM);
   if (exists && hides_processes(proc_root))
     return make_error(
         ErrorCode::kPermission,

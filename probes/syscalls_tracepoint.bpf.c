@@ -91,3 +91,18 @@ int sched_process_exit(void* context) {
   if (member(tid)) bpf_map_delete_elem(&threads, &tid);
   return 0;
 }
+
+/* exec by another thread than the leader gives it the leader's number. */
+SEC("tp/sched/sched_process_exec")
+int sched_process_exec(void* context) {
+  __s32 tid = number_at(context, offsets.exec_pid);
+  __s32 old_tid = number_at(context, offsets.exec_old_pid);
+  struct topspin_watched_thread* old;
+  if (old_tid == tid) return 0;
+  old = member(old_tid);
+  if (!old) return 0;
+  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY))
+    __sync_fetch_and_add(&threads_refused, 1);
+  bpf_map_delete_elem(&threads, &old_tid);
+  return 0;
+}

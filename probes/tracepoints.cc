@@ -65,6 +65,8 @@ Result<topspin_tracepoint_offsets> scheduler_fields(const std::string& events) {
   TOPSPIN_TRY(find("sched/sched_wakeup", "pid", 4, offsets.wakeup_pid));
   TOPSPIN_TRY(find("sched/sched_process_fork", "parent_pid", 4, offsets.fork_parent_pid));
   TOPSPIN_TRY(find("sched/sched_process_fork", "child_pid", 4, offsets.fork_child_pid));
+  TOPSPIN_TRY(find("sched/sched_process_exec", "pid", 4, offsets.exec_pid));
+  TOPSPIN_TRY(find("sched/sched_process_exec", "old_pid", 4, offsets.exec_old_pid));
   return offsets;
 }
 

@@ -387,7 +387,7 @@ TEST_P(FlowOwnersTest, a_flow_of_this_host_that_has_no_owner_is_counted_as_misse
   open();
   uint16_t gone_port = 0;
   {
-    const UniqueFd socket = bound_socket(SOCK_DGRAM, "127.0.0.1");
+    const UniqueFd socket(open_socket(SOCK_DGRAM, Address("127.0.0.1", 0)));
     gone_port = Address::of(socket.get()).port();
   }
   const Address elsewhere("203.0.113.7", 53);

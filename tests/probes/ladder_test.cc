@@ -603,6 +603,7 @@ TEST(Resources, of_a_process_that_has_ended_are_not_measured_rather_than_none) {
   subject.run();
   const auto after = (*probes)->take_interval().resources;
   ASSERT_TRUE(after);
+  EXPECT_EQ(after->processes, std::nullopt);  // beside the other numbers, not a 0 among old ones
   EXPECT_EQ(after->fds, std::nullopt);
   EXPECT_EQ(after->rss_bytes, std::nullopt);
 }

@@ -155,6 +155,36 @@ TEST_F(MadeUpProc, lists_processes_and_sums_what_they_hold) {
   EXPECT_EQ(reading.major_faults, 6);
 }
 
+/// Two processes that share most of what each has resident.
+TEST_F(MadeUpProc, memory_of_several_processes_counts_shared_pages_once) {
+  for (const int pid : {5, 30}) {
+    add_process(pid, pid == 5 ? 1 : 5, pid);
+    write(std::to_string(pid) + "/status",
+          "VmSize: 900 kB\nVmRSS: 600 kB\nVmSwap: 80 kB\nVmPTE: 10 kB\n");
+    write(std::to_string(pid) + "/smaps_rollup", "Rss: 600 kB\nPss: 320 kB\nSwapPss: 50 kB\n");
+  }
+  write("meminfo", "MemAvailable: 1000 kB\n");
+  ProcReader proc(root_.string());
+  const LimitUse both = ResourceProbe(proc).read({5, 30}, monotonic_now_ns()).memory_bytes;
+  EXPECT_EQ(both.used, (640 + 100 + 20) * 1024);
+  EXPECT_EQ(both.limit, (640 + 100 + 20 + 1000) * 1024);
+  const LimitUse one = ResourceProbe(proc).read({5}, monotonic_now_ns()).memory_bytes;
+  EXPECT_EQ(one.used, (600 + 80 + 10) * 1024);
+  // Without shares there is no number for both, rather than one that counts twice.
+  fs::remove(root_ / "30/smaps_rollup");
+  EXPECT_FALSE(ResourceProbe(proc).read({5, 30}, monotonic_now_ns()).memory_bytes.used);
+}
+
+TEST_F(MadeUpProc, an_empty_cgroup_holds_nothing_and_an_ended_process_is_not_known) {
+  write("meminfo", "MemAvailable: 1000 kB\n");
+  ProcReader proc(root_.string());
+  const ResourceReading empty = ResourceProbe(proc, root_ / "group").read({}, monotonic_now_ns());
+  for (const auto member : {&ResourceReading::processes, &ResourceReading::threads,
+                            &ResourceReading::fds, &ResourceReading::rss_bytes})
+    EXPECT_EQ(empty.*member, 0);
+  EXPECT_EQ(ResourceProbe(proc).read({}, monotonic_now_ns()).threads, std::nullopt);
+}
+
 TEST_F(MadeUpProc, an_unreadable_part_makes_its_sum_absent_and_no_other) {
   add_process(5, 1, 100);
   add_process(30, 5, 200);

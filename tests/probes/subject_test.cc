@@ -112,6 +112,10 @@ std::string in_child(const std::function<std::string()>& work) {
 using ExecOnRung = OnRung;
 
 TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
+  if (GetParam() == Rung::kTracepoint &&
+      ::access("/sys/kernel/tracing/events/sched/sched_process_exec/format", R_OK) != 0)
+    GTEST_SKIP() << "needs tracefs: mount -t tracefs nodev /sys/kernel/tracing";
+  const bool sums_of_proc = GetParam() == Rung::kProc || GetParam() == Rung::kTracepoint;
   ::signal(SIGPIPE, SIG_IGN);  // whoever has ended reads nothing
   const CommandUsage before = usage_of_children();
   ForkedSubject subject([] {
@@ -136,7 +140,7 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   const CommandUsage used = usage_of_children() - before;
   ASSERT_GE(used.cpu_ns, static_cast<uint64_t>(600 * kMilli));
   // /proc is read each 10 ms and loses what a thread does after its last reading.
-  const auto slack = static_cast<double>((GetParam() == Rung::kProc ? 120 : 10) * kMilli);
+  const auto slack = static_cast<double>((sums_of_proc ? 120 : 10) * kMilli);
   EXPECT_NEAR(static_cast<double>(cpu_ns), static_cast<double>(used.cpu_ns), slack);
   EXPECT_NEAR(static_cast<double>(rows.cpu_ns()), static_cast<double>(cpu_ns), slack);
   // The first thread, the second under its own number, and the second under the first one's.
@@ -147,7 +151,11 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   std::ranges::sort(of_leader);
   ASSERT_THAT(of_leader, SizeIs(2));
   ASSERT_THAT(of_other, SizeIs(1));
-  if (GetParam() == Rung::kProc) return;
+  if (GetParam() == Rung::kTracepoint) {
+    for (const auto& [identity, row] : rows.all())
+      EXPECT_TRUE(row.on_cpu && row.on_cpu->count() > 0) << row.tid;
+  }
+  if (sums_of_proc) return;
   EXPECT_GE(of_leader[0], 10u);  // in units of 10 ms
   EXPECT_GE(of_leader[1], 20u);
   EXPECT_GE(of_other[0], 30u);
@@ -155,7 +163,9 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Rungs, ExecOnRung,
-                         testing::Values(Rung::kTpBtf, Rung::kRawTracepoint, Rung::kProc), rung_of);
+                         testing::Values(Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint,
+                                         Rung::kProc),
+                         rung_of);
 
 TEST(Subject, a_threads_number_stands_for_its_process_and_that_is_said) {
   Shared<std::atomic<int32_t>> tid;

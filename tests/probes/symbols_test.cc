@@ -2,11 +2,13 @@
 #include "probes/symbols.h"
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <random>
 #include <sstream>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "probes/cpu_stacks.h"
 
@@ -73,6 +75,25 @@ TEST(Elf, finds_this_programs_own_function) {
   const auto linked = elf->address_of(address - found->first + found->second.file_offset);
   ASSERT_TRUE(linked);
   EXPECT_EQ(elf->functions.find(*linked), "topspin_test_a_named_function");
+}
+
+/// Of a program with gigabytes of debug information, only the tables are read. The file here is
+/// this one with a hole of 8 GiB behind it.
+TEST(Elf, of_any_size_costs_what_its_tables_do) {
+  const std::vector<std::byte> whole = own_file();
+  std::string path = (std::filesystem::temp_directory_path() / "topspin-elf-XXXXXX").string();
+  const int fd = ::mkstemp(path.data());
+  ASSERT_GE(fd, 0);
+  const bool written =
+      ::write(fd, whole.data(), whole.size()) == static_cast<ssize_t>(whole.size()) &&
+      ::ftruncate(fd, int64_t{8} << 30) == 0;
+  ::close(fd);
+  const auto elf = written ? read_elf(path) : std::nullopt;
+  ::unlink(path.c_str());
+  if (!written) GTEST_SKIP() << "needs a file system that holds a sparse file of 8 GiB";
+  ASSERT_TRUE(elf);
+  EXPECT_EQ(elf->functions.size(), parse_elf(whole)->functions.size());
+  EXPECT_GT(elf->functions.size(), 100u);
 }
 
 TEST(Elf, damaged_anywhere_is_no_crash) {
