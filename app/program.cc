@@ -2,7 +2,6 @@
 // program.
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstdio>
 #include <system_error>
 
@@ -10,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "app/command.h"
+#include "app/outlet.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
 #include "core/text.h"
@@ -61,7 +61,8 @@ bool means_live(const std::vector<char*>& words) {
 }  // namespace
 
 void say(std::string_view message) {
-  fmt::print(stderr, "topspin: {}\n", sanitize_for_terminal(message));
+  constexpr int kWaitMs = 200;  // longer than for a tick's line, which the next one replaces
+  error_outlet().write(fmt::format("topspin: {}\n", sanitize_for_terminal(message)), kWaitMs);
 }
 
 int fail(const Error& error) {
@@ -77,7 +78,7 @@ std::string version_text() {
 int run_program(std::span<char*> arguments) {
   // A reader that goes away (`topspin report | head`) is an output error, not a reason to die
   // silently.
-  std::signal(SIGPIPE, SIG_IGN);
+  prepare_standard_streams();
 
   // What follows the first "--" is the subject's command, whatever it looks like.
   const auto separator = std::find_if(arguments.begin(), arguments.end(),
@@ -120,7 +121,7 @@ int run_program(std::span<char*> arguments) {
     return exit_code(ErrorCode::kUsage);
   }
   if (!action) {
-    fmt::print(stderr, "{}", root.help());
+    error_outlet().write(root.help());
     return exit_code(ErrorCode::kUsage);
   }
   if (!trailing.empty() && !root.got_subcommand("record") && !root.got_subcommand("live")) {

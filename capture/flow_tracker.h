@@ -62,6 +62,9 @@ struct CaptureLosses {
 };
 
 struct ClosedInterval {
+  /// Which interval since the start it is, from 0. A long silence closed as one carries the number
+  /// of its last interval.
+  uint64_t number = 0;
   FlowInterval flows;
   CaptureLosses losses;
   std::vector<FlowRow>

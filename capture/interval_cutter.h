@@ -33,6 +33,7 @@ class IntervalCutter {
   /// Where the first interval begins; without it, at the first packet.
   void begin(int64_t begin_ns) {
     begun_ = true;
+    first_begin_ns_ = begin_ns;
     begin_ns_ = begin_ns;
     end_ns_ = interval_ns_ > 0 ? begin_ns + interval_ns_ : INT64_MAX;
     table_->begin(begin_ns);
@@ -91,9 +92,16 @@ class IntervalCutter {
   const FlowTable& table() const { return *table_; }
 
  private:
+  /// Of the interval that ends at `end_ns`.
+  uint64_t number_of(int64_t end_ns) const {
+    if (interval_ns_ <= 0 || end_ns <= first_begin_ns_) return 0;
+    return static_cast<uint64_t>((end_ns - 1 - first_begin_ns_) / interval_ns_);
+  }
+
   void close(int64_t end_ns, bool last) {
     flush();
     ClosedInterval closed;
+    closed.number = number_of(end_ns);
     closed.flows = table_->take_interval(end_ns);
     if (last)
       table_->take_all_changed(closed.changed);
@@ -138,6 +146,7 @@ class IntervalCutter {
   std::array<Group, kGroups> groups_;
   size_t filling_ = 0;
   bool begun_ = false;
+  int64_t first_begin_ns_ = 0;
   int64_t begin_ns_ = 0;
   int64_t end_ns_ = INT64_MIN;  // the first packet begins
 };
