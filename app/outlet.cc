@@ -94,7 +94,8 @@ bool Outlet::write(std::string_view lines, int wait_ms) {
   std::string before;
   if (mid_line_) before += '\n';
   if (dropped_since_ > 0)
-    before += fmt::format("topspin: {} lines were not shown: nobody read them\n", dropped_since_);
+    before += fmt::format("topspin: {} line{} not shown: nobody read them\n", dropped_since_,
+                          dropped_since_ == 1 ? " was" : "s were");
   if (dropping_ && wait_ms <= kBriefMs) wait_ms = 0;
   if (!before.empty()) {
     if (!put(before, wait_ms)) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <iostream>
+#include <new>
 #include <system_error>
 
 #include <CLI/CLI.hpp>
@@ -115,7 +117,8 @@ int run_program(std::span<char*> arguments) {
   try {
     root.parse(static_cast<int>(own.size()), own.data());
   } catch (const CLI::Success& success) {  // --help, --version
-    return root.exit(success) == 0 ? 0 : 5;
+    const bool fine = root.exit(success) == 0 && std::cout.flush().good();
+    return fine ? 0 : fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   } catch (const CLI::ParseError& error) {
     say(fmt::format("{}; see topspin --help", error.what()));
     return exit_code(ErrorCode::kUsage);
@@ -134,6 +137,8 @@ int run_program(std::span<char*> arguments) {
   } catch (const std::system_error& error) {  // fmt, of a standard output that takes no more
     return fail(make_error(ErrorCode::kOutput,
                            fmt::format("cannot write to standard output: {}", error.what())));
+  } catch (const std::bad_alloc&) {
+    return fail(make_error(ErrorCode::kInternal, "there is not enough memory"));
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (code == 0) return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));

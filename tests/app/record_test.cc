@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <termios.h>
 
 #include "store/sqlite.h"
 #include "tests/support/privileges.h"
