@@ -87,14 +87,18 @@ Error internal(std::string_view what) {
     setenv("USER", user->name.c_str(), 1);
     setenv("LOGNAME", user->name.c_str(), 1);
   }
+  // Capabilities that were handed to topspin (ambient ones, as service managers do) are not the
+  // command's.
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  // It does not outlive its recording, however that ends. Lost by a change of user, so after it.
+  prctl(PR_SET_PDEATHSIG, SIGTERM);
   for (const auto& [name, value] : setting.environment) setenv(name.c_str(), value.c_str(), 1);
   if (!setting.directory.empty() && chdir(setting.directory.c_str()) != 0) give_up(errno);
-  // Capabilities that a service manager lent to topspin are not the command's.
-  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
   signal(SIGPIPE, SIG_DFL);
+  signal(SIGXFSZ, SIG_DFL);
 
   const ChildStreams& streams = setting.streams;
   if (streams.input_fd >= 0) dup2(streams.input_fd, STDIN_FILENO);
@@ -102,6 +106,7 @@ Error internal(std::string_view what) {
     dup2(streams.output_fd, STDOUT_FILENO);
     dup2(streams.output_fd, STDERR_FILENO);
   }
+  if (streams.error_fd >= 0) dup2(streams.error_fd, STDERR_FILENO);
 
   std::vector<char*> arguments;
   arguments.reserve(command.size() + 1);

@@ -22,7 +22,8 @@ namespace topspin {
 /// -1: the parent's own.
 struct ChildStreams {
   int input_fd = -1;
-  int output_fd = -1;  // standard error too
+  int output_fd = -1;  // standard error too, unless it has its own
+  int error_fd = -1;
 };
 
 /// What the command is given beside its words.

@@ -126,7 +126,17 @@ void Experiment::on_output() {
     if (got <= 0) return;
     const std::string_view bytes(buffer.data(), static_cast<size_t>(got));
     tail_.add(bytes);
-    if (file_ && write(file_.get(), bytes.data(), bytes.size()) < 0) file_.reset();
+    keep_output(bytes);
+  }
+}
+
+/// Into the plan's output file, until it takes no more.
+void Experiment::keep_output(std::string_view bytes) {
+  while (file_ && !bytes.empty()) {
+    const ssize_t n = write(file_.get(), bytes.data(), bytes.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return file_.reset();
+    bytes.remove_prefix(static_cast<size_t>(n));
   }
 }
 

@@ -80,6 +80,7 @@ class Experiment final : public Conductor {
       : settings_(std::move(settings)), tail_(settings_.subject.ready.line) {}
 
   Status open_output_file();
+  void keep_output(std::string_view bytes);
   bool ready(int64_t now_ns) const;
   std::string what_is_missing() const;
   void begin(Part part, int64_t now_ns);

@@ -80,21 +80,6 @@ uint64_t fnv1a(std::string_view text) {
   return hash;
 }
 
-bool is_hex_commit(const std::string& text) {
-  if (text.size() != 40 && text.size() != 64) return false;
-  return text.find_first_not_of("0123456789abcdef") == std::string::npos;
-}
-
-/// A ref's commit from packed-refs: lines "COMMIT NAME".
-std::string packed_ref(const fs::path& git_directory, const std::string& name) {
-  std::ifstream file(git_directory / "packed-refs");
-  for (std::string line; std::getline(file, line);) {
-    const size_t space = line.find(' ');
-    if (space != std::string::npos && line.substr(space + 1) == name) return line.substr(0, space);
-  }
-  return {};
-}
-
 }  // namespace
 
 HostInfo read_host_info() {
@@ -126,40 +111,6 @@ HostInfo read_host_info() {
                                    stepping, cache, host.cpus_online.value_or(0),
                                    host.memory_bytes.value_or(0) >> 30, host.hypervisor)));
   return host;
-}
-
-SourceInfo read_source_info(const std::string& directory) {
-  std::error_code ignored;
-  fs::path git;
-  for (fs::path at = fs::absolute(directory, ignored);; at = at.parent_path()) {
-    if (fs::exists(at / ".git", ignored)) {
-      git = at / ".git";
-      break;
-    }
-    if (at == at.parent_path()) return {};
-  }
-  if (fs::is_regular_file(git, ignored)) {  // a linked work tree: "gitdir: PATH"
-    const std::string link = first_value(read_file(git), "gitdir", ':');
-    git = fs::path(link).is_absolute() ? fs::path(link) : git.parent_path() / link;
-  }
-  fs::path common = git;  // where refs are shared
-  if (const std::string link = trimmed(read_file(git / "commondir")); !link.empty()) {
-    common = fs::path(link).is_absolute() ? fs::path(link) : git / link;
-  }
-  SourceInfo source;
-  const std::string head = trimmed(read_file(git / "HEAD"));
-  constexpr std::string_view kRef = "ref: ";
-  if (!head.starts_with(kRef)) {
-    if (is_hex_commit(head)) source.commit = head;
-    return source;
-  }
-  const std::string name = head.substr(kRef.size());
-  constexpr std::string_view kHeads = "refs/heads/";
-  source.branch = name.starts_with(kHeads) ? name.substr(kHeads.size()) : name;
-  std::string commit = trimmed(read_file(common / name));
-  if (commit.empty()) commit = packed_ref(common, name);
-  if (is_hex_commit(commit)) source.commit = commit;
-  return source;
 }
 
 }  // namespace topspin

@@ -1,5 +1,4 @@
-// The host and the source tree around a run: what decides whether two runs compare, and who is
-// asking.
+// The host that a run is made on: what decides whether two runs compare.
 #pragma once
 
 #include <optional>
@@ -14,9 +13,5 @@ namespace topspin {
 
 /// Reads uname, /proc/cpuinfo, /proc/meminfo, /etc/os-release. What cannot be read stays empty.
 HostInfo read_host_info();
-
-/// Commit and branch of the git work tree that holds `directory`, read from .git itself: running
-/// git in somebody's directory would run what its configuration says. Empty outside a work tree.
-SourceInfo read_source_info(const std::string& directory);
 
 }  // namespace topspin

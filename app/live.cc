@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "app/command.h"
+#include "app/outlet.h"
 #include "capture/interface_counters.h"
 #include "core/clock.h"
 #include "core/text.h"
@@ -24,15 +25,6 @@ bool terminal_is_there() {
   const char* term = std::getenv("TERM");
   return isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0 && term != nullptr &&
          *term != '\0' && std::strcmp(term, "dumb") != 0;
-}
-
-void write_all(int fd, std::string_view text) {
-  while (!text.empty()) {
-    const ssize_t n = write(fd, text.data(), text.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
-    text.remove_prefix(static_cast<size_t>(n));
-  }
 }
 
 }  // namespace
@@ -73,14 +65,24 @@ void Live::on_sample(const Sample& sample) {
   }
   if (look_.plain()) {
     if (stop_) return;
-    fmt::print("{}{}", printed_ > 0 ? "\n" : "", look_.plain_text());
-    if (++printed_ >= look_.batch()) stop_ = true;
+    const std::string text = fmt::format("{}{}", printed_ > 0 ? "\n" : "", look_.plain_text());
+    if (++printed_ >= look_.batch()) {
+      last_text_ = text;  // printed when nothing is recorded any more: its reader may be slow
+      stop_ = true;
+      return;
+    }
+    constexpr int kWaitMs = 1000;
+    output_failed_ = !output_outlet().write(text, kWaitMs) || output_failed_;
   } else {
-    if (printed_++ % kTickLinesPerHeader == 0) fmt::print("{}\n", tick_line_header());
-    fmt::print("{}\n", tick_line(sample, recent_));
+    if (printed_++ % kTickLinesPerHeader == 0)
+      output_outlet().write(fmt::format("{}\n", tick_line_header()));
+    output_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
   }
   // A reader that went away ends it: nobody looks any more.
-  if (std::fflush(stdout) != 0) stop_ = true;
+  if (output_outlet().silenced()) {
+    output_failed_ = true;
+    stop_ = true;
+  }
 }
 
 /// The rows were of the interface before; the counts go on.
@@ -134,7 +136,7 @@ void Live::on_output() {
     if (n <= 0) return;
     const std::string_view text(buffer.data(), static_cast<size_t>(n));
     if (!look_.is_open()) {
-      write_all(STDERR_FILENO, text);
+      error_outlet().write(text);
       continue;
     }
     output_ += text;
@@ -153,7 +155,8 @@ void Live::close() {
     say("the command printed more while the screen was up; this is the end of it");
     output_.erase(0, output_.find('\n') + 1);
   }
-  write_all(STDERR_FILENO, output_);
+  constexpr int kWaitMs = 1000;
+  error_outlet().write(output_, kWaitMs);
   output_.clear();
 }
 

@@ -37,8 +37,11 @@ class Live final : public Onlooker {
   }
   int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
+  bool output_failed() const override { return output_failed_; }
   bool stays() const override { return stay_ && !stop_; }
   void close() override;
+  /// The last plain screen, to be printed after the recording.
+  const std::string& last_text() const { return last_text_; }
   void abandon() override { restore_terminal_now(); }
   int command_stdin_fd() const override { return null_.get(); }
   int command_stdout_fd() const override { return output_write_.get(); }
@@ -53,6 +56,8 @@ class Live final : public Onlooker {
   bool stop_ = false;
   int printed_ = 0;
   RecentLatencies recent_;  // of the lines
+  std::string last_text_;
+  bool output_failed_ = false;  // standard output took no more
   UniqueFd null_, output_read_, output_write_;
   std::string output_;
   bool output_cut_ = false;

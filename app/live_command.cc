@@ -1,6 +1,7 @@
 // `topspin [live]`: the live monitor, and `-r FILE`: the same screens over a capture file.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 
 #include "app/command.h"
 #include "app/live.h"
@@ -25,7 +26,14 @@ int run_live(LiveCommand& o) {
   // Liveness judges each flow in each tick, so all that changed must come with it.
   o.record.max_rows_per_interval = o.record.observe.max_flows;
   Live live(o.look, !o.record.command.empty(), !o.record.store);
-  return record(o.record, &live);
+  const int code = record(o.record, &live);
+  if (live.last_text().empty()) return code;
+  // From here on a signal ends the program at once: its reader may never come.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  fmt::print("{}", live.last_text());
+  return code;
 }
 
 }  // namespace

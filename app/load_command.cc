@@ -16,6 +16,7 @@
 #include "app/command.h"
 #include "app/host.h"
 #include "app/load_output.h"
+#include "app/outlet.h"
 #include "app/observe_options.h"
 #include "app/privileges.h"
 #include "app/version.h"
@@ -212,7 +213,8 @@ int run(LoadArguments& arguments) {
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
-      fmt::print(stderr, "{}\n", sanitize_for_terminal(load_progress_line(line)));
+      error_outlet().write(
+          fmt::format("{}\n", sanitize_for_terminal(load_progress_line(line))));
     }
   };
   const auto result = run_load(arguments.options, stop_requested, progress);

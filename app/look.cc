@@ -219,6 +219,8 @@ void Look::on_signal(int number) {
 int Look::refresh_ms() const {
   constexpr int kNamesMs = 100;
   constexpr int kFrameMs = 250;
+  constexpr int kBehindMs = 100;  // the terminal has not read the last frame yet
+  if (terminal_ && !terminal_->flush()) return kBehindMs;
   if (resolver_ && resolver_->busy()) return kNamesMs;
   return shows_interfaces() || watched_flow() ? kFrameMs : -1;
 }
@@ -265,9 +267,8 @@ void Look::look_names_up() {
 void Look::draw() {
   if (!terminal_) return;
   look_names_up();
-  if (!dirty_) return;
-  dirty_ = false;
-  terminal_->show(draw_screen(shown(), state_, terminal_->size()), state_.theme);
+  if (terminal_->flush() && dirty_)
+    dirty_ = !terminal_->show(draw_screen(shown(), state_, terminal_->size()), state_.theme);
   if (terminal_->gone()) stop_ = true;
 }
 

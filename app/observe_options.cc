@@ -1,16 +1,21 @@
 #include "app/observe_options.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 #include <CLI/CLI.hpp>
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <unistd.h>
 
+#include "app/privileges.h"
 #include "core/clock.h"
 #include "core/text.h"
+#include "core/unique_fd.h"
 
 namespace topspin {
 namespace {
@@ -63,15 +68,29 @@ void add_flow_options(CLI::App& command, ObserveOptions& options) {
 
 Result<std::string> filter_text(const ObserveOptions& options) {
   if (options.filter_file.empty()) return fmt::format("{}", fmt::join(options.filter_words, " "));
-  std::ifstream file(options.filter_file);
-  if (!file) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("cannot read the filter file {}: {}", options.filter_file,
-                                  std::strerror(errno)),
-                      errno);
+  const auto cannot = [&](std::string_view why, int number) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("cannot read the filter file {}: {}", options.filter_file, why), number);
+  };
+  const UniqueFd file(open_as_invoking_user(options.filter_file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return cannot(std::strerror(errno), errno);
+  // libpcap needs minutes and gigabytes for a filter of this length.
+  constexpr size_t kMostBytes = 64 << 10;
+  std::string bytes(kMostBytes + 1, '\0');
+  size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t got = read(file.get(), bytes.data() + size, bytes.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return cannot(std::strerror(errno), errno);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
   }
+  if (size > kMostBytes) return cannot("it is longer than 64 KiB", 0);
+  bytes.resize(size);
+  std::istringstream lines(bytes);
   std::string text;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string line; std::getline(lines, line);) {
     text += line.substr(0, line.find('#'));
     text += ' ';
   }

@@ -51,6 +51,8 @@ class Onlooker {
 
   /// The person has seen enough.
   virtual bool wants_stop() const = 0;
+  /// What was to be printed could not be, as on a full disk.
+  virtual bool output_failed() const = 0;
   /// Whether to go on after the command or subject ended.
   virtual bool stays() const = 0;
 

@@ -21,6 +21,7 @@
 #include "app/command.h"
 #include "app/experiment.h"
 #include "app/family.h"
+#include "app/git.h"
 #include "app/host.h"
 #include "app/ports.h"
 #include "app/privileges.h"
@@ -76,7 +77,7 @@ class PlanSession {
                                   uint64_t position) const;
   Result<int> record_in_child(const RecordOptions& options, const ExperimentSettings& settings);
   void pause();
-  bool interrupted();
+  int interrupted();  // how often
   /// Waits for signals for at most so long; those that end the session go on to `recorder`.
   void handle_signals(int timeout_ms, pid_t recorder);
 
@@ -95,6 +96,7 @@ class PlanSession {
   std::optional<UserIdentity> user_;
   UniqueFd signal_fd_;
   int stop_signal_ = 0;
+  int stop_signals_ = 0;  // how many came
   std::string plan_directory_;
   WorkTrees trees_;
   std::vector<PreparedSubject> subjects_;
@@ -108,6 +110,7 @@ Status PlanSession::begin() {
   if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return os_error("cannot block signals");
   signal_fd_.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signal_fd_) return os_error("signalfd");
+  forget_git_environment();
   TOPSPIN_TRY(adopt_orphans());
   std::error_code error;
   const fs::path file = fs::absolute(options_.plan_file, error);
@@ -125,14 +128,15 @@ void PlanSession::handle_signals(int timeout_ms, pid_t recorder) {
     const int number = static_cast<int>(info.ssi_signo);
     if (number == SIGCHLD) continue;
     stop_signal_ = number;
+    ++stop_signals_;
     // A Ctrl-C at the terminal (sent by the kernel) has reached the recorder already.
     if (recorder > 0 && info.ssi_code != SI_KERNEL) kill(recorder, number);
   }
 }
 
-bool PlanSession::interrupted() {
+int PlanSession::interrupted() {
   handle_signals(0, 0);
-  return stop_signal_ != 0;
+  return stop_signals_;
 }
 
 Status PlanSession::prepare_subjects() {
@@ -141,7 +145,7 @@ Status PlanSession::prepare_subjects() {
     if (!subject.commit.empty()) {
       say_progress_(fmt::format("{}: checking out {}", subject.name, subject.commit));
       TOPSPIN_ASSIGN(prepared.directory, trees_.check_out(plan_directory_, subject.commit));
-      prepared.source = read_source_info(prepared.directory);
+      prepared.source = read_source_info(prepared.directory, user_);
     }
     prepared.directory =
         (fs::path(prepared.directory) / subject.directory).lexically_normal().string();
@@ -324,7 +328,7 @@ Result<SessionRun> PlanSession::run_one(const PlannedRun& planned, uint64_t posi
 
 void PlanSession::pause() {
   const int64_t until_ns = monotonic_now_ns() + plan_.pause_ns;
-  while (!interrupted() && monotonic_now_ns() < until_ns) handle_signals(50, 0);
+  while (interrupted() == 0 && monotonic_now_ns() < until_ns) handle_signals(50, 0);
 }
 
 Result<SessionResult> PlanSession::run() {
@@ -338,7 +342,7 @@ Result<SessionResult> PlanSession::run() {
   const auto order = order_of_runs(subjects_.size(), plan_.repeats, plan_.order, options_.seed);
   for (size_t i = 0; i < order.size(); ++i) {
     if (i > 0) pause();
-    if (interrupted()) break;
+    if (interrupted() > 0) break;
     say_progress_(fmt::format("run {} of {}: {}, repeat {}", i + 1, order.size(),
                               subjects_[order[i].subject].subject.name, order[i].repeat));
     auto run = run_one(order[i], i + 1);

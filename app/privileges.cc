@@ -1,6 +1,7 @@
 // The only file that includes sys/capability.h.
 #include "app/privileges.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -8,10 +9,12 @@
 #include <memory>
 #include <string_view>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>
 #include <sys/capability.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -45,6 +48,24 @@ Error os_error(std::string_view what) {
 }
 
 }  // namespace
+
+int open_as_invoking_user(const char* path, int flags) {
+  const std::optional<UserIdentity> user = invoking_user();
+  if (!user) return open(path, flags);
+  std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
+  const int count = getgroups(static_cast<int>(groups.size()), groups.data());
+  const bool as_user = count >= 0 && setgroups(1, &user->gid) == 0;
+  // The file system's identity alone: root's capabilities over files go with it.
+  setfsgid(user->gid);
+  setfsuid(user->uid);
+  const int fd = as_user ? open(path, flags) : -1;
+  const int number = errno;
+  setfsuid(0);
+  setfsgid(getegid());
+  if (count >= 0) (void)!setgroups(static_cast<size_t>(count), groups.data());
+  errno = number;
+  return fd;
+}
 
 std::optional<UserIdentity> invoking_user() {
   if (geteuid() != 0) return std::nullopt;

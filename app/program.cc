@@ -2,14 +2,16 @@
 // program.
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <cstdio>
+#include <iostream>
+#include <new>
 #include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
 #include "app/command.h"
+#include "app/outlet.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
 #include "core/text.h"
@@ -61,7 +63,8 @@ bool means_live(const std::vector<char*>& words) {
 }  // namespace
 
 void say(std::string_view message) {
-  fmt::print(stderr, "topspin: {}\n", sanitize_for_terminal(message));
+  constexpr int kWaitMs = 200;  // longer than for a tick's line, which the next one replaces
+  error_outlet().write(fmt::format("topspin: {}\n", sanitize_for_terminal(message)), kWaitMs);
 }
 
 int fail(const Error& error) {
@@ -77,7 +80,7 @@ std::string version_text() {
 int run_program(std::span<char*> arguments) {
   // A reader that goes away (`topspin report | head`) is an output error, not a reason to die
   // silently.
-  std::signal(SIGPIPE, SIG_IGN);
+  prepare_standard_streams();
 
   // What follows the first "--" is the subject's command, whatever it looks like.
   const auto separator = std::find_if(arguments.begin(), arguments.end(),
@@ -114,13 +117,14 @@ int run_program(std::span<char*> arguments) {
   try {
     root.parse(static_cast<int>(own.size()), own.data());
   } catch (const CLI::Success& success) {  // --help, --version
-    return root.exit(success) == 0 ? 0 : 5;
+    const bool fine = root.exit(success) == 0 && std::cout.flush().good();
+    return fine ? 0 : fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   } catch (const CLI::ParseError& error) {
     say(fmt::format("{}; see topspin --help", error.what()));
     return exit_code(ErrorCode::kUsage);
   }
   if (!action) {
-    fmt::print(stderr, "{}", root.help());
+    error_outlet().write(root.help());
     return exit_code(ErrorCode::kUsage);
   }
   if (!trailing.empty() && !root.got_subcommand("record") && !root.got_subcommand("live")) {
@@ -133,6 +137,8 @@ int run_program(std::span<char*> arguments) {
   } catch (const std::system_error& error) {  // fmt, of a standard output that takes no more
     return fail(make_error(ErrorCode::kOutput,
                            fmt::format("cannot write to standard output: {}", error.what())));
+  } catch (const std::bad_alloc&) {
+    return fail(make_error(ErrorCode::kInternal, "there is not enough memory"));
   }
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     if (code == 0) return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));

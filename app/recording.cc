@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
@@ -19,14 +20,18 @@
 #include "app/command.h"
 #include "app/family.h"
 #include "app/flow_row_queue.h"
+#include "app/git.h"
 #include "app/host.h"
 #include "app/network_namespace.h"
+#include "app/outlet.h"
+#include "app/row_baseline.h"
 #include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
 #include "core/headroom_watch.h"
 #include "core/text.h"
 #include "probes/flow_owner.h"
+#include "store/patient_writer.h"
 #include "store/run_store.h"
 #include "tui/tick_line.h"
 
@@ -35,6 +40,11 @@ namespace {
 
 constexpr int64_t kStopGraceNs = 5 * kNanosPerSecond;  // from SIGTERM to SIGKILL for the command
 constexpr uint64_t kTickLinesPerHeader = 20;
+/// A tick that comes so late was not merely late: the recorder (or its machine) stood still.
+constexpr int64_t kStandstillNs = 500 * kNanosPerMilli;
+constexpr int64_t kPlaceCheckNs = kNanosPerSecond;
+/// The loop waits no longer for another program's lock on the database; the tick waits in memory.
+constexpr int kStoreWaitMs = 20;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
 /// The typed settings behind the options; everything that can be refused without opening anything.
@@ -146,7 +156,13 @@ class Recording {
   Status give_up_privileges(const std::optional<UserIdentity>& user);
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
   Status loop();
+  void begin_counting();
   void tick(int64_t due_ns);
+  void tick_if_due(int64_t end_ns);
+  void note_standstill(int64_t due_ns);
+  void look_after_store();
+  void fail(const Error& error);
+  std::string closing_line(const RunEnd& end) const;
   void drain_samples(bool finishing = false);
   void subject_ended();
   void take_flows();
@@ -169,14 +185,18 @@ class Recording {
   std::unique_ptr<FlowOwners> owners_;
   std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;
-  std::unique_ptr<RunWriter> writer_;
+  std::unique_ptr<PatientWriter> writer_;
   std::optional<Session> session_;
   std::optional<FlowRowQueue> row_queue_;  // where more rows are shown than stored
+  RowBaseline baseline_;
+  SelfReading first_self_;
   HeadroomWatch headroom_;
   std::string run_id_, database_;
+  SourceInfo source_;
   int64_t start_ns_ = 0;
   int64_t next_due_ns_ = 0;
-  int64_t last_due_ns_ = 0;
+  int64_t next_place_check_ns_ = 0;
+  bool place_told_ = false;
   std::optional<int64_t> kill_at_ns_;  // when the command's grace ends
   int stop_signal_ = 0;                // that asked us to stop
   bool stopping_ = false;
@@ -193,6 +213,14 @@ Status Recording::open() {
   std::optional<UserIdentity> user = invoking_user();
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
+  }
+  // Before anything else runs, since git is started for it.
+  forget_git_environment();
+  if (options_.source) {
+    source_ = *options_.source;
+  } else if (options_.store) {
+    std::error_code ignored;
+    source_ = read_source_info(std::filesystem::current_path(ignored), user);
   }
   if (!options_.command.empty()) {
     ChildSetting setting;
@@ -228,11 +256,32 @@ Status Recording::open() {
     // A screen is shown every row, and stores as many a tick as a recording without one.
     const uint64_t rows_a_tick = RecordOptions{}.max_rows_per_interval;
     if (options_.max_rows_per_interval > rows_a_tick) row_queue_.emplace(rows_a_tick);
-    TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info, writer_options));
+    writer_options.busy_timeout_ms = kStoreWaitMs;
+    TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info, writer_options));
+    writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
+      pollfd signals{signal_fd_.get(), POLLIN, 0};
+      poll(&signals, 1, 50);
+      handle_signals();
+      return true;
+    });
   }
   if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info));
-  start_ns_ = monotonic_now_ns();
+  begin_counting();
   return {};
+}
+
+/// The run begins. What the probes have counted since they were opened, of a subject that runs
+/// already, is not part of it.
+void Recording::begin_counting() {
+  // A probe hands over so many rows of threads at a time; the rest come with the next call.
+  constexpr int kMostReadings = 8;
+  for (int i = 0; i < kMostReadings; ++i) {
+    const ProbeInterval before = probes_->take_interval();
+    baseline_.take(before);
+    start_ns_ = before.end_ns;
+    if (before.changed_threads.size() < plan_.probes.max_thread_rows_per_interval) break;
+  }
+  first_self_ = read_self();
 }
 
 Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
@@ -256,9 +305,7 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.started_wall_ns = anchor.wall_ns;
   info.started_monotonic_ns = anchor.monotonic_ns;
   info.host = read_host_info();
-  std::error_code ignored;
-  info.source =
-      options_.source ? *options_.source : read_source_info(std::filesystem::current_path(ignored));
+  info.source = source_;
   info.plan = options_.plan;
   info.labels = plan_.labels;
   info.command = options_.command;
@@ -290,12 +337,56 @@ void Recording::arm_timer(int64_t monotonic_ns) const {
 
 void Recording::tick(int64_t due_ns) {
   ProbeInterval probes = probes_->take_interval();
+  baseline_.apply(probes);
+  const int64_t read_ns = probes.end_ns;
   const bool subject_gone =
       plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
-  session_->add_probes(std::move(probes), read_self(), due_ns, monotonic_now_ns());
-  last_due_ns_ = due_ns;
+  session_->add_probes(std::move(probes), read_self(), due_ns, read_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
   if (subject_gone && !child_) subject_ended();  // a command's end is told by waitpid
+}
+
+/// One tick for all that is due, so that a recorder which stood still makes one long interval. What
+/// is due at the very end is finish()'s.
+void Recording::tick_if_due(int64_t end_ns) {
+  const int64_t now_ns = std::min(monotonic_now_ns(), end_ns - 1);
+  if (next_due_ns_ > now_ns) return;
+  const int64_t interval_ns = plan_.live.interval_ns;
+  const int64_t due_ns = start_ns_ + (now_ns - start_ns_) / interval_ns * interval_ns;
+  note_standstill(next_due_ns_);
+  tick(due_ns);
+  next_due_ns_ = due_ns + interval_ns;
+}
+
+/// REQUIRES: a tick was due at `due_ns` and has not been made.
+void Recording::note_standstill(int64_t due_ns) {
+  const int64_t now_ns = monotonic_now_ns();
+  const int64_t late_ns = now_ns - due_ns;
+  if (late_ns < kStandstillNs) return;
+  tell_event(now_ns - start_ns_,
+             fmt::format("the recorder stood still for at least {}; what happened meanwhile is in "
+                         "one long interval",
+                         format_duration(late_ns)));
+}
+
+/// The first error counts, and ends the recording.
+void Recording::fail(const Error& error) {
+  if (!failure_) failure_ = error;
+  stopping_ = true;
+}
+
+/// Stores what waits, tells how that goes, and sees whether the file is still there.
+void Recording::look_after_store() {
+  if (!writer_) return;
+  if (const Status stored = writer_->retry(); !stored.ok()) fail(stored.error());
+  const int64_t now_ns = monotonic_now_ns();
+  if (auto notice = writer_->take_notice()) tell_event(now_ns - start_ns_, *notice);
+  if (place_told_ || now_ns < next_place_check_ns_) return;
+  next_place_check_ns_ = now_ns + kPlaceCheckNs;
+  if (const Status place = writer_->check_place(); !place.ok()) {
+    place_told_ = true;
+    tell_event(now_ns - start_ns_, place.error().message);
+  }
 }
 
 /// The end of the command or subject ends the recording, unless somebody wants to go on looking.
@@ -314,16 +405,12 @@ void Recording::subject_ended() {
 void Recording::take_flows() {
   CaptureThread::Delivery delivery = capture_->take();
   for (ClosedInterval& interval : delivery.intervals) {
-    if (interval.flows.end_ns <= interval.flows.begin_ns) continue;
     for (const std::string& event : interval.events)
       tell_event(interval.flows.end_ns - start_ns_, event);
     if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     session_->add_flows(std::move(interval));
   }
-  if (delivery.error) {
-    if (!failure_) failure_ = delivery.error;
-    stopping_ = true;
-  }
+  if (delivery.error) fail(*delivery.error);
 }
 
 /// What somebody who looks on asks of the capture, none of which changes what is counted but for
@@ -355,19 +442,16 @@ void Recording::drain_samples(bool finishing) {
     auto following = session_->next_sample();
     owners_->resolve(*sample);
     if (!options_.quiet) {
-      if (lines_++ % kTickLinesPerHeader == 0) fmt::print(stderr, "{}\n", tick_line_header());
-      fmt::print(stderr, "{}\n", tick_line(*sample, recent_));
+      if (lines_++ % kTickLinesPerHeader == 0)
+        error_outlet().write(fmt::format("{}\n", tick_line_header()));
+      error_outlet().write(fmt::format("{}\n", tick_line(*sample, recent_)));
     }
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
       if (row_queue_)
         sample->changed_flows =
             row_queue_->exchange(std::move(sample->changed_flows), finishing && !following);
-      if (auto status = writer_->append(*sample); !status.ok()) {
-        if (!failure_) failure_ = status.error();
-        stopping_ = true;
-        return;
-      }
+      if (auto status = writer_->append(*sample); !status.ok()) return fail(status.error());
     }
     for (const std::string& warning : headroom_.observe(*sample))
       tell_event(sample->elapsed_ns, warning);
@@ -413,7 +497,6 @@ void Recording::handle_signals() {
 
 Status Recording::loop() {
   next_due_ns_ = start_ns_ + plan_.live.interval_ns;
-  last_due_ns_ = start_ns_;
   const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
   while (!stopping_) {
     arm_timer(std::min(next_due_ns_, end_ns));
@@ -431,12 +514,10 @@ Status Recording::loop() {
     }
     handle_signals();
     if (fds[7].revents != 0) probes_->handle_events();
-    for (int64_t now = monotonic_now_ns(); next_due_ns_ <= std::min(now, end_ns);
-         next_due_ns_ += plan_.live.interval_ns) {
-      tick(next_due_ns_);
-    }
+    tick_if_due(end_ns);
     take_flows();
     drain_samples();
+    look_after_store();
     if (conductor_ != nullptr && !stopping_) {
       if (fds[6].revents != 0) conductor_->on_output();
       if (child_->poll_exit() && !command_end_told_) {
@@ -467,12 +548,14 @@ Result<int> Recording::finish() {
   // Only what ended before the last reading is in the probes' sums as a whole.
   std::optional<CommandUsage> usage;
   if (child_ && child_->poll_exit()) usage = child_->usage();
-  if (end_ns > last_due_ns_) {
-    tick(end_ns);
-    session_->add_end_losses(probes_->end_losses());
-  }
+  // A load that is waited for is no standstill.
+  if (conductor_ == nullptr && next_due_ns_ != 0 && next_due_ns_ < end_ns)
+    note_standstill(next_due_ns_);
+  tick(end_ns);
+  session_->add_end_losses(probes_->end_losses());
   capture_->stop(end_ns);
   take_flows();
+  session_->finish();
   drain_samples(true);
 
   if (onlooker_ != nullptr) onlooker_->close();
@@ -500,8 +583,10 @@ Result<int> Recording::finish() {
   RunEnd end;
   end.duration_ns = end_ns - start_ns_;
   if (child_) end.exit_status = child_->poll_exit();
-  end.invalid_reasons =
-      judge_losses(session_->loss_totals(), session_->flow_totals(), session_->ticks());
+  LossInterval losses = session_->loss_totals();
+  if (writer_) losses.ticks_unstored += writer_->ticks_given_up();
+  end.invalid_reasons = judge_losses(losses, session_->flow_totals(), session_->ticks());
+  end.doubts = doubts_of(session_->flow_totals());
   for (std::string& doubt : probes_->doubts(usage)) end.doubts.push_back(std::move(doubt));
   if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (failure_) {
@@ -519,21 +604,23 @@ Result<int> Recording::finish() {
   if (failure_) return *failure_;
   TOPSPIN_TRY(saved);
 
-  for (const std::string& reason : end.invalid_reasons) {
-    if (options_.store) say(fmt::format("the run is INVALID: {}", reason));
-  }
   if (session_->flow_totals().packets == 0 && !options_.quiet) {
     const std::string where = plan_.live.interface;
     say(plan_.live.filter.empty()
             ? fmt::format("0 packets came on {}", where)
             : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
   }
+  const bool clean = end.invalid_reasons.empty() && end.doubts.empty();
+  if (options_.store && (!clean || !options_.quiet)) say(closing_line(end));
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
                     run_id_));
   }
   if (stop_signal_ != 0) return 128 + stop_signal_;
+  if (onlooker_ != nullptr && onlooker_->output_failed()) {
+    return make_error(ErrorCode::kOutput, "cannot write to standard output");
+  }
   if (conductor_ != nullptr) return 0;
   if (end.exit_status && !command_ended_by_us_) {
     if (*end.exit_status > 128)
@@ -545,6 +632,21 @@ Result<int> Recording::finish() {
   if (!child_ && options_.store && !end.invalid_reasons.empty())
     return exit_code(ErrorCode::kInvalidRun);
   return 0;
+}
+
+/// Whether the run is complete, usable and may be judged, and if not, why.
+std::string Recording::closing_line(const RunEnd& end) const {
+  const bool complete = end.status == RunStatus::kComplete;
+  const std::string_view status = complete ? "complete" : run_status_name(end.status);
+  if (!end.invalid_reasons.empty()) {
+    return fmt::format("the run is {} but INVALID: not usable, so it may not be judged: {}", status,
+                       fmt::join(end.invalid_reasons, "; "));
+  }
+  if (!end.doubts.empty()) {
+    return fmt::format("the run is {} and usable, but may not be judged: {}", status,
+                       fmt::join(end.doubts, "; "));
+  }
+  return fmt::format("the run is {} and usable, and may be judged", status);
 }
 
 Result<int> Recording::run() {
@@ -566,7 +668,7 @@ Result<int> Recording::run() {
     say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
                     without_subject));
   }
-  session_.emplace(start_ns_, plan_.live.interval_ns, read_self());
+  session_.emplace(start_ns_, plan_.live.interval_ns, first_self_);
   {
     auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
     if (!capture.ok()) {

@@ -1,5 +1,9 @@
 #include "app/session.h"
 
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
 #include <fmt/format.h>
 
 #include "core/clock.h"
@@ -19,7 +23,8 @@ SelfReading read_self() { return {process_cpu_now_ns(), own_rss_bytes(), read_ho
 
 void Session::add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns) {
   const bool late = now_ns - due_ns > interval_ns_ / 10;
-  probe_halves_.push_back({std::move(probes), self, now_ns, late});
+  const int64_t last = std::max<int64_t>(due_ns - 1 - start_ns_, 0) / interval_ns_;
+  probe_halves_.push_back({static_cast<uint64_t>(last), std::move(probes), self, now_ns, late});
 }
 
 void Session::add_end_losses(const LossInterval& losses) {
@@ -29,12 +34,54 @@ void Session::add_end_losses(const LossInterval& losses) {
 
 void Session::add_flows(ClosedInterval flows) { flow_halves_.push_back(std::move(flows)); }
 
+bool Session::flows_are_there(const ProbeHalf& probe) const {
+  return finishing_ || (!flow_halves_.empty() && flow_halves_.back().number >= probe.last_number);
+}
+
+/// All flow intervals of a probes' half as one. REQUIRES: flows_are_there().
+ClosedInterval Session::take_flows_of(const ProbeHalf& probe) {
+  const bool takes_all = finishing_ && probe_halves_.empty();
+  ClosedInterval whole;
+  bool first = true;
+  while (!flow_halves_.empty() &&
+         (takes_all || flow_halves_.front().number <= probe.last_number)) {
+    ClosedInterval next = std::move(flow_halves_.front());
+    flow_halves_.pop_front();
+    if (std::exchange(first, false)) {
+      whole = std::move(next);
+      continue;
+    }
+    whole.flows.merge(next.flows);
+    whole.losses.kernel_drops += next.losses.kernel_drops;
+    whole.losses.interface_drops += next.losses.interface_drops;
+    whole.losses.gap_ns += next.losses.gap_ns;
+    whole.changed.insert(whole.changed.end(), std::make_move_iterator(next.changed.begin()),
+                         std::make_move_iterator(next.changed.end()));
+    whole.changed_left = next.changed_left;
+    whole.rows_lost += next.rows_lost;
+  }
+  if (first && !flow_halves_.empty()) {
+    // The capture closed this interval together with later ones, since they were silent: the
+    // gauges are known, and there is nothing to count.
+    const FlowInterval& later = flow_halves_.front().flows;
+    whole.flows.begin_ns = whole.flows.end_ns = later.begin_ns;
+    whole.flows.active_flows = later.active_flows;
+    whole.flows.active_is_lower_bound = later.active_is_lower_bound;
+    whole.flows.live_flows = later.live_flows;
+    whole.flows.tcp_half_open = later.tcp_half_open;
+    whole.flows.periodic_flows = later.periodic_flows;
+    whole.flows.silent_flows = later.silent_flows;
+  }
+  // Rows for which the last tick has no room are never stored.
+  if (takes_all) whole.rows_lost += std::exchange(whole.changed_left, 0);
+  return whole;
+}
+
 std::optional<Sample> Session::next_sample() {
-  if (probe_halves_.empty() || flow_halves_.empty()) return std::nullopt;
+  if (probe_halves_.empty() || !flows_are_there(probe_halves_.front())) return std::nullopt;
   ProbeHalf probe = std::move(probe_halves_.front());
   probe_halves_.pop_front();
-  ClosedInterval flow = std::move(flow_halves_.front());
-  flow_halves_.pop_front();
+  ClosedInterval flow = take_flows_of(probe);
 
   Sample sample;
   sample.tick = ++ticks_;
@@ -100,12 +147,27 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
     reasons.push_back(
         fmt::format("{} threads found no room in the scheduler probe", losses.scheduler_map_full));
   }
+  if (losses.ticks_unstored > 0) {
+    reasons.push_back(fmt::format("{} of {} ticks could not be stored in the database",
+                                  losses.ticks_unstored, ticks));
+  }
   if (losses.late_ticks >= kMinLateTicks &&
       static_cast<double>(losses.late_ticks) > kMaxLateTickShare * static_cast<double>(ticks)) {
     reasons.push_back(
         fmt::format("{} of {} ticks came late: the host was overloaded", losses.late_ticks, ticks));
   }
   return reasons;
+}
+
+std::vector<std::string> doubts_of(const FlowInterval& flows) {
+  std::vector<std::string> doubts;
+  if (flows.time_steps > 0) {
+    doubts.push_back(
+        fmt::format("the clock of the packets was stepped {} time{}, so times between packets may "
+                    "be wrong",
+                    flows.time_steps, flows.time_steps == 1 ? "" : "s"));
+  }
+  return doubts;
 }
 
 }  // namespace topspin

@@ -1,7 +1,9 @@
 // Session: makes one Sample of each tick's halves (flows from the capture thread, the rest from the
 // probes).
 //
-// Pure apart from what it is given: times and readings are parameters. Lives on the main thread.
+// The halves are joined by the number of their interval: the capture cuts packets at exact ends, the
+// probes are read a little later, or much later when the recorder stood still. Pure apart from what
+// it is given: times and readings are parameters. Lives on the main thread.
 #pragma once
 
 #include <cstdint>
@@ -34,12 +36,15 @@ class Session {
         previous_end_ns_(start_ns),
         previous_self_(first) {}
 
-  /// The probes' half of the next tick, read at `now_ns` (monotonic), due at `due_ns`.
+  /// The probes' half of a tick, read at `now_ns` (monotonic), due at `due_ns`: of every interval
+  /// that ends after the previous half's due time and by `due_ns`.
   void add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns);
   /// What ending the run cuts off, for the last tick. REQUIRES: its probes' half was just added.
   void add_end_losses(const LossInterval& losses);
-  /// The flows' half of the next tick.
+  /// The flows of an interval. Numbers never go down.
   void add_flows(ClosedInterval flows);
+  /// Nothing more comes: the last probes' half takes all flows that are left.
+  void finish() { finishing_ = true; }
 
   /// The next whole tick, in order, or nullopt while a half of it is missing.
   std::optional<Sample> next_sample();
@@ -54,17 +59,22 @@ class Session {
 
  private:
   struct ProbeHalf {
+    uint64_t last_number = 0;  // of the intervals that it covers
     ProbeInterval probes;
     SelfReading self;
     int64_t now_ns = 0;
     bool late = false;
   };
 
+  bool flows_are_there(const ProbeHalf& probe) const;
+  ClosedInterval take_flows_of(const ProbeHalf& probe);
+
   int64_t start_ns_;
   int64_t interval_ns_;
   int64_t previous_end_ns_;
   SelfReading previous_self_;
   uint64_t ticks_ = 0;
+  bool finishing_ = false;
   std::deque<ProbeHalf> probe_halves_;
   std::deque<ClosedInterval> flow_halves_;
   FlowInterval flow_totals_;
@@ -75,5 +85,9 @@ class Session {
 /// Why a run with these losses judges nothing; empty: it is valid. Limits: docs/losses.md.
 std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
                                       uint64_t ticks);
+
+/// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not be
+/// judged.
+std::vector<std::string> doubts_of(const FlowInterval& flows);
 
 }  // namespace topspin

@@ -14,6 +14,7 @@
 #include "app/child.h"
 #include "app/experiment.h"
 #include "app/family.h"
+#include "app/git.h"
 #include "core/clock.h"
 
 namespace topspin {
@@ -31,7 +32,7 @@ Error os_error(std::string_view what) {
 
 Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
                   const std::optional<UserIdentity>& user,
-                  const std::function<bool()>& interrupted) {
+                  const std::function<int()>& interrupted) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return os_error("pipe");
   UniqueFd output(ends[0]), write_end(ends[1]);
@@ -45,6 +46,7 @@ Status run_to_end(const std::vector<std::string>& command, const std::string& di
   OutputTail tail("");
   std::array<char, 4096> buffer;
   bool stopped = false;
+  int64_t kill_at_ns = 0;
   while (output || !child->poll_exit()) {
     pollfd wait{output.get(), POLLIN, 0};
     poll(&wait, 1, 100);
@@ -55,14 +57,22 @@ Status run_to_end(const std::vector<std::string>& command, const std::string& di
       else if (got == 0 || errno != EINTR)
         output.reset();
     }
-    if (interrupted() && !stopped) {
+    const int asked = interrupted();
+    if (asked > 0 && !stopped) {
       stopped = true;
+      kill_at_ns = monotonic_now_ns() + kGraceNs;
       child->send_signal(SIGTERM);
+    }
+    // One that ignores the first signal gets one that it cannot ignore: after a while, or at once
+    // if somebody asks again.
+    if (stopped && (asked > 1 || monotonic_now_ns() >= kill_at_ns)) {
+      child->send_signal(SIGKILL);
+      if (child->poll_exit()) break;
     }
     // What it left in the background may hold the pipe for ever.
     if (child->poll_exit() && wait.revents == 0) break;
   }
-  end_family(kGraceNs);
+  end_family(interrupted() > 1 ? 0 : kGraceNs);
   if (stopped) return make_error(ErrorCode::kUsage, "interrupted");
   if (*child->poll_exit() == 0) return {};
   std::string words;
@@ -85,21 +95,20 @@ Result<std::string> WorkTrees::check_out(const std::string& repository, const st
   }
   const std::string path = fmt::format("{}/{}", root_, trees_.size());
   // A hook of the repository would run with whatever rights we have.
-  TOPSPIN_TRY(run_to_end({"git", "-c", "core.hooksPath=/dev/null", "-C", repository, "worktree",
-                          "add", "--quiet", "--detach", path, commit},
-                         repository, user_, interrupted_));
+  std::vector<std::string> add = git_without_programs();
+  add.insert(add.end(), {"-C", repository, "worktree", "add", "--quiet", "--detach", path, commit});
+  TOPSPIN_TRY(run_to_end(add, repository, user_, interrupted_));
   trees_.push_back({repository, path});
   return path;
 }
 
 WorkTrees::~WorkTrees() {
-  const auto never = [] { return false; };
+  const auto never = [] { return 0; };
   for (const Tree& tree : trees_) {
     // A build may have left files that git does not know: they go as well.
-    (void)run_to_end({"git", "-c", "core.hooksPath=/dev/null", "-C", tree.repository, "worktree",
-                      "remove", "--force", tree.path},
-                     tree.repository, user_, never)
-        .ok();
+    std::vector<std::string> remove = git_without_programs();
+    remove.insert(remove.end(), {"-C", tree.repository, "worktree", "remove", "--force", tree.path});
+    (void)run_to_end(remove, tree.repository, user_, never).ok();
   }
   std::error_code ignored;
   if (!root_.empty()) std::filesystem::remove_all(root_, ignored);

@@ -15,14 +15,15 @@
 namespace topspin {
 
 /// Runs a program to its end in `directory`; kUsage with its last lines if it fails. `interrupted`
-/// is asked ten times a second; once it says so the program and its descendants are ended.
+/// is asked ten times a second how often somebody wanted it to end: once, and the program and its
+/// descendants are asked to end, and made to end if they do not soon; twice, and they are killed.
 Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
                   const std::optional<UserIdentity>& user,
-                  const std::function<bool()>& interrupted);
+                  const std::function<int()>& interrupted);
 
 class WorkTrees {
  public:
-  WorkTrees(std::optional<UserIdentity> user, std::function<bool()> interrupted)
+  WorkTrees(std::optional<UserIdentity> user, std::function<int()> interrupted)
       : user_(std::move(user)), interrupted_(std::move(interrupted)) {}
   WorkTrees(const WorkTrees&) = delete;
   WorkTrees& operator=(const WorkTrees&) = delete;
@@ -40,7 +41,7 @@ class WorkTrees {
   };
 
   std::optional<UserIdentity> user_;
-  std::function<bool()> interrupted_;
+  std::function<int()> interrupted_;
   std::string root_;  // holds them all
   std::vector<Tree> trees_;
 };

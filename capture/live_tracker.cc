@@ -49,6 +49,8 @@ class LiveTracker final : public FlowTracker {
     clock_.anchor(take_clock_anchor());
     cutter_.table().set_wall_offset(clock_.offset_ns());
     cutter_.begin(monotonic_ns);
+    start_ns_ = monotonic_ns;
+    (void)source_->take_losses();  // of the time before
   }
 
   Result<StepOutcome> step(const IntervalSink& sink) override {
@@ -149,6 +151,9 @@ class LiveTracker final : public FlowTracker {
           auto* self = static_cast<LiveTracker*>(context);
           PacketView tied = packet;
           tied.stamp_ns = self->clock_.to_monotonic(packet.stamp_ns);
+          // Captured while everything else was being opened: the run had not begun.
+          if (tied.stamp_ns < self->start_ns_ && tied.stamp_ns >= self->opened_ns_) [[unlikely]]
+            return;
           if (tied.stamp_ns >= self->stop_ns_) [[unlikely]] {
             self->past_stop_ |= tied.stamp_ns - self->stop_ns_ >= kHandOverNs;
             return;
@@ -279,6 +284,8 @@ class LiveTracker final : public FlowTracker {
   InterfaceWatch watch_;
   InterfaceState state_;
   int64_t next_look_ns_ = 0;
+  const int64_t opened_ns_ = monotonic_now_ns();
+  int64_t start_ns_ = 0;
 
   int64_t gap_from_ns_ =
       -1;  // since when the interface is away and not yet accounted; -1: it is not

@@ -140,6 +140,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   json["time_ns"] = started_wall_ns + sample.elapsed_ns;
   json["elapsed_ns"] = sample.elapsed_ns;
   json["interval_ns"] = sample.interval_ns;
+  json["flow_interval_ns"] = sample.flow_interval_ns();  // what rates of packets are over
   json["active_flows"] = f.active_flows;
   json["active_flows_max"] = f.active_flows_max;
   json["new_flows"] = f.new_flows;

@@ -30,6 +30,7 @@ struct WriterOptions {
   uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
   uint64_t max_thread_rows = 65'536;
   uint64_t max_socket_rows = 65'536;
+  int busy_timeout_ms = 5000;  // once created: how long a call waits for another program's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
 };
@@ -44,8 +45,9 @@ class RunWriter {
                                                    const WriterOptions& options);
 
   /// Stores one tick in one transaction. Once it has returned, the tick survives a kill of the
-  /// process. Counts its own losses (rows beyond the limits) into the stored tick. On kOutput (full
-  /// disk) every earlier tick is kept and the writer refuses further ticks; call finish() all the
+  /// process. Counts its own losses (rows beyond the limits) into the stored tick. After an error
+  /// that may_pass() nothing of the tick is stored, every earlier one is kept, and the same tick may
+  /// be given again; after any other error the writer refuses further ticks. Call finish() all the
   /// same.
   virtual Status append(const Sample& sample) = 0;
 
@@ -62,8 +64,13 @@ class RunWriter {
 
   /// Writes the end, checkpoints and leaves WAL mode; while another reader or writer has the file
   /// open it stays in WAL mode, and nothing is lost. A writer that is destroyed without finish()
-  /// marks its run interrupted. REQUIRES: nothing is called after it.
+  /// marks its run interrupted. After an error that may_pass() it may be called again. REQUIRES:
+  /// nothing else is called after it.
   virtual Status finish(const RunEnd& end) = 0;
+
+  /// Whether the database is still the file at its path. kOutput: it was deleted, renamed or
+  /// replaced since it was opened, so what is stored will not be found there.
+  virtual Status check_place() = 0;
 };
 
 struct StoredRun {
@@ -149,6 +156,9 @@ class RunStore {
   /// nullopt: the run has none, or it ended before its load did.
   virtual Result<std::optional<LoadResult>> load_load(const std::string& run_id) = 0;
 };
+
+/// Whether an error of a writer may go away by itself: a lock of another program, a full disk.
+bool may_pass(const Error& error);
 
 std::string sqlite_library_version();
 

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "core/flow.h"
 #include "store/columns.h"
@@ -263,6 +264,14 @@ struct ThreadIdentityHash {
   }
 };
 
+/// Which file a path is, as long as that file exists.
+using FileIdentity = std::pair<dev_t, ino_t>;
+std::optional<FileIdentity> file_identity(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) return std::nullopt;
+  return FileIdentity(info.st_dev, info.st_ino);
+}
+
 class SqliteRunWriter final : public RunWriter {
  public:
   SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
@@ -270,6 +279,7 @@ class SqliteRunWriter final : public RunWriter {
       : connection_(std::move(connection)),
         statements_(std::move(statements)),
         run_(run),
+        file_(file_identity(connection_->path())),
         max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
         max_thread_rows_(std::min(options.max_thread_rows, kMostRows)),
         max_socket_rows_(std::min(options.max_socket_rows, kMostRows)) {}
@@ -282,6 +292,7 @@ class SqliteRunWriter final : public RunWriter {
   Status put_stage(uint64_t position, const RunStage& stage) override;
   Status put_load(const LoadResult& load) override;
   Status finish(const RunEnd& end) override;
+  Status check_place() override;
 
  private:
   struct FlowSlot {
@@ -309,6 +320,8 @@ class SqliteRunWriter final : public RunWriter {
   };
 
   Status append_all(std::span<const Sample> samples);
+  void undo();
+  Status refuse(Error error);
   Status store_tick(const Sample& sample);
   Status store_flows(const Sample& sample, uint64_t& unstored);
   Status store_late_messages(uint64_t tick);
@@ -329,12 +342,16 @@ class SqliteRunWriter final : public RunWriter {
   std::unique_ptr<Connection> connection_;
   std::optional<TickStatements> statements_;  // gone once finished
   const int64_t run_;
+  const std::optional<FileIdentity> file_;
   const uint64_t max_flow_rows_;
   const uint64_t max_thread_rows_;
   const uint64_t max_socket_rows_;
   std::unordered_map<uint64_t, FlowSlot> flows_;
   std::unordered_map<ThreadIdentity, ThreadSlot, ThreadIdentityHash> threads_;
   std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
+  // What the open transaction changed above, as it was before. Nodes of a map stay where they are.
+  std::vector<std::pair<FlowSlot*, FlowSlot>> flows_before_;
+  std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
@@ -361,13 +378,38 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
     for (const Sample& sample : samples) TOPSPIN_TRY(store_tick(sample));
     return transaction.commit();
   };
-  Status stored = store();
+  flows_before_.clear();
+  threads_before_.clear();
+  const Status stored = store();
   if (!stored.ok()) {
-    failed_ = stored.error();
-    return stored;
+    undo();
+    return refuse(stored.error());
   }
   ticks_ += static_cast<int64_t>(samples.size());
   return {};
+}
+
+/// The transaction was rolled back: rows that it had stored are not there.
+void SqliteRunWriter::undo() {
+  for (auto at = flows_before_.rbegin(); at != flows_before_.rend(); ++at) *at->first = at->second;
+  for (auto at = threads_before_.rbegin(); at != threads_before_.rend(); ++at)
+    *at->first = at->second;
+  flows_before_.clear();
+  threads_before_.clear();
+}
+
+Status SqliteRunWriter::refuse(Error error) {
+  if (!may_pass(error)) failed_ = error;
+  return error;
+}
+
+Status SqliteRunWriter::check_place() {
+  if (!connection_ || !file_) return {};
+  if (file_identity(connection_->path()) == file_) return {};
+  return make_error(ErrorCode::kOutput,
+                    fmt::format("{} was deleted, renamed or replaced while it was recorded into: "
+                                "the run is not in it",
+                                connection_->path()));
 }
 
 Status SqliteRunWriter::store_tick(const Sample& sample) {
@@ -458,6 +500,7 @@ Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
       found = flows_.emplace(ordered.flow->id, slot).first;
     }
     ordered.slot = &found->second;
+    flows_before_.emplace_back(ordered.slot, found->second);
     ordered.order = found->second.number;
   }
   std::erase_if(ordered_flows_, [](const OrderedFlow& f) { return f.slot == nullptr; });
@@ -535,6 +578,7 @@ Status SqliteRunWriter::store_threads(const Sample& sample, uint64_t& unstored) 
       found = threads_.emplace(identity, ThreadSlot{number, {}}).first;
     }
     ThreadSlot& slot = found->second;
+    threads_before_.emplace_back(&slot, slot);
     const ThreadSums now{thread.cpu_ns, thread.run_queue_wait_ns, thread.run_queue_waits};
     const ThreadSums before = std::exchange(slot.sums, now);
     const ThreadSums sums{grown(now.cpu_ns, before.cpu_ns),
@@ -705,7 +749,6 @@ Status SqliteRunWriter::store_end(const RunEnd& end) {
 
 Status SqliteRunWriter::finish(const RunEnd& end) {
   CHECK(!finished_);
-  finished_ = true;
   statements_.reset();
   Status stored = store_end(end);
   if (!stored.ok()) {
@@ -713,6 +756,9 @@ Status SqliteRunWriter::finish(const RunEnd& end) {
     (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
     stored = store_end(end);
   }
+  if (!stored.ok() && may_pass(stored.error())) return stored;
+  finished_ = true;
+  if (const Status place = check_place(); stored.ok()) stored = place;
   leave_wal_mode(*connection_);
   connection_.reset();
   return stored;
@@ -733,6 +779,7 @@ Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, co
   };
   TOPSPIN_ASSIGN(auto statements, TickStatements::prepare(*connection));
   TOPSPIN_ASSIGN(const int64_t number, start());
+  connection->set_busy_timeout(options.busy_timeout_ms);
   return std::unique_ptr<RunWriter>(std::make_unique<SqliteRunWriter>(
       std::move(connection), std::move(statements), number, options));
 }

@@ -27,7 +27,7 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
   const auto full = [&] {
     return make_error(ErrorCode::kOutput,
                       fmt::format("cannot write {}: the disk is full (what was stored before is "
-                                  "kept); free some space and record again",
+                                  "kept); free some space",
                                   path),
                       ENOSPC);
   };
@@ -51,10 +51,13 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
                       "choose another file with --db",
                       path, path));
     case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:  // too many others took part in the log's locks
       return make_error(write ? ErrorCode::kOutput : ErrorCode::kInput,
-                        fmt::format("{} stayed locked by another program for {} s; end that "
-                                    "program, or choose another file with --db",
-                                    path, kBusyTimeoutMs / 1000));
+                        fmt::format("{} stays locked by another program; end that program, or "
+                                    "choose another file with --db",
+                                    path),
+                        EBUSY);
     case SQLITE_CANTOPEN:
       if (!write) {
         return make_error(
@@ -258,6 +261,8 @@ Error Connection::not_a_database() const { return error(SQLITE_NOTADB); }
 int64_t Connection::last_row() const { return sqlite3_last_insert_rowid(handle_); }
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
 
+void Connection::set_busy_timeout(int ms) { sqlite3_busy_timeout(handle_, ms); }
+
 void Connection::allow_checkpoint_on_close() {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
 }
@@ -279,6 +284,12 @@ Transaction::~Transaction() {
   if (connection_ != nullptr && connection_->in_transaction()) {
     (void)connection_->execute("ROLLBACK").ok();
   }
+}
+
+bool may_pass(const Error& error) {
+  // EFBIG: a file size limit, which the size of the write-ahead log may have reached.
+  return error.os_errno == EBUSY || error.os_errno == ENOSPC || error.os_errno == EDQUOT ||
+         error.os_errno == EFBIG;
 }
 
 std::string sqlite_library_version() { return sqlite3_libversion(); }

@@ -89,6 +89,9 @@ class Connection {
   bool in_transaction() const;
   const std::string& path() const { return path_; }
 
+  /// How long a statement waits for a lock that somebody else holds.
+  void set_busy_timeout(int ms);
+
   /// A connection that closes last moves the write-ahead log into the file and deletes it. Off
   /// until this is called, so that a file which is not ours is left as it was.
   void allow_checkpoint_on_close();

@@ -12,12 +12,16 @@
 
 #include <curses.h>
 #include <fmt/format.h>
+#include <fcntl.h>
 #include <langinfo.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <term.h>
 #include <termios.h>
 #include <unistd.h>
+
+#include "core/unique_fd.h"
 
 // term.h defines many short names as macros.
 #undef lines
@@ -33,6 +37,7 @@ constexpr std::array<int, 5> kCrashSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, S
 struct CrashState {
   volatile sig_atomic_t armed = 0;
   int fd = -1;
+  int output_fd = STDOUT_FILENO;
   termios settings{};
   std::array<char, 256> reset{};
   size_t reset_length = 0;
@@ -90,17 +95,107 @@ Error refuse(std::string message) {
   return make_error(ErrorCode::kUnsupported, std::move(message));
 }
 
+/// What curses writes, on its way to a terminal that may not read.
+///
+/// curses writes with write(2) and waits; it cannot be told otherwise. So while a screen is up,
+/// descriptor 1 is a file in memory, and what curses has put there is copied to the terminal as far
+/// as it has room.
+class ScreenOutput {
+ public:
+  /// REQUIRES: standard output is a terminal. Where something is missing for it, curses goes on
+  /// writing to the terminal itself.
+  void open() {
+    memory_.reset(memfd_create("topspin-screen", MFD_CLOEXEC));
+    terminal_.reset(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
+    // A description of our own: its flags are not shared with the shell that gave us the terminal.
+    own_.reset(::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    usable_ = memory_.valid() && terminal_.valid();
+    if (usable_) crash_state.output_fd = own_ ? own_.get() : terminal_.get();
+  }
+  ~ScreenOutput() { crash_state.output_fd = STDOUT_FILENO; }
+
+  void divert() {
+    if (!usable_) return;
+    std::fflush(stdout);
+    diverted_ = dup2(memory_.get(), STDOUT_FILENO) >= 0;
+  }
+  /// Descriptor 1 is the terminal again. False: it has not taken everything.
+  bool give_back() {
+    const bool all = flush(kLastWaitMs);
+    if (diverted_) dup2(terminal_.get(), STDOUT_FILENO);
+    diverted_ = false;
+    return all;
+  }
+
+  /// Hands over what curses has written. True: the terminal has everything.
+  bool flush(int wait_ms = 0) {
+    collect();
+    while (!pending_.empty() && !failed_) {
+      if (write_some()) continue;
+      pollfd room{fd(), POLLOUT, 0};
+      if (wait_ms <= 0 || poll(&room, 1, wait_ms) <= 0) return false;
+      wait_ms -= 10;  // enough to end, however it trickles
+    }
+    return !failed_;
+  }
+  bool failed() const { return failed_; }
+
+ private:
+  static constexpr int kLastWaitMs = 300;
+  int fd() const { return own_ ? own_.get() : terminal_.get(); }
+
+  void collect() {
+    if (!diverted_) return;
+    const off_t size = lseek(memory_.get(), 0, SEEK_CUR);
+    if (size <= 0) return;
+    const size_t before = pending_.size();
+    pending_.resize(before + static_cast<size_t>(size));
+    const ssize_t got = pread(memory_.get(), pending_.data() + before, static_cast<size_t>(size), 0);
+    pending_.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    (void)!ftruncate(memory_.get(), 0);
+    lseek(memory_.get(), 0, SEEK_SET);
+  }
+
+  bool write_some() {
+    size_t size = pending_.size();
+    if (!own_) {  // it may block: little by little, while there is room
+      pollfd room{fd(), POLLOUT, 0};
+      if (poll(&room, 1, 0) <= 0) return false;
+      size = std::min<size_t>(size, 256);
+    }
+    const ssize_t n = write(fd(), pending_.data(), size);
+    if (n > 0) {
+      pending_.erase(0, static_cast<size_t>(n));
+      return true;
+    }
+    if (n < 0 && errno == EINTR) return true;
+    if (n < 0 && errno != EAGAIN) failed_ = true;
+    return false;
+  }
+
+  UniqueFd memory_, terminal_, own_;
+  bool usable_ = false;
+  bool diverted_ = false;
+  bool failed_ = false;
+  std::string pending_;
+};
+
 class Curses final : public CursesTerminal {
  public:
   Curses(SCREEN* screen, bool ascii, int colours)
-      : screen_(screen), ascii_(ascii), colours_(colours) {}
+      : screen_(screen), ascii_(ascii), colours_(colours) {
+    output_.open();
+    output_.divert();
+  }
   ~Curses() override {
     // curs_set and mouse are part of what endwin() resets, but not on every terminal.
     mousemask(0, nullptr);
     endwin();
+    const bool all_written = output_.give_back();
     delscreen(screen_);
     disarm_crash_handlers();
-    tcsetattr(crash_state.fd, TCSADRAIN, &crash_state.settings);
+    // To wait for a terminal that takes nothing would be to wait for ever.
+    tcsetattr(crash_state.fd, all_written ? TCSADRAIN : TCSANOW, &crash_state.settings);
   }
 
   Size size() const override { return {COLS, LINES}; }
@@ -110,7 +205,12 @@ class Curses final : public CursesTerminal {
   bool gone() const override { return gone_; }
 
   std::optional<Key> read_key() override;
-  void show(const Grid& grid, ThemeName theme) override;
+  bool show(const Grid& grid, ThemeName theme) override;
+  bool flush() override {
+    const bool all = output_.flush();
+    gone_ = gone_ || output_.failed();
+    return all;
+  }
   void forget() override {
     clearok(stdscr, TRUE);
     shown_.reset();
@@ -118,21 +218,24 @@ class Curses final : public CursesTerminal {
 
   void resized() override {
     winsize window{};
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &window) != 0) return;
+    if (ioctl(crash_state.fd, TIOCGWINSZ, &window) != 0) return;
     if (window.ws_row == 0 || window.ws_col == 0) return;
     resizeterm(window.ws_row, window.ws_col);
     forget();
   }
   void suspend() override {
+    output_.give_back();
     mousemask(0, nullptr);
     endwin();
   }
   void resume() override {
+    output_.give_back();  // of a stop that nobody asked us about
     reset_prog_mode();
     open_mouse();
     resized();
     forget();
     refresh();
+    output_.divert();
   }
 
   static void open_mouse() {
@@ -149,6 +252,7 @@ class Curses final : public CursesTerminal {
   attr_t attributes(const Appearance& look, short& pair);
 
   SCREEN* screen_;
+  ScreenOutput output_;
   bool ascii_;
   int colours_;
   bool gone_ = false;
@@ -234,7 +338,8 @@ attr_t Curses::attributes(const Appearance& look, short& pair) {
   return attributes;
 }
 
-void Curses::show(const Grid& grid, ThemeName theme) {
+bool Curses::show(const Grid& grid, ThemeName theme) {
+  if (!flush()) return false;
   if (shown_ && (!(shown_->size() == grid.size()) || shown_theme_ != theme)) shown_.reset();
   if (!shown_) erase();
   const int width = std::min(grid.width(), COLS);
@@ -261,6 +366,8 @@ void Curses::show(const Grid& grid, ThemeName theme) {
   shown_ = grid;
   shown_theme_ = theme;
   if (refresh() == ERR) gone_ = true;
+  flush();
+  return true;
 }
 
 }  // namespace
@@ -268,7 +375,7 @@ void Curses::show(const Grid& grid, ThemeName theme) {
 void restore_terminal_now() {
   if (crash_state.armed == 0) return;
   crash_state.armed = 0;
-  (void)!write(STDOUT_FILENO, crash_state.reset.data(), crash_state.reset_length);
+  (void)!write(crash_state.output_fd, crash_state.reset.data(), crash_state.reset_length);
   tcsetattr(crash_state.fd, TCSANOW, &crash_state.settings);
 }
 

@@ -3,7 +3,7 @@
 // Draws only cells that changed. Whatever ends the process short of SIGKILL, the terminal is left
 // as it was: by close(), by the handlers of crash signals, or by restore_terminal_now(). There is
 // one terminal a process: at most one CursesTerminal lives at a time. Lives on one thread, the
-// session's, which must also take care of SIGWINCH, SIGTSTP and SIGCONT (resized(), suspend(),
+// session's, which it never holds up, and which must also take care of SIGWINCH, SIGTSTP and SIGCONT (resized(), suspend(),
 // resume()).
 #pragma once
 
@@ -41,8 +41,12 @@ class CursesTerminal {
   virtual std::optional<Key> read_key() = 0;
   virtual bool gone() const = 0;
 
-  /// Shows a grid of size(); larger ones are clipped.
-  virtual void show(const Grid& grid, ThemeName theme) = 0;
+  /// Shows a grid of size(); larger ones are clipped. Never waits for the terminal: while that has
+  /// not taken what was drawn before (Ctrl-S, a connection that stands), nothing is drawn and the
+  /// answer is false.
+  virtual bool show(const Grid& grid, ThemeName theme) = 0;
+  /// Hands over what the terminal had no room for. True: it has everything.
+  virtual bool flush() = 0;
   /// Forgets what is shown, so that the next show() draws every cell.
   virtual void forget() = 0;
 

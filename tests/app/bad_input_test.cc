@@ -48,6 +48,37 @@ TEST(BadInput, WrongUsageIs2) {
   EXPECT_EQ(topspin({}).exit_code, 2);
 }
 
+TEST(BadInput, AFilterFileIsBoundedAndNotPrinted) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  std::ofstream(dir.file("good")) << "udp # the rest is a comment\n and port 2\n";
+  EXPECT_EQ(topspin({"read", dir.file("a.pcap"), "-F", dir.file("good")}).exit_code, 0);
+  std::ofstream(dir.file("wrong")) << std::string(60'000, 'q');
+  const Outcome wrong = topspin({"read", dir.file("a.pcap"), "-F", dir.file("wrong")});
+  expect_refusal(wrong, 2, "filter");
+  EXPECT_LT(wrong.err.size(), 1000u);
+  std::ofstream(dir.file("long")) << std::string(1 << 20, ' ');
+  expect_refusal(topspin({"read", dir.file("a.pcap"), "-F", dir.file("long")}), 2, "64 KiB");
+  expect_refusal(topspin({"read", dir.file("a.pcap"), "-F", "/dev/zero"}), 2, "64 KiB");
+}
+
+/// A result that cannot be written is an output error, also where the error cannot be told.
+TEST(BadInput, AFullStandardOutputIs5) {
+  TempDir dir;
+  PcapWriter writer;
+  writer.udp(1'000'000'000, 1, 2, "x");
+  writer.save(dir.file("a.pcap"));
+  for (const std::string& words :
+       {std::string("--help"), "read " + dir.file("a.pcap"), std::string("run --example")}) {
+    for (const char* where : {" >/dev/full", " >/dev/full 2>/dev/full", " >&- 2>&-"}) {
+      const Outcome run = test::run({"sh", "-c", topspin_binary() + " " + words + where});
+      EXPECT_EQ(run.exit_code, 5) << words << where << run.err;
+    }
+  }
+}
+
 TEST(BadInput, UnreadableCapturesAre5) {
   TempDir dir;
   expect_refusal(topspin({"read", dir.file("missing.pcap")}), 5, "missing.pcap");

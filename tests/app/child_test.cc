@@ -1,10 +1,18 @@
 #include "app/child.h"
 
+#include <array>
 #include <fstream>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers)
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "tests/support/privileges.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin {
@@ -29,6 +37,63 @@ TEST(Child, WaitsUntilReleasedAndPassesItsStatusOn) {
   ASSERT_TRUE((*child)->release().ok());
   EXPECT_EQ(wait_exit(**child), 7);
   EXPECT_TRUE(std::filesystem::exists(mark));
+}
+
+TEST(Child, HasNoCapabilitiesThatWereHandedToUs) {
+  TOPSPIN_NEEDS_ROOT();
+  test::TempDir dir;
+  const std::string file = dir.file("status");
+  const pid_t recorder = fork();
+  if (recorder == 0) {
+    // As a service manager starts a program with AmbientCapabilities=CAP_NET_RAW.
+    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+    std::array<__user_cap_data_struct, 2> data{};
+    syscall(SYS_capget, &header, data.data());
+    data[0].inheritable |= 1u << CAP_NET_RAW;
+    if (syscall(SYS_capset, &header, data.data()) != 0 ||
+        prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAP_NET_RAW, 0, 0) != 0)
+      _exit(2);
+    auto child = Child::prepare({"cp", "/proc/self/status", file}, std::nullopt);
+    if (!child.ok() || !(*child)->release().ok()) _exit(3);
+    _exit(wait_exit(**child));
+  }
+  int status = 0;
+  waitpid(recorder, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  ASSERT_EQ(WEXITSTATUS(status), 0);
+  std::ifstream text(file);
+  std::string line;
+  while (std::getline(text, line) && !line.starts_with("CapAmb:")) {
+  }
+  EXPECT_EQ(line, "CapAmb:\t0000000000000000");
+}
+
+TEST(Child, EndsWhenItsRecorderIsKilled) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
+  const pid_t recorder = fork();
+  if (recorder == 0) {
+    auto child = Child::prepare({"sleep", "600"}, std::nullopt);
+    if (!child.ok() || !(*child)->release().ok()) _exit(3);
+    const pid_t pid = (*child)->pid();
+    (void)!write(ends[1], &pid, sizeof pid);
+    pause();
+  }
+  pid_t child = 0;
+  ASSERT_EQ(read(ends[0], &child, sizeof child), static_cast<ssize_t>(sizeof child));
+  kill(recorder, SIGKILL);
+  waitpid(recorder, nullptr, 0);
+  // Its new parent waits for it, or nobody does: gone, or a zombie.
+  const auto lives = [&] {
+    std::ifstream stat("/proc/" + std::to_string(child) + "/stat");
+    std::string text;
+    std::getline(stat, text);
+    return !text.empty() && text.find(") Z") == std::string::npos;
+  };
+  for (int i = 0; i < 1000 && lives(); ++i) usleep(10'000);
+  EXPECT_FALSE(lives());
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Child, ASignalIs128More) {

@@ -1,53 +1,156 @@
+// What git says of a directory, and what the host is.
 #include "app/host.h"
 
 #include <fstream>
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include "app/git.h"
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
-
-const std::string kCommit(40, 'a');
 
 void write(const std::filesystem::path& path, const std::string& text) {
   std::filesystem::create_directories(path.parent_path());
   std::ofstream(path) << text;
 }
 
-TEST(SourceInfo, ReadsABranchFromALooseRef) {
-  test::TempDir dir;
-  write(dir.path() / ".git/HEAD", "ref: refs/heads/feature/x\n");
-  write(dir.path() / ".git/refs/heads/feature/x", kCommit + "\n");
-  std::filesystem::create_directories(dir.path() / "deep/below");
-  const SourceInfo source = read_source_info((dir.path() / "deep/below").string());
-  EXPECT_EQ(source.branch, "feature/x");
-  EXPECT_EQ(source.commit, kCommit);
+class Git : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (test::run({"git", "--version"}).exit_code != 0) TOPSPIN_SKIP("git is not installed");
+    setenv("GIT_CONFIG_GLOBAL", "/dev/null", 1);
+    setenv("GIT_CONFIG_SYSTEM", "/dev/null", 1);
+  }
+
+  /// Runs git in the directory; what it printed, without the last line end.
+  std::string git(std::vector<std::string> words) const {
+    words.insert(words.begin(), {"git", "-C", path(), "-c", "user.email=a@b.example", "-c",
+                                 "user.name=n", "-c", "protocol.file.allow=always"});
+    const test::Outcome run = test::run(words);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return run.out.substr(0, run.out.find('\n'));
+  }
+  void start(const std::vector<std::string>& more = {}) {
+    std::vector<std::string> words = {"init", "-q", "-b", "main"};
+    words.insert(words.end(), more.begin(), more.end());
+    git(words);
+    write(dir_.path() / "file", "one\n");
+    git({"add", "file"});
+    git({"commit", "-q", "-m", "one"});
+  }
+  std::string path() const { return dir_.path().string(); }
+  SourceInfo info(const std::string& below = "") const { return read_source_info(path() + below); }
+
+  test::TempDir dir_;
+};
+
+TEST_F(Git, NamesCommitAndBranchFromAnyDirectoryOfTheTree) {
+  start();
+  std::filesystem::create_directories(dir_.path() / "deep/below");
+  for (const char* below : {"", "/deep/below"}) {
+    const SourceInfo source = info(below);
+    EXPECT_EQ(source.branch, "main");
+    EXPECT_EQ(source.commit, git({"rev-parse", "HEAD"}));
+    EXPECT_EQ(source.dirty, false);
+  }
+  git({"checkout", "-q", "-b", "feature/x"});
+  git({"pack-refs", "--all"});
+  EXPECT_EQ(info().branch, "feature/x");
+  EXPECT_EQ(info().commit, git({"rev-parse", "HEAD"}));
+  git({"checkout", "-q", "--detach"});
+  EXPECT_EQ(info().branch, "");
+  EXPECT_EQ(info().commit, git({"rev-parse", "HEAD"}));
 }
 
-TEST(SourceInfo, ReadsPackedRefsDetachedHeadsAndLinkedWorkTrees) {
-  test::TempDir dir;
-  write(dir.path() / "a/.git/HEAD", "ref: refs/heads/main\n");
-  write(dir.path() / "a/.git/packed-refs",
-        "# pack-refs with: peeled\n" + kCommit + " refs/heads/main\n");
-  EXPECT_EQ(read_source_info((dir.path() / "a").string()).commit, kCommit);
-
-  write(dir.path() / "b/.git/HEAD", kCommit + "\n");
-  EXPECT_EQ(read_source_info((dir.path() / "b").string()).commit, kCommit);
-  EXPECT_EQ(read_source_info((dir.path() / "b").string()).branch, "");
-
-  write(dir.path() / "c/.git", "gitdir: ../a/.git/worktrees/c\n");
-  write(dir.path() / "a/.git/worktrees/c/HEAD", "ref: refs/heads/main\n");
-  write(dir.path() / "a/.git/worktrees/c/commondir", "../..\n");
-  EXPECT_EQ(read_source_info((dir.path() / "c").string()).commit, kCommit);
+TEST_F(Git, KnowsLinkedWorkTrees) {
+  start();
+  git({"worktree", "add", "-q", "-b", "topic", path() + "/linked"});
+  write(dir_.path() / "linked/file", "two\n");
+  const SourceInfo source = info("/linked");
+  EXPECT_EQ(source.branch, "topic");
+  EXPECT_EQ(source.commit, git({"rev-parse", "HEAD"}));
+  EXPECT_EQ(source.dirty, true);
 }
 
-TEST(SourceInfo, IsEmptyOutsideAWorkTreeAndOnNonsense) {
-  test::TempDir dir;
-  EXPECT_EQ(read_source_info(dir.path().string()).commit, "");
-  write(dir.path() / ".git/HEAD", "\x1b[31mnonsense");
-  EXPECT_EQ(read_source_info(dir.path().string()).commit, "");
+TEST_F(Git, AModifiedTreeIsNotTakenForItsCommit) {
+  start();
+  write(dir_.path() / "untracked", "x");
+  EXPECT_EQ(info().dirty, false);  // git does not know the file: the commit's own are as they were
+  write(dir_.path() / "file", "two\n");
+  EXPECT_EQ(info().dirty, true);
+  git({"add", "file"});
+  EXPECT_EQ(info().dirty, true);
+  git({"commit", "-q", "-m", "two"});
+  EXPECT_EQ(info().dirty, false);
+  std::filesystem::remove(dir_.path() / "file");
+  EXPECT_EQ(info().dirty, true);
+}
+
+TEST_F(Git, TheContentsOfASubmoduleAreTheTreesToo) {
+  start();
+  test::TempDir other;
+  ASSERT_EQ(test::run({"sh", "-c",
+                       "cd " + other.path().string() +
+                           " && git init -q && echo a > a && git add a && git -c user.email=a@b "
+                           "-c user.name=n commit -q -m a"})
+                .exit_code,
+            0);
+  git({"submodule", "--quiet", "add", other.path().string(), "module"});
+  git({"commit", "-q", "-m", "module"});
+  EXPECT_EQ(info().dirty, false);
+  write(dir_.path() / "module/a", "b");
+  EXPECT_EQ(info().dirty, true);
+}
+
+TEST_F(Git, NothingIsKnownOutsideATreeAndBeforeTheFirstCommit) {
+  EXPECT_EQ(info().commit, "");
+  EXPECT_EQ(info().dirty, std::nullopt);
+  git({"init", "-q", "-b", "main"});
+  EXPECT_EQ(info().commit, "");
+  EXPECT_EQ(info().dirty, std::nullopt);
+  write(dir_.path() / ".git/HEAD", "\x1b[31mnonsense");
+  EXPECT_EQ(info().commit, "");
+}
+
+TEST_F(Git, ARepositoryThatHangsGitIsGivenUp) {
+  start();
+  std::filesystem::remove(dir_.path() / ".git/HEAD");
+  ASSERT_EQ(mkfifo((dir_.path() / ".git/HEAD").c_str(), 0644), 0);
+  EXPECT_EQ(info().commit, "");  // that this line is reached is the test
+  std::filesystem::remove(dir_.path() / ".git/HEAD");
+  std::filesystem::create_symlink("/dev/zero", dir_.path() / ".git/HEAD");
+  EXPECT_EQ(info().commit, "");
+}
+
+TEST_F(Git, RunsNothingThatTheRepositoryConfigures) {
+  start();
+  const std::string mark = dir_.file("ran");
+  const std::string program = "touch " + mark + "; cat";
+  git({"config", "core.fsmonitor", program});
+  git({"config", "filter.mine.clean", program});
+  git({"config", "filter.mine.required", "true"});
+  write(dir_.path() / ".git/info/attributes", "* filter=mine\n");
+  write(dir_.path() / "file", "two\n");
+  EXPECT_EQ(info().dirty, true);
+  EXPECT_FALSE(std::filesystem::exists(mark));
+}
+
+TEST_F(Git, TheVariablesOfTheGitThatStartedUsAreForgotten) {
+  start();
+  setenv("GIT_DIR", "/nonexistent", 1);
+  setenv("GIT_INDEX_FILE", "/nonexistent/index", 1);
+  setenv("GIT_AUTHOR_NAME", "kept", 1);
+  forget_git_environment();
+  EXPECT_EQ(getenv("GIT_DIR"), nullptr);
+  EXPECT_EQ(getenv("GIT_INDEX_FILE"), nullptr);
+  EXPECT_STREQ(getenv("GIT_AUTHOR_NAME"), "kept");
+  unsetenv("GIT_AUTHOR_NAME");
+  EXPECT_EQ(info().commit, git({"rev-parse", "HEAD"}));
 }
 
 TEST(HostInfo, NamesTheHost) {

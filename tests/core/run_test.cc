@@ -1,6 +1,8 @@
 #include "core/run.h"
 
+#include <fstream>
 #include <set>
+#include <sstream>
 
 #include <gtest/gtest.h>
 
@@ -42,6 +44,30 @@ TEST(LossInterval, MergeTouchesEveryField) {
     ++fields;
   });
   EXPECT_EQ(fields * sizeof(uint64_t), sizeof(LossInterval));  // none was left out of the list
+}
+
+TEST(LossInterval, LossesAreWhatWasNotSeenAtAll) {
+  LossInterval losses;
+  losses.late_ticks = 5;
+  losses.scheduler_left_censored = losses.scheduler_right_censored = 7;
+  losses.flow_rows_unstored = 9;
+  losses.scheduler_missed_runs = 11;
+  EXPECT_EQ(losses_total(losses), 0u);
+  losses.capture_kernel_drops = 3;
+  losses.ticks_unstored = 2;
+  losses.capture_gap_ns = 1'000'000'000;  // a gap is one loss, however long
+  EXPECT_EQ(losses_total(losses), 6u);
+}
+
+TEST(LossInterval, EachFieldSaysWhatItIsOnScreenAndInTheDocument) {
+  std::ifstream file(std::string(TOPSPIN_SOURCE_DIR) + "/docs/losses.md");
+  std::stringstream page;
+  page << file.rdbuf();
+  LossInterval::for_each_described_field(
+      [&](const std::string& name, auto, LossKind, std::string_view what) {
+        EXPECT_FALSE(what.empty()) << name;
+        EXPECT_NE(page.str().find("`" + name + "`"), std::string::npos) << name;
+      });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Runs a program and keeps what it printed. For tests of the real binary.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <functional>
@@ -63,6 +64,19 @@ class Process {
     const auto end = std::chrono::steady_clock::now() + timeout;
     while (outcome_.out.find(text) == std::string::npos &&
            outcome_.err.find(text) == std::string::npos) {
+      if (std::chrono::steady_clock::now() > end || !pump(50)) return false;
+    }
+    return true;
+  }
+
+  /// Lines on standard error so far, and waits until more was printed or `timeout` passes.
+  size_t lines_so_far() const {
+    return static_cast<size_t>(std::count(outcome_.err.begin(), outcome_.err.end(), '\n'));
+  }
+  bool wait_for_more(std::chrono::seconds timeout = std::chrono::seconds(20)) {
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    const size_t size = outcome_.out.size() + outcome_.err.size();
+    while (outcome_.out.size() + outcome_.err.size() == size) {
       if (std::chrono::steady_clock::now() > end || !pump(50)) return false;
     }
     return true;

@@ -1,0 +1,92 @@
+// PatientWriter: a RunWriter that outlives a database which cannot be written for a while: locked by
+// another program, or on a full disk.
+//
+// What cannot be stored waits in memory, in order, within kMaxWaitingBytes, and is tried again.
+// Beyond the bound the oldest ticks are given up and counted in the next tick that is stored
+// (LossInterval::ticks_unstored). An error that time does not mend is passed on at once. Lives on
+// the session's thread; a call takes no longer than the database's own patience
+// (WriterOptions::busy_timeout_ms).
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "store/run_store.h"
+
+namespace topspin {
+
+class PatientWriter final : public RunWriter {
+ public:
+  static constexpr uint64_t kMaxWaitingBytes = 64u << 20;
+  static constexpr size_t kMaxWaitingEvents = 10'000;
+  static constexpr int64_t kRetryNs = 200'000'000;
+  /// How long finish() goes on trying.
+  static constexpr int64_t kFinishPatienceNs = 10'000'000'000;
+
+  /// `now_ns`: a monotonic clock. `wait`: passes some milliseconds; false: give up now.
+  PatientWriter(std::unique_ptr<RunWriter> writer, std::function<int64_t()> now_ns,
+                std::function<bool()> wait, uint64_t max_waiting_bytes = kMaxWaitingBytes)
+      : writer_(std::move(writer)),
+        now_ns_(std::move(now_ns)),
+        wait_(std::move(wait)),
+        max_waiting_bytes_(max_waiting_bytes) {}
+
+  /// OK too when the tick waits.
+  Status append(const Sample& sample) override;
+  Status append(std::vector<Sample> samples) override;
+  Status add_event(int64_t elapsed_ns, std::string_view text) override;
+  Status put_stage(uint64_t position, const RunStage& stage) override;
+  Status put_load(const LoadResult& load) override;
+  /// Tries for kFinishPatienceNs; then the end is stored as far as it can be, and the error says
+  /// what is missing.
+  Status finish(const RunEnd& end) override;
+  Status check_place() override { return writer_->check_place(); }
+
+  /// Tries again, if something waits and its time has come. Call now and then.
+  Status retry();
+  bool waiting() const { return !queue_.empty(); }
+
+  /// What somebody should be told of: that ticks wait and why, that they were stored after all, how
+  /// many were given up. Once each.
+  std::optional<std::string> take_notice() { return std::exchange(notice_, std::nullopt); }
+
+  uint64_t ticks_given_up() const { return given_up_in_all_; }
+
+ private:
+  struct Event {
+    int64_t elapsed_ns;
+    std::string text;
+  };
+  struct Stage {
+    uint64_t position;
+    RunStage stage;
+  };
+  using Item = std::variant<Sample, Event, Stage, LoadResult>;
+
+  Status put(Item item);
+  Status store(const Item& item);
+  Status flush();
+  void give_up_oldest();
+
+  std::unique_ptr<RunWriter> writer_;
+  std::function<int64_t()> now_ns_;
+  std::function<bool()> wait_;
+  uint64_t max_waiting_bytes_;
+  std::deque<Item> queue_;
+  uint64_t waiting_bytes_ = 0;
+  size_t waiting_events_ = 0;
+  int64_t retry_at_ns_ = 0;
+  LossInterval given_up_;  // and not yet in a stored tick
+  uint64_t given_up_in_all_ = 0;
+  uint64_t given_up_in_spell_ = 0;
+  uint64_t stored_late_ = 0;
+  std::optional<Error> last_error_;
+  std::optional<std::string> notice_;
+};
+
+}  // namespace topspin
