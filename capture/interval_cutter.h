@@ -99,12 +99,6 @@ class IntervalCutter {
   const FlowTable& table() const { return *table_; }
 
  private:
-  /// Of the interval that ends at `end_ns`.
-  uint64_t number_of(int64_t end_ns) const {
-    if (interval_ns_ <= 0 || end_ns <= first_begin_ns_) return 0;
-    return static_cast<uint64_t>((end_ns - 1 - first_begin_ns_) / interval_ns_);
-  }
-
   void close(int64_t end_ns, bool last) {
     flush();
     ClosedInterval closed;
