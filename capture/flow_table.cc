@@ -437,10 +437,8 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   }
   const int64_t gap = stamp_ns - began_ns;
   if (gap <= 0) {
-    if (gap < -kTimeStepNs) {  // the clock was set back: begin anew
-      flow.message_ns = stamp_ns;
-      flow.message_span = 0;
-    }
+    // The clock was set back, or this one stamp is wrong: the next message begins anew.
+    if (gap < -kTimeStepNs) flow.message_ns = HotRecord::kNoMessage;
     return false;
   }
   const int64_t period = period_ns(flow);

@@ -149,6 +149,9 @@ class LiveTracker final : public FlowTracker {
     auto got = source_->drain(
         [](void* context, const PacketView& packet) {
           auto* self = static_cast<LiveTracker*>(context);
+          // One stamp from the future would keep the table's time there.
+          if (!self->clock_.covers(packet.stamp_ns)) [[unlikely]]
+            self->clock_.anchor(take_clock_anchor());
           PacketView tied = packet;
           tied.stamp_ns = self->clock_.to_monotonic(packet.stamp_ns);
           // Captured while everything else was being opened: the run had not begun.

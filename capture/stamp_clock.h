@@ -25,6 +25,10 @@ class StampClock {
     now_ns_ = now.monotonic_ns;
   }
 
+  /// False: the stamp is of a second or more after the anchor. Either the batch took that long, or
+  /// the wall clock was set since; another anchor tells which. REQUIRES: anchor() was called.
+  bool covers(int64_t wall_ns) const { return to_monotonic(wall_ns) - now_ns_ < kNanosPerSecond; }
+
   /// REQUIRES: anchor() was called.
   int64_t to_monotonic(int64_t wall_ns) const {
     const int64_t monotonic_ns = wall_ns - offset_ns_;

@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "app/experiment.h"
+#include "app/observe_options.h"
 #include "app/plan_session.h"
 #include "app/ports.h"
 #include "ci/gate_config.h"
@@ -43,6 +44,22 @@ Plan must_parse(const std::string& text) {
 std::string message_of(const std::string& text) {
   const auto plan = parse_plan(text, "p.toml");
   return plan.ok() ? "accepted" : plan.error().message;
+}
+
+TEST(ObserveOptions, TheWindowFollowsThePeriodUnlessItIsGiven) {
+  const auto window_of = [](const char* period, const char* window) {
+    ObserveOptions options;
+    options.period = period;
+    options.window = window;
+    const auto table = flow_table_options(options);
+    return table.ok() ? table->window_ns : -1;
+  };
+  EXPECT_EQ(window_of("", ""), 1'000'000'000);
+  EXPECT_EQ(window_of("100ms", ""), 1'000'000'000);
+  EXPECT_EQ(window_of("4s", ""), 6'000'000'000);
+  EXPECT_EQ(window_of("4s", "2s"), 2'000'000'000);
+  EXPECT_EQ(window_of("3000s", ""), 3'600'000'000'000) << "no longer than one can ask for";
+  EXPECT_EQ(window_of("1s", "2h"), -1);
 }
 
 TEST(Plan, TheExampleIsAPlanAndSaysTheDefaults) {

@@ -57,10 +57,19 @@ TEST(Read, AnswersWithTheNamesThatProgramsRelyOn) {
   EXPECT_EQ(json["active_flows_max"], 10);
   EXPECT_EQ(json["seen_flows_per_second_max"], 10);
   EXPECT_EQ(json["missed_ticks"], 1);
+  EXPECT_EQ(json["requests"], 10 * 8 - 1);
   EXPECT_EQ(json["unanswered"], 1);
-  EXPECT_EQ(json["reply_latency_ns"]["count"], 10 * 8 - 2);
+  // The request without a reply is among them, as the timeout.
+  EXPECT_EQ(json["reply_latency_ns"]["count"], 10 * 8 - 1);
   EXPECT_EQ(json["reply_latency_ns"]["min"], 250'000);
-  EXPECT_EQ(json["reply_latency_ns"]["max"], 250'000);
+  EXPECT_EQ(json["reply_latency_ns"]["max"], 1'000'000'000);
+  EXPECT_EQ(json["reply_latency_ns"]["sum"], (10 * 8 - 2) * 250'000 + 1'000'000'000);
+  EXPECT_EQ(json["periodic_flows"], 10);
+  for (const char* none :
+       {"late_replies", "overlapping_requests", "handshake_turns", "multiplexed_turns",
+        "silent_flows", "time_steps", "duplicate_packets"}) {
+    EXPECT_EQ(json[none], 0) << none;
+  }
   EXPECT_EQ(json["reply_latency_ns"]["p99"], nullptr);  // too few samples
   EXPECT_EQ(json["lateness_ns"]["count"], 10 * 7 - 1);
   EXPECT_EQ(json["lateness_ns"]["max"], 5'000'000);

@@ -267,6 +267,17 @@ TEST(StampClock, AStepOfTheWallClockChangesNoDuration) {
   }
 }
 
+TEST(StampClock, AStampFromAfterAStepThatNoAnchorSawIsNotCovered) {
+  StampClock clock;
+  clock.anchor({kNanosPerSecond, kStart, 0});
+  EXPECT_TRUE(clock.covers(kStart - 10 * kNanosPerSecond)) << "it waited in the ring";
+  EXPECT_TRUE(clock.covers(kStart + 5 * kMs));
+  EXPECT_FALSE(clock.covers(kStart + 3600 * kNanosPerSecond));
+  clock.anchor({kNanosPerSecond + kMs, kStart + 3600 * kNanosPerSecond + kMs, 0});
+  EXPECT_TRUE(clock.covers(kStart + 3600 * kNanosPerSecond));
+  EXPECT_EQ(clock.to_monotonic(kStart + 3600 * kNanosPerSecond), kNanosPerSecond);
+}
+
 /// How many packets a source gives until it ends, and what it says then. After `packets` of them
 /// the file is cut to `bytes`.
 struct CutReading {

@@ -391,6 +391,19 @@ TEST(FlowTable, AConnectionOnAReusedPortHasNoGapBeforeIt) {
   EXPECT_EQ(i.tcp.flows, 1u) << "one 5-tuple";
 }
 
+TEST(FlowTable, OneStampFromThePastMissesNoTicks) {
+  FlowTableOptions options;
+  options.period_ns = kS;
+  auto table = make_table(options);
+  for (int i = 0; i < 10; ++i) {
+    observe(*table, packet(kStart + i * kS - (i == 5 ? 3600 * kS : 0), 1, true));
+  }
+  const FlowInterval i = table->take_interval(kStart + 9 * kS);
+  EXPECT_EQ(i.missed_ticks, 0u);
+  EXPECT_EQ(i.lateness.count(), 7u) << "none over the odd one";
+  EXPECT_EQ(i.time_steps, 1u);
+}
+
 TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
   FlowTableOptions options;
   options.period_ns = kS;
