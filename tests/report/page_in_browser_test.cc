@@ -126,7 +126,7 @@ TEST_F(PageInBrowser, SaysWhatTheJsonReportSays) {
       browser_->evaluate("topspinPage.data.heats.find(h => h.id === 'heat-reply_latency_ns-0')"
                          ".cells.filter((_, i) => i % 3 === 2).reduce((a, b) => a + b)"),
       json["summary"]["reply_latency_ns"]["count"]);
-  EXPECT_EQ(browser_->evaluate("document.getElementById('verdict').dataset.verdict"), "Valid");
+  EXPECT_EQ(browser_->evaluate("document.getElementById('verdict').dataset.verdict"), "Usable");
 }
 
 TEST_F(PageInBrowser, HostileNamesAreTextAndNothingElse) {
