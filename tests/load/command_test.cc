@@ -290,8 +290,8 @@ TEST(LoadCommand, ALoadOfNothingIsInvalid) {
   const Outcome outcome = run_load_program({"udp-pingpong", "--target", "127.0.0.1:9", "--stages",
                                             "0:1 over 1ms, hold 1ms", "--period", "1h", "--format",
                                             "json", "-q", "--timeout", "10ms"});
-  // Slot 0 has phase 0: one ping, to nobody. It is lost, and that is a valid result.
-  EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+  // Slot 0 has phase 0: one ping, to nobody. All that was sent is lost: nothing was measured.
+  EXPECT_EQ(outcome.exit_status, 3) << outcome.err;
   const Outcome nothing =
       run_load_program({"http", "--target", "127.0.0.1:9", "--stages", "0:0 over 10ms", "-q"});
   EXPECT_EQ(nothing.exit_status, 3) << nothing.err;
