@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 #include "store/run_store.h"
 
@@ -19,6 +20,11 @@ constexpr int kMaxValueBytes = 64 << 20;
 
 std::string os_reason(int os_errno) {
   return os_errno == 0 ? "input/output error" : std::strerror(os_errno);
+}
+
+bool file_sizes_are_limited() {
+  rlimit limit{};
+  return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
 /// What a failure means for the person who asked, whose file it was.
@@ -35,6 +41,14 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
     case SQLITE_FULL: return full();
     case SQLITE_IOERR:
       if (os_errno == ENOSPC || os_errno == EDQUOT) return full();
+      // SQLite does not always keep the reason.
+      if (write && (os_errno == EFBIG || (os_errno == 0 && file_sizes_are_limited()))) {
+        return make_error(ErrorCode::kOutput,
+                          fmt::format("cannot write {}: it has reached the limit of file sizes "
+                                      "(ulimit -f); raise that",
+                                      path),
+                          EFBIG);
+      }
       return make_error(write ? ErrorCode::kOutput : ErrorCode::kInput,
                         fmt::format("{} {} failed: {}; check the disk, or choose another file with "
                                     "--db",

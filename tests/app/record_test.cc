@@ -309,7 +309,7 @@ TEST_F(Record, WhatTheProbesCountedBeforeTheRunBeganIsNotInIt) {
         record({"-q", "--interval", "250ms", "--duration", "1s", "--pid",
                 std::to_string(busy.pid()), "--probe", std::string("scheduler=") + rung}));
     const auto after = schedstat_of(busy.pid());
-    ASSERT_EQ(run.exit_code, 0) << run.err;
+    ASSERT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.err;  // 3: late ticks
     const Json json = report();
     const auto probe = std::find_if(json["probes"].begin(), json["probes"].end(),
                                     [](const Json& p) { return p["name"] == "scheduler"; });
@@ -439,7 +439,8 @@ TEST_F(Record, AFileSizeLimitIsAnErrorAndNotTheEndOfTheCommand) {
                                  " -- sh -c 'sleep 3; touch " + mark + "; exit 7'"});
   EXPECT_TRUE(std::filesystem::exists(mark));
   EXPECT_TRUE(run.exit_code == 5 || run.exit_code == 7) << run.exit_code << run.err;
-  if (run.exit_code == 5) EXPECT_NE(run.err.find("could not be stored"), std::string::npos);
+  if (run.exit_code == 5)
+    EXPECT_NE(run.err.find("could not be stored"), std::string::npos) << run.err;
 }
 
 TEST_F(Record, ALockOfAnotherProgramDelaysWhatIsStoredAndEndsNothing) {

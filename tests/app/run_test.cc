@@ -263,10 +263,10 @@ TEST_F(Run, ASubjectThatIgnoresSigtermIsKilledAndOneThatForksAwayIsFound) {
 
 TEST_F(Run, ABuildThatIgnoresSignalsIsEndedAllTheSame) {
   const std::string plan = echo("build = \"trap '' TERM INT; while :; do sleep 0.1; done\"") +
-                           load("udp-pingpong", "hold 1s");
+                           load("udp-pingpong", "0:5 over 100ms, hold 1s");
   for (const int signals : {1, 2}) {  // the second one does not wait
     Process topspin(command(plan));
-    ASSERT_TRUE(topspin.wait_for("building"));
+    ASSERT_TRUE(topspin.wait_for("building")) << topspin.finish().err;
     for (int i = 0; i < signals; ++i) {
       topspin.send(SIGINT);
       usleep(200'000);
