@@ -612,7 +612,7 @@ TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
 /* ---- what a connection carries ---- */
 
 #define HEAD_BYTES 11
-#define MSG_IOV_AT 16 /* msg_iov within struct msghdr, as programs of 64 bits have it */
+#define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
 #define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
 
 /* The first bytes that the current thread's call has just received into the program's memory; false
