@@ -88,15 +88,6 @@ struct mptcp_sock {
   struct sk_buff_head receive_queue;
 };
 
-struct iovec {
-  void* iov_base;
-};
-
-/* As user space passes it to recvmsg. */
-struct user_msghdr {
-  struct iovec* msg_iov;
-};
-
 struct socket {
   struct sock* sk;
 };
@@ -621,6 +612,7 @@ TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
 /* ---- what a connection carries ---- */
 
 #define HEAD_BYTES 11
+#define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
 #define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
 
 /* The first bytes that the current thread's call has just received into the program's memory; false
@@ -631,8 +623,7 @@ TOPSPIN_INLINE bool received_head(struct task_struct* task, __u32 bytes, __u8* h
   long number = SYSCALL_NUMBER(regs);
   if (task->flags & PF_IO_WORKER) return false;
   if (number == recvmsg_number) {
-    struct user_msghdr* header = (struct user_msghdr*)at;
-    if (bpf_probe_read_user(&at, sizeof(at), (void*)header + 16)) return false;
+    if (bpf_probe_read_user(&at, sizeof(at), at + MSG_IOV_AT)) return false;
   }
   if (number == recvmsg_number || number == readv_number) {
     if (bpf_probe_read_user(&at, sizeof(at), at)) return false;
