@@ -237,7 +237,8 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   if (!filter.ok()) return fail(filter.error());
   const auto interval_ns = positive_duration(observe.interval, "--interval");
   if (!interval_ns.ok()) return fail(interval_ns.error());
-  auto tracker = FlowTracker::open_file({file, *filter, *interval_ns, table->max_flows}, *table);
+  auto tracker = FlowTracker::open_file(
+      {file, *filter, *interval_ns, table->max_flows, table->max_flows}, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
   Recorded recorded;
@@ -248,7 +249,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
     };
   } else {
     recorded.packets_of = [&](const FlowKey& flow, int64_t until_ns) {
-      return read_packets_of({file, *filter, 0, 0}, table->key, flow, until_ns);
+      return read_packets_of({file, *filter, 0, 0, 0}, table->key, flow, until_ns);
     };
   }
   recorded.scene.source = file;
@@ -258,7 +259,6 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   int64_t start_ns = 0, previous_end_ns = 0;
   bool too_many = false;
   const IntervalSink sink = [&](ClosedInterval&& interval) {
-    if (interval.flows.end_ns <= interval.flows.begin_ns) return;
     if (recorded.ticks.size() >= kMaxTicks) {
       too_many = true;
       return;

@@ -7,6 +7,7 @@
 #include "app/command.h"
 #include "app/host.h"
 #include "app/observe_options.h"
+#include "app/session.h"
 #include "app/version.h"
 #include "core/clock.h"
 #include "report/flow_json.h"
@@ -30,7 +31,7 @@ Sample file_sample(ClosedInterval&& interval, uint64_t tick, int64_t start_ns,
   sample.elapsed_ns = interval.flows.end_ns - start_ns;
   sample.interval_ns = interval.flows.end_ns - previous_end_ns;
   sample.losses.evicted_flows = interval.flows.evicted_flows;
-  sample.losses.flow_rows_unstored = 0;
+  sample.losses.flow_rows_unstored = interval.rows_lost;
   sample.changed_flows = std::move(interval.changed);
   sample.flows = std::move(interval.flows);
   return sample;
@@ -40,12 +41,12 @@ Sample file_sample(ClosedInterval&& interval, uint64_t tick, int64_t start_ns,
 class FileRecorder {
  public:
   static constexpr size_t kBatchTicks = 64;
+  static constexpr size_t kBatchRows = 20'000;  // flow rows: what waits is in memory
 
   FileRecorder(std::string database, RunInfo info)
       : database_(std::move(database)), info_(std::move(info)) {}
 
   Status add(ClosedInterval&& interval) {
-    if (interval.flows.end_ns <= interval.flows.begin_ns) return {};
     if (!writer_) {
       start_ns_ = previous_end_ns_ = interval.flows.begin_ns;
       TOPSPIN_TRY(open(start_ns_));
@@ -53,20 +54,30 @@ class FileRecorder {
     const int64_t end_ns = interval.flows.end_ns;
     pending_.push_back(file_sample(std::move(interval), ++ticks_, start_ns_, previous_end_ns_));
     previous_end_ns_ = end_ns;
-    return pending_.size() >= kBatchTicks ? flush() : Status();
+    const Sample& added = pending_.back();
+    pending_rows_ += added.changed_flows.size();
+    flow_totals_.merge(added.flows);
+    loss_totals_.merge(added.losses);
+    return pending_.size() >= kBatchTicks || pending_rows_ >= kBatchRows ? flush() : Status();
   }
 
-  Status finish(const std::optional<Error>& error) {
+  /// Judged as a recording is.
+  Status finish(const std::optional<Error>& error, std::vector<std::string> doubts) {
     if (!writer_) TOPSPIN_TRY(open(wall_now_ns()));
     TOPSPIN_TRY(flush());
     RunEnd end;
     end.duration_ns = previous_end_ns_ - start_ns_;
+    end.invalid_reasons = judge_losses(loss_totals_, flow_totals_, ticks_);
+    end.doubts = std::move(doubts);
     if (error) {
       end.status = RunStatus::kFailed;
       end.invalid_reasons.push_back(error->message);
     }
+    invalid_reasons_ = end.invalid_reasons;
     return writer_->finish(end);
   }
+
+  const std::vector<std::string>& invalid_reasons() const { return invalid_reasons_; }
 
   const std::string& run_id() const { return info_.id; }
 
@@ -79,6 +90,7 @@ class FileRecorder {
   }
   Status flush() {
     if (pending_.empty()) return {};
+    pending_rows_ = 0;
     return writer_->append(std::exchange(pending_, {}));
   }
 
@@ -86,10 +98,42 @@ class FileRecorder {
   RunInfo info_;
   std::unique_ptr<RunWriter> writer_;
   std::vector<Sample> pending_;
+  size_t pending_rows_ = 0;
+  FlowInterval flow_totals_;
+  LossInterval loss_totals_;
+  std::vector<std::string> invalid_reasons_;
   uint64_t ticks_ = 0;
   int64_t start_ns_ = 0;
   int64_t previous_end_ns_ = 0;
 };
+
+/// Numbers of a file that may be wrong, and why.
+std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& notes) {
+  constexpr double kBackwardsShare = 0.01;
+  std::vector<std::string> doubts;
+  if (totals.time_steps > 0) {
+    doubts.push_back(fmt::format(
+        "the capture's clock was set {} times; times across such a step are wrong",
+        totals.time_steps));
+  } else if (static_cast<double>(totals.time_went_backwards) >
+             kBackwardsShare * static_cast<double>(totals.packets)) {
+    doubts.push_back(fmt::format(
+        "{} of {} packets are stamped earlier than one before them; their times may be wrong",
+        totals.time_went_backwards, totals.packets));
+  }
+  if (notes.fractions_are_ns) {
+    doubts.push_back(
+        "the file says that its stamps are in microseconds, and they are nanoseconds: read as "
+        "these");
+  }
+  if (notes.long_fractions > 0) {
+    doubts.push_back(fmt::format(
+        "{} packets have a fraction of a second that is a second or more; they are taken for the "
+        "end of their second",
+        notes.long_fractions));
+  }
+  return doubts;
+}
 
 int read_file(const ReadOptions& o) {
   if (o.format != "text" && o.format != "json" && o.format != "ndjson") {
@@ -106,7 +150,9 @@ int read_file(const ReadOptions& o) {
   if (!interval_ns.ok()) return fail(interval_ns.error());
 
   const bool store = !o.observe.db.empty();
-  FileOptions file{o.file, *filter, store ? *interval_ns : 0, store ? UINT64_MAX : 0};
+  FileOptions file{o.file, *filter, store ? *interval_ns : 0,
+                   store ? WriterOptions{}.max_flow_rows : 0};
+  file.max_rows_at_end = WriterOptions{}.max_flow_rows;
   auto tracker = FlowTracker::open_file(file, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
@@ -146,11 +192,14 @@ int read_file(const ReadOptions& o) {
     if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
   }
   (*tracker)->finish(0, sink);
+  reading.totals = (*tracker)->totals();
+  const FileNotes notes = (*tracker)->notes();
+  reading.doubts = doubts_of(reading.totals, notes);
+  reading.hidden_by_tag = notes.hidden_by_tag;
   if (recorder && !store_error) {
-    if (auto status = recorder->finish(error); !status.ok()) store_error = status.error();
+    if (auto status = recorder->finish(error, reading.doubts); !status.ok()) store_error = status.error();
   }
 
-  reading.totals = (*tracker)->totals();
   reading.complete = !error;
   if (error) reading.error = error->message;
   if (o.format == "text") fmt::print("{}", file_reading_text(reading));
@@ -159,8 +208,12 @@ int read_file(const ReadOptions& o) {
     (*tracker)->for_each_flow([](const FlowRow& flow) { fmt::print("{}", flow_json_line(flow)); });
   }
   if (store_error) return fail(*store_error);
-  if (recorder)
+  if (recorder) {
+    for (const std::string& reason : recorder->invalid_reasons()) {
+      if (!error || reason != error->message) say(fmt::format("not usable: {}", reason));
+    }
     say(fmt::format("kept in {} as run {}", database_path(o.observe.db), recorder->run_id()));
+  }
   return error ? fail(*error) : 0;
 }
 

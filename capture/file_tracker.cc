@@ -1,6 +1,8 @@
 // FlowTracker on a file: the flow table runs on the packets' wall clock (FileClock), and flows
 // never expire unless asked to. Lives on the capture thread.
 #include <atomic>
+#include <iterator>
+#include <optional>
 #include <utility>
 
 #include "capture/file_clock.h"
@@ -15,19 +17,24 @@ namespace {
 class FileTracker final : public FlowTracker {
  public:
   FileTracker(std::unique_ptr<FileSource> source, std::unique_ptr<FlowTable> table, KeyMode key,
-              int64_t interval_ns)
+              int64_t interval_ns, uint64_t last_rows_max)
       : source_(std::move(source)),
-        cutter_(std::move(table), source_->link_type(), key, interval_ns) {}
+        cutter_(std::move(table), source_->link_type(), key, interval_ns),
+        interval_ns_(interval_ns) {
+    cutter_.set_silent_max(kSilentMax);
+    cutter_.set_last_rows_max(last_rows_max);
+  }
 
   void start_at(int64_t) override {}  // a file begins with its first packet
 
   Result<StepOutcome> step(const IntervalSink& sink) override {
-    cutter_.set_sink(sink);
+    set_sink(sink);
     cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
     if (stop_.load(std::memory_order_relaxed)) {
       finish(0, sink);
       return StepOutcome::kEnd;
     }
+    cutter_.set_link_type(source_->link_type());
     auto outcome = source_->read(
         [](void* context, const PacketView& packet) {
           static_cast<FileTracker*>(context)->add(packet);
@@ -40,10 +47,16 @@ class FileTracker final : public FlowTracker {
 
   void finish(int64_t, const IntervalSink& sink) override {
     if (std::exchange(finished_, true)) return;
-    cutter_.set_sink(sink);
+    set_sink(sink);
     cutter_.flush();
+    if (interval_ns_ == 0) return cutter_.close_last(cutter_.table().now_ns());
+    if (!cutter_.begun()) return;  // not one packet
+    cutter_.set_sink([&](ClosedInterval&& last) { keep_last(std::move(last), sink); });
     cutter_.close_last(cutter_.table().now_ns());
+    sink(std::move(*std::exchange(held_, std::nullopt)));
   }
+
+  FileNotes notes() const override { return source_->notes(); }
 
   void request_stop(int64_t) override { stop_.store(true, std::memory_order_relaxed); }
   void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
@@ -72,9 +85,48 @@ class FileTracker final : public FlowTracker {
     cutter_.add(timed);
   }
 
+  /// A file's silence costs a few intervals, however long it is: they would all be read at once.
+  static constexpr int64_t kSilentMax = 10;
+
+  /// The latest interval is held back: what ends the file may have to join it.
+  void set_sink(const IntervalSink& sink) {
+    cutter_.set_sink([this, &sink](ClosedInterval&& closed) {
+      if (interval_ns_ == 0) return sink(std::move(closed));
+      if (held_) sink(std::move(*held_));
+      held_ = std::move(closed);
+    });
+  }
+
+  /// The file ends somewhere within its last interval. Right at its begin, a rate over the time
+  /// that is left would say nothing: it joins the one before. If it is the only one and has no
+  /// length at all, it stands for a whole interval.
+  void keep_last(ClosedInterval&& last, const IntervalSink& sink) {
+    FlowInterval& flows = last.flows;
+    const int64_t length_ns = flows.end_ns - flows.begin_ns;
+    if (!held_) {
+      if (length_ns <= 1) flows.end_ns = flows.begin_ns + interval_ns_;
+      held_ = std::move(last);
+      return;
+    }
+    if (length_ns >= interval_ns_ / kShortest) {
+      sink(std::move(*held_));
+      held_ = std::move(last);
+      return;
+    }
+    held_->number = last.number;
+    held_->flows.merge(flows);
+    held_->changed.insert(held_->changed.end(), std::make_move_iterator(last.changed.begin()),
+                          std::make_move_iterator(last.changed.end()));
+    held_->changed_left = 0;
+    held_->rows_lost += last.rows_lost;
+  }
+  static constexpr int64_t kShortest = 10;  // a tenth of an interval
+
   std::unique_ptr<FileSource> source_;
   IntervalCutter cutter_;
   FileClock clock_;
+  int64_t interval_ns_;
+  std::optional<ClosedInterval> held_;
   PacketTap tap_;
   bool finished_ = false;
   std::atomic<bool> stop_{false};
@@ -95,6 +147,7 @@ Result<PacketCopies> read_packets_of(const FileOptions& file, KeyMode mode, cons
   reading.tap.select(flow);
   CHECK(reading.tap.exchange());
   while (!reading.past) {
+    reading.link = source->link_type();
     const auto outcome = source->read(
         [](void* context, const PacketView& packet) {
           auto* self = static_cast<Reading*>(context);
@@ -122,7 +175,7 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_file(const FileOptions& f
   TOPSPIN_ASSIGN(auto flows,
                  FlowTable::create(table, file.max_rows_per_interval, HashSeed::random()));
   return std::unique_ptr<FlowTracker>(std::make_unique<FileTracker>(
-      std::move(source), std::move(flows), table.key, file.interval_ns));
+      std::move(source), std::move(flows), table.key, file.interval_ns, file.max_rows_at_end));
 }
 
 }  // namespace topspin

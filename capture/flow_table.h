@@ -116,6 +116,9 @@ class FlowTable {
   void locate(const ParsedPacket& packet, Lookup& lookup) const;
   void observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups);
 
+  /// A packet that was counted already came once more, on another interface.
+  void count_duplicate() { ++interval_.duplicate_packets; }
+
   /// Time passes with no packet: silent flows leave the window, requests run out.
   void advance(int64_t now_ns);
 

@@ -43,6 +43,7 @@ struct LiveOptions {
   int snaplen = 0;         // 0: as short as the parser needs
   int64_t ring_bytes = 0;  // 0: chosen
   bool promiscuous = true;
+  bool keep_vlan_tags = false;  // also on `any`; the tracker sets it where tags are in the key
   int64_t interval_ns = 1'000'000'000;
   uint64_t max_rows_per_interval = 20'000;  // FlowRows handed over with an interval; 0: none
   /// With the last interval, which has no next one. The memory of so many must be to spare.
@@ -78,6 +79,13 @@ struct ClosedInterval {
   std::optional<std::string> interface;  // the capture moved to this one in the interval
 };
 using IntervalSink = std::function<void(ClosedInterval&&)>;
+
+/// What a file turned out to be while it was read.
+struct FileNotes {
+  uint64_t hidden_by_tag = 0;     // frames that the filter hid because of their VLAN tag
+  uint64_t long_fractions = 0;    // packets whose fraction of a second is a second or more
+  bool fractions_are_ns = false;  // the header says microseconds: they are nanoseconds
+};
 
 enum class StepOutcome : uint8_t { kMore, kEnd };
 
@@ -129,6 +137,9 @@ class FlowTracker {
 
   /// libpcap's name of the link type, e.g. "EN10MB".
   virtual std::string link_type() const = 0;
+
+  /// Files; so far.
+  virtual FileNotes notes() const { return {}; }
 };
 
 /// The last packets of one flow in a capture file, up to `until_ns` by their stamps: as a screen of

@@ -14,6 +14,7 @@
 #include "capture/flow_tracker.h"
 #include "capture/packet_parser.h"
 #include "capture/packet_tap.h"
+#include "capture/seen_twice.h"
 
 namespace topspin {
 
@@ -54,6 +55,11 @@ class IntervalCutter {
     Group& group = groups_[filling_];
     const size_t at = group.size;
     parse_packet(link_, key_, packet, group.packets[at]);
+    if (SeenTwice::can_be(link_) &&
+        seen_twice_.is_repeated(link_, packet, group.packets[at])) [[unlikely]] {
+      table_->count_duplicate();
+      return;
+    }
     if (tap_ != nullptr) [[unlikely]]
       tap_->offer(packet, group.packets[at]);
     table_->prepare(group.packets[at], group.lookups[at]);
@@ -152,6 +158,7 @@ class IntervalCutter {
   LinkType link_;
   KeyMode key_;
   int64_t interval_ns_;
+  SeenTwice seen_twice_;
   PacketTap* tap_ = nullptr;
   std::function<void(ClosedInterval&&)> sink_;
   std::array<Group, kGroups> groups_;

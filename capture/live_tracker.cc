@@ -321,11 +321,14 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_live(const LiveOptions& l
     return make_error(ErrorCode::kUsage, "the interval (--interval) must be at least 1 ms");
   }
   const int snaplen = live.snaplen > 0 ? live.snaplen : parser_snaplen(table.key);
-  TOPSPIN_ASSIGN(auto source, LiveSource::open(live, snaplen));
+  LiveOptions options = live;
+  options.keep_vlan_tags = table.key == KeyMode::kVlan;
+  TOPSPIN_ASSIGN(auto source, LiveSource::open(options, snaplen));
   TOPSPIN_ASSIGN(auto flows,
                  FlowTable::create(table, live.max_rows_per_interval, HashSeed::random()));
   return std::unique_ptr<FlowTracker>(
-      std::make_unique<LiveTracker>(live, snaplen, std::move(source), std::move(flows), table.key));
+      std::make_unique<LiveTracker>(options, snaplen, std::move(source), std::move(flows),
+                                    table.key));
 }
 
 }  // namespace topspin

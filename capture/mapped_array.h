@@ -35,8 +35,7 @@ class MappedArray {
 
  public:
   MappedArray() = default;
-  MappedArray(MappedArray&& other) noexcept
-      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  MappedArray(MappedArray&& other) noexcept { *this = std::move(other); }
   MappedArray& operator=(MappedArray&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);

@@ -61,6 +61,7 @@ struct ParsedPacket {
   bool has_tcp_header = false;  // sequence and flags were captured
   bool from_low = false;        // sent by the key's low end
   uint8_t ip_version = 0;       // of the outermost IP header; 0: none
+  uint16_t ip_offset = 0;       // where the IP header that was read last begins; 0: none, or far
   bool first_fragment = false;
   bool later_fragment = false;
   bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts

@@ -83,7 +83,8 @@ struct Bytes {
 class Parser {
  public:
   /// `out` is fresh.
-  Parser(KeyMode mode, const PacketView& packet, ParsedPacket& out) : out_(out), mode_(mode) {
+  Parser(KeyMode mode, const PacketView& packet, ParsedPacket& out)
+      : out_(out), begin_(packet.bytes), mode_(mode) {
     out_.stamp_ns = packet.stamp_ns;
     out_.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);  // more is a damaged header
   }
@@ -116,7 +117,13 @@ class Parser {
   void skip_protocol(uint8_t protocol);
   bool deeper() { return ++depth_ <= kDepthMax; }
 
+  void note_ip(const uint8_t* at) {
+    const auto offset = static_cast<size_t>(at - begin_);
+    out_.ip_offset = offset <= UINT16_MAX ? static_cast<uint16_t>(offset) : uint16_t{0};
+  }
+
   ParsedPacket& out_;
+  const uint8_t* begin_;
   KeyMode mode_;
   int depth_ = 0;
   bool inner_ = false;  // an IP header has been passed
@@ -375,6 +382,7 @@ void Parser::ipv4(Bytes b) {
   if (b.at[0] >> 4 != 4 || header < 20 || (total != 0 && total < header)) {
     return skip(SkipReason::kMalformedIp);
   }
+  note_ip(b.at);
   const uint8_t protocol = b.at[9];
   const uint8_t* addresses = b.at + 12;
   const uint16_t fragment = be16(b.at + 6);
@@ -404,6 +412,7 @@ void Parser::ipv6(Bytes b) {
   if (!deeper()) return;
   if (!b.has(40)) return skip(SkipReason::kTruncatedIp);
   if (b.at[0] >> 4 != 6) return skip(SkipReason::kMalformedIp);
+  note_ip(b.at);
   if (!inner_) out_.ip_version = 6;
   const uint8_t* header = b.at;
   uint8_t next = header[6];
@@ -540,7 +549,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   }
   out_.payload_bytes = length > 8 ? length - 8 : 0;
   out_.payload_head = payload_head(b.at, 8, b.captured, out_.payload_bytes);
-  if (mode_ == KeyMode::kInner && b.has(8) && !out_.first_fragment) {
+  if (mode_ == KeyMode::kInner && b.has(8)) {
     inner_ = true;
     udp_tunnel(source_port, destination_port, b.after(8));
   }
@@ -742,6 +751,7 @@ template <bool v6>
   out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;
+  out.ip_offset = static_cast<uint16_t>(link_bytes);
   out.first_fragment = false;
   out.later_fragment = false;
   out.lengths_left_out = false;

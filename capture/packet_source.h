@@ -1,6 +1,6 @@
-// PacketSource: where packets come from. A file is read by one of two readers that give the same
-// packets: the plain one (pcap_file.cc) for classic pcap, libpcap (pcap_source.cc, the only file
-// that includes pcap.h) for everything else. A live interface is libpcap's.
+// PacketSource: where packets come from. A file is read by one of three readers: classic pcap by
+// pcap_file.cc, pcapng by pcapng_file.cc, everything else by libpcap (pcap_source.cc, the only file
+// that includes pcap.h). What libpcap reads too, they read the same. A live interface is libpcap's.
 //
 // A visitor is called for each packet, with a view that is good until it returns. One thread.
 #pragma once
@@ -30,6 +30,10 @@ class PacketFilter {
                                                        int snaplen);
   virtual ~PacketFilter() = default;
   virtual bool matches(const PacketView& packet) const = 0;
+
+  /// For a packet that does not match: an Ethernet frame that would, were the filter one for frames
+  /// with a VLAN tag. A filter sees tagged frames only behind the word `vlan`.
+  virtual bool matches_but_for_tag(const PacketView& packet) const = 0;
 };
 
 class FileSource {
@@ -39,7 +43,11 @@ class FileSource {
   /// Visits some packets, with wall-clock stamps. An error comes after the packets before it.
   virtual Result<StepOutcome> read(PacketVisitor visit, void* context) = 0;
 
+  /// Of the packets that the next read() visits; the same throughout in most files. The parser
+  /// may not know it: then the packets are in no flow.
   virtual LinkType link_type() const = 0;
+
+  virtual FileNotes notes() const { return {}; }
 };
 
 /// kMapped: as kFastest, and files that are too small to gain by it are mapped too (for tests).
@@ -53,6 +61,10 @@ Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
 /// The plain reader, or nullptr if the file is not for it. The stream is then as it was.
 Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& stream,
                                                    const std::string& filter, bool map_small);
+
+/// The same for pcapng.
+Result<std::unique_ptr<FileSource>> open_pcapng_file(std::unique_ptr<ByteStream>& stream,
+                                                     const std::string& filter, bool map_small);
 
 /// libpcap's name of a link type, e.g. "EN10MB".
 std::string link_type_name(int dlt);

@@ -41,6 +41,7 @@ class PcapFile final : public FileSource {
         fraction_ns_(fraction_ns) {}
 
   LinkType link_type() const override { return link_; }
+  FileNotes notes() const override { return notes_; }
 
   Result<StepOutcome> read(PacketVisitor visit, void* context) override {
     TOPSPIN_ASSIGN(const ByteWindow::Piece piece, window_->slide(used_));
@@ -48,6 +49,7 @@ class PcapFile final : public FileSource {
     const size_t end = piece.bytes.size();
     size_t at = used_ = 0;
     if (end == 0) return StepOutcome::kEnd;
+    if (!std::exchange(unit_known_, true)) find_unit(piece.bytes);
     while (end - at >= kPacketHeaderBytes) {
       for (size_t line = 0; line < 3; ++line) {
         __builtin_prefetch(begin + at + kPrefetchBytes + 64 * line);  // past the end is harmless
@@ -83,13 +85,21 @@ class PcapFile final : public FileSource {
                                       window_->name()));
       }
       PacketView packet;
-      packet.stamp_ns = int64_t{header[0]} * kNanosPerSecond +
-                        int64_t{static_cast<int32_t>(header[1])} * fraction_ns_;
+      int64_t fraction_ns = int64_t{header[1]} * fraction_ns_;
+      if (fraction_ns >= kNanosPerSecond) [[unlikely]] {
+        fraction_ns = kNanosPerSecond - 1;  // the second is right: the packet stays within it
+        ++notes_.long_fractions;
+      }
+      packet.stamp_ns = int64_t{header[0]} * kNanosPerSecond + fraction_ns;
       packet.bytes = bytes;
       packet.captured = std::min(captured, snaplen_);
       packet.length = header[3];
       at += size;
-      if (filter_ == nullptr || filter_->matches(packet)) visit(context, packet);
+      if (filter_ != nullptr && !filter_->matches(packet)) {
+        notes_.hidden_by_tag += filter_->matches_but_for_tag(packet);
+        continue;
+      }
+      visit(context, packet);
     }
     used_ = at;
     if (at != end && piece.last) {
@@ -102,13 +112,39 @@ class PcapFile final : public FileSource {
   }
 
  private:
+  /// Some writers say microseconds and write nanoseconds. Then most of the fractions that the file
+  /// begins with are a million or more, which microseconds never are.
+  void find_unit(std::span<const uint8_t> bytes) {
+    constexpr uint32_t kMicrosPerSecond = 1'000'000, kPacketsMax = 1000;
+    if (fraction_ns_ == 1) return;
+    uint32_t packets = 0, too_long = 0;
+    for (size_t at = 0; bytes.size() - at >= kPacketHeaderBytes && packets < kPacketsMax;) {
+      uint32_t header[3];
+      std::memcpy(header, bytes.data() + at, sizeof header);
+      if (swapped_) {
+        for (uint32_t& word : header) word = __builtin_bswap32(word);
+      }
+      if (header[2] > kCapturedMax || header[1] >= kNanosPerSecond) break;
+      ++packets;
+      too_long += header[1] >= kMicrosPerSecond;
+      const size_t size = kPacketHeaderBytes + header[2];
+      if (bytes.size() - at < size) break;
+      at += size;
+    }
+    notes_.fractions_are_ns = packets >= kPacketsToTell && too_long > packets / 2;
+    if (notes_.fractions_are_ns) fraction_ns_ = 1;
+  }
+  static constexpr uint32_t kPacketsToTell = 3;  // fewer may be a few broken stamps
+
   std::unique_ptr<ByteWindow> window_;
   std::unique_ptr<PacketFilter> filter_;
   LinkType link_;
   uint32_t snaplen_;
   bool swapped_;
   int64_t fraction_ns_;  // 1, or 1,000
-  size_t used_ = 0;      // of the window's piece
+  bool unit_known_ = false;
+  FileNotes notes_;
+  size_t used_ = 0;  // of the window's piece
 };
 
 }  // namespace

@@ -30,8 +30,10 @@ int64_t stamp_ns(const timeval& t) {
   int64_t seconds = t.tv_sec;
   if (seconds < 0 && seconds >= INT32_MIN) seconds += int64_t{1} << 32;
   int64_t ns = 0;
+  int64_t fraction_ns = t.tv_usec;
+  if (fraction_ns < 0 || fraction_ns >= kNanosPerSecond) fraction_ns = kNanosPerSecond - 1;
   if (__builtin_mul_overflow(seconds, kNanosPerSecond, &ns) ||
-      __builtin_add_overflow(ns, int64_t{t.tv_usec}, &ns)) {
+      __builtin_add_overflow(ns, fraction_ns, &ns)) {
     return seconds < 0 ? 0 : INT64_MAX;
   }
   return ns;
@@ -52,18 +54,31 @@ struct Relay {
 
 class CompiledFilter final : public PacketFilter {
  public:
-  explicit CompiledFilter(bpf_program program) : program_(program) {}
-  ~CompiledFilter() override { pcap_freecode(&program_); }
+  CompiledFilter(bpf_program program, std::optional<bpf_program> tagged)
+      : program_(program), tagged_(tagged) {}
+  ~CompiledFilter() override {
+    pcap_freecode(&program_);
+    if (tagged_) pcap_freecode(&*tagged_);
+  }
 
-  bool matches(const PacketView& packet) const override {
-    pcap_pkthdr header{};
-    header.caplen = packet.captured;
-    header.len = packet.length;
-    return pcap_offline_filter(&program_, &header, packet.bytes) != 0;
+  bool matches(const PacketView& packet) const override { return run(program_, packet); }
+
+  bool matches_but_for_tag(const PacketView& packet) const override {
+    if (!tagged_ || packet.captured < 14) return false;
+    const int type = packet.bytes[12] << 8 | packet.bytes[13];
+    return (type == 0x8100 || type == 0x88a8 || type == 0x9100) && run(*tagged_, packet);
   }
 
  private:
+  static bool run(const bpf_program& program, const PacketView& packet) {
+    pcap_pkthdr header{};
+    header.caplen = packet.captured;
+    header.len = packet.length;
+    return pcap_offline_filter(&program, &header, packet.bytes) != 0;
+  }
+
   bpf_program program_;
+  std::optional<bpf_program> tagged_;  // the same behind `vlan`
 };
 
 Error bad_filter(const std::string& expression, const char* why) {
@@ -214,7 +229,15 @@ Result<std::unique_ptr<PacketFilter>> PacketFilter::compile(const std::string& e
   if (pcap_compile(pcap.get(), &program, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
     return bad_filter(expression, pcap_geterr(pcap.get()));
   }
-  return std::unique_ptr<PacketFilter>(std::make_unique<CompiledFilter>(program));
+  std::optional<bpf_program> tagged;
+  if (dlt == DLT_EN10MB && !expression.empty() && expression.find("vlan") == std::string::npos) {
+    tagged.emplace();
+    const std::string behind = "vlan and (" + expression + ")";
+    if (pcap_compile(pcap.get(), &*tagged, behind.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+      tagged.reset();
+    }
+  }
+  return std::unique_ptr<PacketFilter>(std::make_unique<CompiledFilter>(program, tagged));
 }
 
 std::string link_type_name(int dlt) {
@@ -233,6 +256,9 @@ Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
   if (reader != FileReader::kLibpcap) {
     TOPSPIN_ASSIGN(auto plain, open_pcap_file(stream, filter, reader == FileReader::kMapped));
     if (plain != nullptr) return plain;
+    TOPSPIN_ASSIGN(auto sections,
+                   open_pcapng_file(stream, filter, reader == FileReader::kMapped));
+    if (sections != nullptr) return sections;
   }
   return open_libpcap_file(std::move(stream), filter);
 }
@@ -259,6 +285,11 @@ Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options,
   if (pcap_get_tstamp_precision(pcap.get()) != PCAP_TSTAMP_PRECISION_NANO) {
     return make_error(ErrorCode::kUnsupported,
                       fmt::format("cannot open {}: no nanosecond stamps here", interface));
+  }
+  // On `any`, libpcap writes a header of its own before each packet. The second version of it has
+  // the interface's number, but no VLAN tag.
+  if (pcap_datalink(pcap.get()) == DLT_LINUX_SLL && !options.keep_vlan_tags) {
+    pcap_set_datalink(pcap.get(), DLT_LINUX_SLL2);  // an old libpcap refuses: the first will do
   }
   const int dlt = pcap_datalink(pcap.get());
   if (!is_supported_link_type(dlt)) return unsupported_link_type(dlt, interface);

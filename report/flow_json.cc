@@ -30,6 +30,8 @@ std::string file_reading_json(const FileReading& reading) {
   json["bytes"] = t.bytes;
   json["complete"] = reading.complete;
   json["error"] = json_or_null(reading.error);
+  json["doubts"] = reading.doubts;
+  json["hidden_by_vlan_tag"] = reading.hidden_by_tag;
   json["begin_ns"] = t.begin_ns;
   json["end_ns"] = t.end_ns;
   json["tcp"] = protocol_json(t.tcp);
@@ -79,6 +81,15 @@ std::string file_reading_text(const FileReading& reading) {
   out += fmt::format("{} ({})\n", sanitize_for_terminal(reading.file), reading.link_type);
   if (reading.error)
     out += fmt::format("  INCOMPLETE: {}\n", sanitize_for_terminal(*reading.error));
+  for (const std::string& doubt : reading.doubts) {
+    out += fmt::format("  DOUBTFUL: {}\n", sanitize_for_terminal(doubt));
+  }
+  if (reading.hidden_by_tag > 0) {
+    out += fmt::format(
+        "  HIDDEN: {} frames match the filter but for their VLAN tag; write FILTER or (vlan and "
+        "(FILTER)) to see them too\n",
+        reading.hidden_by_tag);
+  }
   out += fmt::format("  packets {}  bytes {}  from {} to {}\n", t.packets, t.bytes,
                      format_utc(t.begin_ns), format_utc(t.end_ns));
   out += fmt::format("  tcp     {} flows, {} packets, {} bytes\n", t.tcp.flows, t.tcp.packets,
@@ -92,6 +103,10 @@ std::string file_reading_text(const FileReading& reading) {
     out += fmt::format("  fragments  {} first, {} later\n", t.fragments_first, t.fragments_later);
   }
   out += super_packets_text(t);
+  if (t.duplicate_packets > 0) {
+    out += fmt::format("  seen twice  {} more sightings of these packets on other interfaces\n",
+                       t.duplicate_packets);
+  }
   std::string skipped;
   for (size_t i = 0; i < kSkipReasonCount; ++i) {
     if (t.skipped[i] != 0) {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/flow.h"
 #include "core/flow_owner.h"
@@ -20,6 +21,8 @@ struct FileReading {
   int64_t reply_timeout_ns = 0;
   bool complete = true;              // the file was read to its end
   std::optional<std::string> error;  // why not
+  std::vector<std::string> doubts;   // numbers that may be wrong, a sentence each
+  uint64_t hidden_by_tag = 0;        // frames that the filter hid because of their VLAN tag
 };
 
 /// One object, pretty-printed, with a newline at the end. ASCII only: hostile text stays escaped.

@@ -2,6 +2,7 @@
 // every capture cut short and bit-flipped.
 #include "tests/capture/corpus.h"
 
+#include <algorithm>
 #include <random>
 
 #include <fmt/format.h>
@@ -147,11 +148,27 @@ Packets packets_of(const std::string& path, const std::string& filter, FileReade
   }
 }
 
+bool is_pcapng(const std::string& path) {
+  auto stream = ByteStream::open(path);
+  if (!stream.ok()) return false;
+  const auto magic = (*stream)->peek(4);
+  return magic.ok() && *magic == "\x0a\x0d\x0d\x0a";
+}
+
 void expect_readers_agree(const std::string& path, const std::string& filter,
                           const std::string& what) {
   const Packets slow = packets_of(path, filter, FileReader::kLibpcap);
   for (const FileReader reader : {FileReader::kFastest, FileReader::kMapped}) {
     const Packets fast = packets_of(path, filter, reader);
+    if (is_pcapng(path) && !slow.error.empty()) {
+      // Where libpcap gives up, the reader of pcapng may go on; what both read is the same.
+      EXPECT_GE(fast.lines.size(), slow.lines.size()) << what << ": " << fast.error;
+      const size_t both = std::min(fast.lines.size(), slow.lines.size());
+      EXPECT_TRUE(std::equal(slow.lines.begin(), slow.lines.begin() + static_cast<int64_t>(both),
+                             fast.lines.begin()))
+          << what;
+      continue;
+    }
     EXPECT_EQ(fast.opened, slow.opened) << what << ": " << fast.error << " / " << slow.error;
     EXPECT_EQ(fast.error.empty(), slow.error.empty())
         << what << ": " << fast.error << " / " << slow.error;

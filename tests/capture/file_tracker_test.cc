@@ -193,6 +193,145 @@ TEST(FileTracker, AStampFromAnotherCenturyCostsNothing) {
   }
 }
 
+TEST(FileTracker, EveryPacketIsInAnIntervalThatHasALength) {
+  const auto intervals_of = [](const std::vector<int64_t>& stamps_ms) {
+    Capture capture;
+    for (const int64_t at_ms : stamps_ms) capture.packet(kStart + at_ms * kMs, 1000);
+    const ScratchFile scratch(capture.bytes);
+    FileOptions file;
+    file.path = scratch.path();
+    file.interval_ns = kNanosPerSecond;
+    file.max_rows_per_interval = 10;
+    const Reading reading = read_file(file);
+    uint64_t packets = 0;
+    for (const ClosedInterval& one : reading.intervals) {
+      EXPECT_GT(one.flows.end_ns, one.flows.begin_ns);
+      packets += one.flows.packets;
+    }
+    EXPECT_EQ(packets, stamps_ms.size());
+    EXPECT_FALSE(reading.intervals.back().changed.empty());
+    return reading.intervals;
+  };
+  EXPECT_EQ(intervals_of({0}).size(), 1u);
+  EXPECT_EQ(intervals_of({0, 0, 0, 0})[0].flows.end_ns, kStart + kNanosPerSecond);
+  // What is stamped where the last interval would begin joins the one before.
+  const auto edge = intervals_of({0, 500, 1000});
+  ASSERT_EQ(edge.size(), 1u);
+  EXPECT_EQ(edge[0].flows.packets, 3u);
+  EXPECT_EQ(intervals_of({0, 500, 1000, 1500, 2001}).size(), 2u);
+  EXPECT_EQ(intervals_of({0, 500, 1500}).size(), 2u);
+}
+
+TEST(FileTracker, SilenceIsOneIntervalAndTheNumbersCountIt) {
+  Capture capture;
+  for (int i = 0; i < 50; ++i) capture.packet(kStart + i * 3599 * kNanosPerSecond, 1000);
+  capture.packet(kStart + (49 * 3599 + 3) * kNanosPerSecond + kNanosPerSecond / 2, 1000);
+  const ScratchFile scratch(capture.bytes);
+  FileOptions file;
+  file.path = scratch.path();
+  file.interval_ns = kNanosPerSecond;
+  const Reading reading = read_file(file);
+  EXPECT_LE(reading.intervals.size(), 110u);
+  uint64_t packets = 0;
+  for (const ClosedInterval& one : reading.intervals) {
+    packets += one.flows.packets;
+    // The number of the last of the intervals that it stands for.
+    EXPECT_EQ(one.number, static_cast<uint64_t>(
+                              (one.flows.end_ns - kStart - 1) / kNanosPerSecond));
+  }
+  EXPECT_EQ(packets, 51u);
+  EXPECT_EQ(reading.intervals.back().number, 49u * 3599 + 3);
+  for (size_t i = 1; i < reading.intervals.size(); ++i) {
+    EXPECT_EQ(reading.intervals[i].flows.begin_ns, reading.intervals[i - 1].flows.end_ns);
+  }
+}
+
+TEST(FileTracker, TheEndHandsOverABoundedNumberOfRowsAndCountsTheRest) {
+  Capture capture;
+  for (uint16_t i = 0; i < 100; ++i) capture.packet(kStart + i * kMs, static_cast<uint16_t>(1000 + i));
+  const ScratchFile scratch(capture.bytes);
+  FileOptions file;
+  file.path = scratch.path();
+  file.interval_ns = kNanosPerSecond;
+  file.max_rows_per_interval = 30;
+  file.max_rows_at_end = 40;
+  const Reading reading = read_file(file);
+  ASSERT_EQ(reading.intervals.size(), 1u);
+  EXPECT_EQ(reading.intervals[0].changed.size(), 40u);
+  EXPECT_EQ(reading.intervals[0].rows_lost, 60u);
+}
+
+/// Ethernet frames with microsecond stamps, as given.
+struct MicroCapture {
+  std::string bytes =
+      word(0xa1b2c3d4) + word(2 | 4 << 16) + word(0) + word(0) + word(65'535) + word(1);
+  void frame(uint32_t seconds, uint32_t fraction, bool tagged = false) {
+    Capture ip;
+    const size_t before = ip.bytes.size() + 16;
+    ip.packet(0, 1000);
+    std::string frame(12, '\2');
+    if (tagged) frame += std::string("\x81\0\0\x0a", 4);
+    frame += std::string("\x08\0", 2) + ip.bytes.substr(before);
+    const auto size = static_cast<uint32_t>(frame.size());
+    bytes += word(seconds) + word(fraction) + word(size) + word(size) + frame;
+  }
+};
+
+std::pair<std::vector<int64_t>, FileNotes> stamps_of(const std::string& bytes,
+                                                     const std::string& filter = "") {
+  const ScratchFile scratch(bytes);
+  std::pair<std::vector<int64_t>, FileNotes> out;
+  auto source = open_file_source(scratch.path(), filter);
+  EXPECT_TRUE(source.ok());
+  while (true) {
+    const auto outcome = (*source)->read(
+        [](void* context, const PacketView& view) {
+          static_cast<std::vector<int64_t>*>(context)->push_back(view.stamp_ns);
+        },
+        &out.first);
+    EXPECT_TRUE(outcome.ok());
+    if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
+  }
+  out.second = (*source)->notes();
+  return out;
+}
+
+TEST(FileTracker, AFractionOfASecondStaysInIt) {
+  MicroCapture one_broken;
+  for (uint32_t i = 0; i < 10; ++i) one_broken.frame(100 + i, i == 4 ? 8'915'240 : 500'000);
+  one_broken.frame(200, UINT32_MAX);
+  const auto [stamps, notes] = stamps_of(one_broken.bytes);
+  ASSERT_EQ(stamps.size(), 11u);
+  EXPECT_EQ(stamps[3], 103 * kNanosPerSecond + kNanosPerSecond / 2);
+  EXPECT_EQ(stamps[4], 105 * kNanosPerSecond - 1);
+  EXPECT_EQ(stamps[10], 201 * kNanosPerSecond - 1);
+  EXPECT_EQ(notes.long_fractions, 2u);
+  EXPECT_FALSE(notes.fractions_are_ns);
+}
+
+TEST(FileTracker, NanosecondsThatAreCalledMicrosecondsAreReadAsWhatTheyAre) {
+  MicroCapture all;
+  for (uint32_t i = 0; i < 20; ++i) all.frame(100, i * 50'000'000);
+  const auto [stamps, notes] = stamps_of(all.bytes);
+  ASSERT_EQ(stamps.size(), 20u);
+  EXPECT_EQ(stamps[19], 100 * kNanosPerSecond + 950 * kMs);
+  EXPECT_TRUE(notes.fractions_are_ns);
+  EXPECT_EQ(notes.long_fractions, 0u);
+}
+
+TEST(FileTracker, SaysHowManyFramesAFilterHidBecauseOfTheirTag) {
+  MicroCapture mixed;
+  for (uint32_t i = 0; i < 10; ++i) mixed.frame(100, i, i % 2 == 1);
+  EXPECT_EQ(stamps_of(mixed.bytes).second.hidden_by_tag, 0u);
+  const auto [stamps, notes] = stamps_of(mixed.bytes, "udp port 8888");
+  EXPECT_EQ(stamps.size(), 5u);
+  EXPECT_EQ(notes.hidden_by_tag, 5u);
+  EXPECT_EQ(stamps_of(mixed.bytes, "udp port 9").second.hidden_by_tag, 0u);
+  const auto both = stamps_of(mixed.bytes, "udp port 8888 or (vlan and udp port 8888)");
+  EXPECT_EQ(both.first.size(), 10u);
+  EXPECT_EQ(both.second.hidden_by_tag, 0u);
+}
+
 TEST(FileTracker, GzipFiltersAndCuts) {
   Capture capture;
   for (int i = 0; i < 5000; ++i) {

@@ -248,6 +248,18 @@ TEST(Parser, InnerKeysFollowTunnels) {
               kProtocolUdp, 40'000, 4789);
 }
 
+TEST(Parser, TheFirstFragmentOfATunnelIsFollowedAsWell) {
+  const Octets inner = ipv4(17, udp(5, 6));
+  const Octets gtp = udp(2152, 2152, raw("\x30\xff\0\x20\0\0\0\1") + inner);
+  const ParsedPacket first = parse(LinkType::kRaw, ipv4(17, gtp, "", 0x2000), KeyMode::kInner);
+  expect_flow(first, kProtocolUdp, 5, 6);
+  EXPECT_TRUE(first.first_fragment);
+  EXPECT_NE(first.datagram_id, 0u);
+  const ParsedPacket later = parse(LinkType::kRaw, ipv4(17, gtp, "", 0x0010), KeyMode::kInner);
+  EXPECT_EQ(later.skip, SkipReason::kLaterFragment);
+  EXPECT_EQ(later.datagram_id, first.datagram_id);
+}
+
 TEST(Parser, VlanTagsAreInTheKeyOnRequest) {
   const Octets tagged = ethernet(
       0x88a8, be16(0x7abc) + be16(0x8100) + be16(0xd123) + be16(0x0800) + ipv4(17, udp(5, 6)));
