@@ -83,9 +83,9 @@ struct inet_connection_sock {
   const void* icsk_ulp_ops;
 };
 
-/* Kernels that do not use sk_receive_queue for what is to be read. */
 struct mptcp_sock {
-  struct sk_buff_head receive_queue;
+  struct sock* first;                /* of its TCP connections */
+  struct sk_buff_head receive_queue; /* of kernels that do not use sk_receive_queue */
 };
 
 struct socket {
@@ -772,9 +772,14 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
 /* When the first segment of what was just sent left: the send returns only after the receiver's
  * side of the stack on loopback. What did not leave yet counts as sent now. */
 TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
+  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u64 left_ns;
-  if (sk->sk_protocol != IPPROTO_TCP) return now_ns;
-  left_ns = BPF_CORE_READ((struct tcp_sock*)sk, tcp_wstamp_ns);
+  if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(mptcp->first))
+    tcp = (struct tcp_sock*)BPF_CORE_READ(mptcp, first);
+  else if (sk->sk_protocol != IPPROTO_TCP)
+    return now_ns;
+  left_ns = BPF_CORE_READ(tcp, tcp_wstamp_ns);
   return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
