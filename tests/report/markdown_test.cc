@@ -57,7 +57,7 @@ TEST(Markdown, OfARunIsSoundWithHostileNames) {
   TemporaryDirectory directory;
   const std::string a = store_report_run(directory.file());
   const std::string text = markdown_report(read_page(directory.file(), {a}), kStepSummaryBytes);
-  EXPECT_TRUE(text.starts_with("## ✅ Valid\n")) << text.substr(0, 40);
+  EXPECT_TRUE(text.starts_with("## ✅ Usable\n")) << text.substr(0, 40);
   EXPECT_EQ(text.find("Left out"), std::string::npos);
   for (const char* part :
        {"Lateness p99", "Reply latency", "Over time", "Threads", "Busiest flows"})
@@ -85,7 +85,7 @@ TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
     EXPECT_LE(text.size(), limit);
     EXPECT_LE(text.size(), last);
     last = text.size();
-    EXPECT_TRUE(text.starts_with("## ✅ Valid\n"));
+    EXPECT_TRUE(text.starts_with("## ✅ Usable\n"));
     EXPECT_EQ(text.find("Left out") != std::string::npos, text != whole) << limit;
     expect_sound(text);
   }
