@@ -234,8 +234,10 @@ int run(LoadArguments& arguments) {
 }
 
 void add_common_options(CLI::App& command, LoadArguments& a) {
-  command.add_option("--target", a.options.target,
-                     "HOST:PORT or [IPV6]:PORT; of http also http://HOST:PORT/PATH")->required();
+  command
+      .add_option("--target", a.options.target,
+                  "HOST:PORT or [IPV6]:PORT; of http also http://HOST:PORT/PATH")
+      ->required();
   command.add_option("--timeout", a.timeout, "After this a reply is late, a connection given up")
       ->capture_default_str();
   command.add_option("--late-after", a.late_after, "A send later than this counts as late (10ms)");

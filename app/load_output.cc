@@ -150,10 +150,10 @@ std::string load_result_text(const LoadResult& result) {
     line("http", fmt::format("{}; bodies {}", http_statuses_text(*result.http),
                              format_bytes(static_cast<int64_t>(result.http->body_bytes))));
     if (const uint64_t errors = result.http->errors(); errors > 0)
-      line("", fmt::format("{} of {} answers were errors ({:.1f}%)", errors,
-                           a.replied + a.late_replies,
-                           percent(static_cast<int64_t>(errors),
-                                   static_cast<int64_t>(a.replied + a.late_replies))));
+      line("",
+           fmt::format("{} of {} answers were errors ({:.1f}%)", errors, a.replied + a.late_replies,
+                       percent(static_cast<int64_t>(errors),
+                               static_cast<int64_t>(a.replied + a.late_replies))));
   }
   for (const auto& [name, count] : result.errors)
     line("send error", fmt::format("{} {}", name, count));

@@ -494,8 +494,8 @@ Status check_rules(const Plan& plan, const std::string& file) {
       continue;
     std::string all;
     for (const std::string& name : names) all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
-    const auto near = nearest_word(
-        rule.scope.stage, std::vector<std::string_view>(names.begin(), names.end()));
+    const auto near =
+        nearest_word(rule.scope.stage, std::vector<std::string_view>(names.begin(), names.end()));
     return make_error(
         ErrorCode::kUsage,
         fmt::format("{}: slo.rules: in the rule \"{}\": there is no stage {}; {}there are {}", file,

@@ -398,9 +398,8 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
       for (const InterfaceInfo& one : *list)
         names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
     }
-    return wrong("capture.interface",
-                 fmt::format("there is no interface {}; there are {}", plan.interface,
-                             names.empty() ? "none" : names));
+    return wrong("capture.interface", fmt::format("there is no interface {}; there are {}",
+                                                  plan.interface, names.empty() ? "none" : names));
   }
   std::error_code error;
   const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
@@ -417,8 +416,8 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
       return wrong(key + ".directory", fmt::format("there is no folder {}", directory.string()));
     if (!subject.build.empty() && subject.command.front().find('/') != std::string::npos) continue;
     if (const std::string why = why_no_command(subject, directory); !why.empty())
-      return wrong(key + ".command", fmt::format("cannot execute {}: {}", subject.command.front(),
-                                                 why));
+      return wrong(key + ".command",
+                   fmt::format("cannot execute {}: {}", subject.command.front(), why));
   }
   return {};
 }

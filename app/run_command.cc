@@ -138,7 +138,9 @@ void add_run_command(CLI::App& root, Action& action) {
   auto o = std::make_shared<RunOptions>();
   command->add_option("PLAN", o->file, "The plan, a TOML file")->option_text("PLAN.toml");
   command->add_flag("--example", o->example, "Print a plan with every key explained, and stop");
-  command->add_flag("--check", o->check, "Read the plan, look whether its filter, interface and commands are there, and stop");
+  command->add_flag(
+      "--check", o->check,
+      "Read the plan, look whether its filter, interface and commands are there, and stop");
   command
       ->add_option("--subject", o->subjects,
                    "Run this subject of the plan only; may be repeated, the first is side A")
@@ -160,10 +162,10 @@ void add_run_command(CLI::App& root, Action& action) {
   command->add_option("--format", o->format, "text (default), markdown or json")
       ->check(CLI::IsMember({"text", "markdown", "json"}))
       ->option_text("FORMAT");
-  command->add_flag("--strict", o->strict,
-                    "Exit with 3 if any run is not usable");
-  command->add_flag("--lenient", o->lenient,
-                    "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
+  command->add_flag("--strict", o->strict, "Exit with 3 if any run is not usable");
+  command->add_flag(
+      "--lenient", o->lenient,
+      "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
   command->add_flag("--ticks", o->ticks, "Print a line a tick, as record does");
   command->add_flag("-q,--quiet", o->quiet, "Do not say which run is being made");
   command->footer(
@@ -174,7 +176,8 @@ void add_run_command(CLI::App& root, Action& action) {
       "\n"
       "Ctrl-C ends the run in order and keeps it as interrupted; nothing stays running.\n"
       "\n"
-      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable run, "
+      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable "
+      "run, "
       "or a rule\n"
       "could not be judged (with --strict: any run is not usable); 4 permission, kernel or a port "
       "that is taken;\n"

@@ -60,8 +60,8 @@ double minimum_detectable(const Comparison& c, const Worsening& w) {
   return c.metric.better == Better::kHigher ? ratio / (1 + ratio) : ratio;
 }
 
-/// Whether the candidate has what the baseline has not: every run of it, or so many that the toss of
-/// a coin does not explain it.
+/// Whether the candidate has what the baseline has not: every run of it, or so many that the toss
+/// of a coin does not explain it.
 bool rises_from_zero(const Comparison& c, std::span<const double> a, std::span<const double> b) {
   if (c.metric.better != Better::kLower || c.n < kFewestValues || !c.p || *c.a != 0 || *c.b <= 0)
     return false;
@@ -79,17 +79,16 @@ void decide(Comparison& c, std::optional<double> chance) {
   if (!w || !chance) return;  // measure() has said why
   if (c.from_zero && *chance <= kFalseDiscoveryRate) {
     c.verdict = Verdict::kFail;
-    c.reason = fmt::format("{}: the baseline has none, the candidate {}", c.metric.name,
-                           c.metric.unit == kUnitOfShares ? amount_text(c, c.b)
-                                                          : fmt::format("{:.5g}", *c.b));
+    c.reason = fmt::format(
+        "{}: the baseline has none, the candidate {}", c.metric.name,
+        c.metric.unit == kUnitOfShares ? amount_text(c, c.b) : fmt::format("{:.5g}", *c.b));
     return;
   }
   if (w->high < w->margin || (c.absolute && w->high <= 0)) {
     c.verdict = Verdict::kPass;
     return;
   }
-  const bool certain =
-      *chance <= kFalseDiscoveryRate && (!c.absolute || *c.p <= kDifferenceChance);
+  const bool certain = *chance <= kFalseDiscoveryRate && (!c.absolute || *c.p <= kDifferenceChance);
   if (w->low > w->margin && certain) {
     c.verdict = Verdict::kFail;
     c.reason = describe(c) + " is worse by more than its margin";

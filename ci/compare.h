@@ -44,8 +44,8 @@ inline constexpr double kDifferenceChance = 0.01;
 struct Comparison {
   Metric metric;
   bool absolute = false;
-  double margin = 0;       // as the changes are
-  bool from_zero = false;  // the baseline is 0 and the candidate is not, beyond chance
+  double margin = 0;        // as the changes are
+  bool from_zero = false;   // the baseline is 0 and the candidate is not, beyond chance
   std::optional<double> a;  // median of each side
   std::optional<double> b;
   std::optional<double> change;  // of the Hodges-Lehmann centre

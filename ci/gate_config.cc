@@ -43,7 +43,8 @@ class Reader {
         for (const auto& [name, rule] : *node.as_table())
           TOPSPIN_TRY(read_metric(std::string(name.str()), rule));
       } else {
-        return wrong(key, key.str(), "is not known; there are seed, strict, lenient, slo and [metric.NAME]");
+        return wrong(key, key.str(),
+                     "is not known; there are seed, strict, lenient, slo and [metric.NAME]");
       }
     }
     for (SloRule& rule : config_.slo) rule.lenient = config_.lenient;

@@ -110,12 +110,11 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
     change.worse = is_worse(history.metric, point.before, point.after);
     if (!history.run_ids.empty()) change.run_id = history.run_ids[point.index];
     acknowledge(change, on_purpose, settings.min_segment);
-    const double tolerated = history.metric.absolute
-                                 ? history.metric.margin
-                                 : settings.min_change * std::abs(point.before);
-    change.recovered = change.worse && (!is_worse(history.metric, point.before, newest) ||
-                                        (point.before != 0 &&
-                                         std::abs(newest - point.before) < tolerated));
+    const double tolerated = history.metric.absolute ? history.metric.margin
+                                                     : settings.min_change * std::abs(point.before);
+    change.recovered =
+        change.worse && (!is_worse(history.metric, point.before, newest) ||
+                         (point.before != 0 && std::abs(newest - point.before) < tolerated));
     if (change.worse && !change.acknowledged && !change.recovered) {
       whole.verdict = Verdict::kFail;
       if (whole.reason.empty()) {

@@ -64,7 +64,7 @@ struct Judgement {
   int exit_code = kExitNotJudged;
   std::string mode;  // "compare", "ab", "history"
   uint64_t seed = kDefaultSeed;
-  bool paired = false;  // two sides of stored runs: each run against its partner
+  bool paired = false;               // two sides of stored runs: each run against its partner
   std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
   std::vector<Comparison> metrics;
   std::vector<HistoryChange> changes;  // of history, in order of metric and index

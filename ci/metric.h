@@ -13,9 +13,9 @@ constexpr std::string_view better_name(Better better) {
   return better == Better::kLower ? "lower" : "higher";
 }
 
-inline constexpr double kMarginOfCounts = 0.03;   // CPU, memory, counts
-inline constexpr double kMarginOfMedians = 0.05;  // of latencies
-inline constexpr double kMarginOfTails = 0.10;    // p99
+inline constexpr double kMarginOfCounts = 0.03;     // CPU, memory, counts
+inline constexpr double kMarginOfMedians = 0.05;    // of latencies
+inline constexpr double kMarginOfTails = 0.10;      // p99
 inline constexpr double kMarginOfFailures = 0.001;  // of failed work: 0.1 percentage points
 inline constexpr std::string_view kUnitOfShares = "share";
 

@@ -57,9 +57,10 @@ const std::array kMetrics = {
               false,
               [](const RunTotals& t) { return number(t.rss_bytes_max); }},
     // Whatever else is better: work that is not done is no improvement.
-    RunMetric{{"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true,
-               true},
-              false, failed_share},
+    RunMetric{
+        {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true},
+        false,
+        failed_share},
     RunMetric{{"answers_per_second", "1/s", Better::kHigher, kMarginOfCounts, true},
               false,
               [](const RunTotals& t) -> std::optional<double> {
@@ -159,8 +160,8 @@ void RunTotals::add(const Sample& sample) {
 
 void RunTotals::set_load(const LoadResult& result) {
   if (!result.expects_replies) return;
-  load = Load{result.total.accounts, result.http.has_value(), result.closed_loop,
-              result.own.wall_ns};
+  load =
+      Load{result.total.accounts, result.http.has_value(), result.closed_loop, result.own.wall_ns};
 }
 
 std::optional<double> failed_share(const RunTotals& totals) {
@@ -172,8 +173,7 @@ std::optional<double> failed_share(const RunTotals& totals) {
   }
   const FlowInterval& f = totals.flows;
   // Older runs have no count of requests.
-  const uint64_t requests =
-      std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
+  const uint64_t requests = std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
   const uint64_t broken = f.tcp_refused + f.tcp_resets;
   if (requests + broken == 0) return std::nullopt;
   return static_cast<double>(f.unanswered + broken) / static_cast<double>(requests + broken);

@@ -49,7 +49,8 @@ struct RunTotals {
 
 /// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
 /// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
-/// shows: requests without an answer, refused and reset connections. nullopt: nothing was asked for.
+/// shows: requests without an answer, refused and reset connections. nullopt: nothing was asked
+/// for.
 std::optional<double> failed_share(const RunTotals& totals);
 
 struct RunMetric {

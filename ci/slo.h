@@ -73,8 +73,8 @@ struct SloTerm {
   enum class Unit : uint8_t { kNone, kTime, kBytes };
   Kind kind = Kind::kNumber;
   Unit unit = Unit::kNone;  // that the number was written with
-  double factor = 0;  // signed; of kNumber the number itself
-  std::string name;   // kCount
+  double factor = 0;        // signed; of kNumber the number itself
+  std::string name;         // kCount
 };
 
 struct SloRule {

@@ -2,7 +2,8 @@
 // whatever the baseline did.
 //
 // A rule that a run breaks fails the gate; one that no run could be judged by leaves a pass
-// inconclusive, and the exit code 3 unless its plan is lenient. Runs that may not be judged are not asked. Reads the store; the rest is pure.
+// inconclusive, and the exit code 3 unless its plan is lenient. Runs that may not be judged are not
+// asked. Reads the store; the rest is pure.
 #pragma once
 
 #include <functional>

@@ -72,7 +72,8 @@ Result<std::vector<ListedRun>> list_with_standing(RunStore& store) {
 std::string standing_text(const RunStanding& standing, RunStatus status) {
   std::string text(run_status_name(status));
   if (!standing.usable) return text + ", not usable";
-  return text + (standing.may_be_judged ? ", usable, may be judged" : ", usable, may not be judged");
+  return text +
+         (standing.may_be_judged ? ", usable, may be judged" : ", usable, may not be judged");
 }
 
 }  // namespace topspin

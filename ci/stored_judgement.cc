@@ -178,9 +178,9 @@ class LeftOut {
   void say(Judgement& judgement, std::string_view one, std::string_view many) const {
     for (const Group& g : groups_) {
       judgement.reasons.push_back(
-          g.runs == 1 ? fmt::format("run {} {}: {}", g.first_run, one, g.reason)
-                      : fmt::format("{} runs {}: in run {} {}", g.runs, many, g.first_run,
-                                    g.reason));
+          g.runs == 1
+              ? fmt::format("run {} {}: {}", g.first_run, one, g.reason)
+              : fmt::format("{} runs {}: in run {} {}", g.runs, many, g.first_run, g.reason));
     }
   }
 
@@ -437,9 +437,8 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
 Judgement judge_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                       uint64_t seed, bool strict, std::span<const RunMetric> metrics) {
   const auto labelled = [](const std::vector<MeasuredRun>& side) {
-    return std::all_of(side.begin(), side.end(), [](const MeasuredRun& run) {
-      return run.run.info.labels.contains("pair");
-    });
+    return std::all_of(side.begin(), side.end(),
+                       [](const MeasuredRun& run) { return run.run.info.labels.contains("pair"); });
   };
   if (labelled(a) && labelled(b)) {
     if (const auto pairs = pair_runs(a, b); pairs.ok())

@@ -34,8 +34,7 @@ void LoadAccounts::merge(const LoadAccounts& other) {
 }
 
 uint64_t LoadAccounts::asked() const {
-  const uint64_t own_fault =
-      send_errors + (never_scheduled - std::min(blocked, never_scheduled));
+  const uint64_t own_fault = send_errors + (never_scheduled - std::min(blocked, never_scheduled));
   return scheduled - std::min(scheduled, own_fault);
 }
 

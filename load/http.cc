@@ -30,10 +30,10 @@ class Http : public Workload {
     engine_ = &engine;
     const LoadOptions& options = engine.options();
     const TargetParts& target = engine.target().parts;
-    request_ = fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: topspin\r\n{}\r\n",
-                           target.path.empty() ? options.http_path : target.path,
-                           target.host_header(),
-                           options.http_keep_alive ? "" : "Connection: close\r\n");
+    request_ =
+        fmt::format("GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: topspin\r\n{}\r\n",
+                    target.path.empty() ? options.http_path : target.path, target.host_header(),
+                    options.http_keep_alive ? "" : "Connection: close\r\n");
     const Schedule& schedule = engine.schedule();
     LoadNeeds needs;
     needs.descriptors = schedule.clients_max + kSpareDescriptors;

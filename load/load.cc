@@ -61,8 +61,7 @@ Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>&
                             const std::function<void(const LoadProgress&)>& progress) {
   TOPSPIN_TRY(check_options(options));
   TOPSPIN_ASSIGN(Target target,
-                 resolve_target(options.target,
-                                is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM,
+                 resolve_target(options.target, is_udp(options.workload) ? SOCK_DGRAM : SOCK_STREAM,
                                 options.timeout_ns));
   if (options.workload == WorkloadKind::kUdpFlood) {
     return run_udp_flood(options, target, stop, progress);

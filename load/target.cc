@@ -129,8 +129,7 @@ namespace {
 
 /// Why nobody can be reached there; empty: somebody may. Nothing is sent to an address of this
 /// host: whoever holds the port keeps us from binding it.
-std::string why_nobody_is_there(const SocketAddress& address, int socket_type,
-                                int64_t timeout_ns) {
+std::string why_nobody_is_there(const SocketAddress& address, int socket_type, int64_t timeout_ns) {
   const int family = address.storage.ss_family;
   const int one = 1;
   {
@@ -139,8 +138,7 @@ std::string why_nobody_is_there(const SocketAddress& address, int socket_type,
     // Of TCP it lets us pass what rests in TIME_WAIT; of UDP it would let us pass a server.
     if (socket_type == SOCK_STREAM)
       (void)setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (family == AF_INET6)
-      (void)setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    if (family == AF_INET6) (void)setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (bind(fd.get(), address.get(), address.length) == 0) return "nobody listens";
     if (errno == EADDRINUSE) return {};
   }
@@ -167,8 +165,8 @@ ChosenAddress choose_address(const std::vector<SocketAddress>& addresses, int so
   for (const SocketAddress& address : addresses) {
     const std::string why = why_nobody_is_there(address, socket_type, timeout_ns);
     if (why.empty()) return {address, {}};
-    chosen.why_unreachable += fmt::format("{}{} ({})", chosen.why_unreachable.empty() ? "" : ", ",
-                                          address.text(), why);
+    chosen.why_unreachable +=
+        fmt::format("{}{} ({})", chosen.why_unreachable.empty() ? "" : ", ", address.text(), why);
   }
   return chosen;
 }
@@ -184,10 +182,11 @@ Result<Target> resolve_target(const std::string& text, int socket_type, int64_t 
   const std::string port = std::to_string(target.parts.port);
   if (const int code = getaddrinfo(target.parts.host.c_str(), port.c_str(), &hints, &raw);
       code != 0) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("the target \"{}\": cannot resolve {}: {}; give a name that has an "
-                                  "address, or the address itself",
-                                  text, target.parts.host, gai_strerror(code)));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("the target \"{}\": cannot resolve {}: {}; give a name that has an "
+                    "address, or the address itself",
+                    text, target.parts.host, gai_strerror(code)));
   }
   const std::unique_ptr<addrinfo, FreeAddresses> list(raw);
   std::vector<SocketAddress> addresses;
@@ -198,9 +197,8 @@ Result<Target> resolve_target(const std::string& text, int socket_type, int64_t 
       continue;
     std::memcpy(&address.storage, entry->ai_addr, entry->ai_addrlen);
     address.length = entry->ai_addrlen;
-    if (std::none_of(addresses.begin(), addresses.end(), [&](const SocketAddress& known) {
-          return known.same_end(address.storage);
-        }))
+    if (std::none_of(addresses.begin(), addresses.end(),
+                     [&](const SocketAddress& known) { return known.same_end(address.storage); }))
       addresses.push_back(address);
   }
   CHECK(!addresses.empty());

@@ -40,9 +40,8 @@ std::string inconclusive_reason(const Judgement& judgement, const Comparison& c)
 
 std::string numbers(const Comparison& c) {
   return fmt::format("a {} b {} {}, change {}, 95% interval {} to {}, margin {}, n {}", number(c.a),
-                     number(c.b), c.metric.unit, change_text(c, c.change),
-                     change_text(c, c.ci_low), change_text(c, c.ci_high), amount_text(c, c.margin),
-                     c.n);
+                     number(c.b), c.metric.unit, change_text(c, c.change), change_text(c, c.ci_low),
+                     change_text(c, c.ci_high), amount_text(c, c.margin), c.n);
 }
 
 }  // namespace

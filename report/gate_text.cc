@@ -55,13 +55,12 @@ std::string metrics_text(const Judgement& judgement) {
   for (const Comparison& c : judgement.metrics) {
     const std::string interval =
         c.ci_low ? fmt::format("{} {}", change_text(c, c.ci_low), change_text(c, c.ci_high)) : "-";
-    text += fmt::format("  {:<{}} {:>12} {:>12} {:>8} {:>19} {:>7} {:>5} {:>7} {:>8}  {}{}\n",
-                        sanitize_for_terminal(c.metric.name), width, value_text(c.metric, c.a),
-                        value_text(c.metric, c.b), change_text(c, c.change), interval,
-                        probability(c.q), c.n, amount_text(c, c.margin),
-                        amount_text(c, c.minimum_detectable),
-                        verdict_name(settled_verdict(judgement, c)),
-                        c.metric.gating ? "" : " (informs)");
+    text += fmt::format(
+        "  {:<{}} {:>12} {:>12} {:>8} {:>19} {:>7} {:>5} {:>7} {:>8}  {}{}\n",
+        sanitize_for_terminal(c.metric.name), width, value_text(c.metric, c.a),
+        value_text(c.metric, c.b), change_text(c, c.change), interval, probability(c.q), c.n,
+        amount_text(c, c.margin), amount_text(c, c.minimum_detectable),
+        verdict_name(settled_verdict(judgement, c)), c.metric.gating ? "" : " (informs)");
   }
   return text;
 }

@@ -151,10 +151,9 @@ std::vector<Headline> headlines(const ReportPage& page) {
     const double ns = static_cast<double>(*t.cpu_ns) / static_cast<double>(t.flows.packets);
     std::string extra;
     if (t.flows.new_flows > 0) {
-      extra = fmt::format("{} a flow",
-                          page_duration(static_cast<int64_t>(
-                              static_cast<double>(*t.cpu_ns) /
-                              static_cast<double>(t.flows.new_flows))));
+      extra = fmt::format(
+          "{} a flow", page_duration(static_cast<int64_t>(static_cast<double>(*t.cpu_ns) /
+                                                          static_cast<double>(t.flows.new_flows))));
     }
     return Value{ns, page_duration(static_cast<int64_t>(ns)), std::move(extra)};
   });

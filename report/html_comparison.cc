@@ -64,8 +64,8 @@ std::string comparison_section(const Judgement& judgement) {
     rows += number_cell(html_text(probability_text(c.metric.gating ? c.q : c.p)));
     rows += number_cell(fmt::format("{}", c.n));
     rows += number_cell(page_amount(c, c.margin));
-    rows += c.minimum_detectable ? number_cell(page_amount(c, c.minimum_detectable))
-                                 : absent_cell();
+    rows +=
+        c.minimum_detectable ? number_cell(page_amount(c, c.minimum_detectable)) : absent_cell();
     rows += verdict_cell(judgement, c) + "</tr>\n";
   }
   return fmt::format(

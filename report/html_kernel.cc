@@ -70,10 +70,10 @@ std::string load_row(const std::string& name, const LoadPart& part, bool is_http
          number_cell(page_count(a.scheduled)) + number_cell(page_count(a.sent)) +
          number_cell(page_count(a.replied)) +
          (is_http ? number_cell(page_count(a.http_errors)) : std::string()) +
-         number_cell(page_count(a.late_replies)) +
-         number_cell(page_count(a.lost)) + number_cell(page_count(a.sent_late)) +
-         number_cell(page_count(a.never_scheduled)) + duration_cell(latency.p50) +
-         duration_cell(latency.p99) + duration_cell(latency.max) + "</tr>\n";
+         number_cell(page_count(a.late_replies)) + number_cell(page_count(a.lost)) +
+         number_cell(page_count(a.sent_late)) + number_cell(page_count(a.never_scheduled)) +
+         duration_cell(latency.p50) + duration_cell(latency.p99) + duration_cell(latency.max) +
+         "</tr>\n";
 }
 
 std::string load_html(const RunPage& run) {
@@ -92,20 +92,20 @@ std::string load_html(const RunPage& run) {
   std::string statuses;
   if (load.http) {
     const uint64_t errors = load.http->errors();
-    statuses = fmt::format("<p>HTTP statuses: {}; {}{} errors{}.</p>\n",
-                           http_statuses_text(*load.http),
-                           errors > 0 ? "<span class=\"word-bad\">" : "", page_count(errors),
-                           errors > 0 ? "</span>" : "");
+    statuses =
+        fmt::format("<p>HTTP statuses: {}; {}{} errors{}.</p>\n", http_statuses_text(*load.http),
+                    errors > 0 ? "<span class=\"word-bad\">" : "", page_count(errors),
+                    errors > 0 ? "</span>" : "");
   }
   return fmt::format("<p>{}.</p>\n", verdict) + statuses +
-         titled_table("What became of it",
-                      load.http ? table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied",
-                                              "#HTTP errors", "#Late", "#Lost", "#Sent late",
-                                              "#Not sent", "#p50", "#p99", "#Max"})
-                                : table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied",
-                                              "#Late", "#Lost", "#Sent late", "#Not sent", "#p50",
-                                              "#p99", "#Max"}),
-                      rows);
+         titled_table(
+             "What became of it",
+             load.http
+                 ? table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied", "#HTTP errors",
+                               "#Late", "#Lost", "#Sent late", "#Not sent", "#p50", "#p99", "#Max"})
+                 : table_head({"Stage", "#Clients", "#Due", "#Sent", "#Replied", "#Late", "#Lost",
+                               "#Sent late", "#Not sent", "#p50", "#p99", "#Max"}),
+             rows);
 }
 
 // ---- scheduling

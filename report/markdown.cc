@@ -95,9 +95,8 @@ std::string comparison_table(const Judgement& judgement) {
             : fmt::format("{}{}", verdict_name(settled), c.metric.gating ? "" : " (informs)");
     text += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} |\n", code(c.metric.name, 80),
                         markdown_text(metric_value(c.metric.unit, c.a)),
-                        markdown_text(metric_value(c.metric.unit, c.b)),
-                        page_change(c, c.change), page_interval(c), page_amount(c, c.margin), c.n,
-                        verdict);
+                        markdown_text(metric_value(c.metric.unit, c.b)), page_change(c, c.change),
+                        page_interval(c), page_amount(c, c.margin), c.n, verdict);
   }
   if (judgement.metrics.size() > kMetricsShown)
     text += fmt::format("\nand {} metrics more\n", judgement.metrics.size() - kMetricsShown);
@@ -324,12 +323,11 @@ std::string load_table(const ReportPage& page, size_t r) {
       return ns ? page_duration(*ns) : std::string(kNotMeasured);
     };
     const LoadAccounts& a = part.accounts;
-    text +=
-        fmt::format("| {} | {} | {} | {} | {} | {} |{} {} | {} |\n", name,
-                    page_count(a.scheduled), page_count(a.sent), page_count(a.replied),
-                    page_count(a.late_replies), page_count(a.lost),
-                    load->http ? fmt::format(" {} |", page_count(a.http_errors)) : std::string(),
-                    time(latency.p50), time(latency.p99));
+    text += fmt::format(
+        "| {} | {} | {} | {} | {} | {} |{} {} | {} |\n", name, page_count(a.scheduled),
+        page_count(a.sent), page_count(a.replied), page_count(a.late_replies), page_count(a.lost),
+        load->http ? fmt::format(" {} |", page_count(a.http_errors)) : std::string(),
+        time(latency.p50), time(latency.p99));
   };
   for (size_t i = 0; i < std::min(load->stages.size(), kStagesShown); ++i)
     row(code(load->stages[i].name, 60), load->stages[i]);

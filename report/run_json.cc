@@ -197,7 +197,8 @@ Json load_json(const LoadResult& load) {
     for (const auto& [status, count] : load.http->statuses)
       statuses[std::to_string(status)] = count;
     json["http"] = {{"statuses", std::move(statuses)}};
-    load.http->for_each_class([&](const char* name, uint64_t count) { json["http"][name] = count; });
+    load.http->for_each_class(
+        [&](const char* name, uint64_t count) { json["http"][name] = count; });
     json["http"]["http_errors"] = load.http->errors();
   } else {
     json["http_errors"] = nullptr;  // nothing that has a status was asked for

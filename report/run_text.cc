@@ -362,9 +362,9 @@ std::string run_report_text(const RunReport& report) {
 }
 
 std::string run_list_text(const std::vector<ListedRun>& runs) {
-  std::string out = fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", "RUN",
-                                "STARTED", "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT",
-                                "COMMAND OR SUBJECT");
+  std::string out =
+      fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", "RUN", "STARTED",
+                  "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT", "COMMAND OR SUBJECT");
   for (const auto& [run, standing] : runs) {
     std::string what =
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);

@@ -160,9 +160,9 @@ TEST(Plan, RulesNameStagesThatThereWillBe) {
   EXPECT_THAT(stage_names(must_parse(hold)),
               ElementsAre("start", "before", "ramp_up", "hold", "after"));
   EXPECT_THAT(stage_names(must_parse(hold + "warm_up = \"1s\"\n")), testing::Contains("warm_up"));
-  EXPECT_THAT(stage_names(must_parse(
-                  "[subject.a]\ncommand = [\"true\"]\n[run]\nduration = \"1s\"\n")),
-              testing::Contains("observe"));
+  EXPECT_THAT(
+      stage_names(must_parse("[subject.a]\ncommand = [\"true\"]\n[run]\nduration = \"1s\"\n")),
+      testing::Contains("observe"));
   const auto rules = [&](const std::string& text) {
     const Plan plan = must_parse(hold + "[slo]\n" + text);
     const Status status = check_rules(plan, "p.toml");

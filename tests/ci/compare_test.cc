@@ -137,8 +137,8 @@ TEST(Compare, AStrayValueIsNoRegressionFromZero) {
 }
 
 Metric failures() {
-  return {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true,
-          true};
+  return {
+      "failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true};
 }
 
 TEST(Compare, SharesAreComparedByTheirDifference) {

@@ -721,8 +721,8 @@ TEST_F(GateRuns, OneNameIsOneNumberInGateCompareAndThePage) {
         a.cpu_ns_per_flow *= 1 + 0.2 * static_cast<double>(i);
       });
   const Json by_gate = Json::parse(gate({"--format", "json"}).out);
-  const Json by_compare = Json::parse(
-      topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"}).out);
+  const Json by_compare =
+      Json::parse(topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"}).out);
   for (const char* name : {"cpu_ns_per_flow", "cpu_ns_per_packet", "rss_bytes_max"}) {
     const auto numbers = numbers_of(by_gate, name);
     ASSERT_EQ(numbers.size(), 6u) << name;
@@ -733,7 +733,8 @@ TEST_F(GateRuns, OneNameIsOneNumberInGateCompareAndThePage) {
   const std::string page =
       topspin({"report", "side=a", "side=b", "--db", db(), "--format", "html"}).out;
   // The tile and the row of the table: the same two medians.
-  const auto between = [&](const std::string& text, const std::string& from, const std::string& to) {
+  const auto between = [&](const std::string& text, const std::string& from,
+                           const std::string& to) {
     const size_t begin = text.find(from);
     if (begin == std::string::npos) return std::string();
     const size_t end = text.find(to, begin + from.size());

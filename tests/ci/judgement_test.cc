@@ -135,8 +135,8 @@ TEST(HistoryJudgement, NothingToSeePassesAndTooLittleDecidesNothing) {
 
 TEST(HistoryJudgement, AShareThatLeavesZeroFailsAndSmallStepsOfItDoNot) {
   History history;
-  history.metric = {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures,
-                    true, true};
+  history.metric = {
+      "failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true};
   history.values.assign(40, 0.0);
   history.values.resize(80, 0.00005);
   const Judgement fail = judged(history);

@@ -113,8 +113,8 @@ TEST(Sides, GateCompareAndReportSayTheSameOfTheSameRuns) {
     const TwoSides sides = drifting(labelled);
     const Judgement gate = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
     EXPECT_EQ(gate.verdict, Verdict::kFail);
-    for (const Judgement& other : {compare_runs(sides.a, sides.b, 1, false),
-                                   judge_sides(sides.a, sides.b, 1, false)}) {
+    for (const Judgement& other :
+         {compare_runs(sides.a, sides.b, 1, false), judge_sides(sides.a, sides.b, 1, false)}) {
       EXPECT_TRUE(other.paired);
       EXPECT_EQ(other.verdict, gate.verdict);
       EXPECT_EQ(*cpu(other).a, *cpu(gate).a);

@@ -167,9 +167,15 @@ TEST(LoadCommand, ErrorsAreCountedByClassInJsonAndText) {
   behaviour.http = true;
   behaviour.fates = {TcpFate::kError};
   MisbehavingTcpServer server(behaviour);
-  std::vector<std::string> arguments = {"http",     "--target", "http://" + server.target() + "/x",
-                                        "--stages", "a=3:3 over 300ms, b=3:3 over 300ms",
-                                        "--period", "100ms",    "--timeout", "5s"};
+  std::vector<std::string> arguments = {"http",
+                                        "--target",
+                                        "http://" + server.target() + "/x",
+                                        "--stages",
+                                        "a=3:3 over 300ms, b=3:3 over 300ms",
+                                        "--period",
+                                        "100ms",
+                                        "--timeout",
+                                        "5s"};
   const Outcome text = run_load_program(arguments);
   EXPECT_THAT(text.out, HasSubstr("answers were errors (100.0%)")) << text.err;
   arguments.insert(arguments.end(), {"--format", "json"});
@@ -206,9 +212,9 @@ TEST(LoadCommand, ANameIsTriedAtAllItsAddresses) {
     behaviour.v6 = v6;
     MisbehavingTcpServer server(behaviour);
     const std::string port = server.target().substr(server.target().rfind(':'));
-    const std::vector<std::string> arguments = {"http",   "--target", "two.test" + port, "--clients",
-                                                "2",      "--hold",   "300ms",           "--period",
-                                                "100ms",  "--format", "json"};
+    const std::vector<std::string> arguments = {
+        "http",  "--target", "two.test" + port, "--clients", "2",   "--hold",
+        "300ms", "--period", "100ms",           "--format",  "json"};
     const Outcome outcome = run_load_program(arguments, 0, 0, hosts);
     if (outcome.exit_status == kNoNamespace)
       GTEST_SKIP() << "no mount namespace of its own here, so /etc/hosts cannot be replaced";

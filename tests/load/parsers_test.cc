@@ -6,8 +6,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "load/http_response.h"
 #include "core/unique_fd.h"
+#include "load/http_response.h"
 #include "load/kernel_counters.h"
 #include "load/preflight.h"
 #include "load/target.h"
@@ -296,9 +296,9 @@ std::optional<Bound> bind_somewhere(int family, int type) {
   if (type == SOCK_STREAM && listen(bound.fd.get(), 1) != 0) return std::nullopt;
   CHECK(getsockname(bound.fd.get(), reinterpret_cast<sockaddr*>(&address.storage),
                     &address.length) == 0);
-  bound.port = ntohs(family == AF_INET
-                         ? reinterpret_cast<const sockaddr_in&>(address.storage).sin_port
-                         : reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port);
+  bound.port =
+      ntohs(family == AF_INET ? reinterpret_cast<const sockaddr_in&>(address.storage).sin_port
+                              : reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port);
   return bound;
 }
 
@@ -326,9 +326,8 @@ TEST(Target, AllAddressesAreNamedWhenNoneIsThere) {
     ASSERT_TRUE(gone.has_value());
     port = gone->port;
   }
-  const ChosenAddress chosen =
-      choose_address({loopback(AF_INET6, port), loopback(AF_INET, port)}, SOCK_STREAM,
-                     kNanosPerSecond);
+  const ChosenAddress chosen = choose_address({loopback(AF_INET6, port), loopback(AF_INET, port)},
+                                              SOCK_STREAM, kNanosPerSecond);
   EXPECT_THAT(chosen.why_unreachable, HasSubstr("[::1]:" + std::to_string(port) + " ("));
   EXPECT_THAT(chosen.why_unreachable,
               HasSubstr("127.0.0.1:" + std::to_string(port) + " (nobody listens)"));

@@ -164,8 +164,8 @@ TEST(Http, AUrlSaysWhatIsAskedForAndTheHostHasNoZone) {
   behaviour.http = true;
   behaviour.fates = {TcpFate::kWhole};
   MisbehavingTcpServer server(behaviour);
-  LoadOptions options = tcp_load(WorkloadKind::kHttp, "http://" + server.target() + "/deep?x=1",
-                                 "1:1 over 100ms");
+  LoadOptions options =
+      tcp_load(WorkloadKind::kHttp, "http://" + server.target() + "/deep?x=1", "1:1 over 100ms");
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   const std::string request = server.stop().first_request;
@@ -184,7 +184,8 @@ TEST(Http, AServerThatAnswersNothingMakesTheLoadInvalid) {
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_FALSE(result->valid());
-  EXPECT_THAT(result->invalid_reasons, testing::Contains(testing::HasSubstr("nothing was answered")));
+  EXPECT_THAT(result->invalid_reasons,
+              testing::Contains(testing::HasSubstr("nothing was answered")));
 }
 
 TEST(Http, AWholeServerLosesNothingAndKeepsItsConnections) {
