@@ -152,8 +152,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f] = value;
     return std::tie(a, b, c, d, e, f);
   } else if constexpr (std::is_same_v<T, LoadAccounts>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   } else if constexpr (std::is_same_v<T, TcpAccounts>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
