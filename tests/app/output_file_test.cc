@@ -169,7 +169,7 @@ TEST_P(OutputFile, ANameOfAForeignFormatIsRefusedWithTheFormats) {
 INSTANTIATE_TEST_SUITE_P(Of, OutputFile,
                          testing::Values(std::vector<std::string>{"report"},
                                          std::vector<std::string>{"export", "--format", "json"}),
-                         [](const auto& info) { return info.param[0]; });
+                         [](const auto& of) { return of.param[0]; });
 
 TEST(OutputName, AnEndingThatNamesNoFormatWantsFormat) {
   TempDir dir;
