@@ -1,6 +1,7 @@
 // The writer: one transaction a tick. Rows of flows and threads get a number within the run when
 // first seen, and are rewritten in place whenever a tick says that they changed.
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -15,7 +16,9 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "core/flow.h"
 #include "store/columns.h"
@@ -272,6 +275,22 @@ std::optional<FileIdentity> file_identity(const std::string& path) {
   return FileIdentity(info.st_dev, info.st_ino);
 }
 
+/// The log grows to 4 MiB before it is moved into the file. Where that is much of what is left it
+/// could take the last room, and the file then has none to grow into.
+void keep_log_small(Connection& connection) {
+  (void)connection.execute("PRAGMA wal_autocheckpoint = 128").ok();
+}
+bool room_is_scarce(const std::string& path) {
+  constexpr uint64_t kScarceBytes = 64u << 20;
+  struct statvfs info {};
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < kScarceBytes) return true;
+  return statvfs(path.c_str(), &info) == 0 &&
+         uint64_t{info.f_bavail} * uint64_t{info.f_frsize} < kScarceBytes;
+}
+
+bool is_out_of_room(const Error& error) { return may_pass(error) && error.os_errno != EBUSY; }
+
 class SqliteRunWriter final : public RunWriter {
  public:
   SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
@@ -380,7 +399,14 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   };
   flows_before_.clear();
   threads_before_.clear();
-  const Status stored = store();
+  Status stored = store();
+  if (!stored.ok() && is_out_of_room(stored.error())) {
+    // The log holds each page as often as it was written: moved into the file it takes less room.
+    undo();
+    keep_log_small(*connection_);
+    (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
+    stored = store();
+  }
   if (!stored.ok()) {
     undo();
     return refuse(stored.error());
@@ -780,6 +806,7 @@ Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, co
   TOPSPIN_ASSIGN(auto statements, TickStatements::prepare(*connection));
   TOPSPIN_ASSIGN(const int64_t number, start());
   connection->set_busy_timeout(options.busy_timeout_ms);
+  if (room_is_scarce(path)) keep_log_small(*connection);
   return std::unique_ptr<RunWriter>(std::make_unique<SqliteRunWriter>(
       std::move(connection), std::move(statements), number, options));
 }

@@ -58,6 +58,10 @@ TEST(FullDisk, KeepsEveryAcknowledgedTickAndSaysSo) {
     for (uint64_t tick = 1; tick <= 1000 && status.ok(); ++tick) {
       status = writer->append(make_tick(tick, 2000));
       if (status.ok()) acknowledged = tick;
+      if (tick == 10) {  // somebody else fills the disk
+        std::ofstream ballast(directory.file("ballast"), std::ios::binary);
+        ballast << std::string(16 << 20, 'x');
+      }
     }
     ASSERT_FALSE(status.ok());
     EXPECT_EQ(status.error().code, ErrorCode::kOutput);
