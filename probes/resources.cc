@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kReadBudgetNs = 200 * kNanosPerMilli;
 constexpr int64_t kWalkBudgetNs = 100 * kNanosPerMilli;
+constexpr size_t kLeastProcesses = 16;
 constexpr int64_t kWalkShare = 50;      // each walk takes at most one part in this of the time
 constexpr int64_t kWalkNsPerPage = 20;  // measured 5 to 15
 constexpr int64_t kPageBytes = 4096;
@@ -25,6 +26,12 @@ constexpr std::optional<int64_t> address_space_of_architecture() {
 #else
   return std::nullopt;
 #endif
+}
+
+/// Whether a walk over processes is in time after `read` of them. Few are read whatever the time:
+/// on a busy host it goes by without us.
+bool may_go_on(size_t read, size_t all, int64_t begin_ns) {
+  return read == all || read < kLeastProcesses || monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
 }
 
 void add(std::optional<int64_t>& sum, std::optional<int64_t> value) {
@@ -113,8 +120,9 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
   int64_t minor_faults = 0;
   int64_t major_faults = 0;
   CompleteSum fds;
+  size_t read = 0;
   for (const int32_t pid : processes) {
-    if (monotonic_now_ns() - now_ns > kReadBudgetNs) {
+    if (++read > kLeastProcesses && monotonic_now_ns() - now_ns > kReadBudgetNs) {
       ResourceReading partial;
       partial.processes = reading.processes;
       return partial;
@@ -224,11 +232,12 @@ void ResourceProbe::read_mappings(const std::vector<int32_t>& processes, Resourc
   LimitUse nearest;
   CompleteSum sum;
   bool in_time = true;
+  size_t read = 0;
   for (const int32_t pid : processes) {
     const auto count = proc_.mappings(pid, begin_ns + kWalkBudgetNs);
     sum.add(count, pid, proc_);
     keep_nearer(nearest, count, limit);
-    in_time = monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
+    in_time = may_go_on(++read, processes.size(), begin_ns);
     if (!in_time) break;
   }
   if (in_time) {
@@ -244,6 +253,7 @@ void ResourceProbe::read_fd_kinds(const std::vector<int32_t>& processes, Resourc
   FdKinds sum;
   CompleteSum complete;
   bool in_time = true;
+  size_t read = 0;
   for (const int32_t pid : processes) {
     const auto kinds = proc_.fd_kinds(pid, begin_ns + kWalkBudgetNs);
     complete.add(kinds ? std::optional<int64_t>(0) : std::nullopt, pid, proc_);
@@ -254,7 +264,7 @@ void ResourceProbe::read_fd_kinds(const std::vector<int32_t>& processes, Resourc
       sum.anonymous += kinds->anonymous;
       sum.others += kinds->others;
     }
-    in_time = monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
+    in_time = may_go_on(++read, processes.size(), begin_ns);
     if (!in_time) break;
   }
   if (in_time && complete.value()) {
@@ -274,11 +284,12 @@ void ResourceProbe::read_pss(const std::vector<int32_t>& processes, ResourceRead
   CompleteSum sum;
   CompleteSum swap;
   bool in_time = true;
+  size_t read = 0;
   for (const int32_t pid : processes) {
     const auto share = proc_.share(pid);
     sum.add(share ? std::optional(share->pss_bytes) : std::nullopt, pid, proc_);
     swap.add(share ? std::optional(share->swap_bytes) : std::nullopt, pid, proc_);
-    in_time = monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
+    in_time = may_go_on(++read, processes.size(), begin_ns);
     if (!in_time) break;
   }
   if (in_time) reading.pss_bytes = sum.value();

@@ -21,7 +21,8 @@ namespace {
 
 constexpr int64_t kReadBudgetNs = 100 * kNanosPerMilli;
 constexpr int64_t kClockSlackNs = 20 * kNanosPerMilli;  // an account is charged tick by tick
-constexpr size_t kRowBacklog = 4;                       // as many intervals' rows may wait
+constexpr size_t kLeastThreads = 256;
+constexpr size_t kRowBacklog = 4;  // as many intervals' rows may wait
 
 struct Account {
   std::optional<uint64_t> cpu_ns;
@@ -48,7 +49,7 @@ class ProcRung final : public SchedulerRung {
     opened_ticks_ = static_cast<uint64_t>(boot.tv_sec) * ticks_per_second_ +
                     static_cast<uint64_t>(boot.tv_nsec) * ticks_per_second_ / kNanosPerSecond;
     opening_ = true;
-    read_threads(INT64_MAX);
+    read_threads(std::nullopt);
     opening_ = false;
     rows_.clear();
     if (tree_.processes().empty()) return {};
@@ -60,7 +61,7 @@ class ProcRung final : public SchedulerRung {
   }
 
   SchedulerReading read() override {
-    read_threads(monotonic_now_ns() + kReadBudgetNs);
+    read_threads(kReadBudgetNs);
     SchedulerReading reading;
     reading.totals.cpu_ns = totals_.cpu_ns;
     // The rungs that measure each wait put their own sum in the place of the first.
@@ -96,7 +97,7 @@ class ProcRung final : public SchedulerRung {
     uint64_t seen = 0;  // the reading that last found it listed
   };
 
-  void read_threads(int64_t deadline_ns) {
+  void read_threads(std::optional<int64_t> budget_ns) {
     tree_.update();
     ++reading_;
     std::vector<Key> listed;
@@ -111,8 +112,11 @@ class ProcRung final : public SchedulerRung {
     const auto begin = std::lower_bound(listed.begin(), listed.end(), resume_);
     std::rotate(listed.begin(), begin, listed.end());
     resume_ = {};
+    const int64_t begin_ns = monotonic_now_ns();
+    size_t read = 0;
     for (const Key& key : listed) {
-      if (monotonic_now_ns() > deadline_ns) {
+      // Few threads are read whatever the time: on a busy host it goes by without us.
+      if (budget_ns && ++read > kLeastThreads && monotonic_now_ns() - begin_ns > *budget_ns) {
         resume_ = key;
         break;
       }

@@ -151,6 +151,8 @@ int sched_process_exec(void* context) {
   struct topspin_thread* old;
   struct topspin_thread* moved;
   if (old_tid == tid) return 0;
+  moved = member(tid); /* the leader's, which has gone under another number */
+  if (moved) leave_for_good(moved, tid);
   old = member(old_tid);
   if (!old) return 0;
   if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <unordered_map>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -51,7 +52,9 @@ class TracepointRung final : public SchedulerRung {
 
   SchedulerReading read() override {
     SchedulerReading reading = sums_->read();
-    ended_.clear();
+    // A thread that ended after /proc was read for the previous reading is missed there in this
+    // one.
+    ended_before_ = std::exchange(ended_, {});
     ring_buffer__consume(ring_.get());
     cpus_.read(reading);
     // Not known without a task_struct: absent, not nothing.
@@ -71,9 +74,10 @@ class TracepointRung final : public SchedulerRung {
   void add_distributions(ThreadRow& row) {
     topspin_thread stamped;
     ThreadRow measured;
-    const auto ended = ended_.find(row.tid);
-    if (ended != ended_.end())
-      measured = ended->second;
+    // A number may have two rows: of one that has ended and of one that took it over.
+    const ThreadRow* ended = row.exited || !is_known(row.tid) ? find_ended(row.tid) : nullptr;
+    if (ended)
+      measured = *ended;
     else if (bpf_map_lookup_elem(threads_fd(), &row.tid, &stamped) == 0)
       measured = make_row({}, stamped.times);
     else
@@ -83,6 +87,17 @@ class TracepointRung final : public SchedulerRung {
     row.run_queue_waits = measured.run_queue_waits;
     row.run_queue_wait_max_ns = measured.run_queue_wait_max_ns;
     row.on_cpu = measured.on_cpu;
+  }
+
+  bool is_known(int32_t tid) const {
+    topspin_thread ignored;
+    return bpf_map_lookup_elem(threads_fd(), &tid, &ignored) == 0;
+  }
+  const ThreadRow* find_ended(int32_t tid) const {
+    for (const auto* rows : {&ended_, &ended_before_}) {
+      if (const auto found = rows->find(tid); found != rows->end()) return &found->second;
+    }
+    return nullptr;
   }
 
   static int on_exit_record(void* context, void* data, size_t size) {
@@ -98,7 +113,8 @@ class TracepointRung final : public SchedulerRung {
   std::unique_ptr<SchedulerRung> sums_;
   std::unique_ptr<ring_buffer, FreeRing> ring_;
   std::vector<int> program_fds_;
-  std::unordered_map<int32_t, ThreadRow> ended_;  // since the previous reading
+  std::unordered_map<int32_t, ThreadRow> ended_;         // since the previous reading
+  std::unordered_map<int32_t, ThreadRow> ended_before_;  // and between that and the one before
   uint64_t refused_ = 0;
 };
 

@@ -152,8 +152,12 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   ASSERT_THAT(of_leader, SizeIs(2));
   ASSERT_THAT(of_other, SizeIs(1));
   if (GetParam() == Rung::kTracepoint) {
+    // What goes on under the leader's number began later than the leader.
+    const ThreadRow* moved = nullptr;
     for (const auto& [identity, row] : rows.all())
-      EXPECT_TRUE(row.on_cpu && row.on_cpu->count() > 0) << row.tid;
+      if (row.tid == row.pid && (!moved || row.start_time_ns > moved->start_time_ns)) moved = &row;
+    ASSERT_TRUE(moved);
+    EXPECT_TRUE(moved->on_cpu && moved->on_cpu->count() > 0);
   }
   if (sums_of_proc) return;
   EXPECT_GE(of_leader[0], 10u);  // in units of 10 ms
