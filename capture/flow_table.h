@@ -84,6 +84,8 @@ class FlowTable {
 
   /// A packet that was counted already came once more, on another interface.
   void count_duplicate() { ++interval_.duplicate_packets; }
+  /// A stamp was no time at all, and whoever read it gave another.
+  void count_time_step() { ++interval_.time_steps; }
 
   /// Time passes with no packet: silent flows leave the window, requests run out.
   void advance(int64_t now_ns);

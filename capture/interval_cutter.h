@@ -99,6 +99,7 @@ class IntervalCutter {
   /// there.
   void close_last(int64_t end_ns) { close(end_ns, true); }
 
+  int64_t first_begin_ns() const { return first_begin_ns_; }
   int64_t begin_ns() const { return begin_ns_; }
   int64_t end_ns() const { return end_ns_; }  // of the open interval
   FlowTable& table() { return *table_; }

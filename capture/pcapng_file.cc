@@ -2,7 +2,7 @@
 // number of interfaces with their own link types, capture lengths and clocks. libpcap reads such a
 // file only while all of them are alike.
 //
-//   block = type u32, length u32 (of all, a multiple of 4), body, length again
+//   block = type u32, length u32 (of all, a multiple of 4), body, length again (not looked at)
 //   0a0d0d0a section:   magic u32 (tells the byte order), major u16, minor u16, length i64, options
 //   1 interface:        link type u16, reserved u16, snaplen u32, options
 //   2 packet, obsolete: interface u16, drops u16, stamp u32 u32, captured u32, length u32, bytes
@@ -213,9 +213,6 @@ class PcapngFile final : public FileSource {
         }
         TOPSPIN_ASSIGN(const bool whole, have(block_bytes_));
         if (!whole) return cut_short();
-        if (number_at<uint32_t>(block_bytes_ - kTrailerBytes) != block_bytes_) {
-          return damaged("the two lengths of a block differ");
-        }
         return true;
       }
       TOPSPIN_TRY(step_over(block_bytes_));
