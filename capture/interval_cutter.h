@@ -55,8 +55,8 @@ class IntervalCutter {
     Group& group = groups_[filling_];
     const size_t at = group.size;
     parse_packet(link_, key_, packet, group.packets[at]);
-    if (SeenTwice::can_be(link_) &&
-        seen_twice_.is_repeated(link_, packet, group.packets[at])) [[unlikely]] {
+    if (SeenTwice::can_be(link_) && seen_twice_.is_repeated(link_, packet, group.packets[at]))
+        [[unlikely]] {
       table_->count_duplicate();
       return;
     }

@@ -338,9 +338,8 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_live(const LiveOptions& l
   TOPSPIN_ASSIGN(auto source, LiveSource::open(options, snaplen));
   TOPSPIN_ASSIGN(auto flows,
                  FlowTable::create(table, live.max_rows_per_interval, HashSeed::random()));
-  return std::unique_ptr<FlowTracker>(
-      std::make_unique<LiveTracker>(options, snaplen, std::move(source), std::move(flows),
-                                    table.key));
+  return std::unique_ptr<FlowTracker>(std::make_unique<LiveTracker>(
+      options, snaplen, std::move(source), std::move(flows), table.key));
 }
 
 }  // namespace topspin

@@ -178,8 +178,8 @@ TEST(Read, ARunThatEvictedFlowsIsNotUsable) {
     writer.udp(kStart + i * 1'000'000, static_cast<uint16_t>(20'000 + i), 8888, "x");
   }
   writer.save(dir.file("a.pcap"));
-  const Outcome read = topspin(
-      {"read", dir.file("a.pcap"), "--max-flows", "10", "--db", dir.file("t.db")});
+  const Outcome read =
+      topspin({"read", dir.file("a.pcap"), "--max-flows", "10", "--db", dir.file("t.db")});
   ASSERT_EQ(read.exit_code, 0) << read.err;
   EXPECT_NE(read.err.find("40 flows were evicted"), std::string::npos) << read.err;
   EXPECT_NE(report_of(dir.file("t.db")).dump().find("40 flows were evicted"), std::string::npos);
