@@ -112,9 +112,9 @@ std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& 
   constexpr double kBackwardsShare = 0.01;
   std::vector<std::string> doubts;
   if (totals.time_steps > 0) {
-    doubts.push_back(fmt::format(
-        "the capture's clock was set {} times; times across such a step are wrong",
-        totals.time_steps));
+    doubts.push_back(
+        fmt::format("the capture's clock was set {} times; times across such a step are wrong",
+                    totals.time_steps));
   } else if (static_cast<double>(totals.time_went_backwards) >
              kBackwardsShare * static_cast<double>(totals.packets)) {
     doubts.push_back(fmt::format(
@@ -197,7 +197,8 @@ int read_file(const ReadOptions& o) {
   reading.doubts = doubts_of(reading.totals, notes);
   reading.hidden_by_tag = notes.hidden_by_tag;
   if (recorder && !store_error) {
-    if (auto status = recorder->finish(error, reading.doubts); !status.ok()) store_error = status.error();
+    if (auto status = recorder->finish(error, reading.doubts); !status.ok())
+      store_error = status.error();
   }
 
   reading.complete = !error;

@@ -128,7 +128,8 @@ class FlowTable {
   /// wall = packet time + offset, for the whole seconds of seen_flows_per_second_max. Files: 0.
   void set_wall_offset(int64_t offset_ns);
 
-  /// The source's clock was set: counted, and nothing else.
+  /// The source's clock was set, or a stamp was no time at all and whoever read it gave another:
+  /// counted, and nothing else.
   void note_time_step() {
     ++interval_.time_steps;
     ++interval_.time_went_backwards;

@@ -55,8 +55,8 @@ class IntervalCutter {
     Group& group = groups_[filling_];
     const size_t at = group.size;
     parse_packet(link_, key_, packet, group.packets[at]);
-    if (SeenTwice::can_be(link_) &&
-        seen_twice_.is_repeated(link_, packet, group.packets[at])) [[unlikely]] {
+    if (SeenTwice::can_be(link_) && seen_twice_.is_repeated(link_, packet, group.packets[at]))
+        [[unlikely]] {
       table_->count_duplicate();
       return;
     }
@@ -99,6 +99,7 @@ class IntervalCutter {
   /// there.
   void close_last(int64_t end_ns) { close(end_ns, true); }
 
+  int64_t first_begin_ns() const { return first_begin_ns_; }
   int64_t begin_ns() const { return begin_ns_; }
   int64_t end_ns() const { return end_ns_; }  // of the open interval
   FlowTable& table() { return *table_; }

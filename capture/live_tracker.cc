@@ -33,6 +33,10 @@ constexpr int64_t kBackOffMinNs = 100 * kNanosPerMilli;
 constexpr int64_t kBackOffMaxNs = 2 * kNanosPerSecond;
 constexpr size_t kEventsMax = 64;  // an interval; a flapping interface must not fill the memory
 
+/// Stamps are tied to the monotonic clock a moment after they were made: slewing and reading two
+/// clocks one after the other explain less than this.
+constexpr int64_t kStampSlackNs = kNanosPerSecond;
+
 class LiveTracker final : public FlowTracker {
  public:
   LiveTracker(const LiveOptions& options, int snaplen, std::unique_ptr<LiveSource> source,
@@ -59,6 +63,7 @@ class LiveTracker final : public FlowTracker {
     const int64_t now_ns = anchor.monotonic_ns;
     if (!cutter_.begun()) start_at(now_ns);
     clock_.anchor(anchor);
+    known_now_ns_ = now_ns;
     cutter_.table().set_wall_offset(clock_.offset_ns());
     stop_ns_ = asked_stop_ns_.load(std::memory_order_relaxed);
     cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
@@ -157,6 +162,7 @@ class LiveTracker final : public FlowTracker {
           // Captured while everything else was being opened: the run had not begun.
           if (tied.stamp_ns < self->start_ns_ && tied.stamp_ns >= self->opened_ns_) [[unlikely]]
             return;
+          tied.stamp_ns = self->within_time(tied.stamp_ns);
           if (tied.stamp_ns >= self->stop_ns_) [[unlikely]] {
             self->past_stop_ |= tied.stamp_ns - self->stop_ns_ >= kHandOverNs;
             return;
@@ -166,6 +172,22 @@ class LiveTracker final : public FlowTracker {
         this, kPacketsAtATime);
     cutter_.flush();
     return got;
+  }
+
+  /// A packet was stamped between the start and now. What says otherwise was stamped before the
+  /// wall clock was set, which happened before the first anchor: it is taken for the nearer of the
+  /// two, and counted as a step of the clock.
+  int64_t within_time(int64_t stamp_ns) {
+    if (stamp_ns < cutter_.first_begin_ns() - kStampSlackNs) [[unlikely]] {
+      cutter_.table().note_time_step();
+      return cutter_.first_begin_ns();
+    }
+    if (stamp_ns <= known_now_ns_ + kStampSlackNs) [[likely]]
+      return stamp_ns;
+    known_now_ns_ = monotonic_now_ns();  // the batch takes long, or we stood still within it
+    if (stamp_ns <= known_now_ns_ + kStampSlackNs) return stamp_ns;
+    cutter_.table().note_time_step();
+    return known_now_ns_;
   }
 
   void rest() {
@@ -284,6 +306,7 @@ class LiveTracker final : public FlowTracker {
   std::unique_ptr<LiveSource> source_;
   IntervalCutter cutter_;
   StampClock clock_;
+  int64_t known_now_ns_ = 0;
   InterfaceWatch watch_;
   InterfaceState state_;
   int64_t next_look_ns_ = 0;
@@ -326,9 +349,8 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_live(const LiveOptions& l
   TOPSPIN_ASSIGN(auto source, LiveSource::open(options, snaplen));
   TOPSPIN_ASSIGN(auto flows,
                  FlowTable::create(table, live.max_rows_per_interval, HashSeed::random()));
-  return std::unique_ptr<FlowTracker>(
-      std::make_unique<LiveTracker>(options, snaplen, std::move(source), std::move(flows),
-                                    table.key));
+  return std::unique_ptr<FlowTracker>(std::make_unique<LiveTracker>(
+      options, snaplen, std::move(source), std::move(flows), table.key));
 }
 
 }  // namespace topspin

@@ -125,10 +125,10 @@ class PcapFile final : public FileSource {
         for (uint32_t& word : header) word = __builtin_bswap32(word);
       }
       if (header[2] > kCapturedMax || header[1] >= kNanosPerSecond) break;
-      ++packets;
-      too_long += header[1] >= kMicrosPerSecond;
       const size_t size = kPacketHeaderBytes + header[2];
       if (bytes.size() - at < size) break;
+      ++packets;
+      too_long += header[1] >= kMicrosPerSecond;
       at += size;
     }
     notes_.fractions_are_ns = packets >= kPacketsToTell && too_long > packets / 2;

@@ -256,8 +256,7 @@ Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
   if (reader != FileReader::kLibpcap) {
     TOPSPIN_ASSIGN(auto plain, open_pcap_file(stream, filter, reader == FileReader::kMapped));
     if (plain != nullptr) return plain;
-    TOPSPIN_ASSIGN(auto sections,
-                   open_pcapng_file(stream, filter, reader == FileReader::kMapped));
+    TOPSPIN_ASSIGN(auto sections, open_pcapng_file(stream, filter, reader == FileReader::kMapped));
     if (sections != nullptr) return sections;
   }
   return open_libpcap_file(std::move(stream), filter);

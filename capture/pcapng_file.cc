@@ -2,7 +2,7 @@
 // number of interfaces with their own link types, capture lengths and clocks. libpcap reads such a
 // file only while all of them are alike.
 //
-//   block = type u32, length u32 (of all, a multiple of 4), body, length again
+//   block = type u32, length u32 (of all, a multiple of 4), body, length again (not looked at)
 //   0a0d0d0a section:   magic u32 (tells the byte order), major u16, minor u16, length i64, options
 //   1 interface:        link type u16, reserved u16, snaplen u32, options
 //   2 packet, obsolete: interface u16, drops u16, stamp u32 u32, captured u32, length u32, bytes
@@ -59,9 +59,9 @@ class PcapngFile final : public FileSource {
           error = read.error();
         }
       } else if (interfaces_.empty()) {
-        error = make_error(ErrorCode::kInput,
-                           fmt::format("cannot read {} as a capture: it describes no interface",
-                                       window_->name()));
+        error = make_error(
+            ErrorCode::kInput,
+            fmt::format("cannot read {} as a capture: it describes no interface", window_->name()));
       }
       if (!error) {
         if (!*block) break;
@@ -141,9 +141,9 @@ class PcapngFile final : public FileSource {
   struct Interface {
     LinkType link;
     bool supported;
-    uint32_t snaplen;             // 0: no limit
-    uint64_t units_per_second;    // of stamps
-    uint64_t ns_per_unit;         // 0: units are no whole number of nanoseconds
+    uint32_t snaplen;           // 0: no limit
+    uint64_t units_per_second;  // of stamps
+    uint64_t ns_per_unit;       // 0: units are no whole number of nanoseconds
     int64_t offset_s;
   };
 
@@ -158,8 +158,9 @@ class PcapngFile final : public FileSource {
   }
 
   Error damaged(const std::string& how) const {
-    return make_error(ErrorCode::kInput, fmt::format("{} is damaged: {}; what came before it counts",
-                                                     window_->name(), how));
+    return make_error(
+        ErrorCode::kInput,
+        fmt::format("{} is damaged: {}; what came before it counts", window_->name(), how));
   }
   Error cut_short() const {
     return make_error(
@@ -168,8 +169,7 @@ class PcapngFile final : public FileSource {
   }
 
   bool is_packet() const {
-    return block_type_ == kPacket || block_type_ == kObsoletePacket ||
-           block_type_ == kSimplePacket;
+    return block_type_ == kPacket || block_type_ == kObsoletePacket || block_type_ == kSimplePacket;
   }
 
   /// So many bytes from the block's first on; false: the file ends before.
@@ -213,9 +213,6 @@ class PcapngFile final : public FileSource {
         }
         TOPSPIN_ASSIGN(const bool whole, have(block_bytes_));
         if (!whole) return cut_short();
-        if (number_at<uint32_t>(block_bytes_ - kTrailerBytes) != block_bytes_) {
-          return damaged("the two lengths of a block differ");
-        }
         return true;
       }
       TOPSPIN_TRY(step_over(block_bytes_));
@@ -308,14 +305,12 @@ class PcapngFile final : public FileSource {
       packet.stamp_ns = latest_stamp_ns_;  // it has none: no later than the one before
     } else {
       if (block_bytes_ < data + kTrailerBytes) return damaged("a packet's block is too short");
-      const uint64_t units =
-          uint64_t{number_at<uint32_t>(12)} << 32 | number_at<uint32_t>(16);
+      const uint64_t units = uint64_t{number_at<uint32_t>(12)} << 32 | number_at<uint32_t>(16);
       packet.stamp_ns = latest_stamp_ns_ = stamp_ns(interface, units);
       packet.captured = number_at<uint32_t>(20);
       packet.length = number_at<uint32_t>(24);
     }
-    if (packet.captured > kCapturedMax ||
-        packet.captured > block_bytes_ - data - kTrailerBytes) {
+    if (packet.captured > kCapturedMax || packet.captured > block_bytes_ - data - kTrailerBytes) {
       return damaged(
           fmt::format("a packet states {} captured bytes, more than are there", packet.captured));
     }

@@ -31,9 +31,9 @@ void leave_out_the_hops(std::span<uint8_t> ip) {
   size_t transport = 0;
   uint8_t protocol = 0;
   if (ip[0] >> 4 == 4 && ip.size() >= 20) {
-    clear(1, 1);   // type of service
-    clear(8, 1);   // TTL
-    clear(10, 2);  // checksum
+    clear(1, 1);                                  // type of service
+    clear(8, 1);                                  // TTL
+    clear(10, 2);                                 // checksum
     if ((be16_at(&ip[6]) & 0x1fff) != 0) return;  // a later fragment: data alone follows
     transport = (ip[0] & 0x0fu) * 4u;
     protocol = ip[9];

@@ -1,12 +1,13 @@
 // SeenTwice: whether a packet was seen already, on another interface of the same machine.
 //
-// The interface `any` shows a packet once on each interface that it crosses: a container's packet on
-// its veth, on the bridge and on the way out; a bonded one on the slave and on the bond. What such
-// sightings share is the packet from the IP header on, without what a hop rewrites: TTL, traffic
-// class and checksums. What tells them from a packet that was sent again is the interface: one that
-// is sent again comes once more on the interface where the first was seen first. So each content
-// has a count of how often it came on its first interface, and each other interface may show it that
-// many times. Without an interface's number (SLL version 1) its direction stands for it.
+// The interface `any` shows a packet once on each interface that it crosses: a container's packet
+// on its veth, on the bridge and on the way out; a bonded one on the slave and on the bond. What
+// such sightings share is the packet from the IP header on, without what a hop rewrites: TTL,
+// traffic class and checksums. What tells them from a packet that was sent again is the interface:
+// one that is sent again comes once more on the interface where the first was seen first. So each
+// content has a count of how often it came on its first interface, and each other interface may
+// show it that many times. Without an interface's number (SLL version 1) its direction stands for
+// it.
 //
 // A fixed room, in which the oldest give way. One thread.
 #pragma once

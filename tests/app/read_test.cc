@@ -155,5 +155,59 @@ TEST(Read, StoresARunThatReportsTheSameNumbers) {
   EXPECT_GE(other["ticks"].size(), 7u);
 }
 
+Json report_of(const std::string& database) {
+  const Outcome report = topspin({"report", "last", "--db", database, "--format", "json"});
+  EXPECT_EQ(report.exit_code, 0) << report.err;
+  return Json::parse(report.out);
+}
+
+TEST(Read, StoresEveryPacketAlsoOfAFileWithoutLength) {
+  TempDir dir;
+  const std::vector<std::vector<int64_t>> files = {
+      {0}, {0, 0, 0, 0, 0}, {0, kSecond / 2, kSecond}, {0, 3599 * kSecond, 7198 * kSecond}};
+  for (size_t i = 0; i < files.size(); ++i) {
+    PcapWriter writer;
+    for (const int64_t at : files[i]) writer.udp(kStart + at, 20'000, 8888, "x");
+    const std::string name = dir.file(std::to_string(i));
+    writer.save(name + ".pcap");
+    const Outcome read = topspin({"read", name + ".pcap", "--db", name + ".db"});
+    ASSERT_EQ(read.exit_code, 0) << read.err;
+    const Json report = report_of(name + ".db");
+    EXPECT_EQ(report["summary"]["packets"], files[i].size()) << i;
+    EXPECT_LE(report["ticks"].size(), 10u) << i;
+    const Outcome live = topspin({"live", "-r", name + ".pcap", "--once"});
+    EXPECT_EQ(live.exit_code, 0) << live.err;
+  }
+}
+
+TEST(Read, ARunThatEvictedFlowsIsNotUsable) {
+  TempDir dir;
+  PcapWriter writer;
+  for (int i = 0; i < 50; ++i) {
+    writer.udp(kStart + i * 1'000'000, static_cast<uint16_t>(20'000 + i), 8888, "x");
+  }
+  writer.save(dir.file("a.pcap"));
+  const Outcome read =
+      topspin({"read", dir.file("a.pcap"), "--max-flows", "10", "--db", dir.file("t.db")});
+  ASSERT_EQ(read.exit_code, 0) << read.err;
+  EXPECT_NE(read.err.find("40 flows were evicted"), std::string::npos) << read.err;
+  EXPECT_NE(report_of(dir.file("t.db")).dump().find("40 flows were evicted"), std::string::npos);
+}
+
+TEST(Read, AClockThatWentBackIsADoubt) {
+  TempDir dir;
+  PcapWriter writer;
+  for (int i = 0; i < 50; ++i) {
+    const int64_t back = i % 5 == 4 ? 40'000'000 : 0;
+    writer.udp(kStart + i * 10'000'000 - back, 20'000, 8888, "x");
+  }
+  writer.save(dir.file("a.pcap"));
+  const Outcome json = topspin({"read", dir.file("a.pcap"), "--format", "json"});
+  EXPECT_EQ(Json::parse(json.out)["doubts"].size(), 1u) << json.out;
+  const Outcome text = topspin({"read", dir.file("a.pcap")});
+  EXPECT_NE(text.out.find("DOUBTFUL: 10 of 50 packets are stamped earlier"), std::string::npos)
+      << text.out;
+}
+
 }  // namespace
 }  // namespace topspin::test

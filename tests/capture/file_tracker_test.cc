@@ -236,8 +236,7 @@ TEST(FileTracker, SilenceIsOneIntervalAndTheNumbersCountIt) {
   for (const ClosedInterval& one : reading.intervals) {
     packets += one.flows.packets;
     // The number of the last of the intervals that it stands for.
-    EXPECT_EQ(one.number, static_cast<uint64_t>(
-                              (one.flows.end_ns - kStart - 1) / kNanosPerSecond));
+    EXPECT_EQ(one.number, static_cast<uint64_t>((one.flows.end_ns - kStart - 1) / kNanosPerSecond));
   }
   EXPECT_EQ(packets, 51u);
   EXPECT_EQ(reading.intervals.back().number, 49u * 3599 + 3);
@@ -248,7 +247,8 @@ TEST(FileTracker, SilenceIsOneIntervalAndTheNumbersCountIt) {
 
 TEST(FileTracker, TheEndHandsOverABoundedNumberOfRowsAndCountsTheRest) {
   Capture capture;
-  for (uint16_t i = 0; i < 100; ++i) capture.packet(kStart + i * kMs, static_cast<uint16_t>(1000 + i));
+  for (uint16_t i = 0; i < 100; ++i)
+    capture.packet(kStart + i * kMs, static_cast<uint16_t>(1000 + i));
   const ScratchFile scratch(capture.bytes);
   FileOptions file;
   file.path = scratch.path();

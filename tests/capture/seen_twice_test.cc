@@ -40,21 +40,20 @@ class Sightings {
 
   bool cooked2(int64_t at_ns, uint32_t interface, char type, const std::string& ip,
                uint16_t protocol = 0x0800) {
-    return look(LinkType::kLinuxCooked2, at_ns,
-                be(protocol, 2) + be(0, 2) + be(interface, 4) + be(1, 2) + type + be(6, 1) +
-                    be(0, 8) + ip);
+    return look(
+        LinkType::kLinuxCooked2, at_ns,
+        be(protocol, 2) + be(0, 2) + be(interface, 4) + be(1, 2) + type + be(6, 1) + be(0, 8) + ip);
   }
   bool cooked1(int64_t at_ns, char type, const std::string& ip) {
-    return look(LinkType::kLinuxCooked, at_ns,
-                be(static_cast<uint64_t>(type), 2) + be(1, 2) + be(6, 2) + be(0, 8) +
-                    be(0x0800, 2) + ip);
+    return look(
+        LinkType::kLinuxCooked, at_ns,
+        be(static_cast<uint64_t>(type), 2) + be(1, 2) + be(6, 2) + be(0, 8) + be(0x0800, 2) + ip);
   }
 
  private:
   bool look(LinkType link, int64_t at_ns, const std::string& bytes) {
     const PacketView view{at_ns, reinterpret_cast<const uint8_t*>(bytes.data()),
-                          static_cast<uint32_t>(bytes.size()),
-                          static_cast<uint32_t>(bytes.size())};
+                          static_cast<uint32_t>(bytes.size()), static_cast<uint32_t>(bytes.size())};
     return seen_.is_repeated(link, view, parse_packet(link, key_, view));
   }
 
