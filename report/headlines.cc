@@ -257,6 +257,14 @@ TopVerdict top_verdict(const ReportPage& page) {
   top.sentence = losses_that_occurred(run.summary.losses).empty()
                      ? "The recording ended as it should, and nothing was lost."
                      : "The recording ended as it should, and what was lost stays within limits.";
+  if (run.summary.silent_flows_max > 0) {
+    // A good recording of clients that went dead: nothing green stands over it.
+    top.tone = Tone::kOpen;
+    top.sentence += fmt::format(
+        " Of {} with a period, {} fell silent.",
+        plural(run.summary.periodic_flows_max, "flow", "flows"),
+        page_count(run.summary.silent_flows_max));
+  }
   if (!run.run.end.doubts.empty()) {
     top.tone = Tone::kOpen;
     top.word = "Doubtful";
