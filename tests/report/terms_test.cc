@@ -122,6 +122,8 @@ TEST(Silence, IsInEveryReport) {
   EXPECT_THAT(told.markdown, AllOf(HasSubstr("Silent flows"), HasSubstr("1,402"),
                                    HasSubstr("of 2,000 at most; 1,396 at the end")));
   EXPECT_THAT(told.html, AllOf(HasSubstr("Silent flows"), HasSubstr("figure-silent")));
+  EXPECT_THAT(told.html, Not(HasSubstr("verdict is-good")));
+  EXPECT_THAT(told.html, HasSubstr("Of 2,000 flows with a period, 1,402 fell silent."));
 }
 
 TEST(Unanswered, StandsBesideTheLatencyOfReplies) {
