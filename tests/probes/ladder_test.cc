@@ -304,11 +304,6 @@ TEST(Ladder, perf_sees_the_same_slices_and_preemptions_as_the_top_rung) {
                "time on CPU");
   expect_close(b.preemption_wait->count(), a.preemption_wait->count(), 0.02, 3 + 2 * hidden,
                "preemptions");
-  // A preemption that one of them did not see, or not end, may have been as long as the longest.
-  const uint64_t unseen = (1 + 2 * hidden) * a.preemption_wait->max().value_or(0) +
-                          2 * switch_cost_ns * a.preemption_wait->count();
-  expect_close(b.preemption_wait->sum(), a.preemption_wait->sum(), 0.02, 2 * kMilli + unseen,
-               "preempted");
   EXPECT_FALSE(b.queue_wait);  // no wakeups are told: absent, not empty
   EXPECT_FALSE(b.run_queue_latency);
   EXPECT_FALSE(b.preempted_by[0].count);
@@ -316,6 +311,14 @@ TEST(Ladder, perf_sees_the_same_slices_and_preemptions_as_the_top_rung) {
   for (const ThreadRow& row : perf_interval.changed_threads)
     has_distribution |= row.tid == subject.pid() && row.on_cpu && row.on_cpu->count() > 1'000;
   EXPECT_TRUE(has_distribution);
+  // The three that share CPU 0 here do not keep each other waiting for more than their own work.
+  if (a.preemption_wait->sum() > static_cast<uint64_t>(3'000 * kMilli))
+    GTEST_SKIP() << "needs a quiet CPU 0 to compare the waits: others had it meanwhile";
+  // A preemption that one of them did not see, or not end, may have been as long as the longest.
+  const uint64_t unseen = (1 + 2 * hidden) * a.preemption_wait->max().value_or(0) +
+                          2 * switch_cost_ns * a.preemption_wait->count();
+  expect_close(b.preemption_wait->sum(), a.preemption_wait->sum(), 0.02, 2 * kMilli + unseen,
+               "preempted");
 }
 
 TEST(Privileges, as_nobody_without_any_own_children_are_seen_by_perf) {
