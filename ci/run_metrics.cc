@@ -77,10 +77,11 @@ const std::array kMetrics = {
               [](const RunTotals& t) {
                 return ratio(number(t.context_switches), static_cast<double>(t.flows.packets));
               }},
-    RunMetric{
-        {"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
-        false,
-        [](const RunTotals& t) { return ratio(static_cast<double>(t.flows.packets), seconds_of_packets(t)); }},
+    RunMetric{{"packets_per_second", "1/s", Better::kHigher, kMarginOfCounts, false},
+              false,
+              [](const RunTotals& t) {
+                return ratio(static_cast<double>(t.flows.packets), seconds_of_packets(t));
+              }},
     RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {

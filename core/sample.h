@@ -301,41 +301,62 @@ struct LossInterval {
   static void for_each_described_field(Visit visit) {
     using enum LossKind;
     using L = LossInterval;
-    visit("capture_kernel_drops", &L::capture_kernel_drops, kUnseen, "packets that found the kernel's capture buffer full");
-    visit("capture_interface_drops", &L::capture_interface_drops, kUnseen, "packets that the interface dropped");
+    visit("capture_kernel_drops", &L::capture_kernel_drops, kUnseen,
+          "packets that found the kernel's capture buffer full");
+    visit("capture_interface_drops", &L::capture_interface_drops, kUnseen,
+          "packets that the interface dropped");
     visit("capture_gap_ns", &L::capture_gap_ns, kUnseen, "time that the interface was away");
     visit("evicted_flows", &L::evicted_flows, kUnseen, "flows pushed out by --max-flows");
-    visit("flow_rows_unstored", &L::flow_rows_unstored, kRow, "flow rows beyond the limit of stored rows");
-    visit("scheduler_map_full", &L::scheduler_map_full, kUnseen, "threads that found no room in a BPF map");
-    visit("scheduler_missed_runs", &L::scheduler_missed_runs, kPart, "BPF programs that the kernel skipped");
-    visit("scheduler_left_censored", &L::scheduler_left_censored, kNote, "waits already under way at the start; no loss");
-    visit("scheduler_right_censored", &L::scheduler_right_censored, kNote, "waits still open at the end; no loss");
-    visit("scheduler_hidden_switches", &L::scheduler_hidden_switches, kPart, "switches not shown to topspin; waits are in, slices are not");
-    visit("scheduler_ring_full", &L::scheduler_ring_full, kPart, "records that found no room in a ring to user space");
+    visit("flow_rows_unstored", &L::flow_rows_unstored, kRow,
+          "flow rows beyond the limit of stored rows");
+    visit("scheduler_map_full", &L::scheduler_map_full, kUnseen,
+          "threads that found no room in a BPF map");
+    visit("scheduler_missed_runs", &L::scheduler_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
+    visit("scheduler_left_censored", &L::scheduler_left_censored, kNote,
+          "waits already under way at the start; no loss");
+    visit("scheduler_right_censored", &L::scheduler_right_censored, kNote,
+          "waits still open at the end; no loss");
+    visit("scheduler_hidden_switches", &L::scheduler_hidden_switches, kPart,
+          "switches not shown to topspin; waits are in, slices are not");
+    visit("scheduler_ring_full", &L::scheduler_ring_full, kPart,
+          "records that found no room in a ring to user space");
     visit("thread_rows_unstored", &L::thread_rows_unstored, kRow, "thread rows beyond their limit");
-    visit("flow_owners_missed", &L::flow_owners_missed, kPart, "sockets or owners that found no room");
-    visit("ticks_unstored", &L::ticks_unstored, kUnseen, "ticks given up while the database could not be written");
-    visit("late_ticks", &L::late_ticks, kNote, "ticks more than a tenth of an interval late; no loss");
-    visit("syscalls_uncounted", &L::syscalls_uncounted, kUnseen, "system calls that found no room, or of another ABI");
-    visit("syscalls_left_censored", &L::syscalls_left_censored, kNote, "calls already under way at the start; no loss");
-    visit("syscalls_missed_runs", &L::syscalls_missed_runs, kPart, "BPF programs that the kernel skipped");
-    visit("socket_map_full", &L::socket_map_full, kUnseen, "sockets or threads that found no room in a BPF map");
-    visit("socket_left_censored", &L::socket_left_censored, kNote, "data or connections ready before being watched; no loss");
-    visit("socket_missed_runs", &L::socket_missed_runs, kPart, "BPF programs that the kernel skipped");
+    visit("flow_owners_missed", &L::flow_owners_missed, kPart,
+          "sockets or owners that found no room");
+    visit("ticks_unstored", &L::ticks_unstored, kUnseen,
+          "ticks given up while the database could not be written");
+    visit("late_ticks", &L::late_ticks, kNote,
+          "ticks more than a tenth of an interval late; no loss");
+    visit("syscalls_uncounted", &L::syscalls_uncounted, kUnseen,
+          "system calls that found no room, or of another ABI");
+    visit("syscalls_left_censored", &L::syscalls_left_censored, kNote,
+          "calls already under way at the start; no loss");
+    visit("syscalls_missed_runs", &L::syscalls_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
+    visit("socket_map_full", &L::socket_map_full, kUnseen,
+          "sockets or threads that found no room in a BPF map");
+    visit("socket_left_censored", &L::socket_left_censored, kNote,
+          "data or connections ready before being watched; no loss");
+    visit("socket_missed_runs", &L::socket_missed_runs, kPart,
+          "BPF programs that the kernel skipped");
     visit("socket_rows_unstored", &L::socket_rows_unstored, kRow, "socket rows beyond their limit");
-    visit("replies_unmatched", &L::replies_unmatched, kPart, "requests without a reply in time, or without room");
-    visit("reply_splits_cut", &L::reply_splits_cut, kPart, "replies with older waits than are remembered");
-    visit("counter_threads_missed", &L::counter_threads_missed, kPart, "threads that perf events could not count");
-    visit("stack_samples_lost", &L::stack_samples_lost, kPart, "CPU samples that found no room in the ring");
-    visit("stacks_unstored", &L::stacks_unstored, kPart, "CPU samples of stacks beyond their limit");
+    visit("replies_unmatched", &L::replies_unmatched, kPart,
+          "requests without a reply in time, or without room");
+    visit("reply_splits_cut", &L::reply_splits_cut, kPart,
+          "replies with older waits than are remembered");
+    visit("counter_threads_missed", &L::counter_threads_missed, kPart,
+          "threads that perf events could not count");
+    visit("stack_samples_lost", &L::stack_samples_lost, kPart,
+          "CPU samples that found no room in the ring");
+    visit("stacks_unstored", &L::stacks_unstored, kPart,
+          "CPU samples of stacks beyond their limit");
   }
   /// Calls visit(name, member).
   template <typename Visit>
   static void for_each_field(Visit visit) {
-    for_each_described_field(
-        [&](const char* name, uint64_t LossInterval::*member, LossKind, const char*) {
-          visit(name, member);
-        });
+    for_each_described_field([&](const char* name, uint64_t LossInterval::*member, LossKind,
+                                 const char*) { visit(name, member); });
   }
 };
 

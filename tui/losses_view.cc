@@ -19,35 +19,35 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     grid.put_right(area.x + 1 + name_width + number_width, y, "in all", number_width, Role::kDim);
     ++y;
   }
-  LossInterval::for_each_described_field([&](const char* name, uint64_t LossInterval::*member,
-                                             LossKind kind, const char* what) {
-    if (y >= bottom) return;
-    const std::string_view field = name;
-    const bool nanoseconds = field.ends_with("_ns");
-    const bool harmless = kind == LossKind::kNote;
-    const auto text = [&](uint64_t value) {
-      if (!some) return std::string("-");
-      return nanoseconds ? format_duration(static_cast<int64_t>(value)) : format_exact(value);
-    };
-    const auto role = [&](uint64_t value) {
-      if (value == 0) return Role::kDim;
-      return harmless ? Role::kNormal : Role::kLoss;
-    };
-    const uint64_t total = model.losses_total().*member;
-    grid.put(area.x + 1, y, field, total > 0 && !harmless ? Role::kLoss : Role::kNormal,
-             std::min(name_width, area.width - 1));
-    const auto number = [&](int x, uint64_t value) {
-      if (x + number_width > area.width) return;
-      grid.put_right(area.x + x, y, text(value), number_width, role(value));
-    };
-    number(1 + name_width, now.*member);
-    number(1 + name_width + number_width, total);
-    const int what_x = 1 + name_width + 2 * number_width + 3;
-    if (what_x + 20 <= area.width) {
-      grid.put(area.x + what_x, y, what, Role::kDim, area.width - what_x);
-    }
-    ++y;
-  });
+  LossInterval::for_each_described_field(
+      [&](const char* name, uint64_t LossInterval::*member, LossKind kind, const char* what) {
+        if (y >= bottom) return;
+        const std::string_view field = name;
+        const bool nanoseconds = field.ends_with("_ns");
+        const bool harmless = kind == LossKind::kNote;
+        const auto text = [&](uint64_t value) {
+          if (!some) return std::string("-");
+          return nanoseconds ? format_duration(static_cast<int64_t>(value)) : format_exact(value);
+        };
+        const auto role = [&](uint64_t value) {
+          if (value == 0) return Role::kDim;
+          return harmless ? Role::kNormal : Role::kLoss;
+        };
+        const uint64_t total = model.losses_total().*member;
+        grid.put(area.x + 1, y, field, total > 0 && !harmless ? Role::kLoss : Role::kNormal,
+                 std::min(name_width, area.width - 1));
+        const auto number = [&](int x, uint64_t value) {
+          if (x + number_width > area.width) return;
+          grid.put_right(area.x + x, y, text(value), number_width, role(value));
+        };
+        number(1 + name_width, now.*member);
+        number(1 + name_width + number_width, total);
+        const int what_x = 1 + name_width + 2 * number_width + 3;
+        if (what_x + 20 <= area.width) {
+          grid.put(area.x + what_x, y, what, Role::kDim, area.width - what_x);
+        }
+        ++y;
+      });
   ++y;
   for (const ProbeStatus& probe : model.scene.probes) {
     if (y >= bottom) return;
