@@ -22,18 +22,29 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;        // for everything that is asked
+constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for everything that is asked
 constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for what needs no look at the files
 constexpr size_t kMostBytes = 64 << 10;
 
 /// What `git rev-parse --local-env-vars` has named in any version, and the quarantine of a push.
-constexpr std::array<const char*, 18> kLocalVariables = {
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG",          "GIT_CONFIG_PARAMETERS",
-    "GIT_CONFIG_COUNT",                 "GIT_OBJECT_DIRECTORY", "GIT_DIR",
-    "GIT_WORK_TREE",                    "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE",
-    "GIT_INDEX_FILE",                   "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX",                       "GIT_INTERNAL_SUPER_PREFIX", "GIT_SHALLOW_FILE",
-    "GIT_COMMON_DIR",                   "GIT_QUARANTINE_PATH",  "GIT_INTERNAL_GETTEXT_SH_SCHEME"};
+constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES",
+                                                         "GIT_CONFIG",
+                                                         "GIT_CONFIG_PARAMETERS",
+                                                         "GIT_CONFIG_COUNT",
+                                                         "GIT_OBJECT_DIRECTORY",
+                                                         "GIT_DIR",
+                                                         "GIT_WORK_TREE",
+                                                         "GIT_IMPLICIT_WORK_TREE",
+                                                         "GIT_GRAFT_FILE",
+                                                         "GIT_INDEX_FILE",
+                                                         "GIT_NO_REPLACE_OBJECTS",
+                                                         "GIT_REPLACE_REF_BASE",
+                                                         "GIT_PREFIX",
+                                                         "GIT_INTERNAL_SUPER_PREFIX",
+                                                         "GIT_SHALLOW_FILE",
+                                                         "GIT_COMMON_DIR",
+                                                         "GIT_QUARANTINE_PATH",
+                                                         "GIT_INTERNAL_GETTEXT_SH_SCHEME"};
 
 /// Runs a program until `until_ns`; its standard output, or nullopt if it failed, took too long or
 /// is not there. What is printed beyond kMostBytes is not read: the program is ended then, and what
@@ -143,8 +154,7 @@ void forget_git_environment() {
   }
 }
 
-SourceInfo read_source_info(const std::string& directory,
-                            const std::optional<UserIdentity>& user) {
+SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {
   std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
   if (geteuid() == 0 && !as) as = owner_of(directory);
   std::vector<std::string> git = git_without_programs();
@@ -156,9 +166,9 @@ SourceInfo read_source_info(const std::string& directory,
     return {};
   add_filters(git, directory, as, until_ns);
   std::vector<std::string> status = git;
-  status.insert(status.end(), {"-c", "core.ignoreStat=false", "--no-optional-locks", "status",
-                               "--porcelain=v2", "--branch", "-z", "--untracked-files=no",
-                               "--ignore-submodules=none"});
+  status.insert(status.end(),
+                {"-c", "core.ignoreStat=false", "--no-optional-locks", "status", "--porcelain=v2",
+                 "--branch", "-z", "--untracked-files=no", "--ignore-submodules=none"});
   SourceInfo source;
   constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
   if (const auto text = output_of(status, directory, as, until_ns)) {

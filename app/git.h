@@ -3,8 +3,8 @@
 //
 // git itself is asked, since only it knows work trees, packed refs, reftables and indexes. It runs
 // without the repository's hooks, monitors and filters, never as root in a directory that is not
-// root's, for a bounded time and with bounded output. A repository that makes it hang or fail is one
-// of which nothing is known.
+// root's, for a bounded time and with bounded output. A repository that makes it hang or fail is
+// one of which nothing is known.
 #pragma once
 
 #include <optional>

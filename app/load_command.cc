@@ -16,8 +16,8 @@
 #include "app/command.h"
 #include "app/host.h"
 #include "app/load_output.h"
-#include "app/outlet.h"
 #include "app/observe_options.h"
+#include "app/outlet.h"
 #include "app/privileges.h"
 #include "app/version.h"
 #include "ci/stored_judgement.h"
@@ -213,8 +213,7 @@ int run(LoadArguments& arguments) {
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
-      error_outlet().write(
-          fmt::format("{}\n", sanitize_for_terminal(load_progress_line(line))));
+      error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(load_progress_line(line))));
     }
   };
   const auto result = run_load(arguments.options, stop_requested, progress);

@@ -69,9 +69,9 @@ void add_flow_options(CLI::App& command, ObserveOptions& options) {
 Result<std::string> filter_text(const ObserveOptions& options) {
   if (options.filter_file.empty()) return fmt::format("{}", fmt::join(options.filter_words, " "));
   const auto cannot = [&](std::string_view why, int number) {
-    return make_error(
-        ErrorCode::kUsage,
-        fmt::format("cannot read the filter file {}: {}", options.filter_file, why), number);
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("cannot read the filter file {}: {}", options.filter_file, why),
+                      number);
   };
   const UniqueFd file(open_as_invoking_user(options.filter_file.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file) return cannot(std::strerror(errno), errno);

@@ -20,8 +20,8 @@ namespace {
 /// So much a pipe takes at once if it takes anything (PIPE_BUF).
 constexpr size_t kPieceBytes = 4096;
 
-/// A new description of what `fd` is: it has flags of its own, while the one we were given is shared
-/// with whoever started us, and with the command. Works for terminals and pipes.
+/// A new description of what `fd` is: it has flags of its own, while the one we were given is
+/// shared with whoever started us, and with the command. Works for terminals and pipes.
 UniqueFd reopen(int fd, int flags) {
   const std::string path = fmt::format("/proc/self/fd/{}", fd);
   return UniqueFd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY | flags));

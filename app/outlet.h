@@ -2,8 +2,8 @@
 // error, and lines of `live` on standard output.
 //
 // Nothing that happens at the other end may end or hold up a recording. A reader that is slow is
-// waited for briefly, then lines are dropped and counted until it reads again. A reader that is gone
-// or a disk that is full silences the outlet. Nothing here throws.
+// waited for briefly, then lines are dropped and counted until it reads again. A reader that is
+// gone or a disk that is full silences the outlet. Nothing here throws.
 //
 // Not for results: what a command was asked for (a report, a list) goes to stdout, waits for its
 // reader, and is an output error if it cannot be written. Lives on the main thread.
@@ -42,8 +42,8 @@ class Outlet {
   bool is_socket_ = false;
   bool may_block_ = false;  // neither of the two: asked with poll() before each piece
   bool silenced_ = false;
-  bool dropping_ = false;   // the last line found no room
-  bool mid_line_ = false;   // and was cut
+  bool dropping_ = false;  // the last line found no room
+  bool mid_line_ = false;  // and was cut
   uint64_t lines_dropped_ = 0;
   uint64_t dropped_since_ = 0;  // and not yet told
 };

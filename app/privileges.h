@@ -23,8 +23,8 @@ struct UserIdentity {
 /// The user who called sudo (SUDO_UID, SUDO_GID), if this process is root through sudo.
 std::optional<UserIdentity> invoking_user();
 
-/// Opens a file that the command line names for reading. Under sudo as the invoking user: root would
-/// read what that user may not. -1 with errno. REQUIRES: one thread.
+/// Opens a file that the command line names for reading. Under sudo as the invoking user: root
+/// would read what that user may not. -1 with errno. REQUIRES: one thread.
 int open_as_invoking_user(const char* path, int flags);
 
 /// By name or number. kUsage if there is none.

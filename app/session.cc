@@ -43,8 +43,7 @@ ClosedInterval Session::take_flows_of(const ProbeHalf& probe) {
   const bool takes_all = finishing_ && probe_halves_.empty();
   ClosedInterval whole;
   bool first = true;
-  while (!flow_halves_.empty() &&
-         (takes_all || flow_halves_.front().number <= probe.last_number)) {
+  while (!flow_halves_.empty() && (takes_all || flow_halves_.front().number <= probe.last_number)) {
     ClosedInterval next = std::move(flow_halves_.front());
     flow_halves_.pop_front();
     if (std::exchange(first, false)) {

@@ -1,9 +1,9 @@
 // Session: makes one Sample of each tick's halves (flows from the capture thread, the rest from the
 // probes).
 //
-// The halves are joined by the number of their interval: the capture cuts packets at exact ends, the
-// probes are read a little later, or much later when the recorder stood still. Pure apart from what
-// it is given: times and readings are parameters. Lives on the main thread.
+// The halves are joined by the number of their interval: the capture cuts packets at exact ends,
+// the probes are read a little later, or much later when the recorder stood still. Pure apart from
+// what it is given: times and readings are parameters. Lives on the main thread.
 #pragma once
 
 #include <cstdint>
@@ -86,8 +86,8 @@ class Session {
 std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
                                       uint64_t ticks);
 
-/// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not be
-/// judged.
+/// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not
+/// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
 
 }  // namespace topspin

@@ -107,7 +107,8 @@ WorkTrees::~WorkTrees() {
   for (const Tree& tree : trees_) {
     // A build may have left files that git does not know: they go as well.
     std::vector<std::string> remove = git_without_programs();
-    remove.insert(remove.end(), {"-C", tree.repository, "worktree", "remove", "--force", tree.path});
+    remove.insert(remove.end(),
+                  {"-C", tree.repository, "worktree", "remove", "--force", tree.path});
     (void)run_to_end(remove, tree.repository, user_, never).ok();
   }
   std::error_code ignored;

@@ -18,8 +18,7 @@ namespace topspin {
 /// is asked ten times a second how often somebody wanted it to end: once, and the program and its
 /// descendants are asked to end, and made to end if they do not soon; twice, and they are killed.
 Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
-                  const std::optional<UserIdentity>& user,
-                  const std::function<int()>& interrupted);
+                  const std::optional<UserIdentity>& user, const std::function<int()>& interrupted);
 
 class WorkTrees {
  public:

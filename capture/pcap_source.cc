@@ -84,9 +84,8 @@ class CompiledFilter final : public PacketFilter {
 Error bad_filter(const std::string& expression, const char* why) {
   // It may come from a file, and then be of any length.
   constexpr size_t kMostShown = 200;
-  const std::string shown = expression.size() <= kMostShown
-                                ? expression
-                                : expression.substr(0, kMostShown) + "...";
+  const std::string shown =
+      expression.size() <= kMostShown ? expression : expression.substr(0, kMostShown) + "...";
   return make_error(ErrorCode::kUsage, fmt::format("cannot use the filter '{}': {} (see "
                                                    "pcap-filter(7))",
                                                    shown, why));

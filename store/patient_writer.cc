@@ -137,9 +137,10 @@ Status PatientWriter::finish(const RunEnd& end) {
   Status status = flush();
   while (status.ok() && !queue_.empty() && keep_trying()) status = flush();
   RunEnd as_stored = end;
-  const auto left = static_cast<uint64_t>(
-      std::count_if(queue_.begin(), queue_.end(),
-                    [](const Item& item) { return std::holds_alternative<Sample>(item); }));
+  const auto left =
+      static_cast<uint64_t>(std::count_if(queue_.begin(), queue_.end(), [](const Item& item) {
+        return std::holds_alternative<Sample>(item);
+      }));
   const uint64_t missing = left + given_up_.ticks_unstored;
   if (missing > 0) {
     as_stored.status = RunStatus::kFailed;

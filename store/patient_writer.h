@@ -1,5 +1,5 @@
-// PatientWriter: a RunWriter that outlives a database which cannot be written for a while: locked by
-// another program, or on a full disk.
+// PatientWriter: a RunWriter that outlives a database which cannot be written for a while: locked
+// by another program, or on a full disk.
 //
 // What cannot be stored waits in memory, in order, within kMaxWaitingBytes, and is tried again.
 // Beyond the bound the oldest ticks are given up and counted in the next tick that is stored

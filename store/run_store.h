@@ -30,7 +30,7 @@ struct WriterOptions {
   uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
   uint64_t max_thread_rows = 65'536;
   uint64_t max_socket_rows = 65'536;
-  int busy_timeout_ms = 5000;  // once created: how long a call waits for another program's lock
+  int busy_timeout_ms = 5000;      // once created: how long a call waits for another program's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
 };
@@ -46,9 +46,9 @@ class RunWriter {
 
   /// Stores one tick in one transaction. Once it has returned, the tick survives a kill of the
   /// process. Counts its own losses (rows beyond the limits) into the stored tick. After an error
-  /// that may_pass() nothing of the tick is stored, every earlier one is kept, and the same tick may
-  /// be given again; after any other error the writer refuses further ticks. Call finish() all the
-  /// same.
+  /// that may_pass() nothing of the tick is stored, every earlier one is kept, and the same tick
+  /// may be given again; after any other error the writer refuses further ticks. Call finish() all
+  /// the same.
   virtual Status append(const Sample& sample) = 0;
 
   /// Several ticks in one transaction (files read faster than real time).

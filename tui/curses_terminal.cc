@@ -11,8 +11,8 @@
 #include <map>
 
 #include <curses.h>
-#include <fmt/format.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <langinfo.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -150,7 +150,8 @@ class ScreenOutput {
     if (size <= 0) return;
     const size_t before = pending_.size();
     pending_.resize(before + static_cast<size_t>(size));
-    const ssize_t got = pread(memory_.get(), pending_.data() + before, static_cast<size_t>(size), 0);
+    const ssize_t got =
+        pread(memory_.get(), pending_.data() + before, static_cast<size_t>(size), 0);
     pending_.resize(before + static_cast<size_t>(std::max<ssize_t>(got, 0)));
     (void)!ftruncate(memory_.get(), 0);
     lseek(memory_.get(), 0, SEEK_SET);

@@ -3,8 +3,8 @@
 // Draws only cells that changed. Whatever ends the process short of SIGKILL, the terminal is left
 // as it was: by close(), by the handlers of crash signals, or by restore_terminal_now(). There is
 // one terminal a process: at most one CursesTerminal lives at a time. Lives on one thread, the
-// session's, which it never holds up, and which must also take care of SIGWINCH, SIGTSTP and SIGCONT (resized(), suspend(),
-// resume()).
+// session's, which it never holds up, and which must also take care of SIGWINCH, SIGTSTP and
+// SIGCONT (resized(), suspend(), resume()).
 #pragma once
 
 #include <memory>

@@ -320,7 +320,9 @@ TEST_F(Record, WhatTheProbesCountedBeforeTheRunBeganIsNotInIt) {
     EXPECT_LE(all_ns, after.first - before.first) << rung;
     int64_t of_threads_ns = 0;
     for (const Json& thread : json["threads"]) of_threads_ns += thread["cpu_ns"].get<int64_t>();
-    if (std::string(rung) != "proc") EXPECT_LE(of_threads_ns, after.first - before.first) << rung;
+    if (std::string(rung) != "proc") {
+      EXPECT_LE(of_threads_ns, after.first - before.first) << rung;
+    }
     // One thread has no more time than there is. (The kernel's clocks differ by a little.)
     for (const Json& tick : json["ticks"]) {
       const int64_t cpu_ns = tick["cpu_ns"].is_number() ? tick["cpu_ns"].get<int64_t>() : 0;
@@ -364,15 +366,15 @@ TEST_F(Record, AStandstillIsOneLongIntervalAndSaysSo) {
 }
 
 TEST_F(Record, ADurationOfWholeIntervalsLosesNoRows) {
-  const Outcome run = test::run(
-      record({"-q", "--interval", "4s", "--duration", "4s", "udp", "and", "dst", "portrange",
-              "20000-49999", "--", "python3", "-c",
-              "import socket, time\n"
-              "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
-              "for port in range(20000, 50000):\n"
-              "  try: s.sendto(b'x', ('127.0.0.1', port))\n"
-              "  except ConnectionRefusedError: s.sendto(b'x', ('127.0.0.1', port))\n"
-              "time.sleep(60)\n"}));
+  const Outcome run =
+      test::run(record({"-q", "--interval", "4s", "--duration", "4s", "udp", "and", "dst",
+                        "portrange", "20000-49999", "--", "python3", "-c",
+                        "import socket, time\n"
+                        "s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)\n"
+                        "for port in range(20000, 50000):\n"
+                        "  try: s.sendto(b'x', ('127.0.0.1', port))\n"
+                        "  except ConnectionRefusedError: s.sendto(b'x', ('127.0.0.1', port))\n"
+                        "time.sleep(60)\n"}));
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const Json json = report();
   EXPECT_EQ(json["ticks"].size(), 1u);
@@ -389,11 +391,11 @@ class RecordWithoutError : public Record {
  protected:
   void expect_it_goes_on(const std::function<void()>& spoil_stderr, const std::string& what) {
     const std::string mark = dir_.file("asked-to-end");
-    const Outcome run = test::run(
-        record({"--interval", "50ms", "--", "sh", "-c",
-                "trap 'touch " + mark + "' TERM; i=0; while [ $i -lt 10 ]; do i=$((i+1)); "
-                "sleep 0.1; done; exit 7"}),
-        spoil_stderr);
+    const Outcome run = test::run(record({"--interval", "50ms", "--", "sh", "-c",
+                                          "trap 'touch " + mark +
+                                              "' TERM; i=0; while [ $i -lt 10 ]; do i=$((i+1)); "
+                                              "sleep 0.1; done; exit 7"}),
+                                  spoil_stderr);
     EXPECT_EQ(run.exit_code, 7) << what;
     EXPECT_FALSE(std::filesystem::exists(mark)) << what;
     const Json json = report();
@@ -437,13 +439,15 @@ TEST_F(RecordWithoutError, GoesOnWhereverItGoes) {
 TEST_F(Record, AFileSizeLimitIsAnErrorAndNotTheEndOfTheCommand) {
   const std::string mark = dir_.file("mark");
   const Outcome run = test::run({"sh", "-c",
-                                 "ulimit -f 1200; exec " + topspin_binary() + " record -q -i lo "
-                                 "--interval 10ms --db " + db() +
-                                 " -- sh -c 'sleep 3; touch " + mark + "; exit 7'"});
+                                 "ulimit -f 1200; exec " + topspin_binary() +
+                                     " record -q -i lo "
+                                     "--interval 10ms --db " +
+                                     db() + " -- sh -c 'sleep 3; touch " + mark + "; exit 7'"});
   EXPECT_TRUE(std::filesystem::exists(mark));
   EXPECT_TRUE(run.exit_code == 5 || run.exit_code == 7) << run.exit_code << run.err;
-  if (run.exit_code == 5)
+  if (run.exit_code == 5) {
     EXPECT_NE(run.err.find("could not be stored"), std::string::npos) << run.err;
+  }
 }
 
 TEST_F(Record, ALockOfAnotherProgramDelaysWhatIsStoredAndEndsNothing) {

@@ -107,7 +107,9 @@ TEST(Session, ASilenceThatTheCaptureClosedAsOneKeepsLaterTicksInTheirPlace) {
   std::vector<uint64_t> packets;
   while (const auto sample = session.next_sample()) {
     packets.push_back(sample->flows.packets);
-    if (packets.size() < 4) EXPECT_EQ(sample->flows.live_flows, 7u);
+    if (packets.size() < 4) {
+      EXPECT_EQ(sample->flows.live_flows, 7u);
+    }
   }
   EXPECT_EQ(packets, (std::vector<uint64_t>{0, 0, 0, 50}));
 }

@@ -83,10 +83,11 @@ TEST(FullDisk, KeepsEveryAcknowledgedTickAndSaysSo) {
     for (const FlowRow& flow : flows_of(*store, run.id)) EXPECT_EQ(flow.packets[0], acknowledged);
     const StoredRun stored = must(store->find_run(run.id));
     EXPECT_EQ(stored.ticks, acknowledged);
-    if (finished.ok())
+    if (finished.ok()) {
       EXPECT_EQ(stored.end.status, RunStatus::kFailed);
-    else
+    } else {
       EXPECT_NE(stored.end.status, RunStatus::kComplete);
+    }
     std::printf("full after %d ticks; finish: %s\n", static_cast<int>(acknowledged),
                 finished.ok() ? "stored" : finished.error().message.c_str());
   });

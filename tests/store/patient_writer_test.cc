@@ -178,8 +178,8 @@ TEST(PatientWriterOnSqlite, ALockOfAnotherProgramDelaysTicksAndLosesNone) {
   WriterOptions options;
   options.busy_timeout_ms = 1;
   int64_t now_ns = 0;
-  PatientWriter writer(create(directory.file(), run, options), [&] { return now_ns; },
-                       [&] { return false; });
+  PatientWriter writer(
+      create(directory.file(), run, options), [&] { return now_ns; }, [&] { return false; });
   EXPECT_OK(writer.append(make_tick(1, 50)));
   {
     const Locker locker(directory.file());
