@@ -70,6 +70,7 @@ Result<Settings> make_settings(const RecordOptions& o) {
   }
   plan.live.interface = o.interface;
   plan.live.max_rows_per_interval = o.max_rows_per_interval;
+  plan.live.max_rows_at_end = o.max_stored_flows;
   plan.live.snaplen = o.snaplen;
   plan.live.promiscuous = !o.no_promiscuous;
   if (!o.buffer_size.empty()) {

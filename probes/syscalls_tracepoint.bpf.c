@@ -101,8 +101,7 @@ int sched_process_exec(void* context) {
   if (old_tid == tid) return 0;
   old = member(old_tid);
   if (!old) return 0;
-  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY))
-    __sync_fetch_and_add(&threads_refused, 1);
+  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY)) __sync_fetch_and_add(&threads_refused, 1);
   bpf_map_delete_elem(&threads, &old_tid);
   return 0;
 }

@@ -296,10 +296,9 @@ TopVerdict top_verdict(const ReportPage& page) {
   if (run.summary.silent_flows_max > 0) {
     // A good recording of clients that went dead: nothing green stands over it.
     top.tone = Tone::kOpen;
-    top.sentence += fmt::format(
-        " Of {} with a period, {} fell silent.",
-        plural(run.summary.periodic_flows_max, "flow", "flows"),
-        page_count(run.summary.silent_flows_max));
+    top.sentence += fmt::format(" Of {} with a period, {} fell silent.",
+                                plural(run.summary.periodic_flows_max, "flow", "flows"),
+                                page_count(run.summary.silent_flows_max));
   }
   size_t broken = 0, unknown = 0;
   for (const SloResult& slo : run.slos) {

@@ -150,11 +150,11 @@ class Servers : public testing::Test {
   }
 
   /// What must hold for any healthy server, whatever the driver.
-  void expect_true_numbers() const {
+  void expect_true_numbers(bool paced = false) const {
     EXPECT_EQ(json_["run"]["status"], "complete");
     if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0)
       EXPECT_EQ(summary()["packets"].get<double>(), *captured_) << witness_said_;
-    EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
+    if (!paced) EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
     EXPECT_EQ(summary()["tcp_refused"], 0);
     EXPECT_EQ(json_["run"].value("doubts", Json::array()), Json::array());
   }
@@ -365,7 +365,7 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
   const auto sent = number_in(driver_.out, "Queries sent: +([0-9]+)");
   ASSERT_TRUE(completed && sent) << driver_.out;
   ASSERT_EQ(*completed, *sent) << "a query was lost: this machine is too busy";
-  expect_true_numbers();
+  expect_true_numbers(true);  // a query every 1.3 ms on each of its sockets: that is a period
   EXPECT_EQ(replies(), *completed);
   EXPECT_EQ(summary()["unanswered"], 0);
   EXPECT_EQ(summary().value("overlapping_requests", 0), 0);

@@ -34,9 +34,8 @@ TEST(DoubtOfSplit, TheStackBetweenPacketAndSocketRaisesNone) {
 TEST(DoubtOfSplit, PartsThatAddUpToMoreThanTheWireSawAreSaid) {
   SplitTotals totals = healthy();
   totals.split_sum_ns = 10'200'000 * kMs;
-  EXPECT_EQ(
-      doubt_of_split(totals),
-      "the parts of 1000 replies add up to 2.83h, where the wire saw 1.00s for 1000 replies");
+  EXPECT_EQ(doubt_of_split(totals),
+            "the parts of 1000 replies add up to 2.83h, where the wire saw 1.00s for 1000 replies");
   totals.split_sum_ns = 1'400 * kMs;
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
 }
