@@ -113,7 +113,7 @@ std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& 
   std::vector<std::string> doubts;
   if (totals.time_steps > 0) {
     doubts.push_back(
-        fmt::format("the capture's clock was set {} times; times across such a step are wrong",
+        fmt::format("the capture's clock was set (times: {}); times across such a step are wrong",
                     totals.time_steps));
   } else if (static_cast<double>(totals.time_went_backwards) >
              kBackwardsShare * static_cast<double>(totals.packets)) {

@@ -27,6 +27,7 @@
 #include "app/row_baseline.h"
 #include "app/session.h"
 #include "app/version.h"
+#include "ci/standing.h"
 #include "core/clock.h"
 #include "core/headroom_watch.h"
 #include "core/text.h"
@@ -163,7 +164,6 @@ class Recording {
   void note_standstill(int64_t due_ns);
   void look_after_store();
   void fail(const Error& error);
-  std::string closing_line(const RunEnd& end) const;
   void drain_samples(bool finishing = false);
   void subject_ended();
   void take_flows();
@@ -193,6 +193,8 @@ class Recording {
   SelfReading first_self_;
   HeadroomWatch headroom_;
   std::string run_id_, database_;
+  RunInfo info_;
+  RunTotals totals_;  // by which the run's standing is told
   SourceInfo source_;
   int64_t start_ns_ = 0;
   int64_t next_due_ns_ = 0;
@@ -248,7 +250,8 @@ Status Recording::open() {
 
   // The database is made by whoever we are now, so it belongs to the user who asked.
   const ClockAnchor anchor = take_clock_anchor();
-  const RunInfo info = run_info(anchor, tracker_->link_type());
+  info_ = run_info(anchor, tracker_->link_type());
+  const RunInfo& info = info_;
   run_id_ = info.id;
   if (options_.store) {
     database_ = database_path(options_.observe.db);
@@ -447,6 +450,7 @@ void Recording::drain_samples(bool finishing) {
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
       error_outlet().write(fmt::format("{}\n", tick_line(*sample, recent_)));
     }
+    totals_.add(*sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
       if (row_queue_)
@@ -611,8 +615,13 @@ Result<int> Recording::finish() {
             ? fmt::format("0 packets came on {}", where)
             : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
   }
+  const RunStanding standing = standing_of(info_, end, totals_);
   const bool clean = end.invalid_reasons.empty() && end.doubts.empty();
-  if (options_.store && (!clean || !options_.quiet)) say(closing_line(end));
+  if (options_.store && (!clean || !options_.quiet)) {
+    std::string line = "the run is " + standing_text(standing, end.status);
+    if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
+    say(line);
+  }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
@@ -633,21 +642,6 @@ Result<int> Recording::finish() {
   if (!child_ && options_.store && !end.invalid_reasons.empty())
     return exit_code(ErrorCode::kInvalidRun);
   return 0;
-}
-
-/// Whether the run is complete, usable and may be judged, and if not, why.
-std::string Recording::closing_line(const RunEnd& end) const {
-  const bool complete = end.status == RunStatus::kComplete;
-  const std::string_view status = complete ? "complete" : run_status_name(end.status);
-  if (!end.invalid_reasons.empty()) {
-    return fmt::format("the run is {} but INVALID: not usable, so it may not be judged: {}", status,
-                       fmt::join(end.invalid_reasons, "; "));
-  }
-  if (!end.doubts.empty()) {
-    return fmt::format("the run is {} and usable, but may not be judged: {}", status,
-                       fmt::join(end.doubts, "; "));
-  }
-  return fmt::format("the run is {} and usable, and may be judged", status);
 }
 
 Result<int> Recording::run() {

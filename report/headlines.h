@@ -22,7 +22,7 @@ struct Headline {
   std::string path;  // where `report --format json` has it: summary.missed_ticks; may be empty
   std::string label;
   std::vector<Value> of_run;
-  std::string change;  // of A and B compared: the table's
+  std::string change{};  // of A and B compared: the table's
 };
 std::vector<Headline> headlines(const ReportPage& page);
 

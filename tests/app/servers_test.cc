@@ -5,13 +5,12 @@
 // The programs come from PATH or from build/tools/servers (cmake/fetch-servers); a test whose
 // programs are missing is skipped and says which.
 #include <algorithm>
-#include <cmath>
+#include <cctype>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <optional>
-#include <regex>
 #include <string>
 #include <vector>
 
@@ -87,11 +86,22 @@ bool becomes_true(const std::function<bool()>& condition) {
   return false;
 }
 
-/// The first group of the pattern's first match, as a number.
-std::optional<double> number_in(const std::string& text, const std::string& pattern) {
-  std::smatch match;
-  if (!std::regex_search(text, match, std::regex(pattern))) return std::nullopt;
-  return std::stod(match[1]);
+/// The number that stands right before, or after, the first `word`; nullopt: there is none.
+std::optional<double> number_before(const std::string& text, const std::string& word) {
+  const size_t end = text.find(word);
+  if (end == std::string::npos) return std::nullopt;
+  size_t begin = end;
+  while (begin > 0 && (std::isdigit(static_cast<unsigned char>(text[begin - 1])) != 0)) --begin;
+  if (begin == end) return std::nullopt;
+  return std::stod(text.substr(begin, end - begin));
+}
+std::optional<double> number_after(const std::string& text, const std::string& word) {
+  const size_t found = text.find(word);
+  if (found == std::string::npos) return std::nullopt;
+  const size_t begin = text.find_first_not_of(' ', found + word.size());
+  if (begin == std::string::npos || std::isdigit(static_cast<unsigned char>(text[begin])) == 0)
+    return std::nullopt;
+  return std::stod(text.substr(begin));
 }
 
 class Servers : public testing::Test {
@@ -134,8 +144,8 @@ class Servers : public testing::Test {
       witness->send(SIGINT);
       const Outcome said = witness->finish();
       witness_said_ = said.err;
-      captured_ = number_in(said.err, "([0-9]+) packets captured");
-      witness_drops_ = number_in(said.err, "([0-9]+) packets dropped by kernel").value_or(0);
+      captured_ = number_before(said.err, " packets captured");
+      witness_drops_ = number_before(said.err, " packets dropped by kernel").value_or(0);
     }
     const Outcome report =
         topspin({"report", "last", "--db", dir_.file("t.db"), "--format", "json"});
@@ -152,9 +162,12 @@ class Servers : public testing::Test {
   /// What must hold for any healthy server, whatever the driver.
   void expect_true_numbers(bool paced = false) const {
     EXPECT_EQ(json_["run"]["status"], "complete");
-    if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0)
+    if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0) {
       EXPECT_EQ(summary()["packets"].get<double>(), *captured_) << witness_said_;
-    if (!paced) EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
+    }
+    if (!paced) {
+      EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
+    }
     EXPECT_EQ(summary()["tcp_refused"], 0);
     EXPECT_EQ(json_["run"].value("doubts", Json::array()), Json::array());
   }
@@ -214,7 +227,7 @@ TEST_F(Servers, NginxUnderWrkHasNoLatenessAndItsOwnLogsReplies) {
   observe(server.pid(), "tcp port " + std::to_string(port),
           {wrk, "-t", "1", "-c", "5", "-d", "2s", "--latency",
            "http://127.0.0.1:" + std::to_string(port) + "/"});
-  const auto requests = number_in(driver_.out, "([0-9]+) requests in");
+  const auto requests = number_before(driver_.out, " requests in");
   ASSERT_TRUE(requests) << driver_.out;
   expect_true_numbers();
   // wrk counts what it read; at its end each connection may have a reply on the way.
@@ -225,8 +238,10 @@ TEST_F(Servers, NginxUnderWrkHasNoLatenessAndItsOwnLogsReplies) {
   EXPECT_NEAR(static_cast<double>(lines_of(dir_.file("access.log"))), replies(), 10);
   expect_split_matches_wire(10 + 0.01 * replies());
   // The client sees at least what the wire does.
-  const auto client_us = number_in(driver_.out, "Latency +([0-9.]+)us");
-  if (client_us) EXPECT_LE(mean_latency_ns(), *client_us * 1000);
+  const auto client_us = number_after(driver_.out, "Latency ");
+  if (client_us && driver_.out.find("ms") == std::string::npos) {
+    EXPECT_LE(mean_latency_ns(), *client_us * 1000);
+  }
 }
 
 TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
@@ -241,7 +256,7 @@ TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
   observe(server.pid(), "tcp port " + std::to_string(port),
           {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
            "--connection", "close", "--clients", "10", "--period", "50ms", "--hold", "2s"});
-  const auto replied = number_in(driver_.out, "replied +([0-9]+)");
+  const auto replied = number_after(driver_.out, "replied");
   ASSERT_TRUE(replied) << driver_.out;
   expect_true_numbers();
   EXPECT_EQ(replies(), *replied);
@@ -304,7 +319,7 @@ TEST_F(Servers, PostgresUnderPgbench) {
     use_fetched_libraries();
     setenv("PGSSLMODE", "disable", 1);
   });
-  const auto transactions = number_in(driver_.out, "transactions actually processed: ([0-9]+)");
+  const auto transactions = number_after(driver_.out, "transactions actually processed:");
   ASSERT_TRUE(transactions) << driver_.out;
   expect_true_numbers();
   // Beside the transactions: each connection's start, and what pgbench asks before.
@@ -334,7 +349,7 @@ TEST_F(Servers, HaproxyInFrontOfNginxIsSeenFromItsOwnSide) {
   observe(
       proxy.pid(), "tcp port " + std::to_string(front),
       {wrk, "-t", "1", "-c", "5", "-d", "2s", "http://127.0.0.1:" + std::to_string(front) + "/"});
-  const auto requests = number_in(driver_.out, "([0-9]+) requests in");
+  const auto requests = number_before(driver_.out, " requests in");
   ASSERT_TRUE(requests) << driver_.out;
   expect_true_numbers();
   EXPECT_GE(replies(), *requests);
@@ -361,8 +376,8 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
   observe(server.pid(), "udp port " + std::to_string(port),
           {dnsperf, "-s", "127.0.0.1", "-p", std::to_string(port), "-d", dir_.file("queries"), "-l",
            "2", "-Q", "3000", "-q", "20", "-c", "4"});
-  const auto completed = number_in(driver_.out, "Queries completed: +([0-9]+)");
-  const auto sent = number_in(driver_.out, "Queries sent: +([0-9]+)");
+  const auto completed = number_after(driver_.out, "Queries completed:");
+  const auto sent = number_after(driver_.out, "Queries sent:");
   ASSERT_TRUE(completed && sent) << driver_.out;
   ASSERT_EQ(*completed, *sent) << "a query was lost: this machine is too busy";
   expect_true_numbers(true);  // a query every 1.3 ms on each of its sockets: that is a period
