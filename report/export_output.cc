@@ -30,6 +30,16 @@ Verdict settled_verdict(const Judgement& judgement, const Comparison& metric) {
   return metric.verdict;
 }
 
+namespace {
+
+/// Characters that hide, or that turn the text behind them around.
+bool is_invisible(char32_t c) {
+  return c == 0x061C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
+         (c >= 0x2060 && c <= 0x2069) || c == 0xFEFF;
+}
+
+}  // namespace
+
 std::string replace_unprintable(std::string_view text) {
   constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
   std::string out;
@@ -39,7 +49,8 @@ std::string replace_unprintable(std::string_view text) {
     const auto c = next_code_point(text, position);
     const bool control = c && *c < 0x20 && *c != '\n' && *c != '\t' && *c != '\r';
     const bool unusable = !c || control || (*c >= 0x7F && *c < 0xA0) ||
-                          (*c >= 0xFDD0 && *c <= 0xFDEF) || (*c & 0xFFFE) == 0xFFFE;
+                          (*c >= 0xFDD0 && *c <= 0xFDEF) || (*c & 0xFFFE) == 0xFFFE ||
+                          is_invisible(*c);
     out.append(unusable ? kReplacement : text.substr(start, position - start));
   }
   return out;

@@ -90,7 +90,7 @@ std::string losses_text(const LossInterval& losses) {
 /// "server 4242", with a mark for what is not certain; "-" where nobody is known.
 std::string owner_text(const FlowOwner* owner) {
   if (owner == nullptr) return "-";
-  return fmt::format("{} {}{}", or_dash(safe(owner->name)), owner->pid,
+  return fmt::format("{} {}{}", or_dash(safe_at_line_start(owner->name)), owner->pid,
                      owner->quality == OwnerQuality::kShared ? "+" : "");
 }
 

@@ -103,7 +103,7 @@ std::string syscalls_text(const RunReport& report) {
     const SyscallRow& s = report.syscalls[i];
     const HistogramSummary latency = s.latency.summary();
     out += fmt::format("  {:<20} {:>10} {:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}\n",
-                       sanitize_for_terminal(s.name), s.count, s.errors, time(s.latency.sum()),
+                       safe_at_line_start(s.name), s.count, s.errors, time(s.latency.sum()),
                        time(s.blocked_ns), time(s.working_ns()), cell(latency.p50),
                        cell(latency.p99), cell(latency.max));
   }

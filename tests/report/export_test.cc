@@ -382,8 +382,8 @@ TEST_F(Export, OpenMetricsIsConformToTheLetter) {
   // A carriage return and a tab have no escape in a label's value: they come as spaces.
   std::string hostname = as_unicode(hostile("@"));
   for (char& c : hostname) c = c == '\r' || c == '\t' ? ' ' : c;
-  for (const std::string& bad :
-       {std::string("\x1b"), std::string("\xef\xbf\xbe"), std::string(1, '\0')}) {
+  for (const std::string& bad : {std::string("\x1b"), std::string("\xef\xbf\xbe"),
+                                 std::string("\xe2\x80\xae"), std::string(1, '\0')}) {
     for (size_t at; (at = hostname.find(bad)) != std::string::npos;)
       hostname.replace(at, bad.size(), "\xef\xbf\xbd");
   }
