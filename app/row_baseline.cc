@@ -80,6 +80,12 @@ void RowBaseline::take(const ProbeInterval& before_start) {
   }
   for (const SyscallRow& row : before_start.changed_syscalls) syscalls_[row.number] = row;
   for (const StackRow& row : before_start.changed_stacks) stack_samples_[row.number] = row.samples;
+  for (const SocketRow& row : before_start.changed_sockets) {
+    if (row.closed)
+      sockets_.erase(row.cookie);
+    else
+      sockets_[row.cookie] = row;
+  }
 }
 
 void RowBaseline::apply(ProbeInterval& interval) {
@@ -114,6 +120,9 @@ void RowBaseline::apply(ProbeInterval& interval) {
     take_away(row, before);
     interval.changed_threads.push_back(std::move(row));
   }
+  for (const SocketRow& row : interval.changed_sockets) sockets_.erase(row.cookie);
+  for (auto& [cookie, row] : sockets_) interval.changed_sockets.push_back(std::move(row));
+  sockets_.clear();
 }
 
 }  // namespace topspin

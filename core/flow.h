@@ -81,7 +81,11 @@ struct ProtocolCounts {
 struct FlowInterval {
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
-  int64_t length_ns() const { return end_ns - begin_ns; }
+  /// 0 if the times contradict each other, as those of a hostile file may.
+  int64_t length_ns() const {
+    int64_t length = 0;
+    return __builtin_sub_overflow(end_ns, begin_ns, &length) || length < 0 ? 0 : length;
+  }
 
   // Gauges.
   uint64_t active_flows = 0;  // at end_ns: flows with a packet in the last window, exact to 1 ms

@@ -74,5 +74,32 @@ TEST(RowBaseline, AnAccountThatStartsAnewIsTakenAsItIs) {
   EXPECT_EQ(later.changed_threads[0].cpu_ns, 20u);
 }
 
+TEST(RowBaseline, SocketsThatWereThereAreRowsOfTheFirstInterval) {
+  const auto socket = [](uint64_t cookie, uint64_t drops, bool closed) {
+    SocketRow row;
+    row.cookie = cookie;
+    row.drops = drops;
+    row.closed = closed;
+    return row;
+  };
+  RowBaseline baseline;
+  ProbeInterval before;
+  before.changed_sockets = {socket(1, 0, false), socket(2, 0, false), socket(3, 0, false)};
+  baseline.take(before);
+  before.changed_sockets = {socket(3, 0, true)};  // closed before the run began
+  baseline.take(before);
+
+  ProbeInterval first;
+  first.changed_sockets = {socket(2, 7, false)};
+  baseline.apply(first);
+  ASSERT_EQ(first.changed_sockets.size(), 2u);
+  EXPECT_EQ(first.changed_sockets[0].drops, 7u);  // as it stands now
+  EXPECT_EQ(first.changed_sockets[1].cookie, 1u);
+
+  ProbeInterval second;
+  baseline.apply(second);
+  EXPECT_TRUE(second.changed_sockets.empty());
+}
+
 }  // namespace
 }  // namespace topspin
