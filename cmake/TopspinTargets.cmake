@@ -43,7 +43,7 @@ endfunction()
 
 # topspin_test(NAME SOURCES... [LINKS...] [LABELS...] [SERIAL] [TIMEOUT seconds])
 # A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
-# SERIAL tests do not run beside others: they use lo, BPF or much CPU.
+# SERIAL tests do not run beside each other: they use lo, BPF or much CPU. Other tests may run beside one.
 function(topspin_test name)
   cmake_parse_arguments(ARG "SERIAL" "TIMEOUT" "SOURCES;LINKS;LABELS;DEFINITIONS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -59,10 +59,13 @@ function(topspin_test name)
   target_compile_definitions(${name} PRIVATE TOPSPIN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
                              TOPSPIN_BINARY_DIR="${CMAKE_BINARY_DIR}" ${ARG_DEFINITIONS})
   include(GoogleTest)
-  set(properties TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  # One label: a list of them is taken apart on its way to ctest, and its second is read as a property.
+  list(GET ARG_LABELS -1 label)
+  set(properties TIMEOUT ${ARG_TIMEOUT})
   if(ARG_SERIAL)
-    list(APPEND properties RUN_SERIAL TRUE)
+    list(APPEND properties RESOURCE_LOCK machine)
   endif()
+  list(APPEND properties LABELS ${label})
   gtest_discover_tests(${name} PROPERTIES ${properties} DISCOVERY_TIMEOUT 60)
 endfunction()
 

@@ -47,8 +47,10 @@ std::string find_program(const std::string& name) {
   return "";
 }
 
-/// The libraries that came with fetched programs.
+/// The libraries that came with fetched programs. A server and what it forks are a group of
+/// processes of their own, so that all of them can be ended.
 void use_fetched_libraries() {
+  setpgid(0, 0);
   const std::string lib = kTools + "/usr/lib/x86_64-linux-gnu";
   setenv("LD_LIBRARY_PATH", lib.c_str(), 1);
 }
@@ -103,6 +105,20 @@ std::optional<double> number_after(const std::string& text, const std::string& w
     return std::nullopt;
   return std::stod(text.substr(begin));
 }
+
+/// A server, ended with all that it forked.
+class Server : public Process {
+ public:
+  explicit Server(std::vector<std::string> arguments,
+                  const std::function<void()>& before_exec = use_fetched_libraries)
+      : Process(std::move(arguments), before_exec), group_(pid()) {}
+  ~Server() {
+    if (group_ > 0) kill(-group_, SIGKILL);
+  }
+
+ private:
+  pid_t group_;
+};
 
 class Servers : public testing::Test {
  protected:
@@ -220,9 +236,8 @@ TEST_F(Servers, NginxUnderWrkHasNoLatenessAndItsOwnLogsReplies) {
   TOPSPIN_NEEDS_PROGRAMS();
   const int port = free_port(SOCK_STREAM);
   write_file("nginx.conf", nginx_config(dir_.path(), port, 1'000'000));
-  Process server(
-      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
-      use_fetched_libraries);
+  Server server({nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+                use_fetched_libraries);
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
   observe(server.pid(), "tcp port " + std::to_string(port),
           {wrk, "-t", "1", "-c", "5", "-d", "2s", "--latency",
@@ -249,9 +264,8 @@ TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
   TOPSPIN_NEEDS_PROGRAMS();
   const int port = free_port(SOCK_STREAM);
   write_file("nginx.conf", nginx_config(dir_.path(), port, 1));
-  Process server(
-      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
-      use_fetched_libraries);
+  Server server({nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+                use_fetched_libraries);
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
   observe(server.pid(), "tcp port " + std::to_string(port),
           {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
@@ -269,9 +283,9 @@ TEST_F(Servers, RedisUnderItsBenchmark) {
   const std::string redis = need("redis-server"), benchmark = need("redis-benchmark");
   TOPSPIN_NEEDS_PROGRAMS();
   const int port = free_port(SOCK_STREAM);
-  Process server({redis, "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
-                  "--appendonly", "no", "--dir", dir_.path()},
-                 use_fetched_libraries);
+  Server server({redis, "--port", std::to_string(port), "--bind", "127.0.0.1", "--save", "",
+                 "--appendonly", "no", "--dir", dir_.path()},
+                use_fetched_libraries);
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
   observe(server.pid(), "tcp port " + std::to_string(port),
           {benchmark, "-h", "127.0.0.1", "-p", std::to_string(port), "-n", "10000", "-c", "8", "-t",
@@ -299,10 +313,9 @@ TEST_F(Servers, PostgresUnderPgbench) {
                            as_nobody);
   if (made.exit_code == 126) TOPSPIN_SKIP("cannot become an ordinary user here");
   ASSERT_EQ(made.exit_code, 0) << made.err;
-  Process server(
-      {postgres, "-D", data, "-p", std::to_string(port), "-c", "listen_addresses=127.0.0.1", "-c",
-       "unix_socket_directories=", "-c", "fsync=off"},
-      as_nobody);
+  Server server({postgres, "-D", data, "-p", std::to_string(port), "-c",
+                 "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"},
+                as_nobody);
   ASSERT_TRUE(server.wait_for("ready to accept connections"));
   const std::vector<std::string> where = {"-h", "127.0.0.1", "-p", std::to_string(port),
                                           "-U", "bench"};
@@ -334,9 +347,8 @@ TEST_F(Servers, HaproxyInFrontOfNginxIsSeenFromItsOwnSide) {
   TOPSPIN_NEEDS_PROGRAMS();
   const int back = free_port(SOCK_STREAM);
   write_file("nginx.conf", nginx_config(dir_.path(), back, 1'000'000));
-  Process server(
-      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
-      use_fetched_libraries);
+  Server server({nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+                use_fetched_libraries);
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(back); }));
   const int front = free_port(SOCK_STREAM);
   write_file("haproxy.cfg",
@@ -344,7 +356,7 @@ TEST_F(Servers, HaproxyInFrontOfNginxIsSeenFromItsOwnSide) {
              "  timeout client 30s\n  timeout server 30s\nfrontend f\n  bind 127.0.0.1:" +
                  std::to_string(front) + "\n  default_backend b\nbackend b\n  server n 127.0.0.1:" +
                  std::to_string(back) + "\n");
-  Process proxy({haproxy, "-db", "-f", dir_.file("haproxy.cfg")}, use_fetched_libraries);
+  Server proxy({haproxy, "-db", "-f", dir_.file("haproxy.cfg")}, use_fetched_libraries);
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(front); }));
   observe(
       proxy.pid(), "tcp port " + std::to_string(front),
@@ -371,7 +383,7 @@ TEST_F(Servers, UnboundAnswersOverlappingQueriesEachOfWhichIsMeasured) {
           "  local-data: \"a.test. A 192.0.2.1\"\n  local-data: \"a.test. AAAA 2001:db8::1\"\n"
           "remote-control:\n  control-enable: no\n");
   write_file("queries", "a.test A\na.test AAAA\n");
-  Process server({unbound, "-d", "-c", dir_.file("unbound.conf")}, use_fetched_libraries);
+  Server server({unbound, "-d", "-c", dir_.file("unbound.conf")}, use_fetched_libraries);
   ASSERT_TRUE(server.wait_for("start of service"));
   observe(server.pid(), "udp port " + std::to_string(port),
           {dnsperf, "-s", "127.0.0.1", "-p", std::to_string(port), "-d", dir_.file("queries"), "-l",
