@@ -81,8 +81,10 @@ TEST(Counters, agree_with_getrusage_through_fork_and_exit) {
   const double cpu_ns =
       1000.0 * static_cast<double>(micros(used->ru_utime) + micros(used->ru_stime));
   ASSERT_TRUE(counted.task_clock_ns && counted.minor_faults && counted.context_switches);
-  // The subject itself adds forking and waiting: no more than there were CPUs and time for.
-  EXPECT_GE(static_cast<double>(counted.task_clock_ns->count), 0.98 * cpu_ns);
+  // The kernel goes on charging a process while it exits, when its counter is gone already: some
+  // milliseconds for one that gives back as many pages as these do, more on a busy machine. The
+  // subject itself adds forking and waiting: no more than there were CPUs and time for.
+  EXPECT_GE(static_cast<double>(counted.task_clock_ns->count), 0.9 * cpu_ns);
   EXPECT_LE(static_cast<int64_t>(counted.task_clock_ns->count),
             (monotonic_now_ns() - begin_ns) * ::sysconf(_SC_NPROCESSORS_ONLN));
   EXPECT_GE(counted.task_clock_ns->count, 100 * kNanosPerMilli);

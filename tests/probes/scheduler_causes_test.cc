@@ -469,13 +469,16 @@ TEST_P(CausesOnRung, a_hundred_thousand_short_processes_are_all_in_the_sums) {
   EXPECT_GE(seen.on_cpu->count(), static_cast<uint64_t>(kProcesses));
   EXPECT_GE(seen.run_queue_latency->count(), static_cast<uint64_t>(kProcesses));
   EXPECT_EQ(interval.losses.scheduler_map_full, 0u);
-  // The limit is of rows at one time, and so many are handed over with an interval: none is lost
-  // without being counted.
-  uint64_t rows = interval.changed_threads.size() + interval.losses.thread_rows_unstored;
+  // Each of them has a row, or is counted: as one that found no room in the ring of last rows while
+  // nobody read it, or as one beyond a limit.
+  const auto told_of = [](const ProbeInterval& of) {
+    return of.changed_threads.size() + of.losses.thread_rows_unstored +
+           of.losses.scheduler_ring_full;
+  };
+  uint64_t rows = told_of(interval);
   for (ProbeInterval later = probes->take_interval();
-       !later.changed_threads.empty() && rows < 2u * kProcesses; later = probes->take_interval()) {
-    rows += later.changed_threads.size() + later.losses.thread_rows_unstored;
-  }
+       !later.changed_threads.empty() && rows < 2u * kProcesses; later = probes->take_interval())
+    rows += told_of(later);
   EXPECT_GE(rows, static_cast<uint64_t>(kProcesses + 1));
   // Most of these waits are of the microseconds that the kernel's own sum leaves out.
   const SchedulerSelfTest test = *probes->self_test();

@@ -1507,7 +1507,10 @@ TEST_F(Sockets, DoctorTriesEachOnItself) {
   for (const RungReport& report : examine_probes()) reports[report.probe] = report;
   for (const char* probe : {"sockets", "accepts", "replies", "syscalls"}) {
     ASSERT_TRUE(reports.contains(probe)) << probe;
-    EXPECT_TRUE(reports[probe].works) << probe << ": " << reports[probe].reason;
+    // The syscalls probe wants tracefs, which not every host mounts; then it says so.
+    const std::string& reason = reports[probe].reason;
+    EXPECT_TRUE(reports[probe].works || reason.find("there is no tracefs") != std::string::npos)
+        << probe << ": " << reason;
   }
 }
 
