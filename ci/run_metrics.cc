@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <array>
 
+#include "core/saturating.h"
+
 namespace topspin {
 namespace {
 
 template <typename T, typename U>
 void add_to(std::optional<T>& sum, const std::optional<U>& value) {
-  if (value) sum = sum.value_or(0) + *value;
+  if (value) sum = saturating_add(sum.value_or(T{}), static_cast<T>(*value));
 }
 
 template <typename T>
@@ -152,8 +154,8 @@ void RunTotals::add(const Sample& sample) {
     add_to(socket_reads, std::optional<uint64_t>(sample.sockets->socket_wait->count() +
                                                  sample.losses.socket_left_censored));
   }
-  interval_ns += sample.interval_ns;
-  self_cpu_ns += sample.self.cpu_ns;
+  interval_ns = saturating_add(interval_ns, sample.interval_ns);
+  self_cpu_ns = saturating_add(self_cpu_ns, sample.self.cpu_ns);
   add_to(host_steal_ns, sample.self.host_steal_ns);
   add_to(host_busy_ns, sample.self.host_busy_ns);
   ++ticks;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/periods.h"
+#include "core/saturating.h"
 
 namespace topspin {
 namespace {
@@ -11,7 +12,7 @@ namespace {
 /// Adds a count that may be absent: absent and a count is the count.
 template <typename T>
 void add_optional(std::optional<T>& total, const std::optional<T>& value) {
-  if (value) total = total.value_or(T{}) + *value;
+  if (value) total = saturating_add(total.value_or(T{}), *value);
 }
 
 void add_stalls(StallInterval& total, const StallInterval& stalls) {
@@ -106,7 +107,7 @@ void RunSummary::add(const Sample& sample) {
   add_optional(pressure.throttled_periods, sample.pressure.throttled_periods);
   add_optional(pressure.throttled_ns, sample.pressure.throttled_ns);
   counters.merge(sample.counters);
-  self_cpu_ns += sample.self.cpu_ns;
+  self_cpu_ns = saturating_add(self_cpu_ns, sample.self.cpu_ns);
   self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
   add_optional(self_bpf_ns, sample.self.bpf_ns);
   add_optional(host_steal_ns, sample.self.host_steal_ns);

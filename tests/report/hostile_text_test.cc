@@ -146,6 +146,37 @@ TEST_F(HostileText, NoVerdictHandsItOn) {
   harmless({"report", "no-such-run"});
 }
 
+/// Sums over ticks overflow nothing (the sanitizer would end the program).
+TEST_F(HostileText, NumbersAtTheirLimitsAreReported) {
+  {
+    auto connection = Connection::open(db(), Access::kWrite);
+    ASSERT_TRUE(connection.ok());
+    std::string columns, values, extremes;
+    auto select = (*connection)->prepare("SELECT name FROM pragma_table_info('tick')");
+    ASSERT_TRUE(select.ok());
+    while (select->step().value()) {
+      const std::string name(select->bytes_at(0));
+      columns += (columns.empty() ? "" : ", ") + name;
+      values += (values.empty() ? "" : ", ") + (name == "tick" ? "tick + n.n" : name);
+      const bool flag = name == "active_is_lower_bound" || name == "run" || name == "tick";
+      if (!flag) extremes += (extremes.empty() ? "" : ", ") + name + " = 9223372036854775807";
+    }
+    const Status done =
+        (*connection)
+            ->execute("INSERT INTO tick (" + columns + ") SELECT " + values +
+                      " FROM tick, (SELECT column1 AS n FROM (VALUES (2), (4), (6), (8)))"
+                      " AS n; UPDATE tick SET " +
+                      extremes);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+  }
+  for (const char* format : {"text", "json", "html", "markdown"})
+    EXPECT_EQ(harmless({"report", "last", "--format", format}), 0);
+  harmless({"report", "side=a", "side=b", "--format", "markdown"});
+  harmless({"gate", "side=a", "side=b"});
+  for (const char* format : {"json", "openmetrics", "perfetto"})
+    EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
+}
+
 /// A plan that toml++ would abort on, out of a database.
 TEST_F(HostileText, AStoredPlanThatIsNoPlanLeavesItsRulesUnknown) {
   for (const char* text : {"[[[", "[.", "[#", "x = ["}) {
