@@ -308,7 +308,7 @@ TEST(LoadCommand, WhereNobodyListensItSaysSo) {
     std::vector<std::string> arguments = load;
     arguments.emplace_back(format);
     const Outcome outcome = run_load_program(arguments);
-    EXPECT_EQ(outcome.exit_status, 0) << outcome.err;
+    EXPECT_EQ(outcome.exit_status, 3) << outcome.err;
     EXPECT_THAT(std::string(format) == "text" ? outcome.out : outcome.err, HasSubstr(sentence));
   }
 }
