@@ -200,7 +200,8 @@ class Servers : public testing::Test {
                          split["cpu_queue"]["sum"].get<double>() +
                          split["runtime"]["sum"].get<double>();
     const auto wire = summary()["reply_latency_ns"]["sum"].get<double>();
-    EXPECT_LE(parts, 1.15 * wire);
+    // A datagram's reply ends when the send returns, after the wire has it.
+    EXPECT_LE(parts, 1.25 * wire + 50e3 * count);
     EXPECT_GE(parts, 0.5 * wire);
   }
 
