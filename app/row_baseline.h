@@ -2,8 +2,8 @@
 //
 // Probes count a thread, a kind of system call or a stack from the moment they first see it, which
 // for a subject that runs already is before the run begins. What a row held at the start is taken
-// away from each later version of it. Sockets are as they stand, whenever they were made: those that
-// were there at the start are rows of the first interval. Pure. Lives on the session's thread.
+// away from each later version of it. Sockets are as they stand, whenever they were made: those
+// that were there at the start are rows of the first interval. Pure. Lives on the session's thread.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +20,8 @@ class RowBaseline {
   /// a row counts.
   void take(const ProbeInterval& before_start);
 
-  /// Rows of an interval of the run. With the first one come all threads and sockets that were there
-  /// at the start.
+  /// Rows of an interval of the run. With the first one come all threads and sockets that were
+  /// there at the start.
   void apply(ProbeInterval& interval);
 
  private:

@@ -93,7 +93,8 @@ std::string judgement_github(const Judgement& judgement);
 Verdict settled_verdict(const Judgement& judgement, const Comparison& metric);
 
 /// Text made fit for XML 1.0 and Prometheus alike: bytes that are no UTF-8, controls,
-/// bidirectional and invisible characters and non-characters become U+FFFD; newline, tab and carriage return stay.
+/// bidirectional and invisible characters and non-characters become U+FFFD; newline, tab and
+/// carriage return stay.
 std::string replace_unprintable(std::string_view text);
 
 }  // namespace topspin
