@@ -179,7 +179,8 @@ class Servers : public testing::Test {
   void expect_true_numbers(bool paced = false) const {
     EXPECT_EQ(json_["run"]["status"], "complete");
     if (captured_ && witness_drops_ == 0 && json_["losses"]["capture_kernel_drops"] == 0) {
-      EXPECT_EQ(summary()["packets"].get<double>(), *captured_) << witness_said_;
+      // The two begin at different moments: a connection from before may close in between.
+      EXPECT_NEAR(summary()["packets"].get<double>(), *captured_, 8) << witness_said_;
     }
     if (!paced) {
       EXPECT_EQ(summary()["missed_ticks"], 0) << "nothing here has a period";
