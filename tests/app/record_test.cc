@@ -277,6 +277,19 @@ TEST_F(Record, ASplitThatDoesNotAgreeWithTheWireIsDoubted) {
   EXPECT_EQ(doubts[0], "the split of replies has 0 of the 60 that the wire saw (0%)");
 }
 
+TEST_F(Record, AFallBackRungSaysThatItSeesOnlyPartOfWhatItDidNotStart) {
+  Process idle({"sleep", "60"});
+  const Outcome run =
+      test::run(record({"--probe", "scheduler=proc", "--interval", "200ms", "--duration", "1s",
+                        "--pid", std::to_string(idle.pid()), "udp", "port", "9"}));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  const Json json = report();
+  EXPECT_EQ(json["run"]["usable"], true);
+  EXPECT_EQ(json["run"]["may_be_judged"], false);
+  ASSERT_EQ(json["run"]["doubts"].size(), 1u) << json["run"]["doubts"];
+  EXPECT_NE(json["run"]["doubts"][0].get<std::string>().find("watched by proc"), std::string::npos);
+}
+
 TEST_F(Record, FollowsAProcessThatRunsAlreadyUntilItEnds) {
   Process busy({"sh", "-c", "sh -c 'while :; do :; done'; exit 0"}, [] { setpgid(0, 0); });
   Process recording(record({"--interval", "200ms", "--pid", std::to_string(busy.pid())}));
