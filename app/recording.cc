@@ -592,18 +592,8 @@ Result<int> Recording::finish() {
   if (writer_) losses.ticks_unstored += writer_->ticks_given_up();
   end.invalid_reasons = judge_losses(losses, session_->flow_totals(), session_->ticks());
   end.doubts = doubts_of(session_->flow_totals());
-  for (std::string& doubt : probes_->doubts(usage)) end.doubts.push_back(std::move(doubt));
-  // Of a command the kernel's own account tells how much was missed; of others nothing does.
-  if (!child_) {
-    for (const ProbeStatus& probe : info_.probes) {
-      if (probe.name != "scheduler" || (probe.rung != Rung::kPerf && probe.rung != Rung::kProc))
-        continue;
-      end.doubts.push_back(
-          fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
-                      "threads do that live for less than a tick",
-                      rung_name(probe.rung)));
-    }
-  }
+  for (std::string& doubt : probes_->doubts(child_ != nullptr, usage))
+    end.doubts.push_back(std::move(doubt));
   if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (failure_) {
     end.status = RunStatus::kFailed;

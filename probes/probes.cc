@@ -227,13 +227,22 @@ class OpenProbes final : public Probes {
                            totals.run_queue_latency->count(), kernel_may_count_sleep());
   }
 
-  std::vector<std::string> doubts(const std::optional<CommandUsage>& usage) const override {
+  std::vector<std::string> doubts(bool is_command,
+                                  const std::optional<CommandUsage>& usage) const override {
     std::vector<std::string> doubts;
     if (const auto test = self_test(); test && test->verdict == SchedulerSelfTest::Verdict::kDiffer)
       doubts.push_back(test->sentence);
     if (usage && scheduler_) {
       if (auto doubt = doubt_sums(status_.front().rung, sums_, *usage))
         doubts.push_back(std::move(*doubt));
+    }
+    const Rung rung = status_.front().rung;
+    // Without the kernel's account nothing tells how much such a rung missed.
+    if (!is_command && scheduler_ && (rung == Rung::kPerf || rung == Rung::kProc)) {
+      doubts.push_back(
+          fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
+                      "threads do that live for less than a tick",
+                      rung_name(rung)));
     }
     return doubts;
   }

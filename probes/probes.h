@@ -112,9 +112,11 @@ class Probes {
   /// Since open, as of the last interval.
   virtual std::optional<SchedulerSelfTest> self_test() const = 0;
 
-  /// Why numbers of the run may be wrong, as of the last interval, a sentence each. `usage`: of the
-  /// command, if the subject is one that had ended before that interval.
-  virtual std::vector<std::string> doubts(const std::optional<CommandUsage>& usage) const = 0;
+  /// Why numbers of the run may be wrong, as of the last interval, a sentence each. `is_command`:
+  /// the subject is a command of ours, of which the kernel keeps an account; `usage`: that account,
+  /// if the command had ended before the interval.
+  virtual std::vector<std::string> doubts(bool is_command,
+                                          const std::optional<CommandUsage>& usage) const = 0;
 
   /// What ending here cuts off, as of the last interval: waits still open (right-censored). To be
   /// merged into the losses of the last tick, and of no other.

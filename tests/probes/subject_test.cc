@@ -408,7 +408,7 @@ TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   (void)probes->take_interval();
   const CommandUsage used = usage_of_children() - before;
   ASSERT_GE(used.cpu_ns, static_cast<uint64_t>(400 * kMilli));
-  const std::vector<std::string> doubts = probes->doubts(used);
+  const std::vector<std::string> doubts = probes->doubts(true, used);
   if (GetParam() != Rung::kProc) {
     EXPECT_THAT(doubts, IsEmpty());
     return;
@@ -416,7 +416,7 @@ TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   ASSERT_THAT(doubts, SizeIs(1));
   EXPECT_THAT(doubts[0], AllOf(HasSubstr("proc, which sees only a part of short-lived processes"),
                                HasSubstr("of CPU time")));
-  EXPECT_THAT(probes->doubts(std::nullopt), IsEmpty());
+  EXPECT_THAT(probes->doubts(true, std::nullopt), IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Rungs, TreeOnRung,
