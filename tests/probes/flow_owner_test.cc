@@ -27,6 +27,7 @@
 #include "core/unique_fd.h"
 #include "probes/proc_reader.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/in_child.h"
 
 namespace topspin {
 namespace {
@@ -690,29 +691,6 @@ TEST_P(FlowOwnersTest, ends_that_change_places_take_their_owners_along) {
   EXPECT_EQ(tick(row), "- > " + end_text("server", server, kSnapshot));
   row.initiator_is_low = !row.initiator_is_low;
   EXPECT_EQ(tick(row), end_text("server", server, kSnapshot) + " > -");
-}
-
-/// Runs `work` in a child, which may throw privileges away, and returns what it wrote.
-std::string in_child(const std::function<std::string()>& work) {
-  int ends[2];
-  CHECK(::pipe(ends) == 0);
-  const pid_t child = ::fork();
-  CHECK(child >= 0);
-  if (child == 0) {
-    const std::string text = work();
-    (void)!::write(ends[1], text.data(), text.size());
-    ::_exit(0);
-  }
-  ::close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
-    text.append(buffer, static_cast<size_t>(got));
-  ::close(ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (status != 0) text += fmt::format(" (the child ended with status {})", status);
-  return text;
 }
 
 /// Becomes nobody with these capabilities alone. For good: in a child.

@@ -24,6 +24,7 @@
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/own_cgroup.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/in_child.h"
 
 namespace topspin {
 namespace {
@@ -86,27 +87,6 @@ CommandUsage usage_of_children() {
 CommandUsage operator-(const CommandUsage& now, const CommandUsage& before) {
   return {now.cpu_ns - before.cpu_ns, now.voluntary_switches - before.voluntary_switches,
           now.involuntary_switches - before.involuntary_switches};
-}
-
-/// What `work` returned in a child of its own.
-std::string in_child(const std::function<std::string()>& work) {
-  int ends[2];
-  CHECK(::pipe(ends) == 0);
-  const pid_t child = ::fork();
-  CHECK(child >= 0);
-  if (child == 0) {
-    const std::string text = work();
-    (void)!::write(ends[1], text.data(), text.size());
-    ::_exit(0);
-  }
-  ::close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got; (got = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
-    text.append(buffer, static_cast<size_t>(got));
-  ::close(ends[0]);
-  ::waitpid(child, nullptr, 0);
-  return text;
 }
 
 using ExecOnRung = OnRung;
