@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "app/command.h"
 #include "app/outlet.h"
@@ -51,13 +52,69 @@ constexpr const char* kFooter =
 bool means_live(const std::vector<char*>& words) {
   if (words.size() < 2) return false;
   const std::string_view first = words[1];
-  if (first == "-h" || first == "--help" || first == "--version") return false;
+  if (first == "-h" || first == "--help" || first == "-V" || first == "--version") return false;
   if (first.starts_with("-")) return true;
   const std::string_view word = first.substr(0, first.find(' '));
   constexpr std::array<std::string_view, 20> kFilterWords = {
       "port", "portrange", "host", "net",   "src",  "dst", "tcp",   "udp",  "icmp",    "icmp6",
       "ip",   "ip6",       "arp",  "ether", "vlan", "not", "proto", "less", "greater", "("};
   return std::find(kFilterWords.begin(), kFilterWords.end(), word) != kFilterWords.end();
+}
+
+/// `topspin help COMMAND` is `topspin COMMAND --help`, and `topspin help` is `topspin --help`. A
+/// command that does not exist stays as it is, so that it ends as any unknown command does.
+void resolve_help(std::vector<char*>& words, std::string& help_flag, const CLI::App& root) {
+  if (words.size() < 2 || std::string_view(words[1]) != "help") return;
+  words.erase(words.begin() + 1);
+  words.resize(std::min<size_t>(words.size(), 2));
+  const auto is_meant = [&](const CLI::App* command) { return command->check_name(words[1]); };
+  if (words.size() == 1 || !root.get_subcommands(is_meant).empty())
+    words.push_back(help_flag.data());
+}
+
+std::vector<std::string> names_under(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::App* each : command.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(each->get_name());
+  return names;
+}
+
+/// Whether `command` has commands of its own, of which none was given.
+bool needs_a_word(const CLI::App& command) {
+  return command.get_subcommands().empty() && !names_under(command).empty();
+}
+
+/// What to say about words that no command takes: the first of them, and what it was likely meant
+/// to be. REQUIRES: there are some.
+std::string unexpected_words(const CLI::App& root, const std::vector<std::string>& words) {
+  const std::string& word = words.front();
+  const std::vector<CLI::App*> chosen = root.get_subcommands();
+  const bool is_option = word.starts_with("-");
+  std::vector<std::string> names;
+  std::string help = "topspin --help";
+  const CLI::App* command = &root;
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    help = fmt::format("topspin help {}", chosen.front()->get_name());
+  }
+  if (is_option) {
+    for (const CLI::Option* option : command->get_options())
+      for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  } else {
+    names = names_under(*command);
+  }
+  const std::string name = word.substr(0, word.find('='));
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  const std::optional<std::string_view> meant = nearest_word(name, views);
+  std::string text;
+  if (is_option)
+    text = fmt::format("{} has no option {}", command->get_name(), name);
+  else if (command == &root)
+    text = fmt::format("there is no command \"{}\"", word);
+  else
+    text = fmt::format("{} does not take the word \"{}\"", command->get_name(), word);
+  if (meant) text += fmt::format("; did you mean {}?", *meant);
+  return fmt::format("{}{} see {}", text, meant ? " Else" : ";", help);
 }
 
 }  // namespace
@@ -89,11 +146,12 @@ int run_program(std::span<char*> arguments) {
   if (separator != arguments.end()) trailing.assign(separator + 1, arguments.end());
   std::vector<char*> own(arguments.begin(), separator);
   std::string live = "live";
+  std::string help_flag = "--help";
   if (means_live(own)) own.insert(own.begin() + 1, live.data());
 
   CLI::App root(kDescription, "topspin");
   root.footer(kFooter);
-  root.set_version_flag("--version", version_text,
+  root.set_version_flag("-V,--version", version_text,
                         "Print the versions of topspin and its libraries");
   root.set_help_flag("-h,--help", "Print this help");
   root.require_subcommand(0, 1);
@@ -113,6 +171,7 @@ int run_program(std::span<char*> arguments) {
   add_gate_command(root, action);
   add_accept_command(root, action);
   add_doctor_command(root, action);
+  resolve_help(own, help_flag, root);
 
   try {
     root.parse(static_cast<int>(own.size()), own.data());
@@ -120,7 +179,21 @@ int run_program(std::span<char*> arguments) {
     const bool fine = root.exit(success) == 0 && std::cout.flush().good();
     return fine ? 0 : fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   } catch (const CLI::ParseError& error) {
-    say(fmt::format("{}; see topspin --help", error.what()));
+    // A word that nothing takes is the likely reason why something else is missing.
+    const std::vector<std::string> words = root.remaining(true);
+    const bool misspelt = !words.empty() && (dynamic_cast<const CLI::ExtrasError*>(&error) ||
+                                             dynamic_cast<const CLI::RequiredError*>(&error));
+    const std::vector<CLI::App*> chosen = root.get_subcommands();
+    const std::string help =
+        chosen.empty() ? "topspin --help" : "topspin help " + chosen.front()->get_name();
+    if (misspelt)
+      say(unexpected_words(root, words));
+    else if (error.get_name() == "RequiredError" && !chosen.empty() &&
+             needs_a_word(*chosen.front()))
+      say(fmt::format("{} needs one of {}; see {}", chosen.front()->get_name(),
+                      fmt::join(names_under(*chosen.front()), ", "), help));
+    else
+      say(fmt::format("{}; see {}", error.what(), help));
     return exit_code(ErrorCode::kUsage);
   }
   if (!action) {

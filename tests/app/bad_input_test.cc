@@ -48,6 +48,26 @@ TEST(BadInput, WrongUsageIs2) {
   EXPECT_EQ(topspin({}).exit_code, 2);
 }
 
+TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
+  expect_refusal(topspin({"recrod"}), 2, "no command \"recrod\"; did you mean record?");
+  expect_refusal(topspin({"help", "recrod"}), 2, "did you mean record?");
+  expect_refusal(topspin({"record", "--perid", "1s"}), 2,
+                 "no option --perid; did you mean --period?");
+  expect_refusal(topspin({"record", "--perid=1s"}), 2, "no option --perid; did you mean --period?");
+  expect_refusal(topspin({"load", "htp"}), 2, "did you mean http?");
+  expect_refusal(topspin({"load", "http", "--targt", "x"}), 2, "did you mean --target?");
+  expect_refusal(topspin({"load"}), 2, "load needs one of udp-pingpong, ");
+  // What is near nothing is only named.
+  expect_refusal(topspin({"record", "--bogus"}), 2, "no option --bogus; see topspin help record");
+  expect_refusal(topspin({"list", "foo"}), 2, "list does not take the word \"foo\"");
+}
+
+TEST(BadInput, HelpIsACommandToo) {
+  EXPECT_EQ(topspin({"help"}).out, topspin({"--help"}).out);
+  EXPECT_EQ(topspin({"help", "record"}).out, topspin({"record", "--help"}).out);
+  EXPECT_EQ(topspin({"-V"}).out, topspin({"--version"}).out);
+}
+
 TEST(BadInput, AFilterFileIsBoundedAndNotPrinted) {
   TempDir dir;
   PcapWriter writer;
