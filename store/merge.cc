@@ -36,7 +36,8 @@ struct Table {
 };
 
 /// A name as SQL. The names come from our own schema, which open_for_writing() has made or checked.
-std::string quoted(std::string_view name) {
+// Not quoted(): for a std::string that would mean std::quoted as well.
+std::string quoted_name(std::string_view name) {
   std::string out = "\"";
   for (const char c : name) out += c == '"' ? std::string("\"\"") : std::string(1, c);
   return out + "\"";
@@ -81,7 +82,7 @@ Result<std::vector<Table>> tables_of(Connection& connection) {
 
 std::string list(const std::vector<std::string>& columns) {
   std::string out;
-  for (const std::string& column : columns) out += (out.empty() ? "" : ", ") + quoted(column);
+  for (const std::string& column : columns) out += (out.empty() ? "" : ", ") + quoted_name(column);
   return out;
 }
 
@@ -282,13 +283,13 @@ class Merge {
     const std::string_view key = packed ? "row" : "run";
     TOPSPIN_ASSIGN(Statement select,
                    from_.prepare(fmt::format("SELECT {0}, {1} FROM {2} WHERE {0} BETWEEN ?1 AND ?2",
-                                             key, list(table.columns), quoted(table.name))));
+                                             key, list(table.columns), quoted_name(table.name))));
     select.bind_int(1, packed ? old_run << 32 : old_run);
     select.bind_int(2, packed ? (old_run << 32) | kLastNumber : old_run);
-    TOPSPIN_ASSIGN(
-        Statement insert,
-        into_.prepare(fmt::format("INSERT INTO {} ({}, {}) VALUES ({})", quoted(table.name), key,
-                                  list(table.columns), parameters(1, table.columns.size() + 1))));
+    TOPSPIN_ASSIGN(Statement insert,
+                   into_.prepare(fmt::format("INSERT INTO {} ({}, {}) VALUES ({})",
+                                             quoted_name(table.name), key, list(table.columns),
+                                             parameters(1, table.columns.size() + 1))));
     while (true) {
       TOPSPIN_ASSIGN(const bool row, select.step());
       if (!row) return {};
@@ -359,9 +360,10 @@ class Merge {
     for (auto table = tables_.rbegin(); table != tables_.rend(); ++table) {
       if (table->tie == Tie::kNone) continue;
       const bool packed = table->tie == Tie::kRow;
-      TOPSPIN_TRY(into_.execute(fmt::format(
-          "DELETE FROM {} WHERE {} BETWEEN {} AND {}", quoted(table->name), packed ? "row" : "run",
-          packed ? run << 32 : run, packed ? (run << 32) | kLastNumber : run)));
+      TOPSPIN_TRY(into_.execute(fmt::format("DELETE FROM {} WHERE {} BETWEEN {} AND {}",
+                                            quoted_name(table->name), packed ? "row" : "run",
+                                            packed ? run << 32 : run,
+                                            packed ? (run << 32) | kLastNumber : run)));
     }
     return {};
   }
@@ -384,16 +386,18 @@ class Merge {
   Status copy_log(const Table& table) {
     std::string same;
     for (size_t i = 0; i < table.columns.size(); ++i) {
-      same += fmt::format("{}{} IS ?{}", i == 0 ? "" : " AND ", quoted(table.columns[i]), i + 1);
+      same +=
+          fmt::format("{}{} IS ?{}", i == 0 ? "" : " AND ", quoted_name(table.columns[i]), i + 1);
     }
     TOPSPIN_ASSIGN(Statement select,
                    from_.prepare(fmt::format("SELECT {} FROM {} ORDER BY position",
-                                             list(table.columns), quoted(table.name))));
+                                             list(table.columns), quoted_name(table.name))));
     TOPSPIN_ASSIGN(
         Statement insert,
         into_.prepare(fmt::format(
             "INSERT INTO {0} ({1}) SELECT {2} WHERE NOT EXISTS (SELECT 1 FROM {0} WHERE {3})",
-            quoted(table.name), list(table.columns), parameters(1, table.columns.size()), same)));
+            quoted_name(table.name), list(table.columns), parameters(1, table.columns.size()),
+            same)));
     while (true) {
       TOPSPIN_ASSIGN(const bool row, select.step());
       if (!row) return {};
