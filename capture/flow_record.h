@@ -93,8 +93,9 @@ enum FlowFlag : uint16_t {
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.
-  kPassedOver = kSynOpen,    // a later request was answered while an older one stayed open
-  kTagsMatch = kSynAckSeen,  // a reply named its request by its first bytes
+  kPassedOver = kSynOpen,       // a later request was answered while the oldest stayed open
+  kTagsMatch = kSynAckSeen,     // a reply named its request by its first bytes
+  kSteadyLate = kFinInitiator,  // the last reply was late, and as much as the one before
 };
 
 /// What a turn of the flow is, by the first bytes of its payload: HotRecord::turn_kind.

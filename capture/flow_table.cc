@@ -22,6 +22,7 @@ constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+constexpr int64_t kTimeoutsLate = 8;  // a first reply is taken to be so late at most
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
@@ -574,7 +575,7 @@ inline bool FlowTable::has_queue(const HotRecord& flow) {
 
 inline OpenRequest FlowTable::first_request(const HotRecord& flow) {
   return {flow.request_ns, flow.key.protocol() == kProtocolUdp ? flow.udp.request_tag : 0,
-          flow.has(kRequestDeferred)};
+          flow.has(kRequestDeferred), flow.key.protocol() == kProtocolUdp && flow.has(kPassedOver)};
 }
 
 inline bool FlowTable::ran_out(const OpenRequest& request) const {
@@ -685,15 +686,12 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
     give_up(slot, first_request(flow));
     close_first(flow);
   };
-  if (flow.has(kPassedOver)) {
-    const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
-    while (flow.has(kRequestOpen) && is_overdue(first_request(flow)) &&
-           now_ns_ - flow.request_ns > patience_ns) {
-      give_up_first();
-    }
-    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) flow.clear(kPassedOver);
+  const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
+  while (flow.has(kRequestOpen) && flow.has(kPassedOver) && is_overdue(first_request(flow)) &&
+         now_ns_ - flow.request_ns > patience_ns) {
+    give_up_first();
   }
-  const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns)};
+  const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns), false};
   if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
     if (!is_overdue(first_request(flow))) {
       ++interval_.requests;
@@ -730,49 +728,79 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
   const uint64_t wanted = same != 0 ? same : std::has_single_bit(same_id) ? same_id : all;
   if (std::has_single_bit(wanted)) flow.set(kTagsMatch);
 
-  // A wait like the flow's last is the likeliest: after a loss, replies come as they did. Where
-  // none is like it, replies are taken to come in order.
-  const ColdRecord& cold = cold_[slot];
-  const int64_t usual = cold.replies == 0 ? -1 : PackedDuration::unpack(cold.reply_last);
-  std::optional<size_t> in_time, late, like_usual;
-  int64_t least_off = usual * 3 + kUsualOffNs;
-  for (uint64_t left = wanted; left != 0; left &= left - 1) {
-    const auto i = static_cast<size_t>(std::countr_zero(left));
-    const int64_t latency = stamp_ns - open[i].stamp_ns;
-    if (latency > options_.reply_timeout_ns) {
-      late = i;
-    } else if (latency >= 0) {
-      if (!in_time) in_time = i;
-      const int64_t off = std::abs(latency - usual);
-      if (usual < 0 || off > least_off) continue;
-      least_off = off;
-      like_usual = i;
-    }
-  }
-  const size_t matched = like_usual ? *like_usual
-                         : in_time  ? *in_time
-                         : late     ? *late
-                                    : static_cast<size_t>(std::countr_zero(wanted));
+  const size_t matched = choose_request(flow, cold_[slot], {open.data(), n}, wanted, stamp_ns);
   if (matched == 0) {
     close_first(flow);
   } else {
     more_requests_.take(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
+    more_requests_.mark_passed(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
     flow.set(kPassedOver);
   }
   answer(flow, slot, open[matched], stamp_ns);
+}
+
+/// Which of the open requests that `wanted` names the reply belongs to; notes whether replies are
+/// late by the same time, one like the other.
+size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
+                                 std::span<const OpenRequest> open, uint64_t wanted,
+                                 int64_t stamp_ns) const {
+  const int64_t timeout_ns = options_.reply_timeout_ns;
+  const int64_t usual = cold.replies == 0 ? -1 : PackedDuration::unpack(cold.reply_last);
+  const auto oldest = static_cast<size_t>(std::countr_zero(wanted));
+  size_t youngest = oldest, second = oldest;
+  std::optional<size_t> in_time, like_usual;
+  int64_t least_off = usual * 3 + kUsualOffNs;
+  for (uint64_t left = wanted; left != 0; left &= left - 1) {
+    const auto i = static_cast<size_t>(std::countr_zero(left));
+    const int64_t latency = stamp_ns - open[i].stamp_ns;
+    if (latency < 0) continue;
+    second = youngest;
+    youngest = i;
+    if (latency <= timeout_ns && !in_time) in_time = i;
+    const int64_t off = std::abs(latency - usual);
+    if (usual < 0 || off > least_off) continue;
+    least_off = off;
+    like_usual = i;
+  }
+  const auto latency_of = [&](size_t i) { return stamp_ns - open[i].stamp_ns; };
+  const auto choose = [&] {
+    const int64_t waited_ns = latency_of(oldest);
+    if (waited_ns <= timeout_ns) return like_usual.value_or(in_time.value_or(oldest));
+    // The oldest have timed out: they are lost, or the server is slow. A wait that was steady goes
+    // on; one that a stall ended does not.
+    if (like_usual && (usual <= timeout_ns || flow.has(kSteadyLate))) return *like_usual;
+    const bool is_prompt =
+        in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
+    if (is_prompt) return youngest;
+    if (like_usual) return *like_usual;
+    // The first reply after a silence. A long silence was no slow reply.
+    if (waited_ns <= timeout_ns * kTimeoutsLate) return oldest;
+    return in_time.value_or(youngest);
+  };
+  const size_t chosen = choose();
+  flow.clear(kSteadyLate);
+  if (latency_of(chosen) > timeout_ns && usual >= 0 && chosen + 1 < open.size() &&
+      std::abs(latency_of(chosen) - usual) <=
+          (open[chosen + 1].stamp_ns - open[chosen].stamp_ns) / 8) {
+    flow.set(kSteadyLate);
+  }
+  return chosen;
 }
 
 /// The oldest open request is no longer open; the next oldest takes its place.
 inline void FlowTable::close_first(HotRecord& flow) {
   if (!has_queue(flow)) [[likely]] {
     flow.flags = static_cast<uint16_t>(flow.flags & ~(kRequestOpen | kRequestDeferred));
+    if (flow.key.protocol() == kProtocolUdp) flow.clear(kPassedOver);
     return;
   }
   const OpenRequest next = more_requests_.take(flow.udp.more_requests, 0);
   flow.request_ns = next.stamp_ns;
   flow.udp.request_tag = next.tag;
   flow.clear(kRequestDeferred);
+  flow.clear(kPassedOver);
   if (next.deferred) flow.set(kRequestDeferred);
+  if (next.passed) flow.set(kPassedOver);
 }
 
 /// A request, closed by now, has its reply.

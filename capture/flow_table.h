@@ -19,12 +19,13 @@
 //  - Only the initiator's payload opens a request, so that a ping's pause is no latency.
 //  - TCP has one request open at a time: a turn, until the responder's next payload. The next
 //    message of a periodic flow whose turn is still open counts as an overlapping request.
-//  - UDP has up to 64 open. A reply belongs to the request that begins with the same bytes, if just
-//    one does (DNS, echoed pings). Else, among those within their timeout, to the one that then
-//    waited about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to
-//    the oldest; if none is within its timeout, to the newest. A request that a later one's reply
-//    passed over is given up at the flow's next request once its timeout has passed (four
-//    timeouts, where replies name their requests).
+//  - UDP has up to 64 open, also after their timeout. A reply belongs to the request that begins
+//    with the same bytes, if just one does (DNS, echoed pings). Else to the one that then waited
+//    about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to the
+//    oldest. Where the oldest have timed out, they are lost or the server is slow: choose_request()
+//    says how they are told apart. A request that a later one's reply passed over is given up at
+//    the flow's next request once its timeout has passed (four timeouts, where replies name their
+//    requests).
 //  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
@@ -232,6 +233,8 @@ class FlowTable {
   void open_turn(HotRecord& flow, int64_t stamp_ns);
   void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
   void match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  size_t choose_request(HotRecord& flow, const ColdRecord& cold, std::span<const OpenRequest> open,
+                        uint64_t wanted, int64_t stamp_ns) const;
   void close_first(HotRecord& flow);
   void answer(HotRecord& flow, uint32_t slot, const OpenRequest& request, int64_t stamp_ns);
   bool is_reply_to_deferred(HotRecord& flow, bool is_late);

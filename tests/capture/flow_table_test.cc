@@ -1,6 +1,7 @@
 // The flow table against a naive model on random packets, and against sequences computed by hand.
 #include "capture/flow_table.h"
 
+#include <functional>
 #include <map>
 #include <ostream>
 #include <random>
@@ -602,6 +603,85 @@ TEST(FlowTable, ASlowServerUnderFastPingsShowsItsRealLatency) {
   EXPECT_EQ(i.unanswered, 0u);
   EXPECT_EQ(i.reply_latency.count(), 50u);
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 40 * 430) * kMs));
+}
+
+/// Pings of one flow, `gap` apart, each answered after `reply_after(i)`; negative: never.
+FlowInterval ping(int count, int64_t gap, const std::function<int64_t(int)>& reply_after) {
+  auto table = make_table();
+  std::multimap<int64_t, bool> wire;
+  for (int i = 0; i < count; ++i) {
+    const int64_t at = kStart + i * gap;
+    wire.emplace(at, true);
+    if (reply_after(i) >= 0) wire.emplace(at + reply_after(i), false);
+  }
+  for (const auto& [at, from_client] : wire) observe(*table, packet(at, 1, from_client));
+  const int64_t end = wire.rbegin()->first + 10 * kS;
+  table->finish(end);
+  return table->take_interval(end);
+}
+
+TEST(FlowTable, AServerThatIsAlwaysLateIsNotFast) {
+  for (const int64_t gap : {kS, 500 * kMs, 700 * kMs}) {
+    for (const int64_t reply : {1300, 1700, 2500, 4200}) {
+      if (reply * kMs % gap < gap / 8) continue;  // that cannot be told from replies at once
+      const FlowInterval i = ping(30, gap, [&](int) { return reply * kMs; });
+      EXPECT_EQ(i.requests, 30u);
+      EXPECT_EQ(i.unanswered, 30u) << reply << " ms, every " << gap / kMs;
+      EXPECT_EQ(i.late_replies, 30u) << reply << " ms, every " << gap / kMs;
+      EXPECT_EQ(i.reply_latency.count(), 30u);
+      EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(reply * kMs));
+      EXPECT_EQ(*i.reply_latency.max(), static_cast<uint64_t>(reply * kMs));
+    }
+  }
+}
+
+TEST(FlowTable, AServerThatBecomesLateIsFollowed) {
+  // At once, and little by little through all waits.
+  FlowInterval i = ping(40, kS, [](int n) { return (n < 10 ? 1 : 2500) * kMs; });
+  EXPECT_EQ(i.late_replies, 30u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 30 * 2500) * kMs));
+  i = ping(40, kS, [](int n) { return (1 + 100 * n) * kMs; });
+  EXPECT_EQ(i.late_replies, 30u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((40 + 100 * 780) * kMs));
+}
+
+TEST(FlowTable, LossShiftsNoReplyHoweverMuchIsLost) {
+  for (const unsigned lost : {1u, 10u, 50u}) {
+    for (unsigned seed = 1; seed <= 20; ++seed) {
+      std::mt19937_64 random(seed);
+      uint64_t answered = 0;
+      const FlowInterval i = ping(200, kS, [&, was = std::map<int, bool>()](int n) mutable {
+        if (!was.contains(n)) {
+          was[n] = random() % 100 >= lost;
+          answered += was[n];
+        }
+        return was[n] ? kMs + n % 7 * 100'000 : -1;
+      });
+      EXPECT_EQ(i.requests, 200u);
+      EXPECT_EQ(i.unanswered, 200 - answered) << lost << "%, seed " << seed;
+      EXPECT_EQ(i.late_replies, 0u) << lost << "%, seed " << seed;
+      EXPECT_EQ(i.reply_latency.count(), 200u);
+    }
+  }
+}
+
+TEST(FlowTable, AfterAStallRepliesGoOnAsBefore) {
+  const auto stall = [](int n, int64_t reply) { return n >= 10 && n < 14 ? reply : kMs; };
+  // All answered when it ends, none, and the second half.
+  FlowInterval i = ping(30, kS, [&](int n) { return stall(n, (14 - n) * kS - 300 * kMs); });
+  EXPECT_EQ(i.unanswered, 3u);
+  EXPECT_EQ(i.late_replies, 3u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((26 + 3700 + 2700 + 1700 + 700) * kMs));
+  i = ping(30, kS, [&](int n) { return stall(n, -1); });
+  EXPECT_EQ(i.unanswered, 4u);
+  EXPECT_EQ(i.late_replies, 0u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(26 * kMs + 4 * kS));
+  i = ping(30, kS,
+           [&](int n) { return n < 12 ? stall(n, -1) : stall(n, (14 - n) * kS - 300 * kMs); });
+  EXPECT_EQ(i.requests, 30u);
+  EXPECT_EQ(i.reply_latency.count(), 30u);
+  EXPECT_LE(i.late_replies, 2u) << "which two of the four were lost nothing tells";
+  EXPECT_EQ(i.unanswered - i.late_replies, 2u);
 }
 
 TEST(FlowTable, ADeadServerLeavesNoRequestUncounted) {
