@@ -137,7 +137,8 @@ struct alignas(64) HotRecord {
   uint16_t gap_spread;    // mean deviation from it, in 65,536ths of it
   uint8_t gaps : 4;       // regular ones in a row, up to kGapsToLearn
   uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period
-  TurnKind turn_kind;
+  TurnKind turn_kind : 4;
+  bool is_answered : 1;  // TCP: the connection's server has answered a request
   int32_t lateness_max;  // PackedSignedDuration; kNoLateness: none yet
   union {
     TcpHot tcp;

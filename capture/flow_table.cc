@@ -832,6 +832,7 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   } else {
     --interval_.unanswered;  // it ran out by the clock, but not by its own stamps
   }
+  flow.is_answered = true;
   interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
   if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
@@ -899,8 +900,7 @@ void FlowTable::drop_requests(HotRecord& flow, bool uncount) {
     close_first(flow);
     if (request.deferred || !requests_.covers(request.stamp_ns)) continue;
     requests_.remove(request.stamp_ns);
-    // Counted a moment ago, unless an interval ended since.
-    if (uncount && interval_.requests != 0) --interval_.requests;
+    no_requests_ += uncount;
   }
 }
 
@@ -1023,6 +1023,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
   flow.tcp.missing_bytes = {};
   flow.turn_kind = kUnseen;
+  flow.is_answered = false;
   start_messages(flow);
   flow.set(kSynSeen);
   wait_for_answer();
@@ -1037,15 +1038,19 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     end_flow(flow, slot);
     return;
   }
-  if (from_initiator && !flow.has(kFinInitiator) && flow.has(kRequestOpen) &&
-      !flow.has(kRequestDeferred) && requests_.covers(flow.request_ns) &&
-      clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs) {
-    // A goodbye, most likely. Should an answer come, it is a request again.
+  const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
+  if (!flow.has(seen) && flow.has(kRequestOpen) && !flow.has(kRequestDeferred) &&
+      requests_.covers(flow.request_ns)) {
+    // A goodbye, most likely: the client says it and leaves, or the server leaves when it hears
+    // it. Should an answer come, it is a request again.
+    const bool is_goodbye =
+        from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs : flow.is_answered;
     const int64_t sent_ns = flow.request_ns;
-    drop_requests(flow, true);
-    open_turn(flow, sent_ns);
+    if (is_goodbye) drop_requests(flow, true);
+    // Behind the server's FIN none comes, unless bytes are missing.
+    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes[1] != 0)) open_turn(flow, sent_ns);
   }
-  flow.set(from_initiator ? kFinInitiator : kFinResponder);
+  flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);
   // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
@@ -1104,6 +1109,7 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   drop_requests(flow, true);
   start_messages(flow);
   flow.turn_kind = kUnseen;
+  flow.is_answered = false;
 }
 
 // --- super-packets and fragments ---
@@ -1401,6 +1407,10 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   advance(end_ns);
   if (declared_period_ns_ != 0 || learned_any_) count_silence(end_ns);
   if (rows_per_interval_ != 0 && run_out_) note_run_out();
+  // What was counted before the interval began is taken from the next requests.
+  const uint64_t none = std::min(no_requests_, interval_.requests);
+  interval_.requests -= none;
+  no_requests_ -= none;
   interval_.end_ns = end_ns;
   interval_.active_flows = active_.count();
   interval_.active_flows_max = std::max(interval_.active_flows_max, active_.count());

@@ -30,7 +30,8 @@
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
 //  - What the initiator sends within 1 ms before its FIN, and gets no answer to, is a goodbye and
-//    no request. If an answer comes it was a request after all.
+//    no request. If an answer comes it was a request after all. The same holds for a request
+//    that a server answers with its FIN alone, if it answered others of the connection.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and
@@ -316,7 +317,9 @@ class FlowTable {
   SlidingCount active_;
   SlidingCount requests_;  // open, counted, and within their timeout
   OpenRequests more_requests_;
-  bool run_out_ = false;      // a request ran out since the interval began
+  uint64_t no_requests_ =
+      0;                  // counted in `requests`, here or in an interval before: they were none
+  bool run_out_ = false;  // a request ran out since the interval began
   bool learned_any_ = false;  // some flow has had a period
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;

@@ -792,6 +792,56 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
 }
 
+TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
+  enum Ends { kOrderly, kNotAnswered, kReset, kAfterTheTimeout, kClientStays, kReplyBehindFin };
+  for (const Ends ends :
+       {kOrderly, kNotAnswered, kReset, kAfterTheTimeout, kClientStays, kReplyBehindFin}) {
+    for (const int64_t wait : {3, 50}) {
+      auto table = make_table();
+      const bool answered = ends != kNotAnswered;
+      observe(*table, segment(kStart, true, kTcpSyn, 99));
+      observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+      if (answered) {
+        observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+        observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+      }
+      const int64_t at = kStart + 500 * kMs;
+      observe(*table, segment(at, true, kTcpAck, 110, 5));  // QUIT
+      table->take_interval(at + kMs);
+      const int64_t closed = at + (ends == kAfterTheTimeout ? 1500 * kMs : wait * kMs);
+      const uint8_t how = ends == kReset ? kTcpRst : kTcpFin;
+      const uint32_t behind = ends == kReplyBehindFin ? 20 : 0;
+      observe(*table, segment(closed, false, how | kTcpAck, 510 + behind));
+      if (behind != 0) observe(*table, segment(closed + kMs, false, kTcpAck, 510, behind));
+      if (ends != kReset && ends != kClientStays) {
+        observe(*table, segment(closed + 2 * kMs, true, kTcpFin | kTcpAck, 115));
+      }
+      // Another connection, so that requests are left to count.
+      observe(*table, segment(closed + 5 * kMs, true, kTcpAck, 100, 10, 2));
+      observe(*table, segment(closed + 6 * kMs, false, kTcpAck, 500, 10, 2));
+      table->finish(kStart + 5 * kS);
+      table->take_interval(kStart + 5 * kS);
+      const FlowInterval& t = table->totals();
+      const bool is_request =
+          ends == kNotAnswered || ends == kReset || ends == kAfterTheTimeout || behind != 0;
+      EXPECT_EQ(t.requests, 1u + answered + is_request) << ends;
+      EXPECT_EQ(t.unanswered, is_request && behind == 0 ? 1u : 0u) << ends;
+      EXPECT_EQ(t.reply_latency.count(), t.requests) << ends;
+    }
+  }
+}
+
+TEST(FlowTable, ARequestThatFollowsTheServersEndIsNotAnswered) {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+  observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+  observe(*table, segment(kStart + 2 * kMs, false, kTcpFin | kTcpAck, 510));
+  observe(*table, segment(kStart + 9 * kMs, true, kTcpAck, 110, 10));
+  observe(*table, segment(kStart + 10 * kMs, false, kTcpRst, 511));
+  table->finish(kStart + 5 * kS);
+  EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
+}
+
 TEST(FlowTable, RefusedConnectionsEnterNoLatency) {
   auto table = make_table();
   for (uint32_t i = 0; i < 3; ++i) {
