@@ -569,13 +569,22 @@ void FlowTable::count_silence(int64_t end_ns) {
 
 // --- requests and replies ---
 
-inline bool FlowTable::has_queue(const HotRecord& flow) {
-  return flow.key.protocol() == kProtocolUdp && flow.udp.more_requests != 0;
+/// The open requests after the oldest; 0: none.
+inline OpenRequests::Queue FlowTable::queue_of(const HotRecord& flow) const {
+  if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
+  return flow.has_backlog ? backlogs_.at(slot_of(flow)).more_requests : 0;
+}
+
+/// The same, to change it: a TCP flow has a backlog from here on, until it has no request open.
+inline OpenRequests::Queue& FlowTable::queue_of(HotRecord& flow) {
+  if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
+  flow.has_backlog = true;
+  return backlogs_[slot_of(flow)].more_requests;
 }
 
 inline OpenRequest FlowTable::first_request(const HotRecord& flow) {
   return {flow.request_ns, flow.key.protocol() == kProtocolUdp ? flow.udp.request_tag : 0,
-          flow.has(kRequestDeferred), flow.key.protocol() == kProtocolUdp && flow.has(kPassedOver)};
+          flow.has(kRequestDeferred), flow.key.protocol() == kProtocolUdp && flow.is_passed_over};
 }
 
 inline bool FlowTable::ran_out(const OpenRequest& request) const {
@@ -590,6 +599,9 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   if (flow.turn_kind != kPlain) [[unlikely]] {
     is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
   }
+  const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
+                                     ? stamp_ns
+                                     : flow.message_ns + flow.message_span_ns();
   const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns);
   if (!is_request) [[unlikely]]
     return;
@@ -599,7 +611,13 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
     if (is_udp) flow.udp.request_tag = request_tag(p.payload_head);
   } else if (is_udp) {
     queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
-  } else if (is_tick && !flow.has(kRequestDeferred)) {
+  } else if (flow.has(kRequestDeferred)) {
+    return;
+  } else if (stamp_ns - sent_before_ns >= options_.reply_timeout_ns / 4 &&
+             (is_tick || flow.has_backlog ||
+              stamp_ns - flow.request_ns >= options_.reply_timeout_ns)) {
+    queue_request(flow, slot, stamp_ns, 0);
+  } else if (is_tick) {
     ++interval_.requests;
     ++interval_.overlapping_requests;
   }
@@ -615,6 +633,8 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
     }
     return;
   }
+  if (flow.has_backlog && continues_reply(flow, stamp_ns)) [[unlikely]]
+    return;
   if (has_queue(flow)) [[unlikely]]
     return match_reply(flow, slot, stamp_ns, request_tag(p.payload_head));
   const OpenRequest request = first_request(flow);
@@ -680,30 +700,30 @@ void FlowTable::open_turn(HotRecord& flow, int64_t stamp_ns) {
   flow.set(kRequestDeferred);
 }
 
-/// One more request of a UDP flow that has one open.
+/// One more request of a flow that has one open.
 void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
   const auto give_up_first = [&] {
     give_up(slot, first_request(flow));
     close_first(flow);
   };
   const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
-  while (flow.has(kRequestOpen) && flow.has(kPassedOver) && is_overdue(first_request(flow)) &&
+  while (flow.has(kRequestOpen) && flow.is_passed_over && is_overdue(first_request(flow)) &&
          now_ns_ - flow.request_ns > patience_ns) {
     give_up_first();
   }
   const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns), false};
-  if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
+  if (flow.has(kRequestOpen) && !more_requests_.push(queue_of(flow), request)) {
     if (!is_overdue(first_request(flow))) {
       ++interval_.requests;
       ++interval_.overlapping_requests;
       return;
     }
     give_up_first();  // which leaves room, in the queue or in the record
-    if (flow.has(kRequestOpen)) CHECK(more_requests_.push(flow.udp.more_requests, request));
+    if (flow.has(kRequestOpen)) CHECK(more_requests_.push(queue_of(flow), request));
   }
   if (!flow.has(kRequestOpen)) {
     open_request(flow, stamp_ns);
-    flow.udp.request_tag = tag;
+    if (flow.key.protocol() == kProtocolUdp) flow.udp.request_tag = tag;
     return;
   }
   if (request.deferred) return;
@@ -711,12 +731,19 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   ++interval_.requests;
 }
 
-/// A reply on a UDP flow that has several requests open.
+/// Whether the responder's payload on a TCP flow with a backlog goes on with the reply before it.
+bool FlowTable::continues_reply(HotRecord& flow, int64_t stamp_ns) {
+  const int64_t before_ns = std::exchange(backlogs_.at(slot_of(flow)).reply_ns, stamp_ns);
+  return before_ns != kNoTime && stamp_ns - before_ns < kBurstNs;
+}
+
+/// A reply on a flow that has several requests open.
 void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
   std::array<OpenRequest, OpenRequests::kFlowMax + 1> open;
   size_t n = 0;
   open[n++] = first_request(flow);
-  more_requests_.for_each(flow.udp.more_requests, [&](const OpenRequest& r) { open[n++] = r; });
+  more_requests_.for_each(std::as_const(*this).queue_of(flow),
+                          [&](const OpenRequest& r) { open[n++] = r; });
 
   // Those that begin as the reply does; all, if that tells none apart.
   uint64_t same = 0, same_id = 0;
@@ -732,9 +759,10 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
   if (matched == 0) {
     close_first(flow);
   } else {
-    more_requests_.take(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
-    more_requests_.mark_passed(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
-    flow.set(kPassedOver);
+    OpenRequests::Queue& more = queue_of(flow);
+    more_requests_.take(more, static_cast<uint32_t>(matched - 1));
+    more_requests_.mark_passed(more, static_cast<uint32_t>(matched - 1));
+    flow.is_passed_over = true;
   }
   answer(flow, slot, open[matched], stamp_ns);
 }
@@ -768,7 +796,7 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
     if (waited_ns <= timeout_ns) return like_usual.value_or(in_time.value_or(oldest));
     // The oldest have timed out: they are lost, or the server is slow. A wait that was steady goes
     // on; one that a stall ended does not.
-    if (like_usual && (usual <= timeout_ns || flow.has(kSteadyLate))) return *like_usual;
+    if (like_usual && (usual <= timeout_ns || flow.is_steady_late)) return *like_usual;
     const bool is_prompt =
         in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
     if (is_prompt) return youngest;
@@ -778,11 +806,11 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
     return in_time.value_or(youngest);
   };
   const size_t chosen = choose();
-  flow.clear(kSteadyLate);
+  flow.is_steady_late = false;
   if (latency_of(chosen) > timeout_ns && usual >= 0 && chosen + 1 < open.size() &&
       std::abs(latency_of(chosen) - usual) <=
           (open[chosen + 1].stamp_ns - open[chosen].stamp_ns) / 8) {
-    flow.set(kSteadyLate);
+    flow.is_steady_late = true;
   }
   return chosen;
 }
@@ -791,16 +819,19 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
 inline void FlowTable::close_first(HotRecord& flow) {
   if (!has_queue(flow)) [[likely]] {
     flow.flags = static_cast<uint16_t>(flow.flags & ~(kRequestOpen | kRequestDeferred));
-    if (flow.key.protocol() == kProtocolUdp) flow.clear(kPassedOver);
+    flow.is_passed_over = false;
+    if (flow.has_backlog) [[unlikely]] {
+      flow.has_backlog = false;
+      backlogs_.erase(slot_of(flow));
+    }
     return;
   }
-  const OpenRequest next = more_requests_.take(flow.udp.more_requests, 0);
+  const OpenRequest next = more_requests_.take(queue_of(flow), 0);
   flow.request_ns = next.stamp_ns;
-  flow.udp.request_tag = next.tag;
+  if (flow.key.protocol() == kProtocolUdp) flow.udp.request_tag = next.tag;
   flow.clear(kRequestDeferred);
-  flow.clear(kPassedOver);
+  flow.is_passed_over = next.passed;
   if (next.deferred) flow.set(kRequestDeferred);
-  if (next.passed) flow.set(kPassedOver);
 }
 
 /// A request, closed by now, has its reply.
@@ -875,12 +906,13 @@ void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
 
 /// A TCP connection is over, and no reply will come.
 void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
-  if (!flow.has(kRequestOpen)) return;
-  const OpenRequest request = first_request(flow);
-  const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
-                          (flow.turn_kind == kPlain || flow.turn_kind == kTls);
-  close_first(flow);
-  if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+  while (flow.has(kRequestOpen)) {
+    const OpenRequest request = first_request(flow);
+    const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
+                            (flow.turn_kind == kPlain || flow.turn_kind == kTls);
+    close_first(flow);
+    if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+  }
 }
 
 /// Gives up the requests whose timeout has passed.
@@ -926,7 +958,7 @@ void FlowTable::note_run_out() {
       is_changed |= r.stamp_ns >= since_ns && ran_out(r);
     };
     look(first_request(flow));
-    if (has_queue(flow)) more_requests_.for_each(flow.udp.more_requests, look);
+    if (has_queue(flow)) more_requests_.for_each(std::as_const(*this).queue_of(flow), look);
     if (is_changed) note_changed(flow, slot);
   }
 }
@@ -1040,7 +1072,7 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   }
   const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
   if (!flow.has(seen) && flow.has(kRequestOpen) && !flow.has(kRequestDeferred) &&
-      requests_.covers(flow.request_ns)) {
+      !has_queue(flow) && requests_.covers(flow.request_ns)) {
     // A goodbye, most likely: the client says it and leaves, or the server leaves when it hears
     // it. Should an answer come, it is a request again.
     const bool is_goodbye =
@@ -1463,7 +1495,7 @@ FlowRow FlowTable::row(uint32_t slot) const {
   if (hot.has(kRequestOpen)) {
     out.unanswered += ran_out(first_request(hot));
     if (has_queue(hot)) {
-      more_requests_.for_each(hot.udp.more_requests,
+      more_requests_.for_each(queue_of(hot),
                               [&](const OpenRequest& r) { out.unanswered += ran_out(r); });
     }
   }

@@ -17,8 +17,11 @@
 //
 // Requests and replies
 //  - Only the initiator's payload opens a request, so that a ping's pause is no latency.
-//  - TCP has one request open at a time: a turn, until the responder's next payload. The next
-//    message of a periodic flow whose turn is still open counts as an overlapping request.
+//  - TCP has one request open at a time: a turn, until the responder's next payload. A message that
+//    comes a quarter of the timeout or more after the one before is the next request, if the turn
+//    is open for a timeout, or the flow is periodic. Such requests wait as those of UDP do, and
+//    payload of the responder that follows its last within 1 ms answers none of them. Any other
+//    message of a periodic flow whose turn is open counts as an overlapping request.
 //  - UDP has up to 64 open, also after their timeout. A reply belongs to the request that begins
 //    with the same bytes, if just one does (DNS, echoed pings). Else to the one that then waited
 //    about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to the
@@ -65,6 +68,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -233,6 +237,7 @@ class FlowTable {
   void open_request(HotRecord& flow, int64_t stamp_ns);
   void open_turn(HotRecord& flow, int64_t stamp_ns);
   void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  bool continues_reply(HotRecord& flow, int64_t stamp_ns);
   void match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
   size_t choose_request(HotRecord& flow, const ColdRecord& cold, std::span<const OpenRequest> open,
                         uint64_t wanted, int64_t stamp_ns) const;
@@ -244,7 +249,12 @@ class FlowTable {
   void give_up_overdue(HotRecord& flow, uint32_t slot);
   void drop_requests(HotRecord& flow, bool uncount);
   static OpenRequest first_request(const HotRecord& flow);
-  static bool has_queue(const HotRecord& flow);
+  bool has_queue(const HotRecord& flow) const { return queue_of(flow) != 0; }
+  OpenRequests::Queue queue_of(const HotRecord& flow) const;
+  OpenRequests::Queue& queue_of(HotRecord& flow);
+  uint32_t slot_of(const HotRecord& flow) const {
+    return static_cast<uint32_t>(&flow - hot_.data());
+  }
   bool ran_out(const OpenRequest& request) const;
   bool is_overdue(const OpenRequest& request) const {
     return request.deferred ? now_ns_ - request.stamp_ns > options_.reply_timeout_ns
@@ -317,6 +327,12 @@ class FlowTable {
   SlidingCount active_;
   SlidingCount requests_;  // open, counted, and within their timeout
   OpenRequests more_requests_;
+  /// Of a TCP connection whose client goes on though it was not answered in time; by slot.
+  struct Backlog {
+    OpenRequests::Queue more_requests = 0;
+    int64_t reply_ns = kNoTime;  // the responder's latest payload
+  };
+  std::unordered_map<uint32_t, Backlog> backlogs_;
   uint64_t no_requests_ =
       0;                  // counted in `requests`, here or in an interval before: they were none
   bool run_out_ = false;  // a request ran out since the interval began

@@ -1,9 +1,9 @@
-// OpenRequests: the open requests of UDP flows beyond the oldest of each, which its record holds.
+// OpenRequests: the open requests of flows beyond the oldest of each, which its record holds.
 //
-// One array of requests, linked into a queue a flow, oldest first; a queue is one word of the
-// flow's record. Most flows have no more than one request open, so that the array stays small. Full
-// is an answer: after kFlowMax in a flow or kAllMax in all (16 MiB), push() says no. Pure, one
-// thread; owned by FlowTable.
+// One array of requests, linked into a queue a flow, oldest first; a queue is one word, of
+// the flow's record (UDP) or of its backlog (TCP). Most flows have no more than one request open,
+// so that the array stays small. Full is an answer: after kFlowMax in a flow or kAllMax in all (16
+// MiB), push() says no. Pure, one thread; owned by FlowTable.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct OpenRequest {
   int64_t stamp_ns = 0;
   uint32_t tag = 0;
   bool deferred = false;  // as kRequestDeferred
-  bool passed = false;    // as kPassedOver
+  bool passed = false;    // as HotRecord::is_passed_over
 };
 
 class OpenRequests {

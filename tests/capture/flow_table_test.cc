@@ -405,7 +405,7 @@ TEST(FlowTable, OneStampFromThePastMissesNoTicks) {
   EXPECT_EQ(i.time_steps, 1u);
 }
 
-TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
+TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndEachRequestWaits) {
   FlowTableOptions options;
   options.period_ns = kS;
   auto table = make_table(options);
@@ -420,11 +420,69 @@ TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
   EXPECT_EQ(i.lateness.count(), 5u);
   EXPECT_EQ(i.missed_ticks, 0u);
   EXPECT_EQ(i.requests, 6u);
-  EXPECT_EQ(i.overlapping_requests, 5u);
-  EXPECT_EQ(i.reply_latency.count(), 1u);
-  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5500 * kMs));
+  EXPECT_EQ(i.overlapping_requests, 0u);
+  EXPECT_EQ(i.reply_latency.count(), 5u) << "the last is still waited for";
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5500 * kMs + 4 * kS));
+  EXPECT_EQ(i.late_replies, 1u);
+  EXPECT_EQ(i.unanswered, 5u);
+}
+
+TEST(FlowTable, RequestsOnOneConnectionIntoSilenceCountEachInItsTick) {
+  auto table = make_table({}, 100);
+  std::vector<uint64_t> unanswered;
+  for (uint32_t i = 0; i < 5; ++i) {
+    const int64_t at = kStart + i * 1700 * kMs;
+    for (uint32_t client = 0; client < 10; ++client) {
+      observe(*table, segment(at, true, kTcpAck, 1 + i * 10, 10, client));
+    }
+    unanswered.push_back(table->take_interval(at + 1100 * kMs).unanswered);
+  }
+  EXPECT_EQ(unanswered, std::vector<uint64_t>(5, 10));
+  table->finish(kStart + 20 * kS);
+  table->take_interval(kStart + 20 * kS);
+  EXPECT_EQ(table->totals().requests, 50u);
+  EXPECT_EQ(table->totals().unanswered, 50u);
+  EXPECT_EQ(table->totals().reply_latency.count(), 50u);
+  for (const FlowRow& row : rows_of(*table)) EXPECT_EQ(row.unanswered, 5u);
+}
+
+TEST(FlowTable, ATcpServerThatIsAlwaysLateIsNotFast) {
+  for (const int64_t gap : {1000, 1700}) {
+    for (const uint32_t segments : {1u, 3u}) {  // of a reply
+      std::multimap<int64_t, std::pair<bool, uint32_t>> wire;
+      for (uint32_t i = 0; i < 20; ++i) {
+        const int64_t at = kStart + i * gap * kMs;
+        wire.emplace(at, std::pair(true, i * 10));
+        for (uint32_t k = 0; k < segments; ++k) {
+          wire.emplace(at + 2500 * kMs + k * 20'000, std::pair(false, (i * segments + k) * 10));
+        }
+      }
+      auto table = make_table();
+      for (const auto& [at, what] : wire) {
+        observe(*table, segment(at, what.first, kTcpAck, 1 + what.second, 10));
+      }
+      table->finish(wire.rbegin()->first + 5 * kS);
+      const FlowInterval i = table->take_interval(wire.rbegin()->first + 5 * kS);
+      EXPECT_EQ(i.requests, 20u);
+      EXPECT_EQ(i.unanswered, 20u);
+      EXPECT_EQ(i.late_replies, 20u);
+      EXPECT_EQ(i.reply_latency.count(), 20u);
+      EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(2500 * kMs));
+      EXPECT_EQ(*i.reply_latency.max(), static_cast<uint64_t>(2500 * kMs));
+    }
+  }
+}
+
+TEST(FlowTable, AnUploadIsOneRequestHoweverLong) {
+  auto table = make_table();
+  for (uint32_t i = 0; i < 100; ++i) {
+    observe(*table, segment(kStart + i * 100 * kMs, true, kTcpAck, 1 + i * 10, 10));
+  }
+  observe(*table, segment(kStart + 10 * kS, false, kTcpAck, 1, 10));
+  const FlowInterval i = table->take_interval(kStart + 11 * kS);
   EXPECT_EQ(i.late_replies, 1u);
   EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(10 * kS));
 }
 
 TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
