@@ -141,6 +141,9 @@ class FlowTable {
     ++interval_.time_went_backwards;
   }
 
+  /// The source's clock jumped ahead by more than a silence explains: counted, and nothing else.
+  void note_jump_ahead() { ++interval_.time_steps; }
+
   /// Nothing comes any more: requests whose timeout has passed are given up. Call before the last
   /// take_interval(), with its end.
   void finish(int64_t end_ns);
