@@ -446,12 +446,15 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   const int64_t burst = period == 0 ? kBurstNs : std::min(kBurstNs, period / 8);
   if (gap - flow.message_span_ns() < burst && (period == 0 || gap < period)) [[unlikely]] {
     flow.set_message_span(gap);
+    flow.is_chain |= !flow.has(kRequestOpen);  // it was answered: the next one waited for that
     return false;
   }
+  const bool is_loop = flow.is_chain && flow.message_span_ns() > gap / 4;
+  flow.is_chain = false;
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
   if (period == 0) [[unlikely]] {
-    learn_period(flow, gap, stamp_ns - previous_ns);
+    learn_period(flow, gap, is_loop || stamp_ns - previous_ns < gap / 4);
     return false;
   }
 
@@ -483,13 +486,12 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   return true;
 }
 
-/// A gap of a flow that has no period yet.
-void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns) {
-  if (gap_ns < kPeriodMinNs) {
+/// A gap of a flow that has no period yet. `is_waited_for`: a reply ended it, and no timer.
+void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for) {
+  if (gap_ns < kPeriodMinNs || is_waited_for) {
     flow.forget_period();
     return;
   }
-  if (pause_ns < gap_ns / 4) return;  // it was waited for, not timed
   int64_t mean = PackedDuration::unpack(flow.gap_mean);
   const int64_t off = std::abs(gap_ns - mean);
   if (flow.gaps == 0 || off > mean / 5) {

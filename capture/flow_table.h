@@ -9,10 +9,12 @@
 //    1 ms of the message's latest one belong to it (within an eighth of the period, if that is
 //    shorter), but never for longer than a period.
 //  - A period is learned from 10 gaps in a row: each at least 1 ms and within a fifth of their
-//    mean, with a mean deviation of at most a tenth. A gap teaches nothing if the message follows
-//    the flow's previous packet within a quarter of it: that is a client that sends when its reply
-//    has come. Once learned, the period follows slowly. Missed ticks and lateness do not end it;
-//    8 gaps in a row that lie more than a quarter of it off every multiple do.
+//    mean, with a mean deviation of at most a tenth. A message that
+//    follows the flow's previous packet within a quarter of the gap begins the row anew: that is a
+//    client that sends when its reply has come. So does a message that lasted for more than a
+//    quarter of the gap and held several requests, each after a reply: such a client was held up.
+//    Once learned, the period follows slowly. Missed ticks and lateness do not end it; 8 gaps in a
+//    row that lie more than a quarter of it off every multiple do.
 //  - Missed ticks grow with the clock: take_interval() adds those of flows that are silent.
 //
 // Requests and replies
@@ -224,7 +226,7 @@ class FlowTable {
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
   bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns);
-  void learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns);
+  void learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for);
   void judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns, int64_t lateness_ns);
   void start_messages(HotRecord& flow);
   void settle_silence(HotRecord& flow, uint32_t slot);

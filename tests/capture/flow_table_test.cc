@@ -314,6 +314,39 @@ TEST(FlowTable, AClientThatWaitsForItsReplyHasNoPeriod) {
   EXPECT_EQ(table->take_interval(at + kS).missed_ticks, 0u);
 }
 
+TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
+  // Turns of 100 us for 4 ms; then the client is off its CPU for 4 ms, which is regular.
+  const int64_t kTurn = 100'000;
+  auto table = make_table();
+  int64_t at = kStart;
+  for (int i = 0; i < 100; ++i) {
+    for (int turn = 0; turn < 40; ++turn, at += kTurn) {
+      observe(*table, packet(at, 1, true));
+      observe(*table, packet(at + kTurn / 2, 1, false));
+    }
+    at += 4 * kMs;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  // Turns of 5 ms, of which each fourth is followed by a pause.
+  table = make_table();
+  for (int i = 0; i < 400; ++i) {
+    const bool pauses = i % 4 == 3;
+    observe(*table, packet(at, 1, true));
+    observe(*table, packet(at + (pauses ? 2 : 5) * kMs, 1, false));
+    at += 5 * kMs + 50'000;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  // A client with a timer that asks three things a tick, one after the other, has a period.
+  table = make_table();
+  for (int i = 0; i < 20; ++i, at += 100 * kMs) {
+    for (int turn = 0; turn < 3; ++turn) {
+      observe(*table, packet(at + turn * kTurn, 1, true));
+      observe(*table, packet(at + turn * kTurn + kTurn / 2, 1, false));
+    }
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, 100 * kMs);
+}
+
 TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
   auto table = make_table();
   observe(*table, packet(kStart, 1, true));
