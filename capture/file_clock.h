@@ -5,7 +5,8 @@
 // the latest is read as such a step: time goes on from the latest, and the stamps after it keep
 // their distances. Two clocks that take turns (two cards in one file) are told apart by which of
 // the last two ties puts a stamp near the latest. Less than that is packets out of order, and stays
-// as it is; a jump ahead is a silence. Pure, one thread.
+// as it is. A jump ahead is a silence, and stays so, too; one of more than kSilenceMaxNs is said:
+// the clock may have been set. Pure, one thread.
 #pragma once
 
 #include <algorithm>
@@ -19,10 +20,12 @@ namespace topspin {
 class FileClock {
  public:
   static constexpr int64_t kStepNs = kNanosPerSecond;
+  static constexpr int64_t kSilenceMaxNs = 86'400 * kNanosPerSecond;
 
   struct Time {
     int64_t ns = 0;
     bool stepped = false;  // shift_ns() is another than before
+    bool jumped = false;   // ahead, by more than kSilenceMaxNs
   };
 
   /// Whether the stamp is as it stands the time, near the latest, as nearly all are. Notes it then.
@@ -44,6 +47,8 @@ class FileClock {
         other_shift_ns_ = std::exchange(shift_ns_, latest_ns_ - stamp_ns);
         stepped_before_ = true;
         time = {latest_ns_, true};
+      } else {
+        time.jumped = time.ns - latest_ns_ > kSilenceMaxNs;
       }
     }
     started_ = true;

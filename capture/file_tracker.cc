@@ -79,6 +79,9 @@ class FileTracker final : public FlowTracker {
       cutter_.flush();
       cutter_.table().note_time_step();
       cutter_.table().set_wall_offset(-clock_.shift_ns());
+    } else if (time.jumped) [[unlikely]] {
+      cutter_.flush();
+      cutter_.table().note_jump_ahead();
     }
     PacketView timed = packet;
     timed.stamp_ns = time.ns;

@@ -93,7 +93,6 @@ enum FlowFlag : uint16_t {
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.
-  kPassedOver = kSynOpen,    // a later request was answered while an older one stayed open
   kTagsMatch = kSynAckSeen,  // a reply named its request by its first bytes
 };
 
@@ -136,8 +135,13 @@ struct alignas(64) HotRecord {
   uint16_t gap_spread;    // mean deviation from it, in 65,536ths of it
   uint8_t gaps : 4;       // regular ones in a row, up to kGapsToLearn
   uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period
-  TurnKind turn_kind;
-  int32_t lateness_max;  // PackedSignedDuration; kNoLateness: none yet
+  TurnKind turn_kind : 3;
+  bool is_answered : 1;     // TCP: the connection's server has answered a request
+  bool has_backlog : 1;     // TCP: has an entry in FlowTable::backlogs_
+  bool is_passed_over : 1;  // a later request was answered while the oldest stayed open
+  bool is_chain : 1;        // its latest message goes on with requests that waited for replies
+  bool is_steady_late : 1;  // the last reply was late, and as much as the one before
+  int32_t lateness_max;     // PackedSignedDuration; kNoLateness: none yet
   union {
     TcpHot tcp;
     UdpHot udp;

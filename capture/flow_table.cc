@@ -22,6 +22,7 @@ constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+constexpr int64_t kTimeoutsLate = 8;  // a first reply is taken to be so late at most
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
@@ -445,12 +446,15 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   const int64_t burst = period == 0 ? kBurstNs : std::min(kBurstNs, period / 8);
   if (gap - flow.message_span_ns() < burst && (period == 0 || gap < period)) [[unlikely]] {
     flow.set_message_span(gap);
+    flow.is_chain |= !flow.has(kRequestOpen);  // it was answered: the next one waited for that
     return false;
   }
+  const bool is_loop = flow.is_chain && flow.message_span_ns() > gap / 4;
+  flow.is_chain = false;
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
   if (period == 0) [[unlikely]] {
-    learn_period(flow, gap, stamp_ns - previous_ns);
+    learn_period(flow, gap, is_loop || stamp_ns - previous_ns < gap / 4);
     return false;
   }
 
@@ -482,13 +486,12 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   return true;
 }
 
-/// A gap of a flow that has no period yet.
-void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns) {
-  if (gap_ns < kPeriodMinNs) {
+/// A gap of a flow that has no period yet. `is_waited_for`: a reply ended it, and no timer.
+void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for) {
+  if (gap_ns < kPeriodMinNs || is_waited_for) {
     flow.forget_period();
     return;
   }
-  if (pause_ns < gap_ns / 4) return;  // it was waited for, not timed
   int64_t mean = PackedDuration::unpack(flow.gap_mean);
   const int64_t off = std::abs(gap_ns - mean);
   if (flow.gaps == 0 || off > mean / 5) {
@@ -568,13 +571,22 @@ void FlowTable::count_silence(int64_t end_ns) {
 
 // --- requests and replies ---
 
-inline bool FlowTable::has_queue(const HotRecord& flow) {
-  return flow.key.protocol() == kProtocolUdp && flow.udp.more_requests != 0;
+/// The open requests after the oldest; 0: none.
+inline OpenRequests::Queue FlowTable::queue_of(const HotRecord& flow) const {
+  if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
+  return flow.has_backlog ? backlogs_.at(slot_of(flow)).more_requests : 0;
+}
+
+/// The same, to change it: a TCP flow has a backlog from here on, until it has no request open.
+inline OpenRequests::Queue& FlowTable::queue_of(HotRecord& flow) {
+  if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
+  flow.has_backlog = true;
+  return backlogs_[slot_of(flow)].more_requests;
 }
 
 inline OpenRequest FlowTable::first_request(const HotRecord& flow) {
   return {flow.request_ns, flow.key.protocol() == kProtocolUdp ? flow.udp.request_tag : 0,
-          flow.has(kRequestDeferred)};
+          flow.has(kRequestDeferred), flow.key.protocol() == kProtocolUdp && flow.is_passed_over};
 }
 
 inline bool FlowTable::ran_out(const OpenRequest& request) const {
@@ -589,6 +601,9 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   if (flow.turn_kind != kPlain) [[unlikely]] {
     is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
   }
+  const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
+                                     ? stamp_ns
+                                     : flow.message_ns + flow.message_span_ns();
   const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns);
   if (!is_request) [[unlikely]]
     return;
@@ -598,7 +613,13 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
     if (is_udp) flow.udp.request_tag = request_tag(p.payload_head);
   } else if (is_udp) {
     queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
-  } else if (is_tick && !flow.has(kRequestDeferred)) {
+  } else if (flow.has(kRequestDeferred)) {
+    return;
+  } else if (stamp_ns - sent_before_ns >= options_.reply_timeout_ns / 4 &&
+             (is_tick || flow.has_backlog ||
+              stamp_ns - flow.request_ns >= options_.reply_timeout_ns)) {
+    queue_request(flow, slot, stamp_ns, 0);
+  } else if (is_tick) {
     ++interval_.requests;
     ++interval_.overlapping_requests;
   }
@@ -614,6 +635,8 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
     }
     return;
   }
+  if (flow.has_backlog && continues_reply(flow, stamp_ns)) [[unlikely]]
+    return;
   if (has_queue(flow)) [[unlikely]]
     return match_reply(flow, slot, stamp_ns, request_tag(p.payload_head));
   const OpenRequest request = first_request(flow);
@@ -679,33 +702,30 @@ void FlowTable::open_turn(HotRecord& flow, int64_t stamp_ns) {
   flow.set(kRequestDeferred);
 }
 
-/// One more request of a UDP flow that has one open.
+/// One more request of a flow that has one open.
 void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
   const auto give_up_first = [&] {
     give_up(slot, first_request(flow));
     close_first(flow);
   };
-  if (flow.has(kPassedOver)) {
-    const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
-    while (flow.has(kRequestOpen) && is_overdue(first_request(flow)) &&
-           now_ns_ - flow.request_ns > patience_ns) {
-      give_up_first();
-    }
-    if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) flow.clear(kPassedOver);
+  const int64_t patience_ns = options_.reply_timeout_ns * (flow.has(kTagsMatch) ? 4 : 1);
+  while (flow.has(kRequestOpen) && flow.is_passed_over && is_overdue(first_request(flow)) &&
+         now_ns_ - flow.request_ns > patience_ns) {
+    give_up_first();
   }
-  const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns)};
-  if (flow.has(kRequestOpen) && !more_requests_.push(flow.udp.more_requests, request)) {
+  const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns), false};
+  if (flow.has(kRequestOpen) && !more_requests_.push(queue_of(flow), request)) {
     if (!is_overdue(first_request(flow))) {
       ++interval_.requests;
       ++interval_.overlapping_requests;
       return;
     }
     give_up_first();  // which leaves room, in the queue or in the record
-    if (flow.has(kRequestOpen)) CHECK(more_requests_.push(flow.udp.more_requests, request));
+    if (flow.has(kRequestOpen)) CHECK(more_requests_.push(queue_of(flow), request));
   }
   if (!flow.has(kRequestOpen)) {
     open_request(flow, stamp_ns);
-    flow.udp.request_tag = tag;
+    if (flow.key.protocol() == kProtocolUdp) flow.udp.request_tag = tag;
     return;
   }
   if (request.deferred) return;
@@ -713,12 +733,19 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   ++interval_.requests;
 }
 
-/// A reply on a UDP flow that has several requests open.
+/// Whether the responder's payload on a TCP flow with a backlog goes on with the reply before it.
+bool FlowTable::continues_reply(HotRecord& flow, int64_t stamp_ns) {
+  const int64_t before_ns = std::exchange(backlogs_.at(slot_of(flow)).reply_ns, stamp_ns);
+  return before_ns != kNoTime && stamp_ns - before_ns < kBurstNs;
+}
+
+/// A reply on a flow that has several requests open.
 void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
   std::array<OpenRequest, OpenRequests::kFlowMax + 1> open;
   size_t n = 0;
   open[n++] = first_request(flow);
-  more_requests_.for_each(flow.udp.more_requests, [&](const OpenRequest& r) { open[n++] = r; });
+  more_requests_.for_each(std::as_const(*this).queue_of(flow),
+                          [&](const OpenRequest& r) { open[n++] = r; });
 
   // Those that begin as the reply does; all, if that tells none apart.
   uint64_t same = 0, same_id = 0;
@@ -730,48 +757,82 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
   const uint64_t wanted = same != 0 ? same : std::has_single_bit(same_id) ? same_id : all;
   if (std::has_single_bit(wanted)) flow.set(kTagsMatch);
 
-  // A wait like the flow's last is the likeliest: after a loss, replies come as they did. Where
-  // none is like it, replies are taken to come in order.
-  const ColdRecord& cold = cold_[slot];
+  const size_t matched = choose_request(flow, cold_[slot], {open.data(), n}, wanted, stamp_ns);
+  if (matched == 0) {
+    close_first(flow);
+  } else {
+    OpenRequests::Queue& more = queue_of(flow);
+    more_requests_.take(more, static_cast<uint32_t>(matched - 1));
+    more_requests_.mark_passed(more, static_cast<uint32_t>(matched - 1));
+    flow.is_passed_over = true;
+  }
+  answer(flow, slot, open[matched], stamp_ns);
+}
+
+/// Which of the open requests that `wanted` names the reply belongs to; notes whether replies are
+/// late by the same time, one like the other.
+size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
+                                 std::span<const OpenRequest> open, uint64_t wanted,
+                                 int64_t stamp_ns) const {
+  const int64_t timeout_ns = options_.reply_timeout_ns;
   const int64_t usual = cold.replies == 0 ? -1 : PackedDuration::unpack(cold.reply_last);
-  std::optional<size_t> in_time, late, like_usual;
+  const auto oldest = static_cast<size_t>(std::countr_zero(wanted));
+  size_t youngest = oldest, second = oldest;
+  std::optional<size_t> in_time, like_usual;
   int64_t least_off = usual * 3 + kUsualOffNs;
   for (uint64_t left = wanted; left != 0; left &= left - 1) {
     const auto i = static_cast<size_t>(std::countr_zero(left));
     const int64_t latency = stamp_ns - open[i].stamp_ns;
-    if (latency > options_.reply_timeout_ns) {
-      late = i;
-    } else if (latency >= 0) {
-      if (!in_time) in_time = i;
-      const int64_t off = std::abs(latency - usual);
-      if (usual < 0 || off > least_off) continue;
-      least_off = off;
-      like_usual = i;
-    }
+    if (latency < 0) continue;
+    second = youngest;
+    youngest = i;
+    if (latency <= timeout_ns && !in_time) in_time = i;
+    const int64_t off = std::abs(latency - usual);
+    if (usual < 0 || off > least_off) continue;
+    least_off = off;
+    like_usual = i;
   }
-  const size_t matched = like_usual ? *like_usual
-                         : in_time  ? *in_time
-                         : late     ? *late
-                                    : static_cast<size_t>(std::countr_zero(wanted));
-  if (matched == 0) {
-    close_first(flow);
-  } else {
-    more_requests_.take(flow.udp.more_requests, static_cast<uint32_t>(matched - 1));
-    flow.set(kPassedOver);
+  const auto latency_of = [&](size_t i) { return stamp_ns - open[i].stamp_ns; };
+  const auto choose = [&] {
+    const int64_t waited_ns = latency_of(oldest);
+    if (waited_ns <= timeout_ns) return like_usual.value_or(in_time.value_or(oldest));
+    // The oldest have timed out: they are lost, or the server is slow. A wait that was steady goes
+    // on; one that a stall ended does not.
+    if (like_usual && (usual <= timeout_ns || flow.is_steady_late)) return *like_usual;
+    const bool is_prompt =
+        in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
+    if (is_prompt) return youngest;
+    if (like_usual) return *like_usual;
+    // The first reply after a silence. A long silence was no slow reply.
+    if (waited_ns <= timeout_ns * kTimeoutsLate) return oldest;
+    return in_time.value_or(youngest);
+  };
+  const size_t chosen = choose();
+  flow.is_steady_late = false;
+  if (latency_of(chosen) > timeout_ns && usual >= 0 && chosen + 1 < open.size() &&
+      std::abs(latency_of(chosen) - usual) <=
+          (open[chosen + 1].stamp_ns - open[chosen].stamp_ns) / 8) {
+    flow.is_steady_late = true;
   }
-  answer(flow, slot, open[matched], stamp_ns);
+  return chosen;
 }
 
 /// The oldest open request is no longer open; the next oldest takes its place.
 inline void FlowTable::close_first(HotRecord& flow) {
   if (!has_queue(flow)) [[likely]] {
     flow.flags = static_cast<uint16_t>(flow.flags & ~(kRequestOpen | kRequestDeferred));
+    flow.is_passed_over = false;
+    if (flow.has_backlog) [[unlikely]] {
+      flow.has_backlog = false;
+      backlogs_.erase(slot_of(flow));
+    }
     return;
   }
-  const OpenRequest next = more_requests_.take(flow.udp.more_requests, 0);
+  const OpenRequest next = more_requests_.take(queue_of(flow), 0);
   flow.request_ns = next.stamp_ns;
-  flow.udp.request_tag = next.tag;
+  if (flow.key.protocol() == kProtocolUdp) flow.udp.request_tag = next.tag;
   flow.clear(kRequestDeferred);
+  flow.is_passed_over = next.passed;
   if (next.deferred) flow.set(kRequestDeferred);
 }
 
@@ -804,6 +865,7 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   } else {
     --interval_.unanswered;  // it ran out by the clock, but not by its own stamps
   }
+  flow.is_answered = true;
   interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
   if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
@@ -846,12 +908,13 @@ void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
 
 /// A TCP connection is over, and no reply will come.
 void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
-  if (!flow.has(kRequestOpen)) return;
-  const OpenRequest request = first_request(flow);
-  const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
-                          (flow.turn_kind == kPlain || flow.turn_kind == kTls);
-  close_first(flow);
-  if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+  while (flow.has(kRequestOpen)) {
+    const OpenRequest request = first_request(flow);
+    const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
+                            (flow.turn_kind == kPlain || flow.turn_kind == kTls);
+    close_first(flow);
+    if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+  }
 }
 
 /// Gives up the requests whose timeout has passed.
@@ -871,8 +934,7 @@ void FlowTable::drop_requests(HotRecord& flow, bool uncount) {
     close_first(flow);
     if (request.deferred || !requests_.covers(request.stamp_ns)) continue;
     requests_.remove(request.stamp_ns);
-    // Counted a moment ago, unless an interval ended since.
-    if (uncount && interval_.requests != 0) --interval_.requests;
+    no_requests_ += uncount;
   }
 }
 
@@ -898,7 +960,7 @@ void FlowTable::note_run_out() {
       is_changed |= r.stamp_ns >= since_ns && ran_out(r);
     };
     look(first_request(flow));
-    if (has_queue(flow)) more_requests_.for_each(flow.udp.more_requests, look);
+    if (has_queue(flow)) more_requests_.for_each(std::as_const(*this).queue_of(flow), look);
     if (is_changed) note_changed(flow, slot);
   }
 }
@@ -995,6 +1057,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
   flow.tcp.missing_bytes = {};
   flow.turn_kind = kUnseen;
+  flow.is_answered = false;
   start_messages(flow);
   flow.set(kSynSeen);
   wait_for_answer();
@@ -1009,15 +1072,19 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     end_flow(flow, slot);
     return;
   }
-  if (from_initiator && !flow.has(kFinInitiator) && flow.has(kRequestOpen) &&
-      !flow.has(kRequestDeferred) && requests_.covers(flow.request_ns) &&
-      clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs) {
-    // A goodbye, most likely. Should an answer come, it is a request again.
+  const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
+  if (!flow.has(seen) && flow.has(kRequestOpen) && !flow.has(kRequestDeferred) &&
+      !has_queue(flow) && requests_.covers(flow.request_ns)) {
+    // A goodbye, most likely: the client says it and leaves, or the server leaves when it hears
+    // it. Should an answer come, it is a request again.
+    const bool is_goodbye =
+        from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs : flow.is_answered;
     const int64_t sent_ns = flow.request_ns;
-    drop_requests(flow, true);
-    open_turn(flow, sent_ns);
+    if (is_goodbye) drop_requests(flow, true);
+    // Behind the server's FIN none comes, unless bytes are missing.
+    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes[1] != 0)) open_turn(flow, sent_ns);
   }
-  flow.set(from_initiator ? kFinInitiator : kFinResponder);
+  flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);
   // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
@@ -1076,6 +1143,7 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   drop_requests(flow, true);
   start_messages(flow);
   flow.turn_kind = kUnseen;
+  flow.is_answered = false;
 }
 
 // --- super-packets and fragments ---
@@ -1373,6 +1441,10 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   advance(end_ns);
   if (declared_period_ns_ != 0 || learned_any_) count_silence(end_ns);
   if (rows_per_interval_ != 0 && run_out_) note_run_out();
+  // What was counted before the interval began is taken from the next requests.
+  const uint64_t none = std::min(no_requests_, interval_.requests);
+  interval_.requests -= none;
+  no_requests_ -= none;
   interval_.end_ns = end_ns;
   interval_.active_flows = active_.count();
   interval_.active_flows_max = std::max(interval_.active_flows_max, active_.count());
@@ -1425,7 +1497,7 @@ FlowRow FlowTable::row(uint32_t slot) const {
   if (hot.has(kRequestOpen)) {
     out.unanswered += ran_out(first_request(hot));
     if (has_queue(hot)) {
-      more_requests_.for_each(hot.udp.more_requests,
+      more_requests_.for_each(queue_of(hot),
                               [&](const OpenRequest& r) { out.unanswered += ran_out(r); });
     }
   }

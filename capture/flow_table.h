@@ -9,27 +9,34 @@
 //    1 ms of the message's latest one belong to it (within an eighth of the period, if that is
 //    shorter), but never for longer than a period.
 //  - A period is learned from 10 gaps in a row: each at least 1 ms and within a fifth of their
-//    mean, with a mean deviation of at most a tenth. A gap teaches nothing if the message follows
-//    the flow's previous packet within a quarter of it: that is a client that sends when its reply
-//    has come. Once learned, the period follows slowly. Missed ticks and lateness do not end it;
-//    8 gaps in a row that lie more than a quarter of it off every multiple do.
+//    mean, with a mean deviation of at most a tenth. A message that
+//    follows the flow's previous packet within a quarter of the gap begins the row anew: that is a
+//    client that sends when its reply has come. So does a message that lasted for more than a
+//    quarter of the gap and held several requests, each after a reply: such a client was held up.
+//    Once learned, the period follows slowly. Missed ticks and lateness do not end it; 8 gaps in a
+//    row that lie more than a quarter of it off every multiple do.
 //  - Missed ticks grow with the clock: take_interval() adds those of flows that are silent.
 //
 // Requests and replies
 //  - Only the initiator's payload opens a request, so that a ping's pause is no latency.
-//  - TCP has one request open at a time: a turn, until the responder's next payload. The next
-//    message of a periodic flow whose turn is still open counts as an overlapping request.
-//  - UDP has up to 64 open. A reply belongs to the request that begins with the same bytes, if just
-//    one does (DNS, echoed pings). Else, among those within their timeout, to the one that then
-//    waited about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to
-//    the oldest; if none is within its timeout, to the newest. A request that a later one's reply
-//    passed over is given up at the flow's next request once its timeout has passed (four
-//    timeouts, where replies name their requests).
+//  - TCP has one request open at a time: a turn, until the responder's next payload. A message that
+//    comes a quarter of the timeout or more after the one before is the next request, if the turn
+//    is open for a timeout, or the flow is periodic. Such requests wait as those of UDP do, and
+//    payload of the responder that follows its last within 1 ms answers none of them. Any other
+//    message of a periodic flow whose turn is open counts as an overlapping request.
+//  - UDP has up to 64 open, also after their timeout. A reply belongs to the request that begins
+//    with the same bytes, if just one does (DNS, echoed pings). Else to the one that then waited
+//    about as long as the flow's last reply took (up to 4 times that and 5 ms), or else to the
+//    oldest. Where the oldest have timed out, they are lost or the server is slow: choose_request()
+//    says how they are told apart. A request that a later one's reply passed over is given up at
+//    the flow's next request once its timeout has passed (four timeouts, where replies name their
+//    requests).
 //  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
 //  - What the initiator sends within 1 ms before its FIN, and gets no answer to, is a goodbye and
-//    no request. If an answer comes it was a request after all.
+//    no request. If an answer comes it was a request after all. The same holds for a request
+//    that a server answers with its FIN alone, if it answered others of the connection.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and
@@ -63,6 +70,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -134,6 +142,9 @@ class FlowTable {
     ++interval_.time_steps;
     ++interval_.time_went_backwards;
   }
+
+  /// The source's clock jumped ahead by more than a silence explains: counted, and nothing else.
+  void note_jump_ahead() { ++interval_.time_steps; }
 
   /// Nothing comes any more: requests whose timeout has passed are given up. Call before the last
   /// take_interval(), with its end.
@@ -215,7 +226,7 @@ class FlowTable {
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
   bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns);
-  void learn_period(HotRecord& flow, int64_t gap_ns, int64_t pause_ns);
+  void learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for);
   void judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns, int64_t lateness_ns);
   void start_messages(HotRecord& flow);
   void settle_silence(HotRecord& flow, uint32_t slot);
@@ -231,7 +242,10 @@ class FlowTable {
   void open_request(HotRecord& flow, int64_t stamp_ns);
   void open_turn(HotRecord& flow, int64_t stamp_ns);
   void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  bool continues_reply(HotRecord& flow, int64_t stamp_ns);
   void match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  size_t choose_request(HotRecord& flow, const ColdRecord& cold, std::span<const OpenRequest> open,
+                        uint64_t wanted, int64_t stamp_ns) const;
   void close_first(HotRecord& flow);
   void answer(HotRecord& flow, uint32_t slot, const OpenRequest& request, int64_t stamp_ns);
   bool is_reply_to_deferred(HotRecord& flow, bool is_late);
@@ -240,7 +254,12 @@ class FlowTable {
   void give_up_overdue(HotRecord& flow, uint32_t slot);
   void drop_requests(HotRecord& flow, bool uncount);
   static OpenRequest first_request(const HotRecord& flow);
-  static bool has_queue(const HotRecord& flow);
+  bool has_queue(const HotRecord& flow) const { return queue_of(flow) != 0; }
+  OpenRequests::Queue queue_of(const HotRecord& flow) const;
+  OpenRequests::Queue& queue_of(HotRecord& flow);
+  uint32_t slot_of(const HotRecord& flow) const {
+    return static_cast<uint32_t>(&flow - hot_.data());
+  }
   bool ran_out(const OpenRequest& request) const;
   bool is_overdue(const OpenRequest& request) const {
     return request.deferred ? now_ns_ - request.stamp_ns > options_.reply_timeout_ns
@@ -313,7 +332,15 @@ class FlowTable {
   SlidingCount active_;
   SlidingCount requests_;  // open, counted, and within their timeout
   OpenRequests more_requests_;
-  bool run_out_ = false;      // a request ran out since the interval began
+  /// Of a TCP connection whose client goes on though it was not answered in time; by slot.
+  struct Backlog {
+    OpenRequests::Queue more_requests = 0;
+    int64_t reply_ns = kNoTime;  // the responder's latest payload
+  };
+  std::unordered_map<uint32_t, Backlog> backlogs_;
+  uint64_t no_requests_ =
+      0;                  // counted in `requests`, here or in an interval before: they were none
+  bool run_out_ = false;  // a request ran out since the interval began
   bool learned_any_ = false;  // some flow has had a period
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;

@@ -1,9 +1,9 @@
-// OpenRequests: the open requests of UDP flows beyond the oldest of each, which its record holds.
+// OpenRequests: the open requests of flows beyond the oldest of each, which its record holds.
 //
-// One array of requests, linked into a queue a flow, oldest first; a queue is one word of the
-// flow's record. Most flows have no more than one request open, so that the array stays small. Full
-// is an answer: after kFlowMax in a flow or kAllMax in all (16 MiB), push() says no. Pure, one
-// thread; owned by FlowTable.
+// One array of requests, linked into a queue a flow, oldest first; a queue is one word, of
+// the flow's record (UDP) or of its backlog (TCP). Most flows have no more than one request open,
+// so that the array stays small. Full is an answer: after kFlowMax in a flow or kAllMax in all (16
+// MiB), push() says no. Pure, one thread; owned by FlowTable.
 #pragma once
 
 #include <cstdint>
@@ -17,6 +17,7 @@ struct OpenRequest {
   int64_t stamp_ns = 0;
   uint32_t tag = 0;
   bool deferred = false;  // as kRequestDeferred
+  bool passed = false;    // as HotRecord::is_passed_over
 };
 
 class OpenRequests {
@@ -48,7 +49,8 @@ class OpenRequests {
       first = last.next();
       last.set_next(at);
     }
-    node.next_and_deferred = first << 1 | uint32_t{request.deferred};
+    node.next_and_marks =
+        first << kMarkBits | (request.deferred ? kDeferred : 0) | (request.passed ? kPassed : 0);
     queue = (size(queue) + 1) << kIndexBits | at;
     return true;
   }
@@ -69,6 +71,17 @@ class OpenRequests {
     return taken;
   }
 
+  /// The `count` oldest were passed over: a later request has been answered. REQUIRES: count <=
+  /// size(queue).
+  void mark_passed(Queue queue, uint32_t count) {
+    CHECK(count <= size(queue));
+    uint32_t at = index(queue);
+    for (; count != 0; --count) {
+      at = nodes_[at].next();
+      nodes_[at].next_and_marks |= kPassed;
+    }
+  }
+
   /// Oldest first.
   template <typename Visit>
   void for_each(Queue queue, Visit visit) const {
@@ -83,13 +96,19 @@ class OpenRequests {
   struct Node {
     int64_t stamp_ns = 0;
     uint32_t tag = 0;
-    uint32_t next_and_deferred = 0;
+    uint32_t next_and_marks = 0;
 
-    uint32_t next() const { return next_and_deferred >> 1; }
-    void set_next(uint32_t at) { next_and_deferred = at << 1 | (next_and_deferred & 1); }
-    OpenRequest request() const { return {stamp_ns, tag, (next_and_deferred & 1) != 0}; }
+    uint32_t next() const { return next_and_marks >> kMarkBits; }
+    void set_next(uint32_t at) {
+      next_and_marks = at << kMarkBits | (next_and_marks & (kDeferred | kPassed));
+    }
+    OpenRequest request() const {
+      return {stamp_ns, tag, (next_and_marks & kDeferred) != 0, (next_and_marks & kPassed) != 0};
+    }
   };
   static constexpr int kIndexBits = 24;
+  static constexpr int kMarkBits = 2;
+  static constexpr uint32_t kDeferred = 1, kPassed = 2;
   static uint32_t index(Queue queue) { return queue & ((1u << kIndexBits) - 1); }
 
   std::vector<Node> nodes_;

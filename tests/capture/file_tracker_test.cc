@@ -1,6 +1,7 @@
 // FlowTracker on files written here: intervals by packet time, gzip, filters, cut files, nonsense;
 // and the tie of wall-clock stamps to the monotonic clock.
 #include <cstdio>
+#include <tuple>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -156,6 +157,24 @@ TEST(FileTracker, AClockThatIsSetWhileTheFileIsWrittenIsFollowed) {
   }
 }
 
+TEST(FileTracker, AJumpAheadOfMoreThanADayIsAStep) {
+  constexpr int64_t kDay = 86'400 * kNanosPerSecond;
+  for (const auto& [before_ns, after_ns, steps] :
+       {std::tuple(int64_t{0}, kStart, 1u), std::tuple(kStart, kStart + 2 * kDay, 1u),
+        std::tuple(kStart, kStart + kDay / 2, 0u)}) {
+    Capture capture;
+    ping(capture, before_ns, 20);
+    ping(capture, after_ns, 20);
+    const ScratchFile scratch(capture.bytes);
+    FileOptions file;
+    file.path = scratch.path();
+    const FlowInterval t = read_file(file).totals;
+    EXPECT_EQ(t.time_steps, steps) << before_ns;
+    EXPECT_EQ(t.time_went_backwards, 0u);
+    EXPECT_EQ(t.reply_latency.count(), 40u);
+  }
+}
+
 TEST(FileClock, TellsStepsFromDisorderAndFromSilence) {
   constexpr int64_t kS = kNanosPerSecond;
   FileClock clock;
@@ -173,7 +192,9 @@ TEST(FileClock, TellsStepsFromDisorderAndFromSilence) {
   EXPECT_EQ(time.ns, 5001 * kS + 5);
   EXPECT_TRUE(time.stepped);
   EXPECT_EQ(clock.read(71 * kS + 9).ns, 5001 * kS + 9);
-  EXPECT_EQ(clock.read(INT64_MAX / 2).ns, INT64_MAX / 2);
+  time = clock.read(INT64_MAX / 2);
+  EXPECT_EQ(time.ns, INT64_MAX / 2);
+  EXPECT_TRUE(time.jumped);
   EXPECT_EQ(clock.read(0).ns, INT64_MAX / 2);
 }
 

@@ -1,6 +1,7 @@
 // The flow table against a naive model on random packets, and against sequences computed by hand.
 #include "capture/flow_table.h"
 
+#include <functional>
 #include <map>
 #include <ostream>
 #include <random>
@@ -313,6 +314,39 @@ TEST(FlowTable, AClientThatWaitsForItsReplyHasNoPeriod) {
   EXPECT_EQ(table->take_interval(at + kS).missed_ticks, 0u);
 }
 
+TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
+  // Turns of 100 us for 4 ms; then the client is off its CPU for 4 ms, which is regular.
+  const int64_t kTurn = 100'000;
+  auto table = make_table();
+  int64_t at = kStart;
+  for (int i = 0; i < 100; ++i) {
+    for (int turn = 0; turn < 40; ++turn, at += kTurn) {
+      observe(*table, packet(at, 1, true));
+      observe(*table, packet(at + kTurn / 2, 1, false));
+    }
+    at += 4 * kMs;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  // Turns of 5 ms, of which each fourth is followed by a pause.
+  table = make_table();
+  for (int i = 0; i < 400; ++i) {
+    const bool pauses = i % 4 == 3;
+    observe(*table, packet(at, 1, true));
+    observe(*table, packet(at + (pauses ? 2 : 5) * kMs, 1, false));
+    at += 5 * kMs + 50'000;
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, std::nullopt);
+  // A client with a timer that asks three things a tick, one after the other, has a period.
+  table = make_table();
+  for (int i = 0; i < 20; ++i, at += 100 * kMs) {
+    for (int turn = 0; turn < 3; ++turn) {
+      observe(*table, packet(at + turn * kTurn, 1, true));
+      observe(*table, packet(at + turn * kTurn + kTurn / 2, 1, false));
+    }
+  }
+  EXPECT_EQ(rows_of(*table).front().period_ns, 100 * kMs);
+}
+
 TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
   auto table = make_table();
   observe(*table, packet(kStart, 1, true));
@@ -404,7 +438,7 @@ TEST(FlowTable, OneStampFromThePastMissesNoTicks) {
   EXPECT_EQ(i.time_steps, 1u);
 }
 
-TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
+TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndEachRequestWaits) {
   FlowTableOptions options;
   options.period_ns = kS;
   auto table = make_table(options);
@@ -419,11 +453,69 @@ TEST(FlowTable, APeriodicClientOfAStalledServerIsOnTimeAndItsRequestsOverlap) {
   EXPECT_EQ(i.lateness.count(), 5u);
   EXPECT_EQ(i.missed_ticks, 0u);
   EXPECT_EQ(i.requests, 6u);
-  EXPECT_EQ(i.overlapping_requests, 5u);
-  EXPECT_EQ(i.reply_latency.count(), 1u);
-  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5500 * kMs));
+  EXPECT_EQ(i.overlapping_requests, 0u);
+  EXPECT_EQ(i.reply_latency.count(), 5u) << "the last is still waited for";
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(5500 * kMs + 4 * kS));
+  EXPECT_EQ(i.late_replies, 1u);
+  EXPECT_EQ(i.unanswered, 5u);
+}
+
+TEST(FlowTable, RequestsOnOneConnectionIntoSilenceCountEachInItsTick) {
+  auto table = make_table({}, 100);
+  std::vector<uint64_t> unanswered;
+  for (uint32_t i = 0; i < 5; ++i) {
+    const int64_t at = kStart + i * 1700 * kMs;
+    for (uint32_t client = 0; client < 10; ++client) {
+      observe(*table, segment(at, true, kTcpAck, 1 + i * 10, 10, client));
+    }
+    unanswered.push_back(table->take_interval(at + 1100 * kMs).unanswered);
+  }
+  EXPECT_EQ(unanswered, std::vector<uint64_t>(5, 10));
+  table->finish(kStart + 20 * kS);
+  table->take_interval(kStart + 20 * kS);
+  EXPECT_EQ(table->totals().requests, 50u);
+  EXPECT_EQ(table->totals().unanswered, 50u);
+  EXPECT_EQ(table->totals().reply_latency.count(), 50u);
+  for (const FlowRow& row : rows_of(*table)) EXPECT_EQ(row.unanswered, 5u);
+}
+
+TEST(FlowTable, ATcpServerThatIsAlwaysLateIsNotFast) {
+  for (const int64_t gap : {1000, 1700}) {
+    for (const uint32_t segments : {1u, 3u}) {  // of a reply
+      std::multimap<int64_t, std::pair<bool, uint32_t>> wire;
+      for (uint32_t i = 0; i < 20; ++i) {
+        const int64_t at = kStart + i * gap * kMs;
+        wire.emplace(at, std::pair(true, i * 10));
+        for (uint32_t k = 0; k < segments; ++k) {
+          wire.emplace(at + 2500 * kMs + k * 20'000, std::pair(false, (i * segments + k) * 10));
+        }
+      }
+      auto table = make_table();
+      for (const auto& [at, what] : wire) {
+        observe(*table, segment(at, what.first, kTcpAck, 1 + what.second, 10));
+      }
+      table->finish(wire.rbegin()->first + 5 * kS);
+      const FlowInterval i = table->take_interval(wire.rbegin()->first + 5 * kS);
+      EXPECT_EQ(i.requests, 20u);
+      EXPECT_EQ(i.unanswered, 20u);
+      EXPECT_EQ(i.late_replies, 20u);
+      EXPECT_EQ(i.reply_latency.count(), 20u);
+      EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(2500 * kMs));
+      EXPECT_EQ(*i.reply_latency.max(), static_cast<uint64_t>(2500 * kMs));
+    }
+  }
+}
+
+TEST(FlowTable, AnUploadIsOneRequestHoweverLong) {
+  auto table = make_table();
+  for (uint32_t i = 0; i < 100; ++i) {
+    observe(*table, segment(kStart + i * 100 * kMs, true, kTcpAck, 1 + i * 10, 10));
+  }
+  observe(*table, segment(kStart + 10 * kS, false, kTcpAck, 1, 10));
+  const FlowInterval i = table->take_interval(kStart + 11 * kS);
   EXPECT_EQ(i.late_replies, 1u);
   EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(10 * kS));
 }
 
 TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
@@ -604,6 +696,85 @@ TEST(FlowTable, ASlowServerUnderFastPingsShowsItsRealLatency) {
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 40 * 430) * kMs));
 }
 
+/// Pings of one flow, `gap` apart, each answered after `reply_after(i)`; negative: never.
+FlowInterval ping(int count, int64_t gap, const std::function<int64_t(int)>& reply_after) {
+  auto table = make_table();
+  std::multimap<int64_t, bool> wire;
+  for (int i = 0; i < count; ++i) {
+    const int64_t at = kStart + i * gap;
+    wire.emplace(at, true);
+    if (reply_after(i) >= 0) wire.emplace(at + reply_after(i), false);
+  }
+  for (const auto& [at, from_client] : wire) observe(*table, packet(at, 1, from_client));
+  const int64_t end = wire.rbegin()->first + 10 * kS;
+  table->finish(end);
+  return table->take_interval(end);
+}
+
+TEST(FlowTable, AServerThatIsAlwaysLateIsNotFast) {
+  for (const int64_t gap : {kS, 500 * kMs, 700 * kMs}) {
+    for (const int64_t reply : {1300, 1700, 2500, 4200}) {
+      if (reply * kMs % gap < gap / 8) continue;  // that cannot be told from replies at once
+      const FlowInterval i = ping(30, gap, [&](int) { return reply * kMs; });
+      EXPECT_EQ(i.requests, 30u);
+      EXPECT_EQ(i.unanswered, 30u) << reply << " ms, every " << gap / kMs;
+      EXPECT_EQ(i.late_replies, 30u) << reply << " ms, every " << gap / kMs;
+      EXPECT_EQ(i.reply_latency.count(), 30u);
+      EXPECT_EQ(*i.reply_latency.min(), static_cast<uint64_t>(reply * kMs));
+      EXPECT_EQ(*i.reply_latency.max(), static_cast<uint64_t>(reply * kMs));
+    }
+  }
+}
+
+TEST(FlowTable, AServerThatBecomesLateIsFollowed) {
+  // At once, and little by little through all waits.
+  FlowInterval i = ping(40, kS, [](int n) { return (n < 10 ? 1 : 2500) * kMs; });
+  EXPECT_EQ(i.late_replies, 30u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 30 * 2500) * kMs));
+  i = ping(40, kS, [](int n) { return (1 + 100 * n) * kMs; });
+  EXPECT_EQ(i.late_replies, 30u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((40 + 100 * 780) * kMs));
+}
+
+TEST(FlowTable, LossShiftsNoReplyHoweverMuchIsLost) {
+  for (const unsigned lost : {1u, 10u, 50u}) {
+    for (unsigned seed = 1; seed <= 20; ++seed) {
+      std::mt19937_64 random(seed);
+      uint64_t answered = 0;
+      const FlowInterval i = ping(200, kS, [&, was = std::map<int, bool>()](int n) mutable {
+        if (!was.contains(n)) {
+          was[n] = random() % 100 >= lost;
+          answered += was[n];
+        }
+        return was[n] ? kMs + n % 7 * 100'000 : -1;
+      });
+      EXPECT_EQ(i.requests, 200u);
+      EXPECT_EQ(i.unanswered, 200 - answered) << lost << "%, seed " << seed;
+      EXPECT_EQ(i.late_replies, 0u) << lost << "%, seed " << seed;
+      EXPECT_EQ(i.reply_latency.count(), 200u);
+    }
+  }
+}
+
+TEST(FlowTable, AfterAStallRepliesGoOnAsBefore) {
+  const auto stall = [](int n, int64_t reply) { return n >= 10 && n < 14 ? reply : kMs; };
+  // All answered when it ends, none, and the second half.
+  FlowInterval i = ping(30, kS, [&](int n) { return stall(n, (14 - n) * kS - 300 * kMs); });
+  EXPECT_EQ(i.unanswered, 3u);
+  EXPECT_EQ(i.late_replies, 3u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((26 + 3700 + 2700 + 1700 + 700) * kMs));
+  i = ping(30, kS, [&](int n) { return stall(n, -1); });
+  EXPECT_EQ(i.unanswered, 4u);
+  EXPECT_EQ(i.late_replies, 0u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(26 * kMs + 4 * kS));
+  i = ping(30, kS,
+           [&](int n) { return n < 12 ? stall(n, -1) : stall(n, (14 - n) * kS - 300 * kMs); });
+  EXPECT_EQ(i.requests, 30u);
+  EXPECT_EQ(i.reply_latency.count(), 30u);
+  EXPECT_LE(i.late_replies, 2u) << "which two of the four were lost nothing tells";
+  EXPECT_EQ(i.unanswered - i.late_replies, 2u);
+}
+
 TEST(FlowTable, ADeadServerLeavesNoRequestUncounted) {
   auto table = make_table();
   for (int i = 0; i < 200; ++i) observe(*table, packet(kStart + i * kS, 1, true));
@@ -708,6 +879,56 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpAck, 100, 5));
   observe(*table, segment(kStart, true, kTcpFin | kTcpAck, 105));
+  table->finish(kStart + 5 * kS);
+  EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
+}
+
+TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
+  enum Ends { kOrderly, kNotAnswered, kReset, kAfterTheTimeout, kClientStays, kReplyBehindFin };
+  for (const Ends ends :
+       {kOrderly, kNotAnswered, kReset, kAfterTheTimeout, kClientStays, kReplyBehindFin}) {
+    for (const int64_t wait : {3, 50}) {
+      auto table = make_table();
+      const bool answered = ends != kNotAnswered;
+      observe(*table, segment(kStart, true, kTcpSyn, 99));
+      observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+      if (answered) {
+        observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+        observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+      }
+      const int64_t at = kStart + 500 * kMs;
+      observe(*table, segment(at, true, kTcpAck, 110, 5));  // QUIT
+      table->take_interval(at + kMs);
+      const int64_t closed = at + (ends == kAfterTheTimeout ? 1500 * kMs : wait * kMs);
+      const uint8_t how = ends == kReset ? kTcpRst : kTcpFin;
+      const uint32_t behind = ends == kReplyBehindFin ? 20 : 0;
+      observe(*table, segment(closed, false, how | kTcpAck, 510 + behind));
+      if (behind != 0) observe(*table, segment(closed + kMs, false, kTcpAck, 510, behind));
+      if (ends != kReset && ends != kClientStays) {
+        observe(*table, segment(closed + 2 * kMs, true, kTcpFin | kTcpAck, 115));
+      }
+      // Another connection, so that requests are left to count.
+      observe(*table, segment(closed + 5 * kMs, true, kTcpAck, 100, 10, 2));
+      observe(*table, segment(closed + 6 * kMs, false, kTcpAck, 500, 10, 2));
+      table->finish(kStart + 5 * kS);
+      table->take_interval(kStart + 5 * kS);
+      const FlowInterval& t = table->totals();
+      const bool is_request =
+          ends == kNotAnswered || ends == kReset || ends == kAfterTheTimeout || behind != 0;
+      EXPECT_EQ(t.requests, 1u + answered + is_request) << ends;
+      EXPECT_EQ(t.unanswered, is_request && behind == 0 ? 1u : 0u) << ends;
+      EXPECT_EQ(t.reply_latency.count(), t.requests) << ends;
+    }
+  }
+}
+
+TEST(FlowTable, ARequestThatFollowsTheServersEndIsNotAnswered) {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+  observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+  observe(*table, segment(kStart + 2 * kMs, false, kTcpFin | kTcpAck, 510));
+  observe(*table, segment(kStart + 9 * kMs, true, kTcpAck, 110, 10));
+  observe(*table, segment(kStart + 10 * kMs, false, kTcpRst, 511));
   table->finish(kStart + 5 * kS);
   EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
 }
