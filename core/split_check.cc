@@ -21,7 +21,7 @@ constexpr double kMissingShare = 0.1;
 /// them. Between the two lies the network stack, some microseconds a reply, and on a busy host
 /// more.
 constexpr double kMostOverWire = 1.25;
-constexpr double kLeastOfWire = 0.5;
+constexpr double kLeastOfWire = 0.75;
 constexpr double kStackNs = 50'000;
 
 bool is_multiple(uint64_t count) { return count != 1; }
@@ -62,7 +62,7 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
   const auto split_ns = static_cast<double>(t.split_sum_ns);
   const double stack_ns = kStackNs * static_cast<double>(wire_replies);
   if (split_ns <= kMostOverWire * wire_ns + stack_ns &&
-      split_ns + stack_ns >= kLeastOfWire * wire_ns)
+      (t.wire_sent_again || split_ns + stack_ns >= kLeastOfWire * wire_ns))
     return std::nullopt;
   return fmt::format("the parts of {} {} add up to {}, where the wire saw {} for {} {}",
                      t.split_replies, is_multiple(t.split_replies) ? "replies" : "reply",
@@ -78,6 +78,7 @@ void SplitCheck::add(const Sample& sample) {
   for (uint32_t cell = topspin_histogram_index(timeout); cell < kHistogramBuckets; ++cell)
     as_long_as_timeout_ += sample.flows.reply_latency.cell(cell);
   totals_.wire_turns += sample.flows.handshake_turns + sample.flows.multiplexed_turns;
+  totals_.wire_sent_again |= sample.flows.tcp_retransmissions > 0;
   late_replies_ += sample.flows.late_replies;
   unanswered_ += sample.flows.unanswered;
   missed_rows_ |= sample.losses.flow_rows_unstored > 0 || sample.losses.evicted_flows > 0;
@@ -89,6 +90,7 @@ void SplitCheck::add(const Sample& sample) {
     (row.protocol == kProtocolTcp ? tcp_ : udp_).subject.set(row.local.port);
   if (!sample.sockets || !sample.sockets->reply_runtime) return;
   has_split_ = true;
+  totals_.wire_sent_again |= sample.sockets->listen_overflows.value_or(0) > 0;
   totals_.split_turns += sample.sockets->replies_multiplexed.value_or(0);
   totals_.split_replies += sample.sockets->reply_runtime->count();
   SocketInterval::for_each_histogram(

@@ -20,6 +20,9 @@ namespace topspin {
 struct SplitTotals {
   uint64_t wire_replies = 0;  // that came: no requests that were never answered
   uint64_t wire_sum_ns = 0;
+  /// A segment was sent again, or a full accept queue refused somebody: then a request may have
+  /// been on its way for long before the subject's socket had it.
+  bool wire_sent_again = false;
   uint64_t wire_turns = 0;  // handshake_turns and multiplexed_turns
   uint64_t split_replies = 0;
   uint64_t split_sum_ns = 0;  // of all three parts

@@ -44,6 +44,19 @@ TEST(DoubtOfSplit, PartsThatAddUpToMuchLessThanTheWireSawAreSaid) {
   SplitTotals totals = healthy();
   totals.split_sum_ns = 300 * kMs;
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
+  totals.split_sum_ns = 520 * kMs;  // half of each reply, as if it had left at a first send
+  EXPECT_NE(doubt_of_split(totals), std::nullopt);
+  totals.split_sum_ns = 850 * kMs;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+}
+
+TEST(DoubtOfSplit, RequestsThatWereSentAgainWereLateForTheSocket) {
+  SplitTotals totals = healthy();
+  totals.split_sum_ns = 300 * kMs;
+  totals.wire_sent_again = true;
+  EXPECT_EQ(doubt_of_split(totals), std::nullopt);
+  totals.split_sum_ns = 1'400 * kMs;  // and not the other way round
+  EXPECT_NE(doubt_of_split(totals), std::nullopt);
 }
 
 TEST(DoubtOfSplit, RepliesThatTheSplitMissesAreSaidAsAShare) {
@@ -157,6 +170,24 @@ TEST(SplitCheck, ComparesNothingWhenOthersRepliedToo) {
   check.add(tick(80, 0));
   check.add(tick(81, 0));
   EXPECT_EQ(check.doubt(), std::nullopt);
+}
+
+TEST(SplitCheck, RetransmissionsAndFullAcceptQueuesMakeRequestsLate) {
+  for (const bool refused : {false, true}) {
+    SplitCheck check(1'000 * kMs);
+    Sample sample = tick(80, 100);
+    sample.flows.reply_latency.record_n(500 * kMs, 5);
+    sample.sockets->reply_runtime->record_n(kMs, 5);
+    check.add(sample);
+    EXPECT_NE(check.doubt(), std::nullopt);
+    sample = tick(80, 100);
+    if (refused)
+      sample.sockets->listen_overflows = 1;
+    else
+      sample.flows.tcp_retransmissions = 1;
+    check.add(sample);
+    EXPECT_EQ(check.doubt(), std::nullopt);
+  }
 }
 
 TEST(SplitCheck, ComparesNothingWithoutASplit) {
