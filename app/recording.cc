@@ -664,7 +664,7 @@ Result<int> Recording::run() {
     say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
                     without_subject));
   }
-  session_.emplace(start_ns_, plan_.live.interval_ns, first_self_);
+  session_.emplace(start_ns_, plan_.live.interval_ns, first_self_, plan_.table.reply_timeout_ns);
   {
     auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
     if (!capture.ok()) {

@@ -30,11 +30,13 @@ SelfReading read_self();
 
 class Session {
  public:
-  Session(int64_t start_ns, int64_t interval_ns, SelfReading first)
+  /// `reply_timeout_ns`: the capture's.
+  Session(int64_t start_ns, int64_t interval_ns, SelfReading first, int64_t reply_timeout_ns)
       : start_ns_(start_ns),
         interval_ns_(interval_ns),
         previous_end_ns_(start_ns),
-        previous_self_(first) {}
+        previous_self_(first),
+        split_check_(reply_timeout_ns) {}
 
   /// The probes' half of a tick, read at `now_ns` (monotonic), due at `due_ns`: of every interval
   /// that ends after the previous half's due time and by `due_ns`.

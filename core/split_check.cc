@@ -21,7 +21,7 @@ constexpr double kMissingShare = 0.1;
 /// them. Between the two lies the network stack, some microseconds a reply, and on a busy host
 /// more.
 constexpr double kMostOverWire = 1.25;
-constexpr double kLeastOfWire = 0.5;
+constexpr double kLeastOfWire = 0.75;
 constexpr double kStackNs = 50'000;
 
 bool is_multiple(uint64_t count) { return count != 1; }
@@ -29,7 +29,7 @@ bool is_multiple(uint64_t count) { return count != 1; }
 }  // namespace
 
 std::optional<std::string> doubt_of_split(const SplitTotals& t) {
-  const uint64_t wire_replies = t.wire_replies - std::min(t.wire_unanswered, t.wire_replies);
+  const uint64_t wire_replies = t.wire_replies;
   const uint64_t edge =
       kEdgeReplies + static_cast<uint64_t>(kSameCountShare * static_cast<double>(wire_replies));
 
@@ -54,15 +54,15 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
         100 * static_cast<double>(t.split_replies) / static_cast<double>(wire_replies));
   }
 
-  // Sums compare only over the same replies. A timeout is no reply's time.
+  // Sums compare only over the same replies.
   const uint64_t apart =
       std::max(wire_replies, t.split_replies) - std::min(wire_replies, t.split_replies);
-  if (apart > edge || t.wire_unanswered * 100 > wire_replies) return std::nullopt;
+  if (apart > edge) return std::nullopt;
   const auto wire_ns = static_cast<double>(t.wire_sum_ns);
   const auto split_ns = static_cast<double>(t.split_sum_ns);
   const double stack_ns = kStackNs * static_cast<double>(wire_replies);
   if (split_ns <= kMostOverWire * wire_ns + stack_ns &&
-      split_ns + stack_ns >= kLeastOfWire * wire_ns)
+      (t.wire_sent_again || split_ns + stack_ns >= kLeastOfWire * wire_ns))
     return std::nullopt;
   return fmt::format("the parts of {} {} add up to {}, where the wire saw {} for {} {}",
                      t.split_replies, is_multiple(t.split_replies) ? "replies" : "reply",
@@ -74,7 +74,11 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
 void SplitCheck::add(const Sample& sample) {
   totals_.wire_replies += sample.flows.reply_latency.count();
   totals_.wire_sum_ns += sample.flows.reply_latency.sum();
+  const auto timeout = static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns_, 0));
+  for (uint32_t cell = topspin_histogram_index(timeout); cell < kHistogramBuckets; ++cell)
+    as_long_as_timeout_ += sample.flows.reply_latency.cell(cell);
   totals_.wire_turns += sample.flows.handshake_turns + sample.flows.multiplexed_turns;
+  totals_.wire_sent_again |= sample.flows.tcp_retransmissions > 0;
   late_replies_ += sample.flows.late_replies;
   unanswered_ += sample.flows.unanswered;
   missed_rows_ |= sample.losses.flow_rows_unstored > 0 || sample.losses.evicted_flows > 0;
@@ -86,6 +90,7 @@ void SplitCheck::add(const Sample& sample) {
     (row.protocol == kProtocolTcp ? tcp_ : udp_).subject.set(row.local.port);
   if (!sample.sockets || !sample.sockets->reply_runtime) return;
   has_split_ = true;
+  totals_.wire_sent_again |= sample.sockets->listen_overflows.value_or(0) > 0;
   totals_.split_turns += sample.sockets->replies_multiplexed.value_or(0);
   totals_.split_replies += sample.sockets->reply_runtime->count();
   SocketInterval::for_each_histogram(
@@ -100,7 +105,15 @@ std::optional<std::string> SplitCheck::doubt() const {
     if ((sides->responders & ~sides->subject).any()) return std::nullopt;
   }
   SplitTotals totals = totals_;
-  totals.wire_unanswered = unanswered_ - std::min(late_replies_, unanswered_);
+  // What never came is there as the timeout, once its connection or the run is over. It is no
+  // reply, and has no time that the probes could have seen.
+  const uint64_t never_came =
+      std::min(unanswered_ - std::min(late_replies_, unanswered_),
+               as_long_as_timeout_ - std::min(late_replies_, as_long_as_timeout_));
+  totals.wire_replies -= never_came;
+  totals.wire_sum_ns -=
+      std::min(never_came * static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns_, 0)),
+               totals.wire_sum_ns);
   return doubt_of_split(totals);
 }
 

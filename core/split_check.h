@@ -18,10 +18,12 @@ namespace topspin {
 
 /// What both sources say of one run.
 struct SplitTotals {
-  uint64_t wire_replies = 0;
+  uint64_t wire_replies = 0;  // that came: no requests that were never answered
   uint64_t wire_sum_ns = 0;
-  uint64_t wire_unanswered = 0;  // of these, requests that never got a reply, as their timeout
-  uint64_t wire_turns = 0;       // handshake_turns and multiplexed_turns
+  /// A segment was sent again, or a full accept queue refused somebody: then a request may have
+  /// been on its way for long before the subject's socket had it.
+  bool wire_sent_again = false;
+  uint64_t wire_turns = 0;  // handshake_turns and multiplexed_turns
   uint64_t split_replies = 0;
   uint64_t split_sum_ns = 0;  // of all three parts
   uint64_t split_turns = 0;   // replies_multiplexed
@@ -33,6 +35,10 @@ std::optional<std::string> doubt_of_split(const SplitTotals& totals);
 
 class SplitCheck {
  public:
+  /// `reply_timeout_ns` is the capture's: a request that is never answered is in its reply latency
+  /// as that.
+  explicit SplitCheck(int64_t reply_timeout_ns) : reply_timeout_ns_(reply_timeout_ns) {}
+
   /// The next tick of the run.
   void add(const Sample& sample);
   /// At the end of the run.
@@ -49,9 +55,11 @@ class SplitCheck {
   Sides udp_;
   bool has_split_ = false;
   bool missed_rows_ = false;
+  int64_t reply_timeout_ns_;
+  uint64_t as_long_as_timeout_ = 0;  // in reply latencies: late replies, and what never came
   uint64_t late_replies_ = 0;
   uint64_t unanswered_ = 0;
-  SplitTotals totals_;
+  SplitTotals totals_;  // wire_replies and wire_sum_ns: with what never came
 };
 
 }  // namespace topspin

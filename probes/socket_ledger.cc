@@ -171,12 +171,17 @@ SocketLedger::Reading SocketLedger::take(const std::optional<ListenCounts>& coun
     place = entries_.erase(place);
   }
 
-  // A full queue is the cause of as many of the subject's drops as the namespace counted; sums
-  // since the beginning, since the two are not read at one moment.
+  // A socket's count says how many packets it dropped, and not why. It also counts what refuses
+  // nobody: a repeated SYN, an ACK that TCP_DEFER_ACCEPT ignores, and a second time the ACK of who
+  // is refused by a full queue. So as many of the subject's are refusals of each kind as the
+  // namespace counted; sums since the beginning, since the two are not read at one moment.
   if (counts && counts_at_begin_) {
     const uint64_t overflows =
         std::min(listen_drops_, counts->overflows - counts_at_begin_->overflows);
-    const uint64_t syn_drops = listen_drops_ - overflows;
+    const uint64_t host_drops = counts->drops - counts_at_begin_->drops;
+    const uint64_t host_overflows = counts->overflows - counts_at_begin_->overflows;
+    const uint64_t syn_drops =
+        std::min(listen_drops_ - overflows, host_drops - std::min(host_overflows, host_drops));
     interval.listen_overflows = overflows - std::min(overflows, overflows_told_);
     interval.syn_drops = syn_drops - std::min(syn_drops, syn_drops_told_);
     overflows_told_ = std::max(overflows_told_, overflows);

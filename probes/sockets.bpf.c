@@ -37,9 +37,17 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define PF_IO_WORKER 0x10 /* of task_struct.flags: a kernel thread of a process's io_uring */
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
+#define RCV_SHUTDOWN 1       /* of sk_shutdown: the peer's FIN has come, for one */
 #define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
 
-enum { STATE_ESTABLISHED = 1, STATE_SYN_RECV = 3, STATE_CLOSE = 7, STATE_LISTEN = 10 };
+enum {
+  STATE_ESTABLISHED = 1,
+  STATE_SYN_RECV = 3,
+  STATE_FIN_WAIT1 = 4,
+  STATE_CLOSE = 7,
+  STATE_LAST_ACK = 9,
+  STATE_LISTEN = 10,
+};
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
@@ -64,6 +72,7 @@ struct sock {
   struct sk_buff_head sk_receive_queue;
   __u16 sk_protocol;
   __u8 sk_userlocks : 4; /* a bit field in older kernels: to be read as one */
+  __u8 sk_shutdown;
   __u32 sk_ack_backlog;
   __u32 sk_max_ack_backlog;
   struct bpf_local_storage* sk_bpf_storage;
@@ -76,7 +85,11 @@ struct udp_sock {
 struct tcp_sock {
   __u32 copied_seq;
   __u32 rcv_nxt;
-  __u64 tcp_wstamp_ns; /* when the last segment left; CLOCK_MONOTONIC */
+  __u32 write_seq;       /* up to which programs have sent */
+  __u32 snd_nxt;         /* up to which segments have left */
+  __u64 tcp_wstamp_ns;   /* when the last segment left; CLOCK_MONOTONIC */
+  __u64 first_tx_mstamp; /* in us: when that with the newest data that is acknowledged left, or the
+                            oldest that is not if nothing was before it */
 };
 
 struct inet_connection_sock {
@@ -200,9 +213,13 @@ struct watched_socket {
   __u32 read_seq; /* TCP: up to which the reads that were seen have read */
   __u8 seq_known;
   __u8 talk;
-  __u8 is_turn; /* the request is one of those that are counted and not split */
-  __u8 reserved[5];
+  __u8 is_turn;    /* the request is one of those that are counted and not split */
+  __u8 reply_held; /* TCP: the reply was sent, and nothing of it has left yet */
+  __u8 reserved[4];
   struct request request; /* of a connection: the one that was read and not answered */
+  __u64 held_queue_ns;    /* reply_held: of the sending thread, from read to its last send */
+  __u32 reply_seq;        /* TCP: where the reply to the request begins */
+  __u32 reserved_too;
 };
 
 /* A UDP socket serves many peers: its requests in the order of their reading. Within the 20 KiB
@@ -322,6 +339,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
   socket->last_ready_ns = 0;
   socket->request.read_ns = 0;
   socket->seq_known = 0;
+  socket->reply_held = 0;
   socket->talk = TALK_UNSEEN;
 }
 
@@ -345,6 +363,62 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
   set_role(socket, role_of(sk));
   if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
   return socket;
+}
+
+/* ---- when a reply left ---- */
+
+/* When the last segment of what was just sent left: the send returns only after the receiver's side
+ * of the stack on loopback. */
+TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
+  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  __u64 left_ns;
+  if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(mptcp->first))
+    tcp = (struct tcp_sock*)BPF_CORE_READ(mptcp, first);
+  else if (sk->sk_protocol != IPPROTO_TCP)
+    return now_ns;
+  left_ns = BPF_CORE_READ(tcp, tcp_wstamp_ns);
+  return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
+}
+
+TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* sk) {
+  return sk->sk_protocol != IPPROTO_TCP ||
+         (__s32)(BPF_CORE_READ((struct tcp_sock*)sk, snd_nxt) - socket->reply_seq) > 0;
+}
+
+TOPSPIN_INLINE void record_reply(struct topspin_socket_cpu* cpu, const struct request* request,
+                                 __u64 sent_ns, __u64 waited_ns) {
+  __u64 read_after_ns = request->read_ns - request->ready_ns;
+  __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
+  __u64 queue_ns = request->cpu_queue_ns;
+  if (queue_ns > read_after_ns) queue_ns = read_after_ns;
+  if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
+  record(&cpu->reply_socket, read_after_ns - queue_ns);
+  record(&cpu->reply_cpu_queue, queue_ns + waited_ns);
+  record(&cpu->reply_runtime, sent_after_ns - waited_ns);
+}
+
+/* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window) may
+ * have done so since, without a call that we see. `ends`: what is held leaves just now. */
+TOPSPIN_INLINE void end_held_reply(struct watched_socket* socket, struct sock* sk, bool ends) {
+  struct request request = socket->request;
+  struct topspin_socket_cpu* cpu;
+  __u64 now_ns, sent_ns;
+  bool left = has_left(socket, sk);
+  if (!socket->reply_held || (!left && !ends)) return;
+  cpu = this_cpu();
+  if (!cpu) return;
+  socket->reply_held = 0;
+  socket->request.read_ns = 0;
+  cpu->events++;
+  now_ns = bpf_ktime_get_ns();
+  sent_ns = left ? BPF_CORE_READ((struct tcp_sock*)sk, first_tx_mstamp) * 1000 : now_ns;
+  if (sent_ns <= request.read_ns || sent_ns > now_ns) sent_ns = now_ns;
+  if (!request.read_ns || sent_ns - request.read_ns > reply_timeout_ns) {
+    cpu->unmatched++;
+    return;
+  }
+  if (request.ready_ns) record_reply(cpu, &request, sent_ns, socket->held_queue_ns);
 }
 
 /* ---- accepts ---- */
@@ -392,6 +466,8 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   if (!socket) return 0;
   copied = socket->self != key;
   begin_anew_if_copied(socket, sk);
+  /* Closed or shut down by a program, before the FIN is sent, and with it all that was held. */
+  if (new_state == STATE_FIN_WAIT1 || new_state == STATE_LAST_ACK) end_held_reply(socket, sk, true);
   if (new_state == STATE_CLOSE) {
     bpf_map_delete_elem(&ready_connections, &key);
     return 0;
@@ -597,12 +673,23 @@ TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct so
   if (has_unread(sk)) __sync_val_compare_and_swap(&socket->unread_ns, 0, socket->last_ready_ns);
 }
 
+/* Whether a read has gone past the peer's FIN: the one that takes the last data does so too if the
+ * FIN is there by then. Nothing can come behind a FIN, so all that came is read. */
+TOPSPIN_INLINE bool has_read_fin(struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  return BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN &&
+         BPF_CORE_READ(tcp, copied_seq) == BPF_CORE_READ(tcp, rcv_nxt);
+}
+
 /* Whether somebody has read whom we did not see, up to `before`: by splice, say. Then the moment
- * that is noted was that data's. Bytes that TLS in the kernel took off are none of that. */
+ * that is noted was that data's. Bytes that TLS in the kernel took off are none of that, nor is the
+ * place that a FIN has in the sequence. */
 TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct sock* sk,
                                     __u32 before) {
-  return socket->seq_known && sk->sk_protocol == IPPROTO_TCP && before != socket->read_seq &&
-         !BPF_CORE_READ((struct inet_connection_sock*)sk, icsk_ulp_ops);
+  if (!socket->seq_known || sk->sk_protocol != IPPROTO_TCP || before == socket->read_seq)
+    return false;
+  if (before == socket->read_seq + 1 && has_read_fin(sk)) return false;
+  return !BPF_CORE_READ((struct inet_connection_sock*)sk, icsk_ulp_ops);
 }
 
 TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
@@ -711,11 +798,13 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
     socket->unread_ns = 0;
     socket->seq_known = 0;
     socket->request.read_ns = 0;
+    socket->reply_held = 0;
     begin_wait_for_rest(socket, sk);
     return 0;
   }
   if (socket->role == ROLE_UNKNOWN)
     set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
+  if (socket->reply_held) end_held_reply(socket, sk, false);
   if (udp ? result < 0 : result <= 0) {
     if (udp || result < 0) return 0;
     /* The end of a stream is told of like data, and is none; it has a place in the sequence. */
@@ -766,21 +855,10 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
     push_request(sk, cpu, &request);
   else
     socket->request = request;
+  socket->reply_held = 0;
+  if (sk->sk_protocol == IPPROTO_TCP)
+    socket->reply_seq = BPF_CORE_READ((struct tcp_sock*)sk, write_seq);
   return 0;
-}
-
-/* When the first segment of what was just sent left: the send returns only after the receiver's
- * side of the stack on loopback. What did not leave yet counts as sent now. */
-TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
-  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
-  struct tcp_sock* tcp = (struct tcp_sock*)sk;
-  __u64 left_ns;
-  if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(mptcp->first))
-    tcp = (struct tcp_sock*)BPF_CORE_READ(mptcp, first);
-  else if (sk->sk_protocol != IPPROTO_TCP)
-    return now_ns;
-  left_ns = BPF_CORE_READ(tcp, tcp_wstamp_ns);
-  return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
 /* A thread has sent. */
@@ -791,7 +869,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   struct watched_socket* socket;
   struct topspin_socket_cpu* cpu;
   struct request request;
-  __u64 now_ns, sent_ns, waited_ns, read_after_ns, sent_after_ns;
+  __u64 now_ns, sent_ns;
   if (!thread || !is_inet(sk) || result <= 0) return 0;
   socket = watch(sk);
   if (!socket) return 0;
@@ -817,7 +895,13 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
       return 0;
     }
     request = socket->request;
+    if (!socket->is_turn && !has_left(socket, sk)) {
+      socket->held_queue_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
+      socket->reply_held = 1;
+      return 0;
+    }
     socket->request.read_ns = 0;
+    socket->reply_held = 0;
     if (now_ns < request.read_ns || now_ns - request.read_ns > reply_timeout_ns) {
       cpu->unmatched++;
       cpu->events++;
@@ -833,14 +917,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   cpu->events++;
   if (!request.ready_ns) return 0;
   sent_ns = departure_ns(sk, request.read_ns, now_ns);
-  read_after_ns = request.read_ns - request.ready_ns;
-  sent_after_ns = sent_ns - request.read_ns;
-  waited_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, sent_ns);
-  if (request.cpu_queue_ns > read_after_ns) request.cpu_queue_ns = read_after_ns;
-  if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
-  record(&cpu->reply_socket, read_after_ns - request.cpu_queue_ns);
-  record(&cpu->reply_cpu_queue, request.cpu_queue_ns + waited_ns);
-  record(&cpu->reply_runtime, sent_after_ns - waited_ns);
+  record_reply(cpu, &request, sent_ns, cpu_queue_ns(task, thread, cpu, request.read_ns, sent_ns));
   return 0;
 }
 

@@ -200,10 +200,16 @@ class Servers : public testing::Test {
     const double parts = split["socket"]["sum"].get<double>() +
                          split["cpu_queue"]["sum"].get<double>() +
                          split["runtime"]["sum"].get<double>();
-    const auto wire = summary()["reply_latency_ns"]["sum"].get<double>();
+    // A request that never got a reply is there as the timeout, and in no part.
+    const double never_answered = std::max(
+        summary()["unanswered"].get<double>() - summary()["late_replies"].get<double>(), 0.0);
+    const double wire = summary()["reply_latency_ns"]["sum"].get<double>() - never_answered * 1e9;
     // A datagram's reply ends when the send returns, after the wire has it.
     EXPECT_LE(parts, 1.25 * wire + 50e3 * count);
-    EXPECT_GE(parts, 0.5 * wire);
+    // A request that was sent again waited on the wire, before the socket had it.
+    if (summary()["tcp_retransmissions"] != 0 || summary()["sockets"]["listen_overflows"] != 0)
+      return;
+    EXPECT_GE(parts + 50e3 * count, 0.75 * wire);
   }
 
   TempDir dir_;
@@ -340,7 +346,10 @@ TEST_F(Servers, PostgresUnderPgbench) {
   // Beside the transactions: each connection's start, and what pgbench asks before.
   EXPECT_GE(replies(), *transactions);
   EXPECT_LE(replies(), *transactions + 30);
-  EXPECT_EQ(summary()["unanswered"], 0) << "a farewell asks for no reply";
+  // A farewell asks for no reply. It is known by its FIN, unless the client is put off its CPU
+  // between the two for a millisecond: each of the five connections says one farewell.
+  EXPECT_LE(summary()["unanswered"].get<double>(), 5);
+  EXPECT_EQ(summary()["late_replies"], 0);
   expect_split_matches_wire(30 + 0.01 * replies());
 }
 

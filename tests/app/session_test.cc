@@ -17,7 +17,7 @@ ClosedInterval flows(int64_t begin_ns, int64_t end_ns, uint64_t packets, uint64_
 }
 
 TEST(Session, JoinsTheTwoHalvesOfATickInOrder) {
-  Session session(1000 * kNanosPerSecond, kNanosPerSecond, {});
+  Session session(1000 * kNanosPerSecond, kNanosPerSecond, {}, kNanosPerSecond);
   const int64_t one = 1001 * kNanosPerSecond;
   EXPECT_FALSE(session.next_sample());
   session.add_flows(flows(0, one, 5));
@@ -40,7 +40,7 @@ TEST(Session, JoinsTheTwoHalvesOfATickInOrder) {
 }
 
 TEST(Session, ALateTickSaysSo) {
-  Session session(0, kNanosPerSecond, {});
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   session.add_flows(flows(0, kNanosPerSecond, 0));
   session.add_probes({}, {}, kNanosPerSecond, kNanosPerSecond + 150 * kNanosPerMilli);
   EXPECT_EQ(session.next_sample()->losses.late_ticks, 1u);
@@ -48,7 +48,7 @@ TEST(Session, ALateTickSaysSo) {
 }
 
 TEST(Session, CaptureLossesTravelWithTheTick) {
-  Session session(0, kNanosPerSecond, {});
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   ClosedInterval interval = flows(0, kNanosPerSecond, 10);
   interval.losses = {3, 4, 5};
   interval.flows.evicted_flows = 6;
@@ -71,7 +71,7 @@ ClosedInterval second_of_flows(uint64_t number, uint64_t packets) {
 }
 
 TEST(Session, AStandstillIsOneLongIntervalWithAllThatCameMeanwhile) {
-  Session session(0, kNanosPerSecond, {});
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   add_probes_at(session, 1);
   add_probes_at(session, 5, 200 * kNanosPerMilli);  // seconds 2 to 5 at once
   add_probes_at(session, 6);
@@ -98,7 +98,7 @@ TEST(Session, AStandstillIsOneLongIntervalWithAllThatCameMeanwhile) {
 }
 
 TEST(Session, ASilenceThatTheCaptureClosedAsOneKeepsLaterTicksInTheirPlace) {
-  Session session(0, kNanosPerSecond, {});
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   for (int64_t second = 1; second <= 4; ++second) add_probes_at(session, second);
   ClosedInterval silence = flows(0, 3 * kNanosPerSecond, 0, 2);
   silence.flows.live_flows = 7;
@@ -115,7 +115,7 @@ TEST(Session, ASilenceThatTheCaptureClosedAsOneKeepsLaterTicksInTheirPlace) {
 }
 
 TEST(Session, TheLastTickTakesWhatTheCaptureHandsOverAtTheVeryEnd) {
-  Session session(0, kNanosPerSecond, {});
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   session.add_flows(second_of_flows(0, 10));
   add_probes_at(session, 1);
   LossInterval cut_off;

@@ -140,6 +140,20 @@ TEST(SocketLedger, RefusalsAreOverflowsAsFarAsTheNamespaceHadThem) {
   EXPECT_EQ(interval.host_listen_overflows, 44u);
 }
 
+TEST(SocketLedger, PacketsThatASocketDropsAreNoRefusalsUnlessTheNamespaceCountsThem) {
+  SocketLedger ledger(10);
+  ledger.begin({queue(1, kProtocolTcp, 0)}, ListenCounts{100, 100});
+  walk(ledger, {1});
+  // The ACK that finds a full queue counts twice at its socket.
+  ledger.update({queue(1, kProtocolTcp, 84)});
+  auto interval = ledger.take(ListenCounts{114, 114}).interval;
+  EXPECT_EQ(interval.listen_overflows, 14u);
+  EXPECT_EQ(interval.syn_drops, 0u);
+  interval = ledger.take(ListenCounts{114, 117}).interval;
+  EXPECT_EQ(interval.listen_overflows, 0u);
+  EXPECT_EQ(interval.syn_drops, 3u);
+}
+
 TEST(SocketLedger, AClosedSocketIsToldOnceAndForgotten) {
   SocketLedger ledger(10);
   ledger.begin({queue(1, kProtocolUdp, 0), queue(2, kProtocolUdp, 0)}, std::nullopt);

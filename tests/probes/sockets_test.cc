@@ -8,6 +8,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <sstream>
 #include <thread>
@@ -212,6 +213,46 @@ class Sockets : public testing::Test {
   std::map<uint16_t, SocketRow> rows_;
   LossInterval losses_;
 };
+
+/// TCP_DEFER_ACCEPT has the listening socket drop each handshake's last ACK until data comes.
+TEST_F(Sockets, AnAckThatIsDroppedRefusesNobody) {
+  constexpr int kBacklog = 2, kClients = 8;
+  ForkedSubject subject([] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, 7076);
+    const int seconds = 10;
+    CHECK(::setsockopt(listener.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof(seconds)) ==
+          0);
+    CHECK(::listen(listener.get(), kClients) == 0);
+    ::raise(SIGSTOP);
+    CHECK(::listen(listener.get(), kBacklog) == 0);
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  const uint64_t overflows = tcp_ext("ListenOverflows");
+  const uint64_t drops = tcp_ext("ListenDrops");
+  subject.go();
+  await_stop(subject);
+  std::vector<UniqueFd> clients;
+  for (int client = 0; client < kClients; ++client)
+    clients.push_back(connected_socket(SOCK_STREAM, 7076));
+  take();
+  EXPECT_GE(rows_[7076].drops, static_cast<uint64_t>(kClients));  // the kernel's count of packets
+  EXPECT_EQ(tcp_ext("ListenDrops"), drops);
+  EXPECT_EQ(all_.listen_overflows, 0u);
+  EXPECT_EQ(all_.syn_drops, 0u);
+  // Now the queue is too short for them, at the handshake's end: one refusal, two packets.
+  ::kill(subject.pid(), SIGCONT);
+  await_stop(subject);
+  for (const UniqueFd& client : clients) CHECK(::send(client.get(), "x", 1, 0) == 1);
+  clients.clear();  // nothing is sent again, or not for long
+  take();
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+  EXPECT_GE(tcp_ext("ListenOverflows"), overflows + kClients - kBacklog - 1);
+  EXPECT_GE(*all_.listen_overflows, static_cast<uint64_t>(kClients - kBacklog - 1));
+  EXPECT_EQ(all_.syn_drops, 0u);
+  EXPECT_EQ(tcp_ext("ListenDrops") - drops, tcp_ext("ListenOverflows") - overflows);
+}
 
 TEST_F(Sockets, AFullAcceptQueueIsMeasuredAndItsOverflowsCounted) {
   constexpr int kBacklog = 4;
@@ -887,6 +928,165 @@ UniqueFd listener_on(uint16_t port) {
 }
 UniqueFd accepted(const UniqueFd& listener) {
   return UniqueFd(::accept(listener.get(), nullptr, nullptr));
+}
+
+/// Waits until the peer's FIN is there, whether or not all data before it is read.
+void await_fin(int connection) {
+  pollfd poll_fd{connection, POLLRDHUP, 0};
+  while (::poll(&poll_fd, 1, -1) != 1) {
+  }
+}
+
+TEST_F(TcpSockets, ARequestThatIsReadTogetherWithTheClientsFinIsSplit) {
+  constexpr int kConnections = 12;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7070);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kConnections; ++count) {
+      const UniqueFd connection = accepted(listener);
+      await_fin(connection.get());
+      answer_once(connection.get(), 1);
+    }
+  });
+  start_server(subject);
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7070);
+    // Half of them in one segment, the FIN with the data.
+    const int corked = count % 2;
+    ::setsockopt(client.get(), IPPROTO_TCP, TCP_CORK, &corked, sizeof(corked));
+    char byte = 'x';
+    const int64_t begin_ns = monotonic_now_ns();
+    CHECK(::send(client.get(), &byte, 1, 0) == 1);
+    CHECK(::shutdown(client.get(), SHUT_WR) == 0);
+    CHECK(::recv(client.get(), &byte, 1, 0) == 1);
+    const int64_t took_ns = monotonic_now_ns() - begin_ns;
+    client_saw_ns_ += took_ns;
+    client_saw_most_ns_ = std::max(client_saw_most_ns_, took_ns);
+  }
+  subject.wait_done();
+  expect_split(kConnections, 1 * kNanosPerMilli);
+  EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kConnections));
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+}
+
+TEST_F(TcpSockets, TheLastAnswerOfAServerThatClosesWaitsAsAllOthersDo) {
+  constexpr int kConnections = 12;
+  const UniqueFd listener = listener_on(7071);
+  ForkedSubject subject([] {
+    for (int count = 0; count < kConnections; ++count) {
+      const UniqueFd connection = connected_socket(SOCK_STREAM, 7071);
+      char bytes[4];
+      CHECK(::send(connection.get(), "x", 1, 0) == 1);
+      await_fin(connection.get());
+      CHECK(::recv(connection.get(), bytes, 1, 0) == 1);  // the first of two reads
+      CHECK(::recv(connection.get(), bytes, sizeof(bytes), 0) == 2);
+      CHECK(::recv(connection.get(), bytes, sizeof(bytes), 0) == 0);
+    }
+  });
+  watch(subject.pid());
+  subject.go();
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd connection = accepted(listener);
+    const int corked = count % 2;
+    ::setsockopt(connection.get(), IPPROTO_TCP, TCP_CORK, &corked, sizeof(corked));
+    char byte = 0;
+    CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+    CHECK(::send(connection.get(), "end", 3, 0) == 3);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.socket_wait->count(), 2u * kConnections);
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+}
+
+/// Servers whose first send of a reply puts nothing on the wire, and which take 4 ms until they let
+/// it go: the reply left then, and not before.
+class HeldReplies : public TcpSockets {
+ protected:
+  static constexpr int kRequests = 12;
+  using Answer = std::function<void(int connection)>;
+
+  void serve(uint16_t port, const Answer& answer) {
+    ForkedSubject subject([&] {
+      const UniqueFd listener = listener_on(port);
+      ::raise(SIGSTOP);
+      const UniqueFd connection = accepted(listener);
+      char byte = 0;
+      while (::recv(connection.get(), &byte, 1, 0) == 1) answer(connection.get());
+    });
+    start_server(subject);
+    UniqueFd client = connected_socket(SOCK_STREAM, port);
+    for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 2);
+    client.reset();
+    subject.wait_done();
+    expect_split(kRequests, 4 * kNanosPerMilli);
+  }
+};
+
+void cork(int connection, int on) {
+  CHECK(::setsockopt(connection, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) == 0);
+}
+
+TEST_F(HeldReplies, ByMsgMore) {
+  serve(7072, [](int connection) {
+    CHECK(::send(connection, "a", 1, MSG_MORE) == 1);
+    sleep_ms(4);
+    CHECK(::send(connection, "b", 1, 0) == 1);
+  });
+}
+
+TEST_F(HeldReplies, ByACorkThatIsTakenOff) {
+  serve(7073, [](int connection) {
+    cork(connection, 1);
+    CHECK(::send(connection, "a", 1, 0) == 1);
+    sleep_ms(4);
+    CHECK(::send(connection, "b", 1, 0) == 1);
+    cork(connection, 0);
+  });
+}
+
+TEST_F(HeldReplies, UntilTheConnectionIsShutDown) {
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7074);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kRequests; ++count) {
+      const UniqueFd connection = accepted(listener);
+      cork(connection.get(), 1);
+      answer_once(connection.get(), 0);
+      sleep_ms(4);
+    }
+  });
+  start_server(subject);
+  for (int count = 0; count < kRequests; ++count)
+    ask_on(connected_socket(SOCK_STREAM, 7074), "x", 1);
+  subject.wait_done();
+  expect_split(kRequests, 4 * kNanosPerMilli);
+}
+
+TEST_F(TcpSockets, AReplyWhoseHeadHasLeftEndsWithItsHead) {
+  constexpr int kRequests = 12;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7075);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    char byte = 0;
+    while (::recv(connection.get(), &byte, 1, 0) == 1) {
+      CHECK(::send(connection.get(), "a", 1, 0) == 1);
+      sleep_ms(4);
+      CHECK(::send(connection.get(), "b", 1, MSG_MORE) == 1);
+      cork(connection.get(), 0);
+    }
+  });
+  start_server(subject);
+  UniqueFd client = connected_socket(SOCK_STREAM, 7075);
+  for (int count = 0; count < kRequests; ++count) {
+    ask_on(client, "x", 1);
+    char byte = 0;
+    CHECK(::recv(client.get(), &byte, 1, 0) == 1);
+  }
+  client.reset();
+  subject.wait_done();
+  expect_split(kRequests);
 }
 
 TEST_F(TcpSockets, ConnectionsInARowTakeNothingOverFromTheirListener) {
