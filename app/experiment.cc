@@ -15,6 +15,7 @@
 #include "app/family.h"
 #include "app/ports.h"
 #include "core/clock.h"
+#include "core/run_reasons.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -300,14 +301,15 @@ void Experiment::on_pass(int64_t now) {
   if (command_ended_ && now_ns >= next_family_check_ns_) {
     next_family_check_ns_ = now_ns + kFamilyPollNs;
     if (!reap_adopted(0))
-      return fail(fmt::format("the subject ended during {}{}", stage_name(), tail_.last_lines()));
+      return fail(
+          fmt::format("{}ended during {}{}", kSubjectReason, stage_name(), tail_.last_lines()));
   }
   switch (part_) {
     case Part::kStart:
       if (ready(now_ns)) {
         begin(settings_.warm_up ? Part::kWarmUp : Part::kBefore, now_ns);
       } else if (now_ns > settings_.subject.ready.within_ns) {
-        return fail(fmt::format("the subject was not ready within {}: {}{}",
+        return fail(fmt::format("{}was not ready within {}: {}{}", kSubjectReason,
                                 format_duration(settings_.subject.ready.within_ns),
                                 what_is_missing(), tail_.last_lines()));
       }
@@ -345,7 +347,7 @@ void Experiment::on_command_end(int exit_status) {
   const std::string how = exit_status > 128
                               ? fmt::format("was ended by signal {}", exit_status - 128)
                               : fmt::format("ended with status {}", exit_status);
-  fail(fmt::format("the subject {} during {}{}", how, stage_name(), tail_.last_lines()));
+  fail(fmt::format("{}{} during {}{}", kSubjectReason, how, stage_name(), tail_.last_lines()));
 }
 
 void Experiment::fail(std::string reason) {
@@ -373,7 +375,7 @@ Status Experiment::finish(RunEnd& end) {
   }
   if (!result_ || writer_ == nullptr) return stored_;
   for (const std::string& reason : result_->invalid_reasons)
-    end.invalid_reasons.push_back("the load: " + reason);
+    end.invalid_reasons.push_back(std::string(kLoadReason) + reason);
   if (auto put = writer_->put_load(*result_); !put.ok() && stored_.ok()) stored_ = put;
   return stored_;
 }

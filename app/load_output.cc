@@ -27,6 +27,14 @@ Json to_json(const HistogramSummary& summary) {
           {"p999", or_null(summary.p999)}, {"max", or_null(summary.max)}};
 }
 
+/// How long the messages that were sent had waited, in all, for an earlier one of their own client.
+/// Each message is in all three histograms, whose sums are exact.
+uint64_t blocked_ns(const LoadPart& part) {
+  const uint64_t all = part.latency_intended.sum();
+  const uint64_t others = part.latency_actual.sum() + part.own_lateness.sum();
+  return all - std::min(all, others);
+}
+
 /// Accounts and latencies of a stage or of the whole, with the same names in both.
 void add_part(Json& json, const LoadPart& part, const LoadResult& result) {
   const LoadAccounts& a = part.accounts;
@@ -41,6 +49,7 @@ void add_part(Json& json, const LoadPart& part, const LoadResult& result) {
   json["lost"] = or_null_if(no_replies, a.lost);
   json["never_scheduled"] = a.never_scheduled;
   json["blocked"] = a.blocked;
+  json["blocked_ns"] = or_null_if(no_replies, blocked_ns(part));
   json["unexpected"] = a.unexpected;
   json["dead_clients"] = a.dead_clients;
   json["http_errors"] = or_null_if(!result.http, a.http_errors);
@@ -130,6 +139,10 @@ std::string load_result_text(const LoadResult& result) {
                                 latency_text(result.total.latency_intended.summary())));
     line("", fmt::format("{}  (from the actual sending)",
                          latency_text(result.total.latency_actual.summary())));
+    if (const uint64_t waited = blocked_ns(result.total); waited > 0)
+      line("blocked", fmt::format("what was sent waited {} in all for an earlier message of its "
+                                  "own client",
+                                  format_duration(static_cast<int64_t>(waited))));
   } else {
     line("sent", fmt::format("{:.0f} packets/s{}",
                              static_cast<double>(a.sent) * 1e9 /

@@ -394,4 +394,21 @@ std::vector<double> benjamini_hochberg(std::span<const double> p) {
   return q;
 }
 
+double more_hits_p(uint64_t a_hits, uint64_t a_count, uint64_t b_hits, uint64_t b_count) {
+  CHECK(a_hits <= a_count && b_hits <= b_count);
+  if (a_count == 0 || b_count == 0) return 1;
+  const auto log_choose = [](uint64_t n, uint64_t k) {
+    return std::lgamma(static_cast<double>(n) + 1) - std::lgamma(static_cast<double>(k) + 1) -
+           std::lgamma(static_cast<double>(n - k) + 1);
+  };
+  const uint64_t hits = a_hits + b_hits;
+  const double all = log_choose(a_count + b_count, hits);
+  double p = 0;
+  for (uint64_t on_b = b_hits; on_b <= std::min(hits, b_count); ++on_b) {
+    if (hits - on_b > a_count) continue;
+    p += std::exp(log_choose(b_count, on_b) + log_choose(a_count, hits - on_b) - all);
+  }
+  return std::min(p, 1.0);
+}
+
 }  // namespace topspin

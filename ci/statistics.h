@@ -58,6 +58,10 @@ double paired_rank_sum_p(std::span<const double> a, std::span<const double> b);
 inline constexpr size_t kExactValues = 50;
 double rank_sum_p(std::span<const double> a, std::span<const double> b);
 
+/// The chance that at least `b_hits` of all hits fall on side B if side has nothing to do with them
+/// (Fisher's exact test, one-sided). 1 where a side is empty.
+double more_hits_p(uint64_t a_hits, uint64_t a_count, uint64_t b_hits, uint64_t b_count);
+
 /// Welch's t-test of equal means, variances unequal.
 struct WelchTest {
   double t = 0;

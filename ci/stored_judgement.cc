@@ -8,6 +8,8 @@
 #include <fmt/format.h>
 
 #include "ci/slo.h"
+#include "ci/statistics.h"
+#include "core/run_reasons.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -157,12 +159,11 @@ constexpr const char* kOtherHost =
     "sides "
     "on one host";
 
-/// Gathers the runs that may not be judged, and says them: many for one reason are one sentence.
-class LeftOut {
+/// Gathers runs with the reasons for what became of them, and says them: many for one reason are
+/// one sentence.
+class Gathered {
  public:
-  /// True if the run may be judged.
-  bool fit(const MeasuredRun& run) {
-    const auto reasons = reasons_not_to_judge(run);
+  void add(const MeasuredRun& run, const std::vector<std::string>& reasons) {
     for (const std::string& reason : reasons) {
       const std::string kind = without_numbers(reason);
       auto group = std::find_if(groups_.begin(), groups_.end(),
@@ -171,7 +172,6 @@ class LeftOut {
         group = groups_.insert(groups_.end(), {kind, reason, run.run.info.id, 0});
       ++group->runs;
     }
-    return reasons.empty();
   }
 
   /// `done`: "is left out", "is not judged".
@@ -202,6 +202,92 @@ class LeftOut {
 
   std::vector<Group> groups_;
 };
+
+/// What a run is to a judgement.
+enum class Fitness : uint8_t {
+  kFit,      // its numbers are compared
+  kFailed,   // by its subject's doing: it has no numbers to compare, and counts as failed
+  kLeftOut,  // by topspin's or the host's doing: it says nothing of its subject
+};
+
+/// Looks at the runs of both sides, and remembers which failed and which are left out.
+class Sorter {
+ public:
+  Fitness look(const MeasuredRun& run) {
+    if (std::string fault = fault_of_subject(run.run.end); !fault.empty()) {
+      failed_.add(run, {std::move(fault)});
+      return Fitness::kFailed;
+    }
+    const auto reasons = reasons_not_to_judge(run);
+    left_out_.add(run, reasons);
+    return reasons.empty() ? Fitness::kFit : Fitness::kLeftOut;
+  }
+
+  /// Enters runs that look() did not leave out in what the sides are compared by.
+  void count_a(Fitness fitness) { count(a_, fitness); }
+  void count_b(Fitness fitness) { count(b_, fitness); }
+
+  void say(Judgement& judgement, std::string_view one, std::string_view many) const {
+    failed_.say(judgement, "failed by its subject's doing and counts as failed",
+                "failed by their subject's doing and count as failed");
+    left_out_.say(judgement, one, many);
+  }
+
+  /// Adds the metric kFailedRuns, judged, if a run failed.
+  void add_failed_runs(Judgement& judgement) const {
+    if (a_.failed + b_.failed == 0 || a_.runs == 0 || b_.runs == 0) return;
+    Comparison c;
+    c.metric.name = kFailedRuns;
+    c.metric.unit = kUnitOfShares;
+    c.metric.margin = 0;
+    c.metric.absolute = c.absolute = true;
+    c.n = std::min(a_.runs, b_.runs);
+    c.a = static_cast<double>(a_.failed) / static_cast<double>(a_.runs);
+    c.b = static_cast<double>(b_.failed) / static_cast<double>(b_.runs);
+    c.change = *c.b - *c.a;
+    const double chance = more_hits_p(a_.failed, a_.runs, b_.failed, b_.runs);
+    const std::string counts = fmt::format(
+        "{}: the candidate's subject failed in {} of {} runs, the baseline's in {} of {}",
+        kFailedRuns, b_.failed, b_.runs, a_.failed, a_.runs);
+    if (*c.b <= *c.a) {
+      c.verdict = Verdict::kPass;
+    } else if (chance <= kFalseDiscoveryRate) {
+      c.verdict = Verdict::kFail;
+      c.reason = counts;
+    } else {
+      c.verdict = Verdict::kInconclusive;
+      c.reason = fmt::format("{}; so many more could be chance (p = {:.2g})", counts, chance);
+    }
+    judgement.metrics.push_back(std::move(c));
+  }
+
+ private:
+  struct Side {
+    size_t runs = 0;
+    size_t failed = 0;
+  };
+  static void count(Side& side, Fitness fitness) {
+    ++side.runs;
+    if (fitness == Fitness::kFailed) ++side.failed;
+  }
+
+  Gathered failed_;
+  Gathered left_out_;
+  Side a_;
+  Side b_;
+};
+
+/// A subject that fails too often fails the judgement, however few runs are left to compare.
+void fail_for_failed_runs(Judgement& judgement) {
+  if (judgement.verdict == Verdict::kFail || judgement.exit_code == kExitOtherHost) return;
+  for (const Comparison& c : judgement.metrics) {
+    if (c.metric.name != kFailedRuns || c.verdict != Verdict::kFail) continue;
+    judgement.verdict = Verdict::kFail;
+    judgement.exit_code = kExitFail;
+    std::erase(judgement.reasons, c.reason);
+    judgement.reasons.insert(judgement.reasons.begin(), c.reason);
+  }
+}
 
 /// Adds each metric that both sides have: all values, or of the pairs that have it on both sides.
 void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
@@ -238,6 +324,15 @@ void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
 
 std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run) {
   return standing_of(run.run.info, run.run.end, run.totals).reasons;
+}
+
+std::string fault_of_subject(const RunEnd& end) {
+  if (end.status == RunStatus::kInterrupted || end.status == RunStatus::kRunning) return {};
+  const std::string silence = std::string(kLoadReason) + std::string(kLoadSilence);
+  for (const std::string& reason : end.invalid_reasons) {
+    if (reason.starts_with(kSubjectReason) || reason.starts_with(silence)) return reason;
+  }
+  return {};
 }
 
 Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>& b) {
@@ -377,25 +472,37 @@ struct Sides {
   Layout layout = Layout::kUnpaired;
 };
 
-template <typename Fit>
+/// What `sorter` lets through; all runs where there is none.
 Sides choose_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
-                   const std::vector<RunPair>& pairs, Fit fit) {
+                   const std::vector<RunPair>& pairs, Sorter* sorter) {
+  const auto look = [&](const MeasuredRun& run) {
+    return sorter == nullptr ? Fitness::kFit : sorter->look(run);
+  };
   Sides sides;
   if (!pairs.empty()) {
     sides.layout = Layout::kPaired;
     for (const RunPair& pair : pairs) {
-      const bool fit_a = fit(pair.a), fit_b = fit(pair.b);
-      if (!fit_a || !fit_b) continue;
+      const Fitness fit_a = look(pair.a), fit_b = look(pair.b);
+      if (fit_a == Fitness::kLeftOut || fit_b == Fitness::kLeftOut) continue;
+      if (sorter != nullptr) {
+        sorter->count_a(fit_a);
+        sorter->count_b(fit_b);
+      }
+      if (fit_a == Fitness::kFailed || fit_b == Fitness::kFailed) continue;
       sides.a.push_back(&pair.a);
       sides.b.push_back(&pair.b);
     }
     return sides;
   }
   for (const MeasuredRun& run : a) {
-    if (fit(run)) sides.a.push_back(&run);
+    const Fitness fitness = look(run);
+    if (sorter != nullptr && fitness != Fitness::kLeftOut) sorter->count_a(fitness);
+    if (fitness == Fitness::kFit) sides.a.push_back(&run);
   }
   for (const MeasuredRun& run : b) {
-    if (fit(run)) sides.b.push_back(&run);
+    const Fitness fitness = look(run);
+    if (sorter != nullptr && fitness != Fitness::kLeftOut) sorter->count_b(fitness);
+    if (fitness == Fitness::kFit) sides.b.push_back(&run);
   }
   return sides;
 }
@@ -408,29 +515,30 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   std::vector<RunPair> pairs;
   // One run a side is no pair: whichever came first, it is the two of them.
   if (auto found = pair_runs(a, b); found.ok() && found->size() > 1) pairs = std::move(*found);
-  LeftOut left_out;
-  Sides sides =
-      choose_sides(a, b, pairs, [&](const MeasuredRun& run) { return left_out.fit(run); });
+  Sorter sorter;
+  Sides sides = choose_sides(a, b, pairs, &sorter);
   const bool judged = !sides.a.empty() && !sides.b.empty();
-  if (!judged) sides = choose_sides(a, b, pairs, [](const MeasuredRun&) { return true; });
+  if (!judged) sides = choose_sides(a, b, pairs, nullptr);
   judgement.paired = sides.layout == Layout::kPaired;
   std::vector<const MeasuredRun*> all = sides.a;
   all.insert(all.end(), sides.b.begin(), sides.b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
   add_metrics(judgement, sides.a, sides.b, sides.layout, scheduler_gates, metrics);
+  sorter.add_failed_runs(judgement);
   add_distributions(judgement, sides.a, sides.b);
   conclude(judgement, strict);
   if (judged) {
-    left_out.say(judgement, "is left out", "are left out");
+    sorter.say(judgement, "is left out", "are left out");
   } else {
     judgement.reasons.clear();  // of verdicts that are none
-    left_out.say(judgement, "is not judged", "are not judged");
+    sorter.say(judgement, "is not judged", "are not judged");
     make_invalid(judgement, kExitNotJudged,
                  "not judged: no run that may be judged is left on one side, so the numbers below "
                  "are of all runs and decide nothing");
   }
   if (distinct(all, fingerprint).size() > 1) make_invalid(judgement, kExitOtherHost, kOtherHost);
+  fail_for_failed_runs(judgement);
   return judgement;
 }
 
@@ -451,20 +559,18 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
                       std::span<const RunMetric> metrics) {
   Judgement judgement = started("ab", seed);
   judgement.paired = true;
-  std::vector<const MeasuredRun*> a, b, all;
-  LeftOut left_out;
-  for (const RunPair& pair : pairs) {
-    const bool fit_a = left_out.fit(pair.a), fit_b = left_out.fit(pair.b);
-    if (!fit_a || !fit_b) continue;
-    a.push_back(&pair.a);
-    b.push_back(&pair.b);
-  }
-  left_out.say(judgement, "is left out", "are left out");
+  Sorter sorter;
+  const Sides sides = choose_sides({}, {}, pairs, &sorter);
+  const std::vector<const MeasuredRun*>& a = sides.a;
+  const std::vector<const MeasuredRun*>& b = sides.b;
+  sorter.say(judgement, "is left out", "are left out");
+  std::vector<const MeasuredRun*> all;
   all.insert(all.end(), a.begin(), a.end());
   all.insert(all.end(), b.begin(), b.end());
   say_other_conditions(all, judgement);
   const bool scheduler_gates = same_rungs(all, judgement);
   add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates, metrics);
+  sorter.add_failed_runs(judgement);
   add_distributions(judgement, a, b);
   conclude(judgement, strict);
   judgement.pairs = count_pairs(judgement, a.size());
@@ -489,6 +595,7 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
             : fmt::format("{} pairs did not decide, and the gate asks for no more than {}",
                           count.judged, kMostPairs));
   }
+  fail_for_failed_runs(judgement);
   return judgement;
 }
 
@@ -528,9 +635,11 @@ Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
                             std::span<const Acceptance> accepted) {
   Judgement judgement = started("history", seed);
   std::vector<const MeasuredRun*> fit_runs;
-  LeftOut left_out;
+  Gathered left_out;
   for (const MeasuredRun& run : runs) {
-    if (left_out.fit(run)) fit_runs.push_back(&run);
+    const auto reasons = reasons_not_to_judge(run);
+    left_out.add(run, reasons);
+    if (reasons.empty()) fit_runs.push_back(&run);
   }
   left_out.say(judgement, "is left out", "are left out");
   if (runs.empty() || fit_runs.empty() || fit_runs.back() != &runs.back()) {

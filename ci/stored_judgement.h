@@ -26,6 +26,10 @@ struct MeasuredRun {
 /// Why a run may not be judged, a sentence each (ci/standing.h); none: it may.
 std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 
+/// Why the run failed, if that is its subject's doing: it ended by itself, never became ready, or
+/// answered nothing of a load. Empty: it did not fail so.
+std::string fault_of_subject(const RunEnd& end);
+
 /// The runs that `selector` names, oldest first: "KEY=VALUE" all with that label; "last" the
 /// newest; otherwise those of a commit (at least 7 hex digits) or a branch; otherwise the one with
 /// that id or prefix of an id. kUsage: none, or a prefix of several ids.
@@ -50,6 +54,10 @@ Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<M
 
 /// kUsage: a run is on both sides, so that it would be compared with itself.
 Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>& b);
+
+/// The name of the metric that compares how many runs of each side fault_of_subject() failed. Not
+/// one of run_metrics(): it is of a side, not of a run, and there only where a run failed so.
+inline constexpr std::string_view kFailedRuns = "failed_runs";
 
 /// `topspin compare A B`: in pairs if the runs pair (pair_runs), as the gate does, else all runs of
 /// A against all of B. Runs that may not be judged are left out and named; if that leaves a side

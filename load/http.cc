@@ -3,8 +3,9 @@
 //
 // A client has one connection and one request at a time. A moment that comes while the one before
 // is still unanswered waits for it, and keeps its intended time: that wait is in the intended
-// latency. What still waits when the client leaves was never sent, and counts as blocked. In a
-// closed loop the next moment is a period after the answer, or after the request was given up.
+// latency, and not in the generator's own lateness. What still waits when the client leaves was
+// never sent, and counts as blocked. In a closed loop the next moment is a period after the answer,
+// or after the request was given up.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -114,7 +115,8 @@ class Http : public Workload {
     bool closed = false;
     uint64_t number = 0;
     int64_t actual_ns = 0;
-    size_t said = 0;  // bytes of the request
+    int64_t free_ns = 0;  // when its last request ended
+    size_t said = 0;      // bytes of the request
     HttpResponse response;
     std::deque<int64_t> waiting;  // moments that are due
   };
@@ -143,7 +145,8 @@ class Http : public Workload {
         client.fd = std::move(begun.fd);
         client.connected = false;
       }
-      client.number = engine_->ledger().sent(session, intended_ns, client.actual_ns);
+      client.number =
+          engine_->ledger().sent(session, intended_ns, client.actual_ns, client.free_ns);
       client.busy = true;
       client.said = 0;
       client.response.reset();
@@ -245,7 +248,8 @@ class Http : public Workload {
     ++http_.statuses[status];
     http_.body_bytes += client.response.body_bytes();
     if (is_http_error(status)) engine_->ledger().error_answer(client.number);
-    engine_->ledger().reply(session, client.number, client.actual_ns, engine_->now_ns());
+    client.free_ns = engine_->now_ns();
+    engine_->ledger().reply(session, client.number, client.actual_ns, client.free_ns);
     client.busy = false;
     ask_again(session);
   }
@@ -253,6 +257,7 @@ class Http : public Workload {
   void end_request(uint32_t session) {
     Client& client = clients_[session];
     engine_->ledger().lose(client.number);
+    client.free_ns = engine_->now_ns();
     client.busy = false;
     ask_again(session);
   }

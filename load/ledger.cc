@@ -45,10 +45,10 @@ bool Ledger::is_of(uint32_t client, uint64_t number) const {
   return message != nullptr && message->client == client;
 }
 
-uint64_t Ledger::sent(uint32_t client, int64_t intended_ns, int64_t actual_ns) {
+uint64_t Ledger::sent(uint32_t client, int64_t intended_ns, int64_t actual_ns, int64_t free_ns) {
   const uint64_t number = next_number();
   LoadPart& part = part_at(intended_ns);
-  const int64_t lateness_ns = actual_ns - intended_ns;
+  const int64_t lateness_ns = actual_ns - std::max(intended_ns, free_ns);
   ++part.accounts.scheduled;
   ++part.accounts.sent;
   if (lateness_ns > settings_.late_after_ns) ++part.accounts.sent_late;

@@ -42,7 +42,10 @@ class Ledger {
   Ledger(const Schedule& schedule, const LedgerSettings& settings);
 
   // What became of a moment of the schedule. One of the three for each.
-  uint64_t sent(uint32_t client, int64_t intended_ns, int64_t actual_ns);  // its number
+  /// Gives the message's number. `free_ns`: since when the client has had no earlier message in its
+  /// way. The generator's own lateness counts from there, or from the intended moment if that came
+  /// later: a server that answers late, or never, does not make the generator late.
+  uint64_t sent(uint32_t client, int64_t intended_ns, int64_t actual_ns, int64_t free_ns = 0);
   void send_failed(int64_t intended_ns);
   void never_sent(int64_t intended_ns, bool blocked, uint64_t times = 1);
 

@@ -44,7 +44,7 @@ struct LoadOptions {
 
   int64_t period_ns = kNanosPerSecond;          // each client is due once a period
   int64_t timeout_ns = kNanosPerSecond;         // then a reply is late, a connection given up
-  int64_t late_after_ns = 10 * kNanosPerMilli;  // a send later than this counts as sent late
+  int64_t late_after_ns = 10 * kNanosPerMilli;  // own lateness above this counts as sent late
   // Clients are due at multiples of this, some at a time; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
   bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, again

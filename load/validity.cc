@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "core/run_reasons.h"
+
 namespace topspin {
 namespace {
 
@@ -21,7 +23,7 @@ std::string load_silence(const LoadResult& result) {
   const LoadAccounts& a = result.total.accounts;
   if (!result.expects_replies || a.sent == 0 || a.replied + a.late_replies > 0) return {};
   const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
-  return fmt::format("nothing was answered, of {} messages: {} {}", a.sent,
+  return fmt::format("{}, of {} messages: {} {}", kLoadSilence, a.sent,
                      refused ? "nobody listens on" : "check what serves", result.target);
 }
 

@@ -191,6 +191,7 @@ class GateRuns : public testing::Test {
     std::vector<std::string> doubts;
     int64_t busy_ns = 0;  // of the host, a tick; 0: not known
     uint64_t unanswered = 0, requests = 0;
+    RunStatus status = RunStatus::kComplete;
   };
 
   /// One run of `ticks` seconds, started a minute after the one before.
@@ -243,6 +244,7 @@ class GateRuns : public testing::Test {
     end.duration_ns = static_cast<int64_t>(ticks) * kNanosPerSecond;
     end.invalid_reasons = made.invalid_reasons;
     end.doubts = made.doubts;
+    end.status = made.status;
     ASSERT_TRUE((*writer)->finish(end).ok());
   }
 
@@ -342,6 +344,82 @@ TEST_F(GateRuns, EnoughValidPairsAreJudgedWithoutTheInvalid) {
     if (i == 4) b.invalid_reasons = {"the capture lost packets"};
   });
   EXPECT_EQ(gate().exit_code, 1);
+}
+
+/// What a run that failed has for its reason, as `topspin run` stores it, and whether it is
+/// complete.
+struct Failing {
+  const char* reason;
+  RunStatus status;
+};
+constexpr Failing kCrash{"the subject ended with status 1 during hold; its last lines: | x",
+                         RunStatus::kFailed};
+
+TEST_F(GateRuns, ACandidateThatFailsInFourOfFourteenRunsFails) {
+  for (const Failing& failing :
+       {kCrash, Failing{"the subject ended with status 0 during hold", RunStatus::kFailed},
+        Failing{"the subject was not ready within 2s: port tcp:1", RunStatus::kFailed},
+        Failing{"the load: nothing was answered, of 20 messages: check what serves x",
+                RunStatus::kComplete}}) {
+    SCOPED_TRACE(failing.reason);
+    std::filesystem::remove(db());
+    make_pairs(1.0, 14, [&](size_t i, Made& b) {
+      if (i % 4 != 1) return;  // 1, 5, 9 and 13
+      b.invalid_reasons = {failing.reason};
+      b.status = failing.status;
+    });
+    for (const auto& run :
+         {gate({"--strict"}), gate(), topspin({"compare", "side=a", "side=b", "--db", db()})}) {
+      EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
+      EXPECT_THAT(run.out, HasSubstr("FAIL"));
+      EXPECT_THAT(run.out, HasSubstr("the candidate's subject failed in 4 of 14 runs, the "
+                                     "baseline's in 0 of 14"));
+      EXPECT_THAT(run.out, HasSubstr(std::string(failing.reason).substr(0, 20)));
+    }
+  }
+}
+
+TEST_F(GateRuns, OneFailedRunOnEachSidePassesAndOneMoreDecidesNothing) {
+  const auto fail_in = [](size_t pair) {
+    return [pair](size_t i, Made& made) {
+      if (i != pair) return;
+      made.invalid_reasons = {kCrash.reason};
+      made.status = kCrash.status;
+    };
+  };
+  make_pairs(1.0, 14, fail_in(3), fail_in(7));
+  Outcome run = gate({"--strict"});
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  EXPECT_THAT(run.out, HasSubstr("failed_runs"));
+  std::filesystem::remove(db());
+  make_pairs(1.0, 14, fail_in(3));
+  run = gate({"--strict"});
+  EXPECT_EQ(run.exit_code, 3) << run.out << run.err;
+  EXPECT_THAT(run.out, HasSubstr("INCONCLUSIVE"));
+  EXPECT_THAT(run.out, HasSubstr("so many more could be chance"));
+}
+
+TEST_F(GateRuns, ACandidateThatFailsInEveryRunFailsAndNothingElseIsLeftToCompare) {
+  make_pairs(1.0, 12, [](size_t, Made& b) {
+    b.invalid_reasons = {kCrash.reason};
+    b.status = kCrash.status;
+  });
+  for (const auto& run : {gate(), topspin({"compare", "side=a", "side=b", "--db", db()})})
+    EXPECT_EQ(run.exit_code, 1) << run.out << run.err;
+  // The baseline that failed in every run is no reason to fail: nothing was compared.
+  EXPECT_EQ(gate({"side=b", "side=a"}).exit_code, 3);
+}
+
+TEST_F(GateRuns, WhatTopspinOrTheHostDidLeavesARunOutAndDoesNotCountAsFailed) {
+  make_pairs(1.0, 14, [](size_t i, Made& b) {
+    if (i % 4 != 1) return;
+    b.invalid_reasons = {"the load: the generator or the host was too slow: sent late"};
+    b.status = i == 5 ? RunStatus::kInterrupted : RunStatus::kComplete;
+  });
+  const Outcome run = gate({"--strict"});
+  EXPECT_EQ(run.exit_code, 0) << run.out << run.err;
+  EXPECT_THAT(run.out, HasSubstr("left out"));
+  EXPECT_EQ(run.out.find("failed_runs"), std::string::npos) << run.out;
 }
 
 TEST_F(GateRuns, AnotherHostIs4) {

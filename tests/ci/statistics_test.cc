@@ -324,5 +324,14 @@ TEST(Intervals, AreAlikeWhereTheWayOfComputingChanges) {
   EXPECT_NEAR(large_unpaired.high, small_unpaired.high, 0.02);
 }
 
+TEST(Hits, MoreOnOneSideAreAsUnlikelyAsCountingSays) {
+  EXPECT_NEAR(more_hits_p(0, 14, 4, 14), 1001.0 / 20475, 1e-9);  // C(14,4) / C(28,4)
+  EXPECT_NEAR(more_hits_p(0, 14, 3, 14), 364.0 / 3276, 1e-9);
+  EXPECT_NEAR(more_hits_p(0, 14, 14, 14), 1.0 / 40116600, 1e-12);
+  EXPECT_NEAR(more_hits_p(1, 2, 1, 2), 5.0 / 6, 1e-9);
+  EXPECT_NEAR(more_hits_p(3, 10, 0, 10), 1, 1e-9);
+  EXPECT_EQ(more_hits_p(0, 0, 3, 3), 1);
+}
+
 }  // namespace
 }  // namespace topspin

@@ -45,6 +45,21 @@ TEST(Ledger, AReplyCountsInTheStageThatItsPingWasDueIn) {
   EXPECT_EQ(ledger.parts()[1].accounts, LoadAccounts{});
 }
 
+TEST(Ledger, WhatTheClientsOwnEarlierMessageHeldUpIsNotTheGeneratorsLateness) {
+  const Schedule schedule = two_stages(1);
+  Ledger ledger(schedule, settings_with_timeout(kSecond));
+  ledger.sent(0, 100 * kMs, 303 * kMs, 300 * kMs);  // free 200 ms after it was due: 3 ms late
+  ledger.sent(0, 400 * kMs, 404 * kMs, 350 * kMs);  // free before it was due: 4 ms late
+  EXPECT_EQ(ledger.parts()[0].own_lateness.min(), 3 * kMs);
+  EXPECT_EQ(ledger.parts()[0].own_lateness.max(), 4 * kMs);
+  EXPECT_EQ(ledger.total_accounts().sent_late, 0u);
+  ledger.close(0);
+  // The wait stays in the latency from the intended moment.
+  EXPECT_EQ(ledger.parts()[0].latency_intended.max(), kSecond + 203 * kMs);
+  ledger.sent(0, 500 * kMs, 615 * kMs, 600 * kMs);  // 15 ms late, by the generator alone
+  EXPECT_EQ(ledger.total_accounts().sent_late, 1u);
+}
+
 TEST(Ledger, LateDuplicateAndForeignRepliesAreToldApart) {
   const Schedule schedule = two_stages(2);
   Ledger ledger(schedule, settings_with_timeout(kSecond));

@@ -188,6 +188,31 @@ TEST(Http, AServerThatAnswersNothingMakesTheLoadInvalid) {
               testing::Contains(testing::HasSubstr("nothing was answered")));
 }
 
+/// A request that is never answered keeps its client's next ones waiting, beyond --late-after.
+TEST(Http, AServerThatDropsEverySecondRequestDoesNotMakeTheGeneratorLate) {
+  TcpMisbehaviour behaviour;
+  behaviour.http = true;
+  behaviour.fates = {TcpFate::kWhole, TcpFate::kSilence};
+  MisbehavingTcpServer server(behaviour);
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "10:10 over 2s");
+  options.period_ns = 50 * kMs;
+  options.timeout_ns = 300 * kMs;
+  options.late_after_ns = 100 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  expect_balanced(*result);
+  const LoadPart& total = result->total;
+  for (const std::string& reason : result->invalid_reasons)
+    EXPECT_THAT(reason, testing::Not(testing::HasSubstr("sent late")));
+  EXPECT_GT(result->tcp->timeouts, 20u);
+  EXPECT_GT(total.accounts.blocked, 0u);
+  EXPECT_LT(total.accounts.sent_late, total.accounts.sent / 10);
+  // Its clients waited 300 ms again and again, and that stays in what the server is held to.
+  EXPECT_GT(total.latency_intended.sum(),
+            total.latency_actual.sum() + total.own_lateness.sum() + 5 * kSecond);
+  EXPECT_GT(total.accounts.asked(), 2 * total.accounts.done());
+}
+
 TEST(Http, AWholeServerLosesNothingAndKeepsItsConnections) {
   TcpMisbehaviour behaviour;
   behaviour.http = true;
