@@ -13,19 +13,13 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/unblocked_write.h"
 
 namespace topspin {
 namespace {
 
 /// So much a pipe takes at once if it takes anything (PIPE_BUF).
 constexpr size_t kPieceBytes = 4096;
-
-/// A new description of what `fd` is: it has flags of its own, while the one we were given is
-/// shared with whoever started us, and with the command. Works for terminals and pipes.
-UniqueFd reopen(int fd, int flags) {
-  const std::string path = fmt::format("/proc/self/fd/{}", fd);
-  return UniqueFd(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NOCTTY | flags));
-}
 
 bool is_pipe_or_terminal(int fd) {
   struct stat info {};
@@ -45,7 +39,7 @@ void Outlet::open() {
   }
   is_socket_ = S_ISSOCK(info.st_mode);
   if (!is_pipe_or_terminal(fd_)) return;
-  own_ = reopen(fd_, O_NONBLOCK);
+  own_ = reopen_unblocked(fd_);
   may_block_ = !own_;
 }
 
@@ -58,8 +52,11 @@ bool Outlet::write_some(std::string_view& rest) {
     if (poll(&room, 1, 0) <= 0) return false;
   }
   const size_t size = std::min(rest.size(), kPieceBytes);
-  const ssize_t n = is_socket_ ? send(fd, rest.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL)
-                               : ::write(fd, rest.data(), size);
+  ssize_t n = 0;
+  if (is_socket_)
+    n = send(fd, rest.data(), size, MSG_DONTWAIT | MSG_NOSIGNAL);
+  else
+    n = may_block_ ? write_briefly(fd, rest.data(), size) : ::write(fd, rest.data(), size);
   if (n > 0) {
     rest.remove_prefix(static_cast<size_t>(n));
     return true;
@@ -135,9 +132,11 @@ void prepare_standard_streams() {
   }
   const int flags = fcntl(STDOUT_FILENO, F_GETFL);
   if (flags >= 0 && (flags & O_NONBLOCK) != 0 && is_pipe_or_terminal(STDOUT_FILENO)) {
-    if (const UniqueFd blocking = reopen(STDOUT_FILENO, 0); blocking)
-      dup2(blocking.get(), STDOUT_FILENO);
+    const UniqueFd blocking(::open("/proc/self/fd/1", O_WRONLY | O_CLOEXEC | O_NOCTTY));
+    if (blocking) dup2(blocking.get(), STDOUT_FILENO);
   }
+  error_outlet().open();
+  output_outlet().open();
 }
 
 }  // namespace topspin

@@ -20,8 +20,12 @@ class Outlet {
  public:
   static constexpr int kBriefMs = 50;
 
-  /// `fd` is STDOUT_FILENO or STDERR_FILENO. Nothing is opened before the first write.
+  /// `fd` is STDOUT_FILENO or STDERR_FILENO.
   explicit Outlet(int fd) : fd_(fd) {}
+
+  /// Opens the stream anew, with flags of its own. The first write does so if nobody did before;
+  /// later is worse, since topspin may not be root by then and the terminal another user's.
+  void open();
 
   /// Writes whole lines, waiting at most `wait_ms` for the reader; not at all while lines are being
   /// dropped. False: dropped, or silenced.
@@ -32,7 +36,6 @@ class Outlet {
   uint64_t lines_dropped() const { return lines_dropped_; }
 
  private:
-  void open();
   bool write_some(std::string_view& rest);
   bool put(std::string_view text, int wait_ms);
 
@@ -40,7 +43,7 @@ class Outlet {
   bool opened_ = false;
   UniqueFd own_;  // the same file with flags of our own, where that is possible
   bool is_socket_ = false;
-  bool may_block_ = false;  // neither of the two: asked with poll() before each piece
+  bool may_block_ = false;  // it could not be opened anew: each write ends by a timer
   bool silenced_ = false;
   bool dropping_ = false;  // the last line found no room
   bool mid_line_ = false;  // and was cut
@@ -53,9 +56,9 @@ Outlet& error_outlet();
 Outlet& output_outlet();
 
 /// Makes descriptors 0 to 2 exist, so that no file of ours gets one of these numbers and a write to
-/// one fails alone; gives standard output flags of our own if somebody made it non-blocking; and
-/// turns the signals of a reader that went away and of a file size limit into errors. Once, at the
-/// start.
+/// one fails alone; gives standard output flags of our own if somebody made it non-blocking; opens
+/// both outlets; and turns the signals of a reader that went away and of a file size limit into
+/// errors. Once, at the start.
 void prepare_standard_streams();
 
 }  // namespace topspin

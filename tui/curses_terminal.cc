@@ -21,6 +21,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "core/unblocked_write.h"
 #include "core/unique_fd.h"
 
 // term.h defines many short names as macros.
@@ -108,7 +109,7 @@ class ScreenOutput {
     memory_.reset(memfd_create("topspin-screen", MFD_CLOEXEC));
     terminal_.reset(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
     // A description of our own: its flags are not shared with the shell that gave us the terminal.
-    own_.reset(::open("/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    own_ = reopen_unblocked(STDOUT_FILENO);
     usable_ = memory_.valid() && terminal_.valid();
     if (usable_) crash_state.output_fd = own_ ? own_.get() : terminal_.get();
   }
@@ -158,13 +159,10 @@ class ScreenOutput {
   }
 
   bool write_some() {
-    size_t size = pending_.size();
-    if (!own_) {  // it may block: little by little, while there is room
-      pollfd room{fd(), POLLOUT, 0};
-      if (poll(&room, 1, 0) <= 0) return false;
-      size = std::min<size_t>(size, 256);
-    }
-    const ssize_t n = write(fd(), pending_.data(), size);
+    pollfd room{fd(), POLLOUT, 0};
+    if (!own_ && poll(&room, 1, 0) <= 0) return false;
+    const ssize_t n = own_ ? write(fd(), pending_.data(), pending_.size())
+                           : write_briefly(fd(), pending_.data(), pending_.size());
     if (n > 0) {
       pending_.erase(0, static_cast<size_t>(n));
       return true;

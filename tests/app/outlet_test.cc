@@ -1,11 +1,18 @@
 #include "app/outlet.h"
 
 #include <array>
+#include <csignal>
 #include <string>
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
+
+#include "app/privileges.h"
+#include "tests/support/in_child.h"
+#include "tests/support/privileges.h"
 
 namespace topspin {
 namespace {
@@ -84,6 +91,36 @@ TEST(Outlet, IsSilentOnceItsReaderIsGoneOrItsDiskIsFull) {
   Outlet closed(12345);
   EXPECT_FALSE(closed.write("one\n"));
   EXPECT_TRUE(closed.silenced());
+}
+
+/// Writes to a terminal that nobody reads, which is root's alone, as another user. Returns what
+/// happened; does not return if a write waits for a reader.
+std::string write_to_anothers_terminal(bool controlling) {
+  const UniqueFd reader(posix_openpt(O_RDWR | O_NOCTTY));
+  if (!reader || grantpt(reader.get()) != 0 || unlockpt(reader.get()) != 0) return "no terminal";
+  setsid();
+  signal(SIGHUP, SIG_IGN);  // the reader goes when this returns
+  const UniqueFd terminal(open(ptsname(reader.get()), O_RDWR | O_NOCTTY));
+  fchmod(terminal.get(), 0600);
+  if (controlling && ioctl(terminal.get(), TIOCSCTTY, 0) != 0) return "not controlling";
+  const auto nobody = find_user("nobody");
+  if (!nobody.ok() || !become_user(*nobody).ok()) return "no user";
+  Outlet outlet(terminal.get());
+  const std::string line(100, 'x');
+  int written = 0;
+  while (outlet.write(line + "\n", 1) && written < 10'000) ++written;
+  std::array<char, 65536> buffer;
+  const bool first = written > 0 && read(reader.get(), buffer.data(), buffer.size()) > 0;
+  return fmt::format("{}{}{}", first ? "read" : "nothing", outlet.silenced() ? ", silenced" : "",
+                     outlet.lines_dropped() > 0 ? ", dropped" : "");
+}
+
+TEST(Outlet, WaitsForNoReaderOfATerminalThatItMayNotOpen) {
+  TOPSPIN_NEEDS_ROOT();
+  for (const bool controlling : {false, true}) {
+    EXPECT_EQ(in_child([controlling] { return write_to_anothers_terminal(controlling); }),
+              "read, dropped");
+  }
 }
 
 }  // namespace
