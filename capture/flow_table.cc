@@ -22,7 +22,7 @@ constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
-constexpr int64_t kTimeoutsLate = 8;  // a first reply is taken to be so late at most
+constexpr int64_t kTimeoutsLate = 5;  // a first reply is taken to be so late at most
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
@@ -803,15 +803,17 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
         in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
     if (is_prompt) return youngest;
     if (like_usual) return *like_usual;
-    // The first reply after a silence. A long silence was no slow reply.
-    if (waited_ns <= timeout_ns * kTimeoutsLate) return oldest;
+    // The first reply after a silence. TCP loses none; of datagrams, those of a long silence are
+    // lost rather than so late.
+    const bool is_tcp = flow.key.protocol() == kProtocolTcp;
+    if (is_tcp || waited_ns <= timeout_ns * kTimeoutsLate) return oldest;
     return in_time.value_or(youngest);
   };
   const size_t chosen = choose();
   flow.is_steady_late = false;
   if (latency_of(chosen) > timeout_ns && usual >= 0 && chosen + 1 < open.size() &&
       std::abs(latency_of(chosen) - usual) <=
-          (open[chosen + 1].stamp_ns - open[chosen].stamp_ns) / 8) {
+          (open[chosen + 1].stamp_ns - open[chosen].stamp_ns) / 2) {
     flow.is_steady_late = true;
   }
   return chosen;
