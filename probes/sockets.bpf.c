@@ -529,6 +529,15 @@ TOPSPIN_INLINE void remember_wait(struct topspin_watched_thread* thread, __u64 e
   thread->waits++;
 }
 
+/* The wait that ended in the first switch to a thread that we see: there is no sum of before to
+ * take from the scheduler probe's. Its stamps say it, unless a switch was hidden. */
+TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
+  __u64 begin_ns =
+      measured->queued_ns > measured->left_ns ? measured->queued_ns : measured->left_ns;
+  if (!begin_ns || measured->recover || measured->arrival_ns <= begin_ns) return 0;
+  return measured->arrival_ns - begin_ns;
+}
+
 /* The scheduler probe has just added the wait that ends here to its sum. The kernel adds it to
  * run_delay only after us, so of that the wait before is taken; and what ended idling or was
  * preempted for is not in it at all. */
@@ -540,9 +549,10 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   if (!thread) return 0;
   if (scheduler_threads_shared) measured = bpf_task_storage_get(&scheduler_threads, next, NULL, 0);
   if (measured && measured->member == TOPSPIN_MEMBER) {
+    __u64 wait_ns;
     waited_ns = measured->times.wait_ns;
-    if (thread->source == BY_CLOCK && waited_ns > thread->waited_ns)
-      remember_wait(thread, measured->arrival_ns, waited_ns - thread->waited_ns);
+    wait_ns = thread->source == BY_CLOCK ? waited_ns - thread->waited_ns : first_wait_ns(measured);
+    if ((__s64)wait_ns > 0) remember_wait(thread, measured->arrival_ns, wait_ns);
     thread->source = BY_CLOCK;
     thread->switched_in_ns = measured->arrival_ns;
   } else {

@@ -206,6 +206,7 @@ class Sockets : public testing::Test {
   }
 
   void serve_while_starved();
+  void serve_in_the_first_switch();
 
   ProbeOptions options_;
   std::unique_ptr<Probes> probes_;
@@ -620,6 +621,53 @@ class SocketsBesideTheScheduler : public Sockets {
 };
 
 TEST_F(SocketsBesideTheScheduler, TimeSpentWaitingForACpuIsTheCpuQueues) { serve_while_starved(); }
+
+/// The first switch of a thread that is seen ends a wait too: each thread has one, and many a
+/// server makes a thread for each connection.
+void Sockets::serve_in_the_first_switch() {
+  constexpr int64_t kBusyNs = 40 * kNanosPerMilli;
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, 7077);
+    char byte = 0;
+    ::recv(socket.get(), &byte, 1, MSG_DONTWAIT);
+    ::raise(SIGSTOP);
+    sockaddr_in peer{};
+    socklen_t length = sizeof(peer);
+    auto* from = reinterpret_cast<sockaddr*>(&peer);
+    CHECK(::recvfrom(socket.get(), &byte, 1, 0, from, &length) == 1);
+    CHECK(::sendto(socket.get(), "y", 1, 0, from, length) == 1);
+  });
+  watch(subject.pid());
+  subject.go();
+  await_stop(subject);
+  const UniqueFd client = connected_socket(SOCK_DGRAM, 7077);
+  bool starved = true;
+  // A real-time thread on the subject's CPU lets it go on, asks, and then leaves it no time.
+  std::thread busy([&] {
+    pin_to_cpu(0);
+    sched_param priority{};
+    priority.sched_priority = 1;
+    starved = ::pthread_setschedparam(::pthread_self(), SCHED_FIFO, &priority) == 0;
+    ::kill(subject.pid(), SIGCONT);
+    CHECK(::send(client.get(), "x", 1, 0) == 1);
+    burn_cpu_ns(kBusyNs);
+  });
+  busy.join();
+  subject.wait_done();
+  if (!starved) GTEST_SKIP() << "needs cap_sys_nice for a real-time thread";
+  take();
+  ASSERT_EQ(all_.reply_cpu_queue->count(), 1u);
+  EXPECT_GE(all_.reply_cpu_queue->sum(), static_cast<uint64_t>(kBusyNs * 95 / 100));
+  EXPECT_LT(all_.reply_socket->sum(), all_.reply_cpu_queue->sum() / 4);
+}
+
+TEST_F(Sockets, TheWaitBeforeTheFirstSwitchThatIsSeenIsTheCpuQueues) {
+  serve_in_the_first_switch();
+}
+TEST_F(SocketsBesideTheScheduler, TheWaitBeforeTheFirstSwitchThatIsSeenIsTheCpuQueues) {
+  serve_in_the_first_switch();
+}
 
 TEST_F(SocketsBesideTheScheduler, ShortWaitsAreInTheSplitAsTheyAreInTheQueueWait) {
   constexpr int kRequests = 300;
