@@ -351,8 +351,11 @@ Result<AaCheck> check_stored_aa(const GateOptions& o) {
   if (!o.sides.empty()) {
     TOPSPIN_ASSIGN(runs, select_runs(runs, o.sides[0]));
   } else if (!runs.empty()) {
-    const std::string commit = runs.back().info.source.commit;
-    std::erase_if(runs, [&](const StoredRun& run) { return run.info.source.commit != commit; });
+    const SourceInfo newest = runs.back().info.source;
+    std::erase_if(runs, [&](const StoredRun& run) {
+      const SourceInfo& source = run.info.source;
+      return source.commit != newest.commit || source.dirty != newest.dirty;
+    });
   }
   TOPSPIN_ASSIGN(const auto measured, measure_runs(*store, runs));
   return check_aa(measured, *o.aa_trials, o.seed, metrics);

@@ -25,6 +25,8 @@ namespace {
 constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for everything that is asked
 constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for what needs no look at the files
 constexpr size_t kMostBytes = 64 << 10;
+constexpr size_t kMostIndexBytes = 64 << 20;  // half a million files
+constexpr int kDeepestSubmodule = 8;
 
 /// What `git rev-parse --local-env-vars` has named in any version, and the quarantine of a push.
 constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES",
@@ -47,11 +49,12 @@ constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_D
                                                          "GIT_INTERNAL_GETTEXT_SH_SCHEME"};
 
 /// Runs a program until `until_ns`; its standard output, or nullopt if it failed, took too long or
-/// is not there. What is printed beyond kMostBytes is not read: the program is ended then, and what
-/// it had printed is the answer.
+/// is not there. What is printed beyond `most_bytes` is not read: the program is ended then, and
+/// what it had printed is the answer.
 std::optional<std::string> output_of(const std::vector<std::string>& command,
                                      const std::string& directory,
-                                     const std::optional<UserIdentity>& user, int64_t until_ns) {
+                                     const std::optional<UserIdentity>& user, int64_t until_ns,
+                                     size_t most_bytes = kMostBytes) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) return std::nullopt;
   const UniqueFd output(ends[0]);
@@ -70,7 +73,7 @@ std::optional<std::string> output_of(const std::vector<std::string>& command,
   if (!(*child)->release().ok()) return std::nullopt;
   std::string text;
   std::array<char, 4096> buffer;
-  while (text.size() < kMostBytes) {
+  while (text.size() < most_bytes) {
     const int64_t left_ns = until_ns - monotonic_now_ns();
     if (left_ns <= 0) return std::nullopt;  // ~Child ends it
     pollfd wait{output.get(), POLLIN, 0};
@@ -80,7 +83,7 @@ std::optional<std::string> output_of(const std::vector<std::string>& command,
     if (got <= 0) break;
     text.append(buffer.data(), static_cast<size_t>(got));
   }
-  if (text.size() >= kMostBytes) return text;
+  if (text.size() >= most_bytes) return text;
   while (!(*child)->poll_exit()) {
     if (monotonic_now_ns() >= until_ns) return std::nullopt;
     usleep(1'000);
@@ -132,6 +135,106 @@ void add_filters(std::vector<std::string>& git, const std::string& directory,
   }
 }
 
+/// Of one work tree, as `git status` says it, and its submodules. See read_source_info().
+class TreeCheck {
+ public:
+  TreeCheck(std::string directory, std::optional<UserIdentity> user, int64_t until_ns, int depth)
+      : user_(std::move(user)), until_ns_(until_ns), depth_(depth), git_(git_without_programs()) {
+    constexpr std::string_view kYes = "true\n";
+    const auto answer = output_of(with({"rev-parse", "--is-inside-work-tree", "--show-toplevel"}),
+                                  directory, user_, until_ns_);
+    if (!answer || !answer->starts_with(kYes) || !answer->ends_with('\n')) return;
+    root_ = answer->substr(kYes.size(), answer->size() - kYes.size() - 1);
+    add_filters(git_, root_, user_, until_ns_);
+  }
+
+  bool exists() const { return !root_.empty(); }
+
+  /// False: git could not say in time.
+  bool read(SourceInfo& source) {
+    // git would start another git in each submodule, which runs what that one configures. So each
+    // submodule is looked at like a tree of its own.
+    const auto text =
+        output_of(with({"-c", "core.ignoreStat=false", "-c", "core.trustctime=true", "-c",
+                        "core.checkStat=default", "--no-optional-locks", "status", "--porcelain=v2",
+                        "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty"}),
+                  root_, user_, until_ns_);
+    if (!text) return false;
+    constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
+    source.dirty = false;
+    for (const std::string& line : parts_of(*text, '\0')) {
+      if (line.starts_with(kCommit) && is_commit(line.substr(kCommit.size())))
+        source.commit = line.substr(kCommit.size());
+      else if (line.starts_with(kBranch) && line != "# branch.head (detached)")
+        source.branch = line.substr(kBranch.size());
+      if (!line.starts_with("#")) source.dirty = true;
+    }
+    if (source.commit.empty()) source.dirty.reset();  // nothing was committed yet
+    if (source.dirty == false) source.dirty = changes_beyond_status();
+    return true;
+  }
+
+  /// Where the tree stands, for one that takes long to compare.
+  void read_place(SourceInfo& source) const {
+    const int64_t soon_ns = monotonic_now_ns() + kShortPatienceNs;
+    const auto ask = [&](const std::vector<std::string>& words) {
+      const std::string answer = output_of(with(words), root_, user_, soon_ns).value_or("");
+      return answer.substr(0, answer.find('\n'));
+    };
+    if (const std::string commit = ask({"rev-parse", "--verify", "HEAD"}); is_commit(commit))
+      source.commit = commit;
+    if (!source.commit.empty()) source.branch = ask({"symbolic-ref", "--short", "-q", "HEAD"});
+  }
+
+ private:
+  std::vector<std::string> with(const std::vector<std::string>& words) const {
+    std::vector<std::string> command = git_;
+    command.insert(command.end(), words.begin(), words.end());
+    return command;
+  }
+
+  /// Whether there are changes that `git status` does not show: in files which the index tells git
+  /// not to look at (nullopt, as nobody looks) and in submodules.
+  std::optional<bool> changes_beyond_status() const {
+    const auto index = output_of(with({"ls-files", "-v", "--stage", "-z"}), root_, user_, until_ns_,
+                                 kMostIndexBytes);
+    if (!index || index->size() >= kMostIndexBytes) return std::nullopt;
+    std::optional<bool> changes = false;
+    for (const std::string& entry : parts_of(*index, '\0')) {
+      // "H 100644 <object> 0\t<path>"; a small letter: assumed unchanged; S: skipped.
+      const size_t tab = entry.find('\t');
+      if (tab == std::string::npos || entry.size() < 2) return std::nullopt;
+      const std::string path = root_ + "/" + entry.substr(tab + 1);
+      const char tag = entry.front();
+      struct stat info {};
+      const bool is_there =
+          (tag != 'H' || entry.compare(2, 6, "160000") == 0) && lstat(path.c_str(), &info) == 0;
+      // A skipped file that is not there is one that a sparse checkout leaves out.
+      if ((tag >= 'a' && tag <= 'z') || (tag == 'S' && is_there)) changes.reset();
+      if (entry.compare(2, 6, "160000") != 0 || !is_there) continue;
+      if (lstat((path + "/.git").c_str(), &info) != 0) continue;  // not checked out
+      const std::optional<bool> below = changes_in_submodule(path);
+      if (below == true) return true;
+      if (!below) changes.reset();
+    }
+    return changes;
+  }
+
+  std::optional<bool> changes_in_submodule(const std::string& path) const {
+    if (depth_ >= kDeepestSubmodule) return std::nullopt;
+    TreeCheck check(path, user_, until_ns_, depth_ + 1);
+    SourceInfo source;
+    if (!check.exists() || check.root_ == root_ || !check.read(source)) return std::nullopt;
+    return source.dirty;
+  }
+
+  std::optional<UserIdentity> user_;
+  int64_t until_ns_;
+  int depth_;
+  std::vector<std::string> git_;
+  std::string root_;
+};
+
 }  // namespace
 
 std::vector<std::string> git_without_programs() {
@@ -157,43 +260,9 @@ void forget_git_environment() {
 SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {
   std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
   if (geteuid() == 0 && !as) as = owner_of(directory);
-  std::vector<std::string> git = git_without_programs();
-  const int64_t until_ns = monotonic_now_ns() + kPatienceNs;
-  std::vector<std::string> inside = git;
-  inside.insert(inside.end(), {"rev-parse", "--is-inside-work-tree"});
-  if (const auto answer = output_of(inside, directory, as, until_ns);
-      !answer || !answer->starts_with("true"))
-    return {};
-  add_filters(git, directory, as, until_ns);
-  std::vector<std::string> status = git;
-  status.insert(status.end(),
-                {"-c", "core.ignoreStat=false", "--no-optional-locks", "status", "--porcelain=v2",
-                 "--branch", "-z", "--untracked-files=no", "--ignore-submodules=none"});
+  TreeCheck check(directory, as, monotonic_now_ns() + kPatienceNs, 0);
   SourceInfo source;
-  constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
-  if (const auto text = output_of(status, directory, as, until_ns)) {
-    source.dirty = false;
-    for (const std::string& line : parts_of(*text, '\0')) {
-      if (line.starts_with(kCommit) && is_commit(line.substr(kCommit.size())))
-        source.commit = line.substr(kCommit.size());
-      else if (line.starts_with(kBranch) && line != "# branch.head (detached)")
-        source.branch = line.substr(kBranch.size());
-      if (!line.starts_with("#")) source.dirty = true;
-    }
-    if (source.commit.empty()) source.dirty.reset();  // nothing was committed yet
-    return source;
-  }
-  // A tree so large that it takes longer to compare: where it stands is known all the same.
-  const int64_t soon_ns = monotonic_now_ns() + kShortPatienceNs;
-  const auto ask = [&](std::vector<std::string> words) {
-    std::vector<std::string> command = git;
-    command.insert(command.end(), words.begin(), words.end());
-    std::string answer = output_of(command, directory, as, soon_ns).value_or("");
-    return answer.substr(0, answer.find('\n'));
-  };
-  if (const std::string commit = ask({"rev-parse", "--verify", "HEAD"}); is_commit(commit))
-    source.commit = commit;
-  if (!source.commit.empty()) source.branch = ask({"symbolic-ref", "--short", "-q", "HEAD"});
+  if (check.exists() && !check.read(source)) check.read_place(source);
   return source;
 }
 

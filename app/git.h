@@ -23,7 +23,8 @@ void forget_git_environment();
 
 /// Of the work tree that holds `directory`; empty outside one, and without git. `dirty`: tracked
 /// files, the index or submodules differ from the commit; files that git does not track do not
-/// count. nullopt if it took too long to say. Runs git as `user` if given and we are root.
+/// count. nullopt if it took too long to say, or if the index tells git not to look at files that
+/// are there (assume-unchanged, skip-worktree). Runs git as `user` if given and we are root.
 /// REQUIRES: one thread.
 SourceInfo read_source_info(const std::string& directory,
                             const std::optional<UserIdentity>& user = std::nullopt);

@@ -8,6 +8,7 @@
 
 #include "ci/random.h"
 #include "ci/statistics.h"
+#include "core/source_text.h"
 
 namespace topspin {
 namespace {
@@ -71,13 +72,17 @@ std::vector<const MeasuredRun*> fit_runs(const std::vector<MeasuredRun>& runs, A
     if (!reasons.empty()) continue;
     fit.push_back(&run);
     hosts.insert(run.run.info.host.fingerprint);
-    commits.insert(run.run.info.source.commit);
+    commits.insert(short_commit(run.run.info.source, std::string::npos));
   }
   const auto refuse = [&](int exit, std::string reason) {
     check.exit_code = exit;
     check.reasons.insert(check.reasons.begin(), std::move(reason));
     fit.clear();
   };
+  if (std::any_of(commits.begin(), commits.end(),
+                  [](const auto& c) { return c.find('+') != c.npos; }))
+    check.reasons.push_back(
+        "trees had changes (or git could not tell), so their code need not be the same");
   if (commits.size() > 1) {
     refuse(::topspin::exit_code(ErrorCode::kUsage),
            fmt::format("the runs are of {} commits; name one, or another selector whose runs are "

@@ -365,8 +365,17 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
   } else if (selector == "last") {
     if (!runs.empty()) chosen.push_back(runs.back());
   } else {
-    if (is_commit_prefix(selector))
-      take_if([&](const StoredRun& run) { return run.info.source.commit.starts_with(selector); });
+    constexpr std::string_view kWithChanges = "+changes";
+    const bool with_changes = selector.ends_with(kWithChanges);
+    const std::string_view commit =
+        selector.substr(0, selector.size() - (with_changes ? kWithChanges.size() : 0));
+    // A tree with changes is not its commit.
+    if (is_commit_prefix(commit)) {
+      take_if([&](const StoredRun& run) {
+        return run.info.source.commit.starts_with(commit) &&
+               (run.info.source.dirty != false) == with_changes;
+      });
+    }
     if (chosen.empty() && !selector.empty())
       take_if([&](const StoredRun& run) { return run.info.source.branch == selector; });
     if (chosen.empty()) {
@@ -376,6 +385,18 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
             ErrorCode::kUsage,
             fmt::format("{} runs begin with \"{}\"; give more of the id", chosen.size(), selector));
       }
+    }
+  }
+  if (chosen.empty() && is_commit_prefix(selector)) {
+    const auto of_it = std::count_if(runs.begin(), runs.end(), [&](const StoredRun& run) {
+      return run.info.source.commit.starts_with(selector);
+    });
+    if (of_it > 0) {
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("no run is known to be of commit {0} as it is: {1} had changes, or git could "
+                      "not tell; name {0}+changes for them, an id, or a label KEY=VALUE",
+                      selector, of_it));
     }
   }
   if (chosen.empty()) {

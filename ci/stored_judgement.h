@@ -31,8 +31,9 @@ std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 std::string fault_of_subject(const RunEnd& end);
 
 /// The runs that `selector` names, oldest first: "KEY=VALUE" all with that label; "last" the
-/// newest; otherwise those of a commit (at least 7 hex digits) or a branch; otherwise the one with
-/// that id or prefix of an id. kUsage: none, or a prefix of several ids.
+/// newest; otherwise those of a commit (at least 7 hex digits) whose tree is known to have had no
+/// changes, with "+changes" behind it the others of that commit, or those of a branch; otherwise
+/// the one with that id or prefix of an id. kUsage: none, or a prefix of several ids.
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 

@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "core/source_text.h"
 #include "report/export.h"
 #include "report/export_rows.h"
 #include "report/run_summary.h"
@@ -117,11 +118,12 @@ class Exposition {
     for (const MeasuredTotals& run : runs_) {
       const RunInfo& i = run.run->info;
       std::string labels = fmt::format(
-          "status=\"{}\",commit=\"{}\",branch=\"{}\",hostname=\"{}\",kernel=\"{}\","
+          "status=\"{}\",commit=\"{}\",commit_state=\"{}\",branch=\"{}\",hostname=\"{}\",kernel=\"{"
+          "}\","
           "topspin_version=\"{}\"",
           run_status_name(run.run->end.status), label_value(i.source.commit),
-          label_value(i.source.branch), label_value(i.host.hostname), label_value(i.host.kernel),
-          label_value(i.topspin_version));
+          commit_state_name(i.source), label_value(i.source.branch), label_value(i.host.hostname),
+          label_value(i.host.kernel), label_value(i.topspin_version));
       // Two keys may become one name: the first stays, since a name may stand there once.
       std::vector<std::string> taken;
       for (const auto& [key, value] : i.labels) {

@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "core/source_text.h"
 #include "report/html_parts.h"
 #include "report/json_parts.h"
 
@@ -371,7 +372,7 @@ std::string page_data_json(const ReportPage& page) {
   for (size_t i = 0; i < page.history.size(); ++i) append(history, history_json(page, i));
   const auto run_label = [](const StoredRun& run) {
     return text_json(run.info.source.commit.empty() ? run.info.id.substr(0, 8)
-                                                    : run.info.source.commit.substr(0, 10));
+                                                    : short_commit(run.info.source, 10));
   };
   return fmt::format(
       R"({{"schema_version":1,"end_s":{},"runs":[{}],"figures":[{}],"heats":[{}],"lives":[{}],)"

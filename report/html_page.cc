@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "core/source_text.h"
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
@@ -27,7 +28,7 @@ std::string run_facts(const RunPage& run) {
   if (!info.host.hostname.empty()) fact("host " + html_text(info.host.hostname, 80));
   if (!info.source.commit.empty()) {
     fact(fmt::format("commit <code>{}</code>{}{}", html_text(info.source.commit.substr(0, 12)),
-                     info.source.dirty.value_or(false) ? " with changes" : "",
+                     commit_remark(info.source),
                      info.source.branch.empty() ? "" : " on " + html_text(info.source.branch, 80)));
   }
   size_t shown = 0;

@@ -8,6 +8,7 @@
 #include <fmt/ranges.h>
 
 #include "core/check.h"
+#include "core/source_text.h"
 #include "core/thread_wait.h"
 #include "report/export.h"
 #include "report/headlines.h"
@@ -144,7 +145,8 @@ std::string run_line(const ReportPage& page, size_t r) {
   if (!standing.reasons.empty())
     text += ": " + markdown_text(fmt::format("{}", fmt::join(standing.reasons, "; ")), 600);
   if (!run.info.source.commit.empty())
-    text += ", commit " + code(run.info.source.commit.substr(0, 12));
+    text += ", commit " + code(run.info.source.commit.substr(0, 12)) +
+            std::string(commit_remark(run.info.source));
   const auto losses = losses_that_occurred(page.runs[r].summary.losses);
   std::vector<std::string> parts;
   for (const LossCount& loss : losses)

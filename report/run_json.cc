@@ -1,5 +1,6 @@
 #include "report/run_json.h"
 
+#include "core/source_text.h"
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
@@ -31,6 +32,7 @@ Json run_json(const StoredRun& stored, const RunStanding& standing) {
   run["not_judged_reasons"] = standing.reasons;
   run["doubts"] = stored.end.doubts;
   run["commit"] = text_or_null(info.source.commit);
+  run["commit_state"] = text_or_null(std::string(commit_state_name(info.source)));
   run["branch"] = text_or_null(info.source.branch);
   run["labels"] = Json::object();
   for (const auto& [key, value] : info.labels) run["labels"][key] = value;

@@ -6,6 +6,7 @@
 #include <fmt/ranges.h>
 
 #include "core/clock.h"
+#include "core/source_text.h"
 #include "core/text.h"
 #include "core/thread_wait.h"
 #include "report/flow_json.h"
@@ -26,11 +27,6 @@ std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
 template <typename T>
 std::string count_or_dash(const std::optional<T>& value) {
   return value ? fmt::format("{}", *value) : "-";
-}
-
-std::string short_commit(const RunInfo& info) {
-  constexpr size_t kShown = 12;
-  return safe(info.source.commit.substr(0, kShown));
 }
 
 std::string bytes_or_dash(const std::optional<int64_t>& value) {
@@ -221,7 +217,8 @@ std::string run_report_text(const RunReport& report) {
   out += fmt::format("  subject  {}   interface {}   filter {}\n", safe(info.settings.subject),
                      safe(info.settings.interface), or_dash(safe(info.settings.filter)));
   if (!info.source.commit.empty()) {
-    out += fmt::format("  commit   {}  {}\n", short_commit(info), safe(info.source.branch));
+    out += fmt::format("  commit   {}{}  {}\n", safe(info.source.commit.substr(0, 12)),
+                       commit_remark(info.source), safe(info.source.branch));
   }
   if (!info.labels.empty()) {
     out += "  labels  ";
@@ -394,18 +391,18 @@ std::string run_report_text(const RunReport& report) {
 
 std::string run_list_text(const std::vector<ListedRun>& runs) {
   std::string out =
-      fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n", "RUN", "STARTED",
+      fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<21} {}\n", "RUN", "STARTED",
                   "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT", "COMMAND OR SUBJECT");
   for (const auto& [run, standing] : runs) {
     std::string what =
         run.info.command.empty() ? safe(run.info.settings.subject) : command_line(run.info.command);
     for (const auto& [key, value] : run.info.labels)
       what += fmt::format(" {}={}", safe(key), safe(value));
-    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<12} {}\n",
+    out += fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<21} {}\n",
                        safe_at_line_start(run.info.id), format_utc(run.info.started_wall_ns),
                        format_duration(run.end.duration_ns), run_status_name(run.end.status),
                        standing.usable ? "yes" : "no", standing.may_be_judged ? "may be" : "no",
-                       or_dash(short_commit(run.info)), what);
+                       or_dash(safe(short_commit(run.info.source))), what);
   }
   return out;
 }

@@ -107,6 +107,46 @@ TEST_F(Git, TheContentsOfASubmoduleAreTheTreesToo) {
   EXPECT_EQ(info().dirty, true);
 }
 
+TEST_F(Git, AFileThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
+  start();
+  for (const std::string bit : {"assume-unchanged", "skip-worktree"}) {
+    git({"update-index", "--" + bit, "file"});
+    write(dir_.path() / "file", "two\n");
+    EXPECT_EQ(info().dirty, std::nullopt) << bit;
+    EXPECT_EQ(info().commit, git({"rev-parse", "HEAD"}));
+    std::filesystem::create_directories(dir_.path() / "below");
+    EXPECT_EQ(info("/below").dirty, std::nullopt) << bit;
+    git({"update-index", "--no-" + bit, "file"});
+    EXPECT_EQ(info().dirty, true) << bit;
+    git({"checkout", "-q", "file"});
+    EXPECT_EQ(info().dirty, false) << bit;
+  }
+  // What a sparse checkout leaves out is not hidden: it is not there.
+  git({"update-index", "--skip-worktree", "file"});
+  std::filesystem::remove(dir_.path() / "file");
+  EXPECT_EQ(info().dirty, false);
+}
+
+TEST_F(Git, AConfigurationThatLooksLessCloselyHidesNoChange) {
+  start();
+  git({"config", "core.trustctime", "false"});
+  git({"config", "core.checkStat", "minimal"});
+  const auto stamp = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  std::filesystem::last_write_time(dir_.path() / "file", stamp);
+  git({"update-index", "--refresh"});
+  // git compares the seconds of a file's change alone, so the next change is in another one.
+  const auto changed_at = [&] {
+    struct stat status {};
+    stat((dir_.path() / "file").c_str(), &status);
+    return status.st_ctim.tv_sec;
+  };
+  for (const auto before = changed_at(); changed_at() == before; usleep(20'000)) {
+    write(dir_.path() / "file", "two\n");  // as long as before
+    std::filesystem::last_write_time(dir_.path() / "file", stamp);
+  }
+  EXPECT_EQ(info().dirty, true);
+}
+
 TEST_F(Git, NothingIsKnownOutsideATreeAndBeforeTheFirstCommit) {
   EXPECT_EQ(info().commit, "");
   EXPECT_EQ(info().dirty, std::nullopt);
@@ -136,6 +176,35 @@ TEST_F(Git, RunsNothingThatTheRepositoryConfigures) {
   git({"config", "filter.mine.required", "true"});
   write(dir_.path() / ".git/info/attributes", "* filter=mine\n");
   write(dir_.path() / "file", "two\n");
+  EXPECT_EQ(info().dirty, true);
+  EXPECT_FALSE(std::filesystem::exists(mark));
+}
+
+TEST_F(Git, RunsNothingThatASubmoduleConfigures) {
+  start();
+  test::TempDir other;
+  ASSERT_EQ(test::run({"sh", "-c",
+                       "cd " + other.path().string() +
+                           " && git init -q && echo a > a && git add a && git -c user.email=a@b "
+                           "-c user.name=n commit -q -m a"})
+                .exit_code,
+            0);
+  git({"submodule", "--quiet", "add", other.path().string(), "module"});
+  git({"commit", "-q", "-m", "module"});
+  const std::string mark = dir_.file("ran");
+  const std::string program = "touch " + mark + "; cat";
+  const auto in_module = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), {"-C", path() + "/module"});
+    git(words);
+  };
+  in_module({"config", "filter.mine.clean", program});
+  in_module({"config", "filter.mine.required", "true"});
+  in_module({"config", "core.fsmonitor", program});
+  write(dir_.path() / ".git/modules/module/info/attributes", "* filter=mine\n");
+  git({"config", "-f", ".gitmodules", "submodule.module.ignore", "all"});
+  git({"commit", "-q", "-a", "-m", "ignored"});
+  write(dir_.path() / "module/a", "b\n");
+  std::filesystem::remove(mark);  // the commits above may have run it
   EXPECT_EQ(info().dirty, true);
   EXPECT_FALSE(std::filesystem::exists(mark));
 }

@@ -23,6 +23,7 @@ std::vector<MeasuredRun> make_runs(size_t count, double noise) {
     run.run.info.started_wall_ns = static_cast<int64_t>(i);
     run.run.info.host.fingerprint = "here";
     run.run.info.source.commit = "c";
+    run.run.info.source.dirty = false;
     run.totals.ticks = 5;
     run.totals.interval_ns = 5'000'000'000;
     run.totals.flows.new_flows = 100;
@@ -90,6 +91,13 @@ TEST(AaCheck, RefusesWhatItCannotAnswer) {
   runs = make_runs(24, 0.01);
   runs[3].run.info.source.commit = "d";
   EXPECT_EQ(check_aa(runs, 10, 1, run_metrics()).exit_code, 2);
+  runs = make_runs(24, 0.01);
+  runs[3].run.info.source.dirty = true;  // no longer the code of the others
+  EXPECT_EQ(check_aa(runs, 10, 1, run_metrics()).exit_code, 2);
+  for (MeasuredRun& run : runs) run.run.info.source.dirty.reset();
+  check = check_aa(runs, 10, 1, run_metrics());
+  EXPECT_EQ(check.exit_code, 0);
+  EXPECT_THAT(check.reasons.at(0), HasSubstr("changes"));
   runs = make_runs(24, 0.01);
   for (size_t i = 0; i < 6; ++i) runs[i].run.end.invalid_reasons = {"it lost packets"};
   check = check_aa(runs, 10, 1, run_metrics());

@@ -183,6 +183,7 @@ class GateRuns : public testing::Test {
     std::string fingerprint = "here";
     std::vector<std::string> invalid_reasons;
     std::string commit;
+    std::optional<bool> dirty = false;
     int64_t steal_ns = 0;
     std::string session;           // of `topspin run`; empty: none
     std::string plan;              // its text; of use with a session
@@ -203,6 +204,7 @@ class GateRuns : public testing::Test {
     info.host.fingerprint = made.fingerprint;
     info.host.cpus_online = 2;
     info.source.commit = made.commit;
+    info.source.dirty = made.dirty;
     info.probes = {{"scheduler", Rung::kProc, "chosen by the test"}};
     if (!made.session.empty()) {
       info.plan.emplace().session = made.session;
@@ -281,6 +283,39 @@ class GateRuns : public testing::Test {
   TempDir dir_;
   int64_t runs_ = 0;
 };
+
+TEST_F(GateRuns, ACommitNamesTheRunsOfItsTreeWithoutChangesAlone) {
+  for (size_t i = 0; i < 12; ++i) {
+    Made old, tried, unknown;
+    old.commit = std::string(40, 'a');
+    old.cpu_ns_per_flow = swinging(10'000, i, 0);
+    make(old);
+    tried = old;
+    tried.dirty = true;
+    tried.cpu_ns_per_flow = swinging(20'000, i, 5);
+    make(tried);
+    unknown = old;
+    unknown.commit = std::string(40, 'c');
+    unknown.dirty.reset();
+    make(unknown);
+  }
+  const Outcome worse = topspin({"compare", "aaaaaaa", "aaaaaaa+changes", "--db", db()});
+  EXPECT_EQ(worse.exit_code, 1) << worse.out << worse.err;
+  const Outcome none = topspin({"compare", "aaaaaaa", "ccccccc", "--db", db()});
+  EXPECT_EQ(none.exit_code, 2) << none.out;
+  EXPECT_NE(none.err.find("ccccccc+changes"), std::string::npos) << none.err;
+  const Outcome list = topspin({"list", "--db", db()});
+  EXPECT_NE(list.out.find(" aaaaaaaaaaaa "), std::string::npos) << list.out;
+  EXPECT_NE(list.out.find(" aaaaaaaaaaaa+changes "), std::string::npos) << list.out;
+  EXPECT_NE(list.out.find(" cccccccccccc+changes? "), std::string::npos) << list.out;
+  const Outcome last = topspin({"report", "last", "--db", db()});
+  EXPECT_NE(last.out.find("cccccccccccc (changes unknown)"), std::string::npos) << last.out;
+  const Outcome json = topspin({"report", "last", "--db", db(), "--format", "json"});
+  EXPECT_EQ(nlohmann::json::parse(json.out)["run"]["commit_state"], "unknown");
+  const Outcome markdown = topspin({"report", "last", "--db", db(), "--format", "markdown"});
+  EXPECT_NE(markdown.out.find("<code>cccccccccccc</code> (changes unknown)"), std::string::npos)
+      << markdown.out;
+}
 
 TEST_F(GateRuns, InterleavedPairsOfTheSamePass) {
   make_pairs(1.0, 10);
