@@ -128,6 +128,12 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
     }
     judgement.changes.push_back(std::move(change));
   }
+  if (whole.verdict == Verdict::kPass && whole.n < kFewestToSeeChanges) {
+    whole.verdict = Verdict::kInconclusive;
+    whole.reason =
+        fmt::format("{} has {} values, too few to say that nothing changed; at least {} are needed",
+                    history.metric.name, whole.n, kFewestToSeeChanges);
+  }
   judgement.metrics.push_back(std::move(whole));
 }
 

@@ -90,6 +90,11 @@ struct History {
 /// Fewer values than this hold no change point: two segments.
 inline constexpr size_t kFewestHistoryValues = 2 * ChangePointSettings{}.min_segment;
 
+/// With fewer, that no change is found says nothing: a step is compared with shuffles of its two
+/// segments, and short segments have so few arrangements that some shuffle makes the step again.
+/// From here on that happens to a step in the middle in 1 of 90 histories.
+inline constexpr size_t kFewestToSeeChanges = 20;
+
 /// What of a history was taken on purpose: changes by their index, and with `baseline` every change
 /// up to there. Each covers a change found within one segment length, since later values may move
 /// it by a few places. The texts are the reasons that were given, and may be empty.
@@ -99,7 +104,8 @@ struct OnPurpose {
 };
 
 /// Change points of a history and its verdict: fail if a change for the worse is neither
-/// acknowledged nor recovered; inconclusive with fewer than kFewestHistoryValues.
+/// acknowledged nor recovered; inconclusive with fewer than kFewestHistoryValues, and where it
+/// does not fail with fewer than kFewestToSeeChanges.
 void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose);
 void judge_history(Judgement& judgement, const History& history,
                    const std::set<size_t>& acknowledged);

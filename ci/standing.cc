@@ -24,6 +24,14 @@ void add_busyness(const RunInfo& info, const RunTotals& t, std::vector<std::stri
     const double foreign = share_of_all_cpus(*t.host_busy_ns - own, info, t);
     if (foreign > kMostForeignShare)
       reasons.push_back(fmt::format("other programs used {:.0f}% of the CPUs", 100 * foreign));
+  } else if (t.host_busy_ns) {
+    // Without a subject's CPU time the programs whose traffic it is cannot be told from others.
+    const double others = share_of_all_cpus(*t.host_busy_ns - t.self_cpu_ns, info, t);
+    if (others > kMostForeignShare)
+      reasons.push_back(
+          fmt::format("programs other than topspin used {:.0f}% of the CPUs, and without a "
+                      "subject it is not known which of them the traffic needed",
+                      100 * others));
   }
 }
 

@@ -19,8 +19,9 @@
 namespace topspin {
 
 /// A run that is shorter, or around which more was going on, may not be judged. Shares of all CPUs:
-/// `steal` is what the hypervisor took, `foreign` what neither the subject nor topspin used, known
-/// only where the subject's own CPU time is.
+/// `steal` is what the hypervisor took, `foreign` what neither the subject nor topspin used. Where
+/// the subject's own CPU time is not known, or there is no subject, all that topspin did not use is
+/// foreign: the programs of the traffic too, since nothing tells them from others.
 inline constexpr uint64_t kFewestTicks = 3;
 inline constexpr double kMostStealShare = 0.05;
 inline constexpr double kMostForeignShare = 0.25;

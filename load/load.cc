@@ -36,6 +36,11 @@ Status check_options(const LoadOptions& options) {
     return wrong(
         fmt::format("a numbered ping has {} to {} bytes", kNumberedBytesMin, kMessageBytesMax));
   }
+  if (options.packets_per_s > kMaxPacketsPerS)
+    return wrong(
+        fmt::format("the rate must be at most {:.0f} datagrams a second; leave --rate out "
+                    "to send as fast as it goes",
+                    kMaxPacketsPerS));
   TOPSPIN_ASSIGN(const TargetParts target, split_target(options.target));
   return check_target(target, options);
 }

@@ -37,6 +37,9 @@ enum class SocketMode : uint8_t {
   kShared,  // few sockets; every client is a source address in 127.0.0.0/8 and a port
 };
 
+/// At most so many datagrams of udp-flood are due a second: one a nanosecond, the finest moment.
+inline constexpr double kMaxPacketsPerS = 1e9;
+
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL

@@ -112,7 +112,7 @@ class UdpFlood {
         break;
       }
       if (options_.packets_per_s > 0) {
-        send_due(now);
+        send_due(now, &stop);
         wait_for_next(std::min(next_progress_ns, now + kStopPollNs));
       } else {
         send_batch(sockets_turn_, kBatch * segments_, now);
@@ -124,7 +124,9 @@ class UdpFlood {
       }
     }
     const int64_t end_ns = std::min(now, options_.duration_ns);
-    if (options_.packets_per_s > 0) send_due(end_ns - 1);  // those due before the end
+    // Those due before the end. What is due too long is given up, so this ends after a second or
+    // so.
+    if (options_.packets_per_s > 0) send_due(end_ns - 1, nullptr);
     part_.end_ns = end_ns;
 
     LoadResult result;
@@ -177,14 +179,18 @@ class UdpFlood {
     if (options_.packets_per_s <= 0 || at_ns < 0) return 0;
     auto k = static_cast<uint64_t>(static_cast<long double>(at_ns) *
                                    static_cast<long double>(options_.packets_per_s) / 1e9L);
-    while (due_ns(k) <= at_ns) ++k;  // the division is off by one at most, either way
+    // The division is off by a rounding: of half a nanosecond, and so of at most kMaxPacketsPerS /
+    // 1e9 datagrams.
+    while (due_ns(k) <= at_ns) ++k;
     while (k > 0 && due_ns(k - 1) > at_ns) --k;
     return k;
   }
 
-  void send_due(int64_t until_ns) {
+  /// Returns early once `stop`, if there is one, is set.
+  void send_due(int64_t until_ns, const std::atomic<bool>* stop) {
     const uint64_t due = due_until(until_ns);
     while (next_ < due) {
+      if (stop != nullptr && stop->load(std::memory_order_relaxed)) return;
       const int64_t now = now_ns();
       if (now - due_ns(next_) > kGiveUpNs) {
         const uint64_t given_up = std::max(due_until(now - kGiveUpNs), next_ + 1) - next_;

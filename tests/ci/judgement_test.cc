@@ -133,6 +133,20 @@ TEST(HistoryJudgement, NothingToSeePassesAndTooLittleDecidesNothing) {
   EXPECT_THAT(few.reasons.at(0), HasSubstr("needs at least 8"));
 }
 
+TEST(HistoryJudgement, ATooShortHistoryNeverPasses) {
+  for (const History& history : {history_of({{100, 6}, {150, 6}}), history_of({{100, 12}}),
+                                 history_of({{100, 15}, {150, 4}})}) {
+    const Judgement judgement = judged(history, {}, true);
+    EXPECT_NE(judgement.verdict, Verdict::kPass);
+    EXPECT_NE(judgement.exit_code, 0);
+    if (judgement.verdict == Verdict::kInconclusive) {
+      EXPECT_THAT(judgement.reasons.at(0), HasSubstr("at least 20 are needed"));
+    }
+  }
+  EXPECT_EQ(judged(history_of({{100, kFewestToSeeChanges}}), {}, true).verdict, Verdict::kPass);
+  EXPECT_EQ(judged(history_of({{100, 10}, {150, 10}}), {}, true).verdict, Verdict::kFail);
+}
+
 TEST(HistoryJudgement, AShareThatLeavesZeroFailsAndSmallStepsOfItDoNot) {
   History history;
   history.metric = {

@@ -55,6 +55,17 @@ TEST(Standing, ABusyHostTakesOnlyTheJudgementAway) {
   EXPECT_THAT(standing(run).reasons, ElementsAre(HasSubstr("hypervisor took 10.0%")));
 }
 
+TEST(Standing, WithoutASubjectABusyHostIsNotTakenForQuiet) {
+  MeasuredRun run = quiet_run();
+  run.totals.cpu_ns.reset();
+  EXPECT_TRUE(standing(run).may_be_judged);
+  run.totals.host_busy_ns = 16'000'000'000;
+  EXPECT_THAT(standing(run).reasons,
+              ElementsAre(HasSubstr("programs other than topspin used 80% of the CPUs")));
+  run.totals.self_cpu_ns = 14'000'000'000;  // topspin's own, its load among it
+  EXPECT_TRUE(standing(run).may_be_judged);
+}
+
 TEST(Standing, ADoubtTakesTheJudgementAwayAndIsSaid) {
   MeasuredRun run = quiet_run();
   run.run.end.doubts = {"the clock was set back"};
