@@ -31,6 +31,7 @@ namespace topspin {
 namespace {
 
 constexpr const char* kDefaultConfig = "gate.toml";
+constexpr int64_t kMostAaTrials = 1'000'000;
 
 struct GateOptions {
   std::vector<std::string> sides;  // compare, A/B: which runs are A, which are B; history: all
@@ -46,9 +47,9 @@ struct GateOptions {
   std::string better;
   std::string margin;
   std::vector<std::string> acknowledged;  // indexes of a series, ids of runs
-  std::optional<uint64_t> given_seed;
+  std::optional<int64_t> given_seed;
   bool strict = false;
-  std::optional<size_t> aa_trials;
+  std::optional<int64_t> aa_trials;
   std::string config_file;
   std::string format = "text";
   std::string output;
@@ -82,7 +83,12 @@ Status load_config(GateOptions& o) {
                         fmt::format("cannot read {}; name it with --config", path));
     TOPSPIN_ASSIGN(o.config, parse_gate_config(text.str(), path));
   }
-  o.seed = o.given_seed.value_or(o.config.seed.value_or(kDefaultSeed));
+  if (o.given_seed && *o.given_seed < 0) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--seed {} is not from 0 to 2^63 - 1", *o.given_seed));
+  }
+  o.seed =
+      o.given_seed ? static_cast<uint64_t>(*o.given_seed) : o.config.seed.value_or(kDefaultSeed);
   o.strict = o.strict || o.config.strict.value_or(false);
   return {};
 }
@@ -358,13 +364,17 @@ Result<AaCheck> check_stored_aa(const GateOptions& o) {
     });
   }
   TOPSPIN_ASSIGN(const auto measured, measure_runs(*store, runs));
-  return check_aa(measured, *o.aa_trials, o.seed, metrics);
+  return check_aa(measured, static_cast<size_t>(*o.aa_trials), o.seed, metrics);
 }
 
 int run_aa(const GateOptions& o) {
-  if (o.history || !o.series.empty() || o.sides.size() > 1 || *o.aa_trials == 0) {
+  if (o.history || !o.series.empty() || o.sides.size() > 1) {
     return fail(make_error(ErrorCode::kUsage,
                            "--aa N takes the stored runs of one commit, or of one selector"));
+  }
+  if (*o.aa_trials < 1 || *o.aa_trials > kMostAaTrials) {
+    return fail(make_error(ErrorCode::kUsage, fmt::format("--aa {} is not from 1 to {}",
+                                                          *o.aa_trials, kMostAaTrials)));
   }
   const auto check = check_stored_aa(o);
   if (!check.ok()) return fail(check.error());
@@ -481,6 +491,12 @@ Status check_accept(const AcceptOptions& o) {
   }
   if (o.because.empty())
     return make_error(ErrorCode::kUsage, "say why with --because TEXT; it is kept with the change");
+  if (!o.run.empty() && (!o.gate.sides.empty() || !o.gate.column.empty() ||
+                         !o.gate.margin.empty() || !o.gate.better.empty())) {
+    return make_error(ErrorCode::kUsage,
+                      "--of, --column, --margin and --better belong to --change; a RUN is the "
+                      "baseline of whatever it measured");
+  }
   if (!o.gate.series.empty() && (!o.change || o.gate.db.empty() || !o.gate.sides.empty())) {
     return make_error(ErrorCode::kUsage,
                       "of a --series, give --change INDEX and the --db that keeps the log");

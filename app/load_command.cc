@@ -59,6 +59,7 @@ struct LoadArguments {
   std::string db;
   std::vector<std::string> labels;
   bool quiet = false;
+  const CLI::Option* size_option = nullptr;  // of udp-pingpong
 };
 
 Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
@@ -115,6 +116,11 @@ Status read_arguments(LoadArguments& arguments) {
   options.sockets = arguments.sockets == "own"      ? SocketMode::kOwn
                     : arguments.sockets == "shared" ? SocketMode::kShared
                                                     : SocketMode::kAuto;
+  if (arguments.size_option != nullptr && arguments.size_option->count() > 0 &&
+      options.workload == WorkloadKind::kUdpPingpong && options.wire != WireProfile::kNumbered) {
+    return wrong(fmt::format("--size is for --wire numbered; a ping of --wire {} has its own size",
+                             arguments.wire));
+  }
   options.http_keep_alive = arguments.connection == "keep-alive";
   return {};
 }
@@ -296,8 +302,9 @@ void add_pingpong(CLI::App& load, const std::shared_ptr<LoadArguments>& argument
                   "echo server brings back")
       ->check(CLI::IsMember({"ping4", "fixed32", "numbered"}))
       ->capture_default_str();
-  command.add_option("--size", a.options.message_bytes, "Bytes of a numbered ping, 16 or more")
-      ->capture_default_str();
+  a.size_option =
+      command.add_option("--size", a.options.message_bytes, "Bytes of a numbered ping, 16 or more")
+          ->capture_default_str();
   command
       .add_option("--sockets", a.sockets,
                   "own: one a client; shared: few, with source addresses in 127.0.0.0/8")

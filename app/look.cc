@@ -68,6 +68,8 @@ void add_look_options(CLI::App& app, LookOptions& options) {
 }
 
 Status check_look_options(const LookOptions& options) {
+  if (options.once && options.batch > 0)
+    return make_error(ErrorCode::kUsage, "give --once or --batch, not both");
   if (!parse_screen(options.screen)) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("--screen {} is not one of flows, scheduler, resources, "

@@ -47,6 +47,20 @@ class Section {
   }
   bool has(const std::string& key) const { return table_.contains(key); }
 
+  /// A key that must be there is not; if another looks like it, that one is what is wrong.
+  void missing(const std::string& key, std::string_view what) {
+    const std::vector<std::string_view> wanted{key};
+    for (const auto& [other, value] : table_) {
+      const std::string name(other.str());
+      if (!known_.contains(name) && nearest_word(name, wanted)) {
+        reader_.fail(other.source(), path(name),
+                     fmt::format("there is no such key; did you mean \"{}\"?", key));
+        return;
+      }
+    }
+    fail(key, what);
+  }
+
   std::optional<std::string> text(const std::string& key) {
     const toml::node* n = node(key);
     if (n == nullptr) return std::nullopt;
@@ -226,7 +240,7 @@ void read_port(Section& section, PlanReadiness& ready) {
 }
 
 void read_subject(Section section, PlanSubject& subject) {
-  if (section.node("command") == nullptr) section.fail("command", "a subject needs a command");
+  if (section.node("command") == nullptr) section.missing("command", "a subject needs a command");
   section.texts("command", [&](const std::string& word, const toml::source_region& at) {
     if (word.find('\0') != std::string::npos)
       section.reader().fail(at, section.path("command"), "must not contain a NUL");
@@ -314,11 +328,11 @@ void read_load(Section section, Plan& plan) {
                                                 {"tcp-connect", WorkloadKind::kTcpConnect},
                                                 {"http", WorkloadKind::kHttp},
                                                 {"accept-queue", WorkloadKind::kAcceptQueue}});
-  if (!section.has("workload")) section.fail("workload", "a load needs a workload");
+  if (!section.has("workload")) section.missing("workload", "a load needs a workload");
   if (workload) options.workload = *workload;
   section.text("target", options.target);
   if (options.target.empty())
-    section.fail("target", "a load needs a target, as \"127.0.0.1:8888\"");
+    section.missing("target", "a load needs a target, as \"127.0.0.1:8888\"");
   section.cpus("cpus", plan.load_cpus);
   section.duration("warm_up", plan.warm_up_ns, true);
   if (const auto clients = section.whole("warm_up_clients", 1, kMaxClients))

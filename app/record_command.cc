@@ -60,6 +60,7 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   add_flow_options(app, options.observe);
   app.add_option("--max-stored-flows", options.max_stored_flows,
                  "Keep at most N flows of a run in the database (200000)")
+      ->check(CLI::Range(0, 10'000'000))
       ->option_text("N");
   app.add_flag("--counters", options.counters,
                "Count with perf events (task clock, switches, faults; cycles, instructions, cache "

@@ -20,10 +20,10 @@ namespace {
 struct ReportOptions {
   std::vector<std::string> runs;
   std::string db;
-  std::string format;  // empty: as the output's name ends, else text
-  std::string output;  // empty: standard output
-  size_t max_bytes = kStepSummaryBytes;
-  std::string judgement;  // a file; empty: the report judges by itself
+  std::string format;                // empty: as the output's name ends, else text
+  std::string output;                // empty: standard output
+  std::optional<int64_t> max_bytes;  // markdown; not given: kStepSummaryBytes
+  std::string judgement;             // a file; empty: the report judges by itself
 };
 
 int list_runs(const ReportOptions& o) {
@@ -70,6 +70,13 @@ Result<std::string> report_format(const ReportOptions& o) {
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
   std::vector<RunReport> reports;
   for (const std::string& run : runs) {
+    if (run.find('=') != std::string::npos) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("\"{}\" is a label; text and json take a run's id, a prefix of "
+                                    "one, or last. Give --format html or markdown for labels, "
+                                    "commits and branches",
+                                    run));
+    }
     TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run, plan_rules));
     reports.push_back(std::move(report));
   }
@@ -83,6 +90,12 @@ Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& 
 
 Result<std::string> make_report(const ReportOptions& o) {
   TOPSPIN_ASSIGN(const std::string format, report_format(o));
+  if (o.max_bytes && format != "markdown")
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--max-bytes means nothing to --format {}", format));
+  if (o.max_bytes && *o.max_bytes < 1)
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--max-bytes {} is not 1 or more", *o.max_bytes));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   if (!o.judgement.empty() && (format == "text" || format == "json")) {
     return make_error(ErrorCode::kUsage,
@@ -98,7 +111,9 @@ Result<std::string> make_report(const ReportOptions& o) {
     }
     TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
   }
-  return format == "html" ? html_report(page) : markdown_report(page, o.max_bytes);
+  return format == "html" ? html_report(page)
+                          : markdown_report(page, o.max_bytes ? static_cast<size_t>(*o.max_bytes)
+                                                              : kStepSummaryBytes);
 }
 
 Status write_report(const ReportOptions& o) {

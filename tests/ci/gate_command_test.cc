@@ -116,6 +116,11 @@ TEST_F(GateSamples, WrongUsageIs2AndWrongFilesAre5) {
   refused(topspin({"compare", "one"}), 2, "two sides");
   refused(topspin({"gate", "one"}), 2, "two sides");
   refused(topspin({"gate", "--series", a()}), 2, "--history");
+  refused(topspin({"gate", "--aa", "-5"}), 2, "--aa -5 is not from 1 to 1000000");
+  refused(topspin({"gate", "--seed", "-1"}), 2, "--seed -1 is not from 0");
+  for (const char* option : {"--of", "--column", "--margin"}) {
+    refused(topspin({"accept", "last", "--because", "x", option, "3%"}), 2, "belong to --change");
+  }
   refused(compare(slow(), {"--margin", "much"}), 2, "--margin");
   refused(compare(slow(), {"--margin", "-1%"}), 2, "--margin");
   refused(compare(slow(), {"--better", "green"}), 2, "--better");

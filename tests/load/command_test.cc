@@ -243,6 +243,8 @@ TEST(LoadCommand, WrongUsageIsExitCodeTwoAndNothingOnStandardOutput) {
       {"udp-pingpong", "--target", "127.0.0.1:9", "--arrive", "fast"},
       {"udp-pingpong", "--target", "127.0.0.1:9", "--wire", "morse"},
       {"udp-pingpong", "--target", "127.0.0.1:9", "--path", "/"},
+      {"udp-pingpong", "--target", "127.0.0.1:9", "--wire", "ping4", "--size", "99"},
+      {"udp-flood", "--target", "127.0.0.1:9", "--rate", "1e18/s"},
       {"udp-flood", "--target", "127.0.0.1:9", "--flows", "0"},
       {"udp-flood", "--target", "127.0.0.1:9", "--flows", "2", "--gso"},
   };
