@@ -117,6 +117,13 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   return fmt::format("{}{} see {}", text, meant ? " Else" : ";", help);
 }
 
+/// `topspin -D`, as messages advise it and tcpdump has it.
+bool lists_interfaces(const std::vector<char*>& words) {
+  if (words.size() < 2) return false;
+  const std::string_view first = words[1];
+  return first == "-D" || first == "--list-interfaces";
+}
+
 }  // namespace
 
 void say(std::string_view message) {
@@ -145,9 +152,9 @@ int run_program(std::span<char*> arguments) {
   TrailingCommand trailing;
   if (separator != arguments.end()) trailing.assign(separator + 1, arguments.end());
   std::vector<char*> own(arguments.begin(), separator);
-  std::string live = "live";
   std::string help_flag = "--help";
-  if (means_live(own)) own.insert(own.begin() + 1, live.data());
+  std::string implied = lists_interfaces(own) ? "record" : "live";
+  if (means_live(own)) own.insert(own.begin() + 1, implied.data());
 
   CLI::App root(kDescription, "topspin");
   root.footer(kFooter);

@@ -142,6 +142,34 @@ Result<UniqueFd> open_signal_fd(bool with_terminal) {
   return fd;
 }
 
+/// What is said when the memory that SQLite shares with the readers of the database (-shm) is gone:
+/// somebody truncated that file, or its disk fails. Written before the handler is installed.
+std::string lost_memory_text;
+
+/// A screen's own handler (CursesTerminal) puts the terminal back, and then raises the signal anew
+/// (SI_TKILL).
+void on_lost_memory(int /*number*/, siginfo_t* info, void* /*context*/) {
+  if (info->si_code != BUS_ADRERR && info->si_code != SI_TKILL) {
+    signal(SIGBUS, SIG_DFL);  // not of a file: the fault comes again, and ends us
+    return;
+  }
+  (void)!::write(STDERR_FILENO, lost_memory_text.data(), lost_memory_text.size());
+  _exit(exit_code(ErrorCode::kOutput));
+}
+
+/// SQLite cannot go on after that fault, and nothing of the run can be stored any more.
+void end_plainly_on_lost_memory(const std::string& database) {
+  lost_memory_text = fmt::format(
+      "topspin: the recording ends: {0}-shm was truncated, or its disk fails; ticks stored so far "
+      "are in {0}\n",
+      sanitize_for_terminal(database));
+  struct sigaction action {};
+  action.sa_sigaction = on_lost_memory;
+  action.sa_flags = SA_SIGINFO;
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGBUS, &action, nullptr);
+}
+
 class Recording {
  public:
   Recording(const RecordOptions& options, Settings plan, Onlooker* onlooker, Conductor* conductor)
@@ -204,6 +232,7 @@ class Recording {
   int stop_signal_ = 0;                // that asked us to stop
   bool stopping_ = false;
   bool command_ended_by_us_ = false;
+  bool ends_family_ = false;  // we adopt what the command leaves behind
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
   RecentLatencies recent_;          // of the lines
@@ -255,6 +284,7 @@ Status Recording::open() {
   run_id_ = info.id;
   if (options_.store) {
     database_ = database_path(options_.observe.db);
+    end_plainly_on_lost_memory(database_);
     WriterOptions writer_options;
     writer_options.max_flow_rows = options_.max_stored_flows;
     // A screen is shown every row, and stores as many a tick as a recording without one.
@@ -467,6 +497,8 @@ void Recording::drain_samples(bool finishing) {
 /// Asks the command to end, and remembers when patience ends.
 void Recording::end_command(int signal_number) {
   if (!child_ || child_->poll_exit() || kill_at_ns_) return;
+  // What it leaves behind comes to us, and is ended too (finish()).
+  ends_family_ = adopt_orphans().ok();
   child_->send_signal(signal_number);
   command_ended_by_us_ = true;
   kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
@@ -582,7 +614,7 @@ Result<int> Recording::finish() {
     if (fds[2].revents != 0) conductor_->on_output();
     handle_signals();
   }
-  if (conductor_ != nullptr && !end_family(stop_grace_ns_))
+  if ((conductor_ != nullptr || ends_family_) && !end_family(stop_grace_ns_))
     say("some processes of the subject cannot be ended from here");
 
   RunEnd end;

@@ -300,6 +300,11 @@ TopVerdict top_verdict(const ReportPage& page) {
                                 plural(run.summary.periodic_flows_max, "flow", "flows"),
                                 page_count(run.summary.silent_flows_max));
   }
+  if (const uint64_t half_open = run.summary.flows.tcp_half_open; half_open > 0) {
+    top.sentence += fmt::format(
+        " {} never completed.",
+        half_open == 1 ? "1 TCP connection was" : page_count(half_open) + " TCP connections were");
+  }
   size_t broken = 0, unknown = 0;
   for (const SloResult& slo : run.slos) {
     if (slo.verdict == SloVerdict::kKept) continue;

@@ -59,6 +59,7 @@ std::string traffic_table(const RunPage& run) {
   row("TCP segments out of order", "tcp_out_of_order", f.tcp_out_of_order);
   row("TCP resets", "tcp_resets", f.tcp_resets);
   row("TCP connections refused", "tcp_refused", f.tcp_refused);
+  row("TCP connections never completed", "tcp_half_open", f.tcp_half_open);
   row("Packets seen again on another interface, counted once", "duplicate_packets",
       f.duplicate_packets);
   row("Packets stamped before one that came earlier", "time_went_backwards", f.time_went_backwards);

@@ -34,12 +34,13 @@ std::string reply_latency_rows(const FlowInterval& flows, int64_t timeout_ns) {
 std::string traffic_notes_text(const FlowInterval& flows, std::string_view indent) {
   std::string out;
   if (flows.tcp_handshakes + flows.tcp_retransmissions + flows.tcp_out_of_order + flows.tcp_resets +
-          flows.tcp_refused >
+          flows.tcp_refused + flows.tcp_half_open >
       0) {
     out += fmt::format(
-        "{}tcp       {} handshakes, {} retransmitted, {} out of order, {} resets, {} refused\n",
+        "{}tcp       {} handshakes, {} retransmitted, {} out of order, {} resets, {} refused{}\n",
         indent, flows.tcp_handshakes, flows.tcp_retransmissions, flows.tcp_out_of_order,
-        flows.tcp_resets, flows.tcp_refused);
+        flows.tcp_resets, flows.tcp_refused,
+        flows.tcp_half_open > 0 ? fmt::format(", {} never completed", flows.tcp_half_open) : "");
   }
   if (flows.handshake_turns + flows.multiplexed_turns > 0) {
     out += fmt::format(

@@ -76,9 +76,10 @@ std::vector<Headline> headlines(const Model& model) {
         ns && is_at_least(*ns, model.never_answered_total(), model.scene.reply_timeout_ns);
     return (at_least ? ">=" : "") + duration_or_dash(ns);
   };
-  // p99 is over the last ticks that hold 1,000 samples, so that its label never changes.
+  // Both are over the last ticks that hold 1,000 samples, at most 10 s, so that their labels never
+  // change and p99 is never above the maximum.
   add("reply p99", reply_text(point.reply_recent_p99));
-  add("reply max", reply_text(point.reply.max));
+  add("reply max", reply_text(point.reply_recent_max));
   add("unans", some ? with_total(point.unanswered, model.unanswered_total(), room("unans")) : "-",
       point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const uint64_t lost = lost_count(model.losses_total());

@@ -53,8 +53,10 @@ struct TickPoint {
   LatencyPoint lateness;
   LatencyPoint reply;
   uint64_t unanswered = 0;
-  // p99 over the last ticks (recent_latency.h), where these have samples enough.
+  // p99 over the last ticks (recent_latency.h), where these have samples enough; the maximum over
+  // the same ticks.
   std::optional<int64_t> lateness_recent_p99, reply_recent_p99, run_queue_recent_p99;
+  std::optional<int64_t> reply_recent_max;
   std::optional<LatencyPoint> run_queue;
   std::array<uint32_t, kHeatBins> heat{};
   std::optional<uint64_t> run_queue_wait_ns;    // the sum of single waits

@@ -84,6 +84,7 @@ void Model::add(const Sample& sample) {
   recent_.add(sample, scene.period_ns);
   point.lateness_recent_p99 = recent_.lateness.p99();
   point.reply_recent_p99 = recent_.reply.p99();
+  point.reply_recent_max = recent_.reply.max();
   point.run_queue_recent_p99 = recent_.run_queue.p99();
   had_periods_ = had_periods_ || has_lateness(sample.flows, scene.period_ns);
   missed_total_ += point.missed_ticks;

@@ -66,17 +66,23 @@ void RecentLatency::drop_oldest() {
   ticks_.pop_front();
 }
 
-std::optional<int64_t> RecentLatency::p99() const {
-  const std::optional<uint64_t> rank = supported_rank(count_, 0.99);
-  if (!rank) return std::nullopt;
+std::optional<int64_t> RecentLatency::max() const {
+  if (ticks_.empty() || ticks_.back().count == 0) return std::nullopt;
   int64_t max = INT64_MIN;
   for (const Tick& tick : ticks_) {
     if (tick.count > 0) max = std::max(max, tick.max);
   }
+  return max;
+}
+
+std::optional<int64_t> RecentLatency::p99() const {
+  const std::optional<uint64_t> rank = supported_rank(count_, 0.99);
+  const std::optional<int64_t> greatest = max();
+  if (!rank || !greatest) return std::nullopt;
   uint64_t seen = 0;
   for (uint32_t cell = 0; cell < cells_.size(); ++cell) {
     seen += cells_[cell];
-    if (seen >= *rank) return std::min(cell_value(cell), max);
+    if (seen >= *rank) return std::min(cell_value(cell), *greatest);
   }
   return std::nullopt;
 }

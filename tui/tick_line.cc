@@ -33,11 +33,8 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
   };
   const bool has_periods = has_lateness(flows, std::nullopt);
   const auto periodic = [&](std::string text) { return has_periods ? text : "-"; };
-  std::string run_queue_max = "-", cpu = "-", rss = "-";
+  std::string cpu = "-", rss = "-";
   if (sample.scheduler) {
-    if (const auto& latency = sample.scheduler->run_queue_latency) {
-      run_queue_max = duration_or_dash(latency->summary().max);
-    }
     if (sample.scheduler->cpu_ns && sample.interval_ns > 0) {
       cpu = fmt::format("{:.1f}%", 100 * static_cast<double>(*sample.scheduler->cpu_ns) /
                                        static_cast<double>(sample.interval_ns));
@@ -49,11 +46,12 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
       fmt::runtime(kLayout), fmt::format("{:.1f}s", static_cast<double>(sample.elapsed_ns) / 1e9),
       fmt::format("{}{}", flows.active_is_lower_bound ? ">=" : "", flows.active_flows),
       flows.new_flows, flows.ended_flows, rate(flows.packets),
-      duration_or_dash(recent.lateness.p99()), periodic(duration_or_dash(flows.lateness.max())),
+      duration_or_dash(recent.lateness.p99()), periodic(duration_or_dash(recent.lateness.max())),
       periodic(fmt::format("{}", flows.missed_ticks)),
       periodic(fmt::format("{}", flows.silent_flows)), duration_or_dash(recent.reply.p99()),
-      duration_or_dash(flows.reply_latency.summary().max), flows.unanswered,
-      duration_or_dash(recent.run_queue.p99()), run_queue_max, cpu, rss, lost_count(sample.losses));
+      duration_or_dash(recent.reply.max()), flows.unanswered,
+      duration_or_dash(recent.run_queue.p99()), duration_or_dash(recent.run_queue.max()), cpu, rss,
+      lost_count(sample.losses));
 }
 
 }  // namespace topspin

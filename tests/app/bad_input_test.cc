@@ -72,6 +72,13 @@ TEST(BadInput, HelpIsACommandToo) {
   EXPECT_EQ(topspin({"-V"}).out, topspin({"--version"}).out);
 }
 
+TEST(BadInput, TheListThatAMessageAdvisesExists) {
+  const Outcome list = topspin({"-D"});
+  EXPECT_EQ(list.exit_code, 0) << list.err;
+  EXPECT_NE(list.out.find("lo "), std::string::npos) << list.out;
+  EXPECT_EQ(topspin({"--list-interfaces"}).out, list.out);
+}
+
 TEST(BadInput, AFilterFileIsBoundedAndNotPrinted) {
   TempDir dir;
   PcapWriter writer;

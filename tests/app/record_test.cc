@@ -90,6 +90,30 @@ TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
   EXPECT_EQ(json["losses"]["capture_kernel_drops"], 0);
 }
 
+TEST_F(Record, EndsWhatTheCommandStartedTooWhenItEndsTheCommand) {
+  // The shell ends at once and leaves its child, which ignores the signal and holds the pipe.
+  Process recording(record({"udp", "port", "9", "--", "sh", "-c",
+                            "trap 'exit 0' TERM; (trap '' TERM; echo child; exec sleep 1000) & "
+                            "wait"}));
+  ASSERT_TRUE(recording.wait_for("child"));
+  ASSERT_TRUE(recording.wait_for("active"));
+  recording.send(SIGTERM);
+  // Its output ends only once nobody holds it.
+  const Outcome end = recording.finish(std::chrono::seconds(300));
+  EXPECT_EQ(end.exit_code, 143) << end.err;
+  EXPECT_EQ(end.err.find("[test: killed"), std::string::npos);
+}
+
+TEST_F(Record, SaysSoWhenTheMemorySharedWithReadersIsTruncated) {
+  Process recording(record({"--interval", "100ms", "udp", "port", "9"}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  ASSERT_EQ(truncate((db() + "-shm").c_str(), 0), 0);
+  const Outcome end = recording.finish();
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  EXPECT_NE(end.err.find("-shm was truncated"), std::string::npos) << end.err;
+  EXPECT_EQ(topspin({"list", "--db", db()}).exit_code, 0);
+}
+
 TEST_F(Record, NamesTheOwnersOfBothEnds) {
   UdpSwarm swarm(20);
   ASSERT_TRUE(swarm.ok());

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "report/text_parts.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {
@@ -71,6 +72,15 @@ TEST(Markdown, OfARunIsSoundWithHostileNames) {
   EXPECT_NE(broken.find("**broken**"), std::string::npos);
   EXPECT_NE(broken.find("\n| all | "), std::string::npos) << "the load as a whole";
   expect_sound(broken);
+}
+
+TEST(Traffic, NamesConnectionsThatWereNeverCompleted) {
+  FlowInterval flows;
+  flows.tcp_half_open = 160;
+  EXPECT_NE(traffic_notes_text(flows, "").find("160 never completed"), std::string::npos);
+  flows.tcp_half_open = 0;
+  flows.tcp_handshakes = 5;
+  EXPECT_EQ(traffic_notes_text(flows, "").find("completed"), std::string::npos);
 }
 
 TEST(Markdown, DropsTheLeastImportantAndSaysSo) {

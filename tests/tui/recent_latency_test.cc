@@ -86,7 +86,20 @@ std::string under(const std::string& title, const std::string& line) {
   return line.substr(from + 1, end - from - 1);
 }
 
-TEST(TickLine, ShowsAPercentileOverTheLastTicksAndTheMaximumOfThisOne) {
+TEST(RecentLatency, ThePercentileIsNeverAboveTheMaximumAndBothEndWithTheSamples) {
+  RecentLatency recent;
+  recent.add(of(50'000'000, 600), kSecond);
+  recent.add(of(1'000, 600), kSecond);  // this tick's own maximum is far below the window's p99
+  ASSERT_TRUE(recent.p99() && recent.max());
+  EXPECT_LE(*recent.p99(), *recent.max());
+  EXPECT_EQ(recent.max(), 50'000'000);
+  recent.add(Histogram(), kSecond);  // nothing was measured: nothing is shown as if it had been
+  EXPECT_FALSE(recent.p99());
+  EXPECT_FALSE(recent.max());
+  EXPECT_GT(recent.count(), 0u);
+}
+
+TEST(TickLine, ShowsAPercentileAndTheMaximumOverTheLastTicks) {
   const Synthetic synthetic{.flows = 300};
   RecentLatencies recent;
   std::string line;
