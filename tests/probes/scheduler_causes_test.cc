@@ -269,8 +269,12 @@ void expect_timers(const SchedulerInterval& seen, const Sleeps& own) {
   // The subject's own clock also counts the ways into the kernel and out of it.
   EXPECT_LE(seen.timer_oversleep->sum(), own.late_ns);
   // After it woke the subject may be stopped before it reads its clock, which is not the timer's
-  // doing: only the shortest sleep of either account says the same of both.
-  expect_close(*seen.timer_oversleep->min(), own.least_late_ns, 0.10, 50'000, "least oversleep");
+  // doing: only the shortest sleep of either account says the same of both. If the shortest may be
+  // the one that was not seen, the shortest of the rest is longer.
+  if (seen.timer_oversleep->count() == own.count ||
+      *seen.timer_oversleep->min() < own.least_late_ns) {
+    expect_close(*seen.timer_oversleep->min(), own.least_late_ns, 0.10, 50'000, "least oversleep");
+  }
 }
 
 TEST_P(CausesOnRung, nanosleep_oversleeps_by_its_slack) {
