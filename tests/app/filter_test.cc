@@ -1,5 +1,6 @@
 // The filter of the screen's rows against libpcap's own: a row is let through exactly when pcap
 // lets a packet of its initiator through.
+#include <algorithm>
 #include <random>
 
 #include <gtest/gtest.h>
