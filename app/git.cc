@@ -207,11 +207,11 @@ class TreeCheck {
       const std::string path = root_ + "/" + entry.substr(tab + 1);
       const char tag = entry.front();
       struct stat info {};
-      const bool is_there =
-          (tag != 'H' || entry.compare(2, 6, "160000") == 0) && lstat(path.c_str(), &info) == 0;
+      const bool is_submodule = entry.compare(2, 6, "160000") == 0;
+      const bool is_there = (tag != 'H' || is_submodule) && lstat(path.c_str(), &info) == 0;
       // A skipped file that is not there is one that a sparse checkout leaves out.
       if ((tag >= 'a' && tag <= 'z') || (tag == 'S' && is_there)) changes.reset();
-      if (entry.compare(2, 6, "160000") != 0 || !is_there) continue;
+      if (!is_submodule || !is_there) continue;
       if (lstat((path + "/.git").c_str(), &info) != 0) continue;  // not checked out
       const std::optional<bool> below = changes_in_submodule(path);
       if (below == true) return true;

@@ -43,10 +43,23 @@ class Git : public testing::Test {
     git({"add", "file"});
     git({"commit", "-q", "-m", "one"});
   }
+  /// A submodule in "module", with a file "a", of a repository of its own.
+  void add_submodule() {
+    const std::string origin = origin_.path().string();
+    ASSERT_EQ(test::run({"sh", "-c",
+                         "cd " + origin +
+                             " && git init -q && echo a > a && git add a && git -c user.email=a@b "
+                             "-c user.name=n commit -q -m a"})
+                  .exit_code,
+              0);
+    git({"submodule", "--quiet", "add", origin, "module"});
+    git({"commit", "-q", "-m", "module"});
+  }
   std::string path() const { return dir_.path().string(); }
   SourceInfo info(const std::string& below = "") const { return read_source_info(path() + below); }
 
   test::TempDir dir_;
+  test::TempDir origin_;  // of the submodule
 };
 
 TEST_F(Git, NamesCommitAndBranchFromAnyDirectoryOfTheTree) {
@@ -93,15 +106,7 @@ TEST_F(Git, AModifiedTreeIsNotTakenForItsCommit) {
 
 TEST_F(Git, TheContentsOfASubmoduleAreTheTreesToo) {
   start();
-  test::TempDir other;
-  ASSERT_EQ(test::run({"sh", "-c",
-                       "cd " + other.path().string() +
-                           " && git init -q && echo a > a && git add a && git -c user.email=a@b "
-                           "-c user.name=n commit -q -m a"})
-                .exit_code,
-            0);
-  git({"submodule", "--quiet", "add", other.path().string(), "module"});
-  git({"commit", "-q", "-m", "module"});
+  ASSERT_NO_FATAL_FAILURE(add_submodule());
   EXPECT_EQ(info().dirty, false);
   write(dir_.path() / "module/a", "b");
   EXPECT_EQ(info().dirty, true);
@@ -182,15 +187,7 @@ TEST_F(Git, RunsNothingThatTheRepositoryConfigures) {
 
 TEST_F(Git, RunsNothingThatASubmoduleConfigures) {
   start();
-  test::TempDir other;
-  ASSERT_EQ(test::run({"sh", "-c",
-                       "cd " + other.path().string() +
-                           " && git init -q && echo a > a && git add a && git -c user.email=a@b "
-                           "-c user.name=n commit -q -m a"})
-                .exit_code,
-            0);
-  git({"submodule", "--quiet", "add", other.path().string(), "module"});
-  git({"commit", "-q", "-m", "module"});
+  ASSERT_NO_FATAL_FAILURE(add_submodule());
   const std::string mark = dir_.file("ran");
   const std::string program = "touch " + mark + "; cat";
   const auto in_module = [&](std::vector<std::string> words) {

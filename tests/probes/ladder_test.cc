@@ -24,6 +24,7 @@
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/own_cgroup.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/in_child.h"
 
 namespace topspin {
 namespace {
@@ -61,29 +62,6 @@ void keep_only_capabilities(const std::vector<cap_value_t>& kept) {
   }
   CHECK(::cap_set_proc(state) == 0);
   ::cap_free(state);
-}
-
-/// Runs `work` in a child and returns what it wrote, so that a child may throw privileges away.
-std::string in_child(const std::function<std::string()>& work) {
-  int pipe_ends[2];
-  CHECK(::pipe(pipe_ends) == 0);
-  const pid_t child = ::fork();
-  CHECK(child >= 0);
-  if (child == 0) {
-    const std::string text = work();
-    (void)!::write(pipe_ends[1], text.data(), text.size());
-    ::_exit(0);
-  }
-  ::close(pipe_ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(pipe_ends[0], buffer, sizeof(buffer))) > 0;)
-    text.append(buffer, static_cast<size_t>(got));
-  ::close(pipe_ends[0]);
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  if (status != 0) text += fmt::format(" (the child ended with status {})", status);
-  return text;
 }
 
 /// "rung: reason | cpu yes | histogram no": what opening gives and one interval holds.

@@ -38,6 +38,7 @@
 #include "probes/proc_reader.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
+#include "tests/support/in_child.h"
 
 namespace topspin {
 namespace {
@@ -1658,11 +1659,7 @@ void talk_to_oneself() {
 /// these too, once the probes are open.
 std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptions& options,
                           bool drops_all = false) {
-  int ends[2];
-  CHECK(::pipe(ends) == 0);
-  const pid_t child = ::fork();
-  CHECK(child >= 0);
-  if (child == 0) {
+  return in_child([&] {
     cap_t state = ::cap_init();
     for (const cap_flag_t flag : {CAP_EFFECTIVE, CAP_PERMITTED}) {
       if (!kept.empty())
@@ -1704,18 +1701,8 @@ std::string measured_with(const std::vector<cap_value_t>& kept, const ProbeOptio
           text << " " << status.name << ": " << status.reason << ";";
       }
     }
-    const std::string line = text.str();
-    (void)!::write(ends[1], line.data(), line.size());
-    ::_exit(0);
-  }
-  ::close(ends[1]);
-  std::string text;
-  char buffer[4096];
-  for (ssize_t got = 0; (got = ::read(ends[0], buffer, sizeof(buffer))) > 0;)
-    text.append(buffer, static_cast<size_t>(got));
-  ::close(ends[0]);
-  ::waitpid(child, nullptr, 0);
-  return text;
+    return text.str();
+  });
 }
 
 TEST_F(Sockets, CapBpfAndCapPerfmonAreEnough) {
