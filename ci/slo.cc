@@ -4,175 +4,61 @@
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include <fmt/format.h>
 
+#include "core/numbers.h"
 #include "core/text.h"
 
 namespace topspin {
 namespace {
 
-enum class Unit : uint8_t { kOne, kNanoseconds, kBytes };
+using Unit = NumberUnit;
 
-template <typename T>
-std::optional<double> number(const std::optional<T>& value) {
+std::optional<double> number(const std::optional<int64_t>& value) {
   if (!value) return std::nullopt;
   return static_cast<double>(*value);
-}
-template <typename T>
-requires std::is_integral_v<T> std::optional<double> number(T value) {
-  return static_cast<double>(value);
-}
-
-/// A reading of a tick, as a gauge or as a count.
-struct TickNumber {
-  std::string_view name;
-  Unit unit;
-  std::function<std::optional<double>(const Sample&)> take;
-  bool of_packets = false;  // its rate is over the packets' own time
-};
-
-template <auto kField>
-std::optional<double> of_flows(const Sample& s) {
-  return number(s.flows.*kField);
-}
-template <auto kField>
-std::optional<double> of_resources(const Sample& s) {
-  return s.resources ? number((*s.resources).*kField) : std::nullopt;
-}
-template <auto kField>
-std::optional<double> of_sockets(const Sample& s) {
-  return s.sockets ? number((*s.sockets).*kField) : std::nullopt;
 }
 
 /// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
 /// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
 /// runs on that CPU) costs one event of a distribution: these have names of their own.
-std::optional<double> all_losses(const Sample& s) { return number(losses_total(s.losses)); }
+std::optional<double> all_losses(const Sample& s) {
+  return static_cast<double>(losses_total(s.losses));
+}
 std::optional<double> missed_runs(const Sample& s) {
   const LossInterval& l = s.losses;
-  return number(l.scheduler_missed_runs + l.syscalls_missed_runs + l.socket_missed_runs);
+  return static_cast<double>(l.scheduler_missed_runs + l.syscalls_missed_runs +
+                             l.socket_missed_runs);
 }
 
-Unit unit_by_name(std::string_view name) {
-  return name.ends_with("_ns")      ? Unit::kNanoseconds
-         : name.ends_with("_bytes") ? Unit::kBytes
-                                    : Unit::kOne;
+/// What rules can name of a tick: every number of the registry, and these two sums.
+const RegisteredNumber* find_tick_number(std::string_view name) {
+  static const RegisteredNumber kLosses{
+      Number::count("losses", "losses", "What was not seen at all."), all_losses, {}, {}};
+  static const RegisteredNumber kMissedRuns{
+      Number::count("missed_runs", "skipped runs", "Runs of BPF programs that the kernel skipped."),
+      missed_runs,
+      {},
+      {}};
+  for (const RegisteredNumber* derived : {&kLosses, &kMissedRuns})
+    if (derived->name == name) return derived;
+  return find_number(name);
 }
 
-const std::vector<TickNumber>& gauges() {
-  static const std::vector<TickNumber> kGauges = {
-      {"active_flows", Unit::kOne, of_flows<&FlowInterval::active_flows>},
-      {"live_flows", Unit::kOne, of_flows<&FlowInterval::live_flows>},
-      {"tcp_half_open", Unit::kOne, of_flows<&FlowInterval::tcp_half_open>},
-      {"periodic_flows", Unit::kOne, of_flows<&FlowInterval::periodic_flows>},
-      {"silent_flows", Unit::kOne, of_flows<&FlowInterval::silent_flows>},
-      {"rss_bytes", Unit::kBytes, of_resources<&ResourceReading::rss_bytes>},
-      {"pss_bytes", Unit::kBytes, of_resources<&ResourceReading::pss_bytes>},
-      {"anonymous_bytes", Unit::kBytes, of_resources<&ResourceReading::anonymous_bytes>},
-      {"vsz_bytes", Unit::kBytes, of_resources<&ResourceReading::vsz_bytes>},
-      {"swap_bytes", Unit::kBytes, of_resources<&ResourceReading::swap_bytes>},
-      {"mappings", Unit::kOne, of_resources<&ResourceReading::mappings>},
-      {"processes", Unit::kOne, of_resources<&ResourceReading::processes>},
-      {"threads", Unit::kOne, of_resources<&ResourceReading::threads>},
-      {"fds", Unit::kOne, of_resources<&ResourceReading::fds>},
-      {"accept_queue_max", Unit::kOne, of_sockets<&SocketInterval::accept_queue_max>},
-  };
-  return kGauges;
-}
-
-/// Counts of the flows, the sockets, the scheduler and of what was lost: the last two by the lists
-/// that the store has of them, so that nothing that is stored has no name.
-std::vector<TickNumber> make_counts() {
-  std::vector<TickNumber> counts = {
-      {"packets", Unit::kOne, of_flows<&FlowInterval::packets>, true},
-      {"bytes", Unit::kBytes, of_flows<&FlowInterval::bytes>, true},
-      {"new_flows", Unit::kOne, of_flows<&FlowInterval::new_flows>, true},
-      {"ended_flows", Unit::kOne, of_flows<&FlowInterval::ended_flows>, true},
-      {"missed_ticks", Unit::kOne, of_flows<&FlowInterval::missed_ticks>, true},
-      {"requests", Unit::kOne, of_flows<&FlowInterval::requests>, true},
-      {"unanswered", Unit::kOne, of_flows<&FlowInterval::unanswered>, true},
-      {"late_replies", Unit::kOne, of_flows<&FlowInterval::late_replies>, true},
-      {"late_flows", Unit::kOne, of_flows<&FlowInterval::late_flows>, true},
-      {"overlapping_requests", Unit::kOne, of_flows<&FlowInterval::overlapping_requests>, true},
-      {"handshake_turns", Unit::kOne, of_flows<&FlowInterval::handshake_turns>, true},
-      {"multiplexed_turns", Unit::kOne, of_flows<&FlowInterval::multiplexed_turns>, true},
-      {"tcp_handshakes", Unit::kOne, of_flows<&FlowInterval::tcp_handshakes>, true},
-      {"tcp_retransmissions", Unit::kOne, of_flows<&FlowInterval::tcp_retransmissions>, true},
-      {"tcp_out_of_order", Unit::kOne, of_flows<&FlowInterval::tcp_out_of_order>, true},
-      {"tcp_resets", Unit::kOne, of_flows<&FlowInterval::tcp_resets>, true},
-      {"tcp_refused", Unit::kOne, of_flows<&FlowInterval::tcp_refused>, true},
-      {"time_went_backwards", Unit::kOne, of_flows<&FlowInterval::time_went_backwards>, true},
-      {"time_steps", Unit::kOne, of_flows<&FlowInterval::time_steps>, true},
-      {"duplicate_packets", Unit::kOne, of_flows<&FlowInterval::duplicate_packets>, true},
-      {"replies_multiplexed", Unit::kOne, of_sockets<&SocketInterval::replies_multiplexed>},
-      {"listen_overflows", Unit::kOne, of_sockets<&SocketInterval::listen_overflows>},
-      {"syn_drops", Unit::kOne, of_sockets<&SocketInterval::syn_drops>},
-      {"udp_drops", Unit::kOne, of_sockets<&SocketInterval::udp_drops>},
-      {"losses", Unit::kOne, all_losses},
-      {"missed_runs", Unit::kOne, missed_runs},
-  };
-  const SchedulerInterval none;
-  SchedulerInterval::for_each_count(none, [&](std::string_view name, const auto&) {
-    counts.push_back({name, unit_by_name(name), [name](const Sample& s) {
-                        std::optional<double> value;
-                        if (!s.scheduler) return value;
-                        SchedulerInterval::for_each_count(
-                            *s.scheduler, [&](std::string_view candidate, const auto& count) {
-                              if (candidate == name) value = number(count);
-                            });
-                        return value;
-                      }});
-  });
-  LossInterval::for_each_field([&](std::string_view name, auto field) {
-    counts.push_back({name, unit_by_name(name), [field](const Sample& s) {
-                        return std::optional(static_cast<double>(s.losses.*field));
-                      }});
-  });
-  return counts;
-}
-
-const std::vector<TickNumber>& counts() {
-  static const std::vector<TickNumber> kCounts = make_counts();
-  return kCounts;
-}
-
-/// Without their unit: in a rule it stands with the number.
-std::string_view without_unit(std::string_view name) {
-  return name.ends_with("_ns") ? name.substr(0, name.size() - 3) : name;
-}
-
-const std::vector<std::string_view>& tick_distributions() {
-  static const std::vector<std::string_view> kNames = [] {
-    std::vector<std::string_view> names = {"reply_latency", "lateness", "tcp_handshake"};
-    const auto add = [&](std::string_view name, const auto&) {
-      names.push_back(without_unit(name));
-    };
-    const SchedulerInterval scheduler;
-    const SocketInterval sockets;
-    SchedulerInterval::for_each_histogram(scheduler, add);
-    SocketInterval::for_each_histogram(sockets, add);
-    return names;
-  }();
-  return kNames;
+std::vector<std::string_view> tick_number_names() {
+  std::vector<std::string_view> names = {"losses", "missed_runs"};
+  for (const RegisteredNumber& number : numbers()) {
+    names.push_back(number.loss ? std::string_view(LossInterval::bare_name(number))
+                    : number.kind == NumberKind::kDistribution ? without_unit(number.name)
+                                                               : number.name);
+  }
+  return names;
 }
 
 constexpr std::array<std::string_view, 3> kLoadDistributions = {
     "load_latency", "load_latency_actual", "load_own_lateness"};
-
-template <typename List>
-const TickNumber* find(const List& list, std::string_view name) {
-  for (const TickNumber& candidate : list) {
-    // "rss" is "rss_bytes": in a rule the unit stands with the number.
-    const std::string_view full = candidate.name;
-    const bool shortened = full.starts_with(name) && (full.substr(name.size()) == "_bytes" ||
-                                                      full.substr(name.size()) == "_ns");
-    if (full == name || shortened) return &candidate;
-  }
-  return nullptr;
-}
 
 template <typename List>
 bool contains(const List& list, std::string_view name) {
@@ -213,10 +99,17 @@ std::optional<double> load_count(const LoadResult& load, const LoadPart& part, b
 enum class What : uint8_t { kGauge, kCount, kLoadCount, kTickDistribution, kLoadDistribution };
 
 std::optional<What> what_is(std::string_view name) {
-  if (find(gauges(), name) != nullptr) return What::kGauge;
-  if (find(counts(), name) != nullptr) return What::kCount;
+  if (const RegisteredNumber* number = find_tick_number(name)) {
+    switch (number->kind) {
+      case NumberKind::kCount: return What::kCount;
+      case NumberKind::kDistribution: return What::kTickDistribution;
+      case NumberKind::kGauge:
+      case NumberKind::kMaximum:
+      case NumberKind::kTotal:
+      case NumberKind::kState: return What::kGauge;
+    }
+  }
   if (contains(load_count_names(), name)) return What::kLoadCount;
-  if (contains(tick_distributions(), name)) return What::kTickDistribution;
   if (contains(kLoadDistributions, name)) return What::kLoadDistribution;
   return std::nullopt;
 }
@@ -231,18 +124,14 @@ What what_is_in(std::string_view name, SloStatistic statistic, bool has_load) {
 }
 
 Unit unit_of(std::string_view name) {
-  if (const TickNumber* gauge = find(gauges(), name)) return gauge->unit;
-  if (const TickNumber* count = find(counts(), name)) return count->unit;
-  return contains(tick_distributions(), name) || contains(kLoadDistributions, name)
-             ? Unit::kNanoseconds
-             : Unit::kOne;
+  if (const RegisteredNumber* number = find_tick_number(name)) return number_unit(number->name);
+  return contains(kLoadDistributions, name) ? Unit::kNanoseconds : Unit::kOne;
 }
 
 std::string nearest_name(std::string_view name) {
   std::vector<std::string_view> all = load_count_names();
-  for (const TickNumber& gauge : gauges()) all.push_back(gauge.name);
-  for (const TickNumber& count : counts()) all.push_back(count.name);
-  all.insert(all.end(), tick_distributions().begin(), tick_distributions().end());
+  const auto of_ticks = tick_number_names();
+  all.insert(all.end(), of_ticks.begin(), of_ticks.end());
   all.insert(all.end(), kLoadDistributions.begin(), kLoadDistributions.end());
   const auto nearest = nearest_word(name, all);
   return nearest ? fmt::format("; did you mean {}?", *nearest) : "; docs/plans.md lists them";
@@ -628,9 +517,10 @@ int64_t measured_from_ns(std::span<const RunStage> stages) {
 struct SloJudge::Rule {
   SloRule rule;
   What what = What::kGauge;
-  const TickNumber* source = nullptr;  // of a gauge or count
-  std::optional<std::string> unknown;  // cannot be judged, whatever comes
-  std::optional<RunStage> stage;       // of the scope
+  const RegisteredNumber* source = nullptr;           // of a tick
+  std::vector<const RegisteredNumber*> term_sources;  // of counts in the bound
+  std::optional<std::string> unknown;                 // cannot be judged, whatever comes
+  std::optional<RunStage> stage;                      // of the scope
   TimeRange range;
   bool last_only = false;  // "after": the last tick counts
 
@@ -700,7 +590,8 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
   if (what == What::kGauge) {
     // "before" is the last tick at which the subject was ready and no load had come yet.
     const int64_t load_ns = measured_from_ns(stages);
-    if (const auto value = source->take(tick); value && load_ns > 0 && tick.elapsed_ns <= load_ns) {
+    if (const auto value = source->value(tick);
+        value && load_ns > 0 && tick.elapsed_ns <= load_ns) {
       before = Reading{tick.elapsed_ns, *value};
     }
   }
@@ -710,17 +601,16 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
                           : begin_ns >= range.from_ns;
   if (!inside || tick.elapsed_ns > range.to_ns) return;
   interval_ns +=
-      source != nullptr && source->of_packets ? tick.flow_interval_ns() : tick.interval_ns;
-  for (size_t i = 0; i < rule.bound.size(); ++i) {
-    if (const TickNumber* count = find(counts(), rule.bound[i].name);
-        rule.bound[i].kind == SloTerm::Kind::kCount && count != nullptr) {
-      if (const auto value = count->take(tick)) term_sums[i] = term_sums[i].value_or(0) + *value;
-    }
+      source != nullptr && source->probe == "capture" ? tick.flow_interval_ns() : tick.interval_ns;
+  for (size_t i = 0; i < term_sources.size(); ++i) {
+    if (term_sources[i] == nullptr) continue;
+    const auto value = term_sources[i]->value(tick);
+    if (value) term_sums[i] = term_sums[i].value_or(0) + *value;
   }
   if (what == What::kTickDistribution) {
     add_distribution(tick);
   } else if (source != nullptr) {
-    const auto value = source->take(tick);
+    const auto value = source->value(tick);
     if (!value) return;
     if (what == What::kGauge)
       readings.push_back({tick.elapsed_ns, *value});
@@ -730,24 +620,12 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
 }
 
 void SloJudge::Rule::add_distribution(const Sample& tick) {
-  const auto take = [&](const std::optional<Histogram>& from) {
-    if (!from) return;
+  if (source->signed_histogram) {
     distribution_measured = true;
-    histogram.merge(*from);
-  };
-  if (rule.name == "lateness") {
+    lateness.merge(*source->signed_histogram(tick));
+  } else if (const Histogram* of_tick = source->histogram(tick)) {
     distribution_measured = true;
-    lateness.merge(tick.flows.lateness);
-  } else if (rule.name == "reply_latency") {
-    take(tick.flows.reply_latency);
-  } else if (rule.name == "tcp_handshake") {
-    take(tick.flows.tcp_handshake);
-  } else {
-    const auto take_named = [&](std::string_view name, const auto& histogram_of_tick) {
-      if (without_unit(name) == rule.name) take(histogram_of_tick);
-    };
-    if (tick.scheduler) SchedulerInterval::for_each_histogram(*tick.scheduler, take_named);
-    if (tick.sockets) SocketInterval::for_each_histogram(*tick.sockets, take_named);
+    histogram.merge(*of_tick);
   }
 }
 
@@ -866,7 +744,7 @@ SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
                        {});
     case What::kTickDistribution: {
       if (!distribution_measured) return cannot(no_tick);
-      const bool is_signed = rule.name == "lateness";
+      const bool is_signed = source != nullptr && source->signed_histogram != nullptr;
       return judge_one(is_signed ? of_histogram(lateness, rule) : of_histogram(histogram, rule),
                        why_no_percentile(is_signed ? lateness.count() : histogram.count(), rule));
     }
@@ -895,10 +773,14 @@ SloJudge::SloJudge(std::span<const SloRule> rules, const RunInfo& run, std::vect
     Rule& own = rules_.emplace_back();
     own.rule = rule;
     own.what = what_is_in(rule.name, rule.statistic, load_.has_value());
-    own.source = own.what == What::kGauge   ? find(gauges(), rule.name)
-                 : own.what == What::kCount ? find(counts(), rule.name)
-                                            : nullptr;
+    const bool of_ticks =
+        own.what == What::kGauge || own.what == What::kCount || own.what == What::kTickDistribution;
+    own.source = of_ticks ? find_tick_number(rule.name) : nullptr;
     own.term_sums.resize(rule.bound.size());
+    for (const SloTerm& term : rule.bound) {
+      const bool counts = term.kind == SloTerm::Kind::kCount && what_is(term.name) == What::kCount;
+      own.term_sources.push_back(counts ? find_tick_number(term.name) : nullptr);
+    }
     own.find_range(run_, stages_);
   }
 }

@@ -14,6 +14,7 @@
 
 #include "core/flow_owner.h"
 #include "core/histogram.h"
+#include "core/number.h"
 
 namespace topspin {
 
@@ -67,13 +68,34 @@ enum class SkipReason : uint8_t {
 inline constexpr size_t kSkipReasonCount = static_cast<size_t>(SkipReason::kCount);
 std::string_view skip_reason_name(SkipReason reason);  // snake_case, as in JSON
 
+/// Of one reason: the name of the number that counts it, and its label. By SkipReason.
+struct SkipNames {
+  std::string_view number;  // "skipped_" + skip_reason_name()
+  std::string_view label;
+};
+inline constexpr std::array<SkipNames, kSkipReasonCount> kSkipNames = {{
+    {"skipped_arp", "skipped: ARP"},
+    {"skipped_icmp", "skipped: ICMP"},
+    {"skipped_icmpv6", "skipped: ICMPv6"},
+    {"skipped_igmp", "skipped: IGMP"},
+    {"skipped_sctp", "skipped: SCTP"},
+    {"skipped_gre", "skipped: GRE"},
+    {"skipped_esp", "skipped: ESP"},
+    {"skipped_ip_in_ip", "skipped: IP in IP"},
+    {"skipped_other_ip_protocol", "skipped: another IP protocol"},
+    {"skipped_later_fragment", "skipped: later fragment"},
+    {"skipped_not_ip", "skipped: not IP"},
+    {"skipped_truncated_link", "skipped: cut off in the link-layer header"},
+    {"skipped_truncated_ip", "skipped: cut off in the IP header"},
+    {"skipped_truncated_transport", "skipped: cut off before the ports"},
+    {"skipped_malformed_ip", "skipped: malformed IP"},
+}};
+
 /// Bytes are as on the wire (the frame's original length), link-layer header included.
 struct ProtocolCounts {
   uint64_t flows = 0;  // flows first seen in this interval
   uint64_t packets = 0;
   uint64_t bytes = 0;
-
-  void merge(const ProtocolCounts& other);
 };
 
 /// What the flow table says of one interval (a tick, or a whole file). Counts are of the interval,
@@ -144,10 +166,145 @@ struct FlowInterval {
   uint64_t super_packets = 0;
   uint64_t super_packet_segments = 0;
 
-  /// Adds the interval that follows this one: counts add up, gauges are the later ones, maxima the
-  /// greater.
+  /// Adds the interval that follows this one, each number by its kind.
   void merge(const FlowInterval& later);
+
+  /// The numbers of this struct (core/number.h).
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 };
+
+template <typename Visit>
+void FlowInterval::for_each_number(Visit visit) {
+  using F = FlowInterval;
+  using N = Number;
+  visit(N::gauge("active_flows", "active flows",
+                 "Flows with a packet in the last window, exact to 1 ms."),
+        &F::active_flows);
+  visit(N::maximum("active_flows_max", "most active flows",
+                   "The most flows that were active at once within the interval."),
+        &F::active_flows_max);
+  visit(N::state("active_is_lower_bound", "active flows are a lower bound",
+                 "Whether flows were evicted while still active."),
+        &F::active_is_lower_bound);
+  visit(N::gauge("live_flows", "live flows", "Flows in the table: seen, not ended, not evicted."),
+        &F::live_flows);
+  visit(N::gauge("tcp_half_open", "half-open TCP connections", "SYNs not answered yet."),
+        &F::tcp_half_open);
+  visit(N::gauge("periodic_flows", "flows with a period",
+                 "Live flows that have a period, declared or learned."),
+        &F::periodic_flows);
+  visit(N::gauge("silent_flows", "silent flows",
+                 "Flows with a period that missed at least their last two ticks."),
+        &F::silent_flows);
+  visit(N::count("packets", "packets", "Packets captured, those in no flow included."),
+        &F::packets);
+  visit(N::count("bytes", "bytes", "Bytes on the wire of all packets captured."), &F::bytes);
+  visit(
+      N::count("tcp_flows", "TCP flows", "TCP flows first seen."),
+      [](auto& f) -> auto& { return f.tcp.flows; });
+  visit(
+      N::count("tcp_packets", "TCP packets", "Packets of TCP flows."),
+      [](auto& f) -> auto& { return f.tcp.packets; });
+  visit(
+      N::count("tcp_bytes", "TCP bytes", "Bytes on the wire of TCP flows."),
+      [](auto& f) -> auto& { return f.tcp.bytes; });
+  visit(
+      N::count("udp_flows", "UDP flows", "UDP flows first seen."),
+      [](auto& f) -> auto& { return f.udp.flows; });
+  visit(
+      N::count("udp_packets", "UDP packets", "Packets of UDP flows."),
+      [](auto& f) -> auto& { return f.udp.packets; });
+  visit(
+      N::count("udp_bytes", "UDP bytes", "Bytes on the wire of UDP flows."),
+      [](auto& f) -> auto& { return f.udp.bytes; });
+  visit(N::count("ipv4_packets", "IPv4 packets", "Packets of IPv4."), &F::ipv4_packets);
+  visit(N::count("ipv6_packets", "IPv6 packets", "Packets of IPv6."), &F::ipv6_packets);
+  visit(N::count("fragments_first", "first fragments", "First fragments of IP packets."),
+        &F::fragments_first);
+  visit(N::count("fragments_later", "later fragments",
+                 "Later fragments of IP packets, which carry no ports."),
+        &F::fragments_later);
+  visit(N::count("initiator_packets", "packets of initiators",
+                 "Packets that initiators sent: the end that sent a flow's first packet."),
+        &F::initiator_packets);
+  visit(N::count("initiator_bytes", "bytes of initiators", "Bytes that initiators sent."),
+        &F::initiator_bytes);
+  visit(N::count("responder_packets", "packets of responders", "Packets that responders sent."),
+        &F::responder_packets);
+  visit(N::count("responder_bytes", "bytes of responders", "Bytes that responders sent."),
+        &F::responder_bytes);
+  visit(N::count("new_flows", "new flows", "Flows first seen."), &F::new_flows);
+  visit(N::count("ended_flows", "ended flows", "Flows ended by FIN both ways, RST or timeout."),
+        &F::ended_flows);
+  visit(N::count("evicted_flows", "evicted flows", "Flows pushed out by --max-flows."),
+        &F::evicted_flows);
+  for (size_t i = 0; i < kSkipReasonCount; ++i) {
+    const SkipNames& names = kSkipNames[i];
+    visit(
+        N::count(names.number, names.label, "Packets in no flow, for this reason."),
+        [i](auto& f) -> auto& { return f.skipped[i]; });
+  }
+  visit(N::maximum("seen_flows_per_second_max", "most flows seen in a second",
+                   "The most distinct TCP and UDP flows seen in one whole second of the clock."),
+        &F::seen_flows_per_second_max);
+  visit(N::distribution("lateness_ns", "lateness",
+                        "How late an initiator's message came against its flow's period; early is "
+                        "negative."),
+        &F::lateness);
+  visit(N::distribution("reply_latency_ns", "reply latency", "From a request to its reply."),
+        &F::reply_latency);
+  visit(N::count("missed_ticks", "missed ticks", "Periods in which a flow sent nothing."),
+        &F::missed_ticks);
+  visit(N::count("unanswered", "unanswered requests",
+                 "Requests without a reply within the reply timeout."),
+        &F::unanswered);
+  visit(N::maximum("late_flows", "late flows",
+                   "Flows with at least one gap late by more than a tenth of their period."),
+        &F::late_flows);
+  visit(N::count("requests", "requests", "Requests opened: answered, unanswered, or still open."),
+        &F::requests);
+  visit(N::count("late_replies", "late replies",
+                 "Replies after the timeout; they count in the reply latency and as unanswered."),
+        &F::late_replies);
+  visit(N::count("overlapping_requests", "overlapping requests",
+                 "Requests not measured, since too many were open on their flow."),
+        &F::overlapping_requests);
+  visit(N::count("handshake_turns", "turns of TLS handshakes",
+                 "Answered messages of TLS handshakes, which are no replies."),
+        &F::handshake_turns);
+  visit(N::count("multiplexed_turns", "multiplexed turns",
+                 "Turns of connections that answer in any order, such as HTTP/2; no replies."),
+        &F::multiplexed_turns);
+  visit(N::distribution("tcp_handshake_ns", "TCP handshake",
+                        "From the SYN to the last ACK of the handshake."),
+        &F::tcp_handshake);
+  visit(N::count("tcp_retransmissions", "TCP retransmissions",
+                 "Segments that repeat bytes already seen."),
+        &F::tcp_retransmissions);
+  visit(N::count("tcp_out_of_order", "TCP segments out of order",
+                 "Segments that fill a gap left by later ones."),
+        &F::tcp_out_of_order);
+  visit(N::count("tcp_resets", "TCP resets", "RST segments."), &F::tcp_resets);
+  visit(N::count("tcp_refused", "TCP connections refused", "RST segments that answer a SYN."),
+        &F::tcp_refused);
+  visit(N::count("tcp_handshakes", "TCP handshakes", "Handshakes completed."), &F::tcp_handshakes);
+  visit(N::count("time_went_backwards", "packets stamped earlier",
+                 "Packets stamped earlier than one before them."),
+        &F::time_went_backwards);
+  visit(N::count("time_steps", "clock steps",
+                 "Steps of the packets' clock, back or ahead, by more than any delay explains."),
+        &F::time_steps);
+  visit(N::count("duplicate_packets", "packets seen twice",
+                 "Packets seen once more on another interface; in no other count."),
+        &F::duplicate_packets);
+  visit(N::count("super_packets", "frames of several segments",
+                 "Frames whose lengths prove that they hold several segments (offload)."),
+        &F::super_packets);
+  visit(N::count("super_packet_segments", "segments in them",
+                 "The fewest segments that these frames can hold."),
+        &F::super_packet_segments);
+}
 
 /// One flow as it stands, for tables, the database and exports. Counts are since its first packet.
 struct FlowRow {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/merge_numbers.h"
+
 namespace topspin {
 
 std::string_view rung_name(Rung rung) {
@@ -45,22 +47,7 @@ std::string_view off_cpu_state_name(OffCpuState state) {
 }
 
 void SchedulerInterval::merge(const SchedulerInterval& later) {
-  std::vector<const std::optional<Histogram>*> histograms;
-  for_each_histogram(later, [&](auto, const auto& histogram) { histograms.push_back(&histogram); });
-  auto next_histogram = histograms.begin();
-  for_each_histogram(*this, [&](auto, auto& mine) {
-    const std::optional<Histogram>& theirs = **next_histogram++;
-    if (!theirs) return;
-    if (!mine) mine.emplace();
-    mine->merge(*theirs);
-  });
-  std::vector<std::optional<uint64_t>> counts;
-  for_each_count(later, [&](auto, const auto& count) { counts.push_back(count); });
-  auto next_count = counts.begin();
-  for_each_count(*this, [&](auto, auto& mine) {
-    const std::optional<uint64_t>& theirs = *next_count++;
-    if (theirs) mine = mine.value_or(0) + *theirs;
-  });
+  merge_numbers(*this, later);
   for (const CpuScheduling& theirs : later.cpus) {
     auto mine =
         std::lower_bound(cpus.begin(), cpus.end(), theirs.cpu,
@@ -78,18 +65,26 @@ void SchedulerInterval::merge(const SchedulerInterval& later) {
   }
 }
 
-void LossInterval::merge(const LossInterval& later) {
-  for_each_field([&](std::string_view, auto field) { this->*field += later.*field; });
-}
+void LossInterval::merge(const LossInterval& later) { merge_numbers(*this, later); }
+void ResourceReading::merge(const ResourceReading& later) { merge_numbers(*this, later); }
+void PressureInterval::merge(const PressureInterval& later) { merge_numbers(*this, later); }
+void SelfInterval::merge(const SelfInterval& later) { merge_numbers(*this, later); }
+void CounterInterval::merge(const CounterInterval& later) { merge_numbers(*this, later); }
 
 uint64_t losses_total(const LossInterval& losses) {
   uint64_t total = 0;
-  LossInterval::for_each_described_field(
-      [&](std::string_view name, auto field, LossKind kind, const char*) {
-        if (kind != LossKind::kUnseen) return;
-        total += name.ends_with("_ns") ? (losses.*field > 0 ? 1 : 0) : losses.*field;
-      });
+  LossInterval::for_each_number([&](const Number& number, auto member) {
+    if (number.loss != LossKind::kUnseen) return;
+    const uint64_t loss = losses.*member;
+    total += number_unit(number.name) == NumberUnit::kNanoseconds ? (loss > 0 ? 1 : 0) : loss;
+  });
   return total;
+}
+
+void EventCount::merge(const EventCount& later) {
+  count += later.count;
+  enabled_ns += later.enabled_ns;
+  running_ns += later.running_ns;
 }
 
 std::optional<uint64_t> EventCount::scaled() const {
@@ -97,18 +92,6 @@ std::optional<uint64_t> EventCount::scaled() const {
   if (running_ns == 0) return std::nullopt;
   const double factor = static_cast<double>(enabled_ns) / static_cast<double>(running_ns);
   return static_cast<uint64_t>(static_cast<double>(count) * factor + 0.5);
-}
-
-void CounterInterval::merge(const CounterInterval& later) {
-  for_each_field([&](std::string_view, auto field) {
-    const auto& from = later.*field;
-    if (!from) return;
-    auto& into = this->*field;
-    if (!into) into.emplace();
-    into->count += from->count;
-    into->enabled_ns += from->enabled_ns;
-    into->running_ns += from->running_ns;
-  });
 }
 
 }  // namespace topspin

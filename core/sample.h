@@ -15,6 +15,7 @@
 #include "core/flow.h"
 #include "core/flow_owner.h"
 #include "core/histogram.h"
+#include "core/number.h"
 #include "core/sockets.h"
 #include "core/syscall_row.h"
 
@@ -107,49 +108,98 @@ struct SchedulerInterval {
   std::array<OffCpuTime, kOffCpuStateCount> off_cpu;      // by OffCpuState
   std::vector<CpuScheduling> cpus;  // ascending, without those that the subject did not meet
 
-  /// Calls visit(name, member) for each distribution, and for each count: one list for probes,
-  /// store and reports.
+  /// Calls visit(name, member) for each distribution, and for each count.
   template <typename Scheduler, typename Visit>
   static void for_each_histogram(Scheduler& scheduler, Visit visit) {
-    visit("run_queue_latency_ns", scheduler.run_queue_latency);
-    visit("wake_delivery_ns", scheduler.wake_delivery);
-    visit("queue_wait_ns", scheduler.queue_wait);
-    visit("preemption_wait_ns", scheduler.preemption_wait);
-    visit("on_cpu_ns", scheduler.on_cpu);
-    visit("timer_oversleep_ns", scheduler.timer_oversleep);
-    visit("timer_slack_ns", scheduler.timer_slack);
-    visit("timer_late_expiry_ns", scheduler.timer_late_expiry);
-    visit("timer_queueing_ns", scheduler.timer_queueing);
+    for_each_value_of<std::optional<Histogram>>(scheduler, visit);
   }
   template <typename Scheduler, typename Visit>
   static void for_each_count(Scheduler& scheduler, Visit visit) {
-    visit("run_queue_wait_ns", scheduler.run_queue_wait_ns);
-    visit("kernel_run_delay_ns", scheduler.kernel_run_delay_ns);
-    visit("cpu_ns", scheduler.cpu_ns);
-    visit("voluntary_switches", scheduler.voluntary_switches);
-    visit("involuntary_switches", scheduler.involuntary_switches);
-    visit("migrations", scheduler.migrations);
-    visit("preempted_by_same_process", scheduler.preempted_by[0].count);
-    visit("preempted_by_same_process_wait_ns", scheduler.preempted_by[0].wait_ns);
-    visit("preempted_by_same_cgroup", scheduler.preempted_by[1].count);
-    visit("preempted_by_same_cgroup_wait_ns", scheduler.preempted_by[1].wait_ns);
-    visit("preempted_by_other", scheduler.preempted_by[2].count);
-    visit("preempted_by_other_wait_ns", scheduler.preempted_by[2].wait_ns);
-    visit("preempted_by_kernel_thread", scheduler.preempted_by[3].count);
-    visit("preempted_by_kernel_thread_wait_ns", scheduler.preempted_by[3].wait_ns);
-    visit("preempted_by_nobody", scheduler.preempted_by[4].count);
-    visit("preempted_by_nobody_wait_ns", scheduler.preempted_by[4].wait_ns);
-    visit("off_cpu_sleeping", scheduler.off_cpu[0].count);
-    visit("off_cpu_sleeping_ns", scheduler.off_cpu[0].ns);
-    visit("off_cpu_uninterruptible", scheduler.off_cpu[1].count);
-    visit("off_cpu_uninterruptible_ns", scheduler.off_cpu[1].ns);
-    visit("off_cpu_other", scheduler.off_cpu[2].count);
-    visit("off_cpu_other_ns", scheduler.off_cpu[2].ns);
+    for_each_value_of<std::optional<uint64_t>>(scheduler, visit);
   }
+
+  /// The numbers of this struct (core/number.h).
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 
   /// Takes up the interval that follows.
   void merge(const SchedulerInterval& later);
 };
+
+template <typename Visit>
+void SchedulerInterval::for_each_number(Visit visit) {
+  using S = SchedulerInterval;
+  using N = Number;
+  visit(N::distribution("run_queue_latency_ns", "run-queue latency",
+                        "From runnable (woken or preempted) to running."),
+        &S::run_queue_latency);
+  visit(N::distribution("wake_delivery_ns", "wake delivery",
+                        "From waking to wakeup, of threads woken on another CPU."),
+        &S::wake_delivery);
+  visit(N::distribution("queue_wait_ns", "wait after a wakeup", "From woken to running."),
+        &S::queue_wait);
+  visit(N::distribution("preemption_wait_ns", "wait after a preemption",
+                        "From preempted to running again."),
+        &S::preemption_wait);
+  visit(N::distribution("on_cpu_ns", "slices on a CPU", "From getting a CPU to leaving it."),
+        &S::on_cpu);
+  visit(N::distribution("timer_oversleep_ns", "timer oversleep",
+                        "From the time that a timer was set for to running; the sum of the next "
+                        "three."),
+        &S::timer_oversleep);
+  visit(N::distribution("timer_slack_ns", "timer slack",
+                        "What the kernel was allowed to add to a timer."),
+        &S::timer_slack);
+  visit(N::distribution("timer_late_expiry_ns", "late timer expiry",
+                        "Beyond the slack, until the timer fired."),
+        &S::timer_late_expiry);
+  visit(N::distribution("timer_queueing_ns", "queueing after a timer",
+                        "From the timer firing to running."),
+        &S::timer_queueing);
+  visit(N::count("run_queue_wait_ns", "run-queue wait",
+                 "Time that threads waited for a CPU: the sum of run_queue_latency_ns."),
+        &S::run_queue_wait_ns);
+  visit(N::count("kernel_run_delay_ns", "run delay by the kernel",
+                 "The same by the kernel's own sum, which may count sleeping from Linux 6.12 on."),
+        &S::kernel_run_delay_ns);
+  visit(N::count("cpu_ns", "CPU time", "Time on a CPU."), &S::cpu_ns);
+  visit(N::count("voluntary_switches", "voluntary switches",
+                 "Context switches of threads that went to sleep."),
+        &S::voluntary_switches);
+  visit(N::count("involuntary_switches", "involuntary switches",
+                 "Context switches of threads that could have gone on."),
+        &S::involuntary_switches);
+  visit(N::count("migrations", "migrations", "Moves of a thread to another CPU."), &S::migrations);
+  constexpr std::array<std::array<std::string_view, 3>, kPreemptorCount> kBy = {{
+      {"preempted_by_same_process", "preempted_by_same_process_wait_ns", "the same process"},
+      {"preempted_by_same_cgroup", "preempted_by_same_cgroup_wait_ns", "the same cgroup"},
+      {"preempted_by_other", "preempted_by_other_wait_ns", "another process"},
+      {"preempted_by_kernel_thread", "preempted_by_kernel_thread_wait_ns", "a kernel thread"},
+      {"preempted_by_nobody", "preempted_by_nobody_wait_ns", "nobody: throttled or moved"},
+  }};
+  for (size_t i = 0; i < kPreemptorCount; ++i) {
+    visit(
+        N::count(kBy[i][0], kBy[i][2], "Preemptions, by who got the CPU."), [i](auto& s) -> auto& {
+          return s.preempted_by[i].count;
+        });
+    visit(
+        N::count(kBy[i][1], kBy[i][2], "Wait until the preempted thread ran again."),
+        [i](auto& s) -> auto& { return s.preempted_by[i].wait_ns; });
+  }
+  constexpr std::array<std::array<std::string_view, 3>, kOffCpuStateCount> kOff = {{
+      {"off_cpu_sleeping", "off_cpu_sleeping_ns", "sleeping"},
+      {"off_cpu_uninterruptible", "off_cpu_uninterruptible_ns", "uninterruptible"},
+      {"off_cpu_other", "off_cpu_other_ns", "stopped, traced or frozen"},
+  }};
+  for (size_t i = 0; i < kOffCpuStateCount; ++i) {
+    visit(
+        N::count(kOff[i][0], kOff[i][2], "How often threads left their CPU, by state."),
+        [i](auto& s) -> auto& { return s.off_cpu[i].count; });
+    visit(
+        N::count(kOff[i][1], kOff[i][2], "Time off the CPU until the wakeup, by state."),
+        [i](auto& s) -> auto& { return s.off_cpu[i].ns; });
+  }
+}
 
 /// How near the subject is to a limit that each process has for itself: of all its processes, the
 /// one that has used the greatest part of its own limit.
@@ -187,7 +237,94 @@ struct ResourceReading {
   LimitUse memory_bytes;                   // of the whole subject: resident, swapped and page
                                            // tables, against that plus what is still available
   std::optional<int64_t> ephemeral_ports;  // that one address has towards one other end
+
+  /// The reading that follows replaces what it measured.
+  void merge(const ResourceReading& later);
+
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 };
+
+template <typename Visit>
+void ResourceReading::for_each_number(Visit visit) {
+  using R = ResourceReading;
+  using N = Number;
+  visit(N::gauge("rss_bytes", "RSS", "Resident memory."), &R::rss_bytes);
+  visit(N::gauge("pss_bytes", "PSS", "Proportional set size: shared pages count once in all."),
+        &R::pss_bytes);
+  visit(N::gauge("anonymous_bytes", "anonymous memory", "Resident anonymous memory."),
+        &R::anonymous_bytes);
+  visit(N::gauge("vsz_bytes", "address space", "Size of the address spaces."), &R::vsz_bytes);
+  visit(N::gauge("swap_bytes", "swap", "Swapped memory."), &R::swap_bytes);
+  visit(N::gauge("mappings", "mappings", "Memory mappings."), &R::mappings);
+  visit(N::gauge("processes", "processes", "Processes."), &R::processes);
+  visit(N::gauge("threads", "threads", "Threads."), &R::threads);
+  visit(N::gauge("fds", "descriptors", "Open file descriptors."), &R::fds);
+  visit(N::total("minor_faults", "minor page faults",
+                 "Minor page faults since the subject's start, ended processes included."),
+        &R::minor_faults);
+  visit(N::total("major_faults", "major page faults",
+                 "Major page faults since the subject's start, ended processes included."),
+        &R::major_faults);
+  visit(N::gauge("file_bytes", "mapped files", "Resident pages of mapped files."), &R::file_bytes);
+  visit(N::gauge("shared_bytes", "shared memory", "Resident pages of shared memory."),
+        &R::shared_bytes);
+  visit(N::gauge("page_table_bytes", "page tables", "Memory of page tables."),
+        &R::page_table_bytes);
+  visit(N::gauge("socket_fds", "sockets", "Descriptors that are sockets."), &R::socket_fds);
+  visit(N::gauge("pipe_fds", "pipes", "Descriptors that are pipes."), &R::pipe_fds);
+  visit(N::gauge("file_fds", "files", "Descriptors of files, directories and devices."),
+        &R::file_fds);
+  visit(N::gauge("anonymous_fds", "anonymous inodes",
+                 "Descriptors of epoll, eventfd, timerfd and other anonymous inodes."),
+        &R::anonymous_fds);
+  visit(N::gauge("other_fds", "other descriptors", "Descriptors of another or an unknown kind."),
+        &R::other_fds);
+  visit(N::gauge("cgroup_bytes", "memory of the cgroup",
+                 "memory.current of the subject's cgroup, whoever else is in it.")
+            .of_the_whole(),
+        &R::cgroup_bytes);
+  visit(
+      N::gauge("address_space_used_bytes", "address space used",
+               "Of the process nearest to its limit of address space.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.address_space_bytes.used; });
+  visit(
+      N::gauge("address_space_limit_bytes", "limit of the address space",
+               "RLIMIT_AS of that process, or what the architecture has.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.address_space_bytes.limit; });
+  visit(
+      N::gauge("mappings_used", "mappings used", "Of the process nearest to its limit of mappings.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.process_mappings.used; });
+  visit(
+      N::gauge("mappings_limit", "limit of mappings", "vm.max_map_count.").nearest_limit(),
+      [](auto& r) -> auto& { return r.process_mappings.limit; });
+  visit(
+      N::gauge("fds_used", "descriptors used",
+               "Of the process nearest to its limit of descriptors.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.process_fds.used; });
+  visit(
+      N::gauge("fds_limit", "limit of descriptors", "RLIMIT_NOFILE of that process.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.process_fds.limit; });
+  visit(
+      N::gauge("memory_used_bytes", "memory used",
+               "Resident and swapped memory and page tables of the subject.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.memory_bytes.used; });
+  visit(
+      N::gauge("memory_limit_bytes", "limit of memory",
+               "That, and what the host or the cgroup still has.")
+          .nearest_limit(),
+      [](auto& r) -> auto& { return r.memory_bytes.limit; });
+  visit(N::gauge("ephemeral_ports", "ephemeral ports",
+                 "Ports that one address has towards one other end.")
+            .of_the_whole(),
+        &R::ephemeral_ports);
+}
 
 /// Time in which work stood still for want of a resource, as the kernel's PSI counts it. "some": at
 /// least one task waited; "full": all of them did.
@@ -199,6 +336,9 @@ struct StallInterval {
   std::optional<uint64_t> io_full_ns;
 };
 
+/// The names of the numbers of a StallInterval, in the order of its members.
+using StallNames = std::array<std::string_view, 5>;
+
 /// What the host and the subject's cgroup were short of in the interval.
 struct PressureInterval {
   StallInterval host;
@@ -206,7 +346,51 @@ struct PressureInterval {
   std::optional<uint64_t> cpu_quota_periods;  // of that cgroup, in which it wanted to run
   std::optional<uint64_t> throttled_periods;  // of those, in which it used its quota up
   std::optional<uint64_t> throttled_ns;       // summed over its CPUs
+
+  void merge(const PressureInterval& later);
+
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 };
+
+template <typename Visit>
+void PressureInterval::for_each_number(Visit visit) {
+  using N = Number;
+  const auto stalls = [&](const StallNames& names, StallInterval PressureInterval::*of) {
+    constexpr std::array kMembers = {&StallInterval::cpu_some_ns, &StallInterval::memory_some_ns,
+                                     &StallInterval::memory_full_ns, &StallInterval::io_some_ns,
+                                     &StallInterval::io_full_ns};
+    constexpr StallNames kLabels = {"stalled for a CPU", "stalled for memory",
+                                    "all stalled for memory", "stalled for I/O",
+                                    "all stalled for I/O"};
+    for (size_t i = 0; i < kMembers.size(); ++i) {
+      visit(
+          N::count(names[i], kLabels[i],
+                   "Time in which tasks waited for this resource (PSI); some: at least one, "
+                   "full: all.")
+              .of_the_whole(),
+          [ of, member = kMembers[i] ](auto& p) -> auto& { return p.*of.*member; });
+    }
+  };
+  stalls({"host_stall_cpu_some_ns", "host_stall_memory_some_ns", "host_stall_memory_full_ns",
+          "host_stall_io_some_ns", "host_stall_io_full_ns"},
+         &PressureInterval::host);
+  stalls({"cgroup_stall_cpu_some_ns", "cgroup_stall_memory_some_ns", "cgroup_stall_memory_full_ns",
+          "cgroup_stall_io_some_ns", "cgroup_stall_io_full_ns"},
+         &PressureInterval::cgroup);
+  visit(N::count("cpu_quota_periods", "quota periods",
+                 "Periods of the cgroup's CPU quota in which it wanted to run.")
+            .of_the_whole(),
+        &PressureInterval::cpu_quota_periods);
+  visit(N::count("throttled_periods", "throttled periods",
+                 "Of these, the periods in which it used its quota up.")
+            .of_the_whole(),
+        &PressureInterval::throttled_periods);
+  visit(N::count("throttled_ns", "throttled time",
+                 "Time that the cgroup was throttled, summed over CPUs.")
+            .of_the_whole(),
+        &PressureInterval::throttled_ns);
+}
 
 /// A counter of perf events over the interval. The kernel shares a few hardware counters among more
 /// events by taking turns: `count` was counted during running_ns out of enabled_ns.
@@ -214,6 +398,8 @@ struct EventCount {
   uint64_t count = 0;
   uint64_t enabled_ns = 0;  // summed over threads
   uint64_t running_ns = 0;
+
+  void merge(const EventCount& later);
 
   /// The count for all of enabled_ns, assuming that the rest was like what was seen; nullopt if the
   /// event never had a turn.
@@ -236,30 +422,43 @@ struct CounterInterval {
 
   void merge(const CounterInterval& later);
 
-  /// Calls visit(name, member) for each field: one list for probes, store and reports.
+  template <typename Visit>
+  static void for_each_number(Visit visit);
+
+  /// Calls visit(name, member) for each, the name without its "counter_".
   template <typename Visit>
   static void for_each_field(Visit visit) {
-    visit("task_clock_ns", &CounterInterval::task_clock_ns);
-    visit("context_switches", &CounterInterval::context_switches);
-    visit("cpu_migrations", &CounterInterval::cpu_migrations);
-    visit("minor_faults", &CounterInterval::minor_faults);
-    visit("major_faults", &CounterInterval::major_faults);
-    visit("cycles", &CounterInterval::cycles);
-    visit("instructions", &CounterInterval::instructions);
-    visit("cache_references", &CounterInterval::cache_references);
-    visit("cache_misses", &CounterInterval::cache_misses);
-    visit("branches", &CounterInterval::branches);
-    visit("branch_misses", &CounterInterval::branch_misses);
+    for_each_number([&](const Number& number, auto member) {
+      visit(number.name.data() + kNumberPrefix.size(), member);
+    });
   }
+  static constexpr std::string_view kNumberPrefix = "counter_";
 };
 
-/// What a field of LossInterval says about the run. docs/losses.md has a row for each field.
-enum class LossKind : uint8_t {
-  kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
-  kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
-  kRow,     // no row of its own in the database; every sum includes it
-  kNote,    // no loss: seen late, or cut off by the start or the end of the run
-};
+template <typename Visit>
+void CounterInterval::for_each_number(Visit visit) {
+  using C = CounterInterval;
+  using N = Number;
+  visit(N::count("counter_task_clock_ns", "task clock", "CPU time by perf events."),
+        &C::task_clock_ns);
+  visit(N::count("counter_context_switches", "context switches", "Context switches."),
+        &C::context_switches);
+  visit(N::count("counter_cpu_migrations", "CPU migrations", "Moves to another CPU."),
+        &C::cpu_migrations);
+  visit(N::count("counter_minor_faults", "minor page faults", "Minor page faults."),
+        &C::minor_faults);
+  visit(N::count("counter_major_faults", "major page faults", "Major page faults."),
+        &C::major_faults);
+  visit(N::count("counter_cycles", "cycles", "CPU cycles."), &C::cycles);
+  visit(N::count("counter_instructions", "instructions", "Instructions retired."),
+        &C::instructions);
+  visit(N::count("counter_cache_references", "cache references", "References to the cache."),
+        &C::cache_references);
+  visit(N::count("counter_cache_misses", "cache misses", "Misses of the cache."), &C::cache_misses);
+  visit(N::count("counter_branches", "branches", "Branches."), &C::branches);
+  visit(N::count("counter_branch_misses", "branch misses", "Mispredicted branches."),
+        &C::branch_misses);
+}
 
 /// Anything seen too late or not at all. A run with losses above its limit judges nothing.
 struct LossInterval {
@@ -295,70 +494,94 @@ struct LossInterval {
 
   void merge(const LossInterval& later);
 
-  /// Calls visit(name, member, kind, what) for each field, `what` being a few words for a screen:
-  /// the one list of losses, for store, reports, rules and screens.
   template <typename Visit>
-  static void for_each_described_field(Visit visit) {
-    using enum LossKind;
-    using L = LossInterval;
-    visit("capture_kernel_drops", &L::capture_kernel_drops, kUnseen,
-          "packets that found the kernel's capture buffer full");
-    visit("capture_interface_drops", &L::capture_interface_drops, kUnseen,
-          "packets that the interface dropped");
-    visit("capture_gap_ns", &L::capture_gap_ns, kUnseen, "time that the interface was away");
-    visit("evicted_flows", &L::evicted_flows, kUnseen, "flows pushed out by --max-flows");
-    visit("flow_rows_unstored", &L::flow_rows_unstored, kRow,
-          "flow rows beyond the limit of stored rows");
-    visit("scheduler_map_full", &L::scheduler_map_full, kUnseen,
-          "threads that found no room in a BPF map");
-    visit("scheduler_missed_runs", &L::scheduler_missed_runs, kPart,
-          "BPF programs that the kernel skipped");
-    visit("scheduler_left_censored", &L::scheduler_left_censored, kNote,
-          "waits already under way at the start; no loss");
-    visit("scheduler_right_censored", &L::scheduler_right_censored, kNote,
-          "waits still open at the end; no loss");
-    visit("scheduler_hidden_switches", &L::scheduler_hidden_switches, kPart,
-          "switches not shown to topspin; waits are in, slices are not");
-    visit("scheduler_ring_full", &L::scheduler_ring_full, kPart,
-          "records that found no room in a ring to user space");
-    visit("thread_rows_unstored", &L::thread_rows_unstored, kRow, "thread rows beyond their limit");
-    visit("flow_owners_missed", &L::flow_owners_missed, kPart,
-          "sockets or owners that found no room");
-    visit("ticks_unstored", &L::ticks_unstored, kUnseen,
-          "ticks given up while the database could not be written");
-    visit("late_ticks", &L::late_ticks, kNote,
-          "ticks more than a tenth of an interval late; no loss");
-    visit("syscalls_uncounted", &L::syscalls_uncounted, kUnseen,
-          "system calls that found no room, or of another ABI");
-    visit("syscalls_left_censored", &L::syscalls_left_censored, kNote,
-          "calls already under way at the start; no loss");
-    visit("syscalls_missed_runs", &L::syscalls_missed_runs, kPart,
-          "BPF programs that the kernel skipped");
-    visit("socket_map_full", &L::socket_map_full, kUnseen,
-          "sockets or threads that found no room in a BPF map");
-    visit("socket_left_censored", &L::socket_left_censored, kNote,
-          "data or connections ready before being watched; no loss");
-    visit("socket_missed_runs", &L::socket_missed_runs, kPart,
-          "BPF programs that the kernel skipped");
-    visit("socket_rows_unstored", &L::socket_rows_unstored, kRow, "socket rows beyond their limit");
-    visit("replies_unmatched", &L::replies_unmatched, kPart,
-          "requests without a reply in time, or without room");
-    visit("reply_splits_cut", &L::reply_splits_cut, kPart,
-          "replies with older waits than are remembered");
-    visit("counter_threads_missed", &L::counter_threads_missed, kPart,
-          "threads that perf events could not count");
-    visit("stack_samples_lost", &L::stack_samples_lost, kPart,
-          "CPU samples that found no room in the ring");
-    visit("stacks_unstored", &L::stacks_unstored, kPart,
-          "CPU samples of stacks beyond their limit");
-  }
-  /// Calls visit(name, member).
+  static void for_each_number(Visit visit);
+
+  /// Calls visit(name, member) for each, the name without its "loss_".
   template <typename Visit>
   static void for_each_field(Visit visit) {
-    for_each_described_field([&](const char* name, uint64_t LossInterval::*member, LossKind,
-                                 const char*) { visit(name, member); });
+    for_each_number([&](const Number& number, auto member) { visit(bare_name(number), member); });
+  }
+  static constexpr std::string_view kNumberPrefix = "loss_";
+  static const char* bare_name(const Number& number) {
+    return number.name.data() + kNumberPrefix.size();
   }
 };
+
+template <typename Visit>
+void LossInterval::for_each_number(Visit visit) {
+  using enum LossKind;
+  using L = LossInterval;
+  using N = Number;
+  visit(N::lost("loss_capture_kernel_drops", kUnseen,
+                "packets that found the kernel's capture buffer full", LossLimit::kShareOfPackets),
+        &L::capture_kernel_drops);
+  visit(N::lost("loss_capture_interface_drops", kUnseen, "packets that the interface dropped",
+                LossLimit::kShareOfPackets),
+        &L::capture_interface_drops);
+  visit(
+      N::lost("loss_capture_gap_ns", kUnseen, "time that the interface was away", LossLimit::kAny),
+      &L::capture_gap_ns);
+  visit(N::lost("loss_evicted_flows", kUnseen, "flows pushed out by --max-flows", LossLimit::kAny),
+        &L::evicted_flows);
+  visit(N::lost("loss_flow_rows_unstored", kRow, "flow rows beyond the limit of stored rows"),
+        &L::flow_rows_unstored);
+  visit(N::lost("loss_scheduler_map_full", kUnseen, "threads that found no room in a BPF map",
+                LossLimit::kAny),
+        &L::scheduler_map_full);
+  visit(N::lost("loss_scheduler_missed_runs", kPart, "BPF programs that the kernel skipped"),
+        &L::scheduler_missed_runs);
+  visit(N::lost("loss_scheduler_left_censored", kNote,
+                "waits already under way at the start; no loss"),
+        &L::scheduler_left_censored);
+  visit(N::lost("loss_scheduler_right_censored", kNote, "waits still open at the end; no loss"),
+        &L::scheduler_right_censored);
+  visit(N::lost("loss_scheduler_hidden_switches", kPart,
+                "switches not shown to topspin; waits are in, slices are not"),
+        &L::scheduler_hidden_switches);
+  visit(N::lost("loss_scheduler_ring_full", kPart,
+                "records that found no room in a ring to user space"),
+        &L::scheduler_ring_full);
+  visit(N::lost("loss_thread_rows_unstored", kRow, "thread rows beyond their limit"),
+        &L::thread_rows_unstored);
+  visit(N::lost("loss_flow_owners_missed", kPart, "sockets or owners that found no room"),
+        &L::flow_owners_missed);
+  visit(N::lost("loss_ticks_unstored", kUnseen,
+                "ticks given up while the database could not be written", LossLimit::kAny),
+        &L::ticks_unstored);
+  visit(N::lost("loss_late_ticks", kNote, "ticks more than a tenth of an interval late; no loss",
+                LossLimit::kShareOfTicks),
+        &L::late_ticks);
+  visit(N::lost("loss_syscalls_uncounted", kUnseen,
+                "system calls that found no room, or of another ABI"),
+        &L::syscalls_uncounted);
+  visit(N::lost("loss_syscalls_left_censored", kNote,
+                "calls already under way at the start; no loss"),
+        &L::syscalls_left_censored);
+  visit(N::lost("loss_syscalls_missed_runs", kPart, "BPF programs that the kernel skipped"),
+        &L::syscalls_missed_runs);
+  visit(N::lost("loss_socket_map_full", kUnseen,
+                "sockets or threads that found no room in a BPF map"),
+        &L::socket_map_full);
+  visit(N::lost("loss_socket_left_censored", kNote,
+                "data or connections ready before being watched; no loss"),
+        &L::socket_left_censored);
+  visit(N::lost("loss_socket_missed_runs", kPart, "BPF programs that the kernel skipped"),
+        &L::socket_missed_runs);
+  visit(N::lost("loss_socket_rows_unstored", kRow, "socket rows beyond their limit"),
+        &L::socket_rows_unstored);
+  visit(
+      N::lost("loss_replies_unmatched", kPart, "requests without a reply in time, or without room"),
+      &L::replies_unmatched);
+  visit(N::lost("loss_reply_splits_cut", kPart, "replies with older waits than are remembered"),
+        &L::reply_splits_cut);
+  visit(N::lost("loss_counter_threads_missed", kPart, "threads that perf events could not count"),
+        &L::counter_threads_missed);
+  visit(N::lost("loss_stack_samples_lost", kPart, "CPU samples that found no room in the ring"),
+        &L::stack_samples_lost);
+  visit(N::lost("loss_stacks_unstored", kPart, "CPU samples of stacks beyond their limit"),
+        &L::stacks_unstored);
+}
 
 /// How much was not seen at all: the number that every screen, report, plot and rule calls
 /// "losses". Time in which the interface was away counts as one.
@@ -400,7 +623,32 @@ struct SelfInterval {
   std::optional<int64_t> bpf_ns;  // run time of topspin's BPF programs, if the kernel counts it
   std::optional<int64_t> host_steal_ns;  // all CPUs, from /proc/stat
   std::optional<int64_t> host_busy_ns;   // all CPUs, everything but idle and iowait
+
+  void merge(const SelfInterval& later);
+
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 };
+
+template <typename Visit>
+void SelfInterval::for_each_number(Visit visit) {
+  using S = SelfInterval;
+  using N = Number;
+  visit(N::count("self_cpu_ns", "topspin's CPU time", "CPU time of topspin itself."), &S::cpu_ns);
+  visit(N::maximum("self_rss_bytes", "topspin's RSS", "Resident memory of topspin itself."),
+        &S::rss_bytes);
+  visit(N::count("self_bpf_ns", "BPF run time",
+                 "Run time of topspin's BPF programs, where the kernel counts it."),
+        &S::bpf_ns);
+  visit(N::count("host_steal_ns", "stolen CPU time",
+                 "CPU time that the hypervisor gave to others, over all CPUs.")
+            .of_the_whole(),
+        &S::host_steal_ns);
+  visit(N::count("host_busy_ns", "busy CPU time of the host",
+                 "CPU time of the host but idle and iowait, over all CPUs.")
+            .of_the_whole(),
+        &S::host_busy_ns);
+}
 
 struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run

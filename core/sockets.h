@@ -7,6 +7,7 @@
 
 #include "core/flow.h"
 #include "core/histogram.h"
+#include "core/number.h"
 
 namespace topspin {
 
@@ -40,16 +41,62 @@ struct SocketInterval {
   /// Adds the interval that follows this one: counts add up, the fullest queue stays.
   void merge(const SocketInterval& later);
 
-  /// Calls visit(name, member) for each distribution: one list for probes, store and reports.
+  /// Calls visit(name, member) for each distribution.
   template <typename Sockets, typename Visit>
   static void for_each_histogram(Sockets& sockets, Visit visit) {
-    visit("accept_delay_ns", sockets.accept_delay);
-    visit("socket_wait_ns", sockets.socket_wait);
-    visit("reply_socket_ns", sockets.reply_socket);
-    visit("reply_cpu_queue_ns", sockets.reply_cpu_queue);
-    visit("reply_runtime_ns", sockets.reply_runtime);
+    for_each_value_of<std::optional<Histogram>>(sockets, visit);
   }
+
+  template <typename Visit>
+  static void for_each_number(Visit visit);
 };
+
+template <typename Visit>
+void SocketInterval::for_each_number(Visit visit) {
+  using S = SocketInterval;
+  using N = Number;
+  visit(N::distribution("accept_delay_ns", "accept delay",
+                        "From a connection ready in the accept queue to accepted."),
+        &S::accept_delay);
+  visit(N::distribution("socket_wait_ns", "wait in the socket",
+                        "From data ready in a socket to read by the subject."),
+        &S::socket_wait);
+  visit(N::distribution("reply_socket_ns", "reply: in the socket",
+                        "Of each reply, the time that its request was not read, a CPU at hand."),
+        &S::reply_socket);
+  visit(N::distribution("reply_cpu_queue_ns", "reply: waiting for a CPU",
+                        "Of each reply, the time that its threads were runnable, not running."),
+        &S::reply_cpu_queue);
+  visit(N::distribution("reply_runtime_ns", "reply: inside the runtime",
+                        "Of each reply, the rest: read, and being worked on or slept on."),
+        &S::reply_runtime);
+  visit(N::count("replies_multiplexed", "turns not split",
+                 "Turns of connections that were not split: TLS handshakes, and exchanges that "
+                 "answer in any order."),
+        &S::replies_multiplexed);
+  visit(N::maximum("accept_queue_max", "fullest accept queue",
+                   "Connections in the fullest accept queue, at its fullest."),
+        &S::accept_queue_max);
+  visit(N::gauge("accept_queue_limit", "limit of that queue", "How many that queue holds."),
+        &S::accept_queue_limit);
+  visit(N::count("listen_overflows", "connections refused: queue full",
+                 "Connections refused because an accept queue was full."),
+        &S::listen_overflows);
+  visit(N::count("syn_drops", "connection requests dropped",
+                 "SYNs and handshakes dropped at listening sockets for another reason."),
+        &S::syn_drops);
+  visit(N::count("host_listen_overflows", "overflows of the namespace",
+                 "TcpExt ListenOverflows of the network namespace, whoever listens.")
+            .of_the_whole(),
+        &S::host_listen_overflows);
+  visit(N::count("host_listen_drops", "listen drops of the namespace",
+                 "TcpExt ListenDrops of the network namespace, whoever listens.")
+            .of_the_whole(),
+        &S::host_listen_drops);
+  visit(N::count("udp_drops", "datagrams dropped",
+                 "Datagrams dropped at the subject's sockets, mostly for a full receive buffer."),
+        &S::udp_drops);
+}
 
 /// A listening TCP socket or a UDP socket of the subject, as it stands. Connected sockets have no
 /// row: there may be very many.

@@ -12,6 +12,7 @@
 
 #include "core/flow_owner.h"
 #include "core/load_result.h"
+#include "core/numbers.h"
 #include "store/columns.h"
 #include "store/run_store.h"
 
@@ -21,13 +22,6 @@ inline std::string joined(std::string_view prefix, std::string_view name) {
   std::string whole(prefix);
   whole += name;
   return whole;
-}
-
-/// A part that was not measured, whose fields are all absent.
-template <typename Part>
-const Part& part_or_none(const std::optional<Part>& part) {
-  static const Part kNone;
-  return part ? *part : kNone;
 }
 
 /// What the packets' clock showed when the run began, given any of its stamps: the monotonic clock
@@ -42,29 +36,38 @@ inline int64_t packet_clock_at_start(const RunInfo& run, int64_t stamp_ns) {
 
 template <typename Visit>
 void for_each_tick_field(const Sample& sample, Visit visit) {
-  for_each_tick_column(sample, sample.losses, part_or_none(sample.scheduler),
-                       part_or_none(sample.resources), part_or_none(sample.sockets),
-                       [&](std::string_view prefix, std::string_view name, const auto& value) {
-                         visit(joined(prefix, name), value);
-                       });
-  CounterInterval::for_each_field([&](std::string_view name, auto field) {
-    const std::optional<EventCount>& event = sample.counters.*field;
-    const auto part = [&](std::string_view what, uint64_t EventCount::*member) {
-      std::optional<uint64_t> value;
-      if (event) value = (*event).*member;
-      visit(joined("counter_", joined(name, what)), value);
-    };
-    part("", &EventCount::count);
-    part("_enabled_ns", &EventCount::enabled_ns);
-    part("_running_ns", &EventCount::running_ns);
+  for_each_tick_time_column(sample, [&](std::string_view prefix, std::string_view name,
+                                        const auto& value) { visit(joined(prefix, name), value); });
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (kIsEventCount<Value>) {
+      const std::optional<EventCount>& event = *at.find(sample);
+      const auto part = [&](std::string_view what, uint64_t EventCount::*member) {
+        std::optional<uint64_t> value;
+        if (event) value = (*event).*member;
+        visit(joined(number.name, what), value);
+      };
+      part("", &EventCount::count);
+      part("_enabled_ns", &EventCount::enabled_ns);
+      part("_running_ns", &EventCount::running_ns);
+    } else if constexpr (kIsPlainNumber<Value>) {
+      static const Value kNotMeasured{};
+      const Value* value = at.find(sample);
+      visit(std::string(number.name), value != nullptr ? *value : kNotMeasured);
+    }
   });
 }
 
 template <typename Visit>
 void for_each_tick_histogram(const Sample& sample, Visit visit) {
-  for_each_flow_histogram(sample.flows, visit);
-  for_each_scheduler_histogram(part_or_none(sample.scheduler), visit);
-  for_each_socket_histogram(part_or_none(sample.sockets), visit);
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (kIsDistribution<Value>) {
+      static const Value kNotMeasured{};
+      const Value* histogram = at.find(sample);
+      visit(number.name, histogram != nullptr ? *histogram : kNotMeasured);
+    }
+  });
 }
 
 template <typename Visit>

@@ -77,8 +77,8 @@ std::string probes_html(const std::vector<ProbeStatus>& probes) {
 
 std::string losses_html(const LossInterval& losses) {
   std::string rows;
-  LossInterval::for_each_described_field([&](std::string_view name, auto field, LossKind,
-                                             std::string_view what) {
+  LossInterval::for_each_number([&](const Number& number, auto field) {
+    const std::string_view name = LossInterval::bare_name(number), what = number.label;
     const uint64_t raw = losses.*field;
     rows += fmt::format(
         "<tr>{}<td class=\"n{}\"><data value=\"{}\" data-path=\"losses.{}\">{}</data></td></tr>\n",

@@ -15,14 +15,6 @@ void add_optional(std::optional<T>& total, const std::optional<T>& value) {
   if (value) total = saturating_add(total.value_or(T{}), *value);
 }
 
-void add_stalls(StallInterval& total, const StallInterval& stalls) {
-  add_optional(total.cpu_some_ns, stalls.cpu_some_ns);
-  add_optional(total.memory_some_ns, stalls.memory_some_ns);
-  add_optional(total.memory_full_ns, stalls.memory_full_ns);
-  add_optional(total.io_some_ns, stalls.io_some_ns);
-  add_optional(total.io_full_ns, stalls.io_full_ns);
-}
-
 /// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
 class Busiest {
  public:
@@ -101,11 +93,7 @@ void RunSummary::add(const Sample& sample) {
     if (!sockets) sockets.emplace();
     sockets->merge(*sample.sockets);
   }
-  add_stalls(pressure.host, sample.pressure.host);
-  add_stalls(pressure.cgroup, sample.pressure.cgroup);
-  add_optional(pressure.cpu_quota_periods, sample.pressure.cpu_quota_periods);
-  add_optional(pressure.throttled_periods, sample.pressure.throttled_periods);
-  add_optional(pressure.throttled_ns, sample.pressure.throttled_ns);
+  pressure.merge(sample.pressure);
   counters.merge(sample.counters);
   self_cpu_ns = saturating_add(self_cpu_ns, sample.self.cpu_ns);
   self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);

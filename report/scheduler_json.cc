@@ -17,10 +17,11 @@ Json times_json(const std::optional<CoarseHistogram>& times, const std::optional
 
 Json scheduler_json(const SchedulerInterval& scheduler) {
   Json json;
-  SchedulerInterval::for_each_histogram(scheduler, [&](const char* name, const auto& histogram) {
-    if (std::string_view(name) == "run_queue_latency_ns") return;  // stands beside this object
-    json[name] = histogram ? latency_json(histogram->summary()) : Json(nullptr);
-  });
+  SchedulerInterval::for_each_histogram(
+      scheduler, [&](std::string_view name, const auto& histogram) {
+        if (name == "run_queue_latency_ns") return;  // stands beside this object
+        json[std::string(name)] = histogram ? latency_json(histogram->summary()) : Json(nullptr);
+      });
   json["migrations"] = json_or_null(scheduler.migrations);
   for (size_t by = 0; by < kPreemptorCount; ++by) {
     const Preemptions& preemptions = scheduler.preempted_by[by];

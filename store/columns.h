@@ -1,7 +1,8 @@
 // Which value stands in which column: the one list for the writer's INSERTs and the reader's
 // SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
 // explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists
-// too.
+// too. The columns of table tick are the plain numbers of core/numbers.h, by their names: one that
+// a database lacks is added to it (database.h).
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
 // `value` is a reference into what is visited, const or not as that is.
@@ -16,171 +17,15 @@
 
 namespace topspin {
 
-template <typename Scheduler, typename Visit>
-void for_each_scheduler_column(Scheduler& scheduler, Visit visit) {
-  SchedulerInterval::for_each_count(
-      scheduler, [&](std::string_view name, auto& value) { visit("", name, value); });
-}
-
-template <typename Resources, typename Visit>
-void for_each_resource_column(Resources& resources, Visit visit) {
-  visit("", "rss_bytes", resources.rss_bytes);
-  visit("", "pss_bytes", resources.pss_bytes);
-  visit("", "anonymous_bytes", resources.anonymous_bytes);
-  visit("", "vsz_bytes", resources.vsz_bytes);
-  visit("", "swap_bytes", resources.swap_bytes);
-  visit("", "mappings", resources.mappings);
-  visit("", "processes", resources.processes);
-  visit("", "threads", resources.threads);
-  visit("", "fds", resources.fds);
-  visit("", "minor_faults", resources.minor_faults);
-  visit("", "major_faults", resources.major_faults);
-  visit("", "file_bytes", resources.file_bytes);
-  visit("", "shared_bytes", resources.shared_bytes);
-  visit("", "page_table_bytes", resources.page_table_bytes);
-  visit("", "socket_fds", resources.socket_fds);
-  visit("", "pipe_fds", resources.pipe_fds);
-  visit("", "file_fds", resources.file_fds);
-  visit("", "anonymous_fds", resources.anonymous_fds);
-  visit("", "other_fds", resources.other_fds);
-  visit("", "cgroup_bytes", resources.cgroup_bytes);
-  visit("", "address_space_used_bytes", resources.address_space_bytes.used);
-  visit("", "address_space_limit_bytes", resources.address_space_bytes.limit);
-  visit("", "mappings_used", resources.process_mappings.used);
-  visit("", "mappings_limit", resources.process_mappings.limit);
-  visit("", "fds_used", resources.process_fds.used);
-  visit("", "fds_limit", resources.process_fds.limit);
-  visit("", "memory_used_bytes", resources.memory_bytes.used);
-  visit("", "memory_limit_bytes", resources.memory_bytes.limit);
-  visit("", "ephemeral_ports", resources.ephemeral_ports);
-}
-
-template <typename Stall, typename Visit>
-void for_each_stall_column(std::string_view prefix, Stall& stall, Visit visit) {
-  visit(prefix, "cpu_some_ns", stall.cpu_some_ns);
-  visit(prefix, "memory_some_ns", stall.memory_some_ns);
-  visit(prefix, "memory_full_ns", stall.memory_full_ns);
-  visit(prefix, "io_some_ns", stall.io_some_ns);
-  visit(prefix, "io_full_ns", stall.io_full_ns);
-}
-
-template <typename Pressure, typename Visit>
-void for_each_pressure_column(Pressure& pressure, Visit visit) {
-  for_each_stall_column("host_stall_", pressure.host, visit);
-  for_each_stall_column("cgroup_stall_", pressure.cgroup, visit);
-  visit("", "cpu_quota_periods", pressure.cpu_quota_periods);
-  visit("", "throttled_periods", pressure.throttled_periods);
-  visit("", "throttled_ns", pressure.throttled_ns);
-}
-
-template <typename Sockets, typename Visit>
-void for_each_socket_interval_column(Sockets& sockets, Visit visit) {
-  visit("", "replies_multiplexed", sockets.replies_multiplexed);
-  visit("", "accept_queue_max", sockets.accept_queue_max);
-  visit("", "accept_queue_limit", sockets.accept_queue_limit);
-  visit("", "listen_overflows", sockets.listen_overflows);
-  visit("", "syn_drops", sockets.syn_drops);
-  visit("", "host_listen_overflows", sockets.host_listen_overflows);
-  visit("", "host_listen_drops", sockets.host_listen_drops);
-  visit("", "udp_drops", sockets.udp_drops);
-}
-
-/// All of table tick but the run. The optional parts and the losses are given beside the sample:
-/// the writer has counted losses of its own, and gives empty parts for absent ones.
-template <typename Sample, typename Losses, typename Scheduler, typename Resources,
-          typename Sockets, typename Visit>
-void for_each_tick_column(Sample& sample, Losses& losses, Scheduler& scheduler,
-                          Resources& resources, Sockets& sockets, Visit visit) {
-  const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
-  plain("tick", sample.tick);
-  plain("monotonic_ns", sample.monotonic_ns);
-  plain("elapsed_ns", sample.elapsed_ns);
-  plain("interval_ns", sample.interval_ns);
-
-  auto& flows = sample.flows;
-  plain("flows_begin_ns", flows.begin_ns);
-  plain("flows_end_ns", flows.end_ns);
-  plain("active_flows", flows.active_flows);
-  plain("active_flows_max", flows.active_flows_max);
-  plain("active_is_lower_bound", flows.active_is_lower_bound);
-  plain("live_flows", flows.live_flows);
-  plain("tcp_half_open", flows.tcp_half_open);
-  plain("periodic_flows", flows.periodic_flows);
-  plain("silent_flows", flows.silent_flows);
-  plain("packets", flows.packets);
-  plain("bytes", flows.bytes);
-  plain("tcp_flows", flows.tcp.flows);
-  plain("tcp_packets", flows.tcp.packets);
-  plain("tcp_bytes", flows.tcp.bytes);
-  plain("udp_flows", flows.udp.flows);
-  plain("udp_packets", flows.udp.packets);
-  plain("udp_bytes", flows.udp.bytes);
-  plain("ipv4_packets", flows.ipv4_packets);
-  plain("ipv6_packets", flows.ipv6_packets);
-  plain("fragments_first", flows.fragments_first);
-  plain("fragments_later", flows.fragments_later);
-  plain("initiator_packets", flows.initiator_packets);
-  plain("initiator_bytes", flows.initiator_bytes);
-  plain("responder_packets", flows.responder_packets);
-  plain("responder_bytes", flows.responder_bytes);
-  plain("new_flows", flows.new_flows);
-  plain("ended_flows", flows.ended_flows);
-  plain("evicted_flows", flows.evicted_flows);
-  for (size_t i = 0; i < kSkipReasonCount; ++i) {
-    visit("skipped_", skip_reason_name(static_cast<SkipReason>(i)), flows.skipped[i]);
-  }
-  plain("seen_flows_per_second_max", flows.seen_flows_per_second_max);
-  plain("missed_ticks", flows.missed_ticks);
-  plain("unanswered", flows.unanswered);
-  plain("late_flows", flows.late_flows);
-  plain("requests", flows.requests);
-  plain("late_replies", flows.late_replies);
-  plain("overlapping_requests", flows.overlapping_requests);
-  plain("handshake_turns", flows.handshake_turns);
-  plain("multiplexed_turns", flows.multiplexed_turns);
-  plain("tcp_retransmissions", flows.tcp_retransmissions);
-  plain("tcp_out_of_order", flows.tcp_out_of_order);
-  plain("tcp_resets", flows.tcp_resets);
-  plain("tcp_refused", flows.tcp_refused);
-  plain("tcp_handshakes", flows.tcp_handshakes);
-  plain("time_went_backwards", flows.time_went_backwards);
-  plain("time_steps", flows.time_steps);
-  plain("duplicate_packets", flows.duplicate_packets);
-  plain("super_packets", flows.super_packets);
-  plain("super_packet_segments", flows.super_packet_segments);
-
-  LossInterval::for_each_field(
-      [&](std::string_view name, auto field) { visit("loss_", name, losses.*field); });
-
-  plain("self_cpu_ns", sample.self.cpu_ns);
-  plain("self_rss_bytes", sample.self.rss_bytes);
-  plain("self_bpf_ns", sample.self.bpf_ns);
-  plain("host_steal_ns", sample.self.host_steal_ns);
-  plain("host_busy_ns", sample.self.host_busy_ns);
-
-  for_each_scheduler_column(scheduler, visit);
-  for_each_resource_column(resources, visit);
-  for_each_socket_interval_column(sockets, visit);
-  for_each_pressure_column(sample.pressure, visit);
-}
-
-/// Rows of table histogram, visit(name, histogram): of the flows (always measured) and of the
-/// scheduler (each optional).
-template <typename Flows, typename Visit>
-void for_each_flow_histogram(Flows& flows, Visit visit) {
-  visit("lateness_ns", flows.lateness);
-  visit("reply_latency_ns", flows.reply_latency);
-  visit("tcp_handshake_ns", flows.tcp_handshake);
-}
-
-template <typename Scheduler, typename Visit>
-void for_each_scheduler_histogram(Scheduler& scheduler, Visit visit) {
-  SchedulerInterval::for_each_histogram(scheduler, visit);
-}
-
-template <typename Sockets, typename Visit>
-void for_each_socket_histogram(Sockets& sockets, Visit visit) {
-  SocketInterval::for_each_histogram(sockets, visit);
+/// The columns of table tick that are no numbers: which tick it is, and of what time.
+template <typename Sample, typename Visit>
+void for_each_tick_time_column(Sample& sample, Visit visit) {
+  visit("", "tick", sample.tick);
+  visit("", "monotonic_ns", sample.monotonic_ns);
+  visit("", "elapsed_ns", sample.elapsed_ns);
+  visit("", "interval_ns", sample.interval_ns);
+  visit("", "flows_begin_ns", sample.flows.begin_ns);
+  visit("", "flows_end_ns", sample.flows.end_ns);
 }
 
 /// Columns of table run that are known when it starts. An empty text is NULL: not known.

@@ -18,6 +18,7 @@
 #include "store/older_schema.h"
 #include "store/run_store.h"
 #include "store/schema.h"
+#include "store/tick_columns.h"
 
 namespace topspin {
 namespace {
@@ -216,6 +217,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
   if (version < static_cast<int64_t>(migrations().size())) {
     TOPSPIN_TRY(migrate(*connection, migrations()));
   }
+  TOPSPIN_TRY(add_missing_tick_columns(*connection));
   connection->allow_checkpoint_on_close();
 
   // A commit in WAL mode with synchronous = NORMAL is in the kernel's hands when it returns, and so
@@ -273,8 +275,9 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
                                   path));
   }
   TOPSPIN_ASSIGN(const int64_t version, identify(*connection));
-  if (version < static_cast<int64_t>(migrations().size()))
-    TOPSPIN_TRY(read_as_newest_schema(*connection, version));
+  TOPSPIN_ASSIGN(const auto missing, missing_tick_columns(*connection));
+  if (version < static_cast<int64_t>(migrations().size()) || !missing.empty())
+    TOPSPIN_TRY(read_as_newest_schema(*connection, version, missing));
   return connection;
 }
 

@@ -53,6 +53,8 @@ class ParameterBinder {
       statement_.bind_text(next_++, text);
   }
 
+  void bind_null() { statement_.bind_null(next_++); }
+
   /// REQUIRES: as for text. Empty bytes stay bytes.
   void bind_blob(const std::string& bytes) { statement_.bind_blob(next_++, bytes); }
 
@@ -165,13 +167,13 @@ class ColumnNames {
   void operator()(std::string_view prefix, std::string_view name, const T&) {
     add(std::string(prefix) + std::string(name));
   }
-  void add(const std::string& name) {
+  void add(std::string_view name) {
     const char* separator = count_ == 0 ? "" : ", ";
     ++count_;
     const std::string parameter = "?" + std::to_string(count_);
-    names_ += separator + name;
-    parameters_ += separator + parameter;
-    assignments_ += separator + name + " = " + parameter;
+    names_.append(separator).append(name);
+    parameters_.append(separator).append(parameter);
+    assignments_.append(separator).append(name).append(" = ").append(parameter);
   }
 
   int count() const { return count_; }

@@ -14,11 +14,13 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include "core/numbers.h"
 #include "store/columns.h"
 #include "store/database.h"
 #include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
+#include "store/tick_columns.h"
 #include "store/writer_identity.h"
 
 namespace topspin {
@@ -380,15 +382,7 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
 }
 
 Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first) {
-  ColumnNames columns;
-  {
-    const Sample sample;
-    const SchedulerInterval scheduler;
-    const ResourceReading resources;
-    const SocketInterval sockets;
-    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
-                         [&](auto... column) { columns(column...); });
-  }
+  const ColumnNames columns = names_of_tick_columns();
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
                      "SELECT {} FROM tick WHERE run = ?1 AND tick >= ?2 ORDER BY tick LIMIT {}",
@@ -400,23 +394,15 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     TOPSPIN_ASSIGN(const bool row, select.step());
     if (!row) break;
     Sample& sample = ticks.emplace_back();
-    SchedulerInterval scheduler;
-    ResourceReading resources;
-    SocketInterval sockets;
     ColumnLoader load(select);
-    for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
-                         [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    for_each_tick_time_column(sample,
+                              [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    for_each_number([&](const Number&, auto at) {
+      if constexpr (kIsPlainNumber<typename decltype(at)::Value>)
+        load.load_bounded(at.make(sample));
+    });
     if (load.damaged()) return damaged(*connection_, "a tick");
-    bool any_scheduler = false, any_resource = false, any_socket = false;
-    for_each_scheduler_column(scheduler,
-                              [&](auto, auto, const auto& v) { any_scheduler |= v.has_value(); });
-    for_each_resource_column(resources,
-                             [&](auto, auto, const auto& v) { any_resource |= v.has_value(); });
-    for_each_socket_interval_column(
-        sockets, [&](auto, auto, const auto& v) { any_socket |= v.has_value(); });
-    if (any_scheduler) sample.scheduler = std::move(scheduler);
-    if (any_socket) sample.sockets = std::move(sockets);
-    if (any_resource) sample.resources = resources;
+    drop_unmeasured_parts(sample);
   }
   if (!ticks.empty()) {
     TOPSPIN_TRY(load_histograms(run, ticks));
@@ -448,28 +434,12 @@ Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) 
       return damaged(*connection_, "a histogram");
     }
     Status decoded;
-    for_each_flow_histogram(sample->flows, [&](std::string_view candidate, auto& histogram) {
-      if (candidate == name) decoded = decode_histogram(data, histogram);
-    });
-    SchedulerInterval scheduler;
-    SchedulerInterval& target = sample->scheduler ? *sample->scheduler : scheduler;
-    bool of_scheduler = false;
-    for_each_scheduler_histogram(target, [&](std::string_view candidate, auto& histogram) {
-      if (candidate != name) return;
-      of_scheduler = true;
-      decoded = decode_histogram(data, histogram);
-    });
-    SocketInterval sockets;
-    SocketInterval& socket_target = sample->sockets ? *sample->sockets : sockets;
-    bool of_sockets = false;
-    for_each_socket_histogram(socket_target, [&](std::string_view candidate, auto& histogram) {
-      if (candidate != name) return;
-      of_sockets = true;
-      decoded = decode_histogram(data, histogram);
+    for_each_number([&](const Number& number, auto at) {
+      if constexpr (kIsDistribution<typename decltype(at)::Value>) {
+        if (number.name == name) decoded = decode_histogram(data, at.make(*sample));
+      }
     });
     if (!decoded.ok()) return damaged(*connection_, "a histogram");
-    if (of_sockets && !sample->sockets) sample->sockets = std::move(sockets);
-    if (of_scheduler && !sample->scheduler) sample->scheduler = std::move(scheduler);
   }
 }
 

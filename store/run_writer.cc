@@ -21,11 +21,13 @@
 #include <sys/statvfs.h>
 
 #include "core/flow.h"
+#include "core/numbers.h"
 #include "store/columns.h"
 #include "store/database.h"
 #include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
+#include "store/tick_columns.h"
 #include "store/writer_identity.h"
 
 namespace topspin {
@@ -156,14 +158,8 @@ struct TickStatements {
 };
 
 Result<TickStatements> TickStatements::prepare(Connection& connection) {
-  const Sample sample;
-  const SchedulerInterval scheduler;
-  const ResourceReading resources;
-  const SocketInterval sockets;
-  ColumnNames tick_columns;
+  ColumnNames tick_columns = names_of_tick_columns();
   tick_columns.add("run");
-  for_each_tick_column(sample, sample.losses, scheduler, resources, sockets,
-                       [&](auto... column) { tick_columns(column...); });
   TOPSPIN_ASSIGN(Statement tick,
                  connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
                                                 tick_columns.names(), tick_columns.parameters())));
@@ -354,6 +350,8 @@ class SqliteRunWriter final : public RunWriter {
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
+  void bind_tick(Statement& tick, const Sample& sample, const LossInterval& losses) const;
+  Status store_histograms(const Sample& sample);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
@@ -438,11 +436,27 @@ Status SqliteRunWriter::check_place() {
                                 connection_->path()));
 }
 
-Status SqliteRunWriter::store_tick(const Sample& sample) {
-  static const SchedulerInterval kNoScheduler;
-  static const ResourceReading kNoResources;
-  static const SocketInterval kNoSockets;
+/// `losses` stand for the sample's: the writer has counted some of its own.
+void SqliteRunWriter::bind_tick(Statement& tick, const Sample& sample,
+                                const LossInterval& losses) const {
+  ParameterBinder bind(tick);
+  for_each_tick_time_column(sample,
+                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  for_each_number([&](const Number&, auto at) {
+    using At = decltype(at);
+    if constexpr (std::is_same_v<typename At::Part, LossInterval>) {
+      bind.bind(at.of(losses));
+    } else if constexpr (kIsPlainNumber<typename At::Value>) {
+      if (const auto* value = at.find(sample))
+        bind.bind(*value);
+      else
+        bind.bind_null();
+    }
+  });
+  bind.bind(run_);
+}
 
+Status SqliteRunWriter::store_tick(const Sample& sample) {
   LossInterval losses = sample.losses;
   TOPSPIN_TRY(store_flows(sample, losses.flow_rows_unstored));
   TOPSPIN_TRY(store_threads(sample, losses.thread_rows_unstored));
@@ -451,30 +465,31 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
 
-  const SchedulerInterval& scheduler = sample.scheduler ? *sample.scheduler : kNoScheduler;
-  const ResourceReading& resources = sample.resources ? *sample.resources : kNoResources;
-  const SocketInterval& sockets = sample.sockets ? *sample.sockets : kNoSockets;
-  statements_->tick.bind_int(1, run_);
-  ParameterBinder bind(statements_->tick, 2);
-  for_each_tick_column(sample, losses, scheduler, resources, sockets,
-                       [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  bind_tick(statements_->tick, sample, losses);
   TOPSPIN_TRY(statements_->tick.run());
   TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
 
-  // An empty histogram that is always measured is the same as none. One that may be absent is
-  // stored when empty too: "nobody waited" is not "not measured".
+  TOPSPIN_TRY(store_histograms(sample));
+  if (sample.scheduler) TOPSPIN_TRY(store_cpus(sample.tick, sample.scheduler->cpus));
+  return {};
+}
+
+/// An empty histogram that is always measured is the same as none. One that may be absent is stored
+/// when empty too: "nobody waited" is not "not measured".
+Status SqliteRunWriter::store_histograms(const Sample& sample) {
   Status status;
-  for_each_flow_histogram(sample.flows, [&](std::string_view name, const auto& histogram) {
-    if (status.ok() && !histogram.empty()) {
-      status = store_histogram(sample.tick, name, histogram.encode());
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (kIsDistribution<Value>) {
+      const Value* histogram = at.find(sample);
+      if (!status.ok() || histogram == nullptr) return;
+      if constexpr (std::is_same_v<Value, std::optional<Histogram>>) {
+        if (*histogram) status = store_histogram(sample.tick, number.name, (*histogram)->encode());
+      } else if (!histogram->empty()) {
+        status = store_histogram(sample.tick, number.name, histogram->encode());
+      }
     }
   });
-  const auto store_optional = [&](std::string_view name, const auto& histogram) {
-    if (status.ok() && histogram) status = store_histogram(sample.tick, name, histogram->encode());
-  };
-  for_each_scheduler_histogram(scheduler, store_optional);
-  for_each_socket_histogram(sockets, store_optional);
-  if (status.ok()) status = store_cpus(sample.tick, scheduler.cpus);
   return status;
 }
 

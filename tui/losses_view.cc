@@ -19,11 +19,10 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     grid.put_right(area.x + 1 + name_width + number_width, y, "in all", number_width, Role::kDim);
     ++y;
   }
-  const auto draw_row = [&](std::string_view field, uint64_t LossInterval::*member, LossKind kind,
-                            std::string_view what) {
+  const auto draw_row = [&](const Number& loss, uint64_t LossInterval::*member) {
     if (y >= bottom) return;
-    const bool nanoseconds = field.ends_with("_ns");
-    const bool harmless = kind == LossKind::kNote;
+    const bool nanoseconds = number_unit(loss.name) == NumberUnit::kNanoseconds;
+    const bool harmless = loss.loss == LossKind::kNote;
     const auto text = [&](uint64_t value) {
       if (!some) return std::string("-");
       return nanoseconds ? format_duration(static_cast<int64_t>(value)) : format_exact(value);
@@ -33,7 +32,8 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
       return harmless ? Role::kNormal : Role::kLoss;
     };
     const uint64_t total = model.losses_total().*member;
-    grid.put(area.x + 1, y, field, total > 0 && !harmless ? Role::kLoss : Role::kNormal,
+    grid.put(area.x + 1, y, LossInterval::bare_name(loss),
+             total > 0 && !harmless ? Role::kLoss : Role::kNormal,
              std::min(name_width, area.width - 1));
     const auto number = [&](int x, uint64_t value) {
       if (x + number_width > area.width) return;
@@ -43,16 +43,15 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     number(1 + name_width + number_width, total);
     const int what_x = 1 + name_width + 2 * number_width + 3;
     if (what_x + 20 <= area.width) {
-      grid.put(area.x + what_x, y, what, Role::kDim, area.width - what_x);
+      grid.put(area.x + what_x, y, loss.label, Role::kDim, area.width - what_x);
     }
     ++y;
   };
   // What occurred comes first: small terminals have no room for all.
   for (const bool occurred : {true, false}) {
-    LossInterval::for_each_described_field(
-        [&](const char* name, uint64_t LossInterval::*member, LossKind kind, const char* what) {
-          if ((model.losses_total().*member > 0) == occurred) draw_row(name, member, kind, what);
-        });
+    LossInterval::for_each_number([&](const Number& number, uint64_t LossInterval::*member) {
+      if ((model.losses_total().*member > 0) == occurred) draw_row(number, member);
+    });
   }
   ++y;
   for (const ProbeStatus& probe : model.scene.probes) {

@@ -63,11 +63,11 @@ TEST(LossInterval, EachFieldSaysWhatItIsOnScreenAndInTheDocument) {
   std::ifstream file(std::string(TOPSPIN_SOURCE_DIR) + "/docs/losses.md");
   std::stringstream page;
   page << file.rdbuf();
-  LossInterval::for_each_described_field(
-      [&](const std::string& name, auto, LossKind, std::string_view what) {
-        EXPECT_FALSE(what.empty()) << name;
-        EXPECT_NE(page.str().find("`" + name + "`"), std::string::npos) << name;
-      });
+  LossInterval::for_each_number([&](const Number& number, auto) {
+    const std::string name = LossInterval::bare_name(number);
+    EXPECT_FALSE(number.label.empty()) << name;
+    EXPECT_NE(page.str().find("`" + name + "`"), std::string::npos) << name;
+  });
 }
 
 }  // namespace

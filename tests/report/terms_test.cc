@@ -281,11 +281,11 @@ TEST(Losses, EachHasItsWordsAndItsRowInTheDocument) {
   std::ifstream file(std::string(TOPSPIN_SOURCE_DIR) + "/docs/losses.md");
   std::stringstream document;
   document << file.rdbuf();
-  LossInterval::for_each_described_field(
-      [&](const std::string& name, auto, LossKind, std::string_view what) {
-        EXPECT_NE(what, "") << name;
-        EXPECT_THAT(document.str(), HasSubstr("`" + name + "`"));
-      });
+  LossInterval::for_each_number([&](const Number& number, auto) {
+    const std::string name = LossInterval::bare_name(number);
+    EXPECT_NE(number.label, "") << name;
+    EXPECT_THAT(document.str(), HasSubstr("`" + name + "`"));
+  });
 }
 
 }  // namespace
