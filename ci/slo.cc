@@ -506,13 +506,6 @@ std::string_view slo_verdict_name(SloVerdict verdict) {
 
 Result<SloRule> parse_slo(std::string_view text) { return RuleParser(text).parse(); }
 
-int64_t measured_from_ns(std::span<const RunStage> stages) {
-  for (const RunStage& stage : stages) {
-    if (stage.kind == StageKind::kLoad) return stage.start_ns;
-  }
-  return 0;
-}
-
 /// A rule and what it has gathered so far.
 struct SloJudge::Rule {
   SloRule rule;

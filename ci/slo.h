@@ -128,7 +128,4 @@ class SloJudge {
 Result<std::vector<SloResult>> judge_slos(RunStore& store, const StoredRun& run,
                                           std::span<const SloRule> rules);
 
-/// From where on the ticks of a run judge it: the start of its first load stage; 0 without any.
-int64_t measured_from_ns(std::span<const RunStage> stages);
-
 }  // namespace topspin

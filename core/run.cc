@@ -47,6 +47,13 @@ std::optional<StageKind> parse_stage_kind(std::string_view name) {
   return std::nullopt;
 }
 
+int64_t measured_from_ns(std::span<const RunStage> stages) {
+  for (const RunStage& stage : stages) {
+    if (stage.kind == StageKind::kLoad) return stage.start_ns;
+  }
+  return 0;
+}
+
 // RFC 9562, section 5.7: 48 bits of Unix milliseconds, version, 12 random bits, variant, 62 more.
 std::string make_run_id(int64_t wall_ns) {
   std::array<uint8_t, 16> bytes{};

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -67,6 +68,9 @@ struct RunStage {
   std::optional<uint32_t> clients_from;  // clients that the load had at its start and end
   std::optional<uint32_t> clients_to;
 };
+
+/// From where on the ticks of a run judge it: the start of its first load stage; 0 without any.
+int64_t measured_from_ns(std::span<const RunStage> stages);
 
 /// The plan that a run was made by, so that it can be made again.
 struct RunPlan {

@@ -23,8 +23,6 @@
 namespace topspin {
 namespace {
 
-constexpr std::array kMigrations = {kSchemaSql, kSchema2Sql, kSchema3Sql, kSchema4Sql};
-
 /// The log is moved into the file each 16 MiB: fewer and larger syncs, and pages that every tick
 /// rewrites are copied once. It is cut back to that size after a reader has held it open.
 constexpr int kCheckpointPages = 4096;
@@ -176,7 +174,12 @@ Result<bool> is_empty_file(Connection& connection) {
 
 }  // namespace
 
-std::span<const char* const> migrations() { return kMigrations; }
+std::span<const char* const> migrations() {
+  static const std::string kSchema5 = with_number_columns(kSchema5Sql);
+  static const std::array kMigrations = {kSchemaSql, kSchema2Sql, kSchema3Sql, kSchema4Sql,
+                                         kSchema5.c_str()};
+  return kMigrations;
+}
 
 Status migrate(Connection& connection, std::span<const char* const> steps) {
   // auto_vacuum is laid down with the first page and ignored later. The pragma writes that page
@@ -217,7 +220,7 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
   if (version < static_cast<int64_t>(migrations().size())) {
     TOPSPIN_TRY(migrate(*connection, migrations()));
   }
-  TOPSPIN_TRY(add_missing_tick_columns(*connection));
+  TOPSPIN_TRY(add_missing_number_columns(*connection));
   connection->allow_checkpoint_on_close();
 
   // A commit in WAL mode with synchronous = NORMAL is in the kernel's hands when it returns, and so
@@ -275,9 +278,9 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
                                   path));
   }
   TOPSPIN_ASSIGN(const int64_t version, identify(*connection));
-  TOPSPIN_ASSIGN(const auto missing, missing_tick_columns(*connection));
+  TOPSPIN_ASSIGN(const auto missing, missing_number_columns(*connection, "tick"));
   if (version < static_cast<int64_t>(migrations().size()) || !missing.empty())
-    TOPSPIN_TRY(read_as_newest_schema(*connection, version, missing));
+    TOPSPIN_TRY(read_as_newest_schema(*connection, version));
   return connection;
 }
 

@@ -59,22 +59,20 @@ std::string view_over(const Table& newest, const Table* stored) {
 
 }  // namespace
 
-Status read_as_newest_schema(Connection& connection, int64_t version,
-                             const std::vector<std::string>& missing_tick_columns) {
+Status read_as_newest_schema(Connection& connection, int64_t version) {
   TOPSPIN_ASSIGN(const auto schema, Connection::open_in_memory());
   TOPSPIN_TRY(migrate(*schema, migrations().first(static_cast<size_t>(version))));
-  TOPSPIN_TRY(add_missing_tick_columns(*schema));
+  TOPSPIN_TRY(add_missing_number_columns(*schema));
   TOPSPIN_ASSIGN(std::vector<Table> stored, tables_of(*schema));
   for (Table& table : stored) {
-    if (table.name != "tick") continue;
+    TOPSPIN_ASSIGN(const auto missing, missing_number_columns(connection, table.name));
     std::erase_if(table.columns, [&](const Column& column) {
-      return std::find(missing_tick_columns.begin(), missing_tick_columns.end(), column.name) !=
-             missing_tick_columns.end();
+      return std::find(missing.begin(), missing.end(), column.name) != missing.end();
     });
   }
   TOPSPIN_ASSIGN(const auto newest_schema, Connection::open_in_memory());
   TOPSPIN_TRY(migrate(*newest_schema, migrations()));
-  TOPSPIN_TRY(add_missing_tick_columns(*newest_schema));
+  TOPSPIN_TRY(add_missing_number_columns(*newest_schema));
   TOPSPIN_ASSIGN(const std::vector<Table> newest, tables_of(*newest_schema));
   for (const Table& table : newest) {
     const auto found = std::find_if(stored.begin(), stored.end(),

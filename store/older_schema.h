@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "core/result.h"
 #include "store/sqlite.h"
@@ -12,11 +10,10 @@ namespace topspin {
 
 /// Lays a temporary view over each table of `connection`'s file that schema `version` lacks or has
 /// with fewer columns: an added column has its default (NULL or 0) in every row, and an added table
-/// has no row. The same for table tick where `missing_tick_columns` are numbers that it has no
-/// column for (tick_columns.h). The names of the newest schema then mean those views, on this
-/// connection alone. The file is not written, and may be read-only.
+/// has no row. The same for a number that is younger than the file (tick_columns.h). The names of
+/// the newest schema then mean those views, on this connection alone. The file is not written, and
+/// may be read-only.
 /// REQUIRES: 1 <= version <= migrations().size().
-Status read_as_newest_schema(Connection& connection, int64_t version,
-                             const std::vector<std::string>& missing_tick_columns);
+Status read_as_newest_schema(Connection& connection, int64_t version);
 
 }  // namespace topspin

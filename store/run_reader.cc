@@ -14,9 +14,9 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-#include "core/numbers.h"
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/fold_rows.h"
 #include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
@@ -64,6 +64,7 @@ class SqliteRunStore final : public RunStore {
   Result<StoredRun> find_run(std::string_view id_or_prefix) override;
   Status for_each_tick(const std::string& run_id,
                        const std::function<void(const Sample&)>& visit) override;
+  Result<RunFold> fold(const std::string& run_id, RunPart part) override;
   Status for_each_flow(const std::string& run_id,
                        const std::function<void(const FlowRow&)>& visit) override;
   Status for_each_thread(const std::string& run_id,
@@ -382,7 +383,7 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
 }
 
 Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first) {
-  const ColumnNames columns = names_of_tick_columns();
+  const ColumnNames columns = names_of_sample_columns();
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
                      "SELECT {} FROM tick WHERE run = ?1 AND tick >= ?2 ORDER BY tick LIMIT {}",
@@ -395,14 +396,8 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     if (!row) break;
     Sample& sample = ticks.emplace_back();
     ColumnLoader load(select);
-    for_each_tick_time_column(sample,
-                              [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
-    for_each_number([&](const Number&, auto at) {
-      if constexpr (kIsPlainNumber<typename decltype(at)::Value>)
-        load.load_bounded(at.make(sample));
-    });
+    load_sample(load, sample);
     if (load.damaged()) return damaged(*connection_, "a tick");
-    drop_unmeasured_parts(sample);
   }
   if (!ticks.empty()) {
     TOPSPIN_TRY(load_histograms(run, ticks));
@@ -433,13 +428,7 @@ Status SqliteRunStore::load_histograms(int64_t run, std::vector<Sample>& ticks) 
     if (load.damaged() || sample == ticks.end() || sample->tick != tick) {
       return damaged(*connection_, "a histogram");
     }
-    Status decoded;
-    for_each_number([&](const Number& number, auto at) {
-      if constexpr (kIsDistribution<typename decltype(at)::Value>) {
-        if (number.name == name) decoded = decode_histogram(data, at.make(*sample));
-      }
-    });
-    if (!decoded.ok()) return damaged(*connection_, "a histogram");
+    if (!load_histogram(*sample, name, data).ok()) return damaged(*connection_, "a histogram");
   }
 }
 
@@ -501,6 +490,23 @@ Status SqliteRunStore::load_counters(int64_t run, std::vector<Sample>& ticks) {
       if (candidate == name) sample->counters.*field = counter;
     });
   }
+}
+
+Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  int64_t from_ns = 0;
+  if (part == RunPart::kMeasured) {
+    TOPSPIN_ASSIGN(const auto stages, load_stages(run_id));
+    from_ns = measured_from_ns(stages);
+  }
+  const bool whole = from_ns == 0;  // every tick belongs to the part
+  TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, whole ? RunPart::kWhole : part));
+  if (stored) return *std::move(stored);
+  RunFold fold;
+  TOPSPIN_TRY(for_each_tick(run_id, [&](const Sample& tick) {
+    if (tick.elapsed_ns > from_ns) fold.add(tick);
+  }));
+  return fold;
 }
 
 Status SqliteRunStore::for_each_flow(const std::string& run_id,

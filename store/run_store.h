@@ -19,6 +19,7 @@
 #include "core/load_result.h"
 #include "core/result.h"
 #include "core/run.h"
+#include "core/run_fold.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -108,6 +109,12 @@ struct LateMessage {
 };
 inline constexpr size_t kLateMessagesKept = 256;
 
+/// Which of a run's ticks.
+enum class RunPart : uint8_t {
+  kWhole,
+  kMeasured,  // those from the start of the first load stage on; without one, all
+};
+
 class RunStore {
  public:
   virtual ~RunStore() = default;
@@ -129,6 +136,9 @@ class RunStore {
   /// held while visiting: `visit` may take its time, and sees ticks that are stored meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
+  /// What the ticks add up to. Of a run that ended it is stored, and costs a few rows; else the
+  /// ticks are read.
+  virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;
   virtual Status for_each_flow(const std::string& run_id,
                                const std::function<void(const FlowRow&)>& visit) = 0;
   virtual Status for_each_thread(const std::string& run_id,

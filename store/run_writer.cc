@@ -21,9 +21,9 @@
 #include <sys/statvfs.h>
 
 #include "core/flow.h"
-#include "core/numbers.h"
 #include "store/columns.h"
 #include "store/database.h"
+#include "store/fold_rows.h"
 #include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
@@ -158,7 +158,7 @@ struct TickStatements {
 };
 
 Result<TickStatements> TickStatements::prepare(Connection& connection) {
-  ColumnNames tick_columns = names_of_tick_columns();
+  ColumnNames tick_columns = names_of_sample_columns();
   tick_columns.add("run");
   TOPSPIN_ASSIGN(Statement tick,
                  connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
@@ -287,6 +287,44 @@ bool room_is_scarce(const std::string& path) {
 
 bool is_out_of_room(const Error& error) { return may_pass(error) && error.os_errno != EBUSY; }
 
+/// What the ticks of the run add up to so far.
+class Folds {
+ public:
+  /// The tick that follows, with `losses` in place of its own.
+  void add(const Sample& tick, const LossInterval& losses) {
+    fold(whole_, tick, losses);
+    if (measured_from_ns_ && tick.elapsed_ns > *measured_from_ns_) fold(measured_, tick, losses);
+    last_ns_ = tick.elapsed_ns;
+  }
+
+  /// From here on the run is measured. Ticks after it that were given before are missing in that
+  /// part, which is then not stored: a reader adds the ticks up itself.
+  void start_measured_part(int64_t start_ns) {
+    if (measured_from_ns_ || start_ns <= 0) return;
+    measured_from_ns_ = start_ns;
+    measured_is_whole_ = last_ns_ <= start_ns;
+  }
+
+  Status store(Connection& connection, int64_t run) const {
+    TOPSPIN_TRY(insert_fold(connection, run, RunPart::kWhole, whole_));
+    if (!measured_from_ns_ || !measured_is_whole_) return {};
+    return insert_fold(connection, run, RunPart::kMeasured, measured_);
+  }
+
+ private:
+  static void fold(RunFold& fold, const Sample& tick, const LossInterval& losses) {
+    LossInterval before = fold.merged.losses;
+    fold.add(tick);
+    before.merge(losses);
+    fold.merged.losses = before;
+  }
+
+  RunFold whole_, measured_;
+  std::optional<int64_t> measured_from_ns_;
+  bool measured_is_whole_ = true;
+  int64_t last_ns_ = 0;
+};
+
 class SqliteRunWriter final : public RunWriter {
  public:
   SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
@@ -350,8 +388,6 @@ class SqliteRunWriter final : public RunWriter {
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
-  void bind_tick(Statement& tick, const Sample& sample, const LossInterval& losses) const;
-  Status store_histograms(const Sample& sample);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
@@ -373,6 +409,9 @@ class SqliteRunWriter final : public RunWriter {
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
   std::vector<ThreadSlot> thread_ticks_;  // with the sums of the tick
+  // Of the open transaction, for each of its ticks: its losses with those that were counted here.
+  std::vector<LossInterval> counted_losses_;
+  Folds folds_;
   int64_t ticks_ = 0;
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -397,10 +436,12 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   };
   flows_before_.clear();
   threads_before_.clear();
+  counted_losses_.clear();
   Status stored = store();
   if (!stored.ok() && is_out_of_room(stored.error())) {
     // The log holds each page as often as it was written: moved into the file it takes less room.
     undo();
+    counted_losses_.clear();
     keep_log_small(*connection_);
     (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
     stored = store();
@@ -410,6 +451,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
     return refuse(stored.error());
   }
   ticks_ += static_cast<int64_t>(samples.size());
+  for (size_t i = 0; i < samples.size(); ++i) folds_.add(samples[i], counted_losses_[i]);
   return {};
 }
 
@@ -436,26 +478,6 @@ Status SqliteRunWriter::check_place() {
                                 connection_->path()));
 }
 
-/// `losses` stand for the sample's: the writer has counted some of its own.
-void SqliteRunWriter::bind_tick(Statement& tick, const Sample& sample,
-                                const LossInterval& losses) const {
-  ParameterBinder bind(tick);
-  for_each_tick_time_column(sample,
-                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
-  for_each_number([&](const Number&, auto at) {
-    using At = decltype(at);
-    if constexpr (std::is_same_v<typename At::Part, LossInterval>) {
-      bind.bind(at.of(losses));
-    } else if constexpr (kIsPlainNumber<typename At::Value>) {
-      if (const auto* value = at.find(sample))
-        bind.bind(*value);
-      else
-        bind.bind_null();
-    }
-  });
-  bind.bind(run_);
-}
-
 Status SqliteRunWriter::store_tick(const Sample& sample) {
   LossInterval losses = sample.losses;
   TOPSPIN_TRY(store_flows(sample, losses.flow_rows_unstored));
@@ -465,32 +487,19 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
 
-  bind_tick(statements_->tick, sample, losses);
+  ParameterBinder bind(statements_->tick);
+  bind_sample(bind, sample, losses);
+  bind.bind(run_);
   TOPSPIN_TRY(statements_->tick.run());
   TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
 
-  TOPSPIN_TRY(store_histograms(sample));
+  TOPSPIN_TRY(
+      for_each_stored_histogram(sample, [&](std::string_view name, const std::string& encoded) {
+        return store_histogram(sample.tick, name, encoded);
+      }));
   if (sample.scheduler) TOPSPIN_TRY(store_cpus(sample.tick, sample.scheduler->cpus));
+  counted_losses_.push_back(losses);
   return {};
-}
-
-/// An empty histogram that is always measured is the same as none. One that may be absent is stored
-/// when empty too: "nobody waited" is not "not measured".
-Status SqliteRunWriter::store_histograms(const Sample& sample) {
-  Status status;
-  for_each_number([&](const Number& number, auto at) {
-    using Value = typename decltype(at)::Value;
-    if constexpr (kIsDistribution<Value>) {
-      const Value* histogram = at.find(sample);
-      if (!status.ok() || histogram == nullptr) return;
-      if constexpr (std::is_same_v<Value, std::optional<Histogram>>) {
-        if (*histogram) status = store_histogram(sample.tick, number.name, (*histogram)->encode());
-      } else if (!histogram->empty()) {
-        status = store_histogram(sample.tick, number.name, histogram->encode());
-      }
-    }
-  });
-  return status;
 }
 
 Status SqliteRunWriter::store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus) {
@@ -757,7 +766,9 @@ Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {
 Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
   CHECK(!finished_);
   if (failed_) return *failed_;
-  return upsert_stage(*connection_, run_, position, stage);
+  TOPSPIN_TRY(upsert_stage(*connection_, run_, position, stage));
+  if (stage.kind == StageKind::kLoad) folds_.start_measured_part(stage.start_ns);
+  return {};
 }
 
 Status SqliteRunWriter::put_load(const LoadResult& load) {
@@ -785,6 +796,7 @@ Status SqliteRunWriter::store_end(const RunEnd& end) {
   TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO invalid_reason VALUES (?1, ?2, ?3)", run_,
                           end.invalid_reasons));
   TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO doubt VALUES (?1, ?2, ?3)", run_, end.doubts));
+  TOPSPIN_TRY(folds_.store(*connection_, run_));
   return transaction.commit();
 }
 

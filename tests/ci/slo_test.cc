@@ -185,10 +185,9 @@ TEST_F(SloTest, EveryDistributionThatIsStoredHasAName) {
   SchedulerInterval& scheduler = tick(9).scheduler.emplace();
   SocketInterval& sockets = tick(9).sockets.emplace();
   std::vector<std::string> names;
-  const auto fill = [&](std::string name, std::optional<Histogram>& histogram) {
+  const auto fill = [&](std::string_view stored_name, std::optional<Histogram>& histogram) {
     histogram.emplace().record(5'000'000);
-    name.resize(name.size() - 3);  // its unit
-    names.push_back(name);
+    names.emplace_back(without_unit(stored_name));
   };
   SchedulerInterval::for_each_histogram(scheduler, fill);
   SocketInterval::for_each_histogram(sockets, fill);

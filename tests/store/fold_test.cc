@@ -1,0 +1,148 @@
+// What a run's ticks add up to is stored when it ends, and is what its ticks say.
+#include <gtest/gtest.h>
+
+#include "store/sqlite.h"
+#include "store_testing.h"
+
+namespace topspin {
+namespace {
+
+/// Three ticks, each number of each different; the load begins after the first.
+std::vector<Sample> three_ticks() {
+  Filler filler;
+  std::vector<Sample> ticks;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    Sample& tick = ticks.emplace_back(make_tick(i));
+    filler.fill(tick.flows);
+    filler.fill(tick.losses);
+    filler.fill(tick.self);
+    filler.fill(tick.scheduler);
+    filler.fill(tick.resources);
+    filler.fill(tick.sockets);
+    filler.fill(tick.pressure);
+    filler.fill(tick.counters);
+    for (size_t cpu = 0; cpu < tick.scheduler->cpus.size(); ++cpu)
+      tick.scheduler->cpus[cpu].cpu = static_cast<int32_t>(cpu);
+  }
+  return ticks;
+}
+
+RunStage load_from(int64_t start_ns) {
+  RunStage stage;
+  stage.name = "hold";
+  stage.kind = StageKind::kLoad;
+  stage.start_ns = start_ns;
+  return stage;
+}
+
+void expect_equal(const RunFold& stored, const RunFold& added_up) {
+  EXPECT_EQ(stored.ticks, added_up.ticks);
+  EXPECT_EQ(Listing::of(stored.merged), Listing::of(added_up.merged));
+  EXPECT_EQ(Listing::of(stored.greatest), Listing::of(added_up.greatest));
+}
+
+class StoredFold : public testing::Test {
+ protected:
+  /// Records the ticks; `finished`: ends the run as it should.
+  std::string record(const std::vector<Sample>& ticks, bool finished) {
+    RunInfo run = make_run();
+    auto writer = RunWriter::create(directory_.file(), run, {});
+    EXPECT_TRUE(writer.ok());
+    EXPECT_TRUE((*writer)->append(ticks[0]).ok());
+    EXPECT_TRUE((*writer)->put_stage(0, load_from(ticks[0].elapsed_ns)).ok());
+    EXPECT_TRUE((*writer)->append({ticks[1], ticks[2]}).ok());
+    if (finished) {
+      EXPECT_TRUE((*writer)->finish({}).ok());
+    }
+    return run.id;
+  }
+  TemporaryDirectory directory_;
+};
+
+TEST_F(StoredFold, IsWhatTheTicksAddUpTo) {
+  const std::vector<Sample> ticks = three_ticks();
+  const std::string id = record(ticks, true);
+  RunFold whole, measured;
+  for (const Sample& tick : ticks) whole.add(tick);
+  measured.add(ticks[1]);
+  measured.add(ticks[2]);
+  const auto store = RunStore::open(directory_.file());
+  ASSERT_TRUE(store.ok());
+  const auto stored_whole = (*store)->fold(id, RunPart::kWhole);
+  const auto stored_measured = (*store)->fold(id, RunPart::kMeasured);
+  ASSERT_TRUE(stored_whole.ok()) << stored_whole.error().message;
+  ASSERT_TRUE(stored_measured.ok());
+  expect_equal(*stored_whole, whole);
+  expect_equal(*stored_measured, measured);
+}
+
+TEST_F(StoredFold, NeedsNoTick) {
+  const std::string id = record(three_ticks(), true);
+  {
+    const auto connection = Connection::open(directory_.file(), Access::kWrite);
+    ASSERT_TRUE(connection.ok());
+    ASSERT_TRUE((*connection)->execute("DELETE FROM tick; DELETE FROM histogram").ok());
+  }
+  const auto store = RunStore::open(directory_.file());
+  const auto fold = (*store)->fold(id, RunPart::kWhole);
+  ASSERT_TRUE(fold.ok());
+  EXPECT_EQ(fold->ticks, 3u);
+}
+
+TEST_F(StoredFold, OfARunThatWasCutOffIsAddedUpFromItsTicks) {
+  const std::vector<Sample> ticks = three_ticks();
+  const std::string id = record(ticks, false);
+  const auto store = RunStore::open(directory_.file());
+  ASSERT_TRUE(store.ok());
+  const auto fold = (*store)->fold(id, RunPart::kMeasured);
+  ASSERT_TRUE(fold.ok());
+  EXPECT_EQ(fold->ticks, 2u);
+  EXPECT_EQ(fold->merged.flows.packets, ticks[1].flows.packets + ticks[2].flows.packets);
+}
+
+TEST(NumberColumns, ThatAFileLacksAreReadAsAbsentAndAddedByAWriter) {
+  TemporaryDirectory directory;
+  Filler filler;
+  Sample tick = make_tick(1);
+  filler.fill(tick.resources);
+  RunInfo run = make_run();
+  {
+    auto writer = RunWriter::create(directory.file(), run, {});
+    ASSERT_TRUE((*writer)->append(tick).ok());
+    ASSERT_TRUE((*writer)->finish({}).ok());
+  }
+  {
+    const auto connection = Connection::open(directory.file(), Access::kWrite);
+    for (const char* table : {"tick", "total"}) {
+      ASSERT_TRUE((*connection)
+                      ->execute("ALTER TABLE " + std::string(table) + " DROP COLUMN swap_bytes")
+                      .ok());
+    }
+  }
+  const auto read_swap = [&](const std::string& id) {
+    const auto store = RunStore::open(directory.file());
+    std::vector<std::optional<int64_t>> swap;
+    EXPECT_TRUE(store.ok());
+    EXPECT_TRUE(
+        (*store)
+            ->for_each_tick(
+                id, [&](const Sample& sample) { swap.push_back(sample.resources->swap_bytes); })
+            .ok());
+    EXPECT_TRUE((*store)->fold(id, RunPart::kWhole).ok());
+    return swap;
+  };
+  using Values = std::vector<std::optional<int64_t>>;
+  EXPECT_EQ(read_swap(run.id), Values{std::nullopt});
+  RunInfo second = make_run(1'700'000'001'000'000'000);
+  {
+    auto writer = RunWriter::create(directory.file(), second, {});
+    ASSERT_TRUE(writer.ok());
+    ASSERT_TRUE((*writer)->append(tick).ok());
+    ASSERT_TRUE((*writer)->finish({}).ok());
+  }
+  EXPECT_EQ(read_swap(run.id), Values{std::nullopt}) << "not measured, so absent and not 0";
+  EXPECT_EQ(read_swap(second.id), Values{tick.resources->swap_bytes});
+}
+
+}  // namespace
+}  // namespace topspin
