@@ -44,7 +44,10 @@ const RegisteredNumber* find_tick_number(std::string_view name) {
       {}};
   for (const RegisteredNumber* derived : {&kLosses, &kMissedRuns})
     if (derived->name == name) return derived;
-  return find_number(name);
+  // Where a loss and another number have one name (evicted_flows), the loss is meant.
+  const RegisteredNumber* loss =
+      find_number(fmt::format("{}{}", LossInterval::kNumberPrefix, name));
+  return loss != nullptr ? loss : find_number(name);
 }
 
 std::vector<std::string_view> tick_number_names() {

@@ -242,8 +242,9 @@ void FlowInterval::for_each_number(Visit visit) {
   for (size_t i = 0; i < kSkipReasonCount; ++i) {
     const SkipNames& names = kSkipNames[i];
     visit(
-        N::count(names.number, names.label, "Packets in no flow, for this reason."),
-        [i](auto& f) -> auto& { return f.skipped[i]; });
+        N::count(names.number, names.label, names.label), [i](auto& f) -> auto& {
+          return f.skipped[i];
+        });
   }
   visit(N::maximum("seen_flows_per_second_max", "most flows seen in a second",
                    "The most distinct TCP and UDP flows seen in one whole second of the clock."),
