@@ -11,17 +11,17 @@
 
 #include <fmt/format.h>
 
+#include "core/numbers.h"
 #include "core/source_text.h"
 #include "report/export.h"
 #include "report/export_rows.h"
-#include "report/run_summary.h"
 
 namespace topspin {
 namespace {
 
 struct MeasuredTotals {
   const StoredRun* run = nullptr;
-  RunSummary summary;
+  RunFold fold;
   std::optional<LoadResult> load;
 };
 
@@ -65,18 +65,6 @@ class Exposition {
   Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output)
       : runs_(runs), output_(output) {}
 
-  /// value(totals) -> optional double, in the family's unit.
-  template <typename Value>
-  void counter(std::string_view name, std::string_view unit, std::string_view help, Value value,
-               std::string_view labels = "") {
-    family(name, "counter", unit, help);
-    points(name, "_total", labels, value);
-  }
-  template <typename Value>
-  void gauge(std::string_view name, std::string_view unit, std::string_view help, Value value) {
-    family(name, "gauge", unit, help);
-    points(name, "", "", value);
-  }
   void family(std::string_view name, std::string_view type, std::string_view unit,
               std::string_view help) {
     name_ = name;
@@ -84,14 +72,9 @@ class Exposition {
     if (!unit.empty()) head_ += fmt::format("# UNIT {} {}\n", name, unit);
     head_ += fmt::format("# HELP {} {}\n", name, help);
   }
+  /// value(totals) -> optional double, in the family's unit.
   template <typename Value>
   void points(std::string_view name, std::string_view suffix, std::string_view labels,
-              Value value) {
-    totals(name, suffix, labels, [&](const MeasuredTotals& run) { return value(run.summary); });
-  }
-  /// The same of all that is known of a run.
-  template <typename Value>
-  void totals(std::string_view name, std::string_view suffix, std::string_view labels,
               Value value) {
     for (const MeasuredTotals& run : runs_) {
       const std::optional<double> v = value(run);
@@ -100,18 +83,17 @@ class Exposition {
   }
   template <typename Of>
   void histogram(std::string_view name, std::string_view help, Of of) {
-    histogram_of_totals(name, help, [&](const MeasuredTotals& run) { return of(run.summary); });
-  }
-  template <typename Of>
-  void histogram_of_totals(std::string_view name, std::string_view help, Of of) {
     family(name, "histogram", "seconds", help);
     for (const MeasuredTotals& run : runs_) {
       if (const Histogram* h = of(run)) add_histogram(run, name, *h);
     }
   }
-  void signed_histogram(std::string_view name, std::string_view help) {
+  template <typename Of>
+  void signed_histogram(std::string_view name, std::string_view help, Of of) {
     family(name, "histogram", "seconds", help);
-    for (const MeasuredTotals& run : runs_) add_signed(run, name, run.summary.flows.lateness);
+    for (const MeasuredTotals& run : runs_) {
+      if (const SignedHistogram* h = of(run)) add_signed(run, name, *h);
+    }
   }
   void info() {
     family("topspin_run", "info", "", "Where and of what a run was recorded.");
@@ -193,189 +175,176 @@ class Exposition {
   std::string head_;  // of a family that has no sample yet
 };
 
-template <typename T>
-std::optional<double> of(const std::optional<T>& value) {
-  return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
-}
-std::optional<double> of(uint64_t value) { return static_cast<double>(value); }
-template <typename T>
-std::optional<double> in_seconds(const std::optional<T>& ns) {
-  return ns ? std::optional(static_cast<double>(*ns) / 1e9) : std::nullopt;
-}
+/// Where a number stands, where that does not follow from its name: OpenTelemetry's process metrics
+/// first, and families whose points differ in a label.
+struct Place {
+  std::string_view number;
+  std::string_view family;
+  std::string_view unit;
+  std::string_view labels = {};
+};
+constexpr Place kPlaces[] = {
+    {"cpu_ns", "process_cpu_time_seconds", "seconds"},
+    {"rss_bytes", "process_memory_usage_bytes", "bytes"},
+    {"vsz_bytes", "process_memory_virtual_bytes", "bytes"},
+    {"threads", "process_thread_count", ""},
+    {"fds", "process_unix_file_descriptor_count", ""},
+    {"voluntary_switches", "process_context_switches", "",
+     "process_context_switch_type=\"voluntary\""},
+    {"involuntary_switches", "process_context_switches", "",
+     "process_context_switch_type=\"involuntary\""},
+    {"minor_faults", "process_paging_faults", "", "system_paging_fault_type=\"minor\""},
+    {"major_faults", "process_paging_faults", "", "system_paging_fault_type=\"major\""},
+    {"new_flows", "topspin_flows", ""},
+    {"ended_flows", "topspin_flows_ended", ""},
+    {"packets", "topspin_captured_packets", ""},
+    {"bytes", "topspin_captured_bytes", "bytes"},
+    {"initiator_packets", "topspin_packets", "", "role=\"initiator\""},
+    {"responder_packets", "topspin_packets", "", "role=\"responder\""},
+    {"initiator_bytes", "topspin_traffic_bytes", "bytes", "role=\"initiator\""},
+    {"responder_bytes", "topspin_traffic_bytes", "bytes", "role=\"responder\""},
+};
 
-template <typename T>
-std::optional<T> scheduled(const RunSummary& s, std::optional<T> SchedulerInterval::*member) {
-  return s.scheduler ? (*s.scheduler).*member : std::nullopt;
-}
-
-void write_process(Exposition& e) {
-  using S = const RunSummary&;
-  e.counter("process_cpu_time_seconds", "seconds", "CPU time of the subject.",
-            [](S s) { return in_seconds(scheduled(s, &SchedulerInterval::cpu_ns)); });
-  e.gauge("process_memory_usage_bytes", "bytes", "Resident memory of the subject at the end.",
-          [](S s) { return of(s.rss_bytes.last); });
-  e.gauge("process_memory_virtual_bytes", "bytes", "Address space of the subject at the end.",
-          [](S s) { return of(s.vsz_bytes.last); });
-  e.gauge("process_thread_count", "", "Threads of the subject at the end.",
-          [](S s) { return of(s.threads.last); });
-  e.gauge("process_unix_file_descriptor_count", "", "Open descriptors of the subject at the end.",
-          [](S s) { return of(s.fds.last); });
-  e.family("process_context_switches", "counter", "", "Context switches of the subject.");
-  e.points("process_context_switches", "_total", "process_context_switch_type=\"voluntary\"",
-           [](S s) { return of(scheduled(s, &SchedulerInterval::voluntary_switches)); });
-  e.points("process_context_switches", "_total", "process_context_switch_type=\"involuntary\"",
-           [](S s) { return of(scheduled(s, &SchedulerInterval::involuntary_switches)); });
-  e.family("process_paging_faults", "counter", "", "Page faults of the subject.");
-  e.points("process_paging_faults", "_total", "system_paging_fault_type=\"minor\"",
-           [](S s) { return of(s.minor_faults); });
-  e.points("process_paging_faults", "_total", "system_paging_fault_type=\"major\"",
-           [](S s) { return of(s.major_faults); });
-}
-
-void write_memory(Exposition& e) {
-  using S = const RunSummary&;
-  e.gauge("topspin_rss_max_bytes", "bytes", "Most resident memory of the subject.",
-          [](S s) { return of(s.rss_bytes.max); });
-  e.gauge("topspin_pss_bytes", "bytes", "Proportional set size of the subject at the end.",
-          [](S s) { return of(s.pss_bytes.last); });
-  e.gauge("topspin_anonymous_bytes", "bytes", "Anonymous memory of the subject at the end.",
-          [](S s) { return of(s.anonymous_bytes.last); });
-  e.gauge("topspin_swap_bytes", "bytes", "Swapped memory of the subject at the end.",
-          [](S s) { return of(s.swap_bytes.last); });
-  e.gauge("topspin_mappings", "", "Memory mappings of the subject at the end.",
-          [](S s) { return of(s.mappings.last); });
-  e.gauge("topspin_processes", "", "Processes of the subject at the end.",
-          [](S s) { return of(s.processes.last); });
-}
-
-void write_scheduler(Exposition& e) {
-  using S = const RunSummary&;
-  e.counter("topspin_run_queue_wait_seconds", "seconds",
-            "Time that the subject's threads waited for a CPU.",
-            [](S s) { return in_seconds(scheduled(s, &SchedulerInterval::run_queue_wait_ns)); });
-  e.counter("topspin_kernel_run_delay_seconds", "seconds",
-            "The same by the kernel's own sum, which may count sleeping from Linux 6.12 on.",
-            [](S s) { return in_seconds(scheduled(s, &SchedulerInterval::kernel_run_delay_ns)); });
-  e.counter("topspin_migrations", "", "Moves of the subject's threads to another CPU.",
-            [](S s) { return of(scheduled(s, &SchedulerInterval::migrations)); });
-  const auto histogram = [](std::optional<Histogram> SchedulerInterval::*member) {
-    return [member](S s) -> const Histogram* {
-      return s.scheduler && (*s.scheduler).*member ? &*((*s.scheduler).*member) : nullptr;
-    };
+/// A family of one or several numbers, in the order in which they stand.
+struct Family {
+  std::string name;
+  std::string unit;
+  std::string help;
+  std::string_view type;  // of OpenMetrics
+  struct Point {
+    const RegisteredNumber* number;
+    std::string labels;
   };
-  e.histogram("topspin_run_queue_latency_seconds", "Runnable to running, by wait.",
-              histogram(&SchedulerInterval::run_queue_latency));
-  e.histogram("topspin_wake_delivery_seconds", "Waking to wakeup on another CPU.",
-              histogram(&SchedulerInterval::wake_delivery));
-  e.histogram("topspin_queue_wait_seconds", "Woken to running.",
-              histogram(&SchedulerInterval::queue_wait));
-  e.histogram("topspin_preemption_wait_seconds", "Preempted to running again.",
-              histogram(&SchedulerInterval::preemption_wait));
-  e.histogram("topspin_on_cpu_seconds", "Running, slice by slice.",
-              histogram(&SchedulerInterval::on_cpu));
-  e.histogram("topspin_timer_oversleep_seconds", "From when a timer was due to running.",
-              histogram(&SchedulerInterval::timer_oversleep));
-  e.family("topspin_perf_events", "counter", "", "Perf events of the subject, scaled, by event.");
-  CounterInterval::for_each_field([&](std::string_view name, auto field) {
-    if (name.ends_with("_ns")) return;  // CPU time: process_cpu_time_seconds has it
-    e.points("topspin_perf_events", "_total", fmt::format("event=\"{}\"", name), [&](S s) {
-      const std::optional<EventCount>& event = s.counters.*field;
-      return event ? of(event->scaled()) : std::nullopt;
+  std::vector<Point> points;
+};
+
+std::string_view type_of(NumberKind kind) {
+  switch (kind) {
+    case NumberKind::kCount:
+    case NumberKind::kTotal: return "counter";
+    case NumberKind::kDistribution: return "histogram";
+    case NumberKind::kGauge:
+    case NumberKind::kMaximum:
+    case NumberKind::kState: return "gauge";
+  }
+  return "gauge";
+}
+
+std::string_view unit_of(std::string_view name) {
+  switch (number_unit(name)) {
+    case NumberUnit::kNanoseconds: return "seconds";
+    case NumberUnit::kBytes: return "bytes";
+    case NumberUnit::kOne: return "";
+  }
+  return "";
+}
+
+/// "topspin_swap_bytes", "topspin_throttled_seconds"; `what` stands before the unit.
+std::string family_name(std::string_view name, std::string_view what = "") {
+  const std::string_view unit = unit_of(name);
+  return fmt::format("topspin_{}{}{}{}", without_unit(name), what, unit.empty() ? "" : "_", unit);
+}
+
+Place place_of(const RegisteredNumber& number, std::string& labels) {
+  for (const Place& place : kPlaces)
+    if (place.number == number.name) return place;
+  const bool is_time = number_unit(number.name) == NumberUnit::kNanoseconds;
+  if (number.loss && !is_time) {
+    labels = fmt::format("kind=\"{}\"", LossInterval::bare_name(number));
+    return {number.name, "topspin_losses", ""};
+  }
+  constexpr std::string_view kEvent = CounterInterval::kNumberPrefix;
+  if (number.probe == "counters" && !is_time) {
+    labels = fmt::format("event=\"{}\"", number.name.substr(kEvent.size()));
+    return {number.name, "topspin_perf_events", ""};
+  }
+  constexpr std::string_view kSkipped = "skipped_";
+  if (number.name.starts_with(kSkipped)) {
+    labels = fmt::format("reason=\"{}\"", number.name.substr(kSkipped.size()));
+    return {number.name, "topspin_skipped_packets", ""};
+  }
+  return {number.name, "", unit_of(number.name)};
+}
+
+/// What a family of several numbers is, where the help of its first would not do.
+std::string_view help_of(std::string_view family) {
+  constexpr std::pair<std::string_view, std::string_view> kHelp[] = {
+      {"process_context_switches", "Context switches of the subject."},
+      {"process_paging_faults", "Page faults of the subject."},
+      {"topspin_packets", "Packets of flows, by the end that sent them."},
+      {"topspin_traffic_bytes", "Bytes of flows, by the end that sent them."},
+      {"topspin_losses", "What was seen too late or not at all, by kind."},
+      {"topspin_perf_events", "Perf events of the subject, scaled, by event."},
+      {"topspin_skipped_packets", "Packets in no flow, by reason."},
+  };
+  for (const auto& [name, help] : kHelp)
+    if (name == family) return help;
+  return "";
+}
+
+/// Every number of the registry, in the family where it stands.
+std::vector<Family> families() {
+  std::vector<Family> all;
+  for (const RegisteredNumber& number : numbers()) {
+    std::string labels;
+    const Place place = place_of(number, labels);
+    if (!place.labels.empty()) labels = place.labels;
+    std::string name = place.family.empty() ? family_name(number.name) : std::string(place.family);
+    if (number.loss && place.family.empty())
+      name = family_name(LossInterval::bare_name(number));  // a time that was lost
+    auto family =
+        std::find_if(all.begin(), all.end(), [&](const Family& f) { return f.name == name; });
+    if (family == all.end()) {
+      const std::string_view help = help_of(name);
+      all.push_back({name,
+                     std::string(place.unit),
+                     std::string(help.empty() ? number.help : help),
+                     type_of(number.kind),
+                     {}});
+      family = all.end() - 1;
+    }
+    family->points.push_back({&number, labels});
+  }
+  return all;
+}
+
+std::optional<double> in_unit(std::string_view unit, std::optional<double> value) {
+  if (value && unit == "seconds") *value /= 1e9;
+  return value;
+}
+
+void write_family(Exposition& e, const Family& family) {
+  const RegisteredNumber& first = *family.points.front().number;
+  if (first.signed_histogram) {
+    e.signed_histogram(family.name, family.help, [&](const MeasuredTotals& run) {
+      return first.signed_histogram(run.fold.merged);
     });
+    return;
+  }
+  if (first.histogram) {
+    e.histogram(family.name, family.help,
+                [&](const MeasuredTotals& run) { return first.histogram(run.fold.merged); });
+    return;
+  }
+  e.family(family.name, family.type, family.unit, family.help);
+  for (const Family::Point& point : family.points) {
+    e.points(family.name, family.type == "counter" ? "_total" : "", point.labels,
+             [&](const MeasuredTotals& run) {
+               return in_unit(family.unit, point.number->value(run.fold.merged));
+             });
+  }
+}
+
+/// The greatest value of each gauge at any tick: its last one stands in a family of its own.
+void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
+  if (gauge.kind != NumberKind::kGauge) return;
+  const std::string name = family_name(gauge.name, "_max");
+  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr) return;  // measured as such
+  const std::string unit(unit_of(gauge.name));
+  e.family(name, "gauge", unit, fmt::format("The greatest at any tick: {}", gauge.help));
+  e.points(name, "", "", [&](const MeasuredTotals& run) {
+    return in_unit(unit, gauge.value(run.fold.greatest));
   });
-}
-
-void write_sockets(Exposition& e) {
-  using S = const RunSummary&;
-  const auto histogram = [](std::optional<Histogram> SocketInterval::*member) {
-    return [member](S s) -> const Histogram* {
-      return s.sockets && (*s.sockets).*member ? &*((*s.sockets).*member) : nullptr;
-    };
-  };
-  e.histogram("topspin_accept_delay_seconds", "Connection ready to accepted.",
-              histogram(&SocketInterval::accept_delay));
-  e.histogram("topspin_socket_wait_seconds", "Data ready in a socket to read.",
-              histogram(&SocketInterval::socket_wait));
-  e.histogram("topspin_reply_socket_seconds", "Of replies: data not read yet, a CPU at hand.",
-              histogram(&SocketInterval::reply_socket));
-  e.histogram("topspin_reply_cpu_queue_seconds", "Of replies: waiting for a CPU.",
-              histogram(&SocketInterval::reply_cpu_queue));
-  e.histogram("topspin_reply_runtime_seconds", "Of replies: the rest, the runtime's own part.",
-              histogram(&SocketInterval::reply_runtime));
-  e.counter("topspin_replies_multiplexed", "", "Turns that were not split into parts.",
-            [](S s) { return s.sockets ? of(s.sockets->replies_multiplexed) : std::nullopt; });
-  e.counter("topspin_udp_drops", "", "Datagrams dropped at the subject's sockets.",
-            [](S s) { return s.sockets ? of(s.sockets->udp_drops) : std::nullopt; });
-  e.counter("topspin_listen_overflows", "", "Connections refused at full accept queues.",
-            [](S s) { return s.sockets ? of(s.sockets->listen_overflows) : std::nullopt; });
-}
-
-void write_flows(Exposition& e) {
-  using S = const RunSummary&;
-  e.gauge("topspin_active_flows", "", "Flows with a packet within the window before the end.",
-          [](S s) { return of(s.flows.active_flows); });
-  e.gauge("topspin_active_flows_max", "", "Most flows active at once.",
-          [](S s) { return of(s.flows.active_flows_max); });
-  e.gauge("topspin_live_flows", "", "Flows in the table at the end.",
-          [](S s) { return of(s.flows.live_flows); });
-  e.counter("topspin_flows", "", "Flows first seen.", [](S s) { return of(s.flows.new_flows); });
-  e.counter("topspin_flows_ended", "", "Flows that ended.",
-            [](S s) { return of(s.flows.ended_flows); });
-  e.family("topspin_packets", "counter", "", "Packets of flows, by the end that sent them.");
-  e.points("topspin_packets", "_total", "role=\"initiator\"",
-           [](S s) { return of(s.flows.initiator_packets); });
-  e.points("topspin_packets", "_total", "role=\"responder\"",
-           [](S s) { return of(s.flows.responder_packets); });
-  e.family("topspin_traffic_bytes", "counter", "bytes", "Bytes of flows, by who sent them.");
-  e.points("topspin_traffic_bytes", "_total", "role=\"initiator\"",
-           [](S s) { return of(s.flows.initiator_bytes); });
-  e.points("topspin_traffic_bytes", "_total", "role=\"responder\"",
-           [](S s) { return of(s.flows.responder_bytes); });
-  e.counter("topspin_captured_packets", "", "All packets captured.",
-            [](S s) { return of(s.flows.packets); });
-  e.counter("topspin_missed_ticks", "", "Periods in which a flow sent nothing.",
-            [](S s) { return of(s.flows.missed_ticks); });
-  e.gauge("topspin_periodic_flows", "", "Flows with a period at the end.",
-          [](S s) { return of(s.flows.periodic_flows); });
-  e.gauge("topspin_periodic_flows_max", "", "Most flows with a period at once.",
-          [](S s) { return of(s.periodic_flows_max); });
-  e.gauge("topspin_silent_flows", "", "Flows with a period that were silent at the end.",
-          [](S s) { return of(s.flows.silent_flows); });
-  e.gauge("topspin_silent_flows_max", "", "Most flows silent at once.",
-          [](S s) { return of(s.silent_flows_max); });
-  e.counter("topspin_requests", "", "Requests.", [](S s) { return of(s.flows.requests); });
-  e.counter("topspin_unanswered", "", "Requests without a reply within the timeout.",
-            [](S s) { return of(s.flows.unanswered); });
-  e.counter("topspin_late_replies", "", "Replies that came after the timeout.",
-            [](S s) { return of(s.flows.late_replies); });
-  e.counter("topspin_overlapping_requests", "",
-            "Requests that were not measured: others were open on their flow.",
-            [](S s) { return of(s.flows.overlapping_requests); });
-  e.counter("topspin_handshake_turns", "", "Answered messages of TLS handshakes.",
-            [](S s) { return of(s.flows.handshake_turns); });
-  e.counter("topspin_multiplexed_turns", "", "Turns of connections that answer in any order.",
-            [](S s) { return of(s.flows.multiplexed_turns); });
-  e.counter("topspin_duplicate_packets", "", "Packets seen once more on another interface.",
-            [](S s) { return of(s.flows.duplicate_packets); });
-  e.counter("topspin_time_went_backwards", "", "Packets stamped before one that came earlier.",
-            [](S s) { return of(s.flows.time_went_backwards); });
-  e.counter("topspin_time_steps", "", "Steps of the packets' clock.",
-            [](S s) { return of(s.flows.time_steps); });
-  e.counter("topspin_tcp_retransmissions", "", "TCP segments sent again.",
-            [](S s) { return of(s.flows.tcp_retransmissions); });
-  e.counter("topspin_tcp_out_of_order", "", "TCP segments out of order.",
-            [](S s) { return of(s.flows.tcp_out_of_order); });
-  e.counter("topspin_tcp_handshakes", "", "TCP handshakes completed.",
-            [](S s) { return of(s.flows.tcp_handshakes); });
-  e.counter("topspin_tcp_resets", "", "TCP resets.", [](S s) { return of(s.flows.tcp_resets); });
-  e.counter("topspin_tcp_refused", "", "TCP connections refused.",
-            [](S s) { return of(s.flows.tcp_refused); });
-  e.signed_histogram("topspin_lateness_seconds",
-                     "How late packets came against their period; early is negative.");
-  e.histogram("topspin_reply_latency_seconds", "Request to reply.",
-              [](S s) { return &s.flows.reply_latency; });
-  e.histogram("topspin_tcp_handshake_seconds", "SYN to the handshake's last ACK.",
-              [](S s) { return &s.flows.tcp_handshake; });
 }
 
 /// What the load generator saw: the whole of each run's load.
@@ -383,14 +352,15 @@ void write_load(Exposition& e) {
   e.family("topspin_load_messages", "counter", "",
            "Messages of the load: pings, requests or connections, by what became of them.");
   LoadAccounts::for_each_field([&](std::string_view name, auto field) {
-    e.totals("topspin_load_messages", "_total", fmt::format("state=\"{}\"", name),
+    e.points("topspin_load_messages", "_total", fmt::format("state=\"{}\"", name),
              [&](const MeasuredTotals& run) {
-               return run.load ? of(run.load->total.accounts.*field) : std::nullopt;
+               return run.load ? std::optional(static_cast<double>(run.load->total.accounts.*field))
+                               : std::nullopt;
              });
   });
   e.family("topspin_load_http_answers", "counter", "", "Answers of HTTP by the class of status.");
   HttpAccounts{}.for_each_class([&](std::string_view name, uint64_t) {
-    e.totals("topspin_load_http_answers", "_total",
+    e.points("topspin_load_http_answers", "_total",
              fmt::format("class=\"{}\"", name.substr(std::string_view("http_").size())),
              [&](const MeasuredTotals& run) -> std::optional<double> {
                std::optional<double> value;
@@ -402,7 +372,7 @@ void write_load(Exposition& e) {
              });
   });
   const auto histogram = [&](std::string_view name, std::string_view help, auto member) {
-    e.histogram_of_totals(name, help, [member](const MeasuredTotals& run) -> const Histogram* {
+    e.histogram(name, help, [member](const MeasuredTotals& run) -> const Histogram* {
       return run.load ? &member(*run.load) : nullptr;
     });
   };
@@ -414,22 +384,6 @@ void write_load(Exposition& e) {
             [](const LoadResult& load) -> const Histogram& { return load.total.own_lateness; });
 }
 
-void write_losses(Exposition& e) {
-  e.family("topspin_losses", "counter", "", "What was seen too late or not at all, by kind.");
-  LossInterval::for_each_field([&](const char* name, auto field) {
-    if (std::string_view(name).ends_with("_ns")) return;  // its own family, in seconds
-    e.points("topspin_losses", "_total", fmt::format("kind=\"{}\"", name),
-             [&](const RunSummary& s) { return of(s.losses.*field); });
-  });
-  e.counter("topspin_capture_gap_seconds", "seconds", "Time without a capture.",
-            [](const RunSummary& s) {
-              return std::optional(static_cast<double>(s.losses.capture_gap_ns) / 1e9);
-            });
-  e.counter(
-      "topspin_self_cpu_seconds", "seconds", "CPU time of topspin itself.",
-      [](const RunSummary& s) { return std::optional(static_cast<double>(s.self_cpu_ns) / 1e9); });
-}
-
 }  // namespace
 
 Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
@@ -437,19 +391,14 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   std::vector<MeasuredTotals> totals(runs.size());
   for (size_t i = 0; i < runs.size(); ++i) {
     totals[i].run = &runs[i];
-    TOPSPIN_TRY(store.for_each_tick(runs[i].info.id,
-                                    [&](const Sample& sample) { totals[i].summary.add(sample); }));
+    TOPSPIN_ASSIGN(totals[i].fold, store.fold(runs[i].info.id, RunPart::kWhole));
     TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));
   }
   Exposition exposition(totals, output);
   exposition.info();
-  write_process(exposition);
-  write_memory(exposition);
-  write_scheduler(exposition);
-  write_flows(exposition);
-  write_sockets(exposition);
+  for (const Family& family : families()) write_family(exposition, family);
+  for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
   write_load(exposition);
-  write_losses(exposition);
   exposition.end();
   return output.finish();
 }

@@ -1,5 +1,6 @@
 #include "report/html_curves.h"
 
+#include <algorithm>
 #include <array>
 
 #include "core/periods.h"
@@ -232,9 +233,37 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
     {"pressure", "Pressure on the host", Unit::kCpus, "linear",
      "Share of the time in which some task stood still for want of it (the kernel's PSI).", true},
     {"ipc", "Instructions per cycle", Unit::kCount, "linear", "Of the subject's threads.", true},
+    {"wire", "Also on the wire", Unit::kCount, "linear", "What else the packets of a tick were.",
+     true},
     {"losses", "Losses", Unit::kCount, "linear",
      "Seen too late or not at all, a tick, of all kinds together.", true},
 });
+
+/// Parts of all packets and bytes, and what belongs to another figure's curves.
+bool is_part_of_traffic(std::string_view name) {
+  for (const std::string_view end : {"packets", "bytes", "_flows", "requests", "_handshakes"})
+    if (name.ends_with(end)) return true;
+  return false;
+}
+
+/// The table, and each count of the wire that has no line in it.
+std::vector<CurveSpec> with_other_counts() {
+  std::vector<CurveSpec> all(kCurves.begin(), kCurves.end());
+  constexpr std::string_view kLooks[] = {"main", "tail", "third", "extreme"};
+  size_t next = 0;
+  for (const RegisteredNumber& number : numbers()) {
+    if (number.probe != "capture" || number.kind != NumberKind::kCount ||
+        is_part_of_traffic(number.name))
+      continue;
+    const bool drawn = std::any_of(kCurves.begin(), kCurves.end(),
+                                   [&](const CurveSpec& c) { return c.name == number.name; });
+    if (drawn) continue;
+    const std::string_view figure = number.name.starts_with("tcp_") ? "tcp" : "wire";
+    all.push_back({number.name, figure, number.label, kLooks[next++ % std::size(kLooks)],
+                   kOnlyIfItOccurs, false, nullptr, &number});
+  }
+  return all;
+}
 
 }  // namespace
 
@@ -259,15 +288,20 @@ TickNumbers::TickNumbers(const Sample& from, const std::optional<int64_t>& decla
     run_queue_latency = from.scheduler->run_queue_latency->summary();
 }
 
-std::span<const CurveSpec> curve_specs() { return kCurves; }
+std::span<const CurveSpec> curve_specs() {
+  static const std::vector<CurveSpec> kAll = with_other_counts();
+  return kAll;
+}
 std::span<const FigureSpec> figure_specs() { return kFigures; }
 
 std::vector<std::optional<double>> curve_values(const Sample& sample,
                                                 const std::optional<int64_t>& declared_period_ns) {
   const TickNumbers numbers(sample, declared_period_ns);
   std::vector<std::optional<double>> values;
-  values.reserve(kCurves.size());
-  for (const CurveSpec& curve : kCurves) values.push_back(curve.take(numbers));
+  values.reserve(curve_specs().size());
+  for (const CurveSpec& curve : curve_specs()) {
+    values.push_back(curve.take != nullptr ? curve.take(numbers) : curve.number->value(sample));
+  }
   return values;
 }
 

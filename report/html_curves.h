@@ -1,8 +1,8 @@
 // The curves of the page: one table of what is drawn over time, in which unit, in which figure.
 //
-// A new measurement joins the page here: a line in curve_specs() and, if it wants a plot of its
-// own, one in figure_specs(). A curve that was never measured is left out, a figure without curves
-// too. Pure; thread-agnostic.
+// Counts of the wire join the page by themselves, where they occur. Whatever else is to be drawn
+// has a line in curve_specs() and, if it wants a plot of its own, one in figure_specs(). A curve
+// that was never measured is left out, a figure without curves too. Pure; thread-agnostic.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/numbers.h"
 
 namespace topspin {
 
@@ -41,7 +41,8 @@ struct CurveSpec {
   std::string_view look;  // colour and line, as page.js knows it
   Presence presence;
   bool compared;  // drawn for A and for B; the others only where one run is shown
-  std::optional<double> (*take)(const TickNumbers&);
+  std::optional<double> (*take)(const TickNumbers&) = nullptr;
+  const RegisteredNumber* number = nullptr;  // taken as it is, where there is no `take`
 };
 std::span<const CurveSpec> curve_specs();
 

@@ -7,6 +7,7 @@
 #include "report/headlines.h"
 #include "report/html_sections.h"
 #include "report/html_table.h"
+#include "report/number_views.h"
 
 namespace topspin {
 namespace {
@@ -116,6 +117,17 @@ std::string self_html(const RunPage& page) {
 }
 
 }  // namespace
+
+std::string numbers_section(const ReportPage& page) {
+  std::string html = "<section id=\"numbers\"><h2>All numbers</h2>\n";
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    html +=
+        fmt::format("<details><summary>{}Every number that was measured</summary>{}</details>\n",
+                    side_prefix(page, r),
+                    scrolling("All numbers", numbers_html_table(page.runs[r].summary.fold)));
+  }
+  return html + "</section>\n";
+}
 
 std::string provenance_section(const ReportPage& page) {
   std::string html = "<section id=\"provenance\"><h2>How it was measured</h2>\n";

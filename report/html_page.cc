@@ -179,6 +179,7 @@ std::string html_report(const ReportPage& page) {
   const std::string sockets = sockets_section(page);
   const std::string syscalls = syscalls_section(page);
   const std::string limits = limits_section(page);
+  const std::string numbers = numbers_section(page);
   const std::string provenance = provenance_section(page);
 
   std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
@@ -206,9 +207,10 @@ std::string html_report(const ReportPage& page) {
                       {"Sockets", &sockets},
                       {"System calls", &syscalls},
                       {"Cost and limits", &limits},
+                      {"All numbers", &numbers},
                       {"How it was measured", &provenance}});
   html += comparison + history + rules + timeline + latency + load + flows + threads + scheduling +
-          sockets + syscalls + limits + provenance + "</main>\n";
+          sockets + syscalls + limits + numbers + provenance + "</main>\n";
   html += fmt::format(
       "<footer><p>Made by topspin from run{} {}. This file is whole: it loads nothing.</p>\n{}"
       "</footer>\n",

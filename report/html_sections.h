@@ -30,6 +30,8 @@ std::string syscalls_section(const ReportPage& page);
 std::string limits_section(const ReportPage& page);
 
 // html_origin.cc
+/// Every number that was measured, folded.
+std::string numbers_section(const ReportPage& page);
 std::string provenance_section(const ReportPage& page);
 
 }  // namespace topspin

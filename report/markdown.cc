@@ -14,6 +14,7 @@
 #include "report/headlines.h"
 #include "report/html_data.h"
 #include "report/html_parts.h"
+#include "report/number_views.h"
 
 namespace topspin {
 namespace {
@@ -465,6 +466,10 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
   std::string hosts;
   for (const RunPage& run : page.runs) hosts += host_lines(run.run);
   add("host and probes", folded("Host and probes", hosts));
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    add(of_side("all numbers", page, r),
+        folded(of_side("All numbers", page, r), numbers_markdown_table(page.runs[r].summary.fold)));
+  }
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const std::string threads = threads_table(page.runs[r]);
     if (!threads.empty())

@@ -42,7 +42,7 @@ void RunPage::add(const Sample& sample) {
   const int64_t begin_ns = std::min(end_ns, minus(end_ns, sample.interval_ns));
   if (!flows_begin_ns) flows_begin_ns = minus(sample.flows.begin_ns, begin_ns);
   elapsed_ns = std::max(elapsed_ns, end_ns);
-  summary.add(sample);
+  fold.add(sample);
   timeline.add(begin_ns, end_ns, curve_values(sample, run.info.settings.period_ns));
   if (has_lateness(sample.flows, run.info.settings.period_ns))
     lateness_heat.add(begin_ns, end_ns, sample.flows.lateness.non_negative());
@@ -90,6 +90,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     ++page.events_in_all;
     if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
+  page.summary = RunSummary(std::move(page.fold));
   page.growth = judge_growth(growth, judged_from(page.stages));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
   TOPSPIN_ASSIGN(page.load, store.load_load(id));

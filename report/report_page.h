@@ -34,7 +34,8 @@ struct RunPage {
   void add(const Sample& sample);
 
   StoredRun run;
-  RunSummary summary;
+  RunFold fold;        // while ticks are added
+  RunSummary summary;  // of them all
   RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
   RunStanding standing;
   Timeline timeline;  // of curve_specs()

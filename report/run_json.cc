@@ -4,6 +4,7 @@
 #include "core/text.h"
 #include "report/flow_json.h"
 #include "report/json_parts.h"
+#include "report/number_views.h"
 #include "report/resource_json.h"
 #include "report/scheduler_json.h"
 #include "report/socket_json.h"
@@ -129,6 +130,7 @@ Json summary_json(const RunReport& report) {
   json["sockets"] = sockets_summary_json(s.sockets);
   json["reply_split_ns"] = reply_split_json(s.sockets);
   add_resources_summary(json, report);
+  json["numbers"] = numbers_json(s.fold);
   return json;
 }
 

@@ -4,16 +4,9 @@
 #include <utility>
 
 #include "core/periods.h"
-#include "core/saturating.h"
 
 namespace topspin {
 namespace {
-
-/// Adds a count that may be absent: absent and a count is the count.
-template <typename T>
-void add_optional(std::optional<T>& total, const std::optional<T>& value) {
-  if (value) total = saturating_add(total.value_or(T{}), *value);
-}
 
 /// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
 class Busiest {
@@ -36,70 +29,48 @@ class Busiest {
 
 }  // namespace
 
-void GaugeSummary::add(const std::optional<int64_t>& value) {
-  if (!value) return;
-  max = max ? std::max(*max, *value) : *value;
-  last = value;
-}
-
-/// The kinds are read now and then only: they are of the reading that the number of all descriptors
-/// is of, or absent.
-void RunSummary::add_descriptors(const ResourceReading& r) {
-  if (!r.fds) return;
-  const bool most = !fds.max || *r.fds > *fds.max || (*r.fds == *fds.max && r.socket_fds);
-  fds.add(r.fds);
-  const std::pair<GaugeSummary*, const std::optional<int64_t>*> kinds[] = {
-      {&socket_fds, &r.socket_fds},
-      {&pipe_fds, &r.pipe_fds},
-      {&file_fds, &r.file_fds},
-      {&anonymous_fds, &r.anonymous_fds},
-      {&other_fds, &r.other_fds}};
-  for (const auto& [gauge, value] : kinds) {
-    if (most) gauge->max = *value;
-    gauge->last = *value;
-  }
-}
-
-void RunSummary::add(const Sample& sample) {
-  ++ticks;
-  flows.merge(sample.flows);
-  periodic_flows_max = std::max(periodic_flows_max, sample.flows.periodic_flows);
-  silent_flows_max = std::max(silent_flows_max, sample.flows.silent_flows);
-  losses.merge(sample.losses);
-  if (sample.scheduler) {
-    if (!scheduler) scheduler.emplace();
-    scheduler->merge(*sample.scheduler);
-  }
-  // A subject without a process has ended: the last values are those of the time before.
-  if (sample.resources && (sample.resources->processes != 0 || !processes.max)) {
-    const ResourceReading& r = *sample.resources;
-    rss_bytes.add(r.rss_bytes);
-    pss_bytes.add(r.pss_bytes);
-    anonymous_bytes.add(r.anonymous_bytes);
-    vsz_bytes.add(r.vsz_bytes);
-    swap_bytes.add(r.swap_bytes);
-    mappings.add(r.mappings);
-    processes.add(r.processes);
-    threads.add(r.threads);
-    add_descriptors(r);
-    file_bytes.add(r.file_bytes);
-    shared_bytes.add(r.shared_bytes);
-    page_table_bytes.add(r.page_table_bytes);
-    cgroup_bytes.add(r.cgroup_bytes);
-    if (r.minor_faults) minor_faults = r.minor_faults;
-    if (r.major_faults) major_faults = r.major_faults;
-  }
-  if (sample.sockets) {
-    if (!sockets) sockets.emplace();
-    sockets->merge(*sample.sockets);
-  }
-  pressure.merge(sample.pressure);
-  counters.merge(sample.counters);
-  self_cpu_ns = saturating_add(self_cpu_ns, sample.self.cpu_ns);
-  self_rss_bytes_max = std::max(self_rss_bytes_max, sample.self.rss_bytes);
-  add_optional(self_bpf_ns, sample.self.bpf_ns);
-  add_optional(host_steal_ns, sample.self.host_steal_ns);
-  add_optional(host_busy_ns, sample.self.host_busy_ns);
+RunSummary::RunSummary(RunFold of) : fold(std::move(of)) {
+  const Sample& merged = fold.merged;
+  const Sample& greatest = fold.greatest;
+  flows = merged.flows;
+  periodic_flows_max = greatest.flows.periodic_flows;
+  silent_flows_max = greatest.flows.silent_flows;
+  scheduler = merged.scheduler;
+  sockets = merged.sockets;
+  pressure = merged.pressure;
+  counters = merged.counters;
+  losses = merged.losses;
+  self_cpu_ns = merged.self.cpu_ns;
+  self_rss_bytes_max = merged.self.rss_bytes;
+  self_bpf_ns = merged.self.bpf_ns;
+  host_steal_ns = merged.self.host_steal_ns;
+  host_busy_ns = merged.self.host_busy_ns;
+  ticks = fold.ticks;
+  if (!merged.resources || !greatest.resources) return;
+  const auto gauge = [&](GaugeSummary& into, std::optional<int64_t> ResourceReading::*of_reading) {
+    into = {(*greatest.resources).*of_reading, (*merged.resources).*of_reading};
+  };
+  using R = ResourceReading;
+  gauge(rss_bytes, &R::rss_bytes);
+  gauge(pss_bytes, &R::pss_bytes);
+  gauge(anonymous_bytes, &R::anonymous_bytes);
+  gauge(vsz_bytes, &R::vsz_bytes);
+  gauge(swap_bytes, &R::swap_bytes);
+  gauge(mappings, &R::mappings);
+  gauge(processes, &R::processes);
+  gauge(threads, &R::threads);
+  gauge(fds, &R::fds);
+  gauge(file_bytes, &R::file_bytes);
+  gauge(shared_bytes, &R::shared_bytes);
+  gauge(page_table_bytes, &R::page_table_bytes);
+  gauge(socket_fds, &R::socket_fds);
+  gauge(pipe_fds, &R::pipe_fds);
+  gauge(file_fds, &R::file_fds);
+  gauge(anonymous_fds, &R::anonymous_fds);
+  gauge(other_fds, &R::other_fds);
+  gauge(cgroup_bytes, &R::cgroup_bytes);
+  minor_faults = merged.resources->minor_faults;
+  major_faults = merged.resources->major_faults;
 }
 
 bool has_lateness(const RunSummary& summary, const RunSettings& settings) {
@@ -169,12 +140,14 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(stages);
   RunTotals measured;
+  RunFold fold;
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     if (sample.elapsed_ns > measured_ns) measured.add(sample);
-    report.summary.add(sample);
+    fold.add(sample);
     report.ticks.emplace_back(sample);
     growth.push_back(growth_point(sample));
   }));
+  report.summary = RunSummary(std::move(fold));
   report.growth = judge_growth(growth, judged_from(stages));
   report.standing = standing_of(report.run.info, report.run.end, measured);
   TOPSPIN_TRY(store.for_each_thread(

@@ -1,7 +1,6 @@
 // RunSummary: a stored run's ticks merged into the numbers that every report shows.
 //
-// Counts add up, gauges keep their last and greatest values, histograms merge exactly. What was
-// never measured is nullopt.
+// What was never measured is nullopt.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +14,7 @@
 #include "core/growth.h"
 #include "core/result.h"
 #include "core/run.h"
+#include "core/run_fold.h"
 #include "core/sample.h"
 #include "store/run_store.h"
 
@@ -24,11 +24,14 @@ namespace topspin {
 struct GaugeSummary {
   std::optional<int64_t> max;
   std::optional<int64_t> last;
-
-  void add(const std::optional<int64_t>& value);
 };
 
+/// What a run's ticks add up to, as reports name it.
 struct RunSummary {
+  RunSummary() = default;
+  explicit RunSummary(RunFold of);
+
+  RunFold fold;        // all of it; the rest is taken from here
   FlowInterval flows;  // merged over the run
   uint64_t periodic_flows_max = 0;
   uint64_t silent_flows_max = 0;
@@ -46,11 +49,6 @@ struct RunSummary {
   std::optional<int64_t> self_bpf_ns, host_steal_ns, host_busy_ns;
   std::optional<SocketInterval> sockets;  // merged over the run
   uint64_t ticks = 0;
-
-  void add(const Sample& sample);
-
- private:
-  void add_descriptors(const ResourceReading& reading);
 };
 
 /// Whether lateness, missed ticks and silence of the run mean anything: some flow had a period.

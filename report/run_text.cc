@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "core/thread_wait.h"
 #include "report/flow_json.h"
+#include "report/number_views.h"
 #include "report/resource_text.h"
 #include "report/socket_text.h"
 #include "report/text_parts.h"
@@ -375,6 +376,7 @@ std::string run_report_text(const RunReport& report) {
       out += "  (runq wait by the kernel's run_delay: single waits were not measured)\n";
     }
   }
+  if (const std::string counts = other_counts_text(s.fold); !counts.empty()) out += "\n" + counts;
   if (report.load) out += load_text(*report.load);
   out += sockets_text(report);
   out += syscalls_text(report);
