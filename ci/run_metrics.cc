@@ -135,6 +135,7 @@ const std::array kMetrics = {
 }  // namespace
 
 void RunTotals::add(const Sample& sample) {
+  half_open_before = flows.tcp_half_open;
   flows.merge(sample.flows);
   if (const auto& s = sample.scheduler) {
     if (s->run_queue_latency) {
@@ -163,9 +164,14 @@ void RunTotals::add(const Sample& sample) {
 }
 
 void RunTotals::set_load(const LoadResult& result) {
-  if (!result.expects_replies) return;
+  load_is_one_way = !result.expects_replies;
+  if (load_is_one_way) return;
   load =
       Load{result.total.accounts, result.http.has_value(), result.closed_loop, result.own.wall_ns};
+}
+
+uint64_t RunTotals::never_completed() const {
+  return std::min(flows.tcp_half_open, half_open_before);
 }
 
 std::optional<double> failed_share(const RunTotals& totals) {
@@ -175,12 +181,22 @@ std::optional<double> failed_share(const RunTotals& totals) {
     const uint64_t done = std::min(totals.load->accounts.done(), asked);
     return static_cast<double>(asked - done) / static_cast<double>(asked);
   }
+  if (totals.load_is_one_way) return std::nullopt;  // whoever asks nothing is never left waiting
   const FlowInterval& f = totals.flows;
-  // Older runs have no count of requests.
-  const uint64_t requests = std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
-  const uint64_t broken = f.tcp_refused + f.tcp_resets;
-  if (requests + broken == 0) return std::nullopt;
-  return static_cast<double>(f.unanswered + broken) / static_cast<double>(requests + broken);
+  // One that overlaps others is not followed, so it can never turn out to be unanswered. Older runs
+  // have no count of requests.
+  const uint64_t followed = f.requests == 0
+                                ? f.reply_latency.count() + f.unanswered
+                                : f.requests - std::min(f.overlapping_requests, f.requests);
+  // Some were asked before the first tick that counts, and ran out after it.
+  const uint64_t requests = std::max(followed, f.unanswered);
+  // Resets are no count of failures: a refusal is one of them, a client may end a connection so
+  // when it has all its answers, and a request that a reset cuts off is unanswered.
+  const uint64_t no_connection = saturating_add(f.tcp_refused, totals.never_completed());
+  const uint64_t asked = saturating_add(requests, no_connection);
+  if (asked == 0) return std::nullopt;
+  return static_cast<double>(saturating_add(f.unanswered, no_connection)) /
+         static_cast<double>(asked);
 }
 
 std::span<const RunMetric> run_metrics() { return kMetrics; }

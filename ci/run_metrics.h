@@ -42,6 +42,12 @@ struct RunTotals {
     int64_t duration_ns = 0;
   };
   std::optional<Load> load;
+  bool load_is_one_way = false;  // it expects no replies: nothing of it can be unanswered
+
+  uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
+  /// TCP connections that were asked for and that nothing answered: half open at the end, and at
+  /// the tick before. One that is half open at the end alone may have just begun.
+  uint64_t never_completed() const;
 
   void add(const Sample& sample);
   void set_load(const LoadResult& result);
@@ -49,8 +55,8 @@ struct RunTotals {
 
 /// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
 /// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
-/// shows: requests without an answer, refused and reset connections. nullopt: nothing was asked
-/// for.
+/// shows: requests without an answer (those that a reset cut off too), refused connections and
+/// connections that nothing answered. nullopt: nothing was asked for, or the load asks for nothing.
 std::optional<double> failed_share(const RunTotals& totals);
 
 struct RunMetric {

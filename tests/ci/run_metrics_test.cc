@@ -91,9 +91,58 @@ TEST(RunMetrics, WithoutALoadTheWireSaysWhatFailed) {
   EXPECT_FALSE(taken("failed_share", totals).has_value()) << "nothing was asked for";
   totals.flows.requests = 90;
   totals.flows.unanswered = 5;
-  totals.flows.tcp_refused = 4;
-  totals.flows.tcp_resets = 6;
+  totals.flows.tcp_refused = 10;
+  totals.flows.tcp_resets = 10;  // the refusals, once more
   EXPECT_EQ(taken("failed_share", totals), 0.15);
+  // Clients that end their connections with a reset, and requests that a reset cut off: these are
+  // among the unanswered.
+  totals.flows.tcp_resets = 60;
+  EXPECT_EQ(taken("failed_share", totals), 0.15);
+}
+
+TEST(RunMetrics, RefusedConnectionsFailOnceEach) {
+  RunTotals totals;
+  totals.flows.tcp_refused = totals.flows.tcp_resets = 10;
+  EXPECT_EQ(taken("failed_share", totals), 1) << "there was no request";
+}
+
+TEST(RunMetrics, RequestsThatOverlapAreNoPartOfTheWork) {
+  RunTotals totals;
+  totals.flows.requests = 400;
+  totals.flows.overlapping_requests = 300;
+  totals.flows.unanswered = 100;
+  // As the flow table does, each that was given up stands among the latencies as the timeout.
+  totals.flows.reply_latency.record_n(1'000'000'000, 100);
+  EXPECT_EQ(taken("failed_share", totals), 1);
+  totals.flows.unanswered = 0;
+  totals.flows.overlapping_requests = 400;
+  EXPECT_FALSE(taken("failed_share", totals).has_value()) << "none was followed";
+}
+
+TEST(RunMetrics, ConnectionsThatNothingAnsweredAreFailedWork) {
+  const auto with_half_open = [](std::initializer_list<uint64_t> ticks) {
+    RunTotals totals;
+    for (const uint64_t half_open : ticks) {
+      const auto sample = std::make_unique<Sample>();
+      sample->flows.tcp_half_open = half_open;
+      sample->flows.requests = 50 / ticks.size();
+      totals.add(*sample);
+    }
+    return taken("failed_share", totals);
+  };
+  EXPECT_EQ(with_half_open({0, 50}), 0) << "they may have just begun";
+  EXPECT_EQ(with_half_open({50, 50}), 0.5);
+  EXPECT_EQ(with_half_open({50, 0}), 0) << "they were answered after all";
+}
+
+TEST(RunMetrics, ALoadThatExpectsNoRepliesHasNoFailedWork) {
+  RunTotals totals;
+  LoadResult flood;
+  flood.workload = WorkloadKind::kUdpFlood;
+  flood.expects_replies = false;
+  totals.set_load(flood);
+  totals.flows.requests = totals.flows.unanswered = 100;
+  EXPECT_FALSE(taken("failed_share", totals).has_value());
 }
 
 TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
