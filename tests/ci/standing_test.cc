@@ -13,6 +13,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 MeasuredRun quiet_run(std::string id = "run", int64_t started_ns = 0) {
   MeasuredRun run;
@@ -156,6 +157,49 @@ TEST(Sides, ADoubtfulRunDoesNotGate) {
   EXPECT_EQ(cpu(judgement).n, 11u);
   EXPECT_THAT(judgement.reasons,
               Contains(HasSubstr("run b0 is left out: a number of it is doubtful")));
+}
+
+MeasuredRun planned_run(std::string id, std::string session, int64_t started_ns) {
+  MeasuredRun run = quiet_run(std::move(id), started_ns);
+  run.run.info.plan.emplace();
+  run.run.info.plan->session = std::move(session);
+  return run;
+}
+
+/// What the gate takes when no side is named, by their ids.
+std::vector<std::string> of_newest_session(std::vector<MeasuredRun> runs) {
+  std::vector<StoredRun> stored;
+  for (MeasuredRun& run : runs) stored.push_back(std::move(run.run));
+  std::vector<std::string> ids;
+  for (const StoredRun& run : newest_session(std::move(stored))) ids.push_back(run.info.id);
+  return ids;
+}
+
+TEST(Sides, WithoutANameTheLastSessionIsJudgedWhateverTheClockSays) {
+  const MeasuredRun old = planned_run("old", "s1", 100), a = planned_run("a", "s2", 200),
+                    b = planned_run("b", "s2", 300), recorded = quiet_run("recorded", 400);
+  EXPECT_THAT(of_newest_session({old, a, b}), ElementsAre("a", "b"));
+  EXPECT_THAT(of_newest_session({old, a, b, recorded}), ElementsAre("a", "b"))
+      << "a later recording adds no older session";
+  EXPECT_THAT(of_newest_session({a, b, old}), ElementsAre("old")) << "the clock was set back";
+  EXPECT_THAT(of_newest_session({recorded, quiet_run("x", 1)}), ElementsAre("recorded", "x"));
+}
+
+TEST(Sides, NamesThatSpanSessionsAreSaid) {
+  TwoSides sides = drifting(true);
+  const auto reasons = [&] { return compare_runs(sides.a, sides.b, 1, false).reasons; };
+  EXPECT_THAT(reasons(), Not(Contains(HasSubstr("session"))));
+  for (std::vector<MeasuredRun>* side : {&sides.a, &sides.b}) {
+    for (size_t i = 0; i < side->size(); ++i)
+      (*side)[i].run.info.plan.emplace().session = i < 6 ? "s1" : "s2";
+  }
+  EXPECT_THAT(reasons(), Contains(HasSubstr("of 2 sessions of topspin run:")));
+  EXPECT_THAT(judge_pairs(*pair_runs(sides.a, sides.b), 1, false).reasons,
+              Contains(HasSubstr("of 2 sessions of topspin run:")));
+  for (std::vector<MeasuredRun>* side : {&sides.a, &sides.b}) {
+    for (size_t i = 0; i < 6; ++i) (*side)[i].run.info.plan.reset();
+  }
+  EXPECT_THAT(reasons(), Contains(HasSubstr("of 1 session of topspin run and of topspin record")));
 }
 
 TEST(Sides, ARunIsNotComparedWithItself) {
