@@ -175,6 +175,22 @@ std::vector<std::string> of_newest_session(std::vector<MeasuredRun> runs) {
   return ids;
 }
 
+TEST(Sides, AHistorysNewestRunOfWhichHalfIsNotDoneFails) {
+  std::vector<MeasuredRun> runs;
+  for (int i = 0; i < 40; ++i) {
+    MeasuredRun run = quiet_run(std::to_string(100 + i), i);
+    run.totals.flows.requests = 1000;
+    if (i == 39) run.totals.flows.unanswered = run.totals.flows.tcp_resets = 500;
+    runs.push_back(std::move(run));
+  }
+  const std::vector<MeasuredRun> good(runs.begin(), runs.end() - 1);
+  EXPECT_EQ(judge_run_history(good, {}, 1, true).exit_code, 0);
+  const Judgement judgement = judge_run_history(runs, {}, 1, true);
+  EXPECT_EQ(judgement.exit_code, 1);
+  EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share of the newest run is 0.5"));
+  EXPECT_EQ(judge_run_history(runs, {"139"}, 1, true).exit_code, 0) << "on purpose";
+}
+
 TEST(Sides, WithoutANameTheLastSessionIsJudgedWhateverTheClockSays) {
   const MeasuredRun old = planned_run("old", "s1", 100), a = planned_run("a", "s2", 200),
                     b = planned_run("b", "s2", 300), recorded = quiet_run("recorded", 400);
