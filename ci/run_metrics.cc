@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/periods.h"
 #include "core/saturating.h"
 
 namespace topspin {
@@ -41,6 +42,13 @@ std::optional<double> percentile(const AnyHistogram& histogram, double share) {
 
 std::optional<double> run_queue_percentile(const RunTotals& t, double share) {
   return t.run_queue_latency ? percentile(*t.run_queue_latency, share) : std::nullopt;
+}
+
+/// A count on the wire. Without a packet it is not 0 but unknown: nothing was there to be seen, or
+/// nobody looked.
+std::optional<double> if_captured(const RunTotals& t, uint64_t count) {
+  if (t.flows.packets == 0) return std::nullopt;
+  return static_cast<double>(count);
 }
 
 // CPU is per packet and per flow: a subject that got less traffic used less, and is no better.
@@ -100,19 +108,13 @@ const std::array kMetrics = {
               }},
     RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.unanswered);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.unanswered); }},
     RunMetric{{"tcp_refused", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.tcp_refused);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.tcp_refused); }},
     RunMetric{{"tcp_resets", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.tcp_resets);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.tcp_resets); }},
     RunMetric{{"http_errors", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {
@@ -122,6 +124,7 @@ const std::array kMetrics = {
     RunMetric{{"missed_ticks", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {
+                if (!t.had_period) return std::nullopt;
                 return static_cast<double>(t.flows.missed_ticks);
               }},
     RunMetric{{"threads_max", "1", Better::kLower, kMarginOfCounts, false},
@@ -136,7 +139,8 @@ const std::array kMetrics = {
 
 void RunTotals::add(const Sample& sample) {
   half_open_before = flows.tcp_half_open;
-  flows.merge(sample.flows);
+  add_tick(flows, sample.flows, sample.elapsed_ns > load_end_ns);
+  had_period = had_period || has_lateness(sample.flows, std::nullopt);
   if (const auto& s = sample.scheduler) {
     if (s->run_queue_latency) {
       if (!run_queue_latency) run_queue_latency.emplace();

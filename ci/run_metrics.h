@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -43,6 +44,10 @@ struct RunTotals {
   };
   std::optional<Load> load;
   bool load_is_one_way = false;  // it expects no replies: nothing of it can be unanswered
+
+  /// From where on ticks add no missed ticks and no silent flows (load_end_ns()).
+  int64_t load_end_ns = std::numeric_limits<int64_t>::max();
+  bool had_period = false;  // some flow: without one no tick can be missed
 
   uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
   /// TCP connections that were asked for and that nothing answered: half open at the end, and at

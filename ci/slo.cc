@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "core/periods.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -579,6 +580,11 @@ std::optional<double> of_histogram(const AnyHistogram& h, const SloRule& rule) {
   }
 }
 
+/// Numbers that are 0 wherever no flow has a period, and say nothing there.
+bool counts_silence(std::string_view name) {
+  return name == "missed_ticks" || name == "silent_flows";
+}
+
 std::string why_no_percentile(uint64_t count, const SloRule& rule) {
   if (count == 0) return fmt::format("no sample of {} in that time", rule.name);
   return fmt::format("{} samples of {} are too few for this percentile: {} must lie above it",
@@ -624,6 +630,14 @@ int64_t measured_from_ns(std::span<const RunStage> stages) {
   return 0;
 }
 
+int64_t load_end_ns(std::span<const RunStage> stages) {
+  std::optional<int64_t> end_ns = std::numeric_limits<int64_t>::max();
+  for (const RunStage& stage : stages) {
+    if (stage.kind == StageKind::kLoad) end_ns = stage.end_ns;
+  }
+  return end_ns.value_or(std::numeric_limits<int64_t>::max());
+}
+
 /// A rule and what it has gathered so far.
 struct SloJudge::Rule {
   SloRule rule;
@@ -632,7 +646,10 @@ struct SloJudge::Rule {
   std::optional<std::string> unknown;  // cannot be judged, whatever comes
   std::optional<RunStage> stage;       // of the scope
   TimeRange range;
-  bool last_only = false;  // "after": the last tick counts
+  bool last_only = false;   // "after": the last tick counts
+  bool of_periods = false;  // means something only where some flow has a period
+  bool had_period = false;
+  std::optional<int64_t> declared_period_ns;
 
   std::vector<Reading> readings;  // of a gauge
   std::optional<Reading> before;
@@ -658,8 +675,11 @@ struct SloJudge::Rule {
 };
 
 void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>& stages) {
+  of_periods = counts_silence(rule.name);
+  declared_period_ns = run.settings.period_ns;
   if (rule.scope.kind == SloScope::Kind::kMeasured) {
     range.from_ns = measured_from_ns(stages);
+    if (of_periods) range.to_ns = load_end_ns(stages);
     return;
   }
   const auto named = std::find_if(stages.begin(), stages.end(),
@@ -696,6 +716,7 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
 
 void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages) {
   if (unknown) return;
+  had_period = had_period || has_lateness(tick.flows, declared_period_ns);
   const int64_t begin_ns = tick.elapsed_ns - tick.interval_ns;
   if (what == What::kGauge) {
     // "before" is the last tick at which the subject was ready and no load had come yet.
@@ -831,6 +852,8 @@ SloResult SloJudge::Rule::judge(const std::vector<Reading>& values, double limit
 SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
                                  const std::optional<LoadResult>& load) const {
   if (unknown) return cannot(*unknown);
+  if (of_periods && !had_period)
+    return cannot(fmt::format("no flow had a period, so {} says nothing", rule.name));
   std::string why;
   const auto limit = bound(stages, load, why);
   if (!limit) return cannot(std::move(why));

@@ -439,6 +439,7 @@ Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector
     MeasuredRun one{run, {}};
     TOPSPIN_ASSIGN(const auto stages, store.load_stages(run.info.id));
     const int64_t from_ns = measured_from_ns(stages);
+    one.totals.load_end_ns = load_end_ns(stages);
     TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
       if (sample.elapsed_ns > from_ns) one.totals.add(sample);
     }));

@@ -17,6 +17,16 @@ inline bool has_lateness(const FlowInterval& flows, const std::optional<int64_t>
   return declared_ns.has_value() || flows.requests > 0;
 }
 
+/// Adds a tick to the flows of its run. Once the load is over its clients have left, and no silence
+/// of theirs is the server's: such a tick adds no missed ticks, and no silent flows.
+inline void add_tick(FlowInterval& run, const FlowInterval& tick, bool load_is_over) {
+  const uint64_t missed_ticks = run.missed_ticks, silent_flows = run.silent_flows;
+  run.merge(tick);
+  if (!load_is_over) return;
+  run.missed_ticks = missed_ticks;
+  run.silent_flows = silent_flows;
+}
+
 /// Requests that no reply ever came to. They are in reply_latency as the timeout, though nobody
 /// knows how long they would have taken.
 inline uint64_t never_answered(const FlowInterval& flows) {

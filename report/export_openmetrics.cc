@@ -437,6 +437,8 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   std::vector<MeasuredTotals> totals(runs.size());
   for (size_t i = 0; i < runs.size(); ++i) {
     totals[i].run = &runs[i];
+    TOPSPIN_ASSIGN(const auto stages, store.load_stages(runs[i].info.id));
+    totals[i].summary.load_end_ns = load_end_ns(stages);
     TOPSPIN_TRY(store.for_each_tick(runs[i].info.id,
                                     [&](const Sample& sample) { totals[i].summary.add(sample); }));
     TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));

@@ -59,6 +59,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   std::vector<GrowthPoint> growth;
   TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(page.stages);
+  page.summary.load_end_ns = page.measured.load_end_ns = load_end_ns(page.stages);
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     page.add(sample);
     if (sample.elapsed_ns > measured_ns) page.measured.add(sample);

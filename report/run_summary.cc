@@ -70,9 +70,10 @@ void RunSummary::add_descriptors(const ResourceReading& r) {
 
 void RunSummary::add(const Sample& sample) {
   ++ticks;
-  flows.merge(sample.flows);
+  const bool load_is_over = sample.elapsed_ns > load_end_ns;
+  add_tick(flows, sample.flows, load_is_over);
   periodic_flows_max = std::max(periodic_flows_max, sample.flows.periodic_flows);
-  silent_flows_max = std::max(silent_flows_max, sample.flows.silent_flows);
+  if (!load_is_over) silent_flows_max = std::max(silent_flows_max, sample.flows.silent_flows);
   losses.merge(sample.losses);
   if (sample.scheduler) {
     if (!scheduler) scheduler.emplace();
@@ -181,6 +182,7 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(stages);
   RunTotals measured;
+  report.summary.load_end_ns = measured.load_end_ns = load_end_ns(stages);
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     if (sample.elapsed_ns > measured_ns) measured.add(sample);
     report.summary.add(sample);

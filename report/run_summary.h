@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -46,6 +47,8 @@ struct RunSummary {
   std::optional<int64_t> self_bpf_ns, host_steal_ns, host_busy_ns;
   std::optional<SocketInterval> sockets;  // merged over the run
   uint64_t ticks = 0;
+  /// From where on ticks add no missed ticks and no silent flows (load_end_ns()).
+  int64_t load_end_ns = std::numeric_limits<int64_t>::max();
 
   void add(const Sample& sample);
 

@@ -76,6 +76,36 @@ TEST(RunMetrics, WorkThatIsNotDoneIsAShareOfWhatWasAsked) {
   EXPECT_FALSE(taken("failed_share", totals).has_value());
 }
 
+TEST(RunMetrics, WhatNothingWasSeenOfIsAbsentAndNotZero) {
+  RunTotals totals;
+  const auto none_of = [&](std::initializer_list<const char*> names) {
+    for (const char* name : names) EXPECT_FALSE(taken(name, totals).has_value()) << name;
+  };
+  none_of({"unanswered", "tcp_refused", "tcp_resets", "missed_ticks"});
+  const auto sample = std::make_unique<Sample>();
+  sample->flows.packets = 10;
+  totals.add(*sample);
+  for (const char* name : {"unanswered", "tcp_refused", "tcp_resets"})
+    EXPECT_EQ(taken(name, totals), 0) << name;
+  none_of({"missed_ticks"});  // nothing had a period
+  sample->flows.periodic_flows = 1;
+  totals.add(*sample);
+  EXPECT_EQ(taken("missed_ticks", totals), 0);
+}
+
+TEST(RunMetrics, MissedTicksCountUntilTheLoadIsOver) {
+  RunTotals totals;
+  totals.load_end_ns = 2;
+  for (const int64_t end_ns : {1, 2, 3}) {
+    const auto sample = std::make_unique<Sample>();
+    sample->elapsed_ns = end_ns;
+    sample->flows.periodic_flows = 5;
+    sample->flows.missed_ticks = 10;
+    totals.add(*sample);
+  }
+  EXPECT_EQ(taken("missed_ticks", totals), 20);
+}
+
 TEST(RunMetrics, AClosedLoopIsJudgedByHowMuchItGotDone) {
   RunTotals totals;
   LoadResult load = load_of(1000, 900, 100);
