@@ -653,6 +653,7 @@ Result<int> Recording::finish() {
   if (options_.store && (!clean || !options_.quiet)) {
     std::string line = "the run is " + standing_text(standing, end.status);
     if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
+    for (const std::string& note : standing.notes) line += "; " + note;
     say(line);
   }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "ci/standing.h"
 #include "core/periods.h"
 #include "core/text.h"
 
@@ -941,13 +942,37 @@ std::vector<SloResult> SloJudge::finish() const {
   return results;
 }
 
+namespace {
+
+bool is_about_split(const SloRule& rule) {
+  return is_of_split(rule.name) ||
+         std::any_of(rule.bound.begin(), rule.bound.end(),
+                     [](const SloTerm& term) { return is_of_split(term.name); });
+}
+
+/// A result that was reached and is not to be trusted.
+void withhold(SloResult& result, std::string why) {
+  result.verdict = SloVerdict::kUnknown;
+  result.value.reset();
+  result.bound.reset();
+  result.explanation = std::move(why);
+}
+
+}  // namespace
+
 Result<std::vector<SloResult>> judge_slos(RunStore& store, const StoredRun& run,
                                           std::span<const SloRule> rules) {
   TOPSPIN_ASSIGN(auto stages, store.load_stages(run.info.id));
   TOPSPIN_ASSIGN(auto load, store.load_load(run.info.id));
   SloJudge judge(rules, run.info, std::move(stages), std::move(load));
   TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& tick) { judge.add(tick); }));
-  return judge.finish();
+  std::vector<SloResult> results = judge.finish();
+  if (const auto doubt = doubt_of_split(run.end)) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (is_about_split(rules[i])) withhold(results[i], "the split is doubtful: " + *doubt);
+    }
+  }
+  return results;
 }
 
 }  // namespace topspin

@@ -76,6 +76,24 @@ TEST(Standing, ADoubtTakesTheJudgementAwayAndIsSaid) {
   EXPECT_THAT(s.reasons, ElementsAre(HasSubstr("the clock was set back")));
 }
 
+/// The wire's numbers and the load's are as good as ever.
+TEST(Standing, ADoubtAboutTheSplitTouchesTheSplitAlone) {
+  for (const char* doubt :
+       {"the split of replies has 0 of the 60 that the wire saw (0%)",
+        "the parts of 60 replies add up to 1.00ms, where the wire saw 2.00ms"}) {
+    MeasuredRun run = quiet_run();
+    run.run.end.doubts = {doubt};
+    const RunStanding s = standing(run);
+    EXPECT_TRUE(s.may_be_judged);
+    EXPECT_THAT(s.reasons, IsEmpty());
+    EXPECT_THAT(s.notes, ElementsAre(testing::AllOf(HasSubstr("reply_socket"), HasSubstr(doubt))));
+    EXPECT_THAT(doubts_of_all(run.run.end), IsEmpty());
+    run.run.end.doubts.push_back("the clock was set back");
+    EXPECT_FALSE(standing(run).may_be_judged);
+    EXPECT_EQ(standing(run).notes.size(), 1u);
+  }
+}
+
 TEST(Standing, LossesMakeARunUnusableAndAnEarlyEndIncomplete) {
   MeasuredRun run = quiet_run();
   run.run.end.invalid_reasons = {"the capture lost 10%"};
@@ -152,7 +170,7 @@ TEST(Sides, NumbersOfRunsThatMayNotBeJudgedAreShownAndDecideNothing) {
 
 TEST(Sides, ADoubtfulRunDoesNotGate) {
   TwoSides sides = drifting(true);
-  sides.b[0].run.end.doubts = {"the split does not add up"};
+  sides.b[0].run.end.doubts = {"the clock was set back"};
   const Judgement judgement = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
   EXPECT_EQ(cpu(judgement).n, 11u);
   EXPECT_THAT(judgement.reasons,
@@ -225,7 +243,7 @@ TEST(Sides, ARunIsNotComparedWithItself) {
 }
 
 /// A server that drops every second request is quicker with the rest, and no better for it.
-TEST(Sides, LessWorkFailsWhateverTheLatency) {
+TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
   TwoSides sides;
   for (int i = 0; i < 10; ++i) {
     for (const bool is_b : {false, true}) {
@@ -235,6 +253,9 @@ TEST(Sides, LessWorkFailsWhateverTheLatency) {
       load.total.accounts.replied = is_b ? 1000 : 2000;
       load.total.accounts.lost = is_b ? 1000 : 0;
       run.totals.set_load(load);
+      // It also splits badly what it answers, which must not save it.
+      if (is_b)
+        run.run.end.doubts = {"the split of replies has 1 of the 60 that the wire saw (2%)"};
       run.totals.flows.reply_latency.record_n(is_b ? 100'000 : 200'000, 2000);
       (is_b ? sides.b : sides.a).push_back(std::move(run));
     }
