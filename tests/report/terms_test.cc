@@ -212,6 +212,31 @@ TEST(Terms, ADoubtAboutTheSplitIsSaidAndLeavesTheRestToBeJudged) {
   EXPECT_EQ(Json::parse(told.json)["run"]["not_judged_numbers"].size(), 1u);
 }
 
+TEST(Terms, RulesOfADoubtfulSplitAreNotJudgedAndTheOthersAre) {
+  for (const bool doubtful : {false, true}) {
+    TemporaryDirectory directory;
+    const std::string path = directory.file();
+    const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
+    auto writer = create(path, info);
+    for (uint64_t tick = 1; tick <= 4; ++tick) {
+      Sample sample = report_tick(tick, "server");
+      sample.sockets.emplace().reply_socket.emplace().record_n(1'000, 2'000);
+      EXPECT_OK(writer->append(sample));
+    }
+    RunEnd end;
+    if (doubtful) end.doubts = {"the split of replies has 1 of the 60 that the wire saw (2%)"};
+    end.duration_ns = 4 * kSecond;
+    EXPECT_OK(writer->finish(end));
+    auto store = open(path);
+    const std::vector<SloRule> rules = {must(parse_slo("p99(reply_socket) < 1s")),
+                                        must(parse_slo("packets > 0"))};
+    const auto results = must(judge_slos(*store, must(store->find_run(info.id)), rules));
+    EXPECT_EQ(results[0].verdict, doubtful ? SloVerdict::kUnknown : SloVerdict::kKept);
+    EXPECT_EQ(results[0].explanation.find("the split is doubtful") != std::string::npos, doubtful);
+    EXPECT_EQ(results[1].verdict, SloVerdict::kKept);
+  }
+}
+
 LoadResult load_of(uint64_t asked, uint64_t replied, uint64_t errors) {
   LoadResult load;
   load.workload = WorkloadKind::kHttp;
