@@ -301,7 +301,16 @@ Result<MeasuredSides> measure_sides(const GateOptions& o) {
   TOPSPIN_TRY(refuse_csv_options(o));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   TOPSPIN_ASSIGN(auto runs, store->list_runs());
-  if (o.sides_are_default) runs = newest_session(std::move(runs));
+  if (o.sides_are_default) {
+    const size_t all = runs.size();
+    runs = newest_session(std::move(runs));
+    if (runs.size() < all) {
+      say(
+          fmt::format("judges the {} runs of the last session of topspin run; {} other runs of the "
+                      "database are left out",
+                      runs.size(), all - runs.size()));
+    }
+  }
   TOPSPIN_ASSIGN(const auto a, select_runs(runs, o.sides[0]));
   TOPSPIN_ASSIGN(const auto b, select_runs(runs, o.sides[1]));
   TOPSPIN_TRY(check_sides(a, b));

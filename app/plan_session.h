@@ -41,11 +41,12 @@ struct SessionRun {
   RunStanding standing() const {
     return standing_of(measured.run.info, measured.run.end, measured.totals);
   }
-  /// Whether its rules count: it is complete and usable, and no number of it is doubtful. A host
+  /// Whether its rules count: it is complete and usable, and no doubt touches all of it (one about
+  /// the split of replies keeps back the rules of the split alone: judge_slos). A host
   /// that was busy with something else keeps a run from the gate, not from its own rules.
   bool judged() const {
     const RunStanding s = standing();
-    return s.complete && s.usable && measured.run.end.doubts.empty();
+    return s.complete && s.usable && doubts_of_all(measured.run.end).empty();
   }
 };
 

@@ -222,7 +222,7 @@ class Recording {
   HeadroomWatch headroom_;
   std::string run_id_, database_;
   RunInfo info_;
-  RunTotals totals_;  // by which the run's standing is told
+  RunFold fold_;  // by which the run's standing is told
   SourceInfo source_;
   int64_t start_ns_ = 0;
   int64_t next_due_ns_ = 0;
@@ -480,7 +480,7 @@ void Recording::drain_samples(bool finishing) {
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
       error_outlet().write(fmt::format("{}\n", tick_line(*sample, recent_)));
     }
-    totals_.add(*sample);
+    fold_.add(*sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
       if (row_queue_)
@@ -648,11 +648,12 @@ Result<int> Recording::finish() {
             ? fmt::format("0 packets came on {}", where)
             : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
   }
-  const RunStanding standing = standing_of(info_, end, totals_);
+  const RunStanding standing = standing_of(info_, end, RunTotals(fold_));
   const bool clean = end.invalid_reasons.empty() && end.doubts.empty();
   if (options_.store && (!clean || !options_.quiet)) {
     std::string line = "the run is " + standing_text(standing, end.status);
     if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
+    for (const std::string& note : standing.notes) line += "; " + note;
     say(line);
   }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {

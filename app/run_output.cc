@@ -107,11 +107,19 @@ std::string show(double value, const std::string& unit) {
              : fmt::format("{:.4g}{}", value, suffix);
 }
 
+bool any_run(const SessionRun&) { return true; }
+/// What it was meant to be, and worth reading.
+bool is_whole(const SessionRun& run) {
+  const RunStanding standing = run.standing();
+  return standing.complete && standing.usable;
+}
+bool is_held_to_rules(const SessionRun& run) { return run.judged(); }
+
 std::vector<const SessionRun*> runs_of(const SessionResult& result, size_t subject,
-                                       bool judged_only) {
+                                       bool (*wanted)(const SessionRun&)) {
   std::vector<const SessionRun*> runs;
   for (const SessionRun& run : result.runs) {
-    if (run.planned.subject == subject && (!judged_only || run.judged())) runs.push_back(&run);
+    if (run.planned.subject == subject && wanted(run)) runs.push_back(&run);
   }
   return runs;
 }
@@ -187,21 +195,25 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
   std::string out = fmt::format("plan {}, seed {}, {} runs in {}\n", inline_text(plan.name),
                                 options.seed, result.runs.size(), inline_text(options.database));
   if (markdown) out += "\n";
-  Cells cells = {{"median of the usable runs"}, {"usable"}, {"may be judged"}};
+  Cells cells = {
+      {"median of the usable, complete runs"}, {"complete"}, {"usable"}, {"may be judged"}};
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
     cells[0].push_back(inline_text(plan.subjects[subject].name));
-    cells[1].push_back(fmt::format("{} of {}", runs_of(result, subject, true).size(),
-                                   runs_of(result, subject, false).size()));
-    size_t fit = 0;
-    const auto all = runs_of(result, subject, false);
-    for (const SessionRun* run : all) fit += run->standing().may_be_judged ? 1 : 0;
-    cells[2].push_back(fmt::format("{} of {}", fit, all.size()));
+    const auto all = runs_of(result, subject, any_run);
+    const auto count = [&](bool RunStanding::*word) {
+      const auto with = std::count_if(all.begin(), all.end(),
+                                      [&](const SessionRun* run) { return run->standing().*word; });
+      return fmt::format("{} of {}", with, all.size());
+    };
+    cells[1].push_back(count(&RunStanding::complete));
+    cells[2].push_back(count(&RunStanding::usable));
+    cells[3].push_back(count(&RunStanding::may_be_judged));
   }
   for (const Row& row : rows()) {
     std::vector<std::string> line = {row.name};
     bool any = false;
     for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
-      const auto value = median_of(runs_of(result, subject, true), row);
+      const auto value = median_of(runs_of(result, subject, is_whole), row);
       any = any || value;
       line.push_back(value ? show(*value, row.unit) : "-");
     }
@@ -211,7 +223,7 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
   for (size_t rule = 0; rule < plan.rules.size(); ++rule) {
     if (rule == 0) out += "\n";
     for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
-      const auto runs = runs_of(result, subject, true);
+      const auto runs = runs_of(result, subject, is_held_to_rules);
       const RuleCounts counts = count_rule(runs, rule);
       const char* verdict = counts.broken > 0    ? "BROKEN"
                             : counts.unknown > 0 ? "unknown"
@@ -224,13 +236,18 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
   }
   bool code_begun = !plan.rules.empty();
   for (const SessionRun& run : result.runs) {
-    for (const std::string& reason : run.standing().reasons) {
+    const RunStanding standing = run.standing();
+    const auto add = [&](const char* word, const std::string& sentence) {
       if (markdown && !code_begun) out += "\n";
       code_begun = true;
-      out += fmt::format("{}{}: {}, repeat {}: {}\n", markdown ? "    " : "",
-                         run.judged() ? "may not be judged" : "not usable", code(run.subject),
-                         run.planned.repeat, code(reason));
-    }
+      out += fmt::format("{}{}: {}, repeat {}: {}\n", markdown ? "    " : "", word,
+                         code(run.subject), run.planned.repeat, code(sentence));
+    };
+    const char* word = !standing.usable     ? "not usable"
+                       : !standing.complete ? "not complete"
+                                            : "may not be judged";
+    for (const std::string& reason : standing.reasons) add(word, reason);
+    for (const std::string& note : standing.notes) add("doubtful", note);
   }
   return out;
 }
@@ -259,6 +276,7 @@ std::string session_json(const Plan& plan, const SessionOptions& options,
     one["may_be_judged"] = standing.may_be_judged;
     one["judged"] = run.judged();  // its rules were
     one["reasons"] = standing.reasons;
+    one["not_judged_numbers"] = standing.notes;
     one["metrics"] = Json::object();
     for (const Row& row : rows()) {
       const auto value = row.take(run);
@@ -292,7 +310,7 @@ int session_exit_code(const Plan& plan, const SessionResult& result, bool strict
     }
   }
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject)
-    none_left = none_left || runs_of(result, subject, true).empty();
+    none_left = none_left || runs_of(result, subject, is_held_to_rules).empty();
   if (broken) return 1;
   if (none_left || unknown || (strict && left_out)) return exit_code(ErrorCode::kInvalidRun);
   return 0;

@@ -61,7 +61,7 @@ Trial judge_trial(const std::vector<Values>& runs, const std::vector<const RunMe
   return trial;
 }
 
-/// The runs that may be judged, oldest first, or a reason and an exit code why there is no check.
+/// The runs that may be judged, in their order, or a reason and an exit code why there is no check.
 std::vector<const MeasuredRun*> fit_runs(const std::vector<MeasuredRun>& runs, AaCheck& check) {
   std::vector<const MeasuredRun*> fit;
   std::set<std::string> hosts, commits;
@@ -94,9 +94,6 @@ std::vector<const MeasuredRun*> fit_runs(const std::vector<MeasuredRun>& runs, A
     refuse(kExitNotJudged, fmt::format("{} runs may be judged; {} are needed for {} pairs",
                                        fit.size(), 2 * kFewestPairs, kFewestPairs));
   }
-  std::stable_sort(fit.begin(), fit.end(), [](const auto* x, const auto* y) {
-    return x->run.info.started_wall_ns < y->run.info.started_wall_ns;
-  });
   return fit;
 }
 

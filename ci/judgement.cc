@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -58,6 +59,54 @@ void conclude(Judgement& judgement, bool strict) {
   judge(judgement.metrics);
   conclude_from_metrics(judgement, strict, "no metric that gates was measured on both sides");
 }
+
+namespace {
+
+/// Of runs before the newest, as many must be so good for the newest to be worse than chance.
+constexpr double kUsualRuns = 0.95;
+
+/// Failed work of the newest run alone: a change of level would be seen only some runs later.
+/// What is above what 95 of 100 earlier runs had, by more than these vary and the margin, fails.
+/// Earlier runs are those since the last change on purpose.
+void judge_newest(Comparison& whole, const History& history, const OnPurpose& on_purpose,
+                  size_t fewest) {
+  size_t from = on_purpose.baseline ? on_purpose.baseline->first : 0;
+  if (!on_purpose.changes.empty()) from = std::max(from, on_purpose.changes.rbegin()->first);
+  const size_t last = history.values.size() - 1;
+  if (from >= last) return;
+  const double newest = history.values[last];
+  std::vector<double> earlier(history.values.begin() + static_cast<ptrdiff_t>(from),
+                              history.values.end() - 1);
+  if (earlier.size() < fewest) return;
+  const double usual = median(earlier);
+  // The same disturbance, not yet long enough for a change of level, is no measure for itself.
+  for (size_t i = 1;
+       i < fewest && earlier.size() > fewest && is_worse(history.metric, usual, earlier.back()) &&
+       std::abs(earlier.back() - usual) > history.metric.margin;
+       ++i)
+    earlier.pop_back();
+  if (history.metric.better == Better::kLower)
+    std::sort(earlier.begin(), earlier.end());
+  else
+    std::sort(earlier.begin(), earlier.end(), std::greater<>());
+  const auto rank =
+      static_cast<size_t>(std::ceil(kUsualRuns * static_cast<double>(earlier.size())));
+  const double worst = earlier[rank - 1];
+  if (!is_worse(history.metric, usual, newest) ||
+      std::abs(newest - usual) <= history.metric.margin + 2 * std::abs(worst - usual))
+    return;
+  whole.a = usual;
+  whole.b = newest;
+  whole.change = newest - usual;
+  whole.absolute = true;
+  whole.verdict = Verdict::kFail;
+  whole.reason = fmt::format(
+      "{} of the newest run is {:.6g}; the median of the {} runs before it is {:.6g}, and 95 of "
+      "100 are no worse than {:.6g}",
+      history.metric.name, newest, earlier.size(), usual, worst);
+}
+
+}  // namespace
 
 void judge_history(Judgement& judgement, const History& history,
                    const std::set<size_t>& acknowledged) {
@@ -128,6 +177,8 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
     }
     judgement.changes.push_back(std::move(change));
   }
+  if (history.metric.absolute && whole.verdict == Verdict::kPass)
+    judge_newest(whole, history, on_purpose, settings.min_segment);
   if (whole.verdict == Verdict::kPass && whole.n < kFewestToSeeChanges) {
     whole.verdict = Verdict::kInconclusive;
     whole.reason =

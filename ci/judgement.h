@@ -104,7 +104,8 @@ struct OnPurpose {
 };
 
 /// Change points of a history and its verdict: fail if a change for the worse is neither
-/// acknowledged nor recovered; inconclusive with fewer than kFewestHistoryValues, and where it
+/// acknowledged nor recovered, or if the newest value of an absolute metric (failed work) is by
+/// itself worse than usual; inconclusive with fewer than kFewestHistoryValues, and where it
 /// does not fail with fewer than kFewestToSeeChanges.
 void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose);
 void judge_history(Judgement& judgement, const History& history,

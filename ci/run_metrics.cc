@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "core/periods.h"
 #include "core/saturating.h"
 
 namespace topspin {
@@ -11,11 +12,6 @@ namespace {
 template <typename T, typename U>
 void add_to(std::optional<T>& sum, const std::optional<U>& value) {
   if (value) sum = saturating_add(sum.value_or(T{}), static_cast<T>(*value));
-}
-
-template <typename T>
-void raise_to(std::optional<T>& greatest, const std::optional<T>& value) {
-  if (value) greatest = std::max(greatest.value_or(*value), *value);
 }
 
 template <typename T>
@@ -41,6 +37,13 @@ std::optional<double> percentile(const AnyHistogram& histogram, double share) {
 
 std::optional<double> run_queue_percentile(const RunTotals& t, double share) {
   return t.run_queue_latency ? percentile(*t.run_queue_latency, share) : std::nullopt;
+}
+
+/// A count on the wire. Without a packet it is not 0 but unknown: nothing was there to be seen, or
+/// nobody looked.
+std::optional<double> if_captured(const RunTotals& t, uint64_t count) {
+  if (t.flows.packets == 0) return std::nullopt;
+  return static_cast<double>(count);
 }
 
 // CPU is per packet and per flow: a subject that got less traffic used less, and is no better.
@@ -100,19 +103,13 @@ const std::array kMetrics = {
               }},
     RunMetric{{"unanswered", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.unanswered);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.unanswered); }},
     RunMetric{{"tcp_refused", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.tcp_refused);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.tcp_refused); }},
     RunMetric{{"tcp_resets", "1", Better::kLower, kMarginOfCounts, false},
               false,
-              [](const RunTotals& t) -> std::optional<double> {
-                return static_cast<double>(t.flows.tcp_resets);
-              }},
+              [](const RunTotals& t) { return if_captured(t, t.flows.tcp_resets); }},
     RunMetric{{"http_errors", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {
@@ -122,6 +119,7 @@ const std::array kMetrics = {
     RunMetric{{"missed_ticks", "1", Better::kLower, kMarginOfCounts, false},
               false,
               [](const RunTotals& t) -> std::optional<double> {
+                if (!t.had_period) return std::nullopt;
                 return static_cast<double>(t.flows.missed_ticks);
               }},
     RunMetric{{"threads_max", "1", Better::kLower, kMarginOfCounts, false},
@@ -134,38 +132,42 @@ const std::array kMetrics = {
 
 }  // namespace
 
-void RunTotals::add(const Sample& sample) {
-  flows.merge(sample.flows);
-  if (const auto& s = sample.scheduler) {
-    if (s->run_queue_latency) {
-      if (!run_queue_latency) run_queue_latency.emplace();
-      run_queue_latency->merge(*s->run_queue_latency);
-    }
-    add_to(cpu_ns, s->cpu_ns);
+RunTotals::RunTotals(const RunFold& fold)
+    : flows(fold.merged.flows),
+      interval_ns(fold.merged.interval_ns),
+      self_cpu_ns(fold.merged.self.cpu_ns),
+      host_steal_ns(fold.merged.self.host_steal_ns),
+      host_busy_ns(fold.merged.self.host_busy_ns),
+      ticks(fold.ticks),
+      capture_drops(fold.merged.losses.capture_kernel_drops +
+                    fold.merged.losses.capture_interface_drops),
+      had_period(has_lateness(fold.merged.flows, std::nullopt) ||
+                 fold.greatest.flows.periodic_flows > 0),
+      half_open_before(fold.half_open_before) {
+  if (const auto& s = fold.merged.scheduler) {
+    run_queue_latency = s->run_queue_latency;
+    cpu_ns = s->cpu_ns;
     add_to(context_switches, s->voluntary_switches);
     add_to(context_switches, s->involuntary_switches);
   }
-  if (const auto& r = sample.resources) {
-    raise_to(rss_bytes_max, r->rss_bytes);
-    raise_to(threads_max, r->threads);
-    raise_to(fds_max, r->fds);
+  if (const auto& r = fold.greatest.resources) {
+    rss_bytes_max = r->rss_bytes;
+    threads_max = r->threads;
+    fds_max = r->fds;
   }
-  if (sample.sockets && sample.sockets->socket_wait) {
-    add_to(socket_reads, std::optional<uint64_t>(sample.sockets->socket_wait->count() +
-                                                 sample.losses.socket_left_censored));
-  }
-  interval_ns = saturating_add(interval_ns, sample.interval_ns);
-  self_cpu_ns = saturating_add(self_cpu_ns, sample.self.cpu_ns);
-  add_to(host_steal_ns, sample.self.host_steal_ns);
-  add_to(host_busy_ns, sample.self.host_busy_ns);
-  ++ticks;
-  capture_drops += sample.losses.capture_kernel_drops + sample.losses.capture_interface_drops;
+  if (const auto& s = fold.merged.sockets; s && s->socket_wait)
+    socket_reads = s->socket_wait->count() + fold.merged.losses.socket_left_censored;
 }
 
 void RunTotals::set_load(const LoadResult& result) {
-  if (!result.expects_replies) return;
+  load_is_one_way = !result.expects_replies;
+  if (load_is_one_way) return;
   load =
       Load{result.total.accounts, result.http.has_value(), result.closed_loop, result.own.wall_ns};
+}
+
+uint64_t RunTotals::never_completed() const {
+  return std::min(flows.tcp_half_open, half_open_before);
 }
 
 std::optional<double> failed_share(const RunTotals& totals) {
@@ -175,12 +177,22 @@ std::optional<double> failed_share(const RunTotals& totals) {
     const uint64_t done = std::min(totals.load->accounts.done(), asked);
     return static_cast<double>(asked - done) / static_cast<double>(asked);
   }
+  if (totals.load_is_one_way) return std::nullopt;  // whoever asks nothing is never left waiting
   const FlowInterval& f = totals.flows;
-  // Older runs have no count of requests.
-  const uint64_t requests = std::max<uint64_t>(f.requests, f.reply_latency.count() + f.unanswered);
-  const uint64_t broken = f.tcp_refused + f.tcp_resets;
-  if (requests + broken == 0) return std::nullopt;
-  return static_cast<double>(f.unanswered + broken) / static_cast<double>(requests + broken);
+  // One that overlaps others is not followed, so it can never turn out to be unanswered. Older runs
+  // have no count of requests.
+  const uint64_t followed = f.requests == 0
+                                ? f.reply_latency.count() + f.unanswered
+                                : f.requests - std::min(f.overlapping_requests, f.requests);
+  // Some were asked before the first tick that counts, and ran out after it.
+  const uint64_t requests = std::max(followed, f.unanswered);
+  // Resets are no count of failures: a refusal is one of them, a client may end a connection so
+  // when it has all its answers, and a request that a reset cuts off is unanswered.
+  const uint64_t no_connection = saturating_add(f.tcp_refused, totals.never_completed());
+  const uint64_t asked = saturating_add(requests, no_connection);
+  if (asked == 0) return std::nullopt;
+  return static_cast<double>(saturating_add(f.unanswered, no_connection)) /
+         static_cast<double>(asked);
 }
 
 std::span<const RunMetric> run_metrics() { return kMetrics; }

@@ -1,5 +1,5 @@
 // The metrics of a stored run: one table of names, units, directions, margins, and how each is
-// taken from the run's ticks.
+// taken from what the run's ticks add up to.
 //
 // A run gives one number a metric; ticks of one run are no independent measurements. What was not
 // measured gives none. Pure over Samples; thread-agnostic.
@@ -12,11 +12,11 @@
 
 #include "ci/metric.h"
 #include "core/load_result.h"
-#include "core/sample.h"
+#include "core/run_fold.h"
 
 namespace topspin {
 
-/// A run's ticks added up, as far as its metrics need them.
+/// What a run's ticks add up to, as far as its metrics need it.
 struct RunTotals {
   FlowInterval flows;
   std::optional<Histogram> run_queue_latency;
@@ -42,15 +42,24 @@ struct RunTotals {
     int64_t duration_ns = 0;
   };
   std::optional<Load> load;
+  bool load_is_one_way = false;  // it expects no replies: nothing of it can be unanswered
 
-  void add(const Sample& sample);
+  bool had_period = false;  // some flow: without one no tick can be missed
+
+  uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
+  /// TCP connections that were asked for and that nothing answered: half open at the end, and at
+  /// the tick before. One that is half open at the end alone may have just begun.
+  uint64_t never_completed() const;
+
+  RunTotals() = default;
+  explicit RunTotals(const RunFold& fold);
   void set_load(const LoadResult& result);
 };
 
 /// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
 /// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
-/// shows: requests without an answer, refused and reset connections. nullopt: nothing was asked
-/// for.
+/// shows: requests without an answer (those that a reset cut off too), refused connections and
+/// connections that nothing answered. nullopt: nothing was asked for, or the load asks for nothing.
 std::optional<double> failed_share(const RunTotals& totals);
 
 struct RunMetric {

@@ -8,7 +8,9 @@
 
 #include <fmt/format.h>
 
+#include "ci/standing.h"
 #include "core/numbers.h"
+#include "core/periods.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -471,6 +473,11 @@ std::optional<double> of_histogram(const AnyHistogram& h, const SloRule& rule) {
   }
 }
 
+/// Numbers that are 0 wherever no flow has a period, and say nothing there.
+bool counts_silence(std::string_view name) {
+  return name == "missed_ticks" || name == "silent_flows";
+}
+
 std::string why_no_percentile(uint64_t count, const SloRule& rule) {
   if (count == 0) return fmt::format("no sample of {} in that time", rule.name);
   return fmt::format("{} samples of {} are too few for this percentile: {} must lie above it",
@@ -518,7 +525,10 @@ struct SloJudge::Rule {
   std::optional<std::string> unknown;                 // cannot be judged, whatever comes
   std::optional<RunStage> stage;                      // of the scope
   TimeRange range;
-  bool last_only = false;  // "after": the last tick counts
+  bool last_only = false;   // "after": the last tick counts
+  bool of_periods = false;  // means something only where some flow has a period
+  bool had_period = false;
+  std::optional<int64_t> declared_period_ns;
 
   std::vector<Reading> readings;  // of a gauge
   std::optional<Reading> before;
@@ -544,8 +554,11 @@ struct SloJudge::Rule {
 };
 
 void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>& stages) {
+  of_periods = counts_silence(rule.name);
+  declared_period_ns = run.settings.period_ns;
   if (rule.scope.kind == SloScope::Kind::kMeasured) {
     range.from_ns = measured_from_ns(stages);
+    if (of_periods) range.to_ns = load_end_ns(stages);
     return;
   }
   const auto named = std::find_if(stages.begin(), stages.end(),
@@ -582,6 +595,7 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
 
 void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages) {
   if (unknown) return;
+  had_period = had_period || has_lateness(tick.flows, declared_period_ns);
   const int64_t begin_ns = tick.elapsed_ns - tick.interval_ns;
   if (what == What::kGauge) {
     // "before" is the last tick at which the subject was ready and no load had come yet.
@@ -705,6 +719,8 @@ SloResult SloJudge::Rule::judge(const std::vector<Reading>& values, double limit
 SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
                                  const std::optional<LoadResult>& load) const {
   if (unknown) return cannot(*unknown);
+  if (of_periods && !had_period)
+    return cannot(fmt::format("no flow had a period, so {} says nothing", rule.name));
   std::string why;
   const auto limit = bound(stages, load, why);
   if (!limit) return cannot(std::move(why));
@@ -796,13 +812,37 @@ std::vector<SloResult> SloJudge::finish() const {
   return results;
 }
 
+namespace {
+
+bool is_about_split(const SloRule& rule) {
+  return is_of_split(rule.name) ||
+         std::any_of(rule.bound.begin(), rule.bound.end(),
+                     [](const SloTerm& term) { return is_of_split(term.name); });
+}
+
+/// A result that was reached and is not to be trusted.
+void withhold(SloResult& result, std::string why) {
+  result.verdict = SloVerdict::kUnknown;
+  result.value.reset();
+  result.bound.reset();
+  result.explanation = std::move(why);
+}
+
+}  // namespace
+
 Result<std::vector<SloResult>> judge_slos(RunStore& store, const StoredRun& run,
                                           std::span<const SloRule> rules) {
   TOPSPIN_ASSIGN(auto stages, store.load_stages(run.info.id));
   TOPSPIN_ASSIGN(auto load, store.load_load(run.info.id));
   SloJudge judge(rules, run.info, std::move(stages), std::move(load));
   TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& tick) { judge.add(tick); }));
-  return judge.finish();
+  std::vector<SloResult> results = judge.finish();
+  if (const auto doubt = doubt_of_split(run.end)) {
+    for (size_t i = 0; i < results.size(); ++i) {
+      if (is_about_split(rules[i])) withhold(results[i], "the split is doubtful: " + *doubt);
+    }
+  }
+  return results;
 }
 
 }  // namespace topspin

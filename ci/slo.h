@@ -19,7 +19,8 @@
 // What a NAME without a statistic means depends on what it names. A gauge (fds, active_flows)
 // must keep the rule at every tick of its scope, "after" a stage at the last tick of the stage that
 // follows. A count (packets, lost) is the sum over the scope. A distribution (reply_latency) needs
-// a statistic. docs/plans.md lists the names.
+// a statistic. docs/plans.md lists the names. Missed ticks and silent flows without a scope count
+// until the load is over (load_end_ns), and are not judged where no flow ever had a period.
 //
 // The parser is pure; SloJudge is pure over Samples. A rule that cannot be judged says why: what
 // was not measured is neither kept nor broken.

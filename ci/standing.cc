@@ -1,8 +1,13 @@
 #include "ci/standing.h"
 
+#include <algorithm>
+#include <array>
+#include <iterator>
+
 #include <fmt/format.h>
 
 #include "ci/stored_judgement.h"
+#include "core/split_check.h"
 
 namespace topspin {
 namespace {
@@ -37,6 +42,25 @@ void add_busyness(const RunInfo& info, const RunTotals& t, std::vector<std::stri
 
 }  // namespace
 
+bool is_of_split(std::string_view name) {
+  constexpr std::array<std::string_view, 5> kNames = {
+      "socket_wait", "reply_socket", "reply_cpu_queue", "reply_runtime", "replies_multiplexed"};
+  if (name.ends_with("_ns")) name.remove_suffix(3);
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+std::optional<std::string> doubt_of_split(const RunEnd& end) {
+  const auto found = std::find_if(end.doubts.begin(), end.doubts.end(), is_doubt_of_split);
+  return found == end.doubts.end() ? std::nullopt : std::optional(*found);
+}
+
+std::vector<std::string> doubts_of_all(const RunEnd& end) {
+  std::vector<std::string> doubts;
+  std::copy_if(end.doubts.begin(), end.doubts.end(), std::back_inserter(doubts),
+               [](const std::string& doubt) { return !is_doubt_of_split(doubt); });
+  return doubts;
+}
+
 RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals& totals) {
   RunStanding standing;
   standing.complete = end.status == RunStatus::kComplete;
@@ -45,7 +69,13 @@ RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals&
   standing.reasons = end.invalid_reasons;
   if (!standing.complete)
     standing.reasons.push_back(fmt::format("its status is {}", run_status_name(end.status)));
-  for (const std::string& doubt : end.doubts)
+  if (const auto doubt = doubt_of_split(end)) {
+    standing.notes.push_back(
+        "the split of replies (socket_wait, reply_socket, reply_cpu_queue, reply_runtime, "
+        "replies_multiplexed) is doubtful and not judged: " +
+        *doubt);
+  }
+  for (const std::string& doubt : doubts_of_all(end))
     standing.reasons.push_back("a number of it is doubtful: " + doubt);
   if (totals.ticks < kFewestTicks) {
     standing.reasons.push_back(

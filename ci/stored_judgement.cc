@@ -105,6 +105,18 @@ void say_other_conditions(const std::vector<const MeasuredRun*>& runs, Judgement
   say("version of topspin", [](Run r) { return r.run.info.topspin_version; });
 }
 
+/// Sides that are named take runs from everywhere in the database.
+void say_sessions(const std::vector<const MeasuredRun*>& runs, Judgement& judgement) {
+  auto sessions = distinct(
+      runs, [](const MeasuredRun& r) { return r.run.info.plan ? r.run.info.plan->session : ""; });
+  const bool others = sessions.erase("") > 0;
+  if (sessions.size() + (others ? 1 : 0) < 2) return;
+  judgement.reasons.push_back(fmt::format(
+      "the runs are of {} session{} of topspin run{}: all that the database has by these names; "
+      "topspin gate without names takes the last session alone",
+      sessions.size(), sessions.size() == 1 ? "" : "s", others ? " and of topspin record" : ""));
+}
+
 /// What kinds of latency both sides measured, laid over each other.
 void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                        const std::vector<const MeasuredRun*>& b) {
@@ -410,11 +422,10 @@ Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
 }
 
 std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
-  const auto newest =
-      std::max_element(runs.begin(), runs.end(), [](const StoredRun& a, const StoredRun& b) {
-        return a.info.started_wall_ns < b.info.started_wall_ns;
-      });
-  if (newest == runs.end() || !newest->info.plan) return runs;
+  // By their order: a clock may have gone back since.
+  const auto newest = std::find_if(runs.rbegin(), runs.rend(),
+                                   [](const StoredRun& run) { return run.info.plan.has_value(); });
+  if (newest == runs.rend()) return runs;
   const std::string session = newest->info.plan->session;
   std::erase_if(runs, [&](const StoredRun& run) {
     return !run.info.plan || run.info.plan->session != session;
@@ -425,12 +436,8 @@ std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs) {
   std::vector<MeasuredRun> measured;
   for (const StoredRun& run : runs) {
-    MeasuredRun one{run, {}};
-    TOPSPIN_ASSIGN(const auto stages, store.load_stages(run.info.id));
-    const int64_t from_ns = measured_from_ns(stages);
-    TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
-      if (sample.elapsed_ns > from_ns) one.totals.add(sample);
-    }));
+    TOPSPIN_ASSIGN(const RunFold fold, store.fold(run.info.id, RunPart::kMeasured));
+    MeasuredRun one{run, RunTotals(fold)};
     TOPSPIN_ASSIGN(const auto load, store.load_load(run.info.id));
     if (load) one.totals.set_load(*load);
     measured.push_back(std::move(one));
@@ -558,6 +565,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
                  "not judged: no run that may be judged is left on one side, so the numbers below "
                  "are of all runs and decide nothing");
   }
+  say_sessions(all, judgement);
   if (distinct(all, fingerprint).size() > 1) make_invalid(judgement, kExitOtherHost, kOtherHost);
   fail_for_failed_runs(judgement);
   return judgement;
@@ -616,6 +624,7 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
             : fmt::format("{} pairs did not decide, and the gate asks for no more than {}",
                           count.judged, kMostPairs));
   }
+  say_sessions(all, judgement);
   fail_for_failed_runs(judgement);
   return judgement;
 }

@@ -37,8 +37,9 @@ std::string fault_of_subject(const RunEnd& end);
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 
-/// If the newest run was made by a plan: the runs of its session alone; else all. What `topspin
-/// gate` judges when no side is named is what was just run, not what stood in the database before.
+/// If some run was made by a plan: the runs of the last such run's session alone; else all. What
+/// `topspin gate` judges when no side is named is what was just run, not what stood in the database
+/// before, nor what was recorded since. REQUIRES: in the order in which the database got them.
 std::vector<StoredRun> newest_session(std::vector<StoredRun> runs);
 
 /// Of a plan's run only the ticks from its first load stage on: how it starts and warms up is not
@@ -63,7 +64,7 @@ inline constexpr std::string_view kFailedRuns = "failed_runs";
 /// `topspin compare A B`: in pairs if the runs pair (pair_runs), as the gate does, else all runs of
 /// A against all of B. Runs that may not be judged are left out and named; if that leaves a side
 /// empty, all are described and nothing is judged (invalid, with its numbers). Different hosts,
-/// rungs, plans and settings are said. `metrics` may be those of gate.toml.
+/// rungs, plans, settings and sessions are said. `metrics` may be those of gate.toml.
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                        uint64_t seed, bool strict,
                        std::span<const RunMetric> metrics = run_metrics());

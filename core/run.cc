@@ -1,6 +1,7 @@
 #include "core/run.h"
 
 #include <array>
+#include <limits>
 
 #include <fmt/format.h>
 #include <sys/random.h>
@@ -52,6 +53,15 @@ int64_t measured_from_ns(std::span<const RunStage> stages) {
     if (stage.kind == StageKind::kLoad) return stage.start_ns;
   }
   return 0;
+}
+
+int64_t load_end_ns(std::span<const RunStage> stages) {
+  constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
+  std::optional<int64_t> end_ns = kNever;
+  for (const RunStage& stage : stages) {
+    if (stage.kind == StageKind::kLoad) end_ns = stage.end_ns;
+  }
+  return end_ns.value_or(kNever);
 }
 
 // RFC 9562, section 5.7: 48 bits of Unix milliseconds, version, 12 random bits, variant, 62 more.

@@ -72,6 +72,10 @@ struct RunStage {
 /// From where on the ticks of a run judge it: the start of its first load stage; 0 without any.
 int64_t measured_from_ns(std::span<const RunStage> stages);
 
+/// Until when missed ticks and silent flows count: the end of the last load stage. The greatest
+/// time without any, or while it still goes on.
+int64_t load_end_ns(std::span<const RunStage> stages);
+
 /// The plan that a run was made by, so that it can be made again.
 struct RunPlan {
   std::string session;    // UUID of the `topspin run` that made it: the same for all of its runs

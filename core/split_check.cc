@@ -71,6 +71,10 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
                      is_multiple(wire_replies) ? "replies" : "reply");
 }
 
+bool is_doubt_of_split(std::string_view doubt) {
+  return doubt.starts_with("the split of replies ") || doubt.starts_with("the parts of ");
+}
+
 void SplitCheck::add(const Sample& sample) {
   totals_.wire_replies += sample.flows.reply_latency.count();
   totals_.wire_sum_ns += sample.flows.reply_latency.sum();

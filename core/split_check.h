@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/sample.h"
 
@@ -32,6 +33,10 @@ struct SplitTotals {
 /// Why the split may be wrong, as a sentence; nullopt: nothing speaks against it. REQUIRES: both
 /// saw the same server.
 std::optional<std::string> doubt_of_split(const SplitTotals& totals);
+
+/// Whether a doubt of a stored run is one of these. It touches the split alone: the wire's numbers,
+/// the load's and the scheduler's are as good as ever.
+bool is_doubt_of_split(std::string_view doubt);
 
 class SplitCheck {
  public:

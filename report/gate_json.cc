@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include "report/export.h"
 #include "report/json_parts.h"
 
 namespace topspin {
@@ -18,7 +19,7 @@ Json finite_or_null(const std::optional<double>& value) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json metric_json(const Comparison& c) {
+Json metric_json(const Judgement& judgement, const Comparison& c) {
   return {{"name", c.metric.name},
           {"unit", text_or_null(c.metric.unit)},
           {"better", better_name(c.metric.better)},
@@ -34,7 +35,8 @@ Json metric_json(const Comparison& c) {
           {"absolute", c.absolute},  // changes are differences in the unit, not shares
           {"minimum_detectable", finite_or_null(c.minimum_detectable)},
           {"gating", c.metric.gating},
-          {"verdict", verdict_name(c.verdict)},
+          {"verdict", verdict_name(settled_verdict(judgement, c))},
+          {"own_verdict", verdict_name(c.verdict)},  // of its numbers alone
           {"reason", text_or_null(c.reason)}};
 }
 
@@ -77,8 +79,8 @@ std::optional<std::string> text_at(const Json& json, const char* name) {
   const auto at = json.find(name);
   return at != json.end() && at->is_string() ? std::optional(at->get<std::string>()) : std::nullopt;
 }
-std::optional<Verdict> verdict_at(const Json& json) {
-  const auto name = text_at(json, "verdict");
+std::optional<Verdict> verdict_at(const Json& json, const char* key = "verdict") {
+  const auto name = text_at(json, key);
   for (const Verdict verdict :
        {Verdict::kPass, Verdict::kFail, Verdict::kInconclusive, Verdict::kInvalid}) {
     if (name == verdict_name(verdict)) return verdict;
@@ -89,7 +91,8 @@ std::optional<Verdict> verdict_at(const Json& json) {
 std::optional<Comparison> parse_metric(const Json& json) {
   if (!json.is_object()) return std::nullopt;
   const auto name = text_at(json, "name");
-  const auto verdict = verdict_at(json);
+  // Documents of older versions have only the one, and it is the metric's own.
+  const auto verdict = verdict_at(json, json.contains("own_verdict") ? "own_verdict" : "verdict");
   const auto margin = number_at(json, "margin");
   const auto gating = json.find("gating");
   if (!name || !verdict || !margin || gating == json.end() || !gating->is_boolean())
@@ -168,7 +171,8 @@ std::string judgement_json(const Judgement& judgement) {
   json["paired"] = judgement.paired;
   json["reasons"] = judgement.reasons;
   json["metrics"] = Json::array();
-  for (const Comparison& c : judgement.metrics) json["metrics"].push_back(metric_json(c));
+  for (const Comparison& c : judgement.metrics)
+    json["metrics"].push_back(metric_json(judgement, c));
   if (judgement.mode == "history") {
     json["changes"] = Json::array();
     for (const HistoryChange& c : judgement.changes) json["changes"].push_back(change_json(c));

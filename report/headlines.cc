@@ -83,6 +83,45 @@ std::string plural(uint64_t count, std::string_view one, std::string_view many) 
   return fmt::format("{} {}", page_count(count), count == 1 ? one : many);
 }
 
+bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
+
+/// Of a load always; of what only the wire tells where something failed.
+bool has_failed_work_to_tell(const RunPage& run) {
+  const auto share = failed_share(run.measured);
+  return share && (run.measured.load || *share > 0);
+}
+
+/// A count of TCP connections that is told where it is not 0.
+void add_if_it_occurs(std::vector<Headline>& list, const ReportPage& page, std::string path,
+                      std::string label, uint64_t FlowInterval::*count) {
+  const auto occurs = [&](const RunPage& r) { return r.summary.flows.*count > 0; };
+  if (std::none_of(page.runs.begin(), page.runs.end(), occurs)) return;
+  list.push_back(headline(page, std::move(path), std::move(label), [&](const RunPage& r) {
+    return Value{static_cast<double>(r.summary.flows.*count), page_count(r.summary.flows.*count),
+                 "TCP connections"};
+  }));
+}
+
+/// What was asked for and not done, as sentences; empty: all was done.
+std::string failed_work_sentences(const RunPage& run) {
+  std::string text;
+  if (const auto share = failed_share(run.measured); share && *share > 0)
+    text += fmt::format(" {} of the work that was asked for was not done.", page_percent(*share));
+  if (is_http_load(run) && run.measured.load->accounts.http_errors > 0) {
+    text += fmt::format(" {} an HTTP error.", plural(run.measured.load->accounts.http_errors,
+                                                     "answer was", "answers were"));
+  }
+  if (const uint64_t refused = run.summary.flows.tcp_refused; refused > 0) {
+    text +=
+        fmt::format(" {} refused.", plural(refused, "TCP connection was", "TCP connections were"));
+  }
+  if (const uint64_t half_open = run.summary.flows.tcp_half_open; half_open > 0) {
+    text += fmt::format(" {} never completed.",
+                        plural(half_open, "TCP connection was", "TCP connections were"));
+  }
+  return text;
+}
+
 bool is_compared(const ReportPage& page) {
   return page.runs.size() == 2 && page.judgement && !page.judgement->metrics.empty();
 }
@@ -150,6 +189,26 @@ std::vector<Headline> headlines(const ReportPage& page) {
       list, page, "summary.reply_latency_ns", "Reply latency",
       [](const RunPage& r) { return r.summary.flows.reply_latency.summary(); }, reply_latency_text,
       unanswered_text);
+  if (std::any_of(page.runs.begin(), page.runs.end(), has_failed_work_to_tell)) {
+    list.push_back(headline(page, "", "Work not done", [](const RunPage& r) {
+      const auto share = failed_share(r.measured);
+      if (!share) return absent();
+      if (!r.measured.load) return Value{*share, page_percent(*share), "of what was asked for"};
+      const LoadAccounts& a = r.measured.load->accounts;
+      const uint64_t asked = a.asked();
+      return Value{*share, page_percent(*share),
+                   fmt::format("{} of {} asked for", page_count(asked - std::min(a.done(), asked)),
+                               page_count(asked))};
+    }));
+  }
+  if (std::any_of(page.runs.begin(), page.runs.end(), is_http_load)) {
+    list.push_back(headline(page, "", "HTTP errors", [](const RunPage& r) {
+      if (!is_http_load(r)) return absent();
+      const LoadAccounts& a = r.measured.load->accounts;
+      return Value{static_cast<double>(a.http_errors), page_count(a.http_errors),
+                   fmt::format("of {}", plural(a.replied, "answer", "answers"))};
+    }));
+  }
   // Where there is no latency to stand beside, requests without an answer stand alone.
   if (std::any_of(page.runs.begin(), page.runs.end(), [](const RunPage& r) {
         return r.summary.flows.unanswered > 0 || r.summary.flows.requests > 0;
@@ -162,6 +221,10 @@ std::vector<Headline> headlines(const ReportPage& page) {
                        : std::string("requests")};
     }));
   }
+  add_if_it_occurs(list, page, "summary.tcp_refused", "Refused connections",
+                   &FlowInterval::tcp_refused);
+  add_if_it_occurs(list, page, "summary.tcp_half_open", "Never completed",
+                   &FlowInterval::tcp_half_open);
   add_latency(
       list, page, "summary.run_queue_latency_ns", "Run-queue latency",
       [](const RunPage& r) {
@@ -293,6 +356,7 @@ TopVerdict top_verdict(const ReportPage& page) {
   top.sentence += run.standing.may_be_judged ? " It may be judged." : " It may not be judged.";
   if (!run.standing.may_be_judged) top.tone = Tone::kOpen;
   top.reasons = run.standing.reasons;
+  top.reasons.insert(top.reasons.end(), run.standing.notes.begin(), run.standing.notes.end());
   if (run.summary.silent_flows_max > 0) {
     // A good recording of clients that went dead: nothing green stands over it.
     top.tone = Tone::kOpen;
@@ -300,10 +364,10 @@ TopVerdict top_verdict(const ReportPage& page) {
                                 plural(run.summary.periodic_flows_max, "flow", "flows"),
                                 page_count(run.summary.silent_flows_max));
   }
-  if (const uint64_t half_open = run.summary.flows.tcp_half_open; half_open > 0) {
-    top.sentence += fmt::format(
-        " {} never completed.",
-        half_open == 1 ? "1 TCP connection was" : page_count(half_open) + " TCP connections were");
+  if (const std::string failed = failed_work_sentences(run); !failed.empty()) {
+    // Likewise a good recording of a server that failed.
+    top.tone = Tone::kOpen;
+    top.sentence += failed;
   }
   size_t broken = 0, unknown = 0;
   for (const SloResult& slo : run.slos) {

@@ -17,9 +17,13 @@ constexpr size_t kChangesShown = 200;
 
 std::string verdict_cell(const Judgement& judgement, const Comparison& c) {
   const Verdict verdict = settled_verdict(judgement, c);
-  const char* tone = verdict == Verdict::kFail           ? "bad"
-                     : verdict == Verdict::kInconclusive ? "open"
-                                                         : "good";
+  const char* tone = "bad";  // invalid is as little a pass as fail is
+  switch (verdict) {
+    case Verdict::kPass: tone = "good"; break;
+    case Verdict::kInconclusive: tone = "open"; break;
+    case Verdict::kFail:
+    case Verdict::kInvalid: break;
+  }
   return fmt::format(R"(<td class="word-{}">{}{}</td>)", tone, verdict_name(verdict),
                      c.metric.gating ? "" : R"( <span class="absent">(informs)</span>)");
 }

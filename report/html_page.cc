@@ -108,6 +108,10 @@ std::string verdict_html(const ReportPage& page) {
                                 standing.usable ? "Usable, may not be judged" : "Not usable",
                                 html_text(fmt::format("{}", fmt::join(standing.reasons, "; "))));
     }
+    if (page.judgement) {
+      for (const std::string& note : page.runs[r].standing.notes)
+        line += fmt::format("<span class=\"word-open\">Not judged:</span> {}. ", html_text(note));
+    }
     line += loss_sentence(page.runs[r], !page.judgement);
     if (run.end.exit_status) line += exit_sentence(run);
     if (!line.empty()) html += "<p class=\"quiet\">" + line + "</p>\n";

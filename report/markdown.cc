@@ -145,6 +145,7 @@ std::string run_line(const ReportPage& page, size_t r) {
                                          : "**not usable**");
   if (!standing.reasons.empty())
     text += ": " + markdown_text(fmt::format("{}", fmt::join(standing.reasons, "; ")), 600);
+  for (const std::string& note : standing.notes) text += "; " + markdown_text(note, 600);
   if (!run.info.source.commit.empty())
     text += ", commit " + code(run.info.source.commit.substr(0, 12)) +
             std::string(commit_remark(run.info.source));

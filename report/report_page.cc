@@ -59,9 +59,11 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   std::vector<GrowthPoint> growth;
   TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(page.stages);
+  RunFold measured;
+  page.fold.load_end_ns = measured.load_end_ns = load_end_ns(page.stages);
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     page.add(sample);
-    if (sample.elapsed_ns > measured_ns) page.measured.add(sample);
+    if (sample.elapsed_ns > measured_ns) measured.add(sample);
     growth.push_back(growth_point(sample));
   }));
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
@@ -91,6 +93,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
   page.summary = RunSummary(std::move(page.fold));
+  page.measured = RunTotals(measured);
   page.growth = judge_growth(growth, judged_from(page.stages));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
   TOPSPIN_ASSIGN(page.load, store.load_load(id));

@@ -31,6 +31,7 @@ Json run_json(const StoredRun& stored, const RunStanding& standing) {
   run["usable"] = standing.usable;
   run["may_be_judged"] = standing.may_be_judged;
   run["not_judged_reasons"] = standing.reasons;
+  run["not_judged_numbers"] = standing.notes;
   run["doubts"] = stored.end.doubts;
   run["commit"] = text_or_null(info.source.commit);
   run["commit_state"] = text_or_null(std::string(commit_state_name(info.source)));

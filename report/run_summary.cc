@@ -139,8 +139,8 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
   std::vector<GrowthPoint> growth;
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(stages);
-  RunTotals measured;
-  RunFold fold;
+  RunFold fold, measured;
+  fold.load_end_ns = measured.load_end_ns = load_end_ns(stages);
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
     if (sample.elapsed_ns > measured_ns) measured.add(sample);
     fold.add(sample);
@@ -149,7 +149,7 @@ Result<RunReport> read_run_report(RunStore& store, std::string_view run,
   }));
   report.summary = RunSummary(std::move(fold));
   report.growth = judge_growth(growth, judged_from(stages));
-  report.standing = standing_of(report.run.info, report.run.end, measured);
+  report.standing = standing_of(report.run.info, report.run.end, RunTotals(measured));
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);

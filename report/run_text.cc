@@ -208,6 +208,8 @@ std::string run_report_text(const RunReport& report) {
     out += fmt::format("  {:<10} {}\n", report.standing.usable ? "NOT JUDGED" : "NOT USABLE",
                        safe(reason));
   }
+  for (const std::string& note : report.standing.notes)
+    out += fmt::format("  {:<10} {}\n", "DOUBTFUL", safe(note));
   for (const SloResult& slo : report.slos) {
     out +=
         fmt::format("  {:<8} {}: {}\n",

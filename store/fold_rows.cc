@@ -19,14 +19,15 @@ Error damaged(const Connection& connection) {
 }
 
 Status insert_sample(Statement& insert, int64_t run, std::string_view part,
-                     std::string_view statistic, uint64_t ticks, const Sample& sample) {
+                     std::string_view statistic, const RunFold& fold, const Sample& sample) {
   const std::string part_text(part), statistic_text(statistic);
   ParameterBinder bind(insert);
   bind_sample(bind, sample, sample.losses);
   bind.bind(run);
   bind.bind(part_text);
   bind.bind(statistic_text);
-  bind.bind(ticks);
+  bind.bind(fold.ticks);
+  bind.bind(fold.half_open_before);
   return insert.run();
 }
 
@@ -129,13 +130,14 @@ std::string_view run_part_name(RunPart part) {
 
 Status insert_fold(Connection& connection, int64_t run, RunPart part, const RunFold& fold) {
   ColumnNames columns = names_of_sample_columns();
-  for (const char* name : {"run", "part", "statistic", "ticks"}) columns.add(name);
+  for (const char* name : {"run", "part", "statistic", "ticks", "half_open_before"})
+    columns.add(name);
   TOPSPIN_ASSIGN(Statement insert,
                  connection.prepare(fmt::format("INSERT INTO total ({}) VALUES ({})",
                                                 columns.names(), columns.parameters())));
   const std::string part_name(run_part_name(part));
-  TOPSPIN_TRY(insert_sample(insert, run, part_name, kMerged, fold.ticks, fold.merged));
-  TOPSPIN_TRY(insert_sample(insert, run, part_name, kGreatest, fold.ticks, fold.greatest));
+  TOPSPIN_TRY(insert_sample(insert, run, part_name, kMerged, fold, fold.merged));
+  TOPSPIN_TRY(insert_sample(insert, run, part_name, kGreatest, fold, fold.greatest));
   return insert_parts(connection, run, part_name, fold.merged);
 }
 
@@ -143,7 +145,7 @@ Result<std::optional<RunFold>> load_fold(Connection& connection, int64_t run, Ru
   RunFold fold;
   bool merged = false, greatest = false;
   ColumnNames columns = names_of_sample_columns();
-  for (const char* name : {"statistic", "ticks"}) columns.add(name);
+  for (const char* name : {"statistic", "ticks", "half_open_before"}) columns.add(name);
   TOPSPIN_TRY(for_each_row(connection, columns.names(), "total", run, run_part_name(part),
                            [&](ColumnLoader& load) {
                              Sample sample;
@@ -151,6 +153,7 @@ Result<std::optional<RunFold>> load_fold(Connection& connection, int64_t run, Ru
                              load_sample(load, sample);
                              load.load(statistic);
                              load.load(fold.ticks);
+                             load.load(fold.half_open_before);
                              const bool is_merged = statistic == kMerged;
                              (is_merged ? merged : greatest) = true;
                              (is_merged ? fold.merged : fold.greatest) = std::move(sample);

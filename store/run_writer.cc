@@ -293,21 +293,27 @@ class Folds {
   /// The tick that follows, with `losses` in place of its own.
   void add(const Sample& tick, const LossInterval& losses) {
     fold(whole_, tick, losses);
-    if (measured_from_ns_ && tick.elapsed_ns > *measured_from_ns_) fold(measured_, tick, losses);
+    if (measured_from_ns() > 0 && tick.elapsed_ns > measured_from_ns())
+      fold(measured_, tick, losses);
     last_ns_ = tick.elapsed_ns;
   }
 
-  /// From here on the run is measured. Ticks after it that were given before are missing in that
-  /// part, which is then not stored: a reader adds the ticks up itself.
-  void start_measured_part(int64_t start_ns) {
-    if (measured_from_ns_ || start_ns <= 0) return;
-    measured_from_ns_ = start_ns;
-    measured_is_whole_ = last_ns_ <= start_ns;
+  /// A stage that begins, or what has become known of it. Should it change what an earlier tick
+  /// counts for, nothing is stored: a reader adds the ticks up itself.
+  void put_stage(uint64_t position, const RunStage& stage) {
+    const int64_t from_ns = measured_from_ns(), end_ns = whole_.load_end_ns;
+    if (stages_.size() <= position) stages_.resize(position + 1, RunStage{"", StageKind::kStart});
+    stages_[position] = stage;
+    whole_.load_end_ns = measured_.load_end_ns = load_end_ns(stages_);
+    if (measured_from_ns() != from_ns && last_ns_ > measured_from_ns()) exact_ = false;
+    if (whole_.load_end_ns != end_ns && last_ns_ > std::min(end_ns, whole_.load_end_ns))
+      exact_ = false;
   }
 
   Status store(Connection& connection, int64_t run) const {
+    if (!exact_) return {};
     TOPSPIN_TRY(insert_fold(connection, run, RunPart::kWhole, whole_));
-    if (!measured_from_ns_ || !measured_is_whole_) return {};
+    if (measured_from_ns() == 0) return {};
     return insert_fold(connection, run, RunPart::kMeasured, measured_);
   }
 
@@ -318,11 +324,12 @@ class Folds {
     before.merge(losses);
     fold.merged.losses = before;
   }
+  int64_t measured_from_ns() const { return topspin::measured_from_ns(stages_); }
 
   RunFold whole_, measured_;
-  std::optional<int64_t> measured_from_ns_;
-  bool measured_is_whole_ = true;
+  std::vector<RunStage> stages_;
   int64_t last_ns_ = 0;
+  bool exact_ = true;
 };
 
 class SqliteRunWriter final : public RunWriter {
@@ -767,7 +774,7 @@ Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
   CHECK(!finished_);
   if (failed_) return *failed_;
   TOPSPIN_TRY(upsert_stage(*connection_, run_, position, stage));
-  if (stage.kind == StageKind::kLoad) folds_.start_measured_part(stage.start_ns);
+  folds_.put_stage(position, stage);
   return {};
 }
 

@@ -12,6 +12,7 @@ CREATE TABLE total (
   part           TEXT NOT NULL,
   statistic      TEXT NOT NULL,
   ticks          INTEGER NOT NULL,
+  half_open_before INTEGER NOT NULL,
   tick           INTEGER NOT NULL,
   monotonic_ns   INTEGER NOT NULL,
   elapsed_ns     INTEGER NOT NULL,

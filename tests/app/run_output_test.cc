@@ -42,6 +42,35 @@ std::string text_of(bool markdown) {
   return session_text(plan, options, result, markdown);
 }
 
+/// The three words mean here what they mean in list, reports and the gate.
+TEST(RunOutput, CompleteUsableAndMayBeJudgedAreThreeThings) {
+  Plan plan;
+  plan.subjects.resize(1);
+  plan.subjects[0].name = "s";
+  SessionResult result;
+  const auto add = [&](RunStatus status, std::vector<std::string> doubts) {
+    SessionRun& run = result.runs.emplace_back();
+    run.subject = "s";
+    run.measured.run.end.status = status;
+    run.measured.run.end.doubts = std::move(doubts);
+    run.measured.totals.ticks = 10;
+    run.measured.totals.interval_ns = 10'000'000'000;
+  };
+  add(RunStatus::kComplete, {});
+  add(RunStatus::kComplete, {"the clock was set back"});
+  add(RunStatus::kComplete, {"the split of replies has 0 of the 60 that the wire saw (0%)"});
+  add(RunStatus::kInterrupted, {});
+  const std::string text = session_text(plan, {}, result, false);
+  EXPECT_THAT(text, testing::ContainsRegex("\ncomplete +3 of 4\n"));
+  EXPECT_THAT(text, testing::ContainsRegex("\nusable +4 of 4\n"));
+  EXPECT_THAT(text, testing::ContainsRegex("\nmay be judged +2 of 4\n"));
+  EXPECT_THAT(text,
+              HasSubstr("may not be judged: s, repeat 0: a number of it is doubtful: the clock"));
+  EXPECT_THAT(text, HasSubstr("not complete: s, repeat 0: its status is interrupted"));
+  EXPECT_THAT(text, HasSubstr("doubtful: s, repeat 0: the split of replies (socket_wait"));
+  EXPECT_THAT(text, Not(HasSubstr("not usable")));
+}
+
 TEST(RunOutput, HostileNamesStayOnTheirLineAndAreNoCommands) {
   for (const bool markdown : {false, true}) {
     SCOPED_TRACE(markdown);

@@ -162,6 +162,46 @@ TEST(HistoryJudgement, AShareThatLeavesZeroFailsAndSmallStepsOfItDoNot) {
   EXPECT_EQ(judged(history).verdict, Verdict::kPass);
 }
 
+/// The newest run alone, long before there is a change of level.
+TEST(HistoryJudgement, FailedWorkOfTheNewestRunFailsAtOnce) {
+  History history;
+  history.metric = {
+      "failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true};
+  history.values.assign(39, 0.0);
+  history.values.push_back(0.5);
+  Judgement judgement = judged(history, {}, true);
+  EXPECT_EQ(judgement.verdict, Verdict::kFail);
+  EXPECT_EQ(judgement.exit_code, kExitFail);
+  EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share of the newest run is 0.5"));
+  EXPECT_EQ(judged(history, {39}).verdict, Verdict::kPass) << "on purpose";
+  // Runs that were let in all the same are no measure for the next.
+  for (int more = 0; more < 5; ++more) {
+    history.values.push_back(0.5);
+    EXPECT_EQ(judged(history).verdict, Verdict::kFail) << more;
+  }
+  history.values.assign(8, 0.0);  // too few to pass, and enough to fail
+  history.values.push_back(0.5);
+  EXPECT_EQ(judged(history).verdict, Verdict::kFail);
+}
+
+TEST(HistoryJudgement, FailedWorkAsUsualDoesNotFail) {
+  History history;
+  history.metric = {
+      "failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true};
+  for (int i = 0; i < 40; ++i) history.values.push_back(0.01 * (i % 5));
+  EXPECT_EQ(history.values.back(), 0.04);
+  EXPECT_EQ(judged(history).verdict, Verdict::kPass);
+  history.values.back() = 0.0;
+  EXPECT_EQ(judged(history).verdict, Verdict::kPass);
+  history.values.back() = 0.2;
+  EXPECT_EQ(judged(history).verdict, Verdict::kFail);
+  for (size_t i = 0; i < 40; ++i) history.values[i] = i == 39 ? 0.0009 : 0.0;  // below the margin
+  EXPECT_EQ(judged(history).verdict, Verdict::kPass);
+  // The other metrics' newest value alone says nothing.
+  History memory = history_of({{100, 39}, {1000, 1}});
+  EXPECT_EQ(judged(memory).verdict, Verdict::kPass);
+}
+
 TEST(HistoryJudgement, SaysWhen) {
   History history = history_of({{100, 20}, {110, 20}});
   for (size_t i = 0; i < 40; ++i) history.times.push_back("day " + std::to_string(i));

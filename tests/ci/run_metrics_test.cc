@@ -32,8 +32,9 @@ TEST(RunMetrics, NamesAreUniqueAndFewGate) {
 }
 
 TEST(RunMetrics, WhatWasNotMeasuredIsAbsent) {
-  RunTotals totals;
-  totals.add(Sample{});
+  const auto fold = std::make_unique<RunFold>();
+  fold->add(Sample{});
+  const RunTotals totals(*fold);
   for (const char* name : {"cpu_ns_per_flow", "cpu_ns_per_packet", "rss_bytes_max",
                            "reply_latency_ns_p99", "run_queue_latency_ns_p99", "fds_max"})
     EXPECT_FALSE(taken(name, totals).has_value()) << name;
@@ -76,6 +77,39 @@ TEST(RunMetrics, WorkThatIsNotDoneIsAShareOfWhatWasAsked) {
   EXPECT_FALSE(taken("failed_share", totals).has_value());
 }
 
+TEST(RunMetrics, WhatNothingWasSeenOfIsAbsentAndNotZero) {
+  const auto fold = std::make_unique<RunFold>();
+  RunTotals totals;
+  const auto none_of = [&](std::initializer_list<const char*> names) {
+    for (const char* name : names) EXPECT_FALSE(taken(name, totals).has_value()) << name;
+  };
+  none_of({"unanswered", "tcp_refused", "tcp_resets", "missed_ticks"});
+  const auto sample = std::make_unique<Sample>();
+  sample->flows.packets = 10;
+  fold->add(*sample);
+  totals = RunTotals(*fold);
+  for (const char* name : {"unanswered", "tcp_refused", "tcp_resets"})
+    EXPECT_EQ(taken(name, totals), 0) << name;
+  none_of({"missed_ticks"});  // nothing had a period
+  sample->flows.periodic_flows = 1;
+  fold->add(*sample);
+  totals = RunTotals(*fold);
+  EXPECT_EQ(taken("missed_ticks", totals), 0);
+}
+
+TEST(RunMetrics, MissedTicksCountUntilTheLoadIsOver) {
+  const auto fold = std::make_unique<RunFold>();
+  fold->load_end_ns = 2;
+  for (const int64_t end_ns : {1, 2, 3}) {
+    const auto sample = std::make_unique<Sample>();
+    sample->elapsed_ns = end_ns;
+    sample->flows.periodic_flows = 5;
+    sample->flows.missed_ticks = 10;
+    fold->add(*sample);
+  }
+  EXPECT_EQ(taken("missed_ticks", RunTotals(*fold)), 20);
+}
+
 TEST(RunMetrics, AClosedLoopIsJudgedByHowMuchItGotDone) {
   RunTotals totals;
   LoadResult load = load_of(1000, 900, 100);
@@ -91,13 +125,62 @@ TEST(RunMetrics, WithoutALoadTheWireSaysWhatFailed) {
   EXPECT_FALSE(taken("failed_share", totals).has_value()) << "nothing was asked for";
   totals.flows.requests = 90;
   totals.flows.unanswered = 5;
-  totals.flows.tcp_refused = 4;
-  totals.flows.tcp_resets = 6;
+  totals.flows.tcp_refused = 10;
+  totals.flows.tcp_resets = 10;  // the refusals, once more
+  EXPECT_EQ(taken("failed_share", totals), 0.15);
+  // Clients that end their connections with a reset, and requests that a reset cut off: these are
+  // among the unanswered.
+  totals.flows.tcp_resets = 60;
   EXPECT_EQ(taken("failed_share", totals), 0.15);
 }
 
-TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
+TEST(RunMetrics, RefusedConnectionsFailOnceEach) {
   RunTotals totals;
+  totals.flows.tcp_refused = totals.flows.tcp_resets = 10;
+  EXPECT_EQ(taken("failed_share", totals), 1) << "there was no request";
+}
+
+TEST(RunMetrics, RequestsThatOverlapAreNoPartOfTheWork) {
+  RunTotals totals;
+  totals.flows.requests = 400;
+  totals.flows.overlapping_requests = 300;
+  totals.flows.unanswered = 100;
+  // As the flow table does, each that was given up stands among the latencies as the timeout.
+  totals.flows.reply_latency.record_n(1'000'000'000, 100);
+  EXPECT_EQ(taken("failed_share", totals), 1);
+  totals.flows.unanswered = 0;
+  totals.flows.overlapping_requests = 400;
+  EXPECT_FALSE(taken("failed_share", totals).has_value()) << "none was followed";
+}
+
+TEST(RunMetrics, ConnectionsThatNothingAnsweredAreFailedWork) {
+  const auto with_half_open = [](std::initializer_list<uint64_t> ticks) {
+    const auto fold = std::make_unique<RunFold>();
+    for (const uint64_t half_open : ticks) {
+      const auto sample = std::make_unique<Sample>();
+      sample->flows.tcp_half_open = half_open;
+      sample->flows.requests = 50 / ticks.size();
+      fold->add(*sample);
+    }
+    return taken("failed_share", RunTotals(*fold));
+  };
+  EXPECT_EQ(with_half_open({0, 50}), 0) << "they may have just begun";
+  EXPECT_EQ(with_half_open({50, 50}), 0.5);
+  EXPECT_EQ(with_half_open({50, 0}), 0) << "they were answered after all";
+}
+
+TEST(RunMetrics, ALoadThatExpectsNoRepliesHasNoFailedWork) {
+  RunTotals totals;
+  LoadResult flood;
+  flood.workload = WorkloadKind::kUdpFlood;
+  flood.expects_replies = false;
+  totals.set_load(flood);
+  totals.flows.requests = totals.flows.unanswered = 100;
+  EXPECT_FALSE(taken("failed_share", totals).has_value());
+}
+
+TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
+  const auto fold = std::make_unique<RunFold>();
   for (const int64_t rss : {100, 300, 200}) {
     const auto sample = std::make_unique<Sample>();  // by value GCC 12 warns for nothing
     sample->interval_ns = 2'000'000'000;
@@ -110,8 +193,9 @@ TEST(RunMetrics, CountsAddUpAndGaugesKeepTheirGreatest) {
     sample->scheduler->run_queue_latency->record_n(50, 1000);
     sample->resources.emplace();
     sample->resources->rss_bytes = rss;
-    totals.add(*sample);
+    fold->add(*sample);
   }
+  const RunTotals totals(*fold);
   EXPECT_EQ(totals.ticks, 3u);
   EXPECT_EQ(taken("cpu_ns_per_flow", totals), 60);
   EXPECT_EQ(taken("cpu_ns_per_packet", totals), 15);

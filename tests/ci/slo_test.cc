@@ -167,7 +167,34 @@ TEST_F(SloTest, StatusesAreJudgedByClassAndErrorsByStage) {
   EXPECT_THAT(judge("http_5xx == 0 during hold").explanation, HasSubstr("this load has no"));
 }
 
+TEST_F(SloTest, WhereNothingHasAPeriodNoSilenceIsJudged) {
+  for (const char* rule : {"missed_ticks == 0", "silent_flows == 0", "max(silent_flows) == 0",
+                           "silent_flows == 0 during hold", "rate(missed_ticks) == 0"}) {
+    EXPECT_EQ(judge(rule).verdict, SloVerdict::kUnknown) << rule;
+    EXPECT_THAT(judge(rule).explanation, HasSubstr("no flow had a period")) << rule;
+  }
+  tick(9).flows.periodic_flows = 10;
+  for (const char* rule : {"missed_ticks == 0", "silent_flows == 0 during hold"})
+    expect(rule, SloVerdict::kKept);
+}
+
+TEST_F(SloTest, SilenceCountsUntilTheLoadIsOver) {
+  for (Sample& each : ticks_) each.flows.periodic_flows = 10;
+  for (const size_t second : {13, 14, 15}) {  // in `after`: the clients have left
+    tick(second).flows.missed_ticks = 10;
+    tick(second).flows.silent_flows = 10;
+  }
+  for (const char* rule : {"missed_ticks == 0", "silent_flows == 0", "max(silent_flows) == 0"})
+    expect(rule, SloVerdict::kKept);
+  expect("silent_flows == 0 during after", SloVerdict::kBroken);  // asked for by name
+  tick(12).flows.missed_ticks = 1;                                // the last of ramp_down
+  tick(12).flows.silent_flows = 1;
+  for (const char* rule : {"missed_ticks == 0", "silent_flows == 0"})
+    expect(rule, SloVerdict::kBroken);
+}
+
 TEST_F(SloTest, SilenceAndEveryCountOfLossesHaveNames) {
+  tick(9).flows.periodic_flows = 10;
   expect("silent_flows == 0 during hold", SloVerdict::kKept);
   tick(9).flows.silent_flows = 4;
   expect("silent_flows == 0 during hold", SloVerdict::kBroken);

@@ -13,6 +13,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 
 MeasuredRun quiet_run(std::string id = "run", int64_t started_ns = 0) {
   MeasuredRun run;
@@ -73,6 +74,24 @@ TEST(Standing, ADoubtTakesTheJudgementAwayAndIsSaid) {
   EXPECT_TRUE(s.complete && s.usable);
   EXPECT_FALSE(s.may_be_judged);
   EXPECT_THAT(s.reasons, ElementsAre(HasSubstr("the clock was set back")));
+}
+
+/// The wire's numbers and the load's are as good as ever.
+TEST(Standing, ADoubtAboutTheSplitTouchesTheSplitAlone) {
+  for (const char* doubt :
+       {"the split of replies has 0 of the 60 that the wire saw (0%)",
+        "the parts of 60 replies add up to 1.00ms, where the wire saw 2.00ms"}) {
+    MeasuredRun run = quiet_run();
+    run.run.end.doubts = {doubt};
+    const RunStanding s = standing(run);
+    EXPECT_TRUE(s.may_be_judged);
+    EXPECT_THAT(s.reasons, IsEmpty());
+    EXPECT_THAT(s.notes, ElementsAre(testing::AllOf(HasSubstr("reply_socket"), HasSubstr(doubt))));
+    EXPECT_THAT(doubts_of_all(run.run.end), IsEmpty());
+    run.run.end.doubts.push_back("the clock was set back");
+    EXPECT_FALSE(standing(run).may_be_judged);
+    EXPECT_EQ(standing(run).notes.size(), 1u);
+  }
 }
 
 TEST(Standing, LossesMakeARunUnusableAndAnEarlyEndIncomplete) {
@@ -151,11 +170,70 @@ TEST(Sides, NumbersOfRunsThatMayNotBeJudgedAreShownAndDecideNothing) {
 
 TEST(Sides, ADoubtfulRunDoesNotGate) {
   TwoSides sides = drifting(true);
-  sides.b[0].run.end.doubts = {"the split does not add up"};
+  sides.b[0].run.end.doubts = {"the clock was set back"};
   const Judgement judgement = judge_pairs(*pair_runs(sides.a, sides.b), 1, false);
   EXPECT_EQ(cpu(judgement).n, 11u);
   EXPECT_THAT(judgement.reasons,
               Contains(HasSubstr("run b0 is left out: a number of it is doubtful")));
+}
+
+MeasuredRun planned_run(std::string id, std::string session, int64_t started_ns) {
+  MeasuredRun run = quiet_run(std::move(id), started_ns);
+  run.run.info.plan.emplace();
+  run.run.info.plan->session = std::move(session);
+  return run;
+}
+
+/// What the gate takes when no side is named, by their ids.
+std::vector<std::string> of_newest_session(std::vector<MeasuredRun> runs) {
+  std::vector<StoredRun> stored;
+  for (MeasuredRun& run : runs) stored.push_back(std::move(run.run));
+  std::vector<std::string> ids;
+  for (const StoredRun& run : newest_session(std::move(stored))) ids.push_back(run.info.id);
+  return ids;
+}
+
+TEST(Sides, AHistorysNewestRunOfWhichHalfIsNotDoneFails) {
+  std::vector<MeasuredRun> runs;
+  for (int i = 0; i < 40; ++i) {
+    MeasuredRun run = quiet_run(std::to_string(100 + i), i);
+    run.totals.flows.requests = 1000;
+    if (i == 39) run.totals.flows.unanswered = run.totals.flows.tcp_resets = 500;
+    runs.push_back(std::move(run));
+  }
+  const std::vector<MeasuredRun> good(runs.begin(), runs.end() - 1);
+  EXPECT_EQ(judge_run_history(good, {}, 1, true).exit_code, 0);
+  const Judgement judgement = judge_run_history(runs, {}, 1, true);
+  EXPECT_EQ(judgement.exit_code, 1);
+  EXPECT_THAT(judgement.reasons.at(0), HasSubstr("failed_share of the newest run is 0.5"));
+  EXPECT_EQ(judge_run_history(runs, {"139"}, 1, true).exit_code, 0) << "on purpose";
+}
+
+TEST(Sides, WithoutANameTheLastSessionIsJudgedWhateverTheClockSays) {
+  const MeasuredRun old = planned_run("old", "s1", 100), a = planned_run("a", "s2", 200),
+                    b = planned_run("b", "s2", 300), recorded = quiet_run("recorded", 400);
+  EXPECT_THAT(of_newest_session({old, a, b}), ElementsAre("a", "b"));
+  EXPECT_THAT(of_newest_session({old, a, b, recorded}), ElementsAre("a", "b"))
+      << "a later recording adds no older session";
+  EXPECT_THAT(of_newest_session({a, b, old}), ElementsAre("old")) << "the clock was set back";
+  EXPECT_THAT(of_newest_session({recorded, quiet_run("x", 1)}), ElementsAre("recorded", "x"));
+}
+
+TEST(Sides, NamesThatSpanSessionsAreSaid) {
+  TwoSides sides = drifting(true);
+  const auto reasons = [&] { return compare_runs(sides.a, sides.b, 1, false).reasons; };
+  EXPECT_THAT(reasons(), Not(Contains(HasSubstr("session"))));
+  for (std::vector<MeasuredRun>* side : {&sides.a, &sides.b}) {
+    for (size_t i = 0; i < side->size(); ++i)
+      (*side)[i].run.info.plan.emplace().session = i < 6 ? "s1" : "s2";
+  }
+  EXPECT_THAT(reasons(), Contains(HasSubstr("of 2 sessions of topspin run:")));
+  EXPECT_THAT(judge_pairs(*pair_runs(sides.a, sides.b), 1, false).reasons,
+              Contains(HasSubstr("of 2 sessions of topspin run:")));
+  for (std::vector<MeasuredRun>* side : {&sides.a, &sides.b}) {
+    for (size_t i = 0; i < 6; ++i) (*side)[i].run.info.plan.reset();
+  }
+  EXPECT_THAT(reasons(), Contains(HasSubstr("of 1 session of topspin run and of topspin record")));
 }
 
 TEST(Sides, ARunIsNotComparedWithItself) {
@@ -165,7 +243,7 @@ TEST(Sides, ARunIsNotComparedWithItself) {
 }
 
 /// A server that drops every second request is quicker with the rest, and no better for it.
-TEST(Sides, LessWorkFailsWhateverTheLatency) {
+TEST(Sides, LessWorkFailsWhateverTheLatencyAndTheSplit) {
   TwoSides sides;
   for (int i = 0; i < 10; ++i) {
     for (const bool is_b : {false, true}) {
@@ -175,6 +253,9 @@ TEST(Sides, LessWorkFailsWhateverTheLatency) {
       load.total.accounts.replied = is_b ? 1000 : 2000;
       load.total.accounts.lost = is_b ? 1000 : 0;
       run.totals.set_load(load);
+      // It also splits badly what it answers, which must not save it.
+      if (is_b)
+        run.run.end.doubts = {"the split of replies has 1 of the 60 that the wire saw (2%)"};
       run.totals.flows.reply_latency.record_n(is_b ? 100'000 : 200'000, 2000);
       (is_b ? sides.b : sides.a).push_back(std::move(run));
     }

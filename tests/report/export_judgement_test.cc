@@ -117,6 +117,21 @@ TEST(ExportGithub, HostileTextBeginsNoCommandOfItsOwn) {
   }
 }
 
+TEST(GateJson, AMetricsVerdictIsTheOneThatTheTextShows) {
+  const auto verdicts = [](Verdict whole) {
+    std::vector<std::string> settled, own;
+    for (const Json& metric : Json::parse(judgement_json(judgement(whole)))["metrics"]) {
+      settled.push_back(metric["verdict"]);
+      own.push_back(metric["own_verdict"]);
+    }
+    EXPECT_EQ(own, (std::vector<std::string>{"pass", "fail", "inconclusive", "fail"}));
+    return settled;
+  };
+  EXPECT_EQ(verdicts(Verdict::kInvalid), std::vector<std::string>(4, "invalid"));
+  EXPECT_EQ(verdicts(Verdict::kFail),
+            (std::vector<std::string>{"pass", "fail", "inconclusive", "fail"}));
+}
+
 TEST(GateJson, AJudgementComesBackFromItsJson) {
   for (const Verdict verdict :
        {Verdict::kPass, Verdict::kFail, Verdict::kInconclusive, Verdict::kInvalid}) {

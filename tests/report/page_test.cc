@@ -8,6 +8,7 @@
 #include "report/html_data.h"
 #include "report/html_page.h"
 #include "report/html_parts.h"
+#include "report/html_sections.h"
 #include "report/page_assets.h"
 #include "tests/report/report_testing.h"
 
@@ -196,6 +197,17 @@ TEST(PercentileCurve, AgreesWithTheHistogram) {
     if (const auto value = lateness.percentile(quantile)) {
       EXPECT_NEAR(p.value, static_cast<double>(*value), 0.07 * p.value + 1000) << quantile;
     }
+  }
+}
+
+TEST(HtmlPage, OnlyAPassIsGreen) {
+  Judgement judgement;
+  judgement.metrics.resize(1);
+  judgement.metrics[0].verdict = Verdict::kPass;
+  for (const auto& [verdict, cell] : {std::pair{Verdict::kPass, "word-good\">pass"},
+                                      std::pair{Verdict::kInvalid, "word-bad\">invalid"}}) {
+    judgement.verdict = verdict;
+    EXPECT_NE(comparison_section(judgement).find(cell), std::string::npos) << cell;
   }
 }
 

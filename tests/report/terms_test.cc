@@ -32,6 +32,7 @@ struct Told {
 
 struct Setting {
   std::optional<int64_t> period_ns = {};
+  std::optional<LoadResult> load = {};
   RunEnd end = {};
   std::function<void(Sample&)> change = [](Sample&) {};
 };
@@ -54,6 +55,11 @@ Told tell(const Setting& setting) {
     Sample sample = report_tick(tick, "server");
     setting.change(sample);
     EXPECT_OK(writer->append(sample));
+  }
+  if (setting.load) {
+    EXPECT_OK(writer->put_stage(0, {"hold", StageKind::kLoad, 0, 6 * kSecond, 10, 10}));
+    EXPECT_OK(writer->put_stage(1, {"after", StageKind::kAfter, 6 * kSecond, {}, {}, {}}));
+    EXPECT_OK(writer->put_load(*setting.load));
   }
   RunEnd end = setting.end;
   end.duration_ns = 12 * kSecond;
@@ -195,6 +201,96 @@ TEST(Terms, DoubtsLeaveARunUsableAndMayNotBeJudged) {
   const Json run = Json::parse(told.json)["run"];
   EXPECT_EQ(run["usable"], true);
   EXPECT_EQ(run["doubts"], Json::array({doubt}));
+}
+
+TEST(Terms, ADoubtAboutTheSplitIsSaidAndLeavesTheRestToBeJudged) {
+  const std::string doubt = "the split of replies has 1 of the 60 that the wire saw (2%)";
+  const Told told = tell({.end = end_with({}, {doubt})});
+  EXPECT_THAT(told.text, HasSubstr("complete, usable, may be judged"));
+  for (const std::string* report : {&told.text, &told.markdown, &told.html})
+    EXPECT_THAT(*report, AllOf(HasSubstr("is doubtful and not judged: "), HasSubstr(doubt)));
+  EXPECT_EQ(Json::parse(told.json)["run"]["not_judged_numbers"].size(), 1u);
+}
+
+TEST(Terms, RulesOfADoubtfulSplitAreNotJudgedAndTheOthersAre) {
+  for (const bool doubtful : {false, true}) {
+    TemporaryDirectory directory;
+    const std::string path = directory.file();
+    const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
+    auto writer = create(path, info);
+    for (uint64_t tick = 1; tick <= 4; ++tick) {
+      Sample sample = report_tick(tick, "server");
+      sample.sockets.emplace().reply_socket.emplace().record_n(1'000, 2'000);
+      EXPECT_OK(writer->append(sample));
+    }
+    RunEnd end;
+    if (doubtful) end.doubts = {"the split of replies has 1 of the 60 that the wire saw (2%)"};
+    end.duration_ns = 4 * kSecond;
+    EXPECT_OK(writer->finish(end));
+    auto store = open(path);
+    const std::vector<SloRule> rules = {must(parse_slo("p99(reply_socket) < 1s")),
+                                        must(parse_slo("packets > 0"))};
+    const auto results = must(judge_slos(*store, must(store->find_run(info.id)), rules));
+    EXPECT_EQ(results[0].verdict, doubtful ? SloVerdict::kUnknown : SloVerdict::kKept);
+    EXPECT_EQ(results[0].explanation.find("the split is doubtful") != std::string::npos, doubtful);
+    EXPECT_EQ(results[1].verdict, SloVerdict::kKept);
+  }
+}
+
+LoadResult load_of(uint64_t asked, uint64_t replied, uint64_t errors) {
+  LoadResult load;
+  load.workload = WorkloadKind::kHttp;
+  load.http.emplace();
+  load.total.accounts.scheduled = load.total.accounts.sent = asked;
+  load.total.accounts.replied = replied;
+  load.total.accounts.lost = asked - replied;
+  load.total.accounts.http_errors = errors;
+  return load;
+}
+
+TEST(FailedWork, OfALoadHasATileAndTakesTheGreenAway) {
+  const Told good = tell({.load = load_of(1000, 1000, 0)});
+  EXPECT_THAT(good.html, AllOf(HasSubstr("verdict is-good"), HasSubstr("Work not done"),
+                               HasSubstr("HTTP errors")));
+  EXPECT_THAT(good.markdown, HasSubstr("| Work not done | **0%** | 0 of 1,000 asked for |"));
+  const Told lost = tell({.load = load_of(1000, 500, 0)});
+  EXPECT_THAT(lost.html, AllOf(HasSubstr("verdict is-open"),
+                               HasSubstr("50% of the work that was asked for was not done."),
+                               HasSubstr("500 of 1,000 asked for")));
+  EXPECT_THAT(lost.markdown, HasSubstr("| Work not done | **50%** |"));
+  const Told errors = tell({.load = load_of(1000, 1000, 100)});
+  EXPECT_THAT(errors.html,
+              AllOf(HasSubstr("verdict is-open"), HasSubstr("100 answers were an HTTP error.")));
+  EXPECT_THAT(errors.markdown, HasSubstr("| HTTP errors | **100** | of 1,000 answers |"));
+}
+
+TEST(FailedWork, RefusedAndNeverCompletedConnectionsAreHeadlines) {
+  const Told none = tell({});
+  for (const char* word : {"Refused connections", "Never completed"})
+    EXPECT_THAT(none.html + none.markdown, Not(HasSubstr(word)));
+  const Told told = tell({.change = [](Sample& sample) {
+    sample.flows.tcp_half_open = 7;
+    sample.flows.tcp_refused = sample.tick == 3 ? 2 : 0;
+  }});
+  for (const std::string* report : {&told.html, &told.markdown}) {
+    EXPECT_THAT(*report, AllOf(HasSubstr("2 TCP connections were refused."),
+                               HasSubstr("7 TCP connections were never completed.")));
+  }
+  EXPECT_THAT(told.html, HasSubstr("verdict is-open"));
+  EXPECT_THAT(told.markdown, AllOf(HasSubstr("| Refused connections | **2** |"),
+                                   HasSubstr("| Never completed | **7** |")));
+}
+
+TEST(Silence, CountsUntilTheLoadIsOver) {
+  const Told told = tell({.load = load_of(1000, 1000, 0), .change = [](Sample& sample) {
+                            sample.flows.periodic_flows = 10;
+                            sample.flows.missed_ticks = sample.tick > 6 ? 10 : 0;
+                            sample.flows.silent_flows = sample.tick > 6 ? 10 : 0;
+                          }});
+  const Json summary = Json::parse(told.json)["summary"];
+  EXPECT_EQ(summary["missed_ticks"], 0);
+  EXPECT_EQ(summary["silent_flows"], Json({{"max", 0}, {"last", 0}}));
+  EXPECT_THAT(told.html, Not(HasSubstr("fell silent")));
 }
 
 TEST(Terms, LossesAboveTheirLimitLeaveARunUnusable) {
