@@ -474,10 +474,6 @@ std::optional<double> of_histogram(const AnyHistogram& h, const SloRule& rule) {
 }
 
 /// Numbers that are 0 wherever no flow has a period, and say nothing there.
-bool counts_silence(std::string_view name) {
-  return name == "missed_ticks" || name == "silent_flows";
-}
-
 std::string why_no_percentile(uint64_t count, const SloRule& rule) {
   if (count == 0) return fmt::format("no sample of {} in that time", rule.name);
   return fmt::format("{} samples of {} are too few for this percentile: {} must lie above it",
@@ -554,7 +550,7 @@ struct SloJudge::Rule {
 };
 
 void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>& stages) {
-  of_periods = counts_silence(rule.name);
+  of_periods = source != nullptr && source->needs_period && what != What::kTickDistribution;
   declared_period_ns = run.settings.period_ns;
   if (rule.scope.kind == SloScope::Kind::kMeasured) {
     range.from_ns = measured_from_ns(stages);

@@ -195,7 +195,8 @@ void FlowInterval::for_each_number(Visit visit) {
                  "Live flows that have a period, declared or learned."),
         &F::periodic_flows);
   visit(N::gauge("silent_flows", "silent flows",
-                 "Flows with a period that missed at least their last two ticks."),
+                 "Flows with a period that missed at least their last two ticks.")
+            .of_periods(),
         &F::silent_flows);
   visit(N::count("packets", "packets", "Packets captured, those in no flow included."),
         &F::packets);
@@ -251,17 +252,20 @@ void FlowInterval::for_each_number(Visit visit) {
         &F::seen_flows_per_second_max);
   visit(N::distribution("lateness_ns", "lateness",
                         "How late an initiator's message came against its flow's period; early is "
-                        "negative."),
+                        "negative.")
+            .of_periods(),
         &F::lateness);
   visit(N::distribution("reply_latency_ns", "reply latency", "From a request to its reply."),
         &F::reply_latency);
-  visit(N::count("missed_ticks", "missed ticks", "Periods in which a flow sent nothing."),
+  visit(N::count("missed_ticks", "missed ticks", "Periods in which a flow sent nothing.")
+            .of_periods(),
         &F::missed_ticks);
   visit(N::count("unanswered", "unanswered requests",
                  "Requests without a reply within the reply timeout."),
         &F::unanswered);
   visit(N::maximum("late_flows", "late flows",
-                   "Flows with at least one gap late by more than a tenth of their period."),
+                   "Flows with at least one gap late by more than a tenth of their period.")
+            .of_periods(),
         &F::late_flows);
   visit(N::count("requests", "requests", "Requests opened: answered, unanswered, or still open."),
         &F::requests);

@@ -55,12 +55,19 @@ struct Number {
   std::string_view label;  // a few words for tables and screens
   std::string_view help;   // one sentence
   NumberScope scope = NumberScope::kSum;
+  bool needs_period = false;  // means nothing where no flow has a period
   std::optional<LossKind> loss = std::nullopt;
   LossLimit limit = LossLimit::kNone;
   std::string_view probe = {};  // who measures it; set by core/numbers.h
 
   constexpr Number of_the_whole() const { return with(NumberScope::kWhole); }
   constexpr Number nearest_limit() const { return with(NumberScope::kNearest); }
+
+  constexpr Number of_periods() const {
+    Number copy = *this;
+    copy.needs_period = true;
+    return copy;
+  }
 
   static constexpr Number count(std::string_view name, std::string_view label,
                                 std::string_view help) {

@@ -124,7 +124,8 @@ std::string numbers_section(const ReportPage& page) {
     html +=
         fmt::format("<details><summary>{}Every number that was measured</summary>{}</details>\n",
                     side_prefix(page, r),
-                    scrolling("All numbers", numbers_html_table(page.runs[r].summary.fold)));
+                    scrolling("All numbers",
+                              numbers_html_table(page.runs[r].summary.fold, has_lateness(page))));
   }
   return html + "</section>\n";
 }

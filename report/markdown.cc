@@ -469,7 +469,8 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
   add("host and probes", folded("Host and probes", hosts));
   for (size_t r = 0; r < page.runs.size(); ++r) {
     add(of_side("all numbers", page, r),
-        folded(of_side("All numbers", page, r), numbers_markdown_table(page.runs[r].summary.fold)));
+        folded(of_side("All numbers", page, r),
+               numbers_markdown_table(page.runs[r].summary.fold, has_lateness(page))));
   }
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const std::string threads = threads_table(page.runs[r]);

@@ -62,7 +62,8 @@ struct Row {
   std::string value, greatest;
 };
 
-std::optional<Row> row_of(const RegisteredNumber& number, const RunFold& fold) {
+std::optional<Row> row_of(const RegisteredNumber& number, const RunFold& fold, bool periods) {
+  if (number.needs_period && !periods) return std::nullopt;
   Row row{number.probe, number.label, number.name, number.help, {}, {}};
   if (number.signed_histogram) {
     const SignedHistogram* histogram = number.signed_histogram(fold.merged);
@@ -82,9 +83,9 @@ std::optional<Row> row_of(const RegisteredNumber& number, const RunFold& fold) {
   return row;
 }
 
-void for_each_row(const RunFold& fold, const std::function<void(const Row&)>& visit) {
+void for_each_row(const RunFold& fold, bool periods, const std::function<void(const Row&)>& visit) {
   for (const RegisteredNumber& number : numbers()) {
-    if (const auto row = row_of(number, fold)) visit(*row);
+    if (const auto row = row_of(number, fold, periods)) visit(*row);
   }
 }
 
@@ -136,10 +137,10 @@ std::string other_counts_text(const RunFold& fold) {
   return text;
 }
 
-std::string numbers_html_table(const RunFold& fold) {
+std::string numbers_html_table(const RunFold& fold, bool periods) {
   std::string rows;
   std::string_view probe;
-  for_each_row(fold, [&](const Row& row) {
+  for_each_row(fold, periods, [&](const Row& row) {
     if (row.probe != probe) {
       probe = row.probe;
       rows +=
@@ -156,9 +157,9 @@ std::string numbers_html_table(const RunFold& fold) {
          rows + "</tbody></table>";
 }
 
-std::string numbers_markdown_table(const RunFold& fold) {
+std::string numbers_markdown_table(const RunFold& fold, bool periods) {
   std::string text = "| number | value | greatest |\n| --- | ---: | ---: |\n";
-  for_each_row(fold, [&](const Row& row) {
+  for_each_row(fold, periods, [&](const Row& row) {
     text += fmt::format("| {} (`{}`) | {} | {} |\n", row.label, row.name, row.value, row.greatest);
   });
   return text;

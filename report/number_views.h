@@ -16,8 +16,9 @@ Json numbers_json(const RunFold& fold);
 /// Counts above 0 that the text report's own lines do not show, a line each; empty: none.
 std::string other_counts_text(const RunFold& fold);
 
-/// A table of all that was measured: label, name, value, the greatest of a gauge.
-std::string numbers_html_table(const RunFold& fold);
-std::string numbers_markdown_table(const RunFold& fold);
+/// A table of all that was measured: label, name, value, the greatest of a gauge. `periods`: some
+/// flow had a period; without one, what is about periods is left out.
+std::string numbers_html_table(const RunFold& fold, bool periods);
+std::string numbers_markdown_table(const RunFold& fold, bool periods);
 
 }  // namespace topspin

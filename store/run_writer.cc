@@ -302,7 +302,7 @@ class Folds {
   /// counts for, nothing is stored: a reader adds the ticks up itself.
   void put_stage(uint64_t position, const RunStage& stage) {
     const int64_t from_ns = measured_from_ns(), end_ns = whole_.load_end_ns;
-    if (stages_.size() <= position) stages_.resize(position + 1, RunStage{"", StageKind::kStart});
+    while (stages_.size() <= position) stages_.emplace_back().kind = StageKind::kStart;
     stages_[position] = stage;
     whole_.load_end_ns = measured_.load_end_ns = load_end_ns(stages_);
     if (measured_from_ns() != from_ns && last_ns_ > measured_from_ns()) exact_ = false;
