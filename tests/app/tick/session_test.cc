@@ -1,0 +1,180 @@
+#include "app/tick/session.h"
+
+#include <gtest/gtest.h>
+
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+ClosedInterval flows(int64_t begin_ns, int64_t end_ns, uint64_t packets, uint64_t number = 0) {
+  ClosedInterval interval;
+  interval.number = number;
+  interval.flows.begin_ns = begin_ns;
+  interval.flows.end_ns = end_ns;
+  interval.flows.packets = packets;
+  return interval;
+}
+
+TEST(Session, JoinsTheTwoHalvesOfATickInOrder) {
+  Session session(1000 * kNanosPerSecond, kNanosPerSecond, {}, kNanosPerSecond);
+  const int64_t one = 1001 * kNanosPerSecond;
+  EXPECT_FALSE(session.next_sample());
+  session.add_flows(flows(0, one, 5));
+  EXPECT_FALSE(session.next_sample());  // the probes' half is missing
+  session.add_probes({}, {}, one, one + 1000);
+  session.add_probes({}, {}, one + kNanosPerSecond, one + kNanosPerSecond);
+  const auto first = session.next_sample();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->tick, 1u);
+  EXPECT_EQ(first->flows.packets, 5u);
+  EXPECT_EQ(first->interval_ns, kNanosPerSecond + 1000);  // the true length
+  EXPECT_EQ(first->losses.late_ticks, 0u);
+  EXPECT_FALSE(session.next_sample());  // now the flows' half is missing
+  session.add_flows(flows(one, one + kNanosPerSecond, 7, 1));
+  const auto second = session.next_sample();
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->tick, 2u);
+  EXPECT_EQ(second->interval_ns, kNanosPerSecond - 1000);
+  EXPECT_EQ(session.flow_totals().packets, 12u);
+}
+
+TEST(Session, ALateTickSaysSo) {
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
+  session.add_flows(flows(0, kNanosPerSecond, 0));
+  session.add_probes({}, {}, kNanosPerSecond, kNanosPerSecond + 150 * kNanosPerMilli);
+  EXPECT_EQ(session.next_sample()->losses.late_ticks, 1u);
+  EXPECT_EQ(session.loss_totals().late_ticks, 1u);
+}
+
+TEST(Session, CaptureLossesTravelWithTheTick) {
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
+  ClosedInterval interval = flows(0, kNanosPerSecond, 10);
+  interval.losses = {3, 4, 5};
+  interval.flows.evicted_flows = 6;
+  session.add_flows(std::move(interval));
+  session.add_probes({}, {}, kNanosPerSecond, kNanosPerSecond);
+  const auto sample = session.next_sample();
+  EXPECT_EQ(sample->losses.capture_kernel_drops, 3u);
+  EXPECT_EQ(sample->losses.capture_interface_drops, 4u);
+  EXPECT_EQ(sample->losses.capture_gap_ns, 5u);
+  EXPECT_EQ(sample->losses.evicted_flows, 6u);
+}
+
+/// A probes' half that is due `second` whole seconds after 0, read there.
+void add_probes_at(Session& session, int64_t second, int64_t read_late_ns = 0) {
+  session.add_probes({}, {}, second * kNanosPerSecond, second * kNanosPerSecond + read_late_ns);
+}
+ClosedInterval second_of_flows(uint64_t number, uint64_t packets) {
+  const auto begin_ns = static_cast<int64_t>(number) * kNanosPerSecond;
+  return flows(begin_ns, begin_ns + kNanosPerSecond, packets, number);
+}
+
+TEST(Session, AStandstillIsOneLongIntervalWithAllThatCameMeanwhile) {
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
+  add_probes_at(session, 1);
+  add_probes_at(session, 5, 200 * kNanosPerMilli);  // seconds 2 to 5 at once
+  add_probes_at(session, 6);
+  for (uint64_t number = 0; number < 6; ++number) {
+    ClosedInterval interval = second_of_flows(number, 200);
+    interval.losses.kernel_drops = 1;
+    interval.changed.resize(2);
+    session.add_flows(std::move(interval));
+  }
+  const auto first = session.next_sample();
+  const auto longer = session.next_sample();
+  const auto last = session.next_sample();
+  ASSERT_TRUE(first && longer && last);
+  EXPECT_EQ(first->flows.packets, 200u);
+  EXPECT_EQ(longer->flows.packets, 800u);
+  EXPECT_EQ(longer->flow_interval_ns(), 4 * kNanosPerSecond);  // 200 a second, as always
+  EXPECT_EQ(longer->losses.capture_kernel_drops, 4u);
+  EXPECT_EQ(longer->losses.late_ticks, 1u);
+  EXPECT_EQ(longer->changed_flows.size(), 8u);
+  EXPECT_EQ(last->flows.packets, 200u);
+  EXPECT_EQ(last->interval_ns, 800 * kNanosPerMilli);
+  EXPECT_EQ(last->flow_interval_ns(), kNanosPerSecond);
+  EXPECT_FALSE(session.next_sample());
+}
+
+TEST(Session, ASilenceThatTheCaptureClosedAsOneKeepsLaterTicksInTheirPlace) {
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
+  for (int64_t second = 1; second <= 4; ++second) add_probes_at(session, second);
+  ClosedInterval silence = flows(0, 3 * kNanosPerSecond, 0, 2);
+  silence.flows.live_flows = 7;
+  session.add_flows(std::move(silence));
+  session.add_flows(second_of_flows(3, 50));
+  std::vector<uint64_t> packets;
+  while (const auto sample = session.next_sample()) {
+    packets.push_back(sample->flows.packets);
+    if (packets.size() < 4) {
+      EXPECT_EQ(sample->flows.live_flows, 7u);
+    }
+  }
+  EXPECT_EQ(packets, (std::vector<uint64_t>{0, 0, 0, 50}));
+}
+
+TEST(Session, TheLastTickTakesWhatTheCaptureHandsOverAtTheVeryEnd) {
+  Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
+  session.add_flows(second_of_flows(0, 10));
+  add_probes_at(session, 1);
+  LossInterval cut_off;
+  cut_off.scheduler_right_censored = 3;
+  session.add_end_losses(cut_off);
+  // The end falls on the end of the interval: what had no room in it comes in one of no length.
+  ClosedInterval rest = flows(kNanosPerSecond, kNanosPerSecond, 0, 0);
+  rest.changed.resize(30);
+  rest.rows_lost = 2;
+  rest.changed_left = 5;
+  session.add_flows(std::move(rest));
+  session.finish();
+  const auto sample = session.next_sample();
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->flows.packets, 10u);
+  EXPECT_EQ(sample->changed_flows.size(), 30u);
+  EXPECT_EQ(sample->losses.flow_rows_unstored, 7u);
+  EXPECT_EQ(sample->losses.scheduler_right_censored, 3u);
+  EXPECT_EQ(sample->flow_interval_ns(), kNanosPerSecond);
+  EXPECT_FALSE(session.next_sample());
+}
+
+TEST(Session, AClockThatWasSteppedIsADoubt) {
+  FlowInterval flows;
+  EXPECT_TRUE(doubts_of(flows).empty());
+  flows.time_steps = 2;
+  ASSERT_EQ(doubts_of(flows).size(), 1u);
+  EXPECT_NE(doubts_of(flows)[0].find("stepped 2 times"), std::string::npos);
+}
+
+TEST(JudgeLosses, TicksThatWereNeverStoredMakeARunInvalid) {
+  LossInterval losses;
+  losses.ticks_unstored = 1;
+  EXPECT_EQ(judge_losses(losses, {}, 100).size(), 1u);
+}
+
+TEST(JudgeLosses, LimitsAreThoseOfTheDocument) {
+  FlowInterval f;
+  f.packets = 1'000'000;
+  LossInterval losses;
+  EXPECT_TRUE(judge_losses(losses, f, 100).empty());
+  losses.capture_kernel_drops = 1'000;  // just below one in a thousand of all
+  EXPECT_TRUE(judge_losses(losses, f, 100).empty());
+  losses.capture_kernel_drops = 1'100;
+  EXPECT_EQ(judge_losses(losses, f, 100).size(), 1u);
+  losses = {};
+  losses.evicted_flows = 1;
+  EXPECT_EQ(judge_losses(losses, f, 100).size(), 1u);
+  losses = {};
+  losses.late_ticks = 2;
+  EXPECT_TRUE(judge_losses(losses, f, 3).empty());
+  losses.late_ticks = 3;
+  EXPECT_EQ(judge_losses(losses, f, 12).size(), 1u);
+  EXPECT_TRUE(judge_losses(losses, f, 100).empty());
+  losses = {};
+  losses.scheduler_left_censored = 100;
+  losses.flow_rows_unstored = 5;
+  EXPECT_TRUE(judge_losses(losses, f, 100).empty());
+}
+
+}  // namespace
+}  // namespace topspin
