@@ -8,7 +8,8 @@
 #include "app/host/host.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
-#include "app/tick/session.h"
+#include "app/tick/judge_losses.h"
+#include "app/tick/tick_builder.h"
 #include "app/version.h"
 #include "core/clock.h"
 #include "report/flow_json.h"
@@ -24,20 +25,6 @@ struct ReadOptions {
   bool flows = false;
 };
 
-/// A Sample of an interval of a file: flows alone, the rest is absent.
-Sample file_sample(ClosedInterval&& interval, uint64_t tick, int64_t start_ns,
-                   int64_t previous_end_ns) {
-  Sample sample;
-  sample.tick = tick;
-  sample.elapsed_ns = interval.flows.end_ns - start_ns;
-  sample.interval_ns = interval.flows.end_ns - previous_end_ns;
-  sample.losses.evicted_flows = interval.flows.evicted_flows;
-  sample.losses.flow_rows_unstored = interval.rows_lost;
-  sample.changed_flows = std::move(interval.changed);
-  sample.flows = std::move(interval.flows);
-  return sample;
-}
-
 /// Stores a file's intervals as ticks, many in one transaction: a file reads faster than real time.
 class FileRecorder {
  public:
@@ -45,20 +32,13 @@ class FileRecorder {
   static constexpr size_t kBatchRows = 20'000;  // flow rows: what waits is in memory
 
   FileRecorder(std::string database, RunInfo info)
-      : database_(std::move(database)), info_(std::move(info)) {}
+      : database_(std::move(database)), info_(std::move(info)), ticks_(TickSettings()) {}
 
   Status add(ClosedInterval&& interval) {
-    if (!writer_) {
-      start_ns_ = previous_end_ns_ = interval.flows.begin_ns;
-      TOPSPIN_TRY(open(start_ns_));
-    }
-    const int64_t end_ns = interval.flows.end_ns;
-    pending_.push_back(file_sample(std::move(interval), ++ticks_, start_ns_, previous_end_ns_));
-    previous_end_ns_ = end_ns;
-    const Sample& added = pending_.back();
-    pending_rows_ += added.changed_flows.size();
-    flow_totals_.merge(added.flows);
-    loss_totals_.merge(added.losses);
+    if (!writer_) TOPSPIN_TRY(open(interval.flows.begin_ns));
+    pending_.push_back(ticks_.build_of_file(std::move(interval)));
+    duration_ns_ = pending_.back().elapsed_ns;
+    pending_rows_ += pending_.back().changed_flows.size();
     return pending_.size() >= kBatchTicks || pending_rows_ >= kBatchRows ? flush() : Status();
   }
 
@@ -67,8 +47,10 @@ class FileRecorder {
     if (!writer_) TOPSPIN_TRY(open(wall_now_ns()));
     TOPSPIN_TRY(flush());
     RunEnd end;
-    end.duration_ns = previous_end_ns_ - start_ns_;
-    end.invalid_reasons = judge_losses(loss_totals_, flow_totals_, ticks_);
+    end.duration_ns = duration_ns_;
+    LossInterval losses = ticks_.loss_totals();
+    losses.merge(writer_->take_losses());
+    end.invalid_reasons = judge_losses(losses, ticks_.flow_totals(), ticks_.ticks());
     end.doubts = std::move(doubts);
     if (error) {
       end.status = RunStatus::kFailed;
@@ -98,14 +80,11 @@ class FileRecorder {
   std::string database_;
   RunInfo info_;
   std::unique_ptr<RunWriter> writer_;
+  TickBuilder ticks_;
   std::vector<Sample> pending_;
   size_t pending_rows_ = 0;
-  FlowInterval flow_totals_;
-  LossInterval loss_totals_;
+  int64_t duration_ns_ = 0;
   std::vector<std::string> invalid_reasons_;
-  uint64_t ticks_ = 0;
-  int64_t start_ns_ = 0;
-  int64_t previous_end_ns_ = 0;
 };
 
 /// Numbers of a file that may be wrong, and why.

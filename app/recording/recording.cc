@@ -22,9 +22,10 @@
 #include "app/host/network_namespace.h"
 #include "app/host/outlet.h"
 #include "app/recording/capture_thread.h"
-#include "app/tick/flow_row_queue.h"
+#include "app/tick/judge_losses.h"
 #include "app/tick/row_baseline.h"
-#include "app/tick/session.h"
+#include "app/tick/tick_builder.h"
+#include "app/tick/tick_joiner.h"
 #include "app/version.h"
 #include "ci/standing.h"
 #include "core/clock.h"
@@ -186,12 +187,14 @@ class Recording {
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
   Status loop();
   void begin_counting();
+  void begin_ticks();
   void tick(int64_t due_ns);
   void tick_if_due(int64_t end_ns);
   void note_standstill(int64_t due_ns);
   void look_after_store();
   void fail(const Error& error);
-  void drain_samples(bool finishing = false);
+  LossInterval store(const Sample& sample);
+  void drain_ticks();
   void subject_ended();
   void take_flows();
   void serve_onlooker();
@@ -214,8 +217,8 @@ class Recording {
   std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<PatientWriter> writer_;
-  std::optional<Session> session_;
-  std::optional<FlowRowQueue> row_queue_;  // where more rows are shown than stored
+  std::optional<TickJoiner> joiner_;
+  std::optional<TickBuilder> ticks_;
   RowBaseline baseline_;
   SelfReading first_self_;
   HeadroomWatch headroom_;
@@ -286,9 +289,6 @@ Status Recording::open() {
     end_plainly_on_lost_memory(database_);
     WriterOptions writer_options;
     writer_options.max_flow_rows = options_.max_stored_flows;
-    // A screen is shown every row, and stores as many a tick as a recording without one.
-    const uint64_t rows_a_tick = RecordOptions{}.max_rows_per_interval;
-    if (options_.max_rows_per_interval > rows_a_tick) row_queue_.emplace(rows_a_tick);
     writer_options.busy_timeout_ms = kStoreWaitMs;
     TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info, writer_options));
     writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
@@ -315,6 +315,22 @@ void Recording::begin_counting() {
     if (before.changed_threads.size() < plan_.probes.max_thread_rows_per_interval) break;
   }
   first_self_ = read_self();
+}
+
+void Recording::begin_ticks() {
+  TickSettings settings;
+  settings.start_ns = start_ns_;
+  settings.first_self = first_self_;
+  settings.reply_timeout_ns = plan_.table.reply_timeout_ns;
+  settings.resolve_owners = [this](Sample& sample) { owners_->resolve(sample); };
+  if (writer_) {
+    settings.store = [this](const Sample& sample) { return store(sample); };
+    // A screen is shown every row, and stores as many a tick as a recording without one.
+    const uint64_t stored_rows = RecordOptions{}.max_rows_per_interval;
+    if (options_.max_rows_per_interval > stored_rows) settings.stored_rows_per_tick = stored_rows;
+  }
+  joiner_.emplace(start_ns_, plan_.live.interval_ns);
+  ticks_.emplace(std::move(settings));
 }
 
 Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
@@ -374,7 +390,7 @@ void Recording::tick(int64_t due_ns) {
   const int64_t read_ns = probes.end_ns;
   const bool subject_gone =
       plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
-  session_->add_probes(std::move(probes), read_self(), due_ns, read_ns);
+  joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
   if (subject_gone && !child_) subject_ended();  // a command's end is told by waitpid
 }
@@ -441,7 +457,7 @@ void Recording::take_flows() {
     for (const std::string& event : interval.events)
       tell_event(interval.flows.end_ns - start_ns_, event);
     if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
-    session_->add_flows(std::move(interval));
+    joiner_->add_flows(std::move(interval));
   }
   if (delivery.error) fail(*delivery.error);
 }
@@ -469,27 +485,26 @@ void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
   if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
 }
 
-void Recording::drain_samples(bool finishing) {
-  auto sample = session_->next_sample();
-  while (sample) {
-    auto following = session_->next_sample();
-    owners_->resolve(*sample);
+LossInterval Recording::store(const Sample& sample) {
+  if (const Status stored = writer_->append(sample); !stored.ok()) fail(stored.error());
+  return writer_->take_losses();
+}
+
+/// Stores and shows the ticks whose halves are both there.
+void Recording::drain_ticks() {
+  while (auto tick = joiner_->next()) {
+    const Sample sample =
+        ticks_->build(std::move(tick->flows), std::move(tick->reading), tick->last);
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0)
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
-      error_outlet().write(fmt::format("{}\n", tick_line(*sample, recent_)));
+      error_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
     }
-    totals_.add(*sample);
-    if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
-    if (writer_) {
-      if (row_queue_)
-        sample->changed_flows =
-            row_queue_->exchange(std::move(sample->changed_flows), finishing && !following);
-      if (auto status = writer_->append(*sample); !status.ok()) return fail(status.error());
-    }
-    for (const std::string& warning : headroom_.observe(*sample))
-      tell_event(sample->elapsed_ns, warning);
-    sample = std::move(following);
+    totals_.add(sample);
+    if (onlooker_ != nullptr) onlooker_->on_sample(sample);
+    if (failure_) return;
+    for (const std::string& warning : headroom_.observe(sample))
+      tell_event(sample.elapsed_ns, warning);
   }
 }
 
@@ -552,7 +567,7 @@ Status Recording::loop() {
     if (fds[7].revents != 0) probes_->handle_events();
     tick_if_due(end_ns);
     take_flows();
-    drain_samples();
+    drain_ticks();
     look_after_store();
     if (conductor_ != nullptr && !stopping_) {
       if (fds[6].revents != 0) conductor_->on_output();
@@ -588,11 +603,11 @@ Result<int> Recording::finish() {
   if (conductor_ == nullptr && next_due_ns_ != 0 && next_due_ns_ < end_ns)
     note_standstill(next_due_ns_);
   tick(end_ns);
-  session_->add_end_losses(probes_->end_losses());
+  joiner_->add_end_losses(probes_->end_losses());
   capture_->stop(end_ns);
   take_flows();
-  session_->finish();
-  drain_samples(true);
+  joiner_->finish();
+  drain_ticks();
 
   if (onlooker_ != nullptr) onlooker_->close();
   // The command does not outlive its recording: first asked, then made to end.
@@ -619,13 +634,13 @@ Result<int> Recording::finish() {
   RunEnd end;
   end.duration_ns = end_ns - start_ns_;
   if (child_) end.exit_status = child_->poll_exit();
-  LossInterval losses = session_->loss_totals();
-  if (writer_) losses.ticks_unstored += writer_->ticks_given_up();
-  end.invalid_reasons = judge_losses(losses, session_->flow_totals(), session_->ticks());
-  end.doubts = doubts_of(session_->flow_totals());
+  LossInterval losses = ticks_->loss_totals();
+  if (writer_) losses.merge(writer_->take_losses());
+  end.invalid_reasons = judge_losses(losses, ticks_->flow_totals(), ticks_->ticks());
+  end.doubts = doubts_of(ticks_->flow_totals());
   for (std::string& doubt : probes_->doubts(child_ != nullptr, usage))
     end.doubts.push_back(std::move(doubt));
-  if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));
+  if (auto doubt = ticks_->split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (failure_) {
     end.status = RunStatus::kFailed;
     end.invalid_reasons.push_back(failure_->message);
@@ -641,7 +656,7 @@ Result<int> Recording::finish() {
   if (failure_) return *failure_;
   TOPSPIN_TRY(saved);
 
-  if (session_->flow_totals().packets == 0 && !options_.quiet) {
+  if (ticks_->flow_totals().packets == 0 && !options_.quiet) {
     const std::string where = plan_.live.interface;
     say(plan_.live.filter.empty()
             ? fmt::format("0 packets came on {}", where)
@@ -655,8 +670,8 @@ Result<int> Recording::finish() {
     say(line);
   }
   if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
-    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
-                    session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
+    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", ticks_->ticks(),
+                    ticks_->flow_totals().new_flows, ticks_->flow_totals().packets, database_,
                     run_id_));
   }
   if (stop_signal_ != 0) return 128 + stop_signal_;
@@ -695,7 +710,7 @@ Result<int> Recording::run() {
     say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
                     without_subject));
   }
-  session_.emplace(start_ns_, plan_.live.interval_ns, first_self_, plan_.table.reply_timeout_ns);
+  begin_ticks();
   {
     auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
     if (!capture.ok()) {

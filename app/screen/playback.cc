@@ -10,6 +10,7 @@
 #include <sys/signalfd.h>
 
 #include "app/host/outlet.h"
+#include "app/tick/tick_builder.h"
 #include "capture/flow_tracker.h"
 #include "core/clock.h"
 #include "core/periods.h"
@@ -256,23 +257,14 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   recorded.scene.filter = *filter;
   recorded.scene.period_ns = table->period_ns;
   recorded.scene.reply_timeout_ns = table->reply_timeout_ns;
-  int64_t start_ns = 0, previous_end_ns = 0;
+  TickBuilder ticks{TickSettings()};
   bool too_many = false;
   const IntervalSink sink = [&](ClosedInterval&& interval) {
     if (recorded.ticks.size() >= kMaxTicks) {
       too_many = true;
       return;
     }
-    if (recorded.ticks.empty()) start_ns = previous_end_ns = interval.flows.begin_ns;
-    Sample sample;
-    sample.tick = recorded.ticks.size() + 1;
-    sample.elapsed_ns = interval.flows.end_ns - start_ns;
-    sample.interval_ns = interval.flows.end_ns - previous_end_ns;
-    previous_end_ns = interval.flows.end_ns;
-    sample.losses.evicted_flows = interval.flows.evicted_flows;
-    sample.changed_flows = std::move(interval.changed);
-    sample.flows = std::move(interval.flows);
-    recorded.ticks.push_back(std::move(sample));
+    recorded.ticks.push_back(ticks.build_of_file(std::move(interval)));
   };
   std::optional<Error> error;
   while (true) {

@@ -1,8 +1,7 @@
 // FlowRowQueue: which rows of flows a tick stores, where a tick shows more of them than it stores.
 //
 // The screen wants each changed flow each second; the database takes a bounded number a tick, those
-// that have waited longest, as a recording without a screen does. Pure. Lives on the session's
-// thread.
+// that have waited longest, as a recording without a screen does. Pure; one thread.
 #pragma once
 
 #include <algorithm>
@@ -21,21 +20,20 @@ class FlowRowQueue {
   explicit FlowRowQueue(uint64_t rows_a_tick) : rows_a_tick_(rows_a_tick) {}
 
   /// Takes what changed in a tick and gives what is to be stored with it; with the last tick, all.
-  std::vector<FlowRow> exchange(std::vector<FlowRow> changed, bool last) {
-    for (FlowRow& row : changed) {
-      const uint64_t id = row.id;
-      const auto [at, is_new] = waiting_.insert_or_assign(id, std::move(row));
-      if (is_new) order_.push_back(id);
+  std::vector<FlowRow> exchange(const std::vector<FlowRow>& changed, bool last) {
+    for (const FlowRow& row : changed) {
+      const auto [at, is_new] = waiting_.insert_or_assign(row.id, row);
+      if (is_new) order_.push_back(row.id);
     }
     const uint64_t most = last ? order_.size() : std::min<uint64_t>(rows_a_tick_, order_.size());
-    changed.clear();
-    changed.reserve(most);
+    std::vector<FlowRow> rows;
+    rows.reserve(most);
     for (uint64_t count = 0; count < most; ++count) {
       auto node = waiting_.extract(order_.front());
       order_.pop_front();
-      changed.push_back(std::move(node.mapped()));
+      rows.push_back(std::move(node.mapped()));
     }
-    return changed;
+    return rows;
   }
 
  private:
