@@ -1,33 +1,34 @@
 #include "app/recording/recording.h"
 
-#include <array>
-#include <cerrno>
-#include <cstring>
+#include <algorithm>
+#include <csignal>
 #include <filesystem>
 #include <limits>
+#include <memory>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <linux/capability.h>
 #include <poll.h>
-#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-#include "app/host/child.h"
 #include "app/host/family.h"
 #include "app/host/git.h"
 #include "app/host/host.h"
 #include "app/host/network_namespace.h"
 #include "app/host/outlet.h"
+#include "app/host/privileges.h"
 #include "app/recording/capture_thread.h"
-#include "app/tick/judge_losses.h"
+#include "app/recording/event_loop.h"
+#include "app/recording/record_settings.h"
+#include "app/recording/run_ending.h"
+#include "app/recording/signals.h"
+#include "app/recording/subject_command.h"
 #include "app/tick/row_baseline.h"
 #include "app/tick/tick_builder.h"
 #include "app/tick/tick_joiner.h"
 #include "app/version.h"
-#include "ci/standing.h"
 #include "core/clock.h"
 #include "core/headroom_watch.h"
 #include "core/text.h"
@@ -48,133 +49,20 @@ constexpr int64_t kPlaceCheckNs = kNanosPerSecond;
 constexpr int kStoreWaitMs = 20;
 constexpr int64_t kNever = std::numeric_limits<int64_t>::max();
 
-/// The typed settings behind the options; everything that can be refused without opening anything.
-struct Settings {
-  FlowTableOptions table;
-  LiveOptions live;
-  SubjectSpec subject;
-  ProbeOptions probes;
-  std::map<std::string, std::string> labels;
-  std::optional<int64_t> duration_ns;
-  std::string subject_text;
+/// What becomes of a recording, in this order.
+enum class State : uint8_t {
+  kRunning,   // ticks are made as they come due
+  kEnding,    // something asked for the end: the load stops, and the last tick is made and stored
+  kDraining,  // the command is made to end; what it still prints finds a reader
+  kDone,
 };
-
-Result<Settings> make_settings(const RecordOptions& o) {
-  Settings plan;
-  TOPSPIN_ASSIGN(plan.table, flow_table_options(o.observe));
-  TOPSPIN_ASSIGN(plan.table.idle_timeout_ns, positive_duration(o.idle_timeout, "--idle-timeout"));
-  TOPSPIN_ASSIGN(plan.labels, parse_labels(o.observe.labels));
-  TOPSPIN_ASSIGN(plan.live.filter, filter_text(o.observe));
-  TOPSPIN_ASSIGN(plan.live.interval_ns, positive_duration(o.observe.interval, "--interval"));
-  if (plan.live.interval_ns < 10 * kNanosPerMilli) {
-    return make_error(ErrorCode::kUsage, "--interval must be at least 10ms");
-  }
-  plan.live.interface = o.interface;
-  plan.live.max_rows_per_interval = o.max_rows_per_interval;
-  plan.live.max_rows_at_end = o.max_stored_flows;
-  plan.live.snaplen = o.snaplen;
-  plan.live.promiscuous = !o.no_promiscuous;
-  if (!o.buffer_size.empty()) {
-    char* end = nullptr;
-    const long mib = std::strtol(o.buffer_size.c_str(), &end, 10);
-    if (*end != '\0' || mib < 1 || mib > 2047) {
-      return make_error(ErrorCode::kUsage, "--buffer-size is a whole number of MiB from 1 to 2047");
-    }
-    plan.live.ring_bytes = static_cast<int64_t>(mib) << 20;
-  }
-  if (!o.duration.empty()) {
-    TOPSPIN_ASSIGN(plan.duration_ns, positive_duration(o.duration, "--duration"));
-  }
-  const int subjects =
-      (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
-  if (subjects > 1) {
-    return make_error(ErrorCode::kUsage,
-                      "give one subject: --pid, --cgroup, or a command after --");
-  }
-  plan.subject_text = "none";
-  if (o.pid != 0) {
-    plan.subject.kind = SubjectSpec::Kind::kProcessTree;
-    plan.subject.pid = o.pid;
-    plan.subject_text = fmt::format("pid {}", o.pid);
-  } else if (!o.cgroup.empty()) {
-    plan.subject.kind = SubjectSpec::Kind::kCgroup;
-    plan.subject.cgroup_path = o.cgroup;
-    plan.subject_text = fmt::format("cgroup {}", o.cgroup);
-  } else if (!o.command.empty()) {
-    plan.subject.kind = SubjectSpec::Kind::kProcessTree;
-    plan.subject_text = "command";
-  }
-  plan.probes.counters = o.counters;
-  plan.probes.stacks_per_second = o.stacks_per_second;
-  for (const std::string& word : o.probes) {
-    const size_t equals = word.find('=');
-    const auto rung =
-        equals == std::string::npos ? std::nullopt : parse_rung(word.substr(equals + 1));
-    if (!rung || equals == 0) {
-      return make_error(
-          ErrorCode::kUsage,
-          fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
-    }
-    plan.probes.forced[word.substr(0, equals)] = *rung;
-  }
-  // To name its rung is to ask for it.
-  const auto syscalls = plan.probes.forced.find("syscalls");
-  plan.probes.syscalls =
-      o.syscalls || (syscalls != plan.probes.forced.end() && syscalls->second != Rung::kNone);
-  if (!plan.live.filter.empty()) TOPSPIN_TRY(check_filter(plan.live.filter));
-  return plan;
-}
-
-/// Blocks the signals that the loop reads from a descriptor, for this thread and those it will
-/// start.
-Result<UniqueFd> open_signal_fd(bool with_terminal) {
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
-  if (with_terminal) {
-    for (const int number : {SIGWINCH, SIGTSTP, SIGCONT}) sigaddset(&set, number);
-  }
-  if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) {
-    return make_error(ErrorCode::kInternal, "cannot block signals", errno);
-  }
-  UniqueFd fd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!fd) return make_error(ErrorCode::kInternal, "signalfd failed", errno);
-  return fd;
-}
-
-/// What is said when the memory that SQLite shares with the readers of the database (-shm) is gone:
-/// somebody truncated that file, or its disk fails. Written before the handler is installed.
-std::string lost_memory_text;
-
-/// A screen's own handler (CursesTerminal) puts the terminal back, and then raises the signal anew
-/// (SI_TKILL).
-void on_lost_memory(int /*number*/, siginfo_t* info, void* /*context*/) {
-  if (info->si_code != BUS_ADRERR && info->si_code != SI_TKILL) {
-    signal(SIGBUS, SIG_DFL);  // not of a file: the fault comes again, and ends us
-    return;
-  }
-  (void)!::write(STDERR_FILENO, lost_memory_text.data(), lost_memory_text.size());
-  _exit(exit_code(ErrorCode::kOutput));
-}
-
-/// SQLite cannot go on after that fault, and nothing of the run can be stored any more.
-void end_plainly_on_lost_memory(const std::string& database) {
-  lost_memory_text = fmt::format(
-      "topspin: the recording ends: {0}-shm was truncated, or its disk fails; ticks stored so far "
-      "are in {0}\n",
-      sanitize_for_terminal(database));
-  struct sigaction action {};
-  action.sa_sigaction = on_lost_memory;
-  action.sa_flags = SA_SIGINFO;
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGBUS, &action, nullptr);
-}
 
 class Recording {
  public:
-  Recording(const RecordOptions& options, Settings plan, Onlooker* onlooker, Conductor* conductor)
+  Recording(const RecordOptions& options, RecordSettings settings, Onlooker* onlooker,
+            Conductor* conductor)
       : options_(options),
-        plan_(std::move(plan)),
+        settings_(std::move(settings)),
         onlooker_(onlooker),
         conductor_(conductor),
         stop_grace_ns_(conductor != nullptr ? conductor->stop_within_ns() : kStopGraceNs) {}
@@ -182,36 +70,53 @@ class Recording {
   Result<int> run();
 
  private:
+  // Opening.
   Status open();
+  Status prepare_command(const std::optional<UserIdentity>& user);
+  Status open_store();
   Status give_up_privileges(const std::optional<UserIdentity>& user);
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
-  Status loop();
   void begin_counting();
   void begin_ticks();
+  void tell_missing_probes() const;
+  void add_sources();
+  Status start();
+
+  // Running.
+  void run_pass();
+  void arm_timer(int64_t monotonic_ns) const;
   void tick(int64_t due_ns);
-  void tick_if_due(int64_t end_ns);
+  void tick_if_due();
   void note_standstill(int64_t due_ns);
-  void look_after_store();
-  void fail(const Error& error);
-  LossInterval store(const Sample& sample);
-  void drain_ticks();
-  void subject_ended();
   void take_flows();
+  void drain_ticks();
+  LossInterval store(const Sample& sample);
+  void look_after_store();
+  void follow_command();
+  void subject_ended();
   void serve_onlooker();
   void tell_event(int64_t elapsed_ns, const std::string& text);
   void handle_signals();
-  void end_command(int signal_number);
-  void arm_timer(int64_t monotonic_ns) const;
+  void handle_stop_signal(int number, bool from_terminal);
+
+  // Ending.
+  void stop();
+  void fail(const Error& error);
+  void make_last_tick();
+  void drain_pass();
   Result<int> finish();
+  int exit_code_of(const RunEnd& end) const;
 
   const RecordOptions& options_;
-  Settings plan_;
-  Onlooker* onlooker_;
-  Conductor* conductor_;
+  RecordSettings settings_;
+  Onlooker* onlooker_;    // may be null
+  Conductor* conductor_;  // may be null
   int64_t stop_grace_ns_;
-  bool command_end_told_ = false;
+  State state_ = State::kRunning;
+  EventLoop sources_;           // while it is running
+  EventLoop draining_sources_;  // while the command ends
   UniqueFd signal_fd_, timer_fd_;
-  std::unique_ptr<Child> child_;
+  std::optional<SubjectCommand> command_;
   std::unique_ptr<Probes> probes_;
   std::unique_ptr<FlowOwners> owners_;
   std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
@@ -222,24 +127,22 @@ class Recording {
   RowBaseline baseline_;
   SelfReading first_self_;
   HeadroomWatch headroom_;
-  std::string run_id_, database_;
+  std::string database_;
   RunInfo info_;
   RunTotals totals_;  // by which the run's standing is told
   SourceInfo source_;
   int64_t start_ns_ = 0;
+  int64_t end_ns_ = kNever;  // at the latest; once the last tick is made, where it ended
   int64_t next_due_ns_ = 0;
   int64_t next_place_check_ns_ = 0;
   bool place_told_ = false;
-  std::optional<int64_t> kill_at_ns_;  // when the command's grace ends
-  int stop_signal_ = 0;                // that asked us to stop
-  bool stopping_ = false;
-  bool command_ended_by_us_ = false;
-  bool ends_family_ = false;  // we adopt what the command leaves behind
+  int stop_signal_ = 0;  // that asked us to stop
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  RecentLatencies recent_;          // of the lines
-  std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
-  std::optional<Error> failure_;    // the first error that ended the recording
+  RecentLatencies recent_;                     // of the lines
+  std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
+  std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
+  std::optional<Error> failure_;               // the first error that ended the recording
 };
 
 Status Recording::open() {
@@ -256,50 +159,55 @@ Status Recording::open() {
     std::error_code ignored;
     source_ = read_source_info(std::filesystem::current_path(ignored), user);
   }
-  if (!options_.command.empty()) {
-    ChildSetting setting;
-    if (conductor_ != nullptr) setting = conductor_->child_setting();
-    if (onlooker_ != nullptr) {
-      setting.streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
-    }
-    std::optional<UserIdentity> command_user = user;
-    if (!options_.command_user.empty()) {
-      TOPSPIN_ASSIGN(command_user, find_user(options_.command_user));
-    }
-    TOPSPIN_ASSIGN(child_, Child::prepare(options_.command, command_user, setting));
-    plan_.subject.pid = child_->pid();
-  }
+  if (!options_.command.empty()) TOPSPIN_TRY(prepare_command(user));
   if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
-  TOPSPIN_ASSIGN(probes_, Probes::open(plan_.subject, plan_.probes));
+  TOPSPIN_ASSIGN(probes_, Probes::open(settings_.subject, settings_.probes));
   FlowOwnerLimits limits;
-  limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, plan_.live.interval_ns / 5);
-  owners_ = FlowOwners::open(plan_.subject, plan_.probes, limits);
-  TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(plan_.live, plan_.table));
+  limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
+  owners_ = FlowOwners::open(settings_.subject, settings_.probes, limits);
+  TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
   TOPSPIN_TRY(give_up_privileges(user));
 
-  // The database is made by whoever we are now, so it belongs to the user who asked.
-  const ClockAnchor anchor = take_clock_anchor();
-  info_ = run_info(anchor, tracker_->link_type());
-  const RunInfo& info = info_;
-  run_id_ = info.id;
-  if (options_.store) {
-    database_ = database_path(options_.observe.db);
-    end_plainly_on_lost_memory(database_);
-    WriterOptions writer_options;
-    writer_options.max_flow_rows = options_.max_stored_flows;
-    writer_options.busy_timeout_ms = kStoreWaitMs;
-    TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info, writer_options));
-    writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
-      pollfd signals{signal_fd_.get(), POLLIN, 0};
-      poll(&signals, 1, 50);
-      handle_signals();
-      return true;
-    });
-  }
-  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info));
+  info_ = run_info(take_clock_anchor(), tracker_->link_type());
+  if (options_.store) TOPSPIN_TRY(open_store());
+  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info_));
   begin_counting();
+  begin_ticks();
+  return {};
+}
+
+Status Recording::prepare_command(const std::optional<UserIdentity>& user) {
+  ChildSetting setting;
+  if (conductor_ != nullptr) setting = conductor_->child_setting();
+  if (onlooker_ != nullptr) {
+    setting.streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
+  }
+  std::optional<UserIdentity> command_user = user;
+  if (!options_.command_user.empty()) {
+    TOPSPIN_ASSIGN(command_user, find_user(options_.command_user));
+  }
+  TOPSPIN_ASSIGN(auto child, Child::prepare(options_.command, command_user, setting));
+  settings_.subject.pid = child->pid();
+  command_.emplace(std::move(child), stop_grace_ns_);
+  return {};
+}
+
+/// The database is made by whoever we are now, so it belongs to the user who asked.
+Status Recording::open_store() {
+  database_ = database_path(options_.observe.db);
+  end_plainly_on_lost_memory(database_);
+  WriterOptions options;
+  options.max_flow_rows = options_.max_stored_flows;
+  options.busy_timeout_ms = kStoreWaitMs;
+  TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info_, options));
+  writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
+    pollfd signals{signal_fd_.get(), POLLIN, 0};
+    poll(&signals, 1, 50);
+    handle_signals();
+    return true;
+  });
   return {};
 }
 
@@ -312,16 +220,18 @@ void Recording::begin_counting() {
     const ProbeInterval before = probes_->take_interval();
     baseline_.take(before);
     start_ns_ = before.end_ns;
-    if (before.changed_threads.size() < plan_.probes.max_thread_rows_per_interval) break;
+    if (before.changed_threads.size() < settings_.probes.max_thread_rows_per_interval) break;
   }
   first_self_ = read_self();
+  next_due_ns_ = start_ns_ + settings_.live.interval_ns;
+  if (settings_.duration_ns) end_ns_ = start_ns_ + *settings_.duration_ns;
 }
 
 void Recording::begin_ticks() {
   TickSettings settings;
   settings.start_ns = start_ns_;
   settings.first_self = first_self_;
-  settings.reply_timeout_ns = plan_.table.reply_timeout_ns;
+  settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
   settings.resolve_owners = [this](Sample& sample) { owners_->resolve(sample); };
   if (writer_) {
     settings.store = [this](const Sample& sample) { return store(sample); };
@@ -329,7 +239,7 @@ void Recording::begin_ticks() {
     const uint64_t stored_rows = RecordOptions{}.max_rows_per_interval;
     if (options_.max_rows_per_interval > stored_rows) settings.stored_rows_per_tick = stored_rows;
   }
-  joiner_.emplace(start_ns_, plan_.live.interval_ns);
+  joiner_.emplace(start_ns_, settings_.live.interval_ns);
   ticks_.emplace(std::move(settings));
 }
 
@@ -356,19 +266,19 @@ RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_t
   info.host = read_host_info();
   info.source = source_;
   info.plan = options_.plan;
-  info.labels = plan_.labels;
+  info.labels = settings_.labels;
   info.command = options_.command;
-  info.settings.interface = plan_.live.interface;
-  info.settings.filter = plan_.live.filter;
+  info.settings.interface = settings_.live.interface;
+  info.settings.filter = settings_.live.filter;
   info.settings.link_type = link_type;
-  info.settings.period_ns = plan_.table.period_ns;
-  info.settings.window_ns = plan_.table.window_ns;
-  info.settings.interval_ns = plan_.live.interval_ns;
-  info.settings.reply_timeout_ns = plan_.table.reply_timeout_ns;
-  info.settings.duration_ns = plan_.duration_ns;
-  info.settings.max_flows = plan_.table.max_flows;
+  info.settings.period_ns = settings_.table.period_ns;
+  info.settings.window_ns = settings_.table.window_ns;
+  info.settings.interval_ns = settings_.live.interval_ns;
+  info.settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
+  info.settings.duration_ns = settings_.duration_ns;
+  info.settings.max_flows = settings_.table.max_flows;
   info.settings.max_stored_flows = options_.max_stored_flows;
-  info.settings.subject = plan_.subject_text;
+  info.settings.subject = settings_.subject_text;
   if (options_.stacks_per_second > 0)
     info.settings.stack_samples_per_second = options_.stacks_per_second;
   info.probes = probes_->status();
@@ -389,18 +299,18 @@ void Recording::tick(int64_t due_ns) {
   baseline_.apply(probes);
   const int64_t read_ns = probes.end_ns;
   const bool subject_gone =
-      plan_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
+      settings_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
   joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
-  if (subject_gone && !child_) subject_ended();  // a command's end is told by waitpid
+  if (subject_gone && !command_) subject_ended();  // a command's end is told by waitpid
 }
 
 /// One tick for all that is due, so that a recorder which stood still makes one long interval. What
-/// is due at the very end is finish()'s.
-void Recording::tick_if_due(int64_t end_ns) {
-  const int64_t now_ns = std::min(monotonic_now_ns(), end_ns - 1);
+/// is due at the very end is the last tick's.
+void Recording::tick_if_due() {
+  const int64_t now_ns = std::min(monotonic_now_ns(), end_ns_ - 1);
   if (next_due_ns_ > now_ns) return;
-  const int64_t interval_ns = plan_.live.interval_ns;
+  const int64_t interval_ns = settings_.live.interval_ns;
   const int64_t due_ns = start_ns_ + (now_ns - start_ns_) / interval_ns * interval_ns;
   note_standstill(next_due_ns_);
   tick(due_ns);
@@ -418,10 +328,14 @@ void Recording::note_standstill(int64_t due_ns) {
                          format_duration(late_ns)));
 }
 
+void Recording::stop() {
+  if (state_ == State::kRunning) state_ = State::kEnding;
+}
+
 /// The first error counts, and ends the recording.
 void Recording::fail(const Error& error) {
   if (!failure_) failure_ = error;
-  stopping_ = true;
+  stop();
 }
 
 /// Stores what waits, tells how that goes, and sees whether the file is still there.
@@ -441,11 +355,11 @@ void Recording::look_after_store() {
 /// The end of the command or subject ends the recording, unless somebody wants to go on looking.
 void Recording::subject_ended() {
   if (onlooker_ == nullptr || !onlooker_->stays()) {
-    stopping_ = true;
+    stop();
   } else if (!subject_end_told_) {
     subject_end_told_ = true;
-    if (child_)
-      onlooker_->on_command_end(*child_->poll_exit());
+    if (command_)
+      onlooker_->on_command_end(*command_->exit_status());
     else
       onlooker_->on_subject_gone();
   }
@@ -502,149 +416,139 @@ void Recording::drain_ticks() {
     }
     totals_.add(sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
-    if (failure_) return;
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);
   }
 }
 
-/// Asks the command to end, and remembers when patience ends.
-void Recording::end_command(int signal_number) {
-  if (!child_ || child_->poll_exit() || kill_at_ns_) return;
-  // What it leaves behind comes to us, and is ended too (finish()).
-  ends_family_ = adopt_orphans().ok();
-  child_->send_signal(signal_number);
-  command_ended_by_us_ = true;
-  kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
+/// Follows the command, and whoever leads it.
+void Recording::follow_command() {
+  const std::optional<int> exit_status = command_ ? command_->exit_status() : std::nullopt;
+  if (conductor_ == nullptr) {
+    if (exit_status) subject_ended();
+    return;
+  }
+  if (state_ != State::kRunning) return;
+  if (exit_status && !subject_end_told_) {
+    subject_end_told_ = true;
+    conductor_->on_command_end(*exit_status);
+  }
+  conductor_->on_pass(monotonic_now_ns());
+  if (conductor_->wants_stop()) stop();
 }
 
 void Recording::handle_signals() {
   signalfd_siginfo info{};
   while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
-    if (number == SIGCHLD) continue;  // the loop asks the child itself
-    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT) {
+    if (number == SIGCHLD) continue;  // each pass asks the command itself
+    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT)
       onlooker_->on_signal(number);
-      continue;
-    }
-    if (stop_signal_ != 0) {  // the second one: at once, saving nothing more
-      if (child_) child_->send_signal(SIGKILL);
-      if (onlooker_ != nullptr) onlooker_->abandon();
-      _exit(128 + number);
-    }
-    stop_signal_ = number;
-    stopping_ = true;
-    // A Ctrl-C at the terminal (sent by the kernel) has reached the command already. Under a
-    // conductor the load ends before the command does.
-    if (conductor_ != nullptr) continue;
-    if (info.ssi_code == SI_KERNEL) {
-      if (child_ && !child_->poll_exit()) kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
-      command_ended_by_us_ = true;
-    } else {
-      end_command(number);
-    }
+    else
+      handle_stop_signal(number, info.ssi_code == SI_KERNEL);
   }
 }
 
-Status Recording::loop() {
-  next_due_ns_ = start_ns_ + plan_.live.interval_ns;
-  const int64_t end_ns = plan_.duration_ns ? start_ns_ + *plan_.duration_ns : kNever;
-  while (!stopping_) {
-    arm_timer(std::min(next_due_ns_, end_ns));
-    std::array<pollfd, 8> fds{{{signal_fd_.get(), POLLIN, 0},
-                               {timer_fd_.get(), POLLIN, 0},
-                               {capture_->event_fd(), POLLIN, 0},
-                               {onlooker_ != nullptr ? onlooker_->input_fd() : -1, POLLIN, 0},
-                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
-                               {conductor_ != nullptr ? conductor_->wake_fd() : -1, POLLIN, 0},
-                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0},
-                               {probes_->event_fd(), POLLIN, 0}}};
-    const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
-    if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
-      return make_error(ErrorCode::kInternal, fmt::format("poll: {}", std::strerror(errno)), errno);
-    }
-    handle_signals();
-    if (fds[7].revents != 0) probes_->handle_events();
-    tick_if_due(end_ns);
-    take_flows();
-    drain_ticks();
-    look_after_store();
-    if (conductor_ != nullptr && !stopping_) {
-      if (fds[6].revents != 0) conductor_->on_output();
-      if (child_->poll_exit() && !command_end_told_) {
-        command_end_told_ = true;
-        conductor_->on_command_end(*child_->poll_exit());
-      }
-      conductor_->on_pass(monotonic_now_ns());
-      if (conductor_->wants_stop()) stopping_ = true;
-    } else if (conductor_ == nullptr && child_ && child_->poll_exit()) {
-      subject_ended();
-    }
-    if (onlooker_ != nullptr) {
-      if (fds[3].revents != 0) onlooker_->on_input();
-      if (fds[4].revents != 0) onlooker_->on_output();
-      serve_onlooker();
-      onlooker_->on_pass();
-      if (onlooker_->wants_stop()) stopping_ = true;
-    }
-    if (monotonic_now_ns() >= end_ns) stopping_ = true;
+void Recording::handle_stop_signal(int number, bool from_terminal) {
+  if (stop_signal_ != 0) {  // the second one: at once, saving nothing more
+    if (command_) command_->kill_now();
+    if (onlooker_ != nullptr) onlooker_->abandon();
+    _exit(128 + number);
   }
-  return {};
+  stop_signal_ = number;
+  stop();
+  // Under a conductor the load ends before the command does.
+  if (conductor_ != nullptr || !command_) return;
+  if (from_terminal)
+    command_->was_asked_to_end();
+  else
+    command_->ask_to_end(number);
 }
 
-Result<int> Recording::finish() {
+void Recording::add_sources() {
+  const auto on_signal = [this] { handle_signals(); };
+  sources_.add([this] { return signal_fd_.get(); }, on_signal);
+  sources_.add([this] { return timer_fd_.get(); }, [] {});  // each pass arms it anew
+  sources_.add([this] { return capture_->event_fd(); }, [this] { take_flows(); });
+  sources_.add([this] { return probes_->event_fd(); }, [this] { probes_->handle_events(); });
+  draining_sources_.add([this] { return signal_fd_.get(); }, on_signal);
+  if (conductor_ != nullptr) {
+    const auto output_fd = [this] { return conductor_->output_fd(); };
+    const auto on_output = [this] { conductor_->on_output(); };
+    sources_.add([this] { return conductor_->wake_fd(); }, [] {});  // each pass asks the conductor
+    sources_.add(output_fd, on_output);
+    draining_sources_.add(output_fd, on_output);
+  }
+  if (onlooker_ != nullptr) {
+    const auto output_fd = [this] { return onlooker_->output_fd(); };
+    const auto on_output = [this] { onlooker_->on_output(); };
+    sources_.add([this] { return onlooker_->input_fd(); }, [this] { onlooker_->on_input(); });
+    sources_.add(output_fd, on_output);
+    draining_sources_.add(output_fd, on_output);
+  }
+}
+
+/// kRunning: waits for a source, then does what is due.
+void Recording::run_pass() {
+  arm_timer(std::min(next_due_ns_, end_ns_));
+  const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
+  if (const Status waited = sources_.wait(timeout_ms); !waited.ok()) return fail(waited.error());
+  tick_if_due();
+  drain_ticks();
+  look_after_store();
+  follow_command();
+  if (onlooker_ != nullptr) {
+    serve_onlooker();
+    onlooker_->on_pass();
+    if (onlooker_->wants_stop()) stop();
+  }
+  if (monotonic_now_ns() >= end_ns_) stop();
+}
+
+/// kEnding: the load stops, then the ticks end.
+void Recording::make_last_tick() {
   if (conductor_ != nullptr) conductor_->stop(stop_signal_);
-  int64_t end_ns = monotonic_now_ns();
-  if (plan_.duration_ns) end_ns = std::min(end_ns, start_ns_ + *plan_.duration_ns);
+  end_ns_ = std::min(monotonic_now_ns(), end_ns_);
   // Only what ended before the last reading is in the probes' sums as a whole.
-  std::optional<CommandUsage> usage;
-  if (child_ && child_->poll_exit()) usage = child_->usage();
+  if (command_) command_usage_ = command_->usage();
   // A load that is waited for is no standstill.
-  if (conductor_ == nullptr && next_due_ns_ != 0 && next_due_ns_ < end_ns)
-    note_standstill(next_due_ns_);
-  tick(end_ns);
+  if (conductor_ == nullptr && next_due_ns_ < end_ns_) note_standstill(next_due_ns_);
+  tick(end_ns_);
   joiner_->add_end_losses(probes_->end_losses());
-  capture_->stop(end_ns);
+  capture_->stop(end_ns_);
   take_flows();
   joiner_->finish();
   drain_ticks();
-
   if (onlooker_ != nullptr) onlooker_->close();
-  // The command does not outlive its recording: first asked, then made to end.
-  end_command(SIGTERM);
-  while (child_ && !child_->poll_exit()) {
-    const int64_t left_ns = *kill_at_ns_ - monotonic_now_ns();
-    if (left_ns <= 0) {
-      child_->send_signal(SIGKILL);
-      kill_at_ns_ = monotonic_now_ns() + stop_grace_ns_;
-    }
-    // What the command prints while it ends must find a reader, else it never ends.
-    std::array<pollfd, 3> fds{{{signal_fd_.get(), POLLIN, 0},
-                               {onlooker_ != nullptr ? onlooker_->output_fd() : -1, POLLIN, 0},
-                               {conductor_ != nullptr ? conductor_->output_fd() : -1, POLLIN, 0}}};
-    poll(fds.data(), fds.size(),
-         static_cast<int>(std::clamp<int64_t>(left_ns / kNanosPerMilli, 1, 100)));
-    if (fds[1].revents != 0) onlooker_->on_output();
-    if (fds[2].revents != 0) conductor_->on_output();
-    handle_signals();
+  if (command_) command_->ask_to_end(SIGTERM);
+  state_ = State::kDraining;
+}
+
+/// kDraining: the command does not outlive its recording. What it prints while it ends must find a
+/// reader, else it never ends.
+void Recording::drain_pass() {
+  if (!command_ || command_->exit_status()) {
+    state_ = State::kDone;
+    return;
   }
-  if ((conductor_ != nullptr || ends_family_) && !end_family(stop_grace_ns_))
+  const int64_t left_ms = command_->kill_if_due(monotonic_now_ns()) / kNanosPerMilli;
+  if (!draining_sources_.wait(static_cast<int>(std::clamp<int64_t>(left_ms, 1, 100))).ok())
+    command_->kill_now();
+}
+
+/// kDone: judges the run, stores its end and tells of it. The process's exit code.
+Result<int> Recording::finish() {
+  const bool ends_family = conductor_ != nullptr || (command_ && command_->leaves_family_to_us());
+  if (ends_family && !end_family(stop_grace_ns_))
     say("some processes of the subject cannot be ended from here");
 
-  RunEnd end;
-  end.duration_ns = end_ns - start_ns_;
-  if (child_) end.exit_status = child_->poll_exit();
-  LossInterval losses = ticks_->loss_totals();
-  if (writer_) losses.merge(writer_->take_losses());
-  end.invalid_reasons = judge_losses(losses, ticks_->flow_totals(), ticks_->ticks());
-  end.doubts = doubts_of(ticks_->flow_totals());
-  for (std::string& doubt : probes_->doubts(child_ != nullptr, usage))
-    end.doubts.push_back(std::move(doubt));
-  if (auto doubt = ticks_->split_doubt()) end.doubts.push_back(*std::move(doubt));
-  if (failure_) {
-    end.status = RunStatus::kFailed;
-    end.invalid_reasons.push_back(failure_->message);
-  }
+  EndFacts facts;
+  facts.duration_ns = end_ns_ - start_ns_;
+  if (command_) facts.exit_status = command_->exit_status();
+  if (writer_) facts.late_losses = writer_->take_losses();
+  facts.probes_doubts = probes_->doubts(command_.has_value(), command_usage_);
+  facts.failure = failure_;
+  RunEnd end = make_run_end(*ticks_, std::move(facts));
   if (conductor_ != nullptr) {
     if (const Status told = conductor_->finish(end); !told.ok() && !failure_)
       failure_ = told.error();
@@ -656,43 +560,29 @@ Result<int> Recording::finish() {
   if (failure_) return *failure_;
   TOPSPIN_TRY(saved);
 
-  if (ticks_->flow_totals().packets == 0 && !options_.quiet) {
-    const std::string where = plan_.live.interface;
-    say(plan_.live.filter.empty()
-            ? fmt::format("0 packets came on {}", where)
-            : fmt::format("0 packets matched '{}' on {}", plan_.live.filter, where));
-  }
-  const RunStanding standing = standing_of(info_, end, totals_);
-  const bool clean = end.invalid_reasons.empty() && end.doubts.empty();
-  if (options_.store && (!clean || !options_.quiet)) {
-    std::string line = "the run is " + standing_text(standing, end.status);
-    if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
-    say(line);
-  }
-  if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
-    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", ticks_->ticks(),
-                    ticks_->flow_totals().new_flows, ticks_->flow_totals().packets, database_,
-                    run_id_));
-  }
-  if (stop_signal_ != 0) return 128 + stop_signal_;
-  if (onlooker_ != nullptr && onlooker_->output_failed()) {
+  tell_run_end(options_, {info_, end, totals_, *ticks_, database_}, onlooker_ != nullptr);
+  if (stop_signal_ == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
-  }
+  return exit_code_of(end);
+}
+
+/// Of a run that was stored, or was not to be.
+int Recording::exit_code_of(const RunEnd& end) const {
+  if (stop_signal_ != 0) return 128 + stop_signal_;
   if (conductor_ != nullptr) return 0;
-  if (end.exit_status && !command_ended_by_us_) {
+  if (command_) {
+    if (!end.exit_status || command_->was_asked()) return 0;
     if (*end.exit_status > 128)
       say(fmt::format("the command was ended by signal {}", *end.exit_status - 128));
     else if (*end.exit_status != 0)
       say(fmt::format("the command exited with status {}", *end.exit_status));
     return *end.exit_status;
   }
-  if (!child_ && options_.store && !end.invalid_reasons.empty())
-    return exit_code(ErrorCode::kInvalidRun);
-  return 0;
+  return options_.store && !end.invalid_reasons.empty() ? exit_code(ErrorCode::kInvalidRun) : 0;
 }
 
-Result<int> Recording::run() {
-  TOPSPIN_TRY(open());
+void Recording::tell_missing_probes() const {
+  if (options_.quiet) return;
   std::vector<ProbeStatus> probes = probes_->status();
   probes.push_back(owners_->status());
   std::string without_subject;  // one line for all of them
@@ -702,35 +592,48 @@ Result<int> Recording::run() {
       without_subject += (without_subject.empty() ? "" : ", ") + probe.name;
       continue;
     }
-    if (!options_.quiet && !probe.reason.empty() && !unasked) {
+    if (!probe.reason.empty() && !unasked)
       say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
-    }
   }
-  if (!options_.quiet && !without_subject.empty()) {
+  if (!without_subject.empty()) {
     say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
                     without_subject));
   }
-  begin_ticks();
-  {
-    auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
-    if (!capture.ok()) {
-      if (writer_) {
-        (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}, {}}).ok();
-      }
-      if (onlooker_ != nullptr) onlooker_->close();
-      return std::move(capture).error();
+}
+
+/// The capture begins, then the command, then what leads it.
+Status Recording::start() {
+  auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
+  if (!capture.ok()) {
+    if (writer_) {
+      (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}, {}}).ok();
     }
-    capture_ = std::move(capture).value();
+    if (onlooker_ != nullptr) onlooker_->close();
+    return std::move(capture).error();
   }
-  if (child_) {
-    if (auto released = child_->release(); !released.ok()) failure_ = released.error();
+  capture_ = std::move(capture).value();
+  add_sources();
+  if (command_) {
+    if (auto released = command_->release(); !released.ok()) fail(released.error());
   }
   if (!failure_ && conductor_ != nullptr) {
-    if (auto started = conductor_->on_start(start_ns_, child_->pid(), *writer_); !started.ok())
-      failure_ = started.error();
+    if (auto started = conductor_->on_start(start_ns_, command_->pid(), *writer_); !started.ok())
+      fail(started.error());
   }
-  if (!failure_) {
-    if (auto looped = loop(); !looped.ok() && !failure_) failure_ = looped.error();
+  return {};
+}
+
+Result<int> Recording::run() {
+  TOPSPIN_TRY(open());
+  tell_missing_probes();
+  TOPSPIN_TRY(start());
+  while (state_ != State::kDone) {
+    switch (state_) {
+      case State::kRunning: run_pass(); break;
+      case State::kEnding: make_last_tick(); break;
+      case State::kDraining: drain_pass(); break;
+      case State::kDone: break;
+    }
   }
   return finish();
 }
@@ -738,7 +641,7 @@ Result<int> Recording::run() {
 }  // namespace
 
 int record(const RecordOptions& options, Onlooker* onlooker) {
-  auto settings = make_settings(options);
+  auto settings = make_record_settings(options);
   if (!settings.ok()) return fail(settings.error());
   Recording recording(options, std::move(settings).value(), onlooker, nullptr);
   const auto code = recording.run();
@@ -747,7 +650,7 @@ int record(const RecordOptions& options, Onlooker* onlooker) {
 }
 
 int record(const RecordOptions& options, Conductor& conductor) {
-  auto settings = make_settings(options);
+  auto settings = make_record_settings(options);
   if (!settings.ok()) return fail(settings.error());
   CHECK(!options.command.empty() && options.store);
   Recording recording(options, std::move(settings).value(), nullptr, &conductor);
