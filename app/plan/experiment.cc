@@ -17,6 +17,7 @@
 #include "core/clock.h"
 #include "core/run_reasons.h"
 #include "core/text.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -210,8 +211,9 @@ void Experiment::begin(Part part, int64_t now_ns) {
 /// says later exactly when they did.
 void Experiment::mark_load_stages(int64_t now_ns) {
   const std::vector<LoadStage>& stages = settings_.load->stages;
-  if (stages.empty() && load_stages_begun_ == 0) {  // udp-flood has one
-    begin_stage(StageKind::kLoad, "flood", now_ns);
+  const WorkloadType& type = workload_type(settings_.load->workload);
+  if (!type.has_clients() && load_stages_begun_ == 0) {
+    begin_stage(StageKind::kLoad, std::string(type.only_stage), now_ns);
     load_stages_begun_ = 1;
   }
   int64_t stage_ns = part_began_ns_;
@@ -235,7 +237,7 @@ void Experiment::place_load_stages(const LoadResult& result) {
     stage.kind = StageKind::kLoad;
     stage.start_ns = began_ns + part.begin_ns;
     stage.end_ns = began_ns + part.end_ns;
-    if (result.workload != WorkloadKind::kUdpFlood) {
+    if (workload_type(result.workload).has_clients()) {
       stage.clients_from = part.clients_from;
       stage.clients_to = part.clients_to;
     }

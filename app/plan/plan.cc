@@ -1,6 +1,7 @@
 #include "app/plan/plan.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <functional>
 #include <random>
@@ -11,6 +12,7 @@
 #include "ci/toml_document.h"
 #include "core/clock.h"
 #include "core/text.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -79,13 +81,12 @@ class Section {
   std::optional<int64_t> duration(const std::string& key, bool zero_is_fine = false) {
     const auto value = text(key);
     if (!value) return std::nullopt;
-    const auto ns = parse_duration(*value);
-    if (!ns || *ns < 0 || (*ns == 0 && !zero_is_fine)) {
-      fail(key, fmt::format("\"{}\" is no duration{}; write it as \"1s\", \"250ms\" or \"2m\"",
-                            *value, zero_is_fine ? "" : " above zero"));
+    const auto ns = read_duration(*value, zero_is_fine);
+    if (!ns.ok()) {
+      fail(key, ns.error().message);
       return std::nullopt;
     }
-    return ns;
+    return *ns;
   }
   void duration(const std::string& key, int64_t& into, bool zero_is_fine = false) {
     if (const auto ns = duration(key, zero_is_fine)) into = *ns;
@@ -118,34 +119,31 @@ class Section {
     return value->get();
   }
 
-  std::optional<double> rate(const std::string& key) {
+  /// Which of the words stands there.
+  std::optional<size_t> word(const std::string& key, const std::vector<std::string_view>& words) {
     const auto value = text(key);
     if (!value) return std::nullopt;
-    const auto rate = parse_rate(*value);
-    if (!rate.ok()) {
-      fail(key, rate.error().message);
-      return std::nullopt;
-    }
-    return *rate;
+    const auto chosen = read_word(*value, words);
+    if (chosen.ok()) return *chosen;
+    fail(key, chosen.error().message);
+    return std::nullopt;
   }
 
-  /// One of a few words, each with what it stands for.
-  template <typename T>
-  std::optional<T> choice(const std::string& key,
-                          std::initializer_list<std::pair<std::string_view, T>> choices) {
-    const auto value = text(key);
-    if (!value) return std::nullopt;
-    std::vector<std::string_view> words;
-    std::string all;
-    for (const auto& [word, meaning] : choices) {
-      if (word == *value) return meaning;
-      words.push_back(word);
-      all += fmt::format("{}{}", all.empty() ? "" : ", ", word);
+  /// An option of a workload: a number and a flag as themselves, all others as texts.
+  void load_option(const LoadOption& option, LoadDraft& draft) {
+    std::string key = option.name;
+    std::replace(key.begin(), key.end(), '-', '_');
+    std::optional<std::string> value;
+    if (option.kind == LoadOption::Kind::kNumber) {
+      if (const auto number = whole(key, option.least, option.most))
+        value = std::to_string(*number);
+    } else if (option.kind == LoadOption::Kind::kFlag) {
+      if (const auto is_set = flag(key)) value = *is_set ? "true" : "false";
+    } else {
+      value = text(key);
     }
-    const auto near = nearest_word(*value, words);
-    fail(key, fmt::format("\"{}\" is none of {}{}", *value, all,
-                          near ? fmt::format("; did you mean \"{}\"?", *near) : ""));
-    return std::nullopt;
+    if (!value) return;
+    if (const Status set = option.set(draft, *value); !set.ok()) fail(key, set.error().message);
   }
 
   /// Visits each text of a list, with where it stands.
@@ -290,26 +288,11 @@ void read_subjects(Section section, const toml::table& table, Plan& plan) {
             });
 }
 
-void read_stages(Section& section, LoadOptions& options) {
-  const bool short_form = section.has("clients") || section.has("arrive") || section.has("hold") ||
-                          section.has("leave");
-  const auto stages = section.text("stages");
-  const auto clients = section.whole("clients", 1, kMaxClients);
-  const auto arrive = section.rate("arrive");
-  const auto leave = section.rate("leave");
-  const int64_t hold_ns = section.duration("hold").value_or(10 * kNanosPerSecond);
-  if (stages && short_form)
-    return section.fail("stages", "give either stages or clients with arrive, hold and leave");
-  auto parsed = stages ? parse_stages(*stages)
-                       : stages_from_rates(static_cast<uint32_t>(clients.value_or(1)),
-                                           arrive.value_or(0), hold_ns, leave.value_or(0));
-  if (!parsed.ok()) {
-    section.fail(stages ? "stages" : "clients", parsed.error().message);
-    return;
-  }
-  if (auto schedule = make_schedule(*parsed); !schedule.ok())
-    section.fail(stages ? "stages" : "clients", schedule.error().message);
-  for (const LoadStage& stage : *parsed) {
+void read_stages(Section& section, LoadDraft& draft) {
+  const char* key = draft.stages ? "stages" : "clients";
+  if (const Status made = finish_stages(draft); !made.ok())
+    return section.fail(key, made.error().message);
+  for (const LoadStage& stage : draft.options.stages) {
     for (const char* taken : {"start", "warm_up", "before", "after"}) {
       if (stage.name == taken)
         section.fail("stages", fmt::format("{} is the name of a part that every run has; choose "
@@ -317,19 +300,17 @@ void read_stages(Section& section, LoadOptions& options) {
                                            taken));
     }
   }
-  options.stages = std::move(parsed).value();
 }
 
 void read_load(Section section, Plan& plan) {
-  LoadOptions options;
-  const auto workload =
-      section.choice<WorkloadKind>("workload", {{"udp-pingpong", WorkloadKind::kUdpPingpong},
-                                                {"udp-flood", WorkloadKind::kUdpFlood},
-                                                {"tcp-connect", WorkloadKind::kTcpConnect},
-                                                {"http", WorkloadKind::kHttp},
-                                                {"accept-queue", WorkloadKind::kAcceptQueue}});
+  std::vector<std::string_view> names;
+  for (const WorkloadType& type : workload_types()) names.push_back(type.name());
+  const auto chosen = section.word("workload", names);
   if (!section.has("workload")) section.missing("workload", "a load needs a workload");
-  if (workload) options.workload = *workload;
+  const WorkloadType& type = workload_types()[chosen.value_or(0)];
+  LoadDraft draft;
+  LoadOptions& options = draft.options;
+  options.workload = type.kind;
   section.text("target", options.target);
   if (options.target.empty())
     section.missing("target", "a load needs a target, as \"127.0.0.1:8888\"");
@@ -337,66 +318,28 @@ void read_load(Section section, Plan& plan) {
   section.duration("warm_up", plan.warm_up_ns, true);
   if (const auto clients = section.whole("warm_up_clients", 1, kMaxClients))
     plan.warm_up_clients = static_cast<uint32_t>(*clients);
-  section.duration("timeout", options.timeout_ns);
-  section.duration("late_after", options.late_after_ns, true);
-  if (options.workload == WorkloadKind::kUdpFlood) {
-    if (const auto rate = section.rate("rate")) options.packets_per_s = *rate;
-    section.duration("duration", options.duration_ns);
-    if (const auto flows = section.whole("flows", 1, 65'535))
-      options.flows = static_cast<uint32_t>(*flows);
-    if (const auto gso = section.flag("gso")) options.gso = *gso;
-  } else {
-    read_stages(section, options);
-    section.duration("period", options.period_ns);
-    options.grid_ns = section.duration("grid", true);
-  }
-  if (options.workload == WorkloadKind::kUdpPingpong || options.workload == WorkloadKind::kHttp) {
-    if (const auto closed = section.flag("closed")) options.closed_loop = *closed;
-  }
-  if (options.workload == WorkloadKind::kUdpPingpong) {
-    options.wire = section
-                       .choice<WireProfile>("wire", {{"ping4", WireProfile::kPing4},
-                                                     {"fixed32", WireProfile::kFixed32},
-                                                     {"numbered", WireProfile::kNumbered}})
-                       .value_or(options.wire);
-    options.sockets = section
-                          .choice<SocketMode>("sockets", {{"auto", SocketMode::kAuto},
-                                                          {"own", SocketMode::kOwn},
-                                                          {"shared", SocketMode::kShared}})
-                          .value_or(options.sockets);
-  }
-  if (options.workload == WorkloadKind::kUdpPingpong ||
-      options.workload == WorkloadKind::kUdpFlood) {
-    if (const auto size = section.whole("size", 1, 65'507))
-      options.message_bytes = static_cast<uint32_t>(*size);
-  }
-  if (options.workload == WorkloadKind::kTcpConnect) {
-    section.text("request", options.request);
-    options.expect_bytes = section.whole("expect_bytes", 0, uint64_t{1} << 40);
-  }
-  if (options.workload == WorkloadKind::kHttp) {
-    section.text("path", options.http_path);
-    options.http_keep_alive =
-        section.choice<bool>("connection", {{"keep-alive", true}, {"close", false}})
-            .value_or(options.http_keep_alive);
-  }
+  for (const LoadOption& option : options_of(common_load_options(), type.options))
+    section.load_option(option, draft);
+  if (type.has_clients()) read_stages(section, draft);
   if (!options.target.empty()) {
     const auto target = split_target(options.target);
     const Status fits = target.ok() ? check_target(*target, options) : Status(target.error());
     if (!fits.ok()) section.fail("target", fits.error().message);
   }
   section.done();
+  if (const Status whole = check_load(options); !whole.ok())
+    section.reader().fail(section.source(), "load", whole.error().message);
   plan.load = std::move(options);
 }
 
 void read_run(Section section, Plan& plan) {
   if (const auto repeats = section.whole("repeat", 1, kMaxRepeats)) plan.repeats = *repeats;
-  plan.order = section
-                   .choice<PlanOrder>("order", {{"interleaved", PlanOrder::kInterleaved},
-                                                {"abba", PlanOrder::kAbba},
-                                                {"in turn", PlanOrder::kInTurn},
-                                                {"blocks", PlanOrder::kBlocks}})
-                   .value_or(plan.order);
+  constexpr std::array kOrders = {
+      std::pair("interleaved", PlanOrder::kInterleaved), std::pair("abba", PlanOrder::kAbba),
+      std::pair("in turn", PlanOrder::kInTurn), std::pair("blocks", PlanOrder::kBlocks)};
+  std::vector<std::string_view> words;
+  for (const auto& [word, order] : kOrders) words.emplace_back(word);
+  if (const auto order = section.word("order", words)) plan.order = kOrders[*order].second;
   plan.seed = section.whole("seed", 0, std::numeric_limits<int64_t>::max());
   plan.duration_ns = section.duration("duration");
   section.duration("pause", plan.pause_ns, true);
@@ -505,8 +448,9 @@ std::vector<std::string> stage_names(const Plan& plan) {
   if (plan.load && plan.warm_up_ns > 0) names.emplace_back("warm_up");
   names.emplace_back("before");
   if (!plan.load) names.emplace_back("observe");
-  if (plan.load && plan.load->workload == WorkloadKind::kUdpFlood) names.emplace_back("flood");
   if (plan.load) {
+    const WorkloadType& type = workload_type(plan.load->workload);
+    if (!type.has_clients()) names.emplace_back(type.only_stage);
     for (const LoadStage& stage : plan.load->stages) names.push_back(stage.name);
   }
   names.emplace_back("after");

@@ -106,6 +106,6 @@ std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrd
 std::optional<std::vector<int>> parse_cpu_list(std::string_view text);
 
 /// A plan that the parser accepts, with every key and what it means.
-std::string_view example_plan();
+std::string example_plan();
 
 }  // namespace topspin

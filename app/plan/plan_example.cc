@@ -1,10 +1,16 @@
 // The plan that `topspin run --example` prints. A test holds it against the parser.
+#include <algorithm>
+
+#include <fmt/format.h>
+
 #include "app/plan/plan.h"
+#include "load/workload_type.h"
 
 namespace topspin {
+namespace {
 
-std::string_view example_plan() {
-  return R"toml(# A topspin plan: subjects, a load, what to observe, and the rules to keep.
+constexpr std::string_view kExample =
+    R"toml(# A topspin plan: subjects, a load, what to observe, and the rules to keep.
 # `topspin run FILE` runs it; `topspin gate` then judges B against A. A key that is left out has the value shown
 # here, unless its line says "none" or "example".
 
@@ -48,7 +54,7 @@ line = "listening"                  # example; its output has a line with this
 within = "10s"                      # else the run has failed
 
 [load]
-workload = "udp-pingpong"           # or udp-flood, tcp-connect, http, accept-queue: see topspin load --help
+workload = "udp-pingpong"           # or one of those below
 target = "127.0.0.1:8888"
 stages = "0:100 over 2s, hold 5s, 100:0 over 2s"   # or: clients = 100, arrive = "50/s", hold = "5s", leave = "50/s"
 period = "500ms"                    # example; each client is due once in this (1s)
@@ -56,8 +62,7 @@ timeout = "1s"
 warm_up = "0s"                      # a load at first that is not judged
 # warm_up_clients = 10              # none: a tenth of the load's
 # cpus = "1"                        # none: all
-# Further keys, each for its workload: grid, late_after, closed, wire, sockets, size; rate, duration, flows, gso;
-# request, expect_bytes; path, connection.
+{WORKLOADS}
 
 [capture]
 interface = "lo"
@@ -86,6 +91,30 @@ rules = [
 [labels]                            # to find the runs by
 # branch = "main"
 )toml";
+
+/// A line for each workload, with the keys that it takes beside those of the schedule.
+std::string workload_lines() {
+  std::vector<std::string> schedule;
+  for (const LoadOption& option : schedule_options()) schedule.push_back(option.name);
+  std::string lines = "# Further keys: late_after; and of";
+  for (const WorkloadType& type : workload_types()) {
+    std::string keys;
+    for (const LoadOption& option : type.options) {
+      if (std::find(schedule.begin(), schedule.end(), option.name) != schedule.end()) continue;
+      keys += fmt::format("{}{}", keys.empty() ? "" : ", ", option.name);
+    }
+    std::replace(keys.begin(), keys.end(), '-', '_');
+    lines += fmt::format("\n#   {}: {}", type.name(), keys.empty() ? "none" : keys);
+  }
+  return lines;
+}
+
+}  // namespace
+
+std::string example_plan() {
+  constexpr std::string_view kPlace = "{WORKLOADS}";
+  std::string text(kExample);
+  return text.replace(text.find(kPlace), kPlace.size(), workload_lines());
 }
 
 }  // namespace topspin

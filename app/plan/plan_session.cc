@@ -31,6 +31,7 @@
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -223,10 +224,11 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
     CHECK(target.ok());  // the plan's parser has taken it
     options.observe.filter_words = {"port", std::to_string(target->port)};
   }
-  // Only clients that stay send once a period on one flow.
-  const bool periodic =
-      plan_.load && (plan_.load->workload == WorkloadKind::kUdpPingpong ||
-                     (plan_.load->workload == WorkloadKind::kHttp && plan_.load->http_keep_alive));
+  const auto keeps_flows = [](const LoadOptions& load) {
+    const WorkloadType& type = workload_type(load.workload);
+    return type.keeps_flows && type.keeps_flows(load);
+  };
+  const bool periodic = plan_.load && keeps_flows(*plan_.load);
   options.observe.period = plan_.period;
   if (plan_.period.empty() && periodic)
     options.observe.period = fmt::format("{}ns", plan_.load->period_ns);
