@@ -1,30 +1,16 @@
 #include "app/commands/load_output.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "core/text.h"
+#include "report/json_parts.h"
 
 namespace topspin {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-template <typename T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
 template <typename T>
 Json or_null_if(bool absent, const T& value) {
   return absent ? Json(nullptr) : Json(value);
-}
-
-Json to_json(const HistogramSummary& summary) {
-  return {{"count", summary.count},        {"sum", summary.sum},
-          {"min", or_null(summary.min)},   {"p50", or_null(summary.p50)},
-          {"p90", or_null(summary.p90)},   {"p99", or_null(summary.p99)},
-          {"p999", or_null(summary.p999)}, {"max", or_null(summary.max)}};
 }
 
 /// How long the messages that were sent had waited, in all, for an earlier one of their own client.
@@ -53,8 +39,9 @@ void add_part(Json& json, const LoadPart& part, const LoadResult& result) {
   json["unexpected"] = a.unexpected;
   json["dead_clients"] = a.dead_clients;
   json["http_errors"] = or_null_if(!result.http, a.http_errors);
-  json["latency_intended_ns"] = or_null_if(no_replies, to_json(part.latency_intended.summary()));
-  json["latency_actual_ns"] = or_null_if(no_replies, to_json(part.latency_actual.summary()));
+  json["latency_intended_ns"] =
+      or_null_if(no_replies, latency_json(part.latency_intended.summary()));
+  json["latency_actual_ns"] = or_null_if(no_replies, latency_json(part.latency_actual.summary()));
 }
 
 Json tcp_json(const LoadResult& result) {
@@ -69,7 +56,7 @@ Json tcp_json(const LoadResult& result) {
           {"timeouts", tcp.timeouts},
           {"failed", tcp.failed},
           {"closed_by_peer", tcp.closed_by_peer},
-          {"connect_ns", to_json(result.connect_latency.summary())}};
+          {"connect_ns", latency_json(result.connect_latency.summary())}};
 }
 
 Json http_json(const LoadResult& result) {
@@ -227,20 +214,20 @@ std::string load_result_json(const LoadResult& result) {
   json["port_unreachable"] = result.port_unreachable;
   json["errors"] = result.errors;
   json["gso"] = result.gso;
-  json["kernel"] = {{"udp_rcvbuf_errors", or_null(result.kernel.udp_rcvbuf_errors)},
-                    {"udp_no_ports", or_null(result.kernel.udp_no_ports)},
-                    {"tcp_passive_opens", or_null(result.kernel.tcp_passive_opens)},
-                    {"tcp_listen_overflows", or_null(result.kernel.tcp_listen_overflows)},
-                    {"tcp_listen_drops", or_null(result.kernel.tcp_listen_drops)}};
+  json["kernel"] = {{"udp_rcvbuf_errors", json_or_null(result.kernel.udp_rcvbuf_errors)},
+                    {"udp_no_ports", json_or_null(result.kernel.udp_no_ports)},
+                    {"tcp_passive_opens", json_or_null(result.kernel.tcp_passive_opens)},
+                    {"tcp_listen_overflows", json_or_null(result.kernel.tcp_listen_overflows)},
+                    {"tcp_listen_drops", json_or_null(result.kernel.tcp_listen_drops)}};
   json["own"] = {{"cpu_ns", result.own.cpu_ns},
-                 {"lateness_ns", to_json(result.total.own_lateness.summary())},
+                 {"lateness_ns", latency_json(result.total.own_lateness.summary())},
                  {"receive_drops", result.own.receive_drops},
                  {"rss_bytes", result.own.rss_bytes},
                  {"descriptors_max", result.own.descriptors_max},
                  {"sockets_opened", result.own.sockets_opened},
                  {"shared_sockets", result.own.shared_sockets},
-                 {"host_busy_ns", or_null(result.own.host_busy_ns)},
-                 {"host_steal_ns", or_null(result.own.host_steal_ns)},
+                 {"host_busy_ns", json_or_null(result.own.host_busy_ns)},
+                 {"host_steal_ns", json_or_null(result.own.host_steal_ns)},
                  {"cpus", result.own.cpus}};
   json["stages"] = Json::array();
   for (const LoadPart& part : result.stages) {
@@ -251,10 +238,10 @@ std::string load_result_json(const LoadResult& result) {
     stage["clients_from"] = part.clients_from;
     stage["clients_to"] = part.clients_to;
     add_part(stage, part, result);
-    stage["own_lateness_ns"] = to_json(part.own_lateness.summary());
+    stage["own_lateness_ns"] = latency_json(part.own_lateness.summary());
     json["stages"].push_back(std::move(stage));
   }
-  return json.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
+  return dump_json(json, 2);
 }
 
 }  // namespace topspin

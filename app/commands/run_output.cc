@@ -5,17 +5,15 @@
 #include <functional>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "ci/run_metrics.h"
 #include "ci/statistics.h"
 #include "core/text.h"
+#include "report/json_parts.h"
 #include "report/markdown.h"
 
 namespace topspin {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 /// A number of a run for the table: those that the gate knows, then those of the load.
 struct Row {
@@ -275,7 +273,7 @@ std::string session_json(const Plan& plan, const SessionOptions& options,
     json["runs"].push_back(std::move(one));
   }
   json["exit_code"] = session_exit_code(plan, result, false);
-  return json.dump(2, ' ', true, nlohmann::json::error_handler_t::replace) + "\n";
+  return dump_json(json, 2);
 }
 
 int session_exit_code(const Plan& plan, const SessionResult& result, bool strict) {
