@@ -1,7 +1,7 @@
 // Child: the subject's command, started but held back until everything that watches it is open.
 //
 // Its standard input, output and error stay its own. It stays in topspin's process group, so that a
-// Ctrl-C at the terminal reaches it as it would without topspin. Lives on the session's thread.
+// Ctrl-C at the terminal reaches it as it would without topspin. Lives on the main thread.
 #pragma once
 
 #include <map>

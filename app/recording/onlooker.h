@@ -1,6 +1,7 @@
 // Onlooker: somebody who looks on while a run is recorded, on the recording's own loop and thread.
 //
-// record has none; live is one. It sees the same Samples that are stored and changes none of them.
+// record has none; live is one. It sees each Sample after it was stored, with all its flow rows, of
+// which the database takes a bounded number per tick. It changes none.
 #pragma once
 
 #include <optional>

@@ -3,7 +3,7 @@
 // Probes count a thread, a kind of system call or a stack from the moment they first see it, which
 // for a subject that runs already is before the run begins. What a row held at the start is taken
 // away from each later version of it. Sockets are as they stand, whenever they were made: those
-// that were there at the start are rows of the first interval. Pure. Lives on the session's thread.
+// that were there at the start are rows of the first interval. Pure. One thread.
 #pragma once
 
 #include <cstdint>
