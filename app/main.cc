@@ -1,3 +1,3 @@
-#include "app/command.h"
+#include "app/program.h"
 
 int main(int argc, char** argv) { return topspin::run_program({argv, static_cast<size_t>(argc)}); }

@@ -1,5 +1,7 @@
 // The command line as a whole: which commands there are, help, version, and how errors end the
 // program.
+#include "app/program.h"
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
@@ -11,13 +13,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "app/command.h"
-#include "app/outlet.h"
-#include "app/version.h"
-#include "capture/flow_tracker.h"
+#include "app/commands/commands.h"
+#include "app/host/outlet.h"
 #include "core/text.h"
-#include "probes/probes.h"
-#include "store/run_store.h"
 
 namespace topspin {
 namespace {
@@ -125,21 +123,6 @@ bool lists_interfaces(const std::vector<char*>& words) {
 }
 
 }  // namespace
-
-void say(std::string_view message) {
-  constexpr int kWaitMs = 200;  // longer than for a tick's line, which the next one replaces
-  error_outlet().write(fmt::format("topspin: {}\n", sanitize_for_terminal(message)), kWaitMs);
-}
-
-int fail(const Error& error) {
-  say(error.message);
-  return exit_code(error.code);
-}
-
-std::string version_text() {
-  return fmt::format("topspin {}\nlibpcap: {}\nlibbpf: {}\nSQLite: {}\n", kVersion,
-                     pcap_library_version(), bpf_library_version(), sqlite_library_version());
-}
 
 int run_program(std::span<char*> arguments) {
   // A reader that goes away (`topspin report | head`) is an output error, not a reason to die

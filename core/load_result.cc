@@ -9,24 +9,25 @@
 
 namespace topspin {
 
+namespace {
+
+// In the order of WorkloadKind.
+constexpr std::array<std::string_view, 5> kWorkloadNames = {
+    "udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue",
+};
+
+}  // namespace
+
 std::string_view workload_name(WorkloadKind kind) {
-  switch (kind) {
-    case WorkloadKind::kUdpPingpong: return "udp-pingpong";
-    case WorkloadKind::kUdpFlood: return "udp-flood";
-    case WorkloadKind::kTcpConnect: return "tcp-connect";
-    case WorkloadKind::kHttp: return "http";
-    case WorkloadKind::kAcceptQueue: return "accept-queue";
-  }
-  CHECK(false);
+  const auto index = static_cast<size_t>(kind);
+  CHECK(index < kWorkloadNames.size());
+  return kWorkloadNames[index];
 }
 
 std::optional<WorkloadKind> parse_workload(std::string_view name) {
-  for (const WorkloadKind kind :
-       {WorkloadKind::kUdpPingpong, WorkloadKind::kUdpFlood, WorkloadKind::kTcpConnect,
-        WorkloadKind::kHttp, WorkloadKind::kAcceptQueue}) {
-    if (workload_name(kind) == name) return kind;
-  }
-  return std::nullopt;
+  const auto at = std::find(kWorkloadNames.begin(), kWorkloadNames.end(), name);
+  if (at == kWorkloadNames.end()) return std::nullopt;
+  return static_cast<WorkloadKind>(at - kWorkloadNames.begin());
 }
 
 void LoadAccounts::merge(const LoadAccounts& other) {

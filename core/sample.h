@@ -1,8 +1,7 @@
 // Sample: one tick of everything, immutable once made. The writer stores it, the views render it.
 //
 // Counts and histograms are of the interval, gauges at its end. What could not be measured is
-// nullopt, never 0. Losses travel with every tick. Plain values; handed over as
-// shared_ptr<const Sample>.
+// nullopt, never 0. Losses travel with every tick. Plain values; nobody changes one that is made.
 #pragma once
 
 #include <array>

@@ -13,6 +13,7 @@
 
 #include "load/engine.h"
 #include "load/tcp_socket.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -27,19 +28,19 @@ class AcceptQueue : public Workload {
     LoadNeeds needs;
     needs.descriptors = schedule.clients_max + kSpareDescriptors;
     TOPSPIN_TRY(check_needs(needs, engine.limits(), false));
-    sources_.prepare(engine.target(), schedule.sessions.size(), usable_ports(engine.limits()));
-    clients_.resize(schedule.sessions.size());
+    sources_.prepare(engine.target(), schedule.stays.size(), usable_ports(engine.limits()));
+    clients_.resize(schedule.stays.size());
     return {};
   }
 
-  void join(uint32_t session) override {
-    Client& client = clients_[session];
-    const int64_t intended_ns = engine_->session(session).join_ns;
+  void join(uint32_t stay) override {
+    Client& client = clients_[stay];
+    const int64_t intended_ns = engine_->stay(stay).join_ns;
     client.actual_ns = engine_->now_ns();
     TcpBeginning begun = begin_connect(engine_->target(), sources_.next());
     if (begun.local_errno == 0 && begun.remote_errno == 0) {
       begun.local_errno =
-          engine_->watch(begun.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, session);
+          engine_->watch(begun.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, stay);
     }
     if (begun.local_errno != 0) {
       engine_->count_error(begun.local_errno);
@@ -49,24 +50,24 @@ class AcceptQueue : public Workload {
     engine_->count_descriptors(1);
     client.fd = std::move(begun.fd);
     client.connecting = true;
-    client.number = engine_->ledger().sent(session, intended_ns, client.actual_ns);
-    if (begun.remote_errno != 0) fail(session, begun.remote_errno);
+    client.number = engine_->ledger().sent(stay, intended_ns, client.actual_ns);
+    if (begun.remote_errno != 0) fail(stay, begun.remote_errno);
   }
 
   void due(uint32_t, int64_t) override { CHECK(false); }  // no period, no such moment
 
-  void leave(uint32_t session) override {
-    clients_[session].leaving = true;
-    close_if_quiet(session);
+  void leave(uint32_t stay) override {
+    clients_[stay].leaving = true;
+    close_if_quiet(stay);
   }
 
   void ready(uint64_t token, uint32_t) override {
-    const auto session = static_cast<uint32_t>(token);
-    Client& client = clients_[session];
+    const auto stay = static_cast<uint32_t>(token);
+    Client& client = clients_[stay];
     if (!client.fd) return;  // closed within this round
     if (client.connecting) {
       if (const int number = take_socket_error(client.fd.get()); number != 0) {
-        fail(session, number);
+        fail(stay, number);
         return;
       }
       const int64_t now_ns = engine_->now_ns();
@@ -75,7 +76,7 @@ class AcceptQueue : public Workload {
       tcp_.syn_retries += syn_retries(client.fd.get());
       connect_latency_.record(
           static_cast<uint64_t>(std::max<int64_t>(0, now_ns - client.actual_ns)));
-      engine_->ledger().reply(session, client.number, client.actual_ns, now_ns);
+      engine_->ledger().reply(stay, client.number, client.actual_ns, now_ns);
     }
     while (true) {
       const ssize_t got = recv(client.fd.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
@@ -88,13 +89,13 @@ class AcceptQueue : public Workload {
       close(client);
       break;
     }
-    close_if_quiet(session);
+    close_if_quiet(stay);
   }
 
-  void overdue(uint32_t session, uint64_t number) override {
-    CHECK(clients_[session].number == number);
+  void overdue(uint32_t stay, uint64_t number) override {
+    CHECK(clients_[stay].number == number);
     ++tcp_.timeouts;
-    lose(session);
+    lose(stay);
   }
 
   void report(LoadResult& result) override {
@@ -113,15 +114,15 @@ class AcceptQueue : public Workload {
     bool closed = false;
   };
 
-  void fail(uint32_t session, int number) {
+  void fail(uint32_t stay, int number) {
     count_failure(tcp_, number, false);
-    lose(session);
+    lose(stay);
   }
 
-  void lose(uint32_t session) {
-    engine_->ledger().lose(clients_[session].number);
-    close(clients_[session]);
-    close_if_quiet(session);
+  void lose(uint32_t stay) {
+    engine_->ledger().lose(clients_[stay].number);
+    close(clients_[stay]);
+    close_if_quiet(stay);
   }
 
   void close(Client& client) {
@@ -130,17 +131,17 @@ class AcceptQueue : public Workload {
     engine_->count_descriptors(-1);
   }
 
-  void close_if_quiet(uint32_t session) {
-    Client& client = clients_[session];
+  void close_if_quiet(uint32_t stay) {
+    Client& client = clients_[stay];
     if (!client.leaving || client.connecting || client.closed) return;
     if (client.fd) close(client);
     client.closed = true;
-    engine_->session_closed();
+    engine_->stay_closed();
   }
 
   Engine* engine_ = nullptr;
   SourceRotation sources_;
-  std::vector<Client> clients_;  // by session
+  std::vector<Client> clients_;  // by stay
   std::array<uint8_t, 16384> buffer_;
   TcpAccounts tcp_;
   Histogram connect_latency_;
@@ -149,6 +150,19 @@ class AcceptQueue : public Workload {
 
 }  // namespace
 
-std::unique_ptr<Workload> make_accept_queue() { return std::make_unique<AcceptQueue>(); }
+WorkloadType accept_queue_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kAcceptQueue;
+  type.help = "Each client connects, says nothing, and closes when it leaves";
+  type.options = schedule_options();
+  type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
+                const LoadProgressSink& progress) {
+    AcceptQueue workload;
+    EngineSettings settings;
+    settings.due_once = true;
+    return run_clients(workload, options, target, settings, stop, progress);
+  };
+  return type;
+}
 
 }  // namespace topspin

@@ -46,8 +46,8 @@ int Engine::watch(int fd, uint32_t events, uint64_t token) {
   return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
-int64_t Engine::leave_ns(uint32_t session) const {
-  return std::min(schedule_.sessions[session].leave_ns, until_ns_.value_or(schedule_.end_ns));
+int64_t Engine::leave_ns(uint32_t stay) const {
+  return std::min(schedule_.stays[stay].leave_ns, until_ns_.value_or(schedule_.end_ns));
 }
 
 void Engine::count_descriptors(int64_t change) {
@@ -59,15 +59,15 @@ void Engine::count_descriptors(int64_t change) {
 void Engine::handle(const TimetableEvent& event, Workload& workload, int64_t now_ns) {
   switch (event.kind) {
     case TimetableEventKind::kJoin:
-      ++open_sessions_;
+      ++open_stays_;
       ++clients_;
       ++clients_joined_;
       clients_max_ = std::max(clients_max_, clients_);
-      workload.join(event.session);
+      workload.join(event.stay);
       break;
     case TimetableEventKind::kLeave:
       --clients_;
-      workload.leave(event.session);
+      workload.leave(event.stay);
       break;
     case TimetableEventKind::kDue:
       // A moment whose successor is due as well is not made up for: a burst of them would be no
@@ -75,7 +75,7 @@ void Engine::handle(const TimetableEvent& event, Workload& workload, int64_t now
       if (now_ns - event.time_ns > rhythm_.period_ns && !options_.closed_loop) {
         ledger_.never_sent(event.time_ns, false);
       } else {
-        workload.due(event.session, event.time_ns);
+        workload.due(event.stay, event.time_ns);
       }
       break;
   }
@@ -116,8 +116,7 @@ void Engine::wait(Workload& workload, bool more_is_due) {
   }
 }
 
-void Engine::report_progress(const std::function<void(const LoadProgress&)>& progress,
-                             int64_t now_ns) {
+void Engine::report_progress(const LoadProgressSink& progress, int64_t now_ns) {
   if (now_ns < next_progress_ns_) return;
   next_progress_ns_ += options_.progress_ns;
   if (next_progress_ns_ <= now_ns) next_progress_ns_ = now_ns + options_.progress_ns;
@@ -133,7 +132,7 @@ void Engine::report_progress(const std::function<void(const LoadProgress&)>& pro
 }
 
 Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop,
-                               const std::function<void(const LoadProgress&)>& progress) {
+                               const LoadProgressSink& progress) {
   epoll_.reset(epoll_create1(EPOLL_CLOEXEC));
   if (!epoll_) return os_error("epoll_create1");
   timer_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -171,10 +170,9 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     }
     workload.flush();
     now = now_ns();
-    ledger_.expire(now,
-                   [&](uint32_t session, uint64_t number) { workload.overdue(session, number); });
+    ledger_.expire(now, [&](uint32_t stay, uint64_t number) { workload.overdue(stay, number); });
     report_progress(progress, now);
-    if (open_sessions_ == 0 && !timetable_.next_ns()) break;
+    if (open_stays_ == 0 && !timetable_.next_ns()) break;
     wait(workload, more_is_due);
   }
 
@@ -211,8 +209,8 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     result.planned = count_planned(schedule_, rhythm_, until_ns);
   } else {
     result.planned = static_cast<uint64_t>(
-        std::count_if(schedule_.sessions.begin(), schedule_.sessions.end(),
-                      [&](const ClientSession& client) { return client.join_ns < until_ns; }));
+        std::count_if(schedule_.stays.begin(), schedule_.stays.end(),
+                      [&](const ClientStay& client) { return client.join_ns < until_ns; }));
   }
   result.stages = ledger_.parts();
   if (stopped_ns) {
@@ -229,6 +227,22 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
                                                  target_.parts.host, target_.why_unreachable));
   }
   return result;
+}
+
+Result<LoadResult> run_clients(Workload& workload, const LoadOptions& options, const Target& target,
+                               const EngineSettings& settings, const std::atomic<bool>& stop,
+                               const LoadProgressSink& progress) {
+  TOPSPIN_ASSIGN(Schedule schedule, make_schedule(options.stages));
+  LedgerSettings ledger;
+  ledger.timeout_ns = options.timeout_ns;
+  ledger.late_after_ns = options.late_after_ns;
+  ledger.closed_loop = settings.waits_for_ever;
+  ledger.late_window_ns = settings.late_window_ns;
+  Rhythm rhythm;
+  if (!settings.due_once)
+    rhythm = {options.period_ns, options.grid_ns.value_or(options.period_ns / 1000)};
+  Engine engine(options, std::move(schedule), target, rhythm, ledger);
+  return engine.run(workload, stop, progress);
 }
 
 }  // namespace topspin

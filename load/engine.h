@@ -8,8 +8,6 @@
 
 #include <atomic>
 #include <cstdint>
-#include <functional>
-#include <memory>
 #include <optional>
 
 #include <sys/epoll.h>
@@ -27,8 +25,8 @@ namespace topspin {
 
 class Engine;
 
-/// What the engine asks of a workload. Sessions are indices into Schedule::sessions. A workload
-/// calls Engine::session_closed() once for every session that joined: in leave(), or later, when it
+/// What the engine asks of a workload. Stays are indices into Schedule::stays. A workload
+/// calls Engine::stay_closed() once for every stay that joined: in leave(), or later, when it
 /// has nothing more to wait for.
 class Workload {
  public:
@@ -36,15 +34,15 @@ class Workload {
 
   /// Once, before the load begins: sockets that all share, preflight of what it needs.
   virtual Status prepare(Engine& engine) = 0;
-  virtual void join(uint32_t session) = 0;
-  virtual void due(uint32_t session, int64_t intended_ns) = 0;
+  virtual void join(uint32_t stay) = 0;
+  virtual void due(uint32_t stay, int64_t intended_ns) = 0;
   /// After a round of due(): send what was gathered.
   virtual void flush() {}
-  virtual void leave(uint32_t session) = 0;
+  virtual void leave(uint32_t stay) = 0;
   /// Events of a descriptor given to Engine::watch().
   virtual void ready(uint64_t token, uint32_t events) = 0;
   /// The message's timeout has passed.
-  virtual void overdue(uint32_t session, uint64_t number) = 0;
+  virtual void overdue(uint32_t stay, uint64_t number) = 0;
   /// Once, at the end: what only it knows.
   virtual void report(LoadResult& result) = 0;
 };
@@ -56,13 +54,13 @@ class Engine {
          const LedgerSettings& ledger_settings);
 
   Result<LoadResult> run(Workload& workload, const std::atomic<bool>& stop,
-                         const std::function<void(const LoadProgress&)>& progress);
+                         const LoadProgressSink& progress);
 
   const LoadOptions& options() const { return options_; }
   const Schedule& schedule() const { return schedule_; }
   const Target& target() const { return target_; }
   const HostLimits& limits() const { return limits_; }
-  const ClientSession& session(uint32_t index) const { return schedule_.sessions[index]; }
+  const ClientStay& stay(uint32_t index) const { return schedule_.stays[index]; }
   const Rhythm& rhythm() const { return rhythm_; }
   Ledger& ledger() { return ledger_; }
 
@@ -73,9 +71,9 @@ class Engine {
   /// Answers errno, or 0.
   [[nodiscard]] int watch(int fd, uint32_t events, uint64_t token);
   /// When the client leaves: as scheduled, or when the load was stopped.
-  int64_t leave_ns(uint32_t session) const;
-  void add_due(uint32_t session, int64_t time_ns) { timetable_.add_due(session, time_ns); }
-  void session_closed() { --open_sessions_; }
+  int64_t leave_ns(uint32_t stay) const;
+  void add_due(uint32_t stay, int64_t time_ns) { timetable_.add_due(stay, time_ns); }
+  void stay_closed() { --open_stays_; }
   void count_error(int number) { ++errors_[number]; }
   void count_descriptors(int64_t change);
 
@@ -84,7 +82,7 @@ class Engine {
 
   void handle(const TimetableEvent& event, Workload& workload, int64_t now_ns);
   void wait(Workload& workload, bool more_is_due);
-  void report_progress(const std::function<void(const LoadProgress&)>& progress, int64_t now_ns);
+  void report_progress(const LoadProgressSink& progress, int64_t now_ns);
 
   LoadOptions options_;
   Schedule schedule_;
@@ -99,7 +97,7 @@ class Engine {
   int64_t start_ns_ = 0;  // monotonic
   int64_t next_progress_ns_ = 0;
   std::optional<int64_t> until_ns_;  // stopped early: nothing at or after it was asked for
-  uint64_t open_sessions_ = 0;       // joined and not closed
+  uint64_t open_stays_ = 0;          // joined and not closed
   uint32_t clients_ = 0;             // joined and not left
   uint32_t clients_max_ = 0;
   uint64_t clients_joined_ = 0;
@@ -109,14 +107,16 @@ class Engine {
   std::map<int, uint64_t> errors_;
 };
 
-std::unique_ptr<Workload> make_udp_pingpong();
-std::unique_ptr<Workload> make_tcp_connect();
-std::unique_ptr<Workload> make_http();
-std::unique_ptr<Workload> make_accept_queue();
+/// What an engine run needs to know of a kind of load, beside its options.
+struct EngineSettings {
+  bool due_once = false;        // at joining; else once a period
+  bool waits_for_ever = false;  // for overdue replies, until their client closes
+  int64_t late_window_ns = 0;   // how long a late reply is still told from an unexpected one
+};
 
-/// Has no clients that come and go, and so its own loop.
-Result<LoadResult> run_udp_flood(const LoadOptions& options, const Target& target,
-                                 const std::atomic<bool>& stop,
-                                 const std::function<void(const LoadProgress&)>& progress);
+/// Runs the schedule of the options with `workload`.
+Result<LoadResult> run_clients(Workload& workload, const LoadOptions& options, const Target& target,
+                               const EngineSettings& settings, const std::atomic<bool>& stop,
+                               const LoadProgressSink& progress);
 
 }  // namespace topspin

@@ -18,6 +18,7 @@
 #include "load/engine.h"
 #include "load/http_response.h"
 #include "load/tcp_socket.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -41,42 +42,42 @@ class Http : public Workload {
     TOPSPIN_TRY(check_needs(needs, engine.limits(), false));
     sources_.prepare(engine.target(),
                      options.http_keep_alive
-                         ? schedule.sessions.size()
+                         ? schedule.stays.size()
                          : count_planned(schedule, engine.rhythm(), schedule.end_ns),
                      usable_ports(engine.limits()));
-    clients_.resize(schedule.sessions.size());
+    clients_.resize(schedule.stays.size());
     return {};
   }
 
   void join(uint32_t) override {}
 
-  void due(uint32_t session, int64_t intended_ns) override {
-    Client& client = clients_[session];
+  void due(uint32_t stay, int64_t intended_ns) override {
+    Client& client = clients_[stay];
     if (client.waiting.size() == kBacklogMax) {
       engine_->ledger().never_sent(client.waiting.front(), true);
       client.waiting.pop_front();
     }
     client.waiting.push_back(intended_ns);
-    send_next(session);
+    send_next(stay);
   }
 
-  void leave(uint32_t session) override {
-    Client& client = clients_[session];
+  void leave(uint32_t stay) override {
+    Client& client = clients_[stay];
     client.leaving = true;
     for (const int64_t intended_ns : client.waiting) {
       engine_->ledger().never_sent(intended_ns, true);
     }
     client.waiting.clear();
-    close_if_quiet(session);
+    close_if_quiet(stay);
   }
 
   void ready(uint64_t token, uint32_t) override {
-    const auto session = static_cast<uint32_t>(token);
-    Client& client = clients_[session];
+    const auto stay = static_cast<uint32_t>(token);
+    Client& client = clients_[stay];
     if (!client.fd) return;  // closed within this round
     if (!client.connected) {
       if (const int number = take_socket_error(client.fd.get()); number != 0) {
-        fail(session, number);
+        fail(stay, number);
         return;
       }
       client.connected = true;
@@ -86,16 +87,16 @@ class Http : public Workload {
           static_cast<uint64_t>(std::max<int64_t>(0, engine_->now_ns() - client.actual_ns)));
     }
     if (client.busy && !say(client)) {
-      fail(session, errno);
+      fail(stay, errno);
       return;
     }
-    read_all(session);
+    read_all(stay);
   }
 
-  void overdue(uint32_t session, uint64_t number) override {
-    CHECK(clients_[session].busy && clients_[session].number == number);
+  void overdue(uint32_t stay, uint64_t number) override {
+    CHECK(clients_[stay].busy && clients_[stay].number == number);
     ++tcp_.timeouts;
-    lose(session);
+    lose(stay);
   }
 
   void report(LoadResult& result) override {
@@ -121,8 +122,8 @@ class Http : public Workload {
     std::deque<int64_t> waiting;  // moments that are due
   };
 
-  void send_next(uint32_t session) {
-    Client& client = clients_[session];
+  void send_next(uint32_t stay) {
+    Client& client = clients_[stay];
     while (!client.busy && !client.waiting.empty()) {
       const int64_t intended_ns = client.waiting.front();
       client.waiting.pop_front();
@@ -132,12 +133,12 @@ class Http : public Workload {
         TcpBeginning begun = begin_connect(engine_->target(), sources_.next());
         if (begun.local_errno == 0 && begun.remote_errno == 0) {
           begun.local_errno =
-              engine_->watch(begun.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, session);
+              engine_->watch(begun.fd.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, stay);
         }
         if (begun.local_errno != 0) {
           engine_->count_error(begun.local_errno);
           engine_->ledger().send_failed(intended_ns);
-          ask_again(session);
+          ask_again(stay);
           continue;
         }
         remote_errno = begun.remote_errno;
@@ -145,18 +146,17 @@ class Http : public Workload {
         client.fd = std::move(begun.fd);
         client.connected = false;
       }
-      client.number =
-          engine_->ledger().sent(session, intended_ns, client.actual_ns, client.free_ns);
+      client.number = engine_->ledger().sent(stay, intended_ns, client.actual_ns, client.free_ns);
       client.busy = true;
       client.said = 0;
       client.response.reset();
       if (remote_errno != 0) {
         count_failure(tcp_, remote_errno, false);
-        end_request(session);
+        end_request(stay);
         close_connection(client);
       } else if (client.connected && !say(client)) {
         count_failure(tcp_, errno, false);
-        end_request(session);
+        end_request(stay);
         close_connection(client);
       }
     }
@@ -179,8 +179,8 @@ class Http : public Workload {
     return true;
   }
 
-  void read_all(uint32_t session) {
-    Client& client = clients_[session];
+  void read_all(uint32_t stay) {
+    Client& client = clients_[stay];
     while (client.fd) {
       const ssize_t got = recv(client.fd.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
       if (got < 0 && errno == EAGAIN) return;
@@ -189,12 +189,12 @@ class Http : public Workload {
           close_connection(client);  // the server ended an idle connection
           return;
         }
-        fail(session, errno);
+        fail(stay, errno);
         return;
       }
       if (got == 0) {
         ++tcp_.closed_by_peer;
-        end_of_stream(session);
+        end_of_stream(stay);
         return;
       }
       bytes_received_ += static_cast<uint64_t>(got);
@@ -202,7 +202,7 @@ class Http : public Workload {
       if (client.busy) bytes = bytes.subspan(client.response.feed(bytes));
       if (client.busy && client.response.state() == HttpResponse::State::kMalformed) {
         ++tcp_.failed;
-        lose(session);
+        lose(stay);
         return;
       }
       const bool done = client.busy && client.response.state() == HttpResponse::State::kDone;
@@ -212,10 +212,10 @@ class Http : public Workload {
       if (done) {
         const bool reuse =
             client.response.keep_alive() && engine_->options().http_keep_alive && !stray;
-        answered(session);
+        answered(stay);
         if (!reuse) close_connection(client);
-        send_next(session);
-        close_if_quiet(session);
+        send_next(stay);
+        close_if_quiet(stay);
         if (!reuse) return;  // a new connection has its own events
       } else if (stray) {
         close_connection(client);
@@ -224,60 +224,60 @@ class Http : public Workload {
     }
   }
 
-  void end_of_stream(uint32_t session) {
-    Client& client = clients_[session];
+  void end_of_stream(uint32_t stay) {
+    Client& client = clients_[stay];
     if (!client.busy) {
       close_connection(client);
       return;
     }
     client.response.end_of_stream();
     if (client.response.state() == HttpResponse::State::kDone) {
-      answered(session);
+      answered(stay);
       close_connection(client);
-      send_next(session);
-      close_if_quiet(session);
+      send_next(stay);
+      close_if_quiet(stay);
       return;
     }
     ++tcp_.truncated;
-    lose(session);
+    lose(stay);
   }
 
-  void answered(uint32_t session) {
-    Client& client = clients_[session];
+  void answered(uint32_t stay) {
+    Client& client = clients_[stay];
     const int status = client.response.status();
     ++http_.statuses[status];
     http_.body_bytes += client.response.body_bytes();
     if (is_http_error(status)) engine_->ledger().error_answer(client.number);
     client.free_ns = engine_->now_ns();
-    engine_->ledger().reply(session, client.number, client.actual_ns, client.free_ns);
+    engine_->ledger().reply(stay, client.number, client.actual_ns, client.free_ns);
     client.busy = false;
-    ask_again(session);
+    ask_again(stay);
   }
 
-  void end_request(uint32_t session) {
-    Client& client = clients_[session];
+  void end_request(uint32_t stay) {
+    Client& client = clients_[stay];
     engine_->ledger().lose(client.number);
     client.free_ns = engine_->now_ns();
     client.busy = false;
-    ask_again(session);
+    ask_again(stay);
   }
 
-  void ask_again(uint32_t session) {
+  void ask_again(uint32_t stay) {
     const LoadOptions& options = engine_->options();
-    if (options.closed_loop) engine_->add_due(session, engine_->now_ns() + options.period_ns);
+    if (options.closed_loop) engine_->add_due(stay, engine_->now_ns() + options.period_ns);
   }
 
-  void fail(uint32_t session, int number) {
-    count_failure(tcp_, number, !clients_[session].response.empty());
-    lose(session);
+  void fail(uint32_t stay, int number) {
+    count_failure(tcp_, number, !clients_[stay].response.empty());
+    lose(stay);
   }
 
-  void lose(uint32_t session) {
-    Client& client = clients_[session];
-    end_request(session);
+  void lose(uint32_t stay) {
+    Client& client = clients_[stay];
+    end_request(stay);
     close_connection(client);
-    send_next(session);
-    close_if_quiet(session);
+    send_next(stay);
+    close_if_quiet(stay);
   }
 
   void close_connection(Client& client) {
@@ -286,18 +286,18 @@ class Http : public Workload {
     engine_->count_descriptors(-1);
   }
 
-  void close_if_quiet(uint32_t session) {
-    Client& client = clients_[session];
+  void close_if_quiet(uint32_t stay) {
+    Client& client = clients_[stay];
     if (!client.leaving || client.busy || client.closed) return;
     if (client.fd) close_connection(client);
     client.closed = true;
-    engine_->session_closed();
+    engine_->stay_closed();
   }
 
   Engine* engine_ = nullptr;
   SourceRotation sources_;
   std::string request_;
-  std::vector<Client> clients_;  // by session
+  std::vector<Client> clients_;  // by stay
   std::array<uint8_t, 65536> buffer_;
   TcpAccounts tcp_;
   HttpAccounts http_;
@@ -305,8 +305,47 @@ class Http : public Workload {
   uint64_t bytes_received_ = 0;
 };
 
+/// The path stands in the target or in an option of its own.
+Status check_path(const LoadOptions& options, const TargetParts& target) {
+  if (!target.path.empty() && options.http_path != "/" && options.http_path != target.path) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("the target asks for {} and the path is {}; give one of them",
+                                  target.path, options.http_path));
+  }
+  const auto visible = [](char c) { return c > ' ' && c < 0x7F; };
+  const std::string& path = target.path.empty() ? options.http_path : target.path;
+  if (!path.starts_with('/') || !std::all_of(path.begin(), path.end(), visible)) {
+    return make_error(ErrorCode::kUsage,
+                      "the path must begin with / and have neither spaces nor controls");
+  }
+  return {};
+}
+
 }  // namespace
 
-std::unique_ptr<Workload> make_http() { return std::make_unique<Http>(); }
+WorkloadType http_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kHttp;
+  type.help = "HTTP/1.1, a GET a period and client";
+  type.takes_url = true;
+  type.options = options_of(
+      schedule_options(),
+      {period_option(), grid_option(),
+       flag_option("closed", "Ask, wait for the answer, sleep a period (down to 1us), again",
+                   &LoadOptions::closed_loop),
+       text_option("path", "What to ask for", &LoadOptions::http_path, "/"),
+       choice_option<bool>("connection", "keep-alive, or close: one for each request",
+                           &LoadOptions::http_keep_alive,
+                           {{"keep-alive", true}, {"close", false}})});
+  type.check_target = check_path;
+  type.keeps_flows = [](const LoadOptions& options) { return options.http_keep_alive; };
+  type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
+                const LoadProgressSink& progress) {
+    Http workload;
+    EngineSettings settings;
+    return run_clients(workload, options, target, settings, stop, progress);
+  };
+  return type;
+}
 
 }  // namespace topspin

@@ -11,7 +11,7 @@ uint64_t non_negative(int64_t ns) { return ns > 0 ? static_cast<uint64_t>(ns) : 
 
 Ledger::Ledger(const Schedule& schedule, const LedgerSettings& settings) : settings_(settings) {
   static_assert(kMaxStages <= std::numeric_limits<uint16_t>::max());
-  clients_.resize(schedule.sessions.size());
+  clients_.resize(schedule.stays.size());
   parts_.resize(schedule.stages.size());
   for (size_t i = 0; i < parts_.size(); ++i) {
     parts_[i].name = schedule.stages[i].name;

@@ -37,9 +37,6 @@ enum class SocketMode : uint8_t {
   kShared,  // few sockets; every client is a source address in 127.0.0.0/8 and a port
 };
 
-/// At most so many datagrams of udp-flood are due a second: one a nanosecond, the finest moment.
-inline constexpr double kMaxPacketsPerS = 1e9;
-
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL
@@ -84,6 +81,8 @@ struct LoadProgress {
   Histogram own_lateness;      // of this second's sends
 };
 
+using LoadProgressSink = std::function<void(const LoadProgress&)>;
+
 /// Whether workload, target and path fit each other. kUsage with what does not.
 Status check_target(const TargetParts& target, const LoadOptions& options);
 
@@ -92,6 +91,6 @@ Status check_target(const TargetParts& target, const LoadOptions& options);
 /// the timeout, and the result is of what was done. kUsage for options that make no sense,
 /// kPermission or kUnsupported for what the host does not allow, with what to raise.
 Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
-                            const std::function<void(const LoadProgress&)>& progress);
+                            const LoadProgressSink& progress);
 
 }  // namespace topspin

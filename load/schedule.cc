@@ -261,7 +261,7 @@ Result<std::vector<LoadStage>> stages_from_rates(uint32_t clients, double arrive
 Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
   Schedule schedule;
   if (stages.empty()) return make_error(ErrorCode::kUsage, "the load has no stages");
-  std::vector<uint64_t> standing;  // session of each slot that is taken; its size is the level
+  std::vector<uint64_t> standing;  // stay of each slot that is taken; its size is the level
   uint64_t joins = stages.front().from;
   for (const LoadStage& stage : stages) {
     if (stage.from > kMaxClients || stage.to > kMaxClients) {
@@ -276,15 +276,15 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
     schedule.end_ns += stage.duration_ns;
     schedule.clients_max = std::max({schedule.clients_max, stage.from, stage.to});
   }
-  if (joins > kMaxSessions) {
+  if (joins > kMaxStays) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("{} clients come over all repeats, more than {}; repeat less",
-                                  joins, kMaxSessions));
+                                  joins, kMaxStays));
   }
-  schedule.sessions.reserve(joins);
+  schedule.stays.reserve(joins);
   const auto join = [&](uint32_t slot, int64_t at_ns) {
-    standing.push_back(schedule.sessions.size());
-    schedule.sessions.push_back({slot, at_ns, schedule.end_ns});
+    standing.push_back(schedule.stays.size());
+    schedule.stays.push_back({slot, at_ns, schedule.end_ns});
   };
   for (uint32_t slot = 0; slot < stages.front().from; ++slot) join(slot, 0);
   for (size_t s = 0; s < stages.size(); ++s) {
@@ -301,12 +301,12 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
     for (uint32_t level = stage.from; level > stage.to; --level) {
       const int64_t after =
           share_of(stage.duration_ns, stage.from - level + 1, stage.from - stage.to);
-      schedule.sessions[standing.back()].leave_ns = begin + after;
+      schedule.stays[standing.back()].leave_ns = begin + after;
       standing.pop_back();
     }
   }
   // Who leaves in the moment of joining was never there.
-  std::erase_if(schedule.sessions, [](const ClientSession& c) { return c.join_ns >= c.leave_ns; });
+  std::erase_if(schedule.stays, [](const ClientStay& c) { return c.join_ns >= c.leave_ns; });
   schedule.stages = std::move(stages);
   return schedule;
 }
@@ -334,7 +334,7 @@ uint64_t count_due(int64_t phase_ns, int64_t period_ns, int64_t from_ns, int64_t
 
 uint64_t count_planned(const Schedule& schedule, const Rhythm& rhythm, int64_t until_ns) {
   uint64_t planned = 0;
-  for (const ClientSession& client : schedule.sessions) {
+  for (const ClientStay& client : schedule.stays) {
     planned += count_due(client_phase_ns(client.slot, rhythm), rhythm.period_ns, client.join_ns,
                          std::min(client.leave_ns, until_ns));
   }

@@ -26,9 +26,9 @@
 
 namespace topspin {
 
-inline constexpr uint32_t kMaxClients = 4'000'000;    // the ledger and the sessions stay in memory
-inline constexpr uint64_t kMaxSessions = 20'000'000;  // clients over all repeats
-inline constexpr size_t kMaxStages = 1'000;           // each has three histograms of 10 KB
+inline constexpr uint32_t kMaxClients = 4'000'000;  // the ledger and the stays are kept in memory
+inline constexpr uint64_t kMaxStays = 20'000'000;   // clients over all repeats
+inline constexpr size_t kMaxStages = 1'000;         // each has three histograms of 10 KB
 inline constexpr int64_t kMaxLoadNs = 30 * 86'400'000'000'000;  // 30 days
 
 /// The number of clients goes from `from` to `to`, evenly over `duration_ns` (0: at once).
@@ -54,12 +54,12 @@ Result<std::vector<LoadStage>> stages_from_rates(uint32_t clients, double arrive
                                                  int64_t hold_ns, double leave_per_s);
 
 /// One client: it has the slot from join_ns, and has left at leave_ns.
-struct ClientSession {
+struct ClientStay {
   uint32_t slot = 0;
   int64_t join_ns = 0;
   int64_t leave_ns = 0;
 
-  bool operator==(const ClientSession&) const = default;
+  bool operator==(const ClientStay&) const = default;
 };
 
 struct Schedule {
@@ -67,7 +67,7 @@ struct Schedule {
   std::vector<int64_t> stage_begin_ns;  // one a stage
   int64_t end_ns = 0;                   // the last stage's end; who is still there leaves then
   uint32_t clients_max = 0;
-  std::vector<ClientSession> sessions;  // in the order of join_ns
+  std::vector<ClientStay> stays;  // in the order of join_ns
 
   int64_t stage_end_ns(size_t stage) const {
     return stage_begin_ns[stage] + stages[stage].duration_ns;

@@ -13,6 +13,7 @@
 
 #include "load/engine.h"
 #include "load/tcp_socket.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
@@ -29,13 +30,13 @@ class TcpConnect : public Workload {
     TOPSPIN_TRY(check_needs(needs, engine.limits(), false));
     sources_.prepare(engine.target(), count_planned(schedule, engine.rhythm(), schedule.end_ns),
                      usable_ports(engine.limits()));
-    clients_.resize(schedule.sessions.size());
+    clients_.resize(schedule.stays.size());
     return {};
   }
 
   void join(uint32_t) override {}
 
-  void due(uint32_t session, int64_t intended_ns) override {
+  void due(uint32_t stay, int64_t intended_ns) override {
     const int64_t actual_ns = engine_->now_ns();
     TcpBeginning begun = begin_connect(engine_->target(), sources_.next());
     const uint32_t index = take_index();
@@ -52,17 +53,17 @@ class TcpConnect : public Workload {
     engine_->count_descriptors(1);
     Connection& connection = connections_[index];
     connection.fd = std::move(begun.fd);
-    connection.session = session;
+    connection.stay = stay;
     connection.actual_ns = actual_ns;
-    connection.number = engine_->ledger().sent(session, intended_ns, actual_ns);
+    connection.number = engine_->ledger().sent(stay, intended_ns, actual_ns);
     by_number_[connection.number] = index;
-    ++clients_[session].open;
+    ++clients_[stay].open;
     if (begun.remote_errno != 0) fail(index, begun.remote_errno);
   }
 
-  void leave(uint32_t session) override {
-    clients_[session].leaving = true;
-    close_if_quiet(session);
+  void leave(uint32_t stay) override {
+    clients_[stay].leaving = true;
+    close_if_quiet(stay);
   }
 
   void ready(uint64_t token, uint32_t) override {
@@ -103,7 +104,7 @@ class TcpConnect : public Workload {
  private:
   struct Connection {
     UniqueFd fd;
-    uint32_t session = 0;
+    uint32_t stay = 0;
     uint32_t generation = 0;
     uint64_t number = 0;
     int64_t actual_ns = 0;
@@ -172,7 +173,7 @@ class TcpConnect : public Workload {
         lose(index);
         return;
       }
-      engine_->ledger().reply(connection.session, connection.number, connection.actual_ns,
+      engine_->ledger().reply(connection.stay, connection.number, connection.actual_ns,
                               engine_->now_ns());
       close(index);
       return;
@@ -195,20 +196,20 @@ class TcpConnect : public Workload {
     engine_->count_descriptors(-1);
     by_number_.erase(connection.number);
     free_.push_back(index);
-    --clients_[connection.session].open;
-    close_if_quiet(connection.session);
+    --clients_[connection.stay].open;
+    close_if_quiet(connection.stay);
   }
 
-  void close_if_quiet(uint32_t session) {
-    Client& client = clients_[session];
+  void close_if_quiet(uint32_t stay) {
+    Client& client = clients_[stay];
     if (!client.leaving || client.open > 0 || client.closed) return;
     client.closed = true;
-    engine_->session_closed();
+    engine_->stay_closed();
   }
 
   Engine* engine_ = nullptr;
   SourceRotation sources_;
-  std::vector<Client> clients_;  // by session
+  std::vector<Client> clients_;  // by stay
   std::vector<Connection> connections_;
   std::vector<uint32_t> free_;  // indices of connections_
   std::unordered_map<uint64_t, uint32_t> by_number_;
@@ -220,6 +221,23 @@ class TcpConnect : public Workload {
 
 }  // namespace
 
-std::unique_ptr<Workload> make_tcp_connect() { return std::make_unique<TcpConnect>(); }
+WorkloadType tcp_connect_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kTcpConnect;
+  type.help = "Connect, say a request, read until close, close; once a period";
+  type.options = options_of(
+      schedule_options(),
+      {period_option(), grid_option(),
+       text_option("request", "What to say once connected (nothing)", &LoadOptions::request),
+       number_option("expect-bytes", "An answer shorter than this is truncated", 0,
+                     uint64_t{1} << 40, &LoadOptions::expect_bytes)});
+  type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
+                const LoadProgressSink& progress) {
+    TcpConnect workload;
+    EngineSettings settings;
+    return run_clients(workload, options, target, settings, stop, progress);
+  };
+  return type;
+}
 
 }  // namespace topspin

@@ -17,7 +17,7 @@ enum class TimetableEventKind : uint8_t { kLeave, kJoin, kDue };  // in this ord
 struct TimetableEvent {
   int64_t time_ns = 0;
   TimetableEventKind kind = TimetableEventKind::kDue;
-  uint32_t session = 0;  // index into Schedule::sessions
+  uint32_t stay = 0;  // index into Schedule::stays
 
   bool operator==(const TimetableEvent&) const = default;
 };
@@ -34,7 +34,7 @@ class Timetable {
   std::optional<TimetableEvent> pop(int64_t now_ns);
 
   /// Closed loop: the client is due at `time_ns`, unless it will have left.
-  void add_due(uint32_t session, int64_t time_ns);
+  void add_due(uint32_t stay, int64_t time_ns);
 
   /// From now on there are no joins and no due moments after `now_ns`; all who joined leave at it.
   /// REQUIRES: everything up to now_ns has been popped.
@@ -43,9 +43,9 @@ class Timetable {
  private:
   struct Due {
     int64_t time_ns;
-    uint32_t session;
+    uint32_t stay;
     bool operator<(const Due& other) const {  // std heaps put the greatest on top
-      return time_ns != other.time_ns ? time_ns > other.time_ns : session > other.session;
+      return time_ns != other.time_ns ? time_ns > other.time_ns : stay > other.stay;
     }
   };
   std::optional<TimetableEvent> peek() const;
@@ -54,9 +54,9 @@ class Timetable {
   Rhythm rhythm_;
   bool closed_loop_;
   size_t next_join_ = 0;
-  std::vector<uint32_t> leaves_;  // sessions in the order of leave_ns
+  std::vector<uint32_t> leaves_;  // stays in the order of leave_ns
   size_t next_leave_ = 0;
-  std::vector<Due> due_;  // a heap, at most one entry a session
+  std::vector<Due> due_;  // a heap, at most one entry a stay
   std::optional<int64_t> stopped_ns_;
 };
 

@@ -21,14 +21,19 @@
 #include <unistd.h>
 
 #include "core/host_usage.h"
-#include "load/engine.h"
+#include "core/unique_fd.h"
 #include "load/kernel_counters.h"
+#include "load/preflight.h"
+#include "load/schedule.h"
 #include "load/validity.h"
 #include "load/wire.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
 
+/// One a nanosecond, the finest moment.
+constexpr double kMaxPacketsPerS = 1e9;
 constexpr size_t kBatch = 64;
 constexpr size_t kGsoSegmentsMax = 64;  // UDP_MAX_SEGMENTS of kernels before 6.9
 constexpr size_t kGsoBytesMax = 65'000;
@@ -94,8 +99,7 @@ class UdpFlood {
     return {};
   }
 
-  LoadResult run(const std::atomic<bool>& stop,
-                 const std::function<void(const LoadProgress&)>& progress) {
+  LoadResult run(const std::atomic<bool>& stop, const LoadProgressSink& progress) {
     const KernelCounters counters_before = read_kernel_counters();
     const auto host_before = read_host_cpu_time();
     const int64_t cpu_before = thread_cpu_now_ns();
@@ -271,7 +275,7 @@ class UdpFlood {
     (void)!read(timer_.get(), &times, sizeof times);  // a signal may cut it short: all the better
   }
 
-  void report_progress(const std::function<void(const LoadProgress&)>& progress, int64_t now) {
+  void report_progress(const LoadProgressSink& progress, int64_t now) {
     LoadProgress line;
     line.elapsed_ns = now;
     line.stage = part_.name;
@@ -298,12 +302,36 @@ class UdpFlood {
 
 }  // namespace
 
-Result<LoadResult> run_udp_flood(const LoadOptions& options, const Target& target,
-                                 const std::atomic<bool>& stop,
-                                 const std::function<void(const LoadProgress&)>& progress) {
-  UdpFlood flood(options, target);
-  TOPSPIN_TRY(flood.open());
-  return flood.run(stop, progress);
+WorkloadType udp_flood_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kUdpFlood;
+  type.help = "Small datagrams at a rate or flat out";
+  type.datagrams = true;
+  type.only_stage = "flood";
+  type.options = {
+      rate_option("rate", "Datagrams over all flows, as 100000/s (flat out)",
+                  &LoadOptions::packets_per_s),
+      duration_option("duration", "How long", &LoadOptions::duration_ns, "10s"),
+      number_option("flows", "Connected sockets to send from", 1, 65'535, &LoadOptions::flows, "1"),
+      number_option("size", "Bytes of a datagram", 1, kMessageBytesMax, &LoadOptions::message_bytes,
+                    "16"),
+      flag_option("gso", "One flow: the kernel cuts big buffers into the datagrams",
+                  &LoadOptions::gso),
+  };
+  type.check = [](const LoadOptions& options) -> Status {
+    if (options.packets_per_s <= kMaxPacketsPerS) return {};
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("the rate must be at most {:.0f} datagrams a second; leave "
+                                  "--rate out to send as fast as it goes",
+                                  kMaxPacketsPerS));
+  };
+  type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
+                const LoadProgressSink& progress) -> Result<LoadResult> {
+    UdpFlood flood(options, target);
+    TOPSPIN_TRY(flood.open());
+    return flood.run(stop, progress);
+  };
+  return type;
 }
 
 }  // namespace topspin

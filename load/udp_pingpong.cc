@@ -18,16 +18,17 @@
 
 #include "load/engine.h"
 #include "load/wire.h"
+#include "load/workload_type.h"
 
 namespace topspin {
 namespace {
 
 constexpr uint32_t kSharedSockets = 16;
 constexpr size_t kBatch = 64;
-constexpr uint32_t kNoSession = std::numeric_limits<uint32_t>::max();
+constexpr uint32_t kNoStay = std::numeric_limits<uint32_t>::max();
 constexpr int kSharedReceiveBytes = 16 << 20;  // asked for; the kernel may give less
 constexpr int64_t kBytesPerOwnSocket = 3'000;  // socket, dentry, inode, epoll item: measured
-constexpr int64_t kBytesPerSession = 160;
+constexpr int64_t kBytesPerStay = 160;
 constexpr uint64_t kSpareDescriptors = 16;
 
 /// Datagrams that the kernel dropped at this socket's full receive buffer.
@@ -52,7 +53,7 @@ class UdpPingpong : public Workload {
     LoadNeeds needs;
     needs.descriptors = schedule.clients_max + kSpareDescriptors;
     needs.ports = schedule.clients_max;
-    needs.memory_bytes = kBytesPerSession * static_cast<int64_t>(schedule.sessions.size());
+    needs.memory_bytes = kBytesPerStay * static_cast<int64_t>(schedule.stays.size());
     ports_per_address_ = std::max(1u, usable_ports(engine.limits()));
     if (target.can_spread) {
       needs.source_addresses = schedule.clients_max / ports_per_address_ + 1;
@@ -75,35 +76,35 @@ class UdpPingpong : public Workload {
       needs.memory_bytes += kBytesPerOwnSocket * static_cast<int64_t>(schedule.clients_max);
     }
     TOPSPIN_TRY(check_needs(needs, engine.limits(), target.can_spread));
-    clients_.resize(schedule.sessions.size());
+    clients_.resize(schedule.stays.size());
     if (shared_) return open_shared();
     return {};
   }
 
-  void join(uint32_t session) override {
-    Client& client = clients_[session];
+  void join(uint32_t stay) override {
+    Client& client = clients_[stay];
     client.state = State::kJoined;
     if (shared_) {
-      Slot& slot = slots_[engine_->session(session).slot];
+      Slot& slot = slots_[engine_->stay(stay).slot];
       slot.previous = slot.current;
-      slot.current = session;
+      slot.current = stay;
       return;
     }
-    if (const int number = open_own(session); number != 0) client.open_errno = number;
+    if (const int number = open_own(stay); number != 0) client.open_errno = number;
   }
 
-  void due(uint32_t session, int64_t intended_ns) override {
-    Client& client = clients_[session];
+  void due(uint32_t stay, int64_t intended_ns) override {
+    Client& client = clients_[stay];
     ++client.attempts;
     if (shared_) {
-      pending_.push_back({session, intended_ns});
+      pending_.push_back({stay, intended_ns});
       if (pending_.size() == kBatch) flush();
       return;
     }
     if (!client.fd) {
       engine_->count_error(client.open_errno);
       engine_->ledger().send_failed(intended_ns);
-      send_again(session, intended_ns);
+      send_again(stay, intended_ns);
       return;
     }
     int64_t actual_ns = engine_->now_ns();
@@ -117,32 +118,32 @@ class UdpPingpong : public Workload {
     if (sent < 0) {
       engine_->count_error(errno);
       engine_->ledger().send_failed(intended_ns);
-      send_again(session, intended_ns);
+      send_again(stay, intended_ns);
       return;
     }
-    engine_->ledger().sent(session, intended_ns, actual_ns);
+    engine_->ledger().sent(stay, intended_ns, actual_ns);
   }
 
   void flush() override {
     // Of one round, socket by socket; the order within a round has no meaning.
     size_t begin = 0;
     std::stable_sort(pending_.begin(), pending_.end(), [&](const Pending& a, const Pending& b) {
-      return socket_of(a.session) < socket_of(b.session);
+      return socket_of(a.stay) < socket_of(b.stay);
     });
     while (begin < pending_.size()) {
-      const uint32_t socket = socket_of(pending_[begin].session);
+      const uint32_t socket = socket_of(pending_[begin].stay);
       size_t end = begin;
-      while (end < pending_.size() && socket_of(pending_[end].session) == socket) ++end;
+      while (end < pending_.size() && socket_of(pending_[end].stay) == socket) ++end;
       send_batch(socket, begin, end);
       begin = end;
     }
     pending_.clear();
   }
 
-  void leave(uint32_t session) override {
+  void leave(uint32_t stay) override {
     flush();  // a ping of this client may have been gathered
-    clients_[session].state = State::kLeaving;
-    close_if_quiet(session);
+    clients_[stay].state = State::kLeaving;
+    close_if_quiet(stay);
   }
 
   void ready(uint64_t token, uint32_t) override {
@@ -150,12 +151,12 @@ class UdpPingpong : public Workload {
       receive_shared(static_cast<uint32_t>(token));
       return;
     }
-    const auto session = static_cast<uint32_t>(token);
-    if (clients_[session].fd) receive_own(session);  // else closed within this round
-    close_if_quiet(session);
+    const auto stay = static_cast<uint32_t>(token);
+    if (clients_[stay].fd) receive_own(stay);  // else closed within this round
+    close_if_quiet(stay);
   }
 
-  void overdue(uint32_t session, uint64_t) override { close_if_quiet(session); }
+  void overdue(uint32_t stay, uint64_t) override { close_if_quiet(stay); }
 
   void report(LoadResult& result) override {
     for (const UniqueFd& fd : sockets_) receive_drops_ += receive_drops(fd.get());
@@ -174,11 +175,11 @@ class UdpPingpong : public Workload {
     uint32_t attempts = 0;  // moments that were due
   };
   struct Slot {  // shared sockets only: who stands behind a source address and port
-    uint32_t current = kNoSession;
-    uint32_t previous = kNoSession;  // may still wait for its last reply
+    uint32_t current = kNoStay;
+    uint32_t previous = kNoStay;  // may still wait for its last reply
   };
   struct Pending {
-    uint32_t session;
+    uint32_t stay;
     int64_t intended_ns;
   };
 
@@ -189,29 +190,28 @@ class UdpPingpong : public Workload {
   }
 
   /// A closed loop's client that could not send tries again a period later.
-  void send_again(uint32_t session, int64_t intended_ns) {
+  void send_again(uint32_t stay, int64_t intended_ns) {
     if (engine_->options().closed_loop) {
-      engine_->add_due(session, intended_ns + engine_->options().period_ns);
+      engine_->add_due(stay, intended_ns + engine_->options().period_ns);
     }
   }
 
-  int open_own(uint32_t session) {
+  int open_own(uint32_t stay) {
     const Target& target = engine_->target();
     UniqueFd fd(socket(target.family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return errno;
     if (spread_) {
       sockaddr_in source{};
       source.sin_family = AF_INET;
-      source.sin_addr.s_addr =
-          htonl(spread_address(engine_->session(session).slot / ports_per_address_));
+      source.sin_addr.s_addr = htonl(spread_address(engine_->stay(stay).slot / ports_per_address_));
       if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&source), sizeof source) != 0) {
         return errno;
       }
     }
     if (connect(fd.get(), target.address.get(), target.address.length) != 0) return errno;
-    if (const int number = engine_->watch(fd.get(), EPOLLIN, session); number != 0) return number;
+    if (const int number = engine_->watch(fd.get(), EPOLLIN, stay); number != 0) return number;
     engine_->count_descriptors(1);
-    clients_[session].fd = std::move(fd);
+    clients_[stay].fd = std::move(fd);
     return 0;
   }
 
@@ -244,9 +244,7 @@ class UdpPingpong : public Workload {
     return {};
   }
 
-  uint32_t socket_of(uint32_t session) const {
-    return engine_->session(session).slot % kSharedSockets;
-  }
+  uint32_t socket_of(uint32_t stay) const { return engine_->stay(stay).slot % kSharedSockets; }
 
   struct alignas(cmsghdr) PacketInfo {  // room for one control message that holds an in_pktinfo
     std::array<uint8_t, CMSG_SPACE(sizeof(in_pktinfo))> bytes;
@@ -283,7 +281,7 @@ class UdpPingpong : public Workload {
       control->cmsg_type = IP_PKTINFO;
       control->cmsg_len = CMSG_LEN(sizeof(in_pktinfo));
       in_pktinfo info{};
-      const uint32_t slot = engine_->session(pending_[begin + i].session).slot;
+      const uint32_t slot = engine_->stay(pending_[begin + i].stay).slot;
       info.ipi_spec_dst.s_addr = htonl(spread_address(slot / kSharedSockets));
       std::memcpy(CMSG_DATA(control), &info, sizeof info);
     }
@@ -292,20 +290,20 @@ class UdpPingpong : public Workload {
     const size_t good = sent > 0 ? static_cast<size_t>(sent) : 0;
     for (size_t i = 0; i < good; ++i) {
       const Pending& ping = pending_[begin + i];
-      engine_->ledger().sent(ping.session, ping.intended_ns, actual_ns);
+      engine_->ledger().sent(ping.stay, ping.intended_ns, actual_ns);
     }
     if (good == count) return;
     // The call ends at the first that fails, and names its error only when asked from there.
     if (good == 0) {
       engine_->count_error(errno);
       engine_->ledger().send_failed(pending_[begin].intended_ns);
-      send_again(pending_[begin].session, pending_[begin].intended_ns);
+      send_again(pending_[begin].stay, pending_[begin].intended_ns);
     }
     const size_t next = begin + std::max<size_t>(good, 1);
     if (next < end) send_batch(socket, next, end);
   }
 
-  void answered(uint32_t session, std::span<const uint8_t> bytes, int64_t now_ns) {
+  void answered(uint32_t stay, std::span<const uint8_t> bytes, int64_t now_ns) {
     Ledger& ledger = engine_->ledger();
     const LoadOptions& options = engine_->options();
     bytes_received_ += bytes.size();
@@ -316,26 +314,25 @@ class UdpPingpong : public Workload {
     Match match = Match::kUnexpected;
     if (options.wire == WireProfile::kNumbered) {
       const PingNumber number = read_number(bytes);
-      match = ledger.reply(session, number.number,
-                           number.sent_monotonic_ns - engine_->to_monotonic(0), now_ns);
+      match = ledger.reply(stay, number.number, number.sent_monotonic_ns - engine_->to_monotonic(0),
+                           now_ns);
     } else {
-      match = ledger.reply_unnumbered(session, now_ns);
+      match = ledger.reply_unnumbered(stay, now_ns);
     }
     if (options.closed_loop && (match == Match::kReply || match == Match::kLateReply) &&
-        clients_[session].state == State::kJoined) {
-      engine_->add_due(session, now_ns + options.period_ns);
+        clients_[stay].state == State::kJoined) {
+      engine_->add_due(stay, now_ns + options.period_ns);
     }
   }
 
   /// Reads one datagram. False: there is none.
-  bool receive_own(uint32_t session) {
-    const ssize_t got =
-        recv(clients_[session].fd.get(), answer_.data(), answer_.size(), MSG_DONTWAIT);
+  bool receive_own(uint32_t stay) {
+    const ssize_t got = recv(clients_[stay].fd.get(), answer_.data(), answer_.size(), MSG_DONTWAIT);
     if (got < 0) {
       if (errno == ECONNREFUSED) ++port_unreachable_;
       return errno == ECONNREFUSED;
     }
-    answered(session, {answer_.data(), static_cast<size_t>(got)}, engine_->now_ns());
+    answered(stay, {answer_.data(), static_cast<size_t>(got)}, engine_->now_ns());
     return true;
   }
 
@@ -365,7 +362,7 @@ class UdpPingpong : public Workload {
     msghdr& header = batch_.headers[index].msg_hdr;
     std::span<const uint8_t> bytes(batch_.bytes.data() + index * batch_.stride,
                                    batch_.headers[index].msg_len);
-    uint32_t slot_index = kNoSession;
+    uint32_t slot_index = kNoStay;
     for (cmsghdr* control = CMSG_FIRSTHDR(&header); control != nullptr;
          control = CMSG_NXTHDR(&header, control)) {
       if (control->cmsg_level != IPPROTO_IP || control->cmsg_type != IP_PKTINFO) continue;
@@ -377,64 +374,64 @@ class UdpPingpong : public Workload {
         slot_index = static_cast<uint32_t>(candidate);
       }
     }
-    if (slot_index == kNoSession || !engine_->target().address.same_end(batch_.names[index])) {
+    if (slot_index == kNoStay || !engine_->target().address.same_end(batch_.names[index])) {
       engine_->ledger().unexpected(now_ns);
       return;
     }
     const Slot& slot = slots_[slot_index];
     // A client that comes back to a slot has the flow of the one before, whose last reply may still
     // be on its way.
-    uint32_t session = slot.current;
-    if (slot.previous != kNoSession && engine_->ledger().waiting(slot.previous)) {
+    uint32_t stay = slot.current;
+    if (slot.previous != kNoStay && engine_->ledger().waiting(slot.previous)) {
       bool is_previous = true;
       if (engine_->options().wire == WireProfile::kNumbered &&
           is_answer(WireProfile::kNumbered, bytes, engine_->options().message_bytes)) {
         is_previous = engine_->ledger().is_of(slot.previous, read_number(bytes).number);
       }
-      if (is_previous) session = slot.previous;
+      if (is_previous) stay = slot.previous;
     }
     // A socket of its own would be closed now; this one hears what comes after its client has gone.
-    if (session == kNoSession || clients_[session].state == State::kClosed) {
+    if (stay == kNoStay || clients_[stay].state == State::kClosed) {
       engine_->ledger().unexpected(now_ns);
       return;
     }
-    answered(session, bytes, now_ns);
-    close_if_quiet(session);
+    answered(stay, bytes, now_ns);
+    close_if_quiet(stay);
   }
 
-  void close_if_quiet(uint32_t session) {
-    Client& client = clients_[session];
-    if (client.state != State::kLeaving || engine_->ledger().waiting(session)) return;
+  void close_if_quiet(uint32_t stay) {
+    Client& client = clients_[stay];
+    if (client.state != State::kLeaving || engine_->ledger().waiting(stay)) return;
     if (client.fd) {
-      while (receive_own(session)) {  // what came while we were busy elsewhere did come
+      while (receive_own(stay)) {  // what came while we were busy elsewhere did come
       }
       receive_drops_ += receive_drops(client.fd.get());
       client.fd.reset();
       engine_->count_descriptors(-1);
     }
-    finish_plan(session);
+    finish_plan(stay);
     client.state = State::kClosed;
-    engine_->ledger().close(session);
-    engine_->session_closed();
+    engine_->ledger().close(stay);
+    engine_->stay_closed();
   }
 
   /// Closed loop: what the schedule asked for and the client, waiting, never came to.
-  void finish_plan(uint32_t session) {
+  void finish_plan(uint32_t stay) {
     const LoadOptions& options = engine_->options();
     if (!options.closed_loop) return;
-    const ClientSession& plan = engine_->session(session);
-    const int64_t leave_ns = engine_->leave_ns(session);
+    const ClientStay& plan = engine_->stay(stay);
+    const int64_t leave_ns = engine_->leave_ns(stay);
     const uint64_t planned = count_due(client_phase_ns(plan.slot, engine_->rhythm()),
                                        options.period_ns, plan.join_ns, leave_ns);
-    CHECK(planned >= clients_[session].attempts);
-    engine_->ledger().never_sent(leave_ns - 1, true, planned - clients_[session].attempts);
+    CHECK(planned >= clients_[stay].attempts);
+    engine_->ledger().never_sent(leave_ns - 1, true, planned - clients_[stay].attempts);
   }
 
   Engine* engine_ = nullptr;
   bool shared_ = false;
   bool spread_ = false;
   uint32_t ports_per_address_ = 1;
-  std::vector<Client> clients_;  // by session
+  std::vector<Client> clients_;  // by stay
   std::vector<uint8_t> ping_;
   std::vector<uint8_t> answer_;
   uint64_t port_unreachable_ = 0;
@@ -450,6 +447,57 @@ class UdpPingpong : public Workload {
 
 }  // namespace
 
-std::unique_ptr<Workload> make_udp_pingpong() { return std::make_unique<UdpPingpong>(); }
+WorkloadType udp_pingpong_workload() {
+  WorkloadType type;
+  type.kind = WorkloadKind::kUdpPingpong;
+  type.help = "N clients, each its own flow, one ping a period";
+  type.datagrams = true;
+  LoadOption size = number_option("size", "Bytes of a numbered ping, 16 or more", 1,
+                                  kMessageBytesMax, &LoadOptions::message_bytes, "16");
+  size.set = [set = size.set](LoadDraft& draft, const std::string& text) -> Status {
+    if (draft.options.wire != WireProfile::kNumbered) {
+      return make_error(ErrorCode::kUsage,
+                        "is for the wire numbered; a ping of the others has its own size");
+    }
+    return set(draft, text);
+  };
+  type.options = options_of(
+      schedule_options(),
+      {period_option(), grid_option(),
+       flag_option("closed", "Send, wait for the reply without end, sleep a period, again",
+                   &LoadOptions::closed_loop),
+       choice_option<WireProfile>("wire",
+                                  "ping4: \"PING\"; fixed32: 32 bytes; numbered: number and time "
+                                  "stamp, which an echo server brings back",
+                                  &LoadOptions::wire,
+                                  {{"ping4", WireProfile::kPing4},
+                                   {"fixed32", WireProfile::kFixed32},
+                                   {"numbered", WireProfile::kNumbered}}),
+       std::move(size),
+       choice_option<SocketMode>(
+           "sockets", "own: one a client; shared: few, with source addresses in 127.0.0.0/8",
+           &LoadOptions::sockets,
+           {{"auto", SocketMode::kAuto},
+            {"own", SocketMode::kOwn},
+            {"shared", SocketMode::kShared}})});
+  type.check = [](const LoadOptions& options) -> Status {
+    if (options.wire == WireProfile::kNumbered &&
+        (options.message_bytes < kNumberedBytesMin || options.message_bytes > kMessageBytesMax)) {
+      return make_error(ErrorCode::kUsage, fmt::format("a numbered ping has {} to {} bytes",
+                                                       kNumberedBytesMin, kMessageBytesMax));
+    }
+    return {};
+  };
+  type.keeps_flows = [](const LoadOptions&) { return true; };
+  type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
+                const LoadProgressSink& progress) {
+    UdpPingpong workload;
+    EngineSettings settings;
+    settings.waits_for_ever = options.closed_loop;
+    settings.late_window_ns = kLateWindowNs;
+    return run_clients(workload, options, target, settings, stop, progress);
+  };
+  return type;
+}
 
 }  // namespace topspin

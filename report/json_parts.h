@@ -1,4 +1,4 @@
-// Pieces that several JSON documents share. Private to report: nlohmann's header stays inside.
+// Pieces that several JSON documents share. For .cc files of report and app; no header includes it.
 #pragma once
 
 #include <optional>

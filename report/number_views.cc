@@ -75,7 +75,7 @@ std::optional<Row> row_of(const RegisteredNumber& number, const RunFold& fold, b
     row.value = distribution_text(histogram->summary());
   } else {
     const auto value = number.value(fold.merged);
-    if (!value) return std::nullopt;
+    if (!value || (number.loss && *value == 0)) return std::nullopt;
     row.value = value_text(number, *value);
     if (number.kind == NumberKind::kGauge)
       row.greatest = value_text(number, number.value(fold.greatest).value_or(*value));

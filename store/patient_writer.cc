@@ -73,11 +73,13 @@ void PatientWriter::give_up_oldest() {
   const Sample& sample = std::get<Sample>(*oldest);
   // What the tick itself had lost stays known.
   given_up_.merge(sample.losses);
-  ++given_up_.ticks_unstored;
-  given_up_.flow_rows_unstored += sample.changed_flows.size();
-  given_up_.thread_rows_unstored += sample.changed_threads.size();
-  given_up_.socket_rows_unstored += sample.changed_sockets.size();
-  ++given_up_in_all_;
+  LossInterval with_it;
+  with_it.ticks_unstored = 1;
+  with_it.flow_rows_unstored = sample.changed_flows.size();
+  with_it.thread_rows_unstored = sample.changed_threads.size();
+  with_it.socket_rows_unstored = sample.changed_sockets.size();
+  given_up_.merge(with_it);
+  untold_.merge(with_it);
   ++given_up_in_spell_;
   waiting_bytes_ -= size_of(sample);
   queue_.erase(oldest);
@@ -119,6 +121,12 @@ Status PatientWriter::append(const Sample& sample) {
 Status PatientWriter::append(std::vector<Sample> samples) {
   for (Sample& sample : samples) TOPSPIN_TRY(put(std::move(sample)));
   return {};
+}
+
+LossInterval PatientWriter::take_losses() {
+  LossInterval losses = writer_->take_losses();
+  losses.merge(std::exchange(untold_, {}));
+  return losses;
 }
 
 Status PatientWriter::add_event(int64_t elapsed_ns, std::string_view text) {

@@ -39,6 +39,7 @@ class PatientWriter final : public RunWriter {
   /// OK too when the tick waits.
   Status append(const Sample& sample) override;
   Status append(std::vector<Sample> samples) override;
+  LossInterval take_losses() override;
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
   Status put_stage(uint64_t position, const RunStage& stage) override;
   Status put_load(const LoadResult& load) override;
@@ -54,8 +55,6 @@ class PatientWriter final : public RunWriter {
   /// What somebody should be told of: that ticks wait and why, that they were stored after all, how
   /// many were given up. Once each.
   std::optional<std::string> take_notice() { return std::exchange(notice_, std::nullopt); }
-
-  uint64_t ticks_given_up() const { return given_up_in_all_; }
 
  private:
   struct Event {
@@ -82,7 +81,7 @@ class PatientWriter final : public RunWriter {
   size_t waiting_events_ = 0;
   int64_t retry_at_ns_ = 0;
   LossInterval given_up_;  // and not yet in a stored tick
-  uint64_t given_up_in_all_ = 0;
+  LossInterval untold_;    // of what was given up, and not yet taken by take_losses()
   uint64_t given_up_in_spell_ = 0;
   uint64_t stored_late_ = 0;
   std::optional<Error> last_error_;

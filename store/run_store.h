@@ -55,6 +55,10 @@ class RunWriter {
   /// Several ticks in one transaction (files read faster than real time).
   virtual Status append(std::vector<Sample> samples) = 0;
 
+  /// What was lost on the way into the database since the last call: rows beyond the limits, ticks
+  /// given up. It is stored already, with the tick in which it was lost.
+  virtual LossInterval take_losses() = 0;
+
   virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
 
   /// Stores the run's stage number `position` (from 0), or what has become known of it since.

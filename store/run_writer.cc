@@ -348,6 +348,7 @@ class SqliteRunWriter final : public RunWriter {
 
   Status append(const Sample& sample) override { return append_all({&sample, 1}); }
   Status append(std::vector<Sample> samples) override { return append_all(samples); }
+  LossInterval take_losses() override { return std::exchange(untold_losses_, {}); }
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
   Status put_stage(uint64_t position, const RunStage& stage) override;
   Status put_load(const LoadResult& load) override;
@@ -420,6 +421,8 @@ class SqliteRunWriter final : public RunWriter {
   std::vector<LossInterval> counted_losses_;
   Folds folds_;
   int64_t ticks_ = 0;
+  LossInterval batch_losses_;   // in the transaction that is open
+  LossInterval untold_losses_;  // in those committed since take_losses()
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
   bool finished_ = false;
@@ -438,6 +441,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   if (failed_) return *failed_;
   const auto store = [&]() -> Status {
     TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+    batch_losses_ = {};
     for (const Sample& sample : samples) TOPSPIN_TRY(store_tick(sample));
     return transaction.commit();
   };
@@ -459,6 +463,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   }
   ticks_ += static_cast<int64_t>(samples.size());
   for (size_t i = 0; i < samples.size(); ++i) folds_.add(samples[i], counted_losses_[i]);
+  untold_losses_.merge(batch_losses_);
   return {};
 }
 
@@ -486,13 +491,16 @@ Status SqliteRunWriter::check_place() {
 }
 
 Status SqliteRunWriter::store_tick(const Sample& sample) {
-  LossInterval losses = sample.losses;
-  TOPSPIN_TRY(store_flows(sample, losses.flow_rows_unstored));
-  TOPSPIN_TRY(store_threads(sample, losses.thread_rows_unstored));
+  LossInterval own;
+  TOPSPIN_TRY(store_flows(sample, own.flow_rows_unstored));
+  TOPSPIN_TRY(store_threads(sample, own.thread_rows_unstored));
   TOPSPIN_TRY(store_owners(sample.changed_owners));
-  TOPSPIN_TRY(store_sockets(sample.changed_sockets, losses.socket_rows_unstored));
+  TOPSPIN_TRY(store_sockets(sample.changed_sockets, own.socket_rows_unstored));
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
+  batch_losses_.merge(own);
+  LossInterval losses = sample.losses;
+  losses.merge(own);
 
   ParameterBinder bind(statements_->tick);
   bind_sample(bind, sample, losses);

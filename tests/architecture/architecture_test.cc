@@ -29,6 +29,32 @@ const std::map<std::string, std::set<std::string>> kMayInclude = {
     {"app", {"app", "report", "ci", "tui", "load", "store", "probes", "capture", "core"}},
 };
 
+// A room is a sub-folder. It knows some other rooms of its folder, and they see only its doors.
+struct Room {
+  std::set<std::string> knows;
+  std::set<std::string> doors;  // empty: every header of it
+};
+const std::map<std::string, Room> kRooms = {
+    {"app/host", {{}, {}}},
+    {"app/options", {{"app/host"}, {}}},
+    {"app/tick",
+     {{},
+      {"app/tick/tick_builder.h", "app/tick/tick_joiner.h", "app/tick/row_baseline.h",
+       "app/tick/judge_losses.h"}}},
+    {"app/recording",
+     {{"app/host", "app/options", "app/tick"},
+      {"app/recording/recording.h", "app/recording/onlooker.h", "app/recording/conductor.h"}}},
+    {"app/screen",
+     {{"app/host", "app/options", "app/tick", "app/recording"},
+      {"app/screen/live.h", "app/screen/playback.h"}}},
+    {"app/plan",
+     {{"app/host", "app/options", "app/recording"},
+      {"app/plan/plan.h", "app/plan/plan_session.h"}}},
+    {"app/commands",
+     {{"app/host", "app/options", "app/tick", "app/recording", "app/screen", "app/plan"},
+      {"app/commands/commands.h"}}},
+};
+
 // A foreign header (a prefix of its name) and the only files that may include it.
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"pcap", {"capture/pcap_source.cc"}},     {"sqlite3.h", {"store/sqlite.cc"}},
@@ -76,6 +102,24 @@ std::vector<Include> includes_of_the_tree(const fs::path& root) {
 
 std::string folder_of(const std::string& path) { return path.substr(0, path.find('/')); }
 
+std::string parent_of(const std::string& path) {
+  return path.substr(0, std::min(path.rfind('/'), path.size()));
+}
+
+/// What an include says between two rooms; empty: it is fine. Files on top of a folder may know
+/// each room of it.
+std::string broken_room_rule(const Include& include) {
+  const std::string from = parent_of(include.file), to = parent_of(include.header);
+  const auto room = kRooms.find(to);
+  if (!include.quoted || from == to || room == kRooms.end()) return {};
+  if (const auto own = kRooms.find(from);
+      own != kRooms.end() && folder_of(from) == folder_of(to) && !own->second.knows.contains(to))
+    return include.file + " includes " + include.header + ": " + from + " may not know " + to;
+  if (!room->second.doors.empty() && !room->second.doors.contains(include.header))
+    return include.file + " includes " + include.header + ", which is no door of " + to;
+  return {};
+}
+
 std::vector<std::string> broken_rules(const std::vector<Include>& includes) {
   std::vector<std::string> broken;
   for (const Include& include : includes) {
@@ -85,6 +129,7 @@ std::vector<std::string> broken_rules(const std::vector<Include>& includes) {
       broken.push_back(include.file + " includes " + include.header + ": " + from +
                        " may not know " + to);
     }
+    if (std::string rule = broken_room_rule(include); !rule.empty()) broken.push_back(rule);
     for (const auto& [prefix, doors] : kForeignDoors) {
       if (!include.quoted && include.header.starts_with(prefix) && !doors.contains(include.file)) {
         broken.push_back(include.file + " includes <" + include.header + ">: only " +
@@ -101,6 +146,15 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
   const auto includes = includes_of_the_tree(TOPSPIN_SOURCE_DIR);
   EXPECT_GT(includes.size(), 100u);
   for (const std::string& rule : broken_rules(includes)) ADD_FAILURE() << rule;
+}
+
+TEST(Architecture, EachSubFolderIsARoom) {
+  for (const char* folder : {"app"}) {
+    for (const auto& entry : fs::directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / folder)) {
+      const std::string room = std::string(folder) + "/" + entry.path().filename().string();
+      EXPECT_TRUE(!entry.is_directory() || kRooms.contains(room)) << room;
+    }
+  }
 }
 
 /// The type that a line at the left margin begins to define; empty: none. No std::regex, which GCC
@@ -158,6 +212,9 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"app/x.cc", "pcap/pcap.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"store/run_writer.cc", "sqlite3.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "scheduler.skel.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"app/host/x.cc", "app/plan/plan.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/experiment.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/plan.h", true}}).size(), 0u);
   EXPECT_EQ(broken_rules(
                 {{"app/x.cc", "store/run_store.h", true}, {"store/sqlite.cc", "sqlite3.h", false}})
                 .size(),

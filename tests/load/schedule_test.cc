@@ -1,4 +1,4 @@
-// The schedule as text, as sessions and as moments: properties over many random stages.
+// The schedule as text, as stays and as moments: properties over many random stages.
 #include "load/schedule.h"
 
 #include <algorithm>
@@ -130,9 +130,9 @@ TEST(Schedule, AtEveryMomentAsManyClientsAsTheStagesSay) {
       for (int probe = 0; probe < 5 && stage.duration_ns > 0; ++probe) {
         const int64_t into = static_cast<int64_t>(random()) % stage.duration_ns;
         const int64_t at = schedule->stage_begin_ns[s] + into;
-        const auto there = std::count_if(
-            schedule->sessions.begin(), schedule->sessions.end(),
-            [&](const ClientSession& c) { return c.join_ns <= at && at < c.leave_ns; });
+        const auto there =
+            std::count_if(schedule->stays.begin(), schedule->stays.end(),
+                          [&](const ClientStay& c) { return c.join_ns <= at && at < c.leave_ns; });
         const double exact =
             stage.from + (static_cast<double>(stage.to) - stage.from) *
                              (static_cast<double>(into) / static_cast<double>(stage.duration_ns));
@@ -141,15 +141,15 @@ TEST(Schedule, AtEveryMomentAsManyClientsAsTheStagesSay) {
     }
     // A slot belongs to one client at a time, and clients are in the order of joining.
     std::map<uint32_t, int64_t> free_from;
-    for (size_t i = 0; i < schedule->sessions.size(); ++i) {
-      const ClientSession& c = schedule->sessions[i];
+    for (size_t i = 0; i < schedule->stays.size(); ++i) {
+      const ClientStay& c = schedule->stays[i];
       ASSERT_LT(c.join_ns, c.leave_ns);
       ASSERT_LE(c.leave_ns, schedule->end_ns);
       ASSERT_LT(c.slot, schedule->clients_max);
       ASSERT_GE(c.join_ns, free_from[c.slot]);
       free_from[c.slot] = c.leave_ns;
       if (i > 0) {
-        ASSERT_GE(c.join_ns, schedule->sessions[i - 1].join_ns);
+        ASSERT_GE(c.join_ns, schedule->stays[i - 1].join_ns);
       }
     }
   }
@@ -220,7 +220,7 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
     if (period < 1'000'000) continue;  // no need for millions of events
     const Rhythm rhythm{period, round % 3 == 0 ? period / 7 : 0};
     Timetable table(*schedule, rhythm, false);
-    std::vector<int> joined(schedule->sessions.size()), left(joined);
+    std::vector<int> joined(schedule->stays.size()), left(joined);
     uint64_t due = 0;
     int64_t last = 0;
     const auto take = [&](int64_t until) {
@@ -228,17 +228,17 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
         ASSERT_GE(event->time_ns, last);
         ASSERT_LE(event->time_ns, until);
         last = event->time_ns;
-        const ClientSession& c = schedule->sessions[event->session];
+        const ClientStay& c = schedule->stays[event->stay];
         switch (event->kind) {
-          case TimetableEventKind::kJoin: ++joined[event->session]; break;
+          case TimetableEventKind::kJoin: ++joined[event->stay]; break;
           case TimetableEventKind::kLeave:
-            ASSERT_EQ(joined[event->session], 1);
-            ++left[event->session];
+            ASSERT_EQ(joined[event->stay], 1);
+            ++left[event->stay];
             break;
           case TimetableEventKind::kDue:
             ++due;
-            ASSERT_EQ(joined[event->session], 1);
-            ASSERT_EQ(left[event->session], 0);
+            ASSERT_EQ(joined[event->stay], 1);
+            ASSERT_EQ(left[event->stay], 0);
             ASSERT_EQ(event->time_ns % period, client_phase_ns(c.slot, rhythm));
             break;
         }

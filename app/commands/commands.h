@@ -1,0 +1,39 @@
+// The door to this room: the commands of the program. Each adds itself to the command line and,
+// when chosen, leaves an action.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace CLI {  // NOLINT(readability-identifier-naming): not our name
+class App;
+}
+
+namespace topspin {
+
+/// Runs the chosen command; the value is the process's exit code.
+using Action = std::function<int()>;
+
+/// What stands after "--" on the command line: the subject's command.
+using TrailingCommand = std::vector<std::string>;
+
+void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
+void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action);
+void add_replay_command(CLI::App& root, Action& action);
+void add_read_command(CLI::App& root, Action& action);
+void add_list_command(CLI::App& root, Action& action);
+void add_report_command(CLI::App& root, Action& action);
+void add_export_command(CLI::App& root, Action& action);
+void add_compare_command(CLI::App& root, Action& action);
+void add_gate_command(CLI::App& root, Action& action);
+void add_accept_command(CLI::App& root, Action& action);
+void add_doctor_command(CLI::App& root, Action& action);
+void add_load_command(CLI::App& root, Action& action);
+void add_run_command(CLI::App& root, Action& action);
+void add_merge_command(CLI::App& root, Action& action);
+
+/// Version of topspin and of each library in use, a line each.
+std::string version_text();
+
+}  // namespace topspin

@@ -1,0 +1,81 @@
+// `topspin doctor`: what works on this host, what does not, and the command that mends it.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "app/commands/commands.h"
+#include "app/host/host.h"
+#include "app/host/outlet.h"
+#include "app/version.h"
+#include "capture/flow_tracker.h"
+#include "core/text.h"
+#include "probes/probes.h"
+#include "report/doctor_report.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+/// Captures on `interface` for a moment, or says why it cannot be done.
+DoctorFinding examine_capture(const InterfaceInfo& interface) {
+  DoctorFinding finding;
+  finding.feature = "capture";
+  finding.rung = interface.name;
+  LiveOptions live;
+  live.interface = interface.name;
+  live.ring_bytes = 1 << 20;
+  live.promiscuous = false;
+  const auto tracker = FlowTracker::open_live(live, FlowTableOptions{});
+  finding.works = tracker.ok();
+  if (!tracker.ok()) {
+    finding.reason = tracker.error().message;
+    if (tracker.error().code == ErrorCode::kPermission) {
+      finding.remedy =
+          "sudo setcap cap_net_raw,cap_bpf,cap_perfmon,cap_dac_read_search,cap_sys_ptrace+ep "
+          "$(command -v topspin)";
+    }
+  }
+  return finding;
+}
+
+int examine(const std::string& format) {
+  if (format != "text" && format != "json") {
+    return fail(
+        make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format)));
+  }
+  DoctorReport report;
+  report.host = read_host_info();
+  report.versions = version_text();
+  if (const auto interfaces = list_interfaces(); interfaces.ok()) {
+    for (const InterfaceInfo& interface : *interfaces) {
+      if (interface.up) report.findings.push_back(examine_capture(interface));
+    }
+  } else {
+    report.findings.push_back({"capture", "interfaces", false, interfaces.error().message, ""});
+  }
+  report.findings.push_back({"capture", "files", true, "", ""});
+  for (const RungReport& rung : examine_probes()) {
+    report.findings.push_back(
+        {rung.probe, std::string(rung_name(rung.rung)), rung.works, rung.reason, rung.remedy});
+  }
+  fmt::print("{}", format == "json" ? doctor_json(report) : doctor_text(report));
+  return 0;
+}
+
+}  // namespace
+
+std::string version_text() {
+  return fmt::format("topspin {}\nlibpcap: {}\nlibbpf: {}\nSQLite: {}\n", kVersion,
+                     pcap_library_version(), bpf_library_version(), sqlite_library_version());
+}
+
+void add_doctor_command(CLI::App& root, Action& action) {
+  CLI::App* command =
+      root.add_subcommand("doctor", "What works on this host, what does not, and what mends it");
+  auto format = std::make_shared<std::string>("text");
+  command->add_option("--format", *format, "text (default) or json")->option_text("FORMAT");
+  command->footer("Examples:\n  topspin doctor\n  sudo topspin doctor --format json");
+  command->callback([format, &action] { action = [format] { return examine(*format); }; });
+}
+
+}  // namespace topspin

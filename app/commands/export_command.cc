@@ -1,0 +1,186 @@
+// `topspin export`: stored runs and judgements for programs.
+#include <algorithm>
+#include <array>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/commands/commands.h"
+#include "app/commands/export_target.h"
+#include "app/commands/judgement_file.h"
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "report/export.h"
+#include "report/folded_stacks.h"
+#include "report/gate_json.h"
+#include "store/gate_log.h"
+
+namespace topspin {
+namespace {
+
+struct ExportOptions {
+  std::vector<std::string> runs;
+  std::string db;
+  std::string format;
+  std::string output;
+  std::string table;
+  std::string histogram;
+  std::string collector;
+  std::string judgement;
+};
+
+constexpr std::array<std::string_view, 10> kFormats = {"json",  "ndjson",   "csv",   "openmetrics",
+                                                       "hdr",   "perfetto", "ipfix", "folded",
+                                                       "junit", "github"};
+
+std::string format_names() {
+  std::string names;
+  for (const std::string_view name : kFormats)
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
+  return names;
+}
+
+Error unknown_format(const std::string& format) {
+  const std::string names = format_names();
+  if (format.empty())
+    return make_error(ErrorCode::kUsage, fmt::format("give --format: one of {}", names));
+  return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of {}", format, names));
+}
+
+bool is_of_judgement(const std::string& format) { return format == "junit" || format == "github"; }
+
+/// An option that the format has no use for is a mistake, and said.
+Status check_options(const ExportOptions& o) {
+  TOPSPIN_TRY(check_output_name(o.output, format_names()));
+  if (std::find(kFormats.begin(), kFormats.end(), o.format) == kFormats.end())
+    return unknown_format(o.format);
+  const auto belongs = [&](const std::string& given, const char* option,
+                           std::initializer_list<std::string_view> formats) -> Status {
+    if (given.empty() || std::find(formats.begin(), formats.end(), o.format) != formats.end())
+      return {};
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("{} means nothing to --format {}", option, o.format));
+  };
+  TOPSPIN_TRY(belongs(o.table, "--table", {"csv"}));
+  TOPSPIN_TRY(belongs(o.histogram, "--histogram", {"hdr"}));
+  TOPSPIN_TRY(belongs(o.collector, "--collector", {"ipfix"}));
+  TOPSPIN_TRY(belongs(o.judgement, "--judgement", {"junit", "github"}));
+  if (!o.collector.empty() && !o.output.empty())
+    return make_error(ErrorCode::kUsage, "give either --collector or -o, not both");
+  if (is_of_judgement(o.format) && !o.runs.empty()) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--format {} is of a judgement, not of runs: the gate's last, or "
+                                  "--judgement FILE",
+                                  o.format));
+  }
+  if (o.format == "hdr" && o.runs.size() > 1)
+    return make_error(ErrorCode::kUsage, "--format hdr is of one run; give one");
+  return {};
+}
+
+Result<Judgement> load_judgement(const ExportOptions& o) {
+  if (!o.judgement.empty()) return read_judgement_file(o.judgement);
+  const std::string db = database_path(o.db);
+  TOPSPIN_ASSIGN(const auto last, read_last_judgement(db));
+  if (!last) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("{} holds no judgement yet; make one with `topspin gate`", db));
+  }
+  return parse_judgement(last->document, fmt::format("the last judgement in {}", db));
+}
+
+Status export_to(const ExportOptions& o, RunStore& store, const std::vector<StoredRun>& runs,
+                 const ByteSink& sink) {
+  if (o.format == "ipfix") return export_ipfix(store, runs, sink);
+  ExportOutput output(sink);
+  if (o.format == "json") return export_json(store, runs, output);
+  if (o.format == "ndjson") return export_ndjson(store, runs, output);
+  if (o.format == "openmetrics") return export_openmetrics(store, runs, output);
+  if (o.format == "perfetto") return export_perfetto(store, runs, output);
+  if (o.format == "folded") return export_folded(store, runs, output);
+  if (o.format == "hdr") {
+    return export_hdr(store, runs.front(), o.histogram.empty() ? "reply_latency_ns" : o.histogram,
+                      output);
+  }
+  TOPSPIN_ASSIGN(const CsvTableKind table, parse_csv_table(o.table.empty() ? "ticks" : o.table));
+  return export_csv(store, runs, table, output);
+}
+
+Status export_stored(const ExportOptions& o) {
+  TOPSPIN_TRY(check_options(o));
+  if (o.format == "csv" && !o.table.empty()) {
+    TOPSPIN_ASSIGN([[maybe_unused]] const CsvTableKind table, parse_csv_table(o.table));
+  }
+  if (is_of_judgement(o.format)) {
+    TOPSPIN_ASSIGN(const Judgement judgement, load_judgement(o));
+    TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+    TOPSPIN_TRY(target.write(o.format == "junit" ? judgement_junit(judgement)
+                                                 : judgement_github(judgement)));
+    return target.finish();
+  }
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  std::vector<StoredRun> runs;
+  for (const std::string& name : o.runs.empty() ? std::vector<std::string>{"last"} : o.runs) {
+    TOPSPIN_ASSIGN(StoredRun run, store->find_run(name));
+    runs.push_back(std::move(run));
+  }
+  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty() ? ExportTarget::open(o.output)
+                                                          : ExportTarget::connect_udp(o.collector));
+  TOPSPIN_TRY(
+      export_to(o, *store, runs, [&](std::string_view bytes) { return target.write(bytes); }));
+  return target.finish();
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand("export", "Hand runs and verdicts to other programs");
+  auto o = std::make_shared<ExportOptions>();
+  command->add_option("RUN", o->runs, "Run ids, unique prefixes of them, or last (default)");
+  command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
+      ->option_text("FILE");
+  command
+      ->add_option(
+          "--format", o->format,
+          "json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded, of runs; junit or "
+          "github, of the gate's last judgement")
+      ->option_text("FORMAT");
+  command->add_option("-o,--output", o->output, "Write to a file (default: standard output)")
+      ->option_text("FILE");
+  command
+      ->add_option(
+          "--table", o->table,
+          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, counters, "
+          "stages, loads, load_parts, events or runs")
+      ->option_text("NAME");
+  command
+      ->add_option("--histogram", o->histogram,
+                   "Of hdr: which one (default reply_latency_ns), as in table histogram")
+      ->option_text("NAME");
+  command
+      ->add_option("--collector", o->collector,
+                   "Of ipfix: send by UDP to a collector, 127.0.0.1:4739")
+      ->option_text("ADDRESS:PORT");
+  command
+      ->add_option("--judgement", o->judgement,
+                   "Of junit and github: a file of `gate --format json` (default: the last one "
+                   "in the database)")
+      ->option_text("FILE");
+  command->footer(
+      "Examples:\n"
+      "  topspin export last --format ndjson | jq 'select(.type == \"tick\") | .active_flows'\n"
+      "  topspin export --format csv --table flows -o flows.csv\n"
+      "  topspin export --format openmetrics -o run.prom\n"
+      "  topspin export --format hdr --histogram run_queue_latency_ns -o waits.hgrm\n"
+      "  topspin export --format perfetto -o trace.json\n"
+      "  topspin export --format ipfix --collector 127.0.0.1:4739\n"
+      "  topspin export --format junit -o gate.xml");
+  command->callback([o, &action] {
+    action = [o] {
+      const Status status = export_stored(*o);
+      return status.ok() ? 0 : fail(status.error());
+    };
+  });
+}
+
+}  // namespace topspin

@@ -1,0 +1,69 @@
+// `topspin [live]`: the live monitor, and `-r FILE`: the same screens over a capture file.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+
+#include "app/commands/commands.h"
+#include "app/host/outlet.h"
+#include "app/recording/recording.h"
+#include "app/screen/live.h"
+#include "app/screen/playback.h"
+
+namespace topspin {
+namespace {
+
+struct LiveCommand {
+  RecordOptions record;
+  LookOptions look;
+  std::string file;
+};
+
+int run_live(LiveCommand& o) {
+  if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
+  o.record.observe.count_payload = true;  // the Data column
+  if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look);
+  o.record.quiet = true;
+  o.record.store = !o.record.observe.db.empty();
+  // Liveness judges each flow in each tick, so all that changed must come with it.
+  o.record.max_rows_per_interval = o.record.observe.max_flows;
+  Live live(o.look, !o.record.command.empty(), !o.record.store);
+  const int code = record(o.record, &live);
+  if (live.last_text().empty()) return code;
+  // From here on a signal ends the program at once: its reader may never come.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  fmt::print("{}", live.last_text());
+  return code;
+}
+
+}  // namespace
+
+void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action) {
+  CLI::App* command = root.add_subcommand(
+      "live", "[FILTER...] [-- COMMAND...]: the live monitor; the default command");
+  auto o = std::make_shared<LiveCommand>();
+  add_record_options(*command, o->record);
+  command
+      ->add_option("-r,--read", o->file, "Show a capture file instead of an interface, as it went")
+      ->option_text("FILE");
+  command
+      ->add_option("--db", o->record.observe.db,
+                   "Record into this database while showing (default: keep nothing)")
+      ->option_text("FILE");
+  add_look_options(*command, o->look);
+  command->footer(
+      "Examples:\n"
+      "  topspin -i lo 'port 8888'\n"
+      "  topspin live -i lo --period 1s udp port 8888 -- node server.js 8888\n"
+      "  topspin live -i eth0 --once --rows 20\n"
+      "  topspin live -r capture.pcap\n"
+      "\n"
+      "Press h in the screen for its keys. Without a terminal it prints a line a tick.");
+  command->callback([o, &trailing, &action] {
+    o->record.command = trailing;
+    action = [o] { return run_live(*o); };
+  });
+}
+
+}  // namespace topspin

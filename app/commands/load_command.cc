@@ -1,0 +1,269 @@
+// topspin load: the command line, signals, and the exit code.
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <iterator>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "app/commands/commands.h"
+#include "app/commands/load_output.h"
+#include "app/host/host.h"
+#include "app/host/outlet.h"
+#include "app/host/privileges.h"
+#include "app/options/observe_options.h"
+#include "app/version.h"
+#include "ci/stored_judgement.h"
+#include "core/text.h"
+#include "load/load.h"
+#include "load/workload_type.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+std::atomic<int> stop_signal{0};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
+
+/// The first signal ends the load in order; a second one ends the program.
+void on_signal(int number) {
+  if (stop_signal.exchange(number) != 0) _exit(128 + number);
+  stop_requested.store(true);
+}
+
+void install_signals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+/// The options as they were typed.
+struct LoadArguments {
+  std::string target;
+  std::map<std::string, std::string> texts;  // of the workload's options, by name
+  std::string format = "text";
+  std::string db;
+  std::vector<std::string> labels;
+  bool quiet = false;
+};
+
+Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+Result<LoadOptions> read_arguments(const LoadArguments& arguments, const WorkloadType& type) {
+  LoadDraft draft;
+  draft.options.workload = type.kind;
+  draft.options.target = arguments.target;
+  const std::vector<LoadOption> options = options_of(common_load_options(), type.options);
+  for (const LoadOption& option : options) {
+    const auto text = arguments.texts.find(option.name);
+    if (text == arguments.texts.end()) continue;
+    if (const Status set = option.set(draft, text->second); !set.ok())
+      return wrong(fmt::format("--{} {}", option.name, set.error().message));
+  }
+  if (type.has_clients()) TOPSPIN_TRY(finish_stages(draft));
+  return std::move(draft.options);
+}
+
+/// Text of several lines to standard output, each fit for a terminal.
+void print_lines(const std::string& text) {
+  size_t begin = 0;
+  while (begin < text.size()) {
+    const size_t end = text.find('\n', begin);
+    fmt::print("{}\n", sanitize_for_terminal(std::string_view(text).substr(begin, end - begin)));
+    begin = end + 1;
+  }
+}
+
+/// Keeps the result as a run of its own, which observed nothing but the load.
+Status store_result(const LoadArguments& arguments, const LoadOptions& load,
+                    const LoadResult& result) {
+  RunInfo run;
+  run.id = make_run_id(result.started_wall_ns);
+  run.started_wall_ns = result.started_wall_ns;
+  run.started_monotonic_ns = result.started_monotonic_ns;
+  run.host = read_host_info();
+  run.topspin_version = kVersion;
+  TOPSPIN_ASSIGN(run.labels, parse_labels(arguments.labels));
+  run.command = {"topspin", "load", std::string(workload_name(result.workload)), "--target",
+                 result.target};
+  run.settings.subject = "none";
+  run.settings.period_ns = load.period_ns;
+  run.settings.reply_timeout_ns = load.timeout_ns;
+  WriterOptions options;
+  if (const auto user = invoking_user()) {
+    options.owner_uid = user->uid;
+    options.owner_gid = user->gid;
+  }
+  const std::string path = database_path(arguments.db);
+  TOPSPIN_ASSIGN(const auto writer, RunWriter::create(path, run, options));
+  for (size_t i = 0; i < result.stages.size(); ++i) {
+    const LoadPart& part = result.stages[i];
+    TOPSPIN_TRY(writer->put_stage(i, {part.name, StageKind::kLoad, part.begin_ns, part.end_ns,
+                                      part.clients_from, part.clients_to}));
+  }
+  TOPSPIN_TRY(writer->put_load(result));
+  RunEnd end;
+  end.duration_ns = result.own.wall_ns;
+  end.invalid_reasons = result.invalid_reasons;
+  TOPSPIN_TRY(writer->finish(end));
+  if (!arguments.quiet) say(fmt::format("kept in {} as run {}", path, run.id));
+  return {};
+}
+
+void print_result(const LoadResult& result, const std::string& format) {
+  if (format == "json")
+    fmt::print("{}", load_result_json(result));
+  else
+    print_lines(load_result_text(result));
+}
+
+struct ShowArguments {
+  std::vector<std::string> runs;
+  std::string db;
+  std::string format = "text";
+};
+
+/// The loads of several runs, of one host or of many, as one.
+int show(const ShowArguments& arguments) {
+  const auto merged = [&]() -> Result<LoadResult> {
+    TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));
+    TOPSPIN_ASSIGN(const auto all, store->list_runs());
+    std::map<std::string, LoadResult> loads;  // by run: one that is named twice counts once
+    for (const std::string& selector : arguments.runs) {
+      TOPSPIN_ASSIGN(const auto chosen, select_runs(all, selector));
+      for (const StoredRun& run : chosen) {
+        TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
+        if (!load) {
+          return make_error(ErrorCode::kUsage,
+                            fmt::format("run {} has no load; choose runs that topspin load --db or "
+                                        "topspin run made",
+                                        run.info.id));
+        }
+        loads.emplace(run.info.id, std::move(*load));
+      }
+    }
+    std::vector<LoadResult> values;
+    for (auto& [id, load] : loads) values.push_back(std::move(load));
+    return merge_loads(values);
+  }();
+  if (!merged.ok()) return fail(merged.error());
+  print_result(*merged, arguments.format);
+  return merged->valid() ? 0 : exit_code(ErrorCode::kInvalidRun);
+}
+
+int run(const LoadArguments& arguments, const WorkloadType& type) {
+  const auto options = read_arguments(arguments, type);
+  if (!options.ok()) return fail(options.error());
+  if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
+  if (!arguments.labels.empty() && arguments.db.empty())
+    return fail(wrong("a --label is kept with the result: say where with --db"));
+  install_signals();
+  const auto progress = [&](const LoadProgress& line) {
+    if (!arguments.quiet) {
+      error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(load_progress_line(line))));
+    }
+  };
+  const auto result = run_load(*options, stop_requested, progress);
+  if (!result.ok()) return fail(result.error());
+  print_result(*result, arguments.format);
+  if (std::fflush(stdout) != 0) {
+    return fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
+  }
+  if (!arguments.db.empty()) {
+    if (const Status stored = store_result(arguments, *options, *result); !stored.ok())
+      return fail(stored.error());
+  }
+  if (const int number = stop_signal.load(); number != 0) return 128 + number;
+  if (!result->valid()) {
+    for (const std::string& reason : result->invalid_reasons) say("invalid load: " + reason);
+    return exit_code(ErrorCode::kInvalidRun);
+  }
+  return 0;
+}
+
+void add_option(CLI::App& command, const LoadOption& option, LoadArguments& arguments) {
+  const std::string name = "--" + option.name;
+  std::map<std::string, std::string>& texts = arguments.texts;
+  if (option.kind == LoadOption::Kind::kFlag) {
+    command.add_flag_callback(
+        name, [&texts, key = option.name] { texts[key] = "true"; }, option.help);
+    return;
+  }
+  CLI::Option* added = command.add_option_function<std::string>(
+      name, [&texts, key = option.name](const std::string& text) { texts[key] = text; },
+      option.help);
+  if (option.kind == LoadOption::Kind::kNumber) added->type_name("UINT");
+  if (!option.words.empty())
+    added->check(CLI::IsMember(std::vector<std::string>(option.words.begin(), option.words.end())));
+  if (!option.default_text.empty()) added->default_str(option.default_text);
+}
+
+void add_workload(CLI::App& load, const WorkloadType& type,
+                  const std::shared_ptr<LoadArguments>& arguments, Action& action) {
+  LoadArguments& a = *arguments;
+  CLI::App& command = *load.add_subcommand(std::string(type.name()), std::string(type.help));
+  command
+      .add_option("--target", a.target,
+                  "HOST:PORT or [IPV6]:PORT; of http also http://HOST:PORT/PATH")
+      ->required();
+  for (const LoadOption& option : common_load_options()) add_option(command, option, a);
+  command.add_option("--format", a.format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command.add_flag("-q,--quiet", a.quiet, "No line a second");
+  command.add_option("--db", a.db, "Keep the result in this database, too")->option_text("FILE");
+  command.add_option("--label", a.labels, "KEY=VALUE to find it by; may be given several times")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
+  for (const LoadOption& option : type.options) add_option(command, option, a);
+  command.callback([arguments, &type, &action] {
+    action = [arguments, &type] { return run(*arguments, type); };
+  });
+}
+
+constexpr const char* kFooter =
+    "Examples:\n"
+    "  topspin load udp-pingpong --target 127.0.0.1:8888 --stages \"0:15000 over 60s, hold 30s, "
+    "15000:0 over 60s\"\n"
+    "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 --arrive 10/s --hold 30s "
+    "--leave 10/s --format json\n"
+    "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms --connection close\n"
+    "  topspin load udp-flood --target 127.0.0.1:9999 --rate 200000/s --duration 5s\n"
+    "\n"
+    "Exit codes: 0 fine; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
+    "input or output; 128+n on signal n.";
+
+}  // namespace
+
+void add_load_command(CLI::App& root, Action& action) {
+  CLI::App& load = *root.add_subcommand("load", "Traffic on a schedule, and what came back");
+  load.footer(kFooter);
+  load.require_subcommand(1);
+  const auto arguments = std::make_shared<LoadArguments>();
+  for (const WorkloadType& type : workload_types()) add_workload(load, type, arguments, action);
+
+  const auto shown = std::make_shared<ShowArguments>();
+  CLI::App& command =
+      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one");
+  command
+      .add_option("RUNS", shown->runs, "Runs: ids, last, a commit, a branch, or a label KEY=VALUE")
+      ->option_text("RUN...")
+      ->required();
+  command.add_option("--db", shown->db, "The database (default $TOPSPIN_DB, else topspin.db)")
+      ->option_text("FILE");
+  command.add_option("--format", shown->format, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  command.callback([shown, &action] { action = [shown] { return show(*shown); }; });
+}
+
+}  // namespace topspin

@@ -1,0 +1,228 @@
+// `topspin read`: the tracker on a capture file. Needs no privilege.
+#include <filesystem>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/commands/commands.h"
+#include "app/host/host.h"
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "app/tick/judge_losses.h"
+#include "app/tick/tick_builder.h"
+#include "app/version.h"
+#include "core/clock.h"
+#include "report/flow_json.h"
+#include "store/run_store.h"
+
+namespace topspin {
+namespace {
+
+struct ReadOptions {
+  ObserveOptions observe;
+  std::string file;
+  std::string format = "text";
+  bool flows = false;
+};
+
+/// Stores a file's intervals as ticks, many in one transaction: a file reads faster than real time.
+class FileRecorder {
+ public:
+  static constexpr size_t kBatchTicks = 64;
+  static constexpr size_t kBatchRows = 20'000;  // flow rows: what waits is in memory
+
+  FileRecorder(std::string database, RunInfo info)
+      : database_(std::move(database)), info_(std::move(info)), ticks_(TickSettings()) {}
+
+  Status add(ClosedInterval&& interval) {
+    if (!writer_) TOPSPIN_TRY(open(interval.flows.begin_ns));
+    pending_.push_back(ticks_.build_of_file(std::move(interval)));
+    duration_ns_ = pending_.back().elapsed_ns;
+    pending_rows_ += pending_.back().changed_flows.size();
+    return pending_.size() >= kBatchTicks || pending_rows_ >= kBatchRows ? flush() : Status();
+  }
+
+  /// Judged as a recording is.
+  Status finish(const std::optional<Error>& error, std::vector<std::string> doubts) {
+    if (!writer_) TOPSPIN_TRY(open(wall_now_ns()));
+    TOPSPIN_TRY(flush());
+    RunEnd end;
+    end.duration_ns = duration_ns_;
+    LossInterval losses = ticks_.loss_totals();
+    losses.merge(writer_->take_losses());
+    end.invalid_reasons = judge_losses(losses, ticks_.flow_totals(), ticks_.ticks());
+    end.doubts = std::move(doubts);
+    if (error) {
+      end.status = RunStatus::kFailed;
+      end.invalid_reasons.push_back(error->message);
+    }
+    invalid_reasons_ = end.invalid_reasons;
+    return writer_->finish(end);
+  }
+
+  const std::vector<std::string>& invalid_reasons() const { return invalid_reasons_; }
+
+  const std::string& run_id() const { return info_.id; }
+
+ private:
+  Status open(int64_t start_ns) {
+    info_.id = make_run_id(start_ns);
+    info_.started_wall_ns = start_ns;
+    TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info_, WriterOptions{}));
+    return {};
+  }
+  Status flush() {
+    if (pending_.empty()) return {};
+    pending_rows_ = 0;
+    return writer_->append(std::exchange(pending_, {}));
+  }
+
+  std::string database_;
+  RunInfo info_;
+  std::unique_ptr<RunWriter> writer_;
+  TickBuilder ticks_;
+  std::vector<Sample> pending_;
+  size_t pending_rows_ = 0;
+  int64_t duration_ns_ = 0;
+  std::vector<std::string> invalid_reasons_;
+};
+
+/// Numbers of a file that may be wrong, and why.
+std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& notes) {
+  constexpr double kBackwardsShare = 0.01;
+  std::vector<std::string> doubts;
+  if (totals.time_steps > 0) {
+    doubts.push_back(
+        fmt::format("the capture's clock was set (times: {}); times across such a step are wrong",
+                    totals.time_steps));
+  } else if (static_cast<double>(totals.time_went_backwards) >
+             kBackwardsShare * static_cast<double>(totals.packets)) {
+    doubts.push_back(fmt::format(
+        "{} of {} packets are stamped earlier than one before them; their times may be wrong",
+        totals.time_went_backwards, totals.packets));
+  }
+  if (notes.fractions_are_ns) {
+    doubts.push_back(
+        "the file says that its stamps are in microseconds, and they are nanoseconds: read as "
+        "these");
+  }
+  if (notes.long_fractions > 0) {
+    doubts.push_back(fmt::format(
+        "{} packets have a fraction of a second that is a second or more; they are taken for the "
+        "end of their second",
+        notes.long_fractions));
+  }
+  return doubts;
+}
+
+int read_file(const ReadOptions& o) {
+  if (o.format != "text" && o.format != "json" && o.format != "ndjson") {
+    return fail(make_error(ErrorCode::kUsage,
+                           fmt::format("--format {} is not one of text, json, ndjson", o.format)));
+  }
+  const auto table = flow_table_options(o.observe);
+  if (!table.ok()) return fail(table.error());
+  const auto filter = filter_text(o.observe);
+  if (!filter.ok()) return fail(filter.error());
+  const auto labels = parse_labels(o.observe.labels);
+  if (!labels.ok()) return fail(labels.error());
+  const auto interval_ns = positive_duration(o.observe.interval, "--interval");
+  if (!interval_ns.ok()) return fail(interval_ns.error());
+
+  const bool store = !o.observe.db.empty();
+  FileOptions file{o.file, *filter, store ? *interval_ns : 0,
+                   store ? WriterOptions{}.max_flow_rows : 0};
+  file.max_rows_at_end = WriterOptions{}.max_flow_rows;
+  auto tracker = FlowTracker::open_file(file, *table);
+  if (!tracker.ok()) return fail(tracker.error());
+
+  FileReading reading;
+  reading.file = o.file;
+  reading.link_type = (*tracker)->link_type();
+  reading.period_ns = table->period_ns;
+  reading.reply_timeout_ns = table->reply_timeout_ns;
+  std::optional<FileRecorder> recorder;
+  if (store) {
+    RunInfo info;
+    info.host = read_host_info();
+    info.labels = *labels;
+    info.settings.interface = o.file;
+    info.settings.filter = *filter;
+    info.settings.link_type = reading.link_type;
+    info.settings.period_ns = table->period_ns;
+    info.settings.window_ns = table->window_ns;
+    info.settings.interval_ns = *interval_ns;
+    info.settings.reply_timeout_ns = table->reply_timeout_ns;
+    info.settings.max_flows = table->max_flows;
+    info.settings.max_stored_flows = WriterOptions{}.max_flow_rows;
+    info.settings.subject = "file";
+    info.topspin_version = kVersion;
+    recorder.emplace(database_path(o.observe.db), info);
+  }
+
+  std::optional<Error> error, store_error;
+  const IntervalSink sink = [&](ClosedInterval&& interval) {
+    if (!recorder || store_error) return;
+    if (auto status = recorder->add(std::move(interval)); !status.ok())
+      store_error = status.error();
+  };
+  while (!store_error) {
+    const auto outcome = (*tracker)->step(sink);
+    if (!outcome.ok()) error = outcome.error();
+    if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
+  }
+  (*tracker)->finish(0, sink);
+  reading.totals = (*tracker)->totals();
+  const FileNotes notes = (*tracker)->notes();
+  reading.doubts = doubts_of(reading.totals, notes);
+  reading.hidden_by_tag = notes.hidden_by_tag;
+  if (recorder && !store_error) {
+    if (auto status = recorder->finish(error, reading.doubts); !status.ok())
+      store_error = status.error();
+  }
+
+  reading.complete = !error;
+  if (error) reading.error = error->message;
+  if (o.format == "text") fmt::print("{}", file_reading_text(reading));
+  if (o.format == "json") fmt::print("{}", file_reading_json(reading));
+  if (o.flows || o.format == "ndjson") {
+    (*tracker)->for_each_flow([](const FlowRow& flow) { fmt::print("{}", flow_json_line(flow)); });
+  }
+  if (store_error) return fail(*store_error);
+  if (recorder) {
+    for (const std::string& reason : recorder->invalid_reasons()) {
+      if (!error || reason != error->message) say(fmt::format("not usable: {}", reason));
+    }
+    say(fmt::format("kept in {} as run {}", database_path(o.observe.db), recorder->run_id()));
+  }
+  return error ? fail(*error) : 0;
+}
+
+}  // namespace
+
+void add_read_command(CLI::App& root, Action& action) {
+  CLI::App* command =
+      root.add_subcommand("read", "Track the flows of a pcap or pcapng file; needs no privilege");
+  auto o = std::make_shared<ReadOptions>();
+  command->add_option("FILE", o->file, "Capture file, plain or gzip; - is standard input")
+      ->required();
+  add_flow_options(*command, o->observe);
+  command
+      ->add_option("--interval", o->observe.interval, "With --db: time between ticks (default 1s)")
+      ->option_text("TIME");
+  command->add_option("--db", o->observe.db, "Store the reading as a run in this database")
+      ->option_text("FILE");
+  command->add_option("--format", o->format, "text (default), json, or ndjson: one object a flow")
+      ->option_text("FORMAT");
+  command->add_flag("--flows", o->flows, "One JSON object a flow, a line each, after the rest");
+  command->add_flag(
+      "-n", [](int64_t) {}, "Names are never resolved; accepted as for tcpdump");
+  command->footer(
+      "Examples:\n"
+      "  topspin read capture.pcap\n"
+      "  topspin read --period 1s --format json capture.pcapng udp port 8888\n"
+      "  zstd -dc big.pcap.zst | topspin read - --db runs.db --label site=berlin");
+  command->callback([o, &action] { action = [o] { return read_file(*o); }; });
+}
+
+}  // namespace topspin

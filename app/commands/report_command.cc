@@ -1,0 +1,189 @@
+// `topspin list` and `topspin report`: what the database holds.
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/commands/commands.h"
+#include "app/commands/export_target.h"
+#include "app/commands/judgement_file.h"
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "app/plan/plan.h"
+#include "report/html_page.h"
+#include "report/markdown.h"
+#include "report/report_page.h"
+#include "report/run_json.h"
+#include "report/run_summary.h"
+#include "report/run_text.h"
+
+namespace topspin {
+namespace {
+
+struct ReportOptions {
+  std::vector<std::string> runs;
+  std::string db;
+  std::string format;                // empty: as the output's name ends, else text
+  std::string output;                // empty: standard output
+  std::optional<int64_t> max_bytes;  // markdown; not given: kStepSummaryBytes
+  std::string judgement;             // a file; empty: the report judges by itself
+};
+
+int list_runs(const ReportOptions& o) {
+  const std::string format = o.format.empty() ? "text" : o.format;
+  if (format != "text" && format != "json") {
+    return fail(
+        make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format)));
+  }
+  auto store = RunStore::open(database_path(o.db));
+  if (!store.ok()) return fail(store.error());
+  std::vector<Error> damaged;
+  const auto runs = list_with_standing(**store, &damaged);
+  if (!runs.ok()) return fail(runs.error());
+  fmt::print("{}", format == "json" ? run_list_json(*runs) : run_list_text(*runs));
+  for (const Error& error : damaged) say(error.message);
+  return damaged.empty() ? 0 : exit_code(ErrorCode::kInput);
+}
+
+constexpr const char* kReportFormats = "text, json, html, markdown";
+
+Result<std::string> report_format(const ReportOptions& o) {
+  TOPSPIN_TRY(check_output_name(o.output, kReportFormats));
+  if (!o.format.empty()) {
+    for (const char* known : {"text", "json", "html", "markdown"}) {
+      if (o.format == known) return o.format;
+    }
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--format {} is not one of {}", o.format, kReportFormats));
+  }
+  const std::string ending = name_ending(o.output);
+  if (ending == "html" || ending == "htm") return std::string("html");
+  if (ending == "md" || ending == "markdown") return std::string("markdown");
+  if (ending == "json") return std::string("json");
+  if (ending.empty() || ending == "txt" || ending == "text" || ending == "log" || ending == "out")
+    return std::string("text");
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("-o {}: no format is known by the ending .{}; give --format, one "
+                                "of {}",
+                                o.output, ending, kReportFormats));
+}
+
+/// Text and JSON: one run after the other. All are read before the first is made: a wrong name
+/// leaves no half of an answer.
+Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
+  std::vector<RunReport> reports;
+  for (const std::string& run : runs) {
+    if (run.find('=') != std::string::npos) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("\"{}\" is a label; text and json take a run's id, a prefix of "
+                                    "one, or last. Give --format html or markdown for labels, "
+                                    "commits and branches",
+                                    run));
+    }
+    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run, plan_rules));
+    reports.push_back(std::move(report));
+  }
+  std::string text;
+  for (const RunReport& report : reports) {
+    if (!json && !text.empty()) text += "\n";
+    text += json ? run_report_json(report) : run_report_text(report);
+  }
+  return text;
+}
+
+Result<std::string> make_report(const ReportOptions& o) {
+  TOPSPIN_ASSIGN(const std::string format, report_format(o));
+  if (o.max_bytes && format != "markdown")
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--max-bytes means nothing to --format {}", format));
+  if (o.max_bytes && *o.max_bytes < 1)
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--max-bytes {} is not 1 or more", *o.max_bytes));
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
+  if (!o.judgement.empty() && (format == "text" || format == "json")) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--judgement means nothing to --format {}", format));
+  }
+  if (format == "text" || format == "json") return one_by_one(*store, o.runs, format == "json");
+  TOPSPIN_ASSIGN(ReportPage page, read_report_page(*store, o.runs, plan_rules));
+  if (!o.judgement.empty()) {
+    if (!page.judgement) {
+      return make_error(ErrorCode::kUsage,
+                        "--judgement belongs to a report of A against B or of a history; name two "
+                        "sides, or several runs");
+    }
+    TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
+  }
+  return format == "html" ? html_report(page)
+                          : markdown_report(page, o.max_bytes ? static_cast<size_t>(*o.max_bytes)
+                                                              : kStepSummaryBytes);
+}
+
+Status write_report(const ReportOptions& o) {
+  TOPSPIN_ASSIGN(const std::string report, make_report(o));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+  TOPSPIN_TRY(target.write(report));
+  return target.finish();
+}
+
+int report_runs(const ReportOptions& o) {
+  const Status written = write_report(o);
+  return written.ok() ? 0 : fail(written.error());
+}
+
+void add_database(CLI::App& command, ReportOptions& options) {
+  command.add_option("--db", options.db, "The database (default $TOPSPIN_DB, else topspin.db)")
+      ->option_text("FILE");
+}
+
+}  // namespace
+
+void add_list_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand("list", "List the runs of a database");
+  auto o = std::make_shared<ReportOptions>();
+  add_database(*command, *o);
+  command->add_option("--format", o->format, "text (default) or json")->option_text("FORMAT");
+  command->footer("Examples:\n  topspin list\n  topspin list --db ci.db --format json");
+  command->callback([o, &action] { action = [o] { return list_runs(*o); }; });
+}
+
+void add_report_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand(
+      "report", "Report on runs: text, Markdown, a page in HTML, or JSON for programs");
+  auto o = std::make_shared<ReportOptions>();
+  command->add_option("RUN", o->runs,
+                      "Run id, a unique prefix of one, or last (default); for html and markdown "
+                      "also a commit, a branch or a label KEY=VALUE. Two: A against B; more: their "
+                      "history");
+  add_database(*command, *o);
+  command
+      ->add_option(
+          "--format", o->format,
+          "text, html, markdown or json (default: as FILE's name ends, .html, .md, .json or .txt; "
+          "else text)")
+      ->option_text("FORMAT");
+  command->add_option("-o,--output", o->output, "Write to FILE instead of standard output")
+      ->option_text("FILE");
+  command
+      ->add_option("--max-bytes", o->max_bytes,
+                   "Markdown: leave out what matters least beyond so many bytes (default 1048576; "
+                   "a GitHub comment takes 65536)")
+      ->option_text("N");
+  command
+      ->add_option(
+          "--judgement", o->judgement,
+          "HTML and Markdown of A against B: the verdict to show, a file of `gate --format "
+          "json` (default: judged with default margins)")
+      ->option_text("FILE");
+  command->footer(
+      "Examples:\n"
+      "  topspin report last\n"
+      "  topspin report last -o report.html\n"
+      "  topspin report main feature --format html -o compared.html\n"
+      "  topspin report side=b --format markdown >> \"$GITHUB_STEP_SUMMARY\"\n"
+      "  topspin report 0193 --format json | jq .summary.reply_latency_ns");
+  command->callback([o, &action] {
+    if (o->runs.empty()) o->runs.emplace_back("last");
+    action = [o] { return report_runs(*o); };
+  });
+}
+
+}  // namespace topspin

@@ -1,0 +1,182 @@
+// `topspin run`: options, the plan's file, the session, its result.
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <random>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "app/commands/commands.h"
+#include "app/commands/run_output.h"
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "app/plan/plan_session.h"
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kMostPlanBytes = size_t{1} << 20;
+
+struct RunOptions {
+  std::string file;
+  std::vector<std::string> subjects;
+  std::optional<uint64_t> repeats;
+  std::optional<uint64_t> seed;
+  std::string db;
+  std::string format = "text";
+  std::vector<std::string> labels;
+  bool example = false;
+  bool check = false;
+  bool strict = false;
+  bool lenient = false;
+  bool quiet = false;
+  bool ticks = false;
+};
+
+Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+Result<std::string> read_plan(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  if (file) text << file.rdbuf();
+  if (!file || text.str().empty()) {
+    const int number = errno;
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("cannot read the plan {}: {}; topspin run --example prints one",
+                                  path, number != 0 ? std::strerror(number) : "it is empty"),
+                      number);
+  }
+  if (text.str().size() > kMostPlanBytes)
+    return wrong(fmt::format("{} is larger than 1 MiB; is it a plan?", path));
+  return text.str();
+}
+
+/// The chosen subjects, in the order in which they were named; none named: all.
+Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
+  if (names.empty()) return {};
+  std::vector<PlanSubject> chosen;
+  for (const std::string& name : names) {
+    const auto found = std::find_if(plan.subjects.begin(), plan.subjects.end(),
+                                    [&](const PlanSubject& s) { return s.name == name; });
+    if (found == plan.subjects.end()) {
+      std::string all;
+      for (const PlanSubject& s : plan.subjects) all += (all.empty() ? "" : ", ") + s.name;
+      return wrong(fmt::format("the plan has no subject {}; it has {}", name, all));
+    }
+    if (std::any_of(chosen.begin(), chosen.end(),
+                    [&](const PlanSubject& s) { return s.name == name; }))
+      return wrong(fmt::format("--subject {} was given twice", name));
+    chosen.push_back(*found);
+  }
+  plan.subjects = std::move(chosen);
+  return {};
+}
+
+int run_plan(const RunOptions& o) {
+  if (o.example) {
+    fmt::print("{}", example_plan());
+    return 0;
+  }
+  if (o.file.empty()) return fail(wrong("give a plan's file; topspin run --example prints one"));
+  const auto text = read_plan(o.file);
+  if (!text.ok()) return fail(text.error());
+  auto plan = parse_plan(*text, o.file);
+  if (!plan.ok()) return fail(plan.error());
+  if (auto status = choose_subjects(*plan, o.subjects); !status.ok()) return fail(status.error());
+  if (auto labels = parse_labels(o.labels); !labels.ok()) return fail(labels.error());
+  if (o.repeats) plan->repeats = *o.repeats;
+  if (o.lenient) {
+    plan->lenient = true;
+    for (SloRule& rule : plan->rules) rule.lenient = true;
+  }
+  if (auto rules = check_rules(*plan, o.file); !rules.ok()) {
+    const int code = fail(rules.error());
+    // A rule that can never be judged: as after the run, but without its minutes.
+    return o.check ? code : exit_code(ErrorCode::kInvalidRun);
+  }
+  if (o.check) {
+    if (auto status = check_surroundings(*plan, o.file); !status.ok()) return fail(status.error());
+    fmt::print("{}: fine; {} subjects, {} runs\n", sanitize_for_terminal(o.file),
+               plan->subjects.size(), plan->subjects.size() * plan->repeats);
+    return 0;
+  }
+  SessionOptions options;
+  options.plan_file = o.file;
+  options.plan_text = *text;
+  options.database = database_path(o.db);
+  options.labels = o.labels;
+  options.ticks = o.ticks;
+  options.seed = o.seed.value_or(plan->seed.value_or(std::random_device()() >> 1));
+  const auto result = run_session(*plan, options, [&](const std::string& line) {
+    if (!o.quiet) say(line);
+  });
+  if (!result.ok()) return fail(result.error());
+  if (o.format == "json")
+    fmt::print("{}", session_json(*plan, options, *result));
+  else
+    fmt::print("{}", session_text(*plan, options, *result, o.format == "markdown"));
+  return session_exit_code(*plan, *result, o.strict);
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand(
+      "run", "Run a plan: subjects, load and observation together, repeated and interleaved");
+  auto o = std::make_shared<RunOptions>();
+  command->add_option("PLAN", o->file, "The plan, a TOML file")->option_text("PLAN.toml");
+  command->add_flag("--example", o->example, "Print a plan with every key explained, and stop");
+  command->add_flag(
+      "--check", o->check,
+      "Read the plan, look whether its filter, interface and commands are there, and stop");
+  command
+      ->add_option("--subject", o->subjects,
+                   "Run this subject of the plan only; may be repeated, the first is side A")
+      ->option_text("NAME")
+      ->allow_extra_args(false);
+  command->add_option("--repeat", o->repeats, "Runs of each subject, instead of the plan's")
+      ->option_text("N")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--seed", o->seed, "Of the order, instead of the plan's (default: drawn)")
+      ->option_text("N")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{std::numeric_limits<int64_t>::max()}));
+  command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
+      ->option_text("FILE");
+  command
+      ->add_option("--label", o->labels,
+                   "KEY=VALUE to find the runs by; may be given several times")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_option("--format", o->format, "text (default), markdown or json")
+      ->check(CLI::IsMember({"text", "markdown", "json"}))
+      ->option_text("FORMAT");
+  command->add_flag("--strict", o->strict, "Exit with 3 if any run is not usable");
+  command->add_flag(
+      "--lenient", o->lenient,
+      "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
+  command->add_flag("--ticks", o->ticks, "Print a line a tick, as record does");
+  command->add_flag("-q,--quiet", o->quiet, "Do not say which run is being made");
+  command->footer(
+      "Examples:\n"
+      "  topspin run --example > plan.toml\n"
+      "  topspin run plan.toml\n"
+      "  topspin run plan.toml --subject old --subject new --repeat 10 && topspin gate\n"
+      "\n"
+      "Ctrl-C ends the run in order and keeps it as interrupted; nothing stays running.\n"
+      "\n"
+      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable "
+      "run, "
+      "or a rule\n"
+      "could not be judged (with --strict: any run is not usable); 4 permission, kernel or a port "
+      "that is taken;\n"
+      "5 input, output or internal error; 128+n on signal n.");
+  command->callback([o, &action] { action = [o] { return run_plan(*o); }; });
+}
+
+}  // namespace topspin

@@ -1,0 +1,26 @@
+// What `topspin run` prints at its end: each subject's numbers beside the others', the rules, and
+// what could not be judged. Pure.
+#pragma once
+
+#include <string>
+
+#include "app/plan/plan_session.h"
+
+namespace topspin {
+
+inline constexpr int kRunSchemaVersion = 1;
+
+/// Lines for people, as text or as a Markdown table. May quote hostile text: print it line by line,
+/// sanitised.
+std::string session_text(const Plan& plan, const SessionOptions& options,
+                         const SessionResult& result, bool markdown);
+
+/// One JSON object, ASCII, with a newline. docs/plans.md names the fields.
+std::string session_json(const Plan& plan, const SessionOptions& options,
+                         const SessionResult& result);
+
+/// 128 + n after signal n; 1: a judged run broke a rule; 3: a subject has no run that may be
+/// judged, or (strict) any run may not or a rule could not be; else 0.
+int session_exit_code(const Plan& plan, const SessionResult& result, bool strict);
+
+}  // namespace topspin

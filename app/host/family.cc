@@ -1,0 +1,98 @@
+#include "app/host/family.h"
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include <fmt/format.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kKillPatienceNs = 5 * kNanosPerSecond;  // a killed process that stays is stuck
+
+/// The parent in a line of /proc/PID/stat: the second word after the name, which may hold anything
+/// and ends with the last parenthesis.
+pid_t parent_in_stat(const std::string& stat) {
+  const size_t end_of_name = stat.rfind(')');
+  if (end_of_name == std::string::npos) return 0;
+  std::istringstream rest(stat.substr(end_of_name + 1));
+  char state = 0;
+  pid_t parent = 0;
+  rest >> state >> parent;
+  return parent;
+}
+
+}  // namespace
+
+Status adopt_orphans() {
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0) return {};
+  return make_error(
+      ErrorCode::kUnsupported,
+      fmt::format("cannot keep hold of the subject's descendants: {}", std::strerror(errno)),
+      errno);
+}
+
+std::vector<pid_t> list_children() {
+  std::vector<pid_t> children;
+  std::error_code error;
+  const pid_t self = getpid();
+  for (std::filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    pid_t pid = 0;
+    const char* const last = name.data() + name.size();
+    if (std::from_chars(name.data(), last, pid).ptr != last || pid <= 0) continue;
+    std::ifstream file(entry->path() / "stat");
+    std::string stat;
+    if (std::getline(file, stat, '\0') && parent_in_stat(stat) == self) children.push_back(pid);
+  }
+  return children;
+}
+
+bool reap_adopted(pid_t keep) {
+  // A child that ends between the look and the wait hands its own children over to us: after each
+  // one that was waited for we look again.
+  bool reaped = true;
+  while (reaped) {
+    reaped = false;
+    for (const pid_t child : list_children()) {
+      if (child == keep) continue;
+      if (waitpid(child, nullptr, WNOHANG) == 0) return true;
+      reaped = true;
+    }
+  }
+  return false;
+}
+
+bool end_family(int64_t grace_ns) {
+  const int64_t begin_ns = monotonic_now_ns();
+  std::set<pid_t> asked;
+  while (true) {
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    const std::vector<pid_t> children = list_children();
+    if (children.empty()) return true;
+    const int64_t waited_ns = monotonic_now_ns() - begin_ns;
+    if (waited_ns > grace_ns + kKillPatienceNs) return false;
+    for (const pid_t child : children) {
+      if (waited_ns >= grace_ns)
+        kill(child, SIGKILL);
+      else if (asked.insert(child).second)
+        kill(child, SIGTERM);
+    }
+    usleep(5'000);
+  }
+}
+
+}  // namespace topspin

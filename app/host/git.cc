@@ -1,0 +1,269 @@
+#include "app/host/git.h"
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pwd.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "app/host/child.h"
+#include "core/clock.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for everything that is asked
+constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for what needs no look at the files
+constexpr size_t kMostBytes = 64 << 10;
+constexpr size_t kMostIndexBytes = 64 << 20;  // half a million files
+constexpr int kDeepestSubmodule = 8;
+
+/// What `git rev-parse --local-env-vars` has named in any version, and the quarantine of a push.
+constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES",
+                                                         "GIT_CONFIG",
+                                                         "GIT_CONFIG_PARAMETERS",
+                                                         "GIT_CONFIG_COUNT",
+                                                         "GIT_OBJECT_DIRECTORY",
+                                                         "GIT_DIR",
+                                                         "GIT_WORK_TREE",
+                                                         "GIT_IMPLICIT_WORK_TREE",
+                                                         "GIT_GRAFT_FILE",
+                                                         "GIT_INDEX_FILE",
+                                                         "GIT_NO_REPLACE_OBJECTS",
+                                                         "GIT_REPLACE_REF_BASE",
+                                                         "GIT_PREFIX",
+                                                         "GIT_INTERNAL_SUPER_PREFIX",
+                                                         "GIT_SHALLOW_FILE",
+                                                         "GIT_COMMON_DIR",
+                                                         "GIT_QUARANTINE_PATH",
+                                                         "GIT_INTERNAL_GETTEXT_SH_SCHEME"};
+
+/// Runs a program until `until_ns`; its standard output, or nullopt if it failed, took too long or
+/// is not there. What is printed beyond `most_bytes` is not read: the program is ended then, and
+/// what it had printed is the answer.
+std::optional<std::string> output_of(const std::vector<std::string>& command,
+                                     const std::string& directory,
+                                     const std::optional<UserIdentity>& user, int64_t until_ns,
+                                     size_t most_bytes = kMostBytes) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return std::nullopt;
+  const UniqueFd output(ends[0]);
+  UniqueFd write_end(ends[1]);
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  ChildSetting setting;
+  setting.streams = {null.get(), write_end.get(), null.get()};
+  setting.directory = directory;
+  setting.environment = {{"LC_ALL", "C"},
+                         {"GIT_OPTIONAL_LOCKS", "0"},
+                         {"GIT_TERMINAL_PROMPT", "0"},
+                         {"GIT_NO_LAZY_FETCH", "1"}};
+  auto child = Child::prepare(command, user, setting);
+  if (!child.ok()) return std::nullopt;
+  write_end.reset();
+  if (!(*child)->release().ok()) return std::nullopt;
+  std::string text;
+  std::array<char, 4096> buffer;
+  while (text.size() < most_bytes) {
+    const int64_t left_ns = until_ns - monotonic_now_ns();
+    if (left_ns <= 0) return std::nullopt;  // ~Child ends it
+    pollfd wait{output.get(), POLLIN, 0};
+    if (poll(&wait, 1, static_cast<int>(left_ns / kNanosPerMilli) + 1) <= 0) continue;
+    const ssize_t got = read(output.get(), buffer.data(), buffer.size());
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) break;
+    text.append(buffer.data(), static_cast<size_t>(got));
+  }
+  if (text.size() >= most_bytes) return text;
+  while (!(*child)->poll_exit()) {
+    if (monotonic_now_ns() >= until_ns) return std::nullopt;
+    usleep(1'000);
+  }
+  return *(*child)->poll_exit() == 0 ? std::optional(text) : std::nullopt;
+}
+
+/// Splits at `end`, which ends each part.
+std::vector<std::string> parts_of(const std::string& text, char end) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  for (size_t at = text.find(end); at != std::string::npos; at = text.find(end, begin)) {
+    parts.push_back(text.substr(begin, at - begin));
+    begin = at + 1;
+  }
+  return parts;
+}
+
+bool is_commit(std::string_view text) {
+  if (text.size() != 40 && text.size() != 64) return false;
+  return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+/// Root asks as the owner of the directory: git would refuse otherwise, and what somebody else's
+/// repository configures must not run as root.
+std::optional<UserIdentity> owner_of(const std::string& directory) {
+  struct stat info {};
+  if (stat(directory.c_str(), &info) != 0 || info.st_uid == 0) return std::nullopt;
+  UserIdentity owner{info.st_uid, info.st_gid, "", "/nonexistent"};
+  if (const passwd* entry = getpwuid(info.st_uid)) {
+    owner.name = entry->pw_name;
+    owner.home = entry->pw_dir;
+  }
+  return owner;
+}
+
+/// The options of git by which it runs no filter that the repository configures. A file whose stamp
+/// differs is compared as it is then.
+void add_filters(std::vector<std::string>& git, const std::string& directory,
+                 const std::optional<UserIdentity>& user, int64_t until_ns) {
+  std::vector<std::string> ask = git;
+  ask.insert(ask.end(), {"config", "--name-only", "-z", "--get-regexp", "^filter\\."});
+  const auto names = output_of(ask, directory, user, until_ns);
+  if (!names) return;  // none: git says so with a status of 1
+  for (const std::string& name : parts_of(*names, '\0')) {
+    if (name.ends_with(".clean") || name.ends_with(".process"))
+      git.insert(git.end(), {"-c", name + "="});
+    if (name.ends_with(".required")) git.insert(git.end(), {"-c", name + "=false"});
+  }
+}
+
+/// Of one work tree, as `git status` says it, and its submodules. See read_source_info().
+class TreeCheck {
+ public:
+  TreeCheck(std::string directory, std::optional<UserIdentity> user, int64_t until_ns, int depth)
+      : user_(std::move(user)), until_ns_(until_ns), depth_(depth), git_(git_without_programs()) {
+    constexpr std::string_view kYes = "true\n";
+    const auto answer = output_of(with({"rev-parse", "--is-inside-work-tree", "--show-toplevel"}),
+                                  directory, user_, until_ns_);
+    if (!answer || !answer->starts_with(kYes) || !answer->ends_with('\n')) return;
+    root_ = answer->substr(kYes.size(), answer->size() - kYes.size() - 1);
+    add_filters(git_, root_, user_, until_ns_);
+  }
+
+  bool exists() const { return !root_.empty(); }
+
+  /// False: git could not say in time.
+  bool read(SourceInfo& source) {
+    // git would start another git in each submodule, which runs what that one configures. So each
+    // submodule is looked at like a tree of its own.
+    const auto text =
+        output_of(with({"-c", "core.ignoreStat=false", "-c", "core.trustctime=true", "-c",
+                        "core.checkStat=default", "--no-optional-locks", "status", "--porcelain=v2",
+                        "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty"}),
+                  root_, user_, until_ns_);
+    if (!text) return false;
+    constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
+    source.dirty = false;
+    for (const std::string& line : parts_of(*text, '\0')) {
+      if (line.starts_with(kCommit) && is_commit(line.substr(kCommit.size())))
+        source.commit = line.substr(kCommit.size());
+      else if (line.starts_with(kBranch) && line != "# branch.head (detached)")
+        source.branch = line.substr(kBranch.size());
+      if (!line.starts_with("#")) source.dirty = true;
+    }
+    if (source.commit.empty()) source.dirty.reset();  // nothing was committed yet
+    if (source.dirty == false) source.dirty = changes_beyond_status();
+    return true;
+  }
+
+  /// Where the tree stands, for one that takes long to compare.
+  void read_place(SourceInfo& source) const {
+    const int64_t soon_ns = monotonic_now_ns() + kShortPatienceNs;
+    const auto ask = [&](const std::vector<std::string>& words) {
+      const std::string answer = output_of(with(words), root_, user_, soon_ns).value_or("");
+      return answer.substr(0, answer.find('\n'));
+    };
+    if (const std::string commit = ask({"rev-parse", "--verify", "HEAD"}); is_commit(commit))
+      source.commit = commit;
+    if (!source.commit.empty()) source.branch = ask({"symbolic-ref", "--short", "-q", "HEAD"});
+  }
+
+ private:
+  std::vector<std::string> with(const std::vector<std::string>& words) const {
+    std::vector<std::string> command = git_;
+    command.insert(command.end(), words.begin(), words.end());
+    return command;
+  }
+
+  /// Whether there are changes that `git status` does not show: in files which the index tells git
+  /// not to look at (nullopt, as nobody looks) and in submodules.
+  std::optional<bool> changes_beyond_status() const {
+    const auto index = output_of(with({"ls-files", "-v", "--stage", "-z"}), root_, user_, until_ns_,
+                                 kMostIndexBytes);
+    if (!index || index->size() >= kMostIndexBytes) return std::nullopt;
+    std::optional<bool> changes = false;
+    for (const std::string& entry : parts_of(*index, '\0')) {
+      // "H 100644 <object> 0\t<path>"; a small letter: assumed unchanged; S: skipped.
+      const size_t tab = entry.find('\t');
+      if (tab == std::string::npos || entry.size() < 2) return std::nullopt;
+      const std::string path = root_ + "/" + entry.substr(tab + 1);
+      const char tag = entry.front();
+      struct stat info {};
+      const bool is_submodule = entry.compare(2, 6, "160000") == 0;
+      const bool is_there = (tag != 'H' || is_submodule) && lstat(path.c_str(), &info) == 0;
+      // A skipped file that is not there is one that a sparse checkout leaves out.
+      if ((tag >= 'a' && tag <= 'z') || (tag == 'S' && is_there)) changes.reset();
+      if (!is_submodule || !is_there) continue;
+      if (lstat((path + "/.git").c_str(), &info) != 0) continue;  // not checked out
+      const std::optional<bool> below = changes_in_submodule(path);
+      if (below == true) return true;
+      if (!below) changes.reset();
+    }
+    return changes;
+  }
+
+  std::optional<bool> changes_in_submodule(const std::string& path) const {
+    if (depth_ >= kDeepestSubmodule) return std::nullopt;
+    TreeCheck check(path, user_, until_ns_, depth_ + 1);
+    SourceInfo source;
+    if (!check.exists() || check.root_ == root_ || !check.read(source)) return std::nullopt;
+    return source.dirty;
+  }
+
+  std::optional<UserIdentity> user_;
+  int64_t until_ns_;
+  int depth_;
+  std::vector<std::string> git_;
+  std::string root_;
+};
+
+}  // namespace
+
+std::vector<std::string> git_without_programs() {
+  return {"git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"};
+}
+
+void forget_git_environment() {
+  for (const char* name : kLocalVariables) unsetenv(name);
+  // A newer git may know more of them. It is asked only where there is something to forget.
+  bool others = false;
+  for (char** entry = environ; *entry != nullptr; ++entry)
+    others = others || std::string_view(*entry).starts_with("GIT_");
+  if (!others) return;
+  const std::optional<UserIdentity> user = geteuid() == 0 ? invoking_user() : std::nullopt;
+  const auto names = output_of({"git", "rev-parse", "--local-env-vars"}, "/", user,
+                               monotonic_now_ns() + kShortPatienceNs);
+  if (!names) return;
+  for (const std::string& name : parts_of(*names, '\n')) {
+    if (name.starts_with("GIT_")) unsetenv(name.c_str());
+  }
+}
+
+SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {
+  std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
+  if (geteuid() == 0 && !as) as = owner_of(directory);
+  TreeCheck check(directory, as, monotonic_now_ns() + kPatienceNs, 0);
+  SourceInfo source;
+  if (check.exists() && !check.read(source)) check.read_place(source);
+  return source;
+}
+
+}  // namespace topspin

@@ -1,0 +1,55 @@
+#include "app/host/network_namespace.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+
+#include "core/text.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+
+Status enter_network_namespace(std::string_view name) {
+  const bool is_pid =
+      !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+  if (name.empty() || name.find('/') != std::string_view::npos || name == "." || name == "..")
+    return make_error(ErrorCode::kUsage,
+                      "--netns is the number of a process, or a name that `ip netns` lists");
+  const std::string shown = sanitize_for_terminal(name);
+  const std::string path =
+      is_pid ? fmt::format("/proc/{}/ns/net", name) : fmt::format("/run/netns/{}", name);
+  const UniqueFd space(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!space && (errno == EACCES || errno == EPERM))
+    return make_error(
+        ErrorCode::kPermission,
+        fmt::format("cannot look into the network namespace of {}: needs cap_sys_ptrace; run with "
+                    "sudo",
+                    shown),
+        errno);
+  if (!space)
+    return make_error(
+        ErrorCode::kUsage,
+        is_pid ? fmt::format("no process {} whose network namespace could be entered: {}", shown,
+                             std::strerror(errno))
+               : fmt::format("no network namespace {}: {}; `ip netns` lists them, and a process's "
+                             "number names its own",
+                             shown, std::strerror(errno)),
+        errno);
+  if (::setns(space.get(), CLONE_NEWNET) != 0)
+    return make_error(
+        errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUsage,
+        errno == EPERM
+            ? fmt::format("cannot enter the network namespace {}: needs cap_sys_admin; run with "
+                          "sudo",
+                          shown)
+            : fmt::format("cannot enter the network namespace {}: {}", shown, std::strerror(errno)),
+        errno);
+  return {};
+}
+
+}  // namespace topspin

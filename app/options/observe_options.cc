@@ -1,0 +1,160 @@
+#include "app/options/observe_options.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <sstream>
+
+#include <CLI/CLI.hpp>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <unistd.h>
+
+#include "app/host/privileges.h"
+#include "core/clock.h"
+#include "core/text.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+namespace {
+constexpr int64_t kWindowMaxNs = 3600 * kNanosPerSecond;
+}
+
+int64_t default_window_ns(std::optional<int64_t> period_ns) {
+  const int64_t period = std::min(period_ns.value_or(0), kWindowMaxNs);
+  return std::clamp(period + period / 2, kNanosPerSecond, kWindowMaxNs);
+}
+
+void add_flow_options(CLI::App& command, ObserveOptions& options) {
+  command.add_option("FILTER", options.filter_words,
+                     "pcap filter, as for tcpdump; may stand as several words");
+  command
+      .add_option("-F", options.filter_file, "Read the filter from a file (FILTER is then ignored)")
+      ->option_text("FILE");
+  command
+      .add_option(
+          "--period", options.period,
+          "Each flow should send once a period: 1s, 250ms (default: learned from regular gaps)")
+      ->option_text("TIME");
+  command
+      .add_option("--window", options.window,
+                  "A flow is active if seen within this time (default: 1.5 periods if --period is "
+                  "given, at least 1s)")
+      ->option_text("TIME");
+  command
+      .add_option("--reply-timeout", options.reply_timeout,
+                  "A request is unanswered after this (default 1s)")
+      ->option_text("TIME");
+  command
+      .add_option("--key", options.key, "The flow key: outer (default), inner (of tunnels), vlan")
+      ->option_text("KEY");
+  command
+      .add_option("--max-flows", options.max_flows,
+                  "Keep at most N flows; the longest silent go first (1000000)")
+      ->option_text("N");
+  command
+      .add_option("--segment-size", options.segment_bytes,
+                  "The longest payload of one datagram or segment: longer frames are counted as "
+                  "super-packets (default: by the interface's MTU)")
+      ->option_text("BYTES");
+  command
+      .add_option("--label", options.labels,
+                  "KEY=VALUE to find the run by; may be given several times")
+      ->option_text("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+Result<std::string> filter_text(const ObserveOptions& options) {
+  if (options.filter_file.empty()) return fmt::format("{}", fmt::join(options.filter_words, " "));
+  const auto cannot = [&](std::string_view why, int number) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("cannot read the filter file {}: {}", options.filter_file, why),
+                      number);
+  };
+  const UniqueFd file(open_as_invoking_user(options.filter_file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) return cannot(std::strerror(errno), errno);
+  // libpcap needs minutes and gigabytes for a filter of this length.
+  constexpr size_t kMostBytes = 64 << 10;
+  std::string bytes(kMostBytes + 1, '\0');
+  size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t got = read(file.get(), bytes.data() + size, bytes.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return cannot(std::strerror(errno), errno);
+    if (got == 0) break;
+    size += static_cast<size_t>(got);
+  }
+  if (size > kMostBytes) return cannot("it is longer than 64 KiB", 0);
+  bytes.resize(size);
+  std::istringstream lines(bytes);
+  std::string text;
+  for (std::string line; std::getline(lines, line);) {
+    text += line.substr(0, line.find('#'));
+    text += ' ';
+  }
+  return text;
+}
+
+Result<int64_t> positive_duration(const std::string& text, const char* option) {
+  const auto ns = parse_duration(text);
+  if (!ns || *ns <= 0) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} {} is no duration above zero; write it as 1s, 250ms or 2m", option, text));
+  }
+  return *ns;
+}
+
+Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
+  FlowTableOptions table;
+  if (!options.period.empty()) {
+    TOPSPIN_ASSIGN(table.period_ns, positive_duration(options.period, "--period"));
+  }
+  if (options.window.empty()) {
+    table.window_ns = default_window_ns(table.period_ns);
+  } else {
+    TOPSPIN_ASSIGN(table.window_ns, positive_duration(options.window, "--window"));
+  }
+  TOPSPIN_ASSIGN(table.reply_timeout_ns,
+                 positive_duration(options.reply_timeout, "--reply-timeout"));
+  if (table.window_ns < kNanosPerMilli || table.window_ns > kWindowMaxNs) {
+    return make_error(ErrorCode::kUsage, "--window must lie between 1ms and 1h");
+  }
+  if (options.key == "outer")
+    table.key = KeyMode::kOuter;
+  else if (options.key == "inner")
+    table.key = KeyMode::kInner;
+  else if (options.key == "vlan")
+    table.key = KeyMode::kVlan;
+  else
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--key {} is not one of outer, inner, vlan", options.key));
+  if (options.max_flows == 0)
+    return make_error(ErrorCode::kUsage, "--max-flows must be at least 1");
+  table.max_flows = options.max_flows;
+  table.segment_bytes = options.segment_bytes;
+  table.count_payload = options.count_payload;
+  return table;
+}
+
+Result<std::map<std::string, std::string>> parse_labels(const std::vector<std::string>& labels) {
+  std::map<std::string, std::string> parsed;
+  for (const std::string& label : labels) {
+    const size_t equals = label.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return make_error(ErrorCode::kUsage, fmt::format("--label {} must be KEY=VALUE", label));
+    }
+    parsed[label.substr(0, equals)] = label.substr(equals + 1);
+  }
+  return parsed;
+}
+
+std::string database_path(const std::string& given) {
+  if (!given.empty()) return given;
+  const char* variable = std::getenv("TOPSPIN_DB");
+  return variable != nullptr && *variable != '\0' ? variable : "topspin.db";
+}
+
+}  // namespace topspin

@@ -1,0 +1,46 @@
+// What record can be told, and live and run, which share it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/options/observe_options.h"
+#include "core/run.h"
+
+namespace topspin {
+
+struct RecordOptions {
+  ObserveOptions observe;
+  std::string interface = "any";
+  int snaplen = 0;
+  std::string buffer_size;  // of the kernel's ring, MiB, as typed
+  bool no_promiscuous = false;
+  std::string user;  // run the command, and the recording once open, as this user
+  int pid = 0;
+  std::string cgroup;
+  std::string netns;  // of a process (its number) or by `ip netns`'s name; empty: our own
+  std::string duration;
+  std::string idle_timeout = "60s";
+  std::vector<std::string> probes;  // NAME=RUNG
+  bool syscalls = false;
+  uint64_t max_stored_flows = 200'000;
+  bool counters = false;
+  int64_t stacks_per_second = 0;
+  bool quiet = false;
+  bool store = true;                        // false: nothing is kept (live without --db)
+  uint64_t max_rows_per_interval = 20'000;  // flow rows in a Sample
+  std::vector<std::string> command;
+
+  // Of a plan's run.
+  std::string run_id;  // empty: a new one
+  std::optional<RunPlan> plan;
+  std::optional<SourceInfo> source;  // nullopt: what git says of the working directory
+  std::string command_user;          // for the command alone; empty: `user`
+};
+
+/// What record and live share of their options; all but --db, --quiet and -D.
+void add_record_options(CLI::App& app, RecordOptions& options);
+
+}  // namespace topspin

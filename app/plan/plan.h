@@ -1,0 +1,111 @@
+// Plan: one repeatable experiment as text (TOML): subjects, load, observation, order, rules.
+//
+// Pure: text in, values or one error out. `topspin run --example` prints a plan with every key
+// explained (plan_example.cc); docs/plans.md is its reference. Everything that can be refused
+// without starting anything is refused here, with the file's name, line and key.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/slo.h"
+#include "core/result.h"
+#include "load/load.h"
+
+namespace topspin {
+
+/// When a subject is ready: all that is said here has come true.
+struct PlanReadiness {
+  bool udp = false;                    // of the port; else TCP
+  std::optional<uint16_t> port;        // somebody listens on it (UDP: has bound it)
+  std::string line;                    // its output has a line that contains this
+  std::optional<int64_t> after_ns;     // so much time has passed
+  int64_t within_ns = 10'000'000'000;  // else the run has failed
+};
+
+struct PlanSubject {
+  std::string name;
+  std::vector<std::string> command;
+  std::map<std::string, std::string> environment;
+  std::string directory;  // relative to the plan's, or to the work tree; empty: that itself
+  std::string user;       // empty: as the recording
+  std::vector<int> cpus;  // empty: all
+  PlanReadiness ready;
+  int64_t stop_within_ns = 5'000'000'000;  // from SIGTERM to SIGKILL
+  std::string output;                      // file for what it prints; empty: kept for errors only
+  std::string commit;                      // checked out in a work tree of its own
+  std::string build;                       // shell command, run there (or in `directory`) first
+};
+
+enum class PlanOrder : uint8_t {
+  kInterleaved,  // each repeat runs every subject once, in an order drawn at random
+  kAbba,         // A B, B A, A B, ...: in turn, and each as often first as the other
+  kInTurn,       // A B, A B, ...
+  kBlocks,       // A A A, B B B: for looking on, not for judging
+};
+
+struct Plan {
+  std::string name;
+  std::vector<PlanSubject> subjects;  // in the order of the file
+  std::map<std::string, std::string> labels;
+
+  uint64_t repeats = 1;
+  PlanOrder order = PlanOrder::kInterleaved;
+  std::optional<uint64_t> seed;
+  std::optional<int64_t> duration_ns;  // without a load: how long to look on
+  int64_t pause_ns = 0;                // between runs
+  std::optional<int64_t> before_ns;    // at rest, before the load
+  std::optional<int64_t> after_ns;     // at rest, after it
+
+  std::optional<LoadOptions> load;
+  std::vector<int> load_cpus;
+  int64_t warm_up_ns = 0;
+  std::optional<uint32_t> warm_up_clients;
+
+  // As the options of `record` of the same names take them; empty: their default.
+  std::string interface = "lo";
+  std::optional<std::string> filter;  // nullopt: the port of the load
+  std::string period, window, reply_timeout, interval;
+  uint64_t max_stored_flows = 200'000;
+  std::vector<std::string> probes;  // NAME=RUNG
+  bool syscalls = false;            // count and time the subject's system calls
+
+  std::vector<SloRule> rules;
+  bool lenient = false;  // a rule that cannot be judged is no failure
+};
+
+/// kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is for messages only.
+Result<Plan> parse_plan(std::string_view text, const std::string& file);
+
+/// The names that the stages of the plan's runs will have.
+std::vector<std::string> stage_names(const Plan& plan);
+
+/// Whether each rule names a stage that there will be; a lenient plan's rules need not. kUsage.
+Status check_rules(const Plan& plan, const std::string& file);
+
+/// The SLO rules of the plan that made a run; none if no plan did, or its text is not known.
+Result<std::vector<SloRule>> plan_rules(const StoredRun& run);
+
+/// One run of a session.
+struct PlannedRun {
+  size_t subject = 0;   // index into the chosen subjects
+  uint64_t repeat = 0;  // from 1
+
+  bool operator==(const PlannedRun&) const = default;
+};
+
+/// The runs in their order; the same seed gives the same order on every machine.
+std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrder order,
+                                      uint64_t seed);
+
+/// "0-3,6": the numbers, ascending. nullopt if it is no such list, or one exceeds 4095.
+std::optional<std::vector<int>> parse_cpu_list(std::string_view text);
+
+/// A plan that the parser accepts, with every key and what it means.
+std::string example_plan();
+
+}  // namespace topspin

@@ -1,0 +1,438 @@
+#include "app/plan/plan_session.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <map>
+
+#include <fmt/format.h>
+#include <net/if.h>
+#include <poll.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/host/family.h"
+#include "app/host/git.h"
+#include "app/host/host.h"
+#include "app/host/outlet.h"
+#include "app/host/ports.h"
+#include "app/host/privileges.h"
+#include "app/plan/experiment.h"
+#include "app/plan/work_trees.h"
+#include "app/recording/recording.h"
+#include "capture/flow_tracker.h"
+#include "core/clock.h"
+#include "core/text.h"
+#include "core/unique_fd.h"
+#include "load/workload_type.h"
+
+namespace topspin {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kDefaultIntervalNs = kNanosPerSecond;
+constexpr int64_t kFamilyGraceNs = kNanosPerSecond;
+constexpr int64_t kPortPatienceNs = 2 * kNanosPerSecond;
+
+Error os_error(std::string_view what) {
+  const int number = errno;
+  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
+                    number);
+}
+
+/// A subject with all that is decided once for the session.
+struct PreparedSubject {
+  PlanSubject subject;
+  std::string directory;  // absolute
+  std::optional<SourceInfo> source;
+};
+
+class PlanSession {
+ public:
+  PlanSession(const Plan& plan, const SessionOptions& options,
+              const std::function<void(const std::string&)>& say_progress)
+      : plan_(plan),
+        options_(options),
+        say_progress_(say_progress),
+        user_(invoking_user()),
+        trees_(user_, [this] { return interrupted(); }) {}
+
+  Result<SessionResult> run();
+
+ private:
+  Status begin();
+  Status prepare_subjects();
+  Result<SessionRun> run_one(const PlannedRun& planned, uint64_t position);
+  Status check_port_is_free(const PlanSubject& subject) const;
+  void await_free_port(const PlanSubject& subject) const;
+  ExperimentSettings settings_of(const PreparedSubject& prepared) const;
+  RecordOptions record_options_of(const PreparedSubject& prepared, const PlannedRun& planned,
+                                  uint64_t position) const;
+  Result<int> record_in_child(const RecordOptions& options, const ExperimentSettings& settings);
+  void pause();
+  int interrupted();  // how often
+  /// Waits for signals for at most so long; those that end the session go on to `recorder`.
+  void handle_signals(int timeout_ms, pid_t recorder);
+
+  int64_t interval_ns() const {
+    return parse_duration(plan_.interval).value_or(kDefaultIntervalNs);
+  }
+  int64_t load_period_ns() const { return plan_.load ? plan_.load->period_ns : kNanosPerSecond; }
+  int64_t window_ns() const {
+    return parse_duration(plan_.window)
+        .value_or(default_window_ns(parse_duration(plan_.period).value_or(load_period_ns())));
+  }
+
+  const Plan& plan_;
+  const SessionOptions& options_;
+  const std::function<void(const std::string&)>& say_progress_;
+  std::optional<UserIdentity> user_;
+  UniqueFd signal_fd_;
+  int stop_signal_ = 0;
+  int stop_signals_ = 0;  // how many came
+  std::string plan_directory_;
+  WorkTrees trees_;
+  std::vector<PreparedSubject> subjects_;
+  SessionResult result_;
+};
+
+Status PlanSession::begin() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGCHLD}) sigaddset(&set, number);
+  if (sigprocmask(SIG_BLOCK, &set, nullptr) != 0) return os_error("cannot block signals");
+  signal_fd_.reset(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signal_fd_) return os_error("signalfd");
+  forget_git_environment();
+  TOPSPIN_TRY(adopt_orphans());
+  std::error_code error;
+  const fs::path file = fs::absolute(options_.plan_file, error);
+  if (error) return os_error("cannot find the plan's folder");
+  plan_directory_ = file.parent_path().string();
+  result_.session = make_run_id(wall_now_ns());
+  return {};
+}
+
+void PlanSession::handle_signals(int timeout_ms, pid_t recorder) {
+  pollfd wait{signal_fd_.get(), POLLIN, 0};
+  poll(&wait, 1, timeout_ms);
+  signalfd_siginfo info{};
+  while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
+    const int number = static_cast<int>(info.ssi_signo);
+    if (number == SIGCHLD) continue;
+    stop_signal_ = number;
+    ++stop_signals_;
+    // A Ctrl-C at the terminal (sent by the kernel) has reached the recorder already.
+    if (recorder > 0 && info.ssi_code != SI_KERNEL) kill(recorder, number);
+  }
+}
+
+int PlanSession::interrupted() {
+  handle_signals(0, 0);
+  return stop_signals_;
+}
+
+Status PlanSession::prepare_subjects() {
+  for (const PlanSubject& subject : plan_.subjects) {
+    PreparedSubject prepared{subject, plan_directory_, std::nullopt};
+    if (!subject.commit.empty()) {
+      say_progress_(fmt::format("{}: checking out {}", subject.name, subject.commit));
+      TOPSPIN_ASSIGN(prepared.directory, trees_.check_out(plan_directory_, subject.commit));
+      prepared.source = read_source_info(prepared.directory, user_);
+    }
+    prepared.directory =
+        (fs::path(prepared.directory) / subject.directory).lexically_normal().string();
+    if (!subject.build.empty()) {
+      say_progress_(fmt::format("{}: building: {}", subject.name, subject.build));
+      TOPSPIN_TRY(run_to_end({"/bin/sh", "-c", subject.build}, prepared.directory, user_,
+                             [this] { return interrupted(); }));
+    }
+    // The command is looked for from where it will run, its path being the plan's.
+    std::string& program = prepared.subject.command.front();
+    if (program.find('/') != std::string::npos && program.front() != '/')
+      program = (fs::path(prepared.directory) / program).lexically_normal().string();
+    if (!prepared.subject.user.empty()) {
+      TOPSPIN_TRY(find_user(prepared.subject.user));
+    }
+    subjects_.push_back(std::move(prepared));
+  }
+  return {};
+}
+
+Status PlanSession::check_port_is_free(const PlanSubject& subject) const {
+  const PlanReadiness& ready = subject.ready;
+  if (!ready.port || !port_is_open(ready.udp, *ready.port)) return {};
+  return make_error(
+      ErrorCode::kUnsupported,
+      fmt::format("somebody listens on {} port {} already, so {} would not be what is "
+                  "measured; end it, or take another port",
+                  ready.udp ? "UDP" : "TCP", *ready.port, subject.name));
+}
+
+/// The kernel closes the sockets of what was killed a moment later.
+void PlanSession::await_free_port(const PlanSubject& subject) const {
+  const PlanReadiness& ready = subject.ready;
+  const int64_t until_ns = monotonic_now_ns() + kPortPatienceNs;
+  while (ready.port && port_is_open(ready.udp, *ready.port) && monotonic_now_ns() < until_ns)
+    usleep(10'000);
+}
+
+ExperimentSettings PlanSession::settings_of(const PreparedSubject& prepared) const {
+  ExperimentSettings settings;
+  settings.subject = prepared.subject;
+  settings.directory = prepared.directory;
+  settings.load = plan_.load;
+  settings.load_cpus = plan_.load_cpus;
+  settings.duration_ns = plan_.duration_ns.value_or(0);
+  if (plan_.load && plan_.warm_up_ns > 0) {
+    LoadOptions warm_up = *plan_.load;
+    uint32_t clients_max = 1;
+    for (const LoadStage& stage : warm_up.stages)
+      clients_max = std::max({clients_max, stage.from, stage.to});
+    const uint32_t clients = plan_.warm_up_clients.value_or(std::max(1u, clients_max / 10));
+    warm_up.stages = {{"warm_up", clients, clients, plan_.warm_up_ns}};
+    warm_up.duration_ns = plan_.warm_up_ns;
+    settings.warm_up = std::move(warm_up);
+  }
+  // "before" needs a whole tick at rest, and what warmed the subject up must have fallen silent;
+  // "after" needs one at which every flow has been silent for the window.
+  const int64_t two_ticks_ns = 2 * interval_ns();
+  settings.before_ns =
+      plan_.before_ns.value_or(two_ticks_ns + (settings.warm_up ? window_ns() : 0));
+  settings.after_ns = plan_.after_ns.value_or(two_ticks_ns + window_ns());
+  if (!prepared.subject.output.empty())
+    settings.output = (fs::path(plan_directory_) / prepared.subject.output).string();
+  return settings;
+}
+
+RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
+                                             const PlannedRun& planned, uint64_t position) const {
+  RecordOptions options;
+  options.interface = plan_.interface;
+  if (plan_.filter) {
+    if (!plan_.filter->empty()) options.observe.filter_words = {*plan_.filter};
+  } else if (plan_.load) {
+    const auto target = split_target(plan_.load->target);
+    CHECK(target.ok());  // the plan's parser has taken it
+    options.observe.filter_words = {"port", std::to_string(target->port)};
+  }
+  const auto keeps_flows = [](const LoadOptions& load) {
+    const WorkloadType& type = workload_type(load.workload);
+    return type.keeps_flows && type.keeps_flows(load);
+  };
+  const bool periodic = plan_.load && keeps_flows(*plan_.load);
+  options.observe.period = plan_.period;
+  if (plan_.period.empty() && periodic)
+    options.observe.period = fmt::format("{}ns", plan_.load->period_ns);
+  options.observe.window = fmt::format("{}ns", window_ns());
+  options.observe.interval = fmt::format("{}ns", interval_ns());
+  if (!plan_.reply_timeout.empty()) options.observe.reply_timeout = plan_.reply_timeout;
+  options.observe.db = options_.database;
+  options.observe.labels = options_.labels;
+  const auto label = [&](std::string_view key, const std::string& value) {
+    options.observe.labels.push_back(fmt::format("{}={}", key, value));
+  };
+  for (const auto& [key, value] : plan_.labels) label(key, value);
+  label("plan", plan_.name);
+  label("subject", prepared.subject.name);
+  if (subjects_.size() > 1) {
+    // The gate reads these: A is the baseline. A pair is of this session alone.
+    label("side", planned.subject < 26 ? std::string(1, static_cast<char>('a' + planned.subject))
+                                       : std::to_string(planned.subject));
+    label("pair",
+          fmt::format("{}-{}", result_.session.substr(result_.session.size() - 8), planned.repeat));
+  }
+  options.max_stored_flows = plan_.max_stored_flows;
+  options.probes = plan_.probes;
+  options.syscalls = plan_.syscalls;
+  options.quiet = !options_.ticks;
+  options.command = prepared.subject.command;
+  options.command_user = prepared.subject.user;
+  options.source = prepared.source;
+  options.run_id = make_run_id(wall_now_ns());
+  RunPlan& plan = options.plan.emplace();
+  plan.session = result_.session;
+  plan.name = plan_.name;
+  plan.text = options_.plan_text;
+  plan.subject = prepared.subject.name;
+  plan.seed = options_.seed;
+  plan.position = position;
+  plan.repeat = planned.repeat;
+  return options;
+}
+
+/// Forks the recorder and waits for its end; its exit code.
+Result<int> PlanSession::record_in_child(const RecordOptions& options,
+                                         const ExperimentSettings& settings) {
+  std::fflush(nullptr);
+  const pid_t session = getpid();
+  const pid_t recorder = fork();
+  if (recorder < 0) return os_error("fork");
+  if (recorder == 0) {
+    // Should the session be killed, the recorder ends its run in order.
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != session) _exit(exit_code(ErrorCode::kInternal));
+    signal_fd_.reset();
+    int code = exit_code(ErrorCode::kInternal);
+    if (auto adopted = adopt_orphans(); !adopted.ok()) {
+      code = fail(adopted.error());
+    } else if (auto experiment = Experiment::prepare(settings); !experiment.ok()) {
+      code = fail(experiment.error());
+    } else {
+      code = record(options, **experiment);
+    }
+    std::fflush(nullptr);
+    _exit(code);
+  }
+  int status = 0;
+  while (waitpid(recorder, &status, WNOHANG) == 0) handle_signals(100, recorder);
+  if (!end_family(kFamilyGraceNs)) {
+    return make_error(
+        ErrorCode::kInternal,
+        "some processes of the subject cannot be ended; look for them before the next "
+        "run");
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+Result<SessionRun> PlanSession::run_one(const PlannedRun& planned, uint64_t position) {
+  const PreparedSubject& prepared = subjects_[planned.subject];
+  TOPSPIN_TRY(check_port_is_free(prepared.subject));
+  const RecordOptions options = record_options_of(prepared, planned, position);
+  TOPSPIN_ASSIGN(const int code, record_in_child(options, settings_of(prepared)));
+  await_free_port(prepared.subject);
+  if (code > 128 && stop_signal_ == 0) stop_signal_ = code - 128;
+  if (code != 0 && code <= 128) {
+    const ErrorCode kind = code == 2   ? ErrorCode::kUsage
+                           : code == 4 ? ErrorCode::kPermission
+                                       : ErrorCode::kInternal;
+    return make_error(kind, fmt::format("{} could not be run; see above", prepared.subject.name));
+  }
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(options_.database));
+  TOPSPIN_ASSIGN(const StoredRun stored, store->find_run(options.run_id));
+  SessionRun run;
+  run.planned = planned;
+  run.subject = prepared.subject.name;
+  TOPSPIN_ASSIGN(auto measured, measure_runs(*store, {stored}));
+  run.measured = std::move(measured.front());
+  TOPSPIN_ASSIGN(run.load, store->load_load(options.run_id));
+  TOPSPIN_ASSIGN(run.slos, judge_slos(*store, stored, plan_.rules));
+  return run;
+}
+
+void PlanSession::pause() {
+  const int64_t until_ns = monotonic_now_ns() + plan_.pause_ns;
+  while (interrupted() == 0 && monotonic_now_ns() < until_ns) handle_signals(50, 0);
+}
+
+Result<SessionResult> PlanSession::run() {
+  TOPSPIN_TRY(begin());
+  const Status prepared = prepare_subjects();
+  if (stop_signal_ != 0) {
+    result_.stop_signal = stop_signal_;
+    return std::move(result_);
+  }
+  TOPSPIN_TRY(prepared);
+  const auto order = order_of_runs(subjects_.size(), plan_.repeats, plan_.order, options_.seed);
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i > 0) pause();
+    if (interrupted() > 0) break;
+    say_progress_(fmt::format("run {} of {}: {}, repeat {}", i + 1, order.size(),
+                              subjects_[order[i].subject].subject.name, order[i].repeat));
+    auto run = run_one(order[i], i + 1);
+    // Interrupted before anything was stored: there is no such run.
+    if (!run.ok() && stop_signal_ == 0) return std::move(run).error();
+    if (run.ok()) result_.runs.push_back(std::move(run).value());
+    if (stop_signal_ != 0) break;
+  }
+  result_.stop_signal = stop_signal_;
+  return std::move(result_);
+}
+
+}  // namespace
+
+namespace {
+
+/// Why the command cannot be executed as that subject; empty: it can be.
+std::string why_no_command(const PlanSubject& subject, const fs::path& directory) {
+  const std::string& program = subject.command.front();
+  const auto usable = [](const fs::path& path) {
+    std::error_code error;
+    return fs::is_regular_file(path, error) && access(path.c_str(), X_OK) == 0;
+  };
+  if (program.find('/') != std::string::npos) {
+    const fs::path path = program.front() == '/' ? fs::path(program) : directory / program;
+    std::error_code error;
+    if (!fs::exists(path, error)) return "there is no such file";
+    return usable(path) ? std::string() : "the file cannot be executed";
+  }
+  const auto given = subject.environment.find("PATH");
+  const char* inherited = std::getenv("PATH");
+  std::string rest = given != subject.environment.end() ? given->second
+                     : inherited != nullptr             ? std::string(inherited)
+                                                        : std::string("/usr/bin:/bin");
+  for (size_t begin = 0; begin <= rest.size();) {
+    const size_t end = std::min(rest.find(':', begin), rest.size());
+    const std::string folder = rest.substr(begin, end - begin);
+    if (usable((folder.empty() ? directory : fs::path(folder)) / program)) return {};
+    begin = end + 1;
+  }
+  return "there is no such program in PATH";
+}
+
+}  // namespace
+
+Status check_surroundings(const Plan& plan, const std::string& plan_file) {
+  const auto wrong = [&](const std::string& key, const std::string& what) {
+    return make_error(ErrorCode::kUsage, fmt::format("{}: {}: {}", plan_file, key, what));
+  };
+  if (plan.filter && !plan.filter->empty()) {
+    if (const Status filter = check_filter(*plan.filter); !filter.ok())
+      return wrong("capture.filter", filter.error().message);
+  }
+  if (plan.interface != "any" && if_nametoindex(plan.interface.c_str()) == 0) {
+    std::string names;
+    if (const auto list = list_interfaces(); list.ok()) {
+      for (const InterfaceInfo& one : *list)
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
+    }
+    return wrong("capture.interface", fmt::format("there is no interface {}; there are {}",
+                                                  plan.interface, names.empty() ? "none" : names));
+  }
+  std::error_code error;
+  const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
+  for (const PlanSubject& subject : plan.subjects) {
+    const std::string key = "subject." + subject.name;
+    if (!subject.user.empty()) {
+      if (const auto user = find_user(subject.user); !user.ok())
+        return wrong(key + ".user", user.error().message);
+    }
+    // What a commit or a build brings is not there yet.
+    if (!subject.commit.empty()) continue;
+    const fs::path directory = plan_directory / subject.directory;
+    if (!fs::is_directory(directory, error))
+      return wrong(key + ".directory", fmt::format("there is no folder {}", directory.string()));
+    if (!subject.build.empty() && subject.command.front().find('/') != std::string::npos) continue;
+    if (const std::string why = why_no_command(subject, directory); !why.empty())
+      return wrong(key + ".command",
+                   fmt::format("cannot execute {}: {}", subject.command.front(), why));
+  }
+  return {};
+}
+
+Result<SessionResult> run_session(const Plan& plan, const SessionOptions& options,
+                                  const std::function<void(const std::string&)>& say_progress) {
+  CHECK(!plan.subjects.empty());
+  PlanSession session(plan, options, say_progress);
+  return session.run();
+}
+
+}  // namespace topspin

@@ -1,0 +1,118 @@
+#include "app/plan/work_trees.h"
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
+#include <unistd.h>
+
+#include "app/host/child.h"
+#include "app/host/family.h"
+#include "app/host/git.h"
+#include "app/plan/experiment.h"
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kGraceNs = 2 * kNanosPerSecond;
+
+Error os_error(std::string_view what) {
+  const int number = errno;
+  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
+                    number);
+}
+
+}  // namespace
+
+Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
+                  const std::optional<UserIdentity>& user,
+                  const std::function<int()>& interrupted) {
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC) != 0) return os_error("pipe");
+  UniqueFd output(ends[0]), write_end(ends[1]);
+  const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  ChildSetting setting;
+  setting.streams = {null.get(), write_end.get()};
+  setting.directory = directory;
+  TOPSPIN_ASSIGN(auto child, Child::prepare(command, user, setting));
+  write_end.reset();
+  TOPSPIN_TRY(child->release());
+  OutputTail tail("");
+  std::array<char, 4096> buffer;
+  bool stopped = false;
+  int64_t kill_at_ns = 0;
+  while (output || !child->poll_exit()) {
+    pollfd wait{output.get(), POLLIN, 0};
+    poll(&wait, 1, 100);
+    if (wait.revents != 0) {
+      const ssize_t got = read(output.get(), buffer.data(), buffer.size());
+      if (got > 0)
+        tail.add({buffer.data(), static_cast<size_t>(got)});
+      else if (got == 0 || errno != EINTR)
+        output.reset();
+    }
+    const int asked = interrupted();
+    if (asked > 0 && !stopped) {
+      stopped = true;
+      kill_at_ns = monotonic_now_ns() + kGraceNs;
+      child->send_signal(SIGTERM);
+    }
+    // One that ignores the first signal gets one that it cannot ignore: after a while, or at once
+    // if somebody asks again.
+    if (stopped && (asked > 1 || monotonic_now_ns() >= kill_at_ns)) {
+      child->send_signal(SIGKILL);
+      if (child->poll_exit()) break;
+    }
+    // What it left in the background may hold the pipe for ever.
+    if (child->poll_exit() && wait.revents == 0) break;
+  }
+  end_family(interrupted() > 1 ? 0 : kGraceNs);
+  if (stopped) return make_error(ErrorCode::kUsage, "interrupted");
+  if (*child->poll_exit() == 0) return {};
+  std::string words;
+  for (const std::string& word : command) words += (words.empty() ? "" : " ") + word;
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("\"{}\" failed with status {} in {}{}", words, *child->poll_exit(),
+                                directory, tail.last_lines()));
+}
+
+Result<std::string> WorkTrees::check_out(const std::string& repository, const std::string& commit) {
+  if (root_.empty()) {
+    std::error_code error;
+    std::string pattern =
+        (std::filesystem::temp_directory_path(error) / "topspin-trees-XXXXXX").string();
+    if (error || mkdtemp(pattern.data()) == nullptr)
+      return os_error("cannot make a directory for work trees");
+    root_ = pattern;
+    if (user_ && chown(root_.c_str(), user_->uid, user_->gid) != 0)
+      return os_error("cannot hand over the directory for work trees");
+  }
+  const std::string path = fmt::format("{}/{}", root_, trees_.size());
+  // A hook of the repository would run with whatever rights we have.
+  std::vector<std::string> add = git_without_programs();
+  add.insert(add.end(), {"-C", repository, "worktree", "add", "--quiet", "--detach", path, commit});
+  TOPSPIN_TRY(run_to_end(add, repository, user_, interrupted_));
+  trees_.push_back({repository, path});
+  return path;
+}
+
+WorkTrees::~WorkTrees() {
+  const auto never = [] { return 0; };
+  for (const Tree& tree : trees_) {
+    // A build may have left files that git does not know: they go as well.
+    std::vector<std::string> remove = git_without_programs();
+    remove.insert(remove.end(),
+                  {"-C", tree.repository, "worktree", "remove", "--force", tree.path});
+    (void)run_to_end(remove, tree.repository, user_, never).ok();
+  }
+  std::error_code ignored;
+  if (!root_.empty()) std::filesystem::remove_all(root_, ignored);
+}
+
+}  // namespace topspin

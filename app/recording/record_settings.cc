@@ -1,0 +1,99 @@
+#include "app/recording/record_settings.h"
+
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+/// Where and how to capture.
+Status read_live(const RecordOptions& o, RecordSettings& settings) {
+  settings.live.interface = o.interface;
+  settings.live.max_rows_per_interval = o.max_rows_per_interval;
+  settings.live.max_rows_at_end = o.max_stored_flows;
+  settings.live.snaplen = o.snaplen;
+  settings.live.promiscuous = !o.no_promiscuous;
+  if (!o.buffer_size.empty()) {
+    char* end = nullptr;
+    const long mib = std::strtol(o.buffer_size.c_str(), &end, 10);
+    if (*end != '\0' || mib < 1 || mib > 2047) {
+      return make_error(ErrorCode::kUsage, "--buffer-size is a whole number of MiB from 1 to 2047");
+    }
+    settings.live.ring_bytes = static_cast<int64_t>(mib) << 20;
+  }
+  return {};
+}
+
+/// Whom to watch.
+Status read_subject(const RecordOptions& o, RecordSettings& settings) {
+  const int subjects =
+      (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
+  if (subjects > 1) {
+    return make_error(ErrorCode::kUsage,
+                      "give one subject: --pid, --cgroup, or a command after --");
+  }
+  settings.subject_text = "none";
+  if (o.pid != 0) {
+    settings.subject.kind = SubjectSpec::Kind::kProcessTree;
+    settings.subject.pid = o.pid;
+    settings.subject_text = fmt::format("pid {}", o.pid);
+  } else if (!o.cgroup.empty()) {
+    settings.subject.kind = SubjectSpec::Kind::kCgroup;
+    settings.subject.cgroup_path = o.cgroup;
+    settings.subject_text = fmt::format("cgroup {}", o.cgroup);
+  } else if (!o.command.empty()) {
+    settings.subject.kind = SubjectSpec::Kind::kProcessTree;
+    settings.subject_text = "command";
+  }
+  return {};
+}
+
+/// What to measure of the subject, and how.
+Status read_probes(const RecordOptions& o, RecordSettings& settings) {
+  settings.probes.counters = o.counters;
+  settings.probes.stacks_per_second = o.stacks_per_second;
+  for (const std::string& word : o.probes) {
+    const size_t equals = word.find('=');
+    const auto rung =
+        equals == std::string::npos ? std::nullopt : parse_rung(word.substr(equals + 1));
+    if (!rung || equals == 0) {
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
+    }
+    settings.probes.forced[word.substr(0, equals)] = *rung;
+  }
+  // To name its rung is to ask for it.
+  const auto syscalls = settings.probes.forced.find("syscalls");
+  settings.probes.syscalls =
+      o.syscalls || (syscalls != settings.probes.forced.end() && syscalls->second != Rung::kNone);
+  return {};
+}
+
+}  // namespace
+
+Result<RecordSettings> make_record_settings(const RecordOptions& o) {
+  RecordSettings settings;
+  TOPSPIN_ASSIGN(settings.table, flow_table_options(o.observe));
+  TOPSPIN_ASSIGN(settings.table.idle_timeout_ns,
+                 positive_duration(o.idle_timeout, "--idle-timeout"));
+  TOPSPIN_ASSIGN(settings.labels, parse_labels(o.observe.labels));
+  TOPSPIN_ASSIGN(settings.live.filter, filter_text(o.observe));
+  TOPSPIN_ASSIGN(settings.live.interval_ns, positive_duration(o.observe.interval, "--interval"));
+  if (settings.live.interval_ns < 10 * kNanosPerMilli) {
+    return make_error(ErrorCode::kUsage, "--interval must be at least 10ms");
+  }
+  TOPSPIN_TRY(read_live(o, settings));
+  if (!o.duration.empty()) {
+    TOPSPIN_ASSIGN(settings.duration_ns, positive_duration(o.duration, "--duration"));
+  }
+  TOPSPIN_TRY(read_subject(o, settings));
+  TOPSPIN_TRY(read_probes(o, settings));
+  if (!settings.live.filter.empty()) TOPSPIN_TRY(check_filter(settings.live.filter));
+  return settings;
+}
+
+}  // namespace topspin

@@ -1,0 +1,29 @@
+// The typed settings behind the options of record.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "app/options/record_options.h"
+#include "capture/flow_tracker.h"
+#include "core/result.h"
+#include "probes/probes.h"
+
+namespace topspin {
+
+struct RecordSettings {
+  FlowTableOptions table;
+  LiveOptions live;
+  SubjectSpec subject;
+  ProbeOptions probes;
+  std::map<std::string, std::string> labels;
+  std::optional<int64_t> duration_ns;
+  std::string subject_text;
+};
+
+/// Refuses everything that can be refused without opening anything (kUsage).
+Result<RecordSettings> make_record_settings(const RecordOptions& options);
+
+}  // namespace topspin

@@ -1,0 +1,99 @@
+#include <algorithm>
+#include <csignal>
+
+#include <fmt/format.h>
+
+#include "app/host/family.h"
+#include "app/host/outlet.h"
+#include "app/recording/recording_run.h"
+#include "app/recording/run_ending.h"
+
+namespace topspin {
+
+void Recording::stop() {
+  if (state_ == RecordingState::kRunning) state_ = RecordingState::kEnding;
+}
+
+/// The first error counts, and ends the recording.
+void Recording::fail(const Error& error) {
+  if (!failure_) failure_ = error;
+  stop();
+}
+
+/// kEnding: the load stops, then the ticks end.
+void Recording::make_last_tick() {
+  if (conductor_ != nullptr) conductor_->stop(stop_signal_);
+  end_ns_ = std::min(monotonic_now_ns(), end_ns_);
+  // Only what ended before the last reading is in the probes' sums as a whole.
+  if (command_) command_usage_ = command_->usage();
+  // A load that is waited for is no standstill.
+  if (conductor_ == nullptr && next_due_ns_ < end_ns_) note_standstill(next_due_ns_);
+  tick(end_ns_);
+  joiner_->add_end_losses(probes_->end_losses());
+  capture_->stop(end_ns_);
+  take_flows();
+  joiner_->finish();
+  drain_ticks();
+  if (onlooker_ != nullptr) onlooker_->close();
+  if (command_) command_->ask_to_end(SIGTERM);
+  state_ = RecordingState::kDraining;
+}
+
+/// kDraining: the command does not outlive its recording. What it prints while it ends must find a
+/// reader, else it never ends.
+void Recording::drain_pass() {
+  if (!command_ || command_->exit_status()) {
+    state_ = RecordingState::kDone;
+    return;
+  }
+  const int64_t left_ms = command_->kill_if_due(monotonic_now_ns()) / kNanosPerMilli;
+  if (!draining_sources_.wait(static_cast<int>(std::clamp<int64_t>(left_ms, 1, 100))).ok())
+    command_->kill_now();
+}
+
+/// kDone: judges the run, stores its end and tells of it. The process's exit code.
+Result<int> Recording::finish() {
+  const bool ends_family = conductor_ != nullptr || (command_ && command_->leaves_family_to_us());
+  if (ends_family && !end_family(stop_grace_ns_))
+    say("some processes of the subject cannot be ended from here");
+
+  EndFacts facts;
+  facts.duration_ns = end_ns_ - start_ns_;
+  if (command_) facts.exit_status = command_->exit_status();
+  if (writer_) facts.late_losses = writer_->take_losses();
+  facts.probes_doubts = probes_->doubts(command_.has_value(), command_usage_);
+  facts.failure = failure_;
+  RunEnd end = make_run_end(*ticks_, std::move(facts));
+  if (conductor_ != nullptr) {
+    if (const Status told = conductor_->finish(end); !told.ok() && !failure_)
+      failure_ = told.error();
+    if (failure_) end.status = RunStatus::kFailed;
+  }
+  Status saved;
+  if (writer_) saved = writer_->finish(end);
+  writer_.reset();
+  if (failure_) return *failure_;
+  TOPSPIN_TRY(saved);
+
+  tell_run_end(options_, {info_, end, RunTotals(fold_), *ticks_, database_}, onlooker_ != nullptr);
+  if (stop_signal_ == 0 && onlooker_ != nullptr && onlooker_->output_failed())
+    return make_error(ErrorCode::kOutput, "cannot write to standard output");
+  return exit_code_of(end);
+}
+
+/// Of a run that was stored, or was not to be.
+int Recording::exit_code_of(const RunEnd& end) const {
+  if (stop_signal_ != 0) return 128 + stop_signal_;
+  if (conductor_ != nullptr) return 0;
+  if (command_) {
+    if (!end.exit_status || command_->was_asked()) return 0;
+    if (*end.exit_status > 128)
+      say(fmt::format("the command was ended by signal {}", *end.exit_status - 128));
+    else if (*end.exit_status != 0)
+      say(fmt::format("the command exited with status {}", *end.exit_status));
+    return *end.exit_status;
+  }
+  return options_.store && !end.invalid_reasons.empty() ? exit_code(ErrorCode::kInvalidRun) : 0;
+}
+
+}  // namespace topspin

@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <csignal>
+
+#include <fmt/format.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "app/host/outlet.h"
+#include "app/recording/recording_run.h"
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+constexpr uint64_t kTickLinesPerHeader = 20;
+/// A tick that comes so late was not merely late: the recorder (or its machine) stood still.
+constexpr int64_t kStandstillNs = 500 * kNanosPerMilli;
+constexpr int64_t kPlaceCheckNs = kNanosPerSecond;
+
+}  // namespace
+
+/// kRunning: waits for a source, then does what is due.
+void Recording::run_pass() {
+  arm_timer(std::min(next_due_ns_, end_ns_));
+  const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
+  if (const Status waited = sources_.wait(timeout_ms); !waited.ok()) return fail(waited.error());
+  tick_if_due();
+  drain_ticks();
+  look_after_store();
+  follow_command();
+  if (onlooker_ != nullptr) {
+    serve_onlooker();
+    onlooker_->on_pass();
+    if (onlooker_->wants_stop()) stop();
+  }
+  if (monotonic_now_ns() >= end_ns_) stop();
+}
+
+void Recording::arm_timer(int64_t monotonic_ns) const {
+  itimerspec spec{};
+  spec.it_value.tv_sec = monotonic_ns / kNanosPerSecond;
+  spec.it_value.tv_nsec = monotonic_ns % kNanosPerSecond;
+  CHECK(timerfd_settime(timer_fd_.get(), TFD_TIMER_ABSTIME, &spec, nullptr) == 0);
+}
+
+void Recording::tick(int64_t due_ns) {
+  ProbeInterval probes = probes_->take_interval();
+  baseline_.apply(probes);
+  const int64_t read_ns = probes.end_ns;
+  const bool subject_gone =
+      settings_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
+  joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
+  for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
+  if (subject_gone && !command_) subject_ended();  // a command's end is told by waitpid
+}
+
+/// One tick for all that is due, so that a recorder which stood still makes one long interval. What
+/// is due at the very end is the last tick's.
+void Recording::tick_if_due() {
+  const int64_t now_ns = std::min(monotonic_now_ns(), end_ns_ - 1);
+  if (next_due_ns_ > now_ns) return;
+  const int64_t interval_ns = settings_.live.interval_ns;
+  const int64_t due_ns = start_ns_ + (now_ns - start_ns_) / interval_ns * interval_ns;
+  note_standstill(next_due_ns_);
+  tick(due_ns);
+  next_due_ns_ = due_ns + interval_ns;
+}
+
+/// REQUIRES: a tick was due at `due_ns` and has not been made.
+void Recording::note_standstill(int64_t due_ns) {
+  const int64_t now_ns = monotonic_now_ns();
+  const int64_t late_ns = now_ns - due_ns;
+  if (late_ns < kStandstillNs) return;
+  tell_event(now_ns - start_ns_,
+             fmt::format("the recorder stood still for at least {}; what happened meanwhile is in "
+                         "one long interval",
+                         format_duration(late_ns)));
+}
+
+void Recording::take_flows() {
+  CaptureThread::Delivery delivery = capture_->take();
+  for (ClosedInterval& interval : delivery.intervals) {
+    for (const std::string& event : interval.events)
+      tell_event(interval.flows.end_ns - start_ns_, event);
+    if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
+    joiner_->add_flows(std::move(interval));
+  }
+  if (delivery.error) fail(*delivery.error);
+}
+
+/// Stores and shows the ticks whose halves are both there.
+void Recording::drain_ticks() {
+  while (auto tick = joiner_->next()) {
+    const Sample sample =
+        ticks_->build(std::move(tick->flows), std::move(tick->reading), tick->last);
+    if (!options_.quiet) {
+      if (lines_++ % kTickLinesPerHeader == 0)
+        error_outlet().write(fmt::format("{}\n", tick_line_header()));
+      error_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
+    }
+    fold_.add(sample);
+    if (onlooker_ != nullptr) onlooker_->on_sample(sample);
+    for (const std::string& warning : headroom_.observe(sample))
+      tell_event(sample.elapsed_ns, warning);
+  }
+}
+
+LossInterval Recording::store(const Sample& sample) {
+  if (const Status stored = writer_->append(sample); !stored.ok()) fail(stored.error());
+  return writer_->take_losses();
+}
+
+/// Stores what waits, tells how that goes, and sees whether the file is still there.
+void Recording::look_after_store() {
+  if (!writer_) return;
+  if (const Status stored = writer_->retry(); !stored.ok()) fail(stored.error());
+  const int64_t now_ns = monotonic_now_ns();
+  if (auto notice = writer_->take_notice()) tell_event(now_ns - start_ns_, *notice);
+  if (place_told_ || now_ns < next_place_check_ns_) return;
+  next_place_check_ns_ = now_ns + kPlaceCheckNs;
+  if (const Status place = writer_->check_place(); !place.ok()) {
+    place_told_ = true;
+    tell_event(now_ns - start_ns_, place.error().message);
+  }
+}
+
+/// Follows the command, and whoever leads it.
+void Recording::follow_command() {
+  const std::optional<int> exit_status = command_ ? command_->exit_status() : std::nullopt;
+  if (conductor_ == nullptr) {
+    if (exit_status) subject_ended();
+    return;
+  }
+  if (state_ != RecordingState::kRunning) return;
+  if (exit_status && !subject_end_told_) {
+    subject_end_told_ = true;
+    conductor_->on_command_end(*exit_status);
+  }
+  conductor_->on_pass(monotonic_now_ns());
+  if (conductor_->wants_stop()) stop();
+}
+
+/// The end of the command or subject ends the recording, unless somebody wants to go on looking.
+void Recording::subject_ended() {
+  if (onlooker_ == nullptr || !onlooker_->stays()) {
+    stop();
+  } else if (!subject_end_told_) {
+    subject_end_told_ = true;
+    if (command_)
+      onlooker_->on_command_end(*command_->exit_status());
+    else
+      onlooker_->on_subject_gone();
+  }
+}
+
+/// What somebody who looks on asks of the capture, none of which changes what is counted but for
+/// the move to another interface, which a run that is stored refuses.
+void Recording::serve_onlooker() {
+  if (const auto flow = onlooker_->watched_flow(); flow != watched_) {
+    watched_ = flow;
+    capture_->watch_packets(flow);
+  }
+  if (watched_) onlooker_->on_packets(capture_->take_packets());
+  if (const auto name = onlooker_->take_interface_wish()) {
+    if (writer_) {
+      onlooker_->on_event("a run that is recorded has one interface; start anew to watch another");
+    } else {
+      capture_->switch_interface(*name);
+    }
+  }
+}
+
+void Recording::tell_event(int64_t elapsed_ns, const std::string& text) {
+  if (!options_.quiet) say(text);
+  if (onlooker_ != nullptr) onlooker_->on_event(text);
+  if (writer_) (void)writer_->add_event(elapsed_ns, text).ok();
+}
+
+void Recording::handle_signals() {
+  signalfd_siginfo info{};
+  while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
+    const int number = static_cast<int>(info.ssi_signo);
+    if (number == SIGCHLD) continue;  // each pass asks the command itself
+    if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT)
+      onlooker_->on_signal(number);
+    else
+      handle_stop_signal(number, info.ssi_code == SI_KERNEL);
+  }
+}
+
+void Recording::handle_stop_signal(int number, bool from_terminal) {
+  if (stop_signal_ != 0) {  // the second one: at once, saving nothing more
+    if (command_) command_->kill_now();
+    if (onlooker_ != nullptr) onlooker_->abandon();
+    _exit(128 + number);
+  }
+  stop_signal_ = number;
+  stop();
+  // Under a conductor the load ends before the command does.
+  if (conductor_ != nullptr || !command_) return;
+  if (from_terminal)
+    command_->was_asked_to_end();
+  else
+    command_->ask_to_end(number);
+}
+
+}  // namespace topspin

@@ -1,0 +1,234 @@
+#include <algorithm>
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <poll.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include "app/host/git.h"
+#include "app/host/host.h"
+#include "app/host/network_namespace.h"
+#include "app/host/outlet.h"
+#include "app/host/privileges.h"
+#include "app/recording/recording_run.h"
+#include "app/recording/signals.h"
+#include "app/version.h"
+
+namespace topspin {
+namespace {
+
+/// The loop waits no longer for another program's lock on the database; the tick waits in memory.
+constexpr int kStoreWaitMs = 20;
+
+}  // namespace
+
+Status Recording::open() {
+  TOPSPIN_ASSIGN(signal_fd_, open_signal_fd(onlooker_ != nullptr));
+  std::optional<UserIdentity> user = invoking_user();
+  if (!options_.user.empty()) {
+    TOPSPIN_ASSIGN(user, find_user(options_.user));
+  }
+  // Before anything else runs, since git is started for it.
+  forget_git_environment();
+  if (options_.source) {
+    source_ = *options_.source;
+  } else if (options_.store) {
+    std::error_code ignored;
+    source_ = read_source_info(std::filesystem::current_path(ignored), user);
+  }
+  if (!options_.command.empty()) TOPSPIN_TRY(prepare_command(user));
+  if (!options_.netns.empty()) TOPSPIN_TRY(enter_network_namespace(options_.netns));
+  TOPSPIN_ASSIGN(probes_, Probes::open(settings_.subject, settings_.probes));
+  FlowOwnerLimits limits;
+  limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
+  owners_ = FlowOwners::open(settings_.subject, settings_.probes, limits);
+  TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
+  timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+  if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
+  TOPSPIN_TRY(give_up_privileges(user));
+
+  info_ = run_info(take_clock_anchor(), tracker_->link_type());
+  if (options_.store) TOPSPIN_TRY(open_store());
+  if (onlooker_ != nullptr) TOPSPIN_TRY(onlooker_->on_start(info_));
+  begin_counting();
+  begin_ticks();
+  return {};
+}
+
+Status Recording::prepare_command(const std::optional<UserIdentity>& user) {
+  ChildSetting setting;
+  if (conductor_ != nullptr) setting = conductor_->child_setting();
+  if (onlooker_ != nullptr) {
+    setting.streams = {onlooker_->command_stdin_fd(), onlooker_->command_stdout_fd()};
+  }
+  std::optional<UserIdentity> command_user = user;
+  if (!options_.command_user.empty()) {
+    TOPSPIN_ASSIGN(command_user, find_user(options_.command_user));
+  }
+  TOPSPIN_ASSIGN(auto child, Child::prepare(options_.command, command_user, setting));
+  settings_.subject.pid = child->pid();
+  command_.emplace(std::move(child), stop_grace_ns_);
+  return {};
+}
+
+/// The database is made by whoever we are now, so it belongs to the user who asked.
+Status Recording::open_store() {
+  database_ = database_path(options_.observe.db);
+  end_plainly_on_lost_memory(database_);
+  WriterOptions options;
+  options.max_flow_rows = options_.max_stored_flows;
+  options.busy_timeout_ms = kStoreWaitMs;
+  TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info_, options));
+  writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
+    pollfd signals{signal_fd_.get(), POLLIN, 0};
+    poll(&signals, 1, 50);
+    handle_signals();
+    return true;
+  });
+  return {};
+}
+
+/// The run begins. What the probes have counted since they were opened, of a subject that runs
+/// already, is not part of it.
+void Recording::begin_counting() {
+  // A probe hands over so many rows of threads at a time; the rest come with the next call.
+  constexpr int kMostReadings = 8;
+  for (int i = 0; i < kMostReadings; ++i) {
+    const ProbeInterval before = probes_->take_interval();
+    baseline_.take(before);
+    start_ns_ = before.end_ns;
+    if (before.changed_threads.size() < settings_.probes.max_thread_rows_per_interval) break;
+  }
+  first_self_ = read_self();
+  next_due_ns_ = start_ns_ + settings_.live.interval_ns;
+  if (settings_.duration_ns) end_ns_ = start_ns_ + *settings_.duration_ns;
+}
+
+void Recording::begin_ticks() {
+  TickSettings settings;
+  settings.start_ns = start_ns_;
+  settings.first_self = first_self_;
+  settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
+  settings.resolve_owners = [this](Sample& sample) { owners_->resolve(sample); };
+  if (writer_) {
+    settings.store = [this](const Sample& sample) { return store(sample); };
+    // A screen is shown every row, and stores as many a tick as a recording without one.
+    const uint64_t stored_rows = RecordOptions{}.max_rows_per_interval;
+    if (options_.max_rows_per_interval > stored_rows) settings.stored_rows_per_tick = stored_rows;
+  }
+  joiner_.emplace(start_ns_, settings_.live.interval_ns);
+  ticks_.emplace(std::move(settings));
+}
+
+Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
+  std::vector<int> keep = probes_->capabilities_needed();
+  for (const int capability : owners_->capabilities_needed()) keep.push_back(capability);
+  // To open the interface again after it went away.
+  keep.push_back(CAP_NET_RAW);
+  if (!options_.command_user.empty()) keep.push_back(CAP_KILL);  // to end another user's command
+  const uid_t uid = user ? user->uid : geteuid();
+  if (geteuid() == 0 && uid == 0) {
+    // Root in somebody else's directory (a container's work directory, say) may write there by this
+    // alone.
+    keep.push_back(CAP_DAC_OVERRIDE);
+  }
+  return drop_privileges(user, keep);
+}
+
+RunInfo Recording::run_info(const ClockAnchor& anchor, const std::string& link_type) const {
+  RunInfo info;
+  info.id = options_.run_id.empty() ? make_run_id(anchor.wall_ns) : options_.run_id;
+  info.started_wall_ns = anchor.wall_ns;
+  info.started_monotonic_ns = anchor.monotonic_ns;
+  info.host = read_host_info();
+  info.source = source_;
+  info.plan = options_.plan;
+  info.labels = settings_.labels;
+  info.command = options_.command;
+  info.settings.interface = settings_.live.interface;
+  info.settings.filter = settings_.live.filter;
+  info.settings.link_type = link_type;
+  info.settings.period_ns = settings_.table.period_ns;
+  info.settings.window_ns = settings_.table.window_ns;
+  info.settings.interval_ns = settings_.live.interval_ns;
+  info.settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
+  info.settings.duration_ns = settings_.duration_ns;
+  info.settings.max_flows = settings_.table.max_flows;
+  info.settings.max_stored_flows = options_.max_stored_flows;
+  info.settings.subject = settings_.subject_text;
+  if (options_.stacks_per_second > 0)
+    info.settings.stack_samples_per_second = options_.stacks_per_second;
+  info.probes = probes_->status();
+  info.probes.push_back(owners_->status());
+  info.topspin_version = kVersion;
+  return info;
+}
+
+void Recording::tell_missing_probes() const {
+  if (options_.quiet) return;
+  std::vector<ProbeStatus> probes = probes_->status();
+  probes.push_back(owners_->status());
+  std::string without_subject;  // one line for all of them
+  for (const ProbeStatus& probe : probes) {
+    const bool unasked = probe.rung == Rung::kNone && probe.reason.starts_with("not asked for");
+    if (probe.rung == Rung::kNone && probe.reason.starts_with("no subject")) {
+      without_subject += (without_subject.empty() ? "" : ", ") + probe.name;
+      continue;
+    }
+    if (!probe.reason.empty() && !unasked)
+      say(fmt::format("probe {} by {}: {}", probe.name, rung_name(probe.rung), probe.reason));
+  }
+  if (!without_subject.empty()) {
+    say(fmt::format("no subject (name a command, --pid or --cgroup), so not measured: {}",
+                    without_subject));
+  }
+}
+
+void Recording::add_sources() {
+  const auto on_signal = [this] { handle_signals(); };
+  sources_.add([this] { return signal_fd_.get(); }, on_signal);
+  sources_.add([this] { return timer_fd_.get(); }, [] {});  // each pass arms it anew
+  sources_.add([this] { return capture_->event_fd(); }, [this] { take_flows(); });
+  sources_.add([this] { return probes_->event_fd(); }, [this] { probes_->handle_events(); });
+  draining_sources_.add([this] { return signal_fd_.get(); }, on_signal);
+  if (conductor_ != nullptr) {
+    const auto output_fd = [this] { return conductor_->output_fd(); };
+    const auto on_output = [this] { conductor_->on_output(); };
+    sources_.add([this] { return conductor_->wake_fd(); }, [] {});  // each pass asks the conductor
+    sources_.add(output_fd, on_output);
+    draining_sources_.add(output_fd, on_output);
+  }
+  if (onlooker_ != nullptr) {
+    const auto output_fd = [this] { return onlooker_->output_fd(); };
+    const auto on_output = [this] { onlooker_->on_output(); };
+    sources_.add([this] { return onlooker_->input_fd(); }, [this] { onlooker_->on_input(); });
+    sources_.add(output_fd, on_output);
+    draining_sources_.add(output_fd, on_output);
+  }
+}
+
+/// The capture begins, then the command, then what leads it.
+Status Recording::start() {
+  auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
+  if (!capture.ok()) {
+    if (writer_) {
+      (void)writer_->finish({RunStatus::kFailed, 0, {}, {capture.error().message}, {}}).ok();
+    }
+    if (onlooker_ != nullptr) onlooker_->close();
+    return std::move(capture).error();
+  }
+  capture_ = std::move(capture).value();
+  add_sources();
+  if (command_) {
+    if (auto released = command_->release(); !released.ok()) fail(released.error());
+  }
+  if (!failure_ && conductor_ != nullptr) {
+    if (auto started = conductor_->on_start(start_ns_, command_->pid(), *writer_); !started.ok())
+      fail(started.error());
+  }
+  return {};
+}
+
+}  // namespace topspin

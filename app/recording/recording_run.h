@@ -1,0 +1,131 @@
+// The recording itself, behind record().
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "app/recording/capture_thread.h"
+#include "app/recording/event_loop.h"
+#include "app/recording/record_settings.h"
+#include "app/recording/recording.h"
+#include "app/recording/subject_command.h"
+#include "app/tick/row_baseline.h"
+#include "app/tick/tick_builder.h"
+#include "app/tick/tick_joiner.h"
+#include "ci/standing.h"
+#include "core/clock.h"
+#include "core/headroom_watch.h"
+#include "core/run.h"
+#include "core/unique_fd.h"
+#include "probes/flow_owner.h"
+#include "store/patient_writer.h"
+#include "tui/tick_line.h"
+
+namespace topspin {
+
+/// What becomes of a recording, in this order.
+enum class RecordingState : uint8_t {
+  kRunning,   // ticks are made as they come due
+  kEnding,    // something asked for the end: the load stops, and the last tick is made and stored
+  kDraining,  // the command is made to end; what it still prints finds a reader
+  kDone,
+};
+
+/// One recording, on the main thread. Its functions are in recording_opening.cc, recording_loop.cc
+/// and recording_ending.cc.
+class Recording {
+ public:
+  Recording(const RecordOptions& options, RecordSettings settings, Onlooker* onlooker,
+            Conductor* conductor)
+      : options_(options),
+        settings_(std::move(settings)),
+        onlooker_(onlooker),
+        conductor_(conductor),
+        stop_grace_ns_(conductor != nullptr ? conductor->stop_within_ns() : kCommandGraceNs) {}
+
+  Result<int> run();
+
+  /// From asking the command to end until it is killed, where no conductor says it.
+  static constexpr int64_t kCommandGraceNs = 5 * kNanosPerSecond;
+
+ private:
+  // Opening.
+  Status open();
+  Status prepare_command(const std::optional<UserIdentity>& user);
+  Status open_store();
+  Status give_up_privileges(const std::optional<UserIdentity>& user);
+  RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
+  void begin_counting();
+  void begin_ticks();
+  void tell_missing_probes() const;
+  void add_sources();
+  Status start();
+
+  // Running.
+  void run_pass();
+  void arm_timer(int64_t monotonic_ns) const;
+  void tick(int64_t due_ns);
+  void tick_if_due();
+  void note_standstill(int64_t due_ns);
+  void take_flows();
+  void drain_ticks();
+  LossInterval store(const Sample& sample);
+  void look_after_store();
+  void follow_command();
+  void subject_ended();
+  void serve_onlooker();
+  void tell_event(int64_t elapsed_ns, const std::string& text);
+  void handle_signals();
+  void handle_stop_signal(int number, bool from_terminal);
+
+  // Ending.
+  void stop();
+  void fail(const Error& error);
+  void make_last_tick();
+  void drain_pass();
+  Result<int> finish();
+  int exit_code_of(const RunEnd& end) const;
+
+  const RecordOptions& options_;
+  RecordSettings settings_;
+  Onlooker* onlooker_;    // may be null
+  Conductor* conductor_;  // may be null
+  int64_t stop_grace_ns_;
+  RecordingState state_ = RecordingState::kRunning;
+  EventLoop sources_;           // while it is running
+  EventLoop draining_sources_;  // while the command ends
+  UniqueFd signal_fd_, timer_fd_;
+  std::optional<SubjectCommand> command_;
+  std::unique_ptr<Probes> probes_;
+  std::unique_ptr<FlowOwners> owners_;
+  std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
+  std::unique_ptr<CaptureThread> capture_;
+  std::unique_ptr<PatientWriter> writer_;
+  std::optional<TickJoiner> joiner_;
+  std::optional<TickBuilder> ticks_;
+  RowBaseline baseline_;
+  SelfReading first_self_;
+  HeadroomWatch headroom_;
+  std::string database_;
+  RunInfo info_;
+  RunFold fold_;  // by which the run's standing is told
+  SourceInfo source_;
+  int64_t start_ns_ = 0;
+  int64_t end_ns_ = std::numeric_limits<int64_t>::max();  // at the latest; once the last tick is
+                                                          // made, where it ended
+  int64_t next_due_ns_ = 0;
+  int64_t next_place_check_ns_ = 0;
+  bool place_told_ = false;
+  int stop_signal_ = 0;  // that asked us to stop
+  bool subject_end_told_ = false;
+  uint64_t lines_ = 0;
+  RecentLatencies recent_;                     // of the lines
+  std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
+  std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
+  std::optional<Error> failure_;               // the first error that ended the recording
+};
+
+}  // namespace topspin

@@ -1,0 +1,52 @@
+#include "app/recording/run_ending.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "app/host/outlet.h"
+#include "app/tick/judge_losses.h"
+
+namespace topspin {
+
+RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts) {
+  RunEnd end;
+  end.duration_ns = facts.duration_ns;
+  end.exit_status = facts.exit_status;
+  LossInterval losses = ticks.loss_totals();
+  losses.merge(facts.late_losses);
+  end.invalid_reasons = judge_losses(losses, ticks.flow_totals(), ticks.ticks());
+  end.doubts = doubts_of(ticks.flow_totals());
+  for (std::string& doubt : facts.probes_doubts) end.doubts.push_back(std::move(doubt));
+  if (auto doubt = ticks.split_doubt()) end.doubts.push_back(*std::move(doubt));
+  if (facts.failure) {
+    end.status = RunStatus::kFailed;
+    end.invalid_reasons.push_back(facts.failure->message);
+  }
+  return end;
+}
+
+void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen) {
+  const RunSettings& settings = run.info.settings;
+  const FlowInterval& flows = run.ticks.flow_totals();
+  if (flows.packets == 0 && !options.quiet) {
+    say(settings.filter.empty()
+            ? fmt::format("0 packets came on {}", settings.interface)
+            : fmt::format("0 packets matched '{}' on {}", settings.filter, settings.interface));
+  }
+  if (!options.store) return;
+  const bool clean = run.end.invalid_reasons.empty() && run.end.doubts.empty();
+  if (!clean || !options.quiet) {
+    const RunStanding standing = standing_of(run.info, run.end, run.totals);
+    std::string line = "the run is " + standing_text(standing, run.end.status);
+    if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
+    say(line);
+  }
+  if (!options.quiet || with_screen) {
+    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", run.ticks.ticks(),
+                    flows.new_flows, flows.packets, run.database, run.info.id));
+  }
+}
+
+}  // namespace topspin

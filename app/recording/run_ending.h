@@ -1,0 +1,39 @@
+// How a run ended: what is stored of it, and what is said.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/options/record_options.h"
+#include "app/tick/tick_builder.h"
+#include "ci/standing.h"
+#include "core/run.h"
+
+namespace topspin {
+
+/// What is known once the last tick has been made and the command has ended.
+struct EndFacts {
+  int64_t duration_ns = 0;
+  std::optional<int> exit_status;          // of the command
+  LossInterval late_losses;                // of the store, after the last tick was made
+  std::vector<std::string> probes_doubts;  // Probes::doubts()
+  std::optional<Error> failure;            // what ended the recording
+};
+
+/// The end of a run, judged by its ticks.
+RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts);
+
+/// A run that is over and stored (or was not to be).
+struct EndedRun {
+  const RunInfo& info;
+  const RunEnd& end;
+  const RunTotals& totals;
+  const TickBuilder& ticks;
+  std::string database;
+};
+/// Says what came of it, as far as the options ask for it. `with_screen`: nothing was said so far.
+void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen);
+
+}  // namespace topspin

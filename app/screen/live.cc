@@ -1,0 +1,162 @@
+#include "app/screen/live.h"
+
+#include <array>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "app/host/outlet.h"
+#include "capture/interface_counters.h"
+#include "core/clock.h"
+#include "core/text.h"
+#include "tui/tick_line.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kTickLinesPerHeader = 20;
+
+bool terminal_is_there() {
+  const char* term = std::getenv("TERM");
+  return isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0 && term != nullptr &&
+         *term != '\0' && std::strcmp(term, "dumb") != 0;
+}
+
+}  // namespace
+
+Live::Live(const LookOptions& options, bool with_command, bool stay)
+    : look_(options), stay_(stay), screen_(!look_.plain() && terminal_is_there()) {
+  stay_ = stay_ && screen_;
+  if (!screen_ || !with_command) return;
+  // The command may neither type into the screen's keys nor print over it.
+  std::array<int, 2> pipe_fds{};
+  if (pipe2(pipe_fds.data(), O_CLOEXEC) != 0) return;
+  output_read_.reset(pipe_fds[0]);
+  output_write_.reset(pipe_fds[1]);
+  fcntl(output_read_.get(), F_SETFL, O_NONBLOCK);
+  null_.reset(open("/dev/null", O_RDONLY | O_CLOEXEC));
+}
+
+Status Live::on_start(const RunInfo& run) {
+  TOPSPIN_TRY(look_.load_colours());
+  look_.model().scene = make_scene(run);
+  if (!look_.model().scene.subject.empty()) look_.model().scene.subject_state = "running";
+  if (screen_) {
+    if (auto opened = look_.open(); !opened.ok()) {
+      say(opened.error().message);
+      screen_ = stay_ = false;
+    }
+  }
+  look_.begin();
+  look_.draw();
+  return {};
+}
+
+void Live::on_sample(const Sample& sample) {
+  if (screen_ || look_.plain()) look_.model().add(sample);
+  if (screen_) {
+    if (!look_.frozen()) look_.changed();
+    return;
+  }
+  if (look_.plain()) {
+    if (stop_) return;
+    const std::string text = fmt::format("{}{}", printed_ > 0 ? "\n" : "", look_.plain_text());
+    if (++printed_ >= look_.batch()) {
+      last_text_ = text;  // printed when nothing is recorded any more: its reader may be slow
+      stop_ = true;
+      return;
+    }
+    constexpr int kWaitMs = 1000;
+    output_failed_ = !output_outlet().write(text, kWaitMs) || output_failed_;
+  } else {
+    if (printed_++ % kTickLinesPerHeader == 0)
+      output_outlet().write(fmt::format("{}\n", tick_line_header()));
+    output_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
+  }
+  // A reader that went away ends it: nobody looks any more.
+  if (output_outlet().silenced()) {
+    output_failed_ = true;
+    stop_ = true;
+  }
+}
+
+/// The rows were of the interface before; the counts go on.
+void Live::on_interface(const std::string& name) {
+  look_.model().scene.source = name;
+  look_.forget_rows();
+}
+
+void Live::on_input() {
+  look_.on_input(false, [this](Effect effect) {
+    if (effect == Effect::kSwitchInterface) interface_wish_ = look_.wanted_interface();
+  });
+}
+
+void Live::on_pass() {
+  constexpr int64_t kReadNs = 200 * kNanosPerMilli;
+  const int64_t now_ns = monotonic_now_ns();
+  if (look_.shows_interfaces() && now_ns - interfaces_read_ns_ >= kReadNs) {
+    interfaces_read_ns_ = now_ns;
+    if (auto readings = read_interfaces(); readings.ok()) {
+      look_.model().interfaces.update(std::move(readings).value(), now_ns);
+      look_.changed();
+    }
+  }
+  look_.draw();
+}
+
+void Live::on_event(std::string_view text) {
+  if (screen_)
+    look_.say(std::string(text));
+  else
+    say(text);
+}
+
+void Live::on_command_end(int exit_status) {
+  look_.model().scene.subject_state = exit_status > 128
+                                          ? fmt::format("ended by signal {}", exit_status - 128)
+                                          : fmt::format("exited {}", exit_status);
+  look_.changed();
+}
+
+void Live::on_subject_gone() {
+  look_.model().scene.subject_state = "has ended";
+  look_.changed();
+}
+
+void Live::on_output() {
+  std::array<char, 16384> buffer{};
+  for (int i = 0; i < 16; ++i) {
+    const ssize_t n = read(output_read_.get(), buffer.data(), buffer.size());
+    if (n <= 0) return;
+    const std::string_view text(buffer.data(), static_cast<size_t>(n));
+    if (!look_.is_open()) {
+      error_outlet().write(text);
+      continue;
+    }
+    output_ += text;
+    if (output_.size() > kMaxOutputBytes) {
+      output_.erase(0, output_.size() - kMaxOutputBytes);
+      output_cut_ = true;
+    }
+  }
+}
+
+void Live::close() {
+  if (output_read_) on_output();
+  look_.close();
+  if (output_.empty()) return;
+  if (output_cut_) {
+    say("the command printed more while the screen was up; this is the end of it");
+    output_.erase(0, output_.find('\n') + 1);
+  }
+  constexpr int kWaitMs = 1000;
+  error_outlet().write(output_, kWaitMs);
+  output_.clear();
+}
+
+}  // namespace topspin

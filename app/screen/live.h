@@ -1,0 +1,68 @@
+// Live: the screen as an onlooker of a recording. Where there is no terminal, or plain text was
+// asked for, the same numbers as plain text on standard output.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "app/recording/onlooker.h"
+#include "app/screen/look.h"
+#include "core/unique_fd.h"
+
+namespace topspin {
+
+class Live final : public Onlooker {
+ public:
+  /// `stay`: goes on after the command has ended.
+  Live(const LookOptions& options, bool with_command, bool stay);
+  ~Live() override { close(); }
+
+  Status on_start(const RunInfo& run) override;
+  void on_sample(const Sample& sample) override;
+  void on_interface(const std::string& name) override;
+  void on_event(std::string_view text) override;
+  void on_command_end(int exit_status) override;
+  void on_subject_gone() override;
+  int input_fd() const override { return look_.input_fd(); }
+  int output_fd() const override { return output_read_.get(); }
+  void on_input() override;
+  void on_output() override;
+  void on_signal(int number) override { look_.on_signal(number); }
+  void on_pass() override;
+  std::optional<FlowKey> watched_flow() const override { return look_.watched_flow(); }
+  void on_packets(PacketCopies packets) override { look_.add_packets(std::move(packets)); }
+  std::optional<std::string> take_interface_wish() override {
+    return std::exchange(interface_wish_, std::nullopt);
+  }
+  int refresh_ms() const override { return look_.refresh_ms(); }
+  bool wants_stop() const override { return stop_ || look_.wants_stop(); }
+  bool output_failed() const override { return output_failed_; }
+  bool stays() const override { return stay_ && !stop_; }
+  void close() override;
+  /// The last plain screen, to be printed after the recording.
+  const std::string& last_text() const { return last_text_; }
+  void abandon() override { restore_terminal_now(); }
+  int command_stdin_fd() const override { return null_.get(); }
+  int command_stdout_fd() const override { return output_write_.get(); }
+
+ private:
+  /// Of what the command prints while the screen is up, so much is kept for after it.
+  static constexpr size_t kMaxOutputBytes = 256 << 10;
+
+  Look look_;
+  bool stay_;
+  bool screen_;  // a terminal is there, and a screen was asked for
+  bool stop_ = false;
+  int printed_ = 0;
+  RecentLatencies recent_;  // of the lines
+  std::string last_text_;
+  bool output_failed_ = false;  // standard output took no more
+  UniqueFd null_, output_read_, output_write_;
+  std::string output_;
+  bool output_cut_ = false;
+  std::optional<std::string> interface_wish_;
+  int64_t interfaces_read_ns_ = 0;
+};
+
+}  // namespace topspin

@@ -1,0 +1,112 @@
+// Look: a person at a screen: the terminal, what they chose, the model, and a frozen copy of it.
+//
+// live feeds it Samples as they are made, replay as they were stored. Lives on one thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "app/screen/name_resolver.h"
+#include "core/result.h"
+#include "core/run.h"
+#include "core/sample.h"
+#include "tui/controller.h"
+#include "tui/curses_terminal.h"
+#include "tui/model.h"
+#include "tui/view_state.h"
+
+namespace CLI {
+class App;
+}
+
+namespace topspin {
+
+/// What the screen commands can be told about looks, as typed.
+struct LookOptions {
+  std::string theme = "dark";
+  std::string screen = "flows";
+  std::string colours;  // file of colour rules; empty: ~/.topspin/colors, if it is there
+  bool ascii = false;
+  bool utf8 = false;
+  bool once = false;
+  int batch = 0;  // plain text this many times; 0: a screen
+  int width = 0;  // of plain text; 0: COLUMNS, else 120
+  int rows = 50;  // of plain text's tables
+};
+void add_look_options(CLI::App& app, LookOptions& options);
+
+/// kUsage for what cannot be meant.
+Status check_look_options(const LookOptions& options);
+
+class Look {
+ public:
+  explicit Look(LookOptions options) : options_(std::move(options)) {}
+
+  /// Plain text was asked for.
+  bool plain() const { return options_.once || options_.batch > 0; }
+  int batch() const { return options_.once ? 1 : options_.batch; }
+
+  /// Reads the file of colours. Call where privileges have been given up: the path is the user's.
+  Status load_colours();
+  /// Opens the terminal. kUnsupported: there is none that can show a screen.
+  Status open();
+  /// Sets the view state up for the model's scene; again after the scene is known.
+  void begin();
+  bool is_open() const { return terminal_ != nullptr; }
+  int input_fd() const { return terminal_ ? terminal_->input_fd() : -1; }
+
+  Model& model() { return model_; }
+  /// Replaces the model (replay steps back).
+  void replace_model(Model model);
+  void changed() { dirty_ = true; }
+  bool frozen() const { return state_.frozen; }
+  /// The rows are of another place now: they go, and what was opened of them closes.
+  void forget_rows();
+  void say(std::string message);
+
+  /// How soon something may be there to show that no descriptor tells of; -1: nothing.
+  int refresh_ms() const;
+
+  /// The flow whose packets are on the screen.
+  std::optional<FlowKey> watched_flow() const;
+  void add_packets(PacketCopies packets);
+  /// In their place, with the reason if there are none.
+  void set_packets(PacketCopies packets, std::string note);
+  bool shows_interfaces() const { return state_.screen == Screen::kInterfaces; }
+  const std::string& wanted_interface() const { return state_.wanted_interface; }
+  int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
+
+  /// Reads the waiting keys; effects that are not the look's own go to `effect`.
+  void on_input(bool replay, const std::function<void(Effect)>& effect = {});
+  /// SIGWINCH, SIGTSTP (stops the process), SIGCONT.
+  void on_signal(int number);
+  /// Draws if something changed.
+  void draw();
+  bool wants_stop() const { return stop_; }
+  void close() { terminal_.reset(); }
+
+  /// The chosen screen as plain text.
+  std::string plain_text() const;
+
+ private:
+  const Model& shown() const { return frozen_ ? *frozen_ : model_; }
+  void write_export();
+  void look_names_up();
+
+  LookOptions options_;
+  std::shared_ptr<const ColourRules> colour_rules_;
+  std::unique_ptr<CursesTerminal> terminal_;
+  Model model_;
+  std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for
+  std::optional<Model> frozen_;             // live: the picture while counting goes on
+  ViewState state_;
+  bool dirty_ = true;
+  bool stop_ = false;
+};
+
+/// The scene that a run's facts give; the subject's state is the caller's.
+Scene make_scene(const RunInfo& run);
+
+}  // namespace topspin

@@ -1,0 +1,21 @@
+// What the losses and the clock of a run say about its worth. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/flow.h"
+#include "core/sample.h"
+
+namespace topspin {
+
+/// Why a run with these losses judges nothing; empty: it is valid. Limits: docs/losses.md.
+std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
+                                      uint64_t ticks);
+
+/// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not
+/// be judged.
+std::vector<std::string> doubts_of(const FlowInterval& flows);
+
+}  // namespace topspin

@@ -1,0 +1,102 @@
+#include "app/tick/tick_builder.h"
+
+#include <utility>
+
+#include "core/clock.h"
+
+namespace topspin {
+namespace {
+
+void add_probes(ProbeInterval&& probes, Sample& sample) {
+  sample.scheduler = std::move(probes.scheduler);
+  sample.resources = probes.resources;
+  sample.pressure = probes.pressure;
+  sample.counters = probes.counters;
+  sample.changed_stacks = std::move(probes.changed_stacks);
+  sample.changed_threads = std::move(probes.changed_threads);
+  sample.sockets = std::move(probes.sockets);
+  sample.changed_sockets = std::move(probes.changed_sockets);
+  sample.changed_syscalls = std::move(probes.changed_syscalls);
+  sample.losses.merge(probes.losses);
+  sample.self.bpf_ns = probes.bpf_ns;
+}
+
+void add_self(const SelfReading& before, const SelfReading& now, SelfInterval& self) {
+  self.cpu_ns = now.cpu_ns - before.cpu_ns;
+  self.rss_bytes = now.rss_bytes;
+  if (now.host && before.host) {
+    self.host_steal_ns = now.host->steal_ns - before.host->steal_ns;
+    self.host_busy_ns = now.host->busy_ns - before.host->busy_ns;
+  }
+}
+
+}  // namespace
+
+SelfReading read_self() { return {process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time()}; }
+
+TickBuilder::TickBuilder(TickSettings settings)
+    : settings_(std::move(settings)),
+      start_ns_(settings_.start_ns),
+      previous_end_ns_(start_ns_),
+      previous_self_(settings_.first_self),
+      split_check_(settings_.reply_timeout_ns) {
+  if (settings_.stored_rows_per_tick) row_queue_.emplace(*settings_.stored_rows_per_tick);
+}
+
+/// The flows' half.
+Sample TickBuilder::begin(ClosedInterval flows) {
+  Sample sample;
+  sample.tick = ++ticks_;
+  sample.losses.flow_rows_unstored = flows.rows_lost;
+  sample.losses.capture_kernel_drops = flows.losses.kernel_drops;
+  sample.losses.capture_interface_drops = flows.losses.interface_drops;
+  sample.losses.capture_gap_ns = flows.losses.gap_ns;
+  sample.losses.evicted_flows = flows.flows.evicted_flows;
+  sample.flows = std::move(flows.flows);
+  sample.changed_flows = std::move(flows.changed);
+  return sample;
+}
+
+/// What a tick stores is what it shows, or the flow rows whose turn it is.
+LossInterval TickBuilder::store(Sample& sample, bool last) {
+  if (!settings_.store) return {};
+  if (!row_queue_) return settings_.store(sample);
+  std::vector<FlowRow> shown = std::move(sample.changed_flows);
+  sample.changed_flows = row_queue_->exchange(shown, last);
+  LossInterval losses = settings_.store(sample);
+  sample.changed_flows = std::move(shown);
+  return losses;
+}
+
+Sample TickBuilder::complete(Sample sample, bool last) {
+  if (settings_.resolve_owners) settings_.resolve_owners(sample);
+  sample.losses.merge(store(sample, last));
+  flow_totals_.merge(sample.flows);
+  loss_totals_.merge(sample.losses);
+  split_check_.add(sample);
+  return sample;
+}
+
+Sample TickBuilder::build(ClosedInterval flows, ProbeReading reading, bool last) {
+  Sample sample = begin(std::move(flows));
+  sample.monotonic_ns = reading.now_ns;
+  sample.elapsed_ns = reading.now_ns - start_ns_;
+  sample.interval_ns = reading.now_ns - previous_end_ns_;
+  previous_end_ns_ = reading.now_ns;
+  add_probes(std::move(reading.probes), sample);
+  sample.losses.late_ticks = reading.late ? 1 : 0;
+  add_self(previous_self_, reading.self, sample.self);
+  previous_self_ = reading.self;
+  return complete(std::move(sample), last);
+}
+
+Sample TickBuilder::build_of_file(ClosedInterval flows) {
+  if (ticks_ == 0) start_ns_ = previous_end_ns_ = flows.flows.begin_ns;
+  Sample sample = begin(std::move(flows));
+  sample.elapsed_ns = sample.flows.end_ns - start_ns_;
+  sample.interval_ns = sample.flows.end_ns - previous_end_ns_;
+  previous_end_ns_ = sample.flows.end_ns;
+  return complete(std::move(sample), false);
+}
+
+}  // namespace topspin
