@@ -31,7 +31,7 @@
 #include "core/clock.h"
 #include "core/headroom_watch.h"
 #include "core/text.h"
-#include "probes/flow_owner.h"
+#include "probes/owners/flow_owner.h"
 #include "store/patient_writer.h"
 #include "store/run_store.h"
 #include "tui/tick_line.h"

@@ -10,14 +10,14 @@
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
-#include "probes/counters.h"
-#include "probes/cpu_stacks.h"
-#include "probes/examine_sockets.h"
-#include "probes/flow_owner.h"
+#include "probes/counters/counters.h"
+#include "probes/owners/flow_owner.h"
 #include "probes/probes.h"
-#include "probes/resources.h"
-#include "probes/scheduler_rung.h"
-#include "probes/subject.h"
+#include "probes/proc/subject.h"
+#include "probes/resources/resources.h"
+#include "probes/scheduler/scheduler_rung.h"
+#include "probes/sockets/examine_sockets.h"
+#include "probes/stacks/cpu_stacks.h"
 
 namespace topspin {
 namespace {

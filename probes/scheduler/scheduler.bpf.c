@@ -1,0 +1,456 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* The scheduler probe's top rung: BTF-typed tracepoints, state in task storage.
+ *
+ * A thread belongs to the subject if it has an element in `threads`. Most threads of a host have no
+ * task storage at all, and for those an event ends after one load. The element is made at fork (the
+ * child of a member; in cgroup mode, whoever is below the cgroup) or in the walk (iter/task) that
+ * user space makes once a tick, which also takes each thread's account and writes its record.
+ * Nothing crosses to user space on a wakeup or a switch; only an exiting thread sends one record.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/bpf/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/bpf/local_storage.bpf.h"
+#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/scheduler/scheduler_abi.h"
+#include "probes/scheduler/scheduler_logic.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __u64 max_rows = 0;
+
+/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+__u64 subject_cgroup_id;
+
+struct topspin_totals totals;
+__u64 rows_granted;     /* to threads that have not exited */
+__u32 reader_pid_level; /* depth of the pid namespace of the one who walks */
+__s32 own_process;      /* who walks: topspin */
+
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread);
+} threads SEC(".maps");
+
+/* One element a possible CPU: user space sets max_entries, and maps it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_cpu);
+} cpus SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
+} exits SEC(".maps");
+
+/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+struct {
+  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_exit);
+} exit_scratch SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
+  __u32 zero = 0;
+  return bpf_map_lookup_elem(&exit_scratch, &zero);
+}
+
+TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
+  struct topspin_thread* thread;
+  if (!task->bpf_storage) return NULL;
+  thread = bpf_task_storage_get(&threads, task, NULL, 0);
+  return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
+}
+
+TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
+  __u32 cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_counters* out) {
+  out->cpu_ns = task->se.sum_exec_runtime;
+  out->run_delay_ns = task->sched_info.run_delay;
+  out->voluntary_switches = task->nvcsw;
+  out->involuntary_switches = task->nivcsw;
+  out->migrations = task->se.nr_migrations;
+  out->minor_faults = task->min_flt;
+  out->major_faults = task->maj_flt;
+}
+
+/* The walk and an exit may fold one thread at the same time on two CPUs. Who finds the lock taken
+ * leaves; `refold`, set before trying, makes the holder come round once more. */
+TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread* thread) {
+  struct topspin_counters now;
+  int round;
+  thread->refold = 1;
+  for (round = 0; round < 4; round++) {
+    if (__sync_val_compare_and_swap(&thread->fold_lock, 0, 1)) return;
+    __sync_lock_test_and_set(&thread->refold, 0);
+    read_counters(task, &now);
+    fold_counters(&totals, thread, &now);
+    __sync_lock_test_and_set(&thread->fold_lock, 0);
+    if (!*(volatile __u32*)&thread->refold) return;
+  }
+}
+
+/* A task's pid as the reader's namespace sees it. */
+TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
+  struct pid* pid = BPF_CORE_READ(task, thread_pid);
+  __u32 level = reader_pid_level;
+  __s32 number = 0;
+  if (!pid || level > 32) return 0; /* reaped */
+  bpf_probe_read_kernel(&number, sizeof(number),
+                        (void*)pid + bpf_core_field_offset(struct pid, numbers) +
+                            level * bpf_core_type_size(struct upid) +
+                            bpf_core_field_offset(struct upid, nr));
+  return number;
+}
+
+/* The limit is of rows at one time: an exit gives its row back. */
+TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
+  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
+    thread->has_row = 1;
+    return;
+  }
+  __sync_fetch_and_sub(&rows_granted, 1);
+  __sync_fetch_and_add(&totals.rows_refused, 1);
+}
+
+/* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
+ * set up: the walk does it. Returns NULL, and counts, if there is no room. */
+TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
+  struct topspin_thread* thread = made_task_storage(&threads, task);
+  if (!thread) {
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+    return NULL;
+  }
+  if (!__sync_val_compare_and_swap(&thread->start_boottime_ns, 0, task->start_boottime)) {
+    __sync_fetch_and_add(&totals.threads_joined, 1);
+    grant_row(thread);
+  }
+  thread->pid = pid_for_reader(task->group_leader);
+  thread->tid = pid_for_reader(task);
+  thread->kernel_tid = task->pid;
+  return thread;
+}
+
+/* Joins a thread that has a past: its account and its state begin now. */
+TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
+  struct topspin_counters now;
+  struct topspin_thread* thread = join(task);
+  if (!thread) return NULL;
+  read_counters(task, &now);
+  admit(thread, &now);
+  thread->settled = 0;
+  thread->recover = 0;
+  thread->left_ns = 0;
+  thread->arrival_ns = 0;
+  thread->waking_ns = 0;
+  thread->timer.fired_ns = 0;
+  if (task->on_cpu)
+    thread->state = TOPSPIN_RUNNING;
+  else if (task->on_rq && !task->__state)
+    thread->state = TOPSPIN_QUEUED_CENSORED;
+  else
+    thread->state = TOPSPIN_BLOCKED;
+  __sync_lock_test_and_set(&thread->member, TOPSPIN_MEMBER);
+  return thread;
+}
+
+/* Wake-up delivery is measured for threads that last ran on another CPU than the waker's. On the
+ * same CPU it is a function call, and not worth a clock reading each time. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(sched_waking, struct task_struct* task) {
+  struct topspin_thread* thread;
+  struct topspin_cpu* cpu;
+  bool remote;
+  if (!task->bpf_storage) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  remote = (__u32)task->wake_cpu != bpf_get_smp_processor_id();
+  if (!remote && !cpu->firing.fired_ns) return 0;
+  thread = member(task);
+  if (!thread) return 0;
+  if (cpu->firing.fired_ns) on_timer(thread, &cpu->firing);
+  if (remote) on_waking(thread, bpf_ktime_get_ns());
+  return 0;
+}
+
+/* Now, on CLOCK_MONOTONIC, from a run queue's own clock that was read a moment ago. Reading
+ * CLOCK_MONOTONIC is the dearest single thing that a program here does, so the first events on a
+ * CPU in each quarter of a millisecond read both clocks, and all take the least difference seen
+ * for theirs. They cannot be late by that, only as early as the kernel has been busy since. What
+ * was seen before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on.
+ */
+#define CLOCK_GOOD_FOR_NS 250000
+#define CLOCK_COMPARISONS 4
+
+TOPSPIN_INLINE __u64 monotonic_now(struct topspin_clock* clock, __u64 rq_clock_ns) {
+  __u64 elapsed_ns = rq_clock_ns - clock->since_ns;
+  __u64 now_ns, ahead_ns;
+  if (elapsed_ns < CLOCK_GOOD_FOR_NS && clock->comparisons >= CLOCK_COMPARISONS)
+    return rq_clock_ns + clock->ahead_ns;
+  now_ns = bpf_ktime_get_ns();
+  ahead_ns = now_ns - rq_clock_ns;
+  if (elapsed_ns >= CLOCK_GOOD_FOR_NS) {
+    if (clock->since_ns)
+      clock->ahead_ns += elapsed_ns >> 11;
+    else
+      clock->ahead_ns = ahead_ns;
+    clock->since_ns = rq_clock_ns;
+    clock->comparisons = 0;
+  }
+  if ((__s64)(ahead_ns - clock->ahead_ns) < 0) clock->ahead_ns = ahead_ns;
+  clock->comparisons++;
+  return rq_clock_ns + clock->ahead_ns; /* not now_ns: a wakeup and its switch on one footing */
+}
+
+/* The waker holds the lock of the run queue that it has put the thread on. */
+TOPSPIN_INLINE int woken(struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  struct topspin_cpu* cpu;
+  struct rq* rq;
+  __u64 now_ns;
+  __u32 target;
+  if (!thread || !begins_wait(thread)) return 0;
+  target = task->thread_info.cpu;
+  cpu = bpf_map_lookup_elem(&cpus, &target);
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  rq = task->se.cfs_rq->rq;
+  now_ns = monotonic_now(&cpu->clock, rq->clock);
+  on_wakeup(thread, now_ns);
+  count_queue_length(cpu, rq->nr_running);
+  if (!thread->waking_ns) return 0;
+  cpu = this_cpu();
+  if (cpu) on_delivery(thread, cpu, now_ns);
+  return 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(sched_wakeup, struct task_struct* task) { return woken(task); }
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
+
+/* Sends the row as it stands, for the last time, and gives it back. */
+TOPSPIN_INLINE void end_row(struct task_struct* task, struct topspin_thread* thread) {
+  struct topspin_exit* out;
+  if (!thread->has_row) return;
+  __sync_fetch_and_sub(&rows_granted, 1);
+  out = this_cpu_scratch();
+  if (!out) return; /* never */
+  fill_record(&out->record, thread);
+  out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
+  out->record.reserved = 0;
+  bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), task->comm);
+  if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
+    __sync_fetch_and_add(&totals.exits_unsent, 1);
+}
+
+/* The last switch of a thread: its account is complete, and nothing of it comes after. */
+TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
+  if (thread->dead) return;
+  thread->dead = 1;
+  fold_thread(task, thread);
+  end_row(task, thread);
+}
+
+TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
+  if (next->pid == 0) return TOPSPIN_BY_NOBODY;
+  if (next->flags & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
+  if (next->tgid == prev->tgid) return TOPSPIN_BY_SAME_PROCESS;
+  return next->cgroups->dfl_cgrp == prev->cgroups->dfl_cgrp ? TOPSPIN_BY_SAME_CGROUP
+                                                            : TOPSPIN_BY_OTHER;
+}
+
+/* What run_delay will be right after the switch to `task`: the kernel adds these two up itself. */
+TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
+  __u64 queued = task->sched_info.last_queued;
+  __u64 clock = task->se.cfs_rq->rq->clock;
+  return task->sched_info.run_delay + (queued && clock > queued ? clock - queued : 0);
+}
+
+/* A timer woke it, and the switch to it was not shown: when it got its CPU. */
+TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
+  __u64 arrival = task->sched_info.last_arrival;
+  __u64 clock = task->se.cfs_rq->rq->clock;
+  return clock > arrival ? now_ns - (clock - arrival) : now_ns;
+}
+
+/* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
+ * for this switch, or idling ends: then what is left in it may be microseconds old. Neither can be
+ * of a thread that leaves its CPU of its own accord, but for one that blocks in the very call in
+ * which it was told to give way: then the clock stands where it stood at the wakeup of `in`. */
+TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
+                                 const struct topspin_thread* in) {
+  __u64 now_ns;
+  if (runnable) return bpf_ktime_get_ns();
+  now_ns = monotonic_now(&cpu->clock, task->se.cfs_rq->rq->clock);
+  return in && now_ns <= in->queued_ns ? bpf_ktime_get_ns() : now_ns;
+}
+
+/* The state of `prev` is the argument: prev->__state may have changed since. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next,
+             unsigned int prev_state) {
+  struct topspin_thread* out = member(prev);
+  struct topspin_thread* in = member(next);
+  bool runnable = preempt || prev_state == 0;
+  struct topspin_cpu* cpu;
+  __u64 now_ns;
+  if (!out && !in) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  now_ns = switched_at(cpu, out ? prev : next, runnable, in);
+  if (out) {
+    if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
+    on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
+                  prev->sched_info.run_delay, now_ns);
+    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
+  }
+  if (in) {
+    if (on_switch_in(in, cpu, now_ns)) censor_wait(in, run_delay_on_arrival(next));
+    if (in->timer.fired_ns) on_timer_done(in, cpu, now_ns);
+  }
+  return 0;
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
+  struct topspin_thread* thread;
+  if (subject_cgroup_id) {
+    if (is_own(parent, own_process) || !is_below_cgroup(child, subject_cgroup_id)) return 0;
+  } else {
+    if (!parent->bpf_storage) return 0;
+    thread = bpf_task_storage_get(&threads, parent, NULL, 0);
+    if (!thread || thread->member == TOPSPIN_NO_MEMBER) return 0;
+  }
+  thread = join(child);
+  if (!thread) return 0;
+  thread->state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  __sync_lock_test_and_set(&thread->member, TOPSPIN_MEMBER);
+  return 0;
+}
+
+/* Whoever waits for an exiting thread learns of its end before its last switch: fold here too, so
+ * that a reading made then is complete but for a few microseconds. */
+SEC("tp_btf/sched_process_exit")
+int BPF_PROG(sched_process_exit, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) fold_thread(task, thread);
+  return 0;
+}
+
+/* Comes after the last switch, and catches those whose last switch was not shown. */
+SEC("tp_btf/sched_process_free")
+int BPF_PROG(sched_process_free, struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  if (thread) leave_for_good(task, thread);
+  return 0;
+}
+
+/* Cgroup mode only. A process of many threads is named by one of them here; the walk finds the
+ * rest. */
+SEC("tp_btf/cgroup_attach_task")
+int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
+             bool threadgroup) {
+  if (!member(task) && !is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id))
+    join_midway(task);
+  return 0;
+}
+
+/* exec by another thread than the leader gives it the leader's number. What it did under its own
+ * ends its row; it goes on under the new number with an account that begins at 0. exec sets the
+ * name right after the number, and here the name is still the old one. */
+SEC("tp_btf/task_rename")
+int BPF_PROG(task_rename, struct task_struct* task) {
+  struct topspin_thread* thread;
+  if (task != bpf_get_current_task_btf()) return 0;
+  thread = member(task);
+  if (!thread || thread->kernel_tid == task->pid) return 0;
+  fold_thread(task, thread);
+  end_row(task, thread);
+  thread->baseline = thread->folded;
+  __builtin_memset(&thread->times, 0, sizeof(thread->times));
+  thread->reported_cpu_ns = 0;
+  thread->has_row = 0;
+  grant_row(thread);
+  thread->pid = pid_for_reader(task->group_leader);
+  thread->tid = pid_for_reader(task);
+  thread->kernel_tid = task->pid;
+  return 0;
+}
+
+SEC("iter/task")
+int walk_threads(struct bpf_iter__task* context) {
+  struct task_struct* task = context->task;
+  struct topspin_thread* thread;
+  struct topspin_record out;
+  bool exited;
+
+  if (context->meta->seq_num == 0) {
+    struct task_struct* reader = bpf_get_current_task_btf();
+    reader_pid_level = reader->thread_pid->level;
+    own_process = reader->tgid;
+  }
+  if (!task || task->pid == 0) return 0;
+  exited = task->exit_state != 0;
+  thread = bpf_task_storage_get(&threads, task, NULL, 0);
+
+  if (subject_cgroup_id) {
+    bool inside = !is_own(task, own_process) && is_below_cgroup(task, subject_cgroup_id);
+    if (inside && !exited && (!thread || thread->member != TOPSPIN_MEMBER))
+      thread = join_midway(task);
+    if (!inside && !exited && thread && thread->member == TOPSPIN_MEMBER) {
+      fold_thread(task, thread);
+      thread->member = TOPSPIN_NO_MEMBER;
+    }
+  } else if (!thread) {
+    struct topspin_thread* relative = NULL;
+    if (exited || is_own(task, own_process)) return 0;
+    if (task->group_leader != task)
+      relative = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
+    if (!relative) relative = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);
+    if (!relative) return 0;
+    thread = join_midway(task);
+  } else if (thread->member == TOPSPIN_SEEDED) {
+    thread = join_midway(task);
+  }
+  if (!thread || thread->member != TOPSPIN_MEMBER) return 0;
+
+  /* Numbers as this reader sees them; one that exec has just changed is task_rename's. */
+  if (!exited && thread->kernel_tid == task->pid) {
+    thread->pid = pid_for_reader(task->group_leader);
+    thread->tid = pid_for_reader(task);
+  }
+  fold_thread(task, thread);
+  __builtin_memset(&out, 0, sizeof(out));
+  fill_record(&out, thread);
+  if (thread->has_row && !thread->dead && thread->folded.cpu_ns != thread->reported_cpu_ns)
+    out.flags |= TOPSPIN_RECORD_CHANGED;
+  if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
+    out.flags |= TOPSPIN_RECORD_QUEUED;
+  if (exited) out.flags |= TOPSPIN_RECORD_ZOMBIE;
+  if (task->group_leader == task) {
+    out.flags |= TOPSPIN_RECORD_LEADER;
+    if (task->signal->live.counter > 0) out.flags |= TOPSPIN_RECORD_LIVE;
+  }
+  bpf_probe_read_kernel_str(out.comm, sizeof(out.comm), task->comm);
+  /* If the buffer is full the kernel hands it out and shows this thread again, from the start. */
+  if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
+  if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;
+  if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times)) == 0)
+    thread->reported_cpu_ns = thread->folded.cpu_ns;
+  return 0;
+}
