@@ -8,7 +8,7 @@
 
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
-#include <sys/capability.h>
+#include <linux/capability.h>
 #include <sys/epoll.h>
 #include <sys/utsname.h>
 

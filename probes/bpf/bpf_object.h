@@ -1,22 +1,22 @@
-// What the BPF rungs share in user space: libbpf's talk turned into a reason, the mapped per-CPU
-// array, the ring of exits, and records turned into rows. One thread.
+// What the users of BPF objects share: libbpf's talk turned into a reason, a skeleton and a ring
+// that free themselves, loading and attaching, and the kernel's account of programs. One thread.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <map>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fmt/format.h>
 
+#include "core/histogram.h"
 #include "core/result.h"
-#include "core/sample.h"
-#include "probes/scheduler/scheduler_abi.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/bpf/cells_abi.h"
+#include "probes/bpf/mapped_array.h"
 
 namespace topspin {
 
@@ -35,69 +35,54 @@ class BpfLog {
   libbpf_print_fn_t previous_;
 };
 
-/// A BPF_F_MMAPABLE array of topspin_cpu: reading it needs no system call and no capability.
-class CpuArray {
- public:
-  static Result<CpuArray> map(int map_fd, uint32_t cpus);
-  CpuArray(CpuArray&& other) noexcept;
-  CpuArray& operator=(CpuArray&&) = delete;
-  ~CpuArray();
-
-  /// Sums the CPUs into `reading`, and gives each CPU's own row of the time since the last reading.
-  void read(SchedulerReading& reading);
-
-  /// From now on timers are measured too: their histograms are given, if only as empty ones.
-  void add_timers() { with_timers_ = true; }
-
- private:
-  CpuArray(const topspin_cpu* cpus, uint32_t count);
-  struct Copy {
-    uint64_t events = 0;
-    Histogram queue_wait;
-    Histogram preemption_wait;
-    Histogram wake_delivery;
-    Histogram on_cpu;
-    Histogram timer_oversleep;
-    Histogram timer_slack;
-    Histogram timer_late;
-    Histogram timer_queueing;
-    CpuScheduling row;  // switches, waits and wait_ns since opening
-    std::array<uint64_t, TOPSPIN_QUEUE_LENGTHS> queue_lengths{};
-  };
-  void take_row(uint32_t index, std::vector<CpuScheduling>& rows);
-
-  const topspin_cpu* cpus_ = nullptr;
-  uint32_t count_ = 0;
-  bool with_timers_ = false;
-  std::vector<Copy> copies_;  // CPUs on which nothing happened are not read again
+template <typename Skeleton>
+struct DestroySkeleton {
+  void operator()(Skeleton* skeleton) const { Skeleton::destroy(skeleton); }
 };
+template <typename Skeleton>
+using OwnedSkeleton = std::unique_ptr<Skeleton, DestroySkeleton<Skeleton>>;
 
-/// Keeps rows that do not fit into one interval for the next: nothing of a thread is lost, since
-/// rows are cumulative and a newer one of the same thread takes the place of the older.
-class RowQueue {
- public:
-  explicit RowQueue(uint64_t limit) : limit_(limit) {}
-  void push(ThreadRow row);
-  std::vector<ThreadRow> take();
-  /// Rows that found no room: more than kBacklog intervals' rows may not wait.
-  uint64_t dropped() const { return dropped_; }
-
- private:
-  static constexpr uint64_t kBacklog = 4;
-  using Identity = std::pair<int32_t, int64_t>;  // tid, start time
-  uint64_t limit_;
-  uint64_t dropped_ = 0;
-  std::vector<ThreadRow> rows_;  // oldest first
-  std::map<Identity, size_t> places_;
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
 };
+using RingBuffer = std::unique_ptr<ring_buffer, FreeRing>;
+/// `of_what` ends the sentence "cannot map the ring of".
+Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* context,
+                             std::string_view of_what);
 
-ThreadRow make_row(const topspin_record& record, const topspin_times& times);
-/// From the ring of exits; nullopt if the bytes are not those of a record.
-std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
-void add_counters(SchedulerReading& reading, const topspin_counters& counters);
+/// Loads the programs of an opened skeleton. `array` is its map that BPF_F_MMAPABLE makes readable,
+/// with `elements` for each possible CPU. `programs` stands in the sentence "cannot load the ...
+/// programs".
+template <typename Element, typename Skeleton>
+Result<MappedBpfArray<Element>> load_programs(Skeleton& skeleton, bpf_map* array, uint32_t elements,
+                                              const BpfLog& log, std::string_view programs,
+                                              bool needs_btf = true) {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus, needs_btf);
+  const uint32_t all = static_cast<uint32_t>(cpus) * elements;
+  bpf_map__set_max_entries(array, all);
+  if (const int error = Skeleton::load(&skeleton))
+    return log.error(fmt::format("cannot load the {} programs", programs), -error, needs_btf);
+  return MappedBpfArray<Element>::map(bpf_map__fd(array), all);
+}
 
-/// Programs that the kernel skipped because they were running already on that CPU, and the time
-/// spent in all of them if the kernel counts it (kernel.bpf_stats_enabled).
-void add_program_stats(SchedulerReading& reading, std::span<const int> program_fds);
+/// REQUIRES: they are loaded.
+template <typename Skeleton>
+Status attach_programs(Skeleton& skeleton, const BpfLog& log, std::string_view programs,
+                       bool needs_btf = true) {
+  if (const int error = Skeleton::attach(&skeleton))
+    return log.error(fmt::format("cannot attach the {} programs", programs), -error, needs_btf);
+  return {};
+}
+
+struct ProgramStats {
+  uint64_t missed_runs = 0;  // skipped, since they were running already on that CPU
+  int64_t run_ns = 0;        // 0 unless the kernel counts it (kernel.bpf_stats_enabled)
+};
+std::vector<int> loaded_programs(const bpf_object* object);
+ProgramStats read_program_stats(std::span<const int> program_fds);
+
+/// A histogram as BPF keeps it.
+Histogram read_histogram(const topspin_cells& cells);
 
 }  // namespace topspin

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,8 +38,7 @@ Status seed_subject(const SubjectWatch& watch, const Subject& subject) {
     const UniqueFd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, subject.pid, 0)));
     const int key = pidfd.get();
     std::vector<uint64_t> thread((watch.thread_bytes + 7) / 8);
-    const uint32_t member = 1;  // the first of what subject_thread.bpf.h asks of a value
-    std::memcpy(thread.data(), &member, sizeof(member));
+    std::memcpy(thread.data(), &watch.seed, sizeof(watch.seed));
     if (!pidfd || bpf_map_update_elem(watch.threads_fd, &key, thread.data(), BPF_NOEXIST) != 0)
       return make_error(ErrorCode::kUsage,
                         fmt::format("cannot mark process {}: {}; is it still running?", subject.pid,
@@ -54,33 +54,6 @@ Status seed_subject(const SubjectWatch& watch, const Subject& subject) {
     TOPSPIN_TRY(walk_subject(watch));
   }
   return {};
-}
-
-std::vector<int> loaded_programs(const bpf_object* object) {
-  std::vector<int> fds;
-  bpf_program* program = nullptr;
-  bpf_object__for_each_program(program, object) {
-    if (bpf_program__fd(program) >= 0) fds.push_back(bpf_program__fd(program));
-  }
-  return fds;
-}
-
-ProgramStats read_program_stats(std::span<const int> program_fds) {
-  ProgramStats stats;
-  for (const int fd : program_fds) {
-    bpf_prog_info info{};
-    __u32 length = sizeof(info);
-    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) continue;
-    stats.missed_runs += info.recursion_misses;
-    stats.run_ns += static_cast<int64_t>(info.run_time_ns);
-  }
-  return stats;
-}
-
-Histogram read_histogram(const topspin_cells& cells) {
-  return Histogram::from_cells(
-      std::span(reinterpret_cast<const uint64_t*>(cells.cells), TOPSPIN_HISTOGRAM_BUCKETS),
-      cells.sum, cells.max);
 }
 
 }  // namespace topspin

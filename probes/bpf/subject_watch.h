@@ -1,25 +1,25 @@
-// What the BPF objects that include subject_thread.bpf.h share in user space: naming the subject's
-// threads to them, and the kernel's account of their programs. One thread.
+// The subject's threads, named to the BPF objects that keep a state for each in task storage. The
+// programs are attached first and follow forks; then the root is named (through a pidfd, so that it
+// is the right process), and all threads are walked until a walk finds nobody new. A fork before
+// its parent was named is found by the walk. One thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <vector>
 
-#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "core/result.h"
 #include "probes/proc/subject.h"
-#include "probes/scheduler/scheduler_abi.h"
 
 namespace topspin {
 
-/// The parts of a skeleton that subject_thread.bpf.h declares.
+/// The parts of a skeleton that this needs. A value of `threads` begins with a __u32 that is 0 for
+/// a thread of which nothing is known yet.
 struct SubjectWatch {
   int threads_fd = -1;                    // map `threads`
   size_t thread_bytes = 0;                // of its values
+  uint32_t seed = 1;                      // how the value of the root begins
   bpf_link* walk = nullptr;               // of walk_threads
   const __u64* threads_joined = nullptr;  // the programs' own variable, mapped
 };
@@ -33,15 +33,5 @@ Status walk_subject(const SubjectWatch& watch);
 
 /// A pass of an iterator that writes nothing.
 Status run_iterator(bpf_link* link, const char* what);
-
-struct ProgramStats {
-  uint64_t missed_runs = 0;  // skipped, since they were running already on that CPU
-  int64_t run_ns = 0;        // 0 unless the kernel counts it (kernel.bpf_stats_enabled)
-};
-std::vector<int> loaded_programs(const bpf_object* object);
-ProgramStats read_program_stats(std::span<const int> program_fds);
-
-/// A histogram as BPF keeps it.
-Histogram read_histogram(const topspin_cells& cells);
 
 }  // namespace topspin

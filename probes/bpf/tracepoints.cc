@@ -4,17 +4,13 @@
 #include <charconv>
 #include <fstream>
 
-#include <bpf/bpf.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "probes/proc/process_tree.h"
-
 namespace topspin {
 namespace {
 
-constexpr int kMaxNamingRounds = 32;
 constexpr ino_t kInitialPidNamespace = 0xEFFFFFFC;
 
 }  // namespace
@@ -70,9 +66,13 @@ Result<topspin_tracepoint_offsets> scheduler_fields(const std::string& events) {
   return offsets;
 }
 
-Status can_follow_by_tracepoints(const Subject& subject) {
+bool in_initial_pid_namespace() {
   struct ::stat info {};
-  if (::stat("/proc/self/ns/pid", &info) != 0 || info.st_ino != kInitialPidNamespace)
+  return ::stat("/proc/self/ns/pid", &info) == 0 && info.st_ino == kInitialPidNamespace;
+}
+
+Status can_follow_by_tracepoints(const Subject& subject) {
+  if (!in_initial_pid_namespace())
     return make_error(ErrorCode::kUnsupported,
                       "tracepoints know threads by their numbers in the initial pid namespace; run "
                       "topspin there");
@@ -80,26 +80,6 @@ Status can_follow_by_tracepoints(const Subject& subject) {
     return make_error(ErrorCode::kUnsupported,
                       "tracepoints without BTF follow a process and what it starts, not a cgroup");
   return {};
-}
-
-uint64_t name_threads(const Subject& subject, ProcReader& proc, int map_fd,
-                      std::span<const std::byte> thread) {
-  ProcessTree tree(subject, proc);
-  uint64_t refused = 0;
-  for (int round = 0; round < kMaxNamingRounds; ++round) {
-    size_t fresh = 0;
-    tree.update();
-    for (const int32_t pid : tree.processes()) {
-      for (const int32_t tid : proc.threads(pid)) {
-        if (bpf_map_update_elem(map_fd, &tid, thread.data(), BPF_NOEXIST) == 0)
-          ++fresh;
-        else if (errno == E2BIG || errno == ENOMEM)
-          ++refused;
-      }
-    }
-    if (fresh == 0) break;
-  }
-  return refused;
 }
 
 }  // namespace topspin

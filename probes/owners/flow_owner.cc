@@ -11,7 +11,7 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <sys/capability.h>
+#include <linux/capability.h>
 
 #include "core/clock.h"
 #include "probes/bpf/capabilities.h"

@@ -16,7 +16,7 @@
 
 #include "core/flow_owner.h"
 #include "core/sample.h"
-#include "probes/probes.h"
+#include "probes/probe.h"
 
 namespace topspin {
 

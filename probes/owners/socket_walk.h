@@ -10,7 +10,6 @@
 
 #include "core/result.h"
 #include "probes/inet/socket_table.h"
-#include "probes/probes.h"
 #include "probes/proc/subject.h"
 
 namespace topspin {

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include <fmt/format.h>
-#include <sys/capability.h>
+#include <linux/capability.h>
 #include <sys/stat.h>
 
 #include "core/clock.h"
@@ -17,13 +17,6 @@
 
 namespace topspin {
 namespace {
-
-struct DestroySkeleton {
-  void operator()(flow_owner* skeleton) const { flow_owner::destroy(skeleton); }
-};
-struct FreeRing {
-  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
-};
 
 SocketEvent to_event(const topspin_socket& record) {
   SocketEvent event;
@@ -43,15 +36,11 @@ SocketEvent to_event(const topspin_socket& record) {
 
 class BpfSocketWalk final : public SocketWalk {
  public:
-  explicit BpfSocketWalk(std::unique_ptr<flow_owner, DestroySkeleton> skeleton)
-      : skeleton_(std::move(skeleton)) {}
+  explicit BpfSocketWalk(OwnedSkeleton<flow_owner> skeleton) : skeleton_(std::move(skeleton)) {}
 
-  Status open_ring() {
-    ring_.reset(ring_buffer__new(bpf_map__fd(skeleton_->maps.events), &on_event, this, nullptr));
-    if (!ring_)
-      return make_error(ErrorCode::kInternal,
-                        fmt::format("cannot map the ring of sockets: {}", std::strerror(errno)),
-                        errno);
+  Status open_events() {
+    TOPSPIN_ASSIGN(ring_,
+                   open_ring(bpf_map__fd(skeleton_->maps.events), &on_event, this, "sockets"));
     return {};
   }
 
@@ -114,8 +103,8 @@ class BpfSocketWalk final : public SocketWalk {
     return 0;
   }
 
-  std::unique_ptr<flow_owner, DestroySkeleton> skeleton_;
-  std::unique_ptr<ring_buffer, FreeRing> ring_;
+  OwnedSkeleton<flow_owner> skeleton_;
+  RingBuffer ring_;
   std::vector<SocketEvent>* taking_ = nullptr;
   UniqueFd walk_;
   std::vector<char> buffer_;
@@ -131,7 +120,7 @@ Result<std::unique_ptr<SocketWalk>> open_bpf_socket_walk() {
     return make_error(ErrorCode::kUnsupported,
                       "cannot tell the network namespace: no /proc/self/ns/net; mount /proc",
                       errno);
-  std::unique_ptr<flow_owner, DestroySkeleton> skeleton(flow_owner::open(nullptr));
+  OwnedSkeleton<flow_owner> skeleton(flow_owner::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   skeleton->rodata->net_inode = static_cast<uint32_t>(network.st_ino);
   if (const int error = flow_owner::load(skeleton.get()))
@@ -141,7 +130,7 @@ Result<std::unique_ptr<SocketWalk>> open_bpf_socket_walk() {
   if (!skeleton->links.walk_files) return log.error("cannot attach the file iterator", errno);
   flow_owner* const programs = skeleton.get();
   auto walk = std::make_unique<BpfSocketWalk>(std::move(skeleton));
-  TOPSPIN_TRY(walk->open_ring());
+  TOPSPIN_TRY(walk->open_events());
   SocketTable ignored(0);
   if (auto walked = walk->advance(ignored, INT64_MAX); !walked.ok())
     return std::move(walked).error();

@@ -12,7 +12,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/capability.h>
+#include <linux/capability.h>
 #include <unistd.h>
 
 #include "core/clock.h"

@@ -8,7 +8,7 @@
 #include <string>
 
 #include <fmt/format.h>
-#include <sys/capability.h>
+#include <linux/capability.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 

@@ -6,12 +6,22 @@
 #include <optional>
 #include <string>
 
+#include <sys/types.h>
+
 #include "core/result.h"
 #include "core/unique_fd.h"
-#include "probes/probes.h"
 #include "probes/proc/proc_reader.h"
 
 namespace topspin {
+
+/// Whom to watch. A process and its descendants (fork, exec and exit followed), or a cgroup (v2,
+/// and the cgroups below it).
+struct SubjectSpec {
+  enum class Kind : uint8_t { kNone, kProcessTree, kCgroup };
+  Kind kind = Kind::kNone;
+  pid_t pid = 0;
+  std::string cgroup_path;  // absolute, or below the cgroup2 mount
+};
 
 struct Subject {
   SubjectSpec::Kind kind = SubjectSpec::Kind::kNone;

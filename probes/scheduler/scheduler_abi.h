@@ -10,14 +10,7 @@
 #include <linux/types.h>
 
 #include "core/histogram_abi.h"
-
-/* Written on one CPU only, with interrupts off, so no atomics; user space maps it. The count of
- * samples is the sum of the cells. */
-struct topspin_cells {
-  __u64 sum;
-  __u64 max;
-  __u64 cells[TOPSPIN_HISTOGRAM_BUCKETS];
-};
+#include "probes/bpf/cells_abi.h"
 
 struct topspin_sum {
   __u64 count;
@@ -199,24 +192,11 @@ struct topspin_raw_thread {
                           the leader's, while the row keeps the thread's own */
 };
 
-/* Where the fields of tracepoints stand, as tracefs says. */
-struct topspin_tracepoint_offsets {
-  __u32 switch_prev_pid;
-  __u32 switch_prev_state;
-  __u32 switch_next_pid;
-  __u32 wakeup_pid;
-  __u32 fork_parent_pid;
-  __u32 fork_child_pid;
-  __u32 exec_pid;
-  __u32 exec_old_pid;
-};
-
 #ifdef __cplusplus
 #define TOPSPIN_SIZE(type, bytes) static_assert(sizeof(type) == (bytes))
 #else
 #define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
 #endif
-TOPSPIN_SIZE(topspin_cells, 16 + 8 * TOPSPIN_HISTOGRAM_BUCKETS);
 TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
                               8 * TOPSPIN_QUEUE_LENGTHS + 8 * sizeof(struct topspin_cells));
 TOPSPIN_SIZE(topspin_counters, 56);
@@ -225,7 +205,6 @@ TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_thread, 80 + sizeof(struct topspin_times) + 48 + 2 * 56);
-TOPSPIN_SIZE(topspin_tracepoint_offsets, 32);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);
 #undef TOPSPIN_SIZE
 

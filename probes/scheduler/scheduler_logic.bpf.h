@@ -15,10 +15,8 @@
 #ifndef TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_LOGIC_BPF_H
 
-#include "probes/bpf/histogram_index.bpf.h"
+#include "probes/bpf/cells.bpf.h"
 #include "probes/scheduler/scheduler_abi.h"
-
-#define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
 /* prev_state of sched_switch */
 #define TASK_INTERRUPTIBLE 0x1u
@@ -27,17 +25,6 @@
 #define TASK_NOLOAD 0x400u
 
 #define PF_KTHREAD 0x00200000u
-
-TOPSPIN_INLINE void record_at(struct topspin_cells* cells, __u32 index, __u64 value) {
-  if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never; the verifier wants to be sure */
-  cells->cells[index]++;
-  cells->sum += value;
-  if (value > cells->max) cells->max = value;
-}
-
-TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
-  record_at(cells, histogram_index(value), value);
-}
 
 TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 index) {
   index = topspin_coarse_index(index);

@@ -11,9 +11,10 @@
 
 #include "core/result.h"
 #include "core/sample.h"
-#include "probes/probes.h"
+#include "probes/probe.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
+#include "probes/scheduler/scheduler_abi.h"
 
 namespace topspin {
 
@@ -29,6 +30,9 @@ struct SchedulerReading {
   std::vector<ThreadRow> changed_threads;  // since the previous reading; as they stand now
   std::vector<int32_t> processes;          // alive, ascending
 };
+
+/// Adds the kernel's own account of a thread, or of all of them.
+void add_counters(SchedulerReading& reading, const topspin_counters& counters);
 
 class SchedulerRung {
  public:

@@ -12,6 +12,7 @@
 /* libbpf's headers need the kernel's types before them. */
 #include <bpf/bpf_helpers.h>
 
+#include "probes/bpf/tracepoints_abi.h"
 #include "probes/scheduler/scheduler_abi.h"
 #include "probes/scheduler/scheduler_logic.bpf.h"
 

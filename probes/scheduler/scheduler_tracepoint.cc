@@ -1,53 +1,29 @@
-// The third rung: scheduler_tracepoint.bpf.c. Owned by Probes, on its thread.
+// The third rung: scheduler_tracepoint.bpf.c. Owned by the scheduler probe, on its thread.
 //
 // For kernels without BTF. Waits, slices and time off the CPU are measured; sums and rows come from
 // the rung below (/proc), whose owner this is, and a row gets its distributions from here.
-#include <algorithm>
 #include <cerrno>
-#include <cstring>
-#include <span>
 #include <unordered_map>
 #include <utility>
 
-#include <fmt/format.h>
-
-#include "probes/bpf/bpf_object.h"
 #include "probes/bpf/tracepoints.h"
+#include "probes/proc/process_tree.h"
+#include "probes/scheduler/bpf_rung.h"
 #include "scheduler_tracepoint.skel.h"
 
 namespace topspin {
 namespace {
 
-struct DestroySkeleton {
-  void operator()(scheduler_tracepoint* skeleton) const { scheduler_tracepoint::destroy(skeleton); }
-};
-struct FreeRing {
-  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
-};
-
-class TracepointRung final : public SchedulerRung {
+class TracepointRung final : public BpfRung<scheduler_tracepoint> {
  public:
-  TracepointRung(std::unique_ptr<scheduler_tracepoint, DestroySkeleton> skeleton, CpuArray cpus,
+  TracepointRung(OwnedSkeleton<scheduler_tracepoint> skeleton, MappedBpfArray<topspin_cpu> cpus,
                  std::unique_ptr<SchedulerRung> sums)
-      : skeleton_(std::move(skeleton)), cpus_(std::move(cpus)), sums_(std::move(sums)) {
-    bpf_program* program = nullptr;
-    bpf_object__for_each_program(program, skeleton_->obj)
-        program_fds_.push_back(bpf_program__fd(program));
-  }
-
-  Status open_ring() {
-    ring_.reset(
-        ring_buffer__new(bpf_map__fd(skeleton_->maps.exits), &on_exit_record, this, nullptr));
-    if (!ring_)
-      return make_error(ErrorCode::kInternal,
-                        fmt::format("cannot map the ring of exits: {}", std::strerror(errno)),
-                        errno);
-    return {};
-  }
+      : BpfRung(std::move(skeleton), std::move(cpus), 0), sums_(std::move(sums)) {}
 
   void seed(const Subject& subject, ProcReader& proc) {
-    const topspin_thread thread{};
-    refused_ = name_threads(subject, proc, threads_fd(), std::as_bytes(std::span(&thread, 1)));
+    ProcessTree tree(subject, proc);
+    refused_ =
+        name_threads(tree, proc, threads_fd(), [](int32_t, int32_t) { return topspin_thread{}; });
   }
 
   SchedulerReading read() override {
@@ -55,21 +31,27 @@ class TracepointRung final : public SchedulerRung {
     // A thread that ended after /proc was read for the previous reading is missed there in this
     // one.
     ended_before_ = std::exchange(ended_, {});
-    ring_buffer__consume(ring_.get());
-    cpus_.read(reading);
+    take_exits();
+    read_cpus(reading);
     // Not known without a task_struct: absent, not nothing.
     reading.totals.wake_delivery.reset();
     for (Preemptions& by : reading.totals.preempted_by) by = {};
     reading.totals.cpus.clear();
     reading.losses.scheduler_map_full = skeleton_->bss->threads_refused + refused_;
     reading.losses.scheduler_ring_full = skeleton_->bss->exits_unsent;
-    add_program_stats(reading, program_fds_);
+    read_program_account(reading);
     for (ThreadRow& row : reading.changed_threads) add_distributions(row);
     return reading;
   }
 
  private:
   int threads_fd() const { return bpf_map__fd(skeleton_->maps.threads); }
+
+  /// Its rows are those of `sums_`; what an exit brings is kept until its row comes.
+  void take_exited(ThreadRow row) override {
+    const int32_t tid = row.tid;
+    ended_[tid] = std::move(row);
+  }
 
   void add_distributions(ThreadRow& row) {
     topspin_thread stamped;
@@ -100,19 +82,7 @@ class TracepointRung final : public SchedulerRung {
     return nullptr;
   }
 
-  static int on_exit_record(void* context, void* data, size_t size) {
-    if (auto row = make_exit_row(data, size)) {
-      const int32_t tid = row->tid;
-      static_cast<TracepointRung*>(context)->ended_[tid] = std::move(*row);
-    }
-    return 0;
-  }
-
-  std::unique_ptr<scheduler_tracepoint, DestroySkeleton> skeleton_;
-  CpuArray cpus_;
   std::unique_ptr<SchedulerRung> sums_;
-  std::unique_ptr<ring_buffer, FreeRing> ring_;
-  std::vector<int> program_fds_;
   std::unordered_map<int32_t, ThreadRow> ended_;         // since the previous reading
   std::unordered_map<int32_t, ThreadRow> ended_before_;  // and between that and the one before
   uint64_t refused_ = 0;
@@ -125,25 +95,17 @@ SchedulerRungResult open_scheduler_tracepoint(const Subject& subject, const Prob
   const BpfLog log;
   TOPSPIN_TRY(can_follow_by_tracepoints(subject));
   TOPSPIN_ASSIGN(const std::string events, tracepoint_events());
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus, false);
-  std::unique_ptr<scheduler_tracepoint, DestroySkeleton> skeleton(
-      scheduler_tracepoint::open(nullptr));
+  OwnedSkeleton<scheduler_tracepoint> skeleton(scheduler_tracepoint::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno, false);
   TOPSPIN_ASSIGN(skeleton->rodata->offsets, scheduler_fields(events));
-  bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
-  bpf_map__set_max_entries(skeleton->maps.threads, static_cast<uint32_t>(std::clamp<uint64_t>(
-                                                       options.max_threads, 1024, 1 << 20)));
-  if (const int error = scheduler_tracepoint::load(skeleton.get()))
-    return log.error("cannot load the tracepoint programs", -error, false);
-  TOPSPIN_ASSIGN(CpuArray array,
-                 CpuArray::map(bpf_map__fd(skeleton->maps.cpus), static_cast<uint32_t>(cpus)));
-  if (const int error = scheduler_tracepoint::attach(skeleton.get()))
-    return log.error("cannot attach the tracepoint programs", -error, false);
+  bpf_map__set_max_entries(skeleton->maps.threads, thread_map_entries(options));
+  TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
+                                                       "tracepoint", false));
+  TOPSPIN_TRY(attach_programs(*skeleton, log, "tracepoint", false));
   TOPSPIN_ASSIGN(std::unique_ptr<SchedulerRung> sums, open_scheduler_proc(subject, options, proc));
   auto rung =
-      std::make_unique<TracepointRung>(std::move(skeleton), std::move(array), std::move(sums));
-  TOPSPIN_TRY(rung->open_ring());
+      std::make_unique<TracepointRung>(std::move(skeleton), std::move(cpus), std::move(sums));
+  TOPSPIN_TRY(rung->open_exits());
   rung->seed(subject, proc);
   return SchedulerRungResult(std::move(rung));
 }

@@ -14,8 +14,8 @@
 #include "probes/bpf/mapped_array.h"
 #include "probes/bpf/subject_watch.h"
 #include "probes/inet/sock_diag.h"
+#include "probes/proc/syscall_names.h"
 #include "probes/sockets/sockets_abi.h"
-#include "probes/syscalls/syscall_names.h"
 #include "sockets.skel.h"
 
 namespace topspin {
@@ -23,14 +23,6 @@ namespace {
 
 /// A request that was not answered for so long is taken for one that is never answered.
 constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
-
-struct DestroySkeleton {
-  void operator()(sockets* skeleton) const { sockets::destroy(skeleton); }
-};
-struct FreeRing {
-  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
-};
-using Skeleton = std::unique_ptr<sockets, DestroySkeleton>;
 
 /// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
 /// Only the stamp says when the second of two datagrams in a queue came.
@@ -43,8 +35,8 @@ UniqueFd ask_for_time_stamps() {
 
 class BpfSocketTimes final : public SocketTimes {
  public:
-  BpfSocketTimes(Skeleton skeleton, MappedBpfArray<topspin_socket_cpu> cpus, const Subject& subject,
-                 const SocketFeatures& features)
+  BpfSocketTimes(OwnedSkeleton<sockets> skeleton, MappedBpfArray<topspin_socket_cpu> cpus,
+                 const Subject& subject, const SocketFeatures& features)
       : skeleton_(std::move(skeleton)),
         cpus_(std::move(cpus)),
         copies_(cpus_.size()),
@@ -62,13 +54,9 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
   Status open_notices() {
-    ring_.reset(ring_buffer__new(
-        bpf_map__fd(skeleton_->maps.notices), [](void*, void*, size_t) { return 0; }, nullptr,
-        nullptr));
-    if (!ring_)
-      return make_error(ErrorCode::kInternal,
-                        fmt::format("cannot map the ring of notices: {}", std::strerror(errno)),
-                        errno);
+    TOPSPIN_ASSIGN(ring_, open_ring(
+                              bpf_map__fd(skeleton_->maps.notices),
+                              [](void*, void*, size_t) { return 0; }, nullptr, "notices"));
     return {};
   }
 
@@ -189,15 +177,17 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
   SubjectWatch watch() const {
-    return {bpf_map__fd(skeleton_->maps.threads), bpf_map__value_size(skeleton_->maps.threads),
-            skeleton_->links.walk_threads, &skeleton_->bss->threads_joined};
+    return {.threads_fd = bpf_map__fd(skeleton_->maps.threads),
+            .thread_bytes = bpf_map__value_size(skeleton_->maps.threads),
+            .walk = skeleton_->links.walk_threads,
+            .threads_joined = &skeleton_->bss->threads_joined};
   }
 
-  Skeleton skeleton_;
+  OwnedSkeleton<sockets> skeleton_;
   MappedBpfArray<topspin_socket_cpu> cpus_;
   std::vector<Copy> copies_;
   std::vector<int> program_fds_;
-  std::unique_ptr<ring_buffer, FreeRing> ring_;
+  RingBuffer ring_;
   UniqueFd time_stamps_;
   SocketFeatures features_;
   bool follows_cgroup_;
@@ -222,9 +212,7 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
                                                        const SocketFeatures& features,
                                                        int scheduler_threads_fd) {
   const BpfLog log;
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus);
-  Skeleton skeleton(sockets::open(nullptr));
+  OwnedSkeleton<sockets> skeleton(sockets::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
   auto& constants = *skeleton->rodata;
@@ -250,14 +238,10 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
     bpf_program__set_autoload(program, features.replies);
   bpf_program__set_autoattach(programs.sys_exit, false);
   bpf_program__set_autoattach(programs.sched_switch, false);
-  bpf_map__set_max_entries(skeleton->maps.cpus, static_cast<uint32_t>(cpus));
-  if (const int error = sockets::load(skeleton.get()))
-    return log.error("cannot load the socket programs", -error);
-  TOPSPIN_ASSIGN(auto array, MappedBpfArray<topspin_socket_cpu>::map(
-                                 bpf_map__fd(skeleton->maps.cpus), static_cast<uint32_t>(cpus)));
+  TOPSPIN_ASSIGN(auto array, load_programs<topspin_socket_cpu>(*skeleton, skeleton->maps.cpus, 1,
+                                                               log, "socket"));
   name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
-  if (const int error = sockets::attach(skeleton.get()))
-    return log.error("cannot attach the socket programs", -error);
+  TOPSPIN_TRY(attach_programs(*skeleton, log, "socket"));
   // Tried now, so that a refusal is known now; kept only once there is something to see.
   for (bpf_program* program : {features.accepts ? programs.sys_exit : nullptr,
                                features.replies ? programs.sched_switch : nullptr}) {

@@ -22,9 +22,10 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/bpf/cells.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
-#include "probes/scheduler/scheduler_logic.bpf.h" /* record */
+#include "probes/scheduler/scheduler_abi.h" /* topspin_thread */
 #include "probes/sockets/sockets_abi.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

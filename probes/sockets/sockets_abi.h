@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#include "probes/scheduler/scheduler_abi.h" /* topspin_cells */
+#include "probes/bpf/cells_abi.h"
 
 /* One element of the map `cpus` for each possible CPU, written on that CPU only, by programs that
  * run in the subject's own system calls. */

@@ -8,7 +8,7 @@
 #include "probes/bpf/mapped_array.h"
 #include "probes/bpf/subject_watch.h"
 #include "probes/bpf/tracepoints.h"
-#include "probes/syscalls/syscall_names.h"
+#include "probes/proc/syscall_names.h"
 #include "probes/syscalls/syscalls_abi.h"
 #include "syscalls.skel.h"
 #include "syscalls_tracepoint.skel.h"
@@ -16,18 +16,11 @@
 namespace topspin {
 namespace {
 
-template <typename Skeleton>
-struct Destroy {
-  void operator()(Skeleton* skeleton) const { Skeleton::destroy(skeleton); }
-};
-template <typename Skeleton>
-using Owned = std::unique_ptr<Skeleton, Destroy<Skeleton>>;
-
 /// Either rung: their skeletons have these variables and maps in common.
 template <typename Skeleton>
 class BpfSyscallProbe final : public SyscallProbe {
  public:
-  BpfSyscallProbe(Owned<Skeleton> skeleton, MappedBpfArray<topspin_syscall> cells)
+  BpfSyscallProbe(OwnedSkeleton<Skeleton> skeleton, MappedBpfArray<topspin_syscall> cells)
       : skeleton_(std::move(skeleton)),
         cells_(std::move(cells)),
         copies_(cells_.size()),
@@ -95,7 +88,7 @@ class BpfSyscallProbe final : public SyscallProbe {
     return row;
   }
 
-  Owned<Skeleton> skeleton_;
+  OwnedSkeleton<Skeleton> skeleton_;
   MappedBpfArray<topspin_syscall> cells_;
   std::vector<Copy> copies_;
   std::vector<int> program_fds_;
@@ -105,18 +98,12 @@ class BpfSyscallProbe final : public SyscallProbe {
 
 /// Loads and attaches what either rung has opened.
 template <typename Skeleton>
-Result<std::unique_ptr<BpfSyscallProbe<Skeleton>>> start(Owned<Skeleton> skeleton,
+Result<std::unique_ptr<BpfSyscallProbe<Skeleton>>> start(OwnedSkeleton<Skeleton> skeleton,
                                                          const BpfLog& log, bool needs_btf) {
-  const int cpus = libbpf_num_possible_cpus();
-  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus, needs_btf);
-  const uint32_t elements = static_cast<uint32_t>(cpus) * TOPSPIN_SYSCALL_SLOTS;
-  bpf_map__set_max_entries(skeleton->maps.cells, elements);
-  if (const int error = Skeleton::load(skeleton.get()))
-    return log.error("cannot load the system call programs", -error, needs_btf);
-  TOPSPIN_ASSIGN(auto cells,
-                 MappedBpfArray<topspin_syscall>::map(bpf_map__fd(skeleton->maps.cells), elements));
-  if (const int error = Skeleton::attach(skeleton.get()))
-    return log.error("cannot attach the system call programs", -error, needs_btf);
+  TOPSPIN_ASSIGN(auto cells, load_programs<topspin_syscall>(*skeleton, skeleton->maps.cells,
+                                                            TOPSPIN_SYSCALL_SLOTS, log,
+                                                            "system call", needs_btf));
+  TOPSPIN_TRY(attach_programs(*skeleton, log, "system call", needs_btf));
   return std::make_unique<BpfSyscallProbe<Skeleton>>(std::move(skeleton), std::move(cells));
 }
 
@@ -124,16 +111,17 @@ Result<std::unique_ptr<BpfSyscallProbe<Skeleton>>> start(Owned<Skeleton> skeleto
 
 Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open_tp_btf(const Subject& subject) {
   const BpfLog log;
-  Owned<syscalls> skeleton(syscalls::open(nullptr));
+  OwnedSkeleton<syscalls> skeleton(syscalls::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
   skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);
   TOPSPIN_ASSIGN(auto probe, start(std::move(skeleton), log, true));
   syscalls& started = probe->skeleton();
-  const SubjectWatch watch{bpf_map__fd(started.maps.threads),
-                           bpf_map__value_size(started.maps.threads), started.links.walk_threads,
-                           &started.bss->threads_joined};
+  const SubjectWatch watch{.threads_fd = bpf_map__fd(started.maps.threads),
+                           .thread_bytes = bpf_map__value_size(started.maps.threads),
+                           .walk = started.links.walk_threads,
+                           .threads_joined = &started.bss->threads_joined};
   TOPSPIN_TRY(seed_subject(watch, subject));
   if (cgroup) probe->walk_each_time(watch);
   return Result<std::unique_ptr<SyscallProbe>>(std::move(probe));
@@ -145,7 +133,7 @@ Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open_tracepoint(const Subjec
   const BpfLog log;
   TOPSPIN_TRY(can_follow_by_tracepoints(subject));
   TOPSPIN_ASSIGN(const std::string events, tracepoint_events());
-  Owned<syscalls_tracepoint> skeleton(syscalls_tracepoint::open(nullptr));
+  OwnedSkeleton<syscalls_tracepoint> skeleton(syscalls_tracepoint::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno, false);
   auto& constants = *skeleton->rodata;
   TOPSPIN_ASSIGN(constants.offsets, scheduler_fields(events));
@@ -157,9 +145,10 @@ Result<std::unique_ptr<SyscallProbe>> SyscallProbe::open_tracepoint(const Subjec
                            static_cast<uint32_t>(std::clamp<uint64_t>(max_threads, 1024, 1 << 20)));
   TOPSPIN_ASSIGN(auto probe, start(std::move(skeleton), log, false));
   const int threads_fd = bpf_map__fd(probe->skeleton().maps.threads);
-  std::vector<std::byte> blank(bpf_map__value_size(probe->skeleton().maps.threads));
-  blank[0] = std::byte{1};  // `member`
-  probe->add_refused(name_threads(subject, proc, threads_fd, blank));
+  topspin_watched_thread named{};
+  named.member = 1;
+  ProcessTree tree(subject, proc);
+  probe->add_refused(name_threads(tree, proc, threads_fd, [&](int32_t, int32_t) { return named; }));
   return Result<std::unique_ptr<SyscallProbe>>(std::move(probe));
 }
 

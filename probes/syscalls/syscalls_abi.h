@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#include "probes/scheduler/scheduler_abi.h" /* topspin_cells */
+#include "probes/bpf/cells_abi.h"
 
 #define TOPSPIN_SYSCALL_NUMBERS 1024 /* beyond are none, on x86_64 and aarch64 */
 /* Kinds of call that find room. A process that does a bit of everything uses about 80. */
@@ -21,6 +21,18 @@ struct topspin_syscall {
   __u64 blocked_ns;
   __u64 reserved;
   struct topspin_cells latency;
+};
+
+/* What is kept for each thread, in task storage (tp_btf) or under its number (tracepoint). */
+struct topspin_watched_thread {
+  __u32 member;
+  __u32 inside; /* the call's number + 1; 0: none */
+  __u64 entered_ns;
+  __u64 off_cpu_at_entry_ns;
+  __u64 off_cpu_ns;  /* since the thread joined */
+  __u64 left_cpu_ns; /* while off a CPU, since when; 0: on one, or not known */
+  __u32 forked;      /* born in a fork, which it has yet to return from without having entered it */
+  __u32 settled;     /* entered or returned once: one more return without an entry is a miss */
 };
 
 #ifdef __cplusplus

@@ -11,19 +11,8 @@
 #ifndef TOPSPIN_PROBES_SYSCALLS_LOGIC_BPF_H
 #define TOPSPIN_PROBES_SYSCALLS_LOGIC_BPF_H
 
-#include "probes/scheduler/scheduler_logic.bpf.h" /* record */
+#include "probes/bpf/cells.bpf.h"
 #include "probes/syscalls/syscalls_abi.h"
-
-struct topspin_watched_thread {
-  __u32 member;
-  __u32 inside; /* the call's number + 1; 0: none */
-  __u64 entered_ns;
-  __u64 off_cpu_at_entry_ns;
-  __u64 off_cpu_ns;  /* since the thread joined */
-  __u64 left_cpu_ns; /* while off a CPU, since when; 0: on one, or not known */
-  __u32 forked;      /* born in a fork, which it has yet to return from without having entered it */
-  __u32 settled;     /* entered or returned once: one more return without an entry is a miss */
-};
 
 /* Errors are -1 to -4095; these say that the call starts again once the signal is handled. */
 #define ERESTARTSYS 512

@@ -10,6 +10,7 @@
 /* libbpf's headers need the kernel's types before them. */
 #include <bpf/bpf_helpers.h>
 
+#include "probes/bpf/tracepoints_abi.h"
 #include "probes/syscalls/syscalls_logic.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 #include "core/clock.h"
-#include "probes/syscalls/syscall_names.h"
+#include "probes/proc/syscall_names.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
 

@@ -1,4 +1,4 @@
-#include "probes/syscalls/syscall_names.h"
+#include "probes/proc/syscall_names.h"
 
 #include <algorithm>
 #include <string_view>
