@@ -17,18 +17,14 @@
 
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
-#include "probes/scheduler/scheduler_abi.h"
-#include "probes/scheduler/scheduler_logic.bpf.h"
+
+/* Programs of this kind may follow the kernel's pointers as they are. */
+#define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
+
+#include "probes/scheduler/scheduler_events.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __u64 max_rows = 0;
-
-/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
-__u64 subject_cgroup_id;
-
-struct topspin_totals totals;
-__u64 rows_granted;     /* to threads that have not exited */
 __u32 reader_pid_level; /* depth of the pid namespace of the one who walks */
 __s32 own_process;      /* who walks: topspin */
 
@@ -39,53 +35,11 @@ struct {
   __type(value, struct topspin_thread);
 } threads SEC(".maps");
 
-/* One element a possible CPU: user space sets max_entries, and maps it. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct topspin_cpu);
-} cpus SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
-} exits SEC(".maps");
-
-/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct topspin_exit);
-} exit_scratch SEC(".maps");
-
-TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
-  __u32 zero = 0;
-  return bpf_map_lookup_elem(&exit_scratch, &zero);
-}
-
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   struct topspin_thread* thread;
   if (!task->bpf_storage) return NULL;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
   return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
-}
-
-TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
-  __u32 cpu = bpf_get_smp_processor_id();
-  return bpf_map_lookup_elem(&cpus, &cpu);
-}
-
-TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_counters* out) {
-  out->cpu_ns = task->se.sum_exec_runtime;
-  out->run_delay_ns = task->sched_info.run_delay;
-  out->voluntary_switches = task->nvcsw;
-  out->involuntary_switches = task->nivcsw;
-  out->migrations = task->se.nr_migrations;
-  out->minor_faults = task->min_flt;
-  out->major_faults = task->maj_flt;
 }
 
 /* The walk and an exit may fold one thread at the same time on two CPUs. Who finds the lock taken
@@ -115,16 +69,6 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
                             level * bpf_core_type_size(struct upid) +
                             bpf_core_field_offset(struct upid, nr));
   return number;
-}
-
-/* The limit is of rows at one time: an exit gives its row back. */
-TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
-  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
-    thread->has_row = 1;
-    return;
-  }
-  __sync_fetch_and_sub(&rows_granted, 1);
-  __sync_fetch_and_add(&totals.rows_refused, 1);
 }
 
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
@@ -168,28 +112,9 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   return thread;
 }
 
-/* Wake-up delivery is measured for threads that last ran on another CPU than the waker's. On the
- * same CPU it is a function call, and not worth a clock reading each time. */
-SEC("tp_btf/sched_waking")
-int BPF_PROG(sched_waking, struct task_struct* task) {
-  struct topspin_thread* thread;
-  struct topspin_cpu* cpu;
-  bool remote;
-  if (!task->bpf_storage) return 0;
-  cpu = this_cpu();
-  if (!cpu) return 0; /* never: there is one for each possible CPU */
-  remote = (__u32)task->wake_cpu != bpf_get_smp_processor_id();
-  if (!remote && !cpu->firing.fired_ns) return 0;
-  thread = member(task);
-  if (!thread) return 0;
-  if (cpu->firing.fired_ns) on_timer(thread, &cpu->firing);
-  if (remote) on_waking(thread, bpf_ktime_get_ns());
-  return 0;
-}
-
 /* Now, on CLOCK_MONOTONIC, from a run queue's own clock that was read a moment ago. Reading
- * CLOCK_MONOTONIC is the dearest single thing that a program here does, so the first events on a
- * CPU in each quarter of a millisecond read both clocks, and all take the least difference seen
+ * CLOCK_MONOTONIC is the most expensive single operation of a program here, so the first events on
+ * a CPU in each quarter of a millisecond read both clocks, and all take the least difference seen
  * for theirs. They cannot be late by that, only as early as the kernel has been busy since. What
  * was seen before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on.
  */
@@ -216,76 +141,19 @@ TOPSPIN_INLINE __u64 monotonic_now(struct topspin_clock* clock, __u64 rq_clock_n
   return rq_clock_ns + clock->ahead_ns; /* not now_ns: a wakeup and its switch on one footing */
 }
 
-/* The waker holds the lock of the run queue that it has put the thread on. */
-TOPSPIN_INLINE int woken(struct task_struct* task) {
-  struct topspin_thread* thread = member(task);
-  struct topspin_cpu* cpu;
-  struct rq* rq;
-  __u64 now_ns;
-  __u32 target;
-  if (!thread || !begins_wait(thread)) return 0;
-  target = task->thread_info.cpu;
-  cpu = bpf_map_lookup_elem(&cpus, &target);
-  if (!cpu) return 0; /* never: there is one for each possible CPU */
-  rq = task->se.cfs_rq->rq;
-  now_ns = monotonic_now(&cpu->clock, rq->clock);
-  on_wakeup(thread, now_ns);
-  count_queue_length(cpu, rq->nr_running);
-  if (!thread->waking_ns) return 0;
-  cpu = this_cpu();
-  if (cpu) on_delivery(thread, cpu, now_ns);
-  return 0;
+TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq) {
+  return monotonic_now(&cpu->clock, rq->clock);
 }
 
-SEC("tp_btf/sched_wakeup")
-int BPF_PROG(sched_wakeup, struct task_struct* task) { return woken(task); }
-
-SEC("tp_btf/sched_wakeup_new")
-int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
-
-/* Sends the row as it stands, for the last time, and gives it back. */
-TOPSPIN_INLINE void end_row(struct task_struct* task, struct topspin_thread* thread) {
-  struct topspin_exit* out;
-  if (!thread->has_row) return;
-  __sync_fetch_and_sub(&rows_granted, 1);
-  out = this_cpu_scratch();
-  if (!out) return; /* never */
-  fill_record(&out->record, thread);
-  out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
-  out->record.reserved = 0;
-  bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), task->comm);
-  if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
-    __sync_fetch_and_add(&totals.exits_unsent, 1);
+TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread) {
+  return task->sched_info.run_delay; /* the rest of it is folded at the end, and in the walk */
 }
 
-/* The last switch of a thread: its account is complete, and nothing of it comes after. */
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
   if (thread->dead) return;
   thread->dead = 1;
   fold_thread(task, thread);
-  end_row(task, thread);
-}
-
-TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
-  if (next->pid == 0) return TOPSPIN_BY_NOBODY;
-  if (next->flags & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
-  if (next->tgid == prev->tgid) return TOPSPIN_BY_SAME_PROCESS;
-  return next->cgroups->dfl_cgrp == prev->cgroups->dfl_cgrp ? TOPSPIN_BY_SAME_CGROUP
-                                                            : TOPSPIN_BY_OTHER;
-}
-
-/* What run_delay will be right after the switch to `task`: the kernel adds these two up itself. */
-TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
-  __u64 queued = task->sched_info.last_queued;
-  __u64 clock = task->se.cfs_rq->rq->clock;
-  return task->sched_info.run_delay + (queued && clock > queued ? clock - queued : 0);
-}
-
-/* A timer woke it, and the switch to it was not shown: when it got its CPU. */
-TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
-  __u64 arrival = task->sched_info.last_arrival;
-  __u64 clock = task->se.cfs_rq->rq->clock;
-  return clock > arrival ? now_ns - (clock - arrival) : now_ns;
+  end_row(thread, task->comm);
 }
 
 /* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
@@ -300,30 +168,22 @@ TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* ta
   return in && now_ns <= in->queued_ns ? bpf_ktime_get_ns() : now_ns;
 }
 
-/* The state of `prev` is the argument: prev->__state may have changed since. */
+/* Most threads of a host have no task storage at all. */
+SEC("tp_btf/sched_waking")
+int BPF_PROG(sched_waking, struct task_struct* task) {
+  return task->bpf_storage ? waking(task) : 0;
+}
+
+SEC("tp_btf/sched_wakeup")
+int BPF_PROG(sched_wakeup, struct task_struct* task) { return woken(task); }
+
+SEC("tp_btf/sched_wakeup_new")
+int BPF_PROG(sched_wakeup_new, struct task_struct* task) { return woken(task); }
+
 SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next,
              unsigned int prev_state) {
-  struct topspin_thread* out = member(prev);
-  struct topspin_thread* in = member(next);
-  bool runnable = preempt || prev_state == 0;
-  struct topspin_cpu* cpu;
-  __u64 now_ns;
-  if (!out && !in) return 0;
-  cpu = this_cpu();
-  if (!cpu) return 0; /* never: there is one for each possible CPU */
-  now_ns = switched_at(cpu, out ? prev : next, runnable, in);
-  if (out) {
-    if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
-    on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
-                  prev->sched_info.run_delay, now_ns);
-    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
-  }
-  if (in) {
-    if (on_switch_in(in, cpu, now_ns)) censor_wait(in, run_delay_on_arrival(next));
-    if (in->timer.fired_ns) on_timer_done(in, cpu, now_ns);
-  }
-  return 0;
+  return switched(preempt, prev, next, prev_state);
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -380,7 +240,7 @@ int BPF_PROG(task_rename, struct task_struct* task) {
   thread = member(task);
   if (!thread || thread->kernel_tid == task->pid) return 0;
   fold_thread(task, thread);
-  end_row(task, thread);
+  end_row(thread, task->comm);
   thread->baseline = thread->folded;
   __builtin_memset(&thread->times, 0, sizeof(thread->times));
   thread->reported_cpu_ns = 0;

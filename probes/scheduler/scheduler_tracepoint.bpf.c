@@ -2,7 +2,7 @@
 /* The scheduler probe's third rung: BPF on tracefs tracepoints. It needs no BTF of the kernel: what
  * it knows comes from the fields that the tracepoints show, at the offsets that tracefs states.
  *
- * So there is no task_struct here: waits are thread by CLOCK_MONOTONIC at wakeup and at
+ * So there is no task_struct here: waits are stamped by CLOCK_MONOTONIC at wakeup and at
  * preemption, the kernel's own sums come from /proc, and who preempted is not known. Threads go by
  * their numbers in the initial pid namespace.
  */
@@ -13,8 +13,8 @@
 #include <bpf/bpf_helpers.h>
 
 #include "probes/bpf/tracepoints_abi.h"
-#include "probes/scheduler/scheduler_abi.h"
-#include "probes/scheduler/scheduler_logic.bpf.h"
+#include "probes/scheduler/scheduler_cpus.bpf.h"
+#include "probes/scheduler/scheduler_exits.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -35,38 +35,12 @@ struct {
   __type(value, struct topspin_thread);
 } threads SEC(".maps");
 
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct topspin_cpu);
-} cpus SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 8 << 20);
-} exits SEC(".maps");
-
-/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
-struct {
-  __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct topspin_exit);
-} exit_scratch SEC(".maps");
-
 /* prev_state as the tracepoint prints it, which is not the kernel's own value. */
 #define SHOWN_SLEEPING 0x1u
 #define SHOWN_UNINTERRUPTIBLE 0x2u
 #define SHOWN_DEAD 0x10u
 #define SHOWN_ZOMBIE 0x20u
 #define SHOWN_PREEMPTED 0x100u /* and 0: runnable */
-
-TOPSPIN_INLINE struct topspin_cpu* this_cpu(void) {
-  __u32 cpu = bpf_get_smp_processor_id();
-  return bpf_map_lookup_elem(&cpus, &cpu);
-}
 
 TOPSPIN_INLINE __s32 number_at(void* context, __u32 offset) {
   __s32 number = 0;
@@ -91,14 +65,11 @@ SEC("tp/sched/sched_wakeup_new")
 int sched_wakeup_new(void* context) { return woken(context); }
 
 TOPSPIN_INLINE void leave_for_good(struct topspin_thread* thread, __s32 tid) {
-  __u32 zero = 0;
-  struct topspin_exit* out = bpf_map_lookup_elem(&exit_scratch, &zero);
+  struct topspin_exit* out = this_cpu_scratch();
   if (out) {
     __builtin_memset(&out->record, 0, sizeof(out->record));
     out->record.tid = tid;
-    out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
-    if (bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP))
-      __sync_fetch_and_add(&exits_unsent, 1);
+    if (!send_exit(out, thread)) __sync_fetch_and_add(&exits_unsent, 1);
   }
   bpf_map_delete_elem(&threads, &tid);
 }

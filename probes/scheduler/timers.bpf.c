@@ -17,7 +17,8 @@
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
 
-#include "probes/scheduler/scheduler_abi.h"
+/* In the place of this map `cpus` user space puts the scheduler's. */
+#include "probes/scheduler/scheduler_cpus.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -26,20 +27,6 @@ __u64 sleep_expiry_ns;
 __u64 timerfd_expiry_ns;
 __u64 sleep_function;
 __u64 timerfd_function;
-
-/* The scheduler's: user space puts that map in the place of this one. */
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1);
-  __type(key, __u32);
-  __type(value, struct topspin_cpu);
-} cpus SEC(".maps");
-
-static inline __attribute__((always_inline)) struct topspin_cpu* this_cpu(void) {
-  __u32 cpu = bpf_get_smp_processor_id();
-  return bpf_map_lookup_elem(&cpus, &cpu);
-}
 
 SEC("raw_tp/hrtimer_expire_entry")
 int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
