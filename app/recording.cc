@@ -115,7 +115,14 @@ Result<Settings> make_settings(const RecordOptions& o) {
           ErrorCode::kUsage,
           fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
     }
-    plan.probes.forced[word.substr(0, equals)] = *rung;
+    const std::string name = word.substr(0, equals);
+    const std::vector<std::string> names = probe_names();
+    if (std::ranges::find(names, name) == names.end()) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("--probe {}: there is no probe {}; the probes are {}", word,
+                                    name, fmt::join(names, ", ")));
+    }
+    plan.probes.forced[name] = *rung;
   }
   // To name its rung is to ask for it.
   const auto syscalls = plan.probes.forced.find("syscalls");

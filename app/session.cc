@@ -82,7 +82,7 @@ std::optional<Sample> Session::next_sample() {
   probe_halves_.pop_front();
   ClosedInterval flow = take_flows_of(probe);
 
-  Sample sample;
+  Sample sample = static_cast<Sample&&>(probe.probes);  // the probes' parts
   sample.tick = ++ticks_;
   sample.monotonic_ns = probe.now_ns;
   sample.elapsed_ns = probe.now_ns - start_ns_;
@@ -91,17 +91,7 @@ std::optional<Sample> Session::next_sample() {
 
   sample.flows = std::move(flow.flows);
   sample.changed_flows = std::move(flow.changed);
-  sample.scheduler = std::move(probe.probes.scheduler);
-  sample.resources = probe.probes.resources;
-  sample.pressure = probe.probes.pressure;
-  sample.counters = probe.probes.counters;
-  sample.changed_stacks = std::move(probe.probes.changed_stacks);
-  sample.changed_threads = std::move(probe.probes.changed_threads);
-  sample.sockets = std::move(probe.probes.sockets);
-  sample.changed_sockets = std::move(probe.probes.changed_sockets);
-  sample.changed_syscalls = std::move(probe.probes.changed_syscalls);
 
-  sample.losses = probe.probes.losses;
   sample.losses.flow_rows_unstored += flow.rows_lost;
   sample.losses.capture_kernel_drops = flow.losses.kernel_drops;
   sample.losses.capture_interface_drops = flow.losses.interface_drops;
@@ -111,7 +101,6 @@ std::optional<Sample> Session::next_sample() {
 
   sample.self.cpu_ns = probe.self.cpu_ns - previous_self_.cpu_ns;
   sample.self.rss_bytes = probe.self.rss_bytes;
-  sample.self.bpf_ns = probe.probes.bpf_ns;
   if (probe.self.host && previous_self_.host) {
     sample.self.host_steal_ns = probe.self.host->steal_ns - previous_self_.host->steal_ns;
     sample.self.host_busy_ns = probe.self.host->busy_ns - previous_self_.host->busy_ns;

@@ -23,7 +23,6 @@
 namespace topspin {
 namespace {
 
-constexpr std::array kLadder = {Rung::kTpBtf, Rung::kProc};
 constexpr size_t kMaxEventsKept = 65'536;                 // in each of two halves
 constexpr int64_t kEventsTurnNs = 10 * kNanosPerSecond;   // an event is kept one to two turns
 constexpr int64_t kForgetFlowNs = 120 * kNanosPerSecond;  // silent so long, when room is short
@@ -122,26 +121,13 @@ class OpenFlowOwners final : public FlowOwners {
     }
     ProcReader proc(options.proc_root);
     auto subject = resolve_subject(spec, proc);
-    for (const Rung rung : kLadder) {
-      if (forced != options.forced.end() && forced->second != rung) continue;
-      auto opened =
-          rung == Rung::kTpBtf
-              ? open_bpf_socket_walk()
-              : open_proc_socket_walk(subject.ok() ? *subject : Subject{}, options.proc_root);
-      if (opened.ok()) {
-        walk_ = std::move(opened).value();
-        status_.rung = rung;
-        break;
-      }
-      if (!status_.reason.empty()) status_.reason += "; ";
-      status_.reason += fmt::format("{}: {}", rung_name(rung), opened.error().message);
-    }
-    if (forced != options.forced.end() && status_.reason.empty() && status_.rung != Rung::kTpBtf) {
-      status_.reason = status_.rung == Rung::kNone
-                           ? fmt::format("the owners probe has no rung {}; it has tp_btf and proc",
-                                         rung_name(forced->second))
-                           : "forced";
-    }
+    status_ = climb("owners", kOwnersLadder, options, [&](Rung rung) -> Status {
+      TOPSPIN_ASSIGN(walk_, rung == Rung::kTpBtf
+                                ? open_bpf_socket_walk()
+                                : open_proc_socket_walk(subject.ok() ? *subject : Subject{},
+                                                        options.proc_root));
+      return {};
+    });
     sees_all_ = status_.rung == Rung::kTpBtf || has_effective_capability(CAP_SYS_PTRACE);
     if (status_.rung == Rung::kProc && !sees_all_)
       status_.reason +=

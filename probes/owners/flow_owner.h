@@ -20,6 +20,8 @@
 
 namespace topspin {
 
+inline constexpr Rung kOwnersLadder[] = {Rung::kTpBtf, Rung::kProc};
+
 struct FlowOwnerLimits {
   int64_t walk_ns_per_resolve = 20'000'000;  // a longer walk is continued the next time
   int64_t walk_share = 50;              // at most one part in so many of all time goes into walks

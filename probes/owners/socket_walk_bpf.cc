@@ -4,16 +4,15 @@
 #include <cstring>
 
 #include <fmt/format.h>
-#include <linux/capability.h>
 #include <sys/stat.h>
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
 #include "flow_owner.skel.h"
 #include "probes/bpf/bpf_object.h"
-#include "probes/bpf/capabilities.h"
 #include "probes/owners/flow_owner_abi.h"
 #include "probes/owners/socket_walk.h"
+#include "probes/probe.h"
 
 namespace topspin {
 namespace {
@@ -83,9 +82,7 @@ class BpfSocketWalk final : public SocketWalk {
 
   uint64_t events_missed() const override { return skeleton_->bss->events_unsent; }
 
-  std::vector<int> capabilities_needed() const override {
-    return kernel_restricts_open_bpf() ? std::vector<int>{CAP_BPF} : std::vector<int>{};
-  }
+  std::vector<int> capabilities_needed() const override { return bpf_capabilities_needed(); }
 
  private:
   Error failed() {

@@ -55,6 +55,14 @@ bool perf_may_see_kernel(ProcReader& proc) {
   return parsed.ec == std::errc{} && level < 2;
 }
 
+RungReport refused_perf(const std::string& probe, const Error& error) {
+  return {probe, Rung::kPerf, false, error.message,
+          error.code == ErrorCode::kPermission
+              ? "sudo sysctl kernel.perf_event_paranoid=1, or sudo setcap "
+                "cap_perfmon+ep \"$(command -v topspin)\""
+              : ""};
+}
+
 std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc) {
   ProcessTree tree(subject, proc);
   tree.update();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -11,6 +12,7 @@
 
 #include "core/result.h"
 #include "core/unique_fd.h"
+#include "probes/probe.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
 
@@ -22,6 +24,9 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
 
 /// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
 bool perf_may_see_kernel(ProcReader& proc);
+
+/// For examine(): a probe on perf events that refuses to open, with what mends that.
+RungReport refused_perf(const std::string& probe, const Error& error);
 
 struct ThreadOf {
   int32_t pid = 0;

@@ -21,6 +21,7 @@
 
 #include "core/clock.h"
 #include "probes/proc/proc_reader.h"
+#include "probes/scheduler/doubts.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/own_cgroup.h"
 #include "tests/probes/probe_fixture.h"
