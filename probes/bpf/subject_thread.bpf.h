@@ -90,10 +90,7 @@ int walk_threads(struct bpf_iter__task* context) {
     return 0;
   }
   if (thread || is_own(task, own_process)) return 0;
-  if (task->group_leader != task)
-    thread = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
-  if (!thread) thread = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);
-  if (thread) join(task);
+  if (relatives_storage(&threads, task)) join(task);
   return 0;
 }
 

@@ -59,6 +59,50 @@ perf_event_attr attributes(const Kind& kind, bool with_kernel) {
   return attr;
 }
 
+/// What an event is opened on: each thread, on whichever CPU; or the cgroup, on each CPU.
+struct Targets {
+  UniqueFd cgroup;
+  std::vector<std::pair<int32_t, int>> all;  // (thread or cgroup fd, CPU)
+  unsigned long flags = 0;
+};
+
+Result<Targets> find_targets(const Subject& subject, ProcReader& proc) {
+  Targets targets;
+  if (subject.kind != SubjectSpec::Kind::kCgroup) {
+    for (const ThreadOf& thread : subject_threads(subject, proc))
+      targets.all.emplace_back(thread.tid, -1);
+    return targets;
+  }
+  targets.cgroup.reset(
+      ::open(subject.cgroup_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!targets.cgroup)
+    return make_error(ErrorCode::kPermission, "cannot open the cgroup's directory", errno);
+  targets.flags = PERF_FLAG_PID_CGROUP;
+  for (const int cpu : online_cpus()) targets.all.emplace_back(targets.cgroup.get(), cpu);
+  return targets;
+}
+
+struct OpenedEvent {
+  std::vector<UniqueFd> fds;
+  uint64_t missed = 0;           // targets on which it could not be opened
+  std::optional<Error> failure;  // on the last of them
+};
+
+OpenedEvent open_on_all(const perf_event_attr& attr, const Targets& targets) {
+  OpenedEvent opened;
+  for (const auto& [target, cpu] : targets.all) {
+    auto fd = open_perf_event(attr, target, cpu, targets.flags);
+    if (fd.ok()) {
+      opened.fds.push_back(std::move(*fd));
+    } else if (fd.error().os_errno != ESRCH) {  // it has ended
+      opened.failure = fd.error();
+      if (opened.failure->code == ErrorCode::kUnsupported) break;
+      ++opened.missed;
+    }
+  }
+  return opened;
+}
+
 /// A counter that fell (a thread caught between two places) counts again only when it is back.
 uint64_t grown(uint64_t now, uint64_t& before) {
   const uint64_t difference = now > before ? now - before : 0;
@@ -70,28 +114,15 @@ uint64_t grown(uint64_t now, uint64_t& before) {
 
 Result<Counters> Counters::open(const Subject& subject, ProcReader& proc) {
   const bool with_kernel = perf_may_see_kernel(proc);
-  UniqueFd cgroup;
-  std::vector<std::pair<int32_t, int>> targets;  // (thread or cgroup fd, CPU)
-  unsigned long flags = 0;
-  if (subject.kind == SubjectSpec::Kind::kCgroup) {
-    cgroup.reset(::open(subject.cgroup_directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!cgroup)
-      return make_error(ErrorCode::kPermission, "cannot open the cgroup's directory", errno);
-    flags = PERF_FLAG_PID_CGROUP;
-    for (const int cpu : online_cpus()) targets.emplace_back(cgroup.get(), cpu);
-  } else {
-    for (const ThreadOf& thread : subject_threads(subject, proc))
-      targets.emplace_back(thread.tid, -1);
-  }
-
+  TOPSPIN_ASSIGN(Targets targets, find_targets(subject, proc));
   Counters counters;
   // Half of the descriptors that topspin may have: the rest of it needs some too.
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most = std::max<size_t>(1, descriptors.rlim_cur / 2 / std::size(kKinds));
-  if (targets.size() > most) {
-    counters.threads_missed_ = targets.size() - most;
-    targets.resize(most);
+  if (targets.all.size() > most) {
+    counters.threads_missed_ = targets.all.size() - most;
+    targets.all.resize(most);
   }
   const uint64_t left_out = counters.threads_missed_;
   std::map<std::string, std::string> missing;  // reason -> names
@@ -105,28 +136,17 @@ Result<Counters> Counters::open(const Subject& subject, ProcReader& proc) {
       continue;
     }
     const perf_event_attr attr = attributes(kind, with_kernel);
-    Event event{kind.member, {}};
-    std::optional<Error> failure;
-    uint64_t missed = 0;
-    for (const auto& [target, cpu] : targets) {
-      auto fd = open_perf_event(attr, target, cpu, flags);
-      if (fd.ok()) {
-        event.fds.push_back(std::move(*fd));
-      } else if (fd.error().os_errno != ESRCH) {  // it has ended
-        failure = fd.error();
-        if (failure->code == ErrorCode::kUnsupported) break;
-        ++missed;
-      }
-    }
-    if (event.fds.empty()) {
-      const std::string why = failure ? failure->message : "the subject has no thread";
+    OpenedEvent opened = open_on_all(attr, targets);
+    if (opened.fds.empty()) {
+      const std::string why =
+          opened.failure ? opened.failure->message : "the subject has no thread";
       if (kind.type == PERF_TYPE_SOFTWARE && counters.events_.empty())
-        return failure ? *failure : make_error(ErrorCode::kUsage, why);
+        return opened.failure ? *opened.failure : make_error(ErrorCode::kUsage, why);
       miss(kind.name, why);
       continue;
     }
-    counters.threads_missed_ = std::max(counters.threads_missed_, left_out + missed);
-    counters.events_.push_back(std::move(event));
+    counters.threads_missed_ = std::max(counters.threads_missed_, left_out + opened.missed);
+    counters.events_.push_back({kind.member, std::move(opened.fds)});
   }
   if (!with_kernel) counters.reason_ = "user space only: needs cap_perfmon for the kernel's part";
   for (const auto& [why, names] : missing) {

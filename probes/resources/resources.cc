@@ -93,6 +93,32 @@ StallInterval read_host_stalls(ProcReader& proc) {
   return stalls;
 }
 
+void add_status(const ProcStatus& status, const std::optional<ProcLimits>& limits,
+                ResourceReading& reading) {
+  add(reading.rss_bytes, status.rss_bytes);
+  add(reading.anonymous_bytes, status.anonymous_bytes);
+  add(reading.file_bytes, status.file_bytes);
+  add(reading.shared_bytes, status.shared_bytes);
+  add(reading.page_table_bytes, status.page_table_bytes);
+  add(reading.vsz_bytes, status.vsz_bytes);
+  add(reading.swap_bytes, status.swap_bytes);
+  add(reading.threads, status.threads);
+  std::optional<int64_t> address_space = address_space_of_architecture();
+  if (address_space && limits && limits->address_space_bytes)
+    address_space = std::min(*address_space, *limits->address_space_bytes);
+  keep_nearer(reading.address_space_bytes, status.vsz_bytes, address_space);
+}
+
+/// Of a cgroup that is empty, and may fill again.
+void hold_nothing(ResourceReading& reading) {
+  for (auto member :
+       {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
+        &ResourceReading::file_bytes, &ResourceReading::shared_bytes,
+        &ResourceReading::page_table_bytes, &ResourceReading::vsz_bytes,
+        &ResourceReading::swap_bytes, &ResourceReading::threads, &ResourceReading::fds})
+    reading.*member = 0;
+}
+
 }  // namespace
 
 ResourceProbe::ResourceProbe(ProcReader& proc, std::string cgroup_directory)
@@ -137,34 +163,14 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
       fds.add(count, pid, proc_);
       if (limits) keep_nearer(reading.process_fds, count, limits->open_files);
     }
-    if (status) {
-      add(reading.rss_bytes, status->rss_bytes);
-      add(reading.anonymous_bytes, status->anonymous_bytes);
-      add(reading.file_bytes, status->file_bytes);
-      add(reading.shared_bytes, status->shared_bytes);
-      add(reading.page_table_bytes, status->page_table_bytes);
-      add(reading.vsz_bytes, status->vsz_bytes);
-      add(reading.swap_bytes, status->swap_bytes);
-      add(reading.threads, status->threads);
-      std::optional<int64_t> address_space = address_space_of_architecture();
-      if (address_space && limits && limits->address_space_bytes)
-        address_space = std::min(*address_space, *limits->address_space_bytes);
-      keep_nearer(reading.address_space_bytes, status->vsz_bytes, address_space);
-    }
+    if (status) add_status(*status, limits, reading);
     if (const auto stat = proc_.stat(pid)) {
       minor_faults += static_cast<int64_t>(stat->minor_faults + stat->reaped_minor_faults);
       major_faults += static_cast<int64_t>(stat->major_faults + stat->reaped_major_faults);
     }
   }
   reading.fds = fds.value();
-  if (processes.empty() && watches_cgroup_) {  // it is empty, and may fill again
-    for (auto member :
-         {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
-          &ResourceReading::file_bytes, &ResourceReading::shared_bytes,
-          &ResourceReading::page_table_bytes, &ResourceReading::vsz_bytes,
-          &ResourceReading::swap_bytes, &ResourceReading::threads, &ResourceReading::fds})
-      reading.*member = 0;
-  }
+  if (processes.empty() && watches_cgroup_) hold_nothing(reading);
   minor_faults_ = std::max(minor_faults_, minor_faults);
   major_faults_ = std::max(major_faults_, major_faults);
   reading.minor_faults = minor_faults_;

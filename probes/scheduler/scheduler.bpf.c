@@ -252,6 +252,23 @@ int BPF_PROG(task_rename, struct task_struct* task) {
   return 0;
 }
 
+/* The thread's record, as of the fold just made. */
+TOPSPIN_INLINE void describe(struct task_struct* task, const struct topspin_thread* thread,
+                             bool exited, struct topspin_record* out) {
+  __builtin_memset(out, 0, sizeof(*out));
+  fill_record(out, thread);
+  if (thread->has_row && !thread->dead && thread->folded.cpu_ns != thread->reported_cpu_ns)
+    out->flags |= TOPSPIN_RECORD_CHANGED;
+  if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
+    out->flags |= TOPSPIN_RECORD_QUEUED;
+  if (exited) out->flags |= TOPSPIN_RECORD_ZOMBIE;
+  if (task->group_leader == task) {
+    out->flags |= TOPSPIN_RECORD_LEADER;
+    if (task->signal->live.counter > 0) out->flags |= TOPSPIN_RECORD_LIVE;
+  }
+  bpf_probe_read_kernel_str(out->comm, sizeof(out->comm), task->comm);
+}
+
 SEC("iter/task")
 int walk_threads(struct bpf_iter__task* context) {
   struct task_struct* task = context->task;
@@ -277,12 +294,7 @@ int walk_threads(struct bpf_iter__task* context) {
       thread->member = TOPSPIN_NO_MEMBER;
     }
   } else if (!thread) {
-    struct topspin_thread* relative = NULL;
-    if (exited || is_own(task, own_process)) return 0;
-    if (task->group_leader != task)
-      relative = bpf_task_storage_get(&threads, task->group_leader, NULL, 0);
-    if (!relative) relative = bpf_task_storage_get(&threads, task->real_parent, NULL, 0);
-    if (!relative) return 0;
+    if (exited || is_own(task, own_process) || !relatives_storage(&threads, task)) return 0;
     thread = join_midway(task);
   } else if (thread->member == TOPSPIN_SEEDED) {
     thread = join_midway(task);
@@ -295,18 +307,7 @@ int walk_threads(struct bpf_iter__task* context) {
     thread->tid = pid_for_reader(task);
   }
   fold_thread(task, thread);
-  __builtin_memset(&out, 0, sizeof(out));
-  fill_record(&out, thread);
-  if (thread->has_row && !thread->dead && thread->folded.cpu_ns != thread->reported_cpu_ns)
-    out.flags |= TOPSPIN_RECORD_CHANGED;
-  if (thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED)
-    out.flags |= TOPSPIN_RECORD_QUEUED;
-  if (exited) out.flags |= TOPSPIN_RECORD_ZOMBIE;
-  if (task->group_leader == task) {
-    out.flags |= TOPSPIN_RECORD_LEADER;
-    if (task->signal->live.counter > 0) out.flags |= TOPSPIN_RECORD_LIVE;
-  }
-  bpf_probe_read_kernel_str(out.comm, sizeof(out.comm), task->comm);
+  describe(task, thread, exited, &out);
   /* If the buffer is full the kernel hands it out and shows this thread again, from the start. */
   if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
   if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;

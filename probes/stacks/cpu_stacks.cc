@@ -142,12 +142,9 @@ struct CpuStacks::Record {
   }
 };
 
-Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_second,
-                                  ProcReader& proc, size_t ring_bytes) {
-  if (subject.kind == SubjectSpec::Kind::kCgroup)
-    return make_error(ErrorCode::kUnsupported,
-                      "stacks are sampled of a command or of --pid, not of a cgroup");
-  const bool with_kernel = perf_may_see_kernel(proc);
+namespace {
+
+perf_event_attr sample_attributes(int64_t samples_per_second, bool with_kernel, size_t ring_bytes) {
   perf_event_attr attr{};
   attr.type = PERF_TYPE_SOFTWARE;
   attr.config = PERF_COUNT_SW_TASK_CLOCK;
@@ -156,7 +153,7 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   attr.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CALLCHAIN;
   attr.sample_id_all = 1;  // the time of the other records too
   attr.inherit = 1;
-  attr.exclude_kernel = 0;
+  attr.exclude_kernel = with_kernel ? 0 : 1;
   attr.exclude_hv = 1;
   attr.exclude_callchain_kernel = with_kernel ? 0 : 1;
   attr.mmap = 1;
@@ -166,8 +163,18 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   attr.task = 1;
   attr.watermark = 1;
   attr.wakeup_watermark = static_cast<uint32_t>(ring_bytes);
-  if (!with_kernel) attr.exclude_kernel = 1;
+  return attr;
+}
 
+}  // namespace
+
+Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_second,
+                                  ProcReader& proc, size_t ring_bytes) {
+  if (subject.kind == SubjectSpec::Kind::kCgroup)
+    return make_error(ErrorCode::kUnsupported,
+                      "stacks are sampled of a command or of --pid, not of a cgroup");
+  const bool with_kernel = perf_may_see_kernel(proc);
+  perf_event_attr attr = sample_attributes(samples_per_second, with_kernel, ring_bytes);
   const std::vector<ThreadOf> threads = subject_threads(subject, proc);
   const std::vector<int> cpus = online_cpus();
   // From 6.0 on the kernel counts for each event what found no room. Before, it tells in a record
@@ -179,46 +186,7 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
 
   CpuStacks stacks(proc, ring_bytes);
   stacks.counts_losses_ = attr.read_format != 0;
-  rlimit descriptors{};
-  ::getrlimit(RLIMIT_NOFILE, &descriptors);
-  const size_t most =
-      std::max<size_t>(1, descriptors.rlim_cur / 4 / std::max<size_t>(1, cpus.size()));
-  const uint64_t left_out = threads.size() > most ? threads.size() - most : 0;
-  uint64_t missed = left_out;  // threads that are not sampled on one CPU at least
-  std::optional<Error> failure;
-  for (const int cpu : cpus) {
-    int ring_fd = -1;
-    uint64_t failed = 0;
-    for (size_t i = 0; i < threads.size() && i < most; ++i) {
-      auto fd = open_perf_event(attr, threads[i].tid, cpu);
-      if (!fd.ok()) {
-        if (fd.error().os_errno == ESRCH) continue;  // it has ended
-        if (fd.error().os_errno == ENODEV) break;    // the CPU has gone offline
-        failure = fd.error();
-        ++failed;
-        continue;
-      }
-      if (ring_fd < 0) {
-        const size_t bytes = ring_bytes + static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-        void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
-        if (memory == MAP_FAILED)
-          return make_error(ErrorCode::kPermission,
-                            "no memory for the rings of CPU samples: raise "
-                            "kernel.perf_event_mlock_kb, or give topspin cap_ipc_lock",
-                            errno);
-        stacks.rings_.emplace_back(memory, bytes);
-        ring_fd = fd->get();
-      } else if (::ioctl(fd->get(), PERF_EVENT_IOC_SET_OUTPUT, ring_fd) != 0) {
-        failure = make_error(ErrorCode::kInternal, "cannot share a ring of CPU samples", errno);
-        ++failed;
-        continue;
-      }
-      stacks.events_.push_back(std::move(*fd));
-    }
-    missed = std::max(missed, left_out + failed);
-  }
-  if (stacks.events_.empty())
-    return failure ? *failure : make_error(ErrorCode::kUsage, "the subject has no thread");
+  TOPSPIN_TRY(stacks.open_events(attr, threads, cpus));
   // What is there now may be gone when its first sample is looked at.
   for (const ThreadOf& thread : threads) {
     Process& owner = stacks.process(thread.pid);
@@ -226,23 +194,83 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
     owner.maps_read_at = stacks.interval_;
     (void)stacks.comm(thread.pid, thread.tid);
   }
-  if (missed > 0)
-    stacks.reason_ = fmt::format("{} threads that were there before are not sampled", missed);
-  if (with_kernel) {
-    std::ifstream file(proc.root() + "/kallsyms", std::ios::binary);
-    std::ostringstream text;
-    text << file.rdbuf();
-    stacks.kernel_ = parse_kallsyms(text.str());
-    if (stacks.kernel_.empty())
-      stacks.reason_ += fmt::format(
-          "{}kernel frames have no names: needs cap_syslog and "
-          "kernel.kptr_restrict below 2",
-          stacks.reason_.empty() ? "" : "; ");
-  } else {
-    stacks.reason_ += fmt::format("{}user space only: needs cap_perfmon for the kernel's part",
-                                  stacks.reason_.empty() ? "" : "; ");
-  }
+  if (with_kernel)
+    stacks.read_kernel_symbols();
+  else
+    stacks.add_reason("user space only: needs cap_perfmon for the kernel's part");
   return stacks;
+}
+
+void CpuStacks::add_reason(const std::string& reason) {
+  if (!reason_.empty()) reason_ += "; ";
+  reason_ += reason;
+}
+
+void CpuStacks::read_kernel_symbols() {
+  std::ifstream file(proc_->root() + "/kallsyms", std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  kernel_ = parse_kallsyms(text.str());
+  if (kernel_.empty())
+    add_reason("kernel frames have no names: needs cap_syslog and kernel.kptr_restrict below 2");
+}
+
+Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const ThreadOf> threads,
+                              const std::vector<int>& cpus) {
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  const size_t most =
+      std::max<size_t>(1, descriptors.rlim_cur / 4 / std::max<size_t>(1, cpus.size()));
+  const size_t sampled = std::min(threads.size(), most);
+  const uint64_t left_out = threads.size() - sampled;
+  uint64_t missed = left_out;  // threads that are not sampled on one CPU at least
+  std::optional<Error> failure;
+  for (const int cpu : cpus) {
+    TOPSPIN_ASSIGN(const uint64_t failed,
+                   open_events_on(cpu, attr, threads.first(sampled), failure));
+    missed = std::max(missed, left_out + failed);
+  }
+  if (events_.empty())
+    return failure ? *failure : make_error(ErrorCode::kUsage, "the subject has no thread");
+  if (missed > 0)
+    add_reason(fmt::format("{} threads that were there before are not sampled", missed));
+  return {};
+}
+
+/// One ring, of the first event that opens; all others of this CPU write into it. How many threads
+/// are not sampled here, and why the last of them is not.
+Result<uint64_t> CpuStacks::open_events_on(int cpu, const perf_event_attr& attr,
+                                           std::span<const ThreadOf> threads,
+                                           std::optional<Error>& failure) {
+  int ring_fd = -1;
+  uint64_t failed = 0;
+  for (const ThreadOf& thread : threads) {
+    auto fd = open_perf_event(attr, thread.tid, cpu);
+    if (!fd.ok()) {
+      if (fd.error().os_errno == ESRCH) continue;  // it has ended
+      if (fd.error().os_errno == ENODEV) break;    // the CPU has gone offline
+      failure = fd.error();
+      ++failed;
+      continue;
+    }
+    if (ring_fd < 0) {
+      const size_t bytes = ring_bytes_ + static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+      void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+      if (memory == MAP_FAILED)
+        return make_error(ErrorCode::kPermission,
+                          "no memory for the rings of CPU samples: raise "
+                          "kernel.perf_event_mlock_kb, or give topspin cap_ipc_lock",
+                          errno);
+      rings_.emplace_back(memory, bytes);
+      ring_fd = fd->get();
+    } else if (::ioctl(fd->get(), PERF_EVENT_IOC_SET_OUTPUT, ring_fd) != 0) {
+      failure = make_error(ErrorCode::kInternal, "cannot share a ring of CPU samples", errno);
+      ++failed;
+      continue;
+    }
+    events_.push_back(std::move(*fd));
+  }
+  return failed;
 }
 
 CpuStackInterval CpuStacks::take_interval() {
@@ -303,60 +331,66 @@ void CpuStacks::drain(std::vector<Record>& into) {
 }
 
 void CpuStacks::apply(const Record& record, CpuStackInterval& interval) {
-  const perf_event_header header = record.header();
   constexpr size_t kBody = sizeof(perf_event_header);
-  switch (header.type) {
+  switch (record.header().type) {
     case PERF_RECORD_SAMPLE: count_sample(record, interval); break;
     case PERF_RECORD_LOST:  // id, lost
       if (!counts_losses_) interval.samples_lost += record.at<uint64_t>(kBody + 8).value_or(0);
       break;
-    case PERF_RECORD_FORK: {  // pid, ppid, tid, ptid
-      const auto pid = record.at<int32_t>(kBody);
-      const auto parent = record.at<int32_t>(kBody + 4);
-      const auto tid = record.at<int32_t>(kBody + 8);
-      const auto parent_tid = record.at<int32_t>(kBody + 12);
-      if (!parent_tid) break;
-      comms_[*tid] = std::string(comm(*parent, *parent_tid));
-      if (*pid != *parent) {
-        CodeMap code = process(*parent).code;
-        Process& child = process(*pid);
-        child = {};
-        child.code = std::move(code);
-      }
-      break;
-    }
-    case PERF_RECORD_EXIT: {  // pid, ppid, tid, ptid
-      const auto pid = record.at<int32_t>(kBody);
-      const auto tid = record.at<int32_t>(kBody + 8);
-      if (!tid) break;
-      comms_.erase(*tid);
-      if (*pid == *tid) processes_.erase(*pid);
-      break;
-    }
-    case PERF_RECORD_COMM: {  // pid, tid, comm
-      const auto pid = record.at<int32_t>(kBody);
-      const auto tid = record.at<int32_t>(kBody + 4);
-      if (!tid) break;
-      comms_[*tid] = record.text_at(kBody + 8);
-      if ((header.misc & PERF_RECORD_MISC_COMM_EXEC) != 0) {
-        // What it maps from here on is in the ring, so /proc is not asked.
-        Process& fresh = process(*pid);
-        fresh = {};
-        fresh.maps_read_at = interval_;
-      }
-      break;
-    }
-    case PERF_RECORD_MMAP2: {  // pid, tid, addr, len, pgoff, 24 bytes of file, prot, flags, name
-      const auto pid = record.at<int32_t>(kBody);
-      const auto begin = record.at<uint64_t>(kBody + 8);
-      const auto length = record.at<uint64_t>(kBody + 16);
-      const auto offset = record.at<uint64_t>(kBody + 24);
-      if (!offset || *length > UINT64_MAX - *begin) break;
-      process(*pid).code.add(*begin, {*begin + *length, *offset, record.text_at(kBody + 64)});
-      break;
-    }
+    case PERF_RECORD_FORK: take_fork(record); break;
+    case PERF_RECORD_EXIT: take_exit(record); break;
+    case PERF_RECORD_COMM: take_name(record); break;
+    case PERF_RECORD_MMAP2: take_mapping(record); break;
     default: break;
   }
+}
+
+void CpuStacks::take_fork(const Record& record) {  // pid, ppid, tid, ptid
+  constexpr size_t kBody = sizeof(perf_event_header);
+  const auto pid = record.at<int32_t>(kBody);
+  const auto parent = record.at<int32_t>(kBody + 4);
+  const auto tid = record.at<int32_t>(kBody + 8);
+  const auto parent_tid = record.at<int32_t>(kBody + 12);
+  if (!parent_tid) return;
+  comms_[*tid] = std::string(comm(*parent, *parent_tid));
+  if (*pid == *parent) return;
+  CodeMap code = process(*parent).code;
+  Process& child = process(*pid);
+  child = {};
+  child.code = std::move(code);
+}
+
+void CpuStacks::take_exit(const Record& record) {  // pid, ppid, tid, ptid
+  constexpr size_t kBody = sizeof(perf_event_header);
+  const auto pid = record.at<int32_t>(kBody);
+  const auto tid = record.at<int32_t>(kBody + 8);
+  if (!tid) return;
+  comms_.erase(*tid);
+  if (*pid == *tid) processes_.erase(*pid);
+}
+
+void CpuStacks::take_name(const Record& record) {  // pid, tid, comm
+  constexpr size_t kBody = sizeof(perf_event_header);
+  const auto pid = record.at<int32_t>(kBody);
+  const auto tid = record.at<int32_t>(kBody + 4);
+  if (!tid) return;
+  comms_[*tid] = record.text_at(kBody + 8);
+  if ((record.header().misc & PERF_RECORD_MISC_COMM_EXEC) == 0) return;
+  // What it maps from here on is in the ring, so /proc is not asked.
+  Process& fresh = process(*pid);
+  fresh = {};
+  fresh.maps_read_at = interval_;
+}
+
+/// pid, tid, addr, len, pgoff, 24 bytes of file, prot, flags, name
+void CpuStacks::take_mapping(const Record& record) {
+  constexpr size_t kBody = sizeof(perf_event_header);
+  const auto pid = record.at<int32_t>(kBody);
+  const auto begin = record.at<uint64_t>(kBody + 8);
+  const auto length = record.at<uint64_t>(kBody + 16);
+  const auto offset = record.at<uint64_t>(kBody + 24);
+  if (!offset || *length > UINT64_MAX - *begin) return;
+  process(*pid).code.add(*begin, {*begin + *length, *offset, record.text_at(kBody + 64)});
 }
 
 void CpuStacks::count_sample(const Record& record, CpuStackInterval& interval) {

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -23,6 +24,7 @@
 #include "core/result.h"
 #include "core/sample.h"
 #include "core/unique_fd.h"
+#include "probes/perf/perf_event.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
 #include "probes/stacks/symbols.h"
@@ -100,8 +102,18 @@ class CpuStacks {
 
   CpuStacks(ProcReader& proc, size_t ring_bytes) : proc_(&proc), ring_bytes_(ring_bytes) {}
 
+  Status open_events(const perf_event_attr& attr, std::span<const ThreadOf> threads,
+                     const std::vector<int>& cpus);
+  Result<uint64_t> open_events_on(int cpu, const perf_event_attr& attr,
+                                  std::span<const ThreadOf> threads, std::optional<Error>& failure);
+  void read_kernel_symbols();
+  void add_reason(const std::string& reason);
   void drain(std::vector<Record>& into);
   void apply(const Record& record, CpuStackInterval& interval);
+  void take_fork(const Record& record);
+  void take_exit(const Record& record);
+  void take_name(const Record& record);
+  void take_mapping(const Record& record);
   void count_sample(const Record& record, CpuStackInterval& interval);
   Process& process(int32_t pid);
   const std::string& comm(int32_t pid, int32_t tid);
