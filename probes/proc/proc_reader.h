@@ -1,8 +1,7 @@
 // ProcReader: what /proc says about processes and threads. Parsers are pure functions of the text;
 // the reader adds the files, below a root that tests replace. Lives on one thread.
 //
-// A process may end between any two reads: whatever cannot be read is nullopt, never 0. Names of
-// processes are hostile: /proc/PID/stat is parsed from its last ')'.
+// A process may end between any two reads: whatever cannot be read is nullopt, never 0.
 #pragma once
 
 #include <cstdint>
@@ -11,26 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "core/proc_stat.h"
 #include "core/result.h"
 
 namespace topspin {
-
-/// /proc/PID/stat, or /proc/PID/task/TID/stat for a thread.
-struct ProcStat {
-  int32_t pid = 0;
-  std::string name;
-  char state = '?';  // 'Z' and 'X': has ended
-  int32_t parent_pid = 0;
-  uint64_t minor_faults = 0;
-  uint64_t reaped_minor_faults = 0;  // of children that ended and were waited for, and theirs
-  uint64_t major_faults = 0;
-  uint64_t reaped_major_faults = 0;
-  int64_t threads = 0;
-  uint64_t start_ticks = 0;  // since boot, in clock ticks
-
-  bool ended() const { return state == 'Z' || state == 'X'; }
-};
-std::optional<ProcStat> parse_proc_stat(std::string_view text);
 
 /// /proc/PID/status. Kernel threads and zombies have no memory lines.
 struct ProcStatus {
