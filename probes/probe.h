@@ -152,6 +152,12 @@ struct ProbeKind {
   bool (*wanted)(const ProbeOptions& options) = nullptr;
 };
 
+/// For ProbeKind::open. REQUIRES: a constructor that climbs the ladder.
+template <typename OneProbe>
+std::unique_ptr<Probe> open_as(ProbeContext& context) {
+  return std::make_unique<OneProbe>(context);
+}
+
 /// Every kind, in the order in which they are opened and read.
 const std::vector<ProbeKind>& all_probes();
 

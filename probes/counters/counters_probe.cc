@@ -66,9 +66,7 @@ void examine_counters(ProbeContext& self, std::vector<RungReport>& reports) {
 ProbeKind counters_probe() {
   ProbeKind kind;
   kind.names = {"counters"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<CountersProbe>(context);
-  };
+  kind.open = open_as<CountersProbe>;
   kind.examine = examine_counters;
   kind.wanted = [](const ProbeOptions& options) { return options.counters; };
   return kind;

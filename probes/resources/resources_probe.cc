@@ -65,9 +65,7 @@ RungReport examine_resources(ProcReader& proc) {
 ProbeKind resources_probe() {
   ProbeKind kind;
   kind.names = {"resources"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<ResourcesProbe>(context);
-  };
+  kind.open = open_as<ResourcesProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     reports.push_back(examine_resources(self.proc));
   };

@@ -219,9 +219,7 @@ RungReport examine_timers(ProbeContext& self) {
 ProbeKind scheduler_probe() {
   ProbeKind kind;
   kind.names = {"scheduler"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<SchedulerProbe>(context);
-  };
+  kind.open = open_as<SchedulerProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     for (const Rung rung : kSchedulerLadder) reports.push_back(examine_scheduler(rung, self));
   };
@@ -231,9 +229,7 @@ ProbeKind scheduler_probe() {
 ProbeKind timers_probe() {
   ProbeKind kind;
   kind.names = {"timers"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<TimersProbe>(context);
-  };
+  kind.open = open_as<TimersProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     reports.push_back(examine_timers(self));
   };

@@ -205,9 +205,7 @@ RungReport examine_replies(const Subject& self) {
 ProbeKind sockets_probe() {
   ProbeKind kind;
   kind.names = {"sockets", "accepts", "replies"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<SocketsProbe>(context);
-  };
+  kind.open = open_as<SocketsProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     reports.push_back(examine_queues(self.subject));
     reports.push_back(examine_accepts(self.subject));

@@ -59,9 +59,7 @@ void examine_stacks(ProbeContext& self, std::vector<RungReport>& reports) {
 ProbeKind stacks_probe() {
   ProbeKind kind;
   kind.names = {"stacks"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<StacksProbe>(context);
-  };
+  kind.open = open_as<StacksProbe>;
   kind.examine = examine_stacks;
   kind.wanted = [](const ProbeOptions& options) { return options.stacks_per_second > 0; };
   return kind;

@@ -73,9 +73,7 @@ RungReport examine_syscalls(Rung rung, ProbeContext& self) {
 ProbeKind syscalls_probe() {
   ProbeKind kind;
   kind.names = {"syscalls"};
-  kind.open = [](ProbeContext& context) -> std::unique_ptr<Probe> {
-    return std::make_unique<SyscallsProbe>(context);
-  };
+  kind.open = open_as<SyscallsProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
     for (const Rung rung : kLadder) reports.push_back(examine_syscalls(rung, self));
   };
