@@ -13,7 +13,7 @@
 
 #include "core/clock.h"
 #include "core/unique_fd.h"
-#include "probes/flow_owner.h"
+#include "probes/owners/flow_owner.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-# bpf_object(NAME x.bpf.c [HEADERS ...]): compiles a BPF program with clang, strips its DWARF (BTF stays;
+# bpf_object(NAME x.bpf.c): compiles a BPF program with clang, strips its DWARF (BTF stays;
 # without this the skeleton is twenty times as long) and generates the skeleton NAME.skel.h. The result is an
 # INTERFACE library NAME whose include directory is SYSTEM, since generated code is not held to our warnings.
 
@@ -32,7 +32,6 @@ else()
 endif()
 
 function(bpf_object name source)
-  cmake_parse_arguments(ARG "" "" "HEADERS" ${ARGN})
   set(directory ${CMAKE_CURRENT_BINARY_DIR}/bpf)
   file(MAKE_DIRECTORY ${directory})
   set(object ${directory}/${name}.bpf.o)
@@ -42,15 +41,15 @@ function(bpf_object name source)
     set(multiarch -idirafter /usr/include/${CMAKE_LIBRARY_ARCHITECTURE})
   endif()
   get_filename_component(source ${source} ABSOLUTE)
-  list(TRANSFORM ARG_HEADERS PREPEND ${CMAKE_SOURCE_DIR}/)
   add_custom_command(
     OUTPUT ${skeleton}
     COMMAND ${TOPSPIN_BPF_CLANG} -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_${TOPSPIN_BPF_ARCH}
             -Wall -Wextra -Werror -Wno-unused-parameter -Wno-unused-function -I${CMAKE_SOURCE_DIR} ${multiarch}
-            -c ${source} -o ${object}
+            -MD -MF ${object}.d -MT ${skeleton} -c ${source} -o ${object}
     COMMAND ${TOPSPIN_LLVM_STRIP} -g ${object}
     COMMAND ${TOPSPIN_BPFTOOL} gen skeleton ${object} name ${name} > ${skeleton}
-    DEPENDS ${source} ${ARG_HEADERS}
+    DEPENDS ${source}
+    DEPFILE ${object}.d
     COMMENT "BPF ${name}" VERBATIM)
   add_custom_target(${name}_generate DEPENDS ${skeleton})
   add_library(${name} INTERFACE)

@@ -1,94 +1,20 @@
-// Probes: what the kernel did with the subject's threads, and what the subject holds. The one
-// public face of this folder.
+// Probes: what the kernel did with the subject's threads, and what the subject holds. The public
+// face of this folder; owners/flow_owner.h is the second.
 //
-// Each probe has a ladder of ways to measure and stands on the highest rung that this kernel and
-// these privileges allow; status() says which and why. A probe that cannot run is a recorded
-// reason, never a failure of open(). Lives on one thread, the session's.
+// Opens every probe of the list (all.cc) on one subject and reads them together. Lives on one
+// thread, the session's.
 #pragma once
 
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include <sys/types.h>
-
 #include "core/result.h"
 #include "core/sample.h"
+#include "probes/probe.h"
 
 namespace topspin {
-
-/// Whom to watch. A process and its descendants (fork, exec and exit followed), or a cgroup (v2,
-/// and the cgroups below it).
-struct SubjectSpec {
-  enum class Kind : uint8_t { kNone, kProcessTree, kCgroup };
-  Kind kind = Kind::kNone;
-  pid_t pid = 0;
-  std::string cgroup_path;  // absolute, or below the cgroup2 mount
-};
-
-struct ProbeOptions {
-  std::map<std::string, Rung> forced;  // probe name -> the only rung to try
-  uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
-  uint64_t max_thread_rows_per_interval = 20'000;
-  bool counters = false;            // perf counters: they cost at each context switch
-  int64_t stacks_per_second = 0;    // CPU samples with stacks, of each CPU in use; 0: none
-  std::string proc_root = "/proc";  // for tests
-
-  bool syscalls = false;          // measure system calls: some 160 ns each for the subject
-  uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
-};
-
-/// One interval of everything that probes measure, since the previous take_interval() or open().
-struct ProbeInterval {
-  int64_t begin_ns = 0;  // monotonic
-  int64_t end_ns = 0;
-  std::optional<SchedulerInterval> scheduler;
-  std::optional<ResourceReading> resources;
-  PressureInterval pressure;
-  CounterInterval counters;
-  std::vector<StackRow> changed_stacks;
-  LossInterval losses;  // the scheduler_*, thread_*, syscalls_*, socket_* and repl* fields
-  std::vector<ThreadRow> changed_threads;
-  std::optional<int64_t> bpf_ns;  // run time of our BPF programs, if kernel.bpf_stats_enabled
-
-  std::optional<SocketInterval> sockets;
-  std::vector<SocketRow> changed_sockets;
-  std::vector<SyscallRow> changed_syscalls;
-
-  bool subject_alive = true;  // at least one process of it; a cgroup may fill again
-};
-
-/// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
-/// threads and time. Absent on rungs that have only one of the two.
-struct SchedulerSelfTest {
-  enum class Verdict : uint8_t {
-    kAgree,
-    kKernelCountsSleep,  // known of kernels from 6.12 on: no fault of ours
-    kDiffer,             // for no reason that is known
-  };
-  uint64_t histogram_sum_ns = 0;
-  uint64_t run_delay_ns = 0;
-  uint64_t waits = 0;
-  Verdict verdict = Verdict::kAgree;
-  std::string sentence;  // empty: they agree
-};
-/// Pure. `kernel_counts_sleep`: whether this kernel is one that may.
-SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
-                                  bool kernel_counts_sleep);
-
-/// What the kernel charged the subject's command, with all that it started and waited for, in its
-/// whole life: wait4's rusage. An independent source for what the probes counted.
-struct CommandUsage {
-  uint64_t cpu_ns = 0;
-  uint64_t voluntary_switches = 0;
-  uint64_t involuntary_switches = 0;
-};
-/// Why the probes' sums of a run are in doubt beside `usage`; nullopt: they are not. Pure.
-std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
-                                      const CommandUsage& usage);
 
 class Probes {
  public:
@@ -99,6 +25,8 @@ class Probes {
                                               const ProbeOptions& options);
 
   virtual const std::vector<ProbeStatus>& status() const = 0;
+
+  /// What the probes measured since the previous call, or since open().
   virtual ProbeInterval take_interval() = 0;
 
   /// What is to be told about the subject, a sentence each, since the last call.
@@ -127,14 +55,10 @@ class Probes {
   virtual std::vector<int> capabilities_needed() const = 0;
 };
 
-/// For `doctor`: what each rung of each probe says on this host, in ladder order.
-struct RungReport {
-  std::string probe;
-  Rung rung = Rung::kNone;
-  bool works = false;
-  std::string reason;  // why not
-  std::string remedy;  // the command or setting that mends it; empty: nothing does
-};
+/// The names that --probe and a plan's [probes] know, in the order of the list.
+std::vector<std::string> probe_names();
+
+/// For `doctor`: what each rung of each probe says on this host, in the order of the list.
 std::vector<RungReport> examine_probes();
 
 std::string bpf_library_version();

@@ -2,15 +2,15 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <optional>
-#include <string_view>
+#include <string>
 
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/proc_stat.h"
 #include "core/unique_fd.h"
 
 namespace topspin {
@@ -25,30 +25,8 @@ std::string read_small(const std::string& path) {
   return length <= 0 ? std::string() : std::string(buffer.data(), static_cast<size_t>(length));
 }
 
-struct ProcessStat {
-  char state = '?';
-  int64_t start_ticks = 0;
-};
-
-/// proc(5): "pid (comm) state ..." with the start time as field 22. comm may hold anything, so the
-/// fields are counted from the last parenthesis.
-std::optional<ProcessStat> read_process_stat(int64_t pid) {
-  const std::string text = read_small("/proc/" + std::to_string(pid) + "/stat");
-  const size_t end_of_name = text.rfind(") ");
-  if (end_of_name == std::string::npos) return std::nullopt;
-  std::string_view rest = std::string_view(text).substr(end_of_name + 2);
-  if (rest.empty()) return std::nullopt;
-  ProcessStat stat;
-  stat.state = rest.front();
-  for (int field = 3; field < 22; ++field) {
-    const size_t space = rest.find(' ');
-    if (space == std::string_view::npos) return std::nullopt;
-    rest.remove_prefix(space + 1);
-  }
-  if (std::from_chars(rest.data(), rest.data() + rest.size(), stat.start_ticks).ec != std::errc()) {
-    return std::nullopt;
-  }
-  return stat;
+std::optional<ProcStat> read_process_stat(int64_t pid) {
+  return parse_proc_stat(read_small("/proc/" + std::to_string(pid) + "/stat"));
 }
 
 std::string read_boot_id() {
@@ -69,7 +47,8 @@ WriterIdentity this_writer() {
   identity.boot_id = read_boot_id();
   identity.pid_namespace = read_pid_namespace();
   identity.pid = ::getpid();
-  if (const auto stat = read_process_stat(identity.pid)) identity.start_ticks = stat->start_ticks;
+  if (const auto stat = read_process_stat(identity.pid))
+    identity.start_ticks = static_cast<int64_t>(stat->start_ticks);
   return identity;
 }
 
@@ -79,8 +58,8 @@ WriterFate fate_of(const WriterIdentity& writer) {
   // 0 and negative numbers mean process groups to kill(), and come from damaged files only.
   if (writer.pid <= 0 || writer.pid > INT32_MAX) return WriterFate::kGone;
   if (const auto stat = read_process_stat(writer.pid)) {
-    if (stat->state == 'Z' || stat->state == 'X') return WriterFate::kGone;
-    if (writer.start_ticks != 0 && stat->start_ticks != writer.start_ticks) {
+    if (stat->ended()) return WriterFate::kGone;
+    if (writer.start_ticks != 0 && static_cast<int64_t>(stat->start_ticks) != writer.start_ticks) {
       return WriterFate::kGone;
     }
     return WriterFate::kAlive;

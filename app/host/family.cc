@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
@@ -15,23 +14,12 @@
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/proc_stat.h"
 
 namespace topspin {
 namespace {
 
 constexpr int64_t kKillPatienceNs = 5 * kNanosPerSecond;  // a killed process that stays is stuck
-
-/// The parent in a line of /proc/PID/stat: the second word after the name, which may hold anything
-/// and ends with the last parenthesis.
-pid_t parent_in_stat(const std::string& stat) {
-  const size_t end_of_name = stat.rfind(')');
-  if (end_of_name == std::string::npos) return 0;
-  std::istringstream rest(stat.substr(end_of_name + 1));
-  char state = 0;
-  pid_t parent = 0;
-  rest >> state >> parent;
-  return parent;
-}
 
 }  // namespace
 
@@ -54,8 +42,10 @@ std::vector<pid_t> list_children() {
     const char* const last = name.data() + name.size();
     if (std::from_chars(name.data(), last, pid).ptr != last || pid <= 0) continue;
     std::ifstream file(entry->path() / "stat");
-    std::string stat;
-    if (std::getline(file, stat, '\0') && parent_in_stat(stat) == self) children.push_back(pid);
+    std::string text;
+    if (!std::getline(file, text, '\0')) continue;
+    const auto stat = parse_proc_stat(text);
+    if (stat && stat->parent_pid == self) children.push_back(pid);
   }
   return children;
 }

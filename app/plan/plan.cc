@@ -8,11 +8,13 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ci/toml_document.h"
 #include "core/clock.h"
 #include "core/text.h"
 #include "load/workload_type.h"
+#include "probes/probes.h"
 
 namespace topspin {
 namespace {
@@ -369,6 +371,12 @@ void read_probes(Reader& reader, const toml::table& table, Plan& plan) {
       else
         plan.syscalls = value.as_boolean()->get();
       continue;
+    }
+    const std::vector<std::string> names = probe_names();
+    if (std::ranges::find(names, name) == names.end()) {
+      reader.fail(value.source(), "probes." + name,
+                  fmt::format("there is no such probe; the probes are {}", fmt::join(names, ", ")));
+      return;
     }
     const auto* rung = value.as_string();
     if (rung == nullptr || !parse_rung(rung->get())) {

@@ -1,8 +1,10 @@
 #include "app/recording/record_settings.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "core/clock.h"
 
@@ -64,7 +66,14 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
           ErrorCode::kUsage,
           fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
     }
-    settings.probes.forced[word.substr(0, equals)] = *rung;
+    const std::string name = word.substr(0, equals);
+    const std::vector<std::string> names = probe_names();
+    if (std::ranges::find(names, name) == names.end()) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("--probe {}: there is no probe {}; the probes are {}", word,
+                                    name, fmt::join(names, ", ")));
+    }
+    settings.probes.forced[name] = *rung;
   }
   // To name its rung is to ask for it.
   const auto syscalls = settings.probes.forced.find("syscalls");

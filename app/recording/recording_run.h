@@ -20,7 +20,7 @@
 #include "core/headroom_watch.h"
 #include "core/run.h"
 #include "core/unique_fd.h"
-#include "probes/flow_owner.h"
+#include "probes/owners/flow_owner.h"
 #include "store/patient_writer.h"
 #include "tui/tick_line.h"
 

@@ -7,20 +7,6 @@
 namespace topspin {
 namespace {
 
-void add_probes(ProbeInterval&& probes, Sample& sample) {
-  sample.scheduler = std::move(probes.scheduler);
-  sample.resources = probes.resources;
-  sample.pressure = probes.pressure;
-  sample.counters = probes.counters;
-  sample.changed_stacks = std::move(probes.changed_stacks);
-  sample.changed_threads = std::move(probes.changed_threads);
-  sample.sockets = std::move(probes.sockets);
-  sample.changed_sockets = std::move(probes.changed_sockets);
-  sample.changed_syscalls = std::move(probes.changed_syscalls);
-  sample.losses.merge(probes.losses);
-  sample.self.bpf_ns = probes.bpf_ns;
-}
-
 void add_self(const SelfReading& before, const SelfReading& now, SelfInterval& self) {
   self.cpu_ns = now.cpu_ns - before.cpu_ns;
   self.rss_bytes = now.rss_bytes;
@@ -43,11 +29,11 @@ TickBuilder::TickBuilder(TickSettings settings)
   if (settings_.stored_rows_per_tick) row_queue_.emplace(*settings_.stored_rows_per_tick);
 }
 
-/// The flows' half.
-Sample TickBuilder::begin(ClosedInterval flows) {
-  Sample sample;
+/// Of the probes' half (a Sample without flows) and the flows' half.
+Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
+  Sample sample = std::move(probes);
   sample.tick = ++ticks_;
-  sample.losses.flow_rows_unstored = flows.rows_lost;
+  sample.losses.flow_rows_unstored += flows.rows_lost;
   sample.losses.capture_kernel_drops = flows.losses.kernel_drops;
   sample.losses.capture_interface_drops = flows.losses.interface_drops;
   sample.losses.capture_gap_ns = flows.losses.gap_ns;
@@ -78,12 +64,11 @@ Sample TickBuilder::complete(Sample sample, bool last) {
 }
 
 Sample TickBuilder::build(ClosedInterval flows, ProbeReading reading, bool last) {
-  Sample sample = begin(std::move(flows));
+  Sample sample = begin(std::move(flows), static_cast<Sample&&>(reading.probes));
   sample.monotonic_ns = reading.now_ns;
   sample.elapsed_ns = reading.now_ns - start_ns_;
   sample.interval_ns = reading.now_ns - previous_end_ns_;
   previous_end_ns_ = reading.now_ns;
-  add_probes(std::move(reading.probes), sample);
   sample.losses.late_ticks = reading.late ? 1 : 0;
   add_self(previous_self_, reading.self, sample.self);
   previous_self_ = reading.self;
@@ -92,7 +77,7 @@ Sample TickBuilder::build(ClosedInterval flows, ProbeReading reading, bool last)
 
 Sample TickBuilder::build_of_file(ClosedInterval flows) {
   if (ticks_ == 0) start_ns_ = previous_end_ns_ = flows.flows.begin_ns;
-  Sample sample = begin(std::move(flows));
+  Sample sample = begin(std::move(flows), {});
   sample.elapsed_ns = sample.flows.end_ns - start_ns_;
   sample.interval_ns = sample.flows.end_ns - previous_end_ns_;
   previous_end_ns_ = sample.flows.end_ns;

@@ -68,7 +68,7 @@ class TickBuilder {
   std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
 
  private:
-  Sample begin(ClosedInterval flows);
+  Sample begin(ClosedInterval flows, Sample probes);
   Sample complete(Sample sample, bool last);
   LossInterval store(Sample& sample, bool last);
 

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
-#include "probes/proc_reader.h"
+#include "probes/proc/proc_reader.h"
 
 namespace topspin {
 namespace {

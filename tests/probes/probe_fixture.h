@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/check.h"
-#include "probes/capabilities.h"
+#include "probes/bpf/capabilities.h"
 #include "probes/probes.h"
 
 namespace topspin {

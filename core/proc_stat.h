@@ -1,0 +1,30 @@
+// /proc/PID/stat, for all who read it. Pure.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace topspin {
+
+/// /proc/PID/stat, or /proc/PID/task/TID/stat for a thread.
+struct ProcStat {
+  int32_t pid = 0;
+  std::string name;
+  char state = '?';  // 'Z' and 'X': has ended
+  int32_t parent_pid = 0;
+  uint64_t minor_faults = 0;
+  uint64_t reaped_minor_faults = 0;  // of children that ended and were waited for, and theirs
+  uint64_t major_faults = 0;
+  uint64_t reaped_major_faults = 0;
+  int64_t threads = 0;
+  uint64_t start_ticks = 0;  // since boot, in clock ticks
+
+  bool ended() const { return state == 'Z' || state == 'X'; }
+};
+/// Names of processes are hostile: the text is parsed from its last ')'. nullopt: it is not all
+/// there.
+std::optional<ProcStat> parse_proc_stat(std::string_view text);
+
+}  // namespace topspin

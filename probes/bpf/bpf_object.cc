@@ -1,0 +1,104 @@
+#include "probes/bpf/bpf_object.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+
+#include <linux/capability.h>
+#include <unistd.h>
+
+#include "probes/bpf/capabilities.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kLogLimit = 16 << 10;
+constexpr const char* kKernelBtf = "/sys/kernel/btf/vmlinux";
+thread_local std::string log_text;
+
+[[gnu::format(printf, 2, 0)]] int keep_log(libbpf_print_level level, const char* format,
+                                           va_list arguments) {
+  if (level == LIBBPF_DEBUG || log_text.size() > kLogLimit) return 0;
+  char line[1024];
+  const int length = std::vsnprintf(line, sizeof(line), format, arguments);
+  if (length > 0) log_text.append(line, std::min(static_cast<size_t>(length), sizeof(line) - 1));
+  return length;
+}
+
+/// The first line that libbpf warned with, without its prefix: later ones follow from it.
+std::string first_warning() {
+  std::string line = log_text.substr(0, log_text.find('\n'));
+  if (line.starts_with("libbpf: ")) line.erase(0, 8);
+  return line;
+}
+
+}  // namespace
+
+BpfLog::BpfLog() : previous_(libbpf_set_print(keep_log)) { log_text.clear(); }
+BpfLog::~BpfLog() { libbpf_set_print(previous_); }
+
+Error BpfLog::error(std::string_view what, int os_errno, bool needs_btf) const {
+  if (needs_btf && ::access("/sys/kernel", F_OK) != 0)
+    return make_error(ErrorCode::kUnsupported,
+                      fmt::format("{}: /sys is not mounted; mount -t sysfs sysfs /sys", what),
+                      os_errno);
+  if (needs_btf && ::access(kKernelBtf, R_OK) != 0)
+    return make_error(ErrorCode::kUnsupported,
+                      fmt::format("{}: there is no {}; it needs a kernel with "
+                                  "CONFIG_DEBUG_INFO_BTF",
+                                  what, kKernelBtf),
+                      os_errno);
+  const bool permitted =
+      has_effective_capability(CAP_SYS_ADMIN) ||
+      (has_effective_capability(CAP_BPF) && has_effective_capability(CAP_PERFMON));
+  if ((os_errno == EPERM || os_errno == EACCES) && !permitted)
+    return make_error(ErrorCode::kPermission,
+                      fmt::format("{}: needs cap_bpf and cap_perfmon; run with sudo", what),
+                      os_errno);
+  const std::string warning = first_warning();
+  return make_error(os_errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUnsupported,
+                    fmt::format("{}: {}{}{}{}", what, std::strerror(os_errno),
+                                warning.empty() ? "" : " (", warning, warning.empty() ? "" : ")"),
+                    os_errno);
+}
+
+Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* context,
+                             std::string_view of_what) {
+  RingBuffer ring(ring_buffer__new(map_fd, on_record, context, nullptr));
+  if (!ring)
+    return make_error(ErrorCode::kInternal,
+                      fmt::format("cannot map the ring of {}: {}", of_what, std::strerror(errno)),
+                      errno);
+  return ring;
+}
+
+std::vector<int> loaded_programs(const bpf_object* object) {
+  std::vector<int> fds;
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object) {
+    if (bpf_program__fd(program) >= 0) fds.push_back(bpf_program__fd(program));
+  }
+  return fds;
+}
+
+ProgramStats read_program_stats(std::span<const int> program_fds) {
+  ProgramStats stats;
+  for (const int fd : program_fds) {
+    bpf_prog_info info{};
+    __u32 length = sizeof(info);
+    if (bpf_obj_get_info_by_fd(fd, &info, &length) != 0) continue;
+    stats.missed_runs += info.recursion_misses;
+    stats.run_ns += static_cast<int64_t>(info.run_time_ns);
+  }
+  return stats;
+}
+
+Histogram read_histogram(const topspin_cells& cells) {
+  return Histogram::from_cells(
+      std::span(reinterpret_cast<const uint64_t*>(cells.cells), TOPSPIN_HISTOGRAM_BUCKETS),
+      cells.sum, cells.max);
+}
+
+}  // namespace topspin

@@ -1,0 +1,88 @@
+// What the users of BPF objects share: libbpf's talk turned into a reason, a skeleton and a ring
+// that free themselves, loading and attaching, and the kernel's account of programs. One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fmt/format.h>
+
+#include "core/histogram.h"
+#include "core/result.h"
+#include "probes/bpf/cells_abi.h"
+#include "probes/bpf/mapped_array.h"
+
+namespace topspin {
+
+/// While it lives, libbpf prints nothing to standard error and what it warns of is kept.
+class BpfLog {
+ public:
+  BpfLog();
+  ~BpfLog();
+  BpfLog(const BpfLog&) = delete;
+  BpfLog& operator=(const BpfLog&) = delete;
+
+  /// One sentence for a libbpf call that failed with `os_errno` (positive) while doing `what`.
+  Error error(std::string_view what, int os_errno, bool needs_btf = true) const;
+
+ private:
+  libbpf_print_fn_t previous_;
+};
+
+template <typename Skeleton>
+struct DestroySkeleton {
+  void operator()(Skeleton* skeleton) const { Skeleton::destroy(skeleton); }
+};
+template <typename Skeleton>
+using OwnedSkeleton = std::unique_ptr<Skeleton, DestroySkeleton<Skeleton>>;
+
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+using RingBuffer = std::unique_ptr<ring_buffer, FreeRing>;
+/// `of_what` ends the sentence "cannot map the ring of".
+Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* context,
+                             std::string_view of_what);
+
+/// Loads the programs of an opened skeleton. `array` is its map that BPF_F_MMAPABLE makes readable,
+/// with `elements` for each possible CPU. `programs` stands in the sentence "cannot load the ...
+/// programs".
+template <typename Element, typename Skeleton>
+Result<MappedBpfArray<Element>> load_programs(Skeleton& skeleton, bpf_map* array, uint32_t elements,
+                                              const BpfLog& log, std::string_view programs,
+                                              bool needs_btf = true) {
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return log.error("cannot count the CPUs", -cpus, needs_btf);
+  const uint32_t all = static_cast<uint32_t>(cpus) * elements;
+  bpf_map__set_max_entries(array, all);
+  if (const int error = Skeleton::load(&skeleton))
+    return log.error(fmt::format("cannot load the {} programs", programs), -error, needs_btf);
+  return MappedBpfArray<Element>::map(bpf_map__fd(array), all);
+}
+
+/// REQUIRES: they are loaded.
+template <typename Skeleton>
+Status attach_programs(Skeleton& skeleton, const BpfLog& log, std::string_view programs,
+                       bool needs_btf = true) {
+  if (const int error = Skeleton::attach(&skeleton))
+    return log.error(fmt::format("cannot attach the {} programs", programs), -error, needs_btf);
+  return {};
+}
+
+struct ProgramStats {
+  uint64_t missed_runs = 0;  // skipped, since they were running already on that CPU
+  int64_t run_ns = 0;        // 0 unless the kernel counts it (kernel.bpf_stats_enabled)
+};
+std::vector<int> loaded_programs(const bpf_object* object);
+ProgramStats read_program_stats(std::span<const int> program_fds);
+
+/// A histogram as BPF keeps it.
+Histogram read_histogram(const topspin_cells& cells);
+
+}  // namespace topspin

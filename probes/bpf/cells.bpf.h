@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* Recording a value in a histogram. BPF side only. */
+#ifndef TOPSPIN_PROBES_CELLS_BPF_H
+#define TOPSPIN_PROBES_CELLS_BPF_H
+
+#include "probes/bpf/cells_abi.h"
+#include "probes/bpf/histogram_index.bpf.h"
+
+#define TOPSPIN_INLINE static inline __attribute__((always_inline))
+
+TOPSPIN_INLINE void record_at(struct topspin_cells* cells, __u32 index, __u64 value) {
+  if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never; the verifier wants to be sure */
+  cells->cells[index]++;
+  cells->sum += value;
+  if (value > cells->max) cells->max = value;
+}
+
+TOPSPIN_INLINE void record(struct topspin_cells* cells, __u64 value) {
+  record_at(cells, histogram_index(value), value);
+}
+
+#endif

@@ -1,0 +1,37 @@
+// The subject's threads, named to the BPF objects that keep a state for each in task storage. The
+// programs are attached first and follow forks; then the root is named (through a pidfd, so that it
+// is the right process), and all threads are walked until a walk finds nobody new. A fork before
+// its parent was named is found by the walk. One thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include <bpf/libbpf.h>
+
+#include "core/result.h"
+#include "probes/proc/subject.h"
+
+namespace topspin {
+
+/// The parts of a skeleton that this needs. A value of `threads` begins with a __u32 that is 0 for
+/// a thread of which nothing is known yet.
+struct SubjectWatch {
+  int threads_fd = -1;                    // map `threads`
+  size_t thread_bytes = 0;                // of its values
+  uint32_t seed = 1;                      // how the value of the root begins
+  bpf_link* walk = nullptr;               // of walk_threads
+  const __u64* threads_joined = nullptr;  // the programs' own variable, mapped
+};
+
+/// Makes the subject's threads members. REQUIRES: the programs are attached, so that from now on
+/// members' children join by themselves. kUsage: the process is gone.
+Status seed_subject(const SubjectWatch& watch, const Subject& subject);
+
+/// One pass over all threads of the host; in cgroup mode due once a tick.
+Status walk_subject(const SubjectWatch& watch);
+
+/// A pass of an iterator that writes nothing.
+Status run_iterator(bpf_link* link, const char* what);
+
+}  // namespace topspin

@@ -1,0 +1,47 @@
+// SocketWalk: one look through the open files of all processes, for the sockets among them. May
+// take several calls, since a host can have a million open files and a tick cannot wait for them.
+// Private to probes; one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "probes/inet/socket_table.h"
+#include "probes/proc/subject.h"
+
+namespace topspin {
+
+/// A TCP connection that BPF saw being made.
+struct SocketEvent {
+  SocketSighting socket;  // of one end
+  SocketProcess process;  // who called connect(), or, if `accepted`, the listen() it came from
+  bool accepted = false;
+};
+
+class SocketWalk {
+ public:
+  virtual ~SocketWalk() = default;
+
+  /// Walks on, from the start if the last walk is complete, until all is seen (true) or
+  /// `deadline_ns` (monotonic) has passed (false). A walk that fails is an error, and over.
+  virtual Result<bool> advance(SocketTable& into, int64_t deadline_ns) = 0;
+
+  /// What happened since the last call; on rungs without events nothing.
+  virtual void take_events(std::vector<SocketEvent>&) {}
+  /// Events that were lost, since open.
+  virtual uint64_t events_missed() const { return 0; }
+
+  virtual std::vector<int> capabilities_needed() const = 0;
+};
+
+/// BPF: iter/task_file and tp_btf/inet_sock_set_state.
+Result<std::unique_ptr<SocketWalk>> open_bpf_socket_walk();
+
+/// NETLINK_SOCK_DIAG and /proc/PID/fd, the subject's processes first.
+Result<std::unique_ptr<SocketWalk>> open_proc_socket_walk(const Subject& subject,
+                                                          const std::string& proc_root);
+
+}  // namespace topspin

@@ -1,0 +1,101 @@
+#include "probes/perf/perf_event.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <string>
+
+#include <fmt/format.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "probes/bpf/capabilities.h"
+#include "probes/proc/process_tree.h"
+
+namespace topspin {
+
+Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgroup_fd, int cpu,
+                                 unsigned long flags) {
+  perf_event_attr copy = attr;
+  copy.size = sizeof copy;
+  UniqueFd fd(static_cast<int>(::syscall(SYS_perf_event_open, &copy, pid_or_cgroup_fd, cpu, -1,
+                                         flags | PERF_FLAG_FD_CLOEXEC)));
+  if (fd) return fd;
+  const int number = errno;
+  if (number == EACCES || number == EPERM) {
+    return make_error(ErrorCode::kPermission,
+                      "perf events are not allowed here: needs cap_perfmon, or "
+                      "kernel.perf_event_paranoid at 2 or less and a process of one's own",
+                      number);
+  }
+  if (number == ENOENT || number == EOPNOTSUPP || number == ENODEV) {
+    return make_error(ErrorCode::kUnsupported,
+                      "this machine has no such counter (a virtual machine without a PMU, or a CPU "
+                      "that the kernel has no driver for)",
+                      number);
+  }
+  if (number == ENOSYS)
+    return make_error(ErrorCode::kUnsupported, "this kernel has no perf events", number);
+  if (number == EMFILE || number == ENFILE)
+    return make_error(ErrorCode::kInternal, "too many open files for perf events: raise ulimit -n",
+                      number);
+  return make_error(ErrorCode::kInternal, fmt::format("perf_event_open: {}", std::strerror(number)),
+                    number);
+}
+
+bool perf_may_see_kernel(ProcReader& proc) {
+  if (has_effective_capability(CAP_PERFMON) || has_effective_capability(CAP_SYS_ADMIN)) return true;
+  const auto text = proc.read(proc.root() + "/sys/kernel/perf_event_paranoid");
+  if (!text) return false;
+  int level = 2;
+  const auto parsed = std::from_chars(text->data(), text->data() + text->size(), level);
+  return parsed.ec == std::errc{} && level < 2;
+}
+
+RungReport refused_perf(const std::string& probe, const Error& error) {
+  return {probe, Rung::kPerf, false, error.message,
+          error.code == ErrorCode::kPermission
+              ? "sudo sysctl kernel.perf_event_paranoid=1, or sudo setcap "
+                "cap_perfmon+ep \"$(command -v topspin)\""
+              : ""};
+}
+
+std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc) {
+  ProcessTree tree(subject, proc);
+  tree.update();
+  std::vector<ThreadOf> threads;
+  for (const int32_t pid : tree.processes()) {
+    for (const int32_t tid : proc.threads(pid)) threads.push_back({pid, tid});
+  }
+  return threads;
+}
+
+std::vector<int> online_cpus() {
+  // "0-3,8": ranges of /sys/devices/system/cpu/online.
+  std::ifstream file("/sys/devices/system/cpu/online");
+  std::string text;
+  std::getline(file, text);
+  std::vector<int> cpus;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (at < end) {
+    int first = 0;
+    auto parsed = std::from_chars(at, end, first);
+    if (parsed.ec != std::errc{}) break;
+    int last = first;
+    if (parsed.ptr < end && *parsed.ptr == '-') parsed = std::from_chars(parsed.ptr + 1, end, last);
+    if (parsed.ec != std::errc{} || last < first || last - first > 8192) break;
+    for (int cpu = first; cpu <= last; ++cpu) cpus.push_back(cpu);
+    at = parsed.ptr + 1;
+  }
+  if (cpus.empty()) {
+    for (int cpu = 0; cpu < static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN)); ++cpu)
+      cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
+}  // namespace topspin

@@ -1,0 +1,41 @@
+// What the users of perf_event_open share: the call with a reason when it fails, and the threads to
+// open it on. Private to probes; one thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <linux/perf_event.h>
+
+#include "core/result.h"
+#include "core/unique_fd.h"
+#include "probes/probe.h"
+#include "probes/proc/proc_reader.h"
+#include "probes/proc/subject.h"
+
+namespace topspin {
+
+/// kPermission, kUnsupported (no such counter on this machine), or kInternal. `cpu` -1: any.
+Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgroup_fd, int cpu,
+                                 unsigned long flags = 0);
+
+/// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
+bool perf_may_see_kernel(ProcReader& proc);
+
+/// For examine(): a probe on perf events that refuses to open, with what mends that.
+RungReport refused_perf(const std::string& probe, const Error& error);
+
+struct ThreadOf {
+  int32_t pid = 0;
+  int32_t tid = 0;
+};
+/// Every thread of the subject's process tree now; of a cgroup, of the processes in it now.
+std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc);
+
+/// CPUs that are online, ascending.
+std::vector<int> online_cpus();
+
+}  // namespace topspin

@@ -1,0 +1,182 @@
+// Probe: one thing that topspin measures of the subject. A probe is a folder of probes/, with its
+// BPF, its user side, and a line in probes/all.cc; docs/new-probe.md says how one is added.
+//
+// Each probe has a ladder of ways to measure and stands on the highest rung that this kernel and
+// these privileges allow. One that cannot run is a recorded reason, never a failure. All live on
+// one thread, the session's.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "core/sample.h"
+#include "probes/proc/proc_reader.h"
+#include "probes/proc/process_tree.h"
+#include "probes/proc/subject.h"
+
+namespace topspin {
+
+struct ProbeOptions {
+  std::map<std::string, Rung> forced;  // probe name -> the only rung to try
+  uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
+  uint64_t max_thread_rows_per_interval = 20'000;
+  bool counters = false;            // perf counters: they cost at each context switch
+  int64_t stacks_per_second = 0;    // CPU samples with stacks, of each CPU in use; 0: none
+  std::string proc_root = "/proc";  // for tests
+
+  bool syscalls = false;          // measure system calls: some 160 ns each for the subject
+  uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
+};
+
+/// A Sample of which the probes have set their own parts: what they measured since the previous
+/// interval, or since they were opened.
+struct ProbeInterval : Sample {
+  int64_t begin_ns = 0;  // monotonic
+  int64_t end_ns = 0;
+  bool subject_alive = true;  // at least one process of it; a cgroup may fill again
+
+  /// Run time of a probe's BPF programs. Zero: the kernel does not count it.
+  void add_bpf_ns(int64_t run_ns) {
+    if (run_ns > 0) self.bpf_ns = self.bpf_ns.value_or(0) + run_ns;
+  }
+};
+
+/// What the probes of a recording share. It lives as long as they do.
+struct ProbeContext {
+  ProbeContext(Subject watched, const ProbeOptions& wanted)
+      : options(wanted),
+        subject(std::move(watched)),
+        proc(options.proc_root),
+        tree(subject, proc) {}
+
+  ProbeOptions options;
+  Subject subject;
+  ProcReader proc;
+  ProcessTree tree;
+  std::vector<std::string> events;  // to be told to the user, a sentence each
+
+  // What the scheduler probe, which is the first, says to those after it.
+  int task_storage_fd = -1;        // the map in which its threads' waits stand; -1: there is none
+  std::string timers_missing;      // why it does not measure timers; empty: it does
+  std::vector<int32_t> processes;  // of the subject, alive, ascending; as of this interval
+  std::optional<int64_t> minor_faults;  // of all threads, those included that nobody waited for
+  std::optional<int64_t> major_faults;
+};
+
+/// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
+/// threads and time. Absent on rungs that have only one of the two.
+struct SchedulerSelfTest {
+  enum class Verdict : uint8_t {
+    kAgree,
+    kKernelCountsSleep,  // known of kernels from 6.12 on: no fault of ours
+    kDiffer,             // for no reason that is known
+  };
+  uint64_t histogram_sum_ns = 0;
+  uint64_t run_delay_ns = 0;
+  uint64_t waits = 0;
+  Verdict verdict = Verdict::kAgree;
+  std::string sentence;  // empty: they agree
+};
+
+/// What the kernel charged the subject's command, with all that it started and waited for, in its
+/// whole life: wait4's rusage. An independent source for what the probes counted.
+struct CommandUsage {
+  uint64_t cpu_ns = 0;
+  uint64_t voluntary_switches = 0;
+  uint64_t involuntary_switches = 0;
+};
+
+class Probe {
+ public:
+  virtual ~Probe() = default;
+
+  /// A status for each of its names, in their order.
+  virtual std::vector<ProbeStatus> status() const = 0;
+
+  /// Sets what it has measured since the previous call, or since it was opened; its losses too.
+  virtual void read(ProbeInterval& interval) = 0;
+
+  /// What ending here cuts off, as of the last read().
+  virtual LossInterval end_losses() const { return {}; }
+
+  /// The Linux capabilities (CAP_* numbers) that read() needs after opening.
+  virtual std::vector<int> capabilities_needed() const { return {}; }
+
+  /// The subject's cgroup was removed and made again. What the user should know of that; empty:
+  /// nothing.
+  virtual std::string follow_cgroup(uint64_t /*new_id*/) { return {}; }
+
+  /// Readable when handle_notices() should be called, soon; -1: never.
+  virtual int notice_fd() const { return -1; }
+  virtual void handle_notices() {}
+
+  virtual std::optional<SchedulerSelfTest> self_test() const { return std::nullopt; }
+
+  /// As Probes::doubts().
+  virtual std::vector<std::string> doubts(bool /*is_command*/,
+                                          const std::optional<CommandUsage>& /*usage*/) const {
+    return {};
+  }
+};
+
+/// For `doctor`: what a rung of a probe says on this host.
+struct RungReport {
+  std::string probe;
+  Rung rung = Rung::kNone;
+  bool works = false;
+  std::string reason;  // why not
+  std::string remedy;  // the command or setting that mends it; empty: nothing does
+};
+
+/// A kind of probe, as probes/all.cc lists it.
+struct ProbeKind {
+  std::vector<std::string> names;  // as in --probe, in a run's `probes` and in doctor
+
+  /// Climbs its ladder. REQUIRES: there is a subject. nullptr instead of a function: FlowOwners,
+  /// which a recording opens itself.
+  std::unique_ptr<Probe> (*open)(ProbeContext& context) = nullptr;
+
+  /// For `doctor`: opens each rung for real, on topspin itself, which is the subject, has it see
+  /// something and closes it. Nothing is inferred from versions or configuration.
+  void (*examine)(ProbeContext& self, std::vector<RungReport>& reports) = nullptr;
+
+  /// Whether the user asks for it; nullptr: it is measured always.
+  bool (*wanted)(const ProbeOptions& options) = nullptr;
+};
+
+/// For ProbeKind::open. REQUIRES: a constructor that climbs the ladder.
+template <typename OneProbe>
+std::unique_ptr<Probe> open_as(ProbeContext& context) {
+  return std::make_unique<OneProbe>(context);
+}
+
+/// Every kind, in the order in which they are opened and read.
+const std::vector<ProbeKind>& all_probes();
+
+/// Whether the user left this rung to this probe.
+bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung);
+
+/// Calls `open` for each rung of the ladder that the user left to this probe, from the top, until
+/// one opens. Says where the probe stands, and why not higher.
+ProbeStatus climb(const std::string& probe, std::span<const Rung> ladder,
+                  const ProbeOptions& options, const std::function<Status(Rung)>& open);
+
+/// What a probe on BPF needs after opening.
+std::vector<int> bpf_capabilities_needed();
+
+/// A rung that refuses to open, with what mends that.
+RungReport refused_rung(const std::string& probe, Rung rung, const Error& error);
+
+/// For examine(): some sleeps and some CPU time of topspin's own.
+inline constexpr int kExamineSleeps = 5;
+void sleep_and_work();
+
+}  // namespace topspin

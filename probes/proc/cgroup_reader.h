@@ -1,0 +1,78 @@
+// CgroupReader: what the control groups of a process say about its memory, its CPU quota and its
+// stalls. Version 2 throughout, and version 1's memory and cpu hierarchies, which many hosts still
+// have beside it. Owned by ResourceProbe, on its thread.
+//
+// A limit may stand in any group above the process's own, so memory and quota are looked for up to
+// the mount's top. Mounts are read once; the process's group at each reading, since it may be
+// moved.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/sample.h"
+#include "probes/proc/proc_reader.h"
+
+namespace topspin {
+
+/// cpu.stat of a group: since it was made. `throttled_usec` of version 2, `throttled_time` (ns)
+/// of 1.
+struct CpuQuotaUse {
+  uint64_t periods = 0;
+  uint64_t throttled_periods = 0;
+  uint64_t throttled_ns = 0;
+};
+/// nullopt: the group has no CPU controller.
+std::optional<CpuQuotaUse> parse_cpu_stat(std::string_view text);
+
+struct CgroupMount {
+  std::string root;         // the group at the mount's top
+  std::string mount_point;  // where it is
+};
+/// Of /proc/self/mountinfo: the mount of version 2 (`controller` empty) or of a version 1
+/// hierarchy with that controller.
+std::optional<CgroupMount> find_cgroup_mount(std::string_view mountinfo,
+                                             std::string_view controller);
+/// Of /proc/PID/cgroup: the group's path in that hierarchy.
+std::optional<std::string> find_cgroup_path(std::string_view text, std::string_view controller);
+
+/// Everything since the group was made, but for memory, which is now.
+struct CgroupReading {
+  std::string name;  // changes when the process is moved to another group
+  std::optional<int64_t> memory_bytes;
+  std::optional<int64_t> memory_room_bytes;  // until the tightest limit; nullopt: there is none
+  std::optional<CpuQuotaUse> quota;          // summed over the group and those above it
+  StallInterval stalls;
+};
+
+class CgroupReader {
+ public:
+  /// `directory`: the subject's group of version 2, if it is one; else groups are found by pid.
+  CgroupReader(ProcReader& proc, std::string directory);
+
+  /// REQUIRES: `pid` is a process of the subject; what cannot be read is absent.
+  CgroupReading read(int32_t pid);
+
+ private:
+  struct Hierarchy {
+    std::optional<CgroupMount> mount;
+    std::string_view controller;
+  };
+  /// The group's directory, and the mount's top below which it lies; empty: not there.
+  std::string directory_of(const Hierarchy& hierarchy, std::string_view cgroup_text) const;
+  void read_memory(const std::string& directory, const std::string& top, bool v2,
+                   CgroupReading& into);
+  void read_quota(const std::string& directory, const std::string& top, CgroupReading& into);
+  std::optional<int64_t> read_number(const std::string& path);
+
+  ProcReader& proc_;
+  std::string directory_;
+  Hierarchy unified_{std::nullopt, ""};
+  Hierarchy memory_{std::nullopt, "memory"};
+  Hierarchy cpu_{std::nullopt, "cpu"};
+};
+
+}  // namespace topspin

@@ -1,0 +1,62 @@
+// Subject: SubjectSpec made certain. Which process (pid and start time, so that a reused number is
+// not taken for it) or which cgroup (its id, which BPF sees, and its directory). Plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <sys/types.h>
+
+#include "core/result.h"
+#include "core/unique_fd.h"
+#include "probes/proc/proc_reader.h"
+
+namespace topspin {
+
+/// Whom to watch. A process and its descendants (fork, exec and exit followed), or a cgroup (v2,
+/// and the cgroups below it).
+struct SubjectSpec {
+  enum class Kind : uint8_t { kNone, kProcessTree, kCgroup };
+  Kind kind = Kind::kNone;
+  pid_t pid = 0;
+  std::string cgroup_path;  // absolute, or below the cgroup2 mount
+};
+
+struct Subject {
+  SubjectSpec::Kind kind = SubjectSpec::Kind::kNone;
+  int32_t pid = 0;
+  uint64_t start_ticks = 0;
+  uint64_t cgroup_id = 0;
+  std::string cgroup_directory;
+  int32_t own_pid = 0;  // topspin's, which is not of its own subject unless it was named
+  std::string remark;   // what the user should know of the choice; empty: nothing
+};
+
+/// A number of a thread that is no process stands for its process; the remark says so. Fails with
+/// kUsage if the process or the cgroup is not there, with kPermission if /proc hides the process.
+Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc);
+
+/// Tells when the subject's cgroup was removed and when one was made again at its path. Lives with
+/// Probes, on its thread.
+class CgroupPath {
+ public:
+  explicit CgroupPath(const Subject& subject);
+
+  struct Change {
+    std::string sentence;
+    uint64_t new_id = 0;  // 0: there is none now
+  };
+  /// What has changed since the last call; nullopt: nothing.
+  std::optional<Change> look();
+
+  /// Readable when something was made or removed beside the cgroup; -1: not known, or no cgroup.
+  int notice_fd() const { return notices_.get(); }
+
+ private:
+  std::string directory_;  // empty: the subject is no cgroup
+  uint64_t id_ = 0;        // 0: it is not there
+  UniqueFd notices_;
+};
+
+}  // namespace topspin

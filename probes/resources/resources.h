@@ -1,0 +1,72 @@
+// ResourceProbe: what the subject's processes hold, how near that is to their limits, and what the
+// host and the subject's cgroup were short of, from /proc and the cgroup files. Owned by Probes, on
+// its thread.
+//
+// status, stat and the fd count cost about 20 us a process and are read for every process on every
+// reading, within a budget: a subject of tens of thousands of processes gets nullopt rather than a
+// sum over part of it. Three things cost in proportion to what they count: pss walks the page
+// tables under the subject's mmap lock (and is never read when that would take long, estimated from
+// rss), mappings the list of mappings, the kinds of fds each descriptor's link. Each is read at
+// most so often that it takes 2% of the time; between, it is absent, not repeated.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/sample.h"
+#include "probes/proc/cgroup_reader.h"
+#include "probes/proc/proc_reader.h"
+
+namespace topspin {
+
+class ResourceProbe {
+ public:
+  /// `cgroup_directory`: of the subject, if it is a cgroup (v2); else empty.
+  explicit ResourceProbe(ProcReader& proc, std::string cgroup_directory = {});
+
+  /// Begins the interval of pressure that the first read() ends. REQUIRES: `pid` is the subject's.
+  void begin_pressure(int32_t pid);
+
+  /// Sums over `processes`, all of them alive a moment ago. `now_ns` is monotonic.
+  ResourceReading read(const std::vector<int32_t>& processes, int64_t now_ns);
+
+  /// Between the last two calls of read(); absent at first, and where the subject's cgroup changed.
+  const PressureInterval& pressure() const { return pressure_; }
+
+ private:
+  /// Something too dear to read each time.
+  struct Paced {
+    int64_t next_ns = INT64_MIN;
+    bool due(int64_t now_ns) const { return now_ns >= next_ns; }
+    void took(int64_t begin_ns, int64_t end_ns);
+  };
+  struct Limits {
+    std::optional<ProcLimits> limits;
+    int64_t read_ns = 0;
+  };
+
+  const std::optional<ProcLimits>& limits_of(int32_t pid, int64_t now_ns);
+  void read_mappings(const std::vector<int32_t>& processes, ResourceReading& reading);
+  void read_fd_kinds(const std::vector<int32_t>& processes, ResourceReading& reading);
+  void read_pss(const std::vector<int32_t>& processes, ResourceReading& reading);
+  void set_memory_use(ResourceReading& reading) const;
+  void read_surroundings(const std::vector<int32_t>& processes, ResourceReading& reading);
+
+  ProcReader& proc_;
+  bool watches_cgroup_;
+  CgroupReader cgroup_;
+  Paced pss_, mappings_, fd_kinds_;
+  std::map<int32_t, Limits> limits_;
+  int64_t minor_faults_ = 0;  // a sum over processes falls when one leaves unreaped; the answer
+  int64_t major_faults_ = 0;  // does not
+  std::optional<StallInterval> host_stalls_;
+  std::optional<CgroupReading> cgroup_reading_;
+  PressureInterval pressure_;
+  std::optional<int64_t> memory_room_bytes_;  // as of this reading
+  std::optional<int64_t> swap_share_bytes_;   // what goes with pss_bytes
+};
+
+}  // namespace topspin

@@ -1,0 +1,104 @@
+// BpfRung: what the three BPF rungs of the scheduler share in user space. The mapped CPUs, the ring
+// of exited threads, rows, timers, and the kernel's account of the programs. A rung adds how its
+// subject's threads are named and read. Owned by the scheduler probe, on its thread.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+#include "probes/bpf/bpf_object.h"
+#include "probes/scheduler/cpu_array.h"
+#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/thread_rows.h"
+#include "probes/scheduler/timers.h"
+
+namespace topspin {
+
+/// Entries of a map of threads by number: each takes 1 KiB.
+inline uint32_t thread_map_entries(const ProbeOptions& options) {
+  return static_cast<uint32_t>(std::clamp<uint64_t>(options.max_threads, 1024, 1 << 20));
+}
+
+/// REQUIRES of Skeleton: the maps `cpus` and `exits` of scheduler_maps.bpf.h.
+template <typename Skeleton>
+class BpfRung : public SchedulerRung {
+ public:
+  BpfRung(OwnedSkeleton<Skeleton> skeleton, MappedBpfArray<topspin_cpu> cpus,
+          uint64_t rows_per_interval)
+      : skeleton_(std::move(skeleton)),
+        cpus_(std::move(cpus)),
+        rows_(rows_per_interval),
+        program_fds_(loaded_programs(skeleton_->obj)) {}
+
+  /// Before the threads are named, so that no exit is missed.
+  Status open_exits() {
+    TOPSPIN_ASSIGN(exits_, open_ring(bpf_map__fd(skeleton_->maps.exits), &on_exit, this, "exits"));
+    return {};
+  }
+
+  /// Not being able to is no failure: the reason stands in timers_missing().
+  void attach_timers(bool wanted) {
+    timers_missing_ = "not asked for";
+    if (!wanted) return;
+    auto attached = Timers::attach(bpf_map__fd(skeleton_->maps.cpus));
+    if (!attached.ok()) {
+      timers_missing_ = attached.error().message;
+      return;
+    }
+    timers_ = std::move(attached).value();
+    timers_missing_.clear();
+    cpus_.add_timers();
+    for (const int fd : timers_->program_fds()) program_fds_.push_back(fd);
+  }
+  std::string timers_missing() const override { return timers_missing_; }
+
+ protected:
+  virtual void take_exited(ThreadRow row) { rows_.push(std::move(row)); }
+
+  /// Calls take_exited() for each thread that exited.
+  void take_exits() { ring_buffer__consume(exits_.get()); }
+
+  void read_cpus(SchedulerReading& reading) { cpus_.read(reading); }
+
+  void read_program_account(SchedulerReading& reading) const {
+    const ProgramStats stats = read_program_stats(program_fds_);
+    reading.losses.scheduler_missed_runs += stats.missed_runs;
+    if (stats.run_ns > 0) reading.bpf_ns = stats.run_ns;
+  }
+
+  /// Of the rungs whose programs keep topspin_totals. After the walk over the threads.
+  void finish(SchedulerReading& reading, const topspin_totals& totals) {
+    take_exits();
+    read_cpus(reading);
+    reading.losses.scheduler_map_full += totals.threads_refused;
+    reading.losses.thread_rows_unstored = totals.rows_refused + rows_.dropped();
+    reading.losses.scheduler_ring_full = totals.exits_unsent;
+    read_program_account(reading);
+    reading.changed_threads = rows_.take();
+  }
+
+  OwnedSkeleton<Skeleton> skeleton_;
+
+  void push_row(ThreadRow row) { rows_.push(std::move(row)); }
+
+ private:
+  static int on_exit(void* context, void* data, size_t size) {
+    if (auto row = make_exit_row(data, size))
+      static_cast<BpfRung*>(context)->take_exited(std::move(*row));
+    return 0;
+  }
+
+  CpuArray cpus_;
+  RowQueue rows_;
+  std::vector<int> program_fds_;
+  RingBuffer exits_;
+  std::unique_ptr<Timers> timers_;
+  std::string timers_missing_ = SchedulerRung::timers_missing();
+};
+
+}  // namespace topspin

@@ -1,0 +1,50 @@
+// CpuArray: what the scheduler's BPF programs have counted on each CPU, summed. One thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "core/sample.h"
+#include "probes/bpf/mapped_array.h"
+#include "probes/scheduler/scheduler_abi.h"
+#include "probes/scheduler/scheduler_rung.h"
+
+namespace topspin {
+
+class CpuArray {
+ public:
+  explicit CpuArray(MappedBpfArray<topspin_cpu> cpus)
+      : cpus_(std::move(cpus)), copies_(cpus_.size()) {}
+
+  /// Sums the CPUs into `reading`, and gives each CPU's own row of the time since the last reading.
+  void read(SchedulerReading& reading);
+
+  /// From now on timers are measured too: their histograms are given, if only as empty ones.
+  void add_timers() { with_timers_ = true; }
+
+ private:
+  struct Copy {
+    uint64_t events = 0;
+    Histogram queue_wait;
+    Histogram preemption_wait;
+    Histogram wake_delivery;
+    Histogram on_cpu;
+    Histogram timer_oversleep;
+    Histogram timer_slack;
+    Histogram timer_late;
+    Histogram timer_queueing;
+    CpuScheduling row;  // switches, waits and wait_ns since opening
+    std::array<uint64_t, TOPSPIN_QUEUE_LENGTHS> queue_lengths{};
+  };
+  static void refresh(Copy& copy, const topspin_cpu& cpu);
+  void add(const topspin_cpu& cpu, const Copy& copy, SchedulerReading& reading) const;
+  void take_row(uint32_t index, std::vector<CpuScheduling>& rows);
+
+  MappedBpfArray<topspin_cpu> cpus_;
+  bool with_timers_ = false;
+  std::vector<Copy> copies_;  // CPUs on which nothing happened are not read again
+};
+
+}  // namespace topspin

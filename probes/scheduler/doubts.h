@@ -1,0 +1,20 @@
+// Whether the scheduler probe's numbers agree with the kernel's own. Pure.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "core/sample.h"
+#include "probes/probe.h"
+
+namespace topspin {
+
+/// `kernel_counts_sleep`: whether this kernel is one that may.
+SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
+                                  bool kernel_counts_sleep);
+
+/// Why the probe's sums of a run are in doubt beside `usage`; nullopt: they are not.
+std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
+                                      const CommandUsage& usage);
+
+}  // namespace topspin

@@ -1,0 +1,239 @@
+// The probes "scheduler" and "timers". The scheduler probe climbs its ladder and turns the rung's
+// readings (sums since opening) into intervals; timers are measured beside it, by its BPF rungs.
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include "probes/growth.h"
+#include "probes/probe.h"
+#include "probes/scheduler/doubts.h"
+#include "probes/scheduler/scheduler_rung.h"
+
+namespace topspin {
+namespace {
+
+std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64_t> before) {
+  if (now) *now -= std::min(before.value_or(0), *now);
+  return now;
+}
+
+/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
+SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
+  SchedulerInterval difference = now;
+  subtract_histograms(difference, before);
+  std::vector<std::optional<uint64_t>> counts;
+  SchedulerInterval::for_each_count(before,
+                                    [&](auto, const auto& count) { counts.push_back(count); });
+  auto old_count = counts.begin();
+  SchedulerInterval::for_each_count(
+      difference, [&](auto, auto& count) { count = growth(count, *old_count++); });
+  return difference;
+}
+
+/// What was reported may never shrink, so that a sum that falls for one reading (a thread caught
+/// between two places) is not counted twice when it is back.
+void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
+  SchedulerInterval next = now;
+  std::vector<std::optional<uint64_t>> counts;
+  SchedulerInterval::for_each_count(kept,
+                                    [&](auto, const auto& count) { counts.push_back(count); });
+  auto old = counts.begin();
+  SchedulerInterval::for_each_count(next, [&](auto, auto& count) {
+    if (count)
+      count = std::max(*count, old->value_or(0));
+    else
+      count = *old;
+    ++old;
+  });
+  kept = std::move(next);
+}
+
+/// Linux 6.12 brought delayed dequeue: a thread that sleeps may stay on its run queue for a while,
+/// and the kernel's run_delay counts that too.
+bool kernel_may_count_sleep() {
+  utsname names{};
+  unsigned major = 0;
+  unsigned minor = 0;
+  if (::uname(&names) != 0 || std::sscanf(names.release, "%u.%u", &major, &minor) != 2)
+    return false;
+  return major > 6 || (major == 6 && minor >= 12);
+}
+
+class SchedulerProbe final : public Probe {
+ public:
+  explicit SchedulerProbe(ProbeContext& context) : context_(context) {
+    status_ = climb("scheduler", kSchedulerLadder, context.options, [&](Rung rung) -> Status {
+      TOPSPIN_ASSIGN(rung_,
+                     open_scheduler_rung(rung, context.subject, context.options, context.proc));
+      return {};
+    });
+    context.task_storage_fd = rung_ ? rung_->task_storage_fd() : -1;
+    context.timers_missing = rung_ ? rung_->timers_missing() : "no scheduler probe";
+  }
+
+  std::vector<ProbeStatus> status() const override { return {status_}; }
+
+  void read(ProbeInterval& interval) override {
+    if (!rung_) {
+      context_.tree.update();
+      context_.processes = context_.tree.processes();
+      return;
+    }
+    SchedulerReading reading = rung_->read();
+    interval.scheduler = growth(reading.totals, previous_.totals);
+    sums_.merge(*interval.scheduler);
+    interval.losses.merge(growth(reading.losses, previous_.losses));
+    if (reading.bpf_ns) interval.add_bpf_ns(*reading.bpf_ns - previous_.bpf_ns.value_or(0));
+    interval.changed_threads = std::move(reading.changed_threads);
+    context_.processes = std::move(reading.processes);
+    if (reading.minor_faults) context_.minor_faults = static_cast<int64_t>(*reading.minor_faults);
+    if (reading.major_faults) context_.major_faults = static_cast<int64_t>(*reading.major_faults);
+    SchedulerInterval kept = std::move(previous_.totals);
+    keep_grown(kept, reading.totals);
+    previous_ = std::move(reading);
+    previous_.totals = std::move(kept);
+    tell_sleep_once();
+  }
+
+  LossInterval end_losses() const override {
+    LossInterval losses;
+    losses.scheduler_right_censored = previous_.open_waits;
+    return losses;
+  }
+
+  std::vector<int> capabilities_needed() const override {
+    const Rung rung = status_.rung;
+    const bool bpf =
+        rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
+    return bpf ? bpf_capabilities_needed() : std::vector<int>{};
+  }
+
+  std::string follow_cgroup(uint64_t new_id) override {
+    if (rung_) rung_->follow_cgroup(new_id);
+    return {};
+  }
+
+  std::optional<SchedulerSelfTest> self_test() const override {
+    const SchedulerInterval& totals = previous_.totals;
+    if (!totals.run_queue_latency || !totals.kernel_run_delay_ns) return std::nullopt;
+    return judge_self_test(totals.run_queue_latency->sum(), *totals.kernel_run_delay_ns,
+                           totals.run_queue_latency->count(), kernel_may_count_sleep());
+  }
+
+  std::vector<std::string> doubts(bool is_command,
+                                  const std::optional<CommandUsage>& usage) const override {
+    std::vector<std::string> doubts;
+    if (const auto test = self_test(); test && test->verdict == SchedulerSelfTest::Verdict::kDiffer)
+      doubts.push_back(test->sentence);
+    if (!rung_) return doubts;
+    if (usage) {
+      if (auto doubt = doubt_sums(status_.rung, sums_, *usage)) doubts.push_back(std::move(*doubt));
+    }
+    // Without the kernel's account nothing tells how much such a rung missed.
+    if (!is_command && (status_.rung == Rung::kPerf || status_.rung == Rung::kProc)) {
+      doubts.push_back(
+          fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
+                      "threads do that live for less than a tick",
+                      rung_name(status_.rung)));
+    }
+    return doubts;
+  }
+
+ private:
+  void tell_sleep_once() {
+    if (sleep_told_) return;
+    const auto test = self_test();
+    if (!test || test->verdict != SchedulerSelfTest::Verdict::kKernelCountsSleep) return;
+    sleep_told_ = true;
+    context_.events.push_back(test->sentence);
+  }
+
+  ProbeContext& context_;
+  std::unique_ptr<SchedulerRung> rung_;  // nullptr: none opened
+  ProbeStatus status_;
+  SchedulerReading previous_;
+  SchedulerInterval sums_;   // of the intervals read
+  bool sleep_told_ = false;  // that the kernel counts sleep as wait
+};
+
+/// Its numbers are among the scheduler's.
+class TimersProbe final : public Probe {
+ public:
+  explicit TimersProbe(const ProbeContext& context)
+      : status_{"timers", context.timers_missing.empty() ? Rung::kRawTracepoint : Rung::kNone,
+                context.timers_missing} {}
+  std::vector<ProbeStatus> status() const override { return {status_}; }
+  void read(ProbeInterval&) override {}
+
+ private:
+  ProbeStatus status_;
+};
+
+RungReport examine_scheduler(Rung rung, ProbeContext& self) {
+  RungReport report{"scheduler", rung, false, "", ""};
+  auto opened = open_scheduler_rung(rung, self.subject, self.options, self.proc);
+  if (!opened.ok()) return refused_rung("scheduler", rung, opened.error());
+  (void)(*opened)->read();
+  sleep_and_work();
+  const SchedulerReading reading = (*opened)->read();
+  if (!reading.totals.cpu_ns || *reading.totals.cpu_ns == 0)
+    report.reason = "it opens, but sees no CPU time of topspin's own";
+  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() + 1 < kExamineSleeps)
+    report.reason = "it opens, but misses wakeups of topspin's own";
+  else if (rung == Rung::kPerf && reading.totals.on_cpu->count() < kExamineSleeps - 1)
+    report.reason = "it opens, but misses switches of topspin's own";
+  else
+    report.works = true;
+  return report;
+}
+
+/// Beside whichever BPF rung works.
+RungReport examine_timers(ProbeContext& self) {
+  RungReport report{"timers", Rung::kRawTracepoint, false, "", ""};
+  for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint}) {
+    auto opened = open_scheduler_rung(rung, self.subject, self.options, self.proc);
+    if (!opened.ok()) {
+      report = refused_rung("timers", Rung::kRawTracepoint, opened.error());
+      continue;
+    }
+    report.remedy = "";
+    report.reason = (*opened)->timers_missing();
+    if (!report.reason.empty()) return report;
+    sleep_and_work();
+    const SchedulerReading reading = (*opened)->read();
+    // A sleep may end by a switch that the kernel does not show.
+    if (reading.totals.timer_oversleep->count() + 1 < kExamineSleeps)
+      report.reason = "it opens, but misses sleeps of topspin's own";
+    else
+      report.works = true;
+    return report;
+  }
+  return report;
+}
+
+}  // namespace
+
+ProbeKind scheduler_probe() {
+  ProbeKind kind;
+  kind.names = {"scheduler"};
+  kind.open = open_as<SchedulerProbe>;
+  kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
+    for (const Rung rung : kSchedulerLadder) reports.push_back(examine_scheduler(rung, self));
+  };
+  return kind;
+}
+
+ProbeKind timers_probe() {
+  ProbeKind kind;
+  kind.names = {"timers"};
+  kind.open = open_as<TimersProbe>;
+  kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
+    reports.push_back(examine_timers(self));
+  };
+  return kind;
+}
+
+}  // namespace topspin

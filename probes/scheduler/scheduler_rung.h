@@ -1,0 +1,77 @@
+// SchedulerRung: one way to measure what the scheduler does with the subject. Each rung has a file
+// of its own and, where it is BPF, an object of its own, so that one refusal costs one rung. Probes
+// owns the one that opened, on its thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/sample.h"
+#include "probes/probe.h"
+#include "probes/proc/proc_reader.h"
+#include "probes/proc/subject.h"
+#include "probes/scheduler/scheduler_abi.h"
+
+namespace topspin {
+
+/// Everything since opening: sums and losses only grow from one reading to the next. Rows of CPUs
+/// (totals.cpus) are of the time since the previous reading.
+struct SchedulerReading {
+  SchedulerInterval totals;
+  LossInterval losses;      // the scheduler_* and thread_* fields
+  uint64_t open_waits = 0;  // waits that had not ended at the reading
+  std::optional<uint64_t> minor_faults;
+  std::optional<uint64_t> major_faults;
+  std::optional<int64_t> bpf_ns;
+  std::vector<ThreadRow> changed_threads;  // since the previous reading; as they stand now
+  std::vector<int32_t> processes;          // alive, ascending
+};
+
+/// Adds the kernel's own account of a thread, or of all of them.
+void add_counters(SchedulerReading& reading, const topspin_counters& counters);
+
+class SchedulerRung {
+ public:
+  virtual ~SchedulerRung() = default;
+  virtual SchedulerReading read() = 0;
+  /// Why timer oversleep is not measured; empty: it is.
+  virtual std::string timers_missing() const {
+    return "timers are seen beside the BPF rungs of the scheduler probe alone";
+  }
+  /// The subject's cgroup was removed and made again: its threads are in the new one from now on.
+  virtual void follow_cgroup(uint64_t /*id*/) {}
+  /// The map (task storage of topspin_thread) in which the threads' waits stand; -1: not this rung.
+  virtual int task_storage_fd() const { return -1; }
+};
+
+using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
+
+// The ladder, from the top. Each fails with a sentence that says what is missing.
+SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
+SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
+                                          ProcReader& proc);
+SchedulerRungResult open_scheduler_tracepoint(const Subject& subject, const ProbeOptions& options,
+                                              ProcReader& proc);
+SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptions& options,
+                                        ProcReader& proc);
+SchedulerRungResult open_scheduler_proc(const Subject& subject, const ProbeOptions& options,
+                                        ProcReader& proc);
+
+inline constexpr Rung kSchedulerLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint, Rung::kTracepoint,
+                                            Rung::kPerf, Rung::kProc};
+
+/// The probe "timers" has one rung, raw_tp, beside either BPF rung of "scheduler".
+inline bool wants_timers(const ProbeOptions& options) {
+  const auto forced = options.forced.find("timers");
+  return forced == options.forced.end() || forced->second == Rung::kRawTracepoint;
+}
+
+/// Opens one rung of the ladder, and no other.
+SchedulerRungResult open_scheduler_rung(Rung rung, const Subject& subject,
+                                        const ProbeOptions& options, ProcReader& proc);
+
+}  // namespace topspin

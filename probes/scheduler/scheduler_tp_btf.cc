@@ -1,0 +1,116 @@
+// The top rung: scheduler.bpf.c, loaded, attached, seeded and read. Owned by the scheduler probe,
+// on its thread.
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "core/unique_fd.h"
+#include "probes/bpf/subject_watch.h"
+#include "probes/scheduler/bpf_rung.h"
+#include "scheduler.skel.h"
+
+namespace topspin {
+namespace {
+
+class TpBtfRung final : public BpfRung<scheduler> {
+ public:
+  using BpfRung::BpfRung;
+
+  Status seed(const Subject& subject) { return seed_subject(watch(), subject); }
+
+  void follow_cgroup(uint64_t id) override {
+    skeleton_->bss->subject_cgroup_id = id;
+    (void)walk_subject(watch());  // one that fails leaves the new cgroup's threads to the next
+  }
+  int task_storage_fd() const override { return bpf_map__fd(skeleton_->maps.threads); }
+
+  SchedulerReading read() override {
+    SchedulerReading reading;
+    // A walk that fails leaves the sums of threads that still run where they were: they catch up
+    // with the next. It has no cause to fail once it worked while opening.
+    (void)walk_threads(reading);
+    const topspin_totals& totals = skeleton_->bss->totals;
+    add_counters(reading, totals.counters);
+    finish(reading, totals);
+    std::sort(reading.processes.begin(), reading.processes.end());
+    return reading;
+  }
+
+ private:
+  SubjectWatch watch() const {
+    return {bpf_map__fd(skeleton_->maps.threads), sizeof(topspin_thread), TOPSPIN_SEEDED,
+            skeleton_->links.walk_threads, &skeleton_->bss->totals.threads_joined};
+  }
+
+  /// One pass of the kernel over all tasks.
+  Status walk_threads(SchedulerReading& reading) {
+    const UniqueFd walk(bpf_iter_create(bpf_link__fd(skeleton_->links.walk_threads)));
+    if (!walk)
+      return make_error(ErrorCode::kInternal,
+                        fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
+    buffer_.resize(256 * (sizeof(topspin_record) + sizeof(topspin_times)));
+    size_t kept = 0;  // bytes of a record cut in two by the end of a read
+    while (true) {
+      const ssize_t got = ::read(walk.get(), buffer_.data() + kept, buffer_.size() - kept);
+      if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
+      if (got < 0)
+        return make_error(ErrorCode::kInternal,
+                          fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
+      if (got == 0) return {};
+      const size_t size = kept + static_cast<size_t>(got);
+      size_t whole = 0;
+      while (size - whole >= sizeof(topspin_record)) {
+        topspin_record record;
+        topspin_times times{};
+        std::memcpy(&record, buffer_.data() + whole, sizeof(record));
+        size_t length = sizeof(record);
+        if (record.flags & TOPSPIN_RECORD_CHANGED) {
+          length += sizeof(times);
+          if (size - whole < length) break;
+          std::memcpy(&times, buffer_.data() + whole + sizeof(record), sizeof(times));
+        }
+        take_record(record, times, reading);
+        whole += length;
+      }
+      kept = size - whole;
+      std::memmove(buffer_.data(), buffer_.data() + whole, kept);
+    }
+  }
+
+  void take_record(const topspin_record& record, const topspin_times& times,
+                   SchedulerReading& reading) {
+    const uint32_t flags = record.flags;
+    if (flags & TOPSPIN_RECORD_CHANGED) push_row(make_row(record, times));
+    if (flags & TOPSPIN_RECORD_QUEUED) ++reading.open_waits;
+    if ((flags & TOPSPIN_RECORD_LEADER) && (flags & TOPSPIN_RECORD_LIVE))
+      reading.processes.push_back(record.pid);
+  }
+
+  std::vector<char> buffer_;
+};
+
+}  // namespace
+
+SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options) {
+  const BpfLog log;
+  OwnedSkeleton<scheduler> skeleton(scheduler::open(nullptr));
+  if (!skeleton) return log.error("cannot read the BPF object", errno);
+  const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  skeleton->rodata->max_rows = options.max_threads;
+  bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);
+  TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
+                                                       "BTF tracepoint"));
+  TOPSPIN_TRY(attach_programs(*skeleton, log, "BTF tracepoint"));
+  auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(cpus),
+                                          options.max_thread_rows_per_interval);
+  TOPSPIN_TRY(rung->open_exits());
+  rung->attach_timers(wants_timers(options));
+  TOPSPIN_TRY(rung->seed(subject));
+  return SchedulerRungResult(std::move(rung));
+}
+
+}  // namespace topspin

@@ -1,0 +1,40 @@
+// Records of the scheduler's BPF programs turned into rows of threads, and the rows that wait for
+// an interval with room. One thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/sample.h"
+#include "probes/scheduler/scheduler_abi.h"
+
+namespace topspin {
+
+/// Keeps rows that do not fit into one interval for the next: nothing of a thread is lost, since
+/// rows are cumulative and a newer one of the same thread takes the place of the older.
+class RowQueue {
+ public:
+  explicit RowQueue(uint64_t limit) : limit_(limit) {}
+  void push(ThreadRow row);
+  std::vector<ThreadRow> take();
+  /// Rows that found no room: more than kBacklog intervals' rows may not wait.
+  uint64_t dropped() const { return dropped_; }
+
+ private:
+  static constexpr uint64_t kBacklog = 4;
+  using Identity = std::pair<int32_t, int64_t>;  // tid, start time
+  uint64_t limit_;
+  uint64_t dropped_ = 0;
+  std::vector<ThreadRow> rows_;  // oldest first
+  std::map<Identity, size_t> places_;
+};
+
+ThreadRow make_row(const topspin_record& record, const topspin_times& times);
+/// From the ring of exits; nullopt if the bytes are not those of a record.
+std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
+
+}  // namespace topspin

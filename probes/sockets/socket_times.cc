@@ -1,0 +1,259 @@
+#include "probes/sockets/socket_times.h"
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "core/clock.h"
+#include "core/unique_fd.h"
+#include "probes/bpf/bpf_object.h"
+#include "probes/bpf/mapped_array.h"
+#include "probes/bpf/subject_watch.h"
+#include "probes/inet/sock_diag.h"
+#include "probes/proc/syscall_names.h"
+#include "probes/sockets/sockets_abi.h"
+#include "sockets.skel.h"
+
+namespace topspin {
+namespace {
+
+/// A request that was not answered for so long is taken for one that is never answered.
+constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
+
+/// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
+/// Only the stamp says when the second of two datagrams in a queue came.
+UniqueFd ask_for_time_stamps() {
+  UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  if (fd) ::setsockopt(fd.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
+  return fd;
+}
+
+class BpfSocketTimes final : public SocketTimes {
+ public:
+  BpfSocketTimes(OwnedSkeleton<sockets> skeleton, MappedBpfArray<topspin_socket_cpu> cpus,
+                 const Subject& subject, const SocketFeatures& features)
+      : skeleton_(std::move(skeleton)),
+        cpus_(std::move(cpus)),
+        copies_(cpus_.size()),
+        program_fds_(loaded_programs(skeleton_->obj)),
+        features_(features),
+        follows_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup) {
+    tell_clock_offset();
+  }
+
+  Status seed(const Subject& subject) {
+    TOPSPIN_TRY(seed_subject(watch(), subject));
+    TOPSPIN_TRY(run_iterator(skeleton_->links.walk_files, "open files"));
+    handle_notices();
+    return {};
+  }
+
+  Status open_notices() {
+    TOPSPIN_ASSIGN(ring_, open_ring(
+                              bpf_map__fd(skeleton_->maps.notices),
+                              [](void*, void*, size_t) { return 0; }, nullptr, "notices"));
+    return {};
+  }
+
+  void follow_cgroup(uint64_t id) override {
+    if (!follows_cgroup_) return;
+    skeleton_->bss->subject_cgroup_id = id;
+    (void)walk_subject(watch()).ok();
+  }
+
+  int notice_fd() const override { return ring_buffer__epoll_fd(ring_.get()); }
+
+  /// Attaching worked when it was tried while opening, and asks for no privilege that may have been
+  /// given up since but those that capabilities_needed() names.
+  void handle_notices() override {
+    ring_buffer__consume(ring_.get());
+    if (features_.accepts && skeleton_->bss->listens)
+      attach_once(skeleton_->progs.sys_exit, skeleton_->links.sys_exit);
+    if (features_.replies && skeleton_->bss->serves)
+      attach_once(skeleton_->progs.sched_switch, skeleton_->links.sched_switch);
+    ask_for_time_stamps_if_needed();
+  }
+
+  SocketTimesReading read() override {
+    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    if (follows_cgroup_) (void)walk_subject(watch()).ok();
+    tell_clock_offset();
+    handle_notices();
+    SocketTimesReading reading;
+    for (uint32_t index = 0; index < cpus_.size(); ++index) {
+      const topspin_socket_cpu& cpu = cpus_[index];
+      Copy& copy = copies_[index];
+      const uint64_t events = __atomic_load_n(&cpu.events, __ATOMIC_ACQUIRE);
+      if (events != copy.events) {
+        copy = {events,
+                cpu.left_censored,
+                cpu.unmatched,
+                cpu.splits_cut,
+                cpu.udp_drops,
+                cpu.multiplexed,
+                read_histogram(cpu.accept_delay),
+                read_histogram(cpu.socket_wait),
+                read_histogram(cpu.reply_socket),
+                read_histogram(cpu.reply_cpu_queue),
+                read_histogram(cpu.reply_runtime)};
+      }
+      add(copy, reading);
+    }
+    if (features_.accepts) take_fullest_queue(reading);
+    const ProgramStats stats = read_program_stats(program_fds_);
+    reading.bpf_ns = stats.run_ns;
+    reading.losses.socket_missed_runs = stats.missed_runs;
+    reading.losses.socket_map_full =
+        skeleton_->bss->sockets_refused + skeleton_->bss->threads_refused;
+    return reading;
+  }
+
+ private:
+  /// What was read of one CPU.
+  struct Copy {
+    uint64_t events = 0;
+    uint64_t left_censored = 0;
+    uint64_t unmatched = 0;
+    uint64_t splits_cut = 0;
+    uint64_t udp_drops = 0;
+    uint64_t multiplexed = 0;
+    Histogram accept_delay;
+    Histogram socket_wait;
+    Histogram reply_socket;
+    Histogram reply_cpu_queue;
+    Histogram reply_runtime;
+  };
+
+  void add(const Copy& copy, SocketTimesReading& reading) const {
+    const auto merge = [](std::optional<Histogram>& into, const Histogram& from) {
+      if (!into) into.emplace();
+      into->merge(from);
+    };
+    SocketInterval& totals = reading.totals;
+    if (features_.accepts) merge(totals.accept_delay, copy.accept_delay);
+    if (features_.replies) {
+      merge(totals.socket_wait, copy.socket_wait);
+      merge(totals.reply_socket, copy.reply_socket);
+      merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
+      merge(totals.reply_runtime, copy.reply_runtime);
+      totals.replies_multiplexed = totals.replies_multiplexed.value_or(0) + copy.multiplexed;
+      reading.udp_drops = reading.udp_drops.value_or(0) + copy.udp_drops;
+    }
+    reading.losses.socket_left_censored += copy.left_censored;
+    reading.losses.replies_unmatched += copy.unmatched;
+    reading.losses.reply_splits_cut += copy.splits_cut;
+  }
+
+  /// The programs write into the other half from here on. One that is under way on another CPU may
+  /// still write into this one: its queue was no fuller than the next reading will say.
+  void take_fullest_queue(SocketTimesReading& reading) {
+    topspin_accept_queues& queues = skeleton_->bss->accept_queues;
+    const uint64_t epoch = queues.epoch;
+    __atomic_store_n(&queues.fullest[(epoch + 1) & 1], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&queues.epoch, epoch + 1, __ATOMIC_RELEASE);
+    const uint64_t fullest = __atomic_load_n(&queues.fullest[epoch & 1], __ATOMIC_ACQUIRE);
+    if (fullest == 0) return;
+    reading.accept_queue_max = fullest >> 32;
+    reading.accept_queue_limit = fullest & UINT32_MAX;
+  }
+
+  static void attach_once(bpf_program* program, bpf_link*& link) {
+    if (!link) link = bpf_program__attach(program);
+  }
+
+  /// Stamps cost every packet of the host some 80 ns: not before the subject uses UDP.
+  void ask_for_time_stamps_if_needed() {
+    if (!time_stamps_ && features_.replies && skeleton_->bss->datagram_sockets > 0)
+      time_stamps_ = ask_for_time_stamps();
+  }
+
+  void tell_clock_offset() {
+    skeleton_->bss->realtime_minus_monotonic_ns = take_clock_anchor().offset_ns();
+  }
+
+  SubjectWatch watch() const {
+    return {.threads_fd = bpf_map__fd(skeleton_->maps.threads),
+            .thread_bytes = bpf_map__value_size(skeleton_->maps.threads),
+            .walk = skeleton_->links.walk_threads,
+            .threads_joined = &skeleton_->bss->threads_joined};
+  }
+
+  OwnedSkeleton<sockets> skeleton_;
+  MappedBpfArray<topspin_socket_cpu> cpus_;
+  std::vector<Copy> copies_;
+  std::vector<int> program_fds_;
+  RingBuffer ring_;
+  UniqueFd time_stamps_;
+  SocketFeatures features_;
+  bool follows_cgroup_;
+};
+
+/// Connections to these ports that are there already are a server's.
+void name_listening_ports(int map_fd) {
+  auto diag = SockDiag::open();
+  if (!diag.ok()) return;  // then such connections count as a client's
+  const auto queues = diag->queues();
+  if (!queues.ok()) return;
+  for (const DiagQueue& queue : *queues) {
+    const uint8_t listens = 1;
+    if (queue.protocol == kProtocolTcp)
+      bpf_map_update_elem(map_fd, &queue.local.port, &listens, BPF_ANY);
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
+                                                       const SocketFeatures& features,
+                                                       int scheduler_threads_fd) {
+  const BpfLog log;
+  OwnedSkeleton<sockets> skeleton(sockets::open(nullptr));
+  if (!skeleton) return log.error("cannot read the BPF object", errno);
+  const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
+  auto& constants = *skeleton->rodata;
+  skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
+  constants.accept_number = static_cast<uint32_t>(syscall_number("accept"));
+  constants.accept4_number = static_cast<uint32_t>(syscall_number("accept4"));
+  constants.sees_accepts = features.accepts;
+  constants.read_number = static_cast<uint32_t>(syscall_number("read"));
+  constants.recvfrom_number = static_cast<uint32_t>(syscall_number("recvfrom"));
+  constants.readv_number = static_cast<uint32_t>(syscall_number("readv"));
+  constants.recvmsg_number = static_cast<uint32_t>(syscall_number("recvmsg"));
+  constants.reply_timeout_ns = kReplyTimeoutNs;
+  constants.scheduler_threads_shared = scheduler_threads_fd >= 0;
+  if (scheduler_threads_fd >= 0) {
+    if (const int error = bpf_map__reuse_fd(skeleton->maps.scheduler_threads, scheduler_threads_fd))
+      return log.error("cannot share the map of threads with the socket programs", -error);
+  }
+  auto& programs = skeleton->progs;
+  bpf_program__set_autoload(programs.cgroup_attach_task, cgroup);
+  bpf_program__set_autoload(programs.sys_exit, features.accepts);
+  for (bpf_program* program : {programs.data_ready, programs.received, programs.sent,
+                               programs.dropped, programs.sched_switch})
+    bpf_program__set_autoload(program, features.replies);
+  bpf_program__set_autoattach(programs.sys_exit, false);
+  bpf_program__set_autoattach(programs.sched_switch, false);
+  TOPSPIN_ASSIGN(auto array, load_programs<topspin_socket_cpu>(*skeleton, skeleton->maps.cpus, 1,
+                                                               log, "socket"));
+  name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
+  TOPSPIN_TRY(attach_programs(*skeleton, log, "socket"));
+  // Tried now, so that a refusal is known now; kept only once there is something to see.
+  for (bpf_program* program : {features.accepts ? programs.sys_exit : nullptr,
+                               features.replies ? programs.sched_switch : nullptr}) {
+    bpf_link* const link = program ? bpf_program__attach(program) : nullptr;
+    if (program && !link) return log.error("cannot attach the socket programs", errno);
+    if (link) bpf_link__destroy(link);
+  }
+  auto times =
+      std::make_unique<BpfSocketTimes>(std::move(skeleton), std::move(array), subject, features);
+  TOPSPIN_TRY(times->open_notices());
+  TOPSPIN_TRY(times->seed(subject));
+  return Result<std::unique_ptr<SocketTimes>>(std::move(times));
+}
+
+}  // namespace topspin

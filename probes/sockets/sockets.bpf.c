@@ -1,0 +1,976 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* What happens at the subject's sockets: how long a connection waits to be accepted, how long data
+ * waits to be read, and of what each reply's time was made. docs/sockets.md defines the numbers.
+ *
+ * A socket is watched if it has storage of ours: made when a thread of the subject listens on it,
+ * receives or sends, or by the walk over the open files while opening; the kernel copies a
+ * listener's storage to each connection made from it. For all other sockets of the host an event
+ * ends after one load.
+ *
+ * Two groups of programs, which user space may load apart from each other:
+ *   accepts  set_state (a connection is ready), sys_exit (accept returned)
+ *   replies  data_ready, received, sent, dropped, sched_switch (when each thread waited for a CPU)
+ * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
+ * attaches them when a notice says that the subject listens, or serves.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/bpf/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/bpf/cells.bpf.h"
+#include "probes/bpf/local_storage.bpf.h"
+#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/scheduler/scheduler_abi.h" /* topspin_thread */
+#include "probes/sockets/sockets_abi.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define AF_INET 2
+#define AF_INET6 10
+#define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
+#define IPPROTO_MPTCP 262
+#define PF_IO_WORKER 0x10 /* of task_struct.flags: a kernel thread of a process's io_uring */
+#define MSG_PEEK 0x2
+#define MSG_ERRQUEUE 0x2000
+#define RCV_SHUTDOWN 1       /* of sk_shutdown: the peer's FIN has come, for one */
+#define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
+
+enum {
+  STATE_ESTABLISHED = 1,
+  STATE_SYN_RECV = 3,
+  STATE_FIN_WAIT1 = 4,
+  STATE_CLOSE = 7,
+  STATE_LAST_ACK = 9,
+  STATE_LISTEN = 10,
+};
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+struct sk_buff {
+  struct sk_buff* next;
+  __s64 tstamp; /* ktime_t, CLOCK_REALTIME on the way in */
+};
+
+struct sk_buff_head {
+  struct sk_buff* next;
+};
+
+struct sock_common {
+  __be16 skc_dport;
+  __u16 skc_num;
+  unsigned short skc_family;
+  volatile unsigned char skc_state;
+};
+
+struct sock {
+  struct sock_common __sk_common;
+  struct sk_buff_head sk_receive_queue;
+  __u16 sk_protocol;
+  __u8 sk_userlocks : 4; /* a bit field in older kernels: to be read as one */
+  __u8 sk_shutdown;
+  __u32 sk_ack_backlog;
+  __u32 sk_max_ack_backlog;
+  struct bpf_local_storage* sk_bpf_storage;
+};
+
+struct udp_sock {
+  struct sk_buff_head reader_queue;
+};
+
+struct tcp_sock {
+  __u32 copied_seq;
+  __u32 rcv_nxt;
+  __u32 write_seq;       /* up to which programs have sent */
+  __u32 snd_nxt;         /* up to which segments have left */
+  __u64 tcp_wstamp_ns;   /* when the last segment left; CLOCK_MONOTONIC */
+  __u64 first_tx_mstamp; /* in us: when that with the newest data that is acknowledged left, or the
+                            oldest that is not if nothing was before it */
+};
+
+struct inet_connection_sock {
+  const void* icsk_ulp_ops;
+};
+
+struct mptcp_sock {
+  struct sock* first;                /* of its TCP connections */
+  struct sk_buff_head receive_queue; /* of kernels that do not use sk_receive_queue */
+};
+
+struct socket {
+  struct sock* sk;
+};
+
+struct file {
+  void* private_data;
+};
+
+struct fdtable {
+  unsigned int max_fds;
+  struct file** fd;
+};
+
+struct files_struct {
+  struct fdtable* fdt;
+};
+
+struct task_struct___files {
+  struct files_struct* files;
+};
+
+struct bpf_iter__task_file {
+  struct bpf_iter_meta* meta;
+  struct task_struct* task;
+  __u32 fd;
+  struct file* file;
+};
+
+#if defined(__TARGET_ARCH_x86)
+struct pt_regs {
+  unsigned long orig_ax;
+  unsigned long si;
+};
+#define SYSCALL_NUMBER(regs) ((long)(regs)->orig_ax)
+#define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->si)
+#elif defined(__TARGET_ARCH_arm64)
+struct pt_regs {
+  __u64 regs[31];
+  __s32 syscallno;
+};
+#define SYSCALL_NUMBER(regs) ((long)(regs)->syscallno)
+#define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->regs[1])
+#else
+#error "where is the number of the system call in struct pt_regs of this architecture?"
+#endif
+
+#pragma clang attribute pop
+
+/* ---- threads: when each waited for a CPU ---- */
+
+#define RECENT_WAITS 16
+
+struct cpu_wait {
+  __u64 end_ns;
+  __u64 length_ns;
+};
+
+struct topspin_watched_thread {
+  __u32 member;
+  __u32 waits;          /* in the ring, ever */
+  __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
+  __u64 waited_ns;      /* BY_CLOCK: the scheduler probe's sum after the wait that ended there;
+                           BY_RUN_DELAY: the kernel's sum before it */
+  __u64 source;         /* whose sum that is */
+  struct cpu_wait recent[RECENT_WAITS];
+};
+
+#include "probes/bpf/subject_thread.bpf.h"
+
+/* The scheduler probe's, if it stands on tp_btf: user space puts its map in the place of this one.
+ * Its program on sched_switch was attached before ours, and so runs before. */
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread);
+} scheduler_threads SEC(".maps");
+
+const volatile __u32 scheduler_threads_shared = 0;
+
+enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
+
+/* ---- sockets ---- */
+
+/* Whether what is read from a socket are requests, and what is sent replies. */
+enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
+
+struct request {
+  __u64 ready_ns;     /* 0: not known, and so its reply is in no number */
+  __u64 read_ns;      /* 0: no request */
+  __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
+};
+
+/* What the first bytes of a connection's requests say that it carries. */
+enum {
+  TALK_UNSEEN = 0,
+  TALK_PLAIN,
+  TALK_TLS,
+  TALK_TLS_HANDSHAKE,
+  TALK_TLS_TICKETS, /* TLS 1.3: its first application data is answered by session tickets, maybe */
+  TALK_MULTIPLEXED, /* HTTP/2, SSH, ...: what is sent next answers no particular request */
+};
+
+struct watched_socket {
+  __u64 unread_ns; /* since when the oldest unread data is there; 0: there is none, or unknown */
+  __u64 last_ready_ns; /* when data came last */
+  __u64 listener;      /* the address of the listening socket that this is, or came from */
+  __u64 self; /* the socket's own address: another one's if the kernel has just copied this */
+  __u32 role;
+  __u32 read_seq; /* TCP: up to which the reads that were seen have read */
+  __u8 seq_known;
+  __u8 talk;
+  __u8 is_turn;    /* the request is one of those that are counted and not split */
+  __u8 reply_held; /* TCP: the reply was sent, and nothing of it has left yet */
+  __u8 reserved[4];
+  struct request request; /* of a connection: the one that was read and not answered */
+  __u64 held_queue_ns;    /* reply_held: of the sending thread, from read to its last send */
+  __u32 reply_seq;        /* TCP: where the reply to the request begins */
+  __u32 reserved_too;
+};
+
+/* A UDP socket serves many peers: its requests in the order of their reading. Within the 20 KiB
+ * that kernels before 6.9 let a socket carry. */
+#define PENDING_REQUESTS 512
+
+struct pending_requests {
+  __u32 head;
+  __u32 tail;
+  struct request requests[PENDING_REQUESTS];
+};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+  __type(key, int);
+  __type(value, struct watched_socket);
+} sockets SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_SK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct pending_requests);
+} pending SEC(".maps");
+
+/* Connections ready to be accepted: by the address of their socket, since an accepted one is found
+ * by its descriptor, by reads that no storage can be asked with. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, __u64);
+  __type(value, __u64);
+} ready_connections SEC(".maps");
+
+/* Ports that were listened on when we began: connections to them are a server's. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 65536);
+  __type(key, __u16);
+  __type(value, __u8);
+} listening_ports SEC(".maps");
+
+/* User space sets max_entries, and maps it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1);
+  __type(key, __u32);
+  __type(value, struct topspin_socket_cpu);
+} cpus SEC(".maps");
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, 4096);
+} notices SEC(".maps");
+
+const volatile __u32 accept_number = 0;
+const volatile __u32 accept4_number = 0;
+const volatile __u32 sees_accepts = 0; /* sys_exit is loaded */
+const volatile __u32 read_number = 0;
+const volatile __u32 recvfrom_number = 0;
+const volatile __u32 readv_number = 0;
+const volatile __u32 recvmsg_number = 0;
+const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
+
+struct topspin_accept_queues accept_queues;
+__s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
+__u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
+__u32 serves;                      /* the subject has had a server's socket */
+__u32 listens;                     /* the subject has had a listening socket */
+__u64 sockets_refused;             /* no room for a socket, or for a ready connection */
+
+TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
+  __u32 cpu = bpf_get_smp_processor_id();
+  return bpf_map_lookup_elem(&cpus, &cpu);
+}
+
+/* A socket of MPTCP is the one that a program holds; the TCP connections below it are the kernel's.
+ */
+TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
+  __u16 family = sk->__sk_common.skc_family;
+  __u16 protocol = sk->sk_protocol;
+  return (family == AF_INET || family == AF_INET6) &&
+         (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_MPTCP);
+}
+
+/* Wakes user space, to attach what costs every switch or system call only now that it is needed. If
+ * the ring is full it is being woken already. */
+TOPSPIN_INLINE void tell(__u32* once) {
+  __u32 nothing = 0;
+  if (*once || __sync_val_compare_and_swap(once, 0, 1)) return;
+  bpf_ringbuf_output(&notices, &nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
+}
+
+TOPSPIN_INLINE void set_role(struct watched_socket* socket, __u32 role) {
+  socket->role = role;
+  if (role == ROLE_SERVER) tell(&serves);
+}
+
+TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
+  if (sk->sk_protocol != IPPROTO_UDP) {
+    __u16 port = sk->__sk_common.skc_num;
+    return bpf_map_lookup_elem(&listening_ports, &port) ? ROLE_SERVER : ROLE_CLIENT;
+  }
+  return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
+}
+
+/* What the kernel copied of a listener's is who it is, and none of its moments. The first that is
+ * heard of a connection is that it is made, before any data is in it. */
+TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const struct sock* sk) {
+  if (socket->self == (__u64)sk) return;
+  socket->self = (__u64)sk;
+  socket->unread_ns = 0;
+  socket->last_ready_ns = 0;
+  socket->request.read_ns = 0;
+  socket->seq_known = 0;
+  socket->reply_held = 0;
+  socket->talk = TALK_UNSEEN;
+}
+
+TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
+  struct watched_socket* socket;
+  if (!sk->sk_bpf_storage) return NULL;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (socket) begin_anew_if_copied(socket, sk);
+  return socket;
+}
+
+TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
+  struct watched_socket* socket = watched(sk);
+  if (socket) return socket;
+  socket = made_socket_storage(&sockets, sk);
+  if (!socket) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return NULL;
+  }
+  socket->self = (__u64)sk;
+  set_role(socket, role_of(sk));
+  if (sk->sk_protocol == IPPROTO_UDP) __sync_fetch_and_add(&datagram_sockets, 1);
+  return socket;
+}
+
+/* ---- when a reply left ---- */
+
+/* When the last segment of what was just sent left: the send returns only after the receiver's side
+ * of the stack on loopback. */
+TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
+  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  __u64 left_ns;
+  if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(mptcp->first))
+    tcp = (struct tcp_sock*)BPF_CORE_READ(mptcp, first);
+  else if (sk->sk_protocol != IPPROTO_TCP)
+    return now_ns;
+  left_ns = BPF_CORE_READ(tcp, tcp_wstamp_ns);
+  return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
+}
+
+TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* sk) {
+  return sk->sk_protocol != IPPROTO_TCP ||
+         (__s32)(BPF_CORE_READ((struct tcp_sock*)sk, snd_nxt) - socket->reply_seq) > 0;
+}
+
+TOPSPIN_INLINE void record_reply(struct topspin_socket_cpu* cpu, const struct request* request,
+                                 __u64 sent_ns, __u64 waited_ns) {
+  __u64 read_after_ns = request->read_ns - request->ready_ns;
+  __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
+  __u64 queue_ns = request->cpu_queue_ns;
+  if (queue_ns > read_after_ns) queue_ns = read_after_ns;
+  if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
+  record(&cpu->reply_socket, read_after_ns - queue_ns);
+  record(&cpu->reply_cpu_queue, queue_ns + waited_ns);
+  record(&cpu->reply_runtime, sent_after_ns - waited_ns);
+}
+
+/* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window) may
+ * have done so since, without a call that we see. `ends`: what is held leaves just now. */
+TOPSPIN_INLINE void end_held_reply(struct watched_socket* socket, struct sock* sk, bool ends) {
+  struct request request = socket->request;
+  struct topspin_socket_cpu* cpu;
+  __u64 now_ns, sent_ns;
+  bool left = has_left(socket, sk);
+  if (!socket->reply_held || (!left && !ends)) return;
+  cpu = this_cpu();
+  if (!cpu) return;
+  socket->reply_held = 0;
+  socket->request.read_ns = 0;
+  cpu->events++;
+  now_ns = bpf_ktime_get_ns();
+  sent_ns = left ? BPF_CORE_READ((struct tcp_sock*)sk, first_tx_mstamp) * 1000 : now_ns;
+  if (sent_ns <= request.read_ns || sent_ns > now_ns) sent_ns = now_ns;
+  if (!request.read_ns || sent_ns - request.read_ns > reply_timeout_ns) {
+    cpu->unmatched++;
+    return;
+  }
+  if (request.ready_ns) record_reply(cpu, &request, sent_ns, socket->held_queue_ns);
+}
+
+/* ---- accepts ---- */
+
+TOPSPIN_INLINE void note_queue(__u64 listener) {
+  const struct sock* sk = (const struct sock*)listener;
+  __u64 depth = BPF_CORE_READ(sk, sk_ack_backlog);
+  __u64 limit = BPF_CORE_READ(sk, sk_max_ack_backlog);
+  __u64* fullest = &accept_queues.fullest[accept_queues.epoch & 1];
+  __u64 now = depth << 32 | limit, before;
+  int tries;
+  for (tries = 0; tries < 4; tries++) {
+    before = *(volatile __u64*)fullest;
+    if (before >> 32 >= depth) return;
+    if (__sync_val_compare_and_swap(fullest, before, now) == before) return;
+  }
+}
+
+TOPSPIN_INLINE void connection_is_ready(const struct watched_socket* socket, struct sock* sk) {
+  __u64 key = (__u64)sk, now_ns = bpf_ktime_get_ns();
+  if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
+    __sync_fetch_and_add(&sockets_refused, 1);
+  note_queue(socket->listener);
+}
+
+/* A connection becomes ESTABLISHED just after it was put into its listener's queue; its storage was
+ * copied before, and what data came with the handshake's last ACK is told of afterwards. The socket
+ * of MPTCP that is accepted is made from the listening one at that same ACK. */
+SEC("tp_btf/inet_sock_set_state")
+int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
+  struct watched_socket* socket;
+  __u64 key = (__u64)sk;
+  bool copied;
+  if (new_state == STATE_LISTEN) {
+    if (!member(bpf_get_current_task_btf())) return 0;
+    socket = watch(sk);
+    if (!socket) return 0;
+    socket->listener = key;
+    set_role(socket, ROLE_SERVER);
+    tell(&listens);
+    return 0;
+  }
+  if (!sk->sk_bpf_storage) return 0;
+  socket = bpf_sk_storage_get(&sockets, sk, NULL, 0);
+  if (!socket) return 0;
+  copied = socket->self != key;
+  begin_anew_if_copied(socket, sk);
+  /* Closed or shut down by a program, before the FIN is sent, and with it all that was held. */
+  if (new_state == STATE_FIN_WAIT1 || new_state == STATE_LAST_ACK) end_held_reply(socket, sk, true);
+  if (new_state == STATE_CLOSE) {
+    bpf_map_delete_elem(&ready_connections, &key);
+    return 0;
+  }
+  if (!socket->listener) return 0;
+  if (sk->sk_protocol == IPPROTO_MPTCP) {
+    if (copied) connection_is_ready(socket, sk);
+    return 0;
+  }
+  if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
+  socket->read_seq = BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
+  socket->seq_known = 1;
+  connection_is_ready(socket, sk);
+  return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
+  long number = SYSCALL_NUMBER(regs);
+  struct task_struct* task;
+  struct fdtable* table;
+  struct file** files;
+  struct file* file = NULL;
+  struct socket* socket;
+  struct topspin_socket_cpu* cpu;
+  __u64 key, now_ns;
+  __u64* ready_ns;
+  if (number != accept_number && number != accept4_number) return 0;
+  if (result < 0) return 0;
+  task = bpf_get_current_task_btf();
+  if (!member(task)) return 0;
+  table = BPF_CORE_READ((struct task_struct___files*)task, files, fdt);
+  if (result >= BPF_CORE_READ(table, max_fds)) return 0;
+  files = BPF_CORE_READ(table, fd);
+  bpf_probe_read_kernel(&file, sizeof(file), files + result);
+  socket = BPF_CORE_READ(file, private_data);
+  key = (__u64)BPF_CORE_READ(socket, sk);
+  ready_ns = bpf_map_lookup_elem(&ready_connections, &key);
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  cpu->events++;
+  if (!ready_ns) {
+    cpu->left_censored++; /* ready before we began, or another kind of socket */
+    return 0;
+  }
+  now_ns = bpf_ktime_get_ns();
+  record(&cpu->accept_delay, now_ns > *ready_ns ? now_ns - *ready_ns : 0);
+  bpf_map_delete_elem(&ready_connections, &key);
+  return 0;
+}
+
+/* ---- replies ---- */
+
+TOPSPIN_INLINE void remember_wait(struct topspin_watched_thread* thread, __u64 end_ns,
+                                  __u64 length_ns) {
+  struct cpu_wait* wait = &thread->recent[thread->waits & (RECENT_WAITS - 1)];
+  wait->end_ns = end_ns;
+  wait->length_ns = length_ns;
+  thread->waits++;
+}
+
+/* The wait that ended in the first switch to a thread that we see: there is no sum of before to
+ * take from the scheduler probe's. Its stamps say it, unless a switch was hidden. */
+TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
+  __u64 begin_ns =
+      measured->queued_ns > measured->left_ns ? measured->queued_ns : measured->left_ns;
+  if (!begin_ns || measured->recover || measured->arrival_ns <= begin_ns) return 0;
+  return measured->arrival_ns - begin_ns;
+}
+
+/* The scheduler probe has just added the wait that ends here to its sum. The kernel adds it to
+ * run_delay only after us, so of that the wait before is taken; and what ended idling or was
+ * preempted for is not in it at all. */
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
+  struct topspin_watched_thread* thread = member(next);
+  struct topspin_thread* measured = NULL;
+  __u64 waited_ns;
+  if (!thread) return 0;
+  if (scheduler_threads_shared) measured = bpf_task_storage_get(&scheduler_threads, next, NULL, 0);
+  if (measured && measured->member == TOPSPIN_MEMBER) {
+    __u64 wait_ns;
+    waited_ns = measured->times.wait_ns;
+    wait_ns = thread->source == BY_CLOCK ? waited_ns - thread->waited_ns : first_wait_ns(measured);
+    if ((__s64)wait_ns > 0) remember_wait(thread, measured->arrival_ns, wait_ns);
+    thread->source = BY_CLOCK;
+    thread->switched_in_ns = measured->arrival_ns;
+  } else {
+    waited_ns = next->sched_info.run_delay;
+    if (thread->source == BY_RUN_DELAY && waited_ns > thread->waited_ns)
+      remember_wait(thread, thread->switched_in_ns, waited_ns - thread->waited_ns);
+    thread->source = BY_RUN_DELAY;
+    thread->switched_in_ns = bpf_ktime_get_ns();
+  }
+  thread->waited_ns = waited_ns;
+  return 0;
+}
+
+/* The current thread, if it is the subject's. The kernel threads of its io_uring are so too, though
+ * no fork tells of them. */
+TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
+  struct topspin_watched_thread* thread = member(task);
+  if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
+  return join(task);
+}
+
+TOPSPIN_INLINE __u64 overlap(__u64 end_ns, __u64 length_ns, __u64 from_ns, __u64 to_ns) {
+  __u64 begin_ns = end_ns > length_ns ? end_ns - length_ns : 0;
+  if (begin_ns < from_ns) begin_ns = from_ns;
+  if (end_ns > to_ns) end_ns = to_ns;
+  return end_ns > begin_ns ? end_ns - begin_ns : 0;
+}
+
+/* How long the current thread, a member, waited for a CPU between two moments, the second of which
+ * is about now. */
+TOPSPIN_INLINE __u64 cpu_queue_ns(struct task_struct* task, struct topspin_watched_thread* thread,
+                                  struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
+  __u64 sum_ns = 0;
+  __u32 index;
+  if (thread->source == BY_RUN_DELAY && task->sched_info.run_delay > thread->waited_ns)
+    sum_ns = overlap(thread->switched_in_ns, task->sched_info.run_delay - thread->waited_ns,
+                     from_ns, to_ns);
+  for (index = 1; index <= RECENT_WAITS; index++) {
+    struct cpu_wait* wait;
+    if (index > thread->waits) return sum_ns;
+    wait = &thread->recent[(thread->waits - index) & (RECENT_WAITS - 1)];
+    if (wait->end_ns <= from_ns) return sum_ns;
+    sum_ns += overlap(wait->end_ns, wait->length_ns, from_ns, to_ns);
+  }
+  cpu->splits_cut++; /* older waits may have lain within, and are forgotten */
+  return sum_ns;
+}
+
+/* Softirq, or the sender itself on loopback. Says when a queue that was empty no longer is; newer
+ * kernels do not tell of every further datagram. */
+SEC("tp_btf/sk_data_ready")
+int BPF_PROG(data_ready, struct sock* sk) {
+  struct watched_socket* socket = watched(sk);
+  __u64 now_ns;
+  if (!socket || sk->__sk_common.skc_state == STATE_LISTEN) return 0; /* a connection, no data */
+  now_ns = bpf_ktime_get_ns();
+  socket->last_ready_ns = now_ns;
+  __sync_val_compare_and_swap(&socket->unread_ns, 0, now_ns);
+  return 0;
+}
+
+/* When the datagram came that is read next; 0 if there is none, or if the kernel did not stamp it.
+ * The reader's own queue goes first. */
+TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
+  struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
+  struct sk_buff* first = BPF_CORE_READ(queue, next);
+  __s64 stamp_ns, arrived_ns;
+  if (!first || (void*)first == (void*)queue) {
+    queue = &sk->sk_receive_queue;
+    first = BPF_CORE_READ(queue, next);
+    if (!first || (void*)first == (void*)queue) return 0;
+  }
+  stamp_ns = BPF_CORE_READ(first, tstamp);
+  if (stamp_ns == 0) return 0;
+  arrived_ns = stamp_ns - realtime_minus_monotonic_ns;
+  if (arrived_ns < (__s64)not_before_ns) return not_before_ns;
+  return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
+}
+
+TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
+                                 const struct request* request) {
+  struct pending_requests* queue = made_socket_storage(&pending, sk);
+  __u32 head, place;
+  if (!queue) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return;
+  }
+  head = *(volatile __u32*)&queue->head;
+  if (queue->tail - head >= PENDING_REQUESTS) {
+    __sync_val_compare_and_swap(&queue->head, head, head + 1); /* the oldest goes */
+    cpu->unmatched++;
+  }
+  place = __sync_fetch_and_add(&queue->tail, 1) & (PENDING_REQUESTS - 1);
+  queue->requests[place] = *request;
+}
+
+/* The oldest request that a reply sent now can belong to. */
+TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
+                                struct request* out) {
+  struct pending_requests* queue = bpf_sk_storage_get(&pending, sk, NULL, 0);
+  int tries;
+  if (!queue) return false;
+  for (tries = 0; tries < 16; tries++) {
+    __u32 head = *(volatile __u32*)&queue->head;
+    if (head == *(volatile __u32*)&queue->tail) return false;
+    *out = queue->requests[head & (PENDING_REQUESTS - 1)];
+    if (__sync_val_compare_and_swap(&queue->head, head, head + 1) != head) continue;
+    if (out->read_ns <= now_ns && now_ns - out->read_ns <= reply_timeout_ns) return true;
+    cpu->unmatched++;
+  }
+  return false;
+}
+
+TOPSPIN_INLINE bool has_unread(struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
+  struct sk_buff_head* queue = &sk->sk_receive_queue;
+  if (sk->sk_protocol == IPPROTO_TCP)
+    return BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq);
+  if ((void*)BPF_CORE_READ(queue, next) != (void*)queue) return true;
+  if (!bpf_core_field_exists(mptcp->receive_queue)) return false;
+  queue = (void*)mptcp + bpf_core_field_offset(mptcp->receive_queue);
+  return (void*)BPF_CORE_READ(queue, next) != (void*)queue;
+}
+
+/* What is unread now came at the latest when data came last. */
+TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct sock* sk) {
+  if (has_unread(sk)) __sync_val_compare_and_swap(&socket->unread_ns, 0, socket->last_ready_ns);
+}
+
+/* Whether a read has gone past the peer's FIN: the one that takes the last data does so too if the
+ * FIN is there by then. Nothing can come behind a FIN, so all that came is read. */
+TOPSPIN_INLINE bool has_read_fin(struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  return BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN &&
+         BPF_CORE_READ(tcp, copied_seq) == BPF_CORE_READ(tcp, rcv_nxt);
+}
+
+/* Whether somebody has read whom we did not see, up to `before`: by splice, say. Then the moment
+ * that is noted was that data's. Bytes that TLS in the kernel took off are none of that, nor is the
+ * place that a FIN has in the sequence. */
+TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct sock* sk,
+                                    __u32 before) {
+  if (!socket->seq_known || sk->sk_protocol != IPPROTO_TCP || before == socket->read_seq)
+    return false;
+  if (before == socket->read_seq + 1 && has_read_fin(sk)) return false;
+  return !BPF_CORE_READ((struct inet_connection_sock*)sk, icsk_ulp_ops);
+}
+
+TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
+  return BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
+}
+
+/* ---- what a connection carries ---- */
+
+#define HEAD_BYTES 11
+#define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
+#define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
+
+/* The first bytes that the current thread's call has just received into the program's memory; false
+ * if we do not know where that is (io_uring, other calls). REQUIRES: TLS_HEADER_BYTES or more. */
+TOPSPIN_INLINE bool received_head(struct task_struct* task, __u32 bytes, __u8* head) {
+  const struct pt_regs* regs = (const struct pt_regs*)bpf_task_pt_regs(task);
+  const void* at = (const void*)SYSCALL_SECOND_ARGUMENT(regs);
+  long number = SYSCALL_NUMBER(regs);
+  if (task->flags & PF_IO_WORKER) return false;
+  if (number == recvmsg_number) {
+    if (bpf_probe_read_user(&at, sizeof(at), at + MSG_IOV_AT)) return false;
+  }
+  if (number == recvmsg_number || number == readv_number) {
+    if (bpf_probe_read_user(&at, sizeof(at), at)) return false;
+  } else if (number != read_number && number != recvfrom_number) {
+    return false;
+  }
+  if (bytes >= HEAD_BYTES) return !bpf_probe_read_user(head, HEAD_BYTES, at);
+  return !bpf_probe_read_user(head, TLS_HEADER_BYTES, at);
+}
+
+TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
+  if (head[0] == 'P' && head[1] == 'R' && head[2] == 'I' && head[3] == ' ' && head[4] == '*' &&
+      head[5] == ' ' && head[6] == 'H' && head[7] == 'T')
+    return true;
+  if (head[0] == 'S' && head[1] == 'S' && head[2] == 'H' && head[3] == '-') return true;
+  if (head[0] == 'A' && head[1] == 'M' && head[2] == 'Q' && head[3] == 'P') return true;
+  return head[0] == 0x10 && head[2] == 0 && head[3] == 4 && head[4] == 'M' && head[5] == 'Q' &&
+         head[6] == 'T' && head[7] == 'T';
+}
+
+enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
+
+/* What is being read, at the begin of a request. */
+TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
+  __u8 head[HEAD_BYTES] = {};
+  bool tls;
+  if (socket->talk == TALK_PLAIN) return IS_REQUEST;
+  if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
+  if (bytes < TLS_HEADER_BYTES) {
+    if (socket->talk == TALK_UNSEEN) socket->talk = TALK_PLAIN;
+    return IS_REQUEST;
+  }
+  if (!received_head(task, bytes, head)) return IS_REQUEST;
+  tls = head[1] == 3 && head[2] <= 4;
+  if (tls && head[0] == 0x16) {
+    socket->talk = TALK_TLS_HANDSHAKE;
+    return IS_TURN;
+  }
+  if (socket->talk == TALK_UNSEEN) {
+    if (is_multiplexed(head)) {
+      socket->talk = TALK_MULTIPLEXED;
+      return IS_TURN;
+    }
+    if (!tls || head[0] != 0x17) {
+      socket->talk = TALK_PLAIN;
+      return IS_REQUEST;
+    }
+    socket->talk = TALK_TLS;
+  }
+  if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3: 6 bytes, then its last */
+    __u32 flight = HEAD_BYTES + (head[9] << 8 | head[10]);
+    socket->talk = head[6] == 0x17 && bytes > flight ? TALK_TLS : TALK_TLS_TICKETS;
+    return IS_TURN; /* of data that came with it too: the tickets answer both */
+  }
+  if (tls && (head[0] == 0x15 || (head[0] == 0x17 && head[3] == 0 && head[4] == 19)))
+    return IS_NO_REQUEST; /* an alert, in the clear or sealed */
+  if (tls && head[0] == 0x17 && socket->talk == TALK_TLS_TICKETS) {
+    socket->talk = TALK_TLS;
+    return IS_TURN;
+  }
+  socket->talk = TALK_TLS;
+  return IS_REQUEST;
+}
+
+/* ---- reading and sending ---- */
+
+/* A thread has received, or found nothing to receive. */
+SEC("tp_btf/sock_recv_length")
+int BPF_PROG(received, struct sock* sk, int result, int flags) {
+  struct task_struct* task = bpf_get_current_task_btf();
+  struct topspin_watched_thread* thread = serving_thread(task);
+  struct watched_socket* socket;
+  struct topspin_socket_cpu* cpu;
+  struct request request;
+  __u64 now_ns, ready_ns, next_ns, key = (__u64)sk;
+  int what = IS_REQUEST;
+  bool udp;
+  if (!thread && !sk->sk_bpf_storage) return 0;
+  if (!is_inet(sk) || flags & (MSG_PEEK | MSG_ERRQUEUE)) return 0;
+  udp = sk->sk_protocol == IPPROTO_UDP;
+  socket = thread ? watch(sk) : watched(sk);
+  if (!socket) return 0;
+  if (!thread) { /* who is not the subject took what the subject might have: it waits no longer */
+    if (udp || result <= 0) return 0;
+    socket->unread_ns = 0;
+    socket->seq_known = 0;
+    socket->request.read_ns = 0;
+    socket->reply_held = 0;
+    begin_wait_for_rest(socket, sk);
+    return 0;
+  }
+  if (socket->role == ROLE_UNKNOWN)
+    set_role(socket, sk->__sk_common.skc_dport ? ROLE_CLIENT : ROLE_SERVER);
+  if (socket->reply_held) end_held_reply(socket, sk, false);
+  if (udp ? result < 0 : result <= 0) {
+    if (udp || result < 0) return 0;
+    /* The end of a stream is told of like data, and is none; it has a place in the sequence. */
+    socket->unread_ns = 0;
+    if (sk->sk_protocol == IPPROTO_TCP) socket->read_seq = copied_seq(sk);
+    return 0;
+  }
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  now_ns = bpf_ktime_get_ns();
+  cpu->events++;
+
+  /* Cleared first and looked at afterwards, so that what comes meanwhile is not overlooked. */
+  ready_ns = __sync_lock_test_and_set(&socket->unread_ns, 0);
+  if (udp) {
+    next_ns = next_datagram_ns(sk, ready_ns, now_ns);
+    if (next_ns) __sync_val_compare_and_swap(&socket->unread_ns, 0, next_ns);
+  } else {
+    begin_wait_for_rest(socket, sk);
+    if (sk->sk_protocol == IPPROTO_TCP) {
+      __u32 read_seq = copied_seq(sk);
+      if (was_read_unseen(socket, sk, read_seq - (__u32)result)) ready_ns = 0;
+      socket->read_seq = read_seq;
+      socket->seq_known = 1;
+    }
+    /* Its accept would have been seen before, but for io_uring's and other processes'. */
+    if (socket->talk == TALK_UNSEEN && socket->listener && sees_accepts &&
+        !bpf_map_delete_elem(&ready_connections, &key))
+      cpu->left_censored++;
+  }
+  if (ready_ns) {
+    if (ready_ns > now_ns) ready_ns = now_ns; /* clocks of two CPUs, a few ns apart */
+    record(&cpu->socket_wait, now_ns - ready_ns);
+  } else {
+    cpu->left_censored++;
+  }
+
+  /* One that waited for an unknown time is a request all the same: its reply must find it, and not
+   * the next one. */
+  if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
+  if (!udp) what = classify(socket, task, (__u32)result);
+  if (what == IS_NO_REQUEST) return 0;
+  request.ready_ns = ready_ns;
+  request.read_ns = now_ns;
+  request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
+  socket->is_turn = what == IS_TURN;
+  if (udp && !sk->__sk_common.skc_dport)
+    push_request(sk, cpu, &request);
+  else
+    socket->request = request;
+  socket->reply_held = 0;
+  if (sk->sk_protocol == IPPROTO_TCP)
+    socket->reply_seq = BPF_CORE_READ((struct tcp_sock*)sk, write_seq);
+  return 0;
+}
+
+/* A thread has sent. */
+SEC("tp_btf/sock_send_length")
+int BPF_PROG(sent, struct sock* sk, int result, int flags) {
+  struct task_struct* task = bpf_get_current_task_btf();
+  struct topspin_watched_thread* thread = serving_thread(task);
+  struct watched_socket* socket;
+  struct topspin_socket_cpu* cpu;
+  struct request request;
+  __u64 now_ns, sent_ns;
+  if (!thread || !is_inet(sk) || result <= 0) return 0;
+  socket = watch(sk);
+  if (!socket) return 0;
+  if (socket->role == ROLE_UNKNOWN) socket->role = ROLE_CLIENT;
+  if (socket->role != ROLE_SERVER) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
+    if (!pop_request(sk, cpu, now_ns, &request)) return 0;
+  } else {
+    if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
+      __u32 read_seq;
+      if (sk->sk_protocol != IPPROTO_TCP) return 0;
+      read_seq = copied_seq(sk);
+      if (!was_read_unseen(socket, sk, read_seq)) return 0;
+      /* or to a request that was read unseen */
+      socket->read_seq = read_seq;
+      socket->unread_ns = 0;
+      begin_wait_for_rest(socket, sk);
+      cpu->unmatched++;
+      cpu->events++;
+      return 0;
+    }
+    request = socket->request;
+    if (!socket->is_turn && !has_left(socket, sk)) {
+      socket->held_queue_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
+      socket->reply_held = 1;
+      return 0;
+    }
+    socket->request.read_ns = 0;
+    socket->reply_held = 0;
+    if (now_ns < request.read_ns || now_ns - request.read_ns > reply_timeout_ns) {
+      cpu->unmatched++;
+      cpu->events++;
+      return 0;
+    }
+    if (socket->is_turn) {
+      socket->is_turn = 0;
+      cpu->multiplexed++;
+      cpu->events++;
+      return 0;
+    }
+  }
+  cpu->events++;
+  if (!request.ready_ns) return 0;
+  sent_ns = departure_ns(sk, request.read_ns, now_ns);
+  record_reply(cpu, &request, sent_ns, cpu_queue_ns(task, thread, cpu, request.read_ns, sent_ns));
+  return 0;
+}
+
+/* Softirq, or the sender itself: a datagram found no room. User space reads each socket's own count
+ * once a tick; this is for those that are gone by then. */
+SEC("tp_btf/udp_fail_queue_rcv_skb")
+int BPF_PROG(dropped, int error, struct sock* sk) {
+  struct topspin_socket_cpu* cpu;
+  if (!watched(sk)) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0;
+  cpu->udp_drops++;
+  cpu->events++;
+  return 0;
+}
+
+/* ---- both ---- */
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
+  if (forks_into_subject(parent, child)) join(child);
+  return 0;
+}
+
+/* The sockets that members have open while we open. */
+SEC("iter/task_file")
+int walk_files(struct bpf_iter__task_file* context) {
+  struct task_struct* task = context->task;
+  struct file* file = context->file;
+  struct watched_socket* found;
+  struct socket* socket;
+  struct sock* sk;
+  if (!task || !file || !member(task)) return 0;
+  socket = bpf_sock_from_file(file);
+  if (!socket) return 0;
+  sk = socket->sk;
+  if (!sk || !is_inet(sk)) return 0;
+  found = watch(sk);
+  if (found && sk->sk_protocol != IPPROTO_UDP && sk->__sk_common.skc_state == STATE_LISTEN) {
+    found->listener = (__u64)sk;
+    set_role(found, ROLE_SERVER);
+    tell(&listens);
+  }
+  return 0;
+}

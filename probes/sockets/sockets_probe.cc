@@ -1,0 +1,217 @@
+// The probes "sockets" (queues, from the kernel's lists), "accepts" and "replies" (times, by BPF).
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/unique_fd.h"
+#include "probes/growth.h"
+#include "probes/probe.h"
+#include "probes/sockets/socket_queues.h"
+#include "probes/sockets/socket_times.h"
+
+namespace topspin {
+namespace {
+
+constexpr Rung kQueuesLadder[] = {Rung::kProc};
+constexpr const char* kOnlyTpBtf = "only the rung tp_btf measures it";
+
+class SocketsProbe final : public Probe {
+ public:
+  explicit SocketsProbe(ProbeContext& context) : context_(context) {
+    queues_status_ = climb("sockets", kQueuesLadder, context.options, [&](Rung) -> Status {
+      TOPSPIN_ASSIGN(queues_, SocketQueues::open(context.subject, context.options.proc_root,
+                                                 context.options.max_sockets));
+      return {};
+    });
+    // Both at once; if the kernel refuses that, each by itself.
+    const SocketFeatures wanted{may_use(context.options, "accepts", Rung::kTpBtf),
+                                may_use(context.options, "replies", Rung::kTpBtf)};
+    open_times(wanted);
+    if (!times_ && wanted.accepts && wanted.replies) {
+      open_times({true, false});
+      if (!times_) open_times({false, true});
+    }
+  }
+
+  std::vector<ProbeStatus> status() const override {
+    return {queues_status_, accepts_status_, replies_status_};
+  }
+
+  void read(ProbeInterval& interval) override {
+    SocketInterval sockets;
+    if (queues_) {
+      SocketLedger::Reading reading = queues_->read(context_.processes);
+      sockets = std::move(reading.interval);
+      interval.changed_sockets = std::move(reading.changed);
+      interval.losses.socket_rows_unstored += reading.rows_unstored;
+    }
+    if (times_) read_times(sockets, interval);
+    if (queues_ || times_) interval.sockets = std::move(sockets);
+  }
+
+  std::vector<int> capabilities_needed() const override {
+    return times_ ? bpf_capabilities_needed() : std::vector<int>{};
+  }
+
+  std::string follow_cgroup(uint64_t new_id) override {
+    if (times_) times_->follow_cgroup(new_id);
+    return {};
+  }
+
+  int notice_fd() const override { return times_ ? times_->notice_fd() : -1; }
+  void handle_notices() override {
+    if (times_) times_->handle_notices();
+  }
+
+ private:
+  void open_times(const SocketFeatures& features) {
+    if (!features.accepts && !features.replies) return;
+    auto opened = SocketTimes::open(context_.subject, features, context_.task_storage_fd);
+    for (ProbeStatus* status : {features.accepts ? &accepts_status_ : nullptr,
+                                features.replies ? &replies_status_ : nullptr}) {
+      if (!status) continue;
+      status->rung = opened.ok() ? Rung::kTpBtf : Rung::kNone;
+      status->reason = opened.ok() ? "" : "tp_btf: " + opened.error().message;
+    }
+    if (opened.ok()) times_ = std::move(opened).value();
+  }
+
+  void read_times(SocketInterval& sockets, ProbeInterval& interval) {
+    SocketTimesReading reading = times_->read();
+    SocketInterval times = reading.totals;
+    subtract_histograms(times, previous_.totals);
+    if (times.replies_multiplexed)
+      *times.replies_multiplexed -= previous_.totals.replies_multiplexed.value_or(0);
+    sockets.merge(times);
+    // Between two ticks a queue may have been fuller than at either.
+    if (reading.accept_queue_max > sockets.accept_queue_max) {
+      sockets.accept_queue_max = reading.accept_queue_max;
+      sockets.accept_queue_limit = reading.accept_queue_limit;
+    }
+    if (reading.udp_drops) add_unlisted_drops(*reading.udp_drops, sockets);
+    interval.losses.merge(growth(reading.losses, previous_.losses));
+    interval.add_bpf_ns(reading.bpf_ns - previous_.bpf_ns);
+    previous_ = std::move(reading);
+  }
+
+  /// The sockets' own counts have every kind of drop, and miss what a socket dropped between the
+  /// last tick and its end; `seen` (since opening) has that, and of drops only those for want of
+  /// room. Neither counts one twice, so the greater is right.
+  void add_unlisted_drops(uint64_t seen, SocketInterval& sockets) {
+    drops_listed_ += sockets.udp_drops.value_or(0);
+    const uint64_t all = std::max(drops_listed_, seen);
+    sockets.udp_drops = all - drops_told_;
+    drops_told_ = all;
+  }
+
+  ProbeContext& context_;
+  std::unique_ptr<SocketQueues> queues_;  // nullptr: not opened
+  std::unique_ptr<SocketTimes> times_;    // likewise
+  ProbeStatus queues_status_;
+  ProbeStatus accepts_status_{"accepts", Rung::kNone, kOnlyTpBtf};
+  ProbeStatus replies_status_{"replies", Rung::kNone, kOnlyTpBtf};
+  SocketTimesReading previous_;
+  uint64_t drops_listed_ = 0;  // by the sockets themselves, since opening
+  uint64_t drops_told_ = 0;
+};
+
+constexpr const char* kNoSocket = "cannot try it: no socket on 127.0.0.1";
+
+/// A socket bound to a free port of 127.0.0.1, and that port's address.
+struct Bound {
+  UniqueFd fd;
+  sockaddr_in address{};
+  sockaddr* raw() { return reinterpret_cast<sockaddr*>(&address); }
+};
+std::optional<Bound> bind_socket(int type) {
+  Bound bound{UniqueFd(::socket(AF_INET, type | SOCK_CLOEXEC, 0)), {}};
+  bound.address.sin_family = AF_INET;
+  bound.address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof(bound.address);
+  if (!bound.fd || ::bind(bound.fd.get(), bound.raw(), length) != 0 ||
+      ::getsockname(bound.fd.get(), bound.raw(), &length) != 0)
+    return std::nullopt;
+  return bound;
+}
+
+RungReport examine_queues(const Subject& self) {
+  RungReport report{"sockets", Rung::kProc, false, "", ""};
+  auto opened = SocketQueues::open(self, "/proc", 1'024);
+  if (!opened.ok()) return refused_rung("sockets", Rung::kProc, opened.error());
+  auto listener = bind_socket(SOCK_STREAM);
+  const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener || ::listen(listener->fd.get(), 1) != 0 ||
+      ::connect(client.get(), listener->raw(), sizeof(listener->address)) != 0) {
+    report.reason = kNoSocket;
+    return report;
+  }
+  const SocketLedger::Reading reading = (*opened)->read({::getpid()});
+  if (reading.interval.accept_queue_max != 1u)
+    report.reason = "it opens, but does not see a connection that waits for topspin itself";
+  else if (!reading.interval.listen_overflows)
+    report.reason = "no overflows: cannot read /proc/thread-self/net/netstat";
+  report.works = report.reason.empty();
+  return report;
+}
+
+RungReport examine_accepts(const Subject& self) {
+  RungReport report{"accepts", Rung::kTpBtf, false, "", ""};
+  auto opened = SocketTimes::open(self, {true, false}, -1);
+  if (!opened.ok()) return refused_rung("accepts", Rung::kTpBtf, opened.error());
+  auto listener = bind_socket(SOCK_STREAM);
+  const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!listener || ::listen(listener->fd.get(), 1) != 0 ||
+      ::connect(client.get(), listener->raw(), sizeof(listener->address)) != 0) {
+    report.reason = kNoSocket;
+    return report;
+  }
+  (*opened)->handle_notices();  // it listens: from here on accepts are seen
+  const UniqueFd accepted(::accept4(listener->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const SocketTimesReading reading = (*opened)->read();
+  report.works = reading.totals.accept_delay && reading.totals.accept_delay->count() == 1;
+  if (!report.works) report.reason = "it opens, but misses an accept of topspin's own";
+  return report;
+}
+
+RungReport examine_replies(const Subject& self) {
+  RungReport report{"replies", Rung::kTpBtf, false, "", ""};
+  auto opened = SocketTimes::open(self, {false, true}, -1);
+  if (!opened.ok()) return refused_rung("replies", Rung::kTpBtf, opened.error());
+  auto server = bind_socket(SOCK_DGRAM);
+  auto client = bind_socket(SOCK_DGRAM);
+  char byte = 0;
+  if (server) ::recv(server->fd.get(), &byte, 1, MSG_DONTWAIT);  // from here on it is watched
+  socklen_t length = sizeof(sockaddr_in);
+  if (!server || !client ||
+      ::sendto(client->fd.get(), "x", 1, 0, server->raw(), sizeof(server->address)) != 1 ||
+      ::recvfrom(server->fd.get(), &byte, 1, 0, client->raw(), &length) != 1 ||
+      ::sendto(server->fd.get(), "y", 1, 0, client->raw(), length) != 1) {
+    report.reason = kNoSocket;
+    return report;
+  }
+  const SocketTimesReading reading = (*opened)->read();
+  report.works = reading.totals.reply_runtime && reading.totals.reply_runtime->count() == 1;
+  if (!report.works) report.reason = "it opens, but misses a reply of topspin's own";
+  return report;
+}
+
+}  // namespace
+
+ProbeKind sockets_probe() {
+  ProbeKind kind;
+  kind.names = {"sockets", "accepts", "replies"};
+  kind.open = open_as<SocketsProbe>;
+  kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
+    reports.push_back(examine_queues(self.subject));
+    reports.push_back(examine_accepts(self.subject));
+    reports.push_back(examine_replies(self.subject));
+  };
+  return kind;
+}
+
+}  // namespace topspin

@@ -1,0 +1,38 @@
+// SyscallProbe: what the subject's system calls cost, by BPF. Opened only on request, since it
+// costs each call of the subject some 160 ns, and each call of every other process of the host some
+// tens. Two rungs: tp_btf (syscalls.bpf.c), and for kernels without BTF tracepoint
+// (syscalls_tracepoint.bpf.c); below them nothing counts calls at a bearable price. Owned by
+// Probes, on its thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/result.h"
+#include "core/sample.h"
+#include "probes/proc/proc_reader.h"
+#include "probes/proc/subject.h"
+
+namespace topspin {
+
+/// What it has seen since opening.
+struct SyscallReading {
+  std::vector<SyscallRow> changed;  // since the previous reading; each since opening
+  LossInterval losses;              // the syscalls_* fields
+  int64_t bpf_ns = 0;               // 0: the kernel does not count it
+};
+
+class SyscallProbe {
+ public:
+  virtual ~SyscallProbe() = default;
+  static Result<std::unique_ptr<SyscallProbe>> open_tp_btf(const Subject& subject);
+  static Result<std::unique_ptr<SyscallProbe>> open_tracepoint(const Subject& subject,
+                                                               uint64_t max_threads,
+                                                               ProcReader& proc);
+  virtual SyscallReading read() = 0;
+  /// The subject's cgroup was removed and made again.
+  virtual void follow_cgroup(uint64_t /*id*/) {}
+};
+
+}  // namespace topspin
