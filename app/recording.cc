@@ -235,7 +235,8 @@ class Recording {
   bool ends_family_ = false;  // we adopt what the command leaves behind
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  RecentLatencies recent_;          // of the lines
+  FailedWork failed_;
+  TickLineMemory memory_;           // of the lines
   std::optional<FlowKey> watched_;  // whose packets are copied for the onlooker
   std::optional<Error> failure_;    // the first error that ended the recording
 };
@@ -478,9 +479,10 @@ void Recording::drain_samples(bool finishing) {
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0)
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
-      error_outlet().write(fmt::format("{}\n", tick_line(*sample, recent_)));
+      error_outlet().write(fmt::format("{}\n", tick_line(*sample, memory_)));
     }
     totals_.add(*sample);
+    failed_.add(*sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(*sample);
     if (writer_) {
       if (row_queue_)
@@ -655,7 +657,12 @@ Result<int> Recording::finish() {
     if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
     say(line);
   }
-  if (options_.store && (!options_.quiet || onlooker_ != nullptr)) {
+  const bool tells = !options_.quiet || onlooker_ != nullptr;
+  if (const uint64_t failed = failed_.total(); tells && failed > 0) {
+    say(fmt::format("{} connections and requests failed: refused, never completed or unanswered",
+                    failed));
+  }
+  if (options_.store && tells) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", session_->ticks(),
                     session_->flow_totals().new_flows, session_->flow_totals().packets, database_,
                     run_id_));
