@@ -1,6 +1,7 @@
 #include "app/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <utility>
 
@@ -19,7 +20,11 @@ constexpr uint64_t kMinLateTicks = 3;
 
 }  // namespace
 
-SelfReading read_self() { return {process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time()}; }
+SelfReading read_self() {
+  SelfReading self{process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time(), 0};
+  self.host_read_ns = monotonic_now_ns();
+  return self;
+}
 
 void Session::add_probes(ProbeInterval probes, SelfReading self, int64_t due_ns, int64_t now_ns) {
   const bool late = now_ns - due_ns > interval_ns_ / 10;
@@ -113,8 +118,17 @@ std::optional<Sample> Session::next_sample() {
   sample.self.rss_bytes = probe.self.rss_bytes;
   sample.self.bpf_ns = probe.probes.bpf_ns;
   if (probe.self.host && previous_self_.host) {
-    sample.self.host_steal_ns = probe.self.host->steal_ns - previous_self_.host->steal_ns;
-    sample.self.host_busy_ns = probe.self.host->busy_ns - previous_self_.host->busy_ns;
+    // The host is read a little before or after the tick ends: what it used in its own interval is
+    // taken for the tick's length, else it could have used more than the machine has.
+    const int64_t own_ns = probe.self.host_read_ns - previous_self_.host_read_ns;
+    const auto in_tick = [&](int64_t ns) {
+      if (own_ns <= 0) return ns;
+      return static_cast<int64_t>(
+          std::llround(static_cast<double>(ns) * static_cast<double>(sample.interval_ns) /
+                       static_cast<double>(own_ns)));
+    };
+    sample.self.host_steal_ns = in_tick(probe.self.host->steal_ns - previous_self_.host->steal_ns);
+    sample.self.host_busy_ns = in_tick(probe.self.host->busy_ns - previous_self_.host->busy_ns);
   }
   previous_self_ = probe.self;
 

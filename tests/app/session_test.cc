@@ -47,6 +47,20 @@ TEST(Session, ALateTickSaysSo) {
   EXPECT_EQ(session.loss_totals().late_ticks, 1u);
 }
 
+TEST(Session, TheHostsCpuTimeIsOfTheTicksOwnLength) {
+  // Both CPUs busy all the time, and read at once for the start, but late at the end of tick 1.
+  const int64_t second = kNanosPerSecond;
+  const SelfReading first{0, 0, HostCpuTime{0, 0}, 100 * second};
+  Session session(100 * second, second, first, second);
+  session.add_flows(flows(0, second, 0));
+  const SelfReading late{0, 0, HostCpuTime{4 * second, 2 * second}, 102 * second};
+  session.add_probes({}, late, 101 * second, 101 * second);
+  const auto sample = session.next_sample();
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->self.host_busy_ns, 2 * second);
+  EXPECT_EQ(sample->self.host_steal_ns, second);
+}
+
 TEST(Session, CaptureLossesTravelWithTheTick) {
   Session session(0, kNanosPerSecond, {}, kNanosPerSecond);
   ClosedInterval interval = flows(0, kNanosPerSecond, 10);
