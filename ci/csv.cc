@@ -1,15 +1,13 @@
 #include "ci/csv.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include "core/read_file.h"
 
 namespace topspin {
 namespace {
@@ -157,22 +155,13 @@ Result<CsvTable> parse_csv(std::string_view text, std::string name) {
 }
 
 Result<CsvTable> read_csv_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || file.bad() || text.bad()) {
-    const int number = errno;
+  const auto bytes = read_file(path, kMaxFileBytes);
+  if (!bytes.ok()) {
     return make_error(ErrorCode::kInput,
-                      fmt::format("cannot read {}: {}", path,
-                                  number != 0 ? std::strerror(number) : "not a regular file"),
-                      number);
+                      fmt::format("cannot read {}: {}", path, bytes.error().message),
+                      bytes.error().os_errno);
   }
-  const std::string bytes = std::move(text).str();
-  if (bytes.size() > kMaxFileBytes) {
-    return make_error(ErrorCode::kInput,
-                      fmt::format("{} is larger than 64 MiB; this is no file of samples", path));
-  }
-  return parse_csv(bytes, path);
+  return parse_csv(*bytes, path);
 }
 
 Result<size_t> find_column(const CsvTable& table, std::string_view column) {

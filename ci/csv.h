@@ -26,7 +26,7 @@ struct CsvTable {
 /// kInput: what is wrong, at which line and cell.
 Result<CsvTable> parse_csv(std::string_view text, std::string name);
 
-/// A whole file read and parsed. kInput: it cannot be read, or is more than 64 MiB.
+/// A whole file read and parsed. kInput: it cannot be read, is a device, or is more than 64 MiB.
 Result<CsvTable> read_csv_file(const std::string& path);
 
 /// The place of a column. kUsage: there is none of that name; the message lists those there are.

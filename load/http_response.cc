@@ -90,11 +90,16 @@ void HttpResponse::take_line() {
       return;
     }
     case Part::kHeader:
-      if (line_.empty()) {
-        end_of_head();
-      } else {
-        take_header();
+      if (!line_.empty() && (line_.front() == ' ' || line_.front() == '\t')) {
+        // A line that begins so continues the header before it (RFC 9112, 5.2).
+        if (header_.empty()) return malformed();
+        header_ += ' ';
+        header_ += trim(line_);
+        return;
       }
+      if (!header_.empty()) take_header();
+      header_ = line_;
+      if (line_.empty() && state_ == State::kMore) end_of_head();
       return;
     case Part::kChunkSize: {
       const std::string_view line = line_;
@@ -119,7 +124,7 @@ void HttpResponse::take_line() {
 }
 
 void HttpResponse::take_header() {
-  const std::string_view line = line_;
+  const std::string_view line = header_;
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos || colon == 0) return malformed();
   const std::string_view name = line.substr(0, colon);

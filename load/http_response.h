@@ -49,7 +49,8 @@ class HttpResponse {
 
   State state_ = State::kMore;
   Part part_ = Part::kStatus;
-  std::string line_;  // as far as it has come, without CR LF
+  std::string line_;    // as far as it has come, without CR LF
+  std::string header_;  // the one before, which may go on in this line
   size_t head_bytes_ = 0;
   uint64_t left_ = 0;  // of the body or chunk
   uint64_t body_bytes_ = 0;

@@ -5,7 +5,9 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <memory>
+#include <sstream>
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
@@ -127,6 +129,77 @@ std::string Target::described() const {
 
 namespace {
 
+uint16_t port_of(const SocketAddress& address) {
+  return ntohs(address.storage.ss_family == AF_INET
+                   ? reinterpret_cast<const sockaddr_in&>(address.storage).sin_port
+                   : reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_port);
+}
+
+}  // namespace
+
+bool lists_udp_end(std::string_view table, const SocketAddress& address) {
+  // "  0: 0100007F:22B8 00000000:0000 07 ...": slot, local end, remote end, state; an address is
+  // printed as the 32-bit words that hold it.
+  const auto hex = [](const void* bytes, size_t size) {
+    std::string text;
+    for (size_t at = 0; at < size; at += 4) {
+      uint32_t word = 0;
+      std::memcpy(&word, static_cast<const char*>(bytes) + at, 4);
+      text += fmt::format("{:08X}", word);
+    }
+    return text;
+  };
+  std::vector<std::string> ends;  // whoever has one of these is reached
+  in6_addr v6{};
+  ends.push_back(hex(&v6, 16));
+  if (address.storage.ss_family == AF_INET) {
+    const in_addr v4 = reinterpret_cast<const sockaddr_in&>(address.storage).sin_addr;
+    ends.emplace_back("00000000");
+    ends.push_back(hex(&v4, 4));
+    v6.s6_addr[10] = v6.s6_addr[11] = 0xff;
+    std::memcpy(&v6.s6_addr[12], &v4, 4);
+  } else {
+    v6 = reinterpret_cast<const sockaddr_in6&>(address.storage).sin6_addr;
+  }
+  ends.push_back(hex(&v6, 16));
+  for (std::string& end : ends) end += fmt::format(":{:04X}", port_of(address));
+  constexpr std::string_view kUnconnected = "07";
+  std::istringstream lines{std::string(table)};
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::string slot, local, remote, state;
+    if (!(words >> slot >> local >> remote >> state) || state != kUnconnected) continue;
+    if (std::find(ends.begin(), ends.end(), local) != ends.end()) return true;
+  }
+  return false;
+}
+
+namespace {
+
+/// Whether the address is this host's; any port of it will do.
+bool is_of_this_host(SocketAddress address, int socket_type) {
+  if (address.storage.ss_family == AF_INET)
+    reinterpret_cast<sockaddr_in&>(address.storage).sin_port = 0;
+  else
+    reinterpret_cast<sockaddr_in6&>(address.storage).sin6_port = 0;
+  const UniqueFd fd(socket(address.storage.ss_family, socket_type | SOCK_CLOEXEC, 0));
+  return fd && bind(fd.get(), address.get(), address.length) == 0;
+}
+
+/// Whether an unconnected UDP socket has the port, by the kernel's list; also if there is none.
+bool somebody_has_udp_port(const SocketAddress& address) {
+  bool listed = false;
+  for (const char* path : {"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"}) {
+    std::ifstream file(path);
+    if (!file) continue;
+    listed = true;
+    std::stringstream text;
+    text << file.rdbuf();
+    if (lists_udp_end(text.str(), address)) return true;
+  }
+  return !listed;
+}
+
 /// Why nobody can be reached there; empty: somebody may. Nothing is sent to an address of this
 /// host: whoever holds the port keeps us from binding it.
 std::string why_nobody_is_there(const SocketAddress& address, int socket_type, int64_t timeout_ns) {
@@ -141,6 +214,9 @@ std::string why_nobody_is_there(const SocketAddress& address, int socket_type, i
     if (family == AF_INET6) (void)setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (bind(fd.get(), address.get(), address.length) == 0) return "nobody listens";
     if (errno == EADDRINUSE) return {};
+    // A port below 1024, and an ordinary user.
+    if (errno == EACCES && socket_type == SOCK_DGRAM && is_of_this_host(address, socket_type))
+      return somebody_has_udp_port(address) ? std::string() : "nobody listens";
   }
   UniqueFd fd(socket(family, socket_type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) return std::strerror(errno);

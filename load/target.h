@@ -56,6 +56,10 @@ struct Target {
 Result<Target> resolve_target(const std::string& text, int socket_type,
                               int64_t timeout_ns = 1'000'000'000);
 
+/// Whether an unconnected socket in a text as of /proc/net/udp or udp6 gets what is sent to the
+/// address: bound to it, or to every address. Pure.
+bool lists_udp_end(std::string_view table, const SocketAddress& address);
+
 /// The first of several addresses that can be the target, in their order.
 ///
 /// On an address of this host it asks the kernel whether somebody holds the port, which sends

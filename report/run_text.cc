@@ -45,19 +45,23 @@ std::string verdict(const StoredRun& run, const RunStanding& standing) {
 }
 
 /// Eight heights, the greatest value full; at most kTicksCharted columns, each the greatest of its
-/// share.
-std::string sparkline(const std::vector<double>& values) {
+/// share. A gap where nothing was measured, which is not 0.
+std::string sparkline(const std::vector<std::optional<double>>& values) {
   static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   if (values.empty()) return {};
-  const double top = *std::max_element(values.begin(), values.end());
+  const double top = std::max_element(values.begin(), values.end())->value_or(0);  // absent: least
   const size_t columns = std::min(values.size(), kTicksCharted);
   std::string out;
   for (size_t c = 0; c < columns; ++c) {
     const size_t from = c * values.size() / columns;
     const size_t to = std::max(from + 1, (c + 1) * values.size() / columns);
-    const double value = *std::max_element(values.begin() + static_cast<ptrdiff_t>(from),
-                                           values.begin() + static_cast<ptrdiff_t>(to));
-    const auto height = top > 0 ? static_cast<size_t>(value / top * 7 + 0.5) : 0;
+    const auto value = *std::max_element(values.begin() + static_cast<ptrdiff_t>(from),
+                                         values.begin() + static_cast<ptrdiff_t>(to));
+    if (!value) {
+      out += " ";
+      continue;
+    }
+    const auto height = top > 0 ? static_cast<size_t>(*value / top * 7 + 0.5) : 0;
     out += kBars[std::min<size_t>(height, 7)];
   }
   return out;
@@ -66,7 +70,7 @@ std::string sparkline(const std::vector<double>& values) {
 template <typename Value>
 std::string chart_row(const RunReport& report, std::string_view name, Value value,
                       std::string_view top) {
-  std::vector<double> values;
+  std::vector<std::optional<double>> values;
   for (const ReportTick& tick : report.ticks) values.push_back(value(tick));
   return fmt::format("  {:<18} {} max {}\n", name, sparkline(values), top);
 }
@@ -288,20 +292,19 @@ std::string run_report_text(const RunReport& report) {
         report, "active flows",
         [](const ReportTick& t) { return static_cast<double>(t.sample.flows.active_flows); },
         fmt::format("{}", f.active_flows_max));
-    const auto reply = [](const ReportTick& t) {
-      return static_cast<double>(t.reply_latency_ns.p99.value_or(0));
+    const auto of = [](const std::optional<int64_t>& value) {
+      return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
     };
+    const auto reply = [&](const ReportTick& t) { return of(t.reply_latency_ns.p99); };
     double top = 0;
-    for (const ReportTick& t : report.ticks) top = std::max(top, reply(t));
+    for (const ReportTick& t : report.ticks) top = std::max(top, reply(t).value_or(0));
     if (top > 0)
       out += chart_row(report, "reply p99", reply, format_duration(static_cast<int64_t>(top)));
     if (s.rss_bytes.max) {
       out += chart_row(
           report, "rss",
-          [](const ReportTick& t) {
-            return t.sample.resources
-                       ? static_cast<double>(t.sample.resources->rss_bytes.value_or(0))
-                       : 0.0;
+          [&](const ReportTick& t) {
+            return t.sample.resources ? of(t.sample.resources->rss_bytes) : std::nullopt;
           },
           format_bytes(*s.rss_bytes.max));
     }

@@ -53,6 +53,16 @@ std::string silent_text(uint64_t silent, uint64_t periodic, int width) {
 
 constexpr int kColumnWidth = 21;
 
+/// Nothing in the head is green while flows are silent or work fails.
+bool all_is_well(const Model& model) {
+  const bool silent = !model.history().empty() && model.history().back().silent_flows > 0;
+  return !silent && !model.failed().goes_on();
+}
+
+Role role_of_active(const Model& model) {
+  return all_is_well(model) ? Role::kAccent : Role::kStrong;
+}
+
 /// In order of importance.
 std::vector<Headline> headlines(const Model& model) {
   std::vector<Headline> lines;
@@ -79,15 +89,17 @@ std::vector<Headline> headlines(const Model& model) {
   // Both are over the last ticks that hold 1,000 samples, at most 10 s, so that their labels never
   // change and p99 is never above the maximum.
   add("reply p99", reply_text(point.reply_recent_p99));
-  add("reply max", reply_text(point.reply_recent_max));
+  const FailedWork& failed = model.failed();
+  add("failed", some ? with_total(failed.now(), failed.total(), room("failed")) : "-",
+      failed.goes_on() ? Role::kDead : Role::kStrong);
   add("unans", some ? with_total(point.unanswered, model.unanswered_total(), room("unans")) : "-",
       point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const uint64_t lost = lost_count(model.losses_total());
-  // Nothing in the head is green while flows are silent.
   add("losses", some ? format_exact(lost) : "-",
-      lost > 0                 ? Role::kLoss
-      : point.silent_flows > 0 ? Role::kStrong
-                               : Role::kOnTime);
+      lost > 0             ? Role::kLoss
+      : all_is_well(model) ? Role::kOnTime
+                           : Role::kStrong);
+  add("reply max", reply_text(point.reply_recent_max));
   if (model.has_periods()) {
     add("late", share_text(point.late_share),
         point.late_share.value_or(0) > 0 ? Role::kLate : Role::kStrong);
@@ -149,10 +161,10 @@ void draw_head_line(Grid& grid, Area area, const Model& model) {
   int x = 0;
   if (text_width(full) <= area.width) {
     grid.put(0, area.y, "active ", Role::kDim);
-    grid.put(7, area.y, active, Role::kAccent);
+    grid.put(7, area.y, active, role_of_active(model));
     x = text_width(full);
   } else {
-    x = grid.put(0, area.y, whole_or_ellipsis(grid, active, area.width), Role::kAccent);
+    x = grid.put(0, area.y, whole_or_ellipsis(grid, active, area.width), role_of_active(model));
   }
   for (const Headline& line : headlines(model)) {
     const int width = text_width(line.label) + 1 + text_width(line.value);
@@ -168,11 +180,11 @@ void draw_head_block(Grid& grid, Area area, const Model& model) {
   const TickHistory& history = model.history();
   const std::string active = history.empty() ? "-" : active_text(history.back());
   int x = 1;
-  const int big = draw_big(grid, x, area.y, active, Role::kAccent, area.width / 3);
+  const int big = draw_big(grid, x, area.y, active, role_of_active(model), area.width / 3);
   if (big > 0) {
     x += big + 2;
   } else {
-    grid.put(x, area.y, whole_or_ellipsis(grid, active, area.width / 3), Role::kAccent);
+    grid.put(x, area.y, whole_or_ellipsis(grid, active, area.width / 3), role_of_active(model));
     x += std::max(text_width(active), 0) + 2;
   }
 

@@ -86,6 +86,7 @@ void Model::add(const Sample& sample) {
   point.reply_recent_p99 = recent_.reply.p99();
   point.reply_recent_max = recent_.reply.max();
   point.run_queue_recent_p99 = recent_.run_queue.p99();
+  failed_.add(sample);
   had_periods_ = had_periods_ || has_lateness(sample.flows, scene.period_ns);
   missed_total_ += point.missed_ticks;
   unanswered_total_ += sample.flows.unanswered;

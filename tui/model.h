@@ -16,6 +16,7 @@
 #include "core/growth.h"
 #include "core/run.h"
 #include "core/sample.h"
+#include "tui/failed_work.h"
 #include "tui/flow_packets.h"
 #include "tui/history.h"
 #include "tui/interface_table.h"
@@ -129,6 +130,7 @@ class Model {
   bool has_periods() const { return scene.period_ns.has_value() || had_periods_; }
   uint64_t missed_total() const { return missed_total_; }
   uint64_t unanswered_total() const { return unanswered_total_; }
+  const FailedWork& failed() const { return failed_; }
   /// Requests that no reply came to at all, so far.
   uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
   const LossInterval& losses_total() const { return losses_total_; }
@@ -175,6 +177,7 @@ class Model {
   uint64_t late_replies_total_ = 0;  // at most unanswered_total_
   bool had_periods_ = false;
   RecentLatencies recent_;
+  FailedWork failed_;
   LossInterval losses_total_;
 };
 

@@ -12,19 +12,21 @@ namespace topspin {
 namespace {
 
 constexpr const char* kLayout =
-    "{:>7} {:>8} {:>7} {:>7} {:>9} {:>8} {:>8} {:>7} {:>7} {:>9} {:>9} {:>6} {:>8} {:>8} {:>7} "
-    "{:>9} {:>6}";
+    "{:>7} {:>8} {:>7} {:>7} {:>9} {:>8} {:>8} {:>7} {:>7} {:>9} {:>9} {:>6} {:>14} {:>8} {:>8} "
+    "{:>7} {:>9} {:>6}";
 
 }  // namespace
 
 std::string tick_line_header() {
   return fmt::format(fmt::runtime(kLayout), "time", "active", "new", "ended", "pkts/s", "late p99",
-                     "late max", "missed", "silent", "reply p99", "reply max", "unans", "runq p99",
-                     "runq max", "cpu", "rss", "lost");
+                     "late max", "missed", "silent", "reply p99", "reply max", "unans",
+                     "failed (total)", "runq p99", "runq max", "cpu", "rss", "lost");
 }
 
-std::string tick_line(const Sample& sample, RecentLatencies& recent) {
+std::string tick_line(const Sample& sample, TickLineMemory& memory) {
+  RecentLatencies& recent = memory.recent;
   recent.add(sample);
+  memory.failed.add(sample);
   const FlowInterval& flows = sample.flows;
   const double seconds =
       static_cast<double>(sample.flow_interval_ns()) / static_cast<double>(kNanosPerSecond);
@@ -50,6 +52,7 @@ std::string tick_line(const Sample& sample, RecentLatencies& recent) {
       periodic(fmt::format("{}", flows.missed_ticks)),
       periodic(fmt::format("{}", flows.silent_flows)), duration_or_dash(recent.reply.p99()),
       duration_or_dash(recent.reply.max()), flows.unanswered,
+      fmt::format("{} ({})", memory.failed.now(), memory.failed.total()),
       duration_or_dash(recent.run_queue.p99()), duration_or_dash(recent.run_queue.max()), cpu, rss,
       lost_count(sample.losses));
 }

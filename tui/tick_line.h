@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/sample.h"
+#include "tui/failed_work.h"
 #include "tui/recent_latency.h"
 
 namespace topspin {
@@ -13,9 +14,15 @@ namespace topspin {
 /// The line that names the columns of tick_line().
 std::string tick_line_header();
 
-/// A Sample's headline numbers under that header, without a newline. `recent` holds the ticks
+/// What the lines before this one saw.
+struct TickLineMemory {
+  RecentLatencies recent;
+  FailedWork failed;
+};
+
+/// A Sample's headline numbers under that header, without a newline. `memory` holds the ticks
 /// before and takes up this one: p99 is over the last ticks that hold 1,000 samples (10 s at most),
-/// everything else is of this tick.
-std::string tick_line(const Sample& sample, RecentLatencies& recent);
+/// a number in brackets counts from the first tick on, everything else is of this tick.
+std::string tick_line(const Sample& sample, TickLineMemory& memory);
 
 }  // namespace topspin

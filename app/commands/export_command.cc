@@ -113,7 +113,7 @@ Status export_stored(const ExportOptions& o) {
   }
   if (is_of_judgement(o.format)) {
     TOPSPIN_ASSIGN(const Judgement judgement, load_judgement(o));
-    TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+    TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
     TOPSPIN_TRY(target.write(o.format == "junit" ? judgement_junit(judgement)
                                                  : judgement_github(judgement)));
     return target.finish();
@@ -124,8 +124,9 @@ Status export_stored(const ExportOptions& o) {
     TOPSPIN_ASSIGN(StoredRun run, store->find_run(name));
     runs.push_back(std::move(run));
   }
-  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty() ? ExportTarget::open(o.output)
-                                                          : ExportTarget::connect_udp(o.collector));
+  TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
+                                          ? ExportTarget::open(o.output, database_path(o.db))
+                                          : ExportTarget::connect_udp(o.collector));
   TOPSPIN_TRY(
       export_to(o, *store, runs, [&](std::string_view bytes) { return target.write(bytes); }));
   return target.finish();

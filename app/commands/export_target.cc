@@ -93,6 +93,38 @@ Result<std::string> follow(const std::string& path, const struct stat& link) {
   return std::string(target.get());
 }
 
+bool is_database(const std::string& path) {
+  constexpr std::string_view kMagic("SQLite format 3\0", 16);
+  std::array<char, kMagic.size()> begin{};
+  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  return file && ::read(file.get(), begin.data(), begin.size()) == std::ssize(begin) &&
+         std::string_view(begin.data(), begin.size()) == kMagic;
+}
+
+/// Whoever may not read a file sees by its place that it is the database which is read.
+Status check_is_no_database(const std::string& path, const std::string& database) {
+  const auto refuse = [&](std::string_view what) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("-o {} is {}, which the output would replace; choose another "
+                                  "file for -o (--db names the database to read)",
+                                  path, what));
+  };
+  if (is_database(path)) return refuse("an SQLite database");
+  struct stat target {};
+  const bool there = ::stat(path.c_str(), &target) == 0;
+  for (const std::string_view ending : {"", "-wal", "-shm", "-journal"}) {
+    struct stat part {};
+    const std::string name = database + std::string(ending);
+    if (there && ::stat(name.c_str(), &part) == 0 && part.st_dev == target.st_dev &&
+        part.st_ino == target.st_ino)
+      return refuse(ending.empty() ? "the database itself" : "a part of the database");
+    if (!ending.empty() && path.ends_with(ending) &&
+        is_database(path.substr(0, path.size() - ending.size())))
+      return refuse("a part of a database");
+  }
+  return {};
+}
+
 /// All of `bytes`, or the errno.
 int write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
@@ -126,7 +158,7 @@ Status check_output_name(const std::string& path, const std::string& formats) {
       fmt::format("-o {}: topspin writes no {}; the formats are {}", path, ending, formats));
 }
 
-Result<ExportTarget> ExportTarget::open(const std::string& path) {
+Result<ExportTarget> ExportTarget::open(const std::string& path, const std::string& database) {
   ExportTarget target;
   if (path.empty() || path == "-") {
     target.fd_ = STDOUT_FILENO;
@@ -149,6 +181,7 @@ Result<ExportTarget> ExportTarget::open(const std::string& path) {
     there = ::lstat(file.c_str(), &info) == 0;
   }
   if (!there || S_ISREG(info.st_mode)) {
+    TOPSPIN_TRY(check_is_no_database(file, database));
     const auto user = invoking_user();  // of sudo
     const bool trusted = !there || info.st_uid == ::geteuid() || info.st_uid == 0 ||
                          (user && info.st_uid == user->uid);

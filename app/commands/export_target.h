@@ -25,8 +25,9 @@ class ExportTarget {
   /// that cannot be (a mounted file, a directory that may not be written), finish() copies the
   /// whole into the file. A pipe or device is written as it is, and /dev/stdout and the like are
   /// this process's own descriptors. A symbolic link is not followed by root, and by nobody if it
-  /// is another user's in a directory that everybody may write.
-  static Result<ExportTarget> open(const std::string& path);
+  /// is another user's in a directory that everybody may write. kUsage: it is a database, or what
+  /// SQLite keeps beside one; `database`: the one that is read.
+  static Result<ExportTarget> open(const std::string& path, const std::string& database);
 
   /// Each write() is a datagram to "ADDRESS:PORT" or "[ADDRESS]:PORT". kUsage: it is no such text.
   static Result<ExportTarget> connect_udp(const std::string& collector);

@@ -4,9 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -22,6 +20,7 @@
 #include "ci/slo_gate.h"
 #include "ci/stored_judgement.h"
 #include "core/clock.h"
+#include "core/read_file.h"
 #include "report/export.h"
 #include "report/gate_json.h"
 #include "report/gate_text.h"
@@ -77,12 +76,12 @@ Status load_config(GateOptions& o) {
   const std::string path = o.config_file.empty() ? kDefaultConfig : o.config_file;
   std::error_code ignored;
   if (!o.config_file.empty() || std::filesystem::exists(path, ignored)) {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    if (!file || !(text << file.rdbuf()))
-      return make_error(ErrorCode::kInput,
-                        fmt::format("cannot read {}; name it with --config", path));
-    TOPSPIN_ASSIGN(o.config, parse_gate_config(text.str(), path));
+    constexpr size_t kMostBytes = size_t{1} << 20;
+    const auto text = read_file(path, kMostBytes);
+    if (!text.ok())
+      return make_error(ErrorCode::kInput, fmt::format("cannot read {}: {}; name it with --config",
+                                                       path, text.error().message));
+    TOPSPIN_ASSIGN(o.config, parse_gate_config(*text, path));
   }
   if (o.given_seed && *o.given_seed < 0) {
     return make_error(ErrorCode::kUsage,
@@ -244,7 +243,7 @@ std::string formatted(const Judgement& judgement, const std::string& format) {
 
 /// Writes `text` to standard output or to -o's file.
 Status deliver(const std::string& text, const GateOptions& o) {
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
   TOPSPIN_TRY(target.write(text));
   return target.finish();
 }

@@ -90,13 +90,9 @@ class FileRecorder {
 /// Numbers of a file that may be wrong, and why.
 std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& notes) {
   constexpr double kBackwardsShare = 0.01;
-  std::vector<std::string> doubts;
-  if (totals.time_steps > 0) {
-    doubts.push_back(
-        fmt::format("the capture's clock was set (times: {}); times across such a step are wrong",
-                    totals.time_steps));
-  } else if (static_cast<double>(totals.time_went_backwards) >
-             kBackwardsShare * static_cast<double>(totals.packets)) {
+  std::vector<std::string> doubts = doubts_of(totals);
+  if (totals.time_steps == 0 && static_cast<double>(totals.time_went_backwards) >
+                                    kBackwardsShare * static_cast<double>(totals.packets)) {
     doubts.push_back(fmt::format(
         "{} of {} packets are stamped earlier than one before them; their times may be wrong",
         totals.time_went_backwards, totals.packets));

@@ -119,7 +119,7 @@ Result<std::string> make_report(const ReportOptions& o) {
 
 Status write_report(const ReportOptions& o) {
   TOPSPIN_ASSIGN(const std::string report, make_report(o));
-  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
   TOPSPIN_TRY(target.write(report));
   return target.finish();
 }

@@ -1,12 +1,9 @@
 // `topspin run`: options, the plan's file, the session, its result.
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <random>
-#include <sstream>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -16,6 +13,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/plan/plan_session.h"
+#include "core/read_file.h"
 #include "core/text.h"
 
 namespace topspin {
@@ -42,19 +40,12 @@ struct RunOptions {
 Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
 
 Result<std::string> read_plan(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream text;
-  if (file) text << file.rdbuf();
-  if (!file || text.str().empty()) {
-    const int number = errno;
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("cannot read the plan {}: {}; topspin run --example prints one",
-                                  path, number != 0 ? std::strerror(number) : "it is empty"),
-                      number);
-  }
-  if (text.str().size() > kMostPlanBytes)
-    return wrong(fmt::format("{} is larger than 1 MiB; is it a plan?", path));
-  return text.str();
+  auto text = read_file(path, kMostPlanBytes);
+  if (text.ok() && !text->empty()) return text;
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("cannot read the plan {}: {}; topspin run --example prints one",
+                                path, text.ok() ? "it is empty" : text.error().message),
+                    text.ok() ? 0 : text.error().os_errno);
 }
 
 /// The chosen subjects, in the order in which they were named; none named: all.

@@ -1,5 +1,6 @@
 #include "app/host/git.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -154,11 +155,7 @@ class TreeCheck {
   bool read(SourceInfo& source) {
     // git would start another git in each submodule, which runs what that one configures. So each
     // submodule is looked at like a tree of its own.
-    const auto text =
-        output_of(with({"-c", "core.ignoreStat=false", "-c", "core.trustctime=true", "-c",
-                        "core.checkStat=default", "--no-optional-locks", "status", "--porcelain=v2",
-                        "--branch", "-z", "--untracked-files=no", "--ignore-submodules=dirty"}),
-                  root_, user_, until_ns_);
+    const auto text = status({});
     if (!text) return false;
     constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
     source.dirty = false;
@@ -171,6 +168,7 @@ class TreeCheck {
     }
     if (source.commit.empty()) source.dirty.reset();  // nothing was committed yet
     if (source.dirty == false) source.dirty = changes_beyond_status();
+    if (source.dirty == false && modes_may_differ()) source.dirty.reset();
     return true;
   }
 
@@ -191,6 +189,28 @@ class TreeCheck {
     std::vector<std::string> command = git_;
     command.insert(command.end(), words.begin(), words.end());
     return command;
+  }
+
+  std::optional<std::string> status(const std::vector<std::string>& more) const {
+    std::vector<std::string> words = {"-c", "core.ignoreStat=false", "-c", "core.trustctime=true",
+                                      "-c", "core.checkStat=default"};
+    words.insert(words.end(), more.begin(), more.end());
+    words.insert(words.end(), {"--no-optional-locks", "status", "--porcelain=v2", "--branch", "-z",
+                               "--untracked-files=no", "--ignore-submodules=dirty"});
+    return output_of(with(words), root_, user_, until_ns_);
+  }
+
+  /// git was told not to look at modes, and they differ: a file is executable that was not, or the
+  /// file system knows no modes.
+  bool modes_may_differ() const {
+    const auto told = output_of(with({"config", "--type=bool", "--get", "core.fileMode"}), root_,
+                                user_, until_ns_);
+    if (told != "false\n") return false;
+    const auto text = status({"-c", "core.fileMode=true"});
+    if (!text) return true;
+    const std::vector<std::string> lines = parts_of(*text, '\0');
+    return std::any_of(lines.begin(), lines.end(),
+                       [](const std::string& line) { return !line.starts_with("#"); });
   }
 
   /// Whether there are changes that `git status` does not show: in files which the index tells git
@@ -238,7 +258,8 @@ class TreeCheck {
 }  // namespace
 
 std::vector<std::string> git_without_programs() {
-  return {"git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"};
+  return {"git", "--no-replace-objects",    "-c", "core.fsmonitor=false",
+          "-c",  "core.hooksPath=/dev/null"};
 }
 
 void forget_git_environment() {
@@ -255,6 +276,22 @@ void forget_git_environment() {
   for (const std::string& name : parts_of(*names, '\n')) {
     if (name.starts_with("GIT_")) unsetenv(name.c_str());
   }
+}
+
+std::string why_no_commit(const std::string& directory, const std::string& commit,
+                          const std::optional<UserIdentity>& user) {
+  std::optional<UserIdentity> as = geteuid() == 0 ? user : std::nullopt;
+  if (geteuid() == 0 && !as) as = owner_of(directory);
+  const int64_t until_ns = monotonic_now_ns() + kPatienceNs;
+  const auto ask = [&](const std::vector<std::string>& words) {
+    std::vector<std::string> command = git_without_programs();
+    command.insert(command.end(), words.begin(), words.end());
+    return output_of(command, directory, as, until_ns);
+  };
+  const auto found = ask({"rev-parse", "--verify", "--quiet", commit + "^{commit}"});
+  if (found && is_commit(found->substr(0, found->find('\n')))) return {};
+  if (ask({"rev-parse", "--git-dir"})) return "git knows no such commit, branch or tag";
+  return "the plan lies in no git repository, or git is not installed";
 }
 
 SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {

@@ -24,10 +24,15 @@ void forget_git_environment();
 /// Of the work tree that holds `directory`; empty outside one, and without git. `dirty`: tracked
 /// files, the index or submodules differ from the commit; files that git does not track do not
 /// count. nullopt if it took too long to say, or if the index tells git not to look at files that
-/// are there (assume-unchanged, skip-worktree). Runs git as `user` if given and we are root.
-/// REQUIRES: one thread.
+/// are there (assume-unchanged, skip-worktree), or not at modes (core.fileMode) where these differ.
+/// Runs git as `user` if given and we are root. REQUIRES: one thread.
 SourceInfo read_source_info(const std::string& directory,
                             const std::optional<UserIdentity>& user = std::nullopt);
+
+/// Why `commit` (or a branch, or a tag) cannot be checked out of the repository that holds
+/// `directory`; empty: it can. Runs git as read_source_info() does.
+std::string why_no_commit(const std::string& directory, const std::string& commit,
+                          const std::optional<UserIdentity>& user = std::nullopt);
 
 /// Options of git that keep what a repository configures from being run.
 std::vector<std::string> git_without_programs();

@@ -121,7 +121,9 @@ Status Experiment::open_output_file() {
 
 void Experiment::on_output() {
   std::array<char, 16'384> buffer;
-  while (true) {
+  // Not until it is empty: who writes all the time would keep us here. What is left waits.
+  constexpr int kMostReads = 16;
+  for (int i = 0; i < kMostReads; ++i) {
     const ssize_t got = read(output_read_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
     if (got == 0) output_read_.reset();  // nobody holds the other end

@@ -407,6 +407,8 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
     return wrong("capture.interface", fmt::format("there is no interface {}; there are {}",
                                                   plan.interface, names.empty() ? "none" : names));
   }
+  const std::optional<UserIdentity> invoking =
+      geteuid() == 0 ? invoking_user() : std::optional<UserIdentity>();
   std::error_code error;
   const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
   for (const PlanSubject& subject : plan.subjects) {
@@ -416,7 +418,12 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
         return wrong(key + ".user", user.error().message);
     }
     // What a commit or a build brings is not there yet.
-    if (!subject.commit.empty()) continue;
+    if (!subject.commit.empty()) {
+      const std::string why = why_no_commit(plan_directory.string(), subject.commit, invoking);
+      if (!why.empty())
+        return wrong(key + ".commit", fmt::format("cannot check out {}: {}", subject.commit, why));
+      continue;
+    }
     const fs::path directory = plan_directory / subject.directory;
     if (!fs::is_directory(directory, error))
       return wrong(key + ".directory", fmt::format("there is no folder {}", directory.string()));

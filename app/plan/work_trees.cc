@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -21,6 +22,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kGraceNs = 2 * kNanosPerSecond;
+constexpr int64_t kLastWordsNs = kNanosPerSecond / 5;  // what is read after the command's end
 
 Error os_error(std::string_view what) {
   const int number = errno;
@@ -47,6 +49,7 @@ Status run_to_end(const std::vector<std::string>& command, const std::string& di
   std::array<char, 4096> buffer;
   bool stopped = false;
   int64_t kill_at_ns = 0;
+  std::optional<int64_t> leave_at_ns;
   while (output || !child->poll_exit()) {
     pollfd wait{output.get(), POLLIN, 0};
     poll(&wait, 1, 100);
@@ -69,8 +72,10 @@ Status run_to_end(const std::vector<std::string>& command, const std::string& di
       child->send_signal(SIGKILL);
       if (child->poll_exit()) break;
     }
-    // What it left in the background may hold the pipe for ever.
-    if (child->poll_exit() && wait.revents == 0) break;
+    // What it left in the background may hold the pipe for ever, silent or not.
+    if (!child->poll_exit()) continue;
+    if (!leave_at_ns) leave_at_ns = monotonic_now_ns() + kLastWordsNs;
+    if (wait.revents == 0 || monotonic_now_ns() >= *leave_at_ns) break;
   }
   end_family(interrupted() > 1 ? 0 : kGraceNs);
   if (stopped) return make_error(ErrorCode::kUsage, "interrupted");

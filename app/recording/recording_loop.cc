@@ -97,9 +97,10 @@ void Recording::drain_ticks() {
     if (!options_.quiet) {
       if (lines_++ % kTickLinesPerHeader == 0)
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
-      error_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
+      error_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
     }
     fold_.add(sample);
+    failed_.add(sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);

@@ -22,6 +22,7 @@
 #include "core/unique_fd.h"
 #include "probes/owners/flow_owner.h"
 #include "store/patient_writer.h"
+#include "tui/failed_work.h"
 #include "tui/tick_line.h"
 
 namespace topspin {
@@ -122,7 +123,8 @@ class Recording {
   int stop_signal_ = 0;  // that asked us to stop
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  RecentLatencies recent_;                     // of the lines
+  FailedWork failed_;
+  TickLineMemory memory_;                      // of the lines
   std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
   std::optional<Error> failure_;               // the first error that ended the recording

@@ -27,6 +27,16 @@ RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts) {
   return end;
 }
 
+namespace {
+
+void tell_failures(uint64_t failed, bool tells) {
+  if (!tells || failed == 0) return;
+  say(fmt::format("{} connections and requests failed: refused, never completed or unanswered",
+                  failed));
+}
+
+}  // namespace
+
 void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen) {
   const RunSettings& settings = run.info.settings;
   const FlowInterval& flows = run.ticks.flow_totals();
@@ -35,7 +45,11 @@ void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_s
             ? fmt::format("0 packets came on {}", settings.interface)
             : fmt::format("0 packets matched '{}' on {}", settings.filter, settings.interface));
   }
-  if (!options.store) return;
+  const bool tells = !options.quiet || with_screen;
+  if (!options.store) {
+    tell_failures(run.failed, tells);
+    return;
+  }
   const bool clean = run.end.invalid_reasons.empty() && run.end.doubts.empty();
   if (!clean || !options.quiet) {
     const RunStanding standing = standing_of(run.info, run.end, run.totals);
@@ -43,7 +57,8 @@ void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_s
     if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
     say(line);
   }
-  if (!options.quiet || with_screen) {
+  tell_failures(run.failed, tells);
+  if (tells) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", run.ticks.ticks(),
                     flows.new_flows, flows.packets, run.database, run.info.id));
   }

@@ -75,7 +75,7 @@ void Live::on_sample(const Sample& sample) {
   } else {
     if (printed_++ % kTickLinesPerHeader == 0)
       output_outlet().write(fmt::format("{}\n", tick_line_header()));
-    output_outlet().write(fmt::format("{}\n", tick_line(sample, recent_)));
+    output_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
   }
   // A reader that went away ends it: nobody looks any more.
   if (output_outlet().silenced()) {

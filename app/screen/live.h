@@ -9,6 +9,7 @@
 #include "app/recording/onlooker.h"
 #include "app/screen/look.h"
 #include "core/unique_fd.h"
+#include "tui/tick_line.h"
 
 namespace topspin {
 
@@ -55,7 +56,7 @@ class Live final : public Onlooker {
   bool screen_;  // a terminal is there, and a screen was asked for
   bool stop_ = false;
   int printed_ = 0;
-  RecentLatencies recent_;  // of the lines
+  TickLineMemory memory_;  // of the lines
   std::string last_text_;
   bool output_failed_ = false;  // standard output took no more
   UniqueFd null_, output_read_, output_write_;

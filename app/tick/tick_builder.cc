@@ -1,5 +1,6 @@
 #include "app/tick/tick_builder.h"
 
+#include <cmath>
 #include <utility>
 
 #include "core/clock.h"
@@ -7,18 +8,32 @@
 namespace topspin {
 namespace {
 
-void add_self(const SelfReading& before, const SelfReading& now, SelfInterval& self) {
+/// The host is read a little before or after the tick ends: what it used in its own interval is
+/// taken for the tick's length, else it could have used more than the machine has.
+void add_self(const SelfReading& before, const SelfReading& now, int64_t interval_ns,
+              SelfInterval& self) {
   self.cpu_ns = now.cpu_ns - before.cpu_ns;
   self.rss_bytes = now.rss_bytes;
   if (now.host && before.host) {
-    self.host_steal_ns = now.host->steal_ns - before.host->steal_ns;
-    self.host_busy_ns = now.host->busy_ns - before.host->busy_ns;
+    const int64_t own_ns = now.host_read_ns - before.host_read_ns;
+    const auto in_tick = [&](int64_t ns) {
+      if (own_ns <= 0) return ns;
+      return static_cast<int64_t>(
+          std::llround(static_cast<double>(ns) * static_cast<double>(interval_ns) /
+                       static_cast<double>(own_ns)));
+    };
+    self.host_steal_ns = in_tick(now.host->steal_ns - before.host->steal_ns);
+    self.host_busy_ns = in_tick(now.host->busy_ns - before.host->busy_ns);
   }
 }
 
 }  // namespace
 
-SelfReading read_self() { return {process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time()}; }
+SelfReading read_self() {
+  SelfReading self{process_cpu_now_ns(), own_rss_bytes(), read_host_cpu_time(), 0};
+  self.host_read_ns = monotonic_now_ns();
+  return self;
+}
 
 TickBuilder::TickBuilder(TickSettings settings)
     : settings_(std::move(settings)),
@@ -70,7 +85,7 @@ Sample TickBuilder::build(ClosedInterval flows, ProbeReading reading, bool last)
   sample.interval_ns = reading.now_ns - previous_end_ns_;
   previous_end_ns_ = reading.now_ns;
   sample.losses.late_ticks = reading.late ? 1 : 0;
-  add_self(previous_self_, reading.self, sample.self);
+  add_self(previous_self_, reading.self, sample.interval_ns, sample.self);
   previous_self_ = reading.self;
   return complete(std::move(sample), last);
 }

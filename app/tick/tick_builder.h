@@ -26,6 +26,7 @@ struct SelfReading {
   int64_t cpu_ns = 0;
   int64_t rss_bytes = 0;
   std::optional<HostCpuTime> host;
+  int64_t host_read_ns = 0;  // when, monotonic
 };
 SelfReading read_self();
 

@@ -1,10 +1,12 @@
 // Small pure parts: HTTP responses in any pieces, pings on the wire, /proc texts, preflight, judge.
 #include <random>
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/unique_fd.h"
 #include "load/http_response.h"
@@ -13,6 +15,8 @@
 #include "load/target.h"
 #include "load/validity.h"
 #include "load/wire.h"
+#include "tests/support/in_child.h"
+#include "tests/support/privileges.h"
 
 namespace topspin {
 namespace {
@@ -61,7 +65,14 @@ TEST(HttpResponse, EndsWhereItEndsInWhateverPiecesItComes) {
       {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", kMalformed},
       {"SSH-2.0-OpenSSH\r\n", kMalformed, 0},
       {"HTTP/1.1 20 OK\r\n", kMalformed, 0},
-      {"HTTP/1.1 200 OK\r\nnonsense\r\n", kMalformed},
+      {"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", kMalformed},
+      // Folded headers: old, and still valid in an answer.
+      {"HTTP/1.1 200 OK\r\nX-Long: a\r\n b\r\n\tc: d\r\nContent-Length: 2\r\n\r\nab", kDone, 200,
+       2},
+      {"HTTP/1.1 200 OK\r\nContent-Length:\r\n  3\r\n\r\nabc", kDone, 200, 3},
+      {"HTTP/1.1 200 OK\r\nConnection: foo,\r\n close\r\nContent-Length: 0\r\n\r\n", kDone, 200, 0,
+       false},
+      {"HTTP/1.1 200 OK\r\n folded: nothing\r\n\r\n", kMalformed},
   };
   std::mt19937 random(5);
   for (const Expected& want : cases) {
@@ -317,6 +328,47 @@ TEST(Target, TheFirstAddressAtWhichSomebodyListensIsTaken) {
       }
     }
   }
+}
+
+SocketAddress at(const char* v4, uint16_t port) {
+  SocketAddress address = loopback(AF_INET, port);
+  CHECK(inet_pton(AF_INET, v4, &reinterpret_cast<sockaddr_in&>(address.storage).sin_addr) == 1);
+  return address;
+}
+
+TEST(Target, TheKernelsListNamesWhoHasAUdpPort) {
+  const std::string head = "  sl  local_address rem_address   st tx_queue rx_queue\n";
+  const auto line = [&](const std::string& end, const std::string& state = "07") {
+    return head + "  12: " + end + " 00000000:0000 " + state + " 00000000:00000000 00:00000000\n";
+  };
+  const SocketAddress v4 = at("127.0.0.6", 853), v6 = loopback(AF_INET6, 853);
+  EXPECT_TRUE(lists_udp_end(line("0600007F:0355"), v4));
+  EXPECT_TRUE(lists_udp_end(line("00000000:0355"), v4));
+  EXPECT_TRUE(lists_udp_end(line("0000000000000000FFFF00000600007F:0355"), v4));
+  EXPECT_TRUE(lists_udp_end(line("00000000000000000000000000000000:0355"), v4));
+  EXPECT_FALSE(lists_udp_end(line("0500007F:0355"), v4));
+  EXPECT_FALSE(lists_udp_end(line("0600007F:0356"), v4));
+  EXPECT_FALSE(lists_udp_end(line("0600007F:0355", "01"), v4));  // connected to somebody else
+  EXPECT_TRUE(lists_udp_end(line("00000000000000000000000001000000:0355"), v6));
+  EXPECT_TRUE(lists_udp_end(line("00000000000000000000000000000000:0355"), v6));
+  EXPECT_FALSE(lists_udp_end(line("00000000:0355"), v6));
+  EXPECT_FALSE(lists_udp_end(head, v6));
+}
+
+TEST(Target, AnOrdinaryUserFindsTheServerOnAPortBelow1024) {
+  TOPSPIN_NEEDS_ROOT();
+  const UniqueFd server(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const SocketAddress nobody = at("127.0.0.5", 853), there = at("127.0.0.6", 853);
+  if (bind(server.get(), there.get(), there.length) != 0)
+    GTEST_SKIP() << "port 853 is in use on this host";
+  EXPECT_EQ(
+      in_child([&]() -> std::string {
+        constexpr uid_t kNobody = 65534;
+        if (setresuid(kNobody, kNobody, kNobody) != 0) return "cannot give up root";
+        const ChosenAddress chosen = choose_address({nobody, there}, SOCK_DGRAM, kNanosPerSecond);
+        return chosen.address.text() + chosen.why_unreachable;
+      }),
+      "127.0.0.6:853");
 }
 
 TEST(Target, AllAddressesAreNamedWhenNoneIsThere) {

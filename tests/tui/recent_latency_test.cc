@@ -101,12 +101,12 @@ TEST(RecentLatency, ThePercentileIsNeverAboveTheMaximumAndBothEndWithTheSamples)
 
 TEST(TickLine, ShowsAPercentileAndTheMaximumOverTheLastTicks) {
   const Synthetic synthetic{.flows = 300};
-  RecentLatencies recent;
+  TickLineMemory memory;
   std::string line;
-  for (uint64_t tick = 1; tick <= 3; ++tick) line = tick_line(synthetic.sample(tick), recent);
+  for (uint64_t tick = 1; tick <= 3; ++tick) line = tick_line(synthetic.sample(tick), memory);
   EXPECT_EQ(under("reply p99", line), "-");  // 600 so far
   EXPECT_NE(under("reply max", line), "-");
-  for (uint64_t tick = 4; tick <= 6; ++tick) line = tick_line(synthetic.sample(tick), recent);
+  for (uint64_t tick = 4; tick <= 6; ++tick) line = tick_line(synthetic.sample(tick), memory);
   EXPECT_NE(under("reply p99", line), "-");
   EXPECT_NE(under("late p99", line), "-");
   EXPECT_EQ(under("silent", line), "0");
@@ -120,8 +120,8 @@ TEST(TickLine, WithoutAPeriodThereIsNoLateness) {
   sample.flows.requests = 0;
   for (int i = 0; i < 5000; ++i) sample.flows.lateness.record(kSecond);
   sample.flows.missed_ticks = 52'885;
-  RecentLatencies recent;
-  const std::string line = tick_line(sample, recent);
+  TickLineMemory memory;
+  const std::string line = tick_line(sample, memory);
   for (const char* title : {"late p99", "late max", "missed", "silent"})
     EXPECT_EQ(under(title, line), "-") << title;
   EXPECT_NE(under("reply p99", line), "-");
@@ -130,12 +130,24 @@ TEST(TickLine, WithoutAPeriodThereIsNoLateness) {
 TEST(TickLine, UnansweredRequestsStandBesideTheReplies) {
   Sample sample = Synthetic{.flows = 20}.sample(3);
   sample.flows.unanswered = 17;
-  RecentLatencies recent;
-  const std::string line = tick_line(sample, recent);
+  TickLineMemory memory;
+  const std::string line = tick_line(sample, memory);
   EXPECT_EQ(under("unans", line), "17");
   const std::string header = tick_line_header();
   EXPECT_LT(header.find("reply max"), header.find("unans"));
   EXPECT_EQ(words(header.substr(header.find("reply max"))).at(2), "unans");
+}
+
+TEST(TickLine, FailedWorkHasItsTotalBesideItAndColumnsStay) {
+  TickLineMemory memory;
+  Sample sample = Synthetic{.flows = 20}.sample(3);
+  sample.flows.unanswered = 0;
+  EXPECT_THAT(tick_line(sample, memory), HasSubstr(" 0 (0) "));
+  sample.flows.tcp_refused = 190;
+  EXPECT_THAT(tick_line(sample, memory), HasSubstr(" 190 (190) "));
+  const std::string line = tick_line(sample, memory);
+  EXPECT_THAT(line, HasSubstr(" 190 (380) "));
+  EXPECT_EQ(line.size(), tick_line_header().size());
 }
 
 std::string head_of(const Model& model, int width = 120) {
@@ -168,6 +180,80 @@ TEST(Head, SilenceIsRedAndLeavesNothingGreen) {
   }
   EXPECT_FALSE(head_has(after, Role::kOnTime));
   EXPECT_TRUE(head_has(after, Role::kDead));
+}
+
+/// One tick of a second.
+Sample tcp_tick(uint64_t half_open, uint64_t refused = 0, uint64_t unanswered = 0) {
+  Sample sample;
+  sample.interval_ns = kSecond;
+  sample.flows.end_ns = kSecond;
+  sample.flows.tcp_half_open = half_open;
+  sample.flows.tcp_refused = refused;
+  sample.flows.unanswered = unanswered;
+  return sample;
+}
+
+TEST(FailedWork, AddsUpWhatWasRefusedUnansweredOrNeverCompleted) {
+  FailedWork failed;
+  failed.add(tcp_tick(60, 7, 2));
+  EXPECT_EQ(failed.now(), 9u);  // the 60 may be on their way
+  failed.add(tcp_tick(60));
+  EXPECT_EQ(failed.now(), 60u);
+  EXPECT_EQ(failed.total(), 69u);
+}
+
+TEST(FailedWork, CountsEachFailureOnceAndGoesOnWhileConnectionsHang) {
+  FailedWork failed;
+  for (int tick = 0; tick < 5; ++tick) failed.add(tcp_tick(60));
+  EXPECT_EQ(failed.now(), 0u);
+  EXPECT_EQ(failed.total(), 60u);
+  EXPECT_TRUE(failed.goes_on());
+  // Their server ends: what hung is refused, and others with it.
+  failed.add(tcp_tick(0, 63));
+  EXPECT_EQ(failed.now(), 3u);
+  EXPECT_EQ(failed.total(), 63u);
+  failed.add(tcp_tick(0));
+  EXPECT_FALSE(failed.goes_on());
+  for (int tick = 0; tick < 3; ++tick) failed.add(tcp_tick(5));
+  EXPECT_EQ(failed.total(), 68u);
+}
+
+TEST(FailedWork, HandshakesUnderWayAreNoFailure) {
+  // 100 connections a second to a server that is 200 ms away: some 20 at any moment.
+  FailedWork failed;
+  for (uint64_t tick = 0; tick < 20; ++tick) {
+    Sample sample = tcp_tick(15 + tick * 7 % 11);
+    sample.flows.tcp_handshake.record_n(200 * kMilli, 100);
+    failed.add(sample);
+    EXPECT_FALSE(failed.goes_on()) << tick;
+  }
+  // A tenth of a second is too short for anything to hang.
+  FailedWork quick;
+  for (int tick = 0; tick < 8; ++tick) {
+    Sample sample = tcp_tick(3);
+    sample.interval_ns = sample.flows.end_ns = kSecond / 10;
+    quick.add(sample);
+    EXPECT_EQ(quick.total(), 0u) << tick;
+  }
+}
+
+TEST(Head, RefusedConnectionsAreRedAndLeaveNothingGreen) {
+  Model model;
+  const Synthetic synthetic{.flows = 80, .periodic = false};
+  model.scene = synthetic.scene();
+  for (uint64_t tick = 1; tick <= 3; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    sample.flows.unanswered = 0;
+    sample.flows.tcp_refused = tick == 2 ? 190 : 0;
+    model.add(sample);
+    for (const int width : {60, 80, 120}) {
+      const char* text = tick == 1 ? "0 (0)" : tick == 2 ? "190 (190)" : "0 (190)";
+      EXPECT_THAT(head_of(model, width), HasSubstr(text)) << tick;
+    }
+    EXPECT_EQ(head_has(model, Role::kOnTime), tick != 2);
+    EXPECT_EQ(head_has(model, Role::kAccent), tick != 2);
+    EXPECT_EQ(head_has(model, Role::kDead), tick == 2);
+  }
 }
 
 TEST(Head, WithoutAPeriodThereIsNoLateness) {

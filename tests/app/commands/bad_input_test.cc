@@ -52,6 +52,47 @@ TEST(BadInput, WrongUsageIs2) {
   EXPECT_EQ(topspin({}).exit_code, 2);
 }
 
+TEST(BadInput, AFileWithoutAnEndIsRefused) {
+  TempDir dir;
+  const std::string zero = "/dev/zero";
+  expect_refusal(topspin({"run", "--check", zero}), 2, "it is a device");
+  expect_refusal(topspin({"gate", "--config", zero, "a", "b"}), 5, "it is a device");
+  expect_refusal(topspin({"compare", "--samples", zero, zero}), 5, "it is a device");
+  expect_refusal(topspin({"gate", "--history", "--series", zero}), 5, "it is a device");
+  // A pipe may be a plan; one that does not end is none.
+  expect_refusal(test::run({"sh", "-c", "yes | " + topspin_binary() + " run --check /dev/stdin"}),
+                 2, "it is larger than 1 MiB");
+  // Sparse: no disk is filled.
+  std::ofstream(dir.file("big.csv")) << "x\n";
+  std::filesystem::resize_file(dir.file("big.csv"), size_t{65} << 20);
+  expect_refusal(topspin({"gate", "--history", "--series", dir.file("big.csv")}), 5,
+                 "larger than 64 MiB");
+}
+
+TEST(BadInput, APlanWhoseCommitIsNotThereFailsItsCheck) {
+  if (test::run({"git", "--version"}).exit_code != 0) TOPSPIN_SKIP("git is not installed");
+  TempDir dir;
+  const auto check = [&](const std::string& commit) {
+    std::ofstream(dir.file("p.toml")) << "[subject.a]\ncommand = [\"true\"]\ncommit = \"" << commit
+                                      << "\"\n[load]\nworkload = \"udp-pingpong\"\n"
+                                      << "target = \"127.0.0.1:8888\"\n";
+    return topspin({"run", "--check", dir.file("p.toml")});
+  };
+  expect_refusal(check("main"), 2, "in no git repository");
+  ASSERT_EQ(test::run({"sh", "-c",
+                       "cd " + dir.path().string() +
+                           " && git init -q -b main && git -c user.email=a@b -c user.name=n commit "
+                           "-q --allow-empty -m one && git tag v1"})
+                .exit_code,
+            0);
+  expect_refusal(check("nope"), 2, "subject.a.commit: cannot check out nope: git knows no such");
+  expect_refusal(check("0123456789012345678901234567890123456789"), 2, "git knows no such");
+  for (const char* there : {"main", "v1", "HEAD"}) {
+    const Outcome run = check(there);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+  }
+}
+
 TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"recrod"}), 2, "no command \"recrod\"; did you mean record?");
   expect_refusal(topspin({"help", "recrod"}), 2, "did you mean record?");

@@ -69,6 +69,27 @@ class OutputFile : public testing::TestWithParam<std::vector<std::string>> {
   std::string expected_;
 };
 
+TEST_P(OutputFile, IsNeverADatabase) {
+  const std::string db = dir_.file("t.db"), other = dir_.file("other.db");
+  std::filesystem::copy_file(db, other);
+  std::filesystem::create_hard_link(db, dir_.file("hard"));
+  std::ofstream(db + "-shm") << "not empty";
+  std::filesystem::create_hard_link(db + "-shm", dir_.file("shm"));
+  const std::string before = contents(db);
+  for (const std::string& target : {db, dir_.file("./t.db"), other, dir_.file("hard"), db + "-wal",
+                                    db + "-shm", db + "-journal", dir_.file("shm")}) {
+    const std::string there = contents(target);
+    std::vector<std::string> words = command(target);
+    if (GetParam().front() == "report") words.insert(words.end(), {"--format", "text"});
+    const Outcome run = test::run(words);
+    EXPECT_EQ(run.exit_code, 2) << target << run.err;
+    EXPECT_NE(run.err.find("choose another file for -o"), std::string::npos) << run.err;
+    EXPECT_EQ(contents(target), there) << target;
+  }
+  EXPECT_FALSE(std::filesystem::exists(db + "-wal"));
+  EXPECT_EQ(contents(db), before);
+}
+
 TEST_P(OutputFile, AppearsWholeAndReplacesWhatWasThere) {
   const std::string file = dir_.file("out");
   ASSERT_EQ(write_to(file).exit_code, 0);

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "app/family.h"
+#include "app/work_trees.h"
 #include "tests/support/privileges.h"
 #include "tests/support/temp_dir.h"
 
@@ -37,6 +39,17 @@ TEST(Child, WaitsUntilReleasedAndPassesItsStatusOn) {
   ASSERT_TRUE((*child)->release().ok());
   EXPECT_EQ(wait_exit(**child), 7);
   EXPECT_TRUE(std::filesystem::exists(mark));
+}
+
+TEST(Build, EndsThoughWhatItLeftBehindGoesOnTalking) {
+  ASSERT_TRUE(adopt_orphans().ok());
+  const auto never = [] { return 0; };
+  EXPECT_TRUE(run_to_end({"/bin/sh", "-c", "yes & exit 0"}, "", std::nullopt, never).ok());
+  const Status failed =
+      run_to_end({"/bin/sh", "-c", "echo why; yes >&2 & exit 3"}, "", std::nullopt, never);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_NE(failed.error().message.find("status 3"), std::string::npos);
+  EXPECT_TRUE(list_children().empty());
 }
 
 TEST(Child, HasNoCapabilitiesThatWereHandedToUs) {

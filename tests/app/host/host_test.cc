@@ -132,6 +132,27 @@ TEST_F(Git, AFileThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
   EXPECT_EQ(info().dirty, false);
 }
 
+TEST_F(Git, AReplacedCommitIsNotTheCommit) {
+  start();
+  const std::string one = git({"rev-parse", "HEAD"});
+  write(dir_.path() / "file", "two\n");
+  git({"commit", "-q", "-a", "-m", "two"});
+  git({"replace", one, "HEAD"});
+  git({"reset", "-q", "--hard", one});  // the files of "two"
+  EXPECT_EQ(git({"status", "--porcelain"}), "");
+  EXPECT_EQ(info().commit, one);
+  EXPECT_EQ(info().dirty, true);
+}
+
+TEST_F(Git, AModeThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
+  start();
+  git({"config", "core.fileMode", "false"});
+  EXPECT_EQ(info().dirty, false);
+  ASSERT_EQ(chmod((dir_.path() / "file").c_str(), 0755), 0);
+  EXPECT_EQ(git({"status", "--porcelain"}), "");
+  EXPECT_EQ(info().dirty, std::nullopt);
+}
+
 TEST_F(Git, AConfigurationThatLooksLessCloselyHidesNoChange) {
   start();
   git({"config", "core.trustctime", "false"});

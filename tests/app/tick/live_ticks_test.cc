@@ -29,7 +29,9 @@ class Ticks {
         }()) {}
 
   void add_flows(ClosedInterval flows) { joiner_.add_flows(std::move(flows)); }
-  void add_probes(int64_t due_ns, int64_t now_ns) { joiner_.add_probes({{}, {}, now_ns}, due_ns); }
+  void add_probes(int64_t due_ns, int64_t now_ns, SelfReading self = {}) {
+    joiner_.add_probes({{}, self, now_ns}, due_ns);
+  }
   void add_end_losses(const LossInterval& losses) { joiner_.add_end_losses(losses); }
   void finish() { joiner_.finish(); }
   std::optional<Sample> next_sample() {
@@ -74,6 +76,21 @@ TEST(Ticks, ALateTickSaysSo) {
   ticks.add_probes(kNanosPerSecond, kNanosPerSecond + 150 * kNanosPerMilli);
   EXPECT_EQ(ticks.next_sample()->losses.late_ticks, 1u);
   EXPECT_EQ(ticks.loss_totals().late_ticks, 1u);
+}
+
+TEST(Ticks, TheHostsCpuTimeIsOfTheTicksOwnLength) {
+  // Both CPUs busy all the time, and read at once for the start, but late at the end of tick 1.
+  const int64_t second = kNanosPerSecond;
+  TickSettings settings;
+  settings.first_self = {0, 0, HostCpuTime{0, 0}, 100 * second};
+  Ticks ticks(100 * second, settings);
+  ticks.add_flows(flows(100 * second, 101 * second, 0));
+  ticks.add_probes(101 * second, 101 * second,
+                   {0, 0, HostCpuTime{4 * second, 2 * second}, 102 * second});
+  const auto sample = ticks.next_sample();
+  ASSERT_TRUE(sample);
+  EXPECT_EQ(sample->self.host_busy_ns, 2 * second);
+  EXPECT_EQ(sample->self.host_steal_ns, second);
 }
 
 TEST(Ticks, CaptureLossesTravelWithTheTick) {
