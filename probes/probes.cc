@@ -11,6 +11,7 @@
 #include <sys/capability.h>
 #include <sys/epoll.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "core/clock.h"
 #include "core/text.h"
@@ -18,6 +19,7 @@
 #include "probes/capabilities.h"
 #include "probes/counters.h"
 #include "probes/cpu_stacks.h"
+#include "probes/perf_event.h"
 #include "probes/process_tree.h"
 #include "probes/resources.h"
 #include "probes/scheduler_rung.h"
@@ -97,6 +99,25 @@ bool kernel_may_count_sleep() {
   return major > 6 || (major == 6 && minor >= 12);
 }
 
+/// Such a rung takes its sums from /proc, and misses what lives for less than a reading.
+bool sums_are_from_proc(Rung rung) {
+  return rung == Rung::kTracepoint || rung == Rung::kPerf || rung == Rung::kProc;
+}
+
+/// The kernel's own clock of the CPU time of a process and all that it starts from now on, whoever
+/// waits for these or does not. Invalid where the kernel refuses it.
+UniqueFd open_family_clock(int32_t pid) {
+  perf_event_attr attr{};
+  attr.size = sizeof attr;
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.config = PERF_COUNT_SW_TASK_CLOCK;
+  attr.inherit = 1;
+  attr.exclude_kernel = 1;  // asks for less privilege; the clock runs in the kernel all the same
+  attr.exclude_hv = 1;
+  auto opened = open_perf_event(attr, pid, -1);
+  return opened.ok() ? std::move(opened).value() : UniqueFd();
+}
+
 class OpenProbes final : public Probes {
  public:
   OpenProbes(Subject subject, const ProbeOptions& options)
@@ -124,6 +145,9 @@ class OpenProbes final : public Probes {
               : "topspin itself is a descendant of the process that it watches: its own threads "
                 "are left out");
     open_scheduler(options);
+    if (subject_.kind == SubjectSpec::Kind::kProcessTree && scheduler_ &&
+        sums_are_from_proc(status_.front().rung))
+      family_clock_ = open_family_clock(subject_.pid);
     const auto forced = options.forced.find("resources");
     if (forced == options.forced.end() || forced->second == Rung::kProc) {
       reads_resources_ = true;
@@ -157,6 +181,10 @@ class OpenProbes final : public Probes {
       SchedulerReading reading = scheduler_->read();
       interval.scheduler = growth(reading.totals, previous_.totals);
       sums_.merge(*interval.scheduler);
+      uint64_t family_ns = 0;
+      if (family_clock_ &&
+          ::read(family_clock_.get(), &family_ns, sizeof family_ns) == sizeof family_ns)
+        family_cpu_ns_ = family_ns;
       interval.losses = growth(reading.losses, previous_.losses);
       if (reading.bpf_ns) interval.bpf_ns = *reading.bpf_ns - previous_.bpf_ns.value_or(0);
       interval.changed_threads = std::move(reading.changed_threads);
@@ -232,17 +260,29 @@ class OpenProbes final : public Probes {
     std::vector<std::string> doubts;
     if (const auto test = self_test(); test && test->verdict == SchedulerSelfTest::Verdict::kDiffer)
       doubts.push_back(test->sentence);
-    if (usage && scheduler_) {
-      if (auto doubt = doubt_sums(status_.front().rung, sums_, *usage))
-        doubts.push_back(std::move(*doubt));
+    if (!scheduler_) return doubts;
+    // A process that nobody waits for is not in `usage`: its parent ignores SIGCHLD, or has ended.
+    std::optional<CommandUsage> charged = usage;
+    if (is_command && family_cpu_ns_) {
+      if (!charged) charged.emplace();
+      charged->cpu_ns = std::max(charged->cpu_ns, *family_cpu_ns_);
     }
     const Rung rung = status_.front().rung;
-    // Without the kernel's account nothing tells how much such a rung missed.
-    if (!is_command && scheduler_ && (rung == Rung::kPerf || rung == Rung::kProc)) {
+    if (charged) {
+      if (auto doubt = doubt_sums(rung, sums_, *charged)) {
+        doubts.push_back(std::move(*doubt));
+        return doubts;
+      }
+    }
+    // Without the kernel's clock nothing tells how much such a rung missed.
+    if (sums_are_from_proc(rung) && (!is_command || !family_cpu_ns_)) {
       doubts.push_back(
           fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
-                      "threads do that live for less than a tick",
-                      rung_name(rung)));
+                      "threads do that live for less than a tick{}",
+                      rung_name(rung),
+                      is_command ? ", and perf events, which would tell how much that is, are "
+                                   "refused here"
+                                 : ""));
     }
     return doubts;
   }
@@ -455,9 +495,11 @@ class OpenProbes final : public Probes {
   ResourceProbe resources_;
   CgroupPath cgroup_path_;
   UniqueFd event_fd_;
-  std::vector<std::string> events_;  // to be told
-  SchedulerInterval sums_;           // of the intervals told
-  bool sleep_told_ = false;          // that the kernel counts sleep as wait
+  std::vector<std::string> events_;        // to be told
+  SchedulerInterval sums_;                 // of the intervals told
+  UniqueFd family_clock_;                  // of a subject whose rung may miss something
+  std::optional<uint64_t> family_cpu_ns_;  // by it, as of the last interval
+  bool sleep_told_ = false;                // that the kernel counts sleep as wait
   std::unique_ptr<SchedulerRung> scheduler_;
   std::optional<Counters> counters_;
   uint64_t threads_missed_ = 0;  // as told already
