@@ -76,8 +76,8 @@ TEST_P(OutputFile, IsNeverADatabase) {
   std::ofstream(db + "-shm") << "not empty";
   std::filesystem::create_hard_link(db + "-shm", dir_.file("shm"));
   const std::string before = contents(db);
-  for (const std::string& target : {db, dir_.file("./t.db"), other, dir_.file("hard"),
-                                    db + "-wal", db + "-shm", db + "-journal", dir_.file("shm")}) {
+  for (const std::string& target : {db, dir_.file("./t.db"), other, dir_.file("hard"), db + "-wal",
+                                    db + "-shm", db + "-journal", dir_.file("shm")}) {
     const std::string there = contents(target);
     std::vector<std::string> words = command(target);
     if (GetParam().front() == "report") words.insert(words.end(), {"--format", "text"});
