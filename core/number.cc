@@ -15,9 +15,9 @@ std::string_view number_kind_name(NumberKind kind) {
 }
 
 NumberUnit number_unit(std::string_view name) {
-  return name.ends_with("_ns")      ? NumberUnit::kNanoseconds
-         : name.ends_with("_bytes") ? NumberUnit::kBytes
-                                    : NumberUnit::kOne;
+  return name.ends_with("_ns")                         ? NumberUnit::kNanoseconds
+         : name.ends_with("_bytes") || name == "bytes" ? NumberUnit::kBytes
+                                                       : NumberUnit::kOne;
 }
 
 std::string_view without_unit(std::string_view name) {

@@ -46,6 +46,18 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
                     number);
 }
 
+UniqueFd open_family_clock(int32_t pid) {
+  perf_event_attr attr{};
+  attr.size = sizeof attr;
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.config = PERF_COUNT_SW_TASK_CLOCK;
+  attr.inherit = 1;
+  attr.exclude_kernel = 1;  // asks for less privilege; the clock runs in the kernel all the same
+  attr.exclude_hv = 1;
+  auto opened = open_perf_event(attr, pid, -1);
+  return opened.ok() ? std::move(opened).value() : UniqueFd();
+}
+
 bool perf_may_see_kernel(ProcReader& proc) {
   if (has_effective_capability(CAP_PERFMON) || has_effective_capability(CAP_SYS_ADMIN)) return true;
   const auto text = proc.read(proc.root() + "/sys/kernel/perf_event_paranoid");

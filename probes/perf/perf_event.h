@@ -25,6 +25,11 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
 /// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
 bool perf_may_see_kernel(ProcReader& proc);
 
+/// The kernel's own clock of the CPU time of a process and all that it starts from now on, whoever
+/// waits for these or does not: read() gives 8 bytes of nanoseconds. Invalid where the kernel
+/// refuses it.
+UniqueFd open_family_clock(int32_t pid);
+
 /// For examine(): a probe on perf events that refuses to open, with what mends that.
 RungReport refused_perf(const std::string& probe, const Error& error);
 

@@ -6,8 +6,11 @@
 
 #include <fmt/format.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
+#include "core/unique_fd.h"
 #include "probes/growth.h"
+#include "probes/perf/perf_event.h"
 #include "probes/probe.h"
 #include "probes/scheduler/doubts.h"
 #include "probes/scheduler/scheduler_rung.h"
@@ -62,6 +65,11 @@ bool kernel_may_count_sleep() {
   return major > 6 || (major == 6 && minor >= 12);
 }
 
+/// Such a rung takes its sums from /proc, and misses what lives for less than a reading.
+bool sums_are_from_proc(Rung rung) {
+  return rung == Rung::kTracepoint || rung == Rung::kPerf || rung == Rung::kProc;
+}
+
 class SchedulerProbe final : public Probe {
  public:
   explicit SchedulerProbe(ProbeContext& context) : context_(context) {
@@ -70,6 +78,9 @@ class SchedulerProbe final : public Probe {
                      open_scheduler_rung(rung, context.subject, context.options, context.proc));
       return {};
     });
+    if (context.subject.kind == SubjectSpec::Kind::kProcessTree && rung_ &&
+        sums_are_from_proc(status_.rung))
+      family_clock_ = open_family_clock(context.subject.pid);
     context.task_storage_fd = rung_ ? rung_->task_storage_fd() : -1;
     context.timers_missing = rung_ ? rung_->timers_missing() : "no scheduler probe";
   }
@@ -85,6 +96,10 @@ class SchedulerProbe final : public Probe {
     SchedulerReading reading = rung_->read();
     interval.scheduler = growth(reading.totals, previous_.totals);
     sums_.merge(*interval.scheduler);
+    uint64_t family_ns = 0;
+    if (family_clock_ &&
+        ::read(family_clock_.get(), &family_ns, sizeof family_ns) == sizeof family_ns)
+      family_cpu_ns_ = family_ns;
     interval.losses.merge(growth(reading.losses, previous_.losses));
     if (reading.bpf_ns) interval.add_bpf_ns(*reading.bpf_ns - previous_.bpf_ns.value_or(0));
     interval.changed_threads = std::move(reading.changed_threads);
@@ -129,15 +144,27 @@ class SchedulerProbe final : public Probe {
     if (const auto test = self_test(); test && test->verdict == SchedulerSelfTest::Verdict::kDiffer)
       doubts.push_back(test->sentence);
     if (!rung_) return doubts;
-    if (usage) {
-      if (auto doubt = doubt_sums(status_.rung, sums_, *usage)) doubts.push_back(std::move(*doubt));
+    // A process that nobody waits for is not in `usage`: its parent ignores SIGCHLD, or has ended.
+    std::optional<CommandUsage> charged = usage;
+    if (is_command && family_cpu_ns_) {
+      if (!charged) charged.emplace();
+      charged->cpu_ns = std::max(charged->cpu_ns, *family_cpu_ns_);
     }
-    // Without the kernel's account nothing tells how much such a rung missed.
-    if (!is_command && (status_.rung == Rung::kPerf || status_.rung == Rung::kProc)) {
+    if (charged) {
+      if (auto doubt = doubt_sums(status_.rung, sums_, *charged)) {
+        doubts.push_back(std::move(*doubt));
+        return doubts;
+      }
+    }
+    // Without the kernel's clock nothing tells how much such a rung missed.
+    if (sums_are_from_proc(status_.rung) && (!is_command || !family_cpu_ns_)) {
       doubts.push_back(
           fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
-                      "threads do that live for less than a tick",
-                      rung_name(status_.rung)));
+                      "threads do that live for less than a tick{}",
+                      rung_name(status_.rung),
+                      is_command ? ", and perf events, which would tell how much that is, are "
+                                   "refused here"
+                                 : ""));
     }
     return doubts;
   }
@@ -155,8 +182,10 @@ class SchedulerProbe final : public Probe {
   std::unique_ptr<SchedulerRung> rung_;  // nullptr: none opened
   ProbeStatus status_;
   SchedulerReading previous_;
-  SchedulerInterval sums_;   // of the intervals read
-  bool sleep_told_ = false;  // that the kernel counts sleep as wait
+  SchedulerInterval sums_;                 // of the intervals read
+  UniqueFd family_clock_;                  // of a subject whose rung may miss something
+  std::optional<uint64_t> family_cpu_ns_;  // by it, as of the last interval
+  bool sleep_told_ = false;                // that the kernel counts sleep as wait
 };
 
 /// Its numbers are among the scheduler's.

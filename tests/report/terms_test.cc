@@ -376,6 +376,21 @@ TEST(Probes, WithoutASubjectAreOneLine) {
   EXPECT_THAT(text, Not(HasSubstr("by none")));
 }
 
+/// What was not measured is not the lowest value.
+TEST(Charts, HaveAGapWhereNothingWasMeasured) {
+  const auto chart = [](bool gap) {
+    const Told told = tell({.change = [&](Sample& sample) {
+      if (!sample.resources) sample.resources.emplace();
+      sample.resources->rss_bytes = 9'000'000;
+      if (gap && sample.tick == 5) sample.resources->rss_bytes.reset();
+    }});
+    const size_t begin = told.text.find("  rss   ");
+    return told.text.substr(begin, told.text.find(" max ", begin) - begin);
+  };
+  EXPECT_THAT(chart(false), testing::EndsWith("████████████"));
+  EXPECT_THAT(chart(true), testing::EndsWith(" ████ ███████"));
+}
+
 TEST(Losses, EachHasItsWordsAndItsRowInTheDocument) {
   std::ifstream file(std::string(TOPSPIN_SOURCE_DIR) + "/docs/losses.md");
   std::stringstream document;

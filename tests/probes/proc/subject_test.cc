@@ -397,7 +397,35 @@ TEST_P(TreeOnRung, sums_are_doubted_where_the_kernel_charged_the_command_more) {
   ASSERT_THAT(doubts, SizeIs(1));
   EXPECT_THAT(doubts[0], AllOf(HasSubstr("proc, which sees only a part of short-lived processes"),
                                HasSubstr("of CPU time")));
-  EXPECT_THAT(probes->doubts(true, std::nullopt), IsEmpty());
+  // The kernel's own clock of the family says it too, where wait4 does not.
+  EXPECT_THAT(probes->doubts(true, std::nullopt), SizeIs(1));
+}
+
+TEST_P(TreeOnRung, sums_are_doubted_where_nobody_waited_for_what_was_missed) {
+  const CommandUsage before = usage_of_children();
+  ForkedSubject subject([] {
+    (void)::signal(SIGCHLD, SIG_IGN);  // the kernel reaps them, and charges nobody
+    for (int index = 0; index < 40; ++index) {
+      if (::fork() == 0) {
+        burn_cpu_ns(10 * kMilli);
+        ::_exit(0);
+      }
+    }
+    ::waitpid(-1, nullptr, 0);  // until the last has ended
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  subject.leave();
+  const ProbeInterval interval = probes->take_interval();
+  const CommandUsage used = usage_of_children() - before;
+  const std::vector<std::string> doubts = probes->doubts(true, used);
+  if (GetParam() == Rung::kProc) {
+    EXPECT_THAT(doubts, ElementsAre(HasSubstr("watched by proc")));
+    return;
+  }
+  // `used` is what the forking itself took.
+  EXPECT_GE(*interval.scheduler->cpu_ns, used.cpu_ns + static_cast<uint64_t>(300 * kMilli));
+  EXPECT_THAT(doubts, IsEmpty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Rungs, TreeOnRung,
