@@ -19,6 +19,7 @@ namespace {
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
 constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
+constexpr uint32_t kDuplicateAcks = 2;            // so many, and the sender sends again
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
@@ -1015,6 +1016,7 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   } else if (flow.has(kSynOpen) && !syn) {
     // The handshake's last packet; or, when the answer was not captured, whatever follows it.
     if (flow.has(kSynAckSeen) && ack && stamp_ns >= flow.request_ns) {
+      flow.tcp.set_handshake_ns(stamp_ns - flow.request_ns);
       interval_.tcp_handshake.record(static_cast<uint64_t>(stamp_ns - flow.request_ns));
       ++interval_.tcp_handshakes;
     }
@@ -1057,7 +1059,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   constexpr uint16_t kOfConnection =
       kSynAckSeen | kFinInitiator | kFinResponder | kSequenceInitiator | kSequenceResponder;
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
-  flow.tcp.missing_bytes = {};
+  flow.tcp = {};
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
   start_messages(flow);
@@ -1084,13 +1086,13 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     const int64_t sent_ns = flow.request_ns;
     if (is_goodbye) drop_requests(flow, true);
     // Behind the server's FIN none comes, unless bytes are missing.
-    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes[1] != 0)) open_turn(flow, sent_ns);
+    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes(1) != 0)) open_turn(flow, sent_ns);
   }
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);
   // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
-  if (flow.tcp.missing_bytes[1] == 0) give_up_connection(flow, slot);
+  if (flow.tcp.missing_bytes(1) == 0) give_up_connection(flow, slot);
 }
 
 /// Whether the segment was seen before, wholly or in part.
@@ -1106,9 +1108,13 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   uint32_t length = p.payload_bytes;
   if ((p.tcp_flags & kTcpSyn) != 0) ++length;
   if ((p.tcp_flags & kTcpFin) != 0) ++length;
-  if (length == 0) return false;
+  if (length == 0) {
+    if (flow.tcp.missing_bytes(1 - side) != 0) [[unlikely]]
+      observe_acknowledgment(flow, 1 - side, p);
+    return false;
+  }
   uint32_t& next = cold_[slot].next_sequence[side];
-  uint32_t& missing = flow.tcp.missing_bytes[side];
+  const uint32_t missing = flow.tcp.missing_bytes(side);
   const uint32_t end = p.tcp_sequence + length;
   if (!flow.has(known)) {
     flow.set(known);
@@ -1117,23 +1123,108 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   }
   const auto ahead = static_cast<int32_t>(p.tcp_sequence - next);
   if (ahead >= 0) {
-    saturating_add(missing, static_cast<uint32_t>(ahead));
+    if (ahead > 0) [[unlikely]] {
+      open_hole(flow, side, next, p.tcp_sequence, clamp_stamp(p.stamp_ns));
+      flow.tcp.set_missing_bytes(side, uint64_t{missing} + static_cast<uint32_t>(ahead));
+    }
     next = end;
     return false;
   }
   if (ahead == -1 && length == 1 && p.payload_bytes == 1) return true;  // a keep-alive probe
   const bool brings_news = static_cast<int32_t>(end - next) > 0;
-  const bool fills = missing != 0;
-  const bool is_reordered = fills && clamp_stamp(p.stamp_ns) - previous_ns <= kReorderNs;
+  const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
+  const HoleFilling filling =
+      missing == 0 ? HoleFilling::kNone : fill_hole(flow, side, p.tcp_sequence, end, stamp_ns);
+  const bool is_reordered =
+      (filling == HoleFilling::kFirstSeen || filling == HoleFilling::kUnknown) &&
+      stamp_ns - previous_ns <= kReorderNs;
   if (is_reordered) {
     ++interval_.tcp_out_of_order;
   } else {
     flow.count_retransmission();
     ++interval_.tcp_retransmissions;
   }
-  missing -= std::min(missing, std::min(length, next - p.tcp_sequence));
+  if (filling != HoleFilling::kNone) {
+    flow.tcp.set_missing_bytes(
+        side, missing - std::min(missing, std::min(length, next - p.tcp_sequence)));
+  }
   if (brings_news) next = end;
   return !brings_news && !is_reordered;
+}
+
+FlowTable::Holes* FlowTable::holes_of(const HotRecord& flow, size_t side) {
+  if (holes_.empty()) return nullptr;
+  Holes& holes = holes_[(size_t{slot_of(flow)} * 2 + side) % kHoles];
+  return holes.flow_id == flow.id() && holes.side == side ? &holes : nullptr;
+}
+
+/// The sequence numbers from `begin` to `end` were skipped.
+void FlowTable::open_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                          int64_t stamp_ns) {
+  if (holes_.empty()) holes_.resize(kHoles);
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr || flow.tcp.missing_bytes(side) == 0) {
+    holes = &holes_[(size_t{slot_of(flow)} * 2 + side) % kHoles];
+    *holes = {flow.id(), side, flow.tcp.missing_bytes(side) == 0, {}};
+  }
+  Hole* place = &holes->holes[0];
+  for (Hole& hole : holes->holes) {
+    if (place->begin == place->end) break;
+    if (hole.begin == hole.end || hole.opened_ns < place->opened_ns) place = &hole;
+  }
+  holes->are_all &= place->begin == place->end;
+  *place = {begin, end, stamp_ns, 0};
+}
+
+/// A segment without data, from the end that waits for what fills the holes of `side`.
+void FlowTable::observe_acknowledgment(const HotRecord& flow, size_t side, const ParsedPacket& p) {
+  if ((p.tcp_flags & kTcpAck) == 0) return;
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr) return;
+  const auto asks_for = [&](const Hole& hole) {
+    return hole.begin != hole.end && hole.begin == p.tcp_acknowledgment;
+  };
+  if (std::none_of(holes->holes.begin(), holes->holes.end(), asks_for)) return;
+  // One that asks for the first hole says, in its SACK blocks, what is missing behind it too.
+  for (Hole& hole : holes->holes)
+    hole.duplicate_acks += static_cast<int32_t>(hole.begin - p.tcp_acknowledgment) >= 0;
+}
+
+/// What the segment fills is no longer missing.
+FlowTable::HoleFilling FlowTable::fill_hole(const HotRecord& flow, size_t side, uint32_t begin,
+                                            uint32_t end, int64_t stamp_ns) {
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr) return HoleFilling::kUnknown;
+  const auto is_before = [](uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; };
+  const int64_t handshake_ns = flow.tcp.handshake_ns();
+  HoleFilling filling = holes->are_all ? HoleFilling::kNone : HoleFilling::kUnknown;
+  for (Hole& hole : holes->holes) {
+    if (hole.begin == hole.end || !is_before(begin, hole.end) || !is_before(hole.begin, end))
+      continue;
+    if (hole.duplicate_acks >= kDuplicateAcks ||
+        (handshake_ns != 0 && stamp_ns - hole.opened_ns > handshake_ns)) {
+      filling = HoleFilling::kSentAgain;
+    } else if (filling != HoleFilling::kSentAgain) {
+      filling = HoleFilling::kFirstSeen;
+    }
+    if (is_before(hole.begin, begin) && is_before(end, hole.end)) {
+      const Hole rest{end, hole.end, hole.opened_ns, hole.duplicate_acks};
+      hole.end = begin;
+      for (Hole& place : holes->holes) {
+        if (place.begin != place.end) continue;
+        place = rest;
+        return filling;
+      }
+      holes->are_all = false;
+      return filling;
+    }
+    if (is_before(hole.begin, begin)) {
+      hole.end = begin;
+    } else {
+      hole.begin = is_before(end, hole.end) ? end : hole.end;
+    }
+  }
+  return filling;
 }
 
 /// The other end turned out to be the initiator: what was counted changes sides, and what was taken

@@ -48,9 +48,11 @@
 //    counts in new_flows again, and period, requests and sequence start anew. So in files (no idle
 //    timeout) flows are distinct 5-tuples, and new_flows may be more.
 //  - A SYN that was seen before, also after it was refused, is a retransmission.
-//  - A segment from before the expected sequence is a retransmission; within 3 ms of the flow's
-//    previous packet, and while bytes are missing in its direction, it is out of order instead.
-//    One byte just before it is a keep-alive. `tcp_resets` counts RST segments.
+//  - A segment from before the expected sequence is a retransmission. It is out of order instead if
+//    it fills a hole, within 3 ms of the flow's previous packet, unless two duplicate ACKs of the
+//    other end asked for it, or the hole is older than the handshake took: then it can have been
+//    sent again. One byte just before the expected is a keep-alive. `tcp_resets` counts RST
+//    segments.
 //
 // The table
 //  - The idle timeout is at least the window, and acts within 1/256 of itself.
@@ -211,6 +213,24 @@ class FlowTable {
     uint64_t flow_id = 0;
     uint32_t slot = 0;
   };
+  /// A part of a TCP flow's sequence space, of one direction, that was skipped and is not seen yet.
+  struct Hole {
+    uint32_t begin = 0;
+    uint32_t end = 0;  // begin: there is none
+    int64_t opened_ns = 0;
+    uint32_t duplicate_acks = 0;  // that the other end sent since, for this or for data before it
+  };
+  /// The holes of one direction. A fixed room for all flows, in which the oldest give way; without
+  /// them, what fills a hole is judged by the time since the flow's previous packet alone.
+  struct Holes {
+    uint64_t flow_id = 0;  // 0: nobody's
+    size_t side = 0;
+    bool are_all = false;  // none of the flow's holes was left out
+    std::array<Hole, 8> holes;
+  };
+  static constexpr size_t kHoles = 2048;
+  /// What a segment from before the expected sequence is, by the holes.
+  enum class HoleFilling { kUnknown, kNone, kFirstSeen, kSentAgain };
 
   FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval, const HashSeed& seed,
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
@@ -271,6 +291,12 @@ class FlowTable {
   void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
                         bool from_initiator, int64_t previous_ns);
+  void open_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                 int64_t stamp_ns);
+  void observe_acknowledgment(const HotRecord& flow, size_t side, const ParsedPacket& packet);
+  HoleFilling fill_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                        int64_t stamp_ns);
+  Holes* holes_of(const HotRecord& flow, size_t side);
   void observe_later_fragment(const ParsedPacket& packet);
   void count_super_packet(const ParsedPacket& packet, bool is_tcp);
   void remember_datagram(const ParsedPacket& packet, uint32_t slot);
@@ -356,6 +382,7 @@ class FlowTable {
   uint64_t departed_lost_ = 0;
 
   std::vector<DatagramEntry> datagrams_;
+  std::vector<Holes> holes_;  // made with the first hole
   std::vector<uint32_t> late_slots_;
   uint64_t late_flows_total_ = 0;
 

@@ -531,6 +531,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
     out_.has_tcp_header = b.has(14);
     if (out_.has_tcp_header) {
       out_.tcp_sequence = be32(b.at + 4);
+      out_.tcp_acknowledgment = be32(b.at + 8);
       out_.tcp_flags = b.at[13];
       const uint32_t header = (b.at[12] >> 4) * 4u;
       if (header >= 20 && b.length > header) {
@@ -738,11 +739,13 @@ template <bool v6>
     out.payload_bytes = header >= 20 && length > header ? length - header : 0;
     payload_at = header;
     out.tcp_sequence = be32(transport + 4);
+    out.tcp_acknowledgment = be32(transport + 8);
     out.tcp_flags = transport[13];
   } else {
     const uint32_t stated = be16(transport + 4);
     out.payload_bytes = (stated >= 8 && stated < length ? stated : length) - 8;
     out.tcp_sequence = 0;
+    out.tcp_acknowledgment = 0;
     out.tcp_flags = 0;
   }
   // The payload ends where its headers say, whatever was captured behind it.

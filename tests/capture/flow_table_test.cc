@@ -1137,6 +1137,101 @@ TEST(FlowTable, ReorderingIsNoRetransmission) {
   EXPECT_EQ(i.tcp_retransmissions, 2u);
 }
 
+/// A pure ACK for what comes next.
+ParsedPacket acknowledgment(int64_t at_ns, bool from_client, uint32_t number) {
+  ParsedPacket p = segment(at_ns, from_client, kTcpAck, 1);
+  p.tcp_acknowledgment = number;
+  return p;
+}
+
+/// A client's connection on a fast network: its handshake took 200 us, it sent 10 bytes, and the 10
+/// after them do not come.
+std::unique_ptr<FlowTable> with_a_hole() {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 99));
+  observe(*table, segment(kStart + 1'000, false, kTcpSyn | kTcpAck, 0));
+  observe(*table, segment(kStart + 200'000, true, kTcpAck, 100));
+  observe(*table, segment(kStart + kMs, true, kTcpAck, 100, 10));
+  observe(*table, acknowledgment(kStart + kMs + 1'000, false, 110));
+  observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 120, 10));
+  return table;
+}
+
+TEST(FlowTable, ALostSegmentThatIsSentAgainAtOnceIsARetransmission) {
+  const auto counts_of = [](FlowTable& table) {
+    const FlowInterval i = table.take_interval(kStart + kS);
+    return std::pair(i.tcp_retransmissions, i.tcp_out_of_order);
+  };
+  using Counts = std::pair<uint64_t, uint64_t>;
+  const int64_t at = kStart + 2 * kMs;
+  // The receiver asked for it.
+  auto table = with_a_hole();
+  for (int i = 1; i <= 3; ++i) {
+    observe(*table, acknowledgment(at + i * 20'000, false, 110));
+    observe(*table, segment(at + i * 20'000 + 5'000, true, kTcpAck, 120u + 10u * i, 10));
+  }
+  observe(*table, segment(at + 70'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(1, 0));
+  // The receiver's ACKs are not there to be seen, and there was time to ask.
+  table = with_a_hole();
+  observe(*table, segment(at + 290'000, true, kTcpAck, 130, 10));
+  observe(*table, segment(at + 300'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(1, 0));
+  // One ACK, and no time: it took another way.
+  table = with_a_hole();
+  observe(*table, acknowledgment(at + 20'000, false, 110));
+  observe(*table, segment(at + 40'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(0, 1));
+  // ACKs for what is behind the hole say nothing of it; nor do ACKs that move on.
+  table = with_a_hole();
+  for (const uint32_t number : {101u, 104u, 107u, 130u, 130u})
+    observe(*table, acknowledgment(at + 20'000, false, number));
+  observe(*table, segment(at + 40'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(0, 1));
+}
+
+TEST(FlowTable, HolesBehindTheOneThatIsAskedForAreSentAgainWithIt) {
+  auto table = with_a_hole();
+  const int64_t at = kStart + 2 * kMs;
+  observe(*table, segment(at + 10'000, true, kTcpAck, 150, 10));  // 130 to 150: in three parts
+  for (int i = 2; i < 5; ++i) observe(*table, acknowledgment(at + i * 10'000, false, 110));
+  for (const uint32_t sequence : {140u, 110u, 130u})
+    observe(*table, segment(at + 60'000, true, kTcpAck, sequence, sequence == 140 ? 5u : 10u));
+  observe(*table, segment(at + 60'000, true, kTcpAck, 145, 5));
+  FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.tcp_retransmissions, 4u);
+  EXPECT_EQ(i.tcp_out_of_order, 0u);
+  // Another hole, of now: nobody has asked for it.
+  observe(*table, segment(kStart + 2 * kS, true, kTcpAck, 170, 10));
+  observe(*table, segment(kStart + 2 * kS + 1'000, true, kTcpAck, 160, 10));
+  i = table->take_interval(kStart + 3 * kS);
+  EXPECT_EQ(i.tcp_retransmissions, 0u);
+  EXPECT_EQ(i.tcp_out_of_order, 1u);
+}
+
+TEST(FlowTable, WhatWasSeenBeforeIsARetransmissionWhateverElseIsMissing) {
+  auto table = with_a_hole();
+  observe(*table, segment(kStart + 2 * kMs + 10'000, true, kTcpAck, 100, 10));
+  observe(*table, segment(kStart + 2 * kMs + 20'000, true, kTcpAck, 110, 10));
+  const FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.tcp_retransmissions, 1u);
+  EXPECT_EQ(i.tcp_out_of_order, 1u);
+}
+
+TEST(TcpHot, KeepsMissingBytesAndTheHandshakeApart) {
+  TcpHot tcp{};
+  EXPECT_EQ(tcp.handshake_ns(), 0);
+  for (int64_t ns = 1; ns < 400 * kS; ns = ns * 5 / 4 + 1) {
+    tcp.set_missing_bytes(0, 1234);
+    tcp.set_handshake_ns(ns);
+    tcp.set_missing_bytes(1, UINT64_MAX);
+    EXPECT_GE(tcp.handshake_ns(), ns);
+    EXPECT_LE(tcp.handshake_ns(), ns + ns / 4 + 2'048) << ns;
+    EXPECT_EQ(tcp.missing_bytes(0), 1234u);
+    EXPECT_EQ(tcp.missing_bytes(1), (1u << 28) - 1);
+  }
+}
+
 TEST(FlowTable, ConnectionsBalanceWhateverTcpDoes) {
   std::mt19937_64 random(11);
   for (int round = 0; round < 20; ++round) {
