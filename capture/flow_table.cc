@@ -455,6 +455,9 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
       observe_request(flow, slot, p, stamp_ns, previous_ns);
     } else {
       observe_reply(flow, slot, p, stamp_ns);
+      // WebSocket, HTTP/2, ...: each end sends when it likes.
+      if (p.switches_protocol) [[unlikely]]
+        flow.turn_kind = kMultiplexed;
     }
   }
   if (is_tcp && (p.tcp_flags & (kTcpFin | kTcpRst)) != 0) [[unlikely]] {

@@ -1036,6 +1036,26 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     EXPECT_EQ(i.unanswered, 0u) << greeting;
     EXPECT_TRUE(i.reply_latency.empty()) << greeting;
   }
+  // WebSocket: HTTP up to the reply that ends it, then the server pushes and answers nobody.
+  {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpSyn, 0));
+    observe(*table, told(kStart + kMs, true, 1, 50, bytes("GET /ws ")));
+    ParsedPacket reply = told(kStart + 3 * kMs, false, 1, 50, bytes("HTTP/1.1"));
+    reply.switches_protocol = true;
+    observe(*table, reply);
+    for (uint32_t i = 0; i < 14; ++i) {
+      observe(*table, told(kStart + kS + i * 100 * kMs, true, 51 + i * 14, 14, {0x82, 0x88}));
+      observe(*table, told(kStart + kS + (i * 100 + 40) * kMs, false, 51 + i * 10, 10, {0x82, 8}));
+    }
+    table->finish(kStart + 10 * kS);
+    const FlowInterval i = table->take_interval(kStart + 10 * kS);
+    EXPECT_EQ(i.requests, 1u);
+    EXPECT_EQ(i.reply_latency.count(), 1u);
+    EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(2 * kMs));
+    EXPECT_EQ(i.multiplexed_turns, 14u);
+    EXPECT_EQ(i.unanswered, 0u);
+  }
   // SSH: the server speaks first.
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpSyn, 0));

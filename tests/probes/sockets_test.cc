@@ -1603,6 +1603,93 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
   EXPECT_EQ(all_.replies_multiplexed, turns);
 }
 
+TEST_F(TcpSockets, AWebSocketIsMultiplexedFromTheReplyThatOpensIt) {
+  constexpr int kConnections = 4, kMessages = 3;
+  constexpr std::string_view kUpgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+  constexpr std::string_view kSwitch = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+  constexpr std::string_view kMessage = "\x82\x88\1\2\3\4question";
+  ForkedSubject subject([&] {
+    const UniqueFd listener = listener_on(7053);
+    ::raise(SIGSTOP);
+    std::array<char, 256> bytes{};
+    for (int way = 0; way < kConnections; ++way) {
+      const UniqueFd connection = accepted(listener);
+      CHECK(::recv(connection.get(), bytes.data(), bytes.size(), 0) == ssize_t{kUpgrade.size()});
+      iovec vector{const_cast<char*>(kSwitch.data()), kSwitch.size()};
+      msghdr message{};
+      message.msg_iov = &vector;
+      message.msg_iovlen = 1;
+      ssize_t sent = 0;
+      switch (way) {  // each of the usual calls
+        case 0: sent = ::write(connection.get(), kSwitch.data(), kSwitch.size()); break;
+        case 1: sent = ::send(connection.get(), kSwitch.data(), kSwitch.size(), 0); break;
+        case 2: sent = ::writev(connection.get(), &vector, 1); break;
+        case 3: sent = ::sendmsg(connection.get(), &message, 0); break;
+      }
+      CHECK(sent == ssize_t{kSwitch.size()});
+      for (int count = 0; count < kMessages; ++count) {
+        CHECK(::recv(connection.get(), bytes.data(), bytes.size(), 0) == ssize_t{kMessage.size()});
+        CHECK(::send(connection.get(), "p", 1, 0) == 1);
+      }
+    }
+  });
+  start_server(subject);
+  for (int way = 0; way < kConnections; ++way) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7053);
+    ask_on(client, kUpgrade, kSwitch.size());
+    for (int count = 0; count < kMessages; ++count) ask_on(client, kMessage, 1);
+  }
+  subject.wait_done();
+  expect_split(kConnections);
+  EXPECT_EQ(all_.replies_multiplexed, uint64_t{kConnections * kMessages});
+}
+
+TEST_F(TcpSockets, AHeadThatIsReadByteByByteTellsAsOneThatIsReadAtOnceDoes) {
+  using namespace std::string_view_literals;
+  const struct {
+    std::string_view bytes;
+    bool is_turn;
+    int turns = 2;
+  } heads[] = {
+      {"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0"sv, true},
+      {"\x10\x8c\1\0\4MQTT\5\2\0\x3c"sv, true},  // of a length with two bytes
+      {"\x10\x0e\0\6MQIsdp\3\2\0\x3c"sv, true},  // MQTT 3.1
+      {"\x10\x8c\1\0\6MQIsdp\3\2"sv, true},
+      {"PRI * HTTP/2.0\r\n"sv, true},
+      {"\x16\3\1\0\5hello"sv, true, 1},  // later records are read as libraries do
+
+      {"GET / HTTP/1.1\r\n"sv, false},
+      {"abc"sv, false},
+  };
+  ForkedSubject subject([&] {
+    const UniqueFd listener = listener_on(7054);
+    ::raise(SIGSTOP);
+    for (const auto& head : heads) {
+      const UniqueFd connection = accepted(listener);
+      for (int turn = 0; turn < head.turns; ++turn) {
+        for (size_t count = 0; count < head.bytes.size(); ++count) {
+          char byte = 0;
+          CHECK(::read(connection.get(), &byte, 1) == 1);
+        }
+        CHECK(::send(connection.get(), "r", 1, 0) == 1);
+      }
+    }
+  });
+  start_server(subject);
+  uint64_t replies = 0, turns = 0;
+  for (const auto& head : heads) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7054);
+    for (int turn = 0; turn < head.turns; ++turn) {
+      ask_on(client, head.bytes, 1);
+      ++(head.is_turn ? turns : replies);
+    }
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.replies_multiplexed, turns);
+  EXPECT_EQ(all_.reply_runtime->count(), replies);
+}
+
 TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {
   options_.forced["accepts"] = Rung::kNone;
   options_.forced["replies"] = Rung::kNone;
