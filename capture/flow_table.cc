@@ -1251,7 +1251,8 @@ void FlowTable::settle_guess(HotRecord& flow) {
   flow.clear(kEndsGuessed);
   const bool is_tcp = flow.key.protocol() == kProtocolTcp;
   const int64_t first_ns = cold_[slot_of(flow)].first_ns;
-  ends_guessed_ += is_tcp || first_ns - seen_from_ns_ <= options_.reply_timeout_ns;
+  ends_guessed_ +=
+      is_tcp || (begin_is_known_ && first_ns - seen_from_ns_ <= options_.reply_timeout_ns);
 }
 
 /// swap_ends() for a connection that goes on: what is known of each direction goes with it.

@@ -49,7 +49,8 @@
 //    does: the payload's first bytes, an end that answers on other flows, the ports, an end that
 //    several flows share. Else the first sender is the initiator, as in UDP later on. The packets
 //    after that are asked too, until the flow enters a number; then it counts as a guess. In UDP
-//    only one that was first seen within a reply timeout of the begin does.
+//    only one that was first seen within a reply timeout of the begin does, and not in files:
+//    theirs is their first packet.
 //
 // TCP
 //  - A connection has ended with FIN both ways or RST, and its flow stays in the table until it is
@@ -115,6 +116,10 @@ class FlowTable {
 
   /// Where the first interval begins. Without it: at the first packet.
   void begin(int64_t begin_ns);
+
+  /// The capture began there, and not just with its first packet: what comes right after that may
+  /// have been under way. A file does not say.
+  void note_capture_began() { begin_is_known_ = true; }
 
   /// In the order of their arrival.
   void observe(std::span<const ParsedPacket> packets);
@@ -362,6 +367,7 @@ class FlowTable {
   bool learned_any_ = false;  // some flow has had a period
   KnownEnds known_ends_;
   uint64_t ends_guessed_ = 0;
+  bool begin_is_known_ = false;
   int64_t seen_from_ns_ = 0;  // when the capture began, or moved to where it is
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;

@@ -1436,6 +1436,8 @@ TEST(FlowTable, AnEndThatAnswersOnOtherFlowsOrIsSharedByThemIsTheResponder) {
 TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCounted) {
   for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
     auto table = make_table();
+    table->begin(kStart);
+    table->note_capture_began();
     observe(*table, between(kStart, false, 40'000, 50'000, {}, protocol));
     EXPECT_EQ(table->take_ends_guessed(), 0u);  // it is in no number yet
     observe(*table, between(kStart + kMs, true, 40'000, 50'000, {}, protocol));
@@ -1448,6 +1450,11 @@ TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCount
     EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
     EXPECT_EQ(table->take_ends_guessed(), 0u);
   }
+  // A file begins with its first packet, and so may the flow.
+  auto file = make_table();
+  observe(*file, between(kStart, true, 40'000, 50'000, {}, kProtocolUdp));
+  observe(*file, between(kStart + kMs, false, 40'000, 50'000, {}, kProtocolUdp));
+  EXPECT_EQ(file->take_ends_guessed(), 0u);
   // A UDP flow that begins while the capture runs begins with its initiator, whatever its ports.
   auto table = make_table();
   table->begin(kStart);
