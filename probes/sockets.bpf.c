@@ -227,14 +227,24 @@ struct watched_socket {
   __u32 reserved_too;
 };
 
-/* A UDP socket serves many peers: its requests in the order of their reading. Within the 20 KiB
- * that kernels before 6.9 let a socket carry. */
+/* A UDP socket serves many peers: its requests. Within the 20 KiB that kernels before 6.9 let a
+ * socket carry. */
 #define PENDING_REQUESTS 512
 
+struct pending_request {
+  __u64 ready_ns;
+  __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: it is being filled */
+  __u64 cpu_queue_ns;
+  __u32 tag; /* of the first bytes of the payload; 0: not known */
+  __u32 reserved;
+};
+
+#define PLACE_TAKEN 1
+
 struct pending_requests {
-  __u32 head;
-  __u32 tail;
-  struct request requests[PENDING_REQUESTS];
+  __u32 used; /* places that are not free */
+  __u32 reserved;
+  struct pending_request requests[PENDING_REQUESTS];
 };
 
 struct {
@@ -642,40 +652,6 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }
 
-TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
-                                 const struct request* request) {
-  struct pending_requests* queue = made_socket_storage(&pending, sk);
-  __u32 head, place;
-  if (!queue) {
-    __sync_fetch_and_add(&sockets_refused, 1);
-    return;
-  }
-  head = *(volatile __u32*)&queue->head;
-  if (queue->tail - head >= PENDING_REQUESTS) {
-    __sync_val_compare_and_swap(&queue->head, head, head + 1); /* the oldest goes */
-    cpu->unmatched++;
-  }
-  place = __sync_fetch_and_add(&queue->tail, 1) & (PENDING_REQUESTS - 1);
-  queue->requests[place] = *request;
-}
-
-/* The oldest request that a reply sent now can belong to. */
-TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
-                                struct request* out) {
-  struct pending_requests* queue = bpf_sk_storage_get(&pending, sk, NULL, 0);
-  int tries;
-  if (!queue) return false;
-  for (tries = 0; tries < 16; tries++) {
-    __u32 head = *(volatile __u32*)&queue->head;
-    if (head == *(volatile __u32*)&queue->tail) return false;
-    *out = queue->requests[head & (PENDING_REQUESTS - 1)];
-    if (__sync_val_compare_and_swap(&queue->head, head, head + 1) != head) continue;
-    if (out->read_ns <= now_ns && now_ns - out->read_ns <= reply_timeout_ns) return true;
-    cpu->unmatched++;
-  }
-  return false;
-}
-
 TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
@@ -855,6 +831,174 @@ TOPSPIN_INLINE bool switches_protocol(struct task_struct* task, __u32 bytes) {
          head[7] == '1' && head[8] == ' ' && head[9] == '1' && head[10] == '0' && head[11] == '1';
 }
 
+/* ---- datagrams: which request a reply belongs to ---- */
+
+/* What tells requests apart, as capture/flow_table.cc takes it from the wire: the first two
+ * bytes (DNS has its id there) and a digest of the first eight. */
+TOPSPIN_INLINE __u32 tag_of(struct task_struct* task, __u32 bytes, bool sent) {
+  struct user_bytes payload = user_bytes(task, bytes, sent);
+  __u64 head = 0;
+  if (!payload.at) return 0;
+  if (payload.length > sizeof(head)) payload.length = sizeof(head);
+  if (bpf_probe_read_user(&head, payload.length & 15, payload.at)) return 0;
+  return (__u32)(head & 0xffff) << 16 | (__u32)((head * 0x9e3779b97f4a7c15) >> 48);
+}
+
+TOPSPIN_INLINE bool is_overdue(__u64 read_ns, __u64 now_ns) {
+  return now_ns > read_ns && now_ns - read_ns > reply_timeout_ns;
+}
+
+enum { ANY_TAG, SAME_ID, SAME_TAG };
+
+/* What walks over a socket's places, by bpf_loop. */
+struct place_walk {
+  struct pending_requests* here;
+  __u64 now_ns;
+  __u64 oldest_ns;
+  __u64 youngest_ns;
+  __u64 second_ns; /* the youngest but one */
+  __u32 oldest;
+  __u32 youngest;
+  __u32 seen; /* of `used` places */
+  __u32 used;
+  __u32 tag;
+  __u32 wanted;
+  __u32 same_tag;
+  __u32 same_id;
+  __u32 freed;
+};
+
+static long find_free_place(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  __u64 read_ns = *(volatile __u64*)&here->requests[step & (PENDING_REQUESTS - 1)].read_ns;
+  if (read_ns < walk->oldest_ns) {
+    walk->oldest_ns = read_ns;
+    walk->oldest = step;
+  }
+  return !read_ns;
+}
+
+/* In a free place, or else in that of the oldest. */
+TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
+                                 const struct request* request, __u32 tag) {
+  struct place_walk walk = {.oldest_ns = ~0ULL};
+  struct pending_request* place;
+  walk.here = made_socket_storage(&pending, sk);
+  if (!walk.here) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return;
+  }
+  bpf_loop(PENDING_REQUESTS, find_free_place, &walk, 0);
+  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
+  if (__sync_val_compare_and_swap(&place->read_ns, walk.oldest_ns, PLACE_TAKEN) != walk.oldest_ns) {
+    cpu->unmatched++; /* another thread was faster: its request stays */
+    return;
+  }
+  if (walk.oldest_ns)
+    cpu->unmatched++;
+  else
+    __sync_fetch_and_add(&walk.here->used, 1);
+  place->ready_ns = request->ready_ns;
+  place->cpu_queue_ns = request->cpu_queue_ns;
+  place->tag = tag;
+  *(volatile __u64*)&place->read_ns = request->read_ns;
+}
+
+TOPSPIN_INLINE bool free_place(struct pending_requests* here, struct pending_request* place,
+                               __u64 read_ns) {
+  if (__sync_val_compare_and_swap(&place->read_ns, read_ns, 0) != read_ns) return false;
+  __sync_fetch_and_add(&here->used, -1);
+  return true;
+}
+
+static long count_same(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (!read_ns) return 0;
+  walk->seen++;
+  if (read_ns != PLACE_TAKEN) {
+    if (is_overdue(read_ns, walk->now_ns)) {
+      walk->freed += free_place(here, place, read_ns);
+    } else {
+      walk->same_tag += place->tag == walk->tag;
+      walk->same_id += place->tag >> 16 == walk->tag >> 16;
+    }
+  }
+  return walk->seen >= walk->used;
+}
+
+TOPSPIN_INLINE bool is_candidate(const struct pending_request* place,
+                                 const struct place_walk* walk) {
+  if (walk->wanted == ANY_TAG) return true;
+  if (walk->wanted == SAME_TAG) return place->tag == walk->tag;
+  return place->tag >> 16 == walk->tag >> 16;
+}
+
+static long find_ends(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (!read_ns) return 0;
+  walk->seen++;
+  if (read_ns != PLACE_TAKEN && is_candidate(place, walk)) {
+    if (read_ns < walk->oldest_ns) {
+      walk->oldest_ns = read_ns;
+      walk->oldest = step;
+    }
+    if (read_ns > walk->youngest_ns) {
+      walk->second_ns = walk->youngest_ns;
+      walk->youngest_ns = read_ns;
+      walk->youngest = step;
+    } else if (read_ns > walk->second_ns) {
+      walk->second_ns = read_ns;
+    }
+  }
+  return walk->seen >= walk->used;
+}
+
+static long free_older(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (read_ns > PLACE_TAKEN && read_ns < walk->youngest_ns && is_candidate(place, walk))
+    walk->freed += free_place(here, place, read_ns);
+  return 0;
+}
+
+/* The request that a reply sent now belongs to: that which begins with the same bytes, if there is
+ * one; else the oldest. But the youngest, if the reply follows it within an eighth of the gap
+ * before it: then those before it are taken for lost. */
+TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
+                                __u32 tag, struct request* out) {
+  struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
+  struct pending_request* place;
+  walk.here = bpf_sk_storage_get(&pending, sk, NULL, 0);
+  if (!walk.here) return false;
+  walk.used = *(volatile __u32*)&walk.here->used;
+  if (!walk.used) return false;
+  bpf_loop(PENDING_REQUESTS, count_same, &walk, 0);
+  if (!tag)
+    walk.wanted = ANY_TAG;
+  else
+    walk.wanted = walk.same_tag ? SAME_TAG : walk.same_id == 1 ? SAME_ID : ANY_TAG;
+  walk.seen = 0;
+  bpf_loop(PENDING_REQUESTS, find_ends, &walk, 0);
+  if (walk.second_ns && now_ns > walk.youngest_ns &&
+      now_ns - walk.youngest_ns <= (walk.youngest_ns - walk.second_ns) / 8) {
+    bpf_loop(PENDING_REQUESTS, free_older, &walk, 0);
+    walk.oldest = walk.youngest;
+    walk.oldest_ns = walk.youngest_ns;
+  }
+  cpu->unmatched += walk.freed;
+  if (!walk.youngest_ns) return false;
+  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
+  out->ready_ns = place->ready_ns;
+  out->read_ns = walk.oldest_ns;
+  out->cpu_queue_ns = place->cpu_queue_ns;
+  return free_place(walk.here, place, walk.oldest_ns);
+}
+
 /* ---- reading and sending ---- */
 
 /* A thread has received, or found nothing to receive. */
@@ -936,7 +1080,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
   socket->is_turn = what == IS_TURN;
   if (udp && !sk->__sk_common.skc_dport)
-    push_request(sk, cpu, &request);
+    push_request(sk, cpu, &request, tag_of(task, (__u32)result, false));
   else
     socket->request = request;
   socket->reply_held = 0;
@@ -963,7 +1107,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (!cpu) return 0;
   now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
-    if (!pop_request(sk, cpu, now_ns, &request)) return 0;
+    if (!pop_request(sk, cpu, now_ns, tag_of(task, (__u32)result, true), &request)) return 0;
   } else {
     if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
       __u32 read_seq;
