@@ -624,6 +624,8 @@ Result<int> Recording::finish() {
   if (writer_) losses.ticks_unstored += writer_->ticks_given_up();
   end.invalid_reasons = judge_losses(losses, session_->flow_totals(), session_->ticks());
   end.doubts = doubts_of(session_->flow_totals());
+  if (auto doubt = doubt_of_guessed_ends(session_->ends_guessed()))
+    end.doubts.push_back(*std::move(doubt));
   for (std::string& doubt : probes_->doubts(child_ != nullptr, usage))
     end.doubts.push_back(std::move(doubt));
   if (auto doubt = session_->split_doubt()) end.doubts.push_back(*std::move(doubt));

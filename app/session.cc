@@ -32,7 +32,10 @@ void Session::add_end_losses(const LossInterval& losses) {
   probe_halves_.back().probes.losses.merge(losses);
 }
 
-void Session::add_flows(ClosedInterval flows) { flow_halves_.push_back(std::move(flows)); }
+void Session::add_flows(ClosedInterval flows) {
+  ends_guessed_ += flows.ends_guessed;
+  flow_halves_.push_back(std::move(flows));
+}
 
 bool Session::flows_are_there(const ProbeHalf& probe) const {
   return finishing_ || (!flow_halves_.empty() && flow_halves_.back().number >= probe.last_number);
@@ -167,6 +170,13 @@ std::vector<std::string> doubts_of(const FlowInterval& flows) {
                     flows.time_steps, flows.time_steps == 1 ? "" : "s"));
   }
   return doubts;
+}
+
+std::optional<std::string> doubt_of_guessed_ends(uint64_t flows) {
+  if (flows == 0) return std::nullopt;
+  return fmt::format(
+      "{} flow{} joined midway, and which end asked is a guess: replies may be taken for requests",
+      flows, flows == 1 ? " was" : "s were");
 }
 
 }  // namespace topspin

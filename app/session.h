@@ -58,6 +58,8 @@ class Session {
   /// Why the split of replies may be wrong, as the capture tells; nullopt: nothing speaks against
   /// it.
   std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
+  /// Flows that were measured though nothing said which end asks.
+  uint64_t ends_guessed() const { return ends_guessed_; }
 
  private:
   struct ProbeHalf {
@@ -81,6 +83,7 @@ class Session {
   std::deque<ClosedInterval> flow_halves_;
   FlowInterval flow_totals_;
   LossInterval loss_totals_;
+  uint64_t ends_guessed_ = 0;
   SplitCheck split_check_;
 };
 
@@ -91,5 +94,6 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
 /// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not
 /// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
+std::optional<std::string> doubt_of_guessed_ends(uint64_t flows);
 
 }  // namespace topspin

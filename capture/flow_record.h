@@ -91,6 +91,7 @@ enum FlowFlag : uint16_t {
   kSequenceInitiator = 1 << 11,  // next_sequence[0] is known
   kSequenceResponder = 1 << 12,
   kRequestDeferred = 1 << 13,  // the open request is in no count yet: its answer decides
+  kEndsGuessed = 1 << 14,      // nothing said yet which end asks: the first sender, so far
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.

@@ -40,7 +40,17 @@
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and
-//    BitTorrent are multiplexed: their turns are counted, and measured as nothing.
+//    BitTorrent are multiplexed, and so is what follows the reply "HTTP/1.1 101" (WebSocket): their
+//    turns are counted, and measured as nothing.
+//
+// Which end asks
+//  - A SYN, or the answer to one, says it. Of a flow that was joined midway, which is TCP without
+//    a SYN, and UDP first seen within 10 s of the capture's begin, this says it, the first that
+//    does: the payload's first bytes, an end that answers on other flows, the ports, an end that
+//    several flows share. Else the first sender is the initiator, as in UDP later on. The packets
+//    after that are asked too, until the flow enters a number; then it counts as a guess. In UDP
+//    only one that was first seen within a reply timeout of the begin does, and not in files:
+//    theirs is their first packet.
 //
 // TCP
 //  - A connection has ended with FIN both ways or RST, and its flow stays in the table until it is
@@ -76,6 +86,7 @@
 #include <utility>
 #include <vector>
 
+#include "capture/flow_ends.h"
 #include "capture/flow_hash.h"
 #include "capture/flow_record.h"
 #include "capture/flow_tracker.h"
@@ -107,6 +118,10 @@ class FlowTable {
 
   /// Where the first interval begins. Without it: at the first packet.
   void begin(int64_t begin_ns);
+
+  /// The capture began there, and not just with its first packet: what comes right after that may
+  /// have been under way. A file does not say.
+  void note_capture_began() { begin_is_known_ = true; }
 
   /// In the order of their arrival.
   void observe(std::span<const ParsedPacket> packets);
@@ -168,6 +183,9 @@ class FlowTable {
   /// Flows that left without their last row being handed over, since there was no room for it in
   /// their interval; since the last call.
   uint64_t take_rows_lost() { return std::exchange(departed_lost_, 0); }
+
+  /// Flows that have entered a number though nothing said which end asks; since the last call.
+  uint64_t take_ends_guessed() { return std::exchange(ends_guessed_, 0); }
 
   /// All flows end and leave the table: what comes next is seen from elsewhere.
   void clear();
@@ -300,6 +318,11 @@ class FlowTable {
   void observe_later_fragment(const ParsedPacket& packet);
   void count_super_packet(const ParsedPacket& packet, bool is_tcp);
   void remember_datagram(const ParsedPacket& packet, uint32_t slot);
+  void orient(HotRecord& flow, const ParsedPacket& packet);
+  Asker asker_of_later(const ParsedPacket& packet) const;
+  void look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, GroupCounts& group);
+  void settle_guess(HotRecord& flow);
+  void turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group);
   void swap_ends(HotRecord& flow, uint32_t slot);
   void touch(HotRecord& flow, int64_t stamp_ns);
   void note_changed(HotRecord& flow, uint32_t slot);
@@ -368,6 +391,10 @@ class FlowTable {
       0;                  // counted in `requests`, here or in an interval before: they were none
   bool run_out_ = false;  // a request ran out since the interval began
   bool learned_any_ = false;  // some flow has had a period
+  KnownEnds known_ends_;
+  uint64_t ends_guessed_ = 0;
+  bool begin_is_known_ = false;
+  int64_t seen_from_ns_ = 0;  // when the capture began, or moved to where it is
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;
 

@@ -65,7 +65,8 @@ struct ParsedPacket {
   uint16_t ip_offset = 0;       // where the IP header that was read last begins; 0: none, or far
   bool first_fragment = false;
   bool later_fragment = false;
-  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
+  bool switches_protocol = false;  // TCP: begins with "HTTP/1.1 101"; no HTTP follows it
+  bool lengths_left_out = false;   // 0 in the IP header: segmentation offload, the frame's counts
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
   /// Fragments of one datagram share it; 0 when the packet is no fragment.
