@@ -119,6 +119,12 @@ class TcpHot {
     const auto kept = static_cast<uint32_t>(std::min<uint64_t>(bytes, kMissingMax));
     words_[side] = (words_[side] & ~kMissingMax) | kept;
   }
+  /// The ends change sides.
+  void swap_missing_bytes() {
+    const uint32_t of_first = missing_bytes(0);
+    set_missing_bytes(0, missing_bytes(1));
+    set_missing_bytes(1, of_first);
+  }
   /// How long the handshake took, rounded up by at most an eighth and 2 us; 0: it was not seen.
   int64_t handshake_ns() const {
     return int64_t{words_[0] >> kMissingBits} << (words_[1] >> kMissingBits) << kUnitShift;

@@ -1360,7 +1360,10 @@ void FlowTable::turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group) {
   }
   swap_ends(flow, slot);
   if (!is_tcp) return;
-  std::swap(flow.tcp.missing_bytes[0], flow.tcp.missing_bytes[1]);
+  flow.tcp.swap_missing_bytes();
+  for (const size_t side : {0u, 1u}) {
+    if (Holes* holes = holes_of(flow, side)) *holes = {};  // of the other side by now
+  }
   std::swap(cold_[slot].next_sequence[0], cold_[slot].next_sequence[1]);
   const auto exchange = [&](FlowFlag one, FlowFlag other) {
     if (flow.has(one) == flow.has(other)) return;
