@@ -122,6 +122,7 @@ class FileTracker final : public FlowTracker {
                           std::make_move_iterator(last.changed.end()));
     held_->changed_left = 0;
     held_->rows_lost += last.rows_lost;
+    held_->ends_guessed += last.ends_guessed;
   }
   static constexpr int64_t kShortest = 10;  // a tenth of an interval
 

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 
@@ -90,6 +91,7 @@ enum FlowFlag : uint16_t {
   kSequenceInitiator = 1 << 11,  // next_sequence[0] is known
   kSequenceResponder = 1 << 12,
   kRequestDeferred = 1 << 13,  // the open request is in no count yet: its answer decides
+  kEndsGuessed = 1 << 14,      // nothing said yet which end asks: the first sender, so far
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.
@@ -109,8 +111,38 @@ enum TurnKind : uint8_t {
 };
 
 /// What only TCP needs of a flow, and what only UDP needs.
-struct TcpHot {
-  std::array<uint32_t, 2> missing_bytes;  // sequence space skipped and not seen since, a direction
+class TcpHot {
+ public:
+  /// Sequence space skipped and not seen since, of one direction. Saturates.
+  uint32_t missing_bytes(size_t side) const { return words_[side] & kMissingMax; }
+  void set_missing_bytes(size_t side, uint64_t bytes) {
+    const auto kept = static_cast<uint32_t>(std::min<uint64_t>(bytes, kMissingMax));
+    words_[side] = (words_[side] & ~kMissingMax) | kept;
+  }
+  /// The ends change sides.
+  void swap_missing_bytes() {
+    const uint32_t of_first = missing_bytes(0);
+    set_missing_bytes(0, missing_bytes(1));
+    set_missing_bytes(1, of_first);
+  }
+  /// How long the handshake took, rounded up by at most an eighth and 2 us; 0: it was not seen.
+  int64_t handshake_ns() const {
+    return int64_t{words_[0] >> kMissingBits} << (words_[1] >> kMissingBits) << kUnitShift;
+  }
+  /// REQUIRES: ns >= 0.
+  void set_handshake_ns(int64_t ns) {
+    uint64_t mantissa = (static_cast<uint64_t>(ns) >> kUnitShift) + 1;
+    uint32_t exponent = 0;
+    for (; mantissa > 15 && exponent < 15; ++exponent) mantissa = (mantissa + 1) / 2;
+    words_[0] = missing_bytes(0) | static_cast<uint32_t>(std::min<uint64_t>(mantissa, 15))
+                                       << kMissingBits;
+    words_[1] = missing_bytes(1) | exponent << kMissingBits;
+  }
+
+ private:
+  static constexpr int kMissingBits = 28, kUnitShift = 10;
+  static constexpr uint32_t kMissingMax = (1u << kMissingBits) - 1;
+  std::array<uint32_t, 2> words_;
 };
 struct UdpHot {
   uint32_t more_requests;  // RequestQueue of the open ones after the oldest; 0: none

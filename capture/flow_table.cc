@@ -19,6 +19,7 @@ namespace {
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
 constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
+constexpr uint32_t kDuplicateAcks = 2;            // so many, and the sender sends again
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
@@ -27,6 +28,11 @@ constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
 constexpr size_t kDatagrams = 1024;               // datagrams whose later fragments may still come
+/// UDP has no SYN: a flow whose first packet comes later than this was not there before the capture
+/// began, and so that packet is the initiator's.
+constexpr int64_t kJoinedMidwayNs = 10 * kNanosPerSecond;
+constexpr uint64_t kPacketsToTell =
+    16;  // of one end alone: then it is its payload that says nothing
 
 void prefetch(const void* address) { __builtin_prefetch(address, 1, 3); }
 
@@ -64,8 +70,12 @@ class Head {
            is(0,
               "\x13"
               "BitTorr"sv) ||
-           (bytes_[0] == 0x10 &&
-            (is(2, "\0\4MQTT"sv) || is(3, "\0\4MQT"sv) || is(2, "\0\6MQIs"sv)));
+           (bytes_[0] == 0x10 && (is(2, "\0\4MQTT"sv) || is(3, "\0\4MQT"sv) ||
+                                  is(2, "\0\6MQIs"sv) || is(3, "\0\6MQI"sv)));
+  }
+  /// A message of such a connection that does not begin it, and is whole: for one joined midway.
+  bool is_multiplexed_midway(uint32_t payload_bytes) const {
+    return is_mqtt(payload_bytes) || is_http2(payload_bytes) || is_masked_websocket(payload_bytes);
   }
   /// The long header of a first packet of QUIC 1 or 2, which is never a short datagram.
   bool is_quic(uint32_t payload_bytes) const {
@@ -77,17 +87,56 @@ class Head {
   static constexpr uint8_t kTlsRecordHandshake = 0x16, kTlsRecordData = 0x17;
 
  private:
+  uint32_t byte(size_t i) const { return bytes_[i]; }
+  /// PINGREQ and PINGRESP; PUBLISH with a topic within its length; the four answers to one;
+  /// SUBSCRIBE and UNSUBSCRIBE.
+  bool is_mqtt(uint32_t payload_bytes) const {
+    const uint32_t type = byte(0) >> 4, flags = byte(0) & 15, length = byte(1);
+    if (length >= 128 || payload_bytes != 2 + length) return false;
+    if (type == 12 || type == 13) return flags == 0 && length == 0;
+    if (type == 3) {
+      const uint32_t topic = byte(2) << 8 | byte(3);
+      return (flags & 6) != 6 && topic > 0 && topic + 2 <= length && byte(4) >= 0x20;
+    }
+    if (type >= 4 && type <= 7) return flags == (type == 6 ? 2u : 0u) && length == 2;
+    return (type == 8 || type == 10) && flags == 2 && length >= 5;
+  }
+  /// HEADERS, SETTINGS, PING or WINDOW_UPDATE.
+  bool is_http2(uint32_t payload_bytes) const {
+    const uint32_t length = byte(0) << 16 | byte(1) << 8 | byte(2), type = byte(3), flags = byte(4);
+    if (payload_bytes < 9 || length > payload_bytes - 9 || byte(5) != 0 || byte(6) != 0)
+      return false;
+    switch (type) {
+      case 1: return length > 0 && (flags & 4) != 0 && (flags & ~0x2du) == 0;
+      case 4: return length % 6 == 0 && (flags == 1) == (length == 0) && byte(7) == 0;
+      case 6: return length == 8 && flags <= 1 && byte(7) == 0;
+      case 8: return length == 4 && flags == 0;
+      default: return false;
+    }
+  }
+  /// Text, binary, ping or pong, of a client: only those are masked.
+  bool is_masked_websocket(uint32_t payload_bytes) const {
+    const uint32_t first = byte(0) & 0xbf, length = byte(1) & 0x7f;
+    if ((byte(1) & 0x80) == 0 ||
+        !(first == 0x81 || first == 0x82 || first == 0x89 || first == 0x8a))
+      return false;
+    if (length < 126) return payload_bytes == 6 + length;
+    return length == 126 && payload_bytes == 8 + (byte(2) << 8 | byte(3));
+  }
+
   std::array<uint8_t, 8> bytes_;
 };
 
-TurnKind first_turn_kind(const ParsedPacket& p) {
+TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
   const Head head(p.payload_head);
   if (p.key.protocol() != kProtocolTcp)
     return head.is_quic(p.payload_bytes) ? kMultiplexed : kPlain;
   if (head.is_tls_hello()) return kTlsHello;
   if (head.is_tls(Head::kTlsRecordHandshake)) return kTlsHandshake;  // joined midway
   if (head.is_tls(Head::kTlsRecordData)) return kTls;
-  return head.is_multiplexed_tcp() ? kMultiplexed : kPlain;
+  const bool is_multiplexed =
+      head.is_multiplexed_tcp() || (is_midway && head.is_multiplexed_midway(p.payload_bytes));
+  return is_multiplexed ? kMultiplexed : kPlain;
 }
 
 /// Whether a turn of this kind is missed when it is not answered.
@@ -209,6 +258,7 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
 void FlowTable::begin(int64_t begin_ns) {
   interval_.begin_ns = begin_ns;
   interval_.end_ns = begin_ns;
+  seen_from_ns_ = clamp_stamp(begin_ns);
   begun_ = true;
   advance(begin_ns);
 }
@@ -359,6 +409,8 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
       p.from_low != flow.has(kInitiatorIsLow)) {
     swap_ends(flow, slot);
   }
+  if (flow.has(kEndsGuessed) && !is_new && p.payload_bytes != 0) [[unlikely]]
+    look_at_ends(flow, slot, p, group);
   const bool from_initiator = p.from_low == flow.has(kInitiatorIsLow);
 
   const size_t side = from_initiator ? 0 : 1;
@@ -404,6 +456,9 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
       observe_request(flow, slot, p, stamp_ns, previous_ns);
     } else {
       observe_reply(flow, slot, p, stamp_ns);
+      // WebSocket, HTTP/2, ...: each end sends when it likes.
+      if (p.switches_protocol) [[unlikely]]
+        flow.turn_kind = kMultiplexed;
     }
   }
   if (is_tcp && (p.tcp_flags & (kTcpFin | kTcpRst)) != 0) [[unlikely]] {
@@ -656,7 +711,7 @@ bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t
   };
   switch (flow.turn_kind) {
     case kUnseen:
-      flow.turn_kind = first_turn_kind(p);
+      flow.turn_kind = first_turn_kind(p, !flow.has(kSynSeen));
       if (flow.turn_kind == kPlain || flow.turn_kind == kTls) return true;
       return is_opened_as(flow.turn_kind == kMultiplexed);
     case kTls:
@@ -868,6 +923,8 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
     --interval_.unanswered;  // it ran out by the clock, but not by its own stamps
   }
   flow.is_answered = true;
+  if (flow.has(kEndsGuessed)) [[unlikely]]
+    settle_guess(flow);
   interval_.reply_latency.record(static_cast<uint64_t>(latency));
   saturating_add(cold.replies, 1);
   if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
@@ -1009,12 +1066,14 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   if (!from_initiator) {
     answer_syn(flow);
     if (syn && ack && flow.has(kSynOpen)) {
+      if (!flow.has(kSynAckSeen)) known_ends_.note_responder(p.key, p.from_low, seed_);
       flow.set(kSynAckSeen);
       if (flow.has(kEnded)) reopen_flow(flow);  // refused at first, accepted now
     }
   } else if (flow.has(kSynOpen) && !syn) {
     // The handshake's last packet; or, when the answer was not captured, whatever follows it.
     if (flow.has(kSynAckSeen) && ack && stamp_ns >= flow.request_ns) {
+      flow.tcp.set_handshake_ns(stamp_ns - flow.request_ns);
       interval_.tcp_handshake.record(static_cast<uint64_t>(stamp_ns - flow.request_ns));
       ++interval_.tcp_handshakes;
     }
@@ -1054,10 +1113,10 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     end_flow(flow, slot);
     reopen_flow(flow);
   }
-  constexpr uint16_t kOfConnection =
-      kSynAckSeen | kFinInitiator | kFinResponder | kSequenceInitiator | kSequenceResponder;
+  constexpr uint16_t kOfConnection = kSynAckSeen | kFinInitiator | kFinResponder |
+                                     kSequenceInitiator | kSequenceResponder | kEndsGuessed;
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
-  flow.tcp.missing_bytes = {};
+  flow.tcp = {};
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
   start_messages(flow);
@@ -1084,13 +1143,13 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     const int64_t sent_ns = flow.request_ns;
     if (is_goodbye) drop_requests(flow, true);
     // Behind the server's FIN none comes, unless bytes are missing.
-    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes[1] != 0)) open_turn(flow, sent_ns);
+    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes(1) != 0)) open_turn(flow, sent_ns);
   }
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);
   // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
-  if (flow.tcp.missing_bytes[1] == 0) give_up_connection(flow, slot);
+  if (flow.tcp.missing_bytes(1) == 0) give_up_connection(flow, slot);
 }
 
 /// Whether the segment was seen before, wholly or in part.
@@ -1106,9 +1165,13 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   uint32_t length = p.payload_bytes;
   if ((p.tcp_flags & kTcpSyn) != 0) ++length;
   if ((p.tcp_flags & kTcpFin) != 0) ++length;
-  if (length == 0) return false;
+  if (length == 0) {
+    if (flow.tcp.missing_bytes(1 - side) != 0) [[unlikely]]
+      observe_acknowledgment(flow, 1 - side, p);
+    return false;
+  }
   uint32_t& next = cold_[slot].next_sequence[side];
-  uint32_t& missing = flow.tcp.missing_bytes[side];
+  const uint32_t missing = flow.tcp.missing_bytes(side);
   const uint32_t end = p.tcp_sequence + length;
   if (!flow.has(known)) {
     flow.set(known);
@@ -1117,23 +1180,197 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
   }
   const auto ahead = static_cast<int32_t>(p.tcp_sequence - next);
   if (ahead >= 0) {
-    saturating_add(missing, static_cast<uint32_t>(ahead));
+    if (ahead > 0) [[unlikely]] {
+      open_hole(flow, side, next, p.tcp_sequence, clamp_stamp(p.stamp_ns));
+      flow.tcp.set_missing_bytes(side, uint64_t{missing} + static_cast<uint32_t>(ahead));
+    }
     next = end;
     return false;
   }
   if (ahead == -1 && length == 1 && p.payload_bytes == 1) return true;  // a keep-alive probe
   const bool brings_news = static_cast<int32_t>(end - next) > 0;
-  const bool fills = missing != 0;
-  const bool is_reordered = fills && clamp_stamp(p.stamp_ns) - previous_ns <= kReorderNs;
+  const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
+  const HoleFilling filling =
+      missing == 0 ? HoleFilling::kNone : fill_hole(flow, side, p.tcp_sequence, end, stamp_ns);
+  const bool is_reordered =
+      (filling == HoleFilling::kFirstSeen || filling == HoleFilling::kUnknown) &&
+      stamp_ns - previous_ns <= kReorderNs;
   if (is_reordered) {
     ++interval_.tcp_out_of_order;
   } else {
     flow.count_retransmission();
     ++interval_.tcp_retransmissions;
   }
-  missing -= std::min(missing, std::min(length, next - p.tcp_sequence));
+  if (filling != HoleFilling::kNone) {
+    flow.tcp.set_missing_bytes(
+        side, missing - std::min(missing, std::min(length, next - p.tcp_sequence)));
+  }
   if (brings_news) next = end;
   return !brings_news && !is_reordered;
+}
+
+FlowTable::Holes* FlowTable::holes_of(const HotRecord& flow, size_t side) {
+  if (holes_.empty()) return nullptr;
+  Holes& holes = holes_[(size_t{slot_of(flow)} * 2 + side) % kHoles];
+  return holes.flow_id == flow.id() && holes.side == side ? &holes : nullptr;
+}
+
+/// The sequence numbers from `begin` to `end` were skipped.
+void FlowTable::open_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                          int64_t stamp_ns) {
+  if (holes_.empty()) holes_.resize(kHoles);
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr || flow.tcp.missing_bytes(side) == 0) {
+    holes = &holes_[(size_t{slot_of(flow)} * 2 + side) % kHoles];
+    *holes = {flow.id(), side, flow.tcp.missing_bytes(side) == 0, {}};
+  }
+  Hole* place = &holes->holes[0];
+  for (Hole& hole : holes->holes) {
+    if (place->begin == place->end) break;
+    if (hole.begin == hole.end || hole.opened_ns < place->opened_ns) place = &hole;
+  }
+  holes->are_all &= place->begin == place->end;
+  *place = {begin, end, stamp_ns, 0};
+}
+
+/// A segment without data, from the end that waits for what fills the holes of `side`.
+void FlowTable::observe_acknowledgment(const HotRecord& flow, size_t side, const ParsedPacket& p) {
+  if ((p.tcp_flags & kTcpAck) == 0) return;
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr) return;
+  const auto asks_for = [&](const Hole& hole) {
+    return hole.begin != hole.end && hole.begin == p.tcp_acknowledgment;
+  };
+  if (std::none_of(holes->holes.begin(), holes->holes.end(), asks_for)) return;
+  // One that asks for the first hole says, in its SACK blocks, what is missing behind it too.
+  for (Hole& hole : holes->holes)
+    hole.duplicate_acks += static_cast<int32_t>(hole.begin - p.tcp_acknowledgment) >= 0;
+}
+
+/// What the segment fills is no longer missing.
+FlowTable::HoleFilling FlowTable::fill_hole(const HotRecord& flow, size_t side, uint32_t begin,
+                                            uint32_t end, int64_t stamp_ns) {
+  Holes* holes = holes_of(flow, side);
+  if (holes == nullptr) return HoleFilling::kUnknown;
+  const auto is_before = [](uint32_t a, uint32_t b) { return static_cast<int32_t>(a - b) < 0; };
+  const int64_t handshake_ns = flow.tcp.handshake_ns();
+  HoleFilling filling = holes->are_all ? HoleFilling::kNone : HoleFilling::kUnknown;
+  for (Hole& hole : holes->holes) {
+    if (hole.begin == hole.end || !is_before(begin, hole.end) || !is_before(hole.begin, end))
+      continue;
+    if (hole.duplicate_acks >= kDuplicateAcks ||
+        (handshake_ns != 0 && stamp_ns - hole.opened_ns > handshake_ns)) {
+      filling = HoleFilling::kSentAgain;
+    } else if (filling != HoleFilling::kSentAgain) {
+      filling = HoleFilling::kFirstSeen;
+    }
+    if (is_before(hole.begin, begin) && is_before(end, hole.end)) {
+      const Hole rest{end, hole.end, hole.opened_ns, hole.duplicate_acks};
+      hole.end = begin;
+      for (Hole& place : holes->holes) {
+        if (place.begin != place.end) continue;
+        place = rest;
+        return filling;
+      }
+      holes->are_all = false;
+      return filling;
+    }
+    if (is_before(hole.begin, begin)) {
+      hole.end = begin;
+    } else {
+      hole.begin = is_before(end, hole.end) ? end : hole.end;
+    }
+  }
+  return filling;
+}
+
+// --- which end asks ---
+
+/// Of a new flow. An answered SYN comes from the responder, a bare one from the initiator.
+void FlowTable::orient(HotRecord& flow, const ParsedPacket& p) {
+  const bool is_tcp = p.key.protocol() == kProtocolTcp;
+  const bool syn = p.has_tcp_header && (p.tcp_flags & kTcpSyn) != 0;
+  const bool answers = syn && (p.tcp_flags & kTcpAck) != 0;
+  if (p.from_low != answers) flow.set(kInitiatorIsLow);
+  if (answers) known_ends_.note_responder(p.key, p.from_low, seed_);
+  if (syn) return;
+  // Whoever answers a group does so from an address of its own, on another flow.
+  if (!is_tcp && is_group(p.key, p.from_low ? p.key.high : p.key.low)) {
+    flow.turn_kind = kMultiplexed;
+    return;
+  }
+  if (!is_tcp && clamp_stamp(p.stamp_ns) - seen_from_ns_ > kJoinedMidwayNs) [[likely]]
+    return;
+  Asker asker = asker_by_payload(p);
+  if (asker == Asker::kUnknown) asker = known_ends_.asker_by_responders(p, seed_);
+  if (asker == Asker::kUnknown) asker = asker_by_ports(p);
+  if (asker == Asker::kUnknown) asker = known_ends_.asker_by_sharing(p, seed_);
+  if (asker == Asker::kUnknown) {
+    flow.set(kEndsGuessed);
+    known_ends_.note_flow(p.key, seed_);
+    return;
+  }
+  const bool initiator_is_low = p.from_low == (asker == Asker::kSender);
+  if (initiator_is_low != flow.has(kInitiatorIsLow))
+    flow.flags = static_cast<uint16_t>(flow.flags ^ kInitiatorIsLow);
+  known_ends_.note_responder(p.key, !initiator_is_low, seed_);
+}
+
+/// The ends of the flow are a guess so far, and here is one more of its packets.
+void FlowTable::look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
+                             GroupCounts& group) {
+  if (p.from_low == flow.has(kInitiatorIsLow) &&
+      flow.packets(0) + flow.packets(1) >= kPacketsToTell)
+    return;
+  Asker asker = asker_by_payload(p);
+  if (asker == Asker::kUnknown) asker = known_ends_.asker_by_responders(p, seed_);
+  if (asker == Asker::kUnknown) asker = known_ends_.asker_by_sharing(p, seed_);
+  if (asker == Asker::kUnknown) return;
+  const bool initiator_is_low = p.from_low == (asker == Asker::kSender);
+  if (initiator_is_low != flow.has(kInitiatorIsLow)) {
+    const ColdRecord& cold = cold_[slot];
+    if (cold.unanswered != 0 || flow.lateness_max != kNoLateness || flow.has(kEnded))
+      return;  // it has entered a number already
+    turn_ends(flow, slot, group);
+  }
+  flow.clear(kEndsGuessed);
+  known_ends_.note_responder(p.key, !initiator_is_low, seed_);
+}
+
+/// The flow enters a number, and which end asks is a guess. It stays one.
+void FlowTable::settle_guess(HotRecord& flow) {
+  flow.clear(kEndsGuessed);
+  const bool is_tcp = flow.key.protocol() == kProtocolTcp;
+  const int64_t first_ns = cold_[slot_of(flow)].first_ns;
+  ends_guessed_ +=
+      is_tcp || (begin_is_known_ && first_ns - seen_from_ns_ <= options_.reply_timeout_ns);
+}
+
+/// swap_ends() for a connection that goes on: what is known of each direction goes with it.
+void FlowTable::turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group) {
+  const bool is_tcp = flow.key.protocol() == kProtocolTcp;
+  if (cold_[slot].first_ns >= interval_.begin_ns) {  // counted in this interval: it can be undone
+    const size_t at = is_tcp ? 2 : 0;
+    const uint64_t packets = flow.packets(1) - flow.packets(0);
+    const uint64_t bytes = flow.bytes(1) - flow.bytes(0);
+    group.packets[at] += packets;
+    group.packets[at + 1] -= packets;
+    group.bytes[at] += bytes;
+    group.bytes[at + 1] -= bytes;
+  }
+  swap_ends(flow, slot);
+  if (!is_tcp) return;
+  flow.tcp.swap_missing_bytes();
+  for (const size_t side : {0u, 1u}) {
+    if (Holes* holes = holes_of(flow, side)) *holes = {};  // of the other side by now
+  }
+  std::swap(cold_[slot].next_sequence[0], cold_[slot].next_sequence[1]);
+  const auto exchange = [&](FlowFlag one, FlowFlag other) {
+    if (flow.has(one) == flow.has(other)) return;
+    flow.flags = static_cast<uint16_t>(flow.flags ^ (one | other));
+  };
+  exchange(kFinInitiator, kFinResponder);
+  exchange(kSequenceInitiator, kSequenceResponder);
 }
 
 /// The other end turned out to be the initiator: what was counted changes sides, and what was taken
@@ -1212,13 +1449,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   flow.message_ns = HotRecord::kNoMessage;
   flow.lateness_max = kNoLateness;
   flow.set_id(next_id_++);
-  // An answered SYN comes from the responder.
-  const bool answers = (p.tcp_flags & (kTcpSyn | kTcpAck)) == (kTcpSyn | kTcpAck);
-  if (p.from_low != (p.has_tcp_header && answers)) flow.set(kInitiatorIsLow);
-  // Whoever answers a group does so from an address of its own, on another flow.
-  if (!p.has_tcp_header && is_group(p.key, p.from_low ? p.key.high : p.key.low)) {
-    flow.turn_kind = kMultiplexed;
-  }
+  orient(flow, p);
   cold_[slot] = ColdRecord{};
   if (payload_.size() != 0) payload_[slot] = {};
   cold_[slot].first_ns = stamp_ns;
@@ -1309,6 +1540,8 @@ void FlowTable::clear() {
   }
   for (auto& victims : victims_) victims.clear();
   for (SilenceWheel& wheel : wheels_) wheel = SilenceWheel(hot_.data(), wheel.tick_ns());
+  known_ends_ = {};
+  seen_from_ns_ = now_ns_;
 }
 
 // --- silence ---

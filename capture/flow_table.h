@@ -40,7 +40,17 @@
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and
-//    BitTorrent are multiplexed: their turns are counted, and measured as nothing.
+//    BitTorrent are multiplexed, and so is what follows the reply "HTTP/1.1 101" (WebSocket): their
+//    turns are counted, and measured as nothing.
+//
+// Which end asks
+//  - A SYN, or the answer to one, says it. Of a flow that was joined midway, which is TCP without
+//    a SYN, and UDP first seen within 10 s of the capture's begin, this says it, the first that
+//    does: the payload's first bytes, an end that answers on other flows, the ports, an end that
+//    several flows share. Else the first sender is the initiator, as in UDP later on. The packets
+//    after that are asked too, until the flow enters a number; then it counts as a guess. In UDP
+//    only one that was first seen within a reply timeout of the begin does, and not in files:
+//    theirs is their first packet.
 //
 // TCP
 //  - A connection has ended with FIN both ways or RST, and its flow stays in the table until it is
@@ -48,9 +58,11 @@
 //    counts in new_flows again, and period, requests and sequence start anew. So in files (no idle
 //    timeout) flows are distinct 5-tuples, and new_flows may be more.
 //  - A SYN that was seen before, also after it was refused, is a retransmission.
-//  - A segment from before the expected sequence is a retransmission; within 3 ms of the flow's
-//    previous packet, and while bytes are missing in its direction, it is out of order instead.
-//    One byte just before it is a keep-alive. `tcp_resets` counts RST segments.
+//  - A segment from before the expected sequence is a retransmission. It is out of order instead if
+//    it fills a hole, within 3 ms of the flow's previous packet, unless two duplicate ACKs of the
+//    other end asked for it, or the hole is older than the handshake took: then it can have been
+//    sent again. One byte just before the expected is a keep-alive. `tcp_resets` counts RST
+//    segments.
 //
 // The table
 //  - The idle timeout is at least the window, and acts within 1/256 of itself.
@@ -74,6 +86,7 @@
 #include <utility>
 #include <vector>
 
+#include "capture/flow_ends.h"
 #include "capture/flow_hash.h"
 #include "capture/flow_record.h"
 #include "capture/flow_tracker.h"
@@ -105,6 +118,10 @@ class FlowTable {
 
   /// Where the first interval begins. Without it: at the first packet.
   void begin(int64_t begin_ns);
+
+  /// The capture began there, and not just with its first packet: what comes right after that may
+  /// have been under way. A file does not say.
+  void note_capture_began() { begin_is_known_ = true; }
 
   /// In the order of their arrival.
   void observe(std::span<const ParsedPacket> packets);
@@ -167,6 +184,9 @@ class FlowTable {
   /// their interval; since the last call.
   uint64_t take_rows_lost() { return std::exchange(departed_lost_, 0); }
 
+  /// Flows that have entered a number though nothing said which end asks; since the last call.
+  uint64_t take_ends_guessed() { return std::exchange(ends_guessed_, 0); }
+
   /// All flows end and leave the table: what comes next is seen from elsewhere.
   void clear();
 
@@ -211,6 +231,24 @@ class FlowTable {
     uint64_t flow_id = 0;
     uint32_t slot = 0;
   };
+  /// A part of a TCP flow's sequence space, of one direction, that was skipped and is not seen yet.
+  struct Hole {
+    uint32_t begin = 0;
+    uint32_t end = 0;  // begin: there is none
+    int64_t opened_ns = 0;
+    uint32_t duplicate_acks = 0;  // that the other end sent since, for this or for data before it
+  };
+  /// The holes of one direction. A fixed room for all flows, in which the oldest give way; without
+  /// them, what fills a hole is judged by the time since the flow's previous packet alone.
+  struct Holes {
+    uint64_t flow_id = 0;  // 0: nobody's
+    size_t side = 0;
+    bool are_all = false;  // none of the flow's holes was left out
+    std::array<Hole, 8> holes;
+  };
+  static constexpr size_t kHoles = 2048;
+  /// What a segment from before the expected sequence is, by the holes.
+  enum class HoleFilling { kUnknown, kNone, kFirstSeen, kSentAgain };
 
   FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval, const HashSeed& seed,
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
@@ -271,9 +309,20 @@ class FlowTable {
   void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
                         bool from_initiator, int64_t previous_ns);
+  void open_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                 int64_t stamp_ns);
+  void observe_acknowledgment(const HotRecord& flow, size_t side, const ParsedPacket& packet);
+  HoleFilling fill_hole(const HotRecord& flow, size_t side, uint32_t begin, uint32_t end,
+                        int64_t stamp_ns);
+  Holes* holes_of(const HotRecord& flow, size_t side);
   void observe_later_fragment(const ParsedPacket& packet);
   void count_super_packet(const ParsedPacket& packet, bool is_tcp);
   void remember_datagram(const ParsedPacket& packet, uint32_t slot);
+  void orient(HotRecord& flow, const ParsedPacket& packet);
+  Asker asker_of_later(const ParsedPacket& packet) const;
+  void look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, GroupCounts& group);
+  void settle_guess(HotRecord& flow);
+  void turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group);
   void swap_ends(HotRecord& flow, uint32_t slot);
   void touch(HotRecord& flow, int64_t stamp_ns);
   void note_changed(HotRecord& flow, uint32_t slot);
@@ -342,6 +391,10 @@ class FlowTable {
       0;                  // counted in `requests`, here or in an interval before: they were none
   bool run_out_ = false;  // a request ran out since the interval began
   bool learned_any_ = false;  // some flow has had a period
+  KnownEnds known_ends_;
+  uint64_t ends_guessed_ = 0;
+  bool begin_is_known_ = false;
+  int64_t seen_from_ns_ = 0;  // when the capture began, or moved to where it is
   SecondsSeen seconds_;
   int64_t lower_bound_until_ns_ = kNoTime;
 
@@ -356,6 +409,7 @@ class FlowTable {
   uint64_t departed_lost_ = 0;
 
   std::vector<DatagramEntry> datagrams_;
+  std::vector<Holes> holes_;  // made with the first hole
   std::vector<uint32_t> late_slots_;
   uint64_t late_flows_total_ = 0;
 

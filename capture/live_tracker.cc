@@ -53,6 +53,7 @@ class LiveTracker final : public FlowTracker {
     clock_.anchor(take_clock_anchor());
     cutter_.table().set_wall_offset(clock_.offset_ns());
     cutter_.begin(monotonic_ns);
+    cutter_.table().note_capture_began();
     start_ns_ = monotonic_ns;
     (void)source_->take_losses();  // of the time before
   }

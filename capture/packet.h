@@ -57,14 +57,16 @@ struct ParsedPacket {
   /// payload's end, is 0. TCP and UDP in first fragments have them too.
   uint64_t payload_head = 0;
   uint32_t tcp_sequence = 0;
+  uint32_t tcp_acknowledgment = 0;
   uint8_t tcp_flags = 0;
-  bool has_tcp_header = false;  // sequence and flags were captured
+  bool has_tcp_header = false;  // sequences and flags were captured
   bool from_low = false;        // sent by the key's low end
   uint8_t ip_version = 0;       // of the outermost IP header; 0: none
   uint16_t ip_offset = 0;       // where the IP header that was read last begins; 0: none, or far
   bool first_fragment = false;
   bool later_fragment = false;
-  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
+  bool switches_protocol = false;  // TCP: begins with "HTTP/1.1 101"; no HTTP follows it
+  bool lengths_left_out = false;   // 0 in the IP header: segmentation offload, the frame's counts
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
   /// Fragments of one datagram share it; 0 when the packet is no fragment.

@@ -1,6 +1,8 @@
 #include "capture/packet_parser.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <utility>
 
 namespace topspin {
@@ -78,6 +80,17 @@ struct Bytes {
   uint64_t head;
   std::memcpy(&head, base + offset, sizeof head);
   return head;
+}
+
+/// ParsedPacket::switches_protocol, of a payload that begins with `head`.
+[[gnu::always_inline]] inline bool switches_protocol(uint64_t head, const uint8_t* base,
+                                                     uint32_t offset, uint32_t there,
+                                                     uint32_t payload_bytes) {
+  constexpr std::array<char, 8> kHttp{'H', 'T', 'T', 'P', '/', '1', '.', '1'};
+  if (head != std::bit_cast<uint64_t>(kHttp)) [[likely]]
+    return false;
+  return payload_bytes >= 12 && there >= offset + 12 &&
+         std::memcmp(base + offset + 8, " 101", 4) == 0;
 }
 
 class Parser {
@@ -526,16 +539,20 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   out_.skip = SkipReason::kCount;
 
   out_.payload_head = 0;
+  out_.switches_protocol = false;
   if (protocol == kProtocolTcp) {
     out_.payload_bytes = 0;
     out_.has_tcp_header = b.has(14);
     if (out_.has_tcp_header) {
       out_.tcp_sequence = be32(b.at + 4);
+      out_.tcp_acknowledgment = be32(b.at + 8);
       out_.tcp_flags = b.at[13];
       const uint32_t header = (b.at[12] >> 4) * 4u;
       if (header >= 20 && b.length > header) {
         out_.payload_bytes = b.length - header;
         out_.payload_head = payload_head(b.at, header, b.captured, out_.payload_bytes);
+        out_.switches_protocol =
+            switches_protocol(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
       }
     }
     return;
@@ -738,16 +755,20 @@ template <bool v6>
     out.payload_bytes = header >= 20 && length > header ? length - header : 0;
     payload_at = header;
     out.tcp_sequence = be32(transport + 4);
+    out.tcp_acknowledgment = be32(transport + 8);
     out.tcp_flags = transport[13];
   } else {
     const uint32_t stated = be16(transport + 4);
     out.payload_bytes = (stated >= 8 && stated < length ? stated : length) - 8;
     out.tcp_sequence = 0;
+    out.tcp_acknowledgment = 0;
     out.tcp_flags = 0;
   }
   // The payload ends where its headers say, whatever was captured behind it.
-  out.payload_head = payload_head(transport, payload_at,
-                                  packet.captured - link_bytes - header_bytes, out.payload_bytes);
+  const uint32_t there = packet.captured - link_bytes - header_bytes;
+  out.payload_head = payload_head(transport, payload_at, there, out.payload_bytes);
+  out.switches_protocol =
+      tcp && switches_protocol(out.payload_head, transport, payload_at, there, out.payload_bytes);
   out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;

@@ -87,8 +87,11 @@ void SplitCheck::add(const Sample& sample) {
   unanswered_ += sample.flows.unanswered;
   missed_rows_ |= sample.losses.flow_rows_unstored > 0 || sample.losses.evicted_flows > 0;
   for (const FlowRow& row : sample.changed_flows) {
-    if (row.replies > 0)
-      (row.key.protocol == kProtocolTcp ? tcp_ : udp_).responders.set(row.responder().port);
+    if (row.replies == 0) continue;
+    const bool is_tcp = row.key.protocol == kProtocolTcp;
+    (is_tcp ? tcp_ : udp_).responders.set(row.responder().port);
+    if (answered_.size() <= kAnsweredMax)
+      answered_[row.id] = {row.replies, row.initiator().port, row.responder().port, is_tcp};
   }
   for (const SocketRow& row : sample.changed_sockets)
     (row.protocol == kProtocolTcp ? tcp_ : udp_).subject.set(row.local.port);
@@ -103,8 +106,32 @@ void SplitCheck::add(const Sample& sample) {
       });
 }
 
+/// The probes saw the subject answer, and the capture saw others answer it.
+std::optional<std::string> SplitCheck::doubt_of_ends() const {
+  if (totals_.split_replies < kMinReplies || answered_.size() > kAnsweredMax) return std::nullopt;
+  uint64_t own = 0, others = 0;
+  for (const auto& [id, flow] : answered_) {
+    const Ports& subject = (flow.is_tcp ? tcp_ : udp_).subject;
+    if (subject.test(flow.responder_port))
+      own += flow.replies;
+    else if (subject.test(flow.initiator_port))
+      others += flow.replies;
+  }
+  // A subject that asks others from the ports that it serves on has both: then the split has no
+  // more than the wire saw it give.
+  const auto edge =
+      kEdgeReplies + static_cast<uint64_t>(kSameCountShare * static_cast<double>(own));
+  if (others <= own || totals_.split_replies <= own + edge) return std::nullopt;
+  return fmt::format(
+      "the probes saw {} replies of the subject, and the wire {}: {} replies on its ports came "
+      "from "
+      "the other end, so which end asked may be the wrong way round",
+      totals_.split_replies, own, others);
+}
+
 std::optional<std::string> SplitCheck::doubt() const {
   if (!has_split_ || missed_rows_) return std::nullopt;
+  if (auto doubt = doubt_of_ends()) return doubt;
   for (const Sides* sides : {&tcp_, &udp_}) {
     if ((sides->responders & ~sides->subject).any()) return std::nullopt;
   }

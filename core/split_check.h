@@ -4,7 +4,9 @@
 //
 // The two see the same replies only if everybody whose replies were captured is the subject. That
 // is taken for so if every responder's port is one of the subject's listening or UDP sockets; else
-// nothing is compared. Pure; one thread.
+// nothing is compared. But where the subject answered, and most replies of the flows that end at
+// its ports came from the other end, the capture has the ends of flows the wrong way round, and
+// that is said. Pure; one thread.
 #pragma once
 
 #include <bitset>
@@ -12,6 +14,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 
 #include "core/sample.h"
 
@@ -51,11 +54,21 @@ class SplitCheck {
 
  private:
   using Ports = std::bitset<65'536>;
+  struct Answered {
+    uint64_t replies = 0;
+    uint16_t initiator_port = 0;
+    uint16_t responder_port = 0;
+    bool is_tcp = false;
+  };
+  std::optional<std::string> doubt_of_ends() const;
   struct Sides {
     Ports responders;  // of captured flows that had a reply
     Ports subject;     // of its sockets
   };
 
+  /// Flows that had a reply, by id: of so many that a run with more is not looked at.
+  static constexpr size_t kAnsweredMax = 65'536;
+  std::unordered_map<uint64_t, Answered> answered_;
   Sides tcp_;
   Sides udp_;
   bool has_split_ = false;

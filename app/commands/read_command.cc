@@ -157,7 +157,9 @@ int read_file(const ReadOptions& o) {
   }
 
   std::optional<Error> error, store_error;
+  uint64_t ends_guessed = 0;
   const IntervalSink sink = [&](ClosedInterval&& interval) {
+    ends_guessed += interval.ends_guessed;
     if (!recorder || store_error) return;
     if (auto status = recorder->add(std::move(interval)); !status.ok())
       store_error = status.error();
@@ -171,6 +173,7 @@ int read_file(const ReadOptions& o) {
   reading.totals = (*tracker)->totals();
   const FileNotes notes = (*tracker)->notes();
   reading.doubts = doubts_of(reading.totals, notes);
+  if (auto doubt = doubt_of_guessed_ends(ends_guessed)) reading.doubts.push_back(*doubt);
   reading.hidden_by_tag = notes.hidden_by_tag;
   if (recorder && !store_error) {
     if (auto status = recorder->finish(error, reading.doubts); !status.ok())

@@ -18,6 +18,8 @@ RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts) {
   losses.merge(facts.late_losses);
   end.invalid_reasons = judge_losses(losses, ticks.flow_totals(), ticks.ticks());
   end.doubts = doubts_of(ticks.flow_totals());
+  if (auto doubt = doubt_of_guessed_ends(ticks.ends_guessed()))
+    end.doubts.push_back(*std::move(doubt));
   for (std::string& doubt : facts.probes_doubts) end.doubts.push_back(std::move(doubt));
   if (auto doubt = ticks.split_doubt()) end.doubts.push_back(*std::move(doubt));
   if (facts.failure) {

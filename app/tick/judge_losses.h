@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,5 +18,7 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
 /// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not
 /// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
+/// The same of so many flows of which nothing told which end asks.
+std::optional<std::string> doubt_of_guessed_ends(uint64_t flows);
 
 }  // namespace topspin

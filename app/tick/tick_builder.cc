@@ -48,6 +48,7 @@ TickBuilder::TickBuilder(TickSettings settings)
 Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   Sample sample = std::move(probes);
   sample.tick = ++ticks_;
+  ends_guessed_ += flows.ends_guessed;
   sample.losses.flow_rows_unstored += flows.rows_lost;
   sample.losses.capture_kernel_drops = flows.losses.kernel_drops;
   sample.losses.capture_interface_drops = flows.losses.interface_drops;

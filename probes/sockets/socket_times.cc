@@ -224,6 +224,10 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
   constants.recvfrom_number = static_cast<uint32_t>(syscall_number("recvfrom"));
   constants.readv_number = static_cast<uint32_t>(syscall_number("readv"));
   constants.recvmsg_number = static_cast<uint32_t>(syscall_number("recvmsg"));
+  constants.write_number = static_cast<uint32_t>(syscall_number("write"));
+  constants.sendto_number = static_cast<uint32_t>(syscall_number("sendto"));
+  constants.writev_number = static_cast<uint32_t>(syscall_number("writev"));
+  constants.sendmsg_number = static_cast<uint32_t>(syscall_number("sendmsg"));
   constants.reply_timeout_ns = kReplyTimeoutNs;
   constants.scheduler_threads_shared = scheduler_threads_fd >= 0;
   if (scheduler_threads_fd >= 0) {

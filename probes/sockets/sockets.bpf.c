@@ -195,10 +195,13 @@ struct request {
   __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
 };
 
+#define HEAD_BYTES 11
+
 /* What the first bytes of a connection's requests say that it carries. */
 enum {
   TALK_UNSEEN = 0,
   TALK_PLAIN,
+  TALK_HTTP, /* it may turn into TALK_MULTIPLEXED, by a reply that says so */
   TALK_TLS,
   TALK_TLS_HANDSHAKE,
   TALK_TLS_TICKETS, /* TLS 1.3: its first application data is answered by session tickets, maybe */
@@ -216,21 +219,33 @@ struct watched_socket {
   __u8 talk;
   __u8 is_turn;    /* the request is one of those that are counted and not split */
   __u8 reply_held; /* TCP: the reply was sent, and nothing of it has left yet */
-  __u8 reserved[4];
+  __u8 head_bytes; /* of `head` that were read */
+  __u8 reserved[3];
+  __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
   struct request request; /* of a connection: the one that was read and not answered */
   __u64 held_queue_ns;    /* reply_held: of the sending thread, from read to its last send */
   __u32 reply_seq;        /* TCP: where the reply to the request begins */
   __u32 reserved_too;
 };
 
-/* A UDP socket serves many peers: its requests in the order of their reading. Within the 20 KiB
- * that kernels before 6.9 let a socket carry. */
+/* A UDP socket serves many peers: its requests. Within the 20 KiB that kernels before 6.9 let a
+ * socket carry. */
 #define PENDING_REQUESTS 512
 
+struct pending_request {
+  __u64 ready_ns;
+  __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: it is being filled */
+  __u64 cpu_queue_ns;
+  __u32 tag; /* of the first bytes of the payload; 0: not known */
+  __u32 reserved;
+};
+
+#define PLACE_TAKEN 1
+
 struct pending_requests {
-  __u32 head;
-  __u32 tail;
-  struct request requests[PENDING_REQUESTS];
+  __u32 used; /* places that are not free */
+  __u32 reserved;
+  struct pending_request requests[PENDING_REQUESTS];
 };
 
 struct {
@@ -287,6 +302,10 @@ const volatile __u32 read_number = 0;
 const volatile __u32 recvfrom_number = 0;
 const volatile __u32 readv_number = 0;
 const volatile __u32 recvmsg_number = 0;
+const volatile __u32 write_number = 0;
+const volatile __u32 sendto_number = 0;
+const volatile __u32 writev_number = 0;
+const volatile __u32 sendmsg_number = 0;
 const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
 
 struct topspin_accept_queues accept_queues;
@@ -342,6 +361,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
   socket->seq_known = 0;
   socket->reply_held = 0;
   socket->talk = TALK_UNSEEN;
+  socket->head_bytes = 0;
 }
 
 TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
@@ -633,40 +653,6 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }
 
-TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
-                                 const struct request* request) {
-  struct pending_requests* queue = made_socket_storage(&pending, sk);
-  __u32 head, place;
-  if (!queue) {
-    __sync_fetch_and_add(&sockets_refused, 1);
-    return;
-  }
-  head = *(volatile __u32*)&queue->head;
-  if (queue->tail - head >= PENDING_REQUESTS) {
-    __sync_val_compare_and_swap(&queue->head, head, head + 1); /* the oldest goes */
-    cpu->unmatched++;
-  }
-  place = __sync_fetch_and_add(&queue->tail, 1) & (PENDING_REQUESTS - 1);
-  queue->requests[place] = *request;
-}
-
-/* The oldest request that a reply sent now can belong to. */
-TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
-                                struct request* out) {
-  struct pending_requests* queue = bpf_sk_storage_get(&pending, sk, NULL, 0);
-  int tries;
-  if (!queue) return false;
-  for (tries = 0; tries < 16; tries++) {
-    __u32 head = *(volatile __u32*)&queue->head;
-    if (head == *(volatile __u32*)&queue->tail) return false;
-    *out = queue->requests[head & (PENDING_REQUESTS - 1)];
-    if (__sync_val_compare_and_swap(&queue->head, head, head + 1) != head) continue;
-    if (out->read_ns <= now_ns && now_ns - out->read_ns <= reply_timeout_ns) return true;
-    cpu->unmatched++;
-  }
-  return false;
-}
-
 TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
@@ -709,67 +695,117 @@ TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
 
 /* ---- what a connection carries ---- */
 
-#define HEAD_BYTES 11
 #define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
 #define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
+#define TELLING_BYTES 8    /* of a connection: what multiplexes is known by so many */
 
-/* The first bytes that the current thread's call has just received into the program's memory; false
- * if we do not know where that is (io_uring, other calls). REQUIRES: TLS_HEADER_BYTES or more. */
-TOPSPIN_INLINE bool received_head(struct task_struct* task, __u32 bytes, __u8* head) {
+/* Where the program has the first bytes of what its call, the current thread's, has received or
+ * sent: as far as they lie in one piece. */
+struct user_bytes {
+  const void* at; /* NULL: we do not know (io_uring, other calls) */
+  __u64 length;
+};
+
+TOPSPIN_INLINE struct user_bytes user_bytes(struct task_struct* task, __u64 bytes, bool sent) {
   const struct pt_regs* regs = (const struct pt_regs*)bpf_task_pt_regs(task);
   const void* at = (const void*)SYSCALL_SECOND_ARGUMENT(regs);
   long number = SYSCALL_NUMBER(regs);
-  if (task->flags & PF_IO_WORKER) return false;
-  if (number == recvmsg_number) {
-    if (bpf_probe_read_user(&at, sizeof(at), at + MSG_IOV_AT)) return false;
+  bool is_message = number == (sent ? sendmsg_number : recvmsg_number);
+  struct user_bytes found = {NULL, bytes};
+  if (task->flags & PF_IO_WORKER) return found;
+  if (is_message && bpf_probe_read_user(&at, sizeof(at), at + MSG_IOV_AT)) return found;
+  if (is_message || number == (sent ? writev_number : readv_number)) {
+    struct user_bytes vector;
+    if (bpf_probe_read_user(&vector, sizeof(vector), at)) return found;
+    if (vector.length < bytes) found.length = vector.length;
+    found.at = vector.at;
+  } else if (number == (sent ? write_number : read_number) ||
+             number == (sent ? sendto_number : recvfrom_number)) {
+    found.at = at;
   }
-  if (number == recvmsg_number || number == readv_number) {
-    if (bpf_probe_read_user(&at, sizeof(at), at)) return false;
-  } else if (number != read_number && number != recvfrom_number) {
-    return false;
-  }
-  if (bytes >= HEAD_BYTES) return !bpf_probe_read_user(head, HEAD_BYTES, at);
-  return !bpf_probe_read_user(head, TLS_HEADER_BYTES, at);
+  return found;
 }
 
+/* Adds what the current thread's call has just received to the first bytes that are known of the
+ * request. False: it cannot be seen. */
+TOPSPIN_INLINE bool gather_head(struct watched_socket* socket, struct task_struct* task,
+                                __u32 bytes) {
+  struct user_bytes got = user_bytes(task, bytes, false);
+  __u32 have = socket->head_bytes, more;
+  if (!got.at || have >= HEAD_BYTES) return false;
+  more = HEAD_BYTES - have;
+  if (more > got.length) more = got.length;
+  if (bpf_probe_read_user(socket->head + (have & 15), more & 15, got.at)) return false;
+  socket->head_bytes = have + more;
+  return true;
+}
+
+TOPSPIN_INLINE bool is_mqtt_name(const __u8* at) {
+  if (at[0] != 0 || at[2] != 'M' || at[3] != 'Q') return false;
+  return (at[1] == 4 && at[4] == 'T') || (at[1] == 6 && at[4] == 'I');
+}
+
+/* As capture/flow_table.cc knows them on the wire. */
 TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
   if (head[0] == 'P' && head[1] == 'R' && head[2] == 'I' && head[3] == ' ' && head[4] == '*' &&
       head[5] == ' ' && head[6] == 'H' && head[7] == 'T')
     return true;
   if (head[0] == 'S' && head[1] == 'S' && head[2] == 'H' && head[3] == '-') return true;
   if (head[0] == 'A' && head[1] == 'M' && head[2] == 'Q' && head[3] == 'P') return true;
-  return head[0] == 0x10 && head[2] == 0 && head[3] == 4 && head[4] == 'M' && head[5] == 'Q' &&
-         head[6] == 'T' && head[7] == 'T';
+  if (head[0] == 0x13 && head[1] == 'B' && head[2] == 'i' && head[3] == 't' && head[4] == 'T' &&
+      head[5] == 'o' && head[6] == 'r' && head[7] == 'r')
+    return true;
+  /* CONNECT of MQTT 3.1 and later; its length has one byte or two. */
+  return head[0] == 0x10 && (is_mqtt_name(head + 2) || is_mqtt_name(head + 3));
 }
 
 enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
 
+/* What a connection carries, of which these are the first bytes. False: they do not tell yet. */
+TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
+  const __u8* head = socket->head;
+  if (socket->head_bytes < TLS_HEADER_BYTES) return false;
+  if (head[1] == 3 && head[2] <= 4 && (head[0] == 0x16 || head[0] == 0x17)) {
+    socket->talk = head[0] == 0x16 ? TALK_TLS_HANDSHAKE : TALK_TLS;
+    return true;
+  }
+  if (socket->head_bytes < TELLING_BYTES) return false;
+  if (is_multiplexed(head))
+    socket->talk = TALK_MULTIPLEXED;
+  else if (head[0] == 'G' && head[1] == 'E' && head[2] == 'T' && head[3] == ' ')
+    socket->talk = TALK_HTTP;
+  else
+    socket->talk = TALK_PLAIN;
+  return true;
+}
+
+/* A request goes on, of which too little was read before to tell what the connection carries. */
+TOPSPIN_INLINE void read_on(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
+  if (socket->talk != TALK_UNSEEN || !gather_head(socket, task, bytes) || !tell_talk(socket))
+    return;
+  if (socket->talk == TALK_MULTIPLEXED || socket->talk == TALK_TLS_HANDSHAKE) socket->is_turn = 1;
+}
+
 /* What is being read, at the begin of a request. */
 TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
-  __u8 head[HEAD_BYTES] = {};
+  const __u8* head = socket->head;
   bool tls;
-  if (socket->talk == TALK_PLAIN) return IS_REQUEST;
+  if (socket->talk == TALK_PLAIN || socket->talk == TALK_HTTP) return IS_REQUEST;
   if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
-  if (bytes < TLS_HEADER_BYTES) {
-    if (socket->talk == TALK_UNSEEN) socket->talk = TALK_PLAIN;
+  __builtin_memset(socket->head, 0, HEAD_BYTES + 1);
+  socket->head_bytes = 0;
+  if (!gather_head(socket, task, bytes)) return IS_REQUEST;
+  if (socket->talk == TALK_UNSEEN) {
+    if (!tell_talk(socket)) return IS_REQUEST;
+    if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
+    if (socket->talk == TALK_PLAIN || socket->talk == TALK_HTTP) return IS_REQUEST;
+  } else if (socket->head_bytes < TLS_HEADER_BYTES) {
     return IS_REQUEST;
   }
-  if (!received_head(task, bytes, head)) return IS_REQUEST;
   tls = head[1] == 3 && head[2] <= 4;
   if (tls && head[0] == 0x16) {
     socket->talk = TALK_TLS_HANDSHAKE;
     return IS_TURN;
-  }
-  if (socket->talk == TALK_UNSEEN) {
-    if (is_multiplexed(head)) {
-      socket->talk = TALK_MULTIPLEXED;
-      return IS_TURN;
-    }
-    if (!tls || head[0] != 0x17) {
-      socket->talk = TALK_PLAIN;
-      return IS_REQUEST;
-    }
-    socket->talk = TALK_TLS;
   }
   if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3: 6 bytes, then its last */
     __u32 flight = HEAD_BYTES + (head[9] << 8 | head[10]);
@@ -784,6 +820,184 @@ TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* t
   }
   socket->talk = TALK_TLS;
   return IS_REQUEST;
+}
+
+/* Whether the reply that the current thread has just sent ends HTTP on its connection. */
+TOPSPIN_INLINE bool switches_protocol(struct task_struct* task, __u32 bytes) {
+  struct user_bytes reply = user_bytes(task, bytes, true);
+  __u8 head[12];
+  if (!reply.at || reply.length < sizeof(head) || bpf_probe_read_user(head, sizeof(head), reply.at))
+    return false;
+  return head[0] == 'H' && head[1] == 'T' && head[2] == 'T' && head[3] == 'P' && head[5] == '1' &&
+         head[7] == '1' && head[8] == ' ' && head[9] == '1' && head[10] == '0' && head[11] == '1';
+}
+
+/* ---- datagrams: which request a reply belongs to ---- */
+
+/* What tells requests apart, as capture/flow_table.cc takes it from the wire: the first two
+ * bytes (DNS has its id there) and a digest of the first eight. */
+TOPSPIN_INLINE __u32 tag_of(struct task_struct* task, __u32 bytes, bool sent) {
+  struct user_bytes payload = user_bytes(task, bytes, sent);
+  __u64 head = 0;
+  if (!payload.at) return 0;
+  if (payload.length > sizeof(head)) payload.length = sizeof(head);
+  if (bpf_probe_read_user(&head, payload.length & 15, payload.at)) return 0;
+  return (__u32)(head & 0xffff) << 16 | (__u32)((head * 0x9e3779b97f4a7c15) >> 48);
+}
+
+TOPSPIN_INLINE bool is_overdue(__u64 read_ns, __u64 now_ns) {
+  return now_ns > read_ns && now_ns - read_ns > reply_timeout_ns;
+}
+
+enum { ANY_TAG, SAME_ID, SAME_TAG };
+
+/* What walks over a socket's places, by bpf_loop. */
+struct place_walk {
+  struct pending_requests* here;
+  __u64 now_ns;
+  __u64 oldest_ns;
+  __u64 youngest_ns;
+  __u64 second_ns; /* the youngest but one */
+  __u32 oldest;
+  __u32 youngest;
+  __u32 seen; /* of `used` places */
+  __u32 used;
+  __u32 tag;
+  __u32 wanted;
+  __u32 same_tag;
+  __u32 same_id;
+  __u32 freed;
+};
+
+static long find_free_place(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  __u64 read_ns = *(volatile __u64*)&here->requests[step & (PENDING_REQUESTS - 1)].read_ns;
+  if (read_ns < walk->oldest_ns) {
+    walk->oldest_ns = read_ns;
+    walk->oldest = step;
+  }
+  return !read_ns;
+}
+
+/* In a free place, or else in that of the oldest. */
+TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
+                                 const struct request* request, __u32 tag) {
+  struct place_walk walk = {.oldest_ns = ~0ULL};
+  struct pending_request* place;
+  walk.here = made_socket_storage(&pending, sk);
+  if (!walk.here) {
+    __sync_fetch_and_add(&sockets_refused, 1);
+    return;
+  }
+  bpf_loop(PENDING_REQUESTS, find_free_place, &walk, 0);
+  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
+  if (__sync_val_compare_and_swap(&place->read_ns, walk.oldest_ns, PLACE_TAKEN) != walk.oldest_ns) {
+    cpu->unmatched++; /* another thread was faster: its request stays */
+    return;
+  }
+  if (walk.oldest_ns)
+    cpu->unmatched++;
+  else
+    __sync_fetch_and_add(&walk.here->used, 1);
+  place->ready_ns = request->ready_ns;
+  place->cpu_queue_ns = request->cpu_queue_ns;
+  place->tag = tag;
+  *(volatile __u64*)&place->read_ns = request->read_ns;
+}
+
+TOPSPIN_INLINE bool free_place(struct pending_requests* here, struct pending_request* place,
+                               __u64 read_ns) {
+  if (__sync_val_compare_and_swap(&place->read_ns, read_ns, 0) != read_ns) return false;
+  __sync_fetch_and_add(&here->used, -1);
+  return true;
+}
+
+static long count_same(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (!read_ns) return 0;
+  walk->seen++;
+  if (read_ns != PLACE_TAKEN) {
+    if (is_overdue(read_ns, walk->now_ns)) {
+      walk->freed += free_place(here, place, read_ns);
+    } else {
+      walk->same_tag += place->tag == walk->tag;
+      walk->same_id += place->tag >> 16 == walk->tag >> 16;
+    }
+  }
+  return walk->seen >= walk->used;
+}
+
+TOPSPIN_INLINE bool is_candidate(const struct pending_request* place,
+                                 const struct place_walk* walk) {
+  if (walk->wanted == ANY_TAG) return true;
+  if (walk->wanted == SAME_TAG) return place->tag == walk->tag;
+  return place->tag >> 16 == walk->tag >> 16;
+}
+
+static long find_ends(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (!read_ns) return 0;
+  walk->seen++;
+  if (read_ns != PLACE_TAKEN && is_candidate(place, walk)) {
+    if (read_ns < walk->oldest_ns) {
+      walk->oldest_ns = read_ns;
+      walk->oldest = step;
+    }
+    if (read_ns > walk->youngest_ns) {
+      walk->second_ns = walk->youngest_ns;
+      walk->youngest_ns = read_ns;
+      walk->youngest = step;
+    } else if (read_ns > walk->second_ns) {
+      walk->second_ns = read_ns;
+    }
+  }
+  return walk->seen >= walk->used;
+}
+
+static long free_older(__u32 step, struct place_walk* walk) {
+  struct pending_requests* here = walk->here;
+  struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
+  __u64 read_ns = *(volatile __u64*)&place->read_ns;
+  if (read_ns > PLACE_TAKEN && read_ns < walk->youngest_ns && is_candidate(place, walk))
+    walk->freed += free_place(here, place, read_ns);
+  return 0;
+}
+
+/* The request that a reply sent now belongs to: that which begins with the same bytes, if there is
+ * one; else the oldest. But the youngest, if the reply follows it within an eighth of the gap
+ * before it: then those before it are taken for lost. */
+TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
+                                __u32 tag, struct request* out) {
+  struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
+  struct pending_request* place;
+  walk.here = bpf_sk_storage_get(&pending, sk, NULL, 0);
+  if (!walk.here) return false;
+  walk.used = *(volatile __u32*)&walk.here->used;
+  if (!walk.used) return false;
+  bpf_loop(PENDING_REQUESTS, count_same, &walk, 0);
+  if (!tag)
+    walk.wanted = ANY_TAG;
+  else
+    walk.wanted = walk.same_tag ? SAME_TAG : walk.same_id == 1 ? SAME_ID : ANY_TAG;
+  walk.seen = 0;
+  bpf_loop(PENDING_REQUESTS, find_ends, &walk, 0);
+  if (walk.second_ns && now_ns > walk.youngest_ns &&
+      now_ns - walk.youngest_ns <= (walk.youngest_ns - walk.second_ns) / 8) {
+    bpf_loop(PENDING_REQUESTS, free_older, &walk, 0);
+    walk.oldest = walk.youngest;
+    walk.oldest_ns = walk.youngest_ns;
+  }
+  cpu->unmatched += walk.freed;
+  if (!walk.youngest_ns) return false;
+  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
+  out->ready_ns = place->ready_ns;
+  out->read_ns = walk.oldest_ns;
+  out->cpu_queue_ns = place->cpu_queue_ns;
+  return free_place(walk.here, place, walk.oldest_ns);
 }
 
 /* ---- reading and sending ---- */
@@ -855,7 +1069,11 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
 
   /* One that waited for an unknown time is a request all the same: its reply must find it, and not
    * the next one. */
-  if (socket->role != ROLE_SERVER || (!udp && socket->request.read_ns)) return 0;
+  if (socket->role != ROLE_SERVER) return 0;
+  if (!udp && socket->request.read_ns) {
+    read_on(socket, task, (__u32)result);
+    return 0;
+  }
   if (!udp) what = classify(socket, task, (__u32)result);
   if (what == IS_NO_REQUEST) return 0;
   request.ready_ns = ready_ns;
@@ -863,7 +1081,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
   socket->is_turn = what == IS_TURN;
   if (udp && !sk->__sk_common.skc_dport)
-    push_request(sk, cpu, &request);
+    push_request(sk, cpu, &request, tag_of(task, (__u32)result, false));
   else
     socket->request = request;
   socket->reply_held = 0;
@@ -890,7 +1108,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (!cpu) return 0;
   now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
-    if (!pop_request(sk, cpu, now_ns, &request)) return 0;
+    if (!pop_request(sk, cpu, now_ns, tag_of(task, (__u32)result, true), &request)) return 0;
   } else {
     if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
       __u32 read_seq;
@@ -906,6 +1124,10 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
       return 0;
     }
     request = socket->request;
+    /* It was too short to be more than it seemed. */
+    if (socket->talk == TALK_UNSEEN && socket->head_bytes) socket->talk = TALK_PLAIN;
+    if (socket->talk == TALK_HTTP && switches_protocol(task, result))
+      socket->talk = TALK_MULTIPLEXED; /* from the next request on */
     if (!socket->is_turn && !has_left(socket, sk)) {
       socket->held_queue_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
       socket->reply_held = 1;

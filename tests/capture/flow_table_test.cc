@@ -1036,6 +1036,26 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     EXPECT_EQ(i.unanswered, 0u) << greeting;
     EXPECT_TRUE(i.reply_latency.empty()) << greeting;
   }
+  // WebSocket: HTTP up to the reply that ends it, then the server pushes and answers nobody.
+  {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpSyn, 0));
+    observe(*table, told(kStart + kMs, true, 1, 50, bytes("GET /ws ")));
+    ParsedPacket reply = told(kStart + 3 * kMs, false, 1, 50, bytes("HTTP/1.1"));
+    reply.switches_protocol = true;
+    observe(*table, reply);
+    for (uint32_t i = 0; i < 14; ++i) {
+      observe(*table, told(kStart + kS + i * 100 * kMs, true, 51 + i * 14, 14, {0x82, 0x88}));
+      observe(*table, told(kStart + kS + (i * 100 + 40) * kMs, false, 51 + i * 10, 10, {0x82, 8}));
+    }
+    table->finish(kStart + 10 * kS);
+    const FlowInterval i = table->take_interval(kStart + 10 * kS);
+    EXPECT_EQ(i.requests, 1u);
+    EXPECT_EQ(i.reply_latency.count(), 1u);
+    EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(2 * kMs));
+    EXPECT_EQ(i.multiplexed_turns, 14u);
+    EXPECT_EQ(i.unanswered, 0u);
+  }
   // SSH: the server speaks first.
   auto table = make_table();
   observe(*table, segment(kStart, true, kTcpSyn, 0));
@@ -1135,6 +1155,101 @@ TEST(FlowTable, ReorderingIsNoRetransmission) {
   i = table->take_interval(kStart + 20 * kMs);
   EXPECT_EQ(i.tcp_out_of_order, 0u);
   EXPECT_EQ(i.tcp_retransmissions, 2u);
+}
+
+/// A pure ACK for what comes next.
+ParsedPacket acknowledgment(int64_t at_ns, bool from_client, uint32_t number) {
+  ParsedPacket p = segment(at_ns, from_client, kTcpAck, 1);
+  p.tcp_acknowledgment = number;
+  return p;
+}
+
+/// A client's connection on a fast network: its handshake took 200 us, it sent 10 bytes, and the 10
+/// after them do not come.
+std::unique_ptr<FlowTable> with_a_hole() {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 99));
+  observe(*table, segment(kStart + 1'000, false, kTcpSyn | kTcpAck, 0));
+  observe(*table, segment(kStart + 200'000, true, kTcpAck, 100));
+  observe(*table, segment(kStart + kMs, true, kTcpAck, 100, 10));
+  observe(*table, acknowledgment(kStart + kMs + 1'000, false, 110));
+  observe(*table, segment(kStart + 2 * kMs, true, kTcpAck, 120, 10));
+  return table;
+}
+
+TEST(FlowTable, ALostSegmentThatIsSentAgainAtOnceIsARetransmission) {
+  const auto counts_of = [](FlowTable& table) {
+    const FlowInterval i = table.take_interval(kStart + kS);
+    return std::pair(i.tcp_retransmissions, i.tcp_out_of_order);
+  };
+  using Counts = std::pair<uint64_t, uint64_t>;
+  const int64_t at = kStart + 2 * kMs;
+  // The receiver asked for it.
+  auto table = with_a_hole();
+  for (int i = 1; i <= 3; ++i) {
+    observe(*table, acknowledgment(at + i * 20'000, false, 110));
+    observe(*table, segment(at + i * 20'000 + 5'000, true, kTcpAck, 120u + 10u * i, 10));
+  }
+  observe(*table, segment(at + 70'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(1, 0));
+  // The receiver's ACKs are not there to be seen, and there was time to ask.
+  table = with_a_hole();
+  observe(*table, segment(at + 290'000, true, kTcpAck, 130, 10));
+  observe(*table, segment(at + 300'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(1, 0));
+  // One ACK, and no time: it took another way.
+  table = with_a_hole();
+  observe(*table, acknowledgment(at + 20'000, false, 110));
+  observe(*table, segment(at + 40'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(0, 1));
+  // ACKs for what is behind the hole say nothing of it; nor do ACKs that move on.
+  table = with_a_hole();
+  for (const uint32_t number : {101u, 104u, 107u, 130u, 130u})
+    observe(*table, acknowledgment(at + 20'000, false, number));
+  observe(*table, segment(at + 40'000, true, kTcpAck, 110, 10));
+  EXPECT_EQ(counts_of(*table), Counts(0, 1));
+}
+
+TEST(FlowTable, HolesBehindTheOneThatIsAskedForAreSentAgainWithIt) {
+  auto table = with_a_hole();
+  const int64_t at = kStart + 2 * kMs;
+  observe(*table, segment(at + 10'000, true, kTcpAck, 150, 10));  // 130 to 150: in three parts
+  for (int i = 2; i < 5; ++i) observe(*table, acknowledgment(at + i * 10'000, false, 110));
+  for (const uint32_t sequence : {140u, 110u, 130u})
+    observe(*table, segment(at + 60'000, true, kTcpAck, sequence, sequence == 140 ? 5u : 10u));
+  observe(*table, segment(at + 60'000, true, kTcpAck, 145, 5));
+  FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.tcp_retransmissions, 4u);
+  EXPECT_EQ(i.tcp_out_of_order, 0u);
+  // Another hole, of now: nobody has asked for it.
+  observe(*table, segment(kStart + 2 * kS, true, kTcpAck, 170, 10));
+  observe(*table, segment(kStart + 2 * kS + 1'000, true, kTcpAck, 160, 10));
+  i = table->take_interval(kStart + 3 * kS);
+  EXPECT_EQ(i.tcp_retransmissions, 0u);
+  EXPECT_EQ(i.tcp_out_of_order, 1u);
+}
+
+TEST(FlowTable, WhatWasSeenBeforeIsARetransmissionWhateverElseIsMissing) {
+  auto table = with_a_hole();
+  observe(*table, segment(kStart + 2 * kMs + 10'000, true, kTcpAck, 100, 10));
+  observe(*table, segment(kStart + 2 * kMs + 20'000, true, kTcpAck, 110, 10));
+  const FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.tcp_retransmissions, 1u);
+  EXPECT_EQ(i.tcp_out_of_order, 1u);
+}
+
+TEST(TcpHot, KeepsMissingBytesAndTheHandshakeApart) {
+  TcpHot tcp{};
+  EXPECT_EQ(tcp.handshake_ns(), 0);
+  for (int64_t ns = 1; ns < 400 * kS; ns = ns * 5 / 4 + 1) {
+    tcp.set_missing_bytes(0, 1234);
+    tcp.set_handshake_ns(ns);
+    tcp.set_missing_bytes(1, UINT64_MAX);
+    EXPECT_GE(tcp.handshake_ns(), ns);
+    EXPECT_LE(tcp.handshake_ns(), ns + ns / 4 + 2'048) << ns;
+    EXPECT_EQ(tcp.missing_bytes(0), 1234u);
+    EXPECT_EQ(tcp.missing_bytes(1), (1u << 28) - 1);
+  }
 }
 
 TEST(FlowTable, ConnectionsBalanceWhateverTcpDoes) {
@@ -1302,6 +1417,7 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 500));  // capture began midway
   EXPECT_TRUE(rows_of(*table).front().initiator_is_low);
   // Leftovers of an old connection from the server, then a SYN from the client.
+  table = make_table();
   observe(*table, segment(kStart, false, kTcpAck, 900, 10, 2));
   EXPECT_FALSE(rows_of(*table).back().initiator_is_low);
   observe(*table, segment(kStart + kMs, true, kTcpSyn, 100, 0, 2));
@@ -1309,6 +1425,174 @@ TEST(FlowTable, TheInitiatorIsWhoSentTheSyn) {
   EXPECT_TRUE(row.initiator_is_low);
   EXPECT_EQ(row.packets[0], 1u);
   EXPECT_EQ(row.packets[1], 1u);
+}
+
+/// Of a client on port `client_port` and a server; the packet has these ports and these bytes.
+ParsedPacket between(int64_t at_ns, bool from_client, uint16_t client_port, uint16_t server_port,
+                     std::string_view head = {}, uint8_t protocol = kProtocolTcp) {
+  static uint32_t sequence = 0;
+  ParsedPacket p = packet(at_ns, 1, from_client, 50, protocol);
+  p.key.low_port = client_port;
+  p.key.high_port = server_port;
+  p.has_tcp_header = protocol == kProtocolTcp;
+  p.tcp_flags = p.has_tcp_header ? kTcpAck : 0;
+  p.tcp_sequence = sequence += 50;
+  if (!head.empty())
+    std::memcpy(&p.payload_head, head.data(), std::min(head.size(), sizeof p.payload_head));
+  return p;
+}
+
+TEST(FlowTable, AFlowJoinedAtAReplyIsTurnedByWhatItsPacketsSay) {
+  using namespace std::string_view_literals;
+  struct Case {
+    const char* name;
+    uint8_t protocol;
+    uint16_t client_port, server_port;
+    std::string_view reply, request;
+  };
+  const Case cases[] = {
+      {"a port of a service", kProtocolTcp, 40'000, 80, "", ""},
+      {"a port of a program", kProtocolTcp, 40'000, 23'034, "", ""},
+      {"the same in UDP", kProtocolUdp, 40'000, 23'034, "", ""},
+      {"an HTTP reply", kProtocolTcp, 40'000, 50'000, "HTTP/1.1", ""},
+      {"an HTTP request", kProtocolTcp, 40'000, 50'000, "", "GET / HT"},
+      {"a hello of TLS", kProtocolTcp, 40'000, 50'000, "\x16\3\3\0\x5a\2\0\0"sv, ""},
+      {"a client that is root's, of NFS", kProtocolTcp, 800, 2'049, "HTTP/1.1", ""},
+      {"DNS", kProtocolUdp, 53, 53, "\1\2\x81\x80\0\1\0\1"sv, "\1\3\1\0\0\1\0\0"sv},
+      {"STUN", kProtocolUdp, 40'000, 50'000, "\1\1\0\x0c\x21\x12\xa4\x42"sv, ""},
+  };
+  for (const Case& c : cases) {
+    auto table = make_table();
+    // A server that takes 300 ms, and a client that asks 2 ms after each reply.
+    int64_t now = kStart;
+    observe(*table, between(now, false, c.client_port, c.server_port, c.reply, c.protocol));
+    for (int i = 0; i < 20; ++i) {
+      now += 2 * kMs;
+      observe(*table, between(now, true, c.client_port, c.server_port, c.request, c.protocol));
+      now += 300 * kMs;
+      observe(*table, between(now, false, c.client_port, c.server_port, c.reply, c.protocol));
+    }
+    now += 2 * kMs;  // and this one is never answered
+    observe(*table, between(now, true, c.client_port, c.server_port, c.request, c.protocol));
+    table->finish(now + 5 * kS);
+    const FlowInterval i = table->take_interval(now + 5 * kS);
+    const FlowRow row = rows_of(*table).front();
+    EXPECT_TRUE(row.initiator_is_low) << c.name;
+    EXPECT_EQ(row.packets[0], 21u) << c.name;
+    EXPECT_EQ(row.packets[1], 21u) << c.name;
+    EXPECT_EQ(i.initiator_packets, 21u) << c.name;
+    EXPECT_EQ(i.responder_packets, 21u) << c.name;
+    EXPECT_EQ(i.reply_latency.count(), 21u) << c.name;
+    EXPECT_EQ(i.reply_latency.min(), static_cast<uint64_t>(300 * kMs)) << c.name;
+    EXPECT_EQ(i.requests, 21u) << c.name;
+    EXPECT_EQ(i.unanswered, 1u) << c.name;
+    EXPECT_EQ(i.periodic_flows, 0u) << c.name;
+    EXPECT_EQ(i.tcp_retransmissions, 0u) << c.name;
+    EXPECT_EQ(table->take_ends_guessed(), 0u) << c.name;
+  }
+}
+
+TEST(FlowTable, AnEndThatAnswersOnOtherFlowsOrIsSharedByThemIsTheResponder) {
+  // The server is seen to accept one connection; the other was there before.
+  auto table = make_table();
+  ParsedPacket syn = between(kStart, true, 40'000, 50'000);
+  syn.payload_bytes = 0;
+  syn.tcp_flags = kTcpSyn;
+  observe(*table, syn);
+  ParsedPacket accepted = between(kStart, false, 40'000, 50'000);
+  accepted.payload_bytes = 0;
+  accepted.tcp_flags = kTcpSyn | kTcpAck;
+  observe(*table, accepted);
+  observe(*table, between(kStart + kMs, false, 40'001, 50'000));
+  EXPECT_TRUE(rows_of(*table).back().initiator_is_low);
+
+  // Nobody says who the server is but that all clients have it in common.
+  for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
+    table = make_table();
+    for (uint16_t client = 0; client < 3; ++client) {
+      const auto port = static_cast<uint16_t>(40'000 + client);
+      observe(*table, between(kStart + client, false, port, 50'000, {}, protocol));
+    }
+    for (uint16_t client = 0; client < 3; ++client) {
+      const auto port = static_cast<uint16_t>(40'000 + client);
+      observe(*table, between(kStart + kMs, true, port, 50'000, {}, protocol));
+      observe(*table, between(kStart + 9 * kMs, false, port, 50'000, {}, protocol));
+    }
+    const FlowInterval i = table->take_interval(kStart + kS);
+    for (const FlowRow& row : rows_of(*table)) EXPECT_TRUE(row.initiator_is_low);
+    EXPECT_EQ(i.requests, 3u);
+    EXPECT_EQ(i.reply_latency.count(), 3u);
+    EXPECT_EQ(i.reply_latency.min(), static_cast<uint64_t>(8 * kMs));
+    EXPECT_EQ(i.initiator_packets, 3u);
+    EXPECT_EQ(table->take_ends_guessed(), 0u);
+  }
+}
+
+TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCounted) {
+  for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
+    auto table = make_table();
+    table->begin(kStart);
+    table->note_capture_began();
+    observe(*table, between(kStart, false, 40'000, 50'000, {}, protocol));
+    EXPECT_EQ(table->take_ends_guessed(), 0u);  // it is in no number yet
+    observe(*table, between(kStart + kMs, true, 40'000, 50'000, {}, protocol));
+    observe(*table, between(kStart + 2 * kMs, false, 40'000, 50'000, {}, protocol));
+    observe(*table, between(kStart + 3 * kMs, true, 40'000, 50'000, {}, protocol));
+    EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
+    EXPECT_EQ(table->take_ends_guessed(), 1u);
+    // What comes too late does not turn numbers that were given out.
+    observe(*table, between(kStart + 4 * kMs, false, 40'000, 50'000, "HTTP/1.1", protocol));
+    EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
+    EXPECT_EQ(table->take_ends_guessed(), 0u);
+  }
+  // A file begins with its first packet, and so may the flow.
+  auto file = make_table();
+  observe(*file, between(kStart, true, 40'000, 50'000, {}, kProtocolUdp));
+  observe(*file, between(kStart + kMs, false, 40'000, 50'000, {}, kProtocolUdp));
+  EXPECT_EQ(file->take_ends_guessed(), 0u);
+  // A UDP flow that begins while the capture runs begins with its initiator, whatever its ports.
+  auto table = make_table();
+  table->begin(kStart);
+  observe(*table, between(kStart + 20 * kS, false, 40'000, 8'888, {}, kProtocolUdp));
+  EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
+  observe(*table, between(kStart + 21 * kS, true, 40'000, 50'000, {}, kProtocolUdp));
+  observe(*table, between(kStart + 21 * kS, false, 40'000, 50'000, {}, kProtocolUdp));
+  EXPECT_TRUE(rows_of(*table).back().initiator_is_low);
+  EXPECT_EQ(table->take_ends_guessed(), 0u);
+}
+
+TEST(FlowTable, MultiplexedConnectionsAreKnownByAnyWholeMessageWhenTheyAreJoinedMidway) {
+  using namespace std::string_view_literals;
+  struct Case {
+    const char* name;
+    std::string_view head;
+    uint32_t payload;
+    bool is_multiplexed;
+  };
+  const Case cases[] = {
+      {"MQTT PUBLISH", "\x30\x10\0\3a/bx"sv, 18, true},
+      {"MQTT PINGREQ", "\xc0\0"sv, 2, true},
+      {"MQTT PUBACK", "\x40\2\0\1"sv, 4, true},
+      {"HTTP/2 HEADERS", "\0\0\x20\1\5\0\0\0"sv, 60, true},
+      {"HTTP/2 PING", "\0\0\x08\6\0\0\0\0"sv, 17, true},
+      {"WebSocket", "\x82\x88\1\2\3\4ab"sv, 14, true},
+      {"a length that is another's", "\x30\x10\0\3a/bx"sv, 50, false},
+      {"text", "0123"sv, 50, false},
+      {"numbers", "\0\0\0\1\0\0\0\2"sv, 50, false},
+  };
+  for (const Case& c : cases) {
+    for (const bool has_syn : {false, true}) {
+      auto table = make_table();
+      if (has_syn) observe(*table, segment(kStart, true, kTcpSyn, 0));
+      ParsedPacket p = segment(kStart + kMs, true, kTcpAck, 1, c.payload);
+      std::memcpy(&p.payload_head, c.head.data(), c.head.size());
+      observe(*table, p);
+      observe(*table, segment(kStart + 2 * kMs, false, kTcpAck, 1, 30));
+      const FlowInterval i = table->take_interval(kStart + kS);
+      EXPECT_EQ(i.multiplexed_turns, c.is_multiplexed && !has_syn ? 1u : 0u) << c.name;
+      EXPECT_EQ(i.reply_latency.count(), c.is_multiplexed && !has_syn ? 0u : 1u) << c.name;
+    }
+  }
 }
 
 TEST(FlowTable, CountsPayloadOnlyWhenAskedAndKeepsItWithItsEnd) {

@@ -58,6 +58,28 @@ void expect_flow(const ParsedPacket& p, uint8_t protocol, uint16_t from, uint16_
   EXPECT_EQ(p.from_low ? p.key.high_port : p.key.low_port, to);
 }
 
+TEST(Parser, AReplyThatEndsHttpOnItsConnectionIsKnown) {
+  const struct {
+    Octets payload;
+    bool switches;
+  } cases[] = {{"HTTP/1.1 101 Switching Protocols\r\n", true},
+               {"HTTP/1.1 101", true},
+               {"HTTP/1.1 10", false},
+               {"HTTP/1.1 200 OK\r\n", false},
+               {"HTTP/1.0 101 No\r\n", false},
+               {"", false}};
+  for (const auto& c : cases) {
+    const Octets segment = tcp(80, 40'000, '\x18', c.payload);
+    for (const Octets& packet : {ipv4(6, segment), ipv6(6, segment), ipv4(6, segment, zeros(4))}) {
+      const ParsedPacket p = parse(LinkType::kRaw, packet);
+      ASSERT_TRUE(p.in_flow());
+      EXPECT_EQ(p.switches_protocol, c.switches) << c.payload;
+    }
+    EXPECT_FALSE(
+        parse(LinkType::kRaw, ipv4(17, udp(80, 40'000, c.payload + "."))).switches_protocol);
+  }
+}
+
 TEST(Parser, EveryLinkTypeReachesTheSameFlow) {
   const Octets ip = ipv4(17, udp(5, 6));
   const Octets ip6 = ipv6(17, udp(5, 6));

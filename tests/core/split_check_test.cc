@@ -172,6 +172,53 @@ TEST(SplitCheck, ComparesNothingWhenOthersRepliedToo) {
   EXPECT_EQ(check.doubt(), std::nullopt);
 }
 
+/// A tick in which one flow, between these ports, has had so many replies.
+Sample flow_tick(uint16_t initiator, uint16_t responder, uint64_t replies, uint64_t split) {
+  Sample sample;
+  FlowRow row;
+  row.id = initiator;
+  row.key.protocol = kProtocolTcp;
+  row.key.low.port = initiator;
+  row.key.high.port = responder;
+  row.replies = replies;
+  sample.changed_flows.push_back(row);
+  SocketRow socket;
+  socket.protocol = kProtocolTcp;
+  socket.local.port = 50'000;
+  sample.changed_sockets.push_back(socket);
+  sample.flows.reply_latency.record_n(kMs, replies);
+  SocketInterval sockets;
+  sockets.reply_runtime.emplace();
+  sockets.reply_runtime->record_n(kMs / 2, split);
+  sample.sockets = sockets;
+  return sample;
+}
+
+TEST(SplitCheck, RepliesOfTheOtherEndWhereTheSubjectAnsweredAreSaid) {
+  SplitCheck check(1'000 * kMs);
+  check.add(flow_tick(50'000, 40'000, 10, 10));  // the server was taken for the initiator
+  EXPECT_EQ(check.doubt(), std::nullopt);        // too few to tell
+  check.add(flow_tick(50'000, 40'000, 60, 50));
+  EXPECT_EQ(
+      check.doubt(),
+      "the probes saw 60 replies of the subject, and the wire 0: 60 replies on its ports came "
+      "from the other end, so which end asked may be the wrong way round");
+}
+
+TEST(SplitCheck, ASubjectThatAsksOthersIsNoDoubt) {
+  SplitCheck proxy(1'000 * kMs);  // it serves on one port and asks from others
+  proxy.add(flow_tick(40'000, 50'000, 100, 100));
+  proxy.add(flow_tick(41'000, 80, 300, 0));
+  EXPECT_EQ(proxy.doubt(), std::nullopt);
+  SplitCheck both(1'000 * kMs);  // or from the same port: it gave what the wire says it gave
+  both.add(flow_tick(40'000, 50'000, 100, 100));
+  both.add(flow_tick(50'000, 80, 300, 0));
+  EXPECT_EQ(both.doubt(), std::nullopt);
+  SplitCheck client(1'000 * kMs);
+  client.add(flow_tick(50'000, 80, 300, 0));
+  EXPECT_EQ(client.doubt(), std::nullopt);
+}
+
 TEST(SplitCheck, RetransmissionsAndFullAcceptQueuesMakeRequestsLate) {
   for (const bool refused : {false, true}) {
     SplitCheck check(1'000 * kMs);

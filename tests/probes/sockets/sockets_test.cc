@@ -815,6 +815,101 @@ TEST_F(Sockets, AReplyFromAnotherThreadAndToManyPeersIsMatchedInOrder) {
   EXPECT_LE(runtime, most);
 }
 
+/// A server of datagrams that answers some of `kRounds` requests of each of two peers, and how long
+/// the replies took it in all, from one millisecond each on.
+struct Dropping {
+  const char* name;
+  bool echoes;       // each request differs, and comes back as it went
+  bool other_drops;  // the second peer is never answered; else every second request of each
+  int family;
+};
+
+class SocketsOfADroppingServer : public Sockets, public testing::WithParamInterface<Dropping> {};
+
+TEST_P(SocketsOfADroppingServer, NoReplyIsTakenForThatOfARequestThatWasDropped) {
+  const Dropping how = GetParam();
+  constexpr int kRounds = 20, kPeers = 2;
+  constexpr uint16_t kPort = 7017;
+  const auto address = [&](uint16_t port) {
+    sockaddr_in6 to{};
+    if (how.family == AF_INET6) {
+      to.sin6_family = AF_INET6;
+      to.sin6_port = htons(port);
+      to.sin6_addr = in6addr_loopback;
+    } else {
+      auto* v4 = reinterpret_cast<sockaddr_in*>(&to);
+      v4->sin_family = AF_INET;
+      v4->sin_port = htons(port);
+      v4->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    }
+    return to;
+  };
+  const auto bytes_of = [&](const sockaddr_in6&) {
+    return static_cast<socklen_t>(how.family == AF_INET6 ? sizeof(sockaddr_in6)
+                                                         : sizeof(sockaddr_in));
+  };
+  ForkedSubject subject([&] {
+    const UniqueFd socket(::socket(how.family, SOCK_DGRAM, 0));
+    const sockaddr_in6 here = address(kPort);
+    CHECK(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&here), bytes_of(here)) == 0);
+    uint64_t request = 0;
+    ::recv(socket.get(), &request, sizeof(request), MSG_DONTWAIT);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kRounds * kPeers; ++count) {
+      sockaddr_in6 peer{};
+      socklen_t length = sizeof(peer);
+      CHECK(::recvfrom(socket.get(), &request, sizeof(request), 0,
+                       reinterpret_cast<sockaddr*>(&peer), &length) == sizeof(request));
+      const uint64_t round = request & 0xff, client = request >> 8 & 0xff;
+      const bool drops = how.other_drops ? client == 1 : round % 2 == 1;
+      if (!how.echoes) request = 7;
+      if (!drops)
+        CHECK(::sendto(socket.get(), &request, sizeof(request), 0,
+                       reinterpret_cast<sockaddr*>(&peer), length) == sizeof(request));
+    }
+  });
+  watch(subject.pid());
+  subject.go();
+  await_stop(subject);
+  ::kill(subject.pid(), SIGCONT);
+  std::vector<UniqueFd> clients;
+  for (int peer = 0; peer < kPeers; ++peer) {
+    clients.emplace_back(::socket(how.family, SOCK_DGRAM, 0));
+    const sockaddr_in6 to = address(kPort);
+    CHECK(::connect(clients.back().get(), reinterpret_cast<const sockaddr*>(&to), bytes_of(to)) ==
+          0);
+  }
+  int64_t client_saw_ns = 0;
+  uint64_t replies = 0;
+  for (uint64_t round = 0; round < kRounds; ++round) {
+    for (uint64_t client = 0; client < kPeers; ++client) {
+      const uint64_t request = 0x0100'0000'0000'0000 | client << 8 | round;
+      const int64_t begin_ns = monotonic_now_ns();
+      CHECK(::send(clients[client].get(), &request, sizeof(request), 0) == sizeof(request));
+      if (how.other_drops ? client == 1 : round % 2 == 1) continue;
+      uint64_t reply = 0;
+      CHECK(::recv(clients[client].get(), &reply, sizeof(reply), 0) == sizeof(reply));
+      client_saw_ns += monotonic_now_ns() - begin_ns;
+      ++replies;
+    }
+    sleep_ms(10);
+  }
+  subject.wait_done();
+  take();
+  ASSERT_TRUE(all_.reply_runtime);
+  EXPECT_LE(all_.reply_runtime->count(), replies);
+  EXPECT_GE(all_.reply_runtime->count() + 2, replies);  // the first may have come unseen
+  const auto parts = static_cast<int64_t>(all_.reply_socket->sum() + all_.reply_cpu_queue->sum() +
+                                          all_.reply_runtime->sum());
+  EXPECT_LE(parts, client_saw_ns);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, SocketsOfADroppingServer,
+                         testing::Values(Dropping{"everySecondOfAnEcho", true, false, AF_INET},
+                                         Dropping{"allOfOnePeer", false, true, AF_INET},
+                                         Dropping{"allOfOnePeerOverIpv6", false, true, AF_INET6}),
+                         [](const auto& of) { return std::string(of.param.name); });
+
 TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
   constexpr int kRequests = 5;
   Shared<Log> log;
@@ -1601,6 +1696,93 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
   EXPECT_EQ(all_.replies_multiplexed, turns);
   take();
   EXPECT_EQ(all_.replies_multiplexed, turns);
+}
+
+TEST_F(TcpSockets, AWebSocketIsMultiplexedFromTheReplyThatOpensIt) {
+  constexpr int kConnections = 4, kMessages = 3;
+  constexpr std::string_view kUpgrade = "GET /ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n";
+  constexpr std::string_view kSwitch = "HTTP/1.1 101 Switching Protocols\r\n\r\n";
+  constexpr std::string_view kMessage = "\x82\x88\1\2\3\4question";
+  ForkedSubject subject([&] {
+    const UniqueFd listener = listener_on(7053);
+    ::raise(SIGSTOP);
+    std::array<char, 256> bytes{};
+    for (int way = 0; way < kConnections; ++way) {
+      const UniqueFd connection = accepted(listener);
+      CHECK(::recv(connection.get(), bytes.data(), bytes.size(), 0) == ssize_t{kUpgrade.size()});
+      iovec vector{const_cast<char*>(kSwitch.data()), kSwitch.size()};
+      msghdr message{};
+      message.msg_iov = &vector;
+      message.msg_iovlen = 1;
+      ssize_t sent = 0;
+      switch (way) {  // each of the usual calls
+        case 0: sent = ::write(connection.get(), kSwitch.data(), kSwitch.size()); break;
+        case 1: sent = ::send(connection.get(), kSwitch.data(), kSwitch.size(), 0); break;
+        case 2: sent = ::writev(connection.get(), &vector, 1); break;
+        case 3: sent = ::sendmsg(connection.get(), &message, 0); break;
+      }
+      CHECK(sent == ssize_t{kSwitch.size()});
+      for (int count = 0; count < kMessages; ++count) {
+        CHECK(::recv(connection.get(), bytes.data(), bytes.size(), 0) == ssize_t{kMessage.size()});
+        CHECK(::send(connection.get(), "p", 1, 0) == 1);
+      }
+    }
+  });
+  start_server(subject);
+  for (int way = 0; way < kConnections; ++way) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7053);
+    ask_on(client, kUpgrade, kSwitch.size());
+    for (int count = 0; count < kMessages; ++count) ask_on(client, kMessage, 1);
+  }
+  subject.wait_done();
+  expect_split(kConnections);
+  EXPECT_EQ(all_.replies_multiplexed, uint64_t{kConnections * kMessages});
+}
+
+TEST_F(TcpSockets, AHeadThatIsReadByteByByteTellsAsOneThatIsReadAtOnceDoes) {
+  using namespace std::string_view_literals;
+  const struct {
+    std::string_view bytes;
+    bool is_turn;
+    int turns = 2;
+  } heads[] = {
+      {"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0"sv, true},
+      {"\x10\x8c\1\0\4MQTT\5\2\0\x3c"sv, true},  // of a length with two bytes
+      {"\x10\x0e\0\6MQIsdp\3\2\0\x3c"sv, true},  // MQTT 3.1
+      {"\x10\x8c\1\0\6MQIsdp\3\2"sv, true},
+      {"PRI * HTTP/2.0\r\n"sv, true},
+      {"\x16\3\1\0\5hello"sv, true, 1},  // later records are read as libraries do
+
+      {"GET / HTTP/1.1\r\n"sv, false},
+      {"abc"sv, false},
+  };
+  ForkedSubject subject([&] {
+    const UniqueFd listener = listener_on(7054);
+    ::raise(SIGSTOP);
+    for (const auto& head : heads) {
+      const UniqueFd connection = accepted(listener);
+      for (int turn = 0; turn < head.turns; ++turn) {
+        for (size_t count = 0; count < head.bytes.size(); ++count) {
+          char byte = 0;
+          CHECK(::read(connection.get(), &byte, 1) == 1);
+        }
+        CHECK(::send(connection.get(), "r", 1, 0) == 1);
+      }
+    }
+  });
+  start_server(subject);
+  uint64_t replies = 0, turns = 0;
+  for (const auto& head : heads) {
+    const UniqueFd client = connected_socket(SOCK_STREAM, 7054);
+    for (int turn = 0; turn < head.turns; ++turn) {
+      ask_on(client, head.bytes, 1);
+      ++(head.is_turn ? turns : replies);
+    }
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.replies_multiplexed, turns);
+  EXPECT_EQ(all_.reply_runtime->count(), replies);
 }
 
 TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {
