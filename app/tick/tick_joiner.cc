@@ -17,6 +17,7 @@ void merge_later(ClosedInterval& whole, ClosedInterval&& later) {
                        std::make_move_iterator(later.changed.end()));
   whole.changed_left = later.changed_left;
   whole.rows_lost += later.rows_lost;
+  whole.ends_guessed += later.ends_guessed;
 }
 
 /// The flows of an interval that the capture closed together with later ones, since all were
