@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app/family.h"
+#include "app/host/family.h"
 #include "app/work_trees.h"
 #include "tests/support/privileges.h"
 #include "tests/support/temp_dir.h"
