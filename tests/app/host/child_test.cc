@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "app/host/family.h"
-#include "app/work_trees.h"
+#include "app/plan/work_trees.h"
 #include "tests/support/privileges.h"
 #include "tests/support/temp_dir.h"
 
