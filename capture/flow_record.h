@@ -125,7 +125,8 @@ class TcpHot {
     set_missing_bytes(0, missing_bytes(1));
     set_missing_bytes(1, of_first);
   }
-  /// How long the handshake took, rounded up by at most an eighth and 2 us; 0: it was not seen.
+  /// How long the handshake took, rounded up by at most an eighth and 2 us. 0: it was not seen, or
+  /// it took longer than 0.5 s.
   int64_t handshake_ns() const {
     return int64_t{words_[0] >> kMissingBits} << (words_[1] >> kMissingBits) << kUnitShift;
   }
@@ -134,8 +135,8 @@ class TcpHot {
     uint64_t mantissa = (static_cast<uint64_t>(ns) >> kUnitShift) + 1;
     uint32_t exponent = 0;
     for (; mantissa > 15 && exponent < 15; ++exponent) mantissa = (mantissa + 1) / 2;
-    words_[0] = missing_bytes(0) | static_cast<uint32_t>(std::min<uint64_t>(mantissa, 15))
-                                       << kMissingBits;
+    if (mantissa > 15) mantissa = exponent = 0;
+    words_[0] = missing_bytes(0) | static_cast<uint32_t>(mantissa) << kMissingBits;
     words_[1] = missing_bytes(1) | exponent << kMissingBits;
   }
 
@@ -148,6 +149,17 @@ struct UdpHot {
   uint32_t more_requests;  // RequestQueue of the open ones after the oldest; 0: none
   uint32_t request_tag;    // of the oldest
 };
+
+/// Whether a timer sends the requests, or the replies let them go: while a period is being learned,
+/// in the place of the latenesses. Averages of as many gaps as HotRecord::misfits says; 15: of
+/// many.
+struct TimerEvidence {
+  uint16_t wait_mean;     // from a reply to the next request, in 65,536ths of the gap
+  uint16_t wait_spread;   // mean deviation from it, in 262,144ths of the gap
+  int16_t phase;          // of the latest message to a grid of such gaps, in 65,536ths of one
+  uint16_t phase_spread;  // how far messages come from where the grid has them, in 262,144ths
+};
+static_assert(sizeof(TimerEvidence) == 2 * sizeof(int32_t));
 
 struct alignas(64) HotRecord {
   PacketKey key;       // all zero: the slot is free
@@ -166,14 +178,14 @@ struct alignas(64) HotRecord {
   uint32_t gap_mean;      // PackedDuration; the period, once `gaps` reached kGapsToLearn
   uint16_t gap_spread;    // mean deviation from it, in 65,536ths of it
   uint8_t gaps : 4;       // regular ones in a row, up to kGapsToLearn
-  uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period
+  uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period; of TimerEvidence
   TurnKind turn_kind : 3;
   bool is_answered : 1;     // TCP: the connection's server has answered a request
   bool has_backlog : 1;     // TCP: has an entry in FlowTable::backlogs_
   bool is_passed_over : 1;  // a later request was answered while the oldest stayed open
   bool is_chain : 1;        // its latest message goes on with requests that waited for replies
   bool is_steady_late : 1;  // the last reply was late, and as much as the one before
-  int32_t lateness_max;     // PackedSignedDuration; kNoLateness: none yet
+  int32_t lateness_max;     // PackedSignedDuration; kNoLateness: none yet. No period: TimerEvidence
   union {
     TcpHot tcp;
     UdpHot udp;
@@ -243,7 +255,7 @@ struct ColdRecord {
   int64_t first_ns;
   std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
   int64_t reply_sum_ns;                   // from here on: what most packets touch
-  int32_t lateness_last;                  // PackedSignedDuration
+  int32_t lateness_last;                  // as HotRecord::lateness_max
   uint32_t missed_ticks;
   uint32_t replies;
   uint32_t unanswered;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <string_view>
@@ -27,6 +28,8 @@ constexpr int64_t kTimeoutsLate = 5;  // a first reply is taken to be so late at
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
+constexpr double kFineOne = 1 << 18;              // unit of the spreads of TimerEvidence
+constexpr unsigned kGapsKnown = 15;               // HotRecord::misfits: as much evidence as can be
 constexpr size_t kDatagrams = 1024;               // datagrams whose later fragments may still come
 /// UDP has no SYN: a flow whose first packet comes later than this was not there before the capture
 /// began, and so that packet is the initiator's.
@@ -506,12 +509,12 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   }
   const bool is_loop = flow.is_chain && flow.message_span_ns() > gap / 4;
   flow.is_chain = false;
+  if (period == 0) [[unlikely]]
+    learn_period(flow, slot, stamp_ns, previous_ns, is_loop);
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
-  if (period == 0) [[unlikely]] {
-    learn_period(flow, gap, is_loop || stamp_ns - previous_ns < gap / 4);
+  if (period == 0) [[unlikely]]
     return false;
-  }
 
   // k = max(1, round(gap / period)); the divide is for those who missed a tick.
   int64_t lateness = gap - period;
@@ -541,18 +544,75 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   return true;
 }
 
-/// A gap of a flow that has no period yet. `is_waited_for`: a reply ended it, and no timer.
-void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for) {
-  if (gap_ns < kPeriodMinNs || is_waited_for) {
-    flow.forget_period();
+/// How long ago the reply to the latest message came; as long ago as the message, if none did.
+int64_t FlowTable::wait_for_message(const HotRecord& flow, uint32_t slot, int64_t stamp_ns,
+                                    int64_t previous_ns) const {
+  if (flow.has(kRequestOpen)) return stamp_ns - flow.message_ns;
+  int64_t reply_ns = previous_ns;
+  if (flow.turn_kind == kPlain || flow.turn_kind == kTls) {  // else replies are not known as such
+    // After it a delayed ACK may have come.
+    reply_ns = std::min(reply_ns, flow.request_ns + PackedDuration::unpack(cold_[slot].reply_last));
+  }
+  return stamp_ns - std::clamp(reply_ns, flow.message_ns, stamp_ns);
+}
+
+/// One more regular gap, the last `wait_ns` of it after a reply: whether all of them look like a
+/// timer's. A timer makes up for a slow reply by a shorter wait, and its deviations do not add up.
+/// The waits of a client that works on each reply do not know of the reply's latency, and each
+/// deviation moves all that comes after it.
+bool FlowTable::is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns,
+                            int64_t wait_ns) const {
+  const auto mean_ns = static_cast<double>(PackedDuration::unpack(flow.gap_mean));
+  const double wait = static_cast<double>(wait_ns) / static_cast<double>(gap_ns) * kSpreadOne;
+  const auto fit = [](double value) {
+    return static_cast<uint16_t>(std::lround(std::clamp(value, 0.0, 65535.0)));
+  };
+  TimerEvidence known{fit(wait), 0, 0, 0};
+  if (flow.misfits != 0) {
+    known = std::bit_cast<TimerEvidence>(std::array{flow.lateness_max, cold.lateness_last});
+    const double share = flow.misfits < kGapsKnown ? 1.0 / flow.misfits : 1.0 / 64;
+    const auto follow = [&](uint16_t& spread, double off) {
+      const double now = std::abs(off) / kSpreadOne * kFineOne;
+      spread = fit(spread + (now - spread) * share);
+    };
+    if (flow.gaps <= 1) known.phase = 0;  // the grid begins with this row of gaps
+    const double off_wait = static_cast<double>(wait_ns) / mean_ns * kSpreadOne - known.wait_mean;
+    follow(known.wait_spread, off_wait);
+    known.wait_mean = fit(known.wait_mean + off_wait * share / (1 + share));
+    const double phase =
+        known.phase + (static_cast<double>(gap_ns) - mean_ns) / mean_ns * kSpreadOne;
+    follow(known.phase_spread, phase);
+    known.phase = static_cast<int16_t>(std::clamp(phase * 3 / 4, -32767.0, 32767.0));
+  }
+  if (flow.misfits < kGapsKnown) flow.misfits = (flow.misfits + 1u) & 0xf;
+  const auto packed = std::bit_cast<std::array<int32_t, 2>>(known);
+  flow.lateness_max = packed[0];
+  cold.lateness_last = packed[1];
+
+  if (known.wait_mean >= kSpreadOne / 50 * 49) return true;  // the reply takes next to nothing
+  if (flow.gap_spread <= kSpreadOne / 512) return true;      // no work is as steady as that
+  const double margin = flow.misfits < kGapsKnown ? 1.5 : 1.25;
+  return known.wait_spread >= known.phase_spread * margin;
+}
+
+/// A message ends a gap of a flow that has no period yet. `is_loop`: replies ended it, and no
+/// timer.
+void FlowTable::learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
+                             bool is_loop) {
+  const int64_t gap_ns = stamp_ns - flow.message_ns;
+  if (gap_ns < kPeriodMinNs || is_loop || stamp_ns - previous_ns < gap_ns / 4) {
+    flow.gaps = 0;
     return;
   }
+  ColdRecord& cold = cold_[slot];
+  const int64_t wait_ns = wait_for_message(flow, slot, stamp_ns, previous_ns);
   int64_t mean = PackedDuration::unpack(flow.gap_mean);
   const int64_t off = std::abs(gap_ns - mean);
   if (flow.gaps == 0 || off > mean / 5) {
     flow.gaps = 1;
     flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(gap_ns));
     flow.gap_spread = 0;
+    if (flow.misfits == 0) is_of_timer(flow, cold, gap_ns, wait_ns);
     return;
   }
   constexpr double kOneIn[] = {1,      1,      1 / 2., 1 / 3., 1 / 4., 1 / 5.,
@@ -562,11 +622,14 @@ void FlowTable::learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for
   flow.gap_mean = PackedDuration::pack(static_cast<uint64_t>(mean));
   const double share = kSpreadOne * static_cast<double>(off) / static_cast<double>(mean);
   flow.gap_spread = static_cast<uint16_t>(flow.gap_spread + (share - flow.gap_spread) * kOneIn[n]);
+  const bool is_timer = is_of_timer(flow, cold, gap_ns, wait_ns);
   if (n < static_cast<int>(HotRecord::kGapsToLearn)) {
     flow.gaps = static_cast<unsigned>(n) & 0xf;
-  } else if (flow.gap_spread <= kSpreadOne / 10) {
+  } else if (flow.gap_spread <= kSpreadOne / 10 && is_timer) {
     flow.gaps = HotRecord::kGapsToLearn;
     flow.misfits = 0;
+    flow.lateness_max = kNoLateness;
+    cold.lateness_last = kNoLateness;
     learned_any_ = true;
   }
 }
@@ -1206,7 +1269,10 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
         side, missing - std::min(missing, std::min(length, next - p.tcp_sequence)));
   }
   if (brings_news) next = end;
-  return !brings_news && !is_reordered;
+  // What fills a hole was not seen before, however late it is: it may be the reply.
+  const bool is_late_reply =
+      !from_initiator && (filling == HoleFilling::kFirstSeen || filling == HoleFilling::kSentAgain);
+  return !brings_news && !is_reordered && !is_late_reply;
 }
 
 FlowTable::Holes* FlowTable::holes_of(const HotRecord& flow, size_t side) {
@@ -1329,7 +1395,8 @@ void FlowTable::look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket&
   const bool initiator_is_low = p.from_low == (asker == Asker::kSender);
   if (initiator_is_low != flow.has(kInitiatorIsLow)) {
     const ColdRecord& cold = cold_[slot];
-    if (cold.unanswered != 0 || flow.lateness_max != kNoLateness || flow.has(kEnded))
+    const bool was_judged = period_ns(flow) != 0 && flow.lateness_max != kNoLateness;
+    if (cold.unanswered != 0 || was_judged || flow.has(kEnded))
       return;  // it has entered a number already
     turn_ends(flow, slot, group);
   }

@@ -264,7 +264,11 @@ class FlowTable {
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
   bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns);
-  void learn_period(HotRecord& flow, int64_t gap_ns, bool is_waited_for);
+  void learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
+                    bool is_loop);
+  int64_t wait_for_message(const HotRecord& flow, uint32_t slot, int64_t stamp_ns,
+                           int64_t previous_ns) const;
+  bool is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns, int64_t wait_ns) const;
   void judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns, int64_t lateness_ns);
   void start_messages(HotRecord& flow);
   void settle_silence(HotRecord& flow, uint32_t slot);

@@ -347,6 +347,76 @@ TEST(FlowTable, AClientThatWaitsHasNoPeriodThoughItIsHeldUpNowAndThen) {
   EXPECT_EQ(rows_of(*table).front().period_ns, 100 * kMs);
 }
 
+/// A client and the server that answers it, by the distributions of what they take.
+struct PingPong {
+  int64_t period_ns = 0;  // of the client's timer; 0: it works on each reply, then asks again
+  double work_ns = 0;     // on each reply
+  double work_spread = 0;
+  double reply_ns = 0;
+  double reply_spread = 0;
+  double tardiness_ns = 0;  // of the timer, at most a few times this
+};
+
+/// How many of 25 such clients have a period after so many requests.
+int clients_with_a_period(const PingPong& what, int requests, bool is_tcp) {
+  int with_period = 0;
+  for (unsigned seed = 0; seed < 25; ++seed) {
+    std::mt19937_64 random(seed);
+    std::lognormal_distribution<double> reply(0, what.reply_spread), work(0, what.work_spread);
+    std::exponential_distribution<double> tardiness(1);
+    auto table = make_table();
+    uint32_t sent = 1, got = 1;
+    int64_t at = kStart;
+    for (int i = 0; i < requests; ++i) {
+      const auto replied = at + static_cast<int64_t>(what.reply_ns * reply(random));
+      if (is_tcp) {
+        observe(*table, segment(at, true, kTcpAck, sent, 10));
+        observe(*table, segment(replied, false, kTcpAck, got, 10));
+        sent += 10;
+        got += 10;
+      } else {
+        observe(*table, packet(at, 1, true));
+        observe(*table, packet(replied, 1, false));
+      }
+      at = what.period_ns == 0
+               ? replied + static_cast<int64_t>(what.work_ns * work(random))
+               : std::max(replied, kStart + (i + 1) * what.period_ns +
+                                       static_cast<int64_t>(what.tardiness_ns * tardiness(random)));
+    }
+    with_period += rows_of(*table).front().period_ns.has_value();
+  }
+  return with_period;
+}
+
+TEST(FlowTable, AClientThatWorksOnEachReplyHasNoPeriod) {
+  constexpr double kMsD = kMs;
+  for (const bool is_tcp : {false, true}) {
+    for (const double work_spread : {.02, .1}) {
+      for (const double reply : {.1, .4}) {  // of the 2 ms of work
+        const PingPong loop{0, 2 * kMsD, work_spread, reply * 2 * kMsD, .3, 0};
+        EXPECT_LE(clients_with_a_period(loop, 1000, is_tcp), 4)
+            << "work varies by " << work_spread << ", a reply takes " << reply << " of it";
+      }
+    }
+  }
+}
+
+TEST(FlowTable, AClientWithATimerHasAPeriodHoweverLongItsRepliesTake) {
+  constexpr double kMsD = kMs;
+  for (const bool is_tcp : {false, true}) {
+    for (const double reply : {.001, .05, .3}) {  // of the period
+      for (const double spread : {.05, .2}) {
+        const PingPong timer{50 * kMs, 0, 0, reply * 50 * kMsD, spread, .04 * kMsD};
+        EXPECT_GE(clients_with_a_period(timer, 11, is_tcp), 22) << reply << ' ' << spread;
+        EXPECT_EQ(clients_with_a_period(timer, 100, is_tcp), 25) << reply << ' ' << spread;
+      }
+    }
+  }
+  // It sleeps for 20 ms after each reply: that is as regular as its sleep.
+  const PingPong sleeper{0, 20 * kMsD, .003, .1 * kMsD, .2, 0};
+  EXPECT_EQ(clients_with_a_period(sleeper, 11, false), 25);
+}
+
 TEST(FlowTable, APeriodThatNoLongerFitsIsForgotten) {
   auto table = make_table();
   observe(*table, packet(kStart, 1, true));
@@ -1241,7 +1311,7 @@ TEST(FlowTable, WhatWasSeenBeforeIsARetransmissionWhateverElseIsMissing) {
 TEST(TcpHot, KeepsMissingBytesAndTheHandshakeApart) {
   TcpHot tcp{};
   EXPECT_EQ(tcp.handshake_ns(), 0);
-  for (int64_t ns = 1; ns < 400 * kS; ns = ns * 5 / 4 + 1) {
+  for (int64_t ns = 1; ns < 500 * kMs; ns = ns * 5 / 4 + 1) {
     tcp.set_missing_bytes(0, 1234);
     tcp.set_handshake_ns(ns);
     tcp.set_missing_bytes(1, UINT64_MAX);
@@ -1250,6 +1320,28 @@ TEST(TcpHot, KeepsMissingBytesAndTheHandshakeApart) {
     EXPECT_EQ(tcp.missing_bytes(0), 1234u);
     EXPECT_EQ(tcp.missing_bytes(1), (1u << 28) - 1);
   }
+  for (const int64_t ns : {504 * kMs, kS, 400 * kS, INT64_MAX}) {
+    tcp.set_handshake_ns(ns);
+    EXPECT_EQ(tcp.handshake_ns(), 0) << "too long to be kept";
+    EXPECT_EQ(tcp.missing_bytes(0), 1234u);
+  }
+}
+
+TEST(FlowTable, AReplyThatWasLostAndSentAgainIsStillTheReply) {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 99));
+  observe(*table, segment(kStart + 1'000, false, kTcpSyn | kTcpAck, 499));
+  observe(*table, segment(kStart + 200'000, true, kTcpAck, 100, 10));
+  // The reply is lost, the server's FIN behind it is not; the reply comes again 200 ms later.
+  observe(*table, segment(kStart + kMs, false, kTcpFin | kTcpAck, 520));
+  observe(*table, segment(kStart + 201 * kMs, false, kTcpAck, 500, 20));
+  observe(*table, segment(kStart + 202 * kMs, true, kTcpFin | kTcpAck, 110));
+  table->finish(kStart + 5 * kS);
+  const FlowInterval i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.requests, 1u);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.reply_latency.count(), 1u);
+  EXPECT_EQ(i.tcp_retransmissions, 1u);
 }
 
 TEST(FlowTable, ConnectionsBalanceWhateverTcpDoes) {

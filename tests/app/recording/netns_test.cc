@@ -1,6 +1,8 @@
 // A subject in another network and pid namespace, as in a container, recorded from outside.
 #include <algorithm>
 #include <fstream>
+#include <iterator>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -123,6 +125,120 @@ TEST_F(OtherNamespace, ThatIsNotThereIsAnErrorThatSaysWhatToGive) {
       topspin({"record", "-i", "lo", "--db", db(), "--netns", "1073741823", "--duration", "1s"});
   EXPECT_EQ(pid.exit_code, 2);
   EXPECT_THAT(pid.err, HasSubstr("no process 1073741823"));
+}
+
+/// Two hosts, a and b, and a router between them that drops 1% of what a sends to port 25701 of b:
+/// three network namespaces.
+class LossyRoute : public OtherNamespace {
+ protected:
+  void SetUp() override {
+    OtherNamespace::SetUp();
+    if (IsSkipped()) return;
+    if (std::system("command -v nft ethtool >/dev/null 2>&1") != 0)
+      GTEST_SKIP() << "needs nft and ethtool";
+    const std::string tag = "topspin-" + std::to_string(::getpid()) + "-";
+    a_ = tag + "a";
+    b_ = tag + "b";
+    router_ = tag + "r";
+    const std::string names = "a=" + a_ + " b=" + b_ + " r=" + router_ + "; ";
+    ASSERT_EQ(shell(names + R"(set -e
+for n in $a $b $r; do ip netns add $n; ip -n $n link set lo up; done
+ip link add out netns $a type veth peer name to_a netns $r
+ip link add out netns $b type veth peer name to_b netns $r
+ip -n $a addr add 10.99.1.1/24 dev out
+ip -n $r addr add 10.99.1.254/24 dev to_a
+ip -n $b addr add 10.99.2.1/24 dev out
+ip -n $r addr add 10.99.2.254/24 dev to_b
+for link in "$a out" "$b out" "$r to_a" "$r to_b"; do
+  set -- $link
+  ip -n $1 link set $2 up
+  ip netns exec $1 ethtool -K $2 tso off gso off gro off
+done >/dev/null 2>&1
+ip -n $a route add default via 10.99.1.254
+ip -n $b route add default via 10.99.2.254
+ip netns exec $r sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward')"),
+              0);
+    const std::string drops =
+        "add table ip t; add chain ip t f { type filter hook forward priority 0 ; }; "
+        "add rule ip t f tcp dport 25701 numgen random mod 100 0 counter drop";
+    if (shell("ip netns exec " + router_ + " nft '" + drops + "' 2>/dev/null") != 0)
+      GTEST_SKIP() << "this kernel's nft has no numgen: nothing can lose packets";
+  }
+  void TearDown() override {
+    for (const std::string& name : {a_, b_, router_})
+      if (!name.empty()) shell("ip netns del " + name + " 2>/dev/null");
+  }
+  static int shell(const std::string& script) { return std::system(script.c_str()); }
+  /// Of host a, as its kernel counts them.
+  uint64_t segments_sent_again() {
+    const std::string out = dir_.file("again");
+    shell("ip netns exec " + a_ + " cat /proc/net/snmp >" + out);
+    std::ifstream file(out);
+    std::string line;
+    size_t column = 0;
+    while (std::getline(file, line)) {
+      if (!line.starts_with("Tcp:")) continue;
+      std::istringstream words(line);
+      std::vector<std::string> values{std::istream_iterator<std::string>(words), {}};
+      if (column != 0) return std::stoull(values.at(column));
+      column = static_cast<size_t>(std::ranges::find(values, "RetransSegs") - values.begin());
+    }
+    return 0;
+  }
+  std::string a_, b_, router_;
+};
+
+TEST_F(LossyRoute, RetransmissionsAreThoseOfTheSendersKernel) {
+  const std::string ready = dir_.file("ready"), go = dir_.file("go"), done = dir_.file("done");
+  const std::string wait_for =
+      "def wait_for(path):\n"
+      "    while not os.path.exists(path): time.sleep(.01)\n";
+  Process receiver({"ip", "netns", "exec", b_, "python3", "-c",
+                    "import socket\n"
+                    "server = socket.create_server((\"10.99.2.1\", 25701))\n"
+                    "open(\"" +
+                        ready +
+                        "\", \"w\").write(\"x\")\n"
+                        "peer, _ = server.accept()\n"
+                        "while peer.recv(1 << 16): pass\n"
+                        "peer.send(b\"all\")\n"
+                        "peer.recv(1)\n"});
+  Process sender({"ip", "netns", "exec", a_, "python3", "-c",
+                  "import os, socket, time\n" + wait_for + "wait_for(\"" + go +
+                      "\")\n"
+                      "peer = socket.create_connection((\"10.99.2.1\", 25701))\n"
+                      "for _ in range(600):\n"
+                      "    peer.sendall(bytes(20000))\n"
+                      "    time.sleep(.002)\n"
+                      "peer.shutdown(socket.SHUT_WR)\n"
+                      "peer.recv(3)\n"
+                      "open(\"" +
+                      done + "\", \"w\").write(\"x\")\n"});
+  const auto wait_for_file = [](const std::string& path) {
+    for (int tries = 0; tries < 12'000 && ::access(path.c_str(), F_OK) != 0; ++tries)
+      ::usleep(5'000);
+    return ::access(path.c_str(), F_OK) == 0;
+  };
+  ASSERT_TRUE(wait_for_file(ready));
+  Process recorder({topspin_binary(), "record", "--netns", b_, "-i", "out", "--db", db(),
+                    "--interval", "100ms", "tcp", "port", "25701"});
+  ASSERT_TRUE(recorder.wait_for("active"));  // the header of the first line of an interval
+  std::ofstream(go) << 'x';
+  ASSERT_TRUE(wait_for_file(done));
+  const uint64_t sent_again = segments_sent_again();
+  recorder.send(SIGINT);
+  const Outcome recorded = recorder.finish();
+  ASSERT_THAT(recorded.err, HasSubstr("the run is complete"));
+
+  const Json json = Json::parse(topspin({"report", "last", "--db", db(), "--format", "json"}).out);
+  const auto seen = json["summary"]["tcp_retransmissions"].get<uint64_t>();
+  const std::string counts =
+      "seen " + std::to_string(seen) + ", sent again " + std::to_string(sent_again);
+  RecordProperty("counts", counts);
+  ASSERT_GE(sent_again, 20u) << "12 MB, and next to nothing was lost";
+  // Some are lost as well; of one after which nothing came, the receiver cannot tell.
+  EXPECT_GE(seen, sent_again * 7 / 10) << counts;
+  EXPECT_LE(seen, sent_again + sent_again / 10) << counts;
 }
 
 }  // namespace
