@@ -59,6 +59,9 @@ class Head {
   }
   /// A TLS record of this type; `version` is 3.0 to 3.4.
   bool is_tls(uint8_t type) const { return bytes_[0] == type && bytes_[1] == 3 && bytes_[2] <= 4; }
+  /// 1 and more: of what TLS sends. 0 would be SSL 3.0, or the length of another protocol's
+  /// message.
+  uint8_t tls_minor_version() const { return bytes_[2]; }
   bool is_tls_hello() const { return is_tls(kTlsRecordHandshake) && bytes_[5] == 1; }
   /// change_cipher_spec and then an encrypted record in one flight: the client's of TLS 1.3.
   bool is_tls13_finished() const { return is_tls(0x14) && bytes_[6] == kTlsRecordData; }
@@ -716,7 +719,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   if (flow.has(kEnded)) [[unlikely]]
     return;  // on its way when the connection ended
   bool is_message = true, is_request = true;
-  if (flow.turn_kind != kPlain) [[unlikely]] {
+  if (flow.turn_kind != kPlain || begins_tls(flow, p)) [[unlikely]] {
     is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
   }
   const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
@@ -760,6 +763,17 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
   const OpenRequest request = first_request(flow);
   close_first(flow);
   answer(flow, slot, request, stamp_ns);
+}
+
+/// Whether a connection that was plain so far turns to TLS here: PostgreSQL's SSLRequest, STARTTLS
+/// and CONNECT are answered, and then comes the hello.
+inline bool FlowTable::begins_tls(HotRecord& flow, const ParsedPacket& p) {
+  if (p.key.protocol() != kProtocolTcp || flow.has(kRequestOpen)) return false;
+  const Head head(p.payload_head);
+  if (!head.is_tls_hello() || head.tls_minor_version() == 0) [[likely]]
+    return false;
+  flow.turn_kind = kUnseen;
+  return true;
 }
 
 /// Whether the initiator's payload is, or goes on with, a request that a reply will answer; opens

@@ -279,6 +279,7 @@ class FlowTable {
   void observe_request(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, int64_t stamp_ns,
                        int64_t previous_ns);
   void observe_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, int64_t stamp_ns);
+  bool begins_tls(HotRecord& flow, const ParsedPacket& p);
   bool is_ordinary_turn(HotRecord& flow, const ParsedPacket& packet, int64_t stamp_ns,
                         bool& is_message);
   void open_request(HotRecord& flow, int64_t stamp_ns);

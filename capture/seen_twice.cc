@@ -108,7 +108,9 @@ bool SeenTwice::is_repeated(LinkType link, const PacketView& packet, const Parse
 
   Sighting& first = find(key, packet.stamp_ns);
   const bool is_new = first.count == 0;
-  first.stamp_ns = packet.stamp_ns;
+  // Sightings elsewhere do not keep it alive: where the path has changed, the content soon begins
+  // anew on the interface that it takes now.
+  if (is_new || first.interface == interface) first.stamp_ns = packet.stamp_ns;
   if (is_new) {
     first.interface = interface;
     first.since = ++beginnings_;

@@ -1032,6 +1032,8 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   if (socket->reply_held) end_held_reply(socket, sk, false);
   if (udp ? result < 0 : result <= 0) {
     if (udp || result < 0) return 0;
+    /* A read of no bytes finds nothing either, and data may wait all the same. */
+    if (sk->sk_protocol == IPPROTO_TCP && !has_read_fin(sk)) return 0;
     /* The end of a stream is told of like data, and is none; it has a place in the sequence. */
     socket->unread_ns = 0;
     if (sk->sk_protocol == IPPROTO_TCP) socket->read_seq = copied_seq(sk);

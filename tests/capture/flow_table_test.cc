@@ -1039,6 +1039,29 @@ ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t p
   return p;
 }
 
+TEST(FlowTable, TlsMayBeginAfterAPlainTurn) {
+  // PostgreSQL: SSLRequest and its answer, then TLS 1.2, one request, an alert and FIN.
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 0));
+  observe(*table, told(kStart + 1 * kMs, true, 1, 8, {0, 0, 0, 8, 4, 0xd2, 0x16, 0x2f}));
+  observe(*table, told(kStart + 2 * kMs, false, 1, 1, {'S'}));
+  observe(*table, told(kStart + 3 * kMs, true, 9, 200, {0x16, 3, 1, 0, 195, 1, 0, 0}));
+  observe(*table, told(kStart + 5 * kMs, false, 2, 1000, {0x16, 3, 3, 3, 0xe0, 2, 0, 0}));
+  observe(*table, told(kStart + 6 * kMs, true, 209, 90, {0x16, 3, 3, 0, 70, 16, 0, 0}));
+  observe(*table, told(kStart + 8 * kMs, false, 1002, 50, {0x14, 3, 3, 0, 1, 1, 0x16, 3}));
+  observe(*table, told(kStart + 9 * kMs, true, 299, 100, {0x17, 3, 3, 0, 95, 1, 2, 3}));
+  observe(*table, told(kStart + 14 * kMs, false, 1052, 300, {0x17, 3, 3, 1, 0, 1, 2, 3}));
+  observe(*table, told(kStart + 20 * kMs, true, 399, 31, {0x15, 3, 3, 0, 26, 1, 2, 3}));
+  observe(*table, segment(kStart + 25 * kMs, true, kTcpFin | kTcpAck, 430));
+  observe(*table, segment(kStart + 26 * kMs, false, kTcpFin | kTcpAck, 1352));
+  table->finish(kStart + 5 * kS);
+  const FlowInterval i = table->take_interval(kStart + 5 * kS);
+  EXPECT_EQ(i.handshake_turns, 2u);
+  EXPECT_EQ(i.requests, 2u) << "the plain one and the one within TLS";
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((1 + 5) * kMs));
+  EXPECT_EQ(i.unanswered, 0u);
+}
+
 TEST(FlowTable, TurnsOfATlsHandshakeAreNoReplies) {
   // TLS 1.2: hello, key exchange, then data; at last an alert and FIN.
   auto table = make_table();

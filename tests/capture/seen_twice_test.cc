@@ -95,6 +95,17 @@ TEST(SeenTwice, ARepeatAfterExactlyTheWindowIsNoSighting) {
   EXPECT_FALSE(seen.cooked2(9 * period, 4, kFromUs, Ip{}.tcp()));
 }
 
+TEST(SeenTwice, AfterAChangeOfPathTheSamePacketsCountSoonAgain) {
+  // 50 equal pings, 100 ms apart, on interface 2, then 50 on interface 3.
+  Sightings seen;
+  int counted = 0;
+  for (int i = 0; i < 100; ++i) {
+    const bool again = seen.cooked2(i * 100 * kMs, i < 50 ? 2 : 3, kToUs, Ip{}.tcp());
+    counted += again ? 0 : 1;
+  }
+  EXPECT_GE(counted, 95) << "those of half a second at most may be taken for sightings";
+}
+
 TEST(SeenTwice, ARouterRewritesTtlAndChecksums) {
   Sightings seen;
   EXPECT_FALSE(seen.cooked2(0, 3, kToUs, Ip{.ttl = 64, .checksum = 1}.tcp()));
