@@ -1295,6 +1295,28 @@ TEST_F(TcpSockets, DataThatIsPeekedAtWaitsUntilItIsRead) {
             static_cast<uint64_t>(kRequests * 3 * kNanosPerMilli));
 }
 
+TEST_F(TcpSockets, AReadOfNoBytesTakesNothingFromTheOneThatFollows) {
+  constexpr int kRequests = 12;
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7085);
+    ::raise(SIGSTOP);
+    const UniqueFd connection = accepted(listener);
+    for (int count = 0; count < kRequests; ++count) {
+      pollfd poll_fd{connection.get(), POLLIN, 0};
+      while (::poll(&poll_fd, 1, -1) != 1) {
+      }
+      char nothing = 0;
+      CHECK(::recv(connection.get(), &nothing, 0, 0) == 0);
+      answer_once(connection.get(), 1);
+    }
+  });
+  start_server(subject);
+  const UniqueFd client = connected_socket(SOCK_STREAM, 7085);
+  for (int count = 0; count < kRequests; ++count) ask_on(client, "x", 1);
+  subject.wait_done();
+  expect_split(kRequests, 1 * kNanosPerMilli);
+}
+
 TEST_F(TcpSockets, ARequestReadInPiecesBeginsWithItsFirst) {
   constexpr int kRequests = 8;
   ForkedSubject subject([] {
