@@ -1137,6 +1137,8 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     flow.clear(kSynAckSeen);
     return true;
   }
+  if (p.tcp_zero_window) [[unlikely]]
+    ++*interval_.tcp_zero_windows;
   const bool syn = (p.tcp_flags & kTcpSyn) != 0;
   const bool ack = (p.tcp_flags & kTcpAck) != 0;
   if (from_initiator && syn && !ack) return observe_syn(flow, slot, p);
@@ -1772,7 +1774,7 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   totals_.merge(interval_);
   totals_.late_flows = late_flows_total_;  // distinct flows, which no sum or maximum gives
   FlowInterval closed = std::move(interval_);
-  interval_ = {};
+  interval_ = empty_interval();
   interval_.begin_ns = interval_.end_ns = end_ns;
   // What was active when the interval began stood that high.
   interval_.active_flows_max = active_.count();

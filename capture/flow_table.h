@@ -418,7 +418,13 @@ class FlowTable {
   std::vector<uint32_t> late_slots_;
   uint64_t late_flows_total_ = 0;
 
-  FlowInterval interval_;
+  /// Nothing seen so far of what a flow table counts.
+  static FlowInterval empty_interval() {
+    FlowInterval interval;
+    interval.tcp_zero_windows = 0;
+    return interval;
+  }
+  FlowInterval interval_ = empty_interval();
   FlowInterval totals_;
   bool begun_ = false;
 };

@@ -59,10 +59,11 @@ struct ParsedPacket {
   uint32_t tcp_sequence = 0;
   uint32_t tcp_acknowledgment = 0;
   uint8_t tcp_flags = 0;
-  bool has_tcp_header = false;  // sequences and flags were captured
-  bool from_low = false;        // sent by the key's low end
-  uint8_t ip_version = 0;       // of the outermost IP header; 0: none
-  uint16_t ip_offset = 0;       // where the IP header that was read last begins; 0: none, or far
+  bool has_tcp_header = false;   // sequences and flags were captured
+  bool tcp_zero_window = false;  // the sender can take nothing for now
+  bool from_low = false;         // sent by the key's low end
+  uint8_t ip_version = 0;        // of the outermost IP header; 0: none
+  uint16_t ip_offset = 0;        // where the IP header that was read last begins; 0: none, or far
   bool first_fragment = false;
   bool later_fragment = false;
   bool switches_protocol = false;  // TCP: begins with "HTTP/1.1 101"; no HTTP follows it

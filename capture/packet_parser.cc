@@ -547,6 +547,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
       out_.tcp_sequence = be32(b.at + 4);
       out_.tcp_acknowledgment = be32(b.at + 8);
       out_.tcp_flags = b.at[13];
+      out_.tcp_zero_window = b.has(16) && be16(b.at + 14) == 0;
       const uint32_t header = (b.at[12] >> 4) * 4u;
       if (header >= 20 && b.length > header) {
         out_.payload_bytes = b.length - header;
@@ -757,12 +758,14 @@ template <bool v6>
     out.tcp_sequence = be32(transport + 4);
     out.tcp_acknowledgment = be32(transport + 8);
     out.tcp_flags = transport[13];
+    out.tcp_zero_window = be16(transport + 14) == 0;
   } else {
     const uint32_t stated = be16(transport + 4);
     out.payload_bytes = (stated >= 8 && stated < length ? stated : length) - 8;
     out.tcp_sequence = 0;
     out.tcp_acknowledgment = 0;
     out.tcp_flags = 0;
+    out.tcp_zero_window = false;
   }
   // The payload ends where its headers say, whatever was captured behind it.
   const uint32_t there = packet.captured - link_bytes - header_bytes;

@@ -156,6 +156,7 @@ struct FlowInterval {
   uint64_t tcp_resets = 0;
   uint64_t tcp_refused = 0;  // RST as the answer to a SYN
   uint64_t tcp_handshakes = 0;
+  std::optional<uint64_t> tcp_zero_windows;  // absent in runs that did not count them
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
   uint64_t time_steps = 0;         // of these, and of jumps ahead: by more than any delay explains
@@ -294,6 +295,9 @@ void FlowInterval::for_each_number(Visit visit) {
   visit(N::count("tcp_refused", "TCP connections refused", "RST segments that answer a SYN."),
         &F::tcp_refused);
   visit(N::count("tcp_handshakes", "TCP handshakes", "Handshakes completed."), &F::tcp_handshakes);
+  visit(N::count("tcp_zero_windows", "TCP zero windows",
+                 "Segments, no resets, that advertise a window of 0: their sender takes nothing."),
+        &F::tcp_zero_windows);
   visit(N::count("time_went_backwards", "packets stamped earlier",
                  "Packets stamped earlier than one before them."),
         &F::time_went_backwards);

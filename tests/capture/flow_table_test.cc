@@ -1039,6 +1039,21 @@ ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t p
   return p;
 }
 
+TEST(FlowTable, ZeroWindowsAreCountedButNotThoseOfResets) {
+  auto table = make_table();
+  const auto closed_window = [&](int64_t at_ns, uint8_t flags) {
+    ParsedPacket p = segment(at_ns, false, flags, 500);
+    p.tcp_zero_window = true;
+    observe(*table, p);
+  };
+  observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+  closed_window(kStart + kMs, kTcpAck);
+  closed_window(kStart + 2 * kMs, kTcpAck);
+  closed_window(kStart + 3 * kMs, kTcpRst);
+  EXPECT_EQ(table->take_interval(kStart + kS).tcp_zero_windows, 2u);
+  EXPECT_EQ(table->take_interval(kStart + 2 * kS).tcp_zero_windows, 0u) << "seen none, not unseen";
+}
+
 TEST(FlowTable, TlsMayBeginAfterAPlainTurn) {
   // PostgreSQL: SSLRequest and its answer, then TLS 1.2, one request, an alert and FIN.
   auto table = make_table();

@@ -120,7 +120,8 @@ TEST(ExportGithub, HostileTextBeginsNoCommandOfItsOwn) {
 TEST(GateJson, AMetricsVerdictIsTheOneThatTheTextShows) {
   const auto verdicts = [](Verdict whole) {
     std::vector<std::string> settled, own;
-    for (const Json& metric : Json::parse(judgement_json(judgement(whole)))["metrics"]) {
+    const Json json = Json::parse(judgement_json(judgement(whole)));
+    for (const Json& metric : json["metrics"]) {
       settled.push_back(metric["verdict"]);
       own.push_back(metric["own_verdict"]);
     }

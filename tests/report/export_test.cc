@@ -165,6 +165,7 @@ TEST_F(Export, EveryColumnOfTheDatabaseIsInADocument) {
       "                                   \"AND name NOT LIKE 'sqlite%'\")]\n"
       "for table in tables:\n"
       "    if table in of_gate or elsewhere.get(table) in keys: continue\n"
+      "    if table.startswith('total'): continue  # what the ticks, which are there, add up to\n"
       "    for row in db.execute('PRAGMA table_info(' + table + ')'):\n"
       "        column = row[1]\n"
       "        if column in keys or same.get(column) in keys or column.startswith(own): continue\n"
