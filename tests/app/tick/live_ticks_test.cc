@@ -260,5 +260,20 @@ TEST(JudgeLosses, LimitsAreThoseOfTheDocument) {
   EXPECT_TRUE(judge_losses(losses, f, 100).empty());
 }
 
+TEST(JudgeLosses, KeepsToTheLimitThatTheRegistrySays) {
+  constexpr uint64_t kTicks = 20;
+  FlowInterval flows;
+  flows.packets = 1000;
+  LossInterval::for_each_number([&](const Number& number, auto member) {
+    const auto is_unusable = [&](uint64_t loss) {
+      LossInterval losses;
+      losses.*member = loss;
+      return !judge_losses(losses, flows, kTicks).empty();
+    };
+    EXPECT_EQ(is_unusable(1), number.limit == LossLimit::kAny) << number.name;
+    EXPECT_EQ(is_unusable(100), number.limit != LossLimit::kNone) << number.name;
+  });
+}
+
 }  // namespace
 }  // namespace topspin
