@@ -8,9 +8,9 @@
 //                                           the number of a process at one end
 //   TYPE    := host ADDRESS | net ADDRESS[/LENGTH| mask MASK] | port N | portrange N-M | proto N
 //
-// The words mean what they mean to pcap, where pcap has them (tests/app/screen/filter_test.cc holds the
-// two against each other); a bare number or address after one with a TYPE takes that TYPE. src is
-// the initiator. pcap's words about single packets are refused: rows are flows. Host and service
+// The words mean what they mean to pcap, where pcap has them (tests/app/screen/filter_test.cc holds
+// the two against each other); a bare number or address after one with a TYPE takes that TYPE. src
+// is the initiator. pcap's words about single packets are refused: rows are flows. Host and service
 // names are not looked up. docs/decisions/0010-the-filter-key-filters-rows.md says why. Pure.
 #pragma once
 
