@@ -13,6 +13,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "core/result.h"
 #include "store/sqlite.h"
 
 namespace topspin {
@@ -159,6 +160,18 @@ class ColumnLoader {
   int next_;
   bool damaged_ = false;
 };
+
+/// Decodes into a histogram that is always measured, or into one that may be absent.
+template <typename H>
+Status decode_histogram(std::string_view bytes, H& into) {
+  TOPSPIN_ASSIGN(into, H::decode(bytes));
+  return {};
+}
+template <typename H>
+Status decode_histogram(std::string_view bytes, std::optional<H>& into) {
+  TOPSPIN_ASSIGN(into, H::decode(bytes));
+  return {};
+}
 
 /// Collects the column names of a for_each_*_column: "a, b, c", "?1, ?2, ?3", "a = ?1, b = ?2".
 class ColumnNames {

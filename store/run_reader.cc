@@ -43,18 +43,6 @@ std::optional<std::array<uint8_t, 16>> parse_address(const std::string& text, ui
   return address;
 }
 
-/// Decodes into a histogram that is always measured, or into one that may be absent.
-template <typename H>
-Status decode_histogram(std::string_view bytes, H& into) {
-  TOPSPIN_ASSIGN(into, H::decode(bytes));
-  return {};
-}
-template <typename H>
-Status decode_histogram(std::string_view bytes, std::optional<H>& into) {
-  TOPSPIN_ASSIGN(into, H::decode(bytes));
-  return {};
-}
-
 class SqliteRunStore final : public RunStore {
  public:
   explicit SqliteRunStore(std::shared_ptr<Connection> connection)

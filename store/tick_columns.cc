@@ -13,17 +13,6 @@ namespace {
 
 constexpr std::string_view kTablesOfNumbers[] = {"tick", "total"};
 
-template <typename H>
-Status decode(std::string_view bytes, H& into) {
-  TOPSPIN_ASSIGN(into, H::decode(bytes));
-  return {};
-}
-template <typename H>
-Status decode(std::string_view bytes, std::optional<H>& into) {
-  TOPSPIN_ASSIGN(into, H::decode(bytes));
-  return {};
-}
-
 std::vector<std::string_view> plain_numbers() {
   std::vector<std::string_view> names;
   for_each_number([&](const Number& number, auto at) {
@@ -69,7 +58,7 @@ Status load_histogram(Sample& sample, std::string_view name, std::string_view en
   Status decoded;
   for_each_number([&](const Number& number, auto at) {
     if constexpr (kIsDistribution<typename decltype(at)::Value>) {
-      if (number.name == name) decoded = decode(encoded, at.make(sample));
+      if (number.name == name) decoded = decode_histogram(encoded, at.make(sample));
     }
   });
   return decoded;
