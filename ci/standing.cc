@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ci/stored_judgement.h"
+#include "ci/measured_run.h"
 #include "core/split_check.h"
 
 namespace topspin {

@@ -10,6 +10,7 @@
 #include "app/commands/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "ci/run_selection.h"
 #include "report/export.h"
 #include "report/folded_stacks.h"
 #include "report/gate_json.h"
@@ -73,8 +74,6 @@ Status check_options(const ExportOptions& o) {
                                   "--judgement FILE",
                                   o.format));
   }
-  if (o.format == "hdr" && o.runs.size() > 1)
-    return make_error(ErrorCode::kUsage, "--format hdr is of one run; give one");
   return {};
 }
 
@@ -106,6 +105,22 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   return export_csv(store, runs, table, output);
 }
 
+/// The newest if none was named.
+Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& store) {
+  if (o.runs.empty()) {
+    TOPSPIN_ASSIGN(StoredRun last, store.last_run());
+    return std::vector<StoredRun>{std::move(last)};
+  }
+  TOPSPIN_ASSIGN(auto runs, select_runs(store, o.runs));
+  if (o.format == "hdr" && runs.size() > 1) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--format hdr is of one run, and these are {}; give one, such as "
+                                  "#{}",
+                                  runs.size(), runs.back().number));
+  }
+  return runs;
+}
+
 Status export_stored(const ExportOptions& o) {
   TOPSPIN_TRY(check_options(o));
   if (o.format == "csv" && !o.table.empty()) {
@@ -119,11 +134,7 @@ Status export_stored(const ExportOptions& o) {
     return target.finish();
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
-  std::vector<StoredRun> runs;
-  for (const std::string& name : o.runs.empty() ? std::vector<std::string>{"last"} : o.runs) {
-    TOPSPIN_ASSIGN(StoredRun run, store->find_run(name));
-    runs.push_back(std::move(run));
-  }
+  TOPSPIN_ASSIGN(const auto runs, runs_to_export(o, *store));
   TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
                                           ? ExportTarget::open(o.output, database_path(o.db))
                                           : ExportTarget::connect_udp(o.collector));

@@ -17,6 +17,8 @@
 #include "ci/aa_check.h"
 #include "ci/csv.h"
 #include "ci/gate_config.h"
+#include "ci/run_history.h"
+#include "ci/run_selection.h"
 #include "ci/slo_gate.h"
 #include "ci/stored_judgement.h"
 #include "core/clock.h"
@@ -483,7 +485,7 @@ Result<std::vector<AcceptedChange>> accepted_changes(const AcceptOptions& o) {
     return find_changes(o, judgement, "");
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.gate.db)));
-  TOPSPIN_ASSIGN(const StoredRun run, store->find_run(o.run));
+  TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
   AcceptedChange baseline;
   baseline.acceptance.kind = Acceptance::Kind::kBaseline;
   baseline.acceptance.run_id = run.info.id;

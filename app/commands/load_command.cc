@@ -20,7 +20,7 @@
 #include "app/host/privileges.h"
 #include "app/options/observe_options.h"
 #include "app/version.h"
-#include "ci/stored_judgement.h"
+#include "ci/run_selection.h"
 #include "core/text.h"
 #include "load/load.h"
 #include "load/workload_type.h"
@@ -136,24 +136,19 @@ struct ShowArguments {
 int show(const ShowArguments& arguments) {
   const auto merged = [&]() -> Result<LoadResult> {
     TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));
-    TOPSPIN_ASSIGN(const auto all, store->list_runs());
-    std::map<std::string, LoadResult> loads;  // by run: one that is named twice counts once
-    for (const std::string& selector : arguments.runs) {
-      TOPSPIN_ASSIGN(const auto chosen, select_runs(all, selector));
-      for (const StoredRun& run : chosen) {
-        TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
-        if (!load) {
-          return make_error(ErrorCode::kUsage,
-                            fmt::format("run {} has no load; choose runs that topspin load --db or "
-                                        "topspin run made",
-                                        run.info.id));
-        }
-        loads.emplace(run.info.id, std::move(*load));
+    TOPSPIN_ASSIGN(const auto chosen, select_runs(*store, arguments.runs));
+    std::vector<LoadResult> loads;
+    for (const StoredRun& run : chosen) {
+      TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
+      if (!load) {
+        return make_error(ErrorCode::kUsage,
+                          fmt::format("run #{} has no load; choose runs that topspin load --db or "
+                                      "topspin run made",
+                                      run.number));
       }
+      loads.push_back(std::move(*load));
     }
-    std::vector<LoadResult> values;
-    for (auto& [id, load] : loads) values.push_back(std::move(load));
-    return merge_loads(values);
+    return merge_loads(loads);
   }();
   if (!merged.ok()) return fail(merged.error());
   print_result(*merged, arguments.format);

@@ -7,6 +7,7 @@
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
 #include "app/screen/playback.h"
+#include "ci/run_selection.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -20,7 +21,7 @@ struct ReplayOptions {
 
 Result<Recorded> load(const ReplayOptions& o) {
   TOPSPIN_ASSIGN(auto store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(const StoredRun run, store->find_run(o.run));
+  TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
   Recorded recorded;
   recorded.scene = make_scene(run.info);
   recorded.scene.flows_are_final = true;

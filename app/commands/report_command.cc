@@ -8,6 +8,7 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/plan/plan.h"
+#include "ci/run_selection.h"
 #include "report/html_page.h"
 #include "report/markdown.h"
 #include "report/report_page.h"
@@ -70,15 +71,9 @@ Result<std::string> report_format(const ReportOptions& o) {
 /// leaves no half of an answer.
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
   std::vector<RunReport> reports;
-  for (const std::string& run : runs) {
-    if (run.find('=') != std::string::npos) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("\"{}\" is a label; text and json take a run's id, a prefix of "
-                                    "one, or last. Give --format html or markdown for labels, "
-                                    "commits and branches",
-                                    run));
-    }
-    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run, plan_rules));
+  TOPSPIN_ASSIGN(const auto chosen, select_runs(store, runs));
+  for (const StoredRun& run : chosen) {
+    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run.info.id, plan_rules));
     reports.push_back(std::move(report));
   }
   std::string text;
