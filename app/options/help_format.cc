@@ -9,7 +9,7 @@ namespace {
 
 constexpr size_t kColumns = 80;
 constexpr size_t kOptionIndent = 30;
-constexpr size_t kCommandIndent = 12;
+constexpr size_t kCommandIndent = 16;
 
 /// `text` in lines of at most kColumns, broken at spaces, each but the first indented. `used`: what
 /// stands before it on its first line.
@@ -58,6 +58,10 @@ std::string footer(const std::string& text) {
   return out;
 }
 
+bool is_help(const CLI::App* app, const CLI::Option* option) {
+  return option == app->get_help_ptr() || option == app->get_version_ptr();
+}
+
 bool takes_a_command(const CLI::App* app) { return app->get_option_no_throw("--pid") != nullptr; }
 
 }  // namespace
@@ -68,13 +72,15 @@ std::string HelpFormat::make_help(const CLI::App* app, std::string name,
   out += make_usage(app, std::move(name));
   out += make_positionals(app);
   out += make_subcommands(app, mode);
-  for (const char* group : {kCaptureGroup, kSubjectGroup, kTimeGroup, kProbesGroup, kStorageGroup,
-                            kDisplayGroup, "Options"}) {
+  for (const char* group : {"Options", kCaptureGroup, kSubjectGroup, kTimeGroup, kProbesGroup,
+                            kStorageGroup, kDisplayGroup}) {
     const auto options = app->get_options([&](const CLI::Option* option) {
-      return option->get_group() == group && option->nonpositional();
+      return option->get_group() == group && option->nonpositional() && !is_help(app, option);
     });
     if (!options.empty()) out += make_group(group, false, options);
   }
+  out += make_group("Help", false,
+                    app->get_options([&](const CLI::Option* o) { return is_help(app, o); }));
   if (const std::string text = app->get_footer(); !text.empty()) out += '\n' + footer(text);
   return out;
 }
@@ -109,6 +115,14 @@ std::string HelpFormat::make_option(const CLI::Option* option, bool is_positiona
   if (const std::string& text = option->get_option_text(); !text.empty())
     name = is_positional ? text : name + ' ' + text;
   return entry(name, option->get_description(), kOptionIndent);
+}
+
+std::string HelpFormat::make_subcommands(const CLI::App* app, CLI::AppFormatMode) const {
+  std::string out;
+  for (const CLI::App* command : app->get_subcommands([](const CLI::App*) { return true; }))
+    out += make_subcommand(command);
+  if (out.empty()) return out;
+  return (app->get_parent() == nullptr ? "\nCommands:\n" : "\nWorkloads:\n") + out;
 }
 
 std::string HelpFormat::make_subcommand(const CLI::App* command) const {

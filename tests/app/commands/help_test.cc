@@ -63,7 +63,7 @@ TEST(Help, EveryExampleIsOfItsCommand) {
     size_t count = 0;
     while (std::getline(lines, line) && line.starts_with("  ")) {
       ++count;
-      if (line.starts_with("    ")) continue;  // goes on
+      if (line.starts_with("    ")) continue;                                   // goes on
       if (words.back() == "live" && line.starts_with("  topspin -")) continue;  // the default
       EXPECT_NE(line.find(words.back()), std::string::npos) << words.back() << ":" << line;
     }
@@ -75,7 +75,7 @@ TEST(Help, GroupsOptionsAndSaysWhatTheyTake) {
   const std::string help = help_of({"record"});
   size_t at = 0;
   for (const char* group : {"\nCapture:\n", "\nSubject:\n", "\nTime:\n", "\nProbes:\n",
-                            "\nStorage:\n", "\nDisplay:\n", "\nOptions:\n  -h, --help"}) {
+                            "\nStorage:\n", "\nDisplay:\n", "\nHelp:\n  -h, --help"}) {
     const size_t found = help.find(group, at);
     ASSERT_NE(found, std::string::npos) << group << help;
     at = found;
