@@ -24,6 +24,7 @@ struct ReadOptions {
   std::string file;
   std::string format = "text";
   bool flows = false;
+  uint64_t max_packets = UINT64_MAX;
 };
 
 /// Stores a file's intervals as ticks, many in one transaction: a file reads faster than real time.
@@ -126,6 +127,7 @@ int read_file(const ReadOptions& o) {
   FileOptions file{o.file, *filter, store ? *interval_ns : 0,
                    store ? WriterOptions{}.max_flow_rows : 0};
   file.max_rows_at_end = WriterOptions{}.max_flow_rows;
+  file.max_packets = o.max_packets;
   auto tracker = FlowTracker::open_file(file, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
@@ -203,6 +205,10 @@ void add_read_command(CLI::App& root, Action& action) {
   command->add_option("FILE", o->file, "Capture file, plain or gzip; - is standard input")
       ->required();
   add_flow_options(*command, o->observe);
+  OptionGroup(*command, kCaptureGroup)
+      .option("-c", o->max_packets, "COUNT",
+              "Stop after so many packets that the filter lets through")
+      ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   command
       ->add_flag(
           "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
