@@ -72,6 +72,8 @@ TEST_F(Tidy, EveryCommandNamesARunTheSameWay) {
   const Outcome several = with_db({"replay", "even=yes", "--once"});
   EXPECT_EQ(several.exit_code, 2);
   EXPECT_THAT(several.err, HasSubstr("\"even=yes\" is 2 runs, and one is wanted: such as #3"));
+  EXPECT_THAT(with_db({"export", "even=yes", "--format", "hdr"}).err,
+              HasSubstr("--format hdr is of one run, and these are 2; give one, such as #3"));
   const Outcome misspelt = with_db({"report", "lsat"});
   EXPECT_THAT(misspelt.err, HasSubstr("did you mean \"last\"?"));
 }
