@@ -15,42 +15,39 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
+#include "app/options/help_format.h"
 #include "core/text.h"
 
 namespace topspin {
 namespace {
 
 constexpr const char* kDescription =
-    "topspin watches the traffic of a runtime on the wire and the kernel's treatment of its "
-    "threads, on one clock:\n"
-    "live flows, lateness, reply latency, memory and scheduler latency, second by second.";
+    "topspin shows what a server's clients see on the wire and what the Linux kernel does to its "
+    "threads, on one clock, and tells you which of them made replies late.";
 
 constexpr const char* kFooter =
     "Examples:\n"
     "  topspin -i lo 'port 8888'\n"
     "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"
     "  topspin record -i lo --pid 4242 --duration 60s 'port 8888'\n"
-    "  topspin read capture.pcap --format json\n"
-    "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 1000 --hold 30s\n"
     "  topspin run plan.toml\n"
-    "  topspin list\n"
-    "  topspin report last\n"
-    "  topspin export last --format csv --table flows\n"
-    "  topspin compare --samples before.csv after.csv --paired\n"
-    "  topspin gate --history --series nightly.csv --column cpu_us\n"
+    "  topspin list -n 20\n"
+    "  topspin report last -o report.html\n"
     "  topspin doctor\n"
     "\n"
-    "Exit codes: 0 fine; 1 regression or SLO broken; 2 wrong usage; 3 run invalid; 4 permission or "
-    "kernel;\n"
-    "5 input, output or internal error; 128+n on signal n. record passes its command's own status "
-    "on.";
+    "topspin help COMMAND shows the options of a command.\n"
+    "\n"
+    "Exit codes: 0 fine; 1 regression or a rule broken; 2 wrong usage; 3 run invalid; 4 permission "
+    "or kernel; 5 input, output or internal error; 128+n on signal n. record passes its command's "
+    "own status on.";
 
 /// Whether a command line without a command's name means live: it starts with an option of live's,
 /// or with a word that starts a pcap filter, as in `topspin -i lo` and `topspin port 8888`.
 bool means_live(const std::vector<char*>& words) {
   if (words.size() < 2) return false;
   const std::string_view first = words[1];
-  if (first == "-h" || first == "--help" || first == "-V" || first == "--version") return false;
+  for (const char* own : {"-h", "--help", "-V", "--version", "-D", "--list-interfaces"})
+    if (first == own) return false;
   if (first.starts_with("-")) return true;
   const std::string_view word = first.substr(0, first.find(' '));
   constexpr std::array<std::string_view, 20> kFilterWords = {
@@ -82,6 +79,17 @@ bool needs_a_word(const CLI::App& command) {
   return command.get_subcommands().empty() && !names_under(command).empty();
 }
 
+/// What topspin has in place of an option that tcpdump's users type; empty: nothing of the kind.
+std::string_view in_place_of(std::string_view option) {
+  if (option == "-c") return "; only read stops after a number of packets; see --duration";
+  if (option == "-w") {
+    return "; topspin stores flows, not packets: write those with tcpdump -w FILE, and see them "
+           "with "
+           "topspin read FILE";
+  }
+  return "";
+}
+
 /// What to say about words that no command takes: the first of them, and what it was likely meant
 /// to be. REQUIRES: there are some.
 std::string unexpected_words(const CLI::App& root, const std::vector<std::string>& words) {
@@ -106,7 +114,7 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   const std::optional<std::string_view> meant = nearest_word(name, views);
   std::string text;
   if (is_option)
-    text = fmt::format("{} has no option {}", command->get_name(), name);
+    text = fmt::format("{} has no option {}{}", command->get_name(), name, in_place_of(name));
   else if (command == &root)
     text = fmt::format("there is no command \"{}\"", word);
   else
@@ -115,11 +123,25 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   return fmt::format("{}{} see {}", text, meant ? " Else" : ";", help);
 }
 
-/// `topspin -D`, as messages advise it and tcpdump has it.
-bool lists_interfaces(const std::vector<char*>& words) {
-  if (words.size() < 2) return false;
-  const std::string_view first = words[1];
-  return first == "-D" || first == "--list-interfaces";
+/// `topspin --db FILE COMMAND` is `topspin COMMAND --db FILE`.
+void move_database(std::vector<char*>& words, const CLI::App& root) {
+  const bool apart = words.size() > 3 && std::string_view(words[1]) == "--db";
+  const bool joined = words.size() > 2 && std::string_view(words[1]).starts_with("--db=");
+  if (!apart && !joined) return;
+  const auto command = words.begin() + (apart ? 3 : 2);
+  const auto is_meant = [&](const CLI::App* known) { return known->check_name(*command); };
+  if (!root.get_subcommands(is_meant).empty()) std::rotate(words.begin() + 1, command, command + 1);
+}
+
+/// In the order in which help shows them.
+void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& action) {
+  add_live_command(root, trailing, action);
+  add_record_command(root, trailing, action);
+  for (const auto add : {add_read_command, add_replay_command, add_load_command, add_run_command,
+                         add_list_command, add_report_command, add_export_command,
+                         add_compare_command, add_gate_command, add_accept_command,
+                         add_label_command, add_rm_command, add_merge_command, add_doctor_command})
+    add(root, action);
 }
 
 }  // namespace
@@ -136,32 +158,23 @@ int run_program(std::span<char*> arguments) {
   if (separator != arguments.end()) trailing.assign(separator + 1, arguments.end());
   std::vector<char*> own(arguments.begin(), separator);
   std::string help_flag = "--help";
-  std::string implied = lists_interfaces(own) ? "record" : "live";
-  if (means_live(own)) own.insert(own.begin() + 1, implied.data());
+  std::string live = "live";
 
   CLI::App root(kDescription, "topspin");
+  root.formatter(std::make_shared<HelpFormat>());
   root.footer(kFooter);
   root.set_version_flag("-V,--version", version_text,
                         "Print the versions of topspin and its libraries");
   root.set_help_flag("-h,--help", "Print this help");
+  bool list_interfaces = false;
+  root.add_flag("-D,--list-interfaces", list_interfaces,
+                "List the interfaces that can be captured on");
   root.require_subcommand(0, 1);
-  root.get_formatter()->column_width(34);
   Action action;
-  add_live_command(root, trailing, action);
-  add_record_command(root, trailing, action);
-  add_read_command(root, action);
-  add_replay_command(root, action);
-  add_load_command(root, action);
-  add_run_command(root, action);
-  add_merge_command(root, action);
-  add_list_command(root, action);
-  add_report_command(root, action);
-  add_export_command(root, action);
-  add_compare_command(root, action);
-  add_gate_command(root, action);
-  add_accept_command(root, action);
-  add_doctor_command(root, action);
+  add_commands(root, trailing, action);
   resolve_help(own, help_flag, root);
+  move_database(own, root);
+  if (means_live(own)) own.insert(own.begin() + 1, live.data());
 
   try {
     root.parse(static_cast<int>(own.size()), own.data());
@@ -186,6 +199,7 @@ int run_program(std::span<char*> arguments) {
       say(fmt::format("{}; see {}", error.what(), help));
     return exit_code(ErrorCode::kUsage);
   }
+  if (list_interfaces) action = print_interfaces;
   if (!action) {
     error_outlet().write(root.help());
     return exit_code(ErrorCode::kUsage);

@@ -17,12 +17,13 @@ namespace {
 class FileTracker final : public FlowTracker {
  public:
   FileTracker(std::unique_ptr<FileSource> source, std::unique_ptr<FlowTable> table, KeyMode key,
-              int64_t interval_ns, uint64_t last_rows_max)
+              const FileOptions& file)
       : source_(std::move(source)),
-        cutter_(std::move(table), source_->link_type(), key, interval_ns),
-        interval_ns_(interval_ns) {
+        cutter_(std::move(table), source_->link_type(), key, file.interval_ns),
+        interval_ns_(file.interval_ns),
+        packets_left_(file.max_packets) {
     cutter_.set_silent_max(kSilentMax);
-    cutter_.set_last_rows_max(last_rows_max);
+    cutter_.set_last_rows_max(file.max_rows_at_end);
   }
 
   void start_at(int64_t) override {}  // a file begins with its first packet
@@ -30,7 +31,7 @@ class FileTracker final : public FlowTracker {
   Result<StepOutcome> step(const IntervalSink& sink) override {
     set_sink(sink);
     cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
-    if (stop_.load(std::memory_order_relaxed)) {
+    if (stop_.load(std::memory_order_relaxed) || packets_left_ == 0) {
       finish(0, sink);
       return StepOutcome::kEnd;
     }
@@ -41,6 +42,7 @@ class FileTracker final : public FlowTracker {
         },
         this);
     cutter_.flush();
+    if (packets_left_ == 0) outcome = StepOutcome::kEnd;  // whatever comes after them
     if (outcome.ok() && *outcome == StepOutcome::kEnd) finish(0, sink);
     return outcome;
   }
@@ -72,6 +74,9 @@ class FileTracker final : public FlowTracker {
 
  private:
   void add(const PacketView& packet) {
+    if (packets_left_ == 0) [[unlikely]]
+      return;
+    --packets_left_;
     if (clock_.is_time(packet.stamp_ns)) [[likely]]
       return cutter_.add(packet);
     const FileClock::Time time = clock_.read(FlowTable::clamp_stamp(packet.stamp_ns));
@@ -130,6 +135,7 @@ class FileTracker final : public FlowTracker {
   IntervalCutter cutter_;
   FileClock clock_;
   int64_t interval_ns_;
+  uint64_t packets_left_;
   std::optional<ClosedInterval> held_;
   PacketTap tap_;
   bool finished_ = false;
@@ -178,8 +184,8 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_file(const FileOptions& f
   TOPSPIN_ASSIGN(auto source, open_file_source(file.path, file.filter));
   TOPSPIN_ASSIGN(auto flows,
                  FlowTable::create(table, file.max_rows_per_interval, HashSeed::random()));
-  return std::unique_ptr<FlowTracker>(std::make_unique<FileTracker>(
-      std::move(source), std::move(flows), table.key, file.interval_ns, file.max_rows_at_end));
+  return std::unique_ptr<FlowTracker>(
+      std::make_unique<FileTracker>(std::move(source), std::move(flows), table.key, file));
 }
 
 }  // namespace topspin

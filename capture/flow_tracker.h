@@ -56,6 +56,7 @@ struct FileOptions {
   int64_t interval_ns = 0;  // 0: the whole file is one interval
   uint64_t max_rows_per_interval = 0;
   uint64_t max_rows_at_end = 200'000;
+  uint64_t max_packets = UINT64_MAX;  // that the filter lets through; the file ends after them
 };
 
 /// What the kernel says it lost since the previous interval.

@@ -12,8 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "ci/judgement.h"
+#include "ci/measured_run.h"
 #include "ci/run_metrics.h"
-#include "ci/stored_judgement.h"
 
 namespace topspin {
 

@@ -4,9 +4,11 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ci/judgement.h"
 #include "ci/toml_document.h"
+#include "core/text.h"
 
 namespace topspin {
 namespace {
@@ -143,16 +145,19 @@ Result<std::vector<RunMetric>> configured_metrics(const GateConfig& config) {
   std::vector<RunMetric> metrics(run_metrics().begin(), run_metrics().end());
   for (const MetricRule& rule : config.metrics) {
     RunMetric* known = nullptr;
-    std::string names;
+    std::vector<std::string_view> names;
     for (RunMetric& m : metrics) {
       if (m.metric.name == rule.name) known = &m;
-      names += fmt::format("{}{}", names.empty() ? "" : ", ", m.metric.name);
+      names.push_back(m.metric.name);
     }
     if (known == nullptr) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("{}, line {}: metric.{} is no metric of stored runs; there "
-                                    "are {}",
-                                    config.name, rule.line, rule.name, names));
+      const auto near = nearest_word(rule.name, names);
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("{}, line {}: metric.{} is no metric of stored runs; {}there "
+                      "are {}",
+                      config.name, rule.line, rule.name,
+                      near ? fmt::format("did you mean {}? ", *near) : "", fmt::join(names, ", ")));
     }
     if (rule.unit && *rule.unit != known->metric.unit) {
       return make_error(ErrorCode::kUsage,

@@ -1,13 +1,12 @@
 #include "ci/slo.h"
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <limits>
 
 #include <fmt/format.h>
 
+#include "ci/slo_names.h"
 #include "ci/standing.h"
 #include "core/numbers.h"
 #include "core/periods.h"
@@ -22,408 +21,6 @@ std::optional<double> number(const std::optional<int64_t>& value) {
   if (!value) return std::nullopt;
   return static_cast<double>(*value);
 }
-
-/// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
-/// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
-/// runs on that CPU) costs one event of a distribution: these have names of their own.
-std::optional<double> all_losses(const Sample& s) {
-  return static_cast<double>(losses_total(s.losses));
-}
-std::optional<double> missed_runs(const Sample& s) {
-  const LossInterval& l = s.losses;
-  return static_cast<double>(l.scheduler_missed_runs + l.syscalls_missed_runs +
-                             l.socket_missed_runs);
-}
-
-/// What rules can name of a tick: every number of the registry, and these two sums.
-const RegisteredNumber* find_tick_number(std::string_view name) {
-  static const RegisteredNumber kLosses{
-      Number::count("losses", "losses", "What was not seen at all."), all_losses, {}, {}};
-  static const RegisteredNumber kMissedRuns{
-      Number::count("missed_runs", "skipped runs", "Runs of BPF programs that the kernel skipped."),
-      missed_runs,
-      {},
-      {}};
-  for (const RegisteredNumber* derived : {&kLosses, &kMissedRuns})
-    if (derived->name == name) return derived;
-  // Where a loss and another number have one name (evicted_flows), the loss is meant.
-  const RegisteredNumber* loss =
-      find_number(fmt::format("{}{}", LossInterval::kNumberPrefix, name));
-  return loss != nullptr ? loss : find_number(name);
-}
-
-std::vector<std::string_view> tick_number_names() {
-  std::vector<std::string_view> names = {"losses", "missed_runs"};
-  for (const RegisteredNumber& number : numbers()) {
-    names.push_back(number.loss ? std::string_view(LossInterval::bare_name(number))
-                    : number.kind == NumberKind::kDistribution ? without_unit(number.name)
-                                                               : number.name);
-  }
-  return names;
-}
-
-constexpr std::array<std::string_view, 3> kLoadDistributions = {
-    "load_latency", "load_latency_actual", "load_own_lateness"};
-
-template <typename List>
-bool contains(const List& list, std::string_view name) {
-  return std::find(list.begin(), list.end(), name) != list.end();
-}
-
-std::vector<std::string_view> load_count_names() {
-  std::vector<std::string_view> names;
-  LoadAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
-  TcpAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
-  HttpAccounts{}.for_each_class([&](std::string_view name, auto) { names.push_back(name); });
-  return names;
-}
-
-/// A count of the load, of a part of it or (TCP's and the classes of statuses, and without a stage)
-/// of the whole.
-std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
-                                 std::string_view name) {
-  std::optional<double> found;
-  LoadAccounts::for_each_field([&](std::string_view field_name, auto field) {
-    if (field_name == name) found = static_cast<double>(part.accounts.*field);
-  });
-  if (name == "http_errors" && !load.http) return std::nullopt;
-  if (found || !whole) return found;
-  if (load.tcp) {
-    TcpAccounts::for_each_field([&](std::string_view field_name, auto field) {
-      if (field_name == name) found = static_cast<double>((*load.tcp).*field);
-    });
-  }
-  if (load.http) {
-    load.http->for_each_class([&](std::string_view class_name, uint64_t count) {
-      if (class_name == name) found = static_cast<double>(count);
-    });
-  }
-  return found;
-}
-
-enum class What : uint8_t { kGauge, kCount, kLoadCount, kTickDistribution, kLoadDistribution };
-
-std::optional<What> what_is(std::string_view name) {
-  if (const RegisteredNumber* number = find_tick_number(name)) {
-    switch (number->kind) {
-      case NumberKind::kCount: return What::kCount;
-      case NumberKind::kDistribution: return What::kTickDistribution;
-      case NumberKind::kGauge:
-      case NumberKind::kMaximum:
-      case NumberKind::kTotal:
-      case NumberKind::kState: return What::kGauge;
-    }
-  }
-  if (contains(load_count_names(), name)) return What::kLoadCount;
-  if (contains(kLoadDistributions, name)) return What::kLoadDistribution;
-  return std::nullopt;
-}
-
-/// A name that both the load and the wire count (late_replies) is the load's where there is one.
-What what_is_in(std::string_view name, SloStatistic statistic, bool has_load) {
-  const What what = what_is(name).value_or(What::kCount);
-  return what == What::kCount && has_load && statistic == SloStatistic::kPlain &&
-                 contains(load_count_names(), name)
-             ? What::kLoadCount
-             : what;
-}
-
-Unit unit_of(std::string_view name) {
-  if (const RegisteredNumber* number = find_tick_number(name)) return number_unit(number->name);
-  return contains(kLoadDistributions, name) ? Unit::kNanoseconds : Unit::kOne;
-}
-
-std::string nearest_name(std::string_view name) {
-  std::vector<std::string_view> all = load_count_names();
-  const auto of_ticks = tick_number_names();
-  all.insert(all.end(), of_ticks.begin(), of_ticks.end());
-  all.insert(all.end(), kLoadDistributions.begin(), kLoadDistributions.end());
-  const auto nearest = nearest_word(name, all);
-  return nearest ? fmt::format("; did you mean {}?", *nearest) : "; docs/plans.md lists them";
-}
-
-Error wrong(std::string_view rule, std::string_view what) {
-  return make_error(ErrorCode::kUsage, fmt::format("in the rule \"{}\": {}", rule, what));
-}
-
-// --- Parsing -----------------------------------------------------------------------------------
-
-struct Token {
-  std::string_view text;  // empty: the end
-  bool is_number() const {
-    return !text.empty() && ((text[0] >= '0' && text[0] <= '9') || text[0] == '.');
-  }
-  bool is_word() const {
-    return !text.empty() && ((text[0] >= 'a' && text[0] <= 'z') ||
-                             (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '_');
-  }
-};
-
-bool is_word_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-}
-
-class RuleParser {
- public:
-  explicit RuleParser(std::string_view text) : text_(text) { advance(); }
-
-  Result<SloRule> parse() {
-    rule_.text = std::string(text_);
-    TOPSPIN_TRY(parse_value());
-    TOPSPIN_TRY(parse_scope());
-    TOPSPIN_TRY(parse_comparison());
-    TOPSPIN_TRY(parse_bound());
-    TOPSPIN_TRY(parse_scope());
-    if (!token_.text.empty()) return wrong(text_, fmt::format("\"{}\" is too much", token_.text));
-    TOPSPIN_TRY(check());
-    return std::move(rule_);
-  }
-
- private:
-  void advance() {
-    while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
-    const size_t begin = at_;
-    if (at_ < text_.size() && (is_word_character(text_[at_]) || text_[at_] == '.')) {
-      // A stage's name may hold a hyphen; between numbers it is a minus.
-      const bool word = Token{text_.substr(at_, 1)}.is_word();
-      while (at_ < text_.size() && (is_word_character(text_[at_]) || text_[at_] == '.' ||
-                                    (word && text_[at_] == '-' && at_ + 1 < text_.size() &&
-                                     is_word_character(text_[at_ + 1]))))
-        ++at_;
-    } else if (at_ < text_.size()) {
-      const bool two = at_ + 1 < text_.size() && text_[at_ + 1] == '=' &&
-                       std::string_view("<>=!").find(text_[at_]) != std::string_view::npos;
-      at_ += two ? 2 : 1;
-    }
-    token_.text = text_.substr(begin, at_ - begin);
-  }
-
-  bool take(std::string_view text) {
-    if (token_.text != text) return false;
-    advance();
-    return true;
-  }
-
-  Status parse_value() {
-    if (!token_.is_word()) return wrong(text_, "it must begin with what is measured");
-    std::string word(token_.text);
-    advance();
-    if (take("(")) {
-      TOPSPIN_TRY(parse_statistic(word));
-      if (!token_.is_word()) return wrong(text_, "a name must stand in the parentheses");
-      word = token_.text;
-      advance();
-      if (!take(")")) return wrong(text_, "a parenthesis is not closed");
-    }
-    if (!what_is(word)) {
-      return wrong(text_, fmt::format("nothing is called {}{}", word, nearest_name(word)));
-    }
-    rule_.name = std::move(word);
-    return {};
-  }
-
-  Status parse_statistic(const std::string& word) {
-    constexpr std::array<std::pair<std::string_view, SloStatistic>, 7> kStatistics = {
-        {{"min", SloStatistic::kMin},
-         {"mean", SloStatistic::kMean},
-         {"max", SloStatistic::kMax},
-         {"last", SloStatistic::kLast},
-         {"count", SloStatistic::kCount},
-         {"slope", SloStatistic::kSlope},
-         {"rate", SloStatistic::kRate}}};
-    for (const auto& [name, statistic] : kStatistics) {
-      if (name != word) continue;
-      rule_.statistic = statistic;
-      return {};
-    }
-    // p50, p99, p99.9; p999 is how everybody writes p99.9.
-    double percent = 0;
-    const char* end = word.data() + word.size();
-    if (word[0] == 'p' && std::from_chars(word.data() + 1, end, percent).ptr == end) {
-      if (word == "p999") percent = 99.9;
-      if (percent > 0 && percent < 100) {
-        rule_.statistic = SloStatistic::kPercentile;
-        rule_.quantile = percent / 100;
-        return {};
-      }
-    }
-    return wrong(text_, fmt::format("{} is no statistic; write p50, p99, p99.9, min, mean, max, "
-                                    "last, count, slope or rate",
-                                    word));
-  }
-
-  Status parse_scope() {
-    const bool during = token_.text == "during";
-    if (!during && token_.text != "after") return {};
-    if (rule_.scope.kind != SloScope::Kind::kMeasured)
-      return wrong(text_, "\"during\" or \"after\" can be said once");
-    advance();
-    if (token_.text.empty() || !is_word_character(token_.text[0]))
-      return wrong(text_, "the name of a stage must follow \"during\" and \"after\"");
-    rule_.scope = {during ? SloScope::Kind::kDuring : SloScope::Kind::kAfter,
-                   std::string(token_.text)};
-    advance();
-    return {};
-  }
-
-  Status parse_comparison() {
-    constexpr std::array<std::pair<std::string_view, SloComparison>, 6> kComparisons = {
-        {{"<", SloComparison::kLess},
-         {"<=", SloComparison::kLessEqual},
-         {">", SloComparison::kGreater},
-         {">=", SloComparison::kGreaterEqual},
-         {"==", SloComparison::kEqual},
-         {"!=", SloComparison::kNotEqual}}};
-    for (const auto& [text, comparison] : kComparisons) {
-      if (!take(text)) continue;
-      rule_.comparison = comparison;
-      return {};
-    }
-    return wrong(text_, "one of < <= > >= == != must follow what is measured");
-  }
-
-  Status parse_bound() {
-    double sign = take("-") ? -1 : 1;
-    while (true) {
-      TOPSPIN_TRY(parse_term(sign));
-      if (take("+"))
-        sign = 1;
-      else if (take("-"))
-        sign = -1;
-      else
-        return {};
-    }
-  }
-
-  Status parse_term(double sign) {
-    SloTerm term;
-    term.factor = sign;
-    if (token_.is_number()) {
-      TOPSPIN_ASSIGN(const double value, parse_number(token_.text, term));
-      advance();
-      term.factor *= value;
-      if (!take("*")) {
-        rule_.bound.push_back(term);
-        return {};
-      }
-    }
-    if (!token_.is_word()) return wrong(text_, "a number, clients, before or a count is missing");
-    const std::string word(token_.text);
-    if (word == "clients") {
-      term.kind = SloTerm::Kind::kClients;
-    } else if (word == "before") {
-      term.kind = SloTerm::Kind::kBefore;
-    } else {
-      const auto what = what_is(word);
-      if (what != What::kCount && what != What::kLoadCount) {
-        return wrong(text_, fmt::format("{} is neither a number nor clients, before or a count{}",
-                                        word, nearest_name(word)));
-      }
-      term.kind = SloTerm::Kind::kCount;
-      term.name = word;
-    }
-    advance();
-    if (take("*")) return wrong(text_, "write the factor first: 1.1 * before");
-    rule_.bound.push_back(term);
-    return {};
-  }
-
-  /// "5", "1.5", "5ms", "64MiB", "10MB".
-  Result<double> parse_number(std::string_view text, SloTerm& term) const {
-    double value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-    if (error != std::errc()) return wrong(text_, fmt::format("\"{}\" is no number", text));
-    constexpr std::array<std::pair<std::string_view, double>, 14> kUnits = {
-        {{"", 1},
-         {"ns", 1},
-         {"us", 1e3},
-         {"ms", 1e6},
-         {"s", 1e9},
-         {"m", 60e9},
-         {"h", 3600e9},
-         {"B", 1},
-         {"kB", 1e3},
-         {"MB", 1e6},
-         {"GB", 1e9},
-         {"KiB", 1024},
-         {"MiB", 1024.0 * 1024},
-         {"GiB", 1024.0 * 1024 * 1024}}};
-    for (const auto& [name, factor] : kUnits) {
-      if (name != unit) continue;
-      term.unit = name.empty()          ? SloTerm::Unit::kNone
-                  : name.ends_with('B') ? SloTerm::Unit::kBytes
-                                        : SloTerm::Unit::kTime;
-      return value * factor;
-    }
-    return wrong(text_, fmt::format("{} is no unit; write ns, us, ms, s, m, h, B, kB, MB, GB, KiB, "
-                                    "MiB or GiB",
-                                    unit));
-  }
-
-  /// Whether the statistic fits what it is of.
-  Status check() {
-    const What what = *what_is(rule_.name);
-    const SloStatistic s = rule_.statistic;
-    const bool distribution = what == What::kTickDistribution || what == What::kLoadDistribution;
-    bool fits = false;
-    switch (s) {
-      case SloStatistic::kPlain: fits = !distribution; break;
-      case SloStatistic::kPercentile:
-      case SloStatistic::kCount: fits = distribution; break;
-      case SloStatistic::kMin:
-      case SloStatistic::kMean:
-      case SloStatistic::kMax: fits = distribution || what == What::kGauge; break;
-      case SloStatistic::kLast:
-      case SloStatistic::kSlope: fits = what == What::kGauge; break;
-      case SloStatistic::kRate: fits = what == What::kCount; break;
-    }
-    if (!fits) {
-      return wrong(text_,
-                   distribution ? fmt::format("{0} is a distribution and needs a statistic of it, "
-                                              "as p99({0}) or max({0})",
-                                              rule_.name)
-                   : what == What::kGauge
-                       ? fmt::format("{} is a gauge: min, mean, max, last and slope are what can "
-                                     "be said of it",
-                                     rule_.name)
-                       : fmt::format("{} is a count: only rate can be said of it", rule_.name));
-    }
-    TOPSPIN_TRY(check_units(what, s));
-    const bool has_before =
-        std::any_of(rule_.bound.begin(), rule_.bound.end(),
-                    [](const SloTerm& t) { return t.kind == SloTerm::Kind::kBefore; });
-    if (has_before && (what != What::kGauge || s == SloStatistic::kSlope))
-      return wrong(text_, "only a gauge, such as fds or rss, has a value before the load");
-    return {};
-  }
-
-  /// A time is bounded by times: a bare number would be nanoseconds, which nobody means.
-  Status check_units(What what, SloStatistic statistic) const {
-    const bool counts_samples = statistic == SloStatistic::kCount;
-    const Unit of = counts_samples || what == What::kLoadCount ? Unit::kOne : unit_of(rule_.name);
-    for (const SloTerm& term : rule_.bound) {
-      if (term.kind != SloTerm::Kind::kNumber) continue;
-      if (of == Unit::kNanoseconds && term.unit == SloTerm::Unit::kNone && term.factor != 0) {
-        return wrong(text_, fmt::format("{0} is a time, so {1:g} needs a unit: write {1:g}ms, or "
-                                        "ns, us, s, m or h",
-                                        rule_.name, std::abs(term.factor)));
-      }
-      if (of != Unit::kNanoseconds && term.unit == SloTerm::Unit::kTime)
-        return wrong(text_, fmt::format("{} is no time, and its bound is one", rule_.name));
-      if (of != Unit::kBytes && term.unit == SloTerm::Unit::kBytes)
-        return wrong(text_, fmt::format("{} is not in bytes, and its bound is", rule_.name));
-    }
-    return {};
-  }
-
-  std::string_view text_;
-  size_t at_ = 0;
-  Token token_;
-  SloRule rule_;
-};
-
-// --- Judging -----------------------------------------------------------------------------------
 
 bool holds(double value, SloComparison comparison, double bound) {
   switch (comparison) {
@@ -473,7 +70,6 @@ std::optional<double> of_histogram(const AnyHistogram& h, const SloRule& rule) {
   }
 }
 
-/// Numbers that are 0 wherever no flow has a period, and say nothing there.
 std::string why_no_percentile(uint64_t count, const SloRule& rule) {
   if (count == 0) return fmt::format("no sample of {} in that time", rule.name);
   return fmt::format("{} samples of {} are too few for this percentile: {} must lie above it",
@@ -510,12 +106,10 @@ std::string_view slo_verdict_name(SloVerdict verdict) {
   return "unknown";
 }
 
-Result<SloRule> parse_slo(std::string_view text) { return RuleParser(text).parse(); }
-
 /// A rule and what it has gathered so far.
 struct SloJudge::Rule {
   SloRule rule;
-  What what = What::kGauge;
+  SloNameKind what = SloNameKind::kGauge;
   const RegisteredNumber* source = nullptr;           // of a tick
   std::vector<const RegisteredNumber*> term_sources;  // of counts in the bound
   std::optional<std::string> unknown;                 // cannot be judged, whatever comes
@@ -550,7 +144,7 @@ struct SloJudge::Rule {
 };
 
 void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>& stages) {
-  of_periods = source != nullptr && source->needs_period && what != What::kTickDistribution;
+  of_periods = source != nullptr && source->needs_period && what != SloNameKind::kTickDistribution;
   declared_period_ns = run.settings.period_ns;
   if (rule.scope.kind == SloScope::Kind::kMeasured) {
     range.from_ns = measured_from_ns(stages);
@@ -579,7 +173,7 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
                             chosen->name, named->name);
       return;
     }
-    last_only = what == What::kGauge && rule.statistic == SloStatistic::kPlain;
+    last_only = what == SloNameKind::kGauge && rule.statistic == SloStatistic::kPlain;
   }
   stage = *chosen;
   range.from_ns = chosen->start_ns;
@@ -593,7 +187,7 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
   if (unknown) return;
   had_period = had_period || has_lateness(tick.flows, declared_period_ns);
   const int64_t begin_ns = tick.elapsed_ns - tick.interval_ns;
-  if (what == What::kGauge) {
+  if (what == SloNameKind::kGauge) {
     // "before" is the last tick at which the subject was ready and no load had come yet.
     const int64_t load_ns = measured_from_ns(stages);
     if (const auto value = source->value(tick);
@@ -602,7 +196,7 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
     }
   }
   // A gauge stands at the end of its tick, a count is of all of it.
-  const bool inside = what == What::kGauge || !range.whole_ticks_only
+  const bool inside = what == SloNameKind::kGauge || !range.whole_ticks_only
                           ? tick.elapsed_ns > range.from_ns
                           : begin_ns >= range.from_ns;
   if (!inside || tick.elapsed_ns > range.to_ns) return;
@@ -613,12 +207,12 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
     const auto value = term_sources[i]->value(tick);
     if (value) term_sums[i] = term_sums[i].value_or(0) + *value;
   }
-  if (what == What::kTickDistribution) {
+  if (what == SloNameKind::kTickDistribution) {
     add_distribution(tick);
   } else if (source != nullptr) {
     const auto value = source->value(tick);
     if (!value) return;
-    if (what == What::kGauge)
+    if (what == SloNameKind::kGauge)
       readings.push_back({tick.elapsed_ns, *value});
     else
       sum = sum.value_or(0) + *value;
@@ -672,7 +266,8 @@ std::optional<double> SloJudge::Rule::bound(const std::vector<RunStage>& stages,
         break;
       case SloTerm::Kind::kCount: {
         const LoadPart* part = load ? load_part(*load) : nullptr;
-        value = what_is_in(term.name, SloStatistic::kPlain, load.has_value()) == What::kCount
+        value = slo_name_kind_in(term.name, SloStatistic::kPlain, load.has_value()) ==
+                        SloNameKind::kCount
                     ? term_sums[i]
                 : part != nullptr ? load_count(*load, *part, part == &load->total, term.name)
                                   : std::nullopt;
@@ -700,7 +295,7 @@ SloResult SloJudge::Rule::judge(const std::vector<Reading>& values, double limit
     if (told == nullptr || std::abs(reading.value - limit) < std::abs(told->value - limit))
       told = &reading;
   }
-  const Unit unit = rule.statistic == SloStatistic::kCount ? Unit::kOne : unit_of(rule.name);
+  const Unit unit = rule.statistic == SloStatistic::kCount ? Unit::kOne : slo_name_unit(rule.name);
   const bool per_second =
       rule.statistic == SloStatistic::kSlope || rule.statistic == SloStatistic::kRate;
   std::string text = fmt::format("{} against {}", with_unit(told->value, unit, per_second),
@@ -727,7 +322,7 @@ SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
     return judge({{0, *value}}, *limit);
   };
   switch (what) {
-    case What::kGauge: {
+    case SloNameKind::kGauge: {
       if (readings.empty()) return cannot(no_tick);
       if (rule.statistic == SloStatistic::kPlain)
         return judge(last_only ? std::vector{readings.back()} : readings, *limit);
@@ -744,24 +339,24 @@ SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
         return judge_one(total / static_cast<double>(readings.size()), {});
       return judge_one(slope_per_second(readings), "a slope needs three ticks");
     }
-    case What::kCount:
+    case SloNameKind::kCount:
       if (!sum || interval_ns == 0) return cannot(no_tick);
       return judge_one(rule.statistic == SloStatistic::kRate
                            ? *sum * 1e9 / static_cast<double>(interval_ns)
                            : *sum,
                        {});
-    case What::kTickDistribution: {
+    case SloNameKind::kTickDistribution: {
       if (!distribution_measured) return cannot(no_tick);
       const bool is_signed = source != nullptr && source->signed_histogram != nullptr;
       return judge_one(is_signed ? of_histogram(lateness, rule) : of_histogram(histogram, rule),
                        why_no_percentile(is_signed ? lateness.count() : histogram.count(), rule));
     }
-    case What::kLoadCount:
-    case What::kLoadDistribution: {
+    case SloNameKind::kLoadCount:
+    case SloNameKind::kLoadDistribution: {
       const LoadPart* part = load ? load_part(*load) : nullptr;
       if (!load) return cannot("the run has no load of its own");
       if (part == nullptr) return cannot("of the load there are its stages and the whole");
-      if (what == What::kLoadCount) {
+      if (what == SloNameKind::kLoadCount) {
         return judge_one(load_count(*load, *part, part == &load->total, rule.name),
                          fmt::format("this load has no {} of its own", rule.name));
       }
@@ -780,13 +375,14 @@ SloJudge::SloJudge(std::span<const SloRule> rules, const RunInfo& run, std::vect
   for (const SloRule& rule : rules) {
     Rule& own = rules_.emplace_back();
     own.rule = rule;
-    own.what = what_is_in(rule.name, rule.statistic, load_.has_value());
-    const bool of_ticks =
-        own.what == What::kGauge || own.what == What::kCount || own.what == What::kTickDistribution;
+    own.what = slo_name_kind_in(rule.name, rule.statistic, load_.has_value());
+    const bool of_ticks = own.what == SloNameKind::kGauge || own.what == SloNameKind::kCount ||
+                          own.what == SloNameKind::kTickDistribution;
     own.source = of_ticks ? find_tick_number(rule.name) : nullptr;
     own.term_sums.resize(rule.bound.size());
     for (const SloTerm& term : rule.bound) {
-      const bool counts = term.kind == SloTerm::Kind::kCount && what_is(term.name) == What::kCount;
+      const bool counts =
+          term.kind == SloTerm::Kind::kCount && slo_name_kind(term.name) == SloNameKind::kCount;
       own.term_sources.push_back(counts ? find_tick_number(term.name) : nullptr);
     }
     own.find_range(run_, stages_);

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "ci/judgement.h"
+#include "ci/measured_run.h"
 #include "ci/slo.h"
-#include "ci/stored_judgement.h"
 #include "core/result.h"
 
 namespace topspin {

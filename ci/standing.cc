@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ci/stored_judgement.h"
+#include "ci/measured_run.h"
 #include "core/split_check.h"
 
 namespace topspin {
@@ -90,21 +90,6 @@ RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals&
 Result<RunStanding> read_standing(RunStore& store, const StoredRun& run) {
   TOPSPIN_ASSIGN(const auto measured, measure_runs(store, {run}));
   return standing_of(run.info, run.end, measured.front().totals);
-}
-
-Result<std::vector<ListedRun>> list_with_standing(RunStore& store, std::vector<Error>* damaged) {
-  TOPSPIN_ASSIGN(auto runs, store.list_runs(damaged));
-  std::vector<ListedRun> listed;
-  for (StoredRun& run : runs) {
-    auto standing = read_standing(store, run);
-    if (!standing.ok()) {  // a list is of all runs, the damaged ones too
-      RunStanding unread = standing_of(run.info, run.end, {});
-      unread.reasons.push_back(standing.error().message);
-      standing = std::move(unread);
-    }
-    listed.push_back({std::move(run), std::move(standing).value()});
-  }
-  return listed;
 }
 
 std::string standing_text(const RunStanding& standing, RunStatus status) {

@@ -56,9 +56,6 @@ struct ListedRun {
   StoredRun run;
   RunStanding standing;
 };
-/// `damaged`: as for RunStore::list_runs().
-Result<std::vector<ListedRun>> list_with_standing(RunStore& store,
-                                                  std::vector<Error>* damaged = nullptr);
 
 /// "complete, usable, may be judged"; "interrupted, not usable"; "complete, usable, may not be
 /// judged".

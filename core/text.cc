@@ -99,31 +99,45 @@ std::string sanitize_for_terminal(std::string_view text) {
   return out;
 }
 
+namespace {
+
+std::optional<double> nanos_of_unit(std::string_view unit) {
+  if (unit.empty() || unit == "s" || unit == "sec") return 1e9;
+  if (unit == "ms") return 1e6;
+  if (unit == "us") return 1e3;
+  if (unit == "ns") return 1;
+  if (unit == "m" || unit == "min") return 60e9;
+  if (unit == "h") return 3600e9;
+  if (unit == "d") return 86400e9;
+  return std::nullopt;
+}
+
+}  // namespace
+
 std::optional<int64_t> parse_duration(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  double number = 0;
-  const auto [end, error] =
-      std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
-  if (error != std::errc() || !std::isfinite(number) || number < 0) return std::nullopt;
-  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
-  double scale = 0;
-  if (unit.empty() || unit == "s")
-    scale = 1e9;
-  else if (unit == "ms")
-    scale = 1e6;
-  else if (unit == "us")
-    scale = 1e3;
-  else if (unit == "ns")
-    scale = 1;
-  else if (unit == "m" || unit == "min")
-    scale = 60e9;
-  else if (unit == "h")
-    scale = 3600e9;
-  else
-    return std::nullopt;
-  const double ns = std::round(number * scale);
+  const auto skip_spaces = [&] {
+    while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
+  };
+  double ns = 0;
+  bool several = false;
+  skip_spaces();
+  do {
+    double number = 0;
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+    if (error != std::errc() || !std::isfinite(number) || number < 0) return std::nullopt;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+    skip_spaces();
+    size_t letters = 0;
+    while (letters < text.size() && text[letters] >= 'a' && text[letters] <= 'z') ++letters;
+    const auto scale = nanos_of_unit(text.substr(0, letters));
+    if (!scale || (several && letters == 0)) return std::nullopt;  // "1m30" could be either
+    text.remove_prefix(letters);
+    skip_spaces();
+    if (letters == 0 && !text.empty()) return std::nullopt;
+    several = true;
+    ns += std::round(number * *scale);
+  } while (!text.empty());
   if (ns > 9e18) return std::nullopt;
   return static_cast<int64_t>(ns);
 }

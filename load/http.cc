@@ -327,6 +327,9 @@ WorkloadType http_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kHttp;
   type.help = "HTTP/1.1, a GET a period and client";
+  type.examples =
+      "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms\n"
+      "  topspin load http --target http://127.0.0.1:8080/health --connection close";
   type.takes_url = true;
   type.options = options_of(
       schedule_options(),

@@ -225,6 +225,7 @@ WorkloadType tcp_connect_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kTcpConnect;
   type.help = "Connect, say a request, read until close, close; once a period";
+  type.examples = "  topspin load tcp-connect --target 127.0.0.1:8080 --clients 50 --period 1s";
   type.options = options_of(
       schedule_options(),
       {period_option(), grid_option(),

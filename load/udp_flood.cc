@@ -306,6 +306,7 @@ WorkloadType udp_flood_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kUdpFlood;
   type.help = "Small datagrams at a rate or flat out";
+  type.examples = "  topspin load udp-flood --target 127.0.0.1:9999 --rate 200000/s --duration 5s";
   type.datagrams = true;
   type.only_stage = "flood";
   type.options = {

@@ -451,6 +451,11 @@ WorkloadType udp_pingpong_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kUdpPingpong;
   type.help = "N clients, each its own flow, one ping a period";
+  type.examples =
+      "  topspin load udp-pingpong --target 127.0.0.1:8888 \\\n"
+      "    --stages \"0:15000 over 60s, hold 30s, 15000:0 over 60s\"\n"
+      "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 \\\n"
+      "    --arrive 10/s --hold 30s --leave 10/s --format json";
   type.datagrams = true;
   LoadOption size = number_option("size", "Bytes of a numbered ping, 16 or more", 1,
                                   kMessageBytesMax, &LoadOptions::message_bytes, "16");

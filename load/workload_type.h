@@ -20,6 +20,7 @@ namespace topspin {
 struct WorkloadType {
   WorkloadKind kind = WorkloadKind::kUdpPingpong;
   std::string_view help;        // one line
+  std::string_view examples;    // command lines, each indented by two spaces
   bool datagrams = false;       // UDP; else TCP
   bool takes_url = false;       // as its target
   std::string_view only_stage;  // of a kind without clients that come and go; empty: it has stages

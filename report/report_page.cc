@@ -2,7 +2,9 @@
 
 #include <algorithm>
 
+#include "ci/run_history.h"
 #include "ci/run_metrics.h"
+#include "ci/run_selection.h"
 #include "ci/stored_judgement.h"
 #include "core/check.h"
 #include "core/periods.h"

@@ -17,6 +17,7 @@ Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr)
 Json run_json(const StoredRun& stored, const RunStanding& standing) {
   const RunInfo& info = stored.info;
   Json run;
+  run["number"] = stored.number;  // in its database: #12
   run["id"] = info.id;
   run["started_at"] = format_utc(info.started_wall_ns);
   run["started_at_ns"] = info.started_wall_ns;

@@ -284,6 +284,11 @@ Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path) {
   return connection;
 }
 
+Result<std::unique_ptr<Connection>> open_existing_for_writing(const std::string& path) {
+  { TOPSPIN_ASSIGN(const auto existing, open_for_reading(path)); }
+  return open_for_writing(path, {});
+}
+
 bool leave_wal_mode(Connection& connection) {
   // Two writers that end together each find the other still there: one of them has to try again.
   constexpr int kTries = 20;

@@ -52,6 +52,9 @@ struct FileOwner {
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      const FileOwner& owner);
 
+/// As open_for_writing(), of a database that is there already: none is created.
+Result<std::unique_ptr<Connection>> open_existing_for_writing(const std::string& path);
+
 /// A file of an older schema is read as one of the newest (older_schema.h), and stays as it is.
 Result<std::unique_ptr<Connection>> open_for_reading(const std::string& path);
 

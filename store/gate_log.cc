@@ -16,14 +16,8 @@ Error damaged(const Connection& connection, std::string_view what) {
                                 connection.path(), what));
 }
 
-/// Opening for writing would create a missing file; the log belongs to one that is there.
-Result<std::unique_ptr<Connection>> open_log(const std::string& path) {
-  { TOPSPIN_ASSIGN(const auto existing, open_for_reading(path)); }
-  return open_for_writing(path, {});
-}
-
 Status insert(const std::string& path, const std::string& sql, const auto& bind) {
-  TOPSPIN_ASSIGN(const auto connection, open_log(path));
+  TOPSPIN_ASSIGN(const auto connection, open_existing_for_writing(path));
   {
     TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection));
     {

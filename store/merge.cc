@@ -16,69 +16,14 @@
 #include "store/gate_log.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
+#include "store/run_tables.h"
 #include "store/writer_identity.h"
 
 namespace topspin {
 namespace {
 
-constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
 constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
 constexpr std::string_view kRunTable = "run";
-
-/// How a table's rows belong to a run: by a column run; by a key that packs the run and a number
-/// (schema.sql); or not at all, as the gate's log, whose rows have a position of their own.
-enum class Tie : uint8_t { kRun, kRow, kNone };
-
-struct Table {
-  std::string name;
-  Tie tie = Tie::kNone;
-  std::vector<std::string> columns;  // but for the one that ties it, or its position
-};
-
-/// A name as SQL. The names come from our own schema, which open_for_writing() has made or checked.
-// Not quoted(): for a std::string that would mean std::quoted as well.
-std::string quoted_name(std::string_view name) {
-  std::string out = "\"";
-  for (const char c : name) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + "\"";
-}
-
-Result<std::vector<std::string>> texts(Connection& connection, const std::string& sql,
-                                       const std::string& parameter = {}) {
-  TOPSPIN_ASSIGN(Statement select, connection.prepare(sql));
-  if (!parameter.empty()) select.bind_text(1, parameter);
-  std::vector<std::string> all;
-  while (true) {
-    TOPSPIN_ASSIGN(const bool row, select.step());
-    if (!row) return all;
-    all.emplace_back(select.bytes_at(0));
-  }
-}
-
-/// Every table of ours, run first.
-Result<std::vector<Table>> tables_of(Connection& connection) {
-  TOPSPIN_ASSIGN(const auto names,
-                 texts(connection,
-                       "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE "
-                       "'sqlite_%' ORDER BY name <> 'run', name"));
-  std::vector<Table> tables;
-  for (const std::string& name : names) {
-    // A generated column is not in table_info: the run of a packed key is not told twice.
-    TOPSPIN_ASSIGN(auto columns, texts(connection, "SELECT name FROM pragma_table_info(?1)", name));
-    Table& table = tables.emplace_back();
-    table.name = name;
-    const auto has = [&](std::string_view column) {
-      return std::find(columns.begin(), columns.end(), column) != columns.end();
-    };
-    table.tie = has("run") ? Tie::kRun : has("row") ? Tie::kRow : Tie::kNone;
-    const std::string_view key = table.tie == Tie::kRun   ? "run"
-                                 : table.tie == Tie::kRow ? "row"
-                                                          : "position";
-    std::erase(columns, key);
-    table.columns = std::move(columns);
-  }
-  return tables;
-}
 
 std::string list(const std::vector<std::string>& columns) {
   std::string out;
@@ -135,7 +80,7 @@ class Merge {
       : into_(into), from_(from), reader_(read_runs_of(from)) {}
 
   Result<MergeCounts> run() {
-    TOPSPIN_ASSIGN(tables_, tables_of(into_));
+    TOPSPIN_ASSIGN(tables_, run_tables(into_));
     TOPSPIN_TRY(remove_what_the_dead_left());
     // One moment of the source, whoever writes to it meanwhile.
     TOPSPIN_ASSIGN(Transaction reading, Transaction::begin(from_, "BEGIN"));
@@ -174,8 +119,7 @@ class Merge {
       load.load(writer.pid_namespace);
       load.load(writer.pid);
       load.load(writer.start_ticks);
-      // "last" is a word of find_run().
-      if (load.damaged() || id.empty() || id == "last" || run < 1 || run > kMostRuns) {
+      if (load.damaged() || id.empty() || run < 1 || run > kMostRuns) {
         refuse(id, damaged("its row"));
         continue;
       }
@@ -246,8 +190,8 @@ class Merge {
   }
 
   Status copy_reserved(int64_t run, const std::string& id, int64_t number) {
-    for (const Table& table : tables_) {
-      if (table.tie != Tie::kNone && table.name != kRunTable)
+    for (const RunTable& table : tables_) {
+      if (table.tie != RunTable::Tie::kNone && table.name != kRunTable)
         TOPSPIN_TRY(copy_rows(table, run, number));
     }
     TOPSPIN_TRY(end_batch());
@@ -257,7 +201,7 @@ class Merge {
       return make_error(ErrorCode::kInput, "it was stored meanwhile");
     }
     TOPSPIN_TRY(into_.execute(fmt::format("DELETE FROM run WHERE run = {}", number)));
-    for (const Table& table : tables_) {
+    for (const RunTable& table : tables_) {
       if (table.name == kRunTable) TOPSPIN_TRY(copy_rows(table, run, number));
     }
     {
@@ -278,8 +222,8 @@ class Merge {
   }
 
   /// Within a transaction of batches, or in the caller's.
-  Status copy_rows(const Table& table, int64_t old_run, int64_t new_run) {
-    const bool packed = table.tie == Tie::kRow;
+  Status copy_rows(const RunTable& table, int64_t old_run, int64_t new_run) {
+    const bool packed = table.tie == RunTable::Tie::kRow;
     const std::string_view key = packed ? "row" : "run";
     TOPSPIN_ASSIGN(Statement select,
                    from_.prepare(fmt::format("SELECT {0}, {1} FROM {2} WHERE {0} BETWEEN ?1 AND ?2",
@@ -355,18 +299,7 @@ class Merge {
     return {};
   }
 
-  /// Its own row last: until then a kill leaves something to find.
-  Status remove_run(int64_t run) {
-    for (auto table = tables_.rbegin(); table != tables_.rend(); ++table) {
-      if (table->tie == Tie::kNone) continue;
-      const bool packed = table->tie == Tie::kRow;
-      TOPSPIN_TRY(into_.execute(fmt::format("DELETE FROM {} WHERE {} BETWEEN {} AND {}",
-                                            quoted_name(table->name), packed ? "row" : "run",
-                                            packed ? run << 32 : run,
-                                            packed ? (run << 32) | kLastNumber : run)));
-    }
-    return {};
-  }
+  Status remove_run(int64_t run) { return delete_run_rows(into_, tables_, run); }
 
   /// The gate's log: all of it, or what is wrong with it.
   Status copy_logs() {
@@ -376,14 +309,14 @@ class Merge {
       return {};
     }
     TOPSPIN_ASSIGN(Transaction writing, Transaction::begin(into_));
-    for (const Table& table : tables_) {
-      if (table.tie == Tie::kNone) TOPSPIN_TRY(copy_log(table));
+    for (const RunTable& table : tables_) {
+      if (table.tie == RunTable::Tie::kNone) TOPSPIN_TRY(copy_log(table));
     }
     return writing.commit();
   }
 
   /// Rows that are about no run by number: those that are not there word for word are added.
-  Status copy_log(const Table& table) {
+  Status copy_log(const RunTable& table) {
     std::string same;
     for (size_t i = 0; i < table.columns.size(); ++i) {
       same +=
@@ -412,7 +345,7 @@ class Merge {
   Connection& into_;
   Connection& from_;
   std::unique_ptr<RunStore> reader_;
-  std::vector<Table> tables_;
+  std::vector<RunTable> tables_;
   MergeCounts counts_;
   std::optional<Transaction> batch_;
   size_t batch_rows_ = 0;

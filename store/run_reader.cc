@@ -49,7 +49,8 @@ class SqliteRunStore final : public RunStore {
       : connection_(std::move(connection)) {}
 
   Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) override;
-  Result<StoredRun> find_run(std::string_view id_or_prefix) override;
+  Result<StoredRun> find_run(std::string_view id) override;
+  Result<StoredRun> last_run() override;
   Status for_each_tick(const std::string& run_id,
                        const std::function<void(const Sample&)>& visit) override;
   Result<RunFold> fold(const std::string& run_id, RunPart part) override;
@@ -76,6 +77,9 @@ class SqliteRunStore final : public RunStore {
 
  private:
   Result<int64_t> run_number(const std::string& run_id);
+  /// A reader holds no lock between batches, so a run may be removed meanwhile: what was read of it
+  /// is then an error, never a part that looks whole.
+  Status check_still_there(const std::string& run_id);
   /// A run that cannot be read goes to `damaged`, or ends the reading where that is null.
   Result<std::vector<StoredRun>> load_runs(std::string_view where_and_order,
                                            std::string_view parameter, std::vector<Error>* damaged);
@@ -169,42 +173,38 @@ Result<int64_t> SqliteRunStore::run_number(const std::string& run_id) {
   return run;
 }
 
+Status SqliteRunStore::check_still_there(const std::string& run_id) {
+  const auto run = run_number(run_id);
+  if (run.ok()) return {};
+  return make_error(run.error().code, fmt::format("run {} was removed while it was read", run_id));
+}
+
 Result<std::vector<StoredRun>> SqliteRunStore::list_runs(std::vector<Error>* damaged) {
   return load_runs(fmt::format("WHERE {} ORDER BY run", kIsWholeSql), "", damaged);
 }
 
-Result<StoredRun> SqliteRunStore::find_run(std::string_view id_or_prefix) {
-  if (id_or_prefix == "last") {
-    // By the number, which only grows: a clock may have gone back since.
-    TOPSPIN_ASSIGN(
-        auto last,
-        load_runs(fmt::format("WHERE {} ORDER BY run DESC LIMIT 1", kIsWholeSql), "", nullptr));
-    if (last.empty()) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("{} holds no run yet; record one with `topspin record`",
-                                    connection_->path()));
-    }
-    return std::move(last.front());
-  }
-  // Compared as bytes: in a text, length and substr would stop at a NUL.
-  TOPSPIN_ASSIGN(auto found, load_runs(fmt::format("WHERE {} AND substr(CAST(id AS BLOB), 1,"
-                                                   " length(CAST(?1 AS BLOB))) = CAST(?1 AS BLOB)"
-                                                   " ORDER BY length(id), id LIMIT 2",
-                                                   kIsWholeSql),
-                                       id_or_prefix, nullptr));
-  if (found.empty() || id_or_prefix.empty()) {
+Result<StoredRun> SqliteRunStore::find_run(std::string_view id) {
+  TOPSPIN_ASSIGN(auto found,
+                 load_runs(fmt::format("WHERE {} AND id = ?1", kIsWholeSql), id, nullptr));
+  if (found.empty() || id.empty()) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
-                                  connection_->path(), id_or_prefix));
-  }
-  if (found.size() > 1 && found.front().info.id != id_or_prefix) {
-    return make_error(
-        ErrorCode::kUsage,
-        fmt::format("several runs in {} begin with \"{}\": {} and {}, for two; give more "
-                    "of the id",
-                    connection_->path(), id_or_prefix, found[0].info.id, found[1].info.id));
+                                  connection_->path(), id));
   }
   return std::move(found.front());
+}
+
+Result<StoredRun> SqliteRunStore::last_run() {
+  // By the number, which only grows: a clock may have gone back since.
+  TOPSPIN_ASSIGN(
+      auto last,
+      load_runs(fmt::format("WHERE {} ORDER BY run DESC LIMIT 1", kIsWholeSql), "", nullptr));
+  if (last.empty()) {
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} holds no run yet; record one with `topspin record`", connection_->path()));
+  }
+  return std::move(last.front());
 }
 
 /// The columns that load_run() reads.
@@ -261,7 +261,8 @@ Result<StoredRun> SqliteRunStore::load_run(const Statement& select) {
   const auto parsed = parse_run_status(status);
   // The id comes first, and is there even if what follows it is not.
   const std::string name = stored.info.id.empty() ? "a run" : fmt::format("run {}", stored.info.id);
-  if (load.damaged() || !parsed) return damaged(*connection_, name);
+  if (load.damaged() || !parsed || run < 1) return damaged(*connection_, name);
+  stored.number = static_cast<uint64_t>(run);
   stored.end.status = *parsed;
   if (*parsed == RunStatus::kRunning && fate_of(writer) == WriterFate::kGone) {
     stored.end.status = RunStatus::kInterrupted;
@@ -362,9 +363,9 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
   while (true) {
     TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first));
     for (const Sample& sample : ticks) visit(sample);
-    if (ticks.empty()) return {};
+    if (ticks.empty()) return check_still_there(run_id);
     const auto last = static_cast<int64_t>(ticks.back().tick);
-    if (last == std::numeric_limits<int64_t>::max()) return {};
+    if (last == std::numeric_limits<int64_t>::max()) return check_still_there(run_id);
     if (last < first) return damaged(*connection_, "the order of a run's ticks");
     first = last + 1;
   }
@@ -486,6 +487,7 @@ Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
   const int64_t from_ns = part == RunPart::kMeasured ? measured_from_ns(stages) : 0;
   const bool whole = from_ns == 0;  // every tick belongs to the part
   TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, whole ? RunPart::kWhole : part));
+  TOPSPIN_TRY(check_still_there(run_id));
   if (stored) return *std::move(stored);
   RunFold fold;
   fold.load_end_ns = load_end_ns(stages);
@@ -498,9 +500,10 @@ Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
 Status SqliteRunStore::for_each_flow(const std::string& run_id,
                                      const std::function<void(const FlowRow&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<FlowRow>(
+  TOPSPIN_TRY(visit_batches<FlowRow>(
       run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_flows(first, last); }, visit);
+      [this](int64_t first, int64_t last) { return load_flows(first, last); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, FlowRow>>> SqliteRunStore::load_flows(int64_t first_row,
@@ -552,9 +555,10 @@ Result<std::vector<std::pair<int64_t, FlowRow>>> SqliteRunStore::load_flows(int6
 Status SqliteRunStore::for_each_thread(const std::string& run_id,
                                        const std::function<void(const ThreadRow&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<ThreadRow>(
+  TOPSPIN_TRY(visit_batches<ThreadRow>(
       run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_threads(first, last); }, visit);
+      [this](int64_t first, int64_t last) { return load_threads(first, last); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(int64_t first_row,
@@ -589,7 +593,7 @@ Result<std::vector<std::pair<int64_t, ThreadRow>>> SqliteRunStore::load_threads(
 Status SqliteRunStore::for_each_thread_tick(const std::string& run_id,
                                             const std::function<void(const ThreadTick&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_moments<ThreadTick>(
+  TOPSPIN_TRY(visit_moments<ThreadTick>(
       run, "m.thread",
       "tick.elapsed_ns, tick.interval_ns, thread.pid, thread.tid, thread.name, m.cpu_ns, "
       "m.run_queue_wait_ns, m.run_queue_waits",
@@ -605,13 +609,14 @@ Status SqliteRunStore::for_each_thread_tick(const std::string& run_id,
         load.load(moment.run_queue_wait_ns);
         load.load(moment.run_queue_waits);
       },
-      visit);
+      visit));
+  return check_still_there(run_id);
 }
 
 Status SqliteRunStore::for_each_late_message(const std::string& run_id,
                                              const std::function<void(const LateMessage&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_moments<LateMessage>(
+  TOPSPIN_TRY(visit_moments<LateMessage>(
       run, "m.flow",
       "flow.flow, flow.ip_version, flow.initiator_address, flow.initiator_port, m.time_ns, "
       "m.lateness_ns",
@@ -631,15 +636,17 @@ Status SqliteRunStore::for_each_late_message(const std::string& run_id,
         initiator.address = *parsed;
         moment.initiator = format_endpoint(initiator, ip_version);
       },
-      visit);
+      visit));
+  return check_still_there(run_id);
 }
 
 Status SqliteRunStore::for_each_owner(const std::string& run_id,
                                       const std::function<void(const FlowOwner&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<FlowOwner>(
+  TOPSPIN_TRY(visit_batches<FlowOwner>(
       run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_owners(first, last); }, visit);
+      [this](int64_t first, int64_t last) { return load_owners(first, last); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, FlowOwner>>> SqliteRunStore::load_owners(int64_t first_row,
@@ -674,9 +681,10 @@ Result<std::vector<std::pair<int64_t, FlowOwner>>> SqliteRunStore::load_owners(i
 Status SqliteRunStore::for_each_socket(const std::string& run_id,
                                        const std::function<void(const SocketRow&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<SocketRow>(
+  TOPSPIN_TRY(visit_batches<SocketRow>(
       run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_sockets(first, last); }, visit);
+      [this](int64_t first, int64_t last) { return load_sockets(first, last); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, SocketRow>>> SqliteRunStore::load_sockets(int64_t first_row,
@@ -716,7 +724,7 @@ Status SqliteRunStore::for_each_syscall(const std::string& run_id,
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
   TOPSPIN_ASSIGN(const std::vector<SyscallRow> rows, load_syscalls(run));
   for (const SyscallRow& row : rows) visit(row);
-  return {};
+  return check_still_there(run_id);
 }
 
 /// All at once: there are some hundred kinds of system call at most.
@@ -747,9 +755,10 @@ Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
 Status SqliteRunStore::for_each_stack(const std::string& run_id,
                                       const std::function<void(const StackRow&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<StackRow>(
+  TOPSPIN_TRY(visit_batches<StackRow>(
       run << 32, (run << 32) | kLastNumber,
-      [this](int64_t first, int64_t last) { return load_stacks(first, last); }, visit);
+      [this](int64_t first, int64_t last) { return load_stacks(first, last); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, StackRow>>> SqliteRunStore::load_stacks(int64_t first_row,
@@ -779,9 +788,10 @@ Result<std::vector<std::pair<int64_t, StackRow>>> SqliteRunStore::load_stacks(in
 Status SqliteRunStore::for_each_event(const std::string& run_id,
                                       const std::function<void(const StoredEvent&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return visit_batches<StoredEvent>(
+  TOPSPIN_TRY(visit_batches<StoredEvent>(
       0, std::numeric_limits<int64_t>::max(),
-      [this, run](int64_t first, int64_t) { return load_events(run, first); }, visit);
+      [this, run](int64_t first, int64_t) { return load_events(run, first); }, visit));
+  return check_still_there(run_id);
 }
 
 Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events(int64_t run,
@@ -807,12 +817,16 @@ Result<std::vector<std::pair<int64_t, StoredEvent>>> SqliteRunStore::load_events
 
 Result<std::vector<RunStage>> SqliteRunStore::load_stages(const std::string& run_id) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return select_stages(*connection_, run);
+  TOPSPIN_ASSIGN(auto stages, select_stages(*connection_, run));
+  TOPSPIN_TRY(check_still_there(run_id));
+  return stages;
 }
 
 Result<std::optional<LoadResult>> SqliteRunStore::load_load(const std::string& run_id) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  return select_load(*connection_, run);
+  TOPSPIN_ASSIGN(auto load, select_load(*connection_, run));
+  TOPSPIN_TRY(check_still_there(run_id));
+  return load;
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ class RunWriter {
 };
 
 struct StoredRun {
+  uint64_t number = 0;  // in this database, from 1: "#12". Stays when other runs are removed
   RunInfo info;
   RunEnd end;
   uint64_t ticks = 0;
@@ -132,12 +133,15 @@ class RunStore {
   virtual Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) = 0;
   Result<std::vector<StoredRun>> list_runs() { return list_runs(nullptr); }
 
-  /// By id, unique prefix, or "last": the run that was stored last, whatever the clock said.
-  /// kUsage: none or several match.
-  virtual Result<StoredRun> find_run(std::string_view id_or_prefix) = 0;
+  /// By its whole id; what people type goes through ci/run_selection.h. kUsage: there is none.
+  virtual Result<StoredRun> find_run(std::string_view id) = 0;
+  /// The run that was stored last, whatever the clock said. kUsage: there is none.
+  virtual Result<StoredRun> last_run() = 0;
 
   /// Ticks in order, as the Samples that were stored (without flow and thread rows). No lock is
-  /// held while visiting: `visit` may take its time, and sees ticks that are stored meanwhile.
+  /// held while visiting: `visit` may take its time, and sees ticks that are stored meanwhile. Of
+  /// this and of every other reading of a run, kUsage: there is no such run, or it was removed
+  /// meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
   /// What the ticks add up to. Of a run that ended it is stored, and costs a few rows; else the

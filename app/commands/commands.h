@@ -32,6 +32,11 @@ void add_doctor_command(CLI::App& root, Action& action);
 void add_load_command(CLI::App& root, Action& action);
 void add_run_command(CLI::App& root, Action& action);
 void add_merge_command(CLI::App& root, Action& action);
+void add_rm_command(CLI::App& root, Action& action);
+void add_label_command(CLI::App& root, Action& action);
+
+/// `topspin -D`: the interfaces that one can capture on. Returns the exit code.
+int print_interfaces();
 
 /// Version of topspin and of each library in use, a line each.
 std::string version_text();

@@ -6,6 +6,7 @@
 #include "app/commands/commands.h"
 #include "app/host/host.h"
 #include "app/host/outlet.h"
+#include "app/options/option_group.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
 #include "core/text.h"
@@ -17,7 +18,7 @@ namespace topspin {
 namespace {
 
 /// Captures on `interface` for a moment, or says why it cannot be done.
-DoctorFinding examine_capture(const InterfaceInfo& interface) {
+DoctorFinding try_capture(const InterfaceInfo& interface) {
   DoctorFinding finding;
   finding.feature = "capture";
   finding.rung = interface.name;
@@ -38,17 +39,13 @@ DoctorFinding examine_capture(const InterfaceInfo& interface) {
   return finding;
 }
 
-int examine(const std::string& format) {
-  if (format != "text" && format != "json") {
-    return fail(
-        make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format)));
-  }
+int diagnose(const std::string& format) {
   DoctorReport report;
   report.host = read_host_info();
   report.versions = version_text();
   if (const auto interfaces = list_interfaces(); interfaces.ok()) {
     for (const InterfaceInfo& interface : *interfaces) {
-      if (interface.up) report.findings.push_back(examine_capture(interface));
+      if (interface.up) report.findings.push_back(try_capture(interface));
     }
   } else {
     report.findings.push_back({"capture", "interfaces", false, interfaces.error().message, ""});
@@ -71,11 +68,12 @@ std::string version_text() {
 
 void add_doctor_command(CLI::App& root, Action& action) {
   CLI::App* command =
-      root.add_subcommand("doctor", "What works on this host, what does not, and what mends it");
+      root.add_subcommand("doctor", "Check this host, and say how to fix what is missing");
   auto format = std::make_shared<std::string>("text");
-  command->add_option("--format", *format, "text (default) or json")->option_text("FORMAT");
+  OptionGroup(*command, kDisplayGroup)
+      .choice("--format", *format, "FORMAT", {"text", "json"}, "text (default) or json");
   command->footer("Examples:\n  topspin doctor\n  sudo topspin doctor --format json");
-  command->callback([format, &action] { action = [format] { return examine(*format); }; });
+  command->callback([format, &action] { action = [format] { return diagnose(*format); }; });
 }
 
 }  // namespace topspin

@@ -4,12 +4,15 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "app/commands/commands.h"
 #include "app/commands/export_target.h"
 #include "app/commands/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "app/options/option_group.h"
+#include "ci/run_selection.h"
 #include "report/export.h"
 #include "report/folded_stacks.h"
 #include "report/gate_json.h"
@@ -33,30 +36,19 @@ constexpr std::array<std::string_view, 10> kFormats = {"json",  "ndjson",   "csv
                                                        "hdr",   "perfetto", "ipfix", "folded",
                                                        "junit", "github"};
 
-std::string format_names() {
-  std::string names;
-  for (const std::string_view name : kFormats)
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
-  return names;
-}
-
-Error unknown_format(const std::string& format) {
-  const std::string names = format_names();
-  if (format.empty())
-    return make_error(ErrorCode::kUsage, fmt::format("give --format: one of {}", names));
-  return make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of {}", format, names));
-}
+std::vector<std::string> format_names() { return {kFormats.begin(), kFormats.end()}; }
 
 bool is_of_judgement(const std::string& format) { return format == "junit" || format == "github"; }
 
 /// An option that the format has no use for is a mistake, and said.
 Status check_options(const ExportOptions& o) {
-  TOPSPIN_TRY(check_output_name(o.output, format_names()));
-  if (std::find(kFormats.begin(), kFormats.end(), o.format) == kFormats.end())
-    return unknown_format(o.format);
+  const std::string formats = fmt::format("{}", fmt::join(kFormats, ", "));
+  TOPSPIN_TRY(check_output_name(o.output, formats));
+  if (o.format.empty())
+    return make_error(ErrorCode::kUsage, fmt::format("give --format: one of {}", formats));
   const auto belongs = [&](const std::string& given, const char* option,
-                           std::initializer_list<std::string_view> formats) -> Status {
-    if (given.empty() || std::find(formats.begin(), formats.end(), o.format) != formats.end())
+                           std::initializer_list<std::string_view> takers) -> Status {
+    if (given.empty() || std::find(takers.begin(), takers.end(), o.format) != takers.end())
       return {};
     return make_error(ErrorCode::kUsage,
                       fmt::format("{} means nothing to --format {}", option, o.format));
@@ -73,8 +65,6 @@ Status check_options(const ExportOptions& o) {
                                   "--judgement FILE",
                                   o.format));
   }
-  if (o.format == "hdr" && o.runs.size() > 1)
-    return make_error(ErrorCode::kUsage, "--format hdr is of one run; give one");
   return {};
 }
 
@@ -106,6 +96,22 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   return export_csv(store, runs, table, output);
 }
 
+/// The newest if none was named.
+Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& store) {
+  if (o.runs.empty()) {
+    TOPSPIN_ASSIGN(StoredRun last, store.last_run());
+    return std::vector<StoredRun>{std::move(last)};
+  }
+  TOPSPIN_ASSIGN(auto runs, select_runs(store, o.runs));
+  if (o.format == "hdr" && runs.size() > 1) {
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("--format hdr is of one run, and these are {}; give one, such as "
+                                  "#{}",
+                                  runs.size(), runs.back().number));
+  }
+  return runs;
+}
+
 Status export_stored(const ExportOptions& o) {
   TOPSPIN_TRY(check_options(o));
   if (o.format == "csv" && !o.table.empty()) {
@@ -119,11 +125,7 @@ Status export_stored(const ExportOptions& o) {
     return target.finish();
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
-  std::vector<StoredRun> runs;
-  for (const std::string& name : o.runs.empty() ? std::vector<std::string>{"last"} : o.runs) {
-    TOPSPIN_ASSIGN(StoredRun run, store->find_run(name));
-    runs.push_back(std::move(run));
-  }
+  TOPSPIN_ASSIGN(const auto runs, runs_to_export(o, *store));
   TOPSPIN_ASSIGN(ExportTarget target, o.collector.empty()
                                           ? ExportTarget::open(o.output, database_path(o.db))
                                           : ExportTarget::connect_udp(o.collector));
@@ -135,41 +137,30 @@ Status export_stored(const ExportOptions& o) {
 }  // namespace
 
 void add_export_command(CLI::App& root, Action& action) {
-  CLI::App* command = root.add_subcommand("export", "Hand runs and verdicts to other programs");
+  CLI::App* command = root.add_subcommand("export", "Write runs and verdicts for other programs");
   auto o = std::make_shared<ExportOptions>();
-  command->add_option("RUN", o->runs, "Run ids, unique prefixes of them, or last (default)");
-  command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
-  command
-      ->add_option(
-          "--format", o->format,
-          "json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded, of runs; junit or "
-          "github, of the gate's last judgement")
-      ->option_text("FORMAT");
-  command->add_option("-o,--output", o->output, "Write to a file (default: standard output)")
-      ->option_text("FILE");
-  command
-      ->add_option(
-          "--table", o->table,
-          "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, counters, "
-          "stages, loads, load_parts, events or runs")
-      ->option_text("NAME");
-  command
-      ->add_option("--histogram", o->histogram,
-                   "Of hdr: which one (default reply_latency_ns), as in table histogram")
-      ->option_text("NAME");
-  command
-      ->add_option("--collector", o->collector,
-                   "Of ipfix: send by UDP to a collector, 127.0.0.1:4739")
-      ->option_text("ADDRESS:PORT");
-  command
-      ->add_option("--judgement", o->judgement,
-                   "Of junit and github: a file of `gate --format json` (default: the last one "
-                   "in the database)")
-      ->option_text("FILE");
+  command->add_option("RUN", o->runs, fmt::format("{}; several of them (default last)", kRunHelp))
+      ->option_text("RUN...");
+  add_database_option(*command, o->db);
+  OptionGroup(*command, kStorageGroup)
+      .option("--judgement", o->judgement, "FILE",
+              "Of junit and github: a file of `gate --format json` (default: the last judgement in "
+              "the database)");
+  const OptionGroup display(*command, kDisplayGroup);
+  display.choice("--format", o->format, "FORMAT", format_names(),
+                 "Of runs: json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded. Of the "
+                 "gate's last judgement: junit or github");
+  display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
+  display.option("--table", o->table, "NAME",
+                 "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, "
+                 "counters, stages, loads, load_parts, events or runs");
+  display.option("--histogram", o->histogram, "NAME",
+                 "Of hdr: which one (default reply_latency_ns)");
+  display.option("--collector", o->collector, "ADDRESS:PORT",
+                 "Of ipfix: send it by UDP to a collector");
   command->footer(
       "Examples:\n"
-      "  topspin export last --format ndjson | jq 'select(.type == \"tick\") | .active_flows'\n"
+      "  topspin export last --format ndjson | jq 'select(.type == \"tick\") | .packets'\n"
       "  topspin export --format csv --table flows -o flows.csv\n"
       "  topspin export --format openmetrics -o run.prom\n"
       "  topspin export --format hdr --histogram run_queue_latency_ns -o waits.hgrm\n"

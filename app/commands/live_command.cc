@@ -5,6 +5,7 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
+#include "app/options/option_group.h"
 #include "app/recording/recording.h"
 #include "app/screen/live.h"
 #include "app/screen/playback.h"
@@ -20,6 +21,8 @@ struct LiveCommand {
 
 int run_live(LiveCommand& o) {
   if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
+  if (auto checked = check_filter_words(o.record.observe); !checked.ok())
+    return fail(checked.error());
   o.record.observe.count_payload = true;  // the Data column
   if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look);
   o.record.quiet = true;
@@ -40,17 +43,15 @@ int run_live(LiveCommand& o) {
 }  // namespace
 
 void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& action) {
-  CLI::App* command = root.add_subcommand(
-      "live", "[FILTER...] [-- COMMAND...]: the live monitor; the default command");
+  CLI::App* command =
+      root.add_subcommand("live", "Watch flows, latency and threads live; the default command");
   auto o = std::make_shared<LiveCommand>();
   add_record_options(*command, o->record);
-  command
-      ->add_option("-r,--read", o->file, "Show a capture file instead of an interface, as it went")
-      ->option_text("FILE");
-  command
-      ->add_option("--db", o->record.observe.db,
-                   "Record into this database while showing (default: keep nothing)")
-      ->option_text("FILE");
+  OptionGroup(*command, kCaptureGroup)
+      .option("-r,--read", o->file, "FILE", "Show a capture file instead of an interface");
+  OptionGroup(*command, kStorageGroup)
+      .option("--db", o->record.observe.db, "FILE",
+              "Record into this database while showing (default: keep nothing)");
   add_look_options(*command, o->look);
   command->footer(
       "Examples:\n"
@@ -59,7 +60,7 @@ void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& a
       "  topspin live -i eth0 --once --rows 20\n"
       "  topspin live -r capture.pcap\n"
       "\n"
-      "Press h in the screen for its keys. Without a terminal it prints a line a tick.");
+      "Press h on the screen for its keys. Without a terminal it prints a line a tick.");
   command->callback([o, &trailing, &action] {
     o->record.command = trailing;
     action = [o] { return run_live(*o); };

@@ -19,8 +19,9 @@
 #include "app/host/outlet.h"
 #include "app/host/privileges.h"
 #include "app/options/observe_options.h"
+#include "app/options/option_group.h"
 #include "app/version.h"
-#include "ci/stored_judgement.h"
+#include "ci/run_selection.h"
 #include "core/text.h"
 #include "load/load.h"
 #include "load/workload_type.h"
@@ -136,24 +137,19 @@ struct ShowArguments {
 int show(const ShowArguments& arguments) {
   const auto merged = [&]() -> Result<LoadResult> {
     TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));
-    TOPSPIN_ASSIGN(const auto all, store->list_runs());
-    std::map<std::string, LoadResult> loads;  // by run: one that is named twice counts once
-    for (const std::string& selector : arguments.runs) {
-      TOPSPIN_ASSIGN(const auto chosen, select_runs(all, selector));
-      for (const StoredRun& run : chosen) {
-        TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
-        if (!load) {
-          return make_error(ErrorCode::kUsage,
-                            fmt::format("run {} has no load; choose runs that topspin load --db or "
-                                        "topspin run made",
-                                        run.info.id));
-        }
-        loads.emplace(run.info.id, std::move(*load));
+    TOPSPIN_ASSIGN(const auto chosen, select_runs(*store, arguments.runs));
+    std::vector<LoadResult> loads;
+    for (const StoredRun& run : chosen) {
+      TOPSPIN_ASSIGN(auto load, store->load_load(run.info.id));
+      if (!load) {
+        return make_error(ErrorCode::kUsage,
+                          fmt::format("run #{} has no load; choose runs that topspin load --db or "
+                                      "topspin run made",
+                                      run.number));
       }
+      loads.push_back(std::move(*load));
     }
-    std::vector<LoadResult> values;
-    for (auto& [id, load] : loads) values.push_back(std::move(load));
-    return merge_loads(values);
+    return merge_loads(loads);
   }();
   if (!merged.ok()) return fail(merged.error());
   print_result(*merged, arguments.format);
@@ -190,7 +186,19 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   return 0;
 }
 
-void add_option(CLI::App& command, const LoadOption& option, LoadArguments& arguments) {
+const char* placeholder(LoadOption::Kind kind) {
+  switch (kind) {
+    case LoadOption::Kind::kFlag: return "";
+    case LoadOption::Kind::kNumber: return "COUNT";
+    case LoadOption::Kind::kText: return "TEXT";
+    case LoadOption::Kind::kDuration: return "DURATION";
+    case LoadOption::Kind::kRate: return "RATE";
+    case LoadOption::Kind::kChoice: return "WORD";
+  }
+  return "";
+}
+
+void add_load_option(CLI::App& command, const LoadOption& option, LoadArguments& arguments) {
   const std::string name = "--" + option.name;
   std::map<std::string, std::string>& texts = arguments.texts;
   if (option.kind == LoadOption::Kind::kFlag) {
@@ -198,72 +206,73 @@ void add_option(CLI::App& command, const LoadOption& option, LoadArguments& argu
         name, [&texts, key = option.name] { texts[key] = "true"; }, option.help);
     return;
   }
-  CLI::Option* added = command.add_option_function<std::string>(
-      name, [&texts, key = option.name](const std::string& text) { texts[key] = text; },
-      option.help);
-  if (option.kind == LoadOption::Kind::kNumber) added->type_name("UINT");
-  if (!option.words.empty())
-    added->check(CLI::IsMember(std::vector<std::string>(option.words.begin(), option.words.end())));
-  if (!option.default_text.empty()) added->default_str(option.default_text);
+  std::string help = option.help;
+  if (!option.default_text.empty()) help += fmt::format(" (default {})", option.default_text);
+  command
+      .add_option_function<std::string>(
+          name, [&texts, key = option.name](const std::string& text) { texts[key] = text; }, help)
+      ->option_text(placeholder(option.kind));
 }
+
+constexpr const char* kExitCodes =
+    "Exit codes: 0 fine; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
+    "input or output; 128+n on signal n.";
 
 void add_workload(CLI::App& load, const WorkloadType& type,
                   const std::shared_ptr<LoadArguments>& arguments, Action& action) {
   LoadArguments& a = *arguments;
   CLI::App& command = *load.add_subcommand(std::string(type.name()), std::string(type.help));
-  command
-      .add_option("--target", a.target,
-                  "HOST:PORT or [IPV6]:PORT; of http also http://HOST:PORT/PATH")
+  const OptionGroup options(command, "Options");
+  options
+      .option("--target", a.target, type.takes_url ? "HOST:PORT|URL" : "HOST:PORT",
+              type.takes_url ? "Where to: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
+                             : "Where to: HOST:PORT or [IPV6]:PORT; required")
       ->required();
-  for (const LoadOption& option : common_load_options()) add_option(command, option, a);
-  command.add_option("--format", a.format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  command.add_flag("-q,--quiet", a.quiet, "No line a second");
-  command.add_option("--db", a.db, "Keep the result in this database, too")->option_text("FILE");
-  command.add_option("--label", a.labels, "KEY=VALUE to find it by; may be given several times")
-      ->option_text("KEY=VALUE")
-      ->allow_extra_args(false);
-  for (const LoadOption& option : type.options) add_option(command, option, a);
+  for (const LoadOption& option : type.options) add_load_option(command, option, a);
+  for (const LoadOption& option : common_load_options()) add_load_option(command, option, a);
+  OptionGroup(command, kStorageGroup)
+      .option("--db", a.db, "FILE", "Keep the result as a run in this database, too");
+  add_label_option(command, a.labels);
+  const OptionGroup display(command, kDisplayGroup);
+  display.choice("--format", a.format, "FORMAT", {"text", "json"}, "text (default) or json");
+  display.flag("-q,--quiet", a.quiet, "Print no line a second");
+  command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kExitCodes));
   command.callback([arguments, &type, &action] {
     action = [arguments, &type] { return run(*arguments, type); };
   });
 }
 
-constexpr const char* kFooter =
-    "Examples:\n"
-    "  topspin load udp-pingpong --target 127.0.0.1:8888 --stages \"0:15000 over 60s, hold 30s, "
-    "15000:0 over 60s\"\n"
-    "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 --arrive 10/s --hold 30s "
-    "--leave 10/s --format json\n"
-    "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms --connection close\n"
-    "  topspin load udp-flood --target 127.0.0.1:9999 --rate 200000/s --duration 5s\n"
-    "\n"
-    "Exit codes: 0 fine; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
-    "input or output; 128+n on signal n.";
+void add_show(CLI::App& load, Action& action) {
+  const auto shown = std::make_shared<ShowArguments>();
+  CLI::App& command =
+      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one");
+  command.add_option("RUNS", shown->runs, kRunHelp)->option_text("RUN...")->required();
+  add_database_option(command, shown->db);
+  OptionGroup(command, kDisplayGroup)
+      .choice("--format", shown->format, "FORMAT", {"text", "json"}, "text (default) or json");
+  command.footer(
+      "Examples:\n"
+      "  topspin load show load=monday --db all.db\n"
+      "  topspin load show last~1 last --format json");
+  command.callback([shown, &action] { action = [shown] { return show(*shown); }; });
+}
 
 }  // namespace
 
 void add_load_command(CLI::App& root, Action& action) {
-  CLI::App& load = *root.add_subcommand("load", "Traffic on a schedule, and what came back");
-  load.footer(kFooter);
+  CLI::App& load =
+      *root.add_subcommand("load", "Make traffic on a schedule, and account for what came back");
+  load.footer(
+      fmt::format("Examples:\n"
+                  "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 --hold 30s\n"
+                  "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms\n"
+                  "\n"
+                  "topspin load WORKLOAD --help shows the options of a workload.\n\n{}",
+                  kExitCodes));
   load.require_subcommand(1);
   const auto arguments = std::make_shared<LoadArguments>();
   for (const WorkloadType& type : workload_types()) add_workload(load, type, arguments, action);
-
-  const auto shown = std::make_shared<ShowArguments>();
-  CLI::App& command =
-      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one");
-  command
-      .add_option("RUNS", shown->runs, "Runs: ids, last, a commit, a branch, or a label KEY=VALUE")
-      ->option_text("RUN...")
-      ->required();
-  command.add_option("--db", shown->db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
-  command.add_option("--format", shown->format, "text or json")
-      ->check(CLI::IsMember({"text", "json"}))
-      ->capture_default_str();
-  command.callback([shown, &action] { action = [shown] { return show(*shown); }; });
+  add_show(load, action);
 }
 
 }  // namespace topspin

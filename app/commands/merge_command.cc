@@ -41,7 +41,7 @@ int merge(const MergeOptions& o) {
 }  // namespace
 
 void add_merge_command(CLI::App& root, Action& action) {
-  CLI::App* command = root.add_subcommand("merge", "Join databases: the runs of all in one");
+  CLI::App* command = root.add_subcommand("merge", "Copy the runs of several databases into one");
   auto o = std::make_shared<MergeOptions>();
   command->add_option("OUT", o->out, "The database that takes them; made if it is not there")
       ->option_text("OUT.db")
@@ -52,10 +52,11 @@ void add_merge_command(CLI::App& root, Action& action) {
   command->footer(
       "Examples:\n"
       "  topspin merge all.db host1.db host2.db\n"
-      "  topspin load show load=monday --db all.db\n"
+      "  topspin merge ci.db artifacts/*.db\n"
       "\n"
       "A run that is there already is not taken twice. A run that is damaged is named and left "
-      "out. "
+      "out.\n"
+      "\n"
       "Exit codes: 0 fine; 2 wrong usage; 4 permission; 5 input or output, or a run was left out.");
   command->callback([o, &action] { action = [o] { return merge(*o); }; });
 }

@@ -8,6 +8,7 @@
 #include "app/host/host.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "app/options/option_group.h"
 #include "app/tick/judge_losses.h"
 #include "app/tick/tick_builder.h"
 #include "app/version.h"
@@ -23,6 +24,7 @@ struct ReadOptions {
   std::string file;
   std::string format = "text";
   bool flows = false;
+  uint64_t max_packets = UINT64_MAX;
 };
 
 /// Stores a file's intervals as ticks, many in one transaction: a file reads faster than real time.
@@ -112,10 +114,6 @@ std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& 
 }
 
 int read_file(const ReadOptions& o) {
-  if (o.format != "text" && o.format != "json" && o.format != "ndjson") {
-    return fail(make_error(ErrorCode::kUsage,
-                           fmt::format("--format {} is not one of text, json, ndjson", o.format)));
-  }
   const auto table = flow_table_options(o.observe);
   if (!table.ok()) return fail(table.error());
   const auto filter = filter_text(o.observe);
@@ -129,6 +127,7 @@ int read_file(const ReadOptions& o) {
   FileOptions file{o.file, *filter, store ? *interval_ns : 0,
                    store ? WriterOptions{}.max_flow_rows : 0};
   file.max_rows_at_end = WriterOptions{}.max_flow_rows;
+  file.max_packets = o.max_packets;
   auto tracker = FlowTracker::open_file(file, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
@@ -201,21 +200,29 @@ int read_file(const ReadOptions& o) {
 
 void add_read_command(CLI::App& root, Action& action) {
   CLI::App* command =
-      root.add_subcommand("read", "Track the flows of a pcap or pcapng file; needs no privilege");
+      root.add_subcommand("read", "Read a capture file (pcap or pcapng); needs no privilege");
   auto o = std::make_shared<ReadOptions>();
   command->add_option("FILE", o->file, "Capture file, plain or gzip; - is standard input")
       ->required();
   add_flow_options(*command, o->observe);
+  OptionGroup(*command, kCaptureGroup)
+      .option("-c", o->max_packets, "COUNT",
+              "Stop after so many packets that the filter lets through")
+      ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   command
-      ->add_option("--interval", o->observe.interval, "With --db: time between ticks (default 1s)")
-      ->option_text("TIME");
-  command->add_option("--db", o->observe.db, "Store the reading as a run in this database")
-      ->option_text("FILE");
-  command->add_option("--format", o->format, "text (default), json, or ndjson: one object a flow")
-      ->option_text("FORMAT");
-  command->add_flag("--flows", o->flows, "One JSON object a flow, a line each, after the rest");
-  command->add_flag(
-      "-n", [](int64_t) {}, "Names are never resolved; accepted as for tcpdump");
+      ->add_flag(
+          "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
+      ->group(kCaptureGroup);
+  OptionGroup(*command, kTimeGroup)
+      .option("--interval", o->observe.interval, "DURATION",
+              "With --db: time from tick to tick (default 1s)");
+  const OptionGroup storage(*command, kStorageGroup);
+  storage.option("--db", o->observe.db, "FILE", "Store what was read as a run in this database");
+  add_label_option(*command, o->observe.labels);
+  const OptionGroup display(*command, kDisplayGroup);
+  display.choice("--format", o->format, "FORMAT", {"text", "json", "ndjson"},
+                 "text (default), json, or ndjson: one object a flow");
+  display.flag("--flows", o->flows, "After the rest, one JSON object a flow, a line each");
   command->footer(
       "Examples:\n"
       "  topspin read capture.pcap\n"

@@ -4,13 +4,13 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
+#include "app/options/option_group.h"
 #include "app/options/record_options.h"
 #include "app/recording/recording.h"
 #include "capture/flow_tracker.h"
 #include "core/text.h"
 
 namespace topspin {
-namespace {
 
 int print_interfaces() {
   const auto interfaces = list_interfaces();
@@ -25,29 +25,31 @@ int print_interfaces() {
   return 0;
 }
 
-}  // namespace
-
 void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action) {
   CLI::App* command = root.add_subcommand(
-      "record",
-      "[FILTER...] [-- COMMAND...]: record flows and the subject's scheduling into the database");
+      "record", "Record traffic and the subject's scheduling into a database, without a screen");
   auto o = std::make_shared<RecordOptions>();
   auto list = std::make_shared<bool>(false);
-  command->add_flag("-D,--list-interfaces", *list, "List the interfaces and stop");
+  OptionGroup(*command, kCaptureGroup)
+      .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and stop");
   add_record_options(*command, *o);
-  command->add_option("--db", o->observe.db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
-  command->add_flag("-q,--quiet", o->quiet, "Print no line a tick");
+  add_database_option(*command, o->observe.db);
+  OptionGroup(*command, kDisplayGroup).flag("-q,--quiet", o->quiet, "Print no line a tick");
   command->footer(
       "Examples:\n"
       "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"
       "  topspin record -i lo --pid 4242 --duration 60s --label build=42 port 8888\n"
-      "  topspin record --cgroup /system.slice/nginx.service --duration 5m tcp port 443\n"
+      "  topspin record --cgroup /system.slice/nginx.service --duration 5m \\\n"
+      "    tcp port 443\n"
       "\n"
-      "The command's exit status is passed on. Ctrl-C ends and saves; a second one aborts.");
+      "topspin exits with the status of COMMAND. Ctrl-C ends and saves; a second one aborts.");
   command->callback([o, list, &trailing, &action] {
     o->command = trailing;
-    action = [o, list] { return *list ? print_interfaces() : record(*o); };
+    action = [o, list] {
+      if (*list) return print_interfaces();
+      const Status filter = check_filter_words(o->observe);
+      return filter.ok() ? record(*o) : fail(filter.error());
+    };
   });
 }
 

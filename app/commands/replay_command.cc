@@ -6,7 +6,10 @@
 
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "app/options/option_group.h"
 #include "app/screen/playback.h"
+#include "ci/run_selection.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -20,7 +23,7 @@ struct ReplayOptions {
 
 Result<Recorded> load(const ReplayOptions& o) {
   TOPSPIN_ASSIGN(auto store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(const StoredRun run, store->find_run(o.run));
+  TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
   Recorded recorded;
   recorded.scene = make_scene(run.info);
   recorded.scene.flows_are_final = true;
@@ -59,17 +62,16 @@ Result<Recorded> load(const ReplayOptions& o) {
 
 void add_replay_command(CLI::App& root, Action& action) {
   CLI::App* command =
-      root.add_subcommand("replay", "RUN: a stored run in the same screens as live");
+      root.add_subcommand("replay", "Show a stored run on the same screens as live");
   auto o = std::make_shared<ReplayOptions>();
-  command->add_option("RUN", o->run, "Run id, a unique prefix of one, or last")
+  command->add_option("RUN", o->run, fmt::format("{} (default last)", kRunHelp))
       ->default_val("last");
-  command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
+  add_database_option(*command, o->db);
   add_look_options(*command, o->look);
   command->footer(
       "Examples:\n"
       "  topspin replay last\n"
-      "  topspin replay 0192f --screen timeline\n"
+      "  topspin replay 12 --screen timeline\n"
       "  topspin replay last --once --screen scheduler\n"
       "\n"
       "Space pauses, Left and Right step, + and - change the speed, l goes to the next loss, w to "

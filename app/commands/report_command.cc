@@ -1,4 +1,4 @@
-// `topspin list` and `topspin report`: what the database holds.
+// `topspin report`: runs for people, and as one JSON document.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -7,7 +7,9 @@
 #include "app/commands/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "app/options/option_group.h"
 #include "app/plan/plan.h"
+#include "ci/run_selection.h"
 #include "report/html_page.h"
 #include "report/markdown.h"
 #include "report/report_page.h"
@@ -27,33 +29,11 @@ struct ReportOptions {
   std::string judgement;             // a file; empty: the report judges by itself
 };
 
-int list_runs(const ReportOptions& o) {
-  const std::string format = o.format.empty() ? "text" : o.format;
-  if (format != "text" && format != "json") {
-    return fail(
-        make_error(ErrorCode::kUsage, fmt::format("--format {} is not one of text, json", format)));
-  }
-  auto store = RunStore::open(database_path(o.db));
-  if (!store.ok()) return fail(store.error());
-  std::vector<Error> damaged;
-  const auto runs = list_with_standing(**store, &damaged);
-  if (!runs.ok()) return fail(runs.error());
-  fmt::print("{}", format == "json" ? run_list_json(*runs) : run_list_text(*runs));
-  for (const Error& error : damaged) say(error.message);
-  return damaged.empty() ? 0 : exit_code(ErrorCode::kInput);
-}
-
 constexpr const char* kReportFormats = "text, json, html, markdown";
 
 Result<std::string> report_format(const ReportOptions& o) {
   TOPSPIN_TRY(check_output_name(o.output, kReportFormats));
-  if (!o.format.empty()) {
-    for (const char* known : {"text", "json", "html", "markdown"}) {
-      if (o.format == known) return o.format;
-    }
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--format {} is not one of {}", o.format, kReportFormats));
-  }
+  if (!o.format.empty()) return o.format;
   const std::string ending = name_ending(o.output);
   if (ending == "html" || ending == "htm") return std::string("html");
   if (ending == "md" || ending == "markdown") return std::string("markdown");
@@ -70,15 +50,9 @@ Result<std::string> report_format(const ReportOptions& o) {
 /// leaves no half of an answer.
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
   std::vector<RunReport> reports;
-  for (const std::string& run : runs) {
-    if (run.find('=') != std::string::npos) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("\"{}\" is a label; text and json take a run's id, a prefix of "
-                                    "one, or last. Give --format html or markdown for labels, "
-                                    "commits and branches",
-                                    run));
-    }
-    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run, plan_rules));
+  TOPSPIN_ASSIGN(const auto chosen, select_runs(store, runs));
+  for (const StoredRun& run : chosen) {
+    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run.info.id, plan_rules));
     reports.push_back(std::move(report));
   }
   std::string text;
@@ -129,57 +103,38 @@ int report_runs(const ReportOptions& o) {
   return written.ok() ? 0 : fail(written.error());
 }
 
-void add_database(CLI::App& command, ReportOptions& options) {
-  command.add_option("--db", options.db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
-}
-
 }  // namespace
-
-void add_list_command(CLI::App& root, Action& action) {
-  CLI::App* command = root.add_subcommand("list", "List the runs of a database");
-  auto o = std::make_shared<ReportOptions>();
-  add_database(*command, *o);
-  command->add_option("--format", o->format, "text (default) or json")->option_text("FORMAT");
-  command->footer("Examples:\n  topspin list\n  topspin list --db ci.db --format json");
-  command->callback([o, &action] { action = [o] { return list_runs(*o); }; });
-}
 
 void add_report_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand(
-      "report", "Report on runs: text, Markdown, a page in HTML, or JSON for programs");
+      "report", "Report on runs: text, Markdown, an HTML page, or JSON for programs");
   auto o = std::make_shared<ReportOptions>();
-  command->add_option("RUN", o->runs,
-                      "Run id, a unique prefix of one, or last (default); for html and markdown "
-                      "also a commit, a branch or a label KEY=VALUE. Two: A against B; more: their "
-                      "history");
-  add_database(*command, *o);
   command
-      ->add_option(
-          "--format", o->format,
-          "text, html, markdown or json (default: as FILE's name ends, .html, .md, .json or .txt; "
-          "else text)")
-      ->option_text("FORMAT");
-  command->add_option("-o,--output", o->output, "Write to FILE instead of standard output")
-      ->option_text("FILE");
-  command
-      ->add_option("--max-bytes", o->max_bytes,
-                   "Markdown: leave out what matters least beyond so many bytes (default 1048576; "
-                   "a GitHub comment takes 65536)")
-      ->option_text("N");
-  command
-      ->add_option(
-          "--judgement", o->judgement,
-          "HTML and Markdown of A against B: the verdict to show, a file of `gate --format "
-          "json` (default: judged with default margins)")
-      ->option_text("FILE");
+      ->add_option("RUN", o->runs,
+                   fmt::format("{} (default last). For html and markdown two are A against B, and "
+                               "more are a history",
+                               kRunHelp))
+      ->option_text("RUN...");
+  add_database_option(*command, o->db);
+  OptionGroup(*command, kStorageGroup)
+      .option("--judgement", o->judgement, "FILE",
+              "HTML and Markdown of A against B: the verdict to show, a file of `gate --format "
+              "json` (default: judged with default margins)");
+  const OptionGroup display(*command, kDisplayGroup);
+  display.choice("--format", o->format, "FORMAT", {"text", "json", "html", "markdown"},
+                 "text, html, markdown or json (default: as the name of -o ends, .html, .md, .json "
+                 "or .txt; else text)");
+  display.option("-o,--output", o->output, "FILE", "Write to FILE instead of standard output");
+  display.option("--max-bytes", o->max_bytes, "BYTES",
+                 "Markdown: leave out what matters least beyond this size (default 1048576; a "
+                 "GitHub comment takes 65536)");
   command->footer(
       "Examples:\n"
       "  topspin report last\n"
       "  topspin report last -o report.html\n"
-      "  topspin report main feature --format html -o compared.html\n"
+      "  topspin report main feature -o compared.html\n"
       "  topspin report side=b --format markdown >> \"$GITHUB_STEP_SUMMARY\"\n"
-      "  topspin report 0193 --format json | jq .summary.reply_latency_ns");
+      "  topspin report 12 --format json | jq .summary.reply_latency_ns");
   command->callback([o, &action] {
     if (o->runs.empty()) o->runs.emplace_back("last");
     action = [o] { return report_runs(*o); };

@@ -12,6 +12,7 @@
 #include "app/commands/run_output.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
+#include "app/options/option_group.h"
 #include "app/plan/plan_session.h"
 #include "core/read_file.h"
 #include "core/text.h"
@@ -119,54 +120,42 @@ int run_plan(const RunOptions& o) {
 
 void add_run_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand(
-      "run", "Run a plan: subjects, load and observation together, repeated and interleaved");
+      "run", "Run a plan: subjects under a load, recorded in turn, and held to rules");
   auto o = std::make_shared<RunOptions>();
   command->add_option("PLAN", o->file, "The plan, a TOML file")->option_text("PLAN.toml");
-  command->add_flag("--example", o->example, "Print a plan with every key explained, and stop");
-  command->add_flag(
-      "--check", o->check,
-      "Read the plan, look whether its filter, interface and commands are there, and stop");
-  command
-      ->add_option("--subject", o->subjects,
-                   "Run this subject of the plan only; may be repeated, the first is side A")
-      ->option_text("NAME")
-      ->allow_extra_args(false);
-  command->add_option("--repeat", o->repeats, "Runs of each subject, instead of the plan's")
-      ->option_text("N")
+  const OptionGroup options(*command, "Options");
+  options.flag("--example", o->example, "Print a plan with every key explained, and stop");
+  options.flag("--check", o->check,
+               "Check the plan, its filter, interface, commands and rules, and stop");
+  options.list("--subject", o->subjects, "NAME",
+               "Run this subject of the plan only; may be repeated, the first is side A");
+  options.option("--repeat", o->repeats, "COUNT", "Runs of each subject (default: the plan's)")
       ->check(CLI::Range(1, 1000));
-  command->add_option("--seed", o->seed, "Of the order, instead of the plan's (default: drawn)")
-      ->option_text("N")
+  options
+      .option("--seed", o->seed, "NUMBER",
+              "Seed of the order of the runs (default: the plan's, else drawn)")
       ->check(CLI::Range(uint64_t{0}, uint64_t{std::numeric_limits<int64_t>::max()}));
-  command->add_option("--db", o->db, "The database (default $TOPSPIN_DB, else topspin.db)")
-      ->option_text("FILE");
-  command
-      ->add_option("--label", o->labels,
-                   "KEY=VALUE to find the runs by; may be given several times")
-      ->option_text("KEY=VALUE")
-      ->allow_extra_args(false);
-  command->add_option("--format", o->format, "text (default), markdown or json")
-      ->check(CLI::IsMember({"text", "markdown", "json"}))
-      ->option_text("FORMAT");
-  command->add_flag("--strict", o->strict, "Exit with 3 if any run is not usable");
-  command->add_flag(
-      "--lenient", o->lenient,
-      "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
-  command->add_flag("--ticks", o->ticks, "Print a line a tick, as record does");
-  command->add_flag("-q,--quiet", o->quiet, "Do not say which run is being made");
+  options.flag("--strict", o->strict, "Exit with 3 if any run is not usable");
+  options.flag("--lenient", o->lenient,
+               "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");
+  add_database_option(*command, o->db);
+  add_label_option(*command, o->labels);
+  const OptionGroup display(*command, kDisplayGroup);
+  display.choice("--format", o->format, "FORMAT", {"text", "markdown", "json"},
+                 "text (default), markdown or json");
+  display.flag("--ticks", o->ticks, "Print a line a tick, as record does");
+  display.flag("-q,--quiet", o->quiet, "Do not say which run is being made");
   command->footer(
       "Examples:\n"
       "  topspin run --example > plan.toml\n"
       "  topspin run plan.toml\n"
-      "  topspin run plan.toml --subject old --subject new --repeat 10 && topspin gate\n"
+      "  topspin run plan.toml --subject old --subject new --repeat 10\n"
       "\n"
       "Ctrl-C ends the run in order and keeps it as interrupted; nothing stays running.\n"
       "\n"
       "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable "
-      "run, "
-      "or a rule\n"
-      "could not be judged (with --strict: any run is not usable); 4 permission, kernel or a port "
-      "that is taken;\n"
-      "5 input, output or internal error; 128+n on signal n.");
+      "run, or a rule could not be judged (with --strict: some run is not usable); 4 permission, "
+      "kernel or a port that is in use; 5 input, output or internal error; 128+n on signal n.");
   command->callback([o, &action] { action = [o] { return run_plan(*o); }; });
 }
 

@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 #include "app/host/privileges.h"
+#include "app/options/option_group.h"
+#include "app/options/program_path.h"
+#include "capture/flow_tracker.h"
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
@@ -28,42 +31,34 @@ int64_t default_window_ns(std::optional<int64_t> period_ns) {
 }
 
 void add_flow_options(CLI::App& command, ObserveOptions& options) {
-  command.add_option("FILTER", options.filter_words,
-                     "pcap filter, as for tcpdump; may stand as several words");
   command
-      .add_option("-F", options.filter_file, "Read the filter from a file (FILTER is then ignored)")
-      ->option_text("FILE");
-  command
-      .add_option(
-          "--period", options.period,
-          "Each flow should send once a period: 1s, 250ms (default: learned from regular gaps)")
-      ->option_text("TIME");
-  command
-      .add_option("--window", options.window,
-                  "A flow is active if seen within this time (default: 1.5 periods if --period is "
-                  "given, at least 1s)")
-      ->option_text("TIME");
-  command
-      .add_option("--reply-timeout", options.reply_timeout,
-                  "A request is unanswered after this (default 1s)")
-      ->option_text("TIME");
-  command
-      .add_option("--key", options.key, "The flow key: outer (default), inner (of tunnels), vlan")
-      ->option_text("KEY");
-  command
-      .add_option("--max-flows", options.max_flows,
-                  "Keep at most N flows; the longest silent go first (1000000)")
-      ->option_text("N");
-  command
-      .add_option("--segment-size", options.segment_bytes,
-                  "The longest payload of one datagram or segment: longer frames are counted as "
-                  "super-packets (default: by the interface's MTU)")
-      ->option_text("BYTES");
-  command
-      .add_option("--label", options.labels,
-                  "KEY=VALUE to find the run by; may be given several times")
-      ->option_text("KEY=VALUE")
-      ->allow_extra_args(false);
+      .add_option("FILTER", options.filter_words,
+                  "Which packets: a pcap filter, as for tcpdump; may stand as several words")
+      ->option_text("FILTER...");
+  const OptionGroup capture(command, kCaptureGroup);
+  capture.option("-F", options.filter_file, "FILE", "Read the filter from a file instead");
+  capture.choice("--key", options.key, "KEY", {"outer", "inner", "vlan"},
+                 "What tells flows apart: the outer addresses and ports (default), the inner ones "
+                 "of tunnels, or outer with the VLAN tags (vlan)");
+  capture.option("--max-flows", options.max_flows, "COUNT",
+                 "Keep at most so many flows; the longest silent go first (default 1000000)");
+  capture.option("--segment-size", options.segment_bytes, "BYTES",
+                 "The longest payload of one datagram or segment; longer frames are counted as "
+                 "super-packets (default: by the interface's MTU)");
+  const OptionGroup time(command, kTimeGroup);
+  time.option("--period", options.period, "DURATION",
+              "Each flow should send once in this time: 1s, 250ms (default: learned from regular "
+              "gaps)");
+  time.option("--window", options.window, "DURATION",
+              "A flow is active if it was seen within this time (default: 1s, or 1.5 periods if "
+              "--period is longer)");
+  time.option("--reply-timeout", options.reply_timeout, "DURATION",
+              "A request is unanswered after this time (default 1s)");
+}
+
+void add_label_option(CLI::App& command, std::vector<std::string>& labels) {
+  OptionGroup(command, kStorageGroup)
+      .list("--label", labels, "KEY=VALUE", "Label the run, to find it by; may be repeated");
 }
 
 Result<std::string> filter_text(const ObserveOptions& options) {
@@ -107,6 +102,22 @@ Result<int64_t> positive_duration(const std::string& text, const char* option) {
   return *ns;
 }
 
+Status check_filter_words(const ObserveOptions& options) {
+  if (options.filter_words.empty() || !options.filter_file.empty()) return {};
+  TOPSPIN_ASSIGN(const std::string filter, filter_text(options));
+  const Status compiled = check_filter(filter);
+  if (compiled.ok() || compiled.error().code != ErrorCode::kUsage) return {};
+  const std::string& first = options.filter_words.front();
+  const bool is_command = first.find('/') != std::string::npos
+                              ? is_executable(first)
+                              : find_program(first, inherited_path(), ".");
+  if (!is_command) return {};  // the capture says what is wrong with it
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("\"{}\" is no filter; if it is the command to start, put -- before "
+                                "it: -- {}",
+                                filter, filter));
+}
+
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
   FlowTableOptions table;
   if (!options.period.empty()) {
@@ -126,11 +137,8 @@ Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {
     table.key = KeyMode::kOuter;
   else if (options.key == "inner")
     table.key = KeyMode::kInner;
-  else if (options.key == "vlan")
-    table.key = KeyMode::kVlan;
   else
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--key {} is not one of outer, inner, vlan", options.key));
+    table.key = KeyMode::kVlan;
   if (options.max_flows == 0)
     return make_error(ErrorCode::kUsage, "--max-flows must be at least 1");
   table.max_flows = options.max_flows;

@@ -36,11 +36,17 @@ struct ObserveOptions {
 /// late is none that is missing; from 1 s to 1 h.
 int64_t default_window_ns(std::optional<int64_t> period_ns);
 
-/// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --label.
+/// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --segment-size.
 void add_flow_options(CLI::App& command, ObserveOptions& options);
+/// --label, of a command that stores runs.
+void add_label_option(CLI::App& command, std::vector<std::string>& labels);
 
 /// The filter expression: the trailing words joined, or the file's text without its # comments.
 Result<std::string> filter_text(const ObserveOptions& options);
+
+/// kUsage if the filter does not compile and is a command without its "--"; says so. Everything
+/// else that may be wrong with a filter is the capture's to say.
+Status check_filter_words(const ObserveOptions& options);
 
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options);
 

@@ -2,60 +2,63 @@
 
 #include <CLI/CLI.hpp>
 
+#include "app/options/option_group.h"
+
 namespace topspin {
 
 void add_record_options(CLI::App& app, RecordOptions& options) {
-  app.add_option("-i,--interface", options.interface,
-                 "Interface to capture on (default any; lo for loopback alone)")
-      ->option_text("IF");
-  app.add_option("-s,--snaplen", options.snaplen,
-                 "Bytes to capture of each packet (default: what the parser needs)")
-      ->option_text("N")
+  const OptionGroup capture(app, kCaptureGroup);
+  capture.option("-i,--interface", options.interface, "INTERFACE",
+                 "Capture here: lo, eth0, or any (default)");
+  capture
+      .option("-s,--snaplen", options.snaplen, "BYTES",
+              "Capture so much of each packet (default: as much as is looked at)")
       ->check(CLI::Range(1, 262144));
-  app.add_option("-B,--buffer-size", options.buffer_size,
-                 "Size of the kernel's capture buffer in MiB")
-      ->option_text("MIB");
-  app.add_flag("-p,--no-promiscuous-mode", options.no_promiscuous,
+  capture.option("-B,--buffer-size", options.buffer_size, "MIB",
+                 "Size of the kernel's capture buffer");
+  capture.flag("-p,--no-promiscuous-mode", options.no_promiscuous,
                "Do not put the interface into promiscuous mode");
   app.add_flag(
-      "-n", [](int64_t) {}, "Names are never resolved; accepted as for tcpdump");
-  app.add_option("-Z,--user", options.user,
-                 "Run the command, and topspin once all is open, as USER "
-                 "(default under sudo: who called it)")
-      ->option_text("USER");
-  app.add_option("--pid", options.pid, "Watch this process and its descendants")
-      ->option_text("PID")
-      ->check(CLI::Range(1, 1 << 22));
-  app.add_option("--cgroup", options.cgroup, "Watch the processes of this cgroup (v2)")
-      ->option_text("PATH");
-  app.add_option("--netns", options.netns,
-                 "Capture in the network namespace of this process, or of this name of `ip netns`")
-      ->option_text("PID|NAME");
-  app.add_option("--duration", options.duration, "Stop after this time")->option_text("TIME");
-  app.add_option("--interval", options.observe.interval, "Time between ticks (default 1s)")
-      ->option_text("TIME");
-  app.add_option("--idle-timeout", options.idle_timeout,
-                 "A flow silent for so long has ended (default 60s)")
-      ->option_text("TIME");
+         "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
+      ->group(kCaptureGroup);
+  capture.option("--netns", options.netns, "PID|NAME",
+                 "Capture in the network namespace of this process, or of this name of `ip netns`");
+  capture.option("--idle-timeout", options.idle_timeout, "DURATION",
+                 "A flow has ended when it was silent for this time (default 60s)");
   add_flow_options(app, options.observe);
-  app.add_option("--max-stored-flows", options.max_stored_flows,
-                 "Keep at most N flows of a run in the database (200000)")
-      ->check(CLI::Range(0, 10'000'000))
-      ->option_text("N");
-  app.add_flag("--counters", options.counters,
-               "Count with perf events (task clock, switches, faults; cycles, instructions, cache "
-               "and branch misses where there is a PMU); costs at each context switch");
-  app.add_option("--stacks", options.stacks_per_second,
-                 "Sample the stacks of the subject's threads HZ times a second of CPU time, for "
-                 "flame graphs (99 is a good HZ)")
-      ->option_text("HZ")
+
+  const OptionGroup subject(app, kSubjectGroup);
+  subject.option("--pid", options.pid, "PID", "Watch this process and its descendants")
+      ->check(CLI::Range(1, 1 << 22));
+  subject.option("--cgroup", options.cgroup, "PATH", "Watch the processes of this cgroup (v2)");
+  subject.option("-Z,--user", options.user, "USER",
+                 "Run COMMAND as this user, and topspin once all is open (default under sudo: who "
+                 "called it)");
+
+  const OptionGroup time(app, kTimeGroup);
+  time.option("--duration", options.duration, "DURATION", "Stop after this time");
+  time.option("--interval", options.observe.interval, "DURATION",
+              "Time from tick to tick (default 1s)");
+
+  const OptionGroup probes(app, kProbesGroup);
+  probes.flag("--counters", options.counters,
+              "Count with perf events: task clock, switches and faults; where there is a PMU also "
+              "cycles, instructions, cache and branch misses. Costs time at each context switch");
+  probes
+      .option("--stacks", options.stacks_per_second, "HZ",
+              "Sample the stacks of the subject's threads so often in a second of CPU time, for "
+              "flame graphs; 99 is a good value")
       ->check(CLI::Range(1, 1000));
-  app.add_flag("--syscalls", options.syscalls,
-               "Measure the subject's system calls: count, errors, latency, time blocked");
-  app.add_option("--probe", options.probes,
-                 "NAME=RUNG: use this rung of a probe's ladder only (topspin doctor lists them)")
-      ->option_text("NAME=RUNG")
-      ->allow_extra_args(false);
+  probes.flag("--syscalls", options.syscalls,
+              "Measure the subject's system calls: count, errors, latency, time blocked");
+  probes.list("--probe", options.probes, "NAME=RUNG",
+              "Use this rung of a probe's ladder only; topspin doctor lists them");
+
+  add_label_option(app, options.observe.labels);
+  OptionGroup(app, kStorageGroup)
+      .option("--max-stored-flows", options.max_stored_flows, "COUNT",
+              "Store at most so many flows of a run (default 200000)")
+      ->check(CLI::Range(0, 10'000'000));
 }
 
 }  // namespace topspin

@@ -40,7 +40,7 @@ struct RecordOptions {
   std::string command_user;          // for the command alone; empty: `user`
 };
 
-/// What record and live share of their options; all but --db, --quiet and -D.
+/// What record and live share of their options; all but --db, --quiet.
 void add_record_options(CLI::App& app, RecordOptions& options);
 
 }  // namespace topspin

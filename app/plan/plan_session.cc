@@ -10,7 +10,6 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <net/if.h>
 #include <poll.h>
 #include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX
 #include <sys/prctl.h>
@@ -27,7 +26,6 @@
 #include "app/plan/experiment.h"
 #include "app/plan/work_trees.h"
 #include "app/recording/recording.h"
-#include "capture/flow_tracker.h"
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
@@ -358,82 +356,6 @@ Result<SessionResult> PlanSession::run() {
 }
 
 }  // namespace
-
-namespace {
-
-/// Why the command cannot be executed as that subject; empty: it can be.
-std::string why_no_command(const PlanSubject& subject, const fs::path& directory) {
-  const std::string& program = subject.command.front();
-  const auto usable = [](const fs::path& path) {
-    std::error_code error;
-    return fs::is_regular_file(path, error) && access(path.c_str(), X_OK) == 0;
-  };
-  if (program.find('/') != std::string::npos) {
-    const fs::path path = program.front() == '/' ? fs::path(program) : directory / program;
-    std::error_code error;
-    if (!fs::exists(path, error)) return "there is no such file";
-    return usable(path) ? std::string() : "the file cannot be executed";
-  }
-  const auto given = subject.environment.find("PATH");
-  const char* inherited = std::getenv("PATH");
-  std::string rest = given != subject.environment.end() ? given->second
-                     : inherited != nullptr             ? std::string(inherited)
-                                                        : std::string("/usr/bin:/bin");
-  for (size_t begin = 0; begin <= rest.size();) {
-    const size_t end = std::min(rest.find(':', begin), rest.size());
-    const std::string folder = rest.substr(begin, end - begin);
-    if (usable((folder.empty() ? directory : fs::path(folder)) / program)) return {};
-    begin = end + 1;
-  }
-  return "there is no such program in PATH";
-}
-
-}  // namespace
-
-Status check_surroundings(const Plan& plan, const std::string& plan_file) {
-  const auto wrong = [&](const std::string& key, const std::string& what) {
-    return make_error(ErrorCode::kUsage, fmt::format("{}: {}: {}", plan_file, key, what));
-  };
-  if (plan.filter && !plan.filter->empty()) {
-    if (const Status filter = check_filter(*plan.filter); !filter.ok())
-      return wrong("capture.filter", filter.error().message);
-  }
-  if (plan.interface != "any" && if_nametoindex(plan.interface.c_str()) == 0) {
-    std::string names;
-    if (const auto list = list_interfaces(); list.ok()) {
-      for (const InterfaceInfo& one : *list)
-        names += fmt::format("{}{}", names.empty() ? "" : ", ", one.name);
-    }
-    return wrong("capture.interface", fmt::format("there is no interface {}; there are {}",
-                                                  plan.interface, names.empty() ? "none" : names));
-  }
-  const std::optional<UserIdentity> invoking =
-      geteuid() == 0 ? invoking_user() : std::optional<UserIdentity>();
-  std::error_code error;
-  const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
-  for (const PlanSubject& subject : plan.subjects) {
-    const std::string key = "subject." + subject.name;
-    if (!subject.user.empty()) {
-      if (const auto user = find_user(subject.user); !user.ok())
-        return wrong(key + ".user", user.error().message);
-    }
-    // What a commit or a build brings is not there yet.
-    if (!subject.commit.empty()) {
-      const std::string why = why_no_commit(plan_directory.string(), subject.commit, invoking);
-      if (!why.empty())
-        return wrong(key + ".commit", fmt::format("cannot check out {}: {}", subject.commit, why));
-      continue;
-    }
-    const fs::path directory = plan_directory / subject.directory;
-    if (!fs::is_directory(directory, error))
-      return wrong(key + ".directory", fmt::format("there is no folder {}", directory.string()));
-    if (!subject.build.empty() && subject.command.front().find('/') != std::string::npos) continue;
-    if (const std::string why = why_no_command(subject, directory); !why.empty())
-      return wrong(key + ".command",
-                   fmt::format("cannot execute {}: {}", subject.command.front(), why));
-  }
-  return {};
-}
 
 Result<SessionResult> run_session(const Plan& plan, const SessionOptions& options,
                                   const std::function<void(const std::string&)>& say_progress) {

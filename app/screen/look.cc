@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <unistd.h>
 
+#include "app/options/option_group.h"
 #include "core/clock.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
@@ -23,12 +24,17 @@ namespace {
 
 constexpr int kPlainWidth = 120;
 
+/// A screen as the command line names it: "flows".
+std::string word_of(Screen screen) {
+  std::string word(screen_name(screen));
+  std::transform(word.begin(), word.end(), word.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return word;
+}
+
 std::optional<Screen> parse_screen(std::string_view name) {
   for (size_t i = 0; i < kScreenCount; ++i) {
-    std::string candidate(screen_name(static_cast<Screen>(i)));
-    std::transform(candidate.begin(), candidate.end(), candidate.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (candidate == name) return static_cast<Screen>(i);
+    if (word_of(static_cast<Screen>(i)) == name) return static_cast<Screen>(i);
   }
   return std::nullopt;
 }
@@ -43,44 +49,35 @@ std::optional<ThemeName> parse_theme(std::string_view name) {
 }  // namespace
 
 void add_look_options(CLI::App& app, LookOptions& options) {
-  app.add_option("--screen", options.screen,
-                 "First screen: flows, scheduler, resources, timeline, liveness, losses, "
-                 "syscalls, sockets, interfaces")
-      ->option_text("NAME");
-  app.add_option("--theme", options.theme, "dark (default), light or colour-blind")
-      ->option_text("NAME");
-  app.add_option(
-         "--colors", options.colours,
-         "Rules that colour flows, as trafshow's (default ~/.topspin/colors, if it is there)")
-      ->option_text("FILE");
-  app.add_flag("--ascii", options.ascii, "Draw with ASCII characters alone");
-  app.add_flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale says");
-  app.add_flag("--once", options.once, "Print the screen once as plain text, after one tick");
-  app.add_option("--batch", options.batch, "Print the screen N times as plain text, a tick each")
-      ->option_text("N")
+  const OptionGroup display(app, kDisplayGroup);
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kScreenCount; ++i) names.push_back(word_of(static_cast<Screen>(i)));
+  display.choice("--screen", options.screen, "NAME", names,
+                 fmt::format("First screen: {}", fmt::join(names, ", ")));
+  display.choice("--theme", options.theme, "NAME", {"dark", "light", "colour-blind"},
+                 "dark (default), light or colour-blind");
+  display.option("--colors", options.colours, "FILE",
+                 "Rules that colour flows, in trafshow's format (default ~/.topspin/colors, if it "
+                 "is there)");
+  display.flag("--ascii", options.ascii, "Draw with ASCII characters alone");
+  display.flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale says");
+  display.flag("--once", options.once, "Print the screen once as plain text, after one tick");
+  display
+      .option("--batch", options.batch, "COUNT",
+              "Print the screen so many times as plain text, a tick each")
       ->check(CLI::Range(1, 1'000'000));
-  app.add_option("--width", options.width, "Width of plain text (default $COLUMNS, else 120)")
-      ->option_text("N")
+  display
+      .option("--width", options.width, "COLUMNS",
+              "Width of plain text (default $COLUMNS, else 120)")
       ->check(CLI::Range(20, 1000));
-  app.add_option("--rows", options.rows, "Most rows of a table in plain text (50)")
-      ->option_text("N")
+  display
+      .option("--rows", options.rows, "COUNT", "Most rows of a table in plain text (default 50)")
       ->check(CLI::Range(1, 1'000'000));
 }
 
 Status check_look_options(const LookOptions& options) {
   if (options.once && options.batch > 0)
     return make_error(ErrorCode::kUsage, "give --once or --batch, not both");
-  if (!parse_screen(options.screen)) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--screen {} is not one of flows, scheduler, resources, "
-                                  "timeline, liveness, losses, syscalls, sockets, interfaces",
-                                  options.screen));
-  }
-  if (!parse_theme(options.theme)) {
-    return make_error(
-        ErrorCode::kUsage,
-        fmt::format("--theme {} is not one of dark, light, colour-blind", options.theme));
-  }
   if (options.ascii && options.utf8) {
     return make_error(ErrorCode::kUsage, "give --ascii or --utf8, not both");
   }

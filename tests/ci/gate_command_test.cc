@@ -310,9 +310,9 @@ TEST_F(GateRuns, ACommitNamesTheRunsOfItsTreeWithoutChangesAlone) {
   EXPECT_EQ(none.exit_code, 2) << none.out;
   EXPECT_NE(none.err.find("ccccccc+changes"), std::string::npos) << none.err;
   const Outcome list = topspin({"list", "--db", db()});
-  EXPECT_NE(list.out.find(" aaaaaaaaaaaa "), std::string::npos) << list.out;
-  EXPECT_NE(list.out.find(" aaaaaaaaaaaa+changes "), std::string::npos) << list.out;
-  EXPECT_NE(list.out.find(" cccccccccccc+changes? "), std::string::npos) << list.out;
+  EXPECT_NE(list.out.find(" aaaaaaaaaaaa\n"), std::string::npos) << list.out;
+  EXPECT_NE(list.out.find(" aaaaaaaaaaaa+changes\n"), std::string::npos) << list.out;
+  EXPECT_NE(list.out.find(" cccccccccccc+changes?\n"), std::string::npos) << list.out;
   const Outcome last = topspin({"report", "last", "--db", db()});
   EXPECT_NE(last.out.find("cccccccccccc (changes unknown)"), std::string::npos) << last.out;
   const Outcome json = topspin({"report", "last", "--db", db(), "--format", "json"});

@@ -102,6 +102,8 @@ TEST(GateConfig, StoredRunsHaveTheirOwnNamesAndUnits) {
     return metrics.ok() ? std::string() : metrics.error().message;
   };
   EXPECT_THAT(refused("\n[metric.cpu]\ngating = true"), HasSubstr("line 2: metric.cpu is no"));
+  EXPECT_THAT(refused("[metric.cpu_ns_per_fow]\ngating = true"),
+              HasSubstr("did you mean cpu_ns_per_flow?"));
   EXPECT_THAT(refused("[metric.cpu_ns_per_flow]\nunit = \"s\""), HasSubstr("is \"ns\""));
   std::string all;
   for (const RunMetric& m : run_metrics()) all += "[metric." + m.metric.name + "]\ngating = true\n";

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "ci/run_history.h"
+#include "ci/run_selection.h"
 #include "ci/stored_judgement.h"
 
 namespace topspin {

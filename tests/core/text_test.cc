@@ -35,7 +35,12 @@ TEST(Duration, ParsesUnitsAndRefusesNonsense) {
   EXPECT_EQ(parse_duration("1.5 s"), 1'500'000'000);
   EXPECT_EQ(parse_duration("2m"), 120'000'000'000);
   EXPECT_EQ(parse_duration("100ns"), 100);
-  for (const char* bad : {"", "s", "-1s", "1x", "1e9", "nan", "inf", "99999999999999h"}) {
+  EXPECT_EQ(parse_duration("1m30s"), 90'000'000'000);
+  EXPECT_EQ(parse_duration("1h 1ms"), 3'600'001'000'000);
+  EXPECT_EQ(parse_duration("3sec"), 3'000'000'000);
+  EXPECT_EQ(parse_duration("7d"), 7 * 86'400'000'000'000);
+  for (const char* bad : {"", "s", "-1s", "1x", "1e9", "nan", "inf", "99999999999999h", "1m30",
+                          "1 2", "1s-1s", "1s,"}) {
     EXPECT_EQ(parse_duration(bad), std::nullopt) << bad;
   }
 }

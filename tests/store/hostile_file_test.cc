@@ -24,7 +24,7 @@ int read_everything(const std::string& path) {
   const auto store = RunStore::open(path);
   if (!check(store)) return failures;
   const auto runs = (*store)->list_runs();
-  check((*store)->find_run("last"));
+  check((*store)->last_run());
   if (!check(runs)) return failures;
   for (const StoredRun& run : *runs) {
     check((*store)->for_each_tick(run.info.id,

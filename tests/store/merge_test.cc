@@ -180,8 +180,8 @@ TEST(Merge, AHalfCopiedRunIsNotSeenAndTheNextMergeRemovesIt) {
   {
     const auto store = open(out);
     EXPECT_EQ(must(store->list_runs()).size(), 1u);
-    EXPECT_FALSE(store->find_run("merging").ok());
-    EXPECT_NE(must(store->find_run("last")).info.id, "merging " + half);
+    EXPECT_FALSE(store->find_run("merging " + half).ok());
+    EXPECT_NE(must(store->last_run()).info.id, "merging " + half);
   }
   EXPECT_EQ(must(merge_database(out, a)).runs, 1u);
   auto connection = must(Connection::open(out, Access::kRead));
@@ -211,7 +211,7 @@ TEST(Merge, ALargeRunIsCopiedInManyTransactions) {
   done = true;
   reader.join();
   EXPECT_EQ(counts.runs, 1u);
-  EXPECT_EQ(flows_of(*open(out), must(open(out)->find_run("last")).info.id).size(), 30'000u);
+  EXPECT_EQ(flows_of(*open(out), must(open(out)->last_run()).info.id).size(), 30'000u);
   EXPECT_GT(seen.size(), 3u);
 }
 

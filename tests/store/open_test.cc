@@ -93,7 +93,7 @@ TEST(Open, AnEmptyFileBecomesOurs) {
   EXPECT_EQ(read.error().code, ErrorCode::kInput);
   EXPECT_THAT(read.error().message, HasSubstr("is empty"));
   const std::string id = store_run(directory.file(), 1, 1);
-  EXPECT_EQ(must(open(directory.file())->find_run("last")).info.id, id);
+  EXPECT_EQ(must(open(directory.file())->last_run()).info.id, id);
 }
 
 TEST(Open, ADatabaseWithoutRunsSaysSo) {
@@ -101,7 +101,7 @@ TEST(Open, ADatabaseWithoutRunsSaysSo) {
   ASSERT_TRUE(open_for_writing(directory.file(), {}).ok());
   const auto store = open(directory.file());
   EXPECT_TRUE(must(store->list_runs()).empty());
-  const auto last = store->find_run("last");
+  const auto last = store->last_run();
   ASSERT_FALSE(last.ok());
   EXPECT_EQ(last.error().code, ErrorCode::kUsage);
   EXPECT_THAT(last.error().message, HasSubstr("holds no run yet"));
@@ -225,7 +225,7 @@ TEST(Open, NamesThatMeanSomethingToSqliteAreJustNames) {
     SCOPED_TRACE(name);
     const std::string id = store_run(directory.file(name), 1, 1);
     EXPECT_TRUE(std::filesystem::exists(directory.file(name)));
-    EXPECT_EQ(must(open(directory.file(name))->find_run("last")).info.id, id);
+    EXPECT_EQ(must(open(directory.file(name))->last_run()).info.id, id);
   }
 }
 

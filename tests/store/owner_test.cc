@@ -135,9 +135,9 @@ TEST(Owner, WhatMayNotBeWrittenOrReadIsAPermissionError) {
   const auto code_of_read = [&] {
     return as_user(kSomebody, [&] {
       const auto store = RunStore::open(directory.file());
-      return store.ok() && (*store)->find_run("last").ok() ? 50
-             : store.ok()                                  ? 51
-                                                           : static_cast<int>(store.error().code);
+      return store.ok() && (*store)->last_run().ok() ? 50
+             : store.ok()                            ? 51
+                                                     : static_cast<int>(store.error().code);
     });
   };
   EXPECT_EQ(code_of_read(), 50);

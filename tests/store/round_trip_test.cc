@@ -480,7 +480,7 @@ TEST(Writer, ATickGivenTwiceIsRefusedAndTheFirstStays) {
   EXPECT_EQ(ticks_of(*open(directory.file()), run.id).size(), 1u);
 }
 
-TEST(FindRun, ByIdPrefixAndLast) {
+TEST(FindRun, ByItsWholeIdAndTheLast) {
   const TemporaryDirectory directory;
   RunInfo run = make_run();
   for (const char* id : {"aab-1", "aac-2", "b-3", "b-34"}) {
@@ -489,19 +489,23 @@ TEST(FindRun, ByIdPrefixAndLast) {
     store_run(directory.file(), 1, 0, run);
   }
   const auto store = open(directory.file());
-  EXPECT_EQ(must(store->find_run("aab")).info.id, "aab-1");
   EXPECT_EQ(must(store->find_run("aac-2")).info.id, "aac-2");
   EXPECT_EQ(must(store->find_run("b-3")).info.id, "b-3");  // an id, although another begins with it
   // The clock went back after the second: the last is the one that was stored last.
-  EXPECT_EQ(must(store->find_run("last")).info.id, "b-34");
-  for (const char* wrong : {"a", "aa", "b", "", "c", "aab-11", "%", "a_b", "' OR 1"}) {
+  EXPECT_EQ(must(store->last_run()).info.id, "b-34");
+  for (const char* wrong : {"aab", "b", "", "c", "aab-11", "%", "a_b", "' OR 1"}) {
     const auto found = store->find_run(wrong);
     ASSERT_FALSE(found.ok()) << wrong;
     EXPECT_EQ(found.error().code, ErrorCode::kUsage);
   }
   std::vector<std::string> ids;
-  for (const StoredRun& stored : must(store->list_runs())) ids.push_back(stored.info.id);
+  std::vector<uint64_t> numbers;
+  for (const StoredRun& stored : must(store->list_runs())) {
+    ids.push_back(stored.info.id);
+    numbers.push_back(stored.number);
+  }
   EXPECT_THAT(ids, ElementsAre("aab-1", "aac-2", "b-3", "b-34"));
+  EXPECT_THAT(numbers, ElementsAre(1, 2, 3, 4));
   EXPECT_FALSE(store->for_each_tick("aa", [](const Sample&) {}).ok());
 }
 

@@ -1,4 +1,5 @@
 // `topspin read` on files made here, byte by byte.
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -32,6 +33,25 @@ void write_pingpong(const std::string& path, int clients, int seconds) {
     }
   }
   writer.save(path);
+}
+
+TEST(Read, StopsAfterSoManyPacketsOfTheFilter) {
+  TempDir dir;
+  write_pingpong(dir.file("a.pcap"), 10, 8);
+  const auto packets = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"read", dir.file("a.pcap"), "--format", "json"});
+    const Outcome run = topspin(more);
+    EXPECT_EQ(run.exit_code, 0) << run.err;
+    return Json::parse(run.out)["packets"].get<int>();
+  };
+  EXPECT_EQ(packets({"-c", "7"}), 7);
+  EXPECT_EQ(packets({"-c", "7", "udp", "dst", "port", "8888"}), 7);
+  EXPECT_EQ(packets({"-c", "100000"}), packets({}));
+  // What is broken behind them is not looked at.
+  const auto size = std::filesystem::file_size(dir.file("a.pcap"));
+  std::filesystem::resize_file(dir.file("a.pcap"), size - 3);
+  EXPECT_EQ(packets({"-c", "1"}), 1);
+  EXPECT_EQ(topspin({"read", dir.file("a.pcap"), "-c", "0"}).exit_code, 2);
 }
 
 TEST(Read, AnswersWithTheNamesThatProgramsRelyOn) {

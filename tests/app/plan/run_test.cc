@@ -136,7 +136,7 @@ TEST_F(Run, ActiveFlowsAreExactDuringHoldAndZeroAfterRampDown) {
   expect_nothing_is_left();
 
   const auto runs = store();
-  const auto stored = runs->find_run("last");
+  const auto stored = runs->last_run();
   ASSERT_TRUE(stored.ok());
   ASSERT_TRUE(stored->info.plan.has_value());
   EXPECT_EQ(stored->info.plan->seed, 7u);
@@ -368,7 +368,7 @@ TEST_F(Run, KillingTheSessionEndsTheRunAllTheSame) {
   (void)topspin.finish(std::chrono::seconds(20));
   for (int i = 0; i < 200 && port_is_open(true, port_number()); ++i) usleep(50'000);
   expect_nothing_is_left();
-  EXPECT_EQ(store()->find_run("last")->end.status, RunStatus::kInterrupted);
+  EXPECT_EQ(store()->last_run()->end.status, RunStatus::kInterrupted);
 }
 
 TEST_F(Run, APortThatIsTakenIsRefusedBeforeAnythingStarts) {

@@ -1,0 +1,33 @@
+#include "app/options/option_group.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/text.h"
+
+namespace topspin {
+
+std::string not_one_of(std::string_view text, const std::vector<std::string>& words) {
+  const std::vector<std::string_view> views(words.begin(), words.end());
+  const auto near = nearest_word(text, views);
+  return fmt::format("{} is not one of {}{}", text, fmt::join(words, ", "),
+                     near ? fmt::format("; did you mean {}?", *near) : "");
+}
+
+CLI::Option* OptionGroup::choice(const char* names, std::string& value, const char* placeholder,
+                                 std::vector<std::string> words, std::string help) const {
+  return option(names, value, placeholder, std::move(help))
+      ->check([words = std::move(words)](const std::string& text) {
+        const bool known = std::find(words.begin(), words.end(), text) != words.end();
+        return known ? std::string() : not_one_of(text, words);
+      });
+}
+
+void add_database_option(CLI::App& command, std::string& database) {
+  OptionGroup(command, kStorageGroup)
+      .option("--db", database, "FILE", "The database (default $TOPSPIN_DB, else topspin.db)");
+}
+
+}  // namespace topspin

@@ -1,0 +1,70 @@
+// What a plan comes to: the names of its runs' stages, whether its rules fit them, the order of the
+// runs.
+#include <algorithm>
+#include <random>
+
+#include <fmt/format.h>
+
+#include "app/plan/plan.h"
+#include "core/text.h"
+#include "load/workload_type.h"
+
+namespace topspin {
+
+std::vector<std::string> stage_names(const Plan& plan) {
+  std::vector<std::string> names = {"start"};
+  if (plan.load && plan.warm_up_ns > 0) names.emplace_back("warm_up");
+  names.emplace_back("before");
+  if (!plan.load) names.emplace_back("observe");
+  if (plan.load) {
+    const WorkloadType& type = workload_type(plan.load->workload);
+    if (!type.has_clients()) names.emplace_back(type.only_stage);
+    for (const LoadStage& stage : plan.load->stages) names.push_back(stage.name);
+  }
+  names.emplace_back("after");
+  return names;
+}
+
+Status check_rules(const Plan& plan, const std::string& file) {
+  const std::vector<std::string> names = stage_names(plan);
+  for (const SloRule& rule : plan.rules) {
+    if (rule.scope.kind == SloScope::Kind::kMeasured || rule.lenient ||
+        std::find(names.begin(), names.end(), rule.scope.stage) != names.end())
+      continue;
+    std::string all;
+    for (const std::string& name : names) all += fmt::format("{}{}", all.empty() ? "" : ", ", name);
+    const auto near =
+        nearest_word(rule.scope.stage, std::vector<std::string_view>(names.begin(), names.end()));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{}: slo.rules: in the rule \"{}\": there is no stage {}; {}there are {}", file,
+                    rule.text, rule.scope.stage,
+                    near ? fmt::format("did you mean {}? ", *near) : std::string(), all));
+  }
+  return {};
+}
+
+std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrder order,
+                                      uint64_t seed) {
+  std::vector<PlannedRun> runs;
+  if (order == PlanOrder::kBlocks) {
+    for (size_t subject = 0; subject < subjects; ++subject) {
+      for (uint64_t repeat = 1; repeat <= repeats; ++repeat) runs.push_back({subject, repeat});
+    }
+    return runs;
+  }
+  std::mt19937_64 random(seed);
+  for (uint64_t repeat = 1; repeat <= repeats; ++repeat) {
+    std::vector<size_t> round(subjects);
+    for (size_t i = 0; i < subjects; ++i) round[i] = i;
+    if (order == PlanOrder::kAbba && repeat % 2 == 0) std::reverse(round.begin(), round.end());
+    if (order == PlanOrder::kInterleaved) {
+      // Not std::shuffle, whose order differs between libraries.
+      for (size_t i = subjects; i > 1; --i) std::swap(round[i - 1], round[random() % i]);
+    }
+    for (const size_t subject : round) runs.push_back({subject, repeat});
+  }
+  return runs;
+}
+
+}  // namespace topspin

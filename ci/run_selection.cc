@@ -1,0 +1,215 @@
+#include "ci/run_selection.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+constexpr size_t kFewestCommitDigits = 7;
+constexpr std::string_view kWithChanges = "+changes";
+
+Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+bool is_commit_prefix(std::string_view text) {
+  return text.size() >= kFewestCommitDigits &&
+         text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
+std::optional<uint64_t> whole_number(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+/// "12": ids of runs begin with 0 for a thousand years to come, and commits have 7 digits.
+std::optional<uint64_t> bare_number(std::string_view text) {
+  if (text.starts_with('0') || text.size() >= kFewestCommitDigits) return std::nullopt;
+  return whole_number(text);
+}
+
+template <typename Fits>
+std::vector<StoredRun> runs_that(const std::vector<StoredRun>& runs, const Fits& fits) {
+  std::vector<StoredRun> chosen;
+  for (const StoredRun& run : runs) {
+    if (fits(run)) chosen.push_back(run);
+  }
+  return chosen;
+}
+
+/// "last" or "last~2"; nullopt: it is neither.
+std::optional<uint64_t> steps_before_last(std::string_view selector) {
+  if (selector == "last") return 0;
+  if (!selector.starts_with("last~")) return std::nullopt;
+  return whole_number(selector.substr(5));
+}
+
+std::vector<StoredRun> of_number(const std::vector<StoredRun>& runs, uint64_t number) {
+  return runs_that(runs, [&](const StoredRun& run) { return run.number == number; });
+}
+
+std::vector<StoredRun> of_branch(const std::vector<StoredRun>& runs, std::string_view branch) {
+  if (branch.empty()) return {};
+  return runs_that(runs, [&](const StoredRun& run) { return run.info.source.branch == branch; });
+}
+
+/// A tree with changes is not its commit.
+std::vector<StoredRun> of_commit(const std::vector<StoredRun>& runs, std::string_view text) {
+  const bool with_changes = text.ends_with(kWithChanges);
+  if (with_changes) text.remove_suffix(kWithChanges.size());
+  if (!is_commit_prefix(text)) return {};
+  return runs_that(runs, [&](const StoredRun& run) {
+    return run.info.source.commit.starts_with(text) &&
+           (run.info.source.dirty != false) == with_changes;
+  });
+}
+
+/// Runs of that commit whose tree had changes, if that is why there are none; else 0.
+size_t changed_runs_of(const std::vector<StoredRun>& runs, std::string_view commit) {
+  if (!is_commit_prefix(commit)) return 0;
+  return runs_that(runs,
+                   [&](const StoredRun& run) { return run.info.source.commit.starts_with(commit); })
+      .size();
+}
+
+std::vector<StoredRun> of_label(const std::vector<StoredRun>& runs, const std::string& key,
+                                std::string_view value) {
+  return runs_that(runs, [&](const StoredRun& run) {
+    const auto label = run.info.labels.find(key);
+    return label != run.info.labels.end() && label->second == value;
+  });
+}
+
+/// KEY=VALUE. A label may be called branch or commit, too.
+std::vector<StoredRun> of_equation(const std::vector<StoredRun>& runs, std::string_view selector,
+                                   size_t equals) {
+  const std::string key(selector.substr(0, equals));
+  const std::string_view value = selector.substr(equals + 1);
+  std::vector<StoredRun> chosen = of_label(runs, key, value);
+  if (chosen.empty() && key == "branch") chosen = of_branch(runs, value);
+  if (chosen.empty() && key == "commit") chosen = of_commit(runs, value);
+  return chosen;
+}
+
+Result<std::vector<StoredRun>> of_id(const std::vector<StoredRun>& runs, std::string_view text) {
+  if (text.empty()) return std::vector<StoredRun>();
+  auto chosen = runs_that(runs, [&](const StoredRun& run) { return run.info.id == text; });
+  if (!chosen.empty()) return chosen;
+  chosen = runs_that(runs, [&](const StoredRun& run) { return run.info.id.starts_with(text); });
+  if (chosen.size() > 1) {
+    return wrong(
+        fmt::format("{} runs begin with \"{}\"; give more of the id, or the number that "
+                    "topspin list shows, such as #{}",
+                    chosen.size(), text, chosen.back().number));
+  }
+  return chosen;
+}
+
+/// What to say of a selector that names nothing.
+Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) {
+  const std::string_view commit = selector.starts_with("commit=") ? selector.substr(7) : selector;
+  if (const size_t changed = changed_runs_of(runs, commit); changed > 0) {
+    return wrong(
+        fmt::format("no run is known to be of commit {0} as it is: {1} had changes, or git could "
+                    "not tell; name {0}+changes for them, an id, or a label KEY=VALUE",
+                    commit, changed));
+  }
+  if (runs.empty()) return wrong("the database holds no run yet; record one with `topspin record`");
+  if (const auto steps = steps_before_last(selector)) {
+    return wrong(fmt::format("there is no run {}: the database holds {}", selector, runs.size()));
+  }
+  std::vector<std::string_view> words = {"last"};
+  for (const StoredRun& run : runs) {
+    if (!run.info.source.branch.empty()) words.push_back(run.info.source.branch);
+  }
+  const auto near = nearest_word(selector, words);
+  return wrong(fmt::format(
+      "no run is \"{}\"{}: give last, last~1, a number such as #{}, an id or the start of one, a "
+      "commit, a branch, or a label KEY=VALUE; see topspin list",
+      selector, near ? fmt::format("; did you mean \"{}\"?", *near) : "", runs.back().number));
+}
+
+}  // namespace
+
+Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
+                                           std::string_view selector) {
+  std::vector<StoredRun> chosen;
+  if (const auto steps = steps_before_last(selector)) {
+    if (*steps < runs.size()) chosen.push_back(runs[runs.size() - 1 - *steps]);
+  } else if (selector.starts_with('#')) {
+    const auto number = whole_number(selector.substr(1));
+    if (number) chosen = of_number(runs, *number);
+  } else if (const size_t equals = selector.find('='); equals != std::string_view::npos) {
+    chosen = of_equation(runs, selector, equals);
+  } else {
+    if (const auto number = bare_number(selector)) chosen = of_number(runs, *number);
+    if (chosen.empty()) chosen = of_commit(runs, selector);
+    if (chosen.empty()) chosen = of_branch(runs, selector);
+    if (chosen.empty()) {
+      TOPSPIN_ASSIGN(chosen, of_id(runs, selector));
+    }
+  }
+  if (chosen.empty()) return nothing_is(runs, selector);
+  return chosen;
+}
+
+namespace {
+
+Result<std::vector<StoredRun>> select_all(const std::vector<StoredRun>& runs,
+                                          std::span<const std::string> selectors) {
+  std::vector<StoredRun> all;
+  for (const std::string& selector : selectors) {
+    TOPSPIN_ASSIGN(auto chosen, select_runs(runs, selector));
+    for (StoredRun& run : chosen) {
+      if (std::none_of(all.begin(), all.end(),
+                       [&](const StoredRun& known) { return known.number == run.number; }))
+        all.push_back(std::move(run));
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+Result<std::vector<StoredRun>> select_runs(RunStore& store,
+                                           std::span<const std::string> selectors) {
+  std::vector<Error> damaged;
+  TOPSPIN_ASSIGN(const auto runs, store.list_runs(&damaged));
+  auto chosen = select_all(runs, selectors);
+  if (chosen.ok() || damaged.empty()) return chosen;
+  // The one that was meant may be among those that cannot be read.
+  Error error = damaged.front();
+  error.message = fmt::format("{}; {}", chosen.error().message, damaged.front().message);
+  return error;
+}
+
+Result<StoredRun> select_run(RunStore& store, const std::string& selector) {
+  if (selector == "last") return store.last_run();  // without reading the others
+  TOPSPIN_ASSIGN(auto chosen, select_runs(store, std::span(&selector, 1)));
+  if (chosen.size() > 1) {
+    return wrong(
+        fmt::format("\"{}\" is {} runs, and one is wanted: such as #{}, the newest of them",
+                    selector, chosen.size(), chosen.back().number));
+  }
+  return std::move(chosen.front());
+}
+
+std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
+  // By their order: a clock may have gone back since.
+  const auto newest = std::find_if(runs.rbegin(), runs.rend(),
+                                   [](const StoredRun& run) { return run.info.plan.has_value(); });
+  if (newest == runs.rend()) return runs;
+  const std::string session = newest->info.plan->session;
+  std::erase_if(runs, [&](const StoredRun& run) {
+    return !run.info.plan || run.info.plan->session != session;
+  });
+  return runs;
+}
+
+}  // namespace topspin

@@ -1,0 +1,122 @@
+// The help of every command: it fits a terminal, is grouped, and its examples are its own.
+#include <algorithm>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/support/process.h"
+
+namespace topspin::test {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const std::vector<std::vector<std::string>> kCommands = {{},
+                                                         {"live"},
+                                                         {"record"},
+                                                         {"read"},
+                                                         {"replay"},
+                                                         {"run"},
+                                                         {"list"},
+                                                         {"report"},
+                                                         {"export"},
+                                                         {"compare"},
+                                                         {"gate"},
+                                                         {"accept"},
+                                                         {"label"},
+                                                         {"rm"},
+                                                         {"merge"},
+                                                         {"doctor"},
+                                                         {"load"},
+                                                         {"load", "http"},
+                                                         {"load", "show"},
+                                                         {"load", "udp-flood"},
+                                                         {"load", "udp-pingpong"},
+                                                         {"load", "tcp-connect"},
+                                                         {"load", "accept-queue"}};
+
+std::string help_of(std::vector<std::string> words) {
+  words.emplace_back("--help");
+  const Outcome run = topspin(words);
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  return run.out;
+}
+
+TEST(Help, FitsEightyColumns) {
+  for (const auto& words : kCommands) {
+    std::istringstream lines(help_of(words));
+    for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  }
+}
+
+TEST(Help, EveryExampleIsOfItsCommand) {
+  for (const auto& words : kCommands) {
+    if (words.empty()) continue;
+    const std::string help = help_of(words);
+    const size_t examples = help.find("\nExamples:\n");
+    ASSERT_NE(examples, std::string::npos) << words.front();
+    std::istringstream lines(help.substr(examples + 1));
+    std::string line;
+    std::getline(lines, line);
+    size_t count = 0;
+    while (std::getline(lines, line) && line.starts_with("  ")) {
+      ++count;
+      if (line.starts_with("    ")) continue;                                   // goes on
+      if (words.back() == "live" && line.starts_with("  topspin -")) continue;  // the default
+      EXPECT_NE(line.find(words.back()), std::string::npos) << words.back() << ":" << line;
+    }
+    EXPECT_GT(count, 0u) << words.front();
+  }
+}
+
+TEST(Help, GroupsOptionsAndSaysWhatTheyTake) {
+  const std::string help = help_of({"record"});
+  size_t at = 0;
+  for (const char* group : {"\nCapture:\n", "\nSubject:\n", "\nTime:\n", "\nProbes:\n",
+                            "\nStorage:\n", "\nDisplay:\n", "\nHelp:\n  -h, --help"}) {
+    const size_t found = help.find(group, at);
+    ASSERT_NE(found, std::string::npos) << group << help;
+    at = found;
+  }
+  for (const char* option : {"-i, --interface INTERFACE", "--period DURATION", "--pid PID",
+                             "--label KEY=VALUE", "--db FILE", "-s, --snaplen BYTES"})
+    EXPECT_THAT(help, HasSubstr(option));
+  for (const auto& words : kCommands) {
+    const std::string text = help_of(words);
+    for (const char* type : {" TEXT:", " UINT", " TEXT ...", "REQUIRED"})
+      EXPECT_THAT(text, Not(HasSubstr(type)));
+  }
+}
+
+TEST(Help, SaysHowToStartAndWhereACommandStands) {
+  EXPECT_THAT(help_of({}), HasSubstr("Usage: topspin [OPTIONS] [FILTER...]\n"
+                                     "       topspin COMMAND [OPTIONS]\n"));
+  EXPECT_THAT(help_of({"record"}),
+              HasSubstr("Usage: topspin record [OPTIONS] [FILTER...] [-- COMMAND...]\n"));
+  EXPECT_THAT(help_of({"rm"}), HasSubstr("Usage: topspin rm [OPTIONS] RUN...\n"));
+}
+
+TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
+  const auto refusal = [](std::vector<std::string> words) {
+    const Outcome run = topspin(words);
+    EXPECT_EQ(run.exit_code, 2) << words.front();
+    return run.err;
+  };
+  EXPECT_THAT(refusal({"list", "--format", "jsno"}),
+              HasSubstr("jsno is not one of text, json; did you mean json?"));
+  EXPECT_THAT(refusal({"report", "--format", "markdwon"}), HasSubstr("did you mean markdown?"));
+  EXPECT_THAT(refusal({"export", "--format", "opnmetrics"}),
+              HasSubstr("did you mean openmetrics?"));
+  EXPECT_THAT(refusal({"live", "--once", "--screen", "flwos"}), HasSubstr("did you mean flows?"));
+  EXPECT_THAT(refusal({"live", "--once", "--theme", "drak"}), HasSubstr("did you mean dark?"));
+  EXPECT_THAT(refusal({"list", "--status", "complet"}), HasSubstr("did you mean complete?"));
+  EXPECT_THAT(refusal({"compare", "--better", "highr", "a", "b"}),
+              HasSubstr("did you mean higher?"));
+  EXPECT_THAT(refusal({"accept", "last", "--because", "x", "--metric", "cpu_ns_per_fow"}),
+              HasSubstr("did you mean cpu_ns_per_flow?"));
+}
+
+}  // namespace
+}  // namespace topspin::test
