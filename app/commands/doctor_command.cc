@@ -10,7 +10,7 @@
 #include "capture/flow_tracker.h"
 #include "core/text.h"
 #include "probes/probes.h"
-#include "report/doctor_report.h"
+#include "report/text/doctor_report.h"
 #include "store/run_store.h"
 
 namespace topspin {

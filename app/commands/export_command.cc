@@ -10,9 +10,9 @@
 #include "app/commands/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
-#include "report/export.h"
-#include "report/folded_stacks.h"
-#include "report/gate_json.h"
+#include "report/export/export.h"
+#include "report/export/folded_stacks.h"
+#include "report/json/gate_json.h"
 #include "store/gate_log.h"
 
 namespace topspin {

@@ -21,10 +21,10 @@
 #include "ci/stored_judgement.h"
 #include "core/clock.h"
 #include "core/read_file.h"
-#include "report/export.h"
-#include "report/gate_json.h"
-#include "report/gate_text.h"
-#include "report/markdown.h"
+#include "report/export/export.h"
+#include "report/json/gate_json.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/gate_text.h"
 #include "store/gate_log.h"
 
 namespace topspin {

@@ -12,7 +12,7 @@
 #include "app/tick/tick_builder.h"
 #include "app/version.h"
 #include "core/clock.h"
-#include "report/flow_json.h"
+#include "report/json/flow_json.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -8,12 +8,12 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/plan/plan.h"
-#include "report/html_page.h"
-#include "report/markdown.h"
-#include "report/report_page.h"
-#include "report/run_json.h"
-#include "report/run_summary.h"
-#include "report/run_text.h"
+#include "report/html/html_report.h"
+#include "report/json/run_json.h"
+#include "report/markdown/markdown_report.h"
+#include "report/model/report_page.h"
+#include "report/model/run_summary.h"
+#include "report/text/run_text.h"
 
 namespace topspin {
 namespace {

@@ -1,11 +1,10 @@
 // Reports in Markdown: the verdict first, within GitHub's limits, harmless whatever the names.
-#include "report/markdown.h"
-
 #include <sstream>
 
 #include <gtest/gtest.h>
 
-#include "report/text_parts.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_parts.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {

@@ -5,11 +5,11 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "report/html_data.h"
-#include "report/html_page.h"
-#include "report/html_parts.h"
-#include "report/html_sections.h"
-#include "report/page_assets.h"
+#include "report/document/readable.h"
+#include "report/html/html_report.h"
+#include "report/html/page_assets.h"
+#include "report/html/plot_data.h"
+#include "report/html/sections.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {

@@ -9,13 +9,13 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
-#include "report/export.h"
-#include "report/flow_json.h"
-#include "report/html_page.h"
-#include "report/markdown.h"
-#include "report/run_json.h"
-#include "report/run_summary.h"
-#include "report/run_text.h"
+#include "report/export/export.h"
+#include "report/html/html_report.h"
+#include "report/json/flow_json.h"
+#include "report/json/run_json.h"
+#include "report/markdown/markdown_report.h"
+#include "report/model/run_summary.h"
+#include "report/text/run_text.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {
