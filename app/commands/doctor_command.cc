@@ -10,7 +10,8 @@
 #include "capture/flow_tracker.h"
 #include "core/text.h"
 #include "probes/probes.h"
-#include "report/text/doctor_report.h"
+#include "report/json/reports.h"
+#include "report/text/text_report.h"
 #include "store/run_store.h"
 
 namespace topspin {

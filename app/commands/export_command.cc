@@ -12,7 +12,7 @@
 #include "app/options/observe_options.h"
 #include "report/export/export.h"
 #include "report/export/folded_stacks.h"
-#include "report/json/gate_json.h"
+#include "report/json/reports.h"
 #include "store/gate_log.h"
 
 namespace topspin {

@@ -22,9 +22,9 @@
 #include "core/clock.h"
 #include "core/read_file.h"
 #include "report/export/export.h"
-#include "report/json/gate_json.h"
+#include "report/json/reports.h"
 #include "report/markdown/markdown_report.h"
-#include "report/text/gate_text.h"
+#include "report/text/text_report.h"
 #include "store/gate_log.h"
 
 namespace topspin {

@@ -9,7 +9,7 @@
 #include "ci/run_metrics.h"
 #include "ci/statistics.h"
 #include "core/text.h"
-#include "report/json/json_parts.h"
+#include "report/json/values.h"
 #include "report/markdown/markdown_report.h"
 
 namespace topspin {

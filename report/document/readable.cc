@@ -22,6 +22,23 @@ std::string with_narrow_space(const std::string& number) {
   return number.substr(0, unit) + std::string(kNarrowSpace) + name;
 }
 
+/// With as many decimals as make three digits.
+std::string percent(double share, std::string_view space) {
+  const double percent = 100 * share;
+  const int decimals = std::fabs(percent) >= 99.95 ? 0 : std::fabs(percent) >= 9.995 ? 1 : 2;
+  return fmt::format("{:.{}f}{}%", percent, decimals, space);
+}
+
+int64_t whole(double value) {
+  return static_cast<int64_t>(std::clamp(std::round(value), -9e18, 9e18));
+}
+
+std::string amount(double value) {
+  if (value < 0) return fmt::format("{:.4g}", value);
+  if (value < 100 && value != std::floor(value)) return fmt::format("{:.3g}", value);
+  return page_count(static_cast<uint64_t>(whole(value)));
+}
+
 }  // namespace
 
 std::string plain_text(std::string_view text, size_t most_bytes) {
@@ -40,40 +57,13 @@ std::string plain_text(std::string_view text, size_t most_bytes) {
   return sanitize_for_terminal(text) + (cut ? "…" : "");
 }
 
-std::string html_text(std::string_view text, size_t most_bytes) {
-  std::string escaped;
-  for (const char c : plain_text(text, most_bytes)) {
-    switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string json_for_script(std::string_view json) {
-  std::string escaped;
-  escaped.reserve(json.size());
-  for (const char c : json) {
-    switch (c) {
-      case '&': escaped += "\\u0026"; break;
-      case '<': escaped += "\\u003c"; break;
-      case '>': escaped += "\\u003e"; break;
-      default: escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string json_number(double value) {
-  if (!std::isfinite(value)) return "null";
-  if (value == std::floor(value) && std::fabs(value) < 9e15)
-    return fmt::format("{}", static_cast<int64_t>(value));
-  return fmt::format("{:.6g}", value);
+std::string no_command(std::string line) {
+  const size_t first = line.find_first_not_of(' ');
+  if (first == std::string::npos) return line;
+  const std::string_view rest = std::string_view(line).substr(first);
+  if (rest.starts_with("::") || rest.starts_with("##"))
+    line.replace(first, 1, rest.front() == ':' ? "\\x3a" : "\\x23");
+  return line;
 }
 
 std::string page_count(uint64_t count) {
@@ -88,26 +78,30 @@ std::string page_count(uint64_t count) {
 std::string page_duration(int64_t ns) { return with_narrow_space(format_duration(ns)); }
 std::string page_bytes(int64_t bytes) { return with_narrow_space(format_bytes(bytes)); }
 
-std::string page_percent(double share) {
-  const double percent = 100 * share;
-  const int decimals = std::fabs(percent) >= 99.95 ? 0 : std::fabs(percent) >= 9.995 ? 1 : 2;
-  return fmt::format("{:.{}f}{}%", percent, decimals, kNarrowSpace);
-}
+std::string page_percent(double share) { return percent(share, kNarrowSpace); }
 
 std::string page_number(Unit unit, double value) {
-  const auto whole = [](double v) {
-    return static_cast<int64_t>(std::clamp(std::round(v), -9e18, 9e18));
-  };
   switch (unit) {
     case Unit::kNanoseconds: return page_duration(whole(value));
     case Unit::kBytes: return page_bytes(whole(value));
-    case Unit::kCpus: return page_percent(value);
+    case Unit::kCpus:
+    case Unit::kShare: return page_percent(value);
     case Unit::kCount:
     case Unit::kPerSecond: break;
   }
-  if (value < 0) return fmt::format("{:.4g}", value);
-  if (value < 100 && value != std::floor(value)) return fmt::format("{:.3g}", value);
-  return page_count(static_cast<uint64_t>(whole(value)));
+  return amount(value);
+}
+
+std::string plain_number(Unit unit, double value) {
+  switch (unit) {
+    case Unit::kNanoseconds: return format_duration(whole(value));
+    case Unit::kBytes: return format_bytes(whole(value));
+    case Unit::kCpus:
+    case Unit::kShare: return percent(value, "");
+    case Unit::kCount:
+    case Unit::kPerSecond: break;
+  }
+  return amount(value);
 }
 
 std::string page_time(int64_t wall_ns) {

@@ -1,32 +1,26 @@
-// Pieces of the page's text: escaping, and numbers as people read them. The one place where text
-// from outside becomes fit for HTML.
+// Numbers as people read them, and text cut to a length. Two ways of writing numbers: plain for a
+// terminal ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space).
+// Pure.
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
-#include "report/model/curves.h"
-
 namespace topspin {
+
+enum class Unit : uint8_t { kCount, kPerSecond, kNanoseconds, kBytes, kCpus, kShare };
 
 /// Text longer than this many bytes is cut, with an ellipsis: a page stays a page.
 inline constexpr size_t kPageTextBytes = 400;
 
-/// Hostile text for an element's content or a quoted attribute: controls and what is invisible or
-/// turns the reading direction are made visible, then & < > " ' are escaped. Cut to `most_bytes`.
-std::string html_text(std::string_view text, size_t most_bytes = kPageTextBytes);
-
-/// The same cut and made visible, not escaped: for JSON, which has its own escaping.
+/// Hostile text cut to `most_bytes`, with controls and what is invisible or turns the reading
+/// direction made visible. Not escaped for any markup.
 std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes);
 
-/// JSON that may stand inside a script element: `<`, `>` and `&` only occur within strings, and
-/// leave as \u escapes. REQUIRES: `json` is JSON.
-std::string json_for_script(std::string_view json);
-
-/// A JSON number, whole if it is whole; null if it is not finite.
-std::string json_number(double value);
+/// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
+/// "##[error]" of Azure; both after any spaces).
+std::string no_command(std::string line);
 
 // "1,234,567", "2.16 ms", "108 MiB", "9.2 %": with a narrow space that does not break.
 std::string page_count(uint64_t count);
@@ -35,8 +29,8 @@ std::string page_bytes(int64_t bytes);
 std::string page_percent(double share);
 std::string page_number(Unit unit, double value);
 
-/// "–" for what was not measured.
-inline constexpr std::string_view kNotMeasured = "–";
+/// The same for a terminal: "1,234,567", "2.16ms", "108 MiB", "9.2%".
+std::string plain_number(Unit unit, double value);
 
 /// "2026-11-20 21:14 UTC".
 std::string page_time(int64_t wall_ns);

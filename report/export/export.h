@@ -88,10 +88,6 @@ std::string judgement_junit(const Judgement& judgement);
 /// A judgement as GitHub workflow commands: ::error, ::warning, ::notice, a line each.
 std::string judgement_github(const Judgement& judgement);
 
-/// What a metric's own verdict is worth in its judgement: nothing is settled in an invalid one, and
-/// no metric fails where the whole does not (too few pairs).
-Verdict settled_verdict(const Judgement& judgement, const Comparison& metric);
-
 /// Text made fit for XML 1.0 and Prometheus alike: bytes that are no UTF-8, controls,
 /// bidirectional and invisible characters and non-characters become U+FFFD; newline, tab and
 /// carriage return stay.

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "report/text/text_parts.h"
+#include "report/document/readable.h"
 
 namespace topspin {
 
 std::string folded_line(const StackRow& stack) {
-  std::string thread = safe_at_line_start(stack.thread.empty() ? "-" : stack.thread);
+  std::string thread = no_command(sanitize_for_terminal(stack.thread.empty() ? "-" : stack.thread));
   for (char& c : thread) {
     if (c == ';') c = ':';
   }

@@ -10,6 +10,7 @@
 
 #include "core/text.h"
 #include "report/export/export.h"
+#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {

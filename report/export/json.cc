@@ -6,7 +6,7 @@
 
 #include "report/export/export.h"
 #include "report/export/rows.h"
-#include "report/json/json_parts.h"
+#include "report/json/values.h"
 
 namespace topspin {
 namespace {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "report/export/export.h"
+#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {

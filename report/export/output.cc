@@ -23,13 +23,6 @@ Status ExportOutput::finish() {
   return status_;
 }
 
-Verdict settled_verdict(const Judgement& judgement, const Comparison& metric) {
-  if (judgement.verdict == Verdict::kInvalid) return Verdict::kInvalid;
-  if (judgement.verdict == Verdict::kInconclusive && metric.verdict == Verdict::kFail)
-    return Verdict::kInconclusive;
-  return metric.verdict;
-}
-
 namespace {
 
 /// Characters that hide, or that turn the text behind them around.

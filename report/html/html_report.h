@@ -1,6 +1,6 @@
 // A report as one HTML file that needs nothing else: no network, no other file. Verdict first, then
-// headline numbers, plots over time with one zoom and a table under each, distributions, flows,
-// threads, and where it all comes from.
+// headline numbers, then the sections of the report (report/sections), with plots over time that
+// share one zoom and have a table under each.
 //
 // All text and all tables are in the document; the script only draws. Every string is escaped, and
 // a Content-Security-Policy allows the page's own script and style by their hashes and nothing

@@ -1,39 +1,32 @@
-#include "report/json/gate_json.h"
-
+// The gate's judgement as JSON, and back.
 #include <cmath>
 
 #include <fmt/format.h>
 
-#include "report/export/export.h"
-#include "report/json/json_parts.h"
+#include "report/json/reports.h"
+#include "report/json/values.h"
+#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {
 
 constexpr int kGateSchemaVersion = 1;
 
-/// JSON has no infinity: a change from 0 has no ratio.
-Json finite_or_null(const std::optional<double>& value) {
-  return value && std::isfinite(*value) ? Json(*value) : Json(nullptr);
-}
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
-
 Json metric_json(const Judgement& judgement, const Comparison& c) {
   return {{"name", c.metric.name},
           {"unit", text_or_null(c.metric.unit)},
           {"better", better_name(c.metric.better)},
-          {"a", finite_or_null(c.a)},
-          {"b", finite_or_null(c.b)},
-          {"change", finite_or_null(c.change)},
-          {"ci_low", finite_or_null(c.ci_low)},
-          {"ci_high", finite_or_null(c.ci_high)},
-          {"p", finite_or_null(c.p)},
-          {"q", finite_or_null(c.q)},
+          {"a", json_or_null(c.a)},
+          {"b", json_or_null(c.b)},
+          {"change", json_or_null(c.change)},
+          {"ci_low", json_or_null(c.ci_low)},
+          {"ci_high", json_or_null(c.ci_high)},
+          {"p", json_or_null(c.p)},
+          {"q", json_or_null(c.q)},
           {"n", c.n},
           {"margin", c.metric.margin},
           {"absolute", c.absolute},  // changes are differences in the unit, not shares
-          {"minimum_detectable", finite_or_null(c.minimum_detectable)},
+          {"minimum_detectable", json_or_null(c.minimum_detectable)},
           {"gating", c.metric.gating},
           {"verdict", verdict_name(settled_verdict(judgement, c))},
           {"own_verdict", verdict_name(c.verdict)},  // of its numbers alone
@@ -44,10 +37,10 @@ Json change_json(const HistoryChange& c) {
   return {{"metric", c.metric},
           {"index", c.index},
           {"time", text_or_null(c.time)},
-          {"before", finite_or_null(c.point.before)},
-          {"after", finite_or_null(c.point.after)},
-          {"change", finite_or_null(c.point.change)},
-          {"p", finite_or_null(c.point.p)},
+          {"before", json_or_null(c.point.before)},
+          {"after", json_or_null(c.point.after)},
+          {"change", json_or_null(c.point.change)},
+          {"p", json_or_null(c.point.p)},
           {"worse", c.worse},
           {"acknowledged", c.acknowledged},
           {"recovered", c.recovered},
@@ -222,7 +215,7 @@ std::string aa_check_json(const AaCheck& check) {
                                {"margin", m.metric.margin},
                                {"alarms", m.alarms},
                                {"passes", m.passes},
-                               {"minimum_detectable", finite_or_null(m.minimum_detectable)}});
+                               {"minimum_detectable", json_or_null(m.minimum_detectable)}});
   }
   return dump_json(json, 2);
 }

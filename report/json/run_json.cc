@@ -1,18 +1,13 @@
-#include "report/json/run_json.h"
-
+// A run as JSON: its report, and lists of runs.
 #include "core/source_text.h"
 #include "core/text.h"
-#include "report/document/number_views.h"
-#include "report/json/flow_json.h"
-#include "report/json/json_parts.h"
-#include "report/json/resource_json.h"
-#include "report/json/scheduler_json.h"
-#include "report/json/socket_json.h"
+#include "report/json/reports.h"
+#include "report/json/rows.h"
+#include "report/json/traffic.h"
+#include "report/json/values.h"
 
 namespace topspin {
 namespace {
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
 Json run_json(const StoredRun& stored, const RunStanding& standing) {
   const RunInfo& info = stored.info;
@@ -72,150 +67,221 @@ Json host_json(const HostInfo& h) {
           {"fingerprint", h.fingerprint}};
 }
 
-Json latency_or_null(const std::optional<Histogram>& histogram) {
-  return histogram ? latency_json(histogram->summary()) : Json(nullptr);
-}
-
-Json gauge_json(const GaugeSummary& g) {
-  return {{"max", json_or_null(g.max)}, {"last", json_or_null(g.last)}};
-}
-
-Json switches_json(const SchedulerInterval& s) {
-  return {{"voluntary", json_or_null(s.voluntary_switches)},
-          {"involuntary", json_or_null(s.involuntary_switches)}};
-}
-
 Json losses_json(const LossInterval& losses) {
   Json json;
   LossInterval::for_each_field([&](const char* name, auto field) { json[name] = losses.*field; });
   return json;
 }
 
-Json summary_json(const RunReport& report) {
-  const RunSummary& s = report.summary;
-  const SchedulerInterval scheduler = s.scheduler.value_or(SchedulerInterval{});
+Json self_json(const SelfInterval& self) {
+  return {{"cpu_ns", self.cpu_ns},
+          {"rss_bytes", self.rss_bytes},
+          {"bpf_ns", json_or_null(self.bpf_ns)}};
+}
+
+Json stalls_json(const PlainNumbers& numbers, const std::string& prefix) {
   Json json;
-  json["active_flows"] = {{"max", s.flows.active_flows_max}, {"last", s.flows.active_flows}};
-  json["active_is_lower_bound"] = s.flows.active_is_lower_bound;
-  json["flows"] = s.flows.new_flows;
-  json["ended_flows"] = s.flows.ended_flows;
-  json["packets"] = s.flows.packets;
-  json["bytes"] = s.flows.bytes;
-  json["live_flows"] = s.flows.live_flows;
-  json["reply_latency_ns"] = latency_json(s.flows.reply_latency.summary());
-  add_request_counts(json, s.flows);
-  json["periodic_flows"] = {{"max", s.periodic_flows_max}, {"last", s.flows.periodic_flows}};
-  json["silent_flows"] = {{"max", s.silent_flows_max}, {"last", s.flows.silent_flows}};
-  json["late_flows"] = s.flows.late_flows;
-  json["lateness_ns"] = latency_json(s.flows.lateness.summary());
-  json["missed_ticks"] = s.flows.missed_ticks;
-  json["tcp_handshake_ns"] = latency_json(s.flows.tcp_handshake.summary());
-  add_traffic_counts(json, s.flows);
-  json["run_queue_latency_ns"] = latency_or_null(scheduler.run_queue_latency);
-  json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
-  json["kernel_run_delay_ns"] = json_or_null(scheduler.kernel_run_delay_ns);
+  for (const char* name :
+       {"cpu_some_ns", "memory_some_ns", "memory_full_ns", "io_some_ns", "io_full_ns"})
+    json[name] = numbers[prefix + name];
+  return json;
+}
+
+Json pressure_json(const PlainNumbers& numbers) {
+  Json json = {{"host", stalls_json(numbers, "host_stall_")},
+               {"cgroup", stalls_json(numbers, "cgroup_stall_")}};
+  numbers.copy({"cpu_quota_periods", "throttled_periods", "throttled_ns"}, json);
+  return json;
+}
+
+/// As counted, and scaled to the whole time (null: it never had a turn).
+Json counters_json(const CounterInterval& counters) {
+  Json json = Json::object();
+  CounterInterval::for_each_field([&](const char* name, auto field) {
+    const auto& counter = counters.*field;
+    json[name] = counter ? Json{{"count", counter->count},
+                                {"scaled", json_or_null(counter->scaled())},
+                                {"enabled_ns", counter->enabled_ns},
+                                {"running_ns", counter->running_ns}}
+                         : Json(nullptr);
+  });
+  return json;
+}
+
+void add_socket_counts(const PlainNumbers& numbers, Json& json) {
+  numbers.copy({"replies_multiplexed", "accept_queue_max", "accept_queue_limit", "listen_overflows",
+                "syn_drops", "host_listen_overflows", "host_listen_drops", "udp_drops"},
+               json);
+}
+
+Json switches_json(const PlainNumbers& numbers) {
+  return {{"voluntary", numbers["voluntary_switches"]},
+          {"involuntary", numbers["involuntary_switches"]}};
+}
+
+constexpr std::pair<const char*, const char*> kKindsOfFds[] = {{"socket", "socket_fds"},
+                                                               {"pipe", "pipe_fds"},
+                                                               {"file", "file_fds"},
+                                                               {"anonymous", "anonymous_fds"},
+                                                               {"other", "other_fds"}};
+
+/// summary.scheduler of a run. Its run_queue_latency_ns stands beside this object.
+Json scheduler_json(const SchedulerInterval& scheduler) {
+  Json json;
+  SchedulerInterval::for_each_histogram(scheduler,
+                                        [&](std::string_view name, const auto& histogram) {
+                                          if (name != "run_queue_latency_ns")
+                                            json[std::string(name)] = json_or_null(histogram);
+                                        });
+  json["migrations"] = json_or_null(scheduler.migrations);
+  for (size_t by = 0; by < kPreemptorCount; ++by) {
+    const Preemptions& preemptions = scheduler.preempted_by[by];
+    json["preempted_by"][std::string(preemptor_name(static_cast<Preemptor>(by)))] = {
+        {"count", json_or_null(preemptions.count)}, {"wait_ns", json_or_null(preemptions.wait_ns)}};
+  }
+  for (size_t state = 0; state < kOffCpuStateCount; ++state) {
+    const OffCpuTime& off = scheduler.off_cpu[state];
+    json["off_cpu"][std::string(off_cpu_state_name(static_cast<OffCpuState>(state)))] = {
+        {"count", json_or_null(off.count)}, {"ns", json_or_null(off.ns)}};
+  }
+  json["cpus"] = Json::array();
+  for (const CpuScheduling& cpu : scheduler.cpus) {
+    json["cpus"].push_back({{"cpu", cpu.cpu},
+                            {"switches", cpu.switches},
+                            {"waits", cpu.waits},
+                            {"wait_ns", cpu.wait_ns},
+                            {"queue_length",
+                             {{"samples", cpu.queue_samples},
+                              {"sum", cpu.queue_length_sum},
+                              {"max", cpu.queue_length_max}}}});
+  }
+  return json;
+}
+
+Json reply_split_json(const auto& socket, const auto& cpu_queue, const auto& runtime) {
+  return {{"socket", json_or_null(socket)},
+          {"cpu_queue", json_or_null(cpu_queue)},
+          {"runtime", json_or_null(runtime)}};
+}
+
+/// Gauges over a run.
+class Gauges {
+ public:
+  Gauges(const PlainNumbers& greatest, const PlainNumbers& last)
+      : greatest_(greatest), last_(last) {}
+  Json operator[](const char* name) const {
+    return {{"max", greatest_[name]}, {"last", last_[name]}};
+  }
+  void copy(std::initializer_list<const char*> names, Json& into) const {
+    for (const char* name : names) into[name] = (*this)[name];
+  }
+
+ private:
+  const PlainNumbers& greatest_;
+  const PlainNumbers& last_;
+};
+
+void add_flows(const FlowInterval& flows, const Gauges& gauges, Json& json) {
+  json["active_flows"] = {{"max", flows.active_flows_max}, {"last", flows.active_flows}};
+  json["active_is_lower_bound"] = flows.active_is_lower_bound;
+  json["flows"] = flows.new_flows;
+  json["ended_flows"] = flows.ended_flows;
+  json["packets"] = flows.packets;
+  json["bytes"] = flows.bytes;
+  json["live_flows"] = flows.live_flows;
+  json["reply_latency_ns"] = latency_json(flows.reply_latency.summary());
+  add_request_counts(json, flows);
+  gauges.copy({"periodic_flows", "silent_flows"}, json);
+  json["late_flows"] = flows.late_flows;
+  json["lateness_ns"] = latency_json(flows.lateness.summary());
+  json["missed_ticks"] = flows.missed_ticks;
+  json["tcp_handshake_ns"] = latency_json(flows.tcp_handshake.summary());
+  add_traffic_counts(json, flows);
+}
+
+void add_resources(const PlainNumbers& last, const Gauges& gauges, Json& json) {
+  gauges.copy({"rss_bytes", "pss_bytes", "anonymous_bytes", "vsz_bytes", "swap_bytes", "mappings",
+               "processes", "threads", "fds"},
+              json);
+  last.copy({"minor_faults", "major_faults"}, json);
+}
+
+Json summary_json(const RunReport& report) {
+  const Sample& merged = report.fold.merged;
+  const SchedulerInterval scheduler = merged.scheduler.value_or(SchedulerInterval{});
+  const SocketInterval sockets = merged.sockets.value_or(SocketInterval{});
+  const PlainNumbers last(merged), greatest(report.fold.greatest);
+  const Gauges gauges(greatest, last);
+  Json json;
+  add_flows(merged.flows, gauges, json);
+  json["run_queue_latency_ns"] = json_or_null(scheduler.run_queue_latency);
+  last.copy({"run_queue_wait_ns", "kernel_run_delay_ns"}, json);
   json["scheduler"] = scheduler_json(scheduler);
-  json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
-  json["context_switches"] = switches_json(scheduler);
-  json["rss_bytes"] = gauge_json(s.rss_bytes);
-  json["pss_bytes"] = gauge_json(s.pss_bytes);
-  json["anonymous_bytes"] = gauge_json(s.anonymous_bytes);
-  json["vsz_bytes"] = gauge_json(s.vsz_bytes);
-  json["swap_bytes"] = gauge_json(s.swap_bytes);
-  json["mappings"] = gauge_json(s.mappings);
-  json["processes"] = gauge_json(s.processes);
-  json["threads"] = gauge_json(s.threads);
-  json["fds"] = gauge_json(s.fds);
-  json["minor_faults"] = json_or_null(s.minor_faults);
-  json["major_faults"] = json_or_null(s.major_faults);
-  json["sockets"] = sockets_summary_json(s.sockets);
-  json["reply_split_ns"] = reply_split_json(s.sockets);
-  add_resources_summary(json, report);
-  json["numbers"] = numbers_json(s.fold);
+  last.copy({"cpu_ns"}, json);
+  json["context_switches"] = switches_json(last);
+  add_resources(last, gauges, json);
+  Json& of_sockets = json["sockets"];
+  of_sockets["accept_delay_ns"] = json_or_null(sockets.accept_delay);
+  of_sockets["socket_wait_ns"] = json_or_null(sockets.socket_wait);
+  add_socket_counts(last, of_sockets);
+  json["reply_split_ns"] =
+      reply_split_json(sockets.reply_socket, sockets.reply_cpu_queue, sockets.reply_runtime);
+  gauges.copy({"file_bytes", "shared_bytes", "page_table_bytes"}, json);
+  for (const auto& [kind, name] : kKindsOfFds) json["fds_by_kind"][kind] = gauges[name];
+  gauges.copy({"cgroup_bytes"}, json);
+  json["pressure"] = pressure_json(last);
+  json["counters"] = counters_json(merged.counters);
+  add_growth(report.growth, json);
+  json["numbers"] = numbers_json(report.fold);
+  return json;
+}
+
+/// Of one tick; null if it has none.
+Json tick_sockets_json(const ReportTick& tick, const PlainNumbers& numbers) {
+  if (!tick.sample.sockets) return nullptr;
+  Json json;
+  json["accept_delay_ns"] = json_or_null(tick.accept_delay_ns);
+  json["socket_wait_ns"] = json_or_null(tick.socket_wait_ns);
+  json["reply_split_ns"] =
+      reply_split_json(tick.reply_socket_ns, tick.reply_cpu_queue_ns, tick.reply_runtime_ns);
+  add_socket_counts(numbers, json);
   return json;
 }
 
 Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   const Sample& sample = tick.sample;
   const FlowInterval& f = sample.flows;
-  const SchedulerInterval scheduler = sample.scheduler.value_or(SchedulerInterval{});
-  const ResourceReading resources = sample.resources.value_or(ResourceReading{});
+  const PlainNumbers numbers(sample);
   Json json;
   // The start's wall time plus monotonic time since: a step of the clock moves no tick.
   json["time_ns"] = started_wall_ns + sample.elapsed_ns;
   json["elapsed_ns"] = sample.elapsed_ns;
   json["interval_ns"] = sample.interval_ns;
   json["flow_interval_ns"] = sample.flow_interval_ns();  // what rates of packets are over
-  json["active_flows"] = f.active_flows;
-  json["active_flows_max"] = f.active_flows_max;
-  json["new_flows"] = f.new_flows;
-  json["ended_flows"] = f.ended_flows;
-  json["live_flows"] = f.live_flows;
-  json["late_flows"] = f.late_flows;
-  json["packets"] = f.packets;
-  json["bytes"] = f.bytes;
+  numbers.copy({"active_flows", "active_flows_max", "new_flows", "ended_flows", "live_flows",
+                "late_flows", "packets", "bytes"},
+               json);
   json["lateness_ns"] = latency_json(tick.lateness_ns);
-  json["missed_ticks"] = f.missed_ticks;
-  json["periodic_flows"] = f.periodic_flows;
-  json["silent_flows"] = f.silent_flows;
+  numbers.copy({"missed_ticks", "periodic_flows", "silent_flows"}, json);
   json["reply_latency_ns"] = latency_json(tick.reply_latency_ns);
   add_request_counts(json, f);
   json["tcp_handshake_ns"] = latency_json(tick.tcp_handshake_ns);
   add_traffic_counts(json, f);
-  json["run_queue_latency_ns"] =
-      tick.run_queue_latency_ns ? latency_json(*tick.run_queue_latency_ns) : Json(nullptr);
-  json["run_queue_wait_ns"] = json_or_null(scheduler.run_queue_wait_ns);
-  json["kernel_run_delay_ns"] = json_or_null(scheduler.kernel_run_delay_ns);
-  json["cpu_ns"] = json_or_null(scheduler.cpu_ns);
-  json["context_switches"] = switches_json(scheduler);
-  json["migrations"] = json_or_null(scheduler.migrations);
-  json["rss_bytes"] = json_or_null(resources.rss_bytes);
-  json["pss_bytes"] = json_or_null(resources.pss_bytes);
-  json["anonymous_bytes"] = json_or_null(resources.anonymous_bytes);
-  json["vsz_bytes"] = json_or_null(resources.vsz_bytes);
-  json["mappings"] = json_or_null(resources.mappings);
-  json["processes"] = json_or_null(resources.processes);
-  json["threads"] = json_or_null(resources.threads);
-  json["fds"] = json_or_null(resources.fds);
-  json["sockets"] = tick_sockets_json(tick);
-  add_tick_resources(json, sample);
+  json["run_queue_latency_ns"] = json_or_null(tick.run_queue_latency_ns);
+  numbers.copy({"run_queue_wait_ns", "kernel_run_delay_ns", "cpu_ns"}, json);
+  json["context_switches"] = switches_json(numbers);
+  numbers.copy({"migrations", "rss_bytes", "pss_bytes", "anonymous_bytes", "vsz_bytes", "mappings",
+                "processes", "threads", "fds"},
+               json);
+  json["sockets"] = tick_sockets_json(tick, numbers);
+  numbers.copy({"swap_bytes", "file_bytes", "shared_bytes", "page_table_bytes"}, json);
+  for (const auto& [kind, name] : kKindsOfFds) json["fds_by_kind"][kind] = numbers[name];
+  numbers.copy({"cgroup_bytes"}, json);
+  json["pressure"] = pressure_json(numbers);
+  json["counters"] = counters_json(sample.counters);
   json["losses"] = losses_json(sample.losses);
-  json["self"] = {{"cpu_ns", sample.self.cpu_ns},
-                  {"rss_bytes", sample.self.rss_bytes},
-                  {"bpf_ns", json_or_null(sample.self.bpf_ns)}};
-  json["host"] = {{"steal_ns", json_or_null(sample.self.host_steal_ns)},
-                  {"busy_ns", json_or_null(sample.self.host_busy_ns)}};
-  return json;
-}
-
-/// The whole of a load; `topspin export` has its stages and buckets.
-Json load_json(const LoadResult& load) {
-  Json json = {{"workload", workload_name(load.workload)},
-               {"target", load.target},
-               {"invalid_reasons", load.invalid_reasons}};
-  LoadAccounts::for_each_field(
-      [&](const char* name, auto field) { json[name] = load.total.accounts.*field; });
-  json["tcp"] = nullptr;
-  if (load.tcp) {
-    json["tcp"] = Json::object();
-    TcpAccounts::for_each_field(
-        [&](const char* name, auto field) { json["tcp"][name] = (*load.tcp).*field; });
-  }
-  json["http"] = nullptr;
-  if (load.http) {
-    Json statuses = Json::object();
-    for (const auto& [status, count] : load.http->statuses)
-      statuses[std::to_string(status)] = count;
-    json["http"] = {{"statuses", std::move(statuses)}};
-    load.http->for_each_class(
-        [&](const char* name, uint64_t count) { json["http"][name] = count; });
-    json["http"]["http_errors"] = load.http->errors();
-  } else {
-    json["http_errors"] = nullptr;  // nothing that has a status was asked for
-  }
-  json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
-  json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());
-  json["own_lateness_ns"] = latency_json(load.total.own_lateness.summary());
+  json["self"] = self_json(sample.self);
+  json["host"] = {{"steal_ns", numbers["host_steal_ns"]}, {"busy_ns", numbers["host_busy_ns"]}};
   return json;
 }
 
@@ -234,10 +300,8 @@ std::string run_report_json(const RunReport& report) {
                               {"reason", text_or_null(probe.reason)}});
   }
   json["summary"] = summary_json(report);
-  json["losses"] = losses_json(report.summary.losses);
-  json["self"] = {{"cpu_ns", report.summary.self_cpu_ns},
-                  {"rss_bytes", report.summary.self_rss_bytes_max},
-                  {"bpf_ns", json_or_null(report.summary.self_bpf_ns)}};
+  json["losses"] = losses_json(report.fold.merged.losses);
+  json["self"] = self_json(report.fold.merged.self);
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
   json["sockets"] = Json::array();

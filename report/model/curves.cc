@@ -273,7 +273,8 @@ std::string_view unit_name(Unit unit) {
     case Unit::kPerSecond: return "per_second";
     case Unit::kNanoseconds: return "ns";
     case Unit::kBytes: return "bytes";
-    case Unit::kCpus: return "cpus";
+    case Unit::kCpus:
+    case Unit::kShare: return "cpus";
   }
   return "count";
 }

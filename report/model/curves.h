@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "core/numbers.h"
+#include "report/document/readable.h"
 
 namespace topspin {
 
-enum class Unit : uint8_t { kCount, kPerSecond, kNanoseconds, kBytes, kCpus };
 std::string_view unit_name(Unit unit);  // as page.js knows it
 
 /// A tick with what several curves ask of it worked out once.

@@ -92,7 +92,6 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
     ++page.events_in_all;
     if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
-  page.summary = RunSummary(std::move(page.fold));
   page.measured = RunTotals(measured);
   page.growth = judge_growth(growth, judged_from(page.stages));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);

@@ -11,7 +11,7 @@
 #include "ci/run_metrics.h"
 #include "ci/standing.h"
 #include "core/result.h"
-#include "report/model/run_summary.h"
+#include "report/model/run_report.h"
 #include "report/model/timeline.h"
 #include "store/run_store.h"
 
@@ -34,8 +34,7 @@ struct RunPage {
   void add(const Sample& sample);
 
   StoredRun run;
-  RunFold fold;        // while ticks are added
-  RunSummary summary;  // of them all
+  RunFold fold;        // of all ticks
   RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
   RunStanding standing;
   Timeline timeline;  // of curve_specs()

@@ -7,7 +7,7 @@
 
 #include "exported_run.h"
 #include "report/export/export.h"
-#include "report/json/gate_json.h"
+#include "report/json/reports.h"
 
 namespace topspin::test {
 namespace {
