@@ -46,14 +46,14 @@ Cell verdict_cell(const Judgement& judgement, const Comparison& c) {
     case Verdict::kInvalid: break;
   }
   const Span word = words(verdict_name(verdict));
-  return c.metric.gating ? say("{}", toned(tone, word)) : say("{} (informs)", word);
+  return c.metric.gating ? say("{}", toned(tone, word)) : say("({})", word);
 }
 
 Blocks comparison_of(const Judgement& judgement) {
   if (judgement.metrics.empty()) return {};
   Table table;
-  table.columns = columns(
-      {"Metric", "A", "B", "Change", "95% interval", "-q", "-n", "Margin", "-Detects", "=Verdict"});
+  table.columns = columns({"Metric", "A", "B", "Change", "95% interval", "-q", "-n", "-Margin",
+                           "-Detects", "=Verdict"});
   for (size_t i = 0; i < std::min(judgement.metrics.size(), kMetricsShown); ++i) {
     const Comparison& c = judgement.metrics[i];
     table.rows.push_back(
@@ -63,10 +63,12 @@ Blocks comparison_of(const Judgement& judgement) {
           amount_of(c, c.minimum_detectable), verdict_cell(judgement, c)}});
   }
   table.more = judgement.metrics.size() - table.rows.size();
-  return {Paragraph{say("Change is B against A, with its 95% interval. A metric fails when the "
-                        "interval lies beyond its margin on the worse side. Detects: a worsening "
-                        "that would fail in 8 of 10 such comparisons. Seed {}.",
-                        words(fmt::format("{}", judgement.seed)))},
+  return {Paragraph{
+              say("Change is B against A, with its 95% interval. A metric fails when the "
+                  "interval lies beyond its margin on the worse side. Detects: a worsening "
+                  "that would fail in 8 of 10 such comparisons. A verdict in brackets informs and "
+                  "decides nothing. Seed {}.",
+                  words(fmt::format("{}", judgement.seed)))},
           std::move(table)};
 }
 

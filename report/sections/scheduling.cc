@@ -70,7 +70,7 @@ Table cpus_table(const SchedulerInterval& s) {
 
 /// Scaled where they had to take turns.
 Table counters_table(const CounterInterval& counters) {
-  Table table{"Perf counters", columns({"", "Count", "Counted for"})};
+  Table table{"Events, by perf counters", columns({"", "Count", "Counted for"})};
   CounterInterval::for_each_field([&](std::string_view name, auto field) {
     const auto& counter = counters.*field;
     if (!counter) return;

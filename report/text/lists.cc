@@ -4,7 +4,7 @@
 
 #include "core/source_text.h"
 #include "core/text.h"
-#include "report/text/text.h"
+#include "report/document/readable.h"
 #include "report/text/text_report.h"
 
 namespace topspin {
@@ -28,13 +28,12 @@ std::string run_list_text(const std::vector<ListedRun>& runs) {
       fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<21} {}\n", "RUN", "STARTED",
                   "DURATION", "STATUS", "USABLE", "JUDGED", "COMMIT", "COMMAND OR SUBJECT");
   for (const auto& [run, standing] : runs) {
-    out += ended_line(Text::escaped(
-        fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<21} {}", safe(run.info.id),
+    out += no_command(
+        fmt::format("{:<36}  {:<24} {:>9} {:<12} {:<7} {:<7} {:<21} {}\n", safe(run.info.id),
                     format_utc(run.info.started_wall_ns), format_duration(run.end.duration_ns),
                     run_status_name(run.end.status), standing.usable ? "yes" : "no",
                     standing.may_be_judged ? "may be" : "no",
-                    or_dash(safe(short_commit(run.info.source))), what_was_run(run.info)),
-        SIZE_MAX));
+                    or_dash(safe(short_commit(run.info.source))), what_was_run(run.info)));
   }
   return out;
 }
