@@ -1,6 +1,6 @@
 # Writes page_assets.cc: the style and scripts of the HTML report as strings, each with the hash by which the page's
 # Content-Security-Policy allows it. Run by the build as a script:
-#   cmake -DPAGE=report/page -DUPLOT=DIR -DOUTPUT=FILE -P InlinePage.cmake
+#   cmake -DPAGE=report/html/page -DUPLOT=DIR -DOUTPUT=FILE -P InlinePage.cmake
 # An empty UPLOT makes a page without plots.
 
 # The base64 of a text's SHA-256, as a policy wants it: three hex digits are two base64 digits.
@@ -58,8 +58,8 @@ constexpr std::string_view kScripts[] = {kUplot, kScript};\n")
 endif()
 csp_hash(style_hash "${style}")
 
-file(WRITE ${OUTPUT}.new "// Generated from report/page by cmake/InlinePage.cmake: edit those files.
-#include \"report/page_assets.h\"
+file(WRITE ${OUTPUT}.new "// Generated from report/html/page by cmake/InlinePage.cmake: edit those files.
+#include \"report/html/page_assets.h\"
 
 namespace topspin {
 namespace {

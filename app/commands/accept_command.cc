@@ -14,7 +14,7 @@
 #include "ci/run_metrics.h"
 #include "ci/run_selection.h"
 #include "core/clock.h"
-#include "report/gate_text.h"
+#include "report/text/text_report.h"
 #include "store/gate_log.h"
 
 namespace topspin {

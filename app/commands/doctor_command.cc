@@ -11,7 +11,8 @@
 #include "capture/flow_tracker.h"
 #include "core/text.h"
 #include "probes/probes.h"
-#include "report/doctor_report.h"
+#include "report/json/reports.h"
+#include "report/text/text_report.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -13,9 +13,9 @@
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "ci/run_selection.h"
-#include "report/export.h"
-#include "report/folded_stacks.h"
-#include "report/gate_json.h"
+#include "report/export/export.h"
+#include "report/export/folded_stacks.h"
+#include "report/json/reports.h"
 #include "store/gate_log.h"
 
 namespace topspin {

@@ -13,8 +13,10 @@
 #include "app/options/option_group.h"
 #include "ci/run_selection.h"
 #include "core/clock.h"
-#include "report/gate_json.h"
-#include "report/gate_text.h"
+#include "report/export/export.h"
+#include "report/json/reports.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 #include "store/gate_log.h"
 
 namespace topspin {

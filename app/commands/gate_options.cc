@@ -10,10 +10,10 @@
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "core/read_file.h"
-#include "report/export.h"
-#include "report/gate_json.h"
-#include "report/gate_text.h"
-#include "report/markdown.h"
+#include "report/export/export.h"
+#include "report/json/reports.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 
 namespace topspin {
 namespace {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/read_file.h"
-#include "report/gate_json.h"
+#include "report/json/reports.h"
 
 namespace topspin {
 

@@ -14,7 +14,7 @@
 #include "app/options/option_group.h"
 #include "ci/run_selection.h"
 #include "core/clock.h"
-#include "report/run_json.h"
+#include "report/json/reports.h"
 
 namespace topspin {
 namespace {

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "report/json_parts.h"
+#include "report/json/values.h"
 
 namespace topspin {
 namespace {

@@ -13,7 +13,8 @@
 #include "app/tick/tick_builder.h"
 #include "app/version.h"
 #include "core/clock.h"
-#include "report/flow_json.h"
+#include "report/json/reports.h"
+#include "report/text/text_report.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -10,12 +10,12 @@
 #include "app/options/option_group.h"
 #include "app/plan/plan.h"
 #include "ci/run_selection.h"
-#include "report/html_page.h"
-#include "report/markdown.h"
-#include "report/report_page.h"
-#include "report/run_json.h"
-#include "report/run_summary.h"
-#include "report/run_text.h"
+#include "report/html/html_report.h"
+#include "report/json/reports.h"
+#include "report/markdown/markdown_report.h"
+#include "report/model/report_page.h"
+#include "report/model/run_report.h"
+#include "report/text/text_report.h"
 
 namespace topspin {
 namespace {
@@ -46,19 +46,21 @@ Result<std::string> report_format(const ReportOptions& o) {
                                 o.output, ending, kReportFormats));
 }
 
-/// Text and JSON: one run after the other. All are read before the first is made: a wrong name
-/// leaves no half of an answer.
+/// Text and JSON: one run after the other. A wrong name leaves no half of an
+/// answer.
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
-  std::vector<RunReport> reports;
+  std::string text;
   TOPSPIN_ASSIGN(const auto chosen, select_runs(store, runs));
   for (const StoredRun& run : chosen) {
-    TOPSPIN_ASSIGN(RunReport report, read_run_report(store, run.info.id, plan_rules));
-    reports.push_back(std::move(report));
-  }
-  std::string text;
-  for (const RunReport& report : reports) {
-    if (!json && !text.empty()) text += "\n";
-    text += json ? run_report_json(report) : run_report_text(report);
+    if (json) {
+      TOPSPIN_ASSIGN(const RunReport report, read_run_report(store, run.info.id, plan_rules));
+      text += run_report_json(report);
+      continue;
+    }
+    ReportPage page;
+    TOPSPIN_ASSIGN(RunPage of_run, read_run_page(store, run, plan_rules));
+    page.runs.push_back(std::move(of_run));
+    text += (text.empty() ? "" : "\n") + text_report(page);
   }
   return text;
 }

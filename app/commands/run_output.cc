@@ -9,8 +9,8 @@
 #include "ci/run_metrics.h"
 #include "ci/statistics.h"
 #include "core/text.h"
-#include "report/json_parts.h"
-#include "report/markdown.h"
+#include "report/json/values.h"
+#include "report/markdown/markdown_report.h"
 
 namespace topspin {
 namespace {

@@ -54,6 +54,21 @@ const std::map<std::string, Room> kRooms = {
     {"app/commands",
      {{"app/host", "app/options", "app/tick", "app/recording", "app/screen", "app/plan"},
       {"app/commands/commands.h"}}},
+    {"report/document", {{}, {}}},
+    {"report/model", {{"report/document"}, {}}},
+    {"report/sections", {{"report/document", "report/model"}, {"report/sections/sections.h"}}},
+    {"report/text",
+     {{"report/document", "report/model", "report/sections"}, {"report/text/text_report.h"}}},
+    {"report/markdown",
+     {{"report/document", "report/model", "report/sections"},
+      {"report/markdown/markdown_report.h", "report/markdown/numbers_document.h"}}},
+    {"report/json", {{"report/model"}, {"report/json/reports.h", "report/json/values.h"}}},
+    {"report/html",
+     {{"report/document", "report/model", "report/sections", "report/json"},
+      {"report/html/html_report.h"}}},
+    {"report/export",
+     {{"report/document", "report/model", "report/json"},
+      {"report/export/export.h", "report/export/folded_stacks.h"}}},
 };
 
 // Folders whose sub-folders are rooms. The arrows between rooms, and between a room and the files
@@ -63,6 +78,11 @@ const std::set<std::string> kFoldersWithRooms = {"probes"};
 // What other folders may include of such a folder.
 const std::map<std::string, std::set<std::string>> kDoors = {
     {"probes", {"probes/probes.h", "probes/owners/flow_owner.h"}},
+    {"report",
+     {"report/model/report_page.h", "report/model/run_report.h", "report/model/file_reading.h",
+      "report/model/doctor_report.h", "report/text/text_report.h",
+      "report/markdown/markdown_report.h", "report/html/html_report.h", "report/json/reports.h",
+      "report/json/values.h", "report/export/export.h", "report/export/folded_stacks.h"}},
 };
 
 // A foreign header (a prefix of its name) and the only files, or folders, that may include it.
@@ -79,6 +99,7 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/scheduler_perf.cc"}},
     {"linux/inet_diag.h", {"probes/inet/"}},
     {"elf.h", {"probes/stacks/"}},
+    {"nlohmann/", {"report/json/values.h"}},
 };
 
 struct Include {
@@ -198,7 +219,7 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
 }
 
 TEST(Architecture, EachSubFolderIsARoom) {
-  for (const char* folder : {"app"}) {
+  for (const char* folder : {"app", "report"}) {
     for (const auto& entry : fs::directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / folder)) {
       const std::string room = std::string(folder) + "/" + entry.path().filename().string();
       EXPECT_TRUE(!entry.is_directory() || kRooms.contains(room)) << room;
@@ -290,9 +311,12 @@ std::map<std::string, std::set<std::string>> types_of_the_headers(const fs::path
       // What BPF and we share is C, included by one side at a time.
       if (!name.ends_with(".h") || name.ends_with(".bpf.h")) continue;
       std::ifstream file(entry.path());
+      std::string space;
       for (std::string line; std::getline(file, line);) {
+        if (line.starts_with("namespace ")) space = line.substr(0, line.find(" {"));
         const std::string type = type_defined_on(line);
-        if (!type.empty()) types[type].insert(fs::relative(entry.path(), root).string());
+        if (!type.empty())
+          types[space + "::" + type].insert(fs::relative(entry.path(), root).string());
       }
     }
   }
@@ -321,6 +345,9 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"app/host/x.cc", "app/plan/plan.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/experiment.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/plan.h", true}}).size(), 0u);
+  EXPECT_EQ(broken_rules({{"report/sections/x.cc", "report/html/html_report.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"report/document/x.h", "report/model/curves.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"report/text/x.cc", "nlohmann/json.hpp", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "probes/sockets/socket_times.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/numbers.h", true}}).size(), 0u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/x.h", true}}).size(), 1u);

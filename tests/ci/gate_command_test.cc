@@ -736,7 +736,7 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   EXPECT_EQ(rules[0]["verdict"], "broken");
   EXPECT_EQ(rules[0]["value"], 4000);
   EXPECT_EQ(rules[1]["verdict"], "kept");
-  EXPECT_THAT(report({"last"}, "text"), HasSubstr("BROKEN   packets > 5000: 4000 against 5000"));
+  EXPECT_THAT(report({"last"}, "text"), HasSubstr("broken: packets > 5000 (4000 against 5000)"));
   EXPECT_THAT(report({"last"}, "markdown"), HasSubstr("Rules broken"));
   const std::string page = report({"last"}, "html");
   EXPECT_THAT(page, HasSubstr("data-verdict=\"Rules broken\""));

@@ -313,12 +313,27 @@ std::optional<Bound> bind_somewhere(int family, int type) {
   return bound;
 }
 
+bool is_free(int family, int type, uint16_t port) {
+  const SocketAddress address = loopback(family, port);
+  const UniqueFd fd(socket(family, type | SOCK_CLOEXEC, 0));
+  return fd && bind(fd.get(), address.get(), address.length) == 0;
+}
+
+/// At a port that nobody has in the other family: other tests run beside this one.
+std::optional<Bound> bind_alone(int family, int other, int type) {
+  for (int attempt = 0; attempt < 100; attempt++) {
+    auto bound = bind_somewhere(family, type);
+    if (!bound || is_free(other, type, bound->port)) return bound;
+  }
+  return std::nullopt;
+}
+
 TEST(Target, TheFirstAddressAtWhichSomebodyListensIsTaken) {
   for (const int type : {SOCK_STREAM, SOCK_DGRAM}) {
     for (const int family : {AF_INET, AF_INET6}) {
-      const auto server = bind_somewhere(family, type);
-      if (!server) GTEST_SKIP() << "no address of this family on the loopback interface";
       const int other = family == AF_INET ? AF_INET6 : AF_INET;
+      const auto server = bind_alone(family, other, type);
+      if (!server) GTEST_SKIP() << "no address of this family on the loopback interface";
       const SocketAddress right = loopback(family, server->port);
       for (const auto& order : {std::vector{right, loopback(other, server->port)},
                                 std::vector{loopback(other, server->port), right}}) {

@@ -6,8 +6,8 @@
 #include <gmock/gmock.h>
 
 #include "exported_run.h"
-#include "report/export.h"
-#include "report/gate_json.h"
+#include "report/export/export.h"
+#include "report/json/reports.h"
 
 namespace topspin::test {
 namespace {

@@ -1,11 +1,10 @@
 // Reports in Markdown: the verdict first, within GitHub's limits, harmless whatever the names.
-#include "report/markdown.h"
-
 #include <sstream>
 
 #include <gtest/gtest.h>
 
-#include "report/text_parts.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {
@@ -75,12 +74,12 @@ TEST(Markdown, OfARunIsSoundWithHostileNames) {
 }
 
 TEST(Traffic, NamesConnectionsThatWereNeverCompleted) {
-  FlowInterval flows;
-  flows.tcp_half_open = 160;
-  EXPECT_NE(traffic_notes_text(flows, "").find("160 never completed"), std::string::npos);
-  flows.tcp_half_open = 0;
-  flows.tcp_handshakes = 5;
-  EXPECT_EQ(traffic_notes_text(flows, "").find("completed"), std::string::npos);
+  FileReading reading;
+  reading.totals.tcp_half_open = 160;
+  EXPECT_NE(file_reading_text(reading).find("Half-open TCP connections"), std::string::npos);
+  reading.totals.tcp_half_open = 0;
+  reading.totals.tcp_handshakes = 5;
+  EXPECT_EQ(file_reading_text(reading).find("Half-open"), std::string::npos);
 }
 
 TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
@@ -101,7 +100,8 @@ TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
   }
   const std::string least = markdown_report(page, 0);
   EXPECT_LE(least.size(), kLeastMarkdownBytes);
-  EXPECT_NE(least.find("Left out to fit: headline numbers, latencies"), std::string::npos) << least;
+  EXPECT_NE(least.find("Left out to fit: the runs, over time, latencies"), std::string::npos)
+      << least;
 }
 
 Judgement failing() {
@@ -150,7 +150,7 @@ TEST(Markdown, OfAAndBAndOfAHistory) {
                    {.started_wall_ns = 1'700'001'000 * kSecond, .slow = 2, .side = "b"});
   const std::string compared =
       markdown_report(read_page(directory.file(), {"side=a", "side=b"}), kCommentBytes);
-  EXPECT_NE(compared.find("| metric | A | B | change |"), std::string::npos);
+  EXPECT_NE(compared.find("| Metric | A | B | Change |"), std::string::npos);
   EXPECT_NE(compared.find("- **B** "), std::string::npos);
   expect_sound(compared);
   const std::string history =

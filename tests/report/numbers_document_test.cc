@@ -1,5 +1,5 @@
 // docs/numbers.md is what the registry says. With TOPSPIN_UPDATE_GOLDEN=1 the test writes it.
-#include "report/numbers_document.h"
+#include "report/markdown/numbers_document.h"
 
 #include <cstdlib>
 #include <fstream>

@@ -5,11 +5,12 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "report/html_data.h"
-#include "report/html_page.h"
-#include "report/html_parts.h"
-#include "report/html_sections.h"
-#include "report/page_assets.h"
+#include "report/document/readable.h"
+#include "report/html/blocks.h"
+#include "report/html/html_report.h"
+#include "report/html/page_assets.h"
+#include "report/html/plot_data.h"
+#include "report/sections/sections.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin::test {
@@ -24,13 +25,13 @@ size_t count_of(const std::string& text, const std::string& part) {
 }
 
 TEST(HtmlText, EscapesAndCuts) {
-  EXPECT_EQ(html_text("a<b>&\"'"), "a&lt;b&gt;&amp;&quot;&#39;");
-  EXPECT_EQ(html_text("\x1b[31m\n"), "\\x1b[31m\\x0a");
-  EXPECT_EQ(html_text("\xe2\x80\xae"), "\\u{202e}");
-  EXPECT_EQ(html_text("abcdef", 3), "abc…");
-  EXPECT_EQ(html_text("aé", 2), "a…");  // not half a code point
-  EXPECT_EQ(html_text("é", 2), "é");
-  EXPECT_EQ(html_text(std::string(1 << 20, '<'), 2), "&lt;&lt;…");
+  EXPECT_EQ(HtmlWay::escape("a<b>&\"'"), "a&lt;b&gt;&amp;&quot;&#39;");
+  EXPECT_EQ(HtmlWay::escape("\x1b[31m\n"), "\\x1b[31m\\x0a");
+  EXPECT_EQ(HtmlWay::escape("\xe2\x80\xae"), "\\u{202e}");
+  EXPECT_EQ(HtmlWay::escape("abcdef", 3), "abc…");
+  EXPECT_EQ(HtmlWay::escape("aé", 2), "a…");  // not half a code point
+  EXPECT_EQ(HtmlWay::escape("é", 2), "é");
+  EXPECT_EQ(HtmlWay::escape(std::string(1 << 20, '<'), 2), "&lt;&lt;…");
 }
 
 TEST(HtmlText, JsonCannotLeaveItsScript) {
@@ -207,7 +208,8 @@ TEST(HtmlPage, OnlyAPassIsGreen) {
   for (const auto& [verdict, cell] : {std::pair{Verdict::kPass, "word-good\">pass"},
                                       std::pair{Verdict::kInvalid, "word-bad\">invalid"}}) {
     judgement.verdict = verdict;
-    EXPECT_NE(comparison_section(judgement).find(cell), std::string::npos) << cell;
+    const document::Document document = sections::judgement(judgement);
+    EXPECT_NE(html_section(document.sections.at(0)).str().find(cell), std::string::npos) << cell;
   }
 }
 

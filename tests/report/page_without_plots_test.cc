@@ -2,8 +2,8 @@
 // plot's numbers as an open table.
 #include <gtest/gtest.h>
 
-#include "report/html_page.h"
-#include "report/page_assets.h"
+#include "report/html/html_report.h"
+#include "report/html/page_assets.h"
 #include "tests/report/report_testing.h"
 
 namespace topspin {

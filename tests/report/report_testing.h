@@ -5,7 +5,7 @@
 #include <cmath>
 #include <string>
 
-#include "report/report_page.h"
+#include "report/model/report_page.h"
 #include "tests/store/store_testing.h"
 
 namespace topspin::test {

@@ -1,9 +1,9 @@
 // Thinning over time: bounded, in order, and no extreme lost.
+#include "report/model/timeline.h"
+
 #include <random>
 
 #include <gtest/gtest.h>
-
-#include "report/html_timeline.h"
 
 namespace topspin {
 namespace {

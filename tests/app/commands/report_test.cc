@@ -90,7 +90,7 @@ TEST_F(Report, JsonHasTheNamesThatProgramsRelyOn) {
 TEST_F(Report, TextIsForPeople) {
   const Outcome run = topspin({"report", "--db", dir_.file("t.db")});
   ASSERT_EQ(run.exit_code, 0) << run.err;
-  for (const char* part : {"reply latency", "packets", "status", "lost"}) {
+  for (const char* part : {"Reply latency", "Packets", "status", "lost"}) {
     EXPECT_NE(run.out.find(part), std::string::npos) << part;
   }
 }

@@ -1,0 +1,53 @@
+#include "report/document/document.h"
+
+namespace topspin::document {
+
+Span words(std::string_view text, size_t most_bytes) {
+  Span span;
+  span.text = text.substr(0, most_bytes + 1);  // one more says that it is cut
+  span.most_bytes = most_bytes;
+  return span;
+}
+
+Span ours(std::string_view text) {
+  Span span = words(text, text.size());
+  span.kind = Span::Kind::kOurs;
+  return span;
+}
+
+Span code(std::string_view text, size_t most_bytes) {
+  Span span = words(text, most_bytes);
+  span.kind = Span::Kind::kCode;
+  return span;
+}
+
+Span absent() {
+  Span span;
+  span.kind = Span::Kind::kAbsent;
+  return span;
+}
+
+Span number(Unit unit, double value) {
+  Span span;
+  span.kind = Span::Kind::kNumber;
+  span.unit = unit;
+  span.value = value;
+  return span;
+}
+
+Span time_of_day(int64_t wall_ns) {
+  Span span = number(Unit::kNanoseconds, static_cast<double>(wall_ns));
+  span.kind = Span::Kind::kTime;
+  return span;
+}
+
+Line listed(const std::vector<Line>& parts, std::string_view between) {
+  Line line;
+  for (const Line& part : parts) {
+    if (!line.empty()) line.push_back(ours(between));
+    append(line, part);
+  }
+  return line;
+}
+
+}  // namespace topspin::document

@@ -1,0 +1,279 @@
+// A report as a tree: what it says, and nothing of how it looks. It is built once (report/sections)
+// and walked by one renderer for each format (report/text, report/markdown, report/html).
+//
+// All text in it may be hostile: renderers escape. Numbers stay numbers: each renderer writes them
+// in its own way. Plain values.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "report/document/readable.h"
+
+namespace topspin::document {
+
+enum class Tone : uint8_t { kPlain, kGood, kBad, kOpen };
+
+/// A piece of a line.
+struct Span {
+  enum class Kind : uint8_t {
+    kWords,  // may be hostile
+    kOurs,   // words of the source
+    kCode,
+    kNumber,
+    kAbsent,  // was not measured
+    kTime,    // `value` is wall-clock time
+    kSide,    // A or B
+  };
+  Kind kind = Kind::kWords;
+  std::string text = {};  // of all but numbers and times
+  size_t most_bytes = kPageTextBytes;
+  double value = 0;  // of numbers and times
+  Unit unit = Unit::kCount;
+  bool at_least = false;  // only known to be that much
+  bool strong = false;
+  Tone tone = Tone::kPlain;
+  std::string path = {};  // where `report --format json` has the number; empty: nowhere
+  size_t run = 0;         // of which run
+};
+using Line = std::vector<Span>;
+
+Span words(std::string_view text, size_t most_bytes = kPageTextBytes);
+/// REQUIRES: `text` stands in the source.
+Span ours(std::string_view text);
+Span code(std::string_view text, size_t most_bytes = kPageTextBytes);
+Span absent();
+Span number(Unit unit, double value);
+Span time_of_day(int64_t wall_ns);
+inline Span share(double of_one) { return number(Unit::kShare, of_one); }
+
+template <typename T>
+concept OptionalNumber = requires(const T& value) {
+  *value;
+  value.has_value();
+};
+
+namespace detail {
+template <typename T>
+Span measured(Unit unit, const T& value) {
+  if constexpr (OptionalNumber<T>)
+    return value ? number(unit, static_cast<double>(*value)) : absent();
+  else
+    return number(unit, static_cast<double>(value));
+}
+}  // namespace detail
+
+/// Of an integer or of an optional of one.
+template <typename T>
+Span count(const T& value) {
+  return detail::measured(Unit::kCount, value);
+}
+template <typename T>
+Span duration(const T& ns) {
+  return detail::measured(Unit::kNanoseconds, ns);
+}
+template <typename T>
+Span bytes(const T& value) {
+  return detail::measured(Unit::kBytes, value);
+}
+
+inline Span strong(Span span) {
+  span.strong = true;
+  return span;
+}
+inline Span toned(Tone tone, Span span) {
+  span.tone = tone;
+  return span;
+}
+inline Span at_path(Span span, std::string path, size_t run = 0) {
+  span.path = std::move(path);
+  span.run = run;
+  return span;
+}
+
+inline void append(Line& line, Span span) { line.push_back(std::move(span)); }
+inline void append(Line& line, const Line& more) {
+  line.insert(line.end(), more.begin(), more.end());
+}
+inline void append(Line& line, const char* text) { line.push_back(ours(text)); }
+inline void append(Line& line, std::string_view text) { line.push_back(words(text)); }
+inline void append(Line& line, const std::string& text) { line.push_back(words(text)); }
+
+/// A line with a piece (Span, Line or text) for each "{}" of `layout`.
+template <typename... Pieces>
+Line say(std::string_view layout, const Pieces&... pieces) {
+  Line line;
+  [[maybe_unused]] const auto before_piece = [&] {
+    const size_t at = layout.find("{}");
+    if (at > 0) line.push_back(ours(layout.substr(0, at)));
+    layout.remove_prefix(at + 2);
+  };
+  ((before_piece(), append(line, pieces)), ...);
+  if (!layout.empty()) line.push_back(ours(layout));
+  return line;
+}
+
+/// Pieces with ", " between them.
+Line listed(const std::vector<Line>& parts, std::string_view between = ", ");
+
+/// A cell of a table.
+struct Cell {
+  Cell(Span span) : line{std::move(span)} {}
+  Cell(Line of) : line(std::move(of)) {}
+  Cell(const char* text) : line{ours(text)} {}
+
+  Line line;
+  Line under = {};  // a word on it, below
+  Tone tone = Tone::kPlain;
+};
+
+struct Column {
+  std::string title = {};
+  bool is_number = true;
+  bool spare = false;  // left out where there is no room
+};
+
+enum class Shown : uint8_t { kEverywhere, kNotAtTerminals, kOnPages };
+
+struct Row {
+  std::vector<Cell> cells;  // as many as columns; the first one names the row
+  Shown shown = Shown::kEverywhere;
+};
+
+struct Table {
+  std::string title = {};
+  std::vector<Column> columns = {};
+  std::vector<Row> rows = {};
+  size_t more = 0;  // rows that are not here
+  size_t most_in_text = SIZE_MAX;
+};
+
+struct Paragraph {
+  Line line;
+  bool aside = false;  // explains how to read what follows; a terminal leaves it out
+};
+
+/// Key and value, a line each.
+struct Facts {
+  std::string title = {};
+  std::vector<std::pair<std::string, Line>> list = {};
+};
+
+/// From here on it is about this run, of two.
+struct Side {
+  size_t run = 0;
+};
+
+/// A whole as one bar, in parts.
+struct Parts {
+  struct Part {
+    std::string name;
+    Span value;
+    double share = 0;  // of the whole
+  };
+  Line title = {};
+  std::vector<Part> parts = {};
+};
+
+/// Shares of A and B side by side.
+struct Shares {
+  struct Bar {
+    Line name;
+    double a = 0;
+    double b = 0;
+  };
+  std::string title = {};
+  std::vector<Bar> bars = {};
+};
+
+/// The most telling curves of a run: a line of blocks at a terminal, a table in Markdown. A page
+/// has plots instead.
+struct Curves {
+  struct Point {
+    double least = 0;
+    double greatest = 0;
+    bool absent = true;
+  };
+  struct Curve {
+    std::string name;
+    Unit unit = Unit::kCount;
+    std::vector<Point> points = {};  // as many as `ends_ns`
+  };
+  std::vector<int64_t> ends_ns = {};
+  std::vector<Curve> curves = {};
+};
+
+/// A place for the plot that the page's data has under this id (report/html/plot_data.h), with the
+/// same numbers in words. Pages alone have plots.
+struct Plot {
+  std::string id;
+  Line title;
+  Line caption = {};
+  std::vector<Table> tables = {};
+  bool small = false;  // beside another where there is room
+};
+/// The controls of all plots over time.
+struct PlotControls {};
+
+using Body = std::variant<Paragraph, Facts, Table, Side, Parts, Shares, Curves, Plot, PlotControls>;
+
+/// Where a page has room for two columns.
+enum class Place : uint8_t { kWhole, kLeft, kRight };
+
+struct Block {
+  template <typename T>
+  requires std::constructible_from<Body, T> &&
+      (!std::same_as<std::remove_cvref_t<T>, Block>)Block(T of, Place at = Place::kWhole,
+                                                          bool detail = false)
+      : body(std::move(of)), place(at), is_detail(detail) {}
+
+  Body body;
+  Place place = Place::kWhole;
+  bool is_detail = false;  // a terminal leaves it out
+};
+
+/// Whether a section stands open, is folded where space is short (Markdown), or always is.
+enum class Fold : uint8_t { kOpen, kWhereShort, kAlways };
+
+struct Section {
+  std::string id;     // "flows"
+  std::string title;  // "Flows"
+  std::vector<Block> blocks = {};
+  Fold fold = Fold::kOpen;
+};
+
+/// What stands at the top.
+struct TopVerdict {
+  Tone tone = Tone::kGood;
+  std::string word;      // "Pass", "Usable", ...
+  std::string sentence;  // what that means
+  std::vector<std::string> reasons = {};
+  std::vector<Line> remarks = {};  // on single runs
+};
+
+/// A headline number of each run.
+struct Headline {
+  struct Value {
+    Span number;
+    Line extra = {};  // a word on it
+  };
+  std::string label;
+  std::vector<Value> of_run = {};
+  Line change = {};  // from A to B
+};
+
+struct Document {
+  std::string title;             // of what it is
+  std::vector<Facts> runs = {};  // what each run was
+  TopVerdict verdict = {};
+  std::vector<Headline> headlines = {};
+  std::vector<Section> sections = {};  // those that have something to say, in order
+};
+
+}  // namespace topspin::document

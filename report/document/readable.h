@@ -1,0 +1,38 @@
+// Numbers as people read them, and text cut to a length. Two ways of writing numbers: plain for a
+// terminal ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space).
+// Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace topspin {
+
+enum class Unit : uint8_t { kCount, kPerSecond, kNanoseconds, kBytes, kCpus, kShare };
+
+/// Text longer than this many bytes is cut, with an ellipsis: a page stays a page.
+inline constexpr size_t kPageTextBytes = 400;
+
+/// Hostile text cut to `most_bytes`, with controls and what is invisible or turns the reading
+/// direction made visible. Not escaped for any markup.
+std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes);
+
+/// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
+/// "##[error]" of Azure; both after any spaces).
+std::string no_command(std::string line);
+
+// "1,234,567", "2.16 ms", "108 MiB", "9.2 %": with a narrow space that does not break.
+std::string page_count(uint64_t count);
+std::string page_duration(int64_t ns);
+std::string page_bytes(int64_t bytes);
+std::string page_percent(double share);
+std::string page_number(Unit unit, double value);
+
+/// The same for a terminal: "1,234,567", "2.16ms", "108 MiB", "9.2%".
+std::string plain_number(Unit unit, double value);
+
+/// "2026-11-20 21:14 UTC".
+std::string page_time(int64_t wall_ns);
+
+}  // namespace topspin

@@ -1,0 +1,72 @@
+// GitHub workflow commands: lines that the runner turns into annotations.
+//
+//   ::error title=TITLE::MESSAGE     the gate fails, or the runs are invalid
+//   ::warning title=...::...         inconclusive
+//   ::notice title=...::...          pass
+//
+// The runner takes a command from every line of output, so hostile text must not begin one: it is
+// first made visible on one line, then escaped as the runner unescapes it.
+#include <fmt/format.h>
+
+#include "core/text.h"
+#include "report/export/export.h"
+#include "report/model/settled_verdict.h"
+
+namespace topspin {
+namespace {
+
+std::string escaped(std::string_view text, bool in_title) {
+  std::string out;
+  for (const char c : sanitize_for_terminal(text)) {
+    if (c == '%')
+      out += "%25";
+    else if (in_title && c == ':')
+      out += "%3A";
+    else if (in_title && c == ',')
+      out += "%2C";
+    else
+      out += c;
+  }
+  return out;
+}
+
+std::string command(std::string_view kind, std::string_view title, std::string_view message) {
+  return fmt::format("::{} title={}::{}\n", kind, escaped(title, true), escaped(message, false));
+}
+
+}  // namespace
+
+std::string judgement_github(const Judgement& judgement) {
+  std::string out;
+  const std::string first = judgement.reasons.empty() ? "" : judgement.reasons.front();
+  switch (judgement.verdict) {
+    case Verdict::kInvalid: return command("error", "topspin gate: invalid", first);
+    case Verdict::kPass:
+      return command("notice", "topspin gate: pass",
+                     first.empty() ? "no gating metric got worse by more than its margin" : first);
+    case Verdict::kFail:
+    case Verdict::kInconclusive: break;
+  }
+  for (const Comparison& c : judgement.metrics) {
+    if (!c.metric.gating) continue;
+    const Verdict verdict = settled_verdict(judgement, c);
+    if (verdict == Verdict::kFail)
+      out += command("error", fmt::format("topspin gate: {}", c.metric.name), c.reason);
+    if (verdict == Verdict::kInconclusive && c.verdict == verdict)
+      out += command("warning", fmt::format("topspin gate: {}", c.metric.name), c.reason);
+  }
+  for (const SloOutcome& o : judgement.slos) {
+    if (o.broken > 0)
+      out += command("error", "topspin gate: SLO broken",
+                     fmt::format("{} ({} in run {})", o.rule, o.explanation, o.run_id));
+  }
+  // A verdict without a metric of its own (too few pairs) has its reason still.
+  if (out.empty()) {
+    const bool fails = judgement.verdict == Verdict::kFail;
+    out = command(fails ? "error" : "warning",
+                  fmt::format("topspin gate: {}", verdict_name(judgement.verdict)), first);
+  }
+  return out;
+}
+
+}  // namespace topspin

@@ -1,0 +1,296 @@
+// JSON and NDJSON. One flat object a row, with the database's names; numbers are written directly,
+// texts through the JSON library, which makes them ASCII.
+#include <type_traits>
+
+#include <fmt/format.h>
+
+#include "report/export/export.h"
+#include "report/export/rows.h"
+#include "report/json/values.h"
+
+namespace topspin {
+namespace {
+
+constexpr int kExportSchemaVersion = 1;
+
+std::string dump_line(const Json& json) {
+  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+std::string json_text(const std::string& text) { return dump_line(text); }
+
+/// {"a":1,...} into a string, a field at a time.
+class ObjectWriter {
+ public:
+  template <typename T>
+  void operator()(std::string_view name, const T& value) {
+    begin(name);
+    put(value);
+  }
+  /// `json` is JSON already.
+  void raw(std::string_view name, std::string_view json) {
+    begin(name);
+    out_ += json;
+  }
+  std::string end() && {
+    out_ += out_.empty() ? "{}" : "}";
+    return std::move(out_);
+  }
+
+ private:
+  /// Names are the database's columns: nothing in them wants escaping.
+  void begin(std::string_view name) {
+    out_ += out_.empty() ? "{\"" : ",\"";
+    out_ += name;
+    out_ += "\":";
+  }
+  template <typename T>
+  requires std::is_integral_v<T>
+  void put(T value) {
+    if constexpr (std::is_same_v<T, bool>) {
+      out_ += value ? "true" : "false";
+    } else {
+      fmt::format_to(std::back_inserter(out_), "{}", value);
+    }
+  }
+  template <typename T>
+  void put(const std::optional<T>& value) {
+    if (value)
+      put(*value);
+    else
+      out_ += "null";
+  }
+  void put(const std::string& text) { out_ += text.empty() ? "null" : json_text(text); }
+
+  std::string out_;
+};
+
+/// [[least, most, count], ...] of the occupied buckets, in order of value.
+void add_buckets(const Histogram& histogram, bool negative, std::string& out) {
+  for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
+    const uint32_t index = negative ? kHistogramBuckets - 1 - i : i;
+    const uint64_t count = histogram.cell(index);
+    if (count == 0) continue;
+    const auto low = static_cast<int64_t>(histogram_bucket_min(index));
+    const auto high = static_cast<int64_t>(histogram_bucket_max(index));
+    fmt::format_to(std::back_inserter(out), "{}[{},{},{}]", out.ends_with('[') ? "" : ",",
+                   negative ? -high : low, negative ? -low : high, count);
+  }
+}
+
+std::string histogram_json(const HistogramSummary& summary, const std::string& buckets) {
+  std::string json = latency_json(summary).dump();
+  json.back() = ',';
+  return json + "\"buckets\":" + buckets + "]}";
+}
+std::string histogram_json(const Histogram& histogram) {
+  std::string buckets = "[";
+  add_buckets(histogram, false, buckets);
+  return histogram_json(histogram.summary(), buckets);
+}
+std::string histogram_json(const SignedHistogram& histogram) {
+  std::string buckets = "[";
+  add_buckets(histogram.negative(), true, buckets);
+  add_buckets(histogram.non_negative(), false, buckets);
+  return histogram_json(histogram.summary(), buckets);
+}
+std::string histogram_json(const CoarseHistogram& histogram) {
+  std::string buckets = "[";
+  for (uint32_t i = 0; i < kCoarseCells; ++i) {
+    if (histogram.cell(i) == 0) continue;
+    fmt::format_to(std::back_inserter(buckets), "{}[{},{},{}]", buckets.ends_with('[') ? "" : ",",
+                   coarse_cell_min(i), coarse_cell_max(i), histogram.cell(i));
+  }
+  return histogram_json(histogram.summary(), buckets);
+}
+template <typename H>
+std::string histogram_json(const std::optional<H>& histogram) {
+  return histogram ? histogram_json(*histogram) : "null";
+}
+
+void add_tick(const Sample& sample, ObjectWriter& object) {
+  for_each_tick_field(sample, [&](const std::string& name, const auto& v) { object(name, v); });
+  ObjectWriter histograms;
+  for_each_tick_histogram(sample, [&](std::string_view name, const auto& histogram) {
+    histograms.raw(name, histogram_json(histogram));
+  });
+  object.raw("histograms", std::move(histograms).end());
+  std::string cpus = "[";
+  if (sample.scheduler) {
+    for (const CpuScheduling& cpu : sample.scheduler->cpus) {
+      ObjectWriter of_cpu;
+      for_each_cpu_field(cpu, [&](const std::string& name, const auto& v) { of_cpu(name, v); });
+      if (cpus.size() > 1) cpus += ',';
+      cpus += std::move(of_cpu).end();
+    }
+  }
+  object.raw("cpus", cpus + "]");
+}
+
+void add_thread(const ThreadRow& thread, ObjectWriter& object) {
+  for_each_thread_field(thread, [&](const auto& name, const auto& v) { object(name, v); });
+  for_each_thread_histogram(thread, [&](std::string_view name, const auto& histogram) {
+    object.raw(name, histogram_json(histogram));
+  });
+}
+
+void add_run(const StoredRun& run, ObjectWriter& object) {
+  for_each_run_field(run, [&](const std::string& name, const auto& v) { object(name, v); });
+  Json labels = Json::object();
+  for (const auto& [key, value] : run.info.labels) labels[key] = value;
+  Json probes = Json::array();
+  for (const ProbeStatus& probe : run.info.probes) {
+    probes.push_back({{"name", probe.name},
+                      {"rung", rung_name(probe.rung)},
+                      {"reason", probe.reason.empty() ? Json(nullptr) : Json(probe.reason)}});
+  }
+  object.raw("labels", dump_line(labels));
+  object.raw("command", dump_line(run.info.command));
+  object.raw("invalid_reasons", dump_line(run.end.invalid_reasons));
+  object.raw("doubts", dump_line(run.end.doubts));
+  object.raw("probes", dump_line(probes));
+  ObjectWriter plan;
+  if (run.info.plan) {
+    for_each_plan_column(*run.info.plan, [&](std::string_view, std::string_view name,
+                                             const auto& v) { plan(name, v); });
+  }
+  object.raw("plan", run.info.plan ? std::move(plan).end() : "null");
+}
+
+void add_load(const LoadResult& load, ObjectWriter& object) {
+  for_each_load_field(load, [&](const auto& name, const auto& v) { object(name, v); });
+  object.raw("connect_latency_ns", histogram_json(load.connect_latency));
+  Json statuses = Json::object();
+  if (load.http) {
+    for (const auto& [status, count] : load.http->statuses)
+      statuses[std::to_string(status)] = count;
+  }
+  object.raw("http_statuses", load.http ? dump_line(statuses) : "null");
+  Json errors = Json::object();
+  for (const auto& [name, count] : load.errors) errors[name] = count;
+  object.raw("send_errors", dump_line(errors));
+  object.raw("invalid_reasons", dump_line(load.invalid_reasons));
+}
+
+void add_load_part(const NumberedLoadPart& numbered, ObjectWriter& object) {
+  for_each_load_part_field(numbered, [&](const auto& name, const auto& v) { object(name, v); });
+  for_each_load_part_histogram(numbered.part,
+                               [&](std::string_view name, const Histogram& histogram) {
+                                 object.raw(name, histogram_json(histogram));
+                               });
+}
+
+/// Calls begin(list name) and row(fill) for everything of a run but the run itself, in order;
+/// fill(object) adds the row's fields.
+template <typename Begin, typename Row>
+Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
+  begin("ticks");
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    row("tick", [&](ObjectWriter& object) { add_tick(sample, object); });
+  }));
+  begin("threads");
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    row("thread", [&](ObjectWriter& object) { add_thread(thread, object); });
+  }));
+  begin("flows");
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
+    row("flow", [&](ObjectWriter& object) {
+      for_each_flow_field(flow, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("owners");
+  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
+    row("owner", [&](ObjectWriter& object) {
+      for_each_owner_field(owner, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("sockets");
+  TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
+    row("socket", [&](ObjectWriter& object) {
+      for_each_socket_field(socket, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("syscalls");
+  TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
+    row("syscall", [&](ObjectWriter& object) {
+      for_each_syscall_field(syscall, [&](const auto& name, const auto& v) { object(name, v); });
+      object.raw("latency_ns", histogram_json(syscall.latency));
+    });
+  }));
+  begin("stacks");
+  TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
+    row("stack", [&](ObjectWriter& object) {
+      for_each_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("stages");
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  for (const RunStage& stage : stages) {
+    row("stage", [&](ObjectWriter& object) {
+      for_each_stage_field(stage, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }
+  begin("loads");
+  TOPSPIN_ASSIGN(const auto load, store.load_load(id));
+  if (load) row("load", [&](ObjectWriter& object) { add_load(*load, object); });
+  begin("load_parts");
+  if (load) {
+    for_each_load_part(*load, [&](const NumberedLoadPart& part) {
+      row("load_part", [&](ObjectWriter& object) { add_load_part(part, object); });
+    });
+  }
+  begin("events");
+  return store.for_each_event(id, [&](const StoredEvent& event) {
+    row("event", [&](ObjectWriter& object) {
+      for_each_event_field(event, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  });
+}
+
+}  // namespace
+
+Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+  output.write(fmt::format("{{\"schema_version\":{},\"runs\":[", kExportSchemaVersion));
+  for (size_t i = 0; i < runs.size(); ++i) {
+    ObjectWriter run;
+    add_run(runs[i], run);
+    output.write(i == 0 ? "\n{\"run\":" : ",\n{\"run\":");
+    output.write(std::move(run).end());
+    bool open = false, first = true;
+    TOPSPIN_TRY(visit_run(
+        store, runs[i].info.id,
+        [&](std::string_view list) {
+          output.write(fmt::format("{},\n\"{}\":[", open ? "]" : "", list));
+          open = first = true;
+        },
+        [&](std::string_view, const auto& fill) {
+          ObjectWriter object;
+          fill(object);
+          output.write(first ? "\n" : ",\n");
+          output.write(std::move(object).end());
+          first = false;
+        }));
+    output.write("]}");
+  }
+  output.write("\n]}\n");
+  return output.finish();
+}
+
+Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+  for (const StoredRun& run : runs) {
+    const auto line = [&](std::string_view type, const auto& fill) {
+      ObjectWriter object;
+      object("schema_version", kExportSchemaVersion);
+      object("type", std::string(type));
+      object("run", run.info.id);
+      fill(object);
+      output.write(std::move(object).end());
+      output.write("\n");
+    };
+    line("run", [&](ObjectWriter& object) { add_run(run, object); });
+    TOPSPIN_TRY(visit_run(
+        store, run.info.id, [](std::string_view) {}, line));
+  }
+  return output.finish();
+}
+
+}  // namespace topspin

@@ -1,0 +1,406 @@
+// OpenMetrics text 1.0: what a run came to, one point a metric and run, stamped with the run's end.
+//
+// Families stand together over all runs, as the format demands, so the totals of each run are
+// gathered first: their size does not depend on the run's length. Names and units are
+// OpenTelemetry's process metrics where it has them (dots become underscores, the unit a suffix,
+// counters end in _total); everything else begins with topspin_. Durations are in seconds.
+// Histograms are classic buckets at powers of two of nanoseconds less one, where the stored
+// buckets end as well, so that each count is exact. Absent metrics are left out.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "core/numbers.h"
+#include "core/source_text.h"
+#include "report/export/export.h"
+#include "report/export/rows.h"
+
+namespace topspin {
+namespace {
+
+struct MeasuredTotals {
+  const StoredRun* run = nullptr;
+  RunFold fold;
+  std::optional<LoadResult> load;
+};
+
+/// A value with as many digits as it needs, never in a form that is not a number.
+std::string number(double value) { return fmt::format("{}", value); }
+std::string seconds(double ns) { return fmt::format("{:.9g}", ns / 1e9); }
+/// Exact: nanoseconds moved by nine places.
+std::string exact_seconds(int64_t ns) {
+  const uint64_t magnitude = ns < 0 ? 0 - static_cast<uint64_t>(ns) : static_cast<uint64_t>(ns);
+  return fmt::format("{}{}.{:09}", ns < 0 ? "-" : "", magnitude / 1'000'000'000,
+                     magnitude % 1'000'000'000);
+}
+
+std::string label_value(std::string_view text) {
+  std::string out;
+  for (const char c : replace_unprintable(text)) {
+    if (c == '\\' || c == '"') out += '\\';
+    if (c == '\n')
+      out += "\\n";
+    else if (c == '\r' || c == '\t')
+      out += ' ';
+    else
+      out += c;
+  }
+  return out;
+}
+
+/// A name made of what OpenMetrics allows in one.
+std::string label_name(std::string_view text) {
+  std::string out = "label_";
+  for (const char c : text) {
+    const bool allowed =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    out += allowed ? c : '_';
+  }
+  return out;
+}
+
+class Exposition {
+ public:
+  Exposition(const std::vector<MeasuredTotals>& runs, ExportOutput& output)
+      : runs_(runs), output_(output) {}
+
+  void family(std::string_view name, std::string_view type, std::string_view unit,
+              std::string_view help) {
+    name_ = name;
+    head_ = fmt::format("# TYPE {} {}\n", name, type);
+    if (!unit.empty()) head_ += fmt::format("# UNIT {} {}\n", name, unit);
+    head_ += fmt::format("# HELP {} {}\n", name, help);
+  }
+  /// value(totals) -> optional double, in the family's unit.
+  template <typename Value>
+  void points(std::string_view name, std::string_view suffix, std::string_view labels,
+              Value value) {
+    for (const MeasuredTotals& run : runs_) {
+      const std::optional<double> v = value(run);
+      if (v) sample(run, fmt::format("{}{}", name, suffix), labels, number(*v));
+    }
+  }
+  template <typename Of>
+  void histogram(std::string_view name, std::string_view help, Of of) {
+    family(name, "histogram", "seconds", help);
+    for (const MeasuredTotals& run : runs_) {
+      if (const Histogram* h = of(run)) add_histogram(run, name, *h);
+    }
+  }
+  template <typename Of>
+  void signed_histogram(std::string_view name, std::string_view help, Of of) {
+    family(name, "histogram", "seconds", help);
+    for (const MeasuredTotals& run : runs_) {
+      if (const SignedHistogram* h = of(run)) add_signed(run, name, *h);
+    }
+  }
+  void info() {
+    family("topspin_run", "info", "", "Where and of what a run was recorded.");
+    for (const MeasuredTotals& run : runs_) {
+      const RunInfo& i = run.run->info;
+      std::string labels = fmt::format(
+          "status=\"{}\",commit=\"{}\",commit_state=\"{}\",branch=\"{}\",hostname=\"{}\",kernel=\"{"
+          "}\","
+          "topspin_version=\"{}\"",
+          run_status_name(run.run->end.status), label_value(i.source.commit),
+          commit_state_name(i.source), label_value(i.source.branch), label_value(i.host.hostname),
+          label_value(i.host.kernel), label_value(i.topspin_version));
+      // Two keys may become one name: the first stays, since a name may stand there once.
+      std::vector<std::string> taken;
+      for (const auto& [key, value] : i.labels) {
+        const std::string label = label_name(key);
+        if (std::find(taken.begin(), taken.end(), label) != taken.end()) continue;
+        taken.push_back(label);
+        labels += fmt::format(",{}=\"{}\"", label, label_value(value));
+      }
+      sample(run, "topspin_run_info", labels, "1");
+    }
+  }
+  void end() { output_.write("# EOF\n"); }
+
+ private:
+  static constexpr int kFirstOctave = 10;  // 1 us
+  static constexpr int kLastOctave = 35;   // 34 s
+
+  /// A family's head stands before its first sample; one without samples is not there at all.
+  void sample(const MeasuredTotals& run, std::string_view name, std::string_view labels,
+              std::string_view value) {
+    if (!head_.empty()) output_.write(head_);
+    head_.clear();
+    const int64_t end_ns = run.run->info.started_wall_ns + run.run->end.duration_ns;
+    output_.write(fmt::format("{}{{run=\"{}\"{}{}}} {} {}\n", name, label_value(run.run->info.id),
+                              labels.empty() ? "" : ",", labels, value, exact_seconds(end_ns)));
+  }
+  void bucket(const MeasuredTotals& run, std::string_view name, std::string_view le,
+              uint64_t count) {
+    sample(run, fmt::format("{}_bucket", name), fmt::format("le=\"{}\"", le),
+           fmt::format("{}", count));
+  }
+  void add_histogram(const MeasuredTotals& run, std::string_view name, const Histogram& h) {
+    add_octaves(run, name, h, 0);
+    bucket(run, name, "+Inf", h.count());
+    sample(run, fmt::format("{}_count", name), "", fmt::format("{}", h.count()));
+    sample(run, fmt::format("{}_sum", name), "", seconds(static_cast<double>(h.sum())));
+  }
+  /// With negative buckets neither sum nor count may be given.
+  void add_signed(const MeasuredTotals& run, std::string_view name, const SignedHistogram& h) {
+    constexpr int kStep = 5;  // early is of less interest: every fifth octave
+    uint64_t below = 0;
+    uint32_t index = kHistogramBuckets;
+    for (int octave = kLastOctave; octave >= kFirstOctave; octave -= kStep) {
+      const int64_t edge = int64_t{1} << octave;  // a magnitude's lower edge
+      while (index > 0 && histogram_bucket_min(index - 1) >= static_cast<uint64_t>(edge))
+        below += h.negative().cell(--index);
+      bucket(run, name, exact_seconds(-edge), below);
+    }
+    add_octaves(run, name, h.non_negative(), h.negative().count());
+    bucket(run, name, "+Inf", h.count());
+  }
+  void add_octaves(const MeasuredTotals& run, std::string_view name, const Histogram& h,
+                   uint64_t below) {
+    uint32_t index = 0;
+    for (int octave = kFirstOctave; octave <= kLastOctave; ++octave) {
+      const int64_t edge = (int64_t{1} << octave) - 1;
+      while (index < kHistogramBuckets &&
+             histogram_bucket_max(index) <= static_cast<uint64_t>(edge))
+        below += h.cell(index++);
+      bucket(run, name, exact_seconds(edge), below);
+    }
+  }
+
+  const std::vector<MeasuredTotals>& runs_;
+  ExportOutput& output_;
+  std::string name_;
+  std::string head_;  // of a family that has no sample yet
+};
+
+/// Where a number stands, where that does not follow from its name: OpenTelemetry's process metrics
+/// first, and families whose points differ in a label.
+struct Place {
+  std::string_view number;
+  std::string_view family;
+  std::string_view unit;
+  std::string_view labels = {};
+};
+constexpr Place kPlaces[] = {
+    {"cpu_ns", "process_cpu_time_seconds", "seconds"},
+    {"rss_bytes", "process_memory_usage_bytes", "bytes"},
+    {"vsz_bytes", "process_memory_virtual_bytes", "bytes"},
+    {"threads", "process_thread_count", ""},
+    {"fds", "process_unix_file_descriptor_count", ""},
+    {"voluntary_switches", "process_context_switches", "",
+     "process_context_switch_type=\"voluntary\""},
+    {"involuntary_switches", "process_context_switches", "",
+     "process_context_switch_type=\"involuntary\""},
+    {"minor_faults", "process_paging_faults", "", "system_paging_fault_type=\"minor\""},
+    {"major_faults", "process_paging_faults", "", "system_paging_fault_type=\"major\""},
+    {"new_flows", "topspin_flows", ""},
+    {"ended_flows", "topspin_flows_ended", ""},
+    {"packets", "topspin_captured_packets", ""},
+    {"bytes", "topspin_captured_bytes", "bytes"},
+    {"initiator_packets", "topspin_packets", "", "role=\"initiator\""},
+    {"responder_packets", "topspin_packets", "", "role=\"responder\""},
+    {"initiator_bytes", "topspin_traffic_bytes", "bytes", "role=\"initiator\""},
+    {"responder_bytes", "topspin_traffic_bytes", "bytes", "role=\"responder\""},
+};
+
+/// A family of one or several numbers, in the order in which they stand.
+struct Family {
+  std::string name;
+  std::string unit;
+  std::string help;
+  std::string_view type;  // of OpenMetrics
+  struct Point {
+    const RegisteredNumber* number;
+    std::string labels;
+  };
+  std::vector<Point> points;
+};
+
+std::string_view type_of(NumberKind kind) {
+  switch (kind) {
+    case NumberKind::kCount:
+    case NumberKind::kTotal: return "counter";
+    case NumberKind::kDistribution: return "histogram";
+    case NumberKind::kGauge:
+    case NumberKind::kMaximum:
+    case NumberKind::kState: return "gauge";
+  }
+  return "gauge";
+}
+
+std::string_view unit_of(std::string_view name) {
+  switch (number_unit(name)) {
+    case NumberUnit::kNanoseconds: return "seconds";
+    case NumberUnit::kBytes: return "bytes";
+    case NumberUnit::kOne: return "";
+  }
+  return "";
+}
+
+/// "topspin_swap_bytes", "topspin_throttled_seconds"; `what` stands before the unit.
+std::string family_name(std::string_view name, std::string_view what = "") {
+  const std::string_view unit = unit_of(name);
+  return fmt::format("topspin_{}{}{}{}", without_unit(name), what, unit.empty() ? "" : "_", unit);
+}
+
+Place place_of(const RegisteredNumber& number, std::string& labels) {
+  for (const Place& place : kPlaces)
+    if (place.number == number.name) return place;
+  const bool is_time = number_unit(number.name) == NumberUnit::kNanoseconds;
+  if (number.loss && !is_time) {
+    labels = fmt::format("kind=\"{}\"", LossInterval::bare_name(number));
+    return {number.name, "topspin_losses", ""};
+  }
+  constexpr std::string_view kEvent = CounterInterval::kNumberPrefix;
+  if (number.probe == "counters" && !is_time) {
+    labels = fmt::format("event=\"{}\"", number.name.substr(kEvent.size()));
+    return {number.name, "topspin_perf_events", ""};
+  }
+  constexpr std::string_view kSkipped = "skipped_";
+  if (number.name.starts_with(kSkipped)) {
+    labels = fmt::format("reason=\"{}\"", number.name.substr(kSkipped.size()));
+    return {number.name, "topspin_skipped_packets", ""};
+  }
+  return {number.name, "", unit_of(number.name)};
+}
+
+/// What a family of several numbers is, where the help of its first would not do.
+std::string_view help_of(std::string_view family) {
+  constexpr std::pair<std::string_view, std::string_view> kHelp[] = {
+      {"process_context_switches", "Context switches of the subject."},
+      {"process_paging_faults", "Page faults of the subject."},
+      {"topspin_packets", "Packets of flows, by the end that sent them."},
+      {"topspin_traffic_bytes", "Bytes of flows, by the end that sent them."},
+      {"topspin_losses", "What was seen too late or not at all, by kind."},
+      {"topspin_perf_events", "Perf events of the subject, scaled, by event."},
+      {"topspin_skipped_packets", "Packets in no flow, by reason."},
+  };
+  for (const auto& [name, help] : kHelp)
+    if (name == family) return help;
+  return "";
+}
+
+/// Every number of the registry, in the family where it stands.
+std::vector<Family> families() {
+  std::vector<Family> all;
+  for (const RegisteredNumber& number : numbers()) {
+    std::string labels;
+    const Place place = place_of(number, labels);
+    if (!place.labels.empty()) labels = place.labels;
+    std::string name = place.family.empty() ? family_name(number.name) : std::string(place.family);
+    if (number.loss && place.family.empty())
+      name = family_name(LossInterval::bare_name(number));  // a time that was lost
+    auto family =
+        std::find_if(all.begin(), all.end(), [&](const Family& f) { return f.name == name; });
+    if (family == all.end()) {
+      const std::string_view help = help_of(name);
+      all.push_back({name,
+                     std::string(place.unit),
+                     std::string(help.empty() ? number.help : help),
+                     type_of(number.kind),
+                     {}});
+      family = all.end() - 1;
+    }
+    family->points.push_back({&number, labels});
+  }
+  return all;
+}
+
+std::optional<double> in_unit(std::string_view unit, std::optional<double> value) {
+  if (value && unit == "seconds") *value /= 1e9;
+  return value;
+}
+
+void write_family(Exposition& e, const Family& family) {
+  const RegisteredNumber& first = *family.points.front().number;
+  if (first.signed_histogram) {
+    e.signed_histogram(family.name, family.help, [&](const MeasuredTotals& run) {
+      return first.signed_histogram(run.fold.merged);
+    });
+    return;
+  }
+  if (first.histogram) {
+    e.histogram(family.name, family.help,
+                [&](const MeasuredTotals& run) { return first.histogram(run.fold.merged); });
+    return;
+  }
+  e.family(family.name, family.type, family.unit, family.help);
+  for (const Family::Point& point : family.points) {
+    e.points(family.name, family.type == "counter" ? "_total" : "", point.labels,
+             [&](const MeasuredTotals& run) {
+               return in_unit(family.unit, point.number->value(run.fold.merged));
+             });
+  }
+}
+
+/// The greatest value of each gauge at any tick: its last one stands in a family of its own.
+void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
+  if (gauge.kind != NumberKind::kGauge) return;
+  const std::string name = family_name(gauge.name, "_max");
+  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr) return;  // measured as such
+  const std::string unit(unit_of(gauge.name));
+  e.family(name, "gauge", unit, fmt::format("The greatest at any tick: {}", gauge.help));
+  e.points(name, "", "", [&](const MeasuredTotals& run) {
+    return in_unit(unit, gauge.value(run.fold.greatest));
+  });
+}
+
+/// What the load generator saw: the whole of each run's load.
+void write_load(Exposition& e) {
+  e.family("topspin_load_messages", "counter", "",
+           "Messages of the load: pings, requests or connections, by what became of them.");
+  LoadAccounts::for_each_field([&](std::string_view name, auto field) {
+    e.points("topspin_load_messages", "_total", fmt::format("state=\"{}\"", name),
+             [&](const MeasuredTotals& run) {
+               return run.load ? std::optional(static_cast<double>(run.load->total.accounts.*field))
+                               : std::nullopt;
+             });
+  });
+  e.family("topspin_load_http_answers", "counter", "", "Answers of HTTP by the class of status.");
+  HttpAccounts{}.for_each_class([&](std::string_view name, uint64_t) {
+    e.points("topspin_load_http_answers", "_total",
+             fmt::format("class=\"{}\"", name.substr(std::string_view("http_").size())),
+             [&](const MeasuredTotals& run) -> std::optional<double> {
+               std::optional<double> value;
+               if (!run.load || !run.load->http) return value;
+               run.load->http->for_each_class([&](std::string_view candidate, uint64_t count) {
+                 if (candidate == name) value = static_cast<double>(count);
+               });
+               return value;
+             });
+  });
+  const auto histogram = [&](std::string_view name, std::string_view help, auto member) {
+    e.histogram(name, help, [member](const MeasuredTotals& run) -> const Histogram* {
+      return run.load ? &member(*run.load) : nullptr;
+    });
+  };
+  histogram("topspin_load_latency_intended_seconds", "From the moment a message was due.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.latency_intended; });
+  histogram("topspin_load_latency_actual_seconds", "From the moment a message was sent.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.latency_actual; });
+  histogram("topspin_load_own_lateness_seconds", "How late the generator itself was.",
+            [](const LoadResult& load) -> const Histogram& { return load.total.own_lateness; });
+}
+
+}  // namespace
+
+Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
+                          ExportOutput& output) {
+  std::vector<MeasuredTotals> totals(runs.size());
+  for (size_t i = 0; i < runs.size(); ++i) {
+    totals[i].run = &runs[i];
+    TOPSPIN_ASSIGN(totals[i].fold, store.fold(runs[i].info.id, RunPart::kWhole));
+    TOPSPIN_ASSIGN(totals[i].load, store.load_load(runs[i].info.id));
+  }
+  Exposition exposition(totals, output);
+  exposition.info();
+  for (const Family& family : families()) write_family(exposition, family);
+  for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
+  write_load(exposition);
+  exposition.end();
+  return output.finish();
+}
+
+}  // namespace topspin

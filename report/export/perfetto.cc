@@ -1,0 +1,216 @@
+// Chrome's trace event format (JSON), as Perfetto and chrome://tracing read it.
+//
+// A run is one process of the trace: counters tick by tick ("C"), the subject's threads with what
+// they came to ("M", and a slice "X" over the run whose arguments are the thread's totals and the
+// distributions of its waits and slices on a CPU), below it a slice for each tick in which the
+// thread was among those that ran and waited longest, stages of a plan as slices, late messages as
+// instants ("i") at their flow's last packet in the tick, and the run's events. topspin follows no
+// single switch, so a tick's slice says how much of it was spent how, not when. Times are
+// microseconds since the run's start, with nanoseconds behind the point. Flow times are on the
+// packets' clock and are moved by what the first tick says lies between the two.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "report/export/export.h"
+#include "report/export/rows.h"
+#include "report/json/values.h"
+
+namespace topspin {
+namespace {
+
+std::string text(const std::string& raw) {
+  return Json(raw).dump(-1, ' ', true, Json::error_handler_t::replace);
+}
+
+/// Nanoseconds as microseconds, exactly.
+std::string micros(int64_t ns) {
+  const uint64_t magnitude = ns < 0 ? 0 - static_cast<uint64_t>(ns) : static_cast<uint64_t>(ns);
+  return fmt::format("{}{}.{:03}", ns < 0 ? "-" : "", magnitude / 1000, magnitude % 1000);
+}
+
+class Trace {
+ public:
+  explicit Trace(ExportOutput& output) : output_(output) {
+    output_.write("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
+  }
+  void event(std::string_view json) {
+    output_.write(first_ ? "\n" : ",\n");
+    output_.write(json);
+    first_ = false;
+  }
+  void metadata(std::string_view what, size_t process, int64_t thread, const std::string& name) {
+    event(fmt::format(R"({{"ph":"M","name":"{}","pid":{},"tid":{},"args":{{"name":{}}}}})", what,
+                      process, thread, text(name)));
+  }
+  /// `arguments` is the inside of a JSON object.
+  void counter(size_t process, int64_t at_ns, std::string_view name, std::string_view arguments) {
+    event(fmt::format(R"({{"ph":"C","name":"{}","pid":{},"ts":{},"args":{{{}}}}})", name, process,
+                      micros(at_ns), arguments));
+  }
+  void instant(size_t process, int64_t at_ns, std::string_view category, const std::string& name,
+               std::string_view arguments) {
+    event(fmt::format(
+        R"({{"ph":"i","s":"p","cat":"{}","name":{},"pid":{},"tid":0,"ts":{},"args":{{{}}}}})",
+        category, text(name), process, micros(at_ns), arguments));
+  }
+  void slice(size_t process, int64_t thread, int64_t begin_ns, int64_t length_ns,
+             std::string_view category, const std::string& name, std::string_view arguments) {
+    event(fmt::format(
+        R"({{"ph":"X","cat":"{}","name":{},"pid":{},"tid":{},"ts":{},"dur":{},"args":{{{}}}}})",
+        category, text(name), process, thread, micros(begin_ns), micros(length_ns), arguments));
+  }
+  Status end() {
+    output_.write("\n]}\n");
+    return output_.finish();
+  }
+
+ private:
+  ExportOutput& output_;
+  bool first_ = true;
+};
+
+template <typename T>
+void add_counter(Trace& trace, size_t process, int64_t at_ns, std::string_view name,
+                 const std::optional<T>& value) {
+  if (value) trace.counter(process, at_ns, name, fmt::format("\"{}\":{}", name, *value));
+}
+
+void add_tick(Trace& trace, size_t process, const Sample& sample) {
+  // Counts hold for the interval and are drawn from its beginning; gauges stand at its end.
+  const int64_t end = sample.elapsed_ns, begin = std::max<int64_t>(0, end - sample.interval_ns);
+  const FlowInterval& f = sample.flows;
+  const auto count = [&](std::string_view name, uint64_t value) {
+    add_counter(trace, process, begin, name, std::optional(value));
+  };
+  add_counter(trace, process, end, "active_flows", std::optional(f.active_flows));
+  count("packets", f.packets);
+  count("late_flows", f.late_flows);
+  count("missed_ticks", f.missed_ticks);
+  add_counter(trace, process, end, "silent_flows", std::optional(f.silent_flows));
+  count("requests", f.requests);
+  count("unanswered", f.unanswered);
+  count("tcp_retransmissions", f.tcp_retransmissions);
+  count("tcp_resets", f.tcp_resets);
+  count("tcp_refused", f.tcp_refused);
+  add_counter(trace, process, begin, "reply_latency_ns_p99", f.reply_latency.percentile(0.99));
+  add_counter(trace, process, begin, "lateness_ns_p99", f.lateness.percentile(0.99));
+  if (const auto& s = sample.scheduler) {
+    add_counter(trace, process, begin, "cpu_ns", s->cpu_ns);
+    add_counter(trace, process, begin, "run_queue_wait_ns", s->run_queue_wait_ns);
+    add_counter(trace, process, begin, "kernel_run_delay_ns", s->kernel_run_delay_ns);
+    add_counter(trace, process, begin, "voluntary_switches", s->voluntary_switches);
+    add_counter(trace, process, begin, "involuntary_switches", s->involuntary_switches);
+    if (s->run_queue_latency)
+      add_counter(trace, process, begin, "run_queue_latency_ns_p99",
+                  s->run_queue_latency->percentile(0.99));
+    for (const CpuScheduling& cpu : s->cpus) {
+      trace.counter(process, begin, fmt::format("cpu {}", cpu.cpu),
+                    fmt::format(R"("switches":{},"wait_ns":{})", cpu.switches, cpu.wait_ns));
+    }
+  }
+  if (const auto& s = sample.sockets) {
+    add_counter(trace, process, end, "accept_queue_max", s->accept_queue_max);
+    add_counter(trace, process, begin, "udp_drops", s->udp_drops);
+  }
+  if (const auto& r = sample.resources) {
+    add_counter(trace, process, end, "rss_bytes", r->rss_bytes);
+    add_counter(trace, process, end, "threads", r->threads);
+    add_counter(trace, process, end, "fds", r->fds);
+  }
+}
+
+/// The fields of a row as the inside of a JSON object.
+template <typename ForEach>
+std::string arguments_of(ForEach for_each) {
+  Json json = Json::object();
+  for_each([&](const std::string& name, const auto& value) {
+    if constexpr (requires { value.has_value(); }) {
+      if (value) json[name] = *value;
+    } else {
+      json[name] = value;
+    }
+  });
+  const std::string whole = json.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return whole.substr(1, whole.size() - 2);
+}
+
+/// A thread's waits or slices: how many, and how long they were.
+template <typename Visit>
+void add_distribution(Visit visit, std::string_view name,
+                      const std::optional<CoarseHistogram>& histogram) {
+  if (!histogram) return;
+  const HistogramSummary s = histogram->summary();
+  visit(joined(name, "_count"), s.count);
+  visit(joined(name, "_p50"), s.p50);
+  visit(joined(name, "_p99"), s.p99);
+  visit(joined(name, "_max"), s.max);
+}
+
+/// "on CPU 12.5%, waited 0.3%"; a part that was not measured is left out.
+std::string share_text(const ThreadTick& moment) {
+  const auto percent = [&](uint64_t ns) {
+    return moment.interval_ns <= 0
+               ? 0
+               : 100 * static_cast<double>(ns) / static_cast<double>(moment.interval_ns);
+  };
+  std::string text;
+  if (moment.cpu_ns) text = fmt::format("on CPU {:.1f}%", percent(*moment.cpu_ns));
+  if (moment.run_queue_wait_ns) {
+    text += fmt::format("{}waited {:.1f}%", text.empty() ? "" : ", ",
+                        percent(*moment.run_queue_wait_ns));
+  }
+  return text;
+}
+
+Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
+  const std::string& id = run.info.id;
+  trace.metadata("process_name", process, 0, fmt::format("run {}", id));
+  TOPSPIN_TRY(
+      store.for_each_tick(id, [&](const Sample& sample) { add_tick(trace, process, sample); }));
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  for (const RunStage& stage : stages) {
+    trace.slice(process, 0, stage.start_ns,
+                stage.end_ns.value_or(run.end.duration_ns) - stage.start_ns, "stage", stage.name,
+                arguments_of([&](auto visit) { for_each_stage_field(stage, visit); }));
+  }
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    trace.metadata("thread_name", process, thread.tid, thread.name);
+    trace.slice(process, thread.tid, 0, run.end.duration_ns, "thread", thread.name,
+                arguments_of([&](auto visit) {
+                  for_each_thread_field(thread, visit);
+                  add_distribution(visit, "run_queue_wait_ns", thread.run_queue_wait);
+                  add_distribution(visit, "on_cpu_ns", thread.on_cpu);
+                }));
+  }));
+  TOPSPIN_TRY(store.for_each_thread_tick(id, [&](const ThreadTick& moment) {
+    trace.slice(process, moment.tid, std::max<int64_t>(0, moment.elapsed_ns - moment.interval_ns),
+                std::min(moment.interval_ns, moment.elapsed_ns), "tick", share_text(moment),
+                arguments_of([&](auto visit) {
+                  visit(std::string("cpu_ns"), moment.cpu_ns);
+                  visit(std::string("run_queue_wait_ns"), moment.run_queue_wait_ns);
+                  visit(std::string("run_queue_waits"), moment.run_queue_waits);
+                }));
+  }));
+  TOPSPIN_TRY(store.for_each_late_message(id, [&](const LateMessage& late) {
+    const int64_t start_ns = packet_clock_at_start(run.info, late.time_ns);
+    trace.instant(process, late.time_ns - start_ns, "late", fmt::format("late: {}", late.initiator),
+                  arguments_of([&](auto visit) {
+                    visit(std::string("flow"), late.flow);
+                    visit(std::string("lateness_ns"), late.lateness_ns);
+                  }));
+  }));
+  return store.for_each_event(id, [&](const StoredEvent& event) {
+    trace.instant(process, event.elapsed_ns, "event", event.text, "");
+  });
+}
+
+}  // namespace
+
+Status export_perfetto(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+  Trace trace(output);
+  for (size_t i = 0; i < runs.size(); ++i) TOPSPIN_TRY(add_run(store, runs[i], i + 1, trace));
+  return trace.end();
+}
+
+}  // namespace topspin

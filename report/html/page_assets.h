@@ -1,0 +1,18 @@
+// The page's own style and scripts, as the build put them into the program (cmake/InlinePage.cmake
+// writes page_assets.cc from report/html/page/ and uPlot). Each with the hash by which the page's
+// Content-Security-Policy lets it run.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+namespace topspin {
+
+extern const bool kPageHasPlots;  // false: built with TOPSPIN_PLOTS=OFF
+extern const std::string_view kPageStyle;
+extern const std::span<const std::string_view> kPageScripts;
+extern const std::string_view kPageStyleSources;   // "'sha256-...'"
+extern const std::string_view kPageScriptSources;  // "'sha256-...' 'sha256-...'", or "'none'"
+extern const std::string_view kPageNotice;         // HTML: the licence of what the page carries
+
+}  // namespace topspin

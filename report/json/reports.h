@@ -1,0 +1,45 @@
+// Reports for programs: what `--format json` prints. Names and shapes are fixed: programs rely on
+// them. Each is one object, pretty-printed, with a newline at the end, ASCII only; what is not
+// known is null. The room's door.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/aa_check.h"
+#include "ci/judgement.h"
+#include "ci/standing.h"
+#include "core/flow.h"
+#include "core/flow_owner.h"
+#include "core/result.h"
+#include "report/model/doctor_report.h"
+#include "report/model/file_reading.h"
+#include "report/model/run_report.h"
+
+namespace topspin {
+
+/// `report`.
+std::string run_report_json(const RunReport& report);
+
+/// `list`: {"schema_version", "runs": [...]}, oldest first.
+std::string run_list_json(const std::vector<ListedRun>& runs);
+
+/// `gate` and `compare`.
+std::string judgement_json(const Judgement& judgement);
+/// `gate --aa`.
+std::string aa_check_json(const AaCheck& check);
+
+/// Back from JSON (of a file or the gate's log: hostile), as far as other formats show it: the
+/// verdict, its reasons and metrics. kInput: it is no judgement. `name` is the source, for
+/// messages.
+Result<Judgement> parse_judgement(std::string_view json, std::string_view name);
+
+/// `read`, and one flow as one object on one line.
+std::string file_reading_json(const FileReading& reading);
+std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners = {});
+
+/// `doctor`.
+std::string doctor_json(const DoctorReport& report);
+
+}  // namespace topspin

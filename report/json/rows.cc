@@ -1,0 +1,131 @@
+#include "report/json/rows.h"
+
+namespace topspin {
+namespace {
+
+/// A thread's distribution; where there is none, its sum, if that much is known.
+Json times_json(const std::optional<CoarseHistogram>& times, const std::optional<uint64_t>& sum) {
+  if (times) return latency_json(times->summary());
+  if (!sum) return nullptr;
+  Json json = latency_json(HistogramSummary{});
+  json["count"] = nullptr;
+  json["sum"] = *sum;
+  return json;
+}
+
+Json owner_json(const FlowOwner* owner) {
+  if (owner == nullptr) return nullptr;
+  return {{"pid", owner->pid},
+          {"start_time_ns", owner->start_time_ns},
+          {"name", owner->name},
+          {"quality", owner_quality_name(owner->quality)}};
+}
+
+}  // namespace
+
+Json thread_json(const ThreadRow& t) {
+  Json preempted_by;
+  for (size_t by = 0; by < kPreemptorCount; ++by)
+    preempted_by[std::string(preemptor_name(static_cast<Preemptor>(by)))] =
+        json_or_null(t.preempted_by[by]);
+  return {{"pid", t.pid},
+          {"tid", t.tid},
+          {"start_time_ns", t.start_time_ns},
+          {"name", t.name},
+          {"exited", t.exited},
+          {"cpu_ns", json_or_null(t.cpu_ns)},
+          {"run_queue_wait_ns", times_json(t.run_queue_wait, t.run_queue_wait_ns)},
+          {"on_cpu_ns", times_json(t.on_cpu, std::nullopt)},
+          {"voluntary_switches", json_or_null(t.voluntary_switches)},
+          {"involuntary_switches", json_or_null(t.involuntary_switches)},
+          {"migrations", json_or_null(t.migrations)},
+          {"preempted_by", preempted_by}};
+}
+
+Json socket_json(const SocketRow& s) {
+  return {{"protocol", format_protocol(s.protocol)},
+          {"local", format_endpoint(s.local, s.ip_version)},
+          {"pid", s.pid},
+          {"closed", s.closed},
+          {"accept_queue", json_or_null(s.accept_queue)},
+          {"accept_queue_max", json_or_null(s.accept_queue_max)},
+          {"accept_queue_limit", json_or_null(s.accept_queue_limit)},
+          {"receive_queue_bytes", json_or_null(s.receive_queue_bytes)},
+          {"receive_queue_bytes_max", json_or_null(s.receive_queue_bytes_max)},
+          {"receive_queue_bytes_limit", json_or_null(s.receive_queue_bytes_limit)},
+          {"drops", s.drops}};
+}
+
+Json syscall_json(const SyscallRow& s) {
+  return {{"number", s.number},
+          {"name", s.name},
+          {"count", s.count},
+          {"errors", s.errors},
+          {"latency_ns", latency_json(s.latency.summary())},
+          {"blocked_ns", s.blocked_ns},
+          {"working_ns", s.working_ns()}};
+}
+
+Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
+  Json json;
+  json["flow"] = flow.id;
+  json["protocol"] = format_protocol(flow.key.protocol);
+  json["initiator"] = format_endpoint(flow.initiator(), flow.key.ip_version);
+  json["responder"] = format_endpoint(flow.responder(), flow.key.ip_version);
+  if (flow.key.vlan[0] != 0 || flow.key.vlan[1] != 0) json["vlan"] = flow.key.vlan;
+  json["first_ns"] = flow.first_ns;
+  json["last_ns"] = flow.last_ns;
+  json["ended"] = flow.ended;
+  json["initiator_packets"] = flow.packets[0];
+  json["initiator_bytes"] = flow.bytes[0];
+  json["responder_packets"] = flow.packets[1];
+  json["responder_bytes"] = flow.bytes[1];
+  json["period_ns"] = json_or_null(flow.period_ns);
+  json["lateness_last_ns"] = json_or_null(flow.lateness_last_ns);
+  json["lateness_max_ns"] = json_or_null(flow.lateness_max_ns);
+  json["missed_ticks"] = flow.missed_ticks;
+  json["replies"] = flow.replies;
+  json["reply_latency_sum_ns"] = flow.reply_latency_sum_ns;
+  json["reply_latency_max_ns"] = json_or_null(flow.reply_latency_max_ns);
+  json["reply_latency_last_ns"] = json_or_null(flow.reply_latency_last_ns);
+  json["unanswered"] = flow.unanswered;
+  json["retransmissions"] = flow.retransmissions;
+  json["silent"] = flow.silent;
+  json["initiator_payload_bytes"] = json_or_null(flow.payload_bytes[0]);
+  json["responder_payload_bytes"] = json_or_null(flow.payload_bytes[1]);
+  json["initiator_owner"] = owner_json(owners.find(flow.owners[0]));
+  json["responder_owner"] = owner_json(owners.find(flow.owners[1]));
+  return json;
+}
+
+Json load_json(const LoadResult& load) {
+  Json json = {{"workload", workload_name(load.workload)},
+               {"target", load.target},
+               {"invalid_reasons", load.invalid_reasons}};
+  LoadAccounts::for_each_field(
+      [&](const char* name, auto field) { json[name] = load.total.accounts.*field; });
+  json["tcp"] = nullptr;
+  if (load.tcp) {
+    json["tcp"] = Json::object();
+    TcpAccounts::for_each_field(
+        [&](const char* name, auto field) { json["tcp"][name] = (*load.tcp).*field; });
+  }
+  json["http"] = nullptr;
+  if (load.http) {
+    Json statuses = Json::object();
+    for (const auto& [status, count] : load.http->statuses)
+      statuses[std::to_string(status)] = count;
+    json["http"] = {{"statuses", std::move(statuses)}};
+    load.http->for_each_class(
+        [&](const char* name, uint64_t count) { json["http"][name] = count; });
+    json["http"]["http_errors"] = load.http->errors();
+  } else {
+    json["http_errors"] = nullptr;  // nothing that has a status was asked for
+  }
+  json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
+  json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());
+  json["own_lateness_ns"] = latency_json(load.total.own_lateness.summary());
+  return json;
+}
+
+}  // namespace topspin

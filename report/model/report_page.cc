@@ -1,0 +1,205 @@
+#include "report/model/report_page.h"
+
+#include <algorithm>
+
+#include "ci/run_history.h"
+#include "ci/run_metrics.h"
+#include "ci/run_selection.h"
+#include "ci/stored_judgement.h"
+#include "core/check.h"
+#include "core/periods.h"
+#include "report/model/curves.h"
+
+namespace topspin {
+namespace {
+
+bool is_busier_thread(const ThreadRow& a, const ThreadRow& b) {
+  return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
+}
+
+/// a - b, wrapping: times from a damaged file may lie anywhere.
+int64_t minus(int64_t a, int64_t b) {
+  return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+}
+
+/// Inserts into a sorted list of at most `most`, after its equals.
+template <typename T, typename Before>
+void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
+  const auto place = std::upper_bound(kept.begin(), kept.end(), value, before);
+  if (place == kept.end() && kept.size() == most) return;
+  kept.insert(place, value);
+  if (kept.size() > most) kept.pop_back();
+}
+
+}  // namespace
+
+RunPage::RunPage()
+    : timeline(curve_specs().size(), kPageBins),
+      lateness_heat(kPageHeatColumns),
+      reply_heat(kPageHeatColumns),
+      run_queue_heat(kPageHeatColumns) {}
+
+void RunPage::add(const Sample& sample) {
+  const int64_t end_ns = sample.elapsed_ns;
+  const int64_t begin_ns = std::min(end_ns, minus(end_ns, sample.interval_ns));
+  if (!flows_begin_ns) flows_begin_ns = minus(sample.flows.begin_ns, begin_ns);
+  elapsed_ns = std::max(elapsed_ns, end_ns);
+  fold.add(sample);
+  timeline.add(begin_ns, end_ns, curve_values(sample, run.info.settings.period_ns));
+  if (has_lateness(sample.flows, run.info.settings.period_ns))
+    lateness_heat.add(begin_ns, end_ns, sample.flows.lateness.non_negative());
+  reply_heat.add(begin_ns, end_ns, sample.flows.reply_latency);
+  if (sample.scheduler && sample.scheduler->run_queue_latency)
+    run_queue_heat.add(begin_ns, end_ns, *sample.scheduler->run_queue_latency);
+  if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
+}
+
+Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const RulesOfRun& rules_of) {
+  RunPage page;
+  page.run = run;
+  const std::string& id = run.info.id;
+  std::vector<GrowthPoint> growth;
+  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  const int64_t measured_ns = measured_from_ns(page.stages);
+  RunFold measured;
+  page.fold.load_end_ns = measured.load_end_ns = load_end_ns(page.stages);
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    page.add(sample);
+    if (sample.elapsed_ns > measured_ns) measured.add(sample);
+    growth.push_back(growth_point(sample));
+  }));
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    ++page.threads_in_all;
+    keep_first(page.threads, thread, kPageThreads, is_busier_thread);
+  }));
+  std::vector<FlowLife> lives;
+  const int64_t origin_ns = page.flows_begin_ns.value_or(0);
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
+    lives.push_back(
+        {minus(flow.first_ns, origin_ns), minus(flow.last_ns, origin_ns), flow.missed_ticks});
+    keep_first(page.busiest_flows, flow, kBusiestFlows, [](const FlowRow& a, const FlowRow& b) {
+      return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
+    });
+  }));
+  page.lives = make_life_grid(std::move(lives), page.elapsed_ns, run.info.settings.interval_ns,
+                              kPageLifeRows, kPageLifeColumns);
+  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
+    const bool shown =
+        std::any_of(page.busiest_flows.begin(), page.busiest_flows.end(), [&](const FlowRow& flow) {
+          return flow.owners[0] == owner.number || flow.owners[1] == owner.number;
+        });
+    if (shown) page.owners.set(owner);
+  }));
+  TOPSPIN_TRY(store.for_each_event(id, [&](const StoredEvent& event) {
+    ++page.events_in_all;
+    if (page.events.size() < kPageEvents) page.events.push_back(event);
+  }));
+  page.measured = RunTotals(measured);
+  page.growth = judge_growth(growth, judged_from(page.stages));
+  if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
+  TOPSPIN_ASSIGN(page.load, store.load_load(id));
+  if (page.load) page.measured.set_load(*page.load);
+  page.standing = standing_of(run.info, run.end, page.measured);
+  TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
+    ++page.sockets_in_all;
+    keep_first(page.socket_rows, socket, kPageSockets,
+               [](const SocketRow& a, const SocketRow& b) { return a.drops > b.drops; });
+  }));
+  TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
+    ++page.syscalls_in_all;
+    page.syscall_ns += syscall.latency.sum();
+    keep_first(page.syscalls, syscall, kPageSyscalls, [](const SyscallRow& a, const SyscallRow& b) {
+      return a.latency.sum() > b.latency.sum();
+    });
+  }));
+  TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
+    page.stack_samples += stack.samples;
+    keep_first(page.stacks, stack, kPageStacks,
+               [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
+  }));
+  TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
+  return page;
+}
+
+namespace {
+
+/// The rules of which a run has any that can be read: what cannot is shown with the run.
+RulesOfRun readable(const RulesOfRun& rules_of) {
+  return [&rules_of](const StoredRun& run) -> Result<std::vector<SloRule>> {
+    auto rules = rules_of ? rules_of(run) : Result<std::vector<SloRule>>(std::vector<SloRule>());
+    return rules.ok() ? std::move(*rules) : std::vector<SloRule>();
+  };
+}
+
+Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>& a,
+                                   const std::vector<StoredRun>& b, const RulesOfRun& rules_of) {
+  ReportPage page;
+  TOPSPIN_TRY(check_sides(a, b));
+  TOPSPIN_ASSIGN(const auto measured_a, measure_runs(store, a));
+  TOPSPIN_ASSIGN(const auto measured_b, measure_runs(store, b));
+  page.judgement = judge_sides(measured_a, measured_b, kDefaultSeed, false);
+  TOPSPIN_ASSIGN(auto slos, judge_candidates(store, measured_b, readable(rules_of)));
+  apply_slos(*page.judgement, std::move(slos), false);
+  for (const StoredRun& newest : {a.back(), b.back()}) {
+    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, newest, rules_of));
+    page.runs.push_back(std::move(run));
+  }
+  return page;
+}
+
+Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs,
+                                const RulesOfRun& rules_of) {
+  ReportPage page;
+  TOPSPIN_ASSIGN(const auto measured, measure_runs(store, runs));
+  page.judgement = judge_run_history(measured, {}, kDefaultSeed, false);
+  TOPSPIN_ASSIGN(auto slos,
+                 judge_candidates(store, std::span(measured).last(1), readable(rules_of)));
+  apply_slos(*page.judgement, std::move(slos), false);
+  for (const RunMetric& metric : run_metrics()) {
+    if (!metric.metric.gating) continue;
+    HistoryCurve curve{metric.metric, {}};
+    bool any = false;
+    for (const MeasuredRun& run : measured) {
+      curve.values.push_back(metric.take(run.totals));
+      any = any || curve.values.back();
+    }
+    if (any) page.history.push_back(std::move(curve));
+  }
+  TOPSPIN_ASSIGN(RunPage newest, read_run_page(store, runs.back(), rules_of));
+  page.runs.push_back(std::move(newest));
+  page.history_runs = std::move(runs);
+  return page;
+}
+
+}  // namespace
+
+Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
+                                    const RulesOfRun& rules_of) {
+  CHECK(!selectors.empty());
+  TOPSPIN_ASSIGN(const auto all, store.list_runs());
+  std::vector<std::vector<StoredRun>> selected;
+  for (const std::string& selector : selectors) {
+    TOPSPIN_ASSIGN(auto runs, select_runs(all, selector));
+    CHECK(!runs.empty());
+    selected.push_back(std::move(runs));
+  }
+  if (selected.size() == 2) return read_comparison(store, selected[0], selected[1], rules_of);
+  if (selected.size() == 1 && selected[0].size() == 1) {
+    ReportPage page;
+    TOPSPIN_ASSIGN(RunPage run, read_run_page(store, selected[0].front(), rules_of));
+    page.runs.push_back(std::move(run));
+    return page;
+  }
+  // In the order of the database, each once, however they were named.
+  std::vector<StoredRun> runs;
+  for (const StoredRun& run : all) {
+    const bool wanted = std::any_of(selected.begin(), selected.end(), [&](const auto& group) {
+      return std::any_of(group.begin(), group.end(),
+                         [&](const StoredRun& r) { return r.info.id == run.info.id; });
+    });
+    if (wanted) runs.push_back(run);
+  }
+  return read_history(store, std::move(runs), rules_of);
+}
+
+}  // namespace topspin

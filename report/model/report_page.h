@@ -1,0 +1,92 @@
+// ReportPage: everything that a report in HTML or Markdown shows, in bounded space whatever the
+// length of its runs; and reading it from the store, tick by tick. Lives on the caller's thread.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/judgement.h"
+#include "ci/run_metrics.h"
+#include "ci/standing.h"
+#include "core/result.h"
+#include "report/model/run_report.h"
+#include "report/model/timeline.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+/// Bins over time: between half of that and that many once a run has more ticks. Two points each.
+inline constexpr size_t kPageBins = 720;
+inline constexpr size_t kPageHeatColumns = 240;
+inline constexpr size_t kPageLifeRows = 64;
+inline constexpr size_t kPageLifeColumns = 240;
+inline constexpr size_t kPageThreads = 40;
+inline constexpr size_t kPageEvents = 200;
+inline constexpr size_t kPageStages = 100;
+inline constexpr size_t kPageSyscalls = 30;
+inline constexpr size_t kPageSockets = 20;
+inline constexpr size_t kPageStacks = 20;
+
+struct RunPage {
+  RunPage();
+  void add(const Sample& sample);
+
+  StoredRun run;
+  RunFold fold;        // of all ticks
+  RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
+  RunStanding standing;
+  Timeline timeline;  // of curve_specs()
+  HeatMap lateness_heat;
+  HeatMap reply_heat;
+  HeatMap run_queue_heat;
+  std::optional<int64_t> flows_begin_ns;  // the run's start on the packets' clock
+  int64_t elapsed_ns = 0;                 // to the end of the last tick
+  LifeGrid lives;
+  std::vector<ThreadRow> threads;  // by CPU time, the busiest first; at most kPageThreads
+  size_t threads_in_all = 0;
+  std::vector<FlowRow> busiest_flows;
+  OwnerTable owners;  // of busiest_flows
+  std::vector<StoredEvent> events;
+  size_t events_in_all = 0;
+
+  // What some runs have.
+  std::vector<RunStage> stages;  // the first kPageStages
+  std::optional<LoadResult> load;
+  std::vector<SocketRow> socket_rows;  // by drops, the most first
+  size_t sockets_in_all = 0;
+  std::vector<SyscallRow> syscalls;  // by time inside, the most first
+  size_t syscalls_in_all = 0;
+  uint64_t syscall_ns = 0;       // inside all of them
+  std::vector<StackRow> stacks;  // by samples, the most first
+  uint64_t stack_samples = 0;    // of all stacks
+  ResourceReading resources;     // the last reading
+  Growth growth;
+  std::vector<SloResult> slos;  // the rules that it is held to, and how it kept them
+};
+
+Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,
+                              const RulesOfRun& rules_of = {});
+
+/// One metric over runs, oldest first; a run in which it was not measured has no value.
+struct HistoryCurve {
+  Metric metric;
+  std::vector<std::optional<double>> values;
+};
+
+struct ReportPage {
+  std::vector<RunPage> runs;            // one, or A and then B
+  std::optional<Judgement> judgement;   // of A against B, or of the history
+  std::vector<StoredRun> history_runs;  // oldest first; the newest of them is runs.back()
+  std::vector<HistoryCurve> history;    // of the gating metrics
+};
+
+/// Each selector as select_runs() takes it. One that names one run: that run. Two: A against B, the
+/// newest run of each side shown and all of them compared. One that names several runs, or more
+/// than two selectors: their history, and the newest run. Of A and B, and of a history, the verdict
+/// asks for the candidate's rules as the gate does. REQUIRES: at least one selector.
+Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
+                                    const RulesOfRun& rules_of = {});
+
+}  // namespace topspin

@@ -1,0 +1,135 @@
+#include "report/model/run_report.h"
+
+#include <algorithm>
+
+#include "core/periods.h"
+
+namespace topspin {
+namespace {
+
+/// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
+class Busiest {
+ public:
+  explicit Busiest(std::vector<FlowRow>& flows) : flows_(flows) {}
+
+  void offer(const FlowRow& flow) {
+    const auto place = std::upper_bound(flows_.begin(), flows_.end(), flow, is_busier);
+    if (place == flows_.end() && flows_.size() == kBusiestFlows) return;
+    flows_.insert(place, flow);
+    if (flows_.size() > kBusiestFlows) flows_.pop_back();
+  }
+
+ private:
+  static bool is_busier(const FlowRow& a, const FlowRow& b) {
+    return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
+  }
+  std::vector<FlowRow>& flows_;
+};
+
+}  // namespace
+
+bool has_lateness(const RunFold& fold, const RunSettings& settings) {
+  return fold.greatest.flows.periodic_flows > 0 ||
+         has_lateness(fold.merged.flows, settings.period_ns);
+}
+
+ReportTick::ReportTick(const Sample& from)
+    : sample(from),
+      lateness_ns(from.flows.lateness.summary()),
+      reply_latency_ns(from.flows.reply_latency.summary()),
+      tcp_handshake_ns(from.flows.tcp_handshake.summary()) {
+  sample.flows.lateness = {};
+  sample.flows.reply_latency = {};
+  sample.flows.tcp_handshake = {};
+  if (sample.sockets) {
+    const auto keep = [](std::optional<Histogram>& histogram,
+                         std::optional<HistogramSummary>& summary) {
+      if (histogram) summary = histogram->summary();
+      histogram.reset();
+    };
+    keep(sample.sockets->accept_delay, accept_delay_ns);
+    keep(sample.sockets->socket_wait, socket_wait_ns);
+    keep(sample.sockets->reply_socket, reply_socket_ns);
+    keep(sample.sockets->reply_cpu_queue, reply_cpu_queue_ns);
+    keep(sample.sockets->reply_runtime, reply_runtime_ns);
+  }
+  if (!sample.scheduler) return;
+  if (const auto& latency = sample.scheduler->run_queue_latency)
+    run_queue_latency_ns = latency->summary();
+  SchedulerInterval::for_each_histogram(*sample.scheduler,
+                                        [](auto, auto& histogram) { histogram.reset(); });
+}
+
+std::vector<std::string> invalid_reasons(const StoredRun& run) {
+  std::vector<std::string> reasons = run.end.invalid_reasons;
+  switch (run.end.status) {
+    case RunStatus::kComplete: break;
+    case RunStatus::kInterrupted: reasons.emplace_back("the recording was interrupted"); break;
+    case RunStatus::kRunning: reasons.emplace_back("the run is still being recorded"); break;
+    case RunStatus::kFailed:
+      if (reasons.empty()) reasons.emplace_back("the recording failed");
+      break;
+  }
+  return reasons;
+}
+
+Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
+                                         const RulesOfRun& rules_of) {
+  if (!rules_of) return std::vector<SloResult>();
+  const auto rules = rules_of(run);
+  if (!rules.ok()) {
+    SloResult unread;
+    unread.rule = "the plan's rules";
+    unread.explanation = rules.error().message;
+    return std::vector<SloResult>{unread};
+  }
+  if (rules->empty()) return std::vector<SloResult>();
+  return judge_slos(store, run, *rules);
+}
+
+Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+                                  const RulesOfRun& rules_of) {
+  RunReport report;
+  TOPSPIN_ASSIGN(report.run, store.find_run(run));
+  const std::string& id = report.run.info.id;
+  std::vector<GrowthPoint> growth;
+  TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
+  const int64_t measured_ns = measured_from_ns(stages);
+  RunFold measured;
+  report.fold.load_end_ns = measured.load_end_ns = load_end_ns(stages);
+  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+    if (sample.elapsed_ns > measured_ns) measured.add(sample);
+    report.fold.add(sample);
+    report.ticks.emplace_back(sample);
+    growth.push_back(growth_point(sample));
+  }));
+  report.growth = judge_growth(growth, judged_from(stages));
+  report.standing = standing_of(report.run.info, report.run.end, RunTotals(measured));
+  TOPSPIN_TRY(store.for_each_thread(
+      id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
+  Busiest busiest(report.busiest_flows);
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) { busiest.offer(flow); }));
+  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
+  TOPSPIN_TRY(store.for_each_socket(
+      id, [&](const SocketRow& socket) { report.sockets.push_back(socket); }));
+  TOPSPIN_TRY(store.for_each_syscall(
+      id, [&](const SyscallRow& syscall) { report.syscalls.push_back(syscall); }));
+  TOPSPIN_TRY(
+      store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
+  TOPSPIN_ASSIGN(report.load, store.load_load(id));
+  TOPSPIN_ASSIGN(report.slos, read_slos(store, report.run, rules_of));
+  std::stable_sort(report.threads.begin(), report.threads.end(),
+                   [](const ThreadRow& a, const ThreadRow& b) {
+                     return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
+                   });
+  std::stable_sort(report.sockets.begin(), report.sockets.end(),
+                   [](const SocketRow& a, const SocketRow& b) {
+                     return a.drops != b.drops ? a.drops > b.drops : a.local.port < b.local.port;
+                   });
+  std::stable_sort(
+      report.syscalls.begin(), report.syscalls.end(),
+      [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
+  return report;
+}
+
+}  // namespace topspin

@@ -1,0 +1,73 @@
+// RunReport: everything of a run that its JSON report shows, with every tick, thread and socket.
+// Reports for people take RunPage (report_page.h), which is bounded.
+//
+// What was never measured is nullopt.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ci/slo_gate.h"
+#include "ci/standing.h"
+#include "core/flow_owner.h"
+#include "core/growth.h"
+#include "core/result.h"
+#include "core/run.h"
+#include "core/run_fold.h"
+#include "core/sample.h"
+#include "store/run_store.h"
+
+namespace topspin {
+
+/// Whether lateness, missed ticks and silence of the run mean anything: some flow had a period.
+bool has_lateness(const RunFold& fold, const RunSettings& settings);
+
+/// A tick as reports show it: its histograms (tens of KiB) reduced to their percentiles, so that a
+/// day of ticks fits into memory.
+struct ReportTick {
+  explicit ReportTick(const Sample& from);
+
+  Sample sample;  // its histograms are empty
+  HistogramSummary lateness_ns;
+  HistogramSummary reply_latency_ns;
+  HistogramSummary tcp_handshake_ns;
+  std::optional<HistogramSummary> run_queue_latency_ns;
+  std::optional<HistogramSummary> accept_delay_ns, socket_wait_ns;
+  std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
+};
+
+/// How many of a run's flows a report names.
+inline constexpr size_t kBusiestFlows = 8;
+
+/// How a run kept the rules that it is held to, in their order. Rules that cannot be read are one
+/// entry that could not be judged: they take nothing from the rest of a report.
+Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
+                                         const RulesOfRun& rules_of);
+
+struct RunReport {
+  StoredRun run;
+  RunStanding standing;
+  RunFold fold;
+  Growth growth;
+  std::vector<ReportTick> ticks;
+  std::vector<ThreadRow> threads;      // by CPU time, the busiest first
+  std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows
+  OwnerTable owners;                   // of the ends of flows
+  std::vector<SocketRow> sockets;      // by drops, then by port
+  std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
+  std::vector<StoredEvent> events;
+  std::optional<LoadResult> load;
+  std::vector<SloResult> slos;
+};
+
+/// Why the run is not usable, a sentence each: its own reasons, and that it is not complete. None:
+/// it is usable. A usable run may be judged unless it has doubts (RunEnd) or its host was busy.
+std::vector<std::string> invalid_reasons(const StoredRun& run);
+
+/// `rules_of` may be empty: then there are no rules.
+Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+                                  const RulesOfRun& rules_of = {});
+
+}  // namespace topspin

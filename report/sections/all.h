@@ -1,0 +1,43 @@
+// The sections of a report, one file each. To add one: its file, a line here, and a line in the
+// list of all.cc, where it shall stand. Private to the room.
+//
+// A maker looks at what was measured and returns blocks; none: the section is left out.
+#pragma once
+
+#include <vector>
+
+#include "report/document/document.h"
+#include "report/model/report_page.h"
+
+namespace topspin::sections {
+
+using Blocks = std::vector<document::Block>;
+
+Blocks comparison(const ReportPage& page);
+Blocks history(const ReportPage& page);
+Blocks rules(const ReportPage& page);
+Blocks over_time(const ReportPage& page);
+Blocks latencies(const ReportPage& page);
+Blocks load(const ReportPage& page);
+Blocks flows(const ReportPage& page);
+Blocks threads(const ReportPage& page);
+Blocks scheduling(const ReportPage& page);
+Blocks sockets(const ReportPage& page);
+Blocks syscalls(const ReportPage& page);
+Blocks resources(const ReportPage& page);
+Blocks provenance(const ReportPage& page);
+Blocks all_numbers(const ReportPage& page);
+
+// Of a judgement alone.
+Blocks comparison_of(const Judgement& judgement);
+Blocks changes_of(const Judgement& judgement);
+Blocks distributions_of(const Judgement& judgement);
+
+// What stands above the sections.
+document::TopVerdict top_verdict(const ReportPage& page);
+document::TopVerdict judgement_verdict(const Judgement& judgement);
+std::string report_title(const ReportPage& page);
+std::vector<document::Facts> run_facts(const ReportPage& page);
+std::vector<document::Headline> headlines(const ReportPage& page);
+
+}  // namespace topspin::sections

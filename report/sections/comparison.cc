@@ -1,0 +1,99 @@
+// A against B: each metric with its change, and distributions laid over each other.
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "report/model/settled_verdict.h"
+#include "report/sections/all.h"
+#include "report/sections/parts.h"
+
+namespace topspin::sections {
+
+using namespace document;
+
+namespace {
+
+constexpr size_t kMetricsShown = 200;
+
+Span change_of(const Comparison& c, const std::optional<double>& change) {
+  return change && std::isfinite(*change) ? words(change_text(c, change)) : absent();
+}
+
+Cell interval_of(const Comparison& c) {
+  if (!c.ci_low || !c.ci_high) return absent();
+  return say("{} to {}", change_of(c, c.ci_low), change_of(c, c.ci_high));
+}
+
+Span amount_of(const Comparison& c, const std::optional<double>& amount) {
+  return amount && std::isfinite(*amount) ? words(amount_text(c, amount)) : absent();
+}
+
+Span probability_of(const std::optional<double>& p) {
+  if (!p) return absent();
+  return words(*p < 0.0001 ? std::string("< 0.0001") : fmt::format("{:.4f}", *p));
+}
+
+}  // namespace
+
+Cell verdict_cell(const Judgement& judgement, const Comparison& c) {
+  const Verdict verdict = settled_verdict(judgement, c);
+  Tone tone = Tone::kBad;  // invalid is as little a pass as fail is
+  switch (verdict) {
+    case Verdict::kPass: tone = Tone::kGood; break;
+    case Verdict::kInconclusive: tone = Tone::kOpen; break;
+    case Verdict::kFail:
+    case Verdict::kInvalid: break;
+  }
+  const Span word = words(verdict_name(verdict));
+  return c.metric.gating ? say("{}", toned(tone, word)) : say("({})", word);
+}
+
+Blocks comparison_of(const Judgement& judgement) {
+  if (judgement.metrics.empty()) return {};
+  Table table;
+  table.columns = columns({"Metric", "A", "B", "Change", "95% interval", "-q", "-n", "-Margin",
+                           "-Detects", "=Verdict"});
+  for (size_t i = 0; i < std::min(judgement.metrics.size(), kMetricsShown); ++i) {
+    const Comparison& c = judgement.metrics[i];
+    table.rows.push_back(
+        {{code(c.metric.name, 80), metric_value(c.metric.unit, c.a),
+          metric_value(c.metric.unit, c.b), change_of(c, c.change), interval_of(c),
+          probability_of(c.metric.gating ? c.q : c.p), count(c.n), amount_of(c, c.margin),
+          amount_of(c, c.minimum_detectable), verdict_cell(judgement, c)}});
+  }
+  table.more = judgement.metrics.size() - table.rows.size();
+  return {Paragraph{
+              say("Change is B against A, with its 95% interval. A metric fails when the "
+                  "interval lies beyond its margin on the worse side. Detects: a worsening "
+                  "that would fail in 8 of 10 such comparisons. A verdict in brackets informs and "
+                  "decides nothing. Seed {}.",
+                  words(fmt::format("{}", judgement.seed)))},
+          std::move(table)};
+}
+
+Blocks distributions_of(const Judgement& judgement) {
+  Blocks blocks;
+  for (const Distribution& d : judgement.distributions) {
+    Table table{d.name, latency_columns()};
+    table.rows = {latency_row(say("A"), d.a), latency_row(say("B"), d.b)};
+    blocks.emplace_back(std::move(table));
+    Shares shares{d.name};
+    for (const DistributionBar& bar : d.bars) {
+      shares.bars.push_back({bar.to_ns < 0
+                                 ? say("early")
+                                 : say("{} to {}", duration(bar.from_ns), duration(bar.to_ns)),
+                             bar.a, bar.b});
+    }
+    blocks.emplace_back(std::move(shares));
+  }
+  return blocks;
+}
+
+Blocks comparison(const ReportPage& page) {
+  // A history's metrics have no two sides.
+  if (!page.judgement || page.judgement->mode == "history") return {};
+  return comparison_of(*page.judgement);
+}
+
+}  // namespace topspin::sections

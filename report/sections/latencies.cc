@@ -1,0 +1,110 @@
+// Every distribution of the run: percentiles, and how they fell over time.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "report/model/figures.h"
+#include "report/sections/all.h"
+#include "report/sections/parts.h"
+
+namespace topspin::sections {
+
+using namespace document;
+
+namespace {
+
+/// Each distribution that some run has, once, in the order of first mention.
+std::vector<std::string_view> distribution_ids(const ReportPage& page) {
+  std::vector<std::string_view> ids;
+  for (const RunPage& run : page.runs) {
+    for (const LatencyCurve& d : distributions(run)) {
+      if (std::find(ids.begin(), ids.end(), d.id) == ids.end()) ids.push_back(d.id);
+    }
+  }
+  return ids;
+}
+
+Row distribution_row(const ReportPage& page, size_t r, const LatencyCurve& d) {
+  const RunPage& run = page.runs[r];
+  Line name = side_mark(page, r);
+  append(name, d.title);
+  if (d.id == "reply_latency_ns") {
+    return reply_latency_row(std::move(name), run.fold.merged.flows,
+                             run.run.info.settings.reply_timeout_ns);
+  }
+  Row row = latency_row(std::move(name), d.summary);
+  if (d.below_zero > 0) {
+    row.cells[0].under = say("{} early", share(static_cast<double>(d.below_zero) /
+                                               static_cast<double>(d.summary.count)));
+  }
+  return row;
+}
+
+/// Samples by slices of time and by bands of eightfold values.
+Table heat_table(const HeatMap& heat) {
+  constexpr int kRowsABand = 12;
+  constexpr size_t kSlices = 24;
+  int least = INT32_MAX, most = INT32_MIN;
+  for (const HeatMap::Column& column : heat.columns()) {
+    if (column.counts.empty()) continue;
+    least = std::min(least, column.counts.begin()->first / kRowsABand);
+    most = std::max(most, column.counts.rbegin()->first / kRowsABand);
+  }
+  Table table;
+  if (least > most) return table;
+  table.columns.push_back({"Time", true});
+  for (int band = least; band <= most; ++band)
+    table.columns.push_back(
+        {fmt::format("from {}", page_duration(int64_t{1} << (band * kRowsABand / 4))), true});
+  const size_t slices = std::min(kSlices, heat.columns().size());
+  for (size_t s = 0; s < slices; ++s) {
+    const size_t from = s * heat.columns().size() / slices;
+    const size_t to = (s + 1) * heat.columns().size() / slices;
+    std::vector<uint64_t> counts(static_cast<size_t>(most - least + 1), 0);
+    for (size_t c = from; c < to; ++c) {
+      for (const auto& [row, samples] : heat.columns()[c].counts)
+        counts[static_cast<size_t>(row / kRowsABand - least)] += samples;
+    }
+    Row row{{say("{} to {}", moment(heat.columns()[from].begin_ns),
+                 moment(heat.columns()[to - 1].end_ns))}};
+    for (const uint64_t samples : counts) row.cells.push_back(count(samples));
+    table.rows.push_back(std::move(row));
+  }
+  return table;
+}
+
+}  // namespace
+
+Blocks latencies(const ReportPage& page) {
+  Table table{"", latency_columns()};
+  for (const std::string_view id : distribution_ids(page)) {
+    for (size_t r = 0; r < page.runs.size(); ++r) {
+      for (const LatencyCurve& d : distributions(page.runs[r])) {
+        if (d.id == id) table.rows.push_back(distribution_row(page, r, d));
+      }
+    }
+  }
+  if (table.rows.empty()) return {};
+  Blocks blocks{Paragraph{say("Over the whole run. A percentile wants ten samples above it; where "
+                              "there are fewer it is not given. Percentiles are exact to 1/32, the "
+                              "least and the greatest value are exact."),
+                          true},
+                std::move(table)};
+  for (const PercentilePlot& plot : percentile_plots(page)) {
+    Plot place{plot.id, say("{}", plot.title)};
+    place.small = page.runs.size() > 1;
+    blocks.emplace_back(std::move(place));
+  }
+  for (size_t r = 0; r < page.runs.size(); ++r) {
+    for (const LatencyCurve& d : distributions(page.runs[r])) {
+      if (d.heat == nullptr || d.heat->empty()) continue;
+      Plot plot{fmt::format("heat-{}-{}", d.id, r), side_mark(page, r)};
+      append(plot.title, say("{}, samples by time and value", d.title));
+      plot.tables.push_back(heat_table(*d.heat));
+      blocks.emplace_back(std::move(plot));
+    }
+  }
+  return blocks;
+}
+
+}  // namespace topspin::sections

@@ -1,0 +1,73 @@
+// What several sections share. Private to the room.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/numbers.h"
+#include "core/run_fold.h"
+#include "report/document/document.h"
+#include "report/model/report_page.h"
+
+namespace topspin::sections {
+
+/// The blocks of each run that has any, under its side's mark where there are two runs.
+std::vector<document::Block> blocks_of_runs(
+    const ReportPage& page, const std::function<std::vector<document::Block>(size_t)>& make);
+
+/// A table that has no rows is no block.
+void add_table(std::vector<document::Block>& blocks, document::Table table,
+               document::Place place = document::Place::kWhole, bool is_detail = false);
+
+/// Columns of numbers, but for the first one. "-title" is left out where there is no room, "=title"
+/// holds words.
+std::vector<document::Column> columns(std::initializer_list<std::string_view> titles);
+
+/// A number of a process or thread: no thousands in it.
+document::Span id(int64_t number);
+/// "12.0s" since the start.
+document::Span moment(int64_t elapsed_ns);
+/// "kernel thread" of "kernel_thread".
+std::string spaced(std::string_view name);
+/// "Active flows" of "active flows".
+std::string capitalized(std::string_view label);
+/// "1 flow", "2 flows".
+document::Line plural(uint64_t count, std::string_view one, std::string_view many);
+
+/// Rows of the registry's plain numbers that were measured, in its order: label, value and, with
+/// `greatest`, the greatest value in front of the last. `wanted` chooses.
+std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool greatest,
+                                       const std::function<bool(const Number&)>& wanted);
+
+/// What the wire's counts came to, as far as they are more than 0.
+document::Table traffic_table(const RunFold& fold, size_t run);
+
+/// A metric's value in its unit ("ns", "bytes", "1", "1/s").
+document::Span metric_value(const std::string& unit, const std::optional<double>& value);
+
+/// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later": stands beside
+/// every percentile of reply latency. `timeout_ns` 0: not known.
+document::Line unanswered(const FlowInterval& flows, int64_t timeout_ns);
+/// A reply latency; "at least" where it is only known to be that much (core/periods.h).
+document::Span reply_latency(const FlowInterval& flows, int64_t timeout_ns, int64_t ns);
+
+/// A row of a table of latencies: samples, least, percentiles, greatest.
+std::vector<document::Column> latency_columns();
+document::Row latency_row(document::Line name, const HistogramSummary& summary);
+document::Row reply_latency_row(document::Line name, const FlowInterval& flows, int64_t timeout_ns);
+
+/// A metric's verdict, with what its judgement makes of it.
+document::Cell verdict_cell(const Judgement& judgement, const Comparison& metric);
+
+/// What was not seen, in words: "capture kernel drops 3, late ticks 1"; empty: nothing.
+document::Line losses_in_words(const LossInterval& losses);
+
+/// Whether lateness, missed ticks and silence are shown: some flow of some run had a period.
+bool has_lateness(const ReportPage& page);
+
+/// A or B; no span where there is but one run.
+document::Line side_mark(const ReportPage& page, size_t run);
+
+}  // namespace topspin::sections

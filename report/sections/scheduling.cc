@@ -1,0 +1,121 @@
+// What the scheduler did with the subject's threads, counters of perf events, and stacks.
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "report/sections/all.h"
+#include "report/sections/parts.h"
+
+namespace topspin::sections {
+
+using namespace document;
+
+namespace {
+
+constexpr size_t kCpusShown = 64;
+
+Table counts_table(const RunFold& fold, size_t run) {
+  Table table{"Of all threads", columns({"", ""})};
+  table.rows = number_rows(fold, run, false, [](const Number& number) {
+    return number.probe == "scheduler" && !number.name.starts_with("preempted_by_") &&
+           !number.name.starts_with("off_cpu_");
+  });
+  return table;
+}
+
+Table preemptions_table(const SchedulerInterval& s) {
+  Table table{"Preempted by", columns({"", "Times", "Waited"})};
+  for (size_t i = 0; i < kPreemptorCount; ++i) {
+    const Preemptions& p = s.preempted_by[i];
+    if (!p.count && !p.wait_ns) continue;
+    table.rows.push_back({{words(spaced(preemptor_name(static_cast<Preemptor>(i)))), count(p.count),
+                           duration(p.wait_ns)},
+                          p.count.value_or(0) == 0 ? Shown::kOnPages : Shown::kEverywhere});
+  }
+  return table;
+}
+
+Table off_cpu_table(const SchedulerInterval& s) {
+  Table table{"Off the CPU of its own accord", columns({"", "Times", "Time"})};
+  for (size_t i = 0; i < kOffCpuStateCount; ++i) {
+    const OffCpuTime& t = s.off_cpu[i];
+    if (!t.count && !t.ns) continue;
+    table.rows.push_back({{words(spaced(off_cpu_state_name(static_cast<OffCpuState>(i)))),
+                           count(t.count), duration(t.ns)},
+                          t.count.value_or(0) == 0 ? Shown::kOnPages : Shown::kEverywhere});
+  }
+  return table;
+}
+
+Table cpus_table(const SchedulerInterval& s) {
+  Table table{"By CPU",
+              columns({"CPU", "Switches", "Waits", "Mean wait", "Mean queue", "Longest"})};
+  const auto mean = [](uint64_t sum, uint64_t n) {
+    return static_cast<double>(sum) / static_cast<double>(n);
+  };
+  for (size_t i = 0; i < std::min(s.cpus.size(), kCpusShown); ++i) {
+    const CpuScheduling& c = s.cpus[i];
+    table.rows.push_back(
+        {{id(c.cpu), count(c.switches), count(c.waits),
+          c.waits > 0 ? duration(mean(c.wait_ns, c.waits)) : absent(),
+          c.queue_samples > 0
+              ? words(fmt::format("{:.2f}", mean(c.queue_length_sum, c.queue_samples)))
+              : absent(),
+          c.queue_samples > 0 ? count(c.queue_length_max) : absent()}});
+  }
+  table.more = s.cpus.size() - table.rows.size();
+  table.most_in_text = 16;
+  return table;
+}
+
+/// Scaled where they had to take turns.
+Table counters_table(const CounterInterval& counters) {
+  Table table{"Events, by perf counters", columns({"", "Count", "Counted for"})};
+  CounterInterval::for_each_field([&](std::string_view name, auto field) {
+    const auto& counter = counters.*field;
+    if (!counter) return;
+    table.rows.push_back(
+        {{code(name),
+          name.ends_with("_ns") ? duration(counter->scaled()) : count(counter->scaled()),
+          counter->enabled_ns > 0 ? share(static_cast<double>(counter->running_ns) /
+                                          static_cast<double>(counter->enabled_ns))
+                                  : absent()}});
+  });
+  return table;
+}
+
+Table stacks_table(const RunPage& run) {
+  Table table{"Where CPU time went", columns({"Share", "=Thread", "=Stack"})};
+  table.columns[0].is_number = true;
+  for (const StackRow& stack : run.stacks) {
+    const std::string& frames = stack.frames;
+    const size_t last = frames.rfind(';');
+    Cell where = code(last == std::string::npos ? frames : frames.substr(last + 1), 120);
+    where.under = say("{}", code(frames, 1000));
+    table.rows.push_back({{run.stack_samples > 0 ? share(static_cast<double>(stack.samples) /
+                                                         static_cast<double>(run.stack_samples))
+                                                 : absent(),
+                           words(stack.thread, 60), std::move(where)}});
+  }
+  return table;
+}
+
+}  // namespace
+
+Blocks scheduling(const ReportPage& page) {
+  return blocks_of_runs(page, [&](size_t r) {
+    const RunPage& run = page.runs[r];
+    Blocks blocks;
+    if (const auto& scheduler = run.fold.merged.scheduler) {
+      add_table(blocks, counts_table(run.fold, r), Place::kLeft);
+      add_table(blocks, preemptions_table(*scheduler), Place::kLeft);
+      add_table(blocks, off_cpu_table(*scheduler), Place::kLeft);
+      add_table(blocks, cpus_table(*scheduler), Place::kRight);
+    }
+    add_table(blocks, counters_table(run.fold.merged.counters), Place::kRight);
+    add_table(blocks, stacks_table(run), Place::kWhole, true);
+    return blocks;
+  });
+}
+
+}  // namespace topspin::sections

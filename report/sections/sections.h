@@ -1,0 +1,20 @@
+// The reports for people as trees (report/document), built once for all formats. Pure.
+#pragma once
+
+#include "ci/judgement.h"
+#include "report/document/document.h"
+#include "report/model/file_reading.h"
+#include "report/model/report_page.h"
+
+namespace topspin::sections {
+
+/// A report of one run, of A against B, or of a history. REQUIRES: one run or two.
+document::Document report(const ReportPage& page);
+
+/// A verdict of gate or compare alone.
+document::Document judgement(const Judgement& judgement);
+
+/// What `topspin read` saw.
+document::Document file_reading(const FileReading& reading);
+
+}  // namespace topspin::sections

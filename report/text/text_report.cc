@@ -1,0 +1,313 @@
+#include "report/text/text_report.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+
+#include "core/text.h"
+#include "report/document/document.h"
+#include "report/sections/sections.h"
+#include "report/text/text.h"
+
+namespace topspin {
+
+std::string TextWay::escape(std::string_view text, size_t most_bytes) {
+  return plain_text(text, most_bytes);
+}
+
+std::string ended_line(const Text& line) {
+  std::string text = line.str();
+  const size_t end = text.find_last_not_of(' ');
+  text.resize(end == std::string::npos ? 0 : end + 1);
+  return no_command(std::move(text)) + "\n";
+}
+
+namespace {
+
+using namespace document;
+
+constexpr size_t kWidth = 100;
+constexpr size_t kWidestWords = 58;  // a cell of words that is longer pushes what follows
+
+std::string upper_case(std::string_view text) {
+  std::string upper(text);
+  std::transform(upper.begin(), upper.end(), upper.begin(), [](char c) {
+    return static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  });
+  return upper;
+}
+
+size_t columns_of(const Text& text) {
+  return static_cast<size_t>(std::count_if(text.str().begin(), text.str().end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+  }));
+}
+
+Text spaces(size_t count) { return Text::escaped(std::string(count, ' '), count); }
+
+Text padded(const Text& text, size_t width, bool to_the_right) {
+  const size_t wide = columns_of(text);
+  if (wide >= width) return text;
+  return to_the_right ? spaces(width - wide) + text : text + spaces(width - wide);
+}
+
+Text own(const std::string& text) { return Text::escaped(text, text.size()); }
+
+/// What is bad stands in capitals: there are no colours.
+Text span_text(const Span& span) {
+  switch (span.kind) {
+    case Span::Kind::kAbsent: return "-";
+    case Span::Kind::kTime: return own(format_utc(static_cast<int64_t>(span.value)));
+    case Span::Kind::kNumber:
+      return own((span.at_least ? ">=" : "") + plain_number(span.unit, span.value));
+    case Span::Kind::kWords:
+    case Span::Kind::kOurs:
+    case Span::Kind::kCode:
+    case Span::Kind::kSide: break;
+  }
+  return Text::escaped(span.tone == Tone::kBad ? upper_case(span.text) : span.text,
+                       span.most_bytes);
+}
+
+Text line_text(const Line& line) {
+  Text text;
+  for (const Span& span : line) text += span_text(span);
+  return text;
+}
+
+/// A table as cells of text: which columns are shown, and how wide each is.
+struct Grid {
+  std::vector<size_t> shown;
+  std::vector<size_t> widths;  // of all columns
+  std::vector<const Row*> rows;
+  std::vector<std::vector<Text>> cells;  // of each row, of all columns
+  std::vector<std::string> left_out;     // titles
+
+  size_t width() const {
+    size_t sum = 0;
+    for (const size_t column : shown) sum += widths[column] + 2;
+    return sum;
+  }
+};
+
+Grid make_grid(const Table& table) {
+  Grid grid;
+  for (size_t c = 0; c < table.columns.size(); ++c) {
+    grid.shown.push_back(c);
+    grid.widths.push_back(columns_of(own(table.columns[c].title)));
+  }
+  for (const Row& row : table.rows) {
+    if (row.shown != Shown::kEverywhere || grid.rows.size() >= table.most_in_text) continue;
+    grid.rows.push_back(&row);
+    std::vector<Text> cells;
+    for (size_t c = 0; c < row.cells.size(); ++c) {
+      cells.push_back(line_text(row.cells[c].line));
+      grid.widths[c] = std::max(grid.widths[c], std::min(columns_of(cells[c]), kWidestWords));
+    }
+    grid.cells.push_back(std::move(cells));
+  }
+  for (size_t c = table.columns.size(); c-- > 0 && grid.width() > kWidth;) {
+    if (!table.columns[c].spare) continue;
+    grid.left_out.insert(grid.left_out.begin(), table.columns[c].title);
+    std::erase(grid.shown, c);
+  }
+  return grid;
+}
+
+std::string grid_line(const Table& table, const Grid& grid, const std::vector<Text>& cells) {
+  Text line;
+  for (const size_t c : grid.shown) {
+    line += "  ";
+    line += padded(cells[c], grid.widths[c], table.columns[c].is_number);
+  }
+  return ended_line(line);
+}
+
+std::string head_line(const Table& table, Grid& grid) {
+  std::vector<Text> cells;
+  for (const Column& column : table.columns) cells.push_back(own(column.title));
+  std::string text;
+  if (!table.title.empty() && !cells.empty() && cells[0].empty() && !table.columns[0].is_number) {
+    cells[0] = Text::escaped(table.title, kPageTextBytes);
+    grid.widths[0] = std::max(grid.widths[0], columns_of(cells[0]));
+  } else if (!table.title.empty()) {
+    text += ended_line("  " + Text::escaped(table.title, kPageTextBytes));
+  }
+  const bool untitled =
+      std::all_of(cells.begin(), cells.end(), [](const Text& cell) { return cell.empty(); });
+  return untitled ? text : text + grid_line(table, grid, cells);
+}
+
+std::string table_text(const Table& table) {
+  Grid grid = make_grid(table);
+  if (grid.rows.empty()) return {};
+  std::string text = head_line(table, grid);
+  for (size_t r = 0; r < grid.rows.size(); ++r) {
+    text += grid_line(table, grid, grid.cells[r]);
+    for (const Cell& cell : grid.rows[r]->cells) {
+      if (!cell.under.empty()) text += ended_line("      " + line_text(cell.under));
+    }
+  }
+  size_t shown_everywhere = 0;
+  for (const Row& row : table.rows) shown_everywhere += row.shown == Shown::kEverywhere ? 1 : 0;
+  if (const size_t more = table.more + shown_everywhere - grid.rows.size(); more > 0)
+    text += ended_line("  and " + own(page_count(more)) + " more");
+  if (!grid.left_out.empty()) {
+    Text names;
+    for (const std::string& title : grid.left_out)
+      names += (names.empty() ? Text() : Text(", ")) + own(title);
+    text += ended_line("  (no room for: " + names + "; other formats have them)");
+  }
+  return text;
+}
+
+std::string facts_text(const Facts& facts, const Text& indent) {
+  std::string text;
+  size_t width = 8;
+  for (const auto& [key, line] : facts.list) width = std::max(width, columns_of(own(key)));
+  if (!facts.title.empty()) text += ended_line(indent + own(facts.title));
+  for (const auto& [key, line] : facts.list)
+    text += ended_line(indent + padded(own(key), width + 2, false) + line_text(line));
+  return text;
+}
+
+/// Eight heights, the greatest value full. A gap where nothing was measured, which is not 0.
+Text sparkline(const Curves::Curve& curve, double top) {
+  static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
+  std::string out;
+  for (const Curves::Point& point : curve.points) {
+    if (point.absent) {
+      out += " ";
+      continue;
+    }
+    const double share = top > 0 ? std::clamp(point.greatest / top, 0.0, 1.0) : 0;
+    out += kBars[static_cast<size_t>(share * 7 + 0.5)];
+  }
+  return own(out);
+}
+
+std::string curves_text(const Curves& curves) {
+  std::string text;
+  size_t width = 18;
+  for (const Curves::Curve& curve : curves.curves) width = std::max(width, curve.name.size());
+  for (const Curves::Curve& curve : curves.curves) {
+    double top = 0;
+    for (const Curves::Point& point : curve.points) {
+      if (!point.absent) top = std::max(top, point.greatest);
+    }
+    text += ended_line("  " + padded(own(curve.name), width, false) + " " + sparkline(curve, top) +
+                       " max " + own(plain_number(curve.unit, top)));
+  }
+  return text;
+}
+
+/// A share as a bar of at most `width` cells, in eighths of a cell.
+Text bar(double share, double greatest, size_t width) {
+  static constexpr const char* kEighths[] = {"", "▏", "▎", "▍", "▌", "▋", "▊", "▉"};
+  const auto eighths = static_cast<size_t>(
+      greatest > 0 ? std::lround(share / greatest * static_cast<double>(width * 8)) : 0);
+  std::string text;
+  for (size_t i = 0; i < eighths / 8; ++i) text += "█";
+  text += kEighths[eighths % 8];
+  if (text.empty() && share > 0) text = kEighths[1];  // little is not nothing
+  return own(text);
+}
+
+std::string shares_text(const Shares& shares) {
+  constexpr size_t kBarWidth = 40;
+  double greatest = 0;
+  for (const Shares::Bar& b : shares.bars) greatest = std::max({greatest, b.a, b.b});
+  std::string text;
+  const auto row = [&](const Text& name, const Text& side, double share) {
+    text += ended_line("  " + padded(name, 22, true) + " " + side + " " +
+                       padded(own(plain_number(Unit::kShare, share)), 6, true) + " " +
+                       bar(share, greatest, kBarWidth));
+  };
+  for (const Shares::Bar& b : shares.bars) {
+    row(line_text(b.name), "A", b.a);
+    row("", "B", b.b);
+  }
+  return text;
+}
+
+std::string parts_text(const Parts& parts) {
+  Text line = "  " + line_text(parts.title) + ": ";
+  for (const Parts::Part& part : parts.parts) {
+    if (&part != &parts.parts.front()) line += ", ";
+    line += own(plain_number(Unit::kShare, part.share)) + " " + own(part.name) + " (" +
+            span_text(part.value) + ")";
+  }
+  return ended_line(line);
+}
+
+struct BlockText {
+  std::string operator()(const Paragraph& p) const {
+    return p.aside ? std::string() : ended_line("  " + line_text(p.line));
+  }
+  std::string operator()(const Facts& facts) const { return facts_text(facts, "  "); }
+  std::string operator()(const Table& table) const { return table_text(table); }
+  std::string operator()(const Side& side) const { return side.run == 0 ? "  A\n" : "  B\n"; }
+  std::string operator()(const Parts& parts) const { return parts_text(parts); }
+  std::string operator()(const Shares& shares) const { return shares_text(shares); }
+  std::string operator()(const Curves& curves) const { return curves_text(curves); }
+  std::string operator()(const Plot&) const { return {}; }
+  std::string operator()(const PlotControls&) const { return {}; }
+};
+
+std::string section_text(const Section& section) {
+  std::string text;
+  for (const Block& block : section.blocks) {
+    if (block.is_detail) continue;
+    const std::string of_block = std::visit(BlockText{}, block.body);
+    if (!text.empty() && !of_block.empty()) text += "\n";
+    text += of_block;
+  }
+  return text.empty() ? text : "\n" + ended_line(own(section.title)) + text;
+}
+
+std::string verdict_text(const TopVerdict& verdict, const std::string& title) {
+  std::string text = ended_line(verdict.word.empty() ? Text::escaped(title, kPageTextBytes)
+                                                     : own(upper_case(verdict.word)));
+  if (!verdict.sentence.empty()) text += ended_line("  " + own(verdict.sentence));
+  for (const std::string& reason : verdict.reasons)
+    text += ended_line("  " + Text::escaped(reason, 1000));
+  for (const Line& remark : verdict.remarks) text += ended_line("  " + line_text(remark));
+  return text;
+}
+
+std::string headlines_text(const std::vector<Headline>& headlines) {
+  if (headlines.empty()) return {};
+  Table table;
+  const bool two = headlines.front().of_run.size() > 1;
+  table.columns = two ? std::vector<Column>{{"", false}, {"A"}, {"B"}, {"Change"}}
+                      : std::vector<Column>{{"", false}, {""}, {"", false}};
+  for (const Headline& h : headlines) {
+    Row row{{words(h.label), h.of_run[0].number}};
+    row.cells.emplace_back(two ? Line{h.of_run[1].number} : h.of_run[0].extra);
+    if (two) row.cells.emplace_back(h.change);
+    table.rows.push_back(std::move(row));
+  }
+  return "\n" + table_text(table);
+}
+
+std::string render(const Document& document) {
+  std::string text = verdict_text(document.verdict, document.title);
+  for (const Facts& run : document.runs) text += "\n" + facts_text(run, {});
+  text += headlines_text(document.headlines);
+  for (const Section& section : document.sections) text += section_text(section);
+  return text;
+}
+
+}  // namespace
+
+std::string text_report(const ReportPage& page) { return render(sections::report(page)); }
+
+std::string judgement_text(const Judgement& judgement) {
+  return render(sections::judgement(judgement));
+}
+
+std::string file_reading_text(const FileReading& reading) {
+  return render(sections::file_reading(reading));
+}
+
+}  // namespace topspin

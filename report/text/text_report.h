@@ -1,0 +1,28 @@
+// Reports for people at a terminal. Hostile text is sanitised. The room's door.
+#pragma once
+
+#include <string>
+
+#include "ci/aa_check.h"
+#include "ci/judgement.h"
+#include "report/model/doctor_report.h"
+#include "report/model/file_reading.h"
+#include "report/model/report_page.h"
+
+namespace topspin {
+
+/// A report (report/sections): the verdict in capitals, what was run, headline numbers, sections.
+/// Tables fit 100 columns: what they leave out for that is said under them.
+/// REQUIRES: one run or two.
+std::string text_report(const ReportPage& page);
+
+/// The same for a verdict of gate or compare alone, and for what `topspin read` saw.
+std::string judgement_text(const Judgement& judgement);
+std::string file_reading_text(const FileReading& reading);
+
+std::string doctor_text(const DoctorReport& report);
+
+/// `gate --aa`.
+std::string aa_check_text(const AaCheck& check);
+
+}  // namespace topspin

@@ -1,0 +1,119 @@
+// One report, three renderings: the same sections in the same order, no text unescaped by accident,
+// tables that fit a terminal.
+#include <algorithm>
+#include <sstream>
+#include <type_traits>
+
+#include <gtest/gtest.h>
+
+#include "core/numbers.h"
+#include "report/html/html_report.h"
+#include "report/html/html_text.h"
+#include "report/markdown/markdown_report.h"
+#include "report/sections/sections.h"
+#include "report/text/text.h"
+#include "report/text/text_report.h"
+#include "tests/report/report_testing.h"
+
+namespace topspin::test {
+namespace {
+
+static_assert(!std::is_constructible_v<Html, std::string>);
+static_assert(!std::is_constructible_v<Markdown, std::string>);
+static_assert(!std::is_constructible_v<Text, const char*>);
+static_assert(!std::is_convertible_v<Markdown, Html>);
+
+TEST(Escaped, KeepsWordsOfTheSourceAndEscapesTheRest) {
+  const Html name = Html::escaped("<b>", 100);
+  EXPECT_EQ((Html("<p>") + name).str(), "<p>&lt;b&gt;");
+  EXPECT_EQ(Html::format("<p>{} {}</p>", name, 3).str(), "<p>&lt;b&gt; 3</p>");
+  EXPECT_EQ(ended_line(Text::escaped("  ::error::x", 100)), "  \\x3a:error::x\n");
+}
+
+TEST(Document, SaysOneOrderInAllFormats) {
+  TemporaryDirectory directory;
+  const std::string id = store_report_run(directory.file(), {.name = "x"});
+  const ReportPage page = read_page(directory.file(), {id});
+  const document::Document document = sections::report(page);
+  ASSERT_GE(document.sections.size(), 10u);
+  const std::string text = text_report(page), html = html_report(page);
+  const std::string markdown = markdown_report(page, kStepSummaryBytes);
+  size_t in_text = 0, in_markdown = 0, in_html = 0;
+  const auto next = [](const std::string& report, const std::string& mark, size_t from) {
+    const size_t at = report.find(mark, from);
+    EXPECT_NE(at, std::string::npos) << mark;
+    return at == std::string::npos ? from : at;
+  };
+  for (const document::Section& section : document.sections) {
+    // What a terminal has no room for is left out there.
+    if (section.id != "numbers") in_text = next(text, "\n" + section.title + "\n", in_text);
+    const bool open = section.fold == document::Fold::kOpen;
+    in_markdown =
+        next(markdown, open ? "### " + section.title : "<summary>" + section.title, in_markdown);
+    in_html = next(html, "<section id=\"" + section.id + "\">", in_html);
+  }
+}
+
+size_t columns_of(const std::string& line) {
+  return static_cast<size_t>(
+      std::count_if(line.begin(), line.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+}
+
+/// The longest line of a text that is a row of a table: words two spaces apart, several times.
+size_t widest_row(const std::string& text) {
+  size_t widest = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    size_t gaps = 0;
+    for (size_t at = line.find("  ", 2); at != std::string::npos; at = line.find("  ", at)) {
+      ++gaps;
+      at = line.find_first_not_of(' ', at);
+    }
+    if (gaps >= 3) widest = std::max(widest, columns_of(line));
+  }
+  return widest;
+}
+
+TEST(Document, TablesAtATerminalFit) {
+  TemporaryDirectory directory;
+  const std::string id = store_report_run(directory.file(), {.name = "x"});
+  const std::string text = text_report(read_page(directory.file(), {id}));
+  EXPECT_GT(widest_row(text), 60u);
+  EXPECT_LE(widest_row(text), 100u);
+  // A table with more columns than that says which it leaves out.
+  EXPECT_NE(text.find("(no room for: "), std::string::npos) << text;
+  Judgement judgement;
+  Comparison c;
+  c.metric = {"context_switches_per_packet", "1", Better::kLower, 0.1, false};
+  c.a = 1234.5;
+  c.b = 1357.9;
+  c.change = c.ci_low = c.ci_high = 0.104;
+  c.verdict = Verdict::kInconclusive;
+  judgement.metrics = {c};
+  const std::string compared = judgement_text(judgement);
+  EXPECT_LE(widest_row(compared), 100u) << compared;
+  EXPECT_NE(compared.find("(invalid)"), std::string::npos) << "it informs: " << compared;
+}
+
+TEST(Document, EachDistributionOfTheRegistryIsInEachReport) {
+  TemporaryDirectory directory;
+  const std::string id = store_report_run(directory.file(), {.name = "x"});
+  const ReportPage page = read_page(directory.file(), {id});
+  const std::string reports[] = {text_report(page), html_report(page),
+                                 markdown_report(page, kStepSummaryBytes)};
+  size_t measured = 0;
+  for (const RegisteredNumber& number : numbers()) {
+    if (!number.histogram) continue;
+    const Histogram* values = number.histogram(page.runs[0].fold.merged);
+    if (values == nullptr || values->empty()) continue;
+    ++measured;
+    // Markdown writes a colon as an entity.
+    const std::string label(number.label.substr(1, number.label.find(':') - 1));
+    for (const std::string& report : reports)
+      EXPECT_NE(report.find(label), std::string::npos) << number.name;
+  }
+  EXPECT_GE(measured, 6u);
+}
+
+}  // namespace
+}  // namespace topspin::test
