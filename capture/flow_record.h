@@ -95,7 +95,7 @@ enum FlowFlag : uint16_t {
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.
-  kTagsMatch = kSynAckSeen,  // a reply named its request by its first bytes
+  kTagsMatch = kSynAckSeen,  // replies name their requests by their first bytes, as the latest did
 };
 
 /// What a turn of the flow is, by the first bytes of its payload: HotRecord::turn_kind.
@@ -251,11 +251,20 @@ struct alignas(64) HotRecord {
 };
 static_assert(sizeof(HotRecord) == 128);
 
+/// Of a UDP flow's latest answer: what its two datagrams begin with.
+struct AnsweredTags {
+  uint32_t request;
+  uint32_t reply;
+};
+
 struct ColdRecord {
   int64_t first_ns;
-  std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
-  int64_t reply_sum_ns;                   // from here on: what most packets touch
-  int32_t lateness_last;                  // as HotRecord::lateness_max
+  union {
+    std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
+    AnsweredTags answered;                  // UDP
+  };
+  int64_t reply_sum_ns;   // from here on: what most packets touch
+  int32_t lateness_last;  // as HotRecord::lateness_max
   uint32_t missed_ticks;
   uint32_t replies;
   uint32_t unanswered;

@@ -23,6 +23,9 @@ constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr uint32_t kDuplicateAcks = 2;            // so many, and the sender sends again
 constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
+/// Of payload: a segment as long as this, on a connection whose request is not answered yet, goes
+/// on with an upload.
+constexpr uint32_t kUploadSegmentBytes = 1200;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
 constexpr int64_t kTimeoutsLate = 5;  // a first reply is taken to be so late at most
 constexpr unsigned kMisfitsMax = 8;
@@ -162,6 +165,19 @@ bool is_group(const PacketKey& key, const std::array<uint8_t, 16>& address) {
 uint32_t request_tag(uint64_t head) {
   return static_cast<uint32_t>(head & 0xffff) << 16 |
          static_cast<uint32_t>((head * 0x9e3779b97f4a7c15) >> 48);
+}
+
+/// How a reply names its request: not at all, by the first two bytes, or by all that a tag is of.
+enum class Naming : uint8_t { kNone, kById, kWhole };
+
+bool is_named(Naming by, uint32_t request_tag, uint32_t reply_tag) {
+  if (by == Naming::kWhole) return request_tag == reply_tag;
+  return by == Naming::kById && request_tag >> 16 == reply_tag >> 16;
+}
+
+Naming naming(uint32_t request_tag, uint32_t reply_tag) {
+  if (request_tag == reply_tag) return Naming::kWhole;
+  return request_tag >> 16 == reply_tag >> 16 ? Naming::kById : Naming::kNone;
 }
 
 /// Ticks that went by in a gap: max(1, round(gap / period)).
@@ -490,7 +506,7 @@ void FlowTable::start_messages(HotRecord& flow) {
 
 /// The initiator sent payload. True: a message began, and it was judged by the flow's period.
 inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
-                                       int64_t previous_ns) {
+                                       int64_t previous_ns, bool is_upload) {
   const int64_t began_ns = flow.message_ns;
   if (began_ns == HotRecord::kNoMessage) [[unlikely]] {
     flow.message_ns = stamp_ns;
@@ -513,7 +529,7 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   const bool is_loop = flow.is_chain && flow.message_span_ns() > gap / 4;
   flow.is_chain = false;
   if (period == 0) [[unlikely]]
-    learn_period(flow, slot, stamp_ns, previous_ns, is_loop);
+    learn_period(flow, slot, stamp_ns, previous_ns, is_loop || is_upload);
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
   if (period == 0) [[unlikely]]
@@ -598,12 +614,12 @@ bool FlowTable::is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns,
   return known.wait_spread >= known.phase_spread * margin;
 }
 
-/// A message ends a gap of a flow that has no period yet. `is_loop`: replies ended it, and no
-/// timer.
+/// A message ends a gap of a flow that has no period yet. `is_no_timer`: replies ended it, or what
+/// paces an upload.
 void FlowTable::learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
-                             bool is_loop) {
+                             bool is_no_timer) {
   const int64_t gap_ns = stamp_ns - flow.message_ns;
-  if (gap_ns < kPeriodMinNs || is_loop || stamp_ns - previous_ns < gap_ns / 4) {
+  if (gap_ns < kPeriodMinNs || is_no_timer || stamp_ns - previous_ns < gap_ns / 4) {
     flow.gaps = 0;
     return;
   }
@@ -718,6 +734,8 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
                                        int64_t stamp_ns, int64_t previous_ns) {
   if (flow.has(kEnded)) [[unlikely]]
     return;  // on its way when the connection ended
+  const bool is_upload = p.payload_bytes >= kUploadSegmentBytes && flow.has(kRequestOpen) &&
+                         p.key.protocol() == kProtocolTcp;
   bool is_message = true, is_request = true;
   if (flow.turn_kind != kPlain || begins_tls(flow, p)) [[unlikely]] {
     is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
@@ -725,7 +743,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
                                      ? stamp_ns
                                      : flow.message_ns + flow.message_span_ns();
-  const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns);
+  const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns, is_upload);
   if (!is_request) [[unlikely]]
     return;
   const bool is_udp = p.key.protocol() == kProtocolUdp;
@@ -738,7 +756,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
     return;
   } else if (stamp_ns - sent_before_ns >= options_.reply_timeout_ns / 4 &&
              (is_tick || flow.has_backlog ||
-              stamp_ns - flow.request_ns >= options_.reply_timeout_ns)) {
+              (!is_upload && stamp_ns - flow.request_ns >= options_.reply_timeout_ns))) {
     queue_request(flow, slot, stamp_ns, 0);
   } else if (is_tick) {
     ++interval_.requests;
@@ -748,21 +766,66 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
 
 inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                                      int64_t stamp_ns) {
+  const bool is_udp = p.key.protocol() == kProtocolUdp;
   if (!flow.has(kRequestOpen)) {
+    if (is_udp) return note_unasked(flow, cold_[slot], request_tag(p.payload_head));
     // A server that speaks first, and says by that what will follow.
-    if (flow.turn_kind == kUnseen && p.key.protocol() == kProtocolTcp &&
-        Head(p.payload_head).is_multiplexed_tcp()) {
+    if (flow.turn_kind == kUnseen && Head(p.payload_head).is_multiplexed_tcp())
       flow.turn_kind = kMultiplexed;
-    }
+    return;
+  }
+  if (is_udp && is_repeated_reply(flow, cold_[slot], request_tag(p.payload_head))) [[unlikely]] {
+    ++*interval_.repeated_replies;
+    // Once only: should all replies be alike, and the first look named by chance, all others count.
+    cold_[slot].answered.reply = ~request_tag(p.payload_head);
     return;
   }
   if (flow.has_backlog && continues_reply(flow, stamp_ns)) [[unlikely]]
     return;
   if (has_queue(flow)) [[unlikely]]
-    return match_reply(flow, slot, stamp_ns, request_tag(p.payload_head));
+    return match_reply(flow, slot, p, stamp_ns);
   const OpenRequest request = first_request(flow);
   close_first(flow);
   answer(flow, slot, request, stamp_ns);
+  if (is_udp) note_answered(flow, cold_[slot], request.tag, p);
+}
+
+/// Whether a datagram is the latest reply once more, and none of the open requests is its.
+inline bool FlowTable::is_repeated_reply(const HotRecord& flow, const ColdRecord& cold,
+                                         uint32_t tag) const {
+  if (!flow.has(kTagsMatch) || cold.answered.reply != tag) return false;
+  const Naming by = naming(cold.answered.request, tag);
+  if (is_named(by, flow.udp.request_tag, tag)) return false;
+  bool is_asked = false;
+  more_requests_.for_each(flow.udp.more_requests, [&](const OpenRequest& request) {
+    is_asked |= is_named(by, request.tag, tag);
+  });
+  return !is_asked;
+}
+
+/// Learns whether the flow's replies name their requests: two in a row that do, of requests that
+/// differ, or one that begins with eight bytes of its request.
+inline void FlowTable::note_answered(HotRecord& flow, ColdRecord& cold, uint32_t request,
+                                     const ParsedPacket& reply) {
+  const uint32_t tag = request_tag(reply.payload_head);
+  const AnsweredTags before = std::exchange(cold.answered, {request, tag});
+  const Naming by = naming(request, tag);
+  if (by == Naming::kNone) return flow.clear(kTagsMatch);
+  const bool is_long = reply.payload_bytes >= sizeof reply.payload_head && reply.payload_head != 0;
+  const bool was_named_too = cold.replies > 1 && naming(before.request, before.reply) == by &&
+                             !is_named(by, before.request, request);
+  if ((by == Naming::kWhole && is_long) || was_named_too) flow.set(kTagsMatch);
+}
+
+/// A datagram of the responder that no request is open for. If it names the latest request, and
+/// that one's answer did not, the answer was a repeated reply, and this is the true one.
+inline void FlowTable::note_unasked(HotRecord& flow, ColdRecord& cold, uint32_t tag) {
+  AnsweredTags& latest = cold.answered;
+  if (cold.replies == 0 || naming(latest.request, latest.reply) != Naming::kNone ||
+      naming(latest.request, tag) == Naming::kNone)
+    return;
+  latest.reply = tag;
+  flow.set(kTagsMatch);
 }
 
 /// Whether a connection that was plain so far turns to TLS here: PostgreSQL's SSLRequest, STARTTLS
@@ -872,7 +935,9 @@ bool FlowTable::continues_reply(HotRecord& flow, int64_t stamp_ns) {
 }
 
 /// A reply on a flow that has several requests open.
-void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
+void FlowTable::match_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
+                            int64_t stamp_ns) {
+  const uint32_t tag = request_tag(p.payload_head);
   std::array<OpenRequest, OpenRequests::kFlowMax + 1> open;
   size_t n = 0;
   open[n++] = first_request(flow);
@@ -887,8 +952,6 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
   }
   const uint64_t all = UINT64_MAX >> (64 - n);
   const uint64_t wanted = same != 0 ? same : std::has_single_bit(same_id) ? same_id : all;
-  if (std::has_single_bit(wanted)) flow.set(kTagsMatch);
-
   const size_t matched = choose_request(flow, cold_[slot], {open.data(), n}, wanted, stamp_ns);
   if (matched == 0) {
     close_first(flow);
@@ -899,6 +962,9 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, ui
     flow.is_passed_over = true;
   }
   answer(flow, slot, open[matched], stamp_ns);
+  if (flow.key.protocol() != kProtocolUdp) return;
+  note_answered(flow, cold_[slot], open[matched].tag, p);
+  if (std::has_single_bit(wanted)) flow.set(kTagsMatch);  // it named one of several
 }
 
 /// Which of the open requests that `wanted` names the reply belongs to; notes whether replies are
@@ -1079,6 +1145,7 @@ void FlowTable::finish(int64_t end_ns) {
   advance(end_ns);
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     HotRecord& flow = hot_[slot];
+    give_up_syn(flow);
     if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) continue;
     give_up_overdue(flow, slot);
   }
@@ -1109,6 +1176,13 @@ void FlowTable::answer_syn(HotRecord& flow) {
   --half_open_;
 }
 
+/// Nothing more is heard of the flow: a SYN that waited for as long as a request may was never
+/// answered. One that is younger may have been about to be.
+void FlowTable::give_up_syn(const HotRecord& flow) {
+  if (flow.has(kHalfOpen) && now_ns_ - flow.request_ns >= options_.reply_timeout_ns)
+    ++*interval_.tcp_never_completed;
+}
+
 void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   if (flow.has(kEnded)) return;
   settle_silence(flow, slot);
@@ -1131,7 +1205,8 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   if ((p.tcp_flags & kTcpRst) != 0) {
     ++interval_.tcp_resets;
-    if (flow.has(kHalfOpen) && !from_initiator) ++interval_.tcp_refused;
+    if (flow.has(kHalfOpen))
+      ++(from_initiator ? *interval_.tcp_never_completed : interval_.tcp_refused);
     answer_syn(flow);
     flow.clear(kSynOpen);
     flow.clear(kSynAckSeen);
@@ -1187,6 +1262,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return true;
   }
   give_up_connection(flow, slot);
+  if (flow.has(kHalfOpen)) ++*interval_.tcp_never_completed;  // another attempt: that one is over
   // This packet is counted already: with another before it, there was a connection.
   if (flow.has(kEnded) || flow.packets(0) > 1) {
     end_flow(flow, slot);
@@ -1604,6 +1680,7 @@ void FlowTable::remove(uint32_t slot) {
     }
   }
   active_.remove(flow.last_ns);
+  give_up_syn(flow);
   answer_syn(flow);
   if (!flow.has(kEnded)) --live_count_;
   seconds_.forget(slot);

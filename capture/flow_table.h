@@ -263,9 +263,10 @@ class FlowTable {
   };
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
-  bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns);
+  bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
+                       bool is_upload);
   void learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
-                    bool is_loop);
+                    bool is_no_timer);
   int64_t wait_for_message(const HotRecord& flow, uint32_t slot, int64_t stamp_ns,
                            int64_t previous_ns) const;
   bool is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns, int64_t wait_ns) const;
@@ -286,7 +287,11 @@ class FlowTable {
   void open_turn(HotRecord& flow, int64_t stamp_ns);
   void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
   bool continues_reply(HotRecord& flow, int64_t stamp_ns);
-  void match_reply(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
+  void match_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, int64_t stamp_ns);
+  bool is_repeated_reply(const HotRecord& flow, const ColdRecord& cold, uint32_t tag) const;
+  static void note_answered(HotRecord& flow, ColdRecord& cold, uint32_t request_tag,
+                            const ParsedPacket& reply);
+  static void note_unasked(HotRecord& flow, ColdRecord& cold, uint32_t tag);
   size_t choose_request(HotRecord& flow, const ColdRecord& cold, std::span<const OpenRequest> open,
                         uint64_t wanted, int64_t stamp_ns) const;
   void close_first(HotRecord& flow);
@@ -334,6 +339,7 @@ class FlowTable {
   void end_flow(HotRecord& flow, uint32_t slot);
   void reopen_flow(HotRecord& flow);
   void answer_syn(HotRecord& flow);
+  void give_up_syn(const HotRecord& flow);
   /// Declared or learned; 0: none.
   int64_t period_ns(const HotRecord& flow) const {
     return declared_period_ns_ != 0 ? declared_period_ns_ : flow.learned_period_ns();
@@ -421,7 +427,9 @@ class FlowTable {
   /// Nothing seen so far of what a flow table counts.
   static FlowInterval empty_interval() {
     FlowInterval interval;
+    interval.repeated_replies = 0;
     interval.tcp_zero_windows = 0;
+    interval.tcp_never_completed = 0;
     return interval;
   }
   FlowInterval interval_ = empty_interval();

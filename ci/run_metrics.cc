@@ -167,7 +167,7 @@ void RunTotals::set_load(const LoadResult& result) {
 }
 
 uint64_t RunTotals::never_completed() const {
-  return std::min(flows.tcp_half_open, half_open_before);
+  return flows.tcp_never_completed.value_or(std::min(flows.tcp_half_open, half_open_before));
 }
 
 std::optional<double> failed_share(const RunTotals& totals) {

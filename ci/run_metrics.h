@@ -47,8 +47,9 @@ struct RunTotals {
   bool had_period = false;  // some flow: without one no tick can be missed
 
   uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
-  /// TCP connections that were asked for and that nothing answered: half open at the end, and at
-  /// the tick before. One that is half open at the end alone may have just begun.
+  /// TCP connections that were asked for and that nothing answered. Runs that did not count them:
+  /// half open at the end, and at the tick before. One that is so at the end alone may have just
+  /// begun.
   uint64_t never_completed() const;
 
   RunTotals() = default;

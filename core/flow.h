@@ -146,8 +146,9 @@ struct FlowInterval {
   uint64_t requests = 0;      // opened; each is answered, unanswered, or still open
   uint64_t late_replies = 0;  // came after the timeout; also in reply_latency, and in unanswered
   uint64_t overlapping_requests = 0;  // not measured: too many were open on their flow already
-  uint64_t handshake_turns = 0;       // answered messages of a TLS handshake; not in reply_latency
-  uint64_t multiplexed_turns = 0;     // likewise, of HTTP/2 and others that answer in any order
+  std::optional<uint64_t> repeated_replies;  // absent in runs that did not count them
+  uint64_t handshake_turns = 0;    // answered messages of a TLS handshake; not in reply_latency
+  uint64_t multiplexed_turns = 0;  // likewise, of HTTP/2 and others that answer in any order
 
   // TCP.
   Histogram tcp_handshake;  // SYN to the handshake's last ACK
@@ -156,7 +157,8 @@ struct FlowInterval {
   uint64_t tcp_resets = 0;
   uint64_t tcp_refused = 0;  // RST as the answer to a SYN
   uint64_t tcp_handshakes = 0;
-  std::optional<uint64_t> tcp_zero_windows;  // absent in runs that did not count them
+  std::optional<uint64_t> tcp_zero_windows;     // absent in runs that did not count them
+  std::optional<uint64_t> tcp_never_completed;  // likewise; refused ones are not among them
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
   uint64_t time_steps = 0;         // of these, and of jumps ahead: by more than any delay explains
@@ -276,6 +278,10 @@ void FlowInterval::for_each_number(Visit visit) {
   visit(N::count("overlapping_requests", "overlapping requests",
                  "Requests not measured, since too many were open on their flow."),
         &F::overlapping_requests);
+  visit(
+      N::count("repeated_replies", "repeated replies",
+               "UDP replies that came once more while another request was open; no replies to it."),
+      &F::repeated_replies);
   visit(N::count("handshake_turns", "turns of TLS handshakes",
                  "Answered messages of TLS handshakes, which are no replies."),
         &F::handshake_turns);
@@ -298,6 +304,10 @@ void FlowInterval::for_each_number(Visit visit) {
   visit(N::count("tcp_zero_windows", "TCP zero windows",
                  "Segments, no resets, that advertise a window of 0: their sender takes nothing."),
         &F::tcp_zero_windows);
+  visit(N::count("tcp_never_completed", "TCP connections never completed",
+                 "Connections whose SYN was never answered, counted when they are given up: the "
+                 "flow is purged, the ports are used anew, or the run ends."),
+        &F::tcp_never_completed);
   visit(N::count("time_went_backwards", "packets stamped earlier",
                  "Packets stamped earlier than one before them."),
         &F::time_went_backwards);

@@ -62,7 +62,7 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
   const auto split_ns = static_cast<double>(t.split_sum_ns);
   const double stack_ns = kStackNs * static_cast<double>(wire_replies);
   if (split_ns <= kMostOverWire * wire_ns + stack_ns &&
-      (t.wire_sent_again || split_ns + stack_ns >= kLeastOfWire * wire_ns))
+      split_ns + stack_ns >= kLeastOfWire * (wire_ns - static_cast<double>(t.wire_held_up_ns)))
     return std::nullopt;
   return fmt::format("the parts of {} {} add up to {}, where the wire saw {} for {} {}",
                      t.split_replies, is_multiple(t.split_replies) ? "replies" : "reply",
@@ -76,13 +76,9 @@ bool is_doubt_of_split(std::string_view doubt) {
 }
 
 void SplitCheck::add(const Sample& sample) {
-  totals_.wire_replies += sample.flows.reply_latency.count();
-  totals_.wire_sum_ns += sample.flows.reply_latency.sum();
-  const auto timeout = static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns_, 0));
-  for (uint32_t cell = topspin_histogram_index(timeout); cell < kHistogramBuckets; ++cell)
-    as_long_as_timeout_ += sample.flows.reply_latency.cell(cell);
+  wire_.merge(sample.flows.reply_latency);
   totals_.wire_turns += sample.flows.handshake_turns + sample.flows.multiplexed_turns;
-  totals_.wire_sent_again |= sample.flows.tcp_retransmissions > 0;
+  held_up_ += sample.flows.tcp_retransmissions;
   late_replies_ += sample.flows.late_replies;
   unanswered_ += sample.flows.unanswered;
   missed_rows_ |= sample.losses.flow_rows_unstored > 0 || sample.losses.evicted_flows > 0;
@@ -97,7 +93,7 @@ void SplitCheck::add(const Sample& sample) {
     (row.protocol == kProtocolTcp ? tcp_ : udp_).subject.set(row.local.port);
   if (!sample.sockets || !sample.sockets->reply_runtime) return;
   has_split_ = true;
-  totals_.wire_sent_again |= sample.sockets->listen_overflows.value_or(0) > 0;
+  held_up_ += sample.sockets->listen_overflows.value_or(0);
   totals_.split_turns += sample.sockets->replies_multiplexed.value_or(0);
   totals_.split_replies += sample.sockets->reply_runtime->count();
   SocketInterval::for_each_histogram(
@@ -129,6 +125,30 @@ std::optional<std::string> SplitCheck::doubt_of_ends() const {
       totals_.split_replies, own, others);
 }
 
+/// What never came is in the latencies as the timeout, once its connection or the run is over. It
+/// is no reply, and has no time that the probes could have seen.
+uint64_t SplitCheck::never_came() const {
+  uint64_t as_long_as_timeout = 0;
+  for (uint32_t i = topspin_histogram_index(reply_timeout_ns_); i < kHistogramBuckets; ++i)
+    as_long_as_timeout += wire_.cell(i);
+  return std::min(unanswered_ - std::min(late_replies_, unanswered_),
+                  as_long_as_timeout - std::min(late_replies_, as_long_as_timeout));
+}
+
+/// SplitTotals::wire_held_up_ns: the longest that came, as long as their cells allow.
+uint64_t SplitCheck::held_up_ns() const {
+  uint64_t left = held_up_, sum_ns = 0;
+  const uint64_t none = never_came();
+  for (uint32_t i = kHistogramBuckets; i-- > 0 && left != 0;) {
+    uint64_t count = wire_.cell(i);
+    if (i == topspin_histogram_index(reply_timeout_ns_)) count -= std::min(none, count);
+    const uint64_t taken = std::min(left, count);
+    left -= taken;
+    if (taken != 0) sum_ns += taken * std::min(histogram_bucket_max(i), *wire_.max());
+  }
+  return sum_ns;
+}
+
 std::optional<std::string> SplitCheck::doubt() const {
   if (!has_split_ || missed_rows_) return std::nullopt;
   if (auto doubt = doubt_of_ends()) return doubt;
@@ -136,15 +156,10 @@ std::optional<std::string> SplitCheck::doubt() const {
     if ((sides->responders & ~sides->subject).any()) return std::nullopt;
   }
   SplitTotals totals = totals_;
-  // What never came is there as the timeout, once its connection or the run is over. It is no
-  // reply, and has no time that the probes could have seen.
-  const uint64_t never_came =
-      std::min(unanswered_ - std::min(late_replies_, unanswered_),
-               as_long_as_timeout_ - std::min(late_replies_, as_long_as_timeout_));
-  totals.wire_replies -= never_came;
-  totals.wire_sum_ns -=
-      std::min(never_came * static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns_, 0)),
-               totals.wire_sum_ns);
+  const uint64_t none = never_came();
+  totals.wire_replies = wire_.count() - none;
+  totals.wire_sum_ns = wire_.sum() - std::min(none * reply_timeout_ns_, wire_.sum());
+  totals.wire_held_up_ns = held_up_ns();
   return doubt_of_split(totals);
 }
 

@@ -9,6 +9,7 @@
 // that is said. Pure; one thread.
 #pragma once
 
+#include <algorithm>
 #include <bitset>
 #include <cstdint>
 #include <optional>
@@ -16,6 +17,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/histogram.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -24,9 +26,10 @@ namespace topspin {
 struct SplitTotals {
   uint64_t wire_replies = 0;  // that came: no requests that were never answered
   uint64_t wire_sum_ns = 0;
-  /// A segment was sent again, or a full accept queue refused somebody: then a request may have
-  /// been on its way for long before the subject's socket had it.
-  bool wire_sent_again = false;
+  /// Of wire_sum_ns, what the longest replies took, one for each segment that was sent again and
+  /// each connection that a full accept queue refused: such a request, or its reply, may have been
+  /// on its way for long, which no part of the split holds.
+  uint64_t wire_held_up_ns = 0;
   uint64_t wire_turns = 0;  // handshake_turns and multiplexed_turns
   uint64_t split_replies = 0;
   uint64_t split_sum_ns = 0;  // of all three parts
@@ -45,7 +48,8 @@ class SplitCheck {
  public:
   /// `reply_timeout_ns` is the capture's: a request that is never answered is in its reply latency
   /// as that.
-  explicit SplitCheck(int64_t reply_timeout_ns) : reply_timeout_ns_(reply_timeout_ns) {}
+  explicit SplitCheck(int64_t reply_timeout_ns)
+      : reply_timeout_ns_(static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns, 0))) {}
 
   /// The next tick of the run.
   void add(const Sample& sample);
@@ -73,11 +77,15 @@ class SplitCheck {
   Sides udp_;
   bool has_split_ = false;
   bool missed_rows_ = false;
-  int64_t reply_timeout_ns_;
-  uint64_t as_long_as_timeout_ = 0;  // in reply latencies: late replies, and what never came
+  uint64_t never_came() const;
+  uint64_t held_up_ns() const;
+
+  uint64_t reply_timeout_ns_;
+  Histogram wire_;        // what never came is there as the timeout
+  uint64_t held_up_ = 0;  // segments sent again, and connections refused
   uint64_t late_replies_ = 0;
   uint64_t unanswered_ = 0;
-  SplitTotals totals_;  // wire_replies and wire_sum_ns: with what never came
+  SplitTotals totals_;  // nothing of reply latency
 };
 
 }  // namespace topspin

@@ -217,15 +217,16 @@ struct watched_socket {
   __u32 read_seq; /* TCP: up to which the reads that were seen have read */
   __u8 seq_known;
   __u8 talk;
-  __u8 is_turn;    /* the request is one of those that are counted and not split */
-  __u8 reply_held; /* TCP: the reply was sent, and nothing of it has left yet */
-  __u8 head_bytes; /* of `head` that were read */
-  __u8 reserved[3];
+  __u8 is_turn;        /* the request is one of those that are counted and not split */
+  __u8 reply_held;     /* TCP: the reply was sent, and nothing of it has left yet */
+  __u8 head_bytes;     /* of `head` that were read */
+  __u8 plain_requests; /* of TALK_PLAIN and TALK_HTTP, up to PLAIN_REQUESTS */
+  __u8 reserved[2];
   __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
   struct request request; /* of a connection: the one that was read and not answered */
   __u64 held_queue_ns;    /* reply_held: of the sending thread, from read to its last send */
   __u32 reply_seq;        /* TCP: where the reply to the request begins */
-  __u32 reserved_too;
+  __u32 message_bytes;    /* what had come when the first request was begun to be read */
 };
 
 /* A UDP socket serves many peers: its requests. Within the 20 KiB that kernels before 6.9 let a
@@ -244,7 +245,10 @@ struct pending_request {
 
 struct pending_requests {
   __u32 used; /* places that are not free */
-  __u32 reserved;
+  /* Of the latest reply, as capture/flow_table.cc has them of each flow. */
+  __u32 tags_match; /* replies name their requests by their first bytes */
+  __u32 request_tag;
+  __u32 reply_tag;
   struct pending_request requests[PENDING_REQUESTS];
 };
 
@@ -362,6 +366,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
   socket->reply_held = 0;
   socket->talk = TALK_UNSEEN;
   socket->head_bytes = 0;
+  socket->plain_requests = 0;
 }
 
 TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
@@ -653,12 +658,16 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }
 
-TOPSPIN_INLINE bool has_unread(struct sock* sk) {
+TOPSPIN_INLINE __u32 unread_bytes(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  if (sk->sk_protocol != IPPROTO_TCP) return 0;
+  return BPF_CORE_READ(tcp, rcv_nxt) - BPF_CORE_READ(tcp, copied_seq);
+}
+
+TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
   struct sk_buff_head* queue = &sk->sk_receive_queue;
-  if (sk->sk_protocol == IPPROTO_TCP)
-    return BPF_CORE_READ(tcp, rcv_nxt) != BPF_CORE_READ(tcp, copied_seq);
+  if (sk->sk_protocol == IPPROTO_TCP) return unread_bytes(sk) != 0;
   if ((void*)BPF_CORE_READ(queue, next) != (void*)queue) return true;
   if (!bpf_core_field_exists(mptcp->receive_queue)) return false;
   queue = (void*)mptcp + bpf_core_field_offset(mptcp->receive_queue);
@@ -698,6 +707,7 @@ TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
 #define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
 #define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
 #define TELLING_BYTES 8    /* of a connection: what multiplexes is known by so many */
+#define PLAIN_REQUESTS 16  /* so early a plain connection turns to TLS, or never */
 
 /* Where the program has the first bytes of what its call, the current thread's, has received or
  * sent: as far as they lie in one piece. */
@@ -759,18 +769,56 @@ TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
   return head[0] == 0x10 && (is_mqtt_name(head + 2) || is_mqtt_name(head + 3));
 }
 
+/* PINGREQ and PINGRESP; PUBLISH with a topic within its length; the four answers to one; SUBSCRIBE
+ * and UNSUBSCRIBE. */
+TOPSPIN_INLINE bool is_mqtt_midway(const __u8* head, __u32 bytes) {
+  __u32 type = head[0] >> 4, flags = head[0] & 15, length = head[1];
+  if (length >= 128 || bytes != 2 + length) return false;
+  if (type == 12 || type == 13) return flags == 0 && length == 0;
+  if (type == 3) {
+    __u32 topic = head[2] << 8 | head[3];
+    return (flags & 6) != 6 && topic > 0 && topic + 2 <= length && head[4] >= 0x20;
+  }
+  if (type >= 4 && type <= 7) return flags == (type == 6 ? 2 : 0) && length == 2;
+  return (type == 8 || type == 10) && flags == 2 && length >= 5;
+}
+
+/* HEADERS, SETTINGS, PING or WINDOW_UPDATE. */
+TOPSPIN_INLINE bool is_http2_midway(const __u8* head, __u32 bytes) {
+  __u32 length = head[0] << 16 | head[1] << 8 | head[2], type = head[3], flags = head[4];
+  if (bytes < 9 || length > bytes - 9 || head[5] || head[6]) return false;
+  if (type == 1) return length > 0 && (flags & 4) && !(flags & ~0x2du);
+  if (type == 4) return length % 6 == 0 && (flags == 1) == (length == 0) && !head[7];
+  if (type == 6) return length == 8 && flags <= 1 && !head[7];
+  return type == 8 && length == 4 && flags == 0;
+}
+
+/* Text, binary, ping or pong, of a client: only those are masked. */
+TOPSPIN_INLINE bool is_masked_websocket(const __u8* head, __u32 bytes) {
+  __u32 first = head[0] & 0xbf, length = head[1] & 0x7f;
+  if (!(head[1] & 0x80)) return false;
+  if (first != 0x81 && first != 0x82 && first != 0x89 && first != 0x8a) return false;
+  if (length < 126) return bytes == 6 + length;
+  return length == 126 && bytes == 8 + (__u32)(head[2] << 8 | head[3]);
+}
+
 enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
 
 /* What a connection carries, of which these are the first bytes. False: they do not tell yet. */
 TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
   const __u8* head = socket->head;
-  if (socket->head_bytes < TLS_HEADER_BYTES) return false;
+  __u32 message = socket->message_bytes;
+  bool midway = !socket->listener; /* nobody saw it begin, and a message of it may be short */
+  bool all = midway && socket->head_bytes >= message;
+  if (socket->head_bytes < TLS_HEADER_BYTES && !all) return false;
   if (head[1] == 3 && head[2] <= 4 && (head[0] == 0x16 || head[0] == 0x17)) {
     socket->talk = head[0] == 0x16 ? TALK_TLS_HANDSHAKE : TALK_TLS;
     return true;
   }
-  if (socket->head_bytes < TELLING_BYTES) return false;
-  if (is_multiplexed(head))
+  if (socket->head_bytes < TELLING_BYTES && !all) return false;
+  if (is_multiplexed(head) ||
+      (midway && (is_mqtt_midway(head, message) || is_http2_midway(head, message) ||
+                  is_masked_websocket(head, message))))
     socket->talk = TALK_MULTIPLEXED;
   else if (head[0] == 'G' && head[1] == 'E' && head[2] == 'T' && head[3] == ' ')
     socket->talk = TALK_HTTP;
@@ -786,16 +834,29 @@ TOPSPIN_INLINE void read_on(struct watched_socket* socket, struct task_struct* t
   if (socket->talk == TALK_MULTIPLEXED || socket->talk == TALK_TLS_HANDSHAKE) socket->is_turn = 1;
 }
 
-/* What is being read, at the begin of a request. */
-TOPSPIN_INLINE int classify(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
+/* Whether a plain connection turns to TLS with what is being read: a ClientHello, or the header of
+ * its record, which libraries read first. */
+TOPSPIN_INLINE bool begins_tls(const struct watched_socket* socket) {
   const __u8* head = socket->head;
-  bool tls;
-  if (socket->talk == TALK_PLAIN || socket->talk == TALK_HTTP) return IS_REQUEST;
+  if (socket->head_bytes < TLS_HEADER_BYTES) return false;
+  if (head[0] != 0x16 || head[1] != 3 || head[2] < 1 || head[2] > 4) return false;
+  return socket->head_bytes == TLS_HEADER_BYTES || head[TLS_HEADER_BYTES] == 1;
+}
+
+/* What is being read, at the begin of a request. */
+TOPSPIN_INLINE int classify(struct watched_socket* socket, struct sock* sk,
+                            struct task_struct* task, __u32 bytes) {
+  const __u8* head = socket->head;
+  bool plain = socket->talk == TALK_PLAIN || socket->talk == TALK_HTTP, tls;
+  if (plain && socket->plain_requests == PLAIN_REQUESTS) return IS_REQUEST;
   if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
   __builtin_memset(socket->head, 0, HEAD_BYTES + 1);
   socket->head_bytes = 0;
+  if (plain) socket->plain_requests++;
   if (!gather_head(socket, task, bytes)) return IS_REQUEST;
+  if (plain && !begins_tls(socket)) return IS_REQUEST;
   if (socket->talk == TALK_UNSEEN) {
+    socket->message_bytes = bytes + unread_bytes(sk);
     if (!tell_talk(socket)) return IS_REQUEST;
     if (socket->talk == TALK_MULTIPLEXED) return IS_TURN;
     if (socket->talk == TALK_PLAIN || socket->talk == TALK_HTTP) return IS_REQUEST;
@@ -967,11 +1028,35 @@ static long free_older(__u32 step, struct place_walk* walk) {
   return 0;
 }
 
+/* Whether what is sent is the latest reply once more, and none of the open requests is its. */
+TOPSPIN_INLINE bool is_repeated_reply(const struct place_walk* walk) {
+  const struct pending_requests* here = walk->here;
+  if (!walk->tag || !here->tags_match || here->reply_tag != walk->tag) return false;
+  return here->request_tag == here->reply_tag ? !walk->same_tag : !walk->same_id;
+}
+
+/* Learns whether replies name their requests: two in a row that do, of requests that differ, or one
+ * that begins with eight bytes of its request. */
+TOPSPIN_INLINE void note_answered(struct pending_requests* here, __u32 request, __u32 reply,
+                                  __u32 bytes) {
+  bool whole = request == reply, by_id = request >> 16 == reply >> 16;
+  bool was_whole = here->request_tag == here->reply_tag;
+  bool was_by_id = here->request_tag >> 16 == here->reply_tag >> 16;
+  bool differs = whole ? request != here->request_tag : request >> 16 != here->request_tag >> 16;
+  bool was_too = here->reply_tag && was_by_id && was_whole == whole && differs;
+  if (!by_id || !reply)
+    here->tags_match = 0;
+  else if ((whole && bytes >= sizeof(__u64)) || was_too)
+    here->tags_match = 1;
+  here->request_tag = request;
+  here->reply_tag = reply;
+}
+
 /* The request that a reply sent now belongs to: that which begins with the same bytes, if there is
  * one; else the oldest. But the youngest, if the reply follows it within an eighth of the gap
  * before it: then those before it are taken for lost. */
 TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
-                                __u32 tag, struct request* out) {
+                                __u32 tag, __u32 bytes, struct request* out) {
   struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
   struct pending_request* place;
   walk.here = bpf_sk_storage_get(&pending, sk, NULL, 0);
@@ -979,6 +1064,11 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
   walk.used = *(volatile __u32*)&walk.here->used;
   if (!walk.used) return false;
   bpf_loop(PENDING_REQUESTS, count_same, &walk, 0);
+  if (is_repeated_reply(&walk)) {
+    walk.here->reply_tag = 0; /* once only, should all replies be alike */
+    cpu->unmatched += walk.freed;
+    return false;
+  }
   if (!tag)
     walk.wanted = ANY_TAG;
   else
@@ -997,6 +1087,7 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
   out->ready_ns = place->ready_ns;
   out->read_ns = walk.oldest_ns;
   out->cpu_queue_ns = place->cpu_queue_ns;
+  note_answered(walk.here, place->tag, tag, bytes);
   return free_place(walk.here, place, walk.oldest_ns);
 }
 
@@ -1076,7 +1167,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
     read_on(socket, task, (__u32)result);
     return 0;
   }
-  if (!udp) what = classify(socket, task, (__u32)result);
+  if (!udp) what = classify(socket, sk, task, (__u32)result);
   if (what == IS_NO_REQUEST) return 0;
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
@@ -1110,7 +1201,8 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (!cpu) return 0;
   now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
-    if (!pop_request(sk, cpu, now_ns, tag_of(task, (__u32)result, true), &request)) return 0;
+    __u32 tag = tag_of(task, (__u32)result, true);
+    if (!pop_request(sk, cpu, now_ns, tag, (__u32)result, &request)) return 0;
   } else {
     if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
       __u32 read_seq;

@@ -588,6 +588,31 @@ TEST(FlowTable, AnUploadIsOneRequestHoweverLong) {
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(10 * kS));
 }
 
+TEST(FlowTable, AnUploadThatIsPacedHasNoPeriodButAHeartbeatHas) {
+  // 200 messages that nothing answers, of so many bytes, one each 300 ms.
+  const auto observe_stream = [](uint32_t payload, uint8_t protocol) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 200; ++i) {
+      const int64_t at_ns = kStart + i * 300 * kMs;
+      observe(*table, protocol == kProtocolUdp
+                          ? packet(at_ns, 1, true, payload)
+                          : segment(at_ns, true, kTcpAck, 1 + i * payload, payload));
+      if (protocol == kProtocolTcp) observe(*table, segment(at_ns + kMs, false, kTcpAck, 1));
+    }
+    observe(*table, packet(kStart + 60 * kS, 1, false, 10, protocol));
+    return table->take_interval(kStart + 60 * kS);
+  };
+  const FlowInterval upload = observe_stream(16'384, kProtocolTcp);
+  EXPECT_EQ(upload.periodic_flows, 0u);
+  EXPECT_EQ(upload.lateness.count(), 0u);
+  EXPECT_EQ(upload.missed_ticks, 0u);
+  EXPECT_EQ(upload.requests, 1u) << "it is one request, however long";
+  EXPECT_EQ(upload.reply_latency.count(), 1u);
+  EXPECT_EQ(observe_stream(100, kProtocolTcp).periodic_flows, 1u);
+  EXPECT_EQ(observe_stream(100, kProtocolUdp).periodic_flows, 1u);
+  EXPECT_EQ(observe_stream(1'400, kProtocolUdp).periodic_flows, 1u);
+}
+
 TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
   FlowTableOptions options;
   options.period_ns = kS;
@@ -898,6 +923,87 @@ TEST(FlowTable, RepliesThatBeginAsTheirRequestsAreMatchedByThat) {
   EXPECT_EQ(i.late_replies, 1u);
 }
 
+/// A client that asks 20 times, again as soon as it is answered, a server that takes 10 ms, and a
+/// path on which each reply comes once more, 1 ms behind. Returns what the table saw.
+FlowInterval with_doubled_replies(const std::function<uint64_t(uint64_t)>& request_head,
+                                  const std::function<uint64_t(uint64_t)>& reply_head) {
+  auto table = make_table();
+  const auto send = [&](int64_t at_ns, bool from_client, uint64_t head) {
+    ParsedPacket p = packet(at_ns, 1, from_client);
+    p.payload_head = head;
+    observe(*table, p);
+  };
+  for (uint64_t i = 0; i < 20; ++i) {
+    const int64_t at_ns = kStart + static_cast<int64_t>(i) * 10 * kMs;
+    send(at_ns, true, request_head(i));
+    if (i > 0) send(at_ns + kMs, false, reply_head(i - 1));
+    send(at_ns + 10 * kMs - 1, false, reply_head(i));
+  }
+  return table->take_interval(kStart + kS);
+}
+
+TEST(FlowTable, AReplyThatComesTwiceAnswersNoOtherRequest) {
+  const auto echo = [](uint64_t i) { return 0x1122'3344'5566'7700 + i; };
+  const FlowInterval of_echo = with_doubled_replies(echo, echo);
+  EXPECT_EQ(of_echo.repeated_replies, 19u);
+  EXPECT_EQ(of_echo.reply_latency.count(), 20u);
+  EXPECT_GE(of_echo.reply_latency.min(), static_cast<uint64_t>(9 * kMs));
+  EXPECT_EQ(of_echo.unanswered, 0u);
+
+  // DNS: only the id is the same. That replies name it is known from the second one on.
+  const auto query = [](uint64_t i) { return 0x0100'0000'0000'3333 + i * 0x101; };
+  const auto answer = [](uint64_t i) { return 0x8180'0001'0001'3333 + i * 0x101; };
+  const FlowInterval of_dns = with_doubled_replies(query, answer);
+  EXPECT_EQ(of_dns.repeated_replies, 18u);
+  EXPECT_EQ(of_dns.reply_latency.count(), 20u);
+  EXPECT_EQ(of_dns.reply_latency.sum(), static_cast<uint64_t>((19 * 10 + 1) * kMs) - 19);
+}
+
+TEST(FlowTable, RepliesThatAreAllAlikeAreNoRepeatedOnes) {
+  const auto numbered = [](uint64_t i) { return i; };
+  const auto text = [](uint64_t i) { return 0x1122'3344'5566'7700 + i * 7; };
+  // The last one is like a request by chance, which costs no more than that one reply.
+  for (const uint64_t constant : {uint64_t{0}, uint64_t{0x4b4f}, uint64_t{0x1122'3344'5566'7700}}) {
+    const uint64_t mistaken = constant == 0x1122'3344'5566'7700;
+    auto table = make_table();
+    int64_t at_ns = kStart;
+    for (const auto& head : {std::function<uint64_t(uint64_t)>(numbered), {text}}) {
+      for (uint64_t i = 0; i < 20; ++i) {
+        ParsedPacket p = packet(at_ns += 10 * kMs, 1, true);
+        p.payload_head = head(i);
+        observe(*table, p);
+        p = packet(at_ns + kMs, 1, false);
+        p.payload_head = constant;
+        observe(*table, p);
+      }
+    }
+    const FlowInterval i = table->take_interval(table->now_ns());
+    EXPECT_EQ(i.reply_latency.count(), 40u - mistaken) << constant;
+    EXPECT_EQ(i.repeated_replies, mistaken);
+  }
+}
+
+TEST(FlowTable, ARepeatedReplyAnswersNoneOfSeveralOpenRequests) {
+  auto table = make_table();
+  const auto send = [&](int64_t at_ms, bool from_client, uint64_t id) {
+    ParsedPacket p = packet(kStart + at_ms * kMs, 1, from_client);
+    p.payload_head = id | (from_client ? 0x0001'0001ull : 0x8180'8001ull) << 16;
+    observe(*table, p);
+  };
+  send(0, true, 1);
+  send(0, true, 2);
+  send(0, true, 3);
+  send(10, false, 1);
+  send(11, false, 1);
+  send(20, false, 2);
+  send(21, false, 2);
+  send(30, false, 3);
+  const FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.repeated_replies, 2u);
+  EXPECT_EQ(i.reply_latency.count(), 3u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((10 + 20 + 30) * kMs));
+}
+
 TEST(FlowTable, WhatIsSentToAGroupIsNoRequest) {
   auto table = make_table();
   ParsedPacket p = packet(kStart, 1, true);
@@ -1037,6 +1143,29 @@ ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t p
   ParsedPacket p = segment(at_ns, from_client, kTcpAck, sequence, payload);
   std::memcpy(&p.payload_head, head.data(), std::min(head.size(), sizeof p.payload_head));
   return p;
+}
+
+TEST(FlowTable, ConnectionsThatWereNeverCompletedAreCountedOnceGivenUp) {
+  FlowTableOptions options;
+  options.idle_timeout_ns = 10 * kS;
+  auto table = make_table(options);
+  const auto syn = [&](int64_t at_ns, uint32_t client, uint32_t sequence) {
+    observe(*table, segment(at_ns, true, kTcpSyn, sequence, 0, client));
+  };
+  for (uint32_t client = 1; client <= 4; ++client) syn(kStart, client, 10);
+  syn(kStart + kS, 1, 10);  // sent again: the same attempt
+  observe(*table, segment(kStart + kS, false, kTcpSyn | kTcpAck, 20, 0, 2));
+  observe(*table, segment(kStart + kS, false, kTcpRst | kTcpAck, 0, 0, 3));
+  syn(kStart + kS, 4, 99);  // another attempt from the same port
+  EXPECT_EQ(table->take_interval(kStart + 2 * kS).tcp_never_completed, 1u);
+  // 1 and the second attempt of 4 are purged; of the last two, one has only just begun.
+  syn(kStart + 20 * kS, 5, 10);
+  EXPECT_EQ(table->take_interval(kStart + 20 * kS).tcp_never_completed, 2u);
+  syn(kStart + 22 * kS - 1, 6, 10);
+  table->finish(kStart + 22 * kS);
+  EXPECT_EQ(table->take_interval(kStart + 22 * kS).tcp_never_completed, 1u);
+  EXPECT_EQ(table->totals().tcp_never_completed, 4u);
+  EXPECT_EQ(table->totals().tcp_refused, 1u);
 }
 
 TEST(FlowTable, ZeroWindowsAreCountedButNotThoseOfResets) {

@@ -261,6 +261,113 @@ INSTANTIATE_TEST_SUITE_P(Live, ActiveFlows,
                                               std::get<1>(one.param));
                          });
 
+/// A server that sends each reply once more, as the next request comes: a datagram that was doubled
+/// on its way.
+TEST(Live, AReplyThatComesTwiceAnswersNoOtherRequest) {
+  constexpr uint64_t kRequests = 40;
+  socklen_t size = 0;
+  sockaddr_storage here = loopback(AF_INET, 0, size);
+  const UniqueFd server(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(server.get(), reinterpret_cast<sockaddr*>(&here), size), 0);
+  ASSERT_EQ(getsockname(server.get(), reinterpret_cast<sockaddr*>(&here), &size), 0);
+  const uint16_t port = ntohs(reinterpret_cast<sockaddr_in*>(&here)->sin_port);
+  START_CAPTURE(capture, "lo", fmt::format("udp port {}", port));
+
+  std::thread serving([&] {
+    struct {
+      uint64_t number;
+      char text[24];
+    } message{}, before{};
+    for (uint64_t count = 0; count < kRequests; ++count) {
+      sockaddr_storage from{};
+      socklen_t length = sizeof from;
+      auto* peer = reinterpret_cast<sockaddr*>(&from);
+      if (recvfrom(server.get(), &message, sizeof message, 0, peer, &length) < 0) return;
+      if (count > 0) sendto(server.get(), &before, sizeof before, 0, peer, length);
+      poll(nullptr, 0, 5);
+      sendto(server.get(), &message, sizeof message, 0, peer, length);
+      before = message;
+    }
+  });
+  const UniqueFd client(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  EXPECT_EQ(connect(client.get(), reinterpret_cast<sockaddr*>(&here), size), 0);
+  for (uint64_t number = 1; number <= kRequests; ++number) {
+    EXPECT_EQ(send(client.get(), &number, sizeof number, 0), static_cast<ssize_t>(sizeof number));
+    uint64_t reply = 0;
+    while (reply != number) ASSERT_GT(recv(client.get(), &reply, sizeof reply, 0), 0);
+  }
+  serving.join();
+  capture.stop();
+  ASSERT_EQ(capture.kernel_drops(), 0u);
+  const FlowInterval& flows = capture.totals();
+  EXPECT_EQ(flows.requests, kRequests);
+  EXPECT_EQ(flows.reply_latency.count(), kRequests);
+  EXPECT_EQ(flows.repeated_replies, kRequests - 1);
+  EXPECT_GE(flows.reply_latency.min(), uint64_t{4 * kNanosPerMilli});
+}
+
+TEST(Live, ConnectionsThatAFullAcceptQueueNeverAnswersAreCounted) {
+  socklen_t size = 0;
+  sockaddr_storage here = loopback(AF_INET, 0, size);
+  auto* address = reinterpret_cast<sockaddr*>(&here);
+  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(listener.get(), address, size), 0);
+  ASSERT_EQ(listen(listener.get(), 0), 0);
+  ASSERT_EQ(getsockname(listener.get(), address, &size), 0);
+  START_CAPTURE(capture, "lo",
+                fmt::format("tcp port {}", ntohs(reinterpret_cast<sockaddr_in*>(&here)->sin_port)));
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    connect(clients.back().get(), address, size);
+  }
+  poll(nullptr, 0, 1500);  // a SYN that waits for less than the reply timeout may be answered yet
+  uint64_t waiting = 0;
+  for (const UniqueFd& client : clients) {
+    pollfd ready{client.get(), POLLOUT, 0};
+    waiting += poll(&ready, 1, 0) == 0;
+  }
+  capture.stop();
+  ASSERT_EQ(capture.kernel_drops(), 0u);
+  if (waiting == 0) GTEST_SKIP() << "this kernel answers SYNs though the accept queue is full";
+  EXPECT_EQ(capture.totals().tcp_never_completed, waiting);
+  EXPECT_EQ(capture.totals().tcp_refused, 0u);
+}
+
+TEST(Live, AnUploadThatIsPacedHasNoPeriod) {
+  socklen_t size = 0;
+  sockaddr_storage here = loopback(AF_INET, 0, size);
+  auto* address = reinterpret_cast<sockaddr*>(&here);
+  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(bind(listener.get(), address, size), 0);
+  ASSERT_EQ(listen(listener.get(), 1), 0);
+  ASSERT_EQ(getsockname(listener.get(), address, &size), 0);
+  START_CAPTURE(capture, "lo",
+                fmt::format("tcp port {}", ntohs(reinterpret_cast<sockaddr_in*>(&here)->sin_port)));
+  std::thread taking([&] {
+    const UniqueFd connection(accept(listener.get(), nullptr, nullptr));
+    std::vector<char> bytes(1 << 16);
+    while (recv(connection.get(), bytes.data(), bytes.size(), 0) > 0) {
+    }
+  });
+  {
+    const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    EXPECT_EQ(connect(client.get(), address, size), 0);
+    const std::vector<char> bytes(16'384);
+    for (int burst = 0; burst < 150; ++burst) {
+      EXPECT_EQ(send(client.get(), bytes.data(), bytes.size(), 0),
+                static_cast<ssize_t>(bytes.size()));
+      poll(nullptr, 0, 10);
+    }
+  }
+  taking.join();
+  capture.stop();
+  ASSERT_EQ(capture.kernel_drops(), 0u);
+  EXPECT_EQ(capture.totals().lateness.count(), 0u);
+  EXPECT_EQ(capture.totals().missed_ticks, 0u);
+  EXPECT_EQ(capture.totals().requests, 1u);
+}
+
 TEST(Live, AnyCountsWhatLoCounts) {
   PingSwarm swarm(AF_INET, 50);
   ASSERT_TRUE(swarm.ready());

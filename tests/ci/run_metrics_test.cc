@@ -169,6 +169,17 @@ TEST(RunMetrics, ConnectionsThatNothingAnsweredAreFailedWork) {
   EXPECT_EQ(with_half_open({50, 0}), 0) << "they were answered after all";
 }
 
+TEST(RunMetrics, TheCountOfThemGoesBeforeTheGaugeWhereItExists) {
+  RunTotals totals;
+  totals.flows.requests = 30;
+  totals.flows.tcp_half_open = totals.half_open_before = 70;
+  EXPECT_EQ(taken("failed_share", totals), 0.7) << "a database from before there was a count";
+  totals.flows.tcp_never_completed = 10;  // the others were answered, or purged and counted before
+  EXPECT_EQ(taken("failed_share", totals), 0.25);
+  totals.flows.tcp_never_completed = 0;
+  EXPECT_EQ(taken("failed_share", totals), 0);
+}
+
 TEST(RunMetrics, ALoadThatExpectsNoRepliesHasNoFailedWork) {
   RunTotals totals;
   LoadResult flood;

@@ -53,7 +53,7 @@ TEST(DoubtOfSplit, PartsThatAddUpToMuchLessThanTheWireSawAreSaid) {
 TEST(DoubtOfSplit, RequestsThatWereSentAgainWereLateForTheSocket) {
   SplitTotals totals = healthy();
   totals.split_sum_ns = 300 * kMs;
-  totals.wire_sent_again = true;
+  totals.wire_held_up_ns = 600 * kMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
   totals.split_sum_ns = 1'400 * kMs;  // and not the other way round
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
@@ -229,12 +229,34 @@ TEST(SplitCheck, RetransmissionsAndFullAcceptQueuesMakeRequestsLate) {
     EXPECT_NE(check.doubt(), std::nullopt);
     sample = tick(80, 100);
     if (refused)
-      sample.sockets->listen_overflows = 1;
+      sample.sockets->listen_overflows = 5;
     else
-      sample.flows.tcp_retransmissions = 1;
+      sample.flows.tcp_retransmissions = 5;
     check.add(sample);
     EXPECT_EQ(check.doubt(), std::nullopt);
   }
+}
+
+TEST(SplitCheck, OneRetransmissionExplainsOneLateReplyAndNoMore) {
+  SplitCheck check(1'000 * kMs);
+  Sample sample = tick(80, 100);
+  sample.flows.tcp_retransmissions = 1;
+  sample.flows.reply_latency.record(200 * kMs);
+  sample.sockets->reply_runtime->record(kMs);
+  // What never came is longer than all that did, and takes nothing of what explains those.
+  sample.flows.reply_latency.record(1'000 * kMs);
+  sample.flows.unanswered = 1;
+  check.add(sample);
+  EXPECT_EQ(check.doubt(), std::nullopt);
+  sample = tick(80, 100);  // a split of which most is missing
+  sample.sockets->reply_runtime->clear();
+  sample.sockets->reply_runtime->record_n(kMs / 10, 100);
+  sample.sockets->reply_socket->clear();
+  sample.sockets->reply_socket->record_n(0, 100);
+  sample.flows.reply_latency.clear();
+  sample.flows.reply_latency.record_n(2 * kMs, 100);
+  check.add(sample);
+  EXPECT_NE(check.doubt(), std::nullopt);
 }
 
 TEST(SplitCheck, ComparesNothingWithoutASplit) {

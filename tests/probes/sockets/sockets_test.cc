@@ -39,6 +39,7 @@
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
 #include "tests/support/in_child.h"
+#include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
@@ -910,6 +911,43 @@ INSTANTIATE_TEST_SUITE_P(All, SocketsOfADroppingServer,
                                          Dropping{"allOfOnePeerOverIpv6", false, true, AF_INET6}),
                          [](const auto& of) { return std::string(of.param.name); });
 
+TEST_F(Sockets, AReplyThatIsSentTwiceAnswersNoOtherPeersRequest) {
+  constexpr uint64_t kPeers = 8;
+  ForkedSubject subject([&] {
+    const UniqueFd socket = bound_socket(SOCK_DGRAM, 7018);
+    uint64_t request = 0;
+    ::recv(socket.get(), &request, sizeof(request), MSG_DONTWAIT);
+    ::raise(SIGSTOP);
+    std::array<std::pair<uint64_t, sockaddr_in>, kPeers> asked{};
+    for (auto& [number, peer] : asked) {
+      socklen_t length = sizeof(peer);
+      CHECK(::recvfrom(socket.get(), &number, sizeof(number), 0, reinterpret_cast<sockaddr*>(&peer),
+                       &length) == sizeof(number));
+    }
+    for (const auto& [number, peer] : asked) {
+      sleep_ms(5);
+      for (int copy = 0; copy < 2; ++copy)
+        CHECK(::sendto(socket.get(), &number, sizeof(number), 0, raw(peer), sizeof(peer)) ==
+              sizeof(number));
+    }
+  });
+  watch(subject.pid());
+  start_stopped(subject);
+  std::vector<UniqueFd> clients;
+  for (uint64_t peer = 0; peer < kPeers; ++peer) {
+    clients.push_back(connected_socket(SOCK_DGRAM, 7018));
+    const uint64_t number = 0x1122'3344'5566'7700 + peer;
+    CHECK(::send(clients.back().get(), &number, sizeof(number), 0) == sizeof(number));
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.reply_runtime->count(), kPeers);
+  // Each waited for all before it: were the copies taken for replies, half of that would be
+  // missing.
+  const auto whole = static_cast<int64_t>(all_.reply_runtime->sum() + all_.reply_cpu_queue->sum());
+  EXPECT_GE(whole, int64_t{kPeers * (kPeers + 1) / 2} * 5 * kNanosPerMilli * 9 / 10);
+}
+
 TEST_F(Sockets, ADatagramOfUnknownAgeTakesItsOwnReplyAndNoOther) {
   constexpr int kRequests = 5;
   Shared<Log> log;
@@ -1677,7 +1715,11 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
        {"\x15\3\3\0\2by"sv, {}}},  // an alert
       {{"PRI * HTTP/2.0\r\n"sv, false}, {"any frame"sv, false}, {"any frame"sv, false}},
       {{"SSH-2.0-client\r\n"sv, false}, {"any packet"sv, false}},
-      {{"GET / HTTP/1.1\r\n"sv, true}, {"\x16\3\1\0\5plain"sv, true}}};
+      {{"GET / HTTP/1.1\r\n"sv, true}, {"\x16\3\1\0\5plain"sv, true}},
+      {{"CONNECT example:443\r\n"sv, true},  // TLS after a plain turn
+       {"\x16\3\1\0\5\1ello"sv, false},
+       {"\x16\3\3\0\5keyex"sv, false},
+       {"\x17\3\3\0\5GET /"sv, true}}};
   uint64_t replies = 0, turns = 0;
   for (const auto& connection : connections) {
     for (const Turn& turn : connection) {
@@ -1718,6 +1760,81 @@ TEST_F(TcpSockets, TurnsOfHandshakesAndMultiplexedExchangesAreCountedApart) {
   EXPECT_EQ(all_.replies_multiplexed, turns);
   take();
   EXPECT_EQ(all_.replies_multiplexed, turns);
+}
+
+/// A server that speaks as one of mail does until STARTTLS, and its client, by the TLS library that
+/// Python has: each record's header is read by itself. Arguments: port, certificate, and whether
+/// TLS is 1.3. The client asks five times within TLS.
+constexpr const char* kStartTlsServer = R"(
+import os, signal, socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2])
+listener = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+os.kill(os.getpid(), signal.SIGSTOP)
+plain, _ = listener.accept()
+for turn in range(2):
+    plain.recv(100)
+    plain.send(b'220 go ahead\r\n')
+secure = context.wrap_socket(plain, server_side=True)
+for turn in range(5):
+    secure.recv(100)
+    secure.send(b'250 ok\r\n')
+)";
+constexpr const char* kStartTlsClient = R"(
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+version = ssl.TLSVersion.TLSv1_3 if sys.argv[3] == '1' else ssl.TLSVersion.TLSv1_2
+context.minimum_version = context.maximum_version = version
+plain = socket.create_connection(('127.0.0.1', int(sys.argv[1])))
+for line in b'EHLO client\r\n', b'STARTTLS\r\n':
+    plain.send(line)
+    plain.recv(100)
+secure = context.wrap_socket(plain)
+for turn in range(5):
+    secure.send(b'NOOP\r\n')
+    secure.recv(100)
+)";
+
+TEST_F(TcpSockets, TlsThatBeginsAfterPlainTurnsIsToldFromReplies) {
+  const test::TempDir dir;
+  const std::string certificate = dir.file("cert.pem");
+  const std::string make =
+      "python3 -c 'import ssl' && openssl req -x509 -newkey rsa:2048 -nodes "
+      "-subj /CN=localhost -keyout " +
+      certificate + ".key -out " + certificate + " 2>/dev/null && cat " + certificate + ".key >>" +
+      certificate;
+  if (std::system(make.c_str()) != 0) GTEST_SKIP() << "needs python3 with ssl, and openssl";
+  // TLS 1.2 has two turns of a handshake. TLS 1.3 has the hello, the finished message that session
+  // tickets answer, and the first data, which they might.
+  const struct {
+    const char* is_13;
+    uint64_t turns, replies;
+  } versions[] = {{"0", 2, 2 + 5}, {"1", 3, 2 + 4}};
+  uint64_t turns = 0, replies = 0;
+  uint16_t port = 7061;
+  for (const auto& version : versions) {
+    const std::string port_text = std::to_string(port++);
+    ForkedSubject subject([&] {
+      ::execlp("python3", "python3", "-c", kStartTlsServer, port_text.c_str(), certificate.c_str(),
+               version.is_13, nullptr);
+      ::_exit(127);
+    });
+    start_server(subject);
+    const pid_t client = ::fork();
+    if (client == 0) {
+      ::execlp("python3", "python3", "-c", kStartTlsClient, port_text.c_str(), certificate.c_str(),
+               version.is_13, nullptr);
+      ::_exit(127);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(client, &status, 0), client);
+    EXPECT_EQ(status, 0);
+    subject.wait_done();
+    take();
+    EXPECT_EQ(all_.replies_multiplexed, turns += version.turns) << version.is_13;
+    EXPECT_EQ(all_.reply_runtime->count(), replies += version.replies) << version.is_13;
+  }
 }
 
 TEST_F(TcpSockets, AWebSocketIsMultiplexedFromTheReplyThatOpensIt) {
@@ -1805,6 +1922,66 @@ TEST_F(TcpSockets, AHeadThatIsReadByteByByteTellsAsOneThatIsReadAtOnceDoes) {
   take();
   EXPECT_EQ(all_.replies_multiplexed, turns);
   EXPECT_EQ(all_.reply_runtime->count(), replies);
+}
+
+TEST_F(TcpSockets, MultiplexedConnectionsThatWereThereBeforeAreKnownByAnyWholeMessage) {
+  using namespace std::string_view_literals;
+  const struct {
+    std::string_view bytes;
+    bool is_turn;
+  } messages[] = {
+      {"\xc0\0"sv, true},                  // MQTT: PINGREQ,
+      {"\x32\x0a\0\4room\0\1on"sv, true},  // PUBLISH,
+      {"\x40\2\0\1"sv, true},              // and PUBACK, to what the broker sent unasked
+      {"\0\0\x08\6\0\0\0\0\0pingping"sv, true},
+      {"\x82\x88\1\2\3\4question"sv, true},
+      {"\xc0\1z"sv, false},
+      {"GET / HTTP/1.1\r\n\r\n"sv, false},
+      {"abc"sv, false},
+  };
+  for (const bool byte_by_byte : {false, true}) {
+    constexpr uint16_t kPort = 7055;
+    constexpr int kTurns = 2;
+    ForkedSubject subject([&] {
+      const UniqueFd listener = listener_on(kPort);
+      ::raise(SIGSTOP);
+      std::vector<UniqueFd> connections;
+      for (size_t i = 0; i < std::size(messages); ++i) connections.push_back(accepted(listener));
+      ::raise(SIGSTOP);
+      for (size_t i = 0; i < std::size(messages); ++i) {
+        for (int turn = 0; turn < kTurns; ++turn) {
+          std::array<char, 64> bytes{};
+          const size_t step = byte_by_byte ? 1 : messages[i].bytes.size();
+          // As libraries do: what comes together is read apart.
+          ssize_t there = 0;
+          while (there < static_cast<ssize_t>(messages[i].bytes.size()))
+            there = ::recv(connections[i].get(), bytes.data(), bytes.size(), MSG_PEEK);
+          for (size_t at = 0; at < messages[i].bytes.size(); at += step)
+            CHECK(::read(connections[i].get(), bytes.data(), step) == static_cast<ssize_t>(step));
+          CHECK(::send(connections[i].get(), "r", 1, 0) == 1);
+        }
+      }
+    });
+    subject.go();
+    await_stop(subject);
+    std::vector<UniqueFd> clients;
+    for (size_t i = 0; i < std::size(messages); ++i)
+      clients.push_back(connected_socket(SOCK_STREAM, kPort));
+    ::kill(subject.pid(), SIGCONT);
+    await_stop(subject);
+    watch(subject.pid());
+    ::kill(subject.pid(), SIGCONT);
+    all_ = {};
+    uint64_t replies = 0, turns = 0;
+    for (size_t i = 0; i < std::size(messages); ++i) {
+      for (int turn = 0; turn < kTurns; ++turn) ask_on(clients[i], messages[i].bytes, 1);
+      (messages[i].is_turn ? turns : replies) += kTurns;
+    }
+    subject.wait_done();
+    take();
+    EXPECT_EQ(all_.replies_multiplexed, turns) << byte_by_byte;
+    EXPECT_EQ(all_.reply_runtime->count(), replies) << byte_by_byte;
+  }
 }
 
 TEST_F(Sockets, WithoutBpfTheQueuesAndDropsAreThereAndTheTimesAreAbsent) {
