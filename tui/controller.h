@@ -4,7 +4,7 @@
 #pragma once
 
 #include "tui/keys.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
 #include "tui/view_state.h"
 
 namespace topspin {

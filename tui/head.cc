@@ -8,9 +8,9 @@
 
 #include "core/periods.h"
 #include "core/text.h"
-#include "tui/draw.h"
+#include "tui/terminal/draw.h"
+#include "tui/terminal/width.h"
 #include "tui/views.h"
-#include "tui/width.h"
 
 namespace topspin {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "tui/draw.h"
+#include "tui/terminal/draw.h"
 #include "tui/views.h"
 
 namespace topspin {

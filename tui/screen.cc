@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "tui/draw.h"
+#include "tui/terminal/draw.h"
+#include "tui/terminal/width.h"
 #include "tui/views.h"
-#include "tui/width.h"
 
 namespace topspin {
 namespace {

@@ -7,9 +7,10 @@
 #include <optional>
 #include <string>
 
-#include "tui/colour_rules.h"
-#include "tui/flow_columns.h"
-#include "tui/flow_table.h"
+#include "tui/flows/colour_rules.h"
+#include "tui/flows/flow_columns.h"
+#include "tui/flows/flow_table.h"
+#include "tui/terminal/theme.h"
 
 namespace topspin {
 
@@ -28,8 +29,6 @@ enum class Screen : uint8_t {
 };
 inline constexpr size_t kScreenCount = static_cast<size_t>(Screen::kCount);
 std::string_view screen_name(Screen screen);
-
-enum class ThemeName : uint8_t { kDark, kLight, kColourBlind, kCount };
 
 enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 

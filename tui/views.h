@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "tui/grid.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
+#include "tui/terminal/grid.h"
 #include "tui/view_state.h"
 
 namespace topspin {
@@ -32,11 +32,6 @@ int flow_rows_visible(Size size);
 /// The column whose title is at cell x of the flow table's head line.
 std::optional<FlowColumn> flow_column_at(const Model& model, const ViewState& state, Size size,
                                          int x);
-
-/// A rectangle of the grid.
-struct Area {
-  int x = 0, y = 0, width = 0, height = 0;
-};
 
 void draw_head(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_tabs(Grid& grid, int y, const ViewState& state);

@@ -13,8 +13,8 @@
 #include "core/run.h"
 #include "core/sample.h"
 #include "tui/controller.h"
-#include "tui/curses_terminal.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
+#include "tui/terminal/curses_terminal.h"
 #include "tui/view_state.h"
 
 namespace CLI {

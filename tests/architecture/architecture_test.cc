@@ -54,11 +54,15 @@ const std::map<std::string, Room> kRooms = {
     {"app/commands",
      {{"app/host", "app/options", "app/tick", "app/recording", "app/screen", "app/plan"},
       {"app/commands/commands.h"}}},
+    {"tui/terminal", {{}, {}}},
+    {"tui/model", {{}, {}}},
+    {"tui/flows", {{"tui/terminal", "tui/model"}, {}}},
+    {"tui/screens", {{"tui/terminal", "tui/model", "tui/flows"}, {"tui/screens/screens.h"}}},
 };
 
 // Folders whose sub-folders are rooms. The arrows between rooms, and between a room and the files
 // beside it, make no circle.
-const std::set<std::string> kFoldersWithRooms = {"probes"};
+const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
 
 // What other folders may include of such a folder.
 const std::map<std::string, std::set<std::string>> kDoors = {
@@ -69,8 +73,8 @@ const std::map<std::string, std::set<std::string>> kDoors = {
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"pcap", {"capture/pcap_source.cc"}},
     {"sqlite3.h", {"store/sqlite.cc"}},
-    {"curses.h", {"tui/curses_terminal.cc"}},
-    {"ncurses", {"tui/curses_terminal.cc"}},
+    {"curses.h", {"tui/terminal/curses_terminal.cc"}},
+    {"ncurses", {"tui/terminal/curses_terminal.cc"}},
     {"zlib.h", {"capture/byte_stream.cc"}},
     {"toml++", {"ci/toml_document.h"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
@@ -198,7 +202,7 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
 }
 
 TEST(Architecture, EachSubFolderIsARoom) {
-  for (const char* folder : {"app"}) {
+  for (const char* folder : {"app", "tui"}) {
     for (const auto& entry : fs::directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / folder)) {
       const std::string room = std::string(folder) + "/" + entry.path().filename().string();
       EXPECT_TRUE(!entry.is_directory() || kRooms.contains(room)) << room;
@@ -321,6 +325,8 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"app/host/x.cc", "app/plan/plan.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/experiment.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/plan.h", true}}).size(), 0u);
+  EXPECT_EQ(broken_rules({{"tui/model/x.cc", "tui/terminal/grid.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"tui/screens/x.cc", "ncurses.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "probes/sockets/socket_times.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/numbers.h", true}}).size(), 0u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/x.h", true}}).size(), 1u);

@@ -11,8 +11,8 @@
 
 #include "core/text.h"
 #include "tests/tui/synthetic.h"
+#include "tui/terminal/width.h"
 #include "tui/views.h"
-#include "tui/width.h"
 
 namespace topspin {
 namespace {
