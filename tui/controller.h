@@ -9,26 +9,6 @@
 
 namespace topspin {
 
-/// What a key asks of whoever owns the model and the terminal.
-enum class Effect : uint8_t {
-  kNone,
-  kQuit,
-  kRefresh,          // draw every cell again
-  kPurge,            // Model::purge_flows
-  kExport,           // write the screen to a file
-  kSwitchInterface,  // to state.wanted_interface
-  // Replay.
-  kStepBack,
-  kStepOn,
-  kToStart,
-  kToEnd,
-  kSlower,
-  kFaster,
-  kNextLoss,
-  kWorstLateness,
-  kToTime,  // state.wanted_time_ns after the start
-};
-
 struct Pressed {
   ViewState state;
   Effect effect = Effect::kNone;

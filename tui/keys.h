@@ -1,4 +1,5 @@
-// The keys: one table that the controller, Help, the manual page and tests read.
+// The keys that mean the same on each screen: one table that the controller, Help and tests read.
+// The keys that open screens are in the registry of screens (screens/screens.h).
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,9 @@ enum class Command : uint8_t {
   kExport,
   kTheme,
   kHelp,
-  kScreen,
+  kMenu,
+  kNextScreen,
+  kPreviousScreen,
   kQuit,
   // Replay.
   kSlower,
@@ -45,6 +48,26 @@ enum class Command : uint8_t {
   kNextLoss,
   kWorstLateness,
   kToTime,
+};
+
+/// What a key asks of whoever owns the model and the terminal.
+enum class Effect : uint8_t {
+  kNone,
+  kQuit,
+  kRefresh,          // draw every cell again
+  kPurge,            // Model::purge_flows
+  kExport,           // write the screen to a file
+  kSwitchInterface,  // to state.wanted_interface
+  // Replay.
+  kStepBack,
+  kStepOn,
+  kToStart,
+  kToEnd,
+  kSlower,
+  kFaster,
+  kNextLoss,
+  kWorstLateness,
+  kToTime,  // state.wanted_time_ns after the start
 };
 
 struct KeyBinding {

@@ -16,6 +16,7 @@
 #include "core/text.h"
 #include "core/unique_fd.h"
 #include "tui/plain.h"
+#include "tui/screens/screens.h"
 #include "tui/views.h"
 
 namespace topspin {
@@ -23,14 +24,11 @@ namespace {
 
 constexpr int kPlainWidth = 120;
 
-std::optional<Screen> parse_screen(std::string_view name) {
-  for (size_t i = 0; i < kScreenCount; ++i) {
-    std::string candidate(screen_name(static_cast<Screen>(i)));
-    std::transform(candidate.begin(), candidate.end(), candidate.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (candidate == name) return static_cast<Screen>(i);
-  }
-  return std::nullopt;
+/// "flows, scheduler, ...".
+std::string screen_names() {
+  std::vector<std::string_view> names;
+  for (const Screen* screen : screens()) names.push_back(screen->name);
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 std::optional<ThemeName> parse_theme(std::string_view name) {
@@ -43,9 +41,7 @@ std::optional<ThemeName> parse_theme(std::string_view name) {
 }  // namespace
 
 void add_look_options(CLI::App& app, LookOptions& options) {
-  app.add_option("--screen", options.screen,
-                 "First screen: flows, scheduler, resources, timeline, liveness, losses, "
-                 "syscalls, sockets, interfaces")
+  app.add_option("--screen", options.screen, fmt::format("First screen: {}", screen_names()))
       ->option_text("NAME");
   app.add_option("--theme", options.theme, "dark (default), light or colour-blind")
       ->option_text("NAME");
@@ -70,11 +66,9 @@ void add_look_options(CLI::App& app, LookOptions& options) {
 Status check_look_options(const LookOptions& options) {
   if (options.once && options.batch > 0)
     return make_error(ErrorCode::kUsage, "give --once or --batch, not both");
-  if (!parse_screen(options.screen)) {
+  if (find_screen(options.screen) == nullptr) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--screen {} is not one of flows, scheduler, resources, "
-                                  "timeline, liveness, losses, syscalls, sockets, interfaces",
-                                  options.screen));
+                      fmt::format("--screen {} is not one of {}", options.screen, screen_names()));
   }
   if (!parse_theme(options.theme)) {
     return make_error(
@@ -147,7 +141,7 @@ Status Look::open() {
 
 void Look::begin() {
   state_ = initial_view_state(model_);
-  state_.screen = parse_screen(options_.screen).value_or(Screen::kFlows);
+  open_screen(state_, options_.screen);
   state_.theme = parse_theme(options_.theme).value_or(ThemeName::kDark);
   state_.colour_rules = colour_rules_;
   state_.ascii = terminal_ ? terminal_->ascii() : !options_.utf8;
@@ -228,7 +222,7 @@ int Look::refresh_ms() const {
 }
 
 std::optional<FlowKey> Look::watched_flow() const {
-  if (!terminal_ || state_.screen != Screen::kFlows || !state_.packets_open || !state_.detail_id) {
+  if (!terminal_ || state_.screen != "flows" || !state_.packets_open || !state_.detail_id) {
     return std::nullopt;
   }
   const auto index = shown().find_flow(*state_.detail_id);

@@ -74,7 +74,7 @@ class Look {
   void add_packets(PacketCopies packets);
   /// In their place, with the reason if there are none.
   void set_packets(PacketCopies packets, std::string note);
-  bool shows_interfaces() const { return state_.screen == Screen::kInterfaces; }
+  bool shows_interfaces() const { return state_.screen == "interfaces"; }
   const std::string& wanted_interface() const { return state_.wanted_interface; }
   int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
 

@@ -57,7 +57,9 @@ const std::map<std::string, Room> kRooms = {
     {"tui/terminal", {{}, {}}},
     {"tui/model", {{}, {}}},
     {"tui/flows", {{"tui/terminal", "tui/model"}, {}}},
-    {"tui/screens", {{"tui/terminal", "tui/model", "tui/flows"}, {"tui/screens/screens.h"}}},
+    {"tui/screens",
+     {{"tui/terminal", "tui/model", "tui/flows"},
+      {"tui/screens/screens.h", "tui/screens/flows_keys.h"}}},
 };
 
 // Folders whose sub-folders are rooms. The arrows between rooms, and between a room and the files

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/flows_keys.h"
+#include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
 #include "tui/views.h"
@@ -245,7 +247,7 @@ int flow_rows_visible(Size size) {
   return height >= 3 ? height - 1 : height;
 }
 
-void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const bool with_head = area.height >= 3;
   const int rows = with_head ? area.height - 1 : area.height;
   const FlowQuery query = state.flow_query();
@@ -278,7 +280,7 @@ void draw_flows(Grid& grid, Area area, const Model& model, const ViewState& stat
 
 NameWants missing_names(const Model& model, const ViewState& state, Size size) {
   NameWants wants;
-  if (!state.names || state.screen != Screen::kFlows) return wants;
+  if (!state.names || state.screen != "flows") return wants;
   const auto want = [&](const FlowRow& row) {
     for (const Endpoint* end : {&row.key.low, &row.key.high}) {
       const HostKey host{end->address, row.key.ip_version};
@@ -388,6 +390,41 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
   grid.put(area.x + 1, y++, "each tick, the newest at the right", Role::kDim, area.width - 2);
   draw_liveness_strip(grid, area.x + 1, y, std::min(area.width - 2, kLivenessTicks),
                       model.liveness(*index));
+}
+
+namespace {
+
+/// The table, or what was opened of it.
+void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  if (state.detail_id && state.packets_open)
+    draw_packets(grid, area, model, state);
+  else if (state.detail_id)
+    draw_flow_detail(grid, area, model, state);
+  else
+    draw_flows(grid, area, model, state);
+}
+
+int flows_height(const Model& model, const ViewState& state, int rows) {
+  constexpr int kDetailHeight = 24;
+  if (state.detail_id) return kDetailHeight;
+  const uint64_t flows = query_flows(model, state.flow_query(), 0, 0).rows;
+  return std::max(1 + static_cast<int>(std::min<uint64_t>(flows, static_cast<uint64_t>(rows))), 2);
+}
+
+}  // namespace
+
+const Screen& flows_screen() {
+  static const Screen kScreen = {
+      .name = "flows",
+      .title = "Flows",
+      .short_title = "Flows",
+      .key = U'1',
+      .what = "each flow: rates, lateness, replies, whose it is",
+      .draw = draw_body,
+      .press = press_flows,
+      .plain_height = flows_height,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -1,9 +1,8 @@
 // Help: the table of keys, and what the columns and colours mean.
 #include <fmt/format.h>
 
-#include "tui/keys.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -21,6 +20,15 @@ std::vector<HelpLine> lines() {
   }
   all.push_back(
       {"mouse", "the wheel moves, a click opens a row or screen, sorts by a title", Role::kNormal});
+  all.push_back({"", "", Role::kNormal});
+  all.push_back({"Screens", "", Role::kAccent});
+  for (const Screen* screen : screens()) {
+    std::string key;
+    append_utf8(key, screen->key);
+    all.push_back({fmt::format("{} {}", key, screen->title), std::string(screen->what)});
+    for (const ScreenKey& own : screen->keys)
+      all.push_back({fmt::format("  {}", own.label), std::string(own.what)});
+  }
   all.push_back({"", "", Role::kNormal});
   all.push_back({"Columns of Flows", "", Role::kAccent});
   for (const FlowColumnInfo& column : flow_columns()) {
@@ -40,13 +48,11 @@ std::vector<HelpLine> lines() {
 
 }  // namespace
 
-int help_lines() { return static_cast<int>(lines().size()); }
-
-void draw_help(Grid& grid, Area area, const Model&, const ViewState& state) {
+static void draw_help(Grid& grid, Area area, const Model&, const ViewState& state) {
   const std::vector<HelpLine> all = lines();
   const auto rows = static_cast<uint64_t>(area.height);
   const uint64_t most = all.size() > rows ? all.size() - rows : 0;
-  const uint64_t top = std::min(state.help_top, most);
+  const uint64_t top = std::min(state.list("help").top, most);
   const int left = area.width >= 50 ? 18 : 9;
   for (uint64_t i = 0; i < rows && top + i < all.size(); ++i) {
     const HelpLine& line = all[top + i];
@@ -61,6 +67,29 @@ void draw_help(Grid& grid, Area area, const Model&, const ViewState& state) {
   if (top < most && area.width >= 12) {
     grid.put_right(area.x, area.y + area.height - 1, "more: Down", area.width - 1, Role::kDim);
   }
+}
+
+namespace {
+
+uint64_t help_rows(const Model&, const ViewState&) { return lines().size(); }
+
+int help_height(const Model&, const ViewState&, int) { return static_cast<int>(lines().size()); }
+
+}  // namespace
+
+const Screen& help_screen() {
+  static const Screen kScreen = {
+      .name = "help",
+      .title = "Help",
+      .short_title = "Help",
+      .key = U'h',
+      .what = "the keys, the screens, the columns",
+      .draw = draw_help,
+      .rows = help_rows,
+      .plain_height = help_height,
+      .is_overlay = true,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -63,7 +63,7 @@ constexpr std::array<InterfaceColumn, 8> kInterfaceColumns = {{
 
 }  // namespace
 
-void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const auto& entries = model.interfaces.entries();
   if (entries.empty()) {
     grid.put(area.x + 1, area.y, "no interfaces to show: they are listed by the live monitor alone",
@@ -90,8 +90,9 @@ void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState&
     ++y;
   }
   const auto rows = static_cast<size_t>(area.y + area.height - y);
-  const size_t selected = std::min<size_t>(state.interface_selected, entries.size() - 1);
-  const size_t top = interface_top(state, entries.size(), rows);
+  const ListState list = state.list("interfaces");
+  const size_t selected = std::min<size_t>(list.selected, entries.size() - 1);
+  const size_t top = top_of_list(list, entries.size(), rows);
   for (size_t i = 0; i < rows && top + i < entries.size(); ++i, ++y) {
     const InterfaceTable::Entry& entry = entries[top + i];
     const bool watched = entry.reading.name == model.scene.source;
@@ -110,10 +111,37 @@ void draw_interfaces(Grid& grid, Area area, const Model& model, const ViewState&
   }
 }
 
-size_t interface_top(const ViewState& state, size_t count, size_t rows) {
-  if (rows == 0 || count == 0) return 0;
-  const size_t selected = std::min<size_t>(state.interface_selected, count - 1);
-  return selected >= rows ? selected - rows + 1 : 0;
+namespace {
+
+uint64_t interfaces_rows(const Model& model, const ViewState&) {
+  return model.interfaces.entries().size();
+}
+
+bool press_interfaces(ScreenPress& press) {
+  if (press.command != Command::kEnter) return false;
+  const auto& entries = press.model.interfaces.entries();
+  const uint64_t row = press.state.list("interfaces").selected;
+  if (row >= entries.size()) return true;
+  press.state.wanted_interface = entries[row].reading.name;
+  press.effect = Effect::kSwitchInterface;
+  return true;
+}
+
+}  // namespace
+
+const Screen& interfaces_screen() {
+  static const Screen kScreen = {
+      .name = "interfaces",
+      .title = "Interfaces",
+      .short_title = "Intf",
+      .key = U'9',
+      .what = "what there is to capture on; Enter moves the capture",
+      .draw = draw_interfaces,
+      .rows = interfaces_rows,
+      .has_cursor = true,
+      .press = press_interfaces,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

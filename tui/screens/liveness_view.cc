@@ -10,8 +10,9 @@
 
 #include <fmt/format.h>
 
+#include "tui/screens/parts.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -140,7 +141,7 @@ void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHist
   }
 }
 
-void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const auto flows = model.flows().size();
   if (flows == 0 || model.scene.flows_are_final) {
     grid.put(area.x + 1, area.y,
@@ -184,6 +185,18 @@ void draw_liveness(Grid& grid, Area area, const Model& model, const ViewState& s
       grid.put(area.x + label + columns - static_cast<int>(right.size()), y, right, Role::kDim);
     }
   }
+}
+
+const Screen& liveness_screen() {
+  static const Screen kScreen = {
+      .name = "liveness",
+      .title = "Liveness",
+      .short_title = "Live",
+      .key = U'5',
+      .what = "each flow in each tick: on time, late, missed, silent",
+      .draw = draw_liveness,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -2,13 +2,13 @@
 #include <string_view>
 
 #include "core/text.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
-#include "tui/views.h"
 
 namespace topspin {
 
-void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
+static void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
   int y = area.y;
   const int bottom = area.y + area.height;
   const int name_width = 26, number_width = 12;
@@ -64,6 +64,18 @@ void draw_losses(Grid& grid, Area area, const Model& model, const ViewState&) {
     if (!probe.reason.empty()) grid.put(x + 2, y, probe.reason, Role::kDim);
     ++y;
   }
+}
+
+const Screen& losses_screen() {
+  static const Screen kScreen = {
+      .name = "losses",
+      .title = "Losses",
+      .short_title = "Loss",
+      .key = U'6',
+      .what = "what was seen too late or not at all, and the probes",
+      .draw = draw_losses,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -5,6 +5,7 @@
 
 #include "core/clock.h"
 #include "core/text.h"
+#include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"
 #include "tui/views.h"
 

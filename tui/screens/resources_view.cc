@@ -8,9 +8,9 @@
 
 #include "core/growth_text.h"
 #include "core/text.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -127,7 +127,7 @@ int draw_growth(Grid& grid, Area area, const Model& model, int room) {
 
 }  // namespace
 
-void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&) {
+static void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&) {
   const TickHistory& history = model.history();
   std::vector<Series> shown;
   for (Series& series : all_series()) {
@@ -203,6 +203,18 @@ void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&)
     }
     y += height + (spaced ? 1 : 0);
   }
+}
+
+const Screen& resources_screen() {
+  static const Screen kScreen = {
+      .name = "resources",
+      .title = "Resources",
+      .short_title = "Res",
+      .key = U'3',
+      .what = "memory, CPU, descriptors: their course, cost per flow, growth",
+      .draw = draw_resources,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -8,11 +8,25 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
+
+enum class ThreadColumn : uint8_t {
+  kWait,
+  kWaitMax,
+  kWaits,
+  kCpu,
+  kSwitches,
+  kInvoluntary,
+  kPreemptedByOwn,
+  kPreemptedByOthers,
+  kSlice,
+  kTid,
+  kCount
+};
 
 constexpr int kAxisWidth = 8;
 constexpr int kNumbersWidth = 24;
@@ -261,16 +275,18 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
   const std::vector<ThreadEntry>& threads = model.threads();
   std::vector<uint32_t> order(threads.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  const bool upwards = (state.thread_sort == ThreadColumn::kTid) != state.thread_reverse;
+  const ListState list = state.list("scheduler");
+  const auto sort = static_cast<ThreadColumn>(list.sort);
+  const bool upwards = (sort == ThreadColumn::kTid) != list.reverse;
   const auto before = [&](uint32_t a, uint32_t b) {
-    const uint64_t va = thread_value(state.thread_sort, threads[a], model);
-    const uint64_t vb = thread_value(state.thread_sort, threads[b], model);
+    const uint64_t va = thread_value(sort, threads[a], model);
+    const uint64_t vb = thread_value(sort, threads[b], model);
     if (va != vb) return upwards ? va < vb : va > vb;
     return threads[a].row.tid < threads[b].row.tid;
   };
   const auto rows = static_cast<uint64_t>(std::max(area.height - 1, 0));
   const uint64_t count = std::min<uint64_t>(rows, order.size());
-  const uint64_t top = std::min<uint64_t>(state.thread_top, order.size() - count);
+  const uint64_t top = std::min<uint64_t>(list.top, order.size() - count);
   if (count > 0) {
     std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top + count),
                       order.end(), before);
@@ -288,7 +304,7 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
            name_width);
   x = 1 + name_width;
   for (const ThreadColumnLook& look : columns) {
-    const bool sorted = look.column == state.thread_sort;
+    const bool sorted = look.column == sort;
     std::string title(look.title);
     if (sorted) {
       const std::string_view arrow = grid.ascii() ? (upwards ? "^" : "v") : (upwards ? "▲" : "▼");
@@ -314,7 +330,7 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
 
 }  // namespace
 
-void draw_scheduler(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_scheduler(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const int threads = static_cast<int>(std::min<size_t>(model.threads().size(), 200));
   // The heat map gets the most; the threads a third, or as many rows as there are.
   int thread_rows = threads == 0 ? 0 : std::min(threads + 1, std::max(area.height * 2 / 5, 3));
@@ -336,6 +352,42 @@ void draw_scheduler(Grid& grid, Area area, const Model& model, const ViewState& 
     draw_threads(grid, {area.x, area.y + area.height - thread_rows, area.width, thread_rows}, model,
                  state);
   }
+}
+
+namespace {
+
+uint64_t scheduler_rows(const Model& model, const ViewState&) { return model.threads().size(); }
+
+/// In a replay Home and End are the run's.
+bool press_scheduler(ScreenPress& press) {
+  if (!press.replay) return false;
+  if (press.command == Command::kHome) press.effect = Effect::kToStart;
+  if (press.command == Command::kEnd) press.effect = Effect::kToEnd;
+  return press.effect != Effect::kNone;
+}
+
+int scheduler_height(const Model& model, const ViewState&, int rows) {
+  constexpr int kGraphHeight = 24;
+  return kGraphHeight +
+         static_cast<int>(std::min<size_t>(model.threads().size(), static_cast<size_t>(rows)));
+}
+
+}  // namespace
+
+const Screen& scheduler_screen() {
+  static const Screen kScreen = {
+      .name = "scheduler",
+      .title = "Scheduler",
+      .short_title = "Sched",
+      .key = U'2',
+      .what = "how long threads wait for a CPU, and which",
+      .draw = draw_scheduler,
+      .rows = scheduler_rows,
+      .sort_columns = static_cast<size_t>(ThreadColumn::kCount),
+      .press = press_scheduler,
+      .plain_height = scheduler_height,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -7,9 +7,10 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/parts.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/number_table.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -109,7 +110,7 @@ void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view pr
   grid.put(area.x + 1, area.y, text, Role::kDim, area.width - 2);
 }
 
-void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const std::optional<SocketPoint> point =
       model.history().empty() ? std::nullopt : model.history().back().sockets;
   const std::vector<SocketEntry>& sockets = model.sockets();
@@ -164,8 +165,8 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
                                 final_rows ? ", of the whole run" : ""),
                     std::nullopt, false);
   const auto rows = static_cast<uint64_t>(std::max(rest.height - 1, 0));
-  const uint64_t top =
-      std::min<uint64_t>(state.socket_top, order.size() - std::min<uint64_t>(rows, order.size()));
+  const uint64_t top = std::min<uint64_t>(state.list("sockets").top,
+                                          order.size() - std::min<uint64_t>(rows, order.size()));
   for (uint64_t i = 0; i < rows && top + i < order.size(); ++i) {
     const SocketRow& row = sockets[order[top + i]].row;
     const std::string name = fmt::format(
@@ -176,6 +177,25 @@ void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& st
         static_cast<int>(i), name, [&](size_t column) { return cell(column, row, final_rows); },
         role);
   }
+}
+
+namespace {
+
+uint64_t sockets_rows(const Model& model, const ViewState&) { return model.sockets().size(); }
+
+}  // namespace
+
+const Screen& sockets_screen() {
+  static const Screen kScreen = {
+      .name = "sockets",
+      .title = "Sockets",
+      .short_title = "Sock",
+      .key = U'8',
+      .what = "how long data and connections wait; queues and drops",
+      .draw = draw_sockets,
+      .rows = sockets_rows,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -8,12 +8,24 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/parts.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/number_table.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
+
+enum class SyscallColumn : uint8_t {
+  kTime,
+  kRate,
+  kMedian,
+  kTail,
+  kLongest,
+  kErrors,
+  kBlocked,
+  kCount
+};
 
 constexpr std::array<NumberColumn, 9> kColumns = {{
     {"Time/s", 8},  // all threads together
@@ -81,29 +93,28 @@ std::string cell(size_t column, const SyscallEntry& call, const Model& model) {
 
 }  // namespace
 
-void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const std::vector<SyscallEntry>& calls = model.syscalls();
   if (calls.empty()) {
     draw_why_not(grid, area, model, "syscalls", "no system call has returned yet");
     return;
   }
+  const ListState list = state.list("syscalls");
   std::vector<uint32_t> order(calls.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
   std::vector<uint64_t> values;
   for (const SyscallEntry& call : calls) {
-    values.push_back(sort_value(state.syscall_sort, call, model));
+    values.push_back(sort_value(static_cast<SyscallColumn>(list.sort), call, model));
   }
   std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    if (values[a] != values[b])
-      return state.syscall_reverse ? values[a] < values[b] : values[a] > values[b];
+    if (values[a] != values[b]) return list.reverse ? values[a] < values[b] : values[a] > values[b];
     return calls[a].row.number < calls[b].row.number;
   });
   NumberTable table(grid, area, std::clamp(area.width / 5, 14, 22), kColumns);
-  table.draw_titles(fmt::format("Call ({})", calls.size()), static_cast<size_t>(state.syscall_sort),
-                    state.syscall_reverse);
+  table.draw_titles(fmt::format("Call ({})", calls.size()), list.sort, list.reverse);
   const auto rows = static_cast<uint64_t>(std::max(area.height - 1, 0));
   const uint64_t top =
-      std::min<uint64_t>(state.syscall_top, order.size() - std::min<uint64_t>(rows, order.size()));
+      std::min<uint64_t>(list.top, order.size() - std::min<uint64_t>(rows, order.size()));
   for (uint64_t i = 0; i < rows && top + i < order.size(); ++i) {
     const SyscallEntry& call = calls[order[top + i]];
     table.draw_row(
@@ -111,6 +122,26 @@ void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewState& s
         [&](size_t column) { return cell(column, call, model); },
         call.changed_tick == model.tick() ? Role::kNormal : Role::kDim);
   }
+}
+
+namespace {
+
+uint64_t syscalls_rows(const Model& model, const ViewState&) { return model.syscalls().size(); }
+
+}  // namespace
+
+const Screen& syscalls_screen() {
+  static const Screen kScreen = {
+      .name = "syscalls",
+      .title = "Syscalls",
+      .short_title = "Sys",
+      .key = U'7',
+      .what = "what the subject asks of the kernel, and for how long",
+      .draw = draw_syscalls,
+      .rows = syscalls_rows,
+      .sort_columns = static_cast<size_t>(SyscallColumn::kCount),
+  };
+  return kScreen;
 }
 
 }  // namespace topspin

@@ -4,14 +4,15 @@
 #include <cstdlib>
 #include <functional>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
-#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -74,7 +75,7 @@ std::vector<Track> make_tracks(const Model& model) {
 
 }  // namespace
 
-void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state) {
+static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const TickHistory& history = model.history();
   if (history.empty()) {
     grid.put(area.x + 1, area.y, "waiting for the first tick", Role::kDim, area.width - 2);
@@ -167,6 +168,48 @@ void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& s
       grid.put(graph_x + width / 2 - 10, axis_y, hint, Role::kDim);
     }
   }
+}
+
+namespace {
+
+/// The cursor is live alone: in a replay the arrows step through the run.
+bool press_timeline(ScreenPress& press) {
+  std::optional<uint64_t>& cursor = press.state.cursor_tick;
+  if (press.command == Command::kBack || press.command == Command::kQuit)
+    return std::exchange(cursor, std::nullopt).has_value();
+  const TickHistory& history = press.model.history();
+  if (press.replay || history.empty()) return false;
+  const uint64_t newest = history.back().tick;
+  const uint64_t oldest = history.at(0).tick;
+  const uint64_t from = std::clamp(cursor.value_or(newest), oldest, newest);
+  if (press.command == Command::kHome) {
+    cursor = oldest;
+  } else if (press.command == Command::kEnd) {
+    cursor.reset();
+  } else if (press.command == Command::kLeft) {
+    cursor = std::max(from, oldest + 1) - 1;
+  } else if (press.command == Command::kRight) {
+    // At the right end it goes along with time again.
+    cursor = from + 1 >= newest ? std::nullopt : std::optional(from + 1);
+  } else {
+    return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+const Screen& timeline_screen() {
+  static const Screen kScreen = {
+      .name = "timeline",
+      .title = "Timeline",
+      .short_title = "Time",
+      .key = U'4',
+      .what = "all headline numbers on one axis of time, with a cursor",
+      .draw = draw_timeline,
+      .press = press_timeline,
+  };
+  return kScreen;
 }
 
 }  // namespace topspin
