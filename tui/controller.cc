@@ -34,6 +34,7 @@ class Press {
  private:
   void type();
   void finish_input();
+  void search(bool include_here);
   void finish_time(std::string_view input);
   bool click_on_tab();
   void press_screen();
@@ -82,7 +83,7 @@ void Press::finish_input() {
   const std::string input = std::exchange(state_.input, {});
   if (prompt == Prompt::kSearch) {
     if (!input.empty()) state_.search_text = input;
-    if (!state_.search_text.empty()) search_flow(state_, model_, size_, true);
+    if (!state_.search_text.empty()) search(true);
     return;
   }
   if (prompt == Prompt::kTime) {
@@ -99,6 +100,14 @@ void Press::finish_input() {
   state_.selected = state_.top = 0;
   if (!state_.filter.empty())
     state_.message = fmt::format("shown: {}; what is counted stays the same", input);
+}
+
+void Press::search(bool include_here) {
+  const Screen& screen = shown_screen(state_);
+  if (screen.search != nullptr && !state_.search_text.empty())
+    screen.search(state_, model_, include_here);
+  else
+    search_flow(state_, model_, size_, include_here);
 }
 
 /// Seconds, minutes:seconds or hours:minutes:seconds after the start.
@@ -207,7 +216,7 @@ void Press::command_of_flows(Command command) {
       state_.prompt = Prompt::kSearch;
       state_.input.clear();
       break;
-    case Command::kSearchNext: search_flow(state_, model_, size_, false); break;
+    case Command::kSearchNext: search(false); break;
     case Command::kFilter:
       state_.prompt = Prompt::kFilter;
       state_.input = state_.filter_text;

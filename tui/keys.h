@@ -58,6 +58,7 @@ enum class Effect : uint8_t {
   kPurge,            // Model::purge_flows
   kExport,           // write the screen to a file
   kSwitchInterface,  // to state.wanted_interface
+  kWatchProcess,     // state.wanted_pid becomes the subject
   // Replay.
   kStepBack,
   kStepOn,

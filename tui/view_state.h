@@ -64,6 +64,7 @@ struct ViewState {
 
   std::string wanted_interface;  // with Effect::kSwitchInterface
 
+  int32_t wanted_pid = 0;      // with Effect::kWatchProcess
   int64_t wanted_time_ns = 0;  // with Effect::kToTime
 
   // Timeline.

@@ -47,7 +47,7 @@ const std::map<std::string, Room> kRooms = {
       {"app/recording/recording.h", "app/recording/onlooker.h", "app/recording/conductor.h"}}},
     {"app/screen",
      {{"app/host", "app/options", "app/tick", "app/recording"},
-      {"app/screen/live.h", "app/screen/playback.h"}}},
+      {"app/screen/live.h", "app/screen/playback.h", "app/screen/turns.h"}}},
     {"app/plan",
      {{"app/host", "app/options", "app/recording"},
       {"app/plan/plan.h", "app/plan/plan_session.h"}}},

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "core/numbers.h"
 #include "tests/tui/synthetic.h"
 #include "tui/screens/screens.h"
 #include "tui/views.h"
@@ -111,6 +112,90 @@ TEST(Screens, TheMenuOpensTheRowUnderTheCursorAndEscGoesBack) {
   EXPECT_EQ(h.state.screen, "losses");
   h.press(U'>').press(U'<').press(U'<');
   EXPECT_EQ(h.state.screen, "liveness");
+}
+
+TEST(Numbers, EachOfTheRegistryIsOnTheScreenAndIsFound) {
+  Hands h = hands();
+  h.press(U'#');
+  const std::string screen =
+      grid_text(draw_screen(h.model(), h.state, {120, static_cast<int>(numbers().size()) + 10}));
+  for (const RegisteredNumber& number : numbers()) {
+    EXPECT_NE(screen.find(number.name), std::string::npos) << number.name;
+    h.press(U'/').type(number.name);
+    EXPECT_NE(h.screen().find(std::string(number.name.substr(0, 20))), std::string::npos);
+    EXPECT_EQ(h.state.message.substr(0, number.name.size()), number.name);
+  }
+  EXPECT_EQ(h.state.screen, "numbers");
+  h.press(U'/').type("no such number");
+  EXPECT_NE(h.footer().find("no number is called"), std::string::npos);
+}
+
+TEST(Numbers, TellTheLastTickAndAllTogether) {
+  Model model;
+  const Synthetic synthetic{.flows = 3};
+  for (uint64_t tick = 1; tick <= 2; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    sample.losses.stacks_unstored = 1'000 * tick;
+    model.add(sample);
+  }
+  Hands h(std::move(model));
+  h.press(U'#').press(U'/').type("loss_stacks_unstored");
+  const std::string screen = h.screen();
+  const size_t at = screen.find("loss_stacks_unstored");
+  ASSERT_NE(at, std::string::npos) << screen;
+  const std::string line = screen.substr(at, screen.find('\n', at) - at);
+  EXPECT_NE(line.find("2,000"), std::string::npos) << line;
+  EXPECT_NE(line.find("3,000"), std::string::npos) << line;
+}
+
+TEST(Head, ShowsTheSlowestReplyBesideFailedWorkAt80Columns) {
+  Synthetic synthetic{.flows = 30, .periodic = false};
+  Model model;
+  for (uint64_t tick = 1; tick <= 5; ++tick) model.add(synthetic.sample(tick));
+  const std::string screen = Hands(std::move(model)).screen();
+  EXPECT_NE(screen.find("reply max"), std::string::npos) << screen;
+  EXPECT_NE(screen.find("failed"), std::string::npos) << screen;
+}
+
+TEST(Processes, AddUpWhatTheirFlowsBringInATick) {
+  const FlowKey key;
+  Model model;
+  Sample sample;
+  sample.tick = 1;
+  sample.interval_ns = test::kSecond;
+  sample.flows.end_ns = test::kSecond;
+  FlowOwner client, server;
+  client.number = 1;
+  client.pid = 11;
+  client.name = "client";
+  server.number = 2;
+  server.pid = 22;
+  server.name = "server";
+  sample.changed_owners = {client, server};
+  FlowRow row;
+  row.key = key;
+  row.id = 1;
+  row.bytes = {3'000, 700};
+  row.owners = {1, 2};
+  sample.changed_flows = {row};
+  row.id = 2;
+  row.bytes = {0, 300};
+  sample.changed_flows.push_back(row);
+  model.add(sample);
+  Hands h(std::move(model));
+  h.press(U'0');
+  const std::string screen = h.screen();
+  const auto line_of = [&](const std::string& name) {
+    const size_t at = screen.find(" " + name);
+    return at == std::string::npos ? "" : screen.substr(at, screen.find('\n', at) - at);
+  };
+  // In and out, seen from each end.
+  const std::string of_client = line_of("client"), of_server = line_of("server");
+  EXPECT_LT(of_client.find("1000 B/s"), of_client.find("2.93 KiB/s")) << screen;
+  EXPECT_LT(of_server.find("2.93 KiB/s"), of_server.find("1000 B/s")) << screen;
+  h.press(code(KeyCode::kDown)).press(U'w');
+  EXPECT_EQ(h.effect, Effect::kWatchProcess);
+  EXPECT_EQ(h.state.wanted_pid, 22);
 }
 
 // From a place where each can do something, every key of the table changes the picture, the theme,

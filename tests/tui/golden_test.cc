@@ -45,6 +45,8 @@ const std::vector<GoldenCase>& cases() {
       {"interfaces", "interfaces"},
       {"packets", "flows", true, false, Grouping::kNone, true},
       {"names", "flows", false, false, Grouping::kNone, false, true},
+      {"processes", "processes"},
+      {"numbers", "numbers"},
       {"menu", "menu"},
       {"help", "help"},
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/check.h"
+#include "core/numbers.h"
 #include "core/periods.h"
 #include "core/thread_wait.h"
 
@@ -95,6 +96,8 @@ void Model::add(const Sample& sample) {
   losses_total_.merge(sample.losses);
   history_.add(point);
   for (const FlowOwner& owner : sample.changed_owners) owners_.set(owner);
+  for_each_part([&](std::string_view, auto part) { last_.*part = sample.*part; });
+  merge_tick(whole_, last_);
   add_flows(sample);
   judge_flows();
   drop_flows();
@@ -114,6 +117,8 @@ void Model::add_flows(const Sample& sample) {
       entry.tick_packets =
           growth(before.packets[0] + before.packets[1], row.packets[0] + row.packets[1]);
       entry.tick_bytes = growth(before.bytes[0] + before.bytes[1], row.bytes[0] + row.bytes[1]);
+      entry.tick_bytes_of = {growth(before.bytes[0], row.bytes[0]),
+                             growth(before.bytes[1], row.bytes[1])};
       entry.tick_liveness = judge_change(before, row, flow_now_ns_);
       entry.changed_tick = tick_;
       entry.row = row;
@@ -128,6 +133,7 @@ void Model::add_flows(const Sample& sample) {
     if (row.first_ns >= sample.flows.begin_ns) {
       entry.tick_packets = row.packets[0] + row.packets[1];
       entry.tick_bytes = row.bytes[0] + row.bytes[1];
+      entry.tick_bytes_of = row.bytes;
     }
     entry.tick_liveness = row.ended ? Liveness::kNone : Liveness::kOnTime;
     in_order = in_order && (flows_.empty() || flows_.back().row.id < row.id);

@@ -6,6 +6,8 @@
 // frozen picture. Time is a parameter. Lives on the session's thread.
 #pragma once
 
+#include <any>
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -54,6 +56,7 @@ struct FlowEntry {
   uint64_t changed_tick = 0;  // the tick that last brought this row
   uint64_t tick_packets = 0;  // in that tick, both directions
   uint64_t tick_bytes = 0;
+  std::array<uint64_t, 2> tick_bytes_of{};    // of these, [0] the initiator's, [1] the responder's
   Liveness tick_liveness = Liveness::kQuiet;  // as judged in that tick
 };
 
@@ -98,6 +101,8 @@ class Model {
   NameTable names;
   InterfaceTable interfaces;
   FlowPackets packets;
+  // What a screen keeps of its own look_up() (screens/screens.h), by the screen's name.
+  std::map<std::string_view, std::any> looked_up;
 
   const TickHistory& history() const { return history_; }
   /// Of the ticks that are kept: cost of a flow, headroom, leak. Computed when first asked for
@@ -133,6 +138,9 @@ class Model {
   const FailedWork& failed() const { return failed_; }
   /// Requests that no reply came to at all, so far.
   uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
+  /// The numbers of the last tick, and those of all ticks together (core/numbers.h); no rows.
+  const Sample& last() const { return last_; }
+  const Sample& whole() const { return whole_; }
   const LossInterval& losses_total() const { return losses_total_; }
 
   /// Bytes in the last tick of a flow, 0 if it had none.
@@ -179,6 +187,7 @@ class Model {
   RecentLatencies recent_;
   FailedWork failed_;
   LossInterval losses_total_;
+  Sample last_, whole_;
 };
 
 }  // namespace topspin

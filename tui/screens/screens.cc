@@ -7,9 +7,10 @@
 #include "core/check.h"
 #include "tui/views.h"
 
-#define TOPSPIN_SCREENS(line)                                                            \
-  line(flows) line(scheduler) line(resources) line(timeline) line(liveness) line(losses) \
-      line(syscalls) line(sockets) line(interfaces) line(menu) line(help)
+#define TOPSPIN_SCREENS(line)                                                                \
+  line(flows) line(scheduler) line(resources) line(timeline) line(liveness) line(losses)     \
+      line(syscalls) line(sockets) line(interfaces) line(numbers) line(menu) \
+          line(help)
 
 namespace topspin {
 
