@@ -9,7 +9,7 @@
 
 #define TOPSPIN_SCREENS(line)                                                                \
   line(flows) line(scheduler) line(resources) line(timeline) line(liveness) line(losses)     \
-      line(syscalls) line(sockets) line(interfaces) line(numbers) line(menu) \
+      line(syscalls) line(sockets) line(interfaces) line(processes) line(numbers) line(menu) \
           line(help)
 
 namespace topspin {
