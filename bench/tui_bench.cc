@@ -11,6 +11,7 @@
 
 #include "tests/tui/synthetic.h"
 #include "tui/controller.h"
+#include "tui/screens/screens.h"
 #include "tui/views.h"
 
 namespace topspin {
@@ -62,12 +63,11 @@ void measure(uint64_t flows) {
   const int repeats = flows >= 1'000'000 ? 7 : 21;
   ViewState state = initial_view_state(model);
   int64_t flows_frame_ns = 0;
-  for (size_t screen = 0; screen < kScreenCount; ++screen) {
-    state.screen = static_cast<Screen>(screen);
+  for (const Screen* screen : screens()) {
+    state.screen = screen->name;
     const int64_t frame_ns = median_ns(repeats, [&] { (void)draw_screen(model, state, kSize); });
-    if (state.screen == Screen::kFlows) flows_frame_ns = frame_ns;
-    report("frame_" + std::string(screen_name(state.screen)), flows,
-           static_cast<double>(frame_ns) / 1e6, "ms");
+    if (state.screen == "flows") flows_frame_ns = frame_ns;
+    report("frame_" + std::string(screen->title), flows, static_cast<double>(frame_ns) / 1e6, "ms");
   }
   state = initial_view_state(model);
   const auto key_then_frame = [&](const char* name, auto prepare, Key key) {

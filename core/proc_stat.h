@@ -18,8 +18,10 @@ struct ProcStat {
   uint64_t reaped_minor_faults = 0;  // of children that ended and were waited for, and theirs
   uint64_t major_faults = 0;
   uint64_t reaped_major_faults = 0;
+  uint64_t cpu_ticks = 0;  // user and system, in clock ticks
   int64_t threads = 0;
   uint64_t start_ticks = 0;  // since boot, in clock ticks
+  int64_t rss_pages = 0;
 
   bool ended() const { return state == 'Z' || state == 'X'; }
 };

@@ -4,30 +4,10 @@
 #pragma once
 
 #include "tui/keys.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
 #include "tui/view_state.h"
 
 namespace topspin {
-
-/// What a key asks of whoever owns the model and the terminal.
-enum class Effect : uint8_t {
-  kNone,
-  kQuit,
-  kRefresh,          // draw every cell again
-  kPurge,            // Model::purge_flows
-  kExport,           // write the screen to a file
-  kSwitchInterface,  // to state.wanted_interface
-  // Replay.
-  kStepBack,
-  kStepOn,
-  kToStart,
-  kToEnd,
-  kSlower,
-  kFaster,
-  kNextLoss,
-  kWorstLateness,
-  kToTime,  // state.wanted_time_ns after the start
-};
 
 struct Pressed {
   ViewState state;

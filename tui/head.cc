@@ -8,9 +8,9 @@
 
 #include "core/periods.h"
 #include "core/text.h"
-#include "tui/draw.h"
+#include "tui/terminal/draw.h"
+#include "tui/terminal/width.h"
 #include "tui/views.h"
-#include "tui/width.h"
 
 namespace topspin {
 namespace {
@@ -89,9 +89,14 @@ std::vector<Headline> headlines(const Model& model) {
   // Both are over the last ticks that hold 1,000 samples, at most 10 s, so that their labels never
   // change and p99 is never above the maximum.
   add("reply p99", reply_text(point.reply_recent_p99));
+  // Work that failed stands before the slowest reply; where none did, after it.
   const FailedWork& failed = model.failed();
-  add("failed", some ? with_total(failed.now(), failed.total(), room("failed")) : "-",
-      failed.goes_on() ? Role::kDead : Role::kStrong);
+  const auto add_failed = [&] {
+    add("failed", some ? with_total(failed.now(), failed.total(), room("failed")) : "-",
+        failed.goes_on() ? Role::kDead : Role::kStrong);
+  };
+  const bool any_failed = failed.total() > 0;
+  if (any_failed) add_failed();
   add("unans", some ? with_total(point.unanswered, model.unanswered_total(), room("unans")) : "-",
       point.unanswered > 0 ? Role::kMissed : Role::kStrong);
   const uint64_t lost = lost_count(model.losses_total());
@@ -100,6 +105,7 @@ std::vector<Headline> headlines(const Model& model) {
       : all_is_well(model) ? Role::kOnTime
                            : Role::kStrong);
   add("reply max", reply_text(point.reply_recent_max));
+  if (!any_failed) add_failed();
   if (model.has_periods()) {
     add("late", share_text(point.late_share),
         point.late_share.value_or(0) > 0 ? Role::kLate : Role::kStrong);

@@ -1,4 +1,5 @@
-// The keys: one table that the controller, Help, the manual page and tests read.
+// The keys that mean the same on each screen: one table that the controller, Help and tests read.
+// The keys that open screens are in the registry of screens (screens/screens.h).
 #pragma once
 
 #include <cstdint>
@@ -7,37 +8,9 @@
 #include <string_view>
 #include <vector>
 
+#include "tui/terminal/key.h"
+
 namespace topspin {
-
-enum class KeyCode : uint8_t {
-  kCharacter,
-  kUp,
-  kDown,
-  kLeft,
-  kRight,
-  kPageUp,
-  kPageDown,
-  kHome,
-  kEnd,
-  kEnter,
-  kEscape,
-  kTab,
-  kBackspace,
-  kF1,
-  kCtrlL,
-  kWheelUp,
-  kWheelDown,
-  kClick,
-};
-
-struct Key {
-  KeyCode code = KeyCode::kCharacter;
-  char32_t character = 0;  // of kCharacter
-  int x = 0, y = 0;        // of kClick
-  bool operator==(const Key&) const = default;
-};
-
-inline Key character_key(char32_t c) { return {KeyCode::kCharacter, c, 0, 0}; }
 
 enum class Command : uint8_t {
   kUp,
@@ -65,7 +38,9 @@ enum class Command : uint8_t {
   kExport,
   kTheme,
   kHelp,
-  kScreen,
+  kMenu,
+  kNextScreen,
+  kPreviousScreen,
   kQuit,
   // Replay.
   kSlower,
@@ -73,6 +48,27 @@ enum class Command : uint8_t {
   kNextLoss,
   kWorstLateness,
   kToTime,
+};
+
+/// What a key asks of whoever owns the model and the terminal.
+enum class Effect : uint8_t {
+  kNone,
+  kQuit,
+  kRefresh,          // draw every cell again
+  kPurge,            // Model::purge_flows
+  kExport,           // write the screen to a file
+  kSwitchInterface,  // to state.wanted_interface
+  kWatchProcess,     // state.wanted_pid becomes the subject
+  // Replay.
+  kStepBack,
+  kStepOn,
+  kToStart,
+  kToEnd,
+  kSlower,
+  kFaster,
+  kNextLoss,
+  kWorstLateness,
+  kToTime,  // state.wanted_time_ns after the start
 };
 
 struct KeyBinding {

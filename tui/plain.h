@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "tui/model.h"
+#include "tui/model/model.h"
 #include "tui/view_state.h"
 
 namespace topspin {

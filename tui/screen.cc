@@ -6,38 +6,41 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "tui/draw.h"
+#include "tui/screens/screens.h"
+#include "tui/terminal/draw.h"
+#include "tui/terminal/width.h"
 #include "tui/views.h"
-#include "tui/width.h"
 
 namespace topspin {
 namespace {
 
-/// Each tab's first cell and width, with what of its name fits.
+/// Each tab's first cell and width, with its key and what of its name fits.
 struct TabSpan {
-  Screen screen;
+  const Screen* screen;
   int x, width;
-  std::string text;
+  std::string key, name;
 };
+
+enum class TabStyle : uint8_t { kWhole, kShort, kTight, kKeys };
+
+/// Whole names if all fit, else short ones, else these without gaps, else keys alone.
 std::vector<TabSpan> tab_spans(int width) {
   std::vector<TabSpan> spans;
-  // Whole names if all fit, else short ones, else letters.
-  constexpr std::array<std::string_view, kScreenCount> kShort = {
-      "Flows", "Sched", "Res", "Time", "Live", "Loss", "Sys", "Sock", "Intf", "Help"};
-  for (const int style : {3, 2, 1, 0}) {
+  for (const TabStyle style :
+       {TabStyle::kWhole, TabStyle::kShort, TabStyle::kTight, TabStyle::kKeys}) {
     spans.clear();
     int x = 0;
-    for (size_t i = 0; i < kScreenCount; ++i) {
-      const auto screen = static_cast<Screen>(i);
-      const std::string_view name = style == 3   ? screen_name(screen)
-                                    : style == 2 ? kShort[i]
-                                    : style == 1 ? kShort[i].substr(0, 1)
-                                                 : "";
-      const std::string key = screen == Screen::kHelp ? "h" : fmt::format("{}", i + 1);
-      std::string text = fmt::format(" {}{}{} ", key, style >= 2 ? " " : "", name);
-      const int text_cells = static_cast<int>(text.size());
-      spans.push_back({screen, x, text_cells, std::move(text)});
-      x += text_cells;
+    for (const Screen* screen : screens()) {
+      std::string key = style == TabStyle::kTight ? "" : " ";
+      append_utf8(key, screen->key);
+      if (style <= TabStyle::kShort) key += ' ';
+      std::string name;
+      if (style == TabStyle::kWhole) name = fmt::format("{} ", screen->title);
+      if (style == TabStyle::kShort || style == TabStyle::kTight)
+        name = fmt::format("{} ", screen->short_title);
+      const int cells = text_width(key) + text_width(name);
+      spans.push_back({screen, x, cells, std::move(key), std::move(name)});
+      x += cells;
     }
     if (x <= width) break;
   }
@@ -67,32 +70,18 @@ ScreenLayout screen_layout(Size size) {
 void draw_tabs(Grid& grid, int y, const ViewState& state) {
   grid.fill(0, y, grid.width(), Role::kBarDim);
   for (const TabSpan& tab : tab_spans(grid.width())) {
-    grid.put(tab.x, y, tab.text, tab.screen == state.screen ? Role::kTab : Role::kBarDim);
+    const bool shown = tab.screen == &shown_screen(state);
+    // The key stands out from a name that follows without a gap.
+    const int x = tab.x + grid.put(tab.x, y, tab.key, shown ? Role::kTab : Role::kBar);
+    grid.put(x, y, tab.name, shown ? Role::kTab : Role::kBarDim);
   }
 }
 
-Screen tab_at(int x, int width) {
+const Screen* tab_at(int x, int width) {
   for (const TabSpan& tab : tab_spans(width)) {
     if (x >= tab.x && x < tab.x + tab.width) return tab.screen;
   }
-  return Screen::kCount;
-}
-
-std::string_view screen_name(Screen screen) {
-  switch (screen) {
-    case Screen::kFlows: return "Flows";
-    case Screen::kScheduler: return "Scheduler";
-    case Screen::kResources: return "Resources";
-    case Screen::kTimeline: return "Timeline";
-    case Screen::kLiveness: return "Liveness";
-    case Screen::kLosses: return "Losses";
-    case Screen::kSyscalls: return "Syscalls";
-    case Screen::kSockets: return "Sockets";
-    case Screen::kInterfaces: return "Interfaces";
-    case Screen::kHelp: return "Help";
-    case Screen::kCount: break;
-  }
-  return "";
+  return nullptr;
 }
 
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) {
@@ -140,32 +129,9 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
     if (x + text_width(part) > width) break;
     x += grid.put(x, y, part, Role::kBar) + 3;
   }
-  std::string hint = "/ search  f filter  s sort  space freeze  h help  q quit";
-  if (x + text_width(hint) + 2 > width) hint = "h help  q quit";
+  std::string hint = "/ search  f filter  s sort  space freeze  m menu  h help  q quit";
+  if (x + text_width(hint) + 2 > width) hint = "m menu  h help  q quit";
   if (x + text_width(hint) + 2 <= width) grid.put_right(0, y, hint, width - 1, Role::kBarDim);
-}
-
-void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state) {
-  switch (state.screen) {
-    case Screen::kFlows:
-      if (state.detail_id && state.packets_open)
-        draw_packets(grid, area, model, state);
-      else if (state.detail_id)
-        draw_flow_detail(grid, area, model, state);
-      else
-        draw_flows(grid, area, model, state);
-      break;
-    case Screen::kScheduler: draw_scheduler(grid, area, model, state); break;
-    case Screen::kResources: draw_resources(grid, area, model, state); break;
-    case Screen::kTimeline: draw_timeline(grid, area, model, state); break;
-    case Screen::kLiveness: draw_liveness(grid, area, model, state); break;
-    case Screen::kLosses: draw_losses(grid, area, model, state); break;
-    case Screen::kSyscalls: draw_syscalls(grid, area, model, state); break;
-    case Screen::kSockets: draw_sockets(grid, area, model, state); break;
-    case Screen::kInterfaces: draw_interfaces(grid, area, model, state); break;
-    case Screen::kHelp: draw_help(grid, area, model, state); break;
-    case Screen::kCount: break;
-  }
 }
 
 Grid draw_screen(const Model& model, const ViewState& state, Size size) {
@@ -175,7 +141,7 @@ Grid draw_screen(const Model& model, const ViewState& state, Size size) {
   if (layout.tabs_y >= 0) draw_tabs(grid, layout.tabs_y, state);
   const Area body{0, layout.body_y, size.width, layout.body_height};
   if (body.height > 0 && body.width > 0) {
-    draw_body(grid, body, model, state);
+    shown_screen(state).draw(grid, body, model, state);
   }
   if (layout.footer_y >= 0) draw_footer(grid, layout.footer_y, model, state);
   return grid;

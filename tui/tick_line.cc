@@ -5,8 +5,8 @@
 #include "core/clock.h"
 #include "core/periods.h"
 #include "core/text.h"
-#include "tui/draw.h"
-#include "tui/history.h"
+#include "tui/model/history.h"
+#include "tui/terminal/draw.h"
 
 namespace topspin {
 namespace {

@@ -6,8 +6,8 @@
 #include <string>
 
 #include "core/sample.h"
-#include "tui/failed_work.h"
-#include "tui/recent_latency.h"
+#include "tui/model/failed_work.h"
+#include "tui/model/recent_latency.h"
 
 namespace topspin {
 

@@ -3,59 +3,27 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
-#include "tui/colour_rules.h"
-#include "tui/flow_columns.h"
-#include "tui/flow_table.h"
+#include "tui/flows/colour_rules.h"
+#include "tui/flows/flow_columns.h"
+#include "tui/flows/flow_table.h"
+#include "tui/terminal/theme.h"
 
 namespace topspin {
 
-enum class Screen : uint8_t {
-  kFlows,
-  kScheduler,
-  kResources,
-  kTimeline,
-  kLiveness,
-  kLosses,
-  kSyscalls,
-  kSockets,
-  kInterfaces,
-  kHelp,
-  kCount,
-};
-inline constexpr size_t kScreenCount = static_cast<size_t>(Screen::kCount);
-std::string_view screen_name(Screen screen);
-
-enum class ThemeName : uint8_t { kDark, kLight, kColourBlind, kCount };
-
 enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 
-enum class ThreadColumn : uint8_t {
-  kWait,
-  kWaitMax,
-  kWaits,
-  kCpu,
-  kSwitches,
-  kInvoluntary,
-  kPreemptedByOwn,
-  kPreemptedByOthers,
-  kSlice,
-  kTid,
-  kCount
-};
-
-enum class SyscallColumn : uint8_t {
-  kTime,
-  kRate,
-  kMedian,
-  kTail,
-  kLongest,
-  kErrors,
-  kBlocked,
-  kCount
+/// Where the list of a screen stands.
+struct ListState {
+  uint64_t selected = 0;  // the row under the cursor, where there is one
+  uint64_t top = 0;       // the first visible row, where there is none
+  size_t sort = 0;        // the column that rows are ordered by
+  bool reverse = false;
 };
 
 struct ViewState {
@@ -63,8 +31,8 @@ struct ViewState {
   bool ascii = false;
   int colours = 256;  // 256, 8, or 0
 
-  Screen screen = Screen::kFlows;
-  Screen before_help = Screen::kFlows;
+  std::string_view screen = "flows";          // its name in the registry (screens/screens.h)
+  std::string_view before_overlay = "flows";  // what Help or the menu lies over
   ThemeName theme = ThemeName::kDark;
   std::shared_ptr<const ColourRules> colour_rules;  // nullptr: none
   bool frozen = false;
@@ -94,26 +62,21 @@ struct ViewState {
   bool choosing_columns = false;
   size_t column_cursor = 0;
 
-  // Scheduler.
-  ThreadColumn thread_sort = ThreadColumn::kWait;
-  bool thread_reverse = false;
-  uint64_t thread_top = 0;
-
-  // Syscalls and sockets.
-  SyscallColumn syscall_sort = SyscallColumn::kTime;
-  bool syscall_reverse = false;
-  uint64_t syscall_top = 0;
-  uint64_t socket_top = 0;
-
-  // Interfaces.
-  uint64_t interface_selected = 0;
   std::string wanted_interface;  // with Effect::kSwitchInterface
 
+  int32_t wanted_pid = 0;      // with Effect::kWatchProcess
   int64_t wanted_time_ns = 0;  // with Effect::kToTime
 
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest
-  uint64_t help_top = 0;
+
+  // Of the other screens, by name.
+  std::map<std::string_view, ListState> lists;
+  ListState& list(std::string_view screen_name) { return lists[screen_name]; }
+  ListState list(std::string_view screen_name) const {
+    const auto found = lists.find(screen_name);
+    return found == lists.end() ? ListState() : found->second;
+  }
 
   FlowQuery flow_query() const { return {filter, sort, reverse, grouping}; }
   static FlowColumnSet default_hidden_columns();

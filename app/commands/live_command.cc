@@ -9,6 +9,7 @@
 #include "app/recording/recording.h"
 #include "app/screen/live.h"
 #include "app/screen/playback.h"
+#include "app/screen/turns.h"
 
 namespace topspin {
 namespace {
@@ -18,6 +19,21 @@ struct LiveCommand {
   LookOptions look;
   std::string file;
 };
+
+/// `wish`: another observation can follow with another subject; nullptr: this is the only one.
+int observe(LiveCommand& o, SubjectWish* wish) {
+  Live live(o.look, !o.record.command.empty(), !o.record.store);
+  if (wish != nullptr) live.let_subject_change();
+  const int code = record(o.record, &live);
+  if (wish != nullptr && live.subject_wish()) wish->tell(*live.subject_wish());
+  if (live.last_text().empty()) return code;
+  // From here on a signal ends the program at once: its reader may never come.
+  sigset_t all;
+  sigfillset(&all);
+  sigprocmask(SIG_UNBLOCK, &all, nullptr);
+  fmt::print("{}", live.last_text());
+  return code;
+}
 
 int run_live(LiveCommand& o) {
   if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
@@ -29,15 +45,16 @@ int run_live(LiveCommand& o) {
   o.record.store = !o.record.observe.db.empty();
   // Liveness judges each flow in each tick, so all that changed must come with it.
   o.record.max_rows_per_interval = o.record.observe.max_flows;
-  Live live(o.look, !o.record.command.empty(), !o.record.store);
-  const int code = record(o.record, &live);
-  if (live.last_text().empty()) return code;
-  // From here on a signal ends the program at once: its reader may never come.
-  sigset_t all;
-  sigfillset(&all);
-  sigprocmask(SIG_UNBLOCK, &all, nullptr);
-  fmt::print("{}", live.last_text());
-  return code;
+  const bool keeps_subject = o.record.store || !o.record.command.empty();
+  if (keeps_subject || !screen_is_possible(o.look)) return observe(o, nullptr);
+  return observe_in_turn([&o](std::optional<int32_t> pid, SubjectWish& wish) {
+    if (pid) {
+      o.record.pid = *pid;
+      o.record.cgroup.clear();
+      o.look.screen = "processes";
+    }
+    return observe(o, &wish);
+  });
 }
 
 }  // namespace

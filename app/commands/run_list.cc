@@ -7,7 +7,7 @@
 
 #include "core/source_text.h"
 #include "core/text.h"
-#include "tui/width.h"
+#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {

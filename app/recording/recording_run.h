@@ -22,7 +22,7 @@
 #include "core/unique_fd.h"
 #include "probes/owners/flow_owner.h"
 #include "store/patient_writer.h"
-#include "tui/failed_work.h"
+#include "tui/model/failed_work.h"
 #include "tui/tick_line.h"
 
 namespace topspin {

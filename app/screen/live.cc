@@ -1,6 +1,7 @@
 #include "app/screen/live.h"
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -28,8 +29,12 @@ bool terminal_is_there() {
 
 }  // namespace
 
+bool screen_is_possible(const LookOptions& options) {
+  return !options.once && options.batch == 0 && terminal_is_there();
+}
+
 Live::Live(const LookOptions& options, bool with_command, bool stay)
-    : look_(options), stay_(stay), screen_(!look_.plain() && terminal_is_there()) {
+    : look_(options), stay_(stay), screen_(screen_is_possible(options)) {
   stay_ = stay_ && screen_;
   if (!screen_ || !with_command) return;
   // The command may neither type into the screen's keys nor print over it.
@@ -52,12 +57,14 @@ Status Live::on_start(const RunInfo& run) {
     }
   }
   look_.begin();
+  look_.look_up(monotonic_now_ns());
   look_.draw();
   return {};
 }
 
 void Live::on_sample(const Sample& sample) {
   if (screen_ || look_.plain()) look_.model().add(sample);
+  if (look_.plain()) look_.look_up(monotonic_now_ns());
   if (screen_) {
     if (!look_.frozen()) look_.changed();
     return;
@@ -93,7 +100,20 @@ void Live::on_interface(const std::string& name) {
 void Live::on_input() {
   look_.on_input(false, [this](Effect effect) {
     if (effect == Effect::kSwitchInterface) interface_wish_ = look_.wanted_interface();
+    if (effect == Effect::kWatchProcess) watch(look_.wanted_pid());
   });
+}
+
+/// The observation of this subject ends, and whoever led it begins the next.
+void Live::watch(int32_t pid) {
+  if (!can_change_subject_) {
+    look_.say("a run that is recorded, or has a command, keeps its subject");
+  } else if (kill(pid, 0) != 0 && errno == ESRCH) {
+    look_.say(fmt::format("process {} has ended", pid));
+  } else {
+    subject_wish_ = pid;
+    stop_ = true;
+  }
 }
 
 void Live::on_pass() {
@@ -106,6 +126,7 @@ void Live::on_pass() {
       look_.changed();
     }
   }
+  look_.look_up(now_ns);
   look_.draw();
 }
 

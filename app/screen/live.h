@@ -13,6 +13,9 @@
 
 namespace topspin {
 
+/// There is a terminal, and plain text was not asked for.
+bool screen_is_possible(const LookOptions& options);
+
 class Live final : public Onlooker {
  public:
   /// `stay`: goes on after the command has ended.
@@ -36,6 +39,10 @@ class Live final : public Onlooker {
   std::optional<std::string> take_interface_wish() override {
     return std::exchange(interface_wish_, std::nullopt);
   }
+  /// Process `pid` can be made the subject: somebody begins another observation after this one.
+  void let_subject_change() { can_change_subject_ = screen_; }
+  /// The process that should be observed from now on; nullopt: the person just left.
+  std::optional<int32_t> subject_wish() const { return subject_wish_; }
   int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
   bool output_failed() const override { return output_failed_; }
@@ -51,6 +58,8 @@ class Live final : public Onlooker {
   /// Of what the command prints while the screen is up, so much is kept for after it.
   static constexpr size_t kMaxOutputBytes = 256 << 10;
 
+  void watch(int32_t pid);
+
   Look look_;
   bool stay_;
   bool screen_;  // a terminal is there, and a screen was asked for
@@ -63,6 +72,8 @@ class Live final : public Onlooker {
   std::string output_;
   bool output_cut_ = false;
   std::optional<std::string> interface_wish_;
+  bool can_change_subject_ = false;
+  std::optional<int32_t> subject_wish_;
   int64_t interfaces_read_ns_ = 0;
 };
 

@@ -17,27 +17,13 @@
 #include "core/text.h"
 #include "core/unique_fd.h"
 #include "tui/plain.h"
+#include "tui/screens/screens.h"
 #include "tui/views.h"
 
 namespace topspin {
 namespace {
 
 constexpr int kPlainWidth = 120;
-
-/// A screen as the command line names it: "flows".
-std::string word_of(Screen screen) {
-  std::string word(screen_name(screen));
-  std::transform(word.begin(), word.end(), word.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return word;
-}
-
-std::optional<Screen> parse_screen(std::string_view name) {
-  for (size_t i = 0; i < kScreenCount; ++i) {
-    if (word_of(static_cast<Screen>(i)) == name) return static_cast<Screen>(i);
-  }
-  return std::nullopt;
-}
 
 std::optional<ThemeName> parse_theme(std::string_view name) {
   for (int i = 0; i < static_cast<int>(ThemeName::kCount); ++i) {
@@ -51,7 +37,7 @@ std::optional<ThemeName> parse_theme(std::string_view name) {
 void add_look_options(CLI::App& app, LookOptions& options) {
   const OptionGroup display(app, kDisplayGroup);
   std::vector<std::string> names;
-  for (size_t i = 0; i < kScreenCount; ++i) names.push_back(word_of(static_cast<Screen>(i)));
+  for (const Screen* screen : screens()) names.emplace_back(screen->name);
   display.choice("--screen", options.screen, "NAME", names,
                  fmt::format("First screen: {}", fmt::join(names, ", ")));
   display.choice("--theme", options.theme, "NAME", {"dark", "light", "colour-blind"},
@@ -144,7 +130,7 @@ Status Look::open() {
 
 void Look::begin() {
   state_ = initial_view_state(model_);
-  state_.screen = parse_screen(options_.screen).value_or(Screen::kFlows);
+  open_screen(state_, options_.screen);
   state_.theme = parse_theme(options_.theme).value_or(ThemeName::kDark);
   state_.colour_rules = colour_rules_;
   state_.ascii = terminal_ ? terminal_->ascii() : !options_.utf8;
@@ -221,11 +207,21 @@ int Look::refresh_ms() const {
   constexpr int kBehindMs = 100;  // the terminal has not read the last frame yet
   if (terminal_ && !terminal_->flush()) return kBehindMs;
   if (resolver_ && resolver_->busy()) return kNamesMs;
-  return shows_interfaces() || watched_flow() ? kFrameMs : -1;
+  const bool looks_up = shows_interfaces() || shown_screen(state_).look_up != nullptr;
+  return looks_up || watched_flow() ? kFrameMs : -1;
+}
+
+void Look::look_up(int64_t now_ns) {
+  constexpr int64_t kReadNs = kNanosPerSecond;
+  const Screen& screen = shown_screen(state_);
+  if (screen.look_up == nullptr || now_ns - looked_up_ns_ < kReadNs) return;
+  looked_up_ns_ = now_ns;
+  screen.look_up(model_, now_ns);
+  dirty_ = dirty_ || !frozen_;
 }
 
 std::optional<FlowKey> Look::watched_flow() const {
-  if (!terminal_ || state_.screen != Screen::kFlows || !state_.packets_open || !state_.detail_id) {
+  if (!terminal_ || state_.screen != "flows" || !state_.packets_open || !state_.detail_id) {
     return std::nullopt;
   }
   const auto index = shown().find_flow(*state_.detail_id);

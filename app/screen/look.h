@@ -13,8 +13,8 @@
 #include "core/run.h"
 #include "core/sample.h"
 #include "tui/controller.h"
-#include "tui/curses_terminal.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
+#include "tui/terminal/curses_terminal.h"
 #include "tui/view_state.h"
 
 namespace CLI {
@@ -74,7 +74,10 @@ class Look {
   void add_packets(PacketCopies packets);
   /// In their place, with the reason if there are none.
   void set_packets(PacketCopies packets, std::string note);
-  bool shows_interfaces() const { return state_.screen == Screen::kInterfaces; }
+  bool shows_interfaces() const { return state_.screen == "interfaces"; }
+  int32_t wanted_pid() const { return state_.wanted_pid; }
+  /// Has the screen that is shown read what it shows beside the Samples, once a second.
+  void look_up(int64_t now_ns);
   const std::string& wanted_interface() const { return state_.wanted_interface; }
   int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
 
@@ -102,6 +105,7 @@ class Look {
   std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for
   std::optional<Model> frozen_;             // live: the picture while counting goes on
   ViewState state_;
+  int64_t looked_up_ns_ = 0;
   bool dirty_ = true;
   bool stop_ = false;
 };

@@ -16,7 +16,7 @@
 #include "core/periods.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
-#include "tui/history.h"
+#include "tui/model/history.h"
 
 namespace topspin {
 namespace {

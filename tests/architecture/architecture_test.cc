@@ -47,7 +47,7 @@ const std::map<std::string, Room> kRooms = {
       {"app/recording/recording.h", "app/recording/onlooker.h", "app/recording/conductor.h"}}},
     {"app/screen",
      {{"app/host", "app/options", "app/tick", "app/recording"},
-      {"app/screen/live.h", "app/screen/playback.h"}}},
+      {"app/screen/live.h", "app/screen/playback.h", "app/screen/turns.h"}}},
     {"app/plan",
      {{"app/host", "app/options", "app/recording"},
       {"app/plan/plan.h", "app/plan/plan_session.h"}}},
@@ -69,11 +69,17 @@ const std::map<std::string, Room> kRooms = {
     {"report/export",
      {{"report/document", "report/model", "report/json"},
       {"report/export/export.h", "report/export/folded_stacks.h"}}},
+    {"tui/terminal", {{}, {}}},
+    {"tui/model", {{}, {}}},
+    {"tui/flows", {{"tui/terminal", "tui/model"}, {}}},
+    {"tui/screens",
+     {{"tui/terminal", "tui/model", "tui/flows"},
+      {"tui/screens/screens.h", "tui/screens/flows_keys.h"}}},
 };
 
 // Folders whose sub-folders are rooms. The arrows between rooms, and between a room and the files
 // beside it, make no circle.
-const std::set<std::string> kFoldersWithRooms = {"probes"};
+const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
 
 // What other folders may include of such a folder.
 const std::map<std::string, std::set<std::string>> kDoors = {
@@ -89,8 +95,8 @@ const std::map<std::string, std::set<std::string>> kDoors = {
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"pcap", {"capture/pcap_source.cc"}},
     {"sqlite3.h", {"store/sqlite.cc"}},
-    {"curses.h", {"tui/curses_terminal.cc"}},
-    {"ncurses", {"tui/curses_terminal.cc"}},
+    {"curses.h", {"tui/terminal/curses_terminal.cc"}},
+    {"ncurses", {"tui/terminal/curses_terminal.cc"}},
     {"zlib.h", {"capture/byte_stream.cc"}},
     {"toml++", {"ci/toml_document.h"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
@@ -219,7 +225,7 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
 }
 
 TEST(Architecture, EachSubFolderIsARoom) {
-  for (const char* folder : {"app", "report"}) {
+  for (const char* folder : {"app", "report", "tui"}) {
     for (const auto& entry : fs::directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / folder)) {
       const std::string room = std::string(folder) + "/" + entry.path().filename().string();
       EXPECT_TRUE(!entry.is_directory() || kRooms.contains(room)) << room;
@@ -348,6 +354,8 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"report/sections/x.cc", "report/html/html_report.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"report/document/x.h", "report/model/curves.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"report/text/x.cc", "nlohmann/json.hpp", false}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"tui/model/x.cc", "tui/terminal/grid.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"tui/screens/x.cc", "ncurses.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "probes/sockets/socket_times.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/numbers.h", true}}).size(), 0u);
   EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/x.h", true}}).size(), 1u);

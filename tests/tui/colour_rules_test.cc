@@ -1,10 +1,10 @@
 // Rules of colours: trafshow's lines, the first match wins, and what is wrong is named by its line.
-#include "tui/colour_rules.h"
+#include "tui/flows/colour_rules.h"
 
 #include <gtest/gtest.h>
 
 #include "tests/tui/synthetic.h"
-#include "tui/theme.h"
+#include "tui/terminal/theme.h"
 #include "tui/views.h"
 
 namespace topspin {

@@ -1,5 +1,5 @@
 // The flow table: filter, order, groups, search; the selection of visible rows equals a full sort.
-#include "tui/flow_table.h"
+#include "tui/flows/flow_table.h"
 
 #include <algorithm>
 

@@ -1,10 +1,10 @@
 // Cells: widths, clipping, wide characters, marks, hostile text, ASCII.
-#include "tui/grid.h"
+#include "tui/terminal/grid.h"
 
 #include <gtest/gtest.h>
 
-#include "tui/draw.h"
-#include "tui/width.h"
+#include "tui/terminal/draw.h"
+#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {

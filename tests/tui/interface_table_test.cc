@@ -1,5 +1,5 @@
 // Rates of interfaces: over the last second, absent where there is nothing to compare with.
-#include "tui/interface_table.h"
+#include "tui/model/interface_table.h"
 
 #include <gtest/gtest.h>
 

@@ -1,11 +1,15 @@
 // The real binary, live on lo with real packets, in a real terminal.
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "core/unique_fd.h"
 #include "tests/support/privileges.h"
@@ -207,6 +211,107 @@ TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
   terminal.key("Enter");
   EXPECT_TRUE(terminal.wait_for("has one interface")) << terminal.screen();
   EXPECT_NE(terminal.screen().find(">any"), std::string::npos);
+}
+
+/// A number that follows `label` in a file of /proc.
+int64_t status_kib(int pid, const std::string& label) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(label)) return std::atoll(line.c_str() + label.size());
+  }
+  return -1;
+}
+
+TEST_F(LiveScreen, ProcessesAgreeWithProcAndPsAndSs) {
+  Swarm swarm;
+  swarm.grow(40);
+  Tmux terminal(120, 30);
+  const std::string filter = " udp port " + std::to_string(swarm.port());
+  terminal.command(test::topspin_binary() + " -i lo --ascii" + filter);
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  terminal.type("0");
+  // 40 flows, of which this process holds both ends.
+  std::string line;
+  const std::string pid = std::to_string(getpid());
+  ASSERT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    const size_t end = screen.find(" " + pid + "\n");
+    if (end == std::string::npos) return false;
+    const size_t begin = screen.rfind('\n', end) + 1;
+    line = screen.substr(begin, end - begin);
+    std::istringstream words(line);
+    std::string name, flows;
+    words >> name >> flows;
+    return name == "tui_live_test" && flows == "80" && line.find('%') != std::string::npos;
+  })) << terminal.screen();
+  // ss knows as many sockets of this process to that port.
+  const auto ss = test::run({"ss", "-Hunp", "dport = :" + std::to_string(swarm.port())});
+  if (ss.exit_code == 0) {
+    size_t sockets = 0;
+    for (size_t at = 0; (at = ss.out.find("pid=" + pid + ",", at)) != std::string::npos; ++at)
+      ++sockets;
+    EXPECT_EQ(sockets, 40u) << ss.out;
+  }
+  // RSS, as /proc and ps have it, within a tenth.
+  const auto ps = test::run({"ps", "-o", "rss=", "-p", pid});
+  ASSERT_EQ(ps.exit_code, 0) << ps.err;
+  const auto rss_mib = static_cast<double>(status_kib(getpid(), "VmRSS:")) / 1024;
+  EXPECT_NEAR(std::atof(ps.out.c_str()) / 1024, rss_mib, rss_mib / 10);
+  const size_t unit = line.rfind(" MiB");
+  ASSERT_NE(unit, std::string::npos) << line;
+  EXPECT_NEAR(std::atof(line.c_str() + line.rfind(' ', unit - 1)), rss_mib, rss_mib / 10) << line;
+  // Without a subject it is the whole host, so a process without a flow is there too.
+  EXPECT_NE(terminal.screen().find("topspin "), std::string::npos) << terminal.screen();
+  EXPECT_NE(terminal.screen().find(" 0      0 B/s"), std::string::npos) << terminal.screen();
+}
+
+TEST_F(LiveScreen, TheProcessUnderTheCursorBecomesTheSubject) {
+  Swarm swarm;
+  swarm.grow(20);
+  Tmux terminal(100, 30);
+  const std::string before = terminal.settings();
+  terminal.command(test::topspin_binary() + " -i lo --ascii udp port " +
+                   std::to_string(swarm.port()));
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  terminal.type("0");
+  // It has most flows, so it is the first row below the titles.
+  ASSERT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    const size_t titles = screen.find(" Process (");
+    const size_t row = screen.find('\n', std::min(titles, screen.size()));
+    return row != std::string::npos && screen.compare(row + 1, 15, " tui_live_test ") == 0;
+  })) << terminal.screen();
+  terminal.type("w");
+  const std::string subject = "pid " + std::to_string(getpid());
+  EXPECT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    return screen.find(subject) != std::string::npos && shows_active(terminal, "20");
+  })) << terminal.screen();
+  // Its threads are measured now.
+  terminal.type("2");
+  EXPECT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    return screen.find("Name (") != std::string::npos &&
+           screen.find("tui_live_test") != std::string::npos;
+  })) << terminal.screen();
+  terminal.type("q");
+  terminal.type("q");
+  EXPECT_TRUE(terminal.wait_for("READY>")) << terminal.screen();
+  EXPECT_EQ(terminal.settings(), before);
+}
+
+TEST_F(LiveScreen, ASignalToTheProgramEndsItsScreen) {
+  Tmux terminal(100, 30);
+  const std::string before = terminal.settings();
+  terminal.command(test::topspin_binary() + " -i lo --ascii udp port 9 & echo $! > " +
+                   terminal.file("pid") + "; fg");
+  ASSERT_TRUE(terminal.wait_for("waiting for the first tick")) << terminal.screen();
+  int pid = 0;
+  std::ifstream(terminal.file("pid")) >> pid;
+  ASSERT_GT(pid, 0);
+  ASSERT_EQ(kill(pid, SIGTERM), 0);
+  EXPECT_TRUE(terminal.wait_for("READY>")) << terminal.screen();
+  EXPECT_EQ(terminal.settings(), before);
 }
 
 TEST_F(LiveScreen, WithoutATerminalALineATick) {

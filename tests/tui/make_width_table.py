@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Prints tui/width_table.h from Python's Unicode data: which characters take no cell, and which take two.
+"""Prints tui/terminal/width_table.h from Python's Unicode data: which characters take no cell, and which take two.
 
 Combining: categories Mn and Me. Wide: East Asian Width W or F. Unassigned code points inside the two CJK planes are
-wide, as UAX 11 recommends. Run: tests/tui/make_width_table.py > tui/width_table.h
+wide, as UAX 11 recommends. Run: tests/tui/make_width_table.py > tui/terminal/width_table.h
 """
 import unicodedata
 

@@ -1,5 +1,5 @@
 // The model: what it keeps of Samples, and that nothing of it changes what was counted.
-#include "tui/model.h"
+#include "tui/model/model.h"
 
 #include <gtest/gtest.h>
 

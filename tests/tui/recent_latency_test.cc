@@ -1,5 +1,5 @@
 // p99 over the last ticks, and the tick line and head that show it.
-#include "tui/recent_latency.h"
+#include "tui/model/recent_latency.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

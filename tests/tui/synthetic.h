@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/sample.h"
-#include "tui/model.h"
+#include "tui/model/model.h"
 
 namespace topspin::test {
 

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "capture/packet_source.h"
-#include "tui/flow_filter.h"
+#include "tui/flows/flow_filter.h"
 
 namespace topspin {
 namespace {

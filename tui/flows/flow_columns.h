@@ -1,0 +1,127 @@
+// The columns of the flow table: their titles, what a cell says, how rows sort by them. One table
+// for the screen, the chooser of columns, plain text and Help.
+//
+// Pure.
+#pragma once
+
+#include <array>
+#include <bitset>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "tui/model/model.h"
+#include "tui/terminal/grid.h"
+
+namespace topspin {
+
+enum class FlowColumn : uint8_t {
+  kSource,
+  kDestination,
+  kProtocol,
+  kSize,
+  kData,
+  kPackets,
+  kRate,
+  kPacketRate,
+  kSeen,
+  kLate,
+  kLateMax,
+  kMissed,
+  kReply,
+  kReplyMean,
+  kReplyMax,
+  kUnanswered,
+  kPeriod,
+  kRetransmissions,
+  kAge,
+  kProcess,
+  kCount,
+};
+inline constexpr size_t kFlowColumnCount = static_cast<size_t>(FlowColumn::kCount);
+using FlowColumnSet = std::bitset<kFlowColumnCount>;
+
+/// Size, Data and Packets stand in one place and rotate, as in trafshow.
+inline constexpr std::array<FlowColumn, 3> kAmounts = {FlowColumn::kSize, FlowColumn::kData,
+                                                       FlowColumn::kPackets};
+inline bool is_amount(FlowColumn column) {
+  return column >= FlowColumn::kSize && column <= FlowColumn::kPackets;
+}
+
+struct FlowColumnInfo {
+  FlowColumn column;
+  std::string_view title;
+  int width;     // cells; of text columns the least
+  bool text;     // left-aligned, grows with its content, sorts upwards
+  int priority;  // the greatest goes first when the terminal is narrow
+  std::string_view what;
+};
+std::span<const FlowColumnInfo> flow_columns();
+const FlowColumnInfo& flow_column(FlowColumn column);
+
+/// How rows are gathered. The count of flows never depends on it.
+enum class Grouping : uint8_t { kNone, kResponder, kInitiatorHost, kNets };
+std::string_view grouping_name(Grouping grouping);
+
+/// A row of the table: a flow, or the sum of a group.
+struct TableRow {
+  FlowEntry entry;
+  uint64_t flows = 1;
+  uint64_t late_flows = 0;  // of a group: whose last gap was late
+};
+
+/// Lateness, and what follows from it: shown where some flow has a period.
+inline bool is_of_periods(FlowColumn column) {
+  return column == FlowColumn::kLate || column == FlowColumn::kLateMax ||
+         column == FlowColumn::kMissed || column == FlowColumn::kPeriod;
+}
+
+/// How the cells of a table are written.
+struct CellLook {
+  Grouping grouping = Grouping::kNone;
+  bool swapped = false;  // seen from the responder (Tab)
+  bool names = false;    // names for numbers, where the model's table has them
+};
+
+/// Whether a row of a replayed run holds what came after the moment shown: a stored run keeps each
+/// flow as it stood last.
+bool is_of_the_future(const FlowRow& row, const Model& model);
+
+/// Silent at the moment shown: such rows stand on top.
+bool is_silent(const FlowRow& row, const Model& model);
+
+/// A cell's text, fit for a terminal.
+std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model,
+                      const CellLook& look);
+
+/// The payload of both directions; nullopt: not counted.
+std::optional<uint64_t> payload_total(const FlowRow& row);
+/// "node 812", with a + if it is one of several; "-": not known.
+std::string owner_text(const FlowOwner* owner);
+/// What a cell's number means.
+Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);
+
+/// Orders rows: silent flows first whatever is sorted by; absent sorts last either way, ties go by
+/// id.
+struct SortKey {
+  uint64_t high = 0;
+  uint64_t low = 0;
+  uint32_t index = 0;
+  uint32_t rank = 1;  // 0: silent
+  bool operator<(const SortKey& other) const {
+    if (rank != other.rank) return rank < other.rank;
+    if (high != other.high) return high < other.high;
+    if (low != other.low) return low < other.low;
+    return index < other.index;
+  }
+};
+SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, const Model& model,
+                      uint32_t index);
+
+/// "1.25M": three significant digits in powers of 1000.
+std::string format_count(uint64_t count);
+/// "1,234,567".
+std::string format_exact(uint64_t count);
+
+}  // namespace topspin

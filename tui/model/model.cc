@@ -1,0 +1,279 @@
+#include "tui/model/model.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/numbers.h"
+#include "core/periods.h"
+#include "core/thread_wait.h"
+
+namespace topspin {
+namespace {
+
+bool by_id(const FlowEntry& a, const FlowEntry& b) { return a.row.id < b.row.id; }
+
+/// A counter's growth; a counter that shrank (another process in its place) says nothing.
+uint64_t growth(uint64_t before, uint64_t after) { return after > before ? after - before : 0; }
+
+std::optional<uint64_t> growth(const std::optional<uint64_t>& before,
+                               const std::optional<uint64_t>& after) {
+  if (!before || !after) return std::nullopt;
+  return growth(*before, *after);
+}
+
+std::optional<uint64_t> switches(const ThreadRow& row) {
+  if (!row.voluntary_switches || !row.involuntary_switches) return std::nullopt;
+  return *row.voluntary_switches + *row.involuntary_switches;
+}
+
+Liveness judge_change(const FlowRow& before, const FlowRow& after, int64_t now_ns) {
+  LivenessFacts facts;
+  facts.ended = after.ended;
+  facts.sent = after.packets[0] > before.packets[0];
+  facts.missed = after.missed_ticks > before.missed_ticks;
+  // Of several gaps in one tick the row tells the last one, and the worst if it is a new record.
+  facts.late_ns = after.lateness_max_ns > before.lateness_max_ns ? after.lateness_max_ns
+                                                                 : after.lateness_last_ns;
+  facts.period_ns = after.period_ns;
+  facts.silent_ns = now_ns - after.last_ns;
+  return judge_liveness(facts);
+}
+
+}  // namespace
+
+std::optional<size_t> Model::find_flow(uint64_t id) const {
+  if (ids_.empty() || id < ids_.front() || id > ids_.back()) return std::nullopt;
+  // Ids grow with few holes: guess by interpolation, then widen until the id is enclosed.
+  const double share = static_cast<double>(id - ids_.front()) /
+                       static_cast<double>(std::max<uint64_t>(ids_.back() - ids_.front(), 1));
+  size_t low =
+      std::min(static_cast<size_t>(share * static_cast<double>(ids_.size() - 1)), ids_.size() - 1);
+  size_t high = low + 1;
+  for (size_t step = 1; low > 0 && ids_[low] > id; step *= 2) low = low > step ? low - step : 0;
+  for (size_t step = 1; high < ids_.size() && ids_[high - 1] < id; step *= 2) {
+    high = std::min(high + step, ids_.size());
+  }
+  const auto found = std::lower_bound(ids_.begin() + static_cast<std::ptrdiff_t>(low),
+                                      ids_.begin() + static_cast<std::ptrdiff_t>(high), id);
+  if (found == ids_.end() || *found != id) return std::nullopt;
+  return static_cast<size_t>(found - ids_.begin());
+}
+
+const Growth& Model::growth_of_run() const {
+  if (!growth_) {
+    std::vector<GrowthPoint> series;
+    series.reserve(history_.size());
+    for (size_t i = 0; i < history_.size(); ++i) {
+      const TickPoint& point = history_.at(i);
+      series.push_back({point.elapsed_ns, static_cast<int64_t>(point.active_flows),
+                        static_cast<int64_t>(point.live_flows), point.resources});
+    }
+    growth_ = judge_growth(series);
+  }
+  return *growth_;
+}
+
+void Model::add(const Sample& sample) {
+  growth_.reset();
+  ++version_;
+  tick_ = sample.tick;
+  flow_now_ns_ = sample.flows.end_ns;
+  packets_total_ += sample.flows.packets;
+  bytes_total_ += sample.flows.bytes;
+  flows_total_ += sample.flows.new_flows;
+  TickPoint point = make_tick_point(sample, scene.period_ns);
+  recent_.add(sample, scene.period_ns);
+  point.lateness_recent_p99 = recent_.lateness.p99();
+  point.reply_recent_p99 = recent_.reply.p99();
+  point.reply_recent_max = recent_.reply.max();
+  point.run_queue_recent_p99 = recent_.run_queue.p99();
+  failed_.add(sample);
+  had_periods_ = had_periods_ || has_lateness(sample.flows, scene.period_ns);
+  missed_total_ += point.missed_ticks;
+  unanswered_total_ += sample.flows.unanswered;
+  late_replies_total_ =
+      std::min(late_replies_total_ + sample.flows.late_replies, unanswered_total_);
+  losses_total_.merge(sample.losses);
+  history_.add(point);
+  for (const FlowOwner& owner : sample.changed_owners) owners_.set(owner);
+  for_each_part([&](std::string_view, auto part) { last_.*part = sample.*part; });
+  merge_tick(whole_, last_);
+  add_flows(sample);
+  judge_flows();
+  drop_flows();
+  add_threads(sample);
+  drop_threads();
+  add_syscalls(sample);
+  add_sockets(sample);
+}
+
+void Model::add_flows(const Sample& sample) {
+  const size_t known = flows_.size();
+  bool in_order = true;
+  for (const FlowRow& row : sample.changed_flows) {
+    if (const auto index = find_flow(row.id); index && *index < known) {
+      FlowEntry& entry = flows_[*index];
+      const FlowRow& before = entry.row;
+      entry.tick_packets =
+          growth(before.packets[0] + before.packets[1], row.packets[0] + row.packets[1]);
+      entry.tick_bytes = growth(before.bytes[0] + before.bytes[1], row.bytes[0] + row.bytes[1]);
+      entry.tick_bytes_of = {growth(before.bytes[0], row.bytes[0]),
+                             growth(before.bytes[1], row.bytes[1])};
+      entry.tick_liveness = judge_change(before, row, flow_now_ns_);
+      entry.changed_tick = tick_;
+      entry.row = row;
+      continue;
+    }
+    if (flows_.size() >= limits_.max_flow_rows) continue;
+    FlowEntry entry;
+    entry.row = row;
+    entry.changed_tick = tick_;
+    // A flow that is older than the tick is new to us alone: what of its counts is the tick's, is
+    // not known.
+    if (row.first_ns >= sample.flows.begin_ns) {
+      entry.tick_packets = row.packets[0] + row.packets[1];
+      entry.tick_bytes = row.bytes[0] + row.bytes[1];
+      entry.tick_bytes_of = row.bytes;
+    }
+    entry.tick_liveness = row.ended ? Liveness::kNone : Liveness::kOnTime;
+    in_order = in_order && (flows_.empty() || flows_.back().row.id < row.id);
+    flows_.push_back(entry);
+  }
+  if (flows_.size() == known) return;
+  if (in_order) {
+    for (size_t i = known; i < flows_.size(); ++i) ids_.push_back(flows_[i].row.id);
+    liveness_.resize(flows_.size());
+    return;
+  }
+  // Rows came in another order than their flows (a purge, or a limit of rows a tick): sort the
+  // newcomers in, and their empty liveness with them.
+  std::vector<std::pair<uint64_t, LivenessHistory>> histories;
+  histories.reserve(flows_.size());
+  liveness_.resize(flows_.size());
+  for (size_t i = 0; i < flows_.size(); ++i) histories.emplace_back(flows_[i].row.id, liveness_[i]);
+  std::stable_sort(histories.begin(), histories.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::stable_sort(flows_.begin(), flows_.end(), by_id);
+  ids_.resize(flows_.size());
+  for (size_t i = 0; i < flows_.size(); ++i) {
+    ids_[i] = flows_[i].row.id;
+    liveness_[i] = histories[i].second;
+  }
+}
+
+void Model::judge_flows() {
+  for (size_t i = 0; i < flows_.size(); ++i) {
+    const FlowEntry& flow = flows_[i];
+    if (flow.changed_tick == tick_) {
+      liveness_[i].push(flow.tick_liveness);
+      continue;
+    }
+    LivenessFacts facts;
+    facts.ended = flow.row.ended;
+    facts.period_ns = flow.row.period_ns;
+    facts.silent_ns = flow_now_ns_ - flow.row.last_ns;
+    liveness_[i].push(judge_liveness(facts));
+  }
+}
+
+void Model::drop_flows() {
+  const auto gone = [&](const FlowEntry& flow) {
+    if (flow.row.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
+    if (flow.row.silent) return false;  // until whoever tracks the flow says that it has ended
+    return limits_.silent_drop_ns > 0 && flow_now_ns_ - flow.row.last_ns > limits_.silent_drop_ns;
+  };
+  size_t kept = 0;
+  for (size_t i = 0; i < flows_.size(); ++i) {
+    if (gone(flows_[i])) continue;
+    if (kept != i) {
+      flows_[kept] = flows_[i];
+      liveness_[kept] = liveness_[i];
+      ids_[kept] = ids_[i];
+    }
+    ++kept;
+  }
+  flows_.resize(kept);
+  liveness_.resize(kept);
+  ids_.resize(kept);
+}
+
+void Model::purge_flows() {
+  ++version_;
+  flows_.clear();
+  liveness_.clear();
+  ids_.clear();
+}
+
+void Model::add_threads(const Sample& sample) {
+  for (const ThreadRow& row : sample.changed_threads) {
+    const ThreadKey key{row.pid, row.tid, row.start_time_ns};
+    const auto found = thread_index_.find(key);
+    if (found == thread_index_.end()) {
+      if (threads_.size() >= limits_.max_thread_rows) continue;
+      thread_index_[key] = threads_.size();
+      threads_.push_back({row, tick_, {}, {}, {}});
+      continue;
+    }
+    ThreadEntry& entry = threads_[found->second];
+    entry.tick_cpu_ns = growth(entry.row.cpu_ns, row.cpu_ns);
+    entry.tick_wait_ns = growth(waited_ns(entry.row), waited_ns(row));
+    entry.tick_switches = growth(switches(entry.row), switches(row));
+    entry.changed_tick = tick_;
+    entry.row = row;
+  }
+}
+
+void Model::add_syscalls(const Sample& sample) {
+  for (const SyscallRow& row : sample.changed_syscalls) {
+    const auto at = std::lower_bound(
+        syscalls_.begin(), syscalls_.end(), row.number,
+        [](const SyscallEntry& entry, int32_t number) { return entry.row.number < number; });
+    if (at == syscalls_.end() || at->row.number != row.number) {
+      // First seen by us: how much of its counts is this tick's is not known, but for tick 1.
+      const bool whole = sample.tick == 1;
+      syscalls_.insert(at, {row, tick_, whole ? row.count : 0, whole ? row.latency.sum() : 0});
+      continue;
+    }
+    at->tick_count = growth(at->row.count, row.count);
+    at->tick_ns = growth(at->row.latency.sum(), row.latency.sum());
+    at->changed_tick = tick_;
+    at->row = row;
+  }
+}
+
+void Model::add_sockets(const Sample& sample) {
+  for (const SocketRow& row : sample.changed_sockets) {
+    const auto at = std::lower_bound(
+        sockets_.begin(), sockets_.end(), row.cookie,
+        [](const SocketEntry& entry, uint64_t cookie) { return entry.row.cookie < cookie; });
+    if (at != sockets_.end() && at->row.cookie == row.cookie)
+      *at = {row, tick_};
+    else if (sockets_.size() < limits_.max_socket_rows)
+      sockets_.insert(at, {row, tick_});
+  }
+  std::erase_if(sockets_, [&](const SocketEntry& entry) {
+    return !scene.flows_are_final && entry.row.closed &&
+           tick_ - entry.changed_tick > limits_.ended_linger_ticks;
+  });
+  if (!sample.sockets) return;
+  const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {
+    if (count) total = total.value_or(0) + *count;
+  };
+  add(socket_totals_.listen_overflows, sample.sockets->listen_overflows);
+  add(socket_totals_.syn_drops, sample.sockets->syn_drops);
+  add(socket_totals_.udp_drops, sample.sockets->udp_drops);
+}
+
+void Model::drop_threads() {
+  const auto gone = [&](const ThreadEntry& thread) {
+    return thread.row.exited && tick_ - thread.changed_tick > limits_.ended_linger_ticks;
+  };
+  if (std::erase_if(threads_, gone) == 0) return;
+  thread_index_.clear();
+  for (size_t i = 0; i < threads_.size(); ++i) {
+    const ThreadRow& row = threads_[i].row;
+    thread_index_[{row.pid, row.tid, row.start_time_ns}] = i;
+  }
+}
+
+}  // namespace topspin

@@ -1,0 +1,193 @@
+// Model: everything that the screens show, fed with Samples, one tick at a time.
+//
+// The Samples are those that are stored; the model only keeps them in the shape that views want:
+// headline numbers per tick, flow rows and thread rows as they stand, liveness. It counts nothing
+// itself: the number of active flows is the Sample's, whatever rows are here. A value: a copy is a
+// frozen picture. Time is a parameter. Lives on the session's thread.
+#pragma once
+
+#include <any>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/growth.h"
+#include "core/run.h"
+#include "core/sample.h"
+#include "tui/model/failed_work.h"
+#include "tui/model/flow_packets.h"
+#include "tui/model/history.h"
+#include "tui/model/interface_table.h"
+#include "tui/model/liveness.h"
+#include "tui/model/names.h"
+#include "tui/model/recent_latency.h"
+
+namespace topspin {
+
+struct ModelLimits {
+  size_t max_ticks = 3600;
+  size_t max_flow_rows = 1'000'000;  // later flows have no row until there is room
+  size_t max_thread_rows = 65'536;
+  size_t max_socket_rows = 65'536;
+  uint64_t ended_linger_ticks = 10;         // an ended flow or thread stays so long
+  int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for so long goes; 0: never
+};
+
+/// What does not change while one looks on, apart from the subject's state.
+struct Scene {
+  std::string source;  // "lo", "any", a file's name, "run 0192..."
+  std::string filter;
+  std::string subject;        // "node server.js", "pid 123", "cgroup /x"; empty: none
+  std::string subject_state;  // "running", "exited 0", ...
+  std::vector<ProbeStatus> probes;
+  std::optional<int64_t> period_ns;  // declared with --period
+  int64_t reply_timeout_ns = 0;      // 0: not known
+  std::string note;                  // "REPLAY 1x paused", "FILE": shown in the title bar
+  // Replay of stored ticks: rows of flows and sockets hold the counts of the run's end.
+  bool flows_are_final = false;
+};
+
+struct FlowEntry {
+  FlowRow row;
+  uint64_t changed_tick = 0;  // the tick that last brought this row
+  uint64_t tick_packets = 0;  // in that tick, both directions
+  uint64_t tick_bytes = 0;
+  std::array<uint64_t, 2> tick_bytes_of{};    // of these, [0] the initiator's, [1] the responder's
+  Liveness tick_liveness = Liveness::kQuiet;  // as judged in that tick
+};
+
+struct ThreadEntry {
+  ThreadRow row;
+  uint64_t changed_tick = 0;
+  // Differences of that tick; absent where the counter is, or at first sight of the thread.
+  std::optional<uint64_t> tick_cpu_ns;
+  std::optional<uint64_t> tick_wait_ns;
+  std::optional<uint64_t> tick_switches;
+};
+
+struct SyscallEntry {
+  SyscallRow row;
+  uint64_t changed_tick = 0;
+  uint64_t tick_count = 0;  // in that tick
+  uint64_t tick_ns = 0;     // inside, in that tick
+};
+
+struct SocketEntry {
+  SocketRow row;
+  uint64_t changed_tick = 0;
+};
+
+/// Since the first tick; absent where nothing was measured.
+struct SocketTotals {
+  std::optional<uint64_t> listen_overflows, syn_drops, udp_drops;
+};
+
+class Model {
+ public:
+  explicit Model(ModelLimits limits = {}) : limits_(limits), history_(limits.max_ticks) {}
+
+  /// One tick. Ticks come in order.
+  void add(const Sample& sample);
+
+  /// Forgets the rows of flows (the counts stay): they come back with their next packet.
+  void purge_flows();
+
+  Scene scene;
+  // What the owner of the screen looks up for it beside the Samples; nothing here is counted.
+  NameTable names;
+  InterfaceTable interfaces;
+  FlowPackets packets;
+  // What a screen keeps of its own look_up() (screens/screens.h), by the screen's name.
+  std::map<std::string_view, std::any> looked_up;
+
+  const TickHistory& history() const { return history_; }
+  /// Of the ticks that are kept: cost of a flow, headroom, leak. Computed when first asked for
+  /// after a tick, some milliseconds.
+  const Growth& growth_of_run() const;
+  /// In order of id, so of first packet.
+  const std::vector<FlowEntry>& flows() const { return flows_; }
+  /// Of the flow at the same index.
+  const LivenessHistory& liveness(size_t flow_index) const { return liveness_[flow_index]; }
+  /// Index of the flow with this id.
+  std::optional<size_t> find_flow(uint64_t id) const;
+  const std::vector<ThreadEntry>& threads() const { return threads_; }
+  const OwnerTable& owners() const { return owners_; }
+  /// By number.
+  const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
+  /// By cookie.
+  const std::vector<SocketEntry>& sockets() const { return sockets_; }
+  const SocketTotals& socket_totals() const { return socket_totals_; }
+
+  uint64_t tick() const { return tick_; }
+  /// The end of the last tick on the clock of the flow rows' times.
+  int64_t flow_now_ns() const { return flow_now_ns_; }
+  /// Changes with every add() and purge: what was derived from the rows is stale then.
+  uint64_t version() const { return version_; }
+
+  uint64_t packets_total() const { return packets_total_; }
+  uint64_t bytes_total() const { return bytes_total_; }
+  uint64_t flows_total() const { return flows_total_; }
+  /// Some flow has or had a period: lateness, missed ticks and silence are shown.
+  bool has_periods() const { return scene.period_ns.has_value() || had_periods_; }
+  uint64_t missed_total() const { return missed_total_; }
+  uint64_t unanswered_total() const { return unanswered_total_; }
+  const FailedWork& failed() const { return failed_; }
+  /// Requests that no reply came to at all, so far.
+  uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
+  /// The numbers of the last tick, and those of all ticks together (core/numbers.h); no rows.
+  const Sample& last() const { return last_; }
+  const Sample& whole() const { return whole_; }
+  const LossInterval& losses_total() const { return losses_total_; }
+
+  /// Bytes in the last tick of a flow, 0 if it had none.
+  uint64_t bytes_now(const FlowEntry& flow) const {
+    return flow.changed_tick == tick_ ? flow.tick_bytes : 0;
+  }
+  uint64_t packets_now(const FlowEntry& flow) const {
+    return flow.changed_tick == tick_ ? flow.tick_packets : 0;
+  }
+
+ private:
+  using ThreadKey = std::tuple<int32_t, int32_t, int64_t>;
+
+  void add_flows(const Sample& sample);
+  void judge_flows();
+  void drop_flows();
+  void add_threads(const Sample& sample);
+  void drop_threads();
+  void add_syscalls(const Sample& sample);
+  void add_sockets(const Sample& sample);
+
+  ModelLimits limits_;
+  TickHistory history_;
+  mutable std::optional<Growth> growth_;   // of the ticks so far, if anybody asked
+  std::vector<FlowEntry> flows_;           // by id
+  std::vector<uint64_t> ids_;              // of flows_, close together for the search
+  std::vector<LivenessHistory> liveness_;  // beside flows_
+  std::vector<ThreadEntry> threads_;
+  std::map<ThreadKey, size_t> thread_index_;
+  OwnerTable owners_;
+  std::vector<SyscallEntry> syscalls_;
+  std::vector<SocketEntry> sockets_;
+  SocketTotals socket_totals_;
+  uint64_t tick_ = 0;
+  int64_t flow_now_ns_ = 0;
+  uint64_t version_ = 0;
+  uint64_t packets_total_ = 0;
+  uint64_t bytes_total_ = 0;
+  uint64_t flows_total_ = 0;
+  uint64_t missed_total_ = 0;
+  uint64_t unanswered_total_ = 0;
+  uint64_t late_replies_total_ = 0;  // at most unanswered_total_
+  bool had_periods_ = false;
+  RecentLatencies recent_;
+  FailedWork failed_;
+  LossInterval losses_total_;
+  Sample last_, whole_;
+};
+
+}  // namespace topspin
