@@ -46,14 +46,13 @@ Result<std::string> report_format(const ReportOptions& o) {
                                 o.output, ending, kReportFormats));
 }
 
-/// Text and JSON: one run after the other. A wrong name leaves no half of an
-/// answer.
+/// Text and JSON: one run after the other. A wrong name leaves no half of an answer.
 Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
   std::string text;
   TOPSPIN_ASSIGN(const auto chosen, select_runs(store, runs));
   for (const StoredRun& run : chosen) {
     if (json) {
-      TOPSPIN_ASSIGN(const RunReport report, read_run_report(store, run.info.id, plan_rules));
+      TOPSPIN_ASSIGN(const RunReport report, read_run_report(store, run, plan_rules));
       text += run_report_json(report);
       continue;
     }

@@ -1,6 +1,7 @@
 #include "report/document/readable.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -55,6 +56,12 @@ std::string plain_text(std::string_view text, size_t most_bytes) {
     }
   }
   return sanitize_for_terminal(text) + (cut ? "…" : "");
+}
+
+std::string capitalized(std::string_view label) {
+  std::string text(label);
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
 }
 
 std::string no_command(std::string line) {

@@ -18,6 +18,9 @@ inline constexpr size_t kPageTextBytes = 400;
 /// direction made visible. Not escaped for any markup.
 std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes);
 
+/// "Active flows" of "active flows".
+std::string capitalized(std::string_view label);
+
 /// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
 /// "##[error]" of Azure; both after any spaces).
 std::string no_command(std::string line);

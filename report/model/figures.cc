@@ -1,7 +1,6 @@
 #include "report/model/figures.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -39,12 +38,6 @@ bool is_wanted(const ReportPage& page, size_t curve) {
     return is_p90 ? sparse : !sparse || page.runs.size() == 1;
   }
   return true;
-}
-
-std::string capitalized(std::string_view label) {
-  std::string text(label);
-  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
-  return text;
 }
 
 /// Samples over time, where they are kept.

@@ -54,24 +54,25 @@ void RunPage::add(const Sample& sample) {
   if (sample.resources && sample.resources->rss_bytes) resources = *sample.resources;
 }
 
-Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const RulesOfRun& rules_of) {
-  RunPage page;
-  page.run = run;
-  const std::string& id = run.info.id;
+namespace {
+
+Status read_ticks(RunStore& store, RunPage& page) {
   std::vector<GrowthPoint> growth;
-  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
   const int64_t measured_ns = measured_from_ns(page.stages);
   RunFold measured;
   page.fold.load_end_ns = measured.load_end_ns = load_end_ns(page.stages);
-  TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
+  TOPSPIN_TRY(store.for_each_tick(page.run.info.id, [&](const Sample& sample) {
     page.add(sample);
     if (sample.elapsed_ns > measured_ns) measured.add(sample);
     growth.push_back(growth_point(sample));
   }));
-  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
-    ++page.threads_in_all;
-    keep_first(page.threads, thread, kPageThreads, is_busier_thread);
-  }));
+  page.measured = RunTotals(measured);
+  page.growth = judge_growth(growth, judged_from(page.stages));
+  return {};
+}
+
+Status read_flows(RunStore& store, RunPage& page) {
+  const std::string& id = page.run.info.id;
   std::vector<FlowLife> lives;
   const int64_t origin_ns = page.flows_begin_ns.value_or(0);
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
@@ -81,25 +82,24 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
       return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
     });
   }));
-  page.lives = make_life_grid(std::move(lives), page.elapsed_ns, run.info.settings.interval_ns,
+  page.lives = make_life_grid(std::move(lives), page.elapsed_ns, page.run.info.settings.interval_ns,
                               kPageLifeRows, kPageLifeColumns);
-  TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
+  return store.for_each_owner(id, [&](const FlowOwner& owner) {
     const bool shown =
         std::any_of(page.busiest_flows.begin(), page.busiest_flows.end(), [&](const FlowRow& flow) {
           return flow.owners[0] == owner.number || flow.owners[1] == owner.number;
         });
     if (shown) page.owners.set(owner);
+  });
+}
+
+/// What the kernel did with the subject, row by row.
+Status read_subject(RunStore& store, RunPage& page) {
+  const std::string& id = page.run.info.id;
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    ++page.threads_in_all;
+    keep_first(page.threads, thread, kPageThreads, is_busier_thread);
   }));
-  TOPSPIN_TRY(store.for_each_event(id, [&](const StoredEvent& event) {
-    ++page.events_in_all;
-    if (page.events.size() < kPageEvents) page.events.push_back(event);
-  }));
-  page.measured = RunTotals(measured);
-  page.growth = judge_growth(growth, judged_from(page.stages));
-  if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
-  TOPSPIN_ASSIGN(page.load, store.load_load(id));
-  if (page.load) page.measured.set_load(*page.load);
-  page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
     ++page.sockets_in_all;
     keep_first(page.socket_rows, socket, kPageSockets,
@@ -107,16 +107,35 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   }));
   TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
     ++page.syscalls_in_all;
-    page.syscall_ns += syscall.latency.sum();
     keep_first(page.syscalls, syscall, kPageSyscalls, [](const SyscallRow& a, const SyscallRow& b) {
       return a.latency.sum() > b.latency.sum();
     });
   }));
-  TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
+  return store.for_each_stack(id, [&](const StackRow& stack) {
     page.stack_samples += stack.samples;
     keep_first(page.stacks, stack, kPageStacks,
                [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
+  });
+}
+
+}  // namespace
+
+Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const RulesOfRun& rules_of) {
+  RunPage page;
+  page.run = run;
+  const std::string& id = run.info.id;
+  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  TOPSPIN_TRY(read_ticks(store, page));
+  if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
+  TOPSPIN_TRY(read_flows(store, page));
+  TOPSPIN_TRY(read_subject(store, page));
+  TOPSPIN_TRY(store.for_each_event(id, [&](const StoredEvent& event) {
+    ++page.events_in_all;
+    if (page.events.size() < kPageEvents) page.events.push_back(event);
   }));
+  TOPSPIN_ASSIGN(page.load, store.load_load(id));
+  if (page.load) page.measured.set_load(*page.load);
+  page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
   return page;
 }

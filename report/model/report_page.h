@@ -58,7 +58,6 @@ struct RunPage {
   size_t sockets_in_all = 0;
   std::vector<SyscallRow> syscalls;  // by time inside, the most first
   size_t syscalls_in_all = 0;
-  uint64_t syscall_ns = 0;       // inside all of them
   std::vector<StackRow> stacks;  // by samples, the most first
   uint64_t stack_samples = 0;    // of all stacks
   ResourceReading resources;     // the last reading

@@ -87,10 +87,10 @@ Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
   return judge_slos(store, run, *rules);
 }
 
-Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
                                   const RulesOfRun& rules_of) {
   RunReport report;
-  TOPSPIN_ASSIGN(report.run, store.find_run(run));
+  report.run = run;
   const std::string& id = report.run.info.id;
   std::vector<GrowthPoint> growth;
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));

@@ -67,7 +67,7 @@ struct RunReport {
 std::vector<std::string> invalid_reasons(const StoredRun& run);
 
 /// `rules_of` may be empty: then there are no rules.
-Result<RunReport> read_run_report(RunStore& store, std::string_view run,
+Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
                                   const RulesOfRun& rules_of = {});
 
 }  // namespace topspin

@@ -1,7 +1,6 @@
 #include "report/sections/parts.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -49,12 +48,6 @@ Span moment(int64_t elapsed_ns) {
 std::string spaced(std::string_view name) {
   std::string text(name);
   std::replace(text.begin(), text.end(), '_', ' ');
-  return text;
-}
-
-std::string capitalized(std::string_view label) {
-  std::string text(label);
-  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
   return text;
 }
 

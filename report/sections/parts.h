@@ -31,8 +31,6 @@ document::Span id(int64_t number);
 document::Span moment(int64_t elapsed_ns);
 /// "kernel thread" of "kernel_thread".
 std::string spaced(std::string_view name);
-/// "Active flows" of "active flows".
-std::string capitalized(std::string_view label);
 /// "1 flow", "2 flows".
 document::Line plural(uint64_t count, std::string_view one, std::string_view many);
 

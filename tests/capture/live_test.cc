@@ -306,20 +306,36 @@ TEST(Live, AReplyThatComesTwiceAnswersNoOtherRequest) {
   EXPECT_GE(flows.reply_latency.min(), uint64_t{4 * kNanosPerMilli});
 }
 
+/// A TCP socket that listens on a port of its own at 127.0.0.1.
+class Listener {
+ public:
+  explicit Listener(int backlog) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    here_ = loopback(AF_INET, 0, size_);
+    auto* here = reinterpret_cast<sockaddr*>(&here_);
+    ready_ = bind(fd_.get(), here, size_) == 0 && listen(fd_.get(), backlog) == 0 &&
+             getsockname(fd_.get(), here, &size_) == 0;
+  }
+  bool ready() const { return ready_; }
+  int fd() const { return fd_.get(); }
+  const sockaddr* address() const { return reinterpret_cast<const sockaddr*>(&here_); }
+  socklen_t size() const { return size_; }
+  uint16_t port() const { return ntohs(reinterpret_cast<const sockaddr_in*>(&here_)->sin_port); }
+
+ private:
+  UniqueFd fd_;
+  sockaddr_storage here_{};
+  socklen_t size_ = 0;
+  bool ready_ = false;
+};
+
 TEST(Live, ConnectionsThatAFullAcceptQueueNeverAnswersAreCounted) {
-  socklen_t size = 0;
-  sockaddr_storage here = loopback(AF_INET, 0, size);
-  auto* address = reinterpret_cast<sockaddr*>(&here);
-  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(bind(listener.get(), address, size), 0);
-  ASSERT_EQ(listen(listener.get(), 0), 0);
-  ASSERT_EQ(getsockname(listener.get(), address, &size), 0);
-  START_CAPTURE(capture, "lo",
-                fmt::format("tcp port {}", ntohs(reinterpret_cast<sockaddr_in*>(&here)->sin_port)));
+  const Listener listener(0);
+  ASSERT_TRUE(listener.ready());
+  START_CAPTURE(capture, "lo", fmt::format("tcp port {}", listener.port()));
   std::vector<UniqueFd> clients;
   for (int i = 0; i < 8; ++i) {
     clients.emplace_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    connect(clients.back().get(), address, size);
+    connect(clients.back().get(), listener.address(), listener.size());
   }
   poll(nullptr, 0, 1500);  // a SYN that waits for less than the reply timeout may be answered yet
   uint64_t waiting = 0;
@@ -335,24 +351,18 @@ TEST(Live, ConnectionsThatAFullAcceptQueueNeverAnswersAreCounted) {
 }
 
 TEST(Live, AnUploadThatIsPacedHasNoPeriod) {
-  socklen_t size = 0;
-  sockaddr_storage here = loopback(AF_INET, 0, size);
-  auto* address = reinterpret_cast<sockaddr*>(&here);
-  const UniqueFd listener(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(bind(listener.get(), address, size), 0);
-  ASSERT_EQ(listen(listener.get(), 1), 0);
-  ASSERT_EQ(getsockname(listener.get(), address, &size), 0);
-  START_CAPTURE(capture, "lo",
-                fmt::format("tcp port {}", ntohs(reinterpret_cast<sockaddr_in*>(&here)->sin_port)));
+  const Listener listener(1);
+  ASSERT_TRUE(listener.ready());
+  START_CAPTURE(capture, "lo", fmt::format("tcp port {}", listener.port()));
   std::thread taking([&] {
-    const UniqueFd connection(accept(listener.get(), nullptr, nullptr));
+    const UniqueFd connection(accept(listener.fd(), nullptr, nullptr));
     std::vector<char> bytes(1 << 16);
     while (recv(connection.get(), bytes.data(), bytes.size(), 0) > 0) {
     }
   });
   {
     const UniqueFd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    EXPECT_EQ(connect(client.get(), address, size), 0);
+    EXPECT_EQ(connect(client.get(), listener.address(), listener.size()), 0);
     const std::vector<char> bytes(16'384);
     for (int burst = 0; burst < 150; ++burst) {
       EXPECT_EQ(send(client.get(), bytes.data(), bytes.size(), 0),

@@ -65,7 +65,7 @@ Told tell(const Setting& setting) {
   end.duration_ns = 12 * kSecond;
   EXPECT_OK(writer->finish(end));
   auto store = open(path);
-  const RunReport report = must(read_run_report(*store, info.id));
+  const RunReport report = must(read_run_report(*store, must(store->find_run(info.id))));
   const ReportPage page = must(read_report_page(*store, {info.id}));
   return {text_report(page), run_report_json(report), markdown_report(page, kStepSummaryBytes),
           html_report(page)};

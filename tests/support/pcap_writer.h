@@ -73,4 +73,14 @@ class PcapWriter {
   std::vector<uint8_t> data_;
 };
 
+/// One client that pings port 8888 five times, a second apart; each reply takes 90 us.
+inline PcapWriter five_pings() {
+  PcapWriter writer;
+  for (int s = 1; s <= 5; ++s) {
+    writer.udp(s * 1'000'000'000ll, 1000, 8888, "PING");
+    writer.udp(s * 1'000'000'000ll + 90'000, 8888, 1000, "PONG");
+  }
+  return writer;
+}
+
 }  // namespace topspin::test

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/unique_fd.h"
+#include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/tui/tmux.h"
 
@@ -19,6 +20,8 @@ namespace topspin {
 namespace {
 
 using test::Tmux;
+
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new test::OwnNetwork);
 
 /// UDP sockets on 127.0.0.1 that send to a port of the test's own.
 class Swarm {

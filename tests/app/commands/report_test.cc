@@ -14,12 +14,7 @@ using Json = nlohmann::json;
 class Report : public testing::Test {
  protected:
   void SetUp() override {
-    PcapWriter writer;
-    for (int s = 1; s <= 5; ++s) {
-      writer.udp(s * 1'000'000'000ll, 1000, 8888, "PING");
-      writer.udp(s * 1'000'000'000ll + 90'000, 8888, 1000, "PONG");
-    }
-    writer.save(dir_.file("a.pcap"));
+    five_pings().save(dir_.file("a.pcap"));
     for (int i = 0; i < 2; ++i) {
       ASSERT_EQ(topspin({"read", dir_.file("a.pcap"), "--db", dir_.file("t.db"), "--label",
                          "n=" + std::to_string(i)})

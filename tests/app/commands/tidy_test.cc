@@ -25,12 +25,7 @@ class Tidy : public testing::Test {
  protected:
   /// Four runs: n=0 to n=3.
   void SetUp() override {
-    PcapWriter writer;
-    for (int s = 1; s <= 5; ++s) {
-      writer.udp(s * 1'000'000'000ll, 1000, 8888, "PING");
-      writer.udp(s * 1'000'000'000ll + 90'000, 8888, 1000, "PONG");
-    }
-    writer.save(dir_.file("a.pcap"));
+    five_pings().save(dir_.file("a.pcap"));
     for (int i = 0; i < 4; ++i) {
       ASSERT_EQ(topspin({"read", dir_.file("a.pcap"), "--db", db(), "--label",
                          "n=" + std::to_string(i), "--label", i % 2 == 0 ? "even=yes" : "even=no"})

@@ -14,6 +14,7 @@
 #include <termios.h>
 
 #include "store/sqlite.h"
+#include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -23,6 +24,8 @@ namespace topspin::test {
 namespace {
 
 using Json = nlohmann::json;
+
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
 
 class Record : public testing::Test {
  protected:

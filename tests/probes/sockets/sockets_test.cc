@@ -39,31 +39,13 @@
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
 #include "tests/support/in_child.h"
+#include "tests/support/own_network.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
 
-std::string no_network_reason = "not tried yet";
-
-/// Before the first test, while this process has one thread.
-class OwnNetwork : public testing::Environment {
- public:
-  void SetUp() override {
-    if (::unshare(CLONE_NEWNET) != 0) {
-      no_network_reason = "needs a network namespace of its own (cap_sys_admin): run as root";
-      return;
-    }
-    const UniqueFd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-    ifreq request{};
-    request.ifr_name[0] = 'l';
-    request.ifr_name[1] = 'o';
-    request.ifr_flags = IFF_UP;
-    CHECK(::ioctl(socket.get(), SIOCSIFFLAGS, &request) == 0);
-    no_network_reason.clear();
-  }
-};
-const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
+const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new test::OwnNetwork);
 
 sockaddr_in loopback(uint16_t port) {
   sockaddr_in address{};
@@ -148,7 +130,7 @@ class Sockets : public testing::Test {
  protected:
   void SetUp() override {
     SKIP_WITHOUT_BPF();
-    if (!no_network_reason.empty()) GTEST_SKIP() << no_network_reason;
+    if (!test::OwnNetwork::why_not().empty()) GTEST_SKIP() << test::OwnNetwork::why_not();
     options_.forced = {{"scheduler", Rung::kProc}};
   }
 
