@@ -55,7 +55,8 @@ endfunction()
 # topspin_test(NAME SOURCES... [LINKS...] [LABELS...] [LOCK name] [TIMEOUT seconds])
 # A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
 # Tests with the same LOCK do not run beside each other; other tests may. The locks:
-#   cpu: they compare CPU times or scheduler delays;  lo: they watch loopback;  plans: they start subjects and loads.
+#   cpu: they compare CPU times or scheduler delays;  lo: they watch loopback;  plans: they start subjects and loads;
+#   alone: they need a quiet machine, and no other test runs beside them.
 function(topspin_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;LOCK" "SOURCES;LINKS;LABELS;DEFINITIONS" ${ARGN})
   if(NOT ARG_TIMEOUT)
@@ -82,7 +83,9 @@ function(topspin_test name)
   # One label: a list of them is taken apart on its way to ctest, and its second is read as a property.
   list(GET ARG_LABELS -1 label)
   set(properties TIMEOUT ${ARG_TIMEOUT})
-  if(ARG_LOCK)
+  if(ARG_LOCK STREQUAL alone)
+    list(APPEND properties RUN_SERIAL TRUE)
+  elseif(ARG_LOCK)
     list(APPEND properties RESOURCE_LOCK ${ARG_LOCK})
   endif()
   list(APPEND properties LABELS ${label})
