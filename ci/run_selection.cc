@@ -179,6 +179,10 @@ Result<std::vector<StoredRun>> select_all(const std::vector<StoredRun>& runs,
 
 Result<std::vector<StoredRun>> select_runs(RunStore& store,
                                            std::span<const std::string> selectors) {
+  if (selectors.size() == 1 && selectors.front() == "last") {  // without reading the others
+    TOPSPIN_ASSIGN(StoredRun last, store.last_run());
+    return std::vector<StoredRun>{std::move(last)};
+  }
   std::vector<Error> damaged;
   TOPSPIN_ASSIGN(const auto runs, store.list_runs(&damaged));
   auto chosen = select_all(runs, selectors);
@@ -190,7 +194,6 @@ Result<std::vector<StoredRun>> select_runs(RunStore& store,
 }
 
 Result<StoredRun> select_run(RunStore& store, const std::string& selector) {
-  if (selector == "last") return store.last_run();  // without reading the others
   TOPSPIN_ASSIGN(auto chosen, select_runs(store, std::span(&selector, 1)));
   if (chosen.size() > 1) {
     return wrong(

@@ -98,11 +98,8 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
 
 /// The newest if none was named.
 Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& store) {
-  if (o.runs.empty()) {
-    TOPSPIN_ASSIGN(StoredRun last, store.last_run());
-    return std::vector<StoredRun>{std::move(last)};
-  }
-  TOPSPIN_ASSIGN(auto runs, select_runs(store, o.runs));
+  TOPSPIN_ASSIGN(auto runs,
+                 select_runs(store, o.runs.empty() ? std::vector<std::string>{"last"} : o.runs));
   if (o.format == "hdr" && runs.size() > 1) {
     return make_error(ErrorCode::kUsage,
                       fmt::format("--format hdr is of one run, and these are {}; give one, such as "
