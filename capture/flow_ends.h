@@ -31,6 +31,8 @@ class KnownEnds {
   void note_flow(const PacketKey& key, const HashSeed& seed);
   /// Whether one end answers on other flows, and the other does not.
   Asker asker_by_responders(const ParsedPacket& packet, const HashSeed& seed) const;
+  /// The same of a flow's key: whether that end answers, and the other does not.
+  bool only_responder(const PacketKey& key, bool low, const HashSeed& seed) const;
   /// Whether one end is that of several flows whose other ports differ, and the other is not.
   Asker asker_by_sharing(const ParsedPacket& packet, const HashSeed& seed) const;
 

@@ -1501,8 +1501,16 @@ void FlowTable::settle_guess(HotRecord& flow) {
   flow.clear(kEndsGuessed);
   const bool is_tcp = flow.key.protocol() == kProtocolTcp;
   const int64_t first_ns = cold_[slot_of(flow)].first_ns;
-  ends_guessed_ +=
-      is_tcp || (begin_is_known_ && first_ns - seen_from_ns_ <= options_.reply_timeout_ns);
+  if (!is_tcp && (!begin_is_known_ || first_ns - seen_from_ns_ > options_.reply_timeout_ns)) return;
+  ++ends_guessed_;
+  if (guesses_.size() < kGuessesKept) guesses_.push_back({flow.key, !flow.has(kInitiatorIsLow)});
+}
+
+int64_t FlowTable::take_ends_guessed() {
+  ends_guessed_ -= static_cast<int64_t>(std::erase_if(guesses_, [&](const Guess& guess) {
+    return known_ends_.only_responder(guess.key, guess.responder_is_low, seed_);
+  }));
+  return std::exchange(ends_guessed_, 0);
 }
 
 /// swap_ends() for a connection that goes on: what is known of each direction goes with it.
@@ -1701,6 +1709,7 @@ void FlowTable::clear() {
   for (auto& victims : victims_) victims.clear();
   for (SilenceWheel& wheel : wheels_) wheel = SilenceWheel(hot_.data(), wheel.tick_ns());
   known_ends_ = {};
+  guesses_.clear();
   seen_from_ns_ = now_ns_;
 }
 

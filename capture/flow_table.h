@@ -184,8 +184,9 @@ class FlowTable {
   /// their interval; since the last call.
   uint64_t take_rows_lost() { return std::exchange(departed_lost_, 0); }
 
-  /// Flows that have entered a number though nothing said which end asks; since the last call.
-  uint64_t take_ends_guessed() { return std::exchange(ends_guessed_, 0); }
+  /// Flows that have entered a number though nothing said which end asks, less those of earlier
+  /// calls that other flows have shown to be right; since the last call.
+  int64_t take_ends_guessed();
 
   /// All flows end and leave the table: what comes next is seen from elsewhere.
   void clear();
@@ -403,7 +404,14 @@ class FlowTable {
   bool run_out_ = false;  // a request ran out since the interval began
   bool learned_any_ = false;  // some flow has had a period
   KnownEnds known_ends_;
-  uint64_t ends_guessed_ = 0;
+  int64_t ends_guessed_ = 0;
+  /// Flows that ends_guessed_ counted; of more it is not found out whether they were right.
+  static constexpr size_t kGuessesKept = 64;
+  struct Guess {
+    PacketKey key;
+    bool responder_is_low;
+  };
+  std::vector<Guess> guesses_;
   bool begin_is_known_ = false;
   int64_t seen_from_ns_ = 0;  // when the capture began, or moved to where it is
   SecondsSeen seconds_;

@@ -76,7 +76,7 @@ struct ClosedInterval {
       changed;                // flows with packets since they were last handed over, oldest first
   uint64_t changed_left = 0;  // changed flows for which there was no room; they come next time
   uint64_t rows_lost = 0;     // flows for whose last row there was no room
-  uint64_t ends_guessed = 0;  // flows that were measured though nothing said which end asks
+  int64_t ends_guessed = 0;   // FlowTable::take_ends_guessed()
   std::vector<std::string> events;       // "interface lo went down", ...: for the timeline
   std::optional<std::string> interface;  // the capture moved to this one in the interval
 };

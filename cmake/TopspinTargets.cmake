@@ -56,7 +56,7 @@ endfunction()
 # A GoogleTest program. Every TEST becomes a ctest of its own; GTEST_SKIP becomes a counted skip.
 # Tests with the same LOCK do not run beside each other; other tests may. The locks:
 #   cpu: they compare CPU times;  lo: they watch loopback;  plans: they start subjects and loads;
-#   alone: they measure the scheduler or need a quiet machine, and no other test runs beside them.
+#   alone: they measure what the scheduler does or need a quiet machine, and no other test runs beside them.
 function(topspin_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT;LOCK" "SOURCES;LINKS;LABELS;DEFINITIONS" ${ARGN})
   if(NOT ARG_TIMEOUT)

@@ -157,7 +157,7 @@ int read_file(const ReadOptions& o) {
   }
 
   std::optional<Error> error, store_error;
-  uint64_t ends_guessed = 0;
+  int64_t ends_guessed = 0;
   const IntervalSink sink = [&](ClosedInterval&& interval) {
     ends_guessed += interval.ends_guessed;
     if (!recorder || store_error) return;

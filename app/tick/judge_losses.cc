@@ -60,7 +60,7 @@ std::vector<std::string> doubts_of(const FlowInterval& flows) {
   return doubts;
 }
 
-std::optional<std::string> doubt_of_guessed_ends(uint64_t flows) {
+std::optional<std::string> doubt_of_guessed_ends(int64_t flows) {
   if (flows == 0) return std::nullopt;
   return fmt::format(
       "{} flow{} joined midway, and which end asked is a guess: replies may be taken for requests",

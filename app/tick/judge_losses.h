@@ -19,6 +19,6 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
 /// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
 /// The same of so many flows of which nothing told which end asks.
-std::optional<std::string> doubt_of_guessed_ends(uint64_t flows);
+std::optional<std::string> doubt_of_guessed_ends(int64_t flows);
 
 }  // namespace topspin

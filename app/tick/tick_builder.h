@@ -68,7 +68,7 @@ class TickBuilder {
   /// it.
   std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
   /// Flows that were measured though nothing said which end asks.
-  uint64_t ends_guessed() const { return ends_guessed_; }
+  int64_t ends_guessed() const { return ends_guessed_; }
 
  private:
   Sample begin(ClosedInterval flows, Sample probes);
@@ -83,7 +83,7 @@ class TickBuilder {
   uint64_t ticks_ = 0;
   FlowInterval flow_totals_;
   LossInterval loss_totals_;
-  uint64_t ends_guessed_ = 0;
+  int64_t ends_guessed_ = 0;
   SplitCheck split_check_;
 };
 

@@ -1804,6 +1804,23 @@ TEST(FlowTable, WhereNothingSaysWhichEndAsksTheFirstSenderDoesAndTheGuessIsCount
     EXPECT_FALSE(rows_of(*table).front().initiator_is_low);
     EXPECT_EQ(table->take_ends_guessed(), 0u);
   }
+  // The first of a server's clients is measured before the second shows who the server is: the
+  // guess was right, or it stays a guess.
+  for (const bool server_is_first : {false, true}) {
+    auto table = make_table();
+    table->begin(kStart);
+    table->note_capture_began();
+    int64_t now = kStart;
+    const auto ask = [&](uint16_t client, bool asks) {
+      observe(*table, between(now += kMs, asks, client, 50'000, {}, kProtocolUdp));
+      observe(*table, between(now += kMs, !asks, client, 50'000, {}, kProtocolUdp));
+    };
+    ask(40'000, !server_is_first);
+    EXPECT_EQ(table->take_ends_guessed(), 1u);
+    for (uint16_t client = 40'001; client < 40'004; ++client) ask(client, true);
+    EXPECT_EQ(table->take_ends_guessed(), server_is_first ? 0 : -1);
+    EXPECT_EQ(table->take_ends_guessed(), 0u);
+  }
   // A file begins with its first packet, and so may the flow.
   auto file = make_table();
   observe(*file, between(kStart, true, 40'000, 50'000, {}, kProtocolUdp));
