@@ -28,6 +28,14 @@ add_library(topspin_cold INTERFACE)
 if(TOPSPIN_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_options(topspin_cold INTERFACE -O0)
 endif()
+# Files that are compiled as one share the compiler's work on the headers, which is most of it. Names without linkage must then
+# differ within a folder. The presets tidy and tsan compile each file by itself.
+option(TOPSPIN_JOIN_FILES "compile several files of cold folders and of tests as one" ON)
+function(topspin_join_files target)
+  if(TOPSPIN_JOIN_FILES)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+  endif()
+endfunction()
 # Headers that most files include, compiled once for each target. Each file still includes what it uses: the presets tidy and
 # tsan build without precompiled headers and show where it does not.
 set(topspin_common_headers <algorithm> <chrono> <cstdint> <filesystem> <functional> <map> <memory> <optional> <span> <string>
@@ -42,7 +50,7 @@ endif()
 # topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...] [HEADERS <header>...] [NO_POINTER_CHECKS] [COLD])
 # LINKS are the project's own libraries below this one: their headers may be included by its users.
 # FOREIGN libraries stay private: no header of ours may need them. HEADERS are precompiled beside the common ones.
-# COLD: no hot path is in it, so that the dev preset does not optimise it.
+# COLD: no hot path is in it, so that the dev preset does not optimise it, and several files are compiled as one.
 function(topspin_library name)
   cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
@@ -50,6 +58,9 @@ function(topspin_library name)
                         $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<$<BOOL:${ARG_COLD}>:topspin_cold>)
   target_precompile_headers(${name} PRIVATE ${topspin_common_headers} ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
+  if(ARG_COLD)
+    topspin_join_files(${name})
+  endif()
 endfunction()
 
 # topspin_test(NAME SOURCES... [LINKS...] [LABELS...] [LOCK name] [TIMEOUT seconds])
@@ -75,6 +86,7 @@ function(topspin_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_precompile_headers(${name} REUSE_FROM topspin_test_headers)
+  topspin_join_files(${name})
   target_link_libraries(${name} PRIVATE topspin_flags topspin_no_pointer_checks topspin_cold ${ARG_LINKS} fmt::fmt
                         GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE TOPSPIN_SOURCE_DIR="${CMAKE_SOURCE_DIR}"

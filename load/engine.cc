@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "core/host_usage.h"
+#include "core/os_error.h"
 #include "load/kernel_counters.h"
 #include "load/validity.h"
 
@@ -20,12 +21,6 @@ constexpr int64_t kStopPollNs = 100 * kNanosPerMilli;
 // Replies are read after at most this many sends, so that they do not wait for a burst to end.
 constexpr int kEventsPerRound = 64;
 constexpr size_t kReadyPerRound = 256;
-
-Error os_error(std::string_view what) {
-  const int number = errno;
-  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
-                    number);
-}
 
 }  // namespace
 

@@ -11,12 +11,7 @@ namespace {
 constexpr std::string_view kMerged = "merged";
 constexpr std::string_view kGreatest = "greatest";
 
-Error damaged(const Connection& connection) {
-  return make_error(ErrorCode::kInput,
-                    fmt::format("{} is damaged: the totals of a run cannot be read; choose another "
-                                "file with --db",
-                                connection.path()));
-}
+constexpr std::string_view kTotals = "the totals of a run";
 
 Status insert_sample(Statement& insert, int64_t run, std::string_view part,
                      std::string_view statistic, const RunFold& fold, const Sample& sample) {
@@ -84,7 +79,7 @@ Status for_each_row(Connection& connection, std::string_view columns, std::strin
     TOPSPIN_ASSIGN(const bool row, select.step());
     if (!row) return {};
     ColumnLoader loader(select);
-    if (!load(loader) || loader.damaged()) return damaged(connection);
+    if (!load(loader) || loader.damaged()) return damaged(connection, kTotals);
   }
 }
 
@@ -160,7 +155,7 @@ Result<std::optional<RunFold>> load_fold(Connection& connection, int64_t run, Ru
                              return is_merged || statistic == kGreatest;
                            }));
   if (!merged && !greatest) return std::optional<RunFold>();
-  if (!merged || !greatest) return damaged(connection);
+  if (!merged || !greatest) return damaged(connection, kTotals);
   TOPSPIN_TRY(load_parts(connection, run, run_part_name(part), fold.merged));
   return std::optional(std::move(fold));
 }

@@ -10,12 +10,6 @@
 namespace topspin {
 namespace {
 
-Error damaged(const Connection& connection, std::string_view what) {
-  return make_error(ErrorCode::kInput,
-                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
-                                connection.path(), what));
-}
-
 Status insert(const std::string& path, const std::string& sql, const auto& bind) {
   TOPSPIN_ASSIGN(const auto connection, open_existing_for_writing(path));
   {

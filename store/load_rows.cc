@@ -13,12 +13,6 @@ namespace {
 constexpr const char* kSendError = "send_error";
 constexpr const char* kHttpStatus = "http_status";
 
-Error damaged(const Connection& connection, std::string_view what) {
-  return make_error(ErrorCode::kInput,
-                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
-                                connection.path(), what));
-}
-
 Status insert_part(Connection& connection, int64_t run, int64_t position, const LoadPart& part) {
   ColumnNames columns;
   for_each_load_part_column(part, [&](auto... column) { columns(column...); });

@@ -20,6 +20,7 @@
 #include "store/load_rows.h"
 #include "store/row_values.h"
 #include "store/run_store.h"
+#include "store/run_tables.h"
 #include "store/tick_columns.h"
 #include "store/writer_identity.h"
 
@@ -28,13 +29,6 @@ namespace {
 
 constexpr int64_t kTicksABatch = 64;  // with 12 histograms of 10 KiB each: under 8 MiB
 constexpr int64_t kRowsABatch = 4096;
-constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
-
-Error damaged(const Connection& connection, std::string_view what) {
-  return make_error(ErrorCode::kInput,
-                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
-                                connection.path(), what));
-}
 
 std::optional<std::array<uint8_t, 16>> parse_address(const std::string& text, uint8_t ip_version) {
   std::array<uint8_t, 16> address{};

@@ -272,6 +272,12 @@ Result<std::string> Connection::query_text(std::string_view sql) {
 }
 
 Error Connection::not_a_database() const { return error(SQLITE_NOTADB); }
+Error damaged(const Connection& connection, std::string_view what) {
+  return make_error(ErrorCode::kInput,
+                    fmt::format("{} is damaged: {} cannot be read; choose another file with --db",
+                                connection.path(), what));
+}
+
 int64_t Connection::last_row() const { return sqlite3_last_insert_rowid(handle_); }
 bool Connection::in_transaction() const { return sqlite3_get_autocommit(handle_) == 0; }
 

@@ -106,6 +106,9 @@ class Connection {
   sqlite3* handle_ = nullptr;
 };
 
+/// That `what` of this database, such as "a load", does not say what it must.
+Error damaged(const Connection& connection, std::string_view what);
+
 /// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.
 class Transaction {
  public:

@@ -57,8 +57,6 @@ struct LoadArguments {
   bool quiet = false;
 };
 
-Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
-
 Result<LoadOptions> read_arguments(const LoadArguments& arguments, const WorkloadType& type) {
   LoadDraft draft;
   draft.options.workload = type.kind;
@@ -68,7 +66,7 @@ Result<LoadOptions> read_arguments(const LoadArguments& arguments, const Workloa
     const auto text = arguments.texts.find(option.name);
     if (text == arguments.texts.end()) continue;
     if (const Status set = option.set(draft, text->second); !set.ok())
-      return wrong(fmt::format("--{} {}", option.name, set.error().message));
+      return wrong_usage(fmt::format("--{} {}", option.name, set.error().message));
   }
   if (type.has_clients()) TOPSPIN_TRY(finish_stages(draft));
   return std::move(draft.options);
@@ -161,7 +159,7 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   if (!options.ok()) return fail(options.error());
   if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
   if (!arguments.labels.empty() && arguments.db.empty())
-    return fail(wrong("a --label is kept with the result: say where with --db"));
+    return fail(wrong_usage("a --label is kept with the result: say where with --db"));
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {

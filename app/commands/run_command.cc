@@ -38,8 +38,6 @@ struct RunOptions {
   bool ticks = false;
 };
 
-Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
-
 Result<std::string> read_plan(const std::string& path) {
   auto text = read_file(path, kMostPlanBytes);
   if (text.ok() && !text->empty()) return text;
@@ -59,11 +57,11 @@ Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
     if (found == plan.subjects.end()) {
       std::string all;
       for (const PlanSubject& s : plan.subjects) all += (all.empty() ? "" : ", ") + s.name;
-      return wrong(fmt::format("the plan has no subject {}; it has {}", name, all));
+      return wrong_usage(fmt::format("the plan has no subject {}; it has {}", name, all));
     }
     if (std::any_of(chosen.begin(), chosen.end(),
                     [&](const PlanSubject& s) { return s.name == name; }))
-      return wrong(fmt::format("--subject {} was given twice", name));
+      return wrong_usage(fmt::format("--subject {} was given twice", name));
     chosen.push_back(*found);
   }
   plan.subjects = std::move(chosen);
@@ -75,7 +73,8 @@ int run_plan(const RunOptions& o) {
     fmt::print("{}", example_plan());
     return 0;
   }
-  if (o.file.empty()) return fail(wrong("give a plan's file; topspin run --example prints one"));
+  if (o.file.empty())
+    return fail(wrong_usage("give a plan's file; topspin run --example prints one"));
   const auto text = read_plan(o.file);
   if (!text.ok()) return fail(text.error());
   auto plan = parse_plan(*text, o.file);

@@ -31,8 +31,6 @@ struct LabelOptions {
   std::string db;
 };
 
-Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
-
 /// The database belongs to whoever asked, and nothing here needs more than their rights.
 Status act_as_the_user() {
   if (auto user = invoking_user()) TOPSPIN_TRY(drop_privileges(user, {}));
@@ -68,7 +66,7 @@ Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& ru
       return a.kind == Acceptance::Kind::kBaseline && a.run_id == run.info.id;
     });
     if (is_baseline) {
-      return wrong(
+      return wrong_usage(
           fmt::format("run #{} was accepted as a baseline of gate --history; give --force "
                       "to remove it all the same. Nothing was removed",
                       run.number));
@@ -83,7 +81,7 @@ Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& 
   const std::string what =
       fmt::format("{} run{} ({})", runs.size(), runs.size() == 1 ? "" : "s", names_of(runs));
   if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0)
-    return wrong(fmt::format("give --yes to remove {}", what));
+    return wrong_usage(fmt::format("give --yes to remove {}", what));
   error_outlet().write(
       fmt::format("Remove {} from {}? [y/N] ", what, sanitize_for_terminal(database_path(o.db))));
   const int answer = std::getchar();
@@ -120,12 +118,13 @@ int remove(const RemoveOptions& o) {
 
 /// KEY=VALUE sets a label, KEY= removes it.
 Result<LabelChanges> parse_changes(std::span<const std::string> words) {
-  if (words.empty()) return wrong("say what to change: KEY=VALUE sets a label, KEY= removes it");
+  if (words.empty())
+    return wrong_usage("say what to change: KEY=VALUE sets a label, KEY= removes it");
   LabelChanges changes;
   for (const std::string& word : words) {
     const size_t equals = word.find('=');
     if (equals == std::string::npos || equals == 0) {
-      return wrong(fmt::format("\"{}\" must be KEY=VALUE, or KEY= to remove a label", word));
+      return wrong_usage(fmt::format("\"{}\" must be KEY=VALUE, or KEY= to remove a label", word));
     }
     std::optional<std::string>& value = changes[word.substr(0, equals)];
     value.reset();

@@ -40,7 +40,7 @@ UserIdentity from_passwd(const passwd& entry) {
   return {entry.pw_uid, entry.pw_gid, entry.pw_name, entry.pw_dir};
 }
 
-Error os_error(std::string_view what) {
+Error not_given_up(std::string_view what) {
   const int number = errno;
   return make_error(ErrorCode::kInternal,
                     fmt::format("cannot give up privileges: {}: {}", what, std::strerror(number)),
@@ -91,9 +91,9 @@ Result<UserIdentity> find_user(const std::string& name) {
 
 Status drop_privileges(const std::optional<UserIdentity>& user, const std::vector<int>& keep) {
   const Capabilities had(cap_get_proc());
-  if (!had) return os_error("reading capabilities");
+  if (!had) return not_given_up("reading capabilities");
   Capabilities wanted(cap_init());
-  if (!wanted) return os_error("preparing capabilities");
+  if (!wanted) return not_given_up("preparing capabilities");
   for (const int number : keep) {
     const auto capability = static_cast<cap_value_t>(number);
     cap_flag_value_t permitted = CAP_CLEAR;
@@ -103,25 +103,26 @@ Status drop_privileges(const std::optional<UserIdentity>& user, const std::vecto
     cap_set_flag(wanted.get(), CAP_EFFECTIVE, 1, &capability, CAP_SET);
   }
   if (user && geteuid() == 0) {
-    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return os_error("prctl(PR_SET_KEEPCAPS)");
+    if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) != 0) return not_given_up("prctl(PR_SET_KEEPCAPS)");
     if (initgroups(user->name.c_str(), user->gid) != 0 && setgroups(0, nullptr) != 0)
-      return os_error("setgroups");
-    if (setresgid(user->gid, user->gid, user->gid) != 0) return os_error("setresgid");
-    if (setresuid(user->uid, user->uid, user->uid) != 0) return os_error("setresuid");
+      return not_given_up("setgroups");
+    if (setresgid(user->gid, user->gid, user->gid) != 0) return not_given_up("setresgid");
+    if (setresuid(user->uid, user->uid, user->uid) != 0) return not_given_up("setresuid");
     // A change of user makes a process undumpable, and its /proc/self unreadable to itself.
     prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
   }
-  if (cap_set_proc(wanted.get()) != 0) return os_error("setting capabilities");
-  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return os_error("prctl(PR_SET_NO_NEW_PRIVS)");
+  if (cap_set_proc(wanted.get()) != 0) return not_given_up("setting capabilities");
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+    return not_given_up("prctl(PR_SET_NO_NEW_PRIVS)");
   return {};
 }
 
 Status become_user(const UserIdentity& user) {
   if (geteuid() != 0 || user.uid == 0) return {};
   if (initgroups(user.name.c_str(), user.gid) != 0 && setgroups(0, nullptr) != 0)
-    return os_error("setgroups");
-  if (setresgid(user.gid, user.gid, user.gid) != 0) return os_error("setresgid");
-  if (setresuid(user.uid, user.uid, user.uid) != 0) return os_error("setresuid");
+    return not_given_up("setgroups");
+  if (setresgid(user.gid, user.gid, user.gid) != 0) return not_given_up("setresgid");
+  if (setresuid(user.uid, user.uid, user.uid) != 0) return not_given_up("setresuid");
   return {};
 }
 

@@ -9,6 +9,8 @@
 
 namespace topspin {
 
+Error wrong_usage(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words) {
   const std::vector<std::string_view> views(words.begin(), words.end());
   const auto near = nearest_word(text, views);

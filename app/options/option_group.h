@@ -8,6 +8,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "core/result.h"
+
 namespace topspin {
 
 /// The headings, in the order in which help shows them.
@@ -17,6 +19,8 @@ inline constexpr const char* kTimeGroup = "Time";
 inline constexpr const char* kProbesGroup = "Probes";
 inline constexpr const char* kStorageGroup = "Storage";
 inline constexpr const char* kDisplayGroup = "Display";
+
+Error wrong_usage(std::string message);
 
 /// "xml is not one of text, json; did you mean ...?". Every list of words goes through here.
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words);

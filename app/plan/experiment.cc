@@ -15,6 +15,7 @@
 #include "app/host/family.h"
 #include "app/host/ports.h"
 #include "core/clock.h"
+#include "core/os_error.h"
 #include "core/run_reasons.h"
 #include "core/text.h"
 #include "load/workload_type.h"
@@ -27,12 +28,6 @@ constexpr int64_t kPollNs = 20 * kNanosPerMilli;
 constexpr int64_t kFamilyPollNs = kNanosPerSecond;  // looks through all processes
 constexpr size_t kLinesKept = 10;
 constexpr size_t kLineBytes = 400;
-
-Error os_error(std::string_view what) {
-  const int number = errno;
-  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
-                    number);
-}
 
 }  // namespace
 

@@ -1,7 +1,6 @@
 #include "app/plan/plan_session.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +26,7 @@
 #include "app/plan/work_trees.h"
 #include "app/recording/recording.h"
 #include "core/clock.h"
+#include "core/os_error.h"
 #include "core/text.h"
 #include "core/unique_fd.h"
 #include "load/workload_type.h"
@@ -39,12 +39,6 @@ namespace fs = std::filesystem;
 constexpr int64_t kDefaultIntervalNs = kNanosPerSecond;
 constexpr int64_t kFamilyGraceNs = kNanosPerSecond;
 constexpr int64_t kPortPatienceNs = 2 * kNanosPerSecond;
-
-Error os_error(std::string_view what) {
-  const int number = errno;
-  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
-                    number);
-}
 
 /// A subject with all that is decided once for the session.
 struct PreparedSubject {

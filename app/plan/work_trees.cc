@@ -17,18 +17,13 @@
 #include "app/host/git.h"
 #include "app/plan/experiment.h"
 #include "core/clock.h"
+#include "core/os_error.h"
 
 namespace topspin {
 namespace {
 
 constexpr int64_t kGraceNs = 2 * kNanosPerSecond;
 constexpr int64_t kLastWordsNs = kNanosPerSecond / 5;  // what is read after the command's end
-
-Error os_error(std::string_view what) {
-  const int number = errno;
-  return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),
-                    number);
-}
 
 }  // namespace
 

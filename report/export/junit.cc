@@ -39,7 +39,7 @@ std::string inconclusive_reason(const Judgement& judgement, const Comparison& c)
              : judgement.reasons.front();
 }
 
-std::string numbers(const Comparison& c) {
+std::string numbers_of(const Comparison& c) {
   return fmt::format("a {} b {} {}, change {}, 95% interval {} to {}, margin {}, n {}", number(c.a),
                      number(c.b), c.metric.unit, change_text(c, c.change), change_text(c, c.ci_low),
                      change_text(c, c.ci_high), amount_text(c, c.margin), c.n);
@@ -66,11 +66,11 @@ std::string judgement_junit(const Judgement& judgement) {
     if (!c.metric.gating) continue;
     switch (settled_verdict(judgement, c)) {
       case Verdict::kPass:
-        add(c.metric.name, fmt::format("<system-out>{}</system-out>", xml(numbers(c))));
+        add(c.metric.name, fmt::format("<system-out>{}</system-out>", xml(numbers_of(c))));
         break;
       case Verdict::kFail:
         add(c.metric.name,
-            fmt::format("<failure message=\"{}\">{}</failure>", xml(c.reason), xml(numbers(c))));
+            fmt::format("<failure message=\"{}\">{}</failure>", xml(c.reason), xml(numbers_of(c))));
         ++failures;
         break;
       case Verdict::kInconclusive:

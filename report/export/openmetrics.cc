@@ -177,13 +177,13 @@ class Exposition {
 
 /// Where a number stands, where that does not follow from its name: OpenTelemetry's process metrics
 /// first, and families whose points differ in a label.
-struct Place {
+struct FamilyPlace {
   std::string_view number;
   std::string_view family;
   std::string_view unit;
   std::string_view labels = {};
 };
-constexpr Place kPlaces[] = {
+constexpr FamilyPlace kPlaces[] = {
     {"cpu_ns", "process_cpu_time_seconds", "seconds"},
     {"rss_bytes", "process_memory_usage_bytes", "bytes"},
     {"vsz_bytes", "process_memory_virtual_bytes", "bytes"},
@@ -245,8 +245,8 @@ std::string family_name(std::string_view name, std::string_view what = "") {
   return fmt::format("topspin_{}{}{}{}", without_unit(name), what, unit.empty() ? "" : "_", unit);
 }
 
-Place place_of(const RegisteredNumber& number, std::string& labels) {
-  for (const Place& place : kPlaces)
+FamilyPlace place_of(const RegisteredNumber& number, std::string& labels) {
+  for (const FamilyPlace& place : kPlaces)
     if (place.number == number.name) return place;
   const bool is_time = number_unit(number.name) == NumberUnit::kNanoseconds;
   if (number.loss && !is_time) {
@@ -287,7 +287,7 @@ std::vector<Family> families() {
   std::vector<Family> all;
   for (const RegisteredNumber& number : numbers()) {
     std::string labels;
-    const Place place = place_of(number, labels);
+    const FamilyPlace place = place_of(number, labels);
     if (!place.labels.empty()) labels = place.labels;
     std::string name = place.family.empty() ? family_name(number.name) : std::string(place.family);
     if (number.loss && place.family.empty())

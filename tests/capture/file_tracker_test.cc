@@ -11,12 +11,10 @@
 #include "capture/flow_tracker.h"
 #include "capture/packet_source.h"
 #include "capture/stamp_clock.h"
+#include "tests/capture/times.h"
 
 namespace topspin {
 namespace {
-
-constexpr int64_t kMs = kNanosPerMilli;
-constexpr int64_t kStart = 1'700'000'000 * kNanosPerSecond;
 
 std::string word(uint32_t v) { return {reinterpret_cast<const char*>(&v), 4}; }
 
@@ -176,7 +174,6 @@ TEST(FileTracker, AJumpAheadOfMoreThanADayIsAStep) {
 }
 
 TEST(FileClock, TellsStepsFromDisorderAndFromSilence) {
-  constexpr int64_t kS = kNanosPerSecond;
   FileClock clock;
   EXPECT_EQ(clock.read(100 * kS).ns, 100 * kS);
   EXPECT_EQ(clock.read(99 * kS).ns, 99 * kS) << "out of order";

@@ -10,12 +10,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/capture/times.h"
+
 namespace topspin {
 namespace {
-
-constexpr int64_t kMs = kNanosPerMilli;
-constexpr int64_t kS = kNanosPerSecond;
-constexpr int64_t kStart = 1'700'000'000 * kS;
 
 /// A packet between client `client` and the one server.
 ParsedPacket packet(int64_t at_ns, uint32_t client, bool from_client, uint32_t payload = 10,

@@ -6,14 +6,12 @@
 
 #include "capture/interface_counters.h"
 #include "capture/interval_cutter.h"
+#include "tests/capture/times.h"
 #include "tests/support/pcap_writer.h"
 #include "tests/support/temp_dir.h"
 
 namespace topspin {
 namespace {
-
-constexpr int64_t kS = 1'000'000'000;
-constexpr int64_t kStart = 1'700'000'000 * kS;
 
 /// Two clients ping once a second; the server answers the first.
 std::string write_pings(const test::TempDir& directory, int seconds) {

@@ -72,27 +72,27 @@ std::string ethernet(const std::string& ip) {
 
 constexpr uint16_t kEthernet = 1, kRaw = 101, kUsb = 189;
 
-struct Read {
+struct ReadFile {
   std::vector<std::pair<int64_t, uint16_t>> packets;  // stamp, source port; 0: in no flow
   std::string error;
   bool opened = false;
 };
 
-Read read(const std::string& bytes, const std::string& filter = "") {
+ReadFile read(const std::string& bytes, const std::string& filter = "") {
   char name[] = "/tmp/topspin-pcapng-XXXXXX";
   const int fd = mkstemp(name);
   EXPECT_EQ(write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
   close(fd);
-  Read first;
+  ReadFile first;
   for (const FileReader reader : {FileReader::kFastest, FileReader::kMapped}) {
-    Read out;
+    ReadFile out;
     auto source = open_file_source(name, filter, reader);
     if (!source.ok()) {
       out.error = source.error().message;
     } else {
       out.opened = true;
       struct Context {
-        Read* out;
+        ReadFile* out;
         LinkType link;
       } context{&out, {}};
       while (true) {
@@ -131,7 +131,7 @@ TEST(Pcapng, InterfacesOfDifferentLinkTypeSnaplenAndClock) {
   w.packet(1, 6'000'000'007, udp(2));
   w.packet(0, 7'000'001, ethernet(udp(3)));
   w.packet(2, 65, udp(4));
-  const Read all = read(w.bytes);
+  const ReadFile all = read(w.bytes);
   EXPECT_EQ(all.error, "");
   const Packets expected{
       {5'000'000'000, 1}, {106'000'000'007, 2}, {7'000'001'000, 3}, {8'125'000'000, 4}};
@@ -152,7 +152,7 @@ TEST(Pcapng, SectionsOfBothByteOrders) {
   w.interface(kEthernet);
   w.obsolete_packet(0, 3, ethernet(udp(3)));
   w.simple_packet(ethernet(udp(4)));
-  const Read all = read(w.bytes);
+  const ReadFile all = read(w.bytes);
   EXPECT_EQ(all.error, "");
   // A simple packet has no stamp: it came no earlier than the one before.
   EXPECT_EQ(all.packets, (Packets{{1000, 1}, {2000, 2}, {3000, 3}, {3000, 4}}));
@@ -166,7 +166,7 @@ TEST(Pcapng, BlocksThatSayNothingOfPacketsAreSteppedOverHoweverLong) {
   w.packet(0, 1, ethernet(udp(1)));
   w.block(4, std::string(600'000, 'y'));
   w.packet(0, 2, ethernet(udp(2)));
-  const Read all = read(w.bytes);
+  const ReadFile all = read(w.bytes);
   EXPECT_EQ(all.error, "");
   EXPECT_EQ(all.packets.size(), 2u);
 }
@@ -190,7 +190,7 @@ TEST(Pcapng, ACutFileGivesThePartBeforeTheCutAndTheError) {
   for (uint16_t i = 1; i <= 3; ++i) w.packet(0, i, ethernet(udp(i)));
   const size_t one = (w.bytes.size() - Writer().bytes.size() - 20) / 3;
   for (size_t cut = 1; cut < w.bytes.size(); ++cut) {
-    const Read part = read(w.bytes.substr(0, w.bytes.size() - cut));
+    const ReadFile part = read(w.bytes.substr(0, w.bytes.size() - cut));
     EXPECT_EQ(part.packets.size(), cut < 3 * one ? (3 * one - cut) / one : 0) << cut;
     EXPECT_EQ(part.error.empty(), cut % one == 0 && cut <= 3 * one) << cut << part.error;
   }
@@ -202,7 +202,7 @@ TEST(Pcapng, NonsenseIsAnErrorAfterWhatCameBefore) {
     w.interface(kEthernet);
     w.packet(0, 1, ethernet(udp(1)));
     damage(w);
-    const Read all = read(w.bytes);
+    const ReadFile all = read(w.bytes);
     EXPECT_EQ(all.packets.size(), 1u);
     EXPECT_NE(all.error.find("what came before it counts"), std::string::npos) << all.error;
   };

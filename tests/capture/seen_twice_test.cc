@@ -6,11 +6,11 @@
 #include <gtest/gtest.h>
 
 #include "capture/packet_parser.h"
+#include "tests/capture/times.h"
 
 namespace topspin {
 namespace {
 
-constexpr int64_t kMs = kNanosPerMilli;
 constexpr char kToUs = 0, kToOthers = 3, kFromUs = 4;
 
 std::string be(uint64_t value, size_t bytes) {

@@ -14,11 +14,10 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 constexpr int64_t kMs = kNanosPerMilli;
-constexpr int64_t kSecond = kNanosPerSecond;
 
 Schedule two_stages(uint32_t clients) {
-  auto schedule = make_schedule(
-      {{"first", clients, clients, kSecond}, {"second", clients, clients, 100 * kSecond}});
+  auto schedule = make_schedule({{"first", clients, clients, kNanosPerSecond},
+                                 {"second", clients, clients, 100 * kNanosPerSecond}});
   EXPECT_TRUE(schedule.ok());
   return *schedule;
 }
@@ -35,7 +34,7 @@ void expire(Ledger& ledger, int64_t now_ns) {
 
 TEST(Ledger, AReplyCountsInTheStageThatItsPingWasDueIn) {
   const Schedule schedule = two_stages(1);
-  Ledger ledger(schedule, settings_with_timeout(kSecond));
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
   const uint64_t a = ledger.sent(0, 990 * kMs, 995 * kMs);
   EXPECT_EQ(ledger.reply(0, a, 995 * kMs, 1200 * kMs), Match::kReply);
   EXPECT_EQ(ledger.parts()[0].accounts.replied, 1u);
@@ -47,7 +46,7 @@ TEST(Ledger, AReplyCountsInTheStageThatItsPingWasDueIn) {
 
 TEST(Ledger, WhatTheClientsOwnEarlierMessageHeldUpIsNotTheGeneratorsLateness) {
   const Schedule schedule = two_stages(1);
-  Ledger ledger(schedule, settings_with_timeout(kSecond));
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
   ledger.sent(0, 100 * kMs, 303 * kMs, 300 * kMs);  // free 200 ms after it was due: 3 ms late
   ledger.sent(0, 400 * kMs, 404 * kMs, 350 * kMs);  // free before it was due: 4 ms late
   EXPECT_EQ(ledger.parts()[0].own_lateness.min(), 3 * kMs);
@@ -55,14 +54,14 @@ TEST(Ledger, WhatTheClientsOwnEarlierMessageHeldUpIsNotTheGeneratorsLateness) {
   EXPECT_EQ(ledger.total_accounts().sent_late, 0u);
   ledger.close(0);
   // The wait stays in the latency from the intended moment.
-  EXPECT_EQ(ledger.parts()[0].latency_intended.max(), kSecond + 203 * kMs);
+  EXPECT_EQ(ledger.parts()[0].latency_intended.max(), kNanosPerSecond + 203 * kMs);
   ledger.sent(0, 500 * kMs, 615 * kMs, 600 * kMs);  // 15 ms late, by the generator alone
   EXPECT_EQ(ledger.total_accounts().sent_late, 1u);
 }
 
 TEST(Ledger, LateDuplicateAndForeignRepliesAreToldApart) {
   const Schedule schedule = two_stages(2);
-  Ledger ledger(schedule, settings_with_timeout(kSecond));
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
   const uint64_t a = ledger.sent(0, 0, 0);
   const uint64_t b = ledger.sent(0, 500 * kMs, 500 * kMs);
   expire(ledger, 1100 * kMs);
@@ -84,7 +83,7 @@ TEST(Ledger, LateDuplicateAndForeignRepliesAreToldApart) {
 
 TEST(Ledger, ALostPingEntersAsTheTimeoutAtLeast) {
   const Schedule schedule = two_stages(1);
-  Ledger ledger(schedule, settings_with_timeout(kSecond));
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
   ledger.sent(0, 100 * kMs, 150 * kMs);
   expire(ledger, 1150 * kMs);
   ledger.close(0);
@@ -110,19 +109,19 @@ TEST(Ledger, WithoutNumbersTheOldestOutstandingIsAnswered) {
 
 TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
   const Schedule schedule = two_stages(2);
-  LedgerSettings settings = settings_with_timeout(kSecond);
+  LedgerSettings settings = settings_with_timeout(kNanosPerSecond);
   settings.closed_loop = true;
   Ledger ledger(schedule, settings);
   const uint64_t a = ledger.sent(0, 0, 0);
   ledger.sent(1, 0, 1);
-  expire(ledger, 50 * kSecond);  // far beyond the late window
+  expire(ledger, 50 * kNanosPerSecond);  // far beyond the late window
   EXPECT_EQ(ledger.total_accounts().lost, 0u);
-  EXPECT_EQ(ledger.reply(0, a, 0, 60 * kSecond), Match::kLateReply);
+  EXPECT_EQ(ledger.reply(0, a, 0, 60 * kNanosPerSecond), Match::kLateReply);
   // The client that woke up goes on as if nothing had been.
-  const uint64_t c = ledger.sent(0, 61 * kSecond, 61 * kSecond);
-  expire(ledger, 90 * kSecond);
-  EXPECT_EQ(ledger.reply(0, c, 61 * kSecond, 90 * kSecond), Match::kLateReply);
-  expire(ledger, 100 * kSecond);
+  const uint64_t c = ledger.sent(0, 61 * kNanosPerSecond, 61 * kNanosPerSecond);
+  expire(ledger, 90 * kNanosPerSecond);
+  EXPECT_EQ(ledger.reply(0, c, 61 * kNanosPerSecond, 90 * kNanosPerSecond), Match::kLateReply);
+  expire(ledger, 100 * kNanosPerSecond);
   ledger.close(0);
   ledger.close(1);
   const LoadAccounts total = ledger.total_accounts();
@@ -133,7 +132,7 @@ TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
 
 TEST(Ledger, TcpFailuresAreLostAtOnce) {
   const Schedule schedule = two_stages(1);
-  LedgerSettings settings = settings_with_timeout(kSecond);
+  LedgerSettings settings = settings_with_timeout(kNanosPerSecond);
   settings.late_window_ns = 0;
   Ledger ledger(schedule, settings);
   const uint64_t a = ledger.sent(0, 0, 0);
@@ -211,7 +210,7 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
         }
       }
     }
-    deliver_until(now + 2 * kSecond);
+    deliver_until(now + 2 * kNanosPerSecond);
     for (uint32_t client = 0; client < kClients; ++client) ledger.close(client);
     const LoadAccounts got = ledger.total_accounts();
     EXPECT_EQ(got.sent, truth.sent) << numbered;

@@ -16,8 +16,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr int64_t kSecond = kNanosPerSecond;
-
 std::vector<LoadStage> parse(std::string_view text) {
   auto stages = parse_stages(text);
   EXPECT_TRUE(stages.ok()) << text << ": " << stages.error().message;
@@ -26,18 +24,19 @@ std::vector<LoadStage> parse(std::string_view text) {
 
 TEST(ParseStages, TheExampleOfTheDesign) {
   EXPECT_THAT(parse("0:15000 over 60s, hold 30s, 15000:0 over 60s"),
-              ElementsAre(LoadStage{"ramp_up", 0, 15000, 60 * kSecond},
-                          LoadStage{"hold", 15000, 15000, 30 * kSecond},
-                          LoadStage{"ramp_down", 15000, 0, 60 * kSecond}));
+              ElementsAre(LoadStage{"ramp_up", 0, 15000, 60 * kNanosPerSecond},
+                          LoadStage{"hold", 15000, 15000, 30 * kNanosPerSecond},
+                          LoadStage{"ramp_down", 15000, 0, 60 * kNanosPerSecond}));
 }
 
 TEST(ParseStages, StairsJumpAndHold) {
-  EXPECT_THAT(
-      parse("stairs 0:25 by 10 every 2s"),
-      ElementsAre(LoadStage{"stairs_jump", 0, 10, 0}, LoadStage{"stairs", 10, 10, 2 * kSecond},
-                  LoadStage{"stairs_jump_2", 10, 20, 0}, LoadStage{"stairs_2", 20, 20, 2 * kSecond},
-                  LoadStage{"stairs_jump_3", 20, 25, 0},
-                  LoadStage{"stairs_3", 25, 25, 2 * kSecond}));
+  EXPECT_THAT(parse("stairs 0:25 by 10 every 2s"),
+              ElementsAre(LoadStage{"stairs_jump", 0, 10, 0},
+                          LoadStage{"stairs", 10, 10, 2 * kNanosPerSecond},
+                          LoadStage{"stairs_jump_2", 10, 20, 0},
+                          LoadStage{"stairs_2", 20, 20, 2 * kNanosPerSecond},
+                          LoadStage{"stairs_jump_3", 20, 25, 0},
+                          LoadStage{"stairs_3", 25, 25, 2 * kNanosPerSecond}));
   EXPECT_EQ(parse("5:5 over 1s, stairs 5:0 by 3 every 1s").back().to, 0u);
 }
 
@@ -99,10 +98,10 @@ TEST(ParseRate, UnitsAndNonsense) {
 }
 
 TEST(StagesFromRates, RampsTakeTheTimeOfTheirRate) {
-  const auto stages = stages_from_rates(15000, 10, 30 * kSecond, 100);
+  const auto stages = stages_from_rates(15000, 10, 30 * kNanosPerSecond, 100);
   ASSERT_TRUE(stages.ok());
-  EXPECT_EQ((*stages)[0].duration_ns, 1500 * kSecond);
-  EXPECT_EQ((*stages)[2].duration_ns, 150 * kSecond);
+  EXPECT_EQ((*stages)[0].duration_ns, 1500 * kNanosPerSecond);
+  EXPECT_EQ((*stages)[2].duration_ns, 150 * kNanosPerSecond);
   EXPECT_FALSE(stages_from_rates(15000, 0.001, 0, 1).ok());
 }
 
@@ -157,13 +156,13 @@ TEST(Schedule, AtEveryMomentAsManyClientsAsTheStagesSay) {
 
 TEST(Schedule, RefusesWhatIsTooMuch) {
   EXPECT_FALSE(make_schedule({}).ok());
-  EXPECT_FALSE(make_schedule({{"a", 0, kMaxClients + 1, kSecond}}).ok());
+  EXPECT_FALSE(make_schedule({{"a", 0, kMaxClients + 1, kNanosPerSecond}}).ok());
   EXPECT_FALSE(make_schedule({{"a", 0, 1, kMaxLoadNs}, {"b", 1, 1, 1}}).ok());
-  EXPECT_FALSE(make_schedule({{"a", 0, 5, kSecond}, {"b", 4, 0, kSecond}}).ok());
+  EXPECT_FALSE(make_schedule({{"a", 0, 5, kNanosPerSecond}, {"b", 4, 0, kNanosPerSecond}}).ok());
   std::vector<LoadStage> many;
   for (int i = 0; i < 100; ++i) {
-    many.push_back({"up", 0, 1'000'000, kSecond});
-    many.push_back({"down", 1'000'000, 0, kSecond});
+    many.push_back({"up", 0, 1'000'000, kNanosPerSecond});
+    many.push_back({"down", 1'000'000, 0, kNanosPerSecond});
   }
   EXPECT_FALSE(make_schedule(many).ok());
 }
@@ -189,22 +188,23 @@ TEST(Due, CountAgreesWithWalking) {
 TEST(Phase, SpreadEvenlyWhateverTheNumberOfClients) {
   for (const uint32_t n : {10u, 100u, 1000u, 15000u}) {
     std::vector<int64_t> phases;
-    for (uint32_t slot = 0; slot < n; ++slot) phases.push_back(client_phase_ns(slot, {kSecond, 0}));
+    for (uint32_t slot = 0; slot < n; ++slot)
+      phases.push_back(client_phase_ns(slot, {kNanosPerSecond, 0}));
     std::sort(phases.begin(), phases.end());
     EXPECT_GE(phases.front(), 0);
-    EXPECT_LT(phases.back(), kSecond);
+    EXPECT_LT(phases.back(), kNanosPerSecond);
     // By the three-gap theorem no gap is wider than phi^2 times the mean.
     for (size_t i = 1; i < phases.size(); ++i) {
-      ASSERT_LE(phases[i] - phases[i - 1], 2.7 * static_cast<double>(kSecond) / n);
+      ASSERT_LE(phases[i] - phases[i - 1], 2.7 * static_cast<double>(kNanosPerSecond) / n);
     }
   }
 }
 
 TEST(Phase, OnAGridSomeAreDueTogether) {
   for (uint32_t slot = 0; slot < 1000; ++slot) {
-    const int64_t phase = client_phase_ns(slot, {kSecond, kSecond / 10});
-    EXPECT_EQ(phase % (kSecond / 10), 0);
-    EXPECT_LE(phase, client_phase_ns(slot, {kSecond, 0}));
+    const int64_t phase = client_phase_ns(slot, {kNanosPerSecond, kNanosPerSecond / 10});
+    EXPECT_EQ(phase % (kNanosPerSecond / 10), 0);
+    EXPECT_LE(phase, client_phase_ns(slot, {kNanosPerSecond, 0}));
   }
 }
 
@@ -258,16 +258,16 @@ TEST(Timetable, GivesEveryPlannedMomentOnceInOrderAndStopsWhereTold) {
 }
 
 TEST(Timetable, AClosedLoopHasOneMomentUntilMoreAreAdded) {
-  const auto schedule = make_schedule({{"hold", 1, 1, 10 * kSecond}});
-  Timetable table(*schedule, {kSecond, 0}, true);
+  const auto schedule = make_schedule({{"hold", 1, 1, 10 * kNanosPerSecond}});
+  Timetable table(*schedule, {kNanosPerSecond, 0}, true);
   EXPECT_EQ(table.pop(0)->kind, TimetableEventKind::kJoin);
-  EXPECT_EQ(table.pop(5 * kSecond)->kind, TimetableEventKind::kDue);
-  EXPECT_FALSE(table.pop(9 * kSecond).has_value());
-  table.add_due(0, 9 * kSecond);
-  EXPECT_EQ(table.pop(9 * kSecond)->kind, TimetableEventKind::kDue);
-  table.add_due(0, 10 * kSecond);  // it will have left
-  EXPECT_EQ(table.pop(10 * kSecond)->kind, TimetableEventKind::kLeave);
-  EXPECT_FALSE(table.pop(100 * kSecond).has_value());
+  EXPECT_EQ(table.pop(5 * kNanosPerSecond)->kind, TimetableEventKind::kDue);
+  EXPECT_FALSE(table.pop(9 * kNanosPerSecond).has_value());
+  table.add_due(0, 9 * kNanosPerSecond);
+  EXPECT_EQ(table.pop(9 * kNanosPerSecond)->kind, TimetableEventKind::kDue);
+  table.add_due(0, 10 * kNanosPerSecond);  // it will have left
+  EXPECT_EQ(table.pop(10 * kNanosPerSecond)->kind, TimetableEventKind::kLeave);
+  EXPECT_FALSE(table.pop(100 * kNanosPerSecond).has_value());
 }
 
 }  // namespace

@@ -14,7 +14,6 @@ namespace {
 using ::testing::IsEmpty;
 
 constexpr int64_t kMs = kNanosPerMilli;
-constexpr int64_t kSecond = kNanosPerSecond;
 
 const std::atomic<bool> kNeverStop{false};
 
@@ -51,7 +50,7 @@ TEST(TcpConnect, EveryFateHasItsAccount) {
     LoadOptions options = tcp_load(WorkloadKind::kTcpConnect, server.target(),
                                    "0:60 over 300ms, hold 700ms, 60:0 over 300ms");
     options.period_ns = 200 * kMs;
-    options.timeout_ns = kSecond;
+    options.timeout_ns = kNanosPerSecond;
     options.expect_bytes = 64;
     const auto result = run_load(options, kNeverStop, {});
     ASSERT_TRUE(result.ok()) << result.error().message;
@@ -140,7 +139,7 @@ TEST(Http, StatusesAreCountedByClassAndByStage) {
   LoadOptions options =
       tcp_load(WorkloadKind::kHttp, server.target(), "10:10 over 400ms, hold 400ms");
   options.period_ns = 50 * kMs;
-  options.timeout_ns = 5 * kSecond;
+  options.timeout_ns = 5 * kNanosPerSecond;
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   auto truth = server.stop();
@@ -209,7 +208,7 @@ TEST(Http, AServerThatDropsEverySecondRequestDoesNotMakeTheGeneratorLate) {
   EXPECT_LT(total.accounts.sent_late, total.accounts.sent / 10);
   // Its clients waited 300 ms again and again, and that stays in what the server is held to.
   EXPECT_GT(total.latency_intended.sum(),
-            total.latency_actual.sum() + total.own_lateness.sum() + 5 * kSecond);
+            total.latency_actual.sum() + total.own_lateness.sum() + 5 * kNanosPerSecond);
   EXPECT_GT(total.accounts.asked(), 2 * total.accounts.done());
 }
 

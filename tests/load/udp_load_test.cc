@@ -24,7 +24,6 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr int64_t kMs = kNanosPerMilli;
-constexpr int64_t kSecond = kNanosPerSecond;
 
 const std::atomic<bool> kNeverStop{false};
 
@@ -165,7 +164,7 @@ TEST(UdpPingpong, OpenLoopShowsAStallToEveryClientThatWasDueInIt) {
   MisbehavingUdpServer server(behaviour);
   LoadOptions options = pingpong(server.target(), "200:200 over 3s");
   options.wire = WireProfile::kNumbered;
-  options.timeout_ns = 2 * kSecond;
+  options.timeout_ns = 2 * kNanosPerSecond;
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   server.stop();
@@ -208,7 +207,7 @@ TEST(UdpPingpong, AClosedLoopParksAClientForEveryLostReply) {
   LoadOptions options = pingpong(server.target(), "50:50 over 3s");
   options.closed_loop = true;
   options.period_ns = 200 * kMs;
-  options.timeout_ns = kSecond;
+  options.timeout_ns = kNanosPerSecond;
   const auto result = run_load(options, kNeverStop, {});
   ASSERT_TRUE(result.ok()) << result.error().message;
   const UdpTruth& truth = server.stop();
@@ -270,7 +269,7 @@ TEST(UdpPingpong, ToldToStopItKeepsWhatWasDone) {
   ASSERT_TRUE(result.ok());
   const UdpTruth& truth = server.stop();
   EXPECT_TRUE(result->stopped_early);
-  EXPECT_LT(result->own.wall_ns, 30 * kSecond);
+  EXPECT_LT(result->own.wall_ns, 30 * kNanosPerSecond);
   EXPECT_EQ(result->total.accounts.sent, truth.received);
   EXPECT_EQ(result->stages.size(), 2u);
   expect_balanced(*result);
@@ -343,7 +342,7 @@ LoadOptions flood(const std::string& target) {
   LoadOptions options;
   options.workload = WorkloadKind::kUdpFlood;
   options.target = target;
-  options.duration_ns = kSecond;
+  options.duration_ns = kNanosPerSecond;
   options.message_bytes = 18;
   return options;
 }

@@ -69,7 +69,7 @@ void copy_into_older(const std::string& newest, const std::string& older, size_t
 }
 
 /// All of a run that the reader gives, by part.
-std::map<std::string, std::vector<std::string>> everything(RunStore& store, const std::string& id) {
+std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, const std::string& id) {
   const StoredRun run = must(store.find_run(id));
   std::map<std::string, std::vector<std::string>> all;
   all["info"] = Listing::of(run.info);
@@ -110,7 +110,7 @@ TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {
   const auto store = open(older);
   EXPECT_EQ(must(store->list_runs()).size(), 1u);
   EXPECT_EQ(must(store->last_run()).info.id, id);
-  const auto was = everything(*open(newest), id), is = everything(*store, id);
+  const auto was = all_tables(*open(newest), id), is = all_tables(*store, id);
   for (const char* part : {"owners", "events"}) EXPECT_EQ(is.at(part), was.at(part)) << part;
   if (GetParam() >= 2) {
     for (const char* part : {"info", "threads", "sockets", "syscalls", "stacks", "stages", "load"})
@@ -151,7 +151,7 @@ TEST_P(OlderSchema, JoinsANewDatabaseWithAllThatItHas) {
   const MergeCounts counts = must(merge_database(out, older));
   EXPECT_EQ(counts.runs, 1u);
   EXPECT_THAT(counts.damaged, testing::IsEmpty());
-  EXPECT_EQ(everything(*open(out), id), everything(*open(older), id));
+  EXPECT_EQ(all_tables(*open(out), id), all_tables(*open(older), id));
   EXPECT_EQ(bytes_of(older), before);
 }
 

@@ -17,7 +17,7 @@
 namespace topspin {
 namespace {
 
-constexpr std::array<NumberColumn, 3> kColumns = {{
+constexpr std::array<NumberColumn, 3> kNumberColumns = {{
     {"this tick", 14},
     {"in all", 14},
     {"probe", 10},
@@ -54,7 +54,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model, const ViewState& st
   const ListState list = state.list("numbers");
   const auto& all = numbers();
   const int name_width = std::clamp(area.width - kColumnsWidth, std::min(area.width, 20), 36);
-  NumberTable table(grid, area, name_width, kColumns);
+  NumberTable table(grid, area, name_width, kNumberColumns);
   table.draw_titles(fmt::format("Number ({})", all.size()), std::nullopt, false);
   const int help_x = name_width + kColumnsWidth;
   const auto visible = static_cast<uint64_t>(std::max(area.height - 1, 0));

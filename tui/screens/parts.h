@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 
 #include "tui/model/model.h"
@@ -20,5 +22,9 @@ void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHist
 /// Why a screen of the subject has nothing to show: no subject, the probe's reason, or nothing yet.
 void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view probe,
                   std::string_view nothing_yet);
+
+// Values of a series: numbers for its bars, and the words for one.
+std::optional<double> as_number(const std::optional<int64_t>& value);
+std::string as_bytes(double bytes);
 
 }  // namespace topspin

@@ -176,7 +176,7 @@ void add_threads(Rows& rows, const Model& model) {
   }
 }
 
-constexpr std::array<NumberColumn, 7> kColumns = {{
+constexpr std::array<NumberColumn, 7> kProcessColumns = {{
     {"Flows", 7},
     {"In", 10},
     {"Out", 10},
@@ -244,7 +244,7 @@ void draw_processes(Grid& grid, Area area, const Model& model, const ViewState& 
              area.width - 2);
     return;
   }
-  NumberTable table(grid, area, std::clamp(area.width / 4, 12, 24), kColumns);
+  NumberTable table(grid, area, std::clamp(area.width / 4, 12, 24), kProcessColumns);
   table.draw_titles(fmt::format("Process ({})", format_exact(rows.size())), list.sort,
                     list.reverse);
   const auto visible = static_cast<uint64_t>(std::max(area.height - 1, 0));
@@ -293,7 +293,7 @@ const Screen& processes_screen() {
                                  .draw = draw_processes,
                                  .rows = processes_rows,
                                  .has_cursor = true,
-                                 .sort_columns = kColumns.size(),
+                                 .sort_columns = kProcessColumns.size(),
                                  .press = press_processes,
                                  .keys = kKeys,
                                  .plain_height = processes_height,

@@ -8,6 +8,7 @@
 
 #include "core/growth_text.h"
 #include "core/text.h"
+#include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
@@ -26,10 +27,6 @@ struct Series {
   std::optional<Slope> PerFlowCost::*cost = nullptr;  // of a flow, by the slope over the ramp
 };
 
-std::optional<double> number(const std::optional<int64_t>& value) {
-  return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
-}
-std::string as_bytes(double value) { return format_bytes(std::llround(value)); }
 std::string as_count(double value) {
   return format_count(static_cast<uint64_t>(std::llround(std::max(value, 0.0))));
 }
@@ -37,7 +34,7 @@ std::string as_share(double value) { return share_text(value); }
 
 std::vector<Series> all_series() {
   const auto field = [](std::optional<int64_t> ResourceReading::*member) -> Read {
-    return [member](const TickPoint& point) { return number(point.resources.*member); };
+    return [member](const TickPoint& point) { return as_number(point.resources.*member); };
   };
   return {
       {"RSS", field(&ResourceReading::rss_bytes), as_bytes, true, &PerFlowCost::rss_bytes},

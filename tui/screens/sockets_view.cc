@@ -15,7 +15,7 @@
 namespace topspin {
 namespace {
 
-constexpr std::array<NumberColumn, 5> kColumns = {{
+constexpr std::array<NumberColumn, 5> kSocketColumns = {{
     {"Queue", 9},
     {"Fullest", 9},
     {"Limit", 9},
@@ -158,7 +158,7 @@ static void draw_sockets(Grid& grid, Area area, const Model& model, const ViewSt
     if (fuller != other) return fuller > other;
     return left.cookie < right.cookie;
   });
-  NumberTable table(grid, rest, std::clamp(rest.width / 3, 16, 34), kColumns);
+  NumberTable table(grid, rest, std::clamp(rest.width / 3, 16, 34), kSocketColumns);
   // A stored run keeps each socket as it stood last.
   const bool final_rows = model.scene.flows_are_final;
   table.draw_titles(fmt::format("Socket ({}){}", format_exact(sockets.size()),

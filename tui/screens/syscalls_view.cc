@@ -27,7 +27,7 @@ enum class SyscallColumn : uint8_t {
   kCount
 };
 
-constexpr std::array<NumberColumn, 9> kColumns = {{
+constexpr std::array<NumberColumn, 9> kSyscallColumns = {{
     {"Time/s", 8},  // all threads together
     {"Calls/s", 8},
     {"p50", 8},
@@ -38,7 +38,7 @@ constexpr std::array<NumberColumn, 9> kColumns = {{
     {"Calls", 8},
     {"On CPU", 8},
 }};
-static_assert(static_cast<size_t>(SyscallColumn::kCount) == kColumns.size() - 2);
+static_assert(static_cast<size_t>(SyscallColumn::kCount) == kSyscallColumns.size() - 2);
 
 uint64_t of_tick(const SyscallEntry& call, uint64_t value, const Model& model) {
   return call.changed_tick == model.tick() ? value : 0;
@@ -110,7 +110,7 @@ static void draw_syscalls(Grid& grid, Area area, const Model& model, const ViewS
     if (values[a] != values[b]) return list.reverse ? values[a] < values[b] : values[a] > values[b];
     return calls[a].row.number < calls[b].row.number;
   });
-  NumberTable table(grid, area, std::clamp(area.width / 5, 14, 22), kColumns);
+  NumberTable table(grid, area, std::clamp(area.width / 5, 14, 22), kSyscallColumns);
   table.draw_titles(fmt::format("Call ({})", calls.size()), list.sort, list.reverse);
   const auto rows = static_cast<uint64_t>(std::max(area.height - 1, 0));
   const uint64_t top =

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
@@ -25,14 +26,9 @@ struct Track {
 };
 
 std::string as_duration(double ns) { return format_duration(static_cast<int64_t>(ns)); }
-std::string as_bytes(double bytes) { return format_bytes(static_cast<int64_t>(bytes)); }
 std::string as_exact(double count) { return format_exact(static_cast<uint64_t>(count)); }
 
 using Read = std::function<std::optional<double>(const TickPoint&)>;
-
-std::optional<double> number(const std::optional<int64_t>& value) {
-  return value ? std::optional(static_cast<double>(*value)) : std::nullopt;
-}
 
 /// p99 over the last ticks; its maximum in each tick where no tick of the whole history has samples
 /// enough. So a track's label does not change from one tick to the next.
@@ -55,20 +51,20 @@ std::vector<Track> make_tracks(const Model& model) {
   if (model.has_periods()) {
     tracks.push_back({"silent flows", count(&TickPoint::silent_flows), as_exact, Role::kDead});
     tracks.push_back(latency_track(
-        history, "lateness", [](const TickPoint& p) { return number(p.lateness_recent_p99); },
-        [](const TickPoint& p) { return number(p.lateness.max); }));
+        history, "lateness", [](const TickPoint& p) { return as_number(p.lateness_recent_p99); },
+        [](const TickPoint& p) { return as_number(p.lateness.max); }));
   }
   tracks.push_back(latency_track(
-      history, "reply", [](const TickPoint& p) { return number(p.reply_recent_p99); },
-      [](const TickPoint& p) { return number(p.reply.max); }));
+      history, "reply", [](const TickPoint& p) { return as_number(p.reply_recent_p99); },
+      [](const TickPoint& p) { return as_number(p.reply.max); }));
   if (model.unanswered_total() > 0)
     tracks.push_back({"unanswered", count(&TickPoint::unanswered), as_exact, Role::kMissed});
   tracks.push_back(latency_track(
-      history, "run queue", [](const TickPoint& p) { return number(p.run_queue_recent_p99); },
-      [](const TickPoint& p) { return p.run_queue ? number(p.run_queue->max) : std::nullopt; }));
+      history, "run queue", [](const TickPoint& p) { return as_number(p.run_queue_recent_p99); },
+      [](const TickPoint& p) { return p.run_queue ? as_number(p.run_queue->max) : std::nullopt; }));
   tracks.push_back({"CPU", [](const TickPoint& p) { return p.cpu_cores; },
                     [](double share) { return share_text(share); }, Role::kGraph1});
-  tracks.push_back({"RSS", [](const TickPoint& p) { return number(p.resources.rss_bytes); },
+  tracks.push_back({"RSS", [](const TickPoint& p) { return as_number(p.resources.rss_bytes); },
                     as_bytes, Role::kGraph1});
   return tracks;
 }

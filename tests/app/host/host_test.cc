@@ -14,7 +14,7 @@
 namespace topspin {
 namespace {
 
-void write(const std::filesystem::path& path, const std::string& text) {
+void write_file(const std::filesystem::path& path, const std::string& text) {
   std::filesystem::create_directories(path.parent_path());
   std::ofstream(path) << text;
 }
@@ -39,7 +39,7 @@ class Git : public testing::Test {
     std::vector<std::string> words = {"init", "-q", "-b", "main"};
     words.insert(words.end(), more.begin(), more.end());
     git(words);
-    write(dir_.path() / "file", "one\n");
+    write_file(dir_.path() / "file", "one\n");
     git({"add", "file"});
     git({"commit", "-q", "-m", "one"});
   }
@@ -83,7 +83,7 @@ TEST_F(Git, NamesCommitAndBranchFromAnyDirectoryOfTheTree) {
 TEST_F(Git, KnowsLinkedWorkTrees) {
   start();
   git({"worktree", "add", "-q", "-b", "topic", path() + "/linked"});
-  write(dir_.path() / "linked/file", "two\n");
+  write_file(dir_.path() / "linked/file", "two\n");
   const SourceInfo source = info("/linked");
   EXPECT_EQ(source.branch, "topic");
   EXPECT_EQ(source.commit, git({"rev-parse", "HEAD"}));
@@ -92,9 +92,9 @@ TEST_F(Git, KnowsLinkedWorkTrees) {
 
 TEST_F(Git, AModifiedTreeIsNotTakenForItsCommit) {
   start();
-  write(dir_.path() / "untracked", "x");
+  write_file(dir_.path() / "untracked", "x");
   EXPECT_EQ(info().dirty, false);  // git does not know the file: the commit's own are as they were
-  write(dir_.path() / "file", "two\n");
+  write_file(dir_.path() / "file", "two\n");
   EXPECT_EQ(info().dirty, true);
   git({"add", "file"});
   EXPECT_EQ(info().dirty, true);
@@ -108,7 +108,7 @@ TEST_F(Git, TheContentsOfASubmoduleAreTheTreesToo) {
   start();
   ASSERT_NO_FATAL_FAILURE(add_submodule());
   EXPECT_EQ(info().dirty, false);
-  write(dir_.path() / "module/a", "b");
+  write_file(dir_.path() / "module/a", "b");
   EXPECT_EQ(info().dirty, true);
 }
 
@@ -116,7 +116,7 @@ TEST_F(Git, AFileThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
   start();
   for (const std::string bit : {"assume-unchanged", "skip-worktree"}) {
     git({"update-index", "--" + bit, "file"});
-    write(dir_.path() / "file", "two\n");
+    write_file(dir_.path() / "file", "two\n");
     EXPECT_EQ(info().dirty, std::nullopt) << bit;
     EXPECT_EQ(info().commit, git({"rev-parse", "HEAD"}));
     std::filesystem::create_directories(dir_.path() / "below");
@@ -135,7 +135,7 @@ TEST_F(Git, AFileThatGitIsToldNotToLookAtLeavesTheChangesUnknown) {
 TEST_F(Git, AReplacedCommitIsNotTheCommit) {
   start();
   const std::string one = git({"rev-parse", "HEAD"});
-  write(dir_.path() / "file", "two\n");
+  write_file(dir_.path() / "file", "two\n");
   git({"commit", "-q", "-a", "-m", "two"});
   git({"replace", one, "HEAD"});
   git({"reset", "-q", "--hard", one});  // the files of "two"
@@ -167,7 +167,7 @@ TEST_F(Git, AConfigurationThatLooksLessCloselyHidesNoChange) {
     return status.st_ctim.tv_sec;
   };
   for (const auto before = changed_at(); changed_at() == before; usleep(20'000)) {
-    write(dir_.path() / "file", "two\n");  // as long as before
+    write_file(dir_.path() / "file", "two\n");  // as long as before
     std::filesystem::last_write_time(dir_.path() / "file", stamp);
   }
   EXPECT_EQ(info().dirty, true);
@@ -179,7 +179,7 @@ TEST_F(Git, NothingIsKnownOutsideATreeAndBeforeTheFirstCommit) {
   git({"init", "-q", "-b", "main"});
   EXPECT_EQ(info().commit, "");
   EXPECT_EQ(info().dirty, std::nullopt);
-  write(dir_.path() / ".git/HEAD", "\x1b[31mnonsense");
+  write_file(dir_.path() / ".git/HEAD", "\x1b[31mnonsense");
   EXPECT_EQ(info().commit, "");
 }
 
@@ -200,8 +200,8 @@ TEST_F(Git, RunsNothingThatTheRepositoryConfigures) {
   git({"config", "core.fsmonitor", program});
   git({"config", "filter.mine.clean", program});
   git({"config", "filter.mine.required", "true"});
-  write(dir_.path() / ".git/info/attributes", "* filter=mine\n");
-  write(dir_.path() / "file", "two\n");
+  write_file(dir_.path() / ".git/info/attributes", "* filter=mine\n");
+  write_file(dir_.path() / "file", "two\n");
   EXPECT_EQ(info().dirty, true);
   EXPECT_FALSE(std::filesystem::exists(mark));
 }
@@ -218,10 +218,10 @@ TEST_F(Git, RunsNothingThatASubmoduleConfigures) {
   in_module({"config", "filter.mine.clean", program});
   in_module({"config", "filter.mine.required", "true"});
   in_module({"config", "core.fsmonitor", program});
-  write(dir_.path() / ".git/modules/module/info/attributes", "* filter=mine\n");
+  write_file(dir_.path() / ".git/modules/module/info/attributes", "* filter=mine\n");
   git({"config", "-f", ".gitmodules", "submodule.module.ignore", "all"});
   git({"commit", "-q", "-a", "-m", "ignored"});
-  write(dir_.path() / "module/a", "b\n");
+  write_file(dir_.path() / "module/a", "b\n");
   std::filesystem::remove(mark);  // the commits above may have run it
   EXPECT_EQ(info().dirty, true);
   EXPECT_FALSE(std::filesystem::exists(mark));

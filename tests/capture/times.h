@@ -1,0 +1,14 @@
+// The times in which tests of the capture speak.
+#pragma once
+
+#include <cstdint>
+
+#include "core/clock.h"
+
+namespace topspin {
+
+inline constexpr int64_t kMs = kNanosPerMilli;
+inline constexpr int64_t kS = kNanosPerSecond;
+inline constexpr int64_t kStart = 1'700'000'000 * kS;  // the first packet of a capture
+
+}  // namespace topspin
