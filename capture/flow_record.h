@@ -174,11 +174,12 @@ struct alignas(64) HotRecord {
   // Of the initiator and of the responder: side by side, so that no branch has to ask who sent.
   std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
-  uint32_t message_span;  // from message_ns to its latest segment, in units of 1,024 ns
-  uint32_t gap_mean;      // PackedDuration; the period, once `gaps` reached kGapsToLearn
-  uint16_t gap_spread;    // mean deviation from it, in 65,536ths of it
-  uint8_t gaps : 4;       // regular ones in a row, up to kGapsToLearn
-  uint8_t misfits : 4;    // gaps in a row that fit no multiple of the period; of TimerEvidence
+  uint32_t message_span : 31;  // from message_ns to its latest segment, in units of 1,024 ns
+  uint32_t is_http : 1;        // TCP: the latest request began with a request line of HTTP
+  uint32_t gap_mean;           // PackedDuration; the period, once `gaps` reached kGapsToLearn
+  uint16_t gap_spread;         // mean deviation from it, in 65,536ths of it
+  uint8_t gaps : 4;            // regular ones in a row, up to kGapsToLearn
+  uint8_t misfits : 4;         // gaps in a row that fit no multiple of the period; of TimerEvidence
   TurnKind turn_kind : 3;
   bool is_answered : 1;     // TCP: the connection's server has answered a request
   bool has_backlog : 1;     // TCP: has an entry in FlowTable::backlogs_
@@ -230,7 +231,7 @@ struct alignas(64) HotRecord {
   }
   int64_t message_span_ns() const { return int64_t{message_span} << kSpanShift; }
   void set_message_span(int64_t ns) {
-    message_span = static_cast<uint32_t>(std::min<int64_t>(ns >> kSpanShift, UINT32_MAX));
+    message_span = static_cast<uint32_t>(std::min<int64_t>(ns >> kSpanShift, kSpanMax)) & kSpanMax;
   }
   uint32_t retransmissions() const {
     return static_cast<uint32_t>(bytes_and_more[1] >> kBytesBits) << 16 | retransmissions_low;
@@ -245,6 +246,7 @@ struct alignas(64) HotRecord {
   static constexpr int64_t kNoMessage = INT64_MIN;
   static constexpr unsigned kGapsToLearn = 10;
   static constexpr int kSpanShift = 10;
+  static constexpr uint32_t kSpanMax = INT32_MAX;
   static constexpr int kPacketsBits = 48, kBytesBits = 56;
   static constexpr uint64_t kPacketsMask = (uint64_t{1} << kPacketsBits) - 1;
   static constexpr uint64_t kBytesMask = (uint64_t{1} << kBytesBits) - 1;

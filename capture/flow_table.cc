@@ -26,7 +26,13 @@ constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
 /// Of payload: a segment as long as this, on a connection whose request is not answered yet, goes
 /// on with an upload.
 constexpr uint32_t kUploadSegmentBytes = 1200;
+constexpr uint16_t kHttpSwitchingProtocols = 101;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+/// A SYN may be sent again after so long: Linux doubles the gaps up to 120 s, and its timers may be
+/// late by a sixteenth. A half-open flow does not leave before.
+constexpr int64_t kSynPatienceNs = 130 * kNanosPerSecond;
+/// A SYN from so little before the expected sequence number is the connection's own once more.
+constexpr uint32_t kBehindSynMax = 65'535;
 constexpr int64_t kTimeoutsLate = 5;  // a first reply is taken to be so late at most
 constexpr unsigned kMisfitsMax = 8;
 constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
@@ -72,6 +78,17 @@ class Head {
   bool is_tls_alert(uint32_t payload_bytes) const {
     return is_tls(0x15) ||
            (is_tls(kTlsRecordData) && bytes_[3] == 0 && bytes_[4] == 19 && payload_bytes == 24);
+  }
+  /// A request line of HTTP, whose connection goes on with HTTP (after CONNECT it does not).
+  bool is_http_request() const {
+    return is(0, "GET ") || is(0, "POST ") || is(0, "PUT ") || is(0, "HEAD ") || is(0, "PATCH ") ||
+           is(0, "DELETE ") || is(0, "OPTIONS ");
+  }
+  /// A word in capitals, as any request line of HTTP begins with.
+  bool is_method() const {
+    const auto* end = std::find_if(bytes_.begin(), bytes_.end(),
+                                   [](uint8_t byte) { return byte < 'A' || byte > 'Z'; });
+    return end == bytes_.end() || (end - bytes_.begin() >= 3 && *end == ' ');
   }
   bool is_multiplexed_tcp() const {
     using namespace std::string_view_literals;
@@ -151,6 +168,13 @@ TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
 /// Whether a turn of this kind is missed when it is not answered.
 bool expects_reply(TurnKind kind) {
   return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
+}
+
+/// Whether it says no more than that the request should go on: "100 Continue", and nothing after
+/// it.
+bool is_only_continue(const ParsedPacket& p) {
+  constexpr uint32_t kContinueBytesMax = 64;  // 25, and a header or two
+  return p.http_informational == 100 && p.payload_bytes <= kContinueBytesMax;
 }
 
 /// Whether this end is a multicast group or the local network's broadcast address.
@@ -477,9 +501,10 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
     if (from_initiator) {
       observe_request(flow, slot, p, stamp_ns, previous_ns);
     } else {
-      observe_reply(flow, slot, p, stamp_ns);
+      if (!is_only_continue(p)) [[likely]]
+        observe_reply(flow, slot, p, stamp_ns);
       // WebSocket, HTTP/2, ...: each end sends when it likes.
-      if (p.switches_protocol) [[unlikely]]
+      if (p.http_informational == kHttpSwitchingProtocols) [[unlikely]]
         flow.turn_kind = kMultiplexed;
     }
   }
@@ -506,7 +531,7 @@ void FlowTable::start_messages(HotRecord& flow) {
 
 /// The initiator sent payload. True: a message began, and it was judged by the flow's period.
 inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
-                                       int64_t previous_ns, bool is_upload) {
+                                       int64_t previous_ns, Piece piece) {
   const int64_t began_ns = flow.message_ns;
   if (began_ns == HotRecord::kNoMessage) [[unlikely]] {
     flow.message_ns = stamp_ns;
@@ -521,15 +546,17 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   }
   const int64_t period = period_ns(flow);
   const int64_t burst = period == 0 ? kBurstNs : std::min(kBurstNs, period / 8);
-  if (gap - flow.message_span_ns() < burst && (period == 0 || gap < period)) [[unlikely]] {
+  const bool goes_on = piece == Piece::kOfHttp || gap - flow.message_span_ns() < burst;
+  if (goes_on && (period == 0 || gap < period)) [[unlikely]] {
     flow.set_message_span(gap);
-    flow.is_chain |= !flow.has(kRequestOpen);  // it was answered: the next one waited for that
+    // It was answered: the next one waited for that.
+    flow.is_chain |= !flow.has(kRequestOpen) && piece != Piece::kOfHttp;
     return false;
   }
   const bool is_loop = flow.is_chain && flow.message_span_ns() > gap / 4;
   flow.is_chain = false;
   if (period == 0) [[unlikely]]
-    learn_period(flow, slot, stamp_ns, previous_ns, is_loop || is_upload);
+    learn_period(flow, slot, stamp_ns, previous_ns, is_loop || piece == Piece::kOfUpload);
   flow.message_ns = stamp_ns;
   flow.message_span = 0;
   if (period == 0) [[unlikely]]
@@ -734,29 +761,36 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
                                        int64_t stamp_ns, int64_t previous_ns) {
   if (flow.has(kEnded)) [[unlikely]]
     return;  // on its way when the connection ended
-  const bool is_upload = p.payload_bytes >= kUploadSegmentBytes && flow.has(kRequestOpen) &&
-                         p.key.protocol() == kProtocolTcp;
+  const bool is_udp = p.key.protocol() == kProtocolUdp;
+  Piece piece = Piece::kNone;
+  if (!is_udp && p.payload_bytes >= kUploadSegmentBytes && flow.has(kRequestOpen))
+    piece = Piece::kOfUpload;
   bool is_message = true, is_request = true;
   if (flow.turn_kind != kPlain || begins_tls(flow, p)) [[unlikely]] {
     is_request = is_ordinary_turn(flow, p, stamp_ns, is_message);
   }
+  if (flow.is_http && flow.turn_kind == kPlain && !Head(p.payload_head).is_method())
+    piece = Piece::kOfHttp;
   const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
                                      ? stamp_ns
                                      : flow.message_ns + flow.message_span_ns();
-  const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns, is_upload);
-  if (!is_request) [[unlikely]]
+  const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns, piece);
+  if (!is_request || piece == Piece::kOfHttp) [[unlikely]]
     return;
-  const bool is_udp = p.key.protocol() == kProtocolUdp;
   if (!flow.has(kRequestOpen)) [[likely]] {
     open_request(flow, stamp_ns);
-    if (is_udp) flow.udp.request_tag = request_tag(p.payload_head);
+    if (is_udp) {
+      flow.udp.request_tag = request_tag(p.payload_head);
+    } else {
+      flow.is_http = flow.turn_kind == kPlain && Head(p.payload_head).is_http_request();
+    }
   } else if (is_udp) {
     queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
   } else if (flow.has(kRequestDeferred)) {
     return;
   } else if (stamp_ns - sent_before_ns >= options_.reply_timeout_ns / 4 &&
              (is_tick || flow.has_backlog ||
-              (!is_upload && stamp_ns - flow.request_ns >= options_.reply_timeout_ns))) {
+              (piece == Piece::kNone && stamp_ns - flow.request_ns >= options_.reply_timeout_ns))) {
     queue_request(flow, slot, stamp_ns, 0);
   } else if (is_tick) {
     ++interval_.requests;
@@ -1180,12 +1214,20 @@ void FlowTable::answer_syn(HotRecord& flow) {
 /// answered. One that is younger may have been about to be.
 void FlowTable::give_up_syn(const HotRecord& flow) {
   if (flow.has(kHalfOpen) && now_ns_ - flow.request_ns >= options_.reply_timeout_ns)
-    ++*interval_.tcp_never_completed;
+    count_never_completed(flow);
+}
+
+/// A half-open connection is given up. One that was refused before, and tried again, has failed
+/// once.
+void FlowTable::count_never_completed(const HotRecord& flow) {
+  *interval_.tcp_never_completed += !flow.has(kEnded);
 }
 
 void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   if (flow.has(kEnded)) return;
   settle_silence(flow, slot);
+  give_up_syn(flow);
+  answer_syn(flow);
   flow.set(kEnded);
   ++interval_.ended_flows;
   --live_count_;
@@ -1205,8 +1247,11 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   if ((p.tcp_flags & kTcpRst) != 0) {
     ++interval_.tcp_resets;
-    if (flow.has(kHalfOpen))
-      ++(from_initiator ? *interval_.tcp_never_completed : interval_.tcp_refused);
+    if (flow.has(kHalfOpen) && from_initiator) count_never_completed(flow);
+    if (flow.has(kHalfOpen) && !from_initiator) {
+      ++interval_.tcp_refused;
+      drop_requests(flow, true);  // data of the SYN (Fast Open)
+    }
     answer_syn(flow);
     flow.clear(kSynOpen);
     flow.clear(kSynAckSeen);
@@ -1238,6 +1283,15 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   return false;
 }
 
+/// Whether a SYN belongs to the attempt, or the connection, that the flow has. The first one may
+/// have carried data, which is left out when it is sent again (Fast Open), and data may have
+/// overtaken this one.
+bool FlowTable::repeats_syn(const HotRecord& flow, uint32_t slot, const ParsedPacket& p) const {
+  if (!flow.has(kSequenceInitiator)) return false;
+  const uint32_t sent = cold_[slot].next_sequence[0] - (p.tcp_sequence + 1);
+  return sent == p.payload_bytes || (!flow.has(kEnded) && sent <= kBehindSynMax);
+}
+
 /// A bare SYN of the initiator. True: it was seen before.
 bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& p) {
   const auto wait_for_answer = [&] {
@@ -1248,8 +1302,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     flow.set(kSynOpen);
     flow.request_ns = clamp_stamp(p.stamp_ns);
   };
-  const uint32_t next = p.tcp_sequence + 1 + p.payload_bytes;
-  if (flow.has(kSequenceInitiator) && cold_[slot].next_sequence[0] == next) {
+  if (repeats_syn(flow, slot, p)) {
     flow.count_retransmission();
     ++interval_.tcp_retransmissions;
     if (flow.has(kEnded)) {
@@ -1262,7 +1315,8 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return true;
   }
   give_up_connection(flow, slot);
-  if (flow.has(kHalfOpen)) ++*interval_.tcp_never_completed;  // another attempt: that one is over
+  if (flow.has(kHalfOpen)) count_never_completed(flow);  // another attempt: that one is over
+  answer_syn(flow);
   // This packet is counted already: with another before it, there was a connection.
   if (flow.has(kEnded) || flow.packets(0) > 1) {
     end_flow(flow, slot);
@@ -1274,6 +1328,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   flow.tcp = {};
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
+  flow.is_http = false;
   start_messages(flow);
   flow.set(kSynSeen);
   wait_for_answer();
@@ -1550,6 +1605,7 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   start_messages(flow);
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
+  flow.is_http = false;
 }
 
 // --- super-packets and fragments ---
@@ -1720,6 +1776,11 @@ FlowTable::Standing FlowTable::standing(const HotRecord& flow) {
   return flow.packets(0) + flow.packets(1) <= 1 ? kWeak : kTalker;
 }
 
+/// Whether the flow has been silent for the idle timeout.
+bool FlowTable::is_idle(const HotRecord& flow) const {
+  return options_.idle_timeout_ns != 0 && now_ns_ - flow.last_ns >= options_.idle_timeout_ns;
+}
+
 /// Without an idle timeout nothing asks for the order of silence until the table is full.
 void FlowTable::start_wheels() {
   wheels_on_ = true;
@@ -1742,7 +1803,9 @@ bool FlowTable::evict_one() {
           wheels_[standing(flow)].push(victim.slot);
           continue;
         }
-        if (!flow.has(kEnded)) {
+        if (!flow.has(kEnded) && flow.has(kHalfOpen) && is_idle(flow)) {
+          end_flow(flow, victim.slot);  // it waited for its SYN to be sent again
+        } else if (!flow.has(kEnded)) {
           ++interval_.evicted_flows;
           if (active_.covers(flow.last_ns)) {
             interval_.active_is_lower_bound = true;
@@ -1755,6 +1818,7 @@ bool FlowTable::evict_one() {
       }
       if (wheel.empty()) break;
       const int64_t tick_end_ns = wheel.oldest_end_ns();
+      victims_expire_ns_[wanted] = tick_end_ns + options_.idle_timeout_ns;
       uint32_t slot = wheel.take_oldest();
       while (slot != SilenceWheel::kNone) {
         const uint32_t next = hot_[slot].link;
@@ -1777,14 +1841,10 @@ bool FlowTable::evict_one() {
 void FlowTable::expire(int64_t now_ns) {
   for (size_t i = 0; i < kStandings; ++i) {
     auto& victims = victims_[i];
-    if (victims.empty()) continue;
     // The silence of those taken out for eviction counts as if they were still in their tick.
-    const int64_t tick_ns = wheels_[i].tick_ns();
-    const int64_t tick_end_ns = (victims.back().last_ns / tick_ns + 1) * tick_ns;
-    if (tick_end_ns + options_.idle_timeout_ns <= now_ns) {
-      for (const Victim& victim : victims) wheels_[standing(hot_[victim.slot])].push(victim.slot);
-      victims.clear();
-    }
+    if (victims.empty() || victims_expire_ns_[i] > now_ns) continue;
+    for (const Victim& victim : victims) wheels_[standing(hot_[victim.slot])].push(victim.slot);
+    victims.clear();
   }
   for (SilenceWheel& wheel : wheels_) {
     while (!wheel.empty() && wheel.oldest_end_ns() + options_.idle_timeout_ns <= now_ns) {
@@ -1793,11 +1853,15 @@ void FlowTable::expire(int64_t now_ns) {
       while (slot != SilenceWheel::kNone) {
         HotRecord& flow = hot_[slot];
         const uint32_t next = flow.link;
-        if (flow.last_ns < tick_end_ns) {
+        if (flow.last_ns >= tick_end_ns) {
+          wheels_[standing(flow)].push(slot);
+        } else if (const int64_t ends_ns = flow.last_ns + kSynPatienceNs;
+                   flow.has(kHalfOpen) && ends_ns > now_ns) {
+          // Looked at when it would be idle once more: by then it may have been answered.
+          wheels_[kWeak].push_as_of(slot, std::min(now_ns, ends_ns - options_.idle_timeout_ns));
+        } else {
           end_flow(flow, slot);
           remove(slot);
-        } else {
-          wheels_[standing(flow)].push(slot);
         }
         slot = next;
       }

@@ -7,7 +7,8 @@
 //  - A message is payload of the initiator: no pure ACK, FIN or RST, no retransmission, no
 //    keep-alive probe, no TLS handshake or alert, no empty datagram. Segments and datagrams within
 //    1 ms of the message's latest one belong to it (within an eighth of the period, if that is
-//    shorter), but never for longer than a period.
+//    shorter), but never for longer than a period. So does all that follows a request line of HTTP
+//    and begins with no other: it is one request, however slowly it is sent.
 //  - A period is learned from 10 gaps in a row: each at least 1 ms and within a fifth of their
 //    mean, with a mean deviation of at most a tenth. A message that
 //    follows the flow's previous packet within a quarter of the gap begins the row anew: that is a
@@ -57,7 +58,8 @@
 //    idle or pushed out. A SYN on the same ends opens another connection of the same flow: it
 //    counts in new_flows again, and period, requests and sequence start anew. So in files (no idle
 //    timeout) flows are distinct 5-tuples, and new_flows may be more.
-//  - A SYN that was seen before, also after it was refused, is a retransmission.
+//  - A SYN that was seen before, also after it was refused, is a retransmission, and no connection
+//    of its own.
 //  - A segment from before the expected sequence is a retransmission. It is out of order instead if
 //    it fills a hole, within 3 ms of the flow's previous packet, unless two duplicate ACKs of the
 //    other end asked for it, or the hole is older than the handshake took: then it can have been
@@ -65,7 +67,9 @@
 //    segments.
 //
 // The table
-//  - The idle timeout is at least the window, and acts within 1/256 of itself.
+//  - The idle timeout is at least the window, and acts within 1/256 of itself. A half-open flow
+//    stays for 130 s at least, since its SYN may be sent again; but it gives way to new flows once
+//    it is idle, which is no loss.
 //  - A later fragment keeps the flow of its first fragment active and counts in nothing else.
 //  - A flow that is pushed out after it ended is no loss.
 //
@@ -264,8 +268,11 @@ class FlowTable {
   };
   void observe_flow(const ParsedPacket& packet, uint32_t hash, uint32_t candidate,
                     GroupCounts& group);
+  /// Of a request that goes on, as far as it is known to: a long segment of an upload; or what
+  /// follows the head of a request of HTTP, whatever its length.
+  enum class Piece : uint8_t { kNone, kOfUpload, kOfHttp };
   bool observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
-                       bool is_upload);
+                       Piece piece);
   void learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
                     bool is_no_timer);
   int64_t wait_for_message(const HotRecord& flow, uint32_t slot, int64_t stamp_ns,
@@ -316,6 +323,7 @@ class FlowTable {
   }
 
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
+  bool repeats_syn(const HotRecord& flow, uint32_t slot, const ParsedPacket& packet) const;
   bool observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& packet);
   void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
@@ -341,6 +349,7 @@ class FlowTable {
   void reopen_flow(HotRecord& flow);
   void answer_syn(HotRecord& flow);
   void give_up_syn(const HotRecord& flow);
+  void count_never_completed(const HotRecord& flow);
   /// Declared or learned; 0: none.
   int64_t period_ns(const HotRecord& flow) const {
     return declared_period_ns_ != 0 ? declared_period_ns_ : flow.learned_period_ns();
@@ -358,6 +367,7 @@ class FlowTable {
   void grow_index();
 
   static Standing standing(const HotRecord& flow);
+  bool is_idle(const HotRecord& flow) const;
   void start_wheels();
   bool evict_one();
   void expire(int64_t now_ns);
@@ -419,6 +429,7 @@ class FlowTable {
 
   std::array<SilenceWheel, kStandings> wheels_;
   std::array<std::vector<Victim>, kStandings> victims_;
+  std::array<int64_t, kStandings> victims_expire_ns_{};  // when the tick that they are of does
   bool wheels_on_ = false;
 
   std::vector<uint32_t> changed_;  // from changed_first_ on

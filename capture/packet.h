@@ -66,8 +66,9 @@ struct ParsedPacket {
   uint16_t ip_offset = 0;        // where the IP header that was read last begins; 0: none, or far
   bool first_fragment = false;
   bool later_fragment = false;
-  bool switches_protocol = false;  // TCP: begins with "HTTP/1.1 101"; no HTTP follows it
-  bool lengths_left_out = false;   // 0 in the IP header: segmentation offload, the frame's counts
+  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
+  /// TCP: the payload begins with "HTTP/1.1 1NN", and this is the number; 0: it does not.
+  uint16_t http_informational = 0;
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
   /// Fragments of one datagram share it; 0 when the packet is no fragment.

@@ -28,14 +28,17 @@ class SilenceWheel {
   int64_t tick_ns() const { return tick_ns_; }
 
   /// Files a flow that is in no list under its last packet.
-  void push(uint32_t slot) {
-    int64_t tick = records_[slot].last_ns / tick_ns_;
+  void push(uint32_t slot) { push_as_of(slot, records_[slot].last_ns); }
+
+  /// The same, as if its last packet had come then.
+  void push_as_of(uint32_t slot, int64_t spoke_ns) {
+    int64_t tick = spoke_ns / tick_ns_;
     if (size_ == 0) {
       oldest_ = newest_ = tick;
     } else if (tick > newest_) {
       while (tick - oldest_ >= kTicks) {
         coarsen();
-        tick = records_[slot].last_ns / tick_ns_;
+        tick = spoke_ns / tick_ns_;
       }
       newest_ = std::max(newest_, tick);
     } else if (tick < oldest_) {

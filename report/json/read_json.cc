@@ -49,6 +49,7 @@ std::string file_reading_json(const FileReading& reading) {
   json["tcp_out_of_order"] = t.tcp_out_of_order;
   json["tcp_resets"] = t.tcp_resets;
   json["tcp_refused"] = t.tcp_refused;
+  json["tcp_never_completed"] = json_or_null(t.tcp_never_completed);
   return dump_json(json, 2);
 }
 

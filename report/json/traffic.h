@@ -48,6 +48,7 @@ inline void add_traffic_counts(Json& json, const FlowInterval& flows) {
   json["tcp_out_of_order"] = flows.tcp_out_of_order;
   json["tcp_resets"] = flows.tcp_resets;
   json["tcp_refused"] = flows.tcp_refused;
+  json["tcp_never_completed"] = json_or_null(flows.tcp_never_completed);
   json["time_went_backwards"] = flows.time_went_backwards;
   json["time_steps"] = flows.time_steps;
   json["duplicate_packets"] = flows.duplicate_packets;

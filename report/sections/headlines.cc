@@ -101,9 +101,9 @@ bool has_failed_work_to_tell(const RunPage& run) {
 
 /// A count of TCP connections that is told where it is not 0.
 void add_if_it_occurs(std::vector<Headline>& list, const ReportPage& page, std::string label,
-                      const std::string& path, uint64_t FlowInterval::*of) {
+                      const std::string& path, const auto& count_of) {
   Headline h = headline(page, std::move(label), path, [&](const RunPage& run) {
-    return Value{count(run.fold.merged.flows.*of), say("TCP connections")};
+    return Value{count(count_of(run)), say("TCP connections")};
   });
   if (std::any_of(h.of_run.begin(), h.of_run.end(),
                   [](const Value& v) { return v.number.value > 0; }))
@@ -163,9 +163,8 @@ void add_failed_work(std::vector<Headline>& list, const ReportPage& page) {
     }));
   }
   add_if_it_occurs(list, page, "Refused connections", "summary.tcp_refused",
-                   &FlowInterval::tcp_refused);
-  add_if_it_occurs(list, page, "Never completed", "summary.tcp_half_open",
-                   &FlowInterval::tcp_half_open);
+                   [](const RunPage& run) { return run.fold.merged.flows.tcp_refused; });
+  add_if_it_occurs(list, page, "Never completed", "summary.tcp_never_completed", never_completed);
 }
 
 void add_cost(std::vector<Headline>& list, const ReportPage& page) {

@@ -114,12 +114,16 @@ Table traffic_table(const RunFold& fold, size_t run) {
   Table table;
   table.columns = columns({"", ""});
   table.rows = number_rows(fold, run, false, [&](const Number& number) {
-    if (number.name == "tcp_half_open") return true;  // never completed, by the end
     return number.probe == "capture" && number.kind == NumberKind::kCount && !number.needs_period &&
            !is_part_of_traffic(number.name);
   });
   std::erase_if(table.rows, [](const Row& row) { return row.cells[1].line[0].value == 0; });
   return table;
+}
+
+uint64_t never_completed(const RunPage& run) {
+  // Runs of older schemas did not count them; of these the gate tells what it can.
+  return run.fold.merged.flows.tcp_never_completed.value_or(run.measured.never_completed());
 }
 
 Span metric_value(const std::string& unit, const std::optional<double>& value) {

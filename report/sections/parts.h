@@ -42,6 +42,9 @@ std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool gre
 /// What the wire's counts came to, as far as they are more than 0.
 document::Table traffic_table(const RunFold& fold, size_t run);
 
+/// Connections of the run that nothing answered.
+uint64_t never_completed(const RunPage& run);
+
 /// A metric's value in its unit ("ns", "bytes", "1", "1/s").
 document::Span metric_value(const std::string& unit, const std::optional<double>& value);
 

@@ -36,9 +36,9 @@ std::string failed_work_sentences(const RunPage& run) {
     text +=
         fmt::format(" {} refused.", counted(refused, "TCP connection was", "TCP connections were"));
   }
-  if (const uint64_t half_open = flows.tcp_half_open; half_open > 0) {
+  if (const uint64_t given_up = never_completed(run); given_up > 0) {
     text += fmt::format(" {} never completed.",
-                        counted(half_open, "TCP connection was", "TCP connections were"));
+                        counted(given_up, "TCP connection was", "TCP connections were"));
   }
   return text;
 }

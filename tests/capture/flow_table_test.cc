@@ -1143,6 +1143,90 @@ ParsedPacket told(int64_t at_ns, bool from_client, uint32_t sequence, uint32_t p
   return p;
 }
 
+std::vector<uint8_t> ascii(std::string_view text) { return {text.begin(), text.end()}; }
+
+TEST(FlowTable, AnUploadOfHttpInSmallPiecesIsOneRequestAndHasNoPeriod) {
+  // 200 bytes at a time; with the longer pauses each is past the timeout of the one before.
+  for (const int64_t pause_ms : {20, 300, 1500}) {
+    SCOPED_TRACE(pause_ms);
+    auto table = make_table();
+    int64_t at_ns = kStart;
+    uint32_t sequence = 1;
+    for (uint32_t request = 0; request < 2; ++request) {
+      observe(*table, told(at_ns, true, sequence, 150, ascii("POST /up")));
+      sequence += 150;
+      for (uint32_t i = 0; i < 100; ++i, sequence += 200) {
+        at_ns += pause_ms * kMs;
+        observe(*table, told(at_ns, true, sequence, 200, ascii("{\"a\": 1}")));
+        observe(*table, segment(at_ns + kMs / 2, false, kTcpAck, 1 + request * 80));
+      }
+      observe(*table, told(at_ns + kMs, false, 1 + request * 80, 80, ascii("HTTP/1.1")));
+      at_ns += 10 * kMs;
+    }
+    table->finish(at_ns + 10 * kS);
+    const FlowInterval i = table->take_interval(at_ns + 10 * kS);
+    EXPECT_EQ(i.periodic_flows, 0u);
+    EXPECT_EQ(i.lateness.count(), 0u);
+    EXPECT_EQ(i.missed_ticks, 0u);
+    EXPECT_EQ(i.requests, 2u);
+    EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(2 * (pause_ms * 100 + 1) * kMs));
+  }
+}
+
+TEST(FlowTable, AClientThatPollsInTwoPiecesHasItsPeriod) {
+  auto table = make_table();
+  for (uint32_t i = 0; i < 30; ++i) {
+    const int64_t at_ns = kStart + i * kS;
+    observe(*table, told(at_ns, true, 1 + i * 200, 150, ascii("POST /up")));
+    observe(*table, told(at_ns + 5 * kMs, true, 151 + i * 200, 50, ascii("{\"a\": 1}")));
+    observe(*table, told(at_ns + 20 * kMs, false, 1 + i * 80, 80, ascii("HTTP/1.1")));
+  }
+  const FlowInterval i = table->take_interval(kStart + 29 * kS + 30 * kMs);
+  EXPECT_EQ(i.periodic_flows, 1u);
+  EXPECT_EQ(i.lateness.count(), 19u);
+  EXPECT_EQ(i.lateness.sum(), 0);
+  EXPECT_EQ(i.missed_ticks, 0u);
+  EXPECT_EQ(i.requests, 30u);
+  EXPECT_EQ(i.overlapping_requests, 0u);
+}
+
+TEST(FlowTable, WhatComesAfterAnEarlyReplyOfHttpIsNoRequest) {
+  auto table = make_table();
+  observe(*table, told(kStart, true, 1, 150, ascii("PUT /a H")));
+  observe(*table, told(kStart + kMs, true, 151, 1448, ascii("xxxxxxxx")));
+  observe(*table, told(kStart + 2 * kMs, false, 1, 80, ascii("HTTP/1.1")));  // 413
+  observe(*table, told(kStart + 5 * kMs, true, 1599, 1448, ascii("xxxxxxxx")));
+  observe(*table, told(kStart + kS, true, 3047, 150, ascii("PROPFIND")));
+  observe(*table, told(kStart + kS + 4 * kMs, false, 81, 80, ascii("HTTP/1.1")));
+  table->finish(kStart + 9 * kS);
+  const FlowInterval i = table->take_interval(kStart + 9 * kS);
+  EXPECT_EQ(i.requests, 2u);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((2 + 4) * kMs));
+}
+
+TEST(FlowTable, AContinueIsNoReply) {
+  auto table = make_table();
+  const auto replies = [&](int64_t at_ns, uint32_t sequence, uint32_t payload, uint16_t status) {
+    ParsedPacket p = told(at_ns, false, sequence, payload, ascii("HTTP/1.1"));
+    p.http_informational = status;
+    observe(*table, p);
+  };
+  observe(*table, told(kStart, true, 1, 150, ascii("POST /up")));
+  replies(kStart + 2 * kMs, 1, 25, 100);
+  observe(*table, told(kStart + 3 * kMs, true, 151, 500, ascii("field=va")));
+  replies(kStart + 50 * kMs, 26, 80, 0);
+  // The reply that comes in one segment with it is one.
+  observe(*table, told(kStart + kS, true, 651, 150, ascii("POST /up")));
+  replies(kStart + kS + 7 * kMs, 106, 105, 100);
+  table->finish(kStart + 9 * kS);
+  const FlowInterval i = table->take_interval(kStart + 9 * kS);
+  EXPECT_EQ(i.requests, 2u);
+  EXPECT_EQ(i.reply_latency.count(), 2u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>((50 + 7) * kMs));
+  EXPECT_EQ(i.unanswered, 0u);
+}
+
 TEST(FlowTable, ConnectionsThatWereNeverCompletedAreCountedOnceGivenUp) {
   FlowTableOptions options;
   options.idle_timeout_ns = 10 * kS;
@@ -1157,13 +1241,107 @@ TEST(FlowTable, ConnectionsThatWereNeverCompletedAreCountedOnceGivenUp) {
   syn(kStart + kS, 4, 99);  // another attempt from the same port
   EXPECT_EQ(table->take_interval(kStart + 2 * kS).tcp_never_completed, 1u);
   // 1 and the second attempt of 4 are purged; of the last two, one has only just begun.
-  syn(kStart + 20 * kS, 5, 10);
-  EXPECT_EQ(table->take_interval(kStart + 20 * kS).tcp_never_completed, 2u);
-  syn(kStart + 22 * kS - 1, 6, 10);
-  table->finish(kStart + 22 * kS);
-  EXPECT_EQ(table->take_interval(kStart + 22 * kS).tcp_never_completed, 1u);
+  syn(kStart + 140 * kS, 5, 10);
+  EXPECT_EQ(table->take_interval(kStart + 140 * kS).tcp_never_completed, 2u);
+  syn(kStart + 142 * kS - 1, 6, 10);
+  table->finish(kStart + 142 * kS);
+  EXPECT_EQ(table->take_interval(kStart + 142 * kS).tcp_never_completed, 1u);
   EXPECT_EQ(table->totals().tcp_never_completed, 4u);
   EXPECT_EQ(table->totals().tcp_refused, 1u);
+}
+
+/// New flows, less those that ended, are live; each connection failed once or not at all.
+void expect_balance(const FlowInterval& all, uint64_t attempts) {
+  EXPECT_EQ(all.new_flows, attempts);
+  EXPECT_EQ(all.new_flows, all.ended_flows + all.evicted_flows + all.live_flows);
+  EXPECT_EQ(*all.tcp_never_completed + all.tcp_refused + all.tcp_handshakes, attempts);
+}
+
+TEST(FlowTable, ASynThatIsSentAgainIsOneAttemptHoweverLate) {
+  for (const int64_t idle_s : {1, 5, 60, 600}) {
+    SCOPED_TRACE(idle_s);
+    FlowTableOptions options;
+    options.idle_timeout_ns = idle_s * kS;
+    auto table = make_table(options);
+    // As Linux does it, with the longest gap that it ever leaves.
+    int64_t at_ns = kStart;
+    for (const int64_t gap_s : {0, 1, 2, 4, 8, 16, 32, 64, 120, 120}) {
+      at_ns += gap_s * kS;
+      for (const uint32_t client : {1u, 2u, 3u})
+        observe(*table, segment(at_ns, true, kTcpSyn, 7, 0, client));
+    }
+    observe(*table, segment(at_ns + kMs, false, kTcpSyn | kTcpAck, 7, 0, 2));
+    observe(*table, segment(at_ns + 2 * kMs, true, kTcpAck, 8, 0, 2));
+    observe(*table, segment(at_ns + kMs, false, kTcpRst | kTcpAck, 0, 0, 3));
+    FlowInterval all = table->take_interval(at_ns + 2 * kMs);
+    EXPECT_EQ(all.new_flows, 3u);
+    EXPECT_EQ(all.tcp_retransmissions, 3u * 9);
+    EXPECT_EQ(all.tcp_half_open, 1u);
+    EXPECT_EQ(all.tcp_never_completed, 0u);
+
+    // The answered one leaves when it is idle, as any other.
+    table->advance(at_ns + idle_s * kS * 257 / 256 + 3 * kMs);
+    EXPECT_EQ(table->flow_count(), idle_s < 130 ? 1u : 0u);
+    at_ns += std::max<int64_t>(idle_s, 130) * kS * 257 / 256 + 3 * kMs;
+    table->advance(at_ns);
+    EXPECT_EQ(table->flow_count(), 0u);
+    all.merge(table->take_interval(at_ns));
+    expect_balance(all, 3);
+  }
+}
+
+TEST(FlowTable, AHalfOpenFlowThatIsIdleGivesWayWithoutLoss) {
+  FlowTableOptions options;
+  options.idle_timeout_ns = 60 * kS;
+  options.max_flows = 100;
+  auto table = make_table(options);
+  for (uint32_t client = 0; client < 300; ++client) {
+    observe(*table, segment(kStart + client * kS, true, kTcpSyn, 7, 0, client));
+  }
+  table->finish(kStart + 302 * kS);
+  const FlowInterval all = table->take_interval(kStart + 302 * kS);
+  EXPECT_EQ(all.evicted_flows, 0u);
+  EXPECT_EQ(all.live_flows, 100u);
+  EXPECT_EQ(all.tcp_half_open, 100u);
+  expect_balance(all, 300);
+}
+
+TEST(FlowTable, AConnectionThatIsRefusedAndTriedAgainFailsOnce) {
+  auto table = make_table();
+  int64_t at_ns = kStart;
+  for (const uint32_t sequence : {100u, 100u, 900'000u}) {
+    observe(*table, segment(at_ns, true, kTcpSyn, sequence));
+    if (at_ns == kStart) observe(*table, segment(at_ns + kMs, false, kTcpRst | kTcpAck, 0));
+    at_ns += kS;
+  }
+  table->finish(at_ns + kS);
+  expect_balance(table->take_interval(at_ns + kS), 2);
+}
+
+TEST(FlowTable, FastOpenThatIsTriedAgainWithoutItsDataIsOneConnection) {
+  auto table = make_table();
+  observe(*table, segment(kStart, true, kTcpSyn, 99, 50));
+  observe(*table, segment(kStart + kS, true, kTcpSyn, 99));
+  observe(*table, segment(kStart + kS + kMs, false, kTcpSyn | kTcpAck, 7));
+  observe(*table, segment(kStart + kS + 2 * kMs, true, kTcpAck, 100, 50));
+  observe(*table, segment(kStart + kS + 3 * kMs, false, kTcpAck, 8, 10));
+  // The first SYN comes at last, by another way.
+  observe(*table, segment(kStart + kS + 4 * kMs, true, kTcpSyn, 99, 50));
+  FlowInterval i = table->take_interval(kStart + 2 * kS);
+  EXPECT_EQ(i.new_flows, 1u);
+  EXPECT_EQ(i.tcp_retransmissions, 3u);
+  EXPECT_EQ(i.requests, 1u);
+  EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS + 3 * kMs)) << "from the first SYN on";
+
+  // One that is refused asked nothing.
+  observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 50, 2));
+  observe(*table, segment(kStart + 3 * kS + kMs, false, kTcpRst | kTcpAck, 0, 0, 2));
+  table->finish(kStart + 9 * kS);
+  i = table->take_interval(kStart + 9 * kS);
+  EXPECT_EQ(i.tcp_refused, 1u);
+  EXPECT_EQ(i.requests, 0u);
+  EXPECT_EQ(i.unanswered, 0u);
+  EXPECT_TRUE(i.reply_latency.empty());
 }
 
 TEST(FlowTable, ZeroWindowsAreCountedButNotThoseOfResets) {
@@ -1277,7 +1455,7 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     observe(*table, segment(kStart, true, kTcpSyn, 0));
     observe(*table, told(kStart + kMs, true, 1, 50, bytes("GET /ws ")));
     ParsedPacket reply = told(kStart + 3 * kMs, false, 1, 50, bytes("HTTP/1.1"));
-    reply.switches_protocol = true;
+    reply.http_informational = 101;
     observe(*table, reply);
     for (uint32_t i = 0; i < 14; ++i) {
       observe(*table, told(kStart + kS + i * 100 * kMs, true, 51 + i * 14, 14, {0x82, 0x88}));

@@ -58,25 +58,27 @@ void expect_flow(const ParsedPacket& p, uint8_t protocol, uint16_t from, uint16_
   EXPECT_EQ(p.from_low ? p.key.high_port : p.key.low_port, to);
 }
 
-TEST(Parser, AReplyThatEndsHttpOnItsConnectionIsKnown) {
+TEST(Parser, AnInformationalReplyOfHttpIsKnown) {
   const struct {
     Octets payload;
-    bool switches;
-  } cases[] = {{"HTTP/1.1 101 Switching Protocols\r\n", true},
-               {"HTTP/1.1 101", true},
-               {"HTTP/1.1 10", false},
-               {"HTTP/1.1 200 OK\r\n", false},
-               {"HTTP/1.0 101 No\r\n", false},
-               {"", false}};
+    uint16_t status;
+  } cases[] = {{"HTTP/1.1 101 Switching Protocols\r\n", 101},
+               {"HTTP/1.1 100 Continue\r\n\r\n", 100},
+               {"HTTP/1.1 199", 199},
+               {"HTTP/1.1 10", 0},
+               {"HTTP/1.1 10x No\r\n", 0},
+               {"HTTP/1.1 200 OK\r\n", 0},
+               {"HTTP/1.0 101 No\r\n", 0},
+               {"", 0}};
   for (const auto& c : cases) {
     const Octets segment = tcp(80, 40'000, '\x18', c.payload);
     for (const Octets& packet : {ipv4(6, segment), ipv6(6, segment), ipv4(6, segment, zeros(4))}) {
       const ParsedPacket p = parse(LinkType::kRaw, packet);
       ASSERT_TRUE(p.in_flow());
-      EXPECT_EQ(p.switches_protocol, c.switches) << c.payload;
+      EXPECT_EQ(p.http_informational, c.status) << c.payload;
     }
-    EXPECT_FALSE(
-        parse(LinkType::kRaw, ipv4(17, udp(80, 40'000, c.payload + "."))).switches_protocol);
+    const Octets datagram = ipv4(17, udp(80, 40'000, c.payload + "."));
+    EXPECT_EQ(parse(LinkType::kRaw, datagram).http_informational, 0);
   }
 }
 

@@ -76,10 +76,10 @@ TEST(Markdown, OfARunIsSoundWithHostileNames) {
 TEST(Traffic, NamesConnectionsThatWereNeverCompleted) {
   FileReading reading;
   reading.totals.tcp_half_open = 160;
-  EXPECT_NE(file_reading_text(reading).find("Half-open TCP connections"), std::string::npos);
-  reading.totals.tcp_half_open = 0;
-  reading.totals.tcp_handshakes = 5;
-  EXPECT_EQ(file_reading_text(reading).find("Half-open"), std::string::npos);
+  reading.totals.tcp_never_completed = 0;
+  EXPECT_EQ(file_reading_text(reading).find("completed"), std::string::npos) << "just begun";
+  reading.totals.tcp_never_completed = 150;
+  EXPECT_NE(file_reading_text(reading).find("TCP connections never completed"), std::string::npos);
 }
 
 TEST(Markdown, DropsTheLeastImportantAndSaysSo) {
