@@ -174,8 +174,9 @@ struct alignas(64) HotRecord {
   // Of the initiator and of the responder: side by side, so that no branch has to ask who sent.
   std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
-  uint32_t message_span : 31;  // from message_ns to its latest segment, in units of 1,024 ns
+  uint32_t message_span : 30;  // from message_ns to its latest segment, in units of 1,024 ns
   uint32_t is_http : 1;        // TCP: the latest request began with a request line of HTTP
+  uint32_t is_goodbye : 1;     // TCP: the open request may be a goodbye, which closing answers
   uint32_t gap_mean;           // PackedDuration; the period, once `gaps` reached kGapsToLearn
   uint16_t gap_spread;         // mean deviation from it, in 65,536ths of it
   uint8_t gaps : 4;            // regular ones in a row, up to kGapsToLearn
@@ -246,7 +247,7 @@ struct alignas(64) HotRecord {
   static constexpr int64_t kNoMessage = INT64_MIN;
   static constexpr unsigned kGapsToLearn = 10;
   static constexpr int kSpanShift = 10;
-  static constexpr uint32_t kSpanMax = INT32_MAX;
+  static constexpr uint32_t kSpanMax = (1u << 30) - 1;
   static constexpr int kPacketsBits = 48, kBytesBits = 56;
   static constexpr uint64_t kPacketsMask = (uint64_t{1} << kPacketsBits) - 1;
   static constexpr uint64_t kBytesMask = (uint64_t{1} << kBytesBits) - 1;

@@ -90,6 +90,23 @@ class Head {
                                    [](uint8_t byte) { return byte < 'A' || byte > 'Z'; });
     return end == bytes_.end() || (end - bytes_.begin() >= 3 && *end == ' ');
   }
+  /// What a client says before it leaves, and many servers answer by closing: a word such as QUIT,
+  /// or the message of PostgreSQL, MySQL, LDAP, STOMP, XMPP or memcached.
+  bool is_goodbye(uint32_t payload_bytes) const {
+    using namespace std::string_view_literals;
+    if (payload_bytes > kGoodbyeBytesMax) return false;
+    switch (bytes_[0]) {
+      case 'X': return payload_bytes == 5 && is(1, "\0\0\0\4"sv);
+      case 0x01: return payload_bytes == 5 && is(1, "\0\0\0\1"sv);
+      case 0x30:
+        return payload_bytes >= 7 && payload_bytes <= 8 && is(payload_bytes - 2, "\x42\0"sv);
+      case 0x80: return payload_bytes == 24 && (bytes_[1] == 0x07 || bytes_[1] == 0x17);
+      case '<': return is(0, "</stream");
+      default:
+        return is_word("quit") || is_word("exit") || is_word("bye") || is_word("logout") ||
+               is(0, "DISCONNE");
+    }
+  }
   bool is_multiplexed_tcp() const {
     using namespace std::string_view_literals;
     return is(0, "PRI * HT") || is(0, "SSH-") || is(0, "AMQP") ||
@@ -111,8 +128,15 @@ class Head {
   }
 
   static constexpr uint8_t kTlsRecordHandshake = 0x16, kTlsRecordData = 0x17;
+  static constexpr uint32_t kGoodbyeBytesMax = 64;
 
  private:
+  /// Begins with this word of at most 7 small letters, in either case.
+  bool is_word(std::string_view word) const {
+    for (size_t i = 0; i < word.size(); ++i)
+      if ((bytes_[i] | 0x20) != word[i]) return false;
+    return (bytes_[word.size()] | 0x20) < 'a' || (bytes_[word.size()] | 0x20) > 'z';
+  }
   uint32_t byte(size_t i) const { return bytes_[i]; }
   /// PINGREQ and PINGRESP; PUBLISH with a topic within its length; the four answers to one;
   /// SUBSCRIBE and UNSUBSCRIBE.
@@ -168,6 +192,13 @@ TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
 /// Whether a turn of this kind is missed when it is not answered.
 bool expects_reply(TurnKind kind) {
   return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
+}
+
+/// Whether a request may be a goodbye, which closing answers. Inside TLS its length alone tells.
+bool may_be_goodbye(const HotRecord& flow, const ParsedPacket& p) {
+  constexpr uint32_t kSealedBytesMax = 40;  // 5 bytes in a record; no request of HTTP is as short
+  if (flow.turn_kind == kTls) return flow.is_answered && p.payload_bytes <= kSealedBytesMax;
+  return flow.turn_kind == kPlain && Head(p.payload_head).is_goodbye(p.payload_bytes);
 }
 
 /// Whether it says no more than that the request should go on: "100 Continue", and nothing after
@@ -783,6 +814,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
       flow.udp.request_tag = request_tag(p.payload_head);
     } else {
       flow.is_http = flow.turn_kind == kPlain && Head(p.payload_head).is_http_request();
+      flow.is_goodbye = may_be_goodbye(flow, p);
     }
   } else if (is_udp) {
     queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
@@ -1344,16 +1376,16 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return;
   }
   const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
-  if (!flow.has(seen) && flow.has(kRequestOpen) && !flow.has(kRequestDeferred) &&
-      !has_queue(flow) && requests_.covers(flow.request_ns)) {
-    // A goodbye, most likely: the client says it and leaves, or the server leaves when it hears
-    // it. Should an answer come, it is a request again.
-    const bool is_goodbye =
-        from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs : flow.is_answered;
+  if (!flow.has(seen) && flow.has(kRequestOpen) && flow.is_goodbye && !flow.has(kRequestDeferred) &&
+      !has_queue(flow) && requests_.covers(flow.request_ns) &&
+      (from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs
+                      : !flow.has(kFinInitiator))) {
+    // The client says goodbye and leaves, or the server leaves when it hears it. Should an answer
+    // come, it is a request again.
     const int64_t sent_ns = flow.request_ns;
-    if (is_goodbye) drop_requests(flow, true);
+    drop_requests(flow, true);
     // Behind the server's FIN none comes, unless bytes are missing.
-    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes(1) != 0)) open_turn(flow, sent_ns);
+    if (from_initiator || flow.tcp.missing_bytes(1) != 0) open_turn(flow, sent_ns);
   }
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;

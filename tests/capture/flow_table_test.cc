@@ -42,6 +42,13 @@ ParsedPacket segment(int64_t at_ns, bool from_client, uint8_t flags, uint32_t se
   return p;
 }
 
+/// The packet, with a payload that begins so.
+ParsedPacket saying(std::string_view head, ParsedPacket p) {
+  p.payload_head = 0;
+  std::memcpy(&p.payload_head, head.data(), std::min(head.size(), sizeof p.payload_head));
+  return p;
+}
+
 std::unique_ptr<FlowTable> make_table(const FlowTableOptions& options = {}, uint64_t rows = 0) {
   auto table = FlowTable::create(options, rows, HashSeed::fixed(7));
   EXPECT_TRUE(table.ok());
@@ -1040,7 +1047,7 @@ TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
 TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   for (const bool answered : {false, true}) {
     auto table = make_table();
-    observe(*table, segment(kStart, true, kTcpAck, 100, 5));
+    observe(*table, saying("quit\n", segment(kStart, true, kTcpAck, 100, 5)));
     observe(*table, segment(kStart + 20'000, true, kTcpFin | kTcpAck, 105));
     if (answered) observe(*table, segment(kStart + 30 * kMs, false, kTcpAck, 500, 50));
     observe(*table, segment(kStart + 40 * kMs, false, kTcpFin | kTcpAck, answered ? 550 : 500));
@@ -1053,7 +1060,7 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   }
   // Half a connection that nobody answers: it was waited for.
   auto table = make_table();
-  observe(*table, segment(kStart, true, kTcpAck, 100, 5));
+  observe(*table, saying("quit\n", segment(kStart, true, kTcpAck, 100, 5)));
   observe(*table, segment(kStart, true, kTcpFin | kTcpAck, 105));
   table->finish(kStart + 5 * kS);
   EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
@@ -1072,16 +1079,17 @@ TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
         observe(*table, segment(kStart, true, kTcpAck, 100, 10));
         observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
       }
+      const uint32_t sent = answered ? 110 : 100, replied = answered ? 510 : 500;
       const int64_t at = kStart + 500 * kMs;
-      observe(*table, segment(at, true, kTcpAck, 110, 5));  // QUIT
+      observe(*table, saying("QUIT\r", segment(at, true, kTcpAck, sent, 5)));
       table->take_interval(at + kMs);
       const int64_t closed = at + (ends == kAfterTheTimeout ? 1500 * kMs : wait * kMs);
       const uint8_t how = ends == kReset ? kTcpRst : kTcpFin;
       const uint32_t behind = ends == kReplyBehindFin ? 20 : 0;
-      observe(*table, segment(closed, false, how | kTcpAck, 510 + behind));
-      if (behind != 0) observe(*table, segment(closed + kMs, false, kTcpAck, 510, behind));
+      observe(*table, segment(closed, false, how | kTcpAck, replied + behind));
+      if (behind != 0) observe(*table, segment(closed + kMs, false, kTcpAck, replied, behind));
       if (ends != kReset && ends != kClientStays) {
-        observe(*table, segment(closed + 2 * kMs, true, kTcpFin | kTcpAck, 115));
+        observe(*table, segment(closed + 2 * kMs, true, kTcpFin | kTcpAck, sent + 5));
       }
       // Another connection, so that requests are left to count.
       observe(*table, segment(closed + 5 * kMs, true, kTcpAck, 100, 10, 2));
@@ -1089,12 +1097,67 @@ TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
       table->finish(kStart + 5 * kS);
       table->take_interval(kStart + 5 * kS);
       const FlowInterval& t = table->totals();
-      const bool is_request =
-          ends == kNotAnswered || ends == kReset || ends == kAfterTheTimeout || behind != 0;
+      const bool is_request = ends == kReset || ends == kAfterTheTimeout || behind != 0;
       EXPECT_EQ(t.requests, 1u + answered + is_request) << ends;
       EXPECT_EQ(t.unanswered, is_request && behind == 0 ? 1u : 0u) << ends;
       EXPECT_EQ(t.reply_latency.count(), t.requests) << ends;
     }
+  }
+}
+
+/// Of which closing is the answer, and of which it is none.
+TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
+  using namespace std::string_view_literals;
+  enum First { kServer, kClient, kClientLater };
+  const std::vector<std::pair<std::string_view, bool>> messages = {
+      {"QUIT\r\n"sv, true},   {"quit\n"sv, true},       {"X\0\0\0\4"sv, true},
+      {"\1\0\0\0\1"sv, true}, {"0\5\2\1\3B\0"sv, true}, {"</stream"sv, true},
+      {"GET / HT"sv, false},  {"ping 123"sv, false},    {"QUITTING"sv, false},
+      {"X\0\0\0\5"sv, false}, {"\1\0\0\0\2"sv, false},  {"SELECT 1"sv, false},
+  };
+  for (const auto& [message, is_goodbye] : messages) {
+    for (const First first : {kServer, kClient, kClientLater}) {
+      auto table = make_table();
+      const auto bytes = static_cast<uint32_t>(message.size());
+      observe(*table, segment(kStart, true, kTcpSyn, 99));
+      observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+      observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+      observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+      const int64_t at = kStart + 500 * kMs;
+      observe(*table, saying(message, segment(at, true, kTcpAck, 110, bytes)));
+      const int64_t closed = at + (first == kClientLater ? 300 * kMs : kMs / 5);
+      observe(*table, segment(closed, first != kServer, kTcpFin | kTcpAck,
+                              first == kServer ? 510 : 110 + bytes));
+      observe(*table, segment(closed + kMs / 5, first == kServer, kTcpFin | kTcpAck,
+                              first == kServer ? 110 + bytes : 510));
+      table->finish(kStart + 5 * kS);
+      table->take_interval(kStart + 5 * kS);
+      const bool is_request = !is_goodbye || first == kClientLater;
+      EXPECT_EQ(table->totals().requests, 1u + is_request) << message << first;
+      EXPECT_EQ(table->totals().unanswered, is_request ? 1u : 0u) << message << first;
+      EXPECT_EQ(table->totals().reply_latency.count(), 1u + is_request) << message << first;
+    }
+  }
+}
+
+/// One-shot clients: a request, and the sending side closed at once (nc -N, socat).
+TEST(FlowTable, AHalfClosedRequestIsUnansweredWhateverEndsIt) {
+  for (const uint8_t how : {kTcpFin, kTcpRst, uint8_t{0}}) {
+    auto table = make_table();
+    observe(*table, segment(kStart, true, kTcpSyn, 99));
+    observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+    observe(*table, saying("GET / HT", segment(kStart, true, kTcpAck, 100, 20)));
+    observe(*table, segment(kStart + kMs / 5, true, kTcpFin | kTcpAck, 120));
+    if (how != 0) observe(*table, segment(kStart + 50 * kMs, false, how | kTcpAck, 500));
+    // It is counted when the timeout passes, and not when the recording ends.
+    observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 0, 2));
+    table->take_interval(kStart + 3 * kS);
+    EXPECT_EQ(table->totals().requests, 1u) << int{how};
+    EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
+    table->finish(kStart + 5 * kS);
+    table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
+    EXPECT_EQ(table->totals().reply_latency.count(), 1u) << int{how};
   }
 }
 
