@@ -1233,6 +1233,12 @@ void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   --live_count_;
 }
 
+/// When the initiator's latest payload was sent. REQUIRES: a request is open.
+int64_t FlowTable::sent_ns(const HotRecord& flow) {
+  if (flow.message_ns == HotRecord::kNoMessage) return flow.request_ns;
+  return flow.message_ns + flow.message_span_ns();
+}
+
 /// Another connection on the ends of one that ended.
 void FlowTable::reopen_flow(HotRecord& flow) {
   flow.clear(kEnded);
@@ -1347,13 +1353,15 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   if (!flow.has(seen) && flow.has(kRequestOpen) && !flow.has(kRequestDeferred) &&
       !has_queue(flow) && requests_.covers(flow.request_ns)) {
     // A goodbye, most likely: the client says it and leaves, or the server leaves when it hears
-    // it. Should an answer come, it is a request again.
+    // it; or all that there was to send, one way. Should an answer come, it is a request again.
     const bool is_goodbye =
-        from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs : flow.is_answered;
-    const int64_t sent_ns = flow.request_ns;
+        from_initiator ? !flow.is_http && clamp_stamp(p.stamp_ns) - sent_ns(flow) <= kBurstNs
+                       : flow.is_answered;
+    const int64_t request_ns = flow.request_ns;
     if (is_goodbye) drop_requests(flow, true);
     // Behind the server's FIN none comes, unless bytes are missing.
-    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes(1) != 0)) open_turn(flow, sent_ns);
+    if (is_goodbye && (from_initiator || flow.tcp.missing_bytes(1) != 0))
+      open_turn(flow, request_ns);
   }
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
