@@ -1178,10 +1178,8 @@ void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
 void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
   while (flow.has(kRequestOpen)) {
     const OpenRequest request = first_request(flow);
-    const bool is_goodbye = request.deferred && flow.has(kFinInitiator) &&
-                            (flow.turn_kind == kPlain || flow.turn_kind == kTls);
     close_first(flow);
-    if (expects_reply(flow.turn_kind) && !is_goodbye) give_up(slot, request);
+    if (expects_reply(flow.turn_kind)) give_up(slot, request);
   }
 }
 
@@ -1263,6 +1261,12 @@ void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   flow.set(kEnded);
   ++interval_.ended_flows;
   --live_count_;
+}
+
+/// When the initiator's latest payload was sent. REQUIRES: a request is open.
+int64_t FlowTable::sent_ns(const HotRecord& flow) {
+  if (flow.message_ns == HotRecord::kNoMessage) return flow.request_ns;
+  return flow.message_ns + flow.message_span_ns();
 }
 
 /// Another connection on the ends of one that ended.
@@ -1367,6 +1371,20 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   return false;
 }
 
+/// An end says that it sends no more. Closing answers a goodbye, and takes note of what went one
+/// way: neither is a request. While bytes of the responder are missing they may be the reply.
+void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_initiator) {
+  if (!flow.has(kRequestOpen) || flow.has(kRequestDeferred) || has_queue(flow)) return;
+  if (from_initiator) {
+    const bool is_one_way = !flow.is_answered && !flow.is_http && flow.turn_kind == kPlain;
+    const bool has_just_sent = stamp_ns - sent_ns(flow) <= kBurstNs;
+    flow.is_goodbye = has_just_sent && !flow.has(kFinResponder) && (flow.is_goodbye || is_one_way);
+  } else if (flow.is_goodbye && requests_.covers(flow.request_ns) &&
+             flow.tcp.missing_bytes(1) == 0) {
+    drop_requests(flow, true);
+  }
+}
+
 /// FIN or RST, after what the segment holds was observed.
 void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                             bool from_initiator) {
@@ -1376,17 +1394,7 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return;
   }
   const FlowFlag seen = from_initiator ? kFinInitiator : kFinResponder;
-  if (!flow.has(seen) && flow.has(kRequestOpen) && flow.is_goodbye && !flow.has(kRequestDeferred) &&
-      !has_queue(flow) && requests_.covers(flow.request_ns) &&
-      (from_initiator ? clamp_stamp(p.stamp_ns) - flow.request_ns <= kBurstNs
-                      : !flow.has(kFinInitiator))) {
-    // The client says goodbye and leaves, or the server leaves when it hears it. Should an answer
-    // come, it is a request again.
-    const int64_t sent_ns = flow.request_ns;
-    drop_requests(flow, true);
-    // Behind the server's FIN none comes, unless bytes are missing.
-    if (from_initiator || flow.tcp.missing_bytes(1) != 0) open_turn(flow, sent_ns);
-  }
+  if (!flow.has(seen)) observe_first_end(flow, clamp_stamp(p.stamp_ns), from_initiator);
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);

@@ -35,8 +35,9 @@
 //  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
-//  - What the initiator sends within 1 ms before its FIN, and gets no answer to, is a goodbye and
-//    no request. If an answer comes it was a request after all. The same holds for a request
+//  - What the initiator sends until 1 ms before its FIN, and gets no answer to, is a goodbye, or
+//    went one way, and is no request, unless it is one of HTTP. If an answer comes it was a request
+//    after all. The same holds for a request
 //    that a server answers with its FIN alone, if it answered others of the connection.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
@@ -325,6 +326,7 @@ class FlowTable {
   bool observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool repeats_syn(const HotRecord& flow, uint32_t slot, const ParsedPacket& packet) const;
   bool observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& packet);
+  void observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_initiator);
   void observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& packet, bool from_initiator);
   bool observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& packet,
                         bool from_initiator, int64_t previous_ns);
@@ -350,6 +352,7 @@ class FlowTable {
   void answer_syn(HotRecord& flow);
   void give_up_syn(const HotRecord& flow);
   void count_never_completed(const HotRecord& flow);
+  static int64_t sent_ns(const HotRecord& flow);
   /// Declared or learned; 0: none.
   int64_t period_ns(const HotRecord& flow) const {
     return declared_period_ns_ != 0 ? declared_period_ns_ : flow.learned_period_ns();

@@ -1,6 +1,7 @@
 // The flow table against a naive model on random packets, and against sequences computed by hand.
 #include "capture/flow_table.h"
 
+#include <fstream>
 #include <functional>
 #include <map>
 #include <ostream>
@@ -9,6 +10,7 @@
 #include <string_view>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "tests/capture/times.h"
 
@@ -618,6 +620,61 @@ TEST(FlowTable, AnUploadThatIsPacedHasNoPeriodButAHeartbeatHas) {
   EXPECT_EQ(observe_stream(1'400, kProtocolUdp).periodic_flows, 1u);
 }
 
+TEST(FlowTable, WhatGoesOneWayUntilTheClientsFinIsNoRequestButOneOfHttpIs) {
+  for (const bool is_http : {false, true}) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 10; ++i) {
+      ParsedPacket p = segment(kStart + i * 20 * kMs, true, kTcpAck, 1 + i * 1000, 1000);
+      if (i == 0 && is_http) std::memcpy(&p.payload_head, "POST /up", 8);
+      observe(*table, p);
+    }
+    observe(*table, segment(kStart + 180 * kMs + kMs / 10, true, kTcpFin | kTcpAck, 10'001));
+    observe(*table, segment(kStart + 181 * kMs, false, kTcpFin | kTcpAck, 1));
+    table->finish(kStart + 5 * kS);
+    const FlowInterval i = table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(i.requests, is_http ? 1u : 0u);
+    EXPECT_EQ(i.unanswered, is_http ? 1u : 0u);
+    EXPECT_EQ(i.reply_latency.count(), is_http ? 1u : 0u);
+    EXPECT_EQ(i.ended_flows, 1u);
+  }
+}
+
+/// Resident memory of this program, in bytes.
+int64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  int64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(FlowTable, AFloodOfSynsTakesTheMemoryOfTheTableAndNoMore) {
+  constexpr uint64_t kFlows = 50'000, kSyns = 1'000'000;
+  FlowTableOptions options;
+  options.max_flows = kFlows;
+  options.idle_timeout_ns = 60 * kS;
+  const int64_t before = resident_bytes();
+  auto table = make_table(options, 10'000);
+  std::vector<FlowRow> rows;
+  int64_t most = 0;
+  uint64_t given_up = 0;
+  for (uint32_t i = 0; i < kSyns; ++i) {
+    const int64_t at_ns = kStart + i * kMs / 100;
+    observe(*table, segment(at_ns, true, kTcpSyn, i * 7, 0, i));
+    if (i % 100'000 != 99'999) continue;
+    given_up += *table->take_interval(at_ns).tcp_never_completed;
+    table->take_changed(rows);
+    most = std::max(most, resident_bytes() - before);
+  }
+  table->finish(table->now_ns() + kS);
+  given_up += *table->take_interval(table->now_ns()).tcp_never_completed;
+  EXPECT_EQ(table->flow_count(), kFlows);
+  EXPECT_EQ(table->totals().new_flows, kSyns);
+  EXPECT_EQ(table->totals().evicted_flows, kSyns - kFlows);
+  EXPECT_GT(given_up, 0u);
+  // 192 bytes a flow, the rows of an interval twice, and what an allocator holds back.
+  EXPECT_LT(most, static_cast<int64_t>(kFlows * 192 + 2 * 10'000 * sizeof(FlowRow)) + (32 << 20));
+}
+
 TEST(FlowTable, MissedTicksOfASilentFlowGrowWithTheClock) {
   FlowTableOptions options;
   options.period_ns = kS;
@@ -1142,23 +1199,26 @@ TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
 
 /// One-shot clients: a request, and the sending side closed at once (nc -N, socat).
 TEST(FlowTable, AHalfClosedRequestIsUnansweredWhateverEndsIt) {
-  for (const uint8_t how : {kTcpFin, kTcpRst, uint8_t{0}}) {
-    auto table = make_table();
-    observe(*table, segment(kStart, true, kTcpSyn, 99));
-    observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
-    observe(*table, saying("GET / HT", segment(kStart, true, kTcpAck, 100, 20)));
-    observe(*table, segment(kStart + kMs / 5, true, kTcpFin | kTcpAck, 120));
-    if (how != 0) observe(*table, segment(kStart + 50 * kMs, false, how | kTcpAck, 500));
-    // It is counted when the timeout passes, and not when the recording ends.
-    observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 0, 2));
-    table->take_interval(kStart + 3 * kS);
-    EXPECT_EQ(table->totals().requests, 1u) << int{how};
-    EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
-    table->finish(kStart + 5 * kS);
-    table->take_interval(kStart + 5 * kS);
-    EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
-    EXPECT_EQ(table->totals().reply_latency.count(), 1u) << int{how};
-  }
+  for (const bool http : {false, true})
+    for (const uint8_t how : {kTcpFin, kTcpRst, uint8_t{0}}) {
+      if (how == kTcpFin && !http) continue;  // that may have gone one way
+      auto table = make_table();
+      observe(*table, segment(kStart, true, kTcpSyn, 99));
+      observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+      observe(*table,
+              saying(http ? "GET / HT" : "ping 123", segment(kStart, true, kTcpAck, 100, 20)));
+      observe(*table, segment(kStart + kMs / 5, true, kTcpFin | kTcpAck, 120));
+      if (how != 0) observe(*table, segment(kStart + 50 * kMs, false, how | kTcpAck, 500));
+      // It is counted when the timeout passes, and not when the recording ends.
+      observe(*table, segment(kStart + 3 * kS, true, kTcpSyn, 99, 0, 2));
+      table->take_interval(kStart + 3 * kS);
+      EXPECT_EQ(table->totals().requests, 1u) << int{how};
+      EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
+      table->finish(kStart + 5 * kS);
+      table->take_interval(kStart + 5 * kS);
+      EXPECT_EQ(table->totals().unanswered, 1u) << int{how};
+      EXPECT_EQ(table->totals().reply_latency.count(), 1u) << int{how};
+    }
 }
 
 TEST(FlowTable, ARequestThatFollowsTheServersEndIsNotAnswered) {
