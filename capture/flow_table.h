@@ -35,10 +35,10 @@
 //  - A request counts as unanswered when its timeout passes, once. A reply that comes after that
 //    counts in late_replies, with its real latency. A request that is given up (its connection
 //    ended, its flow left, the run ended) enters the latency as the timeout.
-//  - What the initiator sends until 1 ms before its FIN, and gets no answer to, is a goodbye, or
-//    went one way, and is no request, unless it is one of HTTP. If an answer comes it was a request
-//    after all. The same holds for a request
-//    that a server answers with its FIN alone, if it answered others of the connection.
+//  - A goodbye, known by its bytes, is no request if the responder closes upon it. So is what went
+//    one way: the responder sends nothing but its FIN, after the initiator's, which follows within
+//    1 ms of the payload; a request of HTTP never is. If an answer comes it was a request after
+//    all. Any other request that ends with its connection is unanswered.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, SSH, AMQP, MQTT and

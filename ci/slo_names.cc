@@ -61,15 +61,24 @@ bool contains(const List& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-std::vector<std::string_view> load_count_names() {
+std::vector<std::string_view> whole_load_count_names() {
   std::vector<std::string_view> names;
-  LoadAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
   TcpAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
   HttpAccounts{}.for_each_class([&](std::string_view name, auto) { names.push_back(name); });
   return names;
 }
 
+std::vector<std::string_view> load_count_names() {
+  std::vector<std::string_view> names = whole_load_count_names();
+  LoadAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
+  return names;
+}
+
 }  // namespace
+
+bool counts_whole_load_only(std::string_view name) {
+  return slo_name_kind(name) == SloNameKind::kLoadCount && contains(whole_load_count_names(), name);
+}
 
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
                                  std::string_view name) {

@@ -38,6 +38,9 @@ const RegisteredNumber* find_tick_number(std::string_view name);
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
                                  std::string_view name);
 
+/// Whether it is one of TCP's or HTTP's own counts, which no part of a load has.
+bool counts_whole_load_only(std::string_view name);
+
 /// What to say behind an unknown name: "; did you mean fds?", or where the names are listed.
 std::string slo_name_hint(std::string_view name);
 

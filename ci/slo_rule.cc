@@ -264,11 +264,28 @@ class RuleParser {
                        : fmt::format("{} is a count: only rate can be said of it", rule_.name));
     }
     TOPSPIN_TRY(check_units(what, s));
+    TOPSPIN_TRY(check_counts_of_whole_load());
     const bool has_before =
         std::any_of(rule_.bound.begin(), rule_.bound.end(),
                     [](const SloTerm& t) { return t.kind == SloTerm::Kind::kBefore; });
     if (has_before && (what != SloNameKind::kGauge || s == SloStatistic::kSlope))
       return wrong(text_, "only a gauge, such as fds or rss, has a value before the load");
+    return {};
+  }
+
+  /// TCP and HTTP count for the whole load, not for each stage.
+  Status check_counts_of_whole_load() const {
+    if (rule_.scope.kind == SloScope::Kind::kMeasured) return {};
+    const auto refuse = [&](const std::string& name) {
+      return wrong(
+          text_, fmt::format("{} is counted for the whole load, not for a stage: leave "
+                             "\"{} {}\" out",
+                             name, rule_.scope.kind == SloScope::Kind::kDuring ? "during" : "after",
+                             rule_.scope.stage));
+    };
+    if (counts_whole_load_only(rule_.name)) return refuse(rule_.name);
+    for (const SloTerm& term : rule_.bound)
+      if (counts_whole_load_only(term.name)) return refuse(term.name);
     return {};
   }
 
@@ -278,7 +295,11 @@ class RuleParser {
     const Unit of =
         counts_samples || what == SloNameKind::kLoadCount ? Unit::kOne : slo_name_unit(rule_.name);
     for (const SloTerm& term : rule_.bound) {
-      if (term.kind != SloTerm::Kind::kNumber) continue;
+      if (term.kind == SloTerm::Kind::kBefore) continue;
+      if (term.kind != SloTerm::Kind::kNumber) {
+        TOPSPIN_TRY(check_unit_of_count(of, term));
+        continue;
+      }
       if (of == Unit::kNanoseconds && term.unit == SloTerm::Unit::kNone && term.factor != 0) {
         return wrong(text_, fmt::format("{0} is a time, so {1:g} needs a unit: write {1:g}ms, or "
                                         "ns, us, s, m or h",
@@ -289,6 +310,25 @@ class RuleParser {
       if (of != Unit::kBytes && term.unit == SloTerm::Unit::kBytes)
         return wrong(text_, fmt::format("{} is not in bytes, and its bound is", rule_.name));
     }
+    return {};
+  }
+
+  /// clients, or a count of something: a time is bounded by one that is a time itself (cpu), or by
+  /// a factor that is (2ms * clients).
+  Status check_unit_of_count(Unit of, const SloTerm& term) const {
+    const bool is_clients = term.kind == SloTerm::Kind::kClients;
+    const std::string name = is_clients ? "clients" : term.name;
+    const bool counts_time = !is_clients && slo_name_kind(name) != SloNameKind::kLoadCount &&
+                             slo_name_unit(name) == Unit::kNanoseconds;
+    const bool is_time = counts_time || term.unit == SloTerm::Unit::kTime;
+    if (of == Unit::kNanoseconds && !is_time) {
+      return wrong(text_,
+                   fmt::format("{} is a time, and {} is none; write a time, or one for each: "
+                               "1ms * {}",
+                               rule_.name, name, name));
+    }
+    if (of != Unit::kNanoseconds && is_time)
+      return wrong(text_, fmt::format("{} is no time, and its bound is one", rule_.name));
     return {};
   }
 

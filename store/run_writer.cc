@@ -1,6 +1,7 @@
 // The writer: one transaction a tick. Rows of flows and threads get a number within the run when
 // first seen, and are rewritten in place whenever a tick says that they changed.
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <functional>
@@ -15,12 +16,15 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "core/flow.h"
+#include "core/unique_fd.h"
 #include "store/columns.h"
 #include "store/database.h"
 #include "store/fold_rows.h"
@@ -271,6 +275,16 @@ std::optional<FileIdentity> file_identity(const std::string& path) {
   return FileIdentity(info.st_dev, info.st_ino);
 }
 
+/// Whether the write-ahead log does not begin as one must: somebody truncated it, and what was
+/// written since lies behind a hole. One that is empty or absent was moved into the file.
+bool is_log_cut(const std::string& path) {
+  constexpr std::array<uint8_t, 3> kMagic = {0x37, 0x7f, 0x06};  // and 0x82 or 0x83
+  const UniqueFd log(open((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  std::array<uint8_t, kMagic.size()> head{};
+  return log.valid() && pread(log.get(), head.data(), head.size(), 0) == std::ssize(head) &&
+         head != kMagic;
+}
+
 /// The log grows to 4 MiB before it is moved into the file. Where that is much of what is left it
 /// could take the last room, and the file then has none to grow into.
 void keep_log_small(Connection& connection) {
@@ -483,7 +497,13 @@ Status SqliteRunWriter::refuse(Error error) {
 
 Status SqliteRunWriter::check_place() {
   if (!connection_ || !file_) return {};
-  if (file_identity(connection_->path()) == file_) return {};
+  if (file_identity(connection_->path()) == file_) {
+    if (!is_log_cut(connection_->path())) return {};
+    return make_error(ErrorCode::kOutput,
+                      fmt::format("{0}-wal was truncated while it was recorded into: the run is "
+                                  "damaged, and so may be the other runs in {0}",
+                                  connection_->path()));
+  }
   return make_error(ErrorCode::kOutput,
                     fmt::format("{} was deleted, renamed or replaced while it was recorded into: "
                                 "the run is not in it",

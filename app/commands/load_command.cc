@@ -25,6 +25,7 @@
 #include "core/text.h"
 #include "load/load.h"
 #include "load/workload_type.h"
+#include "report/document/readable.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -72,12 +73,14 @@ Result<LoadOptions> read_arguments(const LoadArguments& arguments, const Workloa
   return std::move(draft.options);
 }
 
-/// Text of several lines to standard output, each fit for a terminal.
+/// Text of several lines to standard output, each fit for a terminal and no command to CI.
 void print_lines(const std::string& text) {
   size_t begin = 0;
   while (begin < text.size()) {
     const size_t end = text.find('\n', begin);
-    fmt::print("{}\n", sanitize_for_terminal(std::string_view(text).substr(begin, end - begin)));
+    fmt::print(
+        "{}\n",
+        no_command(sanitize_for_terminal(std::string_view(text).substr(begin, end - begin))));
     begin = end + 1;
   }
 }

@@ -1,4 +1,5 @@
 // What of a plan this machine can tell before anything is started.
+#include <algorithm>
 #include <filesystem>
 
 #include <fmt/format.h>
@@ -34,6 +35,19 @@ std::string why_no_command(const PlanSubject& subject, const fs::path& directory
   return "there is no such program in PATH";
 }
 
+/// The first that this machine does not have.
+std::optional<int> absent_cpu(const std::vector<int>& cpus) {
+  const auto there = sysconf(_SC_NPROCESSORS_CONF);
+  const auto found = std::find_if(cpus.begin(), cpus.end(), [&](int cpu) { return cpu >= there; });
+  return found == cpus.end() ? std::nullopt : std::optional(*found);
+}
+
+std::string no_such_cpu(int cpu) {
+  const auto there = sysconf(_SC_NPROCESSORS_CONF);
+  return there == 1 ? fmt::format("there is no CPU {}; there is 0 alone", cpu)
+                    : fmt::format("there is no CPU {}; there are 0 to {}", cpu, there - 1);
+}
+
 }  // namespace
 
 Status check_surroundings(const Plan& plan, const std::string& plan_file) {
@@ -57,8 +71,10 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
       geteuid() == 0 ? invoking_user() : std::optional<UserIdentity>();
   std::error_code error;
   const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
+  if (const auto cpu = absent_cpu(plan.load_cpus)) return wrong("load.cpus", no_such_cpu(*cpu));
   for (const PlanSubject& subject : plan.subjects) {
     const std::string key = "subject." + subject.name;
+    if (const auto cpu = absent_cpu(subject.cpus)) return wrong(key + ".cpus", no_such_cpu(*cpu));
     if (!subject.user.empty()) {
       if (const auto user = find_user(subject.user); !user.ok())
         return wrong(key + ".user", user.error().message);

@@ -99,13 +99,16 @@ TopVerdict run_verdict(const RunPage& run) {
   return top;
 }
 
-/// A plan ends its subjects by SIGTERM, so that is no failure of theirs.
+/// A plan ends its subjects by SIGTERM, and --duration the command: that is no failure of theirs.
 Line exit_sentence(const StoredRun& run) {
   constexpr int kEndedBySigterm = 128 + 15;
   const int status = *run.end.exit_status;
   if (status == 0) return say(" The command exited with 0.");
   if (run.info.plan && status == kEndedBySigterm)
     return say(" The plan ended the command, by SIGTERM.");
+  const auto& limit_ns = run.info.settings.duration_ns;
+  if (limit_ns && run.end.duration_ns >= *limit_ns && status == kEndedBySigterm)
+    return say(" topspin ended the command after its duration, by SIGTERM.");
   return {words(" "), toned(Tone::kBad, words(fmt::format("The command exited with {}.", status)))};
 }
 

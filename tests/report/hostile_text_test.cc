@@ -121,6 +121,8 @@ class HostileText : public testing::Test {
 TEST_F(HostileText, NoReportHandsItOn) {
   EXPECT_EQ(harmless({"list"}), 0);
   EXPECT_EQ(harmless({"list", "--format", "json"}), 0);
+  for (const char* format : {"text", "json"})
+    harmless({"load", "show", "last", "--format", format});
   for (const char* format : {"text", "json", "html", "markdown"}) {
     EXPECT_EQ(harmless({"report", "last", "--format", format}), 0);
     harmless({"report", "side=a", "side=b", "--format", format});

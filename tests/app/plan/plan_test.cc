@@ -277,6 +277,9 @@ TEST(Plan, SurroundingsAreLookedAtBeforeAnythingIsStarted) {
               HasSubstr("subject.a.directory: there is no folder"));
   EXPECT_THAT(command("command = [\"true\"]\nuser = \"no-such-user-9\"\n"),
               HasSubstr("subject.a.user"));
+  EXPECT_THAT(command("command = [\"true\"]\ncpus = \"0,4000\"\n"),
+              HasSubstr("subject.a.cpus: there is no CPU 4000"));
+  EXPECT_THAT(looked_at(small + "cpus = \"4000\"\n"), HasSubstr("load.cpus: there is no CPU 4000"));
   // What a build has still to bring is not looked for.
   EXPECT_EQ(command("command = [\"./built\"]\nbuild = \"make\"\n"), "fine");
 }

@@ -526,6 +526,24 @@ TEST_F(Record, ADatabaseThatIsDeletedMeanwhileIsNoticed) {
   EXPECT_EQ(end.exit_code, 5) << end.err;
 }
 
+TEST_F(Record, ACommandThatItsDurationEndedHasNotFailed) {
+  const Outcome end = test::run(record({"--duration", "300ms", "--", "sleep", "60"}));
+  EXPECT_EQ(end.exit_code, 0) << end.err;
+  const Outcome text = topspin({"report", "last", "--db", db()});
+  EXPECT_NE(text.out.find("ended the command after its duration"), std::string::npos) << text.out;
+  EXPECT_EQ(text.out.find("xited with 143"), std::string::npos) << text.out;
+}
+
+TEST_F(Record, AWriteAheadLogThatIsCutMeanwhileIsNoticed) {
+  Process recording(record({"--interval", "100ms"}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  std::filesystem::resize_file(db() + "-wal", 0);
+  EXPECT_TRUE(recording.wait_for("-wal was truncated"));
+  recording.send(SIGINT);
+  const Outcome end = recording.finish();
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+}
+
 TEST_F(Record, ATerminalThatDoesNotReadHoldsNothingUp) {
   const int terminal = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
   ASSERT_TRUE(terminal >= 0 && grantpt(terminal) == 0 && unlockpt(terminal) == 0);
