@@ -120,6 +120,11 @@ class Head {
   bool is_multiplexed_midway(uint32_t payload_bytes) const {
     return is_mqtt(payload_bytes) || is_http2(payload_bytes) || is_masked_websocket(payload_bytes);
   }
+  /// The first message of WireGuard's handshake: all that follows is a tunnel.
+  bool is_wireguard(uint32_t payload_bytes) const {
+    using namespace std::string_view_literals;
+    return payload_bytes == 148 && is(0, "\1\0\0\0"sv);
+  }
   /// The long header of a first packet of QUIC 1 or 2, which is never a short datagram.
   bool is_quic(uint32_t payload_bytes) const {
     using namespace std::string_view_literals;
@@ -177,15 +182,29 @@ class Head {
   std::array<uint8_t, 8> bytes_;
 };
 
+/// Whether what is sent to that port is not answered, or not there: tunnels (of many, each way has
+/// a flow of its own), and reports of what happened.
+bool goes_one_way(const ParsedPacket& p) {
+  const uint16_t port = p.from_low ? p.key.high_port : p.key.low_port;
+  if (p.key.protocol() == kProtocolTcp) return port == 514 || port == 2003;  // syslog, Graphite
+  constexpr uint16_t kTunnels[] = {2152, 4500, 4789, 6081, 8472};  // GTP-U, IPsec, VXLAN, GENEVE
+  constexpr uint16_t kReports[] = {162, 514, 2055, 4739, 6343, 8125, 25826};
+  // SNMP traps, syslog, NetFlow, IPFIX, sFlow, statsd, collectd
+  return std::find(std::begin(kTunnels), std::end(kTunnels), port) != std::end(kTunnels) ||
+         std::find(std::begin(kReports), std::end(kReports), port) != std::end(kReports);
+}
+
 TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
   const Head head(p.payload_head);
-  if (p.key.protocol() != kProtocolTcp)
-    return head.is_quic(p.payload_bytes) ? kMultiplexed : kPlain;
+  if (p.key.protocol() != kProtocolTcp) {
+    const bool is_known = head.is_quic(p.payload_bytes) || head.is_wireguard(p.payload_bytes);
+    return is_known || goes_one_way(p) ? kMultiplexed : kPlain;
+  }
   if (head.is_tls_hello()) return kTlsHello;
   if (head.is_tls(Head::kTlsRecordHandshake)) return kTlsHandshake;  // joined midway
   if (head.is_tls(Head::kTlsRecordData)) return kTls;
-  const bool is_multiplexed =
-      head.is_multiplexed_tcp() || (is_midway && head.is_multiplexed_midway(p.payload_bytes));
+  const bool is_multiplexed = head.is_multiplexed_tcp() || goes_one_way(p) ||
+                              (is_midway && head.is_multiplexed_midway(p.payload_bytes));
   return is_multiplexed ? kMultiplexed : kPlain;
 }
 

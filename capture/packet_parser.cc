@@ -31,6 +31,7 @@ constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIgmp = 2, kIpInIp = 4, kIpv6InIp = 
 
 // UDP ports of tunnels.
 constexpr uint16_t kGtpUserPort = 2152, kTeredoPort = 3544, kVxlanPort = 4789, kGenevePort = 6081;
+constexpr uint16_t kLinuxVxlanPort = 8472;  // from before there was a number for it
 
 /// Headers inside headers are followed so deep, no deeper: hostile packets nest for free.
 constexpr int kDepthMax = 64;
@@ -614,6 +615,9 @@ void Parser::udp_tunnel(uint16_t source_port, uint16_t destination_port, Bytes b
   const auto is = [&](uint16_t port) { return destination_port == port || source_port == port; };
   if (destination_port == kVxlanPort) {
     if (b.has(8) && (b.at[0] & 0x08) != 0) ethernet(b.after(8));
+  } else if (destination_port == kLinuxVxlanPort) {
+    // The number is another's: flags and reserved bytes as Linux sends them, or it is none.
+    if (b.has(8) && be32(b.at) == 0x0800'0000 && b.at[7] == 0) ethernet(b.after(8));
   } else if (destination_port == kGenevePort) {
     if (!b.has(8) || b.at[0] >> 6 != 0) return;
     const uint32_t header = 8 + (b.at[0] & 0x3fu) * 4;

@@ -1083,6 +1083,42 @@ TEST(FlowTable, WhatIsSentToAGroupIsNoRequest) {
   EXPECT_EQ(i.unanswered, 0u);
 }
 
+TEST(FlowTable, TunnelsAndOneWayReportsAreNoRequests) {
+  const auto observe_stream = [](uint8_t protocol, uint16_t port, uint64_t head) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 20; ++i) {
+      ParsedPacket p = packet(kStart + i * 100 * kMs, 1, true, 148, protocol);
+      p.key.low_port = 51820;
+      p.key.high_port = port;
+      p.has_tcp_header = protocol == kProtocolTcp;
+      p.tcp_flags = kTcpAck;
+      p.tcp_sequence = 1 + i * 148;
+      p.payload_head = head;
+      observe(*table, p);
+    }
+    table->finish(kStart + 9 * kS);
+    return table->take_interval(kStart + 9 * kS);
+  };
+  constexpr uint64_t kWireguard = 0x1234'5678'0000'0001, kText = 0x3a61'3e34'333c;
+  const struct {
+    uint8_t protocol;
+    uint16_t port;
+    uint64_t head;
+    bool is_request;
+  } cases[] = {{kProtocolUdp, 514, kText, false},        {kProtocolUdp, 8125, kText, false},
+               {kProtocolUdp, 4789, 8, false},           {kProtocolUdp, 8472, 8, false},
+               {kProtocolUdp, 51820, kWireguard, false}, {kProtocolUdp, 7777, kText, true},
+               {kProtocolTcp, 514, kText, false},        {kProtocolTcp, 8125, kText, true}};
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.port);
+    const FlowInterval i = observe_stream(c.protocol, c.port, c.head);
+    EXPECT_EQ(i.requests > 0, c.is_request);
+    EXPECT_EQ(i.unanswered > 0, c.is_request);
+    EXPECT_EQ(i.reply_latency.empty(), !c.is_request);
+    EXPECT_EQ(i.periodic_flows, 1u);
+  }
+}
+
 TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
   for (const uint8_t end : {kTcpRst, kTcpFin}) {
     auto table = make_table();

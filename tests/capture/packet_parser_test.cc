@@ -248,6 +248,8 @@ TEST(Parser, InnerKeysFollowTunnels) {
       {"6in4", ipv4(41, inner6), 6},
       {"IPIP twice", ipv4(4, ipv4(4, inner))},
       {"VXLAN", ipv4(17, udp(40'000, 4789, raw("\x08\0\0\0\0\0\1\0") + ethernet(0x0800, inner)))},
+      {"VXLAN as Linux sends it by default",
+       ipv4(17, udp(40'000, 8472, raw("\x08\0\0\0\0\0\7\0") + ethernet(0x0800, inner)))},
       {"GENEVE",
        ipv4(17,
             udp(40'000, 6081, raw("\1\0\x65\x58\0\0\1\0") + zeros(4) + ethernet(0x86dd, inner6))),
@@ -270,6 +272,9 @@ TEST(Parser, InnerKeysFollowTunnels) {
   // What cannot be read inside leaves the outer flow.
   expect_flow(parse(LinkType::kRaw, ipv4(17, udp(40'000, 4789, zeros(40))), KeyMode::kInner),
               kProtocolUdp, 40'000, 4789);
+  const Octets other = raw("\x08\0\0\1\0\0\7\0") + ethernet(0x0800, inner);
+  expect_flow(parse(LinkType::kRaw, ipv4(17, udp(40'000, 8472, other)), KeyMode::kInner),
+              kProtocolUdp, 40'000, 8472);
 }
 
 TEST(Parser, TheFirstFragmentOfATunnelIsFollowedAsWell) {
