@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -182,16 +183,23 @@ class Head {
   std::array<uint8_t, 8> bytes_;
 };
 
-/// Whether what is sent to that port is not answered, or not there: tunnels (of many, each way has
-/// a flow of its own), and reports of what happened.
+bool is_one_of(uint16_t port, std::initializer_list<uint16_t> ports) {
+  return std::find(ports.begin(), ports.end(), port) != ports.end();
+}
+/// A port of tunnels: of many, each way has a flow of its own.
+bool is_tunnel(uint8_t protocol, uint16_t port) {
+  // GTP-U, IPsec, VXLAN, GENEVE
+  return protocol == kProtocolUdp && is_one_of(port, {2152, 4500, 4789, 6081, 8472});
+}
+/// A port to which reports go that nobody answers. Where somebody does, it serves something else.
+bool takes_reports(uint8_t protocol, uint16_t port) {
+  if (protocol == kProtocolTcp) return is_one_of(port, {514, 2003});  // syslog, Graphite
+  // SNMP traps, syslog, NetFlow, IPFIX, sFlow, statsd, collectd
+  return is_one_of(port, {162, 514, 2055, 4739, 6343, 8125, 25826});
+}
 bool goes_one_way(const ParsedPacket& p) {
   const uint16_t port = p.from_low ? p.key.high_port : p.key.low_port;
-  if (p.key.protocol() == kProtocolTcp) return port == 514 || port == 2003;  // syslog, Graphite
-  constexpr uint16_t kTunnels[] = {2152, 4500, 4789, 6081, 8472};  // GTP-U, IPsec, VXLAN, GENEVE
-  constexpr uint16_t kReports[] = {162, 514, 2055, 4739, 6343, 8125, 25826};
-  // SNMP traps, syslog, NetFlow, IPFIX, sFlow, statsd, collectd
-  return std::find(std::begin(kTunnels), std::end(kTunnels), port) != std::end(kTunnels) ||
-         std::find(std::begin(kReports), std::end(kReports), port) != std::end(kReports);
+  return is_tunnel(p.key.protocol(), port) || takes_reports(p.key.protocol(), port);
 }
 
 TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
@@ -1164,7 +1172,14 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
 /// Counts turns that are no replies, and says whether this one is a reply all the same.
 bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
   switch (flow.turn_kind) {
-    case kMultiplexed: ++interval_.multiplexed_turns; return false;
+    case kMultiplexed:
+      if (takes_reports(flow.key.protocol(),
+                        flow.has(kInitiatorIsLow) ? flow.key.high_port : flow.key.low_port)) {
+        flow.turn_kind = kPlain;
+        return true;
+      }
+      ++interval_.multiplexed_turns;
+      return false;
     case kTlsHandshake:
     case kTlsFinished13: ++interval_.handshake_turns; return false;
     case kTlsHello:

@@ -1119,6 +1119,24 @@ TEST(FlowTable, TunnelsAndOneWayReportsAreNoRequests) {
   }
 }
 
+TEST(FlowTable, APortOfReportsThatAnswersServesSomethingElse) {
+  auto table = make_table();
+  for (uint32_t i = 0; i < 20; ++i) {
+    for (const bool from_client : {true, false}) {
+      ParsedPacket p = packet(kStart + i * 100 * kMs + (from_client ? 0 : kMs), 1, from_client, 20);
+      p.key.low_port = 8125;
+      p.key.high_port = 40'000;
+      p.from_low = !from_client;
+      if (from_client || i != 19) observe(*table, p);
+    }
+  }
+  table->finish(kStart + 9 * kS);
+  const FlowInterval i = table->take_interval(kStart + 9 * kS);
+  EXPECT_EQ(i.requests, 20u);
+  EXPECT_EQ(i.unanswered, 1u);
+  EXPECT_EQ(i.reply_latency.count(), 20u);
+}
+
 TEST(FlowTable, ARequestCutOffByTheEndOfItsConnectionIsUnansweredOnce) {
   for (const uint8_t end : {kTcpRst, kTcpFin}) {
     auto table = make_table();
