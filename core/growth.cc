@@ -361,8 +361,7 @@ bool is_cost(const Slope& slope, std::span<const XY> points) {
   std::vector<double> counts;
   for (const XY& point : points) counts.push_back(point.x);
   std::ranges::sort(counts);
-  const auto repeated = std::ranges::unique(counts);
-  counts.erase(repeated.begin(), repeated.end());
+  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   return counts.size() >= kFewestFlowCounts && slope.ci_low > 0 &&
          slope.ci_high <= kWidestInterval * slope.ci_low;
 }
