@@ -53,6 +53,7 @@ std::vector<XY> thinned(std::span<const XY> points) {
 double kendall_variance(const std::vector<XY>& points) {
   const auto term = [](double n) { return n * (n - 1) * (2 * n + 5); };
   std::vector<double> xs;
+  xs.reserve(points.size());
   for (const XY& point : points) xs.push_back(point.x);
   std::sort(xs.begin(), xs.end());
   double sum = term(static_cast<double>(xs.size()));
@@ -323,6 +324,7 @@ std::optional<Slope> theil_sen(std::span<const XY> all) {
   slope.ci_low = slopes[low];
   slope.ci_high = slopes[high];
   std::vector<double> rests;
+  rests.reserve(points.size());
   for (const XY& point : points) rests.push_back(point.y - slope.value * point.x);
   slope.intercept = median(std::move(rests));
   return slope;

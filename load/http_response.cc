@@ -7,19 +7,7 @@ constexpr int kSwitchingProtocols = 101, kNoContent = 204, kNotModified = 304;
 
 bool is_interim(int status) { return status < 200 && status != kSwitchingProtocols; }
 
-http_parser_settings callbacks(http_cb head, http_data_cb body, http_cb message) {
-  http_parser_settings settings;
-  http_parser_settings_init(&settings);
-  settings.on_headers_complete = head;
-  settings.on_body = body;
-  settings.on_message_complete = message;
-  return settings;
-}
-
 }  // namespace
-
-const http_parser_settings HttpResponse::kCallbacks =
-    callbacks(head_is_complete, body_goes_on, message_is_complete);
 
 void HttpResponse::reset() {
   http_parser_init(&parser_, HTTP_RESPONSE);
@@ -45,6 +33,14 @@ void HttpResponse::end_of_stream() {
 }
 
 size_t HttpResponse::execute(const char* bytes, size_t length) {
+  static const http_parser_settings kCallbacks = [] {
+    http_parser_settings settings;
+    http_parser_settings_init(&settings);
+    settings.on_headers_complete = head_is_complete;
+    settings.on_body = body_goes_on;
+    settings.on_message_complete = message_is_complete;
+    return settings;
+  }();
   parser_.data = this;
   return http_parser_execute(&parser_, &kCallbacks, bytes, length);
 }

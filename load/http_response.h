@@ -37,7 +37,6 @@ class HttpResponse {
   static int head_is_complete(http_parser* parser);
   static int body_goes_on(http_parser* parser, const char* at, size_t length);
   static int message_is_complete(http_parser* parser);
-  static const http_parser_settings kCallbacks;
 
   size_t execute(const char* bytes, size_t length);
 
