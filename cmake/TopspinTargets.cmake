@@ -108,19 +108,6 @@ function(topspin_test name)
   gtest_discover_tests(${name} PROPERTIES ${properties} DISCOVERY_TIMEOUT 60)
 endfunction()
 
-# topspin_fuzz(NAME SOURCES... LINKS...): a libFuzzer target where TOPSPIN_FUZZ is on. Everywhere else
-# the same function is linked to a driver that replays a corpus, and so stays compiled and tested.
-function(topspin_fuzz name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})
-  add_executable(${name} ${ARG_SOURCES})
-  target_link_libraries(${name} PRIVATE topspin_flags ${ARG_LINKS})
-  if(TOPSPIN_FUZZ)
-    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  else()
-    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz_replay.cc)
-  endif()
-endfunction()
-
 # topspin_bench(NAME SOURCES... LINKS...): a program under bench/, not run by ctest.
 function(topspin_bench name)
   cmake_parse_arguments(ARG "" "" "SOURCES;LINKS" ${ARGN})

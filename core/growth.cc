@@ -53,6 +53,7 @@ std::vector<XY> thinned(std::span<const XY> points) {
 double kendall_variance(const std::vector<XY>& points) {
   const auto term = [](double n) { return n * (n - 1) * (2 * n + 5); };
   std::vector<double> xs;
+  xs.reserve(points.size());
   for (const XY& point : points) xs.push_back(point.x);
   std::sort(xs.begin(), xs.end());
   double sum = term(static_cast<double>(xs.size()));
@@ -323,6 +324,7 @@ std::optional<Slope> theil_sen(std::span<const XY> all) {
   slope.ci_low = slopes[low];
   slope.ci_high = slopes[high];
   std::vector<double> rests;
+  rests.reserve(points.size());
   for (const XY& point : points) rests.push_back(point.y - slope.value * point.x);
   slope.intercept = median(std::move(rests));
   return slope;
@@ -361,8 +363,7 @@ bool is_cost(const Slope& slope, std::span<const XY> points) {
   std::vector<double> counts;
   for (const XY& point : points) counts.push_back(point.x);
   std::ranges::sort(counts);
-  const auto repeated = std::ranges::unique(counts);
-  counts.erase(repeated.begin(), repeated.end());
+  counts.erase(std::unique(counts.begin(), counts.end()), counts.end());
   return counts.size() >= kFewestFlowCounts && slope.ci_low > 0 &&
          slope.ci_high <= kWidestInterval * slope.ci_low;
 }

@@ -1,6 +1,7 @@
 #include "core/sample.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/merge_numbers.h"
 
@@ -91,7 +92,9 @@ std::optional<uint64_t> EventCount::scaled() const {
   if (running_ns >= enabled_ns) return count;
   if (running_ns == 0) return std::nullopt;
   const double factor = static_cast<double>(enabled_ns) / static_cast<double>(running_ns);
-  return static_cast<uint64_t>(static_cast<double>(count) * factor + 0.5);
+  const double all = std::round(static_cast<double>(count) * factor);
+  constexpr double kMost = 0x1p63;  // a stored count may be anything
+  return all < kMost ? static_cast<uint64_t>(all) : static_cast<uint64_t>(kMost);
 }
 
 }  // namespace topspin

@@ -1,20 +1,22 @@
 // HttpResponse: finds the end of one HTTP/1.x response in a stream of bytes, and its status. Pure.
 //
-// The end of the body is given by Content-Length, by chunks, by the status (1xx, 204, 304 have
-// none), or by the end of the connection. Header lines are read as far as these need them.
+// Parsed by http-parser (docs/decisions/0012-http-parser.md says why), which ends a body by
+// Content-Length, by chunks or by the end of the connection. Interim responses (1xx) are passed
+// over.
 #pragma once
 
 #include <cstdint>
 #include <span>
-#include <string>
+
+#include <http_parser.h>
 
 namespace topspin {
-
-inline constexpr size_t kHttpHeadBytesMax = 64 * 1024;
 
 class HttpResponse {
  public:
   enum class State : uint8_t { kMore, kDone, kMalformed };
+
+  HttpResponse() { reset(); }
 
   /// Reads from `bytes` up to the end of the response, and says how many it took.
   size_t feed(std::span<const uint8_t> bytes);
@@ -28,37 +30,22 @@ class HttpResponse {
   uint64_t body_bytes() const { return body_bytes_; }
   bool empty() const { return !begun_; }  // not a byte so far
 
-  void reset() { *this = {}; }
+  void reset();
 
  private:
-  enum class Part : uint8_t {
-    kStatus,
-    kHeader,
-    kLength,
-    kChunkSize,
-    kChunk,
-    kChunkEnd,
-    kTrailer,
-    kUntilEnd
-  };
+  // http-parser's callbacks.
+  static int head_is_complete(http_parser* parser);
+  static int body_goes_on(http_parser* parser, const char* at, size_t length);
+  static int message_is_complete(http_parser* parser);
 
-  void take_line();
-  void take_header();
-  void end_of_head();
-  void malformed() { state_ = State::kMalformed; }
+  size_t execute(const char* bytes, size_t length);
 
+  http_parser parser_;
   State state_ = State::kMore;
-  Part part_ = Part::kStatus;
-  std::string line_;    // as far as it has come, without CR LF
-  std::string header_;  // the one before, which may go on in this line
-  size_t head_bytes_ = 0;
-  uint64_t left_ = 0;  // of the body or chunk
-  uint64_t body_bytes_ = 0;
   int status_ = 0;
+  uint64_t body_bytes_ = 0;
   bool begun_ = false;
-  bool keep_alive_ = true;
-  bool has_length_ = false;
-  bool chunked_ = false;
+  bool keep_alive_ = false;
 };
 
 }  // namespace topspin

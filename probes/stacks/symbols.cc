@@ -170,7 +170,7 @@ std::optional<ElfSymbols> read_symbols(const ReadBytes& read) {
   std::vector<Elf64_Shdr> sections;
   for (uint64_t at = 0; table.size() - at >= sizeof(Elf64_Shdr); at += sizeof(Elf64_Shdr))
     sections.push_back(*read_at<Elf64_Shdr>(table, at));
-  for (const uint32_t wanted : {SHT_SYMTAB, SHT_DYNSYM}) {
+  for (const uint32_t wanted : {uint32_t{SHT_SYMTAB}, uint32_t{SHT_DYNSYM}}) {
     int tables = 0;
     for (const Elf64_Shdr& section : sections) {
       if (section.sh_type != wanted || section.sh_link >= sections.size()) continue;

@@ -11,6 +11,7 @@ namespace topspin {
 namespace {
 
 constexpr int kGateSchemaVersion = 1;
+constexpr uint64_t kExitMost = 255;
 
 Json metric_json(const Judgement& judgement, const Comparison& c) {
   return {{"name", c.metric.name},
@@ -130,7 +131,8 @@ Result<Judgement> parse_judgement(std::string_view text, std::string_view name) 
     return wrong;
   Judgement judgement;
   judgement.verdict = *verdict;
-  judgement.exit_code = static_cast<int>(number_at(json, "exit_code").value_or(kExitNotJudged));
+  const uint64_t exit_code = count_at(json, "exit_code").value_or(kExitNotJudged);
+  judgement.exit_code = exit_code <= kExitMost ? static_cast<int>(exit_code) : kExitNotJudged;
   judgement.mode = *mode;
   judgement.seed = count_at(json, "seed").value_or(0);
   for (const Json& reason : *reasons) {

@@ -98,6 +98,7 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"curses.h", {"tui/terminal/curses_terminal.cc"}},
     {"ncurses", {"tui/terminal/curses_terminal.cc"}},
     {"zlib.h", {"capture/byte_stream.cc"}},
+    {"http_parser.h", {"load/http_response.h"}},
     {"toml++", {"ci/toml_document.h"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
     {"bpf/bpf.h", {"probes/bpf/"}},

@@ -63,6 +63,8 @@ TEST(Numbers, OfAPartThatWasNotMeasuredAreAbsent) {
   EXPECT_EQ(find_number("cpu_ns")->value(sample), 7.0);
   sample.counters.cycles = EventCount{100, 2, 1};
   EXPECT_EQ(find_number("counter_cycles")->value(sample), 200.0) << "scaled";
+  // A database may hold any count; what does not fit is cut, and no undefined number.
+  EXPECT_EQ((EventCount{INT64_MAX, INT64_MAX, 1}).scaled(), uint64_t{1} << 63);
 }
 
 TEST(Numbers, DropPartsOfWhichNothingWasMeasured) {

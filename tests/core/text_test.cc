@@ -61,5 +61,13 @@ TEST(Format, UtcIsIso8601) {
   EXPECT_EQ(format_utc(1'700'000'000'123'456'789), "2023-11-14T22:13:20.123Z");
 }
 
+TEST(NearestWord, OfAWordOfManyMegabytesIsFoundAtOnce) {
+  // Without a look at the lengths this takes minutes.
+  const std::vector<std::string_view> words(500, "reply_latency_and_more");
+  EXPECT_EQ(nearest_word(std::string(32 << 20, 'x'), words), std::nullopt);
+  EXPECT_EQ(nearest_word("reply_latency_and_mroe", words), words[0]);
+  EXPECT_EQ(nearest_word("reply_latency_and", words), words[0]);
+}
+
 }  // namespace
 }  // namespace topspin

@@ -60,19 +60,27 @@ TEST(HttpResponse, EndsWhereItEndsInWhateverPiecesItComes) {
       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcd\r\n", kMalformed, 200, 3},
       {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", kMalformed},
       {"HTTP/1.1 200 OK\r\n\r\nall the rest", kMore, 200, 12, false},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", kMalformed},
-      {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", kMalformed},
-      {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", kMalformed},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", kMalformed, 0},
+      {"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", kMalformed, 0},
+      {"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n", kMalformed, 0},
       {"SSH-2.0-OpenSSH\r\n", kMalformed, 0},
-      {"HTTP/1.1 20 OK\r\n", kMalformed, 0},
-      {"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", kMalformed},
+      {"HTTP/1.1 20 OK\r\n\r\n", kMalformed, 0},
+      {"HTTP/1.1 200 OK\r\nnonsense\r\n\r\n", kMalformed, 0},
       // Folded headers: old, and still valid in an answer.
       {"HTTP/1.1 200 OK\r\nX-Long: a\r\n b\r\n\tc: d\r\nContent-Length: 2\r\n\r\nab", kDone, 200,
        2},
       {"HTTP/1.1 200 OK\r\nContent-Length:\r\n  3\r\n\r\nabc", kDone, 200, 3},
       {"HTTP/1.1 200 OK\r\nConnection: foo,\r\n close\r\nContent-Length: 0\r\n\r\n", kDone, 200, 0,
        false},
-      {"HTTP/1.1 200 OK\r\n folded: nothing\r\n\r\n", kMalformed},
+      // Chunks overrule a length; what follows an upgrade is no part of the answer.
+      {"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n"
+       "1\r\nx\r\n0\r\n\r\n",
+       kDone, 200, 1},
+      {"HTTP/1.1 101 Upgrade\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nabc", kDone, 101, 0, false,
+       3},
+      {"HTTP/1.1 102 A\r\n\r\nHTTP/1.1 103 B\r\nLink: x\r\n\r\nHTTP/1.1 204 C\r\n\r\nHTTP", kDone,
+       204, 0, true, 4},
+      {"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n", kMalformed, 0},
   };
   std::mt19937 random(5);
   for (const Expected& want : cases) {

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "exported_run.h"
@@ -141,6 +142,16 @@ TEST(GateJson, AJudgementComesBackFromItsJson) {
     const auto after = parse_judgement(judgement_json(before), "x");
     ASSERT_TRUE(after.ok()) << after.error().message;
     EXPECT_EQ(judgement_json(*after), judgement_json(before));
+  }
+  for (const char* code : {"355555555555555555555", "-1", "256", "2.5", "\"1\""}) {
+    const auto odd = parse_judgement(
+        fmt::format(
+            R"({{"schema_version":1,"verdict":"fail","mode":"ab","reasons":[],"metrics":[],)"
+            R"("exit_code":{}}})",
+            code),
+        "x");
+    ASSERT_TRUE(odd.ok()) << odd.error().message;
+    EXPECT_EQ(odd->exit_code, kExitNotJudged) << code;
   }
   for (const char* wrong :
        {"", "[]", "{}", "{\"schema_version\":1}", "\xff",

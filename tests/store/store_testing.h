@@ -175,9 +175,9 @@ class Filler {
       value.record(next());
       value.record(-next());
     } else if constexpr (HasNumbers<T>) {
-      for_each_member<T>(value, [this](auto& member) { fill(member); });
+      for_each_member<T>(value, [this](auto& member) { this->fill(member); });
     } else {
-      std::apply([this](auto&... member) { (fill(member), ...); }, members(value));
+      std::apply([this](auto&... member) { (this->fill(member), ...); }, members(value));
     }
   }
   template <typename T>

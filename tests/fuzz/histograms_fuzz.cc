@@ -1,10 +1,8 @@
 // Fuzz target: the bytes of a stored histogram, of each kind. What decodes can be merged,
 // summarized and encoded again.
-#include <cstdint>
-#include <string_view>
-
 #include "core/coarse_histogram.h"
 #include "core/histogram.h"
+#include "tests/fuzz/fuzz.h"
 
 namespace {
 
@@ -23,9 +21,24 @@ void use(std::string_view bytes) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace topspin;
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+  const std::string_view bytes = fuzz_text(data, size);
   use<Histogram>(bytes);
   use<SignedHistogram>(bytes);
   use<CoarseHistogram>(bytes);
   return 0;
+}
+
+std::vector<std::string> fuzz_seeds() {
+  using namespace topspin;
+  Histogram durations;
+  SignedHistogram lateness;
+  CoarseHistogram waits;
+  for (uint64_t value = 1; value < uint64_t{1} << 40; value = value * 3 + 1) {
+    durations.record(value);
+    waits.record(value);
+    lateness.record(static_cast<int64_t>(value));
+    lateness.record(-static_cast<int64_t>(value));
+  }
+  return {durations.encode(),   lateness.encode(),          waits.encode(),
+          Histogram().encode(), SignedHistogram().encode(), CoarseHistogram().encode()};
 }

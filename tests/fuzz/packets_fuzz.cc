@@ -10,6 +10,8 @@
 
 #include "capture/flow_table.h"
 #include "capture/packet_parser.h"
+#include "tests/fuzz/fuzz.h"
+#include "tests/support/pcap_writer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace topspin;
@@ -44,3 +46,5 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   (*table)->for_each_flow([](const FlowRow&) {});
   return 0;
 }
+
+std::vector<std::string> fuzz_seeds() { return {topspin::test::five_pings().bytes()}; }
