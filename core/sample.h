@@ -18,6 +18,7 @@
 #include "core/number.h"
 #include "core/sockets.h"
 #include "core/syscall_row.h"
+#include "probes/interrupts/numbers.h"
 
 namespace topspin {
 
@@ -655,7 +656,7 @@ void SelfInterval::for_each_number(Visit visit) {
 
 /// The parts that are described in the folders of their probes, one line each. Such a part has a
 /// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>().
-using ProbeParts = std::tuple<>;
+using ProbeParts = std::tuple<std::optional<InterruptInterval>>;
 
 struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run

@@ -11,6 +11,7 @@
   line(syscalls)             \
   line(counters)             \
   line(stacks)               \
+  line(interrupts)           \
   line(owners)
 // clang-format on
 
