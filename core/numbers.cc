@@ -82,8 +82,8 @@ void merge_tick(Sample& into, const Sample& later) {
   into.elapsed_ns = later.elapsed_ns;
   into.interval_ns = saturating_add(into.interval_ns, later.interval_ns);
   for_each_part([&](std::string_view, auto member) {
-    auto& mine = into.*member;
-    const auto& theirs = later.*member;
+    auto& mine = std::invoke(member, into);
+    const auto& theirs = std::invoke(member, later);
     if constexpr (requires { mine.has_value(); }) {
       if (!theirs) return;
       if (mine)
@@ -98,7 +98,7 @@ void merge_tick(Sample& into, const Sample& later) {
 
 void drop_unmeasured_parts(Sample& sample) {
   for_each_part([&](std::string_view, auto member) {
-    auto& part = sample.*member;
+    auto& part = std::invoke(member, sample);
     if constexpr (requires { part.reset(); }) {
       if (!part) return;
       bool measured = false;

@@ -12,6 +12,7 @@
 #include <functional>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,8 +22,8 @@
 
 namespace topspin {
 
-/// Calls visit(probe, member) for each part of a Sample that has numbers. The member is the part,
-/// or an optional of it.
+/// Calls visit(probe, member) for each part of a Sample that has numbers. std::invoke(member,
+/// sample) is the part, or an optional of it.
 template <typename Visit>
 void for_each_part(Visit visit) {
   visit("capture", &Sample::flows);
@@ -33,6 +34,12 @@ void for_each_part(Visit visit) {
   visit("sockets", &Sample::sockets);
   visit("pressure", &Sample::pressure);
   visit("counters", &Sample::counters);
+  const auto visit_own = [&]<typename... Parts>(const std::tuple<std::optional<Parts>...>*) {
+    (visit(
+         Parts::kProbe, [](auto& sample) -> auto& { return sample.template part<Parts>(); }),
+     ...);
+  };
+  visit_own(static_cast<const ProbeParts*>(nullptr));
 }
 
 namespace number_detail {
@@ -58,14 +65,14 @@ class NumberAt {
   NumberAt(Member member, Path path) : member_(member), path_(std::move(path)) {}
 
   const Value* find(const Sample& sample) const {
-    const Held& held = sample.*member_;
+    const Held& held = std::invoke(member_, sample);
     if constexpr (std::is_same_v<Held, Part>)
       return &of(held);
     else
       return held ? &of(*held) : nullptr;
   }
   Value& make(Sample& sample) const {
-    Held& held = sample.*member_;
+    Held& held = std::invoke(member_, sample);
     if constexpr (std::is_same_v<Held, Part>) {
       return of(held);
     } else {
@@ -89,6 +96,21 @@ void for_each_number(Visit visit) {
       number.probe = probe;
       visit(number, NumberAt<decltype(member), decltype(path)>(member, path));
     });
+  });
+}
+
+/// Calls visit(number, value) for each loss that the sample has an account of: those that every
+/// run has (LossInterval), and those of the probes that ran.
+template <typename Visit>
+void for_each_loss(const Sample& sample, Visit visit) {
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (std::is_same_v<Value, uint64_t> ||
+                  std::is_same_v<Value, std::optional<uint64_t>>) {
+      const Value* value = number.loss ? at.find(sample) : nullptr;
+      if (value == nullptr) return;
+      if (const std::optional<uint64_t> loss = *value) visit(number, *loss);
+    }
   });
 }
 

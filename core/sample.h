@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "core/coarse_histogram.h"
@@ -17,6 +18,7 @@
 #include "core/number.h"
 #include "core/sockets.h"
 #include "core/syscall_row.h"
+#include "probes/interrupts/numbers.h"
 
 namespace topspin {
 
@@ -459,7 +461,9 @@ void CounterInterval::for_each_number(Visit visit) {
         &C::branch_misses);
 }
 
-/// Anything seen too late or not at all. A run with losses above its limit judges nothing.
+/// Anything seen too late or not at all. A run with losses above its limit judges nothing. A probe
+/// may have losses of its own among its numbers (for_each_loss() in core/numbers.h has them all);
+/// those that are of the kind kUnseen or that have a limit are here.
 struct LossInterval {
   uint64_t capture_kernel_drops = 0;     // ps_drop
   uint64_t capture_interface_drops = 0;  // ps_ifdrop
@@ -502,6 +506,7 @@ struct LossInterval {
     for_each_number([&](const Number& number, auto member) { visit(bare_name(number), member); });
   }
   static constexpr std::string_view kNumberPrefix = "loss_";
+  /// Of any loss, this struct's or a probe's.
   static const char* bare_name(const Number& number) {
     return number.name.data() + kNumberPrefix.size();
   }
@@ -649,6 +654,10 @@ void SelfInterval::for_each_number(Visit visit) {
         &S::host_busy_ns);
 }
 
+/// The parts that are described in the folders of their probes, one line each. Such a part has a
+/// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>().
+using ProbeParts = std::tuple<std::optional<InterruptInterval>>;
+
 struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run
   int64_t monotonic_ns = 0;  // end of the interval
@@ -662,6 +671,7 @@ struct Sample {
   SelfInterval self;
   PressureInterval pressure;
   CounterInterval counters;
+  ProbeParts parts;
 
   std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
   std::vector<ThreadRow> changed_threads;  // likewise
@@ -671,6 +681,15 @@ struct Sample {
   std::vector<SocketRow> changed_sockets;    // as they stand now
   std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
   std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
+
+  template <typename Part>
+  std::optional<Part>& part() {
+    return std::get<std::optional<Part>>(parts);
+  }
+  template <typename Part>
+  const std::optional<Part>& part() const {
+    return std::get<std::optional<Part>>(parts);
+  }
 
   /// What a count of packets or flows is divided by for a rate: packets are cut into intervals by
   /// their own stamps, and the probes are read a little later, or much later after a standstill.

@@ -36,6 +36,13 @@ struct SocketInterval {
   std::optional<uint64_t> host_listen_overflows;
   std::optional<uint64_t> host_listen_drops;
 
+  // The subject's TCP connections at the end of the interval (TCP_INFO): gauges of one instant, in
+  // which each connection counts alike. All but the first are absent where there is no connection.
+  std::optional<uint64_t> tcp_connections;
+  std::optional<uint64_t> tcp_srtt_min_ns, tcp_srtt_mean_ns, tcp_srtt_max_ns;
+  std::optional<uint64_t> tcp_cwnd_min_bytes, tcp_cwnd_mean_bytes, tcp_cwnd_max_bytes;
+  std::optional<uint64_t> tcp_reads_cut;  // a loss
+
   std::optional<uint64_t> udp_drops;  // datagrams, for want of room in a receive buffer mostly
 
   /// Adds the interval that follows this one: counts add up, the fullest queue stays.
@@ -93,6 +100,30 @@ void SocketInterval::for_each_number(Visit visit) {
                  "TcpExt ListenDrops of the network namespace, whoever listens.")
             .of_the_whole(),
         &S::host_listen_drops);
+  visit(N::gauge("tcp_connections", "TCP connections",
+                 "The subject's TCP connections in which the next six are measured."),
+        &S::tcp_connections);
+  visit(N::gauge("tcp_srtt_min_ns", "least smoothed RTT",
+                 "Smoothed round-trip time of the connection with the least."),
+        &S::tcp_srtt_min_ns);
+  visit(N::gauge("tcp_srtt_mean_ns", "mean smoothed RTT",
+                 "Smoothed round-trip time, the mean over connections, however busy."),
+        &S::tcp_srtt_mean_ns);
+  visit(N::gauge("tcp_srtt_max_ns", "greatest smoothed RTT",
+                 "Smoothed round-trip time of the connection with the greatest."),
+        &S::tcp_srtt_max_ns);
+  visit(N::gauge("tcp_cwnd_min_bytes", "smallest congestion window",
+                 "Congestion window (segments times MSS) of the connection with the smallest."),
+        &S::tcp_cwnd_min_bytes);
+  visit(N::gauge("tcp_cwnd_mean_bytes", "mean congestion window",
+                 "Congestion window, the mean over connections, however busy."),
+        &S::tcp_cwnd_mean_bytes);
+  visit(N::gauge("tcp_cwnd_max_bytes", "greatest congestion window",
+                 "Congestion window of the connection with the greatest."),
+        &S::tcp_cwnd_max_bytes);
+  visit(N::lost("loss_tcp_reads_cut", LossKind::kPart,
+                "ticks in which not all TCP connections could be read"),
+        &S::tcp_reads_cut);
   visit(N::count("udp_drops", "datagrams dropped",
                  "Datagrams dropped at the subject's sockets, mostly for a full receive buffer."),
         &S::udp_drops);

@@ -2,9 +2,18 @@
 // stands for the function x_probe() of probes/x/.
 #include "probes/probe.h"
 
-#define TOPSPIN_PROBES(line)                                                               \
-  line(scheduler) line(resources) line(timers) line(sockets) line(syscalls) line(counters) \
-      line(stacks) line(owners)
+// clang-format off
+#define TOPSPIN_PROBES(line) \
+  line(scheduler)            \
+  line(resources)            \
+  line(timers)               \
+  line(sockets)              \
+  line(syscalls)             \
+  line(counters)             \
+  line(stacks)               \
+  line(interrupts)           \
+  line(owners)
+// clang-format on
 
 namespace topspin {
 

@@ -38,6 +38,10 @@ std::string remedy_of(Rung rung, const Error& error) {
 
 }  // namespace
 
+bool is_asked_for(const ProbeOptions& options, const std::string& probe) {
+  return options.asked.contains(probe) || options.forced.contains(probe);
+}
+
 bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung) {
   const auto forced = options.forced.find(std::string(probe));
   return forced == options.forced.end() || forced->second == rung;

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@ namespace topspin {
 
 struct ProbeOptions {
   std::map<std::string, Rung> forced;  // probe name -> the only rung to try
+  std::set<std::string> asked;         // probes on request that have no option of their own
   uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
   uint64_t max_thread_rows_per_interval = 20'000;
   bool counters = false;            // perf counters: they cost at each context switch
@@ -160,6 +162,9 @@ std::unique_ptr<Probe> open_as(ProbeContext& context) {
 
 /// Every kind, in the order in which they are opened and read.
 const std::vector<ProbeKind>& all_probes();
+
+/// Whether the user asked for this probe, with --probe NAME=on or by naming a rung of it.
+bool is_asked_for(const ProbeOptions& options, const std::string& probe);
 
 /// Whether the user left this rung to this probe.
 bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung);

@@ -52,7 +52,8 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   probes.flag("--syscalls", options.syscalls,
               "Measure the subject's system calls: count, errors, latency, time blocked");
   probes.list("--probe", options.probes, "NAME=RUNG",
-              "Use this rung of a probe's ladder only; topspin doctor lists them");
+              "Use this rung of a probe's ladder only (topspin doctor lists them); =on asks for a "
+              "probe on request");
 
   add_label_option(app, options.observe.labels);
   OptionGroup(app, kStorageGroup)

@@ -179,10 +179,11 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
       return;
     }
     const auto* rung = value.as_string();
-    if (rung == nullptr || !parse_rung(rung->get())) {
+    if (rung == nullptr || (!parse_rung(rung->get()) && rung->get() != "on")) {
       reader.fail(value.source(), "probes." + name,
                   "must be one of \"tp_btf\", \"raw_tp\", \"tracepoint\", \"perf\", \"proc\", "
-                  "\"none\"; topspin doctor lists probes and rungs");
+                  "\"none\", or \"on\" for one that is on request; topspin doctor lists probes "
+                  "and rungs");
       return;
     }
     plan.probes.push_back(name + "=" + rung->get());

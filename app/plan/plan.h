@@ -71,7 +71,7 @@ struct Plan {
   std::optional<std::string> filter;  // nullopt: the port of the load
   std::string period, window, reply_timeout, interval;
   uint64_t max_stored_flows = 200'000;
-  std::vector<std::string> probes;  // NAME=RUNG
+  std::vector<std::string> probes;  // NAME=RUNG or NAME=on
   bool syscalls = false;            // count and time the subject's system calls
 
   std::vector<SloRule> rules;

@@ -55,16 +55,16 @@ Status read_subject(const RecordOptions& o, RecordSettings& settings) {
 
 /// What to measure of the subject, and how.
 Status read_probes(const RecordOptions& o, RecordSettings& settings) {
-  settings.probes.counters = o.counters;
   settings.probes.stacks_per_second = o.stacks_per_second;
   for (const std::string& word : o.probes) {
     const size_t equals = word.find('=');
-    const auto rung =
-        equals == std::string::npos ? std::nullopt : parse_rung(word.substr(equals + 1));
-    if (!rung || equals == 0) {
-      return make_error(
-          ErrorCode::kUsage,
-          fmt::format("--probe {} must be NAME=RUNG; topspin doctor lists both", word));
+    const std::string how = equals == std::string::npos ? "" : word.substr(equals + 1);
+    const auto rung = parse_rung(how);
+    if ((!rung && how != "on") || equals == 0) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("--probe {} must be NAME=RUNG or NAME=on; topspin doctor "
+                                    "lists names and rungs",
+                                    word));
     }
     const std::string name = word.substr(0, equals);
     const std::vector<std::string> names = probe_names();
@@ -73,12 +73,19 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
                         fmt::format("--probe {}: there is no probe {}; the probes are {}", word,
                                     name, fmt::join(names, ", ")));
     }
-    settings.probes.forced[name] = *rung;
+    if (!rung && name == "stacks" && o.stacks_per_second == 0)
+      return make_error(ErrorCode::kUsage, "--probe stacks=on: --stacks N says how often");
+    if (rung)
+      settings.probes.forced[name] = *rung;
+    else
+      settings.probes.asked.insert(name);
   }
+  settings.probes.counters = o.counters || settings.probes.asked.contains("counters");
   // To name its rung is to ask for it.
   const auto syscalls = settings.probes.forced.find("syscalls");
   settings.probes.syscalls =
-      o.syscalls || (syscalls != settings.probes.forced.end() && syscalls->second != Rung::kNone);
+      o.syscalls || settings.probes.asked.contains("syscalls") ||
+      (syscalls != settings.probes.forced.end() && syscalls->second != Rung::kNone);
   return {};
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "app/host/outlet.h"
+#include "app/screen/process_reader.h"
 #include "capture/interface_counters.h"
 #include "core/clock.h"
 #include "core/text.h"
@@ -57,14 +58,14 @@ Status Live::on_start(const RunInfo& run) {
     }
   }
   look_.begin();
-  look_.look_up(monotonic_now_ns());
+  read_processes_if_shown(monotonic_now_ns());
   look_.draw();
   return {};
 }
 
 void Live::on_sample(const Sample& sample) {
   if (screen_ || look_.plain()) look_.model().add(sample);
-  if (look_.plain()) look_.look_up(monotonic_now_ns());
+  if (look_.plain()) read_processes_if_shown(monotonic_now_ns());
   if (screen_) {
     if (!look_.frozen()) look_.changed();
     return;
@@ -116,6 +117,13 @@ void Live::watch(int32_t pid) {
   }
 }
 
+void Live::read_processes_if_shown(int64_t now_ns) {
+  if (!look_.shows_processes() || now_ns - processes_read_ns_ < kNanosPerSecond) return;
+  processes_read_ns_ = now_ns;
+  look_.model().processes.update(read_processes(look_.model()));
+  if (!look_.frozen()) look_.changed();
+}
+
 void Live::on_pass() {
   constexpr int64_t kReadNs = 200 * kNanosPerMilli;
   const int64_t now_ns = monotonic_now_ns();
@@ -126,7 +134,7 @@ void Live::on_pass() {
       look_.changed();
     }
   }
-  look_.look_up(now_ns);
+  read_processes_if_shown(now_ns);
   look_.draw();
 }
 

@@ -59,6 +59,8 @@ class Live final : public Onlooker {
   static constexpr size_t kMaxOutputBytes = 256 << 10;
 
   void watch(int32_t pid);
+  /// Once a second.
+  void read_processes_if_shown(int64_t now_ns);
 
   Look look_;
   bool stay_;
@@ -75,6 +77,7 @@ class Live final : public Onlooker {
   bool can_change_subject_ = false;
   std::optional<int32_t> subject_wish_;
   int64_t interfaces_read_ns_ = 0;
+  int64_t processes_read_ns_ = 0;
 };
 
 }  // namespace topspin

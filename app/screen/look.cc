@@ -207,17 +207,7 @@ int Look::refresh_ms() const {
   constexpr int kBehindMs = 100;  // the terminal has not read the last frame yet
   if (terminal_ && !terminal_->flush()) return kBehindMs;
   if (resolver_ && resolver_->busy()) return kNamesMs;
-  const bool looks_up = shows_interfaces() || shown_screen(state_).look_up != nullptr;
-  return looks_up || watched_flow() ? kFrameMs : -1;
-}
-
-void Look::look_up(int64_t now_ns) {
-  constexpr int64_t kReadNs = kNanosPerSecond;
-  const Screen& screen = shown_screen(state_);
-  if (screen.look_up == nullptr || now_ns - looked_up_ns_ < kReadNs) return;
-  looked_up_ns_ = now_ns;
-  screen.look_up(model_, now_ns);
-  dirty_ = dirty_ || !frozen_;
+  return shows_interfaces() || shows_processes() || watched_flow() ? kFrameMs : -1;
 }
 
 std::optional<FlowKey> Look::watched_flow() const {

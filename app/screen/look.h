@@ -75,9 +75,8 @@ class Look {
   /// In their place, with the reason if there are none.
   void set_packets(PacketCopies packets, std::string note);
   bool shows_interfaces() const { return state_.screen == "interfaces"; }
+  bool shows_processes() const { return state_.screen == "processes"; }
   int32_t wanted_pid() const { return state_.wanted_pid; }
-  /// Has the screen that is shown read what it shows beside the Samples, once a second.
-  void look_up(int64_t now_ns);
   const std::string& wanted_interface() const { return state_.wanted_interface; }
   int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
 
@@ -105,7 +104,6 @@ class Look {
   std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for
   std::optional<Model> frozen_;             // live: the picture while counting goes on
   ViewState state_;
-  int64_t looked_up_ns_ = 0;
   bool dirty_ = true;
   bool stop_ = false;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstring>
 
 #include <arpa/inet.h>
@@ -10,6 +11,7 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -19,6 +21,7 @@ namespace {
 
 // States as the kernel numbers them (TCP_ESTABLISHED = 1, ...); UDP uses ESTABLISHED and CLOSE.
 constexpr uint8_t kListen = 10;
+constexpr uint32_t kConnected = 1U << 1 | 1U << 4 | 1U << 5 | 1U << 8;  // and half closed
 constexpr uint32_t kEveryState = 0xffffffff;
 constexpr uint32_t kTimeWait = 1U << 6;
 constexpr uint32_t kUnconnected = 1U << 7;  // of UDP
@@ -36,6 +39,23 @@ void for_each_attribute(std::span<const char> payload, Visit visit) {
           payload.subspan(at + sizeof(attribute), attribute.nla_len - sizeof(attribute)));
     at += NLA_ALIGN(attribute.nla_len);
   }
+}
+
+/// The kernel's program that accepts a socket whose local port is one of these: for each port a
+/// comparison (two words) and, but after the last, a jump to the end. No ports: no program.
+std::vector<inet_diag_bc_op> one_of_ports(std::span<const uint16_t> ports) {
+  constexpr uint8_t kCompare = 2 * sizeof(inet_diag_bc_op), kJump = sizeof(inet_diag_bc_op);
+  std::vector<inet_diag_bc_op> program;
+  for (size_t i = 0; i < ports.size(); ++i) {
+    // If it differs: behind the jump. Behind the last comparison that is beyond the end: no.
+    program.push_back({INET_DIAG_BC_S_EQ, kCompare, kCompare + kJump});
+    program.push_back({0, 0, ports[i]});
+    const size_t left = ports.size() - 1 - i;
+    if (left == 0) break;
+    const size_t to_end = left * (kCompare + kJump);  // the last has no jump, this jump is one
+    program.push_back({INET_DIAG_BC_JMP, kJump, static_cast<uint16_t>(to_end)});
+  }
+  return program;
 }
 
 Error diag_error(int os_errno) {
@@ -113,6 +133,28 @@ std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t
   return found;
 }
 
+std::optional<DiagConnection> parse_diag_connection(std::span<const char> payload) {
+  inet_diag_msg message;
+  if (payload.size() < sizeof(message)) return std::nullopt;
+  std::memcpy(&message, payload.data(), sizeof(message));
+  if (message.idiag_family != AF_INET && message.idiag_family != AF_INET6) return std::nullopt;
+  DiagConnection found;
+  found.inode = message.idiag_inode;
+  found.local_port = ntohs(message.id.idiag_sport);
+  bool informed = false;
+  for_each_attribute(payload, [&](int type, std::span<const char> value) {
+    tcp_info info{};
+    // A newer kernel's is longer, an older one's shorter.
+    if (type != INET_DIAG_INFO || value.size() < offsetof(tcp_info, tcpi_advmss)) return;
+    std::memcpy(&info, value.data(), std::min(value.size(), sizeof(info)));
+    informed = true;
+    if (info.tcpi_rtt > 0) found.srtt_ns = uint64_t{info.tcpi_rtt} * 1'000;
+    found.cwnd_bytes = uint64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss;
+  });
+  if (found.inode == 0 || !informed) return std::nullopt;
+  return found;
+}
+
 Result<SockDiag> SockDiag::open() {
   UniqueFd fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
   if (!fd) return diag_error(errno);
@@ -126,8 +168,9 @@ Result<std::vector<DiagSocket>> SockDiag::sockets() {
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
       TOPSPIN_TRY(
-          dump(family, protocol, kEveryState & ~kTimeWait, 0, [&](std::span<const char> payload) {
+          dump({family, protocol, kEveryState & ~kTimeWait, 0}, [&](std::span<const char> payload) {
             if (auto socket = parse_diag_socket(payload, protocol)) found.push_back(*socket);
+            return true;
           }));
     }
   }
@@ -139,32 +182,65 @@ Result<std::vector<DiagQueue>> SockDiag::queues() {
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     for (const uint8_t protocol : {kProtocolTcp, kProtocolUdp}) {
       const uint32_t states = protocol == kProtocolTcp ? 1U << kListen : kUnconnected;
-      TOPSPIN_TRY(dump(family, protocol, states, 1U << (INET_DIAG_SKMEMINFO - 1),
+      TOPSPIN_TRY(dump({family, protocol, states, 1U << (INET_DIAG_SKMEMINFO - 1)},
                        [&](std::span<const char> payload) {
                          if (auto queue = parse_diag_queue(payload, protocol))
                            found.push_back(*queue);
+                         return true;
                        }));
     }
   }
   return found;
 }
 
-Status SockDiag::dump(uint8_t family, uint8_t protocol, uint32_t states, uint8_t extensions,
-                      const VisitPayload& visit) {
+Result<SockDiag::Connections> SockDiag::connections(size_t max,
+                                                    std::span<const uint16_t> local_ports) {
+  Connections connections;
+  for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
+    const Question question{family, kProtocolTcp, kConnected, 1U << (INET_DIAG_INFO - 1),
+                            one_of_ports(local_ports)};
+    size_t seen = 0;  // those without an owner too: they cost the same
+    TOPSPIN_TRY(dump(question, [&](std::span<const char> payload) {
+      if (++seen > max) {
+        connections.cut = true;
+        return false;
+      }
+      if (auto found = parse_diag_connection(payload)) connections.found.push_back(*found);
+      return true;
+    }));
+  }
+  return connections;
+}
+
+Status SockDiag::ask(const Question& question) {
   struct {
     nlmsghdr header;
     inet_diag_req_v2 request;
   } message{};
-  message.header.nlmsg_len = sizeof(message);
+  const size_t filter_bytes = question.filter.size() * sizeof(inet_diag_bc_op);
+  nlattr attribute{static_cast<uint16_t>(sizeof(nlattr) + filter_bytes), INET_DIAG_REQ_BYTECODE};
+  const size_t attribute_bytes = filter_bytes > 0 ? attribute.nla_len : 0;
+  message.header.nlmsg_len = static_cast<uint32_t>(sizeof(message) + attribute_bytes);
   message.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
   message.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
   message.header.nlmsg_seq = ++sequence_;
-  message.request.sdiag_family = family;
-  message.request.sdiag_protocol = protocol;
-  message.request.idiag_states = states;
-  message.request.idiag_ext = extensions;
-  if (::send(fd_.get(), &message, sizeof(message), 0) < 0) return diag_error(errno);
+  message.request.sdiag_family = question.family;
+  message.request.sdiag_protocol = question.protocol;
+  message.request.idiag_states = question.states;
+  message.request.idiag_ext = question.extensions;
+  std::vector<char> bytes(message.header.nlmsg_len);
+  std::memcpy(bytes.data(), &message, sizeof(message));
+  if (filter_bytes > 0) {
+    std::memcpy(bytes.data() + sizeof(message), &attribute, sizeof(attribute));
+    std::memcpy(bytes.data() + sizeof(message) + sizeof(attribute), question.filter.data(),
+                filter_bytes);
+  }
+  if (::send(fd_.get(), bytes.data(), bytes.size(), 0) < 0) return diag_error(errno);
+  return {};
+}
 
+Status SockDiag::dump(const Question& question, const VisitPayload& visit) {
+  TOPSPIN_TRY(ask(question));
   buffer_.resize(kBufferBytes);
   while (true) {
     const ssize_t got = ::recv(fd_.get(), buffer_.data(), buffer_.size(), 0);
@@ -184,10 +260,12 @@ Status SockDiag::dump(uint8_t family, uint8_t protocol, uint32_t states, uint8_t
         nlmsgerr error{};
         std::memcpy(&error, payload.data(), std::min(payload.size(), sizeof(error)));
         // A kernel without IPv6 has no IPv6 sockets.
-        if (error.error == -ENOENT && family == AF_INET6) return {};
+        if (error.error == -ENOENT && question.family == AF_INET6) return {};
         return diag_error(-error.error);
       }
-      visit(payload);
+      if (visit(payload)) continue;
+      TOPSPIN_ASSIGN(*this, open());  // the kernel starts no dump before the last one's end
+      return {};
     }
   }
 }

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <linux/inet_diag.h>
+
 #include "core/result.h"
 #include "core/unique_fd.h"
 #include "probes/inet/socket_table.h"
@@ -47,6 +49,18 @@ struct DiagQueue {
 /// (INET_DIAG_SKMEMINFO).
 std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t protocol);
 
+/// A TCP connection with what its sender knows of the path (TCP_INFO).
+struct DiagConnection {
+  uint64_t inode = 0;
+  uint16_t local_port = 0;
+  std::optional<uint64_t>
+      srtt_ns;              // smoothed; the kernel keeps microseconds. Absent: no sample yet
+  uint64_t cwnd_bytes = 0;  // congestion window: segments times MSS
+};
+
+/// nullopt: too short, of another family, without an inode or without INET_DIAG_INFO.
+std::optional<DiagConnection> parse_diag_connection(std::span<const char> payload);
+
 class SockDiag {
  public:
   static Result<SockDiag> open();
@@ -57,12 +71,30 @@ class SockDiag {
   /// The listening TCP sockets and the UDP sockets without a peer.
   Result<std::vector<DiagQueue>> queues();
 
+  /// TCP connections that a process has open: all, or those from one of some local ports, which the
+  /// kernel picks. Stops at `max`: about 2 us each.
+  struct Connections {
+    std::vector<DiagConnection> found;
+    bool cut = false;  // there may be more
+  };
+  static constexpr size_t kMaxPorts = 64;
+  /// REQUIRES: at most kMaxPorts.
+  Result<Connections> connections(size_t max, std::span<const uint16_t> local_ports = {});
+
  private:
   explicit SockDiag(UniqueFd fd) : fd_(std::move(fd)) {}
-  using VisitPayload = std::function<void(std::span<const char>)>;
   /// `states`: a bit for each; `extensions`: a bit for each attribute asked for, less one.
-  Status dump(uint8_t family, uint8_t protocol, uint32_t states, uint8_t extensions,
-              const VisitPayload& visit);
+  struct Question {
+    uint8_t family = 0;
+    uint8_t protocol = 0;
+    uint32_t states = 0;
+    uint8_t extensions = 0;
+    std::vector<inet_diag_bc_op> filter = {};
+  };
+  /// False: enough.
+  using VisitPayload = std::function<bool(std::span<const char>)>;
+  Status dump(const Question& question, const VisitPayload& visit);
+  Status ask(const Question& question);
 
   UniqueFd fd_;
   uint32_t sequence_ = 0;

@@ -1,9 +1,13 @@
 #include "probes/sockets/socket_queues.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <set>
 #include <sstream>
+#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include <dirent.h>
@@ -19,11 +23,134 @@ namespace {
 
 constexpr int64_t kWalkNsPerRead = 20'000'000;
 constexpr int64_t kWalkShare = 50;  // at most one part in so many of all time goes into walks
+constexpr size_t kMaxConnections = 2'048;  // of a family of addresses, in one tick
 constexpr int64_t kDoubtNs = 10 * kNanosPerSecond;
 constexpr int kLinksBetweenLooksAtTheClock = 64;
 
 struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
+};
+
+/// The subject's TCP connections: smoothed RTT and congestion window, from one look through those
+/// of the network namespace. Where there are very many, the kernel picks those from local ports
+/// that the subject is known to use, and the rest is looked at in part.
+class Connections {
+ public:
+  /// A look, beside the listening sockets.
+  void update(SockDiag& diag, const std::vector<DiagQueue>& queues) {
+    const int64_t begin_ns = monotonic_now_ns();
+    cut_ = true;
+    seen_.clear();
+    if (begin_ns < next_look_ns_) return;
+    auto all = diag.connections(kMaxConnections);
+    if (!all.ok()) return;
+    cut_ = all->cut;
+    seen_ = std::move(all->found);
+    if (cut_) {
+      const std::vector<uint16_t> ports = ports_in_use(queues);
+      if (!ports.empty()) {
+        if (auto ours = diag.connections(kMaxConnections, ports); ours.ok())
+          seen_.insert(seen_.end(), ours->found.begin(), ours->found.end());
+      }
+    }
+    keep_each_once();
+    const int64_t cost_ns = monotonic_now_ns() - begin_ns;
+    if (cost_ns > kWalkNsPerRead) next_look_ns_ = begin_ns + cost_ns * kWalkShare;
+  }
+
+  bool wants_walk() const { return unknown_; }
+  void walk_begins() {
+    ++walk_;
+    met_.clear();
+  }
+  void holds(uint64_t inode) { met_.insert(inode); }
+  void walk_ends() {
+    held_ = std::move(met_);
+    judge();
+  }
+  /// A descriptor may have been passed on.
+  void doubt() {
+    for (auto& [inode, walk] : known_by_)
+      if (!held_.contains(inode)) walk = walk_ + 1;
+    judge();
+  }
+
+  void tell(SocketInterval& interval) const {
+    Spread srtt, cwnd;
+    uint64_t count = 0;
+    for (const DiagConnection& connection : seen_) {
+      if (!held_.contains(connection.inode)) continue;
+      ++count;
+      if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
+      cwnd.add(connection.cwnd_bytes);
+    }
+    interval.tcp_reads_cut = cut_ || unknown_ ? 1 : 0;
+    if (count > 0 || !cut_) interval.tcp_connections = count;
+    srtt.tell(interval.tcp_srtt_min_ns, interval.tcp_srtt_mean_ns, interval.tcp_srtt_max_ns);
+    cwnd.tell(interval.tcp_cwnd_min_bytes, interval.tcp_cwnd_mean_bytes,
+              interval.tcp_cwnd_max_bytes);
+  }
+
+ private:
+  struct Spread {
+    uint64_t count = 0, sum = 0, min = UINT64_MAX, max = 0;
+    void add(uint64_t value) {
+      ++count;
+      sum += value;
+      min = std::min(min, value);
+      max = std::max(max, value);
+    }
+    void tell(std::optional<uint64_t>& least, std::optional<uint64_t>& mean,
+              std::optional<uint64_t>& greatest) const {
+      if (count == 0) return;
+      least = min;
+      mean = sum / count;
+      greatest = max;
+    }
+  };
+
+  /// Of the subject's listening sockets, and of its connections in the last look.
+  std::vector<uint16_t> ports_in_use(const std::vector<DiagQueue>& queues) const {
+    std::set<uint16_t> ports;
+    for (const DiagQueue& queue : queues)
+      if (queue.protocol == kProtocolTcp && held_.contains(queue.inode))
+        ports.insert(queue.local.port);
+    for (const auto& [inode, port] : port_of_)
+      if (ports.size() < SockDiag::kMaxPorts && held_.contains(inode)) ports.insert(port);
+    std::vector<uint16_t> list(ports.begin(), ports.end());
+    list.resize(std::min(list.size(), SockDiag::kMaxPorts));
+    return list;
+  }
+
+  void keep_each_once() {
+    std::unordered_map<uint64_t, uint32_t> known_by;
+    std::unordered_map<uint64_t, uint16_t> port_of;
+    std::erase_if(seen_, [&](const DiagConnection& connection) {
+      const auto before = known_by_.find(connection.inode);
+      const uint32_t walk = before == known_by_.end() ? walk_ + 1 : before->second;
+      port_of.emplace(connection.inode, connection.local_port);
+      return !known_by.emplace(connection.inode, walk).second;
+    });
+    known_by_ = std::move(known_by);
+    port_of_ = std::move(port_of);
+    judge();
+  }
+
+  void judge() {
+    unknown_ = std::any_of(known_by_.begin(), known_by_.end(), [&](const auto& entry) {
+      return entry.second > walk_ && !held_.contains(entry.first);
+    });
+  }
+
+  std::vector<DiagConnection> seen_;  // in this tick
+  bool cut_ = false;                  // and more were not
+  bool unknown_ = false;              // of some nobody knows yet whose they are
+  int64_t next_look_ns_ = 0;
+  // By inode. The first walk that began after it was seen, and so can tell whose it is.
+  std::unordered_map<uint64_t, uint32_t> known_by_;
+  std::unordered_map<uint64_t, uint16_t> port_of_;
+  uint32_t walk_ = 0;
+  std::unordered_set<uint64_t> held_, met_;  // inodes of the subject: the last walk's, this one's
 };
 
 class DiagSocketQueues final : public SocketQueues {
@@ -40,14 +167,21 @@ class DiagSocketQueues final : public SocketQueues {
 
   SocketLedger::Reading read(const std::vector<int32_t>& processes) override {
     // A dump that fails leaves the sockets as they stood. It has no cause to fail once it worked.
-    if (const auto queues = diag_.queues(); queues.ok()) ledger_.update(*queues);
+    if (const auto queues = diag_.queues(); queues.ok()) {
+      ledger_.update(*queues);
+      connections_.update(diag_, *queues);
+    }
     const int64_t now_ns = monotonic_now_ns();
     if (now_ns >= doubt_ns_) {
       ledger_.doubt();
+      connections_.doubt();
       doubt_ns_ = now_ns + kDoubtNs;
     }
-    if (walking_ || (ledger_.wants_walk() && now_ns >= next_walk_ns_)) walk(processes, now_ns);
-    return ledger_.take(read_listen_counts());
+    const bool wanted = ledger_.wants_walk() || connections_.wants_walk();
+    if (walking_ || (wanted && now_ns >= next_walk_ns_)) walk(processes, now_ns);
+    SocketLedger::Reading reading = ledger_.take(read_listen_counts());
+    connections_.tell(reading.interval);
+    return reading;
   }
 
  private:
@@ -57,6 +191,7 @@ class DiagSocketQueues final : public SocketQueues {
       waiting_ = processes;
       walk_cost_ns_ = 0;
       ledger_.walk_begins();
+      connections_.walk_begins();
     }
     while (true) {
       if (!directory_) {
@@ -75,6 +210,7 @@ class DiagSocketQueues final : public SocketQueues {
     }
     walking_ = false;
     ledger_.walk_ends();
+    connections_.walk_ends();
     const int64_t end_ns = monotonic_now_ns();
     next_walk_ns_ = end_ns + (walk_cost_ns_ + end_ns - begin_ns) * kWalkShare;
   }
@@ -89,9 +225,14 @@ class DiagSocketQueues final : public SocketQueues {
           ::readlinkat(::dirfd(directory_.get()), entry->d_name, link, sizeof(link));
       if (length <= 0) continue;
       if (const auto inode = parse_socket_link({link, static_cast<size_t>(length)}))
-        ledger_.holds(pid_, *inode);
+        tell_holder(*inode);
     }
     return true;
+  }
+
+  void tell_holder(uint64_t inode) {
+    ledger_.holds(pid_, inode);
+    connections_.holds(inode);
   }
 
   std::optional<ListenCounts> read_listen_counts() const {
@@ -104,6 +245,7 @@ class DiagSocketQueues final : public SocketQueues {
   SockDiag diag_;
   std::string proc_root_;
   SocketLedger ledger_;
+  Connections connections_;
   bool walking_ = false;
   std::vector<int32_t> waiting_;
   std::unique_ptr<DIR, CloseDirectory> directory_;

@@ -1,4 +1,5 @@
 // A run as JSON: its report, and lists of runs.
+#include "core/numbers.h"
 #include "core/source_text.h"
 #include "core/text.h"
 #include "report/json/reports.h"
@@ -68,9 +69,11 @@ Json host_json(const HostInfo& h) {
           {"fingerprint", h.fingerprint}};
 }
 
-Json losses_json(const LossInterval& losses) {
+Json losses_json(const Sample& sample) {
   Json json;
-  LossInterval::for_each_field([&](const char* name, auto field) { json[name] = losses.*field; });
+  for_each_loss(sample, [&](const Number& number, uint64_t loss) {
+    json[LossInterval::bare_name(number)] = loss;
+  });
   return json;
 }
 
@@ -280,7 +283,7 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   numbers.copy({"cgroup_bytes"}, json);
   json["pressure"] = pressure_json(numbers);
   json["counters"] = counters_json(sample.counters);
-  json["losses"] = losses_json(sample.losses);
+  json["losses"] = losses_json(sample);
   json["self"] = self_json(sample.self);
   json["host"] = {{"steal_ns", numbers["host_steal_ns"]}, {"busy_ns", numbers["host_busy_ns"]}};
   return json;
@@ -301,7 +304,7 @@ std::string run_report_json(const RunReport& report) {
                               {"reason", text_or_null(probe.reason)}});
   }
   json["summary"] = summary_json(report);
-  json["losses"] = losses_json(report.fold.merged.losses);
+  json["losses"] = losses_json(report.fold.merged);
   json["self"] = self_json(report.fold.merged.self);
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));

@@ -66,9 +66,12 @@ std::string loss_row(const Number& number) {
                      number.help, limit_text(number.limit));
 }
 
+/// A loss of a probe's own makes no run unusable.
 std::string row(const Number& number) {
-  return fmt::format("| `{}` | {}{} | {} |\n", number.name, number_kind_name(number.kind),
-                     scope_name(number.scope), number.help);
+  const std::string kind =
+      number.loss ? fmt::format("loss, *{}*", loss_kind_name(*number.loss))
+                  : fmt::format("{}{}", number_kind_name(number.kind), scope_name(number.scope));
+  return fmt::format("| `{}` | {} | {} |\n", number.name, kind, number.help);
 }
 
 std::string_view heading(std::string_view probe) {
@@ -92,7 +95,7 @@ std::string numbers_document() {
                   ? fmt::format("\n## {}\n\n| name | kind | what |\n| --- | --- | --- |\n", probe)
                   : std::string(special);
     }
-    text += number.loss ? loss_row(number) : row(number);
+    text += probe == "losses" ? loss_row(number) : row(number);
   }
   return text;
 }

@@ -177,11 +177,11 @@ Row reply_latency_row(Line name, const FlowInterval& flows, int64_t timeout_ns) 
   return row;
 }
 
-Line losses_in_words(const LossInterval& losses) {
+Line losses_in_words(const Sample& sample) {
   std::vector<Line> parts;
-  LossInterval::for_each_field([&](std::string_view name, auto field) {
-    const uint64_t raw = losses.*field;
+  for_each_loss(sample, [&](const Number& number, uint64_t raw) {
     if (raw == 0) return;
+    const std::string_view name = LossInterval::bare_name(number);
     const bool is_time = name.ends_with("_ns");
     parts.push_back(say("{} {}", spaced(is_time ? name.substr(0, name.size() - 3) : name),
                         is_time ? duration(raw) : count(raw)));

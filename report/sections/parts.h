@@ -63,7 +63,7 @@ document::Row reply_latency_row(document::Line name, const FlowInterval& flows, 
 document::Cell verdict_cell(const Judgement& judgement, const Comparison& metric);
 
 /// What was not seen, in words: "capture kernel drops 3, late ticks 1"; empty: nothing.
-document::Line losses_in_words(const LossInterval& losses);
+document::Line losses_in_words(const Sample& sample);
 
 /// Whether lateness, missed ticks and silence are shown: some flow of some run had a period.
 bool has_lateness(const ReportPage& page);

@@ -80,11 +80,10 @@ void add_probes(Blocks& blocks, const std::vector<ProbeStatus>& probes) {
                         Place::kLeft);
 }
 
-Table losses_table(const LossInterval& losses, size_t run) {
+Table losses_table(const Sample& sample, size_t run) {
   Table table{"Losses", columns({"", ""})};
-  LossInterval::for_each_number([&](const Number& number, auto field) {
+  for_each_loss(sample, [&](const Number& number, uint64_t raw) {
     const std::string_view name = LossInterval::bare_name(number);
-    const uint64_t raw = losses.*field;
     Cell what = code(name);
     what.under = say("{}", number.label);
     table.rows.push_back(
@@ -126,7 +125,7 @@ Blocks provenance(const ReportPage& page) {
     add_probes(blocks, run.run.info.probes);
     blocks.emplace_back(settings_facts(run.run), Place::kRight);
     blocks.emplace_back(self_facts(run), Place::kRight);
-    add_table(blocks, losses_table(run.fold.merged.losses, r));
+    add_table(blocks, losses_table(run.fold.merged, r));
     return blocks;
   });
 }

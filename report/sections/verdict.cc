@@ -76,7 +76,7 @@ TopVerdict unusable(const RunPage& run) {
 TopVerdict run_verdict(const RunPage& run) {
   if (!run.standing.usable || !run.standing.complete) return unusable(run);
   TopVerdict top{Tone::kGood, "Usable", ""};
-  top.sentence = losses_in_words(run.fold.merged.losses).empty()
+  top.sentence = losses_in_words(run.fold.merged).empty()
                      ? "The recording ended as it should, and nothing was lost."
                      : "The recording ended as it should, and what was lost stays within limits.";
   top.sentence += run.standing.may_be_judged ? " It may be judged." : " It may not be judged.";
@@ -127,7 +127,7 @@ Line remark(const ReportPage& page, size_t r) {
     for (const std::string& note : standing.notes)
       append(line, say("{} {}. ", toned(Tone::kOpen, words("Not judged:")), words(note, 600)));
   }
-  const Line losses = losses_in_words(run.fold.merged.losses);
+  const Line losses = losses_in_words(run.fold.merged);
   if (!losses.empty()) append(line, say("Losses: {}.", losses));
   if (losses.empty() && page.judgement) append(line, "Nothing was lost.");
   if (run.run.end.exit_status) append(line, exit_sentence(run.run));

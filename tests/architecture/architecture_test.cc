@@ -225,6 +225,22 @@ TEST(Architecture, DependenciesPointDownAndForeignHeadersHaveOneDoor) {
   for (const std::string& rule : broken_rules(includes)) ADD_FAILURE() << rule;
 }
 
+/// The line without its comment.
+std::string_view code_of(std::string_view line) { return line.substr(0, line.find("//")); }
+
+/// Who draws does not read the host: a screen shows what the app hands it.
+TEST(Architecture, NothingInTuiReadsProc) {
+  EXPECT_EQ(code_of("x = \"/proc/stat\";  // of /proc"), "x = \"/proc/stat\";  ");
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / "tui")) {
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      EXPECT_EQ(code_of(line).find("\"/proc"), std::string_view::npos)
+          << entry.path() << ": " << line;
+      EXPECT_EQ(line.find("core/proc_stat.h"), std::string::npos) << entry.path() << ": " << line;
+    }
+  }
+}
+
 TEST(Architecture, EachSubFolderIsARoom) {
   for (const char* folder : {"app", "report", "tui"}) {
     for (const auto& entry : fs::directory_iterator(fs::path(TOPSPIN_SOURCE_DIR) / folder)) {

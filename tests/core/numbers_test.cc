@@ -43,6 +43,45 @@ TEST(Numbers, EveryMemberIsDescribed) {
   EXPECT_EQ(undescribed_bytes<SocketInterval>(0), 0u);
   EXPECT_EQ(undescribed_bytes<PressureInterval>(0), 0u);
   EXPECT_EQ(undescribed_bytes<CounterInterval>(0), 0u);
+  EXPECT_EQ(undescribed_bytes<InterruptInterval>(0), 0u);
+}
+
+/// What a run is worth is judged by LossInterval alone.
+TEST(Numbers, ALossOfAProbesOwnMakesNoRunUnusable) {
+  size_t losses = 0;
+  for (const RegisteredNumber& number : numbers()) {
+    if (!number.loss) continue;
+    ++losses;
+    EXPECT_TRUE(number.name.starts_with(LossInterval::kNumberPrefix)) << number.name;
+    if (number.probe == "losses") continue;
+    EXPECT_NE(number.loss, LossKind::kUnseen) << number.name;
+    EXPECT_EQ(number.limit, LossLimit::kNone) << number.name;
+  }
+  Sample sample;
+  size_t seen = 0;
+  for_each_loss(sample, [&](const Number&, uint64_t) { ++seen; });
+  EXPECT_EQ(seen, sizeof(LossInterval) / sizeof(uint64_t))
+      << "a probe that did not run lost nothing";
+  sample.sockets.emplace().tcp_reads_cut = 3;
+  for_each_loss(sample, [&](const Number& number, uint64_t loss) {
+    if (loss > 0) {
+      EXPECT_EQ(number.name, "loss_tcp_reads_cut");
+    }
+    seen += loss;
+  });
+  EXPECT_EQ(seen, sizeof(LossInterval) / sizeof(uint64_t) + 3);
+  EXPECT_LT(sizeof(LossInterval) / sizeof(uint64_t), losses);
+}
+
+TEST(Numbers, APartOfAProbesOwnFolderIsOneOfTheSample) {
+  Sample one, later;
+  EXPECT_EQ(find_number("softirq")->value(one), std::nullopt);
+  EXPECT_EQ(find_number("softirq")->probe, "interrupts");
+  one.part<InterruptInterval>().emplace().softirq_ns = 5;
+  later.part<InterruptInterval>().emplace().softirq_ns = 7;
+  merge_tick(one, later);
+  EXPECT_EQ(find_number("softirq_ns")->value(one), 12.0);
+  EXPECT_EQ(find_number("waited_softirq_ns")->value(one), std::nullopt);
 }
 
 TEST(Numbers, AreFoundWithoutTheirUnit) {

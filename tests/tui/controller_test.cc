@@ -571,6 +571,28 @@ TEST(Losses, NamesEachOfThemWithItsMeaningAndWhatOccurredFirst) {
   EXPECT_NE(grid_text(draw_screen(model, state, {80, 12})).find("4,711"), std::string::npos);
 }
 
+TEST(Processes, SayHowManyWereLeftOut) {
+  Model model;
+  model.add(Synthetic{.flows = 3}.sample(1));
+  ViewState state = initial_view_state(model);
+  state.screen = "processes";
+  ProcessReadings readings;
+  for (int32_t pid = 1; pid <= 100; ++pid)
+    readings.processes[pid] = {1, "worker", static_cast<uint64_t>(pid), 0, 4096};
+  readings.read_ns = 1'000'000'000;
+  model.processes.update(readings);
+  EXPECT_EQ(grid_text(draw_screen(model, state, {120, 20})).find("not read"), std::string::npos);
+  readings.left_out = 1'234;
+  readings.read_ns = 2'000'000'000;
+  readings.processes[7].cpu_ns += 250'000'000;
+  model.processes.update(readings);
+  const std::string screen = grid_text(draw_screen(model, state, {120, 20}));
+  EXPECT_NE(screen.find("1,234 more processes were not read"), std::string::npos) << screen;
+  EXPECT_NE(screen.find(" 25.0% "), std::string::npos) << screen;
+  EXPECT_EQ(model.processes.cpu(7), 0.25);
+  EXPECT_EQ(model.processes.cpu(8), 0.0);
+}
+
 TEST(Sockets, OfAStoredRunAreShownAtEachMoment) {
   Model model;
   model.scene.flows_are_final = true;

@@ -96,7 +96,8 @@ void Model::add(const Sample& sample) {
   losses_total_.merge(sample.losses);
   history_.add(point);
   for (const FlowOwner& owner : sample.changed_owners) owners_.set(owner);
-  for_each_part([&](std::string_view, auto part) { last_.*part = sample.*part; });
+  for_each_part(
+      [&](std::string_view, auto part) { std::invoke(part, last_) = std::invoke(part, sample); });
   merge_tick(whole_, last_);
   add_flows(sample);
   judge_flows();

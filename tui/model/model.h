@@ -6,7 +6,6 @@
 // frozen picture. Time is a parameter. Lives on the session's thread.
 #pragma once
 
-#include <any>
 #include <array>
 #include <cstdint>
 #include <map>
@@ -24,6 +23,7 @@
 #include "tui/model/interface_table.h"
 #include "tui/model/liveness.h"
 #include "tui/model/names.h"
+#include "tui/model/process_table.h"
 #include "tui/model/recent_latency.h"
 
 namespace topspin {
@@ -101,8 +101,7 @@ class Model {
   NameTable names;
   InterfaceTable interfaces;
   FlowPackets packets;
-  // What a screen keeps of its own look_up() (screens/screens.h), by the screen's name.
-  std::map<std::string_view, std::any> looked_up;
+  ProcessTable processes;
 
   const TickHistory& history() const { return history_; }
   /// Of the ticks that are kept: cost of a flow, headroom, leak. Computed when first asked for

@@ -1,6 +1,7 @@
 // Losses: what was seen too late or not at all, in the last tick and since the start.
 #include <string_view>
 
+#include "core/numbers.h"
 #include "core/text.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
@@ -13,13 +14,12 @@ static void draw_losses(Grid& grid, Area area, const Model& model, const ViewSta
   const int bottom = area.y + area.height;
   const int name_width = 26, number_width = 12;
   const bool some = !model.history().empty();
-  const LossInterval now = some ? model.history().back().losses : LossInterval{};
   if (area.height >= 6) {
     grid.put_right(area.x + 1 + name_width, y, "this tick", number_width, Role::kDim);
     grid.put_right(area.x + 1 + name_width + number_width, y, "in all", number_width, Role::kDim);
     ++y;
   }
-  const auto draw_row = [&](const Number& loss, uint64_t LossInterval::*member) {
+  const auto draw_row = [&](const Number& loss, uint64_t now, uint64_t total) {
     if (y >= bottom) return;
     const bool nanoseconds = number_unit(loss.name) == NumberUnit::kNanoseconds;
     const bool harmless = loss.loss == LossKind::kNote;
@@ -31,7 +31,6 @@ static void draw_losses(Grid& grid, Area area, const Model& model, const ViewSta
       if (value == 0) return Role::kDim;
       return harmless ? Role::kNormal : Role::kLoss;
     };
-    const uint64_t total = model.losses_total().*member;
     grid.put(area.x + 1, y, LossInterval::bare_name(loss),
              total > 0 && !harmless ? Role::kLoss : Role::kNormal,
              std::min(name_width, area.width - 1));
@@ -39,7 +38,7 @@ static void draw_losses(Grid& grid, Area area, const Model& model, const ViewSta
       if (x + number_width > area.width) return;
       grid.put_right(area.x + x, y, text(value), number_width, role(value));
     };
-    number(1 + name_width, now.*member);
+    number(1 + name_width, now);
     number(1 + name_width + number_width, total);
     const int what_x = 1 + name_width + 2 * number_width + 3;
     if (what_x + 20 <= area.width) {
@@ -49,8 +48,9 @@ static void draw_losses(Grid& grid, Area area, const Model& model, const ViewSta
   };
   // What occurred comes first: small terminals have no room for all.
   for (const bool occurred : {true, false}) {
-    LossInterval::for_each_number([&](const Number& number, uint64_t LossInterval::*member) {
-      if ((model.losses_total().*member > 0) == occurred) draw_row(number, member);
+    for_each_loss(model.whole(), [&](const Number& number, uint64_t total) {
+      const double now = find_number(number.name)->value(model.last()).value_or(0);
+      if ((total > 0) == occurred) draw_row(number, static_cast<uint64_t>(now), total);
     });
   }
   ++y;

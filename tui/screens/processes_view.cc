@@ -1,20 +1,14 @@
 // Processes: whose traffic it is and what it costs: flows, rates, CPU, waits for a CPU, memory.
 //
-// While it is shown live it reads /proc, of the whole host where no subject was given. A replay has
-// what was recorded: the owners of flows and the subject's threads.
+// While it is shown live, Model::processes has what /proc says, of the whole host where no subject
+// was given. A replay has what was recorded: the owners of flows and the subject's threads.
 #include <algorithm>
-#include <any>
 #include <array>
-#include <filesystem>
 #include <map>
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include "core/clock.h"
-#include "core/proc_stat.h"
-#include "core/read_file.h"
 #include "core/text.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
@@ -22,93 +16,6 @@
 
 namespace topspin {
 namespace {
-
-/// A process as /proc tells of it. Its identity is (pid, start_ticks).
-struct Reading {
-  uint64_t start_ticks = 0;
-  std::string name;
-  uint64_t cpu_ticks = 0;           // user and system
-  std::optional<uint64_t> wait_ns;  // of its threads, for a CPU
-  int64_t rss_bytes = 0;
-};
-
-/// The last two times that /proc was read.
-struct HostProcesses {
-  int64_t read_ns = 0;
-  int64_t interval_ns = 0;  // between the two; 0: there is one
-  std::map<int32_t, Reading> now, before;
-};
-
-constexpr size_t kMostBytes = 64 << 10;
-
-/// Of each thread the second word of schedstat. `budget`: so many threads may still be read.
-std::optional<uint64_t> read_wait(const std::string& folder, size_t& budget) {
-  uint64_t sum = 0;
-  bool any = false;
-  std::error_code error;
-  std::filesystem::directory_iterator task(folder + "/task", error), end;
-  for (; !error && task != end; task.increment(error)) {
-    if (budget == 0) return std::nullopt;
-    --budget;
-    const auto text = read_file(task->path().string() + "/schedstat", kMostBytes);
-    if (!text.ok()) continue;
-    unsigned long long cpu_ns = 0, wait_ns = 0;
-    if (std::sscanf(text->c_str(), "%llu %llu", &cpu_ns, &wait_ns) != 2) continue;
-    sum += wait_ns;
-    any = true;
-  }
-  return any ? std::optional(sum) : std::nullopt;
-}
-
-std::optional<Reading> read_process(int32_t pid, size_t& thread_budget) {
-  const std::string folder = fmt::format("/proc/{}", pid);
-  const auto text = read_file(folder + "/stat", kMostBytes);
-  if (!text.ok()) return std::nullopt;
-  auto stat = parse_proc_stat(*text);
-  if (!stat || stat->ended()) return std::nullopt;
-  return Reading{stat->start_ticks, std::move(stat->name), stat->cpu_ticks,
-                 read_wait(folder, thread_budget), stat->rss_pages * sysconf(_SC_PAGESIZE)};
-}
-
-/// Of the subject and whose flows there are; of the whole host where there is no subject.
-std::vector<int32_t> pids_to_read(const Model& model) {
-  std::vector<int32_t> pids;
-  if (model.scene.subject.empty()) {
-    std::error_code error;
-    std::filesystem::directory_iterator entry("/proc", error), end;
-    for (; !error && entry != end; entry.increment(error)) {
-      if (const int pid = std::atoi(entry->path().filename().c_str()); pid > 0) pids.push_back(pid);
-    }
-    return pids;
-  }
-  for (const ThreadEntry& thread : model.threads()) pids.push_back(thread.row.pid);
-  for (const FlowEntry& flow : model.flows()) {
-    for (const auto& number : flow.row.owners) {
-      if (const FlowOwner* owner = model.owners().find(number)) pids.push_back(owner->pid);
-    }
-  }
-  std::sort(pids.begin(), pids.end());
-  pids.erase(std::unique(pids.begin(), pids.end()), pids.end());
-  return pids;
-}
-
-void look_up_processes(Model& model, int64_t now_ns) {
-  // A bound on the time that this takes: some 20 us a thread.
-  constexpr size_t kMostProcesses = 4'096;
-  size_t thread_budget = 4'096;
-  std::any& kept = model.looked_up["processes"];
-  HostProcesses next;
-  if (auto* last = std::any_cast<HostProcesses>(&kept)) {
-    next.before = std::move(last->now);
-    next.interval_ns = now_ns - last->read_ns;
-  }
-  next.read_ns = now_ns;
-  for (const int32_t pid : pids_to_read(model)) {
-    if (next.now.size() >= kMostProcesses) break;
-    if (auto reading = read_process(pid, thread_budget)) next.now[pid] = std::move(*reading);
-  }
-  kept = std::move(next);
-}
 
 struct ProcessRow {
   int32_t pid = 0;
@@ -138,24 +45,13 @@ void add_flows(Rows& rows, const Model& model) {
   }
 }
 
-void add_readings(Rows& rows, const HostProcesses& host) {
-  const double tick_ns = 1e9 / static_cast<double>(sysconf(_SC_CLK_TCK));
-  const auto interval_ns = static_cast<double>(host.interval_ns);
-  for (const auto& [pid, now] : host.now) {
+void add_readings(Rows& rows, const ProcessTable& table) {
+  for (const auto& [pid, now] : table.now()->processes) {
     ProcessRow& row = rows[pid];
     row.name = now.name;
     row.rss_bytes = now.rss_bytes;
-    const auto before = host.before.find(pid);
-    if (interval_ns <= 0 || before == host.before.end() ||
-        before->second.start_ticks != now.start_ticks)
-      continue;
-    if (now.cpu_ticks >= before->second.cpu_ticks)
-      row.cpu =
-          static_cast<double>(now.cpu_ticks - before->second.cpu_ticks) * tick_ns / interval_ns;
-    // A sum that shrank has lost threads.
-    const auto& waited = before->second.wait_ns;
-    if (now.wait_ns && waited && *now.wait_ns >= *waited)
-      row.wait = static_cast<double>(*now.wait_ns - *waited) / interval_ns;
+    row.cpu = table.cpu(pid);
+    row.wait = table.wait(pid);
   }
 }
 
@@ -214,11 +110,8 @@ std::string cell(const ProcessRow& row, size_t column) {
 std::vector<ProcessRow> sorted_rows(const Model& model, const ListState& list) {
   Rows rows;
   add_flows(rows, model);
-  const auto kept = model.looked_up.find("processes");
-  const auto* host =
-      kept == model.looked_up.end() ? nullptr : std::any_cast<HostProcesses>(&kept->second);
-  if (host != nullptr)
-    add_readings(rows, *host);
+  if (model.processes.now())
+    add_readings(rows, model.processes);
   else
     add_threads(rows, model);
   std::vector<ProcessRow> sorted;
@@ -236,6 +129,10 @@ std::vector<ProcessRow> sorted_rows(const Model& model, const ListState& list) {
   return sorted;
 }
 
+uint64_t left_out_of(const Model& model) {
+  return model.processes.now() ? model.processes.now()->left_out : 0;
+}
+
 void draw_processes(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const ListState list = state.list("processes");
   const std::vector<ProcessRow> rows = sorted_rows(model, list);
@@ -247,6 +144,13 @@ void draw_processes(Grid& grid, Area area, const Model& model, const ViewState& 
   NumberTable table(grid, area, std::clamp(area.width / 4, 12, 24), kProcessColumns);
   table.draw_titles(fmt::format("Process ({})", format_exact(rows.size())), list.sort,
                     list.reverse);
+  if (const uint64_t left_out = left_out_of(model); left_out > 0 && area.height > 1) {
+    --area.height;
+    grid.put(area.x + 1, area.y + area.height,
+             fmt::format("{} more processes were not read: more than one look takes in",
+                         format_exact(left_out)),
+             Role::kWarning, area.width - 2);
+  }
   const auto visible = static_cast<uint64_t>(std::max(area.height - 1, 0));
   const uint64_t top = top_of_list(list, rows.size(), visible);
   const uint64_t selected = std::min<uint64_t>(list.selected, rows.size() - 1);
@@ -278,8 +182,10 @@ constexpr std::array<ScreenKey, 1> kKeys = {{
 }};
 
 int processes_height(const Model& model, const ViewState& state, int rows) {
-  return 1 + static_cast<int>(std::clamp<uint64_t>(processes_rows(model, state), 1,
-                                                   static_cast<uint64_t>(rows)));
+  const int note = left_out_of(model) > 0 ? 1 : 0;
+  return 1 + note +
+         static_cast<int>(
+             std::clamp<uint64_t>(processes_rows(model, state), 1, static_cast<uint64_t>(rows)));
 }
 
 }  // namespace
@@ -296,8 +202,7 @@ const Screen& processes_screen() {
                                  .sort_columns = kProcessColumns.size(),
                                  .press = press_processes,
                                  .keys = kKeys,
-                                 .plain_height = processes_height,
-                                 .look_up = look_up_processes};
+                                 .plain_height = processes_height};
   return kScreen;
 }
 

@@ -60,11 +60,6 @@ struct Screen {
   /// The height of the body in plain text that shows at most `rows` rows of a table; nullptr: 24.
   int (*plain_height)(const Model& model, const ViewState& state, int rows) = nullptr;
 
-  /// Reads what it shows beside the Samples and keeps it in model.looked_up: the one function of a
-  /// screen that is not pure. Live calls it once a second while the screen is shown, on the
-  /// recording's thread: it must take a few ms at most. nullptr: Samples say it all.
-  void (*look_up)(Model& model, int64_t now_ns) = nullptr;
-
   /// Help and the menu: they lie over another screen, and Esc goes back to it.
   bool is_overlay = false;
 };

@@ -45,6 +45,8 @@ TEST(BadInput, WrongUsageIs2) {
   expect_refusal(topspin({"record", "-i", "lo", "port", "and"}), 2, "filter");
   expect_refusal(topspin({"record", "--", "no-such-command-at-all"}), 2, "command not found");
   expect_refusal(topspin({"record", "--probe", "scheduler"}), 2, "NAME=RUNG");
+  expect_refusal(topspin({"record", "--probe", "scheduler=off"}), 2, "NAME=on");
+  expect_refusal(topspin({"record", "--probe", "stacks=on"}), 2, "--stacks N");
   expect_refusal(topspin({"record", "--max-stored-flows", "-1", "--", "true"}), 2, "-1");
   expect_refusal(topspin({"live", "--once", "--batch", "3"}), 2, "--once or --batch");
   expect_refusal(topspin({"report", "--max-bytes", "-1", "--format", "markdown"}), 2, "1 or more");

@@ -177,6 +177,11 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
   EXPECT_EQ(message_of(small), "accepted");
 }
 
+TEST(Plan, AProbeOnRequestIsAskedForWithOn) {
+  const Plan plan = must_parse(std::string(kSmallest) + "[probes]\ninterrupts = \"on\"\n");
+  EXPECT_THAT(plan.probes, ElementsAre("interrupts=on"));
+}
+
 TEST(Plan, TextsThatTheTomlParserAssertsOnAreErrorsWithTheirLine) {
   for (const char* text : {"[[[", "[.", "[#", "[[\n", "[ .a]", "[[#]]", "[[\n]]"}) {
     EXPECT_THAT(message_of(text), StartsWith("p.toml:1: ")) << text;

@@ -4,6 +4,7 @@
 // what a host ought to need.
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -25,6 +26,7 @@
 #include <sys/capability.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -198,6 +200,188 @@ class Sockets : public testing::Test {
   std::map<uint16_t, SocketRow> rows_;
   LossInterval losses_;
 };
+
+/// The smoothed RTT and the congestion window that a connection's own process is told.
+struct OwnTcpInfo {
+  uint64_t srtt_ns = 0, cwnd_bytes = 0;
+  bool operator==(const OwnTcpInfo&) const = default;
+};
+OwnTcpInfo own_tcp_info(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  CHECK(::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0);
+  return {uint64_t{info.tcpi_rtt} * 1'000, uint64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss};
+}
+
+/// A word of what `ss -ti` prints, without its unit: "rtt:0.05/0.02" has the rtt 0.05.
+std::optional<double> ss_word(const std::string& text, const std::string& word) {
+  const size_t at = text.find(" " + word + ":");
+  if (at == std::string::npos) return std::nullopt;
+  return std::stod(text.substr(at + word.size() + 2));
+}
+std::string ss_of(uint16_t local_port) {
+  const std::string command =
+      "ss -H -t -i -n -O sport = :" + std::to_string(local_port) + " 2>/dev/null";
+  FILE* const pipe = ::popen(command.c_str(), "r");
+  std::string text;
+  char part[4096];
+  while (pipe && ::fgets(part, sizeof(part), pipe)) text += part;
+  if (pipe) ::pclose(pipe);
+  return text;
+}
+
+/// Connections of the subject to a listener of ours, some with a little traffic and one with much.
+struct Conversation {
+  static constexpr int kCount = 3;
+  std::array<OwnTcpInfo, kCount> info{};
+  std::array<uint16_t, kCount> port{};
+};
+void converse(Conversation* told, uint16_t listening_port) {
+  std::vector<UniqueFd> fds;
+  for (int i = 0; i < Conversation::kCount; ++i) {
+    fds.push_back(connected_socket(SOCK_STREAM, listening_port));
+    // The window grows with what is acknowledged.
+    std::vector<char> bytes(1'000 << (4 * i));
+    for (int round = 0; round < 4; ++round) {
+      size_t sent = 0, got = 0;
+      while (sent < bytes.size() || got < bytes.size()) {
+        const ssize_t n = ::send(fds[i].get(), bytes.data(), bytes.size() - sent, MSG_DONTWAIT);
+        if (n > 0) sent += static_cast<size_t>(n);
+        const ssize_t m = ::recv(fds[i].get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
+        if (m > 0) got += static_cast<size_t>(m);
+      }
+    }
+    sockaddr_in address{};
+    socklen_t length = sizeof(address);
+    ::getsockname(fds[i].get(), reinterpret_cast<sockaddr*>(&address), &length);
+    told->port[i] = ntohs(address.sin_port);
+  }
+  // Delayed acknowledgements change the RTT once more: until nothing changes any more.
+  for (int quiet = 0; quiet < 20; ++quiet) {
+    sleep_ms(10);
+    for (int i = 0; i < Conversation::kCount; ++i) {
+      const OwnTcpInfo now = own_tcp_info(fds[i].get());
+      if (!(now == told->info[i])) quiet = 0;
+      told->info[i] = now;
+    }
+  }
+  ::raise(SIGSTOP);
+}
+
+/// Sends back what comes, on every connection, until told to end.
+class Echo {
+ public:
+  explicit Echo(uint16_t port) : listener_(bound_socket(SOCK_STREAM, port)) {
+    CHECK(::listen(listener_.get(), 64) == 0);
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~Echo() {
+    end_ = true;
+    thread_.join();
+  }
+
+ private:
+  void serve() {
+    std::vector<UniqueFd> fds;
+    std::vector<char> bytes(64 << 10);
+    while (!end_) {
+      std::vector<pollfd> polled = {{listener_.get(), POLLIN, 0}};
+      for (const UniqueFd& fd : fds) polled.push_back({fd.get(), POLLIN, 0});
+      if (::poll(polled.data(), polled.size(), 10) <= 0) continue;
+      for (size_t i = 1; i < polled.size(); ++i) {
+        if (polled[i].revents == 0) continue;
+        const ssize_t got = ::recv(polled[i].fd, bytes.data(), bytes.size(), MSG_DONTWAIT);
+        if (got > 0) (void)!::send(polled[i].fd, bytes.data(), static_cast<size_t>(got), 0);
+      }
+      if (polled[0].revents != 0) fds.emplace_back(::accept(listener_.get(), nullptr, nullptr));
+    }
+  }
+  UniqueFd listener_;
+  std::atomic<bool> end_ = false;
+  std::thread thread_;
+};
+
+TEST_F(Sockets, RttAndWindowAreThoseThatTheSubjectReadsItself) {
+  constexpr uint16_t kPort = 7090;
+  const Echo echo(kPort);
+  Shared<Conversation> told;
+  ForkedSubject subject([&] { converse(told.operator->(), kPort); });
+  // Connections of ours, which are not the subject's.
+  const UniqueFd other = connected_socket(SOCK_STREAM, kPort);
+  watch(subject.pid());
+  SocketInterval before = *probes_->take_interval().sockets;
+  EXPECT_EQ(before.tcp_connections, 0u);
+  EXPECT_EQ(before.tcp_srtt_mean_ns, std::nullopt) << "no connection: absent, not 0";
+  EXPECT_EQ(before.tcp_cwnd_max_bytes, std::nullopt);
+  subject.go();
+  await_stop(subject);
+  const SocketInterval now = *probes_->take_interval().sockets;
+  std::vector<uint64_t> srtt, cwnd;
+  for (const OwnTcpInfo& one : told->info) {
+    srtt.push_back(one.srtt_ns);
+    cwnd.push_back(one.cwnd_bytes);
+  }
+  EXPECT_EQ(now.tcp_connections, 3u);
+  EXPECT_EQ(now.tcp_reads_cut, 0u);
+  EXPECT_EQ(now.tcp_srtt_min_ns, *std::min_element(srtt.begin(), srtt.end()));
+  EXPECT_EQ(now.tcp_srtt_max_ns, *std::max_element(srtt.begin(), srtt.end()));
+  EXPECT_EQ(now.tcp_srtt_mean_ns, (srtt[0] + srtt[1] + srtt[2]) / 3);
+  EXPECT_EQ(now.tcp_cwnd_min_bytes, *std::min_element(cwnd.begin(), cwnd.end()));
+  EXPECT_EQ(now.tcp_cwnd_max_bytes, *std::max_element(cwnd.begin(), cwnd.end()));
+  EXPECT_EQ(now.tcp_cwnd_mean_bytes, (cwnd[0] + cwnd[1] + cwnd[2]) / 3);
+  EXPECT_GT(now.tcp_cwnd_max_bytes, now.tcp_cwnd_min_bytes) << "the window of one has grown";
+  for (int i = 0; i < Conversation::kCount; ++i) {
+    const std::string text = ss_of(told->port[i]);
+    const auto rtt_ms = ss_word(text, "rtt"), segments = ss_word(text, "cwnd");
+    const auto mss = ss_word(text, "mss");
+    if (!rtt_ms || !segments || !mss) GTEST_SKIP() << "needs ss of iproute2 for the rest";
+    EXPECT_NEAR(*rtt_ms * 1e6, static_cast<double>(srtt[i]), 1'000) << text;
+    EXPECT_EQ(*segments * *mss, static_cast<double>(cwnd[i])) << text;
+  }
+}
+
+/// More connections than are looked at in a tick: what the subject listens on is found all the
+/// same, and that some were left out is counted.
+TEST_F(Sockets, AmongVeryManyConnectionsThoseOfItsOwnPortsAreFound) {
+  constexpr int kOthers = 2'500;  // both ends are in this namespace
+  constexpr uint16_t kPort = 7091, kOtherPort = 7092;
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < 3 * kOthers) GTEST_SKIP() << "needs more open files";
+  ForkedSubject subject([] {
+    const UniqueFd listener = bound_socket(SOCK_STREAM, kPort);
+    CHECK(::listen(listener.get(), 8) == 0);
+    ::raise(SIGSTOP);
+    const UniqueFd one(::accept(listener.get(), nullptr, nullptr));
+    const UniqueFd two(::accept(listener.get(), nullptr, nullptr));
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  subject.go();
+  await_stop(subject);
+  (void)probes_->take_interval();  // its listening socket is known from here on
+  std::vector<UniqueFd> others;
+  const UniqueFd listener = bound_socket(SOCK_STREAM, kOtherPort);
+  CHECK(::listen(listener.get(), 8) == 0);
+  for (int i = 0; i < kOthers; ++i) {
+    others.push_back(connected_socket(SOCK_STREAM, kOtherPort));
+    others.emplace_back(::accept(listener.get(), nullptr, nullptr));
+  }
+  const UniqueFd first = connected_socket(SOCK_STREAM, kPort);
+  const UniqueFd second = connected_socket(SOCK_STREAM, kPort);
+  ::kill(subject.pid(), SIGCONT);
+  await_stop(subject);
+  SocketInterval now;
+  for (int tick = 0; tick < 100 && now.tcp_connections != 2u; ++tick) {
+    now = *probes_->take_interval().sockets;
+    EXPECT_EQ(now.tcp_reads_cut, 1u);
+    sleep_ms(50);
+  }
+  EXPECT_EQ(now.tcp_connections, 2u);
+  EXPECT_TRUE(now.tcp_srtt_max_ns);
+}
 
 /// TCP_DEFER_ACCEPT has the listening socket drop each handshake's last ACK until data comes.
 TEST_F(Sockets, AnAckThatIsDroppedRefusesNobody) {

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the BPF programs of this folder and user space both see. Plain C. */
+#ifndef TOPSPIN_PROBES_INTERRUPTS_ABI_H
+#define TOPSPIN_PROBES_INTERRUPTS_ABI_H
+
+#include <linux/types.h>
+
+/* One CPU: an element of the map `cpus`, written on that CPU only. All but the last five only grow;
+ * times are nanoseconds of CLOCK_MONOTONIC. */
+struct topspin_interrupt_cpu {
+  __u64 hardirqs;
+  __u64 hardirq_ns;
+  __u64 softirqs;
+  __u64 softirq_ns; /* without the hard interrupts within them */
+  /* On top of a thread of the subject. */
+  __u64 interrupted; /* how many, hard and soft */
+  __u64 interrupted_hardirq_ns;
+  __u64 interrupted_softirq_ns;
+
+  __u64 hardirq_begin_ns; /* of the one that runs; 0: none */
+  __u64 softirq_begin_ns;
+  __u64 hardirq_ns_at_softirq; /* hardirq_ns, when it began */
+  __u32 hardirq_interrupts;    /* what runs interrupted a thread of the subject */
+  __u32 softirq_interrupts;
+  __u64 reserved[5]; /* two cache lines of 64 bytes: CPUs share none */
+};
+
+#ifdef __cplusplus
+static_assert(sizeof(topspin_interrupt_cpu) == 128);
+#else
+_Static_assert(sizeof(struct topspin_interrupt_cpu) == 128, "layout");
+#endif
+
+#endif
