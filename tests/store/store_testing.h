@@ -81,8 +81,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -132,6 +132,8 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, RunEnd>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
+  } else if constexpr (std::is_same_v<T, ProbeParts>) {
+    return std::apply([](auto&... parts) { return std::tie(parts...); }, value);
   } else {
     static_assert(std::is_void_v<T>, "no members() for this type");
   }
