@@ -6,6 +6,7 @@
 // single file. Neither a writer nor a reader may be carried across a fork.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -144,6 +145,12 @@ class RunStore {
   /// meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
+  /// At most `most` of these ticks, from number `first` on. Numbers begin at 1 and may have gaps,
+  /// where ticks could not be stored. Costs what it gives, wherever in the run it begins.
+  virtual Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,
+                                                 size_t most) = 0;
+  /// The number of the last tick so far; 0: there is none.
+  virtual Result<uint64_t> last_tick(const std::string& run_id) = 0;
   /// What the ticks add up to. Of a run that ended it is stored, and costs a few rows; else the
   /// ticks are read.
   virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;
