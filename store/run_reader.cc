@@ -505,12 +505,13 @@ Status SqliteRunStore::load_counters(int64_t run, std::vector<Sample>& ticks) {
 
 Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_ASSIGN(const auto stages, load_stages(run_id));
-  const int64_t from_ns = part == RunPart::kMeasured ? measured_from_ns(stages) : 0;
-  const bool whole = from_ns == 0;  // every tick belongs to the part
-  TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, whole ? RunPart::kWhole : part));
+  TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, part));
   TOPSPIN_TRY(check_still_there(run_id));
   if (stored) return *std::move(stored);
+  TOPSPIN_ASSIGN(const auto stages, load_stages(run_id));
+  const int64_t from_ns = part == RunPart::kMeasured ? measured_from_ns(stages) : 0;
+  // Without a load stage every tick was measured, and only the whole is stored.
+  if (part == RunPart::kMeasured && from_ns == 0) return this->fold(run_id, RunPart::kWhole);
   RunFold fold;
   fold.load_end_ns = load_end_ns(stages);
   TOPSPIN_TRY(for_each_tick(run_id, [&](const Sample& tick) {

@@ -35,6 +35,9 @@ struct WriterOptions {
   int busy_timeout_ms = 5000;      // once created: how long a call waits for another program's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
+  /// What the run's ticks add up to, by whoever makes them. The writer tells it of stages, and
+  /// stores it with the end if it is of the ticks that were stored. Empty: a reader adds them up.
+  std::shared_ptr<RunFolds> folds;
 };
 
 class RunWriter {
