@@ -46,4 +46,20 @@ void RunFold::add(const Sample& tick) {
   greatest.flows.silent_flows = most_silent;
 }
 
+void RunFolds::add(const Sample& tick) {
+  whole_.add(tick);
+  if (measured_from_ns() > 0 && tick.elapsed_ns > measured_from_ns()) measured_.add(tick);
+  last_ns_ = tick.elapsed_ns;
+}
+
+void RunFolds::put_stage(uint64_t position, const RunStage& stage) {
+  const int64_t from_ns = measured_from_ns(), end_ns = whole_.load_end_ns;
+  while (stages_.size() <= position) stages_.emplace_back().kind = StageKind::kStart;
+  stages_[position] = stage;
+  whole_.load_end_ns = measured_.load_end_ns = load_end_ns(stages_);
+  if (measured_from_ns() != from_ns && last_ns_ > measured_from_ns()) exact_ = false;
+  if (whole_.load_end_ns != end_ns && last_ns_ > std::min(end_ns, whole_.load_end_ns))
+    exact_ = false;
+}
+
 }  // namespace topspin

@@ -1,10 +1,13 @@
 // A run folded: its ticks merged into one. What every report, list, rule and gate reads of a run
-// without looking at its ticks; stored when the run ends. Plain values; thread-agnostic.
+// without looking at its ticks; stored when the run ends. While a run is made, it is folded once
+// (RunFolds), for its judgement, its last words and the store. Plain values; thread-agnostic.
 #pragma once
 
 #include <cstdint>
 #include <limits>
+#include <vector>
 
+#include "core/run.h"
 #include "core/sample.h"
 
 namespace topspin {
@@ -25,6 +28,32 @@ struct RunFold {
   /// The tick that follows. A subject without a process has ended: what it held then (nothing)
   /// does not replace what it held before.
   void add(const Sample& tick);
+};
+
+/// The folds of a run that is being made: of all its ticks, and of those that were measured under
+/// load.
+class RunFolds {
+ public:
+  /// The tick that follows, complete.
+  void add(const Sample& tick);
+
+  /// A stage that begins, or what has become known of it; `position` counts from 0.
+  void put_stage(uint64_t position, const RunStage& stage);
+
+  const RunFold& whole() const { return whole_; }
+  /// From the start of the first load stage on; nullptr: there is none, so all was measured.
+  const RunFold* measured() const { return measured_from_ns() > 0 ? &measured_ : nullptr; }
+  /// false: a stage came so late that earlier ticks would have counted otherwise. Whoever wants
+  /// the folds then adds the ticks up again.
+  bool exact() const { return exact_; }
+
+ private:
+  int64_t measured_from_ns() const { return topspin::measured_from_ns(stages_); }
+
+  RunFold whole_, measured_;
+  std::vector<RunStage> stages_;
+  int64_t last_ns_ = 0;
+  bool exact_ = true;
 };
 
 }  // namespace topspin

@@ -1,5 +1,6 @@
 // The reader. Rows are fetched in batches and handed over between statements: whoever is visited
 // takes as long as it likes, and no open read keeps a writer's log from being cut back.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -47,6 +48,9 @@ class SqliteRunStore final : public RunStore {
   Result<StoredRun> last_run() override;
   Status for_each_tick(const std::string& run_id,
                        const std::function<void(const Sample&)>& visit) override;
+  Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,
+                                         size_t most) override;
+  Result<uint64_t> last_tick(const std::string& run_id) override;
   Result<RunFold> fold(const std::string& run_id, RunPart part) override;
   Status for_each_flow(const std::string& run_id,
                        const std::function<void(const FlowRow&)>& visit) override;
@@ -81,7 +85,7 @@ class SqliteRunStore final : public RunStore {
   Status load_lists(int64_t run, StoredRun& stored);
   Status load_progress(int64_t run, StoredRun& stored);
   Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
-  Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first);
+  Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first, int64_t most);
   Status load_histograms(int64_t run, std::vector<Sample>& ticks);
   Status load_cpus(int64_t run, std::vector<Sample>& ticks);
   Status load_counters(int64_t run, std::vector<Sample>& ticks);
@@ -355,7 +359,7 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
   int64_t first = 0;
   while (true) {
-    TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first));
+    TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first, kTicksABatch));
     for (const Sample& sample : ticks) visit(sample);
     if (ticks.empty()) return check_still_there(run_id);
     const auto last = static_cast<int64_t>(ticks.back().tick);
@@ -365,14 +369,38 @@ Status SqliteRunStore::for_each_tick(const std::string& run_id,
   }
 }
 
-Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first) {
+Result<std::vector<Sample>> SqliteRunStore::read_ticks(const std::string& run_id, uint64_t first,
+                                                       size_t most) {
+  constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(auto ticks, load_ticks(run, static_cast<int64_t>(std::min<uint64_t>(first, kMost)),
+                                        static_cast<int64_t>(std::min<uint64_t>(most, kMost))));
+  TOPSPIN_TRY(check_still_there(run_id));
+  return ticks;
+}
+
+Result<uint64_t> SqliteRunStore::last_tick(const std::string& run_id) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare("SELECT coalesce(max(tick), 0) FROM tick WHERE run = ?1"));
+  select.bind_int(1, run);
+  uint64_t tick = 0;
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  ColumnLoader load(select);
+  load.load(tick);
+  if (!row || load.damaged()) return damaged(*connection_, "a run's ticks");
+  return tick;
+}
+
+Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first, int64_t most) {
   const ColumnNames columns = names_of_sample_columns();
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
-                     "SELECT {} FROM tick WHERE run = ?1 AND tick >= ?2 ORDER BY tick LIMIT {}",
-                     columns.names(), kTicksABatch)));
+                     "SELECT {} FROM tick WHERE run = ?1 AND tick >= ?2 ORDER BY tick LIMIT ?3",
+                     columns.names())));
   select.bind_int(1, run);
   select.bind_int(2, first);
+  select.bind_int(3, most);
   std::vector<Sample> ticks;
   while (true) {
     TOPSPIN_ASSIGN(const bool row, select.step());
@@ -477,12 +505,13 @@ Status SqliteRunStore::load_counters(int64_t run, std::vector<Sample>& ticks) {
 
 Result<RunFold> SqliteRunStore::fold(const std::string& run_id, RunPart part) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_ASSIGN(const auto stages, load_stages(run_id));
-  const int64_t from_ns = part == RunPart::kMeasured ? measured_from_ns(stages) : 0;
-  const bool whole = from_ns == 0;  // every tick belongs to the part
-  TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, whole ? RunPart::kWhole : part));
+  TOPSPIN_ASSIGN(auto stored, load_fold(*connection_, run, part));
   TOPSPIN_TRY(check_still_there(run_id));
   if (stored) return *std::move(stored);
+  TOPSPIN_ASSIGN(const auto stages, load_stages(run_id));
+  const int64_t from_ns = part == RunPart::kMeasured ? measured_from_ns(stages) : 0;
+  // Without a load stage every tick was measured, and only the whole is stored.
+  if (part == RunPart::kMeasured && from_ns == 0) return this->fold(run_id, RunPart::kWhole);
   RunFold fold;
   fold.load_end_ns = load_end_ns(stages);
   TOPSPIN_TRY(for_each_tick(run_id, [&](const Sample& tick) {

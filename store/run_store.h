@@ -6,6 +6,7 @@
 // single file. Neither a writer nor a reader may be carried across a fork.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -34,6 +35,9 @@ struct WriterOptions {
   int busy_timeout_ms = 5000;      // once created: how long a call waits for another program's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
+  /// What the run's ticks add up to, by whoever makes them. The writer tells it of stages, and
+  /// stores it with the end if it is of the ticks that were stored. Empty: a reader adds them up.
+  std::shared_ptr<RunFolds> folds;
 };
 
 class RunWriter {
@@ -144,6 +148,12 @@ class RunStore {
   /// meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
+  /// At most `most` of these ticks, from number `first` on. Numbers begin at 1 and may have gaps,
+  /// where ticks could not be stored. Costs what it gives, wherever in the run it begins.
+  virtual Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,
+                                                 size_t most) = 0;
+  /// The number of the last tick so far; 0: there is none.
+  virtual Result<uint64_t> last_tick(const std::string& run_id) = 0;
   /// What the ticks add up to. Of a run that ended it is stored, and costs a few rows; else the
   /// ticks are read.
   virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;

@@ -299,52 +299,15 @@ bool room_is_scarce(const std::string& path) {
          uint64_t{info.f_bavail} * uint64_t{info.f_frsize} < kScarceBytes;
 }
 
+bool are_equal(const LossInterval& a, const LossInterval& b) {
+  bool equal = true;
+  LossInterval::for_each_number([&](const Number&, auto member) {
+    equal = equal && std::invoke(member, a) == std::invoke(member, b);
+  });
+  return equal;
+}
+
 bool is_out_of_room(const Error& error) { return may_pass(error) && error.os_errno != EBUSY; }
-
-/// What the ticks of the run add up to so far.
-class Folds {
- public:
-  /// The tick that follows, with `losses` in place of its own.
-  void add(const Sample& tick, const LossInterval& losses) {
-    fold(whole_, tick, losses);
-    if (measured_from_ns() > 0 && tick.elapsed_ns > measured_from_ns())
-      fold(measured_, tick, losses);
-    last_ns_ = tick.elapsed_ns;
-  }
-
-  /// A stage that begins, or what has become known of it. Should it change what an earlier tick
-  /// counts for, nothing is stored: a reader adds the ticks up itself.
-  void put_stage(uint64_t position, const RunStage& stage) {
-    const int64_t from_ns = measured_from_ns(), end_ns = whole_.load_end_ns;
-    while (stages_.size() <= position) stages_.emplace_back().kind = StageKind::kStart;
-    stages_[position] = stage;
-    whole_.load_end_ns = measured_.load_end_ns = load_end_ns(stages_);
-    if (measured_from_ns() != from_ns && last_ns_ > measured_from_ns()) exact_ = false;
-    if (whole_.load_end_ns != end_ns && last_ns_ > std::min(end_ns, whole_.load_end_ns))
-      exact_ = false;
-  }
-
-  Status store(Connection& connection, int64_t run) const {
-    if (!exact_) return {};
-    TOPSPIN_TRY(insert_fold(connection, run, RunPart::kWhole, whole_));
-    if (measured_from_ns() == 0) return {};
-    return insert_fold(connection, run, RunPart::kMeasured, measured_);
-  }
-
- private:
-  static void fold(RunFold& fold, const Sample& tick, const LossInterval& losses) {
-    LossInterval before = fold.merged.losses;
-    fold.add(tick);
-    before.merge(losses);
-    fold.merged.losses = before;
-  }
-  int64_t measured_from_ns() const { return topspin::measured_from_ns(stages_); }
-
-  RunFold whole_, measured_;
-  std::vector<RunStage> stages_;
-  int64_t last_ns_ = 0;
-  bool exact_ = true;
-};
 
 class SqliteRunWriter final : public RunWriter {
  public:
@@ -356,7 +319,8 @@ class SqliteRunWriter final : public RunWriter {
         file_(file_identity(connection_->path())),
         max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
         max_thread_rows_(std::min(options.max_thread_rows, kMostRows)),
-        max_socket_rows_(std::min(options.max_socket_rows, kMostRows)) {}
+        max_socket_rows_(std::min(options.max_socket_rows, kMostRows)),
+        folds_(options.folds) {}
 
   ~SqliteRunWriter() override;
 
@@ -412,6 +376,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
+  Status store_folds();
   int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
 
   std::unique_ptr<Connection> connection_;
@@ -430,12 +395,11 @@ class SqliteRunWriter final : public RunWriter {
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
-  std::vector<ThreadSlot> thread_ticks_;  // with the sums of the tick
-  // Of the open transaction, for each of its ticks: its losses with those that were counted here.
-  std::vector<LossInterval> counted_losses_;
-  Folds folds_;
+  std::vector<ThreadSlot> thread_ticks_;   // with the sums of the tick
+  const std::shared_ptr<RunFolds> folds_;  // may be null
   int64_t ticks_ = 0;
-  LossInterval batch_losses_;   // in the transaction that is open
+  LossInterval losses_;         // of all stored ticks
+  LossInterval batch_losses_;   // counted here, in the transaction that is open
   LossInterval untold_losses_;  // in those committed since take_losses()
   int64_t events_ = 0;
   std::optional<Error> failed_;  // after which no tick is taken
@@ -461,12 +425,10 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   };
   flows_before_.clear();
   threads_before_.clear();
-  counted_losses_.clear();
   Status stored = store();
   if (!stored.ok() && is_out_of_room(stored.error())) {
     // The log holds each page as often as it was written: moved into the file it takes less room.
     undo();
-    counted_losses_.clear();
     keep_log_small(*connection_);
     (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
     stored = store();
@@ -476,7 +438,8 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
     return refuse(stored.error());
   }
   ticks_ += static_cast<int64_t>(samples.size());
-  for (size_t i = 0; i < samples.size(); ++i) folds_.add(samples[i], counted_losses_[i]);
+  for (const Sample& sample : samples) losses_.merge(sample.losses);
+  losses_.merge(batch_losses_);
   untold_losses_.merge(batch_losses_);
   return {};
 }
@@ -533,7 +496,6 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
         return store_histogram(sample.tick, name, encoded);
       }));
   if (sample.scheduler) TOPSPIN_TRY(store_cpus(sample.tick, sample.scheduler->cpus));
-  counted_losses_.push_back(losses);
   return {};
 }
 
@@ -802,7 +764,7 @@ Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
   CHECK(!finished_);
   if (failed_) return *failed_;
   TOPSPIN_TRY(upsert_stage(*connection_, run_, position, stage));
-  folds_.put_stage(position, stage);
+  if (folds_) folds_->put_stage(position, stage);
   return {};
 }
 
@@ -831,8 +793,21 @@ Status SqliteRunWriter::store_end(const RunEnd& end) {
   TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO invalid_reason VALUES (?1, ?2, ?3)", run_,
                           end.invalid_reasons));
   TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO doubt VALUES (?1, ?2, ?3)", run_, end.doubts));
-  TOPSPIN_TRY(folds_.store(*connection_, run_));
+  TOPSPIN_TRY(store_folds());
   return transaction.commit();
+}
+
+/// What is stored is what the stored ticks add up to. Ticks that were given up, and losses that
+/// were told after their tick, are a reader's to add up.
+Status SqliteRunWriter::store_folds() {
+  if (!folds_ || !folds_->exact()) return {};
+  const RunFold& whole = folds_->whole();
+  if (whole.ticks != static_cast<uint64_t>(ticks_) || !are_equal(whole.merged.losses, losses_))
+    return {};
+  TOPSPIN_TRY(insert_fold(*connection_, run_, RunPart::kWhole, whole));
+  const RunFold* measured = folds_->measured();
+  return measured != nullptr ? insert_fold(*connection_, run_, RunPart::kMeasured, *measured)
+                             : Status();
 }
 
 Status SqliteRunWriter::finish(const RunEnd& end) {

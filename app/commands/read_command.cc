@@ -51,9 +51,10 @@ class FileRecorder {
     TOPSPIN_TRY(flush());
     RunEnd end;
     end.duration_ns = duration_ns_;
-    LossInterval losses = ticks_.loss_totals();
+    const RunFold& fold = ticks_.fold();
+    LossInterval losses = fold.merged.losses;
     losses.merge(writer_->take_losses());
-    end.invalid_reasons = judge_losses(losses, ticks_.flow_totals(), ticks_.ticks());
+    end.invalid_reasons = judge_losses(losses, fold.merged.flows, fold.ticks);
     end.doubts = std::move(doubts);
     if (error) {
       end.status = RunStatus::kFailed;
@@ -71,7 +72,9 @@ class FileRecorder {
   Status open(int64_t start_ns) {
     info_.id = make_run_id(start_ns);
     info_.started_wall_ns = start_ns;
-    TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info_, WriterOptions{}));
+    WriterOptions options;
+    options.folds = ticks_.folds();
+    TOPSPIN_ASSIGN(writer_, RunWriter::create(database_, info_, options));
     return {};
   }
   Status flush() {

@@ -1,5 +1,7 @@
 // `topspin replay RUN`: a stored run in the same screens as live.
-#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -9,6 +11,7 @@
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "app/screen/playback.h"
+#include "app/screen/recorded_run.h"
 #include "ci/run_selection.h"
 #include "store/run_store.h"
 
@@ -21,41 +24,10 @@ struct ReplayOptions {
   LookOptions look;
 };
 
-Result<Recorded> load(const ReplayOptions& o) {
-  TOPSPIN_ASSIGN(auto store, RunStore::open(database_path(o.db)));
+Result<Recorded> open_run(const ReplayOptions& o) {
+  TOPSPIN_ASSIGN(std::shared_ptr<RunStore> store, RunStore::open(database_path(o.db)));
   TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
-  Recorded recorded;
-  recorded.scene = make_scene(run.info);
-  recorded.scene.flows_are_final = true;
-  if (!recorded.scene.subject.empty()) {
-    recorded.scene.subject_state = run.end.exit_status
-                                       ? fmt::format("exited {}", *run.end.exit_status)
-                                       : std::string(run_status_name(run.end.status));
-  }
-  TOPSPIN_TRY(store->for_each_tick(
-      run.info.id, [&](const Sample& sample) { recorded.ticks.push_back(sample); }));
-  if (recorded.ticks.empty()) return recorded;
-
-  // A run keeps each flow as it stood last. Its row comes with the tick in which the flow began.
-  TOPSPIN_TRY(store->for_each_flow(run.info.id, [&](const FlowRow& flow) {
-    const auto after = std::upper_bound(
-        recorded.ticks.begin(), recorded.ticks.end(), flow.first_ns,
-        [](int64_t first_ns, const Sample& sample) { return first_ns < sample.flows.end_ns; });
-    Sample& born = after == recorded.ticks.end() ? recorded.ticks.back() : *after;
-    born.changed_flows.push_back(flow);
-  }));
-  // Threads and calls as they stood last are of the last tick. Sockets are shown from the first on,
-  // as what they were in the whole run.
-  TOPSPIN_TRY(store->for_each_thread(run.info.id, [&](const ThreadRow& thread) {
-    recorded.ticks.back().changed_threads.push_back(thread);
-  }));
-  TOPSPIN_TRY(store->for_each_socket(run.info.id, [&](const SocketRow& socket) {
-    recorded.ticks.front().changed_sockets.push_back(socket);
-  }));
-  TOPSPIN_TRY(store->for_each_syscall(run.info.id, [&](const SyscallRow& syscall) {
-    recorded.ticks.back().changed_syscalls.push_back(syscall);
-  }));
-  return recorded;
+  return recorded_run(std::move(store), run);
 }
 
 }  // namespace
@@ -79,7 +51,7 @@ void add_replay_command(CLI::App& root, Action& action) {
   command->callback([o, &action] {
     action = [o] {
       if (auto checked = check_look_options(o->look); !checked.ok()) return fail(checked.error());
-      auto recorded = load(*o);
+      auto recorded = open_run(*o);
       if (!recorded.ok()) return fail(recorded.error());
       return play(std::move(recorded).value(), o->look);
     };

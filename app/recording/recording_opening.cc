@@ -80,6 +80,7 @@ Status Recording::open_store() {
   WriterOptions options;
   options.max_flow_rows = options_.max_stored_flows;
   options.busy_timeout_ms = kStoreWaitMs;
+  options.folds = folds_;
   TOPSPIN_ASSIGN(auto writer, RunWriter::create(database_, info_, options));
   writer_ = std::make_unique<PatientWriter>(std::move(writer), monotonic_now_ns, [this] {
     pollfd signals{signal_fd_.get(), POLLIN, 0};
@@ -110,6 +111,7 @@ void Recording::begin_ticks() {
   TickSettings settings;
   settings.start_ns = start_ns_;
   settings.first_self = first_self_;
+  settings.folds = folds_;
   settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
   settings.resolve_owners = [this](Sample& sample) { owners_->resolve(sample); };
   if (writer_) {

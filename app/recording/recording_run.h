@@ -112,7 +112,7 @@ class Recording {
   HeadroomWatch headroom_;
   std::string database_;
   RunInfo info_;
-  RunFold fold_;  // by which the run's standing is told
+  std::shared_ptr<RunFolds> folds_ = std::make_shared<RunFolds>();  // of its ticks
   SourceInfo source_;
   int64_t start_ns_ = 0;
   int64_t end_ns_ = std::numeric_limits<int64_t>::max();  // at the latest; once the last tick is

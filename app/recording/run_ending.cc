@@ -14,10 +14,11 @@ RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts) {
   RunEnd end;
   end.duration_ns = facts.duration_ns;
   end.exit_status = facts.exit_status;
-  LossInterval losses = ticks.loss_totals();
+  const RunFold& fold = ticks.fold();
+  LossInterval losses = fold.merged.losses;
   losses.merge(facts.late_losses);
-  end.invalid_reasons = judge_losses(losses, ticks.flow_totals(), ticks.ticks());
-  end.doubts = doubts_of(ticks.flow_totals());
+  end.invalid_reasons = judge_losses(losses, fold.merged.flows, fold.ticks);
+  end.doubts = doubts_of(fold.merged.flows);
   if (auto doubt = doubt_of_guessed_ends(ticks.ends_guessed()))
     end.doubts.push_back(*std::move(doubt));
   for (std::string& doubt : facts.probes_doubts) end.doubts.push_back(std::move(doubt));
@@ -41,7 +42,7 @@ void tell_failures(uint64_t failed, bool tells) {
 
 void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen) {
   const RunSettings& settings = run.info.settings;
-  const FlowInterval& flows = run.ticks.flow_totals();
+  const FlowInterval& flows = run.ticks.fold().merged.flows;
   if (flows.packets == 0 && !options.quiet) {
     say(settings.filter.empty()
             ? fmt::format("0 packets came on {}", settings.interface)
@@ -61,7 +62,7 @@ void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_s
   }
   tell_failures(run.failed, tells);
   if (tells) {
-    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", run.ticks.ticks(),
+    say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", run.ticks.fold().ticks,
                     flows.new_flows, flows.packets, run.database, run.info.id));
   }
 }

@@ -4,6 +4,9 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -30,98 +33,151 @@ constexpr size_t kMaxTicks = 100'000;
 class Player {
  public:
   Player(Recorded recorded, const LookOptions& options)
-      : recorded_(std::move(recorded)), look_(options), plain_(look_.plain()) {}
+      : recorded_(std::move(recorded)),
+        look_(options),
+        plain_(look_.plain()),
+        rewind_(recorded_.read, recorded_.scene) {}
 
   int run();
 
  private:
   int print_plain();
+  int play();
+  int wait_and_handle(int signals, int64_t next_ns, bool plays);
   void step_to(size_t position);
+  Status try_step_to(size_t position);
   void on_effect(Effect effect);
+  Status seek_time();
+  Status seek_loss();
+  Status seek_worst();
+  Result<std::optional<size_t>> find(Rewind::Mark from,
+                                     const std::function<bool(const Sample&)>& wanted);
   void note();
   void show_packets();
-  int64_t interval_ns(size_t position) const {
-    return std::max<int64_t>(recorded_.ticks[position].interval_ns, kNanosPerMilli);
-  }
+  int64_t next_interval_ns();
 
   Recorded recorded_;
   Look look_;
   bool plain_;
-  size_t position_ = 0;             // ticks shown so far
-  std::optional<FlowKey> watched_;  // whose packets are shown
-  size_t watched_position_ = 0;     // up to which tick
+  Rewind rewind_;
+  size_t position_ = 0;  // ticks shown so far
+  std::optional<Error> failure_;
+  std::optional<std::optional<size_t>> worst_;  // where, once that was asked for
+  std::optional<FlowKey> watched_;              // whose packets are shown
+  size_t watched_position_ = 0;                 // up to which tick
   double speed_ = 1;
   int64_t due_ns_ = 0;
 };
 
-/// Shows the first `position` ticks. Backwards means anew from the start: a model only adds.
-void Player::step_to(size_t position) {
-  position = std::min(position, recorded_.ticks.size());
-  if (position < position_) {
-    look_.replace_model(Model());
-    position_ = 0;
+/// Shows the first `position` ticks, or all.
+Status Player::try_step_to(size_t position) {
+  position = std::min(position, recorded_.ticks);
+  // Ahead, too, a jump goes by what was kept there when that is shorter.
+  const bool far = rewind_.mark_before(position).position > position_ + Rewind::kHistory;
+  if (position < position_ || far) {
+    TOPSPIN_ASSIGN(Model model, rewind_.model_at(position));
+    look_.replace_model(std::move(model));
+    position_ = position;
   }
   look_.model().scene = recorded_.scene;
-  while (position_ < position) look_.model().add(recorded_.ticks[position_++]);
+  while (position_ < position) {
+    TOPSPIN_ASSIGN(const Sample* next, rewind_.after(look_.model().tick()));
+    if (next == nullptr) {
+      recorded_.ticks = position_;
+      break;
+    }
+    look_.model().add(*next);
+    rewind_.keep(++position_, look_.model());
+  }
   note();
+  return {};
+}
+
+void Player::step_to(size_t position) {
+  if (Status stepped = try_step_to(position); !stepped.ok()) failure_ = stepped.error();
 }
 
 void Player::note() {
   std::string speed =
       speed_ >= 1 ? fmt::format("{:.0f}x", speed_) : fmt::format("1/{:.0f}x", 1 / speed_);
-  const bool end = position_ == recorded_.ticks.size();
+  const bool end = position_ == recorded_.ticks;
   look_.model().scene.note =
-      fmt::format("REPLAY {} {}/{}{}", speed, position_, recorded_.ticks.size(), end ? " end" : "");
+      fmt::format("REPLAY {} {}/{}{}", speed, position_, recorded_.ticks, end ? " end" : "");
   look_.changed();
 }
 
+/// The position of the first tick after `from` that is wanted.
+Result<std::optional<size_t>> Player::find(Rewind::Mark from,
+                                           const std::function<bool(const Sample&)>& wanted) {
+  while (from.position < recorded_.ticks) {
+    TOPSPIN_ASSIGN(const Sample* next, rewind_.after(from.tick));
+    if (next == nullptr) break;
+    ++from.position;
+    from.tick = next->tick;
+    if (wanted(*next)) return std::optional(from.position);
+  }
+  return std::optional<size_t>();
+}
+
+Status Player::seek_time() {
+  const int64_t wanted_ns = look_.wanted_time_ns();
+  TOPSPIN_ASSIGN(const auto at, find(rewind_.mark_before_time(wanted_ns),
+                                     [&](const Sample& s) { return s.elapsed_ns >= wanted_ns; }));
+  return try_step_to(at.value_or(recorded_.ticks));
+}
+
+Status Player::seek_loss() {
+  TOPSPIN_ASSIGN(const auto at, find({position_, look_.model().tick()},
+                                     [](const Sample& s) { return lost_count(s.losses) > 0; }));
+  if (at) return try_step_to(*at);
+  look_.say("no loss from here on");
+  return {};
+}
+
+/// The greatest lateness; where nothing has a period, the slowest reply. All ticks are read for it,
+/// once.
+Status Player::seek_worst() {
+  if (!worst_) {
+    std::optional<size_t> latest, slowest;
+    std::optional<int64_t> lateness;
+    std::optional<uint64_t> reply;
+    size_t position = 0;
+    TOPSPIN_ASSIGN(const auto none, find({}, [&](const Sample& s) {
+                     ++position;
+                     if (has_lateness(s.flows, recorded_.scene.period_ns) &&
+                         s.flows.lateness.max() > lateness) {
+                       lateness = s.flows.lateness.max();
+                       latest = position;
+                     }
+                     if (s.flows.reply_latency.max() > reply) {
+                       reply = s.flows.reply_latency.max();
+                       slowest = position;
+                     }
+                     return false;
+                   }));
+    (void)none;
+    worst_ = latest ? latest : slowest;
+  }
+  if (*worst_) return try_step_to(**worst_);
+  look_.say("neither lateness nor a reply was measured");
+  return {};
+}
+
 void Player::on_effect(Effect effect) {
-  const auto& ticks = recorded_.ticks;
+  Status sought;
   switch (effect) {
     case Effect::kStepBack: step_to(position_ > 1 ? position_ - 1 : 1); break;
     case Effect::kStepOn: step_to(position_ + 1); break;
     case Effect::kToStart: step_to(1); break;
-    case Effect::kToEnd: step_to(ticks.size()); break;
+    case Effect::kToEnd: step_to(recorded_.ticks); break;
     case Effect::kSlower: speed_ = std::max(speed_ / 2, kSlowest); break;
     case Effect::kFaster: speed_ = std::min(speed_ * 2, kFastest); break;
-    case Effect::kToTime: {
-      const auto at = std::find_if(ticks.begin(), ticks.end(), [&](const Sample& s) {
-        return s.elapsed_ns >= look_.wanted_time_ns();
-      });
-      step_to(at == ticks.end() ? ticks.size() : static_cast<size_t>(at - ticks.begin()) + 1);
-      break;
-    }
-    case Effect::kSwitchInterface: break;
-    case Effect::kNextLoss: {
-      const auto from = ticks.begin() + static_cast<std::ptrdiff_t>(position_);
-      const auto loss =
-          std::find_if(from, ticks.end(), [](const Sample& s) { return lost_count(s.losses) > 0; });
-      if (loss == ticks.end())
-        look_.say("no loss from here on");
-      else
-        step_to(static_cast<size_t>(loss - ticks.begin()) + 1);
-      break;
-    }
-    case Effect::kWorstLateness: {
-      const auto& declared = recorded_.scene.period_ns;
-      const bool periods = std::any_of(ticks.begin(), ticks.end(), [&](const Sample& s) {
-        return has_lateness(s.flows, declared) && !s.flows.lateness.empty();
-      });
-      const auto badness = [&](const Sample& s) -> std::optional<int64_t> {
-        if (periods) return has_lateness(s.flows, declared) ? s.flows.lateness.max() : std::nullopt;
-        return s.flows.reply_latency.summary().max;
-      };
-      const auto worst =
-          std::max_element(ticks.begin(), ticks.end(),
-                           [&](const auto& a, const auto& b) { return badness(a) < badness(b); });
-      if (worst == ticks.end() || !badness(*worst))
-        look_.say("neither lateness nor a reply was measured");
-      else
-        step_to(static_cast<size_t>(worst - ticks.begin()) + 1);
-      break;
-    }
+    case Effect::kToTime: sought = seek_time(); break;
+    case Effect::kNextLoss: sought = seek_loss(); break;
+    case Effect::kWorstLateness: sought = seek_worst(); break;
     default: break;
   }
+  if (!sought.ok()) failure_ = sought.error();
   due_ns_ = monotonic_now_ns();
   note();
 }
@@ -140,7 +196,7 @@ void Player::show_packets() {
     look_.set_packets({}, "a stored run keeps no packets");
     return;
   }
-  auto packets = recorded_.packets_of(*flow, recorded_.ticks[position_ - 1].flows.end_ns);
+  auto packets = recorded_.packets_of(*flow, look_.model().flow_now_ns());
   if (!packets.ok())
     look_.set_packets({}, packets.error().message);
   else
@@ -151,25 +207,40 @@ int Player::print_plain() {
   look_.begin();
   if (look_.batch() == 1) {
     // Once means as it stands in the end: a run that is over has one such picture.
-    step_to(recorded_.ticks.size());
+    step_to(recorded_.ticks);
+    if (failure_) return fail(*failure_);
     fmt::print("{}", look_.plain_text());
     return 0;
   }
-  for (int i = 0; i < look_.batch() && position_ < recorded_.ticks.size(); ++i) {
+  for (int i = 0; i < look_.batch() && position_ < recorded_.ticks; ++i) {
     step_to(position_ + 1);
+    if (failure_) return fail(*failure_);
     fmt::print("{}{}", i > 0 ? "\n" : "", look_.plain_text());
   }
   return 0;
 }
 
+/// How long the tick to come took.
+int64_t Player::next_interval_ns() {
+  const auto next = rewind_.after(look_.model().tick());
+  if (!next.ok()) failure_ = next.error();
+  if (!next.ok() || *next == nullptr) return kNanosPerMilli;
+  return std::max<int64_t>((*next)->interval_ns, kNanosPerMilli);
+}
+
 int Player::run() {
-  if (recorded_.ticks.empty()) {
+  if (recorded_.ticks == 0) {
     return fail(make_error(ErrorCode::kInput, "there is not one tick in it to show"));
   }
   look_.model().scene = recorded_.scene;
   if (auto loaded = look_.load_colours(); !loaded.ok()) return fail(loaded.error());
   if (plain_) return print_plain();
+  const int code = play();
+  look_.close();
+  return failure_ ? fail(*failure_) : code;
+}
 
+int Player::play() {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT}) {
@@ -182,46 +253,49 @@ int Player::run() {
   look_.begin();
   step_to(1);
   due_ns_ = monotonic_now_ns();
-  while (!look_.wants_stop()) {
+  while (!look_.wants_stop() && !failure_) {
     show_packets();
     look_.draw();
-    const bool plays = !look_.frozen() && position_ < recorded_.ticks.size();
-    int timeout_ms = -1;
-    const int64_t now_ns = monotonic_now_ns();
+    const bool plays = !look_.frozen() && position_ < recorded_.ticks;
     const int64_t next_ns =
-        plays ? due_ns_ + static_cast<int64_t>(static_cast<double>(interval_ns(position_)) / speed_)
+        plays ? due_ns_ + static_cast<int64_t>(static_cast<double>(next_interval_ns()) / speed_)
               : 0;
-    if (plays)
-      timeout_ms = static_cast<int>(
-          std::clamp<int64_t>((next_ns - now_ns + 999'999) / kNanosPerMilli, 0, 60'000));
-    if (const int refresh_ms = look_.refresh_ms(); refresh_ms >= 0) {
-      timeout_ms = timeout_ms < 0 ? refresh_ms : std::min(timeout_ms, refresh_ms);
-    }
-    std::array<pollfd, 2> fds{{{signals.get(), POLLIN, 0}, {look_.input_fd(), POLLIN, 0}}};
-    if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
-      return fail(make_error(ErrorCode::kInternal, "poll failed", errno));
-    }
-    signalfd_siginfo info{};
-    while (read(signals.get(), &info, sizeof info) == sizeof info) {
-      const int number = static_cast<int>(info.ssi_signo);
-      if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT) {
-        look_.on_signal(number);
-        continue;
-      }
-      look_.close();
-      return 128 + number;
-    }
-    if (fds[1].revents != 0) {
-      const bool was_paused = look_.frozen();
-      look_.on_input(true, [this](Effect effect) { on_effect(effect); });
-      if (was_paused && !look_.frozen()) due_ns_ = monotonic_now_ns();
-    }
+    if (const int code = wait_and_handle(signals.get(), next_ns, plays); code != 0) return code;
     if (plays && !look_.frozen() && monotonic_now_ns() >= next_ns) {
       due_ns_ = next_ns;
       step_to(position_ + 1);
     }
   }
-  look_.close();
+  return 0;
+}
+
+/// Waits for a key, a signal, or until the next tick is due. Other than 0: the exit code of a
+/// signal that ends it.
+int Player::wait_and_handle(int signals, int64_t next_ns, bool plays) {
+  int timeout_ms = -1;
+  if (plays) {
+    timeout_ms = static_cast<int>(
+        std::clamp<int64_t>((next_ns - monotonic_now_ns() + 999'999) / kNanosPerMilli, 0, 60'000));
+  }
+  if (const int refresh_ms = look_.refresh_ms(); refresh_ms >= 0) {
+    timeout_ms = timeout_ms < 0 ? refresh_ms : std::min(timeout_ms, refresh_ms);
+  }
+  std::array<pollfd, 2> fds{{{signals, POLLIN, 0}, {look_.input_fd(), POLLIN, 0}}};
+  if (poll(fds.data(), fds.size(), timeout_ms) < 0 && errno != EINTR) {
+    failure_ = make_error(ErrorCode::kInternal, "poll failed", errno);
+    return 0;
+  }
+  signalfd_siginfo info{};
+  while (read(signals, &info, sizeof info) == sizeof info) {
+    const int number = static_cast<int>(info.ssi_signo);
+    if (number != SIGWINCH && number != SIGTSTP && number != SIGCONT) return 128 + number;
+    look_.on_signal(number);
+  }
+  if (fds[1].revents != 0) {
+    const bool was_paused = look_.frozen();
+    look_.on_input(true, [this](Effect effect) { on_effect(effect); });
+    if (was_paused && !look_.frozen()) due_ns_ = monotonic_now_ns();
+  }
   return 0;
 }
 
@@ -257,14 +331,15 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   recorded.scene.filter = *filter;
   recorded.scene.period_ns = table->period_ns;
   recorded.scene.reply_timeout_ns = table->reply_timeout_ns;
-  TickBuilder ticks{TickSettings()};
+  TickBuilder builder{TickSettings()};
+  std::vector<Sample> ticks;  // numbered from 1
   bool too_many = false;
   const IntervalSink sink = [&](ClosedInterval&& interval) {
-    if (recorded.ticks.size() >= kMaxTicks) {
+    if (ticks.size() >= kMaxTicks) {
       too_many = true;
       return;
     }
-    recorded.ticks.push_back(ticks.build_of_file(std::move(interval)));
+    ticks.push_back(builder.build_of_file(std::move(interval)));
   };
   std::optional<Error> error;
   while (true) {
@@ -278,6 +353,12 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
     }
   }
   (*tracker)->finish(0, sink);
+  recorded.ticks = ticks.size();
+  recorded.read = [&](uint64_t after, size_t most) -> Result<std::vector<Sample>> {
+    const auto first = ticks.begin() + static_cast<std::ptrdiff_t>(std::min(after, ticks.size()));
+    const auto left = static_cast<size_t>(ticks.end() - first);
+    return std::vector<Sample>(first, first + static_cast<std::ptrdiff_t>(std::min(most, left)));
+  };
   // A file that breaks off is shown as far as it goes, and said to.
   const int code = play(std::move(recorded), look);
   if (error) return fail(*error);

@@ -1,24 +1,26 @@
 // Playback: Samples that are there already (a stored run, a capture file) shown as they went.
 //
-// The same screens as live. Space pauses, arrows step, + and - change the speed. Lives on the main
-// thread, with a loop of its own.
+// The same screens as live. Space pauses, arrows step, + and - change the speed. Ticks are read as
+// they are shown: what is kept of them does not grow with their number (rewind.h). Lives on the
+// main thread, with a loop of its own.
 #pragma once
 
+#include <cstddef>
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "app/options/observe_options.h"
 #include "app/screen/look.h"
+#include "app/screen/rewind.h"
 #include "core/packet_copy.h"
 #include "core/result.h"
-#include "core/sample.h"
 
 namespace topspin {
 
 struct Recorded {
   Scene scene;
-  std::vector<Sample> ticks;  // in order
+  size_t ticks = 0;  // how many there are
+  ReadTicks read;
   /// The last packets of a flow until a moment on its clock; empty: none are kept.
   std::function<Result<PacketCopies>(const FlowKey& flow, int64_t until_ns)> packets_of;
 };

@@ -42,6 +42,7 @@ TickBuilder::TickBuilder(TickSettings settings)
       previous_self_(settings_.first_self),
       split_check_(settings_.reply_timeout_ns) {
   if (settings_.stored_rows_per_tick) row_queue_.emplace(*settings_.stored_rows_per_tick);
+  if (!settings_.folds) settings_.folds = std::make_shared<RunFolds>();
 }
 
 /// Of the probes' half (a Sample without flows) and the flows' half.
@@ -73,8 +74,7 @@ LossInterval TickBuilder::store(Sample& sample, bool last) {
 Sample TickBuilder::complete(Sample sample, bool last) {
   if (settings_.resolve_owners) settings_.resolve_owners(sample);
   sample.losses.merge(store(sample, last));
-  flow_totals_.merge(sample.flows);
-  loss_totals_.merge(sample.losses);
+  settings_.folds->add(sample);
   split_check_.add(sample);
   return sample;
 }

@@ -9,12 +9,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "app/tick/flow_row_queue.h"
 #include "capture/flow_tracker.h"
 #include "core/host_usage.h"
+#include "core/run_fold.h"
 #include "core/sample.h"
 #include "core/split_check.h"
 #include "probes/probes.h"
@@ -49,6 +51,8 @@ struct TickSettings {
   std::function<LossInterval(const Sample&)> store;
   /// Flow rows to store of a tick, where it shows more of them. nullopt: all that it shows.
   std::optional<uint64_t> stored_rows_per_tick;
+  /// Where the ticks are added up. Empty: in folds of the builder's own.
+  std::shared_ptr<RunFolds> folds;
 };
 
 class TickBuilder {
@@ -60,10 +64,9 @@ class TickBuilder {
   /// A tick of a file: flows alone, the rest is absent.
   Sample build_of_file(ClosedInterval flows);
 
-  /// Everything so far as one, for the judgement at the end.
-  const FlowInterval& flow_totals() const { return flow_totals_; }
-  const LossInterval& loss_totals() const { return loss_totals_; }
-  uint64_t ticks() const { return ticks_; }
+  /// Everything so far as one: for the judgement at the end, and for the store.
+  const RunFold& fold() const { return settings_.folds->whole(); }
+  const std::shared_ptr<RunFolds>& folds() const { return settings_.folds; }
   /// Why the split of replies may be wrong, as the capture tells; nullopt: nothing speaks against
   /// it.
   std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
@@ -81,8 +84,6 @@ class TickBuilder {
   int64_t previous_end_ns_;
   SelfReading previous_self_;
   uint64_t ticks_ = 0;
-  FlowInterval flow_totals_;
-  LossInterval loss_totals_;
   int64_t ends_guessed_ = 0;
   SplitCheck split_check_;
 };

@@ -46,15 +46,25 @@ class StoredFold : public testing::Test {
   /// Records the ticks; `finished`: ends the run as it should.
   std::string record(const std::vector<Sample>& ticks, bool finished) {
     RunInfo run = make_run();
-    auto writer = RunWriter::create(directory_.file(), run, {});
-    EXPECT_TRUE(writer.ok());
-    EXPECT_TRUE((*writer)->append(ticks[0]).ok());
-    EXPECT_TRUE((*writer)->put_stage(0, load_from(ticks[0].elapsed_ns)).ok());
-    EXPECT_TRUE((*writer)->append({ticks[1], ticks[2]}).ok());
+    WriterOptions options;
+    options.folds = std::make_shared<RunFolds>();
+    auto writer = create(directory_.file(), run, options);
+    EXPECT_OK(writer->append(ticks[0]));
+    options.folds->add(ticks[0]);
+    EXPECT_OK(writer->put_stage(0, load_from(ticks[0].elapsed_ns)));
+    EXPECT_OK(writer->append({ticks[1], ticks[2]}));
+    options.folds->add(ticks[1]);
+    options.folds->add(ticks[2]);
     if (finished) {
-      EXPECT_TRUE((*writer)->finish({}).ok());
+      EXPECT_OK(writer->finish({}));
     }
     return run.id;
+  }
+  uint64_t totals_stored() {
+    const auto connection = must(Connection::open(directory_.file(), Access::kRead));
+    Statement count = must(connection->prepare("SELECT count(*) FROM total"));
+    EXPECT_TRUE(must(count.step()));
+    return static_cast<uint64_t>(count.int_at(0));
   }
   TemporaryDirectory directory_;
 };
@@ -100,17 +110,60 @@ TEST_F(StoredFold, OfARunThatWasCutOffIsAddedUpFromItsTicks) {
   EXPECT_EQ(fold->merged.flows.packets, ticks[1].flows.packets + ticks[2].flows.packets);
 }
 
+TEST_F(StoredFold, IsNotStoredOfTicksThatWereGivenUp) {
+  const std::vector<Sample> ticks = three_ticks();
+  const RunInfo run = make_run();
+  WriterOptions options;
+  options.folds = std::make_shared<RunFolds>();
+  auto writer = create(directory_.file(), run, options);
+  for (const Sample& tick : ticks) options.folds->add(tick);
+  EXPECT_OK(writer->append(ticks[0]));
+  EXPECT_OK(writer->append(ticks[2]));
+  EXPECT_OK(writer->finish({}));
+  EXPECT_EQ(totals_stored(), 0u);
+  EXPECT_EQ(must(open(directory_.file())->fold(run.id, RunPart::kWhole)).ticks, 2u);
+}
+
+TEST_F(StoredFold, IsNotStoredWithoutTheLossesThatTheWriterCounted) {
+  const RunInfo run = make_run();
+  WriterOptions options;
+  options.max_flow_rows = 2;
+  options.folds = std::make_shared<RunFolds>();
+  auto writer = create(directory_.file(), run, options);
+  const Sample tick = make_tick(1, 5);
+  EXPECT_OK(writer->append(tick));
+  options.folds->add(tick);  // take_losses() was not asked for what is missing of it
+  EXPECT_OK(writer->finish({}));
+  EXPECT_EQ(totals_stored(), 0u);
+  const RunFold fold = must(open(directory_.file())->fold(run.id, RunPart::kWhole));
+  EXPECT_EQ(fold.merged.losses.flow_rows_unstored, 3u);
+}
+
+TEST_F(StoredFold, OfAPartIsReadWithoutTheRunsStages) {
+  const std::string id = record(three_ticks(), true);
+  EXPECT_OK(
+      must(Connection::open(directory_.file(), Access::kWrite))->execute("DELETE FROM stage"));
+  const auto store = open(directory_.file());
+  EXPECT_EQ(must(store->fold(id, RunPart::kWhole)).ticks, 3u);
+  EXPECT_EQ(must(store->fold(id, RunPart::kMeasured)).ticks, 2u);
+}
+
+void store_with_totals(const std::string& path, const RunInfo& run, const Sample& tick) {
+  WriterOptions options;
+  options.folds = std::make_shared<RunFolds>();
+  auto writer = create(path, run, options);
+  EXPECT_OK(writer->append(tick));
+  options.folds->add(tick);
+  EXPECT_OK(writer->finish({}));
+}
+
 TEST(NumberColumns, ThatAFileLacksAreReadAsAbsentAndAddedByAWriter) {
   TemporaryDirectory directory;
   Filler filler;
   Sample tick = make_tick(1);
   filler.fill(tick.resources);
   RunInfo run = make_run();
-  {
-    auto writer = RunWriter::create(directory.file(), run, {});
-    ASSERT_TRUE((*writer)->append(tick).ok());
-    ASSERT_TRUE((*writer)->finish({}).ok());
-  }
+  store_with_totals(directory.file(), run, tick);
   {
     const auto connection = Connection::open(directory.file(), Access::kWrite);
     for (const char* table : {"tick", "total"}) {
@@ -134,12 +187,7 @@ TEST(NumberColumns, ThatAFileLacksAreReadAsAbsentAndAddedByAWriter) {
   using Values = std::vector<std::optional<int64_t>>;
   EXPECT_EQ(read_swap(run.id), Values{std::nullopt});
   RunInfo second = make_run(1'700'000'001'000'000'000);
-  {
-    auto writer = RunWriter::create(directory.file(), second, {});
-    ASSERT_TRUE(writer.ok());
-    ASSERT_TRUE((*writer)->append(tick).ok());
-    ASSERT_TRUE((*writer)->finish({}).ok());
-  }
+  store_with_totals(directory.file(), second, tick);
   EXPECT_EQ(read_swap(run.id), Values{std::nullopt}) << "not measured, so absent and not 0";
   EXPECT_EQ(read_swap(second.id), Values{tick.resources->swap_bytes});
 }

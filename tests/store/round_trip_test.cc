@@ -517,5 +517,26 @@ TEST(FindRun, TheSameIdIsNotStoredTwice) {
   EXPECT_EQ(must(open(directory.file())->list_runs()).size(), 1u);
 }
 
+TEST(ReadTicks, GivesAsManyAsAreAskedForFromANumberOn) {
+  TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  for (const uint64_t tick : {1, 2, 4, 5, 6}) EXPECT_OK(writer->append(make_tick(tick)));
+  EXPECT_OK(writer->finish({}));
+  const auto store = open(directory.file());
+  const auto numbers = [&](uint64_t first, size_t most) {
+    std::vector<uint64_t> ticks;
+    for (const Sample& tick : must(store->read_ticks(run.id, first, most)))
+      ticks.push_back(tick.tick);
+    return ticks;
+  };
+  EXPECT_EQ(numbers(0, 2), (std::vector<uint64_t>{1, 2}));
+  EXPECT_EQ(numbers(3, 2), (std::vector<uint64_t>{4, 5}));
+  EXPECT_EQ(numbers(6, 100), (std::vector<uint64_t>{6}));
+  EXPECT_TRUE(numbers(7, 100).empty());
+  EXPECT_EQ(must(store->last_tick(run.id)), 6u);
+  EXPECT_EQ(store->read_ticks("no run", 0, 1).error().code, ErrorCode::kUsage);
+}
+
 }  // namespace
 }  // namespace topspin

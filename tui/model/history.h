@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "core/sample.h"
 
@@ -85,25 +87,30 @@ std::optional<double> per_second(uint64_t count, int64_t interval_ns);
 /// of data, and what was not stored is not lost to the screen.
 uint64_t lost_count(const LossInterval& losses);
 
-/// The last `capacity` ticks.
+/// The last `capacity` ticks. Copies share their points.
 class TickHistory {
  public:
   explicit TickHistory(size_t capacity = 3600) : capacity_(capacity) {}
 
-  void add(TickPoint point) {
+  using SharedPoint = std::shared_ptr<const TickPoint>;
+
+  void add(const TickPoint& point) { add(std::make_shared<const TickPoint>(point)); }
+  void add(SharedPoint point) {
     if (points_.size() == capacity_) points_.pop_front();
-    points_.push_back(point);
+    points_.push_back(std::move(point));
   }
   size_t size() const { return points_.size(); }
   bool empty() const { return points_.empty(); }
   /// 0 is the oldest.
-  const TickPoint& at(size_t index) const { return points_[index]; }
+  const TickPoint& at(size_t index) const { return *points_[index]; }
   /// 0 is the newest. REQUIRES: back < size().
-  const TickPoint& back(size_t ago = 0) const { return points_[points_.size() - 1 - ago]; }
+  const TickPoint& back(size_t ago = 0) const { return *points_[points_.size() - 1 - ago]; }
+  /// REQUIRES: !empty().
+  const SharedPoint& newest() const { return points_.back(); }
 
  private:
   size_t capacity_;
-  std::deque<TickPoint> points_;
+  std::deque<SharedPoint> points_;
 };
 
 }  // namespace topspin

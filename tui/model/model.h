@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/growth.h"
@@ -95,6 +96,12 @@ class Model {
 
   /// Forgets the rows of flows (the counts stay): they come back with their next packet.
   void purge_flows();
+
+  /// Puts another history in place of the one that add() led. Nothing else depends on it.
+  void set_history(TickHistory history) {
+    history_ = std::move(history);
+    growth_.reset();
+  }
 
   Scene scene;
   // What the owner of the screen looks up for it beside the Samples; nothing here is counted.

@@ -93,6 +93,31 @@ TEST_F(Record, CountsActiveFlowsExactlyAndNoneAfterTheyStop) {
   EXPECT_EQ(json["losses"]["capture_kernel_drops"], 0);
 }
 
+TEST_F(Record, StoresWhatItsTicksAddUpTo) {
+  UdpSwarm swarm(5);
+  ASSERT_TRUE(swarm.ok());
+  Process recording(record({"--interval", "100ms", "udp", "port", std::to_string(swarm.port())}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  swarm.ping_for(std::chrono::milliseconds(500));
+  recording.send(SIGINT);
+  const Outcome end = recording.finish();
+  ASSERT_EQ(end.exit_code, 130) << end.err;
+  const auto connection = Connection::open(db(), Access::kRead);
+  ASSERT_TRUE(connection.ok());
+  auto equal = (*connection)
+                   ->prepare(
+                       "SELECT (SELECT count(*) FROM total), (SELECT ticks FROM total WHERE "
+                       "statistic = 'merged') -"
+                       " (SELECT count(*) FROM tick), (SELECT packets FROM total WHERE statistic = "
+                       "'merged') -"
+                       " (SELECT sum(packets) FROM tick)");
+  ASSERT_TRUE(equal.ok());
+  ASSERT_TRUE(equal->step().ok());
+  EXPECT_EQ(equal->int_at(0), 2) << "merged and greatest";
+  EXPECT_EQ(equal->int_at(1), 0);
+  EXPECT_EQ(equal->int_at(2), 0);
+}
+
 TEST_F(Record, EndsWhatTheCommandStartedTooWhenItEndsTheCommand) {
   // The shell ends at once and leaves its child, which ignores the signal and holds the pipe.
   Process recording(record({"udp", "port", "9", "--", "sh", "-c",

@@ -39,8 +39,8 @@ class Ticks {
     if (!tick) return std::nullopt;
     return builder_.build(std::move(tick->flows), std::move(tick->reading), tick->last);
   }
-  const FlowInterval& flow_totals() const { return builder_.flow_totals(); }
-  const LossInterval& loss_totals() const { return builder_.loss_totals(); }
+  const FlowInterval& flow_totals() const { return builder_.fold().merged.flows; }
+  const LossInterval& loss_totals() const { return builder_.fold().merged.losses; }
 
  private:
   TickJoiner joiner_;
@@ -219,7 +219,7 @@ TEST(Ticks, OfAFileBeginWithItsFirstInterval) {
   const Sample second = builder.build_of_file(flows(6000, 6500, 4));
   EXPECT_EQ(second.elapsed_ns, 1500);
   EXPECT_EQ(second.interval_ns, 500);
-  EXPECT_EQ(builder.flow_totals().packets, 7u);
+  EXPECT_EQ(builder.fold().merged.flows.packets, 7u);
 }
 
 TEST(Ticks, AClockThatWasSteppedIsADoubt) {

@@ -1,0 +1,91 @@
+// Rewind: takes a model back along recorded ticks, or far ahead, without beginning at the start.
+//
+// A model only adds ticks. So pictures of it are kept along the way, and any moment that was passed
+// once is reached again from the last picture before it. Pictures leave the history out; the points
+// of the history are read again where they are not at hand. Memory is bounded: there are at most
+// kMostPictures, so their distance, stride(), doubles as a run grows beyond kMostPictures of them.
+// Lives on one thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <vector>
+
+#include "core/result.h"
+#include "core/sample.h"
+#include "tui/model/model.h"
+
+namespace topspin {
+
+/// The ticks that follow number `after` (0: all), in order and with their rows: at least one, if
+/// there is one, and at most `most`.
+using ReadTicks = std::function<Result<std::vector<Sample>>(uint64_t after, size_t most)>;
+
+class Rewind {
+ public:
+  static constexpr size_t kMostPictures = 128;      // of up to 0.4 MB
+  static constexpr size_t kMostFinePictures = 16;   // since the last one of these
+  static constexpr size_t kMostFlowRows = 150'000;  // in all pictures together
+  static constexpr size_t kFirstStride = 64;        // ticks, as many as are read at once
+  static constexpr size_t kHistory = ModelLimits().max_ticks;
+
+  /// `scene`: of every model.
+  Rewind(ReadTicks read, Scene scene);
+
+  /// The tick that follows number `tick`, until the next call; nullptr: there is none.
+  Result<const Sample*> after(uint64_t tick);
+
+  /// To be told of each tick that is added to the model on the way ahead: `position` ticks are in
+  /// it now.
+  void keep(size_t position, const Model& model);
+
+  /// The model of the first `position` ticks, as if it had just added the last of them. Reads at
+  /// most stride() ticks, and those of the history that are not at hand: one stride more, at most,
+  /// for a step back; all kHistory for a jump. kInput: so many ticks are not there any longer.
+  Result<Model> model_at(size_t position);
+
+  /// A moment from which ticks can be read.
+  struct Mark {
+    size_t position = 0;
+    uint64_t tick = 0;  // the number of the last tick before it
+  };
+  /// Of the last picture at or before `position`: where model_at() begins.
+  Mark mark_before(size_t position) const;
+  /// Of the last picture that ends before this time of the run.
+  Mark mark_before_time(int64_t elapsed_ns) const;
+
+  size_t stride() const { return stride_; }
+  size_t pictures() const { return pictures_.size() + fine_pictures_.size(); }
+  size_t points() const { return points_.size(); }
+
+ private:
+  struct Picture {
+    Model model;  // without history
+    int64_t elapsed_ns = 0;
+  };
+  using Pictures = std::map<size_t, Picture>;  // by position
+  /// A model on its way.
+  struct Walker {
+    size_t position = 0;
+    Model model;
+  };
+
+  Walker last_picture(size_t position) const;
+  Status walk(Walker& walker, size_t position, bool keep_fine);
+  Status find_points(size_t first, size_t last);
+  void forget_points(size_t position);
+  size_t fine_stride() const;
+
+  ReadTicks read_;
+  Scene scene_;
+  std::vector<Sample> batch_;  // what was read last
+  uint64_t batch_after_ = 0;   // follows this number
+  size_t stride_ = kFirstStride;
+  Pictures pictures_;                                  // at multiples of stride_
+  Pictures fine_pictures_;                             // on the last way that began at one of them
+  std::map<size_t, TickHistory::SharedPoint> points_;  // by position, around the last one
+};
+
+}  // namespace topspin
