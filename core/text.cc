@@ -99,6 +99,15 @@ std::string sanitize_for_terminal(std::string_view text) {
   return out;
 }
 
+std::string no_command(std::string line) {
+  const size_t first = line.find_first_not_of(' ');
+  if (first == std::string::npos) return line;
+  const std::string_view rest = std::string_view(line).substr(first);
+  if (rest.starts_with("::") || rest.starts_with("##"))
+    line.replace(first, 1, rest.front() == ':' ? "\\x3a" : "\\x23");
+  return line;
+}
+
 namespace {
 
 std::optional<double> nanos_of_unit(std::string_view unit) {

@@ -18,6 +18,10 @@ namespace topspin {
 /// \u{NNNN}. The result is valid UTF-8 on one line.
 std::string sanitize_for_terminal(std::string_view text);
 
+/// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
+/// "##[error]" of Azure; both after any spaces).
+std::string no_command(std::string line);
+
 /// The next code point of `text` from `position`, which moves past it; nullopt (and one byte on) if
 /// the bytes there are not valid UTF-8. REQUIRES: position < text.size().
 std::optional<char32_t> next_code_point(std::string_view text, size_t& position);

@@ -25,7 +25,6 @@
 #include "core/text.h"
 #include "load/load.h"
 #include "load/workload_type.h"
-#include "report/document/readable.h"
 #include "store/run_store.h"
 
 namespace topspin {

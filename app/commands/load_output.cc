@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "report/document/readable.h"
 #include "report/json/values.h"
 
 namespace topspin {
@@ -107,10 +106,10 @@ std::string load_result_text(const LoadResult& result) {
   const auto line = [&](std::string_view name, const std::string& text) {
     out += fmt::format("{:<20} {}\n", name, text);
   };
-  line("workload",
-       fmt::format("{} to {}", workload_name(result.workload), plain_text(result.target)));
+  line("workload", fmt::format("{} to {}", workload_name(result.workload),
+                               sanitize_for_terminal(result.target)));
   line("result", result.valid() ? "valid" : "INVALID");
-  for (const std::string& reason : result.invalid_reasons) line("", plain_text(reason));
+  for (const std::string& reason : result.invalid_reasons) line("", sanitize_for_terminal(reason));
   line("time", fmt::format("{} from {}{}", format_duration(result.own.wall_ns),
                            format_utc(result.started_wall_ns),
                            result.stopped_early ? ", stopped early" : ""));
@@ -183,7 +182,7 @@ std::string load_result_text(const LoadResult& result) {
       line("stage",
            fmt::format("{:<14} {}:{} in {}: scheduled {}, sent {}, lost {}{}, latency p50 {} "
                        "p99 {}",
-                       plain_text(part.name), part.clients_from, part.clients_to,
+                       sanitize_for_terminal(part.name), part.clients_from, part.clients_to,
                        format_duration(part.end_ns - part.begin_ns), part.accounts.scheduled,
                        part.accounts.sent, part.accounts.lost,
                        result.http ? fmt::format(", http errors {}", part.accounts.http_errors)

@@ -210,9 +210,9 @@ RungReport examine_scheduler(Rung rung, ProbeContext& self) {
   const SchedulerReading reading = (*opened)->read();
   if (!reading.totals.cpu_ns || *reading.totals.cpu_ns == 0)
     report.reason = "it opens, but sees no CPU time of topspin's own";
-  else if (reading.totals.queue_wait && reading.totals.queue_wait->count() + 1 < kExamineSleeps)
+  else if (reading.totals.queue_wait && 2 * reading.totals.queue_wait->count() < kExamineSleeps)
     report.reason = "it opens, but misses wakeups of topspin's own";
-  else if (rung == Rung::kPerf && reading.totals.on_cpu->count() < kExamineSleeps - 1)
+  else if (rung == Rung::kPerf && 2 * reading.totals.on_cpu->count() < kExamineSleeps)
     report.reason = "it opens, but misses switches of topspin's own";
   else
     report.works = true;
@@ -234,7 +234,7 @@ RungReport examine_timers(ProbeContext& self) {
     sleep_and_work();
     const SchedulerReading reading = (*opened)->read();
     // A sleep may end by a switch that the kernel does not show.
-    if (reading.totals.timer_oversleep->count() + 1 < kExamineSleeps)
+    if (2 * reading.totals.timer_oversleep->count() < kExamineSleeps)
       report.reason = "it opens, but misses sleeps of topspin's own";
     else
       report.works = true;

@@ -64,15 +64,6 @@ std::string capitalized(std::string_view label) {
   return text;
 }
 
-std::string no_command(std::string line) {
-  const size_t first = line.find_first_not_of(' ');
-  if (first == std::string::npos) return line;
-  const std::string_view rest = std::string_view(line).substr(first);
-  if (rest.starts_with("::") || rest.starts_with("##"))
-    line.replace(first, 1, rest.front() == ':' ? "\\x3a" : "\\x23");
-  return line;
-}
-
 std::string page_count(uint64_t count) {
   std::string digits = fmt::format("{}", count);
   for (size_t at = digits.size(); at > 3;) {

@@ -21,10 +21,6 @@ std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes
 /// "Active flows" of "active flows".
 std::string capitalized(std::string_view label);
 
-/// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
-/// "##[error]" of Azure; both after any spaces).
-std::string no_command(std::string line);
-
 // "1,234,567", "2.16 ms", "108 MiB", "9.2 %": with a narrow space that does not break.
 std::string page_count(uint64_t count);
 std::string page_duration(int64_t ns);

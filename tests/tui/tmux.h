@@ -65,13 +65,19 @@ class Tmux {
     command(line + "; : > " + done);
     wait_until([&] { return std::ifstream(done).good(); });
   }
-  /// The terminal's settings, as stty says them.
+  /// The terminal's settings, as stty says them. It fails while the shell takes the terminal back
+  /// from a program that was killed.
   std::string settings() {
-    const std::string file = directory_.file("stty" + std::to_string(++commands_));
-    shell("stty -a > " + file);
-    std::stringstream text;
-    text << std::ifstream(file).rdbuf();
-    return text.str();
+    std::string text;
+    wait_until([&] {
+      const std::string file = directory_.file("stty" + std::to_string(++commands_));
+      shell("stty -a > " + file);
+      std::stringstream read;
+      read << std::ifstream(file).rdbuf();
+      text = read.str();
+      return !text.empty();
+    });
+    return text;
   }
   /// What a program may have switched on in the terminal itself and must switch off.
   std::string modes() const {

@@ -183,7 +183,8 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
   ::kill(subject.pid(), SIGCONT);
   const int64_t continued_ns = monotonic_now_ns();
   subject.wait_done();
-  const SchedulerInterval seen = *probes->take_interval().scheduler;
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
   const auto pauses = static_cast<uint64_t>(kPauseNs);
   // Two threads were off their CPUs for no longer than there was time; one slept before it began.
   const auto elapsed = static_cast<uint64_t>(monotonic_now_ns() - opened_ns);
@@ -191,8 +192,10 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
             static_cast<uint64_t>(stopped_ns - begin_ns));
   EXPECT_LE(*off_cpu(seen, OffCpuState::kSleeping).ns, 2 * elapsed);
   // Three pauses of its own, its child's, and what it waited for us.
-  EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).ns, 4 * pauses);
-  EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).count, 4u);
+  // A sleep that ends by a switch which the kernel does not show is counted as that.
+  const uint64_t sleeps = 4 - std::min<uint64_t>(interval.losses.scheduler_hidden_switches, 4);
+  EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).ns, sleeps * pauses);
+  EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).count, sleeps);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kUninterruptible).ns, pauses);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kUninterruptible).count, 1u);
   EXPECT_EQ(*off_cpu(seen, OffCpuState::kOther).count, 1u);
@@ -275,11 +278,13 @@ int64_t waits_of_this_thread() {
   return used.ru_nvcsw;
 }
 
-void expect_timers(const SchedulerInterval& seen, const Sleeps& own) {
+void expect_timers(const ProbeInterval& interval, const Sleeps& own) {
+  const SchedulerInterval& seen = *interval.scheduler;
   ASSERT_TRUE(seen.timer_oversleep);
-  // One sleep in some hundreds ends by a switch that the kernel does not show.
+  // Some sleeps end by a switch that the kernel does not show.
   EXPECT_LE(seen.timer_oversleep->count(), own.count);
-  expect_close(seen.timer_oversleep->count(), own.count, 0, 2, "sleeps");
+  EXPECT_GE(seen.timer_oversleep->count() + 2 + interval.losses.scheduler_hidden_switches,
+            own.count);
   EXPECT_EQ(seen.timer_oversleep->sum(),
             seen.timer_slack->sum() + seen.timer_late_expiry->sum() + seen.timer_queueing->sum());
   // The subject's own clock also counts the ways into the kernel and out of it.
@@ -309,8 +314,9 @@ TEST_P(CausesOnRung, nanosleep_oversleeps_by_its_slack) {
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   ASSERT_EQ(probes->status()[2].reason, "");
   subject.run();
-  const SchedulerInterval seen = *probes->take_interval().scheduler;
-  expect_timers(seen, *own.operator->());
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
+  expect_timers(interval, *own.operator->());
   // A timer may fire early within its slack, at another interrupt; never later because of it.
   EXPECT_LE(*seen.timer_slack->max(), static_cast<uint64_t>(kSlackNs));
   EXPECT_GT(seen.timer_slack->sum(), seen.timer_oversleep->sum() / 4);
@@ -339,9 +345,10 @@ TEST_P(CausesOnRung, a_sleeper_behind_a_busy_thread_is_late_by_queueing) {
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   busy.go();
   subject.run();
-  const SchedulerInterval seen = *probes->take_interval().scheduler;
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
   busy.wait_done();
-  expect_timers(seen, *own.operator->());
+  expect_timers(interval, *own.operator->());
   EXPECT_LT(seen.timer_slack->sum(), seen.timer_queueing->sum());
   // A wait for the CPU that followed a timer is a part of all queue waits.
   EXPECT_LE(seen.timer_queueing->sum(),
@@ -381,11 +388,12 @@ TEST_P(CausesOnRung, timeouts_of_epoll_and_timerfd_count_and_events_do_not) {
   OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
   const int64_t ahead_ns = wall_ahead_ns();
   subject.run();
-  const SchedulerInterval seen = *probes->take_interval().scheduler;
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
   if (std::abs(wall_ahead_ns() - ahead_ns) > kMilli / 50)
     TOPSPIN_SKIP("the wall clock was set during the test, and with it when a timer of it fires");
   EXPECT_GT(seen.queue_wait->count(), 200u);
-  expect_timers(seen, *own.operator->());
+  expect_timers(interval, *own.operator->());
 }
 
 TEST_P(CausesOnRung, timers_can_be_left_out) {
