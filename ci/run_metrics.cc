@@ -170,6 +170,10 @@ uint64_t RunTotals::never_completed() const {
   return flows.tcp_never_completed.value_or(std::min(flows.tcp_half_open, half_open_before));
 }
 
+uint64_t RunTotals::failed_work() const {
+  return saturating_add(flows.unanswered, saturating_add(flows.tcp_refused, never_completed()));
+}
+
 std::optional<double> failed_share(const RunTotals& totals) {
   if (totals.load) {
     const uint64_t asked = totals.load->accounts.asked();
@@ -191,8 +195,7 @@ std::optional<double> failed_share(const RunTotals& totals) {
   const uint64_t no_connection = saturating_add(f.tcp_refused, totals.never_completed());
   const uint64_t asked = saturating_add(requests, no_connection);
   if (asked == 0) return std::nullopt;
-  return static_cast<double>(saturating_add(f.unanswered, no_connection)) /
-         static_cast<double>(asked);
+  return static_cast<double>(totals.failed_work()) / static_cast<double>(asked);
 }
 
 std::span<const RunMetric> run_metrics() { return kMetrics; }

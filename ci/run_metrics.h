@@ -51,6 +51,8 @@ struct RunTotals {
   /// half open at the end, and at the tick before. One that is so at the end alone may have just
   /// begun.
   uint64_t never_completed() const;
+  /// Requests that were not answered, and connections that were refused or never completed.
+  uint64_t failed_work() const;
 
   RunTotals() = default;
   explicit RunTotals(const RunFold& fold);

@@ -75,8 +75,7 @@ Result<int> Recording::finish() {
   if (failure_) return *failure_;
   TOPSPIN_TRY(saved);
 
-  tell_run_end(options_,
-               {info_, end, RunTotals(folds_->whole()), *ticks_, failed_.total(), database_},
+  tell_run_end(options_, {info_, end, RunTotals(folds_->whole()), *ticks_, database_},
                onlooker_ != nullptr);
   if (stop_signal_ == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");

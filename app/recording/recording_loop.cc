@@ -99,7 +99,6 @@ void Recording::drain_ticks() {
         error_outlet().write(fmt::format("{}\n", tick_line_header()));
       error_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
     }
-    failed_.add(sample);
     if (onlooker_ != nullptr) onlooker_->on_sample(sample);
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);

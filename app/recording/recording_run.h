@@ -22,7 +22,6 @@
 #include "core/unique_fd.h"
 #include "probes/owners/flow_owner.h"
 #include "store/patient_writer.h"
-#include "tui/model/failed_work.h"
 #include "tui/tick_line.h"
 
 namespace topspin {
@@ -123,7 +122,6 @@ class Recording {
   int stop_signal_ = 0;  // that asked us to stop
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  FailedWork failed_;
   TickLineMemory memory_;                      // of the lines
   std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading

@@ -50,7 +50,7 @@ void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_s
   }
   const bool tells = !options.quiet || with_screen;
   if (!options.store) {
-    tell_failures(run.failed, tells);
+    tell_failures(run.totals.failed_work(), tells);
     return;
   }
   const bool clean = run.end.invalid_reasons.empty() && run.end.doubts.empty();
@@ -60,7 +60,7 @@ void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_s
     if (!standing.reasons.empty()) line += fmt::format(": {}", fmt::join(standing.reasons, "; "));
     say(line);
   }
-  tell_failures(run.failed, tells);
+  tell_failures(run.totals.failed_work(), tells);
   if (tells) {
     say(fmt::format("{} ticks, {} flows, {} packets kept in {} as run {}", run.ticks.fold().ticks,
                     flows.new_flows, flows.packets, run.database, run.info.id));

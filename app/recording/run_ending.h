@@ -31,7 +31,6 @@ struct EndedRun {
   const RunEnd& end;
   const RunTotals& totals;
   const TickBuilder& ticks;
-  uint64_t failed = 0;  // connections and requests
   std::string database;
 };
 /// Says what came of it, as far as the options ask for it. `with_screen`: nothing was said so far.
