@@ -84,6 +84,9 @@ TEST(NumberPage, OnASmallTerminalTheKeysReachEachNumber) {
     EXPECT_EQ(last.find("more rows"), std::string::npos) << last;
     press_key(KeyCode::kUp);
     EXPECT_NE(screen(), last);
+    // In a replay Home is the run's.
+    EXPECT_EQ(press(state, Key{KeyCode::kHome, 0, 0, 0}, model, size, true).effect,
+              Effect::kToStart);
     press_key(KeyCode::kHome);
     EXPECT_EQ(screen(), first);
   }

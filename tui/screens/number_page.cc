@@ -89,6 +89,9 @@ void draw_number_block(Grid& grid, Area area, std::span<const NumberCell> cells)
 bool scroll_page(ScreenPress& press, std::string_view screen, int page_height, int window_height) {
   auto rows = rows_moved(press);
   if (!rows) return false;
+  // In a replay Home and End are the run's.
+  if (press.replay && (press.command == Command::kHome || press.command == Command::kEnd))
+    return false;
   // The window may be lower than the body, and its last row says that the page goes on.
   const int64_t most = std::max(window_height - 1, 1);
   if (press.command == Command::kPageUp || press.command == Command::kPageDown)
