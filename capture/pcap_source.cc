@@ -15,6 +15,7 @@
 
 #include "capture/packet_source.h"
 #include "core/clock.h"
+#include "core/text.h"
 
 namespace topspin {
 namespace {
@@ -193,6 +194,16 @@ class LibpcapLive final : public LiveSource {
   pcap_stat seen_{};
 };
 
+/// "; did you mean eth0?", or nothing.
+std::string meant_interface(const std::string& name) {
+  const auto interfaces = list_interfaces();
+  if (!interfaces.ok()) return {};
+  std::vector<std::string_view> names;
+  for (const InterfaceInfo& one : *interfaces) names.push_back(one.name);
+  const auto near = nearest_word(name, names);
+  return near ? fmt::format("; did you mean {}?", *near) : std::string();
+}
+
 Error open_failure(const std::string& interface, int status, const char* detail) {
   switch (status) {
     case PCAP_ERROR_PERM_DENIED:
@@ -203,10 +214,10 @@ Error open_failure(const std::string& interface, int status, const char* detail)
                                     interface),
                         EPERM);
     case PCAP_ERROR_NO_SUCH_DEVICE:
-      return make_error(
-          ErrorCode::kUsage,
-          fmt::format("no such interface: {} (topspin -D lists those there are)", interface),
-          ENODEV);
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("no such interface: {}{} (topspin -D lists those there are)",
+                                    interface, meant_interface(interface)),
+                        ENODEV);
     case PCAP_ERROR_IFACE_NOT_UP:
       return make_error(ErrorCode::kUsage,
                         fmt::format("the interface {0} is down; `ip link set {0} up`", interface),

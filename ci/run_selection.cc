@@ -111,6 +111,39 @@ Result<std::vector<StoredRun>> of_id(const std::vector<StoredRun>& runs, std::st
   return chosen;
 }
 
+/// KEY=VALUE with the key, or else the value, that was meant; nullopt: nothing is near.
+std::optional<std::string> near_equation(const std::vector<StoredRun>& runs, std::string_view key,
+                                         std::string_view value) {
+  std::vector<std::string_view> keys = {"branch", "commit"}, values;
+  for (const StoredRun& run : runs) {
+    if (key == "branch") values.push_back(run.info.source.branch);
+    for (const auto& [label, of_run] : run.info.labels) {
+      keys.push_back(label);
+      if (label == key) values.push_back(of_run);
+    }
+  }
+  if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+    const auto near = nearest_word(key, keys);
+    return near ? std::optional(fmt::format("{}={}", *near, value)) : std::nullopt;
+  }
+  // Of a letter or two, everything short is near.
+  constexpr size_t kFewestLetters = 3;
+  const auto near = value.size() < kFewestLetters ? std::nullopt : nearest_word(value, values);
+  return near ? std::optional(fmt::format("{}={}", key, *near)) : std::nullopt;
+}
+
+std::optional<std::string> near_selector(const std::vector<StoredRun>& runs,
+                                         std::string_view selector) {
+  if (const size_t equals = selector.find('='); equals != std::string_view::npos)
+    return near_equation(runs, selector.substr(0, equals), selector.substr(equals + 1));
+  std::vector<std::string_view> words = {"last"};
+  for (const StoredRun& run : runs) {
+    if (!run.info.source.branch.empty()) words.push_back(run.info.source.branch);
+  }
+  const auto near = nearest_word(selector, words);
+  return near ? std::optional<std::string>(*near) : std::nullopt;
+}
+
 /// What to say of a selector that names nothing.
 Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) {
   const std::string_view commit = selector.starts_with("commit=") ? selector.substr(7) : selector;
@@ -124,11 +157,7 @@ Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) 
   if (const auto steps = steps_before_last(selector)) {
     return wrong(fmt::format("there is no run {}: the database holds {}", selector, runs.size()));
   }
-  std::vector<std::string_view> words = {"last"};
-  for (const StoredRun& run : runs) {
-    if (!run.info.source.branch.empty()) words.push_back(run.info.source.branch);
-  }
-  const auto near = nearest_word(selector, words);
+  const auto near = near_selector(runs, selector);
   return wrong(fmt::format(
       "no run is \"{}\"{}: give last, last~1, a number such as #{}, an id or the start of one, a "
       "commit, a branch, or a label KEY=VALUE; see topspin list",

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "ci/slo_names.h"
 #include "ci/standing.h"
@@ -154,12 +155,14 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
   const auto named = std::find_if(stages.begin(), stages.end(),
                                   [&](const RunStage& s) { return s.name == rule.scope.stage; });
   if (named == stages.end()) {
-    std::string names;
-    for (const RunStage& s : stages) names += (names.empty() ? "" : ", ") + s.name;
-    unknown =
-        stages.empty()
-            ? fmt::format("the run has no stages, so none is called {}", rule.scope.stage)
-            : fmt::format("the run has no stage {}; its stages are {}", rule.scope.stage, names);
+    std::vector<std::string_view> names;
+    for (const RunStage& s : stages) names.push_back(s.name);
+    const auto near = nearest_word(rule.scope.stage, names);
+    unknown = stages.empty()
+                  ? fmt::format("the run has no stages, so none is called {}", rule.scope.stage)
+                  : fmt::format("the run has no stage {}; {}its stages are {}", rule.scope.stage,
+                                near ? fmt::format("did you mean {}? ", *near) : std::string(),
+                                fmt::join(names, ", "));
     return;
   }
   auto chosen = named;

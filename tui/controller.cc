@@ -188,10 +188,10 @@ bool Press::move(const Screen& screen, const ScreenPress& press) {
 void Press::back(bool may_quit) {
   if (shown_screen(state_).is_overlay)
     state_.screen = state_.before_overlay;
-  else if (state_.screen != "flows")
-    state_.screen = "flows";
   else if (may_quit)
     effect_ = Effect::kQuit;
+  else if (state_.screen != "flows")
+    state_.screen = "flows";
 }
 
 void Press::step_screen(bool forward) {

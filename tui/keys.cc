@@ -53,7 +53,7 @@ std::span<const KeyBinding> key_bindings() {
       {Command::kMenu, {of(U'm')}, "m", "the menu of all screens, and back"},
       {Command::kNextScreen, {of(U'>')}, ">", "the next screen"},
       {Command::kPreviousScreen, {of(U'<')}, "<", "the screen before"},
-      {Command::kQuit, {of(U'q')}, "q", "back out; from the first level: end"},
+      {Command::kQuit, {of(U'q')}, "q", "quit; closes a flow's page, help and the menu"},
       {Command::kSlower, {of(U'-')}, "-", "replay at half the speed", true},
       {Command::kFaster, {of(U'+'), of(U'=')}, "+", "replay at twice the speed", true},
       {Command::kNextLoss, {of(U'l')}, "l", "replay: to the next loss", true},

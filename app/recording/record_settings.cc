@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "core/clock.h"
+#include "core/text.h"
 
 namespace topspin {
 namespace {
@@ -69,9 +70,12 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
     const std::string name = word.substr(0, equals);
     const std::vector<std::string> names = probe_names();
     if (std::ranges::find(names, name) == names.end()) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("--probe {}: there is no probe {}; the probes are {}", word,
-                                    name, fmt::join(names, ", ")));
+      const auto near =
+          nearest_word(name, std::vector<std::string_view>(names.begin(), names.end()));
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("--probe {}: there is no probe {}; {}the probes are {}", word, name,
+                      near ? fmt::format("did you mean {}? ", *near) : "", fmt::join(names, ", ")));
     }
     if (!rung && name == "stacks" && o.stacks_per_second == 0)
       return make_error(ErrorCode::kUsage, "--probe stacks=on: --stacks N says how often");

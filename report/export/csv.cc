@@ -7,9 +7,12 @@
 #include <array>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "core/text.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 
@@ -243,12 +246,15 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"loads", CsvTableKind::kLoads},
        {"load_parts", CsvTableKind::kLoadParts},
        {"events", CsvTableKind::kEvents}}};
-  std::string names;
+  std::vector<std::string_view> names;
   for (const auto& [known, kind] : kTables) {
     if (name == known) return kind;
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", known);
+    names.push_back(known);
   }
-  return make_error(ErrorCode::kUsage, fmt::format("--table {} is not one of {}", name, names));
+  const auto near = nearest_word(name, names);
+  return make_error(ErrorCode::kUsage,
+                    fmt::format("--table {} is not one of {}{}", name, fmt::join(names, ", "),
+                                near ? fmt::format("; did you mean {}?", *near) : ""));
 }
 
 Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableKind table,

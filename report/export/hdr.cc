@@ -15,7 +15,9 @@
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "core/text.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 
@@ -80,15 +82,18 @@ void write_lines(const Histogram& histogram, ExportOutput& output) {
 Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histogram,
                   ExportOutput& output) {
   std::optional<Histogram> total;
-  std::string names;
-  for_each_tick_histogram(Sample{}, [&](std::string_view name, const auto&) {
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", name);
-  });
+  std::vector<std::string> all;
+  for_each_tick_histogram(Sample{},
+                          [&](std::string_view name, const auto&) { all.emplace_back(name); });
   for_each_load_histogram(LoadResult{},
-                          [&](const std::string& name, const Histogram&) { names += ", " + name; });
-  if ((", " + names + ",").find(fmt::format(" {},", histogram)) == std::string::npos) {
+                          [&](const std::string& name, const Histogram&) { all.push_back(name); });
+  const std::string names = fmt::format("{}", fmt::join(all, ", "));
+  if (std::find(all.begin(), all.end(), histogram) == all.end()) {
+    const auto near =
+        nearest_word(histogram, std::vector<std::string_view>(all.begin(), all.end()));
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--histogram {} is not one of {}", histogram, names));
+                      fmt::format("--histogram {} is not one of {}{}", histogram, names,
+                                  near ? fmt::format("; did you mean {}?", *near) : ""));
   }
   TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
     for_each_tick_histogram(sample, [&](std::string_view name, const auto& part) {

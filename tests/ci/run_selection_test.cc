@@ -9,6 +9,7 @@ namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 StoredRun run(uint64_t number, std::string id, std::string branch = {}, std::string commit = {}) {
   StoredRun stored;
@@ -96,6 +97,15 @@ TEST(RunSelection, AsksBackForAMisspeltName) {
   EXPECT_THAT(refusal("lsat"), HasSubstr("did you mean \"last\"?"));
   EXPECT_THAT(refusal("faeture"), HasSubstr("did you mean \"feature\"?"));
   EXPECT_THAT(refusal("last", {}), HasSubstr("holds no run yet"));
+}
+
+TEST(RunSelection, AsksBackForAMisspeltLabel) {
+  EXPECT_THAT(refusal("sdie=a"), HasSubstr("did you mean \"side=a\"?"));
+  EXPECT_THAT(refusal("brnach=main"), HasSubstr("did you mean \"branch=main\"?"));
+  EXPECT_THAT(refusal("branch=mian"), HasSubstr("did you mean \"branch=main\"?"));
+  EXPECT_THAT(refusal("branch=labeled"), HasSubstr("did you mean \"branch=labelled\"?"));
+  EXPECT_THAT(refusal("side=b"), Not(HasSubstr("did you mean")));
+  EXPECT_THAT(refusal("colour=red"), Not(HasSubstr("did you mean")));
 }
 
 }  // namespace

@@ -133,6 +133,8 @@ TEST_F(SloTest, WhatCannotBeJudgedSaysWhy) {
   EXPECT_THAT(judge("fds after hold <= 5").explanation, HasSubstr("put a hold between"));
   EXPECT_THAT(judge("fds after after <= 5").explanation, HasSubstr("ended before"));
   EXPECT_THAT(judge("fds during peak <= 5").explanation, HasSubstr("its stages are start, before"));
+  EXPECT_THAT(judge("fds during hodl <= 5").explanation,
+              HasSubstr("no stage hodl; did you mean hold? its stages are start, before"));
   EXPECT_THAT(judge("active_flows == clients during ramp_up").explanation,
               HasSubstr("not constant"));
   EXPECT_THAT(judge("swap_bytes == 0").explanation, HasSubstr("not measured"));

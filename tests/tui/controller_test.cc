@@ -317,6 +317,18 @@ TEST(Controller, EntersAFlowAndComesBack) {
   EXPECT_EQ(h.effect, Effect::kQuit);
 }
 
+TEST(Controller, QQuitsOnEachScreenAndEscGoesBackToTheFlows) {
+  for (const Screen* screen : screens()) {
+    Hands h = hands();
+    h.press(screen->key).press(U'q');
+    EXPECT_EQ(h.effect, screen->is_overlay ? Effect::kNone : Effect::kQuit) << screen->name;
+    EXPECT_EQ(h.state.screen, screen->is_overlay ? "flows" : screen->name);
+    h.press(screen->key).press(code(KeyCode::kEscape));
+    EXPECT_EQ(h.effect, Effect::kNone) << screen->name;
+    EXPECT_EQ(h.state.screen, "flows") << screen->name;
+  }
+}
+
 TEST(Controller, EntersAGroupsFlows) {
   Hands h = hands(200);
   h.press(U'a').press(U'a');

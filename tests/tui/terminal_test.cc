@@ -293,7 +293,6 @@ TEST_F(Terminal, StopsAndContinues) {
   terminal.key("4");
   EXPECT_TRUE(terminal.wait_for("00:00:")) << terminal.screen();
   terminal.key("q");
-  terminal.key("q");
   ASSERT_TRUE(terminal.wait_until([&] { return pid_of(terminal) < 0; }));
   EXPECT_EQ(terminal.modes(), modes_before);
   EXPECT_EQ(terminal.settings(), before);

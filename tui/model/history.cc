@@ -97,12 +97,6 @@ TickPoint make_tick_point(const Sample& sample, const std::optional<int64_t>& de
     point.timer_oversleep = latency_point(scheduler->timer_oversleep);
     point.preempted_by = scheduler->preempted_by;
   }
-  if (const auto& sockets = sample.sockets) {
-    point.sockets =
-        SocketPoint{latency_point(sockets->accept_delay), latency_point(sockets->socket_wait),
-                    latency_point(sockets->reply_socket), latency_point(sockets->reply_cpu_queue),
-                    latency_point(sockets->reply_runtime)};
-  }
   point.pressure = sample.pressure;
   if (sample.resources) point.resources = *sample.resources;
   point.losses = sample.losses;

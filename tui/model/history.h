@@ -28,12 +28,6 @@ struct LatencyPoint {
   std::optional<int64_t> p50, p90, p99, max;
 };
 
-/// What a tick says of the subject's sockets; absent where it was not measured.
-struct SocketPoint {
-  std::optional<LatencyPoint> accept_delay, socket_wait;
-  std::optional<LatencyPoint> reply_socket, reply_cpu_queue, reply_runtime;
-};
-
 struct TickPoint {
   uint64_t tick = 0;
   int64_t elapsed_ns = 0;
@@ -68,7 +62,6 @@ struct TickPoint {
   std::optional<LatencyPoint> slice;            // on a CPU, from getting to leaving it
   std::optional<LatencyPoint> timer_oversleep;  // from the time asked for to running
   std::array<Preemptions, kPreemptorCount> preempted_by;
-  std::optional<SocketPoint> sockets;
   PressureInterval pressure;
   ResourceReading resources;  // all absent without a reading
   LossInterval losses;

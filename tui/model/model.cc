@@ -256,13 +256,6 @@ void Model::add_sockets(const Sample& sample) {
     return !scene.flows_are_final && entry.row.closed &&
            tick_ - entry.changed_tick > limits_.ended_linger_ticks;
   });
-  if (!sample.sockets) return;
-  const auto add = [](std::optional<uint64_t>& total, const std::optional<uint64_t>& count) {
-    if (count) total = total.value_or(0) + *count;
-  };
-  add(socket_totals_.listen_overflows, sample.sockets->listen_overflows);
-  add(socket_totals_.syn_drops, sample.sockets->syn_drops);
-  add(socket_totals_.udp_drops, sample.sockets->udp_drops);
 }
 
 void Model::drop_threads() {

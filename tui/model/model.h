@@ -82,11 +82,6 @@ struct SocketEntry {
   uint64_t changed_tick = 0;
 };
 
-/// Since the first tick; absent where nothing was measured.
-struct SocketTotals {
-  std::optional<uint64_t> listen_overflows, syn_drops, udp_drops;
-};
-
 class Model {
  public:
   explicit Model(ModelLimits limits = {}) : limits_(limits), history_(limits.max_ticks) {}
@@ -126,7 +121,6 @@ class Model {
   const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
   /// By cookie.
   const std::vector<SocketEntry>& sockets() const { return sockets_; }
-  const SocketTotals& socket_totals() const { return socket_totals_; }
 
   uint64_t tick() const { return tick_; }
   /// The end of the last tick on the clock of the flow rows' times.
@@ -179,7 +173,6 @@ class Model {
   OwnerTable owners_;
   std::vector<SyscallEntry> syscalls_;
   std::vector<SocketEntry> sockets_;
-  SocketTotals socket_totals_;
   uint64_t tick_ = 0;
   int64_t flow_now_ns_ = 0;
   uint64_t version_ = 0;

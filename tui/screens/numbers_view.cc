@@ -10,6 +10,7 @@
 
 #include "core/numbers.h"
 #include "core/text.h"
+#include "tui/screens/number_page.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/number_table.h"
@@ -24,17 +25,6 @@ constexpr std::array<NumberColumn, 3> kNumberColumns = {{
 }};
 constexpr int kColumnsWidth = 44;
 
-std::string value_text(const RegisteredNumber& number, double value) {
-  switch (number_unit(number.name)) {
-    case NumberUnit::kNanoseconds: return format_duration(std::llround(value));
-    case NumberUnit::kBytes: return format_bytes(std::llround(value));
-    case NumberUnit::kOne: break;
-  }
-  if (number.kind == NumberKind::kState) return value != 0 ? "yes" : "no";
-  if (value < 0) return fmt::format("{:.0f}", value);
-  return format_exact(static_cast<uint64_t>(std::llround(value)));
-}
-
 template <typename Distribution>
 std::string distribution_text(const Distribution* distribution) {
   if (distribution == nullptr || distribution->empty()) return "-";
@@ -47,7 +37,7 @@ std::string text_of(const RegisteredNumber& number, const Sample& sample) {
   if (number.histogram) return distribution_text(number.histogram(sample));
   if (number.signed_histogram) return distribution_text(number.signed_histogram(sample));
   const auto value = number.value(sample);
-  return value ? value_text(number, *value) : "-";
+  return value ? number_text(number, *value) : "-";
 }
 
 void draw_numbers(Grid& grid, Area area, const Model& model, const ViewState& state) {

@@ -1,53 +1,104 @@
 // Memory and resources: each over time, what it costs per flow, and whether it grows.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include <fmt/format.h>
 
+#include "core/check.h"
 #include "core/growth_text.h"
+#include "core/numbers.h"
 #include "core/text.h"
+#include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
+#include "tui/views.h"
 
 namespace topspin {
 namespace {
 
 using Read = std::function<std::optional<double>(const TickPoint&)>;
-using Format = std::function<std::string(double)>;
 
-struct Series {
-  std::string_view name;
-  Read read;
-  Format format;
-  bool grows;                                         // its slope makes sense
+/// A number drawn over time.
+struct Chart {
+  std::string_view number;                            // of the registry
   std::optional<Slope> PerFlowCost::*cost = nullptr;  // of a flow, by the slope over the ramp
+  bool grows = true;                                  // its slope makes sense
 };
 
-std::string as_count(double value) {
-  return format_count(static_cast<uint64_t>(std::llround(std::max(value, 0.0))));
-}
-std::string as_share(double value) { return share_text(value); }
+// From the top of the screen down. What is not named here stands below with its last value.
+constexpr std::array<Chart, 10> kCharts = {{
+    {"rss_bytes", &PerFlowCost::rss_bytes},
+    {"cpu_ns", nullptr, false},
+    {"pss_bytes", &PerFlowCost::pss_bytes},
+    {"anonymous_bytes"},
+    {"vsz_bytes", &PerFlowCost::vsz_bytes},
+    {"swap_bytes"},
+    {"fds", &PerFlowCost::fds},
+    {"threads"},
+    {"mappings", &PerFlowCost::mappings},
+    {"processes", nullptr, false},
+}};
 
-std::vector<Series> all_series() {
-  const auto field = [](std::optional<int64_t> ResourceReading::*member) -> Read {
-    return [member](const TickPoint& point) { return as_number(point.resources.*member); };
-  };
-  return {
-      {"RSS", field(&ResourceReading::rss_bytes), as_bytes, true, &PerFlowCost::rss_bytes},
-      {"CPU", [](const TickPoint& point) { return point.cpu_cores; }, as_share, false},
-      {"PSS", field(&ResourceReading::pss_bytes), as_bytes, true, &PerFlowCost::pss_bytes},
-      {"anonymous", field(&ResourceReading::anonymous_bytes), as_bytes, true},
-      {"VSZ", field(&ResourceReading::vsz_bytes), as_bytes, true, &PerFlowCost::vsz_bytes},
-      {"swap", field(&ResourceReading::swap_bytes), as_bytes, true},
-      {"open fds", field(&ResourceReading::fds), as_count, true, &PerFlowCost::fds},
-      {"threads", field(&ResourceReading::threads), as_count, true},
-      {"mappings", field(&ResourceReading::mappings), as_count, true, &PerFlowCost::mappings},
-      {"processes", field(&ResourceReading::processes), as_count, false},
-  };
+/// A chart with the means to draw it.
+struct Series : Chart {
+  std::string_view label;
+  Read read;
+  std::function<std::string(double)> format;
+  bool bytes = false;
+};
+
+Series series_of(const Chart& chart) {
+  Series series{chart, {}, {}, {}};
+  if (chart.number == "cpu_ns") {
+    // Of a length of time the share says more.
+    series.label = "CPU";
+    series.read = [](const TickPoint& point) { return point.cpu_cores; };
+    series.format = [](double value) { return share_text(value); };
+    return series;
+  }
+  ResourceReading::for_each_number([&](const Number& number, auto path) {
+    if (number.name != chart.number) return;
+    series.label = number.label;
+    series.bytes = number_unit(number.name) == NumberUnit::kBytes;
+    series.read = [path](const TickPoint& point) {
+      return as_number(std::invoke(path, point.resources));
+    };
+    series.format = [number](double value) {
+      if (number_unit(number.name) != NumberUnit::kOne) return number_text(number, value);
+      return format_count(static_cast<uint64_t>(std::llround(std::max(value, 0.0))));
+    };
+  });
+  CHECK(series.read);
+  return series;
+}
+
+/// Those of which any tick has a value.
+std::vector<Series> measured_series(const TickHistory& history) {
+  std::vector<Series> measured;
+  for (const Chart& chart : kCharts) {
+    Series series = series_of(chart);
+    for (size_t i = 0; i < history.size(); ++i) {
+      if (!series.read(history.back(i))) continue;
+      measured.push_back(std::move(series));
+      break;
+    }
+  }
+  return measured;
+}
+
+/// The numbers without a chart.
+std::vector<NumberCell> other_numbers(const Model& model) {
+  if (model.history().empty()) return {};
+  std::array<std::string_view, kCharts.size()> charts;
+  for (size_t i = 0; i < charts.size(); ++i) charts[i] = kCharts[i].number;
+  const auto all = numbers_of_probe("resources", charts);
+  return number_cells(std::span(all).subspan(charts.size()), model);
 }
 
 /// The least-squares slope per minute over the ticks that have a value; nullopt below ten of them,
@@ -70,7 +121,7 @@ std::optional<double> slope_per_minute(const TickHistory& history, const Read& r
   return (n * sum_tv - sum_t * sum_v) / spread;
 }
 
-std::string signed_text(double value, const Format& format) {
+std::string signed_text(double value, const std::function<std::string(double)>& format) {
   std::string text = format(std::fabs(value));
   if (text == format(0)) return text;
   return fmt::format("{}{}", value < 0 ? "-" : "+", text);
@@ -97,13 +148,23 @@ std::string stalled_text(const TickPoint& point) {
   return out;
 }
 
-/// Below the graphs, with a line between; how many rows it takes. `room` is the most that it may
-/// take.
-int draw_growth(Grid& grid, Area area, const Model& model, int room) {
+std::vector<GrowthLine> lines_of_growth(const Model& model) {
+  if (model.history().empty()) return {};
   std::vector<GrowthLine> lines = growth_lines(model.growth_of_run());
   if (std::string stalled = stalled_text(model.history().back()); !stalled.empty())
     lines.push_back({"stalled", std::move(stalled), false});
-  if (lines.empty() || room < 2) return 0;
+  return lines;
+}
+
+/// How many rows they take at the bottom, with a line above: at most `room`.
+int growth_height(const Model& model, int room) {
+  const auto lines = static_cast<int>(lines_of_growth(model).size());
+  return lines == 0 || room < 2 ? 0 : std::min(lines, room - 1) + 1;
+}
+
+void draw_growth(Grid& grid, Area area, const Model& model, int room) {
+  const std::vector<GrowthLine> lines = lines_of_growth(model);
+  if (growth_height(model, room) == 0) return;
   // What does not fit goes from the end, and says so.
   const auto rows = std::min(static_cast<int>(lines.size()), room - 1);
   const int hidden = static_cast<int>(lines.size()) - rows;
@@ -119,21 +180,86 @@ int draw_growth(Grid& grid, Area area, const Model& model, int room) {
     grid.put(area.x + 1 + kTopicWidth, y, text, line.alarming ? Role::kWarning : Role::kNormal,
              width);
   }
-  return rows + 1;
 }
 
-}  // namespace
+constexpr int kNameWidth = 16;
+constexpr int kValueWidth = 9;
+constexpr int kRightWidth = 36;  // most, per flow, slope
+constexpr int kWideEnough = 76;  // for these
+constexpr int kTallestChart = 5;
 
-static void draw_resources(Grid& grid, Area area, const Model& model, const ViewState&) {
+bool is_wide(int width) { return width >= kWideEnough; }
+int graph_x(int x) { return x + 1 + kNameWidth + kValueWidth + 2; }
+
+void draw_chart_titles(Grid& grid, int x0, int y, int width) {
+  grid.put_right(x0 + 1 + kNameWidth, y, "now", kValueWidth, Role::kDim);
+  grid.put(graph_x(x0), y, "over time, from 0", Role::kDim);
+  const int x = x0 + width - kRightWidth;
+  grid.put_right(x, y, "most", 11, Role::kDim);
+  grid.put_right(x + 11, y, "per flow", 11, Role::kDim);
+  grid.put_right(x + 22, y, "a minute", 13, Role::kDim);
+}
+
+void draw_chart(Grid& grid, Area area, const Series& series, const Model& model) {
   const TickHistory& history = model.history();
-  std::vector<Series> shown;
-  for (Series& series : all_series()) {
-    bool any = false;
-    for (size_t i = 0; i < history.size() && !any; ++i)
-      any = series.read(history.back(i)).has_value();
-    if (any) shown.push_back(std::move(series));
+  const int right_width = is_wide(area.width) ? kRightWidth : 0;
+  const int graph_width = area.width - (graph_x(area.x) - area.x) - right_width - 1;
+  const int middle = area.y + area.height / 2;
+  const auto now = series.read(history.back());
+  grid.put(area.x + 1, middle, series.label, Role::kDim, kNameWidth);
+  const std::string text = now ? series.format(*now) : "-";
+  grid.put_right(area.x + 1 + kNameWidth, middle, whole_or_ellipsis(grid, text, kValueWidth),
+                 kValueWidth, now ? Role::kStrong : Role::kDim);
+  std::vector<std::optional<double>> values;
+  const size_t ticks = std::min(history.size(), static_cast<size_t>(std::max(graph_width, 0)));
+  double most = 0;
+  for (size_t i = 0; i < ticks; ++i) {
+    values.push_back(series.read(history.back(ticks - 1 - i)));
+    most = std::max(most, values.back().value_or(0));
   }
-  if (shown.empty()) {
+  draw_graph(grid, {graph_x(area.x), area.y, graph_width, area.height, 0, Role::kGraph1}, values);
+  if (right_width == 0) return;
+  const int x = area.x + area.width - right_width;
+  grid.put_right(x, middle, series.format(most), 11, Role::kNormal);
+  const PerFlowCost& costs = model.growth_of_run().per_flow;
+  if (const auto* cost = series.cost ? &(costs.*series.cost) : nullptr; cost && *cost) {
+    // An interval that has 0 in it says that nothing was found yet.
+    const bool sure = (*cost)->ci_low > 0 || (*cost)->ci_high < 0;
+    grid.put_right(x + 11, middle, format_amount((*cost)->value, series.bytes), 11,
+                   sure ? Role::kNormal : Role::kDim);
+  }
+  if (const auto slope = slope_per_minute(history, series.read); slope && series.grows)
+    grid.put_right(x + 22, middle, signed_text(*slope, series.format), 13, Role::kNormal);
+}
+
+/// Titles where there is room for them, then the charts, all the same height, as tall as they fit
+/// into `room`, with a line between them where there is one. Then the other numbers.
+struct ResourcesPage {
+  std::vector<Series> series;
+  std::vector<NumberCell> others;
+  int titles = 0, chart_height = 1, gap = 0, others_height = 0, height = 0;
+
+  ResourcesPage(const Model& model, int width, int room);
+};
+
+ResourcesPage::ResourcesPage(const Model& model, int width, int room)
+    : series(measured_series(model.history())), others(other_numbers(model)) {
+  titles = is_wide(width) && room >= 4 ? 1 : 0;
+  if (!others.empty()) others_height = number_block_height(others.size(), width) + 1;
+  const int count = static_cast<int>(series.size());
+  chart_height = count == 0 ? 1 : std::max((room - titles - others_height) / count, 1);
+  gap = chart_height >= 2 ? 1 : 0;
+  chart_height = std::min(chart_height - gap, kTallestChart);
+  height = titles + count * (chart_height + gap) - gap + others_height;
+}
+
+/// How many rows of the body are left to the page.
+int page_room(const Model& model, int height) { return height - growth_height(model, height / 3); }
+
+void draw_resources(Grid& grid, Area area, const Model& model, const ViewState& state) {
+  const int room = page_room(model, area.height);
+  const ResourcesPage page(model, area.width, room);
+  if (page.series.empty() && page.others.empty()) {
     grid.put(area.x + 1, area.y,
              model.scene.subject.empty()
                  ? "no subject: add --pid, --cgroup or -- COMMAND to see what it holds"
@@ -141,66 +267,33 @@ static void draw_resources(Grid& grid, Area area, const Model& model, const View
              Role::kDim, area.width - 2);
     return;
   }
-  area.height -= draw_growth(grid, area, model, area.height / 3);
-  constexpr int kNameWidth = 10;
-  constexpr int kValueWidth = 9;
-  const bool wide = area.width >= 76;
-  const int right_width = wide ? 36 : 0;  // most, per flow, slope
-  const int graph_x = area.x + 1 + kNameWidth + kValueWidth + 2;
-  const int graph_width = area.width - (graph_x - area.x) - right_width - 1;
-  const auto count = static_cast<int>(shown.size());
-  const bool with_head = wide && area.height >= 4;
-  const int rows = with_head ? area.height - 1 : area.height;
-  // All the same height, as tall as they fit, with a line between them where there is room.
-  int height = std::max(rows / count, 1);
-  const bool spaced = height >= 2;
-  if (spaced) --height;
-  height = std::min(height, 5);
-  int y = area.y;
-  if (with_head) {
-    grid.put_right(area.x + 1 + kNameWidth, y, "now", kValueWidth, Role::kDim);
-    grid.put(graph_x, y, "over time, from 0", Role::kDim, graph_width);
-    const int x = area.x + area.width - right_width;
-    grid.put_right(x, y, "most", 11, Role::kDim);
-    grid.put_right(x + 11, y, "per flow", 11, Role::kDim);
-    grid.put_right(x + 22, y, "a minute", 13, Role::kDim);
-    ++y;
-  }
-  const TickPoint& newest = history.back();
-  for (const Series& series : shown) {
-    if (y + height > area.y + area.height) break;
-    const int middle = y + height / 2;
-    const auto now = series.read(newest);
-    grid.put(area.x + 1, middle, series.name, Role::kDim, kNameWidth);
-    const std::string text = now ? series.format(*now) : "-";
-    grid.put_right(area.x + 1 + kNameWidth, middle, whole_or_ellipsis(grid, text, kValueWidth),
-                   kValueWidth, now ? Role::kStrong : Role::kDim);
-    std::vector<std::optional<double>> values;
-    const size_t ticks = std::min(history.size(), static_cast<size_t>(std::max(graph_width, 0)));
-    double most = 0;
-    for (size_t i = 0; i < ticks; ++i) {
-      values.push_back(series.read(history.back(ticks - 1 - i)));
-      most = std::max(most, values.back().value_or(0));
+  draw_growth(grid, area, model, area.height / 3);
+  area.height = room;
+  draw_page(grid, area, page.height, state.list("resources").top, [&](Grid& window, int y) {
+    if (page.titles > 0) draw_chart_titles(window, 0, y, area.width);
+    y += page.titles;
+    for (const Series& series : page.series) {
+      draw_chart(window, {0, y, area.width, page.chart_height}, series, model);
+      y += page.chart_height + page.gap;
     }
-    draw_graph(grid, {graph_x, y, graph_width, height, 0, Role::kGraph1}, values);
-    if (wide) {
-      const int x = area.x + area.width - right_width;
-      grid.put_right(x, middle, series.format(most), 11, Role::kNormal);
-      const PerFlowCost& costs = model.growth_of_run().per_flow;
-      if (const auto* cost = series.cost ? &(costs.*series.cost) : nullptr; cost && *cost) {
-        const bool bytes = series.format(1) == as_bytes(1);
-        // An interval that has 0 in it says that nothing was found yet.
-        const bool sure = (*cost)->ci_low > 0 || (*cost)->ci_high < 0;
-        grid.put_right(x + 11, middle, format_amount((*cost)->value, bytes), 11,
-                       sure ? Role::kNormal : Role::kDim);
-      }
-      if (const auto slope = slope_per_minute(history, series.read); slope && series.grows) {
-        grid.put_right(x + 22, middle, signed_text(*slope, series.format), 13, Role::kNormal);
-      }
-    }
-    y += height + (spaced ? 1 : 0);
-  }
+    draw_number_block(window, {0, y - page.gap + 1, area.width, page.others_height}, page.others);
+  });
 }
+
+bool press_resources(ScreenPress& press) {
+  if (!rows_moved(press)) return false;
+  const int room = page_room(press.model, screen_layout(press.size).body_height);
+  const ResourcesPage page(press.model, press.size.width, room);
+  return scroll_page(press, "resources", page.height, room);
+}
+
+int resources_plain_height(const Model& model, const ViewState&, int) {
+  // The page as it is at 80 cells of width, and below it what the growth may take.
+  constexpr int kHeight = 24;
+  return std::max(kHeight, ResourcesPage(model, 80, kHeight).height) + kHeight / 2;
+}
+
+}  // namespace
 
 const Screen& resources_screen() {
   static const Screen kScreen = {
@@ -210,6 +303,8 @@ const Screen& resources_screen() {
       .key = U'3',
       .what = "memory, CPU, descriptors: their course, cost per flow, growth",
       .draw = draw_resources,
+      .press = press_resources,
+      .plain_height = resources_plain_height,
   };
   return kScreen;
 }

@@ -1,16 +1,19 @@
 // Sockets: how long data and connections wait for the subject, where the time of its replies goes,
-// and the queues of its listening and UDP sockets.
+// the queues of its listening and UDP sockets, and all other numbers of that probe.
 #include <algorithm>
 #include <array>
+#include <span>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/text.h"
+#include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/number_table.h"
+#include "tui/views.h"
 
 namespace topspin {
 namespace {
@@ -46,51 +49,116 @@ std::string cell(size_t column, const SocketRow& row, bool final_rows) {
   }
 }
 
-struct Line {
-  std::string_view name;
-  const std::optional<LatencyPoint>& latency;
+// What stands above the sockets: connections and datagrams that the subject lost. All other numbers
+// of the probe stand below them, in the registry's order.
+constexpr std::array<std::string_view, 3> kRefusals = {"listen_overflows", "syn_drops",
+                                                       "udp_drops"};
+
+/// What there is to draw, of the last tick.
+struct SocketsPage {
+  std::vector<const RegisteredNumber*> waits;  // distributions
+  std::vector<NumberCell> refusals, others;
+
+  explicit SocketsPage(const Model& model);
+  bool empty() const { return waits.empty() && refusals.empty() && others.empty(); }
+  int height(int width, size_t sockets) const;
 };
 
+SocketsPage::SocketsPage(const Model& model) {
+  if (model.history().empty()) return;
+  const auto all = numbers_of_probe("sockets", kRefusals);
+  for (const RegisteredNumber* number : all) {
+    if (number->histogram && number->histogram(model.last()) != nullptr) waits.push_back(number);
+  }
+  const std::span list(all);
+  refusals = number_cells(list.first(kRefusals.size()), model);
+  others = number_cells(list.subspan(kRefusals.size()), model);
+  for (NumberCell& cell : refusals) {
+    if (cell.role != Role::kDim) cell.role = Role::kWarning;
+  }
+}
+
+/// A line between the parts.
+int SocketsPage::height(int width, size_t sockets) const {
+  int rows = static_cast<int>(sockets) + 1;
+  if (!waits.empty()) rows += static_cast<int>(waits.size()) + 2;
+  for (const auto* cells : {&refusals, &others}) {
+    if (!cells->empty()) rows += number_block_height(cells->size(), width) + 1;
+  }
+  return rows;
+}
+
 /// Returns the rows used.
-int draw_waits(Grid& grid, Area area, const SocketPoint& point) {
-  const std::array<Line, 5> lines = {{
-      {"connections wait to be accepted", point.accept_delay},
-      {"data waits to be read", point.socket_wait},
-      {"replies: unread in the socket", point.reply_socket},
-      {"replies: waiting for a CPU", point.reply_cpu_queue},
-      {"replies: in the runtime", point.reply_runtime},
-  }};
+int draw_waits(Grid& grid, Area area, std::span<const RegisteredNumber* const> waits,
+               const Sample& last) {
+  if (waits.empty()) return 0;
   const int name_width = std::clamp(area.width - 30, 12, 34);
   NumberTable table(grid, area, name_width, kLatencyColumns);
+  table.draw_titles("in the last tick", std::nullopt, false);
   int row = 0;
-  for (const Line& line : lines) {
-    if (!line.latency || row + 1 >= area.height) continue;
-    const LatencyPoint& latency = *line.latency;
-    table.draw_row(row++, line.name, [&](size_t column) -> std::string {
+  for (const RegisteredNumber* wait : waits) {
+    const HistogramSummary summary = wait->histogram(last)->summary();
+    table.draw_row(row++, wait->label, [&](size_t column) -> std::string {
       switch (column) {
-        case 0: return duration_or_dash(latency.p50);
-        case 1: return duration_or_dash(latency.p90);
-        case 2: return duration_or_dash(latency.p99);
-        case 3: return duration_or_dash(latency.max);
-        default: return format_count(latency.count);
+        case 0: return duration_or_dash(summary.p50);
+        case 1: return duration_or_dash(summary.p90);
+        case 2: return duration_or_dash(summary.p99);
+        case 3: return duration_or_dash(summary.max);
+        default: return format_count(summary.count);
       }
     });
   }
-  if (row == 0) return 0;
-  table.draw_titles("in the last tick", std::nullopt, false);
   return row + 1;
 }
 
-std::string refusals_text(const Model& model) {
-  std::string text;
-  const auto add = [&](std::string_view what, const std::optional<uint64_t>& count) {
-    if (!count) return;
-    text += fmt::format("{}{} {}", text.empty() ? "" : "   ", what, format_exact(*count));
+double fullness(const SocketRow& row) {
+  const auto share = [](const std::optional<uint64_t>& used, const std::optional<uint64_t>& limit) {
+    if (!used || !limit || *limit == 0) return 0.0;
+    return static_cast<double>(*used) / static_cast<double>(*limit);
   };
-  add("refused, queue full", model.socket_totals().listen_overflows);
-  add("refused otherwise", model.socket_totals().syn_drops);
-  add("datagrams dropped", model.socket_totals().udp_drops);
-  return text;
+  return std::max(share(row.accept_queue_max, row.accept_queue_limit),
+                  share(row.receive_queue_bytes_max, row.receive_queue_bytes_limit));
+}
+
+/// The fullest first; what dropped before what did not.
+std::vector<uint32_t> order_of_sockets(const std::vector<SocketEntry>& sockets) {
+  std::vector<uint32_t> order(sockets.size());
+  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const SocketRow &left = sockets[a].row, &right = sockets[b].row;
+    if (left.drops != right.drops) return left.drops > right.drops;
+    const double fuller = fullness(left), other = fullness(right);
+    if (fuller != other) return fuller > other;
+    return left.cookie < right.cookie;
+  });
+  return order;
+}
+
+/// Draws those rows that the grid has, and returns how many rows the whole takes.
+int draw_socket_list(Grid& grid, Area area, const Model& model) {
+  const std::vector<SocketEntry>& sockets = model.sockets();
+  if (sockets.empty()) {
+    grid.put(area.x + 1, area.y, "no listening and no UDP socket", Role::kDim, area.width - 2);
+    return 1;
+  }
+  const std::vector<uint32_t> order = order_of_sockets(sockets);
+  NumberTable table(grid, area, std::clamp(area.width / 3, 16, 34), kSocketColumns);
+  // A stored run keeps each socket as it stood last.
+  const bool final_rows = model.scene.flows_are_final;
+  table.draw_titles(fmt::format("Socket ({}){}", format_exact(sockets.size()),
+                                final_rows ? ", of the whole run" : ""),
+                    std::nullopt, false);
+  const int count = static_cast<int>(order.size());
+  for (int i = std::max(-area.y - 1, 0); i < count && area.y + 1 + i < grid.height(); ++i) {
+    const SocketRow& row = sockets[order[static_cast<size_t>(i)]].row;
+    const std::string name = fmt::format(
+        "{} {}", row.protocol == kProtocolTcp ? "listen" : format_protocol(row.protocol),
+        format_endpoint(row.local, row.ip_version));
+    const Role role = row.closed ? Role::kDim : row.drops > 0 ? Role::kWarning : Role::kNormal;
+    table.draw_row(
+        i, name, [&](size_t column) { return cell(column, row, final_rows); }, role);
+  }
+  return count + 1;
 }
 
 }  // namespace
@@ -111,77 +179,48 @@ void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view pr
 }
 
 static void draw_sockets(Grid& grid, Area area, const Model& model, const ViewState& state) {
-  const std::optional<SocketPoint> point =
-      model.history().empty() ? std::nullopt : model.history().back().sockets;
-  const std::vector<SocketEntry>& sockets = model.sockets();
-  if (!point && sockets.empty()) {
+  const SocketsPage page(model);
+  if (page.empty() && model.sockets().empty()) {
     draw_why_not(grid, area, model, "sockets", "no socket of the subject was seen yet");
     return;
   }
-  int y = area.y;
-  const int bottom = area.y + area.height;
-  if (point && (area.height >= 8 || sockets.empty())) {
-    y += draw_waits(grid, {area.x, y, area.width, area.height / 2}, *point);
-    const std::string refusals = refusals_text(model);
-    if (!refusals.empty() && y + 2 < bottom) {
-      if (y > area.y) ++y;
-      const auto& totals = model.socket_totals();
-      const bool any = totals.listen_overflows.value_or(0) + totals.syn_drops.value_or(0) +
-                           totals.udp_drops.value_or(0) >
-                       0;
-      grid.put(area.x + 1, y++, refusals, any ? Role::kWarning : Role::kDim, area.width - 2);
-    }
-    if (y > area.y) ++y;
-  }
-  if (y >= bottom) return;
-  const Area rest{area.x, y, area.width, bottom - y};
-  if (sockets.empty()) {
-    grid.put(rest.x + 1, rest.y, "no listening and no UDP socket", Role::kDim, rest.width - 2);
-    return;
-  }
-  // The fullest first; what dropped before what did not.
-  std::vector<uint32_t> order(sockets.size());
-  for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  const auto fullness = [&](const SocketRow& row) {
-    const auto share = [](const std::optional<uint64_t>& used,
-                          const std::optional<uint64_t>& limit) {
-      if (!used || !limit || *limit == 0) return 0.0;
-      return static_cast<double>(*used) / static_cast<double>(*limit);
+  const int height = page.height(area.width, model.sockets().size());
+  draw_page(grid, area, height, state.list("sockets").top, [&](Grid& window, int y) {
+    const auto rest = [&] { return Area{0, y, area.width, height}; };
+    const auto draw_block = [&](const std::vector<NumberCell>& cells) {
+      if (cells.empty()) return;
+      draw_number_block(window, rest(), cells);
+      y += number_block_height(cells.size(), area.width) + 1;
     };
-    return std::max(share(row.accept_queue_max, row.accept_queue_limit),
-                    share(row.receive_queue_bytes_max, row.receive_queue_bytes_limit));
-  };
-  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    const SocketRow &left = sockets[a].row, &right = sockets[b].row;
-    if (left.drops != right.drops) return left.drops > right.drops;
-    const double fuller = fullness(left), other = fullness(right);
-    if (fuller != other) return fuller > other;
-    return left.cookie < right.cookie;
+    const auto draw_list = [&] { y += draw_socket_list(window, rest(), model) + 1; };
+    // Where little fits, the sockets come first.
+    const bool low = area.height < 8 && !model.sockets().empty();
+    if (low) draw_list();
+    if (const int used = draw_waits(window, rest(), page.waits, model.last())) y += used + 1;
+    draw_block(page.refusals);
+    if (!low) draw_list();
+    draw_block(page.others);
   });
-  NumberTable table(grid, rest, std::clamp(rest.width / 3, 16, 34), kSocketColumns);
-  // A stored run keeps each socket as it stood last.
-  const bool final_rows = model.scene.flows_are_final;
-  table.draw_titles(fmt::format("Socket ({}){}", format_exact(sockets.size()),
-                                final_rows ? ", of the whole run" : ""),
-                    std::nullopt, false);
-  const auto rows = static_cast<uint64_t>(std::max(rest.height - 1, 0));
-  const uint64_t top = std::min<uint64_t>(state.list("sockets").top,
-                                          order.size() - std::min<uint64_t>(rows, order.size()));
-  for (uint64_t i = 0; i < rows && top + i < order.size(); ++i) {
-    const SocketRow& row = sockets[order[top + i]].row;
-    const std::string name = fmt::format(
-        "{} {}", row.protocol == kProtocolTcp ? "listen" : format_protocol(row.protocol),
-        format_endpoint(row.local, row.ip_version));
-    const Role role = row.closed ? Role::kDim : row.drops > 0 ? Role::kWarning : Role::kNormal;
-    table.draw_row(
-        static_cast<int>(i), name, [&](size_t column) { return cell(column, row, final_rows); },
-        role);
-  }
 }
 
 namespace {
 
-uint64_t sockets_rows(const Model& model, const ViewState&) { return model.sockets().size(); }
+int sockets_height(const Model& model, int width) {
+  return SocketsPage(model).height(width, model.sockets().size());
+}
+
+bool press_sockets(ScreenPress& press) {
+  if (!rows_moved(press)) return false;
+  return scroll_page(press, "sockets", sockets_height(press.model, press.size.width),
+                     screen_layout(press.size).body_height);
+}
+
+/// As of 80 cells of width: wider ones need no more.
+int sockets_plain_height(const Model& model, const ViewState&, int rows) {
+  return std::max(sockets_height(model, 80) - static_cast<int>(model.sockets().size()) +
+                      std::min(static_cast<int>(model.sockets().size()), rows),
+                  24);
+}
 
 }  // namespace
 
@@ -193,7 +232,8 @@ const Screen& sockets_screen() {
       .key = U'8',
       .what = "how long data and connections wait; queues and drops",
       .draw = draw_sockets,
-      .rows = sockets_rows,
+      .press = press_sockets,
+      .plain_height = sockets_plain_height,
   };
   return kScreen;
 }

@@ -113,6 +113,14 @@ void Grid::restyle(int x, int y, int width, Style style) {
   }
 }
 
+void Grid::put_grid(int x, int y, const Grid& other) {
+  for (int from_y = 0; from_y < other.height(); ++from_y) {
+    for (int from_x = 0; from_x < other.width(); ++from_x) {
+      if (Cell* target = cell(x + from_x, y + from_y)) *target = other.at(from_x, from_y);
+    }
+  }
+}
+
 void append_utf8(std::string& out, char32_t c) {
   const auto byte = [&](uint32_t value) { out += static_cast<char>(value); };
   if (c < 0x80) {

@@ -113,6 +113,8 @@ class Grid {
   void fill(int x, int y, int width, Style style);
   /// Changes the style of what is there.
   void restyle(int x, int y, int width, Style style);
+  /// Copies another grid with its upper left corner to (x, y).
+  void put_grid(int x, int y, const Grid& other);
 
  private:
   Cell* cell(int x, int y);

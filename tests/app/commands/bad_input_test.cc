@@ -106,6 +106,9 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"load"}), 2, "load needs one of udp-pingpong, ");
   expect_refusal(topspin({"record", "-c", "5"}), 2, "see --duration");
   expect_refusal(topspin({"read", "a.pcap", "-w", "b.pcap"}), 2, "tcpdump -w FILE");
+  expect_refusal(topspin({"record", "--probe", "schedulr=proc"}), 2, "did you mean scheduler?");
+  expect_refusal(topspin({"export", "--format", "csv", "--table", "thraeds"}), 2,
+                 "did you mean threads?");
   // What is near nothing is only named.
   expect_refusal(topspin({"record", "--bogus"}), 2, "no option --bogus; see topspin help record");
   expect_refusal(topspin({"list", "foo"}), 2, "list does not take the word \"foo\"");
@@ -250,6 +253,8 @@ TEST(BadInputPrivileged, NoSuchInterfaceOrProcessIs2) {
   TempDir dir;
   expect_refusal(topspin({"record", "-i", "no-such-if", "--db", dir.file("t.db")}), 2,
                  "no-such-if");
+  expect_refusal(topspin({"record", "-i", "lo0", "--db", dir.file("t.db")}), 2,
+                 "no such interface: lo0; did you mean lo?");
   expect_refusal(topspin({"record", "-i", "lo", "--pid", "4194303", "--db", dir.file("t.db")}), 2,
                  "4194303");
   expect_refusal(

@@ -69,6 +69,9 @@ TEST_F(Tidy, EveryCommandNamesARunTheSameWay) {
   EXPECT_THAT(several.err, HasSubstr("\"even=yes\" is 2 runs, and one is wanted: such as #3"));
   EXPECT_THAT(with_db({"export", "even=yes", "--format", "hdr"}).err,
               HasSubstr("--format hdr is of one run, and these are 2; give one, such as #3"));
+  EXPECT_THAT(with_db({"export", "--format", "hdr", "--histogram", "reply_latnecy_ns"}).err,
+              HasSubstr("did you mean reply_latency_ns?"));
+  EXPECT_THAT(with_db({"report", "evne=yes"}).err, HasSubstr("did you mean \"even=yes\"?"));
   const Outcome misspelt = with_db({"report", "lsat"});
   EXPECT_THAT(misspelt.err, HasSubstr("did you mean \"last\"?"));
 }

@@ -1,0 +1,56 @@
+// Numbers of one probe on its screen, as the registry lists them (core/numbers.h), and a page of
+// them that may be taller than the screen. A number that the layout of a screen does not name comes
+// last, so that none is on no screen. Pure.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/numbers.h"
+#include "tui/model/model.h"
+#include "tui/screens/screens.h"
+#include "tui/terminal/grid.h"
+
+namespace topspin {
+
+/// The numbers of a probe but for its losses, which have a screen of their own: first those named
+/// in `layout`, in its order, then the others in the registry's.
+/// REQUIRES: each name of `layout` is in the registry.
+std::vector<const RegisteredNumber*> numbers_of_probe(std::string_view probe,
+                                                      std::span<const std::string_view> layout);
+
+/// A value in the unit of the number: "1.20ms", "4.00 MiB", "yes", "1,234".
+std::string number_text(const Number& number, double value);
+
+/// One "label value" of a block.
+struct NumberCell {
+  std::string_view name;  // of the registry
+  std::string_view label;
+  std::string text;  // "-": not measured in this tick
+  Role role = Role::kStrong;
+};
+
+/// Counts and maxima since the first tick, everything else as of the last one. Of `numbers`, those
+/// that were measured in any tick and are no distributions.
+std::vector<NumberCell> number_cells(std::span<const RegisteredNumber* const> numbers,
+                                     const Model& model);
+
+/// A block of cells in columns, read row by row: as many columns as fit.
+int number_block_height(size_t cells, int width);
+void draw_number_block(Grid& grid, Area area, std::span<const NumberCell> cells);
+
+/// The keys that move scroll the screen's page, which is so tall at the width of the terminal;
+/// false: the key moves nothing. For Screen::press.
+bool scroll_page(ScreenPress& press, std::string_view screen, int page_height, int window_height);
+
+/// Draws the part of a page that `area` shows. draw(window, y) draws the page into the grid
+/// `window`, its first row at y: below 0 where it is scrolled, and the grid clips. `top`: the first
+/// row wanted. Where the page goes on, the last row says so.
+using DrawPage = std::function<void(Grid& window, int y)>;
+void draw_page(Grid& grid, Area area, int page_height, uint64_t top, const DrawPage& draw);
+
+}  // namespace topspin
