@@ -13,7 +13,7 @@ Model without_history(const Model& model) {
   copy.names = {};
   copy.packets = {};
   copy.interfaces = {};
-  copy.looked_up.clear();
+  copy.processes = {};
   return copy;
 }
 

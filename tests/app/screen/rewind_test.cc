@@ -65,7 +65,6 @@ class Walk {
 std::string all_screens(const Model& model) {
   std::string text;
   for (const Screen* screen : screens()) {
-    if (screen->look_up != nullptr) continue;  // shows the host as it is now
     ViewState state = initial_view_state(model);
     open_screen(state, screen->name);
     state.ascii = true;
