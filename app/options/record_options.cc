@@ -18,6 +18,14 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
                  "Size of the kernel's capture buffer");
   capture.flag("-p,--no-promiscuous-mode", options.no_promiscuous,
                "Do not put the interface into promiscuous mode");
+  capture
+      .option("-c,--count", options.max_packets, "COUNT",
+              "Stop after so many packets that match the filter")
+      ->check(CLI::Range(uint64_t{1}, UINT64_MAX - 1));
+  capture.option(
+      "-w,--write", options.packet_file, "FILE",
+      "Write the packets to this file too, as pcap with nanosecond stamps; - is standard "
+      "output. It has as much of each as is captured: -s BYTES says how much");
   app.add_flag(
          "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
       ->group(kCaptureGroup);

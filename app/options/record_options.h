@@ -22,6 +22,8 @@ struct RecordOptions {
   std::string cgroup;
   std::string netns;  // of a process (its number) or by `ip netns`'s name; empty: our own
   std::string duration;
+  uint64_t max_packets = UINT64_MAX;  // stop after so many
+  std::string packet_file;            // packets are written there; "-": standard output
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
   bool syscalls = false;
