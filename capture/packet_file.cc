@@ -1,5 +1,6 @@
 #include "capture/packet_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
