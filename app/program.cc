@@ -81,11 +81,10 @@ bool needs_a_word(const CLI::App& command) {
 
 /// What topspin has in place of an option that tcpdump's users type; empty: nothing of the kind.
 std::string_view in_place_of(std::string_view option) {
-  if (option == "-c") return "; only read stops after a number of packets; see --duration";
+  if (option == "-c") return "; record, live and read stop after a number of packets";
   if (option == "-w") {
-    return "; topspin stores flows, not packets: write those with tcpdump -w FILE, and see them "
-           "with "
-           "topspin read FILE";
+    return "; record and live write the packets that they capture; tcpdump -r FILE -w FILE FILTER "
+           "makes one file of another";
   }
   return "";
 }

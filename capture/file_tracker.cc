@@ -77,8 +77,10 @@ class FileTracker final : public FlowTracker {
     if (packets_left_ == 0) [[unlikely]]
       return;
     --packets_left_;
-    if (clock_.is_time(packet.stamp_ns)) [[likely]]
-      return cutter_.add(packet);
+    if (clock_.is_time(packet.stamp_ns)) [[likely]] {
+      (void)cutter_.add(packet);
+      return;
+    }
     const FileClock::Time time = clock_.read(FlowTable::clamp_stamp(packet.stamp_ns));
     if (time.stepped) [[unlikely]] {
       cutter_.flush();
@@ -90,7 +92,7 @@ class FileTracker final : public FlowTracker {
     }
     PacketView timed = packet;
     timed.stamp_ns = time.ns;
-    cutter_.add(timed);
+    (void)cutter_.add(timed);
   }
 
   /// A file's silence costs a few intervals, however long it is: they would all be read at once.

@@ -21,6 +21,8 @@
 
 namespace topspin {
 
+class PacketFile;
+
 /// Which header's 5-tuple is the flow key.
 enum class KeyMode : uint8_t { kOuter, kInner, kVlan };
 
@@ -48,6 +50,7 @@ struct LiveOptions {
   uint64_t max_rows_per_interval = 20'000;  // FlowRows handed over with an interval; 0: none
   /// With the last interval, which has no next one. The memory of so many must be to spare.
   uint64_t max_rows_at_end = 200'000;
+  uint64_t max_packets = UINT64_MAX;  // that count; those after them are left alone
 };
 
 struct FileOptions {
@@ -103,6 +106,17 @@ class FlowTracker {
   /// Live: where the first interval begins, on CLOCK_MONOTONIC; its ends follow at multiples of
   /// interval_ns from there. Call once, before the first step.
   virtual void start_at(int64_t monotonic_ns) = 0;
+
+  /// Live: each packet that counts is written to this file too, which outlives the tracker. Call
+  /// before start_at(). Files do nothing.
+  virtual void write_packets_to(PacketFile*) {}
+
+  /// Live: how many bytes of a packet are captured at most. 0: files do not say.
+  virtual int snaplen() const { return 0; }
+
+  /// Live: the packets that were asked for have come. None counts after them, and the capture waits
+  /// for request_stop(). On the capture thread.
+  virtual bool has_all_packets() const { return false; }
 
   /// Reads one batch (live: waits some milliseconds at most) and hands each interval that it closes
   /// to `sink`. kEnd: the file ended or a stop that was asked for is complete; the open interval

@@ -47,7 +47,8 @@ class IntervalCutter {
   }
   bool begun() const { return begun_; }
 
-  void add(const PacketView& packet) {
+  /// False: it does not count, because it was seen before on another interface.
+  bool add(const PacketView& packet) {
     if (packet.stamp_ns >= end_ns_) [[unlikely]] {
       if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
       close_until(FlowTable::clamp_stamp(packet.stamp_ns));
@@ -58,7 +59,7 @@ class IntervalCutter {
     if (SeenTwice::can_be(link_) && seen_twice_.is_repeated(link_, packet, group.packets[at]))
         [[unlikely]] {
       table_->count_duplicate();
-      return;
+      return false;
     }
     if (tap_ != nullptr) [[unlikely]]
       tap_->offer(packet, group.packets[at]);
@@ -67,6 +68,7 @@ class IntervalCutter {
     Group& waiting = groups_[(filling_ + 2) % kGroups];
     if (at < waiting.size) table_->locate(waiting.packets[at], waiting.lookups[at]);
     if (++group.size == kGroup) turn();
+    return true;
   }
 
   /// Everything given so far reaches the table.

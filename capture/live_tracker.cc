@@ -15,6 +15,7 @@
 #include "capture/flow_tracker.h"
 #include "capture/interface_watch.h"
 #include "capture/interval_cutter.h"
+#include "capture/packet_file.h"
 #include "capture/packet_source.h"
 #include "capture/stamp_clock.h"
 #include "core/clock.h"
@@ -44,7 +45,8 @@ class LiveTracker final : public FlowTracker {
       : options_(options),
         snaplen_(snaplen),
         source_(std::move(source)),
-        cutter_(std::move(table), source_->link_type(), key, options.interval_ns) {
+        cutter_(std::move(table), source_->link_type(), key, options.interval_ns),
+        packets_left_(options.max_packets) {
     cutter_.set_last_rows_max(options.max_rows_at_end);
     note_state(watch_.look(options_.interface));
   }
@@ -55,6 +57,7 @@ class LiveTracker final : public FlowTracker {
     cutter_.begin(monotonic_ns);
     cutter_.table().note_capture_began();
     start_ns_ = monotonic_ns;
+    if (file_ != nullptr) file_->begin(source_->link_type(), snaplen_);
     (void)source_->take_losses();  // of the time before
   }
 
@@ -73,7 +76,9 @@ class LiveTracker final : public FlowTracker {
     if (now_ns >= next_look_ns_) look(now_ns);
     bool drained = true;
     int packets = 0;
-    if (reading()) {
+    if (has_all_packets()) {
+      // The rest stays in the ring.
+    } else if (reading()) {
       const auto got = drain();
       if (got.ok()) {
         packets = *got;
@@ -111,6 +116,9 @@ class LiveTracker final : public FlowTracker {
     int64_t none = kNever;
     asked_stop_ns_.compare_exchange_strong(none, end_ns, std::memory_order_relaxed);
   }
+  void write_packets_to(PacketFile* file) override { file_ = file; }
+  int snaplen() const override { return snaplen_; }
+  bool has_all_packets() const override { return packets_left_ == 0; }
   void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
   PacketCopies take_packets() override { return tap_.take(); }
   void switch_interface(const std::string& name) override {
@@ -135,7 +143,7 @@ class LiveTracker final : public FlowTracker {
 
   void set_sink(const IntervalSink& sink) {
     cutter_.set_sink([this, &sink](ClosedInterval&& closed) {
-      closed.losses = source_->take_losses();
+      if (!has_all_packets()) closed.losses = source_->take_losses();
       closed.losses.kernel_drops += carried_.kernel_drops;
       closed.losses.interface_drops += carried_.interface_drops;
       carried_ = {};
@@ -152,27 +160,49 @@ class LiveTracker final : public FlowTracker {
   }
 
   Result<int> drain() {
-    auto got = source_->drain(
-        [](void* context, const PacketView& packet) {
-          auto* self = static_cast<LiveTracker*>(context);
-          // One stamp from the future would keep the table's time there.
-          if (!self->clock_.covers(packet.stamp_ns)) [[unlikely]]
-            self->clock_.anchor(take_clock_anchor());
-          PacketView tied = packet;
-          tied.stamp_ns = self->clock_.to_monotonic(packet.stamp_ns);
-          // Captured while everything else was being opened: the run had not begun.
-          if (tied.stamp_ns < self->start_ns_ && tied.stamp_ns >= self->opened_ns_) [[unlikely]]
-            return;
-          tied.stamp_ns = self->within_time(tied.stamp_ns);
-          if (tied.stamp_ns >= self->stop_ns_) [[unlikely]] {
-            self->past_stop_ |= tied.stamp_ns - self->stop_ns_ >= kHandOverNs;
-            return;
-          }
-          self->cutter_.add(tied);
-        },
-        this, kPacketsAtATime);
+    const bool keeps = file_ != nullptr || options_.max_packets != UINT64_MAX;
+    auto got = source_->drain(keeps ? visit_and_keep : visit, this, kPacketsAtATime);
     cutter_.flush();
+    if (has_all_packets()) {
+      // What the kernel loses from now on is not missed.
+      const CaptureLosses last = source_->take_losses();
+      carried_.kernel_drops += last.kernel_drops;
+      carried_.interface_drops += last.interface_drops;
+    }
+    if (file_ != nullptr) {
+      if (auto failure = file_->hand_over()) note(*std::move(failure));
+    }
     return got;
+  }
+
+  static void visit(void* context, const PacketView& packet) {
+    (void)static_cast<LiveTracker*>(context)->take(packet);
+  }
+
+  /// With a file, or a number of packets to stop after.
+  static void visit_and_keep(void* context, const PacketView& packet) {
+    auto* self = static_cast<LiveTracker*>(context);
+    if (self->has_all_packets() || !self->take(packet)) return;
+    --self->packets_left_;
+    if (self->file_ != nullptr) self->file_->add(packet);
+  }
+
+  /// Whether the packet counts.
+  bool take(const PacketView& packet) {
+    // One stamp from the future would keep the table's time there.
+    if (!clock_.covers(packet.stamp_ns)) [[unlikely]]
+      clock_.anchor(take_clock_anchor());
+    PacketView tied = packet;
+    tied.stamp_ns = clock_.to_monotonic(packet.stamp_ns);
+    // Captured while everything else was being opened: the run had not begun.
+    if (tied.stamp_ns < start_ns_ && tied.stamp_ns >= opened_ns_) [[unlikely]]
+      return false;
+    tied.stamp_ns = within_time(tied.stamp_ns);
+    if (tied.stamp_ns >= stop_ns_) [[unlikely]] {
+      past_stop_ |= tied.stamp_ns - stop_ns_ >= kHandOverNs;
+      return false;
+    }
+    return cutter_.add(tied);
   }
 
   /// A packet was stamped between the start and now. What says otherwise was stamped before the
@@ -192,7 +222,7 @@ class LiveTracker final : public FlowTracker {
   }
 
   void rest() {
-    if (reading()) {
+    if (reading() && !has_all_packets()) {
       source_->wait(LiveSource::kBlockTimeoutMs);
     } else {
       poll(nullptr, 0, LiveSource::kBlockTimeoutMs);
@@ -268,11 +298,17 @@ class LiveTracker final : public FlowTracker {
     carried_.kernel_drops += last.kernel_drops;
     carried_.interface_drops += last.interface_drops;
     source_ = std::move(opened).value();
-    cutter_.set_link_type(source_->link_type());
+    follow_link_type();
     gap_ns_ += now_ns - gap_from_ns_;
     gap_from_ns_ = -1;
     note(fmt::format("interface {} is back after {}", options_.interface,
                      format_duration(now_ns - lost_at_ns_)));
+  }
+
+  /// Of a source that was opened anew.
+  void follow_link_type() {
+    cutter_.set_link_type(source_->link_type());
+    if (file_ != nullptr) file_->set_link_type(source_->link_type());
   }
 
   /// To the interface that was asked for, unless it cannot be opened.
@@ -296,7 +332,7 @@ class LiveTracker final : public FlowTracker {
     note(fmt::format("the capture moved from {} to {}", options_.interface, other.interface));
     options_.interface = other.interface;
     source_ = std::move(opened).value();
-    cutter_.set_link_type(source_->link_type());
+    follow_link_type();
     cutter_.table().clear();
     note_state(watch_.look(options_.interface));
     moved_to_ = options_.interface;
@@ -306,6 +342,8 @@ class LiveTracker final : public FlowTracker {
   int snaplen_;
   std::unique_ptr<LiveSource> source_;
   IntervalCutter cutter_;
+  uint64_t packets_left_;       // that may count
+  PacketFile* file_ = nullptr;  // to write to as well
   StampClock clock_;
   int64_t known_now_ns_ = 0;
   InterfaceWatch watch_;

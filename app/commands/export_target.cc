@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "app/host/output_place.h"
 #include "app/host/privileges.h"
 
 namespace topspin {
@@ -53,19 +54,6 @@ std::optional<int> own_descriptor(std::string_view path) {
   return std::nullopt;
 }
 
-std::string directory_of(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  if (slash == std::string::npos) return ".";
-  return slash == 0 ? "/" : path.substr(0, slash);
-}
-
-/// Whether everybody may put files into the directory that `path` is in, but remove only their own.
-bool is_shared_directory(const std::string& path) {
-  struct stat info {};
-  return ::stat(directory_of(path).c_str(), &info) == 0 && (info.st_mode & S_ISVTX) != 0 &&
-         (info.st_mode & S_IWOTH) != 0;
-}
-
 Error planted(const std::string& path, std::string_view what) {
   return make_error(ErrorCode::kPermission,
                     fmt::format("{} is {} of another user in a directory that everybody may write; "
@@ -91,14 +79,6 @@ Result<std::string> follow(const std::string& path, const struct stat& link) {
                       fmt::format("cannot write to {}: the link leads nowhere", path), errno);
   }
   return std::string(target.get());
-}
-
-bool is_database(const std::string& path) {
-  constexpr std::string_view kMagic("SQLite format 3\0", 16);
-  std::array<char, kMagic.size()> begin{};
-  const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  return file && ::read(file.get(), begin.data(), begin.size()) == std::ssize(begin) &&
-         std::string_view(begin.data(), begin.size()) == kMagic;
 }
 
 /// Whoever may not read a file sees by its place that it is the database which is read.

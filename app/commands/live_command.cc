@@ -35,12 +35,25 @@ int observe(LiveCommand& o, SubjectWish* wish) {
   return code;
 }
 
+Status check_packet_file(const LiveCommand& o) {
+  if (o.record.packet_file.empty()) return {};
+  if (!o.file.empty()) {
+    return wrong_usage(
+        "-w writes what is captured on an interface, and -r reads a file; to filter a file, use "
+        "tcpdump -r FILE -w FILE FILTER");
+  }
+  if (o.record.packet_file == "-")
+    return wrong_usage("live shows flows on standard output; -w needs a file, or use record -w -");
+  return {};
+}
+
 int run_live(LiveCommand& o) {
   if (auto checked = check_look_options(o.look); !checked.ok()) return fail(checked.error());
   if (auto checked = check_filter_words(o.record.observe); !checked.ok())
     return fail(checked.error());
   o.record.observe.count_payload = true;  // the Data column
-  if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look);
+  if (auto checked = check_packet_file(o); !checked.ok()) return fail(checked.error());
+  if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look, o.record.max_packets);
   o.record.quiet = true;
   o.record.store = !o.record.observe.db.empty();
   // Liveness judges each flow in each tick, so all that changed must come with it.
@@ -76,6 +89,7 @@ void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& a
       "  topspin live -i lo --period 1s udp port 8888 -- node server.js 8888\n"
       "  topspin live -i eth0 --once --rows 20\n"
       "  topspin live -r capture.pcap\n"
+      "  topspin live -i eth0 -w packets.pcap\n"
       "\n"
       "Press h on the screen for its keys. Without a terminal it prints a line a tick.");
   command->callback([o, &trailing, &action] {

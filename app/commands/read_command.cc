@@ -210,7 +210,7 @@ void add_read_command(CLI::App& root, Action& action) {
       ->required();
   add_flow_options(*command, o->observe);
   OptionGroup(*command, kCaptureGroup)
-      .option("-c", o->max_packets, "COUNT",
+      .option("-c,--count", o->max_packets, "COUNT",
               "Stop after so many packets that the filter lets through")
       ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   command

@@ -49,16 +49,16 @@ Error not_given_up(std::string_view what) {
 
 }  // namespace
 
-int open_as_invoking_user(const char* path, int flags) {
+int open_as_invoking_user(const char* path, int flags, mode_t mode) {
   const std::optional<UserIdentity> user = invoking_user();
-  if (!user) return open(path, flags);
+  if (!user) return open(path, flags, mode);
   std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
   const int count = getgroups(static_cast<int>(groups.size()), groups.data());
   const bool as_user = count >= 0 && setgroups(1, &user->gid) == 0;
   // The file system's identity alone: root's capabilities over files go with it.
   setfsgid(user->gid);
   setfsuid(user->uid);
-  const int fd = as_user ? open(path, flags) : -1;
+  const int fd = as_user ? open(path, flags, mode) : -1;
   const int number = errno;
   setfsuid(0);
   setfsgid(getegid());

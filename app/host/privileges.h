@@ -23,9 +23,10 @@ struct UserIdentity {
 /// The user who called sudo (SUDO_UID, SUDO_GID), if this process is root through sudo.
 std::optional<UserIdentity> invoking_user();
 
-/// Opens a file that the command line names for reading. Under sudo as the invoking user: root
-/// would read what that user may not. -1 with errno. REQUIRES: one thread.
-int open_as_invoking_user(const char* path, int flags);
+/// Opens a file that the command line names. Under sudo as the invoking user: root would open what
+/// that user may not. A file that is made (`mode`) belongs to that user. -1 with errno. REQUIRES:
+/// one thread.
+int open_as_invoking_user(const char* path, int flags, mode_t mode = 0);
 
 /// By name or number. kUsage if there is none.
 Result<UserIdentity> find_user(const std::string& name);

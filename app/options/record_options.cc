@@ -12,12 +12,20 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
                  "Capture here: lo, eth0, or any (default)");
   capture
       .option("-s,--snaplen", options.snaplen, "BYTES",
-              "Capture so much of each packet (default: as much as is looked at)")
-      ->check(CLI::Range(1, 262144));
+              "Capture so much of each packet (default: as much as is looked at; with -w all of it)")
+      ->check(CLI::Range(1, kWholePackets));
   capture.option("-B,--buffer-size", options.buffer_size, "MIB",
                  "Size of the kernel's capture buffer");
   capture.flag("-p,--no-promiscuous-mode", options.no_promiscuous,
                "Do not put the interface into promiscuous mode");
+  capture
+      .option("-c,--count", options.max_packets, "COUNT",
+              "Stop after so many packets that match the filter")
+      ->check(CLI::Range(uint64_t{1}, UINT64_MAX - 1));
+  capture.option(
+      "-w,--write", options.packet_file, "FILE",
+      "Write the packets to this file too, as pcap with nanosecond stamps; - is standard "
+      "output. -s BYTES cuts them");
   app.add_flag(
          "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
       ->group(kCaptureGroup);

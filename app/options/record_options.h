@@ -11,6 +11,8 @@
 
 namespace topspin {
 
+inline constexpr int kWholePackets = 262'144;  // bytes, as tcpdump has it
+
 struct RecordOptions {
   ObserveOptions observe;
   std::string interface = "any";
@@ -22,6 +24,8 @@ struct RecordOptions {
   std::string cgroup;
   std::string netns;  // of a process (its number) or by `ip netns`'s name; empty: our own
   std::string duration;
+  uint64_t max_packets = UINT64_MAX;  // stop after so many
+  std::string packet_file;            // packets are written there; "-": standard output
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
   bool syscalls = false;

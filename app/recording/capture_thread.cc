@@ -42,9 +42,19 @@ void CaptureThread::run() {
     }
     notify();
   };
+  bool told = false;  // that all packets have come
   while (true) {
     const auto outcome = tracker_->step(sink);
-    if (outcome.ok() && *outcome == StepOutcome::kMore) continue;
+    if (outcome.ok() && *outcome == StepOutcome::kMore) {
+      if (tracker_->has_all_packets() && !std::exchange(told, true)) {
+        {
+          const std::lock_guard lock(mutex_);
+          delivery_.has_all_packets = true;
+        }
+        notify();
+      }
+      continue;
+    }
     if (!outcome.ok()) {
       tracker_->finish(monotonic_now_ns(), sink);
       const std::lock_guard lock(mutex_);

@@ -27,7 +27,8 @@ class CaptureThread {
 
   struct Delivery {
     std::vector<ClosedInterval> intervals;
-    std::optional<Error> error;  // the capture ended by itself
+    bool has_all_packets = false;  // LiveOptions::max_packets have come
+    std::optional<Error> error;    // the capture ended by itself
   };
   Delivery take();
 

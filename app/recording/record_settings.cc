@@ -18,6 +18,8 @@ Status read_live(const RecordOptions& o, RecordSettings& settings) {
   settings.live.max_rows_per_interval = o.max_rows_per_interval;
   settings.live.max_rows_at_end = o.max_stored_flows;
   settings.live.snaplen = o.snaplen;
+  if (o.snaplen == 0 && !o.packet_file.empty()) settings.live.snaplen = kWholePackets;
+  settings.live.max_packets = o.max_packets;
   settings.live.promiscuous = !o.no_promiscuous;
   if (!o.buffer_size.empty()) {
     char* end = nullptr;
@@ -107,6 +109,10 @@ Result<RecordSettings> make_record_settings(const RecordOptions& o) {
     return make_error(ErrorCode::kUsage, "--interval must be at least 10ms");
   }
   TOPSPIN_TRY(read_live(o, settings));
+  if (o.packet_file == "-" && !o.command.empty()) {
+    return make_error(ErrorCode::kUsage,
+                      "-w - and the command would both write to standard output; name a file");
+  }
   if (!o.duration.empty()) {
     TOPSPIN_ASSIGN(settings.duration_ns, positive_duration(o.duration, "--duration"));
   }

@@ -34,9 +34,21 @@ void Recording::make_last_tick() {
   take_flows();
   joiner_->finish();
   drain_ticks();
+  if (packet_file_) end_packets();
   if (onlooker_ != nullptr) onlooker_->close();
   if (command_) command_->ask_to_end(SIGTERM);
   state_ = RecordingState::kDraining;
+}
+
+void Recording::end_packets() {
+  const PacketFile::Totals totals = packet_file_->finish();
+  packets_text_ =
+      fmt::format("{} packets were written to {}", totals.written_packets, packet_file_->name());
+  packets_unwritten_ = totals.unwritten_packets > 0;
+  if (packets_unwritten_) {
+    packets_text_ += fmt::format("; {} were not: {}", totals.unwritten_packets, totals.failure);
+  }
+  tell_event(end_ns_ - start_ns_, packets_text_);
 }
 
 /// kDraining: the command does not outlive its recording. What it prints while it ends must find a
@@ -77,6 +89,9 @@ Result<int> Recording::finish() {
 
   tell_run_end(options_, {info_, end, RunTotals(folds_->whole()), *ticks_, database_},
                onlooker_ != nullptr);
+  // Not told yet: a screen has no room left at its end, and a quiet recording tells losses alone.
+  if (options_.quiet && (packets_unwritten_ || (packet_file_ && onlooker_ != nullptr)))
+    say(packets_text_);
   if (stop_signal_ == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
   return exit_code_of(end);
@@ -94,7 +109,8 @@ int Recording::exit_code_of(const RunEnd& end) const {
       say(fmt::format("the command exited with status {}", *end.exit_status));
     return *end.exit_status;
   }
-  return options_.store && !end.invalid_reasons.empty() ? exit_code(ErrorCode::kInvalidRun) : 0;
+  if (options_.store && !end.invalid_reasons.empty()) return exit_code(ErrorCode::kInvalidRun);
+  return packets_unwritten_ ? exit_code(ErrorCode::kOutput) : 0;
 }
 
 }  // namespace topspin

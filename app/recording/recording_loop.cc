@@ -87,6 +87,7 @@ void Recording::take_flows() {
     joiner_->add_flows(std::move(interval));
   }
   if (delivery.error) fail(*delivery.error);
+  if (delivery.has_all_packets) stop();
 }
 
 /// Stores and shows the ticks whose halves are both there.

@@ -12,6 +12,7 @@
 #include "app/host/network_namespace.h"
 #include "app/host/outlet.h"
 #include "app/host/privileges.h"
+#include "app/recording/packet_output.h"
 #include "app/recording/recording_run.h"
 #include "app/recording/signals.h"
 #include "app/version.h"
@@ -45,6 +46,7 @@ Status Recording::open() {
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
   owners_ = FlowOwners::open(settings_.subject, settings_.probes, limits);
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
+  if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
   if (!timer_fd_) return make_error(ErrorCode::kInternal, "timerfd_create failed", errno);
   TOPSPIN_TRY(give_up_privileges(user));
@@ -70,6 +72,18 @@ Status Recording::prepare_command(const std::optional<UserIdentity>& user) {
   TOPSPIN_ASSIGN(auto child, Child::prepare(options_.command, command_user, setting));
   settings_.subject.pid = child->pid();
   command_.emplace(std::move(child), stop_grace_ns_);
+  return {};
+}
+
+/// Before privileges go: the directory may be one that -Z's user may not write.
+Status Recording::open_packets() {
+  TOPSPIN_ASSIGN(packet_file_,
+                 open_packet_file(options_.packet_file,
+                                  options_.store ? database_path(options_.observe.db) : ""));
+  tracker_->write_packets_to(packet_file_.get());
+  packets_text_ =
+      fmt::format("packets are written to {}, at most {} bytes of each{}", packet_file_->name(),
+                  tracker_->snaplen(), options_.snaplen == 0 ? " (-s BYTES sets how many)" : "");
   return {};
 }
 
@@ -222,6 +236,7 @@ Status Recording::start() {
     return std::move(capture).error();
   }
   capture_ = std::move(capture).value();
+  if (packet_file_) tell_event(0, packets_text_);
   add_sources();
   if (command_) {
     if (auto released = command_->release(); !released.ok()) fail(released.error());

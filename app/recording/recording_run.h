@@ -15,6 +15,7 @@
 #include "app/tick/row_baseline.h"
 #include "app/tick/tick_builder.h"
 #include "app/tick/tick_joiner.h"
+#include "capture/packet_file.h"
 #include "ci/standing.h"
 #include "core/clock.h"
 #include "core/headroom_watch.h"
@@ -55,6 +56,7 @@ class Recording {
   // Opening.
   Status open();
   Status prepare_command(const std::optional<UserIdentity>& user);
+  Status open_packets();
   Status open_store();
   Status give_up_privileges(const std::optional<UserIdentity>& user);
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
@@ -85,6 +87,7 @@ class Recording {
   void stop();
   void fail(const Error& error);
   void make_last_tick();
+  void end_packets();
   void drain_pass();
   Result<int> finish();
   int exit_code_of(const RunEnd& end) const;
@@ -101,7 +104,8 @@ class Recording {
   std::optional<SubjectCommand> command_;
   std::unique_ptr<Probes> probes_;
   std::unique_ptr<FlowOwners> owners_;
-  std::unique_ptr<FlowTracker> tracker_;  // until the capture thread owns it
+  std::unique_ptr<PacketFile> packet_file_;  // of -w; outlives the capture
+  std::unique_ptr<FlowTracker> tracker_;     // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<PatientWriter> writer_;
   std::optional<TickJoiner> joiner_;
@@ -125,6 +129,8 @@ class Recording {
   TickLineMemory memory_;                      // of the lines
   std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
+  std::string packets_text_;                   // of packet_file_: its length, then its end
+  bool packets_unwritten_ = false;             // some are not in it
   std::optional<Error> failure_;               // the first error that ended the recording
 };
 

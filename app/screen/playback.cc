@@ -305,7 +305,8 @@ int play(Recorded recorded, const LookOptions& look) {
   return Player(std::move(recorded), look).run();
 }
 
-int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look) {
+int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look,
+              uint64_t max_packets) {
   const auto table = flow_table_options(observe);
   if (!table.ok()) return fail(table.error());
   const auto filter = filter_text(observe);
@@ -313,7 +314,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   const auto interval_ns = positive_duration(observe.interval, "--interval");
   if (!interval_ns.ok()) return fail(interval_ns.error());
   auto tracker = FlowTracker::open_file(
-      {file, *filter, *interval_ns, table->max_flows, table->max_flows}, *table);
+      {file, *filter, *interval_ns, table->max_flows, table->max_flows, max_packets}, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
   Recorded recorded;

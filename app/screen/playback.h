@@ -28,7 +28,8 @@ struct Recorded {
 /// Shows it until the person leaves. Returns the process's exit code.
 int play(Recorded recorded, const LookOptions& look);
 
-/// Reads a capture file into ticks and plays them.
-int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look);
+/// Reads a capture file, up to so many packets that match the filter, into ticks and plays them.
+int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look,
+              uint64_t max_packets);
 
 }  // namespace topspin

@@ -104,8 +104,8 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"load", "htp"}), 2, "did you mean http?");
   expect_refusal(topspin({"load", "http", "--targt", "x"}), 2, "did you mean --target?");
   expect_refusal(topspin({"load"}), 2, "load needs one of udp-pingpong, ");
-  expect_refusal(topspin({"record", "-c", "5"}), 2, "see --duration");
-  expect_refusal(topspin({"read", "a.pcap", "-w", "b.pcap"}), 2, "tcpdump -w FILE");
+  expect_refusal(topspin({"gate", "-c", "5"}), 2, "record, live and read stop after");
+  expect_refusal(topspin({"read", "a.pcap", "-w", "b.pcap"}), 2, "tcpdump -r FILE -w FILE");
   expect_refusal(topspin({"record", "--probe", "schedulr=proc"}), 2, "did you mean scheduler?");
   expect_refusal(topspin({"export", "--format", "csv", "--table", "thraeds"}), 2,
                  "did you mean threads?");

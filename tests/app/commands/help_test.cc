@@ -1,5 +1,7 @@
 // The help of every command: it fits a terminal, is grouped, and its examples are its own.
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -116,6 +118,24 @@ TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
               HasSubstr("did you mean higher?"));
   EXPECT_THAT(refusal({"accept", "last", "--because", "x", "--metric", "cpu_ns_per_fow"}),
               HasSubstr("did you mean cpu_ns_per_flow?"));
+}
+
+/// Manual pages are written from the help when the program is built.
+TEST(ManualPages, AreThereForEveryCommandAndHaveItsOptions) {
+  const bool has_groff = std::system("command -v groff >/dev/null 2>&1") == 0;
+  for (const auto& words : kCommands) {
+    std::string name = "topspin";
+    for (const std::string& word : words) name += "-" + word;
+    const std::string path = std::string(TOPSPIN_BINARY_DIR) + "/man/" + name + ".1";
+    std::ostringstream text;
+    text << std::ifstream(path).rdbuf();
+    EXPECT_NE(text.str().find(".SH SYNOPSIS"), std::string::npos) << path;
+    EXPECT_NE(text.str().find("\\-\\-help"), std::string::npos) << path;
+    if (!has_groff) continue;
+    const Outcome checked = run({"groff", "-man", "-Tutf8", "-ww", "-z", path});
+    EXPECT_EQ(checked.exit_code, 0) << path;
+    EXPECT_EQ(checked.err, "") << path;
+  }
 }
 
 }  // namespace
