@@ -11,8 +11,9 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   capture.option("-i,--interface", options.interface, "INTERFACE",
                  "Capture here: lo, eth0, or any (default)");
   capture
-      .option("-s,--snaplen", options.snaplen, "BYTES",
-              "Capture so much of each packet (default: as much as is looked at; with -w all of it)")
+      .option(
+          "-s,--snaplen", options.snaplen, "BYTES",
+          "Capture so much of each packet (default: as much as is looked at; with -w all of it)")
       ->check(CLI::Range(1, kWholePackets));
   capture.option("-B,--buffer-size", options.buffer_size, "MIB",
                  "Size of the kernel's capture buffer");

@@ -112,11 +112,11 @@ TEST_F(PacketFiles, HoldWhatTcpdumpWritesOfTheSameTraffic) {
   ASSERT_TRUE(swarm.ok());
   const std::string port = std::to_string(swarm.port());
   const std::string theirs = dir_.file("tcpdump.pcap");
-  Process tcpdump({"tcpdump", "-i", "lo", "-Z", "root", "--nano", "-s", "192", "-U", "-w", theirs,
-                   "udp", "port", port});
+  Process tcpdump(
+      {"tcpdump", "-i", "lo", "-Z", "root", "--nano", "-U", "-w", theirs, "udp", "port", port});
   ASSERT_TRUE(tcpdump.wait_for("listening"));
   Process recording(record({"-w", file(), "--interval", "100ms", "udp", "port", port}));
-  ASSERT_TRUE(recording.wait_for("at most 192 bytes of each"));
+  ASSERT_TRUE(recording.wait_for("at most 262144 bytes of each"));
   ASSERT_TRUE(recording.wait_for("active"));
   swarm.ping_for(std::chrono::milliseconds(1000));
   const auto all = 2 * swarm.sent();
