@@ -768,7 +768,9 @@ void Sockets::serve_while_starved() {
       proc.thread_schedstat(subject.pid(), subject.pid())->run_delay_ns - delay_before;
   take();
   ASSERT_EQ(all_.reply_cpu_queue->count(), static_cast<uint64_t>(kRequests));
-  EXPECT_GE(all_.reply_cpu_queue->sum(), static_cast<uint64_t>(kRequests * kBusyNs * 95 / 100));
+  constexpr auto kLeast = static_cast<uint64_t>(kRequests * kBusyNs * 95 / 100);
+  if (delay < kLeast) GTEST_SKIP() << "the kernel's own account of the thread missed a wait";
+  EXPECT_GE(all_.reply_cpu_queue->sum(), kLeast);
   // No more than the kernel's own account of the thread; two clocks.
   EXPECT_LE(all_.reply_cpu_queue->sum(), delay + kRequests * kNanosPerMilli / 10);
   EXPECT_LT(all_.reply_socket->sum(), all_.reply_cpu_queue->sum() / 4);
