@@ -5,11 +5,14 @@
 #include <cerrno>
 #include <charconv>
 #include <memory>
+#include <utility>
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "core/clock.h"
@@ -177,6 +180,11 @@ std::optional<int64_t> count_ephemeral_ports(std::string_view range, std::string
   return ports;
 }
 
+ProcReader::ProcReader(std::string root) : root_(std::move(root)) {
+  struct statfs info {};
+  is_procfs_ = ::statfs(root_.c_str(), &info) == 0 && info.f_type == PROC_SUPER_MAGIC;
+}
+
 std::optional<std::string_view> ProcReader::read(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd) return std::nullopt;
@@ -251,9 +259,8 @@ std::optional<int64_t> ProcReader::fds(int32_t pid) {
   const std::string path = fmt::format("{}/{}/fd", root_, pid);
   struct ::stat info {};
   if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  // Only procfs gives its directories the size 0 or the number of entries; and 0 may mean "older
-  // than 6.2", so count then.
-  if (info.st_size > 0 && info.st_nlink == 2 && info.st_blocks == 0) return info.st_size;
+  // procfs says the number of entries from Linux 6.2 on; 0 may mean that it is older.
+  if (is_procfs_ && info.st_size > 0) return info.st_size;
   const Directory directory(::opendir(path.c_str()));
   if (!directory) return std::nullopt;
   int64_t count = 0;

@@ -83,7 +83,7 @@ struct FdKinds {
 
 class ProcReader {
  public:
-  explicit ProcReader(std::string root) : root_(std::move(root)) {}
+  explicit ProcReader(std::string root);
 
   std::vector<int32_t> processes() const;
   std::vector<int32_t> threads(int32_t pid) const;
@@ -119,6 +119,7 @@ class ProcReader {
 
  private:
   std::string root_;
+  bool is_procfs_;  // and not a folder made up by a test
   std::string buffer_;
 };
 

@@ -400,11 +400,13 @@ TEST_F(Export, OpenMetricsIsTakenByPrometheus) {
   TOPSPIN_NEEDS_PROGRAM("promtool", "prometheus");
   const std::string file = exported({"openmetrics"});
   EXPECT_TRUE(bytes_of(file).ends_with("\n# EOF\n"));
-  const Outcome blocks = test::run(
-      {"promtool", "tsdb", "create-blocks-from", "openmetrics", file, dir_.file("blocks")});
+  const Outcome blocks =
+      test::run({"promtool", "tsdb", "create-blocks-from", "openmetrics", file, dir_.file("data")});
   ASSERT_EQ(blocks.exit_code, 0) << blocks.out << blocks.err;
-  std::filesystem::create_directory(dir_.file("blocks") + "/wal");  // dump wants one, if empty
-  const Outcome dump = test::run({"promtool", "tsdb", "dump", dir_.file("blocks")});
+  std::filesystem::create_directory(dir_.file("data") + "/wal");  // dump wants one, if empty
+  // Newer versions also want a directory data/ where they are started.
+  const Outcome dump = test::run({"promtool", "tsdb", "dump", "data"},
+                                 [&] { std::filesystem::current_path(dir_.path()); });
   ASSERT_EQ(dump.exit_code, 0) << dump.err;
   const auto value_of = [&](const std::string& name, const std::string& label) -> std::string {
     std::istringstream lines(dump.out);
