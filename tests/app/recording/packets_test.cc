@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
 #include "tests/support/pcap_writer.h"
 #include "tests/support/privileges.h"
@@ -18,8 +19,6 @@
 
 namespace topspin::test {
 namespace {
-
-using PacketsJson = nlohmann::json;
 
 /// A receiver that reads nothing and a sender: as many datagrams as wanted, at once.
 class Burst {
@@ -79,30 +78,14 @@ std::string content_of(const std::string& path) {
   return text.str();
 }
 
-class PacketFiles : public testing::Test {
+class PacketFiles : public RecordingFixture {
  protected:
   void SetUp() override {
     TOPSPIN_NEEDS_ROOT();
     if (!OwnNetwork::why_not().empty()) GTEST_SKIP() << OwnNetwork::why_not();
   }
-  std::vector<std::string> record(std::vector<std::string> more) const {
-    std::vector<std::string> all = {topspin_binary(), "record", "-i", "lo", "--db", db()};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  }
-  PacketsJson report() const {
-    const Outcome run = topspin({"report", "last", "--db", db(), "--format", "json"});
-    EXPECT_EQ(run.exit_code, 0) << run.err;
-    return run.exit_code == 0 ? PacketsJson::parse(run.out) : PacketsJson();
-  }
-  PacketsJson read(const std::string& path) const {
-    const Outcome run = topspin({"read", path, "--format", "json"});
-    EXPECT_EQ(run.exit_code, 0) << run.err;
-    return run.exit_code == 0 ? PacketsJson::parse(run.out) : PacketsJson();
-  }
-  std::string db() const { return dir_.file("t.db"); }
+  static Json read(const std::string& path) { return json_of({"read", path, "--format", "json"}); }
   std::string file() const { return dir_.file("t.pcap"); }
-  TempDir dir_;
 };
 
 TEST_F(PacketFiles, HoldWhatTcpdumpWritesOfTheSameTraffic) {
@@ -135,7 +118,7 @@ TEST_F(PacketFiles, HoldWhatTcpdumpWritesOfTheSameTraffic) {
       << end.err;
   EXPECT_EQ(packets_in(content_of(file())), packets_in(content_of(theirs)));
   EXPECT_EQ(content_of(file()).substr(0, 4), content_of(theirs).substr(0, 4)) << "stamps";
-  const PacketsJson ours_read = read(file()), theirs_read = read(theirs);
+  const Json ours_read = read(file()), theirs_read = read(theirs);
   EXPECT_EQ(ours_read["packets"], all);
   EXPECT_EQ(ours_read["packets"], report()["summary"]["packets"]);
   EXPECT_EQ(ours_read["link_type"], theirs_read["link_type"]);
@@ -167,7 +150,7 @@ TEST_F(PacketFiles, AndTheRunHoldExactlyTheCountOfABurst) {
   burst.send(5'000, 100);
   const Outcome end = recording.finish();
   EXPECT_EQ(end.exit_code, 0) << end.err;
-  const PacketsJson json = report();
+  const Json json = report();
   EXPECT_EQ(json["run"]["status"], "complete");
   EXPECT_EQ(json["summary"]["packets"], 1000);
   EXPECT_EQ(json["losses"]["capture_kernel_drops"], 0);

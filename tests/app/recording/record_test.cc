@@ -14,6 +14,7 @@
 #include <termios.h>
 
 #include "store/sqlite.h"
+#include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
@@ -27,24 +28,7 @@ using Json = nlohmann::json;
 
 const auto* const kOwnNetwork = testing::AddGlobalTestEnvironment(new OwnNetwork);
 
-class Record : public testing::Test {
- protected:
-  void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
-
-  std::vector<std::string> record(std::vector<std::string> more) const {
-    std::vector<std::string> all = {topspin_binary(), "record", "-i", "lo", "--db", db()};
-    all.insert(all.end(), more.begin(), more.end());
-    return all;
-  }
-  Json report() const {
-    const Outcome run = topspin({"report", "last", "--db", db(), "--format", "json"});
-    EXPECT_EQ(run.exit_code, 0) << run.err;
-    return run.exit_code == 0 ? Json::parse(run.out) : Json();
-  }
-  std::string db() const { return dir_.file("t.db"); }
-
-  TempDir dir_;
-};
+class Record : public RecordingFixture {};
 
 /// The names that programs rely on, in a run whose scheduler probe stood on its top rung.
 void expect_scheduler_names(const Json& json) {

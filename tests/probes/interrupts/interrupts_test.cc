@@ -44,6 +44,14 @@ void send_to_myself() {
   }
 }
 
+/// What a subject does.
+void send_between_two_stops() {
+  pin_to_cpu(kCpu);
+  ::raise(SIGSTOP);
+  send_to_myself();
+  ::raise(SIGSTOP);
+}
+
 /// Of all kinds, on a CPU, since boot.
 uint64_t softirqs_by_proc(int cpu) {
   std::ifstream file("/proc/softirqs");
@@ -129,12 +137,7 @@ class InterruptsOf : public testing::TestWithParam<Rung> {
 };
 
 TEST_P(InterruptsOf, SoftirqsAreThoseOfProcWhereTheSubjectRan) {
-  ForkedSubject subject([] {
-    pin_to_cpu(kCpu);
-    ::raise(SIGSTOP);
-    send_to_myself();
-    ::raise(SIGSTOP);
-  });
+  ForkedSubject subject(send_between_two_stops);
   watch(subject.pid());
   subject.go();
   await_stop(subject);
@@ -166,12 +169,7 @@ TEST_P(InterruptsOf, SoftirqsAreThoseOfProcWhereTheSubjectRan) {
 TEST_P(InterruptsOf, TheirTimeIsThatOfProcStat) {
   if (!kernel_accounts_interrupts())
     GTEST_SKIP() << "needs CONFIG_IRQ_TIME_ACCOUNTING: else /proc/stat has what ticks fell upon";
-  ForkedSubject subject([] {
-    pin_to_cpu(kCpu);
-    ::raise(SIGSTOP);
-    send_to_myself();
-    ::raise(SIGSTOP);
-  });
+  ForkedSubject subject(send_between_two_stops);
   watch(subject.pid());
   subject.go();
   await_stop(subject);
