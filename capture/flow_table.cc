@@ -815,6 +815,13 @@ inline bool FlowTable::ran_out(const OpenRequest& request) const {
   return !request.deferred && !requests_.covers(request.stamp_ns);
 }
 
+/// When the initiator's latest message of the connection was last seen to go on; `otherwise`: it
+/// has sent none.
+inline int64_t FlowTable::sent_ns(const HotRecord& flow, int64_t otherwise) {
+  if (flow.message_ns == HotRecord::kNoMessage) return otherwise;
+  return flow.message_ns + flow.message_span_ns();
+}
+
 inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                                        int64_t stamp_ns, int64_t previous_ns) {
   if (flow.has(kEnded)) [[unlikely]]
@@ -829,9 +836,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   }
   if (flow.is_http && flow.turn_kind == kPlain && !Head(p.payload_head).is_method())
     piece = Piece::kOfHttp;
-  const int64_t sent_before_ns = flow.message_ns == HotRecord::kNoMessage
-                                     ? stamp_ns
-                                     : flow.message_ns + flow.message_span_ns();
+  const int64_t sent_before_ns = sent_ns(flow, stamp_ns);
   const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns, piece);
   if (!is_request || piece == Piece::kOfHttp) [[unlikely]]
     return;
@@ -1297,12 +1302,6 @@ void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   --live_count_;
 }
 
-/// When the initiator's latest payload was sent. REQUIRES: a request is open.
-int64_t FlowTable::sent_ns(const HotRecord& flow) {
-  if (flow.message_ns == HotRecord::kNoMessage) return flow.request_ns;
-  return flow.message_ns + flow.message_span_ns();
-}
-
 /// Another connection on the ends of one that ended.
 void FlowTable::reopen_flow(HotRecord& flow) {
   flow.clear(kEnded);
@@ -1411,7 +1410,7 @@ void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_i
   if (!flow.has(kRequestOpen) || flow.has(kRequestDeferred) || has_queue(flow)) return;
   if (from_initiator) {
     const bool is_one_way = !flow.is_answered && !flow.is_http && flow.turn_kind == kPlain;
-    const bool has_just_sent = stamp_ns - sent_ns(flow) <= kBurstNs;
+    const bool has_just_sent = stamp_ns - sent_ns(flow, flow.request_ns) <= kBurstNs;
     flow.is_goodbye = has_just_sent && !flow.has(kFinResponder) && (flow.is_goodbye || is_one_way);
   } else if (flow.is_goodbye && requests_.covers(flow.request_ns) &&
              flow.tcp.missing_bytes(1) == 0) {

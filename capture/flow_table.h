@@ -353,7 +353,7 @@ class FlowTable {
   void answer_syn(HotRecord& flow);
   void give_up_syn(const HotRecord& flow);
   void count_never_completed(const HotRecord& flow);
-  static int64_t sent_ns(const HotRecord& flow);
+  static int64_t sent_ns(const HotRecord& flow, int64_t otherwise);
   /// Declared or learned; 0: none.
   int64_t period_ns(const HotRecord& flow) const {
     return declared_period_ns_ != 0 ? declared_period_ns_ : flow.learned_period_ns();

@@ -40,13 +40,6 @@ struct PacketHeader {
 };
 static_assert(sizeof(PacketHeader) == 16);
 
-/// In a file, raw IP has another number than on this system.
-uint32_t link_type_in_files(LinkType link) {
-  constexpr uint32_t kRawHere = 12, kRawInFiles = 101;
-  const auto number = static_cast<uint32_t>(link);
-  return number == kRawHere ? kRawInFiles : number;
-}
-
 template <typename Header>
 void append_header(std::string& bytes, const Header& header) {
   bytes.append(reinterpret_cast<const char*>(&header), sizeof header);

@@ -34,6 +34,15 @@ enum class LinkType : uint16_t {
   kLinuxCooked2 = 276,
 };
 
+/// The number of a link type in capture files: raw IP has another there.
+inline constexpr uint32_t kLinkTypeRawInFiles = 101;
+constexpr uint32_t link_type_in_files(LinkType link) {
+  return link == LinkType::kRaw ? kLinkTypeRawInFiles : static_cast<uint32_t>(link);
+}
+constexpr uint32_t dlt_of_file(uint32_t link_type) {
+  return link_type == kLinkTypeRawInFiles ? static_cast<uint32_t>(LinkType::kRaw) : link_type;
+}
+
 /// Whether the parser reads this DLT number.
 bool is_supported_link_type(int dlt);
 

@@ -25,9 +25,8 @@ constexpr size_t kFileHeaderBytes = 24;
 constexpr size_t kPacketHeaderBytes = 16;
 constexpr uint32_t kMagicMicroseconds = 0xa1b2c3d4;
 constexpr uint32_t kMagicNanoseconds = 0xa1b23c4d;
-constexpr uint32_t kCapturedMax = 262'144;     // more is no packet: libpcap's limit
-constexpr size_t kPrefetchBytes = 2048;        // ahead: mapped pages are in no cache of ours
-constexpr uint32_t kLinkTypeRawInFiles = 101;  // the one supported number that differs from its DLT
+constexpr uint32_t kCapturedMax = 262'144;  // more is no packet: libpcap's limit
+constexpr size_t kPrefetchBytes = 2048;     // ahead: mapped pages are in no cache of ours
 
 class PcapFile final : public FileSource {
  public:
@@ -165,8 +164,7 @@ Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& 
   // Two 16-bit numbers in one word: the lower address is the lower half unless it was swapped.
   const uint32_t version = swapped ? words[1] : (words[1] << 16 | words[1] >> 16);
   if (version != (2u << 16 | 4)) return none;
-  const uint32_t dlt =
-      words[5] == kLinkTypeRawInFiles ? static_cast<uint32_t>(LinkType::kRaw) : words[5];
+  const uint32_t dlt = dlt_of_file(words[5]);
   if (dlt > UINT16_MAX || !is_supported_link_type(static_cast<int>(dlt))) return none;
   // A filter on DLT_NULL depends on the writer's byte order, which libpcap knows of its own files.
   if (dlt == static_cast<uint32_t>(LinkType::kNull) && !filter.empty()) return none;

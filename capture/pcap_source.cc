@@ -200,8 +200,7 @@ std::string meant_interface(const std::string& name) {
   if (!interfaces.ok()) return {};
   std::vector<std::string_view> names;
   for (const InterfaceInfo& one : *interfaces) names.push_back(one.name);
-  const auto near = nearest_word(name, names);
-  return near ? fmt::format("; did you mean {}?", *near) : std::string();
+  return did_you_mean(name, names);
 }
 
 Error open_failure(const std::string& interface, int status, const char* detail) {

@@ -37,7 +37,6 @@ constexpr uint32_t kCapturedMax = 262'144;    // more is no packet: libpcap's li
 constexpr uint32_t kBlockBytesMax = 524'288;  // of one that is looked into
 constexpr size_t kInterfacesMax = 65'536;
 constexpr int kBlocksAtATime = 4096;
-constexpr uint32_t kLinkTypeRawInFiles = 101;  // the one supported number that differs from its DLT
 
 class PcapngFile final : public FileSource {
  public:
@@ -250,9 +249,7 @@ class PcapngFile final : public FileSource {
     if (block_bytes_ < 20) return damaged("an interface's block is too short");
     if (interfaces_.size() == kInterfacesMax) return damaged("it describes too many interfaces");
     Interface out{};
-    const uint32_t number = number_at<uint16_t>(8);
-    const uint32_t dlt =
-        number == kLinkTypeRawInFiles ? static_cast<uint32_t>(LinkType::kRaw) : number;
+    const uint32_t dlt = dlt_of_file(number_at<uint16_t>(8));
     out.link = static_cast<LinkType>(dlt);
     out.supported = is_supported_link_type(static_cast<int>(dlt));
     out.snaplen = number_at<uint32_t>(12);

@@ -135,8 +135,8 @@ std::string slo_name_hint(std::string_view name) {
   const auto of_ticks = tick_number_names();
   all.insert(all.end(), of_ticks.begin(), of_ticks.end());
   all.insert(all.end(), kLoadDistributions.begin(), kLoadDistributions.end());
-  const auto nearest = nearest_word(name, all);
-  return nearest ? fmt::format("; did you mean {}?", *nearest) : "; docs/plans.md lists the names";
+  const std::string meant = did_you_mean(name, all);
+  return meant.empty() ? "; docs/plans.md lists the names" : meant;
 }
 
 }  // namespace topspin

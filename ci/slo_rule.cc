@@ -263,7 +263,7 @@ class RuleParser {
                                      rule_.name)
                        : fmt::format("{} is a count: only rate can be said of it", rule_.name));
     }
-    TOPSPIN_TRY(check_units(what, s));
+    TOPSPIN_TRY(check_units(s));
     TOPSPIN_TRY(check_counts_of_whole_load());
     const bool has_before =
         std::any_of(rule_.bound.begin(), rule_.bound.end(),
@@ -290,10 +290,8 @@ class RuleParser {
   }
 
   /// A time is bounded by times: a bare number would be nanoseconds, which nobody means.
-  Status check_units(SloNameKind what, SloStatistic statistic) const {
-    const bool counts_samples = statistic == SloStatistic::kCount;
-    const Unit of =
-        counts_samples || what == SloNameKind::kLoadCount ? Unit::kOne : slo_name_unit(rule_.name);
+  Status check_units(SloStatistic statistic) const {
+    const Unit of = statistic == SloStatistic::kCount ? Unit::kOne : slo_name_unit(rule_.name);
     for (const SloTerm& term : rule_.bound) {
       if (term.kind == SloTerm::Kind::kBefore) continue;
       if (term.kind != SloTerm::Kind::kNumber) {
@@ -318,9 +316,8 @@ class RuleParser {
   Status check_unit_of_count(Unit of, const SloTerm& term) const {
     const bool is_clients = term.kind == SloTerm::Kind::kClients;
     const std::string name = is_clients ? "clients" : term.name;
-    const bool counts_time = !is_clients && slo_name_kind(name) != SloNameKind::kLoadCount &&
-                             slo_name_unit(name) == Unit::kNanoseconds;
-    const bool is_time = counts_time || term.unit == SloTerm::Unit::kTime;
+    const bool is_time = term.unit == SloTerm::Unit::kTime ||
+                         (!is_clients && slo_name_unit(name) == Unit::kNanoseconds);
     if (of == Unit::kNanoseconds && !is_time) {
       return wrong(text_,
                    fmt::format("{} is a time, and {} is none; write a time, or one for each: "

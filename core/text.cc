@@ -222,4 +222,9 @@ std::optional<std::string_view> nearest_word(std::string_view word,
   return nearest;
 }
 
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> words) {
+  const auto near = nearest_word(word, words);
+  return near ? fmt::format("; did you mean {}?", *near) : std::string();
+}
+
 }  // namespace topspin

@@ -43,4 +43,7 @@ std::string format_utc(int64_t wall_ns);
 std::optional<std::string_view> nearest_word(std::string_view word,
                                              std::span<const std::string_view> words);
 
+/// What a refusal of `word` ends with: "; did you mean NEAR?", or nothing if none is near.
+std::string did_you_mean(std::string_view word, std::span<const std::string_view> words);
+
 }  // namespace topspin

@@ -41,7 +41,7 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
       "  topspin record -i lo --pid 4242 --duration 60s --label build=42 port 8888\n"
       "  topspin record --cgroup /system.slice/nginx.service --duration 5m \\\n"
       "    tcp port 443\n"
-      "  topspin record -i eth0 -c 10000 -w packets.pcap -s 65535 port 53\n"
+      "  topspin record -i eth0 -c 10000 -w packets.pcap port 53\n"
       "\n"
       "topspin exits with the status of COMMAND. Ctrl-C ends and saves; a second one aborts.");
   command->callback([o, list, &trailing, &action] {

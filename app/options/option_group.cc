@@ -13,9 +13,8 @@ Error wrong_usage(std::string message) { return make_error(ErrorCode::kUsage, st
 
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words) {
   const std::vector<std::string_view> views(words.begin(), words.end());
-  const auto near = nearest_word(text, views);
   return fmt::format("{} is not one of {}{}", text, fmt::join(words, ", "),
-                     near ? fmt::format("; did you mean {}?", *near) : "");
+                     did_you_mean(text, views));
 }
 
 CLI::Option* OptionGroup::choice(const char* names, std::string& value, const char* placeholder,

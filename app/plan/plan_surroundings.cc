@@ -35,17 +35,13 @@ std::string why_no_command(const PlanSubject& subject, const fs::path& directory
   return "there is no such program in PATH";
 }
 
-/// The first that this machine does not have.
-std::optional<int> absent_cpu(const std::vector<int>& cpus) {
+/// Why not all of the CPUs can be used; empty: they can.
+std::string why_no_cpus(const std::vector<int>& cpus) {
   const auto there = sysconf(_SC_NPROCESSORS_CONF);
-  const auto found = std::find_if(cpus.begin(), cpus.end(), [&](int cpu) { return cpu >= there; });
-  return found == cpus.end() ? std::nullopt : std::optional(*found);
-}
-
-std::string no_such_cpu(int cpu) {
-  const auto there = sysconf(_SC_NPROCESSORS_CONF);
-  return there == 1 ? fmt::format("there is no CPU {}; there is 0 alone", cpu)
-                    : fmt::format("there is no CPU {}; there are 0 to {}", cpu, there - 1);
+  const auto absent = std::find_if(cpus.begin(), cpus.end(), [&](int cpu) { return cpu >= there; });
+  if (absent == cpus.end()) return {};
+  return there == 1 ? fmt::format("there is no CPU {}; there is 0 alone", *absent)
+                    : fmt::format("there is no CPU {}; there are 0 to {}", *absent, there - 1);
 }
 
 }  // namespace
@@ -71,10 +67,12 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
       geteuid() == 0 ? invoking_user() : std::optional<UserIdentity>();
   std::error_code error;
   const fs::path plan_directory = fs::absolute(plan_file, error).parent_path();
-  if (const auto cpu = absent_cpu(plan.load_cpus)) return wrong("load.cpus", no_such_cpu(*cpu));
+  if (const std::string why = why_no_cpus(plan.load_cpus); !why.empty())
+    return wrong("load.cpus", why);
   for (const PlanSubject& subject : plan.subjects) {
     const std::string key = "subject." + subject.name;
-    if (const auto cpu = absent_cpu(subject.cpus)) return wrong(key + ".cpus", no_such_cpu(*cpu));
+    if (const std::string why = why_no_cpus(subject.cpus); !why.empty())
+      return wrong(key + ".cpus", why);
     if (!subject.user.empty()) {
       if (const auto user = find_user(subject.user); !user.ok())
         return wrong(key + ".user", user.error().message);

@@ -5,8 +5,7 @@
 
 #include "probes/bpf/cells_abi.h"
 #include "probes/bpf/histogram_index.bpf.h"
-
-#define TOPSPIN_INLINE static inline __attribute__((always_inline))
+#include "probes/bpf/inline.bpf.h"
 
 TOPSPIN_INLINE void record_at(struct topspin_cells* cells, __u32 index, __u64 value) {
   if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never; the verifier wants to be sure */

@@ -9,9 +9,8 @@
 #ifndef TOPSPIN_PROBES_INTERRUPTS_LOGIC_BPF_H
 #define TOPSPIN_PROBES_INTERRUPTS_LOGIC_BPF_H
 
+#include "probes/bpf/inline.bpf.h"
 #include "probes/interrupts/interrupts_abi.h"
-
-#define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
 /* User space sets max_entries, and maps it. */
 struct {

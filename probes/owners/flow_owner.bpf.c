@@ -17,9 +17,8 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/bpf/inline.bpf.h"
 #include "probes/owners/flow_owner_abi.h"
-
-#define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
 #define AF_INET 2
 #define AF_INET6 10

@@ -251,10 +251,9 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
     if (name == known) return kind;
     names.push_back(known);
   }
-  const auto near = nearest_word(name, names);
   return make_error(ErrorCode::kUsage,
                     fmt::format("--table {} is not one of {}{}", name, fmt::join(names, ", "),
-                                near ? fmt::format("; did you mean {}?", *near) : ""));
+                                did_you_mean(name, names)));
 }
 
 Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableKind table,

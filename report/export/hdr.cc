@@ -89,11 +89,9 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
                           [&](const std::string& name, const Histogram&) { all.push_back(name); });
   const std::string names = fmt::format("{}", fmt::join(all, ", "));
   if (std::find(all.begin(), all.end(), histogram) == all.end()) {
-    const auto near =
-        nearest_word(histogram, std::vector<std::string_view>(all.begin(), all.end()));
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--histogram {} is not one of {}{}", histogram, names,
-                                  near ? fmt::format("; did you mean {}?", *near) : ""));
+    const std::vector<std::string_view> views(all.begin(), all.end());
+    return make_error(ErrorCode::kUsage, fmt::format("--histogram {} is not one of {}{}", histogram,
+                                                     names, did_you_mean(histogram, views)));
   }
   TOPSPIN_TRY(store.for_each_tick(run.info.id, [&](const Sample& sample) {
     for_each_tick_histogram(sample, [&](std::string_view name, const auto& part) {

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* How a function of a BPF program's headers is declared. BPF side only. */
+#ifndef TOPSPIN_PROBES_INLINE_BPF_H
+#define TOPSPIN_PROBES_INLINE_BPF_H
+
+#define TOPSPIN_INLINE static inline __attribute__((always_inline))
+
+#endif
