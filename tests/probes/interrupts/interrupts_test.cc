@@ -147,7 +147,8 @@ TEST_P(InterruptsOf, SoftirqsAreThoseOfProcWhereTheSubjectRan) {
   await_stop(subject);
   const InterruptInterval now = take();
   ASSERT_TRUE(now.softirqs && now.softirq_ns && now.hardirqs && now.hardirq_ns && now.missed);
-  EXPECT_GE(*now.softirqs + *now.missed, softirqs_before_ - after);
+  // The kernel counts one as it begins, the probe as it ends: one may be under way.
+  EXPECT_GE(*now.softirqs + *now.missed + 1, softirqs_before_ - after);
   EXPECT_LE(*now.softirqs, softirqs_after_ - before);
   EXPECT_GE(*now.softirqs + *now.missed, static_cast<uint64_t>(kDatagrams));
   EXPECT_GT(*now.softirq_ns, 0u);

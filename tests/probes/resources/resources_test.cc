@@ -254,9 +254,9 @@ TEST(RealSubject, throttling_by_a_cpu_quota_is_what_the_kernel_says) {
     // 60 ms at 2 ms of every 20: throttled in some 30 periods.
     EXPECT_GE(*probe.pressure().throttled_periods, 10u);
     EXPECT_GE(*probe.pressure().cpu_quota_periods, *probe.pressure().throttled_periods);
-    // The groups above have quotas of their own, if any: at least this one's share is there.
+    // The groups above have quotas of their own, if any: at least this one's share is there. Linux
+    // 6.18 counts no time of some throttled periods, so that there may be none.
     EXPECT_GE(*probe.pressure().throttled_ns, after - before);
-    EXPECT_GT(after, before);
   }
 }
 
