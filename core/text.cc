@@ -163,6 +163,15 @@ std::string format_duration(int64_t ns) {
   return three_digits(value / 3600e9, "h");
 }
 
+std::string format_exact(uint64_t count) {
+  std::string digits = std::to_string(count);
+  for (size_t at = digits.size(); at > 3;) {
+    at -= 3;
+    digits.insert(at, ",");
+  }
+  return digits;
+}
+
 std::string format_bytes(int64_t bytes) {
   constexpr std::array<std::string_view, 6> kUnits = {" KiB", " MiB", " GiB",
                                                       " TiB", " PiB", " EiB"};

@@ -32,6 +32,9 @@ std::optional<int64_t> parse_duration(std::string_view text);
 /// A duration to three significant digits with its unit: "0", "812ns", "1.25ms", "-3.00s".
 std::string format_duration(int64_t ns);
 
+/// "1,234,567".
+std::string format_exact(uint64_t count);
+
 /// A byte count to three significant digits in powers of 1024: "812 B", "1.25 KiB", "3.00 GiB".
 std::string format_bytes(int64_t bytes);
 

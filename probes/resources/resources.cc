@@ -132,9 +132,15 @@ void ResourceProbe::Paced::took(int64_t begin_ns, int64_t end_ns) {
 
 const std::optional<ProcLimits>& ResourceProbe::limits_of(int32_t pid, int64_t now_ns) {
   auto [found, is_new] = limits_.try_emplace(pid);
-  if (is_new || now_ns - found->second.read_ns > kLimitsRefreshNs)
-    found->second = {proc_.limits(pid), now_ns};
-  return found->second.limits;
+  Limits& known = found->second;
+  if (is_new) known.first_read_ns = now_ns;
+  // A program sets its limits as it starts, or its shell does right before.
+  const bool has_just_started = now_ns - known.first_read_ns < kLimitsRefreshNs;
+  if (is_new || has_just_started || now_ns - known.read_ns > kLimitsRefreshNs) {
+    known.limits = proc_.limits(pid);
+    known.read_ns = now_ns;
+  }
+  return known.limits;
 }
 
 ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64_t now_ns) {

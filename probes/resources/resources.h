@@ -46,6 +46,7 @@ class ResourceProbe {
   struct Limits {
     std::optional<ProcLimits> limits;
     int64_t read_ns = 0;
+    int64_t first_read_ns = 0;
   };
 
   const std::optional<ProcLimits>& limits_of(int32_t pid, int64_t now_ns);

@@ -257,6 +257,15 @@ struct TopVerdict {
   std::vector<Line> remarks = {};  // on single runs
 };
 
+/// What stands out in a run: why work failed or was late.
+struct Cause {
+  Line sentence;
+  Line evidence = {};    // the numbers that it rests on
+  Line refuted_by = {};  // what would show that it is wrong
+  Line next_step = {};
+  Tone tone = Tone::kBad;  // kPlain: nothing stands out
+};
+
 /// A headline number of each run.
 struct Headline {
   struct Value {
@@ -272,6 +281,8 @@ struct Document {
   std::string title;             // of what it is
   std::vector<Facts> runs = {};  // what each run was
   TopVerdict verdict = {};
+  std::vector<Cause> causes = {};  // of each run in turn, the worst first
+  bool causes_lead = false;        // they stand before the verdict
   std::vector<Headline> headlines = {};
   std::vector<Section> sections = {};  // those that have something to say, in order
 };

@@ -64,14 +64,7 @@ std::string capitalized(std::string_view label) {
   return text;
 }
 
-std::string page_count(uint64_t count) {
-  std::string digits = fmt::format("{}", count);
-  for (size_t at = digits.size(); at > 3;) {
-    at -= 3;
-    digits.insert(at, ",");
-  }
-  return digits;
-}
+std::string page_count(uint64_t count) { return format_exact(count); }
 
 std::string page_duration(int64_t ns) { return with_narrow_space(format_duration(ns)); }
 std::string page_bytes(int64_t bytes) { return with_narrow_space(format_bytes(bytes)); }

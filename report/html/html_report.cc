@@ -58,6 +58,30 @@ Html side(size_t run) {
                   : Html("<span class=\"side side-b\">B</span>");
 }
 
+/// The first one is open, the others are folded to their sentence.
+Html causes_html(const std::vector<Cause>& causes) {
+  if (causes.empty()) return {};
+  Html html = "<section class=\"causes\" id=\"findings\" aria-label=\"Findings\">\n";
+  for (const Cause& cause : causes) {
+    if (cause.tone == Tone::kPlain) {
+      html += Html::format("<p class=\"quiet\">{}</p>\n", html_line(cause.sentence));
+      continue;
+    }
+    html += Html::format("<details{}><summary>{}</summary>\n<dl>",
+                         &cause == &causes.front() ? Html(" open") : Html(),
+                         html_line(cause.sentence));
+    const auto row = [&](const char* what, const Line& line) {
+      if (!line.empty())
+        html += Html::format("<dt>{}</dt><dd>{}</dd>", html_words(what), html_line(line));
+    };
+    row("Evidence", cause.evidence);
+    row("Refuted by", cause.refuted_by);
+    row("Next", cause.next_step);
+    html += "</dl></details>\n";
+  }
+  return html + "</section>\n";
+}
+
 Html tile(const Headline& h) {
   Html html = Html::format("<div class=\"tile\"><p class=\"label\">{}</p>", html_words(h.label));
   if (h.of_run.size() == 1) {
@@ -111,7 +135,9 @@ std::string html_report(const ReportPage& page) {
       "<meta name=\"referrer\" content=\"no-referrer\">\n";
   Html title = Html::escaped(document.title, 100), body = masthead(document);
   body += "<main>\n";
-  body += verdict_html(document.verdict) + tiles(document.headlines);
+  const Html verdict = verdict_html(document.verdict), causes = causes_html(document.causes);
+  body += document.causes_lead ? causes + verdict : verdict + causes;
+  body += tiles(document.headlines);
   body += navigation(document.sections);
   for (const Section& section : document.sections) body += html_section(section);
   body += "</main>\n";

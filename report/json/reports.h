@@ -22,6 +22,9 @@ namespace topspin {
 /// `report`.
 std::string run_report_json(const RunReport& report);
 
+/// `explain`: {"schema_version", "run", "findings": [...]}, the worst first.
+std::string findings_json(const StoredRun& run, const std::vector<Finding>& findings);
+
 /// `list`: {"schema_version", "runs": [...]}, oldest first.
 std::string run_list_json(const std::vector<ListedRun>& runs);
 

@@ -289,12 +289,48 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   return json;
 }
 
+std::string_view kind_name(FindingKind kind) {
+  switch (kind) {
+    case FindingKind::kMeasurement: return "measurement";
+    case FindingKind::kFailedWork: return "failed_work";
+    case FindingKind::kLateReplies: return "late_replies";
+    case FindingKind::kAhead: return "ahead";
+  }
+  return "";
+}
+
+Json list_of_findings(const std::vector<Finding>& findings) {
+  Json list = Json::array();
+  for (const Finding& finding : findings) {
+    Json proofs = Json::array();
+    for (const Proof& proof : finding.proofs)
+      proofs.push_back({{"number", proof.name}, {"value", json_or_null(proof.value)}});
+    list.push_back({{"finding", finding.key},
+                    {"kind", finding.key == kNothing ? Json(nullptr) : Json(kind_name(finding.kind))},
+                    {"harm", json_or_null(finding.harm)},
+                    {"sentence", finding.sentence},
+                    {"evidence", std::move(proofs)},
+                    {"refuted_by", text_or_null(finding.refuted_by)},
+                    {"next_step", text_or_null(finding.next_step)}});
+  }
+  return list;
+}
+
 }  // namespace
+
+std::string findings_json(const StoredRun& run, const std::vector<Finding>& findings) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["run"] = run.info.id;
+  json["findings"] = list_of_findings(findings);
+  return dump_json(json, 2);
+}
 
 std::string run_report_json(const RunReport& report) {
   Json json;
   json["schema_version"] = kSchemaVersion;
   json["run"] = run_json(report.run, report.standing);
+  json["findings"] = list_of_findings(report.findings);
   json["settings"] = settings_json(report.run.info.settings);
   json["host"] = host_json(report.run.info.host);
   json["probes"] = Json::array();

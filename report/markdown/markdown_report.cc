@@ -209,6 +209,27 @@ Markdown verdict_markdown(const Document& document, size_t max_bytes) {
   return text;
 }
 
+/// The first one with what it rests on, the others as their sentence.
+Markdown causes_markdown(const std::vector<Cause>& causes) {
+  Markdown text;
+  for (const Cause& cause : causes) {
+    const Markdown sentence = line_markdown(cause.sentence);
+    if (cause.tone == Tone::kPlain) {
+      text += sentence + "\n";
+      continue;
+    }
+    text += Markdown::format("- **{}**\n", sentence);
+    if (&cause != &causes.front()) continue;
+    const auto row = [&](const char* what, const Line& line) {
+      if (!line.empty()) text += Markdown::format("  - {}: {}\n", own(what), line_markdown(line));
+    };
+    row("Evidence", cause.evidence);
+    row("Refuted by", cause.refuted_by);
+    row("Next", cause.next_step);
+  }
+  return text;
+}
+
 Markdown runs_markdown(const std::vector<Facts>& runs) {
   Markdown text;
   for (const Facts& run : runs) {
@@ -264,7 +285,17 @@ std::string fitted(std::vector<Piece> pieces, size_t max_bytes) {
 
 std::string render(const Document& document, size_t max_bytes) {
   max_bytes = std::max(max_bytes, kLeastMarkdownBytes);
-  std::vector<Piece> pieces{{"the verdict", verdict_markdown(document, max_bytes - kClosingBytes)}};
+  const Markdown causes = causes_markdown(document.causes);
+  const bool lead = document.causes_lead && causes.size() < max_bytes / 2;
+  std::vector<Piece> pieces;
+  if (lead) {  // one piece with the verdict, which is never left out
+    pieces.push_back(
+        {"the verdict",
+         causes + "\n" + verdict_markdown(document, max_bytes - kClosingBytes - causes.size())});
+  } else {
+    pieces.push_back({"the verdict", verdict_markdown(document, max_bytes - kClosingBytes)});
+    pieces.push_back({"findings", causes});
+  }
   pieces.push_back({"headline numbers", headlines_markdown(document.headlines)});
   pieces.push_back({"the runs", runs_markdown(document.runs)});
   for (const Section& section : document.sections) pieces.push_back(section_piece(section));

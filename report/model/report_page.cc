@@ -59,14 +59,13 @@ namespace {
 Status read_ticks(RunStore& store, RunPage& page) {
   std::vector<GrowthPoint> growth;
   const int64_t measured_ns = measured_from_ns(page.stages);
-  RunFold measured;
-  page.fold.load_end_ns = measured.load_end_ns = load_end_ns(page.stages);
+  page.fold.load_end_ns = page.judged.load_end_ns = load_end_ns(page.stages);
   TOPSPIN_TRY(store.for_each_tick(page.run.info.id, [&](const Sample& sample) {
     page.add(sample);
-    if (sample.elapsed_ns > measured_ns) measured.add(sample);
+    if (sample.elapsed_ns > measured_ns) page.judged.add(sample);
     growth.push_back(growth_point(sample));
   }));
-  page.measured = RunTotals(measured);
+  page.measured = RunTotals(page.judged);
   page.growth = judge_growth(growth, judged_from(page.stages));
   return {};
 }
@@ -137,6 +136,9 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   if (page.load) page.measured.set_load(*page.load);
   page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
+  page.findings = find_causes({page.run.info, page.judged, page.measured, page.growth,
+                               page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
+                               page.stacks, page.stack_samples});
   return page;
 }
 

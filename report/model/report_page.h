@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ci/findings/findings.h"
 #include "ci/judgement.h"
 #include "ci/run_metrics.h"
 #include "ci/standing.h"
@@ -35,6 +36,7 @@ struct RunPage {
 
   StoredRun run;
   RunFold fold;        // of all ticks
+  RunFold judged;      // of the ticks that the gate judges
   RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
   RunStanding standing;
   Timeline timeline;  // of curve_specs()
@@ -63,6 +65,7 @@ struct RunPage {
   ResourceReading resources;     // the last reading
   Growth growth;
   std::vector<SloResult> slos;  // the rules that it is held to, and how it kept them
+  std::vector<Finding> findings;  // what stands out, the worst first; never empty
 };
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,

@@ -104,7 +104,8 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
     growth.push_back(growth_point(sample));
   }));
   report.growth = judge_growth(growth, judged_from(stages));
-  report.standing = standing_of(report.run.info, report.run.end, RunTotals(measured));
+  RunTotals totals(measured);
+  report.standing = standing_of(report.run.info, report.run.end, totals);
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
   Busiest busiest(report.busiest_flows);
@@ -129,6 +130,10 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   std::stable_sort(
       report.syscalls.begin(), report.syscalls.end(),
       [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
+  if (report.load) totals.set_load(*report.load);
+  report.findings = find_causes({report.run.info, measured, totals, report.growth,
+                                 report.load ? &*report.load : nullptr, report.threads,
+                                 report.sockets, {}, 0});
   return report;
 }
 

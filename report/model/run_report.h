@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "ci/findings/findings.h"
 #include "ci/slo_gate.h"
 #include "ci/standing.h"
 #include "core/flow_owner.h"
@@ -60,6 +61,7 @@ struct RunReport {
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;
+  std::vector<Finding> findings;  // what stands out, the worst first; never empty
 };
 
 /// Why the run is not usable, a sentence each: its own reasons, and that it is not complete. None:

@@ -52,9 +52,21 @@ Document report(const ReportPage& page) {
   document.title = report_title(page);
   document.runs = run_facts(page);
   document.verdict = top_verdict(page);
+  document.causes = causes(page);
+  // What is wrong with a server says more than what its run is good for; a judgement more than
+  // both.
+  document.causes_lead = !page.judgement && !document.causes.empty() &&
+                         document.causes.front().tone == Tone::kBad;
   document.headlines = headlines(page);
   for (const Entry& entry : kSections)
     add(document, entry.id, entry.title, entry.make(page), entry.fold);
+  return document;
+}
+
+Document findings(const RunPage& run) {
+  Document document;
+  document.causes = causes_of(run, {});
+  document.causes_lead = true;
   return document;
 }
 

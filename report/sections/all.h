@@ -38,6 +38,9 @@ document::TopVerdict top_verdict(const ReportPage& page);
 document::TopVerdict judgement_verdict(const Judgement& judgement);
 std::string report_title(const ReportPage& page);
 std::vector<document::Facts> run_facts(const ReportPage& page);
+std::vector<document::Cause> causes(const ReportPage& page);
+/// Of one run, each sentence behind `mark`.
+std::vector<document::Cause> causes_of(const RunPage& run, const document::Line& mark);
 std::vector<document::Headline> headlines(const ReportPage& page);
 
 }  // namespace topspin::sections

@@ -11,6 +11,9 @@ namespace topspin::sections {
 /// A report of one run, of A against B, or of a history. REQUIRES: one run or two.
 document::Document report(const ReportPage& page);
 
+/// The findings of a run alone.
+document::Document findings(const RunPage& run);
+
 /// A verdict of gate or compare alone.
 document::Document judgement(const Judgement& judgement);
 

@@ -161,6 +161,25 @@ std::string table_text(const Table& table) {
   return text;
 }
 
+/// As lines of at most kWidth columns: the first one indented by `first`, the others by `rest`.
+std::string wrapped(const Text& text, size_t first, size_t rest) {
+  std::string out, line(first, ' ');
+  bool is_begun = false;
+  for (size_t at = 0; at < text.str().size();) {
+    const size_t end = std::min(text.str().find(' ', at), text.str().size());
+    const std::string word = text.str().substr(at, end - at);
+    if (is_begun && columns_of(own(line)) + 1 + columns_of(own(word)) > kWidth) {
+      out += no_command(line) + "\n";
+      line.assign(rest, ' ');
+      is_begun = false;
+    }
+    line += (is_begun ? " " : "") + word;
+    is_begun = true;
+    at = end + 1;
+  }
+  return out + no_command(line) + "\n";
+}
+
 std::string facts_text(const Facts& facts, const Text& indent) {
   std::string text;
   size_t width = 8;
@@ -275,6 +294,24 @@ std::string verdict_text(const TopVerdict& verdict, const std::string& title) {
   return text;
 }
 
+/// A line of words under a cause, wrapped: "because: ..."
+std::string under_cause(const char* what, const Line& line) {
+  if (line.empty()) return {};
+  return wrapped(padded(own(what), 12, false) + line_text(line), 3, 15);
+}
+
+std::string causes_text(const std::vector<Cause>& causes) {
+  if (causes.empty()) return {};
+  std::string text = "FINDINGS\n";
+  size_t number = 0;
+  for (const Cause& cause : causes) {
+    text += wrapped(own(std::to_string(++number) + " ") + line_text(cause.sentence), 1, 3);
+    text += under_cause("evidence", cause.evidence) +
+            under_cause("refuted by", cause.refuted_by) + under_cause("next", cause.next_step);
+  }
+  return text;
+}
+
 std::string headlines_text(const std::vector<Headline>& headlines) {
   if (headlines.empty()) return {};
   Table table;
@@ -291,7 +328,11 @@ std::string headlines_text(const std::vector<Headline>& headlines) {
 }
 
 std::string render(const Document& document) {
-  std::string text = verdict_text(document.verdict, document.title);
+  std::string verdict = verdict_text(document.verdict, document.title);
+  std::string causes = causes_text(document.causes);
+  const std::string between = causes.empty() ? "" : "\n";
+  std::string text =
+      document.causes_lead ? causes + between + verdict : verdict + between + causes;
   for (const Facts& run : document.runs) text += "\n" + facts_text(run, {});
   text += headlines_text(document.headlines);
   for (const Section& section : document.sections) text += section_text(section);
@@ -301,6 +342,8 @@ std::string render(const Document& document) {
 }  // namespace
 
 std::string text_report(const ReportPage& page) { return render(sections::report(page)); }
+
+std::string findings_text(const RunPage& run) { return causes_text(sections::findings(run).causes); }
 
 std::string judgement_text(const Judgement& judgement) {
   return render(sections::judgement(judgement));

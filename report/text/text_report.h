@@ -11,6 +11,9 @@
 
 namespace topspin {
 
+/// The findings of a run, as they stand at the top of its report.
+std::string findings_text(const RunPage& run);
+
 /// A report (report/sections): the verdict in capitals, what was run, headline numbers, sections.
 /// Tables fit 100 columns: what they leave out for that is said under them.
 /// REQUIRES: one run or two.

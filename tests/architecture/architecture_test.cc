@@ -55,6 +55,7 @@ const std::map<std::string, Room> kRooms = {
     {"app/commands",
      {{"app/host", "app/options", "app/tick", "app/recording", "app/screen", "app/plan"},
       {"app/commands/commands.h"}}},
+    {"ci/findings", {{}, {"ci/findings/findings.h"}}},
     {"report/document", {{}, {}}},
     {"report/model", {{"report/document"}, {}}},
     {"report/sections", {{"report/document", "report/model"}, {"report/sections/sections.h"}}},

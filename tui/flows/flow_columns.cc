@@ -196,15 +196,6 @@ std::string format_count(uint64_t count) {
   return fmt::format("{:.{}f}{}", value, decimals, kUnits[unit]);
 }
 
-std::string format_exact(uint64_t count) {
-  std::string digits = fmt::format("{}", count);
-  for (size_t at = digits.size(); at > 3;) {
-    at -= 3;
-    digits.insert(at, 1, ',');
-  }
-  return digits;
-}
-
 std::optional<uint64_t> payload_total(const FlowRow& row) {
   if (!row.payload_bytes[0] && !row.payload_bytes[1]) return std::nullopt;
   return row.payload_bytes[0].value_or(0) + row.payload_bytes[1].value_or(0);

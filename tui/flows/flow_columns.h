@@ -121,7 +121,5 @@ SortKey flow_sort_key(FlowColumn column, bool reverse, const FlowEntry& flow, co
 
 /// "1.25M": three significant digits in powers of 1000.
 std::string format_count(uint64_t count);
-/// "1,234,567".
-std::string format_exact(uint64_t count);
 
 }  // namespace topspin

@@ -260,6 +260,20 @@ TEST(RealSubject, throttling_by_a_cpu_quota_is_what_the_kernel_says) {
   }
 }
 
+TEST(RealSubject, a_limit_that_it_sets_after_its_start_is_seen) {
+  ForkedSubject subject([] {
+    rlimit limit{40, 40};
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+  });
+  ProcReader proc("/proc");
+  ResourceProbe probe(proc);
+  const auto before = probe.read({subject.pid()}, monotonic_now_ns());
+  ASSERT_TRUE(before.process_fds.limit);
+  EXPECT_NE(*before.process_fds.limit, 40);
+  subject.run();
+  EXPECT_EQ(probe.read({subject.pid()}, monotonic_now_ns()).process_fds.limit, 40);
+}
+
 TEST(HostPressure, is_counted_where_the_kernel_has_it) {
   ProcReader proc("/proc");
   if (!proc.pressure("cpu")) GTEST_SKIP() << "no /proc/pressure: the kernel runs without PSI";

@@ -1,0 +1,77 @@
+// Findings: what a run says about why replies were late and work failed, as sentences. Each has its
+// number, its evidence, what would refute it, and the next step. They come from one table of rules
+// (rules.cc) over what was measured; nothing is guessed that was not. docs/causes.md lists them.
+//
+// Pure and deterministic; thread-agnostic.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ci/run_metrics.h"
+#include "core/growth.h"
+#include "core/load_result.h"
+#include "core/run.h"
+#include "core/run_fold.h"
+#include "core/sample.h"
+#include "core/sockets.h"
+
+namespace topspin {
+
+/// What a run's findings are drawn from. A view: all of it is the caller's, and outlives it.
+struct Evidence {
+  const RunInfo& info;
+  const RunFold& fold;      // of the ticks that judge the run
+  const RunTotals& totals;  // of the same ticks, with the load if there was one
+  const Growth& growth;
+  const LoadResult* load = nullptr;     // nullptr: topspin made no load
+  std::span<const ThreadRow> threads;   // by CPU time, the busiest first; not all need be there
+  std::span<const SocketRow> sockets;   // by drops, the most first
+  std::span<const StackRow> stacks;     // by samples, the most first; empty without --stacks
+  uint64_t stack_samples = 0;           // of all stacks
+};
+
+/// What a finding is about. The order is that of findings: what makes all others doubtful first.
+enum class FindingKind : uint8_t {
+  kMeasurement,  // topspin could not keep up
+  kFailedWork,   // requests and connections that were not served
+  kLateReplies,  // served, and late
+  kAhead,        // nothing failed yet
+};
+
+/// A number that a finding rests on, by its name in the registry (docs/numbers.md), or in the
+/// load's accounts.
+struct Proof {
+  std::string name;
+  double value = 0;  // in the unit of the name's ending (_ns, _bytes, _share), else a count
+};
+
+struct Finding {
+  std::string_view key;  // "accept_queue_overflow"; kNothing: nothing stands out
+  FindingKind kind = FindingKind::kLateReplies;
+  /// How much of the work, or of the late replies' time, it concerns: 0 to 1. Ranks findings of one
+  /// kind.
+  double harm = 0;
+  std::string sentence;      // hostile text may be in it
+  std::vector<Proof> proofs;
+  std::string refuted_by;    // what would show that it is wrong
+  std::string next_step;
+};
+
+inline constexpr std::string_view kNothing = "nothing";
+inline constexpr size_t kMostFindings = 5;
+
+/// The findings of a run, the worst first; at most kMostFindings. Where no rule finds anything, one
+/// finding says so.
+std::vector<Finding> find_causes(const Evidence& evidence);
+
+/// "listen_overflows 2,772" of a proof, its value in the unit of its name.
+std::string proof_text(const Proof& proof);
+
+/// The keys of all rules, in the order of the table.
+std::vector<std::string_view> finding_keys();
+
+}  // namespace topspin

@@ -1,0 +1,701 @@
+// The rules: one table, at the end of this file. A rule looks at what was measured and says nothing
+// unless it is sure enough to be the first sentence of a report.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "ci/findings/findings.h"
+#include "core/growth_text.h"
+#include "core/headroom_watch.h"
+#include "core/text.h"
+
+namespace topspin {
+namespace {
+
+struct Found {
+  double harm = 0;
+  std::string sentence;
+  std::vector<Proof> proofs;
+};
+using MaybeFound = std::optional<Found>;
+
+/// Replies that take less are late for nobody.
+constexpr double kLateNs = 2e6;
+/// A part of the tail, or of the waits, that is called the cause.
+constexpr double kMostOf = 0.5;
+/// Work that fails more rarely is no headline.
+constexpr double kFewestFailed = 0.001;
+
+double share_of(double part, double whole) {
+  return whole > 0 ? std::clamp(part / whole, 0.0, 1.0) : 0;
+}
+
+template <typename T>
+double value_of(const std::optional<T>& number) {
+  return number ? static_cast<double>(*number) : 0;
+}
+
+std::string count_text(double count) { return format_exact(static_cast<uint64_t>(count)); }
+std::string duration_text(double ns) { return format_duration(std::llround(ns)); }
+std::string share_text(double share) {
+  return fmt::format("{:.{}f}%", 100 * share, share < 0.0995 ? 1 : 0);
+}
+std::string plural(double count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count_text(count), count == 1 ? one : many);
+}
+
+double run_ns(const Evidence& e) { return static_cast<double>(e.fold.merged.interval_ns); }
+
+// ---- topspin itself ----
+
+MaybeFound generator_was_late(const Evidence& e) {
+  if (!e.load || e.load->valid()) return std::nullopt;
+  const LoadAccounts& a = e.load->total.accounts;
+  const double missed = static_cast<double>(a.sent_late + (a.never_scheduled - a.blocked));
+  return Found{share_of(missed, static_cast<double>(std::max<uint64_t>(a.scheduled, 1))),
+               fmt::format("topspin's own load was the bottleneck: {}",
+                           e.load->invalid_reasons.front()),
+               {{"sent_late", static_cast<double>(a.sent_late)},
+                {"never_scheduled", static_cast<double>(a.never_scheduled)},
+                {"scheduled", static_cast<double>(a.scheduled)}}};
+}
+
+MaybeFound capture_lost_packets(const Evidence& e) {
+  const auto dropped = static_cast<double>(e.totals.capture_drops);
+  const double all = dropped + static_cast<double>(e.totals.flows.packets);
+  if (share_of(dropped, all) < kFewestFailed) return std::nullopt;
+  return Found{share_of(dropped, all),
+               fmt::format("topspin did not see {} of the packets: the capture was the bottleneck",
+                           share_text(share_of(dropped, all))),
+               {{"loss_capture_kernel_drops", dropped},
+                {"packets", static_cast<double>(e.totals.flows.packets)}}};
+}
+
+// ---- work that failed ----
+
+/// The listening (or UDP) socket with the most drops, as "127.0.0.1:8080"; empty: none is known.
+const SocketRow* most_drops(const Evidence& e, uint8_t protocol) {
+  const SocketRow* most = nullptr;
+  for (const SocketRow& socket : e.sockets) {
+    if (socket.protocol == protocol && socket.drops > (most ? most->drops : 0)) most = &socket;
+  }
+  return most;
+}
+std::string of_socket(const SocketRow* socket) {
+  return socket ? " of " + format_endpoint(socket->local, socket->ip_version) : "";
+}
+constexpr uint8_t kTcp = 6;
+constexpr uint8_t kUdp = 17;
+
+/// "; 412 of 480 requests failed (86%)" of the whole run; empty: nothing failed.
+std::string failed_text(const Evidence& e) {
+  const double share = failed_share(e.totals).value_or(0);
+  return share > 0 ? fmt::format("; {} of the work failed", share_text(share)) : "";
+}
+
+MaybeFound accept_queue_overflow(const Evidence& e) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  const double refused = value_of(s.listen_overflows);
+  if (refused == 0) return std::nullopt;
+  const SocketRow* socket = most_drops(e, kTcp);
+  const double limit = socket && socket->accept_queue_limit ? value_of(socket->accept_queue_limit)
+                                                            : value_of(s.accept_queue_limit);
+  const double most = value_of(s.accept_queue_max);
+  const auto made = static_cast<double>(e.totals.flows.tcp_handshakes);
+  return Found{
+      std::max(share_of(refused, refused + made), failed_share(e.totals).value_or(0)),
+      fmt::format("The accept queue{} was full: the kernel dropped {} (the queue holds {}, and "
+                  "{} waited){}",
+                  of_socket(socket), plural(refused, "connection attempt", "connection attempts"),
+                  count_text(limit), count_text(most), failed_text(e)),
+      {{"listen_overflows", refused}, {"accept_queue_max", most}, {"accept_queue_limit", limit}}};
+}
+
+MaybeFound descriptor_limit(const Evidence& e) {
+  if (!e.fold.greatest.resources) return std::nullopt;
+  const LimitUse& fds = e.fold.greatest.resources->process_fds;
+  const double used = value_of(fds.used), limit = value_of(fds.limit);
+  if (limit == 0 || used < limit - 1) return std::nullopt;
+  return Found{std::max(0.5, failed_share(e.totals).value_or(0)),
+               fmt::format("A process used all of its file descriptors ({} of {}): accept() and "
+                           "open() fail with EMFILE{}",
+                           count_text(used), count_text(limit), failed_text(e)),
+               {{"fds_used", used}, {"fds_limit", limit}}};
+}
+
+MaybeFound connections_refused(const Evidence& e) {
+  const FlowInterval& f = e.totals.flows;
+  double refused = static_cast<double>(f.tcp_refused);
+  if (e.load) refused = std::max(refused, static_cast<double>(e.load->port_unreachable));
+  const bool udp = e.load && e.load->port_unreachable > f.tcp_refused;
+  double asked = refused + static_cast<double>(udp ? f.requests : f.tcp_handshakes);
+  if (share_of(refused, asked) < kFewestFailed) return std::nullopt;
+  return Found{share_of(refused, asked),
+               fmt::format("{} of {} {} refused: at that moment nobody {} the port",
+                           count_text(refused), count_text(asked),
+                           udp ? "datagrams were" : "connections were",
+                           udp ? "had opened" : "listened on"),
+               {{udp ? "port_unreachable" : "tcp_refused", refused},
+                {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
+}
+
+MaybeFound receive_buffer_overflow(const Evidence& e) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const double drops = value_of(e.fold.merged.sockets->udp_drops);
+  if (drops == 0) return std::nullopt;
+  const SocketRow* socket = most_drops(e, kUdp);
+  const auto requests = static_cast<double>(e.totals.flows.udp.packets);
+  std::string full;
+  if (socket && socket->receive_queue_bytes_max && socket->receive_queue_bytes_limit) {
+    full = fmt::format(" (at most {} of {} were in it at a tick)",
+                       format_bytes(static_cast<int64_t>(*socket->receive_queue_bytes_max)),
+                       format_bytes(static_cast<int64_t>(*socket->receive_queue_bytes_limit)));
+  }
+  return Found{std::max(share_of(drops, drops + requests), failed_share(e.totals).value_or(0)),
+               fmt::format("The receive buffer{} overflowed: the kernel dropped {}{}{}",
+                           of_socket(socket), plural(drops, "datagram", "datagrams"), full,
+                           failed_text(e)),
+               {{"udp_drops", drops}, {"udp_packets", requests}}};
+}
+
+MaybeFound silent_flows(const Evidence& e) {
+  const FlowInterval& last = e.fold.merged.flows;
+  const auto silent = static_cast<double>(last.silent_flows);
+  const auto periodic = static_cast<double>(std::max(e.fold.greatest.flows.periodic_flows,
+                                                     last.silent_flows));
+  if (silent == 0 || share_of(silent, periodic) < kFewestFailed) return std::nullopt;
+  // Nobody says when the load of others ends: where all flows are silent, it has.
+  const bool load_is_known = e.fold.load_end_ns != std::numeric_limits<int64_t>::max();
+  if (!load_is_known && share_of(silent, periodic) > 0.98) return std::nullopt;
+  return Found{share_of(silent, periodic),
+               fmt::format("{} of {} periodic flows went silent and had not come back at the end: "
+                           "{} missed",
+                           count_text(silent), count_text(periodic),
+                           plural(static_cast<double>(last.missed_ticks), "tick was",
+                                  "ticks were")),
+               {{"silent_flows", silent},
+                {"periodic_flows", periodic},
+                {"missed_ticks", static_cast<double>(last.missed_ticks)}}};
+}
+
+MaybeFound error_replies(const Evidence& e) {
+  if (!e.load || !e.load->http) return std::nullopt;
+  const auto errors = static_cast<double>(e.load->total.accounts.http_errors);
+  const auto asked = static_cast<double>(e.load->total.accounts.asked());
+  if (share_of(errors, asked) < kFewestFailed) return std::nullopt;
+  return Found{share_of(errors, asked),
+               fmt::format("{} of {} requests were answered with an error ({})", count_text(errors),
+                           count_text(asked), http_statuses_text(*e.load->http)),
+               {{"http_errors", errors}, {"requests", asked}}};
+}
+
+MaybeFound replies_lost(const Evidence& e) {
+  const double share = failed_share(e.totals).value_or(0);
+  double lost = static_cast<double>(e.totals.flows.unanswered);
+  std::vector<Proof> proofs = {{"unanswered", lost},
+                               {"requests", static_cast<double>(e.totals.flows.requests)}};
+  if (e.load && e.load->expects_replies) {
+    const LoadAccounts& a = e.load->total.accounts;
+    lost = static_cast<double>(a.lost + a.late_replies);
+    proofs = {{"lost", static_cast<double>(a.lost)},
+              {"late_replies", static_cast<double>(a.late_replies)},
+              {"scheduled", static_cast<double>(a.scheduled)}};
+  }
+  if (lost == 0 || share < kFewestFailed) return std::nullopt;
+  const double timeout = static_cast<double>(e.info.settings.reply_timeout_ns);
+  return Found{share,
+               fmt::format("{} {} not answered within {}: {} of the work failed",
+                           count_text(lost), lost == 1 ? "request was" : "requests were",
+                           duration_text(timeout), share_text(share)),
+               std::move(proofs)};
+}
+
+// ---- replies that were late ----
+
+/// The tails of the three parts that each reply is split into, all at one percentile.
+struct Tails {
+  std::string_view name;  // "p99"
+  double socket = 0;
+  double cpu_queue = 0;
+  double runtime = 0;
+
+  double all() const { return socket + cpu_queue + runtime; }
+};
+
+/// The highest percentile that has ten samples above it; nullopt: too few replies were split.
+std::optional<Tails> tails(const Evidence& e) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  if (!s.reply_socket || !s.reply_cpu_queue || !s.reply_runtime) return std::nullopt;
+  constexpr std::array<std::pair<std::string_view, double>, 4> kShares = {
+      {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
+  for (const auto& [name, share] : kShares) {
+    if (static_cast<double>(s.reply_socket->count()) * (1 - share) < 10) continue;
+    return Tails{name, value_of(s.reply_socket->percentile(share)),
+                 value_of(s.reply_cpu_queue->percentile(share)),
+                 value_of(s.reply_runtime->percentile(share))};
+  }
+  return std::nullopt;
+}
+
+/// The share of the tail that one of its parts takes, if replies are late and it is most of it.
+std::optional<double> dominant(const Evidence& e, double Tails::*part) {
+  const auto t = tails(e);
+  if (!t || t->all() < kLateNs) return std::nullopt;
+  const double share = share_of((*t).*part, t->all());
+  return share >= kMostOf ? std::optional(share) : std::nullopt;
+}
+
+Proof tail_proof(const Evidence& e, std::string_view number, double Tails::*part) {
+  const auto t = tails(e);
+  return {fmt::format("{} of {}", t->name, number), (*t).*part};
+}
+
+/// CPUs' worth of time, over the run, that neither the subject nor topspin used.
+struct CpuUse {
+  double subject = 0;
+  double others = 0;
+  double idle = 0;
+  double cpus = 1;
+};
+std::optional<CpuUse> cpu_use(const Evidence& e) {
+  const RunTotals& t = e.totals;
+  if (!t.cpu_ns || !t.host_busy_ns || !e.info.host.cpus_online || run_ns(e) <= 0)
+    return std::nullopt;
+  CpuUse use;
+  use.cpus = value_of(e.info.host.cpus_online);
+  use.subject = value_of(t.cpu_ns) / run_ns(e);
+  const double self = static_cast<double>(t.self_cpu_ns) / run_ns(e);
+  const double busy = value_of(t.host_busy_ns) / run_ns(e);
+  use.others = std::max(0.0, busy - use.subject - self);
+  use.idle = std::max(0.0, use.cpus - busy);
+  return use;
+}
+
+/// The CPUs on which nearly all of the subject's threads ran, as "CPU 1", if they are not all.
+struct UsedCpus {
+  std::vector<int32_t> cpus;
+  std::string text() const {
+    return fmt::format("{} {}", cpus.size() == 1 ? "CPU" : "CPUs", fmt::join(cpus, ", "));
+  }
+};
+std::optional<UsedCpus> few_cpus(const Evidence& e) {
+  if (!e.fold.merged.scheduler || !e.info.host.cpus_online) return std::nullopt;
+  uint64_t all = 0;
+  for (const CpuScheduling& cpu : e.fold.merged.scheduler->cpus) all += cpu.switches;
+  UsedCpus used;
+  for (const CpuScheduling& cpu : e.fold.merged.scheduler->cpus) {
+    if (cpu.switches * 1000 > all) used.cpus.push_back(cpu.cpu);
+  }
+  if (used.cpus.empty() ||
+      static_cast<int64_t>(used.cpus.size()) >= e.info.host.cpus_online.value_or(0))
+    return std::nullopt;
+  return used;
+}
+
+std::string waits_text(const Evidence& e) {
+  const auto t = tails(e);
+  return fmt::format("replies waited {} for a CPU ({} of {})", duration_text(t->cpu_queue),
+                     t->name, "their time in the queue");
+}
+
+MaybeFound starved_by_quota(const Evidence& e) {
+  const PressureInterval& p = e.fold.merged.pressure;
+  const double throttled = value_of(p.throttled_periods), periods = value_of(p.cpu_quota_periods);
+  const auto part = dominant(e, &Tails::cpu_queue);
+  if (!part || share_of(throttled, periods) < 0.05) return std::nullopt;
+  return Found{*part,
+               fmt::format("The cgroup's CPU quota was used up in {} of {} periods: {}",
+                           count_text(throttled), count_text(periods), waits_text(e)),
+               {{"throttled_periods", throttled},
+                {"cpu_quota_periods", periods},
+                {"throttled_ns", value_of(p.throttled_ns)},
+                tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue)}};
+}
+
+bool is_throttled(const Evidence& e) { return starved_by_quota(e).has_value(); }
+
+MaybeFound starved_by_others(const Evidence& e) {
+  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto use = cpu_use(e);
+  if (!part || !use || is_throttled(e) || use->others < use->subject) return std::nullopt;
+  const auto few = few_cpus(e);
+  return Found{*part,
+               fmt::format("Other processes had the CPUs: {}, while others used {:.2f} CPUs and the "
+                           "subject {:.2f}{}",
+                           waits_text(e), use->others, use->subject,
+                           few ? fmt::format("; the subject ran on {} only", few->text()) : ""),
+               {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
+                {"host_busy_ns", value_of(e.totals.host_busy_ns)},
+                {"cpu_ns", value_of(e.totals.cpu_ns)}}};
+}
+
+MaybeFound starved_by_affinity(const Evidence& e) {
+  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto use = cpu_use(e);
+  const auto few = few_cpus(e);
+  if (!part || !use || !few || is_throttled(e) || use->others >= use->subject) return std::nullopt;
+  const double left = use->cpus - static_cast<double>(few->cpus.size());
+  if (use->idle < 0.5 * left) return std::nullopt;
+  return Found{*part,
+               fmt::format("All threads of the subject ran on {} while {:.2f} other CPUs were idle: "
+                           "{}",
+                           few->text(), use->idle, waits_text(e)),
+               {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
+                {"cpu_ns", value_of(e.totals.cpu_ns)},
+                {"host_busy_ns", value_of(e.totals.host_busy_ns)}}};
+}
+
+MaybeFound starved_by_itself(const Evidence& e) {
+  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto use = cpu_use(e);
+  if (!part || !use || is_throttled(e) || use->others >= use->subject) return std::nullopt;
+  if (starved_by_affinity(e)) return std::nullopt;
+  std::string who;
+  if (!e.threads.empty() && e.threads.front().cpu_ns) {
+    who = fmt::format("; its busiest thread is {} ({})", e.threads.front().name,
+                      duration_text(value_of(e.threads.front().cpu_ns)));
+  }
+  return Found{*part,
+               fmt::format("The subject's own threads had the CPUs: {}, while it used {:.2f} of {} "
+                           "CPUs itself{}",
+                           waits_text(e), use->subject, count_text(use->cpus), who),
+               {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
+                {"cpu_ns", value_of(e.totals.cpu_ns)}}};
+}
+
+// ---- not read, though no CPU was missing ----
+
+/// The innermost function that was in at least half of the samples, and in how many of them.
+struct HotFunction {
+  std::string name;
+  double share = 0;
+};
+std::optional<HotFunction> hot_function(const Evidence& e) {
+  if (e.stack_samples < 20) return std::nullopt;
+  struct Seen {
+    uint64_t samples = 0;
+    size_t depth = 0;
+  };
+  std::map<std::string, Seen, std::less<>> seen;
+  for (const StackRow& stack : e.stacks) {
+    std::set<std::string_view> in_this;
+    size_t depth = 0;
+    for (size_t at = 0; at <= stack.frames.size(); ++depth) {
+      const size_t end = std::min(stack.frames.find(';', at), stack.frames.size());
+      const std::string_view frame = std::string_view(stack.frames).substr(at, end - at);
+      at = end + 1;
+      if (frame.empty() || frame == "[unknown]" || !in_this.insert(frame).second) continue;
+      Seen& function = seen[std::string(frame)];
+      function.samples += stack.samples;
+      function.depth = std::max(function.depth, depth);
+    }
+  }
+  std::optional<HotFunction> hot;
+  size_t deepest = 0;
+  for (const auto& [name, function] : seen) {
+    const double share = share_of(static_cast<double>(function.samples),
+                                  static_cast<double>(e.stack_samples));
+    if (share < kMostOf || (hot && function.depth < deepest)) continue;
+    deepest = function.depth;
+    hot = HotFunction{name, share};
+  }
+  return hot;
+}
+
+std::string hot_text(const Evidence& e) {
+  const auto hot = hot_function(e);
+  return hot ? fmt::format("; {} of its CPU samples are in {}", share_text(hot->share), hot->name)
+             : "";
+}
+
+/// Of the samples, how many have a function of a garbage collector in them.
+double collector_share(const Evidence& e) {
+  constexpr std::array<std::string_view, 8> kCollectors = {
+      "gc_collect", "_PyObject_GC", "gc_alloc", "GarbageCollect", "Scavenge", "MarkCompact",
+      "runtime.gc", "gcBgMark"};
+  uint64_t samples = 0;
+  for (const StackRow& stack : e.stacks) {
+    if (std::any_of(kCollectors.begin(), kCollectors.end(), [&](std::string_view name) {
+          return stack.frames.find(name) != std::string::npos;
+        }))
+      samples += stack.samples;
+  }
+  return share_of(static_cast<double>(samples), static_cast<double>(e.stack_samples));
+}
+
+/// Threads that collect garbage by what the JVM and .NET call them, and their share of the
+/// subject's CPU time.
+struct CollectorThreads {
+  std::string name;  // of the busiest
+  double share = 0;
+};
+CollectorThreads collector_threads(const Evidence& e) {
+  constexpr std::array<std::string_view, 6> kNames = {"GC Thread", "G1 ",    "VM Thread",
+                                                      "ZWorker",   "Shenandoah", ".NET GC"};
+  CollectorThreads found;
+  double all = 0, collectors = 0;
+  for (const ThreadRow& thread : e.threads) {
+    all += value_of(thread.cpu_ns);
+    if (std::none_of(kNames.begin(), kNames.end(), [&](std::string_view name) {
+          return std::string_view(thread.name).starts_with(name);
+        }))
+      continue;
+    if (found.name.empty()) found.name = thread.name;
+    collectors += value_of(thread.cpu_ns);
+  }
+  found.share = share_of(collectors, all);
+  return found;
+}
+
+/// Requests lay in the socket while no thread that would read them waited for a CPU. nullopt: that
+/// is not where replies spent their time.
+std::optional<double> unread(const Evidence& e) { return dominant(e, &Tails::socket); }
+
+std::string unread_text(const Evidence& e) {
+  const auto t = tails(e);
+  return fmt::format("requests lay unread in the socket for {} ({})", duration_text(t->socket),
+                     t->name);
+}
+
+MaybeFound stop_the_world(const Evidence& e) {
+  const auto part = unread(e);
+  const CollectorThreads threads = collector_threads(e);
+  const double sampled = collector_share(e);
+  constexpr double kMuch = 0.15;
+  if (!part || (threads.share < kMuch && sampled < kMuch)) return std::nullopt;
+  Found found{*part, "", {tail_proof(e, "reply_socket_ns", &Tails::socket)}};
+  if (threads.share >= kMuch) {
+    found.sentence = fmt::format("Garbage collection stopped the server: {} while {} and its like "
+                                 "took {} of its CPU time",
+                                 unread_text(e), threads.name, share_text(threads.share));
+    found.proofs.push_back({"collector_threads_cpu_share", threads.share});
+  } else {
+    found.sentence = fmt::format("Garbage collection stopped the server: {} while {} of its CPU "
+                                 "samples were in the collector",
+                                 unread_text(e), share_text(sampled));
+    found.proofs.push_back({"collector_samples_share", sampled});
+  }
+  return found;
+}
+
+MaybeFound event_loop_blocked(const Evidence& e) {
+  const auto part = unread(e);
+  if (!part || !e.fold.merged.scheduler || !e.fold.merged.scheduler->on_cpu) return std::nullopt;
+  if (stop_the_world(e)) return std::nullopt;
+  const double longest = value_of(e.fold.merged.scheduler->on_cpu->max());
+  const auto t = tails(e);
+  if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
+  return Found{*part,
+               fmt::format("The server was busy with other work instead of reading: {} while a "
+                           "thread kept a CPU for up to {} at a time{}",
+                           unread_text(e), duration_text(longest), hot_text(e)),
+               {tail_proof(e, "reply_socket_ns", &Tails::socket), {"max of on_cpu_ns", longest}}};
+}
+
+MaybeFound timer_slack(const Evidence& e) {
+  if (!e.fold.merged.scheduler || !e.fold.merged.scheduler->timer_slack) return std::nullopt;
+  const SchedulerInterval& s = *e.fold.merged.scheduler;
+  if (s.timer_slack->count() < 20 || !s.timer_oversleep) return std::nullopt;
+  const double slack = value_of(s.timer_slack->percentile(0.9));
+  const double late = value_of(s.timer_oversleep->percentile(0.9));
+  if (slack < kLateNs || share_of(slack, late) < kMostOf) return std::nullopt;
+  return Found{share_of(slack, late),
+               fmt::format("Timers fired late because the kernel was allowed to delay them: p90 of "
+                           "the timer slack is {}, of {} by which threads overslept",
+                           duration_text(slack), duration_text(late)),
+               {{"p90 of timer_slack_ns", slack}, {"p90 of timer_oversleep_ns", late}}};
+}
+
+MaybeFound slow_peer(const Evidence& e) {
+  const double zero = value_of(e.totals.flows.tcp_zero_windows);
+  const auto packets = static_cast<double>(e.totals.flows.tcp.packets);
+  if (zero < 3 || share_of(zero, packets) < kFewestFailed / 10) return std::nullopt;
+  return Found{share_of(zero, packets),
+               fmt::format("Receivers read slowly: {} said that their buffer is full (TCP zero "
+                           "window), and the sender had to wait",
+                           plural(zero, "segment", "segments")),
+               {{"tcp_zero_windows", zero}, {"tcp_packets", packets}}};
+}
+
+// ---- ahead ----
+
+MaybeFound leak(const Evidence& e) {
+  if (e.growth.leak.verdict != LeakVerdict::kLeak) return std::nullopt;
+  Found found{0.5, "After the load had gone, this did not come back: ", {}};
+  std::vector<std::string> what;
+  for (const LeakMetric& metric : e.growth.leak.metrics) {
+    if (metric.verdict != LeakVerdict::kLeak || !metric.residue) continue;
+    const bool bytes = metric.name.ends_with("_bytes");
+    what.push_back(fmt::format("{} of {}", format_amount(*metric.residue, bytes), metric.name));
+    found.proofs.push_back({fmt::format("residue of {}", metric.name), *metric.residue});
+  }
+  found.sentence += fmt::format("{}", fmt::join(what, ", "));
+  return found;
+}
+
+MaybeFound limit_ahead(const Evidence& e) {
+  for (const Headroom& h : e.growth.headroom) {
+    const double used = static_cast<double>(h.used), limit = static_cast<double>(h.limit_value);
+    if (limit <= 0 || used / limit < kMostOf) continue;
+    return Found{used / limit,
+                 fmt::format("A limit is near: {}; {} of it is used", headroom_sentence(h),
+                             share_text(used / limit)),
+                 {{fmt::format("{} used", h.limit), used},
+                  {fmt::format("{} limit", h.limit), limit}}};
+  }
+  return std::nullopt;
+}
+
+// ---- the table ----
+
+struct Rule {
+  std::string_view key;
+  FindingKind kind;
+  MaybeFound (*look)(const Evidence&);
+  std::string_view refuted_by;
+  std::string_view next_step;
+  /// A mere symptom of these: not said beside one of them.
+  std::array<std::string_view, 5> symptom_of = {};
+};
+
+constexpr std::array kRules = {
+    Rule{"generator_bottleneck", FindingKind::kMeasurement, generator_was_late,
+         "the same load from another host, or at half its rate, finds the same latency",
+         "give the load CPUs of its own, or lower its rate; `topspin report` shows what it kept"},
+    Rule{"capture_bottleneck", FindingKind::kMeasurement, capture_lost_packets,
+         "a recording with a narrower filter counts the same flows and replies",
+         "record again with a filter, or with a larger --buffer"},
+    Rule{"accept_queue_overflow", FindingKind::kFailedWork, accept_queue_overflow,
+         "the counter did not grow while connections failed (the plot of refused connections)",
+         "raise the backlog of listen() and net.core.somaxconn, or accept more often: `topspin "
+         "report` has the accept delay"},
+    Rule{"descriptor_limit", FindingKind::kFailedWork, descriptor_limit,
+         "`strace -e accept4,openat` of the process shows no EMFILE",
+         "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or look for descriptors that are not "
+         "closed"},
+    Rule{"connections_refused", FindingKind::kFailedWork, connections_refused,
+         "the refusals came before the server was ready, or after it had ended",
+         "see in \"Over time\" when it was, and whether the server restarted then",
+         {"descriptor_limit"}},
+    Rule{"receive_buffer_overflow", FindingKind::kFailedWork, receive_buffer_overflow,
+         "the socket's drops in /proc/net/udp did not grow",
+         "read the socket more often or from more threads, or raise SO_RCVBUF and "
+         "net.core.rmem_max"},
+    Rule{"silent_flows", FindingKind::kFailedWork, silent_flows,
+         "the clients meant to stop: their own log says so",
+         "look at the flows with `topspin replay`, filter `silent`, and at the clients behind "
+         "them",
+         {"receive_buffer_overflow", "accept_queue_overflow"}},
+    Rule{"error_replies", FindingKind::kFailedWork, error_replies,
+         "the statuses were asked for",
+         "look into the server's log at the moments that \"Over time\" shows"},
+    Rule{"replies_lost", FindingKind::kFailedWork, replies_lost,
+         "replies came by a way that was not captured, or the client asks for none",
+         "compare the server's log with the number of requests: did it read them?",
+         {"receive_buffer_overflow", "accept_queue_overflow", "descriptor_limit",
+          "connections_refused", "silent_flows"}},
+    Rule{"starved_by_quota", FindingKind::kLateReplies, starved_by_quota,
+         "the same run without the quota is as late",
+         "raise cpu.max of the cgroup, or use fewer threads than the quota has CPUs"},
+    Rule{"starved_by_others", FindingKind::kLateReplies, starved_by_others,
+         "the same run is as late without the other processes",
+         "give the subject CPUs of its own, or the others less weight (nice, cpu.weight)"},
+    Rule{"starved_by_affinity", FindingKind::kLateReplies, starved_by_affinity,
+         "the same run on all CPUs is as late",
+         "let the subject use more CPUs (taskset, cpuset.cpus, worker count)"},
+    Rule{"starved_by_itself", FindingKind::kLateReplies, starved_by_itself,
+         "the same run with fewer threads is as late",
+         "move the work of the busiest threads elsewhere, or give it a lower priority: `topspin "
+         "record --stacks 99` says what it is"},
+    Rule{"stop_the_world", FindingKind::kLateReplies, stop_the_world,
+         "the collector's own log (-Xlog:gc, --trace-gc, gc.callbacks) has no pauses of that length",
+         "let it collect less at a time: a larger young generation, fewer objects, or another "
+         "collector"},
+    Rule{"event_loop_blocked", FindingKind::kLateReplies, event_loop_blocked,
+         "the long stretches on a CPU are of threads that read no requests",
+         "`topspin record --stacks 99` names the function; move it off the loop, or cut it up"},
+    Rule{"timer_slack", FindingKind::kLateReplies, timer_slack,
+         "with a slack of 50 us (PR_SET_TIMERSLACK) the timers are as late",
+         "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "
+         "TimerSlackNSec="},
+    Rule{"slow_peer", FindingKind::kLateReplies, slow_peer,
+         "the windows were closed by the subject itself (see the flows in `topspin replay`)",
+         "look at who reads slowly: raise its buffer, or send it less at once"},
+    Rule{"leak", FindingKind::kAhead, leak, "a longer rest after the load brings it back",
+         "run the load in several waves (`topspin load --stages`) and see whether it grows with "
+         "each"},
+    Rule{"limit_ahead", FindingKind::kAhead, limit_ahead,
+         "more flows do not take more of it: the slope in \"Resources and limits\"",
+         "raise the limit, or close what is not needed, before there are so many flows"},
+};
+
+bool is_better_first(const Finding& a, const Finding& b) {
+  if (a.kind != b.kind) return a.kind < b.kind;
+  return a.harm > b.harm;
+}
+
+Finding nothing(const Evidence& e) {
+  Finding none{kNothing, FindingKind::kAhead, 0, "", {}, "", ""};
+  const FlowInterval& f = e.totals.flows;
+  none.sentence = "Nothing stands out";
+  if (f.packets == 0) {
+    none.sentence += ": no packet was captured";
+  } else if (const auto p99 = f.reply_latency.percentile(0.99); p99) {
+    none.sentence += fmt::format(": p99 of the reply latency is {}", duration_text(value_of(p99)));
+    none.proofs.push_back({"p99 of reply_latency_ns", value_of(p99)});
+  }
+  if (!tails(e)) {
+    none.sentence +=
+        "; no replies of a subject were split, so causes inside a server were not looked for";
+    none.next_step = "record with --pid, --cgroup or a command, as root, for what happens inside";
+  }
+  return none;
+}
+
+}  // namespace
+
+std::vector<Finding> find_causes(const Evidence& evidence) {
+  std::vector<Finding> findings;
+  const auto has = [&](std::string_view key) {
+    return std::any_of(findings.begin(), findings.end(),
+                       [&](const Finding& f) { return f.key == key; });
+  };
+  for (const Rule& rule : kRules) {
+    // Causes stand before their symptoms in the table.
+    if (std::any_of(rule.symptom_of.begin(), rule.symptom_of.end(), has)) continue;
+    auto found = rule.look(evidence);
+    if (!found) continue;
+    findings.push_back({rule.key, rule.kind, found->harm, std::move(found->sentence),
+                        std::move(found->proofs), std::string(rule.refuted_by),
+                        std::string(rule.next_step)});
+  }
+  std::stable_sort(findings.begin(), findings.end(), is_better_first);
+  if (findings.size() > kMostFindings) findings.resize(kMostFindings);
+  if (findings.empty()) findings.push_back(nothing(evidence));
+  return findings;
+}
+
+std::string proof_text(const Proof& proof) {
+  const std::string_view name = proof.name;
+  if (name.ends_with("_ns")) return fmt::format("{} {}", name, duration_text(proof.value));
+  if (name.ends_with("_bytes"))
+    return fmt::format("{} {}", name, format_bytes(std::llround(proof.value)));
+  if (name.ends_with("_share")) return fmt::format("{} {}", name, share_text(proof.value));
+  return fmt::format("{} {}", name, count_text(proof.value));
+}
+
+std::vector<std::string_view> finding_keys() {
+  std::vector<std::string_view> keys;
+  for (const Rule& rule : kRules) keys.push_back(rule.key);
+  return keys;
+}
+
+}  // namespace topspin

@@ -1,0 +1,305 @@
+// The rules of findings on made-up runs: each on one that has the fault, and on one that looks like
+// it and has not.
+#include "ci/findings/findings.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace topspin {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr uint64_t kMs = 1'000'000;
+
+/// A run of ten seconds of a server on two CPUs that answered 2,000 requests, each within 0.1 ms.
+struct MadeUpRun {
+  MadeUpRun() {
+    info.host.cpus_online = 2;
+    info.settings.reply_timeout_ns = 1'000'000'000;
+    Sample& s = fold->merged;
+    s.interval_ns = 10'000'000'000;
+    s.flows.packets = 4000;
+    s.flows.requests = 2000;
+    s.flows.tcp_handshakes = 40;
+    s.flows.tcp.packets = 4000;
+    s.self.host_busy_ns = 2'000'000'000;
+    s.scheduler.emplace();
+    s.scheduler->cpu_ns = 1'500'000'000;
+    s.scheduler->on_cpu.emplace();
+    s.scheduler->on_cpu->record_n(50'000, 4000);
+    for (const int cpu : {0, 1}) s.scheduler->cpus.push_back({cpu, 2000, 2000, 0, 0, 0, 0});
+    s.sockets.emplace();
+    replies(20'000, 10'000, 30'000);
+  }
+
+  /// Of the slowest twentieth of the replies, each of the three parts.
+  void replies(uint64_t socket_ns, uint64_t queue_ns, uint64_t runtime_ns) {
+    SocketInterval& s = *fold->merged.sockets;
+    const auto set = [](std::optional<Histogram>& part, uint64_t slow_ns) {
+      part.emplace();
+      part->record_n(10'000, 1900);
+      part->record_n(slow_ns, 100);
+    };
+    set(s.reply_socket, socket_ns);
+    set(s.reply_cpu_queue, queue_ns);
+    set(s.reply_runtime, runtime_ns);
+  }
+
+  std::vector<Finding> find() {
+    totals = RunTotals(*fold);
+    if (load) totals.set_load(*load);
+    return find_causes({info, *fold, totals, growth, load ? &*load : nullptr, threads, sockets,
+                        stacks, stack_samples});
+  }
+  std::string first() { return std::string(find().front().key); }
+  std::string sentence() { return find().front().sentence; }
+
+  Sample& merged() { return fold->merged; }
+  SocketInterval& at_sockets() { return *fold->merged.sockets; }
+  SchedulerInterval& scheduler() { return *fold->merged.scheduler; }
+
+  RunInfo info;
+  std::unique_ptr<RunFold> fold = std::make_unique<RunFold>();
+  RunTotals totals;
+  Growth growth;
+  std::optional<LoadResult> load;
+  std::vector<ThreadRow> threads;
+  std::vector<SocketRow> sockets;
+  std::vector<StackRow> stacks;
+  uint64_t stack_samples = 0;
+};
+
+TEST(Findings, AHealthyRunHasOneThatSaysSo) {
+  MadeUpRun run;
+  const auto findings = run.find();
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].key, kNothing);
+  EXPECT_THAT(findings[0].sentence, HasSubstr("Nothing stands out"));
+}
+
+TEST(Findings, KeysAreUniqueAndEachSaysWhatToDo) {
+  std::set<std::string_view> keys;
+  for (const std::string_view key : finding_keys()) EXPECT_TRUE(keys.insert(key).second) << key;
+  EXPECT_FALSE(keys.contains(kNothing));
+  MadeUpRun run;
+  run.at_sockets().listen_overflows = 10;
+  for (const Finding& finding : run.find()) {
+    EXPECT_FALSE(finding.proofs.empty());
+    EXPECT_FALSE(finding.refuted_by.empty());
+    EXPECT_FALSE(finding.next_step.empty());
+  }
+}
+
+TEST(Findings, WithoutASplitItSaysThatCausesInsideWereNotLookedFor) {
+  MadeUpRun run;
+  run.merged().sockets.reset();
+  EXPECT_THAT(run.sentence(), HasSubstr("not looked for"));
+}
+
+TEST(Findings, AnAcceptQueueThatOverflowsAndOneThatIsOnlyUsed) {
+  MadeUpRun run;
+  run.at_sockets().accept_queue_max = 4;
+  run.at_sockets().accept_queue_limit = 128;
+  EXPECT_EQ(run.first(), kNothing);
+
+  run.at_sockets().listen_overflows = 2772;
+  run.at_sockets().accept_queue_limit = 4;
+  SocketRow socket;
+  socket.protocol = 6;
+  socket.local.port = 8080;
+  socket.drops = 2772;
+  socket.accept_queue_limit = 4;
+  run.sockets.push_back(socket);
+  EXPECT_EQ(run.first(), "accept_queue_overflow");
+  EXPECT_THAT(run.sentence(), HasSubstr("2,772 connection attempts"));
+  EXPECT_THAT(run.sentence(), HasSubstr(":8080"));
+  EXPECT_THAT(run.sentence(), HasSubstr("holds 4"));
+}
+
+TEST(Findings, WhatACauseExplainsIsNotSaidTwice) {
+  MadeUpRun run;
+  run.merged().flows.unanswered = 500;
+  EXPECT_EQ(run.first(), "replies_lost");
+  run.at_sockets().udp_drops = 500;
+  const auto findings = run.find();
+  EXPECT_EQ(findings.front().key, "receive_buffer_overflow");
+  EXPECT_TRUE(std::none_of(findings.begin(), findings.end(),
+                           [](const Finding& f) { return f.key == "replies_lost"; }));
+}
+
+TEST(Findings, DescriptorsThatRanOutAndManyThatDidNot) {
+  MadeUpRun run;
+  run.fold->greatest.resources.emplace();
+  run.fold->greatest.resources->process_fds = {900, 1024};
+  EXPECT_EQ(run.first(), kNothing);
+  run.fold->greatest.resources->process_fds = {1024, 1024};
+  EXPECT_EQ(run.first(), "descriptor_limit");
+}
+
+TEST(Findings, RefusedConnections) {
+  MadeUpRun run;
+  run.merged().flows.tcp_refused = 10;
+  EXPECT_EQ(run.first(), "connections_refused");
+  EXPECT_THAT(run.sentence(), HasSubstr("10 of 50"));
+}
+
+TEST(Findings, FlowsThatWentSilent) {
+  MadeUpRun run;
+  run.fold->greatest.flows.periodic_flows = 2000;
+  run.merged().flows.silent_flows = 1400;
+  run.merged().flows.missed_ticks = 14'000;
+  EXPECT_EQ(run.first(), "silent_flows");
+  EXPECT_THAT(run.sentence(), HasSubstr("1,400 of 2,000"));
+  run.merged().flows.silent_flows = 2000;
+  EXPECT_EQ(run.first(), kNothing) << "the load is over, and nobody said so";
+  run.fold->load_end_ns = 9'000'000'000;
+  EXPECT_EQ(run.first(), "silent_flows");
+  run.merged().flows.silent_flows = 0;
+  EXPECT_EQ(run.first(), kNothing) << "missed ticks that were made up for are no silence";
+}
+
+TEST(Findings, ErrorsOfHttp) {
+  MadeUpRun run;
+  run.load.emplace();
+  run.load->http.emplace();
+  run.load->http->statuses = {{200, 900}, {500, 100}};
+  run.load->total.accounts.scheduled = run.load->total.accounts.sent = 1000;
+  run.load->total.accounts.replied = 1000;
+  EXPECT_EQ(run.first(), kNothing);
+  run.load->total.accounts.http_errors = 100;
+  EXPECT_EQ(run.first(), "error_replies");
+  EXPECT_THAT(run.sentence(), HasSubstr("500: 100"));
+}
+
+TEST(Findings, ALoadThatCameTooLateMakesAllElseDoubtful) {
+  MadeUpRun run;
+  run.at_sockets().listen_overflows = 10;
+  run.load.emplace();
+  run.load->invalid_reasons = {"the generator sent 40% of its messages late"};
+  run.load->total.accounts.scheduled = 1000;
+  run.load->total.accounts.sent_late = 400;
+  EXPECT_EQ(run.first(), "generator_bottleneck");
+}
+
+TEST(Findings, PacketsThatWereNotSeen) {
+  MadeUpRun run;
+  run.merged().losses.capture_kernel_drops = 400;
+  EXPECT_EQ(run.first(), "capture_bottleneck");
+}
+
+TEST(Findings, WaitingForACpuBehindOthersByQuotaByAffinityOrBehindOneself) {
+  MadeUpRun run;
+  run.replies(100'000, 40 * kMs, 200'000);
+  run.merged().self.host_busy_ns = 19'000'000'000;
+  EXPECT_EQ(run.first(), "starved_by_others");
+  EXPECT_THAT(run.sentence(), HasSubstr("others used 1.75 CPUs"));
+
+  run.scheduler().cpu_ns = 18'000'000'000;
+  EXPECT_EQ(run.first(), "starved_by_itself");
+
+  run.scheduler().cpu_ns = 9'500'000'000;
+  run.merged().self.host_busy_ns = 10'000'000'000;
+  run.scheduler().cpus = {{1, 4000, 4000, 0, 0, 0, 0}};
+  EXPECT_EQ(run.first(), "starved_by_affinity");
+  EXPECT_THAT(run.sentence(), HasSubstr("CPU 1"));
+
+  run.merged().pressure.cpu_quota_periods = 100;
+  run.merged().pressure.throttled_periods = 60;
+  EXPECT_EQ(run.first(), "starved_by_quota");
+  EXPECT_THAT(run.sentence(), HasSubstr("60 of 100 periods"));
+}
+
+TEST(Findings, CpusThatAreBusyDelayNobodyWhoGetsOne) {
+  MadeUpRun run;
+  run.merged().self.host_busy_ns = 19'000'000'000;
+  run.merged().pressure.cpu_quota_periods = 100;
+  run.merged().pressure.throttled_periods = 60;
+  EXPECT_EQ(run.first(), kNothing);
+}
+
+TEST(Findings, AnEventLoopThatDoesOtherWork) {
+  MadeUpRun run;
+  run.replies(70 * kMs, 100'000, 200'000);
+  EXPECT_EQ(run.first(), kNothing) << "it read late, and no thread was busy: no cause is known";
+  run.scheduler().on_cpu->record_n(80 * kMs, 5);
+  EXPECT_EQ(run.first(), "event_loop_blocked");
+  EXPECT_THAT(run.sentence(), HasSubstr("up to 80."));
+  EXPECT_THAT(run.sentence(), Not(HasSubstr("samples")));
+
+  run.stacks = {{1, "node", "start;loop;RunTimers;checksum;mix", 45},
+                {2, "node", "start;loop;RunTimers;checksum;shift", 35},
+                {3, "node", "start;loop;read", 20}};
+  run.stack_samples = 100;
+  EXPECT_THAT(run.sentence(), HasSubstr("80% of its CPU samples are in checksum"))
+      << "the innermost function that is in half of them";
+}
+
+TEST(Findings, ACollectorByItsThreadsOrByItsFunctions) {
+  MadeUpRun run;
+  run.replies(70 * kMs, 100'000, 200'000);
+  run.scheduler().on_cpu->record_n(80 * kMs, 5);
+  ThreadRow worker, collector;
+  worker.name = "http-worker";
+  worker.cpu_ns = 1'000'000'000;
+  collector.name = "GC Thread#0";
+  collector.cpu_ns = 10'000'000;
+  run.threads = {worker, collector};
+  EXPECT_EQ(run.first(), "event_loop_blocked") << "a collector that runs a little";
+  run.threads[1].cpu_ns = 900'000'000;
+  EXPECT_EQ(run.first(), "stop_the_world");
+  EXPECT_THAT(run.sentence(), HasSubstr("GC Thread#0"));
+
+  run.threads.clear();
+  run.stacks = {{1, "python3", "main;gc_collect_main;visit", 60}, {2, "python3", "main;send", 40}};
+  run.stack_samples = 100;
+  EXPECT_EQ(run.first(), "stop_the_world");
+  EXPECT_THAT(run.sentence(), HasSubstr("60%"));
+}
+
+TEST(Findings, TimersThatTheSlackDelays) {
+  MadeUpRun run;
+  run.scheduler().timer_slack.emplace();
+  run.scheduler().timer_oversleep.emplace();
+  run.scheduler().timer_slack->record_n(50'000, 1000);
+  run.scheduler().timer_oversleep->record_n(60'000, 1000);
+  EXPECT_EQ(run.first(), kNothing) << "the usual 50 us";
+  run.scheduler().timer_slack->record_n(19 * kMs, 1000);
+  run.scheduler().timer_oversleep->record_n(20 * kMs, 1000);
+  EXPECT_EQ(run.first(), "timer_slack");
+}
+
+TEST(Findings, PeersThatReadSlowly) {
+  MadeUpRun run;
+  run.merged().flows.tcp_zero_windows = 1;
+  EXPECT_EQ(run.first(), kNothing);
+  run.merged().flows.tcp_zero_windows = 120;
+  EXPECT_EQ(run.first(), "slow_peer");
+}
+
+TEST(Findings, LeaksAndLimitsComeAfterWhatFailed) {
+  MadeUpRun run;
+  run.growth.leak.verdict = LeakVerdict::kLeak;
+  LeakMetric rss{"rss_bytes", LeakVerdict::kLeak, "", 84e6, 80e6, 90e6, std::nullopt};
+  run.growth.leak.metrics = {rss};
+  run.growth.headroom = {{"fds", 1.0, 900, 1024, 1010, 1000, 1020}};
+  auto findings = run.find();
+  ASSERT_EQ(findings.size(), 2u);
+  EXPECT_EQ(findings[0].key, "limit_ahead");
+  EXPECT_EQ(findings[1].key, "leak");
+  EXPECT_THAT(findings[1].sentence, HasSubstr("rss_bytes"));
+
+  run.merged().flows.tcp_refused = 10;
+  EXPECT_EQ(run.first(), "connections_refused");
+  run.growth.headroom[0].used = 100;
+  run.growth.leak.verdict = LeakVerdict::kNone;
+  EXPECT_EQ(run.find().size(), 1u);
+}
+
+}  // namespace
+}  // namespace topspin
