@@ -1091,12 +1091,17 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
   const auto latency_of = [&](size_t i) { return stamp_ns - open[i].stamp_ns; };
   const auto choose = [&] {
     const int64_t waited_ns = latency_of(oldest);
-    if (waited_ns <= timeout_ns) return like_usual.value_or(in_time.value_or(oldest));
+    const bool is_prompt =
+        in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
+    if (waited_ns <= timeout_ns) {
+      // The first reply after requests that nobody answered: the server has just come up, and did
+      // not get those before.
+      if (usual < 0 && cold.unanswered > 0 && is_prompt) return youngest;
+      return like_usual.value_or(in_time.value_or(oldest));
+    }
     // The oldest have timed out: they are lost, or the server is slow. A wait that was steady goes
     // on; one that a stall ended does not.
     if (like_usual && (usual <= timeout_ns || flow.is_steady_late)) return *like_usual;
-    const bool is_prompt =
-        in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
     if (is_prompt) return youngest;
     if (like_usual) return *like_usual;
     // The first reply after a silence. TCP loses none; of datagrams, those of a long silence are

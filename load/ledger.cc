@@ -5,6 +5,9 @@
 namespace topspin {
 namespace {
 
+/// How far an answer's latency may be from three times the previous one's, and be like it.
+constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+
 uint64_t non_negative(int64_t ns) { return ns > 0 ? static_cast<uint64_t>(ns) : 0; }
 
 }  // namespace
@@ -88,6 +91,7 @@ void Ledger::answer(Message& message, int64_t now_ns) {
     ++part.accounts.late_replies;
   }
   message.state = State::kAnswered;
+  clients_[message.client].latency_ns = now_ns - message.actual_ns;
   part.latency_intended.record(non_negative(now_ns - message.intended_ns));
   part.latency_actual.record(non_negative(now_ns - message.actual_ns));
   recent_latency_.record(non_negative(now_ns - message.intended_ns));
@@ -123,15 +127,38 @@ Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t
   return Match::kUnexpected;
 }
 
+Ledger::Message* Ledger::answered_by(const Client& client, int64_t now_ns) {
+  Message *oldest = nullptr, *before = nullptr, *youngest = nullptr, *usual = nullptr;
+  int64_t least_off = 3 * client.latency_ns + kUsualOffNs;
+  for (uint64_t number = client.first; number != kNone;) {
+    Message* message = find(number);
+    CHECK(message != nullptr);
+    number = message->next_of_client;
+    if (message->state != State::kOutstanding) continue;
+    before = youngest;
+    youngest = message;
+    if (!oldest) oldest = message;
+    const int64_t off = std::abs(now_ns - message->actual_ns - client.latency_ns);
+    if (client.latency_ns < 0 || off > least_off) continue;
+    least_off = off;
+    usual = message;
+  }
+  if (usual) return usual;
+  const bool is_first = client.latency_ns < 0 && client.has_lost && before;
+  if (is_first && now_ns - youngest->actual_ns <= (youngest->actual_ns - before->actual_ns) / 8)
+    return youngest;
+  return oldest;
+}
+
 Match Ledger::reply_unnumbered(uint32_t client, int64_t now_ns) {
+  if (Message* message = answered_by(clients_[client], now_ns)) {
+    answer(*message, now_ns);
+    return Match::kReply;
+  }
   Message* youngest = nullptr;
   for (uint64_t number = clients_[client].first; number != kNone;) {
     youngest = find(number);
     CHECK(youngest != nullptr);
-    if (youngest->state == State::kOutstanding) {
-      answer(*youngest, now_ns);
-      return Match::kReply;
-    }
     number = youngest->next_of_client;
   }
   if (youngest == nullptr) {
@@ -198,6 +225,7 @@ bool Ledger::next_overdue(int64_t now_ns, std::pair<uint32_t, uint64_t>& overdue
   if (!at_ns || *at_ns > now_ns) return false;
   Message& message = messages_[expiry_cursor_ - base_];
   message.state = State::kOverdue;
+  clients_[message.client].has_lost = true;
   --clients_[message.client].outstanding;
   overdue = {message.client, expiry_cursor_};
   return true;

@@ -6,11 +6,14 @@
 // Answered messages are remembered for the same window, so that a second answer is known as a
 // duplicate.
 //
-// An answer that carries its message's number is matched exactly. One that does not answers the
-// client's oldest outstanding message; with none outstanding, its youngest one if that is overdue;
-// else it is a duplicate of it. A loss followed by a duplicate is told apart by numbers alone.
+// An answer that carries its message's number is matched exactly. One that does not answers that of
+// the client's outstanding messages which makes it as late as the client's previous answer was, so
+// that one loss shifts no later answer; else the oldest, but the youngest if the client's earlier
+// ones were lost and it came at once. With none outstanding it answers the youngest one if that is
+// overdue; else it is a duplicate of it. A loss followed by a duplicate is told apart by numbers
+// alone. The capture does the same (capture/flow_table.cc).
 //
-// Memory: 32 bytes a message for timeout + late window, 24 bytes a client. One thread.
+// Memory: 32 bytes a message for timeout + late window, 32 bytes a client. One thread.
 #pragma once
 
 #include <cstdint>
@@ -107,6 +110,8 @@ class Ledger {
     uint64_t first = kNone;  // its oldest remembered message
     uint64_t last = kNone;
     uint32_t outstanding = 0;
+    bool has_lost = false;
+    int64_t latency_ns = -1;  // of its latest answer; -1: none yet
   };
 
   LoadPart& part_at(int64_t time_ns);
@@ -118,6 +123,8 @@ class Ledger {
   void answer(Message& message, int64_t now_ns);
   void give_up(Message& message);
   void unpark(uint64_t number);
+  /// The outstanding message that an answer without a number belongs to; nullptr: none is.
+  Message* answered_by(const Client& client, int64_t now_ns);
 
   LedgerSettings settings_;
   std::vector<LoadPart> parts_;

@@ -126,7 +126,7 @@ MaybeFound descriptor_limit(const Evidence& e) {
   return Found{std::max(0.5, failed_share(e.totals).value_or(0)),
                fmt::format("A process used all of its file descriptors ({} of {}): accept() and "
                            "open() fail with EMFILE{}",
-                           count_text(used), count_text(limit), failed_text(e)),
+                           count_text(std::min(used, limit)), count_text(limit), failed_text(e)),
                {{"fds_used", used}, {"fds_limit", limit}}};
 }
 
@@ -504,14 +504,17 @@ MaybeFound timer_slack(const Evidence& e) {
   if (!e.fold.merged.scheduler || !e.fold.merged.scheduler->timer_slack) return std::nullopt;
   const SchedulerInterval& s = *e.fold.merged.scheduler;
   if (s.timer_slack->count() < 20 || !s.timer_oversleep) return std::nullopt;
-  const double slack = value_of(s.timer_slack->percentile(0.9));
-  const double late = value_of(s.timer_oversleep->percentile(0.9));
+  const auto timers = static_cast<double>(s.timer_slack->count());
+  const double slack = static_cast<double>(s.timer_slack->sum()) / timers;
+  const double late = static_cast<double>(s.timer_oversleep->sum()) / timers;
   if (slack < kLateNs || share_of(slack, late) < kMostOf) return std::nullopt;
   return Found{share_of(slack, late),
-               fmt::format("Timers fired late because the kernel was allowed to delay them: p90 of "
-                           "the timer slack is {}, of {} by which threads overslept",
+               fmt::format("Timers fired late because the kernel was allowed to delay them: by {} "
+                           "on average, of {} by which threads overslept",
                            duration_text(slack), duration_text(late)),
-               {{"p90 of timer_slack_ns", slack}, {"p90 of timer_oversleep_ns", late}}};
+               {{"mean of timer_slack_ns", slack},
+                {"mean of timer_oversleep_ns", late},
+                {"timers", timers}}};
 }
 
 MaybeFound slow_peer(const Evidence& e) {
@@ -573,14 +576,15 @@ constexpr std::array kRules = {
     Rule{"capture_bottleneck", FindingKind::kMeasurement, capture_lost_packets,
          "a recording with a narrower filter counts the same flows and replies",
          "record again with a filter, or with a larger --buffer"},
-    Rule{"accept_queue_overflow", FindingKind::kFailedWork, accept_queue_overflow,
-         "the counter did not grow while connections failed (the plot of refused connections)",
-         "raise the backlog of listen() and net.core.somaxconn, or accept more often: `topspin "
-         "report` has the accept delay"},
     Rule{"descriptor_limit", FindingKind::kFailedWork, descriptor_limit,
          "`strace -e accept4,openat` of the process shows no EMFILE",
          "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or look for descriptors that are not "
          "closed"},
+    Rule{"accept_queue_overflow", FindingKind::kFailedWork, accept_queue_overflow,
+         "the counter did not grow while connections failed (the plot of refused connections)",
+         "raise the backlog of listen() and net.core.somaxconn, or accept more often: `topspin "
+         "report` has the accept delay",
+         {"descriptor_limit"}},
     Rule{"connections_refused", FindingKind::kFailedWork, connections_refused,
          "the refusals came before the server was ready, or after it had ended",
          "see in \"Over time\" when it was, and whether the server restarted then",

@@ -838,6 +838,20 @@ TEST(FlowTable, OneLostPingShiftsNoReplyToTheNext) {
   EXPECT_EQ(i.reply_latency.sum(), static_cast<uint64_t>(kS + 49 * kMs));
 }
 
+TEST(FlowTable, PingsThatAServerMissedBeforeItCameUpShiftNoReply) {
+  auto table = make_table();
+  for (int i = 0; i < 20; ++i) {
+    const int64_t at = kStart + i * 500 * kMs;
+    observe(*table, packet(at, 1, true));
+    if (i >= 4) observe(*table, packet(at + 20 * kMs, 1, false));
+    if (i == 3) (void)table->take_interval(at + 10 * kMs);
+  }
+  const FlowInterval i = table->take_interval(kStart + 11 * kS);
+  EXPECT_EQ(i.reply_latency.min(), static_cast<uint64_t>(20 * kMs));
+  EXPECT_EQ(table->totals().unanswered, 4u);
+  EXPECT_EQ(table->totals().reply_latency.sum(), static_cast<uint64_t>(4 * kS + 16 * 20 * kMs));
+}
+
 TEST(FlowTable, ASlowServerUnderFastPingsShowsItsRealLatency) {
   auto table = make_table();
   std::multimap<int64_t, bool> wire;

@@ -51,6 +51,9 @@ TEST(Format, DurationsAndBytesHaveThreeDigits) {
   EXPECT_EQ(format_duration(1'250'000), "1.25ms");
   EXPECT_EQ(format_duration(-3'000'000'000), "-3.00s");
   EXPECT_EQ(format_duration(999'999), "1.00ms");
+  EXPECT_EQ(format_exact(0), "0");
+  EXPECT_EQ(format_exact(123), "123");
+  EXPECT_EQ(format_exact(1'234'567), "1,234,567");
   EXPECT_EQ(format_bytes(812), "812 B");
   EXPECT_EQ(format_bytes(3ll << 30), "3.00 GiB");
   EXPECT_EQ(format_bytes((1ll << 20) - 1), "1.00 MiB");

@@ -1,6 +1,7 @@
 // The ledger against a plain model, and the equations of the accounts. No clock, no socket.
 #include "load/ledger.h"
 
+#include <functional>
 #include <random>
 
 #include <gmock/gmock.h>
@@ -105,6 +106,33 @@ TEST(Ledger, WithoutNumbersTheOldestOutstandingIsAnswered) {
   expire(ledger, 500 * kMs);
   EXPECT_EQ(ledger.reply_unnumbered(0, 600 * kMs), Match::kLateReply);
   EXPECT_EQ(ledger.reply_unnumbered(0, 610 * kMs), Match::kDuplicate);
+}
+
+/// A ping each 500 ms, answered after 20 ms but for those that `is_lost`: they enter as the timeout
+/// of 1 s.
+Histogram latency_without_numbers(int pings, const std::function<bool(int)>& is_lost) {
+  const Schedule schedule = two_stages(1);
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
+  for (int i = 0; i < pings; ++i) {
+    const int64_t at = i * 500 * kMs;
+    expire(ledger, at);
+    ledger.sent(0, at, at);
+    if (is_lost(i)) continue;
+    EXPECT_EQ(ledger.reply_unnumbered(0, at + 20 * kMs), Match::kReply) << i;
+  }
+  Histogram all = ledger.parts()[0].latency_actual;
+  all.merge(ledger.parts()[1].latency_actual);
+  return all;
+}
+
+TEST(Ledger, WithoutNumbersALostPingShiftsNoLaterReply) {
+  const Histogram latency = latency_without_numbers(40, [](int i) { return i == 10; });
+  EXPECT_EQ(latency.sum(), static_cast<uint64_t>(kNanosPerSecond + 39 * 20 * kMs));
+}
+
+TEST(Ledger, WithoutNumbersPingsThatAServerMissedBeforeItCameUpShiftNoReply) {
+  const Histogram latency = latency_without_numbers(40, [](int i) { return i < 4; });
+  EXPECT_EQ(latency.sum(), static_cast<uint64_t>(4 * kNanosPerSecond + 36 * 20 * kMs));
 }
 
 TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
