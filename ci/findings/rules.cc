@@ -681,6 +681,14 @@ std::vector<Finding> find_causes(const Evidence& evidence) {
                         std::move(found->proofs), std::string(rule.refuted_by),
                         std::string(rule.next_step)});
   }
+  // Requests that waited longer than the timeout are late, not lost.
+  const auto tail = tails(evidence);
+  const auto timeout_ns = static_cast<double>(evidence.info.settings.reply_timeout_ns);
+  const bool has_late_cause = std::any_of(
+      findings.begin(), findings.end(),
+      [](const Finding& f) { return f.kind == FindingKind::kLateReplies && f.harm >= kMostOf; });
+  if (has_late_cause && tail && tail->all() > timeout_ns / 4)
+    std::erase_if(findings, [](const Finding& f) { return f.key == "replies_lost"; });
   std::stable_sort(findings.begin(), findings.end(), is_better_first);
   if (findings.size() > kMostFindings) findings.resize(kMostFindings);
   if (findings.empty()) findings.push_back(nothing(evidence));

@@ -286,12 +286,13 @@ std::string fitted(std::vector<Piece> pieces, size_t max_bytes) {
 std::string render(const Document& document, size_t max_bytes) {
   max_bytes = std::max(max_bytes, kLeastMarkdownBytes);
   const Markdown causes = causes_markdown(document.causes);
+  constexpr size_t kHeadingBytes = 20;
   const bool lead = document.causes_lead && causes.size() < max_bytes / 2;
   std::vector<Piece> pieces;
   if (lead) {  // one piece with the verdict, which is never left out
     pieces.push_back(
         {"the verdict",
-         causes + "\n" + verdict_markdown(document, max_bytes - kClosingBytes - causes.size())});
+         Markdown("## Findings\n\n") + causes + "\n" + verdict_markdown(document, max_bytes - kClosingBytes - causes.size() - kHeadingBytes)});
   } else {
     pieces.push_back({"the verdict", verdict_markdown(document, max_bytes - kClosingBytes)});
     pieces.push_back({"findings", causes});

@@ -215,6 +215,17 @@ TEST(Findings, WaitingForACpuBehindOthersByQuotaByAffinityOrBehindOneself) {
   EXPECT_THAT(run.sentence(), HasSubstr("60 of 100 periods"));
 }
 
+TEST(Findings, RequestsThatTimeOutWhileAllReplyLateAreNotCalledLost) {
+  MadeUpRun run;
+  run.merged().flows.unanswered = 50;
+  run.merged().self.host_busy_ns = 19'000'000'000;
+  run.replies(100'000, 10 * kMs, 200'000);
+  EXPECT_EQ(run.first(), "replies_lost");
+  run.replies(100'000, 900 * kMs, 200'000);
+  EXPECT_EQ(run.first(), "starved_by_others");
+  EXPECT_EQ(run.find().size(), 1u);
+}
+
 TEST(Findings, CpusThatAreBusyDelayNobodyWhoGetsOne) {
   MadeUpRun run;
   run.merged().self.host_busy_ns = 19'000'000'000;

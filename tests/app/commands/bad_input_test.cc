@@ -216,7 +216,8 @@ TEST(BadInput, HostileTextReachesNeitherTerminalNorJsonRaw) {
     EXPECT_EQ(read.exit_code, 0) << read.err;
     const Outcome report = topspin({"report", "--format", format, "--db", dir.file("t.db")});
     const Outcome list = topspin({"list", "--format", format, "--db", dir.file("t.db")});
-    for (const std::string& text : {read.out, read.err, report.out, list.out}) {
+    const Outcome explained = topspin({"explain", "--format", format, "--db", dir.file("t.db")});
+    for (const std::string& text : {read.out, read.err, report.out, list.out, explained.out}) {
       EXPECT_EQ(text.find('\x1b'), std::string::npos) << format;
       EXPECT_EQ(text.find('\x07'), std::string::npos) << format;
       EXPECT_EQ(text.find("\xe2\x80\xae"), std::string::npos) << format;
@@ -236,7 +237,7 @@ TEST(BadInput, AFullOutputIs5) {
 }
 
 TEST(BadInput, EveryCommandHasHelpWithExamples) {
-  for (const char* command : {"record", "read", "list", "report", "doctor"}) {
+  for (const char* command : {"record", "read", "list", "report", "explain", "doctor"}) {
     const Outcome help = topspin({command, "--help"});
     EXPECT_EQ(help.exit_code, 0) << command;
     EXPECT_NE(help.out.find("Examples:"), std::string::npos) << command;

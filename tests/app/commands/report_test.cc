@@ -82,6 +82,27 @@ TEST_F(Report, JsonHasTheNamesThatProgramsRelyOn) {
   EXPECT_TRUE(json["run"]["valid"]);
 }
 
+TEST_F(Report, ExplainSaysThatNothingStandsOutAndWhatItCouldNotSee) {
+  const Outcome text = topspin({"explain", "--db", dir_.file("t.db")});
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  EXPECT_TRUE(text.out.starts_with("FINDINGS\n 1 Nothing stands out")) << text.out;
+  EXPECT_NE(text.out.find("not looked for"), std::string::npos);
+  const Outcome data = topspin({"explain", "last", "--db", dir_.file("t.db"), "--format", "json"});
+  ASSERT_EQ(data.exit_code, 0) << data.err;
+  const Json json = Json::parse(data.out);
+  ASSERT_EQ(json["findings"].size(), 1u);
+  EXPECT_EQ(json["findings"][0]["finding"], "nothing");
+  const Json report =
+      Json::parse(topspin({"report", "--db", dir_.file("t.db"), "--format", "json"}).out);
+  EXPECT_EQ(report["findings"], json["findings"]);
+  EXPECT_EQ(report["run"]["id"], json["run"]);
+
+  const Outcome both = topspin({"explain", "n", "--db", dir_.file("t.db")});
+  EXPECT_EQ(both.exit_code, 2);
+  const Outcome several = topspin({"explain", "", "--db", dir_.file("t.db")});
+  EXPECT_EQ(several.exit_code, 2);
+}
+
 TEST_F(Report, TextIsForPeople) {
   const Outcome run = topspin({"report", "--db", dir_.file("t.db")});
   ASSERT_EQ(run.exit_code, 0) << run.err;
