@@ -204,7 +204,13 @@ bool goes_one_way(const ParsedPacket& p) {
   return is_tunnel(p.key.protocol(), port) || takes_reports(p.key.protocol(), port);
 }
 
+/// A socket that is connected to itself: what comes back looks as it went.
+bool is_to_itself(const PacketKey& key) {
+  return key.low_port == key.high_port && key.low == key.high;
+}
+
 TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
+  if (is_to_itself(p.key)) return kMultiplexed;
   const Head head(p.payload_head);
   if (p.key.protocol() != kProtocolTcp) {
     const bool is_known = head.is_quic(p.payload_bytes) || head.is_wireguard(p.payload_bytes);

@@ -1087,6 +1087,25 @@ TEST(FlowTable, WhatIsSentToAGroupIsNoRequest) {
   EXPECT_EQ(i.unanswered, 0u);
 }
 
+TEST(FlowTable, WhatASocketSendsToItselfIsNoRequest) {
+  for (const uint8_t protocol : {kProtocolUdp, kProtocolTcp}) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 100; ++i) {
+      ParsedPacket p = protocol == kProtocolTcp
+                           ? segment(kStart + i * kMs, true, kTcpAck, 1 + i * 10, 10)
+                           : packet(kStart + i * kMs, 1, true);
+      p.key.high = p.key.low;
+      p.key.high_port = p.key.low_port;
+      observe(*table, p);
+    }
+    table->finish(kStart + 5 * kS);
+    const FlowInterval i = table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(i.requests, 0u);
+    EXPECT_EQ(i.unanswered, 0u);
+    EXPECT_EQ(i.overlapping_requests, 0u);
+  }
+}
+
 TEST(FlowTable, TunnelsAndOneWayReportsAreNoRequests) {
   const auto observe_stream = [](uint8_t protocol, uint16_t port, uint64_t head) {
     auto table = make_table();
