@@ -1,9 +1,16 @@
 #include "load/ledger.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace topspin {
 namespace {
+
+// How far a reply's latency may be from that of the client's reply before it, to be like it.
+constexpr int64_t kUsualTimes = 4;
+constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+// Without a reply for so many timeouts, messages are lost and not late.
+constexpr int64_t kTimeoutsLate = 5;
 
 uint64_t non_negative(int64_t ns) { return ns > 0 ? static_cast<uint64_t>(ns) : 0; }
 
@@ -124,27 +131,63 @@ Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t
 }
 
 Match Ledger::reply_unnumbered(uint32_t client, int64_t now_ns) {
-  Message* youngest = nullptr;
-  for (uint64_t number = clients_[client].first; number != kNone;) {
-    youngest = find(number);
-    CHECK(youngest != nullptr);
-    if (youngest->state == State::kOutstanding) {
-      answer(*youngest, now_ns);
-      return Match::kReply;
-    }
-    number = youngest->next_of_client;
-  }
-  if (youngest == nullptr) {
+  Client& chain = clients_[client];
+  const Message* last = chain.last == kNone ? nullptr : find(chain.last);
+  if (last == nullptr) {
     unexpected(now_ns);
     return Match::kUnexpected;
   }
-  if (youngest->state == State::kOverdue) {
-    answer(*youngest, now_ns);
-    unpark(clients_[client].last);
-    return Match::kLateReply;
+  const auto number = choose_unanswered(chain, now_ns);
+  if (!number) {
+    ++parts_[last->part].accounts.duplicates;
+    return Match::kDuplicate;
   }
-  ++parts_[youngest->part].accounts.duplicates;
-  return Match::kDuplicate;
+  Message& message = *find(*number);
+  const Match match = message.state == State::kOutstanding ? Match::kReply : Match::kLateReply;
+  const int64_t latency_ns = now_ns - message.actual_ns;
+  const Message* next = message.next_of_client == kNone ? nullptr : find(message.next_of_client);
+  chain.steady_late =
+      latency_ns > settings_.timeout_ns && chain.usual_ns && next != nullptr &&
+      std::abs(latency_ns - *chain.usual_ns) <= (next->actual_ns - message.actual_ns) / 2;
+  chain.usual_ns = latency_ns;
+  chain.answered = std::max(chain.answered, *number + 1);
+  answer(message, now_ns);
+  unpark(*number);
+  return match;
+}
+
+/// The message that an answer without a number belongs to; nullopt: all are answered.
+std::optional<uint64_t> Ledger::choose_unanswered(const Client& chain, int64_t now_ns) const {
+  std::optional<uint64_t> oldest, in_time, like_usual;
+  int64_t oldest_ns = 0, least_off = 0;
+  if (chain.usual_ns) least_off = *chain.usual_ns * (kUsualTimes - 1) + kUsualOffNs;
+  const Message *before = nullptr, *last = nullptr;
+  for (uint64_t number = chain.first; number != kNone; number = last->next_of_client) {
+    before = std::exchange(last, find(number));
+    CHECK(last != nullptr);
+    const bool is_passed_over = last->state == State::kOverdue && number < chain.answered;
+    const bool is_open = last->state == State::kOutstanding || last->state == State::kOverdue;
+    if (!is_open || is_passed_over) continue;
+    if (!oldest) {
+      oldest = number;
+      oldest_ns = now_ns - last->actual_ns;
+    }
+    if (!in_time && last->state == State::kOutstanding) in_time = number;
+    if (!chain.usual_ns) continue;
+    const int64_t off = std::abs(now_ns - last->actual_ns - *chain.usual_ns);
+    if (off > least_off) continue;
+    least_off = off;
+    like_usual = number;
+  }
+  if (!oldest) return std::nullopt;
+  if (oldest_ns <= settings_.timeout_ns) return like_usual ? like_usual : oldest;
+  if (like_usual && (*chain.usual_ns <= settings_.timeout_ns || chain.steady_late))
+    return like_usual;
+  const bool is_prompt = last->state == State::kOutstanding && before != nullptr &&
+                         now_ns - last->actual_ns <= (last->actual_ns - before->actual_ns) / 8;
+  if (is_prompt) return chain.last;
+  if (like_usual) return like_usual;
+  return oldest_ns <= settings_.timeout_ns * kTimeoutsLate ? oldest : in_time.value_or(chain.last);
 }
 
 void Ledger::unpark(uint64_t number) {
