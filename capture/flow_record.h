@@ -176,11 +176,12 @@ struct alignas(64) HotRecord {
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
   uint32_t message_span : 30;  // from message_ns to its latest segment, in units of 1,024 ns
   uint32_t is_http : 1;        // TCP: the latest request began with a request line of HTTP
-  uint32_t is_goodbye : 1;     // TCP: the open request may be a goodbye, which closing answers
-  uint32_t gap_mean;           // PackedDuration; the period, once `gaps` reached kGapsToLearn
-  uint16_t gap_spread;         // mean deviation from it, in 65,536ths of it
-  uint8_t gaps : 4;            // regular ones in a row, up to kGapsToLearn
-  uint8_t misfits : 4;         // gaps in a row that fit no multiple of the period; of TimerEvidence
+  // TCP: the open request may be a goodbye, which closing answers; deferred: it asks for no reply
+  uint32_t is_goodbye : 1;
+  uint32_t gap_mean;    // PackedDuration; the period, once `gaps` reached kGapsToLearn
+  uint16_t gap_spread;  // mean deviation from it, in 65,536ths of it
+  uint8_t gaps : 4;     // regular ones in a row, up to kGapsToLearn
+  uint8_t misfits : 4;  // gaps in a row that fit no multiple of the period; of TimerEvidence
   TurnKind turn_kind : 3;
   bool is_answered : 1;     // TCP: the connection's server has answered a request
   bool has_backlog : 1;     // TCP: has an entry in FlowTable::backlogs_

@@ -21,9 +21,11 @@ namespace {
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
 constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
-constexpr uint32_t kDuplicateAcks = 2;            // so many, and the sender sends again
-constexpr int64_t kBurstNs = kNanosPerMilli;      // what belongs to one message follows within
-constexpr int64_t kPeriodMinNs = kNanosPerMilli;  // of a learned period
+constexpr uint32_t kDuplicateAcks = 2;             // so many, and the sender sends again
+constexpr int64_t kBurstNs = kNanosPerMilli;       // what belongs to one message follows within
+constexpr int64_t kLeaveNs = 20 * kNanosPerMilli;  // a client that has said all closes within, also
+                                                   // if it has to wait for a CPU in between
+constexpr int64_t kPeriodMinNs = kNanosPerMilli;   // of a learned period
 /// Of payload: a segment as long as this, on a connection whose request is not answered yet, goes
 /// on with an upload.
 constexpr uint32_t kUploadSegmentBytes = 1200;
@@ -202,7 +204,13 @@ bool goes_one_way(const ParsedPacket& p) {
   return is_tunnel(p.key.protocol(), port) || takes_reports(p.key.protocol(), port);
 }
 
+/// A socket that is connected to itself: what comes back looks as it went.
+bool is_to_itself(const PacketKey& key) {
+  return key.low_port == key.high_port && key.low == key.high;
+}
+
 TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
+  if (is_to_itself(p.key)) return kMultiplexed;
   const Head head(p.payload_head);
   if (p.key.protocol() != kProtocolTcp) {
     const bool is_known = head.is_quic(p.payload_bytes) || head.is_wireguard(p.payload_bytes);
@@ -840,13 +848,21 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
   const bool is_tick = is_message && observe_message(flow, slot, stamp_ns, previous_ns, piece);
   if (!is_request || piece == Piece::kOfHttp) [[unlikely]]
     return;
+  if (asks_no_reply(flow) && stamp_ns - sent_before_ns > kBurstNs) [[unlikely]]
+    close_first(flow);
+  if (p.memcached_noreply != Noreply::kNone && !flow.has(kRequestOpen)) [[unlikely]] {
+    if (p.memcached_noreply == Noreply::kWhole) return;
+    open_turn(flow, stamp_ns);
+    flow.is_goodbye = true;
+    return;
+  }
   if (!flow.has(kRequestOpen)) [[likely]] {
     open_request(flow, stamp_ns);
     if (is_udp) {
       flow.udp.request_tag = request_tag(p.payload_head);
     } else {
       flow.is_http = flow.turn_kind == kPlain && Head(p.payload_head).is_http_request();
-      flow.is_goodbye = may_be_goodbye(flow, p);
+      flow.is_goodbye = !flow.has(kRequestDeferred) && may_be_goodbye(flow, p);
     }
   } else if (is_udp) {
     queue_request(flow, slot, stamp_ns, request_tag(p.payload_head));
@@ -1120,6 +1136,12 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
   return chosen;
 }
 
+/// Whether what the flow has open is commands with "noreply", whose last goes on.
+inline bool FlowTable::asks_no_reply(const HotRecord& flow) {
+  return flow.is_goodbye && flow.has(kRequestDeferred) && flow.turn_kind == kPlain &&
+         !flow.has_backlog && flow.key.protocol() == kProtocolTcp;
+}
+
 /// The oldest open request is no longer open; the next oldest takes its place.
 inline void FlowTable::close_first(HotRecord& flow) {
   if (!has_queue(flow)) [[likely]] {
@@ -1220,6 +1242,7 @@ void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
 
 /// A TCP connection is over, and no reply will come.
 void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
+  if (asks_no_reply(flow)) return close_first(flow);
   while (flow.has(kRequestOpen)) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
@@ -1229,7 +1252,7 @@ void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
 
 /// Gives up the requests whose timeout has passed.
 void FlowTable::give_up_overdue(HotRecord& flow, uint32_t slot) {
-  if (!expects_reply(flow.turn_kind)) return;
+  if (!expects_reply(flow.turn_kind) || asks_no_reply(flow)) return;
   while (flow.has(kRequestOpen) && is_overdue(first_request(flow))) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
@@ -1415,7 +1438,9 @@ void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_i
   if (!flow.has(kRequestOpen) || flow.has(kRequestDeferred) || has_queue(flow)) return;
   if (from_initiator) {
     const bool is_one_way = !flow.is_answered && !flow.is_http && flow.turn_kind == kPlain;
-    const bool has_just_sent = stamp_ns - sent_ns(flow, flow.request_ns) <= kBurstNs;
+    const bool is_known = flow.is_goodbye && flow.turn_kind == kPlain;  // and not by length alone
+    const bool has_just_sent = stamp_ns - sent_ns(flow, flow.request_ns) <=
+                               (is_known ? options_.reply_timeout_ns / 4 : kLeaveNs);
     flow.is_goodbye = has_just_sent && !flow.has(kFinResponder) && (flow.is_goodbye || is_one_way);
   } else if (flow.is_goodbye && requests_.covers(flow.request_ns) &&
              flow.tcp.missing_bytes(1) == 0) {

@@ -37,8 +37,9 @@
 //    ended, its flow left, the run ended) enters the latency as the timeout.
 //  - A goodbye, known by its bytes, is no request if the responder closes upon it. So is what went
 //    one way: the responder sends nothing but its FIN, after the initiator's, which follows within
-//    1 ms of the payload; a request of HTTP never is. If an answer comes it was a request after
-//    all. Any other request that ends with its connection is unanswered.
+//    20 ms of the payload; a request of HTTP never is. If an answer comes it was a request after
+//    all. Any other request that ends with its connection is unanswered. Commands of memcached
+//    with "noreply" are none.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
 //    time it counts as a request that was not. HTTP/2 without TLS, QUIC, WireGuard, SSH, AMQP, MQTT
@@ -312,6 +313,7 @@ class FlowTable {
   void give_up_overdue(HotRecord& flow, uint32_t slot);
   void drop_requests(HotRecord& flow, bool uncount);
   static OpenRequest first_request(const HotRecord& flow);
+  static bool asks_no_reply(const HotRecord& flow);
   bool has_queue(const HotRecord& flow) const { return queue_of(flow) != 0; }
   OpenRequests::Queue queue_of(const HotRecord& flow) const;
   OpenRequests::Queue& queue_of(HotRecord& flow);

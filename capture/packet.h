@@ -48,6 +48,13 @@ inline constexpr uint8_t kTcpSyn = 0x02;
 inline constexpr uint8_t kTcpRst = 0x04;
 inline constexpr uint8_t kTcpAck = 0x10;
 
+/// Whether a payload is commands of memcached that all say "noreply": nothing answers them.
+enum class Noreply : uint8_t {
+  kNone,    // it is not, or another command follows
+  kBegins,  // what was captured is; the last of them goes on behind it
+  kWhole,
+};
+
 struct ParsedPacket {
   int64_t stamp_ns = 0;
   PacketKey key;
@@ -69,6 +76,7 @@ struct ParsedPacket {
   bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
   /// TCP: the payload begins with "HTTP/1.1 1NN", and this is the number; 0: it does not.
   uint16_t http_informational = 0;
+  Noreply memcached_noreply = Noreply::kNone;  // TCP
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
   /// Fragments of one datagram share it; 0 when the packet is no fragment.

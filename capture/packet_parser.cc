@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <charconv>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace topspin {
@@ -96,6 +99,56 @@ struct Bytes {
   if (status[0] != ' ' || status[1] != '1' || !is_digit(status[2]) || !is_digit(status[3]))
     return 0;
   return static_cast<uint16_t>(100 + (status[2] - '0') * 10 + (status[3] - '0'));
+}
+
+/// The number that ends the line at its fourth word after the command ("set KEY FLAGS TIME BYTES");
+/// nullopt: it has none.
+std::optional<uint32_t> memcached_value_bytes(std::string_view line) {
+  for (int word = 0; word < 4; ++word) {
+    const size_t space = line.find(' ');
+    if (space == std::string_view::npos) return std::nullopt;
+    line.remove_prefix(space + 1);
+  }
+  uint32_t bytes = 0;
+  const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), bytes);
+  if (error != std::errc() || end == line.data() + line.size() || *end != ' ') return std::nullopt;
+  return bytes;
+}
+
+/// ParsedPacket::memcached_noreply, of a payload of which `text` was captured.
+[[gnu::noinline]] Noreply find_noreply(std::string_view text, uint32_t payload_bytes) {
+  constexpr std::array<std::string_view, 6> kStore{"set ",    "add ",     "replace ",
+                                                   "append ", "prepend ", "cas "};
+  constexpr std::array<std::string_view, 6> kOther{"incr ",  "decr ",     "touch ",
+                                                   "delete", "flush_all", "verbosity"};
+  constexpr std::string_view kSays = " noreply\r\n";
+  uint64_t at = 0;  // where the next command begins
+  for (; at < text.size();) {
+    std::string_view line = text.substr(at);
+    const auto begins = [&](std::string_view word) { return line.starts_with(word); };
+    const bool stores = std::any_of(kStore.begin(), kStore.end(), begins);
+    if (!stores && std::none_of(kOther.begin(), kOther.end(), begins)) return Noreply::kNone;
+    line = line.substr(0, line.find('\n') + 1);
+    if (!line.ends_with(kSays)) return Noreply::kNone;
+    at += line.size();
+    if (!stores) continue;
+    const auto value_bytes = memcached_value_bytes(line);
+    if (!value_bytes) return Noreply::kNone;
+    at += uint64_t{*value_bytes} + 2;
+  }
+  if (at == 0) return Noreply::kNone;
+  return at == payload_bytes ? Noreply::kWhole : Noreply::kBegins;
+}
+
+/// The same, of a payload that begins `offset` bytes after `base`, with `head`.
+[[gnu::always_inline]] inline Noreply memcached_noreply(uint64_t head, const uint8_t* base,
+                                                        uint32_t offset, uint32_t there,
+                                                        uint32_t payload_bytes) {
+  const auto first = static_cast<uint8_t>(head);
+  if (first < 'a' || first > 'v' || there <= offset) [[likely]]
+    return Noreply::kNone;
+  const auto* text = reinterpret_cast<const char*>(base + offset);
+  return find_noreply({text, std::min(there - offset, payload_bytes)}, payload_bytes);
 }
 
 class Parser {
@@ -545,6 +598,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
 
   out_.payload_head = 0;
   out_.http_informational = 0;
+  out_.memcached_noreply = Noreply::kNone;
   if (protocol == kProtocolTcp) {
     out_.payload_bytes = 0;
     out_.has_tcp_header = b.has(14);
@@ -559,6 +613,8 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
         out_.payload_head = payload_head(b.at, header, b.captured, out_.payload_bytes);
         out_.http_informational =
             http_informational(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
+        out_.memcached_noreply =
+            memcached_noreply(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
       }
     }
     return;
@@ -781,6 +837,9 @@ template <bool v6>
   out.http_informational =
       tcp ? http_informational(out.payload_head, transport, payload_at, there, out.payload_bytes)
           : uint16_t{0};
+  out.memcached_noreply =
+      tcp ? memcached_noreply(out.payload_head, transport, payload_at, there, out.payload_bytes)
+          : Noreply::kNone;
   out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;

@@ -62,6 +62,12 @@ std::string http_statuses_text(const HttpAccounts& http) {
   return text.empty() ? "no answer" : text;
 }
 
+std::string http_malformed_text(const HttpAccounts& http) {
+  if (http.malformed == 0) return {};
+  return fmt::format("{} {} not HTTP, the first began \"{}\"", http.malformed,
+                     http.malformed == 1 ? "reply was" : "replies were", http.malformed_head);
+}
+
 void TcpAccounts::merge(const TcpAccounts& other) {
   for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
 }
@@ -120,6 +126,8 @@ Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
       if (!whole.http) whole.http.emplace();
       for (const auto& [status, count] : load.http->statuses) whole.http->statuses[status] += count;
       whole.http->body_bytes += load.http->body_bytes;
+      if (whole.http->malformed == 0) whole.http->malformed_head = load.http->malformed_head;
+      whole.http->malformed += load.http->malformed;
     }
     whole.connect_latency.merge(load.connect_latency);
     whole.bytes_received += load.bytes_received;

@@ -148,6 +148,10 @@ constexpr bool is_http_error(int status) { return status < 200 || status > 399; 
 struct HttpAccounts {
   std::map<int, uint64_t> statuses;  // of whole responses
   uint64_t body_bytes = 0;
+  /// Replies that could not be read as HTTP, which are no responses and count in
+  /// TcpAccounts::failed; and how the first of them began, fit for a terminal.
+  uint64_t malformed = 0;
+  std::string malformed_head;
 
   /// How many had a status of this class: 2 is 200 to 299.
   uint64_t of_class(int hundreds) const;
@@ -168,6 +172,9 @@ struct HttpAccounts {
 
 /// "200: 98, 404: 2"; "no answer" if there was none.
 std::string http_statuses_text(const HttpAccounts& http);
+
+/// "20 replies were not HTTP, the first began "+OK""; empty: all were.
+std::string http_malformed_text(const HttpAccounts& http);
 
 struct LoadResult {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 #include <sys/socket.h>
 
+#include "core/text.h"
 #include "load/engine.h"
 #include "load/http_response.h"
 #include "load/tcp_socket.h"
@@ -202,6 +203,8 @@ class Http : public Workload {
       if (client.busy) bytes = bytes.subspan(client.response.feed(bytes));
       if (client.busy && client.response.state() == HttpResponse::State::kMalformed) {
         ++tcp_.failed;
+        if (http_.malformed++ == 0)
+          http_.malformed_head = sanitize_for_terminal(client.response.head());
         lose(stay);
         return;
       }

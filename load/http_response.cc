@@ -1,5 +1,7 @@
 #include "load/http_response.h"
 
+#include <algorithm>
+
 namespace topspin {
 namespace {
 
@@ -15,14 +17,15 @@ void HttpResponse::reset() {
   state_ = State::kMore;
   status_ = 0;
   body_bytes_ = 0;
-  begun_ = false;
+  head_.clear();
   keep_alive_ = false;
 }
 
 size_t HttpResponse::feed(std::span<const uint8_t> bytes) {
   if (bytes.empty() || state_ != State::kMore) return 0;
-  begun_ = true;
-  const size_t taken = execute(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  head_.append(text, std::min(bytes.size(), kHeadBytes - head_.size()));
+  const size_t taken = execute(text, bytes.size());
   const http_errno error = HTTP_PARSER_ERRNO(&parser_);
   if (state_ == State::kMore && error != HPE_OK) state_ = State::kMalformed;
   return taken;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include <http_parser.h>
 
@@ -15,6 +16,7 @@ namespace topspin {
 class HttpResponse {
  public:
   enum class State : uint8_t { kMore, kDone, kMalformed };
+  static constexpr size_t kHeadBytes = 32;
 
   HttpResponse() { reset(); }
 
@@ -28,7 +30,8 @@ class HttpResponse {
   int status() const { return status_; }
   bool keep_alive() const { return keep_alive_; }  // whether the connection can be used again
   uint64_t body_bytes() const { return body_bytes_; }
-  bool empty() const { return !begun_; }  // not a byte so far
+  bool empty() const { return head_.empty(); }       // not a byte so far
+  const std::string& head() const { return head_; }  // the first bytes, kHeadBytes at most
 
   void reset();
 
@@ -44,7 +47,7 @@ class HttpResponse {
   State state_ = State::kMore;
   int status_ = 0;
   uint64_t body_bytes_ = 0;
-  bool begun_ = false;
+  std::string head_;
   bool keep_alive_ = false;
 };
 

@@ -1,12 +1,16 @@
 #include "load/ledger.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 namespace topspin {
 namespace {
 
-/// How far an answer's latency may be from three times the previous one's, and be like it.
+// How far a reply's latency may be from that of the client's reply before it, to be like it.
+constexpr int64_t kUsualTimes = 4;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
+// Without a reply for so many timeouts, messages are lost and not late.
+constexpr int64_t kTimeoutsLate = 5;
 
 uint64_t non_negative(int64_t ns) { return ns > 0 ? static_cast<uint64_t>(ns) : 0; }
 
@@ -91,7 +95,6 @@ void Ledger::answer(Message& message, int64_t now_ns) {
     ++part.accounts.late_replies;
   }
   message.state = State::kAnswered;
-  clients_[message.client].latency_ns = now_ns - message.actual_ns;
   part.latency_intended.record(non_negative(now_ns - message.intended_ns));
   part.latency_actual.record(non_negative(now_ns - message.actual_ns));
   recent_latency_.record(non_negative(now_ns - message.intended_ns));
@@ -127,51 +130,64 @@ Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t
   return Match::kUnexpected;
 }
 
-Ledger::Message* Ledger::answered_by(const Client& client, int64_t now_ns) {
-  Message *oldest = nullptr, *before = nullptr, *youngest = nullptr, *usual = nullptr;
-  int64_t least_off = 3 * client.latency_ns + kUsualOffNs;
-  for (uint64_t number = client.first; number != kNone;) {
-    Message* message = find(number);
-    CHECK(message != nullptr);
-    number = message->next_of_client;
-    if (message->state != State::kOutstanding) continue;
-    before = youngest;
-    youngest = message;
-    if (!oldest) oldest = message;
-    const int64_t off = std::abs(now_ns - message->actual_ns - client.latency_ns);
-    if (client.latency_ns < 0 || off > least_off) continue;
-    least_off = off;
-    usual = message;
-  }
-  if (usual) return usual;
-  const bool is_first = client.latency_ns < 0 && client.has_lost && before;
-  if (is_first && now_ns - youngest->actual_ns <= (youngest->actual_ns - before->actual_ns) / 8)
-    return youngest;
-  return oldest;
-}
-
 Match Ledger::reply_unnumbered(uint32_t client, int64_t now_ns) {
-  if (Message* message = answered_by(clients_[client], now_ns)) {
-    answer(*message, now_ns);
-    return Match::kReply;
-  }
-  Message* youngest = nullptr;
-  for (uint64_t number = clients_[client].first; number != kNone;) {
-    youngest = find(number);
-    CHECK(youngest != nullptr);
-    number = youngest->next_of_client;
-  }
-  if (youngest == nullptr) {
+  Client& chain = clients_[client];
+  const Message* last = chain.last == kNone ? nullptr : find(chain.last);
+  if (last == nullptr) {
     unexpected(now_ns);
     return Match::kUnexpected;
   }
-  if (youngest->state == State::kOverdue) {
-    answer(*youngest, now_ns);
-    unpark(clients_[client].last);
-    return Match::kLateReply;
+  const auto number = choose_unanswered(chain, now_ns);
+  if (!number) {
+    ++parts_[last->part].accounts.duplicates;
+    return Match::kDuplicate;
   }
-  ++parts_[youngest->part].accounts.duplicates;
-  return Match::kDuplicate;
+  Message& message = *find(*number);
+  const Match match = message.state == State::kOutstanding ? Match::kReply : Match::kLateReply;
+  const int64_t latency_ns = now_ns - message.actual_ns;
+  const Message* next = message.next_of_client == kNone ? nullptr : find(message.next_of_client);
+  chain.steady_late =
+      latency_ns > settings_.timeout_ns && chain.usual_ns && next != nullptr &&
+      std::abs(latency_ns - *chain.usual_ns) <= (next->actual_ns - message.actual_ns) / 2;
+  chain.usual_ns = latency_ns;
+  chain.answered = std::max(chain.answered, *number + 1);
+  answer(message, now_ns);
+  unpark(*number);
+  return match;
+}
+
+/// The message that an answer without a number belongs to; nullopt: all are answered.
+std::optional<uint64_t> Ledger::choose_unanswered(const Client& chain, int64_t now_ns) const {
+  std::optional<uint64_t> oldest, in_time, like_usual;
+  int64_t oldest_ns = 0, least_off = 0;
+  if (chain.usual_ns) least_off = *chain.usual_ns * (kUsualTimes - 1) + kUsualOffNs;
+  const Message *before = nullptr, *last = nullptr;
+  for (uint64_t number = chain.first; number != kNone; number = last->next_of_client) {
+    before = std::exchange(last, find(number));
+    CHECK(last != nullptr);
+    const bool is_passed_over = last->state == State::kOverdue && number < chain.answered;
+    const bool is_open = last->state == State::kOutstanding || last->state == State::kOverdue;
+    if (!is_open || is_passed_over) continue;
+    if (!oldest) {
+      oldest = number;
+      oldest_ns = now_ns - last->actual_ns;
+    }
+    if (!in_time && last->state == State::kOutstanding) in_time = number;
+    if (!chain.usual_ns) continue;
+    const int64_t off = std::abs(now_ns - last->actual_ns - *chain.usual_ns);
+    if (off > least_off) continue;
+    least_off = off;
+    like_usual = number;
+  }
+  if (!oldest) return std::nullopt;
+  if (oldest_ns <= settings_.timeout_ns) return like_usual ? like_usual : oldest;
+  if (like_usual && (*chain.usual_ns <= settings_.timeout_ns || chain.steady_late))
+    return like_usual;
+  const bool is_prompt = last->state == State::kOutstanding && before != nullptr &&
+                         now_ns - last->actual_ns <= (last->actual_ns - before->actual_ns) / 8;
+  if (is_prompt) return chain.last;
+  if (like_usual) return like_usual;
+  return oldest_ns <= settings_.timeout_ns * kTimeoutsLate ? oldest : in_time.value_or(chain.last);
 }
 
 void Ledger::unpark(uint64_t number) {
@@ -225,7 +241,6 @@ bool Ledger::next_overdue(int64_t now_ns, std::pair<uint32_t, uint64_t>& overdue
   if (!at_ns || *at_ns > now_ns) return false;
   Message& message = messages_[expiry_cursor_ - base_];
   message.state = State::kOverdue;
-  clients_[message.client].has_lost = true;
   --clients_[message.client].outstanding;
   overdue = {message.client, expiry_cursor_};
   return true;

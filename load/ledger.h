@@ -6,14 +6,16 @@
 // Answered messages are remembered for the same window, so that a second answer is known as a
 // duplicate.
 //
-// An answer that carries its message's number is matched exactly. One that does not answers that of
-// the client's outstanding messages which makes it as late as the client's previous answer was, so
-// that one loss shifts no later answer; else the oldest, but the youngest if the client's earlier
-// ones were lost and it came at once. With none outstanding it answers the youngest one if that is
-// overdue; else it is a duplicate of it. A loss followed by a duplicate is told apart by numbers
-// alone. The capture does the same (capture/flow_table.cc).
+// An answer that carries its message's number is matched exactly. One that does not belongs to the
+// unanswered message that has waited about as long as the client's last answer took (up to 4 times
+// that and 5 ms), or else to the oldest. If the oldest is overdue, it is lost or the server is
+// slow. Then an answer to the youngest within an eighth of the gap before that belongs to the
+// youngest, unless answers are late by the same time. Overdue messages of which a later one was
+// answered are lost. Without an unanswered message the answer is a duplicate. These are the
+// capture's rules (docs/capture.md), so that both tell the same. A loss followed by a duplicate is
+// told apart by numbers alone.
 //
-// Memory: 32 bytes a message for timeout + late window, 32 bytes a client. One thread.
+// Memory: 32 bytes a message for timeout + late window, 48 bytes a client. One thread.
 #pragma once
 
 #include <cstdint>
@@ -110,8 +112,10 @@ class Ledger {
     uint64_t first = kNone;  // its oldest remembered message
     uint64_t last = kNone;
     uint32_t outstanding = 0;
-    bool has_lost = false;
-    int64_t latency_ns = -1;  // of its latest answer; -1: none yet
+    // Of answers without numbers.
+    bool steady_late = false;         // the last was late, and as late as the one before
+    uint64_t answered = 0;            // 1 + the number of the youngest that is answered
+    std::optional<int64_t> usual_ns;  // latency of the last
   };
 
   LoadPart& part_at(int64_t time_ns);
@@ -123,8 +127,7 @@ class Ledger {
   void answer(Message& message, int64_t now_ns);
   void give_up(Message& message);
   void unpark(uint64_t number);
-  /// The outstanding message that an answer without a number belongs to; nullptr: none is.
-  Message* answered_by(const Client& client, int64_t now_ns);
+  std::optional<uint64_t> choose_unanswered(const Client& chain, int64_t now_ns) const;
 
   LedgerSettings settings_;
   std::vector<LoadPart> parts_;

@@ -22,6 +22,10 @@ double share_ns(int64_t part, int64_t whole) {
 std::string load_silence(const LoadResult& result) {
   const LoadAccounts& a = result.total.accounts;
   if (!result.expects_replies || a.sent == 0 || a.replied + a.late_replies > 0) return {};
+  if (result.http && result.http->malformed > 0) {
+    return fmt::format("{} in HTTP, of {} messages: {}; check what serves {}", kLoadSilence, a.sent,
+                       http_malformed_text(*result.http), result.target);
+  }
   const bool refused = result.port_unreachable > 0 || (result.tcp && result.tcp->refused > 0);
   return fmt::format("{}, of {} messages: {} {}", kLoadSilence, a.sent,
                      refused ? "nobody listens on" : "check what serves", result.target);

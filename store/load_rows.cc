@@ -12,6 +12,7 @@ namespace {
 
 constexpr const char* kSendError = "send_error";
 constexpr const char* kHttpStatus = "http_status";
+constexpr const char* kNotHttp = "not_http";
 
 Status insert_part(Connection& connection, int64_t run, int64_t position, const LoadPart& part) {
   ColumnNames columns;
@@ -116,6 +117,9 @@ Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
       const char* end = name.data() + name.size();
       known = known && std::from_chars(name.data(), end, status).ptr == end;
       load.http->statuses[status] = count;
+    } else if (kind == kNotHttp && load.http) {
+      load.http->malformed = count;
+      load.http->malformed_head = name;
     } else {
       known = false;
     }
@@ -224,6 +228,9 @@ Status insert_load(Connection& connection, int64_t run, const LoadResult& load) 
   if (load.http) {
     for (const auto& [status, count] : load.http->statuses)
       TOPSPIN_TRY(insert_count(connection, run, kHttpStatus, std::to_string(status), count));
+    if (load.http->malformed > 0)
+      TOPSPIN_TRY(
+          insert_count(connection, run, kNotHttp, load.http->malformed_head, load.http->malformed));
   }
   TOPSPIN_ASSIGN(Statement reason,
                  connection.prepare("INSERT INTO load_invalid_reason (run, position, reason)"
@@ -269,7 +276,7 @@ Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t ru
   const auto kind = parse_workload(workload);
   if (!decoded || loader.damaged() || !kind) return damaged(connection, "a load");
   load.workload = *kind;
-  if (body_bytes) load.http = HttpAccounts{{}, *body_bytes};
+  if (body_bytes) load.http.emplace().body_bytes = *body_bytes;
 
   TOPSPIN_TRY(select_parts(connection, run, load));
   TOPSPIN_TRY(select_counts(connection, run, load));

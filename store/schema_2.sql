@@ -101,7 +101,8 @@ CREATE TABLE load_part (
   PRIMARY KEY (run, position)
 ) STRICT, WITHOUT ROWID;
 
--- Counts by name: kind is send_error (name of an errno) or http_status.
+-- Counts by name: kind is send_error (name of an errno), http_status, or not_http (how the first
+-- of the replies began that were not HTTP).
 CREATE TABLE load_count (
   run   INTEGER NOT NULL REFERENCES run (run),
   kind  TEXT NOT NULL,

@@ -150,6 +150,8 @@ std::string load_result_text(const LoadResult& result) {
   if (result.http) {
     line("http", fmt::format("{}; bodies {}", http_statuses_text(*result.http),
                              format_bytes(static_cast<int64_t>(result.http->body_bytes))));
+    if (result.http->malformed > 0)
+      line("", sanitize_for_terminal(http_malformed_text(*result.http)));
     if (const uint64_t errors = result.http->errors(); errors > 0)
       line("",
            fmt::format("{} of {} answers were errors ({:.1f}%)", errors, a.replied + a.late_replies,

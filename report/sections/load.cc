@@ -55,6 +55,8 @@ Blocks load_blocks(const LoadResult& load) {
         Paragraph{say("HTTP statuses: {}; {} errors.", http_statuses_text(*load.http),
                       errors > 0 ? toned(Tone::kBad, count(errors)) : count(errors))});
   }
+  if (load.http && load.http->malformed > 0)
+    blocks.emplace_back(Paragraph{say("{}.", words(http_malformed_text(*load.http), 120))});
   if (load.tcp && load.tcp->lost() > 0) {
     const TcpAccounts& t = *load.tcp;
     blocks.emplace_back(Paragraph{

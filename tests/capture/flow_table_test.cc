@@ -622,20 +622,24 @@ TEST(FlowTable, AnUploadThatIsPacedHasNoPeriodButAHeartbeatHas) {
 
 TEST(FlowTable, WhatGoesOneWayUntilTheClientsFinIsNoRequestButOneOfHttpIs) {
   for (const bool is_http : {false, true}) {
-    auto table = make_table();
-    for (uint32_t i = 0; i < 10; ++i) {
-      ParsedPacket p = segment(kStart + i * 20 * kMs, true, kTcpAck, 1 + i * 1000, 1000);
-      if (i == 0 && is_http) std::memcpy(&p.payload_head, "POST /up", 8);
-      observe(*table, p);
+    // The client closes at once, after it waited for a CPU, or once it has given up.
+    for (const int64_t wait : {kMs / 10, 15 * kMs, 100 * kMs}) {
+      auto table = make_table();
+      for (uint32_t i = 0; i < 10; ++i) {
+        ParsedPacket p = segment(kStart + i * 20 * kMs, true, kTcpAck, 1 + i * 1000, 1000);
+        if (i == 0 && is_http) std::memcpy(&p.payload_head, "POST /up", 8);
+        observe(*table, p);
+      }
+      observe(*table, segment(kStart + 180 * kMs + wait, true, kTcpFin | kTcpAck, 10'001));
+      observe(*table, segment(kStart + 181 * kMs + wait, false, kTcpFin | kTcpAck, 1));
+      table->finish(kStart + 5 * kS);
+      const FlowInterval i = table->take_interval(kStart + 5 * kS);
+      const bool is_request = is_http || wait == 100 * kMs;
+      EXPECT_EQ(i.requests, is_request ? 1u : 0u);
+      EXPECT_EQ(i.unanswered, is_request ? 1u : 0u);
+      EXPECT_EQ(i.reply_latency.count(), is_request ? 1u : 0u);
+      EXPECT_EQ(i.ended_flows, 1u);
     }
-    observe(*table, segment(kStart + 180 * kMs + kMs / 10, true, kTcpFin | kTcpAck, 10'001));
-    observe(*table, segment(kStart + 181 * kMs, false, kTcpFin | kTcpAck, 1));
-    table->finish(kStart + 5 * kS);
-    const FlowInterval i = table->take_interval(kStart + 5 * kS);
-    EXPECT_EQ(i.requests, is_http ? 1u : 0u);
-    EXPECT_EQ(i.unanswered, is_http ? 1u : 0u);
-    EXPECT_EQ(i.reply_latency.count(), is_http ? 1u : 0u);
-    EXPECT_EQ(i.ended_flows, 1u);
   }
 }
 
@@ -1097,6 +1101,25 @@ TEST(FlowTable, WhatIsSentToAGroupIsNoRequest) {
   EXPECT_EQ(i.unanswered, 0u);
 }
 
+TEST(FlowTable, WhatASocketSendsToItselfIsNoRequest) {
+  for (const uint8_t protocol : {kProtocolUdp, kProtocolTcp}) {
+    auto table = make_table();
+    for (uint32_t i = 0; i < 100; ++i) {
+      ParsedPacket p = protocol == kProtocolTcp
+                           ? segment(kStart + i * kMs, true, kTcpAck, 1 + i * 10, 10)
+                           : packet(kStart + i * kMs, 1, true);
+      p.key.high = p.key.low;
+      p.key.high_port = p.key.low_port;
+      observe(*table, p);
+    }
+    table->finish(kStart + 5 * kS);
+    const FlowInterval i = table->take_interval(kStart + 5 * kS);
+    EXPECT_EQ(i.requests, 0u);
+    EXPECT_EQ(i.unanswered, 0u);
+    EXPECT_EQ(i.overlapping_requests, 0u);
+  }
+}
+
 TEST(FlowTable, TunnelsAndOneWayReportsAreNoRequests) {
   const auto observe_stream = [](uint8_t protocol, uint16_t port, uint64_t head) {
     auto table = make_table();
@@ -1191,6 +1214,49 @@ TEST(FlowTable, AGoodbyeIsNoRequestUnlessItIsAnswered) {
   EXPECT_EQ(table->take_interval(kStart + 5 * kS).unanswered, 1u);
 }
 
+/// Commands of memcached with "noreply": a request begins with the next one without.
+TEST(FlowTable, ACommandThatAsksForNoReplyIsNoRequest) {
+  enum Next { kGet, kGetAtOnce, kClose, kReset, kNothing };
+  for (const Noreply noreply : {Noreply::kNone, Noreply::kBegins, Noreply::kWhole}) {
+    for (const Next next : {kGet, kGetAtOnce, kClose, kReset, kNothing}) {
+      const auto what = testing::Message() << static_cast<int>(noreply) << ' ' << next;
+      auto table = make_table();
+      observe(*table, segment(kStart, true, kTcpSyn, 99));
+      observe(*table, segment(kStart, false, kTcpSyn | kTcpAck, 499));
+      observe(*table, segment(kStart, true, kTcpAck, 100, 10));
+      observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
+      ParsedPacket set = saying("set k 0 ", segment(kStart + 100 * kMs, true, kTcpAck, 110, 25));
+      set.memcached_noreply = noreply;
+      observe(*table, set);
+      int64_t at = kStart + 100 * kMs + kMs / 10;
+      uint32_t sent = 135;
+      if (noreply == Noreply::kBegins) {
+        observe(*table, segment(at, true, kTcpAck, sent, 90));
+        sent += 90;
+      }
+      at += next == kGetAtOnce ? kMs / 10 : 300 * kMs;
+      if (next == kGet || next == kGetAtOnce) {
+        observe(*table, saying("get k\r\n", segment(at, true, kTcpAck, sent, 7)));
+        observe(*table, segment(at + 2 * kMs, false, kTcpAck, 510, 10));
+      }
+      if (next == kClose || next == kReset) {
+        observe(*table, segment(at, true, next == kReset ? kTcpRst : kTcpFin | kTcpAck, sent));
+        if (next == kClose) observe(*table, segment(at, false, kTcpFin | kTcpAck, 510));
+      }
+      table->finish(kStart + 5 * kS);
+      const FlowInterval i = table->take_interval(kStart + 5 * kS);
+      const bool asked = noreply == Noreply::kNone;
+      const bool got = next == kGet || next == kGetAtOnce;
+      EXPECT_EQ(i.requests, asked || got ? 2u : 1u) << what;
+      EXPECT_EQ(i.unanswered, asked && !got ? 1u : 0u) << what;
+      EXPECT_EQ(i.reply_latency.count(), i.requests) << what;
+      if (!asked && next == kGet) {
+        EXPECT_EQ(i.reply_latency.max(), uint64_t{2 * kMs}) << what;
+      }
+    }
+  }
+}
+
 TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
   enum Ends { kOrderly, kNotAnswered, kReset, kAfterTheTimeout, kClientStays, kReplyBehindFin };
   for (const Ends ends :
@@ -1233,7 +1299,7 @@ TEST(FlowTable, AGoodbyeMayBeAnsweredByClosing) {
 /// Of which closing is the answer, and of which it is none.
 TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
   using namespace std::string_view_literals;
-  enum First { kServer, kClient, kClientLater };
+  enum First { kServer, kClient, kBusyClient, kClientLater };
   const std::vector<std::pair<std::string_view, bool>> messages = {
       {"QUIT\r\n"sv, true},   {"quit\n"sv, true},       {"X\0\0\0\4"sv, true},
       {"\1\0\0\0\1"sv, true}, {"0\5\2\1\3B\0"sv, true}, {"</stream"sv, true},
@@ -1241,7 +1307,7 @@ TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
       {"X\0\0\0\5"sv, false}, {"\1\0\0\0\2"sv, false},  {"SELECT 1"sv, false},
   };
   for (const auto& [message, is_goodbye] : messages) {
-    for (const First first : {kServer, kClient, kClientLater}) {
+    for (const First first : {kServer, kClient, kBusyClient, kClientLater}) {
       auto table = make_table();
       const auto bytes = static_cast<uint32_t>(message.size());
       observe(*table, segment(kStart, true, kTcpSyn, 99));
@@ -1250,7 +1316,10 @@ TEST(FlowTable, OnlyAGoodbyeIsAnsweredByClosing) {
       observe(*table, segment(kStart + kMs, false, kTcpAck, 500, 10));
       const int64_t at = kStart + 500 * kMs;
       observe(*table, saying(message, segment(at, true, kTcpAck, 110, bytes)));
-      const int64_t closed = at + (first == kClientLater ? 300 * kMs : kMs / 5);
+      const int64_t wait = first == kClientLater  ? 300 * kMs
+                           : first == kBusyClient ? 200 * kMs
+                                                  : kMs / 5;
+      const int64_t closed = at + wait;
       observe(*table, segment(closed, first != kServer, kTcpFin | kTcpAck,
                               first == kServer ? 510 : 110 + bytes));
       observe(*table, segment(closed + kMs / 5, first == kServer, kTcpFin | kTcpAck,

@@ -82,6 +82,44 @@ TEST(Parser, AnInformationalReplyOfHttpIsKnown) {
   }
 }
 
+TEST(Parser, CommandsOfMemcachedThatAskForNoReplyAreKnown) {
+  const Octets set = "set k 0 0 1 noreply\r\nx\r\n";
+  const struct {
+    Octets payload;
+    Noreply expected;
+    size_t captured = SIZE_MAX;
+  } cases[] = {{set, Noreply::kWhole},
+               {set + set, Noreply::kWhole},
+               {"cas k 0 0 1 77 noreply\r\nx\r\n", Noreply::kWhole},
+               {"incr k 1 noreply\r\n", Noreply::kWhole},
+               {"delete k noreply\r\n" + set, Noreply::kWhole},
+               {"flush_all noreply\r\n", Noreply::kWhole},
+               {"set k 0 0 900 noreply\r\nx", Noreply::kBegins},
+               {"append k 0 0 400 noreply\r\n" + Octets(402, 'x'), Noreply::kWhole, 40},
+               {"set k 0 0 300 noreply\r\n" + Octets(302, 'x') + set, Noreply::kBegins, 40},
+               {set + "get k\r\n", Noreply::kNone},
+               {"set k 0 0 1\r\nx\r\n", Noreply::kNone},
+               {"set k 0 0 x noreply\r\nx\r\n", Noreply::kNone},
+               {"set k noreply\r\n", Noreply::kNone},
+               {"get noreply\r\n", Noreply::kNone},
+               {"set k 0 0 4294967296 noreply\r\n", Noreply::kNone},
+               {"set", Noreply::kNone},
+               {"set k 0 0 1 nore", Noreply::kNone}};
+  for (const auto& c : cases) {
+    const Octets packet = ipv4(6, tcp(40'000, 11'211, '\x18', c.payload));
+    const size_t headers = packet.size() - c.payload.size();
+    const std::vector<uint8_t> captured(
+        packet.begin(),
+        packet.begin() + static_cast<ptrdiff_t>(headers + std::min(c.captured, c.payload.size())));
+    const PacketView view{0, captured.data(), static_cast<uint32_t>(captured.size()),
+                          static_cast<uint32_t>(packet.size())};
+    EXPECT_EQ(parse_packet(LinkType::kRaw, KeyMode::kOuter, view).memcached_noreply, c.expected)
+        << c.payload;
+  }
+  EXPECT_EQ(parse(LinkType::kRaw, ipv4(17, udp(40'000, 11'211, set))).memcached_noreply,
+            Noreply::kNone);
+}
+
 TEST(Parser, EveryLinkTypeReachesTheSameFlow) {
   const Octets ip = ipv4(17, udp(5, 6));
   const Octets ip6 = ipv6(17, udp(5, 6));

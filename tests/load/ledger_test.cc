@@ -1,6 +1,7 @@
 // The ledger against a plain model, and the equations of the accounts. No clock, no socket.
 #include "load/ledger.h"
 
+#include <algorithm>
 #include <functional>
 #include <random>
 
@@ -108,33 +109,6 @@ TEST(Ledger, WithoutNumbersTheOldestOutstandingIsAnswered) {
   EXPECT_EQ(ledger.reply_unnumbered(0, 610 * kMs), Match::kDuplicate);
 }
 
-/// A ping each 500 ms, answered after 20 ms but for those that `is_lost`: they enter as the timeout
-/// of 1 s.
-Histogram latency_without_numbers(int pings, const std::function<bool(int)>& is_lost) {
-  const Schedule schedule = two_stages(1);
-  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
-  for (int i = 0; i < pings; ++i) {
-    const int64_t at = i * 500 * kMs;
-    expire(ledger, at);
-    ledger.sent(0, at, at);
-    if (is_lost(i)) continue;
-    EXPECT_EQ(ledger.reply_unnumbered(0, at + 20 * kMs), Match::kReply) << i;
-  }
-  Histogram all = ledger.parts()[0].latency_actual;
-  all.merge(ledger.parts()[1].latency_actual);
-  return all;
-}
-
-TEST(Ledger, WithoutNumbersALostPingShiftsNoLaterReply) {
-  const Histogram latency = latency_without_numbers(40, [](int i) { return i == 10; });
-  EXPECT_EQ(latency.sum(), static_cast<uint64_t>(kNanosPerSecond + 39 * 20 * kMs));
-}
-
-TEST(Ledger, WithoutNumbersPingsThatAServerMissedBeforeItCameUpShiftNoReply) {
-  const Histogram latency = latency_without_numbers(40, [](int i) { return i < 4; });
-  EXPECT_EQ(latency.sum(), static_cast<uint64_t>(4 * kNanosPerSecond + 36 * 20 * kMs));
-}
-
 TEST(Ledger, AClosedLoopWaitsForEverAndCountsTheDead) {
   const Schedule schedule = two_stages(2);
   LedgerSettings settings = settings_with_timeout(kNanosPerSecond);
@@ -178,6 +152,65 @@ TEST(Ledger, TcpFailuresAreLostAtOnce) {
   EXPECT_EQ(ledger.total_accounts().lost, 2u);
 }
 
+/// One client with a ping every 200 ms and a timeout of 1 s, without numbers, at a server that
+/// takes `latency_ns(k)` for ping k; nullopt: it is lost.
+LoadAccounts unnumbered(const std::function<std::optional<int64_t>(int)>& latency_ns,
+                        Histogram& latencies) {
+  constexpr int kPings = 60;
+  const Schedule schedule = two_stages(1);
+  Ledger ledger(schedule, settings_with_timeout(kNanosPerSecond));
+  std::vector<int64_t> answers;
+  for (int k = 0; k < kPings; ++k) {
+    if (const auto latency = latency_ns(k)) answers.push_back(k * 200 * kMs + *latency);
+  }
+  std::sort(answers.begin(), answers.end());
+  size_t answered = 0;
+  for (int k = 0; k < kPings + 30; ++k) {
+    const int64_t now = k * 200 * kMs;
+    for (; answered < answers.size() && answers[answered] < now; ++answered) {
+      expire(ledger, answers[answered]);
+      ledger.reply_unnumbered(0, answers[answered]);
+    }
+    expire(ledger, now);
+    if (k < kPings) ledger.sent(0, now, now);
+  }
+  ledger.close(0);
+  for (const LoadPart& part : ledger.parts()) latencies.merge(part.latency_actual);
+  return ledger.total_accounts();
+}
+
+TEST(Ledger, WithoutNumbersAServerThatIsAlwaysLateIsLate) {
+  Histogram latencies;
+  const LoadAccounts a = unnumbered([](int) { return 1500 * kMs; }, latencies);
+  EXPECT_EQ(a.replied, 0u);
+  EXPECT_EQ(a.late_replies, 60u);
+  EXPECT_EQ(a.lost, 0u);
+  EXPECT_EQ(latencies.min(), uint64_t{1500 * kMs});
+  EXPECT_EQ(latencies.max(), uint64_t{1500 * kMs});
+}
+
+TEST(Ledger, WithoutNumbersAServerThatBecomesLateIsLate) {
+  Histogram latencies;
+  const LoadAccounts a = unnumbered([](int k) { return k * 50 * kMs + kMs; }, latencies);
+  EXPECT_EQ(a.replied, 20u);
+  EXPECT_EQ(a.late_replies, 40u);
+  EXPECT_EQ(latencies.max(), uint64_t{59 * 50 * kMs + kMs});
+}
+
+TEST(Ledger, WithoutNumbersALossDelaysNoOtherReply) {
+  Histogram latencies;
+  const LoadAccounts a =
+      unnumbered([](int k) { return k % 10 == 3 ? std::nullopt : std::optional<int64_t>(2 * kMs); },
+                 latencies);
+  EXPECT_EQ(a.replied, 54u);
+  EXPECT_EQ(a.late_replies, 0u);
+  EXPECT_EQ(a.lost, 6u);
+  EXPECT_EQ(a.duplicates, 0u);
+  EXPECT_EQ(latencies.min(), uint64_t{2 * kMs});
+  EXPECT_EQ(latencies.max(), uint64_t{1000 * kMs}) << "the timeout, of those that are lost";
+  EXPECT_EQ(latencies.sum(), static_cast<uint64_t>((54 * 2 + 6 * 1000) * kMs));
+}
+
 /// Many clients, every fate, with and without numbers: the ledger's counts are those of the dice.
 TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
   constexpr uint32_t kClients = 40;
@@ -195,8 +228,8 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
     const auto later = [](const Delivery& a, const Delivery& b) { return a.at_ns > b.at_ns; };
     std::vector<Delivery> wire;
     LoadAccounts truth;
-    // Without numbers a client must have one ping in the air at a time for the truth to be
-    // knowable.
+    // Without numbers a client must have one ping in the air at a time, and latencies be alike, for
+    // the truth to be knowable.
     const int64_t step = numbered ? 10 * kMs : 500 * kMs;
     int64_t now = 0;
     const auto deliver_until = [&](int64_t until) {
@@ -222,19 +255,21 @@ TEST(Ledger, CountsAreTheTruthOfARandomNetwork) {
           wire.push_back({now + after, client, number, now});
           std::push_heap(wire.begin(), wire.end(), later);
         };
-        switch (random() % 8) {
+        switch (round == 0 ? 7 : random() % 8) {  // the first is answered, and so known
           case 0: ++truth.lost; break;
           case 1:
             ++truth.late_replies;
-            deliver(kTimeout + 1 + static_cast<int64_t>(random() % 200) * kMs);
+            deliver(kTimeout + 1 + static_cast<int64_t>(random() % (numbered ? 200 : 60)) * kMs);
             break;
           case 2:
             ++truth.replied;
             ++truth.duplicates;
-            deliver(50 * kMs);
-            deliver(60 * kMs);
+            deliver(100 * kMs);
+            deliver(110 * kMs);
             break;
-          default: ++truth.replied; deliver(static_cast<int64_t>(random() % 190) * kMs);
+          default:
+            ++truth.replied;
+            deliver(static_cast<int64_t>(numbered ? random() % 190 : 70 + random() % 120) * kMs);
         }
       }
     }

@@ -187,6 +187,21 @@ TEST(Http, AServerThatAnswersNothingMakesTheLoadInvalid) {
               testing::Contains(testing::HasSubstr("nothing was answered")));
 }
 
+TEST(Http, RepliesThatAreNotHttpAreCalledSo) {
+  MisbehavingTcpServer server(TcpMisbehaviour{false, {TcpFate::kWhole}});
+  LoadOptions options = tcp_load(WorkloadKind::kHttp, server.target(), "2:2 over 200ms");
+  options.period_ns = 100 * kMs;
+  const auto result = run_load(options, kNeverStop, {});
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result->http->malformed, result->tcp->failed);
+  EXPECT_GT(result->http->malformed, 0u);
+  EXPECT_THAT(result->invalid_reasons,
+              testing::Contains(testing::AllOf(
+                  testing::StartsWith("nothing was answered in HTTP, of 4 messages: 4 replies were "
+                                      "not HTTP, the first began \""),
+                  testing::HasSubstr("check what serves " + server.target()))));
+}
+
 /// A request that is never answered keeps its client's next ones waiting, beyond --late-after.
 TEST(Http, AServerThatDropsEverySecondRequestDoesNotMakeTheGeneratorLate) {
   TcpMisbehaviour behaviour;

@@ -111,8 +111,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
   } else if constexpr (std::is_same_v<T, HttpAccounts>) {
-    auto& [a, b] = value;
-    return std::tie(a, b);
+    auto& [a, b, c, d] = value;
+    return std::tie(a, b, c, d);
   } else if constexpr (std::is_same_v<T, LoadPart>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
