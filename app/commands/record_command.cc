@@ -31,7 +31,7 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
   auto o = std::make_shared<RecordOptions>();
   auto list = std::make_shared<bool>(false);
   OptionGroup(*command, kCaptureGroup)
-      .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and stop");
+      .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and exit");
   add_record_options(*command, *o);
   add_database_option(*command, o->observe.db);
   OptionGroup(*command, kDisplayGroup).flag("-q,--quiet", o->quiet, "Print no line a tick");
