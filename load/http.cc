@@ -338,7 +338,7 @@ WorkloadType http_workload() {
            "closed",
            "Closed loop: send, wait for the reply, sleep for a period (1us or more), repeat",
            &LoadOptions::closed_loop),
-       text_option("path", "What to ask for", &LoadOptions::http_path, "/"),
+       text_option("path", "The path to request", &LoadOptions::http_path, "/"),
        choice_option<bool>("connection", "keep-alive, or close: a new connection for each request",
                            &LoadOptions::http_keep_alive,
                            {{"keep-alive", true}, {"close", false}})});

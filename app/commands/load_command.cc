@@ -225,8 +225,9 @@ void add_workload(CLI::App& load, const WorkloadType& type,
   const OptionGroup options(command, "Options");
   options
       .option("--target", a.target, type.takes_url ? "HOST:PORT|URL" : "HOST:PORT",
-              type.takes_url ? "Where to: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
-                             : "The server: HOST:PORT or [IPV6]:PORT; required")
+              type.takes_url
+                  ? "The server: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
+                  : "The server: HOST:PORT or [IPV6]:PORT; required")
       ->required();
   for (const LoadOption& option : type.options) add_load_option(command, option, a);
   for (const LoadOption& option : common_load_options()) add_load_option(command, option, a);
@@ -235,7 +236,7 @@ void add_workload(CLI::App& load, const WorkloadType& type,
   add_label_option(command, a.labels);
   const OptionGroup display(command, kDisplayGroup);
   display.choice("--format", a.format, "FORMAT", {"text", "json"}, "text (default) or json");
-  display.flag("-q,--quiet", a.quiet, "Print no line a second");
+  display.flag("-q,--quiet", a.quiet, "Do not print a line every second");
   command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kExitCodes));
   command.callback([arguments, &type, &action] {
     action = [arguments, &type] { return run(*arguments, type); };
