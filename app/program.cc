@@ -37,9 +37,9 @@ constexpr const char* kFooter =
     "\n"
     "topspin help COMMAND shows the options of a command.\n"
     "\n"
-    "Exit codes: 0 fine; 1 regression or a rule broken; 2 wrong usage; 3 run invalid; 4 permission "
-    "or kernel; 5 input, output or internal error; 128+n on signal n. record passes its command's "
-    "own status on.";
+    "Exit codes: 0 success; 1 regression or a rule broken; 2 wrong usage; 3 run invalid; 4 "
+    "permission or kernel; 5 input, output or internal error; 128+n on signal n. record returns "
+    "its command's own status.";
 
 /// Whether a command line without a command's name means live: it starts with an option of live's,
 /// or with a word that starts a pcap filter, as in `topspin -i lo` and `topspin port 8888`.

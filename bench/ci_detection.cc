@@ -25,7 +25,7 @@ struct Counts {
   int inconclusive = 0;
 };
 
-/// Pairs are two runs in a row, a coin decides which is A; B is `ratio` times as dear.
+/// Pairs are two runs in a row, a random bit decides which is A; B is `ratio` times as expensive.
 Counts judge_trials(const Values& series, size_t pairs, double ratio, int trials) {
   Random random(2026);
   Counts counts;

@@ -1,5 +1,5 @@
-// FlowTable: parsed packets in, flows and what one interval says of them out. The words are
-// design.md's; core/flow.h has the fields.
+// FlowTable: parsed packets in, flows and what one interval says of them out. core/flow.h has the
+// fields.
 //
 // Decisions that the words leave open:
 //
@@ -133,9 +133,9 @@ class FlowTable {
   /// In the order of their arrival.
   void observe(std::span<const ParsedPacket> packets);
 
-  /// The same in three stages, for whoever can do other work between them while memory is on its
-  /// way: prepare each packet, locate it some packets later, observe it some packets after that.
-  /// What the first two find is a hint that the last verifies.
+  /// The same in three stages, for callers that can overlap other work with the prefetches: prepare
+  /// each packet, locate it some packets later, observe it some packets after that. What the first
+  /// two find is a hint that the last verifies.
   struct Lookup {
     uint32_t hash = 0;
     uint32_t candidate = 0;  // a slot, or SilenceWheel::kNone

@@ -1,4 +1,4 @@
-// PacketTap: copies of the packets of one flow, for somebody who looks at it.
+// PacketTap: copies of the packets of one flow, while its page is open.
 //
 // Nothing is copied while no flow is selected; then the capture pays one comparison with null a
 // packet. Of more than kPacketsMax between two takes the oldest go, and are counted; of each packet

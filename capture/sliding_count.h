@@ -72,8 +72,8 @@ class SlidingCount {
     return left;
   }
 
-  /// Whether a mark at this time counts now. REQUIRES of all three: not later than the time
-  /// advanced to.
+  /// Whether a mark at this time counts now. REQUIRES, here and for add() and remove(): not later
+  /// than the time advanced to.
   bool covers(int64_t mark_ns) const { return age(mark_ns) < buckets_; }
 
   /// Out of the span: nothing happens.

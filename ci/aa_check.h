@@ -1,8 +1,8 @@
-// The gate against itself: how often it would cry wolf on this host, and what it can see here.
+// The gate against itself: how often it raises a false alarm on this host, and what it can detect.
 //
-// Takes stored runs of one commit. Runs next to each other in time make a pair, a coin says which
-// is A, and the gate judges; N times over. Every alarm is false. What is found holds for how the
-// host was while those runs were made. Pure over measured runs.
+// Takes stored runs of one commit. Neighbouring runs in time make a pair, a random bit decides
+// which is A, and the gate judges them; this is done N times. Every alarm is false. The result
+// holds for the state of the host during those runs. Pure over measured runs.
 #pragma once
 
 #include <cstddef>

@@ -80,7 +80,7 @@ void decide(Comparison& c, std::optional<double> chance) {
   if (c.from_zero && *chance <= kFalseDiscoveryRate) {
     c.verdict = Verdict::kFail;
     c.reason = fmt::format(
-        "{}: the baseline has none, the candidate {}", c.metric.name,
+        "{}: the baseline has 0, the candidate {}", c.metric.name,
         c.metric.unit == kUnitOfShares ? amount_text(c, c.b) : fmt::format("{:.5g}", *c.b));
     return;
   }
@@ -95,15 +95,14 @@ void decide(Comparison& c, std::optional<double> chance) {
     return;
   }
   c.verdict = Verdict::kInconclusive;
-  c.reason = describe(c) + " could be either side of its margin";
+  c.reason = describe(c) + " could be on either side of its margin";
   if (w->low > w->margin)
-    c.reason = fmt::format(
-        "{} looks worse, but so would something by chance among these metrics "
-        "(q = {:.2g})",
-        describe(c), *chance);
+    c.reason =
+        fmt::format("{} looks worse, but with this many metrics one could by chance (q = {:.2g})",
+                    describe(c), *chance);
   if (const auto wanted = values_wanted(c))
     c.reason +=
-        fmt::format("; {} values a side were compared, about {} would decide", c.n, *wanted);
+        fmt::format("; {} values per side were compared, about {} should decide", c.n, *wanted);
 }
 
 }  // namespace
@@ -173,7 +172,7 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
   if (const auto w = worsening(c)) {
     c.minimum_detectable = minimum_detectable(c, *w);
   } else {
-    c.reason = fmt::format("{} has {} value{} a side; a verdict needs {}", metric.name, c.n,
+    c.reason = fmt::format("{} has {} value{} per side; a verdict needs {}", metric.name, c.n,
                            c.n == 1 ? "" : "s", kFewestValues);
   }
   return c;

@@ -21,7 +21,7 @@ namespace topspin {
 /// Fewer values a side than this are described and not judged.
 inline constexpr size_t kFewestValues = 6;
 
-/// More are refused: a comparison of so many has another purpose, and takes long.
+/// More are refused, because the comparison would take too long.
 inline constexpr size_t kMostValues = 20'000;
 
 /// The false discovery rate that a failing metric stays within, and the level of its interval.
@@ -72,8 +72,8 @@ Comparison measure(const Metric& metric, std::span<const double> a, std::span<co
 /// A metric that does not gate is judged by its p alone and has no q.
 void judge(std::vector<Comparison>& comparisons);
 
-/// How many pairs (or values a side) would decide, if noise and change stay as they look; nullopt
-/// where that cannot be said.
+/// How many pairs (or values per side) would decide, if noise and change stay the same; nullopt if
+/// that is not known.
 std::optional<size_t> values_wanted(const Comparison& comparison);
 
 /// "+9.8%", "-0.31%": a share as people read it.

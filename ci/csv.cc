@@ -75,7 +75,7 @@ class Parser {
     while (!at_end() && text_[position_] != ',' && !at_line_end()) {
       const char c = text_[position_++];
       if (c == '"') return wrong(number, "a quote inside a cell that is not quoted");
-      if (c == '\0') return wrong(number, "a zero byte; this is no text");
+      if (c == '\0') return wrong(number, "a zero byte; this is not a text file");
       cell += c;
     }
     return cell;

@@ -35,7 +35,7 @@ Result<size_t> find_column(const CsvTable& table, std::string_view column);
 /// The numbers of a column, all finite. kInput: the first cell that is none, with line and column.
 Result<std::vector<double>> column_numbers(const CsvTable& table, size_t column);
 
-/// The column that a file of samples means when none is named: its only one. kUsage: it has more.
+/// The column of a file of samples if none is named: its only one. kUsage: it has more.
 Result<size_t> only_column(const CsvTable& table);
 
 }  // namespace topspin

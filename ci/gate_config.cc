@@ -36,12 +36,12 @@ class Reader {
       } else if (key.str() == "slo") {
         TOPSPIN_TRY(read_slo(node));
       } else if (key.str() == "metric") {
-        if (!node.is_table()) return wrong(node, "metric", "is no table such as [metric.NAME]");
+        if (!node.is_table()) return wrong(node, "metric", "must be a table such as [metric.NAME]");
         for (const auto& [name, rule] : *node.as_table())
           TOPSPIN_TRY(read_metric(std::string(name.str()), rule));
       } else {
         return wrong(key, key.str(),
-                     "is not known; there are seed, strict, lenient, slo and [metric.NAME]");
+                     "is not known; the keys are seed, strict, lenient, slo and [metric.NAME]");
       }
     }
     for (SloRule& rule : config_.slo) rule.lenient = config_.lenient;
@@ -57,7 +57,7 @@ class Reader {
 
   Status read_seed(const toml::node& node) {
     const auto seed = node.is_integer() ? node.value<int64_t>() : std::nullopt;
-    if (!seed || *seed < 0) return wrong(node, "seed", "is no whole number of 0 or more");
+    if (!seed || *seed < 0) return wrong(node, "seed", "must be a whole number of 0 or more");
     config_.seed = static_cast<uint64_t>(*seed);
     return {};
   }
@@ -66,7 +66,7 @@ class Reader {
     if (!node.is_array()) return wrong(node, "slo", "is no list of rules");
     for (const toml::node& rule : *node.as_array()) {
       const auto text = rule.is_string() ? rule.value<std::string_view>() : std::nullopt;
-      if (!text) return wrong(rule, "slo", "has a rule that is no text");
+      if (!text) return wrong(rule, "slo", "has a rule that is not a string");
       auto parsed = parse_slo(*text);
       if (!parsed.ok()) return wrong(rule, "slo", parsed.error().message);
       config_.slo.push_back(std::move(parsed).value());
@@ -76,7 +76,7 @@ class Reader {
 
   Result<bool> read_bool(const toml::node& node, std::string_view key) const {
     const auto value = node.is_boolean() ? node.value<bool>() : std::nullopt;
-    if (!value) return wrong(node, key, "is neither true nor false");
+    if (!value) return wrong(node, key, "must be true or false");
     return *value;
   }
 
@@ -87,13 +87,13 @@ class Reader {
     else if (node.is_number())
       share = node.value<double>();
     if (!share || !(*share >= 0 && *share <= kMostShare))
-      return wrong(node, key, "is no share such as \"3%\" or 0.03");
+      return wrong(node, key, "must be a share such as \"3%\" or 0.03");
     return *share;
   }
 
   Status read_metric(std::string name, const toml::node& node) {
     const std::string path = fmt::format("metric.{}", name);
-    if (!node.is_table()) return wrong(node, path, "is no table such as [metric.NAME]");
+    if (!node.is_table()) return wrong(node, path, "must be a table such as [metric.NAME]");
     MetricRule rule;
     rule.name = std::move(name);
     rule.line = node.source().begin.line;
@@ -102,7 +102,7 @@ class Reader {
       if (key.str() == "better") {
         const auto text = value.value<std::string_view>();
         if (text != "lower" && text != "higher")
-          return wrong(value, whole, "is neither \"lower\" nor \"higher\"");
+          return wrong(value, whole, "must be \"lower\" or \"higher\"");
         rule.better = text == "lower" ? Better::kLower : Better::kHigher;
       } else if (key.str() == "unit") {
         rule.unit = value.value<std::string>();
@@ -112,7 +112,7 @@ class Reader {
       } else if (key.str() == "gating") {
         TOPSPIN_ASSIGN(rule.gating, read_bool(value, whole));
       } else {
-        return wrong(key, whole, "is not known; there are better, unit, margin and gating");
+        return wrong(key, whole, "is not known; the keys are better, unit, margin and gating");
       }
     }
     config_.metrics.push_back(std::move(rule));
@@ -154,15 +154,14 @@ Result<std::vector<RunMetric>> configured_metrics(const GateConfig& config) {
       const auto near = nearest_word(rule.name, names);
       return make_error(
           ErrorCode::kUsage,
-          fmt::format("{}, line {}: metric.{} is no metric of stored runs; {}there "
-                      "are {}",
-                      config.name, rule.line, rule.name,
-                      near ? fmt::format("did you mean {}? ", *near) : "", fmt::join(names, ", ")));
+          fmt::format("{}, line {}: stored runs have no metric {}; {}they have {}", config.name,
+                      rule.line, rule.name, near ? fmt::format("did you mean {}? ", *near) : "",
+                      fmt::join(names, ", ")));
     }
     if (rule.unit && *rule.unit != known->metric.unit) {
       return make_error(ErrorCode::kUsage,
-                        fmt::format("{}, line {}: metric.{}.unit is \"{}\" and stays so: stored "
-                                    "runs know their units",
+                        fmt::format("{}, line {}: metric.{}.unit is \"{}\" and cannot be changed, "
+                                    "because stored runs have units; leave it out",
                                     config.name, rule.line, rule.name, known->metric.unit));
     }
     apply(rule, known->metric);

@@ -57,7 +57,7 @@ void acknowledge(HistoryChange& change, const OnPurpose& on_purpose, size_t reac
 
 void conclude(Judgement& judgement, bool strict) {
   judge(judgement.metrics);
-  conclude_from_metrics(judgement, strict, "no metric that gates was measured on both sides");
+  conclude_from_metrics(judgement, strict, "no gating metric was measured on both sides");
 }
 
 namespace {
@@ -189,7 +189,7 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
 }
 
 void conclude_history(Judgement& judgement, bool strict) {
-  conclude_from_metrics(judgement, strict, "no history of a metric that gates was found");
+  conclude_from_metrics(judgement, strict, "none of the gating metrics has a history");
 }
 
 }  // namespace topspin

@@ -41,7 +41,7 @@ struct HistoryChange {
   std::string because;     // of an acknowledged one, if the gate's log says why; hostile text
 };
 
-/// What became of one SLO rule over the candidate's runs.
+/// The result of one SLO rule over the candidate's runs.
 struct SloOutcome {
   std::string rule;
   size_t kept = 0;  // runs
@@ -52,8 +52,8 @@ struct SloOutcome {
   bool lenient = false;     // may be one that cannot be judged
 };
 
-/// How many pairs an A/B judgement stood on, and how many would decide, if noise and change stay as
-/// they look: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
+/// How many pairs an A/B judgement used, and how many would decide, if noise and change stay the
+/// same: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
 struct PairCount {
   size_t judged = 0;
   size_t wanted = 0;
@@ -95,7 +95,7 @@ inline constexpr size_t kFewestHistoryValues = 2 * ChangePointSettings{}.min_seg
 /// From here on that happens to a step in the middle in 1 of 90 histories.
 inline constexpr size_t kFewestToSeeChanges = 20;
 
-/// What of a history was taken on purpose: changes by their index, and with `baseline` every change
+/// The intended changes of a history: changes by their index, and with `baseline` every change
 /// up to there. Each covers a change found within one segment length, since later values may move
 /// it by a few places. The texts are the reasons that were given, and may be empty.
 struct OnPurpose {

@@ -29,9 +29,7 @@ Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>
                      [&](const StoredRun& other) { return other.info.id == run.info.id; }))
       continue;
     return make_error(ErrorCode::kUsage,
-                      fmt::format("run {} is on both sides; a run differs from itself in nothing, "
-                                  "so name two different ones",
-                                  run.info.id));
+                      fmt::format("run {} is on both sides; name two different runs", run.info.id));
   }
   return {};
 }

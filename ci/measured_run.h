@@ -1,5 +1,5 @@
-// Stored runs with their numbers: whether a run may be judged, whose fault a failed run is, and
-// which runs of two sides belong together.
+// Stored runs with their numbers: whether a run may be judged, whether its subject made it fail,
+// and which runs of two sides form a pair.
 #pragma once
 
 #include <string>

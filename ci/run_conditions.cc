@@ -42,7 +42,7 @@ bool same_rungs(const RunPointers& runs, Judgement& judgement) {
   for (const std::string& rung : rungs)
     names += fmt::format("{}{}", names.empty() ? "" : ", ", rung);
   judgement.not_comparable.push_back(fmt::format(
-      "the scheduler probe stood on different rungs ({}), so its metrics do not gate", names));
+      "the scheduler probe used different rungs ({}), so its metrics do not gate", names));
   return false;
 }
 
@@ -103,8 +103,8 @@ void say_sessions(const RunPointers& runs, Judgement& judgement) {
   const bool others = sessions.erase("") > 0;
   if (sessions.size() + (others ? 1 : 0) < 2) return;
   judgement.reasons.push_back(fmt::format(
-      "the runs are of {} session{} of topspin run{}: all that the database has by these names; "
-      "topspin gate without names takes the last session alone",
+      "the runs are of {} session{} of topspin run{}: all runs with these names in the database; "
+      "topspin gate without names judges only the last session",
       sessions.size(), sessions.size() == 1 ? "" : "s", others ? " and of topspin record" : ""));
 }
 

@@ -1,5 +1,5 @@
-// What the runs of a judgement have in common and what not, and what becomes of runs that are not
-// judged, said in the judgement. Private to ci.
+// Compares the conditions of the runs of a judgement, and says in it what differs and which runs
+// are left out. Private to ci.
 #pragma once
 
 #include <set>
@@ -14,8 +14,8 @@ namespace topspin {
 
 using RunPointers = std::vector<const MeasuredRun*>;
 
-/// Whether the scheduler probe stood on one rung in all runs; else that is said, and its metrics
-/// inform only.
+/// Whether the scheduler probe used the same rung in all runs; if not, the judgement says so, and
+/// its metrics do not gate.
 bool same_rungs(const RunPointers& runs, Judgement& judgement);
 
 /// Says each condition that differs between any of the runs. Commit, branch and labels are left
@@ -37,8 +37,8 @@ inline constexpr const char* kOtherHost =
     "sides "
     "on one host";
 
-/// Gathers runs with the reasons for what became of them, and says them: many for one reason are
-/// one sentence.
+/// Collects runs and the reasons why they were left out or failed, and turns them into sentences:
+/// one for each reason.
 class GatheredReasons {
  public:
   void add(const MeasuredRun& run, const std::vector<std::string>& reasons);

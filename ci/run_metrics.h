@@ -34,7 +34,7 @@ struct RunTotals {
   // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
   std::optional<uint64_t> socket_reads;
 
-  /// What became of a load that expects replies.
+  /// The result of a load that expects replies.
   struct Load {
     LoadAccounts accounts;
     bool is_http = false;

@@ -149,8 +149,8 @@ Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) 
   const std::string_view commit = selector.starts_with("commit=") ? selector.substr(7) : selector;
   if (const size_t changed = changed_runs_of(runs, commit); changed > 0) {
     return wrong(
-        fmt::format("no run is known to be of commit {0} as it is: {1} had changes, or git could "
-                    "not tell; name {0}+changes for them, an id, or a label KEY=VALUE",
+        fmt::format("no run is known to be of commit {0} without changes: {1} had changes, or git "
+                    "could not tell; name {0}+changes for them, an id, or a label KEY=VALUE",
                     commit, changed));
   }
   if (runs.empty()) return wrong("the database holds no run yet; record one with `topspin record`");
@@ -226,7 +226,7 @@ Result<StoredRun> select_run(RunStore& store, const std::string& selector) {
   TOPSPIN_ASSIGN(auto chosen, select_runs(store, std::span(&selector, 1)));
   if (chosen.size() > 1) {
     return wrong(
-        fmt::format("\"{}\" is {} runs, and one is wanted: such as #{}, the newest of them",
+        fmt::format("\"{}\" names {} runs, but one is needed, such as #{}, the newest of them",
                     selector, chosen.size(), chosen.back().number));
   }
   return std::move(chosen.front());

@@ -37,9 +37,9 @@ Result<std::vector<StoredRun>> select_runs(RunStore& store, std::span<const std:
 /// The one run that `selector` names. kUsage: none, or several.
 Result<StoredRun> select_run(RunStore& store, const std::string& selector);
 
-/// If some run was made by a plan: the runs of the last such run's session alone; else all. What
-/// `topspin gate` judges when no side is named is what was just run, not what stood in the database
-/// before, nor what was recorded since. REQUIRES: in the order in which the database got them.
+/// If some run was made by a plan: the runs of the last such run's session alone; else all. This is
+/// what `topspin gate` judges if no side is named: the runs of the last plan, not earlier or later
+/// recordings. REQUIRES: in the order in which the database got them.
 std::vector<StoredRun> newest_session(std::vector<StoredRun> runs);
 
 }  // namespace topspin

@@ -73,7 +73,7 @@ std::optional<double> of_histogram(const AnyHistogram& h, const SloRule& rule) {
 
 std::string why_no_percentile(uint64_t count, const SloRule& rule) {
   if (count == 0) return fmt::format("no sample of {} in that time", rule.name);
-  return fmt::format("{} samples of {} are too few for this percentile: {} must lie above it",
+  return fmt::format("{} samples of {} are too few for this percentile; {} must lie above it",
                      count, rule.name, kSamplesAbovePercentile);
 }
 
@@ -358,7 +358,8 @@ SloResult SloJudge::Rule::finish(const std::vector<RunStage>& stages,
     case SloNameKind::kLoadDistribution: {
       const LoadPart* part = load ? load_part(*load) : nullptr;
       if (!load) return cannot("the run has no load of its own");
-      if (part == nullptr) return cannot("of the load there are its stages and the whole");
+      if (part == nullptr)
+        return cannot("only the load's stages, and the whole load, have numbers of the load");
       if (what == SloNameKind::kLoadCount) {
         return judge_one(load_count(*load, *part, part == &load->total, rule.name),
                          fmt::format("this load has no {} of its own", rule.name));

@@ -1,9 +1,9 @@
-// SLO rules in the gate: next after validity, the candidate's runs must keep what was promised,
-// whatever the baseline did.
+// SLO rules in the gate: the candidate's runs must keep them, whatever the baseline did. Only
+// validity is checked before.
 //
 // A rule that a run breaks fails the gate; one that no run could be judged by leaves a pass
 // inconclusive, and the exit code 3 unless its plan is lenient. Runs that may not be judged are not
-// asked. Reads the store; the rest is pure.
+// used. Reads the store; the rest is pure.
 #pragma once
 
 #include <functional>
@@ -18,7 +18,7 @@
 
 namespace topspin {
 
-/// The rules that a run is held to.
+/// The rules that apply to a run.
 using RulesOfRun = std::function<Result<std::vector<SloRule>>(const StoredRun& run)>;
 
 /// One entry a rule, in the order in which the runs name them first.

@@ -27,7 +27,7 @@ std::optional<double> missed_runs(const Sample& s) {
 
 const RegisteredNumber* find_tick_number(std::string_view name) {
   static const RegisteredNumber kLosses{
-      Number::count("losses", "losses", "What was not seen at all."), all_losses, {}, {}};
+      Number::count("losses", "losses", "The sum of all losses."), all_losses, {}, {}};
   static const RegisteredNumber kMissedRuns{
       Number::count("missed_runs", "skipped runs", "Runs of BPF programs that the kernel skipped."),
       missed_runs,

@@ -83,7 +83,7 @@ class RuleParser {
     advance();
     if (take("(")) {
       TOPSPIN_TRY(parse_statistic(word));
-      if (!token_.is_word()) return wrong(text_, "a name must stand in the parentheses");
+      if (!token_.is_word()) return wrong(text_, "a name must be in the parentheses");
       word = token_.text;
       advance();
       if (!take(")")) return wrong(text_, "a parenthesis is not closed");
@@ -120,7 +120,7 @@ class RuleParser {
         return {};
       }
     }
-    return wrong(text_, fmt::format("{} is no statistic; write p50, p99, p99.9, min, mean, max, "
+    return wrong(text_, fmt::format("{} is not a statistic; write p50, p99, p99.9, min, mean, max, "
                                     "last, count, slope or rate",
                                     word));
   }
@@ -229,9 +229,10 @@ class RuleParser {
                                         : SloTerm::Unit::kTime;
       return value * factor;
     }
-    return wrong(text_, fmt::format("{} is no unit; write ns, us, ms, s, m, h, B, kB, MB, GB, KiB, "
-                                    "MiB or GiB",
-                                    unit));
+    return wrong(
+        text_,
+        fmt::format("{} is not a unit; write ns, us, ms, s, m, h, B, kB, MB, GB, KiB, MiB or GiB",
+                    unit));
   }
 
   /// Whether the statistic fits what it is of.
@@ -253,15 +254,15 @@ class RuleParser {
       case SloStatistic::kRate: fits = what == SloNameKind::kCount; break;
     }
     if (!fits) {
-      return wrong(text_,
-                   distribution ? fmt::format("{0} is a distribution and needs a statistic of it, "
-                                              "as p99({0}) or max({0})",
-                                              rule_.name)
-                   : what == SloNameKind::kGauge
-                       ? fmt::format("{} is a gauge: min, mean, max, last and slope are what can "
-                                     "be said of it",
-                                     rule_.name)
-                       : fmt::format("{} is a count: only rate can be said of it", rule_.name));
+      return wrong(
+          text_,
+          distribution
+              ? fmt::format(
+                    "{0} is a distribution and needs a statistic, such as p99({0}) or max({0})",
+                    rule_.name)
+          : what == SloNameKind::kGauge
+              ? fmt::format("{} is a gauge; use min, mean, max, last or slope of it", rule_.name)
+              : fmt::format("{} is a count; use rate of it, or the count itself", rule_.name));
     }
     TOPSPIN_TRY(check_units(s));
     TOPSPIN_TRY(check_counts_of_whole_load());
@@ -304,9 +305,9 @@ class RuleParser {
                                         rule_.name, std::abs(term.factor)));
       }
       if (of != Unit::kNanoseconds && term.unit == SloTerm::Unit::kTime)
-        return wrong(text_, fmt::format("{} is no time, and its bound is one", rule_.name));
+        return wrong(text_, fmt::format("{} is not a time, but its bound is one", rule_.name));
       if (of != Unit::kBytes && term.unit == SloTerm::Unit::kBytes)
-        return wrong(text_, fmt::format("{} is not in bytes, and its bound is", rule_.name));
+        return wrong(text_, fmt::format("{} is not in bytes, but its bound is", rule_.name));
     }
     return {};
   }
@@ -319,13 +320,14 @@ class RuleParser {
     const bool is_time = term.unit == SloTerm::Unit::kTime ||
                          (!is_clients && slo_name_unit(name) == Unit::kNanoseconds);
     if (of == Unit::kNanoseconds && !is_time) {
-      return wrong(text_,
-                   fmt::format("{} is a time, and {} is none; write a time, or one for each: "
-                               "1ms * {}",
-                               rule_.name, name, name));
+      return wrong(
+          text_,
+          fmt::format(
+              "{} is a time, but {} is not; write a time, or a time for each, such as 1ms * {}",
+              rule_.name, name, name));
     }
     if (of != Unit::kNanoseconds && is_time)
-      return wrong(text_, fmt::format("{} is no time, and its bound is one", rule_.name));
+      return wrong(text_, fmt::format("{} is not a time, but its bound is one", rule_.name));
     return {};
   }
 

@@ -1,4 +1,4 @@
-// What a run is good for, in three words that mean the same everywhere.
+// How far a run can be trusted, in three terms that mean the same everywhere.
 //
 //   complete        it ended as it should
 //   usable          what was lost stays within limits, so its numbers can be read

@@ -1,6 +1,7 @@
-// The estimators that verdicts stand on: centres, intervals, tests. Pure functions over numbers.
+// The estimators that verdicts are based on: centres, intervals, tests. Pure functions over
+// numbers.
 //
-// Everything here knows nothing of metrics, runs or verdicts; docs/gate.md has the formulas with
+// Nothing here knows about metrics, runs or verdicts; docs/gate.md has the formulas with
 // their sources and why each was chosen. The same values and the same seed give the same answer on
 // every machine. Distributions come from Boost.Math, behind the .cc. Thread-agnostic.
 #pragma once
@@ -45,7 +46,7 @@ Interval paired_shift_interval(std::span<const double> a, std::span<const double
 Interval shift_interval(std::span<const double> a, std::span<const double> b, uint64_t seed,
                         double confidence = kConfidence);
 
-/// Two-sided p that a_i and b_i are the same but for the toss of a coin that chose which is which:
+/// Two-sided p of the hypothesis that the sides of each pair are exchangeable:
 /// the randomisation test of the sum of rank differences, ranks over all values together, ties at
 /// their mean. Exact up to kExactPairs pairs, beyond that normal. 1 if no pair differs.
 /// REQUIRES: as many on both sides.

@@ -79,8 +79,8 @@ class Sorter {
   void count_b(Fitness fitness) { count(b_, fitness); }
 
   void say(Judgement& judgement, std::string_view one, std::string_view many) const {
-    failed_.say(judgement, "failed by its subject's doing and counts as failed",
-                "failed by their subject's doing and count as failed");
+    failed_.say(judgement, "failed because of its subject and counts as failed",
+                "failed because of their subject and count as failed");
     left_out_.say(judgement, one, many);
   }
 
@@ -244,8 +244,8 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
     judgement.reasons.clear();  // of verdicts that are none
     sorter.say(judgement, "is not judged", "are not judged");
     make_invalid(judgement, kExitNotJudged,
-                 "not judged: no run that may be judged is left on one side, so the numbers below "
-                 "are of all runs and decide nothing");
+                 "not judged: one side has no run that may be judged, so the numbers below are of "
+                 "all runs and decide nothing");
   }
   say_sessions(all, judgement);
   if (of_several_hosts(all)) make_invalid(judgement, kExitOtherHost, kOtherHost);
@@ -301,9 +301,9 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
     const PairCount& count = *judgement.pairs;
     judgement.reasons.push_back(
         count.wanted > count.judged
-            ? fmt::format("{} more pairs are asked for: {} were judged, {} may decide",
+            ? fmt::format("run {} more pairs: {} were judged, {} may decide",
                           count.wanted - count.judged, count.judged, count.wanted)
-            : fmt::format("{} pairs did not decide, and the gate asks for no more than {}",
+            : fmt::format("{} pairs did not decide, and the gate does not ask for more than {}",
                           count.judged, kMostPairs));
   }
   say_sessions(all, judgement);

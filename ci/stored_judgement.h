@@ -1,4 +1,4 @@
-// Judgements over two sides of stored runs: what their metrics say of each other.
+// Judgements of two sides of stored runs.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ inline constexpr std::string_view kFailedRuns = "failed_runs";
 
 /// `topspin compare A B`: in pairs if the runs pair (pair_runs), as the gate does, else all runs of
 /// A against all of B. Runs that may not be judged are left out and named; if that leaves a side
-/// empty, all are described and nothing is judged (invalid, with its numbers). Different hosts,
-/// rungs, plans, settings and sessions are said. `metrics` may be those of gate.toml.
+/// empty, all are described and nothing is judged (invalid, with its numbers). Differences of host,
+/// rung, plan, settings and session are reported. `metrics` may be those of gate.toml.
 Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                        uint64_t seed, bool strict,
                        std::span<const RunMetric> metrics = run_metrics());

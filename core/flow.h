@@ -254,8 +254,8 @@ void FlowInterval::for_each_number(Visit visit) {
                    "The most distinct TCP and UDP flows seen in one whole second of the clock."),
         &F::seen_flows_per_second_max);
   visit(N::distribution("lateness_ns", "lateness",
-                        "How late an initiator's message came against its flow's period; early is "
-                        "negative.")
+                        "How late an initiator's message came, compared with its flow's period; "
+                        "early is negative.")
             .of_periods(),
         &F::lateness);
   visit(N::distribution("reply_latency_ns", "reply latency", "From a request to its reply."),
@@ -279,14 +279,16 @@ void FlowInterval::for_each_number(Visit visit) {
                  "Requests not measured, since too many were open on their flow."),
         &F::overlapping_requests);
   visit(
-      N::count("repeated_replies", "repeated replies",
-               "UDP replies that came once more while another request was open; no replies to it."),
+      N::count(
+          "repeated_replies", "repeated replies",
+          "UDP replies that were repeated while another request was open; they do not answer it."),
       &F::repeated_replies);
   visit(N::count("handshake_turns", "turns of TLS handshakes",
-                 "Answered messages of TLS handshakes, which are no replies."),
+                 "Answered messages of TLS handshakes; they do not count as replies."),
         &F::handshake_turns);
   visit(N::count("multiplexed_turns", "multiplexed turns",
-                 "Turns of connections that answer in any order, such as HTTP/2; no replies."),
+                 "Turns of connections that answer in any order, such as HTTP/2; they do not count "
+                 "as replies."),
         &F::multiplexed_turns);
   visit(N::distribution("tcp_handshake_ns", "TCP handshake",
                         "From the SYN to the last ACK of the handshake."),
@@ -301,9 +303,11 @@ void FlowInterval::for_each_number(Visit visit) {
   visit(N::count("tcp_refused", "TCP connections refused", "RST segments that answer a SYN."),
         &F::tcp_refused);
   visit(N::count("tcp_handshakes", "TCP handshakes", "Handshakes completed."), &F::tcp_handshakes);
-  visit(N::count("tcp_zero_windows", "TCP zero windows",
-                 "Segments, no resets, that advertise a window of 0: their sender takes nothing."),
-        &F::tcp_zero_windows);
+  visit(
+      N::count(
+          "tcp_zero_windows", "TCP zero windows",
+          "Segments other than resets that advertise a window of 0: their sender cannot receive."),
+      &F::tcp_zero_windows);
   visit(N::count("tcp_never_completed", "TCP connections never completed",
                  "Connections whose SYN was never answered, counted when they are given up: the "
                  "flow is purged, the ports are used anew, or the run ends."),

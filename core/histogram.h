@@ -1,8 +1,8 @@
 // Log-linear histograms of durations: record, merge, subtract, percentile, sparse encoding.
 //
 // The layout is histogram_abi.h's, the same in BPF. count, sum, min and max are exact for what was
-// recorded here; a percentile is off by at most 1/32 of its value (it answers the upper edge of the
-// bucket, never beyond max, so it does not flatter). Plain values; not thread-safe.
+// recorded here; a percentile is off by at most 1/32 of its value (it is the upper edge of its
+// bucket, but never above max, so it is never too low). Plain values; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace topspin {
 
 inline constexpr uint32_t kHistogramBuckets = TOPSPIN_HISTOGRAM_BUCKETS;
 
-/// The least samples that must lie above a percentile for it to be given: p99 wants 1,000 in all.
+/// How many samples must lie above a percentile for it to be given: p99 needs 1,000 in all.
 inline constexpr uint64_t kSamplesAbovePercentile = 10;
 
 /// Smallest and largest value that share bucket `index`.

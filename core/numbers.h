@@ -6,7 +6,7 @@
 // at all; at.make(sample) is the value in a Sample, whose part it makes. decltype(at)::Value is one
 // of uint64_t, int64_t, bool, Histogram, SignedHistogram, and optionals of these and of EventCount.
 //
-// numbers() is the same as a list, for those who look a number up by its name.
+// numbers() is the same as a list, to look up a number by its name.
 #pragma once
 
 #include <functional>
@@ -141,7 +141,7 @@ const RegisteredNumber* find_number(std::string_view name);
 /// Adds the tick that follows: each number by its kind, and the lengths of time.
 void merge_tick(Sample& into, const Sample& later);
 
-/// Forgets the optional parts of which nothing was measured.
+/// Resets the optional parts in which nothing was measured.
 void drop_unmeasured_parts(Sample& sample);
 
 }  // namespace topspin

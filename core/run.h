@@ -12,7 +12,7 @@
 
 namespace topspin {
 
-/// The machine that a run was made on, as far as it decides whether two runs compare.
+/// The host of a run, as far as it decides whether two runs can be compared.
 struct HostInfo {
   std::string hostname;
   std::string kernel;        // uname -r
@@ -25,7 +25,7 @@ struct HostInfo {
   std::string fingerprint;  // hex digest of what must be equal for two runs to compare
 };
 
-/// Where the code under test stands, from git in the working directory. Empty: not known.
+/// The version of the code under test, from git in the working directory. Empty: not known.
 struct SourceInfo {
   std::string commit;  // full hex; "+dirty" is not appended, see `dirty`
   std::string branch;
@@ -48,7 +48,7 @@ struct RunSettings {
 };
 
 /// What a part of a run is there for. Numbers that judge a run are of the ticks from the first load
-/// stage on: what a subject does to start and to warm up is recorded and judges nothing.
+/// stage on: what a subject does to start and to warm up is recorded but not judged.
 enum class StageKind : uint8_t {
   kStart,   // the subject starts, until it is ready
   kWarmUp,  // a load that is not counted
@@ -69,7 +69,8 @@ struct RunStage {
   std::optional<uint32_t> clients_to;
 };
 
-/// From where on the ticks of a run judge it: the start of its first load stage; 0 without any.
+/// The time from which the ticks of a run are judged: the start of its first load stage; 0 if it
+/// has none.
 int64_t measured_from_ns(std::span<const RunStage> stages);
 
 /// Until when missed ticks and silent flows count: the end of the last load stage. The greatest
@@ -116,8 +117,7 @@ struct RunEnd {
   std::optional<int> exit_status;            // of the command: 0-255, or 128+signal
   std::vector<std::string> invalid_reasons;  // empty: usable
   /// Numbers of the run that may be wrong, a sentence each: a clock that was stepped, a reply split
-  /// that the wire contradicts, a rung that sees only part. Such a run is usable and judges
-  /// nothing.
+  /// that the wire contradicts, a rung that sees only part. Such a run is usable but not judged.
   std::vector<std::string> doubts;
 };
 

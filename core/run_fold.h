@@ -1,6 +1,6 @@
-// A run folded: its ticks merged into one. What every report, list, rule and gate reads of a run
-// without looking at its ticks; stored when the run ends. While a run is made, it is folded once
-// (RunFolds), for its judgement, its last words and the store. Plain values; thread-agnostic.
+// A run folded: its ticks merged into one. Reports, lists, rules and the gate read this instead of
+// the ticks; it is stored when the run ends. A run is folded once, while it is recorded (RunFolds),
+// for its judgement, its closing messages and the store. Plain values; thread-agnostic.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,8 @@ namespace topspin {
 
 struct RunFold {
   /// Ticks that end later add no missed ticks and no silent flows (load_end_ns() in core/run.h):
-  /// the clients have left, and no silence of theirs is the server's. Set before the first tick.
+  /// the clients have left then, so the server does not cause their silence. Set before the first
+  /// tick.
   int64_t load_end_ns = std::numeric_limits<int64_t>::max();
 
   uint64_t ticks = 0;
@@ -43,8 +44,8 @@ class RunFolds {
   const RunFold& whole() const { return whole_; }
   /// From the start of the first load stage on; nullptr: there is none, so all was measured.
   const RunFold* measured() const { return measured_from_ns() > 0 ? &measured_ : nullptr; }
-  /// false: a stage came so late that earlier ticks would have counted otherwise. Whoever wants
-  /// the folds then adds the ticks up again.
+  /// false: a stage was announced so late that earlier ticks were folded wrongly. The folds must
+  /// then be made again from the ticks.
   bool exact() const { return exact_; }
 
  private:

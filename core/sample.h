@@ -22,7 +22,8 @@
 
 namespace topspin {
 
-/// The rung of its ladder on which a probe stands. Runs from different rungs do not compare.
+/// The rung that a probe uses: its way of measuring on this host. Runs from different rungs are not
+/// compared.
 enum class Rung : uint8_t {
   kTpBtf,          // BPF, BTF-typed tracepoints, task storage
   kRawTracepoint,  // BPF, raw tracepoints, pid-keyed map
@@ -40,7 +41,7 @@ struct ProbeStatus {
   std::string reason;  // why not the rung above; empty on the top rung
 };
 
-/// Who got the CPU when a thread was put off it though it could have gone on.
+/// Who got the CPU when a runnable thread lost it.
 enum class Preemptor : uint8_t {
   kSameProcess,
   kSameCgroup,  // another process of the same cgroup (v2)
@@ -56,7 +57,7 @@ struct Preemptions {
   std::optional<uint64_t> wait_ns;  // until the thread ran again
 };
 
-/// What a thread did that left its CPU of its own accord.
+/// The state of a thread that left its CPU voluntarily.
 enum class OffCpuState : uint8_t {
   kSleeping,         // interruptible: waiting for a socket, a lock, a timer
   kUninterruptible,  // D: waiting for a disk, a page, a lock in the kernel
@@ -70,7 +71,7 @@ struct OffCpuTime {
   std::optional<uint64_t> ns;  // to the wakeup; the wait for a CPU that follows is not in it
 };
 
-/// One CPU, as far as the subject's threads met it.
+/// One CPU, as far as the subject's threads used it.
 struct CpuScheduling {
   int32_t cpu = 0;
   uint64_t switches = 0;  // threads of the subject that got this CPU
@@ -161,14 +162,14 @@ void SchedulerInterval::for_each_number(Visit visit) {
                  "Time that threads waited for a CPU: the sum of run_queue_latency_ns."),
         &S::run_queue_wait_ns);
   visit(N::count("kernel_run_delay_ns", "run delay by the kernel",
-                 "The same by the kernel's own sum, which may count sleeping from Linux 6.12 on."),
+                 "The same, as the kernel sums it; from Linux 6.12 on it may count sleep."),
         &S::kernel_run_delay_ns);
   visit(N::count("cpu_ns", "CPU time", "Time on a CPU."), &S::cpu_ns);
   visit(N::count("voluntary_switches", "voluntary switches",
                  "Context switches of threads that went to sleep."),
         &S::voluntary_switches);
   visit(N::count("involuntary_switches", "involuntary switches",
-                 "Context switches of threads that could have gone on."),
+                 "Context switches of threads that could have continued to run."),
         &S::involuntary_switches);
   visit(N::count("migrations", "migrations", "Moves of a thread to another CPU."), &S::migrations);
   constexpr std::array<std::array<std::string_view, 3>, kPreemptorCount> kBy = {{
@@ -282,7 +283,7 @@ void ResourceReading::for_each_number(Visit visit) {
   visit(N::gauge("other_fds", "other descriptors", "Descriptors of another or an unknown kind."),
         &R::other_fds);
   visit(N::gauge("cgroup_bytes", "memory of the cgroup",
-                 "memory.current of the subject's cgroup, whoever else is in it.")
+                 "memory.current of the subject's cgroup, including other processes in it.")
             .of_the_whole(),
         &R::cgroup_bytes);
   visit(
@@ -318,7 +319,7 @@ void ResourceReading::for_each_number(Visit visit) {
       [](auto& r) -> auto& { return r.memory_bytes.used; });
   visit(
       N::gauge("memory_limit_bytes", "limit of memory",
-               "That, and what the host or the cgroup still has.")
+               "That, plus what the host or the cgroup still has.")
           .nearest_limit(),
       [](auto& r) -> auto& { return r.memory_bytes.limit; });
   visit(N::gauge("ephemeral_ports", "ephemeral ports",
@@ -327,8 +328,8 @@ void ResourceReading::for_each_number(Visit visit) {
         &R::ephemeral_ports);
 }
 
-/// Time in which work stood still for want of a resource, as the kernel's PSI counts it. "some": at
-/// least one task waited; "full": all of them did.
+/// Time in which tasks were stalled for lack of a resource, as the kernel's PSI counts it. "some":
+/// at least one task waited; "full": all of them did.
 struct StallInterval {
   std::optional<uint64_t> cpu_some_ns;
   std::optional<uint64_t> memory_some_ns;
@@ -340,7 +341,7 @@ struct StallInterval {
 /// The names of the numbers of a StallInterval, in the order of its members.
 using StallNames = std::array<std::string_view, 5>;
 
-/// What the host and the subject's cgroup were short of in the interval.
+/// The pressure on the host and on the subject's cgroup in the interval.
 struct PressureInterval {
   StallInterval host;
   StallInterval cgroup;                       // of the subject's cgroup, whoever else is in it
@@ -384,7 +385,7 @@ void PressureInterval::for_each_number(Visit visit) {
             .of_the_whole(),
         &PressureInterval::cpu_quota_periods);
   visit(N::count("throttled_periods", "throttled periods",
-                 "Of these, the periods in which it used its quota up.")
+                 "Those of these periods in which it used up its quota.")
             .of_the_whole(),
         &PressureInterval::throttled_periods);
   visit(N::count("throttled_ns", "throttled time",
@@ -461,7 +462,7 @@ void CounterInterval::for_each_number(Visit visit) {
         &C::branch_misses);
 }
 
-/// Anything seen too late or not at all. A run with losses above its limit judges nothing. A probe
+/// Anything seen too late or not at all. A run with losses above a limit is not usable. A probe
 /// may have losses of its own among its numbers (for_each_loss() in core/numbers.h has them all);
 /// those that are of the kind kUnseen or that have a limit are here.
 struct LossInterval {
@@ -506,7 +507,7 @@ struct LossInterval {
     for_each_number([&](const Number& number, auto member) { visit(bare_name(number), member); });
   }
   static constexpr std::string_view kNumberPrefix = "loss_";
-  /// Of any loss, this struct's or a probe's.
+  /// For any loss, of this struct or of a probe.
   static const char* bare_name(const Number& number) {
     return number.name.data() + kNumberPrefix.size();
   }
@@ -649,7 +650,7 @@ void SelfInterval::for_each_number(Visit visit) {
             .of_the_whole(),
         &S::host_steal_ns);
   visit(N::count("host_busy_ns", "busy CPU time of the host",
-                 "CPU time of the host but idle and iowait, over all CPUs.")
+                 "CPU time of the host, without idle and iowait, over all CPUs.")
             .of_the_whole(),
         &S::host_busy_ns);
 }
@@ -691,8 +692,9 @@ struct Sample {
     return std::get<std::optional<Part>>(parts);
   }
 
-  /// What a count of packets or flows is divided by for a rate: packets are cut into intervals by
-  /// their own stamps, and the probes are read a little later, or much later after a standstill.
+  /// The time by which to divide a count of packets or flows to get a rate. Packets are assigned to
+  /// intervals by their own timestamps; the probes are read a little later, or much later if the
+  /// recorder was stopped.
   int64_t flow_interval_ns() const {
     return flows.length_ns() > 0 ? flows.length_ns() : interval_ns;
   }

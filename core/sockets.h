@@ -69,22 +69,24 @@ void SocketInterval::for_each_number(Visit visit) {
                         "From data ready in a socket to read by the subject."),
         &S::socket_wait);
   visit(N::distribution("reply_socket_ns", "reply: in the socket",
-                        "Of each reply, the time that its request was not read, a CPU at hand."),
+                        "The part of each reply in which its request waited to be read, without "
+                        "waits for a CPU."),
         &S::reply_socket);
-  visit(N::distribution("reply_cpu_queue_ns", "reply: waiting for a CPU",
-                        "Of each reply, the time that its threads were runnable, not running."),
-        &S::reply_cpu_queue);
+  visit(
+      N::distribution("reply_cpu_queue_ns", "reply: waiting for a CPU",
+                      "The part of each reply in which its threads were runnable but not running."),
+      &S::reply_cpu_queue);
   visit(N::distribution("reply_runtime_ns", "reply: inside the runtime",
-                        "Of each reply, the rest: read, and being worked on or slept on."),
+                        "The rest of each reply: from read to sent, without waits for a CPU."),
         &S::reply_runtime);
   visit(N::count("replies_multiplexed", "turns not split",
                  "Turns of connections that were not split: TLS handshakes, and exchanges that "
                  "answer in any order."),
         &S::replies_multiplexed);
   visit(N::maximum("accept_queue_max", "fullest accept queue",
-                   "Connections in the fullest accept queue, at its fullest."),
+                   "The most connections in an accept queue at one time."),
         &S::accept_queue_max);
-  visit(N::gauge("accept_queue_limit", "limit of that queue", "How many that queue holds."),
+  visit(N::gauge("accept_queue_limit", "limit of that queue", "The limit of that queue."),
         &S::accept_queue_limit);
   visit(N::count("listen_overflows", "connections refused: queue full",
                  "Connections refused because an accept queue was full."),
@@ -93,33 +95,33 @@ void SocketInterval::for_each_number(Visit visit) {
                  "SYNs and handshakes dropped at listening sockets for another reason."),
         &S::syn_drops);
   visit(N::count("host_listen_overflows", "overflows of the namespace",
-                 "TcpExt ListenOverflows of the network namespace, whoever listens.")
+                 "TcpExt ListenOverflows of the network namespace, for all listeners.")
             .of_the_whole(),
         &S::host_listen_overflows);
   visit(N::count("host_listen_drops", "listen drops of the namespace",
-                 "TcpExt ListenDrops of the network namespace, whoever listens.")
+                 "TcpExt ListenDrops of the network namespace, for all listeners.")
             .of_the_whole(),
         &S::host_listen_drops);
   visit(N::gauge("tcp_connections", "TCP connections",
                  "The subject's TCP connections in which the next six are measured."),
         &S::tcp_connections);
   visit(N::gauge("tcp_srtt_min_ns", "least smoothed RTT",
-                 "Smoothed round-trip time of the connection with the least."),
+                 "The least smoothed round-trip time of a connection."),
         &S::tcp_srtt_min_ns);
   visit(N::gauge("tcp_srtt_mean_ns", "mean smoothed RTT",
-                 "Smoothed round-trip time, the mean over connections, however busy."),
+                 "The mean smoothed round-trip time over connections, including idle ones."),
         &S::tcp_srtt_mean_ns);
   visit(N::gauge("tcp_srtt_max_ns", "greatest smoothed RTT",
-                 "Smoothed round-trip time of the connection with the greatest."),
+                 "The greatest smoothed round-trip time of a connection."),
         &S::tcp_srtt_max_ns);
   visit(N::gauge("tcp_cwnd_min_bytes", "smallest congestion window",
-                 "Congestion window (segments times MSS) of the connection with the smallest."),
+                 "The smallest congestion window of a connection (segments times MSS)."),
         &S::tcp_cwnd_min_bytes);
   visit(N::gauge("tcp_cwnd_mean_bytes", "mean congestion window",
-                 "Congestion window, the mean over connections, however busy."),
+                 "The mean congestion window over connections, including idle ones."),
         &S::tcp_cwnd_mean_bytes);
   visit(N::gauge("tcp_cwnd_max_bytes", "greatest congestion window",
-                 "Congestion window of the connection with the greatest."),
+                 "The greatest congestion window of a connection."),
         &S::tcp_cwnd_max_bytes);
   visit(N::lost("loss_tcp_reads_cut", LossKind::kPart,
                 "ticks in which not all TCP connections could be read"),

@@ -1,12 +1,12 @@
 // SplitCheck: whether the split of replies, which probes in the kernel measure, agrees with the
-// reply latency, which the capture measures. Two sources that know nothing of each other: a
-// permanent self-check of every run.
+// reply latency, which the capture measures. The two sources are independent: this is a permanent
+// self-check of every run.
 //
-// The two see the same replies only if everybody whose replies were captured is the subject. That
-// is taken for so if every responder's port is one of the subject's listening or UDP sockets; else
+// The two see the same replies only if everybody whose replies were captured is the subject. This
+// is assumed if every responder's port is one of the subject's listening or UDP sockets; otherwise
 // nothing is compared. But where the subject answered, and most replies of the flows that end at
-// its ports came from the other end, the capture has the ends of flows the wrong way round, and
-// that is said. Pure; one thread.
+// its ports came from the other end, the capture has the ends of flows the wrong way round, and the
+// check says so. Pure; one thread.
 #pragma once
 
 #include <algorithm>
@@ -36,18 +36,18 @@ struct SplitTotals {
   uint64_t split_turns = 0;   // replies_multiplexed
 };
 
-/// Why the split may be wrong, as a sentence; nullopt: nothing speaks against it. REQUIRES: both
+/// Why the split may be wrong, as a sentence; nullopt: it agrees. REQUIRES: both
 /// saw the same server.
 std::optional<std::string> doubt_of_split(const SplitTotals& totals);
 
-/// Whether a doubt of a stored run is one of these. It touches the split alone: the wire's numbers,
-/// the load's and the scheduler's are as good as ever.
+/// Whether a doubt of a stored run is one of these. It affects only the split; the numbers of the
+/// wire, the load and the scheduler are not in doubt.
 bool is_doubt_of_split(std::string_view doubt);
 
 class SplitCheck {
  public:
-  /// `reply_timeout_ns` is the capture's: a request that is never answered is in its reply latency
-  /// as that.
+  /// `reply_timeout_ns` is the capture's: a request that is never answered counts as this in its
+  /// reply latency.
   explicit SplitCheck(int64_t reply_timeout_ns)
       : reply_timeout_ns_(static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns, 0))) {}
 
@@ -70,7 +70,7 @@ class SplitCheck {
     Ports subject;     // of its sockets
   };
 
-  /// Flows that had a reply, by id: of so many that a run with more is not looked at.
+  /// The most flows with a reply, by id; a run with more is not checked.
   static constexpr size_t kAnsweredMax = 65'536;
   std::unordered_map<uint64_t, Answered> answered_;
   Sides tcp_;

@@ -153,7 +153,7 @@ class AcceptQueue : public Workload {
 WorkloadType accept_queue_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kAcceptQueue;
-  type.help = "Each client connects, says nothing, and closes when it leaves";
+  type.help = "Each client connects, sends nothing, and closes when it leaves";
   type.examples = "  topspin load accept-queue --target 127.0.0.1:8080 --clients 200 --hold 5s";
   type.options = schedule_options();
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,

@@ -312,14 +312,14 @@ class Http : public Workload {
 Status check_path(const LoadOptions& options, const TargetParts& target) {
   if (!target.path.empty() && options.http_path != "/" && options.http_path != target.path) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("the target asks for {} and the path is {}; give one of them",
+                      fmt::format("the target has the path {} and --path is {}; give one of them",
                                   target.path, options.http_path));
   }
   const auto visible = [](char c) { return c > ' ' && c < 0x7F; };
   const std::string& path = target.path.empty() ? options.http_path : target.path;
   if (!path.starts_with('/') || !std::all_of(path.begin(), path.end(), visible)) {
     return make_error(ErrorCode::kUsage,
-                      "the path must begin with / and have neither spaces nor controls");
+                      "the path must begin with / and have no spaces or control characters");
   }
   return {};
 }
@@ -329,7 +329,7 @@ Status check_path(const LoadOptions& options, const TargetParts& target) {
 WorkloadType http_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kHttp;
-  type.help = "HTTP/1.1, a GET a period and client";
+  type.help = "HTTP/1.1: each client sends one GET per period";
   type.examples =
       "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms\n"
       "  topspin load http --target http://127.0.0.1:8080/health --connection close";
@@ -337,10 +337,12 @@ WorkloadType http_workload() {
   type.options = options_of(
       schedule_options(),
       {period_option(), grid_option(),
-       flag_option("closed", "Ask, wait for the answer, sleep a period (down to 1us), again",
-                   &LoadOptions::closed_loop),
-       text_option("path", "What to ask for", &LoadOptions::http_path, "/"),
-       choice_option<bool>("connection", "keep-alive, or close: one for each request",
+       flag_option(
+           "closed",
+           "Closed loop: send, wait for the reply, sleep for a period (1us or more), repeat",
+           &LoadOptions::closed_loop),
+       text_option("path", "The path to request", &LoadOptions::http_path, "/"),
+       choice_option<bool>("connection", "keep-alive, or close: a new connection for each request",
                            &LoadOptions::http_keep_alive,
                            {{"keep-alive", true}, {"close", false}})});
   type.check_target = check_path;

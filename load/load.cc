@@ -31,7 +31,7 @@ Status check_load(const LoadOptions& options) {
 Status check_target(const TargetParts& target, const LoadOptions& options) {
   const WorkloadType& type = workload_type(options.workload);
   if (target.is_url && !type.takes_url)
-    return wrong(fmt::format("a URL is for http alone; write HOST:PORT for {}", type.name()));
+    return wrong(fmt::format("only http takes a URL; write HOST:PORT for {}", type.name()));
   return type.check_target ? type.check_target(options, target) : Status();
 }
 

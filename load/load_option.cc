@@ -17,7 +17,7 @@ Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::mov
 Result<int64_t> read_duration(const std::string& text, bool zero_is_fine) {
   const auto ns = parse_duration(text);
   if (!ns || *ns < 0 || (*ns == 0 && !zero_is_fine)) {
-    return wrong(fmt::format("\"{}\" is no duration{}; write it as \"1s\", \"250ms\" or \"2m\"",
+    return wrong(fmt::format("\"{}\" is not a duration{}; write it as \"1s\", \"250ms\" or \"2m\"",
                              text, zero_is_fine ? "" : " above zero"));
   }
   return *ns;

@@ -46,23 +46,23 @@ Status check_needs(const LoadNeeds& needs, const HostLimits& limits, bool can_sp
         fmt::format("the load needs {} descriptors and the limit is {}: raise it (ulimit -Hn, "
                     "nofile in /etc/security/limits.conf, LimitNOFILE of a systemd unit){}",
                     needs.descriptors + limits.descriptors_in_use, limits.descriptors,
-                    can_spread ? ", or take --sockets shared" : ""));
+                    can_spread ? ", or use --sockets shared" : ""));
   }
   const uint64_t ports = uint64_t{usable_ports(limits)} * needs.source_addresses;
   if (needs.ports > ports) {
     return make_error(
         ErrorCode::kUnsupported,
-        fmt::format("the load needs {} local ports and can count on {} of the range of {}: widen "
-                    "it (sysctl net.ipv4.ip_local_port_range=\"1024 65535\"), or {}",
+        fmt::format("the load needs {} local ports and can use {} of the range of {}: widen it "
+                    "(sysctl net.ipv4.ip_local_port_range=\"1024 65535\"), or {}",
                     needs.ports, ports, limits.ephemeral_ports,
                     can_spread ? "let it spread its source addresses"
-                               : "take a target in 127.0.0.0/8, where source addresses are many"));
+                               : "use a target in 127.0.0.0/8, which has many source addresses"));
   }
   if (limits.available_bytes && needs.memory_bytes > *limits.available_bytes) {
     return make_error(
         ErrorCode::kUnsupported,
-        fmt::format("the load needs about {} of memory and {} are available: take "
-                    "fewer clients or free some",
+        fmt::format("the load needs about {} of memory and {} are available: use fewer clients, or "
+                    "free some memory",
                     format_bytes(needs.memory_bytes), format_bytes(*limits.available_bytes)));
   }
   return {};

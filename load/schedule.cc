@@ -109,7 +109,7 @@ class StageParser {
     }
     if (level_ && *level_ != from) {
       return wrong_item(item, fmt::format("begins at {} clients, but the stage before it ends at "
-                                          "{}; let them meet, or put a ramp between them",
+                                          "{}; use the same number, or put a ramp between them",
                                           from, *level_));
     }
     stages_.push_back({std::move(name), from, to, duration_ns});
@@ -122,7 +122,7 @@ class StageParser {
     if (const size_t open = item.find("x("); open != std::string_view::npos && item.back() == ')') {
       const auto times = parse_number<uint32_t>(trim(item.substr(0, open)));
       if (!times || *times == 0) return wrong_item(item, "write a repeat as 3x(...)");
-      if (nesting >= kMaxNesting) return wrong_item(item, "repeats are nested too deep");
+      if (nesting >= kMaxNesting) return wrong_item(item, "repeats are nested too deeply");
       const std::string_view body = item.substr(open + 2, item.size() - open - 3);
       for (uint32_t i = 0; i < *times; ++i) TOPSPIN_TRY(parse(body, nesting + 1));
       return {};
@@ -132,7 +132,7 @@ class StageParser {
     if (const size_t equals = item.find('='); equals != std::string_view::npos) {
       const std::string_view given = trim(item.substr(0, equals));
       if (!is_name(given)) {
-        return wrong_item(item, "a stage's name is letters, digits, - and _, at most 64");
+        return wrong_item(item, "the name of a stage has at most 64 letters, digits, - and _");
       }
       name = given;
       rest = trim(item.substr(equals + 1));
@@ -175,7 +175,8 @@ class StageParser {
     }
     const auto duration = parse_duration(rest);
     if (!duration || *duration < 0) {
-      return wrong_item(item, fmt::format("\"{}\" is no duration; write 10s, 500ms or 2m", rest));
+      return wrong_item(item,
+                        fmt::format("\"{}\" is not a duration; write 10s, 500ms or 2m", rest));
     }
     return add(item, name.empty() ? default_name(from, to) : name, from, to, *duration);
   }
@@ -226,14 +227,14 @@ Result<double> parse_rate(std::string_view text) {
       seconds = 3600;
     } else if (unit != "s") {
       return make_error(ErrorCode::kUsage,
-                        fmt::format("\"{}\" is no rate; write 10/s, 600/m or 5000/h", whole));
+                        fmt::format("\"{}\" is not a rate; write 10/s, 600/m or 5000/h", whole));
     }
     text = text.substr(0, slash);
   }
   const auto value = parse_number<double>(trim(text));
   if (!value || !std::isfinite(*value) || *value <= 0) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("\"{}\" is no rate; write 10/s, 600/m or 5000/h", whole));
+                      fmt::format("\"{}\" is not a rate; write 10/s, 600/m or 5000/h", whole));
   }
   return *value / seconds;
 }

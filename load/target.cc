@@ -72,8 +72,9 @@ Result<TargetParts> split_target(const std::string& text) {
     std::string name(rest.substr(0, scheme));
     std::transform(name.begin(), name.end(), name.begin(),
                    [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
-    if (name == "https") return wrong("the load speaks plain HTTP and no TLS");
-    if (name != "http") return wrong(fmt::format("{} is no scheme that the load speaks", name));
+    if (name == "https") return wrong("topspin load does not speak TLS; use an http:// URL");
+    if (name != "http")
+      return wrong(fmt::format("the load does not know the scheme {}; use an http:// URL", name));
     parts.is_url = true;
     rest.remove_prefix(scheme + 3);
     rest = rest.substr(0, rest.find('#'));  // a fragment is never sent
@@ -83,7 +84,7 @@ Result<TargetParts> split_target(const std::string& text) {
       if (parts.path.front() == '?') parts.path.insert(0, "/");
       rest = rest.substr(0, end);
     }
-    if (rest.find('@') != std::string_view::npos) return wrong("a user's name is not taken");
+    if (rest.find('@') != std::string_view::npos) return wrong("leave out the user name");
   }
   std::string_view port;
   bool has_port = false;
@@ -104,9 +105,9 @@ Result<TargetParts> split_target(const std::string& text) {
     parts.host = rest.substr(0, colon);
     if (has_port) port = rest.substr(colon + 1);
     if (parts.host.find(':') != std::string::npos)
-      return wrong("an IPv6 address stands in brackets");
+      return wrong("write an IPv6 address in brackets");
     if (const size_t slash = port.find('/'); slash != std::string_view::npos && !parts.is_url)
-      return wrong("a path belongs to a URL");
+      return wrong("only a URL has a path; write http://HOST:PORT/PATH");
   }
   if (parts.host.empty()) return wrong("no host");
   if (!has_port && !parts.is_url) return wrong("no port");
@@ -116,7 +117,7 @@ Result<TargetParts> split_target(const std::string& text) {
   }
   const auto [end, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);
   if (error != std::errc() || end != port.data() + port.size() || parts.port == 0)
-    return wrong("the port is no number from 1 to 65535");
+    return wrong("the port must be a number from 1 to 65535");
   return parts;
 }
 

@@ -224,14 +224,15 @@ class TcpConnect : public Workload {
 WorkloadType tcp_connect_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kTcpConnect;
-  type.help = "Connect, say a request, read until close, close; once a period";
+  type.help =
+      "Each client connects, sends a request, and reads until the server closes, once per period";
   type.examples = "  topspin load tcp-connect --target 127.0.0.1:8080 --clients 50 --period 1s";
   type.options = options_of(
-      schedule_options(),
-      {period_option(), grid_option(),
-       text_option("request", "What to say once connected (nothing)", &LoadOptions::request),
-       number_option("expect-bytes", "An answer shorter than this is truncated", 0,
-                     uint64_t{1} << 40, &LoadOptions::expect_bytes)});
+      schedule_options(), {period_option(), grid_option(),
+                           text_option("request", "What to send once connected (default: nothing)",
+                                       &LoadOptions::request),
+                           number_option("expect-bytes", "An answer shorter than this is truncated",
+                                         0, uint64_t{1} << 40, &LoadOptions::expect_bytes)});
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,
                 const LoadProgressSink& progress) {
     TcpConnect workload;

@@ -305,25 +305,26 @@ class UdpFlood {
 WorkloadType udp_flood_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kUdpFlood;
-  type.help = "Small datagrams at a rate or flat out";
+  type.help = "Small datagrams at a rate, or as fast as possible";
   type.examples = "  topspin load udp-flood --target 127.0.0.1:9999 --rate 200000/s --duration 5s";
   type.datagrams = true;
   type.only_stage = "flood";
   type.options = {
-      rate_option("rate", "Datagrams over all flows, as 100000/s (flat out)",
+      rate_option("rate",
+                  "Datagrams over all flows, such as 100000/s (default: as fast as possible)",
                   &LoadOptions::packets_per_s),
       duration_option("duration", "How long", &LoadOptions::duration_ns, "10s"),
       number_option("flows", "Connected sockets to send from", 1, 65'535, &LoadOptions::flows, "1"),
       number_option("size", "Bytes of a datagram", 1, kMessageBytesMax, &LoadOptions::message_bytes,
                     "16"),
-      flag_option("gso", "One flow: the kernel cuts big buffers into the datagrams",
+      flag_option("gso", "For one flow: the kernel cuts large buffers into datagrams",
                   &LoadOptions::gso),
   };
   type.check = [](const LoadOptions& options) -> Status {
     if (options.packets_per_s <= kMaxPacketsPerS) return {};
     return make_error(ErrorCode::kUsage,
-                      fmt::format("the rate must be at most {:.0f} datagrams a second; leave "
-                                  "--rate out to send as fast as it goes",
+                      fmt::format("the rate must be at most {:.0f} datagrams per second; leave "
+                                  "--rate out to send as fast as possible",
                                   kMaxPacketsPerS));
   };
   type.run = [](const LoadOptions& options, const Target& target, const std::atomic<bool>& stop,

@@ -66,8 +66,8 @@ class UdpPingpong : public Workload {
     }
     if (shared_ && !target.can_spread) {
       return make_error(ErrorCode::kUsage,
-                        "--sockets shared takes a target in 127.0.0.0/8, where every source "
-                        "address is at hand; else use --sockets own");
+                        "--sockets shared needs a target in 127.0.0.0/8, where every source "
+                        "address can be used; use --sockets own for others");
     }
     if (shared_) {
       needs.descriptors = kSharedSockets + kSpareDescriptors;
@@ -450,7 +450,7 @@ class UdpPingpong : public Workload {
 WorkloadType udp_pingpong_workload() {
   WorkloadType type;
   type.kind = WorkloadKind::kUdpPingpong;
-  type.help = "N clients, each its own flow, one ping a period";
+  type.help = "Each client is a flow of its own and sends one ping per period";
   type.examples =
       "  topspin load udp-pingpong --target 127.0.0.1:8888 \\\n"
       "    --stages \"0:15000 over 60s, hold 30s, 15000:0 over 60s\"\n"
@@ -462,25 +462,27 @@ WorkloadType udp_pingpong_workload() {
   size.set = [set = size.set](LoadDraft& draft, const std::string& text) -> Status {
     if (draft.options.wire != WireProfile::kNumbered) {
       return make_error(ErrorCode::kUsage,
-                        "is for the wire numbered; a ping of the others has its own size");
+                        "is only for the wire numbered; the others have a fixed size");
     }
     return set(draft, text);
   };
   type.options = options_of(
       schedule_options(),
       {period_option(), grid_option(),
-       flag_option("closed", "Send, wait for the reply without end, sleep a period, again",
-                   &LoadOptions::closed_loop),
+       flag_option(
+           "closed",
+           "Closed loop: send, wait for the reply without a limit, sleep for a period, repeat",
+           &LoadOptions::closed_loop),
        choice_option<WireProfile>("wire",
-                                  "ping4: \"PING\"; fixed32: 32 bytes; numbered: number and time "
-                                  "stamp, which an echo server brings back",
+                                  "ping4: \"PING\"; fixed32: 32 bytes; numbered: a number and a "
+                                  "timestamp, which the server must echo",
                                   &LoadOptions::wire,
                                   {{"ping4", WireProfile::kPing4},
                                    {"fixed32", WireProfile::kFixed32},
                                    {"numbered", WireProfile::kNumbered}}),
        std::move(size),
        choice_option<SocketMode>(
-           "sockets", "own: one a client; shared: few, with source addresses in 127.0.0.0/8",
+           "sockets", "own: one per client; shared: a few, with source addresses in 127.0.0.0/8",
            &LoadOptions::sockets,
            {{"auto", SocketMode::kAuto},
             {"own", SocketMode::kOwn},

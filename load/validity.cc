@@ -55,9 +55,9 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
        accounts.scheduled, limits.never_scheduled_share,
        "the generator or the host was too slow: never sent", "due messages");
   over(accounts.send_errors, accounts.scheduled, limits.send_error_share,
-       "our own kernel refused to send", "due messages");
+       "the local kernel refused to send", "due messages");
   over(result.own.receive_drops, accounts.sent, limits.receive_drop_share,
-       "replies were dropped at our own receive buffers, for", "messages");
+       "replies were dropped at the generator's receive buffers, for", "messages");
   // Flat out the generator is meant to be busy.
   const bool flat_out = !result.has_plan && !result.closed_loop;
   if (!flat_out && share_ns(result.own.cpu_ns, result.own.wall_ns) > limits.own_cpu_share) {

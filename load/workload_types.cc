@@ -28,9 +28,9 @@ bool WorkloadType::takes(std::string_view option) const {
 
 const std::vector<LoadOption>& common_load_options() {
   static const std::vector<LoadOption> kOptions = {
-      duration_option("timeout", "After this a reply is late, a connection given up",
+      duration_option("timeout", "A reply is late, and a connection is given up, after this time",
                       &LoadOptions::timeout_ns, "1s"),
-      duration_option("late-after", "A send later than this counts as late (10ms)",
+      duration_option("late-after", "A message sent later than this counts as late (default 10ms)",
                       &LoadOptions::late_after_ns, {}, true),
   };
   return kOptions;
@@ -40,19 +40,21 @@ std::vector<LoadOption> schedule_options() {
   LoadOption stages;
   stages.name = "stages";
   stages.help =
-      "As \"0:15000 over 60s, hold 30s, 15000:0 over 60s\"; also \"stairs 0:500 by 100 every 10s\" "
-      "and \"3x(...)\"";
+      "Such as \"0:15000 over 60s, hold 30s, 15000:0 over 60s\"; also \"stairs 0:500 by 100 every "
+      "10s\" and \"3x(...)\"";
   stages.set = [](LoadDraft& draft, const std::string& text) -> Status {
     draft.stages = text;
     return {};
   };
   return {
       std::move(stages),
-      number_option("clients", "Clients at the top (1), instead of --stages", 1, kMaxClients,
-                    &LoadDraft::clients),
-      rate_option("arrive", "How fast they come, as 10/s (all at once)", &LoadDraft::arrive_per_s),
-      duration_option("hold", "How long all stay (10s)", &LoadDraft::hold_ns),
-      rate_option("leave", "How fast they go, as 10/s (all at once)", &LoadDraft::leave_per_s),
+      number_option("clients", "Greatest number of clients, instead of --stages (default 1)", 1,
+                    kMaxClients, &LoadDraft::clients),
+      rate_option("arrive", "How fast clients come, such as 10/s (default: all at once)",
+                  &LoadDraft::arrive_per_s),
+      duration_option("hold", "How long all clients stay (default 10s)", &LoadDraft::hold_ns),
+      rate_option("leave", "How fast clients leave, such as 10/s (default: all at once)",
+                  &LoadDraft::leave_per_s),
   };
 }
 
@@ -62,14 +64,14 @@ std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<Lo
 }
 
 LoadOption period_option() {
-  return duration_option("period", "Each client is due once in this", &LoadOptions::period_ns,
+  return duration_option("period", "Each client sends once in this time", &LoadOptions::period_ns,
                          "1s");
 }
 
 LoadOption grid_option() {
   return duration_option(
       "grid",
-      "Clients are due at multiples of this, some at a time (period / 1000); 0: each on its own",
+      "Clients send at multiples of this time (default period / 1000); 0: each at its own moment",
       &LoadOptions::grid_ns, {}, true);
 }
 
@@ -77,7 +79,7 @@ Status finish_stages(LoadDraft& draft) {
   const bool short_form = draft.clients || draft.arrive_per_s || draft.hold_ns || draft.leave_per_s;
   if (draft.stages && short_form) {
     return make_error(ErrorCode::kUsage,
-                      "give either stages or clients with arrive, hold and leave");
+                      "give either stages, or clients with arrive, hold and leave");
   }
   if (draft.stages) {
     TOPSPIN_ASSIGN(draft.options.stages, parse_stages(*draft.stages));

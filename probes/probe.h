@@ -1,9 +1,9 @@
 // Probe: one thing that topspin measures of the subject. A probe is a folder of probes/, with its
 // BPF, its user side, and a line in probes/all.cc; docs/new-probe.md says how one is added.
 //
-// Each probe has a ladder of ways to measure and stands on the highest rung that this kernel and
-// these privileges allow. One that cannot run is a recorded reason, never a failure. All live on
-// one thread, the session's.
+// Each probe has a ladder of ways to measure, and uses the best rung that this kernel and these
+// privileges allow. If none works, the reason is recorded; that is never a failure. All live on one
+// thread, the session's.
 #pragma once
 
 #include <cstdint>
@@ -106,7 +106,7 @@ class Probe {
   /// Sets what it has measured since the previous call, or since it was opened; its losses too.
   virtual void read(ProbeInterval& interval) = 0;
 
-  /// What ending here cuts off, as of the last read().
+  /// What the end of the run cuts off, as of the last read().
   virtual LossInterval end_losses() const { return {}; }
 
   /// The Linux capabilities (CAP_* numbers) that read() needs after opening.
@@ -146,8 +146,8 @@ struct ProbeKind {
   /// which a recording opens itself.
   std::unique_ptr<Probe> (*open)(ProbeContext& context) = nullptr;
 
-  /// For `doctor`: opens each rung for real, on topspin itself, which is the subject, has it see
-  /// something and closes it. Nothing is inferred from versions or configuration.
+  /// For `doctor`: opens each rung on topspin itself as the subject, checks that it sees something,
+  /// and closes it. Nothing is inferred from versions or configuration.
   void (*examine)(ProbeContext& self, std::vector<RungReport>& reports) = nullptr;
 
   /// Whether the user asks for it; nullptr: it is measured always.
@@ -170,14 +170,14 @@ bool is_asked_for(const ProbeOptions& options, const std::string& probe);
 bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung);
 
 /// Calls `open` for each rung of the ladder that the user left to this probe, from the top, until
-/// one opens. Says where the probe stands, and why not higher.
+/// one opens. Returns the rung that opened, and why no better one did.
 ProbeStatus climb(const std::string& probe, std::span<const Rung> ladder,
                   const ProbeOptions& options, const std::function<Status(Rung)>& open);
 
 /// What a probe on BPF needs after opening.
 std::vector<int> bpf_capabilities_needed();
 
-/// A rung that refuses to open, with what mends that.
+/// A rung that does not open, with the remedy.
 RungReport refused_rung(const std::string& probe, Rung rung, const Error& error);
 
 /// For examine(): some sleeps and some CPU time of topspin's own.

@@ -101,7 +101,7 @@ class OpenProbes final : public Probes {
     context_.events.emplace_back(
         context_.subject.kind == SubjectSpec::Kind::kCgroup
             ? "topspin itself runs in the cgroup that it watches: its own threads are left out "
-              "(the cgroup's own sums, memory and perf counters, have them)"
+              "(but the cgroup's memory and perf counters include them)"
             : "topspin itself is a descendant of the process that it watches: its own threads "
               "are left out");
   }

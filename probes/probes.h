@@ -29,7 +29,7 @@ class Probes {
   /// What the probes measured since the previous call, or since open().
   virtual ProbeInterval take_interval() = 0;
 
-  /// What is to be told about the subject, a sentence each, since the last call.
+  /// Messages about the subject since the last call, one sentence each.
   virtual std::vector<std::string> take_events() = 0;
 
   /// Readable when handle_events() should be called, soon: some probes cost nothing until the
@@ -46,8 +46,8 @@ class Probes {
   virtual std::vector<std::string> doubts(bool is_command,
                                           const std::optional<CommandUsage>& usage) const = 0;
 
-  /// What ending here cuts off, as of the last interval: waits still open (right-censored). To be
-  /// merged into the losses of the last tick, and of no other.
+  /// What the end of the run cuts off, as of the last interval: waits still open (right-censored).
+  /// To be merged into the losses of the last tick, and of no other.
   virtual LossInterval end_losses() const = 0;
 
   /// The Linux capabilities (CAP_* numbers) that must be kept after opening for take_interval() to

@@ -1,4 +1,4 @@
-// Which value stands in which column: the one list for the writer's INSERTs and the reader's
+// Which value is in which column: the one list for the writer's INSERTs and the reader's
 // SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
 // explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists
 // too. The columns of table tick are the plain numbers of core/numbers.h, by their names: one that
@@ -124,8 +124,8 @@ void for_each_load_part_column(Part& part, Visit visit) {
       [&](std::string_view name, auto field) { visit("", name, part.accounts.*field); });
 }
 
-/// What of a flow's row stays as it was when first stored (as do its ends, which are text and
-/// written apart), and what each tick may change.
+/// The columns of a flow that never change after it is first stored (its ends do not either; they
+/// are text and written separately), and those that each tick may change.
 template <typename Flow, typename Visit>
 void for_each_fixed_flow_column(Flow& flow, Visit visit) {
   visit("", "flow", flow.id);

@@ -86,8 +86,8 @@ Status check_existing(const std::string& path, const std::string& directory,
   const bool trusted = file.st_uid == ::geteuid() || file.st_uid == 0 || file.st_uid == owner.uid;
   if (shared && !trusted) {
     return make_error(ErrorCode::kPermission,
-                      fmt::format("{} belongs to another user in a directory that everybody may "
-                                  "write; choose another file with --db",
+                      fmt::format("{} belongs to another user, in a directory that everybody may "
+                                  "write to; choose another file with --db",
                                   path));
   }
   return {};

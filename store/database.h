@@ -24,7 +24,7 @@ std::span<const char* const> migrations();
 /// makes an empty file ours (application_id).
 Status migrate(Connection& connection, std::span<const char* const> steps);
 
-/// Marks run ?1 as interrupted, as far as it came.
+/// Marks run ?1 as interrupted, with what was stored of it.
 inline constexpr std::string_view kMarkInterruptedSql =
     "UPDATE run SET status = 'interrupted',"
     " duration_ns = (SELECT coalesce(max(elapsed_ns), 0) FROM tick WHERE tick.run = ?1),"
@@ -48,7 +48,8 @@ struct FileOwner {
 /// Opens or creates `path`, brings it to the newest schema and into WAL mode. A file that is
 /// created here is given to `owner`; one that was there keeps its owner. A symbolic link as the
 /// last part of the path is refused, and so is another user's file in a sticky directory that
-/// everybody may write: with privilege we would follow what someone else planted.
+/// everybody may write: a privileged topspin would otherwise follow a link that someone else
+/// planted.
 Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
                                                      const FileOwner& owner);
 

@@ -1,4 +1,4 @@
-// The gate's log in a run store's file: what was accepted on purpose and why, and which verdicts
+// The gate's log in a database: which changes were accepted as intended and why, and which verdicts
 // were given.
 //
 // Entries are only added: what was once accepted stays accepted. All texts are hostile. A log is
@@ -14,8 +14,8 @@
 
 namespace topspin {
 
-/// A change, or a whole level, that was taken on purpose. It speaks of a stored run or of a row of
-/// a series from elsewhere: exactly one of `run_id` and `series` is set.
+/// A change, or a whole level, that was accepted as intended. It refers to a stored run or to a row
+/// of a series from a file: exactly one of `run_id` and `series` is set.
 struct Acceptance {
   enum class Kind : uint8_t {
     kBaseline,  // every change up to here: this is the level to be held from now on

@@ -198,7 +198,7 @@ class Merge {
     TOPSPIN_ASSIGN(Transaction writing, Transaction::begin(into_));
     TOPSPIN_ASSIGN(const int64_t known, count_of(id));
     if (known != 0) {  // another merge was faster
-      return make_error(ErrorCode::kInput, "it was stored meanwhile");
+      return make_error(ErrorCode::kInput, "another program stored it meanwhile");
     }
     TOPSPIN_TRY(into_.execute(fmt::format("DELETE FROM run WHERE run = {}", number)));
     for (const RunTable& table : tables_) {

@@ -1,7 +1,7 @@
-// Joins databases: the runs of one copied into another, exactly, under numbers of that one.
+// Joins databases: copies the runs of one exactly into another, which gives them new numbers.
 //
-// A run is known by its id, so joining twice changes nothing. Every table goes along, those of
-// later steps of the schema too: its columns say how a table hangs on a run.
+// A run is known by its id, so joining twice changes nothing. Every table is copied, including
+// those of later schemas: the columns of a table say how its rows belong to a run.
 #pragma once
 
 #include <cstdint>

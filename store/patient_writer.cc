@@ -57,7 +57,7 @@ Status PatientWriter::flush() {
     queue_.pop_front();
   }
   if (last_error_) {
-    notice_ = fmt::format("the database can be written again: {} tick{} stored late, {} given up",
+    notice_ = fmt::format("the database can be written again: {} tick{} stored late, {} dropped",
                           stored_late_, stored_late_ == 1 ? "" : "s", given_up_in_spell_);
     last_error_.reset();
     stored_late_ = given_up_in_spell_ = 0;

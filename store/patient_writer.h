@@ -2,8 +2,8 @@
 // by another program, or on a full disk.
 //
 // What cannot be stored waits in memory, in order, within kMaxWaitingBytes, and is tried again.
-// Beyond the bound the oldest ticks are given up and counted in the next tick that is stored
-// (LossInterval::ticks_unstored). An error that time does not mend is passed on at once. Lives on
+// Beyond the bound the oldest ticks are dropped and counted in the next tick that is stored
+// (LossInterval::ticks_unstored). An error that waiting does not fix is returned at once. Lives on
 // the session's thread; a call takes no longer than the database's own patience
 // (WriterOptions::busy_timeout_ms).
 #pragma once
@@ -52,8 +52,8 @@ class PatientWriter final : public RunWriter {
   Status retry();
   bool waiting() const { return !queue_.empty(); }
 
-  /// What somebody should be told of: that ticks wait and why, that they were stored after all, how
-  /// many were given up. Once each.
+  /// Messages for the user: that ticks wait and why, that they were stored, how many were dropped.
+  /// Each is returned once.
   std::optional<std::string> take_notice() { return std::exchange(notice_, std::nullopt); }
 
  private:

@@ -1,4 +1,4 @@
-// Changes to runs that are stored already: removing them, and their labels.
+// Changes to stored runs: removing them, and changing their labels.
 //
 // A change is made in one transaction, or not at all. The file is opened for it and closed again;
 // not thread-safe. What people type goes through ci/run_selection.h first: here runs are named by

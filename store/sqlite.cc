@@ -92,12 +92,12 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
     case SQLITE_PERM:
     case SQLITE_AUTH:
       if (!write) {
-        return make_error(ErrorCode::kPermission,
-                          fmt::format("{} holds a write that was cut short and that this user may "
-                                      "not undo; open it as its owner, or copy it, with its -wal "
-                                      "and -journal, to a directory of your own",
-                                      path),
-                          os_errno);
+        return make_error(
+            ErrorCode::kPermission,
+            fmt::format("{} has an unfinished write that this user may not undo; open it as its "
+                        "owner, or copy it, with its -wal and -journal, to a directory of your own",
+                        path),
+            os_errno);
       }
       return make_error(ErrorCode::kPermission,
                         fmt::format("{} cannot be written by this user; check the rights of the "
@@ -109,8 +109,8 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
     case SQLITE_MISMATCH:
     case SQLITE_TOOBIG:
       return make_error(ErrorCode::kInput,
-                        fmt::format("{} does not have the shape of a topspin database ({}); choose "
-                                    "another file with --db",
+                        fmt::format("{} does not have the tables of a topspin database ({}); "
+                                    "choose another file with --db",
                                     path, detail));
     default:
       return make_error(

@@ -88,16 +88,18 @@ Status check_accept(const AcceptOptions& o) {
                       "give either a RUN, which becomes the baseline, or --change INDEX");
   }
   if (o.because.empty())
-    return make_error(ErrorCode::kUsage, "say why with --because TEXT; it is kept with the change");
+    return make_error(ErrorCode::kUsage,
+                      "give the reason with --because TEXT; it is stored with the change");
   if (!o.run.empty() && (!o.gate.sides.empty() || !o.gate.column.empty() ||
                          !o.gate.margin.empty() || !o.gate.better.empty())) {
     return make_error(ErrorCode::kUsage,
-                      "--of, --column, --margin and --better belong to --change; a RUN is the "
-                      "baseline of whatever it measured");
+                      "--of, --column, --margin and --better need --change; a RUN becomes the "
+                      "baseline of everything that it measured");
   }
   if (!o.gate.series.empty() && (!o.change || o.gate.db.empty() || !o.gate.sides.empty())) {
-    return make_error(ErrorCode::kUsage,
-                      "of a --series, give --change INDEX and the --db that keeps the log");
+    return make_error(
+        ErrorCode::kUsage,
+        "--series needs --change INDEX, and --db for the database that keeps the log");
   }
   return {};
 }
@@ -140,14 +142,14 @@ void add_accept_command(CLI::App& root, Action& action) {
   const OptionGroup options(*command, "Options");
   options.option("--change", o->change, "INDEX",
                  "The change that gate --history shows at this index");
-  options.option("--because", o->because, "TEXT", "Why; the database keeps it");
-  options.option("--metric", o->metric, "NAME", "Of this metric only (default: all)");
+  options.option("--because", o->because, "TEXT", "The reason; it is stored in the database");
+  options.option("--metric", o->metric, "NAME", "Only this metric (default: all)");
   options
       .option("--of", o->gate.sides, "RUNS",
-              "With --change: the runs that the history was made of (default: all)")
+              "With --change: the runs of the history (default: all)")
       ->expected(1);
   options.option("--series", o->gate.series, "FILE.csv",
-                 "With --change: the CSV file that the history was made of; needs --db");
+                 "With --change: the CSV file of the history; needs --db");
   add_gate_options(*command, o->gate);
   command->footer(
       "Examples:\n"

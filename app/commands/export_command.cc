@@ -50,8 +50,9 @@ Status check_options(const ExportOptions& o) {
                            std::initializer_list<std::string_view> takers) -> Status {
     if (given.empty() || std::find(takers.begin(), takers.end(), o.format) != takers.end())
       return {};
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("{} means nothing to --format {}", option, o.format));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} has no effect with --format {}; leave it out", option, o.format));
   };
   TOPSPIN_TRY(belongs(o.table, "--table", {"csv"}));
   TOPSPIN_TRY(belongs(o.histogram, "--histogram", {"hdr"}));
@@ -61,8 +62,8 @@ Status check_options(const ExportOptions& o) {
     return make_error(ErrorCode::kUsage, "give either --collector or -o, not both");
   if (is_of_judgement(o.format) && !o.runs.empty()) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--format {} is of a judgement, not of runs: the gate's last, or "
-                                  "--judgement FILE",
+                      fmt::format("--format {} exports a judgement and takes no RUN: it is the "
+                                  "gate's last one, or that of --judgement FILE",
                                   o.format));
   }
   return {};
@@ -101,10 +102,10 @@ Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& 
   TOPSPIN_ASSIGN(auto runs,
                  select_runs(store, o.runs.empty() ? std::vector<std::string>{"last"} : o.runs));
   if (o.format == "hdr" && runs.size() > 1) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--format hdr is of one run, and these are {}; give one, such as "
-                                  "#{}",
-                                  runs.size(), runs.back().number));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("--format hdr exports one run, but {} were named; give one, such as #{}",
+                    runs.size(), runs.back().number));
   }
   return runs;
 }
@@ -141,20 +142,20 @@ void add_export_command(CLI::App& root, Action& action) {
   add_database_option(*command, o->db);
   OptionGroup(*command, kStorageGroup)
       .option("--judgement", o->judgement, "FILE",
-              "Of junit and github: a file of `gate --format json` (default: the last judgement in "
-              "the database)");
+              "For junit and github: a file written by `gate --format json` (default: the last "
+              "judgement in the database)");
   const OptionGroup display(*command, kDisplayGroup);
   display.choice("--format", o->format, "FORMAT", format_names(),
-                 "Of runs: json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded. Of the "
-                 "gate's last judgement: junit or github");
+                 "For runs: json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded. For "
+                 "the gate's last judgement: junit or github");
   display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
   display.option("--table", o->table, "NAME",
-                 "Of csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, "
+                 "For csv: ticks (default), flows, threads, owners, sockets, syscalls, stacks, "
                  "counters, stages, loads, load_parts, events or runs");
   display.option("--histogram", o->histogram, "NAME",
-                 "Of hdr: which one (default reply_latency_ns)");
+                 "For hdr: the histogram (default reply_latency_ns)");
   display.option("--collector", o->collector, "ADDRESS:PORT",
-                 "Of ipfix: send it by UDP to a collector");
+                 "For ipfix: send the flows to a collector by UDP");
   command->footer(
       "Examples:\n"
       "  topspin export last --format ndjson | jq 'select(.type == \"tick\") | .packets'\n"

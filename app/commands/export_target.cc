@@ -31,8 +31,9 @@ constexpr size_t kPauseAfterBytes = 10'000;
 constexpr useconds_t kPauseUs = 1000;
 
 Error no_collector(const std::string& text) {
-  return make_error(ErrorCode::kUsage,
-                    fmt::format("--collector {} is no ADDRESS:PORT such as 127.0.0.1:4739", text));
+  return make_error(
+      ErrorCode::kUsage,
+      fmt::format("--collector {} must be ADDRESS:PORT, such as 127.0.0.1:4739", text));
 }
 
 /// Endings of well-known formats that nothing here writes.
@@ -56,8 +57,8 @@ std::optional<int> own_descriptor(std::string_view path) {
 
 Error planted(const std::string& path, std::string_view what) {
   return make_error(ErrorCode::kPermission,
-                    fmt::format("{} is {} of another user in a directory that everybody may write; "
-                                "choose another file for -o",
+                    fmt::format("{} is {} of another user, in a directory that everybody may write "
+                                "to; choose another file for -o",
                                 path, what));
 }
 

@@ -37,7 +37,8 @@ int keep_and_show(const Result<Judgement>& judgement, const GateOptions& o) {
         {wall_now_ns(), judgement->mode, std::string(verdict_name(judgement->verdict)),
          judgement->exit_code, judgement->seed, judgement_json(*judgement)});
     if (!logged.ok())
-      say(fmt::format("the verdict is not kept in the database: {}", logged.error().message));
+      say(fmt::format("the verdict could not be stored in the database: {}",
+                      logged.error().message));
   }
   return show(judgement, o);
 }
@@ -49,15 +50,16 @@ int show_series(const GateOptions& o) {
 
 int run_aa(const GateOptions& o) {
   if (o.history || !o.series.empty() || o.sides.size() > 1) {
-    return fail(make_error(ErrorCode::kUsage,
-                           "--aa N takes the stored runs of one commit, or of one selector"));
+    return fail(make_error(
+        ErrorCode::kUsage,
+        "--aa N judges the stored runs of one commit or of one selector; leave out the rest"));
   }
   if (*o.aa_trials < 1 || *o.aa_trials > kMostAaTrials) {
-    return fail(make_error(ErrorCode::kUsage, fmt::format("--aa {} is not from 1 to {}",
+    return fail(make_error(ErrorCode::kUsage, fmt::format("--aa {} must be from 1 to {}",
                                                           *o.aa_trials, kMostAaTrials)));
   }
   if (o.format != "text" && o.format != "json")
-    return fail(make_error(ErrorCode::kUsage, "--aa N takes --format text or json"));
+    return fail(make_error(ErrorCode::kUsage, "--aa N supports only --format text or json"));
   const auto check = check_stored_aa(o);
   if (!check.ok()) return fail(check.error());
   const Status delivered =
@@ -83,13 +85,14 @@ int run_gate(GateOptions o) {
   if (o.aa_trials) return run_aa(o);
   if (o.history) {
     if (o.sides.size() > 1 || (!o.series.empty() && !o.sides.empty())) {
-      return fail(make_error(ErrorCode::kUsage,
-                             "a history is --series FILE.csv, or the stored runs of one selector"));
+      return fail(
+          make_error(ErrorCode::kUsage,
+                     "--history takes either --series FILE.csv or one selector of stored runs"));
     }
     return o.series.empty() ? keep_and_show(judge_stored_history(o), o) : show_series(o);
   }
   if (!o.series.empty() || !o.acknowledged.empty()) {
-    return fail(make_error(ErrorCode::kUsage, "--series and --acknowledge belong to --history"));
+    return fail(make_error(ErrorCode::kUsage, "--series and --acknowledge need --history"));
   }
   if (o.sides.empty()) {
     o.sides = {"side=a", "side=b"};
@@ -112,7 +115,7 @@ void add_compare_command(CLI::App& root, Action& action) {
   const OptionGroup options(*command, "Options");
   options
       .option("--samples", o->samples, "A.csv B.csv",
-              "Two CSV files of numbers from anywhere instead of runs")
+              "Compare two CSV files of numbers instead of runs")
       ->expected(2);
   options.flag("--paired", o->paired, "Row i of A and row i of B were measured together");
   add_gate_options(*command, *o);
@@ -138,17 +141,18 @@ void add_gate_command(CLI::App& root, Action& action) {
                                kRunHelp))
       ->option_text("A B");
   const OptionGroup options(*command, "Options");
-  options.flag("--history", o->history, "Look for changes of level over all runs, oldest first");
+  options.flag("--history", o->history,
+               "Look for changes of level in the sequence of runs, oldest first");
   options.option("--series", o->series, "FILE.csv",
                  "With --history: numbers from a CSV file, oldest row first");
   options.option("--time-column", o->time_column, "NAME",
-                 "Of a CSV file: the column that says when (default: time, if there is one)");
+                 "For a CSV file: the column with the time (default: time, if there is one)");
   options.list("--acknowledge", o->acknowledged, "RUN|INDEX",
-               "With --history: the change at this run, or row of a CSV file counted from 0, was "
-               "made on purpose; may be repeated");
+               "With --history: the change at this run, or at this row of the CSV file (from 0), "
+               "was intended; may be repeated");
   options.option("--aa", o->aa_trials, "COUNT",
-                 "Judge the runs of one commit against each other so many times: how often that "
-                 "gives a false alarm, and what can be detected on this host");
+                 "Judge the runs of one commit against each other COUNT times, to show how often "
+                 "this gives a false alarm and what can be detected on this host");
   add_gate_options(*command, *o);
   add_verdict_options(*command, *o, {"text", "json", "markdown", "junit", "github"},
                       "text (default), json, junit, github, or markdown for a comment");

@@ -33,24 +33,24 @@ std::string formatted(const Judgement& judgement, const std::string& format) {
 void add_gate_options(CLI::App& command, GateOptions& o) {
   add_database_option(command, o.db);
   const OptionGroup judging(command, "Options");
-  judging.option("--config", o.config_file, "FILE",
-                 "Directions, margins, rules, and which metrics gate (default gate.toml, if it is "
-                 "there)");
+  judging.option(
+      "--config", o.config_file, "FILE",
+      "Directions, margins, rules, and which metrics gate (default gate.toml, if it exists)");
   judging.option("--seed", o.given_seed, "NUMBER",
                  "Seed of the resampling (default 1); the report names it");
   judging.option("--column", o.column, "NAME",
-                 "Of a CSV file: the column with the numbers (default: its only one)");
+                 "For a CSV file: the column with the numbers (default: its only one)");
   judging.choice("--better", o.better, "DIRECTION", {"lower", "higher"},
-                 "Of a CSV file: what is better, lower (default) or higher");
+                 "For a CSV file: which is better, lower (default) or higher");
   judging.option("--margin", o.margin, "SHARE",
-                 "Of a CSV file: the worsening that is let pass (default 3%)");
+                 "For a CSV file: how much worse still passes (default 3%)");
 }
 
 void add_verdict_options(CLI::App& command, GateOptions& o, std::vector<std::string> formats,
                          std::string format_help) {
   const OptionGroup judging(command, "Options");
-  judging.option("--unit", o.unit, "UNIT", "Of a CSV file: the unit of the numbers");
-  judging.flag("--strict", o.strict, "Exit with 3, not 0, if the evidence decides nothing");
+  judging.option("--unit", o.unit, "UNIT", "For a CSV file: the unit of the numbers");
+  judging.flag("--strict", o.strict, "Exit with 3, not 0, if the verdict is inconclusive");
   const OptionGroup display(command, kDisplayGroup);
   display.choice("--format", o.format, "FORMAT", std::move(formats), std::move(format_help));
   display.option("-o,--output", o.output, "FILE",
@@ -70,7 +70,7 @@ Status load_config(GateOptions& o) {
   }
   if (o.given_seed && *o.given_seed < 0) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--seed {} is not from 0 to 2^63 - 1", *o.given_seed));
+                      fmt::format("--seed {} must be from 0 to 2^63 - 1", *o.given_seed));
   }
   o.seed =
       o.given_seed ? static_cast<uint64_t>(*o.given_seed) : o.config.seed.value_or(kDefaultSeed);
@@ -88,7 +88,7 @@ Result<Metric> metric_of(const GateOptions& o, std::string name) {
     const auto margin = parse_share(o.margin);
     if (!margin) {
       return make_error(ErrorCode::kUsage,
-                        fmt::format("--margin {} is no share such as 3% or 0.03", o.margin));
+                        fmt::format("--margin {} must be a share such as 3% or 0.03", o.margin));
     }
     metric.margin = *margin;
   }

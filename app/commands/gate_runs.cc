@@ -19,10 +19,9 @@ Status refuse_csv_options(const GateOptions& o) {
   if (o.column.empty() && o.time_column.empty() && o.margin.empty() && o.unit.empty() &&
       o.better.empty() && !o.paired)
     return {};
-  return make_error(
-      ErrorCode::kUsage,
-      "--column, --time-column, --margin, --unit, --better and --paired belong to CSV "
-      "files; stored runs have their own metrics, and gate.toml changes them");
+  return make_error(ErrorCode::kUsage,
+                    "--column, --time-column, --margin, --unit, --better and --paired are for CSV "
+                    "files; stored runs have their own metrics, which gate.toml changes");
 }
 
 /// gate.toml's rules, and those of the plan that a run was made by.
@@ -64,8 +63,8 @@ Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
     records.runs = newest_session(std::move(records.runs));
     if (records.runs.size() < all) {
       say(
-          fmt::format("judges the {} runs of the last session of topspin run; {} other runs of the "
-                      "database are left out",
+          fmt::format("judging the {} runs of the last session of topspin run; {} other runs in "
+                      "the database are left out",
                       records.runs.size(), all - records.runs.size()));
     }
   }

@@ -39,9 +39,10 @@ Result<Judgement> compare_samples(const GateOptions& o) {
   TOPSPIN_ASSIGN(const Samples b, read_samples(o.samples[1], o.column));
   TOPSPIN_ASSIGN(const Metric metric, metric_of(o, a.column));
   if (o.paired && a.values.size() != b.values.size()) {
-    return make_error(ErrorCode::kInput,
-                      fmt::format("{} has {} rows and {} has {}; --paired wants as many in both",
-                                  o.samples[0], a.values.size(), o.samples[1], b.values.size()));
+    return make_error(
+        ErrorCode::kInput,
+        fmt::format("{} has {} rows and {} has {}; with --paired both need the same number",
+                    o.samples[0], a.values.size(), o.samples[1], b.values.size()));
   }
   Judgement judgement;
   judgement.mode = "compare";
@@ -70,8 +71,9 @@ Result<std::set<size_t>> parse_indexes(const std::vector<std::string>& texts) {
     size_t index = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
     if (error != std::errc() || end != text.data() + text.size()) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("--acknowledge {} is no index of a row, counted from 0", text));
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("--acknowledge {} must be the index of a row, counted from 0", text));
     }
     indexes.insert(index);
   }

@@ -43,7 +43,8 @@ Status check_packet_file(const LiveCommand& o) {
         "tcpdump -r FILE -w FILE FILTER");
   }
   if (o.record.packet_file == "-")
-    return wrong_usage("live shows flows on standard output; -w needs a file, or use record -w -");
+    return wrong_usage(
+        "live uses standard output for the screen; give -w a file, or use record -w -");
   return {};
 }
 
@@ -81,17 +82,13 @@ void add_live_command(CLI::App& root, const TrailingCommand& trailing, Action& a
       .option("-r,--read", o->file, "FILE", "Show a capture file instead of an interface");
   OptionGroup(*command, kStorageGroup)
       .option("--db", o->record.observe.db, "FILE",
-              "Record into this database while showing (default: keep nothing)");
+              "Also record into this database (default: store nothing)");
   add_look_options(*command, o->look);
   command->footer(
-      "Examples:\n"
-      "  topspin -i lo 'port 8888'\n"
-      "  topspin live -i lo --period 1s udp port 8888 -- node server.js 8888\n"
-      "  topspin live -i eth0 --once --rows 20\n"
-      "  topspin live -r capture.pcap\n"
-      "  topspin live -i eth0 -w packets.pcap\n"
-      "\n"
-      "Press h on the screen for its keys. Without a terminal it prints a line a tick.");
+      "Examples:\n  topspin -i lo 'port 8888'\n  topspin live -i lo --period 1s udp port 8888 -- "
+      "node server.js 8888\n  topspin live -i eth0 --once --rows 20\n  topspin live -r "
+      "capture.pcap\n  topspin live -i eth0 -w packets.pcap\n\nPress h on the screen for its keys. "
+      "Without a terminal it prints one line per tick.");
   command->callback([o, &trailing, &action] {
     o->record.command = trailing;
     action = [o] { return run_live(*o); };

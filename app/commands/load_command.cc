@@ -161,7 +161,7 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   if (!options.ok()) return fail(options.error());
   if (const auto labels = parse_labels(arguments.labels); !labels.ok()) return fail(labels.error());
   if (!arguments.labels.empty() && arguments.db.empty())
-    return fail(wrong_usage("a --label is kept with the result: say where with --db"));
+    return fail(wrong_usage("--label needs --db, the database that stores the result"));
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
@@ -215,7 +215,7 @@ void add_load_option(CLI::App& command, const LoadOption& option, LoadArguments&
 }
 
 constexpr const char* kExitCodes =
-    "Exit codes: 0 fine; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
+    "Exit codes: 0 success; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
     "input or output; 128+n on signal n.";
 
 void add_workload(CLI::App& load, const WorkloadType& type,
@@ -225,17 +225,18 @@ void add_workload(CLI::App& load, const WorkloadType& type,
   const OptionGroup options(command, "Options");
   options
       .option("--target", a.target, type.takes_url ? "HOST:PORT|URL" : "HOST:PORT",
-              type.takes_url ? "Where to: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
-                             : "Where to: HOST:PORT or [IPV6]:PORT; required")
+              type.takes_url
+                  ? "The server: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
+                  : "The server: HOST:PORT or [IPV6]:PORT; required")
       ->required();
   for (const LoadOption& option : type.options) add_load_option(command, option, a);
   for (const LoadOption& option : common_load_options()) add_load_option(command, option, a);
   OptionGroup(command, kStorageGroup)
-      .option("--db", a.db, "FILE", "Keep the result as a run in this database, too");
+      .option("--db", a.db, "FILE", "Also store the result as a run in this database");
   add_label_option(command, a.labels);
   const OptionGroup display(command, kDisplayGroup);
   display.choice("--format", a.format, "FORMAT", {"text", "json"}, "text (default) or json");
-  display.flag("-q,--quiet", a.quiet, "Print no line a second");
+  display.flag("-q,--quiet", a.quiet, "Do not print a line every second");
   command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kExitCodes));
   command.callback([arguments, &type, &action] {
     action = [arguments, &type] { return run(*arguments, type); };
@@ -245,7 +246,7 @@ void add_workload(CLI::App& load, const WorkloadType& type,
 void add_show(CLI::App& load, Action& action) {
   const auto shown = std::make_shared<ShowArguments>();
   CLI::App& command =
-      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one");
+      *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one load");
   command.add_option("RUNS", shown->runs, kRunHelp)->option_text("RUN...")->required();
   add_database_option(command, shown->db);
   OptionGroup(command, kDisplayGroup)
@@ -261,7 +262,7 @@ void add_show(CLI::App& load, Action& action) {
 
 void add_load_command(CLI::App& root, Action& action) {
   CLI::App& load =
-      *root.add_subcommand("load", "Make traffic on a schedule, and account for what came back");
+      *root.add_subcommand("load", "Send traffic on a schedule, and account for the replies");
   load.footer(
       fmt::format("Examples:\n"
                   "  topspin load udp-pingpong --target 127.0.0.1:8888 --clients 100 --hold 30s\n"

@@ -25,8 +25,8 @@ int merge(const MergeOptions& o) {
   for (const std::string& from : o.in) {
     const auto counts = merge_database(o.out, from);
     if (!counts.ok()) return fail(counts.error());
-    fmt::print("{}: {} runs joined, {} were there already{}\n", sanitize_for_terminal(from),
-               counts->runs, counts->present,
+    fmt::print("{}: {} run{} copied, {} already there{}\n", sanitize_for_terminal(from),
+               counts->runs, counts->runs == 1 ? "" : "s", counts->present,
                counts->recording == 0
                    ? ""
                    : fmt::format(", {} left out that are still being recorded", counts->recording));
@@ -43,21 +43,17 @@ int merge(const MergeOptions& o) {
 void add_merge_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand("merge", "Copy the runs of several databases into one");
   auto o = std::make_shared<MergeOptions>();
-  command->add_option("OUT", o->out, "The database that takes them; made if it is not there")
+  command->add_option("OUT", o->out, "The database to copy into; created if it does not exist")
       ->option_text("OUT.db")
       ->required();
-  command->add_option("IN", o->in, "Databases to take runs from; they are only read")
+  command->add_option("IN", o->in, "The databases to copy from; they are only read")
       ->option_text("IN.db...")
       ->required();
   command->footer(
-      "Examples:\n"
-      "  topspin merge all.db host1.db host2.db\n"
-      "  topspin merge ci.db artifacts/*.db\n"
-      "\n"
-      "A run that is there already is not taken twice. A run that is damaged is named and left "
-      "out.\n"
-      "\n"
-      "Exit codes: 0 fine; 2 wrong usage; 4 permission; 5 input or output, or a run was left out.");
+      "Examples:\n  topspin merge all.db host1.db host2.db\n  topspin merge ci.db "
+      "artifacts/*.db\n\nA run that OUT.db already has is not copied again. A damaged run is named "
+      "and left out.\n\nExit codes: 0 success; 2 wrong usage; 4 permission; 5 input or output, or "
+      "a run was left out.");
   command->callback([o, &action] { action = [o] { return merge(*o); }; });
 }
 

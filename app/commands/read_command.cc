@@ -99,14 +99,15 @@ std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& 
   std::vector<std::string> doubts = doubts_of(totals);
   if (totals.time_steps == 0 && static_cast<double>(totals.time_went_backwards) >
                                     kBackwardsShare * static_cast<double>(totals.packets)) {
-    doubts.push_back(fmt::format(
-        "{} of {} packets are stamped earlier than one before them; their times may be wrong",
-        totals.time_went_backwards, totals.packets));
+    doubts.push_back(
+        fmt::format("{} of {} packets have an earlier timestamp than a packet before them; their "
+                    "times may be wrong",
+                    totals.time_went_backwards, totals.packets));
   }
   if (notes.fractions_are_ns) {
     doubts.push_back(
-        "the file says that its stamps are in microseconds, and they are nanoseconds: read as "
-        "these");
+        "the file says that its timestamps are in microseconds, but they are in nanoseconds; "
+        "topspin reads them as nanoseconds");
   }
   if (notes.long_fractions > 0) {
     doubts.push_back(fmt::format(
@@ -211,22 +212,22 @@ void add_read_command(CLI::App& root, Action& action) {
   add_flow_options(*command, o->observe);
   OptionGroup(*command, kCaptureGroup)
       .option("-c,--count", o->max_packets, "COUNT",
-              "Stop after so many packets that the filter lets through")
+              "Stop after COUNT packets that match the filter")
       ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   command
       ->add_flag(
-          "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
+          "-n", [](int64_t) {}, "As in tcpdump; addresses are numbers anyway")
       ->group(kCaptureGroup);
   OptionGroup(*command, kTimeGroup)
       .option("--interval", o->observe.interval, "DURATION",
-              "With --db: time from tick to tick (default 1s)");
+              "With --db: length of a tick (default 1s)");
   const OptionGroup storage(*command, kStorageGroup);
   storage.option("--db", o->observe.db, "FILE", "Store what was read as a run in this database");
   add_label_option(*command, o->observe.labels);
   const OptionGroup display(*command, kDisplayGroup);
   display.choice("--format", o->format, "FORMAT", {"text", "json", "ndjson"},
-                 "text (default), json, or ndjson: one object a flow");
-  display.flag("--flows", o->flows, "After the rest, one JSON object a flow, a line each");
+                 "text (default), json, or ndjson: one object per flow");
+  display.flag("--flows", o->flows, "Then print one JSON object per flow, one per line");
   command->footer(
       "Examples:\n"
       "  topspin read capture.pcap\n"

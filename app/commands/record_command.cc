@@ -31,10 +31,11 @@ void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action&
   auto o = std::make_shared<RecordOptions>();
   auto list = std::make_shared<bool>(false);
   OptionGroup(*command, kCaptureGroup)
-      .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and stop");
+      .flag("-D,--list-interfaces", *list, "List the interfaces that can be captured on, and exit");
   add_record_options(*command, *o);
   add_database_option(*command, o->observe.db);
-  OptionGroup(*command, kDisplayGroup).flag("-q,--quiet", o->quiet, "Print no line a tick");
+  OptionGroup(*command, kDisplayGroup)
+      .flag("-q,--quiet", o->quiet, "Do not print a line for each tick");
   command->footer(
       "Examples:\n"
       "  topspin record -i lo --period 1s 'udp port 8888' -- node server.js 8888\n"

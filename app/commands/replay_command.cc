@@ -41,13 +41,10 @@ void add_replay_command(CLI::App& root, Action& action) {
   add_database_option(*command, o->db);
   add_look_options(*command, o->look);
   command->footer(
-      "Examples:\n"
-      "  topspin replay last\n"
-      "  topspin replay 12 --screen timeline\n"
-      "  topspin replay last --once --screen scheduler\n"
-      "\n"
-      "Space pauses, Left and Right step, + and - change the speed, l goes to the next loss, w to "
-      "the worst lateness, or the slowest reply where nothing has a period.");
+      "Examples:\n  topspin replay last\n  topspin replay 12 --screen timeline\n  topspin replay "
+      "last --once --screen scheduler\n\nSpace pauses, Left and Right step, + and - change the "
+      "speed. l goes to the next loss, w to the worst lateness, or to the slowest reply if no flow "
+      "has a period.");
   command->callback([o, &action] {
     action = [o] {
       if (auto checked = check_look_options(o->look); !checked.ok()) return fail(checked.error());

@@ -67,22 +67,24 @@ Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& 
 Result<std::string> make_report(const ReportOptions& o) {
   TOPSPIN_ASSIGN(const std::string format, report_format(o));
   if (o.max_bytes && format != "markdown")
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--max-bytes means nothing to --format {}", format));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("--max-bytes has no effect with --format {}; leave it out", format));
   if (o.max_bytes && *o.max_bytes < 1)
     return make_error(ErrorCode::kUsage,
-                      fmt::format("--max-bytes {} is not 1 or more", *o.max_bytes));
+                      fmt::format("--max-bytes {} must be 1 or more", *o.max_bytes));
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
   if (!o.judgement.empty() && (format == "text" || format == "json")) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("--judgement means nothing to --format {}", format));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("--judgement has no effect with --format {}; leave it out", format));
   }
   if (format == "text" || format == "json") return one_by_one(*store, o.runs, format == "json");
   TOPSPIN_ASSIGN(ReportPage page, read_report_page(*store, o.runs, plan_rules));
   if (!o.judgement.empty()) {
     if (!page.judgement) {
       return make_error(ErrorCode::kUsage,
-                        "--judgement belongs to a report of A against B or of a history; name two "
+                        "--judgement is for a report of A against B, or of a history; name two "
                         "sides, or several runs");
     }
     TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
@@ -112,23 +114,23 @@ void add_report_command(CLI::App& root, Action& action) {
   auto o = std::make_shared<ReportOptions>();
   command
       ->add_option("RUN", o->runs,
-                   fmt::format("{} (default last). For html and markdown two are A against B, and "
+                   fmt::format("{} (default last). In html and markdown, two are A against B, and "
                                "more are a history",
                                kRunHelp))
       ->option_text("RUN...");
   add_database_option(*command, o->db);
   OptionGroup(*command, kStorageGroup)
       .option("--judgement", o->judgement, "FILE",
-              "HTML and Markdown of A against B: the verdict to show, a file of `gate --format "
-              "json` (default: judged with default margins)");
+              "HTML and Markdown of A against B: the verdict to show, a file written by `gate "
+              "--format json` (default: judged with default margins)");
   const OptionGroup display(*command, kDisplayGroup);
   display.choice("--format", o->format, "FORMAT", {"text", "json", "html", "markdown"},
-                 "text, html, markdown or json (default: as the name of -o ends, .html, .md, .json "
-                 "or .txt; else text)");
+                 "text, html, markdown or json (default: by the ending of -o, .html, .md, .json or "
+                 ".txt; otherwise text)");
   display.option("-o,--output", o->output, "FILE", "Write to FILE instead of standard output");
   display.option("--max-bytes", o->max_bytes, "BYTES",
-                 "Markdown: leave out what matters least beyond this size (default 1048576; a "
-                 "GitHub comment takes 65536)");
+                 "Markdown: leave out the least important sections above this size (default "
+                 "1048576; a GitHub comment takes 65536)");
   command->footer(
       "Examples:\n"
       "  topspin report last\n"

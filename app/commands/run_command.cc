@@ -61,7 +61,7 @@ Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
     }
     if (std::any_of(chosen.begin(), chosen.end(),
                     [&](const PlanSubject& s) { return s.name == name; }))
-      return wrong_usage(fmt::format("--subject {} was given twice", name));
+      return wrong_usage(fmt::format("--subject {} was given twice; leave one out", name));
     chosen.push_back(*found);
   }
   plan.subjects = std::move(chosen);
@@ -74,7 +74,7 @@ int run_plan(const RunOptions& o) {
     return 0;
   }
   if (o.file.empty())
-    return fail(wrong_usage("give a plan's file; topspin run --example prints one"));
+    return fail(wrong_usage("give the file of a plan; topspin run --example prints one"));
   const auto text = read_plan(o.file);
   if (!text.ok()) return fail(text.error());
   auto plan = parse_plan(*text, o.file);
@@ -93,8 +93,10 @@ int run_plan(const RunOptions& o) {
   }
   if (o.check) {
     if (auto status = check_surroundings(*plan, o.file); !status.ok()) return fail(status.error());
-    fmt::print("{}: fine; {} subjects, {} runs\n", sanitize_for_terminal(o.file),
-               plan->subjects.size(), plan->subjects.size() * plan->repeats);
+    const size_t subjects = plan->subjects.size();
+    const size_t runs = subjects * plan->repeats;
+    fmt::print("{}: fine; {} subject{}, {} run{}\n", sanitize_for_terminal(o.file), subjects,
+               subjects == 1 ? "" : "s", runs, runs == 1 ? "" : "s");
     return 0;
   }
   SessionOptions options;
@@ -119,20 +121,20 @@ int run_plan(const RunOptions& o) {
 
 void add_run_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand(
-      "run", "Run a plan: subjects under a load, recorded in turn, and held to rules");
+      "run", "Run a plan: record subjects under a load, in turn, and check rules");
   auto o = std::make_shared<RunOptions>();
   command->add_option("PLAN", o->file, "The plan, a TOML file")->option_text("PLAN.toml");
   const OptionGroup options(*command, "Options");
-  options.flag("--example", o->example, "Print a plan with every key explained, and stop");
+  options.flag("--example", o->example, "Print a plan with every key explained, and exit");
   options.flag("--check", o->check,
-               "Check the plan, its filter, interface, commands and rules, and stop");
+               "Check the plan, its filter, interface, commands and rules, and exit");
   options.list("--subject", o->subjects, "NAME",
-               "Run this subject of the plan only; may be repeated, the first is side A");
+               "Run only this subject of the plan; may be repeated, the first is side A");
   options.option("--repeat", o->repeats, "COUNT", "Runs of each subject (default: the plan's)")
       ->check(CLI::Range(1, 1000));
   options
       .option("--seed", o->seed, "NUMBER",
-              "Seed of the order of the runs (default: the plan's, else drawn)")
+              "Seed of the order of the runs (default: the plan's, or a random one)")
       ->check(CLI::Range(uint64_t{0}, uint64_t{std::numeric_limits<int64_t>::max()}));
   options.flag("--strict", o->strict, "Exit with 3 if any run is not usable");
   options.flag("--lenient", o->lenient,
@@ -142,19 +144,15 @@ void add_run_command(CLI::App& root, Action& action) {
   const OptionGroup display(*command, kDisplayGroup);
   display.choice("--format", o->format, "FORMAT", {"text", "markdown", "json"},
                  "text (default), markdown or json");
-  display.flag("--ticks", o->ticks, "Print a line a tick, as record does");
-  display.flag("-q,--quiet", o->quiet, "Do not say which run is being made");
+  display.flag("--ticks", o->ticks, "Print one line per tick, as record does");
+  display.flag("-q,--quiet", o->quiet, "Do not print which run is being recorded");
   command->footer(
-      "Examples:\n"
-      "  topspin run --example > plan.toml\n"
-      "  topspin run plan.toml\n"
-      "  topspin run plan.toml --subject old --subject new --repeat 10\n"
-      "\n"
-      "Ctrl-C ends the run in order and keeps it as interrupted; nothing stays running.\n"
-      "\n"
-      "Exit codes: 0 fine; 1 a rule was broken; 2 the plan is wrong; 3 a subject has no usable "
-      "run, or a rule could not be judged (with --strict: some run is not usable); 4 permission, "
-      "kernel or a port that is in use; 5 input, output or internal error; 128+n on signal n.");
+      "Examples:\n  topspin run --example > plan.toml\n  topspin run plan.toml\n  topspin run "
+      "plan.toml --subject old --subject new --repeat 10\n\nCtrl-C ends the run, stores it as "
+      "interrupted, and ends every process of it.\n\nExit codes: 0 success; 1 a rule was broken; 2 "
+      "the plan is wrong; 3 a subject has no usable run, or a rule could not be judged (with "
+      "--strict: some run is not usable); 4 permission, kernel or a port that is in use; 5 input, "
+      "output or internal error; 128+n on signal n.");
   command->callback([o, &action] { action = [o] { return run_plan(*o); }; });
 }
 

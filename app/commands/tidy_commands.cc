@@ -67,8 +67,8 @@ Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& ru
     });
     if (is_baseline) {
       return wrong_usage(
-          fmt::format("run #{} was accepted as a baseline of gate --history; give --force "
-                      "to remove it all the same. Nothing was removed",
+          fmt::format("run #{} was accepted as a baseline of gate --history; nothing was removed. "
+                      "Give --force to remove it anyway",
                       run.number));
     }
   }
@@ -81,7 +81,7 @@ Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& 
   const std::string what =
       fmt::format("{} run{} ({})", runs.size(), runs.size() == 1 ? "" : "s", names_of(runs));
   if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0)
-    return wrong_usage(fmt::format("give --yes to remove {}", what));
+    return wrong_usage(fmt::format("nobody can be asked here; give --yes to remove {}", what));
   error_outlet().write(
       fmt::format("Remove {} from {}? [y/N] ", what, sanitize_for_terminal(database_path(o.db))));
   const int answer = std::getchar();
@@ -118,8 +118,7 @@ int remove(const RemoveOptions& o) {
 
 /// KEY=VALUE sets a label, KEY= removes it.
 Result<LabelChanges> parse_changes(std::span<const std::string> words) {
-  if (words.empty())
-    return wrong_usage("say what to change: KEY=VALUE sets a label, KEY= removes it");
+  if (words.empty()) return wrong_usage("give a label: KEY=VALUE sets one, KEY= removes it");
   LabelChanges changes;
   for (const std::string& word : words) {
     const size_t equals = word.find('=');
@@ -159,8 +158,9 @@ void add_rm_command(CLI::App& root, Action& action) {
   auto o = std::make_shared<RemoveOptions>();
   command->add_option("RUN", o->runs, kRunHelp)->option_text("RUN...")->required();
   const OptionGroup options(*command, "Options");
-  options.flag("-y,--yes", o->yes, "Do not ask; needed where nobody can be asked");
-  options.flag("--force", o->force, "Remove also what gate --history has as an accepted baseline");
+  options.flag("-y,--yes", o->yes, "Do not ask; required if there is no terminal");
+  options.flag("--force", o->force,
+               "Also remove runs that are accepted baselines of gate --history");
   add_database_option(*command, o->db);
   command->footer(
       "Examples:\n"

@@ -46,7 +46,7 @@ int find_command(const std::string& command) {
 Error cannot_execute(const std::string& command, int number) {
   if (number == ENOENT) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("command not found: {}; give its path, or mend PATH", command),
+                      fmt::format("command not found: {}; give its path, or correct PATH", command),
                       number);
   }
   return make_error(ErrorCode::kUsage,
@@ -164,7 +164,7 @@ Status Child::release() {
   if (number == ENOENT) {  // the file was there when we looked
     return make_error(
         ErrorCode::kUsage,
-        fmt::format("cannot execute {}: its interpreter is not there; look at its first line",
+        fmt::format("cannot execute {}: its interpreter does not exist; check its first line",
                     name_),
         number);
   }

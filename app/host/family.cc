@@ -25,10 +25,10 @@ constexpr int64_t kKillPatienceNs = 5 * kNanosPerSecond;  // a killed process th
 
 Status adopt_orphans() {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0) return {};
-  return make_error(
-      ErrorCode::kUnsupported,
-      fmt::format("cannot keep hold of the subject's descendants: {}", std::strerror(errno)),
-      errno);
+  return make_error(ErrorCode::kUnsupported,
+                    fmt::format("cannot become the parent of the subject's orphaned processes: {}",
+                                std::strerror(errno)),
+                    errno);
 }
 
 std::vector<pid_t> list_children() {

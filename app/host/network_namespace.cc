@@ -19,7 +19,7 @@ Status enter_network_namespace(std::string_view name) {
       !name.empty() && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
   if (name.empty() || name.find('/') != std::string_view::npos || name == "." || name == "..")
     return make_error(ErrorCode::kUsage,
-                      "--netns is the number of a process, or a name that `ip netns` lists");
+                      "--netns must be the number of a process, or a name that `ip netns` lists");
   const std::string shown = sanitize_for_terminal(name);
   const std::string path =
       is_pid ? fmt::format("/proc/{}/ns/net", name) : fmt::format("/run/netns/{}", name);
@@ -32,14 +32,14 @@ Status enter_network_namespace(std::string_view name) {
                     shown),
         errno);
   if (!space)
-    return make_error(
-        ErrorCode::kUsage,
-        is_pid ? fmt::format("no process {} whose network namespace could be entered: {}", shown,
-                             std::strerror(errno))
-               : fmt::format("no network namespace {}: {}; `ip netns` lists them, and a process's "
-                             "number names its own",
-                             shown, std::strerror(errno)),
-        errno);
+    return make_error(ErrorCode::kUsage,
+                      is_pid ? fmt::format("cannot enter the network namespace of process {}: {}; "
+                                           "give the pid of a running process",
+                                           shown, std::strerror(errno))
+                             : fmt::format("no network namespace {}: {}; give a name that `ip "
+                                           "netns` lists, or the number of a process",
+                                           shown, std::strerror(errno)),
+                      errno);
   if (::setns(space.get(), CLONE_NEWNET) != 0)
     return make_error(
         errno == EPERM ? ErrorCode::kPermission : ErrorCode::kUsage,

@@ -32,33 +32,36 @@ int64_t default_window_ns(std::optional<int64_t> period_ns) {
 
 void add_flow_options(CLI::App& command, ObserveOptions& options) {
   command
-      .add_option("FILTER", options.filter_words,
-                  "Which packets: a pcap filter, as for tcpdump; may stand as several words")
+      .add_option(
+          "FILTER", options.filter_words,
+          "Which packets to capture: a pcap filter, as for tcpdump; it may be several words")
       ->option_text("FILTER...");
   const OptionGroup capture(command, kCaptureGroup);
   capture.option("-F", options.filter_file, "FILE", "Read the filter from a file instead");
   capture.choice("--key", options.key, "KEY", {"outer", "inner", "vlan"},
-                 "What tells flows apart: the outer addresses and ports (default), the inner ones "
-                 "of tunnels, or outer with the VLAN tags (vlan)");
-  capture.option("--max-flows", options.max_flows, "COUNT",
-                 "Keep at most so many flows; the longest silent go first (default 1000000)");
+                 "What identifies a flow: the outer addresses and ports (outer, the default), "
+                 "those inside tunnels (inner), or the outer ones with VLAN tags (vlan)");
+  capture.option(
+      "--max-flows", options.max_flows, "COUNT",
+      "Keep at most COUNT flows; those silent longest are removed first (default 1000000)");
   capture.option("--segment-size", options.segment_bytes, "BYTES",
                  "The longest payload of one datagram or segment; longer frames are counted as "
                  "super-packets (default: by the interface's MTU)");
   const OptionGroup time(command, kTimeGroup);
   time.option("--period", options.period, "DURATION",
-              "Each flow should send once in this time: 1s, 250ms (default: learned from regular "
-              "gaps)");
+              "Each client should send once per period, such as 1s or 250ms (default: learned from "
+              "regular gaps)");
   time.option("--window", options.window, "DURATION",
               "A flow is active if it was seen within this time (default: 1s, or 1.5 periods if "
               "--period is longer)");
   time.option("--reply-timeout", options.reply_timeout, "DURATION",
-              "A request is unanswered after this time (default 1s)");
+              "A request counts as unanswered after this time (default 1s)");
 }
 
 void add_label_option(CLI::App& command, std::vector<std::string>& labels) {
   OptionGroup(command, kStorageGroup)
-      .list("--label", labels, "KEY=VALUE", "Label the run, to find it by; may be repeated");
+      .list("--label", labels, "KEY=VALUE",
+            "Give the run a label, to find it again; may be repeated");
 }
 
 Result<std::string> filter_text(const ObserveOptions& options) {
@@ -97,7 +100,7 @@ Result<int64_t> positive_duration(const std::string& text, const char* option) {
   if (!ns || *ns <= 0) {
     return make_error(
         ErrorCode::kUsage,
-        fmt::format("{} {} is no duration above zero; write it as 1s, 250ms or 2m", option, text));
+        fmt::format("{} {} must be a duration above zero, such as 1s, 250ms or 2m", option, text));
   }
   return *ns;
 }
@@ -112,10 +115,10 @@ Status check_filter_words(const ObserveOptions& options) {
                               ? is_executable(first)
                               : find_program(first, inherited_path(), ".");
   if (!is_command) return {};  // the capture says what is wrong with it
-  return make_error(ErrorCode::kUsage,
-                    fmt::format("\"{}\" is no filter; if it is the command to start, put -- before "
-                                "it: -- {}",
-                                filter, filter));
+  return make_error(
+      ErrorCode::kUsage,
+      fmt::format("\"{}\" is not a filter; if it is the command to start, put -- before it: -- {}",
+                  filter, filter));
 }
 
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options) {

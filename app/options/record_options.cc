@@ -9,11 +9,11 @@ namespace topspin {
 void add_record_options(CLI::App& app, RecordOptions& options) {
   const OptionGroup capture(app, kCaptureGroup);
   capture.option("-i,--interface", options.interface, "INTERFACE",
-                 "Capture here: lo, eth0, or any (default)");
+                 "The interface to capture on: lo, eth0, or any (default)");
   capture
-      .option(
-          "-s,--snaplen", options.snaplen, "BYTES",
-          "Capture so much of each packet (default: as much as is looked at; with -w all of it)")
+      .option("-s,--snaplen", options.snaplen, "BYTES",
+              "Capture at most BYTES of each packet (default: as much as topspin looks at; with -w "
+              "all of it)")
       ->check(CLI::Range(1, kWholePackets));
   capture.option("-B,--buffer-size", options.buffer_size, "MIB",
                  "Size of the kernel's capture buffer");
@@ -21,19 +21,19 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
                "Do not put the interface into promiscuous mode");
   capture
       .option("-c,--count", options.max_packets, "COUNT",
-              "Stop after so many packets that match the filter")
+              "Stop after COUNT packets that match the filter")
       ->check(CLI::Range(uint64_t{1}, UINT64_MAX - 1));
-  capture.option(
-      "-w,--write", options.packet_file, "FILE",
-      "Write the packets to this file too, as pcap with nanosecond stamps; - is standard "
-      "output. -s BYTES cuts them");
+  capture.option("-w,--write", options.packet_file, "FILE",
+                 "Also write the packets to FILE, as pcap with nanosecond timestamps; - is "
+                 "standard output. -s BYTES sets how much of each");
   app.add_flag(
-         "-n", [](int64_t) {}, "Accepted as for tcpdump; addresses are shown as numbers anyway")
+         "-n", [](int64_t) {}, "As in tcpdump; addresses are numbers anyway")
       ->group(kCaptureGroup);
   capture.option("--netns", options.netns, "PID|NAME",
-                 "Capture in the network namespace of this process, or of this name of `ip netns`");
+                 "Capture in the network namespace of this process, or in the one with this name "
+                 "(`ip netns`)");
   capture.option("--idle-timeout", options.idle_timeout, "DURATION",
-                 "A flow has ended when it was silent for this time (default 60s)");
+                 "A flow ends when it has been silent for this time (default 60s)");
   add_flow_options(app, options.observe);
 
   const OptionGroup subject(app, kSubjectGroup);
@@ -41,33 +41,32 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
       ->check(CLI::Range(1, 1 << 22));
   subject.option("--cgroup", options.cgroup, "PATH", "Watch the processes of this cgroup (v2)");
   subject.option("-Z,--user", options.user, "USER",
-                 "Run COMMAND as this user, and topspin once all is open (default under sudo: who "
-                 "called it)");
+                 "Run COMMAND as this user, and topspin too once everything is open (default: the "
+                 "user who called sudo)");
 
   const OptionGroup time(app, kTimeGroup);
   time.option("--duration", options.duration, "DURATION", "Stop after this time");
-  time.option("--interval", options.observe.interval, "DURATION",
-              "Time from tick to tick (default 1s)");
+  time.option("--interval", options.observe.interval, "DURATION", "Length of a tick (default 1s)");
 
   const OptionGroup probes(app, kProbesGroup);
   probes.flag("--counters", options.counters,
-              "Count with perf events: task clock, switches and faults; where there is a PMU also "
-              "cycles, instructions, cache and branch misses. Costs time at each context switch");
+              "Count with perf events: task clock, switches and faults; with a PMU also cycles, "
+              "instructions, cache and branch misses. Costs time at each context switch");
   probes
       .option("--stacks", options.stacks_per_second, "HZ",
-              "Sample the stacks of the subject's threads so often in a second of CPU time, for "
+              "Sample the stacks of the subject's threads HZ times per second of CPU time, for "
               "flame graphs; 99 is a good value")
       ->check(CLI::Range(1, 1000));
   probes.flag("--syscalls", options.syscalls,
               "Measure the subject's system calls: count, errors, latency, time blocked");
   probes.list("--probe", options.probes, "NAME=RUNG",
-              "Use this rung of a probe's ladder only (topspin doctor lists them); =on asks for a "
-              "probe on request");
+              "Use only this rung of the probe (topspin doctor lists them); =on turns on a probe "
+              "that is off by default, =none turns one off");
 
   add_label_option(app, options.observe.labels);
   OptionGroup(app, kStorageGroup)
       .option("--max-stored-flows", options.max_stored_flows, "COUNT",
-              "Store at most so many flows of a run (default 200000)")
+              "Store at most COUNT flows of a run (default 200000)")
       ->check(CLI::Range(0, 10'000'000));
 }
 

@@ -148,10 +148,10 @@ bool Experiment::ready(int64_t now_ns) const {
 
 std::string Experiment::what_is_missing() const {
   const PlanReadiness& wanted = settings_.subject.ready;
-  if (!tail_.seen()) return fmt::format("it has printed no line with \"{}\"", wanted.line);
+  if (!tail_.seen()) return fmt::format("it printed no line with \"{}\"", wanted.line);
   if (wanted.port && !port_is_open(wanted.udp, *wanted.port))
     return fmt::format("nobody listens on {} port {}", wanted.udp ? "UDP" : "TCP", *wanted.port);
-  return "too little time has passed";
+  return "the time of ready.after has not passed";
 }
 
 void Experiment::wake_at(int64_t monotonic_ns) const {

@@ -29,7 +29,7 @@ void read_port(PlanSection& section, PlanReadiness& ready) {
   const auto [end, error] = std::from_chars(rest.data(), rest.data() + rest.size(), port);
   if (error != std::errc() || end != rest.data() + rest.size() || port == 0) {
     section.fail("port",
-                 fmt::format("\"{}\" is no port; write \"tcp:8080\" or \"udp:8888\"", *value));
+                 fmt::format("\"{}\" is not a port; write \"tcp:8080\" or \"udp:8888\"", *value));
     return;
   }
   ready.port = port;
@@ -93,9 +93,10 @@ void read_stages(PlanSection& section, LoadDraft& draft) {
   for (const LoadStage& stage : draft.options.stages) {
     for (const char* taken : {"start", "warm_up", "before", "after"}) {
       if (stage.name == taken)
-        section.fail("stages", fmt::format("{} is the name of a part that every run has; choose "
-                                           "another for the stage",
-                                           taken));
+        section.fail(
+            "stages",
+            fmt::format("{} is the name of a part of every run; choose another name for the stage",
+                        taken));
     }
   }
 }
@@ -180,10 +181,10 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
     }
     const auto* rung = value.as_string();
     if (rung == nullptr || (!parse_rung(rung->get()) && rung->get() != "on")) {
-      reader.fail(value.source(), "probes." + name,
-                  "must be one of \"tp_btf\", \"raw_tp\", \"tracepoint\", \"perf\", \"proc\", "
-                  "\"none\", or \"on\" for one that is on request; topspin doctor lists probes "
-                  "and rungs");
+      reader.fail(
+          value.source(), "probes." + name,
+          "must be one of \"tp_btf\", \"raw_tp\", \"tracepoint\", \"perf\", \"proc\", \"none\", or "
+          "\"on\" for a probe that is off by default; topspin doctor lists probes and rungs");
       return;
     }
     plan.probes.push_back(name + "=" + rung->get());
@@ -209,7 +210,9 @@ void check_whole(PlanSection& root, const Plan& plan) {
                        "a plan needs a subject: [subject.NAME] with its command");
   }
   if (plan.load && plan.duration_ns)
-    root.fail("run", "a duration is for plans without a load; a load has its stages");
+    root.fail("run",
+              "`duration` under [run] is for plans without a load; leave it out, since the load's "
+              "stages say how long");
   if (!plan.load && !plan.duration_ns)
     root.reader().fail(
         root.source(), "load",

@@ -10,22 +10,23 @@ namespace topspin {
 namespace {
 
 constexpr std::string_view kExample =
-    R"toml(# A topspin plan: subjects, a load, what to observe, and the rules to keep.
-# `topspin run FILE` runs it; `topspin gate` then judges B against A. A key that is left out has the value shown
-# here, unless its line says "none" or "example".
+    R"toml(# A topspin plan: subjects, a load, what to observe, and rules to check.
+# `topspin run FILE` runs it; `topspin gate` then judges B against A. If you leave a key out, it
+# has the value shown here, unless its line says "example" or names another default.
 
-name = "ping-pong"                  # default: the file's name
+name = "ping-pong"                  # example; default: the file's name
 
 [run]
-repeat = 3                          # example; of each subject (1). The gate wants 10 pairs or more
+repeat = 3                          # example; runs of each subject (default 1). The gate needs
+                                    # 10 pairs or more
 order = "interleaved"               # or "abba", "in turn", "blocks"
-# seed = 1                          # of the order; none: drawn, and stored with the run
+# seed = 1                          # of the order; default: random, and stored with the run
 pause = "0s"                        # between runs
-# before = "2s"                     # at rest before the load, and after it; none: long enough for a tick
-# after = "3s"                      # and for flows to fall silent
+# before = "2s"                     # rest before the load, and after it; default: long enough for
+# after = "3s"                      # a tick, and for flows to fall silent
 
-# A subject is a command. The first is side A, the second side B. Relative paths are of the plan's folder,
-# or of the root of the work tree where there is a commit.
+# A subject is a command. The first one is side A, the second is side B. Relative paths start at
+# the plan's folder, or, if there is a commit, at the root of its work tree.
 [subject.python]
 command = ["python3", "-u", "-c", """
 import socket
@@ -36,49 +37,53 @@ while True:
     data, peer = s.recvfrom(2048)
     s.sendto(b"PONG", peer)
 """]
-environment = { PYTHONOPTIMIZE = "1" }   # example; added to topspin's own
-# directory = "."                   # where it runs
-# user = "nobody"                   # none: who runs topspin (under sudo: who called it)
-# cpus = "0"                        # none: all
-# output = "python.log"             # file for what it prints; none: its last lines are shown if it fails
+environment = { PYTHONOPTIMIZE = "1" }   # example; added to topspin's own environment
+# directory = "."                   # working directory
+# user = "nobody"                   # default: the user who runs topspin, or who called sudo
+# cpus = "0"                        # default: all
+# output = "python.log"             # file for its output; default: its last lines are shown if
+                                    # it fails
 stop_within = "5s"                  # from SIGTERM to SIGKILL
-# One subject at two commits is two subjects with the same command; each is checked out in a git work tree of
-# its own, built there, and the tree is removed afterwards.
+# To compare two commits, write two subjects with the same command. Each commit is checked out in
+# its own git work tree and built there; the tree is removed afterwards.
 # commit = "main"
 # build = "make -j2 server"
 
-[subject.python.ready]              # all that is said must come true
-port = "udp:8888"                   # example; somebody listens there. A port that is taken before is refused
-line = "listening"                  # example; its output has a line with this
-# after = "500ms"                   # none; so long after it started
-within = "10s"                      # else the run has failed
+[subject.python.ready]              # the subject is ready when all of these are true
+port = "udp:8888"                   # example; somebody listens there. A port that is already in
+                                    # use before is refused
+line = "listening"                  # example; its output has a line with this text
+# after = "500ms"                   # this time has passed since it started
+within = "10s"                      # if it is not ready by then, the run has failed
 
 [load]
 workload = "udp-pingpong"           # or one of those below
 target = "127.0.0.1:8888"
-stages = "0:100 over 2s, hold 5s, 100:0 over 2s"   # or: clients = 100, arrive = "50/s", hold = "5s", leave = "50/s"
-period = "500ms"                    # example; each client is due once in this (1s)
+# Instead of stages: clients = 100, arrive = "50/s", hold = "5s", leave = "50/s"
+stages = "0:100 over 2s, hold 5s, 100:0 over 2s"
+period = "500ms"                    # example; each client sends once in this time (default 1s)
 timeout = "1s"
-warm_up = "0s"                      # a load at first that is not judged
-# warm_up_clients = 10              # none: a tenth of the load's
-# cpus = "1"                        # none: all
+warm_up = "0s"                      # length of a first load that is not judged
+# warm_up_clients = 10              # default: a tenth of the load's clients
+# cpus = "1"                        # default: all
 {WORKLOADS}
 
 [capture]
 interface = "lo"
-filter = "udp port 8888"            # example; none: the port of the load's target; "": everything
-# period = "500ms"                  # none: the load's
-# window = "1s"                     # a flow is active if seen within this; none: 1.5 periods, at least 1s
+filter = "udp port 8888"            # example; default: the port of the load's target; "" is all
+# period = "500ms"                  # default: the load's period
+# window = "1s"                     # a flow is active if it was seen within this time;
+                                    # default: 1.5 periods, at least 1s
 reply_timeout = "1s"
-interval = "1s"                     # between ticks
+interval = "1s"                     # length of a tick
 max_stored_flows = 200000
 
-[probes]                            # the rung of a probe's ladder; none: the best that works
+[probes]                            # the rung to use for a probe; default: the best that works
 # scheduler = "tp_btf"
 syscalls = false                    # count and time the subject's system calls
 
-[slo]                               # broken: exit code 1; could not be judged: 3
-# lenient = true                    # ... then 0
+[slo]                               # a broken rule: exit code 1; one that cannot be judged: 3
+# lenient = true                    # a rule that cannot be judged: 0
 rules = [
   "p99(reply_latency) < 50ms",
   "losses == 0",
@@ -88,7 +93,7 @@ rules = [
   "fds after ramp_down <= before + 2",
 ]
 
-[labels]                            # to find the runs by
+[labels]                            # to find the runs again
 # branch = "main"
 )toml";
 
@@ -96,7 +101,7 @@ rules = [
 std::string workload_lines() {
   std::vector<std::string> schedule;
   for (const LoadOption& option : schedule_options()) schedule.push_back(option.name);
-  std::string lines = "# Further keys: late_after; and of";
+  std::string lines = "# More keys: late_after; and for";
   for (const WorkloadType& type : workload_types()) {
     std::string keys;
     for (const LoadOption& option : type.options) {

@@ -162,11 +162,10 @@ Status PlanSession::prepare_subjects() {
 Status PlanSession::check_port_is_free(const PlanSubject& subject) const {
   const PlanReadiness& ready = subject.ready;
   if (!ready.port || !port_is_open(ready.udp, *ready.port)) return {};
-  return make_error(
-      ErrorCode::kUnsupported,
-      fmt::format("somebody listens on {} port {} already, so {} would not be what is "
-                  "measured; end it, or take another port",
-                  ready.udp ? "UDP" : "TCP", *ready.port, subject.name));
+  return make_error(ErrorCode::kUnsupported,
+                    fmt::format("{} port {} is already in use, so {} would not be what is "
+                                "measured; stop the program that uses it, or choose another port",
+                                ready.udp ? "UDP" : "TCP", *ready.port, subject.name));
 }
 
 /// The kernel closes the sockets of what was killed a moment later.
@@ -306,7 +305,8 @@ Result<SessionRun> PlanSession::run_one(const PlannedRun& planned, uint64_t posi
     const ErrorCode kind = code == 2   ? ErrorCode::kUsage
                            : code == 4 ? ErrorCode::kPermission
                                        : ErrorCode::kInternal;
-    return make_error(kind, fmt::format("{} could not be run; see above", prepared.subject.name));
+    return make_error(
+        kind, fmt::format("{} could not be run; the reason is above", prepared.subject.name));
   }
   TOPSPIN_ASSIGN(const auto store, RunStore::open(options_.database));
   TOPSPIN_ASSIGN(const StoredRun stored, store->find_run(options.run_id));

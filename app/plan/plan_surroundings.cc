@@ -40,7 +40,7 @@ std::string why_no_cpus(const std::vector<int>& cpus) {
   const auto there = sysconf(_SC_NPROCESSORS_CONF);
   const auto absent = std::find_if(cpus.begin(), cpus.end(), [&](int cpu) { return cpu >= there; });
   if (absent == cpus.end()) return {};
-  return there == 1 ? fmt::format("there is no CPU {}; there is 0 alone", *absent)
+  return there == 1 ? fmt::format("there is no CPU {}; there is only CPU 0", *absent)
                     : fmt::format("there is no CPU {}; there are 0 to {}", *absent, there - 1);
 }
 

@@ -88,10 +88,10 @@ Result<std::string> WorkTrees::check_out(const std::string& repository, const st
     std::string pattern =
         (std::filesystem::temp_directory_path(error) / "topspin-trees-XXXXXX").string();
     if (error || mkdtemp(pattern.data()) == nullptr)
-      return os_error("cannot make a directory for work trees");
+      return os_error("cannot create a directory for work trees");
     root_ = pattern;
     if (user_ && chown(root_.c_str(), user_->uid, user_->gid) != 0)
-      return os_error("cannot hand over the directory for work trees");
+      return os_error("cannot give the directory for work trees to its user");
   }
   const std::string path = fmt::format("{}/{}", root_, trees_.size());
   // A hook of the repository would run with whatever rights we have.

@@ -62,8 +62,8 @@ Result<std::unique_ptr<PacketFile>> open_packet_file(const std::string& path,
   if (S_ISREG(info.st_mode)) {
     if (is_root && info.st_uid != 0 && is_shared_directory(path)) {
       return no_packet_file(ErrorCode::kPermission, path,
-                            "it is a file of another user in a directory that everybody may write; "
-                            "choose another file");
+                            "it is a file of another user, in a directory that everybody may write "
+                            "to; choose another file");
     }
     if (::ftruncate(file.get(), 0) != 0) return cannot_open_packet_file(path, errno);
   }

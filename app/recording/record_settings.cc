@@ -25,7 +25,8 @@ Status read_live(const RecordOptions& o, RecordSettings& settings) {
     char* end = nullptr;
     const long mib = std::strtol(o.buffer_size.c_str(), &end, 10);
     if (*end != '\0' || mib < 1 || mib > 2047) {
-      return make_error(ErrorCode::kUsage, "--buffer-size is a whole number of MiB from 1 to 2047");
+      return make_error(ErrorCode::kUsage,
+                        "--buffer-size must be a whole number of MiB from 1 to 2047");
     }
     settings.live.ring_bytes = static_cast<int64_t>(mib) << 20;
   }
@@ -80,7 +81,8 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
                       near ? fmt::format("did you mean {}? ", *near) : "", fmt::join(names, ", ")));
     }
     if (!rung && name == "stacks" && o.stacks_per_second == 0)
-      return make_error(ErrorCode::kUsage, "--probe stacks=on: --stacks N says how often");
+      return make_error(ErrorCode::kUsage,
+                        "--probe stacks=on: use --stacks HZ, which says how often to sample");
     if (rung)
       settings.probes.forced[name] = *rung;
     else
@@ -111,7 +113,7 @@ Result<RecordSettings> make_record_settings(const RecordOptions& o) {
   TOPSPIN_TRY(read_live(o, settings));
   if (o.packet_file == "-" && !o.command.empty()) {
     return make_error(ErrorCode::kUsage,
-                      "-w - and the command would both write to standard output; name a file");
+                      "-w - and the command would both write to standard output; give -w a file");
   }
   if (!o.duration.empty()) {
     TOPSPIN_ASSIGN(settings.duration_ns, positive_duration(o.duration, "--duration"));

@@ -67,7 +67,7 @@ void Recording::drain_pass() {
 Result<int> Recording::finish() {
   const bool ends_family = conductor_ != nullptr || (command_ && command_->leaves_family_to_us());
   if (ends_family && !end_family(stop_grace_ns_))
-    say("some processes of the subject cannot be ended from here");
+    say("topspin may not end some processes of the subject; end them yourself");
 
   EndFacts facts;
   facts.duration_ns = end_ns_ - start_ns_;

@@ -73,9 +73,9 @@ void Recording::note_standstill(int64_t due_ns) {
   const int64_t late_ns = now_ns - due_ns;
   if (late_ns < kStandstillNs) return;
   tell_event(now_ns - start_ns_,
-             fmt::format("the recorder stood still for at least {}; what happened meanwhile is in "
-                         "one long interval",
-                         format_duration(late_ns)));
+             fmt::format(
+                 "topspin was stopped for at least {}; what happened meanwhile is in one long tick",
+                 format_duration(late_ns)));
 }
 
 void Recording::take_flows() {
@@ -164,7 +164,7 @@ void Recording::serve_onlooker() {
   if (watched_) onlooker_->on_packets(capture_->take_packets());
   if (const auto name = onlooker_->take_interface_wish()) {
     if (writer_) {
-      onlooker_->on_event("a run that is recorded has one interface; start anew to watch another");
+      onlooker_->on_event("a run has one interface; start topspin again to record another");
     } else {
       capture_->switch_interface(*name);
     }

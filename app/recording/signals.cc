@@ -43,8 +43,8 @@ Result<UniqueFd> open_signal_fd(bool with_screen) {
 
 void end_plainly_on_lost_memory(const std::string& database) {
   lost_memory_text = fmt::format(
-      "topspin: the recording ends: {0}-shm was truncated, or its disk fails; ticks stored so far "
-      "are in {0}\n",
+      "topspin: the recording ends: {0}-shm was truncated, or its disk failed; the ticks stored so "
+      "far are in {0}\n",
       sanitize_for_terminal(database));
   struct sigaction action {};
   action.sa_sigaction = on_lost_memory;

@@ -108,7 +108,7 @@ void Live::on_input() {
 /// The observation of this subject ends, and whoever led it begins the next.
 void Live::watch(int32_t pid) {
   if (!can_change_subject_) {
-    look_.say("a run that is recorded, or has a command, keeps its subject");
+    look_.say("the subject cannot change while a run is recorded or a command runs");
   } else if (kill(pid, 0) != 0 && errno == ESRCH) {
     look_.say(fmt::format("process {} has ended", pid));
   } else {
@@ -180,7 +180,7 @@ void Live::close() {
   look_.close();
   if (output_.empty()) return;
   if (output_cut_) {
-    say("the command printed more while the screen was up; this is the end of it");
+    say("the command printed more while the screen was shown; this is the end of it");
     output_.erase(0, output_.find('\n') + 1);
   }
   constexpr int kWaitMs = 1000;

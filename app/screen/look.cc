@@ -42,22 +42,23 @@ void add_look_options(CLI::App& app, LookOptions& options) {
                  fmt::format("First screen: {}", fmt::join(names, ", ")));
   display.choice("--theme", options.theme, "NAME", {"dark", "light", "colour-blind"},
                  "dark (default), light or colour-blind");
-  display.option("--colors", options.colours, "FILE",
-                 "Rules that colour flows, in trafshow's format (default ~/.topspin/colors, if it "
-                 "is there)");
-  display.flag("--ascii", options.ascii, "Draw with ASCII characters alone");
-  display.flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale says");
+  display.option(
+      "--colors", options.colours, "FILE",
+      "Rules that colour flows, in trafshow's format (default ~/.topspin/colors, if it exists)");
+  display.flag("--ascii", options.ascii, "Draw with ASCII characters only");
+  display.flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale");
   display.flag("--once", options.once, "Print the screen once as plain text, after one tick");
   display
       .option("--batch", options.batch, "COUNT",
-              "Print the screen so many times as plain text, a tick each")
+              "Print the screen COUNT times as plain text, once per tick")
       ->check(CLI::Range(1, 1'000'000));
   display
       .option("--width", options.width, "COLUMNS",
               "Width of plain text (default $COLUMNS, else 120)")
       ->check(CLI::Range(20, 1000));
   display
-      .option("--rows", options.rows, "COUNT", "Most rows of a table in plain text (default 50)")
+      .option("--rows", options.rows, "COUNT",
+              "Greatest number of rows of a table in plain text (default 50)")
       ->check(CLI::Range(1, 1'000'000));
 }
 
@@ -83,9 +84,9 @@ Result<std::shared_ptr<const ColourRules>> read_colour_rules(const LookOptions& 
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!file) {
     if (options.colours.empty()) return std::shared_ptr<const ColourRules>();
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("cannot open the colours {}: {}", path, std::strerror(errno)),
-                      errno);
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("cannot open the file of colours {}: {}", path, std::strerror(errno)), errno);
   }
   constexpr size_t kMaxBytes = 256 << 10;
   std::string text(kMaxBytes + 1, '\0');
@@ -94,16 +95,17 @@ Result<std::shared_ptr<const ColourRules>> read_colour_rules(const LookOptions& 
     const ssize_t n = read(file.get(), text.data() + size, text.size() - size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) {
-      return make_error(ErrorCode::kUsage,
-                        fmt::format("cannot read the colours {}: {}", path, std::strerror(errno)),
-                        errno);
+      return make_error(
+          ErrorCode::kUsage,
+          fmt::format("cannot read the file of colours {}: {}", path, std::strerror(errno)), errno);
     }
     if (n == 0) break;
     size += static_cast<size_t>(n);
   }
   if (size > kMaxBytes) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("{} is longer than 256 KiB: that is no file of colours", path));
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("{} is longer than 256 KiB, which is too long for a file of colours", path));
   }
   text.resize(size);
   auto rules = ColourRules::parse(text);

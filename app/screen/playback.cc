@@ -200,7 +200,7 @@ void Player::show_packets() {
   if (!packets.ok())
     look_.set_packets({}, packets.error().message);
   else
-    look_.set_packets(std::move(packets).value(), "none of its packets is in the file so far");
+    look_.set_packets(std::move(packets).value(), "the file has no packet of this flow up to here");
 }
 
 int Player::print_plain() {
@@ -230,7 +230,7 @@ int64_t Player::next_interval_ns() {
 
 int Player::run() {
   if (recorded_.ticks == 0) {
-    return fail(make_error(ErrorCode::kInput, "there is not one tick in it to show"));
+    return fail(make_error(ErrorCode::kInput, "it contains no ticks"));
   }
   look_.model().scene = recorded_.scene;
   if (auto loaded = look_.load_colours(); !loaded.ok()) return fail(loaded.error());
@@ -320,8 +320,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   Recorded recorded;
   if (file == "-") {
     recorded.packets_of = [](const FlowKey&, int64_t) -> Result<PacketCopies> {
-      return make_error(ErrorCode::kUsage,
-                        "packets of standard input are gone once they were read");
+      return make_error(ErrorCode::kUsage, "packets from standard input cannot be read again");
     };
   } else {
     recorded.packets_of = [&](const FlowKey& flow, int64_t until_ns) {

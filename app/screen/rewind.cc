@@ -97,7 +97,8 @@ Status Rewind::walk(Walker& walker, size_t position, bool keep_fine) {
   while (walker.position < position) {
     TOPSPIN_ASSIGN(const Sample* sample, after(walker.model.tick()));
     if (sample == nullptr)
-      return make_error(ErrorCode::kInput, "ticks that were there before cannot be found any more");
+      return make_error(ErrorCode::kInput,
+                        "ticks that were read before are no longer in the database");
     walker.model.add(*sample);
     points_[++walker.position] = walker.model.history().newest();
     if (keep_fine && walker.position % fine_stride() == 0) {

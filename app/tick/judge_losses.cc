@@ -27,7 +27,7 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
   }
   if (losses.capture_gap_ns > 0) {
     reasons.push_back(
-        fmt::format("the interface was away for {} ms", losses.capture_gap_ns / kNanosPerMilli));
+        fmt::format("the interface was gone for {} ms", losses.capture_gap_ns / kNanosPerMilli));
   }
   if (losses.evicted_flows > 0) {
     reasons.push_back(
@@ -35,7 +35,7 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
   }
   if (losses.scheduler_map_full > 0) {
     reasons.push_back(
-        fmt::format("{} threads found no room in the scheduler probe", losses.scheduler_map_full));
+        fmt::format("{} threads did not fit into the scheduler probe", losses.scheduler_map_full));
   }
   if (losses.ticks_unstored > 0) {
     reasons.push_back(fmt::format("{} of {} ticks could not be stored in the database",

@@ -1,5 +1,6 @@
-// What the users of BPF objects share: libbpf's talk turned into a reason, a skeleton and a ring
-// that free themselves, loading and attaching, and the kernel's account of programs. One thread.
+// What the users of BPF objects share: libbpf's messages turned into a reason, a skeleton and a
+// ring that free themselves, loading and attaching, and the kernel's run time of programs. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@
 
 namespace topspin {
 
-/// While it lives, libbpf prints nothing to standard error and what it warns of is kept.
+/// While it lives, libbpf prints nothing to standard error, and its warnings are kept.
 class BpfLog {
  public:
   BpfLog();

@@ -1,7 +1,7 @@
 // The subject's threads, named to the BPF objects that keep a state for each in task storage. The
-// programs are attached first and follow forks; then the root is named (through a pidfd, so that it
-// is the right process), and all threads are walked until a walk finds nobody new. A fork before
-// its parent was named is found by the walk. One thread.
+// programs are attached first and follow forks; then the root is marked (through a pidfd, so that
+// it is the right process), and all threads are walked until a walk finds no new one. The walk
+// finds a fork that happened before its parent was marked. One thread.
 #pragma once
 
 #include <cstddef>

@@ -77,8 +77,9 @@ Status can_follow_by_tracepoints(const Subject& subject) {
                       "tracepoints know threads by their numbers in the initial pid namespace; run "
                       "topspin there");
   if (subject.kind != SubjectSpec::Kind::kProcessTree)
-    return make_error(ErrorCode::kUnsupported,
-                      "tracepoints without BTF follow a process and what it starts, not a cgroup");
+    return make_error(
+        ErrorCode::kUnsupported,
+        "tracepoints without BTF can follow a process and what it starts, but not a cgroup");
   return {};
 }
 

@@ -34,7 +34,7 @@ bool in_initial_pid_namespace();
 /// Tracepoints know threads by their numbers in the initial pid namespace, and no cgroups.
 Status can_follow_by_tracepoints(const Subject& subject);
 
-/// What one look through /proc has found of the subject's threads.
+/// The subject's threads that one scan of /proc found.
 struct NamedThreads {
   std::set<int32_t> present;
   size_t fresh = 0;      // had no element in the map
@@ -60,8 +60,8 @@ NamedThreads name_newcomers(ProcessTree& tree, ProcReader& proc, int map_fd, Ele
   return named;
 }
 
-/// The same until nobody new is found. REQUIRES: the programs are attached and follow forks. How
-/// many found no room.
+/// The same, until no new thread is found. REQUIRES: the programs are attached and follow forks.
+/// How many found no room.
 template <typename ElementOf>
 uint64_t name_threads(ProcessTree& tree, ProcReader& proc, int map_fd, ElementOf element_of) {
   constexpr int kMaxRounds = 32;

@@ -22,7 +22,7 @@ namespace topspin {
 
 class Counters {
  public:
-  /// Fails if not even time can be counted.
+  /// Fails if not even the task clock can be counted.
   static Result<Counters> open(const Subject& subject, ProcReader& proc);
 
   /// Since the previous call, or open().

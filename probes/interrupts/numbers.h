@@ -41,19 +41,20 @@ struct InterruptInterval {
     visit(N::count("softirq_ns", "time in softirqs",
                    "Time in these softirqs, without the hard interrupts within them."),
           &I::softirq_ns);
-    visit(N::count("interrupted_hardirq_ns", "hard interrupts in the subject's time",
-                   "Of hardirq_ns, the handlers that interrupted a running thread of the subject."),
+    visit(N::count(
+              "interrupted_hardirq_ns", "hard interrupts in the subject's time",
+              "The part of hardirq_ns in which a running thread of the subject was interrupted."),
           &I::interrupted_hardirq_ns);
     visit(N::count("interrupted_softirq_ns", "softirqs in the subject's time",
-                   "Of softirq_ns, the softirqs that ran on top of a thread of the subject; those "
-                   "of its own sending and receiving too."),
+                   "The part of softirq_ns in which a running thread of the subject was "
+                   "interrupted, also by softirqs of its own sending and receiving."),
           &I::interrupted_softirq_ns);
     visit(N::count("waited_hardirq_ns", "hard interrupts where it waited",
-                   "Of hardirq_ns, on CPUs where a thread of the subject got the CPU after a wait "
-                   "in the tick: an upper bound of their part in run-queue waits."),
+                   "The part of hardirq_ns on CPUs that a thread of the subject got after a wait "
+                   "in the tick: an upper bound of their share of run-queue waits."),
           &I::waited_hardirq_ns);
     visit(N::count("waited_softirq_ns", "softirqs where it waited",
-                   "Of softirq_ns, on the same CPUs."),
+                   "The part of softirq_ns on the same CPUs."),
           &I::waited_softirq_ns);
     visit(N::lost("loss_interrupts_missed", LossKind::kPart,
                   "BPF programs that the kernel skipped, and threads without room"),

@@ -35,7 +35,7 @@ class FlowOwners {
  public:
   virtual ~FlowOwners() = default;
 
-  /// Never fails: status() says on which rung it stands, and why not higher. `options` forces a
+  /// Never fails: status() says which rung it uses, and why not a better one. `options` forces a
   /// rung of "owners"; Rung::kNone turns it off. A subject that is not there is no subject.
   static std::unique_ptr<FlowOwners> open(const SubjectSpec& subject, const ProbeOptions& options,
                                           const FlowOwnerLimits& limits = {});

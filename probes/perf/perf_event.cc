@@ -28,7 +28,7 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
   if (number == EACCES || number == EPERM) {
     return make_error(ErrorCode::kPermission,
                       "perf events are not allowed here: needs cap_perfmon, or "
-                      "kernel.perf_event_paranoid at 2 or less and a process of one's own",
+                      "kernel.perf_event_paranoid at most 2 and a process of your own",
                       number);
   }
   if (number == ENOENT || number == EOPNOTSUPP || number == ENODEV) {

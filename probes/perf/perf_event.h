@@ -30,7 +30,7 @@ bool perf_may_see_kernel(ProcReader& proc);
 /// refuses it.
 UniqueFd open_family_clock(int32_t pid);
 
-/// For examine(): a probe on perf events that refuses to open, with what mends that.
+/// For examine(): a probe on perf events that does not open, with the remedy.
 RungReport refused_perf(const std::string& probe, const Error& error);
 
 struct ThreadOf {

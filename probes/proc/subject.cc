@@ -110,7 +110,8 @@ Error no_such_process(int32_t pid, const std::string& proc_root) {
                       EPERM);
   return make_error(
       ErrorCode::kUsage,
-      fmt::format("no process {}: it has ended, or never was; give a running pid", pid));
+      fmt::format(
+          "no process {}: it has ended, or never existed; give the pid of a running process", pid));
 }
 
 }  // namespace
@@ -136,7 +137,9 @@ Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc) {
   if (stat->ended())
     return make_error(
         ErrorCode::kUsage,
-        fmt::format("no process {}: it has ended, or never was; give a running pid", spec.pid));
+        fmt::format(
+            "no process {}: it has ended, or never existed; give the pid of a running process",
+            spec.pid));
   subject.start_ticks = stat->start_ticks;
   return subject;
 }
@@ -165,7 +168,7 @@ std::optional<CgroupPath::Change> CgroupPath::look() {
   id_ = now;
   if (now == 0) return Change{fmt::format("the cgroup {} was removed", directory_), 0};
   return Change{
-      fmt::format("the cgroup {} was {}made again: its processes are watched from here on",
+      fmt::format("the cgroup {} was {}created again: its processes are watched from here on",
                   directory_, was_there ? "removed and " : ""),
       now};
 }

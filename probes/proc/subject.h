@@ -1,4 +1,4 @@
-// Subject: SubjectSpec made certain. Which process (pid and start time, so that a reused number is
+// Subject: a SubjectSpec, resolved. Which process (pid and start time, so that a reused number is
 // not taken for it) or which cgroup (its id, which BPF sees, and its directory). Plain values.
 #pragma once
 
@@ -33,7 +33,7 @@ struct Subject {
   std::string remark;   // what the user should know of the choice; empty: nothing
 };
 
-/// A number of a thread that is no process stands for its process; the remark says so. Fails with
+/// The number of a thread stands for its process; the remark says so. Fails with
 /// kUsage if the process or the cgroup is not there, with kPermission if /proc hides the process.
 Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc);
 

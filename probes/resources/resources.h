@@ -1,6 +1,6 @@
-// ResourceProbe: what the subject's processes hold, how near that is to their limits, and what the
-// host and the subject's cgroup were short of, from /proc and the cgroup files. Owned by Probes, on
-// its thread.
+// ResourceProbe: what the subject's processes hold, how near that is to their limits, and the
+// pressure on the host and on the subject's cgroup, from /proc and the cgroup files. Owned by
+// Probes, on its thread.
 //
 // status, stat and the fd count cost about 20 us a process and are read for every process on every
 // reading, within a budget: a subject of tens of thousands of processes gets nullopt rather than a
@@ -37,7 +37,7 @@ class ResourceProbe {
   const PressureInterval& pressure() const { return pressure_; }
 
  private:
-  /// Something too dear to read each time.
+  /// Something too expensive to read each time.
   struct Paced {
     int64_t next_ns = INT64_MIN;
     bool due(int64_t now_ns) const { return now_ns >= next_ns; }

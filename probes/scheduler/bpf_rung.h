@@ -41,7 +41,7 @@ class BpfRung : public SchedulerRung {
     return {};
   }
 
-  /// Not being able to is no failure: the reason stands in timers_missing().
+  /// If it cannot, that is not a failure: timers_missing() has the reason.
   void attach_timers(bool wanted) {
     timers_missing_ = "not asked for";
     if (!wanted) return;

@@ -23,9 +23,8 @@ SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_
     if (kernel_counts_sleep) {
       test.verdict = SchedulerSelfTest::Verdict::kKernelCountsSleep;
       test.sentence = fmt::format(
-          "the kernel counts sleep as wait: its run_delay is {}, while the waits of the same "
-          "threads "
-          "add up to {}; the run's waits are the latter",
+          "the kernel counts sleep as wait: its run_delay is {}, but the waits of the same threads "
+          "add up to {}; the run uses the latter",
           text(run_delay_ns), text(histogram_sum_ns));
       return test;
     }

@@ -354,8 +354,9 @@ class PerfRung final : public SchedulerRung {
 SchedulerRungResult open_scheduler_perf(const Subject& subject, const ProbeOptions& options,
                                         ProcReader& proc) {
   if (subject.kind != SubjectSpec::Kind::kProcessTree)
-    return make_error(ErrorCode::kUnsupported,
-                      "perf events without BPF follow a process and what it starts, not a cgroup");
+    return make_error(
+        ErrorCode::kUnsupported,
+        "perf events without BPF can follow a process and what it starts, but not a cgroup");
   TOPSPIN_ASSIGN(std::unique_ptr<SchedulerRung> sums, open_scheduler_proc(subject, options, proc));
   auto rung = std::make_unique<PerfRung>(subject, proc);
   TOPSPIN_TRY(rung->start(std::move(sums)));

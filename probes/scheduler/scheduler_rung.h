@@ -50,7 +50,7 @@ class SchedulerRung {
 
 using SchedulerRungResult = Result<std::unique_ptr<SchedulerRung>>;
 
-// The ladder, from the top. Each fails with a sentence that says what is missing.
+// The rungs, best first. Each fails with a sentence that says what is missing.
 SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOptions& options);
 SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOptions& options,
                                           ProcReader& proc);

@@ -70,9 +70,9 @@ Status Timers::learn_functions() {
       (void)!::read(timer.get(), &expirations, sizeof(expirations));
     if (shown(shared->sleep_function) && shown(shared->timerfd_function)) return {};
   }
-  return make_error(ErrorCode::kUnsupported,
-                    "timers of topspin's own did not fire where its programs could see it (is this "
-                    "a time namespace?)");
+  return make_error(
+      ErrorCode::kUnsupported,
+      "topspin's programs did not see topspin's own timers fire (is this a time namespace?)");
 }
 
 }  // namespace topspin

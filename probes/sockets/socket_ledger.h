@@ -32,15 +32,14 @@ class SocketLedger {
   /// All there are now.
   void update(const std::vector<DiagQueue>& queues);
 
-  /// Whether there are sockets of which nobody knows yet whose they are.
+  /// Whether there are sockets whose owner is not known yet.
   bool wants_walk() const { return unknown_ > 0; }
   /// Looks at the subject's open files begin, may take several ticks, and end; each socket met on
   /// the way is told of. Who was there when it began and was not met is not the subject's.
   void walk_begins() { ++walk_; }
   void holds(int32_t pid, uint64_t inode);
   void walk_ends();
-  /// Has those that were not the subject's be looked at again: a descriptor may have been passed
-  /// on.
+  /// Re-examines sockets that were not the subject's: a descriptor may have been passed on.
   void doubt();
 
   /// The interval since the last call: queues, drops and the rows that changed.

@@ -172,7 +172,7 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
                                   ProcReader& proc, size_t ring_bytes) {
   if (subject.kind == SubjectSpec::Kind::kCgroup)
     return make_error(ErrorCode::kUnsupported,
-                      "stacks are sampled of a command or of --pid, not of a cgroup");
+                      "stacks can be sampled for a command or --pid, but not for a cgroup");
   const bool with_kernel = perf_may_see_kernel(proc);
   perf_event_attr attr = sample_attributes(samples_per_second, with_kernel, ring_bytes);
   const std::vector<ThreadOf> threads = subject_threads(subject, proc);
@@ -232,8 +232,7 @@ Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const Threa
   }
   if (events_.empty())
     return failure ? *failure : make_error(ErrorCode::kUsage, "the subject has no thread");
-  if (missed > 0)
-    add_reason(fmt::format("{} threads that were there before are not sampled", missed));
+  if (missed > 0) add_reason(fmt::format("{} threads that existed before are not sampled", missed));
   return {};
 }
 

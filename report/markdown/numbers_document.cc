@@ -9,27 +9,28 @@ namespace {
 
 constexpr std::string_view kIntroduction = R"(# The numbers of a tick
 
-Every number that topspin measures once per tick. This page is written from the registry in the source
-(`core/numbers.h`), and a test keeps it true.
+This page lists every number that topspin measures once per tick. It is generated from the registry
+in the source (`core/numbers.h`), and a test keeps it up to date.
 
-The name is the same everywhere: the column of table `tick`, or the histogram of table `histogram`
-([schema.md](schema.md)), the field in NDJSON and CSV ([export.md](export.md)), and the name in a rule, where the unit
-may be left out ([plans.md](plans.md)). A name that ends in `_ns` is a time in nanoseconds, one that ends in `_bytes` a
-size in bytes; any other is a plain count.
+A number has the same name everywhere: as a column of the table `tick` or a histogram of the table
+`histogram` ([schema.md](schema.md)), as a field in NDJSON and CSV ([export.md](export.md)), and in
+rules, where the unit may be left out ([plans.md](plans.md)). A name that ends in `_ns` is a time in
+nanoseconds, and one that ends in `_bytes` is a size in bytes. Any other is a plain count.
 
-The kind says how ticks combine:
+The kind says how ticks are combined:
 
 | kind | what it is | over several ticks |
 | --- | --- | --- |
-| count | what happened in the interval | added up |
-| gauge | what stood at the end of the interval | the last one |
-| maximum | the highest within the interval | the greatest |
+| count | what happened in the interval | the sum |
+| gauge | the value at the end of the interval | the last one |
+| maximum | the greatest value within the interval | the greatest |
 | total | counted since the subject began | the last one |
-| distribution | a histogram of the interval | added up |
+| distribution | a histogram of the interval | merged |
 | state | yes or no | yes, if any was |
 
-A number is the sum over the subject's processes, or over all flows, unless its line says otherwise: *nearest* is of the
-process that is nearest to its limit, *whole* is of the whole host, network namespace or cgroup.
+A number is the sum over the subject's processes, or over all flows, unless its line says otherwise:
+*nearest* is of the process that is nearest to its limit, and *whole* is of the whole host, network
+namespace or cgroup.
 )";
 
 std::string_view scope_name(NumberScope scope) {

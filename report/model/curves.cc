@@ -217,7 +217,7 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
      "Mean of each tick's replies, from data ready at the subject's socket to the reply sent."},
     {"cpu", "CPU", Unit::kCpus, "linear", "CPU time by wall time: 100% is one CPU kept busy."},
     {"memory", "Memory", Unit::kBytes, "linear", "Sums over the subject's processes."},
-    {"packets", "Packets", Unit::kPerSecond, "linear", "Captured packets a second.", true},
+    {"packets", "Packets", Unit::kPerSecond, "linear", "Captured packets per second.", true},
     {"tcp", "TCP", Unit::kCount, "linear",
      "Segments sent again or out of order, resets and refused connections, a tick.", true},
     {"switches", "Context switches", Unit::kPerSecond, "linear",
@@ -229,14 +229,14 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
     {"accept_queue", "Accept queue", Unit::kCount, "linear",
      "Connections that wait to be accepted, in the fullest of the subject's queues.", true},
     {"socket_drops", "Dropped at the subject's sockets", Unit::kCount, "linear",
-     "Datagrams and connection attempts that found no room, a tick.", true},
+     "Datagrams and connection attempts that did not fit, per tick.", true},
     {"pressure", "Pressure on the host", Unit::kCpus, "linear",
-     "Share of the time in which some task stood still for want of it (the kernel's PSI).", true},
+     "Share of the time in which some task was stalled for lack of it (the kernel's PSI).", true},
     {"ipc", "Instructions per cycle", Unit::kCount, "linear", "Of the subject's threads.", true},
-    {"wire", "Also on the wire", Unit::kCount, "linear", "What else the packets of a tick were.",
-     true},
+    {"wire", "Also on the wire", Unit::kCount, "linear",
+     "Other counts of the packets of each tick.", true},
     {"losses", "Losses", Unit::kCount, "linear",
-     "Seen too late or not at all, a tick, of all kinds together.", true},
+     "Everything that was seen too late or not at all, per tick.", true},
 });
 
 /// Parts of all packets and bytes, and what belongs to another figure's curves.

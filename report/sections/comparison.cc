@@ -63,12 +63,11 @@ Blocks comparison_of(const Judgement& judgement) {
           amount_of(c, c.minimum_detectable), verdict_cell(judgement, c)}});
   }
   table.more = judgement.metrics.size() - table.rows.size();
-  return {Paragraph{
-              say("Change is B against A, with its 95% interval. A metric fails when the "
-                  "interval lies beyond its margin on the worse side. Detects: a worsening "
-                  "that would fail in 8 of 10 such comparisons. A verdict in brackets informs and "
-                  "decides nothing. Seed {}.",
-                  words(fmt::format("{}", judgement.seed)))},
+  return {Paragraph{say("Change is B against A, with its 95% interval. A metric fails when the "
+                        "interval lies beyond its margin on the worse side. Detects: a worsening "
+                        "that would fail in 8 of 10 such comparisons. A verdict in parentheses is "
+                        "for information and decides nothing. Seed {}.",
+                        words(fmt::format("{}", judgement.seed)))},
           std::move(table)};
 }
 

@@ -85,9 +85,9 @@ Blocks latencies(const ReportPage& page) {
     }
   }
   if (table.rows.empty()) return {};
-  Blocks blocks{Paragraph{say("Over the whole run. A percentile wants ten samples above it; where "
-                              "there are fewer it is not given. Percentiles are exact to 1/32, the "
-                              "least and the greatest value are exact."),
+  Blocks blocks{Paragraph{say("Over the whole run. A percentile needs ten samples above it; with "
+                              "fewer it is not shown. Percentiles are within 1/32 of the true "
+                              "value; the minimum and the maximum are exact."),
                           true},
                 std::move(table)};
   for (const PercentilePlot& plot : percentile_plots(page)) {

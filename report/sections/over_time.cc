@@ -102,8 +102,8 @@ Paragraph point_note(const ReportPage& page) {
   for (const RunPage& run : page.runs)
     ticks_per_bin = std::max(ticks_per_bin, run.timeline.ticks_per_bin());
   return {ticks_per_bin == 1 ? say("Each point is one tick.")
-                             : say("Each pair of points spans {} ticks: the least value and the "
-                                   "greatest, so no extreme is missing.",
+                             : say("Each pair of points covers {} ticks, with their least and "
+                                   "their greatest value, so no extreme is missing.",
                                    count(ticks_per_bin)),
           true};
 }

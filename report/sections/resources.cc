@@ -102,7 +102,7 @@ Table limits_table(const ResourceReading& r) {
 }
 
 Table pressure_table(const PressureInterval& pressure) {
-  Table table{"Time in which tasks stood still", columns({"", "Host", "Cgroup"})};
+  Table table{"Time in which tasks were stalled", columns({"", "Host", "Cgroup"})};
   const auto row = [&](const char* name, std::optional<uint64_t> StallInterval::*field) {
     const auto &host = pressure.host.*field, &cgroup = pressure.cgroup.*field;
     if (host || cgroup) table.rows.push_back({{name, duration(host), duration(cgroup)}});

@@ -47,10 +47,9 @@ Blocks rules(const ReportPage& page) {
   const bool two = page.runs.size() > 1;
   Blocks blocks;
   if (!all.empty()) {
-    blocks.emplace_back(
-        Paragraph{say("What the plan holds {} to, and what was measured against the bound.",
-                      two ? "each run" : "the run"),
-                  true});
+    blocks.emplace_back(Paragraph{
+        say("The plan's rules for {}, and what was measured.", two ? "each run" : "the run"),
+        true});
     Table table{"", two ? columns({"Rule", "=A", "=B"}) : columns({"Rule", "=Kept"})};
     for (const std::string& rule : all) {
       Row row{{code(rule)}};

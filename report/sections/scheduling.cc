@@ -36,7 +36,7 @@ Table preemptions_table(const SchedulerInterval& s) {
 }
 
 Table off_cpu_table(const SchedulerInterval& s) {
-  Table table{"Off the CPU of its own accord", columns({"", "Times", "Time"})};
+  Table table{"Left the CPU voluntarily", columns({"", "Times", "Time"})};
   for (size_t i = 0; i < kOffCpuStateCount; ++i) {
     const OffCpuTime& t = s.off_cpu[i];
     if (!t.count && !t.ns) continue;

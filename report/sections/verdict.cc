@@ -59,14 +59,14 @@ void add_rules(const RunPage& run, TopVerdict& top) {
   } else if (unknown > 0) {
     top.tone = Tone::kOpen;
     top.sentence +=
-        fmt::format(" Of its {} rules {} could not be judged.", run.slos.size(), unknown);
+        fmt::format(" {1} of its {0} rules could not be judged.", run.slos.size(), unknown);
   } else if (!run.slos.empty()) {
     top.sentence += fmt::format(" All {} rules were kept.", run.slos.size());
   }
 }
 
 TopVerdict unusable(const RunPage& run) {
-  TopVerdict top{Tone::kBad, "Not usable", "This run is kept, and judges nothing."};
+  TopVerdict top{Tone::kBad, "Not usable", "This run is stored, but not judged."};
   top.reasons = invalid_reasons(run.run);
   for (const std::string& doubt : run.run.end.doubts)
     top.reasons.push_back("may not be judged: " + doubt);
@@ -77,8 +77,8 @@ TopVerdict run_verdict(const RunPage& run) {
   if (!run.standing.usable || !run.standing.complete) return unusable(run);
   TopVerdict top{Tone::kGood, "Usable", ""};
   top.sentence = losses_in_words(run.fold.merged).empty()
-                     ? "The recording ended as it should, and nothing was lost."
-                     : "The recording ended as it should, and what was lost stays within limits.";
+                     ? "The recording ended normally, and nothing was lost."
+                     : "The recording ended normally, and the losses are within their limits.";
   top.sentence += run.standing.may_be_judged ? " It may be judged." : " It may not be judged.";
   if (!run.standing.may_be_judged) top.tone = Tone::kOpen;
   top.reasons = run.standing.reasons;
@@ -142,16 +142,16 @@ TopVerdict judgement_verdict(const Judgement& judgement) {
   switch (judgement.verdict) {
     case Verdict::kPass:
       top = {Tone::kGood, "Pass",
-             history ? "No gating metric stands on a level that is worse than before."
+             history ? "No gating metric is at a worse level than before."
                      : "No gating metric is worse by more than its margin."};
       break;
     case Verdict::kFail:
       top = {Tone::kBad, "Fail",
-             history ? "A gating metric stands on a worse level than before."
+             history ? "A gating metric is at a worse level than before."
                      : "A gating metric is worse by more than its margin."};
       break;
     case Verdict::kInconclusive:
-      top = {Tone::kOpen, "Inconclusive", "The evidence decides neither way."};
+      top = {Tone::kOpen, "Inconclusive", "There is not enough evidence to decide."};
       break;
     case Verdict::kInvalid: top = {Tone::kBad, "Invalid", "These runs must not be judged."}; break;
   }

@@ -116,10 +116,10 @@ TEST_F(GateSamples, WrongUsageIs2AndWrongFilesAre5) {
   refused(topspin({"compare", "one"}), 2, "two sides");
   refused(topspin({"gate", "one"}), 2, "two sides");
   refused(topspin({"gate", "--series", a()}), 2, "--history");
-  refused(topspin({"gate", "--aa", "-5"}), 2, "--aa -5 is not from 1 to 1000000");
-  refused(topspin({"gate", "--seed", "-1"}), 2, "--seed -1 is not from 0");
+  refused(topspin({"gate", "--aa", "-5"}), 2, "--aa -5 must be from 1 to 1000000");
+  refused(topspin({"gate", "--seed", "-1"}), 2, "--seed -1 must be from 0");
   for (const char* option : {"--of", "--column", "--margin"}) {
-    refused(topspin({"accept", "last", "--because", "x", option, "3%"}), 2, "belong to --change");
+    refused(topspin({"accept", "last", "--because", "x", option, "3%"}), 2, "need --change");
   }
   refused(compare(slow(), {"--margin", "much"}), 2, "--margin");
   refused(compare(slow(), {"--margin", "-1%"}), 2, "--margin");
@@ -132,7 +132,7 @@ TEST_F(GateSamples, WrongUsageIs2AndWrongFilesAre5) {
       2, "--acknowledge");
   refused(compare(dir_.file("missing.csv")), 5, "missing.csv");
   write_csv(dir_.file("short.csv"), 100, 19, 0);
-  refused(compare(dir_.file("short.csv"), {"--paired"}), 5, "as many in both");
+  refused(compare(dir_.file("short.csv"), {"--paired"}), 5, "both need the same number");
   std::ofstream(dir_.file("bad.csv")) << "cpu_us\n1\n\x1b[31m\n";
   refused(compare(dir_.file("bad.csv")), 5, "line 3, column cpu_us");
   EXPECT_EQ(compare(dir_.file("bad.csv")).err.find('\x1b'), std::string::npos);
@@ -639,7 +639,7 @@ TEST_F(GateRuns, MorePairsAreAskedForUpToThirty) {
   EXPECT_GT(json["pairs"]["wanted"], 10);
   EXPECT_LE(json["pairs"]["wanted"], 30);
   EXPECT_EQ(json["pairs"]["most"], 30);
-  EXPECT_THAT(run.out, HasSubstr("more pairs are asked for"));
+  EXPECT_THAT(run.out, HasSubstr("more pairs:"));
 }
 
 TEST_F(GateRuns, ThirtyPairsAreTheMost) {

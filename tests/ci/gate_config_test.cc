@@ -67,10 +67,10 @@ TEST(GateConfig, EachMistakeNamesLineAndKey) {
   } kCases[] = {
       {"seed = \"x\"", "line 1", "seed"},
       {"seed = -1", "line 1", "seed"},
-      {"\nstrict = 1", "line 2", "strict is neither true nor false"},
+      {"\nstrict = 1", "line 2", "strict must be true or false"},
       {"\n\nmargin = 3", "line 3", "margin is not known"},
-      {"metric = 3", "line 1", "metric is no table"},
-      {"[metric.x]\nmargin = \"much\"", "line 2", "metric.x.margin is no share"},
+      {"metric = 3", "line 1", "metric must be a table"},
+      {"[metric.x]\nmargin = \"much\"", "line 2", "metric.x.margin must be a share"},
       {"[metric.x]\nmargin = -0.1", "line 2", "metric.x.margin"},
       {"[metric.x]\nmargin = nan", "line 2", "metric.x.margin"},
       {"[metric.x]\nmargin = true", "line 2", "metric.x.margin"},
@@ -79,7 +79,7 @@ TEST(GateConfig, EachMistakeNamesLineAndKey) {
       {"[metric.x]\nunit = 1", "line 2", "metric.x.unit"},
       {"[metric.x]\n\ngating = \"yes\"", "line 3", "metric.x.gating"},
       {"[metric.x]\npigs = 1", "line 2", "metric.x.pigs is not known"},
-      {"[metric]\nx = 1", "line 2", "metric.x is no table"},
+      {"[metric]\nx = 1", "line 2", "metric.x must be a table"},
       {"[metric.x", "line 1", ""},
       {"a = 1\na = 2", "line 2", ""},
   };
@@ -101,7 +101,8 @@ TEST(GateConfig, StoredRunsHaveTheirOwnNamesAndUnits) {
     EXPECT_FALSE(metrics.ok());
     return metrics.ok() ? std::string() : metrics.error().message;
   };
-  EXPECT_THAT(refused("\n[metric.cpu]\ngating = true"), HasSubstr("line 2: metric.cpu is no"));
+  EXPECT_THAT(refused("\n[metric.cpu]\ngating = true"),
+              HasSubstr("line 2: stored runs have no metric cpu"));
   EXPECT_THAT(refused("[metric.cpu_ns_per_fow]\ngating = true"),
               HasSubstr("did you mean cpu_ns_per_flow?"));
   EXPECT_THAT(refused("[metric.cpu_ns_per_flow]\nunit = \"s\""), HasSubstr("is \"ns\""));

@@ -263,10 +263,10 @@ TEST(Target, WhatIsRefusedIsNamed) {
     return parts.ok() ? std::string("taken") : parts.error().message;
   };
   EXPECT_THAT(why("https://example/"), HasSubstr("TLS"));
-  EXPECT_THAT(why("ftp://example/"), HasSubstr("ftp is no scheme"));
+  EXPECT_THAT(why("ftp://example/"), HasSubstr("the scheme ftp"));
   EXPECT_THAT(why("http://me@example/"), HasSubstr("user"));
   EXPECT_THAT(why("example"), HasSubstr("no port"));
-  EXPECT_THAT(why("example:80/path"), HasSubstr("a path belongs to a URL"));
+  EXPECT_THAT(why("example:80/path"), HasSubstr("only a URL has a path"));
   EXPECT_THAT(why("::1:80"), HasSubstr("brackets"));
   EXPECT_THAT(why("[::1"), HasSubstr("bracket"));
   EXPECT_THAT(why("[::1]80"), HasSubstr("bracket"));
@@ -275,7 +275,7 @@ TEST(Target, WhatIsRefusedIsNamed) {
 
   LoadOptions udp;
   EXPECT_THAT(check_target(*split_target("http://example/"), udp).error().message,
-              HasSubstr("for http alone"));
+              HasSubstr("only http takes a URL"));
   LoadOptions http;
   http.workload = WorkloadKind::kHttp;
   EXPECT_TRUE(check_target(*split_target("http://example/a"), http).ok());

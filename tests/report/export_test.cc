@@ -470,12 +470,12 @@ TEST_F(Export, WrongUsageIsSaidAndLeavesNoFile) {
   };
   refused({"xml"}, 2, "json, ndjson, csv");
   refused({"csv", "--table", "pigs"}, 2, "runs, ticks");
-  refused({"json", "--table", "ticks"}, 2, "--table means nothing");
-  refused({"json", "--collector", "127.0.0.1:1"}, 2, "--collector means nothing");
+  refused({"json", "--table", "ticks"}, 2, "--table has no effect");
+  refused({"json", "--collector", "127.0.0.1:1"}, 2, "--collector has no effect");
   refused({"ipfix", "--collector", "localhost"}, 2, "ADDRESS:PORT");
   refused({"hdr", "--histogram", "pigs"}, 2, "reply_latency_ns");
   EXPECT_EQ(export_run({"hdr", "last", "last"}).exit_code, 0) << "a run that is named twice is one";
-  refused({"junit", "last"}, 2, "of a judgement");
+  refused({"junit", "last"}, 2, "exports a judgement");
   refused({"junit"}, 2, "no judgement yet");
   refused({"json", "nosuchrun"}, 2, "nosuchrun");
   refused({"json", "-o", dir_.file("no/such/file")}, 5, "cannot write");

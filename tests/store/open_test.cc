@@ -177,7 +177,7 @@ TEST(Open, OurMarksWithoutOurTablesAreRefused) {
   const auto written = RunWriter::create(directory.file(), make_run(), {});
   ASSERT_FALSE(written.ok());
   EXPECT_EQ(written.error().code, ErrorCode::kInput);
-  EXPECT_THAT(written.error().message, HasSubstr("does not have the shape"));
+  EXPECT_THAT(written.error().message, HasSubstr("does not have the tables"));
   const auto listed = open(directory.file())->list_runs();
   ASSERT_FALSE(listed.ok());
   EXPECT_EQ(listed.error().code, ErrorCode::kInput);

@@ -109,7 +109,7 @@ TEST_F(PatientWriterTest, WhatWaitedIsStoredInOrderAndBothAreTold) {
   EXPECT_EQ(log_.entries, (Entries{"tick 1", "event x", "stage 0", "tick 2"}));
   const auto over = writer.take_notice();
   ASSERT_TRUE(over);
-  EXPECT_NE(over->find("2 ticks stored late, 0 given up"), std::string::npos) << *over;
+  EXPECT_NE(over->find("2 ticks stored late, 0 dropped"), std::string::npos) << *over;
 }
 
 TEST_F(PatientWriterTest, BeyondTheBoundTheOldestAreGivenUpAndCountedInTheNextThatIsStored) {

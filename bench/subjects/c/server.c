@@ -3,7 +3,7 @@
 //   udp          answers every datagram with as many bytes
 //   http         "Hello, world" with a Content-Length, keep-alive unless asked to close
 //   accept       sends five bytes to whoever connects, and closes
-//   accept-leak  the same, but forgets to close: every connection costs a descriptor for ever
+//   accept-leak  the same, but forgets to close: every connection costs a descriptor forever
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -46,7 +46,7 @@ TEST(BadInput, WrongUsageIs2) {
   expect_refusal(topspin({"record", "--", "no-such-command-at-all"}), 2, "command not found");
   expect_refusal(topspin({"record", "--probe", "scheduler"}), 2, "NAME=RUNG");
   expect_refusal(topspin({"record", "--probe", "scheduler=off"}), 2, "NAME=on");
-  expect_refusal(topspin({"record", "--probe", "stacks=on"}), 2, "--stacks N");
+  expect_refusal(topspin({"record", "--probe", "stacks=on"}), 2, "--stacks HZ");
   expect_refusal(topspin({"record", "--max-stored-flows", "-1", "--", "true"}), 2, "-1");
   expect_refusal(topspin({"live", "--once", "--batch", "3"}), 2, "--once or --batch");
   expect_refusal(topspin({"report", "--max-bytes", "-1", "--format", "markdown"}), 2, "1 or more");
@@ -117,7 +117,7 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
 TEST(BadInput, ACommandWithoutItsHyphensIsNamed) {
   expect_refusal(topspin({"record", "-i", "lo", "sh", "-c", "true"}), 2, "");
   expect_refusal(topspin({"record", "-i", "lo", "sleep", "1"}), 2,
-                 "\"sleep 1\" is no filter; if it is the command to start, put -- before it: -- "
+                 "\"sleep 1\" is not a filter; if it is the command to start, put -- before it: -- "
                  "sleep 1");
   expect_refusal(topspin({"record", "-i", "lo", "udp", "and"}), 2, "filter");
 }

@@ -225,7 +225,8 @@ TEST(Read, AClockThatWentBackIsADoubt) {
   const Outcome json = topspin({"read", dir.file("a.pcap"), "--format", "json"});
   EXPECT_EQ(Json::parse(json.out)["doubts"].size(), 1u) << json.out;
   const Outcome text = topspin({"read", dir.file("a.pcap")});
-  EXPECT_NE(text.out.find("DOUBTFUL: 10 of 50 packets are stamped earlier"), std::string::npos)
+  EXPECT_NE(text.out.find("DOUBTFUL: 10 of 50 packets have an earlier timestamp"),
+            std::string::npos)
       << text.out;
 }
 

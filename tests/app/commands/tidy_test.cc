@@ -66,9 +66,9 @@ TEST_F(Tidy, EveryCommandNamesARunTheSameWay) {
   }
   const Outcome several = with_db({"replay", "even=yes", "--once"});
   EXPECT_EQ(several.exit_code, 2);
-  EXPECT_THAT(several.err, HasSubstr("\"even=yes\" is 2 runs, and one is wanted: such as #3"));
+  EXPECT_THAT(several.err, HasSubstr("\"even=yes\" names 2 runs, but one is needed, such as #3"));
   EXPECT_THAT(with_db({"export", "even=yes", "--format", "hdr"}).err,
-              HasSubstr("--format hdr is of one run, and these are 2; give one, such as #3"));
+              HasSubstr("--format hdr exports one run, but 2 were named; give one, such as #3"));
   EXPECT_THAT(with_db({"export", "--format", "hdr", "--histogram", "reply_latnecy_ns"}).err,
               HasSubstr("did you mean reply_latency_ns?"));
   EXPECT_THAT(with_db({"report", "evne=yes"}).err, HasSubstr("did you mean \"even=yes\"?"));

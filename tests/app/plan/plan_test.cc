@@ -126,10 +126,10 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
        "p.toml:7: load.perod: there is no such key; did you mean "
        "\"period\"?"},
       {small + "xyzzy = 1\n", "load.xyzzy: there is no such key; there are arrive, clients"},
-      {small + "period = \"1 parsec\"\n", "p.toml:7: load.period: \"1 parsec\" is no duration"},
+      {small + "period = \"1 parsec\"\n", "p.toml:7: load.period: \"1 parsec\" is not a duration"},
       {small + "period = 1\n", "load.period: must be a text"},
       {small + "stages = \"0:5\"\n", "p.toml:7: load.stages: "},
-      {small + "stages = \"hold 1s\"\nclients = 4\n", "give either stages or clients"},
+      {small + "stages = \"hold 1s\"\nclients = 4\n", "give either stages, or clients"},
       {small + "stages = \"before=1:1 over 1s\"\n", "choose another"},
       {small + "wire = \"ping5\"\n", "did you mean \"ping4\"?"},
       {small + "connection = \"close\"\n", "load.connection: there is no such key"},  // of http
@@ -141,13 +141,13 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[probes]\nscheduler = \"best\"\n", "p.toml:8: probes.scheduler: must be one of"},
       {small + "[probes]\nsyscalls = \"yes\"\n", "p.toml:8: probes.syscalls: must be true"},
       {small + "[run]\nrepeat = 0\n", "p.toml:8: run.repeat: must be a whole number from 1"},
-      {small + "[run]\nduration = \"1s\"\n", "a load has its stages"},
+      {small + "[run]\nduration = \"1s\"\n", "the load's stages say how long"},
       {small + "[laod]\n", "laod: there is no such key; did you mean \"load\"?"},
       {small + "[slo]\nrules = [\"p99(reply_latency) < 50\"]\n", "needs a unit"},
       {small + "[slo]\nlenient = 1\n", "slo.lenient: must be true or false"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"udp-pingpong\"\n"
        "target = \"http://127.0.0.1:1/\"\n",
-       "p.toml:5: load.target: a URL is for http alone"},
+       "p.toml:5: load.target: only http takes a URL"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"http\"\n"
        "target = \"https://127.0.0.1:1/\"\n",
        "no TLS"},
@@ -159,7 +159,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
        "p.toml:4: load.worklaod: there is no such key; did you mean \"workload\"?"},
       {"[subject.a]\ncommand = []\n", "p.toml:2: subject.a.command"},
       {"[subject.a]\ncommand = [\"x\", 3]\n", "every item"},
-      {"[subject.a]\ncommand = [\"x\"]\nready = { port = \"sctp:1\" }\n", "is no port"},
+      {"[subject.a]\ncommand = [\"x\"]\nready = { port = \"sctp:1\" }\n", "is not a port"},
       {"[subject.a]\ncommand = [\"x\"]\ncommit = \"--upload-pack=x\"\n", "hyphen"},
       {"[subject.a]\ncommand = [\"x\"]\n[subject.a.ready]\nwithn = \"1s\"\n",
        "p.toml:4: subject.a.ready.withn: there is no such key; did you mean \"within\"?"},

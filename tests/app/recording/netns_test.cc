@@ -124,7 +124,7 @@ TEST_F(OtherNamespace, ThatIsNotThereIsAnErrorThatSaysWhatToGive) {
   const Outcome pid =
       topspin({"record", "-i", "lo", "--db", db(), "--netns", "1073741823", "--duration", "1s"});
   EXPECT_EQ(pid.exit_code, 2);
-  EXPECT_THAT(pid.err, HasSubstr("no process 1073741823"));
+  EXPECT_THAT(pid.err, HasSubstr("network namespace of process 1073741823"));
 }
 
 /// Two hosts, a and b, and a router between them that drops 1% of what a sends to port 25701 of b:

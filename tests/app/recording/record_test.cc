@@ -394,7 +394,7 @@ TEST_F(Record, AStandstillIsOneLongIntervalAndSaysSo) {
   recording.send(SIGSTOP);
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // the standstill itself
   recording.send(SIGCONT);
-  const bool told = recording.wait_for("the recorder stood still for at least");
+  const bool told = recording.wait_for("topspin was stopped for at least");
   over = true;
   sender.join();
   recording.send(SIGINT);

@@ -234,7 +234,7 @@ TEST_P(CgroupOnRung, that_is_removed_and_made_again_is_followed_and_told) {
   EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("was removed")));
   cgroup_.make();
   probes->handle_events();  // as a recording does when its descriptor is readable
-  EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("was made again")));
+  EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("was created again")));
   ForkedSubject second([] {
     burn_cpu_ns(40 * kMilli);
     for (int count = 0; count < 7; ++count) ::getppid();
@@ -255,7 +255,7 @@ TEST_P(CgroupOnRung, that_is_removed_and_made_again_is_followed_and_told) {
   cgroup_.remove();
   cgroup_.make();
   (void)probes->take_interval();
-  EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("was removed and made again")));
+  EXPECT_THAT(probes->take_events(), ElementsAre(HasSubstr("was removed and created again")));
 }
 
 TEST_P(CgroupOnRung, leaves_topspins_own_threads_out_and_says_so) {
