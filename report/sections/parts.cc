@@ -121,6 +121,8 @@ Table traffic_table(const RunFold& fold, size_t run) {
   return table;
 }
 
+bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
+
 uint64_t never_completed(const RunPage& run) {
   // Runs of older schemas did not count them; of these the gate tells what it can.
   return run.fold.merged.flows.tcp_never_completed.value_or(run.measured.never_completed());

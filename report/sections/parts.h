@@ -42,6 +42,9 @@ std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool gre
 /// What the wire's counts came to, as far as they are more than 0.
 document::Table traffic_table(const RunFold& fold, size_t run);
 
+/// Whether the run was under a load of HTTP requests.
+bool is_http_load(const RunPage& run);
+
 /// Connections of the run that nothing answered.
 uint64_t never_completed(const RunPage& run);
 
