@@ -197,6 +197,19 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       for_each_flow_field(flow, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
+  begin("thread_ticks");
+  TOPSPIN_TRY(store.for_each_thread_tick(id, [&](const ThreadTick& moment) {
+    row("thread_tick", [&](ObjectWriter& object) {
+      for_each_thread_tick_field(moment, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("late_messages");
+  TOPSPIN_TRY(store.for_each_late_message(id, [&](const LateMessage& message) {
+    row("late_message", [&](ObjectWriter& object) {
+      for_each_late_message_field(message,
+                                  [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
   begin("owners");
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
     row("owner", [&](ObjectWriter& object) {
