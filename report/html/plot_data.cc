@@ -14,7 +14,7 @@ namespace {
 constexpr double kNanosecondsASecond = 1e9;
 
 std::string text_json(std::string_view text) {
-  return Json(plain_text(text, 120)).dump(-1, ' ', true, Json::error_handler_t::replace);
+  return Json(document::plain_text(text, 120)).dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
 std::string seconds(int64_t ns) {

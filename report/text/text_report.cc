@@ -12,7 +12,7 @@
 namespace topspin {
 
 std::string TextWay::escape(std::string_view text, size_t most_bytes) {
-  return plain_text(text, most_bytes);
+  return document::plain_text(text, most_bytes);
 }
 
 std::string ended_line(const Text& line) {
