@@ -157,6 +157,23 @@ std::string history_json(const ReportPage& page, size_t index) {
       .end();
 }
 
+std::string times_of_run_json(const ReportPage& page, size_t r) {
+  const RunPage& run = page.runs[r];
+  return JsonObject()
+      .text("id", cut(run.run.info.id))
+      .text("side", side_name(page, r))("ticks_per_bin", run.timeline.ticks_per_bin())
+      .raw("time_s", times_json(run.timeline))
+      .end();
+}
+
+std::string stage_json(const RunStage& stage, int64_t run_end_ns) {
+  return JsonObject()
+      .text("name", cut(stage.name))
+      .raw("begin_s", seconds(stage.start_ns))
+      .raw("end_s", seconds(stage.end_ns.value_or(run_end_ns)))
+      .end();
+}
+
 }  // namespace
 
 std::string json_for_script(std::string_view json) {
@@ -190,12 +207,7 @@ std::string page_data_json(const ReportPage& page) {
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const RunPage& run = page.runs[r];
     end_ns = std::max(end_ns, run.elapsed_ns);
-    append(runs,
-           JsonObject()
-               .text("id", cut(run.run.info.id))
-               .text("side", side_name(page, r))("ticks_per_bin", run.timeline.ticks_per_bin())
-               .raw("time_s", times_json(run.timeline))
-               .end());
+    append(runs, times_of_run_json(page, r));
     for (const LatencyCurve& d : distributions(run)) {
       if (d.heat != nullptr && !d.heat->empty()) append(heats, heat_json(d.id, r, *d.heat));
     }
@@ -209,11 +221,7 @@ std::string page_data_json(const ReportPage& page) {
   }
   // A and B by one plan have the same stages; A's are drawn.
   for (const RunStage& stage : page.runs.front().stages) {
-    append(stages, JsonObject()
-                       .text("name", cut(stage.name))
-                       .raw("begin_s", seconds(stage.start_ns))
-                       .raw("end_s", seconds(stage.end_ns.value_or(page.runs.front().elapsed_ns)))
-                       .end());
+    append(stages, stage_json(stage, page.runs.front().elapsed_ns));
   }
   for (const Figure& figure : page_figures(page)) append(figures, figure_json(page, figure));
   for (const PercentilePlot& plot : percentile_plots(page))
