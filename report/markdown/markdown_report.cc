@@ -262,7 +262,9 @@ std::string fitted(std::vector<Piece> pieces, size_t max_bytes) {
   return (text + closing()).str();
 }
 
-std::string render(const Document& document, size_t max_bytes) {
+}  // namespace
+
+std::string document_markdown(const document::Document& document, size_t max_bytes) {
   max_bytes = std::max(max_bytes, kLeastMarkdownBytes);
   std::vector<Piece> pieces{{"the verdict", verdict_markdown(document, max_bytes - kClosingBytes)}};
   pieces.push_back({"headline numbers", headlines_markdown(document.headlines)});
@@ -272,14 +274,12 @@ std::string render(const Document& document, size_t max_bytes) {
   return fitted(std::move(pieces), max_bytes);
 }
 
-}  // namespace
-
 std::string markdown_report(const ReportPage& page, size_t max_bytes) {
-  return render(sections::report(page), max_bytes);
+  return document_markdown(sections::report(page), max_bytes);
 }
 
 std::string judgement_markdown(const Judgement& judgement, size_t max_bytes) {
-  return render(sections::judgement(judgement), max_bytes);
+  return document_markdown(sections::judgement(judgement), max_bytes);
 }
 
 }  // namespace topspin
