@@ -111,6 +111,11 @@ std::optional<std::string> PacketFile::hand_over() {
   return std::exchange(untold_failure_, std::nullopt);
 }
 
+uint64_t PacketFile::unwritten_packets() {
+  const std::lock_guard lock(mutex_);
+  return totals_.unwritten_packets;
+}
+
 PacketFile::Totals PacketFile::finish() {
   if (thread_.joinable()) {
     (void)hand_over();

@@ -50,6 +50,9 @@ class PacketFile {
   /// what happened.
   std::optional<std::string> hand_over();
 
+  /// So far. Any thread.
+  uint64_t unwritten_packets();
+
   struct Totals {
     uint64_t written_packets = 0;
     uint64_t unwritten_packets = 0;

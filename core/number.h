@@ -37,7 +37,7 @@ enum class NumberScope : uint8_t {
 enum class LossKind : uint8_t {
   kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
   kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
-  kRow,     // no row of its own in the database; every sum includes it
+  kRow,     // no row of its own in the database, or not in a file of packets; every sum includes it
   kNote,    // no loss: seen late, or cut off by the start or the end of the run
 };
 

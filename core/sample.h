@@ -470,6 +470,7 @@ struct LossInterval {
   uint64_t capture_interface_drops = 0;  // ps_ifdrop
   uint64_t capture_gap_ns = 0;           // the interface was away
   uint64_t evicted_flows = 0;
+  uint64_t packets_unwritten = 0;          // counted, but not in the file of -w
   uint64_t flow_rows_unstored = 0;         // beyond the limit of stored flow rows
   uint64_t scheduler_map_full = 0;         // a thread found no room in a BPF map
   uint64_t scheduler_missed_runs = 0;      // BPF programs skipped by the kernel's recursion guard
@@ -529,6 +530,8 @@ void LossInterval::for_each_number(Visit visit) {
       &L::capture_gap_ns);
   visit(N::lost("loss_evicted_flows", kUnseen, "flows pushed out by --max-flows", LossLimit::kAny),
         &L::evicted_flows);
+  visit(N::lost("loss_packets_unwritten", kRow, "packets that the file of -w has not"),
+        &L::packets_unwritten);
   visit(N::lost("loss_flow_rows_unstored", kRow, "flow rows beyond the limit of stored rows"),
         &L::flow_rows_unstored);
   visit(N::lost("loss_scheduler_map_full", kUnseen, "threads that found no room in a BPF map",

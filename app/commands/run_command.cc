@@ -16,6 +16,8 @@
 #include "app/plan/plan_session.h"
 #include "core/read_file.h"
 #include "core/text.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 
 namespace topspin {
 namespace {
@@ -110,10 +112,13 @@ int run_plan(const RunOptions& o) {
     if (!o.quiet) say(line);
   });
   if (!result.ok()) return fail(result.error());
-  if (o.format == "json")
+  if (o.format == "json") {
     fmt::print("{}", session_json(*plan, options, *result));
-  else
-    fmt::print("{}", session_text(*plan, options, *result, o.format == "markdown"));
+  } else {
+    const document::Document document = session_document(*plan, options, *result);
+    fmt::print("{}", o.format == "markdown" ? document_markdown(document, kStepSummaryBytes)
+                                            : document_text(document));
+  }
   return session_exit_code(*plan, *result, o.strict);
 }
 

@@ -1,16 +1,13 @@
 #include "app/commands/run_output.h"
 
 #include <algorithm>
-#include <cmath>
 #include <functional>
 
 #include <fmt/format.h>
 
 #include "ci/run_metrics.h"
 #include "ci/statistics.h"
-#include "core/text.h"
 #include "report/json/values.h"
-#include "report/markdown/markdown_report.h"
 
 namespace topspin {
 namespace {
@@ -95,16 +92,6 @@ std::vector<Row> rows() {
   return all;
 }
 
-std::string show(double value, const std::string& unit) {
-  if (unit == "ns") return format_duration(static_cast<int64_t>(value));
-  if (unit == "bytes") return format_bytes(static_cast<int64_t>(value));
-  if (unit == kUnitOfShares) return fmt::format("{:.4g}%", 100 * value);
-  const char* suffix = unit == "1/s" ? "/s" : "";
-  return value == std::floor(value) || std::abs(value) >= 1000
-             ? fmt::format("{:.0f}{}", value, suffix)
-             : fmt::format("{:.4g}{}", value, suffix);
-}
-
 bool any_run(const SessionRun&) { return true; }
 /// What it was meant to be, and worth reading.
 bool is_whole(const SessionRun& run) {
@@ -132,32 +119,6 @@ std::optional<double> median_of(const std::vector<const SessionRun*>& runs, cons
   return median(values);
 }
 
-using Cells = std::vector<std::vector<std::string>>;
-
-std::string lay_out(const Cells& cells, bool markdown) {
-  std::vector<size_t> widths;
-  for (const auto& line : cells) {
-    widths.resize(std::max(widths.size(), line.size()));
-    for (size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());
-  }
-  std::string out;
-  for (size_t row = 0; row < cells.size(); ++row) {
-    std::string line = markdown ? "|" : "";
-    for (size_t i = 0; i < cells[row].size(); ++i) {
-      const std::string cell = i == 0 ? fmt::format("{:<{}}", cells[row][i], widths[i])
-                                      : fmt::format("{:>{}}", cells[row][i], widths[i]);
-      line += markdown ? fmt::format(" {} |", cell) : (i == 0 ? "" : "  ") + cell;
-    }
-    out += line + "\n";
-    if (markdown && row == 0) {
-      out += "|";
-      for (size_t i = 0; i < cells[row].size(); ++i) out += i == 0 ? " --- |" : " ---: |";
-      out += "\n";
-    }
-  }
-  return out;
-}
-
 struct RuleCounts {
   size_t kept = 0;
   size_t broken = 0;
@@ -180,66 +141,86 @@ RuleCounts count_rule(const std::vector<const SessionRun*>& runs, size_t rule) {
   return counts;
 }
 
-}  // namespace
+document::Facts session_facts(const Plan& plan, const SessionOptions& options,
+                              const SessionResult& result) {
+  return {"",
+          {{"plan", document::say("{}", plan.name)},
+           {"seed", document::say("{}", fmt::format("{}", options.seed))},
+           {"runs", document::say("{} in {}", document::count(result.runs.size()),
+                                  document::code(options.database))}}};
+}
 
-std::string session_text(const Plan& plan, const SessionOptions& options,
-                         const SessionResult& result, bool markdown) {
-  // Every name is hostile: it stays on its line, and is no markup. Lines that are indented by four
-  // are code in Markdown, where nothing is markup.
-  const auto inline_text = [markdown](const std::string& text) {
-    return markdown ? markdown_text(text) : sanitize_for_terminal(text);
-  };
-  const auto code = [](const std::string& text) { return sanitize_for_terminal(text); };
-  std::string out = fmt::format("plan {}, seed {}, {} runs in {}\n", inline_text(plan.name),
-                                options.seed, result.runs.size(), inline_text(options.database));
-  if (markdown) out += "\n";
-  Cells cells = {
-      {"median of the usable, complete runs"}, {"complete"}, {"usable"}, {"may be judged"}};
+document::TopVerdict session_verdict(const Plan& plan, const SessionResult& result) {
+  using document::Tone;
+  if (result.stop_signal != 0)
+    return {Tone::kOpen, "Interrupted", "Not every run of the plan was made."};
+  switch (session_exit_code(plan, result, false)) {
+    case 0: break;
+    case 1: return {Tone::kBad, "Rules broken", "A run broke a rule of the plan."};
+    default: return {Tone::kOpen, "Not judged", "A subject has no run that may be judged."};
+  }
+  return plan.rules.empty()
+             ? document::TopVerdict{Tone::kGood, "Recorded", "The plan has no rules."}
+             : document::TopVerdict{Tone::kGood, "Rules kept", "Each run kept the plan's rules."};
+}
+
+document::Table numbers_table(const Plan& plan, const SessionResult& result) {
+  document::Table table{"", {{"median of the usable, complete runs", false}}};
+  std::vector<document::Row> standing = {{{"complete"}}, {{"usable"}}, {{"may be judged"}}};
   for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
-    cells[0].push_back(inline_text(plan.subjects[subject].name));
+    table.columns.push_back({plan.subjects[subject].name});
     const auto all = runs_of(result, subject, any_run);
     const auto count = [&](bool RunStanding::*word) {
       const auto with = std::count_if(all.begin(), all.end(),
                                       [&](const SessionRun* run) { return run->standing().*word; });
-      return fmt::format("{} of {}", with, all.size());
+      return document::say("{} of {}", document::count(with), document::count(all.size()));
     };
-    cells[1].push_back(count(&RunStanding::complete));
-    cells[2].push_back(count(&RunStanding::usable));
-    cells[3].push_back(count(&RunStanding::may_be_judged));
+    standing[0].cells.emplace_back(count(&RunStanding::complete));
+    standing[1].cells.emplace_back(count(&RunStanding::usable));
+    standing[2].cells.emplace_back(count(&RunStanding::may_be_judged));
   }
+  table.rows = std::move(standing);
   for (const Row& row : rows()) {
-    std::vector<std::string> line = {row.name};
+    document::Row line{{document::words(row.name)}};
     bool any = false;
     for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
       const auto value = median_of(runs_of(result, subject, is_whole), row);
       any = any || value;
-      line.push_back(value ? show(*value, row.unit) : "-");
+      line.cells.emplace_back(document::metric_value(row.unit, value));
     }
-    if (any) cells.push_back(std::move(line));
+    if (any) table.rows.push_back(std::move(line));
   }
-  out += lay_out(cells, markdown);
+  return table;
+}
+
+document::Table rules_table(const Plan& plan, const SessionResult& result) {
+  using document::ours;
+  document::Table table{"", {{"", false}, {"subject", false}, {"rule", false}, {"", false}}};
   for (size_t rule = 0; rule < plan.rules.size(); ++rule) {
-    if (rule == 0) out += "\n";
     for (size_t subject = 0; subject < plan.subjects.size(); ++subject) {
-      const auto runs = runs_of(result, subject, is_held_to_rules);
-      const RuleCounts counts = count_rule(runs, rule);
-      const char* verdict = counts.broken > 0    ? "BROKEN"
-                            : counts.unknown > 0 ? "unknown"
-                            : counts.kept > 0    ? "kept"
-                                                 : "not judged";
-      out += fmt::format("{}{:<10} {:<12} {}{}\n", markdown ? "    " : "", verdict,
-                         code(plan.subjects[subject].name), code(plan.rules[rule].text),
-                         counts.told != nullptr ? ": " + code(counts.told->explanation) : "");
+      const RuleCounts counts = count_rule(runs_of(result, subject, is_held_to_rules), rule);
+      const document::Span verdict = counts.broken > 0
+                                         ? document::toned(document::Tone::kBad, ours("broken"))
+                                     : counts.unknown > 0 ? ours("unknown")
+                                     : counts.kept > 0    ? ours("kept")
+                                                          : ours("not judged");
+      table.rows.push_back(
+          {{verdict, document::words(plan.subjects[subject].name),
+            document::code(plan.rules[rule].text),
+            document::words(counts.told != nullptr ? counts.told->explanation : "")}});
     }
   }
-  bool code_begun = !plan.rules.empty();
+  return table;
+}
+
+/// What keeps runs from being judged, or numbers of them.
+document::Table standing_table(const SessionResult& result) {
+  document::Table table{"", {{"", false}, {"subject", false}, {"repeat"}, {"", false}}};
   for (const SessionRun& run : result.runs) {
     const RunStanding standing = run.standing();
     const auto add = [&](const char* word, const std::string& sentence) {
-      if (markdown && !code_begun) out += "\n";
-      code_begun = true;
-      out += fmt::format("{}{}: {}, repeat {}: {}\n", markdown ? "    " : "", word,
-                         code(run.subject), run.planned.repeat, code(sentence));
+      table.rows.push_back({{word, document::words(run.subject),
+                             document::count(run.planned.repeat), document::words(sentence)}});
     };
     const char* word = !standing.usable     ? "not usable"
                        : !standing.complete ? "not complete"
@@ -247,7 +228,24 @@ std::string session_text(const Plan& plan, const SessionOptions& options,
     for (const std::string& reason : standing.reasons) add(word, reason);
     for (const std::string& note : standing.notes) add("doubtful", note);
   }
-  return out;
+  return table;
+}
+
+}  // namespace
+
+document::Document session_document(const Plan& plan, const SessionOptions& options,
+                                    const SessionResult& result) {
+  document::Document document;
+  document.title = plan.name;
+  document.runs.push_back(session_facts(plan, options, result));
+  document.verdict = session_verdict(plan, result);
+  document.sections.push_back({"numbers", "Numbers", {numbers_table(plan, result)}});
+  document.sections.push_back({"rules", "Rules", {rules_table(plan, result)}});
+  document.sections.push_back({"standing", "What may be wrong", {standing_table(result)}});
+  std::erase_if(document.sections, [](const document::Section& section) {
+    return std::get<document::Table>(section.blocks.front().body).rows.empty();
+  });
+  return document;
 }
 
 std::string session_json(const Plan& plan, const SessionOptions& options,

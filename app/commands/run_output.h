@@ -5,15 +5,15 @@
 #include <string>
 
 #include "app/plan/plan_session.h"
+#include "report/document/document.h"
 
 namespace topspin {
 
 inline constexpr int kRunSchemaVersion = 1;
 
-/// Lines for people, as text or as a Markdown table. May quote hostile text: print it line by line,
-/// sanitised.
-std::string session_text(const Plan& plan, const SessionOptions& options,
-                         const SessionResult& result, bool markdown);
+/// For people.
+document::Document session_document(const Plan& plan, const SessionOptions& options,
+                                    const SessionResult& result);
 
 /// One JSON object, ASCII, with a newline. docs/plans.md names the fields.
 std::string session_json(const Plan& plan, const SessionOptions& options,

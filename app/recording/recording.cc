@@ -9,8 +9,8 @@ Result<int> Recording::run() {
   TOPSPIN_TRY(open());
   tell_missing_probes();
   TOPSPIN_TRY(start());
-  while (state_ != RecordingState::kDone) {
-    switch (state_) {
+  while (ending_.state() != RecordingState::kDone) {
+    switch (ending_.state()) {
       case RecordingState::kRunning: run_pass(); break;
       case RecordingState::kEnding: make_last_tick(); break;
       case RecordingState::kDraining: drain_pass(); break;

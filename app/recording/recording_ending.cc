@@ -10,19 +10,9 @@
 
 namespace topspin {
 
-void Recording::stop() {
-  if (state_ == RecordingState::kRunning) state_ = RecordingState::kEnding;
-}
-
-/// The first error counts, and ends the recording.
-void Recording::fail(const Error& error) {
-  if (!failure_) failure_ = error;
-  stop();
-}
-
 /// kEnding: the load stops, then the ticks end.
 void Recording::make_last_tick() {
-  if (conductor_ != nullptr) conductor_->stop(stop_signal_);
+  if (conductor_ != nullptr) conductor_->stop(ending_.signal());
   end_ns_ = std::min(monotonic_now_ns(), end_ns_);
   // Only what ended before the last reading is in the probes' sums as a whole.
   if (command_) command_usage_ = command_->usage();
@@ -31,23 +21,25 @@ void Recording::make_last_tick() {
   tick(end_ns_);
   joiner_->add_end_losses(probes_->end_losses());
   capture_->stop(end_ns_);
+  if (packet_file_) end_packets();
   take_flows();
   joiner_->finish();
   drain_ticks();
-  if (packet_file_) end_packets();
   if (onlooker_ != nullptr) onlooker_->close();
   if (command_) command_->ask_to_end(SIGTERM);
-  state_ = RecordingState::kDraining;
+  ending_.last_tick_made();
 }
 
+/// REQUIRES: the capture has ended, and the last tick has not been built.
 void Recording::end_packets() {
   const PacketFile::Totals totals = packet_file_->finish();
   packets_text_ =
       fmt::format("{} packets were written to {}", totals.written_packets, packet_file_->name());
-  packets_unwritten_ = totals.unwritten_packets > 0;
-  if (packets_unwritten_) {
+  LossInterval late;
+  late.packets_unwritten = count_unwritten(totals.unwritten_packets);
+  joiner_->add_end_losses(late);
+  if (totals.unwritten_packets > 0)
     packets_text_ += fmt::format("; {} were not: {}", totals.unwritten_packets, totals.failure);
-  }
   tell_event(end_ns_ - start_ns_, packets_text_);
 }
 
@@ -55,7 +47,7 @@ void Recording::end_packets() {
 /// reader, else it never ends.
 void Recording::drain_pass() {
   if (!command_ || command_->exit_status()) {
-    state_ = RecordingState::kDone;
+    ending_.command_ended();
     return;
   }
   const int64_t left_ms = command_->kill_if_due(monotonic_now_ns()) / kNanosPerMilli;
@@ -74,32 +66,31 @@ Result<int> Recording::finish() {
   if (command_) facts.exit_status = command_->exit_status();
   if (writer_) facts.late_losses = writer_->take_losses();
   facts.probes_doubts = probes_->doubts(command_.has_value(), command_usage_);
-  facts.failure = failure_;
+  facts.failure = ending_.failure();
   RunEnd end = make_run_end(*ticks_, std::move(facts));
   if (conductor_ != nullptr) {
-    if (const Status told = conductor_->finish(end); !told.ok() && !failure_)
-      failure_ = told.error();
-    if (failure_) end.status = RunStatus::kFailed;
+    if (const Status told = conductor_->finish(end); !told.ok()) ending_.fail(told.error());
+    if (ending_.failure()) end.status = RunStatus::kFailed;
   }
   Status saved;
   if (writer_) saved = writer_->finish(end);
   writer_.reset();
-  if (failure_) return *failure_;
+  if (ending_.failure()) return *ending_.failure();
   TOPSPIN_TRY(saved);
 
   tell_run_end(options_, {info_, end, RunTotals(folds_->whole()), *ticks_, database_},
                onlooker_ != nullptr);
   // Not told yet: a screen has no room left at its end, and a quiet recording tells losses alone.
-  if (options_.quiet && (packets_unwritten_ || (packet_file_ && onlooker_ != nullptr)))
+  if (options_.quiet && (packets_unwritten_ > 0 || (packet_file_ && onlooker_ != nullptr)))
     say(packets_text_);
-  if (stop_signal_ == 0 && onlooker_ != nullptr && onlooker_->output_failed())
+  if (ending_.signal() == 0 && onlooker_ != nullptr && onlooker_->output_failed())
     return make_error(ErrorCode::kOutput, "cannot write to standard output");
   return exit_code_of(end);
 }
 
 /// Of a run that was stored, or was not to be.
 int Recording::exit_code_of(const RunEnd& end) const {
-  if (stop_signal_ != 0) return 128 + stop_signal_;
+  if (ending_.signal() != 0) return 128 + ending_.signal();
   if (conductor_ != nullptr) return 0;
   if (command_) {
     if (!end.exit_status || command_->was_asked()) return 0;
@@ -110,7 +101,7 @@ int Recording::exit_code_of(const RunEnd& end) const {
     return *end.exit_status;
   }
   if (options_.store && !end.invalid_reasons.empty()) return exit_code(ErrorCode::kInvalidRun);
-  return packets_unwritten_ ? exit_code(ErrorCode::kOutput) : 0;
+  return packets_unwritten_ > 0 ? exit_code(ErrorCode::kOutput) : 0;
 }
 
 }  // namespace topspin

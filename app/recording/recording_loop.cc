@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <csignal>
+#include <utility>
 
 #include <fmt/format.h>
 #include <sys/signalfd.h>
@@ -24,7 +25,8 @@ constexpr int64_t kPlaceCheckNs = kNanosPerSecond;
 void Recording::run_pass() {
   arm_timer(std::min(next_due_ns_, end_ns_));
   const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
-  if (const Status waited = sources_.wait(timeout_ms); !waited.ok()) return fail(waited.error());
+  if (const Status waited = sources_.wait(timeout_ms); !waited.ok())
+    return ending_.fail(waited.error());
   tick_if_due();
   drain_ticks();
   look_after_store();
@@ -32,9 +34,9 @@ void Recording::run_pass() {
   if (onlooker_ != nullptr) {
     serve_onlooker();
     onlooker_->on_pass();
-    if (onlooker_->wants_stop()) stop();
+    if (onlooker_->wants_stop()) ending_.ask();
   }
-  if (monotonic_now_ns() >= end_ns_) stop();
+  if (monotonic_now_ns() >= end_ns_) ending_.ask();
 }
 
 void Recording::arm_timer(int64_t monotonic_ns) const {
@@ -47,12 +49,19 @@ void Recording::arm_timer(int64_t monotonic_ns) const {
 void Recording::tick(int64_t due_ns) {
   ProbeInterval probes = probes_->take_interval();
   baseline_.apply(probes);
+  if (packet_file_)
+    probes.losses.packets_unwritten = count_unwritten(packet_file_->unwritten_packets());
   const int64_t read_ns = probes.end_ns;
   const bool subject_gone =
       settings_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
   joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
   if (subject_gone && !command_) subject_ended();  // a command's end is told by waitpid
+}
+
+/// Of so many unwritten packets, those that no tick has counted yet.
+uint64_t Recording::count_unwritten(uint64_t packets) {
+  return packets - std::exchange(packets_unwritten_, packets);
 }
 
 /// One tick for all that is due, so that a recorder which stood still makes one long interval. What
@@ -86,8 +95,8 @@ void Recording::take_flows() {
     if (interval.interface && onlooker_ != nullptr) onlooker_->on_interface(*interval.interface);
     joiner_->add_flows(std::move(interval));
   }
-  if (delivery.error) fail(*delivery.error);
-  if (delivery.has_all_packets) stop();
+  if (delivery.error) ending_.fail(*delivery.error);
+  if (delivery.has_all_packets) ending_.ask();
 }
 
 /// Stores and shows the ticks whose halves are both there.
@@ -107,14 +116,14 @@ void Recording::drain_ticks() {
 }
 
 LossInterval Recording::store(const Sample& sample) {
-  if (const Status stored = writer_->append(sample); !stored.ok()) fail(stored.error());
+  if (const Status stored = writer_->append(sample); !stored.ok()) ending_.fail(stored.error());
   return writer_->take_losses();
 }
 
 /// Stores what waits, tells how that goes, and sees whether the file is still there.
 void Recording::look_after_store() {
   if (!writer_) return;
-  if (const Status stored = writer_->retry(); !stored.ok()) fail(stored.error());
+  if (const Status stored = writer_->retry(); !stored.ok()) ending_.fail(stored.error());
   const int64_t now_ns = monotonic_now_ns();
   if (auto notice = writer_->take_notice()) tell_event(now_ns - start_ns_, *notice);
   if (place_told_ || now_ns < next_place_check_ns_) return;
@@ -132,19 +141,19 @@ void Recording::follow_command() {
     if (exit_status) subject_ended();
     return;
   }
-  if (state_ != RecordingState::kRunning) return;
+  if (ending_.state() != RecordingState::kRunning) return;
   if (exit_status && !subject_end_told_) {
     subject_end_told_ = true;
     conductor_->on_command_end(*exit_status);
   }
   conductor_->on_pass(monotonic_now_ns());
-  if (conductor_->wants_stop()) stop();
+  if (conductor_->wants_stop()) ending_.ask();
 }
 
 /// The end of the command or subject ends the recording, unless somebody wants to go on looking.
 void Recording::subject_ended() {
   if (onlooker_ == nullptr || !onlooker_->stays()) {
-    stop();
+    ending_.ask();
   } else if (!subject_end_told_) {
     subject_end_told_ = true;
     if (command_)
@@ -190,13 +199,11 @@ void Recording::handle_signals() {
 }
 
 void Recording::handle_stop_signal(int number, bool from_terminal) {
-  if (stop_signal_ != 0) {  // the second one: at once, saving nothing more
+  if (!ending_.stop_by(number)) {  // the second one: at once, saving nothing more
     if (command_) command_->kill_now();
     if (onlooker_ != nullptr) onlooker_->abandon();
     _exit(128 + number);
   }
-  stop_signal_ = number;
-  stop();
   // Under a conductor the load ends before the command does.
   if (conductor_ != nullptr || !command_) return;
   if (from_terminal)

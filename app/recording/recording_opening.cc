@@ -239,11 +239,11 @@ Status Recording::start() {
   if (packet_file_) tell_event(0, packets_text_);
   add_sources();
   if (command_) {
-    if (auto released = command_->release(); !released.ok()) fail(released.error());
+    if (auto released = command_->release(); !released.ok()) ending_.fail(released.error());
   }
-  if (!failure_ && conductor_ != nullptr) {
+  if (!ending_.failure() && conductor_ != nullptr) {
     if (auto started = conductor_->on_start(start_ns_, command_->pid(), *writer_); !started.ok())
-      fail(started.error());
+      ending_.fail(started.error());
   }
   return {};
 }

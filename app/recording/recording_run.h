@@ -11,6 +11,7 @@
 #include "app/recording/event_loop.h"
 #include "app/recording/record_settings.h"
 #include "app/recording/recording.h"
+#include "app/recording/recording_state.h"
 #include "app/recording/subject_command.h"
 #include "app/tick/row_baseline.h"
 #include "app/tick/tick_builder.h"
@@ -26,14 +27,6 @@
 #include "tui/tick_line.h"
 
 namespace topspin {
-
-/// What becomes of a recording, in this order.
-enum class RecordingState : uint8_t {
-  kRunning,   // ticks are made as they come due
-  kEnding,    // something asked for the end: the load stops, and the last tick is made and stored
-  kDraining,  // the command is made to end; what it still prints finds a reader
-  kDone,
-};
 
 /// One recording, on the main thread. Its functions are in recording_opening.cc, recording_loop.cc
 /// and recording_ending.cc.
@@ -74,6 +67,7 @@ class Recording {
   void note_standstill(int64_t due_ns);
   void take_flows();
   void drain_ticks();
+  uint64_t count_unwritten(uint64_t packets);
   LossInterval store(const Sample& sample);
   void look_after_store();
   void follow_command();
@@ -84,8 +78,6 @@ class Recording {
   void handle_stop_signal(int number, bool from_terminal);
 
   // Ending.
-  void stop();
-  void fail(const Error& error);
   void make_last_tick();
   void end_packets();
   void drain_pass();
@@ -97,7 +89,7 @@ class Recording {
   Onlooker* onlooker_;    // may be null
   Conductor* conductor_;  // may be null
   int64_t stop_grace_ns_;
-  RecordingState state_ = RecordingState::kRunning;
+  RecordingEnding ending_;
   EventLoop sources_;           // while it is running
   EventLoop draining_sources_;  // while the command ends
   UniqueFd signal_fd_, timer_fd_;
@@ -123,15 +115,13 @@ class Recording {
   int64_t next_due_ns_ = 0;
   int64_t next_place_check_ns_ = 0;
   bool place_told_ = false;
-  int stop_signal_ = 0;  // that asked us to stop
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
   TickLineMemory memory_;                      // of the lines
   std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
   std::string packets_text_;                   // of packet_file_: its length, then its end
-  bool packets_unwritten_ = false;             // some are not in it
-  std::optional<Error> failure_;               // the first error that ended the recording
+  uint64_t packets_unwritten_ = 0;             // are not in it; as ticks count so far
 };
 
 }  // namespace topspin

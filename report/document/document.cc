@@ -1,5 +1,9 @@
 #include "report/document/document.h"
 
+#include <cmath>
+
+#include <fmt/format.h>
+
 namespace topspin::document {
 
 Span words(std::string_view text, size_t most_bytes) {
@@ -39,6 +43,16 @@ Span time_of_day(int64_t wall_ns) {
   Span span = number(Unit::kNanoseconds, static_cast<double>(wall_ns));
   span.kind = Span::Kind::kTime;
   return span;
+}
+
+Span metric_value(const std::string& unit, const std::optional<double>& value) {
+  if (!value || !std::isfinite(*value)) return absent();
+  if (unit == "ns") return number(Unit::kNanoseconds, *value);
+  if (unit == "bytes") return number(Unit::kBytes, *value);
+  if (unit == "share") return share(*value);
+  if (unit.empty() || unit == "1") return number(Unit::kCount, *value);
+  const std::string text = plain_number(Unit::kCount, *value);
+  return words(unit == "1/s" ? text + "/s" : fmt::format("{} {}", text, unit));
 }
 
 Line listed(const std::vector<Line>& parts, std::string_view between) {

@@ -51,6 +51,8 @@ Span code(std::string_view text, size_t most_bytes = kPageTextBytes);
 Span absent();
 Span number(Unit unit, double value);
 Span time_of_day(int64_t wall_ns);
+/// A metric's value in its unit ("ns", "bytes", "share", "1", "1/s").
+Span metric_value(const std::string& unit, const std::optional<double>& value);
 inline Span share(double of_one) { return number(Unit::kShare, of_one); }
 
 template <typename T>

@@ -8,7 +8,7 @@
 
 #include "core/text.h"
 
-namespace topspin {
+namespace topspin::document {
 namespace {
 
 constexpr std::string_view kNarrowSpace = "\u202f";
@@ -101,4 +101,4 @@ std::string page_time(int64_t wall_ns) {
   return fmt::format("{} {} UTC", utc.substr(0, 10), utc.substr(11, 5));
 }
 
-}  // namespace topspin
+}  // namespace topspin::document

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace topspin {
+namespace topspin::document {
 
 enum class Unit : uint8_t { kCount, kPerSecond, kNanoseconds, kBytes, kCpus, kShare };
 
@@ -34,4 +34,4 @@ std::string plain_number(Unit unit, double value);
 /// "2026-11-20 21:14 UTC".
 std::string page_time(int64_t wall_ns);
 
-}  // namespace topspin
+}  // namespace topspin::document

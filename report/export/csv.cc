@@ -182,6 +182,14 @@ void add_row(LineWriter& line, const NumberedLoadPart& numbered) {
                                  add_summary(line, name, histogram.summary());
                                });
 }
+void add_row(LineWriter& line, const ThreadTick& moment) {
+  for_each_thread_tick_field(moment,
+                             [&](const auto& name, const auto& value) { line(name, value); });
+}
+void add_row(LineWriter& line, const LateMessage& message) {
+  for_each_late_message_field(message,
+                              [&](const auto& name, const auto& value) { line(name, value); });
+}
 void add_row(LineWriter& line, const StoredEvent& event) {
   for_each_event_field(event, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -232,11 +240,13 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 13> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 15> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
        {"threads", CsvTableKind::kThreads},
+       {"thread_ticks", CsvTableKind::kThreadTicks},
+       {"late_messages", CsvTableKind::kLateMessages},
        {"owners", CsvTableKind::kOwners},
        {"sockets", CsvTableKind::kSockets},
        {"syscalls", CsvTableKind::kSyscalls},
@@ -271,6 +281,14 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
     case CsvTableKind::kThreads:
       return write_table<ThreadRow>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_thread(id, visit);
+      });
+    case CsvTableKind::kThreadTicks:
+      return write_table<ThreadTick>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_thread_tick(id, visit);
+      });
+    case CsvTableKind::kLateMessages:
+      return write_table<LateMessage>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_late_message(id, visit);
       });
     case CsvTableKind::kOwners:
       return write_table<FlowOwner>(runs, output, [&](const std::string& id, const auto& visit) {

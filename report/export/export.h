@@ -49,6 +49,8 @@ enum class CsvTableKind : uint8_t {
   kTicks,
   kFlows,
   kThreads,
+  kThreadTicks,
+  kLateMessages,
   kOwners,
   kSockets,
   kSyscalls,

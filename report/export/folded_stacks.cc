@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "core/text.h"
-#include "report/document/readable.h"
 
 namespace topspin {
 

@@ -1,68 +1,15 @@
 // JSON and NDJSON. One flat object a row, with the database's names; numbers are written directly,
 // texts through the JSON library, which makes them ASCII.
-#include <type_traits>
-
 #include <fmt/format.h>
 
 #include "report/export/export.h"
 #include "report/export/rows.h"
-#include "report/json/values.h"
+#include "report/json/json_object.h"
 
 namespace topspin {
 namespace {
 
 constexpr int kExportSchemaVersion = 1;
-
-std::string dump_line(const Json& json) {
-  return json.dump(-1, ' ', true, Json::error_handler_t::replace);
-}
-std::string json_text(const std::string& text) { return dump_line(text); }
-
-/// {"a":1,...} into a string, a field at a time.
-class ObjectWriter {
- public:
-  template <typename T>
-  void operator()(std::string_view name, const T& value) {
-    begin(name);
-    put(value);
-  }
-  /// `json` is JSON already.
-  void raw(std::string_view name, std::string_view json) {
-    begin(name);
-    out_ += json;
-  }
-  std::string end() && {
-    out_ += out_.empty() ? "{}" : "}";
-    return std::move(out_);
-  }
-
- private:
-  /// Names are the database's columns: nothing in them wants escaping.
-  void begin(std::string_view name) {
-    out_ += out_.empty() ? "{\"" : ",\"";
-    out_ += name;
-    out_ += "\":";
-  }
-  template <typename T>
-  requires std::is_integral_v<T>
-  void put(T value) {
-    if constexpr (std::is_same_v<T, bool>) {
-      out_ += value ? "true" : "false";
-    } else {
-      fmt::format_to(std::back_inserter(out_), "{}", value);
-    }
-  }
-  template <typename T>
-  void put(const std::optional<T>& value) {
-    if (value)
-      put(*value);
-    else
-      out_ += "null";
-  }
-  void put(const std::string& text) { out_ += text.empty() ? "null" : json_text(text); }
-
-  std::string out_;
-};
 
 /// [[least, most, count], ...] of the occupied buckets, in order of value.
 void add_buckets(const Histogram& histogram, bool negative, std::string& out) {
@@ -107,33 +54,33 @@ std::string histogram_json(const std::optional<H>& histogram) {
   return histogram ? histogram_json(*histogram) : "null";
 }
 
-void add_tick(const Sample& sample, ObjectWriter& object) {
+void add_tick(const Sample& sample, JsonObject& object) {
   for_each_tick_field(sample, [&](const std::string& name, const auto& v) { object(name, v); });
-  ObjectWriter histograms;
+  JsonObject histograms;
   for_each_tick_histogram(sample, [&](std::string_view name, const auto& histogram) {
     histograms.raw(name, histogram_json(histogram));
   });
-  object.raw("histograms", std::move(histograms).end());
+  object.raw("histograms", histograms.end());
   std::string cpus = "[";
   if (sample.scheduler) {
     for (const CpuScheduling& cpu : sample.scheduler->cpus) {
-      ObjectWriter of_cpu;
+      JsonObject of_cpu;
       for_each_cpu_field(cpu, [&](const std::string& name, const auto& v) { of_cpu(name, v); });
       if (cpus.size() > 1) cpus += ',';
-      cpus += std::move(of_cpu).end();
+      cpus += of_cpu.end();
     }
   }
   object.raw("cpus", cpus + "]");
 }
 
-void add_thread(const ThreadRow& thread, ObjectWriter& object) {
+void add_thread(const ThreadRow& thread, JsonObject& object) {
   for_each_thread_field(thread, [&](const auto& name, const auto& v) { object(name, v); });
   for_each_thread_histogram(thread, [&](std::string_view name, const auto& histogram) {
     object.raw(name, histogram_json(histogram));
   });
 }
 
-void add_run(const StoredRun& run, ObjectWriter& object) {
+void add_run(const StoredRun& run, JsonObject& object) {
   for_each_run_field(run, [&](const std::string& name, const auto& v) { object(name, v); });
   Json labels = Json::object();
   for (const auto& [key, value] : run.info.labels) labels[key] = value;
@@ -143,20 +90,20 @@ void add_run(const StoredRun& run, ObjectWriter& object) {
                       {"rung", rung_name(probe.rung)},
                       {"reason", probe.reason.empty() ? Json(nullptr) : Json(probe.reason)}});
   }
-  object.raw("labels", dump_line(labels));
-  object.raw("command", dump_line(run.info.command));
-  object.raw("invalid_reasons", dump_line(run.end.invalid_reasons));
-  object.raw("doubts", dump_line(run.end.doubts));
-  object.raw("probes", dump_line(probes));
-  ObjectWriter plan;
+  object.raw("labels", json_line(labels));
+  object.raw("command", json_line(run.info.command));
+  object.raw("invalid_reasons", json_line(run.end.invalid_reasons));
+  object.raw("doubts", json_line(run.end.doubts));
+  object.raw("probes", json_line(probes));
+  JsonObject plan;
   if (run.info.plan) {
     for_each_plan_column(*run.info.plan, [&](std::string_view, std::string_view name,
                                              const auto& v) { plan(name, v); });
   }
-  object.raw("plan", run.info.plan ? std::move(plan).end() : "null");
+  object.raw("plan", run.info.plan ? plan.end() : "null");
 }
 
-void add_load(const LoadResult& load, ObjectWriter& object) {
+void add_load(const LoadResult& load, JsonObject& object) {
   for_each_load_field(load, [&](const auto& name, const auto& v) { object(name, v); });
   object.raw("connect_latency_ns", histogram_json(load.connect_latency));
   Json statuses = Json::object();
@@ -164,14 +111,14 @@ void add_load(const LoadResult& load, ObjectWriter& object) {
     for (const auto& [status, count] : load.http->statuses)
       statuses[std::to_string(status)] = count;
   }
-  object.raw("http_statuses", load.http ? dump_line(statuses) : "null");
+  object.raw("http_statuses", load.http ? json_line(statuses) : "null");
   Json errors = Json::object();
   for (const auto& [name, count] : load.errors) errors[name] = count;
-  object.raw("send_errors", dump_line(errors));
-  object.raw("invalid_reasons", dump_line(load.invalid_reasons));
+  object.raw("send_errors", json_line(errors));
+  object.raw("invalid_reasons", json_line(load.invalid_reasons));
 }
 
-void add_load_part(const NumberedLoadPart& numbered, ObjectWriter& object) {
+void add_load_part(const NumberedLoadPart& numbered, JsonObject& object) {
   for_each_load_part_field(numbered, [&](const auto& name, const auto& v) { object(name, v); });
   for_each_load_part_histogram(numbered.part,
                                [&](std::string_view name, const Histogram& histogram) {
@@ -185,62 +132,75 @@ template <typename Begin, typename Row>
 Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
   begin("ticks");
   TOPSPIN_TRY(store.for_each_tick(id, [&](const Sample& sample) {
-    row("tick", [&](ObjectWriter& object) { add_tick(sample, object); });
+    row("tick", [&](JsonObject& object) { add_tick(sample, object); });
   }));
   begin("threads");
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
-    row("thread", [&](ObjectWriter& object) { add_thread(thread, object); });
+    row("thread", [&](JsonObject& object) { add_thread(thread, object); });
   }));
   begin("flows");
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
-    row("flow", [&](ObjectWriter& object) {
+    row("flow", [&](JsonObject& object) {
       for_each_flow_field(flow, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("thread_ticks");
+  TOPSPIN_TRY(store.for_each_thread_tick(id, [&](const ThreadTick& moment) {
+    row("thread_tick", [&](JsonObject& object) {
+      for_each_thread_tick_field(moment, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
+  begin("late_messages");
+  TOPSPIN_TRY(store.for_each_late_message(id, [&](const LateMessage& message) {
+    row("late_message", [&](JsonObject& object) {
+      for_each_late_message_field(message,
+                                  [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
   begin("owners");
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) {
-    row("owner", [&](ObjectWriter& object) {
+    row("owner", [&](JsonObject& object) {
       for_each_owner_field(owner, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
   begin("sockets");
   TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
-    row("socket", [&](ObjectWriter& object) {
+    row("socket", [&](JsonObject& object) {
       for_each_socket_field(socket, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
   begin("syscalls");
   TOPSPIN_TRY(store.for_each_syscall(id, [&](const SyscallRow& syscall) {
-    row("syscall", [&](ObjectWriter& object) {
+    row("syscall", [&](JsonObject& object) {
       for_each_syscall_field(syscall, [&](const auto& name, const auto& v) { object(name, v); });
       object.raw("latency_ns", histogram_json(syscall.latency));
     });
   }));
   begin("stacks");
   TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
-    row("stack", [&](ObjectWriter& object) {
+    row("stack", [&](JsonObject& object) {
       for_each_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
   begin("stages");
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   for (const RunStage& stage : stages) {
-    row("stage", [&](ObjectWriter& object) {
+    row("stage", [&](JsonObject& object) {
       for_each_stage_field(stage, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }
   begin("loads");
   TOPSPIN_ASSIGN(const auto load, store.load_load(id));
-  if (load) row("load", [&](ObjectWriter& object) { add_load(*load, object); });
+  if (load) row("load", [&](JsonObject& object) { add_load(*load, object); });
   begin("load_parts");
   if (load) {
     for_each_load_part(*load, [&](const NumberedLoadPart& part) {
-      row("load_part", [&](ObjectWriter& object) { add_load_part(part, object); });
+      row("load_part", [&](JsonObject& object) { add_load_part(part, object); });
     });
   }
   begin("events");
   return store.for_each_event(id, [&](const StoredEvent& event) {
-    row("event", [&](ObjectWriter& object) {
+    row("event", [&](JsonObject& object) {
       for_each_event_field(event, [&](const auto& name, const auto& v) { object(name, v); });
     });
   });
@@ -251,10 +211,10 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
 Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
   output.write(fmt::format("{{\"schema_version\":{},\"runs\":[", kExportSchemaVersion));
   for (size_t i = 0; i < runs.size(); ++i) {
-    ObjectWriter run;
+    JsonObject run;
     add_run(runs[i], run);
     output.write(i == 0 ? "\n{\"run\":" : ",\n{\"run\":");
-    output.write(std::move(run).end());
+    output.write(run.end());
     bool open = false, first = true;
     TOPSPIN_TRY(visit_run(
         store, runs[i].info.id,
@@ -263,10 +223,10 @@ Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOu
           open = first = true;
         },
         [&](std::string_view, const auto& fill) {
-          ObjectWriter object;
+          JsonObject object;
           fill(object);
           output.write(first ? "\n" : ",\n");
-          output.write(std::move(object).end());
+          output.write(object.end());
           first = false;
         }));
     output.write("]}");
@@ -278,15 +238,15 @@ Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOu
 Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
   for (const StoredRun& run : runs) {
     const auto line = [&](std::string_view type, const auto& fill) {
-      ObjectWriter object;
+      JsonObject object;
       object("schema_version", kExportSchemaVersion);
       object("type", std::string(type));
       object("run", run.info.id);
       fill(object);
-      output.write(std::move(object).end());
+      output.write(object.end());
       output.write("\n");
     };
-    line("run", [&](ObjectWriter& object) { add_run(run, object); });
+    line("run", [&](JsonObject& object) { add_run(run, object); });
     TOPSPIN_TRY(visit_run(
         store, run.info.id, [](std::string_view) {}, line));
   }

@@ -14,14 +14,10 @@
 
 #include "report/export/export.h"
 #include "report/export/rows.h"
-#include "report/json/values.h"
+#include "report/json/json_object.h"
 
 namespace topspin {
 namespace {
-
-std::string text(const std::string& raw) {
-  return Json(raw).dump(-1, ' ', true, Json::error_handler_t::replace);
-}
 
 /// Nanoseconds as microseconds, exactly.
 std::string micros(int64_t ns) {
@@ -34,31 +30,29 @@ class Trace {
   explicit Trace(ExportOutput& output) : output_(output) {
     output_.write("{\"displayTimeUnit\":\"ns\",\"traceEvents\":[");
   }
-  void event(std::string_view json) {
-    output_.write(first_ ? "\n" : ",\n");
-    output_.write(json);
-    first_ = false;
-  }
   void metadata(std::string_view what, size_t process, int64_t thread, const std::string& name) {
-    event(fmt::format(R"({{"ph":"M","name":"{}","pid":{},"tid":{},"args":{{"name":{}}}}})", what,
-                      process, thread, text(name)));
+    write(begin("M", what)("pid", process)("tid", thread)
+              .raw("args", JsonObject().text("name", name).end()));
   }
-  /// `arguments` is the inside of a JSON object.
+  /// `arguments` is a JSON object.
   void counter(size_t process, int64_t at_ns, std::string_view name, std::string_view arguments) {
-    event(fmt::format(R"({{"ph":"C","name":"{}","pid":{},"ts":{},"args":{{{}}}}})", name, process,
-                      micros(at_ns), arguments));
+    write(begin("C", name)("pid", process).raw("ts", micros(at_ns)).raw("args", arguments));
   }
   void instant(size_t process, int64_t at_ns, std::string_view category, const std::string& name,
                std::string_view arguments) {
-    event(fmt::format(
-        R"({{"ph":"i","s":"p","cat":"{}","name":{},"pid":{},"tid":0,"ts":{},"args":{{{}}}}})",
-        category, text(name), process, micros(at_ns), arguments));
+    write(begin("i", name)
+              .text("s", "p")
+              .text("cat", category)("pid", process)("tid", 0)
+              .raw("ts", micros(at_ns))
+              .raw("args", arguments));
   }
   void slice(size_t process, int64_t thread, int64_t begin_ns, int64_t length_ns,
              std::string_view category, const std::string& name, std::string_view arguments) {
-    event(fmt::format(
-        R"({{"ph":"X","cat":"{}","name":{},"pid":{},"tid":{},"ts":{},"dur":{},"args":{{{}}}}})",
-        category, text(name), process, thread, micros(begin_ns), micros(length_ns), arguments));
+    write(begin("X", name)
+              .text("cat", category)("pid", process)("tid", thread)
+              .raw("ts", micros(begin_ns))
+              .raw("dur", micros(length_ns))
+              .raw("args", arguments));
   }
   Status end() {
     output_.write("\n]}\n");
@@ -66,6 +60,17 @@ class Trace {
   }
 
  private:
+  static JsonObject begin(std::string_view phase, std::string_view name) {
+    JsonObject event;
+    event.text("ph", phase).text("name", name);
+    return event;
+  }
+  void write(JsonObject& event) {
+    output_.write(first_ ? "\n" : ",\n");
+    output_.write(event.end());
+    first_ = false;
+  }
+
   ExportOutput& output_;
   bool first_ = true;
 };
@@ -73,7 +78,7 @@ class Trace {
 template <typename T>
 void add_counter(Trace& trace, size_t process, int64_t at_ns, std::string_view name,
                  const std::optional<T>& value) {
-  if (value) trace.counter(process, at_ns, name, fmt::format("\"{}\":{}", name, *value));
+  if (value) trace.counter(process, at_ns, name, JsonObject()(name, *value).end());
 }
 
 void add_tick(Trace& trace, size_t process, const Sample& sample) {
@@ -106,7 +111,7 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
                   s->run_queue_latency->percentile(0.99));
     for (const CpuScheduling& cpu : s->cpus) {
       trace.counter(process, begin, fmt::format("cpu {}", cpu.cpu),
-                    fmt::format(R"("switches":{},"wait_ns":{})", cpu.switches, cpu.wait_ns));
+                    JsonObject()("switches", cpu.switches)("wait_ns", cpu.wait_ns).end());
     }
   }
   if (const auto& s = sample.sockets) {
@@ -120,19 +125,20 @@ void add_tick(Trace& trace, size_t process, const Sample& sample) {
   }
 }
 
-/// The fields of a row as the inside of a JSON object.
+/// The fields of a row that were measured, as a JSON object.
 template <typename ForEach>
 std::string arguments_of(ForEach for_each) {
-  Json json = Json::object();
+  JsonObject object;
   for_each([&](const std::string& name, const auto& value) {
     if constexpr (requires { value.has_value(); }) {
-      if (value) json[name] = *value;
+      if (value) object(name, *value);
+    } else if constexpr (std::is_convertible_v<decltype(value), std::string_view>) {
+      object.text(name, value);
     } else {
-      json[name] = value;
+      object(name, value);
     }
   });
-  const std::string whole = json.dump(-1, ' ', true, Json::error_handler_t::replace);
-  return whole.substr(1, whole.size() - 2);
+  return object.end();
 }
 
 /// A thread's waits or slices: how many, and how long they were.
@@ -201,7 +207,7 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
                   }));
   }));
   return store.for_each_event(id, [&](const StoredEvent& event) {
-    trace.instant(process, event.elapsed_ns, "event", event.text, "");
+    trace.instant(process, event.elapsed_ns, "event", event.text, "{}");
   });
 }
 

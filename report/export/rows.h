@@ -207,6 +207,26 @@ void for_each_counter_field(const NamedCounter& counter, Visit visit) {
 }
 
 template <typename Visit>
+void for_each_thread_tick_field(const ThreadTick& moment, Visit visit) {
+  visit("elapsed_ns", moment.elapsed_ns);
+  visit("interval_ns", moment.interval_ns);
+  visit("pid", moment.pid);
+  visit("tid", moment.tid);
+  visit("name", moment.name);
+  visit("cpu_ns", moment.cpu_ns);
+  visit("run_queue_wait_ns", moment.run_queue_wait_ns);
+  visit("run_queue_waits", moment.run_queue_waits);
+}
+
+template <typename Visit>
+void for_each_late_message_field(const LateMessage& message, Visit visit) {
+  visit("flow", message.flow);
+  visit("initiator", message.initiator);
+  visit("time_ns", message.time_ns);
+  visit("lateness_ns", message.lateness_ns);
+}
+
+template <typename Visit>
 void for_each_event_field(const StoredEvent& event, Visit visit) {
   visit("elapsed_ns", event.elapsed_ns);
   visit("text", event.text);

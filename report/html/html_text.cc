@@ -4,7 +4,7 @@ namespace topspin {
 
 std::string HtmlWay::escape(std::string_view text, size_t most_bytes) {
   std::string escaped;
-  for (const char c : plain_text(text, most_bytes)) {
+  for (const char c : document::plain_text(text, most_bytes)) {
     switch (c) {
       case '&': escaped += "&amp;"; break;
       case '<': escaped += "&lt;"; break;

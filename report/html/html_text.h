@@ -13,7 +13,7 @@ namespace topspin {
 struct HtmlWay {
   /// Controls and what is invisible or turns the reading direction are made visible, then
   /// & < > " ' are escaped. Cut to `most_bytes`.
-  static std::string escape(std::string_view text, size_t most_bytes = kPageTextBytes);
+  static std::string escape(std::string_view text, size_t most_bytes = document::kPageTextBytes);
 };
 using Html = document::Escaped<HtmlWay>;
 

@@ -6,29 +6,17 @@
 #include <fmt/format.h>
 
 #include "core/source_text.h"
-#include "report/json/values.h"
+#include "report/json/json_object.h"
 
 namespace topspin {
 namespace {
 
 constexpr double kNanosecondsASecond = 1e9;
 
-std::string text_json(std::string_view text) {
-  return Json(plain_text(text, 120)).dump(-1, ' ', true, Json::error_handler_t::replace);
-}
+std::string cut(std::string_view text) { return document::plain_text(text, 120); }
 
 std::string seconds(int64_t ns) {
   return fmt::format("{:.9g}", static_cast<double>(ns) / kNanosecondsASecond);
-}
-
-template <typename Range, typename Write>
-std::string array_json(const Range& range, Write write) {
-  std::string text = "[";
-  for (const auto& element : range) {
-    if (text.size() > 1) text += ',';
-    text += write(element);
-  }
-  return text + "]";
 }
 
 /// Points of a bin: one where it is one tick or all its ticks agree on a value, else two, the
@@ -74,14 +62,19 @@ std::string values_json(const Timeline& timeline, size_t curve) {
 
 std::string figure_json(const ReportPage& page, const Figure& figure) {
   const auto line = [&](const FigureLine& l) {
-    return fmt::format(
-        R"({{"run":{},"curve":"{}","label":{},"look":"{}","dashed":{},"values":{}}})", l.run,
-        curve_specs()[l.curve].name, text_json(l.label), l.look, l.dashed,
-        values_json(page.runs[l.run].timeline, l.curve));
+    return JsonObject()("run", l.run)
+        .text("curve", curve_specs()[l.curve].name)
+        .text("label", cut(l.label))
+        .text("look", l.look)("dashed", l.dashed)
+        .raw("values", values_json(page.runs[l.run].timeline, l.curve))
+        .end();
   };
-  return fmt::format(R"({{"id":"{}","unit":"{}","scale":"{}","small":{},"lines":{}}})",
-                     figure.spec->id, unit_name(figure.spec->unit), figure.spec->scale,
-                     figure.spec->small, array_json(figure.lines, line));
+  return JsonObject()
+      .text("id", figure.spec->id)
+      .text("unit", unit_name(figure.spec->unit))
+      .text("scale", figure.spec->scale)("small", figure.spec->small)
+      .raw("lines", json_array(figure.lines, line))
+      .end();
 }
 
 std::string heat_json(std::string_view id, size_t run, const HeatMap& heat) {
@@ -95,8 +88,11 @@ std::string heat_json(std::string_view id, size_t run, const HeatMap& heat) {
   const auto column = [](const HeatMap::Column& c) {
     return fmt::format("[{},{}]", seconds(c.begin_ns), seconds(c.end_ns));
   };
-  return fmt::format(R"({{"id":"heat-{}-{}","columns":{},"cells":{}]}})", id, run,
-                     array_json(heat.columns(), column), cells);
+  return JsonObject()
+      .text("id", fmt::format("heat-{}-{}", id, run))
+      .raw("columns", json_array(heat.columns(), column))
+      .raw("cells", cells + "]")
+      .end();
 }
 
 std::string lives_json(size_t run, const LifeGrid& grid) {
@@ -107,23 +103,27 @@ std::string lives_json(size_t run, const LifeGrid& grid) {
       digits += static_cast<char>('0' + static_cast<int>(std::ceil(share * 9)));
     return digits + "\"";
   };
-  return fmt::format(
-      R"({{"id":"lives-{}","flows":{},"end_s":{},"group_sizes":{},"missed":{},"rows":{}}})", run,
-      grid.flows, seconds(grid.end_ns),
-      array_json(grid.group_sizes, [](size_t n) { return fmt::format("{}", n); }),
-      array_json(grid.missed_ticks, [](uint64_t n) { return fmt::format("{}", n); }),
-      array_json(grid.rows, row));
+  return JsonObject()
+      .text("id", fmt::format("lives-{}", run))("flows", grid.flows)
+      .raw("end_s", seconds(grid.end_ns))
+      .raw("group_sizes", json_array(grid.group_sizes, fmt::to_string<size_t>))
+      .raw("missed", json_array(grid.missed_ticks, fmt::to_string<uint64_t>))
+      .raw("rows", json_array(grid.rows, row))
+      .end();
 }
 
 std::string percentiles_json(const PercentilePlot& plot) {
-  const auto line = [](const PercentilePlot::Line& l) {
-    return fmt::format(
-        R"({{"label":{},"look":"{}","dashed":{},"at":{},"values":{}}})", text_json(l.label), l.look,
-        l.dashed,
-        array_json(l.points, [](const PercentilePoint& p) { return fmt::format("{:.6g}", p.at); }),
-        array_json(l.points, [](const PercentilePoint& p) { return json_number(p.value); }));
+  const auto at = [](const PercentilePoint& p) { return fmt::format("{:.6g}", p.at); };
+  const auto value = [](const PercentilePoint& p) { return json_number(p.value); };
+  const auto line = [&](const PercentilePlot::Line& l) {
+    return JsonObject()
+        .text("label", cut(l.label))
+        .text("look", l.look)("dashed", l.dashed)
+        .raw("at", json_array(l.points, at))
+        .raw("values", json_array(l.points, value))
+        .end();
   };
-  return fmt::format(R"({{"id":"{}","lines":{}}})", plot.id, array_json(plot.lines, line));
+  return JsonObject().text("id", plot.id).raw("lines", json_array(plot.lines, line)).end();
 }
 
 std::string history_json(const ReportPage& page, size_t index) {
@@ -142,16 +142,36 @@ std::string history_json(const ReportPage& page, size_t index) {
       const std::string& id = page.history_runs[i].info.id;
       if (!id.empty() && change->time.ends_with(id)) run = i;
     }
-    return fmt::format(R"({{"index":{},"before":{},"after":{},"worse":{}}})", run,
-                       json_number(change->point.before), json_number(change->point.after),
-                       change->worse && !change->acknowledged);
+    return JsonObject()("index", run)
+        .raw("before", json_number(change->point.before))
+        .raw("after", json_number(change->point.after))("worse",
+                                                        change->worse && !change->acknowledged)
+        .end();
   };
-  const std::string_view unit = curve.metric.unit;
-  return fmt::format(
-      R"({{"id":"history-{}","unit":{},"values":{},"changes":{}}})", index, text_json(unit),
-      array_json(curve.values,
-                 [](const std::optional<double>& v) { return v ? json_number(*v) : "null"; }),
-      array_json(changes, change_json));
+  const auto value = [](const std::optional<double>& v) { return v ? json_number(*v) : "null"; };
+  return JsonObject()
+      .text("id", fmt::format("history-{}", index))
+      .text("unit", cut(curve.metric.unit))
+      .raw("values", json_array(curve.values, value))
+      .raw("changes", json_array(changes, change_json))
+      .end();
+}
+
+std::string times_of_run_json(const ReportPage& page, size_t r) {
+  const RunPage& run = page.runs[r];
+  return JsonObject()
+      .text("id", cut(run.run.info.id))
+      .text("side", side_name(page, r))("ticks_per_bin", run.timeline.ticks_per_bin())
+      .raw("time_s", times_json(run.timeline))
+      .end();
+}
+
+std::string stage_json(const RunStage& stage, int64_t run_end_ns) {
+  return JsonObject()
+      .text("name", cut(stage.name))
+      .raw("begin_s", seconds(stage.start_ns))
+      .raw("end_s", seconds(stage.end_ns.value_or(run_end_ns)))
+      .end();
 }
 
 }  // namespace
@@ -187,37 +207,43 @@ std::string page_data_json(const ReportPage& page) {
   for (size_t r = 0; r < page.runs.size(); ++r) {
     const RunPage& run = page.runs[r];
     end_ns = std::max(end_ns, run.elapsed_ns);
-    append(runs, fmt::format(R"({{"id":{},"side":"{}","ticks_per_bin":{},"time_s":{}}})",
-                             text_json(run.run.info.id), side_name(page, r),
-                             run.timeline.ticks_per_bin(), times_json(run.timeline)));
+    append(runs, times_of_run_json(page, r));
     for (const LatencyCurve& d : distributions(run)) {
       if (d.heat != nullptr && !d.heat->empty()) append(heats, heat_json(d.id, r, *d.heat));
     }
     if (!run.lives.rows.empty()) append(lives, lives_json(r, run.lives));
     for (const StoredEvent& event : run.events) {
-      append(events, fmt::format(R"({{"at_s":{},"run":{},"text":{}}})", seconds(event.elapsed_ns),
-                                 r, text_json(event.text)));
+      append(events, JsonObject()
+                         .raw("at_s", seconds(event.elapsed_ns))("run", r)
+                         .text("text", cut(event.text))
+                         .end());
     }
   }
   // A and B by one plan have the same stages; A's are drawn.
   for (const RunStage& stage : page.runs.front().stages) {
-    append(stages, fmt::format(R"({{"name":{},"begin_s":{},"end_s":{}}})", text_json(stage.name),
-                               seconds(stage.start_ns),
-                               seconds(stage.end_ns.value_or(page.runs.front().elapsed_ns))));
+    append(stages, stage_json(stage, page.runs.front().elapsed_ns));
   }
   for (const Figure& figure : page_figures(page)) append(figures, figure_json(page, figure));
   for (const PercentilePlot& plot : percentile_plots(page))
     append(percentiles, percentiles_json(plot));
   for (size_t i = 0; i < page.history.size(); ++i) append(history, history_json(page, i));
   const auto run_label = [](const StoredRun& run) {
-    return text_json(run.info.source.commit.empty() ? run.info.id.substr(0, 8)
-                                                    : short_commit(run.info.source, 10));
+    return json_line(cut(run.info.source.commit.empty() ? run.info.id.substr(0, 8)
+                                                        : short_commit(run.info.source, 10)));
   };
-  return fmt::format(
-      R"({{"schema_version":1,"end_s":{},"runs":[{}],"figures":[{}],"heats":[{}],"lives":[{}],)"
-      R"("percentiles":[{}],"events":[{}],"stages":[{}],"history":[{}],"history_runs":{}}})",
-      seconds(end_ns), runs, figures, heats, lives, percentiles, events, stages, history,
-      array_json(page.history_runs, run_label));
+  const auto list = [](const std::string& elements) { return "[" + elements + "]"; };
+  return JsonObject()("schema_version", 1)
+      .raw("end_s", seconds(end_ns))
+      .raw("runs", list(runs))
+      .raw("figures", list(figures))
+      .raw("heats", list(heats))
+      .raw("lives", list(lives))
+      .raw("percentiles", list(percentiles))
+      .raw("events", list(events))
+      .raw("stages", list(stages))
+      .raw("history", list(history))
+      .raw("history_runs", json_array(page.history_runs, run_label))
+      .end();
 }
 
 }  // namespace topspin

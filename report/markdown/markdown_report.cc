@@ -283,7 +283,9 @@ std::string fitted(std::vector<Piece> pieces, size_t max_bytes) {
   return (text + closing()).str();
 }
 
-std::string render(const Document& document, size_t max_bytes) {
+}  // namespace
+
+std::string document_markdown(const document::Document& document, size_t max_bytes) {
   max_bytes = std::max(max_bytes, kLeastMarkdownBytes);
   const Markdown causes = causes_markdown(document.causes);
   constexpr size_t kHeadingBytes = 20;
@@ -304,14 +306,12 @@ std::string render(const Document& document, size_t max_bytes) {
   return fitted(std::move(pieces), max_bytes);
 }
 
-}  // namespace
-
 std::string markdown_report(const ReportPage& page, size_t max_bytes) {
-  return render(sections::report(page), max_bytes);
+  return document_markdown(sections::report(page), max_bytes);
 }
 
 std::string judgement_markdown(const Judgement& judgement, size_t max_bytes) {
-  return render(sections::judgement(judgement), max_bytes);
+  return document_markdown(sections::judgement(judgement), max_bytes);
 }
 
 }  // namespace topspin

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ci/judgement.h"
+#include "report/document/document.h"
 #include "report/markdown/markdown_text.h"
 #include "report/model/report_page.h"
 
@@ -19,9 +20,11 @@ inline constexpr size_t kCommentBytes = 65'536;
 /// Less room than this is not given a thought: a verdict needs it.
 inline constexpr size_t kLeastMarkdownBytes = 1'024;
 
-/// A report (report/sections) in at most `max_bytes`, or kLeastMarkdownBytes if that is more: whole
-/// sections are left out, the last first, and a sentence at the end names them. REQUIRES: one run
-/// or two.
+/// In at most `max_bytes`, or kLeastMarkdownBytes if that is more: whole sections are left out, the
+/// last first, and a sentence at the end names them.
+std::string document_markdown(const document::Document& document, size_t max_bytes);
+
+/// A report (report/sections). REQUIRES: one run or two.
 std::string markdown_report(const ReportPage& page, size_t max_bytes);
 
 /// The same for a verdict of gate or compare alone.

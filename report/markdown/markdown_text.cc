@@ -11,7 +11,7 @@ constexpr std::string_view kWordJoiner = "\u2060";
 }  // namespace
 
 std::string MarkdownWay::escape(std::string_view text, size_t most_bytes) {
-  const std::string plain = plain_text(text, most_bytes);
+  const std::string plain = document::plain_text(text, most_bytes);
   std::string out;
   const auto entity = [&](char c) { out += fmt::format("&#{};", static_cast<int>(c)); };
   for (size_t i = 0; i < plain.size(); ++i) {

@@ -8,6 +8,7 @@
 namespace topspin {
 namespace {
 
+using document::Unit;
 using Value = std::optional<double>;
 
 template <typename T>

@@ -17,7 +17,7 @@
 
 namespace topspin {
 
-std::string_view unit_name(Unit unit);  // as page.js knows it
+std::string_view unit_name(document::Unit unit);  // as page.js knows it
 
 /// A tick with what several curves ask of it worked out once.
 struct TickNumbers {
@@ -49,7 +49,7 @@ std::span<const CurveSpec> curve_specs();
 struct FigureSpec {
   std::string_view id;
   std::string_view title;
-  Unit unit;
+  document::Unit unit;
   std::string_view scale;  // "linear" from 0, "log", or "signed_log" (linear around 0)
   std::string_view caption;
   bool small = false;  // beside another where there is room

@@ -60,7 +60,7 @@ std::vector<Figure> page_figures(const ReportPage& page) {
   for (const FigureSpec& spec : figure_specs()) {
     Figure figure{&spec, {}};
     // Where there are percentiles the median is dashed, for the tail matters more.
-    const bool has_median = spec.unit == Unit::kNanoseconds;
+    const bool has_median = spec.unit == document::Unit::kNanoseconds;
     for (size_t r = 0; r < page.runs.size(); ++r) {
       size_t lines_of_run = 0;
       for (size_t c = 0; c < curve_specs().size(); ++c) {
@@ -92,13 +92,13 @@ std::vector<LatencyCurve> distributions(const RunPage& run) {
     if (number.signed_histogram) {
       const SignedHistogram* values = number.signed_histogram(merged);
       if (values != nullptr && !values->empty())
-        all.push_back({id, capitalized(number.label), &values->non_negative(),
+        all.push_back({id, document::capitalized(number.label), &values->non_negative(),
                        values->negative().count(), values->summary(), heat_of(run, id)});
     } else if (number.histogram) {
       const Histogram* values = number.histogram(merged);
       if (values != nullptr && !values->empty())
-        all.push_back(
-            {id, capitalized(number.label), values, 0, values->summary(), heat_of(run, id)});
+        all.push_back({id, document::capitalized(number.label), values, 0, values->summary(),
+                       heat_of(run, id)});
     }
   };
   // From what a client feels to its parts inside the server.

@@ -1,7 +1,6 @@
 #include "report/sections/parts.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <fmt/format.h>
 
@@ -121,19 +120,11 @@ Table traffic_table(const RunFold& fold, size_t run) {
   return table;
 }
 
+bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
+
 uint64_t never_completed(const RunPage& run) {
   // Runs of older schemas did not count them; of these the gate tells what it can.
   return run.fold.merged.flows.tcp_never_completed.value_or(run.measured.never_completed());
-}
-
-Span metric_value(const std::string& unit, const std::optional<double>& value) {
-  if (!value || !std::isfinite(*value)) return absent();
-  if (unit == "ns") return number(Unit::kNanoseconds, *value);
-  if (unit == "bytes") return number(Unit::kBytes, *value);
-  if (unit == "share") return share(*value);
-  if (unit.empty() || unit == "1") return number(Unit::kCount, *value);
-  const std::string text = plain_number(Unit::kCount, *value);
-  return words(unit == "1/s" ? text + "/s" : fmt::format("{} {}", text, unit));
 }
 
 Line unanswered(const FlowInterval& flows, int64_t timeout_ns) {

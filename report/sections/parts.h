@@ -42,11 +42,11 @@ std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool gre
 /// What the wire's counts came to, as far as they are more than 0.
 document::Table traffic_table(const RunFold& fold, size_t run);
 
+/// Whether the run was under a load of HTTP requests.
+bool is_http_load(const RunPage& run);
+
 /// Connections of the run that nothing answered.
 uint64_t never_completed(const RunPage& run);
-
-/// A metric's value in its unit ("ns", "bytes", "1", "1/s").
-document::Span metric_value(const std::string& unit, const std::optional<double>& value);
 
 /// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later": stands beside
 /// every percentile of reply latency. `timeout_ns` 0: not known.

@@ -1,8 +1,10 @@
 // The reports for people as trees (report/document), built once for all formats. Pure.
 #pragma once
 
+#include "ci/aa_check.h"
 #include "ci/judgement.h"
 #include "report/document/document.h"
+#include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/report_page.h"
 
@@ -19,5 +21,9 @@ document::Document judgement(const Judgement& judgement);
 
 /// What `topspin read` saw.
 document::Document file_reading(const FileReading& reading);
+
+/// What `topspin doctor` found, and `topspin gate --aa`.
+document::Document doctor(const DoctorReport& report);
+document::Document aa_check(const AaCheck& check);
 
 }  // namespace topspin::sections

@@ -12,7 +12,7 @@
 namespace topspin {
 
 std::string TextWay::escape(std::string_view text, size_t most_bytes) {
-  return plain_text(text, most_bytes);
+  return document::plain_text(text, most_bytes);
 }
 
 std::string ended_line(const Text& line) {
@@ -327,7 +327,9 @@ std::string headlines_text(const std::vector<Headline>& headlines) {
   return "\n" + table_text(table);
 }
 
-std::string render(const Document& document) {
+}  // namespace
+
+std::string document_text(const document::Document& document) {
   std::string verdict = verdict_text(document.verdict, document.title);
   std::string causes = causes_text(document.causes);
   const std::string between = causes.empty() ? "" : "\n";
@@ -339,18 +341,22 @@ std::string render(const Document& document) {
   return text;
 }
 
-}  // namespace
-
-std::string text_report(const ReportPage& page) { return render(sections::report(page)); }
+std::string text_report(const ReportPage& page) { return document_text(sections::report(page)); }
 
 std::string findings_text(const RunPage& run) { return causes_text(sections::findings(run).causes); }
 
 std::string judgement_text(const Judgement& judgement) {
-  return render(sections::judgement(judgement));
+  return document_text(sections::judgement(judgement));
 }
 
 std::string file_reading_text(const FileReading& reading) {
-  return render(sections::file_reading(reading));
+  return document_text(sections::file_reading(reading));
 }
+
+std::string doctor_text(const DoctorReport& report) {
+  return document_text(sections::doctor(report));
+}
+
+std::string aa_check_text(const AaCheck& check) { return document_text(sections::aa_check(check)); }
 
 }  // namespace topspin

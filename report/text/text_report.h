@@ -5,19 +5,22 @@
 
 #include "ci/aa_check.h"
 #include "ci/judgement.h"
+#include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/report_page.h"
 
 namespace topspin {
 
-/// The findings of a run, as they stand at the top of its report.
-std::string findings_text(const RunPage& run);
+/// Tables fit 100 columns: what they leave out for that is said under them.
+std::string document_text(const document::Document& document);
 
 /// A report (report/sections): the verdict in capitals, what was run, headline numbers, sections.
-/// Tables fit 100 columns: what they leave out for that is said under them.
 /// REQUIRES: one run or two.
 std::string text_report(const ReportPage& page);
+
+/// The findings of a run, as they stand at the top of its report.
+std::string findings_text(const RunPage& run);
 
 /// The same for a verdict of gate or compare alone, and for what `topspin read` saw.
 std::string judgement_text(const Judgement& judgement);

@@ -64,7 +64,9 @@ const std::map<std::string, Room> kRooms = {
     {"report/markdown",
      {{"report/document", "report/model", "report/sections"},
       {"report/markdown/markdown_report.h", "report/markdown/numbers_document.h"}}},
-    {"report/json", {{"report/model"}, {"report/json/reports.h", "report/json/values.h"}}},
+    {"report/json",
+     {{"report/model"},
+      {"report/json/reports.h", "report/json/values.h", "report/json/json_object.h"}}},
     {"report/html",
      {{"report/document", "report/model", "report/sections", "report/json"},
       {"report/html/html_report.h"}}},
@@ -87,8 +89,8 @@ const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
 const std::map<std::string, std::set<std::string>> kDoors = {
     {"probes", {"probes/probes.h", "probes/owners/flow_owner.h"}},
     {"report",
-     {"report/model/report_page.h", "report/model/run_report.h", "report/model/file_reading.h",
-      "report/model/doctor_report.h", "report/text/text_report.h",
+     {"report/document/document.h", "report/model/report_page.h", "report/model/run_report.h",
+      "report/model/file_reading.h", "report/model/doctor_report.h", "report/text/text_report.h",
       "report/markdown/markdown_report.h", "report/html/html_report.h", "report/json/reports.h",
       "report/json/values.h", "report/export/export.h", "report/export/folded_stacks.h"}},
 };
@@ -155,10 +157,20 @@ std::string parent_of(const std::string& path) {
   return path.substr(0, std::min(path.rfind('/'), path.size()));
 }
 
+/// The room that a file is in: its folder, or the nearest folder above that is a room. Else its
+/// folder.
+std::string room_around(const std::string& path) {
+  for (std::string folder = parent_of(path); folder.find('/') != std::string::npos;
+       folder = parent_of(folder)) {
+    if (kRooms.contains(folder)) return folder;
+  }
+  return parent_of(path);
+}
+
 /// What an include says between two rooms; empty: it is fine. Files on top of a folder may know
 /// each room of it.
 std::string broken_room_rule(const Include& include) {
-  const std::string from = parent_of(include.file), to = parent_of(include.header);
+  const std::string from = room_around(include.file), to = room_around(include.header);
   const auto room = kRooms.find(to);
   if (!include.quoted || from == to || room == kRooms.end()) return {};
   if (const auto own = kRooms.find(from);
@@ -241,6 +253,50 @@ TEST(Architecture, NothingInTuiReadsProc) {
       EXPECT_EQ(line.find("core/proc_stat.h"), std::string::npos) << entry.path() << ": " << line;
     }
   }
+}
+
+// All of topspin is one namespace, as types have names of their own (NoTwoTypesShareAName). These
+// rooms have another, since their words are everyday ones: a document's Table, Row and Line, and
+// sections that are called flows(), threads() and load().
+const std::map<std::string, std::string> kOwnNamespaces = {
+    {"report/document", "topspin::document"},
+    {"report/sections", "topspin::sections"},
+};
+
+/// What a line at the left margin opens: "topspin::sections"; empty: nothing, or what only its file
+/// sees (`namespace {`, an alias, a `detail`), or is another library's.
+std::string namespace_opened_on(std::string_view line) {
+  constexpr std::string_view kWord = "namespace ";
+  const size_t brace = line.find(" {");
+  if (!line.starts_with(kWord) || brace == std::string_view::npos || brace < kWord.size())
+    return {};
+  const std::string_view name = line.substr(kWord.size(), brace - kWord.size());
+  const bool foreign = name == "CLI";  // names a type of the library's in a header
+  return foreign || name.ends_with("detail") ? std::string() : std::string(name);
+}
+
+std::string namespace_of(const std::string& path) {
+  const auto own = kOwnNamespaces.find(room_around(path));
+  return own == kOwnNamespaces.end() ? "topspin" : own->second;
+}
+
+TEST(Architecture, EachFolderHasOneNamespace) {
+  const fs::path root = TOPSPIN_SOURCE_DIR;
+  size_t opened = 0;
+  for (const auto& [folder, allowed] : kMayInclude) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      const std::string path = fs::relative(entry.path(), root).string();
+      if (!path.ends_with(".h") && !path.ends_with(".cc")) continue;
+      std::ifstream file(entry.path());
+      for (std::string line; std::getline(file, line);) {
+        const std::string name = namespace_opened_on(line);
+        if (name.empty()) continue;
+        ++opened;
+        EXPECT_EQ(name, namespace_of(path)) << path;
+      }
+    }
+  }
+  EXPECT_GT(opened, 100u);
 }
 
 TEST(Architecture, EachSubFolderIsARoom) {
@@ -371,6 +427,16 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/experiment.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/plan.h", true}}).size(), 0u);
   EXPECT_EQ(broken_rules({{"report/sections/x.cc", "report/html/html_report.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"report/sections/run/x.cc", "report/html/html_text.h", true}}).size(),
+            1u);
+  EXPECT_EQ(broken_rules({{"report/html/x.cc", "report/sections/run/x.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"report/sections/run/x.cc", "report/sections/parts.h", true}}).size(),
+            0u);
+  EXPECT_EQ(namespace_of("report/sections/run/x.cc"), "topspin::sections");
+  EXPECT_EQ(namespace_of("report/text/x.cc"), "topspin");
+  EXPECT_EQ(namespace_opened_on("namespace topspin::sections {"), "topspin::sections");
+  EXPECT_EQ(namespace_opened_on("namespace {"), "");
+  EXPECT_EQ(namespace_opened_on("namespace fs = std::filesystem;"), "");
   EXPECT_EQ(broken_rules({{"report/document/x.h", "report/model/curves.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"report/text/x.cc", "nlohmann/json.hpp", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"tui/model/x.cc", "tui/terminal/grid.h", true}}).size(), 1u);

@@ -4,6 +4,7 @@
 #include <sstream>
 #include <type_traits>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "core/numbers.h"
@@ -17,6 +18,11 @@
 
 namespace topspin::test {
 namespace {
+
+using testing::ContainsRegex;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
 
 static_assert(!std::is_constructible_v<Html, std::string>);
 static_assert(!std::is_constructible_v<Markdown, std::string>);
@@ -113,6 +119,44 @@ TEST(Document, EachDistributionOfTheRegistryIsInEachReport) {
       EXPECT_NE(report.find(label), std::string::npos) << number.name;
   }
   EXPECT_GE(measured, 6u);
+}
+
+TEST(Document, OfADoctorSaysWhatMendsWhatAndHandsNothingOn) {
+  DoctorReport report;
+  report.host.os = "::error::x \x1b[31m";
+  report.versions = "topspin 0.1.0\nlibpcap: 1.10\n";
+  report.findings = {{"capture", "lo", true, "", ""},
+                     {"scheduler", "tp_btf", false, "needs CAP_BPF", "sudo setcap cap_bpf+ep x"},
+                     {"capture", "a very long name of an interface", true, "", ""}};
+  const std::string text = doctor_text(report);
+  EXPECT_THAT(text, ContainsRegex("\nlibpcap +1.10\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  ok  capture    lo\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  NO  scheduler  tp_btf +needs CAP_BPF\n"
+                                  "      fix: sudo setcap cap_bpf[+]ep x\n"));
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  EXPECT_THAT(text, Not(HasSubstr("\n::error")));
+}
+
+TEST(Document, OfAnAaCheckHasItsAlarmsAndWhatEachMetricDetects) {
+  AaCheck check;
+  EXPECT_EQ(aa_check_text(check), "A/A: not done\n");
+  check.trials = 20;
+  check.pairs = 5;
+  check.passes = 18;
+  check.alarm_rate_high = 0.139;
+  check.reasons = {"run 7 was left out"};
+  check.seed = 1234567;
+  AaMetric metric;
+  metric.metric.name = "cpu_per_flow";
+  metric.metric.margin = 0.05;
+  metric.passes = 18;
+  check.metrics = {metric};
+  const std::string text = aa_check_text(check);
+  EXPECT_THAT(text, StartsWith("A/A: 0 false alarms in 20 judgements of 5 pairs: 0% (at most 14%"));
+  EXPECT_THAT(text, HasSubstr("\n  18 passed, 2 were inconclusive\n"));
+  EXPECT_THAT(text, HasSubstr("\n  run 7 was left out\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  cpu_per_flow +5.00% +- +0 +18\n"));
+  EXPECT_THAT(text, HasSubstr("seed 1234567;")) << "no thousands: it is typed in again";
 }
 
 }  // namespace

@@ -44,13 +44,13 @@ TEST(HtmlText, JsonCannotLeaveItsScript) {
 }
 
 TEST(HtmlText, NumbersAsPeopleReadThem) {
-  EXPECT_EQ(page_count(1'234'567), "1,234,567");
-  EXPECT_EQ(page_count(999), "999");
-  EXPECT_EQ(page_duration(1'250), "1.25\u202fµs");
-  EXPECT_EQ(page_duration(280 * kSecond), "4.67\u202fmin");
-  EXPECT_EQ(page_bytes(int64_t{3} << 30), "3.00\u202fGiB");
-  EXPECT_EQ(page_percent(0.0912), "9.12\u202f%");
-  EXPECT_EQ(page_percent(2), "200\u202f%");
+  EXPECT_EQ(document::page_count(1'234'567), "1,234,567");
+  EXPECT_EQ(document::page_count(999), "999");
+  EXPECT_EQ(document::page_duration(1'250), "1.25\u202fµs");
+  EXPECT_EQ(document::page_duration(280 * kSecond), "4.67\u202fmin");
+  EXPECT_EQ(document::page_bytes(int64_t{3} << 30), "3.00\u202fGiB");
+  EXPECT_EQ(document::page_percent(0.0912), "9.12\u202f%");
+  EXPECT_EQ(document::page_percent(2), "200\u202f%");
 }
 
 /// How many of each tag are open at the end.

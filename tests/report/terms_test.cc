@@ -334,7 +334,7 @@ TEST(Traffic, EachCountReachesEveryReport) {
     EXPECT_EQ(Json::parse(told.json)["ticks"][0][name], value) << name;
     EXPECT_THAT(told.html, HasSubstr(fmt::format("data-path=\"summary.numbers.{}\"", name)));
     for (const std::string* report : {&told.text, &told.markdown})
-      EXPECT_THAT(*report, HasSubstr(page_count(total))) << name;
+      EXPECT_THAT(*report, HasSubstr(document::page_count(total))) << name;
   }
   EXPECT_THAT(told.text, HasSubstr("of 12,072 requests"));
 }

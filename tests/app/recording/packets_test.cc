@@ -4,11 +4,13 @@
 #include <sstream>
 #include <thread>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "core/unique_fd.h"
 #include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
 #include "tests/support/pcap_writer.h"
@@ -237,6 +239,35 @@ TEST_F(PacketFiles, GoThroughAPipeAndAReaderThatLeavesEndsNothing) {
   EXPECT_TRUE(left.wait_for("status 5"));
   left.finish();
   EXPECT_EQ(report()["summary"]["packets"], 100);
+}
+
+/// A reader that sleeps: it holds its end of a FIFO open and takes nothing.
+TEST_F(PacketFiles, OfASleepingReaderAreALossOfTheRunAndNothingElseIs) {
+  const Burst burst;
+  const std::string fifo = dir_.file("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const UniqueFd reader(::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(reader);
+  constexpr uint64_t kPackets = 40, kBytes = 20'000;  // several times what a pipe holds
+  Process recording(
+      record({"-c", std::to_string(kPackets), "-w", fifo, "udp", "port", burst.port()}));
+  ASSERT_TRUE(recording.wait_for("active"));
+  burst.send(kPackets, kBytes);
+  const Outcome end = recording.finish();
+  EXPECT_EQ(end.exit_code, 5) << end.err;
+  EXPECT_NE(end.err.find("were not: its reader takes nothing"), std::string::npos) << end.err;
+
+  const Json run = report();
+  EXPECT_EQ(run["summary"]["packets"], kPackets) << "each was counted";
+  const uint64_t unwritten = run["losses"]["packets_unwritten"];
+  EXPECT_NE(end.err.find(std::to_string(kPackets - unwritten) + " packets were written to " + fifo +
+                         "; " + std::to_string(unwritten) + " were not"),
+            std::string::npos)
+      << end.err;
+  EXPECT_GT(unwritten, kPackets / 2);
+  EXPECT_LT(unwritten, kPackets);
+  EXPECT_EQ(run["losses"]["capture_kernel_drops"], 0);
+  EXPECT_EQ(run["run"]["valid"], true) << "its numbers miss nothing";
 }
 
 TEST_F(PacketFiles, BelongToWhoCalledSudoAndRootFollowsNoLink) {

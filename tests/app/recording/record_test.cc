@@ -644,6 +644,18 @@ TEST_F(Record, ASignalSavesAndASecondOneAborts) {
   EXPECT_NE(report()["run"]["status"], "complete");
 }
 
+TEST_F(Record, ACommandThatWillNotEndIsKilledAndItsRunIsComplete) {
+  // Its output is read until it is killed.
+  const Outcome run = test::run(record({"-q", "--duration", "500ms", "--", "sh", "-c",
+                                        "trap '' TERM; while :; do echo alive; sleep 0.1; done"}));
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_NE(run.out.find("alive"), std::string::npos);
+  const Json json = report();
+  EXPECT_EQ(json["run"]["status"], "complete");
+  EXPECT_EQ(json["run"]["duration_ns"], 500'000'000) << "its last tick does not wait for it";
+  EXPECT_EQ(json["run"]["exit_status"], 128 + SIGKILL);
+}
+
 TEST_F(Record, AKillLosesNoTickThatWasPrinted) {
   Process recording(record({"--interval", "100ms"}));
   ASSERT_TRUE(recording.wait_for("1.0s"));

@@ -16,8 +16,6 @@ namespace {
 
 constexpr size_t kLabelsShown = 24;
 
-bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
-
 std::string counted(uint64_t count, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", page_count(count), count == 1 ? one : many);
 }

@@ -91,8 +91,6 @@ void add_latency(std::vector<Headline>& list, const ReportPage& page, std::strin
       }));
 }
 
-bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
-
 /// Of a load always; of what only the wire tells where something failed.
 bool has_failed_work_to_tell(const RunPage& run) {
   const auto share = failed_share(run.measured);
