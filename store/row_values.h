@@ -113,6 +113,13 @@ class ColumnLoader {
     }
     if (!damaged_) value = static_cast<T>(stored);
   }
+  /// NULL leaves `value` as it is.
+  void load_or_keep(uint64_t& value) {
+    if (statement_.is_null(next_))
+      ++next_;
+    else
+      load(value);
+  }
   template <typename T>
   void load(std::optional<T>& value) {
     if (statement_.is_null(next_)) {

@@ -49,7 +49,12 @@ void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval
 void load_sample(ColumnLoader& load, Sample& sample) {
   for_each_tick_time_column(sample, [&](auto, auto, auto& value) { load.load_bounded(value); });
   for_each_number([&](const Number&, auto at) {
-    if constexpr (kIsPlainNumber<typename decltype(at)::Value>) load.load_bounded(at.make(sample));
+    using At = decltype(at);
+    // A loss that the run's topspin did not know yet has a column that is NULL: it counted none.
+    if constexpr (std::is_same_v<typename At::Part, LossInterval>)
+      load.load_or_keep(at.make(sample));
+    else if constexpr (kIsPlainNumber<typename At::Value>)
+      load.load_bounded(at.make(sample));
   });
   drop_unmeasured_parts(sample);
 }

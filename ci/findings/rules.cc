@@ -517,17 +517,6 @@ MaybeFound timer_slack(const Evidence& e) {
                 {"timers", timers}}};
 }
 
-MaybeFound slow_peer(const Evidence& e) {
-  const double zero = value_of(e.totals.flows.tcp_zero_windows);
-  const auto packets = static_cast<double>(e.totals.flows.tcp.packets);
-  if (zero < 3 || share_of(zero, packets) < kFewestFailed / 10) return std::nullopt;
-  return Found{share_of(zero, packets),
-               fmt::format("Receivers read slowly: {} said that their buffer is full (TCP zero "
-                           "window), and the sender had to wait",
-                           plural(zero, "segment", "segments")),
-               {{"tcp_zero_windows", zero}, {"tcp_packets", packets}}};
-}
-
 // ---- ahead ----
 
 MaybeFound leak(const Evidence& e) {
@@ -630,9 +619,6 @@ constexpr std::array kRules = {
          "with a slack of 50 us (PR_SET_TIMERSLACK) the timers are as late",
          "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "
          "TimerSlackNSec="},
-    Rule{"slow_peer", FindingKind::kLateReplies, slow_peer,
-         "the windows were closed by the subject itself (see the flows in `topspin replay`)",
-         "look at who reads slowly: raise its buffer, or send it less at once"},
     Rule{"leak", FindingKind::kAhead, leak, "a longer rest after the load brings it back",
          "run the load in several waves (`topspin load --stages`) and see whether it grows with "
          "each"},

@@ -285,14 +285,6 @@ TEST(Findings, TimersThatTheSlackDelays) {
   EXPECT_EQ(run.first(), "timer_slack");
 }
 
-TEST(Findings, PeersThatReadSlowly) {
-  MadeUpRun run;
-  run.merged().flows.tcp_zero_windows = 1;
-  EXPECT_EQ(run.first(), kNothing);
-  run.merged().flows.tcp_zero_windows = 120;
-  EXPECT_EQ(run.first(), "slow_peer");
-}
-
 TEST(Findings, LeaksAndLimitsComeAfterWhatFailed) {
   MadeUpRun run;
   run.growth.leak.verdict = LeakVerdict::kLeak;

@@ -171,6 +171,31 @@ TEST_P(OlderSchema, AMissingColumnOfItsOwnIsNotMadeUp) {
   EXPECT_EQ(read.error().code, ErrorCode::kInput);
 }
 
+/// Numbers come without a new schema: a file of the same schema may lack the columns of some.
+TEST(AnOlderTopspin, LeavesNumbersAbsentAndLossesThatItDidNotCountAtNone) {
+  const TemporaryDirectory directory;
+  const std::string path = directory.file("t.db");
+  const std::string id = store_full_run(path);
+  {
+    auto connection = must(Connection::open(path, Access::kWrite));
+    for (const char* table : {"tick", "total"}) {
+      for (const char* column : {"loss_packets_unwritten", "tcp_srtt_mean_ns"})
+        EXPECT_OK(connection->execute(fmt::format("ALTER TABLE {} DROP COLUMN {}", table, column)));
+    }
+  }
+  const auto expect_read = [&] {
+    const Sample tick = ticks_of(*open(path), id).at(0);
+    EXPECT_EQ(tick.losses.packets_unwritten, 0u);
+    EXPECT_EQ(tick.sockets->tcp_srtt_mean_ns, std::nullopt);
+    EXPECT_GT(tick.losses.capture_kernel_drops, 0u);
+  };
+  expect_read();
+  RunInfo another;
+  another.id = "another";
+  (void)create(path, another);  // gives the tables the columns, without values for older runs
+  expect_read();
+}
+
 INSTANTIATE_TEST_SUITE_P(Each, OlderSchema, testing::Range<size_t>(1, 4));
 
 }  // namespace
