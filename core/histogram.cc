@@ -84,7 +84,9 @@ Histogram Histogram::from_cells(std::span<const uint64_t> cells, uint64_t sum, u
   CHECK(cells.size() == kHistogramBuckets);
   Histogram h;
   // The cells may be memory that BPF goes on writing: they are read once, and counted as read.
-  h.cells_.assign(cells.begin(), cells.end());
+  h.cells_.resize(cells.size());
+  for (size_t i = 0; i < cells.size(); ++i)
+    h.cells_[i] = __atomic_load_n(&cells[i], __ATOMIC_RELAXED);
   uint32_t first = kHistogramBuckets, last = 0;
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
     if (h.cells_[i] == 0) continue;

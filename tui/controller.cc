@@ -279,6 +279,10 @@ void Press::command(const Screen& screen, Command command) {
       state_.message = state_.names ? "names, as they are found; n shows numbers" : "numbers";
       break;
     case Command::kFreeze: state_.frozen = !state_.frozen; break;
+    case Command::kZoom:
+      open_screen(state_, "timeline");
+      state_.whole_run = true;
+      break;
     case Command::kRefresh: effect_ = Effect::kRefresh; break;
     case Command::kExport: effect_ = Effect::kExport; break;
     case Command::kTheme:

@@ -46,6 +46,7 @@ std::span<const KeyBinding> key_bindings() {
       {Command::kNames, {of(U'n')}, "n", "names of hosts and ports, or their numbers"},
       {Command::kFreeze, {of(U' ')}, "Space", "freeze the picture; counting goes on"},
       {Command::kPurge, {of(U'p')}, "p", "purge the rows; flows come back with their packets"},
+      {Command::kZoom, {of(U'z')}, "z", "Timeline of the whole run, and back"},
       {Command::kRefresh, {of(U'r'), of(KeyCode::kCtrlL)}, "r ^L", "draw the screen again"},
       {Command::kExport, {of(U'e')}, "e", "write what is shown to a text file here"},
       {Command::kTheme, {of(U't')}, "t", "theme: dark, light, colour-blind"},

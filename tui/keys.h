@@ -34,6 +34,7 @@ enum class Command : uint8_t {
   kNames,
   kFreeze,
   kPurge,
+  kZoom,
   kRefresh,
   kExport,
   kTheme,

@@ -69,6 +69,7 @@ struct ViewState {
 
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest
+  bool whole_run = false;               // in the width of the screen: a column holds some ticks
 
   // Of the other screens, by name.
   std::map<std::string_view, ListState> lists;

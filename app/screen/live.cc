@@ -68,6 +68,7 @@ void Live::on_sample(const Sample& sample) {
   if (look_.plain()) read_processes_if_shown(monotonic_now_ns());
   if (screen_) {
     if (!look_.frozen()) look_.changed();
+    freeze_after_the_end(sample);
     return;
   }
   if (look_.plain()) {
@@ -145,17 +146,28 @@ void Live::on_event(std::string_view text) {
     say(text);
 }
 
-void Live::on_command_end(int exit_status) {
-  look_.model().scene.subject_state = exit_status > 128
-                                          ? fmt::format("ended by signal {}", exit_status - 128)
-                                          : fmt::format("exited {}", exit_status);
+/// Until somebody lets it go on, the screen shows the subject's last tick: what comes after it has
+/// nothing to do with the subject, and its rows would go one after another.
+void Live::freeze_after_the_end(const Sample& sample) {
+  if (!subject_end_ns_ || sample.flows.end_ns < *subject_end_ns_) return;
+  subject_end_ns_.reset();
+  look_.freeze();
+  look_.say(fmt::format("the subject {}: its last tick is frozen; Space goes on, q quits",
+                        look_.model().scene.subject_state));
+}
+
+void Live::subject_ended(const std::string& state) {
+  look_.model().scene.subject_state = state;
+  subject_end_ns_ = monotonic_now_ns();
   look_.changed();
 }
 
-void Live::on_subject_gone() {
-  look_.model().scene.subject_state = "has ended";
-  look_.changed();
+void Live::on_command_end(int exit_status) {
+  subject_ended(exit_status > 128 ? fmt::format("ended by signal {}", exit_status - 128)
+                                  : fmt::format("exited {}", exit_status));
 }
+
+void Live::on_subject_gone() { subject_ended("has ended"); }
 
 void Live::on_output() {
   std::array<char, 16384> buffer{};
@@ -177,7 +189,19 @@ void Live::on_output() {
 
 void Live::close() {
   if (output_read_) on_output();
+  const bool was_open = look_.is_open();
   look_.close();
+  print_output();
+  // A run that is stored has its own last words, and the next subject its own screen.
+  const Model& model = look_.model();
+  if (was_open && stay_ && !subject_wish_ && !model.history().empty()) {
+    say(fmt::format("{} ticks, {} flows, {} packets; nothing was stored: --db FILE stores a run",
+                    model.tick(), model.flows_total(), model.packets_total()));
+  }
+}
+
+/// Of the command, kept while the screen was up.
+void Live::print_output() {
   if (output_.empty()) return;
   if (output_cut_) {
     say("the command printed more while the screen was shown; this is the end of it");

@@ -59,6 +59,9 @@ class Live final : public Onlooker {
   static constexpr size_t kMaxOutputBytes = 256 << 10;
 
   void watch(int32_t pid);
+  void print_output();
+  void subject_ended(const std::string& state);
+  void freeze_after_the_end(const Sample& sample);
   /// Once a second.
   void read_processes_if_shown(int64_t now_ns);
 
@@ -66,6 +69,7 @@ class Live final : public Onlooker {
   bool stay_;
   bool screen_;  // a terminal is there, and a screen was asked for
   bool stop_ = false;
+  std::optional<int64_t> subject_end_ns_;  // until the tick that holds it has been shown
   int printed_ = 0;
   TickLineMemory memory_;  // of the lines
   std::string last_text_;

@@ -155,6 +155,12 @@ void Look::forget_rows() {
   dirty_ = true;
 }
 
+void Look::freeze() {
+  if (!frozen_) frozen_ = model_;
+  state_.frozen = true;
+  dirty_ = true;
+}
+
 void Look::say(std::string message) {
   state_.message = std::move(message);
   dirty_ = true;

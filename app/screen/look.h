@@ -62,6 +62,8 @@ class Look {
   void replace_model(Model model);
   void changed() { dirty_ = true; }
   bool frozen() const { return state_.frozen; }
+  /// The picture stays as it is until a key lets it go on; one that is frozen already stays.
+  void freeze();
   /// The rows are of another place now: they go, and what was opened of them closes.
   void forget_rows();
   void say(std::string message);

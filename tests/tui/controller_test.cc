@@ -564,6 +564,31 @@ TEST(Timeline, TheMostIsOfTheWholeRunAlsoWhereItIsOutOfSight) {
   EXPECT_NE(grid_text(draw_screen(model, state, {80, 48})).find("most 2,000"), std::string::npos);
 }
 
+TEST(Timeline, ZoomsOutToTheWholeRunWithTheMostOfEachColumnsTicks) {
+  Model model;
+  const Synthetic synthetic{.flows = 10};
+  for (uint64_t tick = 1; tick <= 600; ++tick) {
+    Sample sample = synthetic.sample(tick);
+    if (tick == 3) sample.flows.active_flows = 2'000;
+    model.add(sample);
+  }
+  Hands h(std::move(model));
+  h.press(U'4');
+  EXPECT_EQ(h.screen().find("00:00:01"), std::string::npos) << h.screen();
+  h.press(U'z');
+  EXPECT_NE(h.screen().find("00:00:01"), std::string::npos) << h.screen();
+  EXPECT_NE(h.screen().find("ticks a column"), std::string::npos) << h.screen();
+  // The cursor steps from column to column, and the peak is read although it is one tick of many.
+  h.press(code(KeyCode::kLeft));
+  EXPECT_LT(h.state.cursor_tick.value_or(600), 599u);
+  h.press(code(KeyCode::kHome));
+  const std::string screen = h.screen();
+  const size_t name = screen.rfind("active flows");
+  EXPECT_NE(screen.find("\n 2,000 ", name), std::string::npos) << screen;
+  h.press(U'z').press(U'q');
+  EXPECT_EQ(h.screen().find("00:00:01"), std::string::npos) << h.screen();
+}
+
 TEST(Losses, NamesEachOfThemWithItsMeaningAndWhatOccurredFirst) {
   Model model;
   const Synthetic synthetic{.flows = 3};

@@ -140,6 +140,29 @@ TEST_F(LiveScreen, ACommandsOutputWaitsForTheEndOfTheScreen) {
   EXPECT_TRUE(terminal.wait_for("printed-42")) << terminal.screen();
 }
 
+TEST_F(LiveScreen, TheSubjectsLastTickStaysAndItsSummaryFollows) {
+  Swarm swarm;
+  swarm.grow(25);
+  Tmux terminal(100, 30);
+  terminal.command(test::topspin_binary() + " live -i lo --ascii udp port " +
+                   std::to_string(swarm.port()) + " -- sleep 4");
+  ASSERT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "25"); })) << terminal.screen();
+  ASSERT_TRUE(swarm.ping_until([&] {
+    return terminal.screen().find("FROZEN") != std::string::npos;
+  })) << terminal.screen();
+  EXPECT_NE(terminal.screen().find("exited 0: its last tick is frozen"), std::string::npos)
+      << terminal.screen();
+  // More clients come; the picture is of the subject's time, until it is let go on.
+  swarm.grow(40);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(3);
+  swarm.ping_until([&] { return std::chrono::steady_clock::now() > end; });
+  EXPECT_TRUE(shows_active(terminal, "25")) << terminal.screen();
+  terminal.key("Space");
+  EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "40"); })) << terminal.screen();
+  terminal.type("q");
+  EXPECT_TRUE(terminal.wait_for(" ticks, 40 flows")) << terminal.screen();
+}
+
 TEST_F(LiveScreen, RecordsWhileShowing) {
   Swarm swarm;
   swarm.grow(25);

@@ -218,6 +218,26 @@ TEST(FailedWork, CountsEachFailureOnceAndGoesOnWhileConnectionsHang) {
   EXPECT_EQ(failed.total(), 68u);
 }
 
+TEST(FailedWork, ThoseThatHangAreReplacedWithoutTheirNumberChanging) {
+  // 10 connections a second to a host that is silent, each given up after 6 s: 60 hang always.
+  FailedWork failed;
+  for (uint64_t tick = 1; tick <= 6; ++tick) failed.add(tcp_tick(10 * tick));
+  EXPECT_EQ(failed.total(), 50u);  // the last 10 may be on their way
+  for (uint64_t tick = 1; tick <= 20; ++tick) {
+    Sample sample = tcp_tick(60);
+    sample.flows.tcp_never_completed = 10;
+    failed.add(sample);
+    EXPECT_GE(failed.now(), 10u) << tick;
+  }
+  EXPECT_EQ(failed.total(), 260u);
+  // Given up before it could be seen to hang: a failure too.
+  FailedWork evicted;
+  Sample sample = tcp_tick(0);
+  sample.flows.tcp_never_completed = 4;
+  evicted.add(sample);
+  EXPECT_EQ(evicted.total(), 4u);
+}
+
 TEST(FailedWork, HandshakesUnderWayAreNoFailure) {
   // 100 connections a second to a server that is 200 ms away: some 20 at any moment.
   FailedWork failed;

@@ -24,13 +24,18 @@ void FailedWork::add(const Sample& sample) {
   while (readings_.size() > 2 && readings_[1].end_ns + kHangsAfterNs <= now_ns_)
     readings_.pop_front();
 
+  // Those that were given up make room for others in a number that stays the same.
+  const uint64_t given_up = flows.tcp_never_completed.value_or(0);
+  const uint64_t given_up_counted = std::min(given_up, counted_);
+  counted_ -= given_up_counted;
   // Of those that were counted and do not hang any longer, some may have been refused now.
   const uint64_t left = counted_ - std::min(counted_, flows.tcp_half_open);
   counted_ -= left;
   hanging_ = count_hanging();
   const uint64_t found = hanging_ - std::min(counted_, hanging_);
   counted_ += found;
-  now_ = flows.tcp_refused - std::min(left, flows.tcp_refused) + flows.unanswered + found;
+  now_ = flows.tcp_refused - std::min(left, flows.tcp_refused) + flows.unanswered + found +
+         (given_up - given_up_counted);
   total_ += now_;
 }
 

@@ -69,6 +69,30 @@ std::vector<Track> make_tracks(const Model& model) {
   return tracks;
 }
 
+constexpr int kLabelWidth = 15;
+
+/// Columns of the plots in a screen of this width.
+int graph_width(int area_width) {
+  return area_width - (area_width >= 36 ? kLabelWidth + 1 : 0) - 1;
+}
+
+/// Ticks in a column: as few as show the whole run, or one.
+size_t ticks_per_column(const TickHistory& history, int width, bool whole_run) {
+  const auto columns = static_cast<size_t>(std::max(width, 1));
+  return whole_run ? std::max<size_t>((history.size() + columns - 1) / columns, 1) : 1;
+}
+
+/// The most that a track reached in the `ticks` ticks up to the one `ago`.
+std::optional<double> most_of(const Track& track, const TickHistory& history, size_t ago,
+                              size_t ticks) {
+  std::optional<double> most;
+  for (size_t i = ago; i < std::min(ago + ticks, history.size()); ++i) {
+    if (const auto value = track.read(history.back(i)))
+      most = std::max(most.value_or(*value), *value);
+  }
+  return most;
+}
+
 }  // namespace
 
 static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewState& state) {
@@ -77,12 +101,12 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
     grid.put(area.x + 1, area.y, "waiting for the first tick", Role::kDim, area.width - 2);
     return;
   }
-  constexpr int kLabelWidth = 15;
-  const bool with_labels = area.width >= 36;
-  const int graph_x = area.x + (with_labels ? kLabelWidth + 1 : 0);
-  const int width = area.width - (graph_x - area.x) - 1;
+  const int width = graph_width(area.width);
   if (width <= 0) return;
-  const size_t columns = std::min(history.size(), static_cast<size_t>(width));
+  const int graph_x = area.x + area.width - width - 1;
+  const bool with_labels = graph_x > area.x;
+  const size_t ticks = ticks_per_column(history, width, state.whole_run);
+  const size_t columns = std::min((history.size() + ticks - 1) / ticks, static_cast<size_t>(width));
 
   // The cursor: a tick, kept in sight. The window ends at the newest tick unless the cursor is
   // older than its left edge.
@@ -91,8 +115,9 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
     cursor_ago = static_cast<size_t>(
         std::min<uint64_t>(history.back().tick - *state.cursor_tick, history.size() - 1));
   }
-  const size_t shift = cursor_ago >= columns ? cursor_ago - columns + 1 : 0;
-  const int cursor_x = graph_x + width - 1 - static_cast<int>(cursor_ago - shift);
+  const size_t cursor_column = cursor_ago / ticks;
+  const size_t shift = cursor_column >= columns ? cursor_column - columns + 1 : 0;
+  const int cursor_x = graph_x + width - 1 - static_cast<int>(cursor_column - shift);
   const TickPoint& read = history.back(cursor_ago);
 
   const std::vector<Track> tracks = make_tracks(model);
@@ -105,12 +130,10 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
     const int graph_height = height >= 3 ? height - 1 : height;
     std::vector<std::optional<double>> values;
     for (size_t i = 0; i < columns; ++i) {
-      values.push_back(track.read(history.back(shift + columns - 1 - i)));
+      values.push_back(most_of(track, history, (shift + columns - 1 - i) * ticks, ticks));
     }
     // Of all ticks, also those out of sight: the scale stays while the window moves.
-    double most = 0;
-    for (size_t i = 0; i < history.size(); ++i)
-      most = std::max(most, track.read(history.at(i)).value_or(0));
+    const double most = most_of(track, history, 0, history.size()).value_or(0);
     draw_graph(grid, {graph_x, y, width, graph_height, most, track.role}, values);
     for (int row = 0; row < graph_height; ++row) {
       if (state.cursor_tick) {
@@ -123,7 +146,8 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
       }
     }
     if (with_labels) {
-      const auto value = track.read(read);
+      const auto value = state.cursor_tick ? most_of(track, history, cursor_column * ticks, ticks)
+                                           : track.read(read);
       const std::string text = value ? track.format(*value) : "-";
       if (graph_height >= 2) {
         grid.put(area.x + 1, y, track.name, Role::kDim, kLabelWidth - 1);
@@ -141,8 +165,9 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
   }
   if (with_axis) {
     const int axis_y = area.y + area.height - 1;
-    const std::string oldest = clock_text(history.back(shift + columns - 1).elapsed_ns);
-    const std::string newest = clock_text(history.back(shift).elapsed_ns);
+    const std::string oldest = clock_text(
+        history.back(std::min((shift + columns) * ticks, history.size()) - 1).elapsed_ns);
+    const std::string newest = clock_text(history.back(shift * ticks).elapsed_ns);
     const int left_x = graph_x + width - static_cast<int>(columns);
     const int text_width = static_cast<int>(newest.size());
     std::optional<int> cursor_label_x;
@@ -160,7 +185,8 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
     if (cursor_label_x) {
       grid.put(*cursor_label_x, axis_y, clock_text(read.elapsed_ns), Role::kCursor);
     } else if (columns > 40) {
-      const std::string hint = grid.ascii() ? "Left Right: read one moment" : "← → read one moment";
+      std::string hint = grid.ascii() ? "Left Right: read one moment" : "← → read one moment";
+      if (state.whole_run) hint = fmt::format("the whole run, {} ticks a column", ticks);
       grid.put(graph_x + width / 2 - 10, axis_y, hint, Role::kDim);
     }
   }
@@ -171,6 +197,10 @@ namespace {
 /// The cursor is live alone: in a replay the arrows step through the run.
 bool press_timeline(ScreenPress& press) {
   std::optional<uint64_t>& cursor = press.state.cursor_tick;
+  if (press.command == Command::kZoom) {
+    press.state.whole_run = !press.state.whole_run;
+    return true;
+  }
   if (press.command == Command::kBack || press.command == Command::kQuit)
     return std::exchange(cursor, std::nullopt).has_value();
   const TickHistory& history = press.model.history();
@@ -178,15 +208,17 @@ bool press_timeline(ScreenPress& press) {
   const uint64_t newest = history.back().tick;
   const uint64_t oldest = history.at(0).tick;
   const uint64_t from = std::clamp(cursor.value_or(newest), oldest, newest);
+  const uint64_t step =
+      ticks_per_column(history, graph_width(press.size.width), press.state.whole_run);
   if (press.command == Command::kHome) {
     cursor = oldest;
   } else if (press.command == Command::kEnd) {
     cursor.reset();
   } else if (press.command == Command::kLeft) {
-    cursor = std::max(from, oldest + 1) - 1;
+    cursor = std::max(from, oldest + step) - step;
   } else if (press.command == Command::kRight) {
     // At the right end it goes along with time again.
-    cursor = from + 1 >= newest ? std::nullopt : std::optional(from + 1);
+    cursor = from + step >= newest ? std::nullopt : std::optional(from + step);
   } else {
     return false;
   }
