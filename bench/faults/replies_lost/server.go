@@ -3,7 +3,7 @@
 // usage: server PORT fault|twin
 //
 // fault: forgets to answer every tenth ping.
-// twin:  answers every tenth ping with another, shorter text.
+// twin:  answers every tenth ping from another goroutine.
 package main
 
 import (
@@ -17,19 +17,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	request := make([]byte, 2048)
 	for count := 1; ; count++ {
-		_, client, err := connection.ReadFrom(request)
+		ping := make([]byte, 64)
+		length, client, err := connection.ReadFrom(ping)
 		if err != nil {
 			log.Fatal(err)
 		}
-		reply := "PONG"
-		if count%10 == 0 {
-			if os.Args[2] == "fault" {
-				continue
-			}
-			reply = "OK"
+		if count%10 != 0 {
+			connection.WriteTo(ping[:length], client)
+		} else if os.Args[2] == "twin" {
+			go connection.WriteTo(ping[:length], client)
 		}
-		connection.WriteTo([]byte(reply), client)
 	}
 }
