@@ -17,7 +17,7 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body in one segment
 
     def do_GET(self):
-        journal.write(b"x" * 65536)
+        journal.write(b"x" * 524288)
         if sys.argv[3] == "fault":
             os.fsync(journal.fileno())
         self.send_response(200)

@@ -13,6 +13,7 @@ public class Server {
 
   public static void main(String[] arguments) throws Exception {
     for (int i = 0; i < 600_000; i++) cache.add(new int[20]);
+    System.gc();  // the cache is old from now on
     // Without this, the JDK's server sends head and body apart and waits for an ACK between them.
     System.setProperty("sun.net.httpserver.nodelay", "true");
     int port = Integer.parseInt(arguments[0]);
