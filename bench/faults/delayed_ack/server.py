@@ -2,7 +2,7 @@
 
 usage: server.py PORT fault|twin
 
-fault: Nagle's algorithm holds the body until the head is acknowledged, which takes the client 40 ms.
+fault: Nagle's algorithm holds the body until the client acknowledges the head, 40 ms later.
 twin:  writes them apart, too, with TCP_NODELAY.
 """
 import sys

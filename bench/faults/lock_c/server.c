@@ -10,9 +10,7 @@ static pthread_mutex_t counter_mutex = PTHREAD_MUTEX_INITIALIZER;
 static long counter;
 static int hold;
 
-static void store(void) {
-  nanosleep(&(struct timespec){.tv_nsec = 6000000}, NULL);
-}
+static void store(void) { nanosleep(&(struct timespec){.tv_nsec = 6000000}, NULL); }
 
 static void count_request(void) {
   if (!hold) store();

@@ -1,4 +1,5 @@
-// An HTTP server that asks another service for each request. usage: node server.js PORT DOWNSTREAM_PORT
+// An HTTP server that asks another service for each request.
+// usage: node server.js PORT DOWNSTREAM_PORT
 'use strict';
 const http = require('http');
 const [port, downstream] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""An HTTP server with threads that asks another service for each request, each time by a new connection.
+"""An HTTP server with threads that asks another service for each request, by a new connection.
 
 usage: server.py PORT DOWNSTREAM_PORT
 """

@@ -5,7 +5,7 @@ import java.util.List;
 import java.util.concurrent.Executors;
 
 /**
- * An HTTP server with a cache of some 60 MB, which exchanges one entry for each request.
+ * An HTTP server with a cache of some 60 MB, which exchanges 300 entries for each request.
  * What differs is the heap: see fault.toml. usage: Server PORT
  */
 public class Server {
@@ -20,7 +20,7 @@ public class Server {
     HttpServer server = HttpServer.create(new InetSocketAddress("127.0.0.1", port), 128);
     server.setExecutor(Executors.newFixedThreadPool(8));
     server.createContext("/", exchange -> {
-      for (int i = 0; i < 1000; i++) cache.set((int) (Math.random() * cache.size()), new int[20]);
+      for (int i = 0; i < 300; i++) cache.set((int) (Math.random() * cache.size()), new int[20]);
       byte[] reply = "hello\n".getBytes();
       exchange.sendResponseHeaders(200, reply.length);
       exchange.getResponseBody().write(reply);
