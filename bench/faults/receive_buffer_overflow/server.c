@@ -2,8 +2,8 @@
 //
 // usage: server PORT fault|twin
 //
-// fault: its receive buffer holds three pings (SO_RCVBUF 1024, which the kernel raises to its
-// least). twin:  the buffer has the default size; pings of the pause wait in it.
+// fault: its receive buffer holds three pings (SO_RCVBUF 1024, which the kernel raises).
+// twin:  the buffer has the default size; pings of the pause wait in it.
 #include "../http.h"
 
 static long now_ms(void) {

@@ -3,4 +3,5 @@
 'use strict';
 const http = require('http');
 
-http.createServer((request, response) => response.end('hello\n')).listen(process.argv[2], '127.0.0.1');
+const server = http.createServer((request, response) => response.end('hello\n'));
+server.listen(process.argv[2], '127.0.0.1');
