@@ -1,0 +1,32 @@
+"""An HTTP server that writes each request into a journal before it answers.
+
+usage: server.py PORT JOURNAL fault|twin
+
+fault: waits until the disk has it (fsync).
+twin:  writes, and leaves the disk to the kernel.
+"""
+import os
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+journal = open(sys.argv[2], "ab", buffering=0)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one segment
+
+    def do_GET(self):
+        journal.write(b"x" * 524288)
+        if sys.argv[3] == "fault":
+            os.fsync(journal.fileno())
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+ThreadingHTTPServer.request_queue_size = 128
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
