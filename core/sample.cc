@@ -38,6 +38,22 @@ std::string_view preemptor_name(Preemptor by) {
   return "other";
 }
 
+std::string_view blocked_by_name(BlockedBy reason) {
+  switch (reason) {
+    case BlockedBy::kFutex: return "futex";
+    case BlockedBy::kPoll: return "poll";
+    case BlockedBy::kSocket: return "socket";
+    case BlockedBy::kPipe: return "pipe";
+    case BlockedBy::kDisk: return "disk";
+    case BlockedBy::kSleep: return "sleep";
+    case BlockedBy::kWait: return "wait";
+    case BlockedBy::kPageFault: return "page_fault";
+    case BlockedBy::kStopped: return "stopped";
+    case BlockedBy::kOther: return "other";
+  }
+  return "?";
+}
+
 std::string_view off_cpu_state_name(OffCpuState state) {
   switch (state) {
     case OffCpuState::kSleeping: return "sleeping";

@@ -71,6 +71,22 @@ struct OffCpuTime {
   std::optional<uint64_t> ns;  // to the wakeup; the wait for a CPU that follows is not in it
 };
 
+/// What a thread that left its CPU voluntarily waited for: by the system call in progress.
+enum class BlockedBy : uint8_t {
+  kFutex,      // locks, condition variables, parking
+  kPoll,       // epoll, poll, select, io_uring; reads of eventfd, timerfd and the like
+  kSocket,     // receiving, sending, accepting, connecting
+  kPipe,       // a pipe or FIFO
+  kDisk,       // files and block devices; other calls in which it slept uninterruptibly
+  kSleep,      // nanosleep, pause, waiting for a signal
+  kWait,       // for a child: wait, vfork
+  kPageFault,  // no system call in progress
+  kStopped,    // stopped, traced or frozen, whatever the call
+  kOther,
+};
+inline constexpr size_t kBlockedByCount = 10;
+std::string_view blocked_by_name(BlockedBy reason);  // "futex", ...
+
 /// One CPU, as far as the subject's threads used it.
 struct CpuScheduling {
   int32_t cpu = 0;
@@ -99,7 +115,11 @@ struct SchedulerInterval {
   std::optional<Histogram> timer_slack;        // what the kernel was allowed to add (timer slack)
   std::optional<Histogram> timer_late_expiry;  // beyond that, until the timer fired
   std::optional<Histogram> timer_queueing;     // fired to running
-  std::optional<uint64_t> run_queue_wait_ns;   // the sum of run_queue_latency, where it is measured
+  // From running after a sleep to the next sleep, waits for a CPU in between included.
+  std::optional<Histogram> busy_stretch;
+  // Each sleep, from leaving the CPU to the wakeup, by BlockedBy. Their sums are those of off_cpu.
+  std::array<std::optional<Histogram>, kBlockedByCount> blocked_by;
+  std::optional<uint64_t> run_queue_wait_ns;  // the sum of run_queue_latency, where it is measured
   // The kernel's own sum. From Linux 6.12 on it may count sleeping as waiting (delayed dequeue).
   std::optional<uint64_t> kernel_run_delay_ns;
   std::optional<uint64_t> cpu_ns;  // time on a CPU
@@ -158,6 +178,33 @@ void SchedulerInterval::for_each_number(Visit visit) {
   visit(N::distribution("timer_queueing_ns", "queueing after a timer",
                         "From the timer firing to running."),
         &S::timer_queueing);
+  visit(N::distribution("busy_stretch_ns", "busy stretches",
+                        "From running after a sleep to the next sleep, waits for a CPU in between "
+                        "included."),
+        &S::busy_stretch);
+  constexpr std::array<std::array<std::string_view, 3>, kBlockedByCount> kBlocked = {{
+      {"blocked_by_futex_ns", "blocked by a futex", "Sleeps in futex calls: locks, parking."},
+      {"blocked_by_poll_ns", "blocked by polling",
+       "Sleeps in epoll, poll, select, io_uring, and in reads of eventfd, timerfd and the like."},
+      {"blocked_by_socket_ns", "blocked by a socket",
+       "Sleeps in receiving, sending, accepting and connecting."},
+      {"blocked_by_pipe_ns", "blocked by a pipe", "Sleeps in reads and writes of pipes."},
+      {"blocked_by_disk_ns", "blocked by a disk",
+       "Sleeps in calls on files, and uninterruptible ones in calls of no other kind."},
+      {"blocked_by_sleep_ns", "blocked by its own sleep",
+       "Sleeps in nanosleep, pause and waits for a signal."},
+      {"blocked_by_wait_ns", "blocked by a child", "Sleeps in wait and vfork."},
+      {"blocked_by_page_fault_ns", "blocked by a page fault",
+       "Sleeps with no system call in progress."},
+      {"blocked_by_stopped_ns", "stopped", "Stopped, traced or frozen."},
+      {"blocked_by_other_ns", "blocked by another call", "Sleeps in any other system call."},
+  }};
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    visit(
+        N::distribution(kBlocked[i][0], kBlocked[i][1], kBlocked[i][2]), [i](auto& s) -> auto& {
+          return s.blocked_by[i];
+        });
+  }
   visit(N::count("run_queue_wait_ns", "run-queue wait",
                  "Time that threads waited for a CPU: the sum of run_queue_latency_ns."),
         &S::run_queue_wait_ns);

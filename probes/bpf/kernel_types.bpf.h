@@ -78,6 +78,25 @@ struct signal_struct {
   atomic_t live;
 };
 
+struct inode {
+  unsigned short i_mode;
+  unsigned int i_flags;
+};
+
+struct file {
+  void* private_data;
+  struct inode* f_inode;
+};
+
+struct fdtable {
+  unsigned int max_fds;
+  struct file** fd;
+};
+
+struct files_struct {
+  struct fdtable* fdt;
+};
+
 struct task_struct {
   struct thread_info thread_info;
   unsigned int __state;
@@ -100,6 +119,7 @@ struct task_struct {
   unsigned long maj_flt;
   char comm[16];
   struct signal_struct* signal;
+  struct files_struct* files;
   struct css_set* cgroups;
   struct bpf_local_storage* bpf_storage;
 };

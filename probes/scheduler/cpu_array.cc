@@ -3,14 +3,27 @@
 #include "probes/bpf/bpf_object.h"
 
 namespace topspin {
+namespace {
+
+/// Each cell stands for four of the full layout: its samples go to the highest, so that no
+/// percentile is too low.
+Histogram read_sleeps(const topspin_sleeps& sleeps) {
+  std::array<uint64_t, kHistogramBuckets> cells{};
+  for (size_t index = 0; index < TOPSPIN_SLEEP_CELLS; ++index)
+    cells[4 * index + 3] = sleeps.cells[index];
+  return Histogram::from_cells(cells, sleeps.sum, sleeps.max);
+}
+
+}  // namespace
 
 void CpuArray::read(SchedulerReading& reading) {
   SchedulerInterval& totals = reading.totals;
-  for (auto histogram :
-       {&totals.queue_wait, &totals.preemption_wait, &totals.wake_delivery, &totals.on_cpu})
+  for (auto histogram : {&totals.queue_wait, &totals.preemption_wait, &totals.wake_delivery,
+                         &totals.on_cpu, &totals.busy_stretch})
     histogram->emplace();
   for (Preemptions& by : totals.preempted_by) by = {0, 0};
   for (OffCpuTime& off : totals.off_cpu) off = {0, 0};
+  for (auto& sleeps : totals.blocked_by) sleeps.emplace();
   for (uint32_t index = 0; index < cpus_.size(); ++index) {
     refresh(copies_[index], cpus_[index]);
     add(cpus_[index], copies_[index], reading);
@@ -29,6 +42,9 @@ void CpuArray::refresh(Copy& copy, const topspin_cpu& cpu) {
   copy.preemption_wait = read_histogram(cpu.preemption_wait);
   copy.wake_delivery = read_histogram(cpu.wake_delivery);
   copy.on_cpu = read_histogram(cpu.on_cpu);
+  copy.busy_stretch = read_histogram(cpu.busy_stretch);
+  for (size_t reason = 0; reason < kBlockedByCount; ++reason)
+    copy.blocked_by[reason] = read_sleeps(cpu.blocked_by[reason]);
   copy.timer_oversleep = read_histogram(cpu.timer_oversleep);
   copy.timer_slack = read_histogram(cpu.timer_slack);
   copy.timer_late = read_histogram(cpu.timer_late);
@@ -41,6 +57,9 @@ void CpuArray::add(const topspin_cpu& cpu, const Copy& copy, SchedulerReading& r
   totals.preemption_wait->merge(copy.preemption_wait);
   totals.wake_delivery->merge(copy.wake_delivery);
   totals.on_cpu->merge(copy.on_cpu);
+  totals.busy_stretch->merge(copy.busy_stretch);
+  for (size_t reason = 0; reason < kBlockedByCount; ++reason)
+    totals.blocked_by[reason]->merge(copy.blocked_by[reason]);
   if (with_timers_) {
     const auto merge = [](std::optional<Histogram>& sum, const Histogram& part) {
       if (!sum) sum.emplace();

@@ -31,6 +31,8 @@ class CpuArray {
     Histogram preemption_wait;
     Histogram wake_delivery;
     Histogram on_cpu;
+    Histogram busy_stretch;
+    std::array<Histogram, kBlockedByCount> blocked_by;
     Histogram timer_oversleep;
     Histogram timer_slack;
     Histogram timer_late;

@@ -100,6 +100,7 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   thread->recover = 0;
   thread->left_ns = 0;
   thread->arrival_ns = 0;
+  thread->stretch_ns = 0;
   thread->waking_ns = 0;
   thread->timer.fired_ns = 0;
   if (task->on_cpu)

@@ -31,6 +31,30 @@ struct topspin_sum {
 #define TOPSPIN_OFF_OTHER 2u
 #define TOPSPIN_OFF_STATES 3u
 
+/* What it waited for: the order of BlockedBy. */
+#define TOPSPIN_BLOCKED_BY_FUTEX 0u
+#define TOPSPIN_BLOCKED_BY_POLL 1u
+#define TOPSPIN_BLOCKED_BY_SOCKET 2u
+#define TOPSPIN_BLOCKED_BY_PIPE 3u
+#define TOPSPIN_BLOCKED_BY_DISK 4u
+#define TOPSPIN_BLOCKED_BY_SLEEP 5u
+#define TOPSPIN_BLOCKED_BY_WAIT 6u
+#define TOPSPIN_BLOCKED_BY_PAGE_FAULT 7u
+#define TOPSPIN_BLOCKED_BY_STOPPED 8u
+#define TOPSPIN_BLOCKED_BY_OTHER 9u
+#define TOPSPIN_BLOCKED_BYS 10u
+/* In the table of calls alone: the type of the file decides, whose number is the first argument. */
+#define TOPSPIN_BLOCKED_BY_FILE 10u
+#define TOPSPIN_CALLS 512u
+
+/* Sleeps of one reason on one CPU: 8 sub-buckets an octave, each 4 of the full layout. */
+#define TOPSPIN_SLEEP_CELLS (TOPSPIN_HISTOGRAM_BUCKETS / 4)
+struct topspin_sleeps {
+  __u64 sum;
+  __u64 max;
+  __u64 cells[TOPSPIN_SLEEP_CELLS];
+};
+
 #define TOPSPIN_QUEUE_LENGTHS 64u /* the last cell: 63 and more */
 
 /* A timer that is firing on a CPU: between its entry and its exit, whoever is woken there is woken
@@ -66,10 +90,12 @@ struct topspin_cpu {
   struct topspin_cells preemption_wait; /* switched out while runnable -> running */
   struct topspin_cells wake_delivery;   /* waking -> wakeup */
   struct topspin_cells on_cpu;          /* running -> switched out */
+  struct topspin_cells busy_stretch;    /* running after a sleep -> the next sleep */
   struct topspin_cells timer_oversleep; /* expiry asked for -> running, the sum of the next three */
   struct topspin_cells timer_slack;
   struct topspin_cells timer_late;
   struct topspin_cells timer_queueing; /* fired -> running */
+  struct topspin_sleeps blocked_by[TOPSPIN_BLOCKED_BYS];
 };
 
 /* The kernel's own account of a thread, or of all of them. */
@@ -160,20 +186,22 @@ struct topspin_exit {
  * switch reads and writes stands together at the front. */
 struct topspin_thread {
   __u32 member;
-  __u32 state;
-  __u32 settled; /* a switch of it was seen: a disagreement with `state` is a hidden switch */
-  __u32 left_as; /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
+  __u16 state;
+  __u16 left_as;    /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
+  __u16 blocked_by; /* BLOCKED: by what; TOPSPIN_BLOCKED_BYS: not known on this rung */
+  __u16 settled;    /* a switch of it was seen: a disagreement with `state` is a hidden switch */
+  __u16 recover;    /* a switch was hidden: take the wait from run_delay when it next leaves */
+  __u16 has_row;
   __u64 left_ns; /* when it last left its CPU; 0: not seen, as below */
   __u64 queued_ns;
   __u64 arrival_ns;
+  __u64 stretch_ns;            /* when it first ran after its last sleep; 0: not seen */
   __u64 run_delay_ns;          /* the kernel's sum when the thread last left its CPU, or joined */
   __u64 waking_ns;             /* 0: no waking seen for the wakeup to come */
   struct topspin_firing timer; /* that woke it; it has not run since */
   struct topspin_times times;
   __u64 reported_cpu_ns;
   __u64 start_boottime_ns;
-  __u32 recover; /* a switch was hidden: take the wait from run_delay when it next leaves */
-  __u32 has_row;
   __u32 fold_lock;
   __u32 refold; /* asks the holder of fold_lock to fold once more */
   __u32 dead;   /* folded for the last time */
@@ -198,13 +226,15 @@ struct topspin_raw_thread {
 #define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
 #endif
 TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
-                              8 * TOPSPIN_QUEUE_LENGTHS + 8 * sizeof(struct topspin_cells));
+                              8 * TOPSPIN_QUEUE_LENGTHS + 9 * sizeof(struct topspin_cells) +
+                              TOPSPIN_BLOCKED_BYS * sizeof(struct topspin_sleeps));
 TOPSPIN_SIZE(topspin_counters, 56);
 TOPSPIN_SIZE(topspin_totals, 56 + 32);
 TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
 TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
-TOPSPIN_SIZE(topspin_thread, 80 + sizeof(struct topspin_times) + 48 + 2 * 56);
+TOPSPIN_SIZE(topspin_sleeps, 16 + 8 * TOPSPIN_SLEEP_CELLS);
+TOPSPIN_SIZE(topspin_thread, 88 + sizeof(struct topspin_times) + 40 + 2 * 56);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);
 #undef TOPSPIN_SIZE
 

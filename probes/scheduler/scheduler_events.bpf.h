@@ -9,6 +9,7 @@
 #ifndef TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
 
+#include "probes/scheduler/blocked_by.bpf.h"
 #include "probes/scheduler/scheduler_cpus.bpf.h"
 #include "probes/scheduler/scheduler_exits.bpf.h"
 
@@ -149,6 +150,7 @@ TOPSPIN_INLINE int switched(bool preempt, struct task_struct* prev, struct task_
   if (out) {
     if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
     on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
+                  runnable ? TOPSPIN_BLOCKED_BYS : blocked_by(prev, prev_state),
                   take_account(prev, out), now_ns);
     if (prev_state & TASK_DEAD) leave_for_good(prev, out);
   }

@@ -21,9 +21,14 @@
 /* prev_state of sched_switch */
 #define TASK_INTERRUPTIBLE 0x1u
 #define TASK_UNINTERRUPTIBLE 0x2u
+#define TASK_STOPPED 0x4u
+#define TASK_TRACED 0x8u
+#define TASK_PARKED 0x40u
+#define TASK_FROZEN 0x8000u
 #define TASK_DEAD 0x80u /* the last switch of a thread */
 #define TASK_NOLOAD 0x400u
 
+#define PF_IO_WORKER 0x00000010u /* a worker of io_uring: it runs no system calls */
 #define PF_KTHREAD 0x00200000u
 
 TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 index) {
@@ -54,10 +59,22 @@ TOPSPIN_INLINE void record_wait(struct topspin_thread* thread, struct topspin_cp
   }
 }
 
+TOPSPIN_INLINE void record_sleep(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                 __u64 sleep_ns) {
+  __u32 state = thread->left_as, reason = thread->blocked_by;
+  __u32 index = histogram_index(sleep_ns) / 4;
+  struct topspin_sleeps* sleeps;
+  if (state < TOPSPIN_OFF_STATES) add_to(&cpu->off_cpu[state], sleep_ns); /* always */
+  if (reason >= TOPSPIN_BLOCKED_BYS || index >= TOPSPIN_SLEEP_CELLS) return;
+  sleeps = &cpu->blocked_by[reason];
+  sleeps->cells[index]++;
+  sleeps->sum += sleep_ns;
+  if (sleep_ns > sleeps->max) sleeps->max = sleep_ns;
+}
+
 TOPSPIN_INLINE void record_slice(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                 __u64 slice_ns) {
+                                 __u32 index, __u64 slice_ns) {
   struct topspin_times* times = &thread->times;
-  __u32 index = histogram_index(slice_ns);
   record_at(&cpu->on_cpu, index, slice_ns);
   record_coarse(times->slices, index);
   times->slice_ns += slice_ns;
@@ -119,18 +136,18 @@ TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread, struct topspin_c
   /* Two CPUs' clocks may be a few ns apart: no difference is negative. */
   if (state == TOPSPIN_QUEUED) {
     record_wait(thread, cpu, false, now_ns > thread->queued_ns ? now_ns - thread->queued_ns : 0);
-    if (thread->left_ns) {
-      __u32 off = thread->left_as;
-      if (off < TOPSPIN_OFF_STATES) /* always */
-        add_to(&cpu->off_cpu[off],
-               thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0);
-    }
+    if (thread->left_ns)
+      record_sleep(thread, cpu,
+                   thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0);
+    thread->stretch_ns = now_ns;
   } else if (state == TOPSPIN_PREEMPTED) {
     record_wait(thread, cpu, true, now_ns > thread->left_ns ? now_ns - thread->left_ns : 0);
-  } else if (thread->settled) {
-    thread->recover = 1; /* its last switch out, or its wakeup, was not shown */
   } else {
-    cpu->left_censored++; /* its wait began before it joined */
+    thread->stretch_ns = 0;
+    if (thread->settled)
+      thread->recover = 1; /* its last switch out, or its wakeup, was not shown */
+    else
+      cpu->left_censored++; /* its wait began before it joined */
   }
   thread->state = TOPSPIN_RUNNING;
   thread->arrival_ns = now_ns;
@@ -160,10 +177,25 @@ TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
   return TOPSPIN_OFF_OTHER;
 }
 
-/* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state.
- * sched_yield looks the same as preemption here, and to the kernel's own counters. */
+/* A slice ends, and with it, at a sleep, the stretch that it belongs to: mostly they are one. */
+TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu* cpu, bool to_sleep,
+                              __u64 now_ns) {
+  __u64 slice_ns = now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0;
+  __u32 index = histogram_index(slice_ns);
+  record_slice(thread, cpu, index, slice_ns);
+  if (!to_sleep || !thread->stretch_ns) return;
+  if (thread->stretch_ns == thread->arrival_ns)
+    record_at(&cpu->busy_stretch, index, slice_ns);
+  else
+    record(&cpu->busy_stretch, now_ns > thread->stretch_ns ? now_ns - thread->stretch_ns : 0);
+}
+
+/* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state,
+ * and then `blocked_by` what it waits for. sched_yield looks the same as preemption here, and to
+ * the kernel's own counters. */
 TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                  bool runnable, __u32 left_as, __u64 run_delay_ns, __u64 now_ns) {
+                                  bool runnable, __u32 left_as, __u32 blocked_by,
+                                  __u64 run_delay_ns, __u64 now_ns) {
   __u32 state = thread->state;
   if (thread->settled && state != TOPSPIN_RUNNING) thread->recover = 1;
   if (thread->recover) {
@@ -174,8 +206,7 @@ TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_
   }
   /* The slice under way when the thread joined began before; that of a hidden switch is not known.
    */
-  if (state == TOPSPIN_RUNNING && thread->arrival_ns)
-    record_slice(thread, cpu, now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0);
+  if (state == TOPSPIN_RUNNING && thread->arrival_ns) end_slice(thread, cpu, !runnable, now_ns);
   thread->run_delay_ns = run_delay_ns;
   thread->settled = 1;
   thread->left_as = left_as;
@@ -185,6 +216,7 @@ TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_
     thread->state = TOPSPIN_PREEMPTED;
   } else {
     thread->state = TOPSPIN_BLOCKED;
+    thread->blocked_by = blocked_by;
     thread->waking_ns = 0;
   }
 }

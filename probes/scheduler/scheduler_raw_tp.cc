@@ -14,6 +14,7 @@
 
 #include "probes/bpf/tracepoints.h"
 #include "probes/proc/process_tree.h"
+#include "probes/scheduler/blocking_calls.h"
 #include "probes/scheduler/bpf_rung.h"
 #include "scheduler_raw.skel.h"
 
@@ -192,6 +193,7 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
   skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   skeleton->rodata->own_process = ::getpid();
   skeleton->rodata->max_rows = options.max_threads;
+  name_blocking_calls(skeleton->rodata->blocked_by_of_call);
   bpf_map__set_max_entries(skeleton->maps.threads, thread_map_entries(options));
   TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
                                                        "raw tracepoint"));

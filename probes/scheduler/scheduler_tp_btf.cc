@@ -9,6 +9,7 @@
 
 #include "core/unique_fd.h"
 #include "probes/bpf/subject_watch.h"
+#include "probes/scheduler/blocking_calls.h"
 #include "probes/scheduler/bpf_rung.h"
 #include "scheduler.skel.h"
 
@@ -101,6 +102,7 @@ SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOpt
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
   skeleton->bss->subject_cgroup_id = cgroup ? subject.cgroup_id : 0;
   skeleton->rodata->max_rows = options.max_threads;
+  name_blocking_calls(skeleton->rodata->blocked_by_of_call);
   bpf_program__set_autoload(skeleton->progs.cgroup_attach_task, cgroup);
   TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
                                                        "BTF tracepoint"));

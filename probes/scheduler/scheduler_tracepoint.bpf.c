@@ -93,7 +93,7 @@ int sched_switch(void* context) {
                   : state & SHOWN_SLEEPING        ? TOPSPIN_OFF_SLEEPING
                   : state & SHOWN_UNINTERRUPTIBLE ? TOPSPIN_OFF_UNINTERRUPTIBLE
                                                   : TOPSPIN_OFF_OTHER,
-                  out->run_delay_ns, bpf_ktime_get_ns());
+                  TOPSPIN_BLOCKED_BYS, out->run_delay_ns, bpf_ktime_get_ns());
     if (!runnable && (state & (SHOWN_DEAD | SHOWN_ZOMBIE))) leave_for_good(out, out_tid);
   }
   return 0;

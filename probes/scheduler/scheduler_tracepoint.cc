@@ -36,6 +36,7 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
     // Not known without a task_struct: absent, not nothing.
     reading.totals.wake_delivery.reset();
     for (Preemptions& by : reading.totals.preempted_by) by = {};
+    for (auto& sleeps : reading.totals.blocked_by) sleeps.reset();
     reading.totals.cpus.clear();
     reading.losses.scheduler_map_full = skeleton_->bss->threads_refused + refused_;
     reading.losses.scheduler_ring_full = skeleton_->bss->exits_unsent;

@@ -106,23 +106,6 @@ struct socket {
   struct sock* sk;
 };
 
-struct file {
-  void* private_data;
-};
-
-struct fdtable {
-  unsigned int max_fds;
-  struct file** fd;
-};
-
-struct files_struct {
-  struct fdtable* fdt;
-};
-
-struct task_struct___files {
-  struct files_struct* files;
-};
-
 struct bpf_iter__task_file {
   struct bpf_iter_meta* meta;
   struct task_struct* task;
@@ -525,7 +508,7 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
   if (result < 0) return 0;
   task = bpf_get_current_task_btf();
   if (!member(task)) return 0;
-  table = BPF_CORE_READ((struct task_struct___files*)task, files, fdt);
+  table = BPF_CORE_READ(task, files, fdt);
   if (result >= BPF_CORE_READ(table, max_fds)) return 0;
   files = BPF_CORE_READ(table, fd);
   bpf_probe_read_kernel(&file, sizeof(file), files + result);

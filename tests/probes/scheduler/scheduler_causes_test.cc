@@ -2,6 +2,7 @@
 // preempted it, what it slept for, which timer overslept, how long its CPU's queue was. Expected
 // numbers come from schedstat, status, or the subject's own clock.
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
@@ -9,17 +10,23 @@
 #include <set>
 #include <thread>
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/futex.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "core/clock.h"
+#include "core/unique_fd.h"
 #include "probes/proc/proc_reader.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
@@ -276,6 +283,158 @@ int64_t waits_of_this_thread() {
   rusage used{};
   CHECK(::getrusage(RUSAGE_THREAD, &used) == 0);
   return used.ru_nvcsw;
+}
+
+/// What a subject did in one phase, by its own clock and the kernel's count.
+struct Phase {
+  uint64_t sleeps;  // voluntary switches
+  uint64_t wall_ns;
+};
+
+/// Runs `work` as the phase.
+template <typename Work>
+void run_phase(Phase& phase, Work work) {
+  const int64_t begin_ns = monotonic_now_ns();
+  const int64_t before = waits_of_this_thread();
+  work();
+  phase.sleeps = static_cast<uint64_t>(waits_of_this_thread() - before);
+  phase.wall_ns = static_cast<uint64_t>(monotonic_now_ns() - begin_ns);
+}
+
+TEST_P(CausesOnRung, time_off_the_cpu_by_the_call_in_progress) {
+  constexpr int kTimes = 10;
+  constexpr int64_t kPauseNs = 5 * kMilli;
+  int pipe_ends[2];
+  int sockets[2];
+  ASSERT_EQ(::pipe(pipe_ends), 0);
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, sockets), 0);
+  const int events = ::eventfd(0, 0);
+  const UniqueFd file(::open(".", O_TMPFILE | O_RDWR, 0600));
+  ForkedSubject writer([&] {
+    const uint64_t one = 1;
+    for (const int fd : {pipe_ends[1], sockets[1], events}) {
+      for (int count = 0; count < kTimes; ++count) {
+        sleep_ns(kPauseNs);
+        CHECK(::write(fd, &one, sizeof(one)) == sizeof(one));
+      }
+    }
+  });
+  Shared<std::array<Phase, kBlockedByCount>> phases;
+  ForkedSubject subject([&] {
+    auto& by = *phases.operator->();
+    const auto phase = [&](BlockedBy reason, auto work) {
+      run_phase(by[static_cast<size_t>(reason)], [&] {
+        for (int count = 0; count < kTimes; ++count) work();
+      });
+    };
+    uint64_t value = 0;
+    phase(BlockedBy::kPipe, [&] { CHECK(::read(pipe_ends[0], &value, 8) == 8); });
+    phase(BlockedBy::kSocket, [&] { CHECK(::read(sockets[0], &value, 8) == 8); });
+    phase(BlockedBy::kPoll, [&] { CHECK(::read(events, &value, 8) == 8); });
+    phase(BlockedBy::kSleep, [&] { sleep_ns(kPauseNs); });
+    phase(BlockedBy::kFutex, [&] {
+      const timespec pause{0, kPauseNs};
+      uint32_t word = 0;
+      ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &pause, nullptr, 0);
+    });
+    phase(BlockedBy::kDisk, [&] {
+      if (file) CHECK(::pwrite(file.get(), &value, 8, 0) == 8 && ::fsync(file.get()) == 0);
+    });
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  writer.go();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
+  writer.wait_done();
+  const uint64_t hidden = interval.losses.scheduler_hidden_switches;
+  uint64_t count = 0;
+  uint64_t sum = 0;
+  for (size_t reason = 0; reason < kBlockedByCount; ++reason) {
+    const Histogram& sleeps = *seen.blocked_by[reason];
+    const Phase& phase = (*phases.operator->())[reason];
+    const std::string name(blocked_by_name(static_cast<BlockedBy>(reason)));
+    count += sleeps.count();
+    sum += sleeps.sum();
+    if (phase.wall_ns == 0) continue;
+    EXPECT_LE(sleeps.count(), phase.sleeps) << name;
+    EXPECT_GE(sleeps.count() + hidden, phase.sleeps) << name;
+    EXPECT_LE(sleeps.sum(), phase.wall_ns) << name;
+    if (reason == static_cast<size_t>(BlockedBy::kDisk)) continue;  // where fsync sleeps at all
+    EXPECT_GE(phase.sleeps, kTimes / 2u) << name;
+    EXPECT_GE(sleeps.max().value_or(0), static_cast<uint64_t>(kPauseNs / 2)) << name;
+  }
+  uint64_t off_count = 0;
+  uint64_t off_sum = 0;
+  for (const OffCpuTime& state : seen.off_cpu) {
+    off_count += *state.count;
+    off_sum += *state.ns;
+  }
+  EXPECT_EQ(count, off_count);
+  EXPECT_EQ(sum, off_sum);
+  for (const int fd : {pipe_ends[0], pipe_ends[1], sockets[0], sockets[1], events}) ::close(fd);
+}
+
+TEST_P(CausesOnRung, a_stopped_thread_and_a_parent_that_waits) {
+  ForkedSubject subject([] {
+    const pid_t child = ::vfork();
+    if (child == 0) {
+      sleep_ns(20 * kMilli);
+      ::_exit(0);
+    }
+    ::waitpid(child, nullptr, 0);
+    ::raise(SIGSTOP);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.go();
+  int status = 0;
+  ASSERT_EQ(::waitpid(subject.pid(), &status, WUNTRACED), subject.pid());
+  ASSERT_TRUE(WIFSTOPPED(status));
+  const int64_t stopped_ns = monotonic_now_ns();
+  sleep_ns(20 * kMilli);
+  const int64_t least_ns = monotonic_now_ns() - stopped_ns;
+  ::kill(subject.pid(), SIGCONT);
+  subject.wait_done();
+  const ProbeInterval interval = probes->take_interval();
+  if (interval.losses.scheduler_hidden_switches > 0)
+    GTEST_SKIP() << "needs every switch to be shown";
+  const auto& by = interval.scheduler->blocked_by;
+  EXPECT_EQ(by[static_cast<size_t>(BlockedBy::kStopped)]->count(), 1u);
+  EXPECT_GE(by[static_cast<size_t>(BlockedBy::kStopped)]->sum() + kMilli,
+            static_cast<uint64_t>(least_ns));
+  EXPECT_GE(by[static_cast<size_t>(BlockedBy::kWait)]->count(), 1u);
+  EXPECT_GE(by[static_cast<size_t>(BlockedBy::kWait)]->sum(), static_cast<uint64_t>(19 * kMilli));
+}
+
+TEST_P(CausesOnRung, a_busy_stretch_lasts_from_sleep_to_sleep) {
+  constexpr int kTurns = 8;
+  ForkedSubject busy([] {
+    pin_to_cpu(0);
+    burn_cpu_ns(200 * kMilli);
+  });
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    for (int turn = 0; turn < kTurns; ++turn) {
+      sleep_ns(2 * kMilli);
+      burn_cpu_ns(20 * kMilli);
+    }
+    sleep_ns(2 * kMilli);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  busy.go();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const SchedulerInterval& seen = *interval.scheduler;
+  busy.wait_done();
+  ASSERT_GT(seen.preemption_wait->count(), 0u);  // which does not end a stretch
+  uint64_t turns = 0;
+  for (uint32_t cell = 0; cell < kHistogramBuckets; ++cell)
+    if (histogram_bucket_max(cell) >= static_cast<uint64_t>(19 * kMilli))
+      turns += seen.busy_stretch->cell(cell);
+  EXPECT_LE(turns, static_cast<uint64_t>(kTurns));
+  EXPECT_GE(turns + interval.losses.scheduler_hidden_switches, static_cast<uint64_t>(kTurns));
+  EXPECT_GE(seen.busy_stretch->sum() + 2 * interval.losses.scheduler_hidden_switches * 20 * kMilli,
+            seen.on_cpu->sum() * 9 / 10);
 }
 
 void expect_timers(const ProbeInterval& interval, const Sleeps& own) {
