@@ -31,6 +31,7 @@ constexpr Entry kSections[] = {
     {"load", "Load", load},
     {"flows", "Flows", flows, Fold::kWhereShort},
     {"threads", "Threads", threads, Fold::kWhereShort},
+    {"blocked", "Off the CPU, by reason", blocked, Fold::kWhereShort},
     {"scheduling", "Scheduling", scheduling, Fold::kWhereShort},
     {"sockets", "Sockets and replies", sockets, Fold::kWhereShort},
     {"syscalls", "System calls", syscalls, Fold::kWhereShort},

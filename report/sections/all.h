@@ -21,6 +21,7 @@ Blocks latencies(const ReportPage& page);
 Blocks load(const ReportPage& page);
 Blocks flows(const ReportPage& page);
 Blocks threads(const ReportPage& page);
+Blocks blocked(const ReportPage& page);
 Blocks scheduling(const ReportPage& page);
 Blocks sockets(const ReportPage& page);
 Blocks syscalls(const ReportPage& page);

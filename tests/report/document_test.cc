@@ -101,6 +101,30 @@ TEST(Document, TablesAtATerminalFit) {
   EXPECT_NE(compared.find("(invalid)"), std::string::npos) << "it informs: " << compared;
 }
 
+TEST(Document, ReasonsForSleepingStandByTimeInAll) {
+  TemporaryDirectory directory;
+  const std::string id = store_report_run(directory.file(), {.name = "x"});
+  ReportPage page = read_page(directory.file(), {id});
+  const auto sections_of = [&] {
+    std::vector<document::Section> found;
+    for (document::Section& section : sections::report(page).sections)
+      if (section.id == "blocked") found.push_back(std::move(section));
+    return found;
+  };
+  EXPECT_TRUE(sections_of().empty()) << "not measured";
+  auto& by = page.runs[0].fold.merged.scheduler->blocked_by;
+  for (auto& sleeps : by) sleeps.emplace();
+  by[static_cast<size_t>(BlockedBy::kFutex)]->record_n(1'000'000, 3);
+  by[static_cast<size_t>(BlockedBy::kPageFault)]->record(50'000'000);
+  ASSERT_EQ(sections_of().size(), 1u);
+  const std::string text = text_report(page);
+  const size_t first = text.find("\n  page fault");
+  const size_t second = text.find("\n  futex");
+  EXPECT_LT(text.find("\nOff the CPU, by reason\n"), first) << text;
+  EXPECT_LT(first, second) << "the longest in all stands first";
+  EXPECT_NE(second, std::string::npos) << text;
+}
+
 TEST(Document, EachDistributionOfTheRegistryIsInEachReport) {
   TemporaryDirectory directory;
   const std::string id = store_report_run(directory.file(), {.name = "x"});
