@@ -488,16 +488,42 @@ MaybeFound stop_the_world(const Evidence& e) {
 
 MaybeFound event_loop_blocked(const Evidence& e) {
   const auto part = unread(e);
-  if (!part || !e.fold.merged.scheduler || !e.fold.merged.scheduler->on_cpu) return std::nullopt;
-  if (stop_the_world(e)) return std::nullopt;
-  const double longest = value_of(e.fold.merged.scheduler->on_cpu->max());
+  if (!part || !e.fold.merged.scheduler || stop_the_world(e)) return std::nullopt;
+  // A stretch is cut into slices where others want the CPU. Older runs have slices alone.
+  const SchedulerInterval& s = *e.fold.merged.scheduler;
+  const bool has_stretches = s.busy_stretch.has_value();
+  const auto& stretches = has_stretches ? s.busy_stretch : s.on_cpu;
+  if (!stretches) return std::nullopt;
+  const double longest = value_of(stretches->max());
   const auto t = tails(e);
   if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
   return Found{*part,
                fmt::format("The server was busy with other work instead of reading: {} while a "
-                           "thread kept a CPU for up to {} at a time{}",
+                           "thread worked for up to {} without a pause{}",
                            unread_text(e), duration_text(longest), hot_text(e)),
-               {tail_proof(e, "reply_socket_ns", &Tails::socket), {"max of on_cpu_ns", longest}}};
+               {tail_proof(e, "reply_socket_ns", &Tails::socket),
+                {has_stretches ? "max of busy_stretch_ns" : "max of on_cpu_ns", longest}}};
+}
+
+// ---- inside the runtime ----
+
+MaybeFound disk(const Evidence& e) {
+  const auto part = dominant(e, &Tails::runtime);
+  if (!part || !e.fold.merged.scheduler) return std::nullopt;
+  const auto& sleeps =
+      e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
+  if (!sleeps || sleeps->count() < 20) return std::nullopt;
+  const auto slept = static_cast<double>(sleeps->sum());
+  const auto inside = static_cast<double>(e.fold.merged.sockets->reply_runtime->sum());
+  if (share_of(slept, inside) < kMostOf) return std::nullopt;
+  return Found{*part,
+               fmt::format("The server waited for a disk: it slept {} times in calls on files, for "
+                           "{} in all, while its replies spent {} inside the runtime ({})",
+                           count_text(static_cast<double>(sleeps->count())), duration_text(slept),
+                           duration_text(tails(e)->runtime), tails(e)->name),
+               {tail_proof(e, "reply_runtime_ns", &Tails::runtime),
+                {"sum of blocked_by_disk_ns", slept},
+                {"sum of reply_runtime_ns", inside}}};
 }
 
 MaybeFound timer_slack(const Evidence& e) {
@@ -615,6 +641,10 @@ constexpr std::array kRules = {
     Rule{"event_loop_blocked", FindingKind::kLateReplies, event_loop_blocked,
          "the long stretches on a CPU are of threads that read no requests",
          "`topspin record --stacks 99` names the function; move it off the loop, or cut it up"},
+    Rule{"disk", FindingKind::kLateReplies, disk,
+         "the threads that sleep on files are not those that serve: see the threads' system calls",
+         "`topspin record --syscalls` names the call (fsync?); write in the background, in larger "
+         "pieces, or to a faster disk"},
     Rule{"timer_slack", FindingKind::kLateReplies, timer_slack,
          "with a slack of 50 us (PR_SET_TIMERSLACK) the timers are as late",
          "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "

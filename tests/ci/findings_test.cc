@@ -239,8 +239,13 @@ TEST(Findings, AnEventLoopThatDoesOtherWork) {
   run.replies(70 * kMs, 100'000, 200'000);
   EXPECT_EQ(run.first(), kNothing) << "it read late, and no thread was busy: no cause is known";
   run.scheduler().on_cpu->record_n(80 * kMs, 5);
+  EXPECT_EQ(run.first(), "event_loop_blocked") << "of a run that has no stretches";
+  run.scheduler().busy_stretch.emplace();
+  run.scheduler().busy_stretch->record_n(50'000, 4000);
+  EXPECT_EQ(run.first(), kNothing);
+  run.scheduler().busy_stretch->record_n(80 * kMs, 5);
   EXPECT_EQ(run.first(), "event_loop_blocked");
-  EXPECT_THAT(run.sentence(), HasSubstr("up to 80."));
+  EXPECT_THAT(run.sentence(), HasSubstr("up to 80.0ms"));
   EXPECT_THAT(run.sentence(), Not(HasSubstr("samples")));
 
   run.stacks = {{1, "node", "start;loop;RunTimers;checksum;mix", 45},
@@ -271,6 +276,20 @@ TEST(Findings, ACollectorByItsThreadsOrByItsFunctions) {
   run.stack_samples = 100;
   EXPECT_EQ(run.first(), "stop_the_world");
   EXPECT_THAT(run.sentence(), HasSubstr("60%"));
+}
+
+TEST(Findings, ADiskThatRepliesWaitForAndOneThatOthersUse) {
+  MadeUpRun run;
+  auto& sleeps = run.scheduler().blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
+  sleeps.emplace();
+  sleeps->record_n(6 * kMs, 100);
+  EXPECT_EQ(run.first(), kNothing) << "replies are not late";
+  run.replies(20'000, 10'000, 6 * kMs);
+  EXPECT_EQ(run.first(), "disk");
+  EXPECT_THAT(run.sentence(), HasSubstr("slept 100 times"));
+  sleeps.emplace();
+  sleeps->record_n(kMs, 30);
+  EXPECT_EQ(run.first(), kNothing) << "they are late for another reason";
 }
 
 TEST(Findings, TimersThatTheSlackDelays) {
