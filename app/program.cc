@@ -136,11 +136,11 @@ void move_database(std::vector<char*>& words, const CLI::App& root) {
 void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& action) {
   add_live_command(root, trailing, action);
   add_record_command(root, trailing, action);
-  for (const auto add : {add_read_command, add_replay_command, add_load_command, add_run_command,
-                         add_list_command, add_report_command, add_explain_command,
-                         add_export_command,
-                         add_compare_command, add_gate_command, add_accept_command,
-                         add_label_command, add_rm_command, add_merge_command, add_doctor_command})
+  for (const auto add :
+       {add_read_command, add_replay_command, add_load_command, add_run_command, add_list_command,
+        add_report_command, add_explain_command, add_export_command, add_compare_command,
+        add_gate_command, add_accept_command, add_label_command, add_rm_command, add_merge_command,
+        add_doctor_command})
     add(root, action);
 }
 

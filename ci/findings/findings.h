@@ -27,11 +27,11 @@ struct Evidence {
   const RunFold& fold;      // of the ticks that judge the run
   const RunTotals& totals;  // of the same ticks, with the load if there was one
   const Growth& growth;
-  const LoadResult* load = nullptr;     // nullptr: topspin made no load
-  std::span<const ThreadRow> threads;   // by CPU time, the busiest first; not all need be there
-  std::span<const SocketRow> sockets;   // by drops, the most first
-  std::span<const StackRow> stacks;     // by samples, the most first; empty without --stacks
-  uint64_t stack_samples = 0;           // of all stacks
+  const LoadResult* load = nullptr;    // nullptr: topspin made no load
+  std::span<const ThreadRow> threads;  // by CPU time, the busiest first; not all need be there
+  std::span<const SocketRow> sockets;  // by drops, the most first
+  std::span<const StackRow> stacks;    // by samples, the most first; empty without --stacks
+  uint64_t stack_samples = 0;          // of all stacks
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.
@@ -55,9 +55,9 @@ struct Finding {
   /// How much of the work, or of the late replies' time, it concerns: 0 to 1. Ranks findings of one
   /// kind.
   double harm = 0;
-  std::string sentence;      // hostile text may be in it
+  std::string sentence;  // hostile text may be in it
   std::vector<Proof> proofs;
-  std::string refuted_by;    // what would show that it is wrong
+  std::string refuted_by;  // what would show that it is wrong
   std::string next_step;
 };
 

@@ -58,12 +58,12 @@ MaybeFound generator_was_late(const Evidence& e) {
   if (!e.load || e.load->valid()) return std::nullopt;
   const LoadAccounts& a = e.load->total.accounts;
   const double missed = static_cast<double>(a.sent_late + (a.never_scheduled - a.blocked));
-  return Found{share_of(missed, static_cast<double>(std::max<uint64_t>(a.scheduled, 1))),
-               fmt::format("topspin's own load was the bottleneck: {}",
-                           e.load->invalid_reasons.front()),
-               {{"sent_late", static_cast<double>(a.sent_late)},
-                {"never_scheduled", static_cast<double>(a.never_scheduled)},
-                {"scheduled", static_cast<double>(a.scheduled)}}};
+  return Found{
+      share_of(missed, static_cast<double>(std::max<uint64_t>(a.scheduled, 1))),
+      fmt::format("topspin's own load was the bottleneck: {}", e.load->invalid_reasons.front()),
+      {{"sent_late", static_cast<double>(a.sent_late)},
+       {"never_scheduled", static_cast<double>(a.never_scheduled)},
+       {"scheduled", static_cast<double>(a.scheduled)}}};
 }
 
 MaybeFound capture_lost_packets(const Evidence& e) {
@@ -137,13 +137,13 @@ MaybeFound connections_refused(const Evidence& e) {
   const bool udp = e.load && e.load->port_unreachable > f.tcp_refused;
   double asked = refused + static_cast<double>(udp ? f.requests : f.tcp_handshakes);
   if (share_of(refused, asked) < kFewestFailed) return std::nullopt;
-  return Found{share_of(refused, asked),
-               fmt::format("{} of {} {} refused: at that moment nobody {} the port",
-                           count_text(refused), count_text(asked),
-                           udp ? "datagrams were" : "connections were",
-                           udp ? "had opened" : "listened on"),
-               {{udp ? "port_unreachable" : "tcp_refused", refused},
-                {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
+  return Found{
+      share_of(refused, asked),
+      fmt::format("{} of {} {} refused: at that moment nobody {} the port", count_text(refused),
+                  count_text(asked), udp ? "datagrams were" : "connections were",
+                  udp ? "had opened" : "listened on"),
+      {{udp ? "port_unreachable" : "tcp_refused", refused},
+       {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
 }
 
 MaybeFound receive_buffer_overflow(const Evidence& e) {
@@ -158,31 +158,31 @@ MaybeFound receive_buffer_overflow(const Evidence& e) {
                        format_bytes(static_cast<int64_t>(*socket->receive_queue_bytes_max)),
                        format_bytes(static_cast<int64_t>(*socket->receive_queue_bytes_limit)));
   }
-  return Found{std::max(share_of(drops, drops + requests), failed_share(e.totals).value_or(0)),
-               fmt::format("The receive buffer{} overflowed: the kernel dropped {}{}{}",
-                           of_socket(socket), plural(drops, "datagram", "datagrams"), full,
-                           failed_text(e)),
-               {{"udp_drops", drops}, {"udp_packets", requests}}};
+  return Found{
+      std::max(share_of(drops, drops + requests), failed_share(e.totals).value_or(0)),
+      fmt::format("The receive buffer{} overflowed: the kernel dropped {}{}{}", of_socket(socket),
+                  plural(drops, "datagram", "datagrams"), full, failed_text(e)),
+      {{"udp_drops", drops}, {"udp_packets", requests}}};
 }
 
 MaybeFound silent_flows(const Evidence& e) {
   const FlowInterval& last = e.fold.merged.flows;
   const auto silent = static_cast<double>(last.silent_flows);
-  const auto periodic = static_cast<double>(std::max(e.fold.greatest.flows.periodic_flows,
-                                                     last.silent_flows));
+  const auto periodic =
+      static_cast<double>(std::max(e.fold.greatest.flows.periodic_flows, last.silent_flows));
   if (silent == 0 || share_of(silent, periodic) < kFewestFailed) return std::nullopt;
   // Nobody says when the load of others ends: where all flows are silent, it has.
   const bool load_is_known = e.fold.load_end_ns != std::numeric_limits<int64_t>::max();
   if (!load_is_known && share_of(silent, periodic) > 0.98) return std::nullopt;
-  return Found{share_of(silent, periodic),
-               fmt::format("{} of {} periodic flows went silent and had not come back at the end: "
-                           "{} missed",
-                           count_text(silent), count_text(periodic),
-                           plural(static_cast<double>(last.missed_ticks), "tick was",
-                                  "ticks were")),
-               {{"silent_flows", silent},
-                {"periodic_flows", periodic},
-                {"missed_ticks", static_cast<double>(last.missed_ticks)}}};
+  return Found{
+      share_of(silent, periodic),
+      fmt::format("{} of {} periodic flows went silent and had not come back at the end: "
+                  "{} missed",
+                  count_text(silent), count_text(periodic),
+                  plural(static_cast<double>(last.missed_ticks), "tick was", "ticks were")),
+      {{"silent_flows", silent},
+       {"periodic_flows", periodic},
+       {"missed_ticks", static_cast<double>(last.missed_ticks)}}};
 }
 
 MaybeFound error_replies(const Evidence& e) {
@@ -211,9 +211,9 @@ MaybeFound replies_lost(const Evidence& e) {
   if (lost == 0 || share < kFewestFailed) return std::nullopt;
   const double timeout = static_cast<double>(e.info.settings.reply_timeout_ns);
   return Found{share,
-               fmt::format("{} {} not answered within {}: {} of the work failed",
-                           count_text(lost), lost == 1 ? "request was" : "requests were",
-                           duration_text(timeout), share_text(share)),
+               fmt::format("{} {} not answered within {}: {} of the work failed", count_text(lost),
+                           lost == 1 ? "request was" : "requests were", duration_text(timeout),
+                           share_text(share)),
                std::move(proofs)};
 }
 
@@ -302,8 +302,8 @@ std::optional<UsedCpus> few_cpus(const Evidence& e) {
 
 std::string waits_text(const Evidence& e) {
   const auto t = tails(e);
-  return fmt::format("replies waited {} for a CPU ({} of {})", duration_text(t->cpu_queue),
-                     t->name, "their time in the queue");
+  return fmt::format("replies waited {} for a CPU ({} of {})", duration_text(t->cpu_queue), t->name,
+                     "their time in the queue");
 }
 
 MaybeFound starved_by_quota(const Evidence& e) {
@@ -327,14 +327,15 @@ MaybeFound starved_by_others(const Evidence& e) {
   const auto use = cpu_use(e);
   if (!part || !use || is_throttled(e) || use->others < use->subject) return std::nullopt;
   const auto few = few_cpus(e);
-  return Found{*part,
-               fmt::format("Other processes had the CPUs: {}, while others used {:.2f} CPUs and the "
-                           "subject {:.2f}{}",
-                           waits_text(e), use->others, use->subject,
-                           few ? fmt::format("; the subject ran on {} only", few->text()) : ""),
-               {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
-                {"host_busy_ns", value_of(e.totals.host_busy_ns)},
-                {"cpu_ns", value_of(e.totals.cpu_ns)}}};
+  return Found{
+      *part,
+      fmt::format("Other processes had the CPUs: {}, while others used {:.2f} CPUs and the "
+                  "subject {:.2f}{}",
+                  waits_text(e), use->others, use->subject,
+                  few ? fmt::format("; the subject ran on {} only", few->text()) : ""),
+      {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
+       {"host_busy_ns", value_of(e.totals.host_busy_ns)},
+       {"cpu_ns", value_of(e.totals.cpu_ns)}}};
 }
 
 MaybeFound starved_by_affinity(const Evidence& e) {
@@ -344,13 +345,14 @@ MaybeFound starved_by_affinity(const Evidence& e) {
   if (!part || !use || !few || is_throttled(e) || use->others >= use->subject) return std::nullopt;
   const double left = use->cpus - static_cast<double>(few->cpus.size());
   if (use->idle < 0.5 * left) return std::nullopt;
-  return Found{*part,
-               fmt::format("All threads of the subject ran on {} while {:.2f} other CPUs were idle: "
-                           "{}",
-                           few->text(), use->idle, waits_text(e)),
-               {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
-                {"cpu_ns", value_of(e.totals.cpu_ns)},
-                {"host_busy_ns", value_of(e.totals.host_busy_ns)}}};
+  return Found{
+      *part,
+      fmt::format("All threads of the subject ran on {} while {:.2f} other CPUs were idle: "
+                  "{}",
+                  few->text(), use->idle, waits_text(e)),
+      {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
+       {"cpu_ns", value_of(e.totals.cpu_ns)},
+       {"host_busy_ns", value_of(e.totals.host_busy_ns)}}};
 }
 
 MaybeFound starved_by_itself(const Evidence& e) {
@@ -401,8 +403,8 @@ std::optional<HotFunction> hot_function(const Evidence& e) {
   std::optional<HotFunction> hot;
   size_t deepest = 0;
   for (const auto& [name, function] : seen) {
-    const double share = share_of(static_cast<double>(function.samples),
-                                  static_cast<double>(e.stack_samples));
+    const double share =
+        share_of(static_cast<double>(function.samples), static_cast<double>(e.stack_samples));
     if (share < kMostOf || (hot && function.depth < deepest)) continue;
     deepest = function.depth;
     hot = HotFunction{name, share};
@@ -419,8 +421,8 @@ std::string hot_text(const Evidence& e) {
 /// Of the samples, how many have a function of a garbage collector in them.
 double collector_share(const Evidence& e) {
   constexpr std::array<std::string_view, 8> kCollectors = {
-      "gc_collect", "_PyObject_GC", "gc_alloc", "GarbageCollect", "Scavenge", "MarkCompact",
-      "runtime.gc", "gcBgMark"};
+      "gc_collect", "_PyObject_GC", "gc_alloc",   "GarbageCollect",
+      "Scavenge",   "MarkCompact",  "runtime.gc", "gcBgMark"};
   uint64_t samples = 0;
   for (const StackRow& stack : e.stacks) {
     if (std::any_of(kCollectors.begin(), kCollectors.end(), [&](std::string_view name) {
@@ -438,7 +440,7 @@ struct CollectorThreads {
   double share = 0;
 };
 CollectorThreads collector_threads(const Evidence& e) {
-  constexpr std::array<std::string_view, 6> kNames = {"GC Thread", "G1 ",    "VM Thread",
+  constexpr std::array<std::string_view, 6> kNames = {"GC Thread", "G1 ",        "VM Thread",
                                                       "ZWorker",   "Shenandoah", ".NET GC"};
   CollectorThreads found;
   double all = 0, collectors = 0;
@@ -473,14 +475,16 @@ MaybeFound stop_the_world(const Evidence& e) {
   if (!part || (threads.share < kMuch && sampled < kMuch)) return std::nullopt;
   Found found{*part, "", {tail_proof(e, "reply_socket_ns", &Tails::socket)}};
   if (threads.share >= kMuch) {
-    found.sentence = fmt::format("Garbage collection stopped the server: {} while {} and its like "
-                                 "took {} of its CPU time",
-                                 unread_text(e), threads.name, share_text(threads.share));
+    found.sentence = fmt::format(
+        "Garbage collection stopped the server: {} while {} and its like "
+        "took {} of its CPU time",
+        unread_text(e), threads.name, share_text(threads.share));
     found.proofs.push_back({"collector_threads_cpu_share", threads.share});
   } else {
-    found.sentence = fmt::format("Garbage collection stopped the server: {} while {} of its CPU "
-                                 "samples were in the collector",
-                                 unread_text(e), share_text(sampled));
+    found.sentence = fmt::format(
+        "Garbage collection stopped the server: {} while {} of its CPU "
+        "samples were in the collector",
+        unread_text(e), share_text(sampled));
     found.proofs.push_back({"collector_samples_share", sampled});
   }
   return found;
@@ -510,8 +514,7 @@ MaybeFound event_loop_blocked(const Evidence& e) {
 MaybeFound disk(const Evidence& e) {
   const auto part = dominant(e, &Tails::runtime);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
-  const auto& sleeps =
-      e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
+  const auto& sleeps = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
   if (!sleeps || sleeps->count() < 20) return std::nullopt;
   const auto slept = static_cast<double>(sleeps->sum());
   const auto inside = static_cast<double>(e.fold.merged.sockets->reply_runtime->sum());
@@ -563,11 +566,11 @@ MaybeFound limit_ahead(const Evidence& e) {
   for (const Headroom& h : e.growth.headroom) {
     const double used = static_cast<double>(h.used), limit = static_cast<double>(h.limit_value);
     if (limit <= 0 || used / limit < kMostOf) continue;
-    return Found{used / limit,
-                 fmt::format("A limit is near: {}; {} of it is used", headroom_sentence(h),
-                             share_text(used / limit)),
-                 {{fmt::format("{} used", h.limit), used},
-                  {fmt::format("{} limit", h.limit), limit}}};
+    return Found{
+        used / limit,
+        fmt::format("A limit is near: {}; {} of it is used", headroom_sentence(h),
+                    share_text(used / limit)),
+        {{fmt::format("{} used", h.limit), used}, {fmt::format("{} limit", h.limit), limit}}};
   }
   return std::nullopt;
 }
@@ -595,12 +598,16 @@ constexpr std::array kRules = {
          "`strace -e accept4,openat` of the process shows no EMFILE",
          "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or look for descriptors that are not "
          "closed"},
-    Rule{"accept_queue_overflow", FindingKind::kFailedWork, accept_queue_overflow,
+    Rule{"accept_queue_overflow",
+         FindingKind::kFailedWork,
+         accept_queue_overflow,
          "the counter did not grow while connections failed (the plot of refused connections)",
          "raise the backlog of listen() and net.core.somaxconn, or accept more often: `topspin "
          "report` has the accept delay",
          {"descriptor_limit"}},
-    Rule{"connections_refused", FindingKind::kFailedWork, connections_refused,
+    Rule{"connections_refused",
+         FindingKind::kFailedWork,
+         connections_refused,
          "the refusals came before the server was ready, or after it had ended",
          "see in \"Over time\" when it was, and whether the server restarted then",
          {"descriptor_limit"}},
@@ -608,15 +615,18 @@ constexpr std::array kRules = {
          "the socket's drops in /proc/net/udp did not grow",
          "read the socket more often or from more threads, or raise SO_RCVBUF and "
          "net.core.rmem_max"},
-    Rule{"silent_flows", FindingKind::kFailedWork, silent_flows,
+    Rule{"silent_flows",
+         FindingKind::kFailedWork,
+         silent_flows,
          "the clients meant to stop: their own log says so",
          "look at the flows with `topspin replay`, filter `silent`, and at the clients behind "
          "them",
          {"receive_buffer_overflow", "accept_queue_overflow"}},
-    Rule{"error_replies", FindingKind::kFailedWork, error_replies,
-         "the statuses were asked for",
+    Rule{"error_replies", FindingKind::kFailedWork, error_replies, "the statuses were asked for",
          "look into the server's log at the moments that \"Over time\" shows"},
-    Rule{"replies_lost", FindingKind::kFailedWork, replies_lost,
+    Rule{"replies_lost",
+         FindingKind::kFailedWork,
+         replies_lost,
          "replies came by a way that was not captured, or the client asks for none",
          "compare the server's log with the number of requests: did it read them?",
          {"receive_buffer_overflow", "accept_queue_overflow", "descriptor_limit",
@@ -634,10 +644,11 @@ constexpr std::array kRules = {
          "the same run with fewer threads is as late",
          "move the work of the busiest threads elsewhere, or give it a lower priority: `topspin "
          "record --stacks 99` says what it is"},
-    Rule{"stop_the_world", FindingKind::kLateReplies, stop_the_world,
-         "the collector's own log (-Xlog:gc, --trace-gc, gc.callbacks) has no pauses of that length",
-         "let it collect less at a time: a larger young generation, fewer objects, or another "
-         "collector"},
+    Rule{
+        "stop_the_world", FindingKind::kLateReplies, stop_the_world,
+        "the collector's own log (-Xlog:gc, --trace-gc, gc.callbacks) has no pauses of that length",
+        "let it collect less at a time: a larger young generation, fewer objects, or another "
+        "collector"},
     Rule{"event_loop_blocked", FindingKind::kLateReplies, event_loop_blocked,
          "the long stretches on a CPU are of threads that read no requests",
          "`topspin record --stacks 99` names the function; move it off the loop, or cut it up"},
@@ -700,9 +711,9 @@ std::vector<Finding> find_causes(const Evidence& evidence) {
   // Requests that waited longer than the timeout are late, not lost.
   const auto tail = tails(evidence);
   const auto timeout_ns = static_cast<double>(evidence.info.settings.reply_timeout_ns);
-  const bool has_late_cause = std::any_of(
-      findings.begin(), findings.end(),
-      [](const Finding& f) { return f.kind == FindingKind::kLateReplies && f.harm >= kMostOf; });
+  const bool has_late_cause = std::any_of(findings.begin(), findings.end(), [](const Finding& f) {
+    return f.kind == FindingKind::kLateReplies && f.harm >= kMostOf;
+  });
   if (has_late_cause && tail && tail->all() > timeout_ns / 4)
     std::erase_if(findings, [](const Finding& f) { return f.key == "replies_lost"; });
   std::stable_sort(findings.begin(), findings.end(), is_better_first);

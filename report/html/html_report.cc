@@ -67,9 +67,9 @@ Html causes_html(const std::vector<Cause>& causes) {
       html += Html::format("<p class=\"quiet\">{}</p>\n", html_line(cause.sentence));
       continue;
     }
-    html += Html::format("<details{}><summary>{}</summary>\n<dl>",
-                         &cause == &causes.front() ? Html(" open") : Html(),
-                         html_line(cause.sentence));
+    html +=
+        Html::format("<details{}><summary>{}</summary>\n<dl>",
+                     &cause == &causes.front() ? Html(" open") : Html(), html_line(cause.sentence));
     const auto row = [&](const char* what, const Line& line) {
       if (!line.empty())
         html += Html::format("<dt>{}</dt><dd>{}</dd>", html_words(what), html_line(line));

@@ -305,13 +305,14 @@ Json list_of_findings(const std::vector<Finding>& findings) {
     Json proofs = Json::array();
     for (const Proof& proof : finding.proofs)
       proofs.push_back({{"number", proof.name}, {"value", json_or_null(proof.value)}});
-    list.push_back({{"finding", finding.key},
-                    {"kind", finding.key == kNothing ? Json(nullptr) : Json(kind_name(finding.kind))},
-                    {"harm", json_or_null(finding.harm)},
-                    {"sentence", finding.sentence},
-                    {"evidence", std::move(proofs)},
-                    {"refuted_by", text_or_null(finding.refuted_by)},
-                    {"next_step", text_or_null(finding.next_step)}});
+    list.push_back(
+        {{"finding", finding.key},
+         {"kind", finding.key == kNothing ? Json(nullptr) : Json(kind_name(finding.kind))},
+         {"harm", json_or_null(finding.harm)},
+         {"sentence", finding.sentence},
+         {"evidence", std::move(proofs)},
+         {"refuted_by", text_or_null(finding.refuted_by)},
+         {"next_step", text_or_null(finding.next_step)}});
   }
   return list;
 }

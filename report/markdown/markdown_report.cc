@@ -293,8 +293,9 @@ std::string document_markdown(const document::Document& document, size_t max_byt
   std::vector<Piece> pieces;
   if (lead) {  // one piece with the verdict, which is never left out
     pieces.push_back(
-        {"the verdict",
-         Markdown("## Findings\n\n") + causes + "\n" + verdict_markdown(document, max_bytes - kClosingBytes - causes.size() - kHeadingBytes)});
+        {"the verdict", Markdown("## Findings\n\n") + causes + "\n" +
+                            verdict_markdown(document, max_bytes - kClosingBytes - causes.size() -
+                                                           kHeadingBytes)});
   } else {
     pieces.push_back({"the verdict", verdict_markdown(document, max_bytes - kClosingBytes)});
     pieces.push_back({"findings", causes});

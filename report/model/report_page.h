@@ -64,7 +64,7 @@ struct RunPage {
   uint64_t stack_samples = 0;    // of all stacks
   ResourceReading resources;     // the last reading
   Growth growth;
-  std::vector<SloResult> slos;  // the rules that it is held to, and how it kept them
+  std::vector<SloResult> slos;    // the rules that it is held to, and how it kept them
   std::vector<Finding> findings;  // what stands out, the worst first; never empty
 };
 

@@ -131,9 +131,15 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
       report.syscalls.begin(), report.syscalls.end(),
       [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
   if (report.load) totals.set_load(*report.load);
-  report.findings = find_causes({report.run.info, measured, totals, report.growth,
-                                 report.load ? &*report.load : nullptr, report.threads,
-                                 report.sockets, {}, 0});
+  report.findings = find_causes({report.run.info,
+                                 measured,
+                                 totals,
+                                 report.growth,
+                                 report.load ? &*report.load : nullptr,
+                                 report.threads,
+                                 report.sockets,
+                                 {},
+                                 0});
   return report;
 }
 

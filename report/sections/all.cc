@@ -56,8 +56,8 @@ Document report(const ReportPage& page) {
   document.causes = causes(page);
   // What is wrong with a server says more than what its run is good for; a judgement more than
   // both.
-  document.causes_lead = !page.judgement && !document.causes.empty() &&
-                         document.causes.front().tone == Tone::kBad;
+  document.causes_lead =
+      !page.judgement && !document.causes.empty() && document.causes.front().tone == Tone::kBad;
   document.headlines = headlines(page);
   for (const Entry& entry : kSections)
     add(document, entry.id, entry.title, entry.make(page), entry.fold);

@@ -306,8 +306,8 @@ std::string causes_text(const std::vector<Cause>& causes) {
   size_t number = 0;
   for (const Cause& cause : causes) {
     text += wrapped(own(std::to_string(++number) + " ") + line_text(cause.sentence), 1, 3);
-    text += under_cause("evidence", cause.evidence) +
-            under_cause("refuted by", cause.refuted_by) + under_cause("next", cause.next_step);
+    text += under_cause("evidence", cause.evidence) + under_cause("refuted by", cause.refuted_by) +
+            under_cause("next", cause.next_step);
   }
   return text;
 }
@@ -333,8 +333,7 @@ std::string document_text(const document::Document& document) {
   std::string verdict = verdict_text(document.verdict, document.title);
   std::string causes = causes_text(document.causes);
   const std::string between = causes.empty() ? "" : "\n";
-  std::string text =
-      document.causes_lead ? causes + between + verdict : verdict + between + causes;
+  std::string text = document.causes_lead ? causes + between + verdict : verdict + between + causes;
   for (const Facts& run : document.runs) text += "\n" + facts_text(run, {});
   text += headlines_text(document.headlines);
   for (const Section& section : document.sections) text += section_text(section);
@@ -343,7 +342,9 @@ std::string document_text(const document::Document& document) {
 
 std::string text_report(const ReportPage& page) { return document_text(sections::report(page)); }
 
-std::string findings_text(const RunPage& run) { return causes_text(sections::findings(run).causes); }
+std::string findings_text(const RunPage& run) {
+  return causes_text(sections::findings(run).causes);
+}
 
 std::string judgement_text(const Judgement& judgement) {
   return document_text(sections::judgement(judgement));

@@ -14,9 +14,7 @@ Line proofs_line(const std::vector<Proof>& proofs) {
   return listed(parts);
 }
 
-Line words_line(const std::string& text) {
-  return text.empty() ? Line() : Line{words(text)};
-}
+Line words_line(const std::string& text) { return text.empty() ? Line() : Line{words(text)}; }
 
 }  // namespace
 
