@@ -323,7 +323,12 @@ TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
               shot.dark ? "rgb(19, 22, 26)" : "rgb(255, 255, 255)");
     // Nothing sticks out: the page itself never scrolls sideways.
     EXPECT_LE(browser_->evaluate("document.documentElement.scrollWidth").get<int>(), shot.width)
-        << shot.name;
+        << shot.name << ": "
+        << browser_->evaluate(
+               "[...document.querySelectorAll('main *')].filter(e => "
+               "e.getBoundingClientRect().right > innerWidth).slice(0, 5).map(e => e.tagName + '.' "
+               "+ "
+               "e.className + ' ' + e.textContent.slice(0, 60)).join('; ')");
     const std::string png = decode_base64(browser_->screenshot());
     EXPECT_EQ(png.substr(1, 3), "PNG");
     if (const char* screens = std::getenv("TOPSPIN_SCREENS"))

@@ -150,7 +150,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
        "p.toml:5: load.target: only http takes a URL"},
       {"[subject.a]\ncommand = [\"true\"]\n[load]\nworkload = \"http\"\n"
        "target = \"https://127.0.0.1:1/\"\n",
-       "no TLS"},
+       "does not speak TLS"},
       {"[subject.a]\ncommand = [\"true\"]\n", "needs a [load]"},
       {"[load]\nworkload = \"http\"\ntarget = \"x:1\"\n", "needs a subject"},
       {"[subject.a]\ncomand = [\"true\"]\n",
