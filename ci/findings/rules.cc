@@ -90,8 +90,6 @@ const SocketRow* most_drops(const Evidence& e, uint8_t protocol) {
 std::string of_socket(const SocketRow* socket) {
   return socket ? " of " + format_endpoint(socket->local, socket->ip_version) : "";
 }
-constexpr uint8_t kTcp = 6;
-constexpr uint8_t kUdp = 17;
 
 /// "; 412 of 480 requests failed (86%)" of the whole run; empty: nothing failed.
 std::string failed_text(const Evidence& e) {
@@ -104,7 +102,7 @@ MaybeFound accept_queue_overflow(const Evidence& e) {
   const SocketInterval& s = *e.fold.merged.sockets;
   const double refused = value_of(s.listen_overflows);
   if (refused == 0) return std::nullopt;
-  const SocketRow* socket = most_drops(e, kTcp);
+  const SocketRow* socket = most_drops(e, kProtocolTcp);
   const double limit = socket && socket->accept_queue_limit ? value_of(socket->accept_queue_limit)
                                                             : value_of(s.accept_queue_limit);
   const double most = value_of(s.accept_queue_max);
@@ -150,7 +148,7 @@ MaybeFound receive_buffer_overflow(const Evidence& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const double drops = value_of(e.fold.merged.sockets->udp_drops);
   if (drops == 0) return std::nullopt;
-  const SocketRow* socket = most_drops(e, kUdp);
+  const SocketRow* socket = most_drops(e, kProtocolUdp);
   const auto requests = static_cast<double>(e.totals.flows.udp.packets);
   std::string full;
   if (socket && socket->receive_queue_bytes_max && socket->receive_queue_bytes_limit) {
@@ -237,9 +235,9 @@ std::optional<Tails> tails(const Evidence& e) {
   constexpr std::array<std::pair<std::string_view, double>, 4> kShares = {
       {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
   for (const auto& [name, share] : kShares) {
-    if (static_cast<double>(s.reply_socket->count()) * (1 - share) < 10) continue;
-    return Tails{name, value_of(s.reply_socket->percentile(share)),
-                 value_of(s.reply_cpu_queue->percentile(share)),
+    const auto socket = s.reply_socket->percentile(share);
+    if (!socket) continue;
+    return Tails{name, value_of(socket), value_of(s.reply_cpu_queue->percentile(share)),
                  value_of(s.reply_runtime->percentile(share))};
   }
   return std::nullopt;
@@ -302,8 +300,8 @@ std::optional<UsedCpus> few_cpus(const Evidence& e) {
 
 std::string waits_text(const Evidence& e) {
   const auto t = tails(e);
-  return fmt::format("replies waited {} for a CPU ({} of {})", duration_text(t->cpu_queue), t->name,
-                     "their time in the queue");
+  return fmt::format("replies waited {} for a CPU ({} of their time in the queue)",
+                     duration_text(t->cpu_queue), t->name);
 }
 
 MaybeFound starved_by_quota(const Evidence& e) {
@@ -320,12 +318,10 @@ MaybeFound starved_by_quota(const Evidence& e) {
                 tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue)}};
 }
 
-bool is_throttled(const Evidence& e) { return starved_by_quota(e).has_value(); }
-
 MaybeFound starved_by_others(const Evidence& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
   const auto use = cpu_use(e);
-  if (!part || !use || is_throttled(e) || use->others < use->subject) return std::nullopt;
+  if (!part || !use || use->others < use->subject) return std::nullopt;
   const auto few = few_cpus(e);
   return Found{
       *part,
@@ -342,7 +338,7 @@ MaybeFound starved_by_affinity(const Evidence& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
   const auto use = cpu_use(e);
   const auto few = few_cpus(e);
-  if (!part || !use || !few || is_throttled(e) || use->others >= use->subject) return std::nullopt;
+  if (!part || !use || !few) return std::nullopt;
   const double left = use->cpus - static_cast<double>(few->cpus.size());
   if (use->idle < 0.5 * left) return std::nullopt;
   return Found{
@@ -358,8 +354,7 @@ MaybeFound starved_by_affinity(const Evidence& e) {
 MaybeFound starved_by_itself(const Evidence& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
   const auto use = cpu_use(e);
-  if (!part || !use || is_throttled(e) || use->others >= use->subject) return std::nullopt;
-  if (starved_by_affinity(e)) return std::nullopt;
+  if (!part || !use) return std::nullopt;
   std::string who;
   if (!e.threads.empty() && e.threads.front().cpu_ns) {
     who = fmt::format("; its busiest thread is {} ({})", e.threads.front().name,
@@ -492,7 +487,7 @@ MaybeFound stop_the_world(const Evidence& e) {
 
 MaybeFound event_loop_blocked(const Evidence& e) {
   const auto part = unread(e);
-  if (!part || !e.fold.merged.scheduler || stop_the_world(e)) return std::nullopt;
+  if (!part || !e.fold.merged.scheduler) return std::nullopt;
   // A stretch is cut into slices where others want the CPU. Older runs have slices alone.
   const SchedulerInterval& s = *e.fold.merged.scheduler;
   const bool has_stretches = s.busy_stretch.has_value();
@@ -583,8 +578,9 @@ struct Rule {
   MaybeFound (*look)(const Evidence&);
   std::string_view refuted_by;
   std::string_view next_step;
-  /// A mere symptom of these: not said beside one of them.
-  std::array<std::string_view, 5> symptom_of = {};
+  /// Not said beside one of these, which stand before it: it is a symptom of theirs, or they name
+  /// the same more closely.
+  std::array<std::string_view, 5> unless = {};
 };
 
 constexpr std::array kRules = {
@@ -593,7 +589,7 @@ constexpr std::array kRules = {
          "give the load CPUs of its own, or lower its rate; `topspin report` shows what it kept"},
     Rule{"capture_bottleneck", FindingKind::kMeasurement, capture_lost_packets,
          "a recording with a narrower filter counts the same flows and replies",
-         "record again with a filter, or with a larger --buffer"},
+         "record again with a filter, or with a larger --buffer-size"},
     Rule{"descriptor_limit", FindingKind::kFailedWork, descriptor_limit,
          "`strace -e accept4,openat` of the process shows no EMFILE",
          "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=), or look for descriptors that are not "
@@ -619,8 +615,8 @@ constexpr std::array kRules = {
          FindingKind::kFailedWork,
          silent_flows,
          "the clients meant to stop: their own log says so",
-         "look at the flows with `topspin replay`, filter `silent`, and at the clients behind "
-         "them",
+         "look at the flows with `topspin replay`, where silent ones are at the top, and at the "
+         "clients behind them",
          {"receive_buffer_overflow", "accept_queue_overflow"}},
     Rule{"error_replies", FindingKind::kFailedWork, error_replies, "the statuses were asked for",
          "look into the server's log at the moments that \"Over time\" shows"},
@@ -634,24 +630,36 @@ constexpr std::array kRules = {
     Rule{"starved_by_quota", FindingKind::kLateReplies, starved_by_quota,
          "the same run without the quota is as late",
          "raise cpu.max of the cgroup, or use fewer threads than the quota has CPUs"},
-    Rule{"starved_by_others", FindingKind::kLateReplies, starved_by_others,
+    Rule{"starved_by_others",
+         FindingKind::kLateReplies,
+         starved_by_others,
          "the same run is as late without the other processes",
-         "give the subject CPUs of its own, or the others less weight (nice, cpu.weight)"},
-    Rule{"starved_by_affinity", FindingKind::kLateReplies, starved_by_affinity,
+         "give the subject CPUs of its own, or the others less weight (nice, cpu.weight)",
+         {"starved_by_quota"}},
+    Rule{"starved_by_affinity",
+         FindingKind::kLateReplies,
+         starved_by_affinity,
          "the same run on all CPUs is as late",
-         "let the subject use more CPUs (taskset, cpuset.cpus, worker count)"},
-    Rule{"starved_by_itself", FindingKind::kLateReplies, starved_by_itself,
+         "let the subject use more CPUs (taskset, cpuset.cpus, worker count)",
+         {"starved_by_quota", "starved_by_others"}},
+    Rule{"starved_by_itself",
+         FindingKind::kLateReplies,
+         starved_by_itself,
          "the same run with fewer threads is as late",
          "move the work of the busiest threads elsewhere, or give it a lower priority: `topspin "
-         "record --stacks 99` says what it is"},
+         "record --stacks 99` says what it is",
+         {"starved_by_quota", "starved_by_others", "starved_by_affinity"}},
     Rule{
         "stop_the_world", FindingKind::kLateReplies, stop_the_world,
         "the collector's own log (-Xlog:gc, --trace-gc, gc.callbacks) has no pauses of that length",
         "let it collect less at a time: a larger young generation, fewer objects, or another "
         "collector"},
-    Rule{"event_loop_blocked", FindingKind::kLateReplies, event_loop_blocked,
+    Rule{"event_loop_blocked",
+         FindingKind::kLateReplies,
+         event_loop_blocked,
          "the long stretches on a CPU are of threads that read no requests",
-         "`topspin record --stacks 99` names the function; move it off the loop, or cut it up"},
+         "`topspin record --stacks 99` names the function; move it off the loop, or cut it up",
+         {"stop_the_world"}},
     Rule{"disk", FindingKind::kLateReplies, disk,
          "the threads that sleep on files are not those that serve: see the threads' system calls",
          "`topspin record --syscalls` names the call (fsync?); write in the background, in larger "
@@ -661,7 +669,7 @@ constexpr std::array kRules = {
          "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "
          "TimerSlackNSec="},
     Rule{"leak", FindingKind::kAhead, leak, "a longer rest after the load brings it back",
-         "run the load in several waves (`topspin load --stages`) and see whether it grows with "
+         "run the load in several waves (--stages of `topspin load`) and see whether it grows with "
          "each"},
     Rule{"limit_ahead", FindingKind::kAhead, limit_ahead,
          "more flows do not take more of it: the slope in \"Resources and limits\"",
@@ -700,8 +708,7 @@ std::vector<Finding> find_causes(const Evidence& evidence) {
                        [&](const Finding& f) { return f.key == key; });
   };
   for (const Rule& rule : kRules) {
-    // Causes stand before their symptoms in the table.
-    if (std::any_of(rule.symptom_of.begin(), rule.symptom_of.end(), has)) continue;
+    if (std::any_of(rule.unless.begin(), rule.unless.end(), has)) continue;
     auto found = rule.look(evidence);
     if (!found) continue;
     findings.push_back({rule.key, rule.kind, found->harm, std::move(found->sentence),

@@ -57,6 +57,12 @@ struct MadeUpRun {
     return find_causes({info, *fold, totals, growth, load ? &*load : nullptr, threads, sockets,
                         stacks, stack_samples});
   }
+  /// Of findings that tell one cause, there is one.
+  std::string only() {
+    const auto findings = find();
+    EXPECT_EQ(findings.size(), 1u) << findings.back().sentence;
+    return std::string(findings.front().key);
+  }
   std::string first() { return std::string(find().front().key); }
   std::string sentence() { return find().front().sentence; }
 
@@ -197,21 +203,21 @@ TEST(Findings, WaitingForACpuBehindOthersByQuotaByAffinityOrBehindOneself) {
   MadeUpRun run;
   run.replies(100'000, 40 * kMs, 200'000);
   run.merged().self.host_busy_ns = 19'000'000'000;
-  EXPECT_EQ(run.first(), "starved_by_others");
+  EXPECT_EQ(run.only(), "starved_by_others");
   EXPECT_THAT(run.sentence(), HasSubstr("others used 1.75 CPUs"));
 
   run.scheduler().cpu_ns = 18'000'000'000;
-  EXPECT_EQ(run.first(), "starved_by_itself");
+  EXPECT_EQ(run.only(), "starved_by_itself");
 
   run.scheduler().cpu_ns = 9'500'000'000;
   run.merged().self.host_busy_ns = 10'000'000'000;
   run.scheduler().cpus = {{1, 4000, 4000, 0, 0, 0, 0}};
-  EXPECT_EQ(run.first(), "starved_by_affinity");
+  EXPECT_EQ(run.only(), "starved_by_affinity");
   EXPECT_THAT(run.sentence(), HasSubstr("CPU 1"));
 
   run.merged().pressure.cpu_quota_periods = 100;
   run.merged().pressure.throttled_periods = 60;
-  EXPECT_EQ(run.first(), "starved_by_quota");
+  EXPECT_EQ(run.only(), "starved_by_quota");
   EXPECT_THAT(run.sentence(), HasSubstr("60 of 100 periods"));
 }
 
@@ -266,15 +272,15 @@ TEST(Findings, ACollectorByItsThreadsOrByItsFunctions) {
   collector.name = "GC Thread#0";
   collector.cpu_ns = 10'000'000;
   run.threads = {worker, collector};
-  EXPECT_EQ(run.first(), "event_loop_blocked") << "a collector that runs a little";
+  EXPECT_EQ(run.only(), "event_loop_blocked") << "a collector that runs a little";
   run.threads[1].cpu_ns = 900'000'000;
-  EXPECT_EQ(run.first(), "stop_the_world");
+  EXPECT_EQ(run.only(), "stop_the_world");
   EXPECT_THAT(run.sentence(), HasSubstr("GC Thread#0"));
 
   run.threads.clear();
   run.stacks = {{1, "python3", "main;gc_collect_main;visit", 60}, {2, "python3", "main;send", 40}};
   run.stack_samples = 100;
-  EXPECT_EQ(run.first(), "stop_the_world");
+  EXPECT_EQ(run.only(), "stop_the_world");
   EXPECT_THAT(run.sentence(), HasSubstr("60%"));
 }
 
