@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/periods.h"
 #include "report/model/curves.h"
+#include "report/model/keep_first.h"
 
 namespace topspin {
 namespace {
@@ -20,15 +21,6 @@ bool is_busier_thread(const ThreadRow& a, const ThreadRow& b) {
 /// a - b, wrapping: times from a damaged file may lie anywhere.
 int64_t minus(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
-}
-
-/// Inserts into a sorted list of at most `most`, after its equals.
-template <typename T, typename Before>
-void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
-  const auto place = std::upper_bound(kept.begin(), kept.end(), value, before);
-  if (place == kept.end() && kept.size() == most) return;
-  kept.insert(place, value);
-  if (kept.size() > most) kept.pop_back();
 }
 
 }  // namespace
@@ -56,16 +48,17 @@ void RunPage::add(const Sample& sample) {
 
 namespace {
 
-Status read_ticks(RunStore& store, RunPage& page) {
+/// `judged`: of the ticks that the gate judges.
+Status read_ticks(RunStore& store, RunPage& page, RunFold& judged) {
   std::vector<GrowthPoint> growth;
   const int64_t measured_ns = measured_from_ns(page.stages);
-  page.fold.load_end_ns = page.judged.load_end_ns = load_end_ns(page.stages);
+  page.fold.load_end_ns = judged.load_end_ns = load_end_ns(page.stages);
   TOPSPIN_TRY(store.for_each_tick(page.run.info.id, [&](const Sample& sample) {
     page.add(sample);
-    if (sample.elapsed_ns > measured_ns) page.judged.add(sample);
+    if (sample.elapsed_ns > measured_ns) judged.add(sample);
     growth.push_back(growth_point(sample));
   }));
-  page.measured = RunTotals(page.judged);
+  page.measured = RunTotals(judged);
   page.growth = judge_growth(growth, judged_from(page.stages));
   return {};
 }
@@ -77,9 +70,7 @@ Status read_flows(RunStore& store, RunPage& page) {
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
     lives.push_back(
         {minus(flow.first_ns, origin_ns), minus(flow.last_ns, origin_ns), flow.missed_ticks});
-    keep_first(page.busiest_flows, flow, kBusiestFlows, [](const FlowRow& a, const FlowRow& b) {
-      return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
-    });
+    keep_first(page.busiest_flows, flow, kBusiestFlows, is_busier_flow);
   }));
   page.lives = make_life_grid(std::move(lives), page.elapsed_ns, page.run.info.settings.interval_ns,
                               kPageLifeRows, kPageLifeColumns);
@@ -110,11 +101,8 @@ Status read_subject(RunStore& store, RunPage& page) {
       return a.latency.sum() > b.latency.sum();
     });
   }));
-  return store.for_each_stack(id, [&](const StackRow& stack) {
-    page.stack_samples += stack.samples;
-    keep_first(page.stacks, stack, kPageStacks,
-               [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
-  });
+  TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
+  return {};
 }
 
 }  // namespace
@@ -124,7 +112,8 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   page.run = run;
   const std::string& id = run.info.id;
   TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
-  TOPSPIN_TRY(read_ticks(store, page));
+  RunFold judged;
+  TOPSPIN_TRY(read_ticks(store, page, judged));
   if (page.stages.size() > kPageStages) page.stages.resize(kPageStages);
   TOPSPIN_TRY(read_flows(store, page));
   TOPSPIN_TRY(read_subject(store, page));
@@ -136,7 +125,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   if (page.load) page.measured.set_load(*page.load);
   page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
-  page.findings = find_causes({page.run.info, page.judged, page.measured, page.growth,
+  page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
                                page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
                                page.stacks, page.stack_samples});
   return page;

@@ -23,12 +23,10 @@ inline constexpr size_t kPageBins = 720;
 inline constexpr size_t kPageHeatColumns = 240;
 inline constexpr size_t kPageLifeRows = 64;
 inline constexpr size_t kPageLifeColumns = 240;
-inline constexpr size_t kPageThreads = 40;
 inline constexpr size_t kPageEvents = 200;
 inline constexpr size_t kPageStages = 100;
 inline constexpr size_t kPageSyscalls = 30;
 inline constexpr size_t kPageSockets = 20;
-inline constexpr size_t kPageStacks = 20;
 
 struct RunPage {
   RunPage();
@@ -36,7 +34,6 @@ struct RunPage {
 
   StoredRun run;
   RunFold fold;        // of all ticks
-  RunFold judged;      // of the ticks that the gate judges
   RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
   RunStanding standing;
   Timeline timeline;  // of curve_specs()

@@ -1,32 +1,27 @@
 #include "report/model/run_report.h"
 
 #include <algorithm>
+#include <span>
 
 #include "core/periods.h"
+#include "report/model/keep_first.h"
 
 namespace topspin {
-namespace {
 
-/// Keeps the flows with the most packets, the busiest first, among equals the one seen first.
-class Busiest {
- public:
-  explicit Busiest(std::vector<FlowRow>& flows) : flows_(flows) {}
+bool is_busier_flow(const FlowRow& a, const FlowRow& b) {
+  return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
+}
 
-  void offer(const FlowRow& flow) {
-    const auto place = std::upper_bound(flows_.begin(), flows_.end(), flow, is_busier);
-    if (place == flows_.end() && flows_.size() == kBusiestFlows) return;
-    flows_.insert(place, flow);
-    if (flows_.size() > kBusiestFlows) flows_.pop_back();
-  }
-
- private:
-  static bool is_busier(const FlowRow& a, const FlowRow& b) {
-    return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
-  }
-  std::vector<FlowRow>& flows_;
-};
-
-}  // namespace
+Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
+                                                  uint64_t& samples) {
+  std::vector<StackRow> stacks;
+  TOPSPIN_TRY(store.for_each_stack(run_id, [&](const StackRow& stack) {
+    samples += stack.samples;
+    keep_first(stacks, stack, kPageStacks,
+               [](const StackRow& a, const StackRow& b) { return a.samples > b.samples; });
+  }));
+  return stacks;
+}
 
 bool has_lateness(const RunFold& fold, const RunSettings& settings) {
   return fold.greatest.flows.periodic_flows > 0 ||
@@ -108,8 +103,11 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   report.standing = standing_of(report.run.info, report.run.end, totals);
   TOPSPIN_TRY(store.for_each_thread(
       id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
-  Busiest busiest(report.busiest_flows);
-  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) { busiest.offer(flow); }));
+  TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
+    keep_first(report.busiest_flows, flow, kBusiestFlows, is_busier_flow);
+  }));
+  uint64_t stack_samples = 0;
+  TOPSPIN_ASSIGN(const auto stacks, read_busiest_stacks(store, id, stack_samples));
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
   TOPSPIN_TRY(store.for_each_socket(
       id, [&](const SocketRow& socket) { report.sockets.push_back(socket); }));
@@ -131,15 +129,11 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
       report.syscalls.begin(), report.syscalls.end(),
       [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
   if (report.load) totals.set_load(*report.load);
-  report.findings = find_causes({report.run.info,
-                                 measured,
-                                 totals,
-                                 report.growth,
+  const std::span<const ThreadRow> threads(report.threads);
+  report.findings = find_causes({report.run.info, measured, totals, report.growth,
                                  report.load ? &*report.load : nullptr,
-                                 report.threads,
-                                 report.sockets,
-                                 {},
-                                 0});
+                                 threads.first(std::min(threads.size(), kPageThreads)),
+                                 report.sockets, stacks, stack_samples});
   return report;
 }
 

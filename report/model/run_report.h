@@ -39,8 +39,18 @@ struct ReportTick {
   std::optional<HistogramSummary> reply_socket_ns, reply_cpu_queue_ns, reply_runtime_ns;
 };
 
-/// How many of a run's flows a report names.
+/// How many of a run's flows a report names, by packets.
 inline constexpr size_t kBusiestFlows = 8;
+bool is_busier_flow(const FlowRow& a, const FlowRow& b);
+
+/// Of its threads, by CPU time, those that a page shows and that findings are drawn from.
+inline constexpr size_t kPageThreads = 40;
+
+/// And of its stacks.
+inline constexpr size_t kPageStacks = 20;
+/// Those with the most samples; `samples` of all stacks.
+Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
+                                                  uint64_t& samples);
 
 /// How a run kept the rules that it is held to, in their order. Rules that cannot be read are one
 /// entry that could not be judged: they take nothing from the rest of a report.

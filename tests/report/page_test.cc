@@ -236,5 +236,30 @@ TEST(HtmlPage, ComparesAAndBAndTellsAHistory) {
             ErrorCode::kUsage);
 }
 
+/// The functions of a collector are known by CPU samples alone.
+TEST(Findings, AreTheSameOnThePageAndInJsonWhereSamplesDecide) {
+  TemporaryDirectory directory;
+  const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
+  auto writer = create(directory.file(), info);
+  Sample tick = report_tick(1, "server", 1);
+  for (auto* part : {&tick.sockets->reply_socket, &tick.sockets->reply_cpu_queue,
+                     &tick.sockets->reply_runtime}) {
+    (*part)->clear();
+    (*part)->record_n(part == &tick.sockets->reply_socket ? 70'000'000 : 10'000, 200);
+  }
+  tick.changed_stacks = {{1, "server", "main;gc_collect_main;visit", 60},
+                         {2, "server", "main;send", 40}};
+  EXPECT_OK(writer->append(tick));
+  EXPECT_OK(writer->finish({}));
+  const auto store = open(directory.file());
+  const StoredRun run = must(store->last_run());
+  const RunPage page = must(read_run_page(*store, run));
+  const RunReport report = must(read_run_report(*store, run));
+  ASSERT_EQ(page.findings.size(), report.findings.size());
+  for (size_t i = 0; i < page.findings.size(); ++i)
+    EXPECT_EQ(page.findings[i].sentence, report.findings[i].sentence);
+  EXPECT_EQ(page.findings.front().key, "stop_the_world") << page.findings.front().sentence;
+}
+
 }  // namespace
 }  // namespace topspin::test
