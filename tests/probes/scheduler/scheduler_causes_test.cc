@@ -141,6 +141,7 @@ TEST_P(CausesOnRung, slices_and_waits_of_each_thread_sum_up_to_its_account) {
   subject.run();
   sleep_ns(10 * kMilli);
   const ProbeInterval interval = probes->take_interval();
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
   const SchedulerInterval& seen = *interval.scheduler;
   uint64_t slices = 0;
   uint64_t slice_ns = 0;
@@ -191,6 +192,7 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
   const int64_t continued_ns = monotonic_now_ns();
   subject.wait_done();
   const ProbeInterval interval = probes->take_interval();
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
   const SchedulerInterval& seen = *interval.scheduler;
   const auto pauses = static_cast<uint64_t>(kPauseNs);
   // Two threads were off their CPUs for no longer than there was time; one slept before it began.
@@ -199,8 +201,7 @@ TEST_P(CausesOnRung, time_off_the_cpu_by_state) {
             static_cast<uint64_t>(stopped_ns - begin_ns));
   EXPECT_LE(*off_cpu(seen, OffCpuState::kSleeping).ns, 2 * elapsed);
   // Three pauses of its own, its child's, and what it waited for us.
-  // A sleep that ends by a switch which the kernel does not show is counted as that.
-  const uint64_t sleeps = 4 - std::min<uint64_t>(interval.losses.scheduler_hidden_switches, 4);
+  const uint64_t sleeps = 4;
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).ns, sleeps * pauses);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kSleeping).count, sleeps);
   EXPECT_GE(*off_cpu(seen, OffCpuState::kUninterruptible).ns, pauses);
@@ -396,8 +397,7 @@ TEST_P(CausesOnRung, a_stopped_thread_and_a_parent_that_waits) {
   ::kill(subject.pid(), SIGCONT);
   subject.wait_done();
   const ProbeInterval interval = probes->take_interval();
-  if (interval.losses.scheduler_hidden_switches > 0)
-    GTEST_SKIP() << "needs every switch to be shown";
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
   const auto& by = interval.scheduler->blocked_by;
   EXPECT_EQ(by[static_cast<size_t>(BlockedBy::kStopped)]->count(), 1u);
   EXPECT_GE(by[static_cast<size_t>(BlockedBy::kStopped)]->sum() + kMilli,
