@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
@@ -42,7 +42,8 @@ std::vector<TabSpan> tab_spans(int width) {
       spans.push_back({screen, x, cells, std::move(key), std::move(name)});
       x += cells;
     }
-    if (x <= width) break;
+    const int gap = style == TabStyle::kTight ? 1 : 0;  // nothing stands after the last
+    if (x - gap <= width) break;
   }
   return spans;
 }
@@ -84,6 +85,36 @@ const Screen* tab_at(int x, int width) {
   return nullptr;
 }
 
+/// From here on a cause has room beside the counts.
+static constexpr int kWideFooter = 100;
+
+/// How many flows there are and are shown, and with `all` their bytes. Returns the cell after it.
+static int draw_counts(Grid& grid, int y, const Model& model, const ViewState& state, bool all) {
+  const bool some = !model.history().empty();
+  const TickPoint point = some ? model.history().back() : TickPoint{};
+  const uint64_t shown = [&]() -> uint64_t {
+    if (state.filter.empty()) return model.flows().size();
+    uint64_t count = 0;
+    for (const FlowEntry& flow : model.flows())
+      count += state.filter.matches(flow.row, model.owners()) ? 1 : 0;
+    return count;
+  }();
+  const auto rate = per_second(point.bytes, point.flow_interval_ns);
+  std::vector<std::string> parts = {
+      fmt::format("{} flows", some ? format_exact(point.live_flows) : "-"),
+      fmt::format("{} shown", format_exact(shown)),
+      fmt::format("{} total", format_bytes(static_cast<int64_t>(model.bytes_total()))),
+      fmt::format("{}/s", rate ? format_bytes(static_cast<int64_t>(*rate)) : "-"),
+  };
+  if (!all) parts.resize(2);
+  int x = 1;
+  for (const std::string& part : parts) {
+    if (x + text_width(part) > grid.width()) break;
+    x += grid.put(x, y, part, Role::kBar) + 3;
+  }
+  return x;
+}
+
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) {
   const int width = grid.width();
   grid.fill(0, y, width, Role::kBar);
@@ -108,30 +139,19 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
     grid.put(1, y, state.message, Role::kBar, width - 2);
     return;
   }
-  const bool some = !model.history().empty();
-  const TickPoint point = some ? model.history().back() : TickPoint{};
-  const uint64_t shown = [&]() -> uint64_t {
-    if (state.filter.empty()) return model.flows().size();
-    uint64_t count = 0;
-    for (const FlowEntry& flow : model.flows())
-      count += state.filter.matches(flow.row, model.owners()) ? 1 : 0;
-    return count;
-  }();
-  const auto rate = per_second(point.bytes, point.flow_interval_ns);
-  const std::array<std::string, 4> parts = {
-      fmt::format("{} flows", some ? format_exact(point.live_flows) : "-"),
-      fmt::format("{} shown", format_exact(shown)),
-      fmt::format("{} total", format_bytes(static_cast<int64_t>(model.bytes_total()))),
-      fmt::format("{}/s", rate ? format_bytes(static_cast<int64_t>(*rate)) : "-"),
-  };
+  const bool has_cause = !model.scene.causes.empty() && model.scene.causes.front().stands_out;
   int x = 1;
-  for (const std::string& part : parts) {
-    if (x + text_width(part) > width) break;
-    x += grid.put(x, y, part, Role::kBar) + 3;
-  }
-  std::string hint = "/ search  f filter  s sort  space freeze  m menu  h help  q quit";
-  if (x + text_width(hint) + 2 > width) hint = "m menu  h help  q quit";
-  if (x + text_width(hint) + 2 <= width) grid.put_right(0, y, hint, width - 1, Role::kBarDim);
+  if (!has_cause || width >= kWideFooter) x = draw_counts(grid, y, model, state, !has_cause);
+  std::string_view hint = "/ search  f filter  s sort  space freeze  m menu  h help  q quit";
+  if (has_cause)
+    hint = "y why  m menu  h help  q quit";
+  else if (x + text_width(hint) + 2 > width)
+    hint = "m menu  h help  q quit";
+  const bool has_hint = has_cause ? width >= 60 : x + text_width(hint) + 2 <= width;
+  if (has_hint) grid.put_right(0, y, hint, width - 1, Role::kBarDim);
+  if (!has_cause) return;
+  const int room = width - x - 2 - (has_hint ? text_width(hint) + 1 : 0);
+  grid.put(x, y, model.scene.causes.front().sentence, Role::kLoss, room);
 }
 
 Grid draw_screen(const Model& model, const ViewState& state, Size size) {

@@ -7,9 +7,11 @@
 #include "app/host/host.h"
 #include "app/host/outlet.h"
 #include "app/options/option_group.h"
+#include "app/prove/fault_subject.h"
+#include "app/prove/prove.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
-#include "core/text.h"
+#include "core/base/text.h"
 #include "probes/probes.h"
 #include "report/json/reports.h"
 #include "report/text/text_report.h"
@@ -60,6 +62,14 @@ int diagnose(const std::string& format) {
   return 0;
 }
 
+int prove_on_this_host(const std::vector<std::string>& faults, const std::string& format) {
+  auto report = prove(faults, [](const std::string& line) { say(line); });
+  if (!report.ok()) return fail(report.error());
+  report->versions = version_text();
+  fmt::print("{}", format == "json" ? proof_json(*report) : proof_text(*report));
+  return report->is_right() ? 0 : 1;
+}
+
 }  // namespace
 
 std::string version_text() {
@@ -71,10 +81,43 @@ void add_doctor_command(CLI::App& root, Action& action) {
   CLI::App* command =
       root.add_subcommand("doctor", "Check this host, and say how to fix what is missing");
   auto format = std::make_shared<std::string>("text");
+  auto is_to_prove = std::make_shared<bool>(false);
+  auto faults = std::make_shared<std::vector<std::string>>();
+  const OptionGroup options(*command, "Options");
+  options.flag("--prove", *is_to_prove,
+               "Inflict known faults on a small server, record each, and compare what topspin "
+               "measures and says with what was done (takes two minutes)");
+  options.list("--fault", *faults, "NAME",
+               "With --prove: inflict only this fault; may be repeated");
   OptionGroup(*command, kDisplayGroup)
       .choice("--format", *format, "FORMAT", {"text", "json"}, "text (default) or json");
-  command->footer("Examples:\n  topspin doctor\n  sudo topspin doctor --format json");
-  command->callback([format, &action] { action = [format] { return diagnose(*format); }; });
+  command->footer(
+      "Examples:\n  topspin doctor\n  sudo topspin doctor --format json\n  sudo topspin doctor "
+      "--prove\n\nExit codes: 0 success; 1 with --prove: a fault was not found, or measured "
+      "wrongly; 4 permission or kernel; 5 input, output or internal error.");
+  command->callback([format, is_to_prove, faults, &action] {
+    action = [format, is_to_prove, faults] {
+      if (*is_to_prove) return prove_on_this_host(*faults, *format);
+      if (!faults->empty()) return fail(wrong_usage("--fault names what --prove inflicts; add it"));
+      return diagnose(*format);
+    };
+  });
+}
+
+void add_fault_subject_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand(std::string(kFaultSubjectCommand), "");
+  command->group("");  // in no help: only doctor --prove uses it
+  auto subject = std::make_shared<FaultSubject>();
+  command->add_option("FAULT", subject->fault)->required();
+  command->add_option("PORT", subject->port)->required();
+  command->add_option("ACCOUNT", subject->account)->required();
+  command->add_option("CGROUP", subject->cgroup);
+  command->callback([subject, &action] {
+    action = [subject] {
+      const Status done = serve_fault(*subject);
+      return done.ok() ? 0 : fail(done.error());
+    };
+  });
 }
 
 }  // namespace topspin

@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "app/host/outlet.h"
+#include "app/screen/causes.h"
 #include "app/screen/process_reader.h"
-#include "capture/interface_counters.h"
-#include "core/clock.h"
-#include "core/text.h"
+#include "capture/source/interface_counters.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
 #include "tui/tick_line.h"
 
 namespace topspin {
@@ -49,6 +50,7 @@ Live::Live(const LookOptions& options, bool with_command, bool stay)
 
 Status Live::on_start(const RunInfo& run) {
   TOPSPIN_TRY(look_.load_colours());
+  run_ = run;
   look_.model().scene = make_scene(run);
   if (!look_.model().scene.subject.empty()) look_.model().scene.subject_state = "running";
   if (screen_) {
@@ -64,7 +66,10 @@ Status Live::on_start(const RunInfo& run) {
 }
 
 void Live::on_sample(const Sample& sample) {
-  if (screen_ || look_.plain()) look_.model().add(sample);
+  if (screen_ || look_.plain()) {
+    look_.model().add(sample);
+    explain(look_.model(), run_);
+  }
   if (look_.plain()) read_processes_if_shown(monotonic_now_ns());
   if (screen_) {
     if (!look_.frozen()) look_.changed();

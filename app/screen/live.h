@@ -8,7 +8,7 @@
 
 #include "app/recording/onlooker.h"
 #include "app/screen/look.h"
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tui/tick_line.h"
 
 namespace topspin {
@@ -66,6 +66,7 @@ class Live final : public Onlooker {
   void read_processes_if_shown(int64_t now_ns);
 
   Look look_;
+  RunInfo run_;
   bool stay_;
   bool screen_;  // a terminal is there, and a screen was asked for
   bool stop_ = false;

@@ -13,12 +13,13 @@
 #include <sys/signalfd.h>
 
 #include "app/host/outlet.h"
+#include "app/screen/causes.h"
 #include "app/tick/tick_builder.h"
 #include "capture/flow_tracker.h"
-#include "core/clock.h"
-#include "core/periods.h"
-#include "core/text.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
+#include "core/flow/periods.h"
 #include "tui/model/history.h"
 
 namespace topspin {
@@ -103,6 +104,7 @@ void Player::note() {
   const bool end = position_ == recorded_.ticks;
   look_.model().scene.note =
       fmt::format("REPLAY {} {}/{}{}", speed, position_, recorded_.ticks, end ? " end" : "");
+  explain(look_.model(), recorded_.run);
   look_.changed();
 }
 
@@ -331,6 +333,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
   recorded.scene.filter = *filter;
   recorded.scene.period_ns = table->period_ns;
   recorded.scene.reply_timeout_ns = table->reply_timeout_ns;
+  recorded.run.settings.reply_timeout_ns = table->reply_timeout_ns;
   TickBuilder builder{TickSettings()};
   std::vector<Sample> ticks;  // numbered from 1
   bool too_many = false;

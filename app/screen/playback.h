@@ -12,12 +12,14 @@
 #include "app/options/observe_options.h"
 #include "app/screen/look.h"
 #include "app/screen/rewind.h"
-#include "core/packet_copy.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/flow/packet_copy.h"
+#include "core/run/run.h"
 
 namespace topspin {
 
 struct Recorded {
+  RunInfo run;
   Scene scene;
   size_t ticks = 0;  // how many there are
   ReadTicks read;

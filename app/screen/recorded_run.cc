@@ -75,6 +75,7 @@ class StoredTicks {
 
 Result<Recorded> recorded_run(std::shared_ptr<RunStore> store, const StoredRun& run) {
   Recorded recorded;
+  recorded.run = run.info;
   recorded.scene = make_scene(run.info);
   recorded.scene.flows_are_final = true;
   if (!recorded.scene.subject.empty()) {

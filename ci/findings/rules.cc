@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 
 #include "ci/findings/findings.h"
-#include "core/growth_text.h"
-#include "core/headroom_watch.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/run/growth_text.h"
+#include "core/run/headroom_watch.h"
 
 namespace topspin {
 namespace {
@@ -485,6 +485,25 @@ MaybeFound stop_the_world(const Evidence& e) {
   return found;
 }
 
+MaybeFound stopped(const Evidence& e) {
+  const auto part = unread(e);
+  if (!part || !e.fold.merged.scheduler) return std::nullopt;
+  const auto& stops = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kStopped)];
+  if (!stops || stops->count() == 0) return std::nullopt;
+  const double longest = value_of(stops->max());
+  const auto t = tails(e);
+  if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
+  return Found{
+      *part,
+      fmt::format("Something stopped the server {}, for up to {} (SIGSTOP, a debugger, a frozen "
+                  "cgroup): {}",
+                  plural(static_cast<double>(stops->count()), "time", "times"),
+                  duration_text(longest), unread_text(e)),
+      {tail_proof(e, "reply_socket_ns", &Tails::socket),
+       {"max of blocked_by_stopped_ns", longest},
+       {"stops", static_cast<double>(stops->count())}}};
+}
+
 MaybeFound event_loop_blocked(const Evidence& e) {
   const auto part = unread(e);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
@@ -654,12 +673,16 @@ constexpr std::array kRules = {
         "the collector's own log (-Xlog:gc, --trace-gc, gc.callbacks) has no pauses of that length",
         "let it collect less at a time: a larger young generation, fewer objects, or another "
         "collector"},
+    Rule{"stopped", FindingKind::kLateReplies, stopped,
+         "the threads that were stopped are not those that serve",
+         "find out who sent the signal: `bpftrace -e 'tracepoint:signal:signal_generate /args->sig "
+         "== 19/ { printf(\"%s\\n\", comm) }'`"},
     Rule{"event_loop_blocked",
          FindingKind::kLateReplies,
          event_loop_blocked,
          "the long stretches on a CPU are of threads that read no requests",
          "`topspin record --stacks 99` names the function; move it off the loop, or cut it up",
-         {"stop_the_world"}},
+         {"stop_the_world", "stopped"}},
     Rule{"disk", FindingKind::kLateReplies, disk,
          "the threads that sleep on files are not those that serve: see the threads' system calls",
          "`topspin record --syscalls` names the call (fsync?); write in the background, in larger "

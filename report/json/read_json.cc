@@ -57,12 +57,21 @@ std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners) {
   return dump_json(flow_json(flow, owners), -1);
 }
 
-std::string doctor_json(const DoctorReport& report) {
+namespace {
+
+/// What every answer of doctor begins with.
+Json of_this_host(const HostInfo& host, const std::string& versions) {
   Json json;
   json["schema_version"] = kSchemaVersion;
-  json["versions"] = report.versions;
-  json["host"] = {
-      {"os", report.host.os}, {"kernel", report.host.kernel}, {"cpu_model", report.host.cpu_model}};
+  json["versions"] = versions;
+  json["host"] = {{"os", host.os}, {"kernel", host.kernel}, {"cpu_model", host.cpu_model}};
+  return json;
+}
+
+}  // namespace
+
+std::string doctor_json(const DoctorReport& report) {
+  Json json = of_this_host(report.host, report.versions);
   json["findings"] = Json::array();
   for (const DoctorFinding& f : report.findings) {
     json["findings"].push_back({{"feature", f.feature},
@@ -70,6 +79,29 @@ std::string doctor_json(const DoctorReport& report) {
                                 {"works", f.works},
                                 {"reason", f.reason.empty() ? Json(nullptr) : Json(f.reason)},
                                 {"remedy", f.remedy.empty() ? Json(nullptr) : Json(f.remedy)}});
+  }
+  return dump_json(json, 2);
+}
+
+std::string proof_json(const ProofReport& report) {
+  Json json = of_this_host(report.host, report.versions);
+  json["right"] = report.is_right();
+  json["faults"] = Json::array();
+  for (const FaultProof& p : report.proofs) {
+    Json one = {{"fault", p.fault}, {"inflicted", p.inflicted}};
+    one["skipped"] = p.skipped.empty() ? Json(nullptr) : Json(p.skipped);
+    if (p.skipped.empty()) {
+      one["number"] = p.number;
+      one["expected"] = p.expected;
+      one["measured"] = json_or_null(p.measured);
+      one["tolerance"] = p.tolerance;
+      one["number_is_right"] = p.number_is_right();
+      one["expected_finding"] = p.expected_finding;
+      one["finding"] = p.finding;
+      one["finding_is_right"] = p.finding_is_right();
+      one["sentence"] = p.sentence;
+    }
+    json["faults"].push_back(std::move(one));
   }
   return dump_json(json, 2);
 }

@@ -7,12 +7,12 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
-#include "ci/standing.h"
-#include "core/flow.h"
-#include "core/flow_owner.h"
-#include "core/result.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
+#include "ci/metrics/standing.h"
+#include "core/base/result.h"
+#include "core/flow/flow.h"
+#include "core/flow/flow_owner.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/run_report.h"
@@ -42,7 +42,8 @@ Result<Judgement> parse_judgement(std::string_view json, std::string_view name);
 std::string file_reading_json(const FileReading& reading);
 std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners = {});
 
-/// `doctor`.
+/// `doctor`, and with --prove.
 std::string doctor_json(const DoctorReport& report);
+std::string proof_json(const ProofReport& report);
 
 }  // namespace topspin

@@ -1,10 +1,13 @@
 // What `topspin doctor` found, for people and for programs.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "core/run.h"
+#include "core/run/run.h"
 
 namespace topspin {
 
@@ -20,6 +23,38 @@ struct DoctorReport {
   HostInfo host;
   std::string versions;  // a line each
   std::vector<DoctorFinding> findings;
+};
+
+/// One known fault, inflicted on a subject of our own, and what topspin measured and said of it.
+struct FaultProof {
+  std::string fault;      // "event_loop"
+  std::string inflicted;  // what was done
+  std::string skipped;    // why it cannot be done here; empty: it was done
+  std::string number;     // what is compared, "max of busy_stretch_ns": its ending is its unit
+  double expected = 0;    // by the account of the one that inflicted it
+  std::optional<double> measured;  // by topspin
+  double tolerance = 0;            // share of `expected` by which the two may differ
+  std::string expected_finding;    // by its key
+  std::string finding;             // the first of the run
+  std::string sentence;            // its
+
+  bool number_is_right() const {
+    return measured && std::abs(*measured - expected) <= tolerance * expected;
+  }
+  bool finding_is_right() const { return finding == expected_finding; }
+  bool is_right() const { return !skipped.empty() || (number_is_right() && finding_is_right()); }
+};
+
+/// What `topspin doctor --prove` found: how far the numbers and findings are right on this host.
+struct ProofReport {
+  HostInfo host;
+  std::string versions;  // a line each
+  std::vector<FaultProof> proofs;
+
+  bool is_right() const {
+    return std::all_of(proofs.begin(), proofs.end(),
+                       [](const FaultProof& proof) { return proof.is_right(); });
+  }
 };
 
 }  // namespace topspin

@@ -20,20 +20,63 @@ std::pair<std::string, Line> version_fact(std::string_view line) {
   return {std::string(line.substr(0, colon)), say("{}", line.substr(colon + 2))};
 }
 
-Facts host_facts(const DoctorReport& report) {
+Facts host_facts(const HostInfo& host, std::string_view versions) {
   Facts facts;
-  std::string_view versions = report.versions;
   while (!versions.empty()) {
     const std::string_view line = versions.substr(0, versions.find('\n'));
     facts.list.push_back(version_fact(line));
     versions.remove_prefix(std::min(line.size() + 1, versions.size()));
   }
-  facts.list.emplace_back(
-      "host", say("{}, kernel {}, {}", report.host.os, report.host.kernel, report.host.cpu_model));
+  facts.list.emplace_back("host", say("{}, kernel {}, {}", host.os, host.kernel, host.cpu_model));
   return facts;
 }
 
+/// A number in the unit that the ending of its name says.
+Span in_unit_of(std::string_view name, const std::optional<double>& value) {
+  if (!value) return absent();
+  if (name.ends_with("_ns")) return number(Unit::kNanoseconds, *value);
+  if (name.ends_with("_bytes")) return number(Unit::kBytes, *value);
+  return number(Unit::kCount, *value);
+}
+
+/// "ok", or what differs.
+Cell proof_result(const FaultProof& proof) {
+  if (!proof.skipped.empty()) return ours("skipped");
+  if (proof.is_right()) return toned(Tone::kGood, ours("ok"));
+  if (proof.finding_is_right()) return toned(Tone::kBad, ours("number"));
+  return toned(Tone::kBad, ours(proof.number_is_right() ? "finding" : "both"));
+}
+
+/// What was measured, beside what was inflicted, and the tolerance.
+Line proof_numbers(const FaultProof& proof) {
+  return say("{}: inflicted {}, measured {} (tolerance {})", words(proof.number),
+             in_unit_of(proof.number, proof.expected), in_unit_of(proof.number, proof.measured),
+             share(proof.tolerance));
+}
+
 }  // namespace
+
+Document proof(const ProofReport& report) {
+  Table table{"", {{"", false}, {"", false}, {"", false}}};
+  for (const FaultProof& proof : report.proofs) {
+    Row row{{proof_result(proof), words(proof.fault), words(proof.inflicted)}};
+    Cell& last = row.cells.back();
+    if (!proof.skipped.empty()) {
+      last.under = say("{}", proof.skipped);
+    } else {
+      table.rows.push_back(std::move(row));
+      row = Row{{ours(""), ours(""), proof_numbers(proof)}};
+      row.cells.back().under = say("{}: {}", code(proof.finding), words(proof.sentence));
+    }
+    table.rows.push_back(std::move(row));
+  }
+  Document document;
+  document.title = report.is_right() ? "The faults that were inflicted were found and measured"
+                                     : "Not all faults were found and measured rightly";
+  document.runs.push_back(host_facts(report.host, report.versions));
+  document.sections.push_back({"proofs", "Faults", {std::move(table)}});
+  return document;
+}
 
 Document doctor(const DoctorReport& report) {
   Table table{"", {{"", false}, {"", false}, {"", false}, {"", false}}};
@@ -46,7 +89,7 @@ Document doctor(const DoctorReport& report) {
   }
   Document document;
   document.title = "What works on this host";
-  document.runs.push_back(host_facts(report));
+  document.runs.push_back(host_facts(report.host, report.versions));
   document.sections.push_back({"findings", "Probes and captures", {std::move(table)}});
   return document;
 }

@@ -1,8 +1,8 @@
 // The reports for people as trees (report/document), built once for all formats. Pure.
 #pragma once
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -22,8 +22,9 @@ document::Document judgement(const Judgement& judgement);
 /// What `topspin read` saw.
 document::Document file_reading(const FileReading& reading);
 
-/// What `topspin doctor` found, and `topspin gate --aa`.
+/// What `topspin doctor` found, with --prove too, and `topspin gate --aa`.
 document::Document doctor(const DoctorReport& report);
+document::Document proof(const ProofReport& report);
 document::Document aa_check(const AaCheck& check);
 
 }  // namespace topspin::sections

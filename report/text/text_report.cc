@@ -4,7 +4,7 @@
 #include <cctype>
 #include <cmath>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/document/document.h"
 #include "report/sections/sections.h"
 #include "report/text/text.h"
@@ -356,6 +356,9 @@ std::string file_reading_text(const FileReading& reading) {
 
 std::string doctor_text(const DoctorReport& report) {
   return document_text(sections::doctor(report));
+}
+std::string proof_text(const ProofReport& report) {
+  return document_text(sections::proof(report));
 }
 
 std::string aa_check_text(const AaCheck& check) { return document_text(sections::aa_check(check)); }

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -27,6 +27,7 @@ std::string judgement_text(const Judgement& judgement);
 std::string file_reading_text(const FileReading& reading);
 
 std::string doctor_text(const DoctorReport& report);
+std::string proof_text(const ProofReport& report);
 
 /// `gate --aa`.
 std::string aa_check_text(const AaCheck& check);

@@ -13,8 +13,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "core/check.h"
-#include "core/clock.h"
+#include "core/base/check.h"
+#include "core/base/clock.h"
 
 namespace topspin {
 namespace {
@@ -71,8 +71,8 @@ void MisbehavingUdpServer::run() {
   std::priority_queue<Answer> later;
   std::set<std::string> ends;
   int64_t first_ns = 0;
-  bool stalled = false;
-  while (!stopping_.load()) {
+  bool stalled = false, is_empty = false;
+  while (!stopping_.load() || !is_empty) {
     const int64_t now = monotonic_now_ns();
     if (!stalled && behaviour_.stall_after_ns >= 0 && first_ns != 0 &&
         now - first_ns >= behaviour_.stall_after_ns) {
@@ -88,13 +88,15 @@ void MisbehavingUdpServer::run() {
       later.pop();
     }
     pollfd poller{fd_.get(), POLLIN, 0};
-    poll(&poller, 1, later.empty() ? 10 : 1);
+    const bool is_to_end = stopping_.load();
+    poll(&poller, 1, is_to_end ? 0 : later.empty() ? 10 : 1);
     for (int i = 0; i < 64; ++i) {
       std::array<char, 2048> bytes;
       sockaddr_storage from{};
       socklen_t from_length = sizeof from;
       const ssize_t got = recvfrom(fd_.get(), bytes.data(), bytes.size(), 0,
                                    reinterpret_cast<sockaddr*>(&from), &from_length);
+      is_empty = is_to_end && got < 0;
       if (got < 0) break;
       if (first_ns == 0) first_ns = monotonic_now_ns();
       ++truth_.received;

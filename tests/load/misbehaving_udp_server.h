@@ -6,7 +6,7 @@
 #include <string>
 #include <thread>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 
@@ -40,7 +40,7 @@ class MisbehavingUdpServer {
   /// "127.0.0.1:PORT"
   const std::string& target() const { return target_; }
 
-  /// Ends the thread; the truth is whole.
+  /// Reads what has come, and ends the thread; the truth is whole.
   const UdpTruth& stop();
 
  private:

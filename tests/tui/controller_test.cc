@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 #include "tests/tui/synthetic.h"
 #include "tui/screens/screens.h"
 #include "tui/views.h"
@@ -227,7 +227,7 @@ TEST(Keys, NoKeyChangesTheCounts) {
   Hands h = hands();
   const auto head = [&] {
     const std::string text = h.screen();
-    return text.substr(0, text.find("1Flows"));
+    return text.substr(0, text.find("1Flow "));
   };
   const std::string expected = head();
   uint64_t random = 7;

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tests/tui/synthetic.h"
 #include "tui/terminal/width.h"
 #include "tui/views.h"
@@ -164,6 +164,29 @@ TEST(Golden, ResourcesSayWhatAFlowCostsWhereThatEndsAndWhatLeaked) {
     model.add(sample);
   }
   check_golden("resources_after_a_wave", model, {"resources", "resources"});
+}
+
+TEST(Golden, TheWorstCauseStandsInTheFooterAndAllStandInWhy) {
+  const test::Synthetic synthetic{.flows = 30};
+  for (const bool hostile : {false, true}) {
+    Model model = synthetic.model(45);
+    const std::string name = hostile ? "wr\x1b[31mite\u202e" : "renderPage";
+    model.scene.causes = {
+        {"The server was busy with other work instead of reading: requests lay unread in the "
+         "socket "
+         "for 62.0ms (p99) while a thread worked for up to 83.1ms without a pause; 91% of its CPU "
+         "samples are in " +
+             name,
+         "p99 of reply_socket_ns 62.0ms, max of busy_stretch_ns 83.1ms",
+         "the long stretches on a CPU are of threads that read no requests",
+         "`topspin record --stacks 99` names the function; move it off the loop, or cut it up"},
+        {"A limit is near", "fds used 700, fds limit 1,024", "", "raise the limit"}};
+    check_golden(hostile ? "hostile_why" : "why", model, {"why", "why"});
+    check_golden(hostile ? "hostile_cause" : "cause", model, {"flows", "flows"});
+    model.scene.causes = {
+        {"Nothing stands out: p99 of the reply latency is 473us", "", "", "", false}};
+    if (!hostile) check_golden("why_nothing", model, {"why", "why"});
+  }
 }
 
 TEST(Golden, HostileTextIsHarmlessInEachView) {

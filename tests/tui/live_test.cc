@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/tui/tmux.h"
@@ -224,7 +224,12 @@ TEST_F(LiveScreen, TheCaptureMovesToAnotherInterface) {
   EXPECT_TRUE(terminal.wait_for(">lo")) << terminal.screen();
   EXPECT_TRUE(swarm.ping_until([&] { return shows_active(terminal, "15"); })) << terminal.screen();
   terminal.type("1");
-  EXPECT_TRUE(terminal.wait_for("15 flows   15 shown")) << terminal.screen();
+  // A message stands over the counts until a key comes.
+  EXPECT_TRUE(swarm.ping_until([&] {
+    const std::string screen = terminal.screen();
+    if (screen.find("topspin was stopped") != std::string::npos) terminal.type("r");
+    return screen.find("15 flows   15 shown") != std::string::npos;
+  })) << terminal.screen();
   terminal.type("q");
   ASSERT_TRUE(terminal.wait_for("READY>"));
   // A run that is recorded has one interface.

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "core/check.h"
-#include "core/numbers.h"
-#include "core/periods.h"
-#include "core/thread_wait.h"
+#include "core/base/check.h"
+#include "core/flow/periods.h"
+#include "core/tick/numbers.h"
+#include "core/tick/thread_wait.h"
 
 namespace topspin {
 namespace {
@@ -99,6 +99,7 @@ void Model::add(const Sample& sample) {
   for_each_part(
       [&](std::string_view, auto part) { std::invoke(part, last_) = std::invoke(part, sample); });
   merge_tick(whole_, last_);
+  recent_ticks_.add(last_);
   add_flows(sample);
   judge_flows();
   drop_flows();

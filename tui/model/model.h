@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/growth.h"
-#include "core/run.h"
-#include "core/sample.h"
+#include "core/run/growth.h"
+#include "core/run/run.h"
+#include "core/tick/sample.h"
 #include "tui/model/failed_work.h"
 #include "tui/model/flow_packets.h"
 #include "tui/model/history.h"
@@ -26,6 +26,7 @@
 #include "tui/model/names.h"
 #include "tui/model/process_table.h"
 #include "tui/model/recent_latency.h"
+#include "tui/model/recent_ticks.h"
 
 namespace topspin {
 
@@ -39,6 +40,12 @@ struct ModelLimits {
 };
 
 /// What does not change while one looks on, apart from the subject's state.
+/// What stands out, in words (ci/findings has them).
+struct CauseText {
+  std::string sentence, evidence, refuted_by, next_step;
+  bool stands_out = true;  // false: it says that nothing does
+};
+
 struct Scene {
   std::string source;  // "lo", "any", a file's name, "run 0192..."
   std::string filter;
@@ -50,6 +57,8 @@ struct Scene {
   std::string note;                  // "REPLAY 1x paused", "FILE": shown in the title bar
   // Replay of stored ticks: rows of flows and sockets hold the counts of the run's end.
   bool flows_are_final = false;
+  // Of the last minute, the worst first; empty: nobody looked yet.
+  std::vector<CauseText> causes;
 };
 
 struct FlowEntry {
@@ -138,9 +147,11 @@ class Model {
   const FailedWork& failed() const { return failed_; }
   /// Requests that no reply came to at all, so far.
   uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
-  /// The numbers of the last tick, and those of all ticks together (core/numbers.h); no rows.
+  /// The numbers of the last tick, and those of all ticks together (core/tick/numbers.h); no rows.
   const Sample& last() const { return last_; }
   const Sample& whole() const { return whole_; }
+  /// The last minute (recent_ticks.h).
+  RunFold recent_ticks() const { return recent_ticks_.fold(); }
   const LossInterval& losses_total() const { return losses_total_; }
 
   /// Bytes in the last tick of a flow, 0 if it had none.
@@ -187,6 +198,7 @@ class Model {
   FailedWork failed_;
   LossInterval losses_total_;
   Sample last_, whole_;
+  RecentTicks recent_ticks_;
 };
 
 }  // namespace topspin

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/screens/flows_keys.h"
 #include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"
@@ -417,7 +417,7 @@ const Screen& flows_screen() {
   static const Screen kScreen = {
       .name = "flows",
       .title = "Flows",
-      .short_title = "Flows",
+      .short_title = "Flow",
       .key = U'1',
       .what = "each flow: rates, lateness, replies, whose it is",
       .draw = draw_body,

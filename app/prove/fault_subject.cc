@@ -1,0 +1,392 @@
+#include "app/prove/fault_subject.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <sstream>
+#include <unordered_map>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sock_diag.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/base/check.h"
+#include "core/base/clock.h"
+#include "core/base/os_error.h"
+#include "core/base/read_file.h"
+#include "core/base/unique_fd.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kMilliNs = kNanosPerMilli;
+constexpr std::string_view kReply = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nproof\n";
+
+timespec to_timespec(int64_t ns) { return {ns / kNanosPerSecond, ns % kNanosPerSecond}; }
+
+void sleep_for(int64_t ns) {
+  const timespec pause = to_timespec(ns);
+  nanosleep(&pause, nullptr);
+}
+
+/// Uses the CPU for so long, and returns how long that took by the clock: the rest was taken away.
+int64_t work_for(int64_t cpu_ns) {
+  const auto used_ns = [] {
+    timespec used{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * kNanosPerSecond + used.tv_nsec;
+  };
+  const int64_t begin_ns = monotonic_now_ns(), until_ns = used_ns() + cpu_ns;
+  while (used_ns() < until_ns) {
+  }
+  return monotonic_now_ns() - begin_ns;
+}
+
+// ---- the server ----
+
+Result<UniqueFd> bound_socket(int type, uint16_t port) {
+  UniqueFd fd(socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const int on = 1;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (!fd || setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+      bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return os_error(fmt::format("cannot listen on 127.0.0.1:{}", port));
+  return fd;
+}
+
+/// SIGTERM as a descriptor.
+Result<UniqueFd> ending() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  UniqueFd fd(sigprocmask(SIG_BLOCK, &set, nullptr) == 0 ? signalfd(-1, &set, SFD_CLOEXEC) : -1);
+  if (!fd) return os_error("cannot wait for SIGTERM");
+  return fd;
+}
+
+/// What a server does beside answering.
+struct HttpHooks {
+  std::function<void()> on_request = [] {};
+  std::function<void()> before_accept = [] {};
+  std::function<void(int64_t ns)> on_stretch;  // from waking to the next sleep; empty: not wanted
+  int backlog = 512;
+};
+
+/// HTTP/1.1 with one thread and keep-alive: an event loop, as small as can be.
+class HttpLoop {
+ public:
+  explicit HttpLoop(HttpHooks hooks) : hooks_(std::move(hooks)) {}
+
+  /// Until SIGTERM.
+  Status serve(uint16_t port) {
+    TOPSPIN_ASSIGN(const UniqueFd end, ending());
+    TOPSPIN_ASSIGN(const UniqueFd listener, bound_socket(SOCK_STREAM, port));
+    const UniqueFd events(epoll_create1(EPOLL_CLOEXEC));
+    if (!events || listen(listener.get(), hooks_.backlog) != 0) return os_error("cannot listen");
+    watch(events.get(), end.get());
+    watch(events.get(), listener.get());
+    for (;;) {
+      std::array<epoll_event, 64> ready;
+      const int count = wait_for_events(events.get(), ready);
+      for (int index = 0; index < count; ++index) {
+        const int fd = ready[static_cast<size_t>(index)].data.fd;
+        if (fd == end.get()) return {};
+        if (fd == listener.get())
+          take_connection(events.get(), fd);
+        else
+          answer(fd);
+      }
+    }
+  }
+
+ private:
+  int wait_for_events(int events, std::array<epoll_event, 64>& ready) {
+    const auto sleeps = [] {
+      rusage used{};
+      getrusage(RUSAGE_THREAD, &used);
+      return used.ru_nvcsw;
+    };
+    const auto wait = [&] {
+      return epoll_wait(events, ready.data(), static_cast<int>(ready.size()), -1);
+    };
+    if (!hooks_.on_stretch) return wait();
+    const int64_t before = sleeps(), end_ns = monotonic_now_ns();
+    const int count = wait();
+    if (sleeps() > before) {
+      hooks_.on_stretch(end_ns - woken_ns_);
+      woken_ns_ = monotonic_now_ns();
+    }
+    return count;
+  }
+
+  static void watch(int events, int fd) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd;
+    CHECK(epoll_ctl(events, EPOLL_CTL_ADD, fd, &event) == 0);
+  }
+
+  void take_connection(int events, int listener) {
+    hooks_.before_accept();
+    UniqueFd connection(accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (!connection) return;
+    const int fd = connection.get();
+    watch(events, fd);
+    connections_[fd] = {std::move(connection), {}};
+  }
+
+  void answer(int fd) {
+    Connection& connection = connections_.at(fd);
+    std::array<char, 4096> bytes;
+    const ssize_t length = read(fd, bytes.data(), bytes.size());
+    if (length < 0 && errno == EAGAIN) return;
+    if (length <= 0) {
+      connections_.erase(fd);
+      return;
+    }
+    connection.unread.append(bytes.data(), static_cast<size_t>(length));
+    constexpr std::string_view kEnd = "\r\n\r\n";
+    for (size_t end; (end = connection.unread.find(kEnd)) != std::string::npos;) {
+      connection.unread.erase(0, end + kEnd.size());
+      hooks_.on_request();
+      if (write(fd, kReply.data(), kReply.size()) < 0) break;  // its end is read next
+    }
+  }
+
+  struct Connection {
+    UniqueFd fd;
+    std::string unread;
+  };
+  HttpHooks hooks_;
+  int64_t woken_ns_ = monotonic_now_ns();
+  std::unordered_map<int, Connection> connections_;
+};
+
+Status serve_http(uint16_t port, HttpHooks hooks) { return HttpLoop(std::move(hooks)).serve(port); }
+
+/// A number that another process of ours adds to.
+class SharedNumber {
+ public:
+  SharedNumber()
+      : number_(static_cast<int64_t*>(mmap(nullptr, sizeof(int64_t), PROT_READ | PROT_WRITE,
+                                           MAP_SHARED | MAP_ANONYMOUS, -1, 0))) {
+    CHECK(number_ != MAP_FAILED);
+  }
+  SharedNumber(const SharedNumber&) = delete;
+  SharedNumber& operator=(const SharedNumber&) = delete;
+  ~SharedNumber() { munmap(number_, sizeof(int64_t)); }
+  int64_t& operator*() const { return *number_; }
+
+ private:
+  int64_t* number_;
+};
+
+// ---- the faults ----
+
+Status answer_at_once(uint16_t port, FaultAccount& account) {
+  HttpHooks hooks;
+  hooks.on_request = [&] { ++account["requests"]; };
+  return serve_http(port, hooks);
+}
+
+Status block_the_loop(uint16_t port, FaultAccount& account) {
+  HttpHooks hooks;
+  int64_t last_ns = monotonic_now_ns();
+  hooks.on_request = [&] {
+    if (monotonic_now_ns() - last_ns < kNanosPerSecond) return;
+    last_ns = monotonic_now_ns();
+    work_for(80 * kMilliNs);
+  };
+  hooks.on_stretch = [&](int64_t ns) {
+    double& longest = account["longest_stretch_ns"];
+    longest = std::max(longest, static_cast<double>(ns));
+  };
+  return serve_http(port, hooks);
+}
+
+/// Work of so much CPU time per request. What it took longer, somebody else had the CPU.
+Status work_per_request(uint16_t port, int64_t cpu_ns, FaultAccount& account) {
+  HttpHooks hooks;
+  hooks.on_request = [&, cpu_ns] {
+    account["taken_away_ns"] += static_cast<double>(work_for(cpu_ns) - cpu_ns);
+  };
+  return serve_http(port, hooks);
+}
+Status work_3_ms(uint16_t port, FaultAccount& account) {
+  return work_per_request(port, 3 * kMilliNs, account);
+}
+Status work_8_ms(uint16_t port, FaultAccount& account) {
+  return work_per_request(port, 8 * kMilliNs, account);
+}
+
+/// A child stops the server for 200 ms, once a second.
+Status be_stopped(uint16_t port, FaultAccount& account) {
+  const SharedNumber stopped_ns;
+  const pid_t server = getpid();
+  const pid_t child = fork();
+  if (child < 0) return os_error("fork");
+  if (child == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    while (getppid() == server) {
+      sleep_for(800 * kMilliNs);
+      const int64_t begin_ns = monotonic_now_ns();
+      kill(server, SIGSTOP);
+      sleep_for(200 * kMilliNs);
+      kill(server, SIGCONT);
+      *stopped_ns += monotonic_now_ns() - begin_ns;
+    }
+    _exit(0);
+  }
+  const Status done = serve_http(port, {});
+  account["stopped_ns"] = static_cast<double>(*stopped_ns);
+  return done;
+}
+
+/// The network namespace's count of connections that a full accept queue refused.
+double listen_overflows() {
+  const auto text = read_file("/proc/self/net/netstat", size_t{1} << 20);
+  if (!text.ok()) return 0;
+  std::istringstream lines(*text);
+  for (std::string names, values; std::getline(lines, names) && std::getline(lines, values);) {
+    std::istringstream name_words(names), value_words(values);
+    for (std::string name, value; name_words >> name && value_words >> value;) {
+      if (name == "ListenOverflows") return std::strtod(value.c_str(), nullptr);
+    }
+  }
+  return 0;
+}
+
+Status accept_slowly(uint16_t port, FaultAccount& account) {
+  const double before = listen_overflows();
+  HttpHooks hooks;
+  hooks.backlog = 4;
+  hooks.before_accept = [] { sleep_for(30 * kMilliNs); };
+  const Status done = serve_http(port, hooks);
+  account["refused"] = listen_overflows() - before;
+  return done;
+}
+
+/// Oversleeps on request: the kernel may delay its timers by 20 ms.
+Status sleep_with_slack(uint16_t port, FaultAccount& account) {
+  if (prctl(PR_SET_TIMERSLACK, 20 * kMilliNs) != 0) return os_error("prctl(PR_SET_TIMERSLACK)");
+  HttpHooks hooks;
+  hooks.on_request = [&] {
+    constexpr int64_t kAskedNs = 5 * kMilliNs;
+    const int64_t begin_ns = monotonic_now_ns();
+    sleep_for(kAskedNs);
+    account["overslept_ns"] += static_cast<double>(monotonic_now_ns() - begin_ns - kAskedNs);
+    ++account["sleeps"];
+  };
+  return serve_http(port, hooks);
+}
+
+/// Keeps 256 KiB of each request.
+Status keep_memory(uint16_t port, FaultAccount& account) {
+  constexpr size_t kKept = size_t{256} << 10;
+  std::vector<std::unique_ptr<char[]>> kept;
+  HttpHooks hooks;
+  hooks.on_request = [&] {
+    kept.push_back(std::make_unique<char[]>(kKept));  // zeroed: its pages are there
+    account["kept_bytes"] += static_cast<double>(kKept);
+  };
+  return serve_http(port, hooks);
+}
+
+/// UDP with a receive buffer of a few datagrams, that is not read for 10 ms now and then.
+Status read_from_a_small_buffer(uint16_t port, FaultAccount& account) {
+  TOPSPIN_ASSIGN(const UniqueFd end, ending());
+  TOPSPIN_ASSIGN(const UniqueFd fd, bound_socket(SOCK_DGRAM, port));
+  const int size = 2048;
+  if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size) != 0)
+    return os_error("setsockopt(SO_RCVBUF)");
+  std::array<pollfd, 2> ready{{{fd.get(), POLLIN, 0}, {end.get(), POLLIN, 0}}};
+  uint64_t answered = 0;
+  while (poll(ready.data(), ready.size(), -1) >= 0 && !(ready[1].revents & POLLIN)) {
+    std::array<char, 2048> bytes;
+    sockaddr_in peer{};
+    socklen_t peer_size = sizeof peer;
+    const ssize_t length = recvfrom(fd.get(), bytes.data(), bytes.size(), 0,
+                                    reinterpret_cast<sockaddr*>(&peer), &peer_size);
+    if (length < 0) continue;
+    (void)sendto(fd.get(), bytes.data(), static_cast<size_t>(length), 0,
+                 reinterpret_cast<const sockaddr*>(&peer), peer_size);
+    if (++answered % 100 == 0) sleep_for(10 * kMilliNs);
+  }
+  std::array<uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t memory_size = sizeof memory;
+  if (getsockopt(fd.get(), SOL_SOCKET, SO_MEMINFO, memory.data(), &memory_size) != 0)
+    return os_error("getsockopt(SO_MEMINFO)");
+  account["dropped"] = memory[SK_MEMINFO_DROPS];
+  return {};
+}
+
+struct Behaviour {
+  std::string_view name;
+  Status (*serve)(uint16_t port, FaultAccount& account);
+};
+constexpr std::array kBehaviours = {
+    Behaviour{"none", answer_at_once},
+    Behaviour{"event_loop", block_the_loop},
+    Behaviour{"cpu_hog", work_3_ms},
+    Behaviour{"quota", work_8_ms},
+    Behaviour{"stopped", be_stopped},
+    Behaviour{"backlog", accept_slowly},
+    Behaviour{"timer_slack", sleep_with_slack},
+    Behaviour{"leak", keep_memory},
+    Behaviour{"receive_buffer", read_from_a_small_buffer},
+};
+
+Status enter_cgroup(const std::string& folder) {
+  std::ofstream file(folder + "/cgroup.procs");
+  file << getpid() << std::flush;
+  return file ? Status() : os_error(fmt::format("cannot enter the cgroup {}", folder));
+}
+
+}  // namespace
+
+std::vector<std::string_view> fault_subject_names() {
+  std::vector<std::string_view> names;
+  for (const Behaviour& behaviour : kBehaviours) names.push_back(behaviour.name);
+  return names;
+}
+
+Status serve_fault(const FaultSubject& subject) {
+  const auto behaviour = std::find_if(kBehaviours.begin(), kBehaviours.end(),
+                                      [&](const Behaviour& b) { return b.name == subject.fault; });
+  if (behaviour == kBehaviours.end())
+    return make_error(ErrorCode::kUsage, fmt::format("no such fault: {}", subject.fault));
+  if (!subject.cgroup.empty()) TOPSPIN_TRY(enter_cgroup(subject.cgroup));
+  FaultAccount account;
+  TOPSPIN_TRY(behaviour->serve(subject.port, account));
+  std::ofstream file(subject.account);
+  for (const auto& [name, value] : account) file << fmt::format("{} {:.0f}\n", name, value);
+  file.close();
+  return file ? Status() : os_error(fmt::format("cannot write {}", subject.account));
+}
+
+Result<FaultAccount> read_fault_account(const std::string& path) {
+  TOPSPIN_ASSIGN(const std::string text, read_file(path, 4096));
+  FaultAccount account;
+  std::istringstream lines(text);
+  std::string name;
+  for (double value = 0; lines >> name >> value;) account[name] = value;
+  return account;
+}
+
+}  // namespace topspin

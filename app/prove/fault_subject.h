@@ -1,0 +1,38 @@
+// The subject of `topspin doctor --prove`: a small server that inflicts one fault on itself, and
+// keeps an account of it by its own clocks. topspin executes itself to become it, so that the
+// probes see a process like any other.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+
+namespace topspin {
+
+/// The command that turns a topspin into such a server. It is in no help.
+inline constexpr std::string_view kFaultSubjectCommand = "fault-subject";
+
+struct FaultSubject {
+  std::string fault;    // one of fault_subject_names()
+  uint16_t port = 0;    // on 127.0.0.1
+  std::string account;  // the file that gets the account when SIGTERM ends the server
+  std::string cgroup;   // a folder of cgroup2 to enter first; empty: none
+};
+
+/// What a fault was, by the subject's own account: "longest_stretch_ns" -> 80,112,000.
+using FaultAccount = std::map<std::string, double, std::less<>>;
+
+std::vector<std::string_view> fault_subject_names();
+
+/// Serves until SIGTERM, then writes the account. kUsage: no such fault; kIo: the port is taken,
+/// the cgroup or the account cannot be written.
+Status serve_fault(const FaultSubject& subject);
+
+/// The account in a file that serve_fault() wrote; kIo.
+Result<FaultAccount> read_fault_account(const std::string& path);
+
+}  // namespace topspin

@@ -1,0 +1,409 @@
+#include "app/prove/prove.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "app/host/host.h"
+#include "app/plan/plan.h"
+#include "app/plan/plan_session.h"
+#include "app/prove/fault_subject.h"
+#include "core/base/os_error.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
+#include "report/model/report_page.h"
+
+namespace topspin {
+namespace {
+
+namespace fs = std::filesystem;
+
+// ---- the faults ----
+
+struct Quota {
+  int64_t used_us = 0;
+  int64_t period_us = 0;
+};
+
+struct Injection {
+  std::string_view name;  // one of fault_subject_names()
+  std::string_view inflicted;
+  std::string_view load;  // lines of a plan's [load]
+  std::string_view finding;
+  std::string_view number;
+  double (*expected)(const FaultAccount&);
+  std::optional<double> (*measured)(const RunPage&);
+  double tolerance = 0;
+  std::optional<Quota> quota = {};  // of its cgroup
+  int hogs = 0;                     // busy loops on the server's CPU
+};
+
+double account_of(const FaultAccount& account, std::string_view name) {
+  const auto entry = account.find(name);
+  return entry == account.end() ? 0 : entry->second;
+}
+template <typename T>
+std::optional<double> as_double(const std::optional<T>& number) {
+  return number ? std::optional(static_cast<double>(*number)) : std::nullopt;
+}
+std::optional<double> sum_of(const std::optional<Histogram>& distribution) {
+  return distribution ? std::optional(static_cast<double>(distribution->sum())) : std::nullopt;
+}
+
+std::optional<double> replies(const RunPage& run) {
+  return static_cast<double>(run.fold.merged.flows.reply_latency.count());
+}
+std::optional<double> longest_stretch(const RunPage& run) {
+  const auto& scheduler = run.fold.merged.scheduler;
+  if (!scheduler || !scheduler->busy_stretch) return std::nullopt;
+  return as_double(scheduler->busy_stretch->max());
+}
+std::optional<double> preempted(const RunPage& run) {
+  const auto& scheduler = run.fold.merged.scheduler;
+  return scheduler ? sum_of(scheduler->preemption_wait) : std::nullopt;
+}
+std::optional<double> queued(const RunPage& run) {
+  const auto& scheduler = run.fold.merged.scheduler;
+  return scheduler ? sum_of(scheduler->run_queue_latency) : std::nullopt;
+}
+std::optional<double> stopped(const RunPage& run) {
+  const auto& scheduler = run.fold.merged.scheduler;
+  if (!scheduler) return std::nullopt;
+  return sum_of(scheduler->blocked_by[static_cast<size_t>(BlockedBy::kStopped)]);
+}
+std::optional<double> overflows(const RunPage& run) {
+  const auto& sockets = run.fold.merged.sockets;
+  return sockets ? as_double(sockets->listen_overflows) : std::nullopt;
+}
+std::optional<double> dropped(const RunPage& run) {
+  const auto& sockets = run.fold.merged.sockets;
+  return sockets ? as_double(sockets->udp_drops) : std::nullopt;
+}
+std::optional<double> overslept(const RunPage& run) {
+  const auto& scheduler = run.fold.merged.scheduler;
+  return scheduler ? sum_of(scheduler->timer_oversleep) : std::nullopt;
+}
+std::optional<double> memory_left(const RunPage& run) {
+  for (const LeakMetric& metric : run.growth.leak.metrics)
+    if (metric.name == "rss_bytes") return metric.residue;
+  return std::nullopt;
+}
+
+constexpr std::string_view kSteady = R"(workload = "http"
+clients = 20
+period = "100ms"
+hold = "5s")";
+
+constexpr std::array kInjections = {
+    Injection{"none", "no fault: every request is answered at once", kSteady, kNothing, "replies",
+              [](const FaultAccount& a) { return account_of(a, "requests"); }, replies},
+    Injection{"event_loop", "80 ms of work in the event loop, once a second", kSteady,
+              "event_loop_blocked", "max of busy_stretch_ns",
+              [](const FaultAccount& a) { return account_of(a, "longest_stretch_ns"); },
+              longest_stretch, 0.05},
+    Injection{"cpu_hog",
+              "three busy loops of another process on the server's CPU",
+              R"(workload = "http"
+clients = 5
+period = "100ms"
+hold = "5s")",
+              "starved_by_others",
+              "sum of preemption_wait_ns",
+              [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); },
+              preempted,
+              0.1,
+              {},
+              3},
+    Injection{"quota", "a CPU quota of 5 ms in each 100 ms, for requests of 8 ms",
+              R"(workload = "http"
+clients = 7
+period = "1250ms"
+hold = "6s")",
+              "starved_by_quota", "sum of run_queue_latency_ns",
+              [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); }, queued, 0.2,
+              Quota{5'000, 100'000}},
+    Injection{"stopped", "SIGSTOP for 200 ms, once a second", kSteady, "stopped",
+              "sum of blocked_by_stopped_ns",
+              [](const FaultAccount& a) { return account_of(a, "stopped_ns"); }, stopped, 0.1},
+    Injection{"backlog", "an accept queue of 4, and 30 ms for each accept()",
+              R"(workload = "http"
+connection = "close"
+clients = 20
+period = "500ms"
+hold = "5s")",
+              "accept_queue_overflow", "listen_overflows",
+              [](const FaultAccount& a) { return account_of(a, "refused"); }, overflows, 0.05},
+    Injection{"receive_buffer", "a receive buffer of 2 KiB, not read for 10 ms now and then",
+              R"(workload = "udp-pingpong"
+clients = 500
+period = "250ms"
+hold = "5s")",
+              "receive_buffer_overflow", "udp_drops",
+              [](const FaultAccount& a) { return account_of(a, "dropped"); }, dropped},
+    Injection{"timer_slack", "a timer slack of 20 ms, and a sleep of 5 ms for each request",
+              R"(workload = "http"
+clients = 2
+period = "100ms"
+hold = "5s")",
+              "timer_slack", "sum of timer_oversleep_ns",
+              [](const FaultAccount& a) { return account_of(a, "overslept_ns"); }, overslept, 0.05},
+    Injection{"leak", "256 KiB of memory kept of each request",
+              R"(workload = "http"
+clients = 20
+period = "200ms"
+hold = "4s")",
+              "leak", "residue of rss_bytes",
+              [](const FaultAccount& a) { return account_of(a, "kept_bytes"); }, memory_left, 0.1},
+};
+
+// ---- what inflicts what the server cannot inflict on itself ----
+
+/// Busy loops on one CPU, until the object goes; each ends itself after a minute.
+class Hogs {
+ public:
+  Hogs(int count, int cpu) {
+    const pid_t parent = getpid();
+    for (; count > 0; --count) {
+      const pid_t pid = fork();
+      if (pid == 0) burn(parent, cpu);
+      if (pid > 0) pids_.push_back(pid);
+    }
+  }
+  ~Hogs() {
+    for (const pid_t pid : pids_) {
+      kill(pid, SIGKILL);
+      waitpid(pid, nullptr, 0);
+    }
+  }
+  Hogs(const Hogs&) = delete;
+  Hogs& operator=(const Hogs&) = delete;
+
+ private:
+  [[noreturn]] static void burn(pid_t parent, int cpu) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    prctl(PR_SET_NAME, "prove-hog");
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    CPU_SET(cpu, &cpus);
+    sched_setaffinity(0, sizeof cpus, &cpus);
+    alarm(60);
+    while (getppid() == parent) {
+    }
+    _exit(0);
+  }
+  std::vector<pid_t> pids_;
+};
+
+/// Writes into a file that is there already, as those of cgroups are.
+bool write_control(const std::string& path, const std::string& text) {
+  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
+}
+
+/// A cgroup with a CPU quota, while the object lives: of version 2, or of version 1 where that has
+/// the cpu controller.
+class QuotaCgroup {
+ public:
+  explicit QuotaCgroup(const Quota& quota) {
+    const std::string root = "/sys/fs/cgroup";
+    const bool unified = access((root + "/cgroup.controllers").c_str(), F_OK) == 0;
+    if (unified) write_control(root + "/cgroup.subtree_control", "+cpu");
+    folder_ = fmt::format("{}{}/topspin-prove-{}", root, unified ? "" : "/cpu", getpid());
+    const bool made =
+        mkdir(folder_.c_str(), 0755) == 0 &&
+        (unified
+             ? write_control(folder_ + "/cpu.max",
+                             fmt::format("{} {}", quota.used_us, quota.period_us))
+             : write_control(folder_ + "/cpu.cfs_period_us", fmt::format("{}", quota.period_us)) &&
+                   write_control(folder_ + "/cpu.cfs_quota_us", fmt::format("{}", quota.used_us)));
+    if (!made) missing_ = os_error("needs a cgroup with a CPU quota").message;
+  }
+  ~QuotaCgroup() {
+    for (int tries = 0; tries < 1000 && rmdir(folder_.c_str()) != 0 && errno == EBUSY; ++tries)
+      usleep(1000);
+  }
+  QuotaCgroup(const QuotaCgroup&) = delete;
+  QuotaCgroup& operator=(const QuotaCgroup&) = delete;
+
+  const std::string& folder() const { return folder_; }
+  const std::string& missing() const { return missing_; }  // why there is none
+
+ private:
+  std::string folder_;
+  std::string missing_;
+};
+
+/// A folder for the runs and the accounts, while the object lives.
+class Scratch {
+ public:
+  static Result<Scratch> make() {
+    std::error_code error;
+    std::string name = (fs::temp_directory_path(error) / "topspin-prove.XXXXXX").string();
+    if (error || !mkdtemp(name.data())) return os_error("cannot make a folder for the runs");
+    return Scratch(std::move(name));
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    if (!name_.empty()) fs::remove_all(name_, ignored);
+  }
+  Scratch(Scratch&& other) noexcept : name_(std::exchange(other.name_, {})) {}
+  Scratch& operator=(Scratch&&) = delete;
+
+  std::string file(std::string_view name) const { return fmt::format("{}/{}", name_, name); }
+
+ private:
+  explicit Scratch(std::string name) : name_(std::move(name)) {}
+  std::string name_;
+};
+
+/// The CPUs that we may use, ascending.
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
+
+/// A port of 127.0.0.1 that nobody has at this moment.
+Result<uint16_t> free_port(bool udp) {
+  const UniqueFd fd(socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (!fd || bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return os_error("cannot find a free port on 127.0.0.1");
+  return ntohs(address.sin_port);
+}
+
+// ---- one proof ----
+
+std::string plan_text(const Injection& injection, uint16_t port) {
+  const bool udp = injection.load.find("udp") != std::string_view::npos;
+  return fmt::format(
+      "name = \"prove {}\"\n[run]\nbefore = \"2s\"\nafter = \"3s\"\n"
+      "[subject.{}]\ncommand = [\"topspin\"]\n"
+      "[subject.{}.ready]\nport = \"{}:{}\"\n"
+      "[load]\n{}\ntarget = \"127.0.0.1:{}\"\n",
+      injection.name, injection.name, injection.name, udp ? "udp" : "tcp", port, injection.load,
+      port);
+}
+
+FaultProof begin_proof(const Injection& injection) {
+  FaultProof proof;
+  proof.fault = injection.name;
+  proof.inflicted = injection.inflicted;
+  proof.number = injection.number;
+  proof.tolerance = injection.tolerance;
+  proof.expected_finding = injection.finding;
+  return proof;
+}
+
+/// Records the fault into `database` and reads it back.
+Result<RunPage> record_fault(const Injection& injection, const FaultSubject& subject,
+                             const std::string& database, const std::vector<int>& cpus) {
+  const std::string text = plan_text(injection, subject.port);
+  TOPSPIN_ASSIGN(Plan plan, parse_plan(text, "the plan of doctor --prove"));
+  plan.subjects[0].command = {"/proc/self/exe", std::string(kFaultSubjectCommand),
+                              subject.fault,    fmt::format("{}", subject.port),
+                              subject.account,  subject.cgroup};
+  if (geteuid() == 0) plan.subjects[0].user = "root";  // to enter its cgroup
+  if (injection.hogs > 0) {
+    plan.subjects[0].cpus = {cpus[0]};
+    plan.load_cpus = {cpus[1]};
+  }
+  SessionOptions options;
+  options.plan_file = database;  // its folder is the subject's
+  options.plan_text = text;
+  options.database = database;
+  TOPSPIN_ASSIGN(const SessionResult result, run_session(plan, options, [](const std::string&) {}));
+  if (result.stop_signal != 0)
+    return make_error(ErrorCode::kInternal, "ended by a signal before all faults were inflicted");
+  TOPSPIN_ASSIGN(const auto store, RunStore::open(database));
+  return read_run_page(*store, result.runs.at(0).measured.run, plan_rules);
+}
+
+Result<FaultProof> prove_one(const Injection& injection, const Scratch& scratch) {
+  FaultProof proof = begin_proof(injection);
+  const std::vector<int> cpus = allowed_cpus();
+  if (injection.hogs > 0 && cpus.size() < 2) {
+    proof.skipped = "needs two CPUs: one for the load";
+    return proof;
+  }
+  std::optional<QuotaCgroup> cgroup;
+  if (injection.quota) {
+    cgroup.emplace(*injection.quota);
+    proof.skipped = cgroup->missing();
+    if (!proof.skipped.empty()) return proof;
+  }
+  TOPSPIN_ASSIGN(const uint16_t port,
+                 free_port(injection.load.find("udp") != std::string_view::npos));
+  const FaultSubject subject{std::string(injection.name), port,
+                             scratch.file(fmt::format("{}.account", injection.name)),
+                             cgroup ? cgroup->folder() : std::string()};
+  std::optional<Hogs> hogs;
+  if (injection.hogs > 0) hogs.emplace(injection.hogs, cpus[0]);
+  TOPSPIN_ASSIGN(
+      const RunPage run,
+      record_fault(injection, subject, scratch.file(fmt::format("{}.db", injection.name)), cpus));
+  hogs.reset();
+  TOPSPIN_ASSIGN(const FaultAccount account, read_fault_account(subject.account));
+  proof.expected = injection.expected(account);
+  proof.measured = injection.measured(run);
+  proof.finding = run.findings.front().key;
+  proof.sentence = run.findings.front().sentence;
+  return proof;
+}
+
+}  // namespace
+
+std::vector<std::string_view> fault_names() {
+  std::vector<std::string_view> names;
+  for (const Injection& injection : kInjections) names.push_back(injection.name);
+  return names;
+}
+
+Result<ProofReport> prove(const std::vector<std::string>& faults,
+                          const std::function<void(const std::string&)>& say_progress) {
+  const auto names = fault_names();
+  for (const std::string& fault : faults) {
+    if (std::find(names.begin(), names.end(), fault) != names.end()) continue;
+    const auto meant = nearest_word(fault, names);
+    return make_error(ErrorCode::kUsage,
+                      fmt::format("there is no fault {} to inflict{}; there are {}", fault,
+                                  meant ? fmt::format("; did you mean {}?", *meant) : "",
+                                  fmt::join(names, ", ")));
+  }
+  TOPSPIN_ASSIGN(const Scratch scratch, Scratch::make());
+  ProofReport report;
+  report.host = read_host_info();
+  for (const Injection& injection : kInjections) {
+    if (!faults.empty() && std::find(faults.begin(), faults.end(), injection.name) == faults.end())
+      continue;
+    say_progress(fmt::format("{}: {}", injection.name, injection.inflicted));
+    TOPSPIN_ASSIGN(FaultProof proof, prove_one(injection, scratch));
+    report.proofs.push_back(std::move(proof));
+  }
+  return report;
+}
+
+}  // namespace topspin
