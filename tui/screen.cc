@@ -42,8 +42,12 @@ std::vector<TabSpan> tab_spans(int width) {
       spans.push_back({screen, x, cells, std::move(key), std::move(name)});
       x += cells;
     }
-    const int gap = style == TabStyle::kTight ? 1 : 0;  // nothing stands after the last
-    if (x - gap <= width) break;
+    if (style == TabStyle::kTight && x == width + 1) {  // the gap after the last
+      spans.back().name.pop_back();
+      --spans.back().width;
+      --x;
+    }
+    if (x <= width) break;
   }
   return spans;
 }

@@ -357,9 +357,7 @@ std::string file_reading_text(const FileReading& reading) {
 std::string doctor_text(const DoctorReport& report) {
   return document_text(sections::doctor(report));
 }
-std::string proof_text(const ProofReport& report) {
-  return document_text(sections::proof(report));
-}
+std::string proof_text(const ProofReport& report) { return document_text(sections::proof(report)); }
 
 std::string aa_check_text(const AaCheck& check) { return document_text(sections::aa_check(check)); }
 
