@@ -49,9 +49,12 @@ Cell proof_result(const FaultProof& proof) {
 
 /// What was measured, beside what was inflicted, and the tolerance.
 Line proof_numbers(const FaultProof& proof) {
-  return say("{}: inflicted {}, measured {} (tolerance {})", words(proof.number),
-             in_unit_of(proof.number, proof.expected), in_unit_of(proof.number, proof.measured),
-             share(proof.tolerance));
+  Line line =
+      say("{}: inflicted {}, measured {}", words(proof.number),
+          in_unit_of(proof.number, proof.expected), in_unit_of(proof.number, proof.measured));
+  append(line,
+         proof.tolerance > 0 ? say(" (within {})", share(proof.tolerance)) : say(" (exactly)"));
+  return line;
 }
 
 }  // namespace
