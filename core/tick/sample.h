@@ -16,6 +16,7 @@
 #include "core/number/coarse_histogram.h"
 #include "core/number/histogram.h"
 #include "core/number/number.h"
+#include "core/tick/reply_parts.h"
 #include "core/tick/sockets.h"
 #include "core/tick/syscall_row.h"
 #include "probes/interrupts/numbers.h"
@@ -730,6 +731,7 @@ struct Sample {
 
   std::optional<SocketInterval> sockets;
   std::vector<SocketRow> changed_sockets;    // as they stand now
+  std::vector<SlowReply> slowest_replies;    // of the interval, the slowest first
   std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
   std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
 

@@ -8,6 +8,7 @@
 #include "core/flow/flow.h"
 #include "core/number/histogram.h"
 #include "core/number/number.h"
+#include "core/tick/reply_parts.h"
 
 namespace topspin {
 
@@ -22,6 +23,10 @@ struct SocketInterval {
   std::optional<Histogram>
       reply_cpu_queue;                     // the threads that served it were runnable, not running
   std::optional<Histogram> reply_runtime;  // the rest: read, and being worked on (or slept on)
+
+  // The same replies, finer: whole, and in parts that add up to the three above.
+  std::optional<Histogram> reply;
+  ReplyParts reply_parts;
 
   // Turns of connections that were not split: TLS handshakes, and exchanges that answer in any
   // order.
@@ -79,6 +84,28 @@ void SocketInterval::for_each_number(Visit visit) {
   visit(N::distribution("reply_runtime_ns", "reply: inside the runtime",
                         "The rest of each reply: from read to sent, without waits for a CPU."),
         &S::reply_runtime);
+  visit(N::distribution("reply_ns", "replies as the server sees them",
+                        "Each reply whole: from its request being ready in the socket to sent."),
+        &S::reply);
+  for (size_t i = 0; i < kReplyPartCount; ++i) {
+    const ReplyPartNames& part = reply_part_names()[i];
+    visit(
+        N::distribution(part.time, part.label, part.help), [i](auto& s) -> auto& {
+          return s.reply_parts[i].time;
+        });
+    visit(
+        N::distribution(part.with, part.with_label,
+                        "Whole replies of 131 us and more that had some of this part."),
+        [i](auto& s) -> auto& { return s.reply_parts[i].with; });
+    visit(
+        N::distribution(part.without, part.without_label,
+                        "What these replies would have taken without this part."),
+        [i](auto& s) -> auto& { return s.reply_parts[i].without; });
+    visit(
+        N::distribution(part.mostly, part.mostly_label,
+                        "Whole replies of 131 us and more of which this part was the longest."),
+        [i](auto& s) -> auto& { return s.reply_parts[i].mostly; });
+  }
   visit(N::count("replies_multiplexed", "turns not split",
                  "Turns of connections that were not split: TLS handshakes, and exchanges that "
                  "answer in any order."),

@@ -1,7 +1,9 @@
 #include "probes/sockets/socket_times.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 #include <vector>
 
 #include <fmt/format.h>
@@ -31,6 +33,44 @@ UniqueFd ask_for_time_stamps() {
   const int on = 1;
   if (fd) ::setsockopt(fd.get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof(on));
   return fd;
+}
+
+static_assert(kReplyPartCount == TOPSPIN_REPLY_PARTS);
+static_assert(static_cast<size_t>(ReplyPart::kFutex) == TOPSPIN_INSIDE_ASLEEP);
+static_assert(kShortestTailReplyNs == TOPSPIN_TAIL_REPLY_NS);
+static_assert(kSlowRepliesATick == TOPSPIN_SLOW_REPLIES);
+
+void add_cells(const topspin_reply_cells& from, topspin_reply_cells& into) {
+  into.sum += from.sum;
+  into.max = std::max(into.max, from.max);
+  for (size_t index = 0; index < TOPSPIN_REPLY_CELLS; ++index)
+    into.cells[index] += __atomic_load_n(&from.cells[index], __ATOMIC_RELAXED);
+}
+
+/// Each cell stands for four of the full layout: its samples go to the highest, so that no
+/// percentile is too low.
+Histogram histogram_of(const topspin_reply_cells& part) {
+  std::array<uint64_t, kHistogramBuckets> cells{};
+  for (size_t index = 0; index < TOPSPIN_REPLY_CELLS; ++index)
+    cells[4 * index + 3] = part.cells[index];
+  return Histogram::from_cells(cells, part.sum, part.max);
+}
+
+SlowReply slow_reply(const topspin_slow_reply& from) {
+  SlowReply reply;
+  reply.protocol = from.protocol;
+  reply.ip_version = from.ip_version;
+  std::copy(std::begin(from.local), std::end(from.local), reply.local.address.begin());
+  std::copy(std::begin(from.remote), std::end(from.remote), reply.remote.address.begin());
+  reply.local.port = from.local_port;
+  reply.remote.port = from.remote_port;
+  reply.reader_tid = from.reader_tid;
+  reply.sender_tid = from.sender_tid;
+  reply.sender.assign(from.sender, ::strnlen(from.sender, sizeof(from.sender)));
+  reply.ready_ns = static_cast<int64_t>(from.ready_ns);
+  reply.total_ns = from.total_ns;
+  std::copy(std::begin(from.parts), std::end(from.parts), reply.parts.begin());
+  return reply;
 }
 
 class BpfSocketTimes final : public SocketTimes {
@@ -100,9 +140,15 @@ class BpfSocketTimes final : public SocketTimes {
                 read_histogram(cpu.socket_wait),
                 read_histogram(cpu.reply_socket),
                 read_histogram(cpu.reply_cpu_queue),
-                read_histogram(cpu.reply_runtime)};
+                read_histogram(cpu.reply_runtime),
+                read_histogram(cpu.reply)};
       }
       add(copy, reading);
+    }
+    if (features_.replies) {
+      for (size_t part = 0; part < kReplyPartCount; ++part)
+        reading.totals.reply_parts[part] = read_part(part);
+      take_slowest(reading);
     }
     if (features_.accepts) take_fullest_queue(reading);
     const ProgramStats stats = read_program_stats(program_fds_);
@@ -127,6 +173,7 @@ class BpfSocketTimes final : public SocketTimes {
     Histogram reply_socket;
     Histogram reply_cpu_queue;
     Histogram reply_runtime;
+    Histogram reply;
   };
 
   void add(const Copy& copy, SocketTimesReading& reading) const {
@@ -141,12 +188,56 @@ class BpfSocketTimes final : public SocketTimes {
       merge(totals.reply_socket, copy.reply_socket);
       merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
       merge(totals.reply_runtime, copy.reply_runtime);
+      merge(totals.reply, copy.reply);
       totals.replies_multiplexed = totals.replies_multiplexed.value_or(0) + copy.multiplexed;
       reading.udp_drops = reading.udp_drops.value_or(0) + copy.udp_drops;
     }
     reading.losses.socket_left_censored += copy.left_censored;
     reading.losses.replies_unmatched += copy.unmatched;
     reading.losses.reply_splits_cut += copy.splits_cut;
+  }
+
+  /// Of all CPUs.
+  ReplyPartTimes read_part(size_t number) const {
+    topspin_reply_part all{};
+    for (uint32_t index = 0; index < cpus_.size(); ++index) {
+      const topspin_reply_part& part = cpus_[index].parts[number];
+      if (__atomic_load_n(&part.time.sum, __ATOMIC_RELAXED) == 0) continue;
+      add_cells(part.time, all.time);
+      add_cells(part.with, all.with);
+      add_cells(part.without, all.without);
+      add_cells(part.mostly, all.mostly);
+    }
+    ReplyPartTimes times;
+    times.time = histogram_of(all.time);
+    if (all.with.sum > 0) {
+      times.with = histogram_of(all.with);
+      times.without = histogram_of(all.without);
+    }
+    if (all.mostly.sum > 0) times.mostly = histogram_of(all.mostly);
+    return times;
+  }
+
+  /// As below: the programs write into the other half from here on, and one that is in the midst
+  /// of it is waited for.
+  void take_slowest(SocketTimesReading& reading) {
+    const uint64_t epoch = skeleton_->bss->slow_epoch;
+    __atomic_store_n(&skeleton_->bss->slow_epoch, epoch + 1, __ATOMIC_SEQ_CST);
+    std::vector<SlowReply>& replies = reading.slowest_replies;
+    for (uint32_t index = 0; index < cpus_.size(); ++index) {
+      const topspin_slowest& kept = cpus_[index].slowest[epoch & 1];
+      constexpr int kPatience = 1'000;
+      int tries = 0;
+      while (__atomic_load_n(&kept.busy, __ATOMIC_ACQUIRE) != 0 && ++tries < kPatience)
+        std::this_thread::yield();
+      if (kept.epoch != epoch || tries == kPatience) continue;
+      for (uint32_t i = 0; i < std::min(kept.used, TOPSPIN_SLOW_REPLIES); ++i)
+        replies.push_back(slow_reply(kept.replies[i]));
+    }
+    std::stable_sort(replies.begin(), replies.end(), [](const SlowReply& a, const SlowReply& b) {
+      return a.total_ns > b.total_ns;
+    });
+    if (replies.size() > kSlowRepliesATick) replies.resize(kSlowRepliesATick);
   }
 
   /// The programs write into the other half from here on. One that is under way on another CPU may

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/base/result.h"
 #include "core/tick/sample.h"
@@ -19,14 +20,16 @@ struct SocketFeatures {
   bool replies = false;
 };
 
-/// What it has seen since opening, but for the fullest queue: that is since the previous reading.
+/// What it has seen since opening, but for the fullest queue and the slowest replies: they are
+/// since the previous reading. Of a part that no reply had, only `time` is there.
 struct SocketTimesReading {
   SocketInterval totals;  // the histograms of the features that are open
   std::optional<uint64_t> accept_queue_max;
   std::optional<uint64_t> accept_queue_limit;
-  std::optional<uint64_t> udp_drops;  // with replies: at full sockets that it knows of
-  LossInterval losses;                // the socket_* and repl* fields
-  int64_t bpf_ns = 0;                 // 0: the kernel does not count it
+  std::vector<SlowReply> slowest_replies;  // since the previous reading, the slowest first
+  std::optional<uint64_t> udp_drops;       // with replies: at full sockets that it knows of
+  LossInterval losses;                     // the socket_* and repl* fields
+  int64_t bpf_ns = 0;                      // 0: the kernel does not count it
 };
 
 class SocketTimes {

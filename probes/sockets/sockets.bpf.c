@@ -9,7 +9,7 @@
  *
  * Two groups of programs, which user space may load apart from each other:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
- *   replies  data_ready, received, sent, dropped, sched_switch (when each thread waited for a CPU)
+ *   replies  data_ready, received, sent, dropped, sched_switch (what each thread waited for)
  * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
  * attaches them when a notice says that the subject listens, or serves.
  */
@@ -61,11 +61,21 @@ struct sk_buff_head {
   struct sk_buff* next;
 };
 
+struct in6_addr {
+  union {
+    __u8 u6_addr8[16];
+  } in6_u;
+};
+
 struct sock_common {
+  __be32 skc_daddr;
+  __be32 skc_rcv_saddr;
   __be16 skc_dport;
   __u16 skc_num;
   unsigned short skc_family;
   volatile unsigned char skc_state;
+  struct in6_addr skc_v6_daddr;
+  struct in6_addr skc_v6_rcv_saddr;
 };
 
 struct sock {
@@ -117,9 +127,11 @@ struct bpf_iter__task_file {
 struct pt_regs {
   unsigned long orig_ax;
   unsigned long si;
+  unsigned long r8;
 };
 #define SYSCALL_NUMBER(regs) ((long)(regs)->orig_ax)
 #define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->si)
+#define SYSCALL_FIFTH_ARGUMENT(regs) ((regs)->r8)
 #elif defined(__TARGET_ARCH_arm64)
 struct pt_regs {
   __u64 regs[31];
@@ -127,45 +139,14 @@ struct pt_regs {
 };
 #define SYSCALL_NUMBER(regs) ((long)(regs)->syscallno)
 #define SYSCALL_SECOND_ARGUMENT(regs) ((regs)->regs[1])
+#define SYSCALL_FIFTH_ARGUMENT(regs) ((regs)->regs[4])
 #else
 #error "where is the number of the system call in struct pt_regs of this architecture?"
 #endif
 
 #pragma clang attribute pop
 
-/* ---- threads: when each waited for a CPU ---- */
-
-#define RECENT_WAITS 16
-
-struct cpu_wait {
-  __u64 end_ns;
-  __u64 length_ns;
-};
-
-struct topspin_watched_thread {
-  __u32 member;
-  __u32 waits;          /* in the ring, ever */
-  __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
-  __u64 waited_ns;      /* BY_CLOCK: the scheduler probe's sum after the wait that ended there;
-                           BY_RUN_DELAY: the kernel's sum before it */
-  __u64 source;         /* whose sum that is */
-  struct cpu_wait recent[RECENT_WAITS];
-};
-
-#include "probes/bpf/subject_thread.bpf.h"
-
-/* The scheduler probe's, if it stands on tp_btf: user space puts its map in the place of this one.
- * Its program on sched_switch was attached before ours, and so runs before. */
-struct {
-  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
-  __uint(map_flags, BPF_F_NO_PREALLOC);
-  __type(key, int);
-  __type(value, struct topspin_thread);
-} scheduler_threads SEC(".maps");
-
-const volatile __u32 scheduler_threads_shared = 0;
-
-enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
+#include "probes/sockets/thread_times.bpf.h"
 
 /* ---- sockets ---- */
 
@@ -173,9 +154,15 @@ enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
 
 struct request {
-  __u64 ready_ns;     /* 0: not known, and so its reply is in no number */
-  __u64 read_ns;      /* 0: no request */
-  __u64 cpu_queue_ns; /* of the reading thread, from ready to read */
+  __u64 ready_ns; /* 0: not known, and so its reply is in no number */
+  __u64 read_ns;  /* 0: no request */
+  /* Of that from ready to read, what the reading thread did; the rest of it was on a CPU. */
+  __u64 queued_ns;
+  __u64 asleep_ns;
+  __u64 stopped_ns;
+  __u64 unknown_ns;
+  __u32 reader; /* its number */
+  __u32 reserved;
 };
 
 #define HEAD_BYTES 11
@@ -207,9 +194,14 @@ struct watched_socket {
   __u8 reserved[2];
   __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
   struct request request; /* of a connection: the one that was read and not answered */
-  __u64 held_queue_ns;    /* reply_held: of the sending thread, from read to its last send */
-  __u32 reply_seq;        /* TCP: where the reply to the request begins */
-  __u32 message_bytes;    /* what had come when the first request was begun to be read */
+  /* reply_held: the number of the sending thread, the moment of its last send, and what it did from
+   * read to that. */
+  __u32 held_by;
+  __u32 also_reserved;
+  __u64 held_ns;
+  struct reply_times held;
+  __u32 reply_seq;     /* TCP: where the reply to the request begins */
+  __u32 message_bytes; /* what had come when the first request was begun to be read */
 };
 
 /* A UDP socket serves many peers: its requests. Within the 20 KiB that kernels before 6.9 let a
@@ -219,9 +211,13 @@ struct watched_socket {
 struct pending_request {
   __u64 ready_ns;
   __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: it is being filled */
-  __u64 cpu_queue_ns;
+  /* As of struct request, in units of 1 << unread_shift() ns. */
+  __u16 queued;
+  __u16 asleep;
+  __u16 stopped;
+  __u16 unknown;
   __u32 tag; /* of the first bytes of the payload; 0: not known */
-  __u32 reserved;
+  __u32 reader;
 };
 
 #define PLACE_TAKEN 1
@@ -374,6 +370,8 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
   return socket;
 }
 
+#include "probes/sockets/reply_record.bpf.h"
+
 /* ---- when a reply left ---- */
 
 /* When the last segment of what was just sent left: the send returns only after the receiver's side
@@ -395,22 +393,12 @@ TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* s
          (__s32)(BPF_CORE_READ((struct tcp_sock*)sk, snd_nxt) - socket->reply_seq) > 0;
 }
 
-TOPSPIN_INLINE void record_reply(struct topspin_socket_cpu* cpu, const struct request* request,
-                                 __u64 sent_ns, __u64 waited_ns) {
-  __u64 read_after_ns = request->read_ns - request->ready_ns;
-  __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
-  __u64 queue_ns = request->cpu_queue_ns;
-  if (queue_ns > read_after_ns) queue_ns = read_after_ns;
-  if (waited_ns > sent_after_ns) waited_ns = sent_after_ns;
-  record(&cpu->reply_socket, read_after_ns - queue_ns);
-  record(&cpu->reply_cpu_queue, queue_ns + waited_ns);
-  record(&cpu->reply_runtime, sent_after_ns - waited_ns);
-}
-
 /* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window) may
  * have done so since, without a call that we see. `ends`: what is held leaves just now. */
-TOPSPIN_INLINE void end_held_reply(struct watched_socket* socket, struct sock* sk, bool ends) {
+static __attribute__((noinline)) void end_held_reply(struct watched_socket* socket, struct sock* sk,
+                                                     bool ends) {
   struct request request = socket->request;
+  struct task_struct* sender;
   struct topspin_socket_cpu* cpu;
   __u64 now_ns, sent_ns;
   bool left = has_left(socket, sk);
@@ -427,7 +415,13 @@ TOPSPIN_INLINE void end_held_reply(struct watched_socket* socket, struct sock* s
     cpu->unmatched++;
     return;
   }
-  if (request.ready_ns) record_reply(cpu, &request, sent_ns, socket->held_queue_ns);
+  if (!request.ready_ns) return;
+  socket->held.parts[TOPSPIN_INSIDE_HELD] =
+      sent_ns > socket->held_ns ? sent_ns - socket->held_ns : 0;
+  record_reply(&socket->held, cpu, &request, sent_ns);
+  sender = bpf_get_current_task_btf();
+  keep_if_slow(&socket->held, cpu, sk, &request,
+               (__u32)sender->pid == socket->held_by ? sender : NULL);
 }
 
 /* ---- accepts ---- */
@@ -529,86 +523,6 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
 }
 
 /* ---- replies ---- */
-
-TOPSPIN_INLINE void remember_wait(struct topspin_watched_thread* thread, __u64 end_ns,
-                                  __u64 length_ns) {
-  struct cpu_wait* wait = &thread->recent[thread->waits & (RECENT_WAITS - 1)];
-  wait->end_ns = end_ns;
-  wait->length_ns = length_ns;
-  thread->waits++;
-}
-
-/* The wait that ended in the first switch to a thread that we see: there is no sum of before to
- * take from the scheduler probe's. Its stamps say it, unless a switch was hidden. */
-TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
-  __u64 begin_ns =
-      measured->queued_ns > measured->left_ns ? measured->queued_ns : measured->left_ns;
-  if (!begin_ns || measured->recover || measured->arrival_ns <= begin_ns) return 0;
-  return measured->arrival_ns - begin_ns;
-}
-
-/* The scheduler probe has just added the wait that ends here to its sum. The kernel adds it to
- * run_delay only after us, so of that the wait before is taken; and what ended idling or was
- * preempted for is not in it at all. */
-SEC("tp_btf/sched_switch")
-int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
-  struct topspin_watched_thread* thread = member(next);
-  struct topspin_thread* measured = NULL;
-  __u64 waited_ns;
-  if (!thread) return 0;
-  if (scheduler_threads_shared) measured = bpf_task_storage_get(&scheduler_threads, next, NULL, 0);
-  if (measured && measured->member == TOPSPIN_MEMBER) {
-    __u64 wait_ns;
-    waited_ns = measured->times.wait_ns;
-    wait_ns = thread->source == BY_CLOCK ? waited_ns - thread->waited_ns : first_wait_ns(measured);
-    if ((__s64)wait_ns > 0) remember_wait(thread, measured->arrival_ns, wait_ns);
-    thread->source = BY_CLOCK;
-    thread->switched_in_ns = measured->arrival_ns;
-  } else {
-    waited_ns = next->sched_info.run_delay;
-    if (thread->source == BY_RUN_DELAY && waited_ns > thread->waited_ns)
-      remember_wait(thread, thread->switched_in_ns, waited_ns - thread->waited_ns);
-    thread->source = BY_RUN_DELAY;
-    thread->switched_in_ns = bpf_ktime_get_ns();
-  }
-  thread->waited_ns = waited_ns;
-  return 0;
-}
-
-/* The current thread, if it is the subject's. The kernel threads of its io_uring are so too, though
- * no fork tells of them. */
-TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
-  struct topspin_watched_thread* thread = member(task);
-  if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
-  return join(task);
-}
-
-TOPSPIN_INLINE __u64 overlap(__u64 end_ns, __u64 length_ns, __u64 from_ns, __u64 to_ns) {
-  __u64 begin_ns = end_ns > length_ns ? end_ns - length_ns : 0;
-  if (begin_ns < from_ns) begin_ns = from_ns;
-  if (end_ns > to_ns) end_ns = to_ns;
-  return end_ns > begin_ns ? end_ns - begin_ns : 0;
-}
-
-/* How long the current thread, a member, waited for a CPU between two moments, the second of which
- * is about now. */
-TOPSPIN_INLINE __u64 cpu_queue_ns(struct task_struct* task, struct topspin_watched_thread* thread,
-                                  struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
-  __u64 sum_ns = 0;
-  __u32 index;
-  if (thread->source == BY_RUN_DELAY && task->sched_info.run_delay > thread->waited_ns)
-    sum_ns = overlap(thread->switched_in_ns, task->sched_info.run_delay - thread->waited_ns,
-                     from_ns, to_ns);
-  for (index = 1; index <= RECENT_WAITS; index++) {
-    struct cpu_wait* wait;
-    if (index > thread->waits) return sum_ns;
-    wait = &thread->recent[(thread->waits - index) & (RECENT_WAITS - 1)];
-    if (wait->end_ns <= from_ns) return sum_ns;
-    sum_ns += overlap(wait->end_ns, wait->length_ns, from_ns, to_ns);
-  }
-  cpu->splits_cut++; /* older waits may have lain within, and are forgotten */
-  return sum_ns;
-}
 
 /* Softirq, or the sender itself on loopback. Says when a queue that was empty no longer is; newer
  * kernels do not tell of every further datagram. */
@@ -928,6 +842,7 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu
                                  const struct request* request, __u32 tag) {
   struct place_walk walk = {.oldest_ns = ~0ULL};
   struct pending_request* place;
+  __u32 shift;
   walk.here = made_socket_storage(&pending, sk);
   if (!walk.here) {
     __sync_fetch_and_add(&sockets_refused, 1);
@@ -944,7 +859,12 @@ TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu
   else
     __sync_fetch_and_add(&walk.here->used, 1);
   place->ready_ns = request->ready_ns;
-  place->cpu_queue_ns = request->cpu_queue_ns;
+  shift = unread_shift(request->read_ns - request->ready_ns);
+  place->queued = request->queued_ns >> shift;
+  place->asleep = request->asleep_ns >> shift;
+  place->stopped = request->stopped_ns >> shift;
+  place->unknown = request->unknown_ns >> shift;
+  place->reader = request->reader;
   place->tag = tag;
   *(volatile __u64*)&place->read_ns = request->read_ns;
 }
@@ -1042,6 +962,7 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
                                 __u32 tag, __u32 bytes, struct request* out) {
   struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
   struct pending_request* place;
+  __u32 shift;
   walk.here = bpf_sk_storage_get(&pending, sk, NULL, 0);
   if (!walk.here) return false;
   walk.used = *(volatile __u32*)&walk.here->used;
@@ -1069,7 +990,12 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
   place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
   out->ready_ns = place->ready_ns;
   out->read_ns = walk.oldest_ns;
-  out->cpu_queue_ns = place->cpu_queue_ns;
+  shift = unread_shift(out->read_ns - out->ready_ns);
+  out->queued_ns = (__u64)place->queued << shift;
+  out->asleep_ns = (__u64)place->asleep << shift;
+  out->stopped_ns = (__u64)place->stopped << shift;
+  out->unknown_ns = (__u64)place->unknown << shift;
+  out->reader = place->reader;
   note_answered(walk.here, place->tag, tag, bytes);
   return free_place(walk.here, place, walk.oldest_ns);
 }
@@ -1152,9 +1078,12 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   }
   if (!udp) what = classify(socket, sk, task, (__u32)result);
   if (what == IS_NO_REQUEST) return 0;
+  look_back(task, thread, cpu, ready_ns ? ready_ns : now_ns, now_ns);
   request.ready_ns = ready_ns;
   request.read_ns = now_ns;
-  request.cpu_queue_ns = ready_ns ? cpu_queue_ns(task, thread, cpu, ready_ns, now_ns) : 0;
+  request.reader = task->pid;
+  note_unread(&request, &thread->times);
+  note_read(thread, now_ns);
   socket->is_turn = what == IS_TURN;
   if (udp && !sk->__sk_common.skc_dport)
     push_request(sk, cpu, &request, tag_of(task, (__u32)result, false));
@@ -1206,7 +1135,11 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     if (socket->talk == TALK_HTTP && switches_protocol(task, result))
       socket->talk = TALK_MULTIPLEXED; /* from the next request on */
     if (!socket->is_turn && !has_left(socket, sk)) {
-      socket->held_queue_ns = cpu_queue_ns(task, thread, cpu, request.read_ns, now_ns);
+      look_inside(task, thread, cpu, &request, now_ns);
+      socket->held = thread->times;
+      socket->held_by = task->pid;
+      socket->held_ns = now_ns;
+      thread->turn_ns = now_ns;
       socket->reply_held = 1;
       return 0;
     }
@@ -1225,9 +1158,15 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     }
   }
   cpu->events++;
-  if (!request.ready_ns) return 0;
+  if (!request.ready_ns) {
+    thread->turn_ns = now_ns;
+    return 0;
+  }
   sent_ns = departure_ns(sk, request.read_ns, now_ns);
-  record_reply(cpu, &request, sent_ns, cpu_queue_ns(task, thread, cpu, request.read_ns, sent_ns));
+  look_inside(task, thread, cpu, &request, sent_ns);
+  thread->turn_ns = now_ns;
+  record_reply(&thread->times, cpu, &request, sent_ns);
+  keep_if_slow(&thread->times, cpu, sk, &request, task);
   return 0;
 }
 

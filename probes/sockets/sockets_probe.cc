@@ -85,6 +85,7 @@ class SocketsProbe final : public Probe {
     SocketTimesReading reading = times_->read();
     SocketInterval times = reading.totals;
     subtract_histograms(times, previous_.totals);
+    complete_parts(times);
     if (times.replies_multiplexed)
       *times.replies_multiplexed -= previous_.totals.replies_multiplexed.value_or(0);
     sockets.merge(times);
@@ -94,9 +95,21 @@ class SocketsProbe final : public Probe {
       sockets.accept_queue_limit = reading.accept_queue_limit;
     }
     if (reading.udp_drops) add_unlisted_drops(*reading.udp_drops, sockets);
+    interval.slowest_replies = std::move(reading.slowest_replies);
     interval.losses.merge(growth(reading.losses, previous_.losses));
     interval.add_bpf_ns(reading.bpf_ns - previous_.bpf_ns);
     previous_ = std::move(reading);
+  }
+
+  /// Each reply has each part: those that were not counted in one had none of it.
+  static void complete_parts(SocketInterval& times) {
+    const uint64_t replies = times.reply ? times.reply->count() : 0;
+    for (ReplyPartTimes& part : times.reply_parts) {
+      if (part.time && part.time->count() < replies)
+        part.time->record_n(0, replies - part.time->count());
+      for (auto histogram : {&part.with, &part.without, &part.mostly})
+        if (*histogram && (*histogram)->empty()) histogram->reset();
+    }
   }
 
   /// The sockets' own counts have every kind of drop, and miss what a socket dropped between the

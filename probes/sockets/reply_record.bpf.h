@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* The parts of a reply: from what its threads did to the distributions, and the slowest replies one
+ * by one. BPF side only; part of sockets.bpf.c.
+ */
+#ifndef TOPSPIN_PROBES_SOCKETS_REPLY_RECORD_BPF_H
+#define TOPSPIN_PROBES_SOCKETS_REPLY_RECORD_BPF_H
+
+__u64
+    slow_epoch; /* user space counts it up, and then reads the slowest replies of the one before */
+
+TOPSPIN_INLINE void add_cell(struct topspin_reply_cells* cells, __u32 index, __u64 value) {
+  index /= 4;
+  if (index >= TOPSPIN_REPLY_CELLS) return; /* never; the verifier wants to be sure */
+  cells->cells[index]++;
+  cells->sum += value;
+  if (value > cells->max) cells->max = value;
+}
+
+/* ---- what is known when a request is read ---- */
+
+/* From `times`, of the thread that read it, from ready to read. */
+TOPSPIN_INLINE void note_unread(struct request* request, const struct reply_times* times) {
+  const __u64* parts = times->parts;
+  __u64 asleep_ns = 0;
+  __u32 part;
+  for (part = TOPSPIN_INSIDE_ASLEEP; part < TOPSPIN_REPLY_PARTS; part++) asleep_ns += parts[part];
+  request->stopped_ns = parts[TOPSPIN_INSIDE_ASLEEP + TOPSPIN_BLOCKED_BY_STOPPED];
+  request->asleep_ns = asleep_ns - request->stopped_ns;
+  request->queued_ns = parts[TOPSPIN_INSIDE_QUEUED];
+  request->unknown_ns = parts[TOPSPIN_INSIDE_UNKNOWN];
+}
+
+/* A UDP socket keeps 16 bits of each, of which this is the value of one: at most 1/65,536 of the
+ * wait. */
+TOPSPIN_INLINE __u32 unread_shift(__u64 wait_ns) {
+  __u64 rest = wait_ns >> 16;
+  __u32 shift, more;
+  if (!rest) return 0;
+  shift = bit_if_above(rest, 0xffff, 4);
+  rest >>= shift;
+  more = bit_if_above(rest, 0xff, 3);
+  rest >>= more, shift |= more;
+  more = bit_if_above(rest, 0xf, 2);
+  rest >>= more, shift |= more;
+  more = bit_if_above(rest, 0x3, 1);
+  rest >>= more, shift |= more;
+  return (shift + (__u32)(rest >> 1) + 1) & 63;
+}
+
+/* ---- what is known when its reply was sent ---- */
+
+/* What the sending thread, the current one, did from read to sent. If another thread read the
+ * request, nobody sees when this one took it up. It is taken to be at it from the end of its first
+ * sleep since it was read, or since it last read or sent anything else; if it has not slept since,
+ * from that last turn on. What is before that is between threads, but for waits for a CPU. */
+TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched_thread* thread,
+                                struct topspin_socket_cpu* cpu, const struct request* request,
+                                __u64 sent_ns) {
+  struct reply_times* times = &thread->times;
+  __u64 read_ns = request->read_ns, turn_ns = thread->turn_ns, own_ns, queued_ns, between_ns;
+  if (request->reader == (__u32)task->pid) {
+    look_back(task, thread, cpu, read_ns, sent_ns);
+    return;
+  }
+  if (sent_ns <= read_ns) {
+    look_back(task, thread, cpu, read_ns, read_ns);
+    return;
+  }
+  own_ns = turn_ns > read_ns && turn_ns < sent_ns ? turn_ns : read_ns;
+  look_back(task, thread, cpu, own_ns, sent_ns);
+  if (times->first_woken_ns && times->first_woken_ns < sent_ns)
+    own_ns = times->first_woken_ns;
+  else if (own_ns == read_ns)
+    own_ns = sent_ns;
+  look_back(task, thread, cpu, read_ns, own_ns);
+  queued_ns = times->parts[TOPSPIN_INSIDE_QUEUED];
+  look_back(task, thread, cpu, own_ns, sent_ns);
+  between_ns = own_ns - read_ns;
+  times->parts[TOPSPIN_INSIDE_QUEUED] += queued_ns;
+  times->parts[TOPSPIN_INSIDE_BETWEEN] = between_ns > queued_ns ? between_ns - queued_ns : 0;
+}
+
+/* Records one part: those from read to sent, the last first, and then those from ready to read. The
+ * first of each is what the others leave. */
+static long record_part(__u32 step, struct reply_times** reply) {
+  struct reply_times* times = *reply;
+  __u32 number = TOPSPIN_REPLY_PARTS - 1 - step;
+  struct topspin_socket_cpu* cpu;
+  struct topspin_reply_part* part;
+  __u64 ns;
+  if (number >= TOPSPIN_REPLY_PARTS) return 1; /* never */
+  ns = times->parts[number];
+  if (number == TOPSPIN_INSIDE_ON_CPU || number == TOPSPIN_UNREAD_BUSY || ns > times->left_ns)
+    ns = times->left_ns;
+  times->left_ns -= ns;
+  if (number == TOPSPIN_INSIDE_ON_CPU) times->left_ns = times->unread_ns;
+  times->parts[number] = ns;
+  if (!ns) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 1; /* never */
+  part = &cpu->parts[number];
+  add_cell(&part->time, histogram_index(ns), ns);
+  if (times->total_ns < TOPSPIN_TAIL_REPLY_NS) return 0;
+  add_cell(&part->with, times->total_index, times->total_ns);
+  add_cell(&part->without, histogram_index(times->total_ns - ns), times->total_ns - ns);
+  if (ns > times->longest_ns) {
+    times->longest_ns = ns;
+    times->longest = number;
+  }
+  return 0;
+}
+
+/* `times` has the parts from read to sent. Afterwards it has all. */
+TOPSPIN_INLINE void record_reply(struct reply_times* times, struct topspin_socket_cpu* cpu,
+                                 const struct request* request, __u64 sent_ns) {
+  __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
+  __u64 unread_ns = request->read_ns - request->ready_ns;
+  __u64 unread_queued_ns, queued_ns;
+  times->parts[TOPSPIN_UNREAD_QUEUED] = request->queued_ns;
+  times->parts[TOPSPIN_UNREAD_ASLEEP] = request->asleep_ns;
+  times->parts[TOPSPIN_UNREAD_STOPPED] = request->stopped_ns;
+  times->parts[TOPSPIN_UNREAD_UNKNOWN] = request->unknown_ns;
+  times->left_ns = sent_after_ns;
+  times->unread_ns = unread_ns;
+  times->total_ns = unread_ns + sent_after_ns;
+  times->total_index = histogram_index(times->total_ns);
+  times->longest_ns = 0;
+  bpf_loop(TOPSPIN_REPLY_PARTS, record_part, &times, 0);
+  record_at(&cpu->reply, times->total_index, times->total_ns);
+  if (times->longest_ns && times->longest < TOPSPIN_REPLY_PARTS)
+    add_cell(&cpu->parts[times->longest].mostly, times->total_index, times->total_ns);
+  unread_queued_ns = times->parts[TOPSPIN_UNREAD_QUEUED];
+  queued_ns = times->parts[TOPSPIN_INSIDE_QUEUED];
+  record(&cpu->reply_socket, unread_ns - unread_queued_ns);
+  record(&cpu->reply_cpu_queue, unread_queued_ns + queued_ns);
+  record(&cpu->reply_runtime, sent_after_ns - queued_ns);
+}
+
+/* ---- the slowest replies ---- */
+
+static long find_least(__u32 step, struct topspin_slowest** slowest) {
+  struct topspin_slowest* kept = *slowest;
+  __u64 total_ns = kept->replies[step & (TOPSPIN_SLOW_REPLIES - 1)].total_ns;
+  if (total_ns >= kept->least_ns) return 0;
+  kept->least_ns = total_ns;
+  kept->least = step;
+  return 0;
+}
+
+/* To whom the current call sends, if it says so: the system call in progress is a sendto, or a
+ * sendmsg. */
+TOPSPIN_INLINE void read_destination(struct task_struct* task, struct topspin_slow_reply* reply) {
+  const struct pt_regs* regs = (const struct pt_regs*)bpf_task_pt_regs(task);
+  long number = SYSCALL_NUMBER(regs);
+  const void* at = NULL;
+  struct {
+    __u16 family;
+    __be16 port;
+    __be32 ip4; /* of IPv6: the flow's label */
+    __u8 ip6[16];
+  } name = {};
+  if (task->flags & PF_IO_WORKER) return;
+  if (number == sendto_number)
+    at = (const void*)SYSCALL_FIFTH_ARGUMENT(regs);
+  else if (number == sendmsg_number)
+    bpf_probe_read_user(&at, sizeof(at), (const void*)SYSCALL_SECOND_ARGUMENT(regs));
+  if (!at || bpf_probe_read_user(&name, 8, at)) return;
+  if (name.family == AF_INET) {
+    __builtin_memcpy(reply->remote, &name.ip4, sizeof(name.ip4));
+  } else if (name.family == AF_INET6) {
+    if (bpf_probe_read_user(name.ip6, sizeof(name.ip6), at + 8)) return;
+    __builtin_memcpy(reply->remote, name.ip6, sizeof(name.ip6));
+  } else {
+    return;
+  }
+  reply->remote_port = bpf_ntohs(name.port);
+}
+
+TOPSPIN_INLINE void describe_socket(struct sock* sk, struct topspin_slow_reply* reply) {
+  bool is_ipv6 = sk->__sk_common.skc_family == AF_INET6;
+  reply->protocol = sk->sk_protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
+  reply->ip_version = is_ipv6 ? 6 : 4;
+  reply->local_port = sk->__sk_common.skc_num;
+  reply->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
+  __builtin_memset(reply->local, 0, sizeof(reply->local));
+  __builtin_memset(reply->remote, 0, sizeof(reply->remote));
+  if (is_ipv6) {
+    BPF_CORE_READ_INTO(&reply->local, sk, __sk_common.skc_v6_rcv_saddr);
+    BPF_CORE_READ_INTO(&reply->remote, sk, __sk_common.skc_v6_daddr);
+  } else {
+    BPF_CORE_READ_INTO((__be32*)reply->local, sk, __sk_common.skc_rcv_saddr);
+    BPF_CORE_READ_INTO((__be32*)reply->remote, sk, __sk_common.skc_daddr);
+  }
+}
+
+/* Keeps the reply that `times` describes if it is one of the slowest of this CPU and epoch: beyond
+ * the first ones of an epoch that costs a comparison, for all but the tail. `sender` is the current
+ * thread; NULL: it was another one. */
+TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin_socket_cpu* cpu,
+                                 struct sock* sk, const struct request* request,
+                                 struct task_struct* sender) {
+  __u64 epoch = *(volatile __u64*)&slow_epoch;
+  struct topspin_slowest* kept = &cpu->slowest[epoch & 1];
+  struct topspin_slow_reply* reply;
+  bool full = kept->epoch == epoch && kept->used == TOPSPIN_SLOW_REPLIES;
+  if (full && times->total_ns <= kept->least_ns) return;
+  if (__sync_val_compare_and_swap(&kept->busy, 0, 1)) return; /* preempted in the midst of this */
+  if (kept->epoch != epoch) kept->used = 0;
+  kept->epoch = epoch;
+  reply = &kept->replies[(full ? kept->least : kept->used) & (TOPSPIN_SLOW_REPLIES - 1)];
+  reply->ready_ns = request->ready_ns;
+  reply->total_ns = times->total_ns;
+  __builtin_memcpy(reply->parts, times->parts, sizeof(reply->parts));
+  describe_socket(sk, reply);
+  reply->reader_tid = request->reader;
+  reply->sender_tid = 0;
+  reply->sender[0] = 0;
+  if (sender) {
+    reply->sender_tid = sender->pid;
+    bpf_probe_read_kernel_str(reply->sender, sizeof(reply->sender), sender->comm);
+    if (!reply->remote_port) read_destination(sender, reply);
+  }
+  if (!full) kept->used++;
+  if (kept->used == TOPSPIN_SLOW_REPLIES) {
+    kept->least_ns = ~0ULL;
+    bpf_loop(TOPSPIN_SLOW_REPLIES, find_least, &kept, 0);
+  }
+  __sync_lock_test_and_set(&kept->busy, 0);
+}
+
+#endif

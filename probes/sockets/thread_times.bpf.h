@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What a thread of the subject did between two moments: the times that it was off a CPU, by reason.
+ * BPF side only; part of sockets.bpf.c.
+ */
+#ifndef TOPSPIN_PROBES_SOCKETS_THREAD_TIMES_BPF_H
+#define TOPSPIN_PROBES_SOCKETS_THREAD_TIMES_BPF_H
+
+#define RECENT_PERIODS 64
+
+/* A time off the CPU: asleep, and then waiting for one; or preempted, and waiting for one. */
+struct off_period {
+  __u64 end_ns;
+  __u64 queued_ns; /* of it, in which the thread waited for a CPU: its end */
+  __u64 away;      /* what was before that, in ns << 8 | the part (TOPSPIN_INSIDE_) that it is */
+};
+
+/* What a thread did from one moment to another: the parts from TOPSPIN_INSIDE_QUEUED on. The rest
+ * of that time it was on a CPU. What follows them is record_reply()'s. */
+struct reply_times {
+  __u64 from_ns;
+  __u64 to_ns;
+  __u64 covered_ns;     /* what was before is not known yet */
+  __u64 first_woken_ns; /* the end of the first sleep that ends within; 0: there is none */
+  __u64 parts[TOPSPIN_REPLY_PARTS];
+  __u64 left_ns;
+  __u64 unread_ns;
+  __u64 total_ns;
+  __u64 longest_ns;
+  __u32 longest;
+  __u32 total_index;
+};
+
+struct topspin_watched_thread {
+  __u32 member;
+  __u32 periods;        /* in the ring, ever */
+  __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
+  __u64 waited_ns;      /* BY_CLOCK: the scheduler probe's sum after the wait that ended there;
+                           BY_RUN_DELAY: the kernel's sum before it */
+  __u64 source;         /* whose sum that is */
+  __u64 switches;       /* that the kernel has counted out of it when it was switched in */
+  __u64 turn_ns;        /* when it last read a request or sent a reply */
+  __u64 read_ns;        /* when it last read a request */
+  __u64 sums[TOPSPIN_REPLY_PARTS];         /* of all periods, by part */
+  __u64 sums_at_read[TOPSPIN_REPLY_PARTS]; /* as they were at read_ns */
+  struct reply_times times;                /* where the programs in its own calls compute */
+  struct off_period recent[RECENT_PERIODS];
+};
+
+#include "probes/bpf/subject_thread.bpf.h"
+
+/* The scheduler probe's, if it stands on tp_btf: user space puts its map in the place of this one.
+ * Its program on sched_switch was attached before ours, and so runs before. */
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread);
+} scheduler_threads SEC(".maps");
+
+const volatile __u32 scheduler_threads_shared = 0;
+
+/* BY_RUN_DELAY knows waits for a CPU alone, not when a thread slept. */
+enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
+
+TOPSPIN_INLINE void remember_period(struct topspin_watched_thread* thread, __u64 end_ns,
+                                    __u64 queued_ns, __u64 away_ns, __u32 part) {
+  struct off_period* period = &thread->recent[thread->periods & (RECENT_PERIODS - 1)];
+  if (part >= TOPSPIN_REPLY_PARTS) return; /* never */
+  period->end_ns = end_ns;
+  period->queued_ns = queued_ns;
+  period->away = away_ns << 8 | part;
+  thread->sums[TOPSPIN_INSIDE_QUEUED] += queued_ns;
+  thread->sums[part] += away_ns;
+  thread->periods++;
+}
+
+/* The wait that ended in the first switch to a thread that we see: there is no sum of before to
+ * take from the scheduler probe's. Its stamps say it, unless a switch was hidden. */
+TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
+  __u64 begin_ns =
+      measured->queued_ns > measured->left_ns ? measured->queued_ns : measured->left_ns;
+  if (!begin_ns || measured->recover || measured->arrival_ns <= begin_ns) return 0;
+  return measured->arrival_ns - begin_ns;
+}
+
+/* The scheduler probe has just noted that the thread runs. Where the kernel has counted another
+ * switch out of it than the one that the probe knows, or the probe knows none, what it did since
+ * it last ran is not known. */
+TOPSPIN_INLINE void switched_in_by_clock(struct topspin_watched_thread* thread,
+                                         const struct topspin_thread* measured, __u64 switches) {
+  __u64 end_ns = measured->arrival_ns, begin_ns = measured->left_ns;
+  __u32 part = TOPSPIN_INSIDE_ASLEEP + measured->blocked_by;
+  bool hidden = measured->recover;
+  __s64 queued_ns, off_ns;
+  if (thread->source == BY_CLOCK) {
+    queued_ns = measured->times.wait_ns - thread->waited_ns;
+    hidden |= switches != thread->switches + 1;
+    if (hidden) begin_ns = thread->switched_in_ns;
+  } else {
+    queued_ns = first_wait_ns(measured);
+    if (hidden || !begin_ns) begin_ns = end_ns - queued_ns;
+  }
+  off_ns = end_ns - begin_ns;
+  if (off_ns < 0) off_ns = 0; /* clocks of two CPUs, a few ns apart */
+  if (queued_ns < 0) queued_ns = 0;
+  if (queued_ns > off_ns) queued_ns = off_ns;
+  if (hidden || measured->blocked_by >= TOPSPIN_BLOCKED_BYS) part = TOPSPIN_INSIDE_UNKNOWN;
+  remember_period(thread, end_ns, queued_ns, off_ns - queued_ns, part);
+  thread->waited_ns = measured->times.wait_ns;
+  thread->source = BY_CLOCK;
+  thread->switched_in_ns = end_ns;
+}
+
+/* The kernel adds a wait to run_delay only after us, so of that the wait before is taken; and what
+ * ended idling or was preempted for is not in it at all. */
+TOPSPIN_INLINE void switched_in_by_run_delay(struct topspin_watched_thread* thread,
+                                             struct task_struct* task) {
+  __u64 waited_ns = task->sched_info.run_delay;
+  if (thread->source == BY_RUN_DELAY && waited_ns > thread->waited_ns)
+    remember_period(thread, thread->switched_in_ns, waited_ns - thread->waited_ns, 0,
+                    TOPSPIN_INSIDE_UNKNOWN);
+  thread->waited_ns = waited_ns;
+  thread->source = BY_RUN_DELAY;
+  thread->switched_in_ns = bpf_ktime_get_ns();
+}
+
+SEC("tp_btf/sched_switch")
+int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next) {
+  struct topspin_watched_thread* thread = member(next);
+  struct topspin_thread* measured = NULL;
+  __u64 switches;
+  if (!thread) return 0;
+  switches = next->nvcsw + next->nivcsw;
+  if (scheduler_threads_shared) measured = bpf_task_storage_get(&scheduler_threads, next, NULL, 0);
+  if (measured && measured->member == TOPSPIN_MEMBER)
+    switched_in_by_clock(thread, measured, switches);
+  else
+    switched_in_by_run_delay(thread, next);
+  thread->switches = switches;
+  return 0;
+}
+
+/* The current thread, if it is the subject's. The kernel threads of its io_uring are so too, though
+ * no fork tells of them. */
+TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
+  struct topspin_watched_thread* thread = member(task);
+  if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
+  return join(task);
+}
+
+TOPSPIN_INLINE __u64 overlap(__u64 begin_ns, __u64 end_ns, const struct reply_times* times) {
+  if (begin_ns < times->from_ns) begin_ns = times->from_ns;
+  if (end_ns > times->to_ns) end_ns = times->to_ns;
+  return end_ns > begin_ns ? end_ns - begin_ns : 0;
+}
+
+/* Adds one period: the latest first. */
+static long add_period(__u32 step, struct topspin_watched_thread** current) {
+  struct topspin_watched_thread* thread = *current;
+  struct reply_times* times = &thread->times;
+  const struct off_period* period;
+  __u64 begin_ns, woken_ns, away_ns;
+  __u32 part;
+  if (step >= thread->periods) return 1;
+  period = &thread->recent[(thread->periods - 1 - step) & (RECENT_PERIODS - 1)];
+  if (period->end_ns <= times->from_ns) {
+    times->covered_ns = times->from_ns;
+    return 1;
+  }
+  away_ns = period->away >> 8;
+  woken_ns = period->end_ns - period->queued_ns;
+  begin_ns = woken_ns - away_ns;
+  times->parts[TOPSPIN_INSIDE_QUEUED] += overlap(woken_ns, period->end_ns, times);
+  part = period->away & 0xff;
+  if (part >= TOPSPIN_REPLY_PARTS) return 1; /* never */
+  times->parts[part] += overlap(begin_ns, woken_ns, times);
+  if (away_ns && woken_ns > times->from_ns) times->first_woken_ns = woken_ns;
+  times->covered_ns = begin_ns > times->from_ns ? begin_ns : times->from_ns;
+  return begin_ns <= times->from_ns;
+}
+
+/* BY_RUN_DELAY: the wait that ended in the last switch is in the kernel's sum by now. All but waits
+ * is not known. */
+TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
+                                             struct topspin_watched_thread* thread) {
+  struct reply_times* times = &thread->times;
+  __u64 whole_ns = times->to_ns - times->from_ns, queued_ns;
+  if (thread->source == BY_RUN_DELAY && task->sched_info.run_delay > thread->waited_ns)
+    times->parts[TOPSPIN_INSIDE_QUEUED] +=
+        overlap(thread->switched_in_ns - (task->sched_info.run_delay - thread->waited_ns),
+                thread->switched_in_ns, times);
+  queued_ns = times->parts[TOPSPIN_INSIDE_QUEUED];
+  times->parts[TOPSPIN_INSIDE_UNKNOWN] = whole_ns > queued_ns ? whole_ns - queued_ns : 0;
+}
+
+/* Fills the parts of `thread->times`: what the thread, the current one, did from one moment to
+ * another, which is about now. */
+TOPSPIN_INLINE void look_back(struct task_struct* task, struct topspin_watched_thread* thread,
+                              struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
+  struct reply_times* times = &thread->times;
+  __u32 part;
+  __builtin_memset(times->parts, 0, sizeof(times->parts));
+  times->first_woken_ns = 0;
+  times->from_ns = from_ns;
+  times->to_ns = to_ns;
+  times->covered_ns = to_ns;
+  if (to_ns <= from_ns) return;
+  bpf_loop(RECENT_PERIODS, add_period, &thread, 0);
+  if (times->covered_ns > from_ns && thread->periods > RECENT_PERIODS) {
+    if (thread->read_ns == from_ns) { /* the sums reach further back than the ring */
+      for (part = TOPSPIN_INSIDE_QUEUED; part < TOPSPIN_REPLY_PARTS; part++)
+        times->parts[part] = thread->sums[part] - thread->sums_at_read[part];
+      times->covered_ns = from_ns;
+    } else {
+      cpu->splits_cut++;
+    }
+  }
+  if (thread->source != BY_CLOCK)
+    add_what_run_delay_knows(task, thread);
+  else
+    times->parts[TOPSPIN_INSIDE_UNKNOWN] += times->covered_ns - from_ns;
+}
+
+/* The current thread has read a request, now. */
+TOPSPIN_INLINE void note_read(struct topspin_watched_thread* thread, __u64 now_ns) {
+  thread->turn_ns = now_ns;
+  thread->read_ns = now_ns;
+  __builtin_memcpy(thread->sums_at_read, thread->sums, sizeof(thread->sums));
+}
+
+#endif
