@@ -67,6 +67,9 @@ struct Judgement {
   bool paired = false;               // two sides of stored runs: each run against its partner
   std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
   std::vector<Comparison> metrics;
+  std::vector<Comparison> causes;      // of two sides: what of the replies' time changed
+                                       // (cause_changes.h)
+  std::string why;                     // the same in one paragraph; empty: there are none
   std::vector<HistoryChange> changes;  // of history, in order of metric and index
   std::vector<SloOutcome> slos;
   std::optional<PairCount> pairs;           // of A/B

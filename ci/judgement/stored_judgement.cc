@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "ci/judgement/cause_changes.h"
 #include "ci/judgement/run_conditions.h"
 #include "ci/statistics/statistics.h"
 
@@ -39,6 +40,18 @@ void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun
   add("run_queue_latency_ns", [](const MeasuredRun& r) -> const Histogram* {
     return r.totals.run_queue_latency ? &*r.totals.run_queue_latency : nullptr;
   });
+}
+
+/// What of the replies' time changed.
+void add_causes(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
+                const std::vector<const MeasuredRun*>& b, Layout layout) {
+  const auto totals = [](const std::vector<const MeasuredRun*>& side) {
+    std::vector<const RunTotals*> of;
+    for (const MeasuredRun* run : side) of.push_back(&run->totals);
+    return of;
+  };
+  judgement.causes = cause_changes(totals(a), totals(b), layout, judgement.seed);
+  judgement.why = why_changed(judgement.causes);
 }
 
 /// How many pairs would decide every gating metric that is not decided yet.
@@ -237,6 +250,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   add_metrics(judgement, sides.a, sides.b, sides.layout, scheduler_gates, metrics);
   sorter.add_failed_runs(judgement);
   add_distributions(judgement, sides.a, sides.b);
+  add_causes(judgement, sides.a, sides.b, sides.layout);
   conclude(judgement, strict);
   if (judged) {
     sorter.say(judgement, "is left out", "are left out");
@@ -283,6 +297,7 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
   add_metrics(judgement, a, b, Layout::kPaired, scheduler_gates, metrics);
   sorter.add_failed_runs(judgement);
   add_distributions(judgement, a, b);
+  add_causes(judgement, a, b, Layout::kPaired);
   conclude(judgement, strict);
   judgement.pairs = count_pairs(judgement, a.size());
   if (of_several_hosts(all)) {

@@ -157,6 +157,14 @@ RunTotals::RunTotals(const RunFold& fold)
   }
   if (const auto& s = fold.merged.sockets; s && s->socket_wait)
     socket_reads = s->socket_wait->count() + fold.merged.losses.socket_left_censored;
+  if (const auto& s = fold.merged.sockets; s && s->reply && s->reply->count() > 0) {
+    const auto replies = static_cast<double>(s->reply->count());
+    reply_ns = static_cast<double>(s->reply->sum()) / replies;
+    for (size_t i = 0; i < kReplyPartCount; ++i) {
+      if (const auto& part = s->reply_parts[i].time; part)
+        reply_part_ns[i] = static_cast<double>(part->sum()) / replies;
+    }
+  }
 }
 
 void RunTotals::set_load(const LoadResult& result) {

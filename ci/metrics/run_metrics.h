@@ -5,16 +5,21 @@
 // measured gives none. Pure over Samples; thread-agnostic.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "ci/metrics/metric.h"
 #include "core/run/load_result.h"
 #include "core/run/run_fold.h"
 
 namespace topspin {
+
+/// The number (docs/numbers.md) whose mean is RunTotals::reply_ns.
+inline constexpr std::string_view kReplyNumber = "reply_ns";
 
 /// What a run's ticks add up to, as far as its metrics need it.
 struct RunTotals {
@@ -33,6 +38,11 @@ struct RunTotals {
   uint64_t capture_drops = 0;  // by the kernel and by the interface
   // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
   std::optional<uint64_t> socket_reads;
+
+  // Of the replies that were split: how long one took on average, and each of its parts (by
+  // ReplyPart). Absent: none was.
+  std::optional<double> reply_ns;
+  std::array<std::optional<double>, kReplyPartCount> reply_part_ns;
 
   /// The result of a load that expects replies.
   struct Load {

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "ci/judgement/cause_changes.h"
 #include "report/json/reports.h"
 #include "report/json/values.h"
 #include "report/model/settled_verdict.h"
@@ -168,6 +169,19 @@ std::string judgement_json(const Judgement& judgement) {
   json["metrics"] = Json::array();
   for (const Comparison& c : judgement.metrics)
     json["metrics"].push_back(metric_json(judgement, c));
+  json["why"] = text_or_null(judgement.why);
+  json["causes"] = Json::array();
+  for (const Comparison& c : judgement.causes) {
+    json["causes"].push_back({{"number", c.metric.name},
+                              {"label", cause_label(c.metric.name)},
+                              {"a_ns_a_reply", json_or_null(c.a)},
+                              {"b_ns_a_reply", json_or_null(c.b)},
+                              {"change_ns", json_or_null(c.change)},
+                              {"ci_low_ns", json_or_null(c.ci_low)},
+                              {"ci_high_ns", json_or_null(c.ci_high)},
+                              {"q", json_or_null(c.q)},
+                              {"changed", has_changed(c)}});
+  }
   if (judgement.mode == "history") {
     json["changes"] = Json::array();
     for (const HistoryChange& c : judgement.changes) json["changes"].push_back(change_json(c));

@@ -24,6 +24,7 @@ struct Entry {
 /// leaves out where there is no room.
 constexpr Entry kSections[] = {
     {"comparison", "Comparison", comparison},
+    {"changed", "What changed", changed},
     {"history", "History", history},
     {"rules", "Rules", rules},
     {"timeline", "Over time", over_time, Fold::kWhereShort},
@@ -78,6 +79,7 @@ Document judgement(const Judgement& judgement) {
     add(document, "history", "Changes of level", changes_of(judgement));
   } else {
     add(document, "comparison", "Comparison", comparison_of(judgement));
+    add(document, "changed", "What changed", causes_of_change(judgement));
     add(document, "distributions", "Distributions", distributions_of(judgement), Fold::kWhereShort);
   }
   return document;

@@ -14,6 +14,7 @@ namespace topspin::sections {
 using Blocks = std::vector<document::Block>;
 
 Blocks comparison(const ReportPage& page);
+Blocks changed(const ReportPage& page);
 Blocks history(const ReportPage& page);
 Blocks rules(const ReportPage& page);
 Blocks over_time(const ReportPage& page);
@@ -31,6 +32,7 @@ Blocks all_numbers(const ReportPage& page);
 
 // Of a judgement alone.
 Blocks comparison_of(const Judgement& judgement);
+Blocks causes_of_change(const Judgement& judgement);
 Blocks changes_of(const Judgement& judgement);
 Blocks distributions_of(const Judgement& judgement);
 

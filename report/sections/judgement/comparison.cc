@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "ci/judgement/cause_changes.h"
+#include "core/base/text.h"
 #include "report/model/settled_verdict.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
@@ -69,6 +71,42 @@ Blocks comparison_of(const Judgement& judgement) {
                         "for information and decides nothing. Seed {}.",
                         words(fmt::format("{}", judgement.seed)))},
           std::move(table)};
+}
+
+namespace {
+
+/// "+13.2us": by how much a reply takes longer.
+Span longer_by(const std::optional<double>& ns) {
+  if (!ns || !std::isfinite(*ns)) return absent();
+  return words(
+      fmt::format("{}{}", *ns < 0 ? "-" : "+", format_duration(std::llround(std::abs(*ns)))));
+}
+
+Cell longer_interval(const Comparison& c) {
+  if (!c.ci_low || !c.ci_high) return absent();
+  return say("{} to {}", longer_by(c.ci_low), longer_by(c.ci_high));
+}
+
+}  // namespace
+
+Blocks causes_of_change(const Judgement& judgement) {
+  if (judgement.causes.empty()) return {};
+  Table table;
+  table.columns = columns({"Part of a reply", "A", "B", "Change", "95% interval", "-q"});
+  for (const Comparison& c : judgement.causes) {
+    table.rows.push_back({{words(cause_label(c.metric.name)), duration(c.a), duration(c.b),
+                           has_changed(c) ? strong(longer_by(c.change)) : longer_by(c.change),
+                           longer_interval(c), probability_of(c.q)}});
+  }
+  return {Paragraph{say("{}. Times are means over all replies of a run, in the server: the parts "
+                        "add up to the whole. q is the share of false discoveries among these.",
+                        judgement.why)},
+          std::move(table)};
+}
+
+Blocks changed(const ReportPage& page) {
+  if (!page.judgement || page.judgement->mode == "history") return {};
+  return causes_of_change(*page.judgement);
 }
 
 Blocks distributions_of(const Judgement& judgement) {

@@ -154,6 +154,9 @@ TopVerdict judgement_verdict(const Judgement& judgement) {
     case Verdict::kInvalid: top = {Tone::kBad, "Invalid", "These runs must not be judged."}; break;
   }
   top.reasons = judgement.reasons;
+  // Right behind what failed.
+  if (judgement.verdict == Verdict::kFail && !judgement.why.empty() && !top.reasons.empty())
+    top.reasons.insert(top.reasons.begin() + 1, "why: " + judgement.why);
   for (const std::string& difference : judgement.not_comparable)
     top.reasons.push_back("not comparable: " + difference);
   return top;
