@@ -31,6 +31,8 @@ std::vector<TabSpan> tab_spans(int width) {
     spans.clear();
     int x = 0;
     for (const Screen* screen : screens()) {
+      // The footer has the keys of Help and the menu too.
+      if (style == TabStyle::kTight && screen->is_overlay) continue;
       std::string key = style == TabStyle::kTight ? "" : " ";
       append_utf8(key, screen->key);
       if (style <= TabStyle::kShort) key += ' ';
@@ -41,11 +43,6 @@ std::vector<TabSpan> tab_spans(int width) {
       const int cells = text_width(key) + text_width(name);
       spans.push_back({screen, x, cells, std::move(key), std::move(name)});
       x += cells;
-    }
-    if (style == TabStyle::kTight && x == width + 1) {  // the gap after the last
-      spans.back().name.pop_back();
-      --spans.back().width;
-      --x;
     }
     if (x <= width) break;
   }

@@ -47,6 +47,7 @@ const std::vector<GoldenCase>& cases() {
       {"names", "flows", false, false, Grouping::kNone, false, true},
       {"processes", "processes"},
       {"numbers", "numbers"},
+      {"slowest", "slowest"},
       {"menu", "menu"},
       {"help", "help"},
   };

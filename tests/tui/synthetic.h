@@ -248,6 +248,26 @@ struct Synthetic {
     }
   }
 
+  void add_slowest(Sample& sample, uint64_t tick) const {
+    if (tick % 9 != 4) return;
+    SlowReply reply;
+    reply.protocol = kProtocolTcp;
+    reply.ip_version = ipv6 ? 6 : 4;
+    reply.local = server();
+    reply.remote = client(tick % 30);
+    reply.reader_tid = 4242;
+    reply.sender_tid = 4243;
+    reply.sender = hostile ? "wr\x1b[31mite\u202e" : "worker-1";
+    const auto put = [&](ReplyPart part, uint64_t ns) {
+      reply.parts[static_cast<size_t>(part)] = ns;
+      reply.total_ns += ns;
+    };
+    put(ReplyPart::kFutex, 6'000'000 + mix(tick) % 40'000'000);
+    put(ReplyPart::kOnCpu, 500'000 + mix(tick * 3) % 1'000'000);
+    put(ReplyPart::kUnreadBusy, mix(tick * 5) % 60'000'000);
+    sample.slowest_replies = {reply};
+  }
+
   void add_sockets(Sample& sample, uint64_t tick) const {
     SocketInterval sockets;
     Histogram accept, wait, unread, queue, runtime;
@@ -267,6 +287,7 @@ struct Synthetic {
     sockets.syn_drops = 0;
     sockets.udp_drops = tick > 20 && tick < 30 ? 2 : 0;
     sample.sockets = std::move(sockets);
+    add_slowest(sample, tick);
     SocketRow listen;
     listen.cookie = 11;
     listen.protocol = kProtocolTcp;

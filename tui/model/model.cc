@@ -107,6 +107,7 @@ void Model::add(const Sample& sample) {
   drop_threads();
   add_syscalls(sample);
   add_sockets(sample);
+  add_slowest(sample);
 }
 
 void Model::add_flows(const Sample& sample) {
@@ -241,6 +242,18 @@ void Model::add_syscalls(const Sample& sample) {
     at->changed_tick = tick_;
     at->row = row;
   }
+}
+
+void Model::add_slowest(const Sample& sample) {
+  if (sample.slowest_replies.empty()) return;
+  for (const SlowReply& reply : sample.slowest_replies) {
+    slowest_replies_.push_back(reply);
+    slowest_replies_.back().tick = tick_;
+  }
+  std::stable_sort(slowest_replies_.begin(), slowest_replies_.end(),
+                   [](const SlowReply& a, const SlowReply& b) { return a.total_ns > b.total_ns; });
+  if (slowest_replies_.size() > limits_.max_slow_replies)
+    slowest_replies_.resize(limits_.max_slow_replies);
 }
 
 void Model::add_sockets(const Sample& sample) {

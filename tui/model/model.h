@@ -35,6 +35,7 @@ struct ModelLimits {
   size_t max_flow_rows = 1'000'000;  // later flows have no row until there is room
   size_t max_thread_rows = 65'536;
   size_t max_socket_rows = 65'536;
+  size_t max_slow_replies = 200;
   uint64_t ended_linger_ticks = 10;         // an ended flow or thread stays so long
   int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for so long goes; 0: never
 };
@@ -128,6 +129,8 @@ class Model {
   const OwnerTable& owners() const { return owners_; }
   /// By number.
   const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
+  /// The slowest of all ticks, the slowest first.
+  const std::vector<SlowReply>& slowest_replies() const { return slowest_replies_; }
   /// By cookie.
   const std::vector<SocketEntry>& sockets() const { return sockets_; }
 
@@ -172,6 +175,7 @@ class Model {
   void drop_threads();
   void add_syscalls(const Sample& sample);
   void add_sockets(const Sample& sample);
+  void add_slowest(const Sample& sample);
 
   ModelLimits limits_;
   TickHistory history_;
@@ -199,6 +203,7 @@ class Model {
   LossInterval losses_total_;
   Sample last_, whole_;
   RecentTicks recent_ticks_;
+  std::vector<SlowReply> slowest_replies_;
 };
 
 }  // namespace topspin

@@ -7,10 +7,10 @@
 #include "core/base/check.h"
 #include "tui/views.h"
 
-#define TOPSPIN_SCREENS(line)                                                                \
-  line(flows) line(scheduler) line(resources) line(timeline) line(liveness) line(losses)     \
-      line(syscalls) line(sockets) line(interfaces) line(processes) line(numbers) line(why) line(menu) \
-          line(help)
+#define TOPSPIN_SCREENS(line)                                                               \
+  line(flows) line(scheduler) line(resources) line(timeline) line(liveness) line(losses)    \
+      line(syscalls) line(sockets) line(interfaces) line(processes) line(numbers) line(why) \
+          line(slowest) line(menu) line(help)
 
 namespace topspin {
 

@@ -64,11 +64,22 @@ struct SocketsPage {
   int height(int width, size_t sockets) const;
 };
 
+/// Of the parts of replies, those that there were; what the tail would be without each stands in
+/// reports.
+bool is_shown(const RegisteredNumber& number, const Histogram* waits) {
+  if (waits == nullptr) return false;
+  const std::string_view name = number.name;
+  for (const std::string_view of_tail : {"reply_with_", "reply_without_", "reply_mostly_"})
+    if (name.starts_with(of_tail)) return false;
+  return !name.starts_with("reply_") || waits->sum() > 0;
+}
+
 SocketsPage::SocketsPage(const Model& model) {
   if (model.history().empty()) return;
   const auto all = numbers_of_probe("sockets", kRefusals);
   for (const RegisteredNumber* number : all) {
-    if (number->histogram && number->histogram(model.last()) != nullptr) waits.push_back(number);
+    if (number->histogram && is_shown(*number, number->histogram(model.last())))
+      waits.push_back(number);
   }
   const std::span list(all);
   refusals = number_cells(list.first(kRefusals.size()), model);
@@ -92,7 +103,7 @@ int SocketsPage::height(int width, size_t sockets) const {
 int draw_waits(Grid& grid, Area area, std::span<const RegisteredNumber* const> waits,
                const Sample& last) {
   if (waits.empty()) return 0;
-  const int name_width = std::clamp(area.width - 30, 12, 34);
+  const int name_width = std::clamp(area.width - 30, 12, 40);
   NumberTable table(grid, area, name_width, kLatencyColumns);
   table.draw_titles("in the last tick", std::nullopt, false);
   int row = 0;

@@ -40,11 +40,11 @@ void add_wrapped(std::vector<WhyLine>& lines, std::string_view label, std::strin
   }
 }
 
-constexpr int kLabelWidth = 12;
+constexpr int kWhyLabelWidth = 12;
 
 std::vector<WhyLine> why_lines(const Model& model, int width) {
   std::vector<WhyLine> lines;
-  const int room = std::max(width - kLabelWidth - 1, 20);
+  const int room = std::max(width - kWhyLabelWidth - 1, 20);
   size_t number = 0;
   for (const CauseText& cause : model.scene.causes) {
     if (number > 0) lines.push_back({});
@@ -69,8 +69,8 @@ static void draw_why(Grid& grid, Area area, const Model& model, const ViewState&
   for (uint64_t i = 0; i < rows && top + i < lines.size(); ++i) {
     const WhyLine& line = lines[top + i];
     const int y = area.y + static_cast<int>(i);
-    grid.put(area.x + 1, y, line.label, Role::kDim, std::min(kLabelWidth - 1, area.width - 1));
-    grid.put(area.x + 1 + kLabelWidth, y, line.text, line.role, area.width - kLabelWidth - 1);
+    grid.put(area.x + 1, y, line.label, Role::kDim, std::min(kWhyLabelWidth - 1, area.width - 1));
+    grid.put(area.x + 1 + kWhyLabelWidth, y, line.text, line.role, area.width - kWhyLabelWidth - 1);
   }
   if (lines.empty()) grid.put(area.x + 1, area.y, "no tick yet", Role::kDim, area.width - 1);
 }
