@@ -22,9 +22,9 @@
 #include "app/options/option_group.h"
 #include "app/version.h"
 #include "ci/run_selection.h"
-#include "core/text.h"
+#include "core/base/text.h"
 #include "load/load.h"
-#include "load/workload_type.h"
+#include "load/workloads/workload_type.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "capture/connection_filter.h"
-#include "core/sample.h"
+#include "capture/source/connection_filter.h"
+#include "core/tick/sample.h"
 #include "probes/owners/flow_owner.h"
 
 namespace topspin {

@@ -17,9 +17,9 @@
 #include <memory>
 #include <vector>
 
-#include "core/calls.h"
-#include "core/flow_owner.h"
-#include "core/sample.h"
+#include "core/flow/calls.h"
+#include "core/flow/flow_owner.h"
+#include "core/tick/sample.h"
 #include "probes/inet/socket_table.h"
 #include "probes/probe.h"
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <string>
 
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 #include "report/document/document.h"
 #include "report/markdown/markdown_text.h"
 #include "report/model/report_page.h"

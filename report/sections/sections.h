@@ -1,8 +1,8 @@
 // The reports for people as trees (report/document), built once for all formats. Pure.
 #pragma once
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"

@@ -1,5 +1,5 @@
 // Calls of the subject apart from requests to it, on sequences computed by hand.
-#include "capture/call_book.h"
+#include "capture/flows/call_book.h"
 
 #include <algorithm>
 #include <map>
@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "capture/flow_table.h"
+#include "capture/flows/flow_table.h"
 #include "tests/capture/times.h"
 
 namespace topspin {

@@ -1,5 +1,5 @@
 // Whether a filter shows a connection, for filters of many kinds.
-#include "capture/connection_filter.h"
+#include "capture/source/connection_filter.h"
 
 #include <gtest/gtest.h>
 

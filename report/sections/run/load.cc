@@ -1,7 +1,7 @@
 // What a load asked for and what became of it, stage by stage.
 #include <algorithm>
 
-#include "core/load_result.h"
+#include "core/run/load_result.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 
