@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "core/flow/calls.h"
 #include "core/flow/flow.h"
 #include "core/flow/packet_copy.h"
 
@@ -37,6 +38,9 @@ struct FlowTableOptions {
   /// super-packet. Without it an interface's MTU tells, which on `lo` is longer than any packet.
   std::optional<uint32_t> segment_bytes;
   bool count_payload = false;  // FlowRow::payload_bytes: costs 16 bytes more a flow
+  /// Tells calls of the subject from requests to it (core/flow/calls.h): costs a byte a flow.
+  /// nullptr: all are requests of others. Must outlive the tracker, and is asked on its thread.
+  SubjectParts* subject_parts = nullptr;
 };
 
 struct LiveOptions {
@@ -80,6 +84,8 @@ struct ClosedInterval {
   uint64_t changed_left = 0;  // changed flows for which there was no room; they come next time
   uint64_t rows_lost = 0;     // flows for whose last row there was no room
   int64_t ends_guessed = 0;   // FlowTable::take_ends_guessed()
+  std::optional<CallInterval> calls;  // FlowTable::take_calls()
+  std::vector<CalledRow> changed_called;
   std::vector<std::string> events;       // "interface lo went down", ...: for the timeline
   std::optional<std::string> interface;  // the capture moved to this one in the interval
 };

@@ -115,6 +115,8 @@ class IntervalCutter {
     closed.flows = table_->take_interval(end_ns);
     closed.number = number_of(end_ns);
     closed.ends_guessed = table_->take_ends_guessed();
+    closed.calls = table_->take_calls();
+    closed.changed_called = table_->take_changed_called();
     if (last) {
       const uint64_t left = table_->take_all_changed(closed.changed, last_rows_max_);
       closed.rows_lost = table_->take_rows_lost() + left;

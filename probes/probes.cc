@@ -56,6 +56,8 @@ class OpenProbes final : public Probes {
     return interval;
   }
 
+  const std::vector<int32_t>& processes() const override { return context_.processes; }
+
   std::vector<std::string> take_events() override { return std::exchange(context_.events, {}); }
   int event_fd() const override { return event_fd_.get(); }
   void handle_events() override {

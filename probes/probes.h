@@ -29,6 +29,9 @@ class Probes {
   /// What the probes measured since the previous call, or since open().
   virtual ProbeInterval take_interval() = 0;
 
+  /// The subject's processes, ascending, as of the last interval.
+  virtual const std::vector<int32_t>& processes() const = 0;
+
   /// Messages about the subject since the last call, one sentence each.
   virtual std::vector<std::string> take_events() = 0;
 

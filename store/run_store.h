@@ -176,6 +176,9 @@ class RunStore {
   /// Of a run with --stacks.
   virtual Status for_each_stack(const std::string& run_id,
                                 const std::function<void(const StackRow&)>& visit) = 0;
+  /// The addresses that the subject called, by number.
+  virtual Status for_each_called(const std::string& run_id,
+                                 const std::function<void(const CalledRow&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 

@@ -49,6 +49,7 @@ void Recording::arm_timer(int64_t monotonic_ns) const {
 void Recording::tick(int64_t due_ns) {
   ProbeInterval probes = probes_->take_interval();
   baseline_.apply(probes);
+  owners_->note_processes(probes_->processes());
   if (packet_file_)
     probes.losses.packets_unwritten = count_unwritten(packet_file_->unwritten_packets());
   const int64_t read_ns = probes.end_ns;
@@ -113,6 +114,14 @@ void Recording::drain_ticks() {
     for (const std::string& warning : headroom_.observe(sample))
       tell_event(sample.elapsed_ns, warning);
   }
+}
+
+void Recording::resolve_owners(Sample& sample) {
+  owners_->resolve(sample);
+  if (!hidden_) return;
+  const std::vector<OpenedConnection> opened = owners_->take_opened();
+  for (const std::string& sentence : hidden_->add(opened, sample))
+    tell_event(sample.elapsed_ns, sentence);
 }
 
 LossInterval Recording::store(const Sample& sample) {

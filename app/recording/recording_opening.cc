@@ -45,6 +45,10 @@ Status Recording::open() {
   FlowOwnerLimits limits;
   limits.walk_ns_per_resolve = std::min(limits.walk_ns_per_resolve, settings_.live.interval_ns / 5);
   owners_ = FlowOwners::open(settings_.subject, settings_.probes, limits);
+  if (owners_->knows_parts()) {
+    settings_.table.subject_parts = owners_.get();
+    hidden_.emplace(settings_.live.interface, settings_.live.filter);
+  }
   TOPSPIN_ASSIGN(tracker_, FlowTracker::open_live(settings_.live, settings_.table));
   if (!options_.packet_file.empty()) TOPSPIN_TRY(open_packets());
   timer_fd_.reset(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
@@ -114,8 +118,10 @@ void Recording::begin_counting() {
     const ProbeInterval before = probes_->take_interval();
     baseline_.take(before);
     start_ns_ = before.end_ns;
+    owners_->note_processes(probes_->processes());
     if (before.changed_threads.size() < settings_.probes.max_thread_rows_per_interval) break;
   }
+  owners_->look_around();
   first_self_ = read_self();
   next_due_ns_ = start_ns_ + settings_.live.interval_ns;
   if (settings_.duration_ns) end_ns_ = start_ns_ + *settings_.duration_ns;
@@ -127,7 +133,7 @@ void Recording::begin_ticks() {
   settings.first_self = first_self_;
   settings.folds = folds_;
   settings.reply_timeout_ns = settings_.table.reply_timeout_ns;
-  settings.resolve_owners = [this](Sample& sample) { owners_->resolve(sample); };
+  settings.resolve_owners = [this](Sample& sample) { resolve_owners(sample); };
   if (writer_) {
     settings.store = [this](const Sample& sample) { return store(sample); };
     // A screen is shown every row, and stores as many a tick as a recording without one.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "app/recording/hidden_connections.h"
 #include "app/recording/record_settings.h"
 #include "app/recording/recording.h"
 #include "app/recording/recording_state.h"
@@ -55,6 +56,7 @@ class Recording {
   RunInfo run_info(const ClockAnchor& anchor, const std::string& link_type) const;
   void begin_counting();
   void begin_ticks();
+  void resolve_owners(Sample& sample);
   void tell_missing_probes() const;
   void add_sources();
   Status start();
@@ -96,6 +98,7 @@ class Recording {
   std::optional<SubjectCommand> command_;
   std::unique_ptr<Probes> probes_;
   std::unique_ptr<FlowOwners> owners_;
+  std::optional<HiddenConnections> hidden_;  // nullopt: the subject's connections are not known
   std::unique_ptr<PacketFile> packet_file_;  // of -w; outlives the capture
   std::unique_ptr<FlowTracker> tracker_;     // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;

@@ -57,6 +57,8 @@ Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   sample.losses.evicted_flows = flows.flows.evicted_flows;
   sample.flows = std::move(flows.flows);
   sample.changed_flows = std::move(flows.changed);
+  sample.part<CallInterval>() = std::move(flows.calls);
+  sample.changed_called = std::move(flows.changed_called);
   return sample;
 }
 

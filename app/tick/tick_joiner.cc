@@ -18,6 +18,11 @@ void merge_later(ClosedInterval& whole, ClosedInterval&& later) {
   whole.changed_left = later.changed_left;
   whole.rows_lost += later.rows_lost;
   whole.ends_guessed += later.ends_guessed;
+  merge_number(NumberKind::kCount, whole.calls, later.calls);
+  // Rows as they stand: of an address in both, the later one is stored last.
+  whole.changed_called.insert(whole.changed_called.end(),
+                              std::make_move_iterator(later.changed_called.begin()),
+                              std::make_move_iterator(later.changed_called.end()));
 }
 
 /// The flows of an interval that the capture closed together with later ones, since all were

@@ -29,7 +29,7 @@ constexpr int64_t kPeriodMinNs = kNanosPerMilli;   // of a learned period
 /// Of payload: a segment as long as this, on a connection whose request is not answered yet, goes
 /// on with an upload.
 constexpr uint32_t kUploadSegmentBytes = 1200;
-constexpr uint16_t kHttpSwitchingProtocols = 101;
+constexpr uint16_t kHttpSwitchingProtocols = 101, kHttpServerError = 500;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
 /// A SYN may be sent again after so long: Linux doubles the gaps up to 120 s, and its timers may be
 /// late by a sixteenth. A half-open flow does not leave before.
@@ -240,7 +240,7 @@ bool may_be_goodbye(const HotRecord& flow, const ParsedPacket& p) {
 /// it.
 bool is_only_continue(const ParsedPacket& p) {
   constexpr uint32_t kContinueBytesMax = 64;  // 25, and a header or two
-  return p.http_informational == 100 && p.payload_bytes <= kContinueBytesMax;
+  return p.http_status == 100 && p.payload_bytes <= kContinueBytesMax;
 }
 
 /// Whether this end is a multicast group or the local network's broadcast address.
@@ -334,14 +334,17 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
                    MappedArray<PayloadRecord>::create(options.max_flows, Filling::kFromFront));
   }
   TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin, Filling::kEverywhere));
+  TOPSPIN_ASSIGN(auto calls, CallBook::create(options.subject_parts, options.max_flows,
+                                              options.reply_timeout_ns, empty_interval()));
   return std::unique_ptr<FlowTable>(new FlowTable(options, rows_per_interval, seed, std::move(hot),
                                                   std::move(cold), std::move(payload),
-                                                  std::move(index)));
+                                                  std::move(index), std::move(calls)));
 }
 
 FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval,
                      const HashSeed& seed, MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-                     MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index)
+                     MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index,
+                     CallBook calls)
     : options_(options),
       declared_period_ns_(options.period_ns.value_or(0)),
       rows_per_interval_(rows_per_interval),
@@ -355,6 +358,7 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
                    options.segment_bytes.value_or(UINT32_MAX)},
       active_(options.window_ns),
       requests_(options.reply_timeout_ns, 1),
+      calls_(std::move(calls)),
       wheels_{SilenceWheel(hot_.data(), kNanosPerMilli),
               SilenceWheel(hot_.data(), kNanosPerMilli)} {
   if (options_.idle_timeout_ns != 0) {
@@ -392,9 +396,11 @@ void FlowTable::set_wall_offset(int64_t offset_ns) {
 }
 
 inline void FlowTable::move_time(int64_t now_ns) {
+  const uint64_t served_ran_out = calls_.advance(now_ns_, now_ns);
   now_ns_ = now_ns;
   active_.advance(now_ns);
-  if (const uint64_t ran_out = requests_.advance(now_ns); ran_out != 0) [[unlikely]] {
+  if (const uint64_t ran_out = requests_.advance(now_ns) + served_ran_out; ran_out != 0)
+      [[unlikely]] {
     interval_.unanswered += ran_out;
     run_out_ = true;
   }
@@ -570,7 +576,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
       if (!is_only_continue(p)) [[likely]]
         observe_reply(flow, slot, p, stamp_ns);
       // WebSocket, HTTP/2, ...: each end sends when it likes.
-      if (p.http_informational == kHttpSwitchingProtocols) [[unlikely]]
+      if (p.http_status == kHttpSwitchingProtocols) [[unlikely]]
         flow.turn_kind = kMultiplexed;
     }
   }
@@ -834,6 +840,8 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
                                        int64_t stamp_ns, int64_t previous_ns) {
   if (flow.has(kEnded)) [[unlikely]]
     return;  // on its way when the connection ended
+  if (calls_.is_unasked(slot)) [[unlikely]]
+    ask_side(flow, slot);
   const bool is_udp = p.key.protocol() == kProtocolUdp;
   Piece piece = Piece::kNone;
   if (!is_udp && p.payload_bytes >= kUploadSegmentBytes && flow.has(kRequestOpen))
@@ -873,8 +881,7 @@ inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const Par
               (piece == Piece::kNone && stamp_ns - flow.request_ns >= options_.reply_timeout_ns))) {
     queue_request(flow, slot, stamp_ns, 0);
   } else if (is_tick) {
-    ++interval_.requests;
-    ++interval_.overlapping_requests;
+    ++count_request(slot).overlapping_requests;
   }
 }
 
@@ -889,13 +896,15 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
     return;
   }
   if (is_udp && is_repeated_reply(flow, cold_[slot], request_tag(p.payload_head))) [[unlikely]] {
-    ++*interval_.repeated_replies;
+    ++*account(slot).repeated_replies;
     // Once only: should all replies be alike, and the first look named by chance, all others count.
     cold_[slot].answered.reply = ~request_tag(p.payload_head);
     return;
   }
   if (flow.has_backlog && continues_reply(flow, stamp_ns)) [[unlikely]]
     return;
+  if (p.http_status >= kHttpServerError && !flow.has(kRequestDeferred)) [[unlikely]]
+    calls_.note_http_error(slot);
   if (has_queue(flow)) [[unlikely]]
     return match_reply(flow, slot, p, stamp_ns);
   const OpenRequest request = first_request(flow);
@@ -995,13 +1004,44 @@ bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t
   return true;
 }
 
+/// The request is pending, and counted.
+inline void FlowTable::mark_request(uint32_t slot, int64_t stamp_ns) {
+  calls_.marks(slot, requests_).add(stamp_ns);
+  calls_.note_marked(slot, stamp_ns);
+  count_request(slot);
+}
+
+/// Where the flow's requests and replies are counted, with one request more.
+inline FlowInterval& FlowTable::count_request(uint32_t slot) {
+  if (calls_.is_on()) [[unlikely]]
+    calls_.count_request(slot);
+  FlowInterval& counts = account(slot);
+  ++counts.requests;
+  return counts;
+}
+
+/// Asks whether the flow is a call of the subject's. What is pending goes where it belongs.
+void FlowTable::ask_side(HotRecord& flow, uint32_t slot) {
+  SlidingCount& before = calls_.marks(slot, requests_);
+  calls_.ask(slot, flow.key.to_flow_key(), flow.has(kInitiatorIsLow));
+  SlidingCount& after = calls_.marks(slot, requests_);
+  if (&before == &after || !flow.has(kRequestOpen)) return;
+  const auto move = [&](const OpenRequest& request) {
+    if (request.deferred || !requests_.covers(request.stamp_ns)) return;
+    before.remove(request.stamp_ns);
+    after.add(request.stamp_ns);
+  };
+  move(first_request(flow));
+  if (has_queue(flow)) more_requests_.for_each(std::as_const(*this).queue_of(flow), move);
+  calls_.forget_lone();
+}
+
 inline void FlowTable::open_request(HotRecord& flow, int64_t stamp_ns) {
   if (!requests_.covers(stamp_ns)) [[unlikely]]  // by the clock it ran out before it came
     return open_turn(flow, stamp_ns);
   flow.request_ns = stamp_ns;
   flow.set(kRequestOpen);
-  requests_.add(stamp_ns);
-  ++interval_.requests;
+  mark_request(slot_of(flow), stamp_ns);
 }
 
 /// A request that is in no count until it is answered or given up.
@@ -1025,8 +1065,7 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   const OpenRequest request{stamp_ns, tag, !requests_.covers(stamp_ns), false};
   if (flow.has(kRequestOpen) && !more_requests_.push(queue_of(flow), request)) {
     if (!is_overdue(first_request(flow))) {
-      ++interval_.requests;
-      ++interval_.overlapping_requests;
+      ++count_request(slot).overlapping_requests;
       return;
     }
     give_up_first();  // which leaves room, in the queue or in the record
@@ -1037,9 +1076,7 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
     if (flow.key.protocol() == kProtocolUdp) flow.udp.request_tag = tag;
     return;
   }
-  if (request.deferred) return;
-  requests_.add(stamp_ns);
-  ++interval_.requests;
+  if (!request.deferred) mark_request(slot, stamp_ns);
 }
 
 /// Whether the responder's payload on a TCP flow with a backlog goes on with the reply before it.
@@ -1168,32 +1205,35 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   const int64_t latency = std::max<int64_t>(stamp_ns - request.stamp_ns, 0);
   const bool is_late = latency > options_.reply_timeout_ns;
   ColdRecord& cold = cold_[slot];
+  FlowInterval& counts = account(slot);
   const auto count_late = [&] {
     saturating_add(cold.unanswered, 1);
-    ++interval_.late_replies;
+    ++counts.late_replies;
   };
   if (request.deferred) [[unlikely]] {
     if (!is_reply_to_deferred(flow, is_late)) return;
-    ++interval_.requests;
+    count_request(slot);
     if (is_late) {
-      ++interval_.unanswered;
+      ++counts.unanswered;
       count_late();
     }
   } else if (requests_.covers(request.stamp_ns)) [[likely]] {
-    requests_.remove(request.stamp_ns);
+    calls_.marks(slot, requests_).remove(request.stamp_ns);
+    calls_.note_unmarked(slot, request.stamp_ns, stamp_ns);
     if (is_late) [[unlikely]] {
-      ++interval_.unanswered;
+      ++counts.unanswered;
       count_late();
     }
-  } else if (is_late || interval_.unanswered == 0) {
+  } else if (is_late || counts.unanswered == 0) {
     count_late();
   } else {
-    --interval_.unanswered;  // it ran out by the clock, but not by its own stamps
+    --counts.unanswered;  // it ran out by the clock, but not by its own stamps
   }
   flow.is_answered = true;
   if (flow.has(kEndsGuessed)) [[unlikely]]
     settle_guess(flow);
-  interval_.reply_latency.record(static_cast<uint64_t>(latency));
+  counts.reply_latency.record(static_cast<uint64_t>(latency));
+  calls_.note_reply(slot, latency, is_late);
   saturating_add(cold.replies, 1);
   if (__builtin_add_overflow(cold.reply_sum_ns, latency, &cold.reply_sum_ns)) [[unlikely]]
     cold.reply_sum_ns = INT64_MAX;
@@ -1203,6 +1243,7 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
 
 /// Counts turns that are no replies, and says whether this one is a reply all the same.
 bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
+  FlowInterval& counts = account(slot_of(flow));
   switch (flow.turn_kind) {
     case kMultiplexed:
       if (takes_reports(flow.key.protocol(),
@@ -1210,14 +1251,14 @@ bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
         flow.turn_kind = kPlain;
         return true;
       }
-      ++interval_.multiplexed_turns;
+      ++counts.multiplexed_turns;
       return false;
     case kTlsHandshake:
-    case kTlsFinished13: ++interval_.handshake_turns; return false;
+    case kTlsFinished13: ++counts.handshake_turns; return false;
     case kTlsHello:
     case kTlsTickets:
       flow.turn_kind = flow.turn_kind == kTlsHello ? kTlsHandshake : kTls;
-      interval_.handshake_turns += !is_late;
+      counts.handshake_turns += !is_late;
       return is_late;
     case kUnseen:
     case kPlain:
@@ -1227,26 +1268,28 @@ bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
 }
 
 /// The reply to a request, closed by now, is not waited for any longer.
-void FlowTable::give_up(uint32_t slot, const OpenRequest& request) {
+void FlowTable::give_up(uint32_t slot, const OpenRequest& request, bool is_reset) {
   saturating_add(cold_[slot].unanswered, 1);
+  FlowInterval& counts = account(slot);
   if (request.deferred) {
-    ++interval_.requests;
-    ++interval_.unanswered;
+    ++count_request(slot).unanswered;
   } else if (requests_.covers(request.stamp_ns)) {
-    requests_.remove(request.stamp_ns);
-    ++interval_.unanswered;
+    calls_.marks(slot, requests_).remove(request.stamp_ns);
+    calls_.forget_lone();
+    ++counts.unanswered;
   }
-  interval_.reply_latency.record(static_cast<uint64_t>(options_.reply_timeout_ns));
+  counts.reply_latency.record(static_cast<uint64_t>(options_.reply_timeout_ns));
+  calls_.note_given_up(slot, options_.reply_timeout_ns, is_reset);
   if (rows_per_interval_ != 0) note_changed(hot_[slot], slot);
 }
 
 /// A TCP connection is over, and no reply will come.
-void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot) {
+void FlowTable::give_up_connection(HotRecord& flow, uint32_t slot, bool is_reset) {
   if (asks_no_reply(flow)) return close_first(flow);
   while (flow.has(kRequestOpen)) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
-    if (expects_reply(flow.turn_kind)) give_up(slot, request);
+    if (expects_reply(flow.turn_kind)) give_up(slot, request, is_reset);
   }
 }
 
@@ -1266,8 +1309,12 @@ void FlowTable::drop_requests(HotRecord& flow, bool uncount) {
     const OpenRequest request = first_request(flow);
     close_first(flow);
     if (request.deferred || !requests_.covers(request.stamp_ns)) continue;
-    requests_.remove(request.stamp_ns);
-    no_requests_ += uncount;
+    const uint32_t slot = slot_of(flow);
+    calls_.marks(slot, requests_).remove(request.stamp_ns);
+    calls_.forget_lone();
+    if (!uncount) continue;
+    ++(calls_.is_call(slot) ? calls_.no_requests() : no_requests_);
+    calls_.uncount_request(slot);
   }
 }
 
@@ -1276,10 +1323,17 @@ void FlowTable::finish(int64_t end_ns) {
   advance(end_ns);
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
     HotRecord& flow = hot_[slot];
-    give_up_syn(flow);
+    give_up_syn(flow, slot);
     if (!flow.has(kRequestOpen) || !is_overdue(first_request(flow))) continue;
     give_up_overdue(flow, slot);
   }
+  ask_unsure();
+  calls_.finish();
+}
+
+/// Asks again about flows of which the answer was unsure.
+void FlowTable::ask_unsure() {
+  for (const uint32_t slot : calls_.unsure()) ask_side(hot_[slot], slot);
 }
 
 /// Rows of flows with a request whose timeout passed in the interval are changed.
@@ -1309,21 +1363,24 @@ void FlowTable::answer_syn(HotRecord& flow) {
 
 /// Nothing more is heard of the flow: a SYN that waited for as long as a request may was never
 /// answered. One that is younger may have been about to be.
-void FlowTable::give_up_syn(const HotRecord& flow) {
+void FlowTable::give_up_syn(HotRecord& flow, uint32_t slot) {
   if (flow.has(kHalfOpen) && now_ns_ - flow.request_ns >= options_.reply_timeout_ns)
-    count_never_completed(flow);
+    count_never_completed(flow, slot);
 }
 
 /// A half-open connection is given up. One that was refused before, and tried again, has failed
 /// once.
-void FlowTable::count_never_completed(const HotRecord& flow) {
-  *interval_.tcp_never_completed += !flow.has(kEnded);
+void FlowTable::count_never_completed(HotRecord& flow, uint32_t slot) {
+  if (flow.has(kEnded)) return;
+  if (calls_.is_unasked(slot)) ask_side(flow, slot);
+  ++*account(slot).tcp_never_completed;
+  calls_.note_never_completed(slot);
 }
 
 void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   if (flow.has(kEnded)) return;
   settle_silence(flow, slot);
-  give_up_syn(flow);
+  give_up_syn(flow, slot);
   answer_syn(flow);
   flow.set(kEnded);
   ++interval_.ended_flows;
@@ -1344,9 +1401,11 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   if ((p.tcp_flags & kTcpRst) != 0) {
     ++interval_.tcp_resets;
-    if (flow.has(kHalfOpen) && from_initiator) count_never_completed(flow);
+    if (flow.has(kHalfOpen) && from_initiator) count_never_completed(flow, slot);
     if (flow.has(kHalfOpen) && !from_initiator) {
-      ++interval_.tcp_refused;
+      if (calls_.is_unasked(slot)) ask_side(flow, slot);
+      ++account(slot).tcp_refused;
+      calls_.note_refused(slot);
       drop_requests(flow, true);  // data of the SYN (Fast Open)
     }
     answer_syn(flow);
@@ -1412,7 +1471,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return true;
   }
   give_up_connection(flow, slot);
-  if (flow.has(kHalfOpen)) count_never_completed(flow);  // another attempt: that one is over
+  if (flow.has(kHalfOpen)) count_never_completed(flow, slot);  // another attempt: that one is over
   answer_syn(flow);
   // This packet is counted already: with another before it, there was a connection.
   if (flow.has(kEnded) || flow.packets(0) > 1) {
@@ -1422,6 +1481,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   constexpr uint16_t kOfConnection = kSynAckSeen | kFinInitiator | kFinResponder |
                                      kSequenceInitiator | kSequenceResponder | kEndsGuessed;
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
+  calls_.end_flow(slot);  // the ports may be another process's by now
   flow.tcp = {};
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
@@ -1452,7 +1512,7 @@ void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_i
 void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                             bool from_initiator) {
   if ((p.tcp_flags & kTcpRst) != 0) {
-    give_up_connection(flow, slot);
+    give_up_connection(flow, slot, true);
     end_flow(flow, slot);
     return;
   }
@@ -1705,6 +1765,7 @@ void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.swap_counts();
   if (payload_.size() != 0) std::swap(payload_[slot][0], payload_[slot][1]);
   drop_requests(flow, true);
+  calls_.end_flow(slot);
   start_messages(flow);
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
@@ -1767,6 +1828,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
     cold_.note_used(slot);
     payload_.note_used(slot);
   }
+  calls_.begin_flow(slot);
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
   HotRecord& flow = hot_[slot];
   flow = HotRecord{};
@@ -1847,8 +1909,9 @@ void FlowTable::remove(uint32_t slot) {
     }
   }
   active_.remove(flow.last_ns);
-  give_up_syn(flow);
+  give_up_syn(flow, slot);
   answer_syn(flow);
+  calls_.end_flow(slot);
   if (!flow.has(kEnded)) --live_count_;
   seconds_.forget(slot);
   index_erase(static_cast<uint32_t>(hash_key(flow.key, seed_) >> 32), slot);
@@ -2012,6 +2075,7 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   advance(end_ns);
   if (declared_period_ns_ != 0 || learned_any_) count_silence(end_ns);
   if (rows_per_interval_ != 0 && run_out_) note_run_out();
+  ask_unsure();
   // What was counted before the interval began is taken from the next requests.
   const uint64_t none = std::min(no_requests_, interval_.requests);
   interval_.requests -= none;

@@ -94,6 +94,7 @@
 #include <vector>
 
 #include "capture/flow_tracker.h"
+#include "capture/flows/call_book.h"
 #include "capture/flows/flow_ends.h"
 #include "capture/flows/flow_hash.h"
 #include "capture/flows/flow_record.h"
@@ -195,6 +196,11 @@ class FlowTable {
   /// calls that other flows have shown to be right; since the last call.
   int64_t take_ends_guessed();
 
+  /// What the subject called in the interval that was closed last, and the addresses with news.
+  /// nullopt, and none: nobody tells its flows apart.
+  std::optional<CallInterval> take_calls() { return calls_.take_interval(); }
+  std::vector<CalledRow> take_changed_called() { return calls_.take_changed(); }
+
   /// All flows end and leave the table: what comes next is seen from elsewhere.
   void clear();
 
@@ -260,7 +266,7 @@ class FlowTable {
 
   FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval, const HashSeed& seed,
             MappedArray<HotRecord> hot, MappedArray<ColdRecord> cold,
-            MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index);
+            MappedArray<PayloadRecord> payload, MappedArray<IndexEntry> index, CallBook calls);
 
   void move_time(int64_t now_ns);
   /// Counts of a group of packets, kept in registers until it is through: UDP from the initiator
@@ -294,6 +300,14 @@ class FlowTable {
   bool begins_tls(HotRecord& flow, const ParsedPacket& p);
   bool is_ordinary_turn(HotRecord& flow, const ParsedPacket& packet, int64_t stamp_ns,
                         bool& is_message);
+  /// Where the requests and replies of a flow are counted: those of the subject's calls apart.
+  FlowInterval& account(uint32_t slot) {
+    return calls_.is_call(slot) ? calls_.account() : interval_;
+  }
+  FlowInterval& count_request(uint32_t slot);
+  void mark_request(uint32_t slot, int64_t stamp_ns);
+  void ask_side(HotRecord& flow, uint32_t slot);
+  void ask_unsure();
   void open_request(HotRecord& flow, int64_t stamp_ns);
   void open_turn(HotRecord& flow, int64_t stamp_ns);
   void queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag);
@@ -308,8 +322,8 @@ class FlowTable {
   void close_first(HotRecord& flow);
   void answer(HotRecord& flow, uint32_t slot, const OpenRequest& request, int64_t stamp_ns);
   bool is_reply_to_deferred(HotRecord& flow, bool is_late);
-  void give_up(uint32_t slot, const OpenRequest& request);
-  void give_up_connection(HotRecord& flow, uint32_t slot);
+  void give_up(uint32_t slot, const OpenRequest& request, bool is_reset = false);
+  void give_up_connection(HotRecord& flow, uint32_t slot, bool is_reset = false);
   void give_up_overdue(HotRecord& flow, uint32_t slot);
   void drop_requests(HotRecord& flow, bool uncount);
   static OpenRequest first_request(const HotRecord& flow);
@@ -353,8 +367,8 @@ class FlowTable {
   void end_flow(HotRecord& flow, uint32_t slot);
   void reopen_flow(HotRecord& flow);
   void answer_syn(HotRecord& flow);
-  void give_up_syn(const HotRecord& flow);
-  void count_never_completed(const HotRecord& flow);
+  void give_up_syn(HotRecord& flow, uint32_t slot);
+  void count_never_completed(HotRecord& flow, uint32_t slot);
   static int64_t sent_ns(const HotRecord& flow, int64_t otherwise);
   /// Declared or learned; 0: none.
   int64_t period_ns(const HotRecord& flow) const {
@@ -407,7 +421,8 @@ class FlowTable {
   int64_t second_end_ns_ = 0;
   int64_t second_ = 0;
   SlidingCount active_;
-  SlidingCount requests_;  // open, counted, and within their timeout
+  SlidingCount requests_;  // open, counted, and within their timeout; those in calls_ are not here
+  CallBook calls_;
   OpenRequests more_requests_;
   /// Of a TCP connection whose client goes on though it was not answered in time; by slot.
   struct Backlog {

@@ -74,8 +74,8 @@ struct ParsedPacket {
   bool first_fragment = false;
   bool later_fragment = false;
   bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
-  /// TCP: the payload begins with "HTTP/1.1 1NN", and this is the number; 0: it does not.
-  uint16_t http_informational = 0;
+  /// TCP: the payload begins with "HTTP/1.1 NNN", and this is the number; 0: it does not.
+  uint16_t http_status = 0;
   Noreply memcached_noreply = Noreply::kNone;  // TCP
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;

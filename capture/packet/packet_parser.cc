@@ -86,19 +86,21 @@ struct Bytes {
   return head;
 }
 
-/// ParsedPacket::http_informational, of a payload that begins with `head`.
-[[gnu::always_inline]] inline uint16_t http_informational(uint64_t head, const uint8_t* base,
-                                                          uint32_t offset, uint32_t there,
-                                                          uint32_t payload_bytes) {
+/// ParsedPacket::http_status, of a payload that begins with `head`.
+[[gnu::always_inline]] inline uint16_t http_status(uint64_t head, const uint8_t* base,
+                                                   uint32_t offset, uint32_t there,
+                                                   uint32_t payload_bytes) {
   constexpr std::array<char, 8> kHttp{'H', 'T', 'T', 'P', '/', '1', '.', '1'};
   if (head != std::bit_cast<uint64_t>(kHttp)) [[likely]]
     return 0;
   if (payload_bytes < 12 || there < offset + 12) return 0;
   const uint8_t* status = base + offset + 8;
   const auto is_digit = [](uint8_t byte) { return byte >= '0' && byte <= '9'; };
-  if (status[0] != ' ' || status[1] != '1' || !is_digit(status[2]) || !is_digit(status[3]))
+  if (status[0] != ' ' || status[1] == '0' || !is_digit(status[1]) || !is_digit(status[2]) ||
+      !is_digit(status[3]))
     return 0;
-  return static_cast<uint16_t>(100 + (status[2] - '0') * 10 + (status[3] - '0'));
+  return static_cast<uint16_t>((status[1] - '0') * 100 + (status[2] - '0') * 10 +
+                               (status[3] - '0'));
 }
 
 /// The number that ends the line at its fourth word after the command ("set KEY FLAGS TIME BYTES");
@@ -597,7 +599,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   out_.skip = SkipReason::kCount;
 
   out_.payload_head = 0;
-  out_.http_informational = 0;
+  out_.http_status = 0;
   out_.memcached_noreply = Noreply::kNone;
   if (protocol == kProtocolTcp) {
     out_.payload_bytes = 0;
@@ -611,8 +613,8 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
       if (header >= 20 && b.length > header) {
         out_.payload_bytes = b.length - header;
         out_.payload_head = payload_head(b.at, header, b.captured, out_.payload_bytes);
-        out_.http_informational =
-            http_informational(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
+        out_.http_status =
+            http_status(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
         out_.memcached_noreply =
             memcached_noreply(out_.payload_head, b.at, header, b.captured, out_.payload_bytes);
       }
@@ -834,8 +836,8 @@ template <bool v6>
   // The payload ends where its headers say, whatever was captured behind it.
   const uint32_t there = packet.captured - link_bytes - header_bytes;
   out.payload_head = payload_head(transport, payload_at, there, out.payload_bytes);
-  out.http_informational =
-      tcp ? http_informational(out.payload_head, transport, payload_at, there, out.payload_bytes)
+  out.http_status =
+      tcp ? http_status(out.payload_head, transport, payload_at, there, out.payload_bytes)
           : uint16_t{0};
   out.memcached_noreply =
       tcp ? memcached_noreply(out.payload_head, transport, payload_at, there, out.payload_bytes)

@@ -32,6 +32,7 @@ struct Evidence {
   std::span<const SocketRow> sockets;  // by drops, the most first
   std::span<const StackRow> stacks;    // by samples, the most first; empty without --stacks
   uint64_t stack_samples = 0;          // of all stacks
+  std::span<const CalledRow> called;   // the addresses that the subject called, by number
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.

@@ -144,6 +144,56 @@ MaybeFound connections_refused(const Evidence& e) {
        {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
 }
 
+std::string address_text(const CalledRow& row) {
+  if (row.address.port == 0) return "further addresses";
+  return format_endpoint(row.address, row.ip_version);
+}
+
+/// Whether another address of the same port answers: a client that tries ::1 and then 127.0.0.1
+/// fails at one of them, and nothing is wrong.
+bool has_other_way(const Evidence& e, const CalledRow& failed) {
+  return std::any_of(e.called.begin(), e.called.end(), [&](const CalledRow& row) {
+    return row.number != failed.number && row.address.port == failed.address.port &&
+           row.requests - std::min(row.requests, row.unanswered) >= failed.failures();
+  });
+}
+
+MaybeFound downstream_fails(const Evidence& e) {
+  const CalledRow* worst = nullptr;
+  for (const CalledRow& row : e.called) {
+    const double share =
+        share_of(static_cast<double>(row.failures()), static_cast<double>(row.tries()));
+    if (row.failures() == 0 || share < kFewestFailed || has_other_way(e, row)) continue;
+    if (worst == nullptr || row.failures() > worst->failures()) worst = &row;
+  }
+  if (worst == nullptr) return std::nullopt;
+  const auto failed = static_cast<double>(worst->failures());
+  const auto tries = static_cast<double>(worst->tries());
+  struct Kind {
+    uint64_t count;
+    std::string_view proof, text;
+  };
+  const uint64_t no_reply = worst->unanswered - std::min(worst->resets, worst->unanswered);
+  const std::array<Kind, 5> kinds = {
+      {{worst->refused, "calls_refused", "connections were refused"},
+       {worst->never_completed, "calls_never_completed", "connections were never completed"},
+       {no_reply, "calls_unanswered", "calls were not answered"},
+       {worst->resets, "calls_reset", "calls were cut off by a reset"},
+       {worst->http_errors, "call_http_errors", "calls were answered with an HTTP error"}}};
+  std::vector<std::string> texts;
+  Found found{share_of(failed, tries), "", {}};
+  for (const Kind& kind : kinds) {
+    if (kind.count == 0) continue;
+    const auto count = static_cast<double>(kind.count);
+    texts.push_back(fmt::format("{} {}", count_text(count), kind.text));
+    found.proofs.push_back({fmt::format("{} of it", kind.proof), count});
+  }
+  found.proofs.push_back({"calls and connections", tries});
+  found.sentence = fmt::format("What the server calls at {} failed: of {} tries {}",
+                               address_text(*worst), count_text(tries), fmt::join(texts, ", "));
+  return found;
+}
+
 MaybeFound receive_buffer_overflow(const Evidence& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const double drops = value_of(e.fold.merged.sockets->udp_drops);
@@ -525,6 +575,62 @@ MaybeFound event_loop_blocked(const Evidence& e) {
 
 // ---- inside the runtime ----
 
+/// For which part of its replies' time the subject waited for calls: of replies that were alone
+/// while there are enough of them, else of the time in which any was pending.
+struct CallingShare {
+  double share = 0;
+  bool is_upper_bound = false;
+  std::vector<Proof> proofs = {};
+};
+std::optional<CallingShare> calling_share(const CallInterval& calls) {
+  constexpr uint64_t kEnough = 50;
+  const auto& lone = calls.lone_reply_calling;
+  if (lone && lone->count() >= kEnough) {
+    const auto calling = static_cast<double>(lone->sum());
+    const double replies = value_of(calls.lone_reply_ns);
+    return CallingShare{share_of(calling, replies),
+                        false,
+                        {{"sum of lone_reply_calling_ns", calling}, {"lone_reply_ns", replies}}};
+  }
+  const double serving = value_of(calls.serving_ns);
+  if (serving == 0) return std::nullopt;
+  const double calling = value_of(calls.serving_and_calling_ns);
+  return CallingShare{share_of(calling, serving),
+                      true,
+                      {{"serving_and_calling_ns", calling}, {"serving_ns", serving}}};
+}
+
+MaybeFound slow_downstream(const Evidence& e) {
+  const auto part = dominant(e, &Tails::runtime);
+  const auto& calls = e.fold.merged.part<CallInterval>();
+  if (!part || !calls || e.called.empty()) return std::nullopt;
+  const auto waiting = calling_share(*calls);
+  const CalledRow& worst = *std::max_element(
+      e.called.begin(), e.called.end(),
+      [](const CalledRow& a, const CalledRow& b) { return a.latency.sum() < b.latency.sum(); });
+  const auto t = tails(e);
+  // Its own highest percentile that is known: an address may be called more rarely than that.
+  constexpr std::array<std::pair<std::string_view, double>, 4> kShares = {
+      {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
+  const auto known = std::find_if(kShares.begin(), kShares.end(), [&](const auto& one) {
+    return worst.latency.percentile(one.second).has_value();
+  });
+  if (!waiting || waiting->share < kMostOf || known == kShares.end()) return std::nullopt;
+  const double slow = value_of(worst.latency.percentile(known->second));
+  if (slow < kLateNs || slow < kMostOf * t->runtime) return std::nullopt;
+  const double median = value_of(worst.latency.percentile(0.5));
+  Found found{*part * waiting->share,
+              fmt::format("The server waited for {}: it called it {} times (p50 {}, {} {}), and a "
+                          "call was pending in {}{} of its replies' time",
+                          address_text(worst), count_text(static_cast<double>(worst.requests)),
+                          duration_text(median), known->first, duration_text(slow),
+                          waiting->is_upper_bound ? "up to " : "", share_text(waiting->share)),
+              waiting->proofs};
+  found.proofs.push_back({fmt::format("{} of call_latency_ns", known->first), slow});
+  found.proofs.push_back(tail_proof(e, "reply_runtime_ns", &Tails::runtime));
+  return found;
+}
+
 MaybeFound disk(const Evidence& e) {
   const auto part = dominant(e, &Tails::runtime);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
@@ -626,6 +732,10 @@ constexpr std::array kRules = {
          "the refusals came before the server was ready, or after it had ended",
          "see in \"Over time\" when it was, and whether the server restarted then",
          {"descriptor_limit"}},
+    Rule{"downstream_fails", FindingKind::kFailedWork, downstream_fails,
+         "the server tries another address after that, and means to",
+         "see who listens at that address (`ss -ltnp`), and its own log at the moments that \"Over "
+         "time\" shows"},
     Rule{"receive_buffer_overflow", FindingKind::kFailedWork, receive_buffer_overflow,
          "the socket's drops in /proc/net/udp did not grow",
          "read the socket more often or from more threads, or raise SO_RCVBUF and "
@@ -683,6 +793,11 @@ constexpr std::array kRules = {
          "the long stretches on a CPU are of threads that read no requests",
          "`topspin record --stacks 99` names the function; move it off the loop, or cut it up",
          {"stop_the_world", "stopped"}},
+    Rule{"slow_downstream", FindingKind::kLateReplies, slow_downstream,
+         "a direct request to that address is faster: then the time is lost on the way, or in the "
+         "server's own queue for connections",
+         "record the process behind that address in the same way; or call it less often, and not "
+         "one call after the other"},
     Rule{"disk", FindingKind::kLateReplies, disk,
          "the threads that sleep on files are not those that serve: see the threads' system calls",
          "`topspin record --syscalls` names the call (fsync?); write in the background, in larger "
@@ -713,6 +828,14 @@ Finding nothing(const Evidence& e) {
   } else if (const auto p99 = f.reply_latency.percentile(0.99); p99) {
     none.sentence += fmt::format(": p99 of the reply latency is {}", duration_text(value_of(p99)));
     none.proofs.push_back({"p99 of reply_latency_ns", value_of(p99)});
+  }
+  for (const CalledRow& row : e.called) {
+    if (row.hidden_connections == 0) continue;
+    none.sentence += fmt::format(
+        "; {} of the subject to {} {} not captured, so whether it waits there was not looked for",
+        plural(static_cast<double>(row.hidden_connections), "connection", "connections"),
+        address_text(row), row.hidden_connections == 1 ? "is" : "are");
+    break;
   }
   if (!tails(e)) {
     none.sentence +=

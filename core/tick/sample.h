@@ -11,6 +11,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/flow/calls.h"
 #include "core/flow/flow.h"
 #include "core/flow/flow_owner.h"
 #include "core/number/coarse_histogram.h"
@@ -707,8 +708,9 @@ void SelfInterval::for_each_number(Visit visit) {
 }
 
 /// The parts that are described in the folders of their probes, one line each. Such a part has a
-/// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>().
-using ProbeParts = std::tuple<std::optional<InterruptInterval>>;
+/// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>(). The calls
+/// (core/flow/calls.h) are the capture's, which the probe "owners" tells what is one.
+using ProbeParts = std::tuple<std::optional<InterruptInterval>, std::optional<CallInterval>>;
 
 struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run
@@ -734,6 +736,7 @@ struct Sample {
   std::vector<SlowReply> slowest_replies;    // of the interval, the slowest first
   std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
   std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
+  std::vector<CalledRow> changed_called;     // as they stand now
 
   template <typename Part>
   std::optional<Part>& part() {

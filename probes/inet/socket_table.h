@@ -69,6 +69,22 @@ class SocketTable {
   /// `is_local`: end.local.address is this host's.
   std::optional<Match> find(const FlowEnd& end, bool is_local) const;
 
+  /// Whether a socket without a peer has the end's port. Of TCP: a connection there was accepted.
+  bool has_listener(FlowEnd end) const {
+    end.remote = {};
+    if (sockets_.contains(end)) return true;
+    end.local.address = {};
+    return sockets_.contains(end);
+  }
+
+  /// Calls visit(end, process) for each socket that is connected and was not accepted.
+  template <typename Visit>
+  void for_each_opened(Visit visit) const {
+    for (const auto& [end, holder] : sockets_) {
+      if (end.remote.port != 0 && !has_listener(end)) visit(end, processes_[holder.process]);
+    }
+  }
+
   size_t size() const { return sockets_.size(); }
   uint64_t missed() const { return missed_; }
   void clear();

@@ -4,10 +4,12 @@
 #include <array>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <tuple>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include <fmt/format.h>
@@ -104,10 +106,75 @@ class RecentEvents {
   int64_t next_turn_ns_ = 0;
 };
 
+/// Which processes are the subject's. Those that started since the last list of them are told by
+/// their ancestors.
+class SubjectProcesses {
+ public:
+  explicit SubjectProcesses(const std::string& proc_root) : proc_(proc_root) {}
+
+  void set_subject(Subject subject) { subject_ = std::move(subject); }
+  bool has_subject() const { return subject_.kind != SubjectSpec::Kind::kNone; }
+
+  void note(const std::vector<int32_t>& processes) {
+    ++lists_;
+    if (processes == listed_) return;
+    listed_ = processes;
+    others_.clear();
+  }
+
+  /// nullopt: it cannot be told yet, or no more.
+  std::optional<bool> contains(const SocketProcess& process) {
+    if (std::binary_search(listed_.begin(), listed_.end(), process.pid)) return true;
+    if (others_.size() > kOthersMax) others_.clear();
+    const auto [found, is_new] =
+        others_.try_emplace({process.pid, process.start_time_ns}, Other{lists_, false});
+    Other& other = found->second;
+    if (other.is_certain) return false;
+    if (subject_.kind == SubjectSpec::Kind::kCgroup) {
+      other.is_certain = other.asked_at < lists_;  // it is in no list that was made since
+      return other.is_certain ? std::optional(false) : std::nullopt;
+    }
+    const auto descends = is_descendant(process.pid);
+    if (descends == true) {
+      others_.erase(found);
+    } else {
+      other.is_certain = descends.has_value();
+    }
+    return descends;
+  }
+
+ private:
+  static constexpr size_t kOthersMax = 65'536;
+  static constexpr int kGenerationsMax = 64;
+  struct Other {
+    uint64_t asked_at;  // lists_ then
+    bool is_certain;
+  };
+
+  std::optional<bool> is_descendant(int32_t pid) {
+    for (int generation = 0; pid > 1 && generation < kGenerationsMax; ++generation) {
+      if (pid == subject_.own_pid && pid != subject_.pid) return false;
+      const auto stat = proc_.stat(pid);
+      if (!stat) return std::nullopt;
+      if (pid == subject_.pid) return stat->start_ticks == subject_.start_ticks;
+      if (std::binary_search(listed_.begin(), listed_.end(), pid)) return true;
+      pid = stat->parent_pid;
+    }
+    return false;
+  }
+
+  Subject subject_;
+  ProcReader proc_;
+  std::vector<int32_t> listed_;
+  uint64_t lists_ = 0;
+  std::map<std::pair<int32_t, int64_t>, Other> others_;  // not of the subject, as far as known
+};
+
 class OpenFlowOwners final : public FlowOwners {
  public:
-  explicit OpenFlowOwners(const FlowOwnerLimits& limits)
+  OpenFlowOwners(const FlowOwnerLimits& limits, const std::string& proc_root)
       : limits_(limits),
+        processes_(proc_root),
         sockets_(limits.max_sockets),
         next_sockets_(limits.max_sockets),
         register_(limits.max_owners) {}
@@ -129,6 +196,7 @@ class OpenFlowOwners final : public FlowOwners {
       return {};
     });
     sees_all_ = status_.rung == Rung::kTpBtf || has_effective_capability(CAP_SYS_PTRACE);
+    if (subject.ok()) processes_.set_subject(std::move(subject).value());
     if (status_.rung == Rung::kProc && !sees_all_)
       status_.reason +=
           "; without cap_sys_ptrace it sees the sockets of this user's processes only";
@@ -140,8 +208,49 @@ class OpenFlowOwners final : public FlowOwners {
     return walk_ ? walk_->capabilities_needed() : std::vector<int>{};
   }
 
+  bool knows_parts() const override { return walk_ != nullptr && processes_.has_subject(); }
+
+  void note_processes(const std::vector<int32_t>& processes) override {
+    const std::lock_guard lock(mutex_);
+    processes_.note(processes);
+  }
+
+  void look_around() override {
+    if (!walk_) return;
+    constexpr int64_t kPatienceNs = kNanosPerSecond;
+    std::unique_lock lock(mutex_);
+    const int64_t deadline_ns = monotonic_now_ns() + kPatienceNs;
+    do {
+      walk(monotonic_now_ns(), lock);
+    } while (walking_ && monotonic_now_ns() < deadline_ns);
+  }
+
+  SubjectPart part_in(const FlowKey& flow, bool initiator_is_low) override {
+    const std::lock_guard lock(mutex_);
+    if (!walk_) return SubjectPart::kUnknown;
+    take_events(monotonic_now_ns());
+    const FlowEnd low{flow.ip_version, flow.protocol, flow.low, flow.high};
+    const FlowEnd high{flow.ip_version, flow.protocol, flow.high, flow.low};
+    const FlowEnd& initiator = initiator_is_low ? low : high;
+    const auto responds = is_of_subject(initiator_is_low ? high : low);
+    if (responds == true) return SubjectPart::kServes;
+    const auto asks = is_of_subject(initiator);
+    // A connection joined midway may have its ends the other way round.
+    const bool was_accepted = flow.protocol == kProtocolTcp && sockets_.has_listener(initiator);
+    if (asks == true) return was_accepted ? SubjectPart::kNone : SubjectPart::kCalls;
+    const bool is_from_here = local_.contains(initiator.ip_version, initiator.local.address);
+    if (is_from_here && !asks) return SubjectPart::kUnknown;
+    return responds ? SubjectPart::kNone : SubjectPart::kPerhapsServes;
+  }
+
+  std::vector<OpenedConnection> take_opened() override {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(opened_, {});
+  }
+
   void resolve(Sample& sample) override {
     if (!walk_) return;
+    std::unique_lock lock(mutex_);
     const int64_t now_ns = monotonic_now_ns();
     take_events(now_ns);
 
@@ -154,7 +263,8 @@ class OpenFlowOwners final : public FlowOwners {
       if (flow) wants_walk |= !flow->settled && flow->wanted_walk > walks_done_;
     }
     const bool stale = now_ns - walk_began_ns_ >= limits_.refresh_ns;
-    if (walking_ || (!asked_.empty() && (wants_walk || stale))) walk(now_ns);
+    const bool is_asked = !asked_.empty() || processes_.has_subject();
+    if (walking_ || wants_walk || (is_asked && stale)) walk(now_ns, lock);
 
     for (size_t index = 0; index < asked_.size(); ++index) {
       FlowRow& row = sample.changed_flows[index];
@@ -191,10 +301,39 @@ class OpenFlowOwners final : public FlowOwners {
     events_.turn_if_due(now_ns);
     taken_events_.clear();
     walk_->take_events(taken_events_);
-    for (SocketEvent& event : taken_events_) events_.add(std::move(event));
+    for (SocketEvent& event : taken_events_) {
+      if (!event.accepted && processes_.has_subject())
+        note_opened(socket_end(event.socket), event.process);
+      events_.add(std::move(event));
+    }
     const uint64_t events_missed = walk_->events_missed();
     missed_ += events_missed - events_missed_;
     events_missed_ = events_missed;
+  }
+
+  void note_opened(const FlowEnd& end, const SocketProcess& process) {
+    if (opened_.size() >= kOpenedKept || processes_.contains(process) != true) return;
+    const FlowEnd other{end.ip_version, end.protocol, end.remote, end.local};
+    if (is_of_subject(other) == true) return;
+    opened_.push_back({end, local_.contains(end.ip_version, end.remote.address)});
+  }
+
+  /// Of the walk that is complete: what no event and no walk before has told.
+  void note_opened_of_walk() {
+    if (!processes_.has_subject()) return;
+    std::unordered_set<FlowEnd, FlowEndHash> open;
+    sockets_.for_each_opened([&](const FlowEnd& end, const SocketProcess& process) {
+      if (processes_.contains(process) != true) return;
+      open.insert(end);
+      if (!open_before_.contains(end) && events_.find(end) == nullptr) note_opened(end, process);
+    });
+    open_before_ = std::move(open);
+  }
+
+  /// nullopt: nobody is known there, or not whether it is the subject.
+  std::optional<bool> is_of_subject(const FlowEnd& end) {
+    const Finding found = find(end);
+    return found.process ? processes_.contains(*found.process) : std::nullopt;
   }
 
   /// nullptr if there is no room.
@@ -225,8 +364,9 @@ class OpenFlowOwners final : public FlowOwners {
            }) > 0;
   }
 
-  /// Walks on for as long as it may. What a walk costs decides how soon the next may begin.
-  void walk(int64_t now_ns) {
+  /// Walks on for as long as it may. What a walk costs decides how soon the next may begin. The
+  /// capture need not wait for it.
+  void walk(int64_t now_ns, std::unique_lock<std::mutex>& lock) {
     if (!walking_) {
       if (now_ns < next_walk_ns_) return;
       walking_ = true;
@@ -237,7 +377,9 @@ class OpenFlowOwners final : public FlowOwners {
       local_ = LocalAddresses::read();
     }
     const int64_t begin_ns = monotonic_now_ns();
+    lock.unlock();
     const auto complete = walk_->advance(next_sockets_, begin_ns + limits_.walk_ns_per_resolve);
+    lock.lock();
     const int64_t end_ns = monotonic_now_ns();
     walk_cost_ns_ += end_ns - begin_ns;
     if (complete.ok() && !*complete) return;
@@ -247,6 +389,7 @@ class OpenFlowOwners final : public FlowOwners {
     std::swap(sockets_, next_sockets_);
     missed_ += sockets_.missed();
     walks_done_ = walks_begun_;
+    note_opened_of_walk();
   }
 
   void look_up(const FlowRow& row, Flow& flow, std::vector<FlowOwner>& changed) {
@@ -314,7 +457,12 @@ class OpenFlowOwners final : public FlowOwners {
 
   FlowOwnerLimits limits_;
   ProbeStatus status_;
-  bool sees_all_ = false;  // other users' sockets too
+  std::mutex mutex_;  // held by all that reads or changes what follows; not while a walk goes on,
+                      // which changes walk_ and next_sockets_ alone
+  SubjectProcesses processes_;
+  std::vector<OpenedConnection> opened_;
+  std::unordered_set<FlowEnd, FlowEndHash> open_before_;  // the subject's, at the last walk
+  bool sees_all_ = false;                                 // other users' sockets too
   std::unique_ptr<SocketWalk> walk_;
   SocketTable sockets_;       // of the last complete walk
   SocketTable next_sockets_;  // of the one under way
@@ -340,7 +488,7 @@ class OpenFlowOwners final : public FlowOwners {
 std::unique_ptr<FlowOwners> FlowOwners::open(const SubjectSpec& subject,
                                              const ProbeOptions& options,
                                              const FlowOwnerLimits& limits) {
-  auto owners = std::make_unique<OpenFlowOwners>(limits);
+  auto owners = std::make_unique<OpenFlowOwners>(limits, options.proc_root);
   owners->open(subject, options);
   return owners;
 }

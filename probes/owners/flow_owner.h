@@ -5,8 +5,11 @@
 // (NETLINK_SOCK_DIAG and /proc/PID/fd). It looks at the open files at most once a tick, only while
 // there is an end that nobody was looked for yet (and every ten seconds, to notice that a port has
 // changed hands), for a bounded time each, and for a bounded share of all time. So a UDP socket, or
-// on the rung proc any socket, that comes and goes between two ticks has no owner. Lives on one
-// thread, the session's.
+// on the rung proc any socket, that comes and goes between two ticks has no owner.
+//
+// It also says which part the subject has in a flow, which the capture asks when the flow's first
+// request comes, and which connections the subject has opened. Lives on the session's thread, but
+// for part_in(), which the capture thread calls.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +17,10 @@
 #include <memory>
 #include <vector>
 
+#include "core/flow/calls.h"
 #include "core/flow/flow_owner.h"
 #include "core/tick/sample.h"
+#include "probes/inet/socket_table.h"
 #include "probes/probe.h"
 
 namespace topspin {
@@ -31,10 +36,14 @@ struct FlowOwnerLimits {
   uint32_t max_owners = 65'536;  // of a run
 };
 
-class FlowOwners {
- public:
-  virtual ~FlowOwners() = default;
+/// A connection that the subject opened to somebody else.
+struct OpenedConnection {
+  FlowEnd end;                 // the subject's
+  bool stays_on_host = false;  // the other end's address is this host's too
+};
 
+class FlowOwners : public SubjectParts {
+ public:
   /// Never fails: status() says which rung it uses, and why not a better one. `options` forces a
   /// rung of "owners"; Rung::kNone turns it off. A subject that is not there is no subject.
   static std::unique_ptr<FlowOwners> open(const SubjectSpec& subject, const ProbeOptions& options,
@@ -46,6 +55,20 @@ class FlowOwners {
   /// or have a new name to sample.changed_owners, and what found no room to its losses. An end
   /// keeps its owner after the socket is gone, until another process is found there.
   virtual void resolve(Sample& sample) = 0;
+
+  /// Whether part_in() can tell anything: there is a subject, and a rung that works.
+  virtual bool knows_parts() const = 0;
+
+  /// The subject's processes of now, ascending; and before a recording begins, a look at all
+  /// sockets, so that those that are there are known from the first packet on.
+  virtual void note_processes(const std::vector<int32_t>& processes) = 0;
+  virtual void look_around() = 0;
+
+  /// Connections that the subject opened and that were first seen since the last call. TCP, and
+  /// UDP sockets with a peer. On the rung proc, and of those that were there before the recording,
+  /// only what was open at a walk; at most kOpenedKept.
+  static constexpr size_t kOpenedKept = 65'536;
+  virtual std::vector<OpenedConnection> take_opened() = 0;
 
   /// The Linux capabilities (CAP_* numbers) that must be kept after opening for resolve() to work.
   virtual std::vector<int> capabilities_needed() const = 0;

@@ -157,6 +157,11 @@ void add_row(LineWriter& line, const SyscallRow& syscall) {
   for_each_syscall_field(syscall, [&](const auto& name, const auto& value) { line(name, value); });
   add_summary(line, "latency_ns", syscall.latency.summary());
 }
+void add_row(LineWriter& line, const CalledRow& called) {
+  for_each_called_field(called, [&](const auto& name, const auto& value) { line(name, value); });
+  add_summary(line, "latency_ns", called.latency.summary());
+}
+
 void add_row(LineWriter& line, const StackRow& stack) {
   for_each_stack_field(stack, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -240,7 +245,7 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 15> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 16> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
@@ -250,6 +255,7 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"owners", CsvTableKind::kOwners},
        {"sockets", CsvTableKind::kSockets},
        {"syscalls", CsvTableKind::kSyscalls},
+       {"called", CsvTableKind::kCalled},
        {"stacks", CsvTableKind::kStacks},
        {"counters", CsvTableKind::kCounters},
        {"stages", CsvTableKind::kStages},
@@ -301,6 +307,10 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
     case CsvTableKind::kSyscalls:
       return write_table<SyscallRow>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_syscall(id, visit);
+      });
+    case CsvTableKind::kCalled:
+      return write_table<CalledRow>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_called(id, visit);
       });
     case CsvTableKind::kStacks:
       return write_table<StackRow>(runs, output, [&](const std::string& id, const auto& visit) {

@@ -54,6 +54,7 @@ enum class CsvTableKind : uint8_t {
   kOwners,
   kSockets,
   kSyscalls,
+  kCalled,
   kStacks,
   kCounters,
   kStages,

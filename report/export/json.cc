@@ -176,6 +176,13 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       object.raw("latency_ns", histogram_json(syscall.latency));
     });
   }));
+  begin("called");
+  TOPSPIN_TRY(store.for_each_called(id, [&](const CalledRow& called) {
+    row("called", [&](JsonObject& object) {
+      for_each_called_field(called, [&](const auto& name, const auto& v) { object(name, v); });
+      object.raw("latency_ns", histogram_json(called.latency));
+    });
+  }));
   begin("stacks");
   TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
     row("stack", [&](JsonObject& object) {

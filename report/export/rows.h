@@ -118,6 +118,13 @@ void for_each_syscall_field(const SyscallRow& syscall, Visit visit) {
 }
 
 template <typename Visit>
+void for_each_called_field(const CalledRow& called, Visit visit) {
+  visit("address", format_address(called.address, called.ip_version));
+  for_each_called_column(called, [&](std::string_view prefix, std::string_view name,
+                                     const auto& value) { visit(joined(prefix, name), value); });
+}
+
+template <typename Visit>
 void for_each_stack_field(const StackRow& stack, Visit visit) {
   for_each_stack_column(stack, [&](std::string_view prefix, std::string_view name,
                                    const auto& value) { visit(joined(prefix, name), value); });

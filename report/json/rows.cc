@@ -66,6 +66,24 @@ Json syscall_json(const SyscallRow& s) {
           {"working_ns", s.working_ns()}};
 }
 
+Json called_json(const CalledRow& c) {
+  const bool is_one = c.address.port != 0;  // else all addresses beyond the limit
+  return {{"protocol", is_one ? Json(format_protocol(c.protocol)) : Json(nullptr)},
+          {"address", is_one ? Json(format_endpoint(c.address, c.ip_version)) : Json(nullptr)},
+          {"requests", c.requests},
+          {"failures", c.failures()},
+          {"unanswered", c.unanswered},
+          {"reset", c.resets},
+          {"refused", c.refused},
+          {"never_completed", c.never_completed},
+          {"http_errors", c.http_errors},
+          {"latency_ns", latency_json(c.latency.summary())},
+          {"hidden_connections", c.hidden_connections},
+          {"hidden_by", c.hidden_connections == 0 ? Json(nullptr)
+                        : c.hidden_by_interface   ? Json("interface")
+                                                  : Json("filter")}};
+}
+
 Json flow_json(const FlowRow& flow, const OwnerTable& owners) {
   Json json;
   json["flow"] = flow.id;

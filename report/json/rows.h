@@ -14,6 +14,7 @@ namespace topspin {
 Json thread_json(const ThreadRow& thread);
 Json socket_json(const SocketRow& socket);
 Json syscall_json(const SyscallRow& syscall);
+Json called_json(const CalledRow& called);
 /// One flow, with the owners of its ends (null: not known).
 Json flow_json(const FlowRow& flow, const OwnerTable& owners);
 

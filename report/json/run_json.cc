@@ -350,6 +350,8 @@ std::string run_report_json(const RunReport& report) {
   json["syscalls"] = Json::array();
   for (const SyscallRow& syscall : report.syscalls)
     json["syscalls"].push_back(syscall_json(syscall));
+  json["called"] = Json::array();
+  for (const CalledRow& called : report.called) json["called"].push_back(called_json(called));
   json["busiest_flows"] = Json::array();
   for (const FlowRow& flow : report.busiest_flows) {
     json["busiest_flows"].push_back(flow_json(flow, report.owners));

@@ -101,6 +101,7 @@ Status read_subject(RunStore& store, RunPage& page) {
       return a.latency.sum() > b.latency.sum();
     });
   }));
+  TOPSPIN_ASSIGN(page.called, read_called(store, id));
   TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
   return {};
 }
@@ -127,7 +128,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
   page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
                                page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
-                               page.stacks, page.stack_samples});
+                               page.stacks, page.stack_samples, page.called});
   return page;
 }
 

@@ -57,9 +57,10 @@ struct RunPage {
   size_t sockets_in_all = 0;
   std::vector<SyscallRow> syscalls;  // by time inside, the most first
   size_t syscalls_in_all = 0;
-  std::vector<StackRow> stacks;  // by samples, the most first
-  uint64_t stack_samples = 0;    // of all stacks
-  ResourceReading resources;     // the last reading
+  std::vector<StackRow> stacks;   // by samples, the most first
+  uint64_t stack_samples = 0;     // of all stacks
+  std::vector<CalledRow> called;  // by the time waited, the longest first; then what is hidden
+  ResourceReading resources;      // the last reading
   Growth growth;
   std::vector<SloResult> slos;    // the rules that it is held to, and how it kept them
   std::vector<Finding> findings;  // what stands out, the worst first; never empty

@@ -23,6 +23,17 @@ Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::st
   return stacks;
 }
 
+Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& run_id) {
+  std::vector<CalledRow> called;
+  TOPSPIN_TRY(
+      store.for_each_called(run_id, [&](const CalledRow& address) { called.push_back(address); }));
+  std::stable_sort(called.begin(), called.end(), [](const CalledRow& a, const CalledRow& b) {
+    if (a.latency.sum() != b.latency.sum()) return a.latency.sum() > b.latency.sum();
+    return a.hidden_connections < b.hidden_connections;
+  });
+  return called;
+}
+
 bool has_lateness(const RunFold& fold, const RunSettings& settings) {
   return fold.greatest.flows.periodic_flows > 0 ||
          has_lateness(fold.merged.flows, settings.period_ns);
@@ -108,6 +119,7 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   }));
   uint64_t stack_samples = 0;
   TOPSPIN_ASSIGN(const auto stacks, read_busiest_stacks(store, id, stack_samples));
+  TOPSPIN_ASSIGN(report.called, read_called(store, id));
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
   TOPSPIN_TRY(store.for_each_socket(
       id, [&](const SocketRow& socket) { report.sockets.push_back(socket); }));
@@ -133,7 +145,7 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   report.findings = find_causes({report.run.info, measured, totals, report.growth,
                                  report.load ? &*report.load : nullptr,
                                  threads.first(std::min(threads.size(), kPageThreads)),
-                                 report.sockets, stacks, stack_samples});
+                                 report.sockets, stacks, stack_samples, report.called});
   return report;
 }
 

@@ -57,6 +57,10 @@ Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::st
 Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
                                          const RulesOfRun& rules_of);
 
+/// The addresses that it called: by the time waited for their replies, the longest first; then
+/// those whose connections were not captured.
+Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& run_id);
+
 struct RunReport {
   StoredRun run;
   RunStanding standing;
@@ -68,6 +72,7 @@ struct RunReport {
   OwnerTable owners;                   // of the ends of flows
   std::vector<SocketRow> sockets;      // by drops, then by port
   std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
+  std::vector<CalledRow> called;       // as read_called() orders them
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;

@@ -35,6 +35,7 @@ constexpr Entry kSections[] = {
     {"blocked", "Off the CPU, by reason", blocked, Fold::kWhereShort},
     {"scheduling", "Scheduling", scheduling, Fold::kWhereShort},
     {"sockets", "Sockets and replies", sockets, Fold::kWhereShort},
+    {"calls", "What it called", calls, Fold::kWhereShort},
     {"syscalls", "System calls", syscalls, Fold::kWhereShort},
     {"limits", "Resources and limits", resources, Fold::kWhereShort},
     {"provenance", "How it was measured", provenance, Fold::kWhereShort},

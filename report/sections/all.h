@@ -25,6 +25,7 @@ Blocks threads(const ReportPage& page);
 Blocks blocked(const ReportPage& page);
 Blocks scheduling(const ReportPage& page);
 Blocks sockets(const ReportPage& page);
+Blocks calls(const ReportPage& page);
 Blocks syscalls(const ReportPage& page);
 Blocks resources(const ReportPage& page);
 Blocks provenance(const ReportPage& page);

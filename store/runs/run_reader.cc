@@ -66,6 +66,8 @@ class SqliteRunStore final : public RunStore {
                          const std::function<void(const SocketRow&)>& visit) override;
   Status for_each_syscall(const std::string& run_id,
                           const std::function<void(const SyscallRow&)>& visit) override;
+  Status for_each_called(const std::string& run_id,
+                         const std::function<void(const CalledRow&)>& visit) override;
   Status for_each_stack(const std::string& run_id,
                         const std::function<void(const StackRow&)>& visit) override;
   Status for_each_event(const std::string& run_id,
@@ -97,6 +99,7 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
                                                                   int64_t last_row);
   Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
+  Result<std::vector<CalledRow>> load_called(int64_t run);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
@@ -772,6 +775,44 @@ Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
     load.load_blob(latency);
     if (load.damaged() || !decode_histogram(latency, syscall.latency).ok())
       return damaged(*connection_, "a system call's row");
+  }
+}
+
+Status SqliteRunStore::for_each_called(const std::string& run_id,
+                                       const std::function<void(const CalledRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(const std::vector<CalledRow> rows, load_called(run));
+  for (const CalledRow& row : rows) visit(row);
+  return check_still_there(run_id);
+}
+
+/// All at once: their number has a limit.
+Result<std::vector<CalledRow>> SqliteRunStore::load_called(int64_t run) {
+  ColumnNames columns;
+  const CalledRow no_address;
+  for_each_called_column(no_address, [&](auto... column) { columns(column...); });
+  for (const char* name : {"address", "latency_ns"}) columns.add(name);
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(
+                     fmt::format("SELECT {} FROM called WHERE run = ?1 ORDER BY number LIMIT {}",
+                                 columns.names(), kRowsABatch)));
+  select.bind_int(1, run);
+  std::vector<CalledRow> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    CalledRow& called = rows.emplace_back();
+    std::string address, latency;
+    ColumnLoader load(select);
+    for_each_called_column(called, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(address);
+    load.load_blob(latency);
+    const auto parsed = parse_address(address, called.ip_version);
+    const bool known_version = called.ip_version == 4 || called.ip_version == 6;
+    if (load.damaged() || !parsed || !known_version ||
+        !decode_histogram(latency, called.latency).ok())
+      return damaged(*connection_, "a called address");
+    called.address.address = *parsed;
   }
 }
 

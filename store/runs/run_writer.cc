@@ -155,6 +155,7 @@ struct TickStatements {
   Statement whole_syscall;
   Statement counter;
   Statement whole_stack;
+  Statement whole_called;
   Statement thread_tick;
   Statement late_message;
 
@@ -240,6 +241,13 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_stack, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO stack ({}) VALUES ({})",
                                             stack_columns.names(), stack_columns.parameters())));
+  const CalledRow called;
+  ColumnNames called_columns;
+  for_each_called_column(called, [&](auto... column) { called_columns(column...); });
+  for (const char* name : {"address", "latency_ns", "run"}) called_columns.add(name);
+  TOPSPIN_ASSIGN(Statement whole_called, connection.prepare(fmt::format(
+                                             "INSERT OR REPLACE INTO called ({}) VALUES ({})",
+                                             called_columns.names(), called_columns.parameters())));
   TOPSPIN_ASSIGN(Statement thread_tick,
                  connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   TOPSPIN_ASSIGN(Statement late_message,
@@ -247,8 +255,8 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
                         std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
                         std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
-                        std::move(counter),      std::move(whole_stack),  std::move(thread_tick),
-                        std::move(late_message)};
+                        std::move(counter),      std::move(whole_stack),  std::move(whole_called),
+                        std::move(thread_tick),  std::move(late_message)};
 }
 
 struct ThreadIdentity {
@@ -374,6 +382,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
+  Status store_called(const std::vector<CalledRow>& addresses);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   Status store_folds();
@@ -481,6 +490,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_sockets(sample.changed_sockets, own.socket_rows_unstored));
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
+  TOPSPIN_TRY(store_called(sample.changed_called));
   batch_losses_.merge(own);
   LossInterval losses = sample.losses;
   losses.merge(own);
@@ -742,6 +752,22 @@ Status SqliteRunWriter::store_stacks(const std::vector<StackRow>& stacks) {
                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
     bind.bind(row_key(stack.number));
     TOPSPIN_TRY(statements_->whole_stack.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_called(const std::vector<CalledRow>& addresses) {
+  for (const CalledRow& called : addresses) {
+    const std::string address = format_address(called.address, called.ip_version);
+    const std::string latency = called.latency.encode();
+    Statement& insert = statements_->whole_called;
+    ParameterBinder bind(insert);
+    for_each_called_column(called,
+                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(address);
+    bind.bind_blob(latency);
+    bind.bind(run_);
+    TOPSPIN_TRY(insert.run());
   }
   return {};
 }

@@ -235,6 +235,23 @@ void for_each_syscall_column(Syscall& syscall, Visit visit) {
   visit("", "blocked_ns", syscall.blocked_ns);
 }
 
+/// All of table called but the run, the histogram, and the address, which is text.
+template <typename Called, typename Visit>
+void for_each_called_column(Called& called, Visit visit) {
+  visit("", "number", called.number);
+  visit("", "protocol", called.protocol);
+  visit("", "ip_version", called.ip_version);
+  visit("", "port", called.address.port);
+  visit("", "requests", called.requests);
+  visit("", "unanswered", called.unanswered);
+  visit("", "resets", called.resets);
+  visit("", "refused", called.refused);
+  visit("", "never_completed", called.never_completed);
+  visit("", "http_errors", called.http_errors);
+  visit("", "hidden_connections", called.hidden_connections);
+  visit("", "hidden_by_interface", called.hidden_by_interface);
+}
+
 /// All of table stack but its key.
 template <typename Stack, typename Visit>
 void for_each_stack_column(Stack& stack, Visit visit) {

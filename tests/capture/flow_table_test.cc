@@ -1469,7 +1469,7 @@ TEST(FlowTable, AContinueIsNoReply) {
   auto table = make_table();
   const auto replies = [&](int64_t at_ns, uint32_t sequence, uint32_t payload, uint16_t status) {
     ParsedPacket p = told(at_ns, false, sequence, payload, ascii("HTTP/1.1"));
-    p.http_informational = status;
+    p.http_status = status;
     observe(*table, p);
   };
   observe(*table, told(kStart, true, 1, 150, ascii("POST /up")));
@@ -1715,7 +1715,7 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
     observe(*table, segment(kStart, true, kTcpSyn, 0));
     observe(*table, told(kStart + kMs, true, 1, 50, bytes("GET /ws ")));
     ParsedPacket reply = told(kStart + 3 * kMs, false, 1, 50, bytes("HTTP/1.1"));
-    reply.http_informational = 101;
+    reply.http_status = 101;
     observe(*table, reply);
     for (uint32_t i = 0; i < 14; ++i) {
       observe(*table, told(kStart + kS + i * 100 * kMs, true, 51 + i * 14, 14, {0x82, 0x88}));

@@ -58,7 +58,7 @@ void expect_flow(const ParsedPacket& p, uint8_t protocol, uint16_t from, uint16_
   EXPECT_EQ(p.from_low ? p.key.high_port : p.key.low_port, to);
 }
 
-TEST(Parser, AnInformationalReplyOfHttpIsKnown) {
+TEST(Parser, TheStatusOfAReplyOfHttpIsKnown) {
   const struct {
     Octets payload;
     uint16_t status;
@@ -67,7 +67,9 @@ TEST(Parser, AnInformationalReplyOfHttpIsKnown) {
                {"HTTP/1.1 199", 199},
                {"HTTP/1.1 10", 0},
                {"HTTP/1.1 10x No\r\n", 0},
-               {"HTTP/1.1 200 OK\r\n", 0},
+               {"HTTP/1.1 200 OK\r\n", 200},
+               {"HTTP/1.1 503 No\r\n", 503},
+               {"HTTP/1.1 099 No\r\n", 0},
                {"HTTP/1.0 101 No\r\n", 0},
                {"", 0}};
   for (const auto& c : cases) {
@@ -75,10 +77,10 @@ TEST(Parser, AnInformationalReplyOfHttpIsKnown) {
     for (const Octets& packet : {ipv4(6, segment), ipv6(6, segment), ipv4(6, segment, zeros(4))}) {
       const ParsedPacket p = parse(LinkType::kRaw, packet);
       ASSERT_TRUE(p.in_flow());
-      EXPECT_EQ(p.http_informational, c.status) << c.payload;
+      EXPECT_EQ(p.http_status, c.status) << c.payload;
     }
     const Octets datagram = ipv4(17, udp(80, 40'000, c.payload + "."));
-    EXPECT_EQ(parse(LinkType::kRaw, datagram).http_informational, 0);
+    EXPECT_EQ(parse(LinkType::kRaw, datagram).http_status, 0);
   }
 }
 

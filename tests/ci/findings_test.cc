@@ -55,7 +55,7 @@ struct MadeUpRun {
     totals = RunTotals(*fold);
     if (load) totals.set_load(*load);
     return find_causes({info, *fold, totals, growth, load ? &*load : nullptr, threads, sockets,
-                        stacks, stack_samples});
+                        stacks, stack_samples, called});
   }
   /// Of findings that tell one cause, there is one.
   std::string only() {
@@ -79,6 +79,7 @@ struct MadeUpRun {
   std::vector<SocketRow> sockets;
   std::vector<StackRow> stacks;
   uint64_t stack_samples = 0;
+  std::vector<CalledRow> called;
 };
 
 TEST(Findings, AHealthyRunHasOneThatSaysSo) {
@@ -296,6 +297,78 @@ TEST(Findings, ADiskThatRepliesWaitForAndOneThatOthersUse) {
   sleeps.emplace();
   sleeps->record_n(kMs, 30);
   EXPECT_EQ(run.first(), kNothing) << "they are late for another reason";
+}
+
+/// An address that was called so often, at that latency; its slowest twentieth took longer.
+CalledRow called_at(uint16_t port, uint64_t requests, uint64_t usual_ns, uint64_t slow_ns) {
+  CalledRow row;
+  row.number = port;
+  row.protocol = kProtocolTcp;
+  row.address = {{127, 0, 0, 1}, port};
+  row.requests = requests;
+  row.latency.record_n(usual_ns, requests - requests / 20);
+  row.latency.record_n(slow_ns, requests / 20);
+  return row;
+}
+
+TEST(Findings, ADownstreamThatRepliesWaitForAndOneThatIsAsSlowBesideThem) {
+  MadeUpRun run;
+  run.replies(20'000, 10'000, 62 * kMs);
+  CallInterval& calls = run.fold->merged.part<CallInterval>().emplace();
+  calls.latency.emplace();
+  calls.serving_ns = 1000 * kMs;
+  calls.serving_and_calling_ns = 970 * kMs;
+  run.called = {called_at(5432, 2000, 60 * kMs, 61 * kMs), called_at(53, 4000, 50'000, 60'000)};
+  EXPECT_EQ(run.only(), "slow_downstream");
+  EXPECT_THAT(run.sentence(), HasSubstr("127.0.0.1:5432"));
+  EXPECT_THAT(run.sentence(), HasSubstr("up to 97% of its replies' time"));
+  EXPECT_THAT(run.sentence(), HasSubstr("p99 61"));
+  // Of replies one by one the share is exact, and goes before the upper bound.
+  calls.lone_reply_calling.emplace();
+  calls.lone_reply_calling->record_n(58 * kMs, 100);
+  calls.lone_reply_ns = 100 * 62 * kMs;
+  EXPECT_THAT(run.sentence(), HasSubstr("pending in 94% of its replies' time"));
+
+  // The calls are of a thread in the background.
+  calls.lone_reply_calling.reset();
+  calls.serving_and_calling_ns = 100 * kMs;
+  EXPECT_EQ(run.only(), kNothing);
+  // Always waiting for calls, but for short ones: a cache. The time goes elsewhere.
+  calls.serving_and_calling_ns = 970 * kMs;
+  run.called = {called_at(5432, 2000, 300'000, kMs)};
+  EXPECT_EQ(run.only(), kNothing);
+}
+
+TEST(Findings, CallsThatFailAndAClientThatTriesTwoAddresses) {
+  MadeUpRun run;
+  CalledRow database = called_at(5432, 100, 300'000, kMs);
+  database.refused = 40;
+  database.http_errors = 3;
+  run.called = {database};
+  EXPECT_EQ(run.only(), "downstream_fails");
+  EXPECT_THAT(run.sentence(), HasSubstr("at 127.0.0.1:5432 failed: of 140 tries 40 connections "
+                                        "were refused, 3 calls were answered with an HTTP"));
+  // ::1 is tried first, and nobody listens there.
+  CalledRow first = database;
+  first.requests = first.http_errors = 0;
+  first.latency = {};
+  CalledRow second = called_at(5432, 100, 300'000, kMs);
+  second.number = 2;
+  run.called = {second, first};
+  EXPECT_EQ(run.only(), kNothing);
+}
+
+TEST(Findings, WhatWasNotCapturedIsSaidWhereNothingElseIs) {
+  MadeUpRun run;
+  CalledRow hidden;
+  hidden.number = kFirstHidden;
+  hidden.protocol = kProtocolTcp;
+  hidden.address = {{127, 0, 0, 1}, 5432};
+  hidden.hidden_connections = 7;
+  run.called = {hidden};
+  EXPECT_EQ(run.only(), kNothing);
+  EXPECT_THAT(run.sentence(),
+              HasSubstr("7 connections of the subject to 127.0.0.1:5432 are not captured"));
 }
 
 TEST(Findings, TimersThatTheSlackDelays) {

@@ -96,6 +96,8 @@ TEST_F(Export, JsonIsOneDocumentWithEverything) {
   EXPECT_EQ(run["owners"][0]["name"], as_unicode(hostile("\t")));
   EXPECT_EQ(run["stacks"][0]["samples"], 17);
   EXPECT_EQ(run["syscalls"][0]["latency_ns"]["count"], 1);
+  EXPECT_EQ(run["called"][0]["address"], "127.0.0.1");
+  EXPECT_EQ(run["called"][0]["latency_ns"]["count"], 4);
   EXPECT_EQ(run["events"][0]["text"], as_unicode(hostile("event")));
   ASSERT_EQ(run["loads"].size(), 1u);
   const Json& load = run["loads"][0];
@@ -126,6 +128,7 @@ lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'sy
          'stage', 'load', 'load_part', 'event')
 shown = {name: of_list(name + 's') for name in lists}
 shown |= {
+    'called': of_list('called'),
     'run': run_keys, 'tick': keys(ticks), 'plan': keys([runs[1]['run']['plan']]),
     'cpu_tick': keys(cpu for tick in ticks for cpu in tick['cpus']),
     'probe': keys(probe for run in runs for probe in run['run']['probes'])}
@@ -218,6 +221,7 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"late_message", 1},
                                                {"owner", 1},
                                                {"syscall", 1},
+                                               {"called", 1},
                                                {"stack", 1},
                                                {"load", 1},
                                                {"load_part", 2},
@@ -251,8 +255,9 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
     return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
   };
   const std::map<std::string, size_t> rows_of = {
-      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},   {"threads", 1}, {"owners", 1},
-      {"syscalls", 1},     {"stacks", 1},        {"events", 1}, {"loads", 1},   {"load_parts", 2}};
+      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},      {"threads", 1},
+      {"owners", 1},       {"syscalls", 1},      {"called", 1},    {"stacks", 1},
+      {"events", 1},       {"loads", 1},         {"load_parts", 2}};
   for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), count) << table;

@@ -125,6 +125,14 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       stack.frames = "main;" + hostile("frame") + ";leaf";
       stack.samples = 17;
       sample.changed_stacks.push_back(stack);
+      CalledRow called;
+      called.number = 1;
+      called.protocol = kProtocolTcp;
+      called.address = {{127, 0, 0, 1}, 5432};
+      called.requests = 4;
+      called.refused = 1;
+      called.latency.record_n(70'000, 4);
+      sample.changed_called.push_back(called);
       SyscallRow syscall;
       syscall.number = 1;
       syscall.name = hostile("@call");

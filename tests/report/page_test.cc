@@ -90,7 +90,8 @@ TEST(HtmlPage, ShowsWhatWasMeasuredAndLeavesOutTheRest) {
   const std::string html = html_report(read_page(directory.file(), {a}));
   for (const char* part :
        {"id=\"load\"", "warm up", "id=\"scheduling\"", "same cgroup", "Timer oversleep",
-        "id=\"sockets\"", "Inside a mean reply of 105\u202fµs", "id=\"syscalls\"", "id=\"limits\"",
+        "id=\"calls\"", "tcp 127.0.0.1:5432", "a call was pending in ", "id=\"sockets\"",
+        "Inside a mean reply of 105\u202fµs", "id=\"syscalls\"", "id=\"limits\"",
         "Where CPU time went", "figure-ipc", "figure-pressure", "figure-accept_queue"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
@@ -103,7 +104,7 @@ TEST(HtmlPage, ShowsWhatWasMeasuredAndLeavesOutTheRest) {
   page.runs.push_back(std::move(bare));
   const std::string little = html_report(page);
   for (const char* part : {"id=\"load\"", "id=\"scheduling\"", "id=\"sockets\"", "id=\"syscalls\"",
-                           "id=\"limits\"", "id=\"threads\"", "figure-cpu"}) {
+                           "id=\"calls\"", "id=\"limits\"", "id=\"threads\"", "figure-cpu"}) {
     EXPECT_EQ(little.find(part), std::string::npos) << part;
   }
 }

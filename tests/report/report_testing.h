@@ -113,6 +113,18 @@ inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 
   syscall.latency.record_n(8'000, tick * 200);
   syscall.blocked_ns = tick * 200 * 3'000;
   s.changed_syscalls.push_back(syscall);
+  CalledRow called;
+  called.number = 1;
+  called.protocol = kProtocolTcp;
+  called.address = {{127, 0, 0, 1}, 5432};
+  called.requests = tick * 100;
+  called.refused = 2;
+  called.latency.record_n(300'000, tick * 100);
+  s.changed_called.push_back(called);
+  CallInterval& calls = s.part<CallInterval>().emplace();
+  calls.requests = 100;
+  calls.serving_ns = 400'000'000;
+  calls.serving_and_calling_ns = 100'000'000;
   SocketRow socket;
   socket.cookie = 9;
   socket.protocol = kProtocolUdp;

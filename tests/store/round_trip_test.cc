@@ -19,6 +19,7 @@ Sample without_rows(Sample sample) {
   sample.changed_sockets.clear();
   sample.changed_syscalls.clear();
   sample.changed_stacks.clear();
+  sample.changed_called.clear();
   return sample;
 }
 
@@ -36,6 +37,8 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   sample.changed_sockets[1].cookie = UINT64_MAX;  // beyond SQLite's signed numbers
   sample.changed_sockets[2].ip_version = 6;
   sample.changed_sockets[2].local.address[15] = 0xfe;
+  sample.changed_called[2].ip_version = 6;
+  sample.changed_called[2].address.address[15] = 0xfe;
   auto writer = create(directory.file(), run);
   EXPECT_OK(writer->append(sample));
   EXPECT_OK(writer->finish({}));
@@ -50,6 +53,7 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(sockets_of(*store, run.id)), Listing::of(sample.changed_sockets));
   EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
+  EXPECT_EQ(Listing::of(called_of(*store, run.id)), Listing::of(sample.changed_called));
 }
 
 TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {
@@ -114,6 +118,34 @@ TEST(RoundTrip, AStackIsKeptAsLastSeen) {
   EXPECT_OK(writer->finish({}));
   const std::vector<StackRow> expected = {first, second};
   EXPECT_EQ(Listing::of(stacks_of(*open(directory.file()), run.id)), Listing::of(expected));
+}
+
+TEST(RoundTrip, ACalledAddressIsKeptAsLastSeen) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  CalledRow database;
+  database.number = 1;
+  database.protocol = kProtocolTcp;
+  database.address = {{127, 0, 0, 1}, 5432};
+  database.requests = 3;
+  CalledRow hidden;
+  hidden.number = kFirstHidden;
+  hidden.protocol = kProtocolUdp;
+  hidden.address = {{10, 0, 0, 1}, 53};
+  hidden.hidden_connections = 2;
+  hidden.hidden_by_interface = true;
+  Sample sample = make_tick(1);
+  sample.changed_called = {database, hidden};
+  auto writer = create(directory.file(), run);
+  EXPECT_OK(writer->append(sample));
+  sample.tick = 2;
+  database.requests = 9;
+  database.latency.record_n(5'000, 9);
+  sample.changed_called = {database};
+  EXPECT_OK(writer->append(sample));
+  EXPECT_OK(writer->finish({}));
+  const std::vector<CalledRow> expected = {database, hidden};
+  EXPECT_EQ(Listing::of(called_of(*open(directory.file()), run.id)), Listing::of(expected));
 }
 
 TEST(RoundTrip, AnOwnerOfFlowsIsKeptAsLastSeen) {

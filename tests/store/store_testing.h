@@ -61,6 +61,9 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, SyscallRow>) {
     auto& [a, b, c, d, e, f] = value;
     return std::tie(a, b, c, d, e, f);
+  } else if constexpr (std::is_same_v<T, CalledRow>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
   } else if constexpr (std::is_same_v<T, FlowOwner>) {
     auto& [a, b, c, d, e] = value;
     return std::tie(a, b, c, d, e);
@@ -81,8 +84,8 @@ inline auto members(auto& value) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -201,6 +204,12 @@ class Filler {
     socket.ip_version = 4;
     const int64_t n = next();
     socket.local.address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+  }
+  void fill(CalledRow& called) {
+    std::apply([this](auto&... member) { (fill(member), ...); }, members(called));
+    called.ip_version = 4;
+    const int64_t n = next();
+    called.address.address = {10, 1, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
   }
   template <typename T>
   void fill(std::map<std::string, T>& values) {
@@ -379,6 +388,11 @@ inline std::vector<SyscallRow> syscalls_of(RunStore& store, const std::string& r
   std::vector<SyscallRow> syscalls;
   EXPECT_OK(store.for_each_syscall(run_id, [&](const SyscallRow& s) { syscalls.push_back(s); }));
   return syscalls;
+}
+inline std::vector<CalledRow> called_of(RunStore& store, const std::string& run_id) {
+  std::vector<CalledRow> called;
+  EXPECT_OK(store.for_each_called(run_id, [&](const CalledRow& c) { called.push_back(c); }));
+  return called;
 }
 inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
   std::vector<StackRow> stacks;

@@ -107,6 +107,15 @@ void Model::add(const Sample& sample) {
   drop_threads();
   add_syscalls(sample);
   add_sockets(sample);
+  for (const CalledRow& row : sample.changed_called) {
+    const auto at = std::lower_bound(
+        called_.begin(), called_.end(), row.number,
+        [](const CalledRow& known, uint32_t number) { return known.number < number; });
+    if (at != called_.end() && at->number == row.number)
+      *at = row;
+    else
+      called_.insert(at, row);
+  }
   add_slowest(sample);
 }
 

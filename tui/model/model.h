@@ -129,6 +129,8 @@ class Model {
   const OwnerTable& owners() const { return owners_; }
   /// By number.
   const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
+  /// The addresses that the subject called, by number.
+  const std::vector<CalledRow>& called() const { return called_; }
   /// The slowest of all ticks, the slowest first.
   const std::vector<SlowReply>& slowest_replies() const { return slowest_replies_; }
   /// By cookie.
@@ -203,6 +205,7 @@ class Model {
   LossInterval losses_total_;
   Sample last_, whole_;
   RecentTicks recent_ticks_;
+  std::vector<CalledRow> called_;
   std::vector<SlowReply> slowest_replies_;
 };
 

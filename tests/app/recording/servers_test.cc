@@ -11,6 +11,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -285,6 +286,147 @@ TEST_F(Servers, NginxWithAConnectionForEachRequestBalancesItsFlows) {
   EXPECT_EQ(summary()["unanswered"], 0);
   EXPECT_EQ(summary()["ended_flows"], summary()["flows"]);
   expect_split_matches_wire(0.02 * replies() + 2);
+}
+
+/// A proxy that asks `upstream` for each request, with a new connection or by those that it keeps.
+std::string proxy_config(const std::string& dir, int port, int upstream, bool keeps) {
+  const std::string kept = keeps ? " keepalive 8;" : "";
+  return "user root; daemon off; worker_processes 1; pid " + dir + "/proxy.pid;\nerror_log " + dir +
+         "/proxy_error.log;\nevents { worker_connections 512; }\nhttp { log_format t '"
+         "$upstream_response_time $request_time'; access_log " +
+         dir + "/proxy_access.log t;\nclient_body_temp_path " + dir + "/pb; proxy_temp_path " +
+         dir + "/pp; fastcgi_temp_path " + dir + "/pf; uwsgi_temp_path " + dir +
+         "/pu; scgi_temp_path " + dir +
+         "/ps;\nkeepalive_requests 1000000; upstream u { server 127.0.0.1:" +
+         std::to_string(upstream) + ";" + kept +
+         " }\nserver { listen 127.0.0.1:" + std::to_string(port) +
+         "; location / { proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection "
+         "\"\"; } } }\n";
+}
+
+/// What the proxy says it waited for its upstream, in ns; it counts whole milliseconds.
+double upstream_ns(const std::string& log) {
+  std::ifstream file(log);
+  double all = 0, upstream = 0;
+  std::string line;
+  while (std::getline(file, line)) {
+    std::istringstream words(line);
+    if (words >> upstream) all += upstream * 1e9;
+  }
+  return all;
+}
+
+/// Served and called apart: what a proxy's clients asked is its access log, and what it asked is
+/// the access log of the server behind it.
+class Proxies : public Servers, public testing::WithParamInterface<bool> {};
+INSTANTIATE_TEST_SUITE_P(Connections, Proxies, testing::Bool(), [](const auto& tested) {
+  return std::string(tested.param ? "kept" : "anew");
+});
+
+TEST_P(Proxies, NginxBeforeNginxServesItsLogAndCallsTheOthers) {
+  const std::string nginx = need("nginx");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int behind = free_port(SOCK_STREAM), port = free_port(SOCK_STREAM);
+  write_file("nginx.conf", nginx_config(dir_.path(), behind, 1'000'000));
+  write_file("proxy.conf", proxy_config(dir_.path(), port, behind, GetParam()));
+  Server upstream(
+      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+      use_fetched_libraries);
+  Server proxy({nginx, "-p", dir_.path(), "-c", dir_.file("proxy.conf"), "-e", dir_.file("f.log")},
+               use_fetched_libraries);
+  ASSERT_TRUE(
+      becomes_true([&] { return accepts_connections(port) && accepts_connections(behind); }));
+  observe(proxy.pid(),
+          "tcp port " + std::to_string(port) + " or tcp port " + std::to_string(behind),
+          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
+           "--clients", "8", "--period", "40ms", "--hold", "3s"});
+  const auto replied = number_after(driver_.out, "replied");
+  ASSERT_TRUE(replied) << driver_.out;
+  proxy.send(SIGTERM);
+  proxy.finish();
+  upstream.send(SIGTERM);
+  upstream.finish();
+  const auto served = static_cast<double>(lines_of(dir_.file("proxy_access.log")));
+  const auto called = static_cast<double>(lines_of(dir_.file("access.log")));
+  EXPECT_EQ(replies(), *replied);
+  EXPECT_EQ(replies(), served);
+  const Json& numbers = summary()["numbers"];
+  EXPECT_EQ(numbers["called_requests"], called) << numbers.dump();
+  EXPECT_EQ(numbers["call_failures"], 0);
+  EXPECT_EQ(numbers["loss_requests_undecided"], 0);
+  EXPECT_EQ(numbers["loss_calls_decided_late"], 0);
+  ASSERT_EQ(json_["called"].size(), 1u) << json_["called"].dump();
+  const Json& row = json_["called"][0];
+  EXPECT_EQ(row["address"], "127.0.0.1:" + std::to_string(behind));
+  EXPECT_EQ(row["requests"], called);
+  EXPECT_EQ(row["latency_ns"]["count"], called);
+  // nginx counts from before it connects to the reply's end, in whole milliseconds.
+  const auto waited = row["latency_ns"]["sum"].get<double>();
+  EXPECT_LE(waited, upstream_ns(dir_.file("proxy_access.log")) + 1e6 * called);
+  EXPECT_LE(waited, summary()["reply_latency_ns"]["sum"].get<double>());
+  const auto serving = numbers["serving_ns"].get<double>();
+  const auto calling = numbers["serving_and_calling_ns"].get<double>();
+  EXPECT_GT(calling, 0);
+  EXPECT_LE(calling, serving);
+  EXPECT_LE(serving, summary()["reply_latency_ns"]["sum"].get<double>() * 1.001);
+  expect_true_numbers(true);
+}
+
+TEST_F(Servers, AProxyWithNobodyBehindItIsToldByTheAddressThatRefuses) {
+  const std::string nginx = need("nginx");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int behind = free_port(SOCK_STREAM), port = free_port(SOCK_STREAM);
+  write_file("proxy.conf", proxy_config(dir_.path(), port, behind, false));
+  Server proxy({nginx, "-p", dir_.path(), "-c", dir_.file("proxy.conf"), "-e", dir_.file("f.log")},
+               use_fetched_libraries);
+  ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
+  observe(proxy.pid(),
+          "tcp port " + std::to_string(port) + " or tcp port " + std::to_string(behind),
+          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
+           "--clients", "5", "--period", "100ms", "--hold", "2s"});
+  const Json& numbers = summary()["numbers"];
+  EXPECT_EQ(summary()["tcp_refused"], 0) << "nobody was refused by the proxy";
+  EXPECT_GT(numbers["calls_refused"], 20);
+  EXPECT_EQ(numbers["calls_refused"], numbers["call_failures"]);
+  const auto log = run({"grep", "-c", "connect() failed (111", dir_.file("proxy_error.log")}).out;
+  EXPECT_EQ(numbers["calls_refused"], std::stod(log)) << "the proxy's own log";
+  EXPECT_EQ(json_["findings"][0]["finding"], "downstream_fails") << json_["findings"].dump();
+}
+
+TEST_F(Servers, AFilterThatHidesTheServerBehindIsToldWithTheCountOfConnections) {
+  const std::string nginx = need("nginx");
+  TOPSPIN_NEEDS_PROGRAMS();
+  const int behind = free_port(SOCK_STREAM), port = free_port(SOCK_STREAM);
+  write_file("nginx.conf", nginx_config(dir_.path(), behind, 1'000'000));
+  write_file("proxy.conf", proxy_config(dir_.path(), port, behind, false));
+  Server upstream(
+      {nginx, "-p", dir_.path(), "-c", dir_.file("nginx.conf"), "-e", dir_.file("e.log")},
+      use_fetched_libraries);
+  Server proxy({nginx, "-p", dir_.path(), "-c", dir_.file("proxy.conf"), "-e", dir_.file("f.log")},
+               use_fetched_libraries);
+  ASSERT_TRUE(
+      becomes_true([&] { return accepts_connections(port) && accepts_connections(behind); }));
+  observe(proxy.pid(), "tcp port " + std::to_string(port),
+          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
+           "--clients", "5", "--period", "100ms", "--hold", "2s"});
+  const std::string address = "127.0.0.1:" + std::to_string(behind);
+  ASSERT_EQ(json_["called"].size(), 1u) << json_["called"].dump();
+  EXPECT_EQ(json_["called"][0]["address"], address);
+  EXPECT_EQ(json_["called"][0]["hidden_by"], "filter");
+  // Each request of the proxy's made a connection; the error log says if one failed.
+  const auto owners = json_["probes"].back();
+  if (owners["rung"] == "tp_btf") {
+    EXPECT_EQ(json_["called"][0]["hidden_connections"], lines_of(dir_.file("access.log")));
+  }
+  EXPECT_EQ(summary()["numbers"]["hidden_connections"], json_["called"][0]["hidden_connections"]);
+  const std::string told = "connections of the subject to " + address +
+                           " are not captured: the filter hides them (`or port " +
+                           std::to_string(behind) + "` behind it shows them)";
+  const auto is_told = [&](const Json& event) { return event["text"] == told; };
+  EXPECT_EQ(std::count_if(json_["events"].begin(), json_["events"].end(), is_told), 1)
+      << json_["events"].dump();
+  const Outcome text = topspin({"report", "last", "--db", dir_.file("t.db")});
+  EXPECT_NE(text.out.find("the filter hides them"), std::string::npos) << text.out;
 }
 
 TEST_F(Servers, RedisUnderItsBenchmark) {

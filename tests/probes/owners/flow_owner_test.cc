@@ -327,6 +327,101 @@ TEST_P(FlowOwnersTest, mptcp_both_ends_of_connections_that_were_there_before) {
   }
 }
 
+/// The subject is a process of the test's that is its child, as a command is.
+class SubjectPartsTest : public FlowOwnersTest {
+ protected:
+  void open_on(const Actor& subject) {
+    ProbeOptions options;
+    options.forced["owners"] = GetParam();
+    SubjectSpec spec;
+    spec.kind = SubjectSpec::Kind::kProcessTree;
+    spec.pid = subject.pid();
+    owners_ = FlowOwners::open(spec, options, limits_);
+    ASSERT_EQ(rung_name(owners_->status().rung), rung_name(GetParam())) << owners_->status().reason;
+    ASSERT_TRUE(owners_->knows_parts());
+    owners_->note_processes({subject.pid()});
+    owners_->look_around();
+  }
+  SubjectPart part(const FlowRow& row) { return owners_->part_in(row.key, row.initiator_is_low); }
+};
+
+INSTANTIATE_TEST_SUITE_P(Rungs, SubjectPartsTest, testing::Values(Rung::kTpBtf, Rung::kProc),
+                         [](const auto& tested) { return std::string(rung_name(tested.param)); });
+
+TEST_P(SubjectPartsTest, who_serves_and_who_calls_of_connections_that_were_there_before) {
+  const Actor downstream("downstream", [](const Actor::Inside& inside) {
+    inside.tell(Address::of(open_socket(SOCK_STREAM, Address("127.0.0.1", 0))).port());
+  });
+  const Address called("127.0.0.1", static_cast<uint16_t>(downstream.told()));
+  const Actor subject("subject", [&](const Actor::Inside& inside) {
+    inside.tell(Address::of(open_socket(SOCK_STREAM, Address("127.0.0.1", 0))).port());
+    inside.tell(Address::of(connect_socket(SOCK_STREAM, called)).port());
+  });
+  const Address served("127.0.0.1", static_cast<uint16_t>(subject.told()));
+  const Address calls_from("127.0.0.1", static_cast<uint16_t>(subject.told()));
+  const UniqueFd client(connect_socket(SOCK_STREAM, served));
+  const UniqueFd other(connect_socket(SOCK_STREAM, called));
+  open_on(subject);
+  EXPECT_EQ(part(flow(1, kProtocolTcp, Address::of(client.get()), served)), SubjectPart::kServes);
+  EXPECT_EQ(part(flow(2, kProtocolTcp, calls_from, called)), SubjectPart::kCalls);
+  EXPECT_EQ(part(flow(3, kProtocolTcp, Address::of(other.get()), called)), SubjectPart::kNone);
+  EXPECT_EQ(part(flow(4, kProtocolTcp, Address("192.0.2.1", 5), served)), SubjectPart::kServes);
+  EXPECT_EQ(part(flow(5, kProtocolTcp, Address("127.0.0.1", 1), Address("127.0.0.1", 2))),
+            SubjectPart::kUnknown)
+      << "nobody has these ports";
+  EXPECT_EQ(part(flow(6, kProtocolTcp, Address("192.0.2.1", 5), Address("127.0.0.1", 2))),
+            SubjectPart::kPerhapsServes)
+      << "somebody elsewhere asked, whoever is to answer";
+
+  EXPECT_EQ(part(flow(7, kProtocolTcp, served, Address::of(client.get()))), SubjectPart::kNone)
+      << "joined midway, and its ends guessed wrong: what the subject accepted is no call";
+
+  const auto opened = owners_->take_opened();
+  ASSERT_EQ(opened.size(), 1u);
+  EXPECT_EQ(opened[0].end.remote, called.endpoint());
+  EXPECT_TRUE(opened[0].stays_on_host);
+  EXPECT_THAT(owners_->take_opened(), IsEmpty());
+  tick(std::vector<FlowRow>{});
+  EXPECT_THAT(owners_->take_opened(), IsEmpty()) << "told once";
+}
+
+TEST_P(SubjectPartsTest, connections_that_come_later_and_of_a_new_child) {
+  if (!has_events()) GTEST_SKIP() << "this rung sees only what a walk finds";
+  const Actor downstream("downstream", [](const Actor::Inside& inside) {
+    inside.tell(Address::of(open_socket(SOCK_STREAM, Address("127.0.0.1", 0))).port());
+    inside.tell(Address::of(open_socket(SOCK_DGRAM, Address("127.0.0.1", 0))).port());
+  });
+  const Address tcp("127.0.0.1", static_cast<uint16_t>(downstream.told()));
+  const Address udp("127.0.0.1", static_cast<uint16_t>(downstream.told()));
+  // A child of the subject's that is in no list of its processes.
+  const Actor subject("subject", [&](const Actor::Inside& inside) {
+    inside.wait();
+    if (const pid_t child = ::fork(); child == 0) {
+      const int stream = connect_socket(SOCK_STREAM, tcp);
+      inside.tell(Address::of(stream).port());
+      ::close(stream);
+      inside.wait();
+      ::_exit(0);
+    }
+  });
+  open_on(subject);
+  subject.go();
+  const Address stream("127.0.0.1", static_cast<uint16_t>(subject.told()));
+  EXPECT_EQ(part(flow(1, kProtocolTcp, stream, tcp)), SubjectPart::kCalls);
+  const UniqueFd own_stream(connect_socket(SOCK_STREAM, tcp));
+  EXPECT_EQ(part(flow(2, kProtocolTcp, Address::of(own_stream.get()), tcp)), SubjectPart::kNone)
+      << "somebody else's, opened as late";
+  // A UDP socket is known after the next walk.
+  const UniqueFd own_datagram(connect_socket(SOCK_DGRAM, udp));
+  const FlowRow datagrams = flow(3, kProtocolUdp, Address::of(own_datagram.get()), udp);
+  EXPECT_EQ(part(datagrams), SubjectPart::kUnknown);
+  tick(datagrams);
+  EXPECT_EQ(part(datagrams), SubjectPart::kNone);
+  const auto opened = owners_->take_opened();
+  ASSERT_EQ(opened.size(), 1u);
+  EXPECT_EQ(opened[0].end.remote, tcp.endpoint());
+}
+
 TEST_P(FlowOwnersTest, tcp_of_ipv4_through_an_ipv6_socket) {
   open();
   const Actor server("dual server", [&](const Actor::Inside& inside) {
