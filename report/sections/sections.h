@@ -3,6 +3,7 @@
 
 #include "ci/aa_check.h"
 #include "ci/judgement.h"
+#include "core/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -25,5 +26,8 @@ document::Document file_reading(const FileReading& reading);
 /// What `topspin doctor` found, and `topspin gate --aa`.
 document::Document doctor(const DoctorReport& report);
 document::Document aa_check(const AaCheck& check);
+
+/// What became of a load (run/load.cc).
+document::Document load_result(const LoadResult& load);
 
 }  // namespace topspin::sections
