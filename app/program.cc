@@ -16,7 +16,7 @@
 #include "app/commands/commands.h"
 #include "app/host/outlet.h"
 #include "app/options/help_format.h"
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

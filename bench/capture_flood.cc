@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "capture/flow_table.h"
-#include "core/clock.h"
+#include "capture/flows/flow_table.h"
+#include "core/base/clock.h"
 
 int main() {
   using namespace topspin;

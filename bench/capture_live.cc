@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "capture/flow_tracker.h"
-#include "core/clock.h"
+#include "core/base/clock.h"
 
 namespace {
 

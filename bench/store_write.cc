@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -5,11 +5,11 @@
 #include <optional>
 #include <utility>
 
-#include "capture/file_clock.h"
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
-#include "capture/packet_source.h"
-#include "core/check.h"
+#include "capture/source/file_clock.h"
+#include "capture/source/packet_source.h"
+#include "core/base/check.h"
 
 namespace topspin {
 namespace {

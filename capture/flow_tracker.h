@@ -15,9 +15,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/flow.h"
-#include "core/packet_copy.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/flow/flow.h"
+#include "core/flow/packet_copy.h"
 
 namespace topspin {
 

@@ -10,11 +10,11 @@
 #include <memory>
 #include <span>
 
-#include "capture/flow_table.h"
 #include "capture/flow_tracker.h"
-#include "capture/packet_parser.h"
-#include "capture/packet_tap.h"
-#include "capture/seen_twice.h"
+#include "capture/flows/flow_table.h"
+#include "capture/flows/seen_twice.h"
+#include "capture/packet/packet_parser.h"
+#include "capture/packet/packet_tap.h"
 
 namespace topspin {
 

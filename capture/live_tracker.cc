@@ -13,13 +13,13 @@
 #include <poll.h>
 
 #include "capture/flow_tracker.h"
-#include "capture/interface_watch.h"
 #include "capture/interval_cutter.h"
-#include "capture/packet_file.h"
-#include "capture/packet_source.h"
-#include "capture/stamp_clock.h"
-#include "core/clock.h"
-#include "core/text.h"
+#include "capture/source/interface_watch.h"
+#include "capture/source/packet_file.h"
+#include "capture/source/packet_source.h"
+#include "capture/source/stamp_clock.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

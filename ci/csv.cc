@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/read_file.h"
+#include "core/base/read_file.h"
 
 namespace topspin {
 namespace {

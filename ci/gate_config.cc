@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 #include "ci/toml_document.h"
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

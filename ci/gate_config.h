@@ -23,10 +23,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/metric.h"
-#include "ci/run_metrics.h"
-#include "ci/slo.h"
-#include "core/result.h"
+#include "ci/metrics/metric.h"
+#include "ci/metrics/run_metrics.h"
+#include "ci/slo/slo.h"
+#include "core/base/result.h"
 
 namespace topspin {
 

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "load/workload_type.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 namespace {

@@ -13,13 +13,13 @@
 #include <string_view>
 #include <vector>
 
-#include "core/clock.h"
-#include "core/histogram.h"
-#include "core/load_result.h"
-#include "core/result.h"
-#include "load/accounts.h"
-#include "load/schedule.h"
-#include "load/target.h"
+#include "core/base/clock.h"
+#include "core/base/result.h"
+#include "core/number/histogram.h"
+#include "core/run/load_result.h"
+#include "load/engine/accounts.h"
+#include "load/engine/schedule.h"
+#include "load/wire/target.h"
 
 namespace topspin {
 

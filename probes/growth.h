@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

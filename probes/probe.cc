@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 #include <linux/capability.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/bpf/capabilities.h"
 
 namespace topspin {

@@ -17,8 +17,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/result.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/tick/sample.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/process_tree.h"
 #include "probes/proc/subject.h"

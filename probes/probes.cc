@@ -7,8 +7,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

@@ -1,4 +1,4 @@
-// The run store: one SQLite file of runs. Writer and reader; schema in store/schema.sql and
+// The run store: one SQLite file of runs. Writer and reader; schema in store/schema/schema.sql and
 // docs/schema.md.
 //
 // A RunWriter lives on the session's thread. While it writes, the file is in WAL mode: one
@@ -17,11 +17,11 @@
 
 #include <sys/types.h>
 
-#include "core/load_result.h"
-#include "core/result.h"
-#include "core/run.h"
-#include "core/run_fold.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/run/load_result.h"
+#include "core/run/run.h"
+#include "core/run/run_fold.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "core/periods.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/flow/periods.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"
 #include "tui/views.h"

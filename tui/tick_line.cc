@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "core/clock.h"
-#include "core/periods.h"
-#include "core/text.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/flow/periods.h"
 #include "tui/model/history.h"
 #include "tui/terminal/draw.h"
 

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "tui/model/failed_work.h"
 #include "tui/model/recent_latency.h"
 

@@ -9,7 +9,7 @@
 #include "app/options/option_group.h"
 #include "app/version.h"
 #include "capture/flow_tracker.h"
-#include "core/text.h"
+#include "core/base/text.h"
 #include "probes/probes.h"
 #include "report/json/reports.h"
 #include "report/text/text_report.h"

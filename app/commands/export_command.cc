@@ -8,7 +8,7 @@
 
 #include "app/commands/commands.h"
 #include "app/commands/export_target.h"
-#include "app/commands/judgement_file.h"
+#include "app/commands/gate/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
@@ -16,7 +16,7 @@
 #include "report/export/export.h"
 #include "report/export/folded_stacks.h"
 #include "report/json/reports.h"
-#include "store/gate_log.h"
+#include "store/runs/gate_log.h"
 
 namespace topspin {
 namespace {

@@ -12,7 +12,7 @@
 #include "app/tick/judge_losses.h"
 #include "app/tick/tick_builder.h"
 #include "app/version.h"
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "report/json/reports.h"
 #include "report/text/text_report.h"
 #include "store/run_store.h"

@@ -8,7 +8,7 @@
 #include "app/options/record_options.h"
 #include "app/recording/recording.h"
 #include "capture/flow_tracker.h"
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 

@@ -4,7 +4,7 @@
 
 #include "app/commands/commands.h"
 #include "app/commands/export_target.h"
-#include "app/commands/judgement_file.h"
+#include "app/commands/gate/judgement_file.h"
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"

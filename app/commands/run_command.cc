@@ -14,8 +14,8 @@
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
 #include "app/plan/plan_session.h"
-#include "core/read_file.h"
-#include "core/text.h"
+#include "core/base/read_file.h"
+#include "core/base/text.h"
 #include "report/markdown/markdown_report.h"
 #include "report/text/text_report.h"
 

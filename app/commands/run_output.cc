@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "ci/run_metrics.h"
-#include "ci/statistics.h"
+#include "ci/metrics/run_metrics.h"
+#include "ci/statistics/statistics.h"
 #include "report/json/values.h"
 
 namespace topspin {

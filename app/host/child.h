@@ -13,8 +13,8 @@
 #include <sys/types.h>
 
 #include "app/host/privileges.h"
-#include "core/result.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "probes/probes.h"
 
 namespace topspin {

@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/proc_stat.h"
+#include "core/base/clock.h"
+#include "core/base/proc_stat.h"
 
 namespace topspin {
 namespace {

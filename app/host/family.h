@@ -11,7 +11,7 @@
 
 #include <sys/types.h>
 
-#include "core/result.h"
+#include "core/base/result.h"
 
 namespace topspin {
 

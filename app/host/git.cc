@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #include "app/host/child.h"
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

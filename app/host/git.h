@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "app/host/privileges.h"
-#include "core/run.h"
+#include "core/run/run.h"
 
 namespace topspin {
 

@@ -6,8 +6,8 @@
 
 #include <sys/types.h>
 
-#include "core/result.h"
-#include "core/run.h"
+#include "core/base/result.h"
+#include "core/run/run.h"
 
 namespace topspin {
 

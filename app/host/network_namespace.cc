@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 #include <sched.h>
 
-#include "core/text.h"
-#include "core/unique_fd.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/text.h"
-#include "core/unblocked_write.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/base/unblocked_write.h"
 
 namespace topspin {
 namespace {

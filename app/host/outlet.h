@@ -12,8 +12,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "core/result.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 

@@ -16,9 +16,9 @@
 #include "app/options/option_group.h"
 #include "app/options/program_path.h"
 #include "capture/flow_tracker.h"
-#include "core/clock.h"
-#include "core/text.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

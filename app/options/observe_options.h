@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "capture/flow_tracker.h"
-#include "core/result.h"
+#include "core/base/result.h"
 
 namespace CLI {
 class App;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "app/options/observe_options.h"
-#include "core/run.h"
+#include "core/run/run.h"
 
 namespace topspin {
 

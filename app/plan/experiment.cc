@@ -14,11 +14,11 @@
 
 #include "app/host/family.h"
 #include "app/host/ports.h"
-#include "core/clock.h"
-#include "core/os_error.h"
-#include "core/run_reasons.h"
-#include "core/text.h"
-#include "load/workload_type.h"
+#include "core/base/clock.h"
+#include "core/base/os_error.h"
+#include "core/base/text.h"
+#include "core/run/run_reasons.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 namespace {

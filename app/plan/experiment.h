@@ -19,7 +19,7 @@
 
 #include "app/plan/plan.h"
 #include "app/recording/conductor.h"
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 

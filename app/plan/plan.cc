@@ -9,9 +9,9 @@
 
 #include "app/plan/plan_section.h"
 #include "ci/toml_document.h"
-#include "core/clock.h"
-#include "core/text.h"
-#include "load/workload_type.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "load/workloads/workload_type.h"
 #include "probes/probes.h"
 
 namespace topspin {

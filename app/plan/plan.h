@@ -12,8 +12,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/slo.h"
-#include "core/result.h"
+#include "ci/slo/slo.h"
+#include "core/base/result.h"
 #include "load/load.h"
 
 namespace topspin {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "app/plan/plan.h"
-#include "load/workload_type.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 namespace {

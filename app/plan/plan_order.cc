@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "app/plan/plan.h"
-#include "core/text.h"
-#include "load/workload_type.h"
+#include "core/base/text.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 

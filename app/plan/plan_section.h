@@ -16,8 +16,8 @@
 
 #include "app/plan/plan.h"
 #include "ci/toml_document.h"
-#include "core/text.h"
-#include "load/workload_type.h"
+#include "core/base/text.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 

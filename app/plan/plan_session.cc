@@ -25,11 +25,11 @@
 #include "app/plan/experiment.h"
 #include "app/plan/work_trees.h"
 #include "app/recording/recording.h"
-#include "core/clock.h"
-#include "core/os_error.h"
-#include "core/text.h"
-#include "core/unique_fd.h"
-#include "load/workload_type.h"
+#include "core/base/clock.h"
+#include "core/base/os_error.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 namespace {

@@ -14,10 +14,10 @@
 #include <vector>
 
 #include "app/plan/plan.h"
-#include "ci/standing.h"
-#include "ci/stored_judgement.h"
-#include "core/load_result.h"
-#include "core/result.h"
+#include "ci/judgement/stored_judgement.h"
+#include "ci/metrics/standing.h"
+#include "core/base/result.h"
+#include "core/run/load_result.h"
 
 namespace topspin {
 

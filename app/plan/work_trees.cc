@@ -16,8 +16,8 @@
 #include "app/host/family.h"
 #include "app/host/git.h"
 #include "app/plan/experiment.h"
-#include "core/clock.h"
-#include "core/os_error.h"
+#include "core/base/clock.h"
+#include "core/base/os_error.h"
 
 namespace topspin {
 namespace {

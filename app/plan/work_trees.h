@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "app/host/privileges.h"
-#include "core/result.h"
+#include "core/base/result.h"
 
 namespace topspin {
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "app/host/child.h"
-#include "core/result.h"
-#include "core/run.h"
+#include "core/base/result.h"
+#include "core/run/run.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -8,10 +8,10 @@
 #include <string>
 #include <string_view>
 
-#include "core/packet_copy.h"
-#include "core/result.h"
-#include "core/run.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/flow/packet_copy.h"
+#include "core/run/run.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

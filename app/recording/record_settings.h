@@ -8,7 +8,7 @@
 
 #include "app/options/record_options.h"
 #include "capture/flow_tracker.h"
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/probes.h"
 
 namespace topspin {

@@ -9,7 +9,7 @@
 
 #include "app/host/outlet.h"
 #include "app/recording/recording_run.h"
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

@@ -12,9 +12,9 @@
 #include "app/host/network_namespace.h"
 #include "app/host/outlet.h"
 #include "app/host/privileges.h"
-#include "app/recording/packet_output.h"
 #include "app/recording/recording_run.h"
-#include "app/recording/signals.h"
+#include "app/recording/sources/packet_output.h"
+#include "app/recording/sources/signals.h"
 #include "app/version.h"
 
 namespace topspin {

@@ -7,23 +7,23 @@
 #include <optional>
 #include <string>
 
-#include "app/recording/capture_thread.h"
-#include "app/recording/event_loop.h"
 #include "app/recording/record_settings.h"
 #include "app/recording/recording.h"
 #include "app/recording/recording_state.h"
-#include "app/recording/subject_command.h"
+#include "app/recording/sources/capture_thread.h"
+#include "app/recording/sources/event_loop.h"
+#include "app/recording/sources/subject_command.h"
 #include "app/tick/row_baseline.h"
 #include "app/tick/tick_builder.h"
 #include "app/tick/tick_joiner.h"
-#include "capture/packet_file.h"
-#include "ci/standing.h"
-#include "core/clock.h"
-#include "core/headroom_watch.h"
-#include "core/run.h"
-#include "core/unique_fd.h"
+#include "capture/source/packet_file.h"
+#include "ci/metrics/standing.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
+#include "core/run/headroom_watch.h"
+#include "core/run/run.h"
 #include "probes/owners/flow_owner.h"
-#include "store/patient_writer.h"
+#include "store/runs/patient_writer.h"
 #include "tui/tick_line.h"
 
 namespace topspin {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <optional>
 
-#include "core/check.h"
-#include "core/result.h"
+#include "core/base/check.h"
+#include "core/base/result.h"
 
 namespace topspin {
 

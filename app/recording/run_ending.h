@@ -8,8 +8,8 @@
 
 #include "app/options/record_options.h"
 #include "app/tick/tick_builder.h"
-#include "ci/standing.h"
-#include "core/run.h"
+#include "ci/metrics/standing.h"
+#include "core/run/run.h"
 
 namespace topspin {
 

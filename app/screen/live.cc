@@ -12,9 +12,9 @@
 
 #include "app/host/outlet.h"
 #include "app/screen/process_reader.h"
-#include "capture/interface_counters.h"
-#include "core/clock.h"
-#include "core/text.h"
+#include "capture/source/interface_counters.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
 #include "tui/tick_line.h"
 
 namespace topspin {

@@ -8,7 +8,7 @@
 
 #include "app/recording/onlooker.h"
 #include "app/screen/look.h"
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tui/tick_line.h"
 
 namespace topspin {

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "app/options/option_group.h"
-#include "core/clock.h"
-#include "core/text.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
 #include "tui/plain.h"
 #include "tui/screens/screens.h"
 #include "tui/views.h"

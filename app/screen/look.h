@@ -9,9 +9,9 @@
 #include <string>
 
 #include "app/screen/name_resolver.h"
-#include "core/result.h"
-#include "core/run.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/run/run.h"
+#include "core/tick/sample.h"
 #include "tui/controller.h"
 #include "tui/model/model.h"
 #include "tui/terminal/curses_terminal.h"

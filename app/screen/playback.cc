@@ -15,10 +15,10 @@
 #include "app/host/outlet.h"
 #include "app/tick/tick_builder.h"
 #include "capture/flow_tracker.h"
-#include "core/clock.h"
-#include "core/periods.h"
-#include "core/text.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+#include "core/base/unique_fd.h"
+#include "core/flow/periods.h"
 #include "tui/model/history.h"
 
 namespace topspin {

@@ -12,8 +12,8 @@
 #include "app/options/observe_options.h"
 #include "app/screen/look.h"
 #include "app/screen/rewind.h"
-#include "core/packet_copy.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/flow/packet_copy.h"
 
 namespace topspin {
 

@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/proc_stat.h"
-#include "core/read_file.h"
+#include "core/base/clock.h"
+#include "core/base/proc_stat.h"
+#include "core/base/read_file.h"
 
 namespace topspin {
 namespace {

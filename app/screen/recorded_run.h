@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "app/screen/playback.h"
-#include "core/result.h"
+#include "core/base/result.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -13,8 +13,8 @@
 #include <map>
 #include <vector>
 
-#include "core/result.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/tick/sample.h"
 #include "tui/model/model.h"
 
 namespace topspin {

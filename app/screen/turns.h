@@ -8,7 +8,7 @@
 #include <functional>
 #include <optional>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

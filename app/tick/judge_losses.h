@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "core/flow.h"
-#include "core/sample.h"
+#include "core/flow/flow.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

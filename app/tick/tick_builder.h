@@ -15,10 +15,10 @@
 
 #include "app/tick/flow_row_queue.h"
 #include "capture/flow_tracker.h"
-#include "core/host_usage.h"
-#include "core/run_fold.h"
-#include "core/sample.h"
-#include "core/split_check.h"
+#include "core/run/run_fold.h"
+#include "core/tick/host_usage.h"
+#include "core/tick/sample.h"
+#include "core/tick/split_check.h"
 #include "probes/probes.h"
 
 namespace topspin {

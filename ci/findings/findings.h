@@ -11,13 +11,13 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/run_metrics.h"
-#include "core/growth.h"
-#include "core/load_result.h"
-#include "core/run.h"
-#include "core/run_fold.h"
-#include "core/sample.h"
-#include "core/sockets.h"
+#include "ci/metrics/run_metrics.h"
+#include "core/run/growth.h"
+#include "core/run/load_result.h"
+#include "core/run/run.h"
+#include "core/run/run_fold.h"
+#include "core/tick/sample.h"
+#include "core/tick/sockets.h"
 
 namespace topspin {
 

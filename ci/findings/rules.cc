@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 
 #include "ci/findings/findings.h"
-#include "core/growth_text.h"
-#include "core/headroom_watch.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/run/growth_text.h"
+#include "core/run/headroom_watch.h"
 
 namespace topspin {
 namespace {

@@ -14,8 +14,8 @@
 #include <bpf/libbpf.h>
 #include <fmt/format.h>
 
-#include "core/histogram.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/number/histogram.h"
 #include "probes/bpf/cells_abi.h"
 #include "probes/bpf/mapped_array.h"
 

@@ -5,7 +5,7 @@
 
 #include <linux/types.h>
 
-#include "core/histogram_abi.h"
+#include "core/number/histogram_abi.h"
 
 /* Written on one CPU only, with interrupts off, so no atomics; user space maps it. The count of
  * samples is the sum of the cells. */

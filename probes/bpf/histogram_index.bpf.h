@@ -7,7 +7,7 @@
 
 #include <linux/types.h>
 
-#include "core/histogram_abi.h"
+#include "core/number/histogram_abi.h"
 
 /* 1 << bit if value > limit, else 0; both below 2^63. A comparison would become a branch, and one
  * that depends on measured values is mispredicted. */

@@ -10,7 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <bpf/libbpf.h>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/proc/subject.h"
 
 namespace topspin {

@@ -10,7 +10,7 @@
 
 #include <bpf/bpf.h>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/bpf/tracepoints_abi.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/process_tree.h"

@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/result.h"
-#include "core/sample.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
+#include "core/tick/sample.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
 

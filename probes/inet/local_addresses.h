@@ -6,7 +6,7 @@
 #include <set>
 #include <utility>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 
 namespace topspin {
 

@@ -12,8 +12,8 @@
 
 #include <linux/inet_diag.h>
 
-#include "core/result.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "probes/inet/socket_table.h"
 
 namespace topspin {

@@ -13,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 
 namespace topspin {
 

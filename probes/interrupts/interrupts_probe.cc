@@ -13,7 +13,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "interrupts.skel.h"
 #include "interrupts_raw.skel.h"
 #include "probes/bpf/bpf_object.h"

@@ -5,8 +5,8 @@
 #include <optional>
 #include <string_view>
 
-#include "core/merge_numbers.h"
-#include "core/number.h"
+#include "core/number/merge_numbers.h"
+#include "core/number/number.h"
 
 namespace topspin {
 

@@ -13,7 +13,7 @@
 #include <fmt/format.h>
 #include <linux/capability.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/bpf/capabilities.h"
 #include "probes/inet/local_addresses.h"
 #include "probes/inet/socket_table.h"

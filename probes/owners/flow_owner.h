@@ -14,8 +14,8 @@
 #include <memory>
 #include <vector>
 
-#include "core/flow_owner.h"
-#include "core/sample.h"
+#include "core/flow/flow_owner.h"
+#include "core/tick/sample.h"
 #include "probes/probe.h"
 
 namespace topspin {

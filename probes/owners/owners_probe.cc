@@ -4,8 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "probes/owners/flow_owner.h"
 #include "probes/probe.h"
 

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/inet/socket_table.h"
 #include "probes/proc/subject.h"
 

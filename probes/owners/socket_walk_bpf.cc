@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "flow_owner.skel.h"
 #include "probes/bpf/bpf_object.h"
 #include "probes/owners/flow_owner_abi.h"

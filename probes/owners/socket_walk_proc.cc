@@ -15,7 +15,7 @@
 #include <linux/capability.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/bpf/capabilities.h"
 #include "probes/inet/sock_diag.h"
 #include "probes/owners/socket_walk.h"

@@ -10,8 +10,8 @@
 
 #include <linux/perf_event.h>
 
-#include "core/result.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "probes/probe.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"

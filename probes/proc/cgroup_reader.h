@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "probes/proc/proc_reader.h"
 
 namespace topspin {

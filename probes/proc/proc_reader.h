@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/proc_stat.h"
-#include "core/result.h"
+#include "core/base/proc_stat.h"
+#include "core/base/result.h"
 
 namespace topspin {
 

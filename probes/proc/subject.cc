@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <sys/types.h>
 
-#include "core/result.h"
-#include "core/unique_fd.h"
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
 #include "probes/proc/proc_reader.h"
 
 namespace topspin {

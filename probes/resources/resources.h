@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "probes/proc/cgroup_reader.h"
 #include "probes/proc/proc_reader.h"
 

@@ -2,7 +2,7 @@
 #include <linux/capability.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/bpf/capabilities.h"
 #include "probes/probe.h"
 #include "probes/resources/resources.h"

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "probes/proc/syscall_names.h"
-#include "probes/scheduler/scheduler_abi.h"
+#include "probes/scheduler/bpf/scheduler_abi.h"
 
 namespace topspin {
 

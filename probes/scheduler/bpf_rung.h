@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/bpf/bpf_object.h"
 #include "probes/scheduler/cpu_array.h"
 #include "probes/scheduler/scheduler_rung.h"

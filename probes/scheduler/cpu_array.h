@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "probes/bpf/mapped_array.h"
-#include "probes/scheduler/scheduler_abi.h"
+#include "probes/scheduler/bpf/scheduler_abi.h"
 #include "probes/scheduler/scheduler_rung.h"
 
 namespace topspin {

@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "core/clock.h"
-#include "core/text.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
 
 namespace topspin {
 

@@ -4,7 +4,7 @@
 #include <optional>
 #include <string>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "probes/probe.h"
 
 namespace topspin {

@@ -8,7 +8,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "probes/growth.h"
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"

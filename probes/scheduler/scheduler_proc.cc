@@ -12,7 +12,7 @@
 
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/proc/process_tree.h"
 #include "probes/scheduler/scheduler_rung.h"
 

@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "core/result.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/tick/sample.h"
 #include "probes/probe.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
-#include "probes/scheduler/scheduler_abi.h"
+#include "probes/scheduler/bpf/scheduler_abi.h"
 
 namespace topspin {
 

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "probes/bpf/subject_watch.h"
 #include "probes/scheduler/blocking_calls.h"
 #include "probes/scheduler/bpf_rung.h"

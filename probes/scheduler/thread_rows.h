@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/sample.h"
-#include "probes/scheduler/scheduler_abi.h"
+#include "core/tick/sample.h"
+#include "probes/scheduler/bpf/scheduler_abi.h"
 
 namespace topspin {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 
 namespace topspin {
 namespace {

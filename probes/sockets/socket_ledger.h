@@ -10,7 +10,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "core/sockets.h"
+#include "core/tick/sockets.h"
 #include "probes/inet/sock_diag.h"
 
 namespace topspin {

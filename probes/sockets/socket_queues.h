@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "probes/proc/subject.h"
 #include "probes/sockets/socket_ledger.h"
 

@@ -8,8 +8,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "probes/bpf/bpf_object.h"
 #include "probes/bpf/mapped_array.h"
 #include "probes/bpf/subject_watch.h"

@@ -8,8 +8,8 @@
 #include <memory>
 #include <optional>
 
-#include "core/result.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/tick/sample.h"
 #include "probes/proc/subject.h"
 
 namespace topspin {

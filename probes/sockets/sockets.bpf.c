@@ -25,7 +25,7 @@
 #include "probes/bpf/cells.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
-#include "probes/scheduler/scheduler_abi.h" /* topspin_thread */
+#include "probes/scheduler/bpf/scheduler_abi.h" /* topspin_thread */
 #include "probes/sockets/sockets_abi.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -228,7 +228,7 @@ struct pending_request {
 
 struct pending_requests {
   __u32 used; /* places that are not free */
-  /* Of the latest reply, as capture/flow_table.cc has them of each flow. */
+  /* Of the latest reply, as capture/flows/flow_table.cc has them of each flow. */
   __u32 tags_match; /* replies name their requests by their first bytes */
   __u32 request_tag;
   __u32 reply_tag;
@@ -738,7 +738,7 @@ TOPSPIN_INLINE bool is_mqtt_name(const __u8* at) {
   return (at[1] == 4 && at[4] == 'T') || (at[1] == 6 && at[4] == 'I');
 }
 
-/* As capture/flow_table.cc knows them on the wire. */
+/* As capture/flows/flow_table.cc knows them on the wire. */
 TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
   if (head[0] == 'P' && head[1] == 'R' && head[2] == 'I' && head[3] == ' ' && head[4] == '*' &&
       head[5] == ' ' && head[6] == 'H' && head[7] == 'T')
@@ -878,7 +878,7 @@ TOPSPIN_INLINE bool switches_protocol(struct task_struct* task, __u32 bytes) {
 
 /* ---- datagrams: which request a reply belongs to ---- */
 
-/* What tells requests apart, as capture/flow_table.cc takes it from the wire: the first two
+/* What tells requests apart, as capture/flows/flow_table.cc takes it from the wire: the first two
  * bytes (DNS has its id there) and a digest of the first eight. */
 TOPSPIN_INLINE __u32 tag_of(struct task_struct* task, __u32 bytes, bool sent) {
   struct user_bytes payload = user_bytes(task, bytes, sent);

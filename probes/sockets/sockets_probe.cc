@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "probes/growth.h"
 #include "probes/probe.h"
 #include "probes/sockets/socket_queues.h"

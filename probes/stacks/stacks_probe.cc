@@ -2,7 +2,7 @@
 #include <optional>
 #include <utility>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"
 #include "probes/stacks/cpu_stacks.h"

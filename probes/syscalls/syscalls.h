@@ -9,8 +9,8 @@
 #include <memory>
 #include <vector>
 
-#include "core/result.h"
-#include "core/sample.h"
+#include "core/base/result.h"
+#include "core/tick/sample.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
 

@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 

@@ -11,8 +11,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/judgement.h"
-#include "core/result.h"
+#include "ci/judgement/judgement.h"
+#include "core/base/result.h"
 #include "store/run_store.h"
 
 namespace topspin {

@@ -2,7 +2,7 @@
 // "thread;outermost;...;innermost COUNT". Streams from the store; any one thread.
 #pragma once
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "report/export/export.h"
 #include "store/run_store.h"
 

@@ -8,7 +8,7 @@
 // first made visible on one line, then escaped as the runner unescapes it.
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/export/export.h"
 #include "report/model/settled_verdict.h"
 

@@ -11,8 +11,8 @@
 
 #include <fmt/format.h>
 
-#include "core/numbers.h"
-#include "core/source_text.h"
+#include "core/run/source_text.h"
+#include "core/tick/numbers.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 

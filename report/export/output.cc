@@ -1,5 +1,5 @@
 // What all exports share: the gathering output and the cleaning of text.
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/export/export.h"
 
 namespace topspin {

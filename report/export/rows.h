@@ -10,11 +10,11 @@
 #include <string>
 #include <string_view>
 
-#include "core/flow_owner.h"
-#include "core/load_result.h"
-#include "core/numbers.h"
-#include "store/columns.h"
+#include "core/flow/flow_owner.h"
+#include "core/run/load_result.h"
+#include "core/tick/numbers.h"
 #include "store/run_store.h"
+#include "store/sqlite/columns.h"
 
 namespace topspin {
 

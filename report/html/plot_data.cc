@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "core/source_text.h"
+#include "core/run/source_text.h"
 #include "report/json/json_object.h"
 
 namespace topspin {

@@ -1,7 +1,7 @@
 // The result of a load as JSON: `topspin load --format json`, and `load show`.
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/json/reports.h"
 #include "report/json/values.h"
 #include "report/model/load_waits.h"

@@ -7,13 +7,13 @@
 #include <string_view>
 #include <vector>
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
-#include "ci/standing.h"
-#include "core/flow.h"
-#include "core/flow_owner.h"
-#include "core/load_result.h"
-#include "core/result.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
+#include "ci/metrics/standing.h"
+#include "core/base/result.h"
+#include "core/flow/flow.h"
+#include "core/flow/flow_owner.h"
+#include "core/run/load_result.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/run_report.h"

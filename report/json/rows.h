@@ -1,10 +1,10 @@
 // Rows of a report as JSON. Private to the room.
 #pragma once
 
-#include "core/flow_owner.h"
-#include "core/growth.h"
-#include "core/load_result.h"
-#include "core/sample.h"
+#include "core/flow/flow_owner.h"
+#include "core/run/growth.h"
+#include "core/run/load_result.h"
+#include "core/tick/sample.h"
 #include "report/json/values.h"
 
 namespace topspin {

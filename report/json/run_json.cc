@@ -1,7 +1,7 @@
 // A run as JSON: its report, and lists of runs.
-#include "core/numbers.h"
-#include "core/source_text.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/run/source_text.h"
+#include "core/tick/numbers.h"
 #include "report/json/reports.h"
 #include "report/json/rows.h"
 #include "report/json/traffic.h"

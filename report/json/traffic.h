@@ -2,7 +2,7 @@
 // Private to the room.
 #pragma once
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 #include "report/json/values.h"
 
 namespace topspin {

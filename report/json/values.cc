@@ -1,7 +1,7 @@
 #include "report/json/values.h"
 
-#include "core/check.h"
-#include "core/numbers.h"
+#include "core/base/check.h"
+#include "core/tick/numbers.h"
 
 namespace topspin {
 

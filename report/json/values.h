@@ -12,10 +12,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "core/coarse_histogram.h"
-#include "core/histogram.h"
-#include "core/run_fold.h"
-#include "core/sample.h"
+#include "core/number/coarse_histogram.h"
+#include "core/number/histogram.h"
+#include "core/run/run_fold.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

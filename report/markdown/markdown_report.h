@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <string>
 
-#include "ci/judgement.h"
-#include "core/load_result.h"
+#include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/markdown/markdown_text.h"
 #include "report/model/report_page.h"

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 
 namespace topspin {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 constexpr std::string_view kIntroduction = R"(# The numbers of a tick
 
 This page lists every number that topspin measures once per tick. It is generated from the registry
-in the source (`core/numbers.h`), and a test keeps it up to date.
+in the source (`core/tick/numbers.h`), and a test keeps it up to date.
 
 A number has the same name everywhere: as a column of the table `tick` or a histogram of the table
 `histogram` ([schema.md](schema.md)), as a field in NDJSON and CSV ([export.md](export.md)), and in

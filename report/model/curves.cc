@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 
-#include "core/periods.h"
+#include "core/flow/periods.h"
 
 namespace topspin {
 namespace {

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 #include "report/document/readable.h"
 
 namespace topspin {
@@ -28,7 +28,7 @@ struct TickNumbers {
   HistogramSummary reply_latency;
   HistogramSummary run_queue_latency;
   double seconds = 0;         // of the interval; 0 if it has no length
-  bool has_lateness = false;  // some flow has a period (core/periods.h)
+  bool has_lateness = false;  // some flow has a period (core/flow/periods.h)
 };
 
 /// How a curve is shown. Of kOnlyIfItOccurs nothing is shown where it was 0 all along.

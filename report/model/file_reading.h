@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 
 namespace topspin {
 

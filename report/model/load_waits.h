@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "core/load_result.h"
+#include "core/run/load_result.h"
 
 namespace topspin {
 

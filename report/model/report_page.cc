@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
-#include "ci/run_history.h"
-#include "ci/run_metrics.h"
+#include "ci/judgement/run_history.h"
+#include "ci/judgement/stored_judgement.h"
+#include "ci/metrics/run_metrics.h"
 #include "ci/run_selection.h"
-#include "ci/stored_judgement.h"
-#include "core/check.h"
-#include "core/periods.h"
+#include "core/base/check.h"
+#include "core/flow/periods.h"
 #include "report/model/curves.h"
 #include "report/model/keep_first.h"
 

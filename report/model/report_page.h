@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "ci/findings/findings.h"
-#include "ci/judgement.h"
-#include "ci/run_metrics.h"
-#include "ci/standing.h"
-#include "core/result.h"
+#include "ci/judgement/judgement.h"
+#include "ci/metrics/run_metrics.h"
+#include "ci/metrics/standing.h"
+#include "core/base/result.h"
 #include "report/model/run_report.h"
 #include "report/model/timeline.h"
 #include "store/run_store.h"

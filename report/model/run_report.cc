@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <span>
 
-#include "core/periods.h"
+#include "core/flow/periods.h"
 #include "report/model/keep_first.h"
 
 namespace topspin {

@@ -10,14 +10,14 @@
 #include <vector>
 
 #include "ci/findings/findings.h"
-#include "ci/slo_gate.h"
-#include "ci/standing.h"
-#include "core/flow_owner.h"
-#include "core/growth.h"
-#include "core/result.h"
-#include "core/run.h"
-#include "core/run_fold.h"
-#include "core/sample.h"
+#include "ci/metrics/standing.h"
+#include "ci/slo/slo_gate.h"
+#include "core/base/result.h"
+#include "core/flow/flow_owner.h"
+#include "core/run/growth.h"
+#include "core/run/run.h"
+#include "core/run/run_fold.h"
+#include "core/tick/sample.h"
 #include "store/run_store.h"
 
 namespace topspin {

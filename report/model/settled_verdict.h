@@ -1,7 +1,7 @@
 // What the verdict of one metric is worth beside the verdict on all.
 #pragma once
 
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 
 namespace topspin {
 

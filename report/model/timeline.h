@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/histogram.h"
+#include "core/number/histogram.h"
 
 namespace topspin {
 

@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "core/check.h"
-#include "core/periods.h"
+#include "core/base/check.h"
+#include "core/flow/periods.h"
 #include "report/sections/parts.h"
 #include "report/sections/sections.h"
 

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "core/periods.h"
+#include "core/flow/periods.h"
 #include "report/model/figures.h"
 
 namespace topspin::sections {

@@ -6,8 +6,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/numbers.h"
-#include "core/run_fold.h"
+#include "core/run/run_fold.h"
+#include "core/tick/numbers.h"
 #include "report/document/document.h"
 #include "report/model/report_page.h"
 
@@ -51,7 +51,7 @@ uint64_t never_completed(const RunPage& run);
 /// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later": stands beside
 /// every percentile of reply latency. `timeout_ns` 0: not known.
 document::Line unanswered(const FlowInterval& flows, int64_t timeout_ns);
-/// A reply latency; "at least" where it is only known to be that much (core/periods.h).
+/// A reply latency; "at least" where it is only known to be that much (core/flow/periods.h).
 document::Span reply_latency(const FlowInterval& flows, int64_t timeout_ns, int64_t ns);
 
 /// A row of a table of latencies: samples, least, percentiles, greatest.

@@ -1,9 +1,9 @@
 // The reports for people as trees (report/document), built once for all formats. Pure.
 #pragma once
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
-#include "core/load_result.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"

@@ -4,7 +4,7 @@
 #include <cctype>
 #include <cmath>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "report/document/document.h"
 #include "report/sections/sections.h"
 #include "report/text/text.h"

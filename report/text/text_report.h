@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <string>
 
-#include "ci/aa_check.h"
-#include "ci/judgement.h"
-#include "core/load_result.h"
+#include "ci/judgement/aa_check.h"
+#include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"

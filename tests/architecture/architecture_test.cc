@@ -97,12 +97,12 @@ const std::map<std::string, std::set<std::string>> kDoors = {
 
 // A foreign header (a prefix of its name) and the only files, or folders, that may include it.
 const std::map<std::string, std::set<std::string>> kForeignDoors = {
-    {"pcap", {"capture/pcap_source.cc"}},
-    {"sqlite3.h", {"store/sqlite.cc"}},
+    {"pcap", {"capture/source/pcap_source.cc"}},
+    {"sqlite3.h", {"store/sqlite/sqlite.cc"}},
     {"curses.h", {"tui/terminal/curses_terminal.cc"}},
     {"ncurses", {"tui/terminal/curses_terminal.cc"}},
-    {"zlib.h", {"capture/byte_stream.cc"}},
-    {"http_parser.h", {"load/http_response.h"}},
+    {"zlib.h", {"capture/source/byte_stream.cc"}},
+    {"http_parser.h", {"load/workloads/http_response.h"}},
     {"toml++", {"ci/toml_document.h"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
     {"bpf/bpf.h", {"probes/bpf/"}},
@@ -181,7 +181,7 @@ std::string broken_room_rule(const Include& include) {
   return {};
 }
 
-/// A probe's plain struct of numbers is a part of core/sample.h, wherever it lives.
+/// A probe's plain struct of numbers is a part of core/tick/sample.h, wherever it lives.
 bool is_numbers(const std::string& path) {
   return path.starts_with("probes/") && path.ends_with("/numbers.h");
 }
@@ -250,7 +250,8 @@ TEST(Architecture, NothingInTuiReadsProc) {
     for (std::string line; std::getline(file, line);) {
       EXPECT_EQ(code_of(line).find("\"/proc"), std::string_view::npos)
           << entry.path() << ": " << line;
-      EXPECT_EQ(line.find("core/proc_stat.h"), std::string::npos) << entry.path() << ": " << line;
+      EXPECT_EQ(line.find("core/base/proc_stat.h"), std::string::npos)
+          << entry.path() << ": " << line;
     }
   }
 }
@@ -421,7 +422,7 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"capture/x.cc", "store/run_store.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"core/x.h", "capture/flow_tracker.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "pcap/pcap.h", false}}).size(), 1u);
-  EXPECT_EQ(broken_rules({{"store/run_writer.cc", "sqlite3.h", false}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"store/runs/run_writer.cc", "sqlite3.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "scheduler.skel.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/host/x.cc", "app/plan/plan.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/commands/x.cc", "app/plan/experiment.h", true}}).size(), 1u);
@@ -442,8 +443,8 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(broken_rules({{"tui/model/x.cc", "tui/terminal/grid.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"tui/screens/x.cc", "ncurses.h", false}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"app/x.cc", "probes/sockets/socket_times.h", true}}).size(), 1u);
-  EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/numbers.h", true}}).size(), 0u);
-  EXPECT_EQ(broken_rules({{"core/sample.h", "probes/x/x.h", true}}).size(), 1u);
+  EXPECT_EQ(broken_rules({{"core/tick/sample.h", "probes/x/numbers.h", true}}).size(), 0u);
+  EXPECT_EQ(broken_rules({{"core/tick/sample.h", "probes/x/x.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"probes/x/numbers.h", "probes/probe.h", true}}).size(), 1u);
   EXPECT_EQ(broken_rules({{"probes/sockets/x.cc", "bpf/bpf.h", false}}).size(), 1u);
   EXPECT_EQ(circle_of(arrows_between_rooms({{"probes/a/x.cc", "probes/b/y.h", true},
@@ -453,8 +454,8 @@ TEST(Architecture, TheTestSeesWhatItForbids) {
   EXPECT_EQ(circle_of(arrows_between_rooms({{"probes/a/x.cc", "probes/b/y.h", true},
                                             {"probes/b/y.cc", "probes/b/z.h", true}})),
             "");
-  EXPECT_EQ(broken_rules(
-                {{"app/x.cc", "store/run_store.h", true}, {"store/sqlite.cc", "sqlite3.h", false}})
+  EXPECT_EQ(broken_rules({{"app/x.cc", "store/run_store.h", true},
+                          {"store/sqlite/sqlite.cc", "sqlite3.h", false}})
                 .size(),
             0u);
 }

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "capture/flow_tracker.h"
-#include "capture/packet_source.h"
+#include "capture/source/packet_source.h"
 
 namespace topspin {
 namespace {

@@ -7,10 +7,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "capture/file_clock.h"
 #include "capture/flow_tracker.h"
-#include "capture/packet_source.h"
-#include "capture/stamp_clock.h"
+#include "capture/source/file_clock.h"
+#include "capture/source/packet_source.h"
+#include "capture/source/stamp_clock.h"
 #include "tests/capture/times.h"
 
 namespace topspin {

@@ -1,5 +1,5 @@
 // The flow table against a naive model on random packets, and against sequences computed by hand.
-#include "capture/flow_table.h"
+#include "capture/flows/flow_table.h"
 
 #include <fstream>
 #include <functional>

@@ -25,8 +25,8 @@
 #include <unistd.h>
 
 #include "capture/flow_tracker.h"
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

@@ -1,5 +1,5 @@
 // An array that fills from its front is on huge pages behind what is used of it.
-#include "capture/mapped_array.h"
+#include "capture/flows/mapped_array.h"
 
 #include <algorithm>
 #include <cstdio>

@@ -1,5 +1,5 @@
 // The parser on packets made by hand, one layer at a time, and on every shorter version of each.
-#include "capture/packet_parser.h"
+#include "capture/packet/packet_parser.h"
 
 #include <string>
 

@@ -1,11 +1,11 @@
 // Copies of one flow's packets: only of that flow, bounded, the oldest dropped and counted, and the
 // counts the same with and without it.
-#include "capture/packet_tap.h"
+#include "capture/packet/packet_tap.h"
 
 #include <gtest/gtest.h>
 
-#include "capture/interface_counters.h"
 #include "capture/interval_cutter.h"
+#include "capture/source/interface_counters.h"
 #include "tests/capture/times.h"
 #include "tests/support/pcap_writer.h"
 #include "tests/support/temp_dir.h"

@@ -8,8 +8,8 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "capture/packet_source.h"
-#include "core/clock.h"
+#include "capture/source/packet_source.h"
+#include "core/base/clock.h"
 
 namespace topspin {
 namespace {

@@ -1,11 +1,11 @@
 // One packet on several interfaces counts once; one that was sent again counts again.
-#include "capture/seen_twice.h"
+#include "capture/flows/seen_twice.h"
 
 #include <string>
 
 #include <gtest/gtest.h>
 
-#include "capture/packet_parser.h"
+#include "capture/packet/packet_parser.h"
 #include "tests/capture/times.h"
 
 namespace topspin {

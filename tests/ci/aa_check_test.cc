@@ -1,12 +1,12 @@
 // The gate against itself, and histograms laid over each other: on numbers with known answers.
-#include "ci/aa_check.h"
+#include "ci/judgement/aa_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ci/distribution.h"
-#include "ci/random.h"
-#include "ci/statistics.h"
+#include "ci/statistics/distribution.h"
+#include "ci/statistics/random.h"
+#include "ci/statistics/statistics.h"
 
 namespace topspin {
 namespace {

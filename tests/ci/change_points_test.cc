@@ -1,10 +1,10 @@
 // Change points of series whose answer is known.
-#include "ci/change_points.h"
+#include "ci/statistics/change_points.h"
 
 #include <gtest/gtest.h>
 
-#include "ci/random.h"
-#include "ci/statistics.h"
+#include "ci/statistics/random.h"
+#include "ci/statistics/statistics.h"
 
 namespace topspin {
 namespace {

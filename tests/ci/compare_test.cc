@@ -1,13 +1,13 @@
 // Comparisons of one metric: verdicts, directions, what cannot be judged.
-#include "ci/compare.h"
+#include "ci/judgement/compare.h"
 
 #include <cmath>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ci/random.h"
-#include "ci/statistics.h"
+#include "ci/statistics/random.h"
+#include "ci/statistics/statistics.h"
 
 namespace topspin {
 namespace {

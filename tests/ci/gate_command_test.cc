@@ -11,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/stat.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "store/run_store.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 
 namespace topspin {
 namespace {

@@ -1,5 +1,5 @@
 // The overall verdict: over metrics, over a history, and its exit codes.
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 
 #include <cmath>
 

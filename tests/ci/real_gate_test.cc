@@ -15,7 +15,7 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"

@@ -1,12 +1,12 @@
 // The table of metrics, and how a run's ticks become its numbers.
-#include "ci/run_metrics.h"
+#include "ci/metrics/run_metrics.h"
 
 #include <memory>
 #include <set>
 
 #include <gtest/gtest.h>
 
-#include "ci/judgement.h"
+#include "ci/judgement/judgement.h"
 
 namespace topspin {
 namespace {

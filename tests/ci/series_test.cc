@@ -9,10 +9,10 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "ci/change_points.h"
-#include "ci/compare.h"
 #include "ci/csv.h"
-#include "ci/random.h"
+#include "ci/judgement/compare.h"
+#include "ci/statistics/change_points.h"
+#include "ci/statistics/random.h"
 
 namespace topspin {
 namespace {

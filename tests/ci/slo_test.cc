@@ -1,5 +1,5 @@
 // SLO rules: what is a rule, what is none, and what a run's ticks say of it.
-#include "ci/slo.h"
+#include "ci/slo/slo.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,12 +1,12 @@
 // What a run is good for: complete, usable, may be judged; and what two sides of runs come to.
-#include "ci/standing.h"
+#include "ci/metrics/standing.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ci/run_history.h"
+#include "ci/judgement/run_history.h"
+#include "ci/judgement/stored_judgement.h"
 #include "ci/run_selection.h"
-#include "ci/stored_judgement.h"
 
 namespace topspin {
 namespace {

@@ -1,5 +1,5 @@
 // Estimators against published values, Boost.Math, and slow but plain computation.
-#include "ci/statistics.h"
+#include "ci/statistics/statistics.h"
 
 #include <algorithm>
 #include <array>
@@ -11,7 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "ci/random.h"
+#include "ci/statistics/random.h"
 
 namespace topspin {
 namespace {

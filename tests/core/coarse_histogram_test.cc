@@ -1,4 +1,4 @@
-#include "core/coarse_histogram.h"
+#include "core/number/coarse_histogram.h"
 
 #include <algorithm>
 #include <array>

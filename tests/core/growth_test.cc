@@ -1,5 +1,5 @@
 // Slopes, headroom and leak verdicts on made-up series whose answers are known by construction.
-#include "core/growth.h"
+#include "core/run/growth.h"
 
 #include <cmath>
 #include <functional>
@@ -8,7 +8,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/headroom_watch.h"
+#include "core/run/headroom_watch.h"
 
 namespace topspin {
 namespace {

@@ -1,5 +1,5 @@
 // Properties of the histogram against a sorted array, over many random distributions.
-#include "core/histogram.h"
+#include "core/number/histogram.h"
 
 #include <algorithm>
 #include <atomic>
@@ -9,8 +9,8 @@
 
 #include <gtest/gtest.h>
 
-#include "core/coarse_histogram.h"
-#include "core/varint.h"
+#include "core/base/varint.h"
+#include "core/number/coarse_histogram.h"
 
 namespace topspin {
 namespace {

@@ -1,8 +1,8 @@
-#include "core/host_usage.h"
+#include "core/tick/host_usage.h"
 
 #include <gtest/gtest.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 
 namespace topspin {
 namespace {

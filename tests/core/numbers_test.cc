@@ -1,5 +1,5 @@
 // The registry: every member of a struct of numbers is described, once, and what follows from it.
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 
 #include <fstream>
 #include <set>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/run_fold.h"
+#include "core/run/run_fold.h"
 
 namespace topspin {
 namespace {

@@ -1,10 +1,10 @@
-#include "core/result.h"
+#include "core/base/result.h"
 
 #include <memory>
 
 #include <gtest/gtest.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

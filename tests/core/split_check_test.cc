@@ -1,4 +1,4 @@
-#include "core/split_check.h"
+#include "core/tick/split_check.h"
 
 #include <gtest/gtest.h>
 

@@ -3,9 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "capture/packet_source.h"
-#include "core/check.h"
-#include "core/unique_fd.h"
+#include "capture/source/packet_source.h"
+#include "core/base/check.h"
+#include "core/base/unique_fd.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/pcap_writer.h"
 

@@ -2,7 +2,7 @@
 #include <cmath>
 
 #include "ci/csv.h"
-#include "core/check.h"
+#include "core/base/check.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

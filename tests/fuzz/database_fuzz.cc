@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "core/check.h"
-#include "store/database.h"
-#include "store/run_tables.h"
+#include "core/base/check.h"
+#include "store/runs/run_tables.h"
+#include "store/schema/database.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/store/store_testing.h"
 

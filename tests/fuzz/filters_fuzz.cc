@@ -1,6 +1,6 @@
 // Fuzz target: what a person types to filter rows, and a file of colour rules. What is accepted is
 // asked about a few rows.
-#include "core/check.h"
+#include "core/base/check.h"
 #include "tests/fuzz/fuzz.h"
 #include "tui/flows/colour_rules.h"
 #include "tui/flows/flow_filter.h"

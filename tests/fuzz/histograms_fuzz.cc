@@ -1,7 +1,7 @@
 // Fuzz target: the bytes of a stored histogram, of each kind. What decodes can be merged,
 // summarized and encoded again.
-#include "core/coarse_histogram.h"
-#include "core/histogram.h"
+#include "core/number/coarse_histogram.h"
+#include "core/number/histogram.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {

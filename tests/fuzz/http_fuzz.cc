@@ -1,6 +1,6 @@
 // Fuzz target: an HTTP reply. Whole and in pieces it must come to the same.
-#include "core/check.h"
-#include "load/http_response.h"
+#include "core/base/check.h"
+#include "load/workloads/http_response.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace {

@@ -1,5 +1,5 @@
 // Fuzz target: a judgement's JSON, of a file or of the gate's log. What is read can be written.
-#include "core/check.h"
+#include "core/base/check.h"
 #include "report/json/reports.h"
 #include "tests/fuzz/fuzz.h"
 

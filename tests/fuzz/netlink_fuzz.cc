@@ -3,7 +3,7 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 #include "probes/inet/sock_diag.h"
 #include "tests/fuzz/fuzz.h"
 

@@ -8,8 +8,8 @@
 #include <cstring>
 #include <vector>
 
-#include "capture/flow_table.h"
-#include "capture/packet_parser.h"
+#include "capture/flows/flow_table.h"
+#include "capture/packet/packet_parser.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/support/pcap_writer.h"
 

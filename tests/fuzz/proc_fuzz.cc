@@ -1,7 +1,7 @@
 // Fuzz target: texts of /proc, in which processes name themselves.
-#include "core/host_usage.h"
-#include "core/proc_stat.h"
-#include "load/target.h"
+#include "core/base/proc_stat.h"
+#include "core/tick/host_usage.h"
+#include "load/wire/target.h"
 #include "probes/proc/cgroup_reader.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/sockets/socket_ledger.h"

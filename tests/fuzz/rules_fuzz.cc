@@ -1,6 +1,6 @@
 // Fuzz target: an SLO rule.
-#include "ci/slo_rule.h"
-#include "core/check.h"
+#include "ci/slo/slo_rule.h"
+#include "core/base/check.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -1,6 +1,6 @@
 // Fuzz target: what a person types to name runs.
 #include "ci/run_selection.h"
-#include "core/check.h"
+#include "core/base/check.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace topspin {

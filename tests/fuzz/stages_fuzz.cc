@@ -2,9 +2,9 @@
 // a schedule.
 #include <cmath>
 
-#include "core/check.h"
-#include "core/text.h"
-#include "load/schedule.h"
+#include "core/base/check.h"
+#include "core/base/text.h"
+#include "load/engine/schedule.h"
 #include "tests/fuzz/fuzz.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {

@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tests/load/misbehaving_tcp_server.h"
 #include "tests/load/misbehaving_udp_server.h"
 

@@ -1,5 +1,5 @@
 // The ledger against a plain model, and the equations of the accounts. No clock, no socket.
-#include "load/ledger.h"
+#include "load/engine/ledger.h"
 
 #include <algorithm>
 #include <functional>

@@ -8,7 +8,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "core/check.h"
+#include "core/base/check.h"
 
 namespace topspin {
 

@@ -13,8 +13,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include "core/check.h"
-#include "core/clock.h"
+#include "core/base/check.h"
+#include "core/base/clock.h"
 
 namespace topspin {
 namespace {

@@ -8,13 +8,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
-#include "load/http_response.h"
-#include "load/kernel_counters.h"
-#include "load/preflight.h"
-#include "load/target.h"
-#include "load/validity.h"
-#include "load/wire.h"
+#include "core/base/unique_fd.h"
+#include "load/engine/kernel_counters.h"
+#include "load/engine/preflight.h"
+#include "load/engine/validity.h"
+#include "load/wire/target.h"
+#include "load/wire/wire.h"
+#include "load/workloads/http_response.h"
 #include "tests/support/in_child.h"
 #include "tests/support/privileges.h"
 

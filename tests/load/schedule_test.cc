@@ -1,5 +1,5 @@
 // The schedule as text, as stays and as moments: properties over many random stages.
-#include "load/schedule.h"
+#include "load/engine/schedule.h"
 
 #include <algorithm>
 #include <random>
@@ -7,8 +7,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/clock.h"
-#include "load/timetable.h"
+#include "core/base/clock.h"
+#include "load/engine/timetable.h"
 
 namespace topspin {
 namespace {

@@ -13,9 +13,9 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
+#include "load/engine/validity.h"
 #include "load/load.h"
-#include "load/validity.h"
 #include "tests/load/misbehaving_udp_server.h"
 
 namespace topspin {

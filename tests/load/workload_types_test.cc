@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "load/workload_type.h"
+#include "load/workloads/workload_type.h"
 
 namespace topspin {
 namespace {

@@ -7,7 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 #include "report/html/html_report.h"
 #include "report/html/html_text.h"
 #include "report/markdown/markdown_report.h"

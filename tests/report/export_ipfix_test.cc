@@ -6,9 +6,9 @@
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "exported_run.h"
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 
 namespace topspin::test {
 namespace {

@@ -6,7 +6,7 @@
 
 #include <gmock/gmock.h>
 
-#include "ci/slo_rule.h"
+#include "ci/slo/slo_rule.h"
 #include "exported_run.h"
 
 namespace topspin::test {

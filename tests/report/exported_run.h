@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "store/run_store.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"

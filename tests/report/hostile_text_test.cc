@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 
 #include "exported_run.h"
-#include "store/gate_log.h"
-#include "store/sqlite.h"
+#include "store/runs/gate_log.h"
+#include "store/sqlite/sqlite.h"
 
 namespace topspin::test {
 namespace {

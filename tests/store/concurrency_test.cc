@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

@@ -1,7 +1,7 @@
 // What a run's ticks add up to is stored when it ends, and is what its ticks say.
 #include <gtest/gtest.h>
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

@@ -1,9 +1,9 @@
 // The gate's log: what goes in comes out, in order, beside runs that are recorded meanwhile.
-#include "store/gate_log.h"
+#include "store/runs/gate_log.h"
 
 #include <gtest/gtest.h>
 
-#include "store/database.h"
+#include "store/schema/database.h"
 #include "store_testing.h"
 
 namespace topspin {

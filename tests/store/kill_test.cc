@@ -9,9 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
-#include "store/sqlite.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

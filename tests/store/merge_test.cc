@@ -1,5 +1,5 @@
 // Joined databases hold exactly what their parts held.
-#include "store/merge.h"
+#include "store/runs/merge.h"
 
 #include <atomic>
 #include <filesystem>
@@ -9,8 +9,8 @@
 
 #include <gtest/gtest.h>
 
-#include "store/gate_log.h"
-#include "store/sqlite.h"
+#include "store/runs/gate_log.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

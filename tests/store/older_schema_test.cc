@@ -8,9 +8,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/database.h"
-#include "store/gate_log.h"
-#include "store/merge.h"
+#include "store/runs/gate_log.h"
+#include "store/runs/merge.h"
+#include "store/schema/database.h"
 #include "store_testing.h"
 
 namespace topspin {

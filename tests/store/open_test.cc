@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include "store/database.h"
+#include "store/schema/database.h"
 #include "store_testing.h"
 
 namespace topspin {

@@ -1,12 +1,12 @@
 // A database that cannot be written for a while: what waits is stored later, in order, and what had
 // to be given up is counted.
-#include "store/patient_writer.h"
+#include "store/runs/patient_writer.h"
 
 #include <filesystem>
 
 #include <gtest/gtest.h>
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

@@ -1,5 +1,5 @@
 // Removing runs and changing their labels: all of it or nothing, beside readers and writers.
-#include "store/run_edit.h"
+#include "store/runs/run_edit.h"
 
 #include <atomic>
 #include <filesystem>
@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "store_testing.h"
 
 namespace topspin {

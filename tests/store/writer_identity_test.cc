@@ -1,4 +1,4 @@
-#include "store/writer_identity.h"
+#include "store/sqlite/writer_identity.h"
 
 #include <csignal>
 

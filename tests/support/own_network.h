@@ -11,8 +11,8 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
-#include "core/check.h"
-#include "core/unique_fd.h"
+#include "core/base/check.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin::test {
 

@@ -6,7 +6,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 #include "tests/tui/synthetic.h"
 #include "tui/screens/screens.h"
 #include "tui/views.h"

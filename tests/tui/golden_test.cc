@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tests/tui/synthetic.h"
 #include "tui/terminal/width.h"
 #include "tui/views.h"

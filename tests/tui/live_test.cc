@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tests/support/own_network.h"
 #include "tests/support/privileges.h"
 #include "tests/tui/tmux.h"

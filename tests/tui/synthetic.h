@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 #include "tui/model/model.h"
 
 namespace topspin::test {

@@ -9,7 +9,7 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 
 namespace topspin {
 namespace {

@@ -17,8 +17,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/flow.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/flow/flow.h"
 #include "tui/terminal/grid.h"
 
 namespace topspin {

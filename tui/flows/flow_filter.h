@@ -18,9 +18,9 @@
 #include <string>
 #include <string_view>
 
-#include "core/flow.h"
-#include "core/flow_owner.h"
-#include "core/result.h"
+#include "core/base/result.h"
+#include "core/flow/flow.h"
+#include "core/flow/flow_owner.h"
 
 namespace topspin {
 

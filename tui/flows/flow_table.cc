@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <map>
 
-#include "core/check.h"
+#include "core/base/check.h"
 
 namespace topspin {
 namespace {

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <deque>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "core/packet_copy.h"
+#include "core/flow/packet_copy.h"
 
 namespace topspin {
 

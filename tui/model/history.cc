@@ -4,8 +4,8 @@
 #include <bit>
 #include <cmath>
 
-#include "core/clock.h"
-#include "core/periods.h"
+#include "core/base/clock.h"
+#include "core/flow/periods.h"
 
 namespace topspin {
 namespace {

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "core/sample.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 
@@ -22,7 +22,7 @@ inline constexpr size_t kHeatBins = 48;
 int64_t heat_bin_min_ns(size_t bin);
 size_t heat_bin(uint64_t latency_ns);
 
-/// The percentiles that enough samples support (core/histogram.h).
+/// The percentiles that enough samples support (core/number/histogram.h).
 struct LatencyPoint {
   uint64_t count = 0;
   std::optional<int64_t> p50, p90, p99, max;

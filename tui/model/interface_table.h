@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "core/interface_reading.h"
+#include "core/flow/interface_reading.h"
 
 namespace topspin {
 

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "core/check.h"
-#include "core/numbers.h"
-#include "core/periods.h"
-#include "core/thread_wait.h"
+#include "core/base/check.h"
+#include "core/flow/periods.h"
+#include "core/tick/numbers.h"
+#include "core/tick/thread_wait.h"
 
 namespace topspin {
 namespace {

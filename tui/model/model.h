@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "core/growth.h"
-#include "core/run.h"
-#include "core/sample.h"
+#include "core/run/growth.h"
+#include "core/run/run.h"
+#include "core/tick/sample.h"
 #include "tui/model/failed_work.h"
 #include "tui/model/flow_packets.h"
 #include "tui/model/history.h"
@@ -138,7 +138,7 @@ class Model {
   const FailedWork& failed() const { return failed_; }
   /// Requests that no reply came to at all, so far.
   uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
-  /// The numbers of the last tick, and those of all ticks together (core/numbers.h); no rows.
+  /// The numbers of the last tick, and those of all ticks together (core/tick/numbers.h); no rows.
   const Sample& last() const { return last_; }
   const Sample& whole() const { return whole_; }
   const LossInterval& losses_total() const { return losses_total_; }

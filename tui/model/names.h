@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "core/flow.h"
+#include "core/flow/flow.h"
 
 namespace topspin {
 

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/periods.h"
+#include "core/flow/periods.h"
 
 namespace topspin {
 namespace {

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/histogram.h"
-#include "core/sample.h"
+#include "core/number/histogram.h"
+#include "core/tick/sample.h"
 
 namespace topspin {
 
@@ -55,7 +55,7 @@ class RecentLatency {
 struct RecentLatencies {
   RecentLatency lateness, reply, run_queue;
 
-  /// `declared_period_ns`: with --period (core/periods.h).
+  /// `declared_period_ns`: with --period (core/flow/periods.h).
   void add(const Sample& sample, const std::optional<int64_t>& declared_period_ns = {});
 };
 

@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "core/check.h"
-#include "core/text.h"
+#include "core/base/check.h"
+#include "core/base/text.h"
 #include "tui/views.h"
 
 namespace topspin {

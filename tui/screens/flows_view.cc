@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/screens/flows_keys.h"
 #include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"

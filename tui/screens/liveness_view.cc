@@ -10,7 +10,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"

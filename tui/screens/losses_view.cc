@@ -1,8 +1,8 @@
 // Losses: what was seen too late or not at all, in the last tick and since the start.
 #include <string_view>
 
-#include "core/numbers.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/tick/numbers.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
 #include "tui/terminal/width.h"

@@ -1,6 +1,6 @@
-// Numbers of one probe on its screen, as the registry lists them (core/numbers.h), and a page of
-// them that may be taller than the screen. A number that the layout of a screen does not name comes
-// last, so that none is on no screen. Pure.
+// Numbers of one probe on its screen, as the registry lists them (core/tick/numbers.h), and a page
+// of them that may be taller than the screen. A number that the layout of a screen does not name
+// comes last, so that none is on no screen. Pure.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/numbers.h"
+#include "core/tick/numbers.h"
 #include "tui/model/model.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/grid.h"

@@ -1,5 +1,5 @@
-// Numbers: all that a tick has, as the registry of numbers lists them (core/numbers.h), so that
-// none can be measured and yet be on no screen. / searches them.
+// Numbers: all that a tick has, as the registry of numbers lists them (core/tick/numbers.h), so
+// that none can be measured and yet be on no screen. / searches them.
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "core/numbers.h"
-#include "core/text.h"
+#include "core/base/text.h"
+#include "core/tick/numbers.h"
 #include "tui/screens/number_page.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"

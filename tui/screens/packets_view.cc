@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include "core/clock.h"
-#include "core/text.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
 #include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"
 #include "tui/views.h"

@@ -8,10 +8,10 @@
 
 #include <fmt/format.h>
 
-#include "core/check.h"
-#include "core/growth_text.h"
-#include "core/numbers.h"
-#include "core/text.h"
+#include "core/base/check.h"
+#include "core/base/text.h"
+#include "core/run/growth_text.h"
+#include "core/tick/numbers.h"
 #include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"

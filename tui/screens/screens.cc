@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/check.h"
+#include "core/base/check.h"
 #include "tui/views.h"
 
 #define TOPSPIN_SCREENS(line)                                                                \

@@ -7,7 +7,7 @@
 
 #include <fmt/format.h>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"

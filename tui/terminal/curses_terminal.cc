@@ -21,8 +21,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "core/unblocked_write.h"
-#include "core/unique_fd.h"
+#include "core/base/unblocked_write.h"
+#include "core/base/unique_fd.h"
 
 // term.h defines many short names as macros.
 #undef lines

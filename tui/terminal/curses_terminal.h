@@ -11,7 +11,7 @@
 #include <optional>
 #include <string>
 
-#include "core/result.h"
+#include "core/base/result.h"
 #include "tui/terminal/grid.h"
 #include "tui/terminal/key.h"
 #include "tui/terminal/theme.h"

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/check.h"
-#include "core/text.h"
+#include "core/base/check.h"
+#include "core/base/text.h"
 #include "tui/terminal/width.h"
 
 namespace topspin {

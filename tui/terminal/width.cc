@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <span>
 
-#include "core/text.h"
+#include "core/base/text.h"
 #include "tui/terminal/width_table.h"
 
 namespace topspin {

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "core/source_text.h"
+#include "core/run/source_text.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/load_result.h"
+#include "core/run/load_result.h"
 #include "report/model/load_waits.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"

@@ -3,7 +3,7 @@
 
 #include <fmt/format.h>
 
-#include "core/growth_text.h"
+#include "core/run/growth_text.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 

@@ -1,7 +1,7 @@
 // The subject's threads, the busiest first.
 #include <algorithm>
 
-#include "core/thread_wait.h"
+#include "core/tick/thread_wait.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 

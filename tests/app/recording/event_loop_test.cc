@@ -1,5 +1,5 @@
 // EventLoop: sources with handlers.
-#include "app/recording/event_loop.h"
+#include "app/recording/sources/event_loop.h"
 
 #include <array>
 #include <string>
@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 
 namespace topspin {
 namespace {

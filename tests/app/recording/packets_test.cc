@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "core/unique_fd.h"
+#include "core/base/unique_fd.h"
 #include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
 #include "tests/support/pcap_writer.h"

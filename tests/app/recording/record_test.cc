@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <termios.h>
 
-#include "store/sqlite.h"
+#include "store/sqlite/sqlite.h"
 #include "tests/app/recording/recording_fixture.h"
 #include "tests/support/own_network.h"
 #include "tests/support/privileges.h"

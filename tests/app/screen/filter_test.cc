@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "capture/packet_source.h"
+#include "capture/source/packet_source.h"
 #include "tui/flows/flow_filter.h"
 
 namespace topspin {

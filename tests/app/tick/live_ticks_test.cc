@@ -4,7 +4,7 @@
 #include "app/tick/judge_losses.h"
 #include "app/tick/tick_builder.h"
 #include "app/tick/tick_joiner.h"
-#include "core/clock.h"
+#include "core/base/clock.h"
 
 namespace topspin {
 namespace {

@@ -14,8 +14,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
 #include "tests/support/own_network.h"

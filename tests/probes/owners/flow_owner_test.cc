@@ -23,8 +23,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "probes/proc/proc_reader.h"
 #include "tests/probes/probe_fixture.h"
 #include "tests/support/in_child.h"

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/counters/counters.h"
 #include "probes/perf/perf_event.h"
 #include "probes/stacks/cpu_stacks.h"

@@ -11,8 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "core/clock.h"
-#include "core/unique_fd.h"
+#include "core/base/clock.h"
+#include "core/base/unique_fd.h"
 #include "probes/proc/proc_reader.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/own_cgroup.h"

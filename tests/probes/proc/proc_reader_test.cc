@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/proc/process_tree.h"
 #include "probes/proc/subject.h"
 #include "probes/resources/resources.h"

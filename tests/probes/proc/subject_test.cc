@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/scheduler/doubts.h"
 #include "tests/probes/forked_subject.h"

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
 

@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "core/clock.h"
+#include "core/base/clock.h"
 #include "probes/proc/syscall_names.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"

@@ -1,0 +1,144 @@
+#include "app/commands/gate/gate_runs.h"
+
+#include <fmt/format.h>
+
+#include "app/host/outlet.h"
+#include "app/options/observe_options.h"
+#include "app/plan/plan.h"
+#include "ci/judgement/run_history.h"
+#include "ci/judgement/stored_judgement.h"
+#include "ci/run_selection.h"
+#include "ci/slo/slo_gate.h"
+#include "store/runs/gate_log.h"
+
+namespace topspin {
+namespace {
+
+/// Options that say how to read a CSV file mean nothing for stored runs, whose metrics are a table.
+Status refuse_csv_options(const GateOptions& o) {
+  if (o.column.empty() && o.time_column.empty() && o.margin.empty() && o.unit.empty() &&
+      o.better.empty() && !o.paired)
+    return {};
+  return make_error(ErrorCode::kUsage,
+                    "--column, --time-column, --margin, --unit, --better and --paired are for CSV "
+                    "files; stored runs have their own metrics, which gate.toml changes");
+}
+
+/// gate.toml's rules, and those of the plan that a run was made by.
+RulesOfRun rules_of_runs(const GateConfig& config) {
+  return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
+    std::vector<SloRule> rules = config.slo;
+    TOPSPIN_ASSIGN(auto of_plan, plan_rules(run));
+    rules.insert(rules.end(), std::make_move_iterator(of_plan.begin()),
+                 std::make_move_iterator(of_plan.end()));
+    return rules;
+  };
+}
+
+/// The database that is judged, and by what.
+struct Records {
+  std::unique_ptr<RunStore> store;
+  std::vector<StoredRun> runs;
+  std::vector<RunMetric> metrics;
+};
+
+Result<Records> open_records(const GateOptions& o) {
+  TOPSPIN_TRY(refuse_csv_options(o));
+  Records records;
+  TOPSPIN_ASSIGN(records.metrics, configured_metrics(o.config));
+  TOPSPIN_ASSIGN(records.store, RunStore::open(database_path(o.db)));
+  TOPSPIN_ASSIGN(records.runs, records.store->list_runs());
+  return records;
+}
+
+struct MeasuredSides {
+  std::vector<MeasuredRun> a;
+  std::vector<MeasuredRun> b;
+};
+
+/// REQUIRES: two sides were named.
+Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
+  if (o.sides_are_default) {
+    const size_t all = records.runs.size();
+    records.runs = newest_session(std::move(records.runs));
+    if (records.runs.size() < all) {
+      say(
+          fmt::format("judging the {} runs of the last session of topspin run; {} other runs in "
+                      "the database are left out",
+                      records.runs.size(), all - records.runs.size()));
+    }
+  }
+  TOPSPIN_ASSIGN(const auto a, select_runs(records.runs, o.sides[0]));
+  TOPSPIN_ASSIGN(const auto b, select_runs(records.runs, o.sides[1]));
+  TOPSPIN_TRY(check_sides(a, b));
+  MeasuredSides sides;
+  TOPSPIN_ASSIGN(sides.a, measure_runs(*records.store, a));
+  TOPSPIN_ASSIGN(sides.b, measure_runs(*records.store, b));
+  return sides;
+}
+
+/// Ids of the runs that were acknowledged, however they were named.
+Result<std::vector<std::string>> ids_of(const std::vector<std::string>& selectors,
+                                        RunStore& store) {
+  std::vector<std::string> ids;
+  TOPSPIN_ASSIGN(const auto runs, select_runs(store, selectors));
+  for (const StoredRun& run : runs) ids.push_back(run.info.id);
+  return ids;
+}
+
+/// Leaves the runs of the one side that was named; without one, all.
+Status keep_named(const GateOptions& o, Records& records) {
+  if (o.sides.empty()) return {};
+  TOPSPIN_ASSIGN(records.runs, select_runs(records.runs, o.sides[0]));
+  return {};
+}
+
+}  // namespace
+
+Result<Judgement> compare_stored(const GateOptions& o) {
+  TOPSPIN_ASSIGN(Records records, open_records(o));
+  TOPSPIN_ASSIGN(const MeasuredSides sides, measure_sides(o, records));
+  return compare_runs(sides.a, sides.b, o.seed, o.strict, records.metrics);
+}
+
+Result<Judgement> judge_stored_pairs(const GateOptions& o) {
+  TOPSPIN_ASSIGN(Records records, open_records(o));
+  TOPSPIN_ASSIGN(MeasuredSides sides, measure_sides(o, records));
+  TOPSPIN_ASSIGN(auto slos, judge_candidates(*records.store, sides.b, rules_of_runs(o.config)));
+  TOPSPIN_ASSIGN(const auto pairs, pair_runs(std::move(sides.a), std::move(sides.b)));
+  Judgement judgement = judge_pairs(pairs, o.seed, o.strict, records.metrics);
+  apply_slos(judgement, std::move(slos), o.strict);
+  return judgement;
+}
+
+Result<Judgement> judge_stored_history(const GateOptions& o) {
+  TOPSPIN_ASSIGN(Records records, open_records(o));
+  TOPSPIN_TRY(keep_named(o, records));
+  TOPSPIN_ASSIGN(const auto measured, measure_runs(*records.store, records.runs));
+  TOPSPIN_ASSIGN(const auto accepted, read_acceptances(database_path(o.db)));
+  TOPSPIN_ASSIGN(const auto acknowledged, ids_of(o.acknowledged, *records.store));
+  Judgement judgement =
+      judge_run_history(measured, acknowledged, o.seed, o.strict, records.metrics, accepted);
+  if (!measured.empty()) {  // the newest run alone is the candidate
+    TOPSPIN_ASSIGN(auto slos, judge_candidates(*records.store, std::span(measured).last(1),
+                                               rules_of_runs(o.config)));
+    apply_slos(judgement, std::move(slos), o.strict);
+  }
+  return judgement;
+}
+
+Result<AaCheck> check_stored_aa(const GateOptions& o) {
+  TOPSPIN_ASSIGN(Records records, open_records(o));
+  TOPSPIN_TRY(keep_named(o, records));
+  if (o.sides.empty() && !records.runs.empty()) {
+    const SourceInfo newest = records.runs.back().info.source;
+    std::erase_if(records.runs, [&](const StoredRun& run) {
+      const SourceInfo& source = run.info.source;
+      return source.commit != newest.commit || source.dirty != newest.dirty;
+    });
+  }
+  TOPSPIN_ASSIGN(const auto measured, measure_runs(*records.store, records.runs));
+  return check_aa(measured, static_cast<size_t>(*o.aa_trials), o.seed, records.metrics);
+}
+
+}  // namespace topspin

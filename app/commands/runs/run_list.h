@@ -1,0 +1,25 @@
+// The list of runs, as a document with one row per run. Pure.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "ci/metrics/measured_run.h"
+#include "ci/metrics/standing.h"
+#include "report/document/document.h"
+
+namespace topspin {
+
+struct RunListRow {
+  MeasuredRun measured;
+  RunStanding standing;
+};
+
+/// "ok": complete, usable, may be judged; "not judged": usable only; "unusable"; or, of a run that
+/// is not complete, its status.
+std::string_view run_state(const RunListRow& row);
+
+/// In the order of `rows`. `with_ids`: the whole ids have a column.
+document::Document run_list_document(const std::vector<RunListRow>& rows, bool with_ids);
+
+}  // namespace topspin

@@ -1,0 +1,194 @@
+// `topspin rm` and `topspin label`: tidying a database.
+#include <algorithm>
+#include <cstdio>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "app/commands/commands.h"
+#include "app/host/outlet.h"
+#include "app/host/privileges.h"
+#include "app/options/observe_options.h"
+#include "app/options/option_group.h"
+#include "ci/run_selection.h"
+#include "core/base/text.h"
+#include "store/runs/gate_log.h"
+#include "store/runs/run_edit.h"
+
+namespace topspin {
+namespace {
+
+struct RemoveOptions {
+  std::vector<std::string> runs;
+  std::string db;
+  bool yes = false;
+  bool force = false;
+};
+
+struct LabelOptions {
+  std::vector<std::string> words;  // RUN, and then the changes
+  std::string db;
+};
+
+/// The database belongs to whoever asked, and nothing here needs more than their rights.
+Status act_as_the_user() {
+  if (auto user = invoking_user()) TOPSPIN_TRY(drop_privileges(user, {}));
+  return {};
+}
+
+/// "#3", "#3 and #4", "#3, #4 and 7 more".
+std::string names_of(const std::vector<StoredRun>& runs) {
+  constexpr size_t kMostNamed = 5;
+  if (runs.size() > kMostNamed) {
+    return fmt::format("#{}, #{} and {} more", runs[0].number, runs[1].number, runs.size() - 2);
+  }
+  std::string names;
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const char* join = i == 0 ? "" : i + 1 == runs.size() ? " and " : ", ";
+    names += fmt::format("{}#{}", join, runs[i].number);
+  }
+  return names;
+}
+
+std::vector<std::string> ids_of(const std::vector<StoredRun>& runs) {
+  std::vector<std::string> ids;
+  for (const StoredRun& run : runs) ids.push_back(run.info.id);
+  return ids;
+}
+
+/// What the gate's history holds as a baseline is not removed by the way.
+Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& runs) {
+  if (o.force) return {};
+  TOPSPIN_ASSIGN(const auto accepted, read_acceptances(database_path(o.db)));
+  for (const StoredRun& run : runs) {
+    const bool is_baseline = std::any_of(accepted.begin(), accepted.end(), [&](const auto& a) {
+      return a.kind == Acceptance::Kind::kBaseline && a.run_id == run.info.id;
+    });
+    if (is_baseline) {
+      return wrong_usage(
+          fmt::format("run #{} was accepted as a baseline of gate --history; nothing was removed. "
+                      "Give --force to remove it anyway",
+                      run.number));
+    }
+  }
+  return {};
+}
+
+/// Asks at a terminal; elsewhere --yes has to say it.
+Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& runs) {
+  if (o.yes) return true;
+  const std::string what =
+      fmt::format("{} run{} ({})", runs.size(), runs.size() == 1 ? "" : "s", names_of(runs));
+  if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0)
+    return wrong_usage(fmt::format("nobody can be asked here; give --yes to remove {}", what));
+  error_outlet().write(
+      fmt::format("Remove {} from {}? [y/N] ", what, sanitize_for_terminal(database_path(o.db))));
+  const int answer = std::getchar();
+  return answer == 'y' || answer == 'Y';
+}
+
+int remove(const RemoveOptions& o) {
+  if (auto status = act_as_the_user(); !status.ok()) return fail(status.error());
+  const std::string path = database_path(o.db);
+  const auto chosen = [&]() -> Result<std::vector<StoredRun>> {
+    TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
+    TOPSPIN_ASSIGN(auto runs, select_runs(*store, o.runs));
+    TOPSPIN_TRY(refuse_baselines(o, runs));
+    return runs;
+  }();
+  if (!chosen.ok()) return fail(chosen.error());
+  const auto confirmed = is_confirmed(o, *chosen);
+  if (!confirmed.ok()) return fail(confirmed.error());
+  if (!*confirmed) {
+    say("nothing was removed");
+    return 0;
+  }
+  const auto removed = remove_runs(path, ids_of(*chosen));
+  if (!removed.ok()) return fail(removed.error());
+  std::string text = fmt::format("removed {}; {} freed", names_of(*chosen),
+                                 format_bytes(static_cast<int64_t>(removed->bytes_freed)));
+  if (removed->bytes_unused > 0) {
+    text += fmt::format(", {} kept in the file for the next runs",
+                        format_bytes(static_cast<int64_t>(removed->bytes_unused)));
+  }
+  say(text);
+  return 0;
+}
+
+/// KEY=VALUE sets a label, KEY= removes it.
+Result<LabelChanges> parse_changes(std::span<const std::string> words) {
+  if (words.empty()) return wrong_usage("give a label: KEY=VALUE sets one, KEY= removes it");
+  LabelChanges changes;
+  for (const std::string& word : words) {
+    const size_t equals = word.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return wrong_usage(fmt::format("\"{}\" must be KEY=VALUE, or KEY= to remove a label", word));
+    }
+    std::optional<std::string>& value = changes[word.substr(0, equals)];
+    value.reset();
+    if (equals + 1 < word.size()) value = word.substr(equals + 1);
+  }
+  return changes;
+}
+
+int label(const LabelOptions& o) {
+  if (auto status = act_as_the_user(); !status.ok()) return fail(status.error());
+  const std::string path = database_path(o.db);
+  const std::span<const std::string> words(o.words);
+  const auto labelled = [&]() -> Result<std::vector<StoredRun>> {
+    TOPSPIN_ASSIGN(const LabelChanges changes, parse_changes(words.subspan(1)));
+    std::vector<StoredRun> runs;
+    {
+      TOPSPIN_ASSIGN(const auto store, RunStore::open(path));
+      TOPSPIN_ASSIGN(runs, select_runs(*store, words.first(1)));
+    }
+    TOPSPIN_TRY(change_labels(path, ids_of(runs), changes));
+    return runs;
+  }();
+  if (!labelled.ok()) return fail(labelled.error());
+  say(fmt::format("labelled {}", names_of(*labelled)));
+  return 0;
+}
+
+}  // namespace
+
+void add_rm_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand("rm", "Remove runs from a database");
+  auto o = std::make_shared<RemoveOptions>();
+  command->add_option("RUN", o->runs, kRunHelp)->option_text("RUN...")->required();
+  const OptionGroup options(*command, "Options");
+  options.flag("-y,--yes", o->yes, "Do not ask; required if there is no terminal");
+  options.flag("--force", o->force,
+               "Also remove runs that are accepted baselines of gate --history");
+  add_database_option(*command, o->db);
+  command->footer(
+      "Examples:\n"
+      "  topspin rm last\n"
+      "  topspin rm 3 4 5 --yes\n"
+      "  topspin rm session=tryout --db ci.db --yes\n"
+      "\n"
+      "All of the runs are removed, or none. The others keep their numbers. The space is given "
+      "back to the file system; verdicts that the gate gave stay.");
+  command->callback([o, &action] { action = [o] { return remove(*o); }; });
+}
+
+void add_label_command(CLI::App& root, Action& action) {
+  CLI::App* command = root.add_subcommand("label", "Set or remove labels of stored runs");
+  auto o = std::make_shared<LabelOptions>();
+  command
+      ->add_option("RUN", o->words,
+                   "The run, or the runs of a commit, branch or label; then KEY=VALUE to set a "
+                   "label, KEY= to remove one")
+      ->option_text("RUN KEY=[VALUE]...")
+      ->required();
+  add_database_option(*command, o->db);
+  command->footer(
+      "Examples:\n"
+      "  topspin label last host=quiet note='before the kernel update'\n"
+      "  topspin label 12 note=\n"
+      "  topspin label branch=main kept=yes");
+  command->callback([o, &action] { action = [o] { return label(*o); }; });
+}
+
+}  // namespace topspin

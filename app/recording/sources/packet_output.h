@@ -1,0 +1,18 @@
+// The file of `-w`.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "capture/source/packet_file.h"
+#include "core/base/result.h"
+
+namespace topspin {
+
+/// "-" is standard output. A file is emptied; under sudo it is opened as the invoking user and
+/// belongs to that user, and root follows no symbolic link. kUsage: it is a database or will be
+/// (`database`; empty: none), a pipe that nobody reads, or a terminal.
+Result<std::unique_ptr<PacketFile>> open_packet_file(const std::string& path,
+                                                     const std::string& database);
+
+}  // namespace topspin

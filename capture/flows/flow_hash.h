@@ -1,0 +1,37 @@
+// The seeded hash of a flow key: multiply and fold (64 x 64 -> 128 bits), five words at a time.
+//
+// The seed comes from the kernel once a table, so that nobody can craft keys that collide: an
+// unseeded table of n such keys costs n probes a packet. Pure.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "capture/packet/packet.h"
+
+namespace topspin {
+
+struct HashSeed {
+  std::array<uint64_t, 5> words{};
+
+  /// From the kernel's generator.
+  static HashSeed random();
+  /// The same for the same number: for tests that want to repeat a run.
+  static HashSeed fixed(uint64_t number);
+};
+
+inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
+  __extension__ using Wide = unsigned __int128;
+  const Wide product = static_cast<Wide>(a) * b;
+  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+}
+
+inline uint64_t hash_key(const PacketKey& key, const HashSeed& seed) {
+  const auto w = key.words();
+  const auto& s = seed.words;
+  const uint64_t first = multiply_fold(w[0] ^ s[0], w[2] ^ s[1]);
+  const uint64_t second = multiply_fold(w[1] ^ s[2], w[3] ^ s[3]);
+  return multiply_fold(first ^ w[4] ^ s[4], (second << 32 | second >> 32) ^ s[1]);
+}
+
+}  // namespace topspin

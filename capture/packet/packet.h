@@ -1,0 +1,89 @@
+// What moves from a source to the flow table: a borrowed view of one packet, and what the parser
+// made of it. Plain values; thread-agnostic.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+#include "core/flow/flow.h"
+
+namespace topspin {
+
+/// One captured packet, borrowed from its source until the visitor returns.
+struct PacketView {
+  int64_t stamp_ns = 0;  // live: CLOCK_MONOTONIC; files: wall clock
+  const uint8_t* bytes = nullptr;
+  uint32_t captured = 0;  // bytes there
+  uint32_t length = 0;    // bytes on the wire, link-layer header included
+};
+
+/// A FlowKey in 40 bytes without padding, compared and hashed as five words.
+///
+/// The low end is the lesser in the order on (address, port) together. An IPv4 address stands in
+/// the first 4 bytes, the rest is 0. `kind` is the protocol number, plus 0x80 for IPv6, so that a
+/// key of zeros belongs to no flow. `vlan`: two 12-bit tags, 0 unless they are in the key.
+struct PacketKey {
+  std::array<uint8_t, 16> low{};
+  std::array<uint8_t, 16> high{};
+  uint16_t low_port = 0;
+  uint16_t high_port = 0;
+  uint8_t kind = 0;
+  std::array<uint8_t, 3> vlan{};
+
+  static constexpr uint8_t kIpv6 = 0x80;
+
+  uint8_t protocol() const { return kind & 0x7f; }
+  uint8_t ip_version() const { return (kind & kIpv6) != 0 ? 6 : 4; }
+  bool operator==(const PacketKey& other) const { return words() == other.words(); }
+  std::array<uint64_t, 5> words() const { return std::bit_cast<std::array<uint64_t, 5>>(*this); }
+  FlowKey to_flow_key() const;
+};
+static_assert(sizeof(PacketKey) == 40);
+
+/// Bits of the TCP header's flag byte.
+inline constexpr uint8_t kTcpFin = 0x01;
+inline constexpr uint8_t kTcpSyn = 0x02;
+inline constexpr uint8_t kTcpRst = 0x04;
+inline constexpr uint8_t kTcpAck = 0x10;
+
+/// Whether a payload is commands of memcached that all say "noreply": nothing answers them.
+enum class Noreply : uint8_t {
+  kNone,    // it is not, or another command follows
+  kBegins,  // what was captured is; the last of them goes on behind it
+  kWhole,
+};
+
+struct ParsedPacket {
+  int64_t stamp_ns = 0;
+  PacketKey key;
+  uint32_t wire_bytes = 0;
+  uint32_t payload_bytes = 0;  // of the transport, by the lengths in the headers
+  /// The first 8 bytes of the payload as they lie in memory; what was not captured, or is past the
+  /// payload's end, is 0. TCP and UDP in first fragments have them too.
+  uint64_t payload_head = 0;
+  uint32_t tcp_sequence = 0;
+  uint32_t tcp_acknowledgment = 0;
+  uint8_t tcp_flags = 0;
+  bool has_tcp_header = false;   // sequences and flags were captured
+  bool tcp_zero_window = false;  // the sender can take nothing for now
+  bool from_low = false;         // sent by the key's low end
+  uint8_t ip_version = 0;        // of the outermost IP header; 0: none
+  uint16_t ip_offset = 0;        // where the IP header that was read last begins; 0: none, or far
+  bool first_fragment = false;
+  bool later_fragment = false;
+  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
+  /// TCP: the payload begins with "HTTP/1.1 1NN", and this is the number; 0: it does not.
+  uint16_t http_informational = 0;
+  Noreply memcached_noreply = Noreply::kNone;  // TCP
+  /// kCount: the packet is in a flow, and `key` says which.
+  SkipReason skip = SkipReason::kNotIp;
+  /// Fragments of one datagram share it; 0 when the packet is no fragment.
+  uint64_t datagram_id = 0;
+
+  bool in_flow() const { return skip == SkipReason::kCount; }
+  bool operator==(const ParsedPacket&) const = default;
+};
+
+}  // namespace topspin

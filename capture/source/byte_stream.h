@@ -1,0 +1,58 @@
+// ByteStream: the bytes of a capture file or of standard input, gzip undone on the way.
+//
+// Read forward only, since a pipe gives its bytes once; what was peeked at is read again. The only
+// file that includes zlib.h is byte_stream.cc. Owned by a file source; one thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
+
+namespace topspin {
+
+class ByteStream {
+ public:
+  /// `path`: a file, or "-" for standard input.
+  static Result<std::unique_ptr<ByteStream>> open(const std::string& path);
+  ~ByteStream();
+
+  /// As many bytes as there are, up to buffer.size(); fewer only at the end. An error comes after
+  /// the bytes that precede it.
+  Result<size_t> read(std::span<uint8_t> buffer);
+
+  /// The next bytes, which the next read() gives again; fewer than `size` only at the end.
+  Result<std::string_view> peek(size_t size);
+
+  /// Where the next byte stands, if this is a regular file that is not compressed.
+  struct PlainFile {
+    int fd = -1;
+    int64_t offset = 0;
+    int64_t bytes_left = 0;
+  };
+  std::optional<PlainFile> plain_file() const;
+
+  const std::string& name() const { return name_; }  // for messages
+
+ private:
+  class Inflater;
+
+  ByteStream(std::string name, UniqueFd owned, int fd);
+  Result<size_t> read_fd(std::span<uint8_t> buffer);
+  Result<size_t> inflate_into(std::span<uint8_t> buffer);
+
+  std::string name_;
+  UniqueFd owned_;
+  int fd_;
+  std::vector<uint8_t> raw_peeked_;  // read from the descriptor to see whether it is gzip
+  std::vector<uint8_t> peeked_;      // decoded, to be read again
+  std::unique_ptr<Inflater> inflater_;
+};
+
+}  // namespace topspin

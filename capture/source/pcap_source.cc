@@ -1,0 +1,350 @@
+// libpcap: files that the plain reader leaves, live interfaces, filters, names. The only file that
+// includes pcap.h.
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <utility>
+
+#include <fmt/format.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <pcap/pcap.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "capture/source/packet_source.h"
+#include "core/base/clock.h"
+#include "core/base/text.h"
+
+namespace topspin {
+namespace {
+
+struct PcapCloser {
+  void operator()(pcap_t* pcap) const { pcap_close(pcap); }
+};
+using PcapHandle = std::unique_ptr<pcap_t, PcapCloser>;
+
+/// Stamps are opened with nanosecond precision: tv_usec holds nanoseconds. Seconds of classic pcap
+/// are unsigned, though libpcap reads them as signed. Nonsense saturates.
+int64_t stamp_ns(const timeval& t) {
+  int64_t seconds = t.tv_sec;
+  if (seconds < 0 && seconds >= INT32_MIN) seconds += int64_t{1} << 32;
+  int64_t ns = 0;
+  int64_t fraction_ns = t.tv_usec;
+  if (fraction_ns < 0 || fraction_ns >= kNanosPerSecond) fraction_ns = kNanosPerSecond - 1;
+  if (__builtin_mul_overflow(seconds, kNanosPerSecond, &ns) ||
+      __builtin_add_overflow(ns, fraction_ns, &ns)) {
+    return seconds < 0 ? 0 : INT64_MAX;
+  }
+  return ns;
+}
+
+/// pcap_dispatch's callback: hands each packet on in our words.
+struct Relay {
+  PacketVisitor visit;
+  void* context;
+  int packets = 0;
+
+  static void callback(u_char* user, const pcap_pkthdr* header, const u_char* bytes) {
+    auto* relay = reinterpret_cast<Relay*>(user);
+    ++relay->packets;
+    relay->visit(relay->context, {stamp_ns(header->ts), bytes, header->caplen, header->len});
+  }
+};
+
+class CompiledFilter final : public PacketFilter {
+ public:
+  CompiledFilter(bpf_program program, std::optional<bpf_program> tagged)
+      : program_(program), tagged_(tagged) {}
+  ~CompiledFilter() override {
+    pcap_freecode(&program_);
+    if (tagged_) pcap_freecode(&*tagged_);
+  }
+
+  bool matches(const PacketView& packet) const override { return run(program_, packet); }
+
+  bool matches_but_for_tag(const PacketView& packet) const override {
+    if (!tagged_ || packet.captured < 14) return false;
+    const int type = packet.bytes[12] << 8 | packet.bytes[13];
+    return (type == 0x8100 || type == 0x88a8 || type == 0x9100) && run(*tagged_, packet);
+  }
+
+ private:
+  static bool run(const bpf_program& program, const PacketView& packet) {
+    pcap_pkthdr header{};
+    header.caplen = packet.captured;
+    header.len = packet.length;
+    return pcap_offline_filter(&program, &header, packet.bytes) != 0;
+  }
+
+  bpf_program program_;
+  std::optional<bpf_program> tagged_;  // the same behind `vlan`
+};
+
+Error bad_filter(const std::string& expression, const char* why) {
+  // It may come from a file, and then be of any length.
+  constexpr size_t kMostShown = 200;
+  const std::string shown =
+      expression.size() <= kMostShown ? expression : expression.substr(0, kMostShown) + "...";
+  return make_error(ErrorCode::kUsage, fmt::format("cannot use the filter '{}': {} (see "
+                                                   "pcap-filter(7))",
+                                                   shown, why));
+}
+
+ssize_t read_stream(void* cookie, char* buffer, size_t size) {
+  auto* stream = static_cast<ByteStream*>(cookie);
+  auto got = stream->read({reinterpret_cast<uint8_t*>(buffer), size});
+  if (!got.ok()) {
+    errno = got.error().os_errno != 0 ? got.error().os_errno : EIO;
+    return -1;
+  }
+  return static_cast<ssize_t>(*got);
+}
+
+class LibpcapFile final : public FileSource {
+ public:
+  LibpcapFile(std::unique_ptr<ByteStream> stream, PcapHandle pcap)
+      : stream_(std::move(stream)), pcap_(std::move(pcap)) {}
+
+  LinkType link_type() const override { return static_cast<LinkType>(pcap_datalink(pcap_.get())); }
+
+  Result<StepOutcome> read(PacketVisitor visit, void* context) override {
+    constexpr int kPacketsAtATime = 4096;
+    Relay relay{visit, context};
+    const int n = pcap_dispatch(pcap_.get(), kPacketsAtATime, Relay::callback,
+                                reinterpret_cast<u_char*>(&relay));
+    if (n > 0) return StepOutcome::kMore;
+    if (n == 0) return StepOutcome::kEnd;
+    return make_error(ErrorCode::kInput, fmt::format("{}: {}; what came before it counts",
+                                                     stream_->name(), pcap_geterr(pcap_.get())));
+  }
+
+ private:
+  std::unique_ptr<ByteStream> stream_;  // outlives pcap_, which reads from it
+  PcapHandle pcap_;
+};
+
+Result<std::unique_ptr<FileSource>> open_libpcap_file(std::unique_ptr<ByteStream> stream,
+                                                      const std::string& filter) {
+  FILE* file = fopencookie(stream.get(), "r", {read_stream, nullptr, nullptr, nullptr});
+  if (file == nullptr) {
+    return make_error(ErrorCode::kInternal, "cannot open a stream: out of memory", errno);
+  }
+  char error[PCAP_ERRBUF_SIZE] = "";
+  PcapHandle pcap(
+      pcap_fopen_offline_with_tstamp_precision(file, PCAP_TSTAMP_PRECISION_NANO, error));
+  if (pcap == nullptr) {
+    fclose(file);
+    return make_error(ErrorCode::kInput,
+                      fmt::format("cannot read {} as a capture: {}", stream->name(), error));
+  }
+  const int dlt = pcap_datalink(pcap.get());
+  if (!is_supported_link_type(dlt)) {
+    Error unsupported = unsupported_link_type(dlt, stream->name());
+    return unsupported;
+  }
+  if (!filter.empty()) {
+    bpf_program program{};
+    if (pcap_compile(pcap.get(), &program, filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+      return bad_filter(filter, pcap_geterr(pcap.get()));
+    }
+    const int status = pcap_setfilter(pcap.get(), &program);
+    pcap_freecode(&program);
+    if (status != 0) return bad_filter(filter, pcap_geterr(pcap.get()));
+  }
+  return std::unique_ptr<FileSource>(
+      std::make_unique<LibpcapFile>(std::move(stream), std::move(pcap)));
+}
+
+class LibpcapLive final : public LiveSource {
+ public:
+  explicit LibpcapLive(PcapHandle pcap)
+      : pcap_(std::move(pcap)), fd_(pcap_get_selectable_fd(pcap_.get())) {}
+
+  LinkType link_type() const override { return static_cast<LinkType>(pcap_datalink(pcap_.get())); }
+
+  Result<int> drain(PacketVisitor visit, void* context, int packets_max) override {
+    Relay relay{visit, context};
+    const int n =
+        pcap_dispatch(pcap_.get(), packets_max, Relay::callback, reinterpret_cast<u_char*>(&relay));
+    if (n >= 0) return relay.packets;
+    return make_error(ErrorCode::kInternal, pcap_geterr(pcap_.get()));
+  }
+
+  void wait(int timeout_ms) override {
+    pollfd ready{fd_, POLLIN, 0};
+    poll(&ready, 1, timeout_ms);  // an error shows in the next drain
+  }
+
+  CaptureLosses take_losses() override {
+    CaptureLosses losses;
+    pcap_stat now{};
+    if (pcap_stats(pcap_.get(), &now) != 0) return losses;
+    // 32-bit counters that wrap; differences do not.
+    losses.kernel_drops = now.ps_drop - seen_.ps_drop;
+    losses.interface_drops = now.ps_ifdrop - seen_.ps_ifdrop;
+    seen_ = now;
+    return losses;
+  }
+
+ private:
+  PcapHandle pcap_;
+  int fd_;
+  pcap_stat seen_{};
+};
+
+/// "; did you mean eth0?", or nothing.
+std::string meant_interface(const std::string& name) {
+  const auto interfaces = list_interfaces();
+  if (!interfaces.ok()) return {};
+  std::vector<std::string_view> names;
+  for (const InterfaceInfo& one : *interfaces) names.push_back(one.name);
+  return did_you_mean(name, names);
+}
+
+Error open_failure(const std::string& interface, int status, const char* detail) {
+  switch (status) {
+    case PCAP_ERROR_PERM_DENIED:
+    case PCAP_ERROR_PROMISC_PERM_DENIED:
+      return make_error(ErrorCode::kPermission,
+                        fmt::format("cannot open {}: needs CAP_NET_RAW; run with sudo, or `sudo "
+                                    "setcap cap_net_raw+ep` on the program",
+                                    interface),
+                        EPERM);
+    case PCAP_ERROR_NO_SUCH_DEVICE:
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("no such interface: {}{} (topspin -D lists those there are)",
+                                    interface, meant_interface(interface)),
+                        ENODEV);
+    case PCAP_ERROR_IFACE_NOT_UP:
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("the interface {0} is down; `ip link set {0} up`", interface),
+                        ENETDOWN);
+    default:
+      return make_error(ErrorCode::kUnsupported,
+                        fmt::format("cannot open {}: {}", interface,
+                                    *detail != '\0' ? detail : pcap_statustostr(status)));
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<PacketFilter>> PacketFilter::compile(const std::string& expression, int dlt,
+                                                            int snaplen) {
+  PcapHandle pcap(pcap_open_dead(dlt, snaplen));
+  CHECK(pcap != nullptr);
+  bpf_program program{};
+  if (pcap_compile(pcap.get(), &program, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+    return bad_filter(expression, pcap_geterr(pcap.get()));
+  }
+  std::optional<bpf_program> tagged;
+  if (dlt == DLT_EN10MB && !expression.empty() && expression.find("vlan") == std::string::npos) {
+    tagged.emplace();
+    const std::string behind = "vlan and (" + expression + ")";
+    if (pcap_compile(pcap.get(), &*tagged, behind.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+      tagged.reset();
+    }
+  }
+  return std::unique_ptr<PacketFilter>(std::make_unique<CompiledFilter>(program, tagged));
+}
+
+std::string link_type_name(int dlt) {
+  const char* name = pcap_datalink_val_to_name(dlt);
+  return name != nullptr ? name : "unknown";
+}
+
+Error unsupported_link_type(int dlt, const std::string& name) {
+  return make_error(ErrorCode::kInput, fmt::format("{}: unsupported link type {} ({})", name, dlt,
+                                                   link_type_name(dlt)));
+}
+
+Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
+                                                     const std::string& filter, FileReader reader) {
+  TOPSPIN_ASSIGN(auto stream, ByteStream::open(path));
+  if (reader != FileReader::kLibpcap) {
+    TOPSPIN_ASSIGN(auto plain, open_pcap_file(stream, filter, reader == FileReader::kMapped));
+    if (plain != nullptr) return plain;
+    TOPSPIN_ASSIGN(auto sections, open_pcapng_file(stream, filter, reader == FileReader::kMapped));
+    if (sections != nullptr) return sections;
+  }
+  return open_libpcap_file(std::move(stream), filter);
+}
+
+Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options, int snaplen) {
+  // Blocks of 256 KiB; at 350,000 packets a second, 192 bytes each, a stall of 300 ms fits.
+  constexpr int64_t kRingBytes = 32 << 20;
+  const std::string& interface = options.interface;
+  char error[PCAP_ERRBUF_SIZE] = "";
+  PcapHandle pcap(pcap_create(interface.c_str(), error));
+  if (pcap == nullptr) return open_failure(interface, PCAP_ERROR, error);
+  const int64_t ring_bytes = options.ring_bytes > 0 ? options.ring_bytes : kRingBytes;
+  pcap_set_snaplen(pcap.get(), snaplen);
+  pcap_set_promisc(pcap.get(), options.promiscuous ? 1 : 0);
+  pcap_set_timeout(pcap.get(), kBlockTimeoutMs);
+  pcap_set_immediate_mode(pcap.get(), 0);
+  pcap_set_buffer_size(pcap.get(), static_cast<int>(std::min<int64_t>(ring_bytes, INT32_MAX)));
+  pcap_set_tstamp_precision(pcap.get(), PCAP_TSTAMP_PRECISION_NANO);
+  const int status = pcap_activate(pcap.get());  // above 0: a warning
+  if (status < 0) {
+    const bool has_detail = status == PCAP_ERROR || status == PCAP_ERROR_NO_SUCH_DEVICE;
+    return open_failure(interface, status, has_detail ? pcap_geterr(pcap.get()) : "");
+  }
+  if (pcap_get_tstamp_precision(pcap.get()) != PCAP_TSTAMP_PRECISION_NANO) {
+    return make_error(ErrorCode::kUnsupported,
+                      fmt::format("cannot open {}: no nanosecond stamps here", interface));
+  }
+  // On `any`, libpcap writes a header of its own before each packet. The second version of it has
+  // the interface's number, but no VLAN tag.
+  if (pcap_datalink(pcap.get()) == DLT_LINUX_SLL && !options.keep_vlan_tags) {
+    pcap_set_datalink(pcap.get(), DLT_LINUX_SLL2);  // an old libpcap refuses: the first will do
+  }
+  const int dlt = pcap_datalink(pcap.get());
+  if (!is_supported_link_type(dlt)) return unsupported_link_type(dlt, interface);
+
+  // A filter even where none was asked for: its verdict is the length that the kernel copies.
+  bpf_program program{};
+  if (pcap_compile(pcap.get(), &program, options.filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+    return bad_filter(options.filter, pcap_geterr(pcap.get()));
+  }
+  const int filtered = pcap_setfilter(pcap.get(), &program);
+  pcap_freecode(&program);
+  if (filtered != 0) return bad_filter(options.filter, pcap_geterr(pcap.get()));
+  if (pcap_setnonblock(pcap.get(), 1, error) != 0) {
+    return make_error(ErrorCode::kUnsupported, fmt::format("cannot open {}: {}", interface, error));
+  }
+#ifdef PACKET_IGNORE_OUTGOING
+  // The kernel shows a packet on lo twice, going out and coming in, and libpcap drops the first.
+  // The kernel can spare both of us that copy (since 4.20), and the ring holds twice as much.
+  if (interface == "lo") {
+    const int one = 1;
+    setsockopt(pcap_fileno(pcap.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);
+  }
+#endif
+  return std::unique_ptr<LiveSource>(std::make_unique<LibpcapLive>(std::move(pcap)));
+}
+
+Result<std::vector<InterfaceInfo>> list_interfaces() {
+  char error[PCAP_ERRBUF_SIZE] = "";
+  pcap_if_t* all = nullptr;
+  if (pcap_findalldevs(&all, error) != 0) {
+    return make_error(ErrorCode::kUnsupported, fmt::format("cannot list interfaces: {}", error));
+  }
+  std::vector<InterfaceInfo> interfaces;
+  for (const pcap_if_t* one = all; one != nullptr; one = one->next) {
+    interfaces.push_back({one->name, one->description != nullptr ? one->description : "",
+                          (one->flags & PCAP_IF_UP) != 0, (one->flags & PCAP_IF_LOOPBACK) != 0});
+  }
+  pcap_freealldevs(all);
+  return interfaces;
+}
+
+Status check_filter(std::string_view filter) {
+  auto compiled = PacketFilter::compile(std::string(filter), DLT_EN10MB, 65'535);
+  if (!compiled.ok()) return std::move(compiled).error();
+  return {};
+}
+
+std::string pcap_library_version() { return pcap_lib_version(); }
+
+}  // namespace topspin

@@ -1,0 +1,45 @@
+// The gate against itself: how often it raises a false alarm on this host, and what it can detect.
+//
+// Takes stored runs of one commit. Neighbouring runs in time make a pair, a random bit decides
+// which is A, and the gate judges them; this is done N times. Every alarm is false. The result
+// holds for the state of the host during those runs. Pure over measured runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ci/judgement/judgement.h"
+#include "ci/metrics/measured_run.h"
+#include "ci/metrics/run_metrics.h"
+
+namespace topspin {
+
+struct AaMetric {
+  Metric metric;
+  size_t alarms = 0;  // trials in which this metric failed
+  size_t passes = 0;
+  std::optional<double> minimum_detectable;  // median over the trials
+};
+
+struct AaCheck {
+  size_t trials = 0;
+  size_t pairs = 0;  // in each trial
+  size_t alarms = 0;
+  size_t passes = 0;
+  double alarm_rate = 0;
+  double alarm_rate_high = 1;  // upper end of its one-sided 95% interval (Clopper-Pearson)
+  uint64_t seed = 0;
+  int exit_code = 0;
+  std::vector<std::string> reasons;  // sentences; why it could not be done, and what was left out
+  std::vector<AaMetric> metrics;     // the gating ones
+};
+
+/// Too few runs that may be judged: exit 3; of several hosts: exit 4; of several commits: exit 2.
+AaCheck check_aa(const std::vector<MeasuredRun>& runs, size_t trials, uint64_t seed,
+                 std::span<const RunMetric> metrics);
+
+}  // namespace topspin

@@ -1,0 +1,117 @@
+// Judgement: the gate's whole answer, ready to be shown; and the functions that reach one from
+// numbers. stored_judgement.h reaches one from stored runs.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "ci/judgement/compare.h"
+#include "ci/judgement/verdict.h"
+#include "ci/statistics/change_points.h"
+#include "ci/statistics/distribution.h"
+
+namespace topspin {
+
+inline constexpr uint64_t kDefaultSeed = 1;
+
+/// Pairs that the gate starts with and at most asks for.
+inline constexpr size_t kFewestPairs = 10;
+inline constexpr size_t kMostPairs = 30;
+
+/// At most so many metrics gate: with each more, a true change is harder to see among them.
+inline constexpr size_t kMostGatingMetrics = 8;
+
+struct HistoryChange {
+  std::string metric;
+  size_t index = 0;  // of the first value on the new level, from 0
+  std::string time;  // as the history gives it; empty: not known; hostile text
+  ChangePoint point;
+  bool worse = false;
+  bool acknowledged = false;
+  bool recovered = false;  // the newest level is no longer worse than the one before this change
+  std::string run_id;      // of stored runs: the first on the new level
+  std::string because;     // of an acknowledged one, if the gate's log says why; hostile text
+};
+
+/// The result of one SLO rule over the candidate's runs.
+struct SloOutcome {
+  std::string rule;
+  size_t kept = 0;  // runs
+  size_t broken = 0;
+  size_t unknown = 0;       // could not be judged
+  std::string run_id;       // of the first that broke it, or that could not be judged
+  std::string explanation;  // of that run
+  bool lenient = false;     // may be one that cannot be judged
+};
+
+/// How many pairs an A/B judgement used, and how many would decide, if noise and change stay the
+/// same: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
+struct PairCount {
+  size_t judged = 0;
+  size_t wanted = 0;
+};
+
+struct Judgement {
+  Verdict verdict = Verdict::kInvalid;
+  int exit_code = kExitNotJudged;
+  std::string mode;  // "compare", "ab", "history"
+  uint64_t seed = kDefaultSeed;
+  bool paired = false;               // two sides of stored runs: each run against its partner
+  std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
+  std::vector<Comparison> metrics;
+  std::vector<HistoryChange> changes;  // of history, in order of metric and index
+  std::vector<SloOutcome> slos;
+  std::optional<PairCount> pairs;           // of A/B
+  std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
+  std::vector<Distribution> distributions;  // of two sides of stored runs
+};
+
+/// The verdict over all: invalid never comes from here; one failing gating metric fails, else one
+/// inconclusive makes it inconclusive. No gating metric at all is inconclusive. Judges the
+/// comparisons first. Reasons already there are kept, after the verdict's own.
+void conclude(Judgement& judgement, bool strict);
+
+/// One history of one metric, oldest first.
+struct History {
+  Metric metric;  // its margin is the least change that counts
+  std::vector<double> values;
+  std::vector<std::string> times;    // as many, or empty
+  std::vector<std::string> run_ids;  // likewise
+};
+
+/// Fewer values than this hold no change point: two segments.
+inline constexpr size_t kFewestHistoryValues = 2 * ChangePointSettings{}.min_segment;
+
+/// With fewer, that no change is found says nothing: a step is compared with shuffles of its two
+/// segments, and short segments have so few arrangements that some shuffle makes the step again.
+/// From here on that happens to a step in the middle in 1 of 90 histories.
+inline constexpr size_t kFewestToSeeChanges = 20;
+
+/// The intended changes of a history: changes by their index, and with `baseline` every change
+/// up to there. Each covers a change found within one segment length, since later values may move
+/// it by a few places. The texts are the reasons that were given, and may be empty.
+struct OnPurpose {
+  std::map<size_t, std::string> changes;
+  std::optional<std::pair<size_t, std::string>> baseline;
+};
+
+/// Change points of a history and its verdict: fail if a change for the worse is neither
+/// acknowledged nor recovered, or if the newest value of an absolute metric (failed work) is by
+/// itself worse than usual; inconclusive with fewer than kFewestHistoryValues, and where it
+/// does not fail with fewer than kFewestToSeeChanges.
+void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose);
+void judge_history(Judgement& judgement, const History& history,
+                   const std::set<size_t>& acknowledged);
+
+/// The overall verdict of judge_history's metrics.
+void conclude_history(Judgement& judgement, bool strict);
+
+}  // namespace topspin

@@ -1,0 +1,77 @@
+// The metrics of a stored run: one table of names, units, directions, margins, and how each is
+// taken from what the run's ticks add up to.
+//
+// A run gives one number a metric; ticks of one run are no independent measurements. What was not
+// measured gives none. Pure over Samples; thread-agnostic.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "ci/metrics/metric.h"
+#include "core/run/load_result.h"
+#include "core/run/run_fold.h"
+
+namespace topspin {
+
+/// What a run's ticks add up to, as far as its metrics need it.
+struct RunTotals {
+  FlowInterval flows;
+  std::optional<Histogram> run_queue_latency;
+  std::optional<uint64_t> cpu_ns;
+  std::optional<uint64_t> context_switches;
+  std::optional<int64_t> rss_bytes_max;
+  std::optional<int64_t> threads_max;
+  std::optional<int64_t> fds_max;
+  int64_t interval_ns = 0;  // all ticks
+  int64_t self_cpu_ns = 0;
+  std::optional<int64_t> host_steal_ns;
+  std::optional<int64_t> host_busy_ns;
+  uint64_t ticks = 0;
+  uint64_t capture_drops = 0;  // by the kernel and by the interface
+  // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
+  std::optional<uint64_t> socket_reads;
+
+  /// The result of a load that expects replies.
+  struct Load {
+    LoadAccounts accounts;
+    bool is_http = false;
+    bool closed_loop = false;
+    int64_t duration_ns = 0;
+  };
+  std::optional<Load> load;
+  bool load_is_one_way = false;  // it expects no replies: nothing of it can be unanswered
+
+  bool had_period = false;  // some flow: without one no tick can be missed
+
+  uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
+  /// TCP connections that were asked for and that nothing answered. Runs that did not count them:
+  /// half open at the end, and at the tick before. One that is so at the end alone may have just
+  /// begun.
+  uint64_t never_completed() const;
+  /// Requests that were not answered, and connections that were refused or never completed.
+  uint64_t failed_work() const;
+
+  RunTotals() = default;
+  explicit RunTotals(const RunFold& fold);
+  void set_load(const LoadResult& result);
+};
+
+/// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
+/// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
+/// shows: requests without an answer (those that a reset cut off too), refused connections and
+/// connections that nothing answered. nullopt: nothing was asked for, or the load asks for nothing.
+std::optional<double> failed_share(const RunTotals& totals);
+
+struct RunMetric {
+  Metric metric;
+  bool from_scheduler = false;  // depends on the rung of the scheduler's probe
+  std::optional<double> (*take)(const RunTotals&);
+};
+
+/// In order of display; at most kMostGatingMetrics of them gate.
+std::span<const RunMetric> run_metrics();
+
+}  // namespace topspin

@@ -1,0 +1,271 @@
+#include "ci/statistics/change_points.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "ci/statistics/random.h"
+#include "ci/statistics/statistics.h"
+#include "core/base/check.h"
+
+namespace topspin {
+namespace {
+
+/// A tentative split may be this many times weaker than a final one: its neighbours, not known yet,
+/// may still spoil its segments. The merge at the end holds all to the settings.
+constexpr double kTentativeFactor = 10;
+
+/// A value further from its side's median than this many scaled median deviations counts as just
+/// so far: a run that the machine disturbed says that it was disturbed, not where the level is.
+constexpr double kMostDeviations = 3;
+
+/// 1 / the normal distribution's third quartile: makes a median deviation a standard deviation.
+constexpr double kDeviationScale = 1.4826;
+
+std::vector<double> tamed(std::span<const double> side) {
+  std::vector<double> values(side.begin(), side.end());
+  const double centre = median(values);
+  std::vector<double> deviations;
+  deviations.reserve(values.size());
+  for (const double v : values) deviations.push_back(std::abs(v - centre));
+  const double reach = kMostDeviations * kDeviationScale * median(std::move(deviations));
+  if (reach == 0) return values;  // more than half are equal: there is no scale to go by
+  for (double& v : values) v = std::clamp(v, centre - reach, centre + reach);
+  return values;
+}
+
+/// Welch's test of the two sides' levels, outliers tamed: a single one would otherwise widen the
+/// variance of its whole side and hide the step beside it.
+WelchTest levels_differ(std::span<const double> before, std::span<const double> after) {
+  return welch_test(tamed(before), tamed(after));
+}
+
+struct Split {
+  size_t index = 0;
+  double strength = 0;  // Q-hat, the scaled energy distance of the two sides
+};
+
+/// The split of series[begin, end) with the greatest energy distance between its sides, none
+/// shorter than `min_segment`. Where there are several, the first.
+///
+///   Q = nm/(n+m) * (2 mean|x-y| - mean|x-x'| - mean|y-y'|), means over pairs of different points
+std::optional<Split> best_split(std::span<const double> values, size_t min_segment) {
+  const size_t count = values.size();
+  if (count < 2 * min_segment) return std::nullopt;
+  // Sums of |difference| over the pairs inside the left side, inside the right, and across; moving
+  // one point from right to left takes its distances from one sum to another.
+  double left = 0, right = 0, across = 0;
+  for (size_t i = 0; i < count; ++i) {
+    for (size_t j = i + 1; j < count; ++j) right += std::abs(values[i] - values[j]);
+  }
+  std::optional<Split> best;
+  for (size_t n = 1; n < count; ++n) {
+    const double moved = values[n - 1];
+    double to_left = 0, to_right = 0;
+    for (size_t i = 0; i + 1 < n; ++i) to_left += std::abs(moved - values[i]);
+    for (size_t j = n; j < count; ++j) to_right += std::abs(moved - values[j]);
+    left += to_left;
+    right -= to_right;
+    across += to_right - to_left;
+    const size_t m = count - n;
+    if (n < min_segment || m < min_segment) continue;
+    const auto x = static_cast<double>(n), y = static_cast<double>(m);
+    const double strength =
+        x * y / (x + y) *
+        (2 * across / (x * y) - 2 * left / (x * (x - 1)) - 2 * right / (y * (y - 1)));
+    if (!best || strength > best->strength) best = Split{n, strength};
+  }
+  return best;
+}
+
+class Analysis {
+ public:
+  Analysis(std::span<const double> series, const ChangePointSettings& settings)
+      : series_(series), settings_(settings) {}
+
+  std::vector<ChangePoint> run() {
+    propose();
+    do {
+      settle();
+    } while (remove_unproven());
+    std::vector<ChangePoint> points;
+    for (size_t i = 0; i < splits_.size(); ++i) points.push_back(describe(i));
+    return points;
+  }
+
+ private:
+  void propose() {
+    const size_t step = std::max<size_t>(1, settings_.window / 2);
+    for (size_t begin = 0; begin < series_.size(); begin += step) {
+      const size_t end = std::min(series_.size(), begin + settings_.window);
+      divide(begin, end);
+      if (end == series_.size()) break;
+    }
+    std::sort(splits_.begin(), splits_.end());
+    splits_.erase(std::unique(splits_.begin(), splits_.end()), splits_.end());
+  }
+
+  /// Splits [begin, end) and then its halves, as long as the sides differ.
+  void divide(size_t begin, size_t end) {
+    const auto split = best_split(series_.subspan(begin, end - begin), settings_.min_segment);
+    if (!split) return;
+    const size_t at = begin + split->index;
+    const WelchTest test =
+        levels_differ(series_.subspan(begin, at - begin), series_.subspan(at, end - at));
+    if (test.p >= settings_.max_p * kTentativeFactor) return;
+    splits_.push_back(at);
+    divide(begin, at);
+    divide(at, end);
+  }
+
+  /// Merges, and moves what is left to the best place, which changes its neighbours' segments:
+  /// until nothing changes. The rounds are bounded, since moving might circle.
+  void settle() {
+    constexpr int kMostRounds = 8;
+    for (int round = 0; round < kMostRounds; ++round) {
+      merge();
+      if (!relocate()) return;
+    }
+    merge();
+  }
+
+  /// Removes the splits that shuffled points would often show as well; true if there were any.
+  bool remove_unproven() {
+    std::vector<size_t> proven;
+    for (size_t i = 0; i < splits_.size(); ++i) {
+      if (permutation_p(i) <= settings_.max_permutation_p) proven.push_back(splits_[i]);
+    }
+    std::swap(splits_, proven);
+    return splits_.size() < proven.size();
+  }
+
+  /// The share of shuffles of split i's two segments whose best split is at least as strong.
+  double permutation_p(size_t i) const {
+    const auto before = side_before(i), after = side_after(i);
+    std::vector<double> values(before.begin(), before.end());
+    values.insert(values.end(), after.begin(), after.end());
+    const auto strength = [&] { return best_split(values, settings_.min_segment)->strength; };
+    const double observed = strength();
+    Random random(settings_.seed);
+    size_t as_strong = 1;  // the order observed is one of those possible
+    for (size_t k = 0; k < settings_.permutations; ++k) {
+      random.shuffle(std::span(values));
+      if (strength() >= observed) ++as_strong;
+    }
+    return static_cast<double>(as_strong) / static_cast<double>(settings_.permutations + 1);
+  }
+
+  size_t segment_begin(size_t i) const { return i == 0 ? 0 : splits_[i - 1]; }
+  size_t segment_end(size_t i) const {
+    return i + 1 == splits_.size() ? series_.size() : splits_[i + 1];
+  }
+
+  /// The two sides of split i: to its neighbours, and no further than one window, since a level of
+  /// long ago says little of the one just before.
+  std::span<const double> side_before(size_t i) const {
+    const size_t at = splits_[i];
+    const size_t begin = std::max(segment_begin(i), at - std::min(at, settings_.window));
+    return series_.subspan(begin, at - begin);
+  }
+  std::span<const double> side_after(size_t i) const {
+    const size_t at = splits_[i];
+    return series_.subspan(at, std::min(segment_end(i) - at, settings_.window));
+  }
+
+  ChangePoint describe(size_t i) const {
+    ChangePoint point;
+    point.index = splits_[i];
+    point.before = mean(side_before(i));
+    point.after = mean(side_after(i));
+    point.change = relative_change(point.before, point.after);
+    point.p = levels_differ(side_before(i), side_after(i)).p;
+    return point;
+  }
+
+  static double relative_change(double before, double after) {
+    if (before == after) return 0;
+    if (before == 0) return std::copysign(HUGE_VAL, after);
+    return (after - before) / std::abs(before);
+  }
+
+  /// Removes the worst split until every one is good: first those whose segments are too short,
+  /// then the least significant, then the smallest.
+  void merge() {
+    while (!splits_.empty()) {
+      std::optional<size_t> worst;
+      double worst_p = -1;
+      for (size_t i = 0; i < splits_.size(); ++i) {
+        const bool too_short = side_before(i).size() < settings_.min_segment ||
+                               side_after(i).size() < settings_.min_segment;
+        // Too short to be tested counts as no evidence at all; of two that crowd each other the one
+        // with less evidence over the other's place goes.
+        const double p = too_short ? 1 + crowded_p(i) : describe(i).p;
+        if (p > worst_p) {
+          worst_p = p;
+          worst = i;
+        }
+      }
+      if (worst_p < settings_.max_p) {
+        worst.reset();
+        double smallest = settings_.min_change;
+        for (size_t i = 0; i < splits_.size(); ++i) {
+          const double size = std::abs(describe(i).change);
+          if (size < smallest) {
+            smallest = size;
+            worst = i;
+          }
+        }
+        if (!worst) return;
+      }
+      splits_.erase(splits_.begin() + static_cast<std::ptrdiff_t>(*worst));
+    }
+  }
+
+  /// Evidence for split i alone, as if its neighbours within min_segment were not there.
+  double crowded_p(size_t i) const {
+    const size_t at = splits_[i];
+    size_t begin = 0, end = series_.size();
+    for (const size_t other : splits_) {
+      if (other + settings_.min_segment <= at) begin = other;
+      if (other >= at + settings_.min_segment) {
+        end = other;
+        break;
+      }
+    }
+    begin = std::max(begin, at - std::min(at, settings_.window));
+    end = std::min(end, at + settings_.window);
+    return levels_differ(series_.subspan(begin, at - begin), series_.subspan(at, end - at)).p;
+  }
+
+  /// Puts each split where the energy distance between its two segments is greatest, now that its
+  /// neighbours are known. True if one moved.
+  bool relocate() {
+    bool moved = false;
+    for (size_t i = 0; i < splits_.size(); ++i) {
+      const auto before = side_before(i), after = side_after(i);
+      const size_t begin = splits_[i] - before.size();
+      const auto split =
+          best_split(series_.subspan(begin, before.size() + after.size()), settings_.min_segment);
+      if (!split || begin + split->index == splits_[i]) continue;
+      splits_[i] = begin + split->index;
+      moved = true;
+    }
+    return moved;
+  }
+
+  std::span<const double> series_;
+  const ChangePointSettings& settings_;
+  std::vector<size_t> splits_;  // ascending
+};
+
+}  // namespace
+
+std::vector<ChangePoint> find_change_points(std::span<const double> series,
+                                            const ChangePointSettings& settings) {
+  CHECK(settings.min_segment >= 2);
+  CHECK(settings.window >= 2 * settings.min_segment);
+  for (const double v : series) CHECK(std::isfinite(v));
+  return Analysis(series, settings).run();
+}
+
+}  // namespace topspin

@@ -1,0 +1,45 @@
+// Random: numbers that are the same for the same seed on every machine and library.
+//
+// The standard fixes the sequence of mt19937_64 but not what its distributions make of it, so the
+// mapping to indexes is ours. A plain value; not thread-safe.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <span>
+#include <utility>
+
+#include "core/base/check.h"
+
+namespace topspin {
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : engine_(seed) {}
+
+  /// Uniform on [0, bound), without bias: as many low bits as bound - 1 has, drawn again until they
+  /// lie below it. No division, and fewer than two draws on average. REQUIRES: bound > 0.
+  uint64_t below(uint64_t bound) {
+    CHECK(bound > 0);
+    const uint64_t mask = bound == 1 ? 0 : UINT64_MAX >> std::countl_zero(bound - 1);
+    for (;;) {
+      const uint64_t draw = engine_() & mask;
+      if (draw < bound) return draw;
+    }
+  }
+
+  bool coin() { return (engine_() >> 63) != 0; }
+
+  /// Fisher-Yates.
+  template <typename T>
+  void shuffle(std::span<T> values) {
+    for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);
+  }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+}  // namespace topspin

@@ -1,0 +1,129 @@
+// A number that topspin measures once per tick, described in one place. Columns, exports, rules,
+// reports, screens and docs/numbers.md are views of these descriptions.
+//
+// Each struct of numbers lists its own: a static for_each_number(visit) calls visit(number, path)
+// once per number, where std::invoke(path, part) is a reference to the value in a `part` of that
+// struct. To add a number: measure it, and add its member and its line to that struct.
+// core/tick/numbers.h lists the numbers of all parts of a Sample.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+
+namespace topspin {
+
+/// What a number counts, and so how the interval that follows is merged into an earlier one.
+enum class NumberKind : uint8_t {
+  kCount,         // of the interval: counts add up
+  kGauge,         // at the end of the interval: the later one stands
+  kMaximum,       // the highest within the interval: the greater one stands
+  kTotal,         // since the subject began: the later one stands
+  kDistribution,  // of the interval: histograms add up
+  kState,         // true if it was true in any interval
+};
+std::string_view number_kind_name(NumberKind kind);  // "count", "gauge", ...
+
+/// How the values of several processes, CPUs or flows make one number.
+enum class NumberScope : uint8_t {
+  kSum,      // they add up
+  kNearest,  // of the process that is nearest to its limit
+  kWhole,    // of the whole host, network namespace or cgroup, whatever else is in it
+};
+
+/// What a loss says about the run. docs/losses.md explains each.
+enum class LossKind : uint8_t {
+  kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
+  kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
+  kRow,     // no row of its own in the database, or not in a file of packets; every sum includes it
+  kNote,    // no loss: seen late, or cut off by the start or the end of the run
+};
+
+/// How much of a loss makes a run unusable.
+enum class LossLimit : uint8_t {
+  kNone,            // none of it does
+  kAny,             // any
+  kShareOfPackets,  // together with the other losses of this kind: more than 0.1% of all packets
+  kShareOfTicks,    // three, and more than a tenth of all ticks
+};
+
+struct Number {
+  std::string_view name;  // unique; ends with its unit: _ns, _bytes, or none for a plain count
+  NumberKind kind = NumberKind::kCount;
+  std::string_view label;  // a few words for tables and screens
+  std::string_view help;   // one sentence
+  NumberScope scope = NumberScope::kSum;
+  bool needs_period = false;  // means nothing where no flow has a period
+  std::optional<LossKind> loss = std::nullopt;
+  LossLimit limit = LossLimit::kNone;
+  std::string_view probe = {};  // who measures it; set by core/tick/numbers.h
+
+  constexpr Number of_the_whole() const { return with(NumberScope::kWhole); }
+  constexpr Number nearest_limit() const { return with(NumberScope::kNearest); }
+
+  constexpr Number of_periods() const {
+    Number copy = *this;
+    copy.needs_period = true;
+    return copy;
+  }
+
+  static constexpr Number count(std::string_view name, std::string_view label,
+                                std::string_view help) {
+    return {name, NumberKind::kCount, label, help};
+  }
+  static constexpr Number gauge(std::string_view name, std::string_view label,
+                                std::string_view help) {
+    return {name, NumberKind::kGauge, label, help};
+  }
+  static constexpr Number maximum(std::string_view name, std::string_view label,
+                                  std::string_view help) {
+    return {name, NumberKind::kMaximum, label, help};
+  }
+  static constexpr Number total(std::string_view name, std::string_view label,
+                                std::string_view help) {
+    return {name, NumberKind::kTotal, label, help};
+  }
+  static constexpr Number distribution(std::string_view name, std::string_view label,
+                                       std::string_view help) {
+    return {name, NumberKind::kDistribution, label, help};
+  }
+  /// Its label says it all.
+  static constexpr Number lost(std::string_view name, LossKind kind_of_loss, std::string_view label,
+                               LossLimit limit = LossLimit::kNone) {
+    Number number = count(name, label, label);
+    number.loss = kind_of_loss;
+    number.limit = limit;
+    return number;
+  }
+  static constexpr Number state(std::string_view name, std::string_view label,
+                                std::string_view help) {
+    return {name, NumberKind::kState, label, help};
+  }
+
+ private:
+  constexpr Number with(NumberScope wanted) const {
+    Number copy = *this;
+    copy.scope = wanted;
+    return copy;
+  }
+};
+
+/// Calls visit(name, value) for each number of `part` whose value is a T.
+template <typename T, typename Part, typename Visit>
+void for_each_value_of(Part& part, Visit visit) {
+  Part::for_each_number([&](const Number& number, auto path) {
+    auto& value = std::invoke(path, part);
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(value)>, T>)
+      visit(number.name, value);
+  });
+}
+
+enum class NumberUnit : uint8_t { kOne, kNanoseconds, kBytes };
+/// By the end of its name.
+NumberUnit number_unit(std::string_view name);
+/// "cpu" of "cpu_ns": where the unit stands with the value, as in rules.
+std::string_view without_unit(std::string_view name);
+
+}  // namespace topspin

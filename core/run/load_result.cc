@@ -1,0 +1,149 @@
+#include "core/run/load_result.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "core/base/check.h"
+
+namespace topspin {
+
+namespace {
+
+// In the order of WorkloadKind.
+constexpr std::array<std::string_view, 5> kWorkloadNames = {
+    "udp-pingpong", "udp-flood", "tcp-connect", "http", "accept-queue",
+};
+
+}  // namespace
+
+std::string_view workload_name(WorkloadKind kind) {
+  const auto index = static_cast<size_t>(kind);
+  CHECK(index < kWorkloadNames.size());
+  return kWorkloadNames[index];
+}
+
+std::optional<WorkloadKind> parse_workload(std::string_view name) {
+  const auto at = std::find(kWorkloadNames.begin(), kWorkloadNames.end(), name);
+  if (at == kWorkloadNames.end()) return std::nullopt;
+  return static_cast<WorkloadKind>(at - kWorkloadNames.begin());
+}
+
+void LoadAccounts::merge(const LoadAccounts& other) {
+  for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
+}
+
+uint64_t LoadAccounts::asked() const {
+  const uint64_t own_fault = send_errors + (never_scheduled - std::min(blocked, never_scheduled));
+  return scheduled - std::min(scheduled, own_fault);
+}
+
+uint64_t HttpAccounts::of_class(int hundreds) const {
+  uint64_t sum = 0;
+  for (const auto& [status, count] : statuses) {
+    if (status / 100 == hundreds) sum += count;
+  }
+  return sum;
+}
+
+uint64_t HttpAccounts::errors() const {
+  uint64_t sum = 0;
+  for (const auto& [status, count] : statuses) {
+    if (is_http_error(status)) sum += count;
+  }
+  return sum;
+}
+
+std::string http_statuses_text(const HttpAccounts& http) {
+  std::string text;
+  for (const auto& [status, count] : http.statuses)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", status, count);
+  return text.empty() ? "no answer" : text;
+}
+
+std::string http_malformed_text(const HttpAccounts& http) {
+  if (http.malformed == 0) return {};
+  return fmt::format("{} {} not HTTP, the first began \"{}\"", http.malformed,
+                     http.malformed == 1 ? "reply was" : "replies were", http.malformed_head);
+}
+
+void TcpAccounts::merge(const TcpAccounts& other) {
+  for_each_field([&](std::string_view, auto field) { this->*field += other.*field; });
+}
+
+void LoadPart::merge(const LoadPart& other) {
+  accounts.merge(other.accounts);
+  latency_intended.merge(other.latency_intended);
+  latency_actual.merge(other.latency_actual);
+  own_lateness.merge(other.own_lateness);
+}
+
+Result<LoadResult> merge_loads(std::span<const LoadResult> loads) {
+  if (loads.empty()) return make_error(ErrorCode::kUsage, "there is no load to show");
+  LoadResult whole = loads.front();
+  if (loads.size() == 1) return whole;
+  whole.kernel = {};
+  whole.own.host_busy_ns.reset();
+  whole.own.host_steal_ns.reset();
+  for (const LoadResult& load : loads.subspan(1)) {
+    if (load.workload != whole.workload || load.expects_replies != whole.expects_replies) {
+      return make_error(ErrorCode::kUsage,
+                        fmt::format("loads of {} and of {} cannot be shown as one; choose runs of "
+                                    "one workload",
+                                    workload_name(whole.workload), workload_name(load.workload)));
+    }
+    if (load.target != whole.target && whole.target.find(load.target) == std::string::npos)
+      whole.target += ", " + load.target;
+    whole.started_wall_ns = std::min(whole.started_wall_ns, load.started_wall_ns);
+    whole.stopped_early = whole.stopped_early || load.stopped_early;
+    whole.has_plan = whole.has_plan && load.has_plan;
+    whole.closed_loop = whole.closed_loop || load.closed_loop;
+    whole.gso = whole.gso || load.gso;
+    whole.clients_max += load.clients_max;
+    whole.clients_joined += load.clients_joined;
+    whole.planned += load.planned;
+    whole.total.merge(load.total);
+    whole.total.end_ns = std::max(whole.total.end_ns, load.total.end_ns);
+    for (size_t i = 0; i < load.stages.size(); ++i) {
+      if (i >= whole.stages.size() || whole.stages[i].name != load.stages[i].name) {
+        whole.stages.resize(std::min(i, whole.stages.size()));
+        break;
+      }
+      LoadPart& stage = whole.stages[i];
+      stage.merge(load.stages[i]);
+      stage.begin_ns = std::min(stage.begin_ns, load.stages[i].begin_ns);
+      stage.end_ns = std::max(stage.end_ns, load.stages[i].end_ns);
+      stage.clients_from += load.stages[i].clients_from;
+      stage.clients_to += load.stages[i].clients_to;
+    }
+    whole.stages.resize(std::min(whole.stages.size(), load.stages.size()));
+    if (load.tcp) {
+      if (!whole.tcp) whole.tcp.emplace();
+      whole.tcp->merge(*load.tcp);
+    }
+    if (load.http) {
+      if (!whole.http) whole.http.emplace();
+      for (const auto& [status, count] : load.http->statuses) whole.http->statuses[status] += count;
+      whole.http->body_bytes += load.http->body_bytes;
+      if (whole.http->malformed == 0) whole.http->malformed_head = load.http->malformed_head;
+      whole.http->malformed += load.http->malformed;
+    }
+    whole.connect_latency.merge(load.connect_latency);
+    whole.bytes_received += load.bytes_received;
+    whole.port_unreachable += load.port_unreachable;
+    for (const auto& [name, count] : load.errors) whole.errors[name] += count;
+    whole.own.wall_ns = std::max(whole.own.wall_ns, load.own.wall_ns);
+    whole.own.cpu_ns += load.own.cpu_ns;
+    whole.own.receive_drops += load.own.receive_drops;
+    whole.own.rss_bytes += load.own.rss_bytes;
+    whole.own.descriptors_max += load.own.descriptors_max;
+    whole.own.sockets_opened += load.own.sockets_opened;
+    whole.own.shared_sockets = whole.own.shared_sockets || load.own.shared_sockets;
+    whole.invalid_reasons.insert(whole.invalid_reasons.end(), load.invalid_reasons.begin(),
+                                 load.invalid_reasons.end());
+  }
+  return whole;
+}
+
+}  // namespace topspin

@@ -1,0 +1,215 @@
+// LoadResult: what a load asked for, what became of it, and what the generator itself was doing.
+//
+// Plain values, made by load, stored by store and shown by app. Times are nanoseconds since the
+// load began, except started_*. Pure; thread-agnostic.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/number/histogram.h"
+
+namespace topspin {
+
+enum class WorkloadKind : uint8_t { kUdpPingpong, kUdpFlood, kTcpConnect, kHttp, kAcceptQueue };
+
+/// "udp-pingpong", ...
+std::string_view workload_name(WorkloadKind kind);
+std::optional<WorkloadKind> parse_workload(std::string_view name);
+
+/// What one moment of the schedule asks for is a message: a ping, a request, a connection.
+struct LoadAccounts {
+  uint64_t scheduled = 0;    // moments of the schedule that came
+  uint64_t sent = 0;         // handed to the kernel (for TCP: connection or request begun)
+  uint64_t sent_late = 0;    // ... of them, later than LoadOptions::late_after_ns
+  uint64_t send_errors = 0;  // refused by our own kernel: see LoadResult::errors
+  // Moments that nothing was sent for: the generator came more than a period too late, or (of
+  // these: `blocked`) the client was still busy with an earlier message, as a closed loop or one
+  // HTTP connection has it.
+  uint64_t never_scheduled = 0;
+  uint64_t blocked = 0;
+
+  uint64_t replied = 0;       // answered within the timeout
+  uint64_t late_replies = 0;  // answered after it
+  uint64_t lost = 0;          // never answered
+  uint64_t duplicates = 0;    // answered once more
+  uint64_t unexpected = 0;    // bytes that answer nothing that was sent: foreign, mangled, too old
+  uint64_t dead_clients = 0;  // closed loop: left, or still there at the end, waiting for ever
+  uint64_t http_errors = 0;   // of those that replied: their status was an error (is_http_error)
+
+  /// What the server was asked for: all that was due but for what the generator failed to send.
+  uint64_t asked() const;
+  /// Of it: answered within the timeout, and not with an error.
+  uint64_t done() const { return replied - std::min(http_errors, replied); }
+
+  void merge(const LoadAccounts& other);
+  bool operator==(const LoadAccounts&) const = default;
+
+  /// Calls visit(name, member) for each field: one list for sums, store and rules.
+  template <typename Visit>
+  static void for_each_field(Visit visit) {
+    visit("scheduled", &LoadAccounts::scheduled);
+    visit("sent", &LoadAccounts::sent);
+    visit("sent_late", &LoadAccounts::sent_late);
+    visit("send_errors", &LoadAccounts::send_errors);
+    visit("never_scheduled", &LoadAccounts::never_scheduled);
+    visit("blocked", &LoadAccounts::blocked);
+    visit("replied", &LoadAccounts::replied);
+    visit("late_replies", &LoadAccounts::late_replies);
+    visit("lost", &LoadAccounts::lost);
+    visit("duplicates", &LoadAccounts::duplicates);
+    visit("unexpected", &LoadAccounts::unexpected);
+    visit("dead_clients", &LoadAccounts::dead_clients);
+    visit("http_errors", &LoadAccounts::http_errors);
+  }
+};
+
+struct TcpAccounts {
+  uint64_t connected = 0;
+  uint64_t refused = 0;
+  uint64_t syn_retries = 0;         // SYNs sent again, over all connections
+  uint64_t reset_before_bytes = 0;  // RST with nothing of the answer received
+  uint64_t reset_after_bytes = 0;
+  uint64_t truncated = 0;       // FIN before the answer was whole
+  uint64_t timeouts = 0;        // given up after the timeout, in whatever state
+  uint64_t failed = 0;          // any other error, and connections that the end of the load cut off
+  uint64_t closed_by_peer = 0;  // FIN received
+
+  uint64_t lost() const {
+    return refused + reset_before_bytes + reset_after_bytes + truncated + timeouts + failed;
+  }
+  void merge(const TcpAccounts& other);
+  bool operator==(const TcpAccounts&) const = default;
+
+  template <typename Visit>
+  static void for_each_field(Visit visit) {
+    visit("connected", &TcpAccounts::connected);
+    visit("refused", &TcpAccounts::refused);
+    visit("syn_retries", &TcpAccounts::syn_retries);
+    visit("reset_before_bytes", &TcpAccounts::reset_before_bytes);
+    visit("reset_after_bytes", &TcpAccounts::reset_after_bytes);
+    visit("truncated", &TcpAccounts::truncated);
+    visit("timeouts", &TcpAccounts::timeouts);
+    visit("failed", &TcpAccounts::failed);
+    visit("closed_by_peer", &TcpAccounts::closed_by_peer);
+  }
+};
+
+/// One stage, or the whole load. A moment belongs to the stage that it was due in, and so do its
+/// reply, its loss and their latency.
+struct LoadPart {
+  std::string name;
+  int64_t begin_ns = 0;
+  int64_t end_ns = 0;
+  uint32_t clients_from = 0;
+  uint32_t clients_to = 0;
+  LoadAccounts accounts;
+  Histogram latency_intended;  // from the moment it was due; a lost reply enters as the timeout
+                               // at least
+  Histogram latency_actual;    // from the moment it was sent; likewise
+  Histogram own_lateness;      // from due to sent
+
+  void merge(const LoadPart& other);  // accounts and histograms
+};
+
+/// Counters of the whole host (this network namespace), as differences over the load. Absent where
+/// /proc does not tell, or where the target is elsewhere.
+struct KernelCounters {
+  std::optional<uint64_t> udp_rcvbuf_errors;     // datagrams dropped at full receive buffers
+  std::optional<uint64_t> udp_no_ports;          // datagrams to ports that nobody had open
+  std::optional<uint64_t> tcp_passive_opens;     // connections that servers here took on
+  std::optional<uint64_t> tcp_listen_overflows;  // accept queue full
+  std::optional<uint64_t> tcp_listen_drops;
+};
+
+/// The generator's own part in the numbers.
+struct GeneratorCost {
+  int64_t wall_ns = 0;
+  int64_t cpu_ns = 0;                    // of the thread that ran the load
+  std::optional<int64_t> host_busy_ns;   // all CPUs, everybody's, ours too
+  std::optional<int64_t> host_steal_ns;  // all CPUs
+  int64_t cpus = 1;
+  uint64_t receive_drops = 0;  // replies that our own full receive buffers dropped
+  int64_t rss_bytes = 0;
+  uint64_t descriptors_max = 0;
+  bool shared_sockets = false;
+  uint64_t sockets_opened = 0;
+};
+
+/// Whether an answer with this status is a failure: anything that is neither 2xx nor 3xx.
+constexpr bool is_http_error(int status) { return status < 200 || status > 399; }
+
+struct HttpAccounts {
+  std::map<int, uint64_t> statuses;  // of whole responses
+  uint64_t body_bytes = 0;
+  /// Replies that could not be read as HTTP, which are no responses and count in
+  /// TcpAccounts::failed; and how the first of them began, fit for a terminal.
+  uint64_t malformed = 0;
+  std::string malformed_head;
+
+  /// How many had a status of this class: 2 is 200 to 299.
+  uint64_t of_class(int hundreds) const;
+  uint64_t errors() const;
+
+  /// Calls visit(name, count): "http_2xx" to "http_5xx", and "http_other" for what is none of them.
+  template <typename Visit>
+  void for_each_class(Visit visit) const {
+    visit("http_2xx", of_class(2));
+    visit("http_3xx", of_class(3));
+    visit("http_4xx", of_class(4));
+    visit("http_5xx", of_class(5));
+    uint64_t all = 0;
+    for (const auto& [status, count] : statuses) all += count;
+    visit("http_other", all - of_class(2) - of_class(3) - of_class(4) - of_class(5));
+  }
+};
+
+/// "200: 98, 404: 2"; "no answer" if there was none.
+std::string http_statuses_text(const HttpAccounts& http);
+
+/// "20 replies were not HTTP, the first began "+OK""; empty: all were.
+std::string http_malformed_text(const HttpAccounts& http);
+
+struct LoadResult {
+  WorkloadKind workload = WorkloadKind::kUdpPingpong;
+  std::string target;  // as given; of a name with the address that was taken
+  bool expects_replies = true;
+  int64_t started_wall_ns = 0;
+  int64_t started_monotonic_ns = 0;
+  bool stopped_early = false;
+  uint32_t clients_max = 0;  // that were there at once
+  uint64_t clients_joined = 0;
+
+  std::vector<LoadPart> stages;
+  LoadPart total;
+  uint64_t planned = 0;  // what the schedule asked for until the load ended
+  bool has_plan = true;  // false: flat out
+  bool closed_loop = false;
+
+  std::optional<TcpAccounts> tcp;
+  std::optional<HttpAccounts> http;
+  Histogram connect_latency;  // TCP: connect() to established
+  uint64_t bytes_received = 0;
+  uint64_t port_unreachable = 0;           // UDP: ICMP said that nobody listens
+  std::map<std::string, uint64_t> errors;  // errno by name -> send errors
+  KernelCounters kernel;
+  GeneratorCost own;
+  bool gso = false;
+
+  std::vector<std::string> invalid_reasons;  // empty: valid
+  bool valid() const { return invalid_reasons.empty(); }
+};
+
+/// The loads of several generators, started together, as one: counts are added, histograms merged,
+/// stages joined where their position and name agree. clients_max adds up, since each generator's
+/// clients are its own. Host-wide counters, which several generators on one host would each have
+/// counted, are absent. kUsage: none, or of different workloads.
+Result<LoadResult> merge_loads(std::span<const LoadResult> loads);
+
+}  // namespace topspin

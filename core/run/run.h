@@ -1,0 +1,127 @@
+// Run: one recording. What is known when it starts, and what is known when it ends.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/tick/sample.h"
+
+namespace topspin {
+
+/// The host of a run, as far as it decides whether two runs can be compared.
+struct HostInfo {
+  std::string hostname;
+  std::string kernel;        // uname -r
+  std::string architecture;  // uname -m
+  std::string os;            // PRETTY_NAME
+  std::string cpu_model;
+  std::optional<int64_t> cpus_online;
+  std::optional<int64_t> memory_bytes;
+  std::string hypervisor;   // empty: none seen
+  std::string fingerprint;  // hex digest of what must be equal for two runs to compare
+};
+
+/// The version of the code under test, from git in the working directory. Empty: not known.
+struct SourceInfo {
+  std::string commit;  // full hex; "+dirty" is not appended, see `dirty`
+  std::string branch;
+  std::optional<bool> dirty;
+};
+
+struct RunSettings {
+  std::string interface;  // or the file's name
+  std::string filter;
+  std::string link_type;
+  std::optional<int64_t> period_ns;  // declared; nullopt: learned
+  int64_t window_ns = 0;
+  int64_t interval_ns = 0;
+  int64_t reply_timeout_ns = 0;
+  std::optional<int64_t> duration_ns;
+  uint64_t max_flows = 0;
+  uint64_t max_stored_flows = 0;
+  std::string subject;                              // "none", "command", "pid 123", "cgroup /x"
+  std::optional<int64_t> stack_samples_per_second;  // --stacks, of each CPU in use
+};
+
+/// What a part of a run is there for. Numbers that judge a run are of the ticks from the first load
+/// stage on: what a subject does to start and to warm up is recorded but not judged.
+enum class StageKind : uint8_t {
+  kStart,   // the subject starts, until it is ready
+  kWarmUp,  // a load that is not counted
+  kBefore,  // ready and at rest: what "before" means in a rule
+  kLoad,    // a stage of the load, by its name
+  kAfter,   // the load is over
+};
+std::string_view stage_kind_name(StageKind kind);  // "start", "warm_up", "before", "load", "after"
+std::optional<StageKind> parse_stage_kind(std::string_view name);
+
+/// A part of a run, as its plan or load names it.
+struct RunStage {
+  std::string name;
+  StageKind kind = StageKind::kLoad;
+  int64_t start_ns = 0;                  // since the start of the run
+  std::optional<int64_t> end_ns;         // not reached: the run ended in it
+  std::optional<uint32_t> clients_from;  // clients that the load had at its start and end
+  std::optional<uint32_t> clients_to;
+};
+
+/// The time from which the ticks of a run are judged: the start of its first load stage; 0 if it
+/// has none.
+int64_t measured_from_ns(std::span<const RunStage> stages);
+
+/// Until when missed ticks and silent flows count: the end of the last load stage. The greatest
+/// time without any, or while it still goes on.
+int64_t load_end_ns(std::span<const RunStage> stages);
+
+/// The plan that a run was made by, so that it can be made again.
+struct RunPlan {
+  std::string session;    // UUID of the `topspin run` that made it: the same for all of its runs
+  std::string name;       // the plan's
+  std::string text;       // the whole file
+  std::string subject;    // which of its subjects
+  uint64_t seed = 0;      // of the order; at most 2^63 - 1
+  uint64_t position = 0;  // in the order in which the session made its runs, from 1
+  uint64_t repeat = 0;    // of this subject, from 1; runs of one repeat are a pair
+};
+
+enum class RunStatus : uint8_t {
+  kRunning,      // being written, or the writer died and nobody has opened it since
+  kComplete,     // ended as it should
+  kInterrupted,  // the writer died; all but the last tick is there
+  kFailed,       // ended by an error that the reasons name
+};
+std::string_view run_status_name(RunStatus status);
+std::optional<RunStatus> parse_run_status(std::string_view name);
+
+struct RunInfo {
+  std::string id;  // UUID, version 7: sorts by time
+  int64_t started_wall_ns = 0;
+  int64_t started_monotonic_ns = 0;
+  HostInfo host;
+  SourceInfo source;
+  std::map<std::string, std::string> labels;
+  std::vector<std::string> command;
+  RunSettings settings;
+  std::vector<ProbeStatus> probes;
+  std::string topspin_version;
+  std::optional<RunPlan> plan;
+};
+
+struct RunEnd {
+  RunStatus status = RunStatus::kComplete;
+  int64_t duration_ns = 0;
+  std::optional<int> exit_status;            // of the command: 0-255, or 128+signal
+  std::vector<std::string> invalid_reasons;  // empty: usable
+  /// Numbers of the run that may be wrong, a sentence each: a clock that was stepped, a reply split
+  /// that the wire contradicts, a rung that sees only part. Such a run is usable but not judged.
+  std::vector<std::string> doubts;
+};
+
+/// A fresh UUID version 7 for a run started at `wall_ns`, with randomness from the kernel.
+std::string make_run_id(int64_t wall_ns);
+
+}  // namespace topspin

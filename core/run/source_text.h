@@ -1,0 +1,36 @@
+// How the commit of a run is named. A tree with changes, or one of which git could not say whether
+// it had any, is not its commit.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/run/run.h"
+
+namespace topspin {
+
+/// "clean", "changed" or "unknown"; empty without a commit.
+inline std::string_view commit_state_name(const SourceInfo& source) {
+  if (source.commit.empty()) return "";
+  if (!source.dirty) return "unknown";
+  return *source.dirty ? "changed" : "clean";
+}
+
+/// What stands right behind a commit: nothing, "+changes" or "+changes?".
+inline std::string_view commit_mark(const SourceInfo& source) {
+  if (source.commit.empty()) return "";
+  if (!source.dirty) return "+changes?";
+  return *source.dirty ? "+changes" : "";
+}
+
+/// What stands right behind a commit where there is room.
+inline std::string_view commit_remark(const SourceInfo& source) {
+  return commit_mark(source) == "+changes?" ? " (changes unknown)" : commit_mark(source);
+}
+
+/// The first digits of the commit, with its mark. Empty without one.
+inline std::string short_commit(const SourceInfo& source, size_t digits = 12) {
+  return source.commit.substr(0, digits) + std::string(commit_mark(source));
+}
+
+}  // namespace topspin

@@ -1,0 +1,112 @@
+#include "core/tick/numbers.h"
+
+#include "core/number/merge_numbers.h"
+
+namespace topspin {
+namespace {
+
+template <typename T>
+std::optional<double> as_double(const T& value) {
+  return static_cast<double>(value);
+}
+template <typename T>
+std::optional<double> as_double(const std::optional<T>& value) {
+  return value ? as_double(*value) : std::nullopt;
+}
+std::optional<double> as_double(const std::optional<EventCount>& value) {
+  return value ? as_double(value->scaled()) : std::nullopt;
+}
+
+const Histogram* as_histogram(const Histogram& histogram) { return &histogram; }
+const Histogram* as_histogram(const std::optional<Histogram>& histogram) {
+  return histogram ? &*histogram : nullptr;
+}
+
+std::vector<RegisteredNumber> list_numbers() {
+  std::vector<RegisteredNumber> list;
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    RegisteredNumber registered{number, {}, {}, {}};
+    if constexpr (std::is_same_v<Value, SignedHistogram>) {
+      registered.signed_histogram = [at](const Sample& sample) { return at.find(sample); };
+    } else if constexpr (kIsDistribution<Value>) {
+      registered.histogram = [at](const Sample& sample) -> const Histogram* {
+        const Value* histogram = at.find(sample);
+        return histogram == nullptr ? nullptr : as_histogram(*histogram);
+      };
+    } else {
+      registered.value = [at](const Sample& sample) {
+        const Value* value = at.find(sample);
+        return value == nullptr ? std::nullopt : as_double(*value);
+      };
+    }
+    list.push_back(std::move(registered));
+  });
+  return list;
+}
+
+bool is_measured(const auto& value) {
+  if constexpr (requires { value.has_value(); })
+    return value.has_value();
+  else
+    return true;
+}
+
+}  // namespace
+
+const std::vector<RegisteredNumber>& numbers() {
+  static const std::vector<RegisteredNumber> kNumbers = list_numbers();
+  return kNumbers;
+}
+
+const RegisteredNumber* find_number(std::string_view name) {
+  const auto find = [](auto matches) -> const RegisteredNumber* {
+    for (const RegisteredNumber& number : numbers())
+      if (matches(number)) return &number;
+    return nullptr;
+  };
+  if (const auto* number = find([&](const Number& n) { return n.name == name; })) return number;
+  if (const auto* number = find([&](const Number& n) { return without_unit(n.name) == name; }))
+    return number;
+  return find([&](const Number& n) {
+    constexpr std::string_view kPrefix = LossInterval::kNumberPrefix;
+    if (!n.loss) return false;
+    const std::string_view bare = n.name.substr(kPrefix.size());
+    return bare == name || without_unit(bare) == name;
+  });
+}
+
+void merge_tick(Sample& into, const Sample& later) {
+  into.tick = later.tick;
+  into.monotonic_ns = later.monotonic_ns;
+  into.elapsed_ns = later.elapsed_ns;
+  into.interval_ns = saturating_add(into.interval_ns, later.interval_ns);
+  for_each_part([&](std::string_view, auto member) {
+    auto& mine = std::invoke(member, into);
+    const auto& theirs = std::invoke(member, later);
+    if constexpr (requires { mine.has_value(); }) {
+      if (!theirs) return;
+      if (mine)
+        mine->merge(*theirs);
+      else
+        mine = theirs;
+    } else {
+      mine.merge(theirs);
+    }
+  });
+}
+
+void drop_unmeasured_parts(Sample& sample) {
+  for_each_part([&](std::string_view, auto member) {
+    auto& part = std::invoke(member, sample);
+    if constexpr (requires { part.reset(); }) {
+      if (!part) return;
+      bool measured = false;
+      std::remove_cvref_t<decltype(*part)>::for_each_number(
+          [&](const Number&, auto path) { measured |= is_measured(std::invoke(path, *part)); });
+      if (!measured) part.reset();
+    }
+  });
+}
+
+}  // namespace topspin

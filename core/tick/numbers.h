@@ -1,0 +1,147 @@
+// The registry: every number that a tick has, of all its parts.
+//
+//   for_each_number([&](const Number& number, auto at) { ... });
+//
+// at.find(sample) points to the value in a const Sample, or is null where its part was not measured
+// at all; at.make(sample) is the value in a Sample, whose part it makes. decltype(at)::Value is one
+// of uint64_t, int64_t, bool, Histogram, SignedHistogram, and optionals of these and of EventCount.
+//
+// numbers() is the same as a list, to look up a number by its name.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/number/number.h"
+#include "core/tick/sample.h"
+
+namespace topspin {
+
+/// Calls visit(probe, member) for each part of a Sample that has numbers. std::invoke(member,
+/// sample) is the part, or an optional of it.
+template <typename Visit>
+void for_each_part(Visit visit) {
+  visit("capture", &Sample::flows);
+  visit("losses", &Sample::losses);
+  visit("topspin", &Sample::self);
+  visit("scheduler", &Sample::scheduler);
+  visit("resources", &Sample::resources);
+  visit("sockets", &Sample::sockets);
+  visit("pressure", &Sample::pressure);
+  visit("counters", &Sample::counters);
+  const auto visit_own = [&]<typename... Parts>(const std::tuple<std::optional<Parts>...>*) {
+    (visit(
+         Parts::kProbe, [](auto& sample) -> auto& { return sample.template part<Parts>(); }),
+     ...);
+  };
+  visit_own(static_cast<const ProbeParts*>(nullptr));
+}
+
+namespace number_detail {
+template <typename T>
+struct Unwrapped {
+  using Type = T;
+};
+template <typename T>
+struct Unwrapped<std::optional<T>> {
+  using Type = T;
+};
+}  // namespace number_detail
+
+/// Where a number stands in a Sample.
+template <typename Member, typename Path>
+class NumberAt {
+  using Held = std::remove_reference_t<std::invoke_result_t<Member, Sample&>>;
+
+ public:
+  using Part = typename number_detail::Unwrapped<Held>::Type;
+  using Value = std::remove_reference_t<std::invoke_result_t<Path, Part&>>;
+
+  NumberAt(Member member, Path path) : member_(member), path_(std::move(path)) {}
+
+  const Value* find(const Sample& sample) const {
+    const Held& held = std::invoke(member_, sample);
+    if constexpr (std::is_same_v<Held, Part>)
+      return &of(held);
+    else
+      return held ? &of(*held) : nullptr;
+  }
+  Value& make(Sample& sample) const {
+    Held& held = std::invoke(member_, sample);
+    if constexpr (std::is_same_v<Held, Part>) {
+      return of(held);
+    } else {
+      return of(held ? *held : held.emplace());
+    }
+  }
+  /// In a part alone.
+  const Value& of(const Part& part) const { return std::invoke(path_, part); }
+  Value& of(Part& part) const { return std::invoke(path_, part); }
+
+ private:
+  Member member_;
+  Path path_;
+};
+
+template <typename Visit>
+void for_each_number(Visit visit) {
+  for_each_part([&](std::string_view probe, auto member) {
+    using Held = std::remove_reference_t<std::invoke_result_t<decltype(member), Sample&>>;
+    number_detail::Unwrapped<Held>::Type::for_each_number([&](Number number, auto path) {
+      number.probe = probe;
+      visit(number, NumberAt<decltype(member), decltype(path)>(member, path));
+    });
+  });
+}
+
+/// Calls visit(number, value) for each loss that the sample has an account of: those that every
+/// run has (LossInterval), and those of the probes that ran.
+template <typename Visit>
+void for_each_loss(const Sample& sample, Visit visit) {
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (std::is_same_v<Value, uint64_t> ||
+                  std::is_same_v<Value, std::optional<uint64_t>>) {
+      const Value* value = number.loss ? at.find(sample) : nullptr;
+      if (value == nullptr) return;
+      if (const std::optional<uint64_t> loss = *value) visit(number, *loss);
+    }
+  });
+}
+
+template <typename Value>
+inline constexpr bool kIsDistribution =
+    std::is_same_v<Value, Histogram> || std::is_same_v<Value, SignedHistogram> ||
+    std::is_same_v<Value, std::optional<Histogram>>;
+template <typename Value>
+inline constexpr bool kIsEventCount = std::is_same_v<Value, std::optional<EventCount>>;
+/// An integer or a bool, or an optional of one: what has a column in table tick.
+template <typename Value>
+inline constexpr bool kIsPlainNumber = !kIsDistribution<Value> && !kIsEventCount<Value>;
+
+/// A number with the means to read it. A counter of perf events reads as its scaled count.
+struct RegisteredNumber : Number {
+  /// Of anything but a distribution; nullopt: not measured.
+  std::function<std::optional<double>(const Sample&)> value;
+  /// Of a distribution; null: not measured.
+  std::function<const Histogram*(const Sample&)> histogram;
+  std::function<const SignedHistogram*(const Sample&)> signed_histogram;  // of lateness
+};
+
+/// In the order of for_each_number().
+const std::vector<RegisteredNumber>& numbers();
+/// By its name, as stored, or without its unit, or without the "loss_" of a loss; null: none.
+const RegisteredNumber* find_number(std::string_view name);
+
+/// Adds the tick that follows: each number by its kind, and the lengths of time.
+void merge_tick(Sample& into, const Sample& later);
+
+/// Resets the optional parts in which nothing was measured.
+void drop_unmeasured_parts(Sample& sample);
+
+}  // namespace topspin

@@ -1,0 +1,91 @@
+// SplitCheck: whether the split of replies, which probes in the kernel measure, agrees with the
+// reply latency, which the capture measures. The two sources are independent: this is a permanent
+// self-check of every run.
+//
+// The two see the same replies only if everybody whose replies were captured is the subject. This
+// is assumed if every responder's port is one of the subject's listening or UDP sockets; otherwise
+// nothing is compared. But where the subject answered, and most replies of the flows that end at
+// its ports came from the other end, the capture has the ends of flows the wrong way round, and the
+// check says so. Pure; one thread.
+#pragma once
+
+#include <algorithm>
+#include <bitset>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/number/histogram.h"
+#include "core/tick/sample.h"
+
+namespace topspin {
+
+/// What both sources say of one run.
+struct SplitTotals {
+  uint64_t wire_replies = 0;  // that came: no requests that were never answered
+  uint64_t wire_sum_ns = 0;
+  /// Of wire_sum_ns, what the longest replies took, one for each segment that was sent again and
+  /// each connection that a full accept queue refused: such a request, or its reply, may have been
+  /// on its way for long, which no part of the split holds.
+  uint64_t wire_held_up_ns = 0;
+  uint64_t wire_turns = 0;  // handshake_turns and multiplexed_turns
+  uint64_t split_replies = 0;
+  uint64_t split_sum_ns = 0;  // of all three parts
+  uint64_t split_turns = 0;   // replies_multiplexed
+};
+
+/// Why the split may be wrong, as a sentence; nullopt: it agrees. REQUIRES: both
+/// saw the same server.
+std::optional<std::string> doubt_of_split(const SplitTotals& totals);
+
+/// Whether a doubt of a stored run is one of these. It affects only the split; the numbers of the
+/// wire, the load and the scheduler are not in doubt.
+bool is_doubt_of_split(std::string_view doubt);
+
+class SplitCheck {
+ public:
+  /// `reply_timeout_ns` is the capture's: a request that is never answered counts as this in its
+  /// reply latency.
+  explicit SplitCheck(int64_t reply_timeout_ns)
+      : reply_timeout_ns_(static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns, 0))) {}
+
+  /// The next tick of the run.
+  void add(const Sample& sample);
+  /// At the end of the run.
+  std::optional<std::string> doubt() const;
+
+ private:
+  using Ports = std::bitset<65'536>;
+  struct Answered {
+    uint64_t replies = 0;
+    uint16_t initiator_port = 0;
+    uint16_t responder_port = 0;
+    bool is_tcp = false;
+  };
+  std::optional<std::string> doubt_of_ends() const;
+  struct Sides {
+    Ports responders;  // of captured flows that had a reply
+    Ports subject;     // of its sockets
+  };
+
+  /// The most flows with a reply, by id; a run with more is not checked.
+  static constexpr size_t kAnsweredMax = 65'536;
+  std::unordered_map<uint64_t, Answered> answered_;
+  Sides tcp_;
+  Sides udp_;
+  bool has_split_ = false;
+  bool missed_rows_ = false;
+  uint64_t never_came() const;
+  uint64_t held_up_ns() const;
+
+  uint64_t reply_timeout_ns_;
+  Histogram wire_;        // what never came is there as the timeout
+  uint64_t held_up_ = 0;  // segments sent again, and connections refused
+  uint64_t late_replies_ = 0;
+  uint64_t unanswered_ = 0;
+  SplitTotals totals_;  // nothing of reply latency
+};
+
+}  // namespace topspin

@@ -1,0 +1,122 @@
+// Engine: one thread, one epoll, one timerfd, the timetable and the ledger; a Workload says what a
+// moment of the schedule does. Internal to load.
+//
+// Life of a due moment: the timetable gives it once its time has come -> Workload::due() sends and
+// enters it in the ledger -> epoll says that the socket has something -> Workload::ready() reads
+// and has the ledger match it; or the ledger declares it overdue.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <optional>
+
+#include <sys/epoll.h>
+
+#include "core/base/result.h"
+#include "core/base/unique_fd.h"
+#include "load/engine/ledger.h"
+#include "load/engine/preflight.h"
+#include "load/engine/schedule.h"
+#include "load/engine/timetable.h"
+#include "load/load.h"
+#include "load/wire/target.h"
+
+namespace topspin {
+
+class Engine;
+
+/// What the engine asks of a workload. Stays are indices into Schedule::stays. A workload
+/// calls Engine::stay_closed() once for every stay that joined: in leave(), or later, when it
+/// has nothing more to wait for.
+class Workload {
+ public:
+  virtual ~Workload() = default;
+
+  /// Once, before the load begins: sockets that all share, preflight of what it needs.
+  virtual Status prepare(Engine& engine) = 0;
+  virtual void join(uint32_t stay) = 0;
+  virtual void due(uint32_t stay, int64_t intended_ns) = 0;
+  /// After a round of due(): send what was gathered.
+  virtual void flush() {}
+  virtual void leave(uint32_t stay) = 0;
+  /// Events of a descriptor given to Engine::watch().
+  virtual void ready(uint64_t token, uint32_t events) = 0;
+  /// The message's timeout has passed.
+  virtual void overdue(uint32_t stay, uint64_t number) = 0;
+  /// Once, at the end: what only it knows.
+  virtual void report(LoadResult& result) = 0;
+};
+
+class Engine {
+ public:
+  /// A rhythm without a period: joining is itself the moment that is due.
+  Engine(const LoadOptions& options, Schedule schedule, Target target, const Rhythm& rhythm,
+         const LedgerSettings& ledger_settings);
+
+  Result<LoadResult> run(Workload& workload, const std::atomic<bool>& stop,
+                         const LoadProgressSink& progress);
+
+  const LoadOptions& options() const { return options_; }
+  const Schedule& schedule() const { return schedule_; }
+  const Target& target() const { return target_; }
+  const HostLimits& limits() const { return limits_; }
+  const ClientStay& stay(uint32_t index) const { return schedule_.stays[index]; }
+  const Rhythm& rhythm() const { return rhythm_; }
+  Ledger& ledger() { return ledger_; }
+
+  /// Nanoseconds since the load began.
+  int64_t now_ns() const { return monotonic_now_ns() - start_ns_; }
+  int64_t to_monotonic(int64_t load_ns) const { return start_ns_ + load_ns; }
+
+  /// Answers errno, or 0.
+  [[nodiscard]] int watch(int fd, uint32_t events, uint64_t token);
+  /// When the client leaves: as scheduled, or when the load was stopped.
+  int64_t leave_ns(uint32_t stay) const;
+  void add_due(uint32_t stay, int64_t time_ns) { timetable_.add_due(stay, time_ns); }
+  void stay_closed() { --open_stays_; }
+  void count_error(int number) { ++errors_[number]; }
+  void count_descriptors(int64_t change);
+
+ private:
+  static constexpr uint64_t kTimerToken = ~uint64_t{0};
+
+  void handle(const TimetableEvent& event, Workload& workload, int64_t now_ns);
+  void wait(Workload& workload, bool more_is_due);
+  void report_progress(const LoadProgressSink& progress, int64_t now_ns);
+
+  LoadOptions options_;
+  Schedule schedule_;
+  Target target_;
+  Rhythm rhythm_;
+  HostLimits limits_;
+  Timetable timetable_;
+  Ledger ledger_;
+  UniqueFd epoll_;
+  UniqueFd timer_;
+  int64_t armed_ns_ = -1;
+  int64_t start_ns_ = 0;  // monotonic
+  int64_t next_progress_ns_ = 0;
+  std::optional<int64_t> until_ns_;  // stopped early: nothing at or after it was asked for
+  uint64_t open_stays_ = 0;          // joined and not closed
+  uint32_t clients_ = 0;             // joined and not left
+  uint32_t clients_max_ = 0;
+  uint64_t clients_joined_ = 0;
+  uint64_t sockets_opened_ = 0;
+  uint64_t descriptors_ = 0;
+  uint64_t descriptors_max_ = 0;
+  std::map<int, uint64_t> errors_;
+};
+
+/// What an engine run needs to know of a kind of load, beside its options.
+struct EngineSettings {
+  bool due_once = false;        // at joining; else once a period
+  bool waits_for_ever = false;  // for overdue replies, until their client closes
+  int64_t late_window_ns = 0;   // how long a late reply is still told from an unexpected one
+};
+
+/// Runs the schedule of the options with `workload`.
+Result<LoadResult> run_clients(Workload& workload, const LoadOptions& options, const Target& target,
+                               const EngineSettings& settings, const std::atomic<bool>& stop,
+                               const LoadProgressSink& progress);
+
+}  // namespace topspin

@@ -1,0 +1,90 @@
+#include "load/workloads/load_option.h"
+
+#include <cctype>
+#include <charconv>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "core/base/text.h"
+
+namespace topspin {
+namespace {
+
+Error wrong(std::string message) { return make_error(ErrorCode::kUsage, std::move(message)); }
+
+}  // namespace
+
+Result<int64_t> read_duration(const std::string& text, bool zero_is_fine) {
+  const auto ns = parse_duration(text);
+  if (!ns || *ns < 0 || (*ns == 0 && !zero_is_fine)) {
+    return wrong(fmt::format("\"{}\" is not a duration{}; write it as \"1s\", \"250ms\" or \"2m\"",
+                             text, zero_is_fine ? "" : " above zero"));
+  }
+  return *ns;
+}
+
+Result<size_t> read_word(const std::string& text, const std::vector<std::string_view>& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == text) return i;
+  }
+  const auto near = nearest_word(text, words);
+  return wrong(fmt::format("\"{}\" is none of {}{}", text, fmt::join(words, ", "),
+                           near ? fmt::format("; did you mean \"{}\"?", *near) : ""));
+}
+
+Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t most) {
+  uint64_t number = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (text.empty() || error != std::errc() || stop != end || number < least || number > most)
+    return wrong(fmt::format("must be a whole number from {} to {}", least, most));
+  return number;
+}
+
+std::string LoadOption::placeholder() const {
+  switch (kind) {
+    case Kind::kFlag: return {};
+    case Kind::kNumber: return "COUNT";
+    case Kind::kDuration: return "DURATION";
+    case Kind::kRate: return "RATE";
+    case Kind::kChoice: return fmt::format("{}", fmt::join(words, "|"));
+    case Kind::kText: break;
+  }
+  std::string text = name;
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+LoadOption of_schedule(LoadOption option) {
+  option.is_of_schedule = true;
+  return option;
+}
+
+LoadOption flag_option(std::string name, std::string help, bool LoadOptions::*member) {
+  LoadOption option{std::move(name), std::move(help), LoadOption::Kind::kFlag, {}, {}, 0, 0, {}};
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    draft.options.*member = text == "true";
+    return {};
+  };
+  return option;
+}
+
+LoadOption text_option(std::string name, std::string help, std::string LoadOptions::*member,
+                       std::string default_text) {
+  LoadOption option{std::move(name),
+                    std::move(help),
+                    LoadOption::Kind::kText,
+                    std::move(default_text),
+                    {},
+                    0,
+                    0,
+                    {}};
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    draft.options.*member = text;
+    return {};
+  };
+  return option;
+}
+
+}  // namespace topspin

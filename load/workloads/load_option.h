@@ -1,0 +1,141 @@
+// LoadOption: an option of a workload, told once. `topspin load KIND --NAME TEXT` and the keys of a
+// plan's [load] (with _ for -) are both made of it, and read through set_load_option().
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/base/result.h"
+#include "load/load.h"
+
+namespace topspin {
+
+/// LoadOptions that are being read.
+struct LoadDraft {
+  LoadOptions options;
+  // The schedule; finish_load() makes options.stages of it.
+  std::optional<std::string> stages;
+  std::optional<uint32_t> clients;
+  std::optional<double> arrive_per_s, leave_per_s;
+  std::optional<int64_t> hold_ns;
+};
+
+struct LoadOption {
+  enum class Kind : uint8_t { kFlag, kNumber, kText, kDuration, kRate, kChoice };
+
+  std::string name;  // as on the command line, without the hyphens: "expect-bytes"
+  std::string help;
+  Kind kind = Kind::kText;
+  std::string default_text;               // empty: none, or `help` says it
+  std::vector<std::string_view> words;    // of a choice
+  uint64_t least = 0, most = UINT64_MAX;  // of a number
+  /// The error says what is wrong with the text, without the option's name. An option is set after
+  /// those that stand before it in the list.
+  std::function<Status(LoadDraft&, const std::string& text)> set;
+  bool is_of_schedule = false;  // says when messages are sent, not what they are
+
+  /// "DURATION", "keep-alive|close", "PATH"; empty: a flag.
+  std::string placeholder() const;
+};
+
+/// The option with is_of_schedule set.
+LoadOption of_schedule(LoadOption option);
+
+/// Member pointers say where the value goes: into LoadOptions, or into the draft itself.
+template <typename T>
+T& member_of(LoadDraft& draft, T LoadOptions::*member) {
+  return draft.options.*member;
+}
+template <typename T>
+T& member_of(LoadDraft& draft, T LoadDraft::*member) {
+  return draft.*member;
+}
+
+/// "250ms" as nanoseconds, and which of the words a text is; the error says what is wrong with it.
+Result<int64_t> read_duration(const std::string& text, bool zero_is_fine = false);
+Result<size_t> read_word(const std::string& text, const std::vector<std::string_view>& words);
+Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t most);
+
+/// A flag's text is "true" or "false".
+LoadOption flag_option(std::string name, std::string help, bool LoadOptions::*member);
+LoadOption text_option(std::string name, std::string help, std::string LoadOptions::*member,
+                       std::string default_text = {});
+
+template <typename Member>
+LoadOption number_option(std::string name, std::string help, uint64_t least, uint64_t most,
+                         Member member, std::string default_text = {}) {
+  LoadOption option{std::move(name),
+                    std::move(help),
+                    LoadOption::Kind::kNumber,
+                    std::move(default_text),
+                    {},
+                    least,
+                    most,
+                    {}};
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    TOPSPIN_ASSIGN(const uint64_t number, read_number(text, least, most));
+    auto& value = member_of(draft, member);
+    if constexpr (requires { value.reset(); })
+      value.emplace(static_cast<std::decay_t<decltype(*value)>>(number));
+    else
+      value = static_cast<std::decay_t<decltype(value)>>(number);
+    return {};
+  };
+  return option;
+}
+
+template <typename Member>
+LoadOption duration_option(std::string name, std::string help, Member member,
+                           std::string default_text = {}, bool zero_is_fine = false) {
+  LoadOption option{std::move(name),
+                    std::move(help),
+                    LoadOption::Kind::kDuration,
+                    std::move(default_text),
+                    {},
+                    0,
+                    0,
+                    {}};
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    TOPSPIN_ASSIGN(member_of(draft, member), read_duration(text, zero_is_fine));
+    return {};
+  };
+  return option;
+}
+
+template <typename Member>
+LoadOption rate_option(std::string name, std::string help, Member member) {
+  LoadOption option{std::move(name), std::move(help), LoadOption::Kind::kRate, {}, {}, 0, 0, {}};
+  option.set = [=](LoadDraft& draft, const std::string& text) -> Status {
+    TOPSPIN_ASSIGN(member_of(draft, member), parse_rate(text));
+    return {};
+  };
+  return option;
+}
+
+/// One of a few words, each with what it stands for; the first is the default.
+template <typename T>
+LoadOption choice_option(std::string name, std::string help, T LoadOptions::*member,
+                         std::vector<std::pair<std::string_view, T>> choices) {
+  LoadOption option{std::move(name),
+                    std::move(help),
+                    LoadOption::Kind::kChoice,
+                    std::string(choices.front().first),
+                    {},
+                    0,
+                    0,
+                    {}};
+  for (const auto& [word, meaning] : choices) option.words.push_back(word);
+  option.set = [=, words = option.words](LoadDraft& draft, const std::string& text) -> Status {
+    TOPSPIN_ASSIGN(const size_t chosen, read_word(text, words));
+    draft.options.*member = choices[chosen].second;
+    return {};
+  };
+  return option;
+}
+
+}  // namespace topspin

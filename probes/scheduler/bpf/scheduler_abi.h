@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the scheduler's BPF programs and user space both see: the only header that they share.
+ *
+ * Every counter here only grows; user space keeps the previous reading and subtracts. Times are
+ * nanoseconds of CLOCK_MONOTONIC unless a name says otherwise.
+ */
+#ifndef TOPSPIN_PROBES_SCHEDULER_ABI_H
+#define TOPSPIN_PROBES_SCHEDULER_ABI_H
+
+#include <linux/types.h>
+
+#include "core/number/histogram_abi.h"
+#include "probes/bpf/cells_abi.h"
+
+struct topspin_sum {
+  __u64 count;
+  __u64 ns;
+};
+
+/* Who got the CPU of a thread that could have gone on: the order of core/tick/sample.h's Preemptor.
+ */
+#define TOPSPIN_BY_SAME_PROCESS 0u
+#define TOPSPIN_BY_SAME_CGROUP 1u
+#define TOPSPIN_BY_OTHER 2u
+#define TOPSPIN_BY_KERNEL_THREAD 3u
+#define TOPSPIN_BY_NOBODY 4u
+#define TOPSPIN_PREEMPTORS 5u
+
+/* What a thread left its CPU for: the order of OffCpuState. */
+#define TOPSPIN_OFF_SLEEPING 0u
+#define TOPSPIN_OFF_UNINTERRUPTIBLE 1u
+#define TOPSPIN_OFF_OTHER 2u
+#define TOPSPIN_OFF_STATES 3u
+
+/* What it waited for: the order of BlockedBy. */
+#define TOPSPIN_BLOCKED_BY_FUTEX 0u
+#define TOPSPIN_BLOCKED_BY_POLL 1u
+#define TOPSPIN_BLOCKED_BY_SOCKET 2u
+#define TOPSPIN_BLOCKED_BY_PIPE 3u
+#define TOPSPIN_BLOCKED_BY_DISK 4u
+#define TOPSPIN_BLOCKED_BY_SLEEP 5u
+#define TOPSPIN_BLOCKED_BY_WAIT 6u
+#define TOPSPIN_BLOCKED_BY_PAGE_FAULT 7u
+#define TOPSPIN_BLOCKED_BY_STOPPED 8u
+#define TOPSPIN_BLOCKED_BY_OTHER 9u
+#define TOPSPIN_BLOCKED_BYS 10u
+/* In the table of calls alone: the type of the file decides, whose number is the first argument. */
+#define TOPSPIN_BLOCKED_BY_FILE 10u
+#define TOPSPIN_CALLS 512u
+
+/* Sleeps of one reason on one CPU: 8 sub-buckets an octave, each 4 of the full layout. */
+#define TOPSPIN_SLEEP_CELLS (TOPSPIN_HISTOGRAM_BUCKETS / 4)
+struct topspin_sleeps {
+  __u64 sum;
+  __u64 max;
+  __u64 cells[TOPSPIN_SLEEP_CELLS];
+};
+
+#define TOPSPIN_QUEUE_LENGTHS 64u /* the last cell: 63 and more */
+
+/* A timer that is firing on a CPU: between its entry and its exit, whoever is woken there is woken
+ * by it. Written by timers.bpf.c. */
+struct topspin_firing {
+  __u64 fired_ns; /* CLOCK_MONOTONIC; 0: none fires */
+  __u64 slack_ns; /* of the time since the expiry asked for: what the timer's slack allows */
+  __u64 late_ns;  /* and what is beyond that */
+};
+
+/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the least that was seen. */
+struct topspin_clock {
+  __u64 ahead_ns;
+  __u64 since_ns; /* begin of the time, on the run queue's clock, for which that is good; 0: none */
+  __u64 comparisons; /* made since then */
+};
+
+/* One element of the map `cpus` for each possible CPU. `clock` and `queue_lengths` are written
+ * under the lock of that CPU's run queue, by whoever wakes a thread onto it; all else on that CPU
+ * alone. */
+struct topspin_cpu {
+  __u64 events;        /* changes whenever something below does: unchanged CPUs are not read */
+  __u64 left_censored; /* waits under way when their thread joined */
+  __u64 hidden;        /* switches that were not shown, to or from a thread of the subject */
+  __u64 switches;      /* threads of the subject that got this CPU */
+  struct topspin_firing firing;
+  __u64 reserved;
+  struct topspin_sum preempted[TOPSPIN_PREEMPTORS];
+  struct topspin_sum off_cpu[TOPSPIN_OFF_STATES];
+  struct topspin_clock clock;
+  __u64 queue_lengths[TOPSPIN_QUEUE_LENGTHS];
+  struct topspin_cells queue_wait;      /* wakeup -> running */
+  struct topspin_cells preemption_wait; /* switched out while runnable -> running */
+  struct topspin_cells wake_delivery;   /* waking -> wakeup */
+  struct topspin_cells on_cpu;          /* running -> switched out */
+  struct topspin_cells busy_stretch;    /* running after a sleep -> the next sleep */
+  struct topspin_cells timer_oversleep; /* expiry asked for -> running, the sum of the next three */
+  struct topspin_cells timer_slack;
+  struct topspin_cells timer_late;
+  struct topspin_cells timer_queueing; /* fired -> running */
+  struct topspin_sleeps blocked_by[TOPSPIN_BLOCKED_BYS];
+};
+
+/* The kernel's own account of a thread, or of all of them. */
+struct topspin_counters {
+  __u64 cpu_ns;
+  __u64 run_delay_ns;
+  __u64 voluntary_switches;
+  __u64 involuntary_switches;
+  __u64 migrations;
+  __u64 minor_faults; /* faults count from the start of the thread, the rest from joining */
+  __u64 major_faults;
+};
+
+/* Sums over all threads, those that left included: each thread's account is folded in here when it
+ * exits and whenever user space makes the programs walk the threads (iter/task). */
+struct topspin_totals {
+  struct topspin_counters counters;
+  __u64 threads_joined;
+  __u64 threads_refused; /* no room in the map of threads: not measured at all */
+  __u64 rows_refused; /* too many had rows at that time: measured, but without a row of their own */
+  __u64 exits_unsent; /* exited threads whose row found no room in the ring */
+};
+
+#define TOPSPIN_RECORD_EXITED 1u  /* its last record */
+#define TOPSPIN_RECORD_CHANGED 2u /* ran since the previous walk, has a row: `times` follows */
+#define TOPSPIN_RECORD_QUEUED 4u  /* a wait is open */
+#define TOPSPIN_RECORD_ZOMBIE 8u  /* exited, not yet reaped */
+#define TOPSPIN_RECORD_LEADER 16u /* stands for its process */
+#define TOPSPIN_RECORD_LIVE 32u   /* with LEADER: some thread of the process has not exited */
+
+/* A thread's waits and slices. 32 bits a cell hold out for years; the sums are exact. */
+struct topspin_times {
+  __u64 wait_ns;
+  __u64 wait_ns_max;
+  __u64 slice_ns;
+  __u64 slice_ns_max;
+  __u32 preempted[TOPSPIN_PREEMPTORS];
+  __u32 reserved;
+  __u32 waits[TOPSPIN_COARSE_CELLS];
+  __u32 slices[TOPSPIN_COARSE_CELLS];
+};
+
+/* A thread of the subject, from the walk or (exited) from the ring. If CHANGED, its topspin_times
+ * come right after it. */
+struct topspin_record {
+  __s32 pid; /* both as seen in the reader's pid namespace */
+  __s32 tid;
+  __u32 flags;
+  __u32 reserved;
+  __u64 start_boottime_ns; /* since boot */
+  struct topspin_counters since_joining;
+  char comm[16];
+};
+
+/* What the ring of exits carries: thousands of threads may exit at once, and most have occupied few
+ * of their cells. An entry stands for each occupied cell: its index (slices count from
+ * TOPSPIN_COARSE_CELLS) above its count of 32 bits. */
+#define TOPSPIN_EXIT_ENTRIES 256u /* of which 2 * TOPSPIN_COARSE_CELLS can be in use */
+
+struct topspin_exit {
+  struct topspin_record record;
+  __u64 wait_ns;
+  __u64 wait_ns_max;
+  __u64 slice_ns;
+  __u64 slice_ns_max;
+  __u32 preempted[TOPSPIN_PREEMPTORS];
+  __u32 entries_used;
+  __u64 entries[TOPSPIN_EXIT_ENTRIES];
+};
+
+/* Where a thread stands, for the pairing of events. */
+#define TOPSPIN_UNKNOWN 0u /* joined, nothing seen yet */
+#define TOPSPIN_BLOCKED 1u
+#define TOPSPIN_QUEUED 2u          /* woken, waits for a CPU */
+#define TOPSPIN_PREEMPTED 3u       /* put off its CPU while runnable, waits */
+#define TOPSPIN_QUEUED_CENSORED 4u /* waited already when it joined */
+#define TOPSPIN_RUNNING 5u
+
+/* Membership of a thread in the subject. */
+#define TOPSPIN_NO_MEMBER 0u /* was one, left the cgroup */
+#define TOPSPIN_MEMBER 1u
+#define TOPSPIN_SEEDED                                                       \
+  2u /* named by user space; the first walk takes its baseline and admits it \
+      */
+
+/* What is kept for each thread, in task storage (tp_btf) or under its tid (raw_tp, tracepoint).
+ * With the kernel's own head of 72 bytes it fits into 1 KiB: 15,000 threads take 15 MiB. What a
+ * switch reads and writes stands together at the front. */
+struct topspin_thread {
+  __u32 member;
+  __u16 state;
+  __u16 left_as;    /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
+  __u16 blocked_by; /* BLOCKED: by what; TOPSPIN_BLOCKED_BYS: not known on this rung */
+  __u16 settled;    /* a switch of it was seen: a disagreement with `state` is a hidden switch */
+  __u16 recover;    /* a switch was hidden: take the wait from run_delay when it next leaves */
+  __u16 has_row;
+  __u64 left_ns; /* when it last left its CPU; 0: not seen, as below */
+  __u64 queued_ns;
+  __u64 arrival_ns;
+  __u64 stretch_ns;            /* when it first ran after its last sleep; 0: not seen */
+  __u64 run_delay_ns;          /* the kernel's sum when the thread last left its CPU, or joined */
+  __u64 waking_ns;             /* 0: no waking seen for the wakeup to come */
+  struct topspin_firing timer; /* that woke it; it has not run since */
+  struct topspin_times times;
+  __u64 reported_cpu_ns;
+  __u64 start_boottime_ns;
+  __u32 fold_lock;
+  __u32 refold; /* asks the holder of fold_lock to fold once more */
+  __u32 dead;   /* folded for the last time */
+  __s32 pid;
+  __s32 tid;
+  __s32 kernel_tid; /* in the initial pid namespace */
+  struct topspin_counters baseline;
+  struct topspin_counters folded; /* the part of the kernel's account that is in the totals */
+};
+
+/* raw_tp's element: no walk fetches the name, so it is kept here. */
+struct topspin_raw_thread {
+  struct topspin_thread thread;
+  char comm[16];
+  __u64 task_start_ns; /* of the task as it is now: exec by another thread than the leader gives it
+                          the leader's, while the row keeps the thread's own */
+};
+
+#ifdef __cplusplus
+#define TOPSPIN_SIZE(type, bytes) static_assert(sizeof(type) == (bytes))
+#else
+#define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
+#endif
+TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
+                              8 * TOPSPIN_QUEUE_LENGTHS + 9 * sizeof(struct topspin_cells) +
+                              TOPSPIN_BLOCKED_BYS * sizeof(struct topspin_sleeps));
+TOPSPIN_SIZE(topspin_counters, 56);
+TOPSPIN_SIZE(topspin_totals, 56 + 32);
+TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
+TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
+TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
+TOPSPIN_SIZE(topspin_sleeps, 16 + 8 * TOPSPIN_SLEEP_CELLS);
+TOPSPIN_SIZE(topspin_thread, 88 + sizeof(struct topspin_times) + 40 + 2 * 56);
+TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);
+#undef TOPSPIN_SIZE
+
+#endif

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
+/* What the scheduler's tracepoints mean to a rung that is shown task_structs: the programs that
+ * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp) share. Each of them attaches them in
+ * sections of its own. BPF side only, after kernel_types.bpf.h and libbpf's headers.
+ *
+ * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, and the
+ * functions that are declared first.
+ */
+#ifndef TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
+#define TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
+
+#include "probes/scheduler/bpf/blocked_by.bpf.h"
+#include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
+#include "probes/scheduler/bpf/scheduler_exits.bpf.h"
+
+/* The rung's: */
+
+/* The thread, if it is of the subject; else NULL. */
+TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task);
+
+/* Now, on CLOCK_MONOTONIC. The waker holds the lock of `rq`, of `cpu`, onto which it wakes a
+ * thread.
+ */
+TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq);
+
+/* Now, as above. `task` leaves its CPU, or, if that is not of the subject, comes. `in`: who comes,
+ * if it is of the subject. */
+TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
+                                 const struct topspin_thread* in);
+
+/* Called as the thread leaves its CPU; returns the kernel's run_delay of it. */
+TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread);
+
+/* Called at the last switch of a thread: its account is complete, and nothing of it comes after. */
+TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread);
+
+/* Shared: */
+
+const volatile __u64 max_rows = 0;
+
+/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+__u64 subject_cgroup_id;
+
+struct topspin_totals totals;
+__u64 rows_granted; /* to threads that have not exited */
+
+TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_counters* out) {
+  out->cpu_ns = KERNEL_READ(task, se.sum_exec_runtime);
+  out->run_delay_ns = KERNEL_READ(task, sched_info.run_delay);
+  out->voluntary_switches = KERNEL_READ(task, nvcsw);
+  out->involuntary_switches = KERNEL_READ(task, nivcsw);
+  out->migrations = KERNEL_READ(task, se.nr_migrations);
+  out->minor_faults = KERNEL_READ(task, min_flt);
+  out->major_faults = KERNEL_READ(task, maj_flt);
+}
+
+/* The limit is of rows at one time: an exit gives its row back. */
+TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
+  if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
+    thread->has_row = 1;
+    return;
+  }
+  __sync_fetch_and_sub(&rows_granted, 1);
+  __sync_fetch_and_add(&totals.rows_refused, 1);
+}
+
+/* Sends the row as it stands, for the last time, and gives it back. */
+TOPSPIN_INLINE void end_row(struct topspin_thread* thread, const char* name) {
+  struct topspin_exit* out;
+  if (!thread->has_row) return;
+  __sync_fetch_and_sub(&rows_granted, 1);
+  out = this_cpu_scratch();
+  if (!out) return; /* never */
+  fill_record(&out->record, thread);
+  bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), name);
+  if (!send_exit(out, thread)) __sync_fetch_and_add(&totals.exits_unsent, 1);
+}
+
+/* Wake-up delivery is measured for threads that last ran on another CPU than the waker's. On the
+ * same CPU it is a function call, and not worth a clock reading each time. */
+TOPSPIN_INLINE int waking(struct task_struct* task) {
+  struct topspin_thread* thread;
+  struct topspin_cpu* cpu = this_cpu();
+  bool remote;
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  remote = (__u32)KERNEL_READ(task, wake_cpu) != bpf_get_smp_processor_id();
+  if (!remote && !cpu->firing.fired_ns) return 0;
+  thread = member(task);
+  if (!thread) return 0;
+  if (cpu->firing.fired_ns) on_timer(thread, &cpu->firing);
+  if (remote) on_waking(thread, bpf_ktime_get_ns());
+  return 0;
+}
+
+TOPSPIN_INLINE int woken(struct task_struct* task) {
+  struct topspin_thread* thread = member(task);
+  struct topspin_cpu* cpu;
+  struct rq* rq;
+  __u64 now_ns;
+  __u32 target;
+  if (!thread || !begins_wait(thread)) return 0;
+  target = KERNEL_READ(task, thread_info.cpu);
+  cpu = bpf_map_lookup_elem(&cpus, &target);
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  rq = KERNEL_READ(task, se.cfs_rq, rq);
+  now_ns = woken_at(cpu, rq);
+  on_wakeup(thread, now_ns);
+  count_queue_length(cpu, KERNEL_READ(rq, nr_running));
+  if (!thread->waking_ns) return 0;
+  cpu = this_cpu();
+  if (cpu) on_delivery(thread, cpu, now_ns);
+  return 0;
+}
+
+TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* next) {
+  if (KERNEL_READ(next, pid) == 0) return TOPSPIN_BY_NOBODY;
+  if (KERNEL_READ(next, flags) & PF_KTHREAD) return TOPSPIN_BY_KERNEL_THREAD;
+  if (KERNEL_READ(next, tgid) == KERNEL_READ(prev, tgid)) return TOPSPIN_BY_SAME_PROCESS;
+  return KERNEL_READ(next, cgroups, dfl_cgrp) == KERNEL_READ(prev, cgroups, dfl_cgrp)
+             ? TOPSPIN_BY_SAME_CGROUP
+             : TOPSPIN_BY_OTHER;
+}
+
+/* What run_delay will be right after the switch to `task`: the kernel adds these two up itself. */
+TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
+  __u64 queued = KERNEL_READ(task, sched_info.last_queued);
+  __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
+  return KERNEL_READ(task, sched_info.run_delay) + (queued && clock > queued ? clock - queued : 0);
+}
+
+/* A timer woke it, and the switch to it was not shown: when it got its CPU. */
+TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
+  __u64 arrival = KERNEL_READ(task, sched_info.last_arrival);
+  __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
+  return clock > arrival ? now_ns - (clock - arrival) : now_ns;
+}
+
+/* The state of `prev` is the argument: prev->__state may have changed since. */
+TOPSPIN_INLINE int switched(bool preempt, struct task_struct* prev, struct task_struct* next,
+                            __u32 prev_state) {
+  struct topspin_thread* out = member(prev);
+  struct topspin_thread* in = member(next);
+  bool runnable = preempt || prev_state == 0;
+  struct topspin_cpu* cpu;
+  __u64 now_ns;
+  if (!out && !in) return 0;
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  now_ns = switched_at(cpu, out ? prev : next, runnable, in);
+  if (out) {
+    if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
+    on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
+                  runnable ? TOPSPIN_BLOCKED_BYS : blocked_by(prev, prev_state),
+                  take_account(prev, out), now_ns);
+    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
+  }
+  if (in) {
+    if (on_switch_in(in, cpu, now_ns)) censor_wait(in, run_delay_on_arrival(next));
+    if (in->timer.fired_ns) on_timer_done(in, cpu, now_ns);
+  }
+  return 0;
+}
+
+#endif

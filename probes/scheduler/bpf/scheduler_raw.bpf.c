@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* The scheduler probe's second rung: raw tracepoints, state in a hash under the thread's number.
+ * For kernels or policies that refuse BTF-typed tracepoints or task storage. About twice the cost.
+ *
+ * There is no walk here (iter/task is a program of the refused kind): each switch copies the
+ * kernel's account of the thread that leaves the CPU into its element, user space sums the
+ * elements, and an exiting thread adds its account to the totals. Numbers are those of the initial
+ * pid namespace.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/bpf/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+/* clang-format on */
+
+#include "probes/bpf/task_cgroup.bpf.h"
+
+#define KERNEL_READ(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
+
+#include "probes/scheduler/bpf/scheduler_events.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+const volatile __s32 own_process = 0; /* topspin, which is not of the subject */
+
+/* What a new element begins as: larger than the stack. */
+const volatile struct topspin_raw_thread blank = {};
+
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB: memory follows the threads */
+  __uint(max_entries, 1);               /* set by user space */
+  __type(key, __s32);
+  __type(value, struct topspin_raw_thread);
+} threads SEC(".maps");
+
+TOPSPIN_INLINE void describe(struct topspin_raw_thread* raw, struct task_struct* task) {
+  raw->thread.pid = BPF_CORE_READ(task, tgid);
+  raw->thread.tid = BPF_CORE_READ(task, pid);
+  raw->thread.start_boottime_ns = raw->task_start_ns = BPF_CORE_READ(task, start_boottime);
+}
+
+TOPSPIN_INLINE void join(struct topspin_thread* thread) {
+  __sync_fetch_and_add(&totals.threads_joined, 1);
+  grant_row(thread);
+}
+
+/* The element of a member. One that user space made begins its account with its first event. */
+TOPSPIN_INLINE struct topspin_raw_thread* member_of(struct task_struct* task, __s32 tid) {
+  struct topspin_raw_thread* raw;
+  struct topspin_counters now;
+  if (tid == 0) return NULL;
+  raw = bpf_map_lookup_elem(&threads, &tid);
+  if (!raw) return NULL;
+  if (raw->thread.member == TOPSPIN_SEEDED) {
+    read_counters(task, &now);
+    admit(&raw->thread, &now);
+    describe(raw, task);
+    join(&raw->thread);
+    raw->thread.member = TOPSPIN_MEMBER;
+  }
+  return raw;
+}
+
+TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
+  struct topspin_raw_thread* raw = member_of(task, BPF_CORE_READ(task, pid));
+  return raw ? &raw->thread : NULL;
+}
+
+TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq) { return bpf_ktime_get_ns(); }
+
+TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
+                                 const struct topspin_thread* in) {
+  return bpf_ktime_get_ns();
+}
+
+/* The thread's own copy of its account; nothing goes to the totals before it exits. */
+TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread) {
+  struct topspin_raw_thread* raw = (struct topspin_raw_thread*)thread; /* `thread` is its head */
+  struct topspin_counters now;
+  read_counters(task, &now);
+  raw->thread.folded = now;
+  bpf_probe_read_kernel_str(raw->comm, sizeof(raw->comm), task->comm);
+  return now.run_delay_ns;
+}
+
+/* Adds the thread's account to the totals, and sends its row for the last time. */
+TOPSPIN_INLINE void end_account(struct topspin_raw_thread* raw) {
+  struct topspin_record record;
+  fill_record(&record, &raw->thread);
+#define TOPSPIN_ADD(field) __sync_fetch_and_add(&totals.counters.field, record.since_joining.field)
+  TOPSPIN_ADD(cpu_ns);
+  TOPSPIN_ADD(run_delay_ns);
+  TOPSPIN_ADD(voluntary_switches);
+  TOPSPIN_ADD(involuntary_switches);
+  TOPSPIN_ADD(migrations);
+  TOPSPIN_ADD(minor_faults);
+  TOPSPIN_ADD(major_faults);
+#undef TOPSPIN_ADD
+  end_row(&raw->thread, raw->comm);
+}
+
+TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
+  __s32 tid = thread->tid;
+  end_account((struct topspin_raw_thread*)thread);
+  bpf_map_delete_elem(&threads, &tid);
+}
+
+SEC("raw_tp/sched_waking")
+int sched_waking(struct bpf_raw_tracepoint_args* context) {
+  return waking((struct task_struct*)context->args[0]);
+}
+
+SEC("raw_tp/sched_wakeup")
+int sched_wakeup(struct bpf_raw_tracepoint_args* context) {
+  return woken((struct task_struct*)context->args[0]);
+}
+
+SEC("raw_tp/sched_wakeup_new")
+int sched_wakeup_new(struct bpf_raw_tracepoint_args* context) {
+  return woken((struct task_struct*)context->args[0]);
+}
+
+SEC("raw_tp/sched_switch")
+int sched_switch(struct bpf_raw_tracepoint_args* context) {
+  return switched(context->args[0], (struct task_struct*)context->args[1],
+                  (struct task_struct*)context->args[2], context->args[3]);
+}
+
+SEC("raw_tp/sched_process_fork")
+int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* parent = (struct task_struct*)context->args[0];
+  struct task_struct* child = (struct task_struct*)context->args[1];
+  struct topspin_raw_thread* fresh;
+  __s32 tid = BPF_CORE_READ(parent, pid);
+  if (subject_cgroup_id) {
+    if (is_own(parent, own_process) || !is_below_cgroup(child, subject_cgroup_id)) return 0;
+  } else if (!bpf_map_lookup_elem(&threads, &tid)) {
+    return 0;
+  }
+  tid = BPF_CORE_READ(child, pid);
+  if (bpf_map_update_elem(&threads, &tid, (const void*)&blank, BPF_ANY) ||
+      !(fresh = bpf_map_lookup_elem(&threads, &tid))) {
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+    return 0;
+  }
+  describe(fresh, child);
+  bpf_probe_read_kernel_str(fresh->comm, sizeof(fresh->comm), child->comm);
+  fresh->thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  join(&fresh->thread);
+  fresh->thread.member = TOPSPIN_MEMBER;
+  return 0;
+}
+
+/* Comes after the last switch, and catches those whose last switch was not shown. The number may
+ * belong to somebody new by now. */
+SEC("raw_tp/sched_process_free")
+int sched_process_free(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_raw_thread* raw = bpf_map_lookup_elem(&threads, &tid);
+  if (!raw || raw->task_start_ns != BPF_CORE_READ(task, start_boottime)) return 0;
+  take_account(task, &raw->thread);
+  leave_for_good(task, &raw->thread);
+  return 0;
+}
+
+/* exec by another thread than the leader gives it the leader's number, whose own element has gone
+ * with the leader. What the thread did under its own number ends its row; it goes on under the new
+ * one, with its own start time and an account that begins at 0. */
+SEC("raw_tp/sched_process_exec")
+int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
+  struct task_struct* task = (struct task_struct*)context->args[0];
+  __s32 old_tid = (__s32)context->args[1];
+  __s32 tid = BPF_CORE_READ(task, pid);
+  struct topspin_counters now;
+  struct topspin_raw_thread* moved;
+  struct topspin_raw_thread* old;
+  if (old_tid == tid) return 0;
+  old = member_of(task, old_tid);
+  if (!old) return 0;
+  read_counters(task, &now);
+  old->thread.folded = now; /* and the name stays what it was before */
+  end_account(old);
+  old->thread.baseline = now;
+  __builtin_memset(&old->thread.times, 0, sizeof(old->thread.times));
+  old->thread.has_row = 0;
+  if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||
+      !(moved = bpf_map_lookup_elem(&threads, &tid))) {
+    __sync_fetch_and_add(&totals.threads_refused, 1);
+  } else {
+    moved->thread.pid = BPF_CORE_READ(task, tgid);
+    moved->thread.tid = tid;
+    moved->task_start_ns = BPF_CORE_READ(task, start_boottime);
+    bpf_probe_read_kernel_str(moved->comm, sizeof(moved->comm), task->comm);
+    grant_row(&moved->thread);
+  }
+  bpf_map_delete_elem(&threads, &old_tid);
+  return 0;
+}

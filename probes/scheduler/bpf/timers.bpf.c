@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
+/* Timer oversleep, beside either BPF rung of the scheduler probe and in an object of its own: a
+ * kernel that refuses these programs costs no more than these numbers.
+ *
+ * While a timer's function runs, whoever is woken on that CPU is woken by it. The entry leaves in
+ * the CPU's element when it fired and how late that was; the scheduler's programs take it from
+ * there at sched_waking and finish when the thread runs. Only two kinds of timer count: those that
+ * wake a sleeping thread (nanosleep; the timeouts of epoll_wait, poll, select and futexes) and
+ * timerfd. They are told by their function, whose address user space cannot read without privilege:
+ * it sets one timer of each kind to an expiry that nobody else has, and the entry of that one shows
+ * it.
+ */
+/* libbpf's headers need the kernel's types before them. */
+/* clang-format off */
+#include "probes/bpf/kernel_types.bpf.h"
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+/* clang-format on */
+
+/* In the place of this map `cpus` user space puts the scheduler's. */
+#include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Expiries of the two timers that show their functions (CLOCK_MONOTONIC), and what they showed. */
+__u64 sleep_expiry_ns;
+__u64 timerfd_expiry_ns;
+__u64 sleep_function;
+__u64 timerfd_function;
+
+SEC("raw_tp/hrtimer_expire_entry")
+int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
+  struct hrtimer* timer = (struct hrtimer*)context->args[0];
+  __u64 function = (__u64)BPF_CORE_READ(timer, function);
+  __u64 fired_ns, late_ns, slack_ns;
+  struct topspin_cpu* cpu;
+  __s64 soft_ns, asked_ns;
+  bool learning = !sleep_function || !timerfd_function;
+  if (!learning && function != sleep_function && function != timerfd_function) return 0;
+  soft_ns = BPF_CORE_READ(timer, _softexpires); /* what was asked for, on the timer's own clock */
+  if (learning) {
+    if (sleep_expiry_ns && (__u64)soft_ns == sleep_expiry_ns) sleep_function = function;
+    if (timerfd_expiry_ns && (__u64)soft_ns == timerfd_expiry_ns) timerfd_function = function;
+    return 0;
+  }
+  cpu = this_cpu();
+  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  fired_ns = bpf_ktime_get_ns();
+  asked_ns = soft_ns - BPF_CORE_READ(timer, base, offset); /* that clock's distance from ours */
+  late_ns = asked_ns > 0 && fired_ns > (__u64)asked_ns ? fired_ns - asked_ns : 0;
+  slack_ns = BPF_CORE_READ(timer, node.expires) - soft_ns;
+  if (slack_ns > late_ns) slack_ns = late_ns; /* another interrupt came before the last moment */
+  cpu->firing.slack_ns = slack_ns;
+  cpu->firing.late_ns = late_ns - slack_ns;
+  cpu->firing.fired_ns = fired_ns;
+  return 0;
+}
+
+SEC("raw_tp/hrtimer_expire_exit")
+int hrtimer_expire_exit(void* context) {
+  struct topspin_cpu* cpu = this_cpu();
+  if (cpu && cpu->firing.fired_ns) cpu->firing.fired_ns = 0;
+  return 0;
+}

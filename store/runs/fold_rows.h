@@ -1,0 +1,23 @@
+// What a run's ticks add up to, as rows of tables total, total_histogram, total_counter and
+// total_cpu. Private to store.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/base/result.h"
+#include "core/run/run_fold.h"
+#include "store/run_store.h"
+#include "store/sqlite/sqlite.h"
+
+namespace topspin {
+
+std::string_view run_part_name(RunPart part);  // "run", "measured"
+
+/// REQUIRES: the run has no rows of that part.
+Status insert_fold(Connection& connection, int64_t run, RunPart part, const RunFold& fold);
+
+/// nullopt: nothing is stored of that part. kInput: what is stored cannot be read.
+Result<std::optional<RunFold>> load_fold(Connection& connection, int64_t run, RunPart part);
+
+}  // namespace topspin

@@ -1,0 +1,300 @@
+#include "store/runs/load_rows.h"
+
+#include <charconv>
+
+#include <fmt/format.h>
+
+#include "store/sqlite/columns.h"
+#include "store/sqlite/row_values.h"
+
+namespace topspin {
+namespace {
+
+constexpr const char* kSendError = "send_error";
+constexpr const char* kHttpStatus = "http_status";
+constexpr const char* kNotHttp = "not_http";
+
+Status insert_part(Connection& connection, int64_t run, int64_t position, const LoadPart& part) {
+  ColumnNames columns;
+  for_each_load_part_column(part, [&](auto... column) { columns(column...); });
+  for (const char* name :
+       {"latency_intended", "latency_actual", "own_lateness", "run", "position"}) {
+    columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare(fmt::format("INSERT INTO load_part ({}) VALUES ({})",
+                                                columns.names(), columns.parameters())));
+  ParameterBinder bind(insert);
+  for_each_load_part_column(part,
+                            [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  const int blobs = columns.count() - 4;
+  const std::string intended = part.latency_intended.encode();
+  const std::string actual = part.latency_actual.encode();
+  const std::string lateness = part.own_lateness.encode();
+  insert.bind_blob(blobs, intended);
+  insert.bind_blob(blobs + 1, actual);
+  insert.bind_blob(blobs + 2, lateness);
+  insert.bind_int(blobs + 3, run);
+  insert.bind_int(blobs + 4, position);
+  return insert.run();
+}
+
+Status insert_count(Connection& connection, int64_t run, std::string_view kind,
+                    std::string_view name, uint64_t count) {
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare("INSERT INTO load_count (count, run, kind, name)"
+                                    " VALUES (?1, ?2, ?3, ?4)"));
+  ParameterBinder bind(insert);
+  bind.bind(count);
+  bind.bind(run);
+  insert.bind_text(3, kind);
+  insert.bind_text(4, name);
+  return insert.run();
+}
+
+/// Decodes the blob in the loader's next column.
+bool load_histogram(ColumnLoader& load, Histogram& into) {
+  std::string bytes;
+  load.load_blob(bytes);
+  auto decoded = load.damaged() ? Histogram::decode("") : Histogram::decode(bytes);
+  if (!decoded.ok()) return false;
+  into = std::move(decoded).value();
+  return true;
+}
+
+Status select_parts(Connection& connection, int64_t run, LoadResult& load) {
+  ColumnNames columns;
+  const LoadPart no_part;
+  for_each_load_part_column(no_part, [&](auto... column) { columns(column...); });
+  for (const char* name : {"latency_intended", "latency_actual", "own_lateness", "position"})
+    columns.add(name);
+  TOPSPIN_ASSIGN(Statement select, connection.prepare(fmt::format(
+                                       "SELECT {} FROM load_part WHERE run = ?1 ORDER BY position",
+                                       columns.names())));
+  select.bind_int(1, run);
+  bool whole = false;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) break;
+    LoadPart part;
+    int64_t position = 0;
+    ColumnLoader loader(select);
+    for_each_load_part_column(part,
+                              [&](auto prefix, auto name, auto& v) { loader(prefix, name, v); });
+    const bool decoded = load_histogram(loader, part.latency_intended) &&
+                         load_histogram(loader, part.latency_actual) &&
+                         load_histogram(loader, part.own_lateness);
+    loader.load(position);
+    if (!decoded || loader.damaged()) return damaged(connection, "a stage of a load");
+    if (position == 0) {
+      load.total = std::move(part);
+      whole = true;
+    } else {
+      load.stages.push_back(std::move(part));
+    }
+  }
+  return whole ? Status{} : damaged(connection, "a load");
+}
+
+Status select_counts(Connection& connection, int64_t run, LoadResult& load) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection.prepare("SELECT kind, name, count FROM load_count WHERE run = ?1"));
+  select.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    std::string kind, name;
+    uint64_t count = 0;
+    ColumnLoader loader(select);
+    loader.load(kind);
+    loader.load(name);
+    loader.load(count);
+    bool known = !loader.damaged();
+    if (kind == kSendError) {
+      load.errors[name] = count;
+    } else if (kind == kHttpStatus && load.http) {
+      int status = 0;
+      const char* end = name.data() + name.size();
+      known = known && std::from_chars(name.data(), end, status).ptr == end;
+      load.http->statuses[status] = count;
+    } else if (kind == kNotHttp && load.http) {
+      load.http->malformed = count;
+      load.http->malformed_head = name;
+    } else {
+      known = false;
+    }
+    if (!known) return damaged(connection, "a count of a load");
+  }
+}
+
+}  // namespace
+
+Status insert_plan(Connection& connection, int64_t run, const RunPlan& plan) {
+  ColumnNames columns;
+  for_each_plan_column(plan, [&](auto... column) { columns(column...); });
+  columns.add("run");
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare(fmt::format("INSERT INTO plan ({}) VALUES ({})",
+                                                columns.names(), columns.parameters())));
+  ParameterBinder bind(insert);
+  for_each_plan_column(plan, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  bind.bind(run);
+  return insert.run();
+}
+
+Result<std::optional<RunPlan>> select_plan(Connection& connection, int64_t run) {
+  RunPlan plan;
+  ColumnNames columns;
+  for_each_plan_column(plan, [&](auto... column) { columns(column...); });
+  TOPSPIN_ASSIGN(Statement select, connection.prepare(fmt::format(
+                                       "SELECT {} FROM plan WHERE run = ?1", columns.names())));
+  select.bind_int(1, run);
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  if (!row) return std::optional<RunPlan>();
+  ColumnLoader load(select);
+  for_each_plan_column(plan, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+  if (load.damaged()) return damaged(connection, "a plan");
+  return std::optional(std::move(plan));
+}
+
+Status upsert_stage(Connection& connection, int64_t run, uint64_t position, const RunStage& stage) {
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare("INSERT OR REPLACE INTO stage (run, position, start_ns, end_ns,"
+                                    " clients_from, clients_to, name, kind)"
+                                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"));
+  ParameterBinder bind(insert);
+  bind.bind(run);
+  bind.bind(position);
+  bind.bind(stage.start_ns);
+  bind.bind(stage.end_ns);
+  bind.bind(stage.clients_from);
+  bind.bind(stage.clients_to);
+  insert.bind_text(7, stage.name);
+  insert.bind_text(8, stage_kind_name(stage.kind));
+  return insert.run();
+}
+
+Result<std::vector<RunStage>> select_stages(Connection& connection, int64_t run) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection.prepare("SELECT name, kind, start_ns, end_ns, clients_from, clients_to"
+                                    " FROM stage WHERE run = ?1 ORDER BY position"));
+  select.bind_int(1, run);
+  std::vector<RunStage> stages;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return stages;
+    RunStage& stage = stages.emplace_back();
+    std::string kind;
+    ColumnLoader load(select);
+    load.load(stage.name);
+    load.load(kind);
+    load.load_bounded(stage.start_ns);
+    load.load_bounded(stage.end_ns);
+    load.load(stage.clients_from);
+    load.load(stage.clients_to);
+    const auto parsed = parse_stage_kind(kind);
+    if (load.damaged() || !parsed) return damaged(connection, "a stage");
+    stage.kind = *parsed;
+  }
+}
+
+Status insert_load(Connection& connection, int64_t run, const LoadResult& load) {
+  ColumnNames columns;
+  for_each_load_column(load, [&](auto... column) { columns(column...); });
+  TcpAccounts::for_each_field(
+      [&](std::string_view name, auto) { columns.add("tcp_" + std::string(name)); });
+  for (const char* name : {"http_body_bytes", "run", "workload", "connect_latency"})
+    columns.add(name);
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare(fmt::format("INSERT INTO load ({}) VALUES ({})",
+                                                columns.names(), columns.parameters())));
+  ParameterBinder bind(insert);
+  for_each_load_column(load, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  TcpAccounts::for_each_field([&](std::string_view, auto field) {
+    bind.bind(load.tcp ? std::optional(*load.tcp.*field) : std::nullopt);
+  });
+  bind.bind(load.http ? std::optional(load.http->body_bytes) : std::nullopt);
+  bind.bind(run);
+  const std::string connect_latency = load.connect_latency.encode();
+  insert.bind_text(columns.count() - 1, workload_name(load.workload));
+  insert.bind_blob(columns.count(), connect_latency);
+  TOPSPIN_TRY(insert.run());
+
+  TOPSPIN_TRY(insert_part(connection, run, 0, load.total));
+  for (size_t i = 0; i < load.stages.size(); ++i)
+    TOPSPIN_TRY(insert_part(connection, run, static_cast<int64_t>(i) + 1, load.stages[i]));
+  for (const auto& [name, count] : load.errors)
+    TOPSPIN_TRY(insert_count(connection, run, kSendError, name, count));
+  if (load.http) {
+    for (const auto& [status, count] : load.http->statuses)
+      TOPSPIN_TRY(insert_count(connection, run, kHttpStatus, std::to_string(status), count));
+    if (load.http->malformed > 0)
+      TOPSPIN_TRY(
+          insert_count(connection, run, kNotHttp, load.http->malformed_head, load.http->malformed));
+  }
+  TOPSPIN_ASSIGN(Statement reason,
+                 connection.prepare("INSERT INTO load_invalid_reason (run, position, reason)"
+                                    " VALUES (?1, ?2, ?3)"));
+  for (size_t i = 0; i < load.invalid_reasons.size(); ++i) {
+    reason.bind_int(1, run);
+    reason.bind_int(2, static_cast<int64_t>(i));
+    reason.bind_text(3, load.invalid_reasons[i]);
+    TOPSPIN_TRY(reason.run());
+  }
+  return {};
+}
+
+Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t run) {
+  LoadResult load;
+  ColumnNames columns;
+  for_each_load_column(load, [&](auto... column) { columns(column...); });
+  TcpAccounts::for_each_field(
+      [&](std::string_view name, auto) { columns.add("tcp_" + std::string(name)); });
+  for (const char* name : {"http_body_bytes", "workload", "connect_latency"}) columns.add(name);
+  TOPSPIN_ASSIGN(Statement select, connection.prepare(fmt::format(
+                                       "SELECT {} FROM load WHERE run = ?1", columns.names())));
+  select.bind_int(1, run);
+  TOPSPIN_ASSIGN(const bool row, select.step());
+  if (!row) return std::optional<LoadResult>();
+
+  ColumnLoader loader(select);
+  for_each_load_column(load, [&](auto prefix, auto name, auto& v) { loader(prefix, name, v); });
+  TcpAccounts tcp;
+  bool is_tcp = false;
+  TcpAccounts::for_each_field([&](std::string_view, auto field) {
+    std::optional<uint64_t> value;
+    loader.load(value);
+    is_tcp = is_tcp || value;
+    tcp.*field = value.value_or(0);
+  });
+  if (is_tcp) load.tcp = tcp;
+  std::optional<uint64_t> body_bytes;
+  std::string workload;
+  loader.load(body_bytes);
+  loader.load(workload);
+  const bool decoded = load_histogram(loader, load.connect_latency);
+  const auto kind = parse_workload(workload);
+  if (!decoded || loader.damaged() || !kind) return damaged(connection, "a load");
+  load.workload = *kind;
+  if (body_bytes) load.http.emplace().body_bytes = *body_bytes;
+
+  TOPSPIN_TRY(select_parts(connection, run, load));
+  TOPSPIN_TRY(select_counts(connection, run, load));
+  // The statuses were always stored, the errors among them only since schema 4.
+  if (load.http && load.total.accounts.http_errors == 0)
+    load.total.accounts.http_errors = load.http->errors();
+  TOPSPIN_ASSIGN(Statement reasons,
+                 connection.prepare("SELECT reason FROM load_invalid_reason WHERE run = ?1"
+                                    " ORDER BY position"));
+  reasons.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool more, reasons.step());
+    if (!more) break;
+    ColumnLoader reason(reasons);
+    reason.load(load.invalid_reasons.emplace_back());
+    if (reason.damaged()) return damaged(connection, "a load");
+  }
+  return std::optional(std::move(load));
+}
+
+}  // namespace topspin

@@ -1,0 +1,40 @@
+// The tables of a database by how their rows belong to a run: what merging and removing runs go by.
+// Private to store.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+#include "store/sqlite/sqlite.h"
+
+namespace topspin {
+
+/// The greatest number within a packed key, (run << 32) | number (schema.sql).
+inline constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
+
+struct RunTable {
+  /// How a row belongs to a run: by a column run; by a key that packs the run and a number; or not
+  /// at all, as in the gate's log, whose rows have a position of their own.
+  enum class Tie : uint8_t { kRun, kRow, kNone };
+
+  std::string name;
+  Tie tie = Tie::kNone;
+  std::vector<std::string> columns;  // but for the one that ties it, or its position
+};
+
+/// A name as SQL. The names come from our own schema, which open_for_writing() has made or checked.
+std::string quoted_name(std::string_view name);
+
+/// Every table of ours, run first.
+Result<std::vector<RunTable>> run_tables(Connection& connection);
+
+/// Deletes what `tables` hold of run number `run`, its own row last: outside a transaction a kill
+/// leaves something to find.
+Status delete_run_rows(Connection& connection, std::span<const RunTable> tables, int64_t run);
+
+}  // namespace topspin

@@ -1,0 +1,851 @@
+// The writer: one transaction a tick. Rows of flows and threads get a number within the run when
+// first seen, and are rewritten in place whenever a tick says that they changed.
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "core/base/unique_fd.h"
+#include "core/flow/flow.h"
+#include "store/run_store.h"
+#include "store/runs/fold_rows.h"
+#include "store/runs/load_rows.h"
+#include "store/schema/database.h"
+#include "store/schema/tick_columns.h"
+#include "store/sqlite/columns.h"
+#include "store/sqlite/row_values.h"
+#include "store/sqlite/writer_identity.h"
+
+namespace topspin {
+namespace {
+
+/// Rowids pack the run and a number within it (schema.sql).
+constexpr uint64_t kMostRows = std::numeric_limits<uint32_t>::max();
+constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
+
+Status mark_interrupted(Connection& connection, int64_t run) {
+  TOPSPIN_ASSIGN(Statement mark, connection.prepare(kMarkInterruptedSql));
+  mark.bind_int(1, run);
+  return mark.run();
+}
+
+/// A writer that cannot be seen from here (kHidden) counts as gone too. If it lives after all, its
+/// finish() sets the run right.
+Status mark_runs_of_dead_writers(Connection& connection) {
+  std::vector<int64_t> dead;
+  {
+    TOPSPIN_ASSIGN(
+        Statement running,
+        connection.prepare("SELECT run, writer_boot_id, writer_pid_namespace, writer_pid,"
+                           " writer_start_ticks FROM run WHERE status = 'running'"));
+    while (true) {
+      TOPSPIN_ASSIGN(const bool row, running.step());
+      if (!row) break;
+      WriterIdentity writer;
+      int64_t run = 0;
+      ColumnLoader load(running);
+      load.load(run);
+      load.load(writer.boot_id);
+      load.load(writer.pid_namespace);
+      load.load(writer.pid);
+      load.load(writer.start_ticks);
+      if (load.damaged() || fate_of(writer) != WriterFate::kAlive) dead.push_back(run);
+    }
+  }
+  for (const int64_t run : dead) TOPSPIN_TRY(mark_interrupted(connection, run));
+  return {};
+}
+
+Status insert_list(Connection& connection, std::string_view sql, int64_t run,
+                   const std::vector<std::string>& values) {
+  TOPSPIN_ASSIGN(Statement insert, connection.prepare(sql));
+  for (size_t i = 0; i < values.size(); ++i) {
+    insert.bind_int(1, run);
+    insert.bind_int(2, static_cast<int64_t>(i));
+    insert.bind_text(3, values[i]);
+    TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+/// Inserts the run and what belongs to its start; its number in this file.
+Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
+  const WriterIdentity writer = this_writer();
+  ColumnNames columns;
+  for_each_run_column(info, [&](auto... column) { columns(column...); });
+  for (const char* name :
+       {"writer_boot_id", "writer_pid_namespace", "writer_pid", "writer_start_ticks", "status"}) {
+    columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection.prepare(fmt::format("INSERT INTO run ({}) VALUES ({})", columns.names(),
+                                                columns.parameters())));
+  const std::string status(run_status_name(RunStatus::kRunning));
+  ParameterBinder bind(insert);
+  for_each_run_column(info, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  bind.bind(writer.boot_id);
+  bind.bind(writer.pid_namespace);
+  bind.bind(writer.pid);
+  bind.bind(writer.start_ticks);
+  bind.bind(status);
+  TOPSPIN_TRY(insert.run());
+  const int64_t run = connection.last_row();
+  if (run < 1 || run > kMostRuns) {
+    return make_error(ErrorCode::kOutput,
+                      fmt::format("{} has no number left for another run; choose another file with "
+                                  "--db",
+                                  connection.path()));
+  }
+
+  TOPSPIN_ASSIGN(Statement label, connection.prepare("INSERT INTO label VALUES (?1, ?2, ?3)"));
+  for (const auto& [key, value] : info.labels) {
+    label.bind_int(1, run);
+    label.bind_text(2, key);
+    label.bind_text(3, value);
+    TOPSPIN_TRY(label.run());
+  }
+  TOPSPIN_TRY(
+      insert_list(connection, "INSERT INTO argument VALUES (?1, ?2, ?3)", run, info.command));
+  if (info.plan) TOPSPIN_TRY(insert_plan(connection, run, *info.plan));
+  TOPSPIN_ASSIGN(Statement probe,
+                 connection.prepare("INSERT INTO probe VALUES (?1, ?2, ?3, ?4, ?5)"));
+  for (size_t i = 0; i < info.probes.size(); ++i) {
+    const ProbeStatus& p = info.probes[i];
+    probe.bind_int(1, run);
+    probe.bind_int(2, static_cast<int64_t>(i));
+    probe.bind_text(3, p.name);
+    probe.bind_text(4, rung_name(p.rung));
+    if (p.reason.empty())
+      probe.bind_null(5);
+    else
+      probe.bind_text(5, p.reason);
+    TOPSPIN_TRY(probe.run());
+  }
+  return run;
+}
+
+/// The statements of a tick, prepared once.
+struct TickStatements {
+  Statement tick;
+  Statement histogram;
+  Statement whole_flow;
+  Statement changed_flow;
+  Statement whole_thread;
+  Statement whole_owner;
+  Statement cpu;
+  Statement whole_socket;
+  Statement whole_syscall;
+  Statement counter;
+  Statement whole_stack;
+  Statement thread_tick;
+  Statement late_message;
+
+  static Result<TickStatements> prepare(Connection& connection);
+};
+
+Result<TickStatements> TickStatements::prepare(Connection& connection) {
+  ColumnNames tick_columns = names_of_sample_columns();
+  tick_columns.add("run");
+  TOPSPIN_ASSIGN(Statement tick,
+                 connection.prepare(fmt::format("INSERT INTO tick ({}) VALUES ({})",
+                                                tick_columns.names(), tick_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement histogram,
+                 connection.prepare("INSERT INTO histogram VALUES (?1, ?2, ?3, ?4)"));
+
+  const FlowRow flow;
+  ColumnNames changing_columns;
+  for_each_changing_flow_column(flow, [&](auto... column) { changing_columns(column...); });
+  TOPSPIN_ASSIGN(Statement changed_flow,
+                 connection.prepare(fmt::format("UPDATE flow SET {} WHERE row = ?{}",
+                                                changing_columns.assignments(),
+                                                changing_columns.count() + 1)));
+  ColumnNames flow_columns;
+  for_each_changing_flow_column(flow, [&](auto... column) { flow_columns(column...); });
+  for_each_fixed_flow_column(flow, [&](auto... column) { flow_columns(column...); });
+  for (const char* name :
+       {"initiator_address", "initiator_port", "responder_address", "responder_port", "row"}) {
+    flow_columns.add(name);
+  }
+  TOPSPIN_ASSIGN(Statement whole_flow,
+                 connection.prepare(fmt::format("INSERT OR REPLACE INTO flow ({}) VALUES ({})",
+                                                flow_columns.names(), flow_columns.parameters())));
+
+  const ThreadRow thread;
+  ColumnNames thread_columns;
+  for_each_thread_column(thread, [&](auto... column) { thread_columns(column...); });
+  for_each_thread_histogram(thread,
+                            [&](const char* name, const auto&) { thread_columns.add(name); });
+  thread_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_thread, connection.prepare(fmt::format(
+                                             "INSERT OR REPLACE INTO thread ({}) VALUES ({})",
+                                             thread_columns.names(), thread_columns.parameters())));
+
+  const FlowOwner owner;
+  ColumnNames owner_columns;
+  for_each_owner_column(owner, [&](auto... column) { owner_columns(column...); });
+  owner_columns.add("quality");
+  owner_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_owner, connection.prepare(fmt::format(
+                                            "INSERT OR REPLACE INTO owner ({}) VALUES ({})",
+                                            owner_columns.names(), owner_columns.parameters())));
+  const CpuScheduling cpu;
+  ColumnNames cpu_columns;
+  cpu_columns.add("run");
+  cpu_columns.add("tick");
+  for_each_cpu_column(cpu, [&](auto... column) { cpu_columns(column...); });
+  TOPSPIN_ASSIGN(Statement cpu_tick,
+                 connection.prepare(fmt::format("INSERT INTO cpu_tick ({}) VALUES ({})",
+                                                cpu_columns.names(), cpu_columns.parameters())));
+
+  const SocketRow socket;
+  ColumnNames socket_columns;
+  for_each_socket_column(socket, [&](auto... column) { socket_columns(column...); });
+  for (const char* name : {"local_address", "cookie", "row"}) socket_columns.add(name);
+  TOPSPIN_ASSIGN(Statement whole_socket, connection.prepare(fmt::format(
+                                             "INSERT OR REPLACE INTO socket ({}) VALUES ({})",
+                                             socket_columns.names(), socket_columns.parameters())));
+
+  const SyscallRow syscall;
+  ColumnNames syscall_columns;
+  for_each_syscall_column(syscall, [&](auto... column) { syscall_columns(column...); });
+  for (const char* name : {"latency_ns", "run"}) syscall_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_syscall,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO syscall ({}) VALUES ({})",
+                                     syscall_columns.names(), syscall_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement counter,
+                 connection.prepare("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+  const StackRow stack;
+  ColumnNames stack_columns;
+  for_each_stack_column(stack, [&](auto... column) { stack_columns(column...); });
+  stack_columns.add("row");
+  TOPSPIN_ASSIGN(Statement whole_stack, connection.prepare(fmt::format(
+                                            "INSERT OR REPLACE INTO stack ({}) VALUES ({})",
+                                            stack_columns.names(), stack_columns.parameters())));
+  TOPSPIN_ASSIGN(Statement thread_tick,
+                 connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
+  TOPSPIN_ASSIGN(Statement late_message,
+                 connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
+  return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
+                        std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
+                        std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
+                        std::move(counter),      std::move(whole_stack),  std::move(thread_tick),
+                        std::move(late_message)};
+}
+
+struct ThreadIdentity {
+  int32_t pid;
+  int32_t tid;
+  int64_t start_time_ns;
+  bool operator==(const ThreadIdentity&) const = default;
+};
+
+struct ThreadIdentityHash {
+  size_t operator()(const ThreadIdentity& thread) const {
+    const auto numbers = (static_cast<uint64_t>(static_cast<uint32_t>(thread.pid)) << 32) |
+                         static_cast<uint32_t>(thread.tid);
+    return std::hash<uint64_t>{}(numbers * 0x9e3779b97f4a7c15u ^
+                                 static_cast<uint64_t>(thread.start_time_ns));
+  }
+};
+
+/// Which file a path is, as long as that file exists.
+using FileIdentity = std::pair<dev_t, ino_t>;
+std::optional<FileIdentity> file_identity(const std::string& path) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) return std::nullopt;
+  return FileIdentity(info.st_dev, info.st_ino);
+}
+
+/// Whether the write-ahead log does not begin as one must: somebody truncated it, and what was
+/// written since lies behind a hole. One that is empty or absent was moved into the file.
+bool is_log_cut(const std::string& path) {
+  constexpr std::array<uint8_t, 3> kMagic = {0x37, 0x7f, 0x06};  // and 0x82 or 0x83
+  const UniqueFd log(open((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  std::array<uint8_t, kMagic.size()> head{};
+  return log.valid() && pread(log.get(), head.data(), head.size(), 0) == std::ssize(head) &&
+         head != kMagic;
+}
+
+/// The log grows to 4 MiB before it is moved into the file. Where that is much of what is left it
+/// could take the last room, and the file then has none to grow into.
+void keep_log_small(Connection& connection) {
+  (void)connection.execute("PRAGMA wal_autocheckpoint = 128").ok();
+}
+bool room_is_scarce(const std::string& path) {
+  constexpr uint64_t kScarceBytes = 64u << 20;
+  struct statvfs info {};
+  rlimit limit{};
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < kScarceBytes) return true;
+  return statvfs(path.c_str(), &info) == 0 &&
+         uint64_t{info.f_bavail} * uint64_t{info.f_frsize} < kScarceBytes;
+}
+
+bool are_equal(const LossInterval& a, const LossInterval& b) {
+  bool equal = true;
+  LossInterval::for_each_number([&](const Number&, auto member) {
+    equal = equal && std::invoke(member, a) == std::invoke(member, b);
+  });
+  return equal;
+}
+
+bool is_out_of_room(const Error& error) { return may_pass(error) && error.os_errno != EBUSY; }
+
+class SqliteRunWriter final : public RunWriter {
+ public:
+  SqliteRunWriter(std::unique_ptr<Connection> connection, TickStatements statements, int64_t run,
+                  const WriterOptions& options)
+      : connection_(std::move(connection)),
+        statements_(std::move(statements)),
+        run_(run),
+        file_(file_identity(connection_->path())),
+        max_flow_rows_(std::min(options.max_flow_rows, kMostRows)),
+        max_thread_rows_(std::min(options.max_thread_rows, kMostRows)),
+        max_socket_rows_(std::min(options.max_socket_rows, kMostRows)),
+        folds_(options.folds) {}
+
+  ~SqliteRunWriter() override;
+
+  Status append(const Sample& sample) override { return append_all({&sample, 1}); }
+  Status append(std::vector<Sample> samples) override { return append_all(samples); }
+  LossInterval take_losses() override { return std::exchange(untold_losses_, {}); }
+  Status add_event(int64_t elapsed_ns, std::string_view text) override;
+  Status put_stage(uint64_t position, const RunStage& stage) override;
+  Status put_load(const LoadResult& load) override;
+  Status finish(const RunEnd& end) override;
+  Status check_place() override;
+
+ private:
+  struct FlowSlot {
+    uint32_t number;  // within the run
+    bool initiator_is_low;
+    bool stored;                 // the whole row is there: changes suffice
+    uint64_t initiator_packets;  // when last stored
+  };
+  struct ThreadSums {
+    std::optional<uint64_t> cpu_ns, run_queue_wait_ns, run_queue_waits;
+    uint64_t weight() const { return cpu_ns.value_or(0) + run_queue_wait_ns.value_or(0); }
+  };
+  struct ThreadSlot {
+    uint32_t number;  // within the run
+    ThreadSums sums;  // when last stored
+  };
+  struct LateMoment {
+    uint32_t number;  // the flow's
+    int64_t time_ns, lateness_ns;
+  };
+  struct OrderedFlow {
+    uint64_t order;  // what the flows of a tick are sorted by
+    const FlowRow* flow;
+    FlowSlot* slot;
+  };
+
+  Status append_all(std::span<const Sample> samples);
+  void undo();
+  Status refuse(Error error);
+  Status store_tick(const Sample& sample);
+  Status store_flows(const Sample& sample, uint64_t& unstored);
+  Status store_late_messages(uint64_t tick);
+  Status store_flow(FlowSlot& slot, const FlowRow& flow);
+  Status store_threads(const Sample& sample, uint64_t& unstored);
+  Status store_thread(uint32_t number, const ThreadRow& thread);
+  Status store_thread_ticks(uint64_t tick);
+  Status store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus);
+  Status store_owners(const std::vector<FlowOwner>& owners);
+  Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
+  Status store_syscalls(const std::vector<SyscallRow>& syscalls);
+  Status store_counters(uint64_t tick, const CounterInterval& counters);
+  Status store_stacks(const std::vector<StackRow>& stacks);
+  Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
+  Status store_end(const RunEnd& end);
+  Status store_folds();
+  int64_t row_key(uint32_t number) const { return (run_ << 32) | number; }
+
+  std::unique_ptr<Connection> connection_;
+  std::optional<TickStatements> statements_;  // gone once finished
+  const int64_t run_;
+  const std::optional<FileIdentity> file_;
+  const uint64_t max_flow_rows_;
+  const uint64_t max_thread_rows_;
+  const uint64_t max_socket_rows_;
+  std::unordered_map<uint64_t, FlowSlot> flows_;
+  std::unordered_map<ThreadIdentity, ThreadSlot, ThreadIdentityHash> threads_;
+  std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
+  // What the open transaction changed above, as it was before. Nodes of a map stay where they are.
+  std::vector<std::pair<FlowSlot*, FlowSlot>> flows_before_;
+  std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
+  // Of the tick being stored:
+  std::vector<OrderedFlow> ordered_flows_;
+  std::vector<LateMoment> late_messages_;
+  std::vector<ThreadSlot> thread_ticks_;   // with the sums of the tick
+  const std::shared_ptr<RunFolds> folds_;  // may be null
+  int64_t ticks_ = 0;
+  LossInterval losses_;         // of all stored ticks
+  LossInterval batch_losses_;   // counted here, in the transaction that is open
+  LossInterval untold_losses_;  // in those committed since take_losses()
+  int64_t events_ = 0;
+  std::optional<Error> failed_;  // after which no tick is taken
+  bool finished_ = false;
+};
+
+/// Left without finish(): the run says so at once, if the disk lets it.
+SqliteRunWriter::~SqliteRunWriter() {
+  if (finished_) return;
+  statements_.reset();
+  (void)mark_interrupted(*connection_, run_).ok();
+  leave_wal_mode(*connection_);
+}
+
+Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  const auto store = [&]() -> Status {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+    batch_losses_ = {};
+    for (const Sample& sample : samples) TOPSPIN_TRY(store_tick(sample));
+    return transaction.commit();
+  };
+  flows_before_.clear();
+  threads_before_.clear();
+  Status stored = store();
+  if (!stored.ok() && is_out_of_room(stored.error())) {
+    // The log holds each page as often as it was written: moved into the file it takes less room.
+    undo();
+    keep_log_small(*connection_);
+    (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
+    stored = store();
+  }
+  if (!stored.ok()) {
+    undo();
+    return refuse(stored.error());
+  }
+  ticks_ += static_cast<int64_t>(samples.size());
+  for (const Sample& sample : samples) losses_.merge(sample.losses);
+  losses_.merge(batch_losses_);
+  untold_losses_.merge(batch_losses_);
+  return {};
+}
+
+/// The transaction was rolled back: rows that it had stored are not there.
+void SqliteRunWriter::undo() {
+  for (auto at = flows_before_.rbegin(); at != flows_before_.rend(); ++at) *at->first = at->second;
+  for (auto at = threads_before_.rbegin(); at != threads_before_.rend(); ++at)
+    *at->first = at->second;
+  flows_before_.clear();
+  threads_before_.clear();
+}
+
+Status SqliteRunWriter::refuse(Error error) {
+  if (!may_pass(error)) failed_ = error;
+  return error;
+}
+
+Status SqliteRunWriter::check_place() {
+  if (!connection_ || !file_) return {};
+  if (file_identity(connection_->path()) == file_) {
+    if (!is_log_cut(connection_->path())) return {};
+    return make_error(ErrorCode::kOutput,
+                      fmt::format("{0}-wal was truncated while it was recorded into: the run is "
+                                  "damaged, and so may be the other runs in {0}",
+                                  connection_->path()));
+  }
+  return make_error(ErrorCode::kOutput,
+                    fmt::format("{} was deleted, renamed or replaced while it was recorded into: "
+                                "the run is not in it",
+                                connection_->path()));
+}
+
+Status SqliteRunWriter::store_tick(const Sample& sample) {
+  LossInterval own;
+  TOPSPIN_TRY(store_flows(sample, own.flow_rows_unstored));
+  TOPSPIN_TRY(store_threads(sample, own.thread_rows_unstored));
+  TOPSPIN_TRY(store_owners(sample.changed_owners));
+  TOPSPIN_TRY(store_sockets(sample.changed_sockets, own.socket_rows_unstored));
+  TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
+  TOPSPIN_TRY(store_stacks(sample.changed_stacks));
+  batch_losses_.merge(own);
+  LossInterval losses = sample.losses;
+  losses.merge(own);
+
+  ParameterBinder bind(statements_->tick);
+  bind_sample(bind, sample, losses);
+  bind.bind(run_);
+  TOPSPIN_TRY(statements_->tick.run());
+  TOPSPIN_TRY(store_counters(sample.tick, sample.counters));
+
+  TOPSPIN_TRY(
+      for_each_stored_histogram(sample, [&](std::string_view name, const std::string& encoded) {
+        return store_histogram(sample.tick, name, encoded);
+      }));
+  if (sample.scheduler) TOPSPIN_TRY(store_cpus(sample.tick, sample.scheduler->cpus));
+  return {};
+}
+
+Status SqliteRunWriter::store_cpus(uint64_t tick, const std::vector<CpuScheduling>& cpus) {
+  for (const CpuScheduling& cpu : cpus) {
+    ParameterBinder bind(statements_->cpu);
+    bind.bind(run_);
+    bind.bind(tick);
+    for_each_cpu_column(cpu, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    TOPSPIN_TRY(statements_->cpu.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
+                                        std::string_view encoded) {
+  Statement& insert = statements_->histogram;
+  ParameterBinder bind(insert);
+  bind.bind(run_);
+  bind.bind(tick);
+  insert.bind_text(3, name);
+  insert.bind_blob(4, encoded);
+  return insert.run();
+}
+
+Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
+  // In the order of their ids, so that the numbers given to new flows follow it too; then in the
+  // order of the numbers, so that each page is found, changed and left once.
+  ordered_flows_.clear();
+  for (const FlowRow& flow : sample.changed_flows)
+    ordered_flows_.push_back({flow.id, &flow, nullptr});
+  const auto by_order = [](const OrderedFlow& a, const OrderedFlow& b) {
+    return a.order < b.order;
+  };
+  const auto sort_if_needed = [&] {
+    if (!std::is_sorted(ordered_flows_.begin(), ordered_flows_.end(), by_order)) {
+      std::stable_sort(ordered_flows_.begin(), ordered_flows_.end(), by_order);
+    }
+  };
+  sort_if_needed();
+  for (OrderedFlow& ordered : ordered_flows_) {
+    auto found = flows_.find(ordered.flow->id);
+    if (found == flows_.end()) {
+      if (flows_.size() >= max_flow_rows_) {
+        ++unstored;
+        continue;
+      }
+      const FlowSlot slot{static_cast<uint32_t>(flows_.size()), false, false, 0};
+      found = flows_.emplace(ordered.flow->id, slot).first;
+    }
+    ordered.slot = &found->second;
+    flows_before_.emplace_back(ordered.slot, found->second);
+    ordered.order = found->second.number;
+  }
+  std::erase_if(ordered_flows_, [](const OrderedFlow& f) { return f.slot == nullptr; });
+  sort_if_needed();
+  late_messages_.clear();
+  for (const OrderedFlow& ordered : ordered_flows_) {
+    const FlowRow& flow = *ordered.flow;
+    FlowSlot& slot = *ordered.slot;
+    if (flow.packets[0] > slot.initiator_packets && is_late(flow)) {
+      late_messages_.push_back({slot.number, flow.last_ns, *flow.lateness_last_ns});
+    }
+    slot.initiator_packets = flow.packets[0];
+    TOPSPIN_TRY(store_flow(slot, flow));
+  }
+  return store_late_messages(sample.tick);
+}
+
+/// Puts the `count` elements that come first by `before` first.
+template <typename T, typename Before>
+void keep_foremost(std::vector<T>& all, size_t count, const Before& before) {
+  if (all.size() <= count) return;
+  const auto end = all.begin() + static_cast<std::ptrdiff_t>(count);
+  std::nth_element(all.begin(), end, all.end(), before);
+  all.erase(end, all.end());
+}
+
+Status SqliteRunWriter::store_late_messages(uint64_t tick) {
+  keep_foremost(late_messages_, kLateMessagesKept, [](const LateMoment& a, const LateMoment& b) {
+    return std::tie(b.lateness_ns, a.number) < std::tie(a.lateness_ns, b.number);
+  });
+  for (const LateMoment& late : late_messages_) {
+    TOPSPIN_TRY(run_with(statements_->late_message, run_, tick, late.number, late.time_ns,
+                         late.lateness_ns));
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_flow(FlowSlot& slot, const FlowRow& flow) {
+  const bool whole = !slot.stored || slot.initiator_is_low != flow.initiator_is_low;
+  Statement& statement = whole ? statements_->whole_flow : statements_->changed_flow;
+  ParameterBinder bind(statement);
+  const auto visit = [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); };
+  for_each_changing_flow_column(flow, visit);
+  if (!whole) {
+    bind.bind(row_key(slot.number));
+    return statement.run();
+  }
+  const std::string initiator = format_address(flow.initiator(), flow.key.ip_version);
+  const std::string responder = format_address(flow.responder(), flow.key.ip_version);
+  for_each_fixed_flow_column(flow, visit);
+  bind.bind(initiator);
+  bind.bind(flow.initiator().port);
+  bind.bind(responder);
+  bind.bind(flow.responder().port);
+  bind.bind(row_key(slot.number));
+  slot.initiator_is_low = flow.initiator_is_low;
+  slot.stored = true;
+  return statement.run();
+}
+
+Status SqliteRunWriter::store_threads(const Sample& sample, uint64_t& unstored) {
+  const auto grown = [](const std::optional<uint64_t>& now, const std::optional<uint64_t>& before) {
+    return now ? std::optional(*now - std::min(before.value_or(0), *now)) : std::nullopt;
+  };
+  thread_ticks_.clear();
+  for (const ThreadRow& thread : sample.changed_threads) {
+    const ThreadIdentity identity{thread.pid, thread.tid, thread.start_time_ns};
+    auto found = threads_.find(identity);
+    if (found == threads_.end()) {
+      if (threads_.size() >= max_thread_rows_) {
+        ++unstored;
+        continue;
+      }
+      const auto number = static_cast<uint32_t>(threads_.size());
+      found = threads_.emplace(identity, ThreadSlot{number, {}}).first;
+    }
+    ThreadSlot& slot = found->second;
+    threads_before_.emplace_back(&slot, slot);
+    const ThreadSums now{thread.cpu_ns, thread.run_queue_wait_ns, thread.run_queue_waits};
+    const ThreadSums before = std::exchange(slot.sums, now);
+    const ThreadSums sums{grown(now.cpu_ns, before.cpu_ns),
+                          grown(now.run_queue_wait_ns, before.run_queue_wait_ns),
+                          grown(now.run_queue_waits, before.run_queue_waits)};
+    if (sums.weight() > 0) thread_ticks_.push_back({slot.number, sums});
+    TOPSPIN_TRY(store_thread(slot.number, thread));
+  }
+  return store_thread_ticks(sample.tick);
+}
+
+Status SqliteRunWriter::store_thread(uint32_t number, const ThreadRow& thread) {
+  ParameterBinder bind(statements_->whole_thread);
+  for_each_thread_column(thread,
+                         [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+  std::vector<std::string> encoded;  // until the row is stored
+  encoded.reserve(2);
+  for_each_thread_histogram(thread, [&](auto, const auto& histogram) {
+    if (histogram)
+      bind.bind_blob(encoded.emplace_back(histogram->encode()));
+    else
+      bind.bind(std::optional<int64_t>());
+  });
+  bind.bind(row_key(number));
+  return statements_->whole_thread.run();
+}
+
+Status SqliteRunWriter::store_thread_ticks(uint64_t tick) {
+  keep_foremost(thread_ticks_, kThreadTicksKept, [](const ThreadSlot& a, const ThreadSlot& b) {
+    const uint64_t of_a = a.sums.weight(), of_b = b.sums.weight();
+    return std::tie(of_b, a.number) < std::tie(of_a, b.number);
+  });
+  for (const ThreadSlot& moment : thread_ticks_) {
+    TOPSPIN_TRY(run_with(statements_->thread_tick, run_, tick, moment.number, moment.sums.cpu_ns,
+                         moment.sums.run_queue_wait_ns, moment.sums.run_queue_waits));
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_owners(const std::vector<FlowOwner>& owners) {
+  for (const FlowOwner& owner : owners) {
+    const std::string quality(owner_quality_name(owner.quality));
+    ParameterBinder bind(statements_->whole_owner);
+    for_each_owner_column(owner,
+                          [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(quality);
+    bind.bind(row_key(owner.number));
+    TOPSPIN_TRY(statements_->whole_owner.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored) {
+  for (const SocketRow& socket : sockets) {
+    auto found = sockets_.find(socket.cookie);
+    if (found == sockets_.end()) {
+      if (sockets_.size() >= max_socket_rows_) {
+        ++unstored;
+        continue;
+      }
+      found = sockets_.emplace(socket.cookie, static_cast<uint32_t>(sockets_.size())).first;
+    }
+    const std::string address = format_address(socket.local, socket.ip_version);
+    ParameterBinder bind(statements_->whole_socket);
+    for_each_socket_column(socket,
+                           [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(address);
+    bind.bind(static_cast<int64_t>(socket.cookie));
+    bind.bind(row_key(found->second));
+    TOPSPIN_TRY(statements_->whole_socket.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_syscalls(const std::vector<SyscallRow>& syscalls) {
+  for (const SyscallRow& syscall : syscalls) {
+    const std::string latency = syscall.latency.encode();
+    Statement& insert = statements_->whole_syscall;
+    ParameterBinder bind(insert);
+    int parameters = 0;
+    for_each_syscall_column(syscall, [&](auto prefix, auto name, const auto& v) {
+      bind(prefix, name, v);
+      ++parameters;
+    });
+    insert.bind_blob(parameters + 1, latency);
+    insert.bind_int(parameters + 2, run_);
+    TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_counters(uint64_t tick, const CounterInterval& counters) {
+  Status status;
+  CounterInterval::for_each_field([&](std::string_view name, auto field) {
+    const auto& counter = counters.*field;
+    if (!status.ok() || !counter) return;
+    Statement& insert = statements_->counter;
+    insert.bind_int(1, run_);
+    insert.bind_text(3, name);
+    ParameterBinder(insert, 2).bind(tick);
+    ParameterBinder bind(insert, 4);
+    bind.bind(counter->count);
+    bind.bind(counter->enabled_ns);
+    bind.bind(counter->running_ns);
+    status = insert.run();
+  });
+  return status;
+}
+
+Status SqliteRunWriter::store_stacks(const std::vector<StackRow>& stacks) {
+  for (const StackRow& stack : stacks) {
+    ParameterBinder bind(statements_->whole_stack);
+    for_each_stack_column(stack,
+                          [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(row_key(stack.number));
+    TOPSPIN_TRY(statements_->whole_stack.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::add_event(int64_t elapsed_ns, std::string_view text) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_ASSIGN(Statement insert,
+                 connection_->prepare("INSERT INTO event VALUES (?1, ?2, ?3, ?4)"));
+  insert.bind_int(1, run_);
+  insert.bind_int(2, events_);
+  insert.bind_int(3, elapsed_ns);
+  insert.bind_text(4, text);
+  TOPSPIN_TRY(insert.run());
+  ++events_;
+  return {};
+}
+
+Status SqliteRunWriter::put_stage(uint64_t position, const RunStage& stage) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_TRY(upsert_stage(*connection_, run_, position, stage));
+  if (folds_) folds_->put_stage(position, stage);
+  return {};
+}
+
+Status SqliteRunWriter::put_load(const LoadResult& load) {
+  CHECK(!finished_);
+  if (failed_) return *failed_;
+  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+  TOPSPIN_TRY(insert_load(*connection_, run_, load));
+  return transaction.commit();
+}
+
+Status SqliteRunWriter::store_end(const RunEnd& end) {
+  TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection_));
+  TOPSPIN_ASSIGN(Statement update,
+                 connection_->prepare("UPDATE run SET status = ?2, duration_ns = ?3, ticks = ?4,"
+                                      " exit_status = ?5 WHERE run = ?1"));
+  update.bind_int(1, run_);
+  update.bind_text(2, run_status_name(end.status));
+  update.bind_int(3, end.duration_ns);
+  update.bind_int(4, ticks_);
+  if (end.exit_status)
+    update.bind_int(5, *end.exit_status);
+  else
+    update.bind_null(5);
+  TOPSPIN_TRY(update.run());
+  TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO invalid_reason VALUES (?1, ?2, ?3)", run_,
+                          end.invalid_reasons));
+  TOPSPIN_TRY(insert_list(*connection_, "INSERT INTO doubt VALUES (?1, ?2, ?3)", run_, end.doubts));
+  TOPSPIN_TRY(store_folds());
+  return transaction.commit();
+}
+
+/// What is stored is what the stored ticks add up to. Ticks that were given up, and losses that
+/// were told after their tick, are a reader's to add up.
+Status SqliteRunWriter::store_folds() {
+  if (!folds_ || !folds_->exact()) return {};
+  const RunFold& whole = folds_->whole();
+  if (whole.ticks != static_cast<uint64_t>(ticks_) || !are_equal(whole.merged.losses, losses_))
+    return {};
+  TOPSPIN_TRY(insert_fold(*connection_, run_, RunPart::kWhole, whole));
+  const RunFold* measured = folds_->measured();
+  return measured != nullptr ? insert_fold(*connection_, run_, RunPart::kMeasured, *measured)
+                             : Status();
+}
+
+Status SqliteRunWriter::finish(const RunEnd& end) {
+  CHECK(!finished_);
+  statements_.reset();
+  Status stored = store_end(end);
+  if (!stored.ok()) {
+    // On a full disk the log may hold what the file has room for: move it there and try again.
+    (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
+    stored = store_end(end);
+  }
+  if (!stored.ok() && may_pass(stored.error())) return stored;
+  finished_ = true;
+  if (const Status place = check_place(); stored.ok()) stored = place;
+  leave_wal_mode(*connection_);
+  connection_.reset();
+  return stored;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<RunWriter>> RunWriter::create(const std::string& path, const RunInfo& run,
+                                                     const WriterOptions& options) {
+  TOPSPIN_ASSIGN(auto connection,
+                 open_for_writing(path, FileOwner{options.owner_uid, options.owner_gid}));
+  const auto start = [&]() -> Result<int64_t> {
+    TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(*connection));
+    TOPSPIN_TRY(mark_runs_of_dead_writers(*connection));
+    TOPSPIN_ASSIGN(const int64_t number, insert_run(*connection, run));
+    TOPSPIN_TRY(transaction.commit());
+    return number;
+  };
+  TOPSPIN_ASSIGN(auto statements, TickStatements::prepare(*connection));
+  TOPSPIN_ASSIGN(const int64_t number, start());
+  connection->set_busy_timeout(options.busy_timeout_ms);
+  if (room_is_scarce(path)) keep_log_small(*connection);
+  return std::unique_ptr<RunWriter>(std::make_unique<SqliteRunWriter>(
+      std::move(connection), std::move(statements), number, options));
+}
+
+}  // namespace topspin

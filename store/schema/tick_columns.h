@@ -1,0 +1,56 @@
+// The columns of tables tick and total that hold a Sample: those of its time, and one per plain
+// number of the registry (core/tick/numbers.h). A number that is younger than a file has no column
+// there: a writer adds it, a reader reads NULL. Private to store.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/tick/numbers.h"
+#include "store/sqlite/row_values.h"
+#include "store/sqlite/sqlite.h"
+
+namespace topspin {
+
+/// In the order of bind_sample() and load_sample().
+ColumnNames names_of_sample_columns();
+
+/// Binds the columns. `losses` stand for the sample's: a writer counts some of its own.
+void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval& losses);
+/// Loads the columns. Parts of which nothing was measured are absent.
+void load_sample(ColumnLoader& load, Sample& sample);
+
+/// Calls store(name, encoded) -> Status for each histogram that a row is kept of: those that have a
+/// value, and those that may be absent and are empty ("nobody waited" is not "not measured").
+template <typename Store>
+Status for_each_stored_histogram(const Sample& sample, Store store) {
+  Status status;
+  for_each_number([&](const Number& number, auto at) {
+    using Value = typename decltype(at)::Value;
+    if constexpr (kIsDistribution<Value>) {
+      const Value* histogram = at.find(sample);
+      if (!status.ok() || histogram == nullptr) return;
+      if constexpr (requires { histogram->has_value(); }) {
+        if (*histogram) status = store(number.name, (*histogram)->encode());
+      } else {
+        if (!histogram->empty()) status = store(number.name, histogram->encode());
+      }
+    }
+  });
+  return status;
+}
+/// Decodes the histogram of that name; one that is not known is passed over.
+Status load_histogram(Sample& sample, std::string_view name, std::string_view encoded);
+
+/// `sql` with a declaration of each plain number in place of @NUMBERS@.
+std::string with_number_columns(std::string sql);
+
+/// The plain numbers for which a table of the main database has no column.
+Result<std::vector<std::string>> missing_number_columns(Connection& connection,
+                                                        std::string_view table);
+/// Gives tables tick and total a column for each. Old rows have NULL there.
+Status add_missing_number_columns(Connection& connection);
+
+}  // namespace topspin

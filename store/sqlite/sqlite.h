@@ -1,0 +1,133 @@
+// SQLite as the store uses it: connections, statements and transactions that close themselves, and
+// errors that say what to do. sqlite.cc alone includes sqlite3.h and knows nothing of runs.
+//
+// A Connection and its Statements belong to one thread at a time and must not cross a fork.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/result.h"
+
+struct sqlite3;
+struct sqlite3_stmt;
+
+namespace topspin {
+
+class Connection;
+
+/// A prepared statement. Parameters count from 1, columns from 0, as in SQLite. What goes wrong
+/// while binding is told by the next step(). REQUIRES: its Connection lives longer.
+class Statement {
+ public:
+  Statement(Statement&& other) noexcept;
+  Statement& operator=(Statement&&) = delete;
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+  ~Statement();
+
+  void bind_null(int parameter);
+  void bind_int(int parameter, int64_t value);
+  void bind_text(int parameter, std::string_view text);   // borrowed until reset()
+  void bind_blob(int parameter, std::string_view bytes);  // borrowed until reset()
+
+  /// True: a row is there to read. False: done.
+  Result<bool> step();
+
+  /// For a statement that gives no rows: steps to the end and resets.
+  Status run();
+
+  /// Makes the statement fit for new parameters, and ends its read of the database.
+  void reset();
+
+  bool is_null(int column) const;
+  bool is_int(int column) const;
+  bool is_text(int column) const;
+  bool is_blob(int column) const;
+  int64_t int_at(int column) const;
+  std::string_view bytes_at(int column) const;  // of text or blob; valid until the next step
+
+ private:
+  friend class Connection;
+  Statement(const Connection* connection, sqlite3_stmt* handle)
+      : connection_(connection), handle_(handle) {}
+
+  const Connection* connection_;
+  sqlite3_stmt* handle_;
+  int bind_error_ = 0;  // the first code other than OK since the last reset
+};
+
+enum class Access { kRead, kWrite };
+
+class Connection {
+ public:
+  /// Opens an existing file. `path` must be absolute (so that SQLite takes it for a file name and
+  /// nothing else), and for kWrite its last part must be no symbolic link. Nothing is read yet: a
+  /// file that is no database shows at the first statement.
+  static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
+
+  /// A database of its own, empty, in memory.
+  static Result<std::unique_ptr<Connection>> open_in_memory();
+
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection();
+
+  /// Runs statements that return nothing of interest.
+  Status execute(const std::string& sql);
+  Result<Statement> prepare(std::string_view sql);
+
+  /// The first column of the first row. kInput if there is none or it is of another type.
+  Result<int64_t> query_int(std::string_view sql);
+  Result<std::string> query_text(std::string_view sql);
+
+  Error not_a_database() const;  // what SQLite would say of a file that is none
+  int64_t last_row() const;      // rowid of the last insert
+  bool in_transaction() const;
+  const std::string& path() const { return path_; }
+
+  /// How long a statement waits for a lock that somebody else holds.
+  void set_busy_timeout(int ms);
+
+  /// A connection that closes last moves the write-ahead log into the file and deletes it. Off
+  /// until this is called, so that a file which is not ours is left as it was.
+  void allow_checkpoint_on_close();
+
+ private:
+  friend class Statement;
+  Connection(std::string path, Access access) : path_(std::move(path)), access_(access) {}
+  Error error(int code) const;
+
+  std::string path_;
+  Access access_;
+  sqlite3* handle_ = nullptr;
+};
+
+/// That `what` of this database, such as "a load", does not say what it must.
+Error damaged(const Connection& connection, std::string_view what);
+
+/// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.
+class Transaction {
+ public:
+  /// `how` begins the transaction and takes the write lock.
+  static Result<Transaction> begin(Connection& connection,
+                                   const std::string& how = "BEGIN IMMEDIATE");
+  Transaction(Transaction&& other) noexcept : connection_(other.connection_) {
+    other.connection_ = nullptr;
+  }
+  Transaction& operator=(Transaction&&) = delete;
+  Transaction(const Transaction&) = delete;
+  Transaction& operator=(const Transaction&) = delete;
+  ~Transaction();
+
+  Status commit();
+
+ private:
+  explicit Transaction(Connection* connection) : connection_(connection) {}
+  Connection* connection_;  // null: committed, or moved from
+};
+
+}  // namespace topspin
