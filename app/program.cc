@@ -74,6 +74,13 @@ std::vector<std::string> names_under(const CLI::App& command) {
   return names;
 }
 
+/// The command that was given: "http" of `topspin load http`.
+const CLI::App& innermost(const CLI::App& root) {
+  const CLI::App* command = &root;
+  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+  return *command;
+}
+
 /// Whether `command` has commands of its own, of which none was given.
 bool needs_a_word(const CLI::App& command) {
   return command.get_subcommands().empty() && !names_under(command).empty();
@@ -89,6 +96,41 @@ std::string_view in_place_of(std::string_view option) {
   return "";
 }
 
+/// That `command` needs one of its own commands: what was given in its place, and what it was
+/// likely meant to be.
+std::string missing_word(const CLI::App& command, const std::vector<std::string>& words) {
+  const std::vector<std::string> names = names_under(command);
+  const std::vector<std::string_view> views(names.begin(), names.end());
+  std::string text = fmt::format("{} needs one of {}", command.get_name(), fmt::join(names, ", "));
+  const auto word = std::find_if(words.begin(), words.end(),
+                                 [](const std::string& w) { return !w.starts_with("-"); });
+  if (word != words.end())
+    text += fmt::format("; there is no {} \"{}\"{}", command.get_name(), *word,
+                        did_you_mean(*word, views));
+  return fmt::format("{}; see topspin help {}", text, command.get_name());
+}
+
+/// The library's words for a value that is missing or is no number, in plain words.
+std::string plain_message(const CLI::ParseError& error, const CLI::App& command) {
+  const std::string message = error.what();
+  if (dynamic_cast<const CLI::ConversionError*>(&error)) {
+    constexpr std::string_view kBegin = "Could not convert: ", kBetween = " = ";  // --aa = x
+    const size_t between = message.find(kBetween);
+    if (message.starts_with(kBegin) && between != std::string::npos) {
+      return fmt::format("{}: {} is not a number, or is out of range",
+                         message.substr(kBegin.size(), between - kBegin.size()),
+                         message.substr(between + kBetween.size()));
+    }
+  }
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
+    const std::string name = message.substr(0, message.find(':'));
+    const CLI::Option* option = command.get_option_no_throw(name);
+    if (option != nullptr)
+      return fmt::format("{0} needs a value: {0} {1}", name, option->get_option_text());
+  }
+  return message;
+}
+
 /// What to say about words that no command takes: the first of them, and what it was likely meant
 /// to be. REQUIRES: there are some.
 std::string unexpected_words(const CLI::App& root, const std::vector<std::string>& words) {
@@ -96,12 +138,9 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   const std::vector<CLI::App*> chosen = root.get_subcommands();
   const bool is_option = word.starts_with("-");
   std::vector<std::string> names;
-  std::string help = "topspin --help";
-  const CLI::App* command = &root;
-  while (!command->get_subcommands().empty()) {
-    command = command->get_subcommands().front();
-    help = fmt::format("topspin help {}", chosen.front()->get_name());
-  }
+  const std::string help =
+      chosen.empty() ? "topspin --help" : "topspin help " + chosen.front()->get_name();
+  const CLI::App* command = &innermost(root);
   if (is_option) {
     for (const CLI::Option* option : command->get_options())
       for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
@@ -130,6 +169,17 @@ void move_database(std::vector<char*>& words, const CLI::App& root) {
   const auto command = words.begin() + (apart ? 3 : 2);
   const auto is_meant = [&](const CLI::App* known) { return known->check_name(*command); };
   if (!root.get_subcommands(is_meant).empty()) std::rotate(words.begin() + 1, command, command + 1);
+}
+
+/// `topspin load -q http` is `topspin load http -q`.
+void move_workload(std::vector<char*>& words, const CLI::App& root) {
+  if (words.size() < 4 || std::string_view(words[1]) != "load") return;
+  const CLI::App& load = *root.get_subcommand("load");
+  const auto workload = std::find_if(words.begin() + 2, words.end(), [&](const char* word) {
+    const auto is_meant = [&](const CLI::App* known) { return known->check_name(word); };
+    return !load.get_subcommands(is_meant).empty();
+  });
+  if (workload != words.end()) std::rotate(words.begin() + 2, workload, workload + 1);
 }
 
 /// In the order in which help shows them.
@@ -174,6 +224,7 @@ int run_program(std::span<char*> arguments) {
   add_commands(root, trailing, action);
   resolve_help(own, help_flag, root);
   move_database(own, root);
+  move_workload(own, root);
   if (means_live(own)) own.insert(own.begin() + 1, live.data());
 
   try {
@@ -184,19 +235,16 @@ int run_program(std::span<char*> arguments) {
   } catch (const CLI::ParseError& error) {
     // A word that nothing takes is the likely reason why something else is missing.
     const std::vector<std::string> words = root.remaining(true);
-    const bool misspelt = !words.empty() && (dynamic_cast<const CLI::ExtrasError*>(&error) ||
-                                             dynamic_cast<const CLI::RequiredError*>(&error));
     const std::vector<CLI::App*> chosen = root.get_subcommands();
     const std::string help =
         chosen.empty() ? "topspin --help" : "topspin help " + chosen.front()->get_name();
-    if (misspelt)
+    const bool is_required = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
+    if (is_required && !chosen.empty() && needs_a_word(*chosen.front()))
+      say(missing_word(*chosen.front(), words));
+    else if (!words.empty() && (is_required || dynamic_cast<const CLI::ExtrasError*>(&error)))
       say(unexpected_words(root, words));
-    else if (error.get_name() == "RequiredError" && !chosen.empty() &&
-             needs_a_word(*chosen.front()))
-      say(fmt::format("{} needs one of {}; see {}", chosen.front()->get_name(),
-                      fmt::join(names_under(*chosen.front()), ", "), help));
     else
-      say(fmt::format("{}; see {}", error.what(), help));
+      say(fmt::format("{}; see {}", plain_message(error, innermost(root)), help));
     return exit_code(ErrorCode::kUsage);
   }
   if (list_interfaces) action = print_interfaces;

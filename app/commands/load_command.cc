@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "app/commands/commands.h"
-#include "app/commands/load_output.h"
 #include "app/host/host.h"
 #include "app/host/outlet.h"
 #include "app/host/privileges.h"
@@ -25,6 +24,9 @@
 #include "core/base/text.h"
 #include "load/load.h"
 #include "load/workloads/workload_type.h"
+#include "report/json/reports.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -72,16 +74,20 @@ Result<LoadOptions> read_arguments(const LoadArguments& arguments, const Workloa
   return std::move(draft.options);
 }
 
-/// Text of several lines to standard output, each fit for a terminal and no command to CI.
-void print_lines(const std::string& text) {
-  size_t begin = 0;
-  while (begin < text.size()) {
-    const size_t end = text.find('\n', begin);
-    fmt::print(
-        "{}\n",
-        no_command(sanitize_for_terminal(std::string_view(text).substr(begin, end - begin))));
-    begin = end + 1;
-  }
+/// What is printed once per second: one line, no newline.
+std::string progress_line(const LoadProgress& progress) {
+  const auto time = [](const std::optional<int64_t>& ns) {
+    return ns ? format_duration(*ns) : "-";
+  };
+  const LoadAccounts& a = progress.accounts;
+  const HistogramSummary latency = progress.latency_intended.summary();
+  return fmt::format(
+      "{:6.1f}s {:<12} clients {:>6}  sent {:>9}  replied {:>9}  lost {:>6}  {}"
+      "latency p50 {} p99 {}  own lateness p99 {}",
+      static_cast<double>(progress.elapsed_ns) / 1e9, progress.stage, progress.clients, a.sent,
+      a.replied + a.late_replies, a.lost,
+      a.http_errors > 0 ? fmt::format("http errors {:>6}  ", a.http_errors) : std::string(),
+      time(latency.p50), time(latency.p99), time(progress.own_lateness.summary().p99));
 }
 
 /// Keeps the result as a run of its own, which observed nothing but the load.
@@ -121,10 +127,9 @@ Status store_result(const LoadArguments& arguments, const LoadOptions& load,
 }
 
 void print_result(const LoadResult& result, const std::string& format) {
-  if (format == "json")
-    fmt::print("{}", load_result_json(result));
-  else
-    print_lines(load_result_text(result));
+  fmt::print("{}", format == "json"       ? load_result_json(result)
+                   : format == "markdown" ? load_result_markdown(result, kStepSummaryBytes)
+                                          : load_result_text(result));
 }
 
 struct ShowArguments {
@@ -165,7 +170,7 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   install_signals();
   const auto progress = [&](const LoadProgress& line) {
     if (!arguments.quiet) {
-      error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(load_progress_line(line))));
+      error_outlet().write(fmt::format("{}\n", sanitize_for_terminal(progress_line(line))));
     }
   };
   const auto result = run_load(*options, stop_requested, progress);
@@ -180,30 +185,27 @@ int run(const LoadArguments& arguments, const WorkloadType& type) {
   }
   if (const int number = stop_signal.load(); number != 0) return 128 + number;
   if (!result->valid()) {
-    for (const std::string& reason : result->invalid_reasons) say("invalid load: " + reason);
+    if (arguments.format == "json")  // other formats begin with the reasons
+      for (const std::string& reason : result->invalid_reasons) say("invalid load: " + reason);
     return exit_code(ErrorCode::kInvalidRun);
   }
   return 0;
 }
 
-const char* placeholder(LoadOption::Kind kind) {
-  switch (kind) {
-    case LoadOption::Kind::kFlag: return "";
-    case LoadOption::Kind::kNumber: return "COUNT";
-    case LoadOption::Kind::kText: return "TEXT";
-    case LoadOption::Kind::kDuration: return "DURATION";
-    case LoadOption::Kind::kRate: return "RATE";
-    case LoadOption::Kind::kChoice: return "WORD";
-  }
-  return "";
+void add_format_option(const OptionGroup& group, std::string& format) {
+  group.choice("--format", format, "FORMAT", {"text", "markdown", "json"},
+               "text (default), markdown or json");
 }
 
-void add_load_option(CLI::App& command, const LoadOption& option, LoadArguments& arguments) {
+void add_load_option(CLI::App& command, const LoadOption& option, const char* group,
+                     LoadArguments& arguments) {
   const std::string name = "--" + option.name;
   std::map<std::string, std::string>& texts = arguments.texts;
   if (option.kind == LoadOption::Kind::kFlag) {
-    command.add_flag_callback(
-        name, [&texts, key = option.name] { texts[key] = "true"; }, option.help);
+    command
+        .add_flag_callback(
+            name, [&texts, key = option.name] { texts[key] = "true"; }, option.help)
+        ->group(group);
     return;
   }
   std::string help = option.help;
@@ -211,7 +213,8 @@ void add_load_option(CLI::App& command, const LoadOption& option, LoadArguments&
   command
       .add_option_function<std::string>(
           name, [&texts, key = option.name](const std::string& text) { texts[key] = text; }, help)
-      ->option_text(placeholder(option.kind));
+      ->option_text(option.placeholder())
+      ->group(group);
 }
 
 constexpr const char* kExitCodes =
@@ -229,13 +232,15 @@ void add_workload(CLI::App& load, const WorkloadType& type,
                   ? "The server: HOST:PORT, [IPV6]:PORT or http://HOST:PORT/PATH; required"
                   : "The server: HOST:PORT or [IPV6]:PORT; required")
       ->required();
-  for (const LoadOption& option : type.options) add_load_option(command, option, a);
-  for (const LoadOption& option : common_load_options()) add_load_option(command, option, a);
+  for (const LoadOption& option : type.options)
+    add_load_option(command, option, option.is_of_schedule ? kScheduleGroup : kMessagesGroup, a);
+  for (const LoadOption& option : common_load_options())
+    add_load_option(command, option, kTimeGroup, a);
   OptionGroup(command, kStorageGroup)
       .option("--db", a.db, "FILE", "Also store the result as a run in this database");
   add_label_option(command, a.labels);
   const OptionGroup display(command, kDisplayGroup);
-  display.choice("--format", a.format, "FORMAT", {"text", "json"}, "text (default) or json");
+  add_format_option(display, a.format);
   display.flag("-q,--quiet", a.quiet, "Do not print a line every second");
   command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kExitCodes));
   command.callback([arguments, &type, &action] {
@@ -249,8 +254,7 @@ void add_show(CLI::App& load, Action& action) {
       *load.add_subcommand("show", "Show the stored loads of several runs or hosts as one load");
   command.add_option("RUNS", shown->runs, kRunHelp)->option_text("RUN...")->required();
   add_database_option(command, shown->db);
-  OptionGroup(command, kDisplayGroup)
-      .choice("--format", shown->format, "FORMAT", {"text", "json"}, "text (default) or json");
+  add_format_option(OptionGroup(command, kDisplayGroup), shown->format);
   command.footer(
       "Examples:\n"
       "  topspin load show load=monday --db all.db\n"

@@ -211,9 +211,8 @@ void add_read_command(CLI::App& root, Action& action) {
       ->required();
   add_flow_options(*command, o->observe);
   OptionGroup(*command, kCaptureGroup)
-      .option("-c,--count", o->max_packets, "COUNT",
-              "Stop after COUNT packets that match the filter")
-      ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
+      .number("-c,--count", o->max_packets, "COUNT", 1, UINT64_MAX,
+              "Stop after COUNT packets that match the filter");
   command
       ->add_flag(
           "-n", [](int64_t) {}, "As in tcpdump; addresses are numbers anyway")

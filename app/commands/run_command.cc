@@ -135,12 +135,10 @@ void add_run_command(CLI::App& root, Action& action) {
                "Check the plan, its filter, interface, commands and rules, and exit");
   options.list("--subject", o->subjects, "NAME",
                "Run only this subject of the plan; may be repeated, the first is side A");
-  options.option("--repeat", o->repeats, "COUNT", "Runs of each subject (default: the plan's)")
-      ->check(CLI::Range(1, 1000));
-  options
-      .option("--seed", o->seed, "NUMBER",
-              "Seed of the order of the runs (default: the plan's, or a random one)")
-      ->check(CLI::Range(uint64_t{0}, uint64_t{std::numeric_limits<int64_t>::max()}));
+  options.number("--repeat", o->repeats, "COUNT", 1, 1000,
+                 "Runs of each subject (default: the plan's)");
+  options.number("--seed", o->seed, "NUMBER", 0, INT64_MAX,
+                 "Seed of the order of the runs (default: the plan's, or a random one)");
   options.flag("--strict", o->strict, "Exit with 3 if any run is not usable");
   options.flag("--lenient", o->lenient,
                "Exit with 0, not 3, if a rule could not be judged (as slo.lenient in the plan)");

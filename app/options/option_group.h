@@ -2,6 +2,7 @@
 // says what it takes: `-i INTERFACE`, `--period DURATION`.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +15,8 @@ namespace topspin {
 
 /// The headings, in the order in which help shows them.
 inline constexpr const char* kCaptureGroup = "Capture";
+inline constexpr const char* kScheduleGroup = "Schedule";
+inline constexpr const char* kMessagesGroup = "Messages";
 inline constexpr const char* kSubjectGroup = "Subject";
 inline constexpr const char* kTimeGroup = "Time";
 inline constexpr const char* kProbesGroup = "Probes";
@@ -24,6 +27,9 @@ Error wrong_usage(std::string message);
 
 /// "xml is not one of text, json; did you mean ...?". Every list of words goes through here.
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words);
+
+/// "abc is not a whole number from 1 to 9"; empty if `text` is one. UINT64_MAX: no limit is named.
+std::string not_a_number_between(std::string_view text, uint64_t least, uint64_t most);
 
 class OptionGroup {
  public:
@@ -36,6 +42,15 @@ class OptionGroup {
     return command_.add_option(names, value, std::move(help))
         ->option_text(placeholder)
         ->group(name_);
+  }
+
+  /// Takes a whole number from `least` to `most`, and refuses everything else.
+  template <typename Value>
+  CLI::Option* number(const char* names, Value& value, const char* placeholder, uint64_t least,
+                      uint64_t most, std::string help) const {
+    return option(names, value, placeholder, std::move(help))->check([=](const std::string& text) {
+      return not_a_number_between(text, least, most);
+    });
   }
 
   /// May be given several times.

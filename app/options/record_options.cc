@@ -10,19 +10,15 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   const OptionGroup capture(app, kCaptureGroup);
   capture.option("-i,--interface", options.interface, "INTERFACE",
                  "The interface to capture on: lo, eth0, or any (default)");
-  capture
-      .option("-s,--snaplen", options.snaplen, "BYTES",
-              "Capture at most BYTES of each packet (default: as much as topspin looks at; with -w "
-              "all of it)")
-      ->check(CLI::Range(1, kWholePackets));
+  capture.number("-s,--snaplen", options.snaplen, "BYTES", 1, kWholePackets,
+                 "Capture at most BYTES of each packet (default: as much as topspin looks at; "
+                 "with -w all of it)");
   capture.option("-B,--buffer-size", options.buffer_size, "MIB",
                  "Size of the kernel's capture buffer");
   capture.flag("-p,--no-promiscuous-mode", options.no_promiscuous,
                "Do not put the interface into promiscuous mode");
-  capture
-      .option("-c,--count", options.max_packets, "COUNT",
-              "Stop after COUNT packets that match the filter")
-      ->check(CLI::Range(uint64_t{1}, UINT64_MAX - 1));
+  capture.number("-c,--count", options.max_packets, "COUNT", 1, UINT64_MAX,
+                 "Stop after COUNT packets that match the filter");
   capture.option("-w,--write", options.packet_file, "FILE",
                  "Also write the packets to FILE, as pcap with nanosecond timestamps; - is "
                  "standard output. -s BYTES sets how much of each");
@@ -37,8 +33,7 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   add_flow_options(app, options.observe);
 
   const OptionGroup subject(app, kSubjectGroup);
-  subject.option("--pid", options.pid, "PID", "Watch this process and its descendants")
-      ->check(CLI::Range(1, 1 << 22));
+  subject.number("--pid", options.pid, "PID", 1, 1 << 22, "Watch this process and its descendants");
   subject.option("--cgroup", options.cgroup, "PATH", "Watch the processes of this cgroup (v2)");
   subject.option("-Z,--user", options.user, "USER",
                  "Run COMMAND as this user, and topspin too once everything is open (default: the "
@@ -52,11 +47,9 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   probes.flag("--counters", options.counters,
               "Count with perf events: task clock, switches and faults; with a PMU also cycles, "
               "instructions, cache and branch misses. Costs time at each context switch");
-  probes
-      .option("--stacks", options.stacks_per_second, "HZ",
-              "Sample the stacks of the subject's threads HZ times per second of CPU time, for "
-              "flame graphs; 99 is a good value")
-      ->check(CLI::Range(1, 1000));
+  probes.number("--stacks", options.stacks_per_second, "HZ", 1, 1000,
+                "Sample the stacks of the subject's threads HZ times per second of CPU time, for "
+                "flame graphs; 99 is a good value");
   probes.flag("--syscalls", options.syscalls,
               "Measure the subject's system calls: count, errors, latency, time blocked");
   probes.list("--probe", options.probes, "NAME=RUNG",
@@ -65,9 +58,8 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
 
   add_label_option(app, options.observe.labels);
   OptionGroup(app, kStorageGroup)
-      .option("--max-stored-flows", options.max_stored_flows, "COUNT",
-              "Store at most COUNT flows of a run (default 200000)")
-      ->check(CLI::Range(0, 10'000'000));
+      .number("--max-stored-flows", options.max_stored_flows, "COUNT", 0, 10'000'000,
+              "Store at most COUNT flows of a run (default 200000)");
 }
 
 }  // namespace topspin

@@ -48,18 +48,12 @@ void add_look_options(CLI::App& app, LookOptions& options) {
   display.flag("--ascii", options.ascii, "Draw with ASCII characters only");
   display.flag("--utf8", options.utf8, "Draw in UTF-8, whatever the locale");
   display.flag("--once", options.once, "Print the screen once as plain text, after one tick");
-  display
-      .option("--batch", options.batch, "COUNT",
-              "Print the screen COUNT times as plain text, once per tick")
-      ->check(CLI::Range(1, 1'000'000));
-  display
-      .option("--width", options.width, "COLUMNS",
-              "Width of plain text (default $COLUMNS, else 120)")
-      ->check(CLI::Range(20, 1000));
-  display
-      .option("--rows", options.rows, "COUNT",
-              "Greatest number of rows of a table in plain text (default 50)")
-      ->check(CLI::Range(1, 1'000'000));
+  display.number("--batch", options.batch, "COUNT", 1, 1'000'000,
+                 "Print the screen COUNT times as plain text, once per tick");
+  display.number("--width", options.width, "COLUMNS", 20, 1000,
+                 "Width of plain text (default $COLUMNS, else 120)");
+  display.number("--rows", options.rows, "COUNT", 1, 1'000'000,
+                 "Greatest number of rows of a table in plain text (default 50)");
 }
 
 Status check_look_options(const LookOptions& options) {

@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
+#include <type_traits>
 #include <vector>
 
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "store/sqlite/columns.h"
 
 namespace topspin {
 namespace {
@@ -61,8 +64,50 @@ bool contains(const List& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
+/// The kernel's counters and the generator's own numbers, as the database names them.
+const std::vector<std::string>& surroundings_names() {
+  static const std::vector<std::string> kNames = [] {
+    std::vector<std::string> names;
+    const LoadResult load;
+    for_each_load_column(load, [&](std::string_view prefix, std::string_view name, const auto&) {
+      if (!prefix.empty()) names.push_back(fmt::format("{}{}", prefix, name));
+    });
+    return names;
+  }();
+  return kNames;
+}
+
+/// The whole name that `name` means, with or without its unit; empty: none of them.
+std::string_view surroundings_name(std::string_view name) {
+  for (const std::string& each : surroundings_names())
+    if (each == name || without_unit(each) == name) return each;
+  return {};
+}
+
+template <typename T>
+std::optional<double> as_number(const T& value) {
+  if constexpr (std::is_arithmetic_v<T>)
+    return static_cast<double>(value);
+  else
+    return std::nullopt;
+}
+template <typename T>
+std::optional<double> as_number(const std::optional<T>& value) {
+  return value ? as_number(*value) : std::nullopt;
+}
+
+std::optional<double> surroundings_number(const LoadResult& load, std::string_view whole_name) {
+  std::optional<double> found;
+  for_each_load_column(load,
+                       [&](std::string_view prefix, std::string_view name, const auto& value) {
+                         if (!prefix.empty() && fmt::format("{}{}", prefix, name) == whole_name)
+                           found = as_number(value);
+                       });
+  return found;
+}
+
 std::vector<std::string_view> whole_load_count_names() {
-  std::vector<std::string_view> names;
+  std::vector<std::string_view> names(surroundings_names().begin(), surroundings_names().end());
   TcpAccounts::for_each_field([&](std::string_view name, auto) { names.push_back(name); });
   HttpAccounts{}.for_each_class([&](std::string_view name, auto) { names.push_back(name); });
   return names;
@@ -77,7 +122,8 @@ std::vector<std::string_view> load_count_names() {
 }  // namespace
 
 bool counts_whole_load_only(std::string_view name) {
-  return slo_name_kind(name) == SloNameKind::kLoadCount && contains(whole_load_count_names(), name);
+  return slo_name_kind(name) == SloNameKind::kLoadCount &&
+         (!surroundings_name(name).empty() || contains(whole_load_count_names(), name));
 }
 
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
@@ -88,6 +134,8 @@ std::optional<double> load_count(const LoadResult& load, const LoadPart& part, b
   });
   if (name == "http_errors" && !load.http) return std::nullopt;
   if (found || !whole) return found;
+  if (const std::string_view of_surroundings = surroundings_name(name); !of_surroundings.empty())
+    return surroundings_number(load, of_surroundings);
   if (load.tcp) {
     TcpAccounts::for_each_field([&](std::string_view field_name, auto field) {
       if (field_name == name) found = static_cast<double>((*load.tcp).*field);
@@ -112,7 +160,8 @@ std::optional<SloNameKind> slo_name_kind(std::string_view name) {
       case NumberKind::kState: return SloNameKind::kGauge;
     }
   }
-  if (contains(load_count_names(), name)) return SloNameKind::kLoadCount;
+  if (contains(load_count_names(), name) || !surroundings_name(name).empty())
+    return SloNameKind::kLoadCount;
   if (contains(kLoadDistributions, name)) return SloNameKind::kLoadDistribution;
   return std::nullopt;
 }
@@ -127,7 +176,8 @@ SloNameKind slo_name_kind_in(std::string_view name, SloStatistic statistic, bool
 
 NumberUnit slo_name_unit(std::string_view name) {
   if (const RegisteredNumber* number = find_tick_number(name)) return number_unit(number->name);
-  return contains(kLoadDistributions, name) ? NumberUnit::kNanoseconds : NumberUnit::kOne;
+  return contains(kLoadDistributions, name) ? NumberUnit::kNanoseconds
+                                            : number_unit(surroundings_name(name));
 }
 
 std::string slo_name_hint(std::string_view name) {

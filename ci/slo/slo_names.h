@@ -34,11 +34,12 @@ NumberUnit slo_name_unit(std::string_view name);
 /// "missed_runs". nullptr: none.
 const RegisteredNumber* find_tick_number(std::string_view name);
 
-/// A count of the load: of a part of it or, of TCP's and HTTP's own counts, of the whole only.
+/// A count of the load: of a part of it or, of TCP's and HTTP's own counts and of those of the
+/// kernel and the generator, of the whole only.
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
                                  std::string_view name);
 
-/// Whether it is one of TCP's or HTTP's own counts, which no part of a load has.
+/// Whether it is one of the counts that no part of a load has.
 bool counts_whole_load_only(std::string_view name);
 
 /// What to say behind an unknown name: "; did you mean fds?", or where the names are listed.

@@ -337,10 +337,10 @@ WorkloadType http_workload() {
   type.options = options_of(
       schedule_options(),
       {period_option(), grid_option(),
-       flag_option(
+       of_schedule(flag_option(
            "closed",
            "Closed loop: send, wait for the reply, sleep for a period (1us or more), repeat",
-           &LoadOptions::closed_loop),
+           &LoadOptions::closed_loop)),
        text_option("path", "The path to request", &LoadOptions::http_path, "/"),
        choice_option<bool>("connection", "keep-alive, or close: a new connection for each request",
                            &LoadOptions::http_keep_alive,

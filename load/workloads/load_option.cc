@@ -1,5 +1,6 @@
 #include "load/workloads/load_option.h"
 
+#include <cctype>
 #include <charconv>
 
 #include <fmt/format.h>
@@ -39,6 +40,25 @@ Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t m
   if (text.empty() || error != std::errc() || stop != end || number < least || number > most)
     return wrong(fmt::format("must be a whole number from {} to {}", least, most));
   return number;
+}
+
+std::string LoadOption::placeholder() const {
+  switch (kind) {
+    case Kind::kFlag: return {};
+    case Kind::kNumber: return "COUNT";
+    case Kind::kDuration: return "DURATION";
+    case Kind::kRate: return "RATE";
+    case Kind::kChoice: return fmt::format("{}", fmt::join(words, "|"));
+    case Kind::kText: break;
+  }
+  std::string text = name;
+  for (char& c : text) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return text;
+}
+
+LoadOption of_schedule(LoadOption option) {
+  option.is_of_schedule = true;
+  return option;
 }
 
 LoadOption flag_option(std::string name, std::string help, bool LoadOptions::*member) {

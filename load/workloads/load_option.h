@@ -37,7 +37,14 @@ struct LoadOption {
   /// The error says what is wrong with the text, without the option's name. An option is set after
   /// those that stand before it in the list.
   std::function<Status(LoadDraft&, const std::string& text)> set;
+  bool is_of_schedule = false;  // says when messages are sent, not what they are
+
+  /// "DURATION", "keep-alive|close", "PATH"; empty: a flag.
+  std::string placeholder() const;
 };
+
+/// The option with is_of_schedule set.
+LoadOption of_schedule(LoadOption option);
 
 /// Member pointers say where the value goes: into LoadOptions, or into the draft itself.
 template <typename T>

@@ -310,10 +310,10 @@ WorkloadType udp_flood_workload() {
   type.datagrams = true;
   type.only_stage = "flood";
   type.options = {
-      rate_option("rate",
-                  "Datagrams over all flows, such as 100000/s (default: as fast as possible)",
-                  &LoadOptions::packets_per_s),
-      duration_option("duration", "How long", &LoadOptions::duration_ns, "10s"),
+      of_schedule(rate_option(
+          "rate", "Datagrams over all flows, such as 100000/s (default: as fast as possible)",
+          &LoadOptions::packets_per_s)),
+      of_schedule(duration_option("duration", "How long", &LoadOptions::duration_ns, "10s")),
       number_option("flows", "Connected sockets to send from", 1, 65'535, &LoadOptions::flows, "1"),
       number_option("size", "Bytes of a datagram", 1, kMessageBytesMax, &LoadOptions::message_bytes,
                     "16"),

@@ -469,10 +469,10 @@ WorkloadType udp_pingpong_workload() {
   type.options = options_of(
       schedule_options(),
       {period_option(), grid_option(),
-       flag_option(
+       of_schedule(flag_option(
            "closed",
            "Closed loop: send, wait for the reply without a limit, sleep for a period, repeat",
-           &LoadOptions::closed_loop),
+           &LoadOptions::closed_loop)),
        choice_option<WireProfile>("wire",
                                   "ping4: \"PING\"; fixed32: 32 bytes; numbered: a number and a "
                                   "timestamp, which the server must echo",

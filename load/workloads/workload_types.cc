@@ -46,7 +46,7 @@ std::vector<LoadOption> schedule_options() {
     draft.stages = text;
     return {};
   };
-  return {
+  std::vector<LoadOption> options = {
       std::move(stages),
       number_option("clients", "Greatest number of clients, instead of --stages (default 1)", 1,
                     kMaxClients, &LoadDraft::clients),
@@ -56,6 +56,8 @@ std::vector<LoadOption> schedule_options() {
       rate_option("leave", "How fast clients leave, such as 10/s (default: all at once)",
                   &LoadDraft::leave_per_s),
   };
+  for (LoadOption& option : options) option.is_of_schedule = true;
+  return options;
 }
 
 std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<LoadOption> more) {
@@ -64,15 +66,15 @@ std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<Lo
 }
 
 LoadOption period_option() {
-  return duration_option("period", "Each client sends once in this time", &LoadOptions::period_ns,
-                         "1s");
+  return of_schedule(duration_option("period", "Each client sends once in this time",
+                                     &LoadOptions::period_ns, "1s"));
 }
 
 LoadOption grid_option() {
-  return duration_option(
+  return of_schedule(duration_option(
       "grid",
       "Clients send at multiples of this time (default period / 1000); 0: each at its own moment",
-      &LoadOptions::grid_ns, {}, true);
+      &LoadOptions::grid_ns, {}, true));
 }
 
 Status finish_stages(LoadDraft& draft) {

@@ -139,6 +139,7 @@ struct Column {
   std::string title = {};
   bool is_number = true;
   bool spare = false;  // left out where there is no room
+  bool cut = false;    // cut where there is no room; only the last column
 };
 
 enum class Shown : uint8_t { kEverywhere, kNotAtTerminals, kOnPages };
@@ -245,7 +246,7 @@ enum class Fold : uint8_t { kOpen, kWhereShort, kAlways };
 
 struct Section {
   std::string id;     // "flows"
-  std::string title;  // "Flows"
+  std::string title;  // "Flows"; empty: no heading
   std::vector<Block> blocks = {};
   Fold fold = Fold::kOpen;
 };
@@ -280,7 +281,7 @@ struct Headline {
 };
 
 struct Document {
-  std::string title;             // of what it is
+  std::string title;             // of what it is; empty: its sections speak for themselves
   std::vector<Facts> runs = {};  // what each run was
   TopVerdict verdict = {};
   std::vector<Cause> causes = {};  // of each run in turn, the worst first

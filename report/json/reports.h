@@ -13,6 +13,7 @@
 #include "core/base/result.h"
 #include "core/flow/flow.h"
 #include "core/flow/flow_owner.h"
+#include "core/run/load_result.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/run_report.h"
@@ -27,6 +28,9 @@ std::string findings_json(const StoredRun& run, const std::vector<Finding>& find
 
 /// `list`: {"schema_version", "runs": [...]}, oldest first.
 std::string run_list_json(const std::vector<ListedRun>& runs);
+
+/// `load` and `load show`; docs/load.md names the fields.
+std::string load_result_json(const LoadResult& load);
 
 /// `gate` and `compare`.
 std::string judgement_json(const Judgement& judgement);

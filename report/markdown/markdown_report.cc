@@ -177,7 +177,7 @@ Piece section_piece(const Section& section) {
     if (!body.empty() && !of_block.empty()) body += "\n";
     body += of_block;
   }
-  if (body.empty()) return {};
+  if (body.empty() || section.title.empty()) return {lower_case_first(section.title), body};
   const Markdown title = title_text(section.title);
   return {
       lower_case_first(section.title),
@@ -189,6 +189,7 @@ Piece section_piece(const Section& section) {
 /// With as many of its reasons as fit: this piece is never left out.
 Markdown verdict_markdown(const Document& document, size_t max_bytes) {
   const TopVerdict& top = document.verdict;
+  if (top.word.empty()) return {};
   Markdown text = Markdown::format("## {} {}\n\n{}\n",
                                    top.tone == Tone::kGood  ? Markdown("✅")
                                    : top.tone == Tone::kBad ? Markdown("❌")
@@ -313,6 +314,10 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes) {
 
 std::string judgement_markdown(const Judgement& judgement, size_t max_bytes) {
   return document_markdown(sections::judgement(judgement), max_bytes);
+}
+
+std::string load_result_markdown(const LoadResult& load, size_t max_bytes) {
+  return document_markdown(sections::load_result(load), max_bytes);
 }
 
 }  // namespace topspin

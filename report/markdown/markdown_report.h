@@ -7,6 +7,7 @@
 #include <string>
 
 #include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/markdown/markdown_text.h"
 #include "report/model/report_page.h"
@@ -29,5 +30,8 @@ std::string markdown_report(const ReportPage& page, size_t max_bytes);
 
 /// The same for a verdict of gate or compare alone.
 std::string judgement_markdown(const Judgement& judgement, size_t max_bytes);
+
+/// The result of `topspin load`.
+std::string load_result_markdown(const LoadResult& load, size_t max_bytes);
 
 }  // namespace topspin

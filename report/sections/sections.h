@@ -3,6 +3,7 @@
 
 #include "ci/judgement/aa_check.h"
 #include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -26,5 +27,8 @@ document::Document file_reading(const FileReading& reading);
 document::Document doctor(const DoctorReport& report);
 document::Document proof(const ProofReport& report);
 document::Document aa_check(const AaCheck& check);
+
+/// What became of a load (run/load.cc).
+document::Document load_result(const LoadResult& load);
 
 }  // namespace topspin::sections

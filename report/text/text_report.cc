@@ -26,8 +26,8 @@ namespace {
 
 using namespace document;
 
-constexpr size_t kWidth = 100;
-constexpr size_t kWidestWords = 58;  // a cell of words that is longer pushes what follows
+constexpr size_t kWidestWords = 58;    // a cell of words that is longer pushes what follows
+constexpr size_t kLeastCutWidth = 18;  // a column is not cut to less
 
 std::string upper_case(std::string_view text) {
   std::string upper(text);
@@ -90,7 +90,55 @@ struct Grid {
   }
 };
 
-Grid make_grid(const Table& table) {
+/// Cells that a code point takes at most: none in front of U+1100 takes two.
+size_t most_cells(char32_t c) { return c < 0x1100 ? 1 : 2; }
+
+size_t most_cells(const Text& text) {
+  size_t cells = 0;
+  for (size_t at = 0; at < text.size();) {
+    const auto c = next_code_point(text.str(), at);
+    cells += c ? most_cells(*c) : 1;
+  }
+  return cells;
+}
+
+Text cut(const Text& text, size_t cells) {
+  size_t used = 0, kept = 0;
+  for (size_t at = 0; at < text.size();) {
+    const auto c = next_code_point(text.str(), at);
+    used += c ? most_cells(*c) : 1;
+    if (used > cells) return own(text.str().substr(0, kept)) + "…";
+    if (used < cells) kept = at;  // leaves a cell for the ellipsis
+  }
+  return text;
+}
+
+/// Cuts the last column to what the others leave of `width`, but not below its least width.
+void cut_last_column(const Table& table, Grid& grid, size_t width) {
+  if (table.columns.empty() || !table.columns.back().cut || grid.width() <= width) return;
+  const size_t last = table.columns.size() - 1;
+  const size_t others = grid.width() - grid.widths[last];
+  grid.widths[last] = std::max(width - std::min(width, others), kLeastCutWidth);
+  for (std::vector<Text>& cells : grid.cells) cells[last] = cut(cells[last], grid.widths[last]);
+}
+
+/// Leaves out spare columns from the last on until the table fits `width`.
+void leave_out_columns(const Table& table, Grid& grid, size_t width) {
+  // A column that can be cut needs no more than its least width.
+  const auto needed = [&] {
+    const size_t last = grid.shown.empty() ? 0 : grid.shown.back();
+    const bool can_be_cut = !grid.shown.empty() && table.columns[last].cut;
+    return grid.width() -
+           (can_be_cut ? grid.widths[last] - std::min(grid.widths[last], kLeastCutWidth) : 0);
+  };
+  for (size_t c = table.columns.size(); c-- > 0 && needed() > width;) {
+    if (!table.columns[c].spare) continue;
+    grid.left_out.insert(grid.left_out.begin(), table.columns[c].title);
+    std::erase(grid.shown, c);
+  }
+}
+
+Grid make_grid(const Table& table, size_t width) {
   Grid grid;
   for (size_t c = 0; c < table.columns.size(); ++c) {
     grid.shown.push_back(c);
@@ -102,15 +150,14 @@ Grid make_grid(const Table& table) {
     std::vector<Text> cells;
     for (size_t c = 0; c < row.cells.size(); ++c) {
       cells.push_back(line_text(row.cells[c].line));
-      grid.widths[c] = std::max(grid.widths[c], std::min(columns_of(cells[c]), kWidestWords));
+      grid.widths[c] = std::max(grid.widths[c], table.columns[c].cut
+                                                    ? most_cells(cells[c])
+                                                    : std::min(columns_of(cells[c]), kWidestWords));
     }
     grid.cells.push_back(std::move(cells));
   }
-  for (size_t c = table.columns.size(); c-- > 0 && grid.width() > kWidth;) {
-    if (!table.columns[c].spare) continue;
-    grid.left_out.insert(grid.left_out.begin(), table.columns[c].title);
-    std::erase(grid.shown, c);
-  }
+  leave_out_columns(table, grid, width);
+  cut_last_column(table, grid, width);
   return grid;
 }
 
@@ -138,8 +185,27 @@ std::string head_line(const Table& table, Grid& grid) {
   return untitled ? text : text + grid_line(table, grid, cells);
 }
 
-std::string table_text(const Table& table) {
-  Grid grid = make_grid(table);
+/// As lines of at most `width` columns: the first one indented by `first`, the others by `rest`.
+std::string wrapped(const Text& text, size_t first, size_t rest, size_t width = kTextWidth) {
+  std::string out, line(first, ' ');
+  bool is_begun = false;
+  for (size_t at = 0; at < text.str().size();) {
+    const size_t end = std::min(text.str().find(' ', at), text.str().size());
+    const std::string word = text.str().substr(at, end - at);
+    if (is_begun && columns_of(own(line)) + 1 + columns_of(own(word)) > width) {
+      out += no_command(line) + "\n";
+      line.assign(rest, ' ');
+      is_begun = false;
+    }
+    line += (is_begun ? " " : "") + word;
+    is_begun = true;
+    at = end + 1;
+  }
+  return out + no_command(line) + "\n";
+}
+
+std::string table_text(const Table& table, size_t width = kTextWidth) {
+  Grid grid = make_grid(table, width);
   if (grid.rows.empty()) return {};
   std::string text = head_line(table, grid);
   for (size_t r = 0; r < grid.rows.size(); ++r) {
@@ -156,28 +222,9 @@ std::string table_text(const Table& table) {
     Text names;
     for (const std::string& title : grid.left_out)
       names += (names.empty() ? Text() : Text(", ")) + own(title);
-    text += ended_line("  (no room for: " + names + "; other formats have them)");
+    text += wrapped("(no room for: " + names + "; other formats have them)", 2, 3, width);
   }
   return text;
-}
-
-/// As lines of at most kWidth columns: the first one indented by `first`, the others by `rest`.
-std::string wrapped(const Text& text, size_t first, size_t rest) {
-  std::string out, line(first, ' ');
-  bool is_begun = false;
-  for (size_t at = 0; at < text.str().size();) {
-    const size_t end = std::min(text.str().find(' ', at), text.str().size());
-    const std::string word = text.str().substr(at, end - at);
-    if (is_begun && columns_of(own(line)) + 1 + columns_of(own(word)) > kWidth) {
-      out += no_command(line) + "\n";
-      line.assign(rest, ' ');
-      is_begun = false;
-    }
-    line += (is_begun ? " " : "") + word;
-    is_begun = true;
-    at = end + 1;
-  }
-  return out + no_command(line) + "\n";
 }
 
 std::string facts_text(const Facts& facts, const Text& indent) {
@@ -260,11 +307,12 @@ std::string parts_text(const Parts& parts) {
 }
 
 struct BlockText {
+  size_t width;
   std::string operator()(const Paragraph& p) const {
     return p.aside ? std::string() : ended_line("  " + line_text(p.line));
   }
   std::string operator()(const Facts& facts) const { return facts_text(facts, "  "); }
-  std::string operator()(const Table& table) const { return table_text(table); }
+  std::string operator()(const Table& table) const { return table_text(table, width); }
   std::string operator()(const Side& side) const { return side.run == 0 ? "  A\n" : "  B\n"; }
   std::string operator()(const Parts& parts) const { return parts_text(parts); }
   std::string operator()(const Shares& shares) const { return shares_text(shares); }
@@ -273,20 +321,23 @@ struct BlockText {
   std::string operator()(const PlotControls&) const { return {}; }
 };
 
-std::string section_text(const Section& section) {
+std::string section_text(const Section& section, size_t width) {
   std::string text;
   for (const Block& block : section.blocks) {
     if (block.is_detail) continue;
-    const std::string of_block = std::visit(BlockText{}, block.body);
+    const std::string of_block = std::visit(BlockText{width}, block.body);
     if (!text.empty() && !of_block.empty()) text += "\n";
     text += of_block;
   }
-  return text.empty() ? text : "\n" + ended_line(own(section.title)) + text;
+  return text.empty() || section.title.empty() ? text : ended_line(own(section.title)) + text;
 }
 
 std::string verdict_text(const TopVerdict& verdict, const std::string& title) {
-  std::string text = ended_line(verdict.word.empty() ? Text::escaped(title, kPageTextBytes)
-                                                     : own(upper_case(verdict.word)));
+  std::string text;
+  if (!verdict.word.empty())
+    text = ended_line(own(upper_case(verdict.word)));
+  else if (!title.empty())
+    text = ended_line(Text::escaped(title, kPageTextBytes));
   if (!verdict.sentence.empty()) text += ended_line("  " + own(verdict.sentence));
   for (const std::string& reason : verdict.reasons)
     text += ended_line("  " + Text::escaped(reason, 1000));
@@ -324,27 +375,29 @@ std::string headlines_text(const std::vector<Headline>& headlines) {
     if (two) row.cells.emplace_back(h.change);
     table.rows.push_back(std::move(row));
   }
-  return "\n" + table_text(table);
+  return table_text(table);
 }
 
 }  // namespace
 
-std::string document_text(const document::Document& document) {
-  std::string verdict = verdict_text(document.verdict, document.title);
-  std::string causes = causes_text(document.causes);
-  const std::string between = causes.empty() ? "" : "\n";
-  std::string text = document.causes_lead ? causes + between + verdict : verdict + between + causes;
-  for (const Facts& run : document.runs) text += "\n" + facts_text(run, {});
-  text += headlines_text(document.headlines);
-  for (const Section& section : document.sections) text += section_text(section);
+std::string document_text(const document::Document& document, size_t width) {
+  std::string text;
+  const auto add = [&](const std::string& piece) {
+    if (!text.empty() && !piece.empty()) text += "\n";
+    text += piece;
+  };
+  if (document.causes_lead) add(causes_text(document.causes));
+  add(verdict_text(document.verdict, document.title));
+  if (!document.causes_lead) add(causes_text(document.causes));
+  for (const Facts& run : document.runs) add(facts_text(run, {}));
+  add(headlines_text(document.headlines));
+  for (const Section& section : document.sections) add(section_text(section, width));
   return text;
 }
 
 std::string text_report(const ReportPage& page) { return document_text(sections::report(page)); }
 
-std::string findings_text(const RunPage& run) {
-  return causes_text(sections::findings(run).causes);
-}
+std::string findings_text(const RunPage& run) { return document_text(sections::findings(run)); }
 
 std::string judgement_text(const Judgement& judgement) {
   return document_text(sections::judgement(judgement));
@@ -360,5 +413,9 @@ std::string doctor_text(const DoctorReport& report) {
 std::string proof_text(const ProofReport& report) { return document_text(sections::proof(report)); }
 
 std::string aa_check_text(const AaCheck& check) { return document_text(sections::aa_check(check)); }
+
+std::string load_result_text(const LoadResult& load) {
+  return document_text(sections::load_result(load));
+}
 
 }  // namespace topspin

@@ -1,10 +1,13 @@
 // Reports for people at a terminal. Hostile text is sanitised. The room's door.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <string>
 
 #include "ci/judgement/aa_check.h"
 #include "ci/judgement/judgement.h"
+#include "core/run/load_result.h"
 #include "report/document/document.h"
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
@@ -12,8 +15,12 @@
 
 namespace topspin {
 
-/// Tables fit 100 columns: what they leave out for that is said under them.
-std::string document_text(const document::Document& document);
+/// Columns of a text, unless the terminal has another number of them.
+inline constexpr size_t kTextWidth = 100;
+inline constexpr size_t kAnyWidth = SIZE_MAX;
+
+/// Tables fit `width` columns. What they leave out for that is said under them.
+std::string document_text(const document::Document& document, size_t width = kTextWidth);
 
 /// A report (report/sections): the verdict in capitals, what was run, headline numbers, sections.
 /// REQUIRES: one run or two.
@@ -31,5 +38,8 @@ std::string proof_text(const ProofReport& report);
 
 /// `gate --aa`.
 std::string aa_check_text(const AaCheck& check);
+
+/// The result of `topspin load`.
+std::string load_result_text(const LoadResult& load);
 
 }  // namespace topspin

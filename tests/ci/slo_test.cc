@@ -154,6 +154,24 @@ TEST_F(SloTest, TheLoadIsJudgedByWholeAndByStage) {
   expect("max(active_flows) == clients", SloVerdict::kKept);
 }
 
+TEST_F(SloTest, TheKernelAndTheGeneratorAreJudgedForTheWholeLoad) {
+  EXPECT_THAT(judge("kernel_udp_no_ports == 0").explanation, HasSubstr("this load has no"));
+  load_->kernel.udp_rcvbuf_errors = 3;
+  load_->own.wall_ns = 2'000'000'000;
+  load_->own.cpu_ns = 500'000'000;
+  load_->own.host_steal_ns = 7'000'000;
+  load_->own.rss_bytes = 100 << 20;
+  load_->own.receive_drops = 2;
+  EXPECT_EQ(judge("kernel_udp_rcvbuf_errors == 0").value, 3);
+  EXPECT_EQ(judge("own_cpu_ns < 1s").value, 500'000'000);
+  EXPECT_EQ(judge("own_shared_sockets == 0").value, 0);
+  expect("own_cpu < 0.5 * own_wall", SloVerdict::kKept);
+  expect("own_cpu < 0.2 * own_wall", SloVerdict::kBroken);
+  expect("own_host_steal < 10ms", SloVerdict::kKept);
+  expect("own_rss < 64MiB", SloVerdict::kBroken);
+  expect("own_receive_drops <= 0.01 * sent", SloVerdict::kKept);
+}
+
 TEST_F(SloTest, StatusesAreJudgedByClassAndErrorsByStage) {
   EXPECT_THAT(judge("http_errors == 0").explanation, HasSubstr("this load has no"));
   load_->http = HttpAccounts{{{200, 90}, {301, 4}, {404, 3}, {503, 2}, {700, 1}}, 0, 0, {}};
@@ -260,6 +278,10 @@ TEST(SloParser, SaysWhatIsWrong) {
       {"packets < cpu_ns", "is not a time"},
       {"packets < 2ms * clients", "is not a time"},
       {"http_5xx == 0 during hold", "counted for the whole load"},
+      {"own_cpu < 1s during hold", "counted for the whole load"},
+      {"own_cpu < 5", "own_cpu is a time"},
+      {"own_cpus > 1s", "own_cpus is not a time"},
+      {"kernel_udp_no_prots == 0", "did you mean kernel_udp_no_ports?"},
       {"lost < 2 * refused during hold", "counted for the whole load"},
       {"p99(reply_latency) < 5MB", "is not in bytes"},
       {"fds < 5ms", "is not a time"},

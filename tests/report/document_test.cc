@@ -161,6 +161,65 @@ TEST(Document, OfADoctorSaysWhatMendsWhatAndHandsNothingOn) {
   EXPECT_THAT(text, Not(HasSubstr("\n::error")));
 }
 
+LoadResult http_load() {
+  LoadResult load;
+  load.workload = WorkloadKind::kHttp;
+  load.target = "127.0.0.1:80 (::error::x \x1b[31m)";
+  load.clients_max = 20;
+  load.clients_joined = 20;
+  load.own.wall_ns = 2'000'000'000;
+  load.own.cpu_ns = 500'000'000;
+  load.tcp.emplace();
+  load.tcp->connected = 20;
+  load.http.emplace();
+  load.http->statuses = {{200, 900}, {500, 60}};
+  load.kernel.tcp_listen_overflows = 3;
+  for (const char* name : {"ramp_up", "hold"}) {
+    LoadPart& stage = load.stages.emplace_back();
+    stage.name = name;
+    stage.accounts.scheduled = 500;
+    stage.accounts.sent = 490;
+    stage.accounts.never_scheduled = 10;
+    stage.accounts.replied = 480;
+    stage.accounts.lost = 10;
+    stage.accounts.http_errors = 30;
+    stage.latency_intended.record_n(2'000'000, 490);
+    stage.latency_actual.record_n(1'500'000, 490);
+    stage.own_lateness.record_n(100'000, 490);
+    load.total.merge(stage);
+  }
+  return load;
+}
+
+TEST(Document, OfALoadHasItsAccountsLatenciesAndStages) {
+  LoadResult load = http_load();
+  const std::string text = load_result_text(load);
+  EXPECT_THAT(text, StartsWith("VALID\n  The generator was not the bottleneck.\n\nworkload"));
+  EXPECT_THAT(text, ContainsRegex("\nworkload +http to 127.0.0.1:80 "));
+  EXPECT_THAT(text, ContainsRegex("\n  scheduled +1,000 = sent 980 [+] send errors 0 [+] never "
+                                  "scheduled 20 [(]blocked 0[)]\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  sent +980 = replied 960 [+] late replies 0 [+] lost 20\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  blocked +the sent messages waited 392ms in all"));
+  EXPECT_THAT(text, ContainsRegex("\n  http +200: 900, 500: 60; bodies 0 B\n"));
+  EXPECT_THAT(text, ContainsRegex("\n +60 of 960 answers were errors [(]6.25%[)]\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  host +listen overflows 3\n"));
+  EXPECT_THAT(text, ContainsRegex("\n  generator +CPU 25.0% of a core"));
+  EXPECT_THAT(text, ContainsRegex("\n  From the intended moment +980 +2.00ms +2.00ms"));
+  EXPECT_THAT(text, ContainsRegex("\nStages\n  Stage .*\n  ramp_up .*\n  hold .*\n  all "));
+  EXPECT_LE(widest_row(text), 100u) << text;
+  EXPECT_THAT(text, Not(HasSubstr("\x1b")));
+  const std::string markdown = load_result_markdown(load, kStepSummaryBytes);
+  EXPECT_THAT(markdown, StartsWith("## ✅ Valid\n"));
+  EXPECT_THAT(markdown, HasSubstr("### Messages\n"));
+  EXPECT_THAT(markdown, HasSubstr("| hold |"));
+  load.invalid_reasons = {"nothing was due"};
+  EXPECT_THAT(load_result_text(load),
+              StartsWith("INVALID\n  These numbers do not describe the server.\n"
+                         "  nothing was due\n"));
+  load.expects_replies = false;
+  EXPECT_THAT(load_result_text(load), ContainsRegex("\n  sent +490 packets/s\n"));
+}
+
 TEST(Document, OfAnAaCheckHasItsAlarmsAndWhatEachMetricDetects) {
   AaCheck check;
   EXPECT_EQ(aa_check_text(check), "A/A: not done\n");

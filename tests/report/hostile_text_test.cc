@@ -121,7 +121,8 @@ class HostileText : public testing::Test {
 TEST_F(HostileText, NoReportHandsItOn) {
   EXPECT_EQ(harmless({"list"}), 0);
   EXPECT_EQ(harmless({"list", "--format", "json"}), 0);
-  for (const char* format : {"text", "json"})
+  EXPECT_EQ(harmless({"list", "--format", "markdown"}), 0);
+  for (const char* format : {"text", "markdown", "json"})
     harmless({"load", "show", "last", "--format", format});
   for (const char* format : {"text", "json", "html", "markdown"}) {
     EXPECT_EQ(harmless({"report", "last", "--format", format}), 0);

@@ -15,6 +15,8 @@
 #include "ci/run_selection.h"
 #include "core/base/clock.h"
 #include "report/json/reports.h"
+#include "report/markdown/markdown_report.h"
+#include "report/text/text_report.h"
 
 namespace topspin {
 namespace {
@@ -76,7 +78,7 @@ RunListRow read_row(RunStore& store, StoredRun run) {
   return row;
 }
 
-/// Cells of a line: $COLUMNS, else the terminal's; 0 where neither says it, as in a pipe.
+/// Columns of a line: $COLUMNS, else the terminal's; kAnyWidth where neither says it, as in a pipe.
 size_t line_width() {
   constexpr long kLeast = 40;
   if (const char* columns = std::getenv("COLUMNS")) {
@@ -84,7 +86,7 @@ size_t line_width() {
     if (width > 0) return static_cast<size_t>(std::clamp(width, kLeast, 10'000L));
   }
   winsize size{};
-  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 0;
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kAnyWidth;
   return static_cast<size_t>(std::max(kLeast, long{size.ws_col}));
 }
 
@@ -92,6 +94,13 @@ std::string list_json(const std::vector<RunListRow>& rows) {
   std::vector<ListedRun> listed;
   for (const RunListRow& row : rows) listed.push_back({row.measured.run, row.standing});
   return run_list_json(listed);
+}
+
+std::string rendered(const ListOptions& o, const std::vector<RunListRow>& rows) {
+  if (o.format == "json") return list_json(rows);
+  if (o.format == "markdown") return document_markdown(run_list_document(rows, true), SIZE_MAX);
+  const size_t width = o.wide ? kAnyWidth : line_width();
+  return document_text(run_list_document(rows, width == kAnyWidth), width);
 }
 
 int list(const ListOptions& o) {
@@ -105,10 +114,12 @@ int list(const ListOptions& o) {
   if (!chosen.ok()) return fail(chosen.error());
   std::vector<RunListRow> rows;
   for (const StoredRun& run : *chosen) rows.push_back(read_row(**store, run));
-  const bool json = o.format == "json";
-  fmt::print("{}", json ? list_json(rows) : run_list(rows, o.wide ? 0 : line_width()));
-  if (!json && rows.empty() && all > 0)
-    say(fmt::format("none of the {} runs in {} is so", all, database_path(o.db)));
+  fmt::print("{}", rendered(o, rows));
+  if (o.format != "json" && rows.empty()) {
+    const std::string file = database_path(o.db);
+    say(all == 0 ? fmt::format("{} holds no run yet", file)
+                 : fmt::format("none of the {} runs in {} matches", all, file));
+  }
   for (const Error& error : damaged) say(error.message);
   return damaged.empty() ? 0 : exit_code(ErrorCode::kInput);
 }
@@ -126,22 +137,22 @@ void add_list_command(CLI::App& root, Action& action) {
   runs.list("--label", o->labels, "KEY=VALUE", "Only runs with this label; may be repeated");
   runs.option("--plan", o->plan, "NAME", "Only runs of the plan with this name");
   runs.option("--since", o->since, "DURATION", "Only runs that started within this time: 2h, 7d");
-  runs.option("-n,--newest", o->newest, "N", "Only the newest N of them")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000}));
+  runs.number("-n,--newest", o->newest, "N", 1, 1'000'000, "Only the newest N of them");
   add_database_option(*command, o->db);
   const OptionGroup display(*command, kDisplayGroup);
-  display.choice("--format", o->format, "FORMAT", {"text", "json"}, "text (default) or json");
+  display.choice("--format", o->format, "FORMAT", {"text", "markdown", "json"},
+                 "text (default), markdown or json");
   display.flag("--wide", o->wide,
-               "Cut no line, and show whole ids (default where output is no terminal)");
+               "Cut no line, and show whole ids (default if the output is no terminal)");
   command->footer(
       "Examples:\n"
       "  topspin list -n 20\n"
       "  topspin list --branch main --status complete --since 7d\n"
       "  topspin list --label side=b --format json\n"
       "\n"
-      "STATE: ok (may be judged), not judged (its numbers can be read, but the host was busy or a "
-      "number is doubtful), unusable (too much was lost), or why the run is not complete. P99: of "
-      "reply latency. FAILED: the share of requests that were not answered as asked.\n"
+      "State: ok (may be judged), not judged (its numbers can be read, but the host was busy or a "
+      "number is doubtful), unusable (too much was lost), or why the run is not complete. p99: of "
+      "reply latency. Failed: the share of requests that were not answered as asked.\n"
       "\n"
       "Every command takes a RUN as #12 or 12, as last or last~1, as the start of its id, as a "
       "commit, a branch, or a label KEY=VALUE.");

@@ -7,14 +7,9 @@
 
 #include "core/base/text.h"
 #include "core/run/source_text.h"
-#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {
-
-constexpr size_t kWidthWithCommit = 110;  // narrower lists leave the commit out
-
-std::string or_dash(std::string text) { return text.empty() ? "-" : text; }
 
 /// "2026-11-28 22:10"
 std::string started(int64_t wall_ns) {
@@ -24,18 +19,8 @@ std::string started(int64_t wall_ns) {
   return utc.substr(0, 16);
 }
 
-std::string reply_p99(const RunTotals& totals) {
-  const auto p99 = totals.flows.reply_latency.summary().p99;
-  return p99 ? format_duration(*p99) : "-";
-}
-
-std::string failed(const RunTotals& totals) {
-  const auto share = failed_share(totals);
-  return share ? fmt::format("{:.1f}%", 100 * *share) : "-";
-}
-
-/// Labels first: they tell runs of one command apart.
-std::string description(const StoredRun& run) {
+/// Labels first: they tell runs of one command apart. Not shortened here.
+document::Span description(const StoredRun& run) {
   std::string text;
   for (const auto& [key, value] : run.info.labels)
     text += fmt::format("{}{}={}", text.empty() ? "" : " ", key, value);
@@ -43,20 +28,31 @@ std::string description(const StoredRun& run) {
                                ? run.info.settings.subject
                                : fmt::format("{}", fmt::join(run.info.command, " "));
   if (!what.empty()) text += (text.empty() ? "" : " ") + what;
-  return sanitize_for_terminal(text);
+  return document::words(text, text.size());
 }
 
-/// At most `width` cells of `line`, which is fit for a terminal; a cut is shown by "...".
-std::string cut(std::string line, size_t width) {
-  constexpr std::string_view kMore = "...";
-  if (width == 0 || static_cast<size_t>(text_width(line)) <= width) return line;
-  while (!line.empty() && static_cast<size_t>(text_width(line)) + kMore.size() > width) {
-    do line.pop_back();
-    while (!line.empty() && (static_cast<unsigned char>(line.back()) & 0xC0) == 0x80);
-    // The first byte of a character whose others are gone.
-    if (!line.empty() && static_cast<unsigned char>(line.back()) >= 0xC0) line.pop_back();
-  }
-  return line + std::string(kMore);
+/// The columns that not every list has.
+struct ListColumns {
+  bool ids = false;
+  bool commits = false;
+};
+
+document::Row list_row(const RunListRow& row, ListColumns with) {
+  const StoredRun& run = row.measured.run;
+  const RunTotals& totals = row.measured.totals;
+  const std::string commit = short_commit(run.info.source);
+  const auto failed = failed_share(totals);
+  std::vector<document::Cell> cells{document::words(fmt::format("#{}", run.number))};
+  if (with.ids) cells.emplace_back(document::words(run.info.id));
+  cells.emplace_back(document::words(started(run.info.started_wall_ns)));
+  cells.emplace_back(document::duration(run.end.duration_ns));
+  cells.emplace_back(document::words(run_state(row)));
+  cells.emplace_back(document::duration(totals.flows.reply_latency.summary().p99));
+  cells.emplace_back(failed ? document::share(*failed) : document::absent());
+  if (with.commits)
+    cells.emplace_back(commit.empty() ? document::absent() : document::words(commit));
+  cells.emplace_back(description(run));
+  return {std::move(cells)};
 }
 
 }  // namespace
@@ -67,30 +63,24 @@ std::string_view run_state(const RunListRow& row) {
   return row.standing.may_be_judged ? "ok" : "not judged";
 }
 
-std::string run_list(const std::vector<RunListRow>& rows, size_t width) {
-  const bool whole = width == 0;
-  const bool with_commit = whole || width >= kWidthWithCommit;
-  const auto line = [&](std::string_view number, std::string_view id, std::string_view start,
-                        std::string_view lasted, std::string_view state, std::string_view p99,
-                        std::string_view lost, std::string_view commit, std::string_view what) {
-    std::string text = fmt::format("{:>5} ", number);
-    if (whole) text += fmt::format("{:<36} ", id);
-    text += fmt::format("{:<16} {:>7} {:<11} {:>7} {:>6} ", start, lasted, state, p99, lost);
-    if (with_commit) text += fmt::format("{:<21} ", commit);
-    text += what;
-    while (text.ends_with(' ')) text.pop_back();
-    return cut(std::move(text), width) + "\n";
-  };
-  std::string out = line("RUN", "ID", "STARTED (UTC)", "LASTED", "STATE", "P99", "FAILED", "COMMIT",
-                         "LABELS, COMMAND");
-  for (const RunListRow& row : rows) {
-    const StoredRun& run = row.measured.run;
-    out += line(fmt::format("#{}", run.number), sanitize_for_terminal(run.info.id),
-                started(run.info.started_wall_ns), format_duration(run.end.duration_ns),
-                run_state(row), reply_p99(row.measured.totals), failed(row.measured.totals),
-                or_dash(sanitize_for_terminal(short_commit(run.info.source))), description(run));
-  }
-  return out;
+document::Document run_list_document(const std::vector<RunListRow>& rows, bool with_ids) {
+  const ListColumns with{with_ids, std::any_of(rows.begin(), rows.end(), [](const RunListRow& row) {
+                           return !row.measured.run.info.source.commit.empty();
+                         })};
+  document::Table table;
+  table.columns = {{"Run"}};
+  if (with.ids) table.columns.push_back({"Id", false});
+  table.columns.insert(table.columns.end(), {{"Started (UTC)", false, true},
+                                             {"Lasted", true, true},
+                                             {"State", false},
+                                             {"p99", true, true},
+                                             {"Failed", true, true}});
+  if (with.commits) table.columns.push_back({"Commit", false, true});
+  table.columns.push_back({"Labels, command", false, false, true});
+  for (const RunListRow& row : rows) table.rows.push_back(list_row(row, with));
+  document::Document document;
+  document.sections.push_back({"runs", "", {std::move(table)}});
+  return document;
 }
 
 }  // namespace topspin

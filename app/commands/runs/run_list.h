@@ -1,13 +1,12 @@
-// The list of runs for people at a terminal: a row a run, as wide as it may be. Pure; hostile text
-// is sanitised.
+// The list of runs, as a document with one row per run. Pure.
 #pragma once
 
-#include <cstddef>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "ci/metrics/measured_run.h"
 #include "ci/metrics/standing.h"
+#include "report/document/document.h"
 
 namespace topspin {
 
@@ -20,8 +19,7 @@ struct RunListRow {
 /// is not complete, its status.
 std::string_view run_state(const RunListRow& row);
 
-/// Oldest first. `width`: cells of a line, the last column is cut to fit; 0: nothing is cut, and
-/// the whole ids are shown.
-std::string run_list(const std::vector<RunListRow>& rows, size_t width);
+/// In the order of `rows`. `with_ids`: the whole ids have a column.
+document::Document run_list_document(const std::vector<RunListRow>& rows, bool with_ids);
 
 }  // namespace topspin

@@ -1,9 +1,13 @@
-// What a load asked for and what became of it, stage by stage.
+// What a load asked for and what became of it: in the report of a run, and as the result of
+// `topspin load`.
 #include <algorithm>
+#include <cmath>
 
 #include "core/run/load_result.h"
+#include "report/model/load_waits.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
+#include "report/sections/sections.h"
 
 namespace topspin::sections {
 
@@ -16,11 +20,11 @@ Line clients(const std::optional<uint32_t>& from, const std::optional<uint32_t>&
   return *from == *to ? say("{}", count(*to)) : say("{} to {}", count(*from), count(*to));
 }
 
-Row load_row(const std::string& name, const LoadPart& part, bool is_http) {
+Row load_row(const std::string& name, Line clients, const LoadPart& part, bool is_http) {
   const LoadAccounts& a = part.accounts;
   const HistogramSummary latency = part.latency_intended.summary();
-  Row row{{words(name, 80), clients(part.clients_from, part.clients_to), count(a.scheduled),
-           count(a.sent), count(a.replied)}};
+  Row row{
+      {words(name, 80), std::move(clients), count(a.scheduled), count(a.sent), count(a.replied)}};
   if (is_http) row.cells.push_back(count(a.http_errors));
   for (Cell cell : {Cell(count(a.late_replies)), Cell(count(a.lost)), Cell(count(a.sent_late)),
                     Cell(count(a.never_scheduled)), Cell(duration(latency.p50)),
@@ -29,22 +33,30 @@ Row load_row(const std::string& name, const LoadPart& part, bool is_http) {
   return row;
 }
 
-Table parts_table(const LoadResult& load) {
+Table parts_table(const LoadResult& load, const char* title) {
   const bool is_http = load.http.has_value();
-  Table table{"What became of it"};
+  Table table{title};
   table.columns = is_http
                       ? columns({"Stage", "-Clients", "Due", "Sent", "Replied", "HTTP errors",
                                  "Late", "Lost", "-Sent late", "-Not sent", "p50", "p99", "Max"})
                       : columns({"Stage", "-Clients", "Due", "Sent", "Replied", "Late", "Lost",
                                  "-Sent late", "-Not sent", "p50", "p99", "Max"});
-  for (size_t i = 0; i < std::min(load.stages.size(), kPageStages); ++i)
-    table.rows.push_back(load_row(load.stages[i].name, load.stages[i], is_http));
-  table.rows.push_back(load_row("all", load.total, is_http));
+  for (size_t i = 0; i < std::min(load.stages.size(), kPageStages); ++i) {
+    const LoadPart& part = load.stages[i];
+    if (part.accounts.scheduled == 0) continue;
+    table.rows.push_back(
+        load_row(part.name, clients(part.clients_from, part.clients_to), part, is_http));
+  }
+  table.rows.push_back(load_row("all", {absent()}, load.total, is_http));
   return table;
 }
 
+Line what_was_loaded(const LoadResult& load) {
+  return say("{} to {}", workload_name(load.workload), words(load.target, 120));
+}
+
 Blocks load_blocks(const LoadResult& load) {
-  Line verdict = say("{} to {}, {}", workload_name(load.workload), words(load.target, 120),
+  Line verdict = say("{}, {}", what_was_loaded(load),
                      load.valid() ? words("valid") : toned(Tone::kBad, words("invalid")));
   for (const std::string& reason : load.invalid_reasons)
     append(verdict, say("; {}", words(reason)));
@@ -64,7 +76,7 @@ Blocks load_blocks(const LoadResult& load) {
             count(t.refused), count(t.reset_before_bytes + t.reset_after_bytes), count(t.truncated),
             count(t.timeouts), count(t.failed))});
   }
-  blocks.emplace_back(parts_table(load));
+  blocks.emplace_back(parts_table(load, "What became of it"));
   return blocks;
 }
 
@@ -78,7 +90,130 @@ Table stages_table(const std::vector<RunStage>& stages) {
   return table;
 }
 
+TopVerdict result_verdict(const LoadResult& load) {
+  if (load.valid()) return {Tone::kGood, "Valid", "The generator was not the bottleneck."};
+  return {Tone::kBad, "Invalid", "These numbers do not describe the server.", load.invalid_reasons};
+}
+
+Facts result_facts(const LoadResult& load) {
+  Facts facts;
+  facts.list.emplace_back("workload", what_was_loaded(load));
+  facts.list.emplace_back(
+      "time", say("{} from {}{}", duration(load.own.wall_ns), time_of_day(load.started_wall_ns),
+                  load.stopped_early ? ", stopped early" : ""));
+  facts.list.emplace_back("clients", say("{} at most at once, {} in all{}", count(load.clients_max),
+                                         count(load.clients_joined),
+                                         load.own.shared_sockets ? ", on shared sockets" : ""));
+  return facts;
+}
+
+void add_accounts(const LoadResult& load, Facts& facts) {
+  const LoadAccounts& a = load.total.accounts;
+  facts.list.emplace_back(
+      "scheduled",
+      say("{} = sent {} + send errors {} + never scheduled {} (blocked {})", count(a.scheduled),
+          count(a.sent), count(a.send_errors), count(a.never_scheduled), count(a.blocked)));
+  if (!load.expects_replies) {
+    const double seconds = static_cast<double>(std::max<int64_t>(1, load.own.wall_ns)) / 1e9;
+    facts.list.emplace_back(
+        "sent", say("{} packets/s{}", count(std::round(static_cast<double>(a.sent) / seconds)),
+                    load.gso ? ", segmented by the kernel (GSO)" : ""));
+    return;
+  }
+  facts.list.emplace_back("sent", say("{} = replied {} + late replies {} + lost {}", count(a.sent),
+                                      count(a.replied), count(a.late_replies), count(a.lost)));
+  facts.list.emplace_back(
+      "also", say("sent late {}, duplicates {}, unexpected {}, dead clients {}", count(a.sent_late),
+                  count(a.duplicates), count(a.unexpected), count(a.dead_clients)));
+  if (const uint64_t waited = blocked_ns(load.total); waited > 0)
+    facts.list.emplace_back(
+        "blocked", say("the sent messages waited {} in all for an earlier message of their own "
+                       "client",
+                       duration(waited)));
+}
+
+void add_answers(const LoadResult& load, Facts& facts) {
+  const LoadAccounts& a = load.total.accounts;
+  if (load.tcp) {
+    const TcpAccounts& t = *load.tcp;
+    facts.list.emplace_back(
+        "tcp",
+        say("connected {}, refused {}, SYN retries {}, timeouts {}, failed {},", count(t.connected),
+            count(t.refused), count(t.syn_retries), count(t.timeouts), count(t.failed)));
+    facts.list.emplace_back(
+        "", say("reset before bytes {}, reset after {}, truncated {}", count(t.reset_before_bytes),
+                count(t.reset_after_bytes), count(t.truncated)));
+  }
+  if (!load.http) return;
+  facts.list.emplace_back("http", say("{}; bodies {}", words(http_statuses_text(*load.http)),
+                                      bytes(load.http->body_bytes)));
+  if (load.http->malformed > 0)
+    facts.list.emplace_back("", say("{}", words(http_malformed_text(*load.http))));
+  const uint64_t answers = a.replied + a.late_replies;
+  if (const uint64_t errors = load.http->errors(); errors > 0)
+    facts.list.emplace_back("",
+                            say("{} of {} answers were errors ({})", count(errors), count(answers),
+                                share(static_cast<double>(errors) / static_cast<double>(answers))));
+}
+
+/// What the kernels on the way say of it; counters of this host that stayed at 0 say nothing.
+void add_kernel(const LoadResult& load, Facts& facts) {
+  for (const auto& [name, errors] : load.errors)
+    facts.list.emplace_back("send error", say("{} {}", words(name), count(errors)));
+  if (load.port_unreachable > 0)
+    facts.list.emplace_back("port unreachable",
+                            say("{}: nobody listens there", count(load.port_unreachable)));
+  std::vector<Line> host;
+  const auto add = [&](const char* name, const std::optional<uint64_t>& value) {
+    if (value && *value > 0) host.push_back(say("{} {}", name, count(*value)));
+  };
+  add("UDP receive buffer errors", load.kernel.udp_rcvbuf_errors);
+  add("UDP no port", load.kernel.udp_no_ports);
+  if (load.tcp) add("passive opens", load.kernel.tcp_passive_opens);
+  add("listen overflows", load.kernel.tcp_listen_overflows);
+  if (!host.empty()) facts.list.emplace_back("host", listed(host));
+}
+
+Facts accounts(const LoadResult& load) {
+  Facts facts;
+  add_accounts(load, facts);
+  add_answers(load, facts);
+  add_kernel(load, facts);
+  const double wall_ns = static_cast<double>(std::max<int64_t>(1, load.own.wall_ns));
+  facts.list.emplace_back("generator", say("CPU {} of a core, memory {}",
+                                           share(static_cast<double>(load.own.cpu_ns) / wall_ns),
+                                           bytes(load.own.rss_bytes)));
+  return facts;
+}
+
+Table result_latencies(const LoadResult& load) {
+  Table table{"", latency_columns()};
+  const auto add = [&](const char* name, const Histogram& histogram) {
+    if (!histogram.empty()) table.rows.push_back(latency_row(say("{}", name), histogram.summary()));
+  };
+  if (load.expects_replies) {
+    add("From the intended moment", load.total.latency_intended);
+    add("From the actual sending", load.total.latency_actual);
+  }
+  if (load.tcp) add("Connect", load.connect_latency);
+  add("Lateness of the generator", load.total.own_lateness);
+  return table;
+}
+
 }  // namespace
+
+Document load_result(const LoadResult& load) {
+  Document document;
+  document.title = "Load";
+  document.verdict = result_verdict(load);
+  document.runs.push_back(result_facts(load));
+  document.sections.push_back({"accounts", "Messages", {accounts(load)}});
+  if (Table latencies = result_latencies(load); !latencies.rows.empty())
+    document.sections.push_back({"latencies", "Latency", {std::move(latencies)}});
+  if (load.stages.size() > 1)
+    document.sections.push_back({"stages", "Stages", {parts_table(load, "")}});
+  return document;
+}
 
 Blocks load(const ReportPage& page) {
   return blocks_of_runs(page, [&](size_t r) {

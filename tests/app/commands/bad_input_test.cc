@@ -104,6 +104,10 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   expect_refusal(topspin({"load", "htp"}), 2, "did you mean http?");
   expect_refusal(topspin({"load", "http", "--targt", "x"}), 2, "did you mean --target?");
   expect_refusal(topspin({"load"}), 2, "load needs one of udp-pingpong, ");
+  expect_refusal(topspin({"load", "grpc"}), 2,
+                 "load needs one of udp-pingpong, udp-flood, tcp-connect, http, accept-queue, "
+                 "show; there is no load \"grpc\"; see topspin help load");
+  expect_refusal(topspin({"load", "-q", "htp"}), 2, "there is no load \"htp\"; did you mean http?");
   expect_refusal(topspin({"gate", "-c", "5"}), 2, "record, live and read stop after");
   expect_refusal(topspin({"read", "a.pcap", "-w", "b.pcap"}), 2, "tcpdump -r FILE -w FILE");
   expect_refusal(topspin({"record", "--probe", "schedulr=proc"}), 2, "did you mean scheduler?");
@@ -112,6 +116,27 @@ TEST(BadInput, AMisspeltWordIsNamedWithWhatItWasMeantToBe) {
   // What is near nothing is only named.
   expect_refusal(topspin({"record", "--bogus"}), 2, "no option --bogus; see topspin help record");
   expect_refusal(topspin({"list", "foo"}), 2, "list does not take the word \"foo\"");
+}
+
+TEST(BadInput, AValueThatIsMissingOrNoNumberIsNamedWithWhatIsWanted) {
+  expect_refusal(topspin({"record", "-c"}), 2, "--count needs a value: --count COUNT;");
+  expect_refusal(topspin({"export", "--format"}), 2, "--format needs a value: --format FORMAT;");
+  expect_refusal(topspin({"record", "--pid", "abc"}), 2,
+                 "--pid: abc is not a whole number from 1 to 4194304;");
+  expect_refusal(topspin({"record", "-c", "0"}), 2, "--count: 0 is not a whole number of at least");
+  expect_refusal(topspin({"gate", "--aa", "x"}), 2, "--aa: x is not a number");
+}
+
+TEST(BadInput, OptionsOfALoadMayStandBeforeIt) {
+  // The one that is wrong is named, so those before the workload were read.
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"load", "-q", "http"},
+                                                {"load", "--format", "json", "http"},
+                                                {"load", "--format=json", "-q", "http"}}) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), {"--target", "127.0.0.1:9", "--hold", "0"});
+    expect_refusal(topspin(all), 2, "--hold \"0\" is not a duration above zero");
+  }
+  EXPECT_EQ(topspin({"load", "-h", "http"}).out, topspin({"load", "http", "--help"}).out);
 }
 
 TEST(BadInput, ACommandWithoutItsHyphensIsNamed) {

@@ -12,6 +12,7 @@
 namespace topspin::test {
 namespace {
 
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -86,9 +87,12 @@ TEST(Help, GroupsOptionsAndSaysWhatTheyTake) {
   for (const char* option : {"-i, --interface INTERFACE", "--period DURATION", "--pid PID",
                              "--label KEY=VALUE", "--db FILE", "-s, --snaplen BYTES"})
     EXPECT_THAT(help, HasSubstr(option));
+  const std::string load = help_of({"load", "http"});
+  EXPECT_THAT(load, ContainsRegex("\nSchedule:\n  --stages STAGES .*\nMessages:\n  --path PATH "));
+  EXPECT_THAT(load, HasSubstr("--connection keep-alive|close"));
   for (const auto& words : kCommands) {
     const std::string text = help_of(words);
-    for (const char* type : {" TEXT:", " UINT", " TEXT ...", "REQUIRED"})
+    for (const char* type : {" TEXT:", " UINT", " TEXT ...", " WORD ", "REQUIRED"})
       EXPECT_THAT(text, Not(HasSubstr(type)));
   }
 }
@@ -108,7 +112,7 @@ TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
     return run.err;
   };
   EXPECT_THAT(refusal({"list", "--format", "jsno"}),
-              HasSubstr("jsno is not one of text, json; did you mean json?"));
+              HasSubstr("jsno is not one of text, markdown, json; did you mean json?"));
   EXPECT_THAT(refusal({"report", "--format", "markdwon"}), HasSubstr("did you mean markdown?"));
   EXPECT_THAT(refusal({"export", "--format", "opnmetrics"}),
               HasSubstr("did you mean openmetrics?"));

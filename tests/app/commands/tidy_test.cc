@@ -21,6 +21,29 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Not;
 
+std::string repeated(const std::string& text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+/// In cells of a terminal: of what the tests write, 漢 alone takes two.
+size_t widest_line(const std::string& text) {
+  size_t widest = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    size_t cells = 0;
+    for (size_t at = 0; at < line.size(); ++at) {
+      if (line.compare(at, 3, "漢") == 0)
+        cells += 2;
+      else if ((static_cast<unsigned char>(line[at]) & 0xC0) != 0x80)
+        ++cells;
+    }
+    widest = std::max(widest, cells);
+  }
+  return widest;
+}
+
 class Tidy : public testing::Test {
  protected:
   /// Four runs: n=0 to n=3.
@@ -90,22 +113,36 @@ TEST_F(Tidy, ListFilters) {
   EXPECT_EQ(with_db({"list", "--since", "soon"}).exit_code, 2);
   const Outcome none = with_db({"list", "--label", "n=9"});
   EXPECT_EQ(none.exit_code, 0);
-  EXPECT_THAT(none.err, HasSubstr("none of the 4 runs"));
+  EXPECT_THAT(none.err, HasSubstr("none of the 4 runs in " + db() + " matches"));
 }
 
 TEST_F(Tidy, ListFitsTheTerminalAndIsWholeInAPipe) {
   ASSERT_EQ(with_db({"label", "1", "note=" + std::string(300, 'x')}).exit_code, 0);
+  ASSERT_EQ(with_db({"label", "3", "note=" + repeated("漢", 300)}).exit_code, 0);
   const Outcome piped = with_db({"list"});
   EXPECT_THAT(piped.out, HasSubstr(std::string(300, 'x')));
+  EXPECT_THAT(piped.out, HasSubstr(repeated("漢", 300)));
   setenv("COLUMNS", "80", 1);
   const Outcome narrow = with_db({"list"});
   const Outcome wide = with_db({"list", "--wide"});
+  setenv("COLUMNS", "40", 1);
+  const Outcome narrowest = with_db({"list"});
   unsetenv("COLUMNS");
   EXPECT_EQ(wide.out, piped.out);
-  EXPECT_THAT(narrow.out, HasSubstr("...\n"));
-  EXPECT_THAT(narrow.out, HasSubstr("   #2 1970-01-01 00:00 "));
-  std::istringstream lines(narrow.out);
-  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  EXPECT_THAT(narrow.out, HasSubstr("xx…\n"));
+  EXPECT_THAT(narrow.out, HasSubstr("漢…\n"));
+  EXPECT_THAT(narrow.out, HasSubstr("  #2  1970-01-01 00:00  "));
+  EXPECT_THAT(narrowest.out, HasSubstr("(no room for: Started (UTC), Lasted,"));
+  EXPECT_LE(widest_line(narrow.out), 80u) << narrow.out;
+  EXPECT_LE(widest_line(narrowest.out), 40u) << narrowest.out;
+}
+
+TEST_F(Tidy, ListIsATableInMarkdown) {
+  const Outcome list = with_db({"list", "-n", "1", "--format", "markdown"});
+  EXPECT_EQ(list.exit_code, 0);
+  EXPECT_THAT(list.out, HasSubstr("| Run | Id | Started &#40;UTC&#41; |"));
+  EXPECT_THAT(list.out, HasSubstr("| even=no n=3 "));
+  EXPECT_THAT(list.err, IsEmpty());
 }
 
 TEST_F(Tidy, RemovesRunsAndKeepsTheNumbersOfOthers) {

@@ -1,0 +1,121 @@
+// The result of a load as JSON: `topspin load --format json`, and `load show`.
+#include <fmt/format.h>
+
+#include "core/base/text.h"
+#include "report/json/reports.h"
+#include "report/json/values.h"
+#include "report/model/load_waits.h"
+
+namespace topspin {
+namespace {
+
+template <typename T>
+Json or_null_if(bool absent, const T& value) {
+  return absent ? Json(nullptr) : Json(value);
+}
+
+/// Accounts and latencies of a stage or of the whole, with the same names in both.
+void add_load_part(Json& json, const LoadPart& part, const LoadResult& result) {
+  const LoadAccounts& a = part.accounts;
+  const bool no_replies = !result.expects_replies;
+  json["scheduled"] = a.scheduled;
+  json["sent"] = a.sent;
+  json["sent_late"] = a.sent_late;
+  json["send_errors"] = a.send_errors;
+  json["replied"] = or_null_if(no_replies, a.replied);
+  json["late_replies"] = or_null_if(no_replies, a.late_replies);
+  json["duplicates"] = or_null_if(no_replies, a.duplicates);
+  json["lost"] = or_null_if(no_replies, a.lost);
+  json["never_scheduled"] = a.never_scheduled;
+  json["blocked"] = a.blocked;
+  json["blocked_ns"] = or_null_if(no_replies, blocked_ns(part));
+  json["unexpected"] = a.unexpected;
+  json["dead_clients"] = a.dead_clients;
+  json["http_errors"] = or_null_if(!result.http, a.http_errors);
+  json["latency_intended_ns"] =
+      or_null_if(no_replies, latency_json(part.latency_intended.summary()));
+  json["latency_actual_ns"] = or_null_if(no_replies, latency_json(part.latency_actual.summary()));
+}
+
+Json load_tcp_json(const LoadResult& result) {
+  if (!result.tcp) return nullptr;
+  const TcpAccounts& tcp = *result.tcp;
+  return {{"connected", tcp.connected},
+          {"refused", tcp.refused},
+          {"syn_retries", tcp.syn_retries},
+          {"reset_before_bytes", tcp.reset_before_bytes},
+          {"reset_after_bytes", tcp.reset_after_bytes},
+          {"truncated", tcp.truncated},
+          {"timeouts", tcp.timeouts},
+          {"failed", tcp.failed},
+          {"closed_by_peer", tcp.closed_by_peer},
+          {"connect_ns", latency_json(result.connect_latency.summary())}};
+}
+
+Json load_http_json(const LoadResult& result) {
+  if (!result.http) return nullptr;
+  Json statuses = Json::object();
+  for (const auto& [status, count] : result.http->statuses)
+    statuses[fmt::format("{}", status)] = count;
+  Json json = {{"statuses", std::move(statuses)}, {"body_bytes", result.http->body_bytes}};
+  result.http->for_each_class(
+      [&](std::string_view name, uint64_t count) { json[std::string(name)] = count; });
+  json["http_errors"] = result.http->errors();
+  return json;
+}
+
+}  // namespace
+
+std::string load_result_json(const LoadResult& result) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["workload"] = workload_name(result.workload);
+  json["target"] = result.target;
+  json["valid"] = result.valid();
+  json["invalid_reasons"] = result.invalid_reasons;
+  json["started_at"] = format_utc(result.started_wall_ns);
+  json["started_monotonic_ns"] = result.started_monotonic_ns;
+  json["duration_ns"] = result.own.wall_ns;
+  json["stopped_early"] = result.stopped_early;
+  json["closed_loop"] = result.closed_loop;
+  json["clients_max"] = result.clients_max;
+  json["clients_joined"] = result.clients_joined;
+  json["planned"] = or_null_if(!result.has_plan, result.planned);
+  add_load_part(json, result.total, result);
+  json["tcp"] = load_tcp_json(result);
+  json["http"] = load_http_json(result);
+  json["bytes_received"] = result.bytes_received;
+  json["port_unreachable"] = result.port_unreachable;
+  json["errors"] = result.errors;
+  json["gso"] = result.gso;
+  json["kernel"] = {{"udp_rcvbuf_errors", json_or_null(result.kernel.udp_rcvbuf_errors)},
+                    {"udp_no_ports", json_or_null(result.kernel.udp_no_ports)},
+                    {"tcp_passive_opens", json_or_null(result.kernel.tcp_passive_opens)},
+                    {"tcp_listen_overflows", json_or_null(result.kernel.tcp_listen_overflows)},
+                    {"tcp_listen_drops", json_or_null(result.kernel.tcp_listen_drops)}};
+  json["own"] = {{"cpu_ns", result.own.cpu_ns},
+                 {"lateness_ns", latency_json(result.total.own_lateness.summary())},
+                 {"receive_drops", result.own.receive_drops},
+                 {"rss_bytes", result.own.rss_bytes},
+                 {"descriptors_max", result.own.descriptors_max},
+                 {"sockets_opened", result.own.sockets_opened},
+                 {"shared_sockets", result.own.shared_sockets},
+                 {"host_busy_ns", json_or_null(result.own.host_busy_ns)},
+                 {"host_steal_ns", json_or_null(result.own.host_steal_ns)},
+                 {"cpus", result.own.cpus}};
+  json["stages"] = Json::array();
+  for (const LoadPart& part : result.stages) {
+    Json stage;
+    stage["name"] = part.name;
+    stage["start_ns"] = part.begin_ns;
+    stage["end_ns"] = part.end_ns;
+    stage["clients_from"] = part.clients_from;
+    stage["clients_to"] = part.clients_to;
+    add_load_part(stage, part, result);
+    stage["own_lateness_ns"] = latency_json(part.own_lateness.summary());
+    json["stages"].push_back(std::move(stage));
+  }
+  return dump_json(json, 2);
+}
+
+}  // namespace topspin
