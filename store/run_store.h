@@ -179,6 +179,9 @@ class RunStore {
   /// The addresses that the subject called, by number.
   virtual Status for_each_called(const std::string& run_id,
                                  const std::function<void(const CalledRow&)>& visit) = 0;
+  /// The slowest of the run, in no order. None in runs of schemas before 6.
+  virtual Status for_each_slow_reply(const std::string& run_id,
+                                     const std::function<void(const SlowReply&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 

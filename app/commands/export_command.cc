@@ -151,7 +151,8 @@ void add_export_command(CLI::App& root, Action& action) {
   display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
   display.option("--table", o->table, "NAME",
                  "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
-                 "sockets, syscalls, called, stacks, counters, stages, loads, load_parts, events "
+                 "sockets, syscalls, called, stacks, slow_replies, counters, stages, loads, "
+                 "load_parts, events "
                  "or runs");
   display.option("--histogram", o->histogram, "NAME",
                  "For hdr: the histogram (default reply_latency_ns)");

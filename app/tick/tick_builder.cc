@@ -49,6 +49,7 @@ TickBuilder::TickBuilder(TickSettings settings)
 Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   Sample sample = std::move(probes);
   sample.tick = ++ticks_;
+  for (SlowReply& reply : sample.slowest_replies) reply.tick = sample.tick;
   ends_guessed_ += flows.ends_guessed;
   sample.losses.flow_rows_unstored += flows.rows_lost;
   sample.losses.capture_kernel_drops = flows.losses.kernel_drops;

@@ -58,6 +58,7 @@ TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched
                                 __u64 sent_ns) {
   struct reply_times* times = &thread->times;
   __u64 read_ns = request->read_ns, turn_ns = thread->turn_ns, own_ns, queued_ns, between_ns;
+  times->sender = task->pid;
   if (request->reader == (__u32)task->pid) {
     look_back(task, thread, cpu, read_ns, sent_ns);
     return;
@@ -80,34 +81,60 @@ TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched
   times->parts[TOPSPIN_INSIDE_BETWEEN] = between_ns > queued_ns ? between_ns - queued_ns : 0;
 }
 
-/* Records one part: those from read to sent, the last first, and then those from ready to read. The
- * first of each is what the others leave. */
-static long record_part(__u32 step, struct reply_times** reply) {
-  struct reply_times* times = *reply;
-  __u32 number = TOPSPIN_REPLY_PARTS - 1 - step;
-  struct topspin_socket_cpu* cpu;
+/* Records one part of what is left of the reply, or nothing of it. Apart, and not in each place: a
+ * program that fits into the cache costs less than a call. */
+static __attribute__((noinline)) void record_part(struct reply_times* times,
+                                                  struct topspin_socket_cpu* cpu, __u32 number) {
   struct topspin_reply_part* part;
   __u64 ns;
-  if (number >= TOPSPIN_REPLY_PARTS) return 1; /* never */
+  if (number >= TOPSPIN_REPLY_PARTS) return; /* never */
   ns = times->parts[number];
-  if (number == TOPSPIN_INSIDE_ON_CPU || number == TOPSPIN_UNREAD_BUSY || ns > times->left_ns)
-    ns = times->left_ns;
+  if (ns > times->left_ns) ns = times->left_ns;
   times->left_ns -= ns;
-  if (number == TOPSPIN_INSIDE_ON_CPU) times->left_ns = times->unread_ns;
   times->parts[number] = ns;
-  if (!ns) return 0;
-  cpu = this_cpu();
-  if (!cpu) return 1; /* never */
+  if (!ns) return;
   part = &cpu->parts[number];
   add_cell(&part->time, histogram_index(ns), ns);
-  if (times->total_ns < TOPSPIN_TAIL_REPLY_NS) return 0;
+  if (times->total_ns < TOPSPIN_TAIL_REPLY_NS) return;
   add_cell(&part->with, times->total_index, times->total_ns);
   add_cell(&part->without, histogram_index(times->total_ns - ns), times->total_ns - ns);
-  if (ns > times->longest_ns) {
-    times->longest_ns = ns;
-    times->longest = number;
-  }
+  if (ns <= times->longest_ns) return;
+  times->longest_ns = ns;
+  times->longest = number;
+}
+
+static long record_rare_part(__u32 step, struct reply_times** reply) {
+  struct topspin_socket_cpu* cpu = this_cpu();
+  if (cpu) record_part(*reply, cpu, TOPSPIN_INSIDE_QUEUED + 1 + step);
   return 0;
+}
+
+/* Those from read to sent. Fast replies have two of them at most. */
+TOPSPIN_INLINE void record_inside(struct reply_times* times, struct topspin_socket_cpu* cpu) {
+  __u64 rare_ns = 0;
+  __u32 part;
+  record_part(times, cpu, TOPSPIN_INSIDE_QUEUED);
+  for (part = TOPSPIN_INSIDE_QUEUED + 1; part < TOPSPIN_REPLY_PARTS; part++)
+    rare_ns |= times->parts[part];
+  if (rare_ns)
+    bpf_loop(TOPSPIN_REPLY_PARTS - 1 - TOPSPIN_INSIDE_QUEUED, record_rare_part, &times, 0);
+  times->parts[TOPSPIN_INSIDE_ON_CPU] = times->left_ns;
+  record_part(times, cpu, TOPSPIN_INSIDE_ON_CPU);
+}
+
+/* Those from ready to read. */
+TOPSPIN_INLINE void record_unread(struct reply_times* times, struct topspin_socket_cpu* cpu,
+                                  const struct request* request) {
+  times->parts[TOPSPIN_UNREAD_QUEUED] = request->queued_ns;
+  times->parts[TOPSPIN_UNREAD_ASLEEP] = request->asleep_ns;
+  times->parts[TOPSPIN_UNREAD_STOPPED] = request->stopped_ns;
+  times->parts[TOPSPIN_UNREAD_UNKNOWN] = request->unknown_ns;
+  record_part(times, cpu, TOPSPIN_UNREAD_QUEUED);
+  record_part(times, cpu, TOPSPIN_UNREAD_ASLEEP);
+  if (request->stopped_ns) record_part(times, cpu, TOPSPIN_UNREAD_STOPPED);
+  if (request->unknown_ns) record_part(times, cpu, TOPSPIN_UNREAD_UNKNOWN);
+  times->parts[TOPSPIN_UNREAD_BUSY] = times->left_ns;
+  record_part(times, cpu, TOPSPIN_UNREAD_BUSY);
 }
 
 /* `times` has the parts from read to sent. Afterwards it has all. */
@@ -116,16 +143,13 @@ TOPSPIN_INLINE void record_reply(struct reply_times* times, struct topspin_socke
   __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
   __u64 unread_ns = request->read_ns - request->ready_ns;
   __u64 unread_queued_ns, queued_ns;
-  times->parts[TOPSPIN_UNREAD_QUEUED] = request->queued_ns;
-  times->parts[TOPSPIN_UNREAD_ASLEEP] = request->asleep_ns;
-  times->parts[TOPSPIN_UNREAD_STOPPED] = request->stopped_ns;
-  times->parts[TOPSPIN_UNREAD_UNKNOWN] = request->unknown_ns;
-  times->left_ns = sent_after_ns;
-  times->unread_ns = unread_ns;
   times->total_ns = unread_ns + sent_after_ns;
   times->total_index = histogram_index(times->total_ns);
   times->longest_ns = 0;
-  bpf_loop(TOPSPIN_REPLY_PARTS, record_part, &times, 0);
+  times->left_ns = sent_after_ns;
+  record_inside(times, cpu);
+  times->left_ns = unread_ns;
+  record_unread(times, cpu, request);
   record_at(&cpu->reply, times->total_index, times->total_ns);
   if (times->longest_ns && times->longest < TOPSPIN_REPLY_PARTS)
     add_cell(&cpu->parts[times->longest].mostly, times->total_index, times->total_ns);
@@ -193,17 +217,12 @@ TOPSPIN_INLINE void describe_socket(struct sock* sk, struct topspin_slow_reply* 
   }
 }
 
-/* Keeps the reply that `times` describes if it is one of the slowest of this CPU and epoch: beyond
- * the first ones of an epoch that costs a comparison, for all but the tail. `sender` is the current
- * thread; NULL: it was another one. */
-TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin_socket_cpu* cpu,
-                                 struct sock* sk, const struct request* request,
-                                 struct task_struct* sender) {
-  __u64 epoch = *(volatile __u64*)&slow_epoch;
-  struct topspin_slowest* kept = &cpu->slowest[epoch & 1];
+static __attribute__((noinline)) void keep_slow(const struct reply_times* times,
+                                                struct topspin_slowest* kept, struct sock* sk,
+                                                const struct request* request, __u64 epoch) {
+  struct task_struct* sender = bpf_get_current_task_btf();
   struct topspin_slow_reply* reply;
   bool full = kept->epoch == epoch && kept->used == TOPSPIN_SLOW_REPLIES;
-  if (full && times->total_ns <= kept->least_ns) return;
   if (__sync_val_compare_and_swap(&kept->busy, 0, 1)) return; /* preempted in the midst of this */
   if (kept->epoch != epoch) kept->used = 0;
   kept->epoch = epoch;
@@ -213,10 +232,9 @@ TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin
   __builtin_memcpy(reply->parts, times->parts, sizeof(reply->parts));
   describe_socket(sk, reply);
   reply->reader_tid = request->reader;
-  reply->sender_tid = 0;
+  reply->sender_tid = times->sender;
   reply->sender[0] = 0;
-  if (sender) {
-    reply->sender_tid = sender->pid;
+  if ((__u32)sender->pid == times->sender) {
     bpf_probe_read_kernel_str(reply->sender, sizeof(reply->sender), sender->comm);
     if (!reply->remote_port) read_destination(sender, reply);
   }
@@ -226,6 +244,16 @@ TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin
     bpf_loop(TOPSPIN_SLOW_REPLIES, find_least, &kept, 0);
   }
   __sync_lock_test_and_set(&kept->busy, 0);
+}
+
+/* Keeps the reply that `times` describes if it is one of the slowest of this CPU and epoch: beyond
+ * the first ones of an epoch that costs a comparison, for all but the tail. */
+TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin_socket_cpu* cpu,
+                                 struct sock* sk, const struct request* request) {
+  __u64 epoch = *(volatile __u64*)&slow_epoch;
+  struct topspin_slowest* kept = &cpu->slowest[epoch & 1];
+  if (kept->epoch != epoch || kept->used < TOPSPIN_SLOW_REPLIES || times->total_ns > kept->least_ns)
+    keep_slow(times, kept, sk, request, epoch);
 }
 
 #endif

@@ -194,10 +194,7 @@ struct watched_socket {
   __u8 reserved[2];
   __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
   struct request request; /* of a connection: the one that was read and not answered */
-  /* reply_held: the number of the sending thread, the moment of its last send, and what it did from
-   * read to that. */
-  __u32 held_by;
-  __u32 also_reserved;
+  /* reply_held: the moment of the last send, and what the sending thread did from read to that. */
   __u64 held_ns;
   struct reply_times held;
   __u32 reply_seq;     /* TCP: where the reply to the request begins */
@@ -398,7 +395,6 @@ TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* s
 static __attribute__((noinline)) void end_held_reply(struct watched_socket* socket, struct sock* sk,
                                                      bool ends) {
   struct request request = socket->request;
-  struct task_struct* sender;
   struct topspin_socket_cpu* cpu;
   __u64 now_ns, sent_ns;
   bool left = has_left(socket, sk);
@@ -419,9 +415,7 @@ static __attribute__((noinline)) void end_held_reply(struct watched_socket* sock
   socket->held.parts[TOPSPIN_INSIDE_HELD] =
       sent_ns > socket->held_ns ? sent_ns - socket->held_ns : 0;
   record_reply(&socket->held, cpu, &request, sent_ns);
-  sender = bpf_get_current_task_btf();
-  keep_if_slow(&socket->held, cpu, sk, &request,
-               (__u32)sender->pid == socket->held_by ? sender : NULL);
+  keep_if_slow(&socket->held, cpu, sk, &request);
 }
 
 /* ---- accepts ---- */
@@ -1137,7 +1131,6 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     if (!socket->is_turn && !has_left(socket, sk)) {
       look_inside(task, thread, cpu, &request, now_ns);
       socket->held = thread->times;
-      socket->held_by = task->pid;
       socket->held_ns = now_ns;
       thread->turn_ns = now_ns;
       socket->reply_held = 1;
@@ -1166,7 +1159,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   look_inside(task, thread, cpu, &request, sent_ns);
   thread->turn_ns = now_ns;
   record_reply(&thread->times, cpu, &request, sent_ns);
-  keep_if_slow(&thread->times, cpu, sk, &request, task);
+  keep_if_slow(&thread->times, cpu, sk, &request);
   return 0;
 }
 

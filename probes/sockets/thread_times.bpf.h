@@ -23,11 +23,12 @@ struct reply_times {
   __u64 first_woken_ns; /* the end of the first sleep that ends within; 0: there is none */
   __u64 parts[TOPSPIN_REPLY_PARTS];
   __u64 left_ns;
-  __u64 unread_ns;
   __u64 total_ns;
   __u64 longest_ns;
   __u32 longest;
   __u32 total_index;
+  __u32 sender; /* the number of the thread that sent */
+  __u32 reserved;
 };
 
 struct topspin_watched_thread {
@@ -195,8 +196,10 @@ TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
 
 /* Fills the parts of `thread->times`: what the thread, the current one, did from one moment to
  * another, which is about now. */
-TOPSPIN_INLINE void look_back(struct task_struct* task, struct topspin_watched_thread* thread,
-                              struct topspin_socket_cpu* cpu, __u64 from_ns, __u64 to_ns) {
+static __attribute__((noinline)) void look_back(struct task_struct* task,
+                                                struct topspin_watched_thread* thread,
+                                                struct topspin_socket_cpu* cpu, __u64 from_ns,
+                                                __u64 to_ns) {
   struct reply_times* times = &thread->times;
   __u32 part;
   __builtin_memset(times->parts, 0, sizeof(times->parts));

@@ -165,6 +165,9 @@ void add_row(LineWriter& line, const CalledRow& called) {
 void add_row(LineWriter& line, const StackRow& stack) {
   for_each_stack_field(stack, [&](const auto& name, const auto& value) { line(name, value); });
 }
+void add_row(LineWriter& line, const SlowReply& reply) {
+  for_each_slow_reply_field(reply, [&](const auto& name, const auto& value) { line(name, value); });
+}
 void add_row(LineWriter& line, const RunStage& stage) {
   for_each_stage_field(stage, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -257,6 +260,7 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"syscalls", CsvTableKind::kSyscalls},
        {"called", CsvTableKind::kCalled},
        {"stacks", CsvTableKind::kStacks},
+       {"slow_replies", CsvTableKind::kSlowReplies},
        {"counters", CsvTableKind::kCounters},
        {"stages", CsvTableKind::kStages},
        {"loads", CsvTableKind::kLoads},
@@ -315,6 +319,10 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
     case CsvTableKind::kStacks:
       return write_table<StackRow>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_stack(id, visit);
+      });
+    case CsvTableKind::kSlowReplies:
+      return write_table<SlowReply>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_slow_reply(id, visit);
       });
     case CsvTableKind::kStages:
       return write_table<RunStage>(runs, output,

@@ -56,6 +56,7 @@ enum class CsvTableKind : uint8_t {
   kSyscalls,
   kCalled,
   kStacks,
+  kSlowReplies,
   kCounters,
   kStages,
   kLoads,

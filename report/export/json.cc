@@ -189,6 +189,12 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       for_each_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
+  begin("slow_replies");
+  TOPSPIN_TRY(store.for_each_slow_reply(id, [&](const SlowReply& reply) {
+    row("slow_reply", [&](JsonObject& object) {
+      for_each_slow_reply_field(reply, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
   begin("stages");
   TOPSPIN_ASSIGN(const auto stages, store.load_stages(id));
   for (const RunStage& stage : stages) {

@@ -131,6 +131,14 @@ void for_each_stack_field(const StackRow& stack, Visit visit) {
 }
 
 template <typename Visit>
+void for_each_slow_reply_field(const SlowReply& reply, Visit visit) {
+  visit("local_address", format_address(reply.local, reply.ip_version));
+  visit("remote_address", format_address(reply.remote, reply.ip_version));
+  for_each_slow_reply_column(reply, [&](std::string_view prefix, std::string_view name,
+                                        const auto& value) { visit(joined(prefix, name), value); });
+}
+
+template <typename Visit>
 void for_each_stage_field(const RunStage& stage, Visit visit) {
   visit("name", stage.name);
   visit("kind", std::string(stage_kind_name(stage.kind)));

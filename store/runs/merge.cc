@@ -69,6 +69,7 @@ Status check_rows(RunStore& store, const std::string& id) {
   TOPSPIN_TRY(store.for_each_syscall(id, [](const SyscallRow&) {}));
   TOPSPIN_TRY(store.for_each_stack(id, [](const StackRow&) {}));
   TOPSPIN_TRY(store.for_each_called(id, [](const CalledRow&) {}));
+  TOPSPIN_TRY(store.for_each_slow_reply(id, [](const SlowReply&) {}));
   TOPSPIN_TRY(store.for_each_event(id, [](const StoredEvent&) {}));
   TOPSPIN_ASSIGN([[maybe_unused]] const auto stages, store.load_stages(id));
   TOPSPIN_ASSIGN([[maybe_unused]] const auto load, store.load_load(id));

@@ -18,7 +18,8 @@ uint64_t size_of(const Sample& sample) {
          sample.changed_sockets.size() * sizeof(SocketRow) +
          sample.changed_syscalls.size() * (sizeof(SyscallRow) + kHistogramBytes) +
          sample.changed_stacks.size() * (sizeof(StackRow) + 256) +
-         sample.changed_called.size() * (sizeof(CalledRow) + kHistogramBytes);
+         sample.changed_called.size() * (sizeof(CalledRow) + kHistogramBytes) +
+         sample.slowest_replies.size() * sizeof(SlowReply);
 }
 
 }  // namespace

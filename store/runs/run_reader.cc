@@ -70,6 +70,8 @@ class SqliteRunStore final : public RunStore {
                          const std::function<void(const CalledRow&)>& visit) override;
   Status for_each_stack(const std::string& run_id,
                         const std::function<void(const StackRow&)>& visit) override;
+  Status for_each_slow_reply(const std::string& run_id,
+                             const std::function<void(const SlowReply&)>& visit) override;
   Status for_each_event(const std::string& run_id,
                         const std::function<void(const StoredEvent&)>& visit) override;
   Result<std::vector<RunStage>> load_stages(const std::string& run_id) override;
@@ -102,6 +104,8 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<CalledRow>> load_called(int64_t run);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
+  Result<std::vector<std::pair<int64_t, SlowReply>>> load_slow_replies(int64_t first_row,
+                                                                       int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
 
   /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
@@ -846,6 +850,49 @@ Result<std::vector<std::pair<int64_t, StackRow>>> SqliteRunStore::load_stacks(in
     for_each_stack_column(stack, [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
     load.load(key);
     if (load.damaged()) return damaged(*connection_, "a stack");
+  }
+}
+
+Status SqliteRunStore::for_each_slow_reply(const std::string& run_id,
+                                           const std::function<void(const SlowReply&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_TRY(visit_batches<SlowReply>(
+      run << 32, (run << 32) | kLastNumber,
+      [this](int64_t first, int64_t last) { return load_slow_replies(first, last); }, visit));
+  return check_still_there(run_id);
+}
+
+Result<std::vector<std::pair<int64_t, SlowReply>>> SqliteRunStore::load_slow_replies(
+    int64_t first_row, int64_t last_row) {
+  ColumnNames columns;
+  const SlowReply no_reply;
+  for_each_slow_reply_column(no_reply, [&](auto... column) { columns(column...); });
+  for (const char* name : {"local_address", "remote_address", "row"}) columns.add(name);
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM slow_reply WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT {}",
+                     columns.names(), kRowsABatch)));
+  select.bind_int(1, first_row);
+  select.bind_int(2, last_row);
+  std::vector<std::pair<int64_t, SlowReply>> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    auto& [key, reply] = rows.emplace_back();
+    std::string local, remote;
+    ColumnLoader load(select);
+    for_each_slow_reply_column(reply,
+                               [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(local);
+    load.load(remote);
+    load.load(key);
+    const auto from = parse_address(local, reply.ip_version);
+    const auto to = parse_address(remote, reply.ip_version);
+    const bool known_version = reply.ip_version == 4 || reply.ip_version == 6;
+    if (load.damaged() || !from || !to || !known_version)
+      return damaged(*connection_, "a slow reply");
+    reply.local.address = *from;
+    reply.remote.address = *to;
   }
 }
 

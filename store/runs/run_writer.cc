@@ -156,6 +156,7 @@ struct TickStatements {
   Statement counter;
   Statement whole_stack;
   Statement whole_called;
+  Statement whole_slow_reply;
   Statement thread_tick;
   Statement late_message;
 
@@ -248,15 +249,33 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_called, connection.prepare(fmt::format(
                                              "INSERT OR REPLACE INTO called ({}) VALUES ({})",
                                              called_columns.names(), called_columns.parameters())));
+  const SlowReply slow_reply;
+  ColumnNames slow_reply_columns;
+  for_each_slow_reply_column(slow_reply, [&](auto... column) { slow_reply_columns(column...); });
+  for (const char* name : {"local_address", "remote_address", "row"}) slow_reply_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_slow_reply,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO slow_reply ({}) VALUES ({})",
+                                     slow_reply_columns.names(), slow_reply_columns.parameters())));
   TOPSPIN_ASSIGN(Statement thread_tick,
                  connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   TOPSPIN_ASSIGN(Statement late_message,
                  connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
-  return TickStatements{std::move(tick),         std::move(histogram),    std::move(whole_flow),
-                        std::move(changed_flow), std::move(whole_thread), std::move(whole_owner),
-                        std::move(cpu_tick),     std::move(whole_socket), std::move(whole_syscall),
-                        std::move(counter),      std::move(whole_stack),  std::move(whole_called),
-                        std::move(thread_tick),  std::move(late_message)};
+  return TickStatements{std::move(tick),
+                        std::move(histogram),
+                        std::move(whole_flow),
+                        std::move(changed_flow),
+                        std::move(whole_thread),
+                        std::move(whole_owner),
+                        std::move(cpu_tick),
+                        std::move(whole_socket),
+                        std::move(whole_syscall),
+                        std::move(counter),
+                        std::move(whole_stack),
+                        std::move(whole_called),
+                        std::move(whole_slow_reply),
+                        std::move(thread_tick),
+                        std::move(late_message)};
 }
 
 struct ThreadIdentity {
@@ -383,6 +402,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_called(const std::vector<CalledRow>& addresses);
+  Status store_slow_replies(const Sample& sample);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
   Status store_end(const RunEnd& end);
   Status store_folds();
@@ -401,6 +421,8 @@ class SqliteRunWriter final : public RunWriter {
   // What the open transaction changed above, as it was before. Nodes of a map stay where they are.
   std::vector<std::pair<FlowSlot*, FlowSlot>> flows_before_;
   std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
+  std::vector<uint64_t> slow_replies_;  // how long each stored one took, by its number
+  std::vector<uint64_t> slow_replies_before_;
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
@@ -434,6 +456,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   };
   flows_before_.clear();
   threads_before_.clear();
+  slow_replies_before_ = slow_replies_;
   Status stored = store();
   if (!stored.ok() && is_out_of_room(stored.error())) {
     // The log holds each page as often as it was written: moved into the file it takes less room.
@@ -460,6 +483,7 @@ void SqliteRunWriter::undo() {
     *at->first = at->second;
   flows_before_.clear();
   threads_before_.clear();
+  slow_replies_ = slow_replies_before_;
 }
 
 Status SqliteRunWriter::refuse(Error error) {
@@ -491,6 +515,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
   TOPSPIN_TRY(store_called(sample.changed_called));
+  TOPSPIN_TRY(store_slow_replies(sample));
   batch_losses_.merge(own);
   LossInterval losses = sample.losses;
   losses.merge(own);
@@ -768,6 +793,29 @@ Status SqliteRunWriter::store_called(const std::vector<CalledRow>& addresses) {
     bind.bind_blob(latency);
     bind.bind(run_);
     TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+/// A run keeps the slowest: a slower one takes the place of the least slow.
+Status SqliteRunWriter::store_slow_replies(const Sample& sample) {
+  for (const SlowReply& reply : sample.slowest_replies) {
+    auto place = std::min_element(slow_replies_.begin(), slow_replies_.end());
+    if (slow_replies_.size() < kSlowRepliesARun)
+      place = slow_replies_.insert(slow_replies_.end(), reply.total_ns);
+    else if (reply.total_ns > *place)
+      *place = reply.total_ns;
+    else
+      continue;
+    const std::string local = format_address(reply.local, reply.ip_version);
+    const std::string remote = format_address(reply.remote, reply.ip_version);
+    ParameterBinder bind(statements_->whole_slow_reply);
+    for_each_slow_reply_column(
+        reply, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(local);
+    bind.bind(remote);
+    bind.bind(row_key(static_cast<uint32_t>(place - slow_replies_.begin())));
+    TOPSPIN_TRY(statements_->whole_slow_reply.run());
   }
   return {};
 }

@@ -1,4 +1,4 @@
--- Schema 6: the addresses that the subject called, as they stood at the end.
+-- Schema 6. The addresses that the subject called, as they stood at the end.
 CREATE TABLE called (
   run                 INTEGER NOT NULL REFERENCES run (run),
   number              INTEGER NOT NULL,
@@ -16,4 +16,42 @@ CREATE TABLE called (
   hidden_by_interface INTEGER NOT NULL,
   latency_ns          BLOB NOT NULL,
   PRIMARY KEY (run, number)
+) STRICT;
+
+-- The slowest replies of a run, one by one. The parts add up to total_ns.
+CREATE TABLE slow_reply (
+  row                  INTEGER PRIMARY KEY,
+  run                  INTEGER GENERATED ALWAYS AS (row >> 32) VIRTUAL,
+  tick                 INTEGER NOT NULL,
+  protocol             INTEGER NOT NULL,
+  ip_version           INTEGER NOT NULL,
+  local_address        TEXT NOT NULL,
+  local_port           INTEGER NOT NULL,
+  remote_address       TEXT NOT NULL,
+  remote_port          INTEGER NOT NULL,
+  reader_tid           INTEGER NOT NULL,
+  sender_tid           INTEGER NOT NULL,
+  sender               TEXT,
+  ready_monotonic_ns   INTEGER NOT NULL,
+  total_ns             INTEGER NOT NULL,
+  unread_busy_ns       INTEGER NOT NULL,
+  unread_cpu_queue_ns  INTEGER NOT NULL,
+  unread_asleep_ns     INTEGER NOT NULL,
+  unread_stopped_ns    INTEGER NOT NULL,
+  unread_unknown_ns    INTEGER NOT NULL,
+  on_cpu_ns            INTEGER NOT NULL,
+  inside_cpu_queue_ns  INTEGER NOT NULL,
+  between_threads_ns   INTEGER NOT NULL,
+  held_ns              INTEGER NOT NULL,
+  inside_unknown_ns    INTEGER NOT NULL,
+  asleep_futex_ns      INTEGER NOT NULL,
+  asleep_poll_ns       INTEGER NOT NULL,
+  asleep_socket_ns     INTEGER NOT NULL,
+  asleep_pipe_ns       INTEGER NOT NULL,
+  asleep_disk_ns       INTEGER NOT NULL,
+  asleep_sleep_ns      INTEGER NOT NULL,
+  asleep_child_ns      INTEGER NOT NULL,
+  asleep_page_fault_ns INTEGER NOT NULL,
+  inside_stopped_ns    INTEGER NOT NULL,
+  asleep_other_ns      INTEGER NOT NULL
 ) STRICT;

@@ -261,4 +261,21 @@ void for_each_stack_column(Stack& stack, Visit visit) {
   visit("", "samples", stack.samples);
 }
 
+/// All of table slow_reply but its key and the two addresses, which are text.
+template <typename Reply, typename Visit>
+void for_each_slow_reply_column(Reply& reply, Visit visit) {
+  visit("", "tick", reply.tick);
+  visit("", "protocol", reply.protocol);
+  visit("", "ip_version", reply.ip_version);
+  visit("", "local_port", reply.local.port);
+  visit("", "remote_port", reply.remote.port);
+  visit("", "reader_tid", reply.reader_tid);
+  visit("", "sender_tid", reply.sender_tid);
+  visit("", "sender", reply.sender);
+  visit("", "ready_monotonic_ns", reply.ready_ns);
+  visit("", "total_ns", reply.total_ns);
+  for (size_t i = 0; i < kReplyPartCount; ++i)
+    visit("", reply_part_names()[i].field, reply.parts[i]);
+}
+
 }  // namespace topspin

@@ -38,6 +38,7 @@ int read_everything(const std::string& path) {
     check((*store)->for_each_owner(run.info.id, [](const FlowOwner&) {}));
     check((*store)->for_each_called(run.info.id, [](const CalledRow&) {}));
     check((*store)->for_each_stack(run.info.id, [](const StackRow&) {}));
+    check((*store)->for_each_slow_reply(run.info.id, [](const SlowReply&) {}));
     check((*store)->for_each_event(run.info.id, [](const StoredEvent&) {}));
   }
   return failures;

@@ -154,7 +154,7 @@ TEST(Open, ANewerSchemaIsRefused) {
       fmt::format("PRAGMA application_id = {}; PRAGMA user_version = 7; CREATE TABLE t (a)",
                   kApplicationId));
   expect_refused(directory.file(), ErrorCode::kInput,
-                 "was written by a newer topspin: schema 7, this one knows 5; upgrade topspin");
+                 "was written by a newer topspin: schema 7, this one knows 6; upgrade topspin");
 }
 
 TEST(Open, OurMarkWithoutASchemaIsDamage) {

@@ -1,4 +1,5 @@
 // What is stored comes back: every field, every absence, every byte.
+#include <algorithm>
 #include <limits>
 #include <map>
 
@@ -20,6 +21,7 @@ Sample without_rows(Sample sample) {
   sample.changed_syscalls.clear();
   sample.changed_stacks.clear();
   sample.changed_called.clear();
+  sample.slowest_replies.clear();
   return sample;
 }
 
@@ -54,6 +56,34 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
   EXPECT_EQ(Listing::of(called_of(*store, run.id)), Listing::of(sample.changed_called));
+  EXPECT_EQ(Listing::of(slow_replies_of(*store, run.id)), Listing::of(sample.slowest_replies));
+}
+
+TEST(RoundTrip, OfSlowRepliesTheSlowestOfTheRunAreKept) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  std::vector<uint64_t> expected;
+  for (uint64_t tick = 1; tick <= kSlowRepliesARun / 16; ++tick) {
+    Sample sample = make_tick(tick);
+    for (uint64_t i = 0; i < 32; ++i) {
+      SlowReply reply;
+      reply.tick = tick;
+      reply.total_ns = (tick * 7'919 + i * 104'729) % 1'000'003;
+      sample.slowest_replies.push_back(reply);
+      expected.push_back(reply.total_ns);
+    }
+    EXPECT_OK(writer->append(sample));
+  }
+  EXPECT_OK(writer->finish({}));
+  std::vector<uint64_t> stored;
+  for (const SlowReply& reply : slow_replies_of(*open(directory.file()), run.id))
+    stored.push_back(reply.total_ns);
+  std::sort(stored.begin(), stored.end(), std::greater());
+  std::sort(expected.begin(), expected.end(), std::greater());
+  ASSERT_GT(expected.size(), kSlowRepliesARun);
+  expected.resize(kSlowRepliesARun);
+  EXPECT_EQ(stored, expected);
 }
 
 TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {

@@ -58,6 +58,9 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, SocketRow>) {
     auto& [a, b, c, d, e, f, g, h, i, j, k, l, m] = value;
     return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m);
+  } else if constexpr (std::is_same_v<T, SlowReply>) {
+    auto& [a, b, c, d, e, f, g, h, i, j, k] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k);
   } else if constexpr (std::is_same_v<T, SyscallRow>) {
     auto& [a, b, c, d, e, f] = value;
     return std::tie(a, b, c, d, e, f);
@@ -210,6 +213,15 @@ class Filler {
     called.ip_version = 4;
     const int64_t n = next();
     called.address.address = {10, 1, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+  }
+  /// The same, of both ends.
+  void fill(SlowReply& reply) {
+    std::apply([this](auto&... member) { (fill(member), ...); }, members(reply));
+    reply.ip_version = 4;
+    for (Endpoint* end : {&reply.local, &reply.remote}) {
+      const int64_t n = next();
+      end->address = {10, 0, static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
+    }
   }
   template <typename T>
   void fill(std::map<std::string, T>& values) {
@@ -398,6 +410,11 @@ inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_i
   std::vector<StackRow> stacks;
   EXPECT_OK(store.for_each_stack(run_id, [&](const StackRow& s) { stacks.push_back(s); }));
   return stacks;
+}
+inline std::vector<SlowReply> slow_replies_of(RunStore& store, const std::string& run_id) {
+  std::vector<SlowReply> replies;
+  EXPECT_OK(store.for_each_slow_reply(run_id, [&](const SlowReply& r) { replies.push_back(r); }));
+  return replies;
 }
 inline std::vector<StoredEvent> events_of(RunStore& store, const std::string& run_id) {
   std::vector<StoredEvent> events;
