@@ -111,6 +111,7 @@ void add_fault_subject_command(CLI::App& root, Action& action) {
   command->add_option("FAULT", subject->fault)->required();
   command->add_option("PORT", subject->port)->required();
   command->add_option("ACCOUNT", subject->account)->required();
+  command->add_option("DOWNSTREAM", subject->downstream)->required();
   command->add_option("CGROUP", subject->cgroup);
   command->callback([subject, &action] {
     action = [subject] {

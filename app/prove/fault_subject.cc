@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <sstream>
+#include <thread>
 #include <unordered_map>
 
 #include <fcntl.h>
@@ -198,13 +201,13 @@ class SharedNumber {
 
 // ---- the faults ----
 
-Status answer_at_once(uint16_t port, FaultAccount& account) {
+Status answer_at_once(const FaultSubject& subject, FaultAccount& account) {
   HttpHooks hooks;
   hooks.on_request = [&] { ++account["requests"]; };
-  return serve_http(port, hooks);
+  return serve_http(subject.port, hooks);
 }
 
-Status block_the_loop(uint16_t port, FaultAccount& account) {
+Status block_the_loop(const FaultSubject& subject, FaultAccount& account) {
   HttpHooks hooks;
   int64_t last_ns = monotonic_now_ns();
   hooks.on_request = [&] {
@@ -216,26 +219,26 @@ Status block_the_loop(uint16_t port, FaultAccount& account) {
     double& longest = account["longest_stretch_ns"];
     longest = std::max(longest, static_cast<double>(ns));
   };
-  return serve_http(port, hooks);
+  return serve_http(subject.port, hooks);
 }
 
 /// Work of so much CPU time per request. What it took longer, somebody else had the CPU.
-Status work_per_request(uint16_t port, int64_t cpu_ns, FaultAccount& account) {
+Status work_per_request(const FaultSubject& subject, int64_t cpu_ns, FaultAccount& account) {
   HttpHooks hooks;
   hooks.on_request = [&, cpu_ns] {
     account["taken_away_ns"] += static_cast<double>(work_for(cpu_ns) - cpu_ns);
   };
-  return serve_http(port, hooks);
+  return serve_http(subject.port, hooks);
 }
-Status work_3_ms(uint16_t port, FaultAccount& account) {
-  return work_per_request(port, 3 * kMilliNs, account);
+Status work_3_ms(const FaultSubject& subject, FaultAccount& account) {
+  return work_per_request(subject, 3 * kMilliNs, account);
 }
-Status work_8_ms(uint16_t port, FaultAccount& account) {
-  return work_per_request(port, 8 * kMilliNs, account);
+Status work_8_ms(const FaultSubject& subject, FaultAccount& account) {
+  return work_per_request(subject, 8 * kMilliNs, account);
 }
 
 /// A child stops the server for 200 ms, once a second.
-Status be_stopped(uint16_t port, FaultAccount& account) {
+Status be_stopped(const FaultSubject& subject, FaultAccount& account) {
   const SharedNumber stopped_ns;
   const pid_t server = getpid();
   const pid_t child = fork();
@@ -252,7 +255,7 @@ Status be_stopped(uint16_t port, FaultAccount& account) {
     }
     _exit(0);
   }
-  const Status done = serve_http(port, {});
+  const Status done = serve_http(subject.port, {});
   account["stopped_ns"] = static_cast<double>(*stopped_ns);
   return done;
 }
@@ -271,18 +274,18 @@ double listen_overflows() {
   return 0;
 }
 
-Status accept_slowly(uint16_t port, FaultAccount& account) {
+Status accept_slowly(const FaultSubject& subject, FaultAccount& account) {
   const double before = listen_overflows();
   HttpHooks hooks;
   hooks.backlog = 4;
   hooks.before_accept = [] { sleep_for(30 * kMilliNs); };
-  const Status done = serve_http(port, hooks);
+  const Status done = serve_http(subject.port, hooks);
   account["refused"] = listen_overflows() - before;
   return done;
 }
 
 /// Oversleeps on request: the kernel may delay its timers by 20 ms.
-Status sleep_with_slack(uint16_t port, FaultAccount& account) {
+Status sleep_with_slack(const FaultSubject& subject, FaultAccount& account) {
   if (prctl(PR_SET_TIMERSLACK, 20 * kMilliNs) != 0) return os_error("prctl(PR_SET_TIMERSLACK)");
   HttpHooks hooks;
   hooks.on_request = [&] {
@@ -292,11 +295,11 @@ Status sleep_with_slack(uint16_t port, FaultAccount& account) {
     account["overslept_ns"] += static_cast<double>(monotonic_now_ns() - begin_ns - kAskedNs);
     ++account["sleeps"];
   };
-  return serve_http(port, hooks);
+  return serve_http(subject.port, hooks);
 }
 
 /// Keeps 256 KiB of each request. Straight from the kernel, as an allocator would keep more.
-Status keep_memory(uint16_t port, FaultAccount& account) {
+Status keep_memory(const FaultSubject& subject, FaultAccount& account) {
   constexpr size_t kKept = size_t{256} << 10;
   HttpHooks hooks;
   hooks.on_request = [&] {
@@ -304,13 +307,13 @@ Status keep_memory(uint16_t port, FaultAccount& account) {
                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
     if (kept != MAP_FAILED) account["kept_bytes"] += static_cast<double>(kKept);
   };
-  return serve_http(port, hooks);
+  return serve_http(subject.port, hooks);
 }
 
 /// UDP with a receive buffer of a few datagrams, that is not read for 10 ms now and then.
-Status read_from_a_small_buffer(uint16_t port, FaultAccount& account) {
+Status read_from_a_small_buffer(const FaultSubject& subject, FaultAccount& account) {
   TOPSPIN_ASSIGN(const UniqueFd end, ending());
-  TOPSPIN_ASSIGN(const UniqueFd fd, bound_socket(SOCK_DGRAM, port));
+  TOPSPIN_ASSIGN(const UniqueFd fd, bound_socket(SOCK_DGRAM, subject.port));
   const int size = 2048;
   if (setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &size, sizeof size) != 0)
     return os_error("setsockopt(SO_RCVBUF)");
@@ -335,9 +338,79 @@ Status read_from_a_small_buffer(uint16_t port, FaultAccount& account) {
   return {};
 }
 
+/// Asks the service downstream for each request, and waits for its answer.
+Status ask_downstream(const FaultSubject& subject, FaultAccount& account) {
+  const UniqueFd service(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(subject.downstream);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (!service ||
+      connect(service.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return os_error("cannot reach the service downstream");
+  HttpHooks hooks;
+  hooks.on_request = [&] {
+    constexpr std::string_view kQuestion = "GET / HTTP/1.1\r\nHost: downstream\r\n\r\n";
+    std::array<char, 256> answer;
+    const int64_t begin_ns = monotonic_now_ns();
+    if (write(service.get(), kQuestion.data(), kQuestion.size()) < 0 ||
+        read(service.get(), answer.data(), answer.size()) <= 0)
+      return;
+    account["waited_ns"] += static_cast<double>(monotonic_now_ns() - begin_ns);
+  };
+  return serve_http(subject.port, hooks);
+}
+
+/// The service that is asked: it takes 30 ms.
+Status answer_after_30_ms(const FaultSubject& subject, FaultAccount&) {
+  HttpHooks hooks;
+  hooks.on_request = [] { sleep_for(30 * kMilliNs); };
+  return serve_http(subject.port, hooks);
+}
+
+/// Answers the requests of one connection, until it ends.
+void serve_connection(const UniqueFd& connection, const std::function<void()>& on_request) {
+  std::array<char, 4096> bytes;
+  std::string unread;
+  constexpr std::string_view kEnd = "\r\n\r\n";
+  for (ssize_t length; (length = read(connection.get(), bytes.data(), bytes.size())) > 0;) {
+    unread.append(bytes.data(), static_cast<size_t>(length));
+    for (size_t end; (end = unread.find(kEnd)) != std::string::npos;) {
+      unread.erase(0, end + kEnd.size());
+      on_request();
+      if (write(connection.get(), kReply.data(), kReply.size()) < 0) return;
+    }
+  }
+}
+
+/// A thread for each connection, and one lock that each holds for 6 ms.
+Status share_a_lock(const FaultSubject& subject, FaultAccount& account) {
+  TOPSPIN_ASSIGN(const UniqueFd end, ending());
+  TOPSPIN_ASSIGN(const UniqueFd listener, bound_socket(SOCK_STREAM, subject.port));
+  if (listen(listener.get(), 512) != 0) return os_error("cannot listen");
+  static std::mutex shared;  // outlives the threads, which end with the process
+  static std::atomic<int64_t> waited_ns = 0;
+  const auto on_request = [] {
+    const int64_t begin_ns = monotonic_now_ns();
+    const std::lock_guard lock(shared);
+    waited_ns += monotonic_now_ns() - begin_ns;
+    sleep_for(6 * kMilliNs);
+  };
+  std::array<pollfd, 2> ready{{{listener.get(), POLLIN, 0}, {end.get(), POLLIN, 0}}};
+  while (poll(ready.data(), ready.size(), -1) >= 0 && !(ready[1].revents & POLLIN)) {
+    UniqueFd connection(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    if (!connection) continue;
+    std::thread([on_request, connection = std::move(connection)] {
+      serve_connection(connection, on_request);
+    }).detach();
+  }
+  account["waited_ns"] = static_cast<double>(waited_ns);
+  return {};
+}
+
 struct Behaviour {
   std::string_view name;
-  Status (*serve)(uint16_t port, FaultAccount& account);
+  Status (*serve)(const FaultSubject& subject, FaultAccount& account);
 };
 constexpr std::array kBehaviours = {
     Behaviour{"none", answer_at_once},
@@ -349,6 +422,9 @@ constexpr std::array kBehaviours = {
     Behaviour{"timer_slack", sleep_with_slack},
     Behaviour{"leak", keep_memory},
     Behaviour{"receive_buffer", read_from_a_small_buffer},
+    Behaviour{"lock", share_a_lock},
+    Behaviour{"downstream", ask_downstream},
+    Behaviour{"service", answer_after_30_ms},
 };
 
 Status enter_cgroup(const std::string& folder) {
@@ -372,7 +448,8 @@ Status serve_fault(const FaultSubject& subject) {
     return make_error(ErrorCode::kUsage, fmt::format("no such fault: {}", subject.fault));
   if (!subject.cgroup.empty()) TOPSPIN_TRY(enter_cgroup(subject.cgroup));
   FaultAccount account;
-  TOPSPIN_TRY(behaviour->serve(subject.port, account));
+  TOPSPIN_TRY(behaviour->serve(subject, account));
+  if (subject.account.empty()) return {};
   std::ofstream file(subject.account);
   for (const auto& [name, value] : account) file << fmt::format("{} {:.0f}\n", name, value);
   file.close();

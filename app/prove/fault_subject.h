@@ -17,10 +17,15 @@ namespace topspin {
 inline constexpr std::string_view kFaultSubjectCommand = "fault-subject";
 
 struct FaultSubject {
-  std::string fault;    // one of fault_subject_names()
-  uint16_t port = 0;    // on 127.0.0.1
-  std::string account;  // the file that gets the account when SIGTERM ends the server
-  std::string cgroup;   // a folder of cgroup2 to enter first; empty: none
+  std::string fault;  // one of fault_subject_names()
+  uint16_t port = 0;  // on 127.0.0.1
+  // The file that gets the account when SIGTERM ends the server; empty: none.
+  std::string account = {};
+  uint16_t downstream = 0;  // the port of a service that it asks; 0: none
+  std::string cgroup = {};  // a folder of cgroups to enter first; empty: none
+};  // the file that gets the account when SIGTERM ends the server; empty: none
+uint16_t downstream = 0;  // the port of a service that it asks; 0: none
+std::string cgroup = {};  // a folder of cgroups to enter first; empty: none
 };
 
 /// What a fault was, by the subject's own account: "longest_stretch_ns" -> 80,112,000.

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "app/host/host.h"
+#include "app/host/ports.h"
 #include "app/plan/plan.h"
 #include "app/plan/plan_session.h"
 #include "app/prove/fault_subject.h"
@@ -52,6 +53,7 @@ struct Injection {
   double tolerance = 0;
   std::optional<Quota> quota = {};  // of its cgroup
   int hogs = 0;                     // busy loops on the server's CPU
+  bool asks = false;                // a service downstream
 };
 
 double account_of(const FaultAccount& account, std::string_view name) {
@@ -99,6 +101,15 @@ std::optional<double> dropped(const RunPage& run) {
 std::optional<double> overslept(const RunPage& run) {
   const auto& scheduler = run.fold.merged.scheduler;
   return scheduler ? sum_of(scheduler->timer_oversleep) : std::nullopt;
+}
+std::optional<double> slept_on_futex(const RunPage& run) {
+  const auto& sockets = run.fold.merged.sockets;
+  if (!sockets) return std::nullopt;
+  return sum_of(sockets->reply_parts[static_cast<size_t>(ReplyPart::kFutex)].time);
+}
+std::optional<double> called(const RunPage& run) {
+  const auto& calls = run.fold.merged.part<CallInterval>();
+  return calls ? sum_of(calls->latency) : std::nullopt;
 }
 std::optional<double> memory_left(const RunPage& run) {
   for (const LeakMetric& metric : run.growth.leak.metrics)
@@ -164,6 +175,29 @@ period = "100ms"
 hold = "5s")",
               "timer_slack", "sum of timer_oversleep_ns",
               [](const FaultAccount& a) { return account_of(a, "overslept_ns"); }, overslept, 0.05},
+    Injection{"lock", "one lock for all connections, held for 6 ms",
+              R"(workload = "http"
+clients = 30
+period = "250ms"
+grid = "250ms"
+hold = "5s")",
+              "lock", "sum of reply_asleep_futex_ns",
+              [](const FaultAccount& a) { return account_of(a, "waited_ns"); }, slept_on_futex,
+              0.05},
+    Injection{"downstream",
+              "a service downstream that takes 30 ms",
+              R"(workload = "http"
+clients = 3
+period = "250ms"
+hold = "5s")",
+              "slow_downstream",
+              "sum of call_latency_ns",
+              [](const FaultAccount& a) { return account_of(a, "waited_ns"); },
+              called,
+              0.05,
+              {},
+              0,
+              true},
     Injection{"leak", "256 KiB of memory kept of each request",
               R"(workload = "http"
 stages = "0:20 over 500ms, hold 2s, 20:0 over 500ms, hold 4s, 0:20 over 500ms, hold 2s, 20:0 over 500ms"
@@ -215,6 +249,27 @@ bool write_control(const std::string& path, const std::string& text) {
   const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
   return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
+
+/// The service that the server asks, until the object goes.
+class Service {
+ public:
+  explicit Service(uint16_t port) : pid_(fork()) {
+    if (pid_ != 0) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(60);
+    _exit(serve_fault({.fault = "service", .port = port}).ok() ? 0 : 1);
+  }
+  ~Service() {
+    if (pid_ <= 0) return;
+    kill(pid_, SIGKILL);
+    waitpid(pid_, nullptr, 0);
+  }
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+ private:
+  pid_t pid_;
+};
 
 /// A cgroup with a CPU quota, while the object lives: of version 2, or of version 1 where that has
 /// the cpu controller.
@@ -295,18 +350,28 @@ Result<uint16_t> free_port(bool udp) {
   return ntohs(address.sin_port);
 }
 
+/// Waits until somebody listens there, for five seconds at most.
+void await_port(uint16_t port) {
+  for (int tries = 0; tries < 500 && !port_is_open(false, port); ++tries) usleep(10'000);
+}
+
 // ---- one proof ----
 
-std::string plan_text(const Injection& injection, uint16_t port) {
+std::string plan_text(const Injection& injection, const FaultSubject& subject) {
+  const uint16_t port = subject.port;
   const bool udp = injection.load.find("udp") != std::string_view::npos;
+  const std::string filter =
+      injection.asks
+          ? fmt::format("filter = \"tcp port {} or tcp port {}\"\n", port, subject.downstream)
+          : "";
   return fmt::format(
-      "name = \"prove {}\"\n[run]\nbefore = \"2s\"\nafter = \"4s\"\n[capture]\ninterval = "
-      "\"500ms\"\n"
+      "name = \"prove {}\"\n[run]\nbefore = \"2s\"\nafter = \"4s\"\n"
+      "[capture]\ninterval = \"500ms\"\n{}"
       "[subject.{}]\ncommand = [\"topspin\"]\n"
       "[subject.{}.ready]\nport = \"{}:{}\"\n"
       "[load]\n{}\ntarget = \"127.0.0.1:{}\"\n",
-      injection.name, injection.name, injection.name, udp ? "udp" : "tcp", port, injection.load,
-      port);
+      injection.name, filter, injection.name, injection.name, udp ? "udp" : "tcp", port,
+      injection.load, port);
 }
 
 FaultProof begin_proof(const Injection& injection) {
@@ -322,7 +387,7 @@ FaultProof begin_proof(const Injection& injection) {
 /// Records the fault into `database` and reads it back.
 Result<RunPage> record_fault(const Injection& injection, const FaultSubject& subject,
                              const std::string& database, const std::vector<int>& cpus) {
-  const std::string text = plan_text(injection, subject.port);
+  const std::string text = plan_text(injection, subject);
   TOPSPIN_ASSIGN(Plan plan, parse_plan(text, "the plan of doctor --prove"));
   plan.subjects[0].command = {"/proc/self/exe", std::string(kFaultSubjectCommand),
                               subject.fault,    fmt::format("{}", subject.port),
@@ -358,8 +423,15 @@ Result<FaultProof> prove_one(const Injection& injection, const Scratch& scratch)
   }
   TOPSPIN_ASSIGN(const uint16_t port,
                  free_port(injection.load.find("udp") != std::string_view::npos));
+  uint16_t downstream = 0;
+  std::optional<Service> service;
+  if (injection.asks) {
+    TOPSPIN_ASSIGN(downstream, free_port(false));
+    service.emplace(downstream);
+    await_port(downstream);
+  }
   const FaultSubject subject{std::string(injection.name), port,
-                             scratch.file(fmt::format("{}.account", injection.name)),
+                             scratch.file(fmt::format("{}.account", injection.name)), downstream,
                              cgroup ? cgroup->folder() : std::string()};
   std::optional<Hogs> hogs;
   if (injection.hogs > 0) hogs.emplace(injection.hogs, cpus[0]);

@@ -14,7 +14,8 @@ namespace {
 
 /// The ticks of a stored run, with the rows that belong to each. A run keeps each row as it stood
 /// last: a flow's comes with the tick in which the flow began, those of threads and calls with the
-/// last tick. Sockets are shown from the first on, as what they were in the whole run.
+/// last tick, and the slowest replies with the tick in which they were sent. Sockets are shown from
+/// the first on, as what they were in the whole run.
 class StoredTicks {
  public:
   static Result<StoredTicks> open(std::shared_ptr<RunStore> store, std::string run_id) {
@@ -25,6 +26,10 @@ class StoredTicks {
     TOPSPIN_TRY(store->for_each_thread(run_id, into(ticks.threads_)));
     TOPSPIN_TRY(store->for_each_socket(run_id, into(ticks.sockets_)));
     TOPSPIN_TRY(store->for_each_syscall(run_id, into(ticks.syscalls_)));
+    TOPSPIN_TRY(store->for_each_called(run_id, into(ticks.called_)));
+    TOPSPIN_TRY(store->for_each_slow_reply(run_id, into(ticks.slow_replies_)));
+    std::stable_sort(ticks.slow_replies_.begin(), ticks.slow_replies_.end(),
+                     [](const SlowReply& a, const SlowReply& b) { return a.tick < b.tick; });
     std::stable_sort(ticks.flows_.begin(), ticks.flows_.end(), began_before);
     ticks.store_ = std::move(store);
     ticks.run_id_ = std::move(run_id);
@@ -46,9 +51,16 @@ class StoredTicks {
       const auto end = last ? flows_.end() : first_flow_since(tick.flows.end_ns);
       if (flow < end) tick.changed_flows.assign(flow, end);
       flow = std::max(flow, end);
+      SlowReply of_tick;
+      of_tick.tick = tick.tick;
+      const auto [first_slow, last_slow] =
+          std::equal_range(slow_replies_.begin(), slow_replies_.end(), of_tick,
+                           [](const SlowReply& a, const SlowReply& b) { return a.tick < b.tick; });
+      tick.slowest_replies.assign(first_slow, last_slow);
       if (!last) continue;
       tick.changed_threads = threads_;
       tick.changed_syscalls = syscalls_;
+      tick.changed_called = called_;
     }
     if (after == 0 && !ticks.empty()) ticks.front().changed_sockets = sockets_;
     return ticks;
@@ -69,6 +81,8 @@ class StoredTicks {
   std::vector<ThreadRow> threads_;
   std::vector<SocketRow> sockets_;
   std::vector<SyscallRow> syscalls_;
+  std::vector<CalledRow> called_;
+  std::vector<SlowReply> slow_replies_;  // by tick
 };
 
 }  // namespace

@@ -49,7 +49,8 @@ TEST_P(Prove, the_fault_is_measured_and_found_first) {
 
 INSTANTIATE_TEST_SUITE_P(Faults, Prove,
                          testing::Values("none", "event_loop", "cpu_hog", "quota", "stopped",
-                                         "backlog", "receive_buffer", "timer_slack", "leak"),
+                                         "backlog", "receive_buffer", "timer_slack", "lock",
+                                         "downstream", "leak"),
                          [](const auto& info) { return std::string(info.param); });
 
 TEST(ProveCommand, says_what_it_cannot_inflict) {
