@@ -173,6 +173,9 @@ class RunStore {
   /// By number.
   virtual Status for_each_syscall(const std::string& run_id,
                                   const std::function<void(const SyscallRow&)>& visit) = 0;
+  /// By number. None in runs of schemas before 6.
+  virtual Status for_each_cpu_holder(const std::string& run_id,
+                                     const std::function<void(const CpuHolderRow&)>& visit) = 0;
   /// Of a run with --stacks.
   virtual Status for_each_stack(const std::string& run_id,
                                 const std::function<void(const StackRow&)>& visit) = 0;

@@ -149,11 +149,12 @@ void add_export_command(CLI::App& root, Action& action) {
                  "For runs: json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded. For "
                  "the gate's last judgement: junit or github");
   display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
-  display.option("--table", o->table, "NAME",
-                 "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
-                 "sockets, syscalls, called, stacks, slow_replies, counters, stages, loads, "
-                 "load_parts, events "
-                 "or runs");
+  display.option(
+      "--table", o->table, "NAME",
+      "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
+      "sockets, syscalls, cpu_holders, called, stacks, slow_replies, counters, stages, loads, "
+      "load_parts, events "
+      "or runs");
   display.option("--histogram", o->histogram, "NAME",
                  "For hdr: the histogram (default reply_latency_ns)");
   display.option("--collector", o->collector, "ADDRESS:PORT",

@@ -42,6 +42,9 @@ bool grew_from(const ThreadRow& before, const ThreadRow& now) {
   const auto histogram_grew = [](const auto& from, const auto& to) {
     return !from || !to || grew_from(*from, *to, kCoarseCells);
   };
+  for (size_t i = 0; i < kBlockedByCount; ++i)
+    grew = grew && grew_from(before.blocked_by[i].ns, now.blocked_by[i].ns) &&
+           grew_from(before.blocked_by[i].count, now.blocked_by[i].count);
   return grew && histogram_grew(before.run_queue_wait, now.run_queue_wait) &&
          histogram_grew(before.on_cpu, now.on_cpu);
 }
@@ -56,6 +59,14 @@ void take_away(ThreadRow& now, const ThreadRow& before) {
   take_away(now.migrations, before.migrations);
   for (size_t i = 0; i < kPreemptorCount; ++i)
     take_away(now.preempted_by[i], before.preempted_by[i]);
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    take_away(now.blocked_by[i].ns, before.blocked_by[i].ns);
+    take_away(now.blocked_by[i].count, before.blocked_by[i].count);
+  }
+  // A longest stretch that did not grow was before the start: how long one was since, nobody knows.
+  if (now.busy_stretch_max_ns && before.busy_stretch_max_ns &&
+      *now.busy_stretch_max_ns <= *before.busy_stretch_max_ns && *before.busy_stretch_max_ns > 0)
+    now.busy_stretch_max_ns.reset();
   if (now.run_queue_wait && before.run_queue_wait)
     now.run_queue_wait->subtract(*before.run_queue_wait);
   if (now.on_cpu && before.on_cpu) now.on_cpu->subtract(*before.on_cpu);
@@ -80,6 +91,8 @@ void RowBaseline::take(const ProbeInterval& before_start) {
   }
   for (const SyscallRow& row : before_start.changed_syscalls) syscalls_[row.number] = row;
   for (const StackRow& row : before_start.changed_stacks) stack_samples_[row.number] = row.samples;
+  for (const CpuHolderRow& row : before_start.changed_cpu_holders)
+    held_ns_[row.number] = row.held_ns;
   for (const SocketRow& row : before_start.changed_sockets) {
     if (row.closed)
       sockets_.erase(row.cookie);
@@ -112,6 +125,12 @@ void RowBaseline::apply(ProbeInterval& interval) {
     if (before == stack_samples_.end()) return false;
     row.samples -= std::min(before->second, row.samples);
     return row.samples == 0;
+  });
+  std::erase_if(interval.changed_cpu_holders, [&](CpuHolderRow& row) {
+    const auto before = held_ns_.find(row.number);
+    if (before == held_ns_.end()) return false;
+    row.held_ns -= std::min(before->second, row.held_ns);
+    return row.held_ns == 0;
   });
   if (!std::exchange(first_, false)) return;
   for (const auto& [identity, before] : threads_) {

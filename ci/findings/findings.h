@@ -27,12 +27,13 @@ struct Evidence {
   const RunFold& fold;      // of the ticks that judge the run
   const RunTotals& totals;  // of the same ticks, with the load if there was one
   const Growth& growth;
-  const LoadResult* load = nullptr;    // nullptr: topspin made no load
-  std::span<const ThreadRow> threads;  // by CPU time, the busiest first; not all need be there
-  std::span<const SocketRow> sockets;  // by drops, the most first
-  std::span<const StackRow> stacks;    // by samples, the most first; empty without --stacks
-  uint64_t stack_samples = 0;          // of all stacks
-  std::span<const CalledRow> called;   // the addresses that the subject called, by number
+  const LoadResult* load = nullptr;        // nullptr: topspin made no load
+  std::span<const ThreadRow> threads;      // by CPU time, the busiest first; not all need be there
+  std::span<const SocketRow> sockets;      // by drops, the most first
+  std::span<const StackRow> stacks;        // by samples, the most first; empty without --stacks
+  uint64_t stack_samples = 0;              // of all stacks
+  std::span<const CalledRow> called = {};  // the addresses that the subject called, by number
+  std::span<const CpuHolderRow> cpu_holders = {};  // by what was waited behind them, the most first
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.
@@ -68,6 +69,10 @@ inline constexpr size_t kMostFindings = 5;
 /// The findings of a run, the worst first; at most kMostFindings. Where no rule finds anything, one
 /// finding says so.
 std::vector<Finding> find_causes(const Evidence& evidence);
+
+/// The CPUs on which nearly all of the subject's threads ran, ascending, if they are not all of the
+/// host's; empty: they are, or it is not known.
+std::vector<int32_t> few_cpus(const RunInfo& info, const RunFold& fold);
 
 /// "listen_overflows 2,772" of a proof, its value in the unit of its name.
 std::string proof_text(const Proof& proof);

@@ -327,25 +327,32 @@ std::optional<CpuUse> cpu_use(const Evidence& e) {
   return use;
 }
 
-/// The CPUs on which nearly all of the subject's threads ran, as "CPU 1", if they are not all.
-struct UsedCpus {
-  std::vector<int32_t> cpus;
-  std::string text() const {
-    return fmt::format("{} {}", cpus.size() == 1 ? "CPU" : "CPUs", fmt::join(cpus, ", "));
-  }
-};
-std::optional<UsedCpus> few_cpus(const Evidence& e) {
-  if (!e.fold.merged.scheduler || !e.info.host.cpus_online) return std::nullopt;
-  uint64_t all = 0;
-  for (const CpuScheduling& cpu : e.fold.merged.scheduler->cpus) all += cpu.switches;
-  UsedCpus used;
-  for (const CpuScheduling& cpu : e.fold.merged.scheduler->cpus) {
-    if (cpu.switches * 1000 > all) used.cpus.push_back(cpu.cpu);
-  }
-  if (used.cpus.empty() ||
-      static_cast<int64_t>(used.cpus.size()) >= e.info.host.cpus_online.value_or(0))
-    return std::nullopt;
-  return used;
+std::string cpus_text(const std::vector<int32_t>& cpus) {
+  return fmt::format("{} {}", cpus.size() == 1 ? "CPU" : "CPUs", fmt::join(cpus, ", "));
+}
+
+/// Of the time that threads waited for a CPU, the share in which others had it; nullopt: that was
+/// not measured, as in older runs. What nobody had (idle, quota) is in neither.
+std::optional<double> share_behind_others(const Evidence& e) {
+  if (!e.fold.merged.scheduler) return std::nullopt;
+  const auto& behind = e.fold.merged.scheduler->waited_behind;
+  const auto of = [&](CpuHolder kind) { return value_of(behind[static_cast<size_t>(kind)]); };
+  const double others = of(CpuHolder::kProcess) + of(CpuHolder::kKernelThread);
+  const double held = others + of(CpuHolder::kSubject) + of(CpuHolder::kInterrupts);
+  return held > 0 ? std::optional(share_of(others, held)) : std::nullopt;
+}
+
+/// The share of the tail that was waiting for a CPU, as dominant() has it, and only if waits were a
+/// tenth of all replies' time too: a server that computes for milliseconds has now and then two
+/// requests at once.
+std::optional<double> starved(const Evidence& e) {
+  const auto part = dominant(e, &Tails::cpu_queue);
+  if (!part) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  const auto sum = [](const auto& histogram) { return static_cast<double>(histogram->sum()); };
+  const double all = sum(s.reply_socket) + sum(s.reply_cpu_queue) + sum(s.reply_runtime);
+  constexpr double kMuchOfAll = 0.1;
+  return share_of(sum(s.reply_cpu_queue), all) >= kMuchOfAll ? part : std::nullopt;
 }
 
 std::string waits_text(const Evidence& e) {
@@ -368,41 +375,67 @@ MaybeFound starved_by_quota(const Evidence& e) {
                 tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue)}};
 }
 
+/// "61% of that behind stress (process 4711, /system.slice/x) and 12% behind cc1 (31 processes)":
+/// the first two others, if each had a tenth; empty: nobody is known.
+std::string others_text(const Evidence& e) {
+  double all = 0;
+  for (const auto& held_ns : e.fold.merged.scheduler->waited_behind) all += value_of(held_ns);
+  std::vector<std::string> names;
+  for (const CpuHolderRow& holder : e.cpu_holders) {
+    const double share = share_of(static_cast<double>(holder.held_ns), all);
+    if (holder.kind == CpuHolder::kSubject || holder.name.empty() || share < 0.1) continue;
+    names.push_back(fmt::format(
+        "{} behind {} ({}{}{})", share_text(share), holder.name,
+        holder.processes == 1
+            ? fmt::format("{} {}",
+                          holder.kind == CpuHolder::kKernelThread ? "kernel thread" : "process",
+                          holder.pid)
+            : plural(static_cast<double>(holder.processes), "process", "processes"),
+        holder.cgroup.empty() ? "" : ", cgroup ", holder.cgroup));
+    if (names.size() == 2) break;
+  }
+  return names.empty() ? "" : fmt::format(", {}", fmt::join(names, " and "));
+}
+
 MaybeFound starved_by_others(const Evidence& e) {
-  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto part = starved(e);
   const auto use = cpu_use(e);
-  if (!part || !use || use->others < use->subject) return std::nullopt;
-  const auto few = few_cpus(e);
-  return Found{
+  if (!part || !use) return std::nullopt;
+  const auto behind = share_behind_others(e);
+  if (behind ? *behind < kMostOf : use->others < use->subject) return std::nullopt;
+  const auto few = few_cpus(e.info, e.fold);
+  Found found{
       *part,
-      fmt::format("Other processes had the CPUs: {}, while others used {:.2f} CPUs and the "
+      fmt::format("Other processes had the CPUs: {}{}, while others used {:.2f} CPUs and the "
                   "subject {:.2f}{}",
-                  waits_text(e), use->others, use->subject,
-                  few ? fmt::format("; the subject ran on {} only", few->text()) : ""),
+                  waits_text(e), behind ? others_text(e) : "", use->others, use->subject,
+                  few.empty() ? "" : fmt::format("; the subject ran on {} only", cpus_text(few))),
       {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
        {"host_busy_ns", value_of(e.totals.host_busy_ns)},
        {"cpu_ns", value_of(e.totals.cpu_ns)}}};
+  if (behind) found.proofs.push_back({"waited_behind_others_share", *behind});
+  return found;
 }
 
 MaybeFound starved_by_affinity(const Evidence& e) {
-  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto part = starved(e);
   const auto use = cpu_use(e);
-  const auto few = few_cpus(e);
-  if (!part || !use || !few) return std::nullopt;
-  const double left = use->cpus - static_cast<double>(few->cpus.size());
+  const auto few = few_cpus(e.info, e.fold);
+  if (!part || !use || few.empty()) return std::nullopt;
+  const double left = use->cpus - static_cast<double>(few.size());
   if (use->idle < 0.5 * left) return std::nullopt;
   return Found{
       *part,
       fmt::format("All threads of the subject ran on {} while {:.2f} other CPUs were idle: "
                   "{}",
-                  few->text(), use->idle, waits_text(e)),
+                  cpus_text(few), use->idle, waits_text(e)),
       {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
        {"cpu_ns", value_of(e.totals.cpu_ns)},
        {"host_busy_ns", value_of(e.totals.host_busy_ns)}}};
 }
 
 MaybeFound starved_by_itself(const Evidence& e) {
-  const auto part = dominant(e, &Tails::cpu_queue);
+  const auto part = starved(e);
   const auto use = cpu_use(e);
   if (!part || !use) return std::nullopt;
   std::string who;
@@ -882,6 +915,18 @@ std::string proof_text(const Proof& proof) {
     return fmt::format("{} {}", name, format_bytes(std::llround(proof.value)));
   if (name.ends_with("_share")) return fmt::format("{} {}", name, share_text(proof.value));
   return fmt::format("{} {}", name, count_text(proof.value));
+}
+
+std::vector<int32_t> few_cpus(const RunInfo& info, const RunFold& fold) {
+  std::vector<int32_t> used;
+  if (!fold.merged.scheduler || !info.host.cpus_online) return used;
+  uint64_t all = 0;
+  for (const CpuScheduling& cpu : fold.merged.scheduler->cpus) all += cpu.switches;
+  for (const CpuScheduling& cpu : fold.merged.scheduler->cpus) {
+    if (cpu.switches * 1000 > all) used.push_back(cpu.cpu);
+  }
+  if (static_cast<int64_t>(used.size()) >= *info.host.cpus_online) used.clear();
+  return used;
 }
 
 std::vector<std::string_view> finding_keys() {

@@ -63,6 +63,26 @@ std::string_view off_cpu_state_name(OffCpuState state) {
   return "other";
 }
 
+std::string_view cpu_holder_name(CpuHolder kind) {
+  switch (kind) {
+    case CpuHolder::kSubject: return "subject";
+    case CpuHolder::kProcess: return "process";
+    case CpuHolder::kKernelThread: return "kernel_thread";
+    case CpuHolder::kInterrupts: return "interrupts";
+    case CpuHolder::kIdle: return "idle";
+    case CpuHolder::kQuota: return "quota";
+    case CpuHolder::kUnseen: return "unseen";
+  }
+  return "unseen";
+}
+
+std::optional<CpuHolder> parse_cpu_holder(std::string_view name) {
+  for (size_t i = 0; i < kCpuHolderCount; ++i) {
+    if (cpu_holder_name(static_cast<CpuHolder>(i)) == name) return static_cast<CpuHolder>(i);
+  }
+  return std::nullopt;
+}
+
 void SchedulerInterval::merge(const SchedulerInterval& later) {
   merge_numbers(*this, later);
   for (const CpuScheduling& theirs : later.cpus) {

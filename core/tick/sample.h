@@ -17,6 +17,7 @@
 #include "core/number/coarse_histogram.h"
 #include "core/number/histogram.h"
 #include "core/number/number.h"
+#include "core/tick/cpu_holder.h"
 #include "core/tick/reply_parts.h"
 #include "core/tick/sockets.h"
 #include "core/tick/syscall_row.h"
@@ -130,6 +131,10 @@ struct SchedulerInterval {
   std::optional<uint64_t> migrations;
   std::array<Preemptions, kPreemptorCount> preempted_by;  // by Preemptor
   std::array<OffCpuTime, kOffCpuStateCount> off_cpu;      // by OffCpuState
+  // Waits for a CPU by what held it, by CpuHolder (core/tick/cpu_holder.h). Their sum is
+  // run_queue_wait_ns, but for waits that are open.
+  std::array<std::optional<uint64_t>, kCpuHolderCount> waited_behind;
+  std::optional<uint64_t> cpu_holders_missed;  // a loss
   std::vector<CpuScheduling> cpus;  // ascending, without those that the subject did not meet
 
   /// Calls visit(name, member) for each distribution, and for each count.
@@ -250,6 +255,33 @@ void SchedulerInterval::for_each_number(Visit visit) {
         N::count(kOff[i][1], kOff[i][2], "Time off the CPU until the wakeup, by state."),
         [i](auto& s) -> auto& { return s.off_cpu[i].ns; });
   }
+  constexpr std::array<std::array<std::string_view, 3>, kCpuHolderCount> kBehind = {{
+      {"waited_behind_subject_ns", "waited behind itself",
+       "Waits for a CPU that another thread of the subject had."},
+      {"waited_behind_process_ns", "waited behind other processes",
+       "Waits for a CPU that a process had which is not of the subject."},
+      {"waited_behind_kernel_thread_ns", "waited behind kernel threads",
+       "Waits for a CPU that a thread of the kernel had."},
+      {"waited_behind_interrupts_ns", "waited behind interrupts",
+       "Waits for a CPU that interrupts had (if the kernel accounts for their time) or that the "
+       "hypervisor had taken away."},
+      {"waited_behind_idle_ns", "waited for an idle CPU",
+       "Waits for a CPU that was idle and had to wake up."},
+      {"waited_behind_quota_ns", "waited for the quota",
+       "Waits of threads that the quota of their cgroup held back, or that were about to be "
+       "moved."},
+      {"waited_behind_unseen_ns", "waited behind unknown",
+       "Waits for a CPU of which it was not seen who had it."},
+  }};
+  for (size_t i = 0; i < kCpuHolderCount; ++i) {
+    visit(
+        N::count(kBehind[i][0], kBehind[i][1], kBehind[i][2]), [i](auto& s) -> auto& {
+          return s.waited_behind[i];
+        });
+  }
+  visit(N::lost("loss_cpu_holders_missed", LossKind::kPart,
+                "times that a process which had a CPU found no room"),
+        &S::cpu_holders_missed);
 }
 
 /// How near the subject is to a limit that each process has for itself: of all its processes, the
@@ -662,6 +694,8 @@ struct ThreadRow {
   std::optional<CoarseHistogram> run_queue_wait;                      // each wait
   std::optional<CoarseHistogram> on_cpu;                              // each slice
   std::array<std::optional<uint64_t>, kPreemptorCount> preempted_by;  // how often, by Preemptor
+  std::array<OffCpuTime, kBlockedByCount> blocked_by;                 // its sleeps, by BlockedBy
+  std::optional<uint64_t> busy_stretch_max_ns;
 };
 
 /// A call stack in which the subject's threads were found on a CPU, and how often since sampling
@@ -727,9 +761,10 @@ struct Sample {
   CounterInterval counters;
   ProbeParts parts;
 
-  std::vector<FlowRow> changed_flows;      // as they stand now; at most the row limit a tick
-  std::vector<ThreadRow> changed_threads;  // likewise
-  std::vector<FlowOwner> changed_owners;   // new ones, and those that took another name
+  std::vector<FlowRow> changed_flows;             // as they stand now; at most the row limit a tick
+  std::vector<ThreadRow> changed_threads;         // likewise
+  std::vector<CpuHolderRow> changed_cpu_holders;  // as they stand now
+  std::vector<FlowOwner> changed_owners;          // new ones, and those that took another name
 
   std::optional<SocketInterval> sockets;
   std::vector<SocketRow> changed_sockets;    // as they stand now

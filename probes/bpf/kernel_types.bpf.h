@@ -45,6 +45,7 @@ struct css_set {
 struct rq {
   unsigned int nr_running;
   __u64 clock;
+  __u64 clock_task; /* without what interrupts and the hypervisor took */
 };
 
 struct cfs_rq {

@@ -13,6 +13,7 @@
 #include "core/base/result.h"
 #include "probes/bpf/bpf_object.h"
 #include "probes/scheduler/cpu_array.h"
+#include "probes/scheduler/cpu_holders.h"
 #include "probes/scheduler/scheduler_rung.h"
 #include "probes/scheduler/thread_rows.h"
 #include "probes/scheduler/timers.h"
@@ -72,9 +73,10 @@ class BpfRung : public SchedulerRung {
   }
 
   /// Of the rungs whose programs keep topspin_totals. After the walk over the threads.
-  void finish(SchedulerReading& reading, const topspin_totals& totals) {
+  void finish(SchedulerReading& reading, const topspin_totals& totals, CpuHolders& holders) {
     take_exits();
     read_cpus(reading);
+    holders.read(cpus_.cpus(), reading);
     reading.losses.scheduler_map_full += totals.threads_refused;
     reading.losses.thread_rows_unstored = totals.rows_refused + rows_.dropped();
     reading.losses.scheduler_ring_full = totals.exits_unsent;

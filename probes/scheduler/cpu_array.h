@@ -21,6 +21,8 @@ class CpuArray {
   /// Sums the CPUs into `reading`, and gives each CPU's own row of the time since the last reading.
   void read(SchedulerReading& reading);
 
+  const MappedBpfArray<topspin_cpu>& cpus() const { return cpus_; }
+
   /// From now on timers are measured too: their histograms are given, if only as empty ones.
   void add_timers() { with_timers_ = true; }
 

@@ -103,6 +103,7 @@ class SchedulerProbe final : public Probe {
     interval.losses.merge(growth(reading.losses, previous_.losses));
     if (reading.bpf_ns) interval.add_bpf_ns(*reading.bpf_ns - previous_.bpf_ns.value_or(0));
     interval.changed_threads = std::move(reading.changed_threads);
+    interval.changed_cpu_holders = std::move(reading.changed_cpu_holders);
     context_.processes = std::move(reading.processes);
     if (reading.minor_faults) context_.minor_faults = static_cast<int64_t>(*reading.minor_faults);
     if (reading.major_faults) context_.major_faults = static_cast<int64_t>(*reading.major_faults);

@@ -31,7 +31,9 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
         proc_(proc),
         tree_(subject, proc),
         is_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup),
-        threads_fd_(bpf_map__fd(skeleton_->maps.threads)) {}
+        threads_fd_(bpf_map__fd(skeleton_->maps.threads)),
+        sleeps_fd_(bpf_map__fd(skeleton_->maps.sleeps)),
+        holders_(bpf_map__fd(skeleton_->maps.holders), options.proc_root) {}
 
   void seed() { refused_ += name_threads(tree_, proc_, threads_fd_, &element_of); }
 
@@ -60,7 +62,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     });
     reported_cpu_ns_ = std::exchange(reporting_cpu_ns_, {});
     reading.losses.scheduler_map_full = refused_;
-    finish(reading, totals);
+    finish(reading, totals, holders_);
     reading.processes.assign(processes.begin(), processes.end());
     return reading;
   }
@@ -92,6 +94,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
       if (std::ranges::binary_search(tree_.processes(), thread.pid)) continue;
       if (!proc_.thread_stat(thread.pid, thread.tid)) continue;  // exits: its last event comes
       if (bpf_map_delete_elem(threads_fd_, &thread.tid) != 0) continue;
+      (void)bpf_map_delete_elem(sleeps_fd_, &thread.tid);
       add(left_, since_joining(thread));
     }
   }
@@ -137,6 +140,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     record.pid = thread.pid;
     record.tid = thread.tid;
     record.start_boottime_ns = thread.start_boottime_ns;
+    record.busy_stretch_max = thread.busy_stretch_max;
     record.since_joining = since_joining(thread);
     std::memcpy(record.comm, raw.comm, sizeof(record.comm));
     add_counters(reading, record.since_joining);
@@ -144,8 +148,11 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     if (!thread.has_row) return;
     // Kept for the threads of this reading alone: those that are gone take no memory.
     const auto before = reported_cpu_ns_.find(thread.tid);
-    if (before == reported_cpu_ns_.end() || before->second != record.since_joining.cpu_ns)
-      push_row(make_row(record, thread.times));
+    if (before == reported_cpu_ns_.end() || before->second != record.since_joining.cpu_ns) {
+      topspin_thread_sleeps sleeps{};
+      (void)bpf_map_lookup_elem(sleeps_fd_, &thread.tid, &sleeps);
+      push_row(make_row(record, thread.times, sleeps));
+    }
     reporting_cpu_ns_[thread.tid] = record.since_joining.cpu_ns;
   }
 
@@ -172,6 +179,8 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
   ProcessTree tree_;
   bool is_cgroup_;
   int threads_fd_;
+  int sleeps_fd_;
+  CpuHolders holders_;
   std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;   // by the previous reading
   std::unordered_map<int32_t, uint64_t> reporting_cpu_ns_;  // by the one under way
   topspin_counters left_{};                                 // of threads that left the cgroup
@@ -195,6 +204,7 @@ SchedulerRungResult open_scheduler_raw_tp(const Subject& subject, const ProbeOpt
   skeleton->rodata->max_rows = options.max_threads;
   name_blocking_calls(skeleton->rodata->blocked_by_of_call);
   bpf_map__set_max_entries(skeleton->maps.threads, thread_map_entries(options));
+  bpf_map__set_max_entries(skeleton->maps.sleeps, thread_map_entries(options));
   TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
                                                        "raw tracepoint"));
   TOPSPIN_TRY(attach_programs(*skeleton, log, "raw tracepoint"));

@@ -27,8 +27,9 @@ struct SchedulerReading {
   std::optional<uint64_t> minor_faults;
   std::optional<uint64_t> major_faults;
   std::optional<int64_t> bpf_ns;
-  std::vector<ThreadRow> changed_threads;  // since the previous reading; as they stand now
-  std::vector<int32_t> processes;          // alive, ascending
+  std::vector<ThreadRow> changed_threads;         // since the previous reading; as they stand now
+  std::vector<CpuHolderRow> changed_cpu_holders;  // likewise
+  std::vector<int32_t> processes;                 // alive, ascending
 };
 
 /// Adds the kernel's own account of a thread, or of all of them.

@@ -18,7 +18,10 @@ namespace {
 
 class TpBtfRung final : public BpfRung<scheduler> {
  public:
-  using BpfRung::BpfRung;
+  TpBtfRung(OwnedSkeleton<scheduler> skeleton, MappedBpfArray<topspin_cpu> cpus,
+            const ProbeOptions& options)
+      : BpfRung(std::move(skeleton), std::move(cpus), options.max_thread_rows_per_interval),
+        holders_(bpf_map__fd(skeleton_->maps.holders), options.proc_root) {}
 
   Status seed(const Subject& subject) { return seed_subject(watch(), subject); }
 
@@ -35,7 +38,7 @@ class TpBtfRung final : public BpfRung<scheduler> {
     (void)walk_threads(reading);
     const topspin_totals& totals = skeleton_->bss->totals;
     add_counters(reading, totals.counters);
-    finish(reading, totals);
+    finish(reading, totals, holders_);
     std::sort(reading.processes.begin(), reading.processes.end());
     return reading;
   }
@@ -52,7 +55,8 @@ class TpBtfRung final : public BpfRung<scheduler> {
     if (!walk)
       return make_error(ErrorCode::kInternal,
                         fmt::format("cannot walk the threads: {}", std::strerror(errno)), errno);
-    buffer_.resize(256 * (sizeof(topspin_record) + sizeof(topspin_times)));
+    buffer_.resize(
+        256 * (sizeof(topspin_record) + sizeof(topspin_times) + sizeof(topspin_thread_sleeps)));
     size_t kept = 0;  // bytes of a record cut in two by the end of a read
     while (true) {
       const ssize_t got = ::read(walk.get(), buffer_.data() + kept, buffer_.size() - kept);
@@ -66,14 +70,17 @@ class TpBtfRung final : public BpfRung<scheduler> {
       while (size - whole >= sizeof(topspin_record)) {
         topspin_record record;
         topspin_times times{};
+        topspin_thread_sleeps sleeps{};
         std::memcpy(&record, buffer_.data() + whole, sizeof(record));
         size_t length = sizeof(record);
         if (record.flags & TOPSPIN_RECORD_CHANGED) {
-          length += sizeof(times);
+          const char* rest = buffer_.data() + whole + sizeof(record);
+          length += sizeof(times) + sizeof(sleeps);
           if (size - whole < length) break;
-          std::memcpy(&times, buffer_.data() + whole + sizeof(record), sizeof(times));
+          std::memcpy(&times, rest, sizeof(times));
+          std::memcpy(&sleeps, rest + sizeof(times), sizeof(sleeps));
         }
-        take_record(record, times, reading);
+        take_record(record, times, sleeps, reading);
         whole += length;
       }
       kept = size - whole;
@@ -82,14 +89,15 @@ class TpBtfRung final : public BpfRung<scheduler> {
   }
 
   void take_record(const topspin_record& record, const topspin_times& times,
-                   SchedulerReading& reading) {
+                   const topspin_thread_sleeps& sleeps, SchedulerReading& reading) {
     const uint32_t flags = record.flags;
-    if (flags & TOPSPIN_RECORD_CHANGED) push_row(make_row(record, times));
+    if (flags & TOPSPIN_RECORD_CHANGED) push_row(make_row(record, times, sleeps));
     if (flags & TOPSPIN_RECORD_QUEUED) ++reading.open_waits;
     if ((flags & TOPSPIN_RECORD_LEADER) && (flags & TOPSPIN_RECORD_LIVE))
       reading.processes.push_back(record.pid);
   }
 
+  CpuHolders holders_;
   std::vector<char> buffer_;
 };
 
@@ -107,8 +115,7 @@ SchedulerRungResult open_scheduler_tp_btf(const Subject& subject, const ProbeOpt
   TOPSPIN_ASSIGN(auto cpus, load_programs<topspin_cpu>(*skeleton, skeleton->maps.cpus, 1, log,
                                                        "BTF tracepoint"));
   TOPSPIN_TRY(attach_programs(*skeleton, log, "BTF tracepoint"));
-  auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(cpus),
-                                          options.max_thread_rows_per_interval);
+  auto rung = std::make_unique<TpBtfRung>(std::move(skeleton), std::move(cpus), options);
   TOPSPIN_TRY(rung->open_exits());
   rung->attach_timers(wants_timers(options));
   TOPSPIN_TRY(rung->seed(subject));

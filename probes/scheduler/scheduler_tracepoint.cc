@@ -62,7 +62,7 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
     if (ended)
       measured = *ended;
     else if (bpf_map_lookup_elem(threads_fd(), &row.tid, &stamped) == 0)
-      measured = make_row({}, stamped.times);
+      measured = make_row(record_of(stamped), stamped.times, {});
     else
       return;
     row.run_queue_wait = measured.run_queue_wait;
@@ -70,6 +70,13 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
     row.run_queue_waits = measured.run_queue_waits;
     row.run_queue_wait_max_ns = measured.run_queue_wait_max_ns;
     row.on_cpu = measured.on_cpu;
+    row.busy_stretch_max_ns = measured.busy_stretch_max_ns;
+  }
+
+  static topspin_record record_of(const topspin_thread& thread) {
+    topspin_record record{};
+    record.busy_stretch_max = thread.busy_stretch_max;
+    return record;
   }
 
   bool is_known(int32_t tid) const {

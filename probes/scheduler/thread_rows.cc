@@ -34,7 +34,8 @@ std::vector<ThreadRow> RowQueue::take() {
   return taken;
 }
 
-ThreadRow make_row(const topspin_record& record, const topspin_times& times) {
+ThreadRow make_row(const topspin_record& record, const topspin_times& times,
+                   const topspin_thread_sleeps& sleeps) {
   ThreadRow row;
   row.pid = record.pid;
   row.tid = record.tid;
@@ -51,6 +52,9 @@ ThreadRow make_row(const topspin_record& record, const topspin_times& times) {
   row.run_queue_wait_max_ns = times.wait_ns_max;
   row.on_cpu = CoarseHistogram::from_cells(times.slices, times.slice_ns, times.slice_ns_max);
   for (size_t by = 0; by < kPreemptorCount; ++by) row.preempted_by[by] = times.preempted[by];
+  for (size_t reason = 0; reason < kBlockedByCount; ++reason)
+    row.blocked_by[reason] = {sleeps.count[reason], sleeps.ns[reason]};
+  row.busy_stretch_max_ns = uint64_t{record.busy_stretch_max} * TOPSPIN_STRETCH_NS;
   return row;
 }
 
@@ -74,7 +78,7 @@ std::optional<ThreadRow> make_exit_row(const void* data, size_t size) {
     else if (cell < 2 * TOPSPIN_COARSE_CELLS)
       times.slices[cell - TOPSPIN_COARSE_CELLS] = count;
   }
-  return make_row(entry.record, times);
+  return make_row(entry.record, times, entry.sleeps);
 }
 
 }  // namespace topspin

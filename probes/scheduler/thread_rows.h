@@ -33,7 +33,8 @@ class RowQueue {
   std::map<Identity, size_t> places_;
 };
 
-ThreadRow make_row(const topspin_record& record, const topspin_times& times);
+ThreadRow make_row(const topspin_record& record, const topspin_times& times,
+                   const topspin_thread_sleeps& sleeps);
 /// From the ring of exits; nullopt if the bytes are not those of a record.
 std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
 

@@ -162,6 +162,10 @@ void add_row(LineWriter& line, const CalledRow& called) {
   add_summary(line, "latency_ns", called.latency.summary());
 }
 
+void add_row(LineWriter& line, const CpuHolderRow& holder) {
+  for_each_cpu_holder_field(holder,
+                            [&](const auto& name, const auto& value) { line(name, value); });
+}
 void add_row(LineWriter& line, const StackRow& stack) {
   for_each_stack_field(stack, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -259,6 +263,7 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"sockets", CsvTableKind::kSockets},
        {"syscalls", CsvTableKind::kSyscalls},
        {"called", CsvTableKind::kCalled},
+       {"cpu_holders", CsvTableKind::kCpuHolders},
        {"stacks", CsvTableKind::kStacks},
        {"slow_replies", CsvTableKind::kSlowReplies},
        {"counters", CsvTableKind::kCounters},
@@ -315,6 +320,10 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
     case CsvTableKind::kCalled:
       return write_table<CalledRow>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_called(id, visit);
+      });
+    case CsvTableKind::kCpuHolders:
+      return write_table<CpuHolderRow>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_cpu_holder(id, visit);
       });
     case CsvTableKind::kStacks:
       return write_table<StackRow>(runs, output, [&](const std::string& id, const auto& visit) {

@@ -55,6 +55,7 @@ enum class CsvTableKind : uint8_t {
   kSockets,
   kSyscalls,
   kCalled,
+  kCpuHolders,
   kStacks,
   kSlowReplies,
   kCounters,

@@ -183,6 +183,12 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       object.raw("latency_ns", histogram_json(called.latency));
     });
   }));
+  begin("cpu_holders");
+  TOPSPIN_TRY(store.for_each_cpu_holder(id, [&](const CpuHolderRow& holder) {
+    row("cpu_holder", [&](JsonObject& object) {
+      for_each_cpu_holder_field(holder, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
   begin("stacks");
   TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
     row("stack", [&](JsonObject& object) {

@@ -125,6 +125,15 @@ void for_each_called_field(const CalledRow& called, Visit visit) {
 }
 
 template <typename Visit>
+void for_each_cpu_holder_field(const CpuHolderRow& holder, Visit visit) {
+  visit("kind", std::string(cpu_holder_name(holder.kind)));
+  for_each_cpu_holder_column(
+      holder, [&](std::string_view prefix, std::string_view name, const auto& value) {
+        visit(joined(prefix, name), value);
+      });
+}
+
+template <typename Visit>
 void for_each_stack_field(const StackRow& stack, Visit visit) {
   for_each_stack_column(stack, [&](std::string_view prefix, std::string_view name,
                                    const auto& value) { visit(joined(prefix, name), value); });

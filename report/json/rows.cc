@@ -21,6 +21,15 @@ Json owner_json(const FlowOwner* owner) {
           {"quality", owner_quality_name(owner->quality)}};
 }
 
+Json sleeps_json(const std::array<OffCpuTime, kBlockedByCount>& blocked_by) {
+  Json json;
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    json[std::string(blocked_by_name(static_cast<BlockedBy>(i)))] = {
+        {"count", json_or_null(blocked_by[i].count)}, {"ns", json_or_null(blocked_by[i].ns)}};
+  }
+  return json;
+}
+
 }  // namespace
 
 Json thread_json(const ThreadRow& t) {
@@ -39,7 +48,23 @@ Json thread_json(const ThreadRow& t) {
           {"voluntary_switches", json_or_null(t.voluntary_switches)},
           {"involuntary_switches", json_or_null(t.involuntary_switches)},
           {"migrations", json_or_null(t.migrations)},
-          {"preempted_by", preempted_by}};
+          {"preempted_by", preempted_by},
+          {"blocked_by", sleeps_json(t.blocked_by)},
+          {"busy_stretch_max_ns", json_or_null(t.busy_stretch_max_ns)}};
+}
+
+Json process_json(const ProcessSleeps& p) {
+  return {{"pid", p.pid},
+          {"name", p.name},
+          {"threads", p.threads},
+          {"blocked_by", sleeps_json(p.blocked_by)},
+          {"busy_stretch_max_ns", json_or_null(p.busy_stretch_max_ns)}};
+}
+
+Json cpu_holder_json(const CpuHolderRow& h) {
+  return {{"kind", cpu_holder_name(h.kind)},  {"name", text_or_null(h.name)},
+          {"cgroup", text_or_null(h.cgroup)}, {"pid", h.pid},
+          {"processes", h.processes},         {"held_ns", h.held_ns}};
 }
 
 Json socket_json(const SocketRow& s) {

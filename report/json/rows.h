@@ -6,12 +6,17 @@
 #include "core/run/load_result.h"
 #include "core/tick/sample.h"
 #include "report/json/values.h"
+#include "report/model/process_sleeps.h"
 
 namespace topspin {
 
 /// One of `threads`. `run_queue_wait_ns` and `on_cpu_ns` have the fields of every latency; on rungs
 /// that know sums alone, all but `sum` are null.
 Json thread_json(const ThreadRow& thread);
+/// One of `processes`: what its threads slept on, by reason.
+Json process_json(const ProcessSleeps& process);
+/// One of `cpu_holders`.
+Json cpu_holder_json(const CpuHolderRow& holder);
 Json socket_json(const SocketRow& socket);
 Json syscall_json(const SyscallRow& syscall);
 Json called_json(const CalledRow& called);

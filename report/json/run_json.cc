@@ -345,6 +345,12 @@ std::string run_report_json(const RunReport& report) {
   json["self"] = self_json(report.fold.merged.self);
   json["threads"] = Json::array();
   for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
+  json["processes"] = Json::array();
+  for (const ProcessSleeps& process : report.processes)
+    json["processes"].push_back(process_json(process));
+  json["cpu_holders"] = Json::array();
+  for (const CpuHolderRow& holder : report.cpu_holders)
+    json["cpu_holders"].push_back(cpu_holder_json(holder));
   json["sockets"] = Json::array();
   for (const SocketRow& socket : report.sockets) json["sockets"].push_back(socket_json(socket));
   json["syscalls"] = Json::array();

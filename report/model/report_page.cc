@@ -86,9 +86,17 @@ Status read_flows(RunStore& store, RunPage& page) {
 /// What the kernel did with the subject, row by row.
 Status read_subject(RunStore& store, RunPage& page) {
   const std::string& id = page.run.info.id;
+  ProcessSums processes;
   TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
     ++page.threads_in_all;
+    processes.add(thread);
     keep_first(page.threads, thread, kPageThreads, is_busier_thread);
+  }));
+  page.processes = processes.take();
+  page.processes_in_all = page.processes.size();
+  if (page.processes.size() > kPageProcesses) page.processes.resize(kPageProcesses);
+  TOPSPIN_TRY(store.for_each_cpu_holder(id, [&](const CpuHolderRow& holder) {
+    keep_first(page.cpu_holders, holder, kPageCpuHolders, held_more);
   }));
   TOPSPIN_TRY(store.for_each_socket(id, [&](const SocketRow& socket) {
     ++page.sockets_in_all;
@@ -128,7 +136,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
   page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
                                page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
-                               page.stacks, page.stack_samples, page.called});
+                               page.stacks, page.stack_samples, page.called, page.cpu_holders});
   return page;
 }
 

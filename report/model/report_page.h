@@ -12,6 +12,7 @@
 #include "ci/metrics/run_metrics.h"
 #include "ci/metrics/standing.h"
 #include "core/base/result.h"
+#include "report/model/process_sleeps.h"
 #include "report/model/run_report.h"
 #include "report/model/timeline.h"
 #include "store/run_store.h"
@@ -27,6 +28,7 @@ inline constexpr size_t kPageEvents = 200;
 inline constexpr size_t kPageStages = 100;
 inline constexpr size_t kPageSyscalls = 30;
 inline constexpr size_t kPageSockets = 20;
+inline constexpr size_t kPageProcesses = 20;
 
 struct RunPage {
   RunPage();
@@ -45,6 +47,9 @@ struct RunPage {
   LifeGrid lives;
   std::vector<ThreadRow> threads;  // by CPU time, the busiest first; at most kPageThreads
   size_t threads_in_all = 0;
+  std::vector<ProcessSleeps> processes;  // by time off the CPU, the longest first
+  size_t processes_in_all = 0;
+  std::vector<CpuHolderRow> cpu_holders;  // by what was waited behind them, the most first
   std::vector<FlowRow> busiest_flows;
   OwnerTable owners;  // of busiest_flows
   std::vector<StoredEvent> events;

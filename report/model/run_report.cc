@@ -8,6 +8,8 @@
 
 namespace topspin {
 
+bool held_more(const CpuHolderRow& a, const CpuHolderRow& b) { return a.held_ns > b.held_ns; }
+
 bool is_busier_flow(const FlowRow& a, const FlowRow& b) {
   return a.packets[0] + a.packets[1] > b.packets[0] + b.packets[1];
 }
@@ -112,8 +114,15 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   report.growth = judge_growth(growth, judged_from(stages));
   RunTotals totals(measured);
   report.standing = standing_of(report.run.info, report.run.end, totals);
-  TOPSPIN_TRY(store.for_each_thread(
-      id, [&](const ThreadRow& thread) { report.threads.push_back(thread); }));
+  ProcessSums processes;
+  TOPSPIN_TRY(store.for_each_thread(id, [&](const ThreadRow& thread) {
+    report.threads.push_back(thread);
+    processes.add(thread);
+  }));
+  report.processes = processes.take();
+  TOPSPIN_TRY(store.for_each_cpu_holder(
+      id, [&](const CpuHolderRow& holder) { report.cpu_holders.push_back(holder); }));
+  std::stable_sort(report.cpu_holders.begin(), report.cpu_holders.end(), held_more);
   TOPSPIN_TRY(store.for_each_flow(id, [&](const FlowRow& flow) {
     keep_first(report.busiest_flows, flow, kBusiestFlows, is_busier_flow);
   }));
@@ -142,10 +151,10 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
       [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
   if (report.load) totals.set_load(*report.load);
   const std::span<const ThreadRow> threads(report.threads);
-  report.findings = find_causes({report.run.info, measured, totals, report.growth,
-                                 report.load ? &*report.load : nullptr,
-                                 threads.first(std::min(threads.size(), kPageThreads)),
-                                 report.sockets, stacks, stack_samples, report.called});
+  report.findings = find_causes(
+      {report.run.info, measured, totals, report.growth, report.load ? &*report.load : nullptr,
+       threads.first(std::min(threads.size(), kPageThreads)), report.sockets, stacks, stack_samples,
+       report.called, report.cpu_holders});
   return report;
 }
 

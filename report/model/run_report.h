@@ -18,6 +18,7 @@
 #include "core/run/run.h"
 #include "core/run/run_fold.h"
 #include "core/tick/sample.h"
+#include "report/model/process_sleeps.h"
 #include "store/run_store.h"
 
 namespace topspin {
@@ -46,6 +47,10 @@ bool is_busier_flow(const FlowRow& a, const FlowRow& b);
 /// Of its threads, by CPU time, those that a page shows and that findings are drawn from.
 inline constexpr size_t kPageThreads = 40;
 
+/// Of who had the CPUs instead, by what the subject waited behind them: the rest is told as a sum.
+inline constexpr size_t kPageCpuHolders = 10;
+bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
+
 /// And of its stacks.
 inline constexpr size_t kPageStacks = 20;
 /// Those with the most samples; `samples` of all stacks.
@@ -67,12 +72,14 @@ struct RunReport {
   RunFold fold;
   Growth growth;
   std::vector<ReportTick> ticks;
-  std::vector<ThreadRow> threads;      // by CPU time, the busiest first
-  std::vector<FlowRow> busiest_flows;  // by packets, the busiest first; at most kBusiestFlows
-  OwnerTable owners;                   // of the ends of flows
-  std::vector<SocketRow> sockets;      // by drops, then by port
-  std::vector<SyscallRow> syscalls;    // by the time spent inside, the longest first
-  std::vector<CalledRow> called;       // as read_called() orders them
+  std::vector<ThreadRow> threads;         // by CPU time, the busiest first
+  std::vector<ProcessSleeps> processes;   // by time off the CPU, the longest first
+  std::vector<CpuHolderRow> cpu_holders;  // by what was waited behind them, the most first
+  std::vector<FlowRow> busiest_flows;     // by packets, the busiest first; at most kBusiestFlows
+  OwnerTable owners;                      // of the ends of flows
+  std::vector<SocketRow> sockets;         // by drops, then by port
+  std::vector<SyscallRow> syscalls;       // by the time spent inside, the longest first
+  std::vector<CalledRow> called;          // as read_called() orders them
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;

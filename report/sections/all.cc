@@ -32,6 +32,7 @@ constexpr Entry kSections[] = {
     {"load", "Load", load},
     {"flows", "Flows", flows, Fold::kWhereShort},
     {"threads", "Threads", threads, Fold::kWhereShort},
+    {"instead", "Who had the CPUs instead", instead, Fold::kWhereShort},
     {"blocked", "Off the CPU, by reason", blocked, Fold::kWhereShort},
     {"scheduling", "Scheduling", scheduling, Fold::kWhereShort},
     {"sockets", "Sockets and replies", sockets, Fold::kWhereShort},

@@ -23,6 +23,7 @@ Blocks load(const ReportPage& page);
 Blocks flows(const ReportPage& page);
 Blocks threads(const ReportPage& page);
 Blocks blocked(const ReportPage& page);
+Blocks instead(const ReportPage& page);
 Blocks scheduling(const ReportPage& page);
 Blocks sockets(const ReportPage& page);
 Blocks calls(const ReportPage& page);

@@ -31,8 +31,8 @@ std::vector<Column> columns(std::initializer_list<std::string_view> titles) {
   std::vector<Column> all;
   for (const std::string_view title : titles) {
     const bool spare = title.starts_with('-');
-    const bool holds_words = title.starts_with('=');
-    all.push_back({std::string(title.substr(spare || holds_words ? 1 : 0)),
+    const bool holds_words = title.substr(spare ? 1 : 0).starts_with('=');
+    all.push_back({std::string(title.substr((spare ? 1 : 0) + (holds_words ? 1 : 0))),
                    !all.empty() && !holds_words, spare});
   }
   return all;
@@ -48,6 +48,13 @@ std::string spaced(std::string_view name) {
   std::string text(name);
   std::replace(text.begin(), text.end(), '_', ' ');
   return text;
+}
+
+Line slept_on(const std::array<OffCpuTime, kBlockedByCount>& blocked_by) {
+  std::vector<Line> parts;
+  for (const auto& [reason, sleeps] : longest_sleeps(blocked_by, 2))
+    parts.push_back(say("{} {}", words(spaced(blocked_by_name(reason))), duration(sleeps.ns)));
+  return parts.empty() ? Line{absent()} : listed(parts);
 }
 
 Line plural(uint64_t n, std::string_view one, std::string_view many) {

@@ -22,7 +22,7 @@ void add_table(std::vector<document::Block>& blocks, document::Table table,
                document::Place place = document::Place::kWhole, bool is_detail = false);
 
 /// Columns of numbers, but for the first one. "-title" is left out where there is no room, "=title"
-/// holds words.
+/// holds words, "-=title" both.
 std::vector<document::Column> columns(std::initializer_list<std::string_view> titles);
 
 /// A number of a process or thread: no thousands in it.
@@ -31,6 +31,8 @@ document::Span id(int64_t number);
 document::Span moment(int64_t elapsed_ns);
 /// "kernel thread" of "kernel_thread".
 std::string spaced(std::string_view name);
+/// "poll 1.9 s, futex 12 ms": the two reasons on which most time was slept; absent: none.
+document::Line slept_on(const std::array<OffCpuTime, kBlockedByCount>& blocked_by);
 /// "1 flow", "2 flows".
 document::Line plural(uint64_t count, std::string_view one, std::string_view many);
 

@@ -68,6 +68,8 @@ class SqliteRunStore final : public RunStore {
                           const std::function<void(const SyscallRow&)>& visit) override;
   Status for_each_called(const std::string& run_id,
                          const std::function<void(const CalledRow&)>& visit) override;
+  Status for_each_cpu_holder(const std::string& run_id,
+                             const std::function<void(const CpuHolderRow&)>& visit) override;
   Status for_each_stack(const std::string& run_id,
                         const std::function<void(const StackRow&)>& visit) override;
   Status for_each_slow_reply(const std::string& run_id,
@@ -102,6 +104,7 @@ class SqliteRunStore final : public RunStore {
                                                                   int64_t last_row);
   Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
   Result<std::vector<CalledRow>> load_called(int64_t run);
+  Result<std::vector<CpuHolderRow>> load_cpu_holders(int64_t run);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, SlowReply>>> load_slow_replies(int64_t first_row,
@@ -817,6 +820,40 @@ Result<std::vector<CalledRow>> SqliteRunStore::load_called(int64_t run) {
         !decode_histogram(latency, called.latency).ok())
       return damaged(*connection_, "a called address");
     called.address.address = *parsed;
+  }
+}
+
+Status SqliteRunStore::for_each_cpu_holder(const std::string& run_id,
+                                           const std::function<void(const CpuHolderRow&)>& visit) {
+  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+  TOPSPIN_ASSIGN(const std::vector<CpuHolderRow> rows, load_cpu_holders(run));
+  for (const CpuHolderRow& row : rows) visit(row);
+  return check_still_there(run_id);
+}
+
+/// All at once: the probe gives a thousand at most.
+Result<std::vector<CpuHolderRow>> SqliteRunStore::load_cpu_holders(int64_t run) {
+  ColumnNames columns;
+  const CpuHolderRow no_holder;
+  for_each_cpu_holder_column(no_holder, [&](auto... column) { columns(column...); });
+  columns.add("kind");
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT {} FROM cpu_holder WHERE run = ?1 ORDER BY holder", columns.names())));
+  select.bind_int(1, run);
+  std::vector<CpuHolderRow> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    CpuHolderRow& holder = rows.emplace_back();
+    std::string kind;
+    ColumnLoader load(select);
+    for_each_cpu_holder_column(holder,
+                               [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(kind);
+    const auto parsed = parse_cpu_holder(kind);
+    if (load.damaged() || !parsed) return damaged(*connection_, "a row of who had the CPUs");
+    holder.kind = *parsed;
   }
 }
 

@@ -153,6 +153,7 @@ struct TickStatements {
   Statement cpu;
   Statement whole_socket;
   Statement whole_syscall;
+  Statement whole_cpu_holder;
   Statement counter;
   Statement whole_stack;
   Statement whole_called;
@@ -233,6 +234,14 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
       Statement whole_syscall,
       connection.prepare(fmt::format("INSERT OR REPLACE INTO syscall ({}) VALUES ({})",
                                      syscall_columns.names(), syscall_columns.parameters())));
+  const CpuHolderRow holder;
+  ColumnNames holder_columns;
+  for_each_cpu_holder_column(holder, [&](auto... column) { holder_columns(column...); });
+  for (const char* name : {"run", "kind"}) holder_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_cpu_holder,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO cpu_holder ({}) VALUES ({})",
+                                     holder_columns.names(), holder_columns.parameters())));
   TOPSPIN_ASSIGN(Statement counter,
                  connection.prepare("INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   const StackRow stack;
@@ -261,21 +270,14 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                  connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   TOPSPIN_ASSIGN(Statement late_message,
                  connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
-  return TickStatements{std::move(tick),
-                        std::move(histogram),
-                        std::move(whole_flow),
-                        std::move(changed_flow),
-                        std::move(whole_thread),
-                        std::move(whole_owner),
-                        std::move(cpu_tick),
-                        std::move(whole_socket),
-                        std::move(whole_syscall),
-                        std::move(counter),
-                        std::move(whole_stack),
-                        std::move(whole_called),
-                        std::move(whole_slow_reply),
-                        std::move(thread_tick),
-                        std::move(late_message)};
+  return TickStatements{std::move(tick),          std::move(histogram),
+                        std::move(whole_flow),    std::move(changed_flow),
+                        std::move(whole_thread),  std::move(whole_owner),
+                        std::move(cpu_tick),      std::move(whole_socket),
+                        std::move(whole_syscall), std::move(whole_cpu_holder),
+                        std::move(counter),       std::move(whole_stack),
+                        std::move(whole_called),  std::move(whole_slow_reply),
+                        std::move(thread_tick),   std::move(late_message)};
 }
 
 struct ThreadIdentity {
@@ -399,6 +401,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_owners(const std::vector<FlowOwner>& owners);
   Status store_sockets(const std::vector<SocketRow>& sockets, uint64_t& unstored);
   Status store_syscalls(const std::vector<SyscallRow>& syscalls);
+  Status store_cpu_holders(const std::vector<CpuHolderRow>& holders);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_called(const std::vector<CalledRow>& addresses);
@@ -513,6 +516,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_owners(sample.changed_owners));
   TOPSPIN_TRY(store_sockets(sample.changed_sockets, own.socket_rows_unstored));
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
+  TOPSPIN_TRY(store_cpu_holders(sample.changed_cpu_holders));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
   TOPSPIN_TRY(store_called(sample.changed_called));
   TOPSPIN_TRY(store_slow_replies(sample));
@@ -747,6 +751,23 @@ Status SqliteRunWriter::store_syscalls(const std::vector<SyscallRow>& syscalls) 
     });
     insert.bind_blob(parameters + 1, latency);
     insert.bind_int(parameters + 2, run_);
+    TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_cpu_holders(const std::vector<CpuHolderRow>& holders) {
+  for (const CpuHolderRow& holder : holders) {
+    Statement& insert = statements_->whole_cpu_holder;
+    const std::string_view kind = cpu_holder_name(holder.kind);
+    ParameterBinder bind(insert);
+    int parameters = 0;
+    for_each_cpu_holder_column(holder, [&](auto prefix, auto name, const auto& v) {
+      bind(prefix, name, v);
+      ++parameters;
+    });
+    insert.bind_int(parameters + 1, run_);
+    insert.bind_text(parameters + 2, kind);
     TOPSPIN_TRY(insert.run());
   }
   return {};

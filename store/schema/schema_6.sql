@@ -55,3 +55,40 @@ CREATE TABLE slow_reply (
   inside_stopped_ns    INTEGER NOT NULL,
   asleep_other_ns      INTEGER NOT NULL
 ) STRICT;
+
+-- Who had the CPUs while the subject's threads waited for them, and what each thread slept on. Runs that were
+-- recorded before have no rows and NULL there.
+
+CREATE TABLE cpu_holder (
+  run       INTEGER NOT NULL REFERENCES run (run),
+  holder    INTEGER NOT NULL,
+  kind      TEXT NOT NULL,
+  name      TEXT,
+  cgroup    TEXT,
+  pid       INTEGER NOT NULL,
+  processes INTEGER NOT NULL,
+  held_ns   INTEGER NOT NULL,
+  PRIMARY KEY (run, holder)
+) STRICT, WITHOUT ROWID;
+
+ALTER TABLE thread ADD COLUMN busy_stretch_max_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_futex INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_futex_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_poll INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_poll_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_socket INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_socket_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_pipe INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_pipe_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_disk INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_disk_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_sleep INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_sleep_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_wait INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_wait_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_page_fault INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_page_fault_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_stopped INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_stopped_ns INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_other INTEGER;
+ALTER TABLE thread ADD COLUMN blocked_by_other_ns INTEGER;

@@ -8,6 +8,7 @@
 // `value` is a reference into what is visited, const or not as that is.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -177,6 +178,14 @@ void for_each_thread_column(Thread& thread, Visit visit) {
   visit("", "migrations", thread.migrations);
   for (size_t i = 0; i < kPreemptorCount; ++i)
     visit("preempted_by_", preemptor_name(static_cast<Preemptor>(i)), thread.preempted_by[i]);
+  constexpr std::array<std::string_view, kBlockedByCount> kTimes = {
+      "futex_ns", "poll_ns", "socket_ns",     "pipe_ns",    "disk_ns",
+      "sleep_ns", "wait_ns", "page_fault_ns", "stopped_ns", "other_ns"};
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    visit("blocked_by_", blocked_by_name(static_cast<BlockedBy>(i)), thread.blocked_by[i].count);
+    visit("blocked_by_", kTimes[i], thread.blocked_by[i].ns);
+  }
+  visit("", "busy_stretch_max_ns", thread.busy_stretch_max_ns);
 }
 
 /// The columns of a thread's histograms, visit(name, histogram): blobs, or NULL.
@@ -250,6 +259,17 @@ void for_each_called_column(Called& called, Visit visit) {
   visit("", "http_errors", called.http_errors);
   visit("", "hidden_connections", called.hidden_connections);
   visit("", "hidden_by_interface", called.hidden_by_interface);
+}
+
+/// All of table cpu_holder but the run and the kind, which is a word.
+template <typename Holder, typename Visit>
+void for_each_cpu_holder_column(Holder& holder, Visit visit) {
+  visit("", "holder", holder.number);
+  visit("", "name", holder.name);
+  visit("", "cgroup", holder.cgroup);
+  visit("", "pid", holder.pid);
+  visit("", "processes", holder.processes);
+  visit("", "held_ns", holder.held_ns);
 }
 
 /// All of table stack but its key.

@@ -55,7 +55,7 @@ struct MadeUpRun {
     totals = RunTotals(*fold);
     if (load) totals.set_load(*load);
     return find_causes({info, *fold, totals, growth, load ? &*load : nullptr, threads, sockets,
-                        stacks, stack_samples, called});
+                        stacks, stack_samples, called, cpu_holders});
   }
   /// Of findings that tell one cause, there is one.
   std::string only() {
@@ -80,6 +80,7 @@ struct MadeUpRun {
   std::vector<StackRow> stacks;
   uint64_t stack_samples = 0;
   std::vector<CalledRow> called;
+  std::vector<CpuHolderRow> cpu_holders;
 };
 
 TEST(Findings, AHealthyRunHasOneThatSaysSo) {
@@ -220,6 +221,44 @@ TEST(Findings, WaitingForACpuBehindOthersByQuotaByAffinityOrBehindOneself) {
   run.merged().pressure.throttled_periods = 60;
   EXPECT_EQ(run.only(), "starved_by_quota");
   EXPECT_THAT(run.sentence(), HasSubstr("60 of 100 periods"));
+}
+
+TEST(Findings, WhoHadTheCpusInsteadIsNamedAndBelievedMoreThanWhatTheHostUsed) {
+  MadeUpRun run;
+  run.replies(100'000, 40 * kMs, 200'000);
+  run.merged().self.host_busy_ns = 19'000'000'000;
+  const auto behind = [&](CpuHolder kind) -> auto& {
+    return run.scheduler().waited_behind[static_cast<size_t>(kind)];
+  };
+  behind(CpuHolder::kProcess) = 900 * kMs;
+  behind(CpuHolder::kSubject) = 90 * kMs;
+  behind(CpuHolder::kIdle) = 10 * kMs;
+  run.cpu_holders = {{1, CpuHolder::kProcess, "stress", "/a/group", 4711, 1, 600 * kMs},
+                     {2, CpuHolder::kProcess, "cc1", "", 5000, 31, 200 * kMs},
+                     {3, CpuHolder::kProcess, "third", "", 5001, 1, 100 * kMs},
+                     {4, CpuHolder::kSubject, "server", "", 17, 1, 90 * kMs}};
+  EXPECT_EQ(run.only(), "starved_by_others");
+  EXPECT_THAT(run.sentence(), HasSubstr("60% behind stress (process 4711, cgroup /a/group) and 20% "
+                                        "behind cc1 (31 processes), while"));
+  EXPECT_THAT(run.sentence(), Not(HasSubstr("third")));
+
+  // Others use as much, but on other CPUs: the subject's threads wait for each other.
+  behind(CpuHolder::kProcess) = 90 * kMs;
+  behind(CpuHolder::kSubject) = 900 * kMs;
+  EXPECT_EQ(run.only(), "starved_by_itself");
+}
+
+TEST(Findings, AServerThatComputesAndHasTwoRequestsAtOnceNowAndThenIsNotStarved) {
+  MadeUpRun run;
+  run.replies(100'000, 4 * kMs, 3 * kMs);
+  run.at_sockets().reply_runtime->record_n(3 * kMs, 1900);  // all of them compute
+  run.scheduler().cpu_ns = 6'000'000'000;
+  run.merged().self.host_busy_ns = 6'500'000'000;
+  run.scheduler().cpus = {{1, 4000, 4000, 0, 0, 0, 0}};
+  EXPECT_EQ(run.only(), kNothing);
+  run.replies(100'000, 40 * kMs, 3 * kMs);
+  run.at_sockets().reply_runtime->record_n(3 * kMs, 1900);
+  EXPECT_EQ(run.only(), "starved_by_affinity");
 }
 
 TEST(Findings, RequestsThatTimeOutWhileAllReplyLateAreNotCalledLost) {

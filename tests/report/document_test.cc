@@ -111,6 +111,7 @@ TEST(Document, ReasonsForSleepingStandByTimeInAll) {
       if (section.id == "blocked") found.push_back(std::move(section));
     return found;
   };
+  page.runs[0].processes.clear();
   EXPECT_TRUE(sections_of().empty()) << "not measured";
   auto& by = page.runs[0].fold.merged.scheduler->blocked_by;
   for (auto& sleeps : by) sleeps.emplace();

@@ -124,7 +124,7 @@ keys = lambda objects: {key for one in objects for key in one}
 of_list = lambda name: keys(row for run in runs for row in run[name])
 ticks = [tick for run in runs for tick in run['ticks']]
 run_keys = keys(run['run'] for run in runs)
-lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'syscall', 'stack',
+lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'syscall', 'cpu_holder', 'stack',
          'stage', 'load', 'load_part', 'event')
 shown = {name: of_list(name + 's') for name in lists}
 shown |= {
@@ -222,6 +222,7 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"owner", 1},
                                                {"syscall", 1},
                                                {"called", 1},
+                                               {"cpu_holder", 1},
                                                {"stack", 1},
                                                {"load", 1},
                                                {"load_part", 2},
@@ -255,9 +256,9 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
     return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
   };
   const std::map<std::string, size_t> rows_of = {
-      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},      {"threads", 1},
-      {"owners", 1},       {"syscalls", 1},      {"called", 1},    {"stacks", 1},
-      {"events", 1},       {"loads", 1},         {"load_parts", 2}};
+      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},   {"threads", 1},
+      {"owners", 1},       {"syscalls", 1},      {"called", 1}, {"cpu_holders", 1},
+      {"stacks", 1},       {"events", 1},        {"loads", 1},  {"load_parts", 2}};
   for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), count) << table;

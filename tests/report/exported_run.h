@@ -139,6 +139,14 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       syscall.count = 3;
       syscall.latency.record(5000);
       sample.changed_syscalls.push_back(syscall);
+      CpuHolderRow holder;
+      holder.number = 1;
+      holder.name = hostile("-hog");
+      holder.cgroup = "/" + hostile("group");
+      holder.pid = 4711;
+      holder.processes = 1;
+      holder.held_ns = 12'000'000;
+      sample.changed_cpu_holders.push_back(holder);
       FlowOwner owner;
       owner.number = 1;
       owner.pid = 42;

@@ -134,8 +134,8 @@ TEST_F(HostileText, NoExportHandsItOn) {
   for (const char* format : {"json", "ndjson", "openmetrics", "hdr", "perfetto", "folded"})
     EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
   for (const char* table : {"ticks", "flows", "threads", "thread_ticks", "late_messages", "owners",
-                            "sockets", "syscalls", "called", "stacks", "counters", "stages",
-                            "loads", "load_parts", "events", "runs"})
+                            "sockets", "syscalls", "called", "cpu_holders", "stacks", "counters",
+                            "stages", "loads", "load_parts", "events", "runs"})
     EXPECT_EQ(harmless({"export", "last", "--format", "csv", "--table", table}), 0);
   harmless({"export", "--format", "junit"});
   harmless({"export", "--format", "github"}, true);

@@ -88,11 +88,29 @@ TEST(HtmlPage, ShowsWhatWasMeasuredAndLeavesOutTheRest) {
   TemporaryDirectory directory;
   const std::string a = store_report_run(directory.file(), {.name = "x"});
   const std::string html = html_report(read_page(directory.file(), {a}));
-  for (const char* part :
-       {"id=\"load\"", "warm up", "id=\"scheduling\"", "same cgroup", "Timer oversleep",
-        "id=\"calls\"", "tcp 127.0.0.1:5432", "a call was pending in ", "id=\"sockets\"",
-        "Inside a mean reply of 105\u202fµs", "id=\"syscalls\"", "id=\"limits\"",
-        "Where CPU time went", "figure-ipc", "figure-pressure", "figure-accept_queue"}) {
+  for (const char* part : {"id=\"load\"",
+                           "warm up",
+                           "id=\"scheduling\"",
+                           "same cgroup",
+                           "Timer oversleep",
+                           "id=\"calls\"",
+                           "tcp 127.0.0.1:5432",
+                           "a call was pending in ",
+                           "id=\"sockets\"",
+                           "Inside a mean reply of 105\u202fµs",
+                           "id=\"syscalls\"",
+                           "id=\"limits\"",
+                           "Who had the CPUs instead",
+                           "x1, the subject itself",
+                           "3 processes",
+                           "other processes",
+                           "had to wake up",
+                           "By process",
+                           "Slept on",
+                           "Where CPU time went",
+                           "figure-ipc",
+                           "figure-pressure",
+                           "figure-accept_queue"}) {
     EXPECT_NE(html.find(part), std::string::npos) << part;
   }
   EXPECT_EQ(Json::parse(page_data_json(read_page(directory.file(), {a})))["stages"][1]["end_s"],
@@ -103,8 +121,9 @@ TEST(HtmlPage, ShowsWhatWasMeasuredAndLeavesOutTheRest) {
   ReportPage page;
   page.runs.push_back(std::move(bare));
   const std::string little = html_report(page);
-  for (const char* part : {"id=\"load\"", "id=\"scheduling\"", "id=\"sockets\"", "id=\"syscalls\"",
-                           "id=\"calls\"", "id=\"limits\"", "id=\"threads\"", "figure-cpu"}) {
+  for (const char* part :
+       {"id=\"load\"", "id=\"scheduling\"", "id=\"sockets\"", "id=\"syscalls\"", "id=\"calls\"",
+        "id=\"limits\"", "id=\"threads\"", "id=\"instead\"", "figure-cpu"}) {
     EXPECT_EQ(little.find(part), std::string::npos) << part;
   }
 }

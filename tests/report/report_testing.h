@@ -85,6 +85,7 @@ inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 
   s.scheduler->preempted_by[1] = {3, 4'000'000};
   s.scheduler->off_cpu[0] = {900, 700'000'000};
   s.scheduler->cpus = {{0, 500, 40, 900'000, 100, 130, 4}, {1, 480, 44, 800'000, 90, 120, 3}};
+  s.scheduler->waited_behind = {5'000'000, 12'000'000, 1'000'000, std::nullopt, 2'000'000, 0, 0};
   s.scheduler->timer_oversleep.emplace();
   s.scheduler->timer_oversleep->record_n(60'000, 40);
   s.sockets.emplace();
@@ -169,7 +170,15 @@ inline Sample report_tick(uint64_t tick, const std::string& name, double slow = 
     thread.run_queue_wait_max_ns = 1'500'000;
     thread.voluntary_switches = tick * 200;
     thread.involuntary_switches = tick * 9;
+    thread.blocked_by[static_cast<size_t>(BlockedBy::kPoll)] = {tick * 150, tick * 600'000'000};
+    thread.blocked_by[static_cast<size_t>(BlockedBy::kFutex)] = {tick * 50, tick * 20'000'000};
+    thread.busy_stretch_max_ns = 4'000'000;
     s.changed_threads.push_back(thread);
+  }
+  for (uint32_t i = 1; i <= 12; ++i) {
+    s.changed_cpu_holders.push_back({i, i == 1 ? CpuHolder::kSubject : CpuHolder::kProcess,
+                                     name + std::to_string(i), "/" + name, 200, i == 2 ? 3u : 1u,
+                                     tick * 1'000'000 / i});
   }
   if (tick == 1) {
     s.changed_owners = {{1, 90, 1, name, OwnerQuality::kExact},

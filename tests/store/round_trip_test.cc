@@ -19,6 +19,7 @@ Sample without_rows(Sample sample) {
   sample.changed_owners.clear();
   sample.changed_sockets.clear();
   sample.changed_syscalls.clear();
+  sample.changed_cpu_holders.clear();
   sample.changed_stacks.clear();
   sample.changed_called.clear();
   sample.slowest_replies.clear();
@@ -54,6 +55,7 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(owners_of(*store, run.id)), Listing::of(sample.changed_owners));
   EXPECT_EQ(Listing::of(sockets_of(*store, run.id)), Listing::of(sample.changed_sockets));
   EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
+  EXPECT_EQ(Listing::of(cpu_holders_of(*store, run.id)), Listing::of(sample.changed_cpu_holders));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
   EXPECT_EQ(Listing::of(called_of(*store, run.id)), Listing::of(sample.changed_called));
   EXPECT_EQ(Listing::of(slow_replies_of(*store, run.id)), Listing::of(sample.slowest_replies));
@@ -84,6 +86,25 @@ TEST(RoundTrip, OfSlowRepliesTheSlowestOfTheRunAreKept) {
   ASSERT_GT(expected.size(), kSlowRepliesARun);
   expected.resize(kSlowRepliesARun);
   EXPECT_EQ(stored, expected);
+}
+
+TEST(RoundTrip, CpuHoldersAreKeptAsLastSeen) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  CpuHolderRow hog{1, CpuHolder::kProcess, "hog", "/a/group", 7, 1, 5'000};
+  CpuHolderRow kernel{2, CpuHolder::kKernelThread, "kworker/0:1", "", 9, 1, 100};
+  auto writer = create(directory.file(), run);
+  Sample sample = make_tick(1);
+  sample.changed_cpu_holders = {hog, kernel};
+  EXPECT_OK(writer->append(sample));
+  hog.held_ns = 9'000;
+  hog.processes = 2;
+  Sample next = make_tick(2);
+  next.changed_cpu_holders = {hog};
+  EXPECT_OK(writer->append(next));
+  EXPECT_OK(writer->finish({}));
+  const std::vector<CpuHolderRow> expected = {hog, kernel};
+  EXPECT_EQ(Listing::of(cpu_holders_of(*open(directory.file()), run.id)), Listing::of(expected));
 }
 
 TEST(RoundTrip, SocketsAndSyscallsAreKeptAsLastSeen) {

@@ -84,11 +84,17 @@ inline auto members(auto& value) {
                     lateness_max, missed, replies, sum, max, latest, unanswered, retransmissions,
                     silent, owners);
   } else if constexpr (std::is_same_v<T, ThreadRow>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
+  } else if constexpr (std::is_same_v<T, OffCpuTime>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, CpuHolderRow>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -405,6 +411,13 @@ inline std::vector<CalledRow> called_of(RunStore& store, const std::string& run_
   std::vector<CalledRow> called;
   EXPECT_OK(store.for_each_called(run_id, [&](const CalledRow& c) { called.push_back(c); }));
   return called;
+}
+
+inline std::vector<CpuHolderRow> cpu_holders_of(RunStore& store, const std::string& run_id) {
+  std::vector<CpuHolderRow> holders;
+  EXPECT_OK(
+      store.for_each_cpu_holder(run_id, [&](const CpuHolderRow& h) { holders.push_back(h); }));
+  return holders;
 }
 inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
   std::vector<StackRow> stacks;

@@ -35,6 +35,18 @@ struct {
   __type(value, struct topspin_thread);
 } threads SEC(".maps");
 
+/* Made with the element of `threads`. */
+struct {
+  __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __type(key, int);
+  __type(value, struct topspin_thread_sleeps);
+} sleeps SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task) {
+  return bpf_task_storage_get(&sleeps, task, NULL, 0);
+}
+
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   struct topspin_thread* thread;
   if (!task->bpf_storage) return NULL;
@@ -58,7 +70,6 @@ TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread*
   }
 }
 
-/* A task's pid as the reader's namespace sees it. */
 TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
   struct pid* pid = BPF_CORE_READ(task, thread_pid);
   __u32 level = reader_pid_level;
@@ -83,6 +94,7 @@ TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
     __sync_fetch_and_add(&totals.threads_joined, 1);
     grant_row(thread);
   }
+  made_task_storage(&sleeps, task);
   thread->pid = pid_for_reader(task->group_leader);
   thread->tid = pid_for_reader(task);
   thread->kernel_tid = task->pid;
@@ -154,7 +166,7 @@ TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thre
   if (thread->dead) return;
   thread->dead = 1;
   fold_thread(task, thread);
-  end_row(thread, task->comm);
+  end_row(thread, sleeps_of(task), task->comm);
 }
 
 /* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
@@ -185,6 +197,11 @@ SEC("tp_btf/sched_switch")
 int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_struct* next,
              unsigned int prev_state) {
   return switched(preempt, prev, next, prev_state);
+}
+
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(sched_migrate_task, struct task_struct* task, int to) {
+  return task->bpf_storage ? migrated(task, to) : 0;
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -236,13 +253,17 @@ int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct tas
  * name right after the number, and here the name is still the old one. */
 SEC("tp_btf/task_rename")
 int BPF_PROG(task_rename, struct task_struct* task) {
+  struct topspin_thread_sleeps* slept;
   struct topspin_thread* thread;
   if (task != bpf_get_current_task_btf()) return 0;
   thread = member(task);
   if (!thread || thread->kernel_tid == task->pid) return 0;
   fold_thread(task, thread);
-  end_row(thread, task->comm);
+  slept = sleeps_of(task);
+  end_row(thread, slept, task->comm);
+  if (slept) __builtin_memset(slept, 0, sizeof(*slept));
   thread->baseline = thread->folded;
+  thread->busy_stretch_max = 0;
   __builtin_memset(&thread->times, 0, sizeof(thread->times));
   thread->reported_cpu_ns = 0;
   thread->has_row = 0;
@@ -272,7 +293,9 @@ TOPSPIN_INLINE void describe(struct task_struct* task, const struct topspin_thre
 
 SEC("iter/task")
 int walk_threads(struct bpf_iter__task* context) {
+  static const struct topspin_thread_sleeps no_sleeps = {};
   struct task_struct* task = context->task;
+  struct topspin_thread_sleeps* slept;
   struct topspin_thread* thread;
   struct topspin_record out;
   bool exited;
@@ -312,7 +335,10 @@ int walk_threads(struct bpf_iter__task* context) {
   /* If the buffer is full the kernel hands it out and shows this thread again, from the start. */
   if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
   if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;
-  if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times)) == 0)
+  if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times))) return 0;
+  slept = sleeps_of(task);
+  if (bpf_seq_write(context->meta->seq, slept ? (const void*)slept : &no_sleeps,
+                    sizeof(no_sleeps)) == 0)
     thread->reported_cpu_ns = thread->folded.cpu_ns;
   return 0;
 }

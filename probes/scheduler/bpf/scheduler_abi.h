@@ -56,6 +56,53 @@ struct topspin_sleeps {
   __u64 cells[TOPSPIN_SLEEP_CELLS];
 };
 
+/* What held a CPU for which a thread waited: the order of CpuHolder (core/tick/cpu_holder.h). The
+ * first three have a name and stand in the map `holders`; the rest are sums of a CPU. */
+#define TOPSPIN_HELD_BY_SUBJECT 0u
+#define TOPSPIN_HELD_BY_PROCESS 1u
+#define TOPSPIN_HELD_BY_KERNEL_THREAD 2u
+#define TOPSPIN_HELD_BY_INTERRUPTS 3u
+#define TOPSPIN_HELD_BY_IDLE 4u
+#define TOPSPIN_HELD_BY_QUOTA 5u
+#define TOPSPIN_HELD_BY_UNSEEN 6u
+#define TOPSPIN_HOLDERS 7u
+
+/* A process that held CPUs for which threads of the subject waited: an element of the map
+ * `holders`, by thread group. What it held lately may still be in a slot of a CPU. */
+struct topspin_holder {
+  __u64 held_ns;
+  __u32 kind;
+  __s32 pid; /* as seen in the reader's pid namespace */
+  char comm[16];
+};
+
+/* What a process held on one CPU since it took the slot: slot tgid % TOPSPIN_HOLDER_SLOTS. */
+#define TOPSPIN_HOLDER_SLOTS 64u
+struct topspin_holder_slot {
+  __u64 held_ns;
+  __u32 tgid; /* 0: free */
+  __u32 reserved;
+};
+
+/* The threads of the subject that wait for a CPU, written under the lock of its run queue
+ * (arrived_ns excepted), and what held it meanwhile. At each switch, who leaves the CPU is charged
+ * with the time that all of them have waited since the previous one: waiting * now - since_sum_ns.
+ */
+struct topspin_queue {
+  __u64 waiting;       /* how many */
+  __u64 since_sum_ns;  /* the sum of the moments since when each of them waits uncharged */
+  __u64 arrived_ns;    /* when a waiting thread was moved here from another CPU, and is not yet in
+                          `waiting`; 0: none */
+  __u64 charged_ns;    /* the last charge */
+  __u64 stolen_ns;     /* then: the run queue's clock less its clock of tasks; 0: not known */
+  __u64 emptied_ns;    /* when `waiting` was last set to 0, as the CPU went idle */
+  __u32 emptied;       /* how often that was */
+  __u32 slots_changed; /* odd: a slot is being changed */
+  __u64 no_room;       /* charges whose holder found no room */
+  __u64 held_ns[TOPSPIN_HOLDERS]; /* by those that have no name */
+  struct topspin_holder_slot slots[TOPSPIN_HOLDER_SLOTS];
+};
+
 #define TOPSPIN_QUEUE_LENGTHS 64u /* the last cell: 63 and more */
 
 /* A timer that is firing on a CPU: between its entry and its exit, whoever is woken there is woken
@@ -73,9 +120,9 @@ struct topspin_clock {
   __u64 comparisons; /* made since then */
 };
 
-/* One element of the map `cpus` for each possible CPU. `clock` and `queue_lengths` are written
- * under the lock of that CPU's run queue, by whoever wakes a thread onto it; all else on that CPU
- * alone. */
+/* One element of the map `cpus` for each possible CPU. `clock`, `queue` and `queue_lengths` are
+ * written under the lock of that CPU's run queue, by whoever wakes a thread onto it; all else on
+ * that CPU alone. */
 struct topspin_cpu {
   __u64 events;        /* changes whenever something below does: unchanged CPUs are not read */
   __u64 left_censored; /* waits under way when their thread joined */
@@ -86,6 +133,7 @@ struct topspin_cpu {
   struct topspin_sum preempted[TOPSPIN_PREEMPTORS];
   struct topspin_sum off_cpu[TOPSPIN_OFF_STATES];
   struct topspin_clock clock;
+  struct topspin_queue queue;
   __u64 queue_lengths[TOPSPIN_QUEUE_LENGTHS];
   struct topspin_cells queue_wait;      /* wakeup -> running */
   struct topspin_cells preemption_wait; /* switched out while runnable -> running */
@@ -139,13 +187,23 @@ struct topspin_times {
   __u32 slices[TOPSPIN_COARSE_CELLS];
 };
 
+/* A thread's sleeps, by what it was blocked by: the element of a second map, since topspin_thread
+ * would not fit into 1 KiB with them. */
+struct topspin_thread_sleeps {
+  __u64 ns[TOPSPIN_BLOCKED_BYS];
+  __u32 count[TOPSPIN_BLOCKED_BYS];
+};
+
+/* The unit of a thread's longest busy stretch, which is rounded up to it. */
+#define TOPSPIN_STRETCH_NS 1024u
+
 /* A thread of the subject, from the walk or (exited) from the ring. If CHANGED, its topspin_times
- * come right after it. */
+ * come right after it, and then its topspin_thread_sleeps. */
 struct topspin_record {
   __s32 pid; /* both as seen in the reader's pid namespace */
   __s32 tid;
   __u32 flags;
-  __u32 reserved;
+  __u32 busy_stretch_max;  /* in TOPSPIN_STRETCH_NS */
   __u64 start_boottime_ns; /* since boot */
   struct topspin_counters since_joining;
   char comm[16];
@@ -164,6 +222,7 @@ struct topspin_exit {
   __u64 slice_ns_max;
   __u32 preempted[TOPSPIN_PREEMPTORS];
   __u32 entries_used;
+  struct topspin_thread_sleeps sleeps;
   __u64 entries[TOPSPIN_EXIT_ENTRIES];
 };
 
@@ -187,25 +246,32 @@ struct topspin_exit {
  * switch reads and writes stands together at the front. */
 struct topspin_thread {
   __u32 member;
-  __u16 state;
-  __u16 left_as;    /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
-  __u16 blocked_by; /* BLOCKED: by what; TOPSPIN_BLOCKED_BYS: not known on this rung */
-  __u16 settled;    /* a switch of it was seen: a disagreement with `state` is a hidden switch */
-  __u16 recover;    /* a switch was hidden: take the wait from run_delay when it next leaves */
-  __u16 has_row;
-  __u64 left_ns; /* when it last left its CPU; 0: not seen, as below */
+  __u8 state;
+  __u8 left_as;    /* PREEMPTED: by whom; BLOCKED: its TOPSPIN_OFF_ state */
+  __u8 blocked_by; /* BLOCKED: by what; TOPSPIN_BLOCKED_BYS: not known on this rung */
+  __u8 settled;    /* a switch of it was seen: a disagreement with `state` is a hidden switch */
+  __u8 recover;    /* a switch was hidden: take the wait from run_delay when it next leaves */
+  __u8 has_row;
+  __u8 dead;         /* folded for the last time */
+  __u8 uncharged_as; /* waiting, in no queue: whom the time since uncharged_ns is charged to */
+  __u16 queue;       /* waiting: 1 + the CPU in whose topspin_queue it is counted; 0: in none */
+  __u16 emptied;     /* the low bits of that queue's `emptied` when it was counted */
+  __u64 left_ns;     /* when it last left its CPU; 0: not seen, as below */
   __u64 queued_ns;
   __u64 arrival_ns;
-  __u64 stretch_ns;            /* when it first ran after its last sleep; 0: not seen */
-  __u64 run_delay_ns;          /* the kernel's sum when the thread last left its CPU, or joined */
-  __u64 waking_ns;             /* 0: no waking seen for the wakeup to come */
+  __u64 stretch_ns;   /* when it first ran after its last sleep; 0: not seen */
+  __u64 run_delay_ns; /* the kernel's sum when the thread last left its CPU, or joined */
+  union {
+    __u64 waking_ns;    /* BLOCKED: 0: no waking seen for the wakeup to come */
+    __u64 uncharged_ns; /* waiting, in no queue: since when */
+  };
   struct topspin_firing timer; /* that woke it; it has not run since */
   struct topspin_times times;
   __u64 reported_cpu_ns;
   __u64 start_boottime_ns;
   __u32 fold_lock;
-  __u32 refold; /* asks the holder of fold_lock to fold once more */
-  __u32 dead;   /* folded for the last time */
+  __u32 refold;           /* asks the holder of fold_lock to fold once more */
+  __u32 busy_stretch_max; /* in TOPSPIN_STRETCH_NS */
   __s32 pid;
   __s32 tid;
   __s32 kernel_tid; /* in the initial pid namespace */
@@ -227,13 +293,17 @@ struct topspin_raw_thread {
 #define TOPSPIN_SIZE(type, bytes) _Static_assert(sizeof(struct type) == (bytes), "layout")
 #endif
 TOPSPIN_SIZE(topspin_cpu, 64 + 16 * (TOPSPIN_PREEMPTORS + TOPSPIN_OFF_STATES) + 24 +
-                              8 * TOPSPIN_QUEUE_LENGTHS + 9 * sizeof(struct topspin_cells) +
+                              sizeof(struct topspin_queue) + 8 * TOPSPIN_QUEUE_LENGTHS +
+                              9 * sizeof(struct topspin_cells) +
                               TOPSPIN_BLOCKED_BYS * sizeof(struct topspin_sleeps));
+TOPSPIN_SIZE(topspin_queue, 64 + 8 * TOPSPIN_HOLDERS + 16 * TOPSPIN_HOLDER_SLOTS);
+TOPSPIN_SIZE(topspin_holder, 16 + 16);
 TOPSPIN_SIZE(topspin_counters, 56);
 TOPSPIN_SIZE(topspin_totals, 56 + 32);
 TOPSPIN_SIZE(topspin_times, 56 + 8 * TOPSPIN_COARSE_CELLS);
 TOPSPIN_SIZE(topspin_record, 24 + 56 + 16);
-TOPSPIN_SIZE(topspin_exit, 96 + 56 + 8 * TOPSPIN_EXIT_ENTRIES);
+TOPSPIN_SIZE(topspin_thread_sleeps, 80 + 40);
+TOPSPIN_SIZE(topspin_exit, 96 + 56 + 120 + 8 * TOPSPIN_EXIT_ENTRIES);
 TOPSPIN_SIZE(topspin_sleeps, 16 + 8 * TOPSPIN_SLEEP_CELLS);
 TOPSPIN_SIZE(topspin_thread, 88 + sizeof(struct topspin_times) + 40 + 2 * 56);
 TOPSPIN_SIZE(topspin_raw_thread, sizeof(struct topspin_thread) + 24);

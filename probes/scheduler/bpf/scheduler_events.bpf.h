@@ -12,11 +12,15 @@
 #include "probes/scheduler/bpf/blocked_by.bpf.h"
 #include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
 #include "probes/scheduler/bpf/scheduler_exits.bpf.h"
+#include "probes/scheduler/bpf/scheduler_holders.bpf.h"
 
 /* The rung's: */
 
 /* The thread, if it is of the subject; else NULL. */
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task);
+
+/* What the thread of the subject slept on; NULL: there was no room. */
+TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task);
 
 /* Now, on CLOCK_MONOTONIC. The waker holds the lock of `rq`, of `cpu`, onto which it wakes a
  * thread.
@@ -65,13 +69,18 @@ TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
 }
 
 /* Sends the row as it stands, for the last time, and gives it back. */
-TOPSPIN_INLINE void end_row(struct topspin_thread* thread, const char* name) {
+TOPSPIN_INLINE void end_row(struct topspin_thread* thread, struct topspin_thread_sleeps* sleeps,
+                            const char* name) {
   struct topspin_exit* out;
   if (!thread->has_row) return;
   __sync_fetch_and_sub(&rows_granted, 1);
   out = this_cpu_scratch();
   if (!out) return; /* never */
   fill_record(&out->record, thread);
+  if (sleeps)
+    out->sleeps = *sleeps;
+  else
+    __builtin_memset(&out->sleeps, 0, sizeof(out->sleeps));
   bpf_probe_read_kernel_str(out->record.comm, sizeof(out->record.comm), name);
   if (!send_exit(out, thread)) __sync_fetch_and_add(&totals.exits_unsent, 1);
 }
@@ -95,6 +104,7 @@ TOPSPIN_INLINE int waking(struct task_struct* task) {
 TOPSPIN_INLINE int woken(struct task_struct* task) {
   struct topspin_thread* thread = member(task);
   struct topspin_cpu* cpu;
+  struct topspin_cpu* wakers;
   struct rq* rq;
   __u64 now_ns;
   __u32 target;
@@ -106,9 +116,23 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   now_ns = woken_at(cpu, rq);
   on_wakeup(thread, now_ns);
   count_queue_length(cpu, KERNEL_READ(rq, nr_running));
-  if (!thread->waking_ns) return 0;
-  cpu = this_cpu();
-  if (cpu) on_delivery(thread, cpu, now_ns);
+  if (thread->waking_ns) {
+    wakers = this_cpu();
+    if (wakers) on_delivery(thread, wakers, now_ns);
+  }
+  if (is_throttled(task))
+    wait_uncharged(thread, TOPSPIN_HELD_BY_QUOTA, now_ns);
+  else
+    begin_waiting(&cpu->queue, target, rq, thread, now_ns);
+  return 0;
+}
+
+/* Only of a thread on a run queue: one that is woken onto another CPU does not wait yet. */
+TOPSPIN_INLINE int migrated(struct task_struct* task, int to) {
+  struct topspin_thread* thread;
+  if (!KERNEL_READ(task, on_rq)) return 0;
+  thread = member(task);
+  if (thread && is_waiting(thread) && thread->queue) move_waiting(thread, to, bpf_ktime_get_ns());
   return 0;
 }
 
@@ -135,28 +159,54 @@ TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
   return clock > arrival ? now_ns - (clock - arrival) : now_ns;
 }
 
+/* `out`, which is `prev`, leaves the CPU for `next`. `charged_ns`: end_hidden_wait(). */
+TOPSPIN_INLINE void leave(struct topspin_thread* out, struct task_struct* prev,
+                          struct task_struct* next, struct topspin_cpu* cpu, __u32 number,
+                          __u32 prev_state, bool runnable, __u64 charged_ns, __u64 now_ns) {
+  __u32 by = runnable ? preemptor(prev, next) : off_cpu_state(prev_state);
+  __u64 hidden_ns;
+  if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
+  hidden_ns = on_switch_out(out, cpu, runnable, by,
+                            runnable ? TOPSPIN_BLOCKED_BYS : blocked_by(prev, prev_state),
+                            take_account(prev, out), now_ns);
+  add_unnamed(&cpu->queue, TOPSPIN_HELD_BY_UNSEEN, charged_ns, hidden_ns);
+  if (!runnable) {
+    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
+  } else if (by == TOPSPIN_BY_NOBODY || is_throttled(prev)) {
+    wait_uncharged(out, TOPSPIN_HELD_BY_QUOTA, now_ns);
+  } else {
+    begin_waiting(&cpu->queue, number, KERNEL_READ(prev, se.cfs_rq, rq), out, now_ns);
+  }
+}
+
 /* The state of `prev` is the argument: prev->__state may have changed since. */
 TOPSPIN_INLINE int switched(bool preempt, struct task_struct* prev, struct task_struct* next,
                             __u32 prev_state) {
   struct topspin_thread* out = member(prev);
   struct topspin_thread* in = member(next);
   bool runnable = preempt || prev_state == 0;
-  struct topspin_cpu* cpu;
-  __u64 now_ns;
-  if (!out && !in) return 0;
-  cpu = this_cpu();
+  __u32 number = bpf_get_smp_processor_id();
+  struct topspin_cpu* cpu = bpf_map_lookup_elem(&cpus, &number);
+  __u64 now_ns, charged_ns = 0;
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  now_ns = switched_at(cpu, out ? prev : next, runnable, in);
   if (out) {
-    if (out->timer.fired_ns) on_timer_done(out, cpu, arrival_of(prev, now_ns));
-    on_switch_out(out, cpu, runnable, runnable ? preemptor(prev, next) : off_cpu_state(prev_state),
-                  runnable ? TOPSPIN_BLOCKED_BYS : blocked_by(prev, prev_state),
-                  take_account(prev, out), now_ns);
-    if (prev_state & TASK_DEAD) leave_for_good(prev, out);
+    now_ns = switched_at(cpu, prev, runnable, in);
+    if (is_waiting(out)) charged_ns = end_hidden_wait(&cpu->queue, number, out);
+  } else if (in) {
+    now_ns = switched_at(cpu, next, runnable, in);
+  } else {
+    if (!has_waiters(&cpu->queue)) return 0;
+    now_ns = bpf_ktime_get_ns();
   }
+  if (has_waiters(&cpu->queue)) charge(&cpu->queue, prev, out != NULL, now_ns);
+  if (out) leave(out, prev, next, cpu, number, prev_state, runnable, charged_ns, now_ns);
   if (in) {
-    if (on_switch_in(in, cpu, now_ns)) censor_wait(in, run_delay_on_arrival(next));
+    if (is_waiting(in)) end_waiting(&cpu->queue, number, in, now_ns);
+    if (on_switch_in(in, in->state == TOPSPIN_QUEUED ? sleeps_of(next) : NULL, cpu, now_ns))
+      censor_wait(in, run_delay_on_arrival(next));
     if (in->timer.fired_ns) on_timer_done(in, cpu, now_ns);
+  } else if (cpu->queue.waiting && KERNEL_READ(next, pid) == 0) {
+    empty_queue(&cpu->queue, now_ns);
   }
   return 0;
 }

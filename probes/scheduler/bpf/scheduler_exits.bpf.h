@@ -24,10 +24,10 @@ TOPSPIN_INLINE struct topspin_exit* this_cpu_scratch(void) {
   return bpf_map_lookup_elem(&exit_scratch, &zero);
 }
 
-/* Sends `out`, whose record is filled, with the thread's waits and slices. False: no room. */
+/* Sends `out`, whose record and sleeps are filled, with the thread's waits and slices. False: no
+ * room. */
 TOPSPIN_INLINE bool send_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
   out->record.flags = TOPSPIN_RECORD_EXITED | TOPSPIN_RECORD_CHANGED;
-  out->record.reserved = 0;
   return !bpf_ringbuf_output(&exits, out, fill_exit(out, thread), BPF_RB_NO_WAKEUP);
 }
 

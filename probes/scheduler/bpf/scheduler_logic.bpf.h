@@ -59,8 +59,10 @@ TOPSPIN_INLINE void record_wait(struct topspin_thread* thread, struct topspin_cp
   }
 }
 
-TOPSPIN_INLINE void record_sleep(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                 __u64 sleep_ns) {
+/* `of_thread`: NULL where that is not kept. */
+TOPSPIN_INLINE void record_sleep(struct topspin_thread* thread,
+                                 struct topspin_thread_sleeps* of_thread, struct topspin_cpu* cpu) {
+  __u64 sleep_ns = thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0;
   __u32 state = thread->left_as, reason = thread->blocked_by;
   __u32 index = histogram_index(sleep_ns) / 4;
   struct topspin_sleeps* sleeps;
@@ -70,6 +72,9 @@ TOPSPIN_INLINE void record_sleep(struct topspin_thread* thread, struct topspin_c
   sleeps->cells[index]++;
   sleeps->sum += sleep_ns;
   if (sleep_ns > sleeps->max) sleeps->max = sleep_ns;
+  if (!of_thread) return;
+  of_thread->ns[reason] += sleep_ns;
+  of_thread->count[reason]++;
 }
 
 TOPSPIN_INLINE void record_slice(struct topspin_thread* thread, struct topspin_cpu* cpu,
@@ -130,15 +135,14 @@ TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, __u64 run_delay_n
  * its clock again before the switch, and counts no wait at all of what takes microseconds.
  *
  * True: the wait that ended is to be censored by the caller, who knows the kernel's sum. */
-TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread, struct topspin_cpu* cpu,
+TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
+                                 struct topspin_thread_sleeps* sleeps, struct topspin_cpu* cpu,
                                  __u64 now_ns) {
   __u32 state = thread->state;
   /* Two CPUs' clocks may be a few ns apart: no difference is negative. */
   if (state == TOPSPIN_QUEUED) {
     record_wait(thread, cpu, false, now_ns > thread->queued_ns ? now_ns - thread->queued_ns : 0);
-    if (thread->left_ns)
-      record_sleep(thread, cpu,
-                   thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0);
+    if (thread->left_ns) record_sleep(thread, sleeps, cpu);
     thread->stretch_ns = now_ns;
   } else if (state == TOPSPIN_PREEMPTED) {
     record_wait(thread, cpu, true, now_ns > thread->left_ns ? now_ns - thread->left_ns : 0);
@@ -182,27 +186,34 @@ TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu*
                               __u64 now_ns) {
   __u64 slice_ns = now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0;
   __u32 index = histogram_index(slice_ns);
+  __u64 stretch_ns = slice_ns, units;
   record_slice(thread, cpu, index, slice_ns);
   if (!to_sleep || !thread->stretch_ns) return;
-  if (thread->stretch_ns == thread->arrival_ns)
-    record_at(&cpu->busy_stretch, index, slice_ns);
-  else
-    record(&cpu->busy_stretch, now_ns > thread->stretch_ns ? now_ns - thread->stretch_ns : 0);
+  if (thread->stretch_ns != thread->arrival_ns) {
+    stretch_ns = now_ns > thread->stretch_ns ? now_ns - thread->stretch_ns : 0;
+    index = histogram_index(stretch_ns);
+  }
+  record_at(&cpu->busy_stretch, index, stretch_ns);
+  units = (stretch_ns + TOPSPIN_STRETCH_NS - 1) / TOPSPIN_STRETCH_NS;
+  if (units > thread->busy_stretch_max) thread->busy_stretch_max = units < ~0u ? units : ~0u;
 }
 
 /* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state,
  * and then `blocked_by` what it waits for. sched_yield looks the same as preemption here, and to
- * the kernel's own counters. */
-TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
-                                  bool runnable, __u32 left_as, __u32 blocked_by,
-                                  __u64 run_delay_ns, __u64 now_ns) {
+ * the kernel's own counters. Returns the wait that was hidden, and is recorded now; 0: none. */
+TOPSPIN_INLINE __u64 on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
+                                   bool runnable, __u32 left_as, __u32 blocked_by,
+                                   __u64 run_delay_ns, __u64 now_ns) {
   __u32 state = thread->state;
+  __u64 hidden_ns = 0;
   if (thread->settled && state != TOPSPIN_RUNNING) thread->recover = 1;
   if (thread->recover) {
     thread->recover = 0;
     cpu->hidden++;
-    if (run_delay_ns > thread->run_delay_ns)
-      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, run_delay_ns - thread->run_delay_ns);
+    if (run_delay_ns > thread->run_delay_ns) {
+      hidden_ns = run_delay_ns - thread->run_delay_ns;
+      record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, hidden_ns);
+    }
   }
   /* The slice under way when the thread joined began before; that of a hidden switch is not known.
    */
@@ -219,6 +230,7 @@ TOPSPIN_INLINE void on_switch_out(struct topspin_thread* thread, struct topspin_
     thread->blocked_by = blocked_by;
     thread->waking_ns = 0;
   }
+  return hidden_ns;
 }
 
 /* Starts (or, back in the cgroup, continues) a thread's account at `now`. Faults are counted whole.
@@ -262,6 +274,7 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->pid = thread->pid;
   out->tid = thread->tid;
   out->start_boottime_ns = thread->start_boottime_ns;
+  out->busy_stretch_max = thread->busy_stretch_max;
   out->since_joining.cpu_ns = thread->folded.cpu_ns - thread->baseline.cpu_ns;
   out->since_joining.run_delay_ns = thread->folded.run_delay_ns - thread->baseline.run_delay_ns;
   out->since_joining.voluntary_switches =

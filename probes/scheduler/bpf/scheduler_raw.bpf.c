@@ -27,6 +27,7 @@ const volatile __s32 own_process = 0; /* topspin, which is not of the subject */
 
 /* What a new element begins as: larger than the stack. */
 const volatile struct topspin_raw_thread blank = {};
+const volatile struct topspin_thread_sleeps no_sleeps = {};
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
@@ -35,6 +36,22 @@ struct {
   __type(key, __s32);
   __type(value, struct topspin_raw_thread);
 } threads SEC(".maps");
+
+/* By thread, too: made with the element of `threads`, and gone with it. */
+struct {
+  __uint(type, BPF_MAP_TYPE_HASH);
+  __uint(map_flags, BPF_F_NO_PREALLOC);
+  __uint(max_entries, 1); /* set by user space */
+  __type(key, __s32);
+  __type(value, struct topspin_thread_sleeps);
+} sleeps SEC(".maps");
+
+TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task) {
+  __s32 tid = BPF_CORE_READ(task, pid);
+  return bpf_map_lookup_elem(&sleeps, &tid);
+}
+
+TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) { return BPF_CORE_READ(task, pid); }
 
 TOPSPIN_INLINE void describe(struct topspin_raw_thread* raw, struct task_struct* task) {
   raw->thread.pid = BPF_CORE_READ(task, tgid);
@@ -58,6 +75,7 @@ TOPSPIN_INLINE struct topspin_raw_thread* member_of(struct task_struct* task, __
     read_counters(task, &now);
     admit(&raw->thread, &now);
     describe(raw, task);
+    bpf_map_update_elem(&sleeps, &tid, (const void*)&no_sleeps, BPF_NOEXIST);
     join(&raw->thread);
     raw->thread.member = TOPSPIN_MEMBER;
   }
@@ -87,7 +105,7 @@ TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_threa
 }
 
 /* Adds the thread's account to the totals, and sends its row for the last time. */
-TOPSPIN_INLINE void end_account(struct topspin_raw_thread* raw) {
+TOPSPIN_INLINE void end_account(struct topspin_raw_thread* raw, __s32 tid) {
   struct topspin_record record;
   fill_record(&record, &raw->thread);
 #define TOPSPIN_ADD(field) __sync_fetch_and_add(&totals.counters.field, record.since_joining.field)
@@ -99,12 +117,13 @@ TOPSPIN_INLINE void end_account(struct topspin_raw_thread* raw) {
   TOPSPIN_ADD(minor_faults);
   TOPSPIN_ADD(major_faults);
 #undef TOPSPIN_ADD
-  end_row(&raw->thread, raw->comm);
+  end_row(&raw->thread, bpf_map_lookup_elem(&sleeps, &tid), raw->comm);
+  bpf_map_delete_elem(&sleeps, &tid);
 }
 
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
   __s32 tid = thread->tid;
-  end_account((struct topspin_raw_thread*)thread);
+  end_account((struct topspin_raw_thread*)thread, tid);
   bpf_map_delete_elem(&threads, &tid);
 }
 
@@ -129,6 +148,11 @@ int sched_switch(struct bpf_raw_tracepoint_args* context) {
                   (struct task_struct*)context->args[2], context->args[3]);
 }
 
+SEC("raw_tp/sched_migrate_task")
+int sched_migrate_task(struct bpf_raw_tracepoint_args* context) {
+  return migrated((struct task_struct*)context->args[0], context->args[1]);
+}
+
 SEC("raw_tp/sched_process_fork")
 int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* parent = (struct task_struct*)context->args[0];
@@ -149,6 +173,7 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   describe(fresh, child);
   bpf_probe_read_kernel_str(fresh->comm, sizeof(fresh->comm), child->comm);
   fresh->thread.state = TOPSPIN_BLOCKED; /* sched_wakeup_new comes next */
+  bpf_map_update_elem(&sleeps, &tid, (const void*)&no_sleeps, BPF_ANY);
   join(&fresh->thread);
   fresh->thread.member = TOPSPIN_MEMBER;
   return 0;
@@ -183,8 +208,10 @@ int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
   if (!old) return 0;
   read_counters(task, &now);
   old->thread.folded = now; /* and the name stays what it was before */
-  end_account(old);
+  end_account(old, old_tid);
+  bpf_map_update_elem(&sleeps, &tid, (const void*)&no_sleeps, BPF_ANY);
   old->thread.baseline = now;
+  old->thread.busy_stretch_max = 0;
   __builtin_memset(&old->thread.times, 0, sizeof(old->thread.times));
   old->thread.has_row = 0;
   if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||

@@ -68,7 +68,9 @@ TOPSPIN_INLINE void leave_for_good(struct topspin_thread* thread, __s32 tid) {
   struct topspin_exit* out = this_cpu_scratch();
   if (out) {
     __builtin_memset(&out->record, 0, sizeof(out->record));
+    __builtin_memset(&out->sleeps, 0, sizeof(out->sleeps));
     out->record.tid = tid;
+    out->record.busy_stretch_max = thread->busy_stretch_max;
     if (!send_exit(out, thread)) __sync_fetch_and_add(&exits_unsent, 1);
   }
   bpf_map_delete_elem(&threads, &tid);
@@ -82,7 +84,7 @@ int sched_switch(void* context) {
   struct topspin_cpu* cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
   /* One at a time: of a test of both the compiler makes an "or" of pointers, which is refused. */
-  if (in) on_switch_in(in, cpu, bpf_ktime_get_ns());
+  if (in) on_switch_in(in, NULL, cpu, bpf_ktime_get_ns());
   if (out) {
     __u64 state = 0;
     bool runnable;
@@ -130,8 +132,10 @@ int sched_process_exec(void* context) {
   if (bpf_map_update_elem(&threads, &tid, old, BPF_ANY) ||
       !(moved = bpf_map_lookup_elem(&threads, &tid)))
     __sync_fetch_and_add(&threads_refused, 1);
-  else
+  else {
     __builtin_memset(&moved->times, 0, sizeof(moved->times));
+    moved->busy_stretch_max = 0;
+  }
   leave_for_good(old, old_tid);
   return 0;
 }

@@ -8,6 +8,26 @@ namespace topspin::sections {
 
 using namespace document;
 
+namespace {
+
+Table processes_table(const RunPage& run) {
+  Table table{"By process", columns({"Process", "Id", "Threads", "Sleeps", "Time", "=Slept on",
+                                     "Longest stretch"})};
+  for (const ProcessSleeps& process : run.processes) {
+    uint64_t sleeps = 0;
+    for (const OffCpuTime& of_reason : process.blocked_by) sleeps += of_reason.count.value_or(0);
+    table.rows.push_back(
+        {{process.name.empty() ? absent() : words(process.name, 60), id(process.pid),
+          count(process.threads), count(sleeps), duration(process.blocked_ns()),
+          slept_on(process.blocked_by), duration(process.busy_stretch_max_ns)}});
+  }
+  table.more = run.processes_in_all - run.processes.size();
+  table.most_in_text = 8;
+  return table;
+}
+
+}  // namespace
+
 Blocks blocked(const ReportPage& page) {
   return blocks_of_runs(page, [&](size_t r) {
     Blocks blocks;
@@ -27,6 +47,7 @@ Blocks blocked(const ReportPage& page) {
                              duration(sleeps->percentile(0.99)), duration(sleeps->max())}});
     }
     add_table(blocks, std::move(table));
+    add_table(blocks, processes_table(page.runs[r]));
     return blocks;
   });
 }

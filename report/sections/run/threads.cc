@@ -16,13 +16,15 @@ constexpr size_t kThreadsInText = 12;
 Blocks threads(const ReportPage& page) {
   return blocks_of_runs(page, [&](size_t r) {
     const RunPage& run = page.runs[r];
-    Table table{"", columns({"Thread", "Process", "Id", "CPU", "Waited", "Longest wait",
-                             "Voluntary", "Involuntary", "-Migrations"})};
+    Table table{"",
+                columns({"Thread", "Process", "Id", "CPU", "Waited", "Longest wait", "Voluntary",
+                         "Involuntary", "-Migrations", "-Longest stretch", "-=Slept on"})};
     for (const ThreadRow& t : run.threads) {
       table.rows.push_back(
           {{t.name.empty() ? absent() : words(t.name, 60), id(t.pid), id(t.tid), duration(t.cpu_ns),
             duration(waited_ns(t)), duration(t.run_queue_wait_max_ns), count(t.voluntary_switches),
-            count(t.involuntary_switches), count(t.migrations)}});
+            count(t.involuntary_switches), count(t.migrations), duration(t.busy_stretch_max_ns),
+            slept_on(t.blocked_by)}});
     }
     table.more = run.threads_in_all - run.threads.size();
     table.most_in_text = kThreadsInText;

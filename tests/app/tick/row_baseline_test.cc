@@ -63,6 +63,39 @@ TEST(RowBaseline, RowsBeginWithTheRun) {
   EXPECT_EQ(second.changed_threads[0].run_queue_wait_max_ns, 9'500'000u);
 }
 
+TEST(RowBaseline, CpuHoldersAndSleepsBeginWithTheRun) {
+  RowBaseline baseline;
+  const auto sleeping = [](uint64_t count, uint64_t ns, uint64_t stretch_ns) {
+    ThreadRow row = thread(1, 500, 0, 0);
+    row.blocked_by[0] = {count, ns};
+    row.busy_stretch_max_ns = stretch_ns;
+    return row;
+  };
+  const auto holder = [](uint32_t number, uint64_t held_ns) {
+    return CpuHolderRow{number, CpuHolder::kProcess, "hog", "", 7, 1, held_ns};
+  };
+  ProbeInterval before;
+  before.changed_threads = {sleeping(5, 700, 3'000)};
+  before.changed_cpu_holders = {holder(1, 400), holder(2, 30)};
+  baseline.take(before);
+
+  ProbeInterval first;
+  first.changed_threads = {sleeping(7, 900, 3'000)};
+  first.changed_cpu_holders = {holder(1, 450), holder(2, 30), holder(3, 8)};
+  baseline.apply(first);
+  EXPECT_EQ(first.changed_threads[0].blocked_by[0].count, 2u);
+  EXPECT_EQ(first.changed_threads[0].blocked_by[0].ns, 200u);
+  EXPECT_EQ(first.changed_threads[0].busy_stretch_max_ns, std::nullopt);  // it was before the run
+  ASSERT_EQ(first.changed_cpu_holders.size(), 2u);
+  EXPECT_EQ(first.changed_cpu_holders[0].held_ns, 50u);
+  EXPECT_EQ(first.changed_cpu_holders[1].number, 3u);
+
+  ProbeInterval second;
+  second.changed_threads = {sleeping(8, 950, 4'000)};
+  baseline.apply(second);
+  EXPECT_EQ(second.changed_threads[0].busy_stretch_max_ns, 4'000u);
+}
+
 TEST(RowBaseline, AnAccountThatStartsAnewIsTakenAsItIs) {
   RowBaseline baseline;
   ProbeInterval before;

@@ -1,0 +1,276 @@
+// Who had the CPUs while the subject waited, against hogs of which it is known: their process, name
+// and cgroup. The sums come from schedstat's run_delay and from the waits themselves. And what each
+// thread slept on, against the sums of all threads.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <fstream>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <linux/futex.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "core/base/clock.h"
+#include "probes/proc/proc_reader.h"
+#include "tests/probes/forked_subject.h"
+#include "tests/probes/probe_fixture.h"
+#include "tests/support/quota_group.h"
+
+namespace topspin {
+namespace {
+
+constexpr int64_t kMilli = kNanosPerMilli;
+
+void pause_ns(int64_t ns) {
+  const timespec pause{ns / kNanosPerSecond, ns % kNanosPerSecond};
+  ::nanosleep(&pause, nullptr);
+}
+
+uint64_t behind(const SchedulerInterval& seen, CpuHolder kind) {
+  return seen.waited_behind[static_cast<size_t>(kind)].value_or(0);
+}
+
+uint64_t behind_all(const SchedulerInterval& seen) {
+  uint64_t sum = 0;
+  for (const auto& held_ns : seen.waited_behind) sum += held_ns.value_or(0);
+  return sum;
+}
+
+const CpuHolderRow* holder_named(const ProbeInterval& interval, std::string_view name) {
+  const auto& rows = interval.changed_cpu_holders;
+  const auto found =
+      std::ranges::find_if(rows, [&](const CpuHolderRow& row) { return row.name == name; });
+  return found == rows.end() ? nullptr : &*found;
+}
+
+/// A hog beside the subject, under a name of its own.
+void hog(const char* name, int64_t cpu_ns) {
+  ::prctl(PR_SET_NAME, name);
+  pin_to_cpu(0);
+  burn_cpu_ns(cpu_ns);
+}
+
+/// The waits that ended are in both; one that is open is only in what is charged.
+void expect_sums_agree(const ProbeInterval& interval) {
+  const auto waits = static_cast<double>(*interval.scheduler->run_queue_wait_ns);
+  EXPECT_NEAR(static_cast<double>(behind_all(*interval.scheduler)), waits, 0.01 * waits + 1e6);
+  uint64_t rows = 0;
+  for (const CpuHolderRow& row : interval.changed_cpu_holders) rows += row.held_ns;
+  EXPECT_EQ(rows, behind(*interval.scheduler, CpuHolder::kSubject) +
+                      behind(*interval.scheduler, CpuHolder::kProcess) +
+                      behind(*interval.scheduler, CpuHolder::kKernelThread));
+}
+
+class HoldersOnRung : public testing::TestWithParam<Rung> {
+ protected:
+  void SetUp() override { SKIP_WITHOUT_BPF(); }
+};
+
+TEST_P(HoldersOnRung, a_hog_is_named_with_what_the_subject_waited_behind_it) {
+  ForkedSubject busy([] { hog("the-hog", 400 * kMilli); });
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    burn_cpu_ns(200 * kMilli);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  ProcReader proc("/proc");
+  const auto before = proc.thread_schedstat(subject.pid(), subject.pid());
+  busy.go();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const auto after = proc.thread_schedstat(subject.pid(), subject.pid());
+  busy.wait_done();
+  const auto run_delay = static_cast<double>(after->run_delay_ns - before->run_delay_ns);
+  EXPECT_NEAR(static_cast<double>(behind_all(*interval.scheduler)), run_delay,
+              0.01 * run_delay + 1e6);
+  expect_sums_agree(interval);
+  const CpuHolderRow* row = holder_named(interval, "the-hog");
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->kind, CpuHolder::kProcess);
+  EXPECT_EQ(row->pid, busy.pid());
+  EXPECT_EQ(row->processes, 1u);
+  // It shares the CPU with the subject alone, or on a busy host with others as well.
+  EXPECT_GT(row->held_ns, static_cast<uint64_t>(20 * kMilli));
+  std::ifstream groups(fmt::format("/proc/{}/cgroup", busy.pid()));
+  const std::string text{std::istreambuf_iterator<char>(groups), {}};
+  EXPECT_THAT(text, testing::HasSubstr(":" + row->cgroup + "\n"));
+}
+
+TEST_P(HoldersOnRung, processes_of_one_name_are_one_row) {
+  const auto work = [] { hog("many-hogs", 100 * kMilli); };
+  ForkedSubject first(work), second(work), third(work);
+  ForkedSubject subject([] {
+    pin_to_cpu(0);
+    burn_cpu_ns(100 * kMilli);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  for (ForkedSubject* one : {&first, &second, &third}) one->go();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const CpuHolderRow* row = holder_named(interval, "many-hogs");
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->processes, 3u);
+  expect_sums_agree(interval);
+}
+
+TEST_P(HoldersOnRung, threads_of_the_subject_that_wait_for_each_other_wait_behind_the_subject) {
+  ForkedSubject subject([] {
+    ::prctl(PR_SET_NAME, "own-threads");
+    pin_to_cpu(0);
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 3; ++i) threads.emplace_back([] { burn_cpu_ns(100 * kMilli); });
+    for (std::thread& thread : threads) thread.join();
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const CpuHolderRow* row = holder_named(interval, "own-threads");
+  ASSERT_NE(row, nullptr);
+  EXPECT_EQ(row->kind, CpuHolder::kSubject);
+  // Three threads at 100 ms each: the waits add up to 300 ms if nobody else wants the CPU.
+  EXPECT_GT(row->held_ns, static_cast<uint64_t>(200 * kMilli));
+  expect_sums_agree(interval);
+}
+
+TEST_P(HoldersOnRung, a_kernel_thread_is_named) {
+  // Whoever frees 64 MiB of a pipe or file does so itself; a workqueue's kernel thread works when
+  // many descriptors of unlinked files are closed and synced. The stopper thread is simpler: it
+  // moves a running thread off a CPU that it may no longer use.
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two CPUs";
+  ForkedSubject subject([] {
+    for (int i = 0; i < 2000; ++i) pin_to_cpu(i % 2);
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  EXPECT_GT(behind(*interval.scheduler, CpuHolder::kKernelThread), 0u);
+  EXPECT_TRUE(std::ranges::any_of(interval.changed_cpu_holders, [](const CpuHolderRow& row) {
+    return row.kind == CpuHolder::kKernelThread && row.name.starts_with("migration/") &&
+           row.cgroup.empty();
+  }));
+  expect_sums_agree(interval);
+}
+
+TEST_P(HoldersOnRung, threads_that_are_moved_while_they_wait_stay_in_the_sum) {
+  if (::sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two CPUs";
+  ForkedSubject busy([] { hog("the-hog", 300 * kMilli); });
+  ForkedSubject subject([] {
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; ++i) {
+      threads.emplace_back([] {
+        for (int turn = 0; turn < 20; ++turn) {
+          burn_cpu_ns(5 * kMilli);
+          pause_ns(kMilli);
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  busy.go();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  EXPECT_GT(*interval.scheduler->migrations, 0u);
+  expect_sums_agree(interval);
+  EXPECT_LT(behind(*interval.scheduler, CpuHolder::kUnseen), behind_all(*interval.scheduler) / 10);
+}
+
+TEST_P(HoldersOnRung, a_quota_is_told_from_others) {
+  const QuotaGroup group;
+  if (!group.made()) GTEST_SKIP() << "needs a cgroup with a CPU quota: root, and its controller";
+  {
+    ForkedSubject subject([] {
+      pin_to_cpu(0);
+      burn_cpu_ns(60 * kMilli);
+    });
+    ASSERT_TRUE(group.add(subject.pid()));
+    OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+    subject.run();
+    const ProbeInterval interval = probes->take_interval();
+    // 60 ms at 2 of every 20: it waits some 30 times, for 18 ms each.
+    EXPECT_GT(behind(*interval.scheduler, CpuHolder::kQuota), static_cast<uint64_t>(200 * kMilli));
+    expect_sums_agree(interval);
+  }
+}
+
+TEST_P(HoldersOnRung, each_thread_has_its_sleeps_by_reason_and_its_longest_stretch) {
+  ForkedSubject subject([] {
+    std::thread sleeper([] {
+      ::prctl(PR_SET_NAME, "sleeper");
+      for (int i = 0; i < 10; ++i) pause_ns(2 * kMilli);
+      burn_cpu_ns(40 * kMilli);
+      pause_ns(kMilli);
+    });
+    std::thread reader([] {
+      ::prctl(PR_SET_NAME, "reader");
+      int ends[2];
+      CHECK(::pipe(ends) == 0);
+      std::thread writer([&] {
+        ::prctl(PR_SET_NAME, "writer");
+        for (int i = 0; i < 5; ++i) {
+          pause_ns(3 * kMilli);
+          CHECK(::write(ends[1], "x", 1) == 1);
+        }
+      });
+      char byte = 0;
+      for (int i = 0; i < 5; ++i) CHECK(::read(ends[0], &byte, 1) == 1);
+      writer.join();
+    });
+    sleeper.join();
+    reader.join();
+  });
+  OPEN_ON_RUNG(probes, process_tree(subject.pid()), on_rung(GetParam()), GetParam());
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
+  std::array<OffCpuTime, kBlockedByCount> sums;
+  uint64_t longest_ns = 0;
+  for (OffCpuTime& sum : sums) sum = {0, 0};
+  for (const ThreadRow& row : interval.changed_threads) {
+    for (size_t i = 0; i < kBlockedByCount; ++i) {
+      *sums[i].count += *row.blocked_by[i].count;
+      *sums[i].ns += *row.blocked_by[i].ns;
+    }
+    longest_ns = std::max(longest_ns, *row.busy_stretch_max_ns);
+  }
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    const auto& all = interval.scheduler->blocked_by[i];
+    EXPECT_EQ(*sums[i].count, all->count()) << blocked_by_name(static_cast<BlockedBy>(i));
+    EXPECT_EQ(*sums[i].ns, all->sum()) << blocked_by_name(static_cast<BlockedBy>(i));
+  }
+  const uint64_t longest = *interval.scheduler->busy_stretch->max();
+  EXPECT_GE(longest_ns, longest);
+  EXPECT_LE(longest_ns, longest + 1024);
+  const auto row_named = [&](std::string_view name) {
+    return std::ranges::find_if(interval.changed_threads,
+                                [&](const ThreadRow& row) { return row.name == name; });
+  };
+  const auto sleeper = row_named("sleeper"), reader = row_named("reader");
+  ASSERT_NE(sleeper, interval.changed_threads.end());
+  ASSERT_NE(reader, interval.changed_threads.end());
+  const auto& by_sleep = sleeper->blocked_by[static_cast<size_t>(BlockedBy::kSleep)];
+  EXPECT_EQ(by_sleep.count, 11u);
+  EXPECT_GE(*by_sleep.ns, static_cast<uint64_t>(21 * kMilli));
+  EXPECT_GE(*sleeper->busy_stretch_max_ns, static_cast<uint64_t>(40 * kMilli));
+  const auto& by_pipe = reader->blocked_by[static_cast<size_t>(BlockedBy::kPipe)];
+  EXPECT_EQ(by_pipe.count, 5u);
+  EXPECT_GE(*by_pipe.ns, static_cast<uint64_t>(10 * kMilli));
+}
+
+INSTANTIATE_TEST_SUITE_P(Rungs, HoldersOnRung, testing::Values(Rung::kTpBtf, Rung::kRawTracepoint),
+                         [](const auto& rung) { return std::string(rung_name(rung.param)); });
+
+}  // namespace
+}  // namespace topspin
