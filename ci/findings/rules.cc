@@ -682,6 +682,42 @@ MaybeFound disk(const Evidence& e) {
                 {"sum of reply_runtime_ns", inside}}};
 }
 
+/// The tail of whole replies, if it is late and half of it was mostly one part.
+struct PartOfTail {
+  TailBlame tail;
+  TailBlame::Part part;
+  double share = 0;
+};
+std::optional<PartOfTail> mostly(const Evidence& e, ReplyPart wanted) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  auto tail = tail_blame(s.reply, s.reply_parts);
+  if (!tail || static_cast<double>(tail->percentile_ns) < kLateNs) return std::nullopt;
+  const TailBlame::Part* part = tail->find(wanted);
+  if (!part) return std::nullopt;
+  PartOfTail found{std::move(*tail), *part, 0};
+  found.share =
+      share_of(static_cast<double>(part->mostly), static_cast<double>(found.tail.replies));
+  return found.share >= kMostOf ? std::optional(std::move(found)) : std::nullopt;
+}
+
+MaybeFound lock(const Evidence& e) {
+  const auto found = mostly(e, ReplyPart::kFutex);
+  if (!found) return std::nullopt;
+  const auto& [tail, part, share] = *found;
+  const auto ns = [](uint64_t value) { return duration_text(static_cast<double>(value)); };
+  return Found{
+      share,
+      fmt::format("Threads waited for each other: {} of the slowest replies ({} and more) were "
+                  "mostly asleep on a futex, which is a lock or a condition variable; without "
+                  "that, {} would be {} instead of {}",
+                  share_text(share), ns(tail.limit_ns), tail.percentile, ns(part.without_ns),
+                  ns(tail.percentile_ns)),
+      {{fmt::format("{} of reply_ns", tail.percentile), static_cast<double>(tail.percentile_ns)},
+       {"replies in the tail", static_cast<double>(tail.replies)},
+       {"of them mostly asleep on a futex", static_cast<double>(part.mostly)}}};
+}
+
 MaybeFound timer_slack(const Evidence& e) {
   if (!e.fold.merged.scheduler || !e.fold.merged.scheduler->timer_slack) return std::nullopt;
   const SchedulerInterval& s = *e.fold.merged.scheduler;
@@ -835,6 +871,12 @@ constexpr std::array kRules = {
          "the threads that sleep on files are not those that serve: see the threads' system calls",
          "`topspin record --syscalls` names the call (fsync?); write in the background, in larger "
          "pieces, or to a faster disk"},
+    Rule{
+        "lock", FindingKind::kLateReplies, lock,
+        "the threads wait for work of their own that others do, and not for a lock: the stacks of "
+        "those that sleep say which",
+        "hold the lock for less: do no I/O and no sleep under it, or split it; \"Slowest replies\" "
+        "names the threads"},
     Rule{"timer_slack", FindingKind::kLateReplies, timer_slack,
          "with a slack of 50 us (PR_SET_TIMERSLACK) the timers are as late",
          "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "

@@ -43,10 +43,9 @@ void add_busyness(const RunInfo& info, const RunTotals& t, std::vector<std::stri
 }  // namespace
 
 bool is_of_split(std::string_view name) {
-  constexpr std::array<std::string_view, 5> kNames = {
-      "socket_wait", "reply_socket", "reply_cpu_queue", "reply_runtime", "replies_multiplexed"};
   if (name.ends_with("_ns")) name.remove_suffix(3);
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+  if (name == "socket_wait" || name == "replies_multiplexed" || name == "reply") return true;
+  return name.starts_with("reply_") && name != "reply_latency";
 }
 
 std::optional<std::string> doubt_of_split(const RunEnd& end) {
@@ -71,8 +70,8 @@ RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals&
     standing.reasons.push_back(fmt::format("its status is {}", run_status_name(end.status)));
   if (const auto doubt = doubt_of_split(end)) {
     standing.notes.push_back(
-        "the split of replies (socket_wait, reply_socket, reply_cpu_queue, reply_runtime, "
-        "replies_multiplexed) is doubtful and not judged: " +
+        "the split of replies (socket_wait, reply_socket, reply_cpu_queue, reply_runtime, the "
+        "parts of these, replies_multiplexed) is doubtful and not judged: " +
         *doubt);
   }
   for (const std::string& doubt : doubts_of_all(end))

@@ -67,6 +67,9 @@ Json cpu_holder_json(const CpuHolderRow& h) {
           {"processes", h.processes},         {"held_ns", h.held_ns}};
 }
 
+/// "unread_busy".
+std::string_view part_key(ReplyPart part) { return without_unit(names_of(part).field); }
+
 Json socket_json(const SocketRow& s) {
   return {{"protocol", format_protocol(s.protocol)},
           {"local", format_endpoint(s.local, s.ip_version)},
@@ -107,6 +110,38 @@ Json called_json(const CalledRow& c) {
           {"hidden_by", c.hidden_connections == 0 ? Json(nullptr)
                         : c.hidden_by_interface   ? Json("interface")
                                                   : Json("filter")}};
+}
+
+Json slow_reply_json(const SlowReply& r, int64_t started_monotonic_ns) {
+  Json json = {{"tick", r.tick},
+               {"ready_elapsed_ns", r.ready_ns - started_monotonic_ns},
+               {"total_ns", r.total_ns},
+               {"mostly", part_key(r.mostly())},
+               {"protocol", format_protocol(r.protocol)},
+               {"local", format_endpoint(r.local, r.ip_version)},
+               {"remote", nullptr},
+               {"reader_tid", r.reader_tid},
+               {"sender_tid", r.sender_tid},
+               {"sender", text_or_null(r.sender)}};
+  if (r.remote.port != 0) json["remote"] = format_endpoint(r.remote, r.ip_version);
+  for (size_t i = 0; i < kReplyPartCount; ++i)
+    json["parts_ns"][std::string(part_key(static_cast<ReplyPart>(i)))] = r.parts[i];
+  return json;
+}
+
+Json tail_json(const std::optional<TailBlame>& tail) {
+  if (!tail) return nullptr;
+  Json json = {{"percentile", tail->percentile},
+               {"percentile_ns", tail->percentile_ns},
+               {"limit_ns", tail->limit_ns},
+               {"replies", tail->replies},
+               {"parts", Json::array()}};
+  for (const TailBlame::Part& part : tail->parts) {
+    json["parts"].push_back({{"part", part_key(part.part)},
+                             {"mostly", part.mostly},
+                             {"percentile_without_ns", part.without_ns}});
+  }
+  return json;
 }
 
 Json flow_json(const FlowRow& flow, const OwnerTable& owners) {

@@ -230,6 +230,7 @@ Json summary_json(const RunReport& report) {
   add_socket_counts(last, of_sockets);
   json["reply_split_ns"] =
       reply_split_json(sockets.reply_socket, sockets.reply_cpu_queue, sockets.reply_runtime);
+  json["reply_tail"] = tail_json(tail_blame(sockets.reply, sockets.reply_parts));
   gauges.copy({"file_bytes", "shared_bytes", "page_table_bytes"}, json);
   for (const auto& [kind, name] : kKindsOfFds) json["fds_by_kind"][kind] = gauges[name];
   gauges.copy({"cgroup_bytes"}, json);
@@ -358,6 +359,9 @@ std::string run_report_json(const RunReport& report) {
     json["syscalls"].push_back(syscall_json(syscall));
   json["called"] = Json::array();
   for (const CalledRow& called : report.called) json["called"].push_back(called_json(called));
+  json["slowest_replies"] = Json::array();
+  for (const SlowReply& reply : report.slowest_replies)
+    json["slowest_replies"].push_back(slow_reply_json(reply, report.run.info.started_monotonic_ns));
   json["busiest_flows"] = Json::array();
   for (const FlowRow& flow : report.busiest_flows) {
     json["busiest_flows"].push_back(flow_json(flow, report.owners));

@@ -110,6 +110,7 @@ Status read_subject(RunStore& store, RunPage& page) {
     });
   }));
   TOPSPIN_ASSIGN(page.called, read_called(store, id));
+  TOPSPIN_ASSIGN(page.slowest_replies, read_slowest_replies(store, id, kPageSlowReplies));
   TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
   return {};
 }

@@ -27,6 +27,7 @@ inline constexpr size_t kPageLifeColumns = 240;
 inline constexpr size_t kPageEvents = 200;
 inline constexpr size_t kPageStages = 100;
 inline constexpr size_t kPageSyscalls = 30;
+inline constexpr size_t kPageSlowReplies = 10;
 inline constexpr size_t kPageSockets = 20;
 inline constexpr size_t kPageProcesses = 20;
 
@@ -65,7 +66,8 @@ struct RunPage {
   std::vector<StackRow> stacks;   // by samples, the most first
   uint64_t stack_samples = 0;     // of all stacks
   std::vector<CalledRow> called;  // by the time waited, the longest first; then what is hidden
-  ResourceReading resources;      // the last reading
+  std::vector<SlowReply> slowest_replies;  // the slowest first
+  ResourceReading resources;               // the last reading
   Growth growth;
   std::vector<SloResult> slos;    // the rules that it is held to, and how it kept them
   std::vector<Finding> findings;  // what stands out, the worst first; never empty

@@ -36,6 +36,16 @@ Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& r
   return called;
 }
 
+Result<std::vector<SlowReply>> read_slowest_replies(RunStore& store, const std::string& run_id,
+                                                    size_t most) {
+  std::vector<SlowReply> slowest;
+  TOPSPIN_TRY(store.for_each_slow_reply(run_id, [&](const SlowReply& reply) {
+    keep_first(slowest, reply, most,
+               [](const SlowReply& a, const SlowReply& b) { return a.total_ns > b.total_ns; });
+  }));
+  return slowest;
+}
+
 bool has_lateness(const RunFold& fold, const RunSettings& settings) {
   return fold.greatest.flows.periodic_flows > 0 ||
          has_lateness(fold.merged.flows, settings.period_ns);
@@ -60,7 +70,10 @@ ReportTick::ReportTick(const Sample& from)
     keep(sample.sockets->reply_socket, reply_socket_ns);
     keep(sample.sockets->reply_cpu_queue, reply_cpu_queue_ns);
     keep(sample.sockets->reply_runtime, reply_runtime_ns);
+    sample.sockets->reply.reset();
+    sample.sockets->reply_parts = {};
   }
+  sample.slowest_replies.clear();
   if (!sample.scheduler) return;
   if (const auto& latency = sample.scheduler->run_queue_latency)
     run_queue_latency_ns = latency->summary();
@@ -134,6 +147,7 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
       id, [&](const SocketRow& socket) { report.sockets.push_back(socket); }));
   TOPSPIN_TRY(store.for_each_syscall(
       id, [&](const SyscallRow& syscall) { report.syscalls.push_back(syscall); }));
+  TOPSPIN_ASSIGN(report.slowest_replies, read_slowest_replies(store, id, kReportSlowReplies));
   TOPSPIN_TRY(
       store.for_each_event(id, [&](const StoredEvent& event) { report.events.push_back(event); }));
   TOPSPIN_ASSIGN(report.load, store.load_load(id));

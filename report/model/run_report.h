@@ -53,6 +53,7 @@ bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
 
 /// And of its stacks.
 inline constexpr size_t kPageStacks = 20;
+inline constexpr size_t kReportSlowReplies = 32;
 /// Those with the most samples; `samples` of all stacks.
 Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
                                                   uint64_t& samples);
@@ -65,6 +66,9 @@ Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
 /// The addresses that it called: by the time waited for their replies, the longest first; then
 /// those whose connections were not captured.
 Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& run_id);
+/// The slowest `most` replies, the slowest first.
+Result<std::vector<SlowReply>> read_slowest_replies(RunStore& store, const std::string& run_id,
+                                                    size_t most);
 
 struct RunReport {
   StoredRun run;
@@ -72,14 +76,15 @@ struct RunReport {
   RunFold fold;
   Growth growth;
   std::vector<ReportTick> ticks;
-  std::vector<ThreadRow> threads;         // by CPU time, the busiest first
-  std::vector<ProcessSleeps> processes;   // by time off the CPU, the longest first
-  std::vector<CpuHolderRow> cpu_holders;  // by what was waited behind them, the most first
-  std::vector<FlowRow> busiest_flows;     // by packets, the busiest first; at most kBusiestFlows
-  OwnerTable owners;                      // of the ends of flows
-  std::vector<SocketRow> sockets;         // by drops, then by port
-  std::vector<SyscallRow> syscalls;       // by the time spent inside, the longest first
-  std::vector<CalledRow> called;          // as read_called() orders them
+  std::vector<ThreadRow> threads;          // by CPU time, the busiest first
+  std::vector<ProcessSleeps> processes;    // by time off the CPU, the longest first
+  std::vector<CpuHolderRow> cpu_holders;   // by what was waited behind them, the most first
+  std::vector<FlowRow> busiest_flows;      // by packets, the busiest first; at most kBusiestFlows
+  OwnerTable owners;                       // of the ends of flows
+  std::vector<SocketRow> sockets;          // by drops, then by port
+  std::vector<SyscallRow> syscalls;        // by the time spent inside, the longest first
+  std::vector<CalledRow> called;           // as read_called() orders them
+  std::vector<SlowReply> slowest_replies;  // the slowest first; at most kReportSlowReplies
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;

@@ -410,6 +410,32 @@ TEST(Findings, WhatWasNotCapturedIsSaidWhereNothingElseIs) {
               HasSubstr("7 connections of the subject to 127.0.0.1:5432 are not captured"));
 }
 
+/// 1,900 replies of 0.1 ms, and 100 that took as long as given, most of it in `part`.
+void slow_replies(MadeUpRun& run, ReplyPart part, uint64_t part_ns, uint64_t rest_ns) {
+  SocketInterval& s = run.at_sockets();
+  s.reply.emplace().record_n(100'000, 1'900);
+  s.reply->record_n(part_ns + rest_ns, 100);
+  ReplyPartTimes& times = s.reply_parts[static_cast<size_t>(part)];
+  times.with.emplace().record_n(part_ns + rest_ns, 100);
+  times.without.emplace().record_n(rest_ns, 100);
+  times.mostly.emplace().record_n(part_ns + rest_ns, 100);
+}
+
+TEST(Findings, ALockThatTheSlowestRepliesWaitForAndOtherSleeps) {
+  MadeUpRun lock;
+  slow_replies(lock, ReplyPart::kFutex, 90 * kMs, 6 * kMs);
+  EXPECT_EQ(lock.only(), "lock");
+  EXPECT_THAT(lock.sentence(), HasSubstr("100% of the slowest replies"));
+  EXPECT_THAT(lock.sentence(), HasSubstr("p99 would be 6"));
+  EXPECT_THAT(lock.sentence(), HasSubstr("instead of 96"));
+
+  MadeUpRun sleeps, handed_over, short_one;
+  slow_replies(sleeps, ReplyPart::kSleep, 90 * kMs, 6 * kMs);
+  slow_replies(handed_over, ReplyPart::kBetweenThreads, 90 * kMs, 6 * kMs);
+  slow_replies(short_one, ReplyPart::kFutex, kMs, kMs / 2);
+  for (MadeUpRun* run : {&sleeps, &handed_over, &short_one}) EXPECT_EQ(run->only(), kNothing);
+}
+
 TEST(Findings, TimersThatTheSlackDelays) {
   MadeUpRun run;
   run.scheduler().timer_slack.emplace();

@@ -1,6 +1,9 @@
 // Of what replies were made, and the subject's sockets.
 #include <algorithm>
 
+#include <fmt/format.h>
+
+#include "core/base/text.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 
@@ -29,6 +32,61 @@ Parts reply_parts(const SocketInterval& s) {
   for (const auto& [name, histogram] : parts)
     all.parts.push_back({name, duration(mean(histogram)), mean(histogram) / whole});
   return all;
+}
+
+std::string_view part_label(ReplyPart part) { return names_of(part).label; }
+
+/// What the slowest replies were made of, and what it would bring to be without.
+Table tail_table(const RunPage& run) {
+  Table table;
+  const auto& sockets = run.fold.merged.sockets;
+  const auto tail = sockets ? tail_blame(sockets->reply, sockets->reply_parts) : std::nullopt;
+  if (!tail) return table;
+  const std::string percentile(tail->percentile);
+  table.title = fmt::format("What the slowest replies were made of: {} of {} and more",
+                            format_exact(tail->replies),
+                            format_duration(static_cast<int64_t>(tail->limit_ns)));
+  table.columns = columns({"Mostly", "Replies", "Share"});
+  table.columns.push_back({percentile + " now"});
+  table.columns.push_back({percentile + " without it"});
+  for (const TailBlame::Part& part : tail->parts) {
+    table.rows.push_back(
+        {{words(part_label(part.part)), count(part.mostly),
+          share(static_cast<double>(part.mostly) / static_cast<double>(tail->replies)),
+          duration(tail->percentile_ns), duration(part.without_ns)}});
+  }
+  return table;
+}
+
+/// The parts that make up nine tenths of a reply, the longest first.
+std::string parts_in_words(const SlowReply& reply) {
+  std::vector<size_t> order(kReplyPartCount);
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::stable_sort(order.begin(), order.end(),
+                   [&](size_t a, size_t b) { return reply.parts[a] > reply.parts[b]; });
+  std::string text;
+  uint64_t told_ns = 0;
+  for (const size_t part : order) {
+    if (told_ns * 10 >= reply.total_ns * 9) break;
+    told_ns += reply.parts[part];
+    text += (text.empty() ? "" : "; ") + std::string(reply_part_names()[part].label) + " " +
+            format_duration(static_cast<int64_t>(reply.parts[part]));
+  }
+  return text;
+}
+
+Table slowest_table(const RunPage& run) {
+  Table table{"Slowest replies", columns({"At", "Took", "=Made of", "=Server", "=Client", "=Thread",
+                                          "Sent by", "Read by"})};
+  for (const SlowReply& r : run.slowest_replies) {
+    table.rows.push_back(
+        {{moment(r.ready_ns - run.run.info.started_monotonic_ns), duration(r.total_ns),
+          words(parts_in_words(r)),
+          words(format_protocol(r.protocol) + " " + format_endpoint(r.local, r.ip_version)),
+          words(r.remote.port == 0 ? "" : format_endpoint(r.remote, r.ip_version)), words(r.sender),
+          id(r.sender_tid), id(r.reader_tid)}});
+  }
+  return table;
 }
 
 Table sockets_table(const RunPage& run) {
@@ -60,6 +118,8 @@ Blocks sockets(const ReportPage& page) {
       if (Parts parts = reply_parts(*run.fold.merged.sockets); !parts.parts.empty())
         blocks.emplace_back(std::move(parts));
     }
+    add_table(blocks, tail_table(run));
+    add_table(blocks, slowest_table(run));
     Table counts{"", columns({"", ""})};
     counts.rows = number_rows(run.fold, r, false,
                               [](const Number& number) { return number.probe == "sockets"; });
