@@ -316,6 +316,13 @@ double upstream_ns(const std::string& log) {
   return all;
 }
 
+/// topspin's own load; that it came late on a busy machine is no failure here.
+std::vector<std::string> http_load(int port, const std::string& options) {
+  return {"sh", "-c",
+          topspin_binary() + " load http --target 127.0.0.1:" + std::to_string(port) + " " +
+              options + "; status=$?; test $status -eq 0 -o $status -eq 3"};
+}
+
 /// Served and called apart: what a proxy's clients asked is its access log, and what it asked is
 /// the access log of the server behind it.
 class Proxies : public Servers, public testing::WithParamInterface<bool> {};
@@ -338,8 +345,7 @@ TEST_P(Proxies, NginxBeforeNginxServesItsLogAndCallsTheOthers) {
       becomes_true([&] { return accepts_connections(port) && accepts_connections(behind); }));
   observe(proxy.pid(),
           "tcp port " + std::to_string(port) + " or tcp port " + std::to_string(behind),
-          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
-           "--clients", "8", "--period", "40ms", "--hold", "3s"});
+          http_load(port, "--clients 8 --period 40ms --hold 3s"));
   const auto replied = number_after(driver_.out, "replied");
   ASSERT_TRUE(replied) << driver_.out;
   proxy.send(SIGTERM);
@@ -382,8 +388,7 @@ TEST_F(Servers, AProxyWithNobodyBehindItIsToldByTheAddressThatRefuses) {
   ASSERT_TRUE(becomes_true([&] { return accepts_connections(port); }));
   observe(proxy.pid(),
           "tcp port " + std::to_string(port) + " or tcp port " + std::to_string(behind),
-          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
-           "--clients", "5", "--period", "100ms", "--hold", "2s"});
+          http_load(port, "--clients 5 --period 100ms --hold 2s"));
   const Json& numbers = summary()["numbers"];
   EXPECT_EQ(summary()["tcp_refused"], 0) << "nobody was refused by the proxy";
   EXPECT_GT(numbers["calls_refused"], 20);
@@ -407,8 +412,7 @@ TEST_F(Servers, AFilterThatHidesTheServerBehindIsToldWithTheCountOfConnections) 
   ASSERT_TRUE(
       becomes_true([&] { return accepts_connections(port) && accepts_connections(behind); }));
   observe(proxy.pid(), "tcp port " + std::to_string(port),
-          {topspin_binary(), "load", "http", "--target", "127.0.0.1:" + std::to_string(port),
-           "--clients", "5", "--period", "100ms", "--hold", "2s"});
+          http_load(port, "--clients 5 --period 100ms --hold 2s"));
   const std::string address = "127.0.0.1:" + std::to_string(behind);
   ASSERT_EQ(json_["called"].size(), 1u) << json_["called"].dump();
   EXPECT_EQ(json_["called"][0]["address"], address);
