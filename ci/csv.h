@@ -1,4 +1,5 @@
-// Numbers from a CSV file: strict, so that a wrong file is refused rather than half understood.
+// Reads numbers from a CSV file. The parser is strict: it refuses a wrong file, rather than
+// guessing.
 //
 // The format (RFC 4180, narrowed): UTF-8 or ASCII text, a byte-order mark is skipped; lines end in
 // LF or CRLF; cells are separated by commas; a cell may be quoted with ", and "" inside quotes is
@@ -23,19 +24,21 @@ struct CsvTable {
   std::vector<size_t> lines;                   // the line that each row begins on, from 1
 };
 
-/// kInput: what is wrong, at which line and cell.
+/// kInput names what is wrong, and its line and cell.
 Result<CsvTable> parse_csv(std::string_view text, std::string name);
 
-/// A whole file read and parsed. kInput: it cannot be read, is a device, or is more than 64 MiB.
+/// Reads and parses a file. kInput if it cannot be read, is a device, or is larger than 64 MiB.
 Result<CsvTable> read_csv_file(const std::string& path);
 
-/// The place of a column. kUsage: there is none of that name; the message lists those there are.
+/// The index of a column. kUsage if there is none with that name; the message lists those that
+/// exist.
 Result<size_t> find_column(const CsvTable& table, std::string_view column);
 
-/// The numbers of a column, all finite. kInput: the first cell that is none, with line and column.
+/// The numbers of a column, all finite. kInput names the first cell that is no number, with line
+/// and column.
 Result<std::vector<double>> column_numbers(const CsvTable& table, size_t column);
 
-/// The column of a file of samples if none is named: its only one. kUsage: it has more.
+/// The column of a file of samples if none was named: the only one. kUsage if the file has more.
 Result<size_t> only_column(const CsvTable& table);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// gate.toml: what a project changes about the metrics of its gate.
+// gate.toml: a project's settings for the metrics of its gate.
 //
 //   seed = 7                         of the resampling
 //   strict = true                    inconclusive is exit code 3
@@ -12,7 +12,7 @@
 //   margin = "5%"                    or 0.05: the worsening that is let pass
 //   gating = true                    false: it informs, and decides nothing
 //
-// Anything else is an error that names its line and key. Pure: text in, values out.
+// Anything else is an error that names its line and key. Pure: turns text into values.
 // gate_config.cc alone includes toml++.
 #pragma once
 
@@ -48,11 +48,11 @@ struct GateConfig {
   std::vector<MetricRule> metrics;
 };
 
-/// kUsage: what is wrong, at which line and key.
+/// kUsage names what is wrong, and its line and key.
 Result<GateConfig> parse_gate_config(std::string_view text, std::string name);
 
-/// The metrics of stored runs as the config wants them. kUsage: it names one that there is not, or
-/// changes its unit, or lets more than kMostGatingMetrics gate.
+/// The metrics of stored runs with the config's settings. kUsage if the config names an unknown
+/// metric, changes a unit, or lets more than kMostGatingMetrics gate.
 Result<std::vector<RunMetric>> configured_metrics(const GateConfig& config);
 
 /// The config's rules for a metric of that name, if it has any.

@@ -1,4 +1,4 @@
-// Which runs of a database are meant by what somebody typed: the same words for every command.
+// Finds the runs of a database that the user named. The words are the same for every command.
 //
 //   last, last~1     the newest run, the one before it
 //   12, #12          the run with this number in the database, as `topspin list` shows it
@@ -19,27 +19,27 @@
 
 namespace topspin {
 
-/// What a RUN argument takes, for help texts.
+/// The description of a RUN argument, for help texts.
 inline constexpr const char* kRunHelp =
     "last, last~1, a number of topspin list, a prefix of an id, a commit, a branch, or a label "
     "KEY=VALUE";
 
 /// Those of `runs` that `selector` names, oldest first; at least one. `runs` is a whole database,
-/// in its order. kUsage: none is meant, or a prefix of several ids was given; the sentence says
+/// in its order. kUsage if `selector` names none, or is a prefix of several ids; the message says
 /// what can be typed.
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 
-/// The runs that `selectors` name, in the order in which they are named first, each once. A damaged
-/// run elsewhere in the database is no obstacle.
+/// The runs that `selectors` name, each once, in the order in which they are first named. Damaged
+/// runs elsewhere in the database do not matter.
 Result<std::vector<StoredRun>> select_runs(RunStore& store, std::span<const std::string> selectors);
 
-/// The one run that `selector` names. kUsage: none, or several.
+/// The run that `selector` names. kUsage if it names none or several.
 Result<StoredRun> select_run(RunStore& store, const std::string& selector);
 
-/// If some run was made by a plan: the runs of the last such run's session alone; else all. This is
-/// what `topspin gate` judges if no side is named: the runs of the last plan, not earlier or later
-/// recordings. REQUIRES: in the order in which the database got them.
+/// The runs that `topspin gate` judges if no side is named. If a plan made some of the runs, these
+/// are the runs of the last such session, without earlier or later recordings; otherwise all runs.
+/// REQUIRES: `runs` are in the order in which they were stored.
 std::vector<StoredRun> newest_session(std::vector<StoredRun> runs);
 
 }  // namespace topspin

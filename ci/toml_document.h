@@ -1,9 +1,9 @@
 // Reads TOML. The only file that includes toml++, which plans and gate configurations share.
 //
-// toml++ ends the program by assert() on some texts ("[[[", "[." and others), and with NDEBUG goes
-// on with a broken invariant. Here a failed assertion is an error of the text instead. Every user
-// of toml++ must come through here: its functions are inline, and the linker keeps one of each.
-// A text is hostile input: what takes the parser too deep is refused before it is read.
+// For some texts ("[[[", "[." and others) toml++ ends the program with assert(), or with NDEBUG
+// continues with a broken invariant. Here, a failed assertion becomes an error of the text instead.
+// All code must use toml++ through this header: its functions are inline, and the linker keeps one
+// copy of each. A text is hostile input; one that nests too deeply is refused before it is parsed.
 #pragma once
 
 #include <algorithm>
@@ -37,15 +37,15 @@ struct TomlAssertion {};
 
 namespace topspin {
 
-/// Either `table`, or what is wrong and where.
+/// Either `table`, or the error and its place.
 struct TomlDocument {
   std::optional<toml::table> table;
   uint32_t line = 0;
   std::string error;
 };
 
-/// No plan comes near these. The second bounds how deep tables nest ("a.a.a.a = 1"), since toml++
-/// descends them by recursion, also when it destroys them.
+/// Limits far above those of any real plan. The second bounds the nesting of tables ("a.a.a.a =
+/// 1"), because toml++ visits them recursively, also when it destroys them.
 inline constexpr size_t kMostTomlBytes = size_t{4} << 20;
 inline constexpr size_t kMostTomlDots = 4'096;
 
@@ -72,7 +72,7 @@ inline bool fails_an_assertion(std::string_view text) {
   }
 }
 
-/// The first line with which toml++ fails an assertion.
+/// The first line at which toml++ fails an assertion.
 inline uint32_t line_of_assertion(std::string_view text) {
   std::vector<size_t> ends;  // of each line, its newline included
   for (size_t i = 0; i < text.size(); ++i) {

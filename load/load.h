@@ -1,8 +1,8 @@
-// The public face of load: traffic on a schedule, and what came back of it.
+// The public interface of load: sends traffic on a schedule and accounts for the answers.
 //
-// run_load() blocks its thread until the load is over; it opens real sockets and lives on that one
-// thread. Everything it started is closed when it returns. Times in results are nanoseconds since
-// the load began, except started_*.
+// run_load() blocks its thread until the load is over. It opens real sockets, uses only that
+// thread, and has closed everything when it returns. Times in results are nanoseconds since the
+// load began, except started_*.
 #pragma once
 
 #include <atomic>
@@ -23,14 +23,14 @@
 
 namespace topspin {
 
-/// What a ping looks like on the wire. See wire.h.
+/// The format of a ping on the wire; see wire.h.
 enum class WireProfile : uint8_t {
   kPing4,     // exactly 4 bytes, "PING"; the answer has 4 bytes
   kFixed32,   // 32 bytes that are always the same; the answer has 32 bytes
   kNumbered,  // 16 bytes or more with a number and a time stamp; the server must echo
 };
 
-/// How clients come by sockets.
+/// How clients get their sockets.
 enum class SocketMode : uint8_t {
   kAuto,    // own, or shared where descriptors do not suffice and the target is in 127.0.0.0/8
   kOwn,     // a connected socket for each client
@@ -71,7 +71,7 @@ struct LoadOptions {
   int64_t progress_ns = kNanosPerSecond;
 };
 
-/// One line a second.
+/// The progress of a load, once per second.
 struct LoadProgress {
   int64_t elapsed_ns = 0;
   std::string_view stage;
@@ -83,13 +83,13 @@ struct LoadProgress {
 
 using LoadProgressSink = std::function<void(const LoadProgress&)>;
 
-/// Whether workload, target and path fit each other. kUsage with what does not.
+/// Checks that workload, target and path fit together. kUsage says what does not.
 Status check_target(const TargetParts& target, const LoadOptions& options);
 
-/// Runs a load until its schedule ends, or until `stop` is set (looked at ten times a second, and
-/// after every signal): then nobody sends any more, the outstanding replies are awaited for at most
-/// the timeout, and the result is of what was done. kUsage for options that make no sense,
-/// kPermission or kUnsupported for what the host does not allow, with what to raise.
+/// Runs a load until its schedule ends or `stop` is set. (It checks `stop` ten times per second and
+/// after every signal.) After a stop nothing more is sent, outstanding replies are awaited for at
+/// most the timeout, and the result covers what was done. kUsage for options that make no sense;
+/// kPermission or kUnsupported, with the limit to raise, if the host does not allow the load.
 Result<LoadResult> run_load(const LoadOptions& options, const std::atomic<bool>& stop,
                             const LoadProgressSink& progress);
 

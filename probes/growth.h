@@ -1,4 +1,4 @@
-// Readings are sums since opening: what they have grown by is an interval. Pure.
+// Readings are sums since opening. The difference of two readings is an interval. Pure.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace topspin {
 
-/// Takes each distribution of `before` from that of `interval`.
+/// Subtracts each distribution of `before` from that of `interval`.
 template <typename Interval>
 void subtract_histograms(Interval& interval, const Interval& before) {
   std::vector<const std::optional<Histogram>*> histograms;

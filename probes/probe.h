@@ -1,9 +1,9 @@
-// Probe: one thing that topspin measures of the subject. A probe is a folder of probes/, with its
-// BPF, its user side, and a line in probes/all.cc; docs/new-probe.md says how one is added.
+// Probe: one thing that topspin measures about the subject. A probe is a folder in probes/, with
+// its BPF, its user side, and a line in probes/all.cc; docs/new-probe.md says how to add one.
 //
 // Each probe has a ladder of ways to measure, and uses the best rung that this kernel and these
-// privileges allow. If none works, the reason is recorded; that is never a failure. All live on one
-// thread, the session's.
+// privileges allow. If none works, the reason is recorded; that is never a failure. All probes live
+// on the session's thread.
 #pragma once
 
 #include <cstdint>
@@ -38,20 +38,20 @@ struct ProbeOptions {
   uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
 };
 
-/// A Sample of which the probes have set their own parts: what they measured since the previous
+/// A Sample in which the probes have set their parts: what they measured since the previous
 /// interval, or since they were opened.
 struct ProbeInterval : Sample {
   int64_t begin_ns = 0;  // monotonic
   int64_t end_ns = 0;
   bool subject_alive = true;  // at least one process of it; a cgroup may fill again
 
-  /// Run time of a probe's BPF programs. Zero: the kernel does not count it.
+  /// Run time of a probe's BPF programs. 0 if the kernel does not count it.
   void add_bpf_ns(int64_t run_ns) {
     if (run_ns > 0) self.bpf_ns = self.bpf_ns.value_or(0) + run_ns;
   }
 };
 
-/// What the probes of a recording share. It lives as long as they do.
+/// The state that the probes of a recording share. It lives as long as they do.
 struct ProbeContext {
   ProbeContext(Subject watched, const ProbeOptions& wanted)
       : options(wanted),
@@ -73,7 +73,7 @@ struct ProbeContext {
   std::optional<int64_t> major_faults;
 };
 
-/// The permanent self-test: our histogram's sum beside the kernel's own account, for the same
+/// The permanent self-test: compares our histogram's sum with the kernel's own sum, for the same
 /// threads and time. Absent on rungs that have only one of the two.
 struct SchedulerSelfTest {
   enum class Verdict : uint8_t {
@@ -88,8 +88,8 @@ struct SchedulerSelfTest {
   std::string sentence;  // empty: they agree
 };
 
-/// What the kernel charged the subject's command, with all that it started and waited for, in its
-/// whole life: wait4's rusage. An independent source for what the probes counted.
+/// The resources that the subject's command used in its whole life, including all processes that it
+/// started and waited for (wait4's rusage). An independent check of what the probes counted.
 struct CommandUsage {
   uint64_t cpu_ns = 0;
   uint64_t voluntary_switches = 0;
@@ -103,17 +103,18 @@ class Probe {
   /// A status for each of its names, in their order.
   virtual std::vector<ProbeStatus> status() const = 0;
 
-  /// Sets what it has measured since the previous call, or since it was opened; its losses too.
+  /// Sets what it has measured since the previous call, or since it was opened, including its
+  /// losses.
   virtual void read(ProbeInterval& interval) = 0;
 
-  /// What the end of the run cuts off, as of the last read().
+  /// What the end of the run cuts off, according to the last read().
   virtual LossInterval end_losses() const { return {}; }
 
   /// The Linux capabilities (CAP_* numbers) that read() needs after opening.
   virtual std::vector<int> capabilities_needed() const { return {}; }
 
-  /// The subject's cgroup was removed and made again. What the user should know of that; empty:
-  /// nothing.
+  /// The subject's cgroup was removed and created again. Returns a message for the user, or an
+  /// empty text.
   virtual std::string follow_cgroup(uint64_t /*new_id*/) { return {}; }
 
   /// Readable when handle_notices() should be called, soon; -1: never.
@@ -129,7 +130,7 @@ class Probe {
   }
 };
 
-/// For `doctor`: what a rung of a probe says on this host.
+/// For `doctor`: whether a rung of a probe works on this host.
 struct RungReport {
   std::string probe;
   Rung rung = Rung::kNone;
@@ -142,15 +143,15 @@ struct RungReport {
 struct ProbeKind {
   std::vector<std::string> names;  // as in --probe, in a run's `probes` and in doctor
 
-  /// Climbs its ladder. REQUIRES: there is a subject. nullptr instead of a function: FlowOwners,
-  /// which a recording opens itself.
+  /// Opens the probe on its best rung. REQUIRES: there is a subject. nullptr for FlowOwners, which
+  /// a recording opens itself.
   std::unique_ptr<Probe> (*open)(ProbeContext& context) = nullptr;
 
-  /// For `doctor`: opens each rung on topspin itself as the subject, checks that it sees something,
-  /// and closes it. Nothing is inferred from versions or configuration.
+  /// For `doctor`: opens each rung with topspin itself as the subject, checks that it sees
+  /// something, and closes it. It infers nothing from versions or configuration.
   void (*examine)(ProbeContext& self, std::vector<RungReport>& reports) = nullptr;
 
-  /// Whether the user asks for it; nullptr: it is measured always.
+  /// Whether the user asked for it; nullptr if it always runs.
   bool (*wanted)(const ProbeOptions& options) = nullptr;
 };
 
@@ -166,11 +167,11 @@ const std::vector<ProbeKind>& all_probes();
 /// Whether the user asked for this probe, with --probe NAME=on or by naming a rung of it.
 bool is_asked_for(const ProbeOptions& options, const std::string& probe);
 
-/// Whether the user left this rung to this probe.
+/// Whether the user allows this probe to use this rung.
 bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung);
 
-/// Calls `open` for each rung of the ladder that the user left to this probe, from the top, until
-/// one opens. Returns the rung that opened, and why no better one did.
+/// Calls `open` for each rung of the ladder that the user allows, from the top, until one opens.
+/// Returns the rung that opened, and why no better one did.
 ProbeStatus climb(const std::string& probe, std::span<const Rung> ladder,
                   const ProbeOptions& options, const std::function<Status(Rung)>& open);
 

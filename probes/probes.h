@@ -1,8 +1,8 @@
-// Probes: what the kernel did with the subject's threads, and what the subject holds. The public
-// face of this folder; owners/flow_owner.h is the second.
+// Probes: measures what the kernel did with the subject's threads, and what the subject holds. This
+// is the public header of the folder; owners/flow_owner.h is the second one.
 //
-// Opens every probe of the list (all.cc) on one subject and reads them together. Lives on one
-// thread, the session's.
+// It opens every probe of the list (all.cc) on one subject and reads them together. Lives on the
+// session's thread.
 #pragma once
 
 #include <memory>
@@ -40,12 +40,12 @@ class Probes {
   virtual int event_fd() const = 0;
   virtual void handle_events() = 0;
 
-  /// Since open, as of the last interval.
+  /// Sums since open, up to the last interval.
   virtual std::optional<SchedulerSelfTest> self_test() const = 0;
 
-  /// Why numbers of the run may be wrong, as of the last interval, a sentence each. `is_command`:
-  /// the subject is a command of ours, of which the kernel keeps an account; `usage`: that account,
-  /// if the command had ended before the interval.
+  /// Why numbers of the run may be wrong, up to the last interval, one sentence each. `is_command`:
+  /// the subject is a command of ours, whose usage the kernel counts. `usage` is that usage, if the
+  /// command had ended before the interval.
   virtual std::vector<std::string> doubts(bool is_command,
                                           const std::optional<CommandUsage>& usage) const = 0;
 
@@ -58,10 +58,10 @@ class Probes {
   virtual std::vector<int> capabilities_needed() const = 0;
 };
 
-/// The names that --probe and a plan's [probes] know, in the order of the list.
+/// The names for --probe and a plan's [probes], in the order of the list.
 std::vector<std::string> probe_names();
 
-/// For `doctor`: what each rung of each probe says on this host, in the order of the list.
+/// For `doctor`: whether each rung of each probe works on this host, in the order of the list.
 std::vector<RungReport> examine_probes();
 
 std::string bpf_library_version();

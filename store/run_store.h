@@ -35,8 +35,9 @@ struct WriterOptions {
   int busy_timeout_ms = 5000;      // once created: how long a call waits for another program's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
-  /// What the run's ticks add up to, by whoever makes them. The writer tells it of stages, and
-  /// stores it with the end if it is of the ticks that were stored. Empty: a reader adds them up.
+  /// The folds of the run's ticks, which the maker of the ticks computes. The writer tells them
+  /// about stages, and stores them with the end if they cover the ticks that were stored. Empty: a
+  /// reader computes them.
   std::shared_ptr<RunFolds> folds;
 };
 
@@ -45,40 +46,41 @@ class RunWriter {
   virtual ~RunWriter() = default;
 
   /// Opens or creates the database, marks runs whose writer died as interrupted, and inserts the
-  /// run. Never follows a symbolic link as the last part of `path`, nor changes what is not ours.
+  /// run. Does not follow a symbolic link as the last part of `path`, and does not change a file
+  /// that is not ours.
   static Result<std::unique_ptr<RunWriter>> create(const std::string& path, const RunInfo& run,
                                                    const WriterOptions& options);
 
-  /// Stores one tick in one transaction. Once it has returned, the tick survives a kill of the
-  /// process. Counts its own losses (rows beyond the limits) into the stored tick. After an error
-  /// that may_pass() nothing of the tick is stored, every earlier one is kept, and the same tick
-  /// may be given again; after any other error the writer refuses further ticks. Call finish() all
-  /// the same.
+  /// Stores one tick in one transaction. Once it returns, the tick survives if the process is
+  /// killed. The stored tick includes the writer's own losses (rows beyond the limits). After an
+  /// error that may_pass(), nothing of the tick is stored, earlier ticks are kept, and the same
+  /// tick may be given again. After any other error the writer refuses further ticks; call finish()
+  /// all the same.
   virtual Status append(const Sample& sample) = 0;
 
   /// Several ticks in one transaction (files read faster than real time).
   virtual Status append(std::vector<Sample> samples) = 0;
 
-  /// What was lost on the way into the database since the last call: rows beyond the limits, ticks
-  /// given up. It is stored already, with the tick in which it was lost.
+  /// The losses of the writer since the last call: rows beyond the limits, and ticks that were
+  /// given up. They are already stored, with the tick in which they occurred.
   virtual LossInterval take_losses() = 0;
 
   virtual Status add_event(int64_t elapsed_ns, std::string_view text) = 0;
 
-  /// Stores the run's stage number `position` (from 0), or what has become known of it since.
+  /// Stores the run's stage number `position` (from 0), or updates it.
   virtual Status put_stage(uint64_t position, const RunStage& stage) = 0;
 
-  /// The load that the run was made under; at most one. Before finish().
+  /// Stores the load of the run; at most one. Call it before finish().
   virtual Status put_load(const LoadResult& load) = 0;
 
-  /// Writes the end, checkpoints and leaves WAL mode; while another reader or writer has the file
-  /// open it stays in WAL mode, and nothing is lost. A writer that is destroyed without finish()
-  /// marks its run interrupted. After an error that may_pass() it may be called again. REQUIRES:
-  /// nothing else is called after it.
+  /// Writes the end, checkpoints and leaves WAL mode. While another program has the file open, it
+  /// stays in WAL mode, and nothing is lost. A writer that is destroyed without finish() marks its
+  /// run as interrupted. After an error that may_pass(), finish() may be called again. REQUIRES:
+  /// nothing else is called afterwards.
   virtual Status finish(const RunEnd& end) = 0;
 
-  /// Whether the database is still the file at its path. kOutput: it was deleted, renamed or
-  /// replaced since it was opened, so what is stored will not be found there.
+  /// Checks that the database is still the file at its path. kOutput if that file was deleted,
+  /// renamed or replaced, so that the run will not be found there.
   virtual Status check_place() = 0;
 };
 
@@ -94,8 +96,8 @@ struct StoredEvent {
   std::string text;
 };
 
-/// What one thread did in one tick. Of each tick the writer keeps the kThreadTicksKept threads that
-/// ran and waited longest.
+/// The activity of one thread in one tick. For each tick the writer keeps the kThreadTicksKept
+/// threads that ran and waited longest.
 struct ThreadTick {
   int64_t elapsed_ns = 0;   // end of the tick, from the start of the run
   int64_t interval_ns = 0;  // its length
@@ -108,8 +110,9 @@ struct ThreadTick {
 };
 inline constexpr size_t kThreadTicksKept = 32;
 
-/// A message of a flow's initiator that came more than a tenth of the flow's period late. Of each
-/// tick the writer keeps the kLateMessagesKept latest, and of one flow the last.
+/// A message of a flow's initiator that was late by more than a tenth of the flow's period. For
+/// each tick the writer keeps the kLateMessagesKept latest ones, and for each flow only the last
+/// one.
 struct LateMessage {
   uint64_t flow = 0;
   std::string initiator;  // "127.0.0.1:8888"
@@ -128,34 +131,35 @@ class RunStore {
  public:
   virtual ~RunStore() = default;
 
-  /// Opens an existing database for reading. One of an older schema is read as it is. kInput: it is
-  /// no database, not ours, or newer.
+  /// Opens an existing database for reading. One of an older schema is not changed. kInput if it is
+  /// no database, not ours, or of a newer schema.
   static Result<std::unique_ptr<RunStore>> open(const std::string& path);
 
-  /// In the order in which they were stored. A run that cannot be read is an error, or with
-  /// `damaged` is told there, while the others are given.
+  /// All runs, in the order in which they were stored. A run that cannot be read is an error. With
+  /// `damaged`, the error is added there, and the other runs are returned.
   virtual Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) = 0;
   Result<std::vector<StoredRun>> list_runs() { return list_runs(nullptr); }
 
-  /// By its whole id; what people type goes through ci/run_selection.h. kUsage: there is none.
+  /// Finds a run by its complete id (ci/run_selection.h finds runs for what users type). kUsage if
+  /// there is none.
   virtual Result<StoredRun> find_run(std::string_view id) = 0;
-  /// The run that was stored last, whatever the clock said. kUsage: there is none.
+  /// The run that was stored last, whatever the clock said. kUsage if there is none.
   virtual Result<StoredRun> last_run() = 0;
 
-  /// Ticks in order, as the Samples that were stored (without flow and thread rows). No lock is
-  /// held while visiting: `visit` may take its time, and sees ticks that are stored meanwhile. Of
-  /// this and of every other reading of a run, kUsage: there is no such run, or it was removed
+  /// Visits the ticks in order, as the Samples that were stored (without flow and thread rows). No
+  /// lock is held, so `visit` may take long; it also sees ticks that are stored meanwhile. This and
+  /// every other function that reads a run returns kUsage if the run does not exist or was removed
   /// meanwhile.
   virtual Status for_each_tick(const std::string& run_id,
                                const std::function<void(const Sample&)>& visit) = 0;
-  /// At most `most` of these ticks, from number `first` on. Numbers begin at 1 and may have gaps,
-  /// where ticks could not be stored. Costs what it gives, wherever in the run it begins.
+  /// At most `most` of these ticks, from number `first` on. Numbers begin at 1, and have gaps where
+  /// ticks could not be stored. The cost depends only on the number of ticks that are returned.
   virtual Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,
                                                  size_t most) = 0;
-  /// The number of the last tick so far; 0: there is none.
+  /// The number of the last tick so far; 0 if there is none.
   virtual Result<uint64_t> last_tick(const std::string& run_id) = 0;
-  /// What the ticks add up to. Of a run that ended it is stored, and costs a few rows; else the
-  /// ticks are read.
+  /// The fold of the ticks. For a run that has ended it is stored, and reading it costs a few rows.
+  /// Otherwise the ticks are read.
   virtual Result<RunFold> fold(const std::string& run_id, RunPart part) = 0;
   virtual Status for_each_flow(const std::string& run_id,
                                const std::function<void(const FlowRow&)>& visit) = 0;
@@ -188,13 +192,14 @@ class RunStore {
   virtual Status for_each_event(const std::string& run_id,
                                 const std::function<void(const StoredEvent&)>& visit) = 0;
 
-  /// In order; none: the run was made by no plan.
+  /// In order; empty if no plan made the run.
   virtual Result<std::vector<RunStage>> load_stages(const std::string& run_id) = 0;
-  /// nullopt: the run has none, or it ended before its load did.
+  /// nullopt if the run has none, or ended before its load did.
   virtual Result<std::optional<LoadResult>> load_load(const std::string& run_id) = 0;
 };
 
-/// Whether an error of a writer may go away by itself: a lock of another program, a full disk.
+/// Whether an error of a writer may disappear by itself, such as another program's lock or a full
+/// disk.
 bool may_pass(const Error& error);
 
 std::string sqlite_library_version();

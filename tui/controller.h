@@ -1,4 +1,4 @@
-// The controller: (view state, key) -> view state, and what the key asks of the program beyond it.
+// The controller: (view state, key) -> view state, and what else the key asks the program to do.
 //
 // Pure: the model is read, never changed.
 #pragma once
@@ -14,7 +14,7 @@ struct Pressed {
   Effect effect = Effect::kNone;
 };
 
-/// `replay`: a stored run plays, so the arrows step and space pauses it (state.frozen).
+/// `replay`: a stored run is playing, so the arrow keys step and space pauses (state.frozen).
 Pressed press(ViewState state, const Key& key, const Model& model, Size size, bool replay);
 
 }  // namespace topspin

@@ -1,5 +1,5 @@
-// The keys that mean the same on each screen: one table that the controller, Help and tests read.
-// The keys that open screens are in the registry of screens (screens/screens.h).
+// The keys that mean the same on every screen, in one table for the controller, Help and tests. The
+// keys that open screens are in the registry of screens (screens/screens.h).
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,7 @@ enum class Command : uint8_t {
   kToTime,
 };
 
-/// What a key asks of whoever owns the model and the terminal.
+/// What a key asks the owner of the model and the terminal to do.
 enum class Effect : uint8_t {
   kNone,
   kQuit,
@@ -81,7 +81,7 @@ struct KeyBinding {
 };
 std::span<const KeyBinding> key_bindings();
 
-/// The command of a key, nullptr: none.
+/// The command of a key; nullptr if it has none.
 const KeyBinding* find_binding(const Key& key, bool replay);
 
 }  // namespace topspin

@@ -10,8 +10,8 @@
 
 namespace topspin {
 
-/// The screen that `state` shows, `width` cells wide, with up to `rows` rows of its table. Where it
-/// has no table it is as tall as a usual terminal.
+/// The screen that `state` shows, `width` cells wide, with at most `rows` rows of its table. A
+/// screen without a table is as tall as a usual terminal.
 std::string plain_screen(const Model& model, ViewState state, int width, int rows);
 
 }  // namespace topspin

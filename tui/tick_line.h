@@ -1,6 +1,6 @@
-// One plain line a tick, for where there is no screen: logs, pipes, CI.
+// One plain line per tick, where there is no screen: in logs, pipes and CI.
 //
-// Pure: a Sample in, text out. Absent is "-", never 0. Lines hold no hostile text.
+// Pure: it turns a Sample into text. Absent values are "-", never 0. Lines contain no hostile text.
 #pragma once
 
 #include <string>
@@ -14,15 +14,15 @@ namespace topspin {
 /// The line that names the columns of tick_line().
 std::string tick_line_header();
 
-/// What the lines before this one saw.
+/// What is remembered of the previous lines.
 struct TickLineMemory {
   RecentLatencies recent;
   FailedWork failed;
 };
 
-/// A Sample's headline numbers under that header, without a newline. `memory` holds the ticks
-/// before and takes up this one: p99 is over the last ticks that hold 1,000 samples (10 s at most),
-/// a number in brackets counts from the first tick on, everything else is of this tick.
+/// A Sample's headline numbers under that header, without a newline. `memory` has the previous
+/// ticks and gets this one. p99 is over the last ticks that have 1,000 samples (at most 10 s). A
+/// number in brackets counts since the first tick. Everything else is from this tick.
 std::string tick_line(const Sample& sample, TickLineMemory& memory);
 
 }  // namespace topspin

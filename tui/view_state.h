@@ -1,5 +1,6 @@
-// ViewState: where the person at the terminal is and what they chose. Nothing in it changes what is
-// counted. A plain value: (ViewState, key) -> ViewState is controller.h, drawing is views.h.
+// ViewState: the screen that the user looks at, and the user's choices. Nothing in it changes what
+// is counted. It is a plain value: controller.h turns a ViewState and a key into the next one,
+// views.h draws it.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,7 @@ namespace topspin {
 
 enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 
-/// Where the list of a screen stands.
+/// The position and order of a screen's list.
 struct ListState {
   uint64_t selected = 0;  // the row under the cursor, where there is one
   uint64_t top = 0;       // the first visible row, where there is none
@@ -83,14 +84,14 @@ struct ViewState {
   static FlowColumnSet default_hidden_columns();
 };
 
-/// Whose bit of hidden_columns a column is shown by: the amounts share one.
+/// The column whose bit of hidden_columns counts for this column. The amounts share one.
 size_t shown_by(size_t column);
 
-/// Whether the column is turned on: not hidden, and with something to say. Columns of lateness say
-/// something where some flow has a period, that of processes where owners are known.
+/// Whether the column is shown: it is not hidden, and there is something to show. That is so for
+/// columns of lateness if some flow has a period, and for the one of processes if owners are known.
 bool column_is_on(const ViewState& state, const Model& model, FlowColumn column);
 
-/// Late flows first where a period was declared, else the busiest, as trafshow does.
+/// Late flows first if a period was declared, else the busiest ones, as in trafshow.
 ViewState initial_view_state(const Model& model);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// What is drawn around the screens: (model, view state, size) -> grid. The screens themselves are
+// Draws what surrounds the screens: (model, view state, size) -> grid. The screens themselves are
 // in screens/screens.h.
 //
 // Pure functions.
@@ -19,7 +19,7 @@ struct Screen;
 /// The whole screen: head, tabs, the chosen view, footer or prompt.
 Grid draw_screen(const Model& model, const ViewState& state, Size size);
 
-/// Where things are on a screen of this size. The controller reads clicks and pages by it.
+/// The layout of a screen of this size. The controller uses it for clicks and pages.
 struct ScreenLayout {
   int head_height = 0;
   int tabs_y = -1;  // -1: no tabs
@@ -29,10 +29,10 @@ struct ScreenLayout {
 };
 ScreenLayout screen_layout(Size size);
 
-/// Rows of flows on the screen (below the table's head line), 0 if none.
+/// The number of rows of flows on the screen, below the table's head line.
 int flow_rows_visible(Size size);
 
-/// The column whose title is at cell x of the flow table's head line.
+/// The column whose title is at x in the head line of the flow table.
 std::optional<FlowColumn> flow_column_at(const Model& model, const ViewState& state, Size size,
                                          int x);
 
@@ -44,7 +44,8 @@ const Screen* tab_at(int x, int width);
 uint64_t selected_packet(const Model& model, const ViewState& state);
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state);
 
-/// What of the flows on the screen has no name looked up yet. Empty unless names are asked for.
+/// The addresses and ports of the visible flows whose names have not been looked up. Empty unless
+/// names are shown.
 struct NameWants {
   std::vector<HostKey> hosts;
   std::vector<ServiceKey> services;

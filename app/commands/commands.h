@@ -1,5 +1,5 @@
-// The door to this room: the commands of the program. Each adds itself to the command line and,
-// when chosen, leaves an action.
+// The commands of the program. Each adds itself to the command line and, when the user chooses it,
+// sets the action to run. Other rooms include this header only.
 #pragma once
 
 #include <functional>
@@ -37,10 +37,10 @@ void add_merge_command(CLI::App& root, Action& action);
 void add_rm_command(CLI::App& root, Action& action);
 void add_label_command(CLI::App& root, Action& action);
 
-/// `topspin -D`: the interfaces that one can capture on. Returns the exit code.
+/// `topspin -D`: prints the interfaces that can be captured on. Returns the exit code.
 int print_interfaces();
 
-/// Version of topspin and of each library in use, a line each.
+/// The versions of topspin and of each library in use, one per line.
 std::string version_text();
 
 }  // namespace topspin

@@ -10,33 +10,35 @@
 
 namespace topspin {
 
-/// The ending of a file's name in lower case, without its dot: "html"; empty: none.
+/// The extension of a file's name in lower case, without its dot: "html". Empty if it has none.
 std::string name_ending(const std::string& path);
 
-/// kUsage: the name promises a format that topspin does not write ("report.pdf"), whatever --format
-/// says; the sentence lists `formats`.
+/// kUsage if the name's extension is of a format that topspin does not write ("report.pdf"),
+/// whatever --format says. The message lists `formats`.
 Status check_output_name(const std::string& path, const std::string& formats);
 
-/// Every `-o FILE` goes through here: of report, export, compare and gate.
+/// Every `-o FILE` of report, export, compare and gate goes through this class.
 class ExportTarget {
  public:
-  /// A file, or standard output for "" and "-". A file appears under its name when it is whole: it
-  /// is written beside it and moved by finish(), so that a failure leaves what was there. Where
-  /// that cannot be (a mounted file, a directory that may not be written), finish() copies the
-  /// whole into the file. A pipe or device is written as it is, and /dev/stdout and the like are
-  /// this process's own descriptors. A symbolic link is not followed by root, and by nobody if it
-  /// is another user's in a directory that everybody may write. kUsage: it is a database, or what
-  /// SQLite keeps beside one; `database`: the one that is read.
+  /// Opens a file, or standard output for "" and "-". A file appears under its name only when it is
+  /// complete: it is written under another name in the same directory, and finish() renames it. If
+  /// writing fails, the old file stays. Where a rename is impossible (a mounted file, a directory
+  /// that is not writable), finish() copies the complete text into the file. A pipe or device is
+  /// written directly, and /dev/stdout and the like are this process's own descriptors. Root
+  /// follows no symbolic link. Nobody follows one that another user has put into a directory that
+  /// everybody may write to. kUsage if the path is a database or a file that SQLite keeps beside
+  /// one. `database` is the one that the command reads.
   static Result<ExportTarget> open(const std::string& path, const std::string& database);
 
-  /// Each write() is a datagram to "ADDRESS:PORT" or "[ADDRESS]:PORT". kUsage: it is no such text.
+  /// Each write() sends a datagram to "ADDRESS:PORT" or "[ADDRESS]:PORT". kUsage if `text` is
+  /// neither.
   static Result<ExportTarget> connect_udp(const std::string& collector);
 
   ExportTarget(ExportTarget&& other) noexcept;
   ExportTarget& operator=(ExportTarget&&) = delete;
   ExportTarget(const ExportTarget&) = delete;
   ExportTarget& operator=(const ExportTarget&) = delete;
-  /// Without finish() an unfinished file is removed.
+  /// Removes the file if finish() was not called.
   ~ExportTarget();
 
   Status write(std::string_view bytes);

@@ -1,4 +1,4 @@
-// What `topspin run` prints at its end: each subject's numbers beside the others', the rules, and
+// What `topspin run` prints at its end: the numbers of all subjects side by side, the rules, and
 // what could not be judged. Pure.
 #pragma once
 
@@ -19,8 +19,9 @@ document::Document session_document(const Plan& plan, const SessionOptions& opti
 std::string session_json(const Plan& plan, const SessionOptions& options,
                          const SessionResult& result);
 
-/// 128 + n after signal n; 1: a judged run broke a rule; 3: a subject has no run that may be
-/// judged, or (strict) any run may not or a rule could not be; else 0.
+/// 128 + n after signal n. 1 if a judged run broke a rule. 3 if a subject has no run that may be
+/// judged, if a rule could not be judged (unless the plan is lenient), or, with `strict`, if any
+/// run was not judged. Otherwise 0.
 int session_exit_code(const Plan& plan, const SessionResult& result, bool strict);
 
 }  // namespace topspin

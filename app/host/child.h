@@ -1,7 +1,8 @@
-// Child: the subject's command, started but held back until everything that watches it is open.
+// Child: the subject's command. Its process is started at once, but it executes the command only
+// when everything that watches it is open.
 //
-// Its standard input, output and error stay its own. It stays in topspin's process group, so that a
-// Ctrl-C at the terminal reaches it as it would without topspin. Lives on the main thread.
+// It keeps its standard input, output and error. It stays in topspin's process group, so that
+// Ctrl-C at the terminal reaches it as it would without topspin. Used on the main thread.
 #pragma once
 
 #include <map>
@@ -26,7 +27,7 @@ struct ChildStreams {
   int error_fd = -1;
 };
 
-/// What the command is given beside its words.
+/// What the command gets in addition to its arguments.
 struct ChildSetting {
   ChildStreams streams;
   std::map<std::string, std::string> environment;  // added to our own
@@ -36,13 +37,14 @@ struct ChildSetting {
 
 class Child {
  public:
-  /// Forks a child that waits. kUsage if no such command can be found or executed.
-  /// A relative path in the command is ours, whatever directory the setting says.
+  /// Forks a child that waits. kUsage if the command cannot be found or executed.
+  /// A relative path in the command is relative to topspin's directory, not to the one in the
+  /// settings.
   /// REQUIRES: one thread.
   static Result<std::unique_ptr<Child>> prepare(std::vector<std::string> command,
                                                 const std::optional<UserIdentity>& user,
                                                 const ChildSetting& setting = {});
-  /// Kills what still runs.
+  /// Kills the child if it still runs.
   ~Child();
 
   pid_t pid() const { return pid_; }
@@ -50,10 +52,11 @@ class Child {
   /// Lets the child execute its command. kUsage if exec fails.
   Status release();
 
-  /// Whether it has ended; does not wait. The value is its exit status, or 128 + signal.
+  /// Tells whether it has ended, without waiting. The value is its exit status, or 128 + signal.
   std::optional<int> poll_exit();
 
-  /// Of it and of all that it waited for. REQUIRES: poll_exit() said that it has ended.
+  /// The usage of the child and of all processes that it waited for. REQUIRES: poll_exit() has
+  /// returned a value.
   const CommandUsage& usage() const { return usage_; }
 
   void send_signal(int number) const;

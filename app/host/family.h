@@ -1,9 +1,9 @@
-// Family: the processes that descend from this one, also those that tried to leave it.
+// Family: all descendants of this process, including those that tried to leave it.
 //
-// A subreaper adopts descendants whose parent has died, so a subject that forks twice, starts a
-// session of its own or leaves its children behind stays within reach: ending child after child
-// until none is left ends them all, without privilege, and without ever sending a signal to a
-// number that somebody else has got meanwhile (a child's number is its own until we wait for it).
+// A subreaper adopts descendants whose parent has died. So a subject that forks twice, starts its
+// own session or leaves children behind stays within reach. Ending one child after another until
+// none is left ends them all. This needs no privilege, and no signal can reach a stranger: a
+// child's pid is not reused until we wait for the child.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +15,19 @@
 
 namespace topspin {
 
-/// From now on orphaned descendants become this process's children.
+/// From now on, orphaned descendants become children of this process.
 Status adopt_orphans();
 
-/// The children of this process, those that have ended and were not waited for among them.
+/// The children of this process, including those that have ended but were not waited for.
 std::vector<pid_t> list_children();
 
-/// Waits for what has ended, except `keep` (0: none). True: some other child still lives.
+/// Waits for all children that have ended, except `keep` (0: none). Returns whether another child
+/// still runs.
 bool reap_adopted(pid_t keep);
 
-/// Sends SIGTERM to every child, and to those adopted meanwhile; after `grace_ns` SIGKILL. Returns
-/// when none is left. False: some could not be ended (another user's; stuck in the kernel).
+/// Sends SIGTERM to every child and to those adopted meanwhile, and SIGKILL after `grace_ns`.
+/// Returns when none is left; false if some could not be ended (another user's process, or one that
+/// is stuck in the kernel).
 /// REQUIRES: nobody else waits for a child.
 bool end_family(int64_t grace_ns);
 

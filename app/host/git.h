@@ -1,10 +1,10 @@
-// git, as far as topspin asks it: which commit and branch a directory stands on, and whether its
-// files differ from that commit.
+// Asks git which commit and branch a directory is at, and whether its files differ from that
+// commit.
 //
-// git itself is asked, since only it knows work trees, packed refs, reftables and indexes. It runs
-// without the repository's hooks, monitors and filters, never as root in a directory that is not
-// root's, for a bounded time and with bounded output. A repository that makes it hang or fail is
-// one of which nothing is known.
+// We run the git program, because only it understands work trees, packed refs, reftables and
+// indexes. It runs without the repository's hooks, monitors and filters, never as root in another
+// user's directory, for a bounded time and with bounded output. If it hangs or fails, the commit is
+// not known.
 #pragma once
 
 #include <optional>
@@ -16,25 +16,25 @@
 
 namespace topspin {
 
-/// Forgets the variables by which a git that started us (in a hook, say) says where it works. They
-/// would direct each git below us, and each git that a build or a command runs, to that work tree
-/// and index. Asks git for the names if it is there. REQUIRES: one thread.
+/// Unsets the variables with which a git that started us (from a hook, for example) names its work
+/// tree and index. They would direct every git that we, a build or a command runs to that work
+/// tree. Asks git for their names, if git is installed. REQUIRES: one thread.
 void forget_git_environment();
 
-/// Of the work tree that holds `directory`; empty outside one, and without git. `dirty`: tracked
-/// files, the index or submodules differ from the commit; files that git does not track do not
-/// count. nullopt if it took too long to say, or if the index tells git not to look at files that
-/// are there (assume-unchanged, skip-worktree), or not at modes (core.fileMode) where these differ.
+/// Describes the work tree that holds `directory`; empty outside of one, and without git. `dirty`
+/// says that tracked files, the index or submodules differ from the commit; untracked files do not
+/// count. It is nullopt if git took too long, if the index tells git to ignore existing files
+/// (assume-unchanged, skip-worktree), or if modes differ and git ignores them (core.fileMode).
 /// Runs git as `user` if given and we are root. REQUIRES: one thread.
 SourceInfo read_source_info(const std::string& directory,
                             const std::optional<UserIdentity>& user = std::nullopt);
 
-/// Why `commit` (or a branch, or a tag) cannot be checked out of the repository that holds
-/// `directory`; empty: it can. Runs git as read_source_info() does.
+/// Returns why `commit` (or a branch, or a tag) cannot be checked out of the repository that holds
+/// `directory`, or an empty text if it can. Runs git as read_source_info() does.
 std::string why_no_commit(const std::string& directory, const std::string& commit,
                           const std::optional<UserIdentity>& user = std::nullopt);
 
-/// Options of git that keep what a repository configures from being run.
+/// Options that keep git from running programs which the repository configures.
 std::vector<std::string> git_without_programs();
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// The host that a run is made on: what decides whether two runs compare.
+// The host of a run. Two runs can be compared only if their hosts are alike.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,8 @@
 
 namespace topspin {
 
-/// Reads uname, /proc/cpuinfo, /proc/meminfo, /etc/os-release. What cannot be read stays empty.
+/// Reads uname, /proc/cpuinfo, /proc/meminfo and /etc/os-release. Fields that cannot be read stay
+/// empty.
 HostInfo read_host_info();
 
 }  // namespace topspin

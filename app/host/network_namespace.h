@@ -7,10 +7,10 @@
 
 namespace topspin {
 
-/// Moves the calling thread, and the threads that it starts from now on, into the network namespace
-/// of a process (`name` is its number) or the one that `ip netns` calls `name`. Everything that is
-/// opened later is of that namespace: captures, the tables of sockets, addresses of interfaces.
-/// kUsage: there is no such namespace; kPermission: needs cap_sys_admin.
+/// Moves the calling thread, and the threads that it starts later, into a network namespace: that
+/// of a process (`name` is its pid), or the one that `ip netns` calls `name`. Captures, socket
+/// tables and interface addresses that are opened later belong to that namespace. kUsage if there
+/// is no such namespace; kPermission without cap_sys_admin.
 Status enter_network_namespace(std::string_view name);
 
 }  // namespace topspin

@@ -1,12 +1,12 @@
-// Outlet: the one door for text that is written while something else goes on: lines on standard
-// error, and lines of `live` on standard output.
+// Outlet: writes all text that appears during a recording: lines on standard error, and lines of
+// `live` on standard output.
 //
-// Nothing that happens at the other end may end or hold up a recording. A reader that is slow is
-// waited for briefly, then lines are dropped and counted until it reads again. A reader that is
-// gone or a disk that is full silences the outlet. Nothing here throws.
+// Whatever the reader does must not end or delay a recording. The outlet waits briefly for a slow
+// reader, then drops and counts lines until the reader continues. If the reader is gone or the disk
+// is full, the outlet writes nothing more. Nothing here throws.
 //
-// Not for results: what a command was asked for (a report, a list) goes to stdout, waits for its
-// reader, and is an output error if it cannot be written. Lives on the main thread.
+// Results (a report, a list) do not go through here. They go to stdout, wait for their reader, and
+// are an output error if they cannot be written. Used on the main thread.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,16 @@ class Outlet {
   /// `fd` is STDOUT_FILENO or STDERR_FILENO.
   explicit Outlet(int fd) : fd_(fd) {}
 
-  /// Opens the stream anew, with flags of its own. The first write does so if nobody did before;
-  /// later is worse, since topspin may not be root by then and the terminal another user's.
+  /// Reopens the stream to get file status flags of its own. The first write does this if it has
+  /// not been done. Call it early: later, topspin may no longer be root while the terminal belongs
+  /// to another user.
   void open();
 
-  /// Writes whole lines, waiting at most `wait_ms` for the reader; not at all while lines are being
-  /// dropped. False: dropped, or silenced.
+  /// Writes whole lines. Waits at most `wait_ms` for the reader, and not at all while lines are
+  /// being dropped. Returns false if the lines were dropped or the outlet is silenced.
   bool write(std::string_view lines, int wait_ms = kBriefMs);
 
-  /// Nobody can read any more.
+  /// Whether nobody can read any more.
   bool silenced() const { return silenced_; }
   uint64_t lines_dropped() const { return lines_dropped_; }
 
@@ -52,20 +53,19 @@ class Outlet {
   uint64_t dropped_since_ = 0;  // and not yet told
 };
 
-/// Of standard error and standard output.
+/// The outlets of standard error and standard output.
 Outlet& error_outlet();
 Outlet& output_outlet();
 
-/// Makes descriptors 0 to 2 exist, so that no file of ours gets one of these numbers and a write to
-/// one fails alone; gives standard output flags of our own if somebody made it non-blocking; opens
-/// both outlets; and turns the signals of a reader that went away and of a file size limit into
-/// errors. Once, at the start.
+/// Call once, at the start. Makes sure that descriptors 0 to 2 exist, so that none of our files
+/// gets one of these numbers. Gives standard output its own flags if somebody made it non-blocking.
+/// Opens both outlets. Turns SIGPIPE and SIGXFSZ into errors of the write.
 void prepare_standard_streams();
 
 /// Prints "topspin: MESSAGE" to standard error, made fit for a terminal.
 void say(std::string_view message);
 
-/// say()s an error and answers its exit code.
+/// Prints the error with say() and returns its exit code.
 int fail(const Error& error);
 
 }  // namespace topspin

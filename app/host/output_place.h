@@ -1,4 +1,4 @@
-// What is known of a place before something is written there.
+// Checks of a path before something is written there.
 #pragma once
 
 #include <string>
@@ -7,10 +7,11 @@ namespace topspin {
 
 std::string directory_of(const std::string& path);
 
-/// Whether everybody may put files into the directory that `path` is in, but remove only their own.
+/// Whether the directory of `path` is like /tmp: everybody may create files in it, but remove only
+/// their own.
 bool is_shared_directory(const std::string& path);
 
-/// Whether an SQLite database is there that can be read.
+/// Whether `path` is an SQLite database that can be read.
 bool is_database(const std::string& path);
 
 }  // namespace topspin

@@ -1,7 +1,7 @@
-// Ports: whether somebody listens on a local port, as /proc/net tells.
+// Ports: tells from /proc/net whether somebody listens on a local port.
 //
-// Nobody is connected to for it: a subject that is only asked whether it is there must not count a
-// connection that it would not have had.
+// It does not connect: a subject must not see a connection only because we checked whether it is
+// ready.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 
 namespace topspin {
 
-/// Pure: whether a table like /proc/net/tcp or /proc/net/udp has a socket that listens on (TCP) or
-/// is bound to (UDP, not connected) this port, on whatever address.
+/// Whether a table like /proc/net/tcp or /proc/net/udp has a socket that listens on this port (TCP)
+/// or is bound to it and not connected (UDP), at any address. Pure.
 bool lists_open_port(std::string_view table, bool udp, uint16_t port);
 
-/// The same of this network namespace, IPv4 and IPv6.
+/// The same for this network namespace, IPv4 and IPv6.
 bool port_is_open(bool udp, uint16_t port);
 
 }  // namespace topspin

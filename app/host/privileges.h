@@ -1,5 +1,5 @@
-// Privileges: who asked for this run, and giving up what is no longer needed once everything is
-// open.
+// Privileges: finds out who started topspin, and gives up the privileges that are not needed once
+// everything is open.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@
 
 namespace topspin {
 
-/// A user to run something as.
+/// A user to run a program as.
 struct UserIdentity {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -23,17 +23,17 @@ struct UserIdentity {
 /// The user who called sudo (SUDO_UID, SUDO_GID), if this process is root through sudo.
 std::optional<UserIdentity> invoking_user();
 
-/// Opens a file that the command line names. Under sudo as the invoking user: root would open what
-/// that user may not. A file that is made (`mode`) belongs to that user. -1 with errno. REQUIRES:
-/// one thread.
+/// Opens a file that the command line names. Under sudo it does so as the invoking user, because
+/// root could open files that this user may not. A file that is created (with `mode`) belongs to
+/// that user. Returns -1 with errno on failure. REQUIRES: one thread.
 int open_as_invoking_user(const char* path, int flags, mode_t mode = 0);
 
-/// By name or number. kUsage if there is none.
+/// Finds a user by name or number. kUsage if there is none.
 Result<UserIdentity> find_user(const std::string& name);
 
-/// Turns the calling process for good into `user` (if given and we are root), with its
-/// supplementary groups, keeping only the capabilities in `keep` (CAP_* numbers) that it has; sets
-/// no_new_privs. REQUIRES: no other thread runs yet (capabilities belong to threads).
+/// Makes the calling process permanently run as `user` (if given and we are root) with its
+/// supplementary groups. Keeps only those of its capabilities that are in `keep` (CAP_* numbers),
+/// and sets no_new_privs. REQUIRES: no other thread runs yet (capabilities belong to threads).
 Status drop_privileges(const std::optional<UserIdentity>& user, const std::vector<int>& keep);
 
 /// For a child between fork and exec: becomes `user` with no capabilities of its own.

@@ -1,5 +1,5 @@
-// HelpFormat: how the help of every command is laid out: at most 80 columns, options under their
-// headings with a comma between their names, examples last.
+// HelpFormat: the layout of every command's help. Lines have at most 80 columns, options stand
+// under their headings with a comma between their names, and examples come last.
 #pragma once
 
 #include <string>

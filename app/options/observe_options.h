@@ -1,4 +1,4 @@
-// What record (and live and run, which share them) and read can be told about observing.
+// The options about observing that record, live, run and read share.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,8 @@ class App;
 
 namespace topspin {
 
-/// As typed; turned into typed values by the functions below, which refuse nonsense with kUsage.
+/// The options as they were typed. The functions below turn them into typed values, and return
+/// kUsage for nonsense.
 struct ObserveOptions {
   std::vector<std::string> filter_words;
   std::string filter_file;
@@ -32,8 +33,8 @@ struct ObserveOptions {
   std::vector<std::string> labels;
 };
 
-/// How long a flow stays active if nothing says it: a period and a half, so that a message that is
-/// late is none that is missing; from 1 s to 1 h.
+/// How long a flow stays active by default: one and a half periods, so that a late message does not
+/// count as a missing one; at least 1 s, at most 1 h.
 int64_t default_window_ns(std::optional<int64_t> period_ns);
 
 /// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --segment-size.
@@ -44,19 +45,19 @@ void add_label_option(CLI::App& command, std::vector<std::string>& labels);
 /// The filter expression: the trailing words joined, or the file's text without its # comments.
 Result<std::string> filter_text(const ObserveOptions& options);
 
-/// kUsage if the filter does not compile and is a command without its "--"; says so. Everything
-/// else that may be wrong with a filter is the capture's to say.
+/// kUsage if the filter does not compile and looks like a command that lacks its "--". All other
+/// errors of a filter are left to the capture.
 Status check_filter_words(const ObserveOptions& options);
 
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options);
 
-/// `text` as a duration above zero, or kUsage naming `option`.
+/// Parses `text` as a duration above zero. kUsage, with the name of `option`, if it is none.
 Result<int64_t> positive_duration(const std::string& text, const char* option);
 
-/// KEY=VALUE words; kUsage if one has no key.
+/// Parses KEY=VALUE words. kUsage if one has no key.
 Result<std::map<std::string, std::string>> parse_labels(const std::vector<std::string>& labels);
 
-/// The database to use: as given, else TOPSPIN_DB, else topspin.db in the working directory.
+/// The database to use: the given one, else TOPSPIN_DB, else topspin.db in the working directory.
 std::string database_path(const std::string& given);
 
 }  // namespace topspin

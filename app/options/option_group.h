@@ -25,7 +25,7 @@ inline constexpr const char* kDisplayGroup = "Display";
 
 Error wrong_usage(std::string message);
 
-/// "xml is not one of text, json; did you mean ...?". Every list of words goes through here.
+/// "xml is not one of text, json; did you mean ...?". Used for every list of words.
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words);
 
 /// "abc is not a whole number from 1 to 9"; empty if `text` is one. UINT64_MAX: no limit is named.
@@ -72,8 +72,8 @@ class OptionGroup {
   const char* name_;
 };
 
-/// --db of a command that reads or writes a database; how it is found if it is not given:
-/// database_path() in observe_options.h.
+/// Adds --db, for a command that reads or writes a database. database_path() (observe_options.h)
+/// finds the database if the option is not given.
 void add_database_option(CLI::App& command, std::string& database);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// What record can be told, and live and run, which share it.
+// The options of record, which live and run share.
 #pragma once
 
 #include <cstdint>
@@ -44,7 +44,7 @@ struct RecordOptions {
   std::string command_user;          // for the command alone; empty: `user`
 };
 
-/// What record and live share of their options; all but --db, --quiet.
+/// Adds the options that record and live share: all except --db and --quiet.
 void add_record_options(CLI::App& app, RecordOptions& options);
 
 }  // namespace topspin

@@ -1,10 +1,10 @@
-// Experiment: leads one run of a plan: waits until the subject is ready, loads it stage by stage,
-// waits until it is at rest again, and writes down when each part began and ended.
+// Experiment: conducts one run of a plan. It waits until the subject is ready, loads it stage by
+// stage, waits until it is at rest again, and stores when each part began and ended.
 //
 //   start -> [warm_up] -> before -> the load's stages -> after
 //
-// Lives on the recording's thread; the load has a thread of its own and hands its result over at
-// its end (one flag, one join).
+// It lives on the recording's thread. The load has its own thread and hands over its result when it
+// ends (one flag, one join).
 #pragma once
 
 #include <atomic>
@@ -23,7 +23,7 @@
 
 namespace topspin {
 
-/// What of a plan one run needs, with what was left to be decided decided.
+/// The part of a plan that one run needs, with all defaults filled in.
 struct ExperimentSettings {
   PlanSubject subject;
   std::string directory;  // absolute, or empty: ours
@@ -36,14 +36,14 @@ struct ExperimentSettings {
   std::string output;  // absolute path of a file; empty: none
 };
 
-/// The last lines of a program's output, and whether a line has come that contains a text.
+/// Keeps the last lines of a program's output, and notices a line that contains a given text.
 class OutputTail {
  public:
   explicit OutputTail(std::string awaited) : awaited_(std::move(awaited)) {}
 
   void add(std::string_view bytes);
   bool seen() const { return awaited_.empty() || seen_; }
-  /// "; its last lines: ...", or that it printed nothing.
+  /// "; its last lines: ...", or a note that it printed nothing.
   std::string last_lines() const;
 
  private:

@@ -1,8 +1,8 @@
-// Plan: one repeatable experiment as text (TOML): subjects, load, observation, order, rules.
+// Plan: a repeatable experiment, described in TOML: subjects, load, observation, order, rules.
 //
-// Pure: text in, values or one error out. `topspin run --example` prints a plan with every key
-// explained (plan_example.cc); docs/plans.md is its reference. Everything that can be refused
-// without starting anything is refused here, with the file's name, line and key.
+// The parser is pure: it turns text into values or one error. It refuses everything that can be
+// refused without starting anything, and names the file, line and key. `topspin run --example`
+// prints a plan with every key explained (plan_example.cc); docs/plans.md is the reference.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace topspin {
 
-/// When a subject is ready: all that is said here has come true.
+/// The conditions under which a subject is ready. All that are set must hold.
 struct PlanReadiness {
   bool udp = false;                    // of the port; else TCP
   std::optional<uint16_t> port;        // somebody listens on it (UDP: has bound it)
@@ -81,13 +81,14 @@ struct Plan {
 /// kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is for messages only.
 Result<Plan> parse_plan(std::string_view text, const std::string& file);
 
-/// The names that the stages of the plan's runs will have.
+/// The names of the stages that the plan's runs will have.
 std::vector<std::string> stage_names(const Plan& plan);
 
-/// Whether each rule names a stage that there will be; a lenient plan's rules need not. kUsage.
+/// kUsage if a rule names a stage that the runs will not have, unless the plan is lenient.
 Status check_rules(const Plan& plan, const std::string& file);
 
-/// The SLO rules of the plan that made a run; none if no plan did, or its text is not known.
+/// The SLO rules of the plan that made a run. Empty if no plan made it, or if its text is not
+/// known.
 Result<std::vector<SloRule>> plan_rules(const StoredRun& run);
 
 /// One run of a session.
@@ -98,11 +99,12 @@ struct PlannedRun {
   bool operator==(const PlannedRun&) const = default;
 };
 
-/// The runs in their order; the same seed gives the same order on every machine.
+/// The runs in order. The same seed gives the same order on every machine.
 std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrder order,
                                       uint64_t seed);
 
-/// "0-3,6": the numbers, ascending. nullopt if it is no such list, or one exceeds 4095.
+/// Parses "0-3,6" into ascending numbers. nullopt if `text` is no such list, or a number exceeds
+/// 4095.
 std::optional<std::vector<int>> parse_cpu_list(std::string_view text);
 
 /// A plan that the parser accepts, with every key and what it means.

@@ -1,4 +1,4 @@
-// PlanSection: a table of a plan's file while it is read. Says what is wrong with file, line and
+// PlanSection: a table of a plan's file while it is being read. Its errors name the file, line and
 // key. Private to app/plan.
 #pragma once
 
@@ -21,7 +21,7 @@
 
 namespace topspin {
 
-/// Where errors go: the first one counts, and reading goes on with defaults until it is asked for.
+/// Collects errors. The first one counts; after it, reading continues with defaults.
 struct PlanReader {
   std::string file;
   std::optional<Error> error;
@@ -33,7 +33,7 @@ struct PlanReader {
   }
 };
 
-/// A table being read: every key that is asked for is known, and done() refuses the rest.
+/// A table that is being read. A key that was asked for is known, and done() refuses all others.
 class PlanSection {
  public:
   PlanSection(PlanReader& reader, std::string path, const toml::table& table)
@@ -50,7 +50,8 @@ class PlanSection {
   }
   bool has(const std::string& key) const { return table_.contains(key); }
 
-  /// A key that must be there is not; if another looks like it, that one is what is wrong.
+  /// Reports that a required key is missing. If an unknown key has a similar name, that key is
+  /// reported instead.
   void missing(const std::string& key, std::string_view what) {
     const std::vector<std::string_view> wanted{key};
     for (const auto& [other, value] : table_) {
@@ -78,7 +79,7 @@ class PlanSection {
     if (auto value = text(key)) into = std::move(*value);
   }
 
-  /// A text like "250ms"; a bare number is refused, since its unit would be a guess.
+  /// Reads a text like "250ms". A bare number is refused, because its unit would be a guess.
   std::optional<int64_t> duration(const std::string& key, bool zero_is_fine = false) {
     const auto value = text(key);
     if (!value) return std::nullopt;
@@ -92,7 +93,7 @@ class PlanSection {
   void duration(const std::string& key, int64_t& into, bool zero_is_fine = false) {
     if (const auto ns = duration(key, zero_is_fine)) into = *ns;
   }
-  /// The same, kept as text for an option of record.
+  /// The same, but returned as text, for an option of record.
   void duration_text(const std::string& key, std::string& into) {
     if (duration(key)) into = *text(key);
   }
@@ -120,7 +121,7 @@ class PlanSection {
     return value->get();
   }
 
-  /// Which of the words stands there.
+  /// Returns which of the words the value is.
   std::optional<size_t> word(const std::string& key, const std::vector<std::string_view>& words) {
     const auto value = text(key);
     if (!value) return std::nullopt;
@@ -130,7 +131,7 @@ class PlanSection {
     return std::nullopt;
   }
 
-  /// An option of a workload: a number and a flag as themselves, all others as texts.
+  /// Reads an option of a workload: numbers and flags as such, everything else as text.
   void load_option(const LoadOption& option, LoadDraft& draft) {
     std::string key = option.name;
     std::replace(key.begin(), key.end(), '-', '_');
@@ -147,7 +148,7 @@ class PlanSection {
     if (const Status set = option.set(draft, *value); !set.ok()) fail(key, set.error().message);
   }
 
-  /// Visits each text of a list, with where it stands.
+  /// Visits each text of a list, with its position in the file.
   void texts(const std::string& key,
              const std::function<void(const std::string&, const toml::source_region&)>& visit) {
     const toml::node* n = node(key);

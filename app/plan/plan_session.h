@@ -1,10 +1,9 @@
-// PlanSession: runs a plan: each subject in its turn, one run after the other, and everything that
-// was started ended again.
+// PlanSession: runs a plan, one run after the other, and ends everything that it started.
 //
-// The process that runs the session stays small and keeps its rights; each run is recorded by a
-// process of its own, forked from it, which gives up what it does not need and ends with its run. A
-// subject is a child of that recorder; what leaves it is adopted, first by the recorder, then by
-// the session, and ended. One thread.
+// The session's process stays small and keeps its privileges. It forks a recorder for each run: a
+// process that gives up the privileges it does not need, and ends with its run. A subject is a
+// child of that recorder. Processes that the subject leaves behind are adopted by the recorder, or
+// else by the session, and ended. One thread.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +29,7 @@ struct SessionOptions {
   bool ticks = false;               // print a line a tick
 };
 
-/// A run that was made, as it stands in the store.
+/// A finished run, as it is in the store.
 struct SessionRun {
   PlannedRun planned;
   std::string subject;
@@ -41,9 +40,9 @@ struct SessionRun {
   RunStanding standing() const {
     return standing_of(measured.run.info, measured.run.end, measured.totals);
   }
-  /// Whether its rules count: it is complete and usable, and no doubt touches all of it (one about
-  /// the split of replies keeps back the rules of the split alone: judge_slos). A host
-  /// that was busy with something else keeps a run from the gate, not from its own rules.
+  /// Whether its rules count. They do if it is complete and usable, and no doubt concerns the whole
+  /// run. (A doubt about the split of replies excludes only the rules about the split; see
+  /// judge_slos().) A busy host keeps a run out of the gate, but its rules count all the same.
   bool judged() const {
     const RunStanding s = standing();
     return s.complete && s.usable && doubts_of_all(measured.run.end).empty();
@@ -56,13 +55,13 @@ struct SessionResult {
   int stop_signal = 0;  // that ended it early
 };
 
-/// What of a plan this machine can tell before anything is started: that its filter compiles, its
-/// interface and folders are there, and its commands can be found and executed (but for those that
-/// a commit or a build has still to bring). kUsage with the plan's key.
+/// Checks before anything is started that the plan's filter compiles, that its interface and
+/// directories exist, and that its commands can be found and executed. (It does not check commands
+/// that a commit or a build will provide.) kUsage, with the plan's key, if not.
 Status check_surroundings(const Plan& plan, const std::string& plan_file);
 
-/// `plan.subjects` are those to run, A first. `say_progress` gets a line now and then.
-/// An error means that a run could not be made at all; the runs before it are in the store.
+/// Runs `plan.subjects`, A first. Calls `say_progress` with a line from time to time. An error
+/// means that a run could not be made at all; the runs before it are in the store.
 Result<SessionResult> run_session(const Plan& plan, const SessionOptions& options,
                                   const std::function<void(const std::string&)>& say_progress);
 

@@ -1,7 +1,7 @@
-// WorkTrees: commits of a repository checked out beside one another, each in a git work tree of its
-// own in a new directory, and gone again with this object.
+// WorkTrees: checks out commits of a repository side by side, each in a git work tree in a new
+// directory. The destructor removes them.
 //
-// git runs with the user's own identity and without the repository's hooks.
+// git runs as the user and without the repository's hooks.
 #pragma once
 
 #include <functional>
@@ -14,9 +14,10 @@
 
 namespace topspin {
 
-/// Runs a program to its end in `directory`; kUsage with its last lines if it fails. `interrupted`
-/// is asked ten times a second how often somebody wanted it to end: once, and the program and its
-/// descendants are asked to end, and made to end if they do not soon; twice, and they are killed.
+/// Runs a program to its end in `directory`. kUsage, with its last lines, if it fails. Ten times
+/// per second, `interrupted` returns how often somebody asked it to end. After the first time, the
+/// program and its descendants get SIGTERM, and SIGKILL if they do not end soon. After the second,
+/// they are killed at once.
 Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
                   const std::optional<UserIdentity>& user, const std::function<int()>& interrupted);
 
@@ -26,11 +27,11 @@ class WorkTrees {
       : user_(std::move(user)), interrupted_(std::move(interrupted)) {}
   WorkTrees(const WorkTrees&) = delete;
   WorkTrees& operator=(const WorkTrees&) = delete;
-  /// Removes all of them.
+  /// Removes all work trees.
   ~WorkTrees();
 
-  /// The directory of `commit` (any name that git knows), of the repository that holds
-  /// `repository`.
+  /// Checks out `commit` (any name that git knows) of the repository that holds `repository`, and
+  /// returns its directory.
   Result<std::string> check_out(const std::string& repository, const std::string& commit);
 
  private:

@@ -1,8 +1,8 @@
-// Recording: one run from open to finish: the subject's command, the capture thread, the probes,
-// the store.
+// Recording: one run from beginning to end, with the subject's command, the capture thread, the
+// probes and the store.
 //
-// Opens everything, gives privileges up, then loops on one thread (the main one) over signals, the
-// tick timer and the capture's hand-overs.
+// It opens everything, gives up privileges, and then runs a loop on the main thread. The loop waits
+// for signals, the tick timer and intervals of the capture.
 #pragma once
 
 #include "app/options/record_options.h"
@@ -11,12 +11,12 @@
 
 namespace topspin {
 
-/// Records one run, in front of an onlooker if there is one. Returns the process's exit code: the
-/// command's own where there is one.
+/// Records one run, which the onlooker sees if there is one. Returns the process's exit code, which
+/// is that of the command if there is one.
 int record(const RecordOptions& options, Onlooker* onlooker = nullptr);
 
-/// Records one run that `conductor` leads. Returns 0 once the run is stored, whatever it shows;
-/// 128 + n after signal n, and then the run is kept as interrupted.
+/// Records one run that `conductor` controls. Returns 0 once the run is stored, whatever it shows.
+/// Returns 128 + n after signal n; the run is then stored as interrupted.
 int record(const RecordOptions& options, Conductor& conductor);
 
 }  // namespace topspin

@@ -43,7 +43,7 @@ class Recording {
 
   Result<int> run();
 
-  /// From asking the command to end until it is killed, where no conductor says it.
+  /// How long a command has from SIGTERM to SIGKILL if there is no conductor.
   static constexpr int64_t kCommandGraceNs = 5 * kNanosPerSecond;
 
  private:

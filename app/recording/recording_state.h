@@ -1,5 +1,5 @@
-// RecordingEnding: how a recording comes to its end: in which state it is, which signal stopped it,
-// and which error. Pure: the Recording does what each state asks for.
+// RecordingEnding: the state of a recording on the way to its end, and the signal or error that
+// stopped it. Pure: the Recording does the work of each state.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace topspin {
 
-/// What becomes of a recording, in this order.
+/// The states of a recording, in this order.
 enum class RecordingState : uint8_t {
   kRunning,   // ticks are made as they come due
   kEnding,    // something asked for the end: the load stops, and the last tick is made and stored
@@ -26,17 +26,17 @@ class RecordingEnding {
   /// The first error that ended it.
   const std::optional<Error>& failure() const { return failure_; }
 
-  /// The duration, the command, the screen or the conductor asks for the end. Once it ends, this
-  /// changes nothing.
+  /// The duration, the command, the screen or the conductor asks for the end. Has no effect on a
+  /// recording that is already ending.
   void ask() {
     if (state_ == RecordingState::kRunning) state_ = RecordingState::kEnding;
   }
-  /// An error of the capture, the store or the command asks for it. The first one counts.
+  /// An error of the capture, the store or the command ends the recording. The first one counts.
   void fail(const Error& error) {
     if (!failure_) failure_ = error;
     ask();
   }
-  /// A signal asks for it. False: this is the second one, and nothing more is to be saved.
+  /// A signal ends the recording. Returns false for the second signal: nothing more is saved.
   [[nodiscard]] bool stop_by(int signal_number) {
     if (signal_ != 0) return false;
     signal_ = signal_number;

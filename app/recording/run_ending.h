@@ -1,4 +1,4 @@
-// How a run ended: what is stored of it, and what is said.
+// What is stored and printed when a run ends.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace topspin {
 
-/// What is known once the last tick has been made and the command has ended.
+/// What is known after the last tick, when the command has ended.
 struct EndFacts {
   int64_t duration_ns = 0;
   std::optional<int> exit_status;          // of the command
@@ -22,10 +22,10 @@ struct EndFacts {
   std::optional<Error> failure;            // what ended the recording
 };
 
-/// The end of a run, judged by its ticks.
+/// Judges a run by its ticks, and returns its end.
 RunEnd make_run_end(const TickBuilder& ticks, EndFacts facts);
 
-/// A run that is over and stored (or was not to be).
+/// A run that is over, and stored if it was to be stored.
 struct EndedRun {
   const RunInfo& info;
   const RunEnd& end;
@@ -33,7 +33,7 @@ struct EndedRun {
   const TickBuilder& ticks;
   std::string database;
 };
-/// Says what came of it, as far as the options ask for it. `with_screen`: nothing was said so far.
+/// Prints the result, as far as the options ask for it. `with_screen`: nothing was printed so far.
 void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen);
 
 }  // namespace topspin

@@ -1,5 +1,5 @@
-// Live: the screen as an onlooker of a recording. Where there is no terminal, or plain text was
-// asked for, the same numbers as plain text on standard output.
+// Live: the screen, as an onlooker of a recording. Without a terminal, or if the user asked for
+// plain text, it prints the same numbers to standard output.
 #pragma once
 
 #include <optional>
@@ -13,12 +13,12 @@
 
 namespace topspin {
 
-/// There is a terminal, and plain text was not asked for.
+/// Whether there is a terminal and the user did not ask for plain text.
 bool screen_is_possible(const LookOptions& options);
 
 class Live final : public Onlooker {
  public:
-  /// `stay`: goes on after the command has ended.
+  /// `stay`: continues after the command has ended.
   Live(const LookOptions& options, bool with_command, bool stay);
   ~Live() override { close(); }
 
@@ -39,9 +39,9 @@ class Live final : public Onlooker {
   std::optional<std::string> take_interface_wish() override {
     return std::exchange(interface_wish_, std::nullopt);
   }
-  /// Process `pid` can be made the subject: somebody begins another observation after this one.
+  /// The user can choose another subject: a new observation begins after this one.
   void let_subject_change() { can_change_subject_ = screen_; }
-  /// The process that should be observed from now on; nullopt: the person just left.
+  /// The process to observe from now on; nullopt if the user quit.
   std::optional<int32_t> subject_wish() const { return subject_wish_; }
   int refresh_ms() const override { return look_.refresh_ms(); }
   bool wants_stop() const override { return stop_ || look_.wants_stop(); }
@@ -55,7 +55,7 @@ class Live final : public Onlooker {
   int command_stdout_fd() const override { return output_write_.get(); }
 
  private:
-  /// Of what the command prints while the screen is up, so much is kept for after it.
+  /// How much of the command's output is kept while the screen is shown, to be printed afterwards.
   static constexpr size_t kMaxOutputBytes = 256 << 10;
 
   void watch(int32_t pid);

@@ -1,6 +1,6 @@
-// Look: a person at a screen: the terminal, what they chose, the model, and a frozen copy of it.
+// Look: a screen and its user: the terminal, the view state, the model, and a frozen copy of it.
 //
-// live feeds it Samples as they are made, replay as they were stored. Lives on one thread.
+// live adds Samples as they are made, replay as they were stored. Lives on one thread.
 #pragma once
 
 #include <functional>
@@ -23,7 +23,7 @@ class App;
 
 namespace topspin {
 
-/// What the screen commands can be told about looks, as typed.
+/// The options about the screen, as they were typed.
 struct LookOptions {
   std::string theme = "dark";
   std::string screen = "flows";
@@ -37,44 +37,45 @@ struct LookOptions {
 };
 void add_look_options(CLI::App& app, LookOptions& options);
 
-/// kUsage for what cannot be meant.
+/// kUsage if an option makes no sense.
 Status check_look_options(const LookOptions& options);
 
 class Look {
  public:
   explicit Look(LookOptions options) : options_(std::move(options)) {}
 
-  /// Plain text was asked for.
+  /// Whether the user asked for plain text.
   bool plain() const { return options_.once || options_.batch > 0; }
   int batch() const { return options_.once ? 1 : options_.batch; }
 
-  /// Reads the file of colours. Call where privileges have been given up: the path is the user's.
+  /// Reads the file of colours. Call it after privileges were given up, because the user chooses
+  /// the path.
   Status load_colours();
-  /// Opens the terminal. kUnsupported: there is none that can show a screen.
+  /// Opens the terminal. kUnsupported if it cannot show a screen.
   Status open();
-  /// Sets the view state up for the model's scene; again after the scene is known.
+  /// Sets up the view state for the model's scene. Call it again once the scene is known.
   void begin();
   bool is_open() const { return terminal_ != nullptr; }
   int input_fd() const { return terminal_ ? terminal_->input_fd() : -1; }
 
   Model& model() { return model_; }
-  /// Replaces the model (replay steps back).
+  /// Replaces the model, when replay steps back.
   void replace_model(Model model);
   void changed() { dirty_ = true; }
   bool frozen() const { return state_.frozen; }
-  /// The picture stays as it is until a key lets it go on; one that is frozen already stays.
+  /// Freezes the picture until a key releases it. Does nothing if it is frozen already.
   void freeze();
-  /// The rows are of another place now: they go, and what was opened of them closes.
+  /// Removes all rows, because the capture moved, and closes the pages of those rows.
   void forget_rows();
   void say(std::string message);
 
-  /// How soon something may be there to show that no descriptor tells of; -1: nothing.
+  /// How soon there may be something to show without an event on a descriptor; -1: never.
   int refresh_ms() const;
 
-  /// The flow whose packets are on the screen.
+  /// The flow whose packets are shown.
   std::optional<FlowKey> watched_flow() const;
   void add_packets(PacketCopies packets);
-  /// In their place, with the reason if there are none.
+  /// Shows these packets, or the reason why there are none.
   void set_packets(PacketCopies packets, std::string note);
   bool shows_interfaces() const { return state_.screen == "interfaces"; }
   bool shows_processes() const { return state_.screen == "processes"; }
@@ -82,9 +83,9 @@ class Look {
   const std::string& wanted_interface() const { return state_.wanted_interface; }
   int64_t wanted_time_ns() const { return state_.wanted_time_ns; }
 
-  /// Reads the waiting keys; effects that are not the look's own go to `effect`.
+  /// Reads the waiting keys. Effects that the Look does not handle itself go to `effect`.
   void on_input(bool replay, const std::function<void(Effect)>& effect = {});
-  /// SIGWINCH, SIGTSTP (stops the process), SIGCONT.
+  /// Handles SIGWINCH, SIGTSTP (stops the process) and SIGCONT.
   void on_signal(int number);
   /// Draws if something changed.
   void draw();
@@ -110,7 +111,7 @@ class Look {
   bool stop_ = false;
 };
 
-/// The scene that a run's facts give; the subject's state is the caller's.
+/// The scene of a run. The caller sets the subject's state.
 Scene make_scene(const RunInfo& run);
 
 }  // namespace topspin

@@ -1,8 +1,9 @@
-// NameResolver: looks names of addresses and ports up, on a thread of its own, since a name server
-// may take seconds. Asked for and answered without blocking.
+// NameResolver: looks up the names of addresses and ports. It has its own thread, because a name
+// server may take seconds; its functions do not block.
 //
-// At most kMaxWaiting questions wait; later ones are dropped and asked again with the next frame.
-// The thread is let go, not waited for, when its owner ends: it holds nothing of the owner's.
+// At most kMaxWaiting questions wait. Later ones are dropped, and the next frame asks them again.
+// When the owner ends, the thread is detached, not joined; it refers to nothing that the owner
+// holds.
 #pragma once
 
 #include <cstddef>
@@ -21,11 +22,11 @@ class NameResolver {
   NameResolver(const NameResolver&) = delete;
   NameResolver& operator=(const NameResolver&) = delete;
 
-  /// What is waiting or under way already is not asked for twice.
+  /// Asks for names. Those that are already being looked up are not asked for twice.
   void ask(const NameWants& wants);
-  /// Puts the answers since the last call into `names`; false: there were none.
+  /// Puts the answers since the last call into `names`. Returns false if there were none.
   bool take(NameTable& names);
-  /// Whether an answer is still to come.
+  /// Whether answers are still outstanding.
   bool busy() const;
 
  private:

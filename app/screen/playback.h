@@ -1,8 +1,9 @@
-// Playback: Samples that are there already (a stored run, a capture file) shown as they went.
+// Playback: shows the Samples of a stored run or a capture file in the time in which they were
+// made.
 //
-// The same screens as live. Space pauses, arrows step, + and - change the speed. Ticks are read as
-// they are shown: what is kept of them does not grow with their number (rewind.h). Lives on the
-// main thread, with a loop of its own.
+// It has the same screens as live. Space pauses, the arrow keys step, + and - change the speed.
+// Ticks are read as they are shown, so the memory does not grow with their number (rewind.h). It
+// runs a loop of its own on the main thread.
 #pragma once
 
 #include <cstddef>
@@ -23,14 +24,15 @@ struct Recorded {
   Scene scene;
   size_t ticks = 0;  // how many there are
   ReadTicks read;
-  /// The last packets of a flow until a moment on its clock; empty: none are kept.
+  /// Returns the last packets of a flow before a moment on its clock. Empty if packets are not
+  /// kept.
   std::function<Result<PacketCopies>(const FlowKey& flow, int64_t until_ns)> packets_of;
 };
 
-/// Shows it until the person leaves. Returns the process's exit code.
+/// Shows the Samples until the user quits. Returns the process's exit code.
 int play(Recorded recorded, const LookOptions& look);
 
-/// Reads a capture file, up to so many packets that match the filter, into ticks and plays them.
+/// Reads a capture file into ticks, up to this many packets that match the filter, and plays them.
 int play_file(const std::string& file, const ObserveOptions& observe, const LookOptions& look,
               uint64_t max_packets);
 

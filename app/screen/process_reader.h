@@ -1,4 +1,4 @@
-// Reads the processes that the screen Processes shows, from /proc. One thread.
+// Reads from /proc the processes that the screen Processes shows. One thread.
 #pragma once
 
 #include <cstddef>
@@ -8,14 +8,14 @@
 
 namespace topspin {
 
-/// A bound on the time that a look takes: some 20 us a process, and as much a thread.
+/// Limits, which bound the time of a reading: about 20 us per process, and the same per thread.
 struct ProcessLimits {
   size_t processes = 4'096;  // beyond: left out, and counted
   size_t threads = 4'096;    // beyond: a process has no wait_ns
 };
 
-/// The processes of the subject and those that have flows; where the model has no subject, all of
-/// the host. Processes that end meanwhile are not in it.
+/// Returns the processes of the subject and those that have flows; without a subject, all processes
+/// of the host. Processes that end during the reading are left out.
 ProcessReadings read_processes(const Model& model, const ProcessLimits& limits = {},
                                const std::string& proc_root = "/proc");
 

@@ -1,4 +1,4 @@
-// A stored run as playback shows it: its ticks, read when they are asked for.
+// A stored run for playback. Its ticks are read when they are needed.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace topspin {
 
-/// The ticks that are stored by now. Those of a run that goes on end there.
+/// The ticks that are stored so far. A run that is still being recorded ends there.
 Result<Recorded> recorded_run(std::shared_ptr<RunStore> store, const StoredRun& run);
 
 }  // namespace topspin

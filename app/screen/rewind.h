@@ -1,10 +1,10 @@
-// Rewind: takes a model back along recorded ticks, or far ahead, without beginning at the start.
+// Rewind: moves a model back along recorded ticks, or far ahead, without starting at the beginning.
 //
-// A model only adds ticks. So pictures of it are kept along the way, and any moment that was passed
-// once is reached again from the last picture before it. Pictures leave the history out; the points
-// of the history are read again where they are not at hand. Memory is bounded: there are at most
-// kMostPictures, so their distance, stride(), doubles as a run grows beyond kMostPictures of them.
-// Lives on one thread.
+// A model can only add ticks. Therefore snapshots of it, called pictures, are kept. Any earlier
+// moment is reached from the last picture before it. Pictures do not contain the history, whose
+// points are read again if they are not in memory. Memory is bounded: there are at most
+// kMostPictures, and their distance, stride(), doubles each time that this number is reached. Lives
+// on one thread.
 #pragma once
 
 #include <cstddef>
@@ -19,8 +19,8 @@
 
 namespace topspin {
 
-/// The ticks that follow number `after` (0: all), in order and with their rows: at least one, if
-/// there is one, and at most `most`.
+/// Reads ticks after number `after` (0: from the start), in order and with their rows: at least
+/// one, if there is one, and at most `most`.
 using ReadTicks = std::function<Result<std::vector<Sample>>(uint64_t after, size_t most)>;
 
 class Rewind {
@@ -37,13 +37,14 @@ class Rewind {
   /// The tick that follows number `tick`, until the next call; nullptr: there is none.
   Result<const Sample*> after(uint64_t tick);
 
-  /// To be told of each tick that is added to the model on the way ahead: `position` ticks are in
-  /// it now.
+  /// Call this for each tick that is added to the model while it moves forward. `position` is the
+  /// number of ticks that it now has.
   void keep(size_t position, const Model& model);
 
   /// The model of the first `position` ticks, as if it had just added the last of them. Reads at
-  /// most stride() ticks, and those of the history that are not at hand: one stride more, at most,
-  /// for a step back; all kHistory for a jump. kInput: so many ticks are not there any longer.
+  /// most stride() ticks, and the part of the history that is not in memory: at most another stride
+  /// for a step back, and up to kHistory for a jump. kInput if the run no longer has that many
+  /// ticks.
   Result<Model> model_at(size_t position);
 
   /// A moment from which ticks can be read.

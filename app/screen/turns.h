@@ -1,7 +1,8 @@
-// One observation after another, each with its own subject, at one terminal.
+// Runs one observation after another at one terminal, each with its own subject.
 //
-// An observation gives its privileges up for good, so the next one cannot be opened by the same
-// process. Each is a child; the parent keeps the privileges, opens nothing and only waits.
+// An observation gives up its privileges permanently, so the same process cannot open the next one.
+// Each observation is a child process. The parent keeps the privileges, opens nothing and only
+// waits.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@
 
 namespace topspin {
 
-/// How an observation tells its parent which process the next one is of.
+/// How an observation tells its parent which process to observe next.
 class SubjectWish {
  public:
   explicit SubjectWish(UniqueFd fd) : fd_(std::move(fd)) {}
@@ -22,9 +23,9 @@ class SubjectWish {
   UniqueFd fd_;
 };
 
-/// Calls `observe` in a child of this process until one ends without a wish. The first gets no pid.
-/// Signals that reach this process alone are passed on; it stops and goes on with the child.
-/// Returns the exit code of the last observation. REQUIRES: one thread.
+/// Calls `observe` in one child process after another, until one ends without naming a next pid.
+/// The first gets no pid. Signals that only this process receives are passed on. It stops and
+/// continues with the child. Returns the exit code of the last observation. REQUIRES: one thread.
 int observe_in_turn(const std::function<int(std::optional<int32_t> pid, SubjectWish&)>& observe);
 
 }  // namespace topspin

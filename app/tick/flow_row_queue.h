@@ -1,7 +1,8 @@
-// FlowRowQueue: which rows of flows a tick stores, where a tick shows more of them than it stores.
+// FlowRowQueue: chooses the flow rows that are stored in a tick that shows more of them.
 //
-// The screen wants each changed flow each second; the database takes a bounded number a tick, those
-// that have waited longest, as a recording without a screen does. Pure; one thread.
+// The screen needs every changed flow in every tick. The database takes a bounded number per tick,
+// and those that have waited longest come first, as in a recording without a screen. Pure; one
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@ class FlowRowQueue {
  public:
   explicit FlowRowQueue(uint64_t rows_a_tick) : rows_a_tick_(rows_a_tick) {}
 
-  /// Takes what changed in a tick and gives what is to be stored with it; with the last tick, all.
+  /// Takes the rows that changed in a tick and returns those to store with it; all with the last
+  /// tick.
   std::vector<FlowRow> exchange(const std::vector<FlowRow>& changed, bool last) {
     for (const FlowRow& row : changed) {
       const auto [at, is_new] = waiting_.insert_or_assign(row.id, row);

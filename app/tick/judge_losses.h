@@ -1,4 +1,4 @@
-// What the losses and the clock of a run say about its worth. Pure.
+// Judges from the losses and the clock of a run whether it is usable. Pure.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,11 @@
 
 namespace topspin {
 
-/// Why a run with these losses judges nothing; empty: it is valid. Limits: docs/losses.md.
+/// Why a run with these losses is not usable; empty if it is. docs/losses.md has the limits.
 std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInterval& flows,
                                       uint64_t ticks);
 
-/// Which numbers of a run may be wrong though nothing was lost. Such a run is usable, but may not
+/// Which numbers of a run may be wrong although nothing was lost. Such a run is usable, but may not
 /// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
 /// The same of so many flows of which nothing told which end asks.

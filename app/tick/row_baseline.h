@@ -1,9 +1,9 @@
-// RowBaseline: makes cumulative rows begin with the run.
+// RowBaseline: makes cumulative rows start at the beginning of the run.
 //
-// Probes count a thread, a kind of system call or a stack from the moment they first see it, which
-// for a subject that runs already is before the run begins. What a row held at the start is taken
-// away from each later version of it. Sockets are as they stand, whenever they were made: those
-// that were there at the start are rows of the first interval. Pure. One thread.
+// Probes count a thread, a system call or a stack from the moment they first see it. For a subject
+// that is already running, that is before the run begins. The values of a row at the start are
+// subtracted from each later version of it. Sockets are not changed: those that existed at the
+// start are rows of the first interval. Pure. One thread.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +16,12 @@ namespace topspin {
 
 class RowBaseline {
  public:
-  /// The interval that ends where the run begins. May be called more than once: the last version of
-  /// a row counts.
+  /// Takes the interval that ends where the run begins. May be called more than once; the last
+  /// version of a row counts.
   void take(const ProbeInterval& before_start);
 
-  /// Rows of an interval of the run. With the first one come all threads and sockets that were
-  /// there at the start.
+  /// Corrects the rows of an interval of the run. The first one also gets all threads and sockets
+  /// that existed at the start.
   void apply(ProbeInterval& interval);
 
  private:

@@ -1,10 +1,9 @@
-// TickBuilder: makes the Samples of one run: of a recording, with and without a screen, and of a
-// file that is read or played. Nothing else fills a Sample.
+// TickBuilder: makes the Samples of one run: of a recording with or without a screen, and of a file
+// that is read or played. Nothing else fills a Sample.
 //
-// A Sample that build() returns is complete, and nobody changes it after: the owners of its flows
-// are named, it is stored (if the run is), and what the store lost of it is among its losses. So
-// the screen, the rules and the judgement at the end see the same losses as the database. One
-// thread.
+// A Sample that build() returns is complete, and nobody changes it afterwards. Its flows have their
+// owners, it is stored (if the run is stored), and its losses include those of the store. So the
+// screen, the rules and the judgement at the end see the same losses as the database. One thread.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +22,7 @@
 
 namespace topspin {
 
-/// What is read of topspin itself and of the host at the end of a tick; growing counters.
+/// The counters of topspin itself and of the host at the end of a tick. They only grow.
 struct SelfReading {
   int64_t cpu_ns = 0;
   int64_t rss_bytes = 0;
@@ -32,7 +31,7 @@ struct SelfReading {
 };
 SelfReading read_self();
 
-/// All that is read at the end of a tick: its half that does not come from the capture.
+/// Everything that is read at the end of a tick: the half that does not come from the capture.
 struct ProbeReading {
   ProbeInterval probes;
   SelfReading self;
@@ -44,14 +43,14 @@ struct TickSettings {
   int64_t start_ns = 0;  // monotonic; of a file its first interval says it
   SelfReading first_self;
   int64_t reply_timeout_ns = 0;  // the capture's
-  /// Names the owners of changed flows. Empty: nobody does.
+  /// Finds the owners of changed flows. Empty: owners are not looked up.
   std::function<void(Sample&)> resolve_owners;
-  /// Stores a tick and answers what was lost of it and since the one before. Empty: nothing is
+  /// Stores a tick and returns what was lost of it and since the one before. Empty: nothing is
   /// stored.
   std::function<LossInterval(const Sample&)> store;
-  /// Flow rows to store of a tick, where it shows more of them. nullopt: all that it shows.
+  /// How many flow rows of a tick are stored; nullopt: all of them.
   std::optional<uint64_t> stored_rows_per_tick;
-  /// Where the ticks are added up. Empty: in folds of the builder's own.
+  /// The folds that the ticks are added to. Empty: folds of the builder's own.
   std::shared_ptr<RunFolds> folds;
 };
 
@@ -59,18 +58,17 @@ class TickBuilder {
  public:
   explicit TickBuilder(TickSettings settings);
 
-  /// A tick of a recording. `last`: no other follows.
+  /// Builds a tick of a recording. `last`: no other one follows.
   Sample build(ClosedInterval flows, ProbeReading reading, bool last);
-  /// A tick of a file: flows alone, the rest is absent.
+  /// Builds a tick of a file. It has flows only; everything else is absent.
   Sample build_of_file(ClosedInterval flows);
 
-  /// Everything so far as one: for the judgement at the end, and for the store.
+  /// All ticks so far, merged, for the judgement at the end and for the store.
   const RunFold& fold() const { return settings_.folds->whole(); }
   const std::shared_ptr<RunFolds>& folds() const { return settings_.folds; }
-  /// Why the split of replies may be wrong, as the capture tells; nullopt: nothing speaks against
-  /// it.
+  /// Why the split of replies may be wrong, according to the capture; nullopt if it agrees.
   std::optional<std::string> split_doubt() const { return split_check_.doubt(); }
-  /// Flows that were measured though nothing said which end asks.
+  /// The number of flows whose replies were measured although it is not known which end asks.
   int64_t ends_guessed() const { return ends_guessed_; }
 
  private:

@@ -1,6 +1,6 @@
-// TickJoiner: joins the two halves of each tick, flows from the capture thread and the rest from
-// the probes, by the number of their interval: the capture cuts packets at exact ends, the probes
-// are read a little later, or much later when the recorder stood still. Pure; one thread.
+// TickJoiner: joins the two halves of each tick by the number of their interval: the flows from the
+// capture thread, and the rest from the probes. The capture ends its intervals at exact times. The
+// probes are read a little later, or much later if the recorder was stopped. Pure; one thread.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,14 @@ class TickJoiner {
   TickJoiner(int64_t start_ns, int64_t interval_ns)
       : start_ns_(start_ns), interval_ns_(interval_ns) {}
 
-  /// The probes' half of a tick, due at `due_ns` (monotonic): of every interval that ends after the
-  /// previous half's due time and by `due_ns`.
+  /// Adds the probes' half of a tick that was due at `due_ns` (monotonic). It covers every interval
+  /// that ends after the due time of the previous half and no later than `due_ns`.
   void add_probes(ProbeReading reading, int64_t due_ns);
-  /// Losses that belong to the last tick. REQUIRES: its probes' half was just added.
+  /// Adds losses to the last tick. REQUIRES: its probes' half was just added.
   void add_end_losses(const LossInterval& losses);
-  /// The flows of an interval. Numbers never go down.
+  /// Adds the flows of an interval. The numbers of intervals never decrease.
   void add_flows(ClosedInterval flows) { flow_halves_.push_back(std::move(flows)); }
-  /// Nothing more comes: the last probes' half takes all flows that are left.
+  /// Call this when nothing more comes. The last half of the probes takes all remaining flows.
   void finish() { finishing_ = true; }
 
   struct Tick {
@@ -32,7 +32,7 @@ class TickJoiner {
     ProbeReading reading;
     bool last = false;  // of the run
   };
-  /// The next whole tick, in order, or nullopt while a half of it is missing.
+  /// The next complete tick, in order; nullopt while one of its halves is missing.
   std::optional<Tick> next();
 
  private:

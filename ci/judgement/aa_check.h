@@ -1,8 +1,8 @@
-// The gate against itself: how often it raises a false alarm on this host, and what it can detect.
+// Tests the gate: how often it raises a false alarm on this host, and what it can detect.
 //
-// Takes stored runs of one commit. Neighbouring runs in time make a pair, a random bit decides
-// which is A, and the gate judges them; this is done N times. Every alarm is false. The result
-// holds for the state of the host during those runs. Pure over measured runs.
+// It takes stored runs of one commit. Two runs that follow each other make a pair, a random bit
+// decides which of them is A, and the gate judges the pairs. This is done N times. Every alarm is
+// false. The result holds for the state of the host during those runs. Pure over measured runs.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,8 @@ struct AaCheck {
   std::vector<AaMetric> metrics;     // the gating ones
 };
 
-/// Too few runs that may be judged: exit 3; of several hosts: exit 4; of several commits: exit 2.
+/// Exit codes: 3 with too few runs that may be judged, 4 with runs of several hosts, 2 with runs of
+/// several commits.
 AaCheck check_aa(const std::vector<MeasuredRun>& runs, size_t trials, uint64_t seed,
                  std::span<const RunMetric> metrics);
 

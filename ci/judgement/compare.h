@@ -1,9 +1,10 @@
-// compare: one metric on two sides, A the baseline and B the candidate: change, interval, verdict.
+// compare: compares a metric on two sides, the baseline A and the candidate B. The result is a
+// change, its interval and a verdict.
 //
-// Works on logarithms, so a change is a ratio and twice as slow is as far as twice as fast. Where a
-// value is 0 or less there is no ratio, and for shares it would mislead: then a change is a
-// difference. Something that was always 0 and never is now has changed, however small it is.
-// docs/gate.md has the formulas. Pure: numbers, a metric and a seed in, values out.
+// It works on logarithms: a change is a ratio, and twice as slow is as far away as twice as fast.
+// If a value is 0 or less there is no ratio, and for shares a ratio would mislead; a change is then
+// a difference. A number that was always 0 and now never is has changed, however small it is.
+// docs/gate.md has the formulas. Pure: turns numbers, a metric and a seed into values.
 #pragma once
 
 #include <cstddef>
@@ -18,28 +19,28 @@
 
 namespace topspin {
 
-/// Fewer values a side than this are described and not judged.
+/// With fewer values per side, the sides are described but not judged.
 inline constexpr size_t kFewestValues = 6;
 
-/// More are refused, because the comparison would take too long.
+/// More values are refused, because the comparison would take too long.
 inline constexpr size_t kMostValues = 20'000;
 
-/// The false discovery rate that a failing metric stays within, and the level of its interval.
+/// The limit of the false discovery rate of failing metrics, and the level of the interval.
 inline constexpr double kFalseDiscoveryRate = 0.05;
 
 /// The chance with which the minimum detectable effect is detected.
 inline constexpr double kPower = 0.8;
 
-/// How the values of the two sides belong together.
+/// The relation between the values of the two sides.
 enum class Layout : uint8_t {
   kPaired,    // a_i and b_i were measured one after the other, in random order
   kUnpaired,  // two samples
 };
 
-/// The chance of a false alarm that a difference, or a rise from 0, stays within.
+/// The limit of the probability of a false alarm for a difference, or for a rise from 0.
 inline constexpr double kDifferenceChance = 0.01;
 
-/// Changes and their interval are b / a - 1, whichever direction is better: 0.1 is 10% more; of an
+/// Changes and their interval are b / a - 1, whichever direction is better; 0.1 is 10% more. In an
 /// `absolute` comparison they are b - a.
 struct Comparison {
   Metric metric;
@@ -60,27 +61,27 @@ struct Comparison {
   std::string reason;  // one sentence, for what is not a pass
 };
 
-/// Everything but q and the verdict. REQUIRES: all finite; paired: as many on both sides; at most
-/// kMostValues a side.
+/// Computes everything except q and the verdict. REQUIRES: all values are finite; paired sides have
+/// the same number of values; there are at most kMostValues per side.
 Comparison measure(const Metric& metric, std::span<const double> a, std::span<const double> b,
                    Layout layout, uint64_t seed);
 
-/// Gives each its q, verdict and reason. A metric
+/// Sets the q, verdict and reason of each metric. A metric
 ///   fails        if the interval lies beyond the margin on the worse side, and q is at most 5%;
 ///   passes       if the interval ends before the margin;
 ///   inconclusive otherwise.
-/// A metric that does not gate is judged by its p alone and has no q.
+/// A metric that does not gate is judged by its p only and has no q.
 void judge(std::vector<Comparison>& comparisons);
 
-/// How many pairs (or values per side) would decide, if noise and change stay the same; nullopt if
-/// that is not known.
+/// How many pairs (or values per side) would be enough for a decision if noise and change stay the
+/// same; nullopt if that is not known.
 std::optional<size_t> values_wanted(const Comparison& comparison);
 
-/// "+9.8%", "-0.31%": a share as people read it.
+/// A share for people: "+9.8%", "-0.31%".
 std::string format_change(double share);
 
-/// A change of this comparison: "+9.8%" of a ratio, "+50.0 pp" (percentage points) of a share,
-/// "+5" of other differences; "-" if there is none. `amount_text` has no sign: a margin.
+/// A change in this comparison: "+9.8%" for a ratio, "+50.0 pp" (percentage points) for a share,
+/// "+5" for other differences; "-" if there is none. `amount_text` has no sign, as for a margin.
 std::string change_text(const Comparison& comparison, const std::optional<double>& change);
 std::string amount_text(const Comparison& comparison, const std::optional<double>& amount);
 

@@ -1,5 +1,5 @@
-// Judgement: the gate's whole answer, ready to be shown; and the functions that reach one from
-// numbers. stored_judgement.h reaches one from stored runs.
+// Judgement: the complete result of the gate, and the functions that compute it from numbers.
+// stored_judgement.h computes one from stored runs.
 #pragma once
 
 #include <cstddef>
@@ -22,11 +22,11 @@ namespace topspin {
 
 inline constexpr uint64_t kDefaultSeed = 1;
 
-/// Pairs that the gate starts with and at most asks for.
+/// How many pairs the gate starts with, and how many it asks for at most.
 inline constexpr size_t kFewestPairs = 10;
 inline constexpr size_t kMostPairs = 30;
 
-/// At most so many metrics gate: with each more, a true change is harder to see among them.
+/// The greatest number of gating metrics. Each additional one makes a true change harder to see.
 inline constexpr size_t kMostGatingMetrics = 8;
 
 struct HistoryChange {
@@ -52,8 +52,9 @@ struct SloOutcome {
   bool lenient = false;     // may be one that cannot be judged
 };
 
-/// How many pairs an A/B judgement used, and how many would decide, if noise and change stay the
-/// same: `wanted` is more than `judged` where more are asked for, and never above kMostPairs.
+/// How many pairs an A/B judgement used, and how many would be enough for a decision if noise and
+/// change stay the same. `wanted` is greater than `judged` if more pairs are needed, and never
+/// greater than kMostPairs.
 struct PairCount {
   size_t judged = 0;
   size_t wanted = 0;
@@ -75,11 +76,15 @@ struct Judgement {
   std::optional<PairCount> pairs;           // of A/B
   std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
   std::vector<Distribution> distributions;  // of two sides of stored runs
+  // The subjects of the two sides, if each side has runs of one subject of a plan, and they differ;
+  // hostile text.
+  std::string name_a = {};
+  std::string name_b = {};
 };
 
-/// The verdict over all: invalid never comes from here; one failing gating metric fails, else one
-/// inconclusive makes it inconclusive. No gating metric at all is inconclusive. Judges the
-/// comparisons first. Reasons already there are kept, after the verdict's own.
+/// Judges the comparisons and sets the overall verdict. It fails if a gating metric fails;
+/// otherwise it is inconclusive if one is inconclusive, or if no metric gates. It is never invalid.
+/// Existing reasons are kept, after those of the verdict.
 void conclude(Judgement& judgement, bool strict);
 
 /// One history of one metric, oldest first.
@@ -90,26 +95,27 @@ struct History {
   std::vector<std::string> run_ids;  // likewise
 };
 
-/// Fewer values than this hold no change point: two segments.
+/// With fewer values than this there can be no change point, which needs two segments.
 inline constexpr size_t kFewestHistoryValues = 2 * ChangePointSettings{}.min_segment;
 
-/// With fewer, that no change is found says nothing: a step is compared with shuffles of its two
-/// segments, and short segments have so few arrangements that some shuffle makes the step again.
-/// From here on that happens to a step in the middle in 1 of 90 histories.
+/// With fewer values, finding no change means nothing. A step is compared with shuffles of its two
+/// segments, and short segments have so few arrangements that some shuffle makes the same step.
+/// With this number, that happens to a step in the middle in 1 of 90 histories.
 inline constexpr size_t kFewestToSeeChanges = 20;
 
-/// The intended changes of a history: changes by their index, and with `baseline` every change
-/// up to there. Each covers a change found within one segment length, since later values may move
-/// it by a few places. The texts are the reasons that were given, and may be empty.
+/// The intended changes of a history: single changes by their index, and with `baseline` every
+/// change up to there. An index covers changes that are found within one segment length of it,
+/// because later values may move a change by a few places. The texts are the given reasons; they
+/// may be empty.
 struct OnPurpose {
   std::map<size_t, std::string> changes;
   std::optional<std::pair<size_t, std::string>> baseline;
 };
 
-/// Change points of a history and its verdict: fail if a change for the worse is neither
-/// acknowledged nor recovered, or if the newest value of an absolute metric (failed work) is by
-/// itself worse than usual; inconclusive with fewer than kFewestHistoryValues, and where it
-/// does not fail with fewer than kFewestToSeeChanges.
+/// Finds the change points of a history and judges it. It fails if a change for the worse is
+/// neither acknowledged nor recovered, or if the newest value of an absolute metric (failed work)
+/// is worse than usual. It is inconclusive with fewer than kFewestHistoryValues values, and, if it
+/// does not fail, with fewer than kFewestToSeeChanges.
 void judge_history(Judgement& judgement, const History& history, const OnPurpose& on_purpose);
 void judge_history(Judgement& judgement, const History& history,
                    const std::set<size_t>& acknowledged);

@@ -1,4 +1,4 @@
-// Compares the conditions of the runs of a judgement, and says in it what differs and which runs
+// Compares the conditions of the runs of a judgement, and adds to it what differs and which runs
 // are left out. Private to ci.
 #pragma once
 
@@ -18,18 +18,18 @@ using RunPointers = std::vector<const MeasuredRun*>;
 /// its metrics do not gate.
 bool same_rungs(const RunPointers& runs, Judgement& judgement);
 
-/// Says each condition that differs between any of the runs. Commit, branch and labels are left
-/// out: they are what a comparison is about.
+/// Adds each condition that differs between any of the runs. Commit, branch and labels do not
+/// count, because they are the reason for the comparison.
 void say_other_conditions(const RunPointers& runs, Judgement& judgement);
 
-/// Says if the runs are of several sessions: sides that are named take runs from everywhere in the
-/// database.
+/// Adds a note if the runs are from several sessions. Sides that are named take runs from anywhere
+/// in the database.
 void say_sessions(const RunPointers& runs, Judgement& judgement);
 
-/// Whether the runs are of different hosts.
+/// Whether the runs are from different hosts.
 bool of_several_hosts(const RunPointers& runs);
 
-/// The judgement decides nothing, and exits with `exit`.
+/// Makes the judgement invalid, with exit code `exit`.
 void make_invalid(Judgement& judgement, int exit, std::string reason);
 
 inline constexpr const char* kOtherHost =

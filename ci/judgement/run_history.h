@@ -1,5 +1,5 @@
-// The gate over the history of stored runs: whether the newest run stands on a worse level than
-// those before it.
+// The gate over the history of stored runs: whether the level of the newest run is worse than that
+// of the runs before it.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,11 @@
 
 namespace topspin {
 
-/// `topspin gate --history`: each gating metric over all runs given, oldest first. The newest run
-/// must be fit to be judged (else exit 3), older ones that are not are left out; a newest run of
-/// another host than those before it is exit 4. `acknowledged` are ids of runs; `accepted` the
-/// gate's log, of which what speaks of runs counts. An accepted run that is no longer there, or has
-/// not the metric, stands for the next one: ids of runs sort by time.
+/// `topspin gate --history`: judges each gating metric over all given runs, oldest first. Older
+/// runs that may not be judged are left out. The exit code is 3 if the newest run may not be
+/// judged, and 4 if it is from another host than those before it. `acknowledged` has ids of runs.
+/// `accepted` is the gate's log; its entries about runs count. If an accepted run no longer exists,
+/// or lacks the metric, the next run takes its place: ids of runs sort by time.
 Judgement judge_run_history(const std::vector<MeasuredRun>& runs,
                             const std::vector<std::string>& acknowledged, uint64_t seed,
                             bool strict, std::span<const RunMetric> metrics = run_metrics(),

@@ -19,6 +19,25 @@ Judgement started(std::string mode, uint64_t seed) {
   return judgement;
 }
 
+/// The subject of a plan that all of the runs are of; empty: there is none.
+std::string subject_of(const std::vector<const MeasuredRun*>& side) {
+  std::string name;
+  for (const MeasuredRun* run : side) {
+    const auto& plan = run->run.info.plan;
+    if (!plan || (run != side.front() && plan->subject != name)) return {};
+    name = plan->subject;
+  }
+  return name;
+}
+
+void name_sides(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
+                const std::vector<const MeasuredRun*>& b) {
+  const std::string name_a = subject_of(a), name_b = subject_of(b);
+  if (name_a.empty() || name_b.empty() || name_a == name_b) return;
+  judgement.name_a = name_a;
+  judgement.name_b = name_b;
+}
+
 /// What kinds of latency both sides measured, laid over each other.
 void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                        const std::vector<const MeasuredRun*>& b) {
@@ -251,6 +270,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   sorter.add_failed_runs(judgement);
   add_distributions(judgement, sides.a, sides.b);
   add_causes(judgement, sides.a, sides.b, sides.layout);
+  name_sides(judgement, sides.a, sides.b);
   conclude(judgement, strict);
   if (judged) {
     sorter.say(judgement, "is left out", "are left out");
@@ -298,6 +318,7 @@ Judgement judge_pairs(const std::vector<RunPair>& pairs, uint64_t seed, bool str
   sorter.add_failed_runs(judgement);
   add_distributions(judgement, a, b);
   add_causes(judgement, a, b, Layout::kPaired);
+  name_sides(judgement, a, b);
   conclude(judgement, strict);
   judgement.pairs = count_pairs(judgement, a.size());
   if (of_several_hosts(all)) {

@@ -1,4 +1,4 @@
-// Verdict: what the gate says, and the exit code that it becomes.
+// Verdict: the verdict of the gate, and its exit code.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ inline constexpr int kExitFail = 1;
 inline constexpr int kExitNotJudged = 3;
 inline constexpr int kExitOtherHost = 4;
 
-/// `strict`: not enough evidence is an exit code of its own.
+/// `strict`: too little evidence has its own exit code.
 constexpr int exit_code(Verdict verdict, bool strict) {
   switch (verdict) {
     case Verdict::kPass: return kExitPass;

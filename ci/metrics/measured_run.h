@@ -1,5 +1,5 @@
-// Stored runs with their numbers: whether a run may be judged, whether its subject made it fail,
-// and which runs of two sides form a pair.
+// Stored runs with their numbers. Says whether a run may be judged, whether its subject made it
+// fail, and which runs of two sides form a pair.
 #pragma once
 
 #include <string>
@@ -12,32 +12,33 @@
 
 namespace topspin {
 
-/// A run as the gate sees it.
+/// A run, as the gate uses it.
 struct MeasuredRun {
   StoredRun run;
   RunTotals totals;
 };
 
-/// Why a run may not be judged, a sentence each (ci/metrics/standing.h); none: it may.
+/// Why a run may not be judged, one sentence per reason (ci/metrics/standing.h); empty if it may.
 std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 
-/// Why the run failed, if that is its subject's doing: it ended by itself, never became ready, or
-/// answered nothing of a load. Empty: it did not fail so.
+/// Why the run failed, if the subject is the cause: it ended by itself, never became ready, or
+/// answered no request of a load. Otherwise empty.
 std::string fault_of_subject(const RunEnd& end);
 
-/// Of a plan's run only the ticks from its first load stage on: how it starts and warms up is not
-/// what is compared.
+/// For a plan's run only the ticks from its first load stage on, because starting and warming up
+/// are not compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
 
-/// The runs of A and B in pairs: by their label "pair" if all have one, else by time if they were
-/// recorded in turn: the k-th of A and of B before the next of either. kUsage: neither.
+/// Pairs the runs of A and B: by their label "pair" if all have one, else by time if they were
+/// recorded in turn (the k-th of A and of B come before the next one of either). kUsage if neither
+/// works.
 struct RunPair {
   MeasuredRun a;
   MeasuredRun b;
 };
 Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b);
 
-/// kUsage: a run is on both sides, so that it would be compared with itself.
+/// kUsage if a run is on both sides, so that it would be compared with itself.
 Status check_sides(const std::vector<StoredRun>& a, const std::vector<StoredRun>& b);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// Metric: what a number is called, which direction is better, and how much worse is too much.
+// Metric: the name of a number, which direction is better, and how much worse is too much.
 #pragma once
 
 #include <cstdint>

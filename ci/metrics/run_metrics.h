@@ -1,8 +1,8 @@
-// The metrics of a stored run: one table of names, units, directions, margins, and how each is
-// taken from what the run's ticks add up to.
+// The metrics of a stored run: one table of names, units, directions and margins, and of how each
+// is computed from the sum of the run's ticks.
 //
-// A run gives one number a metric; ticks of one run are no independent measurements. What was not
-// measured gives none. Pure over Samples; thread-agnostic.
+// A run gives one number per metric, because the ticks of a run are not independent measurements. A
+// metric that was not measured has no number. Pure over Samples; thread-agnostic.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ namespace topspin {
 /// The number (docs/numbers.md) whose mean is RunTotals::reply_ns.
 inline constexpr std::string_view kReplyNumber = "reply_ns";
 
-/// What a run's ticks add up to, as far as its metrics need it.
+/// The sum of a run's ticks, as far as its metrics need it.
 struct RunTotals {
   FlowInterval flows;
   std::optional<Histogram> run_queue_latency;
@@ -57,8 +57,8 @@ struct RunTotals {
   bool had_period = false;  // some flow: without one no tick can be missed
 
   uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
-  /// TCP connections that were asked for and that nothing answered. Runs that did not count them:
-  /// half open at the end, and at the tick before. One that is so at the end alone may have just
+  /// TCP connections that nothing answered. For runs that did not count them: those that were half
+  /// open both at the end and one tick earlier. One that is half open only at the end may have just
   /// begun.
   uint64_t never_completed() const;
   /// Requests that were not answered, and connections that were refused or never completed.
@@ -69,10 +69,11 @@ struct RunTotals {
   void set_load(const LoadResult& result);
 };
 
-/// The share of the work that was asked for and not done: not answered in time, refused, reset, cut
-/// short, or answered with an error. Of the load's own accounts; without a load, of what the wire
-/// shows: requests without an answer (those that a reset cut off too), refused connections and
-/// connections that nothing answered. nullopt: nothing was asked for, or the load asks for nothing.
+/// The share of the requested work that was not done: not answered in time, refused, reset, cut
+/// short, or answered with an error. It is from the load's accounts. Without a load it is from the
+/// wire: requests without an answer (including those that a reset cut off), refused connections and
+/// connections that nothing answered. nullopt if nothing was requested, or the load expects no
+/// answers.
 std::optional<double> failed_share(const RunTotals& totals);
 
 struct RunMetric {

@@ -1,12 +1,13 @@
 // How far a run can be trusted, in three terms that mean the same everywhere.
 //
-//   complete        it ended as it should
-//   usable          what was lost stays within limits, so its numbers can be read
-//   may be judged   usable and complete, no number of it is doubtful, and the host did little else:
-//                   the gate takes it. A doubt about the split of replies touches the split alone:
-//                   that is not judged, and the rest is
+//   complete        the recording ended normally
+//   usable          its losses are within their limits, so its numbers can be read
+//   may be judged   it is usable and complete, none of its numbers is doubtful, and the host did
+//                   little else. The gate uses it. A doubt about the split of replies concerns only
+//                   the split: that is not judged, and the rest is
 //
-// Shown when a run ends, by list, in reports, and asked by the gate. Pure but for read_standing().
+// It is shown when a run ends, by list, and in reports. The gate uses it. Pure except for
+// read_standing().
 #pragma once
 
 #include <optional>
@@ -21,10 +22,11 @@
 
 namespace topspin {
 
-/// A run that is shorter, or around which more was going on, may not be judged. Shares of all CPUs:
-/// `steal` is what the hypervisor took, `foreign` what neither the subject nor topspin used. Where
-/// the subject's own CPU time is not known, or there is no subject, all that topspin did not use is
-/// foreign: the programs of the traffic too, since nothing tells them from others.
+/// The limits. A run that is shorter, or during which the host was busier, may not be judged.
+/// Shares are of all CPUs: `steal` is what the hypervisor took, `foreign` is what neither the
+/// subject nor topspin used. If the subject's CPU time is not known, or there is no subject,
+/// everything that topspin did not use is foreign. That includes the programs of the traffic, which
+/// cannot be told from others.
 inline constexpr uint64_t kFewestTicks = 3;
 inline constexpr double kMostStealShare = 0.05;
 inline constexpr double kMostForeignShare = 0.25;
@@ -37,18 +39,19 @@ struct RunStanding {
   std::vector<std::string> notes;    // which of its numbers are not judged, though it may be
 };
 
-/// Whether a number (with or without its unit, "reply_socket_ns") is of the split of replies.
+/// Whether a number (such as "reply_socket_ns", with or without its unit) belongs to the split of
+/// replies.
 bool is_of_split(std::string_view name);
 
-/// Of a run's doubts the first that touches the split alone; the others are in doubts_of_all().
+/// The first of a run's doubts that concerns only the split. The others are in doubts_of_all().
 std::optional<std::string> doubt_of_split(const RunEnd& end);
-/// The doubts that keep all of the run from being judged.
+/// The doubts because of which the whole run may not be judged.
 std::vector<std::string> doubts_of_all(const RunEnd& end);
 
-/// `totals` are of the ticks that the gate looks at (measure_runs).
+/// `totals` are of the ticks that the gate uses (measure_runs).
 RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals& totals);
 
-/// The same of a stored run; reads its ticks.
+/// The same for a stored run. Reads its ticks.
 Result<RunStanding> read_standing(RunStore& store, const StoredRun& run);
 
 /// A run of a list.

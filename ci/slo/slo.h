@@ -1,7 +1,7 @@
-// Judging runs by SLO rules (ci/slo/slo_rule.h): whether each was kept, and by how much.
+// Judges runs by SLO rules (ci/slo/slo_rule.h): whether a run kept each rule, and by how much.
 //
-// SloJudge is pure over Samples. A rule that cannot be judged says why: what was not measured is
-// neither kept nor broken.
+// SloJudge is pure over Samples. A rule that cannot be judged says why: a rule about a number that
+// was not measured is neither kept nor broken.
 #pragma once
 
 #include <cstdint>
@@ -42,7 +42,7 @@ class SloJudge {
   ~SloJudge();
 
   void add(const Sample& tick);  // in order
-  /// One a rule, in their order.
+  /// One result per rule, in the order of the rules.
   std::vector<SloResult> finish() const;
 
  private:
@@ -53,7 +53,7 @@ class SloJudge {
   std::vector<Rule> rules_;
 };
 
-/// The same of a stored run.
+/// The same for a stored run.
 Result<std::vector<SloResult>> judge_slos(RunStore& store, const StoredRun& run,
                                           std::span<const SloRule> rules);
 

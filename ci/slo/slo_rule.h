@@ -1,4 +1,4 @@
-// The language of SLO rules: what a run must keep to, as text.
+// The language of SLO rules, which say what a run must keep to.
 //
 //   rule  := value op bound [scope]  |  value scope op bound
 //   value := NAME | STATISTIC "(" NAME ")"
@@ -16,11 +16,11 @@
 //
 // A bound of a time needs a unit.
 //
-// What a NAME without a statistic means depends on what it names. A gauge (fds, active_flows)
-// must keep the rule at every tick of its scope, "after" a stage at the last tick of the stage that
-// follows. A count (packets, lost) is the sum over the scope. A distribution (reply_latency) needs
-// a statistic. docs/plans.md lists the names. Missed ticks and silent flows without a scope count
-// until the load is over (load_end_ns), and are not judged where no flow ever had a period.
+// A NAME without a statistic means different things. A gauge (fds, active_flows) must keep the rule
+// at every tick of its scope; "after" a stage, at the last tick of the stage that follows. A count
+// (packets, lost) is the sum over the scope. A distribution (reply_latency) needs a statistic.
+// docs/plans.md lists the names. Missed ticks and silent flows without a scope count until the load
+// is over (load_end_ns). They are not judged if no flow ever had a period.
 //
 // Pure. ci/slo/slo.h judges runs by rules.
 #pragma once
@@ -81,7 +81,7 @@ struct SloRule {
   bool lenient = false;  // may turn out not to be judged: the plan says so
 };
 
-/// kUsage with what is wrong in it, and the nearest name for one that does not exist.
+/// kUsage says what is wrong, and suggests the nearest name for one that does not exist.
 Result<SloRule> parse_slo(std::string_view text);
 
 }  // namespace topspin

@@ -1,11 +1,11 @@
-// Change points of a history: where did the level of a series of numbers change for good?
+// Change points of a history: the places where the level of a series of numbers changed lastingly.
 //
-// E-divisive (Matteson and James 2014, exponent 1) proposes them in overlapping windows, Welch's
-// t-test (outliers of each side tamed) judges them, and those too weak or too small are merged
-// away, the weakest first. What is left must also survive a permutation test of the split itself:
-// Welch's p does not know that the split was chosen where it looks best. No state from earlier
-// calls: all history is analysed anew, and the same series and seed give the same answer. Pure;
-// thread-agnostic.
+// E-divisive (Matteson and James 2014, exponent 1) proposes them in overlapping windows. Welch's
+// t-test, with the outliers of each side winsorised, judges them. Those that are too weak or too
+// small are removed, the weakest first. The others must also pass a permutation test of the split,
+// because Welch's p does not consider that the split was chosen where it looks best. Nothing is
+// kept between calls: all history is analysed again, and the same series and seed give the same
+// result. Pure; thread-agnostic.
 #pragma once
 
 #include <cstddef>

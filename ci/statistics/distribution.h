@@ -1,8 +1,8 @@
-// Distribution: one kind of latency on two sides, laid over each other.
+// Distribution: the distributions of one latency on two sides, for comparison by eye.
 //
-// The bars are octaves of the value, all samples of a side together are 1; early (negative) values
-// are one bar. Histograms of several runs are added up: this shows shapes and decides nothing.
-// Pure; plain values.
+// Each bar is an octave of the value, and all negative (early) values are one bar. The bars of a
+// side add up to 1. Histograms of several runs are added up, so this shows shapes and decides
+// nothing. Pure; plain values.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Random: numbers that are the same for the same seed on every machine and library.
+// Random: numbers that are the same for the same seed on every machine and with every library.
 //
-// The standard fixes the sequence of mt19937_64 but not what its distributions make of it, so the
-// mapping to indexes is ours. A plain value; not thread-safe.
+// The standard specifies the sequence of mt19937_64, but not the results of its distributions.
+// Therefore we map it to indexes ourselves. A plain value; not thread-safe.
 #pragma once
 
 #include <bit>
@@ -19,8 +19,9 @@ class Random {
  public:
   explicit Random(uint64_t seed) : engine_(seed) {}
 
-  /// Uniform on [0, bound), without bias: as many low bits as bound - 1 has, drawn again until they
-  /// lie below it. No division, and fewer than two draws on average. REQUIRES: bound > 0.
+  /// Uniform on [0, bound), without bias. REQUIRES: bound > 0.
+  /// Takes as many low bits as bound - 1 has, and draws again until they are below bound. This
+  /// needs no division, and fewer than two draws on average.
   uint64_t below(uint64_t bound) {
     CHECK(bound > 0);
     const uint64_t mask = bound == 1 ? 0 : UINT64_MAX >> std::countl_zero(bound - 1);

@@ -1,6 +1,6 @@
-// Time. BPF's bpf_ktime_get_ns and steady_clock share CLOCK_MONOTONIC; capture stamps are wall
-// clock (CLOCK_REALTIME) and are tied to it by an anchor pair. Durations come from the monotonic
-// clock alone. Pure code takes time as a parameter: these functions are called at the edges only.
+// Time. BPF's bpf_ktime_get_ns and steady_clock use CLOCK_MONOTONIC. Capture timestamps are
+// wall-clock time (CLOCK_REALTIME); an anchor pair converts them. Durations use only the monotonic
+// clock. Pure code gets the time as a parameter; only code at the edges calls these functions.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ struct ClockAnchor {
   int64_t to_wall(int64_t monotonic) const { return monotonic + offset_ns(); }
 };
 
-/// Reads monotonic, wall, monotonic a few times and keeps the tightest triple.
+/// Reads the clocks in the order monotonic, wall, monotonic a few times, and keeps the tightest
+/// triple.
 ClockAnchor take_clock_anchor();
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// What the operating system refused: an Error from errno.
+// Makes an Error from errno.
 #pragma once
 
 #include <cerrno>
@@ -11,7 +11,7 @@
 
 namespace topspin {
 
-/// "what: Permission denied", kInternal, with the errno. Call it right after what failed.
+/// "what: Permission denied", kInternal, with the errno. Call it right after the failed call.
 inline Error os_error(std::string_view what) {
   const int number = errno;
   return make_error(ErrorCode::kInternal, fmt::format("{}: {}", what, std::strerror(number)),

@@ -1,4 +1,4 @@
-// /proc/PID/stat, for all who read it. Pure.
+// Parses /proc/PID/stat. Pure.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct ProcStat {
 
   bool ended() const { return state == 'Z' || state == 'X'; }
 };
-/// Names of processes are hostile: the text is parsed from its last ')'. nullopt: it is not all
-/// there.
+/// Names of processes are hostile, so the text is parsed from its last ')'. nullopt if the text is
+/// incomplete.
 std::optional<ProcStat> parse_proc_stat(std::string_view text);
 
 }  // namespace topspin

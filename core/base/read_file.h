@@ -1,4 +1,4 @@
-// Reads a small file that somebody named: a plan, a configuration, samples. At the edges only.
+// Reads a small file that the user named: a plan, a configuration, samples. For code at the edges.
 #pragma once
 
 #include <cstddef>
@@ -8,9 +8,9 @@
 
 namespace topspin {
 
-/// All bytes of a file or pipe. kInput, with the reason alone ("it is a device"): it is a folder or
-/// a device, which may have no end, it cannot be read, or it holds more than `most_bytes`. No more
-/// than these are ever kept.
+/// Returns all bytes of a file or pipe. kInput, with only the reason ("it is a device"), if it is a
+/// directory or a device (which may have no end), cannot be read, or has more than `most_bytes`. It
+/// never keeps more bytes than that.
 Result<std::string> read_file(const std::string& path, size_t most_bytes);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// The one place where text from outside becomes fit for a terminal, and small text helpers.
+// Makes text from outside safe for a terminal, and has other small functions on text.
 //
 // Packets, process names, file names, labels and databases are hostile input: an escape sequence in
 // a process name must not reach a terminal. JSON has its own escaping (ASCII only) in report.
@@ -12,14 +12,14 @@
 
 namespace topspin {
 
-/// `text` with everything that could steer or confuse a terminal made visible: C0 and C1 controls
-/// (newline and tab too), DEL, invalid UTF-8 bytes as \xNN; bidirectional controls, zero-width and
-/// other invisible characters, line and paragraph separators, surrogates and non-characters as
-/// \u{NNNN}. The result is valid UTF-8 on one line.
+/// `text` with everything that could control or confuse a terminal made visible. C0 and C1 controls
+/// (including newline and tab), DEL and invalid UTF-8 bytes become \xNN. Bidirectional controls,
+/// zero-width and other invisible characters, line and paragraph separators, surrogates and
+/// non-characters become \u{NNNN}. The result is valid UTF-8 on one line.
 std::string sanitize_for_terminal(std::string_view text);
 
-/// A line that is no command to the CI system that reads the log ("::error::" of GitHub,
-/// "##[error]" of Azure; both after any spaces).
+/// Changes a line that a CI system would take for a command when it reads the log ("::error::" of
+/// GitHub, "##[error]" of Azure; both may follow spaces).
 std::string no_command(std::string line);
 
 /// The next code point of `text` from `position`, which moves past it; nullopt (and one byte on) if
@@ -41,12 +41,12 @@ std::string format_bytes(int64_t bytes);
 /// ISO 8601 in UTC with milliseconds: "2026-11-20T21:14:54.123Z".
 std::string format_utc(int64_t wall_ns);
 
-/// The one of `words` that `word` was most likely meant to be: the fewest letters to add, drop, put
-/// in another's place or swap with the next; nullopt if none is near (a third of its letters).
+/// The word in `words` that is nearest to `word`: the one with the fewest letters to add, remove,
+/// replace or swap with the next. nullopt if none is near (a third of its letters).
 std::optional<std::string_view> nearest_word(std::string_view word,
                                              std::span<const std::string_view> words);
 
-/// What a refusal of `word` ends with: "; did you mean NEAR?", or nothing if none is near.
+/// The end of a message that refuses `word`: "; did you mean NEAR?", or nothing if none is near.
 std::string did_you_mean(std::string_view word, std::span<const std::string_view> words);
 
 }  // namespace topspin

@@ -1,8 +1,9 @@
-// Writing to a terminal or pipe that somebody may have stopped reading, without waiting for them.
+// Writes to a terminal or pipe without waiting for a reader that may have stopped reading.
 //
-// The flags of a descriptor that we were given are shared with whoever started us and with the
-// command, so O_NONBLOCK is set only on a description of our own. Where none can be had (the
-// terminal belongs to another user, and is not the one that controls us), a timer ends the write.
+// We share the flags of an inherited descriptor with the process that started us and with the
+// command, so we set O_NONBLOCK only on an open file description of our own. If we cannot get one
+// (because the terminal belongs to another user and is not our controlling terminal), a timer ends
+// the write.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +14,12 @@
 
 namespace topspin {
 
-/// A new non-blocking description of the terminal or pipe that `fd` is. Not valid where it cannot
-/// be opened again.
+/// Opens the terminal or pipe behind `fd` again, non-blocking. Not valid if that is impossible.
 UniqueFd reopen_unblocked(int fd);
 
-/// As write(2), to a descriptor whose writes may block: at most a few milliseconds. -1 with EAGAIN
-/// if nothing was taken by then. The timer is the calling thread's own, and so is the signal
-/// (SIGALRM) while this runs. REQUIRES: nothing else in this process uses SIGALRM.
+/// Like write(2), for a descriptor whose writes may block, but takes at most a few milliseconds.
+/// Returns -1 with EAGAIN if nothing was written by then. The timer and its signal (SIGALRM) belong
+/// to the calling thread while this runs. REQUIRES: nothing else in this process uses SIGALRM.
 ssize_t write_briefly(int fd, const void* data, size_t size);
 
 }  // namespace topspin

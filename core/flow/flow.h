@@ -1,8 +1,8 @@
-// The words of a flow as types: ends, key, what one tick of all flows says, what one flow says.
+// The types of flows: ends, keys, the counts of a tick over all flows, and the row of one flow.
 //
-// A flow is the packets in both directions of one 5-tuple of the outermost IP header, its two ends
-// ordered on (address, port) together. The initiator sent the first packet (TCP: the SYN, if seen).
-// Plain values; thread-agnostic.
+// A flow is all packets, in both directions, of one 5-tuple of the outermost IP header. Its two
+// ends are ordered by (address, port). The initiator sent the first packet (TCP: the SYN, if it was
+// seen). Plain values; thread-agnostic.
 #pragma once
 
 #include <array>
@@ -21,7 +21,7 @@ namespace topspin {
 inline constexpr uint8_t kProtocolTcp = 6;
 inline constexpr uint8_t kProtocolUdp = 17;
 
-/// One end of a flow. An IPv4 address stands in the first 4 bytes, the rest is 0.
+/// One end of a flow. An IPv4 address is in the first 4 bytes; the rest is 0.
 struct Endpoint {
   std::array<uint8_t, 16> address{};
   uint16_t port = 0;  // host byte order
@@ -29,7 +29,8 @@ struct Endpoint {
   auto operator<=>(const Endpoint&) const = default;
 };
 
-/// A canonical two-way key: low <= high. `vlan` is 0 unless VLAN tags were asked into the key.
+/// A key that is the same in both directions: low <= high. `vlan` is 0 unless the key includes VLAN
+/// tags.
 struct FlowKey {
   Endpoint low;
   Endpoint high;
@@ -46,7 +47,7 @@ std::string format_address(const Endpoint& endpoint, uint8_t ip_version);
 /// "tcp", "udp", or the number.
 std::string format_protocol(uint8_t protocol);
 
-/// Why a packet is in no flow. It was captured and counted, and this is its kind.
+/// Why a packet belongs to no flow. Such packets are captured and counted by this kind.
 enum class SkipReason : uint8_t {
   kArp,
   kIcmp,
@@ -68,7 +69,7 @@ enum class SkipReason : uint8_t {
 inline constexpr size_t kSkipReasonCount = static_cast<size_t>(SkipReason::kCount);
 std::string_view skip_reason_name(SkipReason reason);  // snake_case, as in JSON
 
-/// Of one reason: the name of the number that counts it, and its label. By SkipReason.
+/// The name of the number that counts a reason, and its label; indexed by SkipReason.
 struct SkipNames {
   std::string_view number;  // "skipped_" + skip_reason_name()
   std::string_view label;
@@ -91,19 +92,19 @@ inline constexpr std::array<SkipNames, kSkipReasonCount> kSkipNames = {{
     {"skipped_malformed_ip", "skipped: malformed IP"},
 }};
 
-/// Bytes are as on the wire (the frame's original length), link-layer header included.
+/// Bytes are those on the wire (the frame's original length), including the link-layer header.
 struct ProtocolCounts {
   uint64_t flows = 0;  // flows first seen in this interval
   uint64_t packets = 0;
   uint64_t bytes = 0;
 };
 
-/// What the flow table says of one interval (a tick, or a whole file). Counts are of the interval,
-/// gauges are at its end. Times are on the clock that the packets' stamps were given on.
+/// The flow table's numbers for one interval (a tick, or a whole file). Counts are of the interval,
+/// gauges are at its end. Times are on the clock of the packets' timestamps.
 struct FlowInterval {
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
-  /// 0 if the times contradict each other, as those of a hostile file may.
+  /// 0 if the times contradict each other, as they may in a hostile file.
   int64_t length_ns() const {
     int64_t length = 0;
     return __builtin_sub_overflow(end_ns, begin_ns, &length) || length < 0 ? 0 : length;
@@ -169,7 +170,7 @@ struct FlowInterval {
   uint64_t super_packets = 0;
   uint64_t super_packet_segments = 0;
 
-  /// Adds the interval that follows this one, each number by its kind.
+  /// Merges the interval that follows this one; each number by its kind.
   void merge(const FlowInterval& later);
 
   /// The numbers of this struct (core/number/number.h).
@@ -329,7 +330,8 @@ void FlowInterval::for_each_number(Visit visit) {
         &F::super_packet_segments);
 }
 
-/// One flow as it stands, for tables, the database and exports. Counts are since its first packet.
+/// The current state of one flow, for tables, the database and exports. Counts are since its first
+/// packet.
 struct FlowRow {
   uint64_t id = 0;  // unique within the run; grows with the first packet's order
   FlowKey key;
@@ -358,7 +360,7 @@ struct FlowRow {
   const Endpoint& responder() const { return initiator_is_low ? key.high : key.low; }
 };
 
-/// Whether the initiator's last message came more than a tenth of the period late.
+/// Whether the initiator's last message was late by more than a tenth of the period.
 inline bool is_late(const FlowRow& row) {
   return row.period_ns && row.lateness_last_ns && *row.lateness_last_ns > *row.period_ns / 10;
 }

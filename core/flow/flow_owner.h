@@ -1,8 +1,7 @@
-// FlowOwner: the process at a local end of a flow, and how sure that is.
+// FlowOwner: the process at a local end of a flow, and how certain that is.
 //
-// A run numbers its owners from 1 in the order of their discovery. A FlowRow names its owners by
-// number, and Sample::changed_owners hands the owners themselves along, so that a row stays small.
-// Plain values.
+// A run numbers its owners from 1 in the order of their discovery. A FlowRow has the numbers of its
+// owners, so that it stays small; Sample::changed_owners has the owners themselves. Plain values.
 #pragma once
 
 #include <array>
@@ -14,7 +13,7 @@
 
 namespace topspin {
 
-/// How the owner was found. An end of which nothing is known has no owner at all.
+/// How the owner was found. An end about which nothing is known has no owner.
 enum class OwnerQuality : uint8_t {
   kExact,     // seen by BPF at its connect(), and nobody else found to hold the socket since
   kSnapshot,  // the only one to hold the socket, or the listening one it came from, at a moment
@@ -23,7 +22,7 @@ enum class OwnerQuality : uint8_t {
 std::string_view owner_quality_name(OwnerQuality quality);  // "exact", "snapshot", "shared"
 std::optional<OwnerQuality> parse_owner_quality(std::string_view name);
 
-/// A process as an owner. Its identity is (pid, start_time_ns); the same process known in another
+/// A process as an owner. Its identity is (pid, start_time_ns). The same process with another
 /// quality is another owner.
 struct FlowOwner {
   uint32_t number = 0;        // within the run, from 1
@@ -33,14 +32,14 @@ struct FlowOwner {
   OwnerQuality quality = OwnerQuality::kSnapshot;
 };
 
-/// Owners by the numbers that rows name them by; [0] the initiator's, [1] the responder's.
+/// The numbers of a row's owners: [0] the initiator's, [1] the responder's.
 using OwnerNumbers = std::array<std::optional<uint32_t>, 2>;
 
-/// The owners of a run, to be found by number.
+/// The owners of a run, by number.
 class OwnerTable {
  public:
   void set(FlowOwner owner);  // replaces the one of the same number
-  /// nullptr if there is no number, or no such owner.
+  /// nullptr if the number is 0 or there is no such owner.
   const FlowOwner* find(std::optional<uint32_t> number) const;
   bool empty() const { return owners_.empty(); }
 

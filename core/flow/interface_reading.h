@@ -1,6 +1,7 @@
-// InterfaceReading: a network interface and its counters, as the kernel has them at one moment.
+// InterfaceReading: a network interface and its counters at one moment.
 //
-// Counters grow from the interface's birth. On lo each packet is counted both ways. Plain values.
+// Counters count since the interface was created. On lo, each packet counts as sent and as
+// received. Plain values.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// PacketCopy: one packet of the one flow that somebody looks into, as it was captured.
+// PacketCopy: a captured packet of the flow whose page is open.
 //
-// Copied only while it is looked at; nothing is counted by it. Plain values.
+// Packets are copied only while that page is open. Nothing is counted from them. Plain values.
 #pragma once
 
 #include <cstdint>

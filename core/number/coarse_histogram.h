@@ -1,9 +1,9 @@
-// CoarseHistogram: the distribution of one thread's durations, small enough to have for each of
-// 15,000 threads. The layout is the coarse one of histogram_abi.h, the same in BPF.
+// CoarseHistogram: the distribution of one thread's durations, small enough for 15,000 threads. It
+// has the coarse layout of histogram_abi.h, as in BPF.
 //
-// count, sum and max are exact. A percentile is off by at most 1/4 of its value (it answers the
-// upper edge of the bucket, never beyond max); below 1 us all values share one bucket. The least
-// value is not kept. Plain values; not thread-safe.
+// count, sum and max are exact. A percentile is the upper edge of its bucket, but at most max. It
+// is too high by at most 1/4 of its value. All values below 1 us share one bucket. The least value
+// is not kept. Plain values; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -27,15 +27,15 @@ uint64_t coarse_cell_max(uint32_t index);
 
 class CoarseHistogram {
  public:
-  /// Takes cells counted elsewhere (by BPF), with their sum and greatest value.
+  /// Adds cells that were counted elsewhere (by BPF), with their sum and greatest value.
   /// REQUIRES: cells.size() == kCoarseCells.
   static CoarseHistogram from_cells(std::span<const uint32_t> cells, uint64_t sum, uint64_t max);
 
   void record(uint64_t value);
   void merge(const CoarseHistogram& other);
 
-  /// Takes an earlier reading of the same growing histogram away. max is exact if it grew since,
-  /// else the upper edge of the last cell that is left.
+  /// Subtracts an earlier reading of the same growing histogram. max is exact if it has grown since
+  /// then; otherwise it becomes the upper edge of the last cell that is not empty.
   /// REQUIRES: every cell of `earlier` is at most that of *this.
   void subtract(const CoarseHistogram& earlier);
 

@@ -19,7 +19,7 @@ namespace topspin {
 
 inline constexpr uint32_t kHistogramBuckets = TOPSPIN_HISTOGRAM_BUCKETS;
 
-/// How many samples must lie above a percentile for it to be given: p99 needs 1,000 in all.
+/// How many samples must lie above a percentile, or it is not given: p99 needs 1,000 samples.
 inline constexpr uint64_t kSamplesAbovePercentile = 10;
 
 /// Smallest and largest value that share bucket `index`.
@@ -43,22 +43,22 @@ struct HistogramSummary {
   bool operator==(const HistogramSummary&) const = default;
 };
 
-/// Non-negative values, nanoseconds by convention. 1,280 buckets of 8 bytes, allocated on first
-/// use.
+/// A histogram of non-negative values, by convention in nanoseconds. It has 1,280 buckets of 8
+/// bytes, which are allocated on first use.
 class Histogram {
  public:
   void record(uint64_t value) { record_n(value, 1); }
   void record_n(uint64_t value, uint64_t times);
 
-  /// Adds cells counted elsewhere (by BPF), which knows sum and max exactly but not min: min
+  /// Adds cells that were counted elsewhere (by BPF). sum and max are exact; min is not known and
   /// becomes the lower edge of the first cell. REQUIRES: cells.size() == kHistogramBuckets.
   static Histogram from_cells(std::span<const uint64_t> cells, uint64_t sum, uint64_t max);
 
   void merge(const Histogram& other);
 
-  /// Takes an earlier reading of the same growing histogram away. count, sum and cells stay exact;
-  /// min and max become bucket edges, except a max that grew since `earlier`, which is exact.
-  /// REQUIRES: every cell of `earlier` is at most that of *this.
+  /// Subtracts an earlier reading of the same growing histogram. count, sum and cells stay exact.
+  /// min and max become bucket edges; a max that has grown since `earlier` is exact. REQUIRES:
+  /// every cell of `earlier` is at most that of *this.
   void subtract(const Histogram& earlier);
 
   void clear();

@@ -1,5 +1,5 @@
-// Merges a struct of numbers with that of the interval that follows, each number by its kind.
-// For structs with a for_each_number() (core/number/number.h) without optional parts of their own.
+// Merges a struct of numbers with that of the following interval, each number by its kind. For
+// structs that have a for_each_number() (core/number/number.h) and no optional parts of their own.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ template <typename T>
 requires requires(T into, const T later) { into.merge(later); }
 void merge_number(NumberKind, T& into, const T& later) { into.merge(later); }
 
-/// What was not measured in the later interval changes nothing.
+/// A value that was not measured in the later interval changes nothing.
 template <typename T>
 void merge_number(NumberKind kind, std::optional<T>& into, const std::optional<T>& later) {
   if (!later) return;

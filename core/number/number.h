@@ -15,7 +15,7 @@
 
 namespace topspin {
 
-/// What a number counts, and so how the interval that follows is merged into an earlier one.
+/// The kind of a number, which says how a later interval is merged into an earlier one.
 enum class NumberKind : uint8_t {
   kCount,         // of the interval: counts add up
   kGauge,         // at the end of the interval: the later one stands
@@ -26,14 +26,14 @@ enum class NumberKind : uint8_t {
 };
 std::string_view number_kind_name(NumberKind kind);  // "count", "gauge", ...
 
-/// How the values of several processes, CPUs or flows make one number.
+/// How the values of several processes, CPUs or flows are combined into one number.
 enum class NumberScope : uint8_t {
   kSum,      // they add up
   kNearest,  // of the process that is nearest to its limit
   kWhole,    // of the whole host, network namespace or cgroup, whatever else is in it
 };
 
-/// What a loss says about the run. docs/losses.md explains each.
+/// What a loss means for the run. docs/losses.md explains each.
 enum class LossKind : uint8_t {
   kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
   kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
@@ -41,7 +41,7 @@ enum class LossKind : uint8_t {
   kNote,    // no loss: seen late, or cut off by the start or the end of the run
 };
 
-/// How much of a loss makes a run unusable.
+/// The amount of a loss that makes a run unusable.
 enum class LossLimit : uint8_t {
   kNone,            // none of it does
   kAny,             // any
@@ -89,7 +89,7 @@ struct Number {
                                        std::string_view help) {
     return {name, NumberKind::kDistribution, label, help};
   }
-  /// Its label says it all.
+  /// A number whose label needs no further help.
   static constexpr Number lost(std::string_view name, LossKind kind_of_loss, std::string_view label,
                                LossLimit limit = LossLimit::kNone) {
     Number number = count(name, label, label);
@@ -121,9 +121,9 @@ void for_each_value_of(Part& part, Visit visit) {
 }
 
 enum class NumberUnit : uint8_t { kOne, kNanoseconds, kBytes };
-/// By the end of its name.
+/// The unit, from the end of the name.
 NumberUnit number_unit(std::string_view name);
-/// "cpu" of "cpu_ns": where the unit stands with the value, as in rules.
+/// "cpu" of "cpu_ns", for use where the value has the unit, as in rules.
 std::string_view without_unit(std::string_view name);
 
 }  // namespace topspin

@@ -1,8 +1,9 @@
-// Growth: what a flow costs in memory, mappings and descriptors, at how many flows that ends, and
-// what did not come back after the load had gone. Pure functions of a series of readings, so that
-// screens, reports and gate agree. docs/resources.md explains and justifies the formulas.
+// Growth: what a flow costs in memory, mappings and descriptors, at how many flows a limit is
+// reached, and what was not released after the load. These are pure functions of a series of
+// readings, so that screens, reports and gate agree. docs/resources.md explains and justifies the
+// formulas.
 //
-// Not part of a Sample: everything here is derived from stored ticks.
+// It is not part of a Sample: everything here is derived from stored ticks.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +19,7 @@
 
 namespace topspin {
 
-/// What a tick says about growth. A tick without resources has all of them absent.
+/// The values of a tick that matter for growth. Without resources, they are absent.
 struct GrowthPoint {
   int64_t elapsed_ns = 0;
   int64_t active_flows = 0;  // sent something lately: whether there is a load
@@ -33,8 +34,8 @@ struct XY {
 };
 
 /// The slope of a line through points: the median of the slopes of all pairs (Theil, Sen), with the
-/// 95% interval that Kendall's test gives. With fewer than six points the interval is the range of
-/// all slopes, which is less than 95%.
+/// 95% interval from Kendall's test. With fewer than six points the interval is the range of all
+/// slopes, whose confidence is below 95%.
 struct Slope {
   double value = 0;
   double ci_low = 0;
@@ -42,20 +43,22 @@ struct Slope {
   double intercept = 0;  // median of y - value * x
   size_t points = 0;
 };
-/// nullopt: fewer than three points, or all at one x. More than 300 points are thinned evenly.
+/// nullopt with fewer than three points, or if all have the same x. More than 300 points are
+/// thinned out evenly.
 std::optional<Slope> theil_sen(std::span<const XY> points);
 
-/// The part of a series in which the live flows came up: from the last ten readings before the rise
-/// to the fifth after 95% of the most flows were reached. Empty: no rise by at least ten flows.
+/// The part of a series in which the number of live flows rose: from the last ten readings before
+/// the rise to the fifth one after 95% of the maximum was reached. Empty if it did not rise by at
+/// least ten flows.
 std::span<const GrowthPoint> find_ramp(std::span<const GrowthPoint> series);
 
-/// A slope that says something about flows: of at least four different numbers of flows, with an
-/// interval above 0 whose ends are no more than a factor of four apart.
+/// Whether a slope is meaningful: it is from at least four different numbers of flows, and its
+/// interval is above 0 with ends that differ by at most a factor of four.
 bool is_cost(const Slope& slope, std::span<const XY> points);
 
-/// What each live flow costs, by the slope over the ramp. Absent: no ramp, not measured then, or no
-/// slope that is_cost(). Of several processes the RSS counts shared pages once for each: then PSS
-/// stands in its place.
+/// The cost of a live flow: the slope over the ramp. Absent if there was no ramp, nothing was
+/// measured, or the slope is not is_cost(). The RSS of several processes counts shared pages
+/// several times; PSS is used instead.
 struct PerFlowCost {
   std::optional<Slope> rss_bytes;  // of one process
   std::optional<Slope> pss_bytes;  // of several
@@ -65,7 +68,8 @@ struct PerFlowCost {
 };
 PerFlowCost per_flow_cost(std::span<const GrowthPoint> series);
 
-/// At how many live flows a limit is reached, if each further flow costs what the ramp's did.
+/// The number of live flows at which a limit is reached, if further flows cost as much as those of
+/// the ramp.
 struct Headroom {
   std::string_view limit;  // "address_space", "mappings", "fds", "memory", "ports"
   double per_flow = 0;     // in the limit's unit: bytes or a count
@@ -75,8 +79,8 @@ struct Headroom {
   int64_t flows_low = 0;
   int64_t flows_high = 0;
 };
-/// The nearest first. A limit is left out while its use was not seen to grow with the flows: its
-/// slope is not is_cost().
+/// The nearest limit comes first. A limit is left out if its use does not clearly grow with the
+/// flows (its slope is not is_cost()).
 std::vector<Headroom> headroom(std::span<const GrowthPoint> series);
 
 enum class LeakVerdict : uint8_t { kNone, kLeak, kUnclear };
@@ -92,7 +96,7 @@ struct LeakMetric {
   std::optional<Slope> slope_per_s;  // of the readings after the load: negative is coming back
 };
 
-/// A load comes and goes in waves; between them, and before and after, the subject is at rest.
+/// A load comes in waves. Between them, and before and after, the subject is at rest.
 struct LeakReport {
   LeakVerdict verdict = LeakVerdict::kUnclear;
   std::string reason;
@@ -101,8 +105,8 @@ struct LeakReport {
 };
 LeakReport judge_leak(std::span<const GrowthPoint> series);
 
-/// All of the above, of the readings after `from_ns` (since the start of the run): what a subject
-/// does to start and to warm up judges nothing. judged_from() of a run's stages says when.
+/// All of the above, from the readings after `from_ns` (since the start of the run), because
+/// starting and warming up do not count. judged_from() finds that time from a run's stages.
 struct Growth {
   PerFlowCost per_flow;
   std::vector<Headroom> headroom;
@@ -110,8 +114,8 @@ struct Growth {
 };
 Growth judge_growth(std::span<const GrowthPoint> series, int64_t from_ns = 0);
 
-/// When the stage `before` began, or else the first stage of the load; 0: there is neither, the
-/// whole run counts.
+/// The start of the stage `before`, or else of the first stage of the load. 0 if there is neither;
+/// then the whole run counts.
 int64_t judged_from(std::span<const RunStage> stages);
 
 }  // namespace topspin

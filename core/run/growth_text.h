@@ -1,4 +1,4 @@
-// What growth.h computes, as sentences: the same in reports and on the screen. Pure.
+// The results of growth.h as sentences, which reports and the screen share. Pure.
 #pragma once
 
 #include <string>
@@ -15,11 +15,11 @@ struct GrowthLine {
   bool alarming = false;  // a leak
 };
 
-/// In order of importance within each topic. Limits that ten million flows do not reach are left
-/// out.
+/// In order of importance within each topic. Limits that even ten million flows would not reach are
+/// left out.
 std::vector<GrowthLine> growth_lines(const Growth& growth);
 
-/// "3.02 KiB", or a count to three digits; what is as good as 0 is "0".
+/// "3.02 KiB", or a count with three digits. Values very close to 0 are "0".
 std::string format_amount(double value, bool bytes);
 
 }  // namespace topspin

@@ -1,5 +1,5 @@
-// HeadroomWatch: says once, while the flows are still coming up, that a limit is near and at how
-// many flows it will be reached. Pure; keeps a bounded series. Lives with the recording's loop.
+// HeadroomWatch: warns once, while the number of flows rises, that a limit is near, and at how many
+// flows it will be reached. Pure; keeps a bounded series. Lives with the recording's loop.
 #pragma once
 
 #include <map>
@@ -13,8 +13,8 @@ namespace topspin {
 
 class HeadroomWatch {
  public:
-  /// What is to be said at this tick: one sentence for each limit of which a quarter, a half or
-  /// four fifths is in use for the first time, and whose use grows with the flows.
+  /// The warnings of this tick: one sentence for each limit whose use grows with the flows and has
+  /// reached a quarter, a half or four fifths for the first time.
   std::vector<std::string> observe(const Sample& sample);
 
  private:

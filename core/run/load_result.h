@@ -1,4 +1,4 @@
-// LoadResult: what a load asked for, what became of it, and what the generator itself was doing.
+// LoadResult: what a load asked for, how it ended, and what the generator itself used.
 //
 // Plain values, made by load, stored by store and shown by app. Times are nanoseconds since the
 // load began, except started_*. Pure; thread-agnostic.
@@ -23,7 +23,8 @@ enum class WorkloadKind : uint8_t { kUdpPingpong, kUdpFlood, kTcpConnect, kHttp,
 std::string_view workload_name(WorkloadKind kind);
 std::optional<WorkloadKind> parse_workload(std::string_view name);
 
-/// What one moment of the schedule asks for is a message: a ping, a request, a connection.
+/// Counts of messages. Each due moment of the schedule asks for one: a ping, a request or a
+/// connection.
 struct LoadAccounts {
   uint64_t scheduled = 0;    // moments of the schedule that came
   uint64_t sent = 0;         // handed to the kernel (for TCP: connection or request begun)
@@ -43,9 +44,10 @@ struct LoadAccounts {
   uint64_t dead_clients = 0;  // closed loop: left, or still there at the end, waiting for ever
   uint64_t http_errors = 0;   // of those that replied: their status was an error (is_http_error)
 
-  /// What the server was asked for: all that was due but for what the generator failed to send.
+  /// What the server was asked for: everything that was due, except what the generator failed to
+  /// send.
   uint64_t asked() const;
-  /// Of it: answered within the timeout, and not with an error.
+  /// The part of it that was answered within the timeout and without an error.
   uint64_t done() const { return replied - std::min(http_errors, replied); }
 
   void merge(const LoadAccounts& other);
@@ -101,7 +103,7 @@ struct TcpAccounts {
   }
 };
 
-/// One stage, or the whole load. A moment belongs to the stage that it was due in, and so do its
+/// One stage, or the whole load. A moment belongs to the stage in which it was due, and so do its
 /// reply, its loss and their latency.
 struct LoadPart {
   std::string name;
@@ -128,7 +130,7 @@ struct KernelCounters {
   std::optional<uint64_t> tcp_listen_drops;
 };
 
-/// The generator's own part in the numbers.
+/// What the generator itself used.
 struct GeneratorCost {
   int64_t wall_ns = 0;
   int64_t cpu_ns = 0;                    // of the thread that ran the load
@@ -148,8 +150,9 @@ constexpr bool is_http_error(int status) { return status < 200 || status > 399; 
 struct HttpAccounts {
   std::map<int, uint64_t> statuses;  // of whole responses
   uint64_t body_bytes = 0;
-  /// Replies that could not be read as HTTP, which are no responses and count in
-  /// TcpAccounts::failed; and how the first of them began, fit for a terminal.
+  /// Replies that could not be read as HTTP. They are no responses and count in
+  /// TcpAccounts::failed. `malformed_head` is the beginning of the first one, sanitised for a
+  /// terminal.
   uint64_t malformed = 0;
   std::string malformed_head;
 
@@ -206,10 +209,11 @@ struct LoadResult {
   bool valid() const { return invalid_reasons.empty(); }
 };
 
-/// The loads of several generators, started together, as one: counts are added, histograms merged,
-/// stages joined where their position and name agree. clients_max adds up, since each generator's
-/// clients are its own. Host-wide counters, which several generators on one host would each have
-/// counted, are absent. kUsage: none, or of different workloads.
+/// Merges the loads of several generators that were started together. Counts are added, histograms
+/// are merged, and stages are joined if their position and name agree. clients_max is the sum,
+/// because each generator has its own clients. Counters of the whole host are absent, because
+/// several generators on one host would have counted the same. kUsage if there is none, or if they
+/// are of different workloads.
 Result<LoadResult> merge_loads(std::span<const LoadResult> loads);
 
 }  // namespace topspin

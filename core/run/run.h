@@ -1,4 +1,4 @@
-// Run: one recording. What is known when it starts, and what is known when it ends.
+// Run: one recording. RunInfo is what is known when it starts, RunEnd what is known when it ends.
 #pragma once
 
 #include <cstdint>
@@ -47,8 +47,8 @@ struct RunSettings {
   std::optional<int64_t> stack_samples_per_second;  // --stacks, of each CPU in use
 };
 
-/// What a part of a run is there for. Numbers that judge a run are of the ticks from the first load
-/// stage on: what a subject does to start and to warm up is recorded but not judged.
+/// The purpose of a part of a run. A run is judged by the ticks from its first load stage on;
+/// starting and warming up are recorded but not judged.
 enum class StageKind : uint8_t {
   kStart,   // the subject starts, until it is ready
   kWarmUp,  // a load that is not counted
@@ -59,7 +59,7 @@ enum class StageKind : uint8_t {
 std::string_view stage_kind_name(StageKind kind);  // "start", "warm_up", "before", "load", "after"
 std::optional<StageKind> parse_stage_kind(std::string_view name);
 
-/// A part of a run, as its plan or load names it.
+/// A part of a run, with the name from its plan or load.
 struct RunStage {
   std::string name;
   StageKind kind = StageKind::kLoad;
@@ -69,15 +69,15 @@ struct RunStage {
   std::optional<uint32_t> clients_to;
 };
 
-/// The time from which the ticks of a run are judged: the start of its first load stage; 0 if it
-/// has none.
+/// The time from which on the ticks of a run are judged: the start of its first load stage, or 0 if
+/// it has none.
 int64_t measured_from_ns(std::span<const RunStage> stages);
 
-/// Until when missed ticks and silent flows count: the end of the last load stage. The greatest
-/// time without any, or while it still goes on.
+/// The time until which missed ticks and silent flows count: the end of the last load stage. The
+/// greatest time if there is none, or if it has not ended yet.
 int64_t load_end_ns(std::span<const RunStage> stages);
 
-/// The plan that a run was made by, so that it can be made again.
+/// The plan that made a run, so that the run can be repeated.
 struct RunPlan {
   std::string session;    // UUID of the `topspin run` that made it: the same for all of its runs
   std::string name;       // the plan's
@@ -116,8 +116,9 @@ struct RunEnd {
   int64_t duration_ns = 0;
   std::optional<int> exit_status;            // of the command: 0-255, or 128+signal
   std::vector<std::string> invalid_reasons;  // empty: usable
-  /// Numbers of the run that may be wrong, a sentence each: a clock that was stepped, a reply split
-  /// that the wire contradicts, a rung that sees only part. Such a run is usable but not judged.
+  /// Which numbers of the run may be wrong, one sentence each: because a clock was stepped, the
+  /// wire contradicts the split of replies, or a rung sees only a part. Such a run is usable but
+  /// not judged.
   std::vector<std::string> doubts;
 };
 

@@ -1,5 +1,5 @@
-// How the commit of a run is named. A tree with changes, or one of which git could not say whether
-// it had any, is not its commit.
+// How the commit of a run is written. A tree with changes, or one for which git could not tell,
+// gets a mark, because it is not the same as its commit.
 #pragma once
 
 #include <string>
@@ -16,14 +16,14 @@ inline std::string_view commit_state_name(const SourceInfo& source) {
   return *source.dirty ? "changed" : "clean";
 }
 
-/// What stands right behind a commit: nothing, "+changes" or "+changes?".
+/// The mark behind a commit: nothing, "+changes" or "+changes?".
 inline std::string_view commit_mark(const SourceInfo& source) {
   if (source.commit.empty()) return "";
   if (!source.dirty) return "+changes?";
   return *source.dirty ? "+changes" : "";
 }
 
-/// What stands right behind a commit where there is room.
+/// The longer mark behind a commit, for places with enough room.
 inline std::string_view commit_remark(const SourceInfo& source) {
   return commit_mark(source) == "+changes?" ? " (changes unknown)" : commit_mark(source);
 }

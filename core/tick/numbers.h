@@ -2,11 +2,12 @@
 //
 //   for_each_number([&](const Number& number, auto at) { ... });
 //
-// at.find(sample) points to the value in a const Sample, or is null where its part was not measured
-// at all; at.make(sample) is the value in a Sample, whose part it makes. decltype(at)::Value is one
-// of uint64_t, int64_t, bool, Histogram, SignedHistogram, and optionals of these and of EventCount.
+// at.find(sample) points to the value in a const Sample; it is null if the value's part was not
+// measured. at.make(sample) is the value in a Sample; it creates the part if needed.
+// decltype(at)::Value is uint64_t, int64_t, bool, Histogram, SignedHistogram, or an optional of one
+// of these or of EventCount.
 //
-// numbers() is the same as a list, to look up a number by its name.
+// numbers() is the same as a list, which can be searched by name.
 #pragma once
 
 #include <functional>
@@ -53,7 +54,7 @@ struct Unwrapped<std::optional<T>> {
 };
 }  // namespace number_detail
 
-/// Where a number stands in a Sample.
+/// The place of a number in a Sample.
 template <typename Member, typename Path>
 class NumberAt {
   using Held = std::remove_reference_t<std::invoke_result_t<Member, Sample&>>;
@@ -99,8 +100,8 @@ void for_each_number(Visit visit) {
   });
 }
 
-/// Calls visit(number, value) for each loss that the sample has an account of: those that every
-/// run has (LossInterval), and those of the probes that ran.
+/// Calls visit(number, value) for each loss that the sample counts: those of every run
+/// (LossInterval), and those of the probes that ran.
 template <typename Visit>
 void for_each_loss(const Sample& sample, Visit visit) {
   for_each_number([&](const Number& number, auto at) {
@@ -120,25 +121,26 @@ inline constexpr bool kIsDistribution =
     std::is_same_v<Value, std::optional<Histogram>>;
 template <typename Value>
 inline constexpr bool kIsEventCount = std::is_same_v<Value, std::optional<EventCount>>;
-/// An integer or a bool, or an optional of one: what has a column in table tick.
+/// An integer or a bool, or an optional of one. Such numbers have a column in table tick.
 template <typename Value>
 inline constexpr bool kIsPlainNumber = !kIsDistribution<Value> && !kIsEventCount<Value>;
 
-/// A number with the means to read it. A counter of perf events reads as its scaled count.
+/// A number with functions to read it. A perf event is read as its scaled count.
 struct RegisteredNumber : Number {
-  /// Of anything but a distribution; nullopt: not measured.
+  /// For everything except distributions; nullopt if not measured.
   std::function<std::optional<double>(const Sample&)> value;
-  /// Of a distribution; null: not measured.
+  /// For distributions; null if not measured.
   std::function<const Histogram*(const Sample&)> histogram;
   std::function<const SignedHistogram*(const Sample&)> signed_histogram;  // of lateness
 };
 
 /// In the order of for_each_number().
 const std::vector<RegisteredNumber>& numbers();
-/// By its name, as stored, or without its unit, or without the "loss_" of a loss; null: none.
+/// Finds a number by its name, with or without its unit, and for a loss with or without "loss_";
+/// null if there is none.
 const RegisteredNumber* find_number(std::string_view name);
 
-/// Adds the tick that follows: each number by its kind, and the lengths of time.
+/// Merges the following tick: each number by its kind, and the lengths of time.
 void merge_tick(Sample& into, const Sample& later);
 
 /// Resets the optional parts in which nothing was measured.

@@ -1,5 +1,5 @@
-// What happened at the subject's sockets: in an interval, and at each listening or UDP socket.
-// docs/sockets.md says how each number is obtained, and what it cannot see. Plain values.
+// The numbers of the subject's sockets in an interval, and those of each listening or UDP socket.
+// docs/sockets.md says how each number is measured, and what it cannot see. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 namespace topspin {
 
-/// Counts and histograms are of the interval. Not measured is nullopt.
+/// Counts and histograms are of the interval. A number that was not measured is nullopt.
 struct SocketInterval {
   std::optional<Histogram> accept_delay;  // connection ready in the accept queue, to accepted
   std::optional<Histogram> socket_wait;   // data ready in a socket, to read by the subject
@@ -50,7 +50,7 @@ struct SocketInterval {
 
   std::optional<uint64_t> udp_drops;  // datagrams, for want of room in a receive buffer mostly
 
-  /// Adds the interval that follows this one: counts add up, the fullest queue stays.
+  /// Merges the interval that follows this one: counts are added, and the fullest queue is kept.
   void merge(const SocketInterval& later);
 
   /// Calls visit(name, member) for each distribution.
@@ -158,8 +158,8 @@ void SocketInterval::for_each_number(Visit visit) {
         &S::udp_drops);
 }
 
-/// A listening TCP socket or a UDP socket of the subject, as it stands. Connected sockets have no
-/// row: there may be very many.
+/// The current state of a listening TCP socket or a UDP socket of the subject. Connected sockets
+/// have no rows, because there may be very many.
 struct SocketRow {
   uint64_t cookie = 0;  // the kernel's own number of it, never used twice before a reboot
   uint8_t protocol = 0;

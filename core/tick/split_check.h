@@ -1,12 +1,12 @@
-// SplitCheck: whether the split of replies, which probes in the kernel measure, agrees with the
-// reply latency, which the capture measures. The two sources are independent: this is a permanent
-// self-check of every run.
+// SplitCheck: checks that the split of replies, which probes in the kernel measure, agrees with the
+// reply latency, which the capture measures. The two sources are independent, so this is a
+// permanent self-check of every run.
 //
-// The two see the same replies only if everybody whose replies were captured is the subject. This
-// is assumed if every responder's port is one of the subject's listening or UDP sockets; otherwise
-// nothing is compared. But where the subject answered, and most replies of the flows that end at
-// its ports came from the other end, the capture has the ends of flows the wrong way round, and the
-// check says so. Pure; one thread.
+// Both see the same replies only if all captured replies came from the subject. This is assumed if
+// every responder's port belongs to one of the subject's listening or UDP sockets; otherwise
+// nothing is compared. If the subject answered, but most replies of the flows at its ports came
+// from the other end, the capture has swapped the ends of flows, and the check says so. Pure; one
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -22,13 +22,13 @@
 
 namespace topspin {
 
-/// What both sources say of one run.
+/// The sums of both sources for one run.
 struct SplitTotals {
   uint64_t wire_replies = 0;  // that came: no requests that were never answered
   uint64_t wire_sum_ns = 0;
-  /// Of wire_sum_ns, what the longest replies took, one for each segment that was sent again and
-  /// each connection that a full accept queue refused: such a request, or its reply, may have been
-  /// on its way for long, which no part of the split holds.
+  /// The part of wire_sum_ns that the longest replies took: as many replies as segments were sent
+  /// again and connections were refused by a full accept queue. Such a request, or its reply, may
+  /// have been delayed on the way, and no part of the split includes that.
   uint64_t wire_held_up_ns = 0;
   uint64_t wire_turns = 0;  // handshake_turns and multiplexed_turns
   uint64_t split_replies = 0;
@@ -36,18 +36,18 @@ struct SplitTotals {
   uint64_t split_turns = 0;   // replies_multiplexed
 };
 
-/// Why the split may be wrong, as a sentence; nullopt: it agrees. REQUIRES: both
-/// saw the same server.
+/// Why the split may be wrong, as a sentence; nullopt if it agrees. REQUIRES: both sources saw the
+/// same server.
 std::optional<std::string> doubt_of_split(const SplitTotals& totals);
 
-/// Whether a doubt of a stored run is one of these. It affects only the split; the numbers of the
+/// Whether a doubt of a stored run is one of these. It concerns only the split; the numbers of the
 /// wire, the load and the scheduler are not in doubt.
 bool is_doubt_of_split(std::string_view doubt);
 
 class SplitCheck {
  public:
-  /// `reply_timeout_ns` is the capture's: a request that is never answered counts as this in its
-  /// reply latency.
+  /// `reply_timeout_ns` is that of the capture, whose reply latency counts a request that is never
+  /// answered as this.
   explicit SplitCheck(int64_t reply_timeout_ns)
       : reply_timeout_ns_(static_cast<uint64_t>(std::max<int64_t>(reply_timeout_ns, 0))) {}
 

@@ -1,5 +1,5 @@
-// SyscallRow: what one kind of system call cost the subject, counted since it was first watched.
-// Plain values.
+// SyscallRow: the cost of one kind of system call for the subject, since the subject was first
+// watched. Plain values.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,8 @@
 
 namespace topspin {
 
-/// Calls are counted when they return. One that never does (exit, or still inside) is in no number.
+/// Calls are counted when they return. A call that never returns (exit, or one that is still
+/// running) is in no number.
 struct SyscallRow {
   int32_t number = 0;       // as the subject's architecture numbers it
   std::string name;         // "accept4"; "syscall_999" where the number has no name
@@ -19,7 +20,7 @@ struct SyscallRow {
   Histogram latency;        // from entry to return
   uint64_t blocked_ns = 0;  // of all that: off a CPU, asleep or waiting for one
 
-  /// Of the time inside, what was spent on a CPU.
+  /// The part of the time inside that was spent on a CPU.
   uint64_t working_ns() const { return latency.sum() - std::min(blocked_ns, latency.sum()); }
 };
 

@@ -1,4 +1,5 @@
-// How long a thread waited for a CPU, by one meaning wherever it is shown. Pure.
+// How long a thread waited for a CPU. Everything that shows this wait uses the same definition.
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,8 @@
 
 namespace topspin {
 
-/// The sum of the waits that were measured one by one; where they were not, the kernel's own sum
-/// (run_delay), which from Linux 6.12 on may count sleeping as waiting.
+/// The sum of the waits that were measured individually. If they were not, the kernel's sum
+/// (run_delay), which may count sleeping as waiting since Linux 6.12.
 inline std::optional<uint64_t> waited_ns(const ThreadRow& thread) {
   return thread.run_queue_wait ? std::optional(thread.run_queue_wait->sum())
                                : thread.run_queue_wait_ns;

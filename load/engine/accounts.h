@@ -1,4 +1,4 @@
-// The equations that the accounts of a load obey. Pure.
+// The equations that the accounts of a load must fulfil. Pure.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 
 namespace topspin {
 
-/// What can be held against the accounts.
+/// What the accounts are checked against.
 struct AccountsContext {
   bool expects_replies = true;  // udp-flood does not
   bool is_tcp = false;          // the causes in TcpAccounts must sum up to `lost`
@@ -17,7 +17,7 @@ struct AccountsContext {
   bool has_plan = true;         // flat out has none
 };
 
-/// The equations that do not hold, each as one sentence with its numbers; empty if all do.
+/// The equations that do not hold, as one sentence each with the numbers; empty if all hold.
 ///
 ///   scheduled = planned
 ///   scheduled = sent + send_errors + never_scheduled

@@ -1,9 +1,10 @@
-// Engine: one thread, one epoll, one timerfd, the timetable and the ledger; a Workload says what a
-// moment of the schedule does. Internal to load.
+// Engine: runs a schedule with one thread, one epoll, one timerfd, the timetable and the ledger.
+// The Workload decides what is done at a due moment. Internal to load.
 //
-// Life of a due moment: the timetable gives it once its time has come -> Workload::due() sends and
-// enters it in the ledger -> epoll says that the socket has something -> Workload::ready() reads
-// and has the ledger match it; or the ledger declares it overdue.
+// Life of a due moment: the timetable returns it when its time has come -> Workload::due() sends a
+// message and enters it in the ledger -> epoll reports that the socket is readable ->
+// Workload::ready() reads the answer, and the ledger matches it. Otherwise the ledger declares the
+// message overdue.
 #pragma once
 
 #include <atomic>
@@ -25,31 +26,31 @@ namespace topspin {
 
 class Engine;
 
-/// What the engine asks of a workload. Stays are indices into Schedule::stays. A workload
-/// calls Engine::stay_closed() once for every stay that joined: in leave(), or later, when it
-/// has nothing more to wait for.
+/// The interface of a workload. Stays are indices into Schedule::stays. A workload calls
+/// Engine::stay_closed() once for every stay that joined: in leave(), or later, when it has nothing
+/// more to wait for.
 class Workload {
  public:
   virtual ~Workload() = default;
 
-  /// Once, before the load begins: sockets that all share, preflight of what it needs.
+  /// Called once, before the load begins: opens shared sockets and checks what the load needs.
   virtual Status prepare(Engine& engine) = 0;
   virtual void join(uint32_t stay) = 0;
   virtual void due(uint32_t stay, int64_t intended_ns) = 0;
-  /// After a round of due(): send what was gathered.
+  /// Called after a round of due(): sends what was gathered.
   virtual void flush() {}
   virtual void leave(uint32_t stay) = 0;
-  /// Events of a descriptor given to Engine::watch().
+  /// Handles events of a descriptor that was given to Engine::watch().
   virtual void ready(uint64_t token, uint32_t events) = 0;
-  /// The message's timeout has passed.
+  /// Called when the message's timeout has passed.
   virtual void overdue(uint32_t stay, uint64_t number) = 0;
-  /// Once, at the end: what only it knows.
+  /// Called once, at the end: adds what only the workload knows.
   virtual void report(LoadResult& result) = 0;
 };
 
 class Engine {
  public:
-  /// A rhythm without a period: joining is itself the moment that is due.
+  /// A rhythm without a period: the only due moment is that of joining.
   Engine(const LoadOptions& options, Schedule schedule, Target target, const Rhythm& rhythm,
          const LedgerSettings& ledger_settings);
 
@@ -68,9 +69,9 @@ class Engine {
   int64_t now_ns() const { return monotonic_now_ns() - start_ns_; }
   int64_t to_monotonic(int64_t load_ns) const { return start_ns_ + load_ns; }
 
-  /// Answers errno, or 0.
+  /// Returns errno, or 0.
   [[nodiscard]] int watch(int fd, uint32_t events, uint64_t token);
-  /// When the client leaves: as scheduled, or when the load was stopped.
+  /// When the client leaves: at the scheduled time, or when the load was stopped.
   int64_t leave_ns(uint32_t stay) const;
   void add_due(uint32_t stay, int64_t time_ns) { timetable_.add_due(stay, time_ns); }
   void stay_closed() { --open_stays_; }
@@ -107,7 +108,7 @@ class Engine {
   std::map<int, uint64_t> errors_;
 };
 
-/// What an engine run needs to know of a kind of load, beside its options.
+/// What the engine needs to know about a kind of load in addition to its options.
 struct EngineSettings {
   bool due_once = false;        // at joining; else once a period
   bool waits_for_ever = false;  // for overdue replies, until their client closes

@@ -13,10 +13,10 @@ namespace topspin {
 std::optional<uint64_t> find_counter(std::string_view text, std::string_view group,
                                      std::string_view name);
 
-/// As they stand now.
+/// Reads their current values.
 KernelCounters read_kernel_counters();
 
-/// later - earlier, field by field; absent where either is.
+/// later - earlier, field by field. A difference is absent if either value is.
 KernelCounters counters_between(const KernelCounters& earlier, const KernelCounters& later);
 
 int64_t thread_cpu_now_ns();

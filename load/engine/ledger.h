@@ -1,21 +1,22 @@
-// Ledger: every message from its sending to its end, and what each stage's accounts say. Pure.
+// Ledger: follows every message from its sending to its end, and keeps each stage's accounts. Pure.
 //
-// Messages have consecutive numbers in the order they were sent. A message is outstanding, then
-// either answered, or overdue once the timeout has passed; an overdue one can still be answered
-// (late) until it is given up as lost: when its client closes, or kLateWindow after the timeout.
-// Answered messages are remembered for the same window, so that a second answer is known as a
-// duplicate.
+// Messages have consecutive numbers in the order in which they were sent. A message is first
+// outstanding. Then it is answered, or it becomes overdue when the timeout has passed. An overdue
+// message can still be answered (late) until it is lost: when its client closes, or kLateWindow
+// after the timeout. Answered messages are remembered for the same time, so that a second answer is
+// recognised as a duplicate.
 //
-// An answer that carries its message's number is matched exactly. One that does not belongs to the
+// An answer that carries its message's number is matched exactly. Any other answer belongs to the
 // unanswered message that has waited about as long as the client's last answer took (up to 4 times
-// that and 5 ms), or else to the oldest. If the oldest is overdue, it is lost or the server is
-// slow. Then an answer to the youngest within an eighth of the gap before that belongs to the
-// youngest, unless answers are late by the same time. Overdue messages of which a later one was
-// answered are lost. Without an unanswered message the answer is a duplicate. These are the
-// capture's rules (docs/capture.md), so that both tell the same. A loss followed by a duplicate is
-// told apart by numbers alone.
+// that and 5 ms), or else to the oldest one. If the oldest one is overdue, it is lost or the server
+// is slow. In that case, an answer that comes within an eighth of the preceding gap after the
+// youngest message was sent belongs to the youngest one, unless all answers are late by
+// the same time.
+// Overdue messages are lost if a later one was answered. If no message is unanswered, the answer is
+// a duplicate. The capture has the same rules (docs/capture.md), so both give the same counts. Only
+// numbers can distinguish a loss that is followed by a duplicate.
 //
-// Memory: 32 bytes a message for timeout + late window, 48 bytes a client. One thread.
+// Memory: 32 bytes per message for timeout + late window, and 48 bytes per client. One thread.
 #pragma once
 
 #include <cstdint>
@@ -47,42 +48,45 @@ class Ledger {
   Ledger(const Schedule& schedule, const LedgerSettings& settings);
 
   // What became of a moment of the schedule. One of the three for each.
-  /// Gives the message's number. `free_ns`: since when the client has had no earlier message in its
-  /// way. The generator's own lateness counts from there, or from the intended moment if that came
-  /// later: a server that answers late, or never, does not make the generator late.
+  /// Enters a message and returns its number. `free_ns` is the time since when no earlier message
+  /// of the client has blocked it. The generator's own lateness counts from then, or from the
+  /// intended moment if that is later. So a server that answers late, or never, does not make the
+  /// generator late.
   uint64_t sent(uint32_t client, int64_t intended_ns, int64_t actual_ns, int64_t free_ns = 0);
   void send_failed(int64_t intended_ns);
   void never_sent(int64_t intended_ns, bool blocked, uint64_t times = 1);
 
-  /// The number that the next sent() will give.
+  /// The number that the next sent() will return.
   uint64_t next_number() const { return base_ + messages_.size(); }
 
-  /// An answer with a number, and the moment of sending that came back with it.
+  /// An answer with a number and the time of sending that it brought back.
   Match reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t now_ns);
   Match reply_unnumbered(uint32_t client, int64_t now_ns);
-  /// Bytes that were no answer at all.
+  /// Bytes that were no answer.
   void unexpected(int64_t now_ns);
 
-  /// The answer that is about to be given says that the server failed.
+  /// The next answer is an error of the server.
   void error_answer(uint64_t number);
 
-  /// TCP: the message failed, and will not be answered.
+  /// TCP: the message failed and will not be answered.
   void lose(uint64_t number);
 
   /// Whether the client has messages that are neither answered nor overdue.
   bool waiting(uint32_t client) const { return clients_[client].outstanding > 0; }
-  /// Whether the message is remembered, and is this client's.
+  /// Whether the message is remembered and belongs to this client.
   bool is_of(uint32_t client, uint64_t number) const;
 
-  /// No more will be heard for this client: what it still waits for is lost. A lost message enters
-  /// the latencies as if it had been answered at its timeout, the least that is certain.
+  /// The client gets no more answers: the messages that it still waits for are lost. A lost message
+  /// enters the latencies as if it had been answered at its timeout, which is the least possible
+  /// value.
   void close(uint32_t client);
 
   /// The first moment at which expire() has something to do.
   std::optional<int64_t> next_expiry_ns() const;
 
-  /// Declares overdue what has been outstanding for the timeout, and calls on_overdue(client,
-  /// number) for each (which may call close() and lose()); forgets what is older than the window.
+  /// Makes messages overdue that have been outstanding for the timeout, and calls
+  /// on_overdue(client, number) for each; that may call close() and lose(). Forgets messages that
+  /// are older than the window.
   template <typename OnOverdue>
   void expire(int64_t now_ns, const OnOverdue& on_overdue) {
     std::pair<uint32_t, uint64_t> overdue;
@@ -90,11 +94,11 @@ class Ledger {
     forget(now_ns);
   }
 
-  /// Stage by stage, as it stands.
+  /// The current accounts of each stage.
   const std::vector<LoadPart>& parts() const { return parts_; }
   LoadAccounts total_accounts() const;
 
-  /// The histograms since the last call: of replies (intended) and of own lateness.
+  /// The histograms since the last call: latency of replies (intended) and own lateness.
   std::pair<Histogram, Histogram> take_recent();
 
  private:

@@ -1,5 +1,5 @@
-// Preflight: whether this host has the descriptors, ports and memory that a load needs, said before
-// the first packet with what to raise.
+// Preflight: checks before the first packet that this host has the descriptors, ports and memory
+// that a load needs. If not, says which limit to raise.
 #pragma once
 
 #include <cstdint>
@@ -26,11 +26,11 @@ struct LoadNeeds {
   int64_t memory_bytes = 0;
 };
 
-/// Pure. kUnsupported with the numbers and what to raise.
+/// kUnsupported, with the numbers and the limit to raise, if the host does not have enough. Pure.
 Status check_needs(const LoadNeeds& needs, const HostLimits& limits, bool can_spread);
 
-/// Of a range of ports only so many are counted on: others use some, and the kernel's search for
-/// the last free ones is long.
+/// How many ports of the range a load may use: other programs use some, and the kernel needs
+/// long to find the last free ones.
 uint32_t usable_ports(const HostLimits& limits);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// The schedule of a load: who is there when, and at which moments each client is due. Pure.
+// The schedule of a load: when each client is present, and at which moments it is due. Pure.
 //
 // Stages are text:
 //
@@ -10,11 +10,12 @@
 //                                                  stairs 0:5000 by 1000 every 10s
 //   repeat := COUNT "x(" stages ")"                3x(0:100 over 5s, hold 5s, 100:0 over 5s)
 //
-// Everything follows from the stages absolutely, so nothing drifts: slot i (0, 1, 2, ...) is taken
-// while the level is above i, and each time it is taken is a client of its own, with its own
-// socket. The last to come is the first to leave. Client and period give a fixed phase: the client
-// is due at phase + k * period for every k that falls into its stay. All times are nanoseconds
-// since the load began.
+// All times are computed from the stages and not from each other, so nothing drifts. Slot i (0, 1,
+// 2,
+// ...) is taken while the level is above i. Each time that it is taken there is a new client with
+// its own socket. The client that came last leaves first. Slot and period give a fixed phase: the
+// client is due at phase + k * period for every k during its stay. All times are nanoseconds since
+// the load began.
 #pragma once
 
 #include <cstdint>
@@ -41,19 +42,19 @@ struct LoadStage {
   bool operator==(const LoadStage&) const = default;
 };
 
-/// kUsage with the offending item quoted. Each stage must begin where the one before it ended, the
-/// first at any number (which is there at once).
+/// kUsage quotes the wrong item. Each stage must begin at the level at which the one before ended.
+/// The first may begin at any number of clients, which are then present at once.
 Result<std::vector<LoadStage>> parse_stages(std::string_view text);
 
 /// "10/s", "600/m", "5000/h"; a bare number is per second. Events per second, > 0.
 Result<double> parse_rate(std::string_view text);
 
-/// The short form: ramp up at `arrive_per_s`, hold, ramp down at `leave_per_s`; a rate of 0 is all
-/// at once.
+/// The short form: ramp up at `arrive_per_s`, hold, ramp down at `leave_per_s`. A rate of 0 means
+/// all at once.
 Result<std::vector<LoadStage>> stages_from_rates(uint32_t clients, double arrive_per_s,
                                                  int64_t hold_ns, double leave_per_s);
 
-/// One client: it has the slot from join_ns, and has left at leave_ns.
+/// One client: it takes the slot at join_ns and leaves at leave_ns.
 struct ClientStay {
   uint32_t slot = 0;
   int64_t join_ns = 0;
@@ -77,7 +78,7 @@ struct Schedule {
 /// kUsage if the stages exceed a limit above or do not join.
 Result<Schedule> make_schedule(std::vector<LoadStage> stages);
 
-/// When within each period a client is due.
+/// The moments within a period at which clients are due.
 struct Rhythm {
   int64_t period_ns = 0;  // 0: clients are never due
   // Phases are multiples of this (0: of 1 ns), so that clients are due some at a time: one wakeup
@@ -85,8 +86,8 @@ struct Rhythm {
   int64_t grid_ns = 0;
 };
 
-/// The phase of a slot within the period, 0 <= phase < period. Spread by the golden ratio, so that
-/// any number of clients that follow one another is spread evenly, at any level.
+/// The phase of a slot within the period, 0 <= phase < period. Phases are spread by the golden
+/// ratio, so that any number of consecutive slots is spread evenly.
 int64_t client_phase_ns(uint32_t slot, const Rhythm& rhythm);
 
 /// The first moment phase + k * period at or after `from_ns`.
@@ -95,7 +96,8 @@ int64_t first_due_ns(int64_t phase_ns, int64_t period_ns, int64_t from_ns);
 /// How many moments phase + k * period lie in [from_ns, to_ns).
 uint64_t count_due(int64_t phase_ns, int64_t period_ns, int64_t from_ns, int64_t to_ns);
 
-/// What the whole schedule asks for until `until_ns`: the truth that the accounts must meet.
+/// The number of due moments in the whole schedule until `until_ns`. The accounts must agree with
+/// it.
 uint64_t count_planned(const Schedule& schedule, const Rhythm& rhythm, int64_t until_ns);
 
 }  // namespace topspin

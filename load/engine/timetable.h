@@ -1,7 +1,7 @@
-// Timetable: the events of a schedule in the order of their time: joins, due moments, leaves.
+// Timetable: the events of a schedule in the order of their times: joins, due moments, leaves.
 //
-// Pure: the caller brings the time. With an open loop every due moment comes from the schedule
-// alone. With a closed loop only a client's first one does; the workload adds each next one.
+// Pure: the caller passes the time. With an open loop, all due moments come from the schedule. With
+// a closed loop, only a client's first one does; the workload adds the others.
 #pragma once
 
 #include <cstdint>
@@ -36,8 +36,8 @@ class Timetable {
   /// Closed loop: the client is due at `time_ns`, unless it will have left.
   void add_due(uint32_t stay, int64_t time_ns);
 
-  /// From now on there are no joins and no due moments after `now_ns`; all who joined leave at it.
-  /// REQUIRES: everything up to now_ns has been popped.
+  /// Removes all joins and due moments after `now_ns`, and lets all clients that joined leave at
+  /// that time. REQUIRES: everything up to now_ns has been popped.
   void stop(int64_t now_ns);
 
  private:

@@ -1,4 +1,4 @@
-// Whether a load's numbers can be trusted: the generator judges itself. Pure.
+// Judges whether the generator kept up, so that a load's numbers can be trusted. Pure.
 #pragma once
 
 #include <string>
@@ -8,7 +8,8 @@
 
 namespace topspin {
 
-/// Above these the numbers say more about the generator or the host than about the server.
+/// The limits. Above them, the numbers say more about the generator or the host than about the
+/// server.
 struct ValidityLimits {
   double sent_late_share = 0.01;         // of what was sent
   double never_scheduled_share = 0.001;  // of what was scheduled; `blocked` moments do not count
@@ -18,11 +19,11 @@ struct ValidityLimits {
   double steal_share = 0.05;          // of all CPUs
 };
 
-/// One sentence if replies were expected and none came at all; else empty. Such a load says nothing
-/// of a server's speed, so it is invalid.
+/// A sentence if replies were expected and none came; else empty. Such a load says nothing about a
+/// server's speed, so it is invalid.
 std::string load_silence(const LoadResult& result);
 
-/// Every reason why the load judges nothing, each one sentence with its numbers; empty: valid.
+/// All reasons why the load is invalid, one sentence each with the numbers; empty if it is valid.
 std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimits& limits = {});
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// Target: where a load goes, and the source addresses that its clients can have.
+// Target: the destination of a load, and the source addresses that its clients can have.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,20 @@ struct SocketAddress {
   std::string text() const;                            // "127.0.0.1:80", "[::1]:80"
 };
 
-/// A target's text, taken apart and not resolved.
+/// The parts of a target's text. Names are not resolved.
 struct TargetParts {
   std::string host;  // without brackets; of IPv6 it may have a zone: fe80::1%eth0
   uint16_t port = 0;
   bool is_url = false;
   std::string path;  // of a URL, with its query; empty: none was given
 
-  /// What an HTTP request names as its host: in brackets if it is an IPv6 address, without a zone
-  /// (a zone means something on this machine alone), without a port that goes without saying.
+  /// The host of an HTTP request: in brackets if it is an IPv6 address, without a zone (which means
+  /// something only on this machine), and without the default port.
   std::string host_header() const;
 };
 
-/// "HOST:PORT", "[IPV6]:PORT" or "http://HOST[:PORT][/PATH]". Pure. kUsage with what is wrong.
+/// Parses "HOST:PORT", "[IPV6]:PORT" or "http://HOST[:PORT][/PATH]". kUsage says what is wrong.
+/// Pure.
 Result<TargetParts> split_target(const std::string& text);
 
 struct Target {
@@ -47,24 +48,25 @@ struct Target {
   // Of a name with several addresses of which none answers: each with its reason.
   std::string why_unreachable;
 
-  /// As given, with the address that was chosen where a name stands there.
+  /// The text as given; for a name, with the address that was chosen.
   std::string described() const;
 };
 
-/// Asks the resolver for names, and takes the first address of a name at which somebody answers
-/// (choose_address). kUsage with what is wrong.
+/// Resolves names and takes the first address at which somebody answers (choose_address). kUsage
+/// says what is wrong.
 Result<Target> resolve_target(const std::string& text, int socket_type,
                               int64_t timeout_ns = 1'000'000'000);
 
-/// Whether an unconnected socket in a text as of /proc/net/udp or udp6 gets what is sent to the
-/// address: bound to it, or to every address. Pure.
+/// Whether a text like /proc/net/udp or udp6 has an unconnected socket that receives what is sent
+/// to the address, because it is bound to it or to all addresses. Pure.
 bool lists_udp_end(std::string_view table, const SocketAddress& address);
 
-/// The first of several addresses that can be the target, in their order.
+/// Chooses the first of several addresses that can be the target.
 ///
-/// On an address of this host it asks the kernel whether somebody holds the port, which sends
-/// nothing. Elsewhere it connects: of TCP with the handshake (for at most `timeout_ns`), of UDP by
-/// the route alone. If none can be, the first one, and `why_unreachable` names all of them.
+/// For an address of this host it asks the kernel whether somebody holds the port, which sends
+/// nothing. For others it connects: with TCP it waits at most `timeout_ns` for the handshake; with
+/// UDP it only checks the route. If no address works, it returns the first one, and
+/// `why_unreachable` names all of them.
 struct ChosenAddress {
   SocketAddress address;
   std::string why_unreachable;

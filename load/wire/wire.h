@@ -26,16 +26,17 @@ struct PingNumber {
   bool operator==(const PingNumber&) const = default;
 };
 
-/// The bytes that a ping of the profile has; message_bytes matters to kNumbered alone.
+/// The size of a ping of the profile. `message_bytes` is used only for kNumbered.
 size_t ping_bytes(WireProfile profile, size_t message_bytes);
 
-/// Fills a ping in. REQUIRES: out.size() == ping_bytes(...).
+/// Writes a ping. REQUIRES: out.size() == ping_bytes(...).
 void write_ping(WireProfile profile, const PingNumber& number, std::span<uint8_t> out);
 
-/// Whether the bytes can be an answer to a ping of the profile. For kNumbered see read_number().
+/// Whether the bytes can be an answer to a ping of the profile. For kNumbered also see
+/// read_number().
 bool is_answer(WireProfile profile, std::span<const uint8_t> bytes, size_t message_bytes);
 
-/// kNumbered: what the answer brings back. REQUIRES: is_answer().
+/// kNumbered: the number and time in the answer. REQUIRES: is_answer().
 PingNumber read_number(std::span<const uint8_t> bytes);
 
 std::string_view wire_profile_name(WireProfile profile);  // "ping4", "fixed32", "numbered"

@@ -1,8 +1,7 @@
 // HttpResponse: finds the end of one HTTP/1.x response in a stream of bytes, and its status. Pure.
 //
-// Parsed by http-parser (docs/decisions/0012-http-parser.md says why), which ends a body by
-// Content-Length, by chunks or by the end of the connection. Interim responses (1xx) are passed
-// over.
+// http-parser parses it (docs/decisions/0012-http-parser.md says why). A body ends by its
+// Content-Length, by its chunks or with the connection. Interim responses (1xx) are skipped.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +19,11 @@ class HttpResponse {
 
   HttpResponse() { reset(); }
 
-  /// Reads from `bytes` up to the end of the response, and says how many it took.
+  /// Reads `bytes` up to the end of the response, and returns how many it consumed.
   size_t feed(std::span<const uint8_t> bytes);
 
-  /// The connection has ended: kDone if that is how the body ends, else kMore stays.
+  /// Call this when the connection has ended. The state becomes kDone if the body ends with the
+  /// connection, else it stays kMore.
   void end_of_stream();
 
   State state() const { return state_; }

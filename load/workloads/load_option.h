@@ -1,5 +1,5 @@
-// LoadOption: an option of a workload, told once. `topspin load KIND --NAME TEXT` and the keys of a
-// plan's [load] (with _ for -) are both made of it, and read through set_load_option().
+// LoadOption: describes an option of a workload once. Both `topspin load KIND --NAME TEXT` and the
+// keys of a plan's [load] (with _ for -) are made from it.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace topspin {
 
-/// LoadOptions that are being read.
+/// LoadOptions while they are being read.
 struct LoadDraft {
   LoadOptions options;
   // The schedule; finish_load() makes options.stages of it.
@@ -34,8 +34,8 @@ struct LoadOption {
   std::string default_text;               // empty: none, or `help` says it
   std::vector<std::string_view> words;    // of a choice
   uint64_t least = 0, most = UINT64_MAX;  // of a number
-  /// The error says what is wrong with the text, without the option's name. An option is set after
-  /// those that stand before it in the list.
+  /// Sets the option. The error says what is wrong with the text, without the option's name.
+  /// Options are set in the order of the list.
   std::function<Status(LoadDraft&, const std::string& text)> set;
   bool is_of_schedule = false;  // says when messages are sent, not what they are
 
@@ -46,7 +46,7 @@ struct LoadOption {
 /// The option with is_of_schedule set.
 LoadOption of_schedule(LoadOption option);
 
-/// Member pointers say where the value goes: into LoadOptions, or into the draft itself.
+/// Member pointers name the place of the value: in LoadOptions, or in the draft itself.
 template <typename T>
 T& member_of(LoadDraft& draft, T LoadOptions::*member) {
   return draft.options.*member;
@@ -56,7 +56,8 @@ T& member_of(LoadDraft& draft, T LoadDraft::*member) {
   return draft.*member;
 }
 
-/// "250ms" as nanoseconds, and which of the words a text is; the error says what is wrong with it.
+/// Parse "250ms" into nanoseconds, a text into the index of one of the words, and a number. The
+/// error says what is wrong with the text.
 Result<int64_t> read_duration(const std::string& text, bool zero_is_fine = false);
 Result<size_t> read_word(const std::string& text, const std::vector<std::string_view>& words);
 Result<uint64_t> read_number(const std::string& text, uint64_t least, uint64_t most);
@@ -117,7 +118,7 @@ LoadOption rate_option(std::string name, std::string help, Member member) {
   return option;
 }
 
-/// One of a few words, each with what it stands for; the first is the default.
+/// One of a few words, each with its value. The first one is the default.
 template <typename T>
 LoadOption choice_option(std::string name, std::string help, T LoadOptions::*member,
                          std::vector<std::pair<std::string_view, T>> choices) {

@@ -1,4 +1,4 @@
-// What the TCP workloads share: a connection's beginning, and the names of its ends. Internal to
+// What the TCP workloads share: how a connection begins, and how its end is counted. Internal to
 // load.
 #pragma once
 
@@ -11,27 +11,28 @@
 
 namespace topspin {
 
-/// A connection that has been begun, or why not.
+/// A connection that is being opened, or the reason why it is not.
 struct TcpBeginning {
   UniqueFd fd;
   int local_errno = 0;   // nothing was sent: no descriptor, no port, no route
   int remote_errno = 0;  // answered at once: refused, reset
 };
 
-/// Non-blocking. `source`: an index for spread_address(), if the target can be reached from there.
+/// Begins a non-blocking connection. `source` is an index for spread_address(), if the target can
+/// be reached from there.
 TcpBeginning begin_connect(const Target& target, std::optional<uint32_t> source);
 
-/// The error that is waiting at the socket; 0: none, which after EPOLLOUT means connected.
+/// The pending error of the socket; 0 if there is none, which after EPOLLOUT means connected.
 int take_socket_error(int fd);
 
-/// How many times the SYN had to be sent again. Ask as soon as the connection stands.
+/// How often the SYN was sent again. Call it as soon as the connection is established.
 uint64_t syn_retries(int fd);
 
-/// Counts a connection that failed with `number`. A SYN that the kernel gave up on is a timeout.
+/// Counts a connection that failed with errno `number`. A SYN that the kernel gave up is a timeout.
 void count_failure(TcpAccounts& tcp, int number, bool has_bytes);
 
-/// Source addresses for connections that come and go: with one alone the ports that rest in
-/// TIME_WAIT run out. Answers nullopt where the kernel is to choose.
+/// Source addresses for short connections: with a single one, ports in TIME_WAIT would run out.
+/// Returns nullopt if the kernel should choose.
 class SourceRotation {
  public:
   void prepare(const Target& target, uint64_t connections, uint32_t usable_ports);

@@ -1,6 +1,5 @@
-// WorkloadType: all there is to know about a kind of load, told once, in the kind's own file: its
-// options, what it refuses, and how it runs. The command line, plans and run_load() go through the
-// list of all kinds.
+// WorkloadType: the description of a kind of load, in the kind's own file: its options, what it
+// refuses, and how it runs. The command line, plans and run_load() use the list of all kinds.
 #pragma once
 
 #include <atomic>

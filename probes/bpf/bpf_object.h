@@ -1,6 +1,6 @@
-// What the users of BPF objects share: libbpf's messages turned into a reason, a skeleton and a
-// ring that free themselves, loading and attaching, and the kernel's run time of programs. One
-// thread.
+// What the users of BPF objects share: reasons made from libbpf's messages, RAII types for a
+// skeleton and a ring, loading and attaching, and the run time of programs as the kernel counts it.
+// One thread.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@
 
 namespace topspin {
 
-/// While it lives, libbpf prints nothing to standard error, and its warnings are kept.
+/// While it exists, libbpf prints nothing to standard error; its warnings are kept here.
 class BpfLog {
  public:
   BpfLog();
@@ -47,13 +47,12 @@ struct FreeRing {
   void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
 };
 using RingBuffer = std::unique_ptr<ring_buffer, FreeRing>;
-/// `of_what` ends the sentence "cannot map the ring of".
+/// `of_what` completes the sentence "cannot map the ring of ...".
 Result<RingBuffer> open_ring(int map_fd, ring_buffer_sample_fn on_record, void* context,
                              std::string_view of_what);
 
-/// Loads the programs of an opened skeleton. `array` is its map that BPF_F_MMAPABLE makes readable,
-/// with `elements` for each possible CPU. `programs` stands in the sentence "cannot load the ...
-/// programs".
+/// Loads the programs of an opened skeleton. `array` is its BPF_F_MMAPABLE map, with `elements` for
+/// each possible CPU. `programs` completes the sentence "cannot load the ... programs".
 template <typename Element, typename Skeleton>
 Result<MappedBpfArray<Element>> load_programs(Skeleton& skeleton, bpf_map* array, uint32_t elements,
                                               const BpfLog& log, std::string_view programs,
@@ -83,7 +82,7 @@ struct ProgramStats {
 std::vector<int> loaded_programs(const bpf_object* object);
 ProgramStats read_program_stats(std::span<const int> program_fds);
 
-/// A histogram as BPF keeps it.
+/// Converts a histogram from BPF.
 Histogram read_histogram(const topspin_cells& cells);
 
 }  // namespace topspin

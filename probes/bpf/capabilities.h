@@ -1,12 +1,12 @@
-// Which Linux capabilities this thread has right now, and which this kernel asks for.
+// The Linux capabilities that this thread has, and those that this kernel requires.
 #pragma once
 
 namespace topspin {
 
-/// REQUIRES: a CAP_* number. False too where the kernel does not know it.
+/// REQUIRES: a CAP_* number. Also false if the kernel does not know it.
 bool has_effective_capability(int capability);
 
-/// Kernels from 5.19 on let everybody use BPF descriptors that were opened by somebody who might.
+/// Since Linux 5.19, everybody may use a BPF descriptor that a privileged process has opened.
 bool kernel_restricts_open_bpf();
 
 }  // namespace topspin

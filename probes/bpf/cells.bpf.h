@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Recording a value in a histogram. BPF side only. */
+/* Records a value in a histogram. BPF side only. */
 #ifndef TOPSPIN_PROBES_CELLS_BPF_H
 #define TOPSPIN_PROBES_CELLS_BPF_H
 

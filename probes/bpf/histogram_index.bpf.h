@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Where a value goes in a histogram, as BPF computes it: the same answer as histogram_abi.h. Apart,
- * so that a test can compile it as C++ and hold the two against each other.
+/* The index of a value in a histogram, as BPF computes it. The result is the same as that of
+ * histogram_abi.h. It has its own file so that a test can compile it as C++ and compare the two.
  */
 #ifndef TOPSPIN_PROBES_HISTOGRAM_INDEX_BPF_H
 #define TOPSPIN_PROBES_HISTOGRAM_INDEX_BPF_H
@@ -9,8 +9,8 @@
 
 #include "core/number/histogram_abi.h"
 
-/* 1 << bit if value > limit, else 0; both below 2^63. A comparison would become a branch, and one
- * that depends on measured values is mispredicted. */
+/* 1 << bit if value > limit, else 0. Both must be below 2^63. A comparison would be compiled to a
+ * branch, and a branch that depends on measured values is often mispredicted. */
 static inline __attribute__((always_inline)) __u32 bit_if_above(__u64 value, __u64 limit,
                                                                 __u32 bit) {
   __u64 difference = limit - value;
@@ -18,8 +18,8 @@ static inline __attribute__((always_inline)) __u32 bit_if_above(__u64 value, __u
   return TOPSPIN_U32(difference >> (63 - bit)) & (1u << bit);
 }
 
-/* BPF before mcpu v4 counts no leading zeros, and clang 14 crashes on the
- * builtin where it is inlined into larger programs; so the highest bit is searched by halves. */
+/* BPF has no instruction for leading zeros before mcpu v4, and clang 14 crashes on the builtin when
+ * it is inlined into larger programs. Therefore this is a binary search for the highest bit. */
 static inline __attribute__((always_inline)) __u32 histogram_index(__u64 value) {
   __u64 rest = value;
   __u32 exponent, shift;

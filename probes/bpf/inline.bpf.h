@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* How a function of a BPF program's headers is declared. BPF side only. */
+/* The declaration specifiers of functions in BPF headers. BPF side only. */
 #ifndef TOPSPIN_PROBES_INLINE_BPF_H
 #define TOPSPIN_PROBES_INLINE_BPF_H
 

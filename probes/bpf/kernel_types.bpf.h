@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The kernel types that our BPF programs look into: only the fields in use, each relocated by CO-RE
- * when the program loads. So the build needs no BTF of any kernel, and an object built here loads
- * on every kernel that has these fields (6.1 and later). BPF side only.
+/* The kernel types that our BPF programs read, with only the fields in use. CO-RE relocates each
+ * field when a program is loaded. So the build needs no kernel's BTF, and an object loads on every
+ * kernel that has these fields (6.1 and later). BPF side only.
  */
 #ifndef TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
 #define TOPSPIN_PROBES_KERNEL_TYPES_BPF_H
@@ -30,8 +30,8 @@ struct kernfs_node {
   __u64 id;
 };
 
-/* ancestors[i] is the ancestor at depth i, the cgroup itself at `level`; reached by computed
- * offset. */
+/* ancestors[i] is the ancestor at depth i; the cgroup itself is at `level`. Its offset is computed.
+ */
 struct cgroup {
   int level;
   struct kernfs_node* kn;
@@ -52,9 +52,9 @@ struct cfs_rq {
   struct rq* rq;
 };
 
-/* cfs_rq and its rq are those of the CPU that the thread is on or queued on, whatever its
- * scheduling class (CONFIG_FAIR_GROUP_SCHED). The symbol `runqueues` is not in every kernel's table
- * (CONFIG_KALLSYMS_ALL). */
+/* cfs_rq and its rq belong to the CPU that the thread runs or waits on, whatever its scheduling
+ * class is (CONFIG_FAIR_GROUP_SCHED). We do not use the symbol `runqueues`, because not every
+ * kernel exports it (CONFIG_KALLSYMS_ALL). */
 struct sched_entity {
   struct cfs_rq* cfs_rq;
   __u64 sum_exec_runtime;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Elements of local storage, made where there is none yet. BPF side only, after kernel_types.bpf.h
- * and bpf_helpers.h.
+/* Returns elements of local storage and creates those that do not exist. BPF side only, after
+ * kernel_types.bpf.h and bpf_helpers.h.
  *
- * Two CPUs may race to make the element of a new thread or socket: the walk and a fork, or two
- * threads at their first use of a socket. The loser gets no element, and retries the lookup. NULL:
- * there is no room. */
+ * Two CPUs may race to create the element of a new thread or socket: the walk and a fork, or two
+ * threads that first use a socket. The loser gets no element, and retries the lookup. NULL means
+ * that there is no room. */
 #ifndef TOPSPIN_PROBES_LOCAL_STORAGE_BPF_H
 #define TOPSPIN_PROBES_LOCAL_STORAGE_BPF_H
 
@@ -17,8 +17,8 @@ static inline __attribute__((always_inline)) void* made_task_storage(void* map,
   return bpf_task_storage_get(map, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 }
 
-/* Of a thread that has no element itself: that of its process, or of its parent, by which a walk
- * knows that the thread belongs to the subject. NULL: it does not. */
+/* For a thread without an element: that of its process, or of its parent. From it, a walk knows
+ * that the thread belongs to the subject. NULL if it does not. */
 static inline __attribute__((always_inline)) void* relatives_storage(void* map,
                                                                      struct task_struct* task) {
   void* element = NULL;

@@ -1,5 +1,5 @@
-// MappedBpfArray: a BPF_F_MMAPABLE array map, mapped to be read: no system call and no capability
-// needed. Movable, not copyable; one thread.
+// MappedBpfArray: a BPF_F_MMAPABLE array map, mapped for reading. Reading needs no system call and
+// no capability. Movable, not copyable; one thread.
 #pragma once
 
 #include <cerrno>

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Which threads belong to the subject, for BPF objects that keep a state of their own for each: the
- * same idea as in scheduler.bpf.c, without its accounts. BPF side only, after kernel_types.bpf.h,
- * libbpf's headers and task_cgroup.bpf.h.
+/* Keeps track of the threads that belong to the subject, for BPF objects that keep a state for each
+ * thread. It works as in scheduler.bpf.c, without its accounts. BPF side only, after
+ * kernel_types.bpf.h, libbpf's headers and task_cgroup.bpf.h.
  *
  * REQUIRES: struct topspin_watched_thread, whose first member is `__u32 member`. A zeroed one is a
- * thread of which nothing is known yet.
+ * thread about which nothing is known yet.
  *
- * A thread is a member if it has an element in `threads` that says so. The element is made at fork
- * (the child of a member; in cgroup mode whoever is below the cgroup), or in the walk, which user
- * space makes while opening until it finds nobody new, and in cgroup mode once a tick.
+ * A thread is a member if its element in `threads` says so. The element is created at fork (for the
+ * child of a member; in cgroup mode for every thread below the cgroup), or in a walk. User space
+ * walks while opening, until a walk finds no new thread, and in cgroup mode once per tick.
  */
 #ifndef TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 #define TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 
 #include "probes/bpf/local_storage.bpf.h"
 
-/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+/* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
 __u64 subject_cgroup_id;
 __s32 own_process; /* who walks: topspin, which is not of the subject */
 
@@ -29,7 +29,7 @@ struct {
   __type(value, struct topspin_watched_thread);
 } threads SEC(".maps");
 
-/* Most threads of a host have no task storage at all: for those this is one load. */
+/* Most threads of a host have no task storage. For them this is a single load. */
 static inline __attribute__((always_inline)) struct topspin_watched_thread* member(
     struct task_struct* task) {
   struct topspin_watched_thread* thread;
@@ -59,8 +59,8 @@ static inline __attribute__((always_inline)) bool forks_into_subject(struct task
   return member(parent) != NULL;
 }
 
-/* Cgroup mode only. A process of many threads is named by one of them here; the walk finds the
- * rest. */
+/* Cgroup mode only. For a process with several threads, this sees only one of them; the walk finds
+ * the others. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
              bool threadgroup) {
@@ -74,7 +74,7 @@ int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct tas
   return 0;
 }
 
-/* Writes nothing: user space reads it to its end for what it does. */
+/* Writes no output. User space reads the iterator to its end for its side effects. */
 SEC("iter/task")
 int walk_threads(struct bpf_iter__task* context) {
   struct task_struct* task = context->task;

@@ -1,7 +1,7 @@
-// The subject's threads, named to the BPF objects that keep a state for each in task storage. The
-// programs are attached first and follow forks; then the root is marked (through a pidfd, so that
+// Tells BPF objects that keep a state in task storage which threads belong to the subject. The
+// programs are attached first, and follow forks. Then the root is marked (through a pidfd, so that
 // it is the right process), and all threads are walked until a walk finds no new one. The walk
-// finds a fork that happened before its parent was marked. One thread.
+// finds threads that were forked before their parent was marked. One thread.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@
 namespace topspin {
 
 /// The parts of a skeleton that this needs. A value of `threads` begins with a __u32 that is 0 for
-/// a thread of which nothing is known yet.
+/// a thread about which nothing is known yet.
 struct SubjectWatch {
   int threads_fd = -1;                    // map `threads`
   size_t thread_bytes = 0;                // of its values
@@ -24,14 +24,14 @@ struct SubjectWatch {
   const __u64* threads_joined = nullptr;  // the programs' own variable, mapped
 };
 
-/// Makes the subject's threads members. REQUIRES: the programs are attached, so that from now on
-/// members' children join by themselves. kUsage: the process is gone.
+/// Makes the subject's threads members. REQUIRES: the programs are attached, so that children of
+/// members join automatically. kUsage if the process has ended.
 Status seed_subject(const SubjectWatch& watch, const Subject& subject);
 
-/// One pass over all threads of the host; in cgroup mode due once a tick.
+/// Walks over all threads of the host once. In cgroup mode, call it once per tick.
 Status walk_subject(const SubjectWatch& watch);
 
-/// A pass of an iterator that writes nothing.
+/// Runs an iterator that writes no output.
 Status run_iterator(bpf_link* link, const char* what);
 
 }  // namespace topspin

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Which cgroup (v2) a task is in: of any task, not only of the current one. Reads that may fault
- * are used throughout, so every kind of program can call it; it is for forks and walks, not for
- * switches. BPF side only, after kernel_types.bpf.h and bpf_core_read.h.
+/* Finds the cgroup (v2) of any task, not only of the current one. It reads only with BPF_CORE_READ
+ * and bpf_probe_read_kernel, so every kind of program can call it. That is slow: call it in forks
+ * and walks, not in switches. BPF side only, after kernel_types.bpf.h and bpf_core_read.h.
  */
 #ifndef TOPSPIN_PROBES_TASK_CGROUP_BPF_H
 #define TOPSPIN_PROBES_TASK_CGROUP_BPF_H
 
-#define TOPSPIN_MAX_CGROUP_DEPTH 64 /* deeper ones are taken for outside */
+#define TOPSPIN_MAX_CGROUP_DEPTH 64 /* deeper ones count as outside */
 
 static inline __attribute__((always_inline)) bool is_below_cgroup(struct task_struct* task,
                                                                   __u64 cgroup_id) {

@@ -1,5 +1,5 @@
-// What the BPF rungs share that know threads by their numbers: naming the subject's threads, and
-// for kernels without BTF where tracefs says that fields of tracepoints stand. One thread.
+// Shared by the BPF rungs that identify threads by number. Tells them the subject's threads and,
+// for kernels without BTF, the offsets of fields in tracepoints, which tracefs has. One thread.
 #pragma once
 
 #include <cerrno>
@@ -18,7 +18,7 @@
 
 namespace topspin {
 
-/// Tracefs' directory of events, readable; kUnsupported or kPermission with what to do.
+/// The readable directory of events in tracefs; kUnsupported or kPermission says what to do.
 Result<std::string> tracepoint_events();
 
 /// The offset of a field of `size` bytes in the records of an event such as "sched/sched_switch".
@@ -28,7 +28,7 @@ Result<uint32_t> tracepoint_field(const std::string& events, const std::string& 
 /// The fields of sched_switch, sched_wakeup and sched_process_fork.
 Result<topspin_tracepoint_offsets> scheduler_fields(const std::string& events);
 
-/// Only there are threads' numbers those that tracepoints show.
+/// Only there are the numbers of threads the same as in tracepoints.
 bool in_initial_pid_namespace();
 
 /// Tracepoints know threads by their numbers in the initial pid namespace, and no cgroups.
@@ -41,8 +41,8 @@ struct NamedThreads {
   uint64_t refused = 0;  // found no room
 };
 
-/// Puts element_of(pid, tid) under the number of each of the subject's threads that has no element
-/// in the map yet.
+/// Inserts element_of(pid, tid) for each of the subject's threads that has no element in the map
+/// yet. The key is the thread's number.
 template <typename ElementOf>
 NamedThreads name_newcomers(ProcessTree& tree, ProcReader& proc, int map_fd, ElementOf element_of) {
   NamedThreads named;
@@ -60,8 +60,8 @@ NamedThreads name_newcomers(ProcessTree& tree, ProcReader& proc, int map_fd, Ele
   return named;
 }
 
-/// The same, until no new thread is found. REQUIRES: the programs are attached and follow forks.
-/// How many found no room.
+/// Repeats this until no new thread is found. Returns how many found no room. REQUIRES: the
+/// programs are attached and follow forks.
 template <typename ElementOf>
 uint64_t name_threads(ProcessTree& tree, ProcReader& proc, int map_fd, ElementOf element_of) {
   constexpr int kMaxRounds = 32;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What user space tells BPF programs on tracefs tracepoints. */
+/* What user space passes to BPF programs on tracefs tracepoints. */
 #ifndef TOPSPIN_PROBES_TRACEPOINTS_ABI_H
 #define TOPSPIN_PROBES_TRACEPOINTS_ABI_H
 
 #include <linux/types.h>
 
-/* Where the fields of tracepoints stand, as tracefs says. */
+/* The offsets of the fields of tracepoints, from tracefs. */
 struct topspin_tracepoint_offsets {
   __u32 switch_prev_pid;
   __u32 switch_prev_state;

@@ -1,10 +1,10 @@
-// Counters: what perf events count in the subject's threads. The probe "counters", on request,
-// since each context switch of the subject then saves and restores them.
+// Counters: counts perf events in the subject's threads. This is the probe "counters". It runs only
+// on request, because each context switch of the subject then saves and restores the counters.
 //
-// An event is opened on each thread that is there, and the kernel carries it on to every thread and
-// process that those start; of a cgroup, on each CPU for the group. Software events always;
-// hardware events where the machine has them, else the reason is in reason(). Nothing is opened
-// later, so privileges may be given up. Owned by Probes, on its thread.
+// An event is opened on each existing thread; the kernel extends it to every thread and process
+// that these start. For a cgroup it is opened on each CPU. Software events are always counted.
+// Hardware events are counted if the machine has them; otherwise reason() says why not. Nothing is
+// opened later, so privileges may be given up. Owned by Probes, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -25,12 +25,12 @@ class Counters {
   /// Fails if not even the task clock can be counted.
   static Result<Counters> open(const Subject& subject, ProcReader& proc);
 
-  /// Since the previous call, or open().
+  /// The counts since the previous call, or since open().
   CounterInterval take_interval();
 
-  /// Threads that were there at open() and could not be counted.
+  /// The number of threads that existed at open() and could not be counted.
   uint64_t threads_missed() const { return threads_missed_; }
-  /// What is not counted and why; empty: everything is.
+  /// What is not counted and why; empty if everything is.
   const std::string& reason() const { return reason_; }
 
  private:

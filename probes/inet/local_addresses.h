@@ -12,7 +12,7 @@ namespace topspin {
 
 class LocalAddresses {
  public:
-  /// Those of all interfaces now; none where they cannot be read.
+  /// Reads the addresses of all interfaces; empty if they cannot be read.
   static LocalAddresses read();
 
   void add(uint8_t ip_version, const std::array<uint8_t, 16>& address);

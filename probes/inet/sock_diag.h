@@ -28,9 +28,9 @@ struct DiagSocket {
 /// The inode in a link of /proc/PID/fd, "socket:[12345]".
 std::optional<uint64_t> parse_socket_link(std::string_view link);
 
-/// The payload of one SOCK_DIAG_BY_FAMILY message, an inet_diag_msg with its attributes. nullopt:
-/// too short, of another family, without an inode, or a TCP socket that neither listens nor is
-/// connected.
+/// Parses the payload of one SOCK_DIAG_BY_FAMILY message, an inet_diag_msg with its attributes.
+/// nullopt if it is too short, of another family, without an inode, or a TCP socket that neither
+/// listens nor is connected.
 std::optional<DiagSocket> parse_diag_socket(std::span<const char> payload, uint8_t protocol);
 
 /// A listening TCP socket or a UDP socket without a peer, with its queue.
@@ -45,11 +45,11 @@ struct DiagQueue {
   uint64_t drops = 0;  // since the socket was made
 };
 
-/// nullopt: too short, of another family, or without an account of its memory
+/// nullopt if it is too short, of another family, or without the socket's memory
 /// (INET_DIAG_SKMEMINFO).
 std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t protocol);
 
-/// A TCP connection with what its sender knows of the path (TCP_INFO).
+/// A TCP connection, with what its sender knows about the path (TCP_INFO).
 struct DiagConnection {
   uint64_t inode = 0;
   uint16_t local_port = 0;
@@ -58,21 +58,21 @@ struct DiagConnection {
   uint64_t cwnd_bytes = 0;  // congestion window: segments times MSS
 };
 
-/// nullopt: too short, of another family, without an inode or without INET_DIAG_INFO.
+/// nullopt if it is too short, of another family, without an inode or without INET_DIAG_INFO.
 std::optional<DiagConnection> parse_diag_connection(std::span<const char> payload);
 
 class SockDiag {
  public:
   static Result<SockDiag> open();
 
-  /// All there are now, in one go: about 1 us a socket.
+  /// All current sockets, in one dump: about 1 us per socket.
   Result<std::vector<DiagSocket>> sockets();
 
   /// The listening TCP sockets and the UDP sockets without a peer.
   Result<std::vector<DiagQueue>> queues();
 
-  /// TCP connections that a process has open: all, or those from one of some local ports, which the
-  /// kernel picks. Stops at `max`: about 2 us each.
+  /// TCP connections that a process has open: all, or those from given local ports, which the
+  /// kernel selects. Stops at `max`; about 2 us per connection.
   struct Connections {
     std::vector<DiagConnection> found;
     bool cut = false;  // there may be more

@@ -1,9 +1,9 @@
-// SocketTable: which process holds the socket at an end of a flow. Filled from one look through all
-// open files (SocketWalk), then asked for each end. Pure; not thread-safe.
+// SocketTable: finds the process that holds the socket at an end of a flow. It is filled by one
+// walk over all open files (SocketWalk), and then asked for each end. Pure; not thread-safe.
 //
-// An end belongs to the socket that the kernel would hand its packets to: the one connected to just
-// that peer, else the one bound to the end's address and port, else the one bound to the port on
-// any address, which counts only for an address of this host.
+// An end belongs to the socket that would get its packets from the kernel: the one connected to
+// exactly that peer, else the one bound to the end's address and port, else the one bound to the
+// port on any address. The last counts only for an address of this host.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ struct SocketSighting {
   Endpoint remote;  // port 0: not connected
 };
 
-/// One end of a flow, seen from that end.
+/// One end of a flow and its peer.
 struct FlowEnd {
   uint8_t ip_version = 4;
   uint8_t protocol = 0;
@@ -47,7 +47,7 @@ struct FlowEnd {
 };
 FlowEnd flow_end(const FlowRow& row, size_t side);  // 0: the initiator's
 
-/// The end that a socket stands at. IPv6 sockets in use for IPv4 (::ffff:a.b.c.d) are IPv4 ends.
+/// The end that a socket is at. IPv6 sockets that are used for IPv4 (::ffff:a.b.c.d) are IPv4 ends.
 FlowEnd socket_end(const SocketSighting& socket);
 
 struct FlowEndHash {
@@ -66,7 +66,7 @@ class SocketTable {
     bool shared;                   // other processes hold the socket, or one on the same port
     bool connected;                // found by both ends, not by the port alone
   };
-  /// `is_local`: end.local.address is this host's.
+  /// `is_local`: end.local.address belongs to this host.
   std::optional<Match> find(const FlowEnd& end, bool is_local) const;
 
   /// Whether a socket without a peer has the end's port. Of TCP: a connection there was accepted.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Time in interrupts, by CPU, and how much of it was taken from the subject's threads. The top
- * rung: which threads are the subject's stands in task storage.
+/* Time in interrupts, by CPU, and how much of it was taken from the subject's threads. This is the
+ * top rung: task storage marks the subject's threads.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -15,7 +15,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Of a thread of the subject. User space knows its size alone. */
+/* The state of a thread of the subject. User space only knows its size. */
 struct topspin_watched_thread {
   __u32 member;
 };

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What the BPF programs of this folder and user space both see. Plain C. */
+/* Shared by the BPF programs of this folder and user space. Plain C. */
 #ifndef TOPSPIN_PROBES_INTERRUPTS_ABI_H
 #define TOPSPIN_PROBES_INTERRUPTS_ABI_H
 
 #include <linux/types.h>
 
-/* One CPU: an element of the map `cpus`, written on that CPU only. All but the last five only grow;
- * times are nanoseconds of CLOCK_MONOTONIC. */
+/* One CPU: an element of the map `cpus`, which only that CPU writes. All members except the last
+ * five only grow. Times are nanoseconds of CLOCK_MONOTONIC. */
 struct topspin_interrupt_cpu {
   __u64 hardirqs;
   __u64 hardirq_ns;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What the begin and the end of an interrupt mean: the logic that the rungs share. BPF side only,
- * after libbpf's headers.
+/* Handles the beginning and end of an interrupt. The rungs share this logic. BPF side only, after
+ * libbpf's headers.
  *
- * The handlers of hard interrupts run with interrupts disabled, so there is one at a time on a CPU.
- * A softirq interrupts no other softirq, and hard interrupts come in between; their time is taken
- * off. An end without a begin (it was under way when the programs were attached) counts nothing.
+ * The handlers of hard interrupts run with interrupts disabled, so a CPU runs one at a time. A
+ * softirq interrupts no other softirq, but hard interrupts may interrupt it; their time is
+ * subtracted. An end without a beginning (the interrupt was running when the programs were
+ * attached) does not count.
  */
 #ifndef TOPSPIN_PROBES_INTERRUPTS_LOGIC_BPF_H
 #define TOPSPIN_PROBES_INTERRUPTS_LOGIC_BPF_H

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* The second rung: raw tracepoints, which need no BTF of the kernel. Time in interrupts by CPU
- * alone: it does not know whose thread an interrupt came upon.
+/* The second rung: raw tracepoints, which need no BTF of the kernel. It measures time in interrupts
+ * only by CPU, because it does not know which thread an interrupt stopped.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>

@@ -10,8 +10,8 @@
 
 namespace topspin {
 
-/// Of the CPUs on which a thread of the subject ran or waited in the interval. Time in softirqs is
-/// without the hard interrupts within them.
+/// Numbers of the CPUs on which a thread of the subject ran or waited in the interval. Time in
+/// softirqs does not include the hard interrupts within them.
 struct InterruptInterval {
   static constexpr std::string_view kProbe = "interrupts";
 
@@ -22,7 +22,7 @@ struct InterruptInterval {
   std::optional<uint64_t> waited_hardirq_ns, waited_softirq_ns;
   std::optional<uint64_t> missed;  // a loss
 
-  /// Takes up the interval that follows.
+  /// Merges the interval that follows.
   void merge(const InterruptInterval& later) { merge_numbers(*this, later); }
 
   template <typename Visit>

@@ -1,11 +1,13 @@
-// FlowOwners: names the processes at the local ends of flows. The probe "owners"; a second public
-// face of this folder, since it is asked about rows that capture made, not about the subject.
+// FlowOwners: finds the processes at the local ends of flows. This is the probe "owners". It is the
+// second public header of this folder, because it is about rows that the capture made, not about
+// the subject.
 //
-// Its ladder is tp_btf (BPF: all open files in one pass, TCP connects as they happen), then proc
-// (NETLINK_SOCK_DIAG and /proc/PID/fd). It looks at the open files at most once a tick, only while
-// there is an end that nobody was looked for yet (and every ten seconds, to notice that a port has
-// changed hands), for a bounded time each, and for a bounded share of all time. So a UDP socket, or
-// on the rung proc any socket, that comes and goes between two ticks has no owner.
+// Its ladder is tp_btf (BPF: all open files in one pass, and TCP connects as they happen), then
+// proc (NETLINK_SOCK_DIAG and /proc/PID/fd). It walks over the open files at most once per tick,
+// and only if there is an end whose owner was not looked for yet, or after ten seconds, to notice
+// that a port has a new owner. Each walk takes a bounded time, and all walks a bounded share of
+// time. So a UDP socket that exists only between two ticks has no owner; on the rung proc, neither
+// has any other socket.
 //
 // It also says which part the subject has in a flow, which the capture asks when the flow's first
 // request comes, and which connections the subject has opened. Lives on the session's thread, but
@@ -45,15 +47,15 @@ struct OpenedConnection {
 class FlowOwners : public SubjectParts {
  public:
   /// Never fails: status() says which rung it uses, and why not a better one. `options` forces a
-  /// rung of "owners"; Rung::kNone turns it off. A subject that is not there is no subject.
+  /// rung of "owners"; Rung::kNone turns it off. A subject that does not exist counts as none.
   static std::unique_ptr<FlowOwners> open(const SubjectSpec& subject, const ProbeOptions& options,
                                           const FlowOwnerLimits& limits = {});
 
   virtual const ProbeStatus& status() const = 0;
 
-  /// Sets the owners of sample.changed_flows as far as they are known, adds the owners that are new
-  /// or have a new name to sample.changed_owners, and what found no room to its losses. An end
-  /// keeps its owner after the socket is gone, until another process is found there.
+  /// Sets the owners of sample.changed_flows as far as they are known. Adds owners that are new or
+  /// have a new name to sample.changed_owners, and counts those without room in the losses. An end
+  /// keeps its owner after the socket is closed, until another process is found there.
   virtual void resolve(Sample& sample) = 0;
 
   /// Whether part_in() can tell anything: there is a subject, and a rung that works.

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What flow_owner.bpf.c writes and socket_walk_bpf.cc reads: one socket in the hands of one
- * process.
+/* Written by flow_owner.bpf.c and read by socket_walk_bpf.cc: a socket and a process that holds it.
  */
 #ifndef TOPSPIN_PROBES_FLOW_OWNER_ABI_H
 #define TOPSPIN_PROBES_FLOW_OWNER_ABI_H

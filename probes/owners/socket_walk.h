@@ -1,6 +1,6 @@
-// SocketWalk: one look through the open files of all processes, for the sockets among them. May
-// take several calls, since a host can have a million open files and a tick cannot wait for them.
-// Private to probes; one thread.
+// SocketWalk: a walk over the open files of all processes, which finds the sockets among them. It
+// may take several calls, because a host can have a million open files and a tick cannot wait for
+// them. Private to probes; one thread.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +25,14 @@ class SocketWalk {
  public:
   virtual ~SocketWalk() = default;
 
-  /// Walks on, from the start if the last walk is complete, until all is seen (true) or
-  /// `deadline_ns` (monotonic) has passed (false). A walk that fails is an error, and over.
+  /// Continues the walk, or starts a new one if the last one is complete. Returns true when
+  /// everything was seen, and false when `deadline_ns` (monotonic) has passed. After an error the
+  /// walk is over.
   virtual Result<bool> advance(SocketTable& into, int64_t deadline_ns) = 0;
 
-  /// What happened since the last call; on rungs without events nothing.
+  /// The events since the last call; empty on rungs without events.
   virtual void take_events(std::vector<SocketEvent>&) {}
-  /// Events that were lost, since open.
+  /// The number of lost events since open.
   virtual uint64_t events_missed() const { return 0; }
 
   virtual std::vector<int> capabilities_needed() const = 0;

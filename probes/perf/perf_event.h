@@ -1,5 +1,5 @@
-// What the users of perf_event_open share: the call with a reason when it fails, and the threads to
-// open it on. Private to probes; one thread.
+// What the users of perf_event_open share: the call, with a reason if it fails, and the threads to
+// open events on. Private to probes; one thread.
 #pragma once
 
 #include <cstdint>
@@ -25,9 +25,9 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
 /// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
 bool perf_may_see_kernel(ProcReader& proc);
 
-/// The kernel's own clock of the CPU time of a process and all that it starts from now on, whoever
-/// waits for these or does not: read() gives 8 bytes of nanoseconds. Invalid where the kernel
-/// refuses it.
+/// Opens a counter of the CPU time of a process and of everything that it starts from now on,
+/// whether or not somebody waits for those. read() returns 8 bytes of nanoseconds. Invalid if the
+/// kernel refuses it.
 UniqueFd open_family_clock(int32_t pid);
 
 /// For examine(): a probe on perf events that does not open, with the remedy.

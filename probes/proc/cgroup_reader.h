@@ -1,10 +1,10 @@
-// CgroupReader: what the control groups of a process say about its memory, its CPU quota and its
-// stalls. Version 2 throughout, and version 1's memory and cpu hierarchies, which many hosts still
-// have beside it. Owned by ResourceProbe, on its thread.
+// CgroupReader: reads the memory, CPU quota and stalls of a process's control groups. It supports
+// version 2, and the memory and cpu hierarchies of version 1, which many hosts still have. Owned by
+// ResourceProbe, on its thread.
 //
-// A limit may stand in any group above the process's own, so memory and quota are looked for up to
-// the mount's top. Mounts are read once; the process's group at each reading, since it may be
-// moved.
+// A limit may be set in any group above that of the process, so memory and quota are looked for up
+// to the root of the mount. Mounts are read once. The process's group is read at each reading,
+// because the process may be moved.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,7 @@ std::optional<CgroupMount> find_cgroup_mount(std::string_view mountinfo,
 /// Of /proc/PID/cgroup: the group's path in that hierarchy.
 std::optional<std::string> find_cgroup_path(std::string_view text, std::string_view controller);
 
-/// Everything since the group was made, but for memory, which is now.
+/// Values since the group was created, except for memory, which is current.
 struct CgroupReading {
   std::string name;  // changes when the process is moved to another group
   std::optional<int64_t> memory_bytes;
@@ -50,10 +50,11 @@ struct CgroupReading {
 
 class CgroupReader {
  public:
-  /// `directory`: the subject's group of version 2, if it is one; else groups are found by pid.
+  /// `directory` is the subject's group of version 2, if the subject is one. Otherwise groups are
+  /// found by pid.
   CgroupReader(ProcReader& proc, std::string directory);
 
-  /// REQUIRES: `pid` is a process of the subject; what cannot be read is absent.
+  /// REQUIRES: `pid` is a process of the subject. Values that cannot be read are absent.
   CgroupReading read(int32_t pid);
 
  private:

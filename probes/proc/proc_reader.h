@@ -1,7 +1,7 @@
-// ProcReader: what /proc says about processes and threads. Parsers are pure functions of the text;
-// the reader adds the files, below a root that tests replace. Lives on one thread.
+// ProcReader: reads processes and threads from /proc. The parsers are pure functions of a text; the
+// reader reads the files below a root, which tests replace. Lives on one thread.
 //
-// A process may end between any two reads: whatever cannot be read is nullopt, never 0.
+// A process may end between any two reads. Values that cannot be read are nullopt, never 0.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,7 @@ struct ProcStatus {
 };
 ProcStatus parse_proc_status(std::string_view text);
 
-/// /proc/PID/task/TID/schedstat; there even where the kernel was built without SCHEDSTATS.
+/// /proc/PID/task/TID/schedstat, which exists even if the kernel was built without SCHEDSTATS.
 struct ProcSchedstat {
   uint64_t cpu_ns = 0;
   uint64_t run_delay_ns = 0;
@@ -39,8 +39,8 @@ struct ProcSchedstat {
 };
 std::optional<ProcSchedstat> parse_proc_schedstat(std::string_view text);
 
-/// The Pss and SwapPss lines of /proc/PID/smaps_rollup: what is shared counts in parts, so that a
-/// sum over processes counts it once.
+/// The Pss and SwapPss lines of /proc/PID/smaps_rollup. They divide shared memory among its users,
+/// so that a sum over processes counts it once.
 struct ProcShare {
   int64_t pss_bytes = 0;
   int64_t swap_bytes = 0;
@@ -72,7 +72,7 @@ ProcPressure parse_pressure(std::string_view text);
 /// How many of the ports of ip_local_port_range are not in ip_local_reserved_ports.
 std::optional<int64_t> count_ephemeral_ports(std::string_view range, std::string_view reserved);
 
-/// Open file descriptors by what they are.
+/// Open file descriptors by kind.
 struct FdKinds {
   int64_t sockets = 0;
   int64_t pipes = 0;
@@ -94,7 +94,8 @@ class ProcReader {
   std::optional<ProcStatus> thread_status(int32_t pid, int32_t tid);
   std::optional<ProcSchedstat> thread_schedstat(int32_t pid, int32_t tid);
 
-  /// Walks the page tables, holding the process's mmap lock for reading: some ms per GiB.
+  /// Walks the page tables with the process's mmap lock held for reading, which takes some ms per
+  /// GiB.
   std::optional<ProcShare> share(int32_t pid);
   /// Counts the lines of maps: about 1 us each. Gives up (nullopt) beyond `deadline_ns`
   /// (monotonic).
@@ -114,7 +115,7 @@ class ProcReader {
 
   const std::string& root() const { return root_; }
 
-  /// The file's text, at most 64 KiB of it, in a buffer that the next call of any kind reuses.
+  /// The file's text, at most 64 KiB, in a buffer that the next call of any function reuses.
   std::optional<std::string_view> read(const std::string& path);
 
  private:

@@ -1,9 +1,8 @@
-// ProcessTree: the processes of a subject, followed by reading /proc alone. For the rungs below
-// BPF.
+// ProcessTree: the processes of a subject, found only from /proc. For the rungs below BPF.
 //
-// Once a member, always a member, so a child that was re-parented after it was seen stays. What
-// forks twice and loses its middle process between two updates is not found: only BPF sees that.
-// Lives on one thread.
+// A member remains a member, even if it gets another parent. A process that is forked twice and
+// loses its middle process between two updates is not found; only BPF sees that. Lives on one
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +24,8 @@ class ProcessTree {
   /// Members that have not ended, ascending.
   const std::vector<int32_t>& processes() const { return alive_; }
 
-  /// Whether topspin itself would be of them. It is left out, with what it starts, unless it is the
-  /// one that was named.
+  /// Whether topspin itself would be a member. It is left out, with everything that it starts,
+  /// unless it is the named subject.
   bool has_own_process() const { return has_own_process_; }
 
  private:

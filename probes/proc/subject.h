@@ -1,5 +1,5 @@
-// Subject: a SubjectSpec, resolved. Which process (pid and start time, so that a reused number is
-// not taken for it) or which cgroup (its id, which BPF sees, and its directory). Plain values.
+// Subject: a resolved SubjectSpec. It is a process (pid and start time, so that a reused pid is not
+// taken for it) or a cgroup (its id, which BPF sees, and its directory). Plain values.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace topspin {
 
-/// Whom to watch. A process and its descendants (fork, exec and exit followed), or a cgroup (v2,
-/// and the cgroups below it).
+/// What to watch: a process and its descendants (fork, exec and exit are followed), or a cgroup
+/// (v2, including the cgroups below it).
 struct SubjectSpec {
   enum class Kind : uint8_t { kNone, kProcessTree, kCgroup };
   Kind kind = Kind::kNone;
@@ -33,12 +33,12 @@ struct Subject {
   std::string remark;   // what the user should know of the choice; empty: nothing
 };
 
-/// The number of a thread stands for its process; the remark says so. Fails with
-/// kUsage if the process or the cgroup is not there, with kPermission if /proc hides the process.
+/// The number of a thread stands for its process; the remark says so. kUsage if the process or
+/// cgroup does not exist; kPermission if /proc hides the process.
 Result<Subject> resolve_subject(const SubjectSpec& spec, ProcReader& proc);
 
-/// Tells when the subject's cgroup was removed and when one was made again at its path. Lives with
-/// Probes, on its thread.
+/// Notices when the subject's cgroup is removed, and when a cgroup is created again at its path.
+/// Lives with Probes, on its thread.
 class CgroupPath {
  public:
   explicit CgroupPath(const Subject& subject);
@@ -47,10 +47,11 @@ class CgroupPath {
     std::string sentence;
     uint64_t new_id = 0;  // 0: there is none now
   };
-  /// What has changed since the last call; nullopt: nothing.
+  /// The change since the last call; nullopt if there was none.
   std::optional<Change> look();
 
-  /// Readable when something was made or removed beside the cgroup; -1: not known, or no cgroup.
+  /// Readable when something was created or removed beside the cgroup; -1 if that is not known, or
+  /// the subject is no cgroup.
   int notice_fd() const { return notices_.get(); }
 
  private:

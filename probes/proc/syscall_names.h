@@ -1,5 +1,5 @@
-// Names of system calls, as the kernel's headers of the architecture that topspin was built for
-// number them. Pure.
+// Names and numbers of system calls, from the kernel's headers of the architecture that topspin was
+// built for. Pure.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +7,10 @@
 
 namespace topspin {
 
-/// "accept4"; "syscall_999" where this build knows no name.
+/// "accept4"; "syscall_999" if this build does not know the name.
 std::string syscall_name(int32_t number);
 
-/// The other way, of names as those headers have them; -1 if this architecture has no such call.
+/// The number of a name in those headers; -1 if this architecture has no such call.
 int32_t syscall_number(std::string_view name);
 
 }  // namespace topspin

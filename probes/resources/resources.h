@@ -1,13 +1,14 @@
-// ResourceProbe: what the subject's processes hold, how near that is to their limits, and the
-// pressure on the host and on the subject's cgroup, from /proc and the cgroup files. Owned by
-// Probes, on its thread.
+// ResourceProbe: measures the resources of the subject's processes, how near they are to their
+// limits, and the pressure on the host and on the subject's cgroup, from /proc and the cgroup
+// files. Owned by Probes, on its thread.
 //
-// status, stat and the fd count cost about 20 us a process and are read for every process on every
-// reading, within a budget: a subject of tens of thousands of processes gets nullopt rather than a
-// sum over part of it. Three things cost in proportion to what they count: pss walks the page
-// tables under the subject's mmap lock (and is never read when that would take long, estimated from
-// rss), mappings the list of mappings, the kinds of fds each descriptor's link. Each is read at
-// most so often that it takes 2% of the time; between, it is absent, not repeated.
+// status, stat and the fd count cost about 20 us per process. They are read for every process at
+// every reading, within a budget: a subject of tens of thousands of processes gets nullopt, not a
+// sum over a part of them. The cost of three other numbers depends on their size. pss walks the
+// page tables under the subject's mmap lock; it is not read if that would take long, estimated from
+// rss. The number of mappings walks the list of mappings. The kinds of fds read the link of each
+// descriptor. Each of them is read so rarely that it takes at most 2% of the time; between readings
+// it is absent, not repeated.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +25,18 @@ namespace topspin {
 
 class ResourceProbe {
  public:
-  /// `cgroup_directory`: of the subject, if it is a cgroup (v2); else empty.
+  /// `cgroup_directory` is that of the subject, if the subject is a cgroup (v2); else it is empty.
   explicit ResourceProbe(ProcReader& proc, std::string cgroup_directory = {});
 
-  /// Begins the interval of pressure that the first read() ends. REQUIRES: `pid` is the subject's.
+  /// Begins the interval of pressure that the first read() ends. REQUIRES: `pid` belongs to the
+  /// subject.
   void begin_pressure(int32_t pid);
 
-  /// Sums over `processes`, all of them alive a moment ago. `now_ns` is monotonic.
+  /// Sums over `processes`, which were alive a moment ago. `now_ns` is monotonic.
   ResourceReading read(const std::vector<int32_t>& processes, int64_t now_ns);
 
-  /// Between the last two calls of read(); absent at first, and where the subject's cgroup changed.
+  /// The pressure between the last two calls of read(). Absent at first, and after the subject's
+  /// cgroup has changed.
   const PressureInterval& pressure() const { return pressure_; }
 
  private:

@@ -1,14 +1,14 @@
-// CpuStacks: where the subject's threads are when they are on a CPU. The probe "stacks", on
-// request.
+// CpuStacks: samples the stacks of the subject's threads while they run on a CPU. This is the probe
+// "stacks"; it runs on request.
 //
-// A perf event of CPU time on each thread that is there and each CPU, carried on by the kernel to
-// the threads and processes that those start, samples the call chain (kernel and user, by frame
-// pointers) into one ring a CPU. Each tick the rings are emptied, addresses become names, and equal
-// stacks are counted together: nothing else is kept. What the rings had no room for is counted by
-// the kernel, what the table of different stacks had no room for here.
+// A perf event of CPU time is opened on each existing thread and each CPU. The kernel extends it to
+// the threads and processes that these start. It samples the call chain (kernel and user, by frame
+// pointers) into one ring per CPU. In each tick the rings are emptied, addresses are replaced by
+// names, and equal stacks are counted together; nothing else is kept. The kernel counts samples for
+// which a ring had no room. Samples for which the table of stacks had no room are counted here.
 //
-// Address spaces are followed from the same rings (mmap, fork, exec); those of processes that were
-// there before are read from /proc. Owned by Probes, on its thread.
+// Changes of address spaces come from the same rings (mmap, fork, exec). Those of processes that
+// existed before are read from /proc. Owned by Probes, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -37,19 +37,19 @@ struct CpuStackInterval {
   uint64_t samples_unstored = 0;  // beyond the most different stacks
 };
 
-/// A stretch of a process's addresses that is code.
+/// A range of a process's addresses that holds code.
 struct CodeMapping {
   uint64_t end = 0;
   uint64_t file_offset = 0;
   std::string path;  // empty or "//anon" or "[...]": no file
 };
 
-/// The code of a process, by where it begins. Pure.
+/// The code ranges of a process, by their first address. Pure.
 class CodeMap {
  public:
-  /// Takes the place of what it overlaps.
+  /// Adds a range, and replaces those that it overlaps.
   void add(uint64_t begin, CodeMapping mapping);
-  /// With where it begins; nullptr: none.
+  /// The range of an address, with its first address; nullptr if there is none.
   const std::pair<const uint64_t, CodeMapping>* find(uint64_t address) const;
   void clear() { mappings_.clear(); }
   bool empty() const { return mappings_.empty(); }
@@ -57,22 +57,23 @@ class CodeMap {
  private:
   std::map<uint64_t, CodeMapping> mappings_;
 };
-/// The lines of /proc/PID/maps that are executable.
+/// The executable ranges in /proc/PID/maps.
 CodeMap parse_code_maps(std::string_view text);
 
 class CpuStacks {
  public:
-  /// What a user without privilege may lock for each CPU.
+  /// The memory that an unprivileged user may lock per CPU.
   static constexpr size_t kRingBytes = 512u << 10;
 
   /// `ring_bytes`: a power of two pages; smaller for tests.
   static Result<CpuStacks> open(const Subject& subject, int64_t samples_per_second,
                                 ProcReader& proc, size_t ring_bytes = kRingBytes);
 
-  /// Empties the rings; the stacks that grew since the last call, as they stand now.
+  /// Empties the rings. Returns the stacks whose counts grew since the last call, with their
+  /// current counts.
   CpuStackInterval take_interval();
 
-  /// What is missing and why; empty: nothing.
+  /// What is missing and why; empty if nothing is.
   const std::string& reason() const { return reason_; }
 
  private:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* What the subject's system calls cost: count, errors, latency, and the part of it off a CPU. The
- * top rung: each thread's state in task storage.
+/* The cost of the subject's system calls: count, errors, latency, and the part of it off a CPU.
+ * This is the top rung: each thread's state is in task storage.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */

@@ -1,8 +1,8 @@
-// SyscallProbe: what the subject's system calls cost, by BPF. Opened only on request, since it
-// costs each call of the subject some 160 ns, and each call of every other process of the host some
-// tens. Two rungs: tp_btf (syscalls.bpf.c), and for kernels without BTF tracepoint
-// (syscalls_tracepoint.bpf.c); below them nothing counts calls at a bearable price. Owned by
-// Probes, on its thread.
+// SyscallProbe: measures the cost of the subject's system calls with BPF. It is opened only on
+// request, because it costs each call of the subject about 160 ns, and each call of any other
+// process some tens of ns. It has two rungs: tp_btf (syscalls.bpf.c), and for kernels without BTF
+// tracepoint (syscalls_tracepoint.bpf.c). There is no cheap enough way below them. Owned by Probes,
+// on its thread.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@
 
 namespace topspin {
 
-/// What it has seen since opening.
+/// What was measured since opening.
 struct SyscallReading {
   std::vector<SyscallRow> changed;  // since the previous reading; each since opening
   LossInterval losses;              // the syscalls_* fields
@@ -31,7 +31,7 @@ class SyscallProbe {
                                                                uint64_t max_threads,
                                                                ProcReader& proc);
   virtual SyscallReading read() = 0;
-  /// The subject's cgroup was removed and made again.
+  /// The subject's cgroup was removed and created again.
   virtual void follow_cgroup(uint64_t /*id*/) {}
 };
 

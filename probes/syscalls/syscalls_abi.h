@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What syscalls.bpf.c and user space both see. Every counter only grows; times are nanoseconds of
+/* Shared by syscalls.bpf.c and user space. Every counter only grows. Times are nanoseconds of
  * CLOCK_MONOTONIC.
  */
 #ifndef TOPSPIN_PROBES_SYSCALLS_ABI_H
@@ -9,12 +9,12 @@
 
 #include "probes/bpf/cells_abi.h"
 
-#define TOPSPIN_SYSCALL_NUMBERS 1024 /* beyond are none, on x86_64 and aarch64 */
-/* Kinds of call that find room. A process that does a bit of everything uses about 80. */
+#define TOPSPIN_SYSCALL_NUMBERS 1024 /* x86_64 and aarch64 have none above */
+/* How many kinds of calls there is room for. A versatile process uses about 80. */
 #define TOPSPIN_SYSCALL_SLOTS 128
 
 /* One kind of call on one CPU: element cpu * TOPSPIN_SYSCALL_SLOTS + slot - 1 of the map `cells`.
- * Written on that CPU only. The count of calls is the sum of the histogram's cells. */
+ * Only that CPU writes it. The count of calls is the sum of the histogram's cells. */
 struct topspin_syscall {
   __u64 calls; /* changes with everything below: unchanged elements are not read */
   __u64 errors;
@@ -23,7 +23,7 @@ struct topspin_syscall {
   struct topspin_cells latency;
 };
 
-/* What is kept for each thread, in task storage (tp_btf) or under its number (tracepoint). */
+/* The state of a thread, in task storage (tp_btf) or by its number (tracepoint). */
 struct topspin_watched_thread {
   __u32 member;
   __u32 inside; /* the call's number + 1; 0: none */

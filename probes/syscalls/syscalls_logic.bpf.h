@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What an entry, a return and a switch mean for a thread's system calls: the logic that the rungs
- * share. It knows neither how a thread's state is found nor how the kernel's structures are read.
- * BPF side only.
+/* Handles the entry to and return from system calls, and switches. The rungs share this logic. It
+ * does not depend on how a thread's state is found or how the kernel's structures are read. BPF
+ * side only.
  *
- * A thread that enters stamps its own state, and takes the difference when it returns; the result
- * goes into its CPU's histogram of that kind of call. Meanwhile switches add up the thread's time
- * off a CPU, whose growth from entry to return is the blocked part. Kinds of call get a slot when
- * first seen. Nothing crosses to user space on a call.
+ * A thread that enters a call writes the time into its own state, and takes the difference when it
+ * returns. The result goes into its CPU's histogram of that kind of call. Switches add up the
+ * thread's time off a CPU; its growth from entry to return is the blocked part. A kind of call gets
+ * a slot when it is first seen. Nothing crosses to user space during a call.
  */
 #ifndef TOPSPIN_PROBES_SYSCALLS_LOGIC_BPF_H
 #define TOPSPIN_PROBES_SYSCALLS_LOGIC_BPF_H
@@ -14,14 +14,14 @@
 #include "probes/bpf/cells.bpf.h"
 #include "probes/syscalls/syscalls_abi.h"
 
-/* Errors are -1 to -4095; these say that the call starts again once the signal is handled. */
+/* Errors are -1 to -4095. These ones mean that the call restarts after the signal was handled. */
 #define ERESTARTSYS 512
 #define ERESTART_RESTARTBLOCK 516
 
 __u32 slots[TOPSPIN_SYSCALL_NUMBERS]; /* of each number; 0: none yet */
 __u32 slots_granted;
 __u64 uncounted;     /* calls that found no slot, or whose number is of another ABI */
-__u64 left_censored; /* calls that were under way when their thread joined */
+__u64 left_censored; /* calls that were in progress when their thread joined */
 
 /* User space sets max_entries, and maps it. */
 struct {
@@ -45,7 +45,7 @@ TOPSPIN_INLINE void on_enter(struct topspin_watched_thread* thread, long number,
   thread->entered_ns = bpf_ktime_get_ns();
 }
 
-/* The slot of a number, one higher than its place; 0 if there is none left. */
+/* The slot of a number, which is its position plus one; 0 if there is none left. */
 TOPSPIN_INLINE __u32 slot_of(__u32 number) {
   __u32 slot = slots[number], before;
   if (slot) return slot;

@@ -15,7 +15,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Where the fields stand, from the tracepoints' format files. */
+/* The offsets of the fields, from the tracepoints' format files. */
 const volatile struct topspin_tracepoint_offsets offsets = {};
 const volatile __u32 enter_number = 0;
 const volatile __u32 exit_result = 0;
@@ -68,7 +68,8 @@ SEC("tp/sched/sched_switch")
 int sched_switch(void* context) {
   struct topspin_watched_thread* out = member(number_at(context, offsets.switch_prev_pid));
   struct topspin_watched_thread* in = member(number_at(context, offsets.switch_next_pid));
-  /* One at a time: of a test of both the compiler makes an "or" of pointers, which is refused. */
+  /* Two tests: the compiler would turn a combined one into an "or" of pointers, which the verifier
+   * refuses. */
   if (out) on_cpu_left(out, bpf_ktime_get_ns());
   if (in) on_cpu_gained(in, bpf_ktime_get_ns());
   return 0;
@@ -85,7 +86,7 @@ int sched_process_fork(void* context) {
   return 0;
 }
 
-/* Runs on the thread that exits; it returns from no call any more. */
+/* Runs on the thread that exits, which returns from no further call. */
 SEC("tp/sched/sched_process_exit")
 int sched_process_exit(void* context) {
   __s32 tid = (__s32)bpf_get_current_pid_tgid();
@@ -93,7 +94,7 @@ int sched_process_exit(void* context) {
   return 0;
 }
 
-/* exec by another thread than the leader gives it the leader's number. */
+/* If a thread other than the leader calls exec, it gets the leader's number. */
 SEC("tp/sched/sched_process_exec")
 int sched_process_exec(void* context) {
   __s32 tid = number_at(context, offsets.exec_pid);

@@ -1,8 +1,9 @@
-// A report as a tree: what it says, and nothing of how it looks. It is built once (report/sections)
-// and walked by one renderer for each format (report/text, report/markdown, report/html).
+// A report as a tree. It holds the content and says nothing about the looks. It is built once
+// (report/sections), and each format has a renderer that walks it (report/text, report/markdown,
+// report/html).
 //
-// All text in it may be hostile: renderers escape. Numbers stay numbers: each renderer writes them
-// in its own way. Plain values.
+// All text in it may be hostile; renderers escape it. Numbers are not formatted; each renderer
+// formats them in its own way. Plain values.
 #pragma once
 
 #include <concepts>
@@ -45,7 +46,7 @@ struct Span {
 using Line = std::vector<Span>;
 
 Span words(std::string_view text, size_t most_bytes = kPageTextBytes);
-/// REQUIRES: `text` stands in the source.
+/// REQUIRES: `text` is a literal in the source.
 Span ours(std::string_view text);
 Span code(std::string_view text, size_t most_bytes = kPageTextBytes);
 Span absent();
@@ -71,7 +72,7 @@ Span measured(Unit unit, const T& value) {
 }
 }  // namespace detail
 
-/// Of an integer or of an optional of one.
+/// `value` is an integer or an optional integer.
 template <typename T>
 Span count(const T& value) {
   return detail::measured(Unit::kCount, value);
@@ -162,18 +163,18 @@ struct Paragraph {
   bool aside = false;  // explains how to read what follows; a terminal leaves it out
 };
 
-/// Key and value, a line each.
+/// Keys and values, one pair per line.
 struct Facts {
   std::string title = {};
   std::vector<std::pair<std::string, Line>> list = {};
 };
 
-/// From here on it is about this run, of two.
+/// The blocks that follow are about this run, of two.
 struct Side {
   size_t run = 0;
 };
 
-/// A whole as one bar, in parts.
+/// A bar that shows the parts of a whole.
 struct Parts {
   struct Part {
     std::string name;
@@ -195,7 +196,7 @@ struct Shares {
   std::vector<Bar> bars = {};
 };
 
-/// The most telling curves of a run: a line of blocks at a terminal, a table in Markdown. A page
+/// The most important curves of a run. A terminal shows a line of blocks, Markdown a table. A page
 /// has plots instead.
 struct Curves {
   struct Point {
@@ -212,8 +213,8 @@ struct Curves {
   std::vector<Curve> curves = {};
 };
 
-/// A place for the plot that the page's data has under this id (report/html/plot_data.h), with the
-/// same numbers in words. Pages alone have plots.
+/// The place of the plot with this id in the page's data (report/html/plot_data.h), with tables of
+/// the same numbers. Only pages have plots.
 struct Plot {
   std::string id;
   Line title;
@@ -226,7 +227,7 @@ struct PlotControls {};
 
 using Body = std::variant<Paragraph, Facts, Table, Side, Parts, Shares, Curves, Plot, PlotControls>;
 
-/// Where a page has room for two columns.
+/// The place of a block on a page that has room for two columns.
 enum class Place : uint8_t { kWhole, kLeft, kRight };
 
 struct Block {
@@ -241,7 +242,7 @@ struct Block {
   bool is_detail = false;  // a terminal leaves it out
 };
 
-/// Whether a section stands open, is folded where space is short (Markdown), or always is.
+/// Whether a section is always open, folded where space is short (Markdown), or always folded.
 enum class Fold : uint8_t { kOpen, kWhereShort, kAlways };
 
 struct Section {
@@ -251,7 +252,7 @@ struct Section {
   Fold fold = Fold::kOpen;
 };
 
-/// What stands at the top.
+/// The verdict at the top.
 struct TopVerdict {
   Tone tone = Tone::kGood;
   std::string word;      // "Pass", "Usable", ...
@@ -260,7 +261,7 @@ struct TopVerdict {
   std::vector<Line> remarks = {};  // on single runs
 };
 
-/// What stands out in a run: why work failed or was late.
+/// A finding: why work failed or was late in a run.
 struct Cause {
   Line sentence;
   Line evidence = {};    // the numbers that it rests on

@@ -1,4 +1,4 @@
-// Text that is fit for one kind of output: a terminal, Markdown, HTML. Each renderer has its own
+// Text that is safe in one kind of output: a terminal, Markdown or HTML. Each renderer has its own
 // type, so that hostile text cannot get into an output by accident.
 #pragma once
 
@@ -13,8 +13,8 @@ namespace topspin::document {
 
 /// `Way` is a struct with `static std::string escape(std::string_view text, size_t most_bytes)`.
 ///
-/// A value comes from words in the source, from escaped text, and from other such values. There is
-/// no way from a std::string but escaped().
+/// A value is made from literals in the source, from escaped text, and from other such values. A
+/// std::string becomes one only through escaped().
 template <typename Way>
 class Escaped {
  public:
@@ -27,7 +27,7 @@ class Escaped {
     text.text_ = Way::escape(hostile, most_bytes);
     return text;
   }
-  /// `layout` as fmt knows it. Arguments are Escaped, or numbers.
+  /// `layout` is a format string of fmt. Arguments are Escaped texts or numbers.
   template <size_t kSize, typename... Args>
   static Escaped format(const char (&layout)[kSize], const Args&... args) {
     static_assert(((std::is_arithmetic_v<Args> || std::is_same_v<Args, Escaped>)&&...),

@@ -1,6 +1,6 @@
-// Numbers as people read them, and text cut to a length. Two ways of writing numbers: plain for a
-// terminal ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space).
-// Pure.
+// Formats numbers for people and cuts text to a length. Numbers have two forms: plain for a
+// terminal
+// ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space). Pure.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,11 @@ namespace topspin::document {
 
 enum class Unit : uint8_t { kCount, kPerSecond, kNanoseconds, kBytes, kCpus, kShare };
 
-/// Text longer than this many bytes is cut, with an ellipsis: a page stays a page.
+/// Text longer than this many bytes is cut, with an ellipsis, to keep pages small.
 inline constexpr size_t kPageTextBytes = 400;
 
-/// Hostile text cut to `most_bytes`, with controls and what is invisible or turns the reading
-/// direction made visible. Not escaped for any markup.
+/// Hostile text, cut to `most_bytes`. Control characters, invisible characters and those that
+/// change the reading direction are made visible. It is not escaped for any markup.
 std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes);
 
 /// "Active flows" of "active flows".

@@ -1,8 +1,8 @@
-// Exports: stored runs for programs, one format a file (json.cc, csv.cc, ...).
+// Exports: writes stored runs for other programs. Each format has its file (json.cc, csv.cc, ...).
 //
-// Each function streams from the store to its output: its memory does not grow with the run's
-// length or flows. Names are those of docs/schema.md; docs/export.md says what each format holds.
-// All text from outside is escaped as the format demands. Pure but for the store; any one thread.
+// Each function streams from the store to its output, so its memory does not grow with the length
+// or the flows of a run. Names are those of docs/schema.md; docs/export.md describes each format.
+// Text from outside is escaped as the format demands. Pure except for the store; any one thread.
 #pragma once
 
 #include <cstdint>
@@ -17,10 +17,10 @@
 
 namespace topspin {
 
-/// Takes bytes; its first error ends the export.
+/// Takes the bytes of an export. Its first error ends the export.
 using ByteSink = std::function<Status(std::string_view)>;
 
-/// Gathers small writes into large ones. After the sink's first error nothing more is handed on.
+/// Gathers small writes into large ones. After the sink's first error it passes on nothing more.
 class ExportOutput {
  public:
   explicit ExportOutput(ByteSink sink) : sink_(std::move(sink)) {}
@@ -28,7 +28,7 @@ class ExportOutput {
   ExportOutput& operator=(const ExportOutput&) = delete;
 
   void write(std::string_view bytes);
-  /// Hands on what is left; the first error, if there was one.
+  /// Passes on the rest. Returns the first error, if there was one.
   Status finish();
 
  private:
@@ -41,7 +41,7 @@ class ExportOutput {
 
 /// One document: {"schema_version", "runs": [{"run", "ticks", "threads", ...}]}.
 Status export_json(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
-/// One object a line, each with schema_version, type and the run's id.
+/// One object per line, each with schema_version, type and the run's id.
 Status export_ndjson(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
 enum class CsvTableKind : uint8_t {
@@ -64,9 +64,10 @@ enum class CsvTableKind : uint8_t {
   kLoadParts,
   kEvents
 };
-/// "runs", "ticks", ...; kUsage names those there are.
+/// Parses "runs", "ticks", ... kUsage names the tables that exist.
 Result<CsvTableKind> parse_csv_table(std::string_view name);
-/// One table, with a header; the first column is the run's id. No cell is a spreadsheet's formula.
+/// One table, with a header. The first column is the run's id. A spreadsheet takes no cell for a
+/// formula.
 Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableKind table,
                   ExportOutput& output);
 
@@ -74,7 +75,7 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
 Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
                           ExportOutput& output);
 
-/// The percentile text that HdrHistogram's plotter reads, in nanoseconds. kUsage: the run has no
+/// The percentile text that HdrHistogram's plotter reads, in nanoseconds. kUsage if the run has no
 /// histogram of that name.
 Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histogram,
                   ExportOutput& output);
@@ -82,20 +83,20 @@ Status export_hdr(RunStore& store, const StoredRun& run, std::string_view histog
 /// Chrome's trace event JSON, as Perfetto reads it.
 Status export_perfetto(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
-/// IPFIX (RFC 7011) with biflows (RFC 5103). `message_sink` gets one whole message a call: a
-/// datagram, or the next piece of a file.
+/// IPFIX (RFC 7011) with biflows (RFC 5103). Each call of `message_sink` gets one complete message:
+/// a datagram, or the next piece of a file.
 Status export_ipfix(RunStore& store, const std::vector<StoredRun>& runs,
                     const ByteSink& message_sink);
 
-/// A judgement as JUnit XML: a case for each gating metric; inconclusive is skipped.
+/// A judgement as JUnit XML, with a case for each gating metric. An inconclusive one is "skipped".
 std::string judgement_junit(const Judgement& judgement);
 
-/// A judgement as GitHub workflow commands: ::error, ::warning, ::notice, a line each.
+/// A judgement as GitHub workflow commands: ::error, ::warning and ::notice, one per line.
 std::string judgement_github(const Judgement& judgement);
 
-/// Text made fit for XML 1.0 and Prometheus alike: bytes that are no UTF-8, controls,
-/// bidirectional and invisible characters and non-characters become U+FFFD; newline, tab and
-/// carriage return stay.
+/// Makes text safe for XML 1.0 and for Prometheus. Bytes that are no UTF-8, control, bidirectional
+/// and invisible characters, and non-characters become U+FFFD. Newline, tab and carriage return
+/// stay.
 std::string replace_unprintable(std::string_view text);
 
 }  // namespace topspin

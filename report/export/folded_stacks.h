@@ -1,5 +1,5 @@
-// Folded stacks: a run's CPU samples as flame graph programs read them, one line a stack:
-// "thread;outermost;...;innermost COUNT". Streams from the store; any one thread.
+// Folded stacks: a run's CPU samples in the form that flame graph programs read. Each stack is a
+// line "thread;outermost;...;innermost COUNT". Streams from the store; any one thread.
 #pragma once
 
 #include "core/base/result.h"
@@ -8,12 +8,12 @@
 
 namespace topspin {
 
-/// The stacks of one run, or of several one after the other. kUsage: a run was not recorded with
+/// Writes the stacks of one run, or of several in turn. kUsage if a run was not recorded with
 /// --stacks.
 Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
 
-/// One stack as a line. Its text is hostile where the database is: nothing in it ends the line or
-/// divides frames but the dividers.
+/// One stack as a line. Its text may be hostile: only the real separators end the line or divide
+/// frames.
 std::string folded_line(const StackRow& stack);
 
 }  // namespace topspin

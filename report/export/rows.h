@@ -1,5 +1,5 @@
-// The rows of an export as (name, value) pairs: the store's own column lists, so that an export
-// names everything as the database does and gains a column when the database does. Private to
+// The rows of an export as (name, value) pairs. They are made from the store's column lists, so an
+// export has the names of the database, and gets a new column when the database does. Private to
 // report; pure.
 //
 // visit(name, value) gets integers, bools, optionals of integers and texts; an empty text is
@@ -24,8 +24,8 @@ inline std::string joined(std::string_view prefix, std::string_view name) {
   return whole;
 }
 
-/// What the packets' clock showed when the run began, given any of its stamps: the monotonic clock
-/// in recordings, the wall clock in captures that were read from a file.
+/// The start of the run on the clock of its packets, given any of its timestamps. That is the
+/// monotonic clock in recordings, and the wall clock in captures that were read from a file.
 inline int64_t packet_clock_at_start(const RunInfo& run, int64_t stamp_ns) {
   const auto away = [&](int64_t start_ns) {
     return stamp_ns > start_ns ? stamp_ns - start_ns : start_ns - stamp_ns;
@@ -157,7 +157,8 @@ void for_each_stage_field(const RunStage& stage, Visit visit) {
   visit("clients_to", stage.clients_to);
 }
 
-/// What a run's load came to, but for its parts. What only some loads have is absent in the others.
+/// The result of a run's load without its parts. Fields that only some loads have are absent in the
+/// others.
 template <typename Visit>
 void for_each_load_field(const LoadResult& load, Visit visit) {
   visit("workload", std::string(workload_name(load.workload)));
@@ -176,7 +177,7 @@ void for_each_load_field(const LoadResult& load, Visit visit) {
   });
 }
 
-/// A part of a load; position 0 is the whole, its stages count from 1.
+/// A part of a load. Position 0 is the whole; the stages count from 1.
 struct NumberedLoadPart {
   uint64_t position = 0;
   LoadPart part;
@@ -205,7 +206,7 @@ void for_each_load_part(const LoadResult& load, Visit visit) {
   for (size_t i = 0; i < load.stages.size(); ++i) visit(NumberedLoadPart{i + 1, load.stages[i]});
 }
 
-/// The load's histograms under the names that they have beside those of ticks.
+/// The load's histograms, under the names that distinguish them from those of ticks.
 template <typename Visit>
 void for_each_load_histogram(const LoadResult& load, Visit visit) {
   for_each_load_part_histogram(load.total, [&](std::string_view name, const Histogram& histogram) {

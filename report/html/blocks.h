@@ -1,4 +1,4 @@
-// The tree of a report as HTML: lines, tables and all other blocks. Private to the room.
+// Renders the tree of a report as HTML: lines, tables and all other blocks. Private to the room.
 #pragma once
 
 #include "report/document/document.h"

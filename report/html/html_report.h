@@ -1,10 +1,10 @@
-// A report as one HTML file that needs nothing else: no network, no other file. Verdict first, then
-// headline numbers, then the sections of the report (report/sections), with plots over time that
-// share one zoom and have a table under each.
+// A report as a single HTML file that needs no network and no other file. The verdict comes first,
+// then the headline numbers, then the sections of the report (report/sections). Plots over time
+// share one zoom, and each has a table.
 //
-// All text and all tables are in the document; the script only draws. Every string is escaped, and
-// a Content-Security-Policy allows the page's own script and style by their hashes and nothing
-// else. Size is bounded: some hundreds of KiB a run, however long the run. Pure; thread-agnostic.
+// All text and all tables are in the document; the script only draws. Every string is escaped. A
+// Content-Security-Policy allows only the page's own script and style, by their hashes. The size is
+// bounded: some hundreds of KiB per run, however long the run is. Pure; thread-agnostic.
 #pragma once
 
 #include <string>

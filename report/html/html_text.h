@@ -1,5 +1,5 @@
-// Text that is fit for HTML: an element's content or a quoted attribute. The one place where text
-// from outside becomes that.
+// Text that is safe in HTML, as the content of an element or in a quoted attribute. All text from
+// outside becomes HTML here.
 #pragma once
 
 #include <string>
@@ -11,13 +11,13 @@
 namespace topspin {
 
 struct HtmlWay {
-  /// Controls and what is invisible or turns the reading direction are made visible, then
-  /// & < > " ' are escaped. Cut to `most_bytes`.
+  /// Cuts the text to `most_bytes`. Makes control characters, invisible characters and those that
+  /// change the reading direction visible. Then escapes & < > " '.
   static std::string escape(std::string_view text, size_t most_bytes = document::kPageTextBytes);
 };
 using Html = document::Escaped<HtmlWay>;
 
-/// Words of the program's own, and numbers: short enough never to be cut.
+/// The program's own words, and numbers. They are short and never cut.
 inline Html html_words(std::string_view text) { return Html::escaped(text, text.size()); }
 
 }  // namespace topspin

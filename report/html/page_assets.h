@@ -1,6 +1,6 @@
-// The page's own style and scripts, as the build put them into the program (cmake/InlinePage.cmake
-// writes page_assets.cc from report/html/page/ and uPlot). Each with the hash by which the page's
-// Content-Security-Policy lets it run.
+// The page's style and scripts, which the build puts into the program (cmake/InlinePage.cmake
+// writes page_assets.cc from report/html/page/ and uPlot). Each has the hash by which the page's
+// Content-Security-Policy allows it.
 #pragma once
 
 #include <span>

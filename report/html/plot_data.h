@@ -1,5 +1,5 @@
-// What the page's script draws, as JSON: figures, heat maps, grids of lives, curves by percentile,
-// histories (report/model/figures.h). Pure; thread-agnostic.
+// The data that the page's script draws, as JSON: figures, heat maps, the lives of flows, curves by
+// percentile, histories (report/model/figures.h). Pure; thread-agnostic.
 #pragma once
 
 #include <string>
@@ -9,14 +9,14 @@
 
 namespace topspin {
 
-/// One object, without line breaks, ASCII only; not yet fit for a script element.
+/// One object, ASCII only and without line breaks. It is not yet safe in a script element.
 std::string page_data_json(const ReportPage& page);
 
-/// JSON that may stand inside a script element: `<`, `>` and `&` only occur within strings, and
-/// leave as \u escapes. REQUIRES: `json` is JSON.
+/// Makes JSON safe in a script element: writes `<`, `>` and `&`, which only occur within strings,
+/// as \u escapes. REQUIRES: `json` is JSON.
 std::string json_for_script(std::string_view json);
 
-/// A JSON number, whole if it is whole; null if it is not finite.
+/// A JSON number, without a fraction if it has none; null if it is not finite.
 std::string json_number(double value);
 
 }  // namespace topspin

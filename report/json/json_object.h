@@ -1,7 +1,7 @@
-// JsonObject: one JSON object as text, a field at a time, for documents that are too long to be
-// held as a tree (report/json/values.h): exports, and the data of a page's plots.
+// JsonObject: writes a JSON object as text, one field at a time. It is for documents that are too
+// long for a tree (report/json/values.h): exports, and the data of a page's plots.
 //
-// Absent is null. Text is escaped, so that the output is ASCII.
+// Absent values are null. Text is escaped, so that the output is ASCII.
 #pragma once
 
 #include <iterator>
@@ -21,7 +21,7 @@ inline std::string json_line(const Json& json) {
   return json.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
-/// [a,b,...] of what `write` makes of each element.
+/// Writes [a,b,...], where `write` writes each element.
 template <typename Range, typename Write>
 std::string json_array(const Range& range, Write write) {
   std::string text = "[";
@@ -34,14 +34,14 @@ std::string json_array(const Range& range, Write write) {
 
 class JsonObject {
  public:
-  /// An integer, a bool, or an optional of one; text: null where it is empty.
+  /// Adds an integer, a bool, or an optional of one; or a text, which is null if it is empty.
   template <typename T>
   JsonObject& operator()(std::string_view name, const T& value) {
     begin(name);
     put(value);
     return *this;
   }
-  /// Text that is text even where it is empty.
+  /// Adds a text, also if it is empty.
   JsonObject& text(std::string_view name, std::string_view value) {
     return raw(name, json_line(value));
   }
@@ -51,14 +51,14 @@ class JsonObject {
     out_ += json;
     return *this;
   }
-  /// The whole. Nothing follows.
+  /// The complete object. Nothing can be added afterwards.
   std::string end() {
     out_ += out_.empty() ? "{}" : "}";
     return std::move(out_);
   }
 
  private:
-  /// Names are ours: nothing in them wants escaping.
+  /// Names come from the source and need no escaping.
   void begin(std::string_view name) {
     out_ += out_.empty() ? "{\"" : ",\"";
     out_ += name;

@@ -1,6 +1,6 @@
-// Reports for programs: what `--format json` prints. Names and shapes are fixed: programs rely on
-// them. Each is one object, pretty-printed, with a newline at the end, ASCII only; what is not
-// known is null. The room's door.
+// Reports for programs: the output of `--format json`. Names and shapes are fixed, because programs
+// rely on them. Each report is one object, pretty-printed, ASCII only, with a newline at the end.
+// Unknown values are null. The room's door.
 #pragma once
 
 #include <string>
@@ -37,9 +37,9 @@ std::string judgement_json(const Judgement& judgement);
 /// `gate --aa`.
 std::string aa_check_json(const AaCheck& check);
 
-/// Back from JSON (of a file or the gate's log: hostile), as far as other formats show it: the
-/// verdict, its reasons and metrics. kInput: it is no judgement. `name` is the source, for
-/// messages.
+/// Reads a judgement from JSON (of a file or the gate's log, so it may be hostile), as far as other
+/// formats show it: the verdict, its reasons and metrics. kInput if it is no judgement. `name` is
+/// the source, for messages.
 Result<Judgement> parse_judgement(std::string_view json, std::string_view name);
 
 /// `read`, and one flow as one object on one line.

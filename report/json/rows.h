@@ -10,8 +10,8 @@
 
 namespace topspin {
 
-/// One of `threads`. `run_queue_wait_ns` and `on_cpu_ns` have the fields of every latency; on rungs
-/// that know sums alone, all but `sum` are null.
+/// One element of `threads`. `run_queue_wait_ns` and `on_cpu_ns` have the fields of every latency.
+/// On rungs that know only sums, all fields except `sum` are null.
 Json thread_json(const ThreadRow& thread);
 /// One of `processes`: what its threads slept on, by reason.
 Json process_json(const ProcessSleeps& process);
@@ -26,7 +26,7 @@ Json tail_json(const std::optional<TailBlame>& tail);
 /// One flow, with the owners of its ends (null: not known).
 Json flow_json(const FlowRow& flow, const OwnerTable& owners);
 
-/// The whole of a load; `topspin export` has its stages and buckets.
+/// The whole load. `topspin export` has its stages and buckets.
 Json load_json(const LoadResult& load);
 
 /// Members "per_flow", "headroom" and "leak" of a summary.

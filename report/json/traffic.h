@@ -1,4 +1,4 @@
-// What an interval counts on the wire, as JSON: the same members of a run, of a tick and of a file.
+// The counts of an interval on the wire, as JSON. A run, a tick and a file have the same members.
 // Private to the room.
 #pragma once
 
@@ -20,7 +20,7 @@ inline Json skipped_json(const FlowInterval& flows) {
   return skipped;
 }
 
-/// What became of requests: these stand beside every distribution of reply latency.
+/// How requests ended. These members stand beside every distribution of reply latency.
 inline void add_request_counts(Json& json, const FlowInterval& flows) {
   json["requests"] = flows.requests;
   json["unanswered"] = flows.unanswered;
@@ -30,7 +30,7 @@ inline void add_request_counts(Json& json, const FlowInterval& flows) {
   json["multiplexed_turns"] = flows.multiplexed_turns;
 }
 
-/// The rest of what an interval counts of TCP and of the capture.
+/// The other counts of an interval, of TCP and of the capture.
 inline void add_traffic_counts(Json& json, const FlowInterval& flows) {
   json["tcp"] = protocol_json(flows.tcp);
   json["udp"] = protocol_json(flows.udp);

@@ -1,7 +1,7 @@
-// The one place where values become JSON: numbers of the registry, histograms, absent values and
-// text. For .cc files of report and app; no header but those of this room includes it.
+// Turns values into JSON: numbers of the registry, histograms, absent values and text. For .cc
+// files of report and app; only headers of this room include it.
 //
-// What was not measured is null. Text is escaped by dump_json().
+// Values that were not measured are null. dump_json() escapes text.
 #pragma once
 
 #include <cmath>
@@ -21,7 +21,7 @@ namespace topspin {
 
 using Json = nlohmann::ordered_json;
 
-/// Of every JSON object that topspin prints.
+/// The schema version of every JSON object that topspin prints.
 inline constexpr int kSchemaVersion = 1;
 
 /// The fields that every latency has.
@@ -47,16 +47,16 @@ Json json_or_null(const std::optional<T>& value) {
     return Json(*value);
 }
 
-/// Text that is empty where it is not known.
+/// Text, or null if it is empty, which means that it is not known.
 inline Json text_or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
 }
 
-/// Every number of a run, by name. A count or total is its value, a gauge {"last", "max"}, a
-/// distribution as all latencies; null: not measured.
+/// Every number of a run, by name. A count or total is a number, a gauge is {"last", "max"}, and a
+/// distribution has the fields of every latency. Null if it was not measured.
 Json numbers_json(const RunFold& fold);
 
-/// The plain numbers of a tick or of a merged run, by name; a perf event as its scaled count.
+/// The plain numbers of a tick or of a merged run, by name. A perf event is its scaled count.
 class PlainNumbers {
  public:
   explicit PlainNumbers(const Sample& sample);
@@ -70,7 +70,8 @@ class PlainNumbers {
   std::map<std::string_view, Json> values_;
 };
 
-/// ASCII only, and bytes that are no UTF-8 become U+FFFD: nothing hostile passes raw.
+/// Writes JSON in ASCII. Bytes that are no UTF-8 become U+FFFD, so nothing hostile passes
+/// unescaped.
 std::string dump_json(const Json& json, int indent);
 
 }  // namespace topspin

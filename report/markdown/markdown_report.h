@@ -1,6 +1,6 @@
-// A report in GitHub's Markdown, for step summaries and comments on pull requests: the verdict
-// first, then numbers, and the least important last, for that is what is dropped when it does not
-// fit. Hostile strings are harmless (markdown_text.h). Pure. The room's door.
+// A report in GitHub's Markdown, for step summaries and comments on pull requests. The verdict
+// comes first, then the numbers. The least important comes last, because that is left out if the
+// report does not fit. Hostile strings are escaped (markdown_text.h). Pure. The room's door.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +14,15 @@
 
 namespace topspin {
 
-/// What GitHub takes: of a job's step summary, and of a comment.
+/// The largest step summary of a job, and the largest comment, that GitHub accepts.
 inline constexpr size_t kStepSummaryBytes = 1'048'576;
 inline constexpr size_t kCommentBytes = 65'536;
 
-/// Less room than this is not given a thought: a verdict needs it.
+/// The least room that a report gets: the verdict needs that much.
 inline constexpr size_t kLeastMarkdownBytes = 1'024;
 
-/// In at most `max_bytes`, or kLeastMarkdownBytes if that is more: whole sections are left out, the
-/// last first, and a sentence at the end names them.
+/// Writes at most `max_bytes`, or kLeastMarkdownBytes if that is more. Whole sections are left out
+/// to fit, the last one first, and a sentence at the end names them.
 std::string document_markdown(const document::Document& document, size_t max_bytes);
 
 /// A report (report/sections). REQUIRES: one run or two.

@@ -1,5 +1,5 @@
-// Text that is fit for Markdown, as GitHub renders it: plain text within a line, a table's cell or
-// a code element.
+// Text that is safe in Markdown as GitHub renders it: plain text within a line, a table's cell or a
+// code element.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@
 namespace topspin {
 
 struct MarkdownWay {
-  /// No markup, no link and no mention comes out of it. Cut to `most_bytes` before it is escaped.
+  /// The result contains no markup, no link and no mention. The text is cut to `most_bytes` before
+  /// it is escaped.
   static std::string escape(std::string_view text, size_t most_bytes = 200);
 };
 using Markdown = document::Escaped<MarkdownWay>;

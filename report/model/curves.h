@@ -1,8 +1,8 @@
-// The curves of the page: one table of what is drawn over time, in which unit, in which figure.
+// The curves of the page: one table says what is drawn over time, in which unit, in which figure.
 //
-// Counts of the wire join the page by themselves, where they occur. Whatever else is to be drawn
-// has a line in curve_specs() and, if it wants a plot of its own, one in figure_specs(). A curve
-// that was never measured is left out, a figure without curves too. Pure; thread-agnostic.
+// Counts of the wire are drawn automatically if they occur. Everything else that is drawn has a
+// line in curve_specs() and, if it needs its own plot, one in figure_specs(). A curve that was
+// never measured is left out, and so is a figure without curves. Pure; thread-agnostic.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ namespace topspin {
 
 std::string_view unit_name(document::Unit unit);  // as page.js knows it
 
-/// A tick with what several curves ask of it worked out once.
+/// A tick, with the values that several curves need computed once.
 struct TickNumbers {
   TickNumbers(const Sample& sample, const std::optional<int64_t>& declared_period_ns);
 
@@ -31,7 +31,7 @@ struct TickNumbers {
   bool has_lateness = false;  // some flow has a period (core/flow/periods.h)
 };
 
-/// How a curve is shown. Of kOnlyIfItOccurs nothing is shown where it was 0 all along.
+/// How a curve is shown. A curve with kOnlyIfItOccurs is left out if it was always 0.
 enum class Presence : uint8_t { kAlways, kOnlyIfItOccurs };
 
 struct CurveSpec {

@@ -1,5 +1,5 @@
-// What is drawn of a page's runs: figures over time with their lines, latency distributions and
-// curves by percentile, chosen from what was measured. Pure; thread-agnostic.
+// Chooses what is drawn for a page's runs from what was measured: figures over time with their
+// lines, latency distributions, and curves by percentile. Pure; thread-agnostic.
 #pragma once
 
 #include <string>
@@ -30,8 +30,8 @@ std::string_view side_name(const ReportPage& page, size_t run);
 /// The figures over time that have something to draw, in order.
 std::vector<Figure> page_figures(const ReportPage& page);
 
-/// A latency of a run whose distribution is shown: each of the registry that was measured, and the
-/// load's.
+/// A latency of a run whose distribution is shown: each one of the registry that was measured, and
+/// those of the load.
 struct LatencyCurve {
   std::string_view id;                // as in JSON: lateness_ns
   std::string title;                  // Lateness
@@ -42,7 +42,7 @@ struct LatencyCurve {
 };
 std::vector<LatencyCurve> distributions(const RunPage& run);
 
-/// Of A and B, the first so many latencies are drawn over each other; the table has them all.
+/// For A and B, this many latencies are drawn over each other; the table has all of them.
 inline constexpr size_t kComparedPercentiles = 6;
 
 /// A curve of value by share of samples. `at` is log10(1 / (1 - share)): 0 all, 1 p90, 2 p99, ...
@@ -50,7 +50,8 @@ struct PercentilePoint {
   double at = 0;
   double value = 0;
 };
-/// At most some 200 points; the last is the greatest value, at the place of one sample in all.
+/// At most about 200 points. The last one is the greatest value, where the share is that of a
+/// single sample.
 std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution);
 
 /// A plot of latency by percentile: all latencies of one run, or one latency of A and B. Those

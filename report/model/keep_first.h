@@ -1,4 +1,4 @@
-// keep_first: the first few of many rows, in an order, without keeping the others.
+// keep_first: finds the first few of many rows in some order, without keeping the others.
 #pragma once
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 namespace topspin {
 
-/// Inserts into a sorted list of at most `most`, after its equals.
+/// Inserts `value` into a sorted list of at most `most` values, after those that are equal to it.
 template <typename T, typename Before>
 void keep_first(std::vector<T>& kept, const T& value, size_t most, Before before) {
   const auto place = std::upper_bound(kept.begin(), kept.end(), value, before);

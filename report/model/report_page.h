@@ -1,5 +1,5 @@
-// ReportPage: everything that a report in HTML or Markdown shows, in bounded space whatever the
-// length of its runs; and reading it from the store, tick by tick. Lives on the caller's thread.
+// ReportPage: everything that a report for people shows. Its size is bounded, whatever the length
+// of the runs. It is read from the store tick by tick, on the caller's thread.
 #pragma once
 
 #include <optional>
@@ -19,7 +19,7 @@
 
 namespace topspin {
 
-/// Bins over time: between half of that and that many once a run has more ticks. Two points each.
+/// The most bins over time. A run with more ticks has at least half as many. Each has two points.
 inline constexpr size_t kPageBins = 720;
 inline constexpr size_t kPageHeatColumns = 240;
 inline constexpr size_t kPageLifeRows = 64;
@@ -76,7 +76,7 @@ struct RunPage {
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,
                               const RulesOfRun& rules_of = {});
 
-/// One metric over runs, oldest first; a run in which it was not measured has no value.
+/// One metric over runs, oldest first. A run in which it was not measured has no value.
 struct HistoryCurve {
   Metric metric;
   std::vector<std::optional<double>> values;
@@ -89,10 +89,11 @@ struct ReportPage {
   std::vector<HistoryCurve> history;    // of the gating metrics
 };
 
-/// Each selector as select_runs() takes it. One that names one run: that run. Two: A against B, the
-/// newest run of each side shown and all of them compared. One that names several runs, or more
-/// than two selectors: their history, and the newest run. Of A and B, and of a history, the verdict
-/// asks for the candidate's rules as the gate does. REQUIRES: at least one selector.
+/// Reads the page for selectors as select_runs() takes them. One selector that names one run gives
+/// that run. Two give A against B: the newest run of each side is shown, and all of them are
+/// compared. One that names several runs, or more than two selectors, give their history and the
+/// newest run. The verdict includes the candidate's rules, as the gate's does. REQUIRES: at least
+/// one selector.
 Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
                                     const RulesOfRun& rules_of = {});
 

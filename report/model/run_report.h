@@ -1,7 +1,7 @@
-// RunReport: everything of a run that its JSON report shows, with every tick, thread and socket.
-// Reports for people take RunPage (report_page.h), which is bounded.
+// RunReport: everything about a run that its JSON report shows, with every tick, thread and socket.
+// Reports for people use RunPage (report_page.h), whose size is bounded.
 //
-// What was never measured is nullopt.
+// Numbers that were never measured are nullopt.
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ namespace topspin {
 /// Whether lateness, missed ticks and silence of the run mean anything: some flow had a period.
 bool has_lateness(const RunFold& fold, const RunSettings& settings);
 
-/// A tick as reports show it: its histograms (tens of KiB) reduced to their percentiles, so that a
+/// A tick as reports show it. Its histograms (tens of KiB) are reduced to percentiles, so that a
 /// day of ticks fits into memory.
 struct ReportTick {
   explicit ReportTick(const Sample& from);
@@ -44,7 +44,7 @@ struct ReportTick {
 inline constexpr size_t kBusiestFlows = 8;
 bool is_busier_flow(const FlowRow& a, const FlowRow& b);
 
-/// Of its threads, by CPU time, those that a page shows and that findings are drawn from.
+/// How many threads, by CPU time, a page shows and findings look at.
 inline constexpr size_t kPageThreads = 40;
 
 /// Of who had the CPUs instead, by what the subject waited behind them: the rest is told as a sum.
@@ -58,8 +58,8 @@ inline constexpr size_t kReportSlowReplies = 32;
 Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
                                                   uint64_t& samples);
 
-/// How a run kept the rules that it is held to, in their order. Rules that cannot be read are one
-/// entry that could not be judged: they take nothing from the rest of a report.
+/// How a run kept its rules, in their order. If the rules cannot be read, there is one entry that
+/// could not be judged, and the rest of the report is complete.
 Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
                                          const RulesOfRun& rules_of);
 
@@ -91,7 +91,7 @@ struct RunReport {
   std::vector<Finding> findings;  // what stands out, the worst first; never empty
 };
 
-/// Why the run is not usable, a sentence each: its own reasons, and that it is not complete. None:
+/// Why the run is not usable, one sentence per reason, including that it is not complete. Empty if
 /// it is usable. A usable run may be judged unless it has doubts (RunEnd) or its host was busy.
 std::vector<std::string> invalid_reasons(const StoredRun& run);
 

@@ -1,12 +1,12 @@
-// What the verdict of one metric is worth beside the verdict on all.
+// The verdict of one metric in view of the verdict on all of them.
 #pragma once
 
 #include "ci/judgement/judgement.h"
 
 namespace topspin {
 
-/// What a metric's own verdict is worth in its judgement: nothing is settled in an invalid one, and
-/// no metric fails where the whole does not (too few pairs).
+/// The verdict that is shown for a metric. In an invalid judgement nothing is decided, and no
+/// metric fails if the whole does not (because there are too few pairs).
 Verdict settled_verdict(const Judgement& judgement, const Comparison& metric);
 
 }  // namespace topspin

@@ -1,8 +1,9 @@
-// Timeline: curves over a run of any length in bounded space, no extreme lost.
+// Timeline: curves over a run of any length, in bounded space and without losing an extreme.
 //
-// Ticks are gathered into bins of equally many; of each curve a bin keeps the least and the
-// greatest value and which came first. When the bins run out, neighbours are merged and each takes
-// twice as many ticks. HeatMap does the same with histograms. Pure; thread-agnostic.
+// Each bin covers the same number of ticks. For each curve it keeps the least and the greatest
+// value, and which of them came first. When all bins are in use, neighbours are merged, and each
+// bin then covers twice as many ticks. HeatMap does the same with histograms. Pure;
+// thread-agnostic.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +18,7 @@
 
 namespace topspin {
 
-/// What one curve did within one bin; absent when no tick of the bin had a value.
+/// The values of one curve within one bin; absent if no tick of the bin had a value.
 struct CurveBin {
   double min = 0;
   double max = 0;
@@ -64,7 +65,8 @@ class Timeline {
   std::vector<std::vector<CurveBin>> bins_of_;  // curve, then bin
 };
 
-/// How many samples fell where, over time and value: a column a bin of ticks, four rows an octave.
+/// How many samples there were, by time and value: one column per bin of ticks, four rows per
+/// octave.
 class HeatMap {
  public:
   struct Column {
@@ -82,7 +84,7 @@ class HeatMap {
   const std::vector<Column>& columns() const { return columns_; }
   bool empty() const;
 
-  /// Row r holds the values from 2^(r/4) up to 2^((r+1)/4); what is below 1 is in row 0.
+  /// Row r holds the values from 2^(r/4) up to 2^((r+1)/4). Values below 1 are in row 0.
   static int row_of(uint64_t value);
 
  private:
@@ -98,8 +100,9 @@ struct FlowLife {
   uint64_t missed_ticks = 0;
 };
 
-/// Which share of the flows was between its first and its last packet: flows, or groups of them in
-/// the order of their first packets, by equal spans of time.
+/// The share of the flows that were alive, that is, between their first and their last packet. Rows
+/// are flows, or groups of them in the order of their first packets; columns are equal spans of
+/// time.
 struct LifeGrid {
   size_t flows = 0;
   int64_t begin_ns = 0;

@@ -74,7 +74,7 @@ Document findings(const RunPage& run) {
   return document;
 }
 
-Document judgement(const Judgement& judgement) {
+Document judgement(const Judgement& judgement, bool with_bars) {
   Document document;
   document.verdict = judgement_verdict(judgement);
   if (judgement.mode == "history") {
@@ -82,7 +82,8 @@ Document judgement(const Judgement& judgement) {
   } else {
     add(document, "comparison", "Comparison", comparison_of(judgement));
     add(document, "changed", "What changed", causes_of_change(judgement));
-    add(document, "distributions", "Distributions", distributions_of(judgement), Fold::kWhereShort);
+    add(document, "distributions", "Distributions", distributions_of(judgement, with_bars),
+        Fold::kWhereShort);
   }
   return document;
 }

@@ -1,7 +1,8 @@
-// The sections of a report, one file each. To add one: its file, a line here, and a line in the
-// list of all.cc, where it shall stand. Private to the room.
+// The sections of a report, one file each. To add one, write its file, declare its function here,
+// and put it into the list in all.cc at its place. Private to the room.
 //
-// A maker looks at what was measured and returns blocks; none: the section is left out.
+// Each function looks at what was measured and returns blocks. If it returns none, the section is
+// left out.
 #pragma once
 
 #include <vector>
@@ -32,11 +33,11 @@ Blocks resources(const ReportPage& page);
 Blocks provenance(const ReportPage& page);
 Blocks all_numbers(const ReportPage& page);
 
-// Of a judgement alone.
+// Sections of a judgement without a report.
 Blocks comparison_of(const Judgement& judgement);
 Blocks causes_of_change(const Judgement& judgement);
 Blocks changes_of(const Judgement& judgement);
-Blocks distributions_of(const Judgement& judgement);
+Blocks distributions_of(const Judgement& judgement, bool with_bars);
 
 // What stands above the sections.
 document::TopVerdict top_verdict(const ReportPage& page);
@@ -44,7 +45,7 @@ document::TopVerdict judgement_verdict(const Judgement& judgement);
 std::string report_title(const ReportPage& page);
 std::vector<document::Facts> run_facts(const ReportPage& page);
 std::vector<document::Cause> causes(const ReportPage& page);
-/// Of one run, each sentence behind `mark`.
+/// The causes of one run. `mark` stands in front of each sentence.
 std::vector<document::Cause> causes_of(const RunPage& run, const document::Line& mark);
 std::vector<document::Headline> headlines(const ReportPage& page);
 

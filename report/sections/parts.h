@@ -13,19 +13,20 @@
 
 namespace topspin::sections {
 
-/// The blocks of each run that has any, under its side's mark where there are two runs.
+/// The blocks of each run that has any. If there are two runs, each begins with the mark of its
+/// side.
 std::vector<document::Block> blocks_of_runs(
     const ReportPage& page, const std::function<std::vector<document::Block>(size_t)>& make);
 
-/// A table that has no rows is no block.
+/// Adds the table, unless it has no rows.
 void add_table(std::vector<document::Block>& blocks, document::Table table,
                document::Place place = document::Place::kWhole, bool is_detail = false);
 
-/// Columns of numbers, but for the first one. "-title" is left out where there is no room, "=title"
+/// Columns of numbers, except for the first one. "-title" is left out if there is no room, "=title"
 /// holds words, "-=title" both.
 std::vector<document::Column> columns(std::initializer_list<std::string_view> titles);
 
-/// A number of a process or thread: no thousands in it.
+/// The number of a process or thread, written without separators.
 document::Span id(int64_t number);
 /// "12.0s" since the start.
 document::Span moment(int64_t elapsed_ns);
@@ -36,12 +37,12 @@ document::Line slept_on(const std::array<OffCpuTime, kBlockedByCount>& blocked_b
 /// "1 flow", "2 flows".
 document::Line plural(uint64_t count, std::string_view one, std::string_view many);
 
-/// Rows of the registry's plain numbers that were measured, in its order: label, value and, with
-/// `greatest`, the greatest value in front of the last. `wanted` chooses.
+/// Rows of the registry's plain numbers that were measured and that `wanted` accepts, in its order:
+/// the label and the value; with `greatest`, the greatest value stands before the last one.
 std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool greatest,
                                        const std::function<bool(const Number&)>& wanted);
 
-/// What the wire's counts came to, as far as they are more than 0.
+/// The counts of the wire that are above 0.
 document::Table traffic_table(const RunFold& fold, size_t run);
 
 /// Whether the run was under a load of HTTP requests.
@@ -50,10 +51,10 @@ bool is_http_load(const RunPage& run);
 /// Connections of the run that nothing answered.
 uint64_t never_completed(const RunPage& run);
 
-/// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later": stands beside
-/// every percentile of reply latency. `timeout_ns` 0: not known.
+/// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later". It stands beside
+/// every percentile of reply latency. A `timeout_ns` of 0 is not known.
 document::Line unanswered(const FlowInterval& flows, int64_t timeout_ns);
-/// A reply latency; "at least" where it is only known to be that much (core/flow/periods.h).
+/// A reply latency, marked "at least" if only a lower bound is known (core/flow/periods.h).
 document::Span reply_latency(const FlowInterval& flows, int64_t timeout_ns, int64_t ns);
 
 /// A row of a table of latencies: samples, least, percentiles, greatest.
@@ -61,16 +62,16 @@ std::vector<document::Column> latency_columns();
 document::Row latency_row(document::Line name, const HistogramSummary& summary);
 document::Row reply_latency_row(document::Line name, const FlowInterval& flows, int64_t timeout_ns);
 
-/// A metric's verdict, with what its judgement makes of it.
+/// A metric's verdict, as settled_verdict() gives it.
 document::Cell verdict_cell(const Judgement& judgement, const Comparison& metric);
 
-/// What was not seen, in words: "capture kernel drops 3, late ticks 1"; empty: nothing.
+/// What was lost, in words: "capture kernel drops 3, late ticks 1". Empty if nothing was.
 document::Line losses_in_words(const Sample& sample);
 
 /// Whether lateness, missed ticks and silence are shown: some flow of some run had a period.
 bool has_lateness(const ReportPage& page);
 
-/// A or B; no span where there is but one run.
+/// A or B; empty if there is only one run.
 document::Line side_mark(const ReportPage& page, size_t run);
 
 }  // namespace topspin::sections

@@ -1,4 +1,4 @@
-// The reports for people as trees (report/document), built once for all formats. Pure.
+// Builds the reports for people as document trees (report/document), once for all formats. Pure.
 #pragma once
 
 #include "ci/judgement/aa_check.h"
@@ -17,8 +17,8 @@ document::Document report(const ReportPage& page);
 /// The findings of a run alone.
 document::Document findings(const RunPage& run);
 
-/// A verdict of gate or compare alone.
-document::Document judgement(const Judgement& judgement);
+/// A verdict of gate or compare alone. `with_bars`: a terminal shows distributions as bars, too.
+document::Document judgement(const Judgement& judgement, bool with_bars = false);
 
 /// What `topspin read` saw.
 document::Document file_reading(const FileReading& reading);

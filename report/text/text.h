@@ -1,4 +1,4 @@
-// Text that is fit for a terminal, and for the log of a CI system.
+// Text that is safe at a terminal and in the log of a CI system.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@ struct TextWay {
 };
 using Text = document::Escaped<TextWay>;
 
-/// A line, ended: no command to a CI system.
+/// The line with a newline at its end. A CI system takes it for no command.
 std::string ended_line(const Text& line);
 
 }  // namespace topspin

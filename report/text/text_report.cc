@@ -399,8 +399,8 @@ std::string text_report(const ReportPage& page) { return document_text(sections:
 
 std::string findings_text(const RunPage& run) { return document_text(sections::findings(run)); }
 
-std::string judgement_text(const Judgement& judgement) {
-  return document_text(sections::judgement(judgement));
+std::string judgement_text(const Judgement& judgement, bool with_bars) {
+  return document_text(sections::judgement(judgement, with_bars));
 }
 
 std::string file_reading_text(const FileReading& reading) {

@@ -29,8 +29,9 @@ std::string text_report(const ReportPage& page);
 /// The findings of a run, as they stand at the top of its report.
 std::string findings_text(const RunPage& run);
 
-/// The same for a verdict of gate or compare alone, and for what `topspin read` saw.
-std::string judgement_text(const Judgement& judgement);
+/// The same for a verdict of gate or compare alone (`with_bars`: with distributions as bars), and
+/// for what `topspin read` saw.
+std::string judgement_text(const Judgement& judgement, bool with_bars = false);
 std::string file_reading_text(const FileReading& reading);
 
 std::string doctor_text(const DoctorReport& report);

@@ -1,5 +1,5 @@
-// What a run's ticks add up to, as rows of tables total, total_histogram, total_counter and
-// total_cpu. Private to store.
+// The fold of a run as rows of the tables total, total_histogram, total_counter and total_cpu.
+// Private to store.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@ namespace topspin {
 
 std::string_view run_part_name(RunPart part);  // "run", "measured"
 
-/// REQUIRES: the run has no rows of that part.
+/// REQUIRES: the run has no rows of that part yet.
 Status insert_fold(Connection& connection, int64_t run, RunPart part, const RunFold& fold);
 
-/// nullopt: nothing is stored of that part. kInput: what is stored cannot be read.
+/// nullopt if nothing is stored for that part. kInput if the rows cannot be read.
 Result<std::optional<RunFold>> load_fold(Connection& connection, int64_t run, RunPart part);
 
 }  // namespace topspin

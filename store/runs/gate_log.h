@@ -1,8 +1,8 @@
-// The gate's log in a database: which changes were accepted as intended and why, and which verdicts
-// were given.
+// The gate's log in a database: the changes that were accepted as intended, with reasons, and the
+// verdicts that were given.
 //
-// Entries are only added: what was once accepted stays accepted. All texts are hostile. A log is
-// opened for one operation and closed again; not thread-safe.
+// Entries are only added, so an accepted change stays accepted. All texts are hostile. A log is
+// opened for one operation and then closed; not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace topspin {
 
-/// A change, or a whole level, that was accepted as intended. It refers to a stored run or to a row
+/// A change, or a new level, that was accepted as intended. It refers to a stored run or to a row
 /// of a series from a file: exactly one of `run_id` and `series` is set.
 struct Acceptance {
   enum class Kind : uint8_t {
@@ -44,15 +44,15 @@ struct StoredJudgement {
   bool operator==(const StoredJudgement&) const = default;
 };
 
-/// Adds an entry to an existing database. kInput: it is no database of ours; kOutput or
-/// kPermission: it cannot be written.
+/// Adds an entry to an existing database. kInput if it is not a database of ours; kOutput or
+/// kPermission if it cannot be written.
 Status log_acceptance(const std::string& path, const Acceptance& acceptance);
 Status log_judgement(const std::string& path, const StoredJudgement& judgement);
 
 /// Oldest first.
 Result<std::vector<Acceptance>> read_acceptances(const std::string& path);
 
-/// Whether every entry can be read: acceptances, and judgements but for their documents.
+/// Checks that every entry can be read: acceptances, and judgements except for their documents.
 Status check_gate_log(const std::string& path);
 
 /// The newest, or nullopt if there is none.

@@ -1,4 +1,4 @@
-// What a plan adds to a run, as rows: the plan itself, the run's stages, its load. Private to
+// The rows that a plan adds to a run: the plan itself, the run's stages and its load. Private to
 // store.
 #pragma once
 
@@ -15,11 +15,11 @@ namespace topspin {
 Status insert_plan(Connection& connection, int64_t run, const RunPlan& plan);
 Result<std::optional<RunPlan>> select_plan(Connection& connection, int64_t run);
 
-/// Inserts the stage at this position, or replaces the one that is there.
+/// Inserts the stage at this position, or replaces the existing one.
 Status upsert_stage(Connection& connection, int64_t run, uint64_t position, const RunStage& stage);
 Result<std::vector<RunStage>> select_stages(Connection& connection, int64_t run);
 
-/// REQUIRES: a transaction is open, since the rows of a load belong together.
+/// REQUIRES: a transaction is open, because the rows of a load belong together.
 Status insert_load(Connection& connection, int64_t run, const LoadResult& load);
 Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t run);
 

@@ -1,7 +1,7 @@
-// Joins databases: copies the runs of one exactly into another, which gives them new numbers.
+// Merges databases: copies the runs of one into another, which gives them new numbers.
 //
-// A run is known by its id, so joining twice changes nothing. Every table is copied, including
-// those of later schemas: the columns of a table say how its rows belong to a run.
+// Runs are identified by their ids, so merging twice changes nothing. Every table is copied,
+// including those of later schemas: the columns of a table tell how its rows belong to a run.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,13 @@ struct MergeCounts {
   std::vector<std::string> damaged;  // left out, a sentence each: their rows cannot be read
 };
 
-/// Copies what `from` has and `into` has not. `into` is made if it is not there. `from` is only
-/// read, may be of an older schema, and is hostile: a run is copied if all of it reads as rows of
-/// ours. kUsage: they are one file.
+/// Copies the runs that `from` has and `into` does not. Creates `into` if it does not exist. `from`
+/// is only read, may be of an older schema, and is hostile: a run is copied only if all of its rows
+/// can be read as ours. kUsage if both are the same file.
 ///
-/// `into` may be recorded into meanwhile: rows are copied in many short transactions, with pauses.
-/// A run is not seen there before it is whole. What a merge that was killed leaves behind is not
-/// seen either, and the next merge removes it.
+/// Another program may record into `into` at the same time: rows are copied in many short
+/// transactions, with pauses. Readers do not see a run before it is complete. They do not see the
+/// rest of a killed merge either, which the next merge removes.
 Result<MergeCounts> merge_database(const std::string& into, const std::string& from);
 
 }  // namespace topspin

@@ -1,10 +1,10 @@
-// PatientWriter: a RunWriter that outlives a database which cannot be written for a while: locked
-// by another program, or on a full disk.
+// PatientWriter: a RunWriter that tolerates a database which cannot be written to for a while,
+// because another program has locked it or the disk is full.
 //
-// What cannot be stored waits in memory, in order, within kMaxWaitingBytes, and is tried again.
-// Beyond the bound the oldest ticks are dropped and counted in the next tick that is stored
-// (LossInterval::ticks_unstored). An error that waiting does not fix is returned at once. Lives on
-// the session's thread; a call takes no longer than the database's own patience
+// Ticks that cannot be stored wait in memory, in order, and are tried again. They take at most
+// kMaxWaitingBytes. Beyond that, the oldest ticks are dropped and counted in the next tick that is
+// stored (LossInterval::ticks_unstored). An error that waiting does not fix is returned at once.
+// Lives on the session's thread. A call blocks no longer than the database does
 // (WriterOptions::busy_timeout_ms).
 #pragma once
 
@@ -25,10 +25,10 @@ class PatientWriter final : public RunWriter {
   static constexpr uint64_t kMaxWaitingBytes = 64u << 20;
   static constexpr size_t kMaxWaitingEvents = 10'000;
   static constexpr int64_t kRetryNs = 200'000'000;
-  /// How long finish() goes on trying.
+  /// How long finish() keeps trying.
   static constexpr int64_t kFinishPatienceNs = 10'000'000'000;
 
-  /// `now_ns`: a monotonic clock. `wait`: passes some milliseconds; false: give up now.
+  /// `now_ns` is a monotonic clock. `wait` waits some milliseconds; it returns false to give up.
   PatientWriter(std::unique_ptr<RunWriter> writer, std::function<int64_t()> now_ns,
                 std::function<bool()> wait, uint64_t max_waiting_bytes = kMaxWaitingBytes)
       : writer_(std::move(writer)),
@@ -36,24 +36,24 @@ class PatientWriter final : public RunWriter {
         wait_(std::move(wait)),
         max_waiting_bytes_(max_waiting_bytes) {}
 
-  /// OK too when the tick waits.
+  /// Also OK if the tick has to wait.
   Status append(const Sample& sample) override;
   Status append(std::vector<Sample> samples) override;
   LossInterval take_losses() override;
   Status add_event(int64_t elapsed_ns, std::string_view text) override;
   Status put_stage(uint64_t position, const RunStage& stage) override;
   Status put_load(const LoadResult& load) override;
-  /// Tries for kFinishPatienceNs; then the end is stored as far as it can be, and the error says
-  /// what is missing.
+  /// Tries for kFinishPatienceNs. After that the end is stored as far as possible, and the error
+  /// says what is missing.
   Status finish(const RunEnd& end) override;
   Status check_place() override { return writer_->check_place(); }
 
-  /// Tries again, if something waits and its time has come. Call now and then.
+  /// Tries again if something waits and it is time. Call this regularly.
   Status retry();
   bool waiting() const { return !queue_.empty(); }
 
-  /// Messages for the user: that ticks wait and why, that they were stored, how many were dropped.
-  /// Each is returned once.
+  /// Messages for the user: that ticks wait and why, that they were stored, or how many were
+  /// dropped. Each is returned once.
   std::optional<std::string> take_notice() { return std::exchange(notice_, std::nullopt); }
 
  private:

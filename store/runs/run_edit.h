@@ -1,8 +1,8 @@
-// Changes to stored runs: removing them, and changing their labels.
+// Changes stored runs: removes them or changes their labels.
 //
-// A change is made in one transaction, or not at all. The file is opened for it and closed again;
-// not thread-safe. What people type goes through ci/run_selection.h first: here runs are named by
-// their whole ids.
+// A change is made in one transaction, or not at all. The file is opened for it and then closed;
+// not thread-safe. Runs are given by their complete ids; ci/run_selection.h finds them for what
+// users type.
 #pragma once
 
 #include <cstdint>
@@ -20,17 +20,17 @@ struct RemovedRuns {
   uint64_t bytes_unused = 0;  // stay in the file, for the next runs
 };
 
-/// Removes the runs with all that is stored of them; the gate's log stays. Then gives the freed
-/// pages back to the file system; a database whose file cannot shrink (made by another program than
-/// topspin) keeps them for later runs. A reader that is in the middle of such a run gets an error.
-/// kUsage: a run is not there or is still being recorded, and nothing was removed.
+/// Removes the runs and everything that belongs to them, except for the gate's log. Then returns
+/// the freed pages to the file system. A database whose file cannot shrink (because another program
+/// created it) keeps them for later runs. A program that is reading such a run gets an error.
+/// kUsage if a run does not exist or is still being recorded; nothing is removed then.
 Result<RemovedRuns> remove_runs(const std::string& path, std::span<const std::string> ids);
 
 /// Labels by key; nullopt removes one.
 using LabelChanges = std::map<std::string, std::optional<std::string>>;
 
-/// Sets and removes labels of each of the runs. Removing one that is not there is fine. kUsage: a
-/// run is not there, and nothing was changed.
+/// Sets and removes labels of each of the runs. Removing a label that does not exist is no error.
+/// kUsage if a run does not exist; nothing is changed then.
 Status change_labels(const std::string& path, std::span<const std::string> ids,
                      const LabelChanges& changes);
 

@@ -1,5 +1,5 @@
-// The tables of a database by how their rows belong to a run: what merging and removing runs go by.
-// Private to store.
+// How the rows of each table belong to a run. Merging and removing runs depend on it. Private to
+// store.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@ namespace topspin {
 inline constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
 
 struct RunTable {
-  /// How a row belongs to a run: by a column run; by a key that packs the run and a number; or not
-  /// at all, as in the gate's log, whose rows have a position of their own.
+  /// How a row belongs to a run: by a column "run", by a key that packs the run and a number, or
+  /// not at all, as in the gate's log, whose rows have a position of their own.
   enum class Tie : uint8_t { kRun, kRow, kNone };
 
   std::string name;
@@ -27,14 +27,15 @@ struct RunTable {
   std::vector<std::string> columns;  // but for the one that ties it, or its position
 };
 
-/// A name as SQL. The names come from our own schema, which open_for_writing() has made or checked.
+/// A name, quoted for SQL. Names come from our own schema, which open_for_writing() has created or
+/// checked.
 std::string quoted_name(std::string_view name);
 
-/// Every table of ours, run first.
+/// All of our tables; table run comes first.
 Result<std::vector<RunTable>> run_tables(Connection& connection);
 
-/// Deletes what `tables` hold of run number `run`, its own row last: outside a transaction a kill
-/// leaves something to find.
+/// Deletes the rows of run number `run` from `tables`. Its row in table run is deleted last, so
+/// that the run can still be found if the process is killed outside of a transaction.
 Status delete_run_rows(Connection& connection, std::span<const RunTable> tables, int64_t run);
 
 }  // namespace topspin

@@ -1,6 +1,6 @@
 // The columns of tables tick and total that hold a Sample: those of its time, and one per plain
-// number of the registry (core/tick/numbers.h). A number that is younger than a file has no column
-// there: a writer adds it, a reader reads NULL. Private to store.
+// number of the registry (core/tick/numbers.h). For a number that is newer than the file there is
+// no column; a writer adds it, and a reader reads NULL. Private to store.
 #pragma once
 
 #include <string>
@@ -17,13 +17,13 @@ namespace topspin {
 /// In the order of bind_sample() and load_sample().
 ColumnNames names_of_sample_columns();
 
-/// Binds the columns. `losses` stand for the sample's: a writer counts some of its own.
+/// Binds the columns. `losses` replace those of the sample, because a writer adds its own.
 void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval& losses);
-/// Loads the columns. Parts of which nothing was measured are absent.
+/// Loads the columns. Parts in which nothing was measured are absent.
 void load_sample(ColumnLoader& load, Sample& sample);
 
-/// Calls store(name, encoded) -> Status for each histogram that a row is kept of: those that have a
-/// value, and those that may be absent and are empty ("nobody waited" is not "not measured").
+/// Calls store(name, encoded) -> Status for each histogram that is stored: those that have a value,
+/// and those that could be absent but are only empty ("nobody waited" is not "not measured").
 template <typename Store>
 Status for_each_stored_histogram(const Sample& sample, Store store) {
   Status status;
@@ -41,16 +41,16 @@ Status for_each_stored_histogram(const Sample& sample, Store store) {
   });
   return status;
 }
-/// Decodes the histogram of that name; one that is not known is passed over.
+/// Decodes the histogram of that name. An unknown name is ignored.
 Status load_histogram(Sample& sample, std::string_view name, std::string_view encoded);
 
-/// `sql` with a declaration of each plain number in place of @NUMBERS@.
+/// Returns `sql` with @NUMBERS@ replaced by a declaration of each plain number.
 std::string with_number_columns(std::string sql);
 
 /// The plain numbers for which a table of the main database has no column.
 Result<std::vector<std::string>> missing_number_columns(Connection& connection,
                                                         std::string_view table);
-/// Gives tables tick and total a column for each. Old rows have NULL there.
+/// Adds a column for each to tables tick and total. Old rows have NULL in it.
 Status add_missing_number_columns(Connection& connection);
 
 }  // namespace topspin

@@ -1,8 +1,8 @@
-// Which value is in which column: the one list for the writer's INSERTs and the reader's
-// SELECTs, so that the two cannot drift apart. schema.sql declares the same names, docs/schema.md
-// explains them. Pure; report's exports (report/export_rows.h) name their fields by these lists
-// too. The columns of table tick are the plain numbers of core/tick/numbers.h, by their names: one
-// that a database lacks is added to it (database.h).
+// Which value is in which column. The writer's INSERTs and the reader's SELECTs use the same lists,
+// so they cannot differ. schema.sql declares the same names, and docs/schema.md explains them. The
+// fields of exports (report/export/rows.h) and names in rules (ci/slo/slo_names.cc) come from these
+// lists too. The columns of table tick are the plain numbers of core/tick/numbers.h, by their
+// names; a column that a database lacks is added (database.h). Pure.
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
 // `value` is a reference into what is visited, const or not as that is.
@@ -125,8 +125,8 @@ void for_each_load_part_column(Part& part, Visit visit) {
       [&](std::string_view name, auto field) { visit("", name, part.accounts.*field); });
 }
 
-/// The columns of a flow that never change after it is first stored (its ends do not either; they
-/// are text and written separately), and those that each tick may change.
+/// The columns of a flow that never change after it is first stored, and those that each tick may
+/// change. The flow's ends do not change either; they are text and written separately.
 template <typename Flow, typename Visit>
 void for_each_fixed_flow_column(Flow& flow, Visit visit) {
   visit("", "flow", flow.id);
@@ -216,8 +216,8 @@ void for_each_owner_column(Owner& owner, Visit visit) {
   visit("", "name", owner.name);
 }
 
-/// All of table socket but its key, and its address and cookie, which are written apart: text, and
-/// 64 bits without a sign.
+/// All of table socket but its key, address and cookie. The last two are written separately,
+/// because they are a text and an unsigned number of 64 bits.
 template <typename Socket, typename Visit>
 void for_each_socket_column(Socket& socket, Visit visit) {
   visit("", "protocol", socket.protocol);

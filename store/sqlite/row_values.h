@@ -1,5 +1,5 @@
-// A row's values: C++ types to a statement's parameters, and columns back with their ranges
-// checked, since a database is hostile input. Visitors for columns.h; private to store.
+// Binds C++ values to a statement's parameters, and loads columns into C++ values. Loading checks
+// ranges, because a database is hostile input. Visitors for columns.h; private to store.
 //
 // An unsigned count beyond SQLite's signed 64 bits is stored as the largest that fits. An empty
 // text is NULL.
@@ -56,7 +56,7 @@ class ParameterBinder {
 
   void bind_null() { statement_.bind_null(next_++); }
 
-  /// REQUIRES: as for text. Empty bytes stay bytes.
+  /// The same for bytes. Empty bytes do not become NULL.
   void bind_blob(const std::string& bytes) { statement_.bind_blob(next_++, bytes); }
 
  private:
@@ -72,8 +72,8 @@ Status run_with(Statement& statement, const Values&... values) {
   return statement.run();
 }
 
-/// Loads one column after the other. A value of the wrong type or out of its range makes the row
-/// damaged(), and leaves the variable as it was.
+/// Loads one column after the other. A value of the wrong type or out of range makes the row
+/// damaged() and does not change the variable.
 class ColumnLoader {
  public:
   explicit ColumnLoader(const Statement& statement, int first = 0)
@@ -84,8 +84,8 @@ class ColumnLoader {
     load_bounded(value);
   }
 
-  /// As load(), and a time or duration (int64_t) beyond 146 years is cut to that, so that the
-  /// difference of any two fits. Stamps of a capture file may be nonsense, and are stored as such.
+  /// Like load(), but limits a time or duration (int64_t) to 146 years, so that the difference of
+  /// any two fits. Timestamps of a capture file may be nonsense, and are stored as they are.
   template <typename T>
   void load_bounded(T& value) {
     load(value);
@@ -113,7 +113,7 @@ class ColumnLoader {
     }
     if (!damaged_) value = static_cast<T>(stored);
   }
-  /// NULL leaves `value` as it is.
+  /// NULL does not change `value`.
   void load_or_keep(uint64_t& value) {
     if (statement_.is_null(next_))
       ++next_;

@@ -1,5 +1,5 @@
-// SQLite as the store uses it: connections, statements and transactions that close themselves, and
-// errors that say what to do. sqlite.cc alone includes sqlite3.h and knows nothing of runs.
+// A small wrapper of SQLite: connections, statements and transactions that close themselves, and
+// errors that say what to do. Only sqlite.cc includes sqlite3.h. It knows nothing about runs.
 //
 // A Connection and its Statements belong to one thread at a time and must not cross a fork.
 #pragma once
@@ -19,8 +19,8 @@ namespace topspin {
 
 class Connection;
 
-/// A prepared statement. Parameters count from 1, columns from 0, as in SQLite. What goes wrong
-/// while binding is told by the next step(). REQUIRES: its Connection lives longer.
+/// A prepared statement. Parameters count from 1, columns from 0, as in SQLite. The next step()
+/// returns errors of binding. REQUIRES: its Connection lives longer.
 class Statement {
  public:
   Statement(Statement&& other) noexcept;
@@ -34,13 +34,13 @@ class Statement {
   void bind_text(int parameter, std::string_view text);   // borrowed until reset()
   void bind_blob(int parameter, std::string_view bytes);  // borrowed until reset()
 
-  /// True: a row is there to read. False: done.
+  /// Returns true if there is a row to read, and false when done.
   Result<bool> step();
 
-  /// For a statement that gives no rows: steps to the end and resets.
+  /// Runs a statement that returns no rows: steps to the end and resets.
   Status run();
 
-  /// Makes the statement fit for new parameters, and ends its read of the database.
+  /// Makes the statement ready for new parameters, and ends its read of the database.
   void reset();
 
   bool is_null(int column) const;
@@ -64,19 +64,19 @@ enum class Access { kRead, kWrite };
 
 class Connection {
  public:
-  /// Opens an existing file. `path` must be absolute (so that SQLite takes it for a file name and
-  /// nothing else), and for kWrite its last part must be no symbolic link. Nothing is read yet: a
-  /// file that is no database shows at the first statement.
+  /// Opens an existing file. `path` must be absolute, so that SQLite takes it for a file name. For
+  /// kWrite its last part must not be a symbolic link. Nothing is read yet; if the file is no
+  /// database, the first statement fails.
   static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
 
-  /// A database of its own, empty, in memory.
+  /// An empty database in memory.
   static Result<std::unique_ptr<Connection>> open_in_memory();
 
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection();
 
-  /// Runs statements that return nothing of interest.
+  /// Runs statements and ignores the rows that they return.
   Status execute(const std::string& sql);
   Result<Statement> prepare(std::string_view sql);
 
@@ -89,11 +89,11 @@ class Connection {
   bool in_transaction() const;
   const std::string& path() const { return path_; }
 
-  /// How long a statement waits for a lock that somebody else holds.
+  /// Sets how long a statement waits for a lock of another program.
   void set_busy_timeout(int ms);
 
-  /// A connection that closes last moves the write-ahead log into the file and deletes it. Off
-  /// until this is called, so that a file which is not ours is left as it was.
+  /// The last connection that closes moves the write-ahead log into the file and deletes it. This
+  /// is off until this function is called, so that a file which is not ours is not changed.
   void allow_checkpoint_on_close();
 
  private:
@@ -106,7 +106,7 @@ class Connection {
   sqlite3* handle_ = nullptr;
 };
 
-/// That `what` of this database, such as "a load", does not say what it must.
+/// The error that `what` of this database, such as "a load", is damaged.
 Error damaged(const Connection& connection, std::string_view what);
 
 /// BEGIN ... COMMIT; rolls back when it leaves scope uncommitted.

@@ -745,6 +745,7 @@ TEST_F(GateRuns, ReportsSayHowTheRulesOfAPlanWereKept) {
   EXPECT_THAT(page, HasSubstr("<section id=\"rules\">"));
   // A against B fails by the candidate's rules, as the gate does; the baseline's are only shown.
   EXPECT_EQ(gate().exit_code, 1) << gate().out;
+  EXPECT_THAT(gate().out, HasSubstr("A (a)")) << "the plan's subjects name the sides";
   const std::string both = report({"side=a", "side=b"}, "html");
   EXPECT_THAT(both, HasSubstr("data-verdict=\"Fail\""));
   EXPECT_THAT(both, HasSubstr("SLO broken in 11 of 11 runs: packets &gt; 5000"));
@@ -1011,7 +1012,9 @@ TEST_F(GateRuns, CompareLaysHistogramsOverEachOtherAndSaysWhatDiffers) {
   EXPECT_THAT(text.out, HasSubstr("different rungs (proc, tp_btf)"));
   EXPECT_EQ(text.out.find("capture filter"), std::string::npos);
   EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
-  EXPECT_THAT(text.out, HasSubstr("█"));
+  EXPECT_EQ(text.out.find("█"), std::string::npos) << "bars stand where they are asked for";
+  EXPECT_THAT(topspin({"compare", "side=a", "side=b", "--distributions", "--db", db()}).out,
+              HasSubstr("█"));
   const Json json =
       Json::parse(topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"}).out);
   EXPECT_EQ(json["not_comparable"].size(), 3u);

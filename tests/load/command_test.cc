@@ -177,7 +177,7 @@ TEST(LoadCommand, ErrorsAreCountedByClassInJsonAndText) {
                                         "--timeout",
                                         "5s"};
   const Outcome text = run_load_program(arguments);
-  EXPECT_THAT(text.out, HasSubstr("answers were errors (100.0%)")) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("answers were errors (100%)")) << text.err;
   arguments.insert(arguments.end(), {"--format", "json"});
   const Outcome outcome = run_load_program(arguments);
   const auto json = nlohmann::json::parse(outcome.out, nullptr, false);

@@ -226,7 +226,7 @@ TEST(HtmlPage, OnlyAPassIsGreen) {
   judgement.metrics.resize(1);
   judgement.metrics[0].verdict = Verdict::kPass;
   for (const auto& [verdict, cell] : {std::pair{Verdict::kPass, "word-good\">pass"},
-                                      std::pair{Verdict::kInvalid, "word-bad\">invalid"}}) {
+                                      std::pair{Verdict::kInvalid, "word-open\">invalid"}}) {
     judgement.verdict = verdict;
     const document::Document document = sections::judgement(judgement);
     EXPECT_NE(html_section(document.sections.at(0)).str().find(cell), std::string::npos) << cell;

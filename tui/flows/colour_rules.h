@@ -1,15 +1,16 @@
-// ColourRules: which flows are written in which colour, by a file in trafshow's manner. One rule a
-// line, the first that matches a flow gives its colour:
+// ColourRules: the colours of flows, from a file in trafshow's format. It has one rule per line.
+// The first rule that matches a flow gives its colour:
 //
 //   PORT[/PROTOCOL] COLOUR                                   either end's port
 //   [PROTOCOL] SOURCE[/LENGTH][,PORT] DESTINATION[/LENGTH][,PORT] COLOUR
 //   default COLOUR                                           flows that no rule matches
 //
-// SOURCE, DESTINATION and PORT may be *, any or all. PROTOCOL is tcp or udp (others, as icmp, are
-// of no flow: such lines are read and match nothing). COLOUR is FOREGROUND[:BACKGROUND] of black,
-// red, green, yellow, blue, magenta, cyan and white; a foreground with a capital letter is bright,
-// a background's capital, which blinks in trafshow, is not. # begins a comment. Service names are
-// not looked up: a port is a number. The source is the initiator. Pure.
+// SOURCE, DESTINATION and PORT may be *, any or all. PROTOCOL is tcp or udp. (Lines with others,
+// such as icmp, are accepted and match nothing, because they have no flows.) COLOUR is
+// FOREGROUND[:BACKGROUND] of black, red, green, yellow, blue, magenta, cyan and white. A foreground
+// with a capital letter is bright. A background with a capital letter blinks in trafshow, but not
+// here. # begins a comment. Ports are numbers; service names are not looked up. The source is the
+// initiator. Pure.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +32,7 @@ class ColourRules {
   static Result<ColourRules> parse(std::string_view text);
 
   bool empty() const { return rules_.empty() && !default_; }
-  /// nullopt: no rule says anything of this flow.
+  /// nullopt if no rule matches this flow.
   std::optional<Style> style(const FlowRow& row) const;
 
  private:

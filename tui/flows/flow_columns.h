@@ -1,5 +1,5 @@
-// The columns of the flow table: their titles, what a cell says, how rows sort by them. One table
-// for the screen, the chooser of columns, plain text and Help.
+// The columns of the flow table: their titles, the text of a cell, and how rows are sorted by them.
+// The screen, the column chooser, plain text and Help share this table.
 //
 // Pure.
 #pragma once
@@ -42,7 +42,7 @@ enum class FlowColumn : uint8_t {
 inline constexpr size_t kFlowColumnCount = static_cast<size_t>(FlowColumn::kCount);
 using FlowColumnSet = std::bitset<kFlowColumnCount>;
 
-/// Size, Data and Packets stand in one place and rotate, as in trafshow.
+/// Size, Data and Packets share one place and rotate, as in trafshow.
 inline constexpr std::array<FlowColumn, 3> kAmounts = {FlowColumn::kSize, FlowColumn::kData,
                                                        FlowColumn::kPackets};
 inline bool is_amount(FlowColumn column) {
@@ -60,7 +60,7 @@ struct FlowColumnInfo {
 std::span<const FlowColumnInfo> flow_columns();
 const FlowColumnInfo& flow_column(FlowColumn column);
 
-/// How rows are gathered. The count of flows never depends on it.
+/// How rows are grouped. The count of flows does not depend on it.
 enum class Grouping : uint8_t { kNone, kResponder, kInitiatorHost, kNets };
 std::string_view grouping_name(Grouping grouping);
 
@@ -71,7 +71,7 @@ struct TableRow {
   uint64_t late_flows = 0;  // of a group: whose last gap was late
 };
 
-/// Lateness, and what follows from it: shown where some flow has a period.
+/// Lateness, and the columns that depend on it. They are shown if some flow has a period.
 inline bool is_of_periods(FlowColumn column) {
   return column == FlowColumn::kLate || column == FlowColumn::kLateMax ||
          column == FlowColumn::kMissed || column == FlowColumn::kPeriod;
@@ -84,11 +84,11 @@ struct CellLook {
   bool names = false;    // names for numbers, where the model's table has them
 };
 
-/// Whether a row of a replayed run holds what came after the moment shown: a stored run keeps each
-/// flow as it stood last.
+/// Whether a row of a replayed run contains counts from after the moment that is shown. A stored
+/// run keeps only the final state of each flow.
 bool is_of_the_future(const FlowRow& row, const Model& model);
 
-/// Silent at the moment shown: such rows stand on top.
+/// Whether the flow is silent at the moment that is shown. Such rows come first.
 bool is_silent(const FlowRow& row, const Model& model);
 
 /// A cell's text, fit for a terminal.
@@ -99,11 +99,11 @@ std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model
 std::optional<uint64_t> payload_total(const FlowRow& row);
 /// "node 812", with a + if it is one of several; "-": not known.
 std::string owner_text(const FlowOwner* owner);
-/// What a cell's number means.
+/// The tone of a cell's number.
 Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);
 
-/// Orders rows: silent flows first whatever is sorted by; absent sorts last either way, ties go by
-/// id.
+/// Orders rows. Silent flows come first, whatever the sort order is. Absent values come last in
+/// either direction. Ties are ordered by id.
 struct SortKey {
   uint64_t high = 0;
   uint64_t low = 0;

@@ -8,10 +8,10 @@
 //                                           the number of a process at one end
 //   TYPE    := host ADDRESS | net ADDRESS[/LENGTH| mask MASK] | port N | portrange N-M | proto N
 //
-// The words mean what they mean to pcap, where pcap has them (tests/app/screen/filter_test.cc holds
-// the two against each other); a bare number or address after one with a TYPE takes that TYPE. src
-// is the initiator. pcap's words about single packets are refused: rows are flows. Host and service
-// names are not looked up. docs/decisions/0010-the-filter-key-filters-rows.md says why. Pure.
+// Words that pcap has mean the same here (tests/app/screen/filter_test.cc compares the two). A bare
+// number or address after one with a TYPE gets the same TYPE. src is the initiator. pcap's words
+// about single packets are refused, because rows are flows. Host and service names are not looked
+// up. docs/decisions/0010-the-filter-key-filters-rows.md says why. Pure.
 #pragma once
 
 #include <memory>
@@ -28,7 +28,7 @@ class FlowFilter {
  public:
   struct Node;
 
-  /// kUsage says what is wrong. Blank text lets everything through.
+  /// kUsage says what is wrong. An empty text matches everything.
   static Result<FlowFilter> parse(std::string_view text);
   FlowFilter() = default;
 

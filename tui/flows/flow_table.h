@@ -1,7 +1,7 @@
-// The flow table's rows: filtered, gathered, sorted, but only those that are visible.
+// The visible rows of the flow table, filtered, grouped and sorted.
 //
-// A query over the model's rows costs one pass over them and a selection of the visible ones, never
-// a sort of all. Pure.
+// A query costs one pass over the model's rows and a selection of the visible ones. It never sorts
+// all of them. Pure.
 #pragma once
 
 #include <cstdint>
@@ -29,16 +29,16 @@ struct FlowPage {
   std::vector<TableRow> page;
 };
 
-/// The rows at positions [first, first + count), first moved back so that the page is full if it
-/// can be. With count 0: how many there are.
+/// The rows at positions [first, first + count). `first` is moved back to fill the page if
+/// possible. With a `count` of 0, only the numbers of rows.
 FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count);
 
-/// Where the flow with this id stands in the order; nullopt: filtered out or not there.
+/// The position of the flow with this id; nullopt if it is filtered out or does not exist.
 /// REQUIRES: query.grouping is kNone.
 std::optional<uint64_t> position_of(const Model& model, const FlowQuery& query, uint64_t id);
 
-/// The next flow after position `from` in the order (from there on with `include_from`), going
-/// round, whose text contains `text`. REQUIRES: query.grouping is kNone.
+/// The next flow whose text contains `text`, after position `from` (or at it, with `include_from`).
+/// The search wraps around. REQUIRES: query.grouping is kNone.
 struct Found {
   uint64_t id = 0;
   uint64_t position = 0;

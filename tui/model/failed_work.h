@@ -1,9 +1,9 @@
-// FailedWork: how much of what was asked for failed: connections that were refused or never
-// completed, and requests without an answer in time. Each failure counts once.
+// FailedWork: how much of the work failed: connections that were refused or never completed, and
+// requests that were not answered in time. Each failure counts once.
 //
-// How many connections wait for an answer to their SYN is known at the end of each tick only. Those
-// that wait for about a second count as failed. A server that is far away always has some under
-// way: as many as its handshakes explain are left out. A value; pure.
+// The number of connections that wait for an answer to their SYN is known only at the end of each
+// tick. Those that wait for about a second count as failed. With a distant server, some are always
+// waiting; as many as its handshakes explain do not count. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ class FailedWork {
   /// The next tick.
   void add(const Sample& sample);
 
-  /// What failed in the last tick, or was found out then to have failed.
+  /// The failures of the last tick, including those that were noticed in it.
   uint64_t now() const { return now_; }
   uint64_t total() const { return total_; }
-  /// Something failed in the last tick, or connections still hang.
+  /// Whether something failed in the last tick, or connections still wait.
   bool goes_on() const { return now_ > 0 || hanging_ > 0; }
 
  private:

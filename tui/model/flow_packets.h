@@ -1,4 +1,4 @@
-// FlowPackets: the last packets of the one flow that is looked into. A value; pure.
+// FlowPackets: the last packets of the flow whose page is open. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,9 @@ class FlowPackets {
 
   uint64_t flow_id() const { return flow_id_; }
   const std::deque<PacketCopy>& packets() const { return packets_; }
-  /// Of packets().front(); they are numbered from 0 since the flow was opened.
+  /// The number of packets().front(). Packets are numbered from 0 since the page was opened.
   uint64_t first_number() const { return first_number_; }
-  /// Packets for which there was no room on their way here.
+  /// Packets that were dropped on their way here for lack of room.
   uint64_t dropped() const { return dropped_; }
 
   std::string note;  // why there are none, where that is known

@@ -1,6 +1,6 @@
-// One tick's headline numbers as the screens keep them, and the ring that bounds how many.
+// The headline numbers of a tick, as the screens keep them, and a ring of bounded length for them.
 //
-// Plain values; pure. Absent is nullopt, never 0.
+// Plain values; pure. Absent values are nullopt, never 0.
 #pragma once
 
 #include <array>
@@ -16,8 +16,8 @@
 
 namespace topspin {
 
-/// Run-queue latency in bins of half an octave from 256 ns: bin b starts at 256 ns * 2^(b/2). What
-/// is shorter is in the first, what is longer in the last.
+/// Run-queue latency in bins of half an octave from 256 ns: bin b starts at 256 ns * 2^(b/2).
+/// Shorter latencies are in the first bin, longer ones in the last.
 inline constexpr size_t kHeatBins = 48;
 int64_t heat_bin_min_ns(size_t bin);
 size_t heat_bin(uint64_t latency_ns);
@@ -69,15 +69,15 @@ struct TickPoint {
   int64_t self_rss_bytes = 0;
 };
 
-/// `declared_period_ns`: with --period. The recent percentiles are the caller's to fill in.
+/// `declared_period_ns` is that of --period. The caller fills in the recent percentiles.
 TickPoint make_tick_point(const Sample& sample,
                           const std::optional<int64_t>& declared_period_ns = {});
 
-/// A count per second over the tick's true length; nullopt without one.
+/// A count per second, by the tick's true length; nullopt if that is 0.
 std::optional<double> per_second(uint64_t count, int64_t interval_ns);
 
-/// What was lost: packets, flows, threads, ticks. Waits censored at the ends of a run are no loss
-/// of data, and what was not stored is not lost to the screen.
+/// Lost packets, flows, threads and ticks. Waits that the ends of a run cut off are not lost data,
+/// and rows that were not stored are not lost to the screen.
 uint64_t lost_count(const LossInterval& losses);
 
 /// The last `capacity` ticks. Copies share their points.

@@ -1,7 +1,7 @@
-// InterfaceTable: the host's interfaces and how much went through them in the last second.
+// InterfaceTable: the host's interfaces, with their traffic in the last second.
 //
-// Fed with readings a few times a second while somebody looks; what it says of rates is over the
-// last second of readings, so that the numbers stand still enough to be read. A value; pure.
+// While the screen is shown, it gets readings several times per second. Rates are averages over the
+// last second, so that the numbers change slowly enough to be read. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -30,8 +30,8 @@ class InterfaceTable {
   /// Readings of one moment, in the kernel's order; times do not go back.
   void update(std::vector<InterfaceReading> readings, int64_t now_ns);
 
-  /// "any" (all of them together) first, then as the kernel has them. Empty before the first
-  /// update.
+  /// "any" (all of them together) comes first, then the others in the kernel's order. Empty before
+  /// the first update.
   const std::vector<Entry>& entries() const { return entries_; }
 
  private:

@@ -1,6 +1,6 @@
-// Liveness: per flow and tick whether it sent on time, for the last kLivenessTicks ticks.
+// Liveness: whether a flow sent on time in each of the last kLivenessTicks ticks.
 //
-// 48 bytes a flow: three bit planes of 128 ticks. Plain values; pure.
+// It takes 48 bytes per flow: three bit planes of 128 ticks. Plain values; pure.
 #pragma once
 
 #include <array>

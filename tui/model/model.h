@@ -1,9 +1,10 @@
-// Model: everything that the screens show, fed with Samples, one tick at a time.
+// Model: everything that the screens show. It gets one Sample per tick.
 //
-// The Samples are those that are stored; the model only keeps them in the shape that views want:
-// headline numbers per tick, flow rows and thread rows as they stand, liveness. It counts nothing
-// itself: the number of active flows is the Sample's, whatever rows are here. A value: a copy is a
-// frozen picture. Time is a parameter. Lives on the session's thread.
+// The Samples are the same that are stored. The model keeps them in the form that views need:
+// headline numbers per tick, the current flow rows and thread rows, and liveness. It counts nothing
+// itself; for example, the number of active flows is that of the Sample, whatever rows there are.
+// It is a value, and a copy is a frozen picture. Time is a parameter. Lives on the session's
+// thread.
 #pragma once
 
 #include <array>
@@ -40,13 +41,13 @@ struct ModelLimits {
   int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for so long goes; 0: never
 };
 
-/// What does not change while one looks on, apart from the subject's state.
 /// What stands out, in words (ci/findings has them).
 struct CauseText {
   std::string sentence, evidence, refuted_by, next_step;
   bool stands_out = true;  // false: it says that nothing does
 };
 
+/// Facts that do not change during an observation, except for the subject's state.
 struct Scene {
   std::string source;  // "lo", "any", a file's name, "run 0192..."
   std::string filter;
@@ -99,10 +100,10 @@ class Model {
   /// One tick. Ticks come in order.
   void add(const Sample& sample);
 
-  /// Forgets the rows of flows (the counts stay): they come back with their next packet.
+  /// Removes the rows of flows, but not the counts. A row returns with its flow's next packet.
   void purge_flows();
 
-  /// Puts another history in place of the one that add() led. Nothing else depends on it.
+  /// Replaces the history that add() made. Nothing else depends on it.
   void set_history(TickHistory history) {
     history_ = std::move(history);
     growth_.reset();
@@ -116,8 +117,8 @@ class Model {
   ProcessTable processes;
 
   const TickHistory& history() const { return history_; }
-  /// Of the ticks that are kept: cost of a flow, headroom, leak. Computed when first asked for
-  /// after a tick, some milliseconds.
+  /// The cost of a flow, headroom and leak, from the ticks that are kept. It is computed on the
+  /// first call after a tick, which takes some milliseconds.
   const Growth& growth_of_run() const;
   /// In order of id, so of first packet.
   const std::vector<FlowEntry>& flows() const { return flows_; }
@@ -139,18 +140,18 @@ class Model {
   uint64_t tick() const { return tick_; }
   /// The end of the last tick on the clock of the flow rows' times.
   int64_t flow_now_ns() const { return flow_now_ns_; }
-  /// Changes with every add() and purge: what was derived from the rows is stale then.
+  /// Changes with every add() and purge. Anything that was derived from the rows is then stale.
   uint64_t version() const { return version_; }
 
   uint64_t packets_total() const { return packets_total_; }
   uint64_t bytes_total() const { return bytes_total_; }
   uint64_t flows_total() const { return flows_total_; }
-  /// Some flow has or had a period: lateness, missed ticks and silence are shown.
+  /// Whether some flow has or had a period. If so, lateness, missed ticks and silence are shown.
   bool has_periods() const { return scene.period_ns.has_value() || had_periods_; }
   uint64_t missed_total() const { return missed_total_; }
   uint64_t unanswered_total() const { return unanswered_total_; }
   const FailedWork& failed() const { return failed_; }
-  /// Requests that no reply came to at all, so far.
+  /// The number of requests so far that were never answered.
   uint64_t never_answered_total() const { return unanswered_total_ - late_replies_total_; }
   /// The numbers of the last tick, and those of all ticks together (core/tick/numbers.h); no rows.
   const Sample& last() const { return last_; }

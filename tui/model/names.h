@@ -1,8 +1,8 @@
-// NameTable: the names of addresses and ports that somebody has looked up for the screen.
+// NameTable: the names of addresses and ports that were looked up for the screen.
 //
-// Whoever owns a screen asks a resolver for what is visible and puts the answers in; views only
-// read. Names come from outside: they are made harmless and short when they are put in. At most
-// kMaxNames of each kind, the oldest go first. A value; pure.
+// The owner of the screen asks a resolver for the visible ones and adds the answers here; views
+// only read. Names come from outside, so they are sanitised and cut when they are added. The table
+// keeps at most kMaxNames of each kind and removes the oldest first. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ class NameTable {
   static constexpr size_t kMaxNames = 8192;
   static constexpr int kMaxNameBytes = 64;
 
-  /// An empty name: it was looked for, and there is none.
+  /// Adds a name. An empty one means that the lookup found none.
   void set_host(const HostKey& key, std::string_view name) { hosts_.set(key, name); }
   void set_service(const ServiceKey& key, std::string_view name) { services_.set(key, name); }
 

@@ -1,8 +1,8 @@
-// RecentLatency: p99 and maximum of a latency over the last ticks, for where one tick has too few
-// samples.
+// RecentLatency: p99 and maximum of a latency over the last ticks, because a single tick often has
+// too few samples.
 //
-// The window holds as many of the last ticks as it takes to reach 1,000 samples, and at most 10 s
-// of them. So the label above the number is always the same. A value; pure.
+// The window has as many of the last ticks as are needed for 1,000 samples, and at most 10 s of
+// them. So the label of the number never changes. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +25,10 @@ class RecentLatency {
   void add(const Histogram& histogram, int64_t interval_ns);
   void add(const SignedHistogram& histogram, int64_t interval_ns);
 
-  /// As Histogram::percentile(0.99) of the window: nullopt with fewer than 1,000 samples, and when
-  /// the last tick brought none: nothing was measured then.
+  /// The p99 of the window. nullopt with fewer than 1,000 samples, or if the last tick had none.
   std::optional<int64_t> p99() const;
-  /// The greatest value of the same window, so never below p99(). nullopt without samples, and when
-  /// the last tick brought none.
+  /// The greatest value of the same window, so never below p99(). nullopt without samples, or if
+  /// the last tick had none.
   std::optional<int64_t> max() const;
   uint64_t count() const { return count_; }
 

@@ -1,4 +1,4 @@
-// What keys do to the table of flows: the cursor, the order, groups, a search. Pure.
+// The keys of the table of flows: cursor, order, groups and search. Pure.
 #pragma once
 
 #include "tui/screens/screens.h"
@@ -8,8 +8,8 @@ namespace topspin {
 /// Of the screen "flows".
 bool press_flows(ScreenPress& press);
 
-/// Follows the next flow that has state.search_text. `include_here`: the one under the cursor may
-/// be it.
+/// Moves the cursor to the next flow that contains state.search_text. With `include_here` this may
+/// be the flow under the cursor.
 void search_flow(ViewState& state, const Model& model, Size size, bool include_here);
 
 }  // namespace topspin

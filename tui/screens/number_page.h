@@ -1,6 +1,6 @@
-// Numbers of one probe on its screen, as the registry lists them (core/tick/numbers.h), and a page
-// of them that may be taller than the screen. A number that the layout of a screen does not name
-// comes last, so that none is on no screen. Pure.
+// The numbers of a probe on its screen, from the registry (core/tick/numbers.h), and a page of them
+// that may be taller than the screen. Numbers that the layout of a screen does not name come last,
+// so that every number is on a screen. Pure.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace topspin {
 
-/// The numbers of a probe but for its losses, which have a screen of their own: first those named
-/// in `layout`, in its order, then the others in the registry's.
+/// The numbers of a probe except its losses, which have their own screen: first those in `layout`,
+/// in its order, then the others in the order of the registry.
 /// REQUIRES: each name of `layout` is in the registry.
 std::vector<const RegisteredNumber*> numbers_of_probe(std::string_view probe,
                                                       std::span<const std::string_view> layout);
@@ -34,8 +34,8 @@ struct NumberCell {
   Role role = Role::kStrong;
 };
 
-/// Counts and maxima since the first tick, everything else as of the last one. Of `numbers`, those
-/// that were measured in any tick and are no distributions.
+/// Those of `numbers` that were measured in any tick and are no distributions. Counts and maxima
+/// are since the first tick, everything else is from the last one.
 std::vector<NumberCell> number_cells(std::span<const RegisteredNumber* const> numbers,
                                      const Model& model);
 
@@ -43,13 +43,13 @@ std::vector<NumberCell> number_cells(std::span<const RegisteredNumber* const> nu
 int number_block_height(size_t cells, int width);
 void draw_number_block(Grid& grid, Area area, std::span<const NumberCell> cells);
 
-/// The keys that move scroll the screen's page, which is so tall at the width of the terminal;
-/// false: the key moves nothing. For Screen::press.
+/// For Screen::press: scrolls a page of this height with the keys that move. Returns false if the
+/// key moves nothing.
 bool scroll_page(ScreenPress& press, std::string_view screen, int page_height, int window_height);
 
-/// Draws the part of a page that `area` shows. draw(window, y) draws the page into the grid
-/// `window`, its first row at y: below 0 where it is scrolled, and the grid clips. `top`: the first
-/// row wanted. Where the page goes on, the last row says so.
+/// Draws the part of a page that fits into `area`, from row `top` on. draw(window, y) draws the
+/// page into the grid `window` with its first row at y, which is negative if the page is scrolled;
+/// the grid clips. If the page continues below, the last row says so.
 using DrawPage = std::function<void(Grid& window, int y)>;
 void draw_page(Grid& grid, Area area, int page_height, uint64_t top, const DrawPage& draw);
 

@@ -1,4 +1,4 @@
-// What screens lend each other. Pure.
+// Parts that several screens use. Pure.
 #pragma once
 
 #include <cstdint>
@@ -12,14 +12,15 @@
 
 namespace topspin {
 
-/// One flow's page and its packets take the place of the table. REQUIRES: state.detail_id.
+/// Draws one flow's page and its packets in place of the table. REQUIRES: state.detail_id.
 void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_packets(Grid& grid, Area area, const Model& model, const ViewState& state);
 
 /// One flow's ticks in one row, the newest at the right end.
 void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHistory& history);
 
-/// Why a screen of the subject has nothing to show: no subject, the probe's reason, or nothing yet.
+/// Why a screen about the subject is empty: there is no subject, the probe has a reason, or nothing
+/// was measured yet.
 void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view probe,
                   std::string_view nothing_yet);
 

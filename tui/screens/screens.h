@@ -1,7 +1,7 @@
 // The registry of screens. A screen is one file of this folder and one line in screens.cc.
 //
-// The tabs, the menu, Help, `--screen` and the keys are made from the registry. What a screen draws
-// and what keys do to it is pure: the model is read, only the ViewState changes.
+// The tabs, the menu, Help, `--screen` and the keys are made from the registry. Drawing and the
+// handling of keys are pure: they read the model and change only the ViewState.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +17,20 @@
 
 namespace topspin {
 
-/// A key on its way to the screen that is shown.
+/// A key for the screen that is shown.
 struct ScreenPress {
   ViewState& state;
   const Model& model;
   Size size;  // of the terminal
   bool replay = false;
   Key key;
-  /// What the table of keys says that it means; nullopt: a click, or a key that is not in it.
+  /// The key's command in the table of keys; nullopt for a click, or a key that is not in the
+  /// table.
   std::optional<Command> command;
   Effect effect = Effect::kNone;
 };
 
-/// A key that one screen has for itself, as Help lists it.
+/// A key of one screen, as Help lists it.
 struct ScreenKey {
   std::string_view label, what;
 };
@@ -41,43 +42,43 @@ struct Screen {
   char32_t key = 0;  // opens it
   std::string_view what;
 
-  /// Draws the body: below the head and the tabs, above the footer.
+  /// Draws the body, which is below the head and the tabs and above the footer.
   void (*draw)(Grid& grid, Area area, const Model& model, const ViewState& state) = nullptr;
 
-  /// How many rows its list has; nullptr: it has none. The keys that move act on it by
-  /// ViewState::list(name): they move a cursor (`selected`), or without one scroll (`top`).
+  /// How many rows its list has; nullptr if it has no list. The keys that move use
+  /// ViewState::list(name): they move the cursor (`selected`), or scroll (`top`) if there is none.
   uint64_t (*rows)(const Model& model, const ViewState& state) = nullptr;
   bool has_cursor = false;
-  /// By how many columns its list can be sorted.
+  /// The number of columns by which its list can be sorted.
   size_t sort_columns = 0;
 
-  /// Its own meaning of a key, asked before the general one; true: the key is dealt with.
+  /// Handles a key before the general handling. Returns true if the key was handled.
   bool (*press)(ScreenPress& press) = nullptr;
   std::span<const ScreenKey> keys = {};
-  /// What / and N look for on this screen by state.search_text; nullptr: a flow.
+  /// Searches for state.search_text when / or N is pressed on this screen; nullptr: searches flows.
   void (*search)(ViewState& state, const Model& model, bool include_here) = nullptr;
 
-  /// The height of the body in plain text that shows at most `rows` rows of a table; nullptr: 24.
+  /// The height of the body in plain text with at most `rows` rows of a table; nullptr: 24.
   int (*plain_height)(const Model& model, const ViewState& state, int rows) = nullptr;
 
-  /// Help and the menu: they lie over another screen, and Esc goes back to it.
+  /// Help and the menu are overlays: they cover another screen, and Esc goes back to it.
   bool is_overlay = false;
 };
 
 /// In the order of the tabs.
 const std::vector<const Screen*>& screens();
-/// nullptr: there is none of this name, or with this key.
+/// Finds a screen by its name or its key; nullptr if there is none.
 const Screen* find_screen(std::string_view name);
 const Screen* screen_of_key(const Key& key);
-/// Shows it; an overlay remembers what it lies over.
+/// Shows a screen. An overlay remembers the screen that it covers.
 void open_screen(ViewState& state, std::string_view name);
-/// The one that is shown.
+/// The screen that is shown.
 const Screen& shown_screen(const ViewState& state);
 
-/// How far the key moves through a list, upwards below 0; nullopt: it moves nothing.
+/// How far the key moves through a list (negative: upwards); nullopt if it moves nothing.
 std::optional<int64_t> rows_moved(const ScreenPress& press);
 
-/// The first row that is visible of a list with a cursor, in so many rows of the terminal.
+/// The first visible row of a list with a cursor, given the number of visible rows.
 uint64_t top_of_list(const ListState& list, uint64_t count, uint64_t visible);
 
 }  // namespace topspin

@@ -1,10 +1,9 @@
-// CursesTerminal: the terminal as a place for grids and a source of keys. The only user of curses.
+// CursesTerminal: shows grids on the terminal and reads keys. The only user of curses.
 //
-// Draws only cells that changed. Whatever ends the process short of SIGKILL, the terminal is left
-// as it was: by close(), by the handlers of crash signals, or by restore_terminal_now(). There is
-// one terminal a process: at most one CursesTerminal lives at a time. Lives on one thread, the
-// session's, which it never holds up, and which must also take care of SIGWINCH, SIGTSTP and
-// SIGCONT (resized(), suspend(), resume()).
+// It draws only the cells that changed. Whatever ends the process, except SIGKILL, the terminal is
+// restored: by close(), by the handlers of crash signals, or by restore_terminal_now(). At most one
+// CursesTerminal exists per process. It lives on the session's thread and never blocks it. That
+// thread must handle SIGWINCH, SIGTSTP and SIGCONT (resized(), suspend(), resume()).
 #pragma once
 
 #include <memory>
@@ -26,8 +25,8 @@ struct TerminalOptions {
 
 class CursesTerminal {
  public:
-  /// kUnsupported: standard input or output is no terminal, or TERM is dumb or unknown; the caller
-  /// then prints plain lines.
+  /// kUnsupported if standard input or output is no terminal, or TERM is dumb or unknown. The
+  /// caller then prints plain lines.
   static Result<std::unique_ptr<CursesTerminal>> open(const TerminalOptions& options);
   virtual ~CursesTerminal() = default;
 
@@ -37,22 +36,22 @@ class CursesTerminal {
   /// Readable when a key waits.
   virtual int input_fd() const = 0;
 
-  /// The next key, nullopt: none waits. After the terminal has gone: nullopt and gone().
+  /// The next key; nullopt if none waits. After the terminal has disappeared: nullopt and gone().
   virtual std::optional<Key> read_key() = 0;
   virtual bool gone() const = 0;
 
-  /// Shows a grid of size(); larger ones are clipped. Never waits for the terminal: while that has
-  /// not taken what was drawn before (Ctrl-S, a connection that stands), nothing is drawn and the
-  /// answer is false.
+  /// Shows a grid of size(); larger ones are clipped. Never waits for the terminal. While the
+  /// terminal has not accepted the previous output (Ctrl-S, a stalled connection), it draws nothing
+  /// and returns false.
   virtual bool show(const Grid& grid, ThemeName theme) = 0;
-  /// Hands over what the terminal had no room for. True: it has everything.
+  /// Writes the output that the terminal could not take before. Returns true once all is written.
   virtual bool flush() = 0;
   /// Forgets what is shown, so that the next show() draws every cell.
   virtual void forget() = 0;
 
   /// The terminal has a new size (SIGWINCH).
   virtual void resized() = 0;
-  /// Gives the terminal back, until resume().
+  /// Restores the terminal, until resume().
   virtual void suspend() = 0;
   virtual void resume() = 0;
 };

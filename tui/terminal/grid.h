@@ -1,9 +1,8 @@
-// Grid: what a screen shows, as cells. Views draw into it, a terminal or plain text comes out of
-// it.
+// Grid: a screen as cells. Views draw into it; it is shown on a terminal or as plain text.
 //
-// A cell is one character with its combining marks and a style. A wide character holds its own cell
-// and the one to its right, which has code 0. A style names roles, not colours: the theme decides.
-// Everything outside the grid is clipped. Plain values; pure.
+// A cell is one character with its combining marks and a style. A wide character takes its own cell
+// and the one to its right, which has code 0. A style names a role, and the theme gives it a
+// colour. Everything outside the grid is clipped. Plain values; pure.
 #pragma once
 
 #include <array>
@@ -25,7 +24,7 @@ struct Area {
   int x = 0, y = 0, width = 0, height = 0;
 };
 
-/// What a cell means. Themes give each a colour for 256, 8 and no colours (theme.h).
+/// The role of a cell. Themes give each role a look for 256, 8 and no colours (theme.h).
 enum class Role : uint8_t {
   kNormal,
   kDim,       // labels, what is there but says little
@@ -70,7 +69,7 @@ inline Role rule_role(size_t colour) {
 }
 inline bool is_rule(Role role) { return role >= Role::kRule1 && role <= Role::kRule16; }
 
-/// A foreground role, and for cells that are two things at once (half blocks) a background one.
+/// A foreground role, and for cells with two values (half blocks) a background role.
 struct Style {
   Role role = Role::kNormal;
   Role behind = Role::kNormal;  // kNormal: the role's own background
@@ -101,15 +100,15 @@ class Grid {
   bool ascii() const { return ascii_; }
   const Cell& at(int x, int y) const;
 
-  /// Writes text from outside: sanitised, cut to `max_width` cells with an ellipsis. Returns the
-  /// cells used. max_width < 0: to the right edge.
+  /// Writes text from outside: sanitises it and cuts it to `max_width` cells with an ellipsis.
+  /// Returns the number of cells used. max_width < 0: up to the right edge.
   int put(int x, int y, std::string_view text, Style style = {}, int max_width = -1);
   /// The same, ending at cell x + width - 1.
   void put_right(int x, int y, std::string_view text, int width, Style style = {});
-  /// One of our own characters of width 1, with what stands for it where only ASCII is spoken.
+  /// Writes one of our own characters, of width 1, or its stand-in if only ASCII is allowed.
   void put_symbol(int x, int y, char32_t symbol, char stand_in, Style style = {});
 
-  /// Gives a whole row (or part of it) a style and blanks it.
+  /// Blanks a row, or part of it, and gives it a style.
   void fill(int x, int y, int width, Style style);
   /// Changes the style of what is there.
   void restyle(int x, int y, int width, Style style);
@@ -126,7 +125,7 @@ class Grid {
   std::vector<Cell> cells_;
 };
 
-/// The grid as text, a line a row, without trailing blanks and without style.
+/// The grid as text, one line per row, without trailing blanks and without style.
 std::string grid_text(const Grid& grid);
 
 /// One code point as UTF-8.

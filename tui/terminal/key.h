@@ -1,4 +1,4 @@
-// A key, a click or a turn of the wheel, as the terminal tells it.
+// A key, a click or a turn of the wheel, as the terminal reports it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A table of names and numbers: titles with the sorted one marked, rows of cells, as many columns
-// as fit. What the screens of system calls and sockets share. Pure.
+// A table of names and numbers, with a mark at the sorted column, and as many columns as fit. The
+// screens of system calls and sockets share it. Pure.
 #pragma once
 
 #include <algorithm>
@@ -20,8 +20,9 @@ struct NumberColumn {
 
 class NumberTable {
  public:
-  /// Columns in order of importance: those that do not fit beside a name of `name_width` are left
-  /// out from the end. `sorted`: the column that rows are ordered by, downwards unless `upwards`.
+  /// Columns are in order of importance. Those that do not fit beside a name of `name_width` are
+  /// left out, the last ones first. Rows are ordered by column `sorted`, downwards unless
+  /// `upwards`.
   NumberTable(Grid& grid, Area area, int name_width, std::span<const NumberColumn> columns)
       : grid_(grid), area_(area), name_width_(std::min(name_width, area.width)) {
     int x = name_width_;

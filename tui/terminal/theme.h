@@ -1,4 +1,4 @@
-// Themes: what each role looks like with 256, 8 or no colours. One table for each kind of eye.
+// Themes: the look of each role with 256, 8 or no colours, one table per theme.
 //
 // Pure.
 #pragma once
@@ -21,8 +21,8 @@ struct Appearance {
   bool underline = false;
 };
 
-/// `colours`: 256, 8, or 0. Without colours every role that must be told apart is so by bold,
-/// reverse or underline.
+/// `colours` is 256, 8 or 0. Without colours, roles that must be distinguished are bold, reversed
+/// or underlined.
 Appearance appearance(ThemeName theme, int colours, Style style);
 
 std::string_view theme_name(ThemeName theme);

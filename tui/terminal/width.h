@@ -1,8 +1,7 @@
 // How many terminal cells a code point takes: 0 (combining), 1 or 2 (wide).
 //
-// An own table, so that the answer does not depend on the locale that topspin was started in.
-// Control characters and other invisible ones never come here: sanitize_for_terminal() has made
-// them visible. Pure.
+// The table is our own, so that the result does not depend on the locale. Control characters and
+// other invisible ones do not occur, because sanitize_for_terminal() has made them visible. Pure.
 #pragma once
 
 #include <string_view>
@@ -11,7 +10,7 @@ namespace topspin {
 
 int code_point_width(char32_t c);
 
-/// Cells that `text` takes, which must be fit for a terminal (sanitize_for_terminal).
+/// The number of cells that `text` takes. REQUIRES: it went through sanitize_for_terminal().
 int text_width(std::string_view text);
 
 }  // namespace topspin

@@ -20,12 +20,13 @@ namespace {
 
 constexpr const char* kDefaultConfig = "gate.toml";
 
-std::string formatted(const Judgement& judgement, const std::string& format) {
+std::string formatted(const Judgement& judgement, const GateOptions& o) {
+  const std::string& format = o.format;
   if (format == "json") return judgement_json(judgement);
   if (format == "junit") return judgement_junit(judgement);
   if (format == "github") return judgement_github(judgement);
   if (format == "markdown") return judgement_markdown(judgement, kCommentBytes);
-  return judgement_text(judgement);
+  return judgement_text(judgement, o.distributions);
 }
 
 }  // namespace
@@ -53,6 +54,8 @@ void add_verdict_options(CLI::App& command, GateOptions& o, std::vector<std::str
   judging.flag("--strict", o.strict, "Exit with 3, not 0, if the verdict is inconclusive");
   const OptionGroup display(command, kDisplayGroup);
   display.choice("--format", o.format, "FORMAT", std::move(formats), std::move(format_help));
+  display.flag("--distributions", o.distributions,
+               "Text: also show the latencies of both sides as bars, per octave");
   display.option("-o,--output", o.output, "FILE",
                  "Write the report to a file (default: standard output)");
 }
@@ -103,7 +106,7 @@ Status deliver(const std::string& text, const GateOptions& o) {
 
 int show(const Result<Judgement>& judgement, const GateOptions& o) {
   if (!judgement.ok()) return fail(judgement.error());
-  const Status delivered = deliver(formatted(*judgement, o.format), o);
+  const Status delivered = deliver(formatted(*judgement, o), o);
   return delivered.ok() ? judgement->exit_code : fail(delivered.error());
 }
 

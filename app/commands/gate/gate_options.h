@@ -1,4 +1,4 @@
-// What compare, gate and accept can be told, and how what they find is written.
+// The options that compare, gate and accept share, and how their result is written.
 #pragma once
 
 #include <cstdint>
@@ -37,28 +37,30 @@ struct GateOptions {
   std::string format = "text";
   std::string output;
 
+  bool distributions = false;
   GateConfig config;  // of config_file; loaded first
   uint64_t seed = kDefaultSeed;
 };
 
-/// --db, --config, --seed, and how the numbers of CSV files are taken.
+/// --db, --config, --seed, and the options about the numbers of CSV files.
 void add_gate_options(CLI::App& command, GateOptions& options);
 /// --strict, --format and -o.
 void add_verdict_options(CLI::App& command, GateOptions& options, std::vector<std::string> formats,
                          std::string format_help);
 
-/// Reads gate.toml: the file that was named, which must be there, or the one in the working
-/// directory, which need not. What the command line says goes before it.
+/// Reads gate.toml: the file that was named, which must exist, or the one in the working directory,
+/// if there is one. The command line takes precedence over it.
 Status load_config(GateOptions& options);
 
-/// Of a column: what gate.toml says of its name, and then what the command line says.
+/// The metric for a column: gate.toml's settings for its name, changed by those of the command
+/// line.
 Result<Metric> metric_of(const GateOptions& options, std::string name);
 
 /// Writes `text` to standard output or to -o's file.
 Status deliver(const std::string& text, const GateOptions& options);
 
-/// Writes the judgement in the format that was asked for, whatever the verdict. Returns the exit
-/// code; a report that could not be written is an error of its own.
+/// Writes the judgement in the chosen format, whatever the verdict is. Returns the exit code. A
+/// report that could not be written is an error.
 int show(const Result<Judgement>& judgement, const GateOptions& options);
 
 }  // namespace topspin

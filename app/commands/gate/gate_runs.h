@@ -1,4 +1,4 @@
-// Judgements over stored runs: opening the database, choosing the sides, and what the rules say.
+// Judgements over stored runs: opens the database, chooses the sides, and applies the rules.
 #pragma once
 
 #include "app/commands/gate/gate_options.h"

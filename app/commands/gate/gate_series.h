@@ -1,5 +1,5 @@
-// Judgements over numbers from anywhere: two CSV files compared, and the history in one. Reads
-// files; keeps nothing.
+// Judgements over the numbers in CSV files: two files are compared, or the history in one is
+// judged. It reads files and stores nothing.
 #pragma once
 
 #include <string>
@@ -13,8 +13,8 @@ namespace topspin {
 /// `compare --samples A.csv B.csv`.
 Result<Judgement> compare_samples(const GateOptions& options);
 
-/// A series' judgement, and its name in the gate's log: the file's, without its directory, and the
-/// column's.
+/// A series' judgement, and its name in the gate's log. The name is that of the file, without its
+/// directory, and of the column.
 struct JudgedSeries {
   std::string name;
   Judgement judgement;

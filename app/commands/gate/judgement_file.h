@@ -1,4 +1,4 @@
-// A verdict from a file of `topspin gate --format json`, for exports and reports.
+// Reads a verdict that `topspin gate --format json` wrote, for exports and reports.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace topspin {
 
-/// kInput: the file cannot be read, or holds no judgement.
+/// kInput if the file cannot be read or holds no judgement.
 Result<Judgement> read_judgement_file(const std::string& path);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// CaptureThread: runs a live FlowTracker on a thread of its own and hands its intervals over.
+// CaptureThread: runs a live FlowTracker on its own thread and hands over its intervals.
 //
 // The hand-over is one swap under one mutex per interval; nothing is shared per packet.
 #pragma once
@@ -32,13 +32,13 @@ class CaptureThread {
   };
   Delivery take();
 
-  /// As of FlowTracker.
+  /// The same as in FlowTracker.
   void watch_packets(const std::optional<FlowKey>& flow) { tracker_->watch_packets(flow); }
   PacketCopies take_packets() { return tracker_->take_packets(); }
   void switch_interface(const std::string& name) { tracker_->switch_interface(name); }
 
-  /// Ends the capture with an interval that ends at `end_ns` and holds all that was captured before
-  /// it, and joins the thread. take() once more after.
+  /// Ends the capture and joins the thread. The last interval ends at `end_ns` and has everything
+  /// that was captured before. Call take() once more afterwards.
   void stop(int64_t end_ns);
 
   /// Only after stop().

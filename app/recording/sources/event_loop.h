@@ -1,4 +1,5 @@
-// EventLoop: sources, each a descriptor and what is done when it has something to read. One thread.
+// EventLoop: a list of sources. Each is a descriptor with a handler that is called when there is
+// something to read. One thread.
 #pragma once
 
 #include <functional>
@@ -10,12 +11,13 @@ namespace topspin {
 
 class EventLoop {
  public:
-  /// `descriptor` is asked before each wait; -1: nothing to wait for now.
+  /// Adds a source. `descriptor` is called before each wait; -1 means that there is nothing to wait
+  /// for now.
   void add(std::function<int()> descriptor, std::function<void()> on_readable);
 
-  /// Waits until a source has something to read, or its other end is closed, or `timeout_ms` have
-  /// passed (-1: without end). Then calls the handlers of all such sources, in the order in which
-  /// they were added. A signal that interrupts the wait is no error.
+  /// Waits until a source has something to read or its other end is closed, at most `timeout_ms`
+  /// (-1: no limit). Then calls the handlers of all such sources, in the order in which they were
+  /// added. A signal that interrupts the wait is no error.
   Status wait(int timeout_ms) const;
 
  private:

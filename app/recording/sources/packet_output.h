@@ -9,9 +9,9 @@
 
 namespace topspin {
 
-/// "-" is standard output. A file is emptied; under sudo it is opened as the invoking user and
-/// belongs to that user, and root follows no symbolic link. kUsage: it is a database or will be
-/// (`database`; empty: none), a pipe that nobody reads, or a terminal.
+/// Opens the file; "-" is standard output. An existing file is truncated. Under sudo it is opened
+/// as the invoking user and belongs to that user; root follows no symbolic link. kUsage if it is a
+/// database or will become one (`database`; empty: none), a pipe that nobody reads, or a terminal.
 Result<std::unique_ptr<PacketFile>> open_packet_file(const std::string& path,
                                                      const std::string& database);
 

@@ -8,13 +8,13 @@
 
 namespace topspin {
 
-/// A descriptor to read signals from: those that end a recording, a child's end and, `with_screen`,
-/// those of a terminal. Blocks them for this thread and those it will start.
+/// Opens a descriptor for the signals that end a recording, SIGCHLD and, `with_screen`, those of a
+/// terminal. Blocks them in this thread and in the threads that it starts later.
 Result<UniqueFd> open_signal_fd(bool with_screen);
 
-/// From now on the process ends with a plain sentence when the memory that SQLite shares with the
-/// readers of `database` (-shm) is gone: somebody truncated that file, or its disk fails. SQLite
-/// cannot go on after that fault, and nothing of the run can be stored any more.
+/// Handles SIGBUS: from now on the process prints a sentence and ends if the memory that SQLite
+/// shares with the readers of `database` (-shm) disappears, because somebody truncated that file or
+/// its disk fails. SQLite cannot continue after that fault, and nothing more can be stored.
 void end_plainly_on_lost_memory(const std::string& database);
 
 }  // namespace topspin

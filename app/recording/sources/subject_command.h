@@ -1,5 +1,5 @@
-// SubjectCommand: the command that is recorded, and how it comes to its end: it is asked, has its
-// grace, and is killed. It does not outlive its recording. Lives on the recording's thread.
+// SubjectCommand: the command that is recorded, and how it is ended: it gets SIGTERM, a grace
+// period, and then SIGKILL. It does not outlive its recording. Used on the recording's thread.
 #pragma once
 
 #include <cstdint>
@@ -12,28 +12,29 @@ namespace topspin {
 
 class SubjectCommand {
  public:
-  /// `grace_ns`: how long it has from being asked to end until it is killed.
+  /// `grace_ns` is the time between SIGTERM and SIGKILL.
   SubjectCommand(std::unique_ptr<Child> child, int64_t grace_ns)
       : child_(std::move(child)), grace_ns_(grace_ns) {}
 
   pid_t pid() const { return child_->pid(); }
   Status release() { return child_->release(); }
-  /// nullopt: it runs. Else its status, or 128 + signal.
+  /// Its exit status, or 128 + signal; nullopt while it runs.
   std::optional<int> exit_status() { return child_->poll_exit(); }
-  /// What the kernel charged it; nullopt while it runs.
+  /// The resources that it used, as the kernel counts them; nullopt while it runs.
   std::optional<CommandUsage> usage();
 
-  /// Asks it to end, unless it was asked before. What it leaves behind comes to us from now on.
+  /// Asks it to end, unless it was asked before. From now on we adopt the processes that it leaves
+  /// behind.
   void ask_to_end(int signal_number);
   /// The terminal has asked it already (Ctrl-C).
   void was_asked_to_end();
-  /// Whether it was asked, by us or by the terminal: then its exit status says nothing.
+  /// Whether we or the terminal asked it to end. If so, its exit status says nothing.
   bool was_asked() const { return kill_at_ns_.has_value(); }
-  /// Kills it if its grace is over; answers how long to wait until the next call. REQUIRES: it was
-  /// asked to end.
+  /// Kills it if its grace period is over. Returns how long to wait until the next call. REQUIRES:
+  /// it was asked to end.
   int64_t kill_if_due(int64_t now_ns);
   void kill_now() const;
-  /// What it leaves behind is ours to end.
+  /// Ends the processes that it left behind.
   bool leaves_family_to_us() const { return adopts_; }
 
  private:

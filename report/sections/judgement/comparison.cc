@@ -22,6 +22,14 @@ Span change_of(const Comparison& c, const std::optional<double>& change) {
   return change && std::isfinite(*change) ? words(change_text(c, change)) : absent();
 }
 
+constexpr size_t kNameBytes = 24;
+
+/// "A", or "A (base)" where the side's subject has a name.
+std::string side_title(std::string_view side, const std::string& name) {
+  return name.empty() ? std::string(side)
+                      : fmt::format("{} ({})", side, plain_text(name, kNameBytes));
+}
+
 Cell interval_of(const Comparison& c) {
   if (!c.ci_low || !c.ci_high) return absent();
   return say("{} to {}", change_of(c, c.ci_low), change_of(c, c.ci_high));
@@ -40,13 +48,9 @@ Span probability_of(const std::optional<double>& p) {
 
 Cell verdict_cell(const Judgement& judgement, const Comparison& c) {
   const Verdict verdict = settled_verdict(judgement, c);
-  Tone tone = Tone::kBad;  // invalid is as little a pass as fail is
-  switch (verdict) {
-    case Verdict::kPass: tone = Tone::kGood; break;
-    case Verdict::kInconclusive: tone = Tone::kOpen; break;
-    case Verdict::kFail:
-    case Verdict::kInvalid: break;
-  }
+  Tone tone = Tone::kOpen;  // invalid is no failure of the candidate
+  if (verdict == Verdict::kPass) tone = Tone::kGood;
+  if (verdict == Verdict::kFail) tone = Tone::kBad;
   const Span word = words(verdict_name(verdict));
   return c.metric.gating ? say("{}", toned(tone, word)) : say("({})", word);
 }
@@ -54,8 +58,9 @@ Cell verdict_cell(const Judgement& judgement, const Comparison& c) {
 Blocks comparison_of(const Judgement& judgement) {
   if (judgement.metrics.empty()) return {};
   Table table;
-  table.columns = columns({"Metric", "A", "B", "Change", "95% interval", "-q", "-n", "-Margin",
-                           "-Detects", "=Verdict"});
+  table.columns =
+      columns({"Metric", side_title("A", judgement.name_a), side_title("B", judgement.name_b),
+               "Change", "95% interval", "-q", "-n", "-Margin", "-Detects", "=Verdict"});
   for (size_t i = 0; i < std::min(judgement.metrics.size(), kMetricsShown); ++i) {
     const Comparison& c = judgement.metrics[i];
     table.rows.push_back(
@@ -109,11 +114,12 @@ Blocks changed(const ReportPage& page) {
   return causes_of_change(*page.judgement);
 }
 
-Blocks distributions_of(const Judgement& judgement) {
+Blocks distributions_of(const Judgement& judgement, bool with_bars) {
   Blocks blocks;
   for (const Distribution& d : judgement.distributions) {
     Table table{d.name, latency_columns()};
-    table.rows = {latency_row(say("A"), d.a), latency_row(say("B"), d.b)};
+    table.rows = {latency_row(say("{}", side_title("A", judgement.name_a)), d.a),
+                  latency_row(say("{}", side_title("B", judgement.name_b)), d.b)};
     blocks.emplace_back(std::move(table));
     Shares shares{d.name};
     for (const DistributionBar& bar : d.bars) {
@@ -122,7 +128,7 @@ Blocks distributions_of(const Judgement& judgement) {
                                  : say("{} to {}", duration(bar.from_ns), duration(bar.to_ns)),
                              bar.a, bar.b});
     }
-    blocks.emplace_back(std::move(shares));
+    blocks.emplace_back(std::move(shares), Place::kWhole, !with_bars);
   }
   return blocks;
 }

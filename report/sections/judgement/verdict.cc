@@ -151,7 +151,7 @@ TopVerdict judgement_verdict(const Judgement& judgement) {
     case Verdict::kInconclusive:
       top = {Tone::kOpen, "Inconclusive", "There is not enough evidence to decide."};
       break;
-    case Verdict::kInvalid: top = {Tone::kBad, "Invalid", "These runs must not be judged."}; break;
+    case Verdict::kInvalid: top = {Tone::kOpen, "Invalid", "These runs must not be judged."}; break;
   }
   top.reasons = judgement.reasons;
   // Right behind what failed.

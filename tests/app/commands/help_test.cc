@@ -125,6 +125,26 @@ TEST(Help, AMisspeltWordOfAChoiceIsNamedWithWhatItWasMeantToBe) {
               HasSubstr("did you mean cpu_ns_per_flow?"));
 }
 
+/// The completion is written from the help, too.
+TEST(Completion, KnowsCommandsWorkloadsAndTheirOptions) {
+  if (std::system("command -v bash >/dev/null 2>&1") != 0) GTEST_SKIP() << "bash is not installed";
+  const auto completed = [](const std::string& words) {
+    const Outcome done =
+        run({"bash", "-c",
+             "source " TOPSPIN_BINARY_DIR "/completion/topspin; COMP_WORDS=(topspin " + words +
+                 "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _topspin; echo ${COMPREPLY[*]}"});
+    EXPECT_EQ(done.exit_code, 0) << done.err;
+    return done.out;
+  };
+  EXPECT_EQ(completed("rec"), "record\n");
+  EXPECT_EQ(completed("help ga"), "gate\n");
+  EXPECT_EQ(completed("record --int"), "--interface --interval\n");
+  EXPECT_EQ(completed("-i lo --per"), "--period\n");
+  EXPECT_EQ(completed("load ht"), "http\n");
+  EXPECT_EQ(completed("load http --cl"), "--clients --closed\n");
+  EXPECT_EQ(completed("report last"), "\n") << "bash then completes names of files";
+}
+
 /// Manual pages are written from the help when the program is built.
 TEST(ManualPages, AreThereForEveryCommandAndHaveItsOptions) {
   const bool has_groff = std::system("command -v groff >/dev/null 2>&1") == 0;

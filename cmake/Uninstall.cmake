@@ -1,0 +1,12 @@
+# Removes the files that `cmake --install BUILD_DIR` installed last.
+set(manifest ${BUILD_DIR}/install_manifest.txt)
+if(NOT EXISTS ${manifest})
+  message(FATAL_ERROR "nothing was installed from ${BUILD_DIR}: there is no ${manifest}")
+endif()
+file(STRINGS ${manifest} files)
+foreach(file IN LISTS files)
+  if(EXISTS $ENV{DESTDIR}${file} OR IS_SYMLINK $ENV{DESTDIR}${file})
+    message(STATUS "Removing: $ENV{DESTDIR}${file}")
+    file(REMOVE $ENV{DESTDIR}${file})
+  endif()
+endforeach()
