@@ -166,6 +166,7 @@ using Attached = std::unique_ptr<Probes>;
 
 struct Features {
   bool accepts, replies, syscalls;
+  bool scheduler = false;  // on its top rung: then replies take what it measured
 };
 
 Attached attach(pid_t pid, const Features& features) {
@@ -173,8 +174,9 @@ Attached attach(pid_t pid, const Features& features) {
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
   ProbeOptions options;
-  options.forced = {
-      {"scheduler", Rung::kProc}, {"sockets", Rung::kNone}, {"resources", Rung::kNone}};
+  options.forced = {{"scheduler", features.scheduler ? Rung::kTpBtf : Rung::kProc},
+                    {"sockets", Rung::kNone},
+                    {"resources", Rung::kNone}};
   if (!features.accepts) options.forced["accepts"] = Rung::kNone;
   if (!features.replies) options.forced["replies"] = Rung::kNone;
   options.syscalls = features.syscalls;
@@ -216,6 +218,8 @@ void measure(const Workload& workload, int rounds) {
   add("replies", worker.pid(), {false, true, false});
   add("replies, not the subject", bystander.pid(), {false, true, false});
   add("accepts and replies", worker.pid(), {true, true, false});
+  add("scheduler", worker.pid(), {false, false, false, true});
+  add("scheduler, accepts, replies", worker.pid(), {true, true, false, true});
   add("syscalls", worker.pid(), {false, false, true});
   add("syscalls, not the subject", bystander.pid(), {false, false, true});
   for (int round = 0; round < rounds; ++round) {

@@ -103,21 +103,23 @@ static __attribute__((noinline)) void record_part(struct reply_times* times,
   times->longest = number;
 }
 
-static long record_rare_part(__u32 step, struct reply_times** reply) {
+static long record_asleep(__u32 step, struct reply_times** reply) {
   struct topspin_socket_cpu* cpu = this_cpu();
-  if (cpu) record_part(*reply, cpu, TOPSPIN_INSIDE_QUEUED + 1 + step);
+  if (cpu) record_part(*reply, cpu, TOPSPIN_INSIDE_ASLEEP + step);
   return 0;
 }
 
 /* Those from read to sent. Fast replies have two of them at most. */
 TOPSPIN_INLINE void record_inside(struct reply_times* times, struct topspin_socket_cpu* cpu) {
-  __u64 rare_ns = 0;
+  const __u64* parts = times->parts;
+  __u64 asleep_ns = 0;
   __u32 part;
   record_part(times, cpu, TOPSPIN_INSIDE_QUEUED);
-  for (part = TOPSPIN_INSIDE_QUEUED + 1; part < TOPSPIN_REPLY_PARTS; part++)
-    rare_ns |= times->parts[part];
-  if (rare_ns)
-    bpf_loop(TOPSPIN_REPLY_PARTS - 1 - TOPSPIN_INSIDE_QUEUED, record_rare_part, &times, 0);
+  for (part = TOPSPIN_INSIDE_ASLEEP; part < TOPSPIN_REPLY_PARTS; part++) asleep_ns += parts[part];
+  if (asleep_ns) bpf_loop(TOPSPIN_REPLY_PARTS - TOPSPIN_INSIDE_ASLEEP, record_asleep, &times, 0);
+  if (parts[TOPSPIN_INSIDE_BETWEEN]) record_part(times, cpu, TOPSPIN_INSIDE_BETWEEN);
+  if (parts[TOPSPIN_INSIDE_HELD]) record_part(times, cpu, TOPSPIN_INSIDE_HELD);
+  if (parts[TOPSPIN_INSIDE_UNKNOWN]) record_part(times, cpu, TOPSPIN_INSIDE_UNKNOWN);
   times->parts[TOPSPIN_INSIDE_ON_CPU] = times->left_ns;
   record_part(times, cpu, TOPSPIN_INSIDE_ON_CPU);
 }
@@ -158,6 +160,7 @@ TOPSPIN_INLINE void record_reply(struct reply_times* times, struct topspin_socke
   record(&cpu->reply_socket, unread_ns - unread_queued_ns);
   record(&cpu->reply_cpu_queue, unread_queued_ns + queued_ns);
   record(&cpu->reply_runtime, sent_after_ns - queued_ns);
+  cpu->events++; /* once more: who read in the midst of this reads again */
 }
 
 /* ---- the slowest replies ---- */
@@ -204,7 +207,8 @@ TOPSPIN_INLINE void describe_socket(struct sock* sk, struct topspin_slow_reply* 
   bool is_ipv6 = sk->__sk_common.skc_family == AF_INET6;
   reply->protocol = sk->sk_protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
   reply->ip_version = is_ipv6 ? 6 : 4;
-  reply->local_port = sk->__sk_common.skc_num;
+  /* A TCP socket that has just closed has lost skc_num and kept this. */
+  reply->local_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock*)sk, inet_sport));
   reply->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
   __builtin_memset(reply->local, 0, sizeof(reply->local));
   __builtin_memset(reply->remote, 0, sizeof(reply->remote));

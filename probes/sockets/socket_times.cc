@@ -125,31 +125,15 @@ class BpfSocketTimes final : public SocketTimes {
     tell_clock_offset();
     handle_notices();
     SocketTimesReading reading;
-    for (uint32_t index = 0; index < cpus_.size(); ++index) {
-      const topspin_socket_cpu& cpu = cpus_[index];
-      Copy& copy = copies_[index];
-      const uint64_t events = __atomic_load_n(&cpu.events, __ATOMIC_ACQUIRE);
-      if (events != copy.events) {
-        copy = {events,
-                cpu.left_censored,
-                cpu.unmatched,
-                cpu.splits_cut,
-                cpu.udp_drops,
-                cpu.multiplexed,
-                read_histogram(cpu.accept_delay),
-                read_histogram(cpu.socket_wait),
-                read_histogram(cpu.reply_socket),
-                read_histogram(cpu.reply_cpu_queue),
-                read_histogram(cpu.reply_runtime),
-                read_histogram(cpu.reply)};
-      }
-      add(copy, reading);
+    // What changes meanwhile is in one distribution and not in another.
+    constexpr int kTries = 3;
+    for (int tries = 1;; ++tries) {
+      const uint64_t before = events();
+      read_cells(reading);
+      if (tries == kTries || events() == before) break;
+      reading = {};
     }
-    if (features_.replies) {
-      for (size_t part = 0; part < kReplyPartCount; ++part)
-        reading.totals.reply_parts[part] = read_part(part);
-      take_slowest(reading);
-    }
+    if (features_.replies) take_slowest(reading);
     if (features_.accepts) take_fullest_queue(reading);
     const ProgramStats stats = read_program_stats(program_fds_);
     reading.bpf_ns = stats.run_ns;
@@ -175,6 +159,40 @@ class BpfSocketTimes final : public SocketTimes {
     Histogram reply_runtime;
     Histogram reply;
   };
+
+  uint64_t events() const {
+    uint64_t sum = 0;
+    for (uint32_t index = 0; index < cpus_.size(); ++index)
+      sum += __atomic_load_n(&cpus_[index].events, __ATOMIC_ACQUIRE);
+    return sum;
+  }
+
+  void read_cells(SocketTimesReading& reading) {
+    for (uint32_t index = 0; index < cpus_.size(); ++index) {
+      const topspin_socket_cpu& cpu = cpus_[index];
+      Copy& copy = copies_[index];
+      const uint64_t events = __atomic_load_n(&cpu.events, __ATOMIC_ACQUIRE);
+      if (events != copy.events) {
+        copy = {events,
+                cpu.left_censored,
+                cpu.unmatched,
+                cpu.splits_cut,
+                cpu.udp_drops,
+                cpu.multiplexed,
+                read_histogram(cpu.accept_delay),
+                read_histogram(cpu.socket_wait),
+                read_histogram(cpu.reply_socket),
+                read_histogram(cpu.reply_cpu_queue),
+                read_histogram(cpu.reply_runtime),
+                read_histogram(cpu.reply)};
+      }
+      add(copy, reading);
+    }
+    if (features_.replies) {
+      for (size_t part = 0; part < kReplyPartCount; ++part)
+        reading.totals.reply_parts[part] = read_part(part);
+    }
+  }
 
   void add(const Copy& copy, SocketTimesReading& reading) const {
     const auto merge = [](std::optional<Histogram>& into, const Histogram& from) {

@@ -89,6 +89,10 @@ struct sock {
   struct bpf_local_storage* sk_bpf_storage;
 };
 
+struct inet_sock {
+  __be16 inet_sport;
+};
+
 struct udp_sock {
   struct sk_buff_head reader_queue;
 };

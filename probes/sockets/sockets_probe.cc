@@ -85,7 +85,7 @@ class SocketsProbe final : public Probe {
     SocketTimesReading reading = times_->read();
     SocketInterval times = reading.totals;
     subtract_histograms(times, previous_.totals);
-    complete_parts(times);
+    complete_parts(reading.totals, times);
     if (times.replies_multiplexed)
       *times.replies_multiplexed -= previous_.totals.replies_multiplexed.value_or(0);
     sockets.merge(times);
@@ -101,12 +101,18 @@ class SocketsProbe final : public Probe {
     previous_ = std::move(reading);
   }
 
-  /// Each reply has each part: those that were not counted in one had none of it.
-  static void complete_parts(SocketInterval& times) {
-    const uint64_t replies = times.reply ? times.reply->count() : 0;
-    for (ReplyPartTimes& part : times.reply_parts) {
-      if (part.time && part.time->count() < replies)
-        part.time->record_n(0, replies - part.time->count());
+  /// Each reply has each part: those that were not counted in one had none of it. What was read of
+  /// a reply in part only is made good by the next reading: the zeros are those since opening.
+  void complete_parts(const SocketInterval& since_opening, SocketInterval& times) {
+    const uint64_t replies = since_opening.reply ? since_opening.reply->count() : 0;
+    for (size_t i = 0; i < kReplyPartCount; ++i) {
+      ReplyPartTimes& part = times.reply_parts[i];
+      if (!part.time) continue;
+      const uint64_t counted = since_opening.reply_parts[i].time->count() + zeros_told_[i];
+      if (replies > counted) {
+        part.time->record_n(0, replies - counted);
+        zeros_told_[i] += replies - counted;
+      }
       for (auto histogram : {&part.with, &part.without, &part.mostly})
         if (*histogram && (*histogram)->empty()) histogram->reset();
     }
@@ -129,7 +135,8 @@ class SocketsProbe final : public Probe {
   ProbeStatus accepts_status_{"accepts", Rung::kNone, kOnlyTpBtf};
   ProbeStatus replies_status_{"replies", Rung::kNone, kOnlyTpBtf};
   SocketTimesReading previous_;
-  uint64_t drops_listed_ = 0;  // by the sockets themselves, since opening
+  std::array<uint64_t, kReplyPartCount> zeros_told_{};  // replies with none of a part
+  uint64_t drops_listed_ = 0;                           // by the sockets themselves, since opening
   uint64_t drops_told_ = 0;
 };
 
