@@ -39,8 +39,21 @@ void explain(Model& model, const RunInfo& run) {
   const RunTotals totals(fold);
   const std::vector<ThreadRow> threads = busiest_threads(model);
   const std::vector<SocketRow> sockets = sockets_by_drops(model);
-  const std::vector<Finding> findings = find_causes(
-      {run, fold, totals, model.growth_of_run(), nullptr, threads, sockets, {}, 0, model.called()});
+  std::vector<CpuHolderRow> holders = model.cpu_holders();
+  std::stable_sort(
+      holders.begin(), holders.end(),
+      [](const CpuHolderRow& a, const CpuHolderRow& b) { return a.held_ns > b.held_ns; });
+  const std::vector<Finding> findings = find_causes({run,
+                                                     fold,
+                                                     totals,
+                                                     model.growth_of_run(),
+                                                     nullptr,
+                                                     threads,
+                                                     sockets,
+                                                     {},
+                                                     0,
+                                                     model.called(),
+                                                     holders});
   for (const Finding& finding : findings) {
     model.scene.causes.push_back({finding.sentence, proofs_text(finding.proofs), finding.refuted_by,
                                   finding.next_step, finding.key != kNothing});

@@ -27,6 +27,7 @@ class StoredTicks {
     TOPSPIN_TRY(store->for_each_socket(run_id, into(ticks.sockets_)));
     TOPSPIN_TRY(store->for_each_syscall(run_id, into(ticks.syscalls_)));
     TOPSPIN_TRY(store->for_each_called(run_id, into(ticks.called_)));
+    TOPSPIN_TRY(store->for_each_cpu_holder(run_id, into(ticks.cpu_holders_)));
     TOPSPIN_TRY(store->for_each_slow_reply(run_id, into(ticks.slow_replies_)));
     std::stable_sort(ticks.slow_replies_.begin(), ticks.slow_replies_.end(),
                      [](const SlowReply& a, const SlowReply& b) { return a.tick < b.tick; });
@@ -61,6 +62,7 @@ class StoredTicks {
       tick.changed_threads = threads_;
       tick.changed_syscalls = syscalls_;
       tick.changed_called = called_;
+      tick.changed_cpu_holders = cpu_holders_;
     }
     if (after == 0 && !ticks.empty()) ticks.front().changed_sockets = sockets_;
     return ticks;
@@ -82,6 +84,7 @@ class StoredTicks {
   std::vector<SocketRow> sockets_;
   std::vector<SyscallRow> syscalls_;
   std::vector<CalledRow> called_;
+  std::vector<CpuHolderRow> cpu_holders_;
   std::vector<SlowReply> slow_replies_;  // by tick
 };
 

@@ -73,6 +73,24 @@ const Growth& Model::growth_of_run() const {
   return *growth_;
 }
 
+namespace {
+
+/// Rows with a number of their own, as they stand now; `rows` is in the order of the numbers.
+template <typename Row>
+void put_rows(std::vector<Row>& rows, const std::vector<Row>& changed) {
+  for (const Row& row : changed) {
+    const auto at =
+        std::lower_bound(rows.begin(), rows.end(), row.number,
+                         [](const Row& known, uint32_t number) { return known.number < number; });
+    if (at != rows.end() && at->number == row.number)
+      *at = row;
+    else
+      rows.insert(at, row);
+  }
+}
+
+}  // namespace
+
 void Model::add(const Sample& sample) {
   growth_.reset();
   ++version_;
@@ -107,15 +125,8 @@ void Model::add(const Sample& sample) {
   drop_threads();
   add_syscalls(sample);
   add_sockets(sample);
-  for (const CalledRow& row : sample.changed_called) {
-    const auto at = std::lower_bound(
-        called_.begin(), called_.end(), row.number,
-        [](const CalledRow& known, uint32_t number) { return known.number < number; });
-    if (at != called_.end() && at->number == row.number)
-      *at = row;
-    else
-      called_.insert(at, row);
-  }
+  put_rows(called_, sample.changed_called);
+  put_rows(cpu_holders_, sample.changed_cpu_holders);
   add_slowest(sample);
 }
 

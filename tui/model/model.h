@@ -132,6 +132,8 @@ class Model {
   const std::vector<SyscallEntry>& syscalls() const { return syscalls_; }
   /// The addresses that the subject called, by number.
   const std::vector<CalledRow>& called() const { return called_; }
+  /// Who had the CPUs while the subject waited for them, by number.
+  const std::vector<CpuHolderRow>& cpu_holders() const { return cpu_holders_; }
   /// The slowest of all ticks, the slowest first.
   const std::vector<SlowReply>& slowest_replies() const { return slowest_replies_; }
   /// By cookie.
@@ -207,6 +209,7 @@ class Model {
   Sample last_, whole_;
   RecentTicks recent_ticks_;
   std::vector<CalledRow> called_;
+  std::vector<CpuHolderRow> cpu_holders_;
   std::vector<SlowReply> slowest_replies_;
 };
 
