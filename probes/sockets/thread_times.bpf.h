@@ -41,9 +41,10 @@ struct topspin_watched_thread {
   __u64 switches;       /* that the kernel has counted out of it when it was switched in */
   __u64 turn_ns;        /* when it last read a request or sent a reply */
   __u64 read_ns;        /* when it last read a request */
-  __u64 sums[TOPSPIN_REPLY_PARTS];         /* of all periods, by part */
-  __u64 sums_at_read[TOPSPIN_REPLY_PARTS]; /* as they were at read_ns */
-  struct reply_times times;                /* where the programs in its own calls compute */
+  __u32 periods_at_read;
+  __u32 reserved;
+  __u64 forgotten[TOPSPIN_REPLY_PARTS]; /* of those since read_ns that are in the ring no more */
+  struct reply_times times;             /* where the programs in its own calls compute */
   struct off_period recent[RECENT_PERIODS];
 };
 
@@ -63,15 +64,24 @@ const volatile __u32 scheduler_threads_shared = 0;
 /* BY_RUN_DELAY knows waits for a CPU alone, not when a thread slept. */
 enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 
+/* Another one takes its place, and it was since the thread last read a request. */
+TOPSPIN_INLINE void forget_period(struct topspin_watched_thread* thread,
+                                  const struct off_period* period) {
+  __u32 part = period->away & 0xff;
+  if (thread->periods - thread->periods_at_read == RECENT_PERIODS)
+    __builtin_memset(thread->forgotten, 0, sizeof(thread->forgotten));
+  if (part >= TOPSPIN_REPLY_PARTS) return; /* never */
+  thread->forgotten[TOPSPIN_INSIDE_QUEUED] += period->queued_ns;
+  thread->forgotten[part] += period->away >> 8;
+}
+
 TOPSPIN_INLINE void remember_period(struct topspin_watched_thread* thread, __u64 end_ns,
                                     __u64 queued_ns, __u64 away_ns, __u32 part) {
   struct off_period* period = &thread->recent[thread->periods & (RECENT_PERIODS - 1)];
-  if (part >= TOPSPIN_REPLY_PARTS) return; /* never */
+  if (thread->periods - thread->periods_at_read >= RECENT_PERIODS) forget_period(thread, period);
   period->end_ns = end_ns;
   period->queued_ns = queued_ns;
   period->away = away_ns << 8 | part;
-  thread->sums[TOPSPIN_INSIDE_QUEUED] += queued_ns;
-  thread->sums[part] += away_ns;
   thread->periods++;
 }
 
@@ -194,6 +204,14 @@ TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
   times->parts[TOPSPIN_INSIDE_UNKNOWN] = whole_ns > queued_ns ? whole_ns - queued_ns : 0;
 }
 
+/* Those since read_ns, from which on the thread's parts are asked for. */
+TOPSPIN_INLINE void add_forgotten(struct topspin_watched_thread* thread) {
+  __u32 part;
+  if (thread->periods - thread->periods_at_read <= RECENT_PERIODS) return;
+  for (part = TOPSPIN_INSIDE_QUEUED; part < TOPSPIN_REPLY_PARTS; part++)
+    thread->times.parts[part] += thread->forgotten[part];
+}
+
 /* Fills the parts of `thread->times`: what the thread, the current one, did from one moment to
  * another, which is about now. */
 static __attribute__((noinline)) void look_back(struct task_struct* task,
@@ -201,7 +219,6 @@ static __attribute__((noinline)) void look_back(struct task_struct* task,
                                                 struct topspin_socket_cpu* cpu, __u64 from_ns,
                                                 __u64 to_ns) {
   struct reply_times* times = &thread->times;
-  __u32 part;
   __builtin_memset(times->parts, 0, sizeof(times->parts));
   times->first_woken_ns = 0;
   times->from_ns = from_ns;
@@ -210,9 +227,8 @@ static __attribute__((noinline)) void look_back(struct task_struct* task,
   if (to_ns <= from_ns) return;
   bpf_loop(RECENT_PERIODS, add_period, &thread, 0);
   if (times->covered_ns > from_ns && thread->periods > RECENT_PERIODS) {
-    if (thread->read_ns == from_ns) { /* the sums reach further back than the ring */
-      for (part = TOPSPIN_INSIDE_QUEUED; part < TOPSPIN_REPLY_PARTS; part++)
-        times->parts[part] = thread->sums[part] - thread->sums_at_read[part];
+    if (thread->read_ns == from_ns) {
+      add_forgotten(thread);
       times->covered_ns = from_ns;
     } else {
       cpu->splits_cut++;
@@ -228,7 +244,7 @@ static __attribute__((noinline)) void look_back(struct task_struct* task,
 TOPSPIN_INLINE void note_read(struct topspin_watched_thread* thread, __u64 now_ns) {
   thread->turn_ns = now_ns;
   thread->read_ns = now_ns;
-  __builtin_memcpy(thread->sums_at_read, thread->sums, sizeof(thread->sums));
+  thread->periods_at_read = thread->periods;
 }
 
 #endif

@@ -252,7 +252,7 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 16> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 18> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
