@@ -89,7 +89,11 @@ Blocks calls(const ReportPage& page) {
     const RunPage& run = page.runs[r];
     Blocks of_run;
     if (run.called.empty()) return of_run;
-    if (const auto& totals = run.fold.merged.part<CallInterval>()) {
+    // Where all that it calls is hidden, a share of 0 would say that it waits for nobody.
+    const bool is_captured =
+        std::any_of(run.called.begin(), run.called.end(),
+                    [](const CalledRow& row) { return row.hidden_connections == 0; });
+    if (const auto& totals = run.fold.merged.part<CallInterval>(); totals && is_captured) {
       if (Facts facts = shares_of_time(*totals); !facts.list.empty())
         of_run.emplace_back(std::move(facts));
     }
