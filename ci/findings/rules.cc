@@ -391,7 +391,8 @@ std::string others_text(const Evidence& e) {
                           holder.kind == CpuHolder::kKernelThread ? "kernel thread" : "process",
                           holder.pid)
             : plural(static_cast<double>(holder.processes), "process", "processes"),
-        holder.cgroup.empty() ? "" : ", cgroup ", holder.cgroup));
+        holder.cgroup.size() > 1 ? ", cgroup " : "",
+        holder.cgroup.size() > 1 ? holder.cgroup : ""));
     if (names.size() == 2) break;
   }
   return names.empty() ? "" : fmt::format(", {}", fmt::join(names, " and "));

@@ -24,6 +24,8 @@ enum class ThreadColumn : uint8_t {
   kPreemptedByOwn,
   kPreemptedByOthers,
   kSlice,
+  kStretch,
+  kAsleep,
   kTid,
   kCount
 };
@@ -200,6 +202,13 @@ std::optional<uint64_t> preempted_by_others(const ThreadRow& row) {
   return sum;
 }
 
+/// On what the thread slept longest in all; the first reason if it never did.
+size_t longest_asleep(const ThreadRow& row) {
+  const auto longest = std::ranges::max_element(
+      row.blocked_by, {}, [](const OffCpuTime& sleeps) { return sleeps.ns.value_or(0); });
+  return static_cast<size_t>(longest - row.blocked_by.begin());
+}
+
 uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
   const ThreadRow& row = thread.row;
   const auto of_tick = [&](const std::optional<uint64_t>& value) {
@@ -216,6 +225,8 @@ uint64_t thread_value(ThreadColumn column, const ThreadEntry& thread, const Mode
     case ThreadColumn::kPreemptedByOthers: return preempted_by_others(row).value_or(0);
     case ThreadColumn::kSlice:
       return row.on_cpu ? static_cast<uint64_t>(row.on_cpu->percentile(0.5).value_or(0)) : 0;
+    case ThreadColumn::kStretch: return row.busy_stretch_max_ns.value_or(0);
+    case ThreadColumn::kAsleep: return row.blocked_by[longest_asleep(row)].ns.value_or(0);
     case ThreadColumn::kTid: return static_cast<uint64_t>(row.tid);
     case ThreadColumn::kCount: break;
   }
@@ -227,7 +238,7 @@ struct ThreadColumnLook {
   std::string_view title;
   int width;
 };
-constexpr std::array<ThreadColumnLook, 10> kThreadColumns = {{
+constexpr std::array<ThreadColumnLook, 12> kThreadColumns = {{
     {ThreadColumn::kTid, "Thread", 8},
     {ThreadColumn::kWait, "Wait", 8},
     {ThreadColumn::kCpu, "CPU", 7},
@@ -238,6 +249,8 @@ constexpr std::array<ThreadColumnLook, 10> kThreadColumns = {{
     {ThreadColumn::kPreemptedByOwn, "By own", 7},
     {ThreadColumn::kPreemptedByOthers, "By others", 9},
     {ThreadColumn::kSlice, "Slice p50", 9},
+    {ThreadColumn::kStretch, "Stretch", 8},
+    {ThreadColumn::kAsleep, "Asleep in", 10},
 }};
 
 std::string thread_cell(ThreadColumn column, const ThreadEntry& thread, const Model& model) {
@@ -265,6 +278,12 @@ std::string thread_cell(ThreadColumn column, const ThreadEntry& thread, const Mo
     case ThreadColumn::kPreemptedByOthers: return number_or_dash(preempted_by_others(row));
     case ThreadColumn::kSlice:
       return duration(row.on_cpu ? row.on_cpu->percentile(0.5) : std::nullopt);
+    case ThreadColumn::kStretch: return duration(row.busy_stretch_max_ns);
+    case ThreadColumn::kAsleep: {
+      const size_t reason = longest_asleep(row);
+      if (row.blocked_by[reason].count.value_or(0) == 0) return "-";
+      return std::string(blocked_by_name(static_cast<BlockedBy>(reason)));
+    }
     case ThreadColumn::kCount: break;
   }
   return {};
