@@ -23,9 +23,6 @@ struct FaultSubject {
   std::string account = {};
   uint16_t downstream = 0;  // the port of a service that it asks; 0: none
   std::string cgroup = {};  // a folder of cgroups to enter first; empty: none
-};  // the file that gets the account when SIGTERM ends the server; empty: none
-uint16_t downstream = 0;  // the port of a service that it asks; 0: none
-std::string cgroup = {};  // a folder of cgroups to enter first; empty: none
 };
 
 /// What a fault was, by the subject's own account: "longest_stretch_ns" -> 80,112,000.

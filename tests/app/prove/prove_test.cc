@@ -51,7 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, Prove,
                          testing::Values("none", "event_loop", "cpu_hog", "quota", "stopped",
                                          "backlog", "receive_buffer", "timer_slack", "lock",
                                          "downstream", "leak"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& tested) { return std::string(tested.param); });
 
 TEST(ProveCommand, says_what_it_cannot_inflict) {
   const auto unknown = test::topspin({"doctor", "--prove", "--fault", "event_lop"});
