@@ -96,10 +96,11 @@ void SplitCheck::add(const Sample& sample) {
   held_up_ += sample.sockets->listen_overflows.value_or(0);
   totals_.split_turns += sample.sockets->replies_multiplexed.value_or(0);
   totals_.split_replies += sample.sockets->reply_runtime->count();
-  SocketInterval::for_each_histogram(
-      *sample.sockets, [&](std::string_view name, const std::optional<Histogram>& part) {
-        if (part && name.starts_with("reply_")) totals_.split_sum_ns += part->sum();
-      });
+  for (const auto part : {&SocketInterval::reply_socket, &SocketInterval::reply_cpu_queue,
+                          &SocketInterval::reply_runtime}) {
+    if (const std::optional<Histogram>& time = (*sample.sockets).*part)
+      totals_.split_sum_ns += time->sum();
+  }
 }
 
 /// The probes saw the subject answer, and the capture saw others answer it.

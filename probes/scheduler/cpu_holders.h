@@ -14,7 +14,7 @@
 #include "core/tick/sample.h"
 #include "probes/bpf/mapped_array.h"
 #include "probes/scheduler/bpf/scheduler_abi.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 
 namespace topspin {
 

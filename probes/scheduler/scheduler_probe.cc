@@ -13,7 +13,7 @@
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"
 #include "probes/scheduler/doubts.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 
 namespace topspin {
 namespace {

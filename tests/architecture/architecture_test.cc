@@ -112,7 +112,7 @@ const std::set<std::string> kFoldersWithRooms = {"probes", "tui"};
 const std::map<std::string, std::set<std::string>> kDoors = {
     {"capture",
      {"capture/flow_tracker.h", "capture/source/packet_file.h",
-      "capture/source/interface_counters.h"}},
+      "capture/source/connection_filter.h", "capture/source/interface_counters.h"}},
     {"load", {"load/load.h", "load/workloads/workload_type.h"}},
     {"store",
      {"store/run_store.h", "store/runs/gate_log.h", "store/runs/merge.h", "store/runs/run_edit.h",
@@ -137,7 +137,7 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
     {"bpf/bpf.h", {"probes/bpf/"}},
     {"bpf/libbpf.h", {"probes/bpf/", "probes/probes.cc"}},
-    {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/scheduler_perf.cc"}},
+    {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/rungs/scheduler_perf.cc"}},
     {"linux/inet_diag.h", {"probes/inet/"}},
     {"elf.h", {"probes/stacks/"}},
     {"nlohmann/", {"report/json/values.h"}},

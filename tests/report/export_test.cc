@@ -128,7 +128,7 @@ lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'sy
          'stage', 'load', 'load_part', 'event')
 shown = {name: of_list(name + 's') for name in lists}
 shown |= {
-    'called': of_list('called'),
+    'called': of_list('called'), 'slow_reply': of_list('slow_replies'),
     'run': run_keys, 'tick': keys(ticks), 'plan': keys([runs[1]['run']['plan']]),
     'cpu_tick': keys(cpu for tick in ticks for cpu in tick['cpus']),
     'probe': keys(probe for run in runs for probe in run['run']['probes'])}
@@ -222,6 +222,7 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"owner", 1},
                                                {"syscall", 1},
                                                {"called", 1},
+                                               {"slow_reply", 1},
                                                {"cpu_holder", 1},
                                                {"stack", 1},
                                                {"load", 1},
@@ -258,7 +259,8 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
   const std::map<std::string, size_t> rows_of = {
       {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},   {"threads", 1},
       {"owners", 1},       {"syscalls", 1},      {"called", 1}, {"cpu_holders", 1},
-      {"stacks", 1},       {"events", 1},        {"loads", 1},  {"load_parts", 2}};
+      {"slow_replies", 1}, {"stacks", 1},        {"events", 1}, {"loads", 1},
+      {"load_parts", 2}};
   for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), count) << table;

@@ -133,6 +133,17 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       called.refused = 1;
       called.latency.record_n(70'000, 4);
       sample.changed_called.push_back(called);
+      SlowReply slow;
+      slow.tick = 1;
+      slow.protocol = kProtocolTcp;
+      slow.local = {{127, 0, 0, 1}, 8080};
+      slow.remote = {{127, 0, 0, 1}, 40'000};
+      slow.reader_tid = 7;
+      slow.sender_tid = 8;
+      slow.sender = hostile("=sender");
+      slow.total_ns = 9'000'000;
+      slow.parts[static_cast<size_t>(ReplyPart::kFutex)] = 9'000'000;
+      sample.slowest_replies.push_back(slow);
       SyscallRow syscall;
       syscall.number = 1;
       syscall.name = hostile("@call");

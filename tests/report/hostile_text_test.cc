@@ -25,7 +25,8 @@ const std::set<std::string>& words_of_ours() {
   static const std::set<std::string> words = {
       "run.status", "probe.rung", "owner.quality", "stage.kind", "load.workload", "load_count.kind",
       "load_count.name", "histogram.name", "counter.name", "acceptance.kind", "acceptance.series",
-      "flow.initiator_address", "flow.responder_address", "socket.local_address",
+      "flow.initiator_address", "flow.responder_address", "socket.local_address", "called.address",
+      "slow_reply.local_address", "slow_reply.remote_address", "cpu_holder.kind",
       // Documents of their own, in TOML and JSON.
       "plan.text", "judgement.document"};
   return words;
@@ -133,9 +134,10 @@ TEST_F(HostileText, NoReportHandsItOn) {
 TEST_F(HostileText, NoExportHandsItOn) {
   for (const char* format : {"json", "ndjson", "openmetrics", "hdr", "perfetto", "folded"})
     EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
-  for (const char* table : {"ticks", "flows", "threads", "thread_ticks", "late_messages", "owners",
-                            "sockets", "syscalls", "called", "cpu_holders", "stacks", "counters",
-                            "stages", "loads", "load_parts", "events", "runs"})
+  for (const char* table :
+       {"ticks", "flows", "threads", "thread_ticks", "late_messages", "owners", "sockets",
+        "syscalls", "called", "cpu_holders", "slow_replies", "stacks", "counters", "stages",
+        "loads", "load_parts", "events", "runs"})
     EXPECT_EQ(harmless({"export", "last", "--format", "csv", "--table", table}), 0);
   harmless({"export", "--format", "junit"});
   harmless({"export", "--format", "github"}, true);

@@ -31,7 +31,7 @@
 #include "core/base/clock.h"
 #include "core/base/unique_fd.h"
 #include "probes/proc/process_tree.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 
 namespace topspin {
 namespace {

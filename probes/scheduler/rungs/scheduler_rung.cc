@@ -1,4 +1,4 @@
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 
 #include <fmt/format.h>
 

@@ -8,7 +8,7 @@
 
 #include "probes/bpf/tracepoints.h"
 #include "probes/proc/process_tree.h"
-#include "probes/scheduler/bpf_rung.h"
+#include "probes/scheduler/rungs/bpf_rung.h"
 #include "scheduler_tracepoint.skel.h"
 
 namespace topspin {

@@ -14,7 +14,7 @@
 
 #include "core/base/clock.h"
 #include "probes/proc/process_tree.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 
 namespace topspin {
 namespace {

@@ -14,7 +14,7 @@
 #include "probes/bpf/bpf_object.h"
 #include "probes/scheduler/cpu_array.h"
 #include "probes/scheduler/cpu_holders.h"
-#include "probes/scheduler/scheduler_rung.h"
+#include "probes/scheduler/rungs/scheduler_rung.h"
 #include "probes/scheduler/thread_rows.h"
 #include "probes/scheduler/timers.h"
 

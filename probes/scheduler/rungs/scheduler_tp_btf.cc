@@ -10,7 +10,7 @@
 #include "core/base/unique_fd.h"
 #include "probes/bpf/subject_watch.h"
 #include "probes/scheduler/blocking_calls.h"
-#include "probes/scheduler/bpf_rung.h"
+#include "probes/scheduler/rungs/bpf_rung.h"
 #include "scheduler.skel.h"
 
 namespace topspin {
