@@ -391,7 +391,8 @@ Result<RunPage> record_fault(const Injection& injection, const FaultSubject& sub
   TOPSPIN_ASSIGN(Plan plan, parse_plan(text, "the plan of doctor --prove"));
   plan.subjects[0].command = {"/proc/self/exe", std::string(kFaultSubjectCommand),
                               subject.fault,    fmt::format("{}", subject.port),
-                              subject.account,  subject.cgroup};
+                              subject.account,  fmt::format("{}", subject.downstream),
+                              subject.cgroup};
   if (geteuid() == 0) plan.subjects[0].user = "root";  // to enter its cgroup
   if (injection.hogs > 0) {
     plan.subjects[0].cpus = {cpus[0]};
