@@ -51,9 +51,10 @@ struct Injection {
   double (*expected)(const FaultAccount&);
   std::optional<double> (*measured)(const RunPage&);
   double tolerance = 0;
-  std::optional<Quota> quota = {};  // of its cgroup
-  int hogs = 0;                     // busy loops on the server's CPU
-  bool asks = false;                // a service downstream
+  std::optional<Quota> quota = {};                             // of its cgroup
+  int hogs = 0;                                                // busy loops on the server's CPU
+  bool asks = false;                                           // a service downstream
+  std::string_view rests = "before = \"1s\"\nafter = \"1s\"";  // lines of a plan's [run]
 };
 
 double account_of(const FaultAccount& account, std::string_view name) {
@@ -120,7 +121,7 @@ std::optional<double> memory_left(const RunPage& run) {
 constexpr std::string_view kSteady = R"(workload = "http"
 clients = 20
 period = "100ms"
-hold = "5s")";
+hold = "4s")";
 
 constexpr std::array kInjections = {
     Injection{"none", "no fault: every request is answered at once", kSteady, kNothing, "replies",
@@ -134,7 +135,7 @@ constexpr std::array kInjections = {
               R"(workload = "http"
 clients = 5
 period = "100ms"
-hold = "5s")",
+hold = "4s")",
               "starved_by_others",
               "sum of preemption_wait_ns",
               [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); },
@@ -146,7 +147,7 @@ hold = "5s")",
               R"(workload = "http"
 clients = 7
 period = "1250ms"
-hold = "6s")",
+hold = "5s")",
               "starved_by_quota", "sum of run_queue_latency_ns",
               [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); }, queued, 0.2,
               Quota{5'000, 100'000}},
@@ -158,21 +159,21 @@ hold = "6s")",
 connection = "close"
 clients = 20
 period = "500ms"
-hold = "5s")",
+hold = "4s")",
               "accept_queue_overflow", "listen_overflows",
               [](const FaultAccount& a) { return account_of(a, "refused"); }, overflows, 0.05},
     Injection{"receive_buffer", "a receive buffer of 2 KiB, not read for 10 ms now and then",
               R"(workload = "udp-pingpong"
 clients = 500
 period = "250ms"
-hold = "5s")",
+hold = "4s")",
               "receive_buffer_overflow", "udp_drops",
               [](const FaultAccount& a) { return account_of(a, "dropped"); }, dropped},
     Injection{"timer_slack", "a timer slack of 20 ms, and a sleep of 5 ms for each request",
               R"(workload = "http"
 clients = 2
 period = "100ms"
-hold = "5s")",
+hold = "4s")",
               "timer_slack", "sum of timer_oversleep_ns",
               [](const FaultAccount& a) { return account_of(a, "overslept_ns"); }, overslept, 0.05},
     Injection{"lock", "one lock for all connections, held for 6 ms",
@@ -180,7 +181,7 @@ hold = "5s")",
 clients = 30
 period = "250ms"
 grid = "250ms"
-hold = "5s")",
+hold = "4s")",
               "lock", "sum of reply_asleep_futex_ns",
               [](const FaultAccount& a) { return account_of(a, "waited_ns"); }, slept_on_futex,
               0.05},
@@ -189,7 +190,7 @@ hold = "5s")",
               R"(workload = "http"
 clients = 3
 period = "250ms"
-hold = "5s")",
+hold = "4s")",
               "slow_downstream",
               "sum of call_latency_ns",
               [](const FaultAccount& a) { return account_of(a, "waited_ns"); },
@@ -198,12 +199,20 @@ hold = "5s")",
               {},
               0,
               true},
-    Injection{"leak", "256 KiB of memory kept of each request",
+    Injection{"leak",
+              "256 KiB of memory kept of each request",
               R"(workload = "http"
 stages = "0:20 over 500ms, hold 2s, 20:0 over 500ms, hold 4s, 0:20 over 500ms, hold 2s, 20:0 over 500ms"
 period = "200ms")",
-              "leak", "residue of rss_bytes",
-              [](const FaultAccount& a) { return account_of(a, "kept_bytes"); }, memory_left, 0.05},
+              "leak",
+              "residue of rss_bytes",
+              [](const FaultAccount& a) { return account_of(a, "kept_bytes"); },
+              memory_left,
+              0.05,
+              {},
+              0,
+              false,
+              "before = \"2s\"\nafter = \"4s\""},
 };
 
 // ---- what inflicts what the server cannot inflict on itself ----
@@ -365,13 +374,13 @@ std::string plan_text(const Injection& injection, const FaultSubject& subject) {
           ? fmt::format("filter = \"tcp port {} or tcp port {}\"\n", port, subject.downstream)
           : "";
   return fmt::format(
-      "name = \"prove {}\"\n[run]\nbefore = \"2s\"\nafter = \"4s\"\n"
+      "name = \"prove {}\"\n[run]\n{}\n"
       "[capture]\ninterval = \"500ms\"\n{}"
       "[subject.{}]\ncommand = [\"topspin\"]\n"
       "[subject.{}.ready]\nport = \"{}:{}\"\n"
       "[load]\n{}\ntarget = \"127.0.0.1:{}\"\n",
-      injection.name, filter, injection.name, injection.name, udp ? "udp" : "tcp", port,
-      injection.load, port);
+      injection.name, injection.rests, filter, injection.name, injection.name, udp ? "udp" : "tcp",
+      port, injection.load, port);
 }
 
 FaultProof begin_proof(const Injection& injection) {

@@ -653,13 +653,16 @@ MaybeFound slow_downstream(const Evidence& e) {
   const double slow = value_of(worst.latency.percentile(known->second));
   if (slow < kLateNs || slow < kMostOf * t->runtime) return std::nullopt;
   const double median = value_of(worst.latency.percentile(0.5));
-  Found found{*part * waiting->share,
-              fmt::format("The server waited for {}: it called it {} times (p50 {}, {} {}), and a "
-                          "call was pending in {}{} of its replies' time",
-                          address_text(worst), count_text(static_cast<double>(worst.requests)),
-                          duration_text(median), known->first, duration_text(slow),
-                          waiting->is_upper_bound ? "up to " : "", share_text(waiting->share)),
-              waiting->proofs};
+  Found found{
+      *part * waiting->share,
+      fmt::format(
+          "The server waited for {}: it called it {} times (p50 {}{}), and a call "
+          "was pending in {}{} of its replies' time",
+          address_text(worst), count_text(static_cast<double>(worst.requests)),
+          duration_text(median),
+          known->second > 0.5 ? fmt::format(", {} {}", known->first, duration_text(slow)) : "",
+          waiting->is_upper_bound ? "up to " : "", share_text(waiting->share)),
+      waiting->proofs};
   found.proofs.push_back({fmt::format("{} of call_latency_ns", known->first), slow});
   found.proofs.push_back(tail_proof(e, "reply_runtime_ns", &Tails::runtime));
   return found;
