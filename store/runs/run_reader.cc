@@ -102,6 +102,16 @@ class SqliteRunStore final : public RunStore {
                                                                  int64_t last_row);
   Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
                                                                   int64_t last_row);
+  /// Of a table whose rows of one run are few: all of them at once.
+  template <typename Row>
+  Status visit_all(const std::string& run_id,
+                   Result<std::vector<Row>> (SqliteRunStore::*load)(int64_t run),
+                   const std::function<void(const Row&)>& visit) {
+    TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
+    TOPSPIN_ASSIGN(const std::vector<Row> rows, (this->*load)(run));
+    for (const Row& row : rows) visit(row);
+    return check_still_there(run_id);
+  }
   Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
   Result<std::vector<CalledRow>> load_called(int64_t run);
   Result<std::vector<CpuHolderRow>> load_cpu_holders(int64_t run);
@@ -754,10 +764,7 @@ Result<std::vector<std::pair<int64_t, SocketRow>>> SqliteRunStore::load_sockets(
 
 Status SqliteRunStore::for_each_syscall(const std::string& run_id,
                                         const std::function<void(const SyscallRow&)>& visit) {
-  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_ASSIGN(const std::vector<SyscallRow> rows, load_syscalls(run));
-  for (const SyscallRow& row : rows) visit(row);
-  return check_still_there(run_id);
+  return visit_all(run_id, &SqliteRunStore::load_syscalls, visit);
 }
 
 /// All at once: there are some hundred kinds of system call at most.
@@ -787,10 +794,7 @@ Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
 
 Status SqliteRunStore::for_each_called(const std::string& run_id,
                                        const std::function<void(const CalledRow&)>& visit) {
-  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_ASSIGN(const std::vector<CalledRow> rows, load_called(run));
-  for (const CalledRow& row : rows) visit(row);
-  return check_still_there(run_id);
+  return visit_all(run_id, &SqliteRunStore::load_called, visit);
 }
 
 /// All at once: their number has a limit.
@@ -825,10 +829,7 @@ Result<std::vector<CalledRow>> SqliteRunStore::load_called(int64_t run) {
 
 Status SqliteRunStore::for_each_cpu_holder(const std::string& run_id,
                                            const std::function<void(const CpuHolderRow&)>& visit) {
-  TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
-  TOPSPIN_ASSIGN(const std::vector<CpuHolderRow> rows, load_cpu_holders(run));
-  for (const CpuHolderRow& row : rows) visit(row);
-  return check_still_there(run_id);
+  return visit_all(run_id, &SqliteRunStore::load_cpu_holders, visit);
 }
 
 /// All at once: the probe gives a thousand at most.
