@@ -3,16 +3,20 @@
 #include <algorithm>
 
 #include "ci/findings/findings.h"
+#include "report/model/run_report.h"
 
 namespace topspin {
 namespace {
 
+/// As many as a page looks at: a row has two histograms, and there may be 65,536 of them.
 std::vector<ThreadRow> busiest_threads(const Model& model) {
-  std::vector<ThreadRow> rows;
-  for (const ThreadEntry& entry : model.threads()) rows.push_back(entry.row);
-  std::stable_sort(rows.begin(), rows.end(), [](const ThreadRow& a, const ThreadRow& b) {
-    return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
+  std::vector<const ThreadRow*> all;
+  for (const ThreadEntry& entry : model.threads()) all.push_back(&entry.row);
+  std::stable_sort(all.begin(), all.end(), [](const ThreadRow* a, const ThreadRow* b) {
+    return a->cpu_ns.value_or(0) > b->cpu_ns.value_or(0);
   });
+  std::vector<ThreadRow> rows;
+  for (size_t i = 0; i < std::min(all.size(), kPageThreads); ++i) rows.push_back(*all[i]);
   return rows;
 }
 
