@@ -30,6 +30,7 @@
 #include "core/base/os_error.h"
 #include "core/base/read_file.h"
 #include "core/base/unique_fd.h"
+#include "load/engine/kernel_counters.h"
 
 namespace topspin {
 namespace {
@@ -80,6 +81,23 @@ Result<UniqueFd> ending() {
   UniqueFd fd(sigprocmask(SIG_BLOCK, &set, nullptr) == 0 ? signalfd(-1, &set, SFD_CLOEXEC) : -1);
   if (!fd) return os_error("cannot wait for SIGTERM");
   return fd;
+}
+
+/// Reads once and answers each request that is complete then. Returns what read() did; errno is 0
+/// at the peer's end.
+ssize_t answer_requests(int fd, std::string& unread, const std::function<void()>& on_request) {
+  std::array<char, 4096> bytes;
+  errno = 0;
+  const ssize_t length = read(fd, bytes.data(), bytes.size());
+  if (length <= 0) return length;
+  unread.append(bytes.data(), static_cast<size_t>(length));
+  constexpr std::string_view kEnd = "\r\n\r\n";
+  for (size_t end; (end = unread.find(kEnd)) != std::string::npos;) {
+    unread.erase(0, end + kEnd.size());
+    on_request();
+    if (write(fd, kReply.data(), kReply.size()) < 0) break;  // its end is read next
+  }
+  return length;
 }
 
 /// What a server does beside answering.
@@ -155,20 +173,8 @@ class HttpLoop {
 
   void answer(int fd) {
     Connection& connection = connections_.at(fd);
-    std::array<char, 4096> bytes;
-    const ssize_t length = read(fd, bytes.data(), bytes.size());
-    if (length < 0 && errno == EAGAIN) return;
-    if (length <= 0) {
+    if (answer_requests(fd, connection.unread, hooks_.on_request) <= 0 && errno != EAGAIN)
       connections_.erase(fd);
-      return;
-    }
-    connection.unread.append(bytes.data(), static_cast<size_t>(length));
-    constexpr std::string_view kEnd = "\r\n\r\n";
-    for (size_t end; (end = connection.unread.find(kEnd)) != std::string::npos;) {
-      connection.unread.erase(0, end + kEnd.size());
-      hooks_.on_request();
-      if (write(fd, kReply.data(), kReply.size()) < 0) break;  // its end is read next
-    }
   }
 
   struct Connection {
@@ -260,27 +266,14 @@ Status be_stopped(const FaultSubject& subject, FaultAccount& account) {
   return done;
 }
 
-/// The network namespace's count of connections that a full accept queue refused.
-double listen_overflows() {
-  const auto text = read_file("/proc/self/net/netstat", size_t{1} << 20);
-  if (!text.ok()) return 0;
-  std::istringstream lines(*text);
-  for (std::string names, values; std::getline(lines, names) && std::getline(lines, values);) {
-    std::istringstream name_words(names), value_words(values);
-    for (std::string name, value; name_words >> name && value_words >> value;) {
-      if (name == "ListenOverflows") return std::strtod(value.c_str(), nullptr);
-    }
-  }
-  return 0;
-}
-
 Status accept_slowly(const FaultSubject& subject, FaultAccount& account) {
-  const double before = listen_overflows();
+  const KernelCounters before = read_kernel_counters();
   HttpHooks hooks;
   hooks.backlog = 4;
   hooks.before_accept = [] { sleep_for(30 * kMilliNs); };
   const Status done = serve_http(subject.port, hooks);
-  account["refused"] = listen_overflows() - before;
+  const auto grown = counters_between(before, read_kernel_counters());
+  account["refused"] = static_cast<double>(grown.tcp_listen_overflows.value_or(0));
   return done;
 }
 
@@ -370,16 +363,8 @@ Status answer_after_30_ms(const FaultSubject& subject, FaultAccount&) {
 
 /// Answers the requests of one connection, until it ends.
 void serve_connection(const UniqueFd& connection, const std::function<void()>& on_request) {
-  std::array<char, 4096> bytes;
   std::string unread;
-  constexpr std::string_view kEnd = "\r\n\r\n";
-  for (ssize_t length; (length = read(connection.get(), bytes.data(), bytes.size())) > 0;) {
-    unread.append(bytes.data(), static_cast<size_t>(length));
-    for (size_t end; (end = unread.find(kEnd)) != std::string::npos;) {
-      unread.erase(0, end + kEnd.size());
-      on_request();
-      if (write(connection.get(), kReply.data(), kReply.size()) < 0) return;
-    }
+  while (answer_requests(connection.get(), unread, on_request) > 0) {
   }
 }
 

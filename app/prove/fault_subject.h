@@ -30,11 +30,11 @@ using FaultAccount = std::map<std::string, double, std::less<>>;
 
 std::vector<std::string_view> fault_subject_names();
 
-/// Serves until SIGTERM, then writes the account. kUsage: no such fault; kIo: the port is taken,
-/// the cgroup or the account cannot be written.
+/// Serves until SIGTERM, then writes the account. kUsage: no such fault; kInternal: the port is
+/// taken, the cgroup or the account cannot be written.
 Status serve_fault(const FaultSubject& subject);
 
-/// The account in a file that serve_fault() wrote; kIo.
+/// The account in a file that serve_fault() wrote; kInput or kInternal.
 Result<FaultAccount> read_fault_account(const std::string& path);
 
 }  // namespace topspin

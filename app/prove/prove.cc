@@ -25,9 +25,11 @@
 #include "app/plan/plan.h"
 #include "app/plan/plan_session.h"
 #include "app/prove/fault_subject.h"
+#include "core/base/check.h"
 #include "core/base/os_error.h"
 #include "core/base/text.h"
 #include "core/base/unique_fd.h"
+#include "core/tick/numbers.h"
 #include "report/model/report_page.h"
 
 namespace topspin {
@@ -48,8 +50,8 @@ struct Injection {
   std::string_view load;  // lines of a plan's [load]
   std::string_view finding;
   std::string_view number;
-  double (*expected)(const FaultAccount&);
-  std::optional<double> (*measured)(const RunPage&);
+  std::string_view account;                           // the same, in the server's account
+  std::optional<double> (*measured)(const RunPage&);  // nullptr: `number` is in the registry
   double tolerance = 0;
   std::optional<Quota> quota = {};                             // of its cgroup
   int hogs = 0;                                                // busy loops on the server's CPU
@@ -61,11 +63,15 @@ double account_of(const FaultAccount& account, std::string_view name) {
   const auto entry = account.find(name);
   return entry == account.end() ? 0 : entry->second;
 }
-template <typename T>
-std::optional<double> as_double(const std::optional<T>& number) {
-  return number ? std::optional(static_cast<double>(*number)) : std::nullopt;
-}
-std::optional<double> sum_of(const std::optional<Histogram>& distribution) {
+/// A number of all ticks by its name in the registry: "udp_drops", "sum of call_latency_ns".
+std::optional<double> by_name(std::string_view name, const Sample& all) {
+  constexpr std::string_view kSum = "sum of ";
+  const bool is_sum = name.starts_with(kSum);
+  if (is_sum) name.remove_prefix(kSum.size());
+  const RegisteredNumber* number = find_number(name);
+  CHECK(number != nullptr);
+  if (!is_sum) return number->value(all);
+  const Histogram* distribution = number->histogram(all);
   return distribution ? std::optional(static_cast<double>(distribution->sum())) : std::nullopt;
 }
 
@@ -77,40 +83,6 @@ std::optional<double> longest_stretch(const RunPage& run) {
   for (const Proof& proof : run.findings.front().proofs)
     if (proof.name == "max of busy_stretch_ns") return proof.value;
   return std::nullopt;
-}
-std::optional<double> preempted(const RunPage& run) {
-  const auto& scheduler = run.fold.merged.scheduler;
-  return scheduler ? sum_of(scheduler->preemption_wait) : std::nullopt;
-}
-std::optional<double> queued(const RunPage& run) {
-  const auto& scheduler = run.fold.merged.scheduler;
-  return scheduler ? sum_of(scheduler->run_queue_latency) : std::nullopt;
-}
-std::optional<double> stopped(const RunPage& run) {
-  const auto& scheduler = run.fold.merged.scheduler;
-  if (!scheduler) return std::nullopt;
-  return sum_of(scheduler->blocked_by[static_cast<size_t>(BlockedBy::kStopped)]);
-}
-std::optional<double> overflows(const RunPage& run) {
-  const auto& sockets = run.fold.merged.sockets;
-  return sockets ? as_double(sockets->listen_overflows) : std::nullopt;
-}
-std::optional<double> dropped(const RunPage& run) {
-  const auto& sockets = run.fold.merged.sockets;
-  return sockets ? as_double(sockets->udp_drops) : std::nullopt;
-}
-std::optional<double> overslept(const RunPage& run) {
-  const auto& scheduler = run.fold.merged.scheduler;
-  return scheduler ? sum_of(scheduler->timer_oversleep) : std::nullopt;
-}
-std::optional<double> slept_on_futex(const RunPage& run) {
-  const auto& sockets = run.fold.merged.sockets;
-  if (!sockets) return std::nullopt;
-  return sum_of(sockets->reply_parts[static_cast<size_t>(ReplyPart::kFutex)].time);
-}
-std::optional<double> called(const RunPage& run) {
-  const auto& calls = run.fold.merged.part<CallInterval>();
-  return calls ? sum_of(calls->latency) : std::nullopt;
 }
 std::optional<double> memory_left(const RunPage& run) {
   for (const LeakMetric& metric : run.growth.leak.metrics)
@@ -125,11 +97,10 @@ hold = "4s")";
 
 constexpr std::array kInjections = {
     Injection{"none", "no fault: every request is answered at once", kSteady, kNothing, "replies",
-              [](const FaultAccount& a) { return account_of(a, "requests"); }, replies},
+              "requests", replies},
     Injection{"event_loop", "80 ms of work in the event loop, once a second", kSteady,
-              "event_loop_blocked", "max of busy_stretch_ns",
-              [](const FaultAccount& a) { return account_of(a, "longest_stretch_ns"); },
-              longest_stretch, 0.1},
+              "event_loop_blocked", "max of busy_stretch_ns", "longest_stretch_ns", longest_stretch,
+              0.1},
     Injection{"cpu_hog",
               "three busy loops of another process on the server's CPU",
               R"(workload = "http"
@@ -138,8 +109,8 @@ period = "100ms"
 hold = "4s")",
               "starved_by_others",
               "sum of preemption_wait_ns",
-              [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); },
-              preempted,
+              "taken_away_ns",
+              nullptr,
               0.15,
               {},
               3},
@@ -148,43 +119,36 @@ hold = "4s")",
 clients = 7
 period = "1250ms"
 hold = "5s")",
-              "starved_by_quota", "sum of run_queue_latency_ns",
-              [](const FaultAccount& a) { return account_of(a, "taken_away_ns"); }, queued, 0.2,
+              "starved_by_quota", "sum of run_queue_latency_ns", "taken_away_ns", nullptr, 0.2,
               Quota{5'000, 100'000}},
     Injection{"stopped", "SIGSTOP for 200 ms, once a second", kSteady, "stopped",
-              "sum of blocked_by_stopped_ns",
-              [](const FaultAccount& a) { return account_of(a, "stopped_ns"); }, stopped, 0.1},
+              "sum of blocked_by_stopped_ns", "stopped_ns", nullptr, 0.1},
     Injection{"backlog", "an accept queue of 4, and 30 ms for each accept()",
               R"(workload = "http"
 connection = "close"
 clients = 20
 period = "500ms"
 hold = "4s")",
-              "accept_queue_overflow", "listen_overflows",
-              [](const FaultAccount& a) { return account_of(a, "refused"); }, overflows, 0.05},
+              "accept_queue_overflow", "listen_overflows", "refused", nullptr, 0.05},
     Injection{"receive_buffer", "a receive buffer of 2 KiB, not read for 10 ms now and then",
               R"(workload = "udp-pingpong"
 clients = 500
 period = "250ms"
 hold = "4s")",
-              "receive_buffer_overflow", "udp_drops",
-              [](const FaultAccount& a) { return account_of(a, "dropped"); }, dropped},
+              "receive_buffer_overflow", "udp_drops", "dropped", nullptr},
     Injection{"timer_slack", "a timer slack of 20 ms, and a sleep of 5 ms for each request",
               R"(workload = "http"
 clients = 2
 period = "100ms"
 hold = "4s")",
-              "timer_slack", "sum of timer_oversleep_ns",
-              [](const FaultAccount& a) { return account_of(a, "overslept_ns"); }, overslept, 0.05},
+              "timer_slack", "sum of timer_oversleep_ns", "overslept_ns", nullptr, 0.05},
     Injection{"lock", "one lock for all connections, held for 6 ms",
               R"(workload = "http"
 clients = 30
 period = "250ms"
 grid = "250ms"
 hold = "4s")",
-              "lock", "sum of reply_asleep_futex_ns",
-              [](const FaultAccount& a) { return account_of(a, "waited_ns"); }, slept_on_futex,
-              0.05},
+              "lock", "sum of reply_asleep_futex_ns", "waited_ns", nullptr, 0.05},
     Injection{"downstream",
               "a service downstream that takes 30 ms",
               R"(workload = "http"
@@ -193,8 +157,8 @@ period = "250ms"
 hold = "4s")",
               "slow_downstream",
               "sum of call_latency_ns",
-              [](const FaultAccount& a) { return account_of(a, "waited_ns"); },
-              called,
+              "waited_ns",
+              nullptr,
               0.05,
               {},
               0,
@@ -206,7 +170,7 @@ stages = "0:20 over 500ms, hold 2s, 20:0 over 500ms, hold 4s, 0:20 over 500ms, h
 period = "200ms")",
               "leak",
               "residue of rss_bytes",
-              [](const FaultAccount& a) { return account_of(a, "kept_bytes"); },
+              "kept_bytes",
               memory_left,
               0.05,
               {},
@@ -450,8 +414,9 @@ Result<FaultProof> prove_one(const Injection& injection, const Scratch& scratch)
       record_fault(injection, subject, scratch.file(fmt::format("{}.db", injection.name)), cpus));
   hogs.reset();
   TOPSPIN_ASSIGN(const FaultAccount account, read_fault_account(subject.account));
-  proof.expected = injection.expected(account);
-  proof.measured = injection.measured(run);
+  proof.expected = account_of(account, injection.account);
+  proof.measured =
+      injection.measured ? injection.measured(run) : by_name(injection.number, run.fold.merged);
   proof.finding = run.findings.front().key;
   proof.sentence = run.findings.front().sentence;
   return proof;

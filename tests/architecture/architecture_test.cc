@@ -113,7 +113,7 @@ const std::map<std::string, std::set<std::string>> kDoors = {
     {"capture",
      {"capture/flow_tracker.h", "capture/source/packet_file.h",
       "capture/source/connection_filter.h", "capture/source/interface_counters.h"}},
-    {"load", {"load/load.h", "load/workloads/workload_type.h"}},
+    {"load", {"load/load.h", "load/workloads/workload_type.h", "load/engine/kernel_counters.h"}},
     {"store",
      {"store/run_store.h", "store/runs/gate_log.h", "store/runs/merge.h", "store/runs/run_edit.h",
       "store/runs/patient_writer.h", "store/sqlite/columns.h"}},
