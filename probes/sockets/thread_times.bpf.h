@@ -67,7 +67,7 @@ enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 /* Another one takes its place, and it was since the thread last read a request. */
 TOPSPIN_INLINE void forget_period(struct topspin_watched_thread* thread,
                                   const struct off_period* period) {
-  __u32 part = period->away & 0xff;
+  __u64 part = unknown_to_compiler(period->away & 0xff);
   if (thread->periods - thread->periods_at_read == RECENT_PERIODS)
     __builtin_memset(thread->forgotten, 0, sizeof(thread->forgotten));
   if (part >= TOPSPIN_REPLY_PARTS) return; /* never */
@@ -170,8 +170,7 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
   struct topspin_watched_thread* thread = *current;
   struct reply_times* times = &thread->times;
   const struct off_period* period;
-  __u64 begin_ns, woken_ns, away_ns;
-  __u32 part;
+  __u64 begin_ns, woken_ns, away_ns, part;
   if (step >= thread->periods) return 1;
   period = &thread->recent[(thread->periods - 1 - step) & (RECENT_PERIODS - 1)];
   if (period->end_ns <= times->from_ns) {
@@ -182,7 +181,7 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
   woken_ns = period->end_ns - period->queued_ns;
   begin_ns = woken_ns - away_ns;
   times->parts[TOPSPIN_INSIDE_QUEUED] += overlap(woken_ns, period->end_ns, times);
-  part = period->away & 0xff;
+  part = unknown_to_compiler(period->away & 0xff);
   if (part >= TOPSPIN_REPLY_PARTS) return 1; /* never */
   times->parts[part] += overlap(begin_ns, woken_ns, times);
   if (away_ns && woken_ns > times->from_ns) times->first_woken_ns = woken_ns;

@@ -31,8 +31,8 @@
 #define PF_IO_WORKER 0x00000010u /* a worker of io_uring: it runs no system calls */
 #define PF_KTHREAD 0x00200000u
 
-TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 index) {
-  index = topspin_coarse_index(index);
+TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 full_index) {
+  __u64 index = unknown_to_compiler(topspin_coarse_index(full_index));
   if (index < TOPSPIN_COARSE_CELLS) cells[index]++; /* always; for the verifier */
 }
 
