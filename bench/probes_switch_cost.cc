@@ -3,7 +3,8 @@
 // ratios to three empty programs on the same hooks. libbpf-tools' and bpftrace's runqlat and perf
 // sched record run beside them where they are installed.
 //
-//   probes_switch_cost [rounds]
+//   probes_switch_cost [rounds [NAME]]    NAME: only the rows whose names have it, and the first
+//   two
 //
 // Needs root with BPF. Bars (design.md): the default set at most 2.2 times the empty programs and
 // half of runqlat; a thread that is not the subject at most 1.2 times the empty programs.
@@ -196,7 +197,7 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
-int run(int rounds) {
+int run(int rounds, const std::string& only) {
   const PingPong ping_pong;
   const PingPong bystander;  // a subject that never runs while we measure
   std::vector<Configuration> configurations;
@@ -238,6 +239,12 @@ int run(int rounds) {
   add_tool("perf sched record", {find_tool({"/usr/bin/perf"}), "sched", "record", "-a", "-o",
                                  "/dev/null", "--", "sleep", "600"});
 
+  configurations.erase(std::remove_if(configurations.begin() + 2, configurations.end(),
+                                      [&](const Configuration& one) {
+                                        return one.name.find(only) == one.name.npos;
+                                      }),
+                       configurations.end());
+
   for (int round = 0; round < rounds; ++round) {
     for (Configuration& configuration : configurations) {
       const Attached attached = configuration.attach();
@@ -267,5 +274,6 @@ int run(int rounds) {
 }  // namespace topspin
 
 int main(int argc, char** argv) {
-  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds);
+  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds,
+                      argc > 2 ? argv[2] : "");
 }

@@ -36,11 +36,12 @@ TEST_P(Prove, the_fault_is_measured_and_found_first) {
   ASSERT_EQ(report["faults"].size(), 1u);
   const json& fault = report["faults"][0];
   if (!fault["skipped"].is_null()) GTEST_SKIP() << fault["skipped"].get<std::string>();
-  const std::string finding = fault["finding"];
+  const auto finding = fault["finding"].get<std::string>();
+  const auto expected = fault["expected_finding"].get<std::string>();
   EXPECT_EQ(ran.exit_code, report["right"].get<bool>() ? 0 : 1);
-  if (finding != fault["expected_finding"] && is_of_a_busy_host(finding))
+  if (finding != expected && is_of_a_busy_host(finding))
     GTEST_SKIP() << "needs a quiet host: " << fault["sentence"].get<std::string>();
-  EXPECT_EQ(finding, fault["expected_finding"]) << ran.out;
+  EXPECT_EQ(finding, expected) << ran.out;
   // Where others take the CPU, stretches and sleeps last longer in the one account than the other.
   if (!fault["number_is_right"].get<bool>() && fault["tolerance"].get<double>() > 0)
     GTEST_SKIP() << "needs a quiet host: " << ran.out;
