@@ -3,7 +3,7 @@
 // each configuration pinned to one CPU; medians of CPU time, as differences to "nothing" of the
 // same round.
 //
-//   probes_socket_cost [rounds]
+//   probes_socket_cost [rounds [NAME]]    NAME: only the workloads whose names have it
 //
 // Needs root with BPF.
 #include <algorithm>
@@ -240,11 +240,12 @@ void measure(const Workload& workload, int rounds) {
   }
 }
 
-int run(int rounds) {
+int run(int rounds, const std::string& only) {
   // One after the other: a worker that inherits a socket may be taken for a server.
-  measure(calls(), rounds);
-  measure(pipes(), rounds);
-  measure(datagrams(), rounds);
+  for (Workload (*make)() : {calls, pipes, datagrams}) {
+    const Workload workload = make();
+    if (std::string(workload.name).find(only) != std::string::npos) measure(workload, rounds);
+  }
   return 0;
 }
 
@@ -252,5 +253,6 @@ int run(int rounds) {
 }  // namespace topspin
 
 int main(int argc, char** argv) {
-  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds);
+  return topspin::run(argc > 1 ? std::atoi(argv[1]) : topspin::kDefaultRounds,
+                      argc > 2 ? argv[2] : "");
 }

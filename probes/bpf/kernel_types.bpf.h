@@ -79,6 +79,11 @@ struct signal_struct {
   atomic_t live;
 };
 
+/* The structure that begins with a pointer: an element of an array of pointers is read as one. */
+struct hlist_head {
+  struct hlist_node* first;
+};
+
 struct inode {
   unsigned short i_mode;
   unsigned int i_flags;

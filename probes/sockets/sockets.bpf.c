@@ -23,6 +23,7 @@
 /* clang-format on */
 
 #include "probes/bpf/cells.bpf.h"
+#include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
 #include "probes/scheduler/bpf/scheduler_abi.h" /* topspin_thread */
@@ -382,16 +383,16 @@ TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) 
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u64 left_ns;
   if (sk->sk_protocol == IPPROTO_MPTCP && bpf_core_field_exists(mptcp->first))
-    tcp = (struct tcp_sock*)BPF_CORE_READ(mptcp, first);
+    tcp = (struct tcp_sock*)READ_AS(mptcp_sock, mptcp, first);
   else if (sk->sk_protocol != IPPROTO_TCP)
     return now_ns;
-  left_ns = BPF_CORE_READ(tcp, tcp_wstamp_ns);
+  left_ns = READ_AS(tcp_sock, tcp, tcp_wstamp_ns);
   return left_ns > read_ns && left_ns < now_ns ? left_ns : now_ns;
 }
 
 TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* sk) {
   return sk->sk_protocol != IPPROTO_TCP ||
-         (__s32)(BPF_CORE_READ((struct tcp_sock*)sk, snd_nxt) - socket->reply_seq) > 0;
+         (__s32)(READ_AS(tcp_sock, sk, snd_nxt) - socket->reply_seq) > 0;
 }
 
 /* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window) may
@@ -409,7 +410,7 @@ static __attribute__((noinline)) void end_held_reply(struct watched_socket* sock
   socket->request.read_ns = 0;
   cpu->events++;
   now_ns = bpf_ktime_get_ns();
-  sent_ns = left ? BPF_CORE_READ((struct tcp_sock*)sk, first_tx_mstamp) * 1000 : now_ns;
+  sent_ns = left ? READ_AS(tcp_sock, sk, first_tx_mstamp) * 1000 : now_ns;
   if (sent_ns <= request.read_ns || sent_ns > now_ns) sent_ns = now_ns;
   if (!request.read_ns || sent_ns - request.read_ns > reply_timeout_ns) {
     cpu->unmatched++;
@@ -479,7 +480,7 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     return 0;
   }
   if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
-  socket->read_seq = BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
+  socket->read_seq = READ_AS(tcp_sock, sk, copied_seq);
   socket->seq_known = 1;
   connection_is_ready(socket, sk);
   return 0;
@@ -539,14 +540,14 @@ int BPF_PROG(data_ready, struct sock* sk) {
  * The reader's own queue goes first. */
 TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
   struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
-  struct sk_buff* first = BPF_CORE_READ(queue, next);
+  struct sk_buff* first = READ_AS(sk_buff_head, queue, next);
   __s64 stamp_ns, arrived_ns;
   if (!first || (void*)first == (void*)queue) {
     queue = &sk->sk_receive_queue;
-    first = BPF_CORE_READ(queue, next);
+    first = READ_AS(sk_buff_head, queue, next);
     if (!first || (void*)first == (void*)queue) return 0;
   }
-  stamp_ns = BPF_CORE_READ(first, tstamp);
+  stamp_ns = READ_AS(sk_buff, first, tstamp);
   if (stamp_ns == 0) return 0;
   arrived_ns = stamp_ns - realtime_minus_monotonic_ns;
   if (arrived_ns < (__s64)not_before_ns) return not_before_ns;
@@ -556,17 +557,17 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
 TOPSPIN_INLINE __u32 unread_bytes(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   if (sk->sk_protocol != IPPROTO_TCP) return 0;
-  return BPF_CORE_READ(tcp, rcv_nxt) - BPF_CORE_READ(tcp, copied_seq);
+  return READ_AS(tcp_sock, tcp, rcv_nxt) - READ_AS(tcp_sock, tcp, copied_seq);
 }
 
 TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
   struct sk_buff_head* queue = &sk->sk_receive_queue;
   if (sk->sk_protocol == IPPROTO_TCP) return unread_bytes(sk) != 0;
-  if ((void*)BPF_CORE_READ(queue, next) != (void*)queue) return true;
+  if ((void*)READ_AS(sk_buff_head, queue, next) != (void*)queue) return true;
   if (!bpf_core_field_exists(mptcp->receive_queue)) return false;
   queue = (void*)mptcp + bpf_core_field_offset(mptcp->receive_queue);
-  return (void*)BPF_CORE_READ(queue, next) != (void*)queue;
+  return (void*)READ_AS(sk_buff_head, queue, next) != (void*)queue;
 }
 
 /* What is unread now came at the latest when data came last. */
@@ -578,8 +579,8 @@ TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct so
  * FIN is there by then. Nothing can come behind a FIN, so all that came is read. */
 TOPSPIN_INLINE bool has_read_fin(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
-  return BPF_CORE_READ(sk, sk_shutdown) & RCV_SHUTDOWN &&
-         BPF_CORE_READ(tcp, copied_seq) == BPF_CORE_READ(tcp, rcv_nxt);
+  return sk->sk_shutdown & RCV_SHUTDOWN &&
+         READ_AS(tcp_sock, tcp, copied_seq) == READ_AS(tcp_sock, tcp, rcv_nxt);
 }
 
 /* Whether somebody has read whom we did not see, up to `before`: by splice, say. Then the moment
@@ -590,12 +591,10 @@ TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct 
   if (!socket->seq_known || sk->sk_protocol != IPPROTO_TCP || before == socket->read_seq)
     return false;
   if (before == socket->read_seq + 1 && has_read_fin(sk)) return false;
-  return !BPF_CORE_READ((struct inet_connection_sock*)sk, icsk_ulp_ops);
+  return !READ_AS(inet_connection_sock, sk, icsk_ulp_ops);
 }
 
-TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) {
-  return BPF_CORE_READ((struct tcp_sock*)sk, copied_seq);
-}
+TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) { return READ_AS(tcp_sock, sk, copied_seq); }
 
 /* ---- what a connection carries ---- */
 
@@ -1088,8 +1087,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   else
     socket->request = request;
   socket->reply_held = 0;
-  if (sk->sk_protocol == IPPROTO_TCP)
-    socket->reply_seq = BPF_CORE_READ((struct tcp_sock*)sk, write_seq);
+  if (sk->sk_protocol == IPPROTO_TCP) socket->reply_seq = READ_AS(tcp_sock, sk, write_seq);
   return 0;
 }
 

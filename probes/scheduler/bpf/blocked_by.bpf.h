@@ -2,7 +2,7 @@
 /* What a thread that leaves its CPU of its own accord waits for: the system call in progress tells,
  * without tracing any. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
- * REQUIRES: KERNEL_READ (scheduler_events.bpf.h).
+ * REQUIRES: KERNEL_READ (scheduler_events.bpf.h) and READ_AS (bpf/kernel_cast.bpf.h).
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_BLOCKED_BY_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_BLOCKED_BY_BPF_H
@@ -42,17 +42,17 @@ struct task_struct___x86 {
 TOPSPIN_INLINE __u32 blocked_by_file(struct task_struct* task, __u32 number) {
   struct fdtable* table = KERNEL_READ(task, files, fdt);
   struct file** files = KERNEL_READ(table, fd);
-  struct file* file = NULL;
+  struct file* file;
   struct inode* inode;
   __u32 type;
   if (number >= KERNEL_READ(table, max_fds)) return TOPSPIN_BLOCKED_BY_OTHER;
-  bpf_probe_read_kernel(&file, sizeof(file), files + number);
-  inode = BPF_CORE_READ(file, f_inode);
-  type = BPF_CORE_READ(inode, i_mode) & S_IFMT;
+  file = (struct file*)READ_AS(hlist_head, files + number, first);
+  inode = READ_AS(file, file, f_inode);
+  type = READ_AS(inode, inode, i_mode) & S_IFMT;
   if (type == S_IFSOCK) return TOPSPIN_BLOCKED_BY_SOCKET;
   if (type == S_IFIFO) return TOPSPIN_BLOCKED_BY_PIPE;
   if (type == 0) return file ? TOPSPIN_BLOCKED_BY_POLL : TOPSPIN_BLOCKED_BY_OTHER;
-  if (type == S_IFREG && BPF_CORE_READ(inode, i_flags) & S_ANON_INODE)
+  if (type == S_IFREG && READ_AS(inode, inode, i_flags) & S_ANON_INODE)
     return TOPSPIN_BLOCKED_BY_POLL;
   return type == S_IFREG || type == S_IFBLK || type == S_IFDIR ? TOPSPIN_BLOCKED_BY_DISK
                                                                : TOPSPIN_BLOCKED_BY_OTHER;

@@ -15,6 +15,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
+#include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
 

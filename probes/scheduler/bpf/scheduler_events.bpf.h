@@ -3,8 +3,8 @@
  * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp) share. Each of them attaches them in
  * sections of its own. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
- * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, and the
- * functions that are declared first.
+ * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, READ_AS
+ * (bpf/kernel_cast.bpf.h), and the functions that are declared first.
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_EVENTS_BPF_H

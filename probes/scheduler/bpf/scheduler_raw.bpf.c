@@ -18,6 +18,7 @@
 #include "probes/bpf/task_cgroup.bpf.h"
 
 #define KERNEL_READ(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
+#define READ_AS(type, address, field) BPF_CORE_READ((struct type*)(address), field)
 
 #include "probes/scheduler/bpf/scheduler_events.bpf.h"
 
