@@ -107,10 +107,13 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   subject.go();
   Rows rows;
   uint64_t cpu_ns = 0;
+  int64_t taken_ns = monotonic_now_ns(), longest_gap_ns = 0;
   const auto take = [&] {
     const ProbeInterval interval = probes->take_interval();
     rows.take(interval);
     cpu_ns += interval.scheduler->cpu_ns.value_or(0);
+    longest_gap_ns = std::max(longest_gap_ns, monotonic_now_ns() - taken_ns);
+    taken_ns = monotonic_now_ns();
   };
   while (!has_ended(subject.pid())) {
     ::usleep(10'000);
@@ -120,6 +123,9 @@ TEST_P(ExecOnRung, by_another_thread_than_the_leader_leaves_rows_that_add_up) {
   ASSERT_EQ(subject.leave(), 0);
   const CommandUsage used = usage_of_children() - before;
   ASSERT_GE(used.cpu_ns, static_cast<uint64_t>(600 * kMilli));
+  if (sums_of_proc && longest_gap_ns > 100 * kMilli)
+    GTEST_SKIP() << "needs a host that lets /proc be read while each thread runs: not for "
+                 << longest_gap_ns / kMilli << " ms";
   // /proc is read each 10 ms and loses what a thread does after its last reading.
   const auto slack = static_cast<double>((sums_of_proc ? 120 : 10) * kMilli);
   EXPECT_NEAR(static_cast<double>(cpu_ns), static_cast<double>(used.cpu_ns), slack);
