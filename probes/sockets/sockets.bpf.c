@@ -196,7 +196,8 @@ struct watched_socket {
   __u8 reply_held;     /* TCP: the reply was sent, and nothing of it has left yet */
   __u8 head_bytes;     /* of `head` that were read */
   __u8 plain_requests; /* of TALK_PLAIN and TALK_HTTP, up to PLAIN_REQUESTS */
-  __u8 reserved[2];
+  __u8 seen_made;      /* that the kernel made the connection, before it could be accepted */
+  __u8 reserved;
   __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
   struct request request; /* of a connection: the one that was read and not answered */
   /* reply_held: the moment of the last send, and what the sending thread did from read to that. */
@@ -348,6 +349,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
   socket->talk = TALK_UNSEEN;
   socket->head_bytes = 0;
   socket->plain_requests = 0;
+  socket->seen_made = 0;
 }
 
 TOPSPIN_INLINE struct watched_socket* watched(struct sock* sk) {
@@ -423,6 +425,16 @@ static __attribute__((noinline)) void end_held_reply(struct watched_socket* sock
   keep_if_slow(&socket->held, cpu, sk, &request);
 }
 
+/* ---- what a connection has received and given out ---- */
+
+TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) { return READ_AS(tcp_sock, sk, copied_seq); }
+
+TOPSPIN_INLINE __u32 unread_bytes(struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  if (sk->sk_protocol != IPPROTO_TCP) return 0;
+  return READ_AS(tcp_sock, tcp, rcv_nxt) - READ_AS(tcp_sock, tcp, copied_seq);
+}
+
 /* ---- accepts ---- */
 
 TOPSPIN_INLINE void note_queue(__u64 listener) {
@@ -439,16 +451,38 @@ TOPSPIN_INLINE void note_queue(__u64 listener) {
   }
 }
 
-TOPSPIN_INLINE void connection_is_ready(const struct watched_socket* socket, struct sock* sk) {
-  __u64 key = (__u64)sk, now_ns = bpf_ktime_get_ns();
+TOPSPIN_INLINE void connection_is_ready(struct sock* sk, __u64 now_ns) {
+  __u64 key = (__u64)sk;
   if (bpf_map_update_elem(&ready_connections, &key, &now_ns, BPF_ANY))
     __sync_fetch_and_add(&sockets_refused, 1);
+}
+
+/* The kernel has made the socket of a connection, and is about to put it into its listener's queue.
+ * With TCP Fast Open, data of the SYN is in it, of which no other event tells; it may be accepted,
+ * read and answered long before it is ESTABLISHED. */
+TOPSPIN_INLINE void connection_is_made(struct watched_socket* socket, struct sock* sk) {
+  __u64 now_ns = bpf_ktime_get_ns();
+  socket->seen_made = 1;
+  socket->unread_ns = now_ns;
+  socket->last_ready_ns = now_ns;
+  connection_is_ready(sk, now_ns);
+}
+
+/* It becomes ESTABLISHED before data that came with that ACK is put into it. Without data of the
+ * SYN nothing is unread. */
+TOPSPIN_INLINE void connection_is_established(struct watched_socket* socket, struct sock* sk) {
+  if (!socket->seen_made)
+    connection_is_ready(sk, bpf_ktime_get_ns());
+  else if (!unread_bytes(sk))
+    socket->unread_ns = 0;
+  socket->read_seq = copied_seq(sk);
+  socket->seq_known = 1;
   note_queue(socket->listener);
 }
 
-/* A connection becomes ESTABLISHED just after it was put into its listener's queue; its storage was
- * copied before, and what data came with the handshake's last ACK is told of afterwards. The socket
- * of MPTCP that is accepted is made from the listening one at that same ACK. */
+/* A connection's storage was copied from its listener's before any of its states is told of, and
+ * what data came with the handshake's last ACK is told of after all of them. The socket of MPTCP
+ * that is accepted is made from the listening one at that same ACK. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   struct watched_socket* socket;
@@ -476,13 +510,14 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   }
   if (!socket->listener) return 0;
   if (sk->sk_protocol == IPPROTO_MPTCP) {
-    if (copied) connection_is_ready(socket, sk);
-    return 0;
+    if (!copied) return 0;
+    connection_is_ready(sk, bpf_ktime_get_ns());
+    note_queue(socket->listener);
+  } else if (new_state == STATE_SYN_RECV) {
+    connection_is_made(socket, sk);
+  } else if (old_state == STATE_SYN_RECV && new_state == STATE_ESTABLISHED) {
+    connection_is_established(socket, sk);
   }
-  if (old_state != STATE_SYN_RECV || new_state != STATE_ESTABLISHED) return 0;
-  socket->read_seq = READ_AS(tcp_sock, sk, copied_seq);
-  socket->seq_known = 1;
-  connection_is_ready(socket, sk);
   return 0;
 }
 
@@ -554,12 +589,6 @@ TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u6
   return arrived_ns > (__s64)now_ns ? now_ns : (__u64)arrived_ns;
 }
 
-TOPSPIN_INLINE __u32 unread_bytes(struct sock* sk) {
-  struct tcp_sock* tcp = (struct tcp_sock*)sk;
-  if (sk->sk_protocol != IPPROTO_TCP) return 0;
-  return READ_AS(tcp_sock, tcp, rcv_nxt) - READ_AS(tcp_sock, tcp, copied_seq);
-}
-
 TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
   struct sk_buff_head* queue = &sk->sk_receive_queue;
@@ -593,8 +622,6 @@ TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct 
   if (before == socket->read_seq + 1 && has_read_fin(sk)) return false;
   return !READ_AS(inet_connection_sock, sk, icsk_ulp_ops);
 }
-
-TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) { return READ_AS(tcp_sock, sk, copied_seq); }
 
 /* ---- what a connection carries ---- */
 

@@ -1478,6 +1478,42 @@ TEST_F(TcpSockets, DataThatComesWithTheHandshakeWaitsFromThenOn) {
   expect_split(5, 4 * kNanosPerMilli);
 }
 
+/// TCP Fast Open: the SYN carries the request, and it may be accepted, read and answered before the
+/// handshake ends.
+TEST_F(TcpSockets, DataOfTheSynWaitsFromThenOn) {
+  constexpr int kConnections = 20;
+  std::ofstream("/proc/sys/net/ipv4/tcp_fastopen") << 0x207;  // both sides, without cookies
+  ForkedSubject subject([] {
+    const UniqueFd listener = listener_on(7098);
+    const int pending = 16;
+    CHECK(::setsockopt(listener.get(), IPPROTO_TCP, TCP_FASTOPEN, &pending, sizeof(pending)) == 0);
+    ::raise(SIGSTOP);
+    for (int count = 0; count < kConnections; ++count) {
+      const UniqueFd connection = accepted(listener);
+      if (count % 2 == 0) sleep_ms(4);  // until the handshake has ended
+      answer_once(connection.get(), 4);
+    }
+  });
+  start_server(subject);
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const int on = 1;
+    ASSERT_EQ(::setsockopt(client.get(), IPPROTO_TCP, TCP_FASTOPEN_CONNECT, &on, sizeof(on)), 0);
+    const sockaddr_in address = loopback(7098);
+    ASSERT_EQ(::connect(client.get(), raw(address), sizeof(address)), 0);
+    ask_on(client, "x", 1);
+    tcp_info info{};
+    socklen_t length = sizeof(info);
+    ASSERT_EQ(::getsockopt(client.get(), IPPROTO_TCP, TCP_INFO, &info, &length), 0);
+    ASSERT_TRUE(info.tcpi_options & 32) << "the SYN carried no data";  // TCPI_OPT_SYN_DATA
+  }
+  subject.wait_done();
+  expect_split(kConnections, 4 * kNanosPerMilli);
+  EXPECT_EQ(all_.accept_delay->count(), static_cast<uint64_t>(kConnections));
+  EXPECT_EQ(all_.socket_wait->count(), static_cast<uint64_t>(kConnections));
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+}
+
 TEST_F(TcpSockets, DataThatIsPeekedAtWaitsUntilItIsRead) {
   constexpr int kRequests = 8;
   ForkedSubject subject([] {
