@@ -33,6 +33,8 @@ namespace topspin {
 namespace {
 
 constexpr int kDefaultRounds = 11;
+// The kernel takes down what was attached before in its own time.
+constexpr useconds_t kSettleUs = 400'000;
 constexpr int kCpu = 1;
 
 void pin() {
@@ -225,6 +227,7 @@ void measure(const Workload& workload, int rounds) {
   for (int round = 0; round < rounds; ++round) {
     for (Configuration& configuration : configurations) {
       const Attached attached = configuration.open();
+      ::usleep(kSettleUs);
       worker.run(workload.times / 10);
       if (attached) attached->handle_events();  // the subject serves: as a recording would
       configuration.ns.push_back(worker.run(workload.times));

@@ -44,8 +44,8 @@ TEST_P(Prove, the_fault_is_measured_and_found_first) {
   EXPECT_EQ(finding, expected) << ran.out;
   // Where others take the CPU, stretches and sleeps last longer in the one account than the other.
   if (!fault["number_is_right"].get<bool>() && fault["tolerance"].get<double>() > 0)
-    GTEST_SKIP() << "needs a quiet host: " << fault["number"].dump() << ", inflicted "
-                 << fault["inflicted"].dump() << ", measured " << fault["measured"].dump();
+    GTEST_SKIP() << "needs a quiet host: " << fault["number"].dump() << " should be "
+                 << fault["expected"].dump() << " and is " << fault["measured"].dump();
   EXPECT_TRUE(fault["number_is_right"].get<bool>()) << ran.out;
 }
 
