@@ -72,6 +72,7 @@ class Worker {
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       pin();
+      if (workload.calls) close_but(command[0], answer[1]);
       const pid_t partner = workload.calls ? 0 : start_partner(workload);
       int times = 0;
       while (::read(command[0], &times, sizeof(times)) == sizeof(times)) {
@@ -111,6 +112,11 @@ class Worker {
   }
 
  private:
+  /// A process that is not the subject must not have the sockets of one that is.
+  static void close_but(int one, int other) {
+    for (int fd = 3; fd < 1024; ++fd)
+      if (fd != one && fd != other) ::close(fd);
+  }
   static pid_t start_partner(const Workload& workload) {
     const pid_t partner = ::fork();
     CHECK(partner >= 0);
@@ -141,7 +147,8 @@ Workload pipes() {
           false};
 }
 
-/// Two connected UDP sockets, of which the second is bound to a port of its own choice: a server.
+/// Two connected UDP sockets: a client, whose port the kernel chooses, and a server, whose port the
+/// program does.
 Workload datagrams() {
   int sockets[2];
   sockaddr_in addresses[2]{};
@@ -150,9 +157,11 @@ Workload datagrams() {
     addresses[side].sin_family = AF_INET;
     addresses[side].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     addresses[side].sin_port =
-        htons(static_cast<uint16_t>(41'870 + 2 * (::getpid() % 1000) + side));
-    CHECK(::bind(sockets[side], reinterpret_cast<sockaddr*>(&addresses[side]),
-                 sizeof(addresses[side])) == 0);
+        side == 0 ? 0 : htons(static_cast<uint16_t>(41'870 + ::getpid() % 1000));
+    socklen_t length = sizeof(addresses[side]);
+    CHECK(::bind(sockets[side], reinterpret_cast<sockaddr*>(&addresses[side]), length) == 0);
+    CHECK(::getsockname(sockets[side], reinterpret_cast<sockaddr*>(&addresses[side]), &length) ==
+          0);
   }
   for (int side = 0; side < 2; ++side)
     CHECK(::connect(sockets[side], reinterpret_cast<sockaddr*>(&addresses[1 - side]),
