@@ -1,6 +1,7 @@
 #include "app/screen/causes.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ci/findings/findings.h"
 #include "report/model/run_report.h"
@@ -12,11 +13,14 @@ namespace {
 std::vector<ThreadRow> busiest_threads(const Model& model) {
   std::vector<const ThreadRow*> all;
   for (const ThreadEntry& entry : model.threads()) all.push_back(&entry.row);
-  std::stable_sort(all.begin(), all.end(), [](const ThreadRow* a, const ThreadRow* b) {
-    return a->cpu_ns.value_or(0) > b->cpu_ns.value_or(0);
-  });
+  const size_t most = std::min(all.size(), kPageThreads);
+  std::partial_sort(all.begin(), all.begin() + static_cast<ptrdiff_t>(most), all.end(),
+                    [](const ThreadRow* a, const ThreadRow* b) {
+                      return std::pair(b->cpu_ns.value_or(0), a->tid) <
+                             std::pair(a->cpu_ns.value_or(0), b->tid);
+                    });
   std::vector<ThreadRow> rows;
-  for (size_t i = 0; i < std::min(all.size(), kPageThreads); ++i) rows.push_back(*all[i]);
+  for (size_t i = 0; i < most; ++i) rows.push_back(*all[i]);
   return rows;
 }
 

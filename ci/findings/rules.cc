@@ -722,6 +722,46 @@ MaybeFound lock(const Evidence& e) {
        {"of them mostly asleep on a futex", static_cast<double>(part.mostly)}}};
 }
 
+/// What no rule names more closely: replies wait for something within the server, and sometimes
+/// much longer than at other times. A server that means to wait does so equally long.
+MaybeFound waited_inside(const Evidence& e) {
+  struct Kind {
+    ReplyPart part;
+    std::string_view text;
+  };
+  constexpr std::array<Kind, 4> kKinds = {
+      {{ReplyPart::kBetweenThreads,
+        "in no thread: handed from one to another, as runtimes with threads of their own (Go, "
+        "tokio) do with all that waits"},
+       {ReplyPart::kPoll, "with their thread asleep in epoll, poll or the like"},
+       {ReplyPart::kPipe, "with their thread asleep on a pipe"},
+       {ReplyPart::kOtherCall, "with their thread asleep in a call of another kind"}}};
+  constexpr double kTimesTheFastest = 4;
+  for (const auto& [part, text] : kKinds) {
+    const auto found = mostly(e, part);
+    if (!found) continue;
+    const SocketInterval& s = *e.fold.merged.sockets;
+    const auto fastest = s.reply->percentile(0.1);
+    const auto& time = s.reply_parts[static_cast<size_t>(part)].time;
+    const auto slow = static_cast<double>(found->tail.percentile_ns);
+    if (!fastest || !time || slow < kTimesTheFastest * value_of(fastest) ||
+        share_of(static_cast<double>(time->sum()), static_cast<double>(s.reply->sum())) < kMostOf)
+      return std::nullopt;
+    return Found{
+        found->share,
+        fmt::format("Replies waited inside the server, some much longer than others ({} {}, the "
+                    "fastest tenth {}): {} of the slowest spent most of that {}. It can be a lock, "
+                    "a pool, a queue, or a call that was not captured",
+                    found->tail.percentile, duration_text(slow), duration_text(value_of(fastest)),
+                    share_text(found->share), text),
+        {{fmt::format("{} of reply_ns", found->tail.percentile), slow},
+         {"p10 of reply_ns", value_of(fastest)},
+         {fmt::format("sum of {}", names_of(part).time), static_cast<double>(time->sum())},
+         {"sum of reply_ns", static_cast<double>(s.reply->sum())}}};
+  }
+  return std::nullopt;
+}
+
 MaybeFound timer_slack(const Evidence& e) {
   if (!e.fold.merged.scheduler || !e.fold.merged.scheduler->timer_slack) return std::nullopt;
   const SchedulerInterval& s = *e.fold.merged.scheduler;
@@ -739,7 +779,78 @@ MaybeFound timer_slack(const Evidence& e) {
                 {"timers", timers}}};
 }
 
+// ---- on the connection ----
+
+/// Nagle's algorithm held sends back, for longer than any network here takes: until the peer, which
+/// had no reason to hurry, acknowledged what came before. No split of replies has it, since they
+/// end with their first segment.
+MaybeFound delayed_ack(const Evidence& e) {
+  if (!e.fold.merged.sockets || !e.fold.merged.sockets->nagle_held) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  const Histogram& held = *s.nagle_held;
+  const auto median = held.percentile(0.5);
+  constexpr double kDelayedNs = 30e6;  // Linux delays ACKs by 40 ms and more
+  constexpr double kManyOf = 0.1;
+  if (!median || value_of(median) < kDelayedNs) return std::nullopt;
+  const auto sends = static_cast<double>(held.count());
+  const double replies = std::max(s.reply ? static_cast<double>(s.reply->count()) : 0.0,
+                                  static_cast<double>(e.totals.flows.requests));
+  const double share = replies > 0 ? share_of(sends, replies) : 1;
+  if (share < kManyOf) return std::nullopt;
+  return Found{
+      share,
+      fmt::format("Nagle's algorithm held {} back for {} (p50): each waited in the kernel "
+                  "until the peer acknowledged the small one before it, and peers delay "
+                  "such ACKs",
+                  plural(sends, "small send", "small sends"), duration_text(value_of(median))),
+      {{"p50 of nagle_held_ns", value_of(median)},
+       {"sends held", sends},
+       {"requests", static_cast<double>(e.totals.flows.requests)}}};
+}
+
+/// A fast server fills the window of any peer, for as long as a round trip takes. One that reads
+/// slowly closes its window for milliseconds.
+MaybeFound slow_peer(const Evidence& e) {
+  if (!e.fold.merged.sockets || !e.fold.greatest.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  const double busy = value_of(s.tcp_busy_ns), limited = value_of(s.tcp_rwnd_limited_ns);
+  const double most = value_of(s.tcp_rwnd_limited_max);
+  const double connections = value_of(e.fold.greatest.sockets->tcp_connections);
+  const double zero_windows = value_of(e.totals.flows.tcp_zero_windows);
+  constexpr double kManyOf = 0.1;
+  if (share_of(limited, busy) < kMostOf || share_of(most, connections) < kManyOf ||
+      zero_windows == 0 || limited / zero_windows < kLateNs)
+    return std::nullopt;
+  return Found{share_of(most, connections),
+               fmt::format("Peers read slowly: for {} of the {} that connections had data to send "
+                           "the peer's receive window was full, on {} of {} at once",
+                           share_text(share_of(limited, busy)), duration_text(busy),
+                           count_text(most), plural(connections, "connection", "connections")),
+               {{"tcp_rwnd_limited_ns", limited},
+                {"tcp_busy_ns", busy},
+                {"tcp_rwnd_limited_max", most},
+                {"tcp_zero_windows", zero_windows}}};
+}
+
 // ---- ahead ----
+
+MaybeFound leak_under_load(const Evidence& e) {
+  if (e.growth.steady.empty() || e.growth.leak.verdict == LeakVerdict::kNone) return std::nullopt;
+  std::vector<std::string> what;
+  Found found{0.4, "", {}};
+  for (const SteadyGrowth& one : e.growth.steady) {
+    const bool bytes = one.name.ends_with("_bytes");
+    what.push_back(fmt::format("{} by {}", one.name, format_amount(one.grown, bytes)));
+    found.proofs.push_back({fmt::format("growth of {}", one.name), one.grown});
+  }
+  const SteadyGrowth& first = e.growth.steady.front();
+  found.proofs.push_back({"readings", static_cast<double>(first.slope_per_s.points)});
+  found.sentence = fmt::format(
+      "While the load stayed the same, this grew steadily for the last {}, and had not levelled "
+      "off: {}",
+      duration_text(first.seconds * 1e9), fmt::join(what, ", "));
+  return found;
+}
 
 MaybeFound leak(const Evidence& e) {
   if (e.growth.leak.verdict != LeakVerdict::kLeak) return std::nullopt;
@@ -885,9 +996,30 @@ constexpr std::array kRules = {
          "with a slack of 50 us (PR_SET_TIMERSLACK) the timers are as late",
          "lower the timer slack of the process: prctl(PR_SET_TIMERSLACK), or its service's "
          "TimerSlackNSec="},
+    Rule{"delayed_ack", FindingKind::kLateReplies, delayed_ack,
+         "with TCP_NODELAY on its sockets the client waits as long",
+         "set TCP_NODELAY, or send a reply with one call (writev, a buffer) and not in pieces"},
+    Rule{"slow_peer", FindingKind::kLateReplies, slow_peer,
+         "`ss -ti` shows no rwnd_limited on the connections, or a client on this host is as slow",
+         "look at the peers: what do they do between reads, and how large is their receive "
+         "buffer? The server can only send less, or wait for less"},
+    Rule{"waited_inside",
+         FindingKind::kLateReplies,
+         waited_inside,
+         "the server's own metrics have no lock, pool or queue that was waited for",
+         "ask the runtime: a mutex or block profile (Go), tokio-console, pg_stat_activity's "
+         "wait_event; or record all connections of the server, with a wider filter",
+         {"slow_downstream", "disk", "timer_slack", "stopped", "slow_peer"}},
     Rule{"leak", FindingKind::kAhead, leak, "a longer rest after the load brings it back",
          "run the load in several waves (--stages of `topspin load`) and see whether it grows with "
          "each"},
+    Rule{"leak_under_load",
+         FindingKind::kAhead,
+         leak_under_load,
+         "a longer recording sees it level off: a cache or a collector's heap that was filling",
+         "record until it has grown twice as much, then end the load: what does not come back is "
+         "the leak",
+         {"leak"}},
     Rule{"limit_ahead", FindingKind::kAhead, limit_ahead,
          "more flows do not take more of it: the slope in \"Resources and limits\"",
          "raise the limit, or close what is not needed, before there are so many flows"},

@@ -32,6 +32,10 @@ constexpr size_t kSteadyReadings = 6;
 constexpr double kPlateau = 0.9;
 constexpr double kEqualWaves = 1.1;
 
+constexpr size_t kSteadyLoadReadings = 60;
+constexpr int64_t kSteadyLoadNs = 59 * kNanosPerSecond;  // of 60 readings, one a second
+constexpr double kSteadyLoad = 0.1;
+
 using Member = std::optional<int64_t> ResourceReading::*;
 
 double median(std::vector<double> values) {
@@ -288,6 +292,39 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
                 "with a second wave");
 }
 
+// ---- growth under a steady load ----
+
+/// The longest stretch of readings whose flows lie within a tenth of the median of all that have
+/// any: the same number, but for those that reconnect.
+std::span<const GrowthPoint> steady_load(std::span<const GrowthPoint> series) {
+  std::vector<double> flows;
+  for (const GrowthPoint& point : series)
+    if (point.live_flows > 0) flows.push_back(static_cast<double>(point.live_flows));
+  if (flows.size() < kSteadyLoadReadings) return {};
+  const double usual = median(std::move(flows));
+  const double off = std::max(1.0, kSteadyLoad * usual);
+  std::span<const GrowthPoint> longest;
+  for (size_t from = 0; from < series.size();) {
+    size_t to = from;
+    while (to < series.size() &&
+           std::abs(static_cast<double>(series[to].live_flows) - usual) <= off)
+      ++to;
+    if (to - from > longest.size()) longest = series.subspan(from, to - from);
+    from = std::max(to, from + 1);
+  }
+  return longest;
+}
+
+bool grows_to_the_end(std::span<const XY> points, double pace) {
+  const size_t third = points.size() / 3;
+  for (size_t i = 0; i < 3; ++i) {
+    const auto slope = theil_sen(points.subspan(i * third, third));
+    if (!slope || slope->ci_low <= 0) return false;
+    if (i == 2 && slope->value < pace / 2) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 GrowthPoint growth_point(const Sample& sample) {
@@ -447,6 +484,27 @@ LeakReport judge_leak(std::span<const GrowthPoint> series) {
   return report;
 }
 
+std::vector<SteadyGrowth> judge_steady_growth(std::span<const GrowthPoint> series) {
+  std::vector<SteadyGrowth> found;
+  const auto steady = steady_load(series);
+  const auto points = steady.subspan(steady.size() / 3);
+  if (points.size() < kSteadyLoadReadings ||
+      points.back().elapsed_ns - points.front().elapsed_ns < kSteadyLoadNs)
+    return found;
+  for (const LeakKind& kind : kLeakKinds) {
+    const std::vector<XY> all = by_seconds(points, kind.member);
+    if (all.size() < kSteadyLoadReadings) continue;
+    const double least = kind.is_bytes ? std::max(4194304.0, 0.02 * all.front().y)
+                                       : std::max(16.0, 0.02 * all.front().y);
+    if (all.back().y - all.front().y < least / 2) continue;  // most are: no slope is needed
+    const auto slope = theil_sen(all);
+    const double seconds = all.back().x - all.front().x;
+    if (!slope || slope->ci_low * seconds < least || !grows_to_the_end(all, slope->value)) continue;
+    found.push_back({kind.name, slope->value * seconds, seconds, *slope});
+  }
+  return found;
+}
+
 int64_t judged_from(std::span<const RunStage> stages) {
   for (const StageKind kind : {StageKind::kBefore, StageKind::kLoad}) {
     for (const RunStage& stage : stages)
@@ -459,7 +517,7 @@ Growth judge_growth(std::span<const GrowthPoint> all, int64_t from_ns) {
   const auto first = std::ranges::find_if(
       all, [&](const GrowthPoint& point) { return point.elapsed_ns > from_ns; });
   const auto series = all.subspan(static_cast<size_t>(first - all.begin()));
-  return {per_flow_cost(series), headroom(series), judge_leak(series)};
+  return {per_flow_cost(series), headroom(series), judge_leak(series), judge_steady_growth(series)};
 }
 
 }  // namespace topspin

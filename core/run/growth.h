@@ -105,12 +105,27 @@ struct LeakReport {
 };
 LeakReport judge_leak(std::span<const GrowthPoint> series);
 
+/// What grew steadily under a load that stayed the same, up to its end. It needs no rest: a server
+/// that is always in use has none.
+struct SteadyGrowth {
+  std::string_view name;  // as in ResourceReading
+  double grown = 0;       // from the begin of the readings that count to their end, by the slope
+  double seconds = 0;     // of these readings
+  Slope slope_per_s;
+};
+/// Looks at the longest stretch of readings with flows, all within a tenth of their median, and of
+/// it at the last two thirds: at least 60 readings and 60 s. Each third of these must grow for
+/// certain, and the last at half the pace of all or faster, so that what levels off (a cache, a
+/// pool) is left out. What has not begun to level off yet cannot be told from a leak.
+std::vector<SteadyGrowth> judge_steady_growth(std::span<const GrowthPoint> series);
+
 /// All of the above, from the readings after `from_ns` (since the start of the run), because
 /// starting and warming up do not count. judged_from() finds that time from a run's stages.
 struct Growth {
   PerFlowCost per_flow;
   std::vector<Headroom> headroom;
   LeakReport leak;
+  std::vector<SteadyGrowth> steady;
 };
 Growth judge_growth(std::span<const GrowthPoint> series, int64_t from_ns = 0);
 

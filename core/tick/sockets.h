@@ -46,7 +46,16 @@ struct SocketInterval {
   std::optional<uint64_t> tcp_connections;
   std::optional<uint64_t> tcp_srtt_min_ns, tcp_srtt_mean_ns, tcp_srtt_max_ns;
   std::optional<uint64_t> tcp_cwnd_min_bytes, tcp_cwnd_mean_bytes, tcp_cwnd_max_bytes;
-  std::optional<uint64_t> tcp_reads_cut;  // a loss
+  // The same connections' time over the interval, summed up: with data to send or not acknowledged
+  // yet, and of it, kept from sending by the peer's receive window. What a connection did between
+  // the last look at it and its end is missing.
+  std::optional<uint64_t> tcp_busy_ns;
+  std::optional<uint64_t> tcp_rwnd_limited_ns;
+  std::optional<uint64_t> tcp_rwnd_limited_max;  // connections kept so for half the interval
+  std::optional<uint64_t> tcp_reads_cut;         // a loss
+
+  // From a small send to its departure, of those that Nagle's algorithm held back.
+  std::optional<Histogram> nagle_held;
 
   std::optional<uint64_t> udp_drops;  // datagrams, for want of room in a receive buffer mostly
 
@@ -130,7 +139,7 @@ void SocketInterval::for_each_number(Visit visit) {
             .of_the_whole(),
         &S::host_listen_drops);
   visit(N::gauge("tcp_connections", "TCP connections",
-                 "The subject's TCP connections in which the next six are measured."),
+                 "The subject's TCP connections in which the next nine are measured."),
         &S::tcp_connections);
   visit(N::gauge("tcp_srtt_min_ns", "least smoothed RTT",
                  "The least smoothed round-trip time of a connection."),
@@ -150,6 +159,22 @@ void SocketInterval::for_each_number(Visit visit) {
   visit(N::gauge("tcp_cwnd_max_bytes", "greatest congestion window",
                  "The greatest congestion window of a connection."),
         &S::tcp_cwnd_max_bytes);
+  visit(N::count("tcp_busy_ns", "TCP connections busy",
+                 "Time in which a connection had data to send or not acknowledged yet, summed up "
+                 "over connections; that after the last look before its end is missing."),
+        &S::tcp_busy_ns);
+  visit(N::count("tcp_rwnd_limited_ns", "of it, kept by the peer's window",
+                 "Time in which the peer's receive window kept a connection from sending, summed "
+                 "up over connections."),
+        &S::tcp_rwnd_limited_ns);
+  visit(N::maximum("tcp_rwnd_limited_max", "connections kept by the peer's window",
+                   "The most connections that the peer's receive window kept from sending for half "
+                   "of an interval or more."),
+        &S::tcp_rwnd_limited_max);
+  visit(N::distribution("nagle_held_ns", "small sends held by Nagle",
+                        "From a small send to its departure, where Nagle's algorithm held it until "
+                        "the peer acknowledged the one before."),
+        &S::nagle_held);
   visit(N::lost("loss_tcp_reads_cut", LossKind::kPart,
                 "ticks in which not all TCP connections could be read"),
         &S::tcp_reads_cut);

@@ -150,6 +150,9 @@ std::optional<DiagConnection> parse_diag_connection(std::span<const char> payloa
     informed = true;
     if (info.tcpi_rtt > 0) found.srtt_ns = uint64_t{info.tcpi_rtt} * 1'000;
     found.cwnd_bytes = uint64_t{info.tcpi_snd_cwnd} * info.tcpi_snd_mss;
+    if (value.size() < offsetof(tcp_info, tcpi_sndbuf_limited)) return;
+    found.busy_ns = uint64_t{info.tcpi_busy_time} * 1'000;
+    found.rwnd_limited_ns = uint64_t{info.tcpi_rwnd_limited} * 1'000;
   });
   if (found.inode == 0 || !informed) return std::nullopt;
   return found;

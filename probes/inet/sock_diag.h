@@ -56,6 +56,9 @@ struct DiagConnection {
   std::optional<uint64_t>
       srtt_ns;              // smoothed; the kernel keeps microseconds. Absent: no sample yet
   uint64_t cwnd_bytes = 0;  // congestion window: segments times MSS
+  // Since it was made. Absent: the kernel does not say (before 4.10).
+  std::optional<uint64_t> busy_ns;          // data to send, or not acknowledged yet
+  std::optional<uint64_t> rwnd_limited_ns;  // of it, kept by the peer's receive window
 };
 
 /// nullopt if it is too short, of another family, without an inode or without INET_DIAG_INFO.

@@ -31,9 +31,10 @@ struct CloseDirectory {
   void operator()(DIR* directory) const { ::closedir(directory); }
 };
 
-/// The subject's TCP connections: smoothed RTT and congestion window, from one look through those
-/// of the network namespace. Where there are very many, the kernel picks those from local ports
-/// that the subject is known to use, and the rest is looked at in part.
+/// The subject's TCP connections: smoothed RTT, congestion window, and how long the peer's window
+/// kept them from sending, from one look through those of the network namespace. Where there are
+/// very many, the kernel picks those from local ports that the subject is known to use, and the
+/// rest is looked at in part.
 class Connections {
  public:
   /// A look, beside the listening sockets.
@@ -54,6 +55,8 @@ class Connections {
       }
     }
     keep_each_once();
+    follow_sending();
+    looked_ns_ = begin_ns;
     const int64_t cost_ns = monotonic_now_ns() - begin_ns;
     if (cost_ns > kWalkNsPerRead) next_look_ns_ = begin_ns + cost_ns * kWalkShare;
   }
@@ -75,15 +78,25 @@ class Connections {
     judge();
   }
 
-  void tell(SocketInterval& interval) const {
+  void tell(SocketInterval& interval) {
     Spread srtt, cwnd;
     uint64_t count = 0;
+    const int64_t half_ns = (looked_ns_ - told_ns_) / 2;
     for (const DiagConnection& connection : seen_) {
       if (!held_.contains(connection.inode)) continue;
       ++count;
       if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
       cwnd.add(connection.cwnd_bytes);
+      if (!connection.busy_ns || !connection.rwnd_limited_ns) continue;
+      Sending& before = sending_[connection.inode];
+      const auto grown = [](uint64_t now, uint64_t then) { return now - std::min(now, then); };
+      const uint64_t limited_ns = grown(*connection.rwnd_limited_ns, before.rwnd_limited_ns);
+      add(interval.tcp_busy_ns, grown(*connection.busy_ns, before.busy_ns));
+      add(interval.tcp_rwnd_limited_ns, limited_ns);
+      add(interval.tcp_rwnd_limited_max, limited_ns >= static_cast<uint64_t>(half_ns) ? 1 : 0);
+      before = {*connection.busy_ns, *connection.rwnd_limited_ns};
     }
+    if (!seen_.empty()) told_ns_ = looked_ns_;
     interval.tcp_reads_cut = cut_ || unknown_ ? 1 : 0;
     if (count > 0 || !cut_) interval.tcp_connections = count;
     srtt.tell(interval.tcp_srtt_min_ns, interval.tcp_srtt_mean_ns, interval.tcp_srtt_max_ns);
@@ -92,6 +105,12 @@ class Connections {
   }
 
  private:
+  /// What was told of a connection so far, or was so before the first look.
+  struct Sending {
+    uint64_t busy_ns = 0, rwnd_limited_ns = 0;
+  };
+  static void add(std::optional<uint64_t>& sum, uint64_t more) { sum = sum.value_or(0) + more; }
+
   struct Spread {
     uint64_t count = 0, sum = 0, min = UINT64_MAX, max = 0;
     void add(uint64_t value) {
@@ -136,6 +155,22 @@ class Connections {
     judge();
   }
 
+  /// One that was not there in a look at all of them is new, and all it did counts. Of any other
+  /// that is not known it counts from here on.
+  void follow_sending() {
+    std::unordered_map<uint64_t, Sending> sending;
+    for (const DiagConnection& connection : seen_) {
+      Sending now{connection.busy_ns.value_or(0), connection.rwnd_limited_ns.value_or(0)};
+      if (const auto before = sending_.find(connection.inode); before != sending_.end())
+        now = before->second;
+      else if (knows_all_)
+        now = {};
+      sending.emplace(connection.inode, now);
+    }
+    sending_ = std::move(sending);
+    knows_all_ = !cut_;
+  }
+
   void judge() {
     unknown_ = std::any_of(known_by_.begin(), known_by_.end(), [&](const auto& entry) {
       return entry.second > walk_ && !held_.contains(entry.first);
@@ -146,6 +181,9 @@ class Connections {
   bool cut_ = false;                  // and more were not
   bool unknown_ = false;              // of some nobody knows yet whose they are
   int64_t next_look_ns_ = 0;
+  int64_t looked_ns_ = 0, told_ns_ = 0;
+  bool knows_all_ = false;                         // the last look saw all there were
+  std::unordered_map<uint64_t, Sending> sending_;  // by inode
   // By inode. The first walk that began after it was seen, and so can tell whose it is.
   std::unordered_map<uint64_t, uint32_t> known_by_;
   std::unordered_map<uint64_t, uint16_t> port_of_;

@@ -158,6 +158,7 @@ class BpfSocketTimes final : public SocketTimes {
     Histogram reply_cpu_queue;
     Histogram reply_runtime;
     Histogram reply;
+    Histogram nagle_held;
   };
 
   uint64_t events() const {
@@ -184,7 +185,8 @@ class BpfSocketTimes final : public SocketTimes {
                 read_histogram(cpu.reply_socket),
                 read_histogram(cpu.reply_cpu_queue),
                 read_histogram(cpu.reply_runtime),
-                read_histogram(cpu.reply)};
+                read_histogram(cpu.reply),
+                read_histogram(cpu.nagle_held)};
       }
       add(copy, reading);
     }
@@ -207,6 +209,7 @@ class BpfSocketTimes final : public SocketTimes {
       merge(totals.reply_cpu_queue, copy.reply_cpu_queue);
       merge(totals.reply_runtime, copy.reply_runtime);
       merge(totals.reply, copy.reply);
+      merge(totals.nagle_held, copy.nagle_held);
       totals.replies_multiplexed = totals.replies_multiplexed.value_or(0) + copy.multiplexed;
       reading.udp_drops = reading.udp_drops.value_or(0) + copy.udp_drops;
     }

@@ -39,6 +39,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define PF_IO_WORKER 0x10 /* of task_struct.flags: a kernel thread of a process's io_uring */
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
+#define MSG_MORE 0x8000
 #define RCV_SHUTDOWN 1       /* of sk_shutdown: the peer's FIN has come, for one */
 #define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
 
@@ -101,8 +102,12 @@ struct udp_sock {
 struct tcp_sock {
   __u32 copied_seq;
   __u32 rcv_nxt;
-  __u32 write_seq;       /* up to which programs have sent */
-  __u32 snd_nxt;         /* up to which segments have left */
+  __u32 write_seq; /* up to which programs have sent */
+  __u32 snd_una;   /* up to which the peer has acknowledged */
+  __u32 snd_wnd;   /* what the peer takes from there on */
+  __u32 mss_cache;
+  __u8 nonagle : 4; /* 0: Nagle's algorithm holds small segments back; a bit field, read as one */
+  __u32 snd_nxt;    /* up to which segments have left */
   __u64 tcp_wstamp_ns;   /* when the last segment left; CLOCK_MONOTONIC */
   __u64 first_tx_mstamp; /* in us: when that with the newest data that is acknowledged left, or the
                             oldest that is not if nothing was before it */
@@ -187,7 +192,8 @@ struct watched_socket {
   __u64 unread_ns; /* since when the oldest unread data is there; 0: there is none, or unknown */
   __u64 last_ready_ns; /* when data came last */
   __u64 listener;      /* the address of the listening socket that this is, or came from */
-  __u64 self; /* the socket's own address: another one's if the kernel has just copied this */
+  __u64 self;     /* the socket's own address: another one's if the kernel has just copied this */
+  __u64 nagle_ns; /* since when Nagle's algorithm holds a send back; 0: it holds none */
   __u32 role;
   __u32 read_seq; /* TCP: up to which the reads that were seen have read */
   __u8 seq_known;
@@ -346,6 +352,7 @@ TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const st
   socket->request.read_ns = 0;
   socket->seq_known = 0;
   socket->reply_held = 0;
+  socket->nagle_ns = 0;
   socket->talk = TALK_UNSEEN;
   socket->head_bytes = 0;
   socket->plain_requests = 0;
@@ -423,6 +430,44 @@ static __attribute__((noinline)) void end_held_reply(struct watched_socket* sock
       sent_ns > socket->held_ns ? sent_ns - socket->held_ns : 0;
   record_reply(&socket->held, cpu, &request, sent_ns);
   keep_if_slow(&socket->held, cpu, sk, &request);
+}
+
+TOPSPIN_INLINE bool nagle_is_off(struct tcp_sock* tcp) {
+  return BPF_CORE_READ_BITFIELD_PROBED(tcp, nonagle) != 0;
+}
+
+/* Whether a send has just been held back by Nagle's algorithm: less than a segment, the peer has
+ * not acknowledged all that left before, and would take it. Of a former send that was held, when it
+ * left cannot be known any more. */
+TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, int flags,
+                               __u64 now_ns) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  __u32 next = READ_AS(tcp_sock, tcp, snd_nxt);
+  __u32 unsent = READ_AS(tcp_sock, tcp, write_seq) - next, in_flight;
+  if (!unsent || flags & MSG_MORE) {
+    socket->nagle_ns = 0;
+    return;
+  }
+  if (socket->nagle_ns) return;
+  in_flight = next - READ_AS(tcp_sock, tcp, snd_una);
+  if (in_flight && unsent < READ_AS(tcp_sock, tcp, mss_cache) &&
+      in_flight + unsent <= READ_AS(tcp_sock, tcp, snd_wnd) && !nagle_is_off(tcp))
+    socket->nagle_ns = now_ns;
+}
+
+/* The peer goes on: what was held has left, or else it goes on waiting. The last segment that left
+ * was that, since nothing was sent after it. */
+TOPSPIN_INLINE void end_nagle(struct watched_socket* socket, struct sock* sk) {
+  struct tcp_sock* tcp = (struct tcp_sock*)sk;
+  __u64 since_ns = socket->nagle_ns, left_ns;
+  struct topspin_socket_cpu* cpu;
+  if (!since_ns || READ_AS(tcp_sock, tcp, write_seq) != READ_AS(tcp_sock, tcp, snd_nxt)) return;
+  socket->nagle_ns = 0;
+  left_ns = READ_AS(tcp_sock, tcp, tcp_wstamp_ns);
+  cpu = this_cpu();
+  if (!cpu || left_ns <= since_ns) return;
+  record(&cpu->nagle_held, left_ns - since_ns);
+  cpu->events++;
 }
 
 /* ---- what a connection has received and given out ---- */
@@ -567,6 +612,7 @@ int BPF_PROG(data_ready, struct sock* sk) {
   if (!socket || sk->__sk_common.skc_state == STATE_LISTEN) return 0; /* a connection, no data */
   now_ns = bpf_ktime_get_ns();
   socket->last_ready_ns = now_ns;
+  if (socket->nagle_ns) end_nagle(socket, sk);
   __sync_val_compare_and_swap(&socket->unread_ns, 0, now_ns);
   return 0;
 }
@@ -1130,11 +1176,12 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (!thread || !is_inet(sk) || result <= 0) return 0;
   socket = watch(sk);
   if (!socket) return 0;
+  now_ns = bpf_ktime_get_ns();
+  if (sk->sk_protocol == IPPROTO_TCP) note_nagle(socket, sk, flags, now_ns);
   if (socket->role == ROLE_UNKNOWN) socket->role = ROLE_CLIENT;
   if (socket->role != ROLE_SERVER) return 0;
   cpu = this_cpu();
   if (!cpu) return 0;
-  now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
     __u32 tag = tag_of(task, (__u32)result, true);
     if (!pop_request(sk, cpu, now_ns, tag, (__u32)result, &request)) return 0;

@@ -86,6 +86,7 @@ struct topspin_socket_cpu {
   struct topspin_cells reply_cpu_queue;
   struct topspin_cells reply_runtime;
   struct topspin_cells reply;
+  struct topspin_cells nagle_held; /* written in softirq too, and there alone */
   struct topspin_reply_part parts[TOPSPIN_REPLY_PARTS];
   struct topspin_slowest slowest[2]; /* of even and odd epochs */
 };
@@ -104,7 +105,7 @@ struct topspin_accept_queues {
 TOPSPIN_SIZE(topspin_reply_cells, 16 + 8 * TOPSPIN_REPLY_CELLS);
 TOPSPIN_SIZE(topspin_slow_reply, 80 + 8 * TOPSPIN_REPLY_PARTS);
 TOPSPIN_SIZE(topspin_slowest, 32 + TOPSPIN_SLOW_REPLIES * sizeof(struct topspin_slow_reply));
-TOPSPIN_SIZE(topspin_socket_cpu, 48 + 6 * sizeof(struct topspin_cells) +
+TOPSPIN_SIZE(topspin_socket_cpu, 48 + 7 * sizeof(struct topspin_cells) +
                                      TOPSPIN_REPLY_PARTS * sizeof(struct topspin_reply_part) +
                                      2 * sizeof(struct topspin_slowest));
 #undef TOPSPIN_SIZE

@@ -436,6 +436,28 @@ TEST(Findings, ALockThatTheSlowestRepliesWaitForAndOtherSleeps) {
   for (MadeUpRun* run : {&sleeps, &handed_over, &short_one}) EXPECT_EQ(run->only(), kNothing);
 }
 
+TEST(Findings, RepliesThatWaitInsideAndThoseThatAlwaysTakeThatLong) {
+  const auto waiting = [](MadeUpRun& run, ReplyPart part, uint64_t fastest_ns) {
+    slow_replies(run, part, 90 * kMs, 6 * kMs);
+    SocketInterval& s = run.at_sockets();
+    s.reply.emplace().record_n(fastest_ns, 1'900);
+    s.reply->record_n(96 * kMs, 100);
+    s.reply_parts[static_cast<size_t>(part)].time.emplace().record_n(fastest_ns / 2, 1'900);
+    s.reply_parts[static_cast<size_t>(part)].time->record_n(90 * kMs, 100);
+  };
+  MadeUpRun go, poll, equal, downstream;
+  waiting(go, ReplyPart::kBetweenThreads, kMs);
+  EXPECT_EQ(go.only(), "waited_inside");
+  EXPECT_THAT(go.sentence(), HasSubstr("in no thread"));
+  waiting(poll, ReplyPart::kPoll, kMs);
+  EXPECT_EQ(poll.only(), "waited_inside");
+  EXPECT_THAT(poll.sentence(), HasSubstr("asleep in epoll"));
+  waiting(equal, ReplyPart::kBetweenThreads, 40 * kMs);
+  EXPECT_EQ(equal.only(), kNothing) << "it means to wait";
+  waiting(downstream, ReplyPart::kSocket, kMs);
+  EXPECT_EQ(downstream.only(), kNothing) << "a call, of which it is not known to whom";
+}
+
 TEST(Findings, TimersThatTheSlackDelays) {
   MadeUpRun run;
   run.scheduler().timer_slack.emplace();
@@ -446,6 +468,54 @@ TEST(Findings, TimersThatTheSlackDelays) {
   run.scheduler().timer_slack->record_n(19 * kMs, 1000);
   run.scheduler().timer_oversleep->record_n(20 * kMs, 1000);
   EXPECT_EQ(run.first(), "timer_slack");
+}
+
+TEST(Findings, SendsThatNagleHoldsUntilALateAckAndUntilOneThatComesAtOnce) {
+  MadeUpRun run;
+  run.at_sockets().nagle_held.emplace().record_n(60'000, 1'500);
+  EXPECT_EQ(run.only(), kNothing) << "ACKs that come within a round trip";
+  run.at_sockets().nagle_held.emplace().record_n(43 * kMs, 1'500);
+  EXPECT_EQ(run.only(), "delayed_ack");
+  EXPECT_THAT(run.sentence(), HasSubstr("held 1,500 small sends back for 4"));
+  run.at_sockets().nagle_held.emplace().record_n(43 * kMs, 30);
+  EXPECT_EQ(run.only(), kNothing) << "30 of 2,000 replies";
+}
+
+TEST(Findings, PeersThatReadSlowlyAndAFastServerThatFillsTheirWindows) {
+  MadeUpRun run;
+  run.fold->greatest.sockets.emplace().tcp_connections = 8;
+  run.at_sockets().tcp_busy_ns = 56'000 * kMs;
+  run.at_sockets().tcp_rwnd_limited_ns = 48'000 * kMs;
+  run.at_sockets().tcp_rwnd_limited_max = 7;
+  run.merged().flows.tcp_zero_windows = 900;
+  EXPECT_EQ(run.only(), "slow_peer");
+  EXPECT_THAT(run.sentence(), HasSubstr("86% of the 56.0s"));
+  EXPECT_THAT(run.sentence(), HasSubstr("on 7 of 8 connections"));
+  run.merged().flows.tcp_zero_windows = 90'000;
+  EXPECT_EQ(run.only(), kNothing) << "each window was open again after half a millisecond";
+  run.merged().flows.tcp_zero_windows = 900;
+  run.fold->greatest.sockets->tcp_connections = 1'000;
+  EXPECT_EQ(run.only(), kNothing) << "a few slow ones among very many";
+  run.fold->greatest.sockets->tcp_connections = 8;
+  run.at_sockets().tcp_busy_ns = 200'000 * kMs;
+  EXPECT_EQ(run.only(), kNothing) << "the path, or the server, kept them for longer";
+}
+
+TEST(Findings, WhatGrowsUnderASteadyLoadUnlessItCameBackAfterwards) {
+  MadeUpRun run;
+  Slope slope;
+  slope.value = 2;
+  slope.points = 60;
+  run.growth.steady = {{"fds", 120, 60, slope}};
+  EXPECT_EQ(run.only(), "leak_under_load");
+  EXPECT_THAT(run.sentence(), HasSubstr("last 60.0s"));
+  EXPECT_THAT(run.sentence(), HasSubstr("fds by 120"));
+  run.growth.leak.verdict = LeakVerdict::kNone;
+  EXPECT_EQ(run.only(), kNothing);
+  run.growth.leak.verdict = LeakVerdict::kLeak;
+  LeakMetric fds{"fds", LeakVerdict::kLeak, "", 84, 80, 90, std::nullopt};
+  run.growth.leak.metrics = {fds};
+  EXPECT_EQ(run.only(), "leak");
 }
 
 TEST(Findings, LeaksAndLimitsComeAfterWhatFailed) {

@@ -82,6 +82,49 @@ TEST(TheilSen, the_interval_covers_the_truth_about_as_often_as_it_says) {
   EXPECT_LE(covered, kRounds * 0.983);
 }
 
+/// 120 readings with 50 flows, whose descriptors and memory are as told.
+std::vector<GrowthPoint> loaded(const std::function<double(double second)>& fds) {
+  return series_of(stretch({{50, 120}}), [&](int64_t tick, int64_t, ResourceReading& r) {
+    r.fds = static_cast<int64_t>(fds(static_cast<double>(tick)));
+    r.rss_bytes = 100 * kMiB + (tick % 7) * 65536;
+  });
+}
+
+TEST(SteadyGrowth, a_leak_is_found_while_the_load_goes_on_with_its_pace) {
+  const auto found = judge_steady_growth(loaded([](double s) { return 60 + 3 * s; }));
+  ASSERT_THAT(found, SizeIs(1));
+  EXPECT_EQ(found[0].name, "fds");
+  EXPECT_DOUBLE_EQ(found[0].slope_per_s.value, 3);
+  EXPECT_DOUBLE_EQ(found[0].grown, 3 * 79);
+}
+
+TEST(SteadyGrowth, what_levels_off_or_goes_up_and_down_is_none) {
+  for (const double fill_s : {10.0, 20.0, 30.0}) {
+    EXPECT_THAT(
+        judge_steady_growth(loaded([&](double s) { return 1000 * (1 - std::exp(-s / fill_s)); })),
+        IsEmpty())
+        << "a cache that fills within " << fill_s << " s";
+  }
+  EXPECT_THAT(judge_steady_growth(loaded([](double s) { return std::min(60 + 20 * s, 1500.0); })),
+              IsEmpty())
+      << "a cache with a limit";
+  EXPECT_THAT(judge_steady_growth(loaded([](double s) { return 60 + 20 * std::fmod(s, 25); })),
+              IsEmpty())
+      << "a heap that is collected every 25 s";
+  EXPECT_THAT(judge_steady_growth(loaded([](double s) { return 60 + s / 10; })), IsEmpty())
+      << "eight descriptors";
+}
+
+TEST(SteadyGrowth, flows_that_grow_or_too_few_readings_are_no_answer) {
+  const Fill three_a_flow = [](int64_t, int64_t flows, ResourceReading& r) { r.fds = 3 * flows; };
+  std::vector<int64_t> ramp;
+  for (int64_t i = 0; i < 200; ++i) ramp.push_back(10 + 5 * i);
+  EXPECT_THAT(judge_steady_growth(series_of(ramp, three_a_flow)), IsEmpty());
+  const Fill leaking = [](int64_t tick, int64_t, ResourceReading& r) { r.fds = 3 * tick; };
+  EXPECT_THAT(judge_steady_growth(series_of(stretch({{50, 80}}), leaking)), IsEmpty());
+  EXPECT_THAT(judge_steady_growth({}), IsEmpty());
+}
+
 TEST(TheilSen, too_little_is_no_answer) {
   EXPECT_FALSE(theil_sen({}));
   const std::vector<XY> two = {{0, 0}, {1, 1}};

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -176,6 +177,7 @@ class Sockets : public testing::Test {
     merge(all_.reply_socket, now.reply_socket);
     merge(all_.reply_cpu_queue, now.reply_cpu_queue);
     merge(all_.reply_runtime, now.reply_runtime);
+    merge(all_.nagle_held, now.nagle_held);
     all_.replies_multiplexed =
         all_.replies_multiplexed.value_or(0) + now.replies_multiplexed.value_or(0);
     all_.udp_drops = all_.udp_drops.value_or(0) + now.udp_drops.value_or(0);
@@ -338,6 +340,63 @@ TEST_F(Sockets, RttAndWindowAreThoseThatTheSubjectReadsItself) {
     EXPECT_NEAR(*rtt_ms * 1e6, static_cast<double>(srtt[i]), 1'000) << text;
     EXPECT_EQ(*segments * *mss, static_cast<double>(cwnd[i])) << text;
   }
+}
+
+/// What a connection's own process is told of the time it sent.
+struct OwnSending {
+  uint64_t busy_ns = 0, rwnd_limited_ns = 0;
+};
+/// struct tcp_info of <linux/tcp.h>, which does not go with <netinet/tcp.h>.
+struct LinuxTcpInfo {
+  tcp_info first;
+  uint64_t rates[2], bytes[2];
+  uint32_t segments[2], notsent_bytes, min_rtt, data_segments[2];
+  uint64_t delivery_rate, busy_us, rwnd_limited_us;
+};
+static_assert(offsetof(LinuxTcpInfo, busy_us) == 168);
+
+TEST_F(Sockets, TimeThatThePeersWindowTookIsWhatTheSubjectIsToldItself) {
+  constexpr uint16_t kPort = 7091;
+  const UniqueFd listener = bound_socket(SOCK_STREAM, kPort);
+  ASSERT_EQ(::listen(listener.get(), 8), 0);
+  Shared<OwnSending> told;
+  ForkedSubject subject([&] {
+    const UniqueFd connection = connected_socket(SOCK_STREAM, kPort);
+    const std::vector<char> bytes(16 << 20);
+    size_t sent = 0;
+    while (sent < bytes.size()) {
+      const ssize_t n = ::send(connection.get(), bytes.data(), bytes.size() - sent, 0);
+      CHECK(n > 0);
+      sent += static_cast<size_t>(n);
+    }
+    LinuxTcpInfo info{};
+    do {  // until all of it is acknowledged
+      sleep_ms(1);
+      socklen_t length = sizeof(info);
+      CHECK(::getsockopt(connection.get(), IPPROTO_TCP, TCP_INFO, &info, &length) == 0);
+    } while (info.first.tcpi_unacked > 0 || info.notsent_bytes > 0);
+    told->busy_ns = info.busy_us * 1'000;
+    told->rwnd_limited_ns = info.rwnd_limited_us * 1'000;
+    ::raise(SIGSTOP);
+  });
+  watch(subject.pid());
+  EXPECT_FALSE(probes_->take_interval().sockets->tcp_busy_ns) << "no connection";
+  subject.go();
+  const UniqueFd slow(::accept(listener.get(), nullptr, nullptr));
+  sleep_ms(200);
+  std::vector<char> bytes(1 << 20);
+  for (size_t got = 0; got < 16 << 20;) {
+    const ssize_t n = ::recv(slow.get(), bytes.data(), bytes.size(), 0);
+    ASSERT_GT(n, 0);
+    got += static_cast<size_t>(n);
+    sleep_ms(5);
+  }
+  await_stop(subject);
+  const SocketInterval now = *probes_->take_interval().sockets;
+  EXPECT_EQ(now.tcp_busy_ns, told->busy_ns);
+  EXPECT_EQ(now.tcp_rwnd_limited_ns, told->rwnd_limited_ns);
+  EXPECT_GT(told->rwnd_limited_ns, uint64_t{50} * kNanosPerMilli);
+  EXPECT_EQ(probes_->take_interval().sockets->tcp_busy_ns, 0u) << "nothing was sent since";
 }
 
 /// More connections than are looked at in a tick: what the subject listens on is found all the
@@ -1437,6 +1496,57 @@ TEST_F(TcpSockets, AReplyWhoseHeadHasLeftEndsWithItsHead) {
   client.reset();
   subject.wait_done();
   expect_split(kRequests);
+}
+
+/// A server that answers in two small pieces, and a client that delays its acknowledgements.
+class TwoPieces : public TcpSockets {
+ protected:
+  static constexpr int kRequests = 12;
+
+  /// Returns how often the second piece came late.
+  uint64_t serve(uint16_t port, int no_delay) {
+    ForkedSubject subject([&] {
+      const UniqueFd listener = listener_on(port);
+      ::raise(SIGSTOP);
+      const UniqueFd connection = accepted(listener);
+      ::setsockopt(connection.get(), IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof(no_delay));
+      char byte = 0;
+      while (::recv(connection.get(), &byte, 1, 0) == 1) {
+        CHECK(::send(connection.get(), "a", 1, 0) == 1);
+        if (byte != 'q') CHECK(::send(connection.get(), "b", 1, 0) == 1);
+      }
+    });
+    start_server(subject);
+    UniqueFd client = connected_socket(SOCK_STREAM, port);
+    uint64_t late = 0;
+    for (int count = 0; count < kRequests; ++count) {
+      const int off = 0;
+      ::setsockopt(client.get(), IPPROTO_TCP, TCP_QUICKACK, &off, sizeof(off));
+      const int64_t begin_ns = client_saw_ns_;
+      ask_on(client, "x", 2);
+      late += client_saw_ns_ - begin_ns > 30 * kNanosPerMilli ? 1 : 0;
+    }
+    ask_on(client, "q", 1);
+    client.reset();
+    subject.wait_done();
+    take();
+    return late;
+  }
+};
+
+TEST_F(TwoPieces, TheSecondIsHeldByNagleForAsLongAsTheClientWaitsForIt) {
+  const uint64_t late = serve(7076, 0);
+  EXPECT_GT(late, 0u) << "nothing was acknowledged late";
+  ASSERT_TRUE(all_.nagle_held);
+  EXPECT_EQ(all_.nagle_held->count(), late);
+  EXPECT_GE(all_.nagle_held->sum(), late * 30 * kNanosPerMilli);
+  EXPECT_LE(static_cast<int64_t>(all_.nagle_held->sum()), client_saw_ns_);
+}
+
+TEST_F(TwoPieces, NothingIsHeldWithoutNagle) {
+  serve(7077, 1);
+  ASSERT_TRUE(all_.nagle_held);
+  EXPECT_EQ(all_.nagle_held->count(), 0u);
 }
 
 TEST_F(TcpSockets, ConnectionsInARowTakeNothingOverFromTheirListener) {

@@ -1,0 +1,36 @@
+// Servers with a planted fault and their healthy twins, recorded as a user would: `topspin explain`
+// names the fault first and finds nothing in the twin. bench/faults has them all, and its `run`
+// judges them; here are those that are cheap. A host that others use is named by `run`, and
+// skipped.
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "tests/support/privileges.h"
+#include "tests/support/process.h"
+
+namespace topspin::test {
+namespace {
+
+class PlantedFaults : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override { TOPSPIN_NEEDS_ROOT(); }
+};
+
+TEST_P(PlantedFaults, are_found_first_and_not_in_the_twin) {
+  if (run({"python3", "-c", "import tomllib"}).exit_code != 0)
+    TOPSPIN_SKIP("needs Python 3.11 or newer");
+  const Outcome judged = run({"python3", std::string(TOPSPIN_SOURCE_DIR) + "/bench/faults/run",
+                              "--topspin", topspin_binary(), GetParam()});
+  EXPECT_EQ(judged.exit_code, 0) << judged.out << judged.err;
+  if (judged.out.find("0 wrong, 1 skipped") != std::string::npos) GTEST_SKIP() << judged.out;
+  EXPECT_NE(judged.out.find("0 wrong, 0 skipped"), std::string::npos) << judged.out << judged.err;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cheap, PlantedFaults,
+                         testing::Values("delayed_ack", "event_loop_blocked_asyncio", "lock_c",
+                                         "receive_buffer_overflow"),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+}  // namespace
+}  // namespace topspin::test
