@@ -815,7 +815,7 @@ MaybeFound slow_peer(const Evidence& e) {
   const SocketInterval& s = *e.fold.merged.sockets;
   const double busy = value_of(s.tcp_busy_ns), limited = value_of(s.tcp_rwnd_limited_ns);
   const double most = value_of(s.tcp_rwnd_limited_max);
-  const double connections = value_of(e.fold.greatest.sockets->tcp_connections);
+  const double connections = std::max(most, value_of(e.fold.greatest.sockets->tcp_connections));
   const double zero_windows = value_of(e.totals.flows.tcp_zero_windows);
   constexpr double kManyOf = 0.1;
   if (share_of(limited, busy) < kMostOf || share_of(most, connections) < kManyOf ||

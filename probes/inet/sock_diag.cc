@@ -139,6 +139,8 @@ std::optional<DiagConnection> parse_diag_connection(std::span<const char> payloa
   std::memcpy(&message, payload.data(), sizeof(message));
   if (message.idiag_family != AF_INET && message.idiag_family != AF_INET6) return std::nullopt;
   DiagConnection found;
+  found.cookie =
+      static_cast<uint64_t>(message.id.idiag_cookie[1]) << 32 | message.id.idiag_cookie[0];
   found.inode = message.idiag_inode;
   found.local_port = ntohs(message.id.idiag_sport);
   bool informed = false;
@@ -154,7 +156,7 @@ std::optional<DiagConnection> parse_diag_connection(std::span<const char> payloa
     found.busy_ns = uint64_t{info.tcpi_busy_time} * 1'000;
     found.rwnd_limited_ns = uint64_t{info.tcpi_rwnd_limited} * 1'000;
   });
-  if (found.inode == 0 || !informed) return std::nullopt;
+  if (!informed) return std::nullopt;
   return found;
 }
 

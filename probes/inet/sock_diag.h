@@ -51,7 +51,8 @@ std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t
 
 /// A TCP connection, with what its sender knows about the path (TCP_INFO).
 struct DiagConnection {
-  uint64_t inode = 0;
+  uint64_t cookie = 0;
+  uint64_t inode = 0;  // 0: no process has it open (any more), and the kernel may still be sending
   uint16_t local_port = 0;
   std::optional<uint64_t>
       srtt_ns;              // smoothed; the kernel keeps microseconds. Absent: no sample yet
@@ -61,7 +62,7 @@ struct DiagConnection {
   std::optional<uint64_t> rwnd_limited_ns;  // of it, kept by the peer's receive window
 };
 
-/// nullopt if it is too short, of another family, without an inode or without INET_DIAG_INFO.
+/// nullopt if it is too short, of another family, or without INET_DIAG_INFO.
 std::optional<DiagConnection> parse_diag_connection(std::span<const char> payload);
 
 class SockDiag {
@@ -74,7 +75,7 @@ class SockDiag {
   /// The listening TCP sockets and the UDP sockets without a peer.
   Result<std::vector<DiagQueue>> queues();
 
-  /// TCP connections that a process has open: all, or those from given local ports, which the
+  /// TCP connections, and what is left of those that were closed: all, or those from given local ports, which the
   /// kernel selects. Stops at `max`; about 2 us per connection.
   struct Connections {
     std::vector<DiagConnection> found;

@@ -45,10 +45,14 @@ class Connections {
     if (begin_ns < next_look_ns_) return;
     auto all = diag.connections(kMaxConnections);
     if (!all.ok()) return;
+    listening_ports_.clear();
+    for (const DiagQueue& queue : queues)
+      if (queue.protocol == kProtocolTcp && held_.contains(queue.inode))
+        listening_ports_.insert(queue.local.port);
     cut_ = all->cut;
     seen_ = std::move(all->found);
     if (cut_) {
-      const std::vector<uint16_t> ports = ports_in_use(queues);
+      const std::vector<uint16_t> ports = ports_in_use();
       if (!ports.empty()) {
         if (auto ours = diag.connections(kMaxConnections, ports); ours.ok())
           seen_.insert(seen_.end(), ours->found.begin(), ours->found.end());
@@ -83,12 +87,15 @@ class Connections {
     uint64_t count = 0;
     const int64_t half_ns = (looked_ns_ - told_ns_) / 2;
     for (const DiagConnection& connection : seen_) {
-      if (!held_.contains(connection.inode)) continue;
-      ++count;
-      if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
-      cwnd.add(connection.cwnd_bytes);
+      if (held_.contains(connection.inode)) {
+        ++count;
+        if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
+        cwnd.add(connection.cwnd_bytes);
+      } else if (connection.inode != 0 || !listening_ports_.contains(connection.local_port)) {
+        continue;  // it is another's; but one that was closed on a port of the subject goes on
+      }
       if (!connection.busy_ns || !connection.rwnd_limited_ns) continue;
-      Sending& before = sending_[connection.inode];
+      Sending& before = sending_[connection.cookie];
       const auto grown = [](uint64_t now, uint64_t then) { return now - std::min(now, then); };
       const uint64_t limited_ns = grown(*connection.rwnd_limited_ns, before.rwnd_limited_ns);
       add(interval.tcp_busy_ns, grown(*connection.busy_ns, before.busy_ns));
@@ -129,11 +136,8 @@ class Connections {
   };
 
   /// Of the subject's listening sockets, and of its connections in the last look.
-  std::vector<uint16_t> ports_in_use(const std::vector<DiagQueue>& queues) const {
-    std::set<uint16_t> ports;
-    for (const DiagQueue& queue : queues)
-      if (queue.protocol == kProtocolTcp && held_.contains(queue.inode))
-        ports.insert(queue.local.port);
+  std::vector<uint16_t> ports_in_use() const {
+    std::set<uint16_t> ports = listening_ports_;
     for (const auto& [inode, port] : port_of_)
       if (ports.size() < SockDiag::kMaxPorts && held_.contains(inode)) ports.insert(port);
     std::vector<uint16_t> list(ports.begin(), ports.end());
@@ -144,11 +148,15 @@ class Connections {
   void keep_each_once() {
     std::unordered_map<uint64_t, uint32_t> known_by;
     std::unordered_map<uint64_t, uint16_t> port_of;
+    std::unordered_set<uint64_t> cookies;
     std::erase_if(seen_, [&](const DiagConnection& connection) {
+      if (!cookies.insert(connection.cookie).second) return true;
+      if (connection.inode == 0) return false;
       const auto before = known_by_.find(connection.inode);
       const uint32_t walk = before == known_by_.end() ? walk_ + 1 : before->second;
       port_of.emplace(connection.inode, connection.local_port);
-      return !known_by.emplace(connection.inode, walk).second;
+      known_by.emplace(connection.inode, walk);
+      return false;
     });
     known_by_ = std::move(known_by);
     port_of_ = std::move(port_of);
@@ -161,11 +169,11 @@ class Connections {
     std::unordered_map<uint64_t, Sending> sending;
     for (const DiagConnection& connection : seen_) {
       Sending now{connection.busy_ns.value_or(0), connection.rwnd_limited_ns.value_or(0)};
-      if (const auto before = sending_.find(connection.inode); before != sending_.end())
+      if (const auto before = sending_.find(connection.cookie); before != sending_.end())
         now = before->second;
       else if (knows_all_)
         now = {};
-      sending.emplace(connection.inode, now);
+      sending.emplace(connection.cookie, now);
     }
     sending_ = std::move(sending);
     knows_all_ = !cut_;
@@ -183,7 +191,8 @@ class Connections {
   int64_t next_look_ns_ = 0;
   int64_t looked_ns_ = 0, told_ns_ = 0;
   bool knows_all_ = false;                         // the last look saw all there were
-  std::unordered_map<uint64_t, Sending> sending_;  // by inode
+  std::unordered_map<uint64_t, Sending> sending_;  // by cookie
+  std::set<uint16_t> listening_ports_;             // of the subject
   // By inode. The first walk that began after it was seen, and so can tell whose it is.
   std::unordered_map<uint64_t, uint32_t> known_by_;
   std::unordered_map<uint64_t, uint16_t> port_of_;
