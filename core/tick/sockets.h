@@ -47,8 +47,9 @@ struct SocketInterval {
   std::optional<uint64_t> tcp_srtt_min_ns, tcp_srtt_mean_ns, tcp_srtt_max_ns;
   std::optional<uint64_t> tcp_cwnd_min_bytes, tcp_cwnd_mean_bytes, tcp_cwnd_max_bytes;
   // The same connections' time over the interval, summed up: with data to send or not acknowledged
-  // yet, and of it, kept from sending by the peer's receive window. What a connection did between
-  // the last look at it and its end is missing.
+  // yet, and of it, kept from sending by the peer's receive window. Those that the subject has
+  // closed on a port on which it listens, and that still send, are among them. What a connection
+  // did between the last look at it and its end is missing.
   std::optional<uint64_t> tcp_busy_ns;
   std::optional<uint64_t> tcp_rwnd_limited_ns;
   std::optional<uint64_t> tcp_rwnd_limited_max;  // connections kept so for half the interval
@@ -139,7 +140,7 @@ void SocketInterval::for_each_number(Visit visit) {
             .of_the_whole(),
         &S::host_listen_drops);
   visit(N::gauge("tcp_connections", "TCP connections",
-                 "The subject's TCP connections in which the next nine are measured."),
+                 "The subject's TCP connections in which the next six are measured."),
         &S::tcp_connections);
   visit(N::gauge("tcp_srtt_min_ns", "least smoothed RTT",
                  "The least smoothed round-trip time of a connection."),
