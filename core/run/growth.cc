@@ -27,6 +27,7 @@ constexpr size_t kReadingsAfterRise = 5;
 /// At rest: at most one flow in fifty of the most there were.
 constexpr int64_t kRestShare = 50;
 constexpr size_t kReadingsBefore = 2;
+constexpr ptrdiff_t kReadingsOfWindow = 3;
 constexpr size_t kReadingsAfter = 3;
 constexpr size_t kSteadyReadings = 6;
 constexpr double kPlateau = 0.9;
@@ -514,8 +515,14 @@ int64_t judged_from(std::span<const RunStage> stages) {
 }
 
 Growth judge_growth(std::span<const GrowthPoint> all, int64_t from_ns) {
-  const auto first = std::ranges::find_if(
+  auto first = std::ranges::find_if(
       all, [&](const GrowthPoint& point) { return point.elapsed_ns > from_ns; });
+  // Flows of a warm-up are active for a window after its end.
+  const int64_t rest_flows = most_flows(all, &GrowthPoint::active_flows) / kRestShare;
+  const auto last = first + std::min(kReadingsOfWindow, all.end() - first);
+  const auto at_rest = std::find_if(
+      first, last, [&](const GrowthPoint& point) { return point.active_flows <= rest_flows; });
+  if (from_ns > 0 && at_rest != last) first = at_rest;
   const auto series = all.subspan(static_cast<size_t>(first - all.begin()));
   return {per_flow_cost(series), headroom(series), judge_leak(series), judge_steady_growth(series)};
 }

@@ -125,6 +125,18 @@ TEST(SteadyGrowth, flows_that_grow_or_too_few_readings_are_no_answer) {
   EXPECT_THAT(judge_steady_growth({}), IsEmpty());
 }
 
+TEST(Leak, flows_of_a_warm_up_that_are_active_for_a_window_more_are_no_load) {
+  // The warm-up ends within the fifth reading, and all of its flows were active in the sixth.
+  const auto series = series_of(stretch({{50, 6}, {0, 4}, {50, 10}, {0, 6}, {50, 10}, {0, 8}}),
+                                [](int64_t tick, int64_t, ResourceReading& r) {
+                                  r.fds = 10 + 5 * std::min<int64_t>(tick, 36);
+                                });
+  const LeakReport report = judge_growth(series, 5'400'000'000).leak;
+  EXPECT_EQ(report.verdict, LeakVerdict::kLeak) << report.reason;
+  EXPECT_EQ(report.waves, 2u);
+  EXPECT_EQ(judge_growth(series, 0).leak.verdict, LeakVerdict::kUnclear) << "no stages";
+}
+
 TEST(TheilSen, too_little_is_no_answer) {
   EXPECT_FALSE(theil_sen({}));
   const std::vector<XY> two = {{0, 0}, {1, 1}};
