@@ -331,15 +331,20 @@ std::string cpus_text(const std::vector<int32_t>& cpus) {
   return fmt::format("{} {}", cpus.size() == 1 ? "CPU" : "CPUs", fmt::join(cpus, ", "));
 }
 
-/// Of the time that threads waited for a CPU, the share in which others had it; nullopt: that was
-/// not measured, as in older runs. What nobody had (idle, quota) is in neither.
-std::optional<double> share_behind_others(const Evidence& e) {
+/// Of the time that threads waited for a CPU, the shares in which others and the subject itself had
+/// it; nullopt: that was not measured, as in older runs. What nobody had (idle, quota) is in none.
+struct WaitedBehind {
+  double others = 0, subject = 0;
+};
+std::optional<WaitedBehind> waited_behind(const Evidence& e) {
   if (!e.fold.merged.scheduler) return std::nullopt;
   const auto& behind = e.fold.merged.scheduler->waited_behind;
   const auto of = [&](CpuHolder kind) { return value_of(behind[static_cast<size_t>(kind)]); };
   const double others = of(CpuHolder::kProcess) + of(CpuHolder::kKernelThread);
-  const double held = others + of(CpuHolder::kSubject) + of(CpuHolder::kInterrupts);
-  return held > 0 ? std::optional(share_of(others, held)) : std::nullopt;
+  const double subject = of(CpuHolder::kSubject);
+  const double held = others + subject + of(CpuHolder::kInterrupts);
+  if (held <= 0) return std::nullopt;
+  return WaitedBehind{share_of(others, held), share_of(subject, held)};
 }
 
 /// The share of the tail that was waiting for a CPU, as dominant() has it, and only if waits were a
@@ -402,8 +407,8 @@ MaybeFound starved_by_others(const Evidence& e) {
   const auto part = starved(e);
   const auto use = cpu_use(e);
   if (!part || !use) return std::nullopt;
-  const auto behind = share_behind_others(e);
-  if (behind ? *behind < kMostOf : use->others < use->subject) return std::nullopt;
+  const auto behind = waited_behind(e);
+  if (behind ? behind->others < kMostOf : use->others < use->subject) return std::nullopt;
   const auto few = few_cpus(e.info, e.fold);
   Found found{
       *part,
@@ -414,7 +419,7 @@ MaybeFound starved_by_others(const Evidence& e) {
       {tail_proof(e, "reply_cpu_queue_ns", &Tails::cpu_queue),
        {"host_busy_ns", value_of(e.totals.host_busy_ns)},
        {"cpu_ns", value_of(e.totals.cpu_ns)}}};
-  if (behind) found.proofs.push_back({"waited_behind_others_share", *behind});
+  if (behind) found.proofs.push_back({"waited_behind_others_share", behind->others});
   return found;
 }
 
@@ -439,6 +444,8 @@ MaybeFound starved_by_itself(const Evidence& e) {
   const auto part = starved(e);
   const auto use = cpu_use(e);
   if (!part || !use) return std::nullopt;
+  const auto behind = waited_behind(e);
+  if (behind ? behind->subject < kMostOf : use->subject < use->others) return std::nullopt;
   std::string who;
   if (!e.threads.empty() && e.threads.front().cpu_ns) {
     who = fmt::format("; its busiest thread is {} ({})", e.threads.front().name,
