@@ -7,8 +7,8 @@
 #include <fmt/ranges.h>
 
 #include "ci/judgement/judgement.h"
-#include "ci/toml_document.h"
 #include "core/base/text.h"
+#include "core/base/toml_document.h"
 
 namespace topspin {
 namespace {

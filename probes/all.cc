@@ -12,6 +12,7 @@
   line(counters)             \
   line(stacks)               \
   line(interrupts)           \
+  line(runtime)              \
   line(owners)
 // clang-format on
 

@@ -34,6 +34,7 @@ struct ProbeOptions {
   int64_t stacks_per_second = 0;    // CPU samples with stacks, of each CPU in use; 0: none
   std::string proc_root = "/proc";  // for tests
 
+  std::string runtime;            // --runtime: look inside these runtimes; empty: inside none
   bool syscalls = false;          // measure system calls: some 160 ns each for the subject
   uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
 };

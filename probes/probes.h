@@ -61,6 +61,9 @@ class Probes {
 /// The names for --probe and a plan's [probes], in the order of the list.
 std::vector<std::string> probe_names();
 
+/// Whether this can be the value of --runtime: "auto", "none", names and files. kUsage if not.
+Status check_runtimes(const std::string& wanted);
+
 /// For `doctor`: whether each rung of each probe works on this host, in the order of the list.
 std::vector<RungReport> examine_probes();
 

@@ -29,6 +29,7 @@ struct RecordOptions {
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
   bool syscalls = false;
+  std::string runtime;  // auto, none, names and files
   uint64_t max_stored_flows = 200'000;
   bool counters = false;
   int64_t stacks_per_second = 0;

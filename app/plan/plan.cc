@@ -8,9 +8,9 @@
 #include <fmt/ranges.h>
 
 #include "app/plan/plan_section.h"
-#include "ci/toml_document.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
+#include "core/base/toml_document.h"
 #include "load/workloads/workload_type.h"
 #include "probes/probes.h"
 
@@ -167,6 +167,12 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
         reader.fail(value.source(), "probes.syscalls", "must be true or false");
       else
         plan.syscalls = value.as_boolean()->get();
+      continue;
+    }
+    if (name == "runtime" && value.is_string()) {
+      plan.runtime = value.as_string()->get();
+      if (const Status known = check_runtimes(plan.runtime); !known.ok())
+        reader.fail(value.source(), "probes.runtime", known.error().message);
       continue;
     }
     const std::vector<std::string> names = probe_names();

@@ -15,8 +15,8 @@
 #include <fmt/format.h>
 
 #include "app/plan/plan.h"
-#include "ci/toml_document.h"
 #include "core/base/text.h"
+#include "core/base/toml_document.h"
 #include "load/workloads/workload_type.h"
 
 namespace topspin {

@@ -88,6 +88,8 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
     else
       settings.probes.asked.insert(name);
   }
+  TOPSPIN_TRY(check_runtimes(o.runtime));
+  settings.probes.runtime = o.runtime;
   settings.probes.counters = o.counters || settings.probes.asked.contains("counters");
   // To name its rung is to ask for it.
   const auto syscalls = settings.probes.forced.find("syscalls");

@@ -22,6 +22,7 @@
 #include "core/tick/sockets.h"
 #include "core/tick/syscall_row.h"
 #include "probes/interrupts/numbers.h"
+#include "probes/runtime/numbers.h"
 
 namespace topspin {
 
@@ -744,7 +745,8 @@ void SelfInterval::for_each_number(Visit visit) {
 /// The parts that are described in the folders of their probes, one line each. Such a part has a
 /// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>(). The calls
 /// (core/flow/calls.h) are the capture's, which the probe "owners" tells what is one.
-using ProbeParts = std::tuple<std::optional<InterruptInterval>, std::optional<CallInterval>>;
+using ProbeParts = std::tuple<std::optional<InterruptInterval>, std::optional<RuntimeInterval>,
+                              std::optional<CallInterval>>;
 
 struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/base/result.h"
+#include "probes/elf/elf_file.h"
 
 namespace topspin {
 
@@ -50,10 +51,7 @@ SymbolTable parse_perf_map(std::string_view text);
 
 /// The functions of an ELF file, and the positions of its loadable segments.
 struct ElfSymbols {
-  struct Segment {
-    uint64_t file_offset, address, size;
-  };
-  std::vector<Segment> segments;
+  std::vector<ElfSegment> segments;
   SymbolTable functions;
 
   /// The linked address of a position in the file.

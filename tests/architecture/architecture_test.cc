@@ -133,13 +133,13 @@ const std::map<std::string, std::set<std::string>> kForeignDoors = {
     {"ncurses", {"tui/terminal/curses_terminal.cc"}},
     {"zlib.h", {"capture/source/byte_stream.cc"}},
     {"http_parser.h", {"load/workloads/http_response.h"}},
-    {"toml++", {"ci/toml_document.h"}},
+    {"toml++", {"core/base/toml_document.h"}},
     {"sys/capability.h", {"app/host/privileges.cc", "probes/bpf/capabilities.cc"}},
     {"bpf/bpf.h", {"probes/bpf/"}},
     {"bpf/libbpf.h", {"probes/bpf/", "probes/probes.cc"}},
     {"linux/perf_event.h", {"probes/perf/", "probes/scheduler/rungs/scheduler_perf.cc"}},
     {"linux/inet_diag.h", {"probes/inet/"}},
-    {"elf.h", {"probes/stacks/"}},
+    {"elf.h", {"probes/elf/"}},
     {"nlohmann/", {"report/json/values.h"}},
 };
 

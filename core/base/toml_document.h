@@ -1,4 +1,5 @@
-// Reads TOML. The only file that includes toml++, which plans and gate configurations share.
+// Reads TOML. The only file that includes toml++: plans, gate configurations and the runtimes'
+// files (probes/runtime) share it.
 //
 // For some texts ("[[[", "[." and others) toml++ ends the program with assert(), or with NDEBUG
 // continues with a broken invariant. Here, a failed assertion becomes an error of the text instead.
