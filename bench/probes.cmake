@@ -11,3 +11,7 @@ topspin_bench(probes_flow_owner
 topspin_bench(probes_socket_cost
   SOURCES probes_socket_cost.cc
   LINKS topspin_probes fmt::fmt)
+
+topspin_bench(probes_runtime_cost
+  SOURCES probes_runtime_cost.cc
+  LINKS topspin_probes fmt::fmt)

@@ -553,8 +553,43 @@ std::string unread_text(const Evidence& e) {
                      t->name);
 }
 
+/// The longest stop that the subject's runtime was seen to make (`--runtime`). nullopt: none of its
+/// stops can be seen.
+struct RuntimeStop {
+  double longest = 0;  // ns
+  const Histogram* all = nullptr;
+  bool is_collection = false;
+};
+std::optional<RuntimeStop> runtime_stop(const Evidence& e) {
+  const auto& runtime = e.fold.merged.part<RuntimeInterval>();
+  if (!runtime || (!runtime->gc && !runtime->stop)) return std::nullopt;
+  RuntimeStop stop;
+  for (const auto* spans : {&runtime->gc, &runtime->stop}) {
+    const double longest = *spans ? value_of((*spans)->max()) : 0;
+    if (longest > stop.longest) stop = {longest, &**spans, spans == &runtime->gc};
+  }
+  return stop;
+}
+
+/// A stop of the world is in the tail if it is late itself, and a good part of the tail.
+MaybeFound measured_stop(const Evidence& e, double part, const RuntimeStop& stop) {
+  const auto t = tails(e);
+  if (stop.longest < kLateNs || stop.longest < t->socket / 4) return std::nullopt;
+  return Found{
+      part,
+      fmt::format("{} stopped the server {}, for up to {}: {}",
+                  stop.is_collection ? "Garbage collection" : "Its runtime",
+                  plural(static_cast<double>(stop.all->count()), "time", "times"),
+                  duration_text(stop.longest), unread_text(e)),
+      {tail_proof(e, "reply_socket_ns", &Tails::socket),
+       {stop.is_collection ? "max of runtime_gc_ns" : "max of runtime_stop_ns", stop.longest}}};
+}
+
 MaybeFound stop_the_world(const Evidence& e) {
   const auto part = unread(e);
+  // Where it was measured, nothing needs to be concluded from CPU time.
+  const auto measured = runtime_stop(e);
+  if (part && measured) return measured_stop(e, *part, *measured);
   const CollectorThreads threads = collector_threads(e);
   const double sampled = collector_share(e);
   constexpr double kMuch = 0.15;
@@ -606,12 +641,20 @@ MaybeFound event_loop_blocked(const Evidence& e) {
   const double longest = value_of(stretches->max());
   const auto t = tails(e);
   if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
-  return Found{*part,
-               fmt::format("The server was busy with other work instead of reading: {} while a "
-                           "thread worked for up to {} without a pause{}",
-                           unread_text(e), duration_text(longest), hot_text(e)),
-               {tail_proof(e, "reply_socket_ns", &Tails::socket),
-                {has_stretches ? "max of busy_stretch_ns" : "max of on_cpu_ns", longest}}};
+  Found found{*part,
+              fmt::format("The server was busy with other work instead of reading: {} while a "
+                          "thread worked for up to {} without a pause{}",
+                          unread_text(e), duration_text(longest), hot_text(e)),
+              {tail_proof(e, "reply_socket_ns", &Tails::socket),
+               {has_stretches ? "max of busy_stretch_ns" : "max of on_cpu_ns", longest}}};
+  const auto& runtime = e.fold.merged.part<RuntimeInterval>();
+  if (runtime && runtime->loop_turn && !runtime->loop_turn->empty()) {
+    const double turn = value_of(runtime->loop_turn->max());
+    found.sentence +=
+        fmt::format("; the longest turn of its event loop took {}", duration_text(turn));
+    found.proofs.push_back({"max of runtime_loop_turn_ns", turn});
+  }
+  return found;
 }
 
 // ---- inside the runtime ----

@@ -46,12 +46,19 @@ struct {
   __type(value, struct topspin_cells);
 } cells SEC(".maps");
 
+/* Arguments 1 to 3. All registers are read before one is picked: clang would otherwise pick an
+ * address in the context, from which the verifier lets no program read. */
 TOPSPIN_INLINE __u64 argument(struct pt_regs* context, __u8 number, bool go) {
+  __u64 first = unknown_to_compiler(PT_REGS_PARM1(context));
+  __u64 second = unknown_to_compiler(PT_REGS_PARM2(context));
+  __u64 third = unknown_to_compiler(PT_REGS_PARM3(context));
 #if defined(__TARGET_ARCH_x86)
-  if (go) return number == 1 ? context->rax : number == 2 ? context->rbx : context->rcx;
+  __u64 first_go = unknown_to_compiler(context->rax);
+  __u64 second_go = unknown_to_compiler(context->rbx);
+  __u64 third_go = unknown_to_compiler(context->rcx);
+  if (go) first = first_go, second = second_go, third = third_go;
 #endif
-  if (number == 1) return PT_REGS_PARM1(context);
-  return number == 2 ? PT_REGS_PARM2(context) : PT_REGS_PARM3(context);
+  return number == 1 ? first : number == 2 ? second : third;
 }
 
 TOPSPIN_INLINE void record_span(__u32 kind, __u64 ns) {

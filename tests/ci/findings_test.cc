@@ -324,6 +324,26 @@ TEST(Findings, ACollectorByItsThreadsOrByItsFunctions) {
   EXPECT_THAT(run.sentence(), HasSubstr("60%"));
 }
 
+TEST(Findings, ACollectorWhosePausesWereMeasured) {
+  MadeUpRun run;
+  run.replies(70 * kMs, 100'000, 200'000);
+  run.scheduler().on_cpu->record_n(80 * kMs, 5);
+  run.stacks = {{1, "python3", "main;gc_collect_main;visit", 60}, {2, "python3", "main;send", 40}};
+  run.stack_samples = 100;
+  RuntimeInterval& runtime = run.merged().part<RuntimeInterval>().emplace();
+  runtime.loop_turn.emplace().record_n(78 * kMs, 5);
+  EXPECT_EQ(run.only(), "stop_the_world") << "no pause can be seen: its CPU samples say it";
+  runtime.gc.emplace().record_n(100'000, 50);
+  EXPECT_EQ(run.only(), "event_loop_blocked") << "its pauses are short";
+  EXPECT_THAT(run.sentence(), HasSubstr("longest turn of its event loop took 78.0ms"));
+  runtime.gc->record_n(60 * kMs, 1);
+  EXPECT_EQ(run.only(), "stop_the_world");
+  EXPECT_THAT(run.sentence(), HasSubstr("Garbage collection stopped the server 51 times, for up"));
+  EXPECT_EQ(run.find().front().proofs.back().name, "max of runtime_gc_ns");
+  runtime.stop.emplace().record_n(61 * kMs, 1);
+  EXPECT_THAT(run.sentence(), HasSubstr("Its runtime stopped the server 1 time, for up to 61.0ms"));
+}
+
 TEST(Findings, ADiskThatRepliesWaitForAndOneThatOthersUse) {
   MadeUpRun run;
   auto& sleeps = run.scheduler().blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
