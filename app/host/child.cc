@@ -144,6 +144,8 @@ Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
 
 Child::~Child() {
   if (poll_exit()) return;
+  // We may have become another user, who may not kill it. It ends when nobody can let it go.
+  release_fd_.reset();
   kill(pid_, SIGKILL);
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
   }

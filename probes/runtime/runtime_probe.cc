@@ -84,8 +84,10 @@ class RuntimeProbe final : public Probe {
 
   std::vector<int> capabilities_needed() const override {
     if (!spans_) return {};
-    // To attach to what is found later, which may belong to another user.
-    return {CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH};
+    // To read the files of processes that come later, which may belong to another user.
+    std::vector<int> needed = bpf_capabilities_needed();
+    needed.insert(needed.end(), {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH});
+    return needed;
   }
 
   std::string follow_cgroup(uint64_t new_id) override {
@@ -211,9 +213,11 @@ void examine(ProbeContext& self, std::vector<RungReport>& reports) {
     point.what.key = TOPSPIN_RUNTIME_BY_THREAD;
     points.push_back(point);
   }
-  const Status attached = (*spans)->attach("/proc/self/exe", points);
+  const Status attached = (*spans)->attach(fmt::format("/proc/{}/exe", ::getpid()), points);
   if (!attached.ok()) {
-    reports.push_back(refused_rung("runtime", Rung::kTpBtf, attached.error()));
+    report.reason = attached.error().message;
+    if (attached.error().code == ErrorCode::kPermission) report.remedy = "sudo";
+    reports.push_back(report);
     return;
   }
   begin_of_span();

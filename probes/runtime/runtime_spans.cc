@@ -13,17 +13,12 @@
 #include "probes/bpf/bpf_object.h"
 #include "probes/bpf/mapped_array.h"
 #include "probes/bpf/subject_watch.h"
+#include "probes/perf/uprobe_opener.h"
+#include "probes/runtime/code_files.h"
 #include "runtime_spans.skel.h"
 
 namespace topspin {
 namespace {
-
-constexpr const char* kUprobePmu = "/sys/bus/event_source/devices/uprobe/type";
-
-struct DestroyLink {
-  void operator()(bpf_link* link) const { bpf_link__destroy(link); }
-};
-using Link = std::unique_ptr<bpf_link, DestroyLink>;
 
 /// BPF numbers processes as the initial pid namespace does. Whether our /proc does too.
 bool sees_initial_pids() {
@@ -35,8 +30,9 @@ bool sees_initial_pids() {
 class BpfRuntimeSpans final : public RuntimeSpans {
  public:
   BpfRuntimeSpans(OwnedSkeleton<runtime_spans> skeleton, MappedBpfArray<topspin_cells> cells,
-                  const Subject& subject)
+                  UprobeOpener opener, const Subject& subject)
       : skeleton_(std::move(skeleton)),
+        opener_(std::move(opener)),
         cells_(std::move(cells)),
         program_fds_(loaded_programs(skeleton_->obj)),
         follows_cgroup_(subject.kind == SubjectSpec::Kind::kCgroup) {}
@@ -50,17 +46,19 @@ class BpfRuntimeSpans final : public RuntimeSpans {
 
   Status attach(const std::string& path, std::span<const PlacedPoint> points) override {
     const BpfLog log;
-    std::vector<Link> links;
+    std::vector<UniqueFd> links;
     for (const PlacedPoint& point : points) {
-      bpf_uprobe_opts options{};
+      TOPSPIN_ASSIGN(UniqueFd event, opener_.open({path, point.file_offset, point.semaphore_offset,
+                                                   point.is_return}));
+      // libbpf would first try whether the kernel can do this, and may no longer.
+      bpf_link_create_opts options{};
       options.sz = sizeof(options);
-      options.ref_ctr_offset = point.semaphore_offset;
-      options.retprobe = point.is_return;
-      static_assert(sizeof(options.bpf_cookie) == sizeof(point.what));
-      std::memcpy(&options.bpf_cookie, &point.what, sizeof(point.what));
-      Link link(bpf_program__attach_uprobe_opts(skeleton_->progs.on_point, -1, path.c_str(),
-                                                point.file_offset, &options));
+      static_assert(sizeof(options.perf_event.bpf_cookie) == sizeof(point.what));
+      std::memcpy(&options.perf_event.bpf_cookie, &point.what, sizeof(point.what));
+      UniqueFd link(bpf_link_create(bpf_program__fd(skeleton_->progs.on_point), event.get(),
+                                    BPF_PERF_EVENT, &options));
       if (!link) return log.error("cannot attach to it", errno, false);
+      links.push_back(std::move(event));
       links.push_back(std::move(link));
     }
     std::ranges::move(links, std::back_inserter(links_));
@@ -102,21 +100,21 @@ class BpfRuntimeSpans final : public RuntimeSpans {
 
  private:
   OwnedSkeleton<runtime_spans> skeleton_;
+  UprobeOpener opener_;
   MappedBpfArray<topspin_cells> cells_;
   std::vector<int> program_fds_;
   bool follows_cgroup_;
-  std::vector<Link> links_;
+  std::vector<UniqueFd> links_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<RuntimeSpans>> RuntimeSpans::open(const Subject& subject) {
   const BpfLog log;
-  if (::access(kUprobePmu, R_OK) != 0)
-    return make_error(
-        ErrorCode::kUnsupported,
-        fmt::format("there is no {}; it needs a kernel with CONFIG_UPROBE_EVENTS", kUprobePmu),
-        errno);
+  TOPSPIN_ASSIGN(UprobeOpener opener, UprobeOpener::start());
+  // On a function of topspin's own, to know at once whether the kernel allows it.
+  const auto own = own_file_offset(reinterpret_cast<uintptr_t>(&sees_initial_pids));
+  TOPSPIN_TRY(opener.open({fmt::format("/proc/{}/exe", ::getpid()), own.value_or(0)}));
   OwnedSkeleton<runtime_spans> skeleton(runtime_spans::open(nullptr));
   if (!skeleton) return log.error("cannot read the BPF object", errno);
   const bool cgroup = subject.kind == SubjectSpec::Kind::kCgroup;
@@ -125,7 +123,8 @@ Result<std::unique_ptr<RuntimeSpans>> RuntimeSpans::open(const Subject& subject)
   TOPSPIN_ASSIGN(auto cells, load_programs<topspin_cells>(*skeleton, skeleton->maps.cells,
                                                           TOPSPIN_RUNTIME_KINDS, log, "runtime"));
   TOPSPIN_TRY(attach_programs(*skeleton, log, "runtime"));
-  auto opened = std::make_unique<BpfRuntimeSpans>(std::move(skeleton), std::move(cells), subject);
+  auto opened = std::make_unique<BpfRuntimeSpans>(std::move(skeleton), std::move(cells),
+                                                  std::move(opener), subject);
   TOPSPIN_TRY(seed_subject(opened->watch(), subject));
   return Result<std::unique_ptr<RuntimeSpans>>(std::move(opened));
 }

@@ -44,6 +44,7 @@ TEST(Numbers, EveryMemberIsDescribed) {
   EXPECT_EQ(undescribed_bytes<PressureInterval>(0), 0u);
   EXPECT_EQ(undescribed_bytes<CounterInterval>(0), 0u);
   EXPECT_EQ(undescribed_bytes<InterruptInterval>(0), 0u);
+  EXPECT_EQ(undescribed_bytes<RuntimeInterval>(0), 0u);
   EXPECT_EQ(undescribed_bytes<CallInterval>(0), 0u);
 }
 

@@ -229,7 +229,12 @@ public class Subject {
       GTEST_SKIP() << "this JVM was built without USDT: " << events_;
     ASSERT_TRUE(measured_.gc && measured_.stop);
     EXPECT_GE(account[0], 6) << collector;
-    EXPECT_EQ(static_cast<double>(measured_.gc->count()), account[0]) << collector;
+    // Parallel makes two collections, a young and a full one, in one pause.
+    EXPECT_GE(measured_.gc->count(), 6u) << collector;
+    EXPECT_LE(static_cast<double>(measured_.gc->count()), account[0]) << collector;
+    if (collector != std::string("-XX:+UseParallelGC")) {
+      EXPECT_EQ(static_cast<double>(measured_.gc->count()), account[0]) << collector;
+    }
     EXPECT_GE(static_cast<double>(measured_.gc->sum()), 0.5 * account[1] * kMs) << collector;
     EXPECT_GE(measured_.stop->count(), 6u) << collector;
     EXPECT_GE(measured_.stop->sum(), measured_.gc->sum()) << "each collection is in a stop";
