@@ -25,8 +25,26 @@
 #include "core/base/clock.h"
 #include "probes/probes.h"
 
-extern "C" [[gnu::noinline, gnu::used]] void topspin_bench_begin() { asm volatile("# begin"); }
-extern "C" [[gnu::noinline, gnu::used]] void topspin_bench_end() { asm volatile("# end"); }
+// An uprobe on `push` or a no-op costs one trap. The kernel runs any other first instruction out of
+// line, and steps over it with a second trap.
+extern "C" {
+void topspin_bench_begin();
+void topspin_bench_end();
+[[gnu::noinline, gnu::used]] void topspin_bench_begin_stepped() { asm volatile("# begin"); }
+[[gnu::noinline, gnu::used]] void topspin_bench_end_stepped() { asm volatile("# end"); }
+}
+#if defined(__x86_64__)
+#define TOPSPIN_BENCH_BODY "push %rbp\npop %rbp\nret\n"
+#elif defined(__aarch64__)
+#define TOPSPIN_BENCH_BODY "nop\nret\n"
+#else
+#error "write a function that begins with an instruction which uprobes need not step over"
+#endif
+#define TOPSPIN_BENCH_FUNCTION(name)                                                     \
+  asm(".text\n.globl " name "\n.type " name ",%function\n" name ":\n" TOPSPIN_BENCH_BODY \
+      ".size " name ", .-" name "\n")
+TOPSPIN_BENCH_FUNCTION("topspin_bench_begin");
+TOPSPIN_BENCH_FUNCTION("topspin_bench_end");
 
 namespace topspin {
 namespace {
@@ -51,10 +69,16 @@ class Worker {
       CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
       char byte = 0;
       while (::read(command[0], &byte, 1) == 1) {
+        const bool is_stepped = byte == 's';
         const int64_t begin_ns = process_cpu_now_ns();
         for (int i = 0; i < kSpans; ++i) {
-          topspin_bench_begin();
-          topspin_bench_end();
+          if (is_stepped) {
+            topspin_bench_begin_stepped();
+            topspin_bench_end_stepped();
+          } else {
+            topspin_bench_begin();
+            topspin_bench_end();
+          }
         }
         const double ns = static_cast<double>(process_cpu_now_ns() - begin_ns) / kSpans;
         CHECK(::write(answer[1], &ns, sizeof(ns)) == sizeof(ns));
@@ -71,9 +95,10 @@ class Worker {
   Worker& operator=(const Worker&) = delete;
 
   pid_t pid() const { return pid_; }
-  double ns_per_span() const {
+  double ns_per_span(bool is_stepped) const {
     double ns = 0;
-    CHECK(::write(to_, "x", 1) == 1 && ::read(from_, &ns, sizeof(ns)) == sizeof(ns));
+    CHECK(::write(to_, is_stepped ? "s" : "p", 1) == 1 &&
+          ::read(from_, &ns, sizeof(ns)) == sizeof(ns));
     return ns;
   }
 
@@ -86,6 +111,7 @@ struct Configuration {
   const char* name;
   const char* points;  // of the file
   bool is_subject;
+  bool is_stepped;
   std::vector<double> added = {};
 };
 
@@ -96,18 +122,21 @@ double median(std::vector<double> values) {
 
 void run(int rounds) {
   std::vector<Configuration> configurations = {
-      {"begin and end at two entries",
-       "begin = \"topspin_bench_begin\"\nend = \"topspin_bench_end\"\n", true},
-      {"begin at an entry, end at the return",
-       "begin = \"topspin_bench_begin\"\nend = \"return:topspin_bench_begin\"\n", true},
+      {"two entries", "begin = \"topspin_bench_begin\"\nend = \"topspin_bench_end\"\n", true,
+       false},
+      {"two entries, stepped",
+       "begin = \"topspin_bench_begin_stepped\"\nend = \"topspin_bench_end_stepped\"\n", true,
+       true},
+      {"an entry and its return",
+       "begin = \"topspin_bench_begin\"\nend = \"return:topspin_bench_begin\"\n", true, false},
       {"two entries, not the subject",
-       "begin = \"topspin_bench_begin\"\nend = \"topspin_bench_end\"\n", false},
+       "begin = \"topspin_bench_begin\"\nend = \"topspin_bench_end\"\n", false, false},
   };
   const Worker subject, other;
   const std::string file = fmt::format("/tmp/topspin-bench-{}.toml", ::getpid());
   std::vector<double> nothing;
   for (int round = 0; round < rounds; ++round) {
-    nothing.push_back(subject.ns_per_span());
+    nothing.push_back(subject.ns_per_span(false));
     for (Configuration& one : configurations) {
       std::ofstream(file) << "name = \"bench\"\nobjects = [\"probes_runtime_cost\"]\n"
                              "[[span]]\nkind = \"gc\"\n"
@@ -122,7 +151,8 @@ void run(int rounds) {
       auto probes = Probes::open(spec, options);
       CHECK(probes.ok());
       (void)(*probes)->take_interval();
-      const double ns = one.is_subject ? subject.ns_per_span() : other.ns_per_span();
+      const double ns =
+          one.is_subject ? subject.ns_per_span(one.is_stepped) : other.ns_per_span(one.is_stepped);
       const auto measured = (*probes)->take_interval().part<RuntimeInterval>();
       CHECK(measured && measured->gc);
       CHECK(measured->gc->count() == (one.is_subject ? kSpans : 0u));

@@ -54,9 +54,9 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
               "Measure the subject's system calls: count, errors, latency, time blocked");
   probes.option("--runtime", options.runtime, "auto|NAME|none",
                 "Look inside the subject's runtimes, by uprobes: garbage collections, event loop "
-                "turns, waits of goroutines, the GIL. auto: all that topspin knows (cpython, go, "
-                "jvm, node); NAME: these alone, with commas between them, or a FILE.toml. Costs "
-                "the subject 1 to 2 us at each such event (default none)");
+                "turns, the GIL. auto: cpython, go, jvm and node; NAME: these alone, with commas "
+                "between them; also go-tasks (waits of goroutines, expensive) or a FILE.toml. "
+                "Costs the subject 1 to 10 us at each event (default none)");
   probes.list("--probe", options.probes, "NAME=RUNG",
               "Use only this rung of the probe (topspin doctor lists them); =on turns on a probe "
               "that is off by default, =none turns one off");

@@ -31,6 +31,7 @@ class RuntimeReader {
     runtime.section = text(root, "section");
     runtime.symbol = text(root, "symbol");
     go_ = flag(root, "go");
+    runtime.is_automatic = flag(root, "auto", true);
     if (const auto* objects = root["objects"].as_array()) {
       for (const toml::node& one : *objects) {
         if (one.is_string())
@@ -49,7 +50,7 @@ class RuntimeReader {
       else
         fail((*spans)[i], "span must be a list of tables: write [[span]]");
     }
-    check_keys(root, {"name", "objects", "section", "symbol", "go", "span"});
+    check_keys(root, {"name", "auto", "objects", "section", "symbol", "go", "span"});
     if (points_ > kMostPoints) fail(root, fmt::format("more than {} points", kMostPoints));
     if (error_) return *error_;
     return runtime;
@@ -69,10 +70,10 @@ class RuntimeReader {
     return node->is_string() ? node->as_string()->get() : std::string();
   }
 
-  bool flag(const toml::table& table, std::string_view key) {
+  bool flag(const toml::table& table, std::string_view key, bool otherwise = false) {
     const toml::node* node = table.get(key);
     if (node && !node->is_boolean()) fail(*node, fmt::format("{} must be true or false", key));
-    return node && node->is_boolean() && node->as_boolean()->get();
+    return node && node->is_boolean() ? node->as_boolean()->get() : otherwise;
   }
 
   /// `least` if there is no such key.
@@ -214,6 +215,7 @@ Result<std::vector<RuntimeFile>> select_runtimes(const std::string& wanted) {
   if (wanted == "auto" || wanted == "on") {
     for (const auto& [name, text] : kRuntimeFiles)
       TOPSPIN_TRY(add(text, fmt::format("{}.toml", name)));
+    std::erase_if(selected, [](const RuntimeFile& runtime) { return !runtime.is_automatic; });
     return selected;
   }
   std::string_view rest = wanted;

@@ -34,6 +34,7 @@ struct RuntimeSpan {
 
 struct RuntimeFile {
   std::string name;
+  bool is_automatic = true;          // "auto" includes it
   std::vector<std::string> objects;  // names of files without their folders; '*' at the end
   std::string section;               // that the object must have; empty: none
   std::string symbol;                // likewise, a function
@@ -51,8 +52,8 @@ Result<RuntimeFile> parse_runtime_file(std::string_view text, const std::string&
 /// The names of the runtimes that the program has in itself.
 std::vector<std::string> built_in_runtimes();
 
-/// `wanted`: "auto" (or "on") for all that are built in, or names and files (*.toml) with commas
-/// between them. "none" and "": none.
+/// `wanted`: "auto" (or "on") for all that are built in and automatic, or names and files (*.toml)
+/// with commas between them. "none" and "": none.
 Result<std::vector<RuntimeFile>> select_runtimes(const std::string& wanted);
 
 }  // namespace topspin

@@ -1,4 +1,5 @@
 // Fuzz target: texts that name addresses: a JIT's perf-PID.map, /proc/kallsyms, /proc/PID/maps.
+#include "probes/runtime/code_files.h"
 #include "probes/stacks/cpu_stacks.h"
 #include "probes/stacks/symbols.h"
 #include "tests/fuzz/fuzz.h"
@@ -8,6 +9,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view text = fuzz_text(data, size);
   const SymbolTable tables[] = {parse_perf_map(text), parse_kallsyms(text)};
   const CodeMap code = parse_code_maps(text);
+  (void)parse_code_files(text);
   for (const uint64_t address : {uint64_t{0}, uint64_t{0x7f0012340010}, UINT64_MAX}) {
     for (const SymbolTable& table : tables) (void)frame_name(table.find(address));
     (void)code.find(address);

@@ -309,10 +309,11 @@ class InsideGo : public InsideRuntimes {
 
 TEST_F(InsideGo, CyclesStopsAndWaitsOfGoroutines) {
   if (!test::is_installed("go")) GTEST_SKIP() << "go is not installed";
-  const std::vector<double> account = watch({build("")});
+  const std::vector<double> account = watch({build("")}, "go,go-tasks");
   ASSERT_EQ(account.size(), 3u);
-  EXPECT_THAT(events_, HasSubstr("measures gc_cycle, stop, task_wait"));
+  EXPECT_THAT(events_, HasSubstr("measures gc_cycle, stop\n"));
   ASSERT_TRUE(measured_.gc_cycle && measured_.stop && measured_.task_wait);
+  EXPECT_THAT(events_, HasSubstr("measures task_wait"));
   EXPECT_EQ(account[0], 8);
   EXPECT_EQ(measured_.gc_cycle->count(), 8u);
   EXPECT_GE(measured_.stop->count(), 16u) << "two in each cycle";
@@ -332,10 +333,21 @@ TEST_F(InsideGo, CyclesStopsAndWaitsOfGoroutines) {
 
 TEST_F(InsideGo, WithoutSymbolsSaysWhatIsMissing) {
   if (!test::is_installed("go")) GTEST_SKIP() << "go is not installed";
-  ASSERT_EQ(watch({build("-ldflags=-s")}).size(), 3u);
+  ASSERT_EQ(watch({build("-ldflags=-s")}, "go,go-tasks").size(), 3u);
   EXPECT_THAT(events_, HasSubstr("nothing of it can be measured"));
   EXPECT_THAT(events_, HasSubstr("task_wait (no runtime.casgstatus)"));
   EXPECT_FALSE(measured_.task_wait || measured_.stop || measured_.gc_cycle) << "absent, not 0";
+}
+
+TEST_F(InsideGo, AReturnIsRefused) {
+  if (!test::is_installed("go")) GTEST_SKIP() << "go is not installed";
+  const std::string own = file("own.toml",
+                               "name = \"own\"\nobjects = [\"subject\"]\n[[span]]\n"
+                               "kind = \"gc\"\nbegin = \"runtime.GC\"\n"
+                               "end = \"return:runtime.GC\"\n");
+  EXPECT_EQ(watch({build("")}, own).size(), 3u) << "it lives";
+  EXPECT_THAT(events_, HasSubstr("runtime.GC (a Go program may not be probed at a return)"));
+  EXPECT_FALSE(measured_.gc);
 }
 
 TEST_F(InsideRuntimes, OfOthersAreLeftOut) {
