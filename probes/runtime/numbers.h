@@ -1,4 +1,4 @@
-// What the probe "runtime" measures in a tick. docs/runtimes.md says how.
+// What the probe "runtime" measures in a tick. docs/inside-runtimes.md says how.
 #pragma once
 
 #include <cstdint>

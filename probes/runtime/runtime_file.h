@@ -1,7 +1,7 @@
 // RuntimeFile: what topspin knows of a runtime (node, CPython, ...): how to recognise it in a
 // process, and the points in its code at which spans begin and end. It is read from TOML
 // (probes/runtime/runtimes, which the program has in itself, or a user's own file).
-// docs/runtimes.md describes the format. Pure, but for a user's own file.
+// docs/inside-runtimes.md describes the format. Pure, but for a user's own file.
 #pragma once
 
 #include <array>
