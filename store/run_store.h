@@ -183,6 +183,9 @@ class RunStore {
   /// Of a run with --stacks.
   virtual Status for_each_stack(const std::string& run_id,
                                 const std::function<void(const StackRow&)>& visit) = 0;
+  /// Where it slept, by number. None in runs of schemas before 7, or without --stacks.
+  virtual Status for_each_sleep_stack(const std::string& run_id,
+                                      const std::function<void(const SleepStackRow&)>& visit) = 0;
   /// The addresses that the subject called, by number.
   virtual Status for_each_called(const std::string& run_id,
                                  const std::function<void(const CalledRow&)>& visit) = 0;

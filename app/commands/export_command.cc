@@ -54,7 +54,7 @@ Status check_options(const ExportOptions& o) {
         ErrorCode::kUsage,
         fmt::format("{} has no effect with --format {}; leave it out", option, o.format));
   };
-  TOPSPIN_TRY(belongs(o.table, "--table", {"csv"}));
+  TOPSPIN_TRY(belongs(o.table, "--table", {"csv", "folded"}));
   TOPSPIN_TRY(belongs(o.histogram, "--histogram", {"hdr"}));
   TOPSPIN_TRY(belongs(o.collector, "--collector", {"ipfix"}));
   TOPSPIN_TRY(belongs(o.judgement, "--judgement", {"junit", "github"}));
@@ -88,7 +88,10 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   if (o.format == "ndjson") return export_ndjson(store, runs, output);
   if (o.format == "openmetrics") return export_openmetrics(store, runs, output);
   if (o.format == "perfetto") return export_perfetto(store, runs, output);
-  if (o.format == "folded") return export_folded(store, runs, output);
+  if (o.format == "folded")
+    return export_folded(store, runs,
+                         o.table == "sleep_stacks" ? FoldedKind::kSleeps : FoldedKind::kCpuSamples,
+                         output);
   if (o.format == "hdr") {
     return export_hdr(store, runs.front(), o.histogram.empty() ? "reply_latency_ns" : o.histogram,
                       output);
@@ -112,6 +115,9 @@ Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& 
 
 Status export_stored(const ExportOptions& o) {
   TOPSPIN_TRY(check_options(o));
+  if (o.format == "folded" && !o.table.empty() && o.table != "stacks" && o.table != "sleep_stacks")
+    return make_error(ErrorCode::kUsage,
+                      "--format folded has the tables stacks (default) and sleep_stacks");
   if (o.format == "csv" && !o.table.empty()) {
     TOPSPIN_ASSIGN([[maybe_unused]] const CsvTableKind table, parse_csv_table(o.table));
   }
@@ -149,12 +155,11 @@ void add_export_command(CLI::App& root, Action& action) {
                  "For runs: json, ndjson, csv, openmetrics, hdr, perfetto, ipfix or folded. For "
                  "the gate's last judgement: junit or github");
   display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
-  display.option(
-      "--table", o->table, "NAME",
-      "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
-      "sockets, syscalls, cpu_holders, called, stacks, slow_replies, counters, stages, loads, "
-      "load_parts, events "
-      "or runs");
+  display.option("--table", o->table, "NAME",
+                 "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
+                 "sockets, syscalls, cpu_holders, called, stacks, sleep_stacks, slow_replies, "
+                 "counters, stages, "
+                 "loads, load_parts, events or runs. For folded: stacks (default) or sleep_stacks");
   display.option("--histogram", o->histogram, "NAME",
                  "For hdr: the histogram (default reply_latency_ns)");
   display.option("--collector", o->collector, "ADDRESS:PORT",

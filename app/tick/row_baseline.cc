@@ -91,6 +91,8 @@ void RowBaseline::take(const ProbeInterval& before_start) {
   }
   for (const SyscallRow& row : before_start.changed_syscalls) syscalls_[row.number] = row;
   for (const StackRow& row : before_start.changed_stacks) stack_samples_[row.number] = row.samples;
+  for (const SleepStackRow& row : before_start.changed_sleep_stacks)
+    slept_[row.number] = {row.sleeps, row.slept_ns};
   for (const CpuHolderRow& row : before_start.changed_cpu_holders)
     held_ns_[row.number] = row.held_ns;
   for (const SocketRow& row : before_start.changed_sockets) {
@@ -125,6 +127,13 @@ void RowBaseline::apply(ProbeInterval& interval) {
     if (before == stack_samples_.end()) return false;
     row.samples -= std::min(before->second, row.samples);
     return row.samples == 0;
+  });
+  std::erase_if(interval.changed_sleep_stacks, [&](SleepStackRow& row) {
+    const auto before = slept_.find(row.number);
+    if (before == slept_.end()) return false;
+    row.sleeps -= std::min(before->second.first, row.sleeps);
+    row.slept_ns -= std::min(before->second.second, row.slept_ns);
+    return row.sleeps == 0;
   });
   std::erase_if(interval.changed_cpu_holders, [&](CpuHolderRow& row) {
     const auto before = held_ns_.find(row.number);

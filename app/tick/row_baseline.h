@@ -31,7 +31,8 @@ class RowBaseline {
   std::map<ThreadKey, ThreadRow> threads_;
   std::map<int32_t, SyscallRow> syscalls_;
   std::map<uint32_t, uint64_t> stack_samples_;
-  std::map<uint32_t, uint64_t> held_ns_;   // of CPU holders
+  std::map<uint32_t, std::pair<uint64_t, uint64_t>> slept_;  // sleeps, ns
+  std::map<uint32_t, uint64_t> held_ns_;                     // of CPU holders
   std::map<uint64_t, SocketRow> sockets_;  // by cookie; given up with the first interval
   bool first_ = true;
 };

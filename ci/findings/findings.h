@@ -34,6 +34,7 @@ struct Evidence {
   uint64_t stack_samples = 0;              // of all stacks
   std::span<const CalledRow> called = {};  // the addresses that the subject called, by number
   std::span<const CpuHolderRow> cpu_holders = {};  // by what was waited behind them, the most first
+  std::span<const SleepStackRow> sleep_stacks = {};  // by time, the longest first; with --stacks
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.

@@ -718,6 +718,25 @@ MaybeFound slow_downstream(const Evidence& e) {
   return found;
 }
 
+/// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
+std::string slept_text(const Evidence& e, BlockedBy reason) {
+  for (const SleepStackRow& stack : e.sleep_stacks) {
+    if (stack.reason != reason) continue;
+    // The innermost frame in user space that has a name.
+    std::string_view frames = stack.frames;
+    while (!frames.empty()) {
+      const size_t begin = frames.rfind(';') + 1;  // 0 if there is none
+      const std::string_view frame = frames.substr(begin);
+      if (!frame.ends_with("_[k]") && !frame.starts_with('['))
+        return fmt::format("; the longest of these sleeps ({} in all) were in {}{}",
+                           duration_text(static_cast<double>(stack.slept_ns)), frame,
+                           stack.woken_by.empty() ? "" : ", woken by " + stack.woken_by);
+      frames = frames.substr(0, begin > 0 ? begin - 1 : 0);
+    }
+  }
+  return "";
+}
+
 MaybeFound disk(const Evidence& e) {
   const auto part = dominant(e, &Tails::runtime);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
@@ -728,9 +747,10 @@ MaybeFound disk(const Evidence& e) {
   if (share_of(slept, inside) < kMostOf) return std::nullopt;
   return Found{*part,
                fmt::format("The server waited for a disk: it slept {} times in calls on files, for "
-                           "{} in all, while its replies spent {} inside the runtime ({})",
+                           "{} in all, while its replies spent {} inside the runtime ({}){}",
                            count_text(static_cast<double>(sleeps->count())), duration_text(slept),
-                           duration_text(tails(e)->runtime), tails(e)->name),
+                           duration_text(tails(e)->runtime), tails(e)->name,
+                           slept_text(e, BlockedBy::kDisk)),
                {tail_proof(e, "reply_runtime_ns", &Tails::runtime),
                 {"sum of blocked_by_disk_ns", slept},
                 {"sum of reply_runtime_ns", inside}}};
@@ -764,9 +784,9 @@ MaybeFound lock(const Evidence& e) {
       share,
       fmt::format("Threads waited for each other: {} of the slowest replies ({} and more) were "
                   "mostly asleep on a futex, which is a lock or a condition variable; without "
-                  "that, {} would be {} instead of {}",
+                  "that, {} would be {} instead of {}{}",
                   share_text(share), ns(tail.limit_ns), tail.percentile, ns(part.without_ns),
-                  ns(tail.percentile_ns)),
+                  ns(tail.percentile_ns), slept_text(e, BlockedBy::kFutex)),
       {{fmt::format("{} of reply_ns", tail.percentile), static_cast<double>(tail.percentile_ns)},
        {"replies in the tail", static_cast<double>(tail.replies)},
        {"of them mostly asleep on a futex", static_cast<double>(part.mostly)}}};

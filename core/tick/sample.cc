@@ -54,6 +54,13 @@ std::string_view blocked_by_name(BlockedBy reason) {
   return "?";
 }
 
+std::optional<BlockedBy> parse_blocked_by(std::string_view name) {
+  for (size_t i = 0; i < kBlockedByCount; ++i) {
+    if (blocked_by_name(static_cast<BlockedBy>(i)) == name) return static_cast<BlockedBy>(i);
+  }
+  return std::nullopt;
+}
+
 std::string_view off_cpu_state_name(OffCpuState state) {
   switch (state) {
     case OffCpuState::kSleeping: return "sleeping";

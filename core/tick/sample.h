@@ -90,6 +90,7 @@ enum class BlockedBy : uint8_t {
 };
 inline constexpr size_t kBlockedByCount = 10;
 std::string_view blocked_by_name(BlockedBy reason);  // "futex", ...
+std::optional<BlockedBy> parse_blocked_by(std::string_view name);
 
 /// One CPU, as far as the subject's threads used it.
 struct CpuScheduling {
@@ -708,6 +709,22 @@ struct StackRow {
   uint64_t samples = 0;  // each worth 1/--stacks seconds of CPU time
 };
 
+/// A call stack at which threads of the subject slept, what for, who ended it, and for how long
+/// since the probe began. The sums of all rows are those of off_cpu.
+struct SleepStackRow {
+  uint32_t number = 0;  // within the run, from 1
+  std::string thread;   // comm of the thread: hostile text; "" in rows of no one stack
+  std::string frames;   // as in StackRow; kShortSleeps or kUnstoredSleeps in rows of no one stack
+  BlockedBy reason = BlockedBy::kOther;
+  std::string woken_by;  // comm of the waking thread: hostile text; "[timer]", "[interrupt]"; ""
+                         // where it is not known
+  uint64_t sleeps = 0;
+  uint64_t slept_ns = 0;  // from leaving the CPU to the wakeup
+};
+/// Sleeps too short for their stack to be kept, and those beyond the limit of different ones.
+inline constexpr std::string_view kShortSleeps = "[shorter than 100 us]";
+inline constexpr std::string_view kUnstoredSleeps = "[no room for the stack]";
+
 /// What topspin itself used in the interval, and the host around it.
 struct SelfInterval {
   int64_t cpu_ns = 0;
@@ -769,11 +786,12 @@ struct Sample {
   std::vector<FlowOwner> changed_owners;          // new ones, and those that took another name
 
   std::optional<SocketInterval> sockets;
-  std::vector<SocketRow> changed_sockets;    // as they stand now
-  std::vector<SlowReply> slowest_replies;    // of the interval, the slowest first
-  std::vector<SyscallRow> changed_syscalls;  // cumulative; empty unless they were asked for
-  std::vector<StackRow> changed_stacks;      // with --stacks; as they stand now
-  std::vector<CalledRow> changed_called;     // as they stand now
+  std::vector<SocketRow> changed_sockets;           // as they stand now
+  std::vector<SlowReply> slowest_replies;           // of the interval, the slowest first
+  std::vector<SyscallRow> changed_syscalls;         // cumulative; empty unless they were asked for
+  std::vector<StackRow> changed_stacks;             // with --stacks; as they stand now
+  std::vector<SleepStackRow> changed_sleep_stacks;  // likewise
+  std::vector<CalledRow> changed_called;            // as they stand now
 
   template <typename Part>
   std::optional<Part>& part() {

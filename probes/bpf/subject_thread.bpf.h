@@ -14,6 +14,7 @@
 #define TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 
 #include "probes/bpf/local_storage.bpf.h"
+#include "probes/bpf/reader_pid.bpf.h"
 
 /* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
 __u64 subject_cgroup_id;
@@ -79,7 +80,11 @@ SEC("iter/task")
 int walk_threads(struct bpf_iter__task* context) {
   struct task_struct* task = context->task;
   struct topspin_watched_thread* thread;
-  if (context->meta->seq_num == 0) own_process = bpf_get_current_task_btf()->tgid;
+  if (context->meta->seq_num == 0) {
+    struct task_struct* reader = bpf_get_current_task_btf();
+    reader_pid_level = reader->thread_pid->level;
+    own_process = reader->tgid;
+  }
   if (!task || task->pid == 0 || task->exit_state != 0) return 0;
   thread = bpf_task_storage_get(&threads, task, NULL, 0);
   if (subject_cgroup_id) {

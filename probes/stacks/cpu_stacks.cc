@@ -274,6 +274,7 @@ Result<uint64_t> CpuStacks::open_events_on(int cpu, const perf_event_attr& attr,
 
 CpuStackInterval CpuStacks::take_interval() {
   ++interval_;
+  for (const int32_t pid : std::exchange(ended_, {})) processes_.erase(pid);
   std::vector<Record> records;
   drain(records);
   // Each ring is in order of time; what happened on several CPUs is put in order here.
@@ -353,6 +354,7 @@ void CpuStacks::take_fork(const Record& record) {  // pid, ppid, tid, ptid
   if (!parent_tid) return;
   comms_[*tid] = std::string(comm(*parent, *parent_tid));
   if (*pid == *parent) return;
+  std::erase(ended_, *pid);  // the number is used again
   CodeMap code = process(*parent).code;
   Process& child = process(*pid);
   child = {};
@@ -365,7 +367,7 @@ void CpuStacks::take_exit(const Record& record) {  // pid, ppid, tid, ptid
   const auto tid = record.at<int32_t>(kBody + 8);
   if (!tid) return;
   comms_.erase(*tid);
-  if (*pid == *tid) processes_.erase(*pid);
+  if (*pid == *tid) ended_.push_back(*pid);
 }
 
 void CpuStacks::take_name(const Record& record) {  // pid, tid, comm

@@ -73,6 +73,11 @@ class CpuStacks {
   /// current counts.
   CpuStackInterval take_interval();
 
+  /// The name of the code at `address` of a process, as it is known from the rings and /proc.
+  std::string user_frame(int32_t pid, uint64_t address);
+  /// Ends in "_[k]".
+  std::string kernel_frame(uint64_t address) const;
+
   /// What is missing and why; empty if nothing is.
   const std::string& reason() const { return reason_; }
 
@@ -118,8 +123,6 @@ class CpuStacks {
   void count_sample(const Record& record, CpuStackInterval& interval);
   Process& process(int32_t pid);
   const std::string& comm(int32_t pid, int32_t tid);
-  std::string user_frame(int32_t pid, uint64_t address);
-  std::string kernel_frame(uint64_t address) const;
   void read_jit_map(int32_t pid, Process& process);
   const ElfSymbols* elf(int32_t pid, const std::string& path);
 
@@ -133,6 +136,7 @@ class CpuStacks {
   std::string reason_;
   uint64_t interval_ = 1;
   std::unordered_map<int32_t, Process> processes_;
+  std::vector<int32_t> ended_;  // processes whose code is still asked for until the next interval
   std::unordered_map<int32_t, std::string> comms_;  // tid -> name
   std::unordered_map<std::string, std::optional<ElfSymbols>> files_;
   std::map<std::pair<std::string, std::string>, Stack> stacks_;  // (thread, frames)

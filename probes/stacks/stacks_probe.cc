@@ -1,4 +1,5 @@
 // The probe "stacks", on request.
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -6,6 +7,7 @@
 #include "probes/perf/perf_event.h"
 #include "probes/probe.h"
 #include "probes/stacks/cpu_stacks.h"
+#include "probes/stacks/sleep_stacks.h"
 
 namespace topspin {
 namespace {
@@ -21,7 +23,14 @@ class StacksProbe final : public Probe {
       stacks_.emplace(std::move(opened));
       return {};
     });
-    if (stacks_) status_.reason = stacks_->reason();
+    if (!stacks_) return;
+    status_.reason = stacks_->reason();
+    auto sleeps = SleepStacks::open(context.subject);
+    if (sleeps.ok())
+      sleeps_ = std::move(*sleeps);
+    else
+      status_.reason +=
+          (status_.reason.empty() ? "" : "; ") + ("no stacks of sleeps: " + sleeps.error().message);
   }
 
   std::vector<ProbeStatus> status() const override { return {status_}; }
@@ -30,12 +39,14 @@ class StacksProbe final : public Probe {
     if (!stacks_) return;
     CpuStackInterval stacks = stacks_->take_interval();
     interval.changed_stacks = std::move(stacks.changed);
+    if (sleeps_) interval.changed_sleep_stacks = sleeps_->take_interval(*stacks_);
     interval.losses.stack_samples_lost = stacks.samples_lost;
     interval.losses.stacks_unstored = stacks.samples_unstored;
   }
 
  private:
   std::optional<CpuStacks> stacks_;
+  std::unique_ptr<SleepStacks> sleeps_;  // nullptr where BPF does not load
   ProbeStatus status_;
 };
 

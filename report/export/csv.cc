@@ -169,6 +169,10 @@ void add_row(LineWriter& line, const CpuHolderRow& holder) {
 void add_row(LineWriter& line, const StackRow& stack) {
   for_each_stack_field(stack, [&](const auto& name, const auto& value) { line(name, value); });
 }
+void add_row(LineWriter& line, const SleepStackRow& stack) {
+  for_each_sleep_stack_field(stack,
+                             [&](const auto& name, const auto& value) { line(name, value); });
+}
 void add_row(LineWriter& line, const SlowReply& reply) {
   for_each_slow_reply_field(reply, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -252,7 +256,7 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 18> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 19> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
@@ -265,6 +269,7 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"called", CsvTableKind::kCalled},
        {"cpu_holders", CsvTableKind::kCpuHolders},
        {"stacks", CsvTableKind::kStacks},
+       {"sleep_stacks", CsvTableKind::kSleepStacks},
        {"slow_replies", CsvTableKind::kSlowReplies},
        {"counters", CsvTableKind::kCounters},
        {"stages", CsvTableKind::kStages},
@@ -329,6 +334,11 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
       return write_table<StackRow>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_stack(id, visit);
       });
+    case CsvTableKind::kSleepStacks:
+      return write_table<SleepStackRow>(runs, output,
+                                        [&](const std::string& id, const auto& visit) {
+                                          return store.for_each_sleep_stack(id, visit);
+                                        });
     case CsvTableKind::kSlowReplies:
       return write_table<SlowReply>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_slow_reply(id, visit);

@@ -57,6 +57,7 @@ enum class CsvTableKind : uint8_t {
   kCalled,
   kCpuHolders,
   kStacks,
+  kSleepStacks,
   kSlowReplies,
   kCounters,
   kStages,

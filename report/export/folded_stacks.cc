@@ -6,21 +6,39 @@
 
 namespace topspin {
 
-std::string folded_line(const StackRow& stack) {
-  std::string thread = no_command(sanitize_for_terminal(stack.thread.empty() ? "-" : stack.thread));
+namespace {
+
+std::string line_of(const std::string& comm, const std::string& stack, uint64_t weight) {
+  std::string thread = no_command(sanitize_for_terminal(comm.empty() ? "-" : comm));
   for (char& c : thread) {
     if (c == ';') c = ':';
   }
-  const std::string frames = sanitize_for_terminal(stack.frames);
-  return fmt::format("{}{}{} {}\n", thread, frames.empty() ? "" : ";", frames, stack.samples);
+  const std::string frames = sanitize_for_terminal(stack);
+  return fmt::format("{}{}{} {}\n", thread, frames.empty() ? "" : ";", frames, weight);
 }
 
-Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output) {
+}  // namespace
+
+std::string folded_line(const StackRow& stack) {
+  return line_of(stack.thread, stack.frames, stack.samples);
+}
+
+std::string folded_line(const SleepStackRow& stack) {
+  return line_of(stack.thread, stack.frames, stack.slept_ns / 1000);
+}
+
+Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, FoldedKind kind,
+                     ExportOutput& output) {
   for (const StoredRun& run : runs) {
     if (!run.info.settings.stack_samples_per_second) {
       return make_error(
           ErrorCode::kUsage,
           fmt::format("run {} has no stacks: record it with --stacks 99", run.info.id));
+    }
+    if (kind == FoldedKind::kSleeps) {
+      TOPSPIN_TRY(store.for_each_sleep_stack(
+          run.info.id, [&](const SleepStackRow& stack) { output.write(folded_line(stack)); }));
+      continue;
     }
     TOPSPIN_TRY(store.for_each_stack(
         run.info.id, [&](const StackRow& stack) { output.write(folded_line(stack)); }));

@@ -1,5 +1,6 @@
-// Folded stacks: a run's CPU samples in the form that flame graph programs read. Each stack is a
-// line "thread;outermost;...;innermost COUNT". Streams from the store; any one thread.
+// Folded stacks: a run's CPU samples, or its sleeps, in the form that flame graph programs read.
+// Each stack is a line "thread;outermost;...;innermost COUNT"; of sleeps, the count is
+// microseconds. Streams from the store; any one thread.
 #pragma once
 
 #include "core/base/result.h"
@@ -8,12 +9,16 @@
 
 namespace topspin {
 
+enum class FoldedKind : uint8_t { kCpuSamples, kSleeps };
+
 /// Writes the stacks of one run, or of several in turn. kUsage if a run was not recorded with
 /// --stacks.
-Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, ExportOutput& output);
+Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, FoldedKind kind,
+                     ExportOutput& output);
 
 /// One stack as a line. Its text may be hostile: only the real separators end the line or divide
 /// frames.
 std::string folded_line(const StackRow& stack);
+std::string folded_line(const SleepStackRow& stack);
 
 }  // namespace topspin

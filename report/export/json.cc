@@ -195,6 +195,12 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       for_each_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
+  begin("sleep_stacks");
+  TOPSPIN_TRY(store.for_each_sleep_stack(id, [&](const SleepStackRow& stack) {
+    row("sleep_stack", [&](JsonObject& object) {
+      for_each_sleep_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
+    });
+  }));
   begin("slow_replies");
   TOPSPIN_TRY(store.for_each_slow_reply(id, [&](const SlowReply& reply) {
     row("slow_reply", [&](JsonObject& object) {

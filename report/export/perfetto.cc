@@ -4,11 +4,15 @@
 // they came to ("M", and a slice "X" over the run whose arguments are the thread's totals and the
 // distributions of its waits and slices on a CPU), below it a slice for each tick in which the
 // thread was among those that ran and waited longest, stages of a plan as slices, late messages as
-// instants ("i") at their flow's last packet in the tick, and the run's events. topspin follows no
+// instants ("i") at their flow's last packet in the tick, and the run's events. Each of the slowest
+// replies is a track of its own ("b", "e"), exact to the nanosecond: below it what it lay unread
+// and what it spent inside, and below those their parts. These are drawn one after the other, the
+// first of them at the beginning, though in which order they came is not known. topspin follows no
 // single switch, so a tick's slice says how much of it was spent how, not when. Times are
 // microseconds since the run's start, with nanoseconds behind the point. Flow times are on the
 // packets' clock and are moved by what the first tick says lies between the two.
 #include <algorithm>
+#include <functional>
 
 #include <fmt/format.h>
 
@@ -53,6 +57,23 @@ class Trace {
               .raw("ts", micros(begin_ns))
               .raw("dur", micros(length_ns))
               .raw("args", arguments));
+  }
+  /// A slice on the track of `id`. Slices of a track are given outermost first.
+  void slice_of_track(size_t process, int64_t thread, const std::string& id, int64_t begin_ns,
+                      int64_t length_ns, std::string_view category, std::string_view name,
+                      std::string_view arguments, const std::function<void()>& inner = {}) {
+    const auto event = [&](std::string_view phase, int64_t at_ns) {
+      JsonObject one = begin(phase, name);
+      one.text("cat", category)
+          .text("id", id)("pid", process)("tid", thread)
+          .raw("ts", micros(at_ns));
+      return one;
+    };
+    JsonObject first = event("b", begin_ns);
+    write(first.raw("args", arguments));
+    if (inner) inner();
+    JsonObject last = event("e", begin_ns + length_ns);
+    write(last);
   }
   Status end() {
     output_.write("\n]}\n");
@@ -169,6 +190,39 @@ std::string share_text(const ThreadTick& moment) {
   return text;
 }
 
+void add_slow_reply(Trace& trace, size_t process, const StoredRun& run, size_t number,
+                    const SlowReply& reply) {
+  const std::string id = fmt::format("{}.{}", process, number);
+  const int64_t ready_ns =
+      static_cast<int64_t>(reply.ready_ns) - static_cast<int64_t>(run.info.started_monotonic_ns);
+  const auto slice = [&](int64_t begin_ns, uint64_t length_ns, std::string_view name,
+                         std::string_view arguments, const std::function<void()>& inner = {}) {
+    trace.slice_of_track(process, reply.sender_tid, id, begin_ns, static_cast<int64_t>(length_ns),
+                         "slow_reply", name, arguments, inner);
+  };
+  const auto half = [&](std::string_view name, size_t first, size_t end, int64_t begin_ns) {
+    uint64_t length_ns = 0;
+    for (size_t i = first; i < end; ++i) length_ns += reply.parts[i];
+    if (length_ns == 0) return begin_ns;
+    slice(begin_ns, length_ns, name, "{}", [&] {
+      int64_t at_ns = begin_ns;
+      for (size_t i = first; i < end; ++i) {
+        if (reply.parts[i] == 0) continue;
+        slice(at_ns, reply.parts[i], reply_part_names()[i].label,
+              JsonObject().text("order", "not known").end());
+        at_ns += static_cast<int64_t>(reply.parts[i]);
+      }
+    });
+    return begin_ns + static_cast<int64_t>(length_ns);
+  };
+  slice(ready_ns, reply.total_ns, "slow reply",
+        arguments_of([&](auto visit) { for_each_slow_reply_field(reply, visit); }), [&] {
+          constexpr auto kInside = static_cast<size_t>(ReplyPart::kOnCpu);
+          const int64_t read_ns = half("unread in the socket", 0, kInside, ready_ns);
+          half("inside", kInside, kReplyPartCount, read_ns);
+        });
+}
+
 Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
   const std::string& id = run.info.id;
   trace.metadata("process_name", process, 0, fmt::format("run {}", id));
@@ -206,6 +260,9 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
                     visit(std::string("lateness_ns"), late.lateness_ns);
                   }));
   }));
+  size_t replies = 0;
+  TOPSPIN_TRY(store.for_each_slow_reply(
+      id, [&](const SlowReply& reply) { add_slow_reply(trace, process, run, ++replies, reply); }));
   return store.for_each_event(id, [&](const StoredEvent& event) {
     trace.instant(process, event.elapsed_ns, "event", event.text, "{}");
   });

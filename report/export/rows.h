@@ -140,6 +140,15 @@ void for_each_stack_field(const StackRow& stack, Visit visit) {
 }
 
 template <typename Visit>
+void for_each_sleep_stack_field(const SleepStackRow& stack, Visit visit) {
+  visit("blocked_by", std::string(blocked_by_name(stack.reason)));
+  for_each_sleep_stack_column(
+      stack, [&](std::string_view prefix, std::string_view name, const auto& value) {
+        visit(joined(prefix, name), value);
+      });
+}
+
+template <typename Visit>
 void for_each_slow_reply_field(const SlowReply& reply, Visit visit) {
   visit("local_address", format_address(reply.local, reply.ip_version));
   visit("remote_address", format_address(reply.remote, reply.ip_version));

@@ -61,6 +61,15 @@ Json process_json(const ProcessSleeps& p) {
           {"busy_stretch_max_ns", json_or_null(p.busy_stretch_max_ns)}};
 }
 
+Json sleep_stack_json(const SleepStackRow& s) {
+  return {{"thread", text_or_null(s.thread)},
+          {"frames", text_or_null(s.frames)},
+          {"blocked_by", blocked_by_name(s.reason)},
+          {"woken_by", text_or_null(s.woken_by)},
+          {"sleeps", s.sleeps},
+          {"slept_ns", s.slept_ns}};
+}
+
 Json cpu_holder_json(const CpuHolderRow& h) {
   return {{"kind", cpu_holder_name(h.kind)},  {"name", text_or_null(h.name)},
           {"cgroup", text_or_null(h.cgroup)}, {"pid", h.pid},

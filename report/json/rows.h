@@ -15,6 +15,8 @@ namespace topspin {
 Json thread_json(const ThreadRow& thread);
 /// One of `processes`: what its threads slept on, by reason.
 Json process_json(const ProcessSleeps& process);
+/// One of `sleep_stacks`.
+Json sleep_stack_json(const SleepStackRow& stack);
 /// One of `cpu_holders`.
 Json cpu_holder_json(const CpuHolderRow& holder);
 Json socket_json(const SocketRow& socket);

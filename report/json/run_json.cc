@@ -352,6 +352,9 @@ std::string run_report_json(const RunReport& report) {
   json["cpu_holders"] = Json::array();
   for (const CpuHolderRow& holder : report.cpu_holders)
     json["cpu_holders"].push_back(cpu_holder_json(holder));
+  json["sleep_stacks"] = Json::array();
+  for (const SleepStackRow& stack : report.sleep_stacks)
+    json["sleep_stacks"].push_back(sleep_stack_json(stack));
   json["sockets"] = Json::array();
   for (const SocketRow& socket : report.sockets) json["sockets"].push_back(socket_json(socket));
   json["syscalls"] = Json::array();

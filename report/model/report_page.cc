@@ -112,6 +112,7 @@ Status read_subject(RunStore& store, RunPage& page) {
   TOPSPIN_ASSIGN(page.called, read_called(store, id));
   TOPSPIN_ASSIGN(page.slowest_replies, read_slowest_replies(store, id, kPageSlowReplies));
   TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
+  TOPSPIN_ASSIGN(page.sleep_stacks, read_longest_sleeps(store, id, page.slept_ns));
   return {};
 }
 
@@ -135,9 +136,10 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   if (page.load) page.measured.set_load(*page.load);
   page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
-  page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
-                               page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
-                               page.stacks, page.stack_samples, page.called, page.cpu_holders});
+  page.findings =
+      find_causes({page.run.info, judged, page.measured, page.growth,
+                   page.load ? &*page.load : nullptr, page.threads, page.socket_rows, page.stacks,
+                   page.stack_samples, page.called, page.cpu_holders, page.sleep_stacks});
   return page;
 }
 

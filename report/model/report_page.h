@@ -63,8 +63,10 @@ struct RunPage {
   size_t sockets_in_all = 0;
   std::vector<SyscallRow> syscalls;  // by time inside, the most first
   size_t syscalls_in_all = 0;
-  std::vector<StackRow> stacks;   // by samples, the most first
-  uint64_t stack_samples = 0;     // of all stacks
+  std::vector<StackRow> stacks;             // by samples, the most first
+  uint64_t stack_samples = 0;               // of all stacks
+  std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first
+  uint64_t slept_ns = 0;                    // of all of them
   std::vector<CalledRow> called;  // by the time waited, the longest first; then what is hidden
   std::vector<SlowReply> slowest_replies;  // the slowest first
   ResourceReading resources;               // the last reading

@@ -25,6 +25,18 @@ Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::st
   return stacks;
 }
 
+Result<std::vector<SleepStackRow>> read_longest_sleeps(RunStore& store, const std::string& run_id,
+                                                       uint64_t& slept_ns) {
+  std::vector<SleepStackRow> longest;
+  TOPSPIN_TRY(store.for_each_sleep_stack(run_id, [&](const SleepStackRow& stack) {
+    slept_ns += stack.slept_ns;
+    keep_first(
+        longest, stack, kPageSleepStacks,
+        [](const SleepStackRow& a, const SleepStackRow& b) { return a.slept_ns > b.slept_ns; });
+  }));
+  return longest;
+}
+
 Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& run_id) {
   std::vector<CalledRow> called;
   TOPSPIN_TRY(
@@ -141,6 +153,8 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   }));
   uint64_t stack_samples = 0;
   TOPSPIN_ASSIGN(const auto stacks, read_busiest_stacks(store, id, stack_samples));
+  uint64_t slept_ns = 0;
+  TOPSPIN_ASSIGN(report.sleep_stacks, read_longest_sleeps(store, id, slept_ns));
   TOPSPIN_ASSIGN(report.called, read_called(store, id));
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
   TOPSPIN_TRY(store.for_each_socket(
@@ -168,7 +182,7 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   report.findings = find_causes(
       {report.run.info, measured, totals, report.growth, report.load ? &*report.load : nullptr,
        threads.first(std::min(threads.size(), kPageThreads)), report.sockets, stacks, stack_samples,
-       report.called, report.cpu_holders});
+       report.called, report.cpu_holders, report.sleep_stacks});
   return report;
 }
 

@@ -54,6 +54,13 @@ bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
 /// And of its stacks.
 inline constexpr size_t kPageStacks = 20;
 inline constexpr size_t kReportSlowReplies = 32;
+/// And of where it slept.
+inline constexpr size_t kPageSleepStacks = 10;
+
+/// Those with the longest time; `slept_ns` of all.
+Result<std::vector<SleepStackRow>> read_longest_sleeps(RunStore& store, const std::string& run_id,
+                                                       uint64_t& slept_ns);
+
 /// Those with the most samples; `samples` of all stacks.
 Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
                                                   uint64_t& samples);
@@ -76,15 +83,16 @@ struct RunReport {
   RunFold fold;
   Growth growth;
   std::vector<ReportTick> ticks;
-  std::vector<ThreadRow> threads;          // by CPU time, the busiest first
-  std::vector<ProcessSleeps> processes;    // by time off the CPU, the longest first
-  std::vector<CpuHolderRow> cpu_holders;   // by what was waited behind them, the most first
-  std::vector<FlowRow> busiest_flows;      // by packets, the busiest first; at most kBusiestFlows
-  OwnerTable owners;                       // of the ends of flows
-  std::vector<SocketRow> sockets;          // by drops, then by port
-  std::vector<SyscallRow> syscalls;        // by the time spent inside, the longest first
-  std::vector<CalledRow> called;           // as read_called() orders them
-  std::vector<SlowReply> slowest_replies;  // the slowest first; at most kReportSlowReplies
+  std::vector<ThreadRow> threads;           // by CPU time, the busiest first
+  std::vector<ProcessSleeps> processes;     // by time off the CPU, the longest first
+  std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first; at most kPageSleepStacks
+  std::vector<CpuHolderRow> cpu_holders;    // by what was waited behind them, the most first
+  std::vector<FlowRow> busiest_flows;       // by packets, the busiest first; at most kBusiestFlows
+  OwnerTable owners;                        // of the ends of flows
+  std::vector<SocketRow> sockets;           // by drops, then by port
+  std::vector<SyscallRow> syscalls;         // by the time spent inside, the longest first
+  std::vector<CalledRow> called;            // as read_called() orders them
+  std::vector<SlowReply> slowest_replies;   // the slowest first; at most kReportSlowReplies
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
   std::vector<SloResult> slos;

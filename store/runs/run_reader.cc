@@ -72,6 +72,8 @@ class SqliteRunStore final : public RunStore {
                              const std::function<void(const CpuHolderRow&)>& visit) override;
   Status for_each_stack(const std::string& run_id,
                         const std::function<void(const StackRow&)>& visit) override;
+  Status for_each_sleep_stack(const std::string& run_id,
+                              const std::function<void(const SleepStackRow&)>& visit) override;
   Status for_each_slow_reply(const std::string& run_id,
                              const std::function<void(const SlowReply&)>& visit) override;
   Status for_each_event(const std::string& run_id,
@@ -115,6 +117,7 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<SyscallRow>> load_syscalls(int64_t run);
   Result<std::vector<CalledRow>> load_called(int64_t run);
   Result<std::vector<CpuHolderRow>> load_cpu_holders(int64_t run);
+  Result<std::vector<SleepStackRow>> load_sleep_stacks(int64_t run);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, SlowReply>>> load_slow_replies(int64_t first_row,
@@ -855,6 +858,38 @@ Result<std::vector<CpuHolderRow>> SqliteRunStore::load_cpu_holders(int64_t run) 
     const auto parsed = parse_cpu_holder(kind);
     if (load.damaged() || !parsed) return damaged(*connection_, "a row of who had the CPUs");
     holder.kind = *parsed;
+  }
+}
+
+Status SqliteRunStore::for_each_sleep_stack(
+    const std::string& run_id, const std::function<void(const SleepStackRow&)>& visit) {
+  return visit_all(run_id, &SqliteRunStore::load_sleep_stacks, visit);
+}
+
+/// All at once: the probe has a limit of some thousands.
+Result<std::vector<SleepStackRow>> SqliteRunStore::load_sleep_stacks(int64_t run) {
+  ColumnNames columns;
+  const SleepStackRow no_stack;
+  for_each_sleep_stack_column(no_stack, [&](auto... column) { columns(column...); });
+  columns.add("blocked_by");
+  TOPSPIN_ASSIGN(
+      Statement select,
+      connection_->prepare(fmt::format(
+          "SELECT {} FROM sleep_stack WHERE run = ?1 ORDER BY sleep_stack", columns.names())));
+  select.bind_int(1, run);
+  std::vector<SleepStackRow> rows;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return rows;
+    SleepStackRow& stack = rows.emplace_back();
+    std::string reason;
+    ColumnLoader load(select);
+    for_each_sleep_stack_column(stack,
+                                [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(reason);
+    const auto parsed = parse_blocked_by(reason);
+    if (load.damaged() || !parsed) return damaged(*connection_, "a row of where it slept");
+    stack.reason = *parsed;
   }
 }
 

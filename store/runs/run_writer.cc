@@ -156,6 +156,7 @@ struct TickStatements {
   Statement whole_cpu_holder;
   Statement counter;
   Statement whole_stack;
+  Statement whole_sleep_stack;
   Statement whole_called;
   Statement whole_slow_reply;
   Statement thread_tick;
@@ -251,6 +252,14 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
   TOPSPIN_ASSIGN(Statement whole_stack, connection.prepare(fmt::format(
                                             "INSERT OR REPLACE INTO stack ({}) VALUES ({})",
                                             stack_columns.names(), stack_columns.parameters())));
+  const SleepStackRow sleep_stack;
+  ColumnNames sleep_columns;
+  for_each_sleep_stack_column(sleep_stack, [&](auto... column) { sleep_columns(column...); });
+  for (const char* name : {"run", "blocked_by"}) sleep_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_sleep_stack,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO sleep_stack ({}) VALUES ({})",
+                                     sleep_columns.names(), sleep_columns.parameters())));
   const CalledRow called;
   ColumnNames called_columns;
   for_each_called_column(called, [&](auto... column) { called_columns(column...); });
@@ -270,14 +279,23 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                  connection.prepare("INSERT INTO thread_tick VALUES (?1, ?2, ?3, ?4, ?5, ?6)"));
   TOPSPIN_ASSIGN(Statement late_message,
                  connection.prepare("INSERT INTO late_message VALUES (?1, ?2, ?3, ?4, ?5)"));
-  return TickStatements{std::move(tick),          std::move(histogram),
-                        std::move(whole_flow),    std::move(changed_flow),
-                        std::move(whole_thread),  std::move(whole_owner),
-                        std::move(cpu_tick),      std::move(whole_socket),
-                        std::move(whole_syscall), std::move(whole_cpu_holder),
-                        std::move(counter),       std::move(whole_stack),
-                        std::move(whole_called),  std::move(whole_slow_reply),
-                        std::move(thread_tick),   std::move(late_message)};
+  return TickStatements{std::move(tick),
+                        std::move(histogram),
+                        std::move(whole_flow),
+                        std::move(changed_flow),
+                        std::move(whole_thread),
+                        std::move(whole_owner),
+                        std::move(cpu_tick),
+                        std::move(whole_socket),
+                        std::move(whole_syscall),
+                        std::move(whole_cpu_holder),
+                        std::move(counter),
+                        std::move(whole_stack),
+                        std::move(whole_sleep_stack),
+                        std::move(whole_called),
+                        std::move(whole_slow_reply),
+                        std::move(thread_tick),
+                        std::move(late_message)};
 }
 
 struct ThreadIdentity {
@@ -404,6 +422,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_cpu_holders(const std::vector<CpuHolderRow>& holders);
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
+  Status store_sleep_stacks(const std::vector<SleepStackRow>& stacks);
   Status store_called(const std::vector<CalledRow>& addresses);
   Status store_slow_replies(const Sample& sample);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
@@ -518,6 +537,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_syscalls(sample.changed_syscalls));
   TOPSPIN_TRY(store_cpu_holders(sample.changed_cpu_holders));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
+  TOPSPIN_TRY(store_sleep_stacks(sample.changed_sleep_stacks));
   TOPSPIN_TRY(store_called(sample.changed_called));
   TOPSPIN_TRY(store_slow_replies(sample));
   batch_losses_.merge(own);
@@ -789,6 +809,22 @@ Status SqliteRunWriter::store_counters(uint64_t tick, const CounterInterval& cou
     status = insert.run();
   });
   return status;
+}
+
+Status SqliteRunWriter::store_sleep_stacks(const std::vector<SleepStackRow>& stacks) {
+  for (const SleepStackRow& stack : stacks) {
+    Statement& insert = statements_->whole_sleep_stack;
+    ParameterBinder bind(insert);
+    int parameters = 0;
+    for_each_sleep_stack_column(stack, [&](auto prefix, auto name, const auto& v) {
+      bind(prefix, name, v);
+      ++parameters;
+    });
+    insert.bind_int(parameters + 1, run_);
+    insert.bind_text(parameters + 2, blocked_by_name(stack.reason));
+    TOPSPIN_TRY(insert.run());
+  }
+  return {};
 }
 
 Status SqliteRunWriter::store_stacks(const std::vector<StackRow>& stacks) {

@@ -281,6 +281,17 @@ void for_each_stack_column(Stack& stack, Visit visit) {
   visit("", "samples", stack.samples);
 }
 
+/// All of table sleep_stack but the run and the reason, which is a word.
+template <typename Stack, typename Visit>
+void for_each_sleep_stack_column(Stack& stack, Visit visit) {
+  visit("", "sleep_stack", stack.number);
+  visit("", "thread", stack.thread);
+  visit("", "frames", stack.frames);
+  visit("", "woken_by", stack.woken_by);
+  visit("", "sleeps", stack.sleeps);
+  visit("", "slept_ns", stack.slept_ns);
+}
+
 /// All of table slow_reply but its key and the two addresses, which are text.
 template <typename Reply, typename Visit>
 void for_each_slow_reply_column(Reply& reply, Visit visit) {

@@ -124,7 +124,7 @@ keys = lambda objects: {key for one in objects for key in one}
 of_list = lambda name: keys(row for run in runs for row in run[name])
 ticks = [tick for run in runs for tick in run['ticks']]
 run_keys = keys(run['run'] for run in runs)
-lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'syscall', 'cpu_holder', 'stack',
+lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'syscall', 'cpu_holder', 'stack', 'sleep_stack',
          'stage', 'load', 'load_part', 'event')
 shown = {name: of_list(name + 's') for name in lists}
 shown |= {
@@ -225,6 +225,7 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"slow_reply", 1},
                                                {"cpu_holder", 1},
                                                {"stack", 1},
+                                               {"sleep_stack", 1},
                                                {"load", 1},
                                                {"load_part", 2},
                                                {"event", 1}}));
@@ -260,7 +261,7 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
       {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},   {"threads", 1},
       {"owners", 1},       {"syscalls", 1},      {"called", 1}, {"cpu_holders", 1},
       {"slow_replies", 1}, {"stacks", 1},        {"events", 1}, {"loads", 1},
-      {"load_parts", 2}};
+      {"load_parts", 2},   {"sleep_stacks", 1}};
   for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), count) << table;
@@ -362,6 +363,39 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
       EXPECT_FALSE(event["args"].contains("run_queue_wait_ns_count")) << "absent is left out";
     }
   }
+  // The slow reply: its halves in their order, and in each its parts, which fill it.
+  struct Slice {
+    std::string name;
+    double begin = 0, end = 0;
+    bool operator==(const Slice&) const = default;
+  };
+  std::vector<Slice> slices;
+  std::vector<size_t> open;
+  for (const Json& event : trace["traceEvents"]) {
+    if (event["ph"] == "b") {
+      EXPECT_EQ(event["id"], "1.1");
+      if (open.empty()) {
+        EXPECT_EQ(event["args"]["sender_tid"], 8);
+        EXPECT_EQ(event["args"]["remote_port"], 40'000);
+        EXPECT_EQ(event["args"]["tick"], 1);
+      }
+      open.push_back(slices.size());
+      slices.push_back({event["name"], event["ts"], 0});
+    } else if (event["ph"] == "e") {
+      ASSERT_FALSE(open.empty());
+      EXPECT_EQ(event["name"], slices[open.back()].name);
+      slices[open.back()].end = event["ts"];
+      open.pop_back();
+    }
+  }
+  EXPECT_TRUE(open.empty());
+  const auto label = [](ReplyPart part) { return std::string(names_of(part).label); };
+  EXPECT_EQ(slices, (std::vector<Slice>{{"slow reply", 1'000'000, 1'009'000},
+                                        {"unread in the socket", 1'000'000, 1'002'000},
+                                        {label(ReplyPart::kUnreadBusy), 1'000'000, 1'002'000},
+                                        {"inside", 1'002'000, 1'009'000},
+                                        {label(ReplyPart::kOnCpu), 1'002'000, 1'003'000},
+                                        {label(ReplyPart::kFutex), 1'003'000, 1'009'000}}));
   EXPECT_EQ(phases["i"], 2) << "one late flow, one event";
   EXPECT_EQ(tick_slices, 1) << "one thread, which ran in one tick";
   EXPECT_EQ(phases["X"], 2);

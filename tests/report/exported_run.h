@@ -125,6 +125,15 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       stack.frames = "main;" + hostile("frame") + ";leaf";
       stack.samples = 17;
       sample.changed_stacks.push_back(stack);
+      SleepStackRow sleep;
+      sleep.number = 1;
+      sleep.thread = hostile("sl");
+      sleep.frames = "main;" + hostile("nap");
+      sleep.reason = BlockedBy::kFutex;
+      sleep.woken_by = hostile("=waker");
+      sleep.sleeps = 3;
+      sleep.slept_ns = 60'000'000;
+      sample.changed_sleep_stacks.push_back(sleep);
       CalledRow called;
       called.number = 1;
       called.protocol = kProtocolTcp;
@@ -141,8 +150,11 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       slow.reader_tid = 7;
       slow.sender_tid = 8;
       slow.sender = hostile("=sender");
+      slow.ready_ns = info.started_monotonic_ns + 1'000'000'000;
       slow.total_ns = 9'000'000;
-      slow.parts[static_cast<size_t>(ReplyPart::kFutex)] = 9'000'000;
+      slow.parts[static_cast<size_t>(ReplyPart::kUnreadBusy)] = 2'000'000;
+      slow.parts[static_cast<size_t>(ReplyPart::kOnCpu)] = 1'000'000;
+      slow.parts[static_cast<size_t>(ReplyPart::kFutex)] = 6'000'000;
       sample.slowest_replies.push_back(slow);
       SyscallRow syscall;
       syscall.number = 1;

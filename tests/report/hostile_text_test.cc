@@ -27,6 +27,7 @@ const std::set<std::string>& words_of_ours() {
       "load_count.name", "histogram.name", "counter.name", "acceptance.kind", "acceptance.series",
       "flow.initiator_address", "flow.responder_address", "socket.local_address", "called.address",
       "slow_reply.local_address", "slow_reply.remote_address", "cpu_holder.kind",
+      "sleep_stack.blocked_by",
       // Documents of their own, in TOML and JSON.
       "plan.text", "judgement.document"};
   return words;
@@ -136,8 +137,8 @@ TEST_F(HostileText, NoExportHandsItOn) {
     EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
   for (const char* table :
        {"ticks", "flows", "threads", "thread_ticks", "late_messages", "owners", "sockets",
-        "syscalls", "called", "cpu_holders", "slow_replies", "stacks", "counters", "stages",
-        "loads", "load_parts", "events", "runs"})
+        "syscalls", "called", "cpu_holders", "slow_replies", "stacks", "sleep_stacks", "counters",
+        "stages", "loads", "load_parts", "events", "runs"})
     EXPECT_EQ(harmless({"export", "last", "--format", "csv", "--table", table}), 0);
   harmless({"export", "--format", "junit"});
   harmless({"export", "--format", "github"}, true);

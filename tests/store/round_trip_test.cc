@@ -20,6 +20,7 @@ Sample without_rows(Sample sample) {
   sample.changed_sockets.clear();
   sample.changed_syscalls.clear();
   sample.changed_cpu_holders.clear();
+  sample.changed_sleep_stacks.clear();
   sample.changed_stacks.clear();
   sample.changed_called.clear();
   sample.slowest_replies.clear();
@@ -57,6 +58,7 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(syscalls_of(*store, run.id)), Listing::of(sample.changed_syscalls));
   EXPECT_EQ(Listing::of(cpu_holders_of(*store, run.id)), Listing::of(sample.changed_cpu_holders));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
+  EXPECT_EQ(Listing::of(sleep_stacks_of(*store, run.id)), Listing::of(sample.changed_sleep_stacks));
   EXPECT_EQ(Listing::of(called_of(*store, run.id)), Listing::of(sample.changed_called));
   EXPECT_EQ(Listing::of(slow_replies_of(*store, run.id)), Listing::of(sample.slowest_replies));
 }

@@ -89,12 +89,15 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, OffCpuTime>) {
     auto& [a, b] = value;
     return std::tie(a, b);
+  } else if constexpr (std::is_same_v<T, SleepStackRow>) {
+    auto& [a, b, c, d, e, f, g] = value;
+    return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, CpuHolderRow>) {
     auto& [a, b, c, d, e, f, g] = value;
     return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -419,6 +422,13 @@ inline std::vector<CpuHolderRow> cpu_holders_of(RunStore& store, const std::stri
       store.for_each_cpu_holder(run_id, [&](const CpuHolderRow& h) { holders.push_back(h); }));
   return holders;
 }
+inline std::vector<SleepStackRow> sleep_stacks_of(RunStore& store, const std::string& run_id) {
+  std::vector<SleepStackRow> stacks;
+  EXPECT_OK(
+      store.for_each_sleep_stack(run_id, [&](const SleepStackRow& s) { stacks.push_back(s); }));
+  return stacks;
+}
+
 inline std::vector<StackRow> stacks_of(RunStore& store, const std::string& run_id) {
   std::vector<StackRow> stacks;
   EXPECT_OK(store.for_each_stack(run_id, [&](const StackRow& s) { stacks.push_back(s); }));

@@ -17,6 +17,7 @@
 
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
+#include "probes/bpf/reader_pid.bpf.h"
 #include "probes/bpf/task_cgroup.bpf.h"
 
 /* Programs of this kind may follow the kernel's pointers as they are. */
@@ -26,8 +27,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-__u32 reader_pid_level; /* depth of the pid namespace of the one who walks */
-__s32 own_process;      /* who walks: topspin */
+__s32 own_process; /* who walks: topspin */
 
 struct {
   __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -69,18 +69,6 @@ TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread*
     __sync_lock_test_and_set(&thread->fold_lock, 0);
     if (!*(volatile __u32*)&thread->refold) return;
   }
-}
-
-TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) {
-  struct pid* pid = BPF_CORE_READ(task, thread_pid);
-  __u32 level = reader_pid_level;
-  __s32 number = 0;
-  if (!pid || level > 32) return 0; /* reaped */
-  bpf_probe_read_kernel(&number, sizeof(number),
-                        (void*)pid + bpf_core_field_offset(struct pid, numbers) +
-                            level * bpf_core_type_size(struct upid) +
-                            bpf_core_field_offset(struct upid, nr));
-  return number;
 }
 
 /* Makes `task` a member, or one again. Members made by user space have no element of ours yet to

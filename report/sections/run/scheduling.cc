@@ -100,6 +100,27 @@ Table stacks_table(const RunPage& run) {
   return table;
 }
 
+Table sleeps_table(const RunPage& run) {
+  Table table{"Where it slept",
+              columns({"Share", "Time", "Sleeps", "=On", "=Woken by", "=Thread", "=Stack"})};
+  table.columns[0].is_number = true;
+  for (const SleepStackRow& stack : run.sleep_stacks) {
+    const std::string& frames = stack.frames;
+    const size_t last = frames.rfind(';');
+    Cell where = code(last == std::string::npos ? frames : frames.substr(last + 1), 120);
+    if (last != std::string::npos) where.under = say("{}", code(frames, 1000));
+    table.rows.push_back(
+        {{run.slept_ns > 0
+              ? share(static_cast<double>(stack.slept_ns) / static_cast<double>(run.slept_ns))
+              : absent(),
+          duration(stack.slept_ns), count(stack.sleeps),
+          words(spaced(blocked_by_name(stack.reason))),
+          stack.woken_by.empty() ? absent() : words(stack.woken_by, 60),
+          stack.thread.empty() ? absent() : words(stack.thread, 60), std::move(where)}});
+  }
+  return table;
+}
+
 }  // namespace
 
 Blocks scheduling(const ReportPage& page) {
@@ -114,6 +135,7 @@ Blocks scheduling(const ReportPage& page) {
     }
     add_table(blocks, counters_table(run.fold.merged.counters), Place::kRight);
     add_table(blocks, stacks_table(run), Place::kWhole, true);
+    add_table(blocks, sleeps_table(run), Place::kWhole, true);
     return blocks;
   });
 }

@@ -1,0 +1,141 @@
+// Where the subject slept and who woke it, against a subject that sleeps in a function of known
+// name, wakes another thread, and reads its own clocks. Real BPF; times are bounds that no load on
+// the host can break: a sleep is never longer than its caller saw.
+#include <condition_variable>
+#include <ctime>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+
+#include "core/base/clock.h"
+#include "tests/probes/forked_subject.h"
+#include "tests/probes/probe_fixture.h"
+
+extern "C" {
+// The C library has no frame pointers, so the function that calls into it is in no stack, and its
+// caller is the first that is.
+__attribute__((noinline)) void topspin_test_call_libc(int64_t ns) {
+  const timespec how_long{0, static_cast<long>(ns)};
+  ::nanosleep(&how_long, nullptr);
+  asm volatile("" ::: "memory");
+}
+__attribute__((noinline)) void topspin_test_nap(int64_t ns) {
+  topspin_test_call_libc(ns);
+  asm volatile("" ::: "memory");
+}
+}
+
+namespace topspin {
+namespace {
+
+constexpr int kNaps = 25;
+constexpr int64_t kNapNs = 20 * kNanosPerMilli;
+constexpr int kShortNaps = 200;
+
+struct Clocks {
+  int64_t napped_ns;
+  int64_t waited_ns;
+};
+
+void nap_and_signal(Clocks& clocks) {
+  std::mutex mutex;
+  std::condition_variable signalled;
+  int signals = 0;
+  std::thread waiter([&] {
+    ::pthread_setname_np(::pthread_self(), "the-waiter");
+    std::unique_lock lock(mutex);
+    for (int seen = 0; seen < kNaps; seen = signals) {
+      const int64_t from_ns = monotonic_now_ns();
+      signalled.wait(lock, [&] { return signals != seen; });
+      clocks.waited_ns += monotonic_now_ns() - from_ns;
+    }
+  });
+  std::thread napper([&] {
+    ::pthread_setname_np(::pthread_self(), "the-napper");
+    for (int i = 0; i < kNaps; ++i) {
+      const int64_t from_ns = monotonic_now_ns();
+      topspin_test_nap(kNapNs);
+      clocks.napped_ns += monotonic_now_ns() - from_ns;
+      const std::lock_guard lock(mutex);
+      ++signals;
+      signalled.notify_one();
+    }
+    for (int i = 0; i < kShortNaps; ++i) topspin_test_nap(1);
+  });
+  napper.join();
+  waiter.join();
+}
+
+std::string listed(const std::vector<SleepStackRow>& rows) {
+  std::string text;
+  for (const SleepStackRow& row : rows)
+    text +=
+        fmt::format("{} x {} us, {}, woken by \"{}\", {}: {}\n", row.sleeps, row.slept_ns / 1000,
+                    blocked_by_name(row.reason), row.woken_by, row.thread, row.frames);
+  return text;
+}
+
+TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
+  SKIP_WITHOUT_BPF();
+  Shared<Clocks> clocks;
+  ForkedSubject subject([&] { nap_and_signal(*clocks.operator->()); });
+  ProbeOptions options;
+  options.stacks_per_second = 99;
+  auto opened = Probes::open(process_tree(subject.pid()), options);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  auto probes = std::move(opened).value();
+  for (const ProbeStatus& status : probes->status()) {
+    if (status.name != "stacks") continue;
+    if (status.rung == Rung::kNone) GTEST_SKIP() << "no perf events here: " << status.reason;
+    ASSERT_EQ(status.reason.find("no stacks of sleeps"), std::string::npos) << status.reason;
+  }
+  (void)probes->take_interval();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  const std::vector<SleepStackRow>& rows = interval.changed_sleep_stacks;
+  SCOPED_TRACE(listed(rows));
+
+  uint64_t naps = 0, napped_ns = 0, waits = 0, waited_ns = 0, all_ns = 0, short_sleeps = 0;
+  uint64_t unstored = 0;
+  for (const SleepStackRow& row : rows) {
+    all_ns += row.slept_ns;
+    if (row.frames == kShortSleeps) short_sleeps += row.sleeps;
+    if (row.frames.find(kUnstoredSleeps) != std::string::npos) unstored += row.sleeps;
+    if (row.thread == "the-napper" && row.reason == BlockedBy::kSleep &&
+        row.frames.find("topspin_test_nap") != std::string::npos && row.woken_by == "[timer]") {
+      naps += row.sleeps;
+      napped_ns += row.slept_ns;
+    }
+    if (row.thread == "the-waiter" && row.reason == BlockedBy::kFutex &&
+        row.woken_by == "the-napper") {
+      waits += row.sleeps;
+      waited_ns += row.slept_ns;
+    }
+  }
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
+  EXPECT_EQ(unstored, 0u);
+  EXPECT_GE(naps, static_cast<uint64_t>(kNaps));
+  EXPECT_GT(napped_ns, static_cast<uint64_t>(kNaps * kNapNs / 2));
+  EXPECT_GT(waits, 0u);
+  EXPECT_LE(waited_ns, static_cast<uint64_t>(clocks->waited_ns));
+  EXPECT_GT(waited_ns, static_cast<uint64_t>(clocks->waited_ns / 2));
+  EXPECT_GT(short_sleeps + naps, static_cast<uint64_t>(kShortNaps / 2));
+  // The scheduler's account of the same sleeps, which keeps no stack.
+  uint64_t off_cpu_ns = 0;
+  for (const auto& sleeps : interval.scheduler->blocked_by)
+    off_cpu_ns += sleeps ? sleeps->sum() : 0;
+  EXPECT_NEAR(static_cast<double>(all_ns), static_cast<double>(off_cpu_ns),
+              0.02 * static_cast<double>(off_cpu_ns));
+  fmt::print("napped {} of {} us, waited {} of {} us, all {} of {} us off CPU\n", napped_ns / 1000,
+             clocks->napped_ns / 1000, waited_ns / 1000, clocks->waited_ns / 1000, all_ns / 1000,
+             off_cpu_ns / 1000);
+}
+
+}  // namespace
+}  // namespace topspin
