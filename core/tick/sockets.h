@@ -168,7 +168,7 @@ void SocketInterval::for_each_number(Visit visit) {
                  "Time in which the peer's receive window kept a connection from sending, summed "
                  "up over connections."),
         &S::tcp_rwnd_limited_ns);
-  visit(N::maximum("tcp_rwnd_limited_max", "connections kept by the peer's window",
+  visit(N::maximum("tcp_rwnd_limited_max", "most at once, by peers' windows",
                    "The most connections that the peer's receive window kept from sending for half "
                    "of an interval or more."),
         &S::tcp_rwnd_limited_max);

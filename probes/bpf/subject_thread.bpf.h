@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* Keeps track of the threads that belong to the subject, for BPF objects that keep a state for each
  * thread. It works as in scheduler.bpf.c, without its accounts. BPF side only, after
- * kernel_types.bpf.h, libbpf's headers and task_cgroup.bpf.h.
+ * kernel_types.bpf.h, libbpf's headers and task.bpf.h.
  *
  * REQUIRES: struct topspin_watched_thread, whose first member is `__u32 member`. A zeroed one is a
  * thread about which nothing is known yet.
@@ -14,7 +14,6 @@
 #define TOPSPIN_PROBES_SUBJECT_THREAD_BPF_H
 
 #include "probes/bpf/local_storage.bpf.h"
-#include "probes/bpf/reader_pid.bpf.h"
 
 /* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
 __u64 subject_cgroup_id;

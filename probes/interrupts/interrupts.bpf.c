@@ -10,7 +10,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 #include "probes/interrupts/interrupts_logic.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -16,7 +16,7 @@
 
 #include "probes/bpf/histogram_index.bpf.h"
 #include "probes/bpf/inline.bpf.h"
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 #include "probes/runtime/runtime_abi.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

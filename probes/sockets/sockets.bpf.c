@@ -25,7 +25,7 @@
 #include "probes/bpf/cells.bpf.h"
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 #include "probes/scheduler/bpf/scheduler_abi.h" /* topspin_thread */
 #include "probes/sockets/sockets_abi.h"
 

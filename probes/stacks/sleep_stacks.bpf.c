@@ -15,7 +15,7 @@
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
 
 #include "probes/bpf/kernel_cast.bpf.h"
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 #include "probes/scheduler/bpf/blocked_by.bpf.h"
 #include "probes/stacks/sleep_stacks_abi.h"
 

@@ -17,8 +17,7 @@
 
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/local_storage.bpf.h"
-#include "probes/bpf/reader_pid.bpf.h"
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 
 /* Programs of this kind may follow the kernel's pointers as they are. */
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
@@ -43,6 +42,8 @@ struct {
   __type(key, int);
   __type(value, struct topspin_thread_sleeps);
 } sleeps SEC(".maps");
+
+TOPSPIN_INLINE __s32 shown_pid(struct task_struct* task) { return pid_for_reader(task); }
 
 TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task) {
   return bpf_task_storage_get(&sleeps, task, NULL, 0);

@@ -16,7 +16,7 @@
 #include "probes/scheduler/bpf/scheduler_logic.bpf.h"
 
 /* A task's number as topspin's pid namespace sees it; 0: it does not. */
-TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task);
+TOPSPIN_INLINE __s32 shown_pid(struct task_struct* task);
 
 /* By thread group, as the kernel numbers them. Elements are made under the lock of a run queue, so
  * their memory is there before. User space takes away those that have ended. */
@@ -143,7 +143,7 @@ static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
   fresh.kind = KERNEL_READ(task, flags) & PF_KTHREAD ? TOPSPIN_HELD_BY_KERNEL_THREAD
                : of_subject                          ? TOPSPIN_HELD_BY_SUBJECT
                                                      : TOPSPIN_HELD_BY_PROCESS;
-  fresh.pid = pid_for_reader(KERNEL_READ(task, group_leader));
+  fresh.pid = shown_pid(KERNEL_READ(task, group_leader));
   BPF_CORE_READ_STR_INTO(&fresh.comm, task, group_leader, comm);
   holder = bpf_map_lookup_elem(&holders, &tgid);
   if (holder) fresh.held_ns = holder->held_ns;

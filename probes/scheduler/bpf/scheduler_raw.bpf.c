@@ -15,7 +15,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
-#include "probes/bpf/task_cgroup.bpf.h"
+#include "probes/bpf/task.bpf.h"
 
 #define KERNEL_READ(pointer, ...) BPF_CORE_READ(pointer, __VA_ARGS__)
 #define READ_AS(type, address, field) BPF_CORE_READ((struct type*)(address), field)
@@ -52,7 +52,7 @@ TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task)
   return bpf_map_lookup_elem(&sleeps, &tid);
 }
 
-TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* task) { return BPF_CORE_READ(task, pid); }
+TOPSPIN_INLINE __s32 shown_pid(struct task_struct* task) { return BPF_CORE_READ(task, pid); }
 
 TOPSPIN_INLINE void describe(struct topspin_raw_thread* raw, struct task_struct* task) {
   raw->thread.pid = BPF_CORE_READ(task, tgid);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Finds the cgroup (v2) of any task, not only of the current one. It reads only with BPF_CORE_READ
- * and bpf_probe_read_kernel, so every kind of program can call it. That is slow: call it in forks
- * and walks, not in switches. BPF side only, after kernel_types.bpf.h and bpf_core_read.h.
+/* What programs ask about any task, not only the current one: its cgroup (v2), whether it is
+ * topspin's, and its number as topspin sees it. These functions read only with BPF_CORE_READ and
+ * bpf_probe_read_kernel, so every kind of program can call them. That is slow: call them in forks
+ * and walks, not in switches. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  */
-#ifndef TOPSPIN_PROBES_TASK_CGROUP_BPF_H
-#define TOPSPIN_PROBES_TASK_CGROUP_BPF_H
+#ifndef TOPSPIN_PROBES_TASK_BPF_H
+#define TOPSPIN_PROBES_TASK_BPF_H
 
 #define TOPSPIN_MAX_CGROUP_DEPTH 64 /* deeper ones count as outside */
 
@@ -28,6 +29,21 @@ static inline __attribute__((always_inline)) bool is_below_cgroup(struct task_st
 static inline __attribute__((always_inline)) bool is_own(struct task_struct* task,
                                                          int own_process) {
   return own_process && BPF_CORE_READ(task, tgid) == own_process;
+}
+
+__u32 reader_pid_level; /* depth of the pid namespace of the one who walks: the walk sets it */
+
+/* 0: the thread is reaped, or there is no number for it there. */
+static inline __attribute__((always_inline)) __s32 pid_for_reader(struct task_struct* task) {
+  struct pid* pid = BPF_CORE_READ(task, thread_pid);
+  __u32 level = reader_pid_level;
+  __s32 number = 0;
+  if (!pid || level > 32) return 0;
+  bpf_probe_read_kernel(&number, sizeof(number),
+                        (void*)pid + bpf_core_field_offset(struct pid, numbers) +
+                            level * bpf_core_type_size(struct upid) +
+                            bpf_core_field_offset(struct upid, nr));
+  return number;
 }
 
 #endif
