@@ -75,8 +75,8 @@ class SockDiag {
   /// The listening TCP sockets and the UDP sockets without a peer.
   Result<std::vector<DiagQueue>> queues();
 
-  /// TCP connections, and what is left of those that were closed: all, or those from given local ports, which the
-  /// kernel selects. Stops at `max`; about 2 us per connection.
+  /// TCP connections, and what is left of those that were closed: all, or those from given local
+  /// ports, which the kernel selects. Stops at `max`; about 2 us per connection.
   struct Connections {
     std::vector<DiagConnection> found;
     bool cut = false;  // there may be more
