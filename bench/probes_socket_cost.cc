@@ -185,7 +185,8 @@ Attached attach(pid_t pid, const Features& features) {
   subject.kind = SubjectSpec::Kind::kProcessTree;
   subject.pid = pid;
   ProbeOptions options;
-  options.forced = {{"scheduler", features.scheduler ? Rung::kTpBtf : Rung::kProc},
+  // Not on a lower rung either: those read a perf event of each thread, at each switch.
+  options.forced = {{"scheduler", features.scheduler ? Rung::kTpBtf : Rung::kNone},
                     {"sockets", Rung::kNone},
                     {"resources", Rung::kNone}};
   if (!features.accepts) options.forced["accepts"] = Rung::kNone;
