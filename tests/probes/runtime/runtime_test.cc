@@ -96,6 +96,9 @@ process.stdout.write('ready\n');
   const std::vector<double> account = watch({"node", "--expose-gc", script});
   ASSERT_EQ(account.size(), 3u);
   EXPECT_THAT(events_, HasSubstr("runtime node in "));
+  // Debian's own node has its libuv and V8 in libraries without a symbol table.
+  if (events_.find("nothing of it can be measured") != std::string::npos)
+    GTEST_SKIP() << "this node has no symbols: " << events_.substr(0, 200);
   EXPECT_THAT(events_, HasSubstr("measures gc, loop_turn"));
   ASSERT_TRUE(measured_.gc && measured_.loop_turn);
   EXPECT_GE(account[0], 5);
