@@ -439,8 +439,7 @@ TOPSPIN_INLINE bool nagle_is_off(struct tcp_sock* tcp) {
 /* Whether a send has just been held back by Nagle's algorithm: less than a segment, the peer has
  * not acknowledged all that left before, and would take it. Of a former send that was held, when it
  * left cannot be known any more. */
-TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, int flags,
-                               __u64 now_ns) {
+TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, int flags) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u32 next = READ_AS(tcp_sock, tcp, snd_nxt);
   __u32 unsent = READ_AS(tcp_sock, tcp, write_seq) - next, in_flight;
@@ -452,7 +451,7 @@ TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, i
   in_flight = next - READ_AS(tcp_sock, tcp, snd_una);
   if (in_flight && unsent < READ_AS(tcp_sock, tcp, mss_cache) &&
       in_flight + unsent <= READ_AS(tcp_sock, tcp, snd_wnd) && !nagle_is_off(tcp))
-    socket->nagle_ns = now_ns;
+    socket->nagle_ns = bpf_ktime_get_ns();
 }
 
 /* The peer goes on: what was held has left, or else it goes on waiting. The last segment that left
@@ -1176,12 +1175,12 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   if (!thread || !is_inet(sk) || result <= 0) return 0;
   socket = watch(sk);
   if (!socket) return 0;
-  now_ns = bpf_ktime_get_ns();
-  if (sk->sk_protocol == IPPROTO_TCP) note_nagle(socket, sk, flags, now_ns);
+  if (sk->sk_protocol == IPPROTO_TCP) note_nagle(socket, sk, flags);
   if (socket->role == ROLE_UNKNOWN) socket->role = ROLE_CLIENT;
   if (socket->role != ROLE_SERVER) return 0;
   cpu = this_cpu();
   if (!cpu) return 0;
+  now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
     __u32 tag = tag_of(task, (__u32)result, true);
     if (!pop_request(sk, cpu, now_ns, tag, (__u32)result, &request)) return 0;
