@@ -16,11 +16,11 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "bench/one_cpu.h"
 #include "core/base/check.h"
 #include "core/base/clock.h"
 #include "probes/probes.h"
@@ -50,7 +50,6 @@ namespace topspin {
 namespace {
 
 constexpr int kDefaultRounds = 11;
-constexpr int kCpu = 1;
 constexpr int kSpans = 20'000;
 
 /// A process that makes spans when told, and answers with the CPU time that each took.
@@ -63,10 +62,7 @@ class Worker {
     CHECK(pid_ >= 0);
     if (pid_ == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      CPU_SET(::sysconf(_SC_NPROCESSORS_ONLN) > kCpu ? kCpu : 0, &set);
-      CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
+      pin();
       char byte = 0;
       while (::read(command[0], &byte, 1) == 1) {
         const bool is_stepped = byte == 's';
@@ -115,11 +111,6 @@ struct Configuration {
   std::vector<double> added = {};
 };
 
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
-
 void run(int rounds) {
   std::vector<Configuration> configurations = {
       {"two entries", "begin = \"topspin_bench_begin\"\nend = \"topspin_bench_end\"\n", true,
@@ -144,7 +135,7 @@ void run(int rounds) {
       ProbeOptions options;
       options.runtime = file;
       options.forced = {
-          {"scheduler", Rung::kProc}, {"accepts", Rung::kNone}, {"replies", Rung::kNone}};
+          {"scheduler", Rung::kNone}, {"accepts", Rung::kNone}, {"replies", Rung::kNone}};
       SubjectSpec spec;
       spec.kind = SubjectSpec::Kind::kProcessTree;
       spec.pid = subject.pid();

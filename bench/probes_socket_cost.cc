@@ -17,14 +17,13 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/one_cpu.h"
 #include "core/base/check.h"
 #include "core/base/clock.h"
 #include "probes/probes.h"
@@ -33,23 +32,6 @@ namespace topspin {
 namespace {
 
 constexpr int kDefaultRounds = 11;
-// The kernel takes down what was attached before in its own time.
-constexpr useconds_t kSettleUs = 400'000;
-constexpr int kCpu = 1;
-
-void pin() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) > kCpu ? kCpu : 0, &set);
-  CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
-}
-
-int64_t cpu_ns_of(pid_t pid) {
-  clockid_t clock{};
-  timespec time{};
-  CHECK(::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &time) == 0);
-  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
-}
 
 /// One kind of work: `times` of it, by a process and its partner.
 struct Workload {
@@ -204,11 +186,6 @@ Attached attach(pid_t pid, const Features& features) {
     }
   }
   return std::move(probes).value();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void measure(const Workload& workload, int rounds) {

@@ -21,13 +21,12 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sched.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench/one_cpu.h"
 #include "core/base/check.h"
 #include "core/base/clock.h"
 #include "probes/probes.h"
@@ -38,23 +37,6 @@ namespace {
 
 constexpr int kRoundTrips = 40'000;  // about 0.2 s
 constexpr int kDefaultRounds = 15;
-constexpr int kCpu = 1;
-// The kernel takes down what was attached before in its own time.
-constexpr useconds_t kSettleUs = 400'000;
-
-void pin() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) > kCpu ? kCpu : 0, &set);
-  CHECK(::sched_setaffinity(0, sizeof(set), &set) == 0);
-}
-
-int64_t cpu_ns_of(pid_t pid) {
-  clockid_t clock{};
-  timespec time{};
-  CHECK(::clock_getcpuclockid(pid, &clock) == 0 && ::clock_gettime(clock, &time) == 0);
-  return time.tv_sec * kNanosPerSecond + time.tv_nsec;
-}
 
 /// The two processes of the ping-pong, waiting to be told how often.
 class PingPong {
@@ -190,11 +172,6 @@ Attached start_tool(std::vector<std::string> command) {
     ::waitpid(*running, nullptr, 0);
     delete running;
   });
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 int run(int rounds, const std::string& only) {
