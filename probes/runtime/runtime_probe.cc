@@ -130,7 +130,7 @@ class RuntimeProbe final : public Probe {
   }
 
   void look_into(int32_t pid) {
-    for (const CodeFile& file : code_files(context_.options.proc_root, pid)) {
+    for (const MappedCode& file : code_files(context_.options.proc_root, pid)) {
       const std::string_view name = std::string_view(file.path).substr(file.path.rfind('/') + 1);
       const auto may_hold = [&](const RuntimeFile& runtime) { return runtime.is_named(name); };
       if (!std::ranges::any_of(runtimes_, may_hold)) continue;

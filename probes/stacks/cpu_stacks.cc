@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <iterator>
@@ -21,6 +20,7 @@
 #include <unistd.h>
 
 #include "probes/perf/perf_event.h"
+#include "probes/proc/code_mappings.h"
 
 namespace topspin {
 namespace {
@@ -31,13 +31,6 @@ constexpr size_t kMostComms = 65'536;
 constexpr size_t kMostFiles = 512;
 constexpr int64_t kLargestJitMap = 64 << 20;
 constexpr uint64_t kFormatLost = 1u << 4;  // PERF_FORMAT_LOST, which older headers lack
-
-uint64_t hex(std::string_view text, bool& ok) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  ok = ok && error == std::errc{} && end == text.data() + text.size();
-  return value;
-}
 
 CodeMap read_code_maps(const ProcReader& proc, int32_t pid) {
   std::ifstream file(fmt::format("{}/{}/maps", proc.root(), pid), std::ios::binary);
@@ -83,33 +76,9 @@ const std::pair<const uint64_t, CodeMapping>* CodeMap::find(uint64_t address) co
 }
 
 CodeMap parse_code_maps(std::string_view text) {
-  // "5600-5700 r-xp 00001000 08:01 1234      /path with spaces"
   CodeMap map;
-  while (!text.empty()) {
-    const size_t line_end = std::min(text.find('\n'), text.size());
-    std::string_view line = text.substr(0, line_end);
-    text.remove_prefix(std::min(line_end + 1, text.size()));
-    const auto word = [&] {
-      line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-      const size_t end = std::min(line.find(' '), line.size());
-      const std::string_view part = line.substr(0, end);
-      line.remove_prefix(end);
-      return part;
-    };
-    const std::string_view range = word();
-    const std::string_view rights = word();
-    const std::string_view offset = word();
-    word();  // device
-    word();  // inode
-    line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
-    const size_t dash = range.find('-');
-    if (rights.size() < 3 || rights[2] != 'x' || dash == std::string_view::npos) continue;
-    bool ok = true;
-    const uint64_t begin = hex(range.substr(0, dash), ok);
-    const uint64_t end = hex(range.substr(dash + 1), ok);
-    const uint64_t file_offset = hex(offset, ok);
-    if (ok) map.add(begin, {end, file_offset, std::string(line)});
-  }
+  for (MappedCode& code : parse_mapped_code(text))
+    map.add(code.begin, {code.end, code.file_offset, std::move(code.path)});
   return map;
 }
 
