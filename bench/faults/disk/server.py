@@ -2,11 +2,12 @@
 
 usage: server.py PORT JOURNAL fault|twin
 
-fault: waits until the disk has it (fsync).
+fault: waits until the disk has it (fsync), and goes on until that took 10 ms: disks differ.
 twin:  writes, and leaves the disk to the kernel.
 """
 import os
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 journal = open(sys.argv[2], "ab", buffering=0)
@@ -17,9 +18,13 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # head and body in one segment
 
     def do_GET(self):
+        begin = time.monotonic()
         journal.write(b"x" * 524288)
-        if sys.argv[3] == "fault":
+        while sys.argv[3] == "fault":
             os.fsync(journal.fileno())
+            if time.monotonic() - begin >= 0.01:
+                break
+            journal.write(b"x" * 65536)
         self.send_response(200)
         self.send_header("Content-Length", "0")
         self.end_headers()
