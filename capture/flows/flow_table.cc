@@ -113,6 +113,7 @@ class Head {
   bool is_multiplexed_tcp() const {
     using namespace std::string_view_literals;
     return is(0, "PRI * HT") || is(0, "SSH-") || is(0, "AMQP") ||
+           is(0, "INFO {\"") ||  // the last: NATS
            is(0,
               "\x13"
               "BitTorr"sv) ||
@@ -121,7 +122,8 @@ class Head {
   }
   /// A message of such a connection that does not begin it, and is whole: for one joined midway.
   bool is_multiplexed_midway(uint32_t payload_bytes) const {
-    return is_mqtt(payload_bytes) || is_http2(payload_bytes) || is_masked_websocket(payload_bytes);
+    return is_mqtt(payload_bytes) || is_http2(payload_bytes) ||
+           is_masked_websocket(payload_bytes) || is_nats();
   }
   /// The first message of WireGuard's handshake: all that follows is a tunnel.
   bool is_wireguard(uint32_t payload_bytes) const {
@@ -158,6 +160,10 @@ class Head {
     }
     if (type >= 4 && type <= 7) return flags == (type == 6 ? 2u : 0u) && length == 2;
     return (type == 8 || type == 10) && flags == 2 && length >= 5;
+  }
+  /// What a client publishes or subscribes to, and what it is sent.
+  bool is_nats() const {
+    return is(0, "PUB ") || is(0, "HPUB ") || is(0, "SUB ") || is(0, "MSG ") || is(0, "HMSG ");
   }
   /// HEADERS, SETTINGS, PING or WINDOW_UPDATE.
   bool is_http2(uint32_t payload_bytes) const {

@@ -42,8 +42,8 @@
 //    with "noreply" are none.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
-//    time it counts as a request that was not. HTTP/2 without TLS, QUIC, WireGuard, SSH, AMQP, MQTT
-//    and BitTorrent are multiplexed, and what is sent to the ports of tunnels and of one-way
+//    time it counts as a request that was not. HTTP/2 without TLS, QUIC, WireGuard, SSH, AMQP, MQTT,
+//    NATS and BitTorrent are multiplexed, and what is sent to the ports of tunnels and of one-way
 //    reports (syslog, statsd, ...) is treated alike, and so is what follows the reply "HTTP/1.1
 //    101" (WebSocket): their turns are counted, and measured as nothing.
 //

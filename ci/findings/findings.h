@@ -35,6 +35,7 @@ struct Evidence {
   std::span<const CalledRow> called = {};  // the addresses that the subject called, by number
   std::span<const CpuHolderRow> cpu_holders = {};  // by what was waited behind them, the most first
   std::span<const SleepStackRow> sleep_stacks = {};  // by time, the longest first; with --stacks
+  std::span<const SlowReply> slow_replies = {};      // the slowest first
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.

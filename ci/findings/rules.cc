@@ -277,14 +277,16 @@ struct Tails {
   double all() const { return socket + cpu_queue + runtime; }
 };
 
-/// The highest percentile that has ten samples above it; nullopt: too few replies were split.
+/// What is called a tail: the highest of these that has ten samples above it.
+constexpr std::array<std::pair<std::string_view, double>, 4> kTailShares = {
+    {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
+
+/// nullopt: too few replies were split.
 std::optional<Tails> tails(const Evidence& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   if (!s.reply_socket || !s.reply_cpu_queue || !s.reply_runtime) return std::nullopt;
-  constexpr std::array<std::pair<std::string_view, double>, 4> kShares = {
-      {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
-  for (const auto& [name, share] : kShares) {
+  for (const auto& [name, share] : kTailShares) {
     const auto socket = s.reply_socket->percentile(share);
     if (!socket) continue;
     return Tails{name, value_of(socket), value_of(s.reply_cpu_queue->percentile(share)),
@@ -543,6 +545,72 @@ CollectorThreads collector_threads(const Evidence& e) {
   return found;
 }
 
+/// The address for which the subject waited longest, and how slowly it answered.
+struct SlowCalled {
+  const CalledRow& row;
+  std::string_view percentile;  // its own highest that is known: it may be called rarely
+  double tail_ns = 0;
+
+  /// "p50 60.8ms, p99 75.5ms"
+  std::string text() const {
+    const double median = value_of(row.latency.percentile(0.5));
+    return fmt::format(
+        "p50 {}{}", duration_text(median),
+        percentile == "p50" ? "" : fmt::format(", {} {}", percentile, duration_text(tail_ns)));
+  }
+  Proof proof() const { return {fmt::format("{} of call_latency_ns", percentile), tail_ns}; }
+};
+/// nullopt: it called nobody, or too rarely to say.
+std::optional<SlowCalled> slowest_called(const Evidence& e) {
+  const auto worst = std::max_element(
+      e.called.begin(), e.called.end(),
+      [](const CalledRow& a, const CalledRow& b) { return a.latency.sum() < b.latency.sum(); });
+  if (worst == e.called.end()) return std::nullopt;
+  for (const auto& [name, share] : kTailShares) {
+    if (const auto tail = worst->latency.percentile(share))
+      return SlowCalled{*worst, name, value_of(tail)};
+  }
+  return std::nullopt;
+}
+
+/// The tail of whole replies, if it is late and half of it was mostly one part.
+struct PartOfTail {
+  TailBlame tail;
+  TailBlame::Part part;
+  double share = 0;
+};
+std::optional<PartOfTail> mostly(const Evidence& e, ReplyPart wanted) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  auto tail = tail_blame(s.reply, s.reply_parts);
+  if (!tail || static_cast<double>(tail->percentile_ns) < kLateNs) return std::nullopt;
+  const TailBlame::Part* part = tail->find(wanted);
+  if (!part) return std::nullopt;
+  PartOfTail found{std::move(*tail), *part, 0};
+  found.share =
+      share_of(static_cast<double>(part->mostly), static_cast<double>(found.tail.replies));
+  return found.share >= kMostOf ? std::optional(std::move(found)) : std::nullopt;
+}
+
+/// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
+std::string slept_text(const Evidence& e, BlockedBy reason) {
+  for (const SleepStackRow& stack : e.sleep_stacks) {
+    if (stack.reason != reason) continue;
+    // The innermost frame in user space that has a name.
+    std::string_view frames = stack.frames;
+    while (!frames.empty()) {
+      const size_t begin = frames.rfind(';') + 1;  // 0 if there is none
+      const std::string_view frame = frames.substr(begin);
+      if (!frame.ends_with("_[k]") && !frame.starts_with('['))
+        return fmt::format("; the longest of these sleeps ({} in all) were in {}{}",
+                           duration_text(static_cast<double>(stack.slept_ns)), frame,
+                           stack.woken_by.empty() ? "" : ", woken by " + stack.woken_by);
+      frames = frames.substr(0, begin > 0 ? begin - 1 : 0);
+    }
+  }
+  return "";
+}
+
 /// Requests lay in the socket while no thread that would read them waited for a CPU. nullopt: that
 /// is not where replies spent their time.
 std::optional<double> unread(const Evidence& e) { return dominant(e, &Tails::socket); }
@@ -632,7 +700,7 @@ MaybeFound stopped(const Evidence& e) {
 
 MaybeFound event_loop_blocked(const Evidence& e) {
   const auto part = unread(e);
-  if (!part || !e.fold.merged.scheduler) return std::nullopt;
+  if (!part || !e.fold.merged.scheduler || mostly(e, ReplyPart::kUnreadAsleep)) return std::nullopt;
   // A stretch is cut into slices where others want the CPU. Older runs have slices alone.
   const SchedulerInterval& s = *e.fold.merged.scheduler;
   const bool has_stretches = s.busy_stretch.has_value();
@@ -655,6 +723,74 @@ MaybeFound event_loop_blocked(const Evidence& e) {
     found.proofs.push_back({"max of runtime_loop_turn_ns", turn});
   }
   return found;
+}
+
+/// Of the threads that read the slowest of the requests that lay unread while those slept, the
+/// sleeps for one reason, in ns. 0 too where no such thread is known.
+double readers_slept_ns(const Evidence& e, BlockedBy reason) {
+  std::set<int32_t> readers;
+  for (const SlowReply& reply : e.slow_replies)
+    if (reply.mostly() == ReplyPart::kUnreadAsleep) readers.insert(reply.reader_tid);
+  double slept = 0;
+  for (const ThreadRow& thread : e.threads)
+    if (readers.contains(thread.tid))
+      slept += value_of(thread.blocked_by[static_cast<size_t>(reason)].ns);
+  return slept;
+}
+
+/// The thread that reads was neither busy nor waiting for a CPU: it slept, in a call that it should
+/// not have made there. Polls and sockets are where it sleeps anyway, so they come last.
+MaybeFound reader_asleep(const Evidence& e) {
+  const auto part = unread(e);
+  const auto found = mostly(e, ReplyPart::kUnreadAsleep);
+  if (!part || !found || !e.fold.merged.scheduler) return std::nullopt;
+  const double long_ns = std::max(kLateNs, tails(e)->socket / 4);
+  const auto longest = [&](BlockedBy reason) {
+    const auto& sleeps = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(reason)];
+    return sleeps && readers_slept_ns(e, reason) > 0 ? value_of(sleeps->max()) : 0;
+  };
+  Found slept{found->share * *part, "", {tail_proof(e, "reply_socket_ns", &Tails::socket)}};
+  const auto say = [&](std::string_view what) {
+    slept.sentence = fmt::format(
+        "The thread that reads slept: {}; {} of the slowest replies waited for that: {}", what,
+        share_text(found->share), unread_text(e));
+    return slept;
+  };
+
+  const auto called = slowest_called(e);
+  if (called && called->tail_ns >= long_ns && longest(BlockedBy::kSocket) >= long_ns) {
+    slept.proofs.push_back(called->proof());
+    return say(
+        fmt::format("it waited for a call to {} ({})", address_text(called->row), called->text()));
+  }
+  struct Kind {
+    BlockedBy reason;
+    std::string_view text;
+  };
+  constexpr std::array<Kind, 9> kKinds = {
+      {{BlockedBy::kSleep, "in a sleep of its own"},
+       {BlockedBy::kDisk, "in a call on a file"},
+       {BlockedBy::kFutex, "on a futex, which is a lock or a condition variable"},
+       {BlockedBy::kPipe, "on a pipe"},
+       {BlockedBy::kWait, "for a child process"},
+       {BlockedBy::kPageFault, "on a page that had to be read or freed"},
+       {BlockedBy::kOther, "in a call of another kind"},
+       {BlockedBy::kSocket, "on another socket"},
+       {BlockedBy::kPoll, "in epoll, poll or the like, for something else"}}};
+  const auto* const idle = kKinds.end() - 2;
+  const auto* most = std::max_element(kKinds.begin(), idle, [&](const Kind& a, const Kind& b) {
+    const auto slept_ns = [&](const Kind& kind) {
+      return longest(kind.reason) < long_ns ? 0 : readers_slept_ns(e, kind.reason);
+    };
+    return slept_ns(a) < slept_ns(b);
+  });
+  while (most < kKinds.end() && longest(most->reason) < long_ns)
+    most = most < idle ? idle : most + 1;
+  if (most == kKinds.end()) return std::nullopt;
+  slept.proofs.push_back({fmt::format("max of blocked_by_{}_ns", blocked_by_name(most->reason)),
+                          longest(most->reason)});
+  return say(fmt::format("{}, for up to {}{}", most->text, duration_text(longest(most->reason)),
+                         slept_text(e, most->reason)));
 }
 
 // ---- inside the runtime ----
@@ -687,54 +823,22 @@ std::optional<CallingShare> calling_share(const CallInterval& calls) {
 MaybeFound slow_downstream(const Evidence& e) {
   const auto part = dominant(e, &Tails::runtime);
   const auto& calls = e.fold.merged.part<CallInterval>();
-  if (!part || !calls || e.called.empty()) return std::nullopt;
+  if (!part || !calls) return std::nullopt;
   const auto waiting = calling_share(*calls);
-  const CalledRow& worst = *std::max_element(
-      e.called.begin(), e.called.end(),
-      [](const CalledRow& a, const CalledRow& b) { return a.latency.sum() < b.latency.sum(); });
+  const auto called = slowest_called(e);
   const auto t = tails(e);
-  // Its own highest percentile that is known: an address may be called more rarely than that.
-  constexpr std::array<std::pair<std::string_view, double>, 4> kShares = {
-      {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
-  const auto known = std::find_if(kShares.begin(), kShares.end(), [&](const auto& one) {
-    return worst.latency.percentile(one.second).has_value();
-  });
-  if (!waiting || waiting->share < kMostOf || known == kShares.end()) return std::nullopt;
-  const double slow = value_of(worst.latency.percentile(known->second));
-  if (slow < kLateNs || slow < kMostOf * t->runtime) return std::nullopt;
-  const double median = value_of(worst.latency.percentile(0.5));
-  Found found{
-      *part * waiting->share,
-      fmt::format(
-          "The server waited for {}: it called it {} times (p50 {}{}), and a call "
-          "was pending in {}{} of its replies' time",
-          address_text(worst), count_text(static_cast<double>(worst.requests)),
-          duration_text(median),
-          known->second > 0.5 ? fmt::format(", {} {}", known->first, duration_text(slow)) : "",
-          waiting->is_upper_bound ? "up to " : "", share_text(waiting->share)),
-      waiting->proofs};
-  found.proofs.push_back({fmt::format("{} of call_latency_ns", known->first), slow});
+  if (!waiting || waiting->share < kMostOf || !called) return std::nullopt;
+  if (called->tail_ns < kLateNs || called->tail_ns < kMostOf * t->runtime) return std::nullopt;
+  Found found{*part * waiting->share,
+              fmt::format("The server waited for {}: it called it {} times ({}), and a call "
+                          "was pending in {}{} of its replies' time",
+                          address_text(called->row),
+                          count_text(static_cast<double>(called->row.requests)), called->text(),
+                          waiting->is_upper_bound ? "up to " : "", share_text(waiting->share)),
+              waiting->proofs};
+  found.proofs.push_back(called->proof());
   found.proofs.push_back(tail_proof(e, "reply_runtime_ns", &Tails::runtime));
   return found;
-}
-
-/// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
-std::string slept_text(const Evidence& e, BlockedBy reason) {
-  for (const SleepStackRow& stack : e.sleep_stacks) {
-    if (stack.reason != reason) continue;
-    // The innermost frame in user space that has a name.
-    std::string_view frames = stack.frames;
-    while (!frames.empty()) {
-      const size_t begin = frames.rfind(';') + 1;  // 0 if there is none
-      const std::string_view frame = frames.substr(begin);
-      if (!frame.ends_with("_[k]") && !frame.starts_with('['))
-        return fmt::format("; the longest of these sleeps ({} in all) were in {}{}",
-                           duration_text(static_cast<double>(stack.slept_ns)), frame,
-                           stack.woken_by.empty() ? "" : ", woken by " + stack.woken_by);
-      frames = frames.substr(0, begin > 0 ? begin - 1 : 0);
-    }
-  }
-  return "";
 }
 
 MaybeFound disk(const Evidence& e) {
@@ -754,25 +858,6 @@ MaybeFound disk(const Evidence& e) {
                {tail_proof(e, "reply_runtime_ns", &Tails::runtime),
                 {"sum of blocked_by_disk_ns", slept},
                 {"sum of reply_runtime_ns", inside}}};
-}
-
-/// The tail of whole replies, if it is late and half of it was mostly one part.
-struct PartOfTail {
-  TailBlame tail;
-  TailBlame::Part part;
-  double share = 0;
-};
-std::optional<PartOfTail> mostly(const Evidence& e, ReplyPart wanted) {
-  if (!e.fold.merged.sockets) return std::nullopt;
-  const SocketInterval& s = *e.fold.merged.sockets;
-  auto tail = tail_blame(s.reply, s.reply_parts);
-  if (!tail || static_cast<double>(tail->percentile_ns) < kLateNs) return std::nullopt;
-  const TailBlame::Part* part = tail->find(wanted);
-  if (!part) return std::nullopt;
-  PartOfTail found{std::move(*tail), *part, 0};
-  found.share =
-      share_of(static_cast<double>(part->mostly), static_cast<double>(found.tail.replies));
-  return found.share >= kMostOf ? std::optional(std::move(found)) : std::nullopt;
 }
 
 MaybeFound lock(const Evidence& e) {
@@ -799,12 +884,16 @@ MaybeFound waited_inside(const Evidence& e) {
     ReplyPart part;
     std::string_view text;
   };
-  constexpr std::array<Kind, 4> kKinds = {
+  constexpr std::array<Kind, 7> kKinds = {
       {{ReplyPart::kBetweenThreads,
         "in no thread: handed from one to another, as runtimes with threads of their own (Go, "
         "tokio) do with all that waits"},
        {ReplyPart::kPoll, "with their thread asleep in epoll, poll or the like"},
        {ReplyPart::kPipe, "with their thread asleep on a pipe"},
+       {ReplyPart::kSleep, "with their thread in a sleep of its own"},
+       {ReplyPart::kChild, "with their thread waiting for a child process"},
+       {ReplyPart::kPageFault,
+        "with their thread waiting for pages of memory, which had to be read"},
        {ReplyPart::kOtherCall, "with their thread asleep in a call of another kind"}}};
   constexpr double kTimesTheFastest = 4;
   for (const auto& [part, text] : kKinds) {
@@ -1046,6 +1135,13 @@ constexpr std::array kRules = {
          event_loop_blocked,
          "the long stretches on a CPU are of threads that read no requests",
          "`topspin record --stacks 99` names the function; move it off the loop, or cut it up",
+         {"stop_the_world", "stopped"}},
+    Rule{"reader_asleep",
+         FindingKind::kLateReplies,
+         reader_asleep,
+         "those sleeps are of other threads, or are where it waits for requests",
+         "`topspin record --stacks 99` names the call: make it in another thread, or without "
+         "blocking",
          {"stop_the_world", "stopped"}},
     Rule{"slow_downstream", FindingKind::kLateReplies, slow_downstream,
          "a direct request to that address is faster: then the time is lost on the way, or in the "

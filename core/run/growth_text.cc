@@ -49,6 +49,10 @@ std::string leak_sentence(const LeakMetric& m) {
 
 std::string format_amount(double value, bool bytes) {
   if (bytes) return format_bytes(static_cast<int64_t>(value));
+  constexpr double kWhole = 100;  // from here on the decimals say nothing
+  if (std::abs(value) >= kWhole)
+    return (value < 0 ? "-" : "") +
+           format_exact(static_cast<uint64_t>(std::llround(std::abs(value))));
   return std::abs(value) < kLeastAmount ? "0" : fmt::format("{:.3g}", value);
 }
 

@@ -731,6 +731,9 @@ TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
   if (head[0] == 0x13 && head[1] == 'B' && head[2] == 'i' && head[3] == 't' && head[4] == 'T' &&
       head[5] == 'o' && head[6] == 'r' && head[7] == 'r')
     return true;
+  /* CONNECT of NATS, whose options are JSON; that of HTTP names a host. */
+  if (head[0] == 'C' && head[1] == 'O' && head[6] == 'T' && head[7] == ' ' && head[8] == '{')
+    return true;
   /* CONNECT of MQTT 3.1 and later; its length has one byte or two. */
   return head[0] == 0x10 && (is_mqtt_name(head + 2) || is_mqtt_name(head + 3));
 }
@@ -759,6 +762,12 @@ TOPSPIN_INLINE bool is_http2_midway(const __u8* head, __u32 bytes) {
   return type == 8 && length == 4 && flags == 0;
 }
 
+/* What a client of NATS publishes or subscribes to. */
+TOPSPIN_INLINE bool is_nats_midway(const __u8* head) {
+  if (head[0] == 'H') head++;
+  return (head[0] == 'P' || head[0] == 'S') && head[1] == 'U' && head[2] == 'B' && head[3] == ' ';
+}
+
 /* Text, binary, ping or pong, of a client: only those are masked. */
 TOPSPIN_INLINE bool is_masked_websocket(const __u8* head, __u32 bytes) {
   __u32 first = head[0] & 0xbf, length = head[1] & 0x7f;
@@ -784,7 +793,7 @@ TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
   if (socket->head_bytes < TELLING_BYTES && !all) return false;
   if (is_multiplexed(head) ||
       (midway && (is_mqtt_midway(head, message) || is_http2_midway(head, message) ||
-                  is_masked_websocket(head, message))))
+                  is_nats_midway(head) || is_masked_websocket(head, message))))
     socket->talk = TALK_MULTIPLEXED;
   else if (head[0] == 'G' && head[1] == 'E' && head[2] == 'T' && head[3] == ' ')
     socket->talk = TALK_HTTP;

@@ -136,10 +136,10 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   if (page.load) page.measured.set_load(*page.load);
   page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
-  page.findings =
-      find_causes({page.run.info, judged, page.measured, page.growth,
-                   page.load ? &*page.load : nullptr, page.threads, page.socket_rows, page.stacks,
-                   page.stack_samples, page.called, page.cpu_holders, page.sleep_stacks});
+  page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
+                               page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
+                               page.stacks, page.stack_samples, page.called, page.cpu_holders,
+                               page.sleep_stacks, page.slowest_replies});
   return page;
 }
 

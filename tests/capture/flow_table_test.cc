@@ -1736,6 +1736,21 @@ TEST(FlowTable, TurnsOfMultiplexedConnectionsAreCountedApart) {
   observe(*table, told(kStart + 2 * kMs, true, 1, 20, {1, 2, 3}));
   observe(*table, told(kStart + 3 * kMs, false, 21, 20, {1, 2, 3}));
   EXPECT_EQ(table->take_interval(kStart + kS).multiplexed_turns, 1u);
+  // So does NATS; its publisher is never answered. Joined midway, PUB shows it.
+  for (const bool from_the_start : {true, false}) {
+    table = make_table();
+    if (from_the_start) {
+      observe(*table, segment(kStart, true, kTcpSyn, 0));
+      observe(*table, told(kStart + kMs, false, 1, 300, bytes("INFO {\"s")));
+      observe(*table, told(kStart + 2 * kMs, true, 1, 100, bytes("CONNECT ")));
+    }
+    for (uint32_t i = 0; i < 5; ++i)
+      observe(*table, told(kStart + i * kS + 3 * kMs, true, 101 + i * 20, 20, bytes("PUB a 5\r")));
+    table->finish(kStart + 10 * kS);
+    const FlowInterval nats = table->take_interval(kStart + 10 * kS);
+    EXPECT_EQ(nats.requests, 0u) << from_the_start;
+    EXPECT_EQ(nats.unanswered, 0u) << from_the_start;
+  }
   // QUIC.
   table = make_table();
   ParsedPacket initial = packet(kStart, 1, true, 1200);

@@ -54,8 +54,19 @@ struct MadeUpRun {
   std::vector<Finding> find() {
     totals = RunTotals(*fold);
     if (load) totals.set_load(*load);
-    return find_causes({info, *fold, totals, growth, load ? &*load : nullptr, threads, sockets,
-                        stacks, stack_samples, called, cpu_holders});
+    return find_causes({info,
+                        *fold,
+                        totals,
+                        growth,
+                        load ? &*load : nullptr,
+                        threads,
+                        sockets,
+                        stacks,
+                        stack_samples,
+                        called,
+                        cpu_holders,
+                        {},
+                        slow});
   }
   /// Of findings that tell one cause, there is one.
   std::string only() {
@@ -81,6 +92,7 @@ struct MadeUpRun {
   uint64_t stack_samples = 0;
   std::vector<CalledRow> called;
   std::vector<CpuHolderRow> cpu_holders;
+  std::vector<SlowReply> slow;
 };
 
 TEST(Findings, AHealthyRunHasOneThatSaysSo) {
@@ -456,6 +468,61 @@ TEST(Findings, ALockThatTheSlowestRepliesWaitForAndOtherSleeps) {
   for (MadeUpRun* run : {&sleeps, &handed_over, &short_one}) EXPECT_EQ(run->only(), kNothing);
 }
 
+/// Requests lay unread for up to 70 ms while thread 7 slept, which it also does while it is idle.
+MadeUpRun with_a_reader_asleep() {
+  MadeUpRun run;
+  run.replies(70 * kMs, 100'000, 200'000);
+  slow_replies(run, ReplyPart::kUnreadAsleep, 70 * kMs, kMs);
+  run.scheduler().busy_stretch.emplace().record_n(50'000, 4000);
+  run.scheduler().blocked_by[static_cast<size_t>(BlockedBy::kPoll)].emplace().record_n(500 * kMs,
+                                                                                       9);
+  run.slow.resize(1);
+  run.slow[0].reader_tid = 7;
+  run.slow[0].total_ns = 71 * kMs;
+  run.slow[0].parts[static_cast<size_t>(ReplyPart::kUnreadAsleep)] = 70 * kMs;
+  run.threads.resize(2);
+  run.threads[0].tid = 7;
+  run.threads[0].blocked_by[static_cast<size_t>(BlockedBy::kPoll)] = {9, 4500 * kMs};
+  run.threads[1].tid = 8;
+  return run;
+}
+
+TEST(Findings, AThreadThatSleepsInsteadOfReading) {
+  const auto sleeps = [](MadeUpRun& run, size_t thread, BlockedBy reason, uint64_t ns) {
+    run.threads[thread].blocked_by[static_cast<size_t>(reason)] = {5, 5 * ns};
+    run.scheduler().blocked_by[static_cast<size_t>(reason)].emplace().record_n(ns, 5);
+  };
+  MadeUpRun own = with_a_reader_asleep();
+  sleeps(own, 0, BlockedBy::kSleep, 80 * kMs);
+  EXPECT_EQ(own.only(), "reader_asleep");
+  EXPECT_THAT(own.sentence(), HasSubstr("in a sleep of its own, for up to 80"));
+
+  // Work that another thread did in the meantime kept nobody from reading.
+  own.scheduler().busy_stretch->record_n(80 * kMs, 5);
+  EXPECT_EQ(own.only(), "reader_asleep");
+
+  // The sleeps of a thread that reads nothing say nothing of it.
+  MadeUpRun other = with_a_reader_asleep();
+  sleeps(other, 1, BlockedBy::kDisk, 80 * kMs);
+  EXPECT_EQ(other.only(), "reader_asleep");
+  EXPECT_THAT(other.sentence(), HasSubstr("in epoll, poll or the like"));
+
+  // A call that blocks.
+  MadeUpRun call = with_a_reader_asleep();
+  sleeps(call, 0, BlockedBy::kSocket, 80 * kMs);
+  EXPECT_THAT(call.sentence(), HasSubstr("on another socket"));
+  call.called.resize(1);
+  call.called[0].address = {{127, 0, 0, 1}, 5432};
+  call.called[0].requests = 100;
+  call.called[0].latency.record_n(75 * kMs, 100);
+  EXPECT_EQ(call.only(), "reader_asleep");
+  EXPECT_THAT(call.sentence(), HasSubstr("it waited for a call to 127.0.0.1:5432 (p50 7"));
+
+  MadeUpRun stopped = with_a_reader_asleep();
+  sleeps(stopped, 0, BlockedBy::kStopped, 80 * kMs);
+  EXPECT_EQ(stopped.only(), "stopped");
+}
+
 TEST(Findings, RepliesThatWaitInsideAndThoseThatAlwaysTakeThatLong) {
   const auto waiting = [](MadeUpRun& run, ReplyPart part, uint64_t fastest_ns) {
     slow_replies(run, part, 90 * kMs, 6 * kMs);
@@ -465,13 +532,15 @@ TEST(Findings, RepliesThatWaitInsideAndThoseThatAlwaysTakeThatLong) {
     s.reply_parts[static_cast<size_t>(part)].time.emplace().record_n(fastest_ns / 2, 1'900);
     s.reply_parts[static_cast<size_t>(part)].time->record_n(90 * kMs, 100);
   };
-  MadeUpRun go, poll, equal, downstream;
+  MadeUpRun go, poll, child, equal, downstream;
   waiting(go, ReplyPart::kBetweenThreads, kMs);
   EXPECT_EQ(go.only(), "waited_inside");
   EXPECT_THAT(go.sentence(), HasSubstr("in no thread"));
   waiting(poll, ReplyPart::kPoll, kMs);
   EXPECT_EQ(poll.only(), "waited_inside");
   EXPECT_THAT(poll.sentence(), HasSubstr("asleep in epoll"));
+  waiting(child, ReplyPart::kChild, kMs);
+  EXPECT_THAT(child.sentence(), HasSubstr("waiting for a child process"));
   waiting(equal, ReplyPart::kBetweenThreads, 40 * kMs);
   EXPECT_EQ(equal.only(), kNothing) << "it means to wait";
   waiting(downstream, ReplyPart::kSocket, kMs);

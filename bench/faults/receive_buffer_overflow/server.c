@@ -1,4 +1,4 @@
-// A UDP server that answers pings, and pauses 10 ms every 500 ms.
+// A UDP server that answers pings, and pauses 10 ms every 2 s.
 //
 // usage: server PORT fault|twin
 //
@@ -16,7 +16,7 @@ int main(int argc, char** argv) {
   if (argc != 3) return 2;
   int fd = bound_socket(SOCK_DGRAM, atoi(argv[1])), size = 1024;
   if (strcmp(argv[2], "fault") == 0) setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
-  long next_pause = now_ms() + 500;
+  long next_pause = now_ms() + 2000;
   for (;;) {
     char ping[2048];
     struct sockaddr_in client;
@@ -25,7 +25,7 @@ int main(int argc, char** argv) {
     if (got >= 0) sendto(fd, ping, (size_t)got, 0, (struct sockaddr*)&client, length);
     if (now_ms() >= next_pause) {
       nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-      next_pause = now_ms() + 500;
+      next_pause = now_ms() + 2000;
     }
   }
 }
