@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <optional>
 #include <set>
 
@@ -725,16 +726,17 @@ MaybeFound event_loop_blocked(const Evidence& e) {
   return found;
 }
 
-/// Of the threads that read the slowest of the requests that lay unread while those slept, the
-/// sleeps for one reason, in ns. 0 too where no such thread is known.
-double readers_slept_ns(const Evidence& e, BlockedBy reason) {
+/// The sleeps, by BlockedBy, of the threads that read the slowest of the requests that lay unread
+/// while their thread slept. All 0 where no such thread is known.
+std::array<double, kBlockedByCount> readers_slept_ns(const Evidence& e) {
   std::set<int32_t> readers;
   for (const SlowReply& reply : e.slow_replies)
     if (reply.mostly() == ReplyPart::kUnreadAsleep) readers.insert(reply.reader_tid);
-  double slept = 0;
-  for (const ThreadRow& thread : e.threads)
-    if (readers.contains(thread.tid))
-      slept += value_of(thread.blocked_by[static_cast<size_t>(reason)].ns);
+  std::array<double, kBlockedByCount> slept{};
+  for (const ThreadRow& thread : e.threads) {
+    if (!readers.contains(thread.tid)) continue;
+    for (size_t i = 0; i < kBlockedByCount; ++i) slept[i] += value_of(thread.blocked_by[i].ns);
+  }
   return slept;
 }
 
@@ -744,10 +746,17 @@ MaybeFound reader_asleep(const Evidence& e) {
   const auto part = unread(e);
   const auto found = mostly(e, ReplyPart::kUnreadAsleep);
   if (!part || !found || !e.fold.merged.scheduler) return std::nullopt;
-  const double long_ns = std::max(kLateNs, tails(e)->socket / 4);
-  const auto longest = [&](BlockedBy reason) {
+  const auto slept_ns = readers_slept_ns(e);
+  const double all_ns = std::accumulate(slept_ns.begin(), slept_ns.end(), 0.0);
+  const auto longest_ns = [&](BlockedBy reason) {
     const auto& sleeps = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(reason)];
-    return sleeps && readers_slept_ns(e, reason) > 0 ? value_of(sleeps->max()) : 0;
+    return sleeps ? value_of(sleeps->max()) : 0;
+  };
+  // Long enough at once; or so often that requests queue up behind it.
+  const auto delays = [&](BlockedBy reason) {
+    const double ns = slept_ns[static_cast<size_t>(reason)], longest = longest_ns(reason);
+    return ns > 0 && longest >= kLateNs &&
+           (longest >= tails(e)->socket / 4 || share_of(ns, all_ns) >= kMostOf);
   };
   Found slept{found->share * *part, "", {tail_proof(e, "reply_socket_ns", &Tails::socket)}};
   const auto say = [&](std::string_view what) {
@@ -758,10 +767,10 @@ MaybeFound reader_asleep(const Evidence& e) {
   };
 
   const auto called = slowest_called(e);
-  if (called && called->tail_ns >= long_ns && longest(BlockedBy::kSocket) >= long_ns) {
+  if (called && called->tail_ns >= kLateNs && delays(BlockedBy::kSocket)) {
     slept.proofs.push_back(called->proof());
     return say(
-        fmt::format("it waited for a call to {} ({})", address_text(called->row), called->text()));
+        fmt::format("it waited for calls to {} ({})", address_text(called->row), called->text()));
   }
   struct Kind {
     BlockedBy reason;
@@ -769,28 +778,28 @@ MaybeFound reader_asleep(const Evidence& e) {
   };
   constexpr std::array<Kind, 9> kKinds = {
       {{BlockedBy::kSleep, "in a sleep of its own"},
-       {BlockedBy::kDisk, "in a call on a file"},
+       {BlockedBy::kDisk, "in calls on files"},
        {BlockedBy::kFutex, "on a futex, which is a lock or a condition variable"},
        {BlockedBy::kPipe, "on a pipe"},
        {BlockedBy::kWait, "for a child process"},
        {BlockedBy::kPageFault, "on a page that had to be read or freed"},
-       {BlockedBy::kOther, "in a call of another kind"},
+       {BlockedBy::kOther, "in calls of another kind"},
        {BlockedBy::kSocket, "on another socket"},
        {BlockedBy::kPoll, "in epoll, poll or the like, for something else"}}};
-  const auto* const idle = kKinds.end() - 2;
-  const auto* most = std::max_element(kKinds.begin(), idle, [&](const Kind& a, const Kind& b) {
-    const auto slept_ns = [&](const Kind& kind) {
-      return longest(kind.reason) < long_ns ? 0 : readers_slept_ns(e, kind.reason);
-    };
-    return slept_ns(a) < slept_ns(b);
-  });
-  while (most < kKinds.end() && longest(most->reason) < long_ns)
-    most = most < idle ? idle : most + 1;
-  if (most == kKinds.end()) return std::nullopt;
+  const Kind* most = nullptr;
+  for (const Kind& kind : kKinds) {
+    const bool is_idle = kind.reason == BlockedBy::kSocket || kind.reason == BlockedBy::kPoll;
+    if (!delays(kind.reason) || (most && is_idle)) continue;
+    const auto ns = [&](const Kind& one) { return slept_ns[static_cast<size_t>(one.reason)]; };
+    if (!most || ns(kind) > ns(*most)) most = &kind;
+  }
+  if (!most) return std::nullopt;
   slept.proofs.push_back({fmt::format("max of blocked_by_{}_ns", blocked_by_name(most->reason)),
-                          longest(most->reason)});
-  return say(fmt::format("{}, for up to {}{}", most->text, duration_text(longest(most->reason)),
-                         slept_text(e, most->reason)));
+                          longest_ns(most->reason)});
+  slept.proofs.push_back(
+      {"sum of the reading threads' blocked_ns", slept_ns[static_cast<size_t>(most->reason)]});
+  return say(fmt::format("{}, for up to {} at once{}", most->text,
+                         duration_text(longest_ns(most->reason)), slept_text(e, most->reason)));
 }
 
 // ---- inside the runtime ----

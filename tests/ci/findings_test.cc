@@ -516,7 +516,14 @@ TEST(Findings, AThreadThatSleepsInsteadOfReading) {
   call.called[0].requests = 100;
   call.called[0].latency.record_n(75 * kMs, 100);
   EXPECT_EQ(call.only(), "reader_asleep");
-  EXPECT_THAT(call.sentence(), HasSubstr("it waited for a call to 127.0.0.1:5432 (p50 7"));
+  EXPECT_THAT(call.sentence(), HasSubstr("it waited for calls to 127.0.0.1:5432 (p50 7"));
+
+  // Of sleeps that are short beside the queue that they make, what counts is their sum.
+  MadeUpRun disk = with_a_reader_asleep();
+  sleeps(disk, 0, BlockedBy::kDisk, 10 * kMs);
+  EXPECT_THAT(disk.sentence(), HasSubstr("in epoll, poll or the like"));
+  disk.threads[0].blocked_by[static_cast<size_t>(BlockedBy::kPoll)] = {9, 40 * kMs};
+  EXPECT_THAT(disk.sentence(), HasSubstr("in calls on files, for up to 10"));
 
   MadeUpRun stopped = with_a_reader_asleep();
   sleeps(stopped, 0, BlockedBy::kStopped, 80 * kMs);
