@@ -1414,6 +1414,10 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
       calls_.note_refused(slot);
       drop_requests(flow, true);  // data of the SYN (Fast Open)
     }
+    if (!flow.has(kHalfOpen) && !flow.has(kEnded) && !from_initiator) {
+      if (calls_.is_unasked(slot)) ask_side(flow, slot);
+      ++*account(slot).tcp_server_resets;
+    }
     answer_syn(flow);
     flow.clear(kSynOpen);
     flow.clear(kSynAckSeen);

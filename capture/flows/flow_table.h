@@ -469,6 +469,7 @@ class FlowTable {
     FlowInterval interval;
     interval.repeated_replies = 0;
     interval.tcp_zero_windows = 0;
+    interval.tcp_server_resets = 0;
     interval.tcp_never_completed = 0;
     return interval;
   }

@@ -145,6 +145,21 @@ MaybeFound connections_refused(const Evidence& e) {
        {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
 }
 
+/// Accepted, and cut off: what a server does that has too many clients.
+MaybeFound connections_reset(const Evidence& e) {
+  const FlowInterval& f = e.totals.flows;
+  const double reset = value_of(f.tcp_server_resets);
+  const double opened = std::max(reset, static_cast<double>(f.tcp_handshakes));
+  constexpr double kManyOf = 0.01;  // a few are timeouts
+  if (share_of(reset, opened) < kManyOf) return std::nullopt;
+  return Found{
+      share_of(reset, opened),
+      fmt::format("The server cut off {} of {} connections with a reset (RST): a limit on "
+                  "its clients, a timeout, or data that it did not want to read",
+                  count_text(reset), count_text(opened)),
+      {{"tcp_server_resets", reset}, {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
+}
+
 std::string address_text(const CalledRow& row) {
   if (row.address.port == 0) return "further addresses";
   return format_endpoint(row.address, row.ip_version);
@@ -1057,7 +1072,7 @@ struct Rule {
   std::string_view next_step;
   /// Not said beside one of these, which stand before it: it is a symptom of theirs, or they name
   /// the same more closely.
-  std::array<std::string_view, 5> unless = {};
+  std::array<std::string_view, 6> unless = {};
 };
 
 constexpr std::array kRules = {
@@ -1084,6 +1099,13 @@ constexpr std::array kRules = {
          "the refusals came before the server was ready, or after it had ended",
          "see in \"Over time\" when it was, and whether the server restarted then",
          {"descriptor_limit"}},
+    Rule{"connections_reset",
+         FindingKind::kFailedWork,
+         connections_reset,
+         "the clients closed first, and the server only answered what still came",
+         "look into the server's log, and at its limits (maxclients, max_connections, "
+         "worker_connections) and timeouts",
+         {"descriptor_limit", "accept_queue_overflow"}},
     Rule{"downstream_fails", FindingKind::kFailedWork, downstream_fails,
          "the server tries another address after that, and means to",
          "see who listens at that address (`ss -ltnp`), and its own log at the moments that \"Over "
@@ -1107,7 +1129,7 @@ constexpr std::array kRules = {
          "replies came by a way that was not captured, or the client asks for none",
          "compare the server's log with the number of requests: did it read them?",
          {"receive_buffer_overflow", "accept_queue_overflow", "descriptor_limit",
-          "connections_refused", "silent_flows"}},
+          "connections_refused", "connections_reset", "silent_flows"}},
     Rule{"starved_by_quota", FindingKind::kLateReplies, starved_by_quota,
          "the same run without the quota is as late",
          "raise cpu.max of the cgroup, or use fewer threads than the quota has CPUs"},

@@ -159,6 +159,7 @@ struct FlowInterval {
   uint64_t tcp_refused = 0;  // RST as the answer to a SYN
   uint64_t tcp_handshakes = 0;
   std::optional<uint64_t> tcp_zero_windows;     // absent in runs that did not count them
+  std::optional<uint64_t> tcp_server_resets;    // the same
   std::optional<uint64_t> tcp_never_completed;  // likewise; refused ones are not among them
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
@@ -301,6 +302,9 @@ void FlowInterval::for_each_number(Visit visit) {
                  "Segments that fill a gap left by later ones."),
         &F::tcp_out_of_order);
   visit(N::count("tcp_resets", "TCP resets", "RST segments."), &F::tcp_resets);
+  visit(N::count("tcp_server_resets", "TCP connections reset by the server",
+                 "Open connections that the responder ended with a RST segment."),
+        &F::tcp_server_resets);
   visit(N::count("tcp_refused", "TCP connections refused", "RST segments that answer a SYN."),
         &F::tcp_refused);
   visit(N::count("tcp_handshakes", "TCP handshakes", "Handshakes completed."), &F::tcp_handshakes);

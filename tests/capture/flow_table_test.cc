@@ -1619,6 +1619,26 @@ TEST(FlowTable, ZeroWindowsAreCountedButNotThoseOfResets) {
   EXPECT_EQ(table->take_interval(kStart + 2 * kS).tcp_zero_windows, 0u) << "seen none, not unseen";
 }
 
+TEST(FlowTable, ResetsOfTheServerAreThoseOfOpenConnectionsThatItSends) {
+  auto table = make_table();
+  const auto connection = [&](uint16_t id, int64_t at_ns) {
+    observe(*table, segment(at_ns, true, kTcpSyn, 0, 0, id));
+    observe(*table, segment(at_ns + kMs, false, kTcpSyn | kTcpAck, 0, 0, id));
+    observe(*table, segment(at_ns + 2 * kMs, true, kTcpAck, 1, 0, id));
+  };
+  connection(1, kStart);  // reset by the server, which answers what comes later the same way
+  observe(*table, segment(kStart + 3 * kMs, false, kTcpRst, 1, 0, 1));
+  observe(*table, segment(kStart + 4 * kMs, false, kTcpRst, 1, 0, 1));
+  connection(2, kStart + 10 * kMs);  // by the client
+  observe(*table, segment(kStart + 13 * kMs, true, kTcpRst, 1, 0, 2));
+  observe(*table, segment(kStart + 20 * kMs, true, kTcpSyn, 0, 0, 3));  // refused
+  observe(*table, segment(kStart + 21 * kMs, false, kTcpRst | kTcpAck, 0, 0, 3));
+  const FlowInterval i = table->take_interval(kStart + kS);
+  EXPECT_EQ(i.tcp_server_resets, 1u);
+  EXPECT_EQ(i.tcp_resets, 4u);
+  EXPECT_EQ(i.tcp_refused, 1u);
+}
+
 TEST(FlowTable, TlsMayBeginAfterAPlainTurn) {
   // PostgreSQL: SSLRequest and its answer, then TLS 1.2, one request, an alert and FIN.
   auto table = make_table();

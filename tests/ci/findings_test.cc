@@ -169,6 +169,17 @@ TEST(Findings, RefusedConnections) {
   EXPECT_THAT(run.sentence(), HasSubstr("10 of 50"));
 }
 
+TEST(Findings, ConnectionsThatTheServerResets) {
+  MadeUpRun run;
+  run.merged().flows.tcp_handshakes = 820;
+  run.merged().flows.unanswered = 99;
+  run.merged().flows.tcp_server_resets = 5;
+  EXPECT_EQ(run.first(), "replies_lost") << "a few connections that timed out";
+  run.merged().flows.tcp_server_resets = 800;
+  EXPECT_EQ(run.only(), "connections_reset");
+  EXPECT_THAT(run.sentence(), HasSubstr("800 of 820 connections"));
+}
+
 TEST(Findings, FlowsThatWentSilent) {
   MadeUpRun run;
   run.fold->greatest.flows.periodic_flows = 2000;
