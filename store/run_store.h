@@ -127,6 +127,12 @@ enum class RunPart : uint8_t {
   kMeasured,  // those from the start of the first load stage on; without one, all
 };
 
+/// What is read of each tick.
+enum class TickParts : uint8_t {
+  kAll,
+  kPlain,  // plain numbers alone: no distributions, CPUs or perf events, which cost the most
+};
+
 class RunStore {
  public:
   virtual ~RunStore() = default;
@@ -150,8 +156,11 @@ class RunStore {
   /// lock is held, so `visit` may take long; it also sees ticks that are stored meanwhile. This and
   /// every other function that reads a run returns kUsage if the run does not exist or was removed
   /// meanwhile.
-  virtual Status for_each_tick(const std::string& run_id,
+  virtual Status for_each_tick(const std::string& run_id, TickParts parts,
                                const std::function<void(const Sample&)>& visit) = 0;
+  Status for_each_tick(const std::string& run_id, const std::function<void(const Sample&)>& visit) {
+    return for_each_tick(run_id, TickParts::kAll, visit);
+  }
   /// At most `most` of these ticks, from number `first` on. Numbers begin at 1, and have gaps where
   /// ticks could not be stored. The cost depends only on the number of ticks that are returned.
   virtual Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,

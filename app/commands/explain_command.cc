@@ -7,7 +7,6 @@
 #include "app/host/outlet.h"
 #include "app/options/observe_options.h"
 #include "app/options/option_group.h"
-#include "app/plan/plan.h"
 #include "ci/run_selection.h"
 #include "report/json/reports.h"
 #include "report/model/report_page.h"
@@ -24,17 +23,11 @@ struct ExplainOptions {
 
 Status explain(const ExplainOptions& o) {
   TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(o.db)));
-  TOPSPIN_ASSIGN(const auto chosen, select_runs(*store, std::vector{o.run}));
-  if (chosen.size() != 1) {
-    return make_error(ErrorCode::kUsage,
-                      fmt::format("{} names {} runs, and explain takes one; `topspin list` shows "
-                                  "them",
-                                  o.run, chosen.size()));
-  }
-  TOPSPIN_ASSIGN(const RunPage page, read_run_page(*store, chosen.front(), plan_rules));
+  TOPSPIN_ASSIGN(const StoredRun run, select_run(*store, o.run));
+  TOPSPIN_ASSIGN(const auto findings, read_findings(*store, run));
   TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open("", database_path(o.db)));
-  TOPSPIN_TRY(target.write(o.format == "json" ? findings_json(page.run, page.findings)
-                                              : findings_text(page)));
+  TOPSPIN_TRY(
+      target.write(o.format == "json" ? findings_json(run, findings) : findings_text(findings)));
   return target.finish();
 }
 

@@ -47,24 +47,26 @@ Result<std::string> report_format(const ReportOptions& o) {
 }
 
 /// Text and JSON: one run after the other. A wrong name leaves no half of an answer.
-Result<std::string> one_by_one(RunStore& store, const std::vector<std::string>& runs, bool json) {
-  std::string text;
-  TOPSPIN_ASSIGN(const auto chosen, select_runs(store, runs));
+Status write_one_by_one(RunStore& store, const ReportOptions& o, bool json) {
+  TOPSPIN_ASSIGN(const auto chosen, select_runs(store, o.runs));
+  TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
   for (const StoredRun& run : chosen) {
     if (json) {
       TOPSPIN_ASSIGN(const RunReport report, read_run_report(store, run, plan_rules));
-      text += run_report_json(report);
+      TOPSPIN_TRY(
+          run_report_json(report, [&](std::string_view piece) { return target.write(piece); }));
       continue;
     }
     ReportPage page;
     TOPSPIN_ASSIGN(RunPage of_run, read_run_page(store, run, plan_rules));
     page.runs.push_back(std::move(of_run));
-    text += (text.empty() ? "" : "\n") + text_report(page);
+    TOPSPIN_TRY(
+        target.write((run.number == chosen.front().number ? "" : "\n") + text_report(page)));
   }
-  return text;
+  return target.finish();
 }
 
-Result<std::string> make_report(const ReportOptions& o) {
+Status write_report(const ReportOptions& o) {
   TOPSPIN_ASSIGN(const std::string format, report_format(o));
   if (o.max_bytes && format != "markdown")
     return make_error(
@@ -79,7 +81,7 @@ Result<std::string> make_report(const ReportOptions& o) {
         ErrorCode::kUsage,
         fmt::format("--judgement has no effect with --format {}; leave it out", format));
   }
-  if (format == "text" || format == "json") return one_by_one(*store, o.runs, format == "json");
+  if (format == "text" || format == "json") return write_one_by_one(*store, o, format == "json");
   TOPSPIN_ASSIGN(ReportPage page, read_report_page(*store, o.runs, plan_rules));
   if (!o.judgement.empty()) {
     if (!page.judgement) {
@@ -89,15 +91,9 @@ Result<std::string> make_report(const ReportOptions& o) {
     }
     TOPSPIN_ASSIGN(page.judgement, read_judgement_file(o.judgement));
   }
-  return format == "html" ? html_report(page)
-                          : markdown_report(page, o.max_bytes ? static_cast<size_t>(*o.max_bytes)
-                                                              : kStepSummaryBytes);
-}
-
-Status write_report(const ReportOptions& o) {
-  TOPSPIN_ASSIGN(const std::string report, make_report(o));
+  const size_t most = o.max_bytes ? static_cast<size_t>(*o.max_bytes) : kStepSummaryBytes;
   TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));
-  TOPSPIN_TRY(target.write(report));
+  TOPSPIN_TRY(target.write(format == "html" ? html_report(page) : markdown_report(page, most)));
   return target.finish();
 }
 

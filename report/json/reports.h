@@ -3,6 +3,7 @@
 // Unknown values are null. The room's door.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,8 +21,10 @@
 
 namespace topspin {
 
-/// `report`.
-std::string run_report_json(const RunReport& report);
+/// `report`. Written piece by piece: as a tree, each thread and tick would take some KiB. Returns
+/// the first error of `write`.
+Status run_report_json(const RunReport& report,
+                       const std::function<Status(std::string_view)>& write);
 
 /// `explain`: {"schema_version", "run", "findings": [...]}, the worst first.
 std::string findings_json(const StoredRun& run, const std::vector<Finding>& findings);

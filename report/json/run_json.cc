@@ -328,65 +328,113 @@ std::string findings_json(const StoredRun& run, const std::vector<Finding>& find
   return dump_json(json, 2);
 }
 
-std::string run_report_json(const RunReport& report) {
-  Json json;
-  json["schema_version"] = kSchemaVersion;
-  json["run"] = run_json(report.run, report.standing);
-  json["findings"] = list_of_findings(report.findings);
-  json["settings"] = settings_json(report.run.info.settings);
-  json["host"] = host_json(report.run.info.host);
-  json["probes"] = Json::array();
-  for (const ProbeStatus& probe : report.run.info.probes) {
-    json["probes"].push_back({{"name", probe.name},
-                              {"rung", rung_name(probe.rung)},
-                              {"reason", text_or_null(probe.reason)}});
+namespace {
+
+/// A long object, as dump_json(json, 2) prints it, without ever being one tree.
+class LongObject {
+ public:
+  explicit LongObject(const std::function<Status(std::string_view)>& write) : write_(write) {}
+
+  void field(std::string_view name, const Json& value) {
+    begin(name);
+    add(value, 1);
   }
-  json["summary"] = summary_json(report);
-  json["losses"] = losses_json(report.fold.merged);
-  json["self"] = self_json(report.fold.merged.self);
-  json["threads"] = Json::array();
-  for (const ThreadRow& thread : report.threads) json["threads"].push_back(thread_json(thread));
-  json["processes"] = Json::array();
-  for (const ProcessSleeps& process : report.processes)
-    json["processes"].push_back(process_json(process));
-  json["cpu_holders"] = Json::array();
-  for (const CpuHolderRow& holder : report.cpu_holders)
-    json["cpu_holders"].push_back(cpu_holder_json(holder));
-  json["sleep_stacks"] = Json::array();
-  for (const SleepStackRow& stack : report.sleep_stacks)
-    json["sleep_stacks"].push_back(sleep_stack_json(stack));
-  json["sockets"] = Json::array();
-  for (const SocketRow& socket : report.sockets) json["sockets"].push_back(socket_json(socket));
-  json["syscalls"] = Json::array();
-  for (const SyscallRow& syscall : report.syscalls)
-    json["syscalls"].push_back(syscall_json(syscall));
-  json["called"] = Json::array();
-  for (const CalledRow& called : report.called) json["called"].push_back(called_json(called));
-  json["slowest_replies"] = Json::array();
-  for (const SlowReply& reply : report.slowest_replies)
-    json["slowest_replies"].push_back(slow_reply_json(reply, report.run.info.started_monotonic_ns));
-  json["busiest_flows"] = Json::array();
-  for (const FlowRow& flow : report.busiest_flows) {
-    json["busiest_flows"].push_back(flow_json(flow, report.owners));
+  /// An array of make(element) for each element of `range`.
+  template <typename Range, typename Make>
+  void list(std::string_view name, const Range& range, Make make) {
+    begin(name);
+    out_ += '[';
+    bool any = false;
+    for (const auto& element : range) {
+      out_ += any ? ",\n    " : "\n    ";
+      any = true;
+      add(make(element), 2);
+    }
+    out_ += any ? "\n  ]" : "]";
   }
-  json["load"] = report.load ? load_json(*report.load) : Json(nullptr);
-  json["rules"] = Json::array();
-  for (const SloResult& slo : report.slos) {
-    json["rules"].push_back({{"rule", slo.rule},
-                             {"verdict", slo_verdict_name(slo.verdict)},
-                             {"value", json_or_null(slo.value)},
-                             {"bound", json_or_null(slo.bound)},
-                             {"explanation", slo.explanation}});
+  Status end() {
+    out_ += "\n}\n";
+    flush();
+    return status_;
   }
-  json["events"] = Json::array();
-  for (const StoredEvent& event : report.events) {
-    json["events"].push_back({{"elapsed_ns", event.elapsed_ns}, {"text", event.text}});
+
+ private:
+  void begin(std::string_view name) {
+    out_ += is_empty_ ? "{\n  \"" : ",\n  \"";
+    is_empty_ = false;
+    out_ += name;
+    out_ += "\": ";
   }
-  json["ticks"] = Json::array();
-  for (const ReportTick& tick : report.ticks) {
-    json["ticks"].push_back(tick_json(tick, report.run.info.started_wall_ns));
+  /// `depth` levels deep. Text has no line ends of its own: they are escaped.
+  void add(const Json& value, size_t depth) {
+    const std::string text = value.dump(2, ' ', true, Json::error_handler_t::replace);
+    for (const char c : text) {
+      out_ += c;
+      if (c == '\n') out_.append(2 * depth, ' ');
+    }
+    if (out_.size() >= kPiece) flush();
   }
-  return dump_json(json, 2);
+  void flush() {
+    if (status_.ok()) status_ = write_(out_);
+    out_.clear();
+  }
+
+  static constexpr size_t kPiece = 1u << 16;
+  const std::function<Status(std::string_view)>& write_;
+  std::string out_;
+  bool is_empty_ = true;
+  Status status_;
+};
+
+Json probe_json(const ProbeStatus& probe) {
+  return {{"name", probe.name},
+          {"rung", rung_name(probe.rung)},
+          {"reason", text_or_null(probe.reason)}};
+}
+
+Json slo_json(const SloResult& slo) {
+  return {{"rule", slo.rule},
+          {"verdict", slo_verdict_name(slo.verdict)},
+          {"value", json_or_null(slo.value)},
+          {"bound", json_or_null(slo.bound)},
+          {"explanation", slo.explanation}};
+}
+
+}  // namespace
+
+Status run_report_json(const RunReport& report,
+                       const std::function<Status(std::string_view)>& write) {
+  const RunInfo& info = report.run.info;
+  LongObject json(write);
+  json.field("schema_version", kSchemaVersion);
+  json.field("run", run_json(report.run, report.standing));
+  json.field("findings", list_of_findings(report.findings));
+  json.field("settings", settings_json(info.settings));
+  json.field("host", host_json(info.host));
+  json.list("probes", info.probes, probe_json);
+  json.field("summary", summary_json(report));
+  json.field("losses", losses_json(report.fold.merged));
+  json.field("self", self_json(report.fold.merged.self));
+  json.list("threads", report.threads, thread_json);
+  json.list("processes", report.processes, process_json);
+  json.list("cpu_holders", report.cpu_holders, cpu_holder_json);
+  json.list("sleep_stacks", report.sleep_stacks, sleep_stack_json);
+  json.list("sockets", report.sockets, socket_json);
+  json.list("syscalls", report.syscalls, syscall_json);
+  json.list("called", report.called, called_json);
+  json.list("slowest_replies", report.slowest_replies, [&](const SlowReply& reply) {
+    return slow_reply_json(reply, info.started_monotonic_ns);
+  });
+  json.list("busiest_flows", report.busiest_flows,
+            [&](const FlowRow& flow) { return flow_json(flow, report.owners); });
+  json.field("load", report.load ? load_json(*report.load) : Json(nullptr));
+  json.list("rules", report.slos, slo_json);
+  json.list("events", report.events, [](const StoredEvent& event) {
+    return Json{{"elapsed_ns", event.elapsed_ns}, {"text", event.text}};
+  });
+  json.list("ticks", report.ticks,
+            [&](const ReportTick& tick) { return tick_json(tick, info.started_wall_ns); });
+  return json.end();
 }
 
 std::string run_list_json(const std::vector<ListedRun>& runs) {

@@ -116,7 +116,33 @@ Status read_subject(RunStore& store, RunPage& page) {
   return {};
 }
 
+/// `judged`: the fold of the ticks that the gate judges.
+std::vector<Finding> findings_of(const RunPage& page, const RunFold& judged) {
+  return find_causes({page.run.info, judged, page.measured, page.growth,
+                      page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
+                      page.stacks, page.stack_samples, page.called, page.cpu_holders,
+                      page.sleep_stacks, page.slowest_replies});
+}
+
 }  // namespace
+
+Result<std::vector<Finding>> read_findings(RunStore& store, const StoredRun& run) {
+  RunPage page;
+  page.run = run;
+  const std::string& id = run.info.id;
+  TOPSPIN_ASSIGN(page.stages, store.load_stages(id));
+  TOPSPIN_ASSIGN(const RunFold judged, store.fold(id, RunPart::kMeasured));
+  page.measured = RunTotals(judged);
+  std::vector<GrowthPoint> growth;
+  TOPSPIN_TRY(store.for_each_tick(id, TickParts::kPlain, [&](const Sample& sample) {
+    growth.push_back(growth_point(sample));
+  }));
+  page.growth = judge_growth(growth, judged_from(page.stages));
+  TOPSPIN_TRY(read_subject(store, page));
+  TOPSPIN_ASSIGN(page.load, store.load_load(id));
+  if (page.load) page.measured.set_load(*page.load);
+  return findings_of(page, judged);
+}
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const RulesOfRun& rules_of) {
   RunPage page;
@@ -136,10 +162,7 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
   if (page.load) page.measured.set_load(*page.load);
   page.standing = standing_of(run.info, run.end, page.measured);
   TOPSPIN_ASSIGN(page.slos, read_slos(store, run, rules_of));
-  page.findings = find_causes({page.run.info, judged, page.measured, page.growth,
-                               page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
-                               page.stacks, page.stack_samples, page.called, page.cpu_holders,
-                               page.sleep_stacks, page.slowest_replies});
+  page.findings = findings_of(page, judged);
   return page;
 }
 

@@ -78,6 +78,10 @@ struct RunPage {
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,
                               const RulesOfRun& rules_of = {});
 
+/// The findings of a run alone. Costs less than the page: it reads the stored fold, the plain
+/// numbers of ticks, and no flows.
+Result<std::vector<Finding>> read_findings(RunStore& store, const StoredRun& run);
+
 /// One metric over runs, oldest first. A run in which it was not measured has no value.
 struct HistoryCurve {
   Metric metric;

@@ -67,9 +67,9 @@ Document report(const ReportPage& page) {
   return document;
 }
 
-Document findings(const RunPage& run) {
+Document findings(const std::vector<Finding>& findings) {
   Document document;
-  document.causes = causes_of(run, {});
+  document.causes = causes_of(findings, {});
   document.causes_lead = true;
   return document;
 }

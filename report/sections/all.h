@@ -46,7 +46,8 @@ std::string report_title(const ReportPage& page);
 std::vector<document::Facts> run_facts(const ReportPage& page);
 std::vector<document::Cause> causes(const ReportPage& page);
 /// The causes of one run. `mark` stands in front of each sentence.
-std::vector<document::Cause> causes_of(const RunPage& run, const document::Line& mark);
+std::vector<document::Cause> causes_of(const std::vector<Finding>& findings,
+                                       const document::Line& mark);
 std::vector<document::Headline> headlines(const ReportPage& page);
 
 }  // namespace topspin::sections

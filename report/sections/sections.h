@@ -15,7 +15,7 @@ namespace topspin::sections {
 document::Document report(const ReportPage& page);
 
 /// The findings of a run alone.
-document::Document findings(const RunPage& run);
+document::Document findings(const std::vector<Finding>& findings);
 
 /// A verdict of gate or compare alone. `with_bars`: a terminal shows distributions as bars, too.
 document::Document judgement(const Judgement& judgement, bool with_bars = false);

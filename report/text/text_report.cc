@@ -397,7 +397,9 @@ std::string document_text(const document::Document& document, size_t width) {
 
 std::string text_report(const ReportPage& page) { return document_text(sections::report(page)); }
 
-std::string findings_text(const RunPage& run) { return document_text(sections::findings(run)); }
+std::string findings_text(const std::vector<Finding>& findings) {
+  return document_text(sections::findings(findings));
+}
 
 std::string judgement_text(const Judgement& judgement, bool with_bars) {
   return document_text(sections::judgement(judgement, with_bars));

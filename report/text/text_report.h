@@ -27,7 +27,7 @@ std::string document_text(const document::Document& document, size_t width = kTe
 std::string text_report(const ReportPage& page);
 
 /// The findings of a run, as they stand at the top of its report.
-std::string findings_text(const RunPage& run);
+std::string findings_text(const std::vector<Finding>& findings);
 
 /// The same for a verdict of gate or compare alone (`with_bars`: with distributions as bars), and
 /// for what `topspin read` saw.

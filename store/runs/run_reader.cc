@@ -31,7 +31,9 @@ namespace {
 constexpr int64_t kTicksABatch = 64;  // with 12 histograms of 10 KiB each: under 8 MiB
 constexpr int64_t kRowsABatch = 4096;
 
+/// nullopt: there is no such version of IP, or `text` is no address of it.
 std::optional<std::array<uint8_t, 16>> parse_address(const std::string& text, uint8_t ip_version) {
+  if (ip_version != 4 && ip_version != 6) return std::nullopt;
   std::array<uint8_t, 16> address{};
   const int family = ip_version == 6 ? AF_INET6 : AF_INET;
   if (inet_pton(family, text.c_str(), address.data()) != 1) return std::nullopt;
@@ -46,7 +48,8 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<StoredRun>> list_runs(std::vector<Error>* damaged) override;
   Result<StoredRun> find_run(std::string_view id) override;
   Result<StoredRun> last_run() override;
-  Status for_each_tick(const std::string& run_id,
+  using RunStore::for_each_tick;
+  Status for_each_tick(const std::string& run_id, TickParts parts,
                        const std::function<void(const Sample&)>& visit) override;
   Result<std::vector<Sample>> read_ticks(const std::string& run_id, uint64_t first,
                                          size_t most) override;
@@ -93,7 +96,7 @@ class SqliteRunStore final : public RunStore {
   Status load_lists(int64_t run, StoredRun& stored);
   Status load_progress(int64_t run, StoredRun& stored);
   Result<std::vector<std::string>> load_texts(std::string_view sql, int64_t run);
-  Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first, int64_t most);
+  Result<std::vector<Sample>> load_ticks(int64_t run, int64_t first, int64_t most, TickParts parts);
   Status load_histograms(int64_t run, std::vector<Sample>& ticks);
   Status load_cpus(int64_t run, std::vector<Sample>& ticks);
   Status load_counters(int64_t run, std::vector<Sample>& ticks);
@@ -377,12 +380,12 @@ Status SqliteRunStore::load_lists(int64_t run, StoredRun& stored) {
   return {};
 }
 
-Status SqliteRunStore::for_each_tick(const std::string& run_id,
+Status SqliteRunStore::for_each_tick(const std::string& run_id, TickParts parts,
                                      const std::function<void(const Sample&)>& visit) {
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
   int64_t first = 0;
   while (true) {
-    TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first, kTicksABatch));
+    TOPSPIN_ASSIGN(const std::vector<Sample> ticks, load_ticks(run, first, kTicksABatch, parts));
     for (const Sample& sample : ticks) visit(sample);
     if (ticks.empty()) return check_still_there(run_id);
     const auto last = static_cast<int64_t>(ticks.back().tick);
@@ -397,7 +400,8 @@ Result<std::vector<Sample>> SqliteRunStore::read_ticks(const std::string& run_id
   constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
   TOPSPIN_ASSIGN(const int64_t run, run_number(run_id));
   TOPSPIN_ASSIGN(auto ticks, load_ticks(run, static_cast<int64_t>(std::min<uint64_t>(first, kMost)),
-                                        static_cast<int64_t>(std::min<uint64_t>(most, kMost))));
+                                        static_cast<int64_t>(std::min<uint64_t>(most, kMost)),
+                                        TickParts::kAll));
   TOPSPIN_TRY(check_still_there(run_id));
   return ticks;
 }
@@ -415,7 +419,8 @@ Result<uint64_t> SqliteRunStore::last_tick(const std::string& run_id) {
   return tick;
 }
 
-Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first, int64_t most) {
+Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t first, int64_t most,
+                                                       TickParts parts) {
   const ColumnNames columns = names_of_sample_columns();
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare(fmt::format(
@@ -433,7 +438,7 @@ Result<std::vector<Sample>> SqliteRunStore::load_ticks(int64_t run, int64_t firs
     load_sample(load, sample);
     if (load.damaged()) return damaged(*connection_, "a tick");
   }
-  if (!ticks.empty()) {
+  if (!ticks.empty() && parts == TickParts::kAll) {
     TOPSPIN_TRY(load_histograms(run, ticks));
     TOPSPIN_TRY(load_cpus(run, ticks));
     TOPSPIN_TRY(load_counters(run, ticks));
@@ -588,8 +593,7 @@ Result<std::vector<std::pair<int64_t, FlowRow>>> SqliteRunStore::load_flows(int6
     load.load(key);
     const auto from = parse_address(initiator_address, flow.key.ip_version);
     const auto to = parse_address(responder_address, flow.key.ip_version);
-    const bool known_version = flow.key.ip_version == 4 || flow.key.ip_version == 6;
-    if (load.damaged() || !from || !to || !known_version) return damaged(*connection_, "a flow");
+    if (load.damaged() || !from || !to) return damaged(*connection_, "a flow");
     initiator.address = *from;
     responder.address = *to;
     flow.initiator_is_low = initiator <= responder;
@@ -758,8 +762,7 @@ Result<std::vector<std::pair<int64_t, SocketRow>>> SqliteRunStore::load_sockets(
     load.load(cookie);
     load.load(key);
     const auto parsed = parse_address(address, socket.ip_version);
-    const bool known_version = socket.ip_version == 4 || socket.ip_version == 6;
-    if (load.damaged() || !parsed || !known_version) return damaged(*connection_, "a socket");
+    if (load.damaged() || !parsed) return damaged(*connection_, "a socket");
     socket.local.address = *parsed;
     socket.cookie = static_cast<uint64_t>(cookie);
   }
@@ -822,9 +825,7 @@ Result<std::vector<CalledRow>> SqliteRunStore::load_called(int64_t run) {
     load.load(address);
     load.load_blob(latency);
     const auto parsed = parse_address(address, called.ip_version);
-    const bool known_version = called.ip_version == 4 || called.ip_version == 6;
-    if (load.damaged() || !parsed || !known_version ||
-        !decode_histogram(latency, called.latency).ok())
+    if (load.damaged() || !parsed || !decode_histogram(latency, called.latency).ok())
       return damaged(*connection_, "a called address");
     called.address.address = *parsed;
   }
@@ -961,9 +962,7 @@ Result<std::vector<std::pair<int64_t, SlowReply>>> SqliteRunStore::load_slow_rep
     load.load(key);
     const auto from = parse_address(local, reply.ip_version);
     const auto to = parse_address(remote, reply.ip_version);
-    const bool known_version = reply.ip_version == 4 || reply.ip_version == 6;
-    if (load.damaged() || !from || !to || !known_version)
-      return damaged(*connection_, "a slow reply");
+    if (load.damaged() || !from || !to) return damaged(*connection_, "a slow reply");
     reply.local.address = *from;
     reply.remote.address = *to;
   }

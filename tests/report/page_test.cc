@@ -276,9 +276,13 @@ TEST(Findings, AreTheSameOnThePageAndInJsonWhereSamplesDecide) {
   const StoredRun run = must(store->last_run());
   const RunPage page = must(read_run_page(*store, run));
   const RunReport report = must(read_run_report(*store, run));
+  const std::vector<Finding> alone = must(read_findings(*store, run));
   ASSERT_EQ(page.findings.size(), report.findings.size());
-  for (size_t i = 0; i < page.findings.size(); ++i)
+  ASSERT_EQ(page.findings.size(), alone.size());
+  for (size_t i = 0; i < page.findings.size(); ++i) {
     EXPECT_EQ(page.findings[i].sentence, report.findings[i].sentence);
+    EXPECT_EQ(page.findings[i].sentence, alone[i].sentence);
+  }
   EXPECT_EQ(page.findings.front().key, "stop_the_world") << page.findings.front().sentence;
 }
 

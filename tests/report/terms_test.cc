@@ -67,8 +67,12 @@ Told tell(const Setting& setting) {
   auto store = open(path);
   const RunReport report = must(read_run_report(*store, must(store->find_run(info.id))));
   const ReportPage page = must(read_report_page(*store, {info.id}));
-  return {text_report(page), run_report_json(report), markdown_report(page, kStepSummaryBytes),
-          html_report(page)};
+  std::string json;
+  EXPECT_OK(run_report_json(report, [&](std::string_view piece) {
+    json += piece;
+    return Status();
+  }));
+  return {text_report(page), json, markdown_report(page, kStepSummaryBytes), html_report(page)};
 }
 
 /// As traffic without any period is stored.

@@ -18,9 +18,9 @@ Line words_line(const std::string& text) { return text.empty() ? Line() : Line{w
 
 }  // namespace
 
-std::vector<Cause> causes_of(const RunPage& run, const Line& mark) {
+std::vector<Cause> causes_of(const std::vector<Finding>& findings, const Line& mark) {
   std::vector<Cause> all;
-  for (const Finding& finding : run.findings) {
+  for (const Finding& finding : findings) {
     Cause cause;
     if (!mark.empty()) cause.sentence = say("{} ", mark);
     append(cause.sentence, words(finding.sentence, 600));
@@ -37,7 +37,7 @@ std::vector<Cause> causes_of(const RunPage& run, const Line& mark) {
 std::vector<Cause> causes(const ReportPage& page) {
   std::vector<Cause> all;
   for (size_t r = 0; r < page.runs.size(); ++r) {
-    for (Cause& cause : causes_of(page.runs[r], side_mark(page, r)))
+    for (Cause& cause : causes_of(page.runs[r].findings, side_mark(page, r)))
       all.push_back(std::move(cause));
   }
   return all;
