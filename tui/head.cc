@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "core/flow/periods.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 #include "tui/views.h"
 
 namespace topspin {

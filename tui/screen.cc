@@ -6,9 +6,9 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 #include "tui/views.h"
 
 namespace topspin {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "report/document/document.h"
 #include "report/sections/sections.h"
 #include "report/text/text.h"
@@ -37,11 +38,7 @@ std::string upper_case(std::string_view text) {
   return upper;
 }
 
-size_t columns_of(const Text& text) {
-  return static_cast<size_t>(std::count_if(text.str().begin(), text.str().end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;
-  }));
-}
+size_t columns_of(const Text& text) { return static_cast<size_t>(text_width(text.str())); }
 
 Text spaces(size_t count) { return Text::escaped(std::string(count, ' '), count); }
 
@@ -90,23 +87,11 @@ struct Grid {
   }
 };
 
-/// Cells that a code point takes at most: none in front of U+1100 takes two.
-size_t most_cells(char32_t c) { return c < 0x1100 ? 1 : 2; }
-
-size_t most_cells(const Text& text) {
-  size_t cells = 0;
-  for (size_t at = 0; at < text.size();) {
-    const auto c = next_code_point(text.str(), at);
-    cells += c ? most_cells(*c) : 1;
-  }
-  return cells;
-}
-
 Text cut(const Text& text, size_t cells) {
   size_t used = 0, kept = 0;
   for (size_t at = 0; at < text.size();) {
     const auto c = next_code_point(text.str(), at);
-    used += c ? most_cells(*c) : 1;
+    used += c ? static_cast<size_t>(code_point_width(*c)) : 1;
     if (used > cells) return own(text.str().substr(0, kept)) + "…";
     if (used < cells) kept = at;  // leaves a cell for the ellipsis
   }
@@ -150,9 +135,9 @@ Grid make_grid(const Table& table, size_t width) {
     std::vector<Text> cells;
     for (size_t c = 0; c < row.cells.size(); ++c) {
       cells.push_back(line_text(row.cells[c].line));
-      grid.widths[c] = std::max(grid.widths[c], table.columns[c].cut
-                                                    ? most_cells(cells[c])
-                                                    : std::min(columns_of(cells[c]), kWidestWords));
+      const size_t wide = columns_of(cells[c]);
+      grid.widths[c] =
+          std::max(grid.widths[c], table.columns[c].cut ? wide : std::min(wide, kWidestWords));
     }
     grid.cells.push_back(std::move(cells));
   }

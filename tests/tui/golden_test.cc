@@ -10,8 +10,8 @@
 #include <gtest/gtest.h>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "tests/tui/synthetic.h"
-#include "tui/terminal/width.h"
 #include "tui/views.h"
 
 namespace topspin {

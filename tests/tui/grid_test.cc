@@ -3,8 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "core/base/text_width.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {

@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "tui/screens/flows_keys.h"
 #include "tui/screens/parts.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 #include "tui/views.h"
 
 namespace topspin {

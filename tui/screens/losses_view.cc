@@ -2,10 +2,10 @@
 #include <string_view>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "core/tick/numbers.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 
 namespace topspin {
 

@@ -10,13 +10,13 @@
 
 #include "core/base/check.h"
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "core/run/growth_text.h"
 #include "core/tick/numbers.h"
 #include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 #include "tui/views.h"
 
 namespace topspin {

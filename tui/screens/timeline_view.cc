@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "core/base/text_width.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
 #include "tui/terminal/draw.h"
-#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "core/base/text_width.h"
 #include "tui/screens/screens.h"
-#include "tui/terminal/width.h"
 
 namespace topspin {
 namespace {

@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
-#include "tui/terminal/width.h"
+#include "core/base/text_width.h"
 
 namespace topspin {
 namespace {

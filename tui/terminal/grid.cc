@@ -4,7 +4,7 @@
 
 #include "core/base/check.h"
 #include "core/base/text.h"
-#include "tui/terminal/width.h"
+#include "core/base/text_width.h"
 
 namespace topspin {
 
