@@ -25,6 +25,7 @@
 #include "app/plan/plan.h"
 #include "app/plan/plan_session.h"
 #include "app/prove/fault_subject.h"
+#include "app/prove/quota_cgroup.h"
 #include "core/base/check.h"
 #include "core/base/os_error.h"
 #include "core/base/text.h"
@@ -39,11 +40,6 @@ namespace fs = std::filesystem;
 
 // ---- the faults ----
 
-struct Quota {
-  int64_t used_us = 0;
-  int64_t period_us = 0;
-};
-
 struct Injection {
   std::string_view name;  // one of fault_subject_names()
   std::string_view inflicted;
@@ -53,7 +49,7 @@ struct Injection {
   std::string_view account;                           // the same, in the server's account
   std::optional<double> (*measured)(const RunPage&);  // nullptr: `number` is in the registry
   double tolerance = 0;
-  std::optional<Quota> quota = {};                             // of its cgroup
+  std::optional<CpuQuota> quota = {};                          // of its cgroup
   int hogs = 0;                                                // busy loops on the server's CPU
   bool asks = false;                                           // a service downstream
   std::string_view rests = "before = \"1s\"\nafter = \"1s\"";  // lines of a plan's [run]
@@ -120,7 +116,7 @@ clients = 7
 period = "1250ms"
 hold = "5s")",
               "starved_by_quota", "sum of run_queue_latency_ns", "taken_away_ns", nullptr, 0.2,
-              Quota{5'000, 100'000}},
+              CpuQuota{5'000, 100'000}},
     Injection{"stopped", "SIGSTOP for 200 ms, once a second", kSteady, "stopped",
               "sum of blocked_by_stopped_ns", "stopped_ns", nullptr, 0.1},
     Injection{"backlog", "an accept queue of 4, and 30 ms for each accept()",
@@ -217,12 +213,6 @@ class Hogs {
   std::vector<pid_t> pids_;
 };
 
-/// Writes into a file that is there already, as those of cgroups are.
-bool write_control(const std::string& path, const std::string& text) {
-  const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
-}
-
 /// The service that the server asks, until the object goes.
 class Service {
  public:
@@ -242,39 +232,6 @@ class Service {
 
  private:
   pid_t pid_;
-};
-
-/// A cgroup with a CPU quota, while the object lives: of version 2, or of version 1 where that has
-/// the cpu controller.
-class QuotaCgroup {
- public:
-  explicit QuotaCgroup(const Quota& quota) {
-    const std::string root = "/sys/fs/cgroup";
-    const bool unified = access((root + "/cgroup.controllers").c_str(), F_OK) == 0;
-    if (unified) write_control(root + "/cgroup.subtree_control", "+cpu");
-    folder_ = fmt::format("{}{}/topspin-prove-{}", root, unified ? "" : "/cpu", getpid());
-    const bool made =
-        mkdir(folder_.c_str(), 0755) == 0 &&
-        (unified
-             ? write_control(folder_ + "/cpu.max",
-                             fmt::format("{} {}", quota.used_us, quota.period_us))
-             : write_control(folder_ + "/cpu.cfs_period_us", fmt::format("{}", quota.period_us)) &&
-                   write_control(folder_ + "/cpu.cfs_quota_us", fmt::format("{}", quota.used_us)));
-    if (!made) missing_ = os_error("needs a cgroup with a CPU quota").message;
-  }
-  ~QuotaCgroup() {
-    for (int tries = 0; tries < 1000 && rmdir(folder_.c_str()) != 0 && errno == EBUSY; ++tries)
-      usleep(1000);
-  }
-  QuotaCgroup(const QuotaCgroup&) = delete;
-  QuotaCgroup& operator=(const QuotaCgroup&) = delete;
-
-  const std::string& folder() const { return folder_; }
-  const std::string& missing() const { return missing_; }  // why there is none
-
- private:
-  std::string folder_;
-  std::string missing_;
 };
 
 /// A folder for the runs and the accounts, while the object lives.

@@ -51,11 +51,46 @@ std::string plural(double count, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", count_text(count), count == 1 ? one : many);
 }
 
-double run_ns(const Evidence& e) { return static_cast<double>(e.fold.merged.interval_ns); }
+/// The tails of the three parts that each reply is split into, all at one percentile.
+struct Tails {
+  std::string_view name;  // "p99"
+  double socket = 0;
+  double cpu_queue = 0;
+  double runtime = 0;
+
+  double all() const { return socket + cpu_queue + runtime; }
+};
+
+/// What is called a tail: the highest of these that has ten samples above it.
+constexpr std::array<std::pair<std::string_view, double>, 4> kTailShares = {
+    {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
+
+/// nullopt: too few replies were split.
+std::optional<Tails> tails_of(const Evidence& e) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  const SocketInterval& s = *e.fold.merged.sockets;
+  if (!s.reply_socket || !s.reply_cpu_queue || !s.reply_runtime) return std::nullopt;
+  for (const auto& [name, share] : kTailShares) {
+    const auto socket = s.reply_socket->percentile(share);
+    if (!socket) continue;
+    return Tails{name, value_of(socket), value_of(s.reply_cpu_queue->percentile(share)),
+                 value_of(s.reply_runtime->percentile(share))};
+  }
+  return std::nullopt;
+}
+
+/// What the rules look at.
+struct Facts : Evidence {
+  explicit Facts(const Evidence& e) : Evidence(e), tails(tails_of(e)) {}
+
+  std::optional<Tails> tails;
+};
+
+double run_ns(const Facts& e) { return static_cast<double>(e.fold.merged.interval_ns); }
 
 // ---- topspin itself ----
 
-MaybeFound generator_was_late(const Evidence& e) {
+MaybeFound generator_was_late(const Facts& e) {
   if (!e.load || e.load->valid()) return std::nullopt;
   const LoadAccounts& a = e.load->total.accounts;
   const double missed = static_cast<double>(a.sent_late + (a.never_scheduled - a.blocked));
@@ -67,7 +102,7 @@ MaybeFound generator_was_late(const Evidence& e) {
        {"scheduled", static_cast<double>(a.scheduled)}}};
 }
 
-MaybeFound capture_lost_packets(const Evidence& e) {
+MaybeFound capture_lost_packets(const Facts& e) {
   const auto dropped = static_cast<double>(e.totals.capture_drops);
   const double all = dropped + static_cast<double>(e.totals.flows.packets);
   if (share_of(dropped, all) < kFewestFailed) return std::nullopt;
@@ -81,7 +116,7 @@ MaybeFound capture_lost_packets(const Evidence& e) {
 // ---- work that failed ----
 
 /// The listening (or UDP) socket with the most drops, as "127.0.0.1:8080"; empty: none is known.
-const SocketRow* most_drops(const Evidence& e, uint8_t protocol) {
+const SocketRow* most_drops(const Facts& e, uint8_t protocol) {
   const SocketRow* most = nullptr;
   for (const SocketRow& socket : e.sockets) {
     if (socket.protocol == protocol && socket.drops > (most ? most->drops : 0)) most = &socket;
@@ -93,12 +128,12 @@ std::string of_socket(const SocketRow* socket) {
 }
 
 /// "; 412 of 480 requests failed (86%)" of the whole run; empty: nothing failed.
-std::string failed_text(const Evidence& e) {
+std::string failed_text(const Facts& e) {
   const double share = failed_share(e.totals).value_or(0);
   return share > 0 ? fmt::format("; {} of the work failed", share_text(share)) : "";
 }
 
-MaybeFound accept_queue_overflow(const Evidence& e) {
+MaybeFound accept_queue_overflow(const Facts& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   const double refused = value_of(s.listen_overflows);
@@ -117,7 +152,7 @@ MaybeFound accept_queue_overflow(const Evidence& e) {
       {{"listen_overflows", refused}, {"accept_queue_max", most}, {"accept_queue_limit", limit}}};
 }
 
-MaybeFound descriptor_limit(const Evidence& e) {
+MaybeFound descriptor_limit(const Facts& e) {
   if (!e.fold.greatest.resources) return std::nullopt;
   const LimitUse& fds = e.fold.greatest.resources->process_fds;
   const double used = value_of(fds.used), limit = value_of(fds.limit);
@@ -129,7 +164,7 @@ MaybeFound descriptor_limit(const Evidence& e) {
                {{"fds_used", used}, {"fds_limit", limit}}};
 }
 
-MaybeFound connections_refused(const Evidence& e) {
+MaybeFound connections_refused(const Facts& e) {
   const FlowInterval& f = e.totals.flows;
   double refused = static_cast<double>(f.tcp_refused);
   if (e.load) refused = std::max(refused, static_cast<double>(e.load->port_unreachable));
@@ -146,7 +181,7 @@ MaybeFound connections_refused(const Evidence& e) {
 }
 
 /// Accepted, and cut off: what a server does that has too many clients.
-MaybeFound connections_reset(const Evidence& e) {
+MaybeFound connections_reset(const Facts& e) {
   const FlowInterval& f = e.totals.flows;
   const double reset = value_of(f.tcp_server_resets);
   const double opened = std::max(reset, static_cast<double>(f.tcp_handshakes));
@@ -167,14 +202,14 @@ std::string address_text(const CalledRow& row) {
 
 /// Whether another address of the same port answers: a client that tries ::1 and then 127.0.0.1
 /// fails at one of them, and nothing is wrong.
-bool has_other_way(const Evidence& e, const CalledRow& failed) {
+bool has_other_way(const Facts& e, const CalledRow& failed) {
   return std::any_of(e.called.begin(), e.called.end(), [&](const CalledRow& row) {
     return row.number != failed.number && row.address.port == failed.address.port &&
            row.requests - std::min(row.requests, row.unanswered) >= failed.failures();
   });
 }
 
-MaybeFound downstream_fails(const Evidence& e) {
+MaybeFound downstream_fails(const Facts& e) {
   const CalledRow* worst = nullptr;
   for (const CalledRow& row : e.called) {
     const double share =
@@ -210,7 +245,7 @@ MaybeFound downstream_fails(const Evidence& e) {
   return found;
 }
 
-MaybeFound receive_buffer_overflow(const Evidence& e) {
+MaybeFound receive_buffer_overflow(const Facts& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const double drops = value_of(e.fold.merged.sockets->udp_drops);
   if (drops == 0) return std::nullopt;
@@ -229,7 +264,7 @@ MaybeFound receive_buffer_overflow(const Evidence& e) {
       {{"udp_drops", drops}, {"udp_packets", requests}}};
 }
 
-MaybeFound silent_flows(const Evidence& e) {
+MaybeFound silent_flows(const Facts& e) {
   const FlowInterval& last = e.fold.merged.flows;
   const auto silent = static_cast<double>(last.silent_flows);
   const auto periodic =
@@ -249,7 +284,7 @@ MaybeFound silent_flows(const Evidence& e) {
        {"missed_ticks", static_cast<double>(last.missed_ticks)}}};
 }
 
-MaybeFound error_replies(const Evidence& e) {
+MaybeFound error_replies(const Facts& e) {
   if (!e.load || !e.load->http) return std::nullopt;
   const auto errors = static_cast<double>(e.load->total.accounts.http_errors);
   const auto asked = static_cast<double>(e.load->total.accounts.asked());
@@ -260,7 +295,7 @@ MaybeFound error_replies(const Evidence& e) {
                {{"http_errors", errors}, {"requests", asked}}};
 }
 
-MaybeFound replies_lost(const Evidence& e) {
+MaybeFound replies_lost(const Facts& e) {
   const double share = failed_share(e.totals).value_or(0);
   double lost = static_cast<double>(e.totals.flows.unanswered);
   std::vector<Proof> proofs = {{"unanswered", lost},
@@ -283,44 +318,16 @@ MaybeFound replies_lost(const Evidence& e) {
 
 // ---- replies that were late ----
 
-/// The tails of the three parts that each reply is split into, all at one percentile.
-struct Tails {
-  std::string_view name;  // "p99"
-  double socket = 0;
-  double cpu_queue = 0;
-  double runtime = 0;
-
-  double all() const { return socket + cpu_queue + runtime; }
-};
-
-/// What is called a tail: the highest of these that has ten samples above it.
-constexpr std::array<std::pair<std::string_view, double>, 4> kTailShares = {
-    {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
-
-/// nullopt: too few replies were split.
-std::optional<Tails> tails(const Evidence& e) {
-  if (!e.fold.merged.sockets) return std::nullopt;
-  const SocketInterval& s = *e.fold.merged.sockets;
-  if (!s.reply_socket || !s.reply_cpu_queue || !s.reply_runtime) return std::nullopt;
-  for (const auto& [name, share] : kTailShares) {
-    const auto socket = s.reply_socket->percentile(share);
-    if (!socket) continue;
-    return Tails{name, value_of(socket), value_of(s.reply_cpu_queue->percentile(share)),
-                 value_of(s.reply_runtime->percentile(share))};
-  }
-  return std::nullopt;
-}
-
 /// The share of the tail that one of its parts takes, if replies are late and it is most of it.
-std::optional<double> dominant(const Evidence& e, double Tails::*part) {
-  const auto t = tails(e);
+std::optional<double> dominant(const Facts& e, double Tails::*part) {
+  const std::optional<Tails>& t = e.tails;
   if (!t || t->all() < kLateNs) return std::nullopt;
   const double share = share_of((*t).*part, t->all());
   return share >= kMostOf ? std::optional(share) : std::nullopt;
 }
 
-Proof tail_proof(const Evidence& e, std::string_view number, double Tails::*part) {
-  const auto t = tails(e);
+Proof tail_proof(const Facts& e, std::string_view number, double Tails::*part) {
+  const std::optional<Tails>& t = e.tails;
   return {fmt::format("{} of {}", t->name, number), (*t).*part};
 }
 
@@ -331,7 +338,7 @@ struct CpuUse {
   double idle = 0;
   double cpus = 1;
 };
-std::optional<CpuUse> cpu_use(const Evidence& e) {
+std::optional<CpuUse> cpu_use(const Facts& e) {
   const RunTotals& t = e.totals;
   if (!t.cpu_ns || !t.host_busy_ns || !e.info.host.cpus_online || run_ns(e) <= 0)
     return std::nullopt;
@@ -354,7 +361,7 @@ std::string cpus_text(const std::vector<int32_t>& cpus) {
 struct WaitedBehind {
   double others = 0, subject = 0;
 };
-std::optional<WaitedBehind> waited_behind(const Evidence& e) {
+std::optional<WaitedBehind> waited_behind(const Facts& e) {
   if (!e.fold.merged.scheduler) return std::nullopt;
   const auto& behind = e.fold.merged.scheduler->waited_behind;
   const auto of = [&](CpuHolder kind) { return value_of(behind[static_cast<size_t>(kind)]); };
@@ -368,7 +375,7 @@ std::optional<WaitedBehind> waited_behind(const Evidence& e) {
 /// The share of the tail that was waiting for a CPU, as dominant() has it, and only if waits were a
 /// tenth of all replies' time too: a server that computes for milliseconds has now and then two
 /// requests at once.
-std::optional<double> starved(const Evidence& e) {
+std::optional<double> starved(const Facts& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
   if (!part) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
@@ -378,13 +385,13 @@ std::optional<double> starved(const Evidence& e) {
   return share_of(sum(s.reply_cpu_queue), all) >= kMuchOfAll ? part : std::nullopt;
 }
 
-std::string waits_text(const Evidence& e) {
-  const auto t = tails(e);
+std::string waits_text(const Facts& e) {
+  const std::optional<Tails>& t = e.tails;
   return fmt::format("replies waited {} for a CPU ({} of their time in the queue)",
                      duration_text(t->cpu_queue), t->name);
 }
 
-MaybeFound starved_by_quota(const Evidence& e) {
+MaybeFound starved_by_quota(const Facts& e) {
   const PressureInterval& p = e.fold.merged.pressure;
   const double throttled = value_of(p.throttled_periods), periods = value_of(p.cpu_quota_periods);
   const auto part = dominant(e, &Tails::cpu_queue);
@@ -400,7 +407,7 @@ MaybeFound starved_by_quota(const Evidence& e) {
 
 /// "61% of that behind stress (process 4711, /system.slice/x) and 12% behind cc1 (31 processes)":
 /// the first two others, if each had a tenth; empty: nobody is known.
-std::string others_text(const Evidence& e) {
+std::string others_text(const Facts& e) {
   double all = 0;
   for (const auto& held_ns : e.fold.merged.scheduler->waited_behind) all += value_of(held_ns);
   std::vector<std::string> names;
@@ -421,7 +428,7 @@ std::string others_text(const Evidence& e) {
   return names.empty() ? "" : fmt::format(", {}", fmt::join(names, " and "));
 }
 
-MaybeFound starved_by_others(const Evidence& e) {
+MaybeFound starved_by_others(const Facts& e) {
   const auto part = starved(e);
   const auto use = cpu_use(e);
   if (!part || !use) return std::nullopt;
@@ -441,7 +448,7 @@ MaybeFound starved_by_others(const Evidence& e) {
   return found;
 }
 
-MaybeFound starved_by_affinity(const Evidence& e) {
+MaybeFound starved_by_affinity(const Facts& e) {
   const auto part = starved(e);
   const auto use = cpu_use(e);
   const auto few = few_cpus(e.info, e.fold);
@@ -458,7 +465,7 @@ MaybeFound starved_by_affinity(const Evidence& e) {
        {"host_busy_ns", value_of(e.totals.host_busy_ns)}}};
 }
 
-MaybeFound starved_by_itself(const Evidence& e) {
+MaybeFound starved_by_itself(const Facts& e) {
   const auto part = starved(e);
   const auto use = cpu_use(e);
   if (!part || !use) return std::nullopt;
@@ -484,7 +491,7 @@ struct HotFunction {
   std::string name;
   double share = 0;
 };
-std::optional<HotFunction> hot_function(const Evidence& e) {
+std::optional<HotFunction> hot_function(const Facts& e) {
   if (e.stack_samples < 20) return std::nullopt;
   struct Seen {
     uint64_t samples = 0;
@@ -516,14 +523,14 @@ std::optional<HotFunction> hot_function(const Evidence& e) {
   return hot;
 }
 
-std::string hot_text(const Evidence& e) {
+std::string hot_text(const Facts& e) {
   const auto hot = hot_function(e);
   return hot ? fmt::format("; {} of its CPU samples are in {}", share_text(hot->share), hot->name)
              : "";
 }
 
 /// Of the samples, how many have a function of a garbage collector in them.
-double collector_share(const Evidence& e) {
+double collector_share(const Facts& e) {
   constexpr std::array<std::string_view, 8> kCollectors = {
       "gc_collect", "_PyObject_GC", "gc_alloc",   "GarbageCollect",
       "Scavenge",   "MarkCompact",  "runtime.gc", "gcBgMark"};
@@ -543,7 +550,7 @@ struct CollectorThreads {
   std::string name;  // of the busiest
   double share = 0;
 };
-CollectorThreads collector_threads(const Evidence& e) {
+CollectorThreads collector_threads(const Facts& e) {
   constexpr std::array<std::string_view, 6> kNames = {"GC Thread", "G1 ",        "VM Thread",
                                                       "ZWorker",   "Shenandoah", ".NET GC"};
   CollectorThreads found;
@@ -577,7 +584,7 @@ struct SlowCalled {
   Proof proof() const { return {fmt::format("{} of call_latency_ns", percentile), tail_ns}; }
 };
 /// nullopt: it called nobody, or too rarely to say.
-std::optional<SlowCalled> slowest_called(const Evidence& e) {
+std::optional<SlowCalled> slowest_called(const Facts& e) {
   const auto worst = std::max_element(
       e.called.begin(), e.called.end(),
       [](const CalledRow& a, const CalledRow& b) { return a.latency.sum() < b.latency.sum(); });
@@ -595,7 +602,7 @@ struct PartOfTail {
   TailBlame::Part part;
   double share = 0;
 };
-std::optional<PartOfTail> mostly(const Evidence& e, ReplyPart wanted) {
+std::optional<PartOfTail> mostly(const Facts& e, ReplyPart wanted) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   auto tail = tail_blame(s.reply, s.reply_parts);
@@ -609,7 +616,7 @@ std::optional<PartOfTail> mostly(const Evidence& e, ReplyPart wanted) {
 }
 
 /// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
-std::string slept_text(const Evidence& e, BlockedBy reason) {
+std::string slept_text(const Facts& e, BlockedBy reason) {
   for (const SleepStackRow& stack : e.sleep_stacks) {
     if (stack.reason != reason) continue;
     // The innermost frame in user space that has a name.
@@ -629,10 +636,10 @@ std::string slept_text(const Evidence& e, BlockedBy reason) {
 
 /// Requests lay in the socket while no thread that would read them waited for a CPU. nullopt: that
 /// is not where replies spent their time.
-std::optional<double> unread(const Evidence& e) { return dominant(e, &Tails::socket); }
+std::optional<double> unread(const Facts& e) { return dominant(e, &Tails::socket); }
 
-std::string unread_text(const Evidence& e) {
-  const auto t = tails(e);
+std::string unread_text(const Facts& e) {
+  const std::optional<Tails>& t = e.tails;
   return fmt::format("requests lay unread in the socket for {} ({})", duration_text(t->socket),
                      t->name);
 }
@@ -644,7 +651,7 @@ struct RuntimeStop {
   const Histogram* all = nullptr;
   bool is_collection = false;
 };
-std::optional<RuntimeStop> runtime_stop(const Evidence& e) {
+std::optional<RuntimeStop> runtime_stop(const Facts& e) {
   const auto& runtime = e.fold.merged.part<RuntimeInterval>();
   if (!runtime || (!runtime->gc && !runtime->stop)) return std::nullopt;
   RuntimeStop stop;
@@ -656,8 +663,8 @@ std::optional<RuntimeStop> runtime_stop(const Evidence& e) {
 }
 
 /// A stop of the world is in the tail if it is late itself, and a good part of the tail.
-MaybeFound measured_stop(const Evidence& e, double part, const RuntimeStop& stop) {
-  const auto t = tails(e);
+MaybeFound measured_stop(const Facts& e, double part, const RuntimeStop& stop) {
+  const std::optional<Tails>& t = e.tails;
   if (stop.longest < kLateNs || stop.longest < t->socket / 4) return std::nullopt;
   return Found{
       part,
@@ -669,7 +676,7 @@ MaybeFound measured_stop(const Evidence& e, double part, const RuntimeStop& stop
        {stop.is_collection ? "max of runtime_gc_ns" : "max of runtime_stop_ns", stop.longest}}};
 }
 
-MaybeFound stop_the_world(const Evidence& e) {
+MaybeFound stop_the_world(const Facts& e) {
   const auto part = unread(e);
   // Where it was measured, nothing needs to be concluded from CPU time.
   const auto measured = runtime_stop(e);
@@ -695,13 +702,13 @@ MaybeFound stop_the_world(const Evidence& e) {
   return found;
 }
 
-MaybeFound stopped(const Evidence& e) {
+MaybeFound stopped(const Facts& e) {
   const auto part = unread(e);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
   const auto& stops = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kStopped)];
   if (!stops || stops->count() == 0) return std::nullopt;
   const double longest = value_of(stops->max());
-  const auto t = tails(e);
+  const std::optional<Tails>& t = e.tails;
   if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
   return Found{
       *part,
@@ -714,7 +721,7 @@ MaybeFound stopped(const Evidence& e) {
        {"stops", static_cast<double>(stops->count())}}};
 }
 
-MaybeFound event_loop_blocked(const Evidence& e) {
+MaybeFound event_loop_blocked(const Facts& e) {
   const auto part = unread(e);
   if (!part || !e.fold.merged.scheduler || mostly(e, ReplyPart::kUnreadAsleep)) return std::nullopt;
   // A stretch is cut into slices where others want the CPU. Older runs have slices alone.
@@ -723,7 +730,7 @@ MaybeFound event_loop_blocked(const Evidence& e) {
   const auto& stretches = has_stretches ? s.busy_stretch : s.on_cpu;
   if (!stretches) return std::nullopt;
   const double longest = value_of(stretches->max());
-  const auto t = tails(e);
+  const std::optional<Tails>& t = e.tails;
   if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
   Found found{*part,
               fmt::format("The server was busy with other work instead of reading: {} while a "
@@ -743,7 +750,7 @@ MaybeFound event_loop_blocked(const Evidence& e) {
 
 /// The sleeps, by BlockedBy, of the threads that read the slowest of the requests that lay unread
 /// while their thread slept. All 0 where no such thread is known.
-std::array<double, kBlockedByCount> readers_slept_ns(const Evidence& e) {
+std::array<double, kBlockedByCount> readers_slept_ns(const Facts& e) {
   std::set<int32_t> readers;
   for (const SlowReply& reply : e.slow_replies)
     if (reply.mostly() == ReplyPart::kUnreadAsleep) readers.insert(reply.reader_tid);
@@ -757,7 +764,7 @@ std::array<double, kBlockedByCount> readers_slept_ns(const Evidence& e) {
 
 /// The thread that reads was neither busy nor waiting for a CPU: it slept, in a call that it should
 /// not have made there. Polls and sockets are where it sleeps anyway, so they come last.
-MaybeFound reader_asleep(const Evidence& e) {
+MaybeFound reader_asleep(const Facts& e) {
   const auto part = unread(e);
   const auto found = mostly(e, ReplyPart::kUnreadAsleep);
   if (!part || !found || !e.fold.merged.scheduler) return std::nullopt;
@@ -771,7 +778,7 @@ MaybeFound reader_asleep(const Evidence& e) {
   const auto delays = [&](BlockedBy reason) {
     const double ns = slept_ns[static_cast<size_t>(reason)], longest = longest_ns(reason);
     return ns > 0 && longest >= kLateNs &&
-           (longest >= tails(e)->socket / 4 || share_of(ns, all_ns) >= kMostOf);
+           (longest >= e.tails->socket / 4 || share_of(ns, all_ns) >= kMostOf);
   };
   Found slept{found->share * *part, "", {tail_proof(e, "reply_socket_ns", &Tails::socket)}};
   const auto say = [&](std::string_view what) {
@@ -844,13 +851,13 @@ std::optional<CallingShare> calling_share(const CallInterval& calls) {
                       {{"serving_and_calling_ns", calling}, {"serving_ns", serving}}};
 }
 
-MaybeFound slow_downstream(const Evidence& e) {
+MaybeFound slow_downstream(const Facts& e) {
   const auto part = dominant(e, &Tails::runtime);
   const auto& calls = e.fold.merged.part<CallInterval>();
   if (!part || !calls) return std::nullopt;
   const auto waiting = calling_share(*calls);
   const auto called = slowest_called(e);
-  const auto t = tails(e);
+  const std::optional<Tails>& t = e.tails;
   if (!waiting || waiting->share < kMostOf || !called) return std::nullopt;
   if (called->tail_ns < kLateNs || called->tail_ns < kMostOf * t->runtime) return std::nullopt;
   Found found{*part * waiting->share,
@@ -865,7 +872,7 @@ MaybeFound slow_downstream(const Evidence& e) {
   return found;
 }
 
-MaybeFound disk(const Evidence& e) {
+MaybeFound disk(const Facts& e) {
   const auto part = dominant(e, &Tails::runtime);
   if (!part || !e.fold.merged.scheduler) return std::nullopt;
   const auto& sleeps = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(BlockedBy::kDisk)];
@@ -873,18 +880,18 @@ MaybeFound disk(const Evidence& e) {
   const auto slept = static_cast<double>(sleeps->sum());
   const auto inside = static_cast<double>(e.fold.merged.sockets->reply_runtime->sum());
   if (share_of(slept, inside) < kMostOf) return std::nullopt;
-  return Found{*part,
-               fmt::format("The server waited for a disk: it slept {} times in calls on files, for "
-                           "{} in all, while its replies spent {} inside the runtime ({}){}",
-                           count_text(static_cast<double>(sleeps->count())), duration_text(slept),
-                           duration_text(tails(e)->runtime), tails(e)->name,
-                           slept_text(e, BlockedBy::kDisk)),
-               {tail_proof(e, "reply_runtime_ns", &Tails::runtime),
-                {"sum of blocked_by_disk_ns", slept},
-                {"sum of reply_runtime_ns", inside}}};
+  return Found{
+      *part,
+      fmt::format("The server waited for a disk: it slept {} times in calls on files, for "
+                  "{} in all, while its replies spent {} inside the runtime ({}){}",
+                  count_text(static_cast<double>(sleeps->count())), duration_text(slept),
+                  duration_text(e.tails->runtime), e.tails->name, slept_text(e, BlockedBy::kDisk)),
+      {tail_proof(e, "reply_runtime_ns", &Tails::runtime),
+       {"sum of blocked_by_disk_ns", slept},
+       {"sum of reply_runtime_ns", inside}}};
 }
 
-MaybeFound lock(const Evidence& e) {
+MaybeFound lock(const Facts& e) {
   const auto found = mostly(e, ReplyPart::kFutex);
   if (!found) return std::nullopt;
   const auto& [tail, part, share] = *found;
@@ -903,7 +910,7 @@ MaybeFound lock(const Evidence& e) {
 
 /// What no rule names more closely: replies wait for something within the server, and sometimes
 /// much longer than at other times. A server that means to wait does so equally long.
-MaybeFound waited_inside(const Evidence& e) {
+MaybeFound waited_inside(const Facts& e) {
   struct Kind {
     ReplyPart part;
     std::string_view text;
@@ -945,7 +952,7 @@ MaybeFound waited_inside(const Evidence& e) {
   return std::nullopt;
 }
 
-MaybeFound timer_slack(const Evidence& e) {
+MaybeFound timer_slack(const Facts& e) {
   if (!e.fold.merged.scheduler || !e.fold.merged.scheduler->timer_slack) return std::nullopt;
   const SchedulerInterval& s = *e.fold.merged.scheduler;
   if (s.timer_slack->count() < 20 || !s.timer_oversleep) return std::nullopt;
@@ -967,7 +974,7 @@ MaybeFound timer_slack(const Evidence& e) {
 /// Nagle's algorithm held sends back, for longer than any network here takes: until the peer, which
 /// had no reason to hurry, acknowledged what came before. No split of replies has it, since they
 /// end with their first segment.
-MaybeFound delayed_ack(const Evidence& e) {
+MaybeFound delayed_ack(const Facts& e) {
   if (!e.fold.merged.sockets || !e.fold.merged.sockets->nagle_held) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   const Histogram& held = *s.nagle_held;
@@ -993,7 +1000,7 @@ MaybeFound delayed_ack(const Evidence& e) {
 
 /// A fast server fills the window of any peer, for as long as a round trip takes. One that reads
 /// slowly closes its window for milliseconds.
-MaybeFound slow_peer(const Evidence& e) {
+MaybeFound slow_peer(const Facts& e) {
   if (!e.fold.merged.sockets || !e.fold.greatest.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
   const double busy = value_of(s.tcp_busy_ns), limited = value_of(s.tcp_rwnd_limited_ns);
@@ -1017,7 +1024,7 @@ MaybeFound slow_peer(const Evidence& e) {
 
 // ---- ahead ----
 
-MaybeFound leak_under_load(const Evidence& e) {
+MaybeFound leak_under_load(const Facts& e) {
   if (e.growth.steady.empty() || e.growth.leak.verdict == LeakVerdict::kNone) return std::nullopt;
   std::vector<std::string> what;
   Found found{0.4, "", {}};
@@ -1035,7 +1042,7 @@ MaybeFound leak_under_load(const Evidence& e) {
   return found;
 }
 
-MaybeFound leak(const Evidence& e) {
+MaybeFound leak(const Facts& e) {
   if (e.growth.leak.verdict != LeakVerdict::kLeak) return std::nullopt;
   Found found{0.5, "After the load had gone, this did not come back: ", {}};
   std::vector<std::string> what;
@@ -1049,7 +1056,7 @@ MaybeFound leak(const Evidence& e) {
   return found;
 }
 
-MaybeFound limit_ahead(const Evidence& e) {
+MaybeFound limit_ahead(const Facts& e) {
   for (const Headroom& h : e.growth.headroom) {
     const double used = static_cast<double>(h.used), limit = static_cast<double>(h.limit_value);
     if (limit <= 0 || used / limit < kMostOf) continue;
@@ -1067,7 +1074,7 @@ MaybeFound limit_ahead(const Evidence& e) {
 struct Rule {
   std::string_view key;
   FindingKind kind;
-  MaybeFound (*look)(const Evidence&);
+  MaybeFound (*look)(const Facts&);
   std::string_view refuted_by;
   std::string_view next_step;
   /// Not said beside one of these, which stand before it: it is a symptom of theirs, or they name
@@ -1227,7 +1234,7 @@ bool is_better_first(const Finding& a, const Finding& b) {
   return a.harm > b.harm;
 }
 
-Finding nothing(const Evidence& e) {
+Finding nothing(const Facts& e) {
   Finding none{kNothing, FindingKind::kAhead, 0, "", {}, "", ""};
   const FlowInterval& f = e.totals.flows;
   none.sentence = "Nothing stands out";
@@ -1245,7 +1252,7 @@ Finding nothing(const Evidence& e) {
         address_text(row), row.hidden_connections == 1 ? "is" : "are");
     break;
   }
-  if (!tails(e)) {
+  if (!e.tails) {
     none.sentence +=
         "; no replies of a subject were split, so causes inside a server were not looked for";
     none.next_step = "record with --pid, --cgroup or a command, as root, for what happens inside";
@@ -1256,6 +1263,7 @@ Finding nothing(const Evidence& e) {
 }  // namespace
 
 std::vector<Finding> find_causes(const Evidence& evidence) {
+  const Facts facts(evidence);
   std::vector<Finding> findings;
   const auto has = [&](std::string_view key) {
     return std::any_of(findings.begin(), findings.end(),
@@ -1263,23 +1271,22 @@ std::vector<Finding> find_causes(const Evidence& evidence) {
   };
   for (const Rule& rule : kRules) {
     if (std::any_of(rule.unless.begin(), rule.unless.end(), has)) continue;
-    auto found = rule.look(evidence);
+    auto found = rule.look(facts);
     if (!found) continue;
     findings.push_back({rule.key, rule.kind, found->harm, std::move(found->sentence),
                         std::move(found->proofs), std::string(rule.refuted_by),
                         std::string(rule.next_step)});
   }
   // Requests that waited longer than the timeout are late, not lost.
-  const auto tail = tails(evidence);
-  const auto timeout_ns = static_cast<double>(evidence.info.settings.reply_timeout_ns);
+  const auto timeout_ns = static_cast<double>(facts.info.settings.reply_timeout_ns);
   const bool has_late_cause = std::any_of(findings.begin(), findings.end(), [](const Finding& f) {
     return f.kind == FindingKind::kLateReplies && f.harm >= kMostOf;
   });
-  if (has_late_cause && tail && tail->all() > timeout_ns / 4)
+  if (has_late_cause && facts.tails && facts.tails->all() > timeout_ns / 4)
     std::erase_if(findings, [](const Finding& f) { return f.key == "replies_lost"; });
   std::stable_sort(findings.begin(), findings.end(), is_better_first);
   if (findings.size() > kMostFindings) findings.resize(kMostFindings);
-  if (findings.empty()) findings.push_back(nothing(evidence));
+  if (findings.empty()) findings.push_back(nothing(facts));
   return findings;
 }
 

@@ -1,6 +1,8 @@
 #include "tui/model/model.h"
 
 #include <algorithm>
+#include <functional>
+#include <utility>
 
 #include "core/base/check.h"
 #include "core/flow/periods.h"
@@ -75,18 +77,16 @@ const Growth& Model::growth_of_run() const {
 
 namespace {
 
-/// Rows with a number of their own, as they stand now; `rows` is in the order of the numbers.
-template <typename Row>
-void put_rows(std::vector<Row>& rows, const std::vector<Row>& changed) {
-  for (const Row& row : changed) {
-    const auto at =
-        std::lower_bound(rows.begin(), rows.end(), row.number,
-                         [](const Row& known, uint32_t number) { return known.number < number; });
-    if (at != rows.end() && at->number == row.number)
-      *at = row;
-    else
-      rows.insert(at, row);
-  }
+/// Puts an entry in the place of the one with its key, or adds it while there are fewer than
+/// `most`. `entries` is in the order of the keys.
+template <typename Entry, typename Key>
+void put_entry(std::vector<Entry>& entries, Entry entry, Key key_of, size_t most = SIZE_MAX) {
+  const auto key = std::invoke(key_of, entry);
+  const auto at = std::ranges::lower_bound(entries, key, {}, key_of);
+  if (at != entries.end() && std::invoke(key_of, *at) == key)
+    *at = std::move(entry);
+  else if (entries.size() < most)
+    entries.insert(at, std::move(entry));
 }
 
 }  // namespace
@@ -125,8 +125,9 @@ void Model::add(const Sample& sample) {
   drop_threads();
   add_syscalls(sample);
   add_sockets(sample);
-  put_rows(called_, sample.changed_called);
-  put_rows(cpu_holders_, sample.changed_cpu_holders);
+  for (const CalledRow& row : sample.changed_called) put_entry(called_, row, &CalledRow::number);
+  for (const CpuHolderRow& row : sample.changed_cpu_holders)
+    put_entry(cpu_holders_, row, &CpuHolderRow::number);
   add_slowest(sample);
 }
 
@@ -277,15 +278,9 @@ void Model::add_slowest(const Sample& sample) {
 }
 
 void Model::add_sockets(const Sample& sample) {
-  for (const SocketRow& row : sample.changed_sockets) {
-    const auto at = std::lower_bound(
-        sockets_.begin(), sockets_.end(), row.cookie,
-        [](const SocketEntry& entry, uint64_t cookie) { return entry.row.cookie < cookie; });
-    if (at != sockets_.end() && at->row.cookie == row.cookie)
-      *at = {row, tick_};
-    else if (sockets_.size() < limits_.max_socket_rows)
-      sockets_.insert(at, {row, tick_});
-  }
+  const auto cookie = [](const SocketEntry& entry) { return entry.row.cookie; };
+  for (const SocketRow& row : sample.changed_sockets)
+    put_entry(sockets_, {row, tick_}, cookie, limits_.max_socket_rows);
   std::erase_if(sockets_, [&](const SocketEntry& entry) {
     return !scene.flows_are_final && entry.row.closed &&
            tick_ - entry.changed_tick > limits_.ended_linger_ticks;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "core/base/text.h"
+#include "core/tick/reply_parts.h"
 #include "tui/screens/number_page.h"
 #include "tui/screens/parts.h"
 #include "tui/screens/screens.h"
@@ -64,14 +65,18 @@ struct SocketsPage {
   int height(int width, size_t sockets) const;
 };
 
-/// Of the parts of replies, those that there were; what the tail would be without each stands in
-/// reports.
+/// Whether it says what the tail would be without a part of the replies: that is in reports.
+bool is_of_tail(std::string_view name) {
+  const auto& parts = reply_part_names();
+  return std::any_of(parts.begin(), parts.end(), [&](const ReplyPartNames& part) {
+    return name == part.with || name == part.without || name == part.mostly;
+  });
+}
+
+/// Of the parts of replies, those that occurred.
 bool is_shown(const RegisteredNumber& number, const Histogram* waits) {
-  if (waits == nullptr) return false;
-  const std::string_view name = number.name;
-  for (const std::string_view of_tail : {"reply_with_", "reply_without_", "reply_mostly_"})
-    if (name.starts_with(of_tail)) return false;
-  return !name.starts_with("reply_") || waits->sum() > 0;
+  if (waits == nullptr || is_of_tail(number.name)) return false;
+  return !number.name.starts_with("reply_") || waits->sum() > 0;
 }
 
 SocketsPage::SocketsPage(const Model& model) {

@@ -22,11 +22,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "app/prove/quota_cgroup.h"
 #include "core/base/clock.h"
 #include "probes/proc/proc_reader.h"
 #include "tests/probes/forked_subject.h"
 #include "tests/probes/probe_fixture.h"
-#include "tests/support/quota_group.h"
 
 namespace topspin {
 namespace {
@@ -203,8 +203,8 @@ TEST_P(HoldersOnRung, threads_that_are_moved_while_they_wait_stay_in_the_sum) {
 }
 
 TEST_P(HoldersOnRung, a_quota_is_told_from_others) {
-  const QuotaGroup group;
-  if (!group.made()) GTEST_SKIP() << "needs a cgroup with a CPU quota: root, and its controller";
+  const QuotaCgroup group({.used_us = 2000, .period_us = 20'000});
+  if (!group.missing().empty()) GTEST_SKIP() << group.missing();
   {
     ForkedSubject subject([] {
       pin_to_cpu(0);
