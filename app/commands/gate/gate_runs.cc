@@ -56,17 +56,39 @@ struct MeasuredSides {
   std::vector<MeasuredRun> b;
 };
 
+/// The runs of the two sides of the last plan. kUsage, with what to name instead, if a side has
+/// none.
+Result<std::vector<StoredRun>> runs_of_last_plan(std::vector<StoredRun> all,
+                                                 const std::vector<std::string>& sides) {
+  const size_t count = all.size();
+  std::vector<StoredRun> runs = newest_session(std::move(all));
+  std::string missing;
+  for (const std::string& side : sides) {
+    if (!runs.empty() && !select_runs(runs, side).ok())
+      missing += (missing.empty() ? "" : " nor ") + side;
+  }
+  if (!missing.empty()) {
+    const bool any_plan = runs.back().info.plan.has_value();
+    return make_error(
+        ErrorCode::kUsage,
+        fmt::format("without names, gate judges the two sides of the last `topspin run`, side=a "
+                    "and side=b; {} has no run of {}. Name two sides, the baseline first, such as `topspin gate "
+                    "last~1 last`; or look for changes over all runs with --history",
+                    any_plan ? "that session" : "this database", missing));
+  }
+  if (runs.size() < count) {
+    say(
+        fmt::format("judging the {} runs of the last session of topspin run; {} other runs in "
+                    "the database are left out",
+                    runs.size(), count - runs.size()));
+  }
+  return runs;
+}
+
 /// REQUIRES: two sides were named.
 Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
   if (o.sides_are_default) {
-    const size_t all = records.runs.size();
-    records.runs = newest_session(std::move(records.runs));
-    if (records.runs.size() < all) {
-      say(
-          fmt::format("judging the {} runs of the last session of topspin run; {} other runs in "
-                      "the database are left out",
-                      records.runs.size(), all - records.runs.size()));
-    }
+    TOPSPIN_ASSIGN(records.runs, runs_of_last_plan(std::move(records.runs), o.sides));
   }
   TOPSPIN_ASSIGN(const auto a, select_runs(records.runs, o.sides[0]));
   TOPSPIN_ASSIGN(const auto b, select_runs(records.runs, o.sides[1]));
