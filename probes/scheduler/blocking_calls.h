@@ -1,4 +1,4 @@
-// Which system call stands for which reason of a sleep. Pure.
+// Which reason of a sleep each system call belongs to. Pure.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,8 @@
 
 namespace topspin {
 
-/// Fills the table that the BPF programs look calls up in, by number: a TOPSPIN_BLOCKED_BY_ of
-/// scheduler_abi.h for each. REQUIRES: of_call.size() == TOPSPIN_CALLS.
+/// Fills the table in which the BPF programs look up calls by number: for each call, a
+/// TOPSPIN_BLOCKED_BY_ of scheduler_abi.h. REQUIRES: of_call.size() == TOPSPIN_CALLS.
 void name_blocking_calls(std::span<uint8_t> of_call);
 
 }  // namespace topspin

@@ -5,7 +5,7 @@
 namespace topspin {
 namespace {
 
-/// Each cell stands for four of the full layout: its samples go to the highest, so that no
+/// Each cell covers four of the full layout. Its samples go to the highest of them, so that no
 /// percentile is too low.
 Histogram read_sleeps(const topspin_sleeps& sleeps) {
   std::array<uint64_t, kHistogramBuckets> cells{};
@@ -82,8 +82,8 @@ void CpuArray::add(const topspin_cpu& cpu, const Copy& copy, SchedulerReading& r
   reading.losses.scheduler_hidden_switches += cpu.hidden;
 }
 
-/// What this CPU did since the previous reading: its run queue's greatest length has no meaning
-/// over more than an interval.
+/// What this CPU did since the previous reading, because the greatest length of its run queue is
+/// meaningful only for one interval.
 void CpuArray::take_row(uint32_t index, std::vector<CpuScheduling>& rows) {
   const topspin_cpu& cpu = cpus_[index];
   Copy& copy = copies_[index];

@@ -1,4 +1,4 @@
-// CpuArray: what the scheduler's BPF programs have counted on each CPU, summed. One thread.
+// CpuArray: the sums over all CPUs of what the scheduler's BPF programs have counted. One thread.
 #pragma once
 
 #include <array>
@@ -18,12 +18,12 @@ class CpuArray {
   explicit CpuArray(MappedBpfArray<topspin_cpu> cpus)
       : cpus_(std::move(cpus)), copies_(cpus_.size()) {}
 
-  /// Sums the CPUs into `reading`, and gives each CPU's own row of the time since the last reading.
+  /// Sums the CPUs into `reading`, with a row for each CPU since the last reading.
   void read(SchedulerReading& reading);
 
   const MappedBpfArray<topspin_cpu>& cpus() const { return cpus_; }
 
-  /// From now on timers are measured too: their histograms are given, if only as empty ones.
+  /// From now on timers are measured too: their histograms are present, even if empty.
   void add_timers() { with_timers_ = true; }
 
  private:

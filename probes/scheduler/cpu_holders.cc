@@ -20,7 +20,8 @@ constexpr uint64_t kWorthALookNs = 1'000'000;
 
 static_assert(kCpuHolderCount == TOPSPIN_HOLDERS);
 
-/// A file of /proc/PID without its line's end; "": the process has ended, or may not be seen.
+/// The text of a file of /proc/PID, without the line end; "": the process has ended, or is not
+/// visible.
 std::string process_file(const std::string& proc_root, int32_t pid, const char* name) {
   if (pid <= 0) return "";
   auto text = read_file(proc_root + "/" + std::to_string(pid) + "/" + name, 64 << 10);
@@ -29,7 +30,7 @@ std::string process_file(const std::string& proc_root, int32_t pid, const char* 
   return std::move(*text);
 }
 
-/// Of version 2, or where a process is at the top of that, of version 1.
+/// The cgroup of version 2; if the process is in its root, that of version 1.
 std::string cgroup_of(const std::string& proc_root, int32_t pid) {
   const std::string text = process_file(proc_root, pid, "cgroup");
   const auto path = find_cgroup_path(text, "");
@@ -37,7 +38,7 @@ std::string cgroup_of(const std::string& proc_root, int32_t pid) {
   return find_cgroup_path(text, "cpu").value_or(path.value_or(""));
 }
 
-/// Whether no slot of any CPU was changed since `stamps` were taken, nor is being changed.
+/// Whether no slot of any CPU has changed since `stamps` were taken, or is being changed.
 std::vector<uint32_t> slot_stamps(const MappedBpfArray<topspin_cpu>& cpus) {
   std::vector<uint32_t> stamps(cpus.size());
   for (uint32_t i = 0; i < cpus.size(); ++i)
@@ -47,8 +48,8 @@ std::vector<uint32_t> slot_stamps(const MappedBpfArray<topspin_cpu>& cpus) {
 
 }  // namespace
 
-/// exec gives a process another name; the BPF side has the one from when it took its slot. Kernel
-/// threads have more in /proc: what they work on.
+/// exec changes the name of a process, and the BPF side has the name from when the process took its
+/// slot. For kernel threads, /proc also shows what they work on.
 std::string CpuHolders::name_of(const topspin_holder& holder) const {
   std::string name;
   if (holder.kind != TOPSPIN_HELD_BY_KERNEL_THREAD)
@@ -59,7 +60,8 @@ std::string CpuHolders::name_of(const topspin_holder& holder) const {
 
 void CpuHolders::read(const MappedBpfArray<topspin_cpu>& cpus, SchedulerReading& reading) {
   std::vector<bool> changed(rows_.size());
-  // A slot that changes hands meanwhile might be counted twice: then again, or in the next tick.
+  // A slot that changes hands in the meantime could be counted twice. Then read again, or in the
+  // next tick.
   for (int i = 0; i < kReadings; ++i) {
     if (!read_processes(cpus)) continue;
     for (auto& [tgid, process] : processes_) count(process, changed);
@@ -79,7 +81,7 @@ void CpuHolders::read(const MappedBpfArray<topspin_cpu>& cpus, SchedulerReading&
   for (uint32_t i = 0; i < cpus.size(); ++i) *totals.cpu_holders_missed += cpus[i].queue.no_room;
 }
 
-/// False: something changed hands meanwhile, and what was read is nothing.
+/// False: a slot changed hands in the meantime, and the result cannot be used.
 bool CpuHolders::read_processes(const MappedBpfArray<topspin_cpu>& cpus) {
   const std::vector<uint32_t> before = slot_stamps(cpus);
   std::unordered_map<uint32_t, uint64_t> in_slots;
@@ -117,7 +119,7 @@ std::vector<std::pair<uint32_t, topspin_holder>> CpuHolders::read_elements() con
   }
 }
 
-/// Adds what the process has held since the previous reading to the row of its name.
+/// Adds what the process has held since the previous reading to the row with its name.
 void CpuHolders::count(Process& process, std::vector<bool>& changed) {
   if (process.seen.held_ns <= process.counted_ns) return;
   const uint64_t grown_ns = process.seen.held_ns - process.counted_ns;
@@ -155,7 +157,7 @@ size_t CpuHolders::row_of(const Process& process) {
   return place->second;
 }
 
-/// Makes room in the map: those that held nothing since the previous reading are taken from it.
+/// Makes room in the map: removes the processes that have held nothing since the previous reading.
 void CpuHolders::forget_idle() {
   if (processes_.size() < kForgetFrom) return;
   std::erase_if(processes_, [&](const auto& entry) {

@@ -1,5 +1,6 @@
-// CpuHolders: who had the CPUs for which the subject's threads waited, read from the scheduler's
-// BPF programs and given names. Owned by a rung of the scheduler probe, on its thread.
+// CpuHolders: who had the CPUs for which the subject's threads waited. Reads this from the
+// scheduler's BPF programs, and finds the names. Owned by a rung of the scheduler probe, on its
+// thread.
 #pragma once
 
 #include <array>
@@ -20,11 +21,11 @@ namespace topspin {
 
 class CpuHolders {
  public:
-  /// `map_fd`: the map `holders`, which lives longer.
+  /// `map_fd`: the map `holders`, which outlives this object.
   CpuHolders(int map_fd, std::string proc_root)
       : map_fd_(map_fd), proc_root_(std::move(proc_root)) {}
 
-  /// Sets waited_behind and cpu_holders_missed of the totals, and gives the rows that changed.
+  /// Sets waited_behind and cpu_holders_missed of the totals, and returns the rows that changed.
   void read(const MappedBpfArray<topspin_cpu>& cpus, SchedulerReading& reading);
 
  private:

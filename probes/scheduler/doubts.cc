@@ -12,7 +12,7 @@ namespace topspin {
 
 SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
                                   bool kernel_counts_sleep) {
-  // The kernel counts no wait where it spares itself reading its clock: some 10 us at each.
+  // The kernel counts no wait where it skips reading its clock: about 10 us each time.
   constexpr uint64_t kUncountedNs = 20'000;
   constexpr uint64_t kSlackNs = 10 * kNanosPerMilli;
   SchedulerSelfTest test{histogram_sum_ns, run_delay_ns, waits, SchedulerSelfTest::Verdict::kAgree,
@@ -40,7 +40,7 @@ SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_
 
 std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
                                       const CommandUsage& usage) {
-  // What the command does between its end and ours, and before it is released, is not much.
+  // The command uses little CPU time between our last reading and its release.
   constexpr uint64_t kSlackNs = 50 * kNanosPerMilli;
   constexpr uint64_t kSlackSwitches = 100;
   const auto misses = [](std::optional<uint64_t> counted, uint64_t truth, uint64_t slack) {
@@ -54,8 +54,8 @@ std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
     found += found.empty() ? "" : ", ";
     found += text;
   };
-  // rusage has whole microseconds; who is waited for by nobody is in no rusage, so more is no
-  // doubt.
+  // rusage has whole microseconds. A process that nobody waits for is in no rusage, so a greater
+  // sum is no reason for doubt.
   if (misses(sums.cpu_ns, usage.cpu_ns, kSlackNs))
     say(fmt::format(
         "{} of {} of CPU time ({:.0f}%)", format_duration(static_cast<int64_t>(*sums.cpu_ns)),

@@ -1,5 +1,5 @@
 // The probes "scheduler" and "timers". The scheduler probe climbs its ladder and turns the rung's
-// readings (sums since opening) into intervals; timers are measured beside it, by its BPF rungs.
+// readings (sums since opening) into intervals; its BPF rungs also measure timers.
 #include <algorithm>
 #include <cstdio>
 #include <utility>
@@ -23,7 +23,7 @@ std::optional<uint64_t> growth(std::optional<uint64_t> now, std::optional<uint64
   return now;
 }
 
-/// `now` less `before`, both of which only grow. Of CPUs, those that grew.
+/// `now` minus `before`; both only grow. Keeps the CPUs that grew.
 SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& before) {
   SchedulerInterval difference = now;
   subtract_histograms(difference, before);
@@ -36,8 +36,8 @@ SchedulerInterval growth(const SchedulerInterval& now, const SchedulerInterval& 
   return difference;
 }
 
-/// What was reported may never shrink, so that a sum that falls for one reading (a thread caught
-/// between two places) is not counted twice when it is back.
+/// What was reported never shrinks. So if a sum falls for one reading (a thread was caught between
+/// two places), it is not counted twice when it rises again.
 void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
   SchedulerInterval next = now;
   std::vector<std::optional<uint64_t>> counts;
@@ -54,7 +54,7 @@ void keep_grown(SchedulerInterval& kept, const SchedulerInterval& now) {
   kept = std::move(next);
 }
 
-/// Linux 6.12 brought delayed dequeue: a thread that sleeps may stay on its run queue for a while,
+/// Linux 6.12 introduced delayed dequeue: a sleeping thread may stay on its run queue for a while,
 /// and the kernel's run_delay counts that too.
 bool kernel_may_count_sleep() {
   utsname names{};
@@ -65,7 +65,7 @@ bool kernel_may_count_sleep() {
   return major > 6 || (major == 6 && minor >= 12);
 }
 
-/// Such a rung takes its sums from /proc, and misses what lives for less than a reading.
+/// Such a rung takes its sums from /proc, and misses processes that live for less than one reading.
 bool sums_are_from_proc(Rung rung) {
   return rung == Rung::kTracepoint || rung == Rung::kPerf || rung == Rung::kProc;
 }
@@ -157,7 +157,7 @@ class SchedulerProbe final : public Probe {
         return doubts;
       }
     }
-    // Without the kernel's clock nothing tells how much such a rung missed.
+    // Without the kernel's account, nothing shows how much such a rung missed.
     if (sums_are_from_proc(status_.rung) && (!is_command || !family_cpu_ns_)) {
       doubts.push_back(
           fmt::format("the scheduler was watched by {}, which sees only part of what processes and "
@@ -184,12 +184,12 @@ class SchedulerProbe final : public Probe {
   ProbeStatus status_;
   SchedulerReading previous_;
   SchedulerInterval sums_;                 // of the intervals read
-  UniqueFd family_clock_;                  // of a subject whose rung may miss something
+  UniqueFd family_clock_;                  // of a subject of which the rung may miss something
   std::optional<uint64_t> family_cpu_ns_;  // by it, as of the last interval
-  bool sleep_told_ = false;                // that the kernel counts sleep as wait
+  bool sleep_told_ = false;  // whether it was reported that the kernel counts sleep as waiting
 };
 
-/// Its numbers are among the scheduler's.
+/// Its numbers are part of the scheduler's.
 class TimersProbe final : public Probe {
  public:
   explicit TimersProbe(const ProbeContext& context)
@@ -220,7 +220,7 @@ RungReport examine_scheduler(Rung rung, ProbeContext& self) {
   return report;
 }
 
-/// Beside whichever BPF rung works.
+/// Tries it with whichever BPF rung works.
 RungReport examine_timers(ProbeContext& self) {
   RungReport report{"timers", Rung::kRawTracepoint, false, "", ""};
   for (const Rung rung : {Rung::kTpBtf, Rung::kRawTracepoint}) {
@@ -234,7 +234,7 @@ RungReport examine_timers(ProbeContext& self) {
     if (!report.reason.empty()) return report;
     sleep_and_work();
     const SchedulerReading reading = (*opened)->read();
-    // A sleep may end by a switch that the kernel does not show.
+    // A sleep may end with a switch that the kernel does not show.
     if (2 * reading.totals.timer_oversleep->count() < kExamineSleeps)
       report.reason = "it opens, but misses sleeps of topspin's own";
     else

@@ -1,4 +1,4 @@
-// Records of the scheduler's BPF programs turned into rows of threads, and the rows that wait for
+// Turns records of the scheduler's BPF programs into rows of threads, and keeps rows that wait for
 // an interval with room. One thread.
 #pragma once
 
@@ -14,14 +14,14 @@
 
 namespace topspin {
 
-/// Keeps rows that do not fit into one interval for the next: nothing of a thread is lost, since
-/// rows are cumulative and a newer one of the same thread takes the place of the older.
+/// Keeps rows that do not fit into one interval for the next. Nothing of a thread is lost, because
+/// rows are cumulative, and a newer row of a thread replaces the older one.
 class RowQueue {
  public:
   explicit RowQueue(uint64_t limit) : limit_(limit) {}
   void push(ThreadRow row);
   std::vector<ThreadRow> take();
-  /// Rows that found no room: more than kBacklog intervals' rows may not wait.
+  /// The number of rows for which there was no room: at most kBacklog intervals' rows wait.
   uint64_t dropped() const { return dropped_; }
 
  private:
@@ -35,7 +35,7 @@ class RowQueue {
 
 ThreadRow make_row(const topspin_record& record, const topspin_times& times,
                    const topspin_thread_sleeps& sleeps);
-/// From the ring of exits; nullopt if the bytes are not those of a record.
+/// Parses a record from the ring of exits; nullopt if the bytes are not a record.
 std::optional<ThreadRow> make_exit_row(const void* data, size_t size);
 
 }  // namespace topspin

@@ -1,5 +1,6 @@
-// Timers: timer oversleep beside a BPF rung of the scheduler probe (timers.bpf.c), attached for as
-// long as this lives. Owned by that rung, on its thread. Fails without harm to the rung.
+// Timers: measures timer oversleep (timers.bpf.c), together with a BPF rung of the scheduler probe.
+// Attached as long as this object lives. Owned by that rung, on its thread. A failure does not
+// affect the rung.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@ namespace topspin {
 
 class Timers {
  public:
-  /// `cpus_fd` is the rung's map of CPUs. Sleeps a few ms, to learn how timers of the two kinds
-  /// that count are known.
+  /// `cpus_fd` is the rung's map of CPUs. Sleeps a few ms, to learn how to recognise the two kinds
+  /// of timers that count.
   static Result<std::unique_ptr<Timers>> attach(int cpus_fd);
   ~Timers();
   Timers(const Timers&) = delete;

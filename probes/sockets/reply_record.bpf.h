@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The parts of a reply: from what its threads did to the distributions, and the slowest replies one
- * by one. BPF side only; part of sockets.bpf.c.
- */
+/* The parts of a reply: turns what its threads did into the distributions, and keeps the slowest
+ * replies one by one. BPF side only; part of sockets.bpf.c. */
 #ifndef TOPSPIN_PROBES_SOCKETS_REPLY_RECORD_BPF_H
 #define TOPSPIN_PROBES_SOCKETS_REPLY_RECORD_BPF_H
 
-__u64
-    slow_epoch; /* user space counts it up, and then reads the slowest replies of the one before */
+__u64 slow_epoch; /* user space increments it, then reads the slowest replies of the one before */
 
 TOPSPIN_INLINE void add_cell(struct topspin_reply_cells* cells, __u32 index, __u64 value) {
   index /= 4;
-  if (index >= TOPSPIN_REPLY_CELLS) return; /* never; the verifier wants to be sure */
+  if (index >= TOPSPIN_REPLY_CELLS) return; /* never happens, but the verifier needs it */
   cells->cells[index]++;
   cells->sum += value;
   if (value > cells->max) cells->max = value;
@@ -18,7 +16,7 @@ TOPSPIN_INLINE void add_cell(struct topspin_reply_cells* cells, __u32 index, __u
 
 /* ---- what is known when a request is read ---- */
 
-/* From `times`, of the thread that read it, from ready to read. */
+/* From `times` of the thread that read it, from ready to read. */
 TOPSPIN_INLINE void note_unread(struct request* request, const struct reply_times* times) {
   const __u64* parts = times->parts;
   __u64 asleep_ns = 0;
@@ -30,7 +28,7 @@ TOPSPIN_INLINE void note_unread(struct request* request, const struct reply_time
   request->unknown_ns = parts[TOPSPIN_INSIDE_UNKNOWN];
 }
 
-/* A UDP socket keeps 16 bits of each, of which this is the value of one: at most 1/65,536 of the
+/* A UDP socket keeps 16 bits of each part. This is the value of one bit: at most 1/65,536 of the
  * wait. */
 TOPSPIN_INLINE __u32 unread_shift(__u64 wait_ns) {
   __u64 rest = wait_ns >> 16;
@@ -49,10 +47,11 @@ TOPSPIN_INLINE __u32 unread_shift(__u64 wait_ns) {
 
 /* ---- what is known when its reply was sent ---- */
 
-/* What the sending thread, the current one, did from read to sent. If another thread read the
- * request, nobody sees when this one took it up. It is taken to be at it from the end of its first
- * sleep since it was read, or since it last read or sent anything else; if it has not slept since,
- * from that last turn on. What is before that is between threads, but for waits for a CPU. */
+/* What the sending thread (the current one) did from read to sent. If another thread read the
+ * request, it is not visible when this one took it up. It counts as working on it from the end
+ * of its first sleep after the read, or after its own last turn (read or send) if that was
+ * later. If it has not slept since that turn, it counts from the turn on. The time before that
+ * is between threads, except for waits for a CPU. */
 TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched_thread* thread,
                                 struct topspin_socket_cpu* cpu, const struct request* request,
                                 __u64 sent_ns) {
@@ -81,8 +80,8 @@ TOPSPIN_INLINE void look_inside(struct task_struct* task, struct topspin_watched
   times->parts[TOPSPIN_INSIDE_BETWEEN] = between_ns > queued_ns ? between_ns - queued_ns : 0;
 }
 
-/* Records one part of what is left of the reply, or nothing of it. Apart, and not in each place: a
- * program that fits into the cache costs less than a call. */
+/* Records one part of the rest of the reply, or that there is none of it. It is a function of
+ * its own, not inlined: a program that fits into the cache saves more than the call costs. */
 static __attribute__((noinline)) void record_part(struct reply_times* times,
                                                   struct topspin_socket_cpu* cpu, __u32 number) {
   struct topspin_reply_part* part;
@@ -109,7 +108,7 @@ static long record_asleep(__u32 step, struct reply_times** reply) {
   return 0;
 }
 
-/* Those from read to sent. Fast replies have two of them at most. */
+/* Records the parts from read to sent. Fast replies have at most two of them. */
 TOPSPIN_INLINE void record_inside(struct reply_times* times, struct topspin_socket_cpu* cpu) {
   const __u64* parts = times->parts;
   __u64 asleep_ns = 0;
@@ -124,7 +123,7 @@ TOPSPIN_INLINE void record_inside(struct reply_times* times, struct topspin_sock
   record_part(times, cpu, TOPSPIN_INSIDE_ON_CPU);
 }
 
-/* Those from ready to read. */
+/* Records the parts from ready to read. */
 TOPSPIN_INLINE void record_unread(struct reply_times* times, struct topspin_socket_cpu* cpu,
                                   const struct request* request) {
   times->parts[TOPSPIN_UNREAD_QUEUED] = request->queued_ns;
@@ -139,7 +138,7 @@ TOPSPIN_INLINE void record_unread(struct reply_times* times, struct topspin_sock
   record_part(times, cpu, TOPSPIN_UNREAD_BUSY);
 }
 
-/* `times` has the parts from read to sent. Afterwards it has all. */
+/* `times` has the parts from read to sent. Afterwards it has all parts. */
 TOPSPIN_INLINE void record_reply(struct reply_times* times, struct topspin_socket_cpu* cpu,
                                  const struct request* request, __u64 sent_ns) {
   __u64 sent_after_ns = sent_ns > request->read_ns ? sent_ns - request->read_ns : 0;
@@ -160,7 +159,7 @@ TOPSPIN_INLINE void record_reply(struct reply_times* times, struct topspin_socke
   record(&cpu->reply_socket, unread_ns - unread_queued_ns);
   record(&cpu->reply_cpu_queue, unread_queued_ns + queued_ns);
   record(&cpu->reply_runtime, sent_after_ns - queued_ns);
-  cpu->events++; /* once more: who read in the midst of this reads again */
+  cpu->events++; /* a second time, so that whoever read in between reads again */
 }
 
 /* ---- the slowest replies ---- */
@@ -174,8 +173,8 @@ static long find_least(__u32 step, struct topspin_slowest** slowest) {
   return 0;
 }
 
-/* To whom the current call sends, if it says so: the system call in progress is a sendto, or a
- * sendmsg. */
+/* The address to which the current call sends, if the call has one: the system call in progress
+ * is sendto or sendmsg. */
 TOPSPIN_INLINE void read_destination(struct task_struct* task, struct topspin_slow_reply* reply) {
   const struct pt_regs* regs = (const struct pt_regs*)bpf_task_pt_regs(task);
   long number = SYSCALL_NUMBER(regs);
@@ -183,7 +182,7 @@ TOPSPIN_INLINE void read_destination(struct task_struct* task, struct topspin_sl
   struct {
     __u16 family;
     __be16 port;
-    __be32 ip4; /* of IPv6: the flow's label */
+    __be32 ip4; /* for IPv6: the flow label */
     __u8 ip6[16];
   } name = {};
   if (task->flags & PF_IO_WORKER) return;
@@ -207,7 +206,7 @@ TOPSPIN_INLINE void describe_socket(struct sock* sk, struct topspin_slow_reply* 
   bool is_ipv6 = sk->__sk_common.skc_family == AF_INET6;
   reply->protocol = sk->sk_protocol == IPPROTO_UDP ? IPPROTO_UDP : IPPROTO_TCP;
   reply->ip_version = is_ipv6 ? 6 : 4;
-  /* A TCP socket that has just closed has lost skc_num and kept this. */
+  /* A TCP socket that has just closed no longer has skc_num, but still has this. */
   reply->local_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock*)sk, inet_sport));
   reply->remote_port = bpf_ntohs(sk->__sk_common.skc_dport);
   __builtin_memset(reply->local, 0, sizeof(reply->local));
@@ -227,7 +226,8 @@ static __attribute__((noinline)) void keep_slow(const struct reply_times* times,
   struct task_struct* sender = bpf_get_current_task_btf();
   struct topspin_slow_reply* reply;
   bool full = kept->epoch == epoch && kept->used == TOPSPIN_SLOW_REPLIES;
-  if (__sync_val_compare_and_swap(&kept->busy, 0, 1)) return; /* preempted in the midst of this */
+  if (__sync_val_compare_and_swap(&kept->busy, 0, 1))
+    return; /* a program that this one interrupted is writing here */
   if (kept->epoch != epoch) kept->used = 0;
   kept->epoch = epoch;
   reply = &kept->replies[(full ? kept->least : kept->used) & (TOPSPIN_SLOW_REPLIES - 1)];
@@ -250,8 +250,9 @@ static __attribute__((noinline)) void keep_slow(const struct reply_times* times,
   __sync_lock_test_and_set(&kept->busy, 0);
 }
 
-/* Keeps the reply that `times` describes if it is one of the slowest of this CPU and epoch: beyond
- * the first ones of an epoch that costs a comparison, for all but the tail. */
+/* Keeps the reply that `times` describes if it is one of the slowest of this CPU and epoch.
+ * After the first replies of an epoch, this costs one comparison for every reply that is not in
+ * the tail. */
 TOPSPIN_INLINE void keep_if_slow(const struct reply_times* times, struct topspin_socket_cpu* cpu,
                                  struct sock* sk, const struct request* request) {
   __u64 epoch = *(volatile __u64*)&slow_epoch;

@@ -171,10 +171,11 @@ SocketLedger::Reading SocketLedger::take(const std::optional<ListenCounts>& coun
     place = entries_.erase(place);
   }
 
-  // A socket's count says how many packets it dropped, and not why. It also counts what refuses
-  // nobody: a repeated SYN, an ACK that TCP_DEFER_ACCEPT ignores, and a second time the ACK of who
-  // is refused by a full queue. So as many of the subject's are refusals of each kind as the
-  // namespace counted; sums since the beginning, since the two are not read at one moment.
+  // A socket counts how many packets it dropped, but not why. It also counts drops that refuse
+  // nobody: a repeated SYN, and an ACK that TCP_DEFER_ACCEPT ignores. A client that a full queue
+  // refuses counts twice. So of the subject's drops, at most as many are refusals of each kind as
+  // the namespace counted. These are sums since the beginning, because the two counters are not
+  // read at the same moment.
   if (counts && counts_at_begin_) {
     const uint64_t overflows =
         std::min(listen_drops_, counts->overflows - counts_at_begin_->overflows);

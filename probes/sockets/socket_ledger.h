@@ -1,6 +1,6 @@
 // SocketLedger: which of the host's listening and UDP sockets are the subject's, and what grew in
-// them from tick to tick. Pure: what NETLINK_SOCK_DIAG, /proc/PID/fd and /proc/net/netstat said is
-// given. One thread.
+// them from tick to tick. Pure: its input is what NETLINK_SOCK_DIAG, /proc/PID/fd and
+// /proc/net/netstat returned. One thread.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@
 
 namespace topspin {
 
-/// Of a network namespace since it was made: the line TcpExt of /proc/net/netstat.
+/// Counts of a network namespace since it was created: the line TcpExt of /proc/net/netstat.
 struct ListenCounts {
   uint64_t overflows = 0;  // an accept queue was full
-  uint64_t drops = 0;      // connection attempts refused for any reason, these too
+  uint64_t drops = 0;      // connection attempts refused for any reason, including overflows
 };
 std::optional<ListenCounts> parse_listen_counts(std::string_view netstat);
 
@@ -26,16 +26,17 @@ class SocketLedger {
  public:
   explicit SocketLedger(uint64_t max_rows) : max_rows_(max_rows) {}
 
-  /// What was there before the run: its drops do not count.
+  /// The sockets that exist when the run begins. What they dropped before does not count.
   void begin(const std::vector<DiagQueue>& queues, const std::optional<ListenCounts>& counts);
 
-  /// All there are now.
+  /// All sockets that exist now.
   void update(const std::vector<DiagQueue>& queues);
 
   /// Whether there are sockets whose owner is not known yet.
   bool wants_walk() const { return unknown_ > 0; }
-  /// Looks at the subject's open files begin, may take several ticks, and end; each socket met on
-  /// the way is told of. Who was there when it began and was not met is not the subject's.
+  /// A walk through the subject's open files begins, may take several ticks, and ends. holds()
+  /// reports each socket that it finds. A socket that existed when the walk began and was not found
+  /// is not the subject's.
   void walk_begins() { ++walk_; }
   void holds(int32_t pid, uint64_t inode);
   void walk_ends();

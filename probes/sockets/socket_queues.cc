@@ -22,7 +22,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kWalkNsPerRead = 20'000'000;
-constexpr int64_t kWalkShare = 50;  // at most one part in so many of all time goes into walks
+constexpr int64_t kWalkShare = 50;         // walks take at most 1/50 of the time
 constexpr size_t kMaxConnections = 2'048;  // of a family of addresses, in one tick
 constexpr int64_t kDoubtNs = 10 * kNanosPerSecond;
 constexpr int kLinksBetweenLooksAtTheClock = 64;
@@ -32,12 +32,12 @@ struct CloseDirectory {
 };
 
 /// The subject's TCP connections: smoothed RTT, congestion window, and how long the peer's window
-/// kept them from sending, from one look through those of the network namespace. Where there are
-/// very many, the kernel picks those from local ports that the subject is known to use, and the
-/// rest is looked at in part.
+/// kept them from sending, from one dump of the network namespace's connections. If there are too
+/// many for one dump, a second one asks the kernel for those on local ports that the subject is
+/// known to use; of the others, only a part is seen.
 class Connections {
  public:
-  /// A look, beside the listening sockets.
+  /// Reads the connections. `queues` has the listening sockets.
   void update(SockDiag& diag, const std::vector<DiagQueue>& queues) {
     const int64_t begin_ns = monotonic_now_ns();
     cut_ = true;
@@ -92,7 +92,7 @@ class Connections {
         if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
         cwnd.add(connection.cwnd_bytes);
       } else if (connection.inode != 0 || !listening_ports_.contains(connection.local_port)) {
-        continue;  // it is another's; but one that was closed on a port of the subject goes on
+        continue;  // another program's. A closed one on a port of the subject may still be sending
       }
       if (!connection.busy_ns || !connection.rwnd_limited_ns) continue;
       Sending& before = sending_[connection.cookie];
@@ -112,7 +112,7 @@ class Connections {
   }
 
  private:
-  /// What was told of a connection so far, or was so before the first look.
+  /// The sums of a connection that were reported so far, or that it had before the first look.
   struct Sending {
     uint64_t busy_ns = 0, rwnd_limited_ns = 0;
   };
@@ -135,7 +135,7 @@ class Connections {
     }
   };
 
-  /// Of the subject's listening sockets, and of its connections in the last look.
+  /// The ports of the subject's listening sockets, and of its connections in the last look.
   std::vector<uint16_t> ports_in_use() const {
     std::set<uint16_t> ports = listening_ports_;
     for (const auto& [inode, port] : port_of_)
@@ -163,8 +163,8 @@ class Connections {
     judge();
   }
 
-  /// One that was not there in a look at all of them is new, and all it did counts. Of any other
-  /// that is not known it counts from here on.
+  /// If the last look saw all connections, one that it did not see is new, and everything that it
+  /// did counts. Any other unknown connection counts from now on.
   void follow_sending() {
     std::unordered_map<uint64_t, Sending> sending;
     for (const DiagConnection& connection : seen_) {
@@ -186,18 +186,19 @@ class Connections {
   }
 
   std::vector<DiagConnection> seen_;  // in this tick
-  bool cut_ = false;                  // and more were not
-  bool unknown_ = false;              // of some nobody knows yet whose they are
+  bool cut_ = false;                  // and there were more
+  bool unknown_ = false;              // the owners of some are not known yet
   int64_t next_look_ns_ = 0;
   int64_t looked_ns_ = 0, told_ns_ = 0;
-  bool knows_all_ = false;                         // the last look saw all there were
+  bool knows_all_ = false;                         // the last look saw all connections
   std::unordered_map<uint64_t, Sending> sending_;  // by cookie
   std::set<uint16_t> listening_ports_;             // of the subject
-  // By inode. The first walk that began after it was seen, and so can tell whose it is.
+  // By inode: the first walk that began after the connection was seen, and can therefore find its
+  // owner.
   std::unordered_map<uint64_t, uint32_t> known_by_;
   std::unordered_map<uint64_t, uint16_t> port_of_;
   uint32_t walk_ = 0;
-  std::unordered_set<uint64_t> held_, met_;  // inodes of the subject: the last walk's, this one's
+  std::unordered_set<uint64_t> held_, met_;  // the subject's inodes: of the last walk, of this one
 };
 
 class DiagSocketQueues final : public SocketQueues {
@@ -213,7 +214,8 @@ class DiagSocketQueues final : public SocketQueues {
   }
 
   SocketLedger::Reading read(const std::vector<int32_t>& processes) override {
-    // A dump that fails leaves the sockets as they stood. It has no cause to fail once it worked.
+    // If a dump fails, the sockets stay as they were. A dump that has worked once has no reason to
+    // fail.
     if (const auto queues = diag_.queues(); queues.ok()) {
       ledger_.update(*queues);
       connections_.update(diag_, *queues);
@@ -262,7 +264,7 @@ class DiagSocketQueues final : public SocketQueues {
     next_walk_ns_ = end_ns + (walk_cost_ns_ + end_ns - begin_ns) * kWalkShare;
   }
 
-  /// Some of the links of the process at hand; false at the end.
+  /// Reads some of the links of the current process; false at the end.
   bool take_links() {
     for (int count = 0; count < kLinksBetweenLooksAtTheClock; ++count) {
       const dirent* entry = ::readdir(directory_.get());
@@ -302,14 +304,14 @@ class DiagSocketQueues final : public SocketQueues {
   int64_t doubt_ns_ = 0;
 };
 
-/// Whether the subject's sockets are those that we see.
+/// Whether the subject is in the network namespace that we see.
 Status check_network(const Subject& subject, const std::string& proc_root) {
   if (subject.kind != SubjectSpec::Kind::kProcessTree) return {};
   struct ::stat ours {};
   struct ::stat theirs {};
   if (::stat((proc_root + "/thread-self/ns/net").c_str(), &ours) != 0 ||
       ::stat(fmt::format("{}/{}/ns/net", proc_root, subject.pid).c_str(), &theirs) != 0)
-    return {};  // not known: a process of another user, say
+    return {};  // not known, such as a process of another user
   if (ours.st_ino == theirs.st_ino) return {};
   return make_error(ErrorCode::kUnsupported,
                     fmt::format("process {} is in another network namespace; run topspin in it "

@@ -1,7 +1,7 @@
 // SocketQueues: the accept queues, receive buffers and drops of the subject's sockets, without BPF
-// and without privilege: NETLINK_SOCK_DIAG says how each socket stands, /proc/PID/fd whose it is,
-// /proc/net/netstat why connections were refused. Of topspin's own network namespace. Owned by
-// Probes, on its thread.
+// or privileges. NETLINK_SOCK_DIAG has the state of each socket, /proc/PID/fd its owner,
+// /proc/net/netstat the reasons for which connections were refused. It sees topspin's own network
+// namespace. Owned by Probes, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,13 @@ class SocketQueues {
  public:
   virtual ~SocketQueues() = default;
 
-  /// kUnsupported: the kernel cannot, or the subject lives in another network namespace.
+  /// kUnsupported: the kernel cannot do it, or the subject is in another network namespace.
   static Result<std::unique_ptr<SocketQueues>> open(const Subject& subject,
                                                     const std::string& proc_root,
                                                     uint64_t max_rows);
 
-  /// `processes`: those of the subject that are alive. Looks through their open files only if a
-  /// socket came up that it does not know, for a bounded time, and a bounded share of all time.
+  /// `processes`: the subject's living processes. Walks through their open files only if an unknown
+  /// socket appeared, and only for a bounded time and share of the time.
   virtual SocketLedger::Reading read(const std::vector<int32_t>& processes) = 0;
 };
 

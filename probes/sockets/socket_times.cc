@@ -23,11 +23,11 @@
 namespace topspin {
 namespace {
 
-/// A request that was not answered for so long is taken for one that is never answered.
+/// A request that was not answered for this long counts as never answered.
 constexpr uint64_t kReplyTimeoutNs = 10 * uint64_t{kNanosPerSecond};
 
-/// While it lives, the kernel stamps each packet that comes in: it does so while any socket asks.
-/// Only the stamp says when the second of two datagrams in a queue came.
+/// While this object lives, the kernel puts a timestamp on each incoming packet, because one socket
+/// asks for it. Only the timestamp says when the second of two datagrams in a queue arrived.
 UniqueFd ask_for_time_stamps() {
   UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int on = 1;
@@ -47,7 +47,7 @@ void add_cells(const topspin_reply_cells& from, topspin_reply_cells& into) {
     into.cells[index] += __atomic_load_n(&from.cells[index], __ATOMIC_RELAXED);
 }
 
-/// Each cell stands for four of the full layout: its samples go to the highest, so that no
+/// Each cell covers four of the full layout. Its samples go to the highest of them, so that no
 /// percentile is too low.
 Histogram histogram_of(const topspin_reply_cells& part) {
   std::array<uint64_t, kHistogramBuckets> cells{};
@@ -108,8 +108,8 @@ class BpfSocketTimes final : public SocketTimes {
 
   int notice_fd() const override { return ring_buffer__epoll_fd(ring_.get()); }
 
-  /// Attaching worked when it was tried while opening, and asks for no privilege that may have been
-  /// given up since but those that capabilities_needed() names.
+  /// Attaching was tried while opening, and worked. It needs no privilege that may have been given
+  /// up since, except those that capabilities_needed() names.
   void handle_notices() override {
     ring_buffer__consume(ring_.get());
     if (features_.accepts && skeleton_->bss->listens)
@@ -120,12 +120,13 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
   SocketTimesReading read() override {
-    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    // If a walk fails, threads that joined the cgroup other than by fork are found by the next
+    // walk.
     if (follows_cgroup_) (void)walk_subject(watch()).ok();
     tell_clock_offset();
     handle_notices();
     SocketTimesReading reading;
-    // What changes meanwhile is in one distribution and not in another.
+    // A change during this loop is in one distribution and not in another.
     constexpr int kTries = 3;
     for (int tries = 1;; ++tries) {
       const uint64_t before = events();
@@ -144,7 +145,7 @@ class BpfSocketTimes final : public SocketTimes {
   }
 
  private:
-  /// What was read of one CPU.
+  /// What was read from one CPU.
   struct Copy {
     uint64_t events = 0;
     uint64_t left_censored = 0;
@@ -218,7 +219,7 @@ class BpfSocketTimes final : public SocketTimes {
     reading.losses.reply_splits_cut += copy.splits_cut;
   }
 
-  /// Of all CPUs.
+  /// Merged over all CPUs.
   ReplyPartTimes read_part(size_t number) const {
     topspin_reply_part all{};
     for (uint32_t index = 0; index < cpus_.size(); ++index) {
@@ -239,8 +240,8 @@ class BpfSocketTimes final : public SocketTimes {
     return times;
   }
 
-  /// As below: the programs write into the other half from here on, and one that is in the midst
-  /// of it is waited for.
+  /// As below: from here on the programs write into the other half. A program that is still writing
+  /// into this half is waited for.
   void take_slowest(SocketTimesReading& reading) {
     const uint64_t epoch = skeleton_->bss->slow_epoch;
     __atomic_store_n(&skeleton_->bss->slow_epoch, epoch + 1, __ATOMIC_SEQ_CST);
@@ -261,8 +262,8 @@ class BpfSocketTimes final : public SocketTimes {
     if (replies.size() > kSlowRepliesATick) replies.resize(kSlowRepliesATick);
   }
 
-  /// The programs write into the other half from here on. One that is under way on another CPU may
-  /// still write into this one: its queue was no fuller than the next reading will say.
+  /// From here on the programs write into the other half. A program that is running on another CPU
+  /// may still write into this half; the next reading sees a queue that is at least as full.
   void take_fullest_queue(SocketTimesReading& reading) {
     topspin_accept_queues& queues = skeleton_->bss->accept_queues;
     const uint64_t epoch = queues.epoch;
@@ -278,7 +279,8 @@ class BpfSocketTimes final : public SocketTimes {
     if (!link) link = bpf_program__attach(program);
   }
 
-  /// Stamps cost every packet of the host some 80 ns: not before the subject uses UDP.
+  /// Timestamps cost about 80 ns for every packet of the host, so they are not turned on before the
+  /// subject uses UDP.
   void ask_for_time_stamps_if_needed() {
     if (!time_stamps_ && features_.replies && skeleton_->bss->datagram_sockets > 0)
       time_stamps_ = ask_for_time_stamps();
@@ -305,10 +307,10 @@ class BpfSocketTimes final : public SocketTimes {
   bool follows_cgroup_;
 };
 
-/// Connections to these ports that are there already are a server's.
+/// Existing connections to these ports are a server's.
 void name_listening_ports(int map_fd) {
   auto diag = SockDiag::open();
-  if (!diag.ok()) return;  // then such connections count as a client's
+  if (!diag.ok()) return;  // then existing connections count as a client's
   const auto queues = diag->queues();
   if (!queues.ok()) return;
   for (const DiagQueue& queue : *queues) {
@@ -358,7 +360,8 @@ Result<std::unique_ptr<SocketTimes>> SocketTimes::open(const Subject& subject,
                                                                log, "socket"));
   name_listening_ports(bpf_map__fd(skeleton->maps.listening_ports));
   TOPSPIN_TRY(attach_programs(*skeleton, log, "socket"));
-  // Tried now, so that a refusal is known now; kept only once there is something to see.
+  // Attaches it now, so that a refusal is known now, and keeps it only when it has something to
+  // see.
   for (bpf_program* program : {features.accepts ? programs.sys_exit : nullptr,
                                features.replies ? programs.sched_switch : nullptr}) {
     bpf_link* const link = program ? bpf_program__attach(program) : nullptr;

@@ -1,7 +1,7 @@
-// SocketTimes: how long connections waited to be accepted, data to be read, and of what each
-// reply's time was made, by BPF (sockets.bpf.c). docs/sockets.md defines the numbers. Two features,
-// "accepts" and "replies", of one object and of one rung, tp_btf; each can be had without the
-// other. Owned by Probes, on its thread.
+// SocketTimes: how long connections waited to be accepted, how long data waited to be read, and the
+// parts of each reply's time, measured by BPF (sockets.bpf.c). docs/sockets.md defines the numbers.
+// It has two features, "accepts" and "replies", in one object with one rung, tp_btf; each works
+// without the other. Owned by Probes, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct SocketFeatures {
   bool replies = false;
 };
 
-/// What it has seen since opening, but for the fullest queue and the slowest replies: they are
-/// since the previous reading. Of a part that no reply had, only `time` is there.
+/// What it has seen since opening. The fullest queue and the slowest replies are since the previous
+/// reading. A part that no reply had has only `time`.
 struct SocketTimesReading {
   SocketInterval totals;  // the histograms of the features that are open
   std::optional<uint64_t> accept_queue_max;
   std::optional<uint64_t> accept_queue_limit;
   std::vector<SlowReply> slowest_replies;  // since the previous reading, the slowest first
-  std::optional<uint64_t> udp_drops;       // with replies: at full sockets that it knows of
+  std::optional<uint64_t> udp_drops;       // with replies: drops at full sockets that it knows
   LossInterval losses;                     // the socket_* and repl* fields
   int64_t bpf_ns = 0;                      // 0: the kernel does not count it
 };
@@ -35,18 +35,18 @@ struct SocketTimesReading {
 class SocketTimes {
  public:
   virtual ~SocketTimes() = default;
-  /// All of `features`, or an error. `scheduler_threads_fd` is SchedulerRung::task_storage_fd():
-  /// with it waits for a CPU are those of the scheduler probe, without (-1) those of the kernel's
-  /// run_delay, which leaves many short ones out.
+  /// Opens all of `features`, or returns an error. `scheduler_threads_fd` is
+  /// SchedulerRung::task_storage_fd(). With it, waits for a CPU come from the scheduler probe;
+  /// without it (-1), from the kernel's run_delay, which leaves out many short ones.
   static Result<std::unique_ptr<SocketTimes>> open(const Subject& subject,
                                                    const SocketFeatures& features,
                                                    int scheduler_threads_fd);
   virtual SocketTimesReading read() = 0;
-  /// The subject's cgroup was removed and made again.
+  /// The subject's cgroup was removed and created again.
   virtual void follow_cgroup(uint64_t id) = 0;
 
-  /// Readable when handle_notices() is due: the subject has begun to listen or to serve. What it
-  /// does before that call is measured in part only.
+  /// Readable when handle_notices() must be called: the subject has begun to listen or to serve.
+  /// What it does before that call is measured only in part.
   virtual int notice_fd() const = 0;
   virtual void handle_notices() = 0;
 };

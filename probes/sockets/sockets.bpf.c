@@ -40,7 +40,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #define MSG_PEEK 0x2
 #define MSG_ERRQUEUE 0x2000
 #define MSG_MORE 0x8000
-#define RCV_SHUTDOWN 1       /* of sk_shutdown: the peer's FIN has come, for one */
+#define RCV_SHUTDOWN 1       /* of sk_shutdown: for example, the peer's FIN has arrived */
 #define SOCK_BINDPORT_LOCK 8 /* of sk_userlocks: bound to a port that the program chose */
 
 enum {
@@ -84,7 +84,7 @@ struct sock {
   struct sock_common __sk_common;
   struct sk_buff_head sk_receive_queue;
   __u16 sk_protocol;
-  __u8 sk_userlocks : 4; /* a bit field in older kernels: to be read as one */
+  __u8 sk_userlocks : 4; /* a bit field in older kernels, and read as one */
   __u8 sk_shutdown;
   __u32 sk_ack_backlog;
   __u32 sk_max_ack_backlog;
@@ -102,12 +102,12 @@ struct udp_sock {
 struct tcp_sock {
   __u32 copied_seq;
   __u32 rcv_nxt;
-  __u32 write_seq; /* up to which programs have sent */
-  __u32 snd_una;   /* up to which the peer has acknowledged */
-  __u32 snd_wnd;   /* what the peer takes from there on */
+  __u32 write_seq; /* the end of what programs have sent */
+  __u32 snd_una;   /* the end of what the peer has acknowledged */
+  __u32 snd_wnd;   /* how much the peer accepts from there on */
   __u32 mss_cache;
-  __u8 nonagle : 4; /* 0: Nagle's algorithm holds small segments back; a bit field, read as one */
-  __u32 snd_nxt;    /* up to which segments have left */
+  __u8 nonagle : 4;      /* 0: Nagle's algorithm is on; a bit field, and read as one */
+  __u32 snd_nxt;         /* the end of what has left */
   __u64 tcp_wstamp_ns;   /* when the last segment left; CLOCK_MONOTONIC */
   __u64 first_tx_mstamp; /* in us: when that with the newest data that is acknowledged left, or the
                             oldest that is not if nothing was before it */
@@ -119,7 +119,7 @@ struct inet_connection_sock {
 
 struct mptcp_sock {
   struct sock* first;                /* of its TCP connections */
-  struct sk_buff_head receive_queue; /* of kernels that do not use sk_receive_queue */
+  struct sk_buff_head receive_queue; /* in kernels that do not use sk_receive_queue */
 };
 
 struct socket {
@@ -160,13 +160,13 @@ struct pt_regs {
 
 /* ---- sockets ---- */
 
-/* Whether what is read from a socket are requests, and what is sent replies. */
+/* Whether reads from a socket are requests, and sends are replies. */
 enum { ROLE_UNKNOWN = 0, ROLE_SERVER = 1, ROLE_CLIENT = 2 };
 
 struct request {
-  __u64 ready_ns; /* 0: not known, and so its reply is in no number */
+  __u64 ready_ns; /* 0: not known, so its reply is not counted */
   __u64 read_ns;  /* 0: no request */
-  /* Of that from ready to read, what the reading thread did; the rest of it was on a CPU. */
+  /* What the reading thread did from ready to read; for the rest of that time it was on a CPU. */
   __u64 queued_ns;
   __u64 asleep_ns;
   __u64 stopped_ns;
@@ -177,44 +177,45 @@ struct request {
 
 #define HEAD_BYTES 11
 
-/* What the first bytes of a connection's requests say that it carries. */
+/* What a connection carries, by the first bytes of its requests. */
 enum {
   TALK_UNSEEN = 0,
   TALK_PLAIN,
-  TALK_HTTP, /* it may turn into TALK_MULTIPLEXED, by a reply that says so */
+  TALK_HTTP, /* a reply may turn it into TALK_MULTIPLEXED */
   TALK_TLS,
   TALK_TLS_HANDSHAKE,
-  TALK_TLS_TICKETS, /* TLS 1.3: its first application data is answered by session tickets, maybe */
-  TALK_MULTIPLEXED, /* HTTP/2, SSH, ...: what is sent next answers no particular request */
+  TALK_TLS_TICKETS, /* TLS 1.3: session tickets may answer its first application data */
+  TALK_MULTIPLEXED, /* HTTP/2, SSH, ...: a send does not answer a particular request */
 };
 
 struct watched_socket {
-  __u64 unread_ns; /* since when the oldest unread data is there; 0: there is none, or unknown */
+  __u64 unread_ns;     /* when the oldest unread data came; 0: there is none, or unknown */
   __u64 last_ready_ns; /* when data came last */
-  __u64 listener;      /* the address of the listening socket that this is, or came from */
-  __u64 self;     /* the socket's own address: another one's if the kernel has just copied this */
-  __u64 nagle_ns; /* since when Nagle's algorithm holds a send back; 0: it holds none */
+  __u64 listener;      /* the address of the listening socket that this is or came from */
+  __u64 self;     /* the socket's own address; another one's if the kernel has just copied this */
+  __u64 nagle_ns; /* since when Nagle's algorithm has held a send back; 0: it holds none */
   __u32 role;
-  __u32 read_seq; /* TCP: up to which the reads that were seen have read */
+  __u32 read_seq; /* TCP: the end of what the visible reads have read */
   __u8 seq_known;
   __u8 talk;
-  __u8 is_turn;        /* the request is one of those that are counted and not split */
-  __u8 reply_held;     /* TCP: the reply was sent, and nothing of it has left yet */
+  __u8 is_turn;        /* the request is counted but not split */
+  __u8 reply_held;     /* TCP: the reply was sent, but nothing of it has left yet */
   __u8 head_bytes;     /* of `head` that were read */
   __u8 plain_requests; /* of TALK_PLAIN and TALK_HTTP, up to PLAIN_REQUESTS */
-  __u8 seen_made;      /* that the kernel made the connection, before it could be accepted */
+  __u8 seen_made;      /* we saw the kernel create the connection, before it could be accepted */
   __u8 reserved;
-  __u8 head[32]; /* the first HEAD_BYTES of a request; the rest lets the verifier see its end */
-  struct request request; /* of a connection: the one that was read and not answered */
-  /* reply_held: the moment of the last send, and what the sending thread did from read to that. */
+  __u8 head[32];          /* the first HEAD_BYTES of a request; the rest is for the verifier */
+  struct request request; /* for a connection: the request that was read and not answered */
+  /* With reply_held: the time of the last send, and what the sending thread did from the read
+   * until then. */
   __u64 held_ns;
   struct reply_times held;
   __u32 reply_seq;     /* TCP: where the reply to the request begins */
-  __u32 message_bytes; /* what had come when the first request was begun to be read */
+  __u32 message_bytes; /* how much had arrived when the reading of the first request began */
 };
 
-/* A UDP socket serves many peers: its requests. Within the 20 KiB that kernels before 6.9 let a
- * socket carry. */
+/* The requests of a UDP socket, which serves many peers. It fits into the 20 KiB of storage that
+ * kernels before 6.9 allow for a socket. */
 #define PENDING_REQUESTS 512
 
 struct pending_request {
@@ -225,7 +226,7 @@ struct pending_request {
   __u16 asleep;
   __u16 stopped;
   __u16 unknown;
-  __u32 tag; /* of the first bytes of the payload; 0: not known */
+  __u32 tag; /* from the first bytes of the payload; 0: not known */
   __u32 reader;
 };
 
@@ -233,8 +234,8 @@ struct pending_request {
 
 struct pending_requests {
   __u32 used; /* places that are not free */
-  /* Of the latest reply, as capture/flows/flow_table.cc has them of each flow. */
-  __u32 tags_match; /* replies name their requests by their first bytes */
+  /* About the latest reply, as capture/flows/flow_table.cc keeps it for each flow. */
+  __u32 tags_match; /* replies identify their requests by their first bytes */
   __u32 request_tag;
   __u32 reply_tag;
   struct pending_request requests[PENDING_REQUESTS];
@@ -254,8 +255,9 @@ struct {
   __type(value, struct pending_requests);
 } pending SEC(".maps");
 
-/* Connections ready to be accepted: by the address of their socket, since an accepted one is found
- * by its descriptor, by reads that no storage can be asked with. */
+/* Connections that are ready to be accepted, by the address of their socket. Not socket storage:
+ * an accepted socket is found through its descriptor, with reads whose result cannot be used to
+ * look up storage. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -264,7 +266,7 @@ struct {
   __type(value, __u64);
 } ready_connections SEC(".maps");
 
-/* Ports that were listened on when we began: connections to them are a server's. */
+/* Ports on which somebody listened when we began: connections to them are a server's. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -273,7 +275,7 @@ struct {
   __type(value, __u8);
 } listening_ports SEC(".maps");
 
-/* User space sets max_entries, and maps it. */
+/* User space sets max_entries and maps it. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
@@ -298,11 +300,11 @@ const volatile __u32 write_number = 0;
 const volatile __u32 sendto_number = 0;
 const volatile __u32 writev_number = 0;
 const volatile __u32 sendmsg_number = 0;
-const volatile __u64 reply_timeout_ns = 0; /* an older request is taken for one without a reply */
+const volatile __u64 reply_timeout_ns = 0; /* an older request counts as one without a reply */
 
 struct topspin_accept_queues accept_queues;
 __s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
-__u64 datagram_sockets;            /* of the subject, ever: then it needs packets stamped */
+__u64 datagram_sockets;            /* the subject has used UDP: then packets need timestamps */
 __u32 serves;                      /* the subject has had a server's socket */
 __u32 listens;                     /* the subject has had a listening socket */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
@@ -312,8 +314,8 @@ TOPSPIN_INLINE struct topspin_socket_cpu* this_cpu(void) {
   return bpf_map_lookup_elem(&cpus, &cpu);
 }
 
-/* A socket of MPTCP is the one that a program holds; the TCP connections below it are the kernel's.
- */
+/* The MPTCP socket is the one that a program holds; the TCP connections below it belong to the
+ * kernel. */
 TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
   __u16 family = sk->__sk_common.skc_family;
   __u16 protocol = sk->sk_protocol;
@@ -321,8 +323,8 @@ TOPSPIN_INLINE bool is_inet(const struct sock* sk) {
          (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_MPTCP);
 }
 
-/* Wakes user space, to attach what costs every switch or system call only now that it is needed. If
- * the ring is full it is being woken already. */
+/* Wakes user space, so that it attaches the programs that cost something at every switch or
+ * system call, now that they are needed. If the ring is full, user space is already being woken. */
 TOPSPIN_INLINE void tell(__u32* once) {
   __u32 nothing = 0;
   if (*once || __sync_val_compare_and_swap(once, 0, 1)) return;
@@ -342,8 +344,8 @@ TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
   return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
 }
 
-/* What the kernel copied of a listener's is who it is, and none of its moments. The first that is
- * heard of a connection is that it is made, before any data is in it. */
+/* Of a storage that the kernel copied from a listener, only the identity is kept, and none of
+ * the times. The first event of a connection is its creation, before any data is in it. */
 TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const struct sock* sk) {
   if (socket->self == (__u64)sk) return;
   socket->self = (__u64)sk;
@@ -385,8 +387,8 @@ TOPSPIN_INLINE struct watched_socket* watch(struct sock* sk) {
 
 /* ---- when a reply left ---- */
 
-/* When the last segment of what was just sent left: the send returns only after the receiver's side
- * of the stack on loopback. */
+/* When the last segment of what was just sent left. On loopback the send returns only after the
+ * receiver's side of the stack. */
 TOPSPIN_INLINE __u64 departure_ns(struct sock* sk, __u64 read_ns, __u64 now_ns) {
   struct mptcp_sock* mptcp = (struct mptcp_sock*)sk;
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
@@ -404,8 +406,8 @@ TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* s
          (__s32)(READ_AS(tcp_sock, sk, snd_nxt) - socket->reply_seq) > 0;
 }
 
-/* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window) may
- * have done so since, without a call that we see. `ends`: what is held leaves just now. */
+/* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window)
+ * may have left since, without a call that we see. `ends`: what is held leaves at this moment. */
 static __attribute__((noinline)) void end_held_reply(struct watched_socket* socket, struct sock* sk,
                                                      bool ends) {
   struct request request = socket->request;
@@ -436,9 +438,9 @@ TOPSPIN_INLINE bool nagle_is_off(struct tcp_sock* tcp) {
   return BPF_CORE_READ_BITFIELD_PROBED(tcp, nonagle) != 0;
 }
 
-/* Whether a send has just been held back by Nagle's algorithm: less than a segment, the peer has
- * not acknowledged all that left before, and would take it. Of a former send that was held, when it
- * left cannot be known any more. */
+/* Whether Nagle's algorithm has just held back a send: it is less than a segment, the peer has
+ * not acknowledged everything that left before, and its window has room. When an earlier held
+ * send left cannot be known any more. */
 TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, int flags) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u32 next = READ_AS(tcp_sock, tcp, snd_nxt);
@@ -454,8 +456,8 @@ TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, i
     socket->nagle_ns = bpf_ktime_get_ns();
 }
 
-/* The peer goes on: what was held has left, or else it goes on waiting. The last segment that left
- * was that, since nothing was sent after it. */
+/* The peer sends something: either what was held has left, or it continues to wait. The last
+ * segment that left is the held one, because nothing was sent after it. */
 TOPSPIN_INLINE void end_nagle(struct watched_socket* socket, struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u64 since_ns = socket->nagle_ns, left_ns;
@@ -469,7 +471,7 @@ TOPSPIN_INLINE void end_nagle(struct watched_socket* socket, struct sock* sk) {
   cpu->events++;
 }
 
-/* ---- what a connection has received and given out ---- */
+/* ---- what a connection has received and sent ---- */
 
 TOPSPIN_INLINE __u32 copied_seq(struct sock* sk) { return READ_AS(tcp_sock, sk, copied_seq); }
 
@@ -501,9 +503,9 @@ TOPSPIN_INLINE void connection_is_ready(struct sock* sk, __u64 now_ns) {
     __sync_fetch_and_add(&sockets_refused, 1);
 }
 
-/* The kernel has made the socket of a connection, and is about to put it into its listener's queue.
- * With TCP Fast Open, data of the SYN is in it, of which no other event tells; it may be accepted,
- * read and answered long before it is ESTABLISHED. */
+/* The kernel has created the socket of a connection, and is about to put it into its listener's
+ * queue. With TCP Fast Open it already has the data of the SYN, which no other event reports; it
+ * may be accepted, read and answered long before it is ESTABLISHED. */
 TOPSPIN_INLINE void connection_is_made(struct watched_socket* socket, struct sock* sk) {
   __u64 now_ns = bpf_ktime_get_ns();
   socket->seen_made = 1;
@@ -512,8 +514,8 @@ TOPSPIN_INLINE void connection_is_made(struct watched_socket* socket, struct soc
   connection_is_ready(sk, now_ns);
 }
 
-/* It becomes ESTABLISHED before data that came with that ACK is put into it. Without data of the
- * SYN nothing is unread. */
+/* It becomes ESTABLISHED before data that came with that ACK is put into it. Without data in the
+ * SYN, nothing is unread. */
 TOPSPIN_INLINE void connection_is_established(struct watched_socket* socket, struct sock* sk) {
   if (!socket->seen_made)
     connection_is_ready(sk, bpf_ktime_get_ns());
@@ -524,9 +526,9 @@ TOPSPIN_INLINE void connection_is_established(struct watched_socket* socket, str
   note_queue(socket->listener);
 }
 
-/* A connection's storage was copied from its listener's before any of its states is told of, and
- * what data came with the handshake's last ACK is told of after all of them. The socket of MPTCP
- * that is accepted is made from the listening one at that same ACK. */
+/* A connection's storage is copied from its listener's before the first event of its states.
+ * Data that came with the handshake's last ACK is reported after all of them. The MPTCP socket
+ * that will be accepted is created from the listening one at that same ACK. */
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   struct watched_socket* socket;
@@ -546,7 +548,8 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
   if (!socket) return 0;
   copied = socket->self != key;
   begin_anew_if_copied(socket, sk);
-  /* Closed or shut down by a program, before the FIN is sent, and with it all that was held. */
+  /* A program has closed it or shut it down. The FIN, and everything that was held, is sent
+   * after this. */
   if (new_state == STATE_FIN_WAIT1 || new_state == STATE_LAST_ACK) end_held_reply(socket, sk, true);
   if (new_state == STATE_CLOSE) {
     bpf_map_delete_elem(&ready_connections, &key);
@@ -588,7 +591,7 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
   key = (__u64)BPF_CORE_READ(socket, sk);
   ready_ns = bpf_map_lookup_elem(&ready_connections, &key);
   cpu = this_cpu();
-  if (!cpu) return 0; /* never: there is one for each possible CPU */
+  if (!cpu) return 0; /* never happens: there is one for each possible CPU */
   cpu->events++;
   if (!ready_ns) {
     cpu->left_censored++; /* ready before we began, or another kind of socket */
@@ -602,8 +605,8 @@ int BPF_PROG(sys_exit, struct pt_regs* regs, long result) {
 
 /* ---- replies ---- */
 
-/* Softirq, or the sender itself on loopback. Says when a queue that was empty no longer is; newer
- * kernels do not tell of every further datagram. */
+/* In softirq, or in the sender itself on loopback. Reports when an empty queue gets data; newer
+ * kernels do not report every further datagram. */
 SEC("tp_btf/sk_data_ready")
 int BPF_PROG(data_ready, struct sock* sk) {
   struct watched_socket* socket = watched(sk);
@@ -616,8 +619,8 @@ int BPF_PROG(data_ready, struct sock* sk) {
   return 0;
 }
 
-/* When the datagram came that is read next; 0 if there is none, or if the kernel did not stamp it.
- * The reader's own queue goes first. */
+/* When the datagram that will be read next came; 0 if there is none, or if the kernel did not
+ * give it a timestamp. The reader's own queue goes first. */
 TOPSPIN_INLINE __u64 next_datagram_ns(struct sock* sk, __u64 not_before_ns, __u64 now_ns) {
   struct sk_buff_head* queue = &((struct udp_sock*)sk)->reader_queue;
   struct sk_buff* first = READ_AS(sk_buff_head, queue, next);
@@ -644,22 +647,22 @@ TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   return (void*)READ_AS(sk_buff_head, queue, next) != (void*)queue;
 }
 
-/* What is unread now came at the latest when data came last. */
+/* What is unread now came no later than the last data. */
 TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct sock* sk) {
   if (has_unread(sk)) __sync_val_compare_and_swap(&socket->unread_ns, 0, socket->last_ready_ns);
 }
 
-/* Whether a read has gone past the peer's FIN: the one that takes the last data does so too if the
- * FIN is there by then. Nothing can come behind a FIN, so all that came is read. */
+/* Whether a read has gone past the peer's FIN. The read that takes the last data also does so if
+ * the FIN has arrived by then. Nothing can come after a FIN, so everything has been read. */
 TOPSPIN_INLINE bool has_read_fin(struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   return sk->sk_shutdown & RCV_SHUTDOWN &&
          READ_AS(tcp_sock, tcp, copied_seq) == READ_AS(tcp_sock, tcp, rcv_nxt);
 }
 
-/* Whether somebody has read whom we did not see, up to `before`: by splice, say. Then the moment
- * that is noted was that data's. Bytes that TLS in the kernel took off are none of that, nor is the
- * place that a FIN has in the sequence. */
+/* Whether somebody has read up to `before` without our seeing it, for example by splice. The
+ * noted time then belonged to that data. Bytes that kernel TLS removed do not count as that, and
+ * neither does the FIN's place in the sequence. */
 TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct sock* sk,
                                     __u32 before) {
   if (!socket->seq_known || sk->sk_protocol != IPPROTO_TCP || before == socket->read_seq)
@@ -670,15 +673,15 @@ TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct 
 
 /* ---- what a connection carries ---- */
 
-#define MSG_IOV_AT 16      /* msg_iov within struct msghdr, as programs of 64 bits have it */
-#define TLS_HEADER_BYTES 5 /* libraries read it apart from what follows */
-#define TELLING_BYTES 8    /* of a connection: what multiplexes is known by so many */
-#define PLAIN_REQUESTS 16  /* so early a plain connection turns to TLS, or never */
+#define MSG_IOV_AT 16      /* the offset of msg_iov in struct msghdr of 64-bit programs */
+#define TLS_HEADER_BYTES 5 /* libraries read it separately */
+#define TELLING_BYTES 8    /* multiplexed protocols are recognised by the first so many bytes */
+#define PLAIN_REQUESTS 16  /* a plain connection turns to TLS within so many requests, or never */
 
-/* Where the program has the first bytes of what its call, the current thread's, has received or
- * sent: as far as they lie in one piece. */
+/* Where the program has the first bytes that the current thread's call has received or sent, as
+ * far as they are in one piece. */
 struct user_bytes {
-  const void* at; /* NULL: we do not know (io_uring, other calls) */
+  const void* at; /* NULL: not known (io_uring, other calls) */
   __u64 length;
 };
 
@@ -702,8 +705,8 @@ TOPSPIN_INLINE struct user_bytes user_bytes(struct task_struct* task, __u64 byte
   return found;
 }
 
-/* Adds what the current thread's call has just received to the first bytes that are known of the
- * request. False: it cannot be seen. */
+/* Adds what the current thread's call has just received to the known first bytes of the request.
+ * False: it cannot be seen. */
 TOPSPIN_INLINE bool gather_head(struct watched_socket* socket, struct task_struct* task,
                                 __u32 bytes) {
   struct user_bytes got = user_bytes(task, bytes, false);
@@ -721,7 +724,7 @@ TOPSPIN_INLINE bool is_mqtt_name(const __u8* at) {
   return (at[1] == 4 && at[4] == 'T') || (at[1] == 6 && at[4] == 'I');
 }
 
-/* As capture/flows/flow_table.cc knows them on the wire. */
+/* As capture/flows/flow_table.cc recognises them on the wire. */
 TOPSPIN_INLINE bool is_multiplexed(const __u8* head) {
   if (head[0] == 'P' && head[1] == 'R' && head[2] == 'I' && head[3] == ' ' && head[4] == '*' &&
       head[5] == ' ' && head[6] == 'H' && head[7] == 'T')
@@ -768,7 +771,7 @@ TOPSPIN_INLINE bool is_nats_midway(const __u8* head) {
   return (head[0] == 'P' || head[0] == 'S') && head[1] == 'U' && head[2] == 'B' && head[3] == ' ';
 }
 
-/* Text, binary, ping or pong, of a client: only those are masked. */
+/* A text, binary, ping or pong frame of a client: only a client's frames are masked. */
 TOPSPIN_INLINE bool is_masked_websocket(const __u8* head, __u32 bytes) {
   __u32 first = head[0] & 0xbf, length = head[1] & 0x7f;
   if (!(head[1] & 0x80)) return false;
@@ -779,11 +782,11 @@ TOPSPIN_INLINE bool is_masked_websocket(const __u8* head, __u32 bytes) {
 
 enum { IS_NO_REQUEST, IS_REQUEST, IS_TURN };
 
-/* What a connection carries, of which these are the first bytes. False: they do not tell yet. */
+/* What a connection that begins with these bytes carries. False: they are too few to tell. */
 TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
   const __u8* head = socket->head;
   __u32 message = socket->message_bytes;
-  bool midway = !socket->listener; /* nobody saw it begin, and a message of it may be short */
+  bool midway = !socket->listener; /* its beginning was not seen, and its message may be short */
   bool all = midway && socket->head_bytes >= message;
   if (socket->head_bytes < TLS_HEADER_BYTES && !all) return false;
   if (head[1] == 3 && head[2] <= 4 && (head[0] == 0x16 || head[0] == 0x17)) {
@@ -802,14 +805,15 @@ TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
   return true;
 }
 
-/* A request goes on, of which too little was read before to tell what the connection carries. */
+/* More of a request was read. What was read before was too little to tell what the connection
+ * carries. */
 TOPSPIN_INLINE void read_on(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
   if (socket->talk != TALK_UNSEEN || !gather_head(socket, task, bytes) || !tell_talk(socket))
     return;
   if (socket->talk == TALK_MULTIPLEXED || socket->talk == TALK_TLS_HANDSHAKE) socket->is_turn = 1;
 }
 
-/* Whether a plain connection turns to TLS with what is being read: a ClientHello, or the header of
+/* Whether a plain connection turns to TLS with this read: a ClientHello, or only the header of
  * its record, which libraries read first. */
 TOPSPIN_INLINE bool begins_tls(const struct watched_socket* socket) {
   const __u8* head = socket->head;
@@ -818,7 +822,7 @@ TOPSPIN_INLINE bool begins_tls(const struct watched_socket* socket) {
   return socket->head_bytes == TLS_HEADER_BYTES || head[TLS_HEADER_BYTES] == 1;
 }
 
-/* What is being read, at the begin of a request. */
+/* What is being read, at the beginning of a request. */
 TOPSPIN_INLINE int classify(struct watched_socket* socket, struct sock* sk,
                             struct task_struct* task, __u32 bytes) {
   const __u8* head = socket->head;
@@ -846,10 +850,10 @@ TOPSPIN_INLINE int classify(struct watched_socket* socket, struct sock* sk,
   if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3: 6 bytes, then its last */
     __u32 flight = HEAD_BYTES + (head[9] << 8 | head[10]);
     socket->talk = head[6] == 0x17 && bytes > flight ? TALK_TLS : TALK_TLS_TICKETS;
-    return IS_TURN; /* of data that came with it too: the tickets answer both */
+    return IS_TURN; /* also of data that came with it: the tickets answer both */
   }
   if (tls && (head[0] == 0x15 || (head[0] == 0x17 && head[3] == 0 && head[4] == 19)))
-    return IS_NO_REQUEST; /* an alert, in the clear or sealed */
+    return IS_NO_REQUEST; /* an alert, in the clear or encrypted */
   if (tls && head[0] == 0x17 && socket->talk == TALK_TLS_TICKETS) {
     socket->talk = TALK_TLS;
     return IS_TURN;
@@ -870,8 +874,8 @@ TOPSPIN_INLINE bool switches_protocol(struct task_struct* task, __u32 bytes) {
 
 /* ---- datagrams: which request a reply belongs to ---- */
 
-/* What tells requests apart, as capture/flows/flow_table.cc takes it from the wire: the first two
- * bytes (DNS has its id there) and a digest of the first eight. */
+/* What distinguishes requests, as in capture/flows/flow_table.cc: the first two bytes (DNS has
+ * its id there) and a digest of the first eight. */
 TOPSPIN_INLINE __u32 tag_of(struct task_struct* task, __u32 bytes, bool sent) {
   struct user_bytes payload = user_bytes(task, bytes, sent);
   __u64 head = 0;
@@ -887,13 +891,13 @@ TOPSPIN_INLINE bool is_overdue(__u64 read_ns, __u64 now_ns) {
 
 enum { ANY_TAG, SAME_ID, SAME_TAG };
 
-/* What walks over a socket's places, by bpf_loop. */
+/* The state of a walk over a socket's places by bpf_loop. */
 struct place_walk {
   struct pending_requests* here;
   __u64 now_ns;
   __u64 oldest_ns;
   __u64 youngest_ns;
-  __u64 second_ns; /* the youngest but one */
+  __u64 second_ns; /* the second youngest */
   __u32 oldest;
   __u32 youngest;
   __u32 seen; /* of `used` places */
@@ -915,7 +919,7 @@ static long find_free_place(__u32 step, struct place_walk* walk) {
   return !read_ns;
 }
 
-/* In a free place, or else in that of the oldest. */
+/* Stores it in a free place, or else in that of the oldest. */
 TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
                                  const struct request* request, __u32 tag) {
   struct place_walk walk = {.oldest_ns = ~0ULL};
@@ -1009,15 +1013,15 @@ static long free_older(__u32 step, struct place_walk* walk) {
   return 0;
 }
 
-/* Whether what is sent is the latest reply once more, and none of the open requests is its. */
+/* Whether this send repeats the latest reply, and no open request begins with its bytes. */
 TOPSPIN_INLINE bool is_repeated_reply(const struct place_walk* walk) {
   const struct pending_requests* here = walk->here;
   if (!walk->tag || !here->tags_match || here->reply_tag != walk->tag) return false;
   return here->request_tag == here->reply_tag ? !walk->same_tag : !walk->same_id;
 }
 
-/* Learns whether replies name their requests: two in a row that do, of requests that differ, or one
- * that begins with eight bytes of its request. */
+/* Learns whether replies identify their requests: two in a row that do, of requests that differ,
+ * or one that begins with eight bytes of its request. */
 TOPSPIN_INLINE void note_answered(struct pending_requests* here, __u32 request, __u32 reply,
                                   __u32 bytes) {
   bool whole = request == reply, by_id = request >> 16 == reply >> 16;
@@ -1033,9 +1037,10 @@ TOPSPIN_INLINE void note_answered(struct pending_requests* here, __u32 request, 
   here->reply_tag = reply;
 }
 
-/* The request that a reply sent now belongs to: that which begins with the same bytes, if there is
- * one; else the oldest. But the youngest, if the reply follows it within an eighth of the gap
- * before it: then those before it are taken for lost. */
+/* The request to which a reply that is sent now belongs: the one that begins with the same
+ * bytes, if there is one; otherwise the oldest. But if the reply follows the youngest request
+ * within an eighth of the gap before that request, it belongs to the youngest, and the older
+ * ones count as lost. */
 TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
                                 __u32 tag, __u32 bytes, struct request* out) {
   struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
@@ -1047,7 +1052,7 @@ TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu,
   if (!walk.used) return false;
   bpf_loop(PENDING_REQUESTS, count_same, &walk, 0);
   if (is_repeated_reply(&walk)) {
-    walk.here->reply_tag = 0; /* once only, should all replies be alike */
+    walk.here->reply_tag = 0; /* only once, in case all replies are alike */
     cpu->unmatched += walk.freed;
     return false;
   }
@@ -1096,7 +1101,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   udp = sk->sk_protocol == IPPROTO_UDP;
   socket = thread ? watch(sk) : watched(sk);
   if (!socket) return 0;
-  if (!thread) { /* who is not the subject took what the subject might have: it waits no longer */
+  if (!thread) { /* another program took the data, so it no longer waits for the subject */
     if (udp || result <= 0) return 0;
     socket->unread_ns = 0;
     socket->seq_known = 0;
@@ -1110,9 +1115,9 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   if (socket->reply_held) end_held_reply(socket, sk, false);
   if (udp ? result < 0 : result <= 0) {
     if (udp || result < 0) return 0;
-    /* A read of no bytes finds nothing either, and data may wait all the same. */
+    /* A read of 0 bytes finds nothing either, but data may be waiting. */
     if (sk->sk_protocol == IPPROTO_TCP && !has_read_fin(sk)) return 0;
-    /* The end of a stream is told of like data, and is none; it has a place in the sequence. */
+    /* The end of a stream is reported like data but is none; it has a place in the sequence. */
     socket->unread_ns = 0;
     if (sk->sk_protocol == IPPROTO_TCP) socket->read_seq = copied_seq(sk);
     return 0;
@@ -1122,7 +1127,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   now_ns = bpf_ktime_get_ns();
   cpu->events++;
 
-  /* Cleared first and looked at afterwards, so that what comes meanwhile is not overlooked. */
+  /* Cleared before the check, so that data that arrives in between is not overlooked. */
   ready_ns = __sync_lock_test_and_set(&socket->unread_ns, 0);
   if (udp) {
     next_ns = next_datagram_ns(sk, ready_ns, now_ns);
@@ -1135,7 +1140,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
       socket->read_seq = read_seq;
       socket->seq_known = 1;
     }
-    /* Its accept would have been seen before, but for io_uring's and other processes'. */
+    /* Its accept would have been seen before, unless io_uring or another process accepted it. */
     if (socket->talk == TALK_UNSEEN && socket->listener && sees_accepts &&
         !bpf_map_delete_elem(&ready_connections, &key))
       cpu->left_censored++;
@@ -1147,8 +1152,8 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
     cpu->left_censored++;
   }
 
-  /* One that waited for an unknown time is a request all the same: its reply must find it, and not
-   * the next one. */
+  /* A request whose wait is unknown is still a request: its reply must find it, and not the next
+   * one. */
   if (socket->role != ROLE_SERVER) return 0;
   if (!udp && socket->request.read_ns) {
     read_on(socket, task, (__u32)result);
@@ -1194,12 +1199,12 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
     __u32 tag = tag_of(task, (__u32)result, true);
     if (!pop_request(sk, cpu, now_ns, tag, (__u32)result, &request)) return 0;
   } else {
-    if (!socket->request.read_ns) { /* more of the same reply, or unasked for */
+    if (!socket->request.read_ns) { /* more of the same reply, or an unsolicited send */
       __u32 read_seq;
       if (sk->sk_protocol != IPPROTO_TCP) return 0;
       read_seq = copied_seq(sk);
       if (!was_read_unseen(socket, sk, read_seq)) return 0;
-      /* or to a request that was read unseen */
+      /* or the reply to a request whose read was not seen */
       socket->read_seq = read_seq;
       socket->unread_ns = 0;
       begin_wait_for_rest(socket, sk);
@@ -1208,7 +1213,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
       return 0;
     }
     request = socket->request;
-    /* It was too short to be more than it seemed. */
+    /* The request was too short to be something else than it seemed. */
     if (socket->talk == TALK_UNSEEN && socket->head_bytes) socket->talk = TALK_PLAIN;
     if (socket->talk == TALK_HTTP && switches_protocol(task, result))
       socket->talk = TALK_MULTIPLEXED; /* from the next request on */
@@ -1247,8 +1252,8 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   return 0;
 }
 
-/* Softirq, or the sender itself: a datagram found no room. User space reads each socket's own count
- * once a tick; this is for those that are gone by then. */
+/* In softirq, or in the sender itself: there was no room for a datagram. User space reads each
+ * socket's own count once per tick; this is for sockets that are gone by then. */
 SEC("tp_btf/udp_fail_queue_rcv_skb")
 int BPF_PROG(dropped, int error, struct sock* sk) {
   struct topspin_socket_cpu* cpu;
@@ -1268,7 +1273,7 @@ int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct*
   return 0;
 }
 
-/* The sockets that members have open while we open. */
+/* The sockets that the subject's processes have open when the probe opens. */
 SEC("iter/task_file")
 int walk_files(struct bpf_iter__task_file* context) {
   struct task_struct* task = context->task;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What sockets.bpf.c and user space both see. Every counter only grows; times are nanoseconds of
- * CLOCK_MONOTONIC.
- */
+/* What sockets.bpf.c and user space share. Every counter only grows; times are nanoseconds of
+ * CLOCK_MONOTONIC. */
 #ifndef TOPSPIN_PROBES_SOCKETS_ABI_H
 #define TOPSPIN_PROBES_SOCKETS_ABI_H
 
@@ -24,9 +23,9 @@
 #define TOPSPIN_INSIDE_ASLEEP 10u /* and the TOPSPIN_BLOCKED_BY_ reasons from here on */
 #define TOPSPIN_REPLY_PARTS 20u
 
-/* Four buckets of the full layout are one here. */
+/* Four buckets of the full layout are one bucket here. */
 #define TOPSPIN_REPLY_CELLS (TOPSPIN_HISTOGRAM_BUCKETS / 4)
-/* Shorter replies are in `time` alone. */
+/* Shorter replies are only in `time`. */
 #define TOPSPIN_TAIL_REPLY_NS (1u << 17)
 
 struct topspin_reply_cells {
@@ -35,7 +34,7 @@ struct topspin_reply_cells {
   __u64 cells[TOPSPIN_REPLY_CELLS];
 };
 
-/* Replies that had some of the part; the rest, of which it is 0, are not counted here. */
+/* Replies that had some of the part. Replies for which it is 0 are not counted here. */
 struct topspin_reply_part {
   struct topspin_reply_cells time;
   struct topspin_reply_cells with;    /* the whole replies */
@@ -54,7 +53,7 @@ struct topspin_slow_reply {
   __u8 protocol;
   __u8 ip_version;
   __u16 reserved;
-  __s32 reader_tid; /* both as the initial pid namespace numbers them */
+  __s32 reader_tid; /* both in the initial PID namespace */
   __s32 sender_tid;
   char sender[16];
 };
@@ -62,11 +61,11 @@ struct topspin_slow_reply {
 /* The slowest replies of one epoch on one CPU. */
 #define TOPSPIN_SLOW_REPLIES 32u
 struct topspin_slowest {
-  __u64 epoch; /* whose they are */
+  __u64 epoch; /* to which they belong */
   __u64 least_ns;
-  __u32 least; /* which of them that is, once all places are taken */
+  __u32 least; /* the index of the fastest of them, once all places are taken */
   __u32 used;
-  __u32 busy; /* somebody writes here */
+  __u32 busy; /* a program is writing here */
   __u32 reserved;
   struct topspin_slow_reply replies[TOPSPIN_SLOW_REPLIES];
 };
@@ -74,7 +73,7 @@ struct topspin_slowest {
 /* One element of the map `cpus` for each possible CPU, written on that CPU only, by programs that
  * run in the subject's own system calls. */
 struct topspin_socket_cpu {
-  __u64 events; /* changes with everything below: unchanged CPUs are not read */
+  __u64 events; /* changes with everything below; CPUs where it is unchanged are not read */
   __u64 left_censored;
   __u64 unmatched;
   __u64 splits_cut;
@@ -86,7 +85,7 @@ struct topspin_socket_cpu {
   struct topspin_cells reply_cpu_queue;
   struct topspin_cells reply_runtime;
   struct topspin_cells reply;
-  struct topspin_cells nagle_held; /* written in softirq too, and there alone */
+  struct topspin_cells nagle_held; /* written only in softirq */
   struct topspin_reply_part parts[TOPSPIN_REPLY_PARTS];
   struct topspin_slowest slowest[2]; /* of even and odd epochs */
 };

@@ -28,7 +28,7 @@ class SocketsProbe final : public Probe {
                                                  context.options.max_sockets));
       return {};
     });
-    // Both at once; if the kernel refuses that, each by itself.
+    // Opens both together; if the kernel refuses that, each by itself.
     const SocketFeatures wanted{may_use(context.options, "accepts", Rung::kTpBtf),
                                 may_use(context.options, "replies", Rung::kTpBtf)};
     open_times(wanted);
@@ -89,7 +89,7 @@ class SocketsProbe final : public Probe {
     if (times.replies_multiplexed)
       *times.replies_multiplexed -= previous_.totals.replies_multiplexed.value_or(0);
     sockets.merge(times);
-    // Between two ticks a queue may have been fuller than at either.
+    // A queue may have been fuller between two ticks than at either of them.
     if (reading.accept_queue_max > sockets.accept_queue_max) {
       sockets.accept_queue_max = reading.accept_queue_max;
       sockets.accept_queue_limit = reading.accept_queue_limit;
@@ -101,8 +101,9 @@ class SocketsProbe final : public Probe {
     previous_ = std::move(reading);
   }
 
-  /// Each reply has each part: those that were not counted in one had none of it. What was read of
-  /// a reply in part only is made good by the next reading: the zeros are those since opening.
+  /// Every reply has every part: a reply that a part did not count had 0 of it. If a reading
+  /// catches a reply half-written, the next reading corrects it, because the zeros are counted
+  /// since opening.
   void complete_parts(const SocketInterval& since_opening, SocketInterval& times) {
     const uint64_t replies = since_opening.reply ? since_opening.reply->count() : 0;
     for (size_t i = 0; i < kReplyPartCount; ++i) {
@@ -118,9 +119,9 @@ class SocketsProbe final : public Probe {
     }
   }
 
-  /// The sockets' own counts have every kind of drop, and miss what a socket dropped between the
-  /// last tick and its end; `seen` (since opening) has that, and of drops only those for want of
-  /// room. Neither counts one twice, so the greater is right.
+  /// The sockets' own counters include every kind of drop, but miss what a socket dropped between
+  /// the last tick and its end. `seen` (since opening) includes that, but only drops for want of
+  /// room. Neither counts a drop twice, so the greater one is right.
   void add_unlisted_drops(uint64_t seen, SocketInterval& sockets) {
     drops_listed_ += sockets.udp_drops.value_or(0);
     const uint64_t all = std::max(drops_listed_, seen);
@@ -190,7 +191,7 @@ RungReport examine_accepts(const Subject& self) {
     report.reason = kNoSocket;
     return report;
   }
-  (*opened)->handle_notices();  // it listens: from here on accepts are seen
+  (*opened)->handle_notices();  // it listens: accepts are seen from here on
   const UniqueFd accepted(::accept4(listener->fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
   const SocketTimesReading reading = (*opened)->read();
   report.works = reading.totals.accept_delay && reading.totals.accept_delay->count() == 1;
@@ -205,7 +206,7 @@ RungReport examine_replies(const Subject& self) {
   auto server = bind_socket(SOCK_DGRAM);
   auto client = bind_socket(SOCK_DGRAM);
   char byte = 0;
-  if (server) ::recv(server->fd.get(), &byte, 1, MSG_DONTWAIT);  // from here on it is watched
+  if (server) ::recv(server->fd.get(), &byte, 1, MSG_DONTWAIT);  // it is watched from here on
   socklen_t length = sizeof(sockaddr_in);
   if (!server || !client ||
       ::sendto(client->fd.get(), "x", 1, 0, server->raw(), sizeof(server->address)) != 1 ||

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What a thread of the subject did between two moments: the times that it was off a CPU, by reason.
- * BPF side only; part of sockets.bpf.c.
- */
+/* What a thread of the subject did between two moments: the times off the CPU, by reason. BPF
+ * side only; part of sockets.bpf.c. */
 #ifndef TOPSPIN_PROBES_SOCKETS_THREAD_TIMES_BPF_H
 #define TOPSPIN_PROBES_SOCKETS_THREAD_TIMES_BPF_H
 
 #define RECENT_PERIODS 64
 
-/* A time off the CPU: asleep, and then waiting for one; or preempted, and waiting for one. */
+/* A time off the CPU: a sleep and the wait for a CPU after it, or the wait after a preemption. */
 struct off_period {
   __u64 end_ns;
-  __u64 queued_ns; /* of it, in which the thread waited for a CPU: its end */
-  __u64 away;      /* what was before that, in ns << 8 | the part (TOPSPIN_INSIDE_) that it is */
+  __u64 queued_ns; /* the last part of it, in which the thread waited for a CPU */
+  __u64 away;      /* the time before that, as ns << 8 | its part (TOPSPIN_INSIDE_) */
 };
 
-/* What a thread did from one moment to another: the parts from TOPSPIN_INSIDE_QUEUED on. The rest
- * of that time it was on a CPU. What follows them is record_reply()'s. */
+/* What a thread did from one moment to another: the parts from TOPSPIN_INSIDE_QUEUED on. For the
+ * rest of that time it was on a CPU. record_reply() uses the members after them. */
 struct reply_times {
   __u64 from_ns;
   __u64 to_ns;
-  __u64 covered_ns;     /* what was before is not known yet */
+  __u64 covered_ns;     /* what it did before is not known yet */
   __u64 first_woken_ns; /* the end of the first sleep that ends within; 0: there is none */
   __u64 parts[TOPSPIN_REPLY_PARTS];
   __u64 left_ns;
@@ -27,31 +26,32 @@ struct reply_times {
   __u64 longest_ns;
   __u32 longest;
   __u32 total_index;
-  __u32 sender; /* the number of the thread that sent */
+  __u32 sender; /* the id of the thread that sent */
   __u32 reserved;
 };
 
 struct topspin_watched_thread {
   __u32 member;
-  __u32 periods;        /* in the ring, ever */
-  __u64 switched_in_ns; /* begin of the present or last time on a CPU; 0: not seen yet */
+  __u32 periods;        /* written into the ring so far */
+  __u64 switched_in_ns; /* the start of the current or last time on a CPU; 0: not seen yet */
   __u64 waited_ns;      /* BY_CLOCK: the scheduler probe's sum after the wait that ended there;
                            BY_RUN_DELAY: the kernel's sum before it */
-  __u64 source;         /* whose sum that is */
-  __u64 switches;       /* that the kernel has counted out of it when it was switched in */
+  __u64 source;         /* where that sum comes from */
+  __u64 switches;       /* the kernel's count of switches away from it, when it was switched in */
   __u64 turn_ns;        /* when it last read a request or sent a reply */
   __u64 read_ns;        /* when it last read a request */
   __u32 periods_at_read;
   __u32 reserved;
-  __u64 forgotten[TOPSPIN_REPLY_PARTS]; /* of those since read_ns that are in the ring no more */
-  struct reply_times times;             /* where the programs in its own calls compute */
+  __u64 forgotten[TOPSPIN_REPLY_PARTS]; /* since read_ns, no longer in the ring */
+  struct reply_times times; /* scratch space of the programs that run in its own calls */
   struct off_period recent[RECENT_PERIODS];
 };
 
 #include "probes/bpf/subject_thread.bpf.h"
 
-/* The scheduler probe's, if it stands on tp_btf: user space puts its map in the place of this one.
- * Its program on sched_switch was attached before ours, and so runs before. */
+/* The scheduler probe's map, if that probe is on tp_btf: user space replaces this map with it.
+ * The scheduler's program on sched_switch was attached before ours, and therefore runs before
+ * it. */
 struct {
   __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -61,10 +61,10 @@ struct {
 
 const volatile __u32 scheduler_threads_shared = 0;
 
-/* BY_RUN_DELAY knows waits for a CPU alone, not when a thread slept. */
+/* BY_RUN_DELAY knows only waits for a CPU, and not when a thread slept. */
 enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 
-/* Another one takes its place, and it was since the thread last read a request. */
+/* Its place in the ring is reused, and it came after the thread last read a request. */
 TOPSPIN_INLINE void forget_period(struct topspin_watched_thread* thread,
                                   const struct off_period* period) {
   __u64 part = unknown_to_compiler(period->away & 0xff);
@@ -85,8 +85,8 @@ TOPSPIN_INLINE void remember_period(struct topspin_watched_thread* thread, __u64
   thread->periods++;
 }
 
-/* The wait that ended in the first switch to a thread that we see: there is no sum of before to
- * take from the scheduler probe's. Its stamps say it, unless a switch was hidden. */
+/* The wait that ended in the first switch to a thread that we see. There is no earlier sum to
+ * subtract from the scheduler probe's, so its timestamps are used, unless a switch was hidden. */
 TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
   __u64 begin_ns =
       measured->queued_ns > measured->left_ns ? measured->queued_ns : measured->left_ns;
@@ -94,9 +94,9 @@ TOPSPIN_INLINE __u64 first_wait_ns(const struct topspin_thread* measured) {
   return measured->arrival_ns - begin_ns;
 }
 
-/* The scheduler probe has just noted that the thread runs. Where the kernel has counted another
- * switch out of it than the one that the probe knows, or the probe knows none, what it did since
- * it last ran is not known. */
+/* The scheduler probe has just noted that the thread runs. If the kernel has counted another
+ * switch away from the thread than the one that the probe knows, or the probe knows none, what
+ * the thread did since it last ran is not known. */
 TOPSPIN_INLINE void switched_in_by_clock(struct topspin_watched_thread* thread,
                                          const struct topspin_thread* measured, __u64 switches) {
   __u64 end_ns = measured->arrival_ns, begin_ns = measured->left_ns;
@@ -122,8 +122,8 @@ TOPSPIN_INLINE void switched_in_by_clock(struct topspin_watched_thread* thread,
   thread->switched_in_ns = end_ns;
 }
 
-/* The kernel adds a wait to run_delay only after us, so of that the wait before is taken; and what
- * ended idling or was preempted for is not in it at all. */
+/* The kernel adds a wait to run_delay only after this program, so this takes the previous wait.
+ * Wakeups that ended idling or preempted a thread are not in run_delay at all. */
 TOPSPIN_INLINE void switched_in_by_run_delay(struct topspin_watched_thread* thread,
                                              struct task_struct* task) {
   __u64 waited_ns = task->sched_info.run_delay;
@@ -151,8 +151,8 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   return 0;
 }
 
-/* The current thread, if it is the subject's. The kernel threads of its io_uring are so too, though
- * no fork tells of them. */
+/* The current thread, if it belongs to the subject. The kernel threads of its io_uring belong to
+ * it too, although no fork event announces them. */
 TOPSPIN_INLINE struct topspin_watched_thread* serving_thread(struct task_struct* task) {
   struct topspin_watched_thread* thread = member(task);
   if (thread || !(task->flags & PF_IO_WORKER) || !member(task->group_leader)) return thread;
@@ -189,8 +189,8 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
   return begin_ns <= times->from_ns;
 }
 
-/* BY_RUN_DELAY: the wait that ended in the last switch is in the kernel's sum by now. All but waits
- * is not known. */
+/* BY_RUN_DELAY: by now, the wait that ended in the last switch is in the kernel's sum. Nothing
+ * but waits is known. */
 TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
                                              struct topspin_watched_thread* thread) {
   struct reply_times* times = &thread->times;
@@ -203,7 +203,7 @@ TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
   times->parts[TOPSPIN_INSIDE_UNKNOWN] = whole_ns > queued_ns ? whole_ns - queued_ns : 0;
 }
 
-/* Those since read_ns, from which on the thread's parts are asked for. */
+/* Sums the forgotten periods since read_ns, from which on the thread's parts are wanted. */
 TOPSPIN_INLINE void add_forgotten(struct topspin_watched_thread* thread) {
   __u32 part;
   if (thread->periods - thread->periods_at_read <= RECENT_PERIODS) return;
@@ -211,8 +211,8 @@ TOPSPIN_INLINE void add_forgotten(struct topspin_watched_thread* thread) {
     thread->times.parts[part] += thread->forgotten[part];
 }
 
-/* Fills the parts of `thread->times`: what the thread, the current one, did from one moment to
- * another, which is about now. */
+/* Fills the parts of `thread->times`: what the current thread did from one moment to another,
+ * which is about now. */
 static __attribute__((noinline)) void look_back(struct task_struct* task,
                                                 struct topspin_watched_thread* thread,
                                                 struct topspin_socket_cpu* cpu, __u64 from_ns,

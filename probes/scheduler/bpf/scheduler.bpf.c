@@ -56,8 +56,8 @@ TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
 }
 
-/* The walk and an exit may fold one thread at the same time on two CPUs. Who finds the lock taken
- * leaves; `refold`, set before trying, makes the holder come round once more. */
+/* The walk and an exit may fold the same thread at the same time on two CPUs. Whoever finds the
+ * lock taken leaves; `refold`, set before trying, makes the holder fold once more. */
 TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_counters now;
   int round;
@@ -91,7 +91,7 @@ TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
   return thread;
 }
 
-/* Joins a thread that has a past: its account and its state begin now. */
+/* Joins a thread that has already run: its account and its state begin now. */
 TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   struct topspin_counters now;
   struct topspin_thread* thread = join(task);
@@ -159,10 +159,10 @@ TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thre
   end_row(thread, sleeps_of(task), task->comm);
 }
 
-/* The scheduler reads its clock as it begins to switch, unless a wakeup has just done so and asked
- * for this switch, or idling ends: then what is left in it may be microseconds old. Neither can be
- * of a thread that leaves its CPU of its own accord, but for one that blocks in the very call in
- * which it was told to give way: then the clock stands where it stood at the wakeup of `in`. */
+/* The scheduler reads its clock when it begins to switch, unless a wakeup has just done so and
+ * asked for this switch, or idling ends: then the value may be microseconds old. Neither is the
+ * case if a thread leaves its CPU of its own accord, with one exception: it blocks in the call in
+ * which it was told to give way. Then the clock has not moved since the wakeup of `in`. */
 TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
                                  const struct topspin_thread* in) {
   __u64 now_ns;

@@ -44,7 +44,8 @@ struct topspin_sum {
 #define TOPSPIN_BLOCKED_BY_STOPPED 8u
 #define TOPSPIN_BLOCKED_BY_OTHER 9u
 #define TOPSPIN_BLOCKED_BYS 10u
-/* In the table of calls alone: the type of the file decides, whose number is the first argument. */
+/* Only in the table of calls: the type of the file decides, whose descriptor is the first
+ * argument. */
 #define TOPSPIN_BLOCKED_BY_FILE 10u
 #define TOPSPIN_CALLS 512u
 
@@ -56,8 +57,8 @@ struct topspin_sleeps {
   __u64 cells[TOPSPIN_SLEEP_CELLS];
 };
 
-/* What held a CPU for which a thread waited: the order of CpuHolder (core/tick/cpu_holder.h). The
- * first three have a name and stand in the map `holders`; the rest are sums of a CPU. */
+/* What held a CPU for which a thread waited: the order of CpuHolder (core/tick/cpu_holder.h).
+ * The first three have names and are in the map `holders`; the others are sums per CPU. */
 #define TOPSPIN_HELD_BY_SUBJECT 0u
 #define TOPSPIN_HELD_BY_PROCESS 1u
 #define TOPSPIN_HELD_BY_KERNEL_THREAD 2u
@@ -98,8 +99,8 @@ struct topspin_queue {
   __u64 emptied_ns;    /* when `waiting` was last set to 0, as the CPU went idle */
   __u32 emptied;       /* how often that was */
   __u32 slots_changed; /* odd: a slot is being changed */
-  __u64 no_room;       /* charges whose holder found no room */
-  __u64 held_ns[TOPSPIN_HOLDERS]; /* by those that have no name */
+  __u64 no_room;       /* charges for whose holder there was no room */
+  __u64 held_ns[TOPSPIN_HOLDERS]; /* by kinds without a name */
   struct topspin_holder_slot slots[TOPSPIN_HOLDER_SLOTS];
 };
 
@@ -113,7 +114,7 @@ struct topspin_firing {
   __u64 late_ns;  /* and what is beyond that */
 };
 
-/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the least that was seen. */
+/* How far CLOCK_MONOTONIC is ahead of a run queue's own clock: the smallest difference seen. */
 struct topspin_clock {
   __u64 ahead_ns;
   __u64 since_ns; /* begin of the time, on the run queue's clock, for which that is good; 0: none */
@@ -165,7 +166,7 @@ struct topspin_totals {
   __u64 threads_joined;
   __u64 threads_refused; /* no room in the map of threads: not measured at all */
   __u64 rows_refused; /* too many had rows at that time: measured, but without a row of their own */
-  __u64 exits_unsent; /* exited threads whose row found no room in the ring */
+  __u64 exits_unsent; /* exited threads for whose row there was no room in the ring */
 };
 
 #define TOPSPIN_RECORD_EXITED 1u  /* its last record */
@@ -175,7 +176,7 @@ struct topspin_totals {
 #define TOPSPIN_RECORD_LEADER 16u /* stands for its process */
 #define TOPSPIN_RECORD_LIVE 32u   /* with LEADER: some thread of the process has not exited */
 
-/* A thread's waits and slices. 32 bits a cell hold out for years; the sums are exact. */
+/* A thread's waits and slices. 32 bits per cell last for years; the sums are exact. */
 struct topspin_times {
   __u64 wait_ns;
   __u64 wait_ns_max;
@@ -187,8 +188,8 @@ struct topspin_times {
   __u32 slices[TOPSPIN_COARSE_CELLS];
 };
 
-/* A thread's sleeps, by what it was blocked by: the element of a second map, since topspin_thread
- * would not fit into 1 KiB with them. */
+/* A thread's sleeps, by reason: the element of a second map, because topspin_thread would not
+ * fit into 1 KiB with them. */
 struct topspin_thread_sleeps {
   __u64 ns[TOPSPIN_BLOCKED_BYS];
   __u32 count[TOPSPIN_BLOCKED_BYS];
@@ -226,7 +227,7 @@ struct topspin_exit {
   __u64 entries[TOPSPIN_EXIT_ENTRIES];
 };
 
-/* Where a thread stands, for the pairing of events. */
+/* The state of a thread, for the pairing of events. */
 #define TOPSPIN_UNKNOWN 0u /* joined, nothing seen yet */
 #define TOPSPIN_BLOCKED 1u
 #define TOPSPIN_QUEUED 2u          /* woken, waits for a CPU */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What the scheduler's tracepoints mean to a rung that is shown task_structs: the programs that
- * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp) share. Each of them attaches them in
- * sections of its own. BPF side only, after kernel_types.bpf.h and libbpf's headers.
+/* What the scheduler's tracepoints mean to a rung that sees task_structs: the programs that
+ * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp) share. Each attaches them in its own
+ * sections. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
  * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, READ_AS
  * (bpf/kernel_cast.bpf.h), and the functions that are declared first.
@@ -16,7 +16,7 @@
 
 /* The rung's: */
 
-/* The thread, if it is of the subject; else NULL. */
+/* The thread, if it belongs to the subject; else NULL. */
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task);
 
 /* What the thread of the subject slept on; NULL: there was no room. */
@@ -58,7 +58,7 @@ TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_count
   out->major_faults = KERNEL_READ(task, maj_flt);
 }
 
-/* The limit is of rows at one time: an exit gives its row back. */
+/* The limit is for rows at one time: an exit frees its row. */
 TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
   if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
     thread->has_row = 1;
@@ -68,7 +68,7 @@ TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
   __sync_fetch_and_add(&totals.rows_refused, 1);
 }
 
-/* Sends the row as it stands, for the last time, and gives it back. */
+/* Sends the row for the last time, and frees it. */
 TOPSPIN_INLINE void end_row(struct topspin_thread* thread, struct topspin_thread_sleeps* sleeps,
                             const char* name) {
   struct topspin_exit* out;

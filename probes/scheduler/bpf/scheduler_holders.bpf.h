@@ -2,10 +2,11 @@
 /* Who has a CPU while threads of the subject wait for it. BPF side only, after kernel_types.bpf.h
  * and libbpf's headers.
  *
- * Each CPU knows how many threads of the subject wait for it, and the sum of the moments since when
- * they wait (topspin_queue). At each switch, who leaves the CPU is charged with what all of them
- * have waited since the previous switch. So a wakeup costs two additions, a switch for which nobody
- * waits costs a comparison, and the charges add up to the waits, to the nanosecond.
+ * Each CPU knows how many threads of the subject wait for it, and the sum of the times at which
+ * they began to wait (topspin_queue). At each switch, the thread that leaves the CPU is charged
+ * with what all of them have waited since the previous switch. So a wakeup costs two additions, a
+ * switch while nobody waits costs a comparison, and the charges add up to the waits, to the
+ * nanosecond.
  *
  * REQUIRES: KERNEL_READ (scheduler_events.bpf.h), and the function that is declared first.
  */
@@ -15,11 +16,11 @@
 #include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
 #include "probes/scheduler/bpf/scheduler_logic.bpf.h"
 
-/* A task's number as topspin's pid namespace sees it; 0: it does not. */
+/* A task's number in topspin's PID namespace; 0: it has none. */
 TOPSPIN_INLINE __s32 shown_pid(struct task_struct* task);
 
-/* By thread group, as the kernel numbers them. Elements are made under the lock of a run queue, so
- * their memory is there before. User space takes away those that have ended. */
+/* By the kernel's number of the thread group. Elements are created under the lock of a run
+ * queue, so they are preallocated. User space removes those of processes that have ended. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(max_entries, 4096);
@@ -34,7 +35,7 @@ struct cfs_rq___quota {
 };
 #pragma clang attribute pop
 
-/* The quota of its cgroup, or of one above that, is used up on its CPU. */
+/* Whether the quota of its cgroup, or of one above that, is used up on its CPU. */
 TOPSPIN_INLINE bool is_throttled(struct task_struct* task) {
   struct cfs_rq___quota* queue = (void*)KERNEL_READ(task, se.cfs_rq);
   return bpf_core_field_exists(queue->throttle_count) && KERNEL_READ(queue, throttle_count);
@@ -44,8 +45,8 @@ TOPSPIN_INLINE bool is_waiting(const struct topspin_thread* thread) {
   return thread->state == TOPSPIN_QUEUED || thread->state == TOPSPIN_PREEMPTED;
 }
 
-/* Interrupts and a hypervisor take time that the run queue's clock counts, and its clock of tasks
- * does not. */
+/* The time of interrupts and of a hypervisor: the run queue's clock counts it, and its task
+ * clock does not. */
 TOPSPIN_INLINE __u64 stolen_from(struct rq* rq) {
   return KERNEL_READ(rq, clock) - KERNEL_READ(rq, clock_task);
 }
@@ -61,15 +62,15 @@ TOPSPIN_INLINE void begin_waiting(struct topspin_queue* queue, __u32 cpu, struct
   thread->emptied = queue->emptied;
 }
 
-/* Its time from now on is charged as a whole, when it runs. */
+/* Its time from now on is charged in one sum when it runs. */
 TOPSPIN_INLINE void wait_uncharged(struct topspin_thread* thread, __u32 as, __u64 now_ns) {
   thread->queue = 0;
   thread->uncharged_as = as;
   thread->uncharged_ns = now_ns;
 }
 
-/* Whether the thread is still counted in this queue. Who is not although its CPU went idle, for
- * which the kernel would have taken it if it could. */
+/* Whether the thread is still counted in this queue. It is not if its CPU went idle meanwhile:
+ * the kernel would have run it if it could. */
 TOPSPIN_INLINE bool is_counted(const struct topspin_queue* queue, __u32 cpu,
                                const struct topspin_thread* thread) {
   return thread->queue == cpu + 1 && thread->emptied == (__u16)queue->emptied && queue->waiting;
@@ -84,7 +85,7 @@ TOPSPIN_INLINE void add_unnamed(struct topspin_queue* queue, __u32 as, __u64 fro
   if (as < TOPSPIN_HOLDERS && now_ns > from_ns) queue->held_ns[as] += now_ns - from_ns;
 }
 
-/* The thread gets the CPU, after what it waited was charged. */
+/* The thread gets the CPU; what it waited has been charged. */
 TOPSPIN_INLINE void end_waiting(struct topspin_queue* queue, __u32 cpu,
                                 struct topspin_thread* thread, __u64 now_ns) {
   __u64 from_ns = thread->uncharged_ns;
@@ -101,7 +102,7 @@ TOPSPIN_INLINE void end_waiting(struct topspin_queue* queue, __u32 cpu,
   thread->queue = 0;
 }
 
-/* The thread got the CPU by a switch that was not shown. Returns what of its wait was charged. */
+/* The thread got the CPU in a hidden switch. Returns how much of its wait was charged. */
 TOPSPIN_INLINE __u64 end_hidden_wait(struct topspin_queue* queue, __u32 cpu,
                                      struct topspin_thread* thread) {
   __u64 began_ns = wait_began(thread);
@@ -115,7 +116,8 @@ TOPSPIN_INLINE __u64 end_hidden_wait(struct topspin_queue* queue, __u32 cpu,
   return charged_ns;
 }
 
-/* The CPU goes idle. Who is still counted here cannot run: held back by the quota, or gone. */
+/* The CPU goes idle. Threads that are still counted here cannot run: the quota holds them back,
+ * or they are gone. */
 TOPSPIN_INLINE void empty_queue(struct topspin_queue* queue, __u64 now_ns) {
   queue->waiting = 0;
   queue->since_sum_ns = 0;
@@ -123,7 +125,8 @@ TOPSPIN_INLINE void empty_queue(struct topspin_queue* queue, __u64 now_ns) {
   queue->emptied_ns = now_ns;
 }
 
-/* The slot of the CPU goes to another process. What the one before it held goes to its element. */
+/* Another process takes the slot of the CPU. What the previous process held goes to that
+ * process's element. */
 static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
                                                struct topspin_holder_slot* slot,
                                                struct task_struct* task, bool of_subject) {
@@ -155,8 +158,8 @@ static __attribute__((noinline)) int take_slot(struct topspin_queue* queue,
   return 0;
 }
 
-/* Between two switches of a CPU, 70 minutes of all its waiting threads together: more means that
- * the queue is out of step, and begins anew. */
+/* 70 minutes between two switches of a CPU, summed over its waiting threads. More means that the
+ * queue is out of step, and it is reset. */
 #define MOST_WAITED_NS (1ull << 42)
 
 /* `task` leaves the CPU: charges it with what the subject's threads have waited meanwhile. */
@@ -197,7 +200,7 @@ TOPSPIN_INLINE void charge(struct topspin_queue* queue, struct task_struct* task
     queue->held_ns[TOPSPIN_HELD_BY_UNSEEN] += waited_ns;
 }
 
-/* Whether something is to be charged at a switch of this CPU. */
+/* Whether there is something to charge at a switch of this CPU. */
 TOPSPIN_INLINE bool has_waiters(struct topspin_queue* queue) {
   __u64 arrived_ns = queue->arrived_ns;
   if (arrived_ns) {
@@ -209,8 +212,8 @@ TOPSPIN_INLINE bool has_waiters(struct topspin_queue* queue) {
   return queue->waiting || queue->since_sum_ns;
 }
 
-/* The kernel moves a waiting thread from the CPU whose lock it holds to number `to`, whose lock it
- * takes later: so that one is left a note. */
+/* The kernel moves a waiting thread from the CPU whose lock it holds to CPU `to`, whose lock it
+ * takes later. So this leaves a note there. */
 TOPSPIN_INLINE void move_waiting(struct topspin_thread* thread, __u32 to, __u64 now_ns) {
   __u32 from = (__u32)thread->queue - 1;
   struct topspin_cpu* cpu = bpf_map_lookup_elem(&cpus, &from);

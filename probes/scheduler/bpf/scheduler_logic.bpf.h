@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What an event means for the state of a thread: the logic that the rungs share. It knows neither
- * where the state is kept nor how the kernel's structures are read. BPF side only.
+/* What an event means for the state of a thread: the logic that the rungs share. It does not
+ * know where the state is kept, or how the kernel's structures are read. BPF side only.
  *
  *            waking, wakeup                  switched in
  *   BLOCKED ----------------> QUEUED ------------------------> RUNNING
@@ -86,8 +86,8 @@ TOPSPIN_INLINE void record_slice(struct topspin_thread* thread, struct topspin_c
   if (slice_ns > times->slice_ns_max) times->slice_ns_max = slice_ns;
 }
 
-/* A timer fires on this CPU and wakes the thread. One that seems to run has left its CPU unseen, or
- * is just about to. */
+/* A timer fires on this CPU and wakes the thread. If the thread seems to be running, it has left
+ * its CPU in a hidden switch, or is about to leave it. */
 TOPSPIN_INLINE void on_timer(struct topspin_thread* thread, const struct topspin_firing* firing) {
   if (thread->state == TOPSPIN_BLOCKED || thread->state == TOPSPIN_RUNNING) thread->timer = *firing;
 }
@@ -118,9 +118,9 @@ TOPSPIN_INLINE void on_delivery(struct topspin_thread* thread, struct topspin_cp
   cpu->events++;
 }
 
-/* A wait whose begin lies before the thread joined is in no histogram; the kernel's sum, which will
- * be `run_delay_ns` once it has ended, counts it as a whole. It is kept out of the totals and of
- * the thread's row. */
+/* A wait that began before the thread joined is in no histogram. The kernel's sum counts all of
+ * it, and is `run_delay_ns` once the wait has ended. It is left out of the totals and of the
+ * thread's row. */
 TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, __u64 run_delay_ns) {
   if (run_delay_ns <= thread->folded.run_delay_ns) return;
   thread->baseline.run_delay_ns += run_delay_ns - thread->folded.run_delay_ns;
@@ -128,13 +128,14 @@ TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, __u64 run_delay_n
 }
 
 /* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
- * thousand, always out of a few system threads). Then the end of a wait, or its begin, is not
- * shown; the kernel's run_delay has grown by that wait all the same.
+ * thousand, always away from a few system threads). Then the end of a wait, or its beginning, is
+ * hidden, but the kernel's run_delay has grown by that wait.
  *
- * run_delay alone would not do: where a wakeup preempts or ends idling, the kernel does not read
- * its clock again before the switch, and counts no wait at all of what takes microseconds.
+ * run_delay alone would not do: if a wakeup preempts the running thread or ends idling, the kernel
+ * does not read its clock again before the switch, and counts no wait, although it took
+ * microseconds.
  *
- * True: the wait that ended is to be censored by the caller, who knows the kernel's sum. */
+ * True: the caller, who knows the kernel's sum, must censor the wait that ended. */
 TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
                                  struct topspin_thread_sleeps* sleeps, struct topspin_cpu* cpu,
                                  __u64 now_ns) {
@@ -162,7 +163,7 @@ TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
   return state != TOPSPIN_QUEUED && state != TOPSPIN_PREEMPTED;
 }
 
-/* What woke the thread was a timer: its lateness is complete when the thread runs, at `now_ns`. */
+/* A timer woke the thread: its lateness is complete when the thread runs, at `now_ns`. */
 TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                   __u64 now_ns) {
   const struct topspin_firing* timer = &thread->timer;
@@ -181,7 +182,8 @@ TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
   return TOPSPIN_OFF_OTHER;
 }
 
-/* A slice ends, and with it, at a sleep, the stretch that it belongs to: mostly they are one. */
+/* A slice ends. If the thread goes to sleep, its busy stretch ends too; mostly they are the
+ * same. */
 TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu* cpu, bool to_sleep,
                               __u64 now_ns) {
   __u64 slice_ns = now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0;
@@ -198,9 +200,10 @@ TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu*
   if (units > thread->busy_stretch_max) thread->busy_stretch_max = units < ~0u ? units : ~0u;
 }
 
-/* `left_as` is by whom it was preempted, if it is still runnable, or else its TOPSPIN_OFF_ state,
- * and then `blocked_by` what it waits for. sched_yield looks the same as preemption here, and to
- * the kernel's own counters. Returns the wait that was hidden, and is recorded now; 0: none. */
+/* `left_as`: if the thread is still runnable, by whom it was preempted; otherwise its
+ * TOPSPIN_OFF_ state, and `blocked_by` is what it waits for. sched_yield looks the same as
+ * preemption here, and to the kernel's own counters. Returns the wait that was hidden, and is
+ * recorded now; 0: none. */
 TOPSPIN_INLINE __u64 on_switch_out(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                    bool runnable, __u32 left_as, __u32 blocked_by,
                                    __u64 run_delay_ns, __u64 now_ns) {

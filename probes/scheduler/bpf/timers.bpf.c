@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Timer oversleep, beside either BPF rung of the scheduler probe and in an object of its own: a
- * kernel that refuses these programs costs no more than these numbers.
+/* Timer oversleep, for either BPF rung of the scheduler probe. It is an object of its own: if a
+ * kernel refuses these programs, only these numbers are missing.
  *
- * While a timer's function runs, whoever is woken on that CPU is woken by it. The entry leaves in
- * the CPU's element when it fired and how late that was; the scheduler's programs take it from
- * there at sched_waking and finish when the thread runs. Only two kinds of timer count: those that
- * wake a sleeping thread (nanosleep; the timeouts of epoll_wait, poll, select and futexes) and
- * timerfd. They are told by their function, whose address user space cannot read without privilege:
- * it sets one timer of each kind to an expiry that nobody else has, and the entry of that one shows
- * it.
+ * While a timer's function runs, that timer wakes every thread that is woken on its CPU. The entry
+ * notes in the CPU's element when the timer fired and how late that was. The scheduler's programs
+ * take it from there at sched_waking, and finish when the thread runs. Only two kinds of timer
+ * count: those that wake a sleeping thread (nanosleep; the timeouts of epoll_wait, poll, select and
+ * futexes) and timerfd. They are recognised by their functions, whose addresses user space cannot
+ * read without privilege. So it sets one timer of each kind to an expiry time that no other timer
+ * has, and the entry of that timer shows the function.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */

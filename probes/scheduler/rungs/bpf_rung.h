@@ -1,6 +1,6 @@
-// BpfRung: what the three BPF rungs of the scheduler share in user space. The mapped CPUs, the ring
-// of exited threads, rows, timers, and the kernel's account of the programs. A rung adds how its
-// subject's threads are named and read. Owned by the scheduler probe, on its thread.
+// BpfRung: what the three BPF rungs of the scheduler share in user space: the mapped CPUs, the ring
+// of exited threads, rows, timers, and the kernel's account of the programs. A rung adds how the
+// subject's threads are identified and read. Owned by the scheduler probe, on its thread.
 #pragma once
 
 #include <algorithm>
@@ -36,13 +36,13 @@ class BpfRung : public SchedulerRung {
         rows_(rows_per_interval),
         program_fds_(loaded_programs(skeleton_->obj)) {}
 
-  /// Before the threads are named, so that no exit is missed.
+  /// Called before the threads are named to the programs, so that no exit is missed.
   Status open_exits() {
     TOPSPIN_ASSIGN(exits_, open_ring(bpf_map__fd(skeleton_->maps.exits), &on_exit, this, "exits"));
     return {};
   }
 
-  /// If it cannot, that is not a failure: timers_missing() has the reason.
+  /// If that fails, the rung works without: timers_missing() has the reason.
   void attach_timers(bool wanted) {
     timers_missing_ = "not asked for";
     if (!wanted) return;
@@ -72,7 +72,7 @@ class BpfRung : public SchedulerRung {
     if (stats.run_ns > 0) reading.bpf_ns = stats.run_ns;
   }
 
-  /// Of the rungs whose programs keep topspin_totals. After the walk over the threads.
+  /// For rungs whose programs keep topspin_totals. Called after the walk over the threads.
   void finish(SchedulerReading& reading, const topspin_totals& totals, CpuHolders& holders) {
     take_exits();
     read_cpus(reading);

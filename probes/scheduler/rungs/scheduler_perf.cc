@@ -2,14 +2,14 @@
 // subject's own threads, inherited by what they start. Needs no privilege as long as
 // kernel.perf_event_paranoid is 2 or less and the subject is the user's own.
 //
-// It tells when a thread got and left a CPU, and whether it left while it could have gone on:
-// slices and preemption waits are exact. Wakeups are not told, so what a sleeper waited for a CPU
-// after its wakeup is not known here. Sums and rows come from the rung below (/proc), whose owner
-// this is.
+// The records say when a thread got a CPU, when it left it, and whether it was still runnable then.
+// So slices and preemption waits are exact. There are no records of wakeups, so the wait for a CPU
+// after a wakeup is not known. Sums and rows come from the rung below (/proc), which this rung
+// owns.
 //
-// One ring a CPU (a perf event that is inherited has to be). A thread of this rung's own empties
-// them, since they hold no more than some thousand switches; everything it shares is under one
-// mutex. Records of several CPUs are put in order by their time before they are counted.
+// There is one ring per CPU, as inherited perf events require. A separate thread empties them,
+// because they hold only some thousand switches. Everything it shares is under one mutex. Records
+// of several CPUs are sorted by time before they are counted.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -36,15 +36,15 @@
 namespace topspin {
 namespace {
 
-/// What an unprivileged user may lock for each CPU by default (perf_event_mlock_kb = 516), less the
-/// page of control.
+/// What an unprivileged user may lock per CPU by default (perf_event_mlock_kb = 516), minus the
+/// control page.
 constexpr size_t kRingBytes = 512 << 10;
 constexpr int kDrainEveryMs = 50;
-/// Records younger than this may have elder ones on another CPU that are not written yet.
+/// If a record is younger than this, an older one on another CPU may not be written yet.
 constexpr int64_t kSettleNs = kNanosPerMilli / 2;
 constexpr int kMaxSeedingRounds = 32;
 
-/// What sample_id_all puts behind every record, and all of ours ask for.
+/// What sample_id_all appends to every record; all our events ask for it.
 struct SampleId {
   uint32_t pid, tid;
   uint64_t time_ns;
@@ -128,7 +128,8 @@ class SwitchAccount {
         break;
       case Event::Kind::kOut:
       case Event::Kind::kOutRunnable:
-      case Event::Kind::kExit:  // its events are taken away then: the last switch is not told
+      case Event::Kind::kExit:  // its events are removed then, so there is no record of its last
+                                // switch
         if (thread.running_ns != 0) {
           const uint64_t slice_ns = since(event.time_ns, thread.running_ns);
           on_cpu_.record(slice_ns);
@@ -154,7 +155,7 @@ class SwitchAccount {
     if (found == threads_.end()) return std::nullopt;
     return found->second.on_cpu;
   }
-  /// Forgets the threads that had ended when it was last called: their last rows are made.
+  /// Forgets the threads that had ended by the previous call: their last rows are complete.
   void forget_ended() {
     for (const int32_t tid : forgettable_) {
       const auto found = threads_.find(tid);
@@ -206,7 +207,8 @@ class PerfRung final : public SchedulerRung {
     if (!stop_) return cannot_open(errno);
     const long cpus = ::sysconf(_SC_NPROCESSORS_CONF);
     for (int cpu = 0; cpu < cpus; ++cpu) cpus_.push_back({cpu, -1});
-    // What is started by a thread whose event is open has one too: scan until nobody new is found.
+    // Threads that are started by a thread with an open event have one too: scan until there is no
+    // new one.
     for (int round = 0; round < kMaxSeedingRounds; ++round) {
       bool fresh = false;
       tree_.update();
@@ -286,7 +288,8 @@ class PerfRung final : public SchedulerRung {
     while (true) {
       ::poll(waiting.data(), waiting.size(), kDrainEveryMs);
       if (waiting[0].revents != 0) return;
-      // Once the threads have ended their events hang up for good: then the time alone wakes us.
+      // Once the threads have ended, their events report a hang-up for ever; then only the timeout
+      // wakes us.
       for (size_t index = 1; index < waiting.size(); ++index)
         if (waiting[index].revents & (POLLHUP | POLLERR)) waiting[index].fd = -1;
       const std::lock_guard lock(mutex_);

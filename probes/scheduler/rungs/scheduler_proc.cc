@@ -1,9 +1,9 @@
-// The bottom rung: /proc/PID/task/TID/{schedstat,status}. No privilege, exact sums of what still
-// runs, no distribution. Owned by Probes, on its thread.
+// The bottom rung: /proc/PID/task/TID/{schedstat,status}. It needs no privilege. It has exact sums
+// of threads that still run, and no distributions. Owned by Probes, on its thread.
 //
-// A thread costs about 24 us to read; a reading stops after its budget and goes on with the next
-// threads next time, so sums of large subjects lag and catch up. A thread that exits takes what it
-// did since it was last read with it.
+// Reading a thread takes about 24 us. A reading stops when its time is used up, and the next one
+// continues with the next threads, so sums of large subjects lag behind and catch up. What a thread
+// did between the last reading and its exit is lost.
 #include <algorithm>
 #include <cstdlib>
 #include <iterator>
@@ -20,9 +20,9 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kReadBudgetNs = 100 * kNanosPerMilli;
-constexpr int64_t kClockSlackNs = 20 * kNanosPerMilli;  // an account is charged tick by tick
+constexpr int64_t kClockSlackNs = 20 * kNanosPerMilli;  // the kernel charges accounts tick by tick
 constexpr size_t kLeastThreads = 256;
-constexpr size_t kRowBacklog = 4;  // as many intervals' rows may wait
+constexpr size_t kRowBacklog = 4;  // this many intervals' rows may wait
 
 struct Account {
   std::optional<uint64_t> cpu_ns;
@@ -45,7 +45,8 @@ class ProcRung final : public SchedulerRung {
     ticks_per_second_ = static_cast<uint64_t>(::sysconf(_SC_CLK_TCK));
     timespec boot{};
     ::clock_gettime(CLOCK_BOOTTIME, &boot);
-    // A thread whose start time is in the tick of opening counts as older: nothing counts twice.
+    // A thread that started in the same clock tick as the opening counts as older, so that nothing
+    // counts twice.
     opened_ticks_ = static_cast<uint64_t>(boot.tv_sec) * ticks_per_second_ +
                     static_cast<uint64_t>(boot.tv_nsec) * ticks_per_second_ / kNanosPerSecond;
     opening_ = true;
@@ -64,7 +65,7 @@ class ProcRung final : public SchedulerRung {
     read_threads(kReadBudgetNs);
     SchedulerReading reading;
     reading.totals.cpu_ns = totals_.cpu_ns;
-    // The rungs that measure each wait put their own sum in the place of the first.
+    // The rungs that measure each wait replace the first sum with their own.
     reading.totals.run_queue_wait_ns = totals_.run_delay_ns;
     reading.totals.kernel_run_delay_ns = totals_.run_delay_ns;
     reading.totals.voluntary_switches = totals_.voluntary;
@@ -108,14 +109,15 @@ class ProcRung final : public SchedulerRung {
       const auto known = threads_.find(key);
       if (known != threads_.end()) known->second.seen = reading_;
     }
-    // From where the last reading stopped, once round.
+    // Starts where the last reading stopped, and goes round once.
     const auto begin = std::lower_bound(listed.begin(), listed.end(), resume_);
     std::rotate(listed.begin(), begin, listed.end());
     resume_ = {};
     const int64_t begin_ns = monotonic_now_ns();
     size_t read = 0;
     for (const Key& key : listed) {
-      // Few threads are read whatever the time: on a busy host it goes by without us.
+      // A few threads are always read, whatever the time: on a busy host, time passes while we do
+      // not run.
       if (budget_ns && ++read > kLeastThreads && monotonic_now_ns() - begin_ns > *budget_ns) {
         resume_ = key;
         break;
@@ -157,13 +159,14 @@ class ProcRung final : public SchedulerRung {
     thread.row.exited = true;
     if (!thread.has_row) return;
     rows_[identity(thread.row)] = thread.row;
-    --rows_granted_;  // the limit is of rows at one time
+    --rows_granted_;  // the limit is for rows at one time
     thread.has_row = false;
   }
 
-  /// exec by another thread than the leader gives that thread the leader's number, and the start
-  /// time that /proc shows. What tells is an account that fell, or grew by more than the time since
-  /// it was last read, while another thread of the process is gone: from that one's it goes on.
+  /// If a thread that is not the leader calls exec, it gets the leader's number and start time in
+  /// /proc. The signs of this are an account that fell, or grew by more than the time since it was
+  /// last read, and another thread of the process that is gone. The account then continues that
+  /// thread's.
   void follow_exec(const Key& key, Thread& leader, const Account& now) {
     const auto fell = [](std::optional<uint64_t> current, std::optional<uint64_t> before) {
       return current && before && *current < *before;
@@ -208,7 +211,7 @@ class ProcRung final : public SchedulerRung {
       thread.row.name = stat->name;
       thread.row.start_time_ns = static_cast<int64_t>(
           stat->start_ticks * (static_cast<uint64_t>(kNanosPerSecond) / ticks_per_second_));
-      // What a thread did before the probe opened is not ours.
+      // What a thread did before the probe opened does not count.
       if (opening_ || stat->start_ticks <= opened_ticks_) {
         const auto before = read_account(key);
         if (!before) return;

@@ -45,8 +45,8 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
   SchedulerReading read() override {
     SchedulerReading reading;
     if (is_cgroup_) add_newcomers();
-    // The totals first: a thread that exits meanwhile is missing once, which the probe smooths, and
-    // never counted twice.
+    // Reads the totals first: a thread that exits in between is missing in one reading, which the
+    // probe smooths, and is never counted twice.
     topspin_totals totals;
     std::memcpy(&totals, &skeleton_->bss->totals, sizeof(totals));
     add_counters(reading, totals.counters);
@@ -76,7 +76,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     return raw;
   }
 
-  /// Of a cgroup: those who joined it in other ways than by fork, and those who left.
+  /// For a cgroup: finds threads that joined it other than by fork, and threads that left it.
   void add_newcomers() {
     const NamedThreads named = name_newcomers(tree_, proc_, threads_fd_, &element_of);
     refused_ += named.refused;
@@ -89,7 +89,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
       if (!present.contains(tid)) suspects.push_back(raw.thread);
     });
     if (suspects.empty()) return;
-    tree_.update();  // those that started since the last one are no leavers
+    tree_.update();  // threads that started since the last update have not left
     for (const topspin_thread& thread : suspects) {
       if (std::ranges::binary_search(tree_.processes(), thread.pid)) continue;
       if (!proc_.thread_stat(thread.pid, thread.tid)) continue;  // exits: its last event comes
@@ -129,7 +129,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
   void take_thread(const topspin_raw_thread& raw, SchedulerReading& reading) {
     topspin_thread thread = raw.thread;
     if (thread.state == TOPSPIN_RUNNING) {
-      // At most one thread a CPU. The censored wait, if that is its first run, stays out.
+      // At most one thread per CPU. If this is its first run, the censored wait is left out.
       if (const auto now = proc_.thread_schedstat(thread.pid, thread.tid)) {
         thread.folded.cpu_ns = std::max<uint64_t>(thread.folded.cpu_ns, now->cpu_ns);
         thread.folded.run_delay_ns =
@@ -146,7 +146,7 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     add_counters(reading, record.since_joining);
     if (thread.state == TOPSPIN_QUEUED || thread.state == TOPSPIN_PREEMPTED) ++reading.open_waits;
     if (!thread.has_row) return;
-    // Kept for the threads of this reading alone: those that are gone take no memory.
+    // Kept only for the threads of this reading, so that threads that are gone take no memory.
     const auto before = reported_cpu_ns_.find(thread.tid);
     if (before == reported_cpu_ns_.end() || before->second != record.since_joining.cpu_ns) {
       topspin_thread_sleeps sleeps{};

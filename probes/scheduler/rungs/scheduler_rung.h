@@ -1,6 +1,6 @@
-// SchedulerRung: one way to measure what the scheduler does with the subject. Each rung has a file
-// of its own and, where it is BPF, an object of its own, so that one refusal costs one rung. Probes
-// owns the one that opened, on its thread.
+// SchedulerRung: one way to measure what the scheduler does with the subject. Each rung has its own
+// file and, if it uses BPF, its own object, so that a refusal affects only one rung. Probes owns
+// the rung that opened, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@
 
 namespace topspin {
 
-/// Everything since opening: sums and losses only grow from one reading to the next. Rows of CPUs
-/// (totals.cpus) are of the time since the previous reading.
+/// Everything since opening: sums and losses only grow from one reading to the next. The rows of
+/// CPUs (totals.cpus) cover the time since the previous reading.
 struct SchedulerReading {
   SchedulerInterval totals;
   LossInterval losses;      // the scheduler_* and thread_* fields
@@ -43,9 +43,10 @@ class SchedulerRung {
   virtual std::string timers_missing() const {
     return "timers are seen beside the BPF rungs of the scheduler probe alone";
   }
-  /// The subject's cgroup was removed and made again: its threads are in the new one from now on.
+  /// The subject's cgroup was removed and created again: its threads are in the new one from now
+  /// on.
   virtual void follow_cgroup(uint64_t /*id*/) {}
-  /// The map (task storage of topspin_thread) in which the threads' waits stand; -1: not this rung.
+  /// The map (task storage of topspin_thread) with the threads' waits; -1: this rung has none.
   virtual int task_storage_fd() const { return -1; }
 };
 

@@ -27,14 +27,14 @@ class TpBtfRung final : public BpfRung<scheduler> {
 
   void follow_cgroup(uint64_t id) override {
     skeleton_->bss->subject_cgroup_id = id;
-    (void)walk_subject(watch());  // one that fails leaves the new cgroup's threads to the next
+    (void)walk_subject(watch());  // if it fails, the next walk finds the new cgroup's threads
   }
   int task_storage_fd() const override { return bpf_map__fd(skeleton_->maps.threads); }
 
   SchedulerReading read() override {
     SchedulerReading reading;
-    // A walk that fails leaves the sums of threads that still run where they were: they catch up
-    // with the next. It has no cause to fail once it worked while opening.
+    // If a walk fails, the sums of running threads do not advance, and catch up with the next walk.
+    // A walk that worked while opening has no reason to fail.
     (void)walk_threads(reading);
     const topspin_totals& totals = skeleton_->bss->totals;
     add_counters(reading, totals.counters);

@@ -1,7 +1,7 @@
 // The third rung: scheduler_tracepoint.bpf.c. Owned by the scheduler probe, on its thread.
 //
-// For kernels without BTF. Waits, slices and time off the CPU are measured; sums and rows come from
-// the rung below (/proc), whose owner this is, and a row gets its distributions from here.
+// For kernels without BTF. It measures waits, slices and time off the CPU. Sums and rows come from
+// the rung below (/proc), which this rung owns; it adds the distributions to the rows.
 #include <cerrno>
 #include <unordered_map>
 #include <utility>
@@ -28,12 +28,12 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
 
   SchedulerReading read() override {
     SchedulerReading reading = sums_->read();
-    // A thread that ended after /proc was read for the previous reading is missed there in this
-    // one.
+    // If a thread ended after /proc was read for the previous reading, this reading of /proc misses
+    // it.
     ended_before_ = std::exchange(ended_, {});
     take_exits();
     read_cpus(reading);
-    // Not known without a task_struct: absent, not nothing.
+    // Not known without a task_struct: absent, not 0.
     reading.totals.wake_delivery.reset();
     for (Preemptions& by : reading.totals.preempted_by) by = {};
     for (auto& sleeps : reading.totals.blocked_by) sleeps.reset();
@@ -48,7 +48,8 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
  private:
   int threads_fd() const { return bpf_map__fd(skeleton_->maps.threads); }
 
-  /// Its rows are those of `sums_`; what an exit brings is kept until its row comes.
+  /// The rows are those of `sums_`. The distributions of an exited thread are kept until its row
+  /// comes.
   void take_exited(ThreadRow row) override {
     const int32_t tid = row.tid;
     ended_[tid] = std::move(row);
@@ -57,7 +58,8 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
   void add_distributions(ThreadRow& row) {
     topspin_thread stamped;
     ThreadRow measured;
-    // A number may have two rows: of one that has ended and of one that took it over.
+    // A thread number may have two rows: of a thread that has ended, and of the one that got its
+    // number.
     const ThreadRow* ended = row.exited || !is_known(row.tid) ? find_ended(row.tid) : nullptr;
     if (ended)
       measured = *ended;
