@@ -188,7 +188,7 @@ void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
 void Look::on_signal(int number) {
   if (!terminal_) {
     // No screen: the signal does what it would have done.
-    if (number == SIGTSTP) kill(getpid(), SIGSTOP);
+    if (number == SIGTSTP) raise(SIGSTOP);
     return;
   }
   dirty_ = true;
@@ -196,7 +196,7 @@ void Look::on_signal(int number) {
     terminal_->resized();
   } else if (number == SIGTSTP) {
     terminal_->suspend();
-    kill(getpid(), SIGSTOP);
+    raise(SIGSTOP);
     terminal_->resume();
   } else if (number == SIGCONT) {
     terminal_->resume();

@@ -30,8 +30,9 @@ std::optional<int> follow_child(pid_t child) {
   if (changed <= 0) return std::nullopt;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-  // Ctrl-Z: the shell waits for us to stop too. When it lets us go on, the child goes on.
-  kill(getpid(), SIGSTOP);
+  // Ctrl-Z: the shell waits for us to stop too. When it lets us go on, the child goes on. Not
+  // kill(): the kernel may give that to another thread, and this one would go on first.
+  raise(SIGSTOP);
   kill(child, SIGCONT);
   return std::nullopt;
 }
