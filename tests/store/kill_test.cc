@@ -121,7 +121,7 @@ TEST(Kill, LosesNoAcknowledgedTickAndLeavesAnInterruptedRun) {
     EXPECT_EQ(must(connection->query_text("PRAGMA integrity_check")), "ok");
     EXPECT_EQ(must(connection->query_text("PRAGMA journal_mode")), "delete");
   }
-  EXPECT_GT(acknowledged_total, 100u);  // the rounds did write
+  EXPECT_GT(acknowledged_total, 20u);  // the rounds did write, however slow the build is
 }
 
 TEST(Kill, ALiveWriterOfAnotherProcessIsNotMarked) {
