@@ -131,6 +131,11 @@ std::string plain_message(const CLI::ParseError& error, const CLI::App& command)
   return message;
 }
 
+/// The message may end with a question ("did you mean json?").
+std::string with_help(const std::string& message, const std::string& help) {
+  return fmt::format("{}{} see {}", message, message.ends_with('?') ? " If not," : ";", help);
+}
+
 /// What to say about words that no command takes: the first of them, and what it was likely meant
 /// to be. REQUIRES: there are some.
 std::string unexpected_words(const CLI::App& root, const std::vector<std::string>& words) {
@@ -158,7 +163,7 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   else
     text = fmt::format("{} does not take the word \"{}\"", command->get_name(), word);
   if (meant) text += fmt::format("; did you mean {}?", *meant);
-  return fmt::format("{}{} see {}", text, meant ? " Else" : ";", help);
+  return with_help(text, help);
 }
 
 /// `topspin --db FILE COMMAND` is `topspin COMMAND --db FILE`.
@@ -244,7 +249,7 @@ int run_program(std::span<char*> arguments) {
     else if (!words.empty() && (is_required || dynamic_cast<const CLI::ExtrasError*>(&error)))
       say(unexpected_words(root, words));
     else
-      say(fmt::format("{}; see {}", plain_message(error, innermost(root)), help));
+      say(with_help(plain_message(error, innermost(root)), help));
     return exit_code(ErrorCode::kUsage);
   }
   if (list_interfaces) action = print_interfaces;

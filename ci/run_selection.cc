@@ -157,11 +157,19 @@ Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) 
   if (const auto steps = steps_before_last(selector)) {
     return wrong(fmt::format("there is no run {}: the database holds {}", selector, runs.size()));
   }
-  const auto near = near_selector(runs, selector);
+  if (const auto near = near_selector(runs, selector)) {
+    return wrong(
+        fmt::format("no run matches \"{}\"; did you mean \"{}\"? `topspin list` shows the runs",
+                    selector, *near));
+  }
+  if (selector.find('=') != std::string_view::npos)
+    return wrong(fmt::format(
+        "no run matches \"{}\"; `topspin list` shows the runs and their labels", selector));
   return wrong(fmt::format(
-      "no run is \"{}\"{}: give last, last~1, a number such as #{}, an id or the start of one, a "
-      "commit, a branch, or a label KEY=VALUE; see topspin list",
-      selector, near ? fmt::format("; did you mean \"{}\"?", *near) : "", runs.back().number));
+      "no run matches \"{}\". Name a run by last, last~1, a number such as #{}, an id "
+      "or its beginning, a commit, a branch, or a label KEY=VALUE; `topspin list` shows "
+      "the runs",
+      selector, runs.back().number));
 }
 
 }  // namespace

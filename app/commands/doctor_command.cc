@@ -98,7 +98,8 @@ void add_doctor_command(CLI::App& root, Action& action) {
   command->callback([format, is_to_prove, faults, &action] {
     action = [format, is_to_prove, faults] {
       if (*is_to_prove) return prove_on_this_host(*faults, *format);
-      if (!faults->empty()) return fail(wrong_usage("--fault names what --prove inflicts; add it"));
+      if (!faults->empty())
+        return fail(wrong_usage("--fault NAME chooses a fault of --prove; add --prove"));
       return diagnose(*format);
     };
   });

@@ -77,8 +77,8 @@ RunStanding standing_of(const RunInfo& info, const RunEnd& end, const RunTotals&
   for (const std::string& doubt : doubts_of_all(end))
     standing.reasons.push_back("a number of it is doubtful: " + doubt);
   if (totals.ticks < kFewestTicks) {
-    standing.reasons.push_back(
-        fmt::format("it has {} ticks; at least {} are needed", totals.ticks, kFewestTicks));
+    standing.reasons.push_back(fmt::format("it has {} tick{}; at least {} are needed", totals.ticks,
+                                           totals.ticks == 1 ? "" : "s", kFewestTicks));
   } else {
     add_busyness(info, totals, standing.reasons);
   }

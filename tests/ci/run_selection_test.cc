@@ -54,24 +54,24 @@ TEST(RunSelection, CountsBackFromTheLast) {
   EXPECT_THAT(numbers("last~1"), ElementsAre(4));
   EXPECT_THAT(numbers("last~3"), ElementsAre(1));
   EXPECT_THAT(refusal("last~4"), HasSubstr("there is no run last~4: the database holds 4"));
-  EXPECT_THAT(refusal("last~x"), HasSubstr("no run is \"last~x\""));
+  EXPECT_THAT(refusal("last~x"), HasSubstr("no run matches \"last~x\""));
 }
 
 TEST(RunSelection, TakesTheNumbersOfTheDatabase) {
   EXPECT_THAT(numbers("#1"), ElementsAre(1));
   EXPECT_THAT(numbers("12"), ElementsAre(12));
-  EXPECT_THAT(refusal("#3"), HasSubstr("no run is \"#3\""));
-  EXPECT_THAT(refusal("3"), HasSubstr("no run is \"3\""));
-  EXPECT_THAT(refusal("#"), HasSubstr("no run is"));
-  EXPECT_THAT(refusal("#-1"), HasSubstr("no run is"));
-  EXPECT_THAT(refusal("99999999999999999999999"), HasSubstr("no run is"));
+  EXPECT_THAT(refusal("#3"), HasSubstr("no run matches \"#3\""));
+  EXPECT_THAT(refusal("3"), HasSubstr("no run matches \"3\""));
+  EXPECT_THAT(refusal("#"), HasSubstr("no run matches"));
+  EXPECT_THAT(refusal("#-1"), HasSubstr("no run matches"));
+  EXPECT_THAT(refusal("99999999999999999999999"), HasSubstr("no run matches"));
 }
 
 TEST(RunSelection, TakesAnIdOrAPrefixOfOneAlone) {
   EXPECT_THAT(numbers("01a2-ab"), ElementsAre(2));
   EXPECT_THAT(numbers("01a3-bb"), ElementsAre(12));
   EXPECT_THAT(refusal("01a3"), HasSubstr("2 runs begin with \"01a3\"; give more of the id"));
-  EXPECT_THAT(refusal(""), HasSubstr("no run is"));
+  EXPECT_THAT(refusal(""), HasSubstr("no run matches"));
   std::vector<StoredRun> nested = {run(1, "b-3"), run(2, "b-34")};
   EXPECT_EQ(select_runs(nested, "b-3")->front().number, 1u) << "a whole id, whatever begins so";
 }
@@ -84,13 +84,13 @@ TEST(RunSelection, TakesBranchesAndCommitsWithOrWithoutTheirWord) {
   for (const char* selector : {"2222222+changes", "commit=2222222+changes"})
     EXPECT_THAT(numbers(selector), ElementsAre(4)) << selector;
   EXPECT_THAT(numbers("branch=labelled"), ElementsAre(12)) << "a label may have that name";
-  EXPECT_THAT(refusal("commit=222"), HasSubstr("no run is"));
+  EXPECT_THAT(refusal("commit=222"), HasSubstr("no run matches"));
 }
 
 TEST(RunSelection, TakesLabels) {
   EXPECT_THAT(numbers("side=a"), ElementsAre(2, 4));
-  EXPECT_THAT(refusal("side=b"), HasSubstr("no run is \"side=b\""));
-  EXPECT_THAT(refusal("=a"), HasSubstr("no run is"));
+  EXPECT_THAT(refusal("side=b"), HasSubstr("no run matches \"side=b\""));
+  EXPECT_THAT(refusal("=a"), HasSubstr("no run matches"));
 }
 
 TEST(RunSelection, AsksBackForAMisspeltName) {

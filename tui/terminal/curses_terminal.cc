@@ -381,7 +381,7 @@ void restore_terminal_now() {
 Result<std::unique_ptr<CursesTerminal>> CursesTerminal::open(const TerminalOptions& options) {
   CHECK(crash_state.armed == 0);
   if (isatty(STDIN_FILENO) == 0 || isatty(STDOUT_FILENO) == 0) {
-    return refuse("standard input and output are no terminal; add --once for plain text");
+    return refuse("standard input and output are not a terminal; add --once for plain text");
   }
   const char* term = std::getenv("TERM");
   if (term == nullptr || *term == '\0' || std::strcmp(term, "dumb") == 0) {

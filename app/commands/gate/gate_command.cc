@@ -99,7 +99,9 @@ int run_gate(GateOptions o) {
     o.sides_are_default = true;
   }
   if (o.sides.size() != 2) {
-    return fail(make_error(ErrorCode::kUsage, "give two sides to judge, the baseline first: A B"));
+    return fail(make_error(ErrorCode::kUsage,
+                           "give two sides to judge, the baseline first, such as `topspin gate "
+                           "main feature`; --history judges one side over time"));
   }
   return keep_and_show(judge_stored_pairs(o), o);
 }

@@ -65,14 +65,15 @@ Result<std::vector<StoredRun>> runs_of_last_plan(std::vector<StoredRun> all,
   std::string missing;
   for (const std::string& side : sides) {
     if (!runs.empty() && !select_runs(runs, side).ok())
-      missing += (missing.empty() ? "" : " nor ") + side;
+      missing += (missing.empty() ? "" : " or ") + side;
   }
   if (!missing.empty()) {
     const bool any_plan = runs.back().info.plan.has_value();
     return make_error(
         ErrorCode::kUsage,
         fmt::format("without names, gate judges the two sides of the last `topspin run`, side=a "
-                    "and side=b; {} has no run of {}. Name two sides, the baseline first, such as `topspin gate "
+                    "and side=b; {} has no run of {}. Name two sides, the baseline first, such as "
+                    "`topspin gate "
                     "last~1 last`; or look for changes over all runs with --history",
                     any_plan ? "that session" : "this database", missing));
   }

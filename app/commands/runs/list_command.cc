@@ -143,7 +143,7 @@ void add_list_command(CLI::App& root, Action& action) {
   display.choice("--format", o->format, "FORMAT", {"text", "markdown", "json"},
                  "text (default), markdown or json");
   display.flag("--wide", o->wide,
-               "Cut no line, and show whole ids (default if the output is no terminal)");
+               "Cut no line, and show whole ids (default if the output is not a terminal)");
   command->footer(
       "Examples:\n"
       "  topspin list -n 20\n"

@@ -81,7 +81,8 @@ Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& 
   const std::string what =
       fmt::format("{} run{} ({})", runs.size(), runs.size() == 1 ? "" : "s", names_of(runs));
   if (isatty(STDIN_FILENO) == 0 || isatty(STDERR_FILENO) == 0)
-    return wrong_usage(fmt::format("nobody can be asked here; give --yes to remove {}", what));
+    return wrong_usage(
+        fmt::format("this is not a terminal, so rm cannot ask; add --yes to remove {}", what));
   error_outlet().write(
       fmt::format("Remove {} from {}? [y/N] ", what, sanitize_for_terminal(database_path(o.db))));
   const int answer = std::getchar();

@@ -148,7 +148,7 @@ TEST_F(Tidy, ListIsATableInMarkdown) {
 TEST_F(Tidy, RemovesRunsAndKeepsTheNumbersOfOthers) {
   const Outcome asked = with_db({"rm", "2"});
   EXPECT_EQ(asked.exit_code, 2) << "nobody can be asked";
-  EXPECT_THAT(asked.err, HasSubstr("give --yes to remove 1 run (#2)"));
+  EXPECT_THAT(asked.err, HasSubstr("add --yes to remove 1 run (#2)"));
   const Outcome removed = with_db({"rm", "2", "last", "--yes"});
   EXPECT_EQ(removed.exit_code, 0) << removed.err;
   EXPECT_THAT(removed.err, HasSubstr("removed #2 and #4; "));
