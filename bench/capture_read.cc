@@ -3,6 +3,7 @@
 //
 //   capture_read FILE [--rounds N]
 //   capture_read FILE --empty      the empty loop alone, for bench/compare
+//   capture_read FILE --tracker    the tracker alone, for perf and valgrind
 //
 // Each round runs the two in turn, each in a process of its own, so that neither warms or bloats
 // the other; user and system time are the children's. The median round counts.
@@ -59,7 +60,7 @@ Outcome tracker(const char* path) {
   topspin::FileOptions file;
   file.path = path;
   topspin::FlowTableOptions table;
-  table.max_flows = 4'000'000;
+  table.max_flows = 16'000'000;
   auto opened = topspin::FlowTracker::open_file(file, table);
   if (!opened.ok()) std::exit(5);
   const topspin::IntervalSink sink = [](topspin::ClosedInterval&&) {};
@@ -115,6 +116,9 @@ int main(int argc, char** argv) {
   }
   if (argc == 3 && std::strcmp(argv[2], "--empty") == 0) {
     return empty_loop(argv[1]).packets == 0 ? 1 : 0;
+  }
+  if (argc == 3 && std::strcmp(argv[2], "--tracker") == 0) {
+    return tracker(argv[1]).packets == 0 ? 1 : 0;
   }
   int rounds = 7;
   if (argc == 4 && std::strcmp(argv[2], "--rounds") == 0) rounds = std::max(1, std::atoi(argv[3]));

@@ -9,7 +9,7 @@ Result<CallBook> CallBook::create(SubjectParts* parts, uint64_t max_flows, int64
                                   const FlowInterval& empty) {
   MappedArray<uint8_t> sides;
   if (parts != nullptr) {
-    TOPSPIN_ASSIGN(sides, MappedArray<uint8_t>::create(max_flows, Filling::kFromFront));
+    TOPSPIN_ASSIGN(sides, MappedArray<uint8_t>::create(max_flows));
   }
   return CallBook(parts, std::move(sides), timeout_ns, empty);
 }
@@ -26,7 +26,7 @@ CallBook::CallBook(SubjectParts* parts, MappedArray<uint8_t> sides, int64_t time
 
 void CallBook::begin_flow(uint32_t slot) {
   if (!is_on()) return;
-  sides_.note_used(size_t{slot} + 1);
+  sides_.prepare(size_t{slot} + 1);
   sides_[slot] = kUnasked;
 }
 

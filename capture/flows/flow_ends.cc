@@ -141,8 +141,10 @@ void KnownEnds::note_flow(const PacketKey& key, const HashSeed& seed) {
 }
 
 Asker KnownEnds::asker_by_responders(const ParsedPacket& p, const HashSeed& seed) const {
-  if (only_responder(p.key, p.from_low, seed)) return Asker::kReceiver;
-  return only_responder(p.key, !p.from_low, seed) ? Asker::kSender : Asker::kUnknown;
+  const bool low = state_of(p.key, true, seed) == kResponder;
+  const bool high = state_of(p.key, false, seed) == kResponder;
+  if (low == high) return Asker::kUnknown;
+  return p.from_low == low ? Asker::kReceiver : Asker::kSender;
 }
 
 bool KnownEnds::only_responder(const PacketKey& key, bool low, const HashSeed& seed) const {

@@ -263,19 +263,19 @@ struct AnsweredTags {
 
 struct ColdRecord {
   int64_t first_ns;
-  union {
+  uint32_t missed_ticks;
+  uint32_t unanswered;
+  union {                                   // from here on: what most packets touch
     std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
     AnsweredTags answered;                  // UDP
   };
-  int64_t reply_sum_ns;   // from here on: what most packets touch
+  int64_t reply_sum_ns;
   int32_t lateness_last;  // as HotRecord::lateness_max
-  uint32_t missed_ticks;
   uint32_t replies;
-  uint32_t unanswered;
   uint32_t reply_max;   // PackedDuration
   uint32_t reply_last;  // PackedDuration
 };
 static_assert(sizeof(ColdRecord) == 48);
-inline constexpr size_t kColdOftenAt = 16;  // of reply_sum_ns
+inline constexpr size_t kColdOftenAt = 16;  // of next_sequence
 
 }  // namespace topspin

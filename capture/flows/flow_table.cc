@@ -19,7 +19,6 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
-constexpr size_t kIndexMin = 1024;
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
 constexpr uint32_t kDuplicateAcks = 2;             // so many, and the sender sends again
 constexpr int64_t kBurstNs = kNanosPerMilli;       // what belongs to one message follows within
@@ -331,15 +330,13 @@ Result<std::unique_ptr<FlowTable>> FlowTable::create(const FlowTableOptions& opt
   if (options.max_flows < 1 || options.max_flows > kFlowsMax) {
     return usage("the limit of flows (--max-flows) must be between 1 and 4294967294");
   }
-  TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows, Filling::kFromFront));
-  TOPSPIN_ASSIGN(auto cold,
-                 MappedArray<ColdRecord>::create(options.max_flows, Filling::kFromFront));
+  TOPSPIN_ASSIGN(auto hot, MappedArray<HotRecord>::create(options.max_flows));
+  TOPSPIN_ASSIGN(auto cold, MappedArray<ColdRecord>::create(options.max_flows));
   MappedArray<PayloadRecord> payload;
   if (options.count_payload) {
-    TOPSPIN_ASSIGN(payload,
-                   MappedArray<PayloadRecord>::create(options.max_flows, Filling::kFromFront));
+    TOPSPIN_ASSIGN(payload, MappedArray<PayloadRecord>::create(options.max_flows));
   }
-  TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(kIndexMin, Filling::kEverywhere));
+  TOPSPIN_ASSIGN(auto index, MappedArray<IndexEntry>::create(index_size_max(options.max_flows)));
   TOPSPIN_ASSIGN(auto calls, CallBook::create(options.subject_parts, options.max_flows,
                                               options.reply_timeout_ns, empty_interval()));
   return std::unique_ptr<FlowTable>(new FlowTable(options, rows_per_interval, seed, std::move(hot),
@@ -359,7 +356,7 @@ FlowTable::FlowTable(const FlowTableOptions& options, uint64_t rows_per_interval
       cold_(std::move(cold)),
       payload_(std::move(payload)),
       index_(std::move(index)),
-      index_lines_(index_.size() / kLineEntries),
+      index_lines_(kIndexMin / kLineEntries),
       segment_max_{options.segment_bytes.value_or(UINT32_MAX),
                    options.segment_bytes.value_or(UINT32_MAX)},
       active_(options.window_ns),
@@ -688,8 +685,10 @@ bool FlowTable::is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns,
                             int64_t wait_ns) const {
   const auto mean_ns = static_cast<double>(PackedDuration::unpack(flow.gap_mean));
   const double wait = static_cast<double>(wait_ns) / static_cast<double>(gap_ns) * kSpreadOne;
-  const auto fit = [](double value) {
-    return static_cast<uint16_t>(std::lround(std::clamp(value, 0.0, 65535.0)));
+  const auto fit = [](double value) {  // to the nearest; std::lround is a call
+    const double within = std::clamp(value, 0.0, 65535.0);
+    const auto whole = static_cast<int32_t>(within);
+    return static_cast<uint16_t>(whole + (within - whole >= 0.5));
   };
   TimerEvidence known{fit(wait), 0, 0, 0};
   if (flow.misfits != 0) {
@@ -1834,9 +1833,9 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
     slots_in_order_ = false;
   } else {
     slot = slots_used_++;
-    hot_.note_used(slot);
-    cold_.note_used(slot);
-    payload_.note_used(slot);
+    hot_.prepare(slots_used_);
+    cold_.prepare(slots_used_);
+    if (payload_.size() != 0) payload_.prepare(slots_used_);
   }
   calls_.begin_flow(slot);
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
@@ -1862,10 +1861,11 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
 
 void FlowTable::index_insert(uint32_t hash, uint32_t slot) {
   size_t at = index_home(hash);
-  while (index_[at].slot_plus_one != 0) {
-    if (++at == index_size()) at = 0;
+  uint32_t empty = 0;
+  while ((empty = match_line(&index_[at], hash).empty) == 0) {
+    if ((at += kLineEntries) == index_size()) at = 0;
   }
-  index_[at] = {hash, slot + 1};
+  index_[at + static_cast<size_t>(std::countr_zero(empty))] = {hash, slot + 1};
 }
 
 void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
@@ -1891,18 +1891,35 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
   index_[hole] = {};
 }
 
-/// By a quarter, in one pass over stored hashes: 5 ms at a million flows, which the kernel's ring
-/// bridges.
+/// By a quarter, in place, in one pass over the stored hashes from the back: a few ms at a million
+/// flows, which the kernel's ring bridges.
 void FlowTable::grow_index() {
-  const size_t lines = index_lines_ + index_lines_ / 4;
-  auto bigger = MappedArray<IndexEntry>::create(lines * kLineEntries, Filling::kEverywhere);
-  CHECK(bigger.ok());  // 8 bytes a flow, where 176 were found
-  MappedArray<IndexEntry> old = std::move(index_);
-  index_ = std::move(bigger).value();
-  index_lines_ = lines;
-  for (size_t i = 0; i < old.size(); ++i) {
-    if (old[i].slot_plus_one != 0) index_insert(old[i].hash, old[i].slot_plus_one - 1);
+  const size_t lines = index_lines_;
+  index_lines_ = std::min(lines + lines / 4, index_.size() / kLineEntries);
+  index_.prepare(index_size());
+  // Lines that were passed only fill up, so that an entry whose home is one of them is placed for
+  // good. The others, near the front and round the end, wait.
+  std::vector<IndexEntry> waiting;
+  for (size_t line = lines; line-- > 0;) {
+    std::array<IndexEntry, kLineEntries> entries;
+    std::memcpy(entries.data(), &index_[line * kLineEntries], sizeof entries);
+    std::memset(&index_[line * kLineEntries], 0, sizeof entries);
+    for (const IndexEntry& entry : entries) {
+      if (entry.slot_plus_one == 0) continue;
+      size_t at = index_home(entry.hash);
+      uint32_t empty = 0;
+      if (at >= line * kLineEntries) {
+        while (at < index_size() && (empty = match_line(&index_[at], 0).empty) == 0)
+          at += kLineEntries;
+      }
+      if (empty == 0) {
+        waiting.push_back(entry);
+      } else {
+        index_[at + static_cast<size_t>(std::countr_zero(empty))] = entry;
+      }
+    }
   }
+  for (const IndexEntry& entry : waiting) index_insert(entry.hash, entry.slot_plus_one - 1);
 }
 
 void FlowTable::remove(uint32_t slot) {

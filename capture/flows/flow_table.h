@@ -220,13 +220,14 @@ class FlowTable {
   static constexpr uint64_t kSilentTicks = 2;  // a flow that has missed so many is silent
 
   /// Open addressing, probing from the first entry of a cache line, line = hash * lines >> 32: an
-  /// index in the order of its hashes, which grows by a quarter in one sequential pass. A whole
+  /// index in the order of its hashes, which grows by a quarter where it is, in one pass. A whole
   /// line is compared at once (match_line), since where in it an entry lies no branch can foresee.
   struct IndexEntry {
     uint32_t hash;
     uint32_t slot_plus_one;  // 0: empty
   };
   static constexpr size_t kLineEntries = 64 / sizeof(IndexEntry);
+  static constexpr size_t kIndexMin = 1024;
   struct LineMatch {
     uint32_t matches;  // bit i: entry i is taken and has the hash
     uint32_t empty;    // bit i: entry i is empty
@@ -382,6 +383,11 @@ class FlowTable {
     return static_cast<size_t>((uint64_t{hash} * index_lines_) >> 32) * kLineEntries;
   }
   size_t index_size() const { return index_lines_ * kLineEntries; }
+  /// At most four fifths of the index are in use.
+  static size_t index_size_max(uint64_t max_flows) {
+    const size_t lines = (max_flows * 5 / 4 + kLineEntries) / kLineEntries;
+    return std::max(lines * kLineEntries, kIndexMin);
+  }
   void index_insert(uint32_t hash, uint32_t slot);
   void index_erase(uint32_t hash, uint32_t slot);
   void grow_index();

@@ -6,18 +6,23 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25  // Linux 6.1
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23  // Linux 5.14
 #endif
 
 namespace topspin {
 namespace {
 
-constexpr uintptr_t kHugePage = 2 * 1024 * 1024;  // elsewhere than on x86 it may differ: no harm
+constexpr size_t kHugePage = 2 * 1024 * 1024;  // elsewhere than on x86 it may differ: no harm
+constexpr size_t kSmallStep = 64 * 1024;
+constexpr size_t kSmallShare = 64;  // one part in so many of what is in use is made ready ahead
+
+constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
-Result<void*> map_memory(size_t bytes, Filling filling) {
+Result<void*> map_memory(size_t bytes) {
+  // Linux aligns what is long enough for huge pages to one.
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
@@ -28,24 +33,19 @@ Result<void*> map_memory(size_t bytes, Filling filling) {
                       errno);
   }
   // Refused or not, it works.
-  madvise(memory, bytes, filling == Filling::kEverywhere ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+  const size_t small = std::min(bytes, kSmallBytes);
+  madvise(memory, small, MADV_NOHUGEPAGE);
+  if (bytes > small) madvise(static_cast<char*>(memory) + small, bytes - small, MADV_HUGEPAGE);
   return memory;
 }
 
-size_t collapse_pages(void* memory, size_t bytes, size_t used) {
-  const auto begin = reinterpret_cast<uintptr_t>(memory);
-  const uintptr_t first = (begin + kHugePage - 1) & ~(kHugePage - 1);
-  const uintptr_t full_end = (begin + used) & ~(kHugePage - 1);
-  if (full_end >= first + kHugePage) {
-    void* const newest = reinterpret_cast<void*>(full_end - kHugePage);  // NOLINT: an address
-    madvise(newest, kHugePage, MADV_HUGEPAGE);
-    if (madvise(newest, kHugePage, MADV_COLLAPSE) != 0 && errno == EINVAL) {
-      // An older kernel gives huge pages at the first touch alone.
-      madvise(newest, begin + bytes - (full_end - kHugePage), MADV_HUGEPAGE);
-      return SIZE_MAX;
-    }
-  }
-  return std::max(first, full_end) + kHugePage - begin;
+size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used) {
+  const size_t small_end = round_up(used + used / kSmallShare, kSmallStep);
+  const size_t end =
+      std::min(bytes, small_end <= kSmallBytes ? small_end : round_up(used, kHugePage));
+  // An older kernel does it at the first touch.
+  if (end > ready) madvise(static_cast<char*>(memory) + ready, end - ready, MADV_POPULATE_WRITE);
+  return std::max(end, ready);
 }
 
 void unmap_memory(void* memory, size_t bytes) { CHECK(munmap(memory, bytes) == 0); }

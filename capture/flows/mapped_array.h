@@ -1,10 +1,11 @@
-// MappedArray: room for many elements, of which only those touched cost memory.
+// MappedArray: room for many elements, which fills from its front.
 //
-// Reserved from the kernel at once and never moved, so that a growing table copies nothing; zeroed;
-// on huge pages where the kernel gives them, since a table walked at random is bound by the TLB.
-// An array that fills from its front takes small pages first, and has each 2 MiB made into a huge
-// page once they are full: its last huge page is not mostly empty. Owned by its user;
-// thread-agnostic.
+// Reserved from the kernel at once and never moved, so that a growing table copies nothing; zeroed.
+// The first touch of a page is a fault, which in a virtual machine costs more than all that is done
+// with one packet. So memory is made ready ahead of use, in steps: a small share of what is in use,
+// on small pages, and from kSmallBytes on a huge page at a time. Huge pages are faster, also
+// because a table walked at random is bound by the TLB, but their unused end counts as used
+// memory. Owned by its user; thread-agnostic.
 #pragma once
 
 #include <cstddef>
@@ -16,18 +17,16 @@
 
 namespace topspin {
 
-enum class Filling : uint8_t {
-  kEverywhere,  // huge pages from the first touch
-  kFromFront,   // huge pages behind note_used() alone
-};
+/// What comes before this many bytes of an array is on small pages.
+inline constexpr size_t kSmallBytes = 16 * 1024 * 1024;
 
 /// Zeroed memory of the kernel's, as large as asked for; fails with kUsage if there is none.
-Result<void*> map_memory(size_t bytes, Filling filling);
+Result<void*> map_memory(size_t bytes);
 void unmap_memory(void* memory, size_t bytes);
 
-/// All before `used` bytes is in use: makes what is whole of it into huge pages, and says at how
-/// many bytes to come back; SIZE_MAX: never.
-size_t collapse_pages(void* memory, size_t bytes, size_t used);
+/// Makes memory ready that was mapped so long and is ready up to `ready`: at least up to `used`.
+/// Says how far it is ready now.
+size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used);
 
 template <typename T>
 class MappedArray {
@@ -39,26 +38,25 @@ class MappedArray {
   MappedArray& operator=(MappedArray&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
-    std::swap(collapse_at_, other.collapse_at_);
+    std::swap(ready_bytes_, other.ready_bytes_);
     return *this;
   }
   ~MappedArray() {
     if (data_ != nullptr) unmap_memory(data_, size_ * sizeof(T));
   }
 
-  static Result<MappedArray> create(size_t size, Filling filling) {
-    TOPSPIN_ASSIGN(void* memory, map_memory(size * sizeof(T), filling));
+  static Result<MappedArray> create(size_t size) {
+    TOPSPIN_ASSIGN(void* memory, map_memory(size * sizeof(T)));
     MappedArray array;
     array.data_ = static_cast<T*>(memory);
     array.size_ = size;
-    if (filling == Filling::kFromFront) array.collapse_at_ = collapse_pages(memory, 0, 0);
     return array;
   }
 
-  /// The first `n` elements are in use.
-  void note_used(size_t n) {
-    if (n * sizeof(T) >= collapse_at_) [[unlikely]]
-      collapse_at_ = collapse_pages(data_, size_ * sizeof(T), n * sizeof(T));
+  /// The first `n` elements are about to be used.
+  void prepare(size_t n) {
+    if (n * sizeof(T) > ready_bytes_) [[unlikely]]
+      ready_bytes_ = make_ready(data_, size_ * sizeof(T), ready_bytes_, n * sizeof(T));
   }
 
   T* data() { return data_; }
@@ -70,7 +68,7 @@ class MappedArray {
  private:
   T* data_ = nullptr;
   size_t size_ = 0;
-  size_t collapse_at_ = SIZE_MAX;  // bytes
+  size_t ready_bytes_ = 0;
 };
 
 }  // namespace topspin

@@ -2490,6 +2490,25 @@ TEST(FlowTable, KeysThatCollideWithoutASeedDoNot) {
   EXPECT_EQ(table.flow_count(), 65'536u);
 }
 
+TEST(FlowTable, FindsEveryFlowHoweverItsIndexGrew) {
+  constexpr uint32_t kFlows = 150'000;
+  for (const uint64_t seed : {1, 2, 3}) {
+    FlowTableOptions options;
+    options.max_flows = kFlows;
+    auto table = std::move(FlowTable::create(options, 0, HashSeed::fixed(seed))).value();
+    uint32_t checked = 0;
+    for (uint32_t client = 0; client < kFlows; ++client) {
+      observe(*table, packet(1, client, true));
+      if (client < checked + checked / 8 + 100) continue;
+      checked = client;
+      for (uint32_t known = 0; known <= client; ++known) observe(*table, packet(1, known, false));
+      ASSERT_EQ(table->flow_count(), client + 1);  // one that is not found comes once more
+    }
+    EXPECT_EQ(table->take_interval(2).new_flows, kFlows);
+    EXPECT_EQ(rows_of(*table).size(), kFlows);
+  }
+}
+
 TEST(FlowTable, RefusesOptionsWithoutSense) {
   FlowTableOptions options;
   options.window_ns = 0;
