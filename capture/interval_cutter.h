@@ -22,12 +22,20 @@ class IntervalCutter {
  public:
   /// `interval_ns` 0: one interval, closed by close().
   IntervalCutter(std::unique_ptr<FlowTable> table, LinkType link, KeyMode key, int64_t interval_ns)
-      : table_(std::move(table)), link_(link), key_(key), interval_ns_(interval_ns) {}
+      : table_(std::move(table)), key_(key), interval_ns_(interval_ns) {
+    set_link_type(link);
+  }
+
+  IntervalCutter(const IntervalCutter&) = delete;
+  IntervalCutter& operator=(const IntervalCutter&) = delete;
 
   /// Whom to offer each packet too; nullptr: nobody. REQUIRES: no open call of add().
   void set_tap(PacketTap* tap) { tap_ = tap; }
 
-  void set_link_type(LinkType link) { link_ = link; }
+  void set_link_type(LinkType link) {
+    link_ = link;
+    may_be_repeated_ = SeenTwice::can_be(link);
+  }
 
   /// Silence over more intervals than this is one long interval. REQUIRES: set before add().
   void set_silent_max(int64_t intervals) { silent_max_ = intervals; }
@@ -53,33 +61,32 @@ class IntervalCutter {
       if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
       close_until(FlowTable::clamp_stamp(packet.stamp_ns));
     }
-    Group& group = groups_[filling_];
+    Group& group = *filling_;
     const size_t at = group.size;
-    parse_packet(link_, key_, packet, group.packets[at]);
-    if (SeenTwice::can_be(link_) && seen_twice_.is_repeated(link_, packet, group.packets[at]))
-        [[unlikely]] {
+    ParsedPacket& parsed = group.packets[at];
+    parse_packet(link_, key_, packet, parsed);
+    if (may_be_repeated_ && seen_twice_.is_repeated(link_, packet, parsed)) [[unlikely]] {
       table_->count_duplicate();
       return false;
     }
     if (tap_ != nullptr) [[unlikely]]
-      tap_->offer(packet, group.packets[at]);
-    table_->prepare(group.packets[at], group.lookups[at]);
+      tap_->offer(packet, parsed);
+    table_->prepare(parsed, group.lookups[at]);
     // One by one, so that what they ask of memory comes evenly.
-    Group& waiting = groups_[(filling_ + 2) % kGroups];
+    Group& waiting = *waiting_;
     if (at < waiting.size) table_->locate(waiting.packets[at], waiting.lookups[at]);
-    if (++group.size == kGroup) turn();
+    group.size = at + 1;
+    if (at + 1 == kGroup) turn();
     return true;
   }
 
   /// Everything given so far reaches the table.
   void flush() {
-    Group& newest = groups_[filling_];
-    Group& middle = groups_[(filling_ + 2) % kGroups];
-    observe(groups_[(filling_ + 1) % kGroups]);
-    locate(middle);
-    observe(middle);
-    locate(newest);
-    observe(newest);
+    observe(*located_);
+    locate(*waiting_);
+    observe(*waiting_);
+    locate(*filling_);
+    observe(*filling_);
   }
 
   /// Closes every interval that ends by `now_ns`. Silence over many intervals is one long one, so
@@ -139,8 +146,6 @@ class IntervalCutter {
   // Packets go through the table's three stages in groups, each a group behind the one before, so
   // that what one stage asks of memory has the time of a group to come.
   static constexpr size_t kGroup = 16;
-  static constexpr size_t kGroups =
-      3;  // being parsed, waiting to be located, waiting to be observed
   struct Group {
     std::array<ParsedPacket, kGroup> packets;
     std::array<FlowTable::Lookup, kGroup> lookups;
@@ -149,8 +154,11 @@ class IntervalCutter {
 
   /// The newest group is full: each moves on by a stage.
   void turn() {
-    filling_ = (filling_ + 1) % kGroups;
-    observe(groups_[filling_]);
+    Group* const oldest = located_;
+    located_ = waiting_;
+    waiting_ = filling_;
+    filling_ = oldest;
+    observe(*oldest);
   }
   void locate(Group& group) {
     for (size_t i = 0; i < group.size; ++i) table_->locate(group.packets[i], group.lookups[i]);
@@ -162,13 +170,16 @@ class IntervalCutter {
 
   std::unique_ptr<FlowTable> table_;
   LinkType link_;
+  bool may_be_repeated_ = false;
   KeyMode key_;
   int64_t interval_ns_;
   SeenTwice seen_twice_;
   PacketTap* tap_ = nullptr;
   std::function<void(ClosedInterval&&)> sink_;
-  std::array<Group, kGroups> groups_;
-  size_t filling_ = 0;
+  std::array<Group, 3> groups_;
+  Group* filling_ = &groups_[0];  // its packets are being parsed
+  Group* waiting_ = &groups_[1];  // to be located, one with each packet that is parsed
+  Group* located_ = &groups_[2];  // waiting to be observed
   int64_t silent_max_ = 3600;
   uint64_t last_rows_max_ = UINT64_MAX;
   bool begun_ = false;

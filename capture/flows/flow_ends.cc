@@ -103,13 +103,13 @@ Asker asker_by_ports(const ParsedPacket& p) {
 }
 
 uint64_t KnownEnds::hash_of(const PacketKey& key, bool low, const HashSeed& seed) {
-  const auto words = key.words();
   const size_t at = low ? 0 : 2;
   const uint64_t port_and_kind =
       uint64_t{low ? key.low_port : key.high_port} << 8 | uint64_t{key.kind};
-  return multiply_fold(multiply_fold(words[at] ^ seed.words[0], words[at + 1] ^ seed.words[1]) ^
-                           port_and_kind ^ seed.words[2],
-                       seed.words[3] | 1);
+  return multiply_fold(
+      multiply_fold(key.word(at) ^ seed.words[0], key.word(at + 1) ^ seed.words[1]) ^
+          port_and_kind ^ seed.words[2],
+      seed.words[3] | 1);
 }
 
 KnownEnds::State KnownEnds::state_of(const PacketKey& key, bool low, const HashSeed& seed) const {

@@ -27,11 +27,10 @@ inline uint64_t multiply_fold(uint64_t a, uint64_t b) {
 }
 
 inline uint64_t hash_key(const PacketKey& key, const HashSeed& seed) {
-  const auto w = key.words();
   const auto& s = seed.words;
-  const uint64_t first = multiply_fold(w[0] ^ s[0], w[2] ^ s[1]);
-  const uint64_t second = multiply_fold(w[1] ^ s[2], w[3] ^ s[3]);
-  return multiply_fold(first ^ w[4] ^ s[4], (second << 32 | second >> 32) ^ s[1]);
+  const uint64_t first = multiply_fold(key.word(0) ^ s[0], key.word(2) ^ s[1]);
+  const uint64_t second = multiply_fold(key.word(1) ^ s[2], key.word(3) ^ s[3]);
+  return multiply_fold(first ^ key.word(4) ^ s[4], (second << 32 | second >> 32) ^ s[1]);
 }
 
 }  // namespace topspin

@@ -36,11 +36,24 @@ struct PacketKey {
 
   uint8_t protocol() const { return kind & 0x7f; }
   uint8_t ip_version() const { return (kind & kIpv6) != 0 ? 6 : 4; }
-  bool operator==(const PacketKey& other) const { return words() == other.words(); }
-  std::array<uint64_t, 5> words() const { return std::bit_cast<std::array<uint64_t, 5>>(*this); }
+  // One word at a time: a copy of all five would be written in other widths than it is read, which
+  // stalls the processor.
+  static constexpr size_t kWords = 5;
+  uint64_t word(size_t i) const {
+    uint64_t word;
+    std::memcpy(&word, reinterpret_cast<const char*>(this) + i * sizeof word, sizeof word);
+    return word;
+  }
+  void set_word(size_t i, uint64_t word) {
+    std::memcpy(reinterpret_cast<char*>(this) + i * sizeof word, &word, sizeof word);
+  }
+  bool operator==(const PacketKey& other) const {
+    return ((word(0) ^ other.word(0)) | (word(1) ^ other.word(1)) | (word(2) ^ other.word(2)) |
+            (word(3) ^ other.word(3)) | (word(4) ^ other.word(4))) == 0;
+  }
   FlowKey to_flow_key() const;
 };
-static_assert(sizeof(PacketKey) == 40);
+static_assert(sizeof(PacketKey) == PacketKey::kWords * sizeof(uint64_t));
 
 /// Bits of the TCP header's flag byte.
 inline constexpr uint8_t kTcpFin = 0x01;

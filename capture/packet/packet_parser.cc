@@ -766,83 +766,57 @@ template <bool v6>
   const uint8_t* ip = packet.bytes + link_bytes;
   uint32_t length = 0;  // of the transport
   uint8_t protocol = 0;
-  bool from_low = false;
-  const uint8_t* transport = ip + header_bytes;
-  uint32_t ports;
-  std::memcpy(&ports, transport, 4);
-  const uint32_t source_port = __builtin_bswap16(static_cast<uint16_t>(ports));
-  const uint32_t destination_port = __builtin_bswap16(static_cast<uint16_t>(ports >> 16));
-  std::array<uint64_t, 5> words{};
   if constexpr (v6) {
     length = be16(ip + 4);
     protocol = ip[6];
     if (ip[0] >> 4 != 6 || length < kUdpHeader) return false;
-    uint64_t a[2], b[2];
-    std::memcpy(a, ip + 8, 16);
-    std::memcpy(b, ip + 24, 16);
-    const bool first_equal = a[0] == b[0];
-    const uint64_t from = __builtin_bswap64(first_equal ? a[1] : a[0]);
-    const uint64_t to = __builtin_bswap64(first_equal ? b[1] : b[0]);
-    from_low = from < to || (from == to && source_port <= destination_port);
-    words[0] = from_low ? a[0] : b[0];
-    words[1] = from_low ? a[1] : b[1];
-    words[2] = from_low ? b[0] : a[0];
-    words[3] = from_low ? b[1] : a[1];
   } else {
     const uint32_t total = be16(ip + 2);
     protocol = ip[9];
     const bool fragment = (be16(ip + 6) & 0x3fff) != 0;
     if (ip[0] != 0x45 || fragment || total < header_bytes + kUdpHeader) return false;
     length = total - header_bytes;
+  }
+  const uint8_t* transport = ip + header_bytes;
+  // What was captured of the transport; the payload ends where its headers say, though.
+  const uint32_t there = packet.captured - link_bytes - header_bytes;
+  const bool tcp = protocol == kProtocolTcp;
+  if (tcp ? there < kTcpHeader || length < kTcpHeader : protocol != kProtocolUdp) return false;
+
+  // No branch asks who sent: nothing could foresee it.
+  const uint32_t ports = be32(transport);  // the source's above
+  bool from_low = false;
+  const auto choose = [&from_low](uint64_t if_low, uint64_t otherwise) {
+    return otherwise ^ ((if_low ^ otherwise) & (uint64_t{0} - uint64_t{from_low}));
+  };
+  if constexpr (v6) {
+    uint64_t a[2], b[2];
+    std::memcpy(a, ip + 8, 16);
+    std::memcpy(b, ip + 24, 16);
+    const bool first_equal = a[0] == b[0];
+    const uint64_t from = __builtin_bswap64(first_equal ? a[1] : a[0]);
+    const uint64_t to = __builtin_bswap64(first_equal ? b[1] : b[0]);
+    from_low = from < to || (from == to && (ports >> 16) <= (ports & 0xffff));
+    out.key.set_word(0, choose(a[0], b[0]));
+    out.key.set_word(1, choose(a[1], b[1]));
+    out.key.set_word(2, choose(b[0], a[0]));
+    out.key.set_word(3, choose(b[1], a[1]));
+  } else {
     uint32_t a, b;
     std::memcpy(&a, ip + 12, 4);
     std::memcpy(&b, ip + 16, 4);
-    from_low = (uint64_t{__builtin_bswap32(a)} << 16 | source_port) <=
-               (uint64_t{__builtin_bswap32(b)} << 16 | destination_port);
-    words[0] = from_low ? a : b;
-    words[2] = from_low ? b : a;
+    from_low = (uint64_t{__builtin_bswap32(a)} << 16 | ports >> 16) <=
+               (uint64_t{__builtin_bswap32(b)} << 16 | (ports & 0xffff));
+    out.key.set_word(0, choose(a, b));
+    out.key.set_word(1, 0);
+    out.key.set_word(2, choose(b, a));
+    out.key.set_word(3, 0);
   }
-  const bool tcp = protocol == kProtocolTcp;
-  if (tcp) {
-    const bool whole = packet.captured >= link_bytes + header_bytes + kTcpHeader;
-    if (!whole || length < kTcpHeader) return false;
-  } else if (protocol != kProtocolUdp) {
-    return false;
-  }
-  words[4] =
-      (from_low ? source_port | destination_port << 16 : destination_port | source_port << 16) |
-      uint64_t{protocol | (v6 ? unsigned{PacketKey::kIpv6} : 0u)} << 32;
+  constexpr unsigned kFamily = v6 ? unsigned{PacketKey::kIpv6} : 0u;
+  out.key.set_word(4, std::rotl(ports, from_low ? 16 : 0) | uint64_t{protocol | kFamily} << 32);
 
   out.stamp_ns = packet.stamp_ns;
-  out.key = std::bit_cast<PacketKey>(words);
   out.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);
-  uint32_t payload_at = kUdpHeader;
-  if (tcp) {
-    const uint32_t header = (transport[12] >> 4) * 4u;
-    out.payload_bytes = header >= 20 && length > header ? length - header : 0;
-    payload_at = header;
-    out.tcp_sequence = be32(transport + 4);
-    out.tcp_acknowledgment = be32(transport + 8);
-    out.tcp_flags = transport[13];
-    out.tcp_zero_window = be16(transport + 14) == 0;
-  } else {
-    const uint32_t stated = be16(transport + 4);
-    out.payload_bytes = (stated >= 8 && stated < length ? stated : length) - 8;
-    out.tcp_sequence = 0;
-    out.tcp_acknowledgment = 0;
-    out.tcp_flags = 0;
-    out.tcp_zero_window = false;
-  }
-  // The payload ends where its headers say, whatever was captured behind it.
-  const uint32_t there = packet.captured - link_bytes - header_bytes;
-  out.payload_head = payload_head(transport, payload_at, there, out.payload_bytes);
-  out.http_status =
-      tcp ? http_status(out.payload_head, transport, payload_at, there, out.payload_bytes)
-          : uint16_t{0};
-  out.memcached_noreply =
-      tcp ? memcached_noreply(out.payload_head, transport, payload_at, there, out.payload_bytes)
-          : Noreply::kNone;
-  out.has_tcp_header = tcp;
   out.from_low = from_low;
   out.ip_version = v6 ? 6 : 4;
   out.ip_offset = static_cast<uint16_t>(link_bytes);
@@ -851,6 +825,33 @@ template <bool v6>
   out.lengths_left_out = false;
   out.skip = SkipReason::kCount;
   out.datagram_id = 0;
+  if (tcp) {
+    const uint32_t header = (transport[12] >> 4) * 4u;
+    const uint32_t payload_bytes = header >= 20 && length > header ? length - header : 0;
+    const uint64_t head = payload_head(transport, header, there, payload_bytes);
+    out.payload_bytes = payload_bytes;
+    out.payload_head = head;
+    out.tcp_sequence = be32(transport + 4);
+    out.tcp_acknowledgment = be32(transport + 8);
+    out.tcp_flags = transport[13];
+    out.has_tcp_header = true;
+    out.tcp_zero_window = be16(transport + 14) == 0;
+    out.http_status = http_status(head, transport, header, there, payload_bytes);
+    out.memcached_noreply = memcached_noreply(head, transport, header, there, payload_bytes);
+  } else {
+    const uint32_t stated = be16(transport + 4);
+    const uint32_t payload_bytes =
+        (stated >= kUdpHeader && stated < length ? stated : length) - kUdpHeader;
+    out.payload_bytes = payload_bytes;
+    out.payload_head = payload_head(transport, kUdpHeader, there, payload_bytes);
+    out.tcp_sequence = 0;
+    out.tcp_acknowledgment = 0;
+    out.tcp_flags = 0;
+    out.has_tcp_header = false;
+    out.tcp_zero_window = false;
+    out.http_status = 0;
+    out.memcached_noreply = Noreply::kNone;
+  }
   return true;
 }
 

@@ -97,7 +97,7 @@ class MappedWindow final : public ByteWindow {
     const int64_t from = next_ & ~static_cast<int64_t>(page_bytes - 1);
     const auto bytes =
         static_cast<size_t>(std::min<int64_t>(size - from, static_cast<int64_t>(kWindowBytes)));
-    void* memory = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE | MAP_POPULATE, fd_, from);
+    void* memory = mmap(nullptr, bytes, PROT_READ, MAP_PRIVATE, fd_, from);
     if (memory == MAP_FAILED) {
       const int error = errno;
       return make_error(ErrorCode::kInput,
