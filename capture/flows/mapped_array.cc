@@ -13,15 +13,15 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kHugePage = 2 * 1024 * 1024;
+constexpr size_t kHugePage = 2 * 1024 * 1024;  // elsewhere than on x86 it may differ: no harm
 constexpr size_t kSmallStep = 64 * 1024;
-constexpr size_t kSmallShare = 64;  // one part in so many of what is in use is made ready ahead
+constexpr size_t kSmallShare = 128;  // one part in so many of what is in use is made ready ahead
 
 constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
-Result<void*> map_memory(size_t bytes, size_t small) {
+Result<void*> map_memory(size_t bytes) {
   // Linux aligns what is long enough for huge pages to one.
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -33,15 +33,16 @@ Result<void*> map_memory(size_t bytes, size_t small) {
                       errno);
   }
   // Refused or not, it works.
-  small = std::min(bytes, small);
+  const size_t small = std::min(bytes, kSmallBytes);
   madvise(memory, small, MADV_NOHUGEPAGE);
   if (bytes > small) madvise(static_cast<char*>(memory) + small, bytes - small, MADV_HUGEPAGE);
   return memory;
 }
 
-size_t make_ready(void* memory, size_t bytes, size_t small, size_t ready, size_t used) {
+size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used) {
   const size_t small_end = round_up(used + used / kSmallShare, kSmallStep);
-  const size_t end = std::min(bytes, small_end <= small ? small_end : round_up(used, kHugePage));
+  const size_t end =
+      std::min(bytes, small_end <= kSmallBytes ? small_end : round_up(used, kHugePage));
   // An older kernel does it at the first touch.
   if (end > ready) madvise(static_cast<char*>(memory) + ready, end - ready, MADV_POPULATE_WRITE);
   return std::max(end, ready);

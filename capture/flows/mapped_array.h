@@ -3,8 +3,8 @@
 // Reserved from the kernel at once and never moved, so that a growing table copies nothing; zeroed.
 // The first touch of a page is a fault, which in a virtual machine costs more than all that is done
 // with one packet. So memory is made ready ahead of use, in steps: a small share of what is in use,
-// on small pages, and behind the first kSmallElements a huge page at a time. Huge pages are faster,
-// also because a table walked at random is bound by the TLB, but their unused end counts as used
+// on small pages, and from kSmallBytes on a huge page at a time. Huge pages are faster, also
+// because a table walked at random is bound by the TLB, but their unused end counts as used
 // memory. Owned by its user; thread-agnostic.
 #pragma once
 
@@ -17,23 +17,16 @@
 
 namespace topspin {
 
-/// Elements at the front of an array that are on small pages.
-inline constexpr size_t kSmallElements = 128 * 1024;
-
-/// In bytes: to the end of a huge page.
-constexpr size_t small_bytes(size_t element_bytes) {
-  constexpr size_t kHugePage = 2 * 1024 * 1024;  // elsewhere than on x86 it may differ: no harm
-  return (kSmallElements * element_bytes + kHugePage - 1) / kHugePage * kHugePage;
-}
+/// What comes before this many bytes of an array is on small pages.
+inline constexpr size_t kSmallBytes = 16 * 1024 * 1024;
 
 /// Zeroed memory of the kernel's, as large as asked for; fails with kUsage if there is none.
-/// What comes before `small` bytes is on small pages.
-Result<void*> map_memory(size_t bytes, size_t small);
+Result<void*> map_memory(size_t bytes);
 void unmap_memory(void* memory, size_t bytes);
 
 /// Makes memory ready that was mapped so long and is ready up to `ready`: at least up to `used`.
 /// Says how far it is ready now.
-size_t make_ready(void* memory, size_t bytes, size_t small, size_t ready, size_t used);
+size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used);
 
 template <typename T>
 class MappedArray {
@@ -53,7 +46,7 @@ class MappedArray {
   }
 
   static Result<MappedArray> create(size_t size) {
-    TOPSPIN_ASSIGN(void* memory, map_memory(size * sizeof(T), small_bytes(sizeof(T))));
+    TOPSPIN_ASSIGN(void* memory, map_memory(size * sizeof(T)));
     MappedArray array;
     array.data_ = static_cast<T*>(memory);
     array.size_ = size;
@@ -63,8 +56,7 @@ class MappedArray {
   /// The first `n` elements are about to be used.
   void prepare(size_t n) {
     if (n * sizeof(T) > ready_bytes_) [[unlikely]]
-      ready_bytes_ =
-          make_ready(data_, size_ * sizeof(T), small_bytes(sizeof(T)), ready_bytes_, n * sizeof(T));
+      ready_bytes_ = make_ready(data_, size_ * sizeof(T), ready_bytes_, n * sizeof(T));
   }
 
   T* data() { return data_; }

@@ -29,7 +29,6 @@ uint64_t mapped_bytes(const void* memory, size_t bytes, const std::string& field
 
 constexpr size_t kWords = 8 << 20;  // 64 MiB
 constexpr size_t kBytes = kWords * sizeof(uint64_t);
-constexpr size_t kSmallBytes = small_bytes(sizeof(uint64_t));
 
 TEST(MappedArray, KeepsWhatIsInItAndTakesLittleMemoryAhead) {
   auto made = MappedArray<uint64_t>::create(kWords);
