@@ -17,6 +17,8 @@
 namespace topspin {
 namespace {
 
+constexpr int64_t kMostStacksPerSecond = 1000;
+
 constexpr uint64_t kMaxRepeats = 1'000;
 
 void read_port(PlanSection& section, PlanReadiness& ready) {
@@ -167,6 +169,13 @@ void read_probes(PlanReader& reader, const toml::table& table, Plan& plan) {
         reader.fail(value.source(), "probes.syscalls", "must be true or false");
       else
         plan.syscalls = value.as_boolean()->get();
+      continue;
+    }
+    if (name == "stacks" && value.is_integer()) {
+      plan.stacks_per_second = value.as_integer()->get();
+      if (plan.stacks_per_second < 1 || plan.stacks_per_second > kMostStacksPerSecond)
+        reader.fail(value.source(), "probes.stacks",
+                    fmt::format("must be 1 to {} samples per second", kMostStacksPerSecond));
       continue;
     }
     if (name == "runtime" && value.is_string()) {

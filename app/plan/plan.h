@@ -73,6 +73,7 @@ struct Plan {
   uint64_t max_stored_flows = 200'000;
   std::vector<std::string> probes;  // NAME=RUNG or NAME=on
   bool syscalls = false;            // count and time the subject's system calls
+  int64_t stacks_per_second = 0;    // sample its stacks; 0: no
   std::string runtime;              // --runtime; empty: none
 
   std::vector<SloRule> rules;

@@ -81,6 +81,7 @@ max_stored_flows = 200000
 [probes]                            # the rung to use for a probe; default: the best that works
 # scheduler = "tp_btf"
 syscalls = false                    # count and time the subject's system calls
+# stacks = 99                       # sample its stacks so often per second of CPU time
 runtime = "none"                    # "auto": look inside node, CPython, Go, the JVM
 
 [slo]                               # a broken rule: exit code 1; one that cannot be judged: 3

@@ -244,6 +244,7 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
   options.max_stored_flows = plan_.max_stored_flows;
   options.probes = plan_.probes;
   options.syscalls = plan_.syscalls;
+  options.stacks_per_second = plan_.stacks_per_second;
   options.runtime = plan_.runtime;
   options.quiet = !options_.ticks;
   options.command = prepared.subject.command;

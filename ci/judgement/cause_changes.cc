@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -14,22 +16,24 @@ namespace topspin {
 namespace {
 
 constexpr double kSmallestPart = 0.01;  // of the reply
+constexpr double kSmallestCost = 0.01;  // of the subject's CPU time, or of all costs of its kind
 constexpr size_t kMostNamed = 3;
+constexpr size_t kNameBytes = 60;
+constexpr double kSecondNs = 1e9;
 
-/// The values of one part: -1 is the whole reply.
+/// The values of one thing on both sides; of pairs, those in which both runs have it.
 struct Values {
   std::vector<double> a, b;
 };
 
-Values values_of(std::span<const RunTotals* const> a, std::span<const RunTotals* const> b,
-                 Layout layout, int part) {
-  const auto value = [&](const RunTotals& run) {
-    return part < 0 ? run.reply_ns : run.reply_part_ns[static_cast<size_t>(part)];
-  };
+using Sides = std::span<const RunTotals* const>;
+
+template <typename Value>
+Values values_of(Sides a, Sides b, Layout layout, Value value) {
   Values values;
   if (layout == Layout::kPaired) {
     for (size_t i = 0; i < a.size(); ++i) {
-      const auto x = value(*a[i]), y = value(*b[i]);
+      const std::optional<double> x = value(*a[i]), y = value(*b[i]);
       if (!x || !y) continue;
       values.a.push_back(*x);
       values.b.push_back(*y);
@@ -37,19 +41,24 @@ Values values_of(std::span<const RunTotals* const> a, std::span<const RunTotals*
     return values;
   }
   for (const RunTotals* run : a)
-    if (const auto x = value(*run)) values.a.push_back(*x);
+    if (const std::optional<double> x = value(*run)) values.a.push_back(*x);
   for (const RunTotals* run : b)
-    if (const auto y = value(*run)) values.b.push_back(*y);
+    if (const std::optional<double> y = value(*run)) values.b.push_back(*y);
   return values;
 }
 
-Comparison compare_part(std::string_view name, const Values& values, Layout layout, uint64_t seed) {
+Comparison compare_by_difference(std::string_view name, const Values& values, Layout layout,
+                                 uint64_t seed) {
   Metric metric;
   metric.name = name;
   metric.unit = "ns";
   metric.absolute = true;
   metric.margin = 0;
   return measure(metric, values.a, values.b, layout, seed);
+}
+
+bool is_greater_change(const Comparison& x, const Comparison& y) {
+  return std::abs(x.change.value_or(0)) > std::abs(y.change.value_or(0));
 }
 
 std::string signed_duration(double ns) {
@@ -61,30 +70,140 @@ std::string change_of_cause(const Comparison& cause) {
                      signed_duration(*cause.ci_high));
 }
 
-}  // namespace
-
-std::vector<Comparison> cause_changes(std::span<const RunTotals* const> a,
-                                      std::span<const RunTotals* const> b, Layout layout,
-                                      uint64_t seed) {
-  const Comparison whole = compare_part(kReplyNumber, values_of(a, b, layout, -1), layout, seed);
+std::vector<Comparison> part_changes(Sides a, Sides b, Layout layout, uint64_t seed) {
+  const Comparison whole = compare_by_difference(
+      kReplyNumber, values_of(a, b, layout, [](const RunTotals& run) { return run.reply_ns; }),
+      layout, seed);
   if (!whole.a || !whole.b || *whole.a <= 0 || *whole.b <= 0) return {};
   std::vector<Comparison> parts;
   for (size_t i = 0; i < kReplyPartCount; ++i) {
-    Comparison part = compare_part(reply_part_names()[i].time,
-                                   values_of(a, b, layout, static_cast<int>(i)), layout, seed);
+    Comparison part = compare_by_difference(
+        reply_part_names()[i].time,
+        values_of(a, b, layout, [i](const RunTotals& run) { return run.reply_part_ns[i]; }), layout,
+        seed);
     if (!part.a || (*part.a < kSmallestPart * *whole.a && *part.b < kSmallestPart * *whole.b))
       continue;
     parts.push_back(std::move(part));
   }
-  std::stable_sort(parts.begin(), parts.end(), [](const Comparison& x, const Comparison& y) {
-    return std::abs(x.change.value_or(0)) > std::abs(y.change.value_or(0));
-  });
+  std::stable_sort(parts.begin(), parts.end(), is_greater_change);
   parts.insert(parts.begin(), whole);
-  std::vector<double> p;
-  for (const Comparison& part : parts) p.push_back(part.p.value_or(1));
-  const std::vector<double> q = benjamini_hochberg(p);
-  for (size_t i = 0; i < q.size(); ++i) parts[i].q = q[i];
   return parts;
+}
+
+/// Compares the costs of one kind.
+class CostComparison {
+ public:
+  CostComparison(Sides a, Sides b, Layout layout, uint64_t seed, bool per_reply)
+      : a_(a), b_(b), layout_(layout), seed_(seed), per_reply_(per_reply) {}
+
+  void add(CostKind kind, std::vector<CostChange>& to) const {
+    // What is compared is chosen by both sides together: a choice by their difference would find
+    // differences.
+    std::map<std::string_view, double> means;
+    double all = 0;
+    for (const Sides side : {a_, b_}) {
+      for (const RunTotals* run : side) {
+        if (!measured(*run, kind)) continue;
+        for (const auto& [key, cost] : run->costs.costs) {
+          if (key.first != kind) continue;
+          const double share = per_unit(*run, cost.ns) / static_cast<double>(side.size());
+          means[key.second] += share;
+          all += share;
+        }
+      }
+    }
+    const double least = kSmallestCost * (kind == CostKind::kSyscall ? cpu_or(all) : all);
+    std::vector<std::pair<double, std::string_view>> greatest;
+    for (const auto& [name, mean] : means)
+      if (mean > 0 && mean >= least) greatest.emplace_back(-mean, name);
+    std::sort(greatest.begin(), greatest.end());
+    greatest.resize(std::min(greatest.size(), kMostCosts[static_cast<size_t>(kind)]));
+    const size_t from = to.size();
+    for (const auto& [mean, name] : greatest) {
+      if (std::optional<CostChange> change = compare(kind, std::string(name)))
+        to.push_back(std::move(*change));
+    }
+    std::stable_sort(
+        to.begin() + static_cast<std::ptrdiff_t>(from), to.end(),
+        [](const CostChange& x, const CostChange& y) { return is_greater_change(x.of, y.of); });
+  }
+
+ private:
+  static bool measured(const RunTotals& run, CostKind kind) {
+    return run.costs.measured[static_cast<size_t>(kind)];
+  }
+
+  double per_unit(const RunTotals& run, double amount) const {
+    const double units = per_reply_ ? static_cast<double>(run.costs.replies)
+                                    : static_cast<double>(run.costs.elapsed_ns) / kSecondNs;
+    return units > 0 ? amount / units : 0;
+  }
+
+  /// The mean CPU time of both sides, added up as the costs are.
+  double cpu_or(double otherwise) const {
+    double sum = 0;
+    for (const Sides side : {a_, b_}) {
+      for (const RunTotals* run : side) {
+        if (!run->costs.cpu_ns) return otherwise;
+        sum += per_unit(*run, static_cast<double>(*run->costs.cpu_ns)) /
+               static_cast<double>(side.size());
+      }
+    }
+    return sum;
+  }
+
+  std::optional<CostChange> compare(CostKind kind, const std::string& name) const {
+    const RunCosts::Key key(kind, name);
+    const auto value = [&](auto amount) {
+      return [&, amount](const RunTotals& run) -> std::optional<double> {
+        if (!measured(run, kind)) return std::nullopt;
+        const auto found = run.costs.costs.find(key);
+        return found == run.costs.costs.end() ? 0 : per_unit(run, amount(found->second));
+      };
+    };
+    const Values ns = values_of(a_, b_, layout_, value([](const auto& c) { return c.ns; }));
+    if (ns.a.empty() || ns.b.empty()) return std::nullopt;
+    const Values times = values_of(
+        a_, b_, layout_, value([](const auto& c) { return static_cast<double>(c.times); }));
+    return CostChange{kind, compare_by_difference(name, ns, layout_, seed_), median(times.a),
+                      median(times.b)};
+  }
+
+  Sides a_, b_;
+  Layout layout_;
+  uint64_t seed_;
+  bool per_reply_;
+};
+
+std::string short_name(std::string_view name) {
+  if (name.size() <= kNameBytes) return std::string(name);
+  size_t end = 0;
+  for (size_t at = 0; at < kNameBytes;) {
+    end = at;
+    (void)next_code_point(name, at);
+  }
+  return std::string(name.substr(0, end)) + "...";
+}
+
+}  // namespace
+
+CauseChanges cause_changes(Sides a, Sides b, Layout layout, uint64_t seed) {
+  CauseChanges changes;
+  changes.parts = part_changes(a, b, layout, seed);
+  const auto has_replies = [](const RunTotals* run) { return run->costs.replies > 0; };
+  changes.per_reply =
+      std::all_of(a.begin(), a.end(), has_replies) && std::all_of(b.begin(), b.end(), has_replies);
+  const CostComparison costs(a, b, layout, seed, changes.per_reply);
+  for (size_t kind = 0; kind < kCostKindCount; ++kind)
+    costs.add(static_cast<CostKind>(kind), changes.costs);
+  std::vector<Comparison*> all;
+  for (Comparison& part : changes.parts) all.push_back(&part);
+  for (CostChange& cost : changes.costs) all.push_back(&cost.of);
+  std::vector<double> p;
+  for (const Comparison* one : all) p.push_back(one->p.value_or(1));
+  const std::vector<double> q = benjamini_hochberg(p);
+  for (size_t i = 0; i < q.size(); ++i) all[i]->q = q[i];
+  return changes;
 }
 
 bool has_changed(const Comparison& cause) {
@@ -99,7 +218,9 @@ std::string_view cause_label(std::string_view name) {
   return name;
 }
 
-std::string why_changed(std::span<const Comparison> causes) {
+namespace {
+
+std::string why_replies_changed(std::span<const Comparison> causes) {
   if (causes.empty() || !causes.front().ci_low) return {};
   const Comparison& whole = causes.front();
   const std::span<const Comparison> parts = causes.subspan(1);
@@ -123,6 +244,40 @@ std::string why_changed(std::span<const Comparison> causes) {
   if (same.size() > kMostNamed) same.resize(kMostNamed);
   for (size_t i = 0; i < same.size(); ++i)
     text += fmt::format("{}{}", i == 0 ? ". Unchanged: " : "; ", cause_label(same[i]->metric.name));
+  return text;
+}
+
+std::string_view cost_heading(CostKind kind) {
+  switch (kind) {
+    case CostKind::kSyscall: return "Inside system calls";
+    case CostKind::kFunction: return "On a CPU";
+    case CostKind::kSleep: break;
+  }
+  return "Asleep";
+}
+
+/// "Inside system calls, a reply: write +12.1us [+11.0us, +13.5us]"; empty: nothing changed.
+std::string why_costs_changed(const CauseChanges& changes, CostKind kind) {
+  std::string text;
+  size_t named = 0;
+  for (const CostChange& cost : changes.costs) {
+    if (cost.kind != kind || !has_changed(cost.of) || named == kMostNamed) continue;
+    text += named++ == 0 ? fmt::format("{}, a {}: ", cost_heading(kind),
+                                       changes.per_reply ? "reply" : "second")
+                         : std::string("; ");
+    text += fmt::format("{} {}", short_name(cost.of.metric.name), change_of_cause(cost.of));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string why_changed(const CauseChanges& changes) {
+  std::string text = why_replies_changed(changes.parts);
+  for (size_t kind = 0; kind < kCostKindCount; ++kind) {
+    const std::string more = why_costs_changed(changes, static_cast<CostKind>(kind));
+    if (!more.empty()) text += (text.empty() ? "" : ". ") + more;
+  }
   return text;
 }
 

@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "ci/judgement/cause_changes.h"
 #include "ci/judgement/compare.h"
 #include "ci/judgement/verdict.h"
 #include "ci/statistics/change_points.h"
@@ -70,7 +71,9 @@ struct Judgement {
   std::vector<Comparison> metrics;
   std::vector<Comparison> causes;      // of two sides: what of the replies' time changed
                                        // (cause_changes.h)
-  std::string why;                     // the same in one paragraph; empty: there are none
+  std::vector<CostChange> costs;       // and what of the subject's time, by name
+  bool costs_per_reply = false;        // else they are per second of a run
+  std::string why;                     // both in one paragraph; hostile text; empty: there are none
   std::vector<HistoryChange> changes;  // of history, in order of metric and index
   std::vector<SloOutcome> slos;
   std::optional<PairCount> pairs;           // of A/B

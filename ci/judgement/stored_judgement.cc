@@ -61,7 +61,7 @@ void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun
   });
 }
 
-/// What of the replies' time changed.
+/// What of the replies' and the subject's time changed.
 void add_causes(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                 const std::vector<const MeasuredRun*>& b, Layout layout) {
   const auto totals = [](const std::vector<const MeasuredRun*>& side) {
@@ -69,8 +69,11 @@ void add_causes(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
     for (const MeasuredRun* run : side) of.push_back(&run->totals);
     return of;
   };
-  judgement.causes = cause_changes(totals(a), totals(b), layout, judgement.seed);
-  judgement.why = why_changed(judgement.causes);
+  CauseChanges changes = cause_changes(totals(a), totals(b), layout, judgement.seed);
+  judgement.why = why_changed(changes);
+  judgement.causes = std::move(changes.parts);
+  judgement.costs = std::move(changes.costs);
+  judgement.costs_per_reply = changes.per_reply;
 }
 
 /// How many pairs would decide every gating metric that is not decided yet.

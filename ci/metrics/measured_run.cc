@@ -46,6 +46,13 @@ Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector
   return measured;
 }
 
+Status measure_costs(RunStore& store, std::vector<MeasuredRun>& runs) {
+  for (MeasuredRun& run : runs) {
+    TOPSPIN_ASSIGN(run.totals.costs, read_costs(store, run.run));
+  }
+  return {};
+}
+
 Result<std::vector<RunPair>> pair_runs(std::vector<MeasuredRun> a, std::vector<MeasuredRun> b) {
   const auto label = [](const MeasuredRun& run) -> std::optional<std::string> {
     const auto found = run.run.info.labels.find("pair");

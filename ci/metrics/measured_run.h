@@ -29,6 +29,9 @@ std::string fault_of_subject(const RunEnd& end);
 /// are not compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
 
+/// Reads what comparing two sides needs in addition: RunTotals::costs.
+Status measure_costs(RunStore& store, std::vector<MeasuredRun>& runs);
+
 /// Pairs the runs of A and B: by their label "pair" if all have one, else by time if they were
 /// recorded in turn (the k-th of A and of B come before the next one of either). kUsage if neither
 /// works.

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "ci/metrics/metric.h"
+#include "ci/metrics/run_costs.h"
 #include "core/run/load_result.h"
 #include "core/run/run_fold.h"
 
@@ -43,6 +44,8 @@ struct RunTotals {
   // ReplyPart). Absent: none was.
   std::optional<double> reply_ns;
   std::array<std::optional<double>, kReplyPartCount> reply_part_ns;
+
+  RunCosts costs;  // empty unless measure_costs() read them
 
   /// The result of a load that expects replies.
   struct Load {

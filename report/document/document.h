@@ -220,7 +220,9 @@ struct Plot {
   Line title;
   Line caption = {};
   std::vector<Table> tables = {};
-  bool small = false;  // beside another where there is room
+  Line note = {};               // how to read it
+  bool tables_in_text = false;  // they stand in its place where there are no plots
+  bool small = false;           // beside another where there is room
 };
 /// The controls of all plots over time.
 struct PlotControls {};

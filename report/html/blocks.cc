@@ -173,6 +173,7 @@ Html plot_html(const Plot& plot) {
   const Html id = html_words(plot.id);
   Html html = Html::format("<figure id=\"figure-{}\">\n<figcaption><h3>{}</h3></figcaption>\n", id,
                            html_line(plot.title));
+  if (!plot.note.empty()) html += Html::format("<p class=\"note\">{}</p>\n", html_line(plot.note));
   if (kPageHasPlots) html += Html::format("<div class=\"plot\" data-plot=\"{}\"></div>\n", id);
   if (plot.tables.empty()) return html + "</figure>\n";
   Html tables;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -117,6 +118,7 @@ std::string percentiles_json(const PercentilePlot& plot) {
   const auto value = [](const PercentilePoint& p) { return json_number(p.value); };
   const auto line = [&](const PercentilePlot::Line& l) {
     return JsonObject()
+        .text("latency", l.latency)("run", l.run)
         .text("label", cut(l.label))
         .text("look", l.look)("dashed", l.dashed)
         .raw("at", json_array(l.points, at))
@@ -154,6 +156,62 @@ std::string history_json(const ReportPage& page, size_t index) {
       .text("unit", cut(curve.metric.unit))
       .raw("values", json_array(curve.values, value))
       .raw("changes", json_array(changes, change_json))
+      .end();
+}
+
+/// Each reply that was kept: when its request was ready, how long it took, the numbers of three
+/// texts (server, client, thread), the threads that sent and read, and its parts: number, time,
+/// ....
+std::string slow_replies_json(const RunPage& run) {
+  std::map<std::string, size_t> numbers;
+  std::vector<std::string> texts;
+  const auto text = [&](const std::string& one) {
+    const auto [found, fresh] = numbers.try_emplace(one, texts.size());
+    if (fresh) texts.push_back(one);
+    return found->second;
+  };
+  const auto reply = [&](const SlowReply& r) {
+    std::string parts;
+    for (size_t i = 0; i < kReplyPartCount; ++i) {
+      if (r.parts[i] > 0) parts += fmt::format("{}{},{}", parts.empty() ? "" : ",", i, r.parts[i]);
+    }
+    const std::string server =
+        format_protocol(r.protocol) + " " + format_endpoint(r.local, r.ip_version);
+    const std::string client =
+        r.remote.port == 0 ? std::string() : format_endpoint(r.remote, r.ip_version);
+    const auto since_start = static_cast<int64_t>(
+        static_cast<uint64_t>(r.ready_ns) -
+        static_cast<uint64_t>(run.run.info.started_monotonic_ns));  // wraps in a damaged file
+    return fmt::format("[{},{},{},{},{},{},{},[{}]]", seconds(since_start), r.total_ns,
+                       text(server), text(client), text(cut(r.sender)), r.sender_tid, r.reader_tid,
+                       parts);
+  };
+  std::string replies = json_array(run.slowest_replies, reply);
+  const auto quoted = [](const std::string& one) { return json_line(one); };
+  return JsonObject()("most", kSlowRepliesARun)
+      .raw("texts", json_array(texts, quoted))
+      .raw("replies", replies)
+      .end();
+}
+
+/// Names once, and of each frame its caller, its name and, of each side, its weight and what of it
+/// is its own.
+std::string flame_json(const Flame& flame) {
+  std::map<std::string_view, size_t> numbers;
+  std::vector<std::string_view> names;
+  std::string frames = "[";
+  for (const FlameFrame& frame : flame.frames) {
+    const auto [name, fresh] = numbers.try_emplace(frame.name, names.size());
+    if (fresh) names.push_back(frame.name);
+    frames += fmt::format("{}{},{}", frames.size() > 1 ? "," : "", frame.parent, name->second);
+    for (size_t side = 0; side < flame.sides; ++side)
+      frames += "," + json_number(frame.weight[side]) + "," + json_number(frame.self[side]);
+  }
+  const auto name = [](std::string_view text) { return json_line(cut(text)); };
+  return JsonObject()
+      .text("id", flame.id)("sleep", flame.is_sleep)("sides", flame.sides)
+      .raw("names", json_array(names, name))
+      .raw("frames", frames + "]")
       .end();
 }
 
@@ -198,7 +256,7 @@ std::string json_number(double value) {
 }
 
 std::string page_data_json(const ReportPage& page) {
-  std::string runs, figures, heats, lives, events, stages, percentiles, history;
+  std::string runs, figures, heats, lives, events, stages, percentiles, history, flames, slow;
   const auto append = [](std::string& list, const std::string& element) {
     if (!list.empty()) list += ',';
     list += element;
@@ -208,6 +266,7 @@ std::string page_data_json(const ReportPage& page) {
     const RunPage& run = page.runs[r];
     end_ns = std::max(end_ns, run.elapsed_ns);
     append(runs, times_of_run_json(page, r));
+    append(slow, slow_replies_json(run));
     for (const LatencyCurve& d : distributions(run)) {
       if (d.heat != nullptr && !d.heat->empty()) append(heats, heat_json(d.id, r, *d.heat));
     }
@@ -227,9 +286,13 @@ std::string page_data_json(const ReportPage& page) {
   for (const PercentilePlot& plot : percentile_plots(page))
     append(percentiles, percentiles_json(plot));
   for (size_t i = 0; i < page.history.size(); ++i) append(history, history_json(page, i));
+  for (const Flame& flame : page.flames) append(flames, flame_json(flame));
   const auto run_label = [](const StoredRun& run) {
     return json_line(cut(run.info.source.commit.empty() ? run.info.id.substr(0, 8)
                                                         : short_commit(run.info.source, 10)));
+  };
+  const auto part_label = [](const ReplyPartNames& part) {
+    return json_line(std::string(part.label));
   };
   const auto list = [](const std::string& elements) { return "[" + elements + "]"; };
   return JsonObject()("schema_version", 1)
@@ -242,6 +305,10 @@ std::string page_data_json(const ReportPage& page) {
       .raw("events", list(events))
       .raw("stages", list(stages))
       .raw("history", list(history))
+      .raw("flames", list(flames))
+      .raw("slow", list(slow))
+      .raw("reply_parts", json_array(reply_part_names(), part_label))("slow_replies_a_tick",
+                                                                      kSlowRepliesATick)
       .raw("history_runs", json_array(page.history_runs, run_label))
       .end();
 }

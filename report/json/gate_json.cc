@@ -182,6 +182,22 @@ std::string judgement_json(const Judgement& judgement) {
                               {"q", json_or_null(c.q)},
                               {"changed", has_changed(c)}});
   }
+  json["costs_per"] =
+      judgement.costs.empty() ? Json() : Json(judgement.costs_per_reply ? "reply" : "second");
+  json["costs"] = Json::array();
+  for (const CostChange& c : judgement.costs) {
+    json["costs"].push_back({{"kind", cost_kind_name(c.kind)},
+                             {"name", c.of.metric.name},
+                             {"a_ns", json_or_null(c.of.a)},
+                             {"b_ns", json_or_null(c.of.b)},
+                             {"a_times", c.times_a},
+                             {"b_times", c.times_b},
+                             {"change_ns", json_or_null(c.of.change)},
+                             {"ci_low_ns", json_or_null(c.of.ci_low)},
+                             {"ci_high_ns", json_or_null(c.of.ci_high)},
+                             {"q", json_or_null(c.of.q)},
+                             {"changed", has_changed(c.of)}});
+  }
   if (judgement.mode == "history") {
     json["changes"] = Json::array();
     for (const HistoryChange& c : judgement.changes) json["changes"].push_back(change_json(c));

@@ -155,7 +155,12 @@ struct BlockMarkdown {
   Markdown operator()(const Parts& parts) const { return parts_markdown(parts); }
   Markdown operator()(const Shares& shares) const { return shares_markdown(shares); }
   Markdown operator()(const Curves& curves) const { return curves_markdown(curves); }
-  Markdown operator()(const Plot&) const { return {}; }
+  Markdown operator()(const Plot& plot) const {
+    Markdown text;
+    for (const Table& table : plot.tables)
+      if (plot.tables_in_text) text += table_markdown(table);
+    return text;
+  }
   Markdown operator()(const PlotControls&) const { return {}; }
 };
 

@@ -166,7 +166,7 @@ std::vector<PercentilePlot> percentile_plots(const ReportPage& page) {
       if (plot.lines.size() == std::size(kLooks)) break;
       auto points = percentile_curve(d);
       if (points.size() < 2) continue;
-      plot.lines.push_back({d.title, kLooks[plot.lines.size()], false, std::move(points)});
+      plot.lines.push_back({d.id, 0, d.title, kLooks[plot.lines.size()], false, std::move(points)});
     }
     if (!plot.lines.empty()) plots.push_back(std::move(plot));
     return plots;
@@ -183,7 +183,7 @@ std::vector<PercentilePlot> percentile_plots(const ReportPage& page) {
         plot = plots.insert(plots.end(), {id, d.title, {}});
       }
       plot->lines.push_back(
-          {std::string(side_name(page, r)), kLooks[r % 2], r % 2 == 1, std::move(points)});
+          {d.id, r, std::string(side_name(page, r)), kLooks[r % 2], r % 2 == 1, std::move(points)});
     }
   }
   return plots;

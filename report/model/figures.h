@@ -58,6 +58,8 @@ std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution);
 /// without a line to draw are not among them.
 struct PercentilePlot {
   struct Line {
+    std::string_view latency;  // LatencyCurve::id
+    size_t run = 0;
     std::string label;
     std::string_view look;
     bool dashed = false;

@@ -1,6 +1,8 @@
 #include "report/model/report_page.h"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
 #include "ci/judgement/run_history.h"
 #include "ci/judgement/stored_judgement.h"
@@ -110,7 +112,7 @@ Status read_subject(RunStore& store, RunPage& page) {
     });
   }));
   TOPSPIN_ASSIGN(page.called, read_called(store, id));
-  TOPSPIN_ASSIGN(page.slowest_replies, read_slowest_replies(store, id, kPageSlowReplies));
+  TOPSPIN_ASSIGN(page.slowest_replies, read_slowest_replies(store, id, kSlowRepliesARun));
   TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
   TOPSPIN_ASSIGN(page.sleep_stacks, read_longest_sleeps(store, id, page.slept_ns));
   return {};
@@ -168,6 +170,19 @@ Result<RunPage> read_run_page(RunStore& store, const StoredRun& run, const Rules
 
 namespace {
 
+std::vector<std::string> ids_of(const std::vector<StoredRun>& runs) {
+  std::vector<std::string> ids;
+  for (const StoredRun& run : runs) ids.push_back(run.info.id);
+  return ids;
+}
+
+/// Of one run.
+Status read_flames_of(RunStore& store, const StoredRun& run, ReportPage& page) {
+  const std::vector<std::string> side{run.info.id};
+  TOPSPIN_ASSIGN(page.flames, read_flames(store, std::span(&side, 1)));
+  return {};
+}
+
 /// The rules of which a run has any that can be read: what cannot is shown with the run.
 RulesOfRun readable(const RulesOfRun& rules_of) {
   return [&rules_of](const StoredRun& run) -> Result<std::vector<SloRule>> {
@@ -180,8 +195,10 @@ Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>
                                    const std::vector<StoredRun>& b, const RulesOfRun& rules_of) {
   ReportPage page;
   TOPSPIN_TRY(check_sides(a, b));
-  TOPSPIN_ASSIGN(const auto measured_a, measure_runs(store, a));
-  TOPSPIN_ASSIGN(const auto measured_b, measure_runs(store, b));
+  TOPSPIN_ASSIGN(auto measured_a, measure_runs(store, a));
+  TOPSPIN_ASSIGN(auto measured_b, measure_runs(store, b));
+  TOPSPIN_TRY(measure_costs(store, measured_a));
+  TOPSPIN_TRY(measure_costs(store, measured_b));
   page.judgement = judge_sides(measured_a, measured_b, kDefaultSeed, false);
   TOPSPIN_ASSIGN(auto slos, judge_candidates(store, measured_b, readable(rules_of)));
   apply_slos(*page.judgement, std::move(slos), false);
@@ -189,6 +206,8 @@ Result<ReportPage> read_comparison(RunStore& store, const std::vector<StoredRun>
     TOPSPIN_ASSIGN(RunPage run, read_run_page(store, newest, rules_of));
     page.runs.push_back(std::move(run));
   }
+  const std::array sides{ids_of(a), ids_of(b)};
+  TOPSPIN_ASSIGN(page.flames, read_flames(store, sides));
   return page;
 }
 
@@ -211,6 +230,7 @@ Result<ReportPage> read_history(RunStore& store, std::vector<StoredRun> runs,
     if (any) page.history.push_back(std::move(curve));
   }
   TOPSPIN_ASSIGN(RunPage newest, read_run_page(store, runs.back(), rules_of));
+  TOPSPIN_TRY(read_flames_of(store, runs.back(), page));
   page.runs.push_back(std::move(newest));
   page.history_runs = std::move(runs);
   return page;
@@ -233,6 +253,7 @@ Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::stri
     ReportPage page;
     TOPSPIN_ASSIGN(RunPage run, read_run_page(store, selected[0].front(), rules_of));
     page.runs.push_back(std::move(run));
+    TOPSPIN_TRY(read_flames_of(store, selected[0].front(), page));
     return page;
   }
   // In the order of the database, each once, however they were named.

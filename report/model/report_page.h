@@ -12,6 +12,7 @@
 #include "ci/metrics/run_metrics.h"
 #include "ci/metrics/standing.h"
 #include "core/base/result.h"
+#include "report/model/flames.h"
 #include "report/model/process_sleeps.h"
 #include "report/model/run_report.h"
 #include "report/model/timeline.h"
@@ -27,7 +28,7 @@ inline constexpr size_t kPageLifeColumns = 240;
 inline constexpr size_t kPageEvents = 200;
 inline constexpr size_t kPageStages = 100;
 inline constexpr size_t kPageSyscalls = 30;
-inline constexpr size_t kPageSlowReplies = 10;
+inline constexpr size_t kPageSlowReplies = 10;  // in the table
 inline constexpr size_t kPageSockets = 20;
 inline constexpr size_t kPageProcesses = 20;
 
@@ -68,7 +69,7 @@ struct RunPage {
   std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first
   uint64_t slept_ns = 0;                    // of all of them
   std::vector<CalledRow> called;  // by the time waited, the longest first; then what is hidden
-  std::vector<SlowReply> slowest_replies;  // the slowest first
+  std::vector<SlowReply> slowest_replies;  // all that were kept, the slowest first
   ResourceReading resources;               // the last reading
   Growth growth;
   std::vector<SloResult> slos;    // the rules that it is held to, and how it kept them
@@ -93,6 +94,7 @@ struct ReportPage {
   std::optional<Judgement> judgement;   // of A against B, or of the history
   std::vector<StoredRun> history_runs;  // oldest first; the newest of them is runs.back()
   std::vector<HistoryCurve> history;    // of the gating metrics
+  std::vector<Flame> flames;  // of the only run, or of the newest; of A and B: of all their runs
 };
 
 /// Reads the page for selectors as select_runs() takes them. One selector that names one run gives

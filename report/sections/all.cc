@@ -30,6 +30,7 @@ constexpr Entry kSections[] = {
     {"timeline", "Over time", over_time, Fold::kWhereShort},
     {"distributions", "Latencies", latencies},
     {"load", "Load", load},
+    {"flames", "Where the time went", flames, Fold::kWhereShort},
     {"flows", "Flows", flows, Fold::kWhereShort},
     {"threads", "Threads", threads, Fold::kWhereShort},
     {"instead", "Who had the CPUs instead", instead, Fold::kWhereShort},

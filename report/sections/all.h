@@ -21,6 +21,7 @@ Blocks rules(const ReportPage& page);
 Blocks over_time(const ReportPage& page);
 Blocks latencies(const ReportPage& page);
 Blocks load(const ReportPage& page);
+Blocks flames(const ReportPage& page);
 Blocks flows(const ReportPage& page);
 Blocks threads(const ReportPage& page);
 Blocks blocked(const ReportPage& page);

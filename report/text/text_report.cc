@@ -302,7 +302,12 @@ struct BlockText {
   std::string operator()(const Parts& parts) const { return parts_text(parts); }
   std::string operator()(const Shares& shares) const { return shares_text(shares); }
   std::string operator()(const Curves& curves) const { return curves_text(curves); }
-  std::string operator()(const Plot&) const { return {}; }
+  std::string operator()(const Plot& plot) const {
+    std::string text;
+    for (const Table& table : plot.tables)
+      if (plot.tables_in_text) text += table_text(table, width);
+    return text;
+  }
   std::string operator()(const PlotControls&) const { return {}; }
 };
 

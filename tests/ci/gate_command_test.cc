@@ -198,6 +198,8 @@ class GateRuns : public testing::Test {
     int64_t busy_ns = 0;  // of the host, a tick; 0: not known
     uint64_t unanswered = 0, requests = 0;
     RunStatus status = RunStatus::kComplete;
+    double parse_samples = 0;  // in the function "parse", of 100 a second; 0: no stacks
+    double write_ns = 0;       // inside a call, one per flow; 0: no system calls
   };
 
   /// One run of `ticks` seconds, started a minute after the one before.
@@ -217,6 +219,7 @@ class GateRuns : public testing::Test {
       info.plan->name = "a <b>plan</b>";
       info.plan->subject = made.labels.at("side");
     }
+    if (made.parse_samples > 0) info.settings.stack_samples_per_second = 100;
     auto writer = RunWriter::create(db(), info, {});
     ASSERT_TRUE(writer.ok()) << writer.error().message;
     if (made.cpu_ns_of_warm_up > 0) {
@@ -242,6 +245,22 @@ class GateRuns : public testing::Test {
       if (made.busy_ns > 0) sample.self.host_busy_ns = made.busy_ns;
       sample.flows.requests = made.requests;
       sample.flows.unanswered = made.unanswered;
+      if (made.parse_samples > 0) {
+        const auto samples = static_cast<uint64_t>(made.parse_samples * static_cast<double>(tick));
+        sample.changed_stacks = {{1, "server", "main;loop;parse", samples},
+                                 {2, "server", "main;loop;<b>copy\x1b[31m", 50 * tick},
+                                 {3, "worker", "main;parse", samples / 2}};
+        sample.changed_sleep_stacks = {{1, "server", "main;loop;epoll_wait_[k]", BlockedBy::kPoll,
+                                        "[interrupt]", 100 * tick, 500'000'000 * tick}};
+      }
+      if (made.write_ns > 0) {
+        SyscallRow call;
+        call.number = 1;
+        call.name = "write";
+        call.count = 100 * tick;
+        call.latency.record_n(static_cast<uint64_t>(made.write_ns), call.count);
+        sample.changed_syscalls = {std::move(call)};
+      }
       ASSERT_TRUE((*writer)->append(sample).ok());
     }
     if (made.load) {
@@ -340,6 +359,64 @@ TEST_F(GateRuns, TenPercentMoreCpuAFlowFails) {
   const Outcome compare = topspin({"compare", "aaaaaaa", "bbbbbbb", "--db", db()});
   EXPECT_EQ(compare.exit_code, 1) << compare.out << compare.err;
   EXPECT_THAT(compare.out, HasSubstr("cpu_ns_per_flow"));
+}
+
+TEST_F(GateRuns, NameTheSystemCallAndTheFunctionThatChanged) {
+  const auto with_costs = [](double ratio, size_t phase) {
+    return [=](size_t i, Made& made) {
+      made.parse_samples = swinging(100 * ratio, i, phase);
+      made.write_ns = swinging(20'000 * ratio, i, phase + 2);
+    };
+  };
+  make_pairs(1.10, 12, with_costs(1.3, 5), with_costs(1, 0));
+  const Json json = Json::parse(gate({"--format", "json"}).out);
+  EXPECT_EQ(json["costs_per"], "second") << "these runs have no replies";
+  std::map<std::string, Json> costs;
+  for (const Json& cost : json["costs"]) costs[cost["name"]] = cost;
+  ASSERT_EQ(costs.size(), 4u) << json["costs"].dump(2);
+  EXPECT_EQ(costs["write"]["kind"], "system_call");
+  EXPECT_EQ(costs["write"]["changed"], true);
+  EXPECT_NEAR(costs["write"]["change_ns"].get<double>(), 6'000 * 100, 60'000);
+  EXPECT_EQ(costs["write"]["a_times"], 100);
+  EXPECT_EQ(costs["parse"]["kind"], "function");
+  EXPECT_EQ(costs["parse"]["changed"], true);
+  // 1.5 times 100 samples of 10 ms, and 30% more of them.
+  EXPECT_NEAR(costs["parse"]["a_ns"].get<double>(), 1.5e9, 0.03e9);
+  EXPECT_NEAR(costs["parse"]["change_ns"].get<double>(), 0.45e9, 0.03e9);
+  EXPECT_LT(costs["parse"]["ci_low_ns"], costs["parse"]["change_ns"]);
+  EXPECT_EQ(costs["loop (poll)"]["changed"], false);
+  EXPECT_EQ(costs["loop (poll)"]["kind"], "sleep");
+
+  const Outcome text = gate();
+  EXPECT_EQ(text.exit_code, 1);
+  EXPECT_THAT(text.out, HasSubstr("why: Inside system calls, a second: write +"));
+  EXPECT_THAT(text.out, HasSubstr("On a CPU, a second: parse +"));
+  EXPECT_THAT(text.out, HasSubstr("1 system call, 2 functions, 1 place of sleep; 2 changed"));
+  EXPECT_EQ(text.out.find('\x1b'), std::string::npos);
+  for (const char* format : {"markdown", "html"}) {
+    const Outcome report =
+        topspin({"report", "side=a", "side=b", "--db", db(), "--format", format});
+    EXPECT_EQ(report.exit_code, 0) << report.err;
+    EXPECT_THAT(report.out, HasSubstr("parse"));
+    EXPECT_THAT(report.out, HasSubstr("2 changed beyond chance"));
+    EXPECT_EQ(report.out.find("<b>copy"), std::string::npos) << format;
+    EXPECT_THAT(report.out, HasSubstr("copy")) << "what did not change stands there, too";
+  }
+}
+
+TEST_F(GateRuns, SayOnceThatNoSystemCallAndNoFunctionChanged) {
+  const auto with_costs = [](size_t phase) {
+    return [=](size_t i, Made& made) {
+      made.parse_samples = swinging(100, i, phase);
+      made.write_ns = swinging(20'000, i, phase + 2);
+    };
+  };
+  make_pairs(1.0, 12, with_costs(5), with_costs(0));
+  const Outcome text = gate();
+  EXPECT_EQ(text.exit_code, 0) << text.out;
+  EXPECT_THAT(text.out, HasSubstr("none changed beyond chance"));
+  EXPECT_THAT(text.out, testing::Not(HasSubstr("parse")));
+  EXPECT_EQ(Json::parse(gate({"--format", "json"}).out)["why"], nullptr);
 }
 
 TEST_F(GateRuns, WithoutSidesTheLastSessionOfAPlanIsJudgedAlone) {

@@ -15,7 +15,11 @@
 #include <nlohmann/json.hpp>
 #include <sys/socket.h>
 
+#include "ci/judgement/cause_changes.h"
+#include "ci/metrics/measured_run.h"
+#include "ci/statistics/random.h"
 #include "core/base/unique_fd.h"
+#include "store/run_store.h"
 #include "tests/support/privileges.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
@@ -101,6 +105,84 @@ TEST_F(RealGate, TheSubjectAgainstItselfNeverFails) {
   const Json json = gate(kRounds, kRounds, 1500);
   EXPECT_NE(json["verdict"], "fail") << json.dump(2);
   TOPSPIN_SKIP_IF_NOT_JUDGED(json);
+}
+
+/// Runs of a server with stacks and system calls, twelve of each side.
+class RealCosts : public RealGate {
+ protected:
+  void record(int64_t rounds_a, int64_t rounds_b) {
+    const std::string port = std::to_string(free_udp_port());
+    const std::string plan = dir_.file("plan.toml");
+    std::ofstream file(plan);
+    file << "name = \"costs\"\n[run]\nrepeat = 12\n[probes]\nsyscalls = true\nstacks = 997\n";
+    for (const auto& [name, rounds] : {std::pair("a", rounds_a), std::pair("b", rounds_b)}) {
+      file << "[subject." << name << "]\ncommand = [\"" << TOPSPIN_BINARY_DIR
+           << "/tests/ci/busy_udp_server\", \"" << port << "\", \"" << rounds
+           << "\"]\nready = { line = \"listening\" }\n";
+    }
+    file << "[load]\nworkload = \"udp-pingpong\"\ntarget = \"127.0.0.1:" << port
+         << "\"\nstages = \"0:20 over 100ms, hold 900ms\"\nperiod = \"20ms\"\n"
+            "timeout = \"500ms\"\n[capture]\ninterval = \"200ms\"\n";
+    file.close();
+    Process runs({topspin_binary(), "run", plan, "--db", db(), "-q"});
+    const Outcome run = runs.finish(std::chrono::seconds(240));
+    EXPECT_TRUE(run.exit_code == 0 || run.exit_code == 3) << run.out << run.err;
+  }
+  std::string db() const { return dir_.file("costs.db"); }
+
+  /// The runs of one side, with their costs.
+  std::vector<MeasuredRun> measured(const std::string& side) const {
+    auto store = RunStore::open(db());
+    EXPECT_TRUE(store.ok()) << store.error().message;
+    const auto stored = (*store)->list_runs();
+    EXPECT_TRUE(stored.ok());
+    std::vector<StoredRun> runs;
+    for (const StoredRun& run : *stored)
+      if (run.info.labels.at("side") == side) runs.push_back(run);
+    auto all = measure_runs(**store, runs);
+    EXPECT_TRUE(all.ok() && measure_costs(**store, *all).ok());
+    return std::move(*all);
+  }
+};
+
+TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
+  record(kRounds, kRounds * 3 / 2);
+  const Outcome compare =
+      topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"});
+  const Json json = Json::parse(compare.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << compare.err;
+  EXPECT_EQ(json["costs_per"], "reply");
+  bool main_has_grown = false;
+  for (const Json& cost : json["costs"]) {
+    if (cost["kind"] != "function" || cost["name"] != "main") continue;
+    main_has_grown = cost["changed"] == true && cost["change_ns"] > 0 && cost["ci_low_ns"] > 0;
+  }
+  EXPECT_TRUE(main_has_grown) << json["costs"].dump(2);
+
+  // Halves of one side, drawn at random, are the same server: every change is a false discovery.
+  size_t splits = 0, alarms = 0;
+  std::string found;
+  Random random(1);
+  for (const char* side : {"a", "b"}) {
+    std::vector<MeasuredRun> runs = measured(side);
+    ASSERT_EQ(runs.size(), 12u);
+    for (int i = 0; i < 25; ++i, ++splits) {
+      random.shuffle(std::span(runs));
+      std::vector<const RunTotals*> x, y;
+      for (size_t r = 0; r < runs.size(); ++r) (r < 6 ? x : y).push_back(&runs[r].totals);
+      const CauseChanges changes = cause_changes(x, y, Layout::kUnpaired, 1);
+      EXPECT_GE(changes.costs.size(), 3u);
+      size_t changed = 0;
+      for (const CostChange& cost : changes.costs) {
+        if (!has_changed(cost.of)) continue;
+        ++changed;
+        found += cost.of.metric.name + " ";
+      }
+      alarms += changed > 0 ? 1 : 0;
+    }
+  }
+  RecordProperty("false_discoveries", static_cast<int>(alarms));
+  EXPECT_LE(alarms, splits / 10) << "of " << splits << ": " << found;
 }
 
 std::string contents(const std::string& path) {

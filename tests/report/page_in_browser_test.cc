@@ -302,6 +302,259 @@ TEST_F(PageInBrowser, ReadsThePerfettoTrace) {
   EXPECT_GE(counts["M"], 2) << "names";
 }
 
+/// A run of 40 ticks. Tick 20 has slow replies of 30 to 34 ms, tick 30 one of 90 ms; each other
+/// tick but the first ten has one of 2 ms.
+std::string store_run_with_slow_replies(const std::string& path) {
+  const RunInfo info = report_run("server", 1'700'000'000 * kSecond);
+  auto writer = create(path, info);
+  for (uint64_t tick = 1; tick <= 40; ++tick) {
+    Sample sample = report_tick(tick, "server");
+    const auto slow = [&](uint64_t ms, int32_t tid) {
+      SlowReply reply;
+      reply.tick = tick;
+      reply.protocol = kProtocolUdp;
+      reply.local = {{127, 0, 0, 1}, 8888};
+      reply.remote = {{127, 0, 0, 1}, 40'001};
+      reply.reader_tid = reply.sender_tid = tid;
+      reply.sender = kHostile.substr(0, 15);
+      reply.total_ns = ms * 1'000'000;
+      reply.ready_ns =
+          info.started_monotonic_ns + static_cast<int64_t>(tick) * kSecond - kSecond / 2;
+      reply.parts[static_cast<size_t>(ReplyPart::kFutex)] = reply.total_ns - 1'000'000;
+      reply.parts[static_cast<size_t>(ReplyPart::kOnCpu)] = 1'000'000;
+      sample.slowest_replies.push_back(reply);
+    };
+    if (tick == 20)
+      for (int32_t i = 0; i < 5; ++i) slow(34 - static_cast<uint64_t>(i), 700 + i);
+    else if (tick == 30)
+      slow(90, 800);
+    else if (tick > 10)
+      slow(2, 900);
+    EXPECT_OK(writer->append(sample));
+  }
+  RunEnd end;
+  end.duration_ns = 40 * kSecond;
+  EXPECT_OK(writer->finish(end));
+  return info.id;
+}
+
+TEST_F(PageInBrowser, FromAMomentAndFromABucketOneGetsToItsSlowReplies) {
+  const std::string path = dir_.file("slow.db");
+  const std::string run = store_run_with_slow_replies(path);
+  const std::string file = dir_.file("slow.html");
+  ASSERT_EQ(topspin({"report", run, "--db", path, "-o", file}).exit_code, 0);
+  browser_->open_file(file);
+  const std::string panel = "document.querySelector('.slow-panel')";
+  const auto heading = [&] {
+    return browser_->evaluate(panel + ".querySelector('h3').textContent").get<std::string>();
+  };
+  const auto rows = [&] {
+    return browser_->evaluate(
+        "[...document.querySelectorAll('.slow-panel tbody tr')].map(r => "
+        "[...r.children].map(c => c.textContent))");
+  };
+  const auto click = [&](const std::string& plot, const std::string& x, const std::string& y) {
+    const Json at =
+        browser_->evaluate("(() => { const u = topspinPage.plots['" + plot +
+                           "']; u.over.scrollIntoView({block: 'start'}); scrollBy(0, -80); "
+                           "const r = u.over.getBoundingClientRect(); "
+                           "return [r.left + u.valToPos(" +
+                           x + ", 'x'), r.top + " + y + "]; })()");
+    browser_->mouse("mouseMoved", at[0], at[1], 0);
+    browser_->evaluate("new Promise(done => setTimeout(done, 60))");
+    browser_->mouse("mousePressed", at[0], at[1], 1);
+    browser_->mouse("mouseReleased", at[0], at[1], 0);
+  };
+
+  click("reply", "20", "40");
+  EXPECT_EQ(heading(), "Slow replies, 19\u202fs to 20\u202fs");
+  const Json at_20 = rows();
+  ASSERT_EQ(at_20.size(), 5u);
+  EXPECT_EQ(at_20[0][1], "34.0\u202fms") << "the slowest first";
+  EXPECT_NE(at_20[0][2].get<std::string>().find("33.0\u202fms"), std::string::npos);
+  EXPECT_EQ(at_20[0][3], "udp 127.0.0.1:8888");
+  EXPECT_NE(at_20[0][5].get<std::string>().find("</script><scrip"), std::string::npos);
+  EXPECT_EQ(browser_->evaluate("document.querySelectorAll('img').length"), 0);
+
+  // Nothing was kept in the first ten ticks, and the page says so.
+  browser_->evaluate(panel + ".querySelector('button').click()");
+  EXPECT_EQ(browser_->evaluate(panel), Json());
+  click("reply", "5", "40");
+  EXPECT_EQ(rows(), Json::array());
+  EXPECT_NE(
+      browser_->evaluate(panel + ".textContent").get<std::string>().find("None was kept here"),
+      std::string::npos);
+
+  // By keyboard, and back.
+  browser_->key("Escape");
+  browser_->evaluate("document.querySelector('.plot[data-plot=reply]').focus()");
+  browser_->key("Escape");
+  EXPECT_EQ(browser_->evaluate(panel), Json());
+  browser_->evaluate(
+      "topspinPage.plots.reply.setCursor({left: topspinPage.plots.reply.valToPos(30, "
+      "'x'), top: 1}, true)");
+  browser_->key("Enter");
+  ASSERT_EQ(rows().size(), 1u);
+  EXPECT_EQ(rows()[0][1], "90.0\u202fms");
+  EXPECT_EQ(browser_->evaluate("document.activeElement.tagName"), "H3");
+  browser_->key("Escape");
+  EXPECT_EQ(browser_->evaluate("document.activeElement.dataset.plot"), "reply");
+
+  // A cell of the heat map: the replies of 28 to 34 ms of that moment.
+  click("heat-reply_latency_ns-0", "19.5", "u.valToPos(31e6, 'y')");
+  EXPECT_EQ(rows().size(), 4u) << heading() << rows();
+  browser_->evaluate(panel + ".querySelector('button').click()");
+
+  // A bucket by percentile, of the line of replies: at its end, the greatest.
+  browser_->evaluate("document.querySelector('.plot[data-plot=percentiles]').focus()");
+  browser_->evaluate(
+      "(() => { const u = topspinPage.plots.percentiles, l = topspinPage.data.percentiles[0].lines"
+      ".find(l => l.latency === 'reply_latency_ns'); "
+      "u.setCursor({left: u.valToPos(l.at[l.at.length - 1], 'x'), top: 1}, true); })()");
+  browser_->key("Enter");
+  EXPECT_EQ(heading().substr(0, 13), "Slow replies,") << heading();
+  if (const char* screens = std::getenv("TOPSPIN_SCREENS")) {
+    click("reply", "20", "40");
+    std::ofstream(std::string(screens) + "/slow-replies.png", std::ios::binary)
+        << decode_base64(browser_->screenshot());
+  }
+}
+
+/// A run with stacks of a server that parses, copies and sleeps; `parse` is its samples in parse.
+std::string store_run_with_stacks(const std::string& path, int64_t started_s, uint64_t parse,
+                                  const std::string& extra) {
+  RunInfo info = report_run("server", started_s * kSecond);
+  info.settings.stack_samples_per_second = 99;
+  auto writer = create(path, info);
+  for (uint64_t tick = 1; tick <= 4; ++tick) {
+    Sample sample = report_tick(tick, "server");
+    const std::string loop = "_start;main;event_loop;";
+    sample.changed_stacks = {
+        {1, "server", loop + "on_request;parse;scan_token", parse * tick},
+        {2, "server", loop + "on_request;parse", 40 * tick},
+        {3, "server", loop + "on_request;render;memcpy", 90 * tick},
+        {4, "server",
+         loop + "on_request;send;entry_SYSCALL_64_[k];__x64_sys_sendto_[k];udp_sendmsg_[k]",
+         200 * tick},
+        {5, "server", loop + "epoll_wait;entry_SYSCALL_64_[k];do_epoll_wait_[k]", 70 * tick},
+        {6, "gc", "_start;collector;mark", 120 * tick},
+        {7, "gc", "_start;collector;sweep", 50 * tick},
+        {8, "server", loop + "on_request;" + extra, 60 * tick}};
+    sample.changed_sleep_stacks = {
+        {1, "server", loop + "epoll_wait;schedule_[k]", BlockedBy::kPoll, "[interrupt]", 900 * tick,
+         700'000'000 * tick},
+        {2, "server", loop + "on_request;lock;futex_wait_[k]", BlockedBy::kFutex, "gc", 40 * tick,
+         parse * 1'000'000 * tick},
+        {3, "", std::string(kShortSleeps), BlockedBy::kPoll, "", 4'000 * tick, 20'000'000 * tick}};
+    EXPECT_OK(writer->append(sample));
+  }
+  RunEnd end;
+  end.duration_ns = 4 * kSecond;
+  EXPECT_OK(writer->finish(end));
+  return info.id;
+}
+
+TEST_F(PageInBrowser, AFlameGraphZoomsSearchesAndIsReachedByKeyboard) {
+  const std::string path = dir_.file("stacks.db");
+  const std::string run = store_run_with_stacks(path, 1'700'000'000, 100, kHostile);
+  const std::string file = dir_.file("flame.html");
+  ASSERT_EQ(topspin({"report", run, "--db", path, "-o", file}).exit_code, 0);
+  browser_->open_file(file);
+  const std::string cpu = "topspinPage.flames['flame-cpu']";
+  EXPECT_EQ(browser_->evaluate(cpu + ".frames[0].weight[0]"), 730 * 4);
+  // A hostile name is text, drawn and read out, and nothing else.
+  EXPECT_NE(browser_->evaluate("document.title"), "owned");
+  EXPECT_EQ(browser_->evaluate("document.querySelectorAll('img').length"), 0);
+
+  const std::string box = "document.querySelector('.plot[data-plot=flame-cpu] .flame-box')";
+  const std::string said =
+      "document.querySelector('.plot[data-plot=flame-cpu] .flame-said').textContent";
+  browser_->evaluate(box + ".focus()");
+  browser_->key("ArrowDown");  // all
+  for (int i = 0; i < 4; ++i) browser_->key("ArrowDown");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().current"), "event_loop") << "the widest, each time";
+  EXPECT_EQ(browser_->evaluate(said).get<std::string>().substr(0, 11), "event_loop:");
+  browser_->key("Enter");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().zoomed"), "event_loop");
+  const std::string width = "(n => " + cpu + ".box(" + cpu + ".frames.find(f => f.name === n)).w)";
+  EXPECT_EQ(browser_->evaluate(width + "('event_loop')"), browser_->evaluate(width + "('main')"));
+  browser_->key("Escape");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().zoomed"), "all");
+  EXPECT_LT(browser_->evaluate(width + "('event_loop')").get<double>(),
+            browser_->evaluate(width + "('all')").get<double>());
+
+  browser_->key("/", "/");
+  for (const char* letter : {"p", "a", "r", "s", "e"}) browser_->key(letter, letter);
+  // parse and scan_token, which it calls: 140 of 730.
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().found"), "1 box, 19.2\u202f%");
+  browser_->key("Enter");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().current"), "parse");
+  browser_->key("Escape");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().found"), "");
+
+  // The mouse: what lies under it is named, a click zooms.
+  const Json at = browser_->evaluate(
+      "(() => { const f = " + cpu + "; const c = " + box +
+      ".querySelector('canvas'); "
+      "c.scrollIntoView({block: 'center'}); const r = c.getBoundingClientRect(); "
+      "const b = f.box(f.frames.find(x => x.name === 'collector')); "
+      "return [r.left + b.x + b.w / 2, r.top + 19 * b.frame.depth + 9]; })()");
+  browser_->mouse("mouseMoved", at[0], at[1], 0);
+  EXPECT_NE(browser_->evaluate("document.querySelector('.flame-tip:not([hidden])').textContent")
+                .get<std::string>()
+                .find("collector23.3\u202f% (680 samples)"),
+            std::string::npos);
+  browser_->mouse("mousePressed", at[0], at[1], 1);
+  browser_->mouse("mouseReleased", at[0], at[1], 0);
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().zoomed"), "collector");
+  EXPECT_EQ(browser_->evaluate("topspinPage.flames['flame-sleep'].frames[0].weight[0]"),
+            4 * 820'000'000.0);
+}
+
+TEST_F(PageInBrowser, ADifferentialFlameGraphShowsWhatGrewAndWhatIsGone) {
+  const std::string path = dir_.file("stacks.db");
+  const std::string a = store_run_with_stacks(path, 1'700'000'000, 100, "old_cache");
+  const std::string b = store_run_with_stacks(path, 1'700'001'000, 300, "new_cache");
+  const std::string file = dir_.file("difference.html");
+  ASSERT_EQ(topspin({"report", a, b, "--db", path, "-o", file}).exit_code, 0);
+  const std::string cpu = "topspinPage.flames['flame-cpu']";
+  const auto change = [&](const std::string& name) {
+    return browser_->evaluate(cpu + ".frames.find(f => f.name === '" + name + "').change")
+        .get<double>();
+  };
+  browser_->open_file(file);
+  EXPECT_GT(change("scan_token"), 0.9) << "300 of 930 against 100 of 730";
+  EXPECT_EQ(change("new_cache"), 1);
+  EXPECT_EQ(change("old_cache"), -1);
+  EXPECT_EQ(change("all"), 0);
+  // A's function has no width in B; by A's shares it is there.
+  const std::string old_box = cpu + ".box(" + cpu + ".frames.find(f => f.name === 'old_cache'))";
+  EXPECT_EQ(browser_->evaluate(old_box + " === undefined"), true);
+  browser_->evaluate("document.querySelector('#figure-flame-cpu .flame-sides button').click()");
+  EXPECT_GT(browser_->evaluate(old_box + ".w").get<double>(), 20);
+  browser_->evaluate(cpu + ".select(" + cpu + ".frames.find(f => f.name === 'old_cache'))");
+  EXPECT_EQ(browser_->evaluate(cpu + ".state().said"),
+            "old_cache: B 0.00\u202f%, A 8.22\u202f%: \u22128.22 points, gone in B");
+
+  const char* screens = std::getenv("TOPSPIN_SCREENS");
+  struct Shot {
+    const char* name;
+    int width, height;
+    bool dark;
+  };
+  for (const Shot& shot :
+       {Shot{"flame-light", 1180, 900, false}, Shot{"flame-dark", 1180, 900, true},
+        Shot{"flame-narrow", 400, 800, false}}) {
+    browser_->view(shot.width, shot.height, shot.dark);
+    browser_->open_file(file);
+    browser_->evaluate("document.getElementById('flames').scrollIntoView()");
+    EXPECT_LE(browser_->evaluate("document.documentElement.scrollWidth").get<int>(), shot.width);
+    const std::string png = decode_base64(browser_->screenshot());
+    if (screens != nullptr)
+      std::ofstream(std::string(screens) + "/" + shot.name + ".png", std::ios::binary) << png;
+  }
+}
+
 /// The colour at the page's corner says which scheme it took.
 TEST_F(PageInBrowser, LightDarkNarrowAndOnPaper) {
   const char* own = std::getenv("TOPSPIN_SCREENS_DB");

@@ -97,6 +97,8 @@ Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
   MeasuredSides sides;
   TOPSPIN_ASSIGN(sides.a, measure_runs(*records.store, a));
   TOPSPIN_ASSIGN(sides.b, measure_runs(*records.store, b));
+  TOPSPIN_TRY(measure_costs(*records.store, sides.a));
+  TOPSPIN_TRY(measure_costs(*records.store, sides.b));
   return sides;
 }
 

@@ -116,6 +116,117 @@
     incrs: [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400],
   });
 
+  // ---- the slowest replies of a moment, or of a range of latencies
+
+  const slow = (data.slow || []).map((list) => list.replies.map(([ready_s, total_ns, server, client, thread, sender, reader, parts]) => {
+    const made_of = [];
+    for (let i = 0; i < parts.length; i += 2) made_of.push([data.reply_parts[parts[i]], parts[i + 1]]);
+    return { ready_s, sent_s: ready_s + total_ns / 1e9, total_ns, server: list.texts[server], client: list.texts[client],
+             thread: list.texts[thread], sender, reader, made_of: made_of.sort((a, b) => b[1] - a[1]) };
+  }));
+  const hasSlow = slow.some((list) => list.length > 0);
+  const nothing = { span: null, moments: [] };
+  let picked = nothing, panel = null, pickedFrom = null;
+  const kShown = 12;
+  /** The parts that make up nine tenths of a reply, as in the table of the slowest replies. */
+  function partsInWords(reply) {
+    const said = [];
+    let told = 0;
+    for (const [label, ns] of reply.made_of) {
+      if (told * 10 >= reply.total_ns * 9) break;
+      told += ns;
+      said.push(label + " " + show("ns", ns));
+    }
+    return said.join("; ");
+  }
+  const tag = (name, text, className) => {
+    const made = document.createElement(name);
+    if (text) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  };
+  function unpick() {
+    if (!panel) return;
+    const back = panel.contains(document.activeElement) ? pickedFrom : null;
+    panel.remove();
+    panel = null;
+    picked = nothing;
+    for (const plot of timePlots) plot.redraw(false, false);
+    if (back) back.focus();
+  }
+  /** Why there is none: what was kept of these runs at all. */
+  function whyNone() {
+    const limits = data.slow.flatMap((list, r) => {
+      const side = data.runs[r].side ? data.runs[r].side + ": " : "";
+      if (!slow[r].length) return [side + "this run has none"];
+      const least = Math.min(...slow[r].map((reply) => reply.total_ns));
+      return slow[r].length < list.most ? [] : [side + "of this run the slowest " + grouped(list.most) + ", all of which took " + show("ns", least) + " and more"];
+    });
+    return "None was kept here. The " + data.slow_replies_a_tick + " slowest replies of each tick are kept, as the server sees them" +
+           (limits.length ? "; " + limits.join("; ") : "") + ".";
+  }
+  /** `spans`: of each run [from_s, to_s]; null: not of it. `range`: [above, at most] in ns, or null. */
+  function pick(title, spans, range, from, byKey) {
+    const found = slow.flatMap((list, r) => list.filter((reply) =>
+      spans[r] && reply.sent_s > spans[r][0] && reply.sent_s <= spans[r][1] &&
+      (!range || reply.total_ns > range[0] && reply.total_ns <= range[1])).map((reply) => ({ reply, r })))
+      .sort((a, b) => b.reply.total_ns - a.reply.total_ns);
+    unpick();
+    const known = spans.filter(Boolean), from_s = Math.min(...known.map((s) => s[0])), to_s = Math.max(...known.map((s) => s[1]));
+    picked = { span: Number.isFinite(from_s) ? [from_s, to_s] : null, moments: found.map((f) => f.reply.sent_s) };
+    pickedFrom = from;
+    panel = tag("aside", "", "slow-panel");
+    panel.setAttribute("aria-label", "Slow replies");
+    const head = tag("div", "", "slow-head"), heading = tag("h3", title), close = tag("button", "Close");
+    heading.tabIndex = -1;
+    close.type = "button";
+    close.addEventListener("click", () => { unpick(); from.focus(); });
+    panel.addEventListener("keydown", (event) => { if (event.key === "Escape") { unpick(); from.focus(); } });
+    head.append(heading, close);
+    panel.append(head);
+    const note = tag("p", found.length ? "" : whyNone(), "note");
+    note.setAttribute("role", "status");
+    if (found.length) {
+      note.textContent = grouped(found.length) + (found.length === 1 ? " was kept" : " were kept") +
+        (found.length > kShown ? "; the slowest " + kShown + ":" : "") + " The times are in the server; on the wire a reply takes a little longer.";
+      const both = data.runs.length > 1, scroll = tag("div", "", "scroll"), table = tag("table"), headRow = tag("tr"), thead = tag("thead"), body = tag("tbody");
+      for (const name of [...(both ? ["Side"] : []), "At", "Took", "Made of", "Server", "Client", "Thread"]) {
+        const cell = tag("th", name);
+        cell.scope = "col";
+        headRow.append(cell);
+      }
+      thead.append(headRow);
+      for (const { reply, r } of found.slice(0, kShown)) {
+        const row = tag("tr"), thread = reply.thread + " " + reply.sender + (reply.reader !== reply.sender ? ", read by " + reply.reader : "");
+        for (const text of [...(both ? [data.runs[r].side] : []), reply.ready_s.toFixed(2) + NARROW + "s", show("ns", reply.total_ns), partsInWords(reply), reply.server, reply.client || "–", thread])
+          row.append(tag("td", text));
+        body.append(row);
+      }
+      table.append(thead, body);
+      scroll.append(table);
+      scroll.tabIndex = 0;
+      panel.append(note, scroll);
+    } else {
+      panel.append(note);
+    }
+    document.body.append(panel);
+    for (const plot of timePlots) plot.redraw(false, false);
+    if (byKey) heading.focus();
+  }
+  /** The interval that the point nearest to a moment ends, of each run. */
+  const spansAt = (x) => data.runs.map((run) => {
+    const times = run.time_s;
+    if (!times.length) return null;
+    let at = 0;
+    for (let i = 1; i < times.length; ++i) if (Math.abs(times[i] - x) < Math.abs(times[at] - x)) at = i;
+    return [at ? times[at - 1] : 0, times[at]];
+  });
+  const spanText = (from, to) => (to - from < 1 ? from.toFixed(2) : seconds(from)) + " to " + (to - from < 1 ? to.toFixed(2) + NARROW + "s" : seconds(to));
+  function pickMoment(x, from, byKey) {
+    const spans = spansAt(x), known = spans.find(Boolean);
+    if (known) pick("Slow replies, " + spanText(known[0], known[1]), spans, null, from, byKey);
+  }
+
   // ---- stages and events on the time axis
 
   function drawStages(u) {
@@ -140,6 +251,18 @@
   function drawEvents(u) {
     const { ctx, bbox } = u;
     ctx.save();
+    ctx.fillStyle = colour("tail");  // whose slow replies are shown
+    if (picked.span) {
+      const a = Math.max(u.valToPos(picked.span[0], "x", true), bbox.left);
+      const b = Math.min(u.valToPos(picked.span[1], "x", true), bbox.left + bbox.width);
+      ctx.globalAlpha = 0.18;
+      if (b >= a) ctx.fillRect(a, bbox.top, Math.max(2, b - a), bbox.height);
+      ctx.globalAlpha = 1;
+    }
+    for (const at of picked.moments) {
+      const x = u.valToPos(at, "x", true);
+      if (x >= bbox.left && x <= bbox.left + bbox.width) ctx.fillRect(x, bbox.top + bbox.height - 7 * uPlot.pxRatio, 1.5 * uPlot.pxRatio, 7 * uPlot.pxRatio);
+    }
     ctx.strokeStyle = colour("muted"); ctx.lineWidth = uPlot.pxRatio; ctx.setLineDash([2 * uPlot.pxRatio, 3 * uPlot.pxRatio]);
     for (const event of data.events || []) {
       const x = u.valToPos(event.at_s, "x", true);
@@ -191,6 +314,10 @@
         zoom(centre - width / 4, centre + width / 4);
       } else if (overTime && event.key === "-") {
         zoom(centre - width, centre + width);
+      } else if (event.key === "Enter" && plot.pick && plot.cursor.idx != null) {
+        plot.pick(plot.cursor.idx, true);
+      } else if (event.key === "Escape" && panel) {
+        unpick();
       } else if (overTime && (event.key === "0" || event.key === "Escape")) {
         unzoom();
       } else {
@@ -230,6 +357,14 @@
     plots[name] = plot;
     all.push({ plot, place, height });
     keys(place, plot, isOverTime);
+    if (hasSlow && options.pick !== null) {
+      plot.pick = options.pick || (isOverTime ? (idx, byKey) => pickMoment(plot.data[0][idx], place, byKey) : undefined);
+      let down = null;
+      plot.over.addEventListener("mousedown", (event) => { down = event.clientX; });
+      plot.over.addEventListener("click", (event) => {  // and no drag
+        if (plot.pick && down != null && Math.abs(event.clientX - down) < 4 && plot.cursor.idx != null) plot.pick(plot.cursor.idx, false);
+      });
+    }
     return plot;
   }
 
@@ -286,8 +421,16 @@
     const place_of = (r) => r === 0 ? bottom : r;
     const low = 2 ** (bottom / 4), high = 2 ** ((most + 1) / 4);
     const [cell] = legendOf(at, [{ label: "", look: "main", bare: true }]);
-    make(at, heat.id, {
+    const ofReplies = heat.id.startsWith("heat-reply_latency_ns-"), ofRun = Number(heat.id.slice(heat.id.lastIndexOf("-") + 1));
+    const plot = make(at, heat.id, {
       height: 168,
+      // By mouse a cell: its time and its latencies. By keyboard a column.
+      pick: ofReplies ? (idx, byKey) => {
+        const column = heat.columns[idx], spans = data.runs.map((_, r) => r === ofRun ? column : null);
+        const r = byKey || plot.cursor.top < 0 ? null : Math.floor(4 * Math.log2(plot.posToVal(plot.cursor.top, "y")));
+        const range = r == null ? null : zeros && r < least ? [-1, 0] : [2 ** (r / 4), 2 ** ((r + 1) / 4)];
+        pick("Slow replies, " + spanText(column[0], column[1]) + (range ? ", " + show("ns", Math.max(0, range[0])) + " to " + show("ns", range[1]) : ""), spans, range, at, byKey);
+      } : undefined,
       scales: { x: { time: false, range: () => [span.min, span.max] }, y: { distr: 3, range: () => [low, high] } },
       axes: [axisTime(), axisY("ns", { ...scales.log.axis, splits: (u, i, a, b) => scales.log.axis.splits(u, i, 2 ** (least / 4), b) })],
       series: [{}, { stroke: "transparent", paths: () => null, points: { show: false } }],
@@ -366,6 +509,7 @@
 
   // ---- latency by percentile: each step to the right is a tenth as many samples
 
+  const kOfReplies = ["reply_latency_ns", "reply_ns"];
   for (const figure of data.percentiles) {
     const at = place(figure.id);
     if (!at || !figure.lines.length) continue;
@@ -375,8 +519,24 @@
     const end = Math.max(1, ...figure.lines.map((l) => l.at[l.at.length - 1]));
     const named = [0, Math.log10(2), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
     const name = (x) => x === 0 ? "min" : x < 1 ? "p50" : "p" + (x < 3 ? (100 - 10 ** (2 - x)).toFixed(0) : (100 - 10 ** (2 - x)).toFixed(x - 2));
-    make(at, figure.id, {
+    const plot = make(at, figure.id, {
       height: figure.lines.length > 2 ? 270 : 220,
+      // The line that is nearest to the mouse; by keyboard the first of replies.
+      pick: figure.lines.some((l) => kOfReplies.includes(l.latency)) ? (idx, byKey) => {
+        const valueAt = (l, i) => { let v = plot.data[l + 1][i]; for (let d = 1; v == null && d <= i; ++d) v = plot.data[l + 1][i - d]; return v; };
+        let best = -1, distance = Infinity;
+        figure.lines.forEach((l, i) => {
+          const v = valueAt(i, idx), of = kOfReplies.includes(l.latency);
+          if (v == null || byKey && !of) return;
+          const away = byKey ? i : Math.abs(plot.valToPos(Math.max(v, 1), "y") - plot.cursor.top);
+          if (away < distance) { distance = away; best = i; }
+        });
+        if (best < 0) return;
+        const chosen = figure.lines[best];
+        if (!kOfReplies.includes(chosen.latency)) return;
+        const i = chosen.values.indexOf(valueAt(best, idx)), above = i > 0 ? chosen.values[i - 1] : 0, most = chosen.values[i];
+        pick("Slow replies, " + show("ns", above) + " to " + show("ns", most), data.runs.map((_, r) => r === chosen.run ? [-Infinity, Infinity] : null), [above, most], at, byKey);
+      } : null,
       scales: { x: { time: false, range: () => [0, end] }, y: scales.log.scale },
       axes: [line({ size: 26, splits: () => named.filter((x) => x <= end), values: (u, splits) => splits.map((x) => x === 0 && u.width < 480 ? "" : name(x)) }), axisY("ns", scales.log.axis)],
       series: [{}, ...figure.lines.map((l) => ({
@@ -432,7 +592,8 @@
 
   // ---- size, scheme, paper
 
-  const fit = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: widthOf(at), height }); };
+  const others = [];  // what else is drawn to a width and in colours: flame graphs
+  const fit = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: widthOf(at), height }); for (const draw of others) draw(); };
   // The paper's layout does not exist yet when it is announced: plots take the widths of an A4 page, and the style stretches
   // them to what is really there.
   const fitPaper = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: at.closest(".columns") ? 345 : 718, height }); };
@@ -442,12 +603,17 @@
     pending = true;
     requestAnimationFrame(() => { pending = false; fit(); });
   }).observe(document.querySelector("main"));
-  const redraw = () => { for (const { plot } of all) plot.redraw(false, true); };
+  const redraw = () => { for (const { plot } of all) plot.redraw(false, true); for (const draw of others) draw(); };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   addEventListener("beforeprint", () => { lightForPrint.on = true; root.dataset.theme = "light"; fitPaper(); redraw(); });
   addEventListener("afterprint", () => { lightForPrint.on = false; delete root.dataset.theme; fit(); redraw(); });
   unzoom();
+  const hint = document.querySelector(".toolbar .hint");
+  if (hint && hasSlow) hint.textContent += " A click on a moment, or Enter, lists its slowest replies; so it does in a plot of latencies.";
 
-  // For tests and for the curious at the console.
-  window.topspinPage = { data, plots, timePlots, zoom, unzoom, span: () => ({ ...span }) };
+  // For flame.js, for tests and for the curious at the console.
+  window.topspinPage = {
+    data, plots, timePlots, zoom, unzoom, span: () => ({ ...span }),
+    show, colour, widthOf, onPaper: () => lightForPrint.on, onLayout: (draw) => others.push(draw),
+  };
 })();

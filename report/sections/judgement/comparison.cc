@@ -1,5 +1,6 @@
 // A against B: each metric with its change, and distributions laid over each other.
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <fmt/format.h>
@@ -92,21 +93,85 @@ Cell longer_interval(const Comparison& c) {
   return say("{} to {}", longer_by(c.ci_low), longer_by(c.ci_high));
 }
 
+Cell change_cell(const Comparison& c) {
+  return has_changed(c) ? strong(longer_by(c.change)) : longer_by(c.change);
+}
+
+Span times_of(double times) { return words(fmt::format("{:.3g}", times)); }
+
+struct CostTitle {
+  CostKind kind;
+  const char* name;
+  const char* time;
+  const char* times;
+};
+constexpr std::array<CostTitle, kCostKindCount> kCostTitles = {{
+    {CostKind::kSyscall, "System call", "inside", "calls"},
+    {CostKind::kFunction, "Function", "on a CPU", "samples"},
+    {CostKind::kSleep, "Slept in", "asleep", "sleeps"},
+}};
+
+/// A terminal has those that changed.
+Table costs_table(const Judgement& judgement, const CostTitle& title) {
+  const std::string unit = judgement.costs_per_reply ? "a reply" : "a second";
+  Table table{fmt::format("Time {} {}, and {}", title.time, unit, title.times),
+              columns({fmt::format("={}", title.name), "A", "B", "Change", "95% interval", "-q",
+                       fmt::format("-A {}", title.times), fmt::format("-B {}", title.times)})};
+  for (const CostChange& c : judgement.costs) {
+    if (c.kind != title.kind) continue;
+    table.rows.push_back(
+        {{code(c.of.metric.name, 120), duration(c.of.a), duration(c.of.b), change_cell(c.of),
+          longer_interval(c.of), probability_of(c.of.q), times_of(c.times_a), times_of(c.times_b)},
+         has_changed(c.of) ? Shown::kEverywhere : Shown::kNotAtTerminals});
+  }
+  return table;
+}
+
+Line costs_compared(const Judgement& judgement) {
+  std::array<size_t, kCostKindCount> compared{};
+  size_t found = 0;
+  for (const CostChange& c : judgement.costs) {
+    ++compared[static_cast<size_t>(c.kind)];
+    found += has_changed(c.of) ? 1 : 0;
+  }
+  std::vector<Line> kinds;
+  if (compared[0] > 0) kinds.push_back(plural(compared[0], "system call", "system calls"));
+  if (compared[1] > 0) kinds.push_back(plural(compared[1], "function", "functions"));
+  if (compared[2] > 0) kinds.push_back(plural(compared[2], "place of sleep", "places of sleep"));
+  const Line result = found == 0 ? say("none changed beyond chance")
+                                 : say("{} changed beyond chance", count(found));
+  return say("Compared by name: {}; {}.", listed(kinds), result);
+}
+
 }  // namespace
 
 Blocks causes_of_change(const Judgement& judgement) {
-  if (judgement.causes.empty()) return {};
-  Table table;
-  table.columns = columns({"Part of a reply", "A", "B", "Change", "95% interval", "-q"});
-  for (const Comparison& c : judgement.causes) {
-    table.rows.push_back({{words(cause_label(c.metric.name)), duration(c.a), duration(c.b),
-                           has_changed(c) ? strong(longer_by(c.change)) : longer_by(c.change),
-                           longer_interval(c), probability_of(c.q)}});
+  Blocks blocks;
+  if (!judgement.causes.empty()) {
+    Table table;
+    table.columns = columns({"Part of a reply", "A", "B", "Change", "95% interval", "-q"});
+    for (const Comparison& c : judgement.causes) {
+      table.rows.push_back({{words(cause_label(c.metric.name)), duration(c.a), duration(c.b),
+                             change_cell(c), longer_interval(c), probability_of(c.q)}});
+    }
+    blocks.emplace_back(
+        Paragraph{say("{}. Times are means over all replies of a run, in the server: the parts "
+                      "add up to the whole. q is the share of false discoveries among all that is "
+                      "in this section.",
+                      judgement.why)});
+    blocks.emplace_back(std::move(table));
+  } else if (!judgement.why.empty()) {
+    blocks.emplace_back(Paragraph{say("{}.", judgement.why)});
   }
-  return {Paragraph{say("{}. Times are means over all replies of a run, in the server: the parts "
-                        "add up to the whole. q is the share of false discoveries among these.",
-                        judgement.why)},
-          std::move(table)};
+  if (judgement.costs.empty()) return blocks;
+  blocks.emplace_back(Paragraph{costs_compared(judgement)});
+  blocks.emplace_back(
+      Paragraph{say("These are counted over the whole run, from its start. A thread that waits for "
+                    "work waits less when the work takes longer: read such a call or sleep "
+                    "together with the rest."),
+                true});
+  for (const CostTitle& title : kCostTitles) add_table(blocks, costs_table(judgement, title));
+  return blocks;
 }
 
 Blocks changed(const ReportPage& page) {

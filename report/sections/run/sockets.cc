@@ -79,6 +79,7 @@ Table slowest_table(const RunPage& run) {
   Table table{"Slowest replies", columns({"At", "Took", "=Made of", "=Server", "=Client", "=Thread",
                                           "Sent by", "Read by"})};
   for (const SlowReply& r : run.slowest_replies) {
+    if (table.rows.size() == kPageSlowReplies) break;
     table.rows.push_back(
         {{moment(r.ready_ns - run.run.info.started_monotonic_ns), duration(r.total_ns),
           words(parts_in_words(r)),

@@ -140,6 +140,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "[labels]\nside = \"a\"\n", "labels: side is a label"},
       {small + "[probes]\nscheduler = \"best\"\n", "p.toml:8: probes.scheduler: must be one of"},
       {small + "[probes]\nsyscalls = \"yes\"\n", "p.toml:8: probes.syscalls: must be true"},
+      {small + "[probes]\nstacks = 5000\n", "p.toml:8: probes.stacks: must be 1 to 1000"},
       {small + "[probes]\nruntime = \"perl\"\n", "p.toml:8: probes.runtime: --runtime perl"},
       {small + "[run]\nrepeat = 0\n", "p.toml:8: run.repeat: must be a whole number from 1"},
       {small + "[run]\nduration = \"1s\"\n", "the load's stages say how long"},
