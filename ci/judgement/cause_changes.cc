@@ -129,8 +129,8 @@ class CostComparison {
   }
 
  private:
-  static bool measured(const RunTotals& run, CostKind kind) {
-    return run.costs.measured[static_cast<size_t>(kind)];
+  bool measured(const RunTotals& run, CostKind kind) const {
+    return run.costs.measured[static_cast<size_t>(kind)] && (!per_reply_ || run.costs.replies > 0);
   }
 
   double per_unit(const RunTotals& run, double amount) const {
@@ -175,6 +175,13 @@ class CostComparison {
   bool per_reply_;
 };
 
+/// A run without replies among others that have some cannot be compared with them.
+bool most_have_replies(Sides side) {
+  const auto with = std::count_if(side.begin(), side.end(),
+                                  [](const RunTotals* run) { return run->costs.replies > 0; });
+  return 2 * static_cast<size_t>(with) > side.size();
+}
+
 std::string short_name(std::string_view name) {
   if (name.size() <= kNameBytes) return std::string(name);
   size_t end = 0;
@@ -190,9 +197,7 @@ std::string short_name(std::string_view name) {
 CauseChanges cause_changes(Sides a, Sides b, Layout layout, uint64_t seed) {
   CauseChanges changes;
   changes.parts = part_changes(a, b, layout, seed);
-  const auto has_replies = [](const RunTotals* run) { return run->costs.replies > 0; };
-  changes.per_reply =
-      std::all_of(a.begin(), a.end(), has_replies) && std::all_of(b.begin(), b.end(), has_replies);
+  changes.per_reply = most_have_replies(a) && most_have_replies(b);
   const CostComparison costs(a, b, layout, seed, changes.per_reply);
   for (size_t kind = 0; kind < kCostKindCount; ++kind)
     costs.add(static_cast<CostKind>(kind), changes.costs);

@@ -219,6 +219,15 @@ TEST(CostChanges, ArePerSecondWhereNoRepliesWereCounted) {
   EXPECT_THAT(why_changed(changes), testing::StartsWith("Inside system calls, a second: write +"));
 }
 
+TEST(CostChanges, ARunWithoutRepliesIsLeftOutAmongThoseThatHaveSome) {
+  auto a = runs_with({}, 12, 0);
+  a[3].costs.replies = 0;
+  const CauseChanges changes = all_changes(a, runs_with({.write_us = 60}, 12, 5));
+  EXPECT_TRUE(changes.per_reply);
+  EXPECT_EQ(find(changes, "write")->of.n, 11u);
+  EXPECT_NEAR(*find(changes, "write")->of.change, 20 * kUs, 1.5 * kUs);
+}
+
 TEST(CostChanges, OfOneSideOnlyAreNotCompared) {
   auto b = runs_with({}, 12, 5);
   for (RunTotals& run : b) run.costs = {};

@@ -2,8 +2,8 @@
 // nothing, it asks the network for nothing.
 //
 // Also takes pictures. With TOPSPIN_SCREENS=DIR they are left there as report-*.png, of the newest
-// run of the database TOPSPIN_SCREENS_DB if that is given: so the pictures in docs/screens are
-// made.
+// run of the database TOPSPIN_SCREENS_DB if that is given, and flame-*.png of its sides a and b: so
+// the pictures in docs/screens are made.
 #include <fstream>
 
 #include <gtest/gtest.h>
@@ -537,6 +537,9 @@ TEST_F(PageInBrowser, ADifferentialFlameGraphShowsWhatGrewAndWhatIsGone) {
             "old_cache: B 0.00\u202f%, A 8.22\u202f%: \u22128.22 points, gone in B");
 
   const char* screens = std::getenv("TOPSPIN_SCREENS");
+  if (const char* own = std::getenv("TOPSPIN_SCREENS_DB")) {
+    ASSERT_EQ(topspin({"report", "side=a", "side=b", "--db", own, "-o", file}).exit_code, 0);
+  }
   struct Shot {
     const char* name;
     int width, height;

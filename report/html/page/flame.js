@@ -117,8 +117,8 @@
 
     const matches = (frame) => wanted !== "" && frame.name.toLowerCase().includes(wanted);
     function fill(frame) {
-      if (matches(frame)) return ["open", 0.75];
-      if (both) return frame.change === 0 ? ["extreme", 0.28] : [frame.change > 0 ? "tail" : "main", 0.24 + 0.56 * Math.abs(frame.change)];
+      if (matches(frame)) return ["open", 0.5];
+      if (both) return frame.change === 0 ? ["extreme", 0.28] : [frame.change > 0 ? "tail" : "main", 0.18 + 0.38 * Math.abs(frame.change)];
       const reason = flame.sleep && !frame.calls.length && /^\[.*\]$/.test(frame.name);
       if (frame.depth < 2 || reason) return ["extreme", 0.28];  // all, a thread, what it slept for
       return [frame.name.endsWith("_[k]") ? "third" : "main", 0.2 + 0.3 * shade(frame.name)];

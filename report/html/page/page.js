@@ -188,7 +188,7 @@
     note.setAttribute("role", "status");
     if (found.length) {
       note.textContent = grouped(found.length) + (found.length === 1 ? " was kept" : " were kept") +
-        (found.length > kShown ? "; the slowest " + kShown + ":" : "") + " The times are in the server; on the wire a reply takes a little longer.";
+        (found.length > kShown ? "; these are the slowest " + kShown : "") + ". The times are in the server; on the wire a reply takes a little longer.";
       const both = data.runs.length > 1, scroll = tag("div", "", "scroll"), table = tag("table"), headRow = tag("tr"), thead = tag("thead"), body = tag("tbody");
       for (const name of [...(both ? ["Side"] : []), "At", "Took", "Made of", "Server", "Client", "Thread"]) {
         const cell = tag("th", name);
@@ -609,7 +609,7 @@
   addEventListener("afterprint", () => { lightForPrint.on = false; delete root.dataset.theme; fit(); redraw(); });
   unzoom();
   const hint = document.querySelector(".toolbar .hint");
-  if (hint && hasSlow) hint.textContent += " A click on a moment, or Enter, lists its slowest replies; so it does in a plot of latencies.";
+  if (hint && hasSlow) hint.textContent += " Click a moment, a cell or a percentile, or press Enter at the cursor, to list the slow replies there.";
 
   // For flame.js, for tests and for the curious at the console.
   window.topspinPage = {

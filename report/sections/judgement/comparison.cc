@@ -18,6 +18,7 @@ using namespace document;
 namespace {
 
 constexpr size_t kMetricsShown = 200;
+constexpr size_t kWhyBytes = 2'000;
 
 Span change_of(const Comparison& c, const std::optional<double>& change) {
   return change && std::isfinite(*change) ? words(change_text(c, change)) : absent();
@@ -158,10 +159,10 @@ Blocks causes_of_change(const Judgement& judgement) {
         Paragraph{say("{}. Times are means over all replies of a run, in the server: the parts "
                       "add up to the whole. q is the share of false discoveries among all that is "
                       "in this section.",
-                      judgement.why)});
+                      words(judgement.why, kWhyBytes))});
     blocks.emplace_back(std::move(table));
   } else if (!judgement.why.empty()) {
-    blocks.emplace_back(Paragraph{say("{}.", judgement.why)});
+    blocks.emplace_back(Paragraph{say("{}.", words(judgement.why, kWhyBytes))});
   }
   if (judgement.costs.empty()) return blocks;
   blocks.emplace_back(Paragraph{costs_compared(judgement)});

@@ -34,13 +34,13 @@ Line sides_in_words(const Flame& flame) {
 
 Line note_on(const Flame& flame) {
   Line note = say("Each box is a function, below the one that called it. ");
-  const char* of = flame.is_sleep ? "the time asleep that it was on the stack"
-                                  : "the CPU samples that it was on the stack";
-  append(note, flame.sides == 1
-                   ? say("Its width is the share of {}. ", of)
-                   : say("Its width is its share in B of {}, its colour the change against its "
-                         "share in A. ",
-                         of));
+  const char* of = flame.is_sleep ? "time asleep" : "CPU samples";
+  if (flame.sides == 1)
+    append(note, say("Its width is the share of the {} in which it was on the stack. ", of));
+  else
+    append(note, say("Its width is the share of B's {} in which it was on the stack, its colour "
+                     "the change against its share in A. ",
+                     of));
   append(note, sides_in_words(flame));
   append(note, ".");
   if (flame.frames_left_out > 0)
