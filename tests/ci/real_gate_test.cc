@@ -146,6 +146,7 @@ class RealCosts : public RealGate {
 };
 
 TEST_F(RealCosts, NameTheFunctionThatTookLongerAndNothingInRunsOfTheSame) {
+  TOPSPIN_NEEDS_A_QUIET_MACHINE();
   record(kRounds, kRounds * 3 / 2);
   const Outcome compare =
       topspin({"compare", "side=a", "side=b", "--db", db(), "--format", "json"});
