@@ -42,10 +42,10 @@
 //    with "noreply" are none.
 //  - A turn of a TLS handshake, and the first of application data in TLS 1.3 (session tickets may
 //    come before the reply), is no reply but a handshake turn. If the first is not answered in
-//    time it counts as a request that was not. HTTP/2 without TLS, QUIC, WireGuard, SSH, AMQP, MQTT,
-//    NATS and BitTorrent are multiplexed, and what is sent to the ports of tunnels and of one-way
-//    reports (syslog, statsd, ...) is treated alike, and so is what follows the reply "HTTP/1.1
-//    101" (WebSocket): their turns are counted, and measured as nothing.
+//    time it counts as a request that was not. HTTP/2 without TLS, QUIC, WireGuard, SSH, AMQP,
+//    MQTT, NATS and BitTorrent are multiplexed, and what is sent to the ports of tunnels and of
+//    one-way reports (syslog, statsd, ...) is treated alike, and so is what follows the reply
+//    "HTTP/1.1 101" (WebSocket): their turns are counted, and measured as nothing.
 //
 // Which end asks
 //  - A SYN, or the answer to one, says it. Of a flow that was joined midway, which is TCP without
