@@ -290,10 +290,11 @@ void await_port(uint16_t port) {
 std::string plan_text(const Injection& injection, const FaultSubject& subject) {
   const uint16_t port = subject.port;
   const bool udp = injection.load.find("udp") != std::string_view::npos;
+  // Others on this host may have the same port of another protocol or address.
+  const std::string ports =
+      injection.asks ? fmt::format("({} or {})", port, subject.downstream) : std::to_string(port);
   const std::string filter =
-      injection.asks
-          ? fmt::format("filter = \"tcp port {} or tcp port {}\"\n", port, subject.downstream)
-          : "";
+      fmt::format("filter = \"host 127.0.0.1 and {} port {}\"\n", udp ? "udp" : "tcp", ports);
   return fmt::format(
       "name = \"prove {}\"\n[run]\n{}\n"
       "[capture]\ninterval = \"500ms\"\n{}"
