@@ -4,6 +4,7 @@
 #include <random>
 
 #include <gtest/gtest.h>
+#include <netdb.h>
 
 #include "capture/source/packet_source.h"
 #include "tui/flows/flow_filter.h"
@@ -62,7 +63,7 @@ class Random {
       case 5:
         return of({"", "src ", "dst "}) + "portrange " +
                of({"80-443", "443-80", "8000-9000", "1-65535"});
-      case 6: return of({"ip ", "ip6 "}) + "proto " + of({"6", "17", "\\tcp"});
+      case 6: return of({"ip ", "ip6 "}) + "proto " + of({"6", "17", tcp_by_name_});
       case 7: return of({"ip ", ""}) + "src host " + of({"10.0.0.1", "10.0.0.2"});
       case 8: return "port " + port() + " or " + port();
       default: return host();
@@ -107,6 +108,8 @@ class Random {
 
  private:
   std::mt19937 engine_;
+  // Without /etc/protocols libpcap takes the name for no protocol at all, and says nothing.
+  const char* tcp_by_name_ = getprotobyname("tcp") != nullptr ? "\\tcp" : "6";
 };
 
 TEST(FlowFilter, LetsThroughWhatPcapLetsThrough) {
