@@ -415,10 +415,12 @@ TEST_P(OnBpfRung, counts_waits_cut_off_at_both_ends) {
   EXPECT_EQ(interval.losses.scheduler_right_censored, 0u);
   EXPECT_EQ(interval.losses.scheduler_missed_runs, 0u);
   // The threads are read one after the other: where they take turns just then, both may be seen
-  // running.
+  // running. So they are from a switch that the kernel did not show until the next one.
   uint64_t waiting = 0;
-  for (int tries = 0; tries < 100 && waiting == 0; ++tries)
+  for (int tries = 0; tries < 500 && waiting == 0; ++tries) {
     waiting = probes->end_losses().scheduler_right_censored;
+    if (waiting == 0) sleep_ms(1);
+  }
   EXPECT_GE(waiting, 1u);
   EXPECT_LE(waiting, 2u);
   // Stopped, so that nothing moves while it is read, and the last switches have been seen.
