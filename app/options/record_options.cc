@@ -47,7 +47,7 @@ void add_record_options(CLI::App& app, RecordOptions& options) {
   probes.flag("--counters", options.counters,
               "Count with perf events: task clock, switches and faults; with a PMU also cycles, "
               "instructions, cache and branch misses. Costs time at each context switch");
-  probes.number("--stacks", options.stacks_per_second, "HZ", 1, 1000,
+  probes.number("--stacks", options.stacks_per_second, "HZ", 1, kMostStacksPerSecond,
                 "Sample the stacks of the subject's threads HZ times per second of CPU time, for "
                 "flame graphs; 99 is a good value");
   probes.flag("--syscalls", options.syscalls,

@@ -12,6 +12,7 @@
 namespace topspin {
 
 inline constexpr int kWholePackets = 262'144;  // bytes, as tcpdump has it
+inline constexpr int64_t kMostStacksPerSecond = 1'000;
 
 struct RecordOptions {
   ObserveOptions observe;

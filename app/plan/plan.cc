@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "app/options/record_options.h"
 #include "app/plan/plan_section.h"
 #include "core/base/clock.h"
 #include "core/base/text.h"
@@ -16,8 +17,6 @@
 
 namespace topspin {
 namespace {
-
-constexpr int64_t kMostStacksPerSecond = 1000;
 
 constexpr uint64_t kMaxRepeats = 1'000;
 

@@ -21,6 +21,9 @@
 
 namespace topspin {
 
+/// Findings look at so many of a run's slowest replies, however many they are given.
+inline constexpr size_t kEvidenceSlowReplies = 32;
+
 /// What a run's findings are drawn from. A view: all of it is the caller's, and outlives it.
 struct Evidence {
   const RunInfo& info;
@@ -35,7 +38,7 @@ struct Evidence {
   std::span<const CalledRow> called = {};  // the addresses that the subject called, by number
   std::span<const CpuHolderRow> cpu_holders = {};  // by what was waited behind them, the most first
   std::span<const SleepStackRow> sleep_stacks = {};  // by time, the longest first; with --stacks
-  std::span<const SlowReply> slow_replies = {};      // the slowest first
+  std::span<const SlowReply> slow_replies = {};      // the slowest first; kEvidenceSlowReplies do
 };
 
 /// What a finding is about. The order is that of findings: what makes all others doubtful first.

@@ -79,11 +79,17 @@ std::optional<Tails> tails_of(const Evidence& e) {
   return std::nullopt;
 }
 
+std::optional<TailBlame> blame_of(const Evidence& e) {
+  if (!e.fold.merged.sockets) return std::nullopt;
+  return tail_blame(e.fold.merged.sockets->reply, e.fold.merged.sockets->reply_parts);
+}
+
 /// What the rules look at.
 struct Facts : Evidence {
-  explicit Facts(const Evidence& e) : Evidence(e), tails(tails_of(e)) {}
+  explicit Facts(const Evidence& e) : Evidence(e), tails(tails_of(e)), blame(blame_of(e)) {}
 
   std::optional<Tails> tails;
+  std::optional<TailBlame> blame;
 };
 
 double run_ns(const Facts& e) { return static_cast<double>(e.fold.merged.interval_ns); }
@@ -596,23 +602,20 @@ std::optional<SlowCalled> slowest_called(const Facts& e) {
   return std::nullopt;
 }
 
-/// The tail of whole replies, if it is late and half of it was mostly one part.
+/// The tail of whole replies, if it is late and half of it was mostly one part. A view of the
+/// facts.
 struct PartOfTail {
-  TailBlame tail;
-  TailBlame::Part part;
+  const TailBlame& tail;
+  const TailBlame::Part& part;
   double share = 0;
 };
 std::optional<PartOfTail> mostly(const Facts& e, ReplyPart wanted) {
-  if (!e.fold.merged.sockets) return std::nullopt;
-  const SocketInterval& s = *e.fold.merged.sockets;
-  auto tail = tail_blame(s.reply, s.reply_parts);
-  if (!tail || static_cast<double>(tail->percentile_ns) < kLateNs) return std::nullopt;
-  const TailBlame::Part* part = tail->find(wanted);
+  if (!e.blame || static_cast<double>(e.blame->percentile_ns) < kLateNs) return std::nullopt;
+  const TailBlame::Part* part = e.blame->find(wanted);
   if (!part) return std::nullopt;
-  PartOfTail found{std::move(*tail), *part, 0};
-  found.share =
-      share_of(static_cast<double>(part->mostly), static_cast<double>(found.tail.replies));
-  return found.share >= kMostOf ? std::optional(std::move(found)) : std::nullopt;
+  const double share =
+      share_of(static_cast<double>(part->mostly), static_cast<double>(e.blame->replies));
+  return share >= kMostOf ? std::optional<PartOfTail>({*e.blame, *part, share}) : std::nullopt;
 }
 
 /// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
@@ -752,7 +755,8 @@ MaybeFound event_loop_blocked(const Facts& e) {
 /// while their thread slept. All 0 where no such thread is known.
 std::array<double, kBlockedByCount> readers_slept_ns(const Facts& e) {
   std::set<int32_t> readers;
-  for (const SlowReply& reply : e.slow_replies)
+  for (const SlowReply& reply :
+       e.slow_replies.first(std::min(e.slow_replies.size(), kEvidenceSlowReplies)))
     if (reply.mostly() == ReplyPart::kUnreadAsleep) readers.insert(reply.reader_tid);
   std::array<double, kBlockedByCount> slept{};
   for (const ThreadRow& thread : e.threads) {

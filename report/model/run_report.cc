@@ -179,12 +179,10 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
       [](const SyscallRow& a, const SyscallRow& b) { return a.latency.sum() > b.latency.sum(); });
   if (report.load) totals.set_load(*report.load);
   const std::span<const ThreadRow> threads(report.threads);
-  const std::span<const SlowReply> slow(report.slowest_replies);
   report.findings = find_causes(
       {report.run.info, measured, totals, report.growth, report.load ? &*report.load : nullptr,
        threads.first(std::min(threads.size(), kPageThreads)), report.sockets, stacks, stack_samples,
-       report.called, report.cpu_holders, report.sleep_stacks,
-       slow.first(std::min(slow.size(), kPageSlowReplies))});
+       report.called, report.cpu_holders, report.sleep_stacks, report.slowest_replies});
   return report;
 }
 

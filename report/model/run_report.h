@@ -54,6 +54,7 @@ bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
 /// And of its stacks.
 inline constexpr size_t kPageStacks = 20;
 inline constexpr size_t kReportSlowReplies = 32;
+static_assert(kReportSlowReplies >= kEvidenceSlowReplies);
 /// And of where it slept.
 inline constexpr size_t kPageSleepStacks = 10;
 

@@ -536,6 +536,13 @@ TEST(Findings, AThreadThatSleepsInsteadOfReading) {
   disk.threads[0].blocked_by[static_cast<size_t>(BlockedBy::kPoll)] = {9, 40 * kMs};
   EXPECT_THAT(disk.sentence(), HasSubstr("in calls on files, for up to 10"));
 
+  // So that reports that read more or fewer of the slowest replies say the same.
+  MadeUpRun many = with_a_reader_asleep();
+  sleeps(many, 1, BlockedBy::kDisk, 80 * kMs);
+  many.slow.resize(kEvidenceSlowReplies + 1, many.slow[0]);
+  many.slow.back().reader_tid = 8;
+  EXPECT_THAT(many.sentence(), HasSubstr("in epoll, poll or the like"));
+
   MadeUpRun stopped = with_a_reader_asleep();
   sleeps(stopped, 0, BlockedBy::kStopped, 80 * kMs);
   EXPECT_EQ(stopped.only(), "stopped");
