@@ -1,5 +1,5 @@
-// FlowTracker on a file: the flow table runs on the packets' wall clock (FileClock), and flows
-// never expire unless asked to. Lives on the capture thread.
+// FlowTracker on a file. The flow table runs on the packets' wall clock (FileClock), and flows
+// expire only if the caller sets an idle timeout. Lives on the capture thread.
 #include <atomic>
 #include <iterator>
 #include <optional>
@@ -42,7 +42,7 @@ class FileTracker final : public FlowTracker {
         },
         this);
     cutter_.flush();
-    if (packets_left_ == 0) outcome = StepOutcome::kEnd;  // whatever comes after them
+    if (packets_left_ == 0) outcome = StepOutcome::kEnd;  // max_packets were read
     if (outcome.ok() && *outcome == StepOutcome::kEnd) finish(0, sink);
     return outcome;
   }
@@ -52,7 +52,7 @@ class FileTracker final : public FlowTracker {
     set_sink(sink);
     cutter_.flush();
     if (interval_ns_ == 0) return cutter_.close_last(cutter_.table().now_ns());
-    if (!cutter_.begun()) return;  // not one packet
+    if (!cutter_.begun()) return;  // there was no packet
     cutter_.set_sink([&](ClosedInterval&& last) { keep_last(std::move(last), sink); });
     cutter_.close_last(cutter_.table().now_ns());
     sink(std::move(*std::exchange(held_, std::nullopt)));
@@ -95,10 +95,10 @@ class FileTracker final : public FlowTracker {
     (void)cutter_.add(timed);
   }
 
-  /// A file's silence costs a few intervals, however long it is: they would all be read at once.
+  /// A longer silence becomes one interval, because a file has no pause between intervals.
   static constexpr int64_t kSilentMax = 10;
 
-  /// The latest interval is held back: what ends the file may have to join it.
+  /// Holds back the latest interval, because the file's last, short interval may be merged into it.
   void set_sink(const IntervalSink& sink) {
     cutter_.set_sink([this, &sink](ClosedInterval&& closed) {
       if (interval_ns_ == 0) return sink(std::move(closed));
@@ -107,9 +107,9 @@ class FileTracker final : public FlowTracker {
     });
   }
 
-  /// The file ends somewhere within its last interval. Right at its begin, a rate over the time
-  /// that is left would say nothing: it joins the one before. If it is the only one and has no
-  /// length at all, it stands for a whole interval.
+  /// Ends the last interval at the last packet. If that leaves it too short for a meaningful rate,
+  /// it is merged into the one before. If it is the only one and has no length, it becomes a whole
+  /// interval.
   void keep_last(ClosedInterval&& last, const IntervalSink& sink) {
     FlowInterval& flows = last.flows;
     const int64_t length_ns = flows.end_ns - flows.begin_ns;
@@ -165,13 +165,13 @@ Result<PacketCopies> read_packets_of(const FileOptions& file, KeyMode mode, cons
           auto* self = static_cast<Reading*>(context);
           if (packet.stamp_ns >= self->until_ns) {
             self->past =
-                true;  // stamps may go back a little: what is left of the batch is looked at
+                true;  // stamps may go back a little, so the rest of the batch is still read
             return;
           }
           self->tap.offer(packet, parse_packet(self->link, self->mode, packet));
         },
         &reading);
-    // A file that breaks off is shown as far as it goes.
+    // A truncated file is shown up to where it ends.
     if (!outcome.ok() || *outcome == StepOutcome::kEnd) break;
   }
   reading.tap.exchange();

@@ -1,6 +1,6 @@
-// IntervalCutter: what files and live capture share. Packets go through the parser into batches,
-// the batches into the flow table, and the table is cut into intervals by the packets' time. Lives
-// on the capture thread.
+// IntervalCutter is the part that files and live capture share. It parses packets, passes them to
+// the flow table in batches, and closes intervals by the packets' time. Lives on the capture
+// thread.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@ namespace topspin {
 
 class IntervalCutter {
  public:
-  /// `interval_ns` 0: one interval, closed by close().
+  /// With `interval_ns` 0 there is one interval, which close() closes.
   IntervalCutter(std::unique_ptr<FlowTable> table, LinkType link, KeyMode key, int64_t interval_ns)
       : table_(std::move(table)), key_(key), interval_ns_(interval_ns) {
     set_link_type(link);
@@ -29,7 +29,7 @@ class IntervalCutter {
   IntervalCutter(const IntervalCutter&) = delete;
   IntervalCutter& operator=(const IntervalCutter&) = delete;
 
-  /// Whom to offer each packet too; nullptr: nobody. REQUIRES: no open call of add().
+  /// Each packet is also offered to `tap`; nullptr: to none. REQUIRES: no add() is under way.
   void set_tap(PacketTap* tap) { tap_ = tap; }
 
   void set_link_type(LinkType link) {
@@ -37,16 +37,16 @@ class IntervalCutter {
     may_be_repeated_ = SeenTwice::can_be(link);
   }
 
-  /// Silence over more intervals than this is one long interval. REQUIRES: set before add().
+  /// A silence of more intervals than this becomes one long interval. REQUIRES: set before add().
   void set_silent_max(int64_t intervals) { silent_max_ = intervals; }
 
-  /// The last interval hands over so many rows at most; what is left counts in rows_lost.
+  /// The last interval hands over at most this many rows; the others count in rows_lost.
   void set_last_rows_max(uint64_t rows) { last_rows_max_ = rows; }
 
-  /// Where closed intervals go, completed by their owner first. REQUIRES: set before add().
+  /// Closed intervals go to `sink`. REQUIRES: set before add().
   void set_sink(std::function<void(ClosedInterval&&)> sink) { sink_ = std::move(sink); }
 
-  /// Where the first interval begins; without it, at the first packet.
+  /// Sets where the first interval begins. Without it, the interval begins at the first packet.
   void begin(int64_t begin_ns) {
     begun_ = true;
     first_begin_ns_ = begin_ns_ = begin_ns;
@@ -55,7 +55,7 @@ class IntervalCutter {
   }
   bool begun() const { return begun_; }
 
-  /// False: it does not count, because it was seen before on another interface.
+  /// False: the packet does not count, because it was seen before on another interface.
   bool add(const PacketView& packet) {
     if (packet.stamp_ns >= end_ns_) [[unlikely]] {
       if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
@@ -72,7 +72,7 @@ class IntervalCutter {
     if (tap_ != nullptr) [[unlikely]]
       tap_->offer(packet, parsed);
     table_->prepare(parsed, group.lookups[at]);
-    // One by one, so that what they ask of memory comes evenly.
+    // One by one, to spread their memory accesses evenly.
     Group& waiting = *waiting_;
     if (at < waiting.size) table_->locate(waiting.packets[at], waiting.lookups[at]);
     group.size = at + 1;
@@ -80,7 +80,7 @@ class IntervalCutter {
     return true;
   }
 
-  /// Everything given so far reaches the table.
+  /// Passes all packets added so far to the table.
   void flush() {
     observe(*located_);
     locate(*waiting_);
@@ -89,8 +89,8 @@ class IntervalCutter {
     observe(*filling_);
   }
 
-  /// Closes every interval that ends by `now_ns`. Silence over many intervals is one long one, so
-  /// that a stamp from another century costs nothing.
+  /// Closes every interval that ends by `now_ns`. A long silence becomes one interval, so a stamp
+  /// from another century costs nothing.
   void close_until(int64_t now_ns) {
     if (!begun_ || now_ns < end_ns_) return;
     flush();
@@ -100,12 +100,11 @@ class IntervalCutter {
     while (now_ns >= end_ns_) close(end_ns_);
   }
 
-  /// Closes the open interval at `end_ns`, and the next one begins there.
+  /// Closes the open interval at `end_ns`, where the next one begins.
   void close(int64_t end_ns) { close(end_ns, false); }
 
-  /// The last one, with the rows of flows that still wait for it. It has a length, so that what is
-  /// in it belongs to some time: `end_ns` may be where it begins, if the last packet was stamped
-  /// there.
+  /// Closes the last interval, with all flow rows that still wait. Its length is never 0, even if
+  /// `end_ns` is where it begins because the last packet was stamped there.
   void close_last(int64_t end_ns) { close(end_ns, true); }
 
   int64_t first_begin_ns() const { return first_begin_ns_; }
@@ -137,14 +136,14 @@ class IntervalCutter {
     sink_(std::move(closed));
   }
 
-  /// Of the interval that ends there, from 0: those that silence skipped count too.
+  /// The number, from 0, of the interval that ends at `end_ns`. Skipped silent ones count too.
   uint64_t number_of(int64_t end_ns) const {
     if (interval_ns_ == 0 || end_ns <= first_begin_ns_) return 0;
     return static_cast<uint64_t>((end_ns - first_begin_ns_ - 1) / interval_ns_);
   }
 
-  // Packets go through the table's three stages in groups, each a group behind the one before, so
-  // that what one stage asks of memory has the time of a group to come.
+  // Packets go through the table's three stages in groups, and each stage is one group behind the
+  // one before. So a prefetch has the time of one group to arrive.
   static constexpr size_t kGroup = 16;
   struct Group {
     std::array<ParsedPacket, kGroup> packets;
@@ -152,7 +151,7 @@ class IntervalCutter {
     size_t size = 0;
   };
 
-  /// The newest group is full: each moves on by a stage.
+  /// The newest group is full: each group moves on by one stage.
   void turn() {
     Group* const oldest = located_;
     located_ = waiting_;
@@ -185,7 +184,7 @@ class IntervalCutter {
   bool begun_ = false;
   int64_t first_begin_ns_ = 0;
   int64_t begin_ns_ = 0;
-  int64_t end_ns_ = INT64_MIN;  // the first packet begins
+  int64_t end_ns_ = INT64_MIN;  // so the first packet begins an interval
 };
 
 }  // namespace topspin

@@ -1,9 +1,10 @@
-// FlowTracker on a live interface: the flow table runs on CLOCK_MONOTONIC; the ring is drained
-// without blocking and waited for between; intervals close by packets, or by the clock once every
-// packet stamped before their end must have been handed over.
+// FlowTracker on a live interface. The flow table runs on CLOCK_MONOTONIC. The ring is drained
+// without blocking, with waits in between. An interval is closed by a later packet, or by the clock
+// once every packet stamped before its end must have been handed over.
 //
-// An interface that goes down, away, or is replaced is an event and a counted gap: it is looked at
-// four times a second, and opened again with back-off. Lives on the capture thread.
+// If the interface goes down, disappears or is replaced, that is an event and a counted gap. The
+// interface is checked four times a second, and opened again with back-off. Lives on the capture
+// thread.
 #include <algorithm>
 #include <atomic>
 #include <mutex>
@@ -26,16 +27,17 @@ namespace {
 
 constexpr int kPacketsAtATime = 8192;
 constexpr int64_t kWaitNs = LiveSource::kBlockTimeoutMs * kNanosPerMilli;
-/// A block is handed over within its timeout, rounded up to the kernel's tick, and somewhat later
-/// on a busy machine: after this, what was stamped before is in the part of the ring that we see.
+/// The kernel hands over a block within its timeout, rounded up to the kernel's tick, and somewhat
+/// later on a busy machine. After this long, all packets with earlier stamps are in the part of the
+/// ring that we can read.
 constexpr int64_t kHandOverNs = 3 * kWaitNs;
 constexpr int64_t kLookNs = 250 * kNanosPerMilli;
 constexpr int64_t kBackOffMinNs = 100 * kNanosPerMilli;
 constexpr int64_t kBackOffMaxNs = 2 * kNanosPerSecond;
-constexpr size_t kEventsMax = 64;  // an interval; a flapping interface must not fill the memory
+constexpr size_t kEventsMax = 64;  // per interval: a flapping interface must not fill the memory
 
-/// Stamps are tied to the monotonic clock a moment after they were made: slewing and reading two
-/// clocks one after the other explain less than this.
+/// Stamps are converted to the monotonic clock a moment after they were made. Slewing, and reading
+/// the two clocks one after the other, cause a smaller error than this.
 constexpr int64_t kStampSlackNs = kNanosPerSecond;
 
 class LiveTracker final : public FlowTracker {
@@ -58,7 +60,7 @@ class LiveTracker final : public FlowTracker {
     cutter_.table().note_capture_began();
     start_ns_ = monotonic_ns;
     if (file_ != nullptr) file_->begin(source_->link_type(), snaplen_);
-    (void)source_->take_losses();  // of the time before
+    (void)source_->take_losses();  // ignore losses from before the start
   }
 
   Result<StepOutcome> step(const IntervalSink& sink) override {
@@ -84,15 +86,15 @@ class LiveTracker final : public FlowTracker {
         packets = *got;
         drained = packets < kPacketsAtATime;
       } else {
-        look(now_ns);  // it can say why
+        look(now_ns);  // this finds out why
         lose(now_ns, fmt::format("interface {} cannot be read: {}", options_.interface,
                                  got.error().message));
       }
     } else if (now_ns >= next_open_ns_) {
       reopen(now_ns);
     }
-    // now_ns was read before the drain: what was stamped long enough before it has been seen. On a
-    // ring that never empties, the stamps say how far it has been read.
+    // now_ns was read before the drain, so packets stamped long enough before it have been seen. If
+    // the ring never empties, the packets' stamps show how far it has been read.
     const bool all_seen = (drained || !reading()) && now_ns - kHandOverNs >= stop_ns_;
     if (all_seen || past_stop_) {
       finish(stop_ns_, sink);
@@ -107,7 +109,7 @@ class LiveTracker final : public FlowTracker {
     if (std::exchange(finished_, true)) return;
     set_sink(sink);
     if (!cutter_.begun()) start_at(monotonic_ns);
-    // An interval that ends right there is the last one: none without length follows it.
+    // An interval that ends exactly here is the last one; no empty interval follows it.
     cutter_.close_until(monotonic_ns - 1);
     cutter_.close_last(std::max(monotonic_ns, cutter_.begin_ns() + 1));
   }
@@ -137,7 +139,7 @@ class LiveTracker final : public FlowTracker {
   }
 
  private:
-  /// "any" is no interface: it cannot go away.
+  /// "any" is not an interface, so it cannot go away.
   bool is_watched() const { return options_.interface != "any"; }
   bool reading() const { return gap_from_ns_ < 0; }
 
@@ -164,7 +166,7 @@ class LiveTracker final : public FlowTracker {
     auto got = source_->drain(keeps ? visit_and_keep : visit, this, kPacketsAtATime);
     cutter_.flush();
     if (has_all_packets()) {
-      // What the kernel loses from now on is not missed.
+      // From now on the kernel's losses do not count, because the capture is complete.
       const CaptureLosses last = source_->take_losses();
       carried_.kernel_drops += last.kernel_drops;
       carried_.interface_drops += last.interface_drops;
@@ -179,7 +181,7 @@ class LiveTracker final : public FlowTracker {
     (void)static_cast<LiveTracker*>(context)->take(packet);
   }
 
-  /// With a file, or a number of packets to stop after.
+  /// The visitor for a capture with a packet file or with max_packets.
   static void visit_and_keep(void* context, const PacketView& packet) {
     auto* self = static_cast<LiveTracker*>(context);
     if (self->has_all_packets() || !self->take(packet)) return;
@@ -189,12 +191,12 @@ class LiveTracker final : public FlowTracker {
 
   /// Whether the packet counts.
   bool take(const PacketView& packet) {
-    // One stamp from the future would keep the table's time there.
+    // A single stamp from the future would set the table's time there for good.
     if (!clock_.covers(packet.stamp_ns)) [[unlikely]]
       clock_.anchor(take_clock_anchor());
     PacketView tied = packet;
     tied.stamp_ns = clock_.to_monotonic(packet.stamp_ns);
-    // Captured while everything else was being opened: the run had not begun.
+    // Captured while everything else was being opened, before the run began.
     if (tied.stamp_ns < start_ns_ && tied.stamp_ns >= opened_ns_) [[unlikely]]
       return false;
     tied.stamp_ns = within_time(tied.stamp_ns);
@@ -205,9 +207,9 @@ class LiveTracker final : public FlowTracker {
     return cutter_.add(tied);
   }
 
-  /// A packet was stamped between the start and now. What says otherwise was stamped before the
-  /// wall clock was set, which happened before the first anchor: it is taken for the nearer of the
-  /// two, and counted as a step of the clock.
+  /// A stamp must lie between the start and now. One outside was made before the wall clock was
+  /// set, which happened before the first anchor. It is moved to the nearer of the two, and counted
+  /// as a step of the clock.
   int64_t within_time(int64_t stamp_ns) {
     if (stamp_ns < cutter_.first_begin_ns() - kStampSlackNs) [[unlikely]] {
       cutter_.table().note_time_step();
@@ -215,7 +217,7 @@ class LiveTracker final : public FlowTracker {
     }
     if (stamp_ns <= known_now_ns_ + kStampSlackNs) [[likely]]
       return stamp_ns;
-    known_now_ns_ = monotonic_now_ns();  // the batch takes long, or we stood still within it
+    known_now_ns_ = monotonic_now_ns();  // the batch takes long, or we were stopped within it
     if (stamp_ns <= known_now_ns_ + kStampSlackNs) return stamp_ns;
     cutter_.table().note_time_step();
     return known_now_ns_;
@@ -231,7 +233,7 @@ class LiveTracker final : public FlowTracker {
 
   void note_state(const InterfaceState& state) {
     state_ = state;
-    // 0: not known, as on `any`. What another interface had says nothing then.
+    // 0 means not known, as on `any`. The MTU of the previous interface must not stay then.
     cutter_.table().set_mtu(state.mtu != 0 ? state.mtu : UINT32_MAX);
   }
 
@@ -239,7 +241,7 @@ class LiveTracker final : public FlowTracker {
     if (events_.size() < kEventsMax) events_.push_back(std::move(event));
   }
 
-  /// The interface is away from now on.
+  /// Notes that the interface is away from now on.
   void lose(int64_t now_ns, std::string event) {
     if (!reading()) return;
     note(std::move(event));
@@ -275,7 +277,7 @@ class LiveTracker final : public FlowTracker {
     } else {
       next_open_ns_ = now_ns;  // it came up
     }
-    // The index stays known while the interface is away: it may come back under another name.
+    // Keep the index while the interface is away, because it may come back under another name.
     note_state({state.index != 0 ? state.index : state_.index, state.up, state.mtu});
   }
 
@@ -289,7 +291,7 @@ class LiveTracker final : public FlowTracker {
     }
     auto opened = LiveSource::open(options_, snaplen_);
     if (!opened.ok()) {
-      // Once for each reason: no flood while it lasts.
+      // Only once for each reason, to avoid a flood of events.
       if (opened.error().message != last_failure_) note(opened.error().message);
       last_failure_ = opened.error().message;
       return;
@@ -305,13 +307,13 @@ class LiveTracker final : public FlowTracker {
                      format_duration(now_ns - lost_at_ns_)));
   }
 
-  /// Of a source that was opened anew.
+  /// For a source that was opened again.
   void follow_link_type() {
     cutter_.set_link_type(source_->link_type());
     if (file_ != nullptr) file_->set_link_type(source_->link_type());
   }
 
-  /// To the interface that was asked for, unless it cannot be opened.
+  /// Switches to the requested interface, unless it cannot be opened.
   void move_over(int64_t now_ns) {
     LiveOptions other = options_;
     {
@@ -342,8 +344,8 @@ class LiveTracker final : public FlowTracker {
   int snaplen_;
   std::unique_ptr<LiveSource> source_;
   IntervalCutter cutter_;
-  uint64_t packets_left_;       // that may count
-  PacketFile* file_ = nullptr;  // to write to as well
+  uint64_t packets_left_;       // how many more may count
+  PacketFile* file_ = nullptr;  // packets that count are also written here
   StampClock clock_;
   int64_t known_now_ns_ = 0;
   InterfaceWatch watch_;
@@ -353,13 +355,13 @@ class LiveTracker final : public FlowTracker {
   int64_t start_ns_ = 0;
 
   int64_t gap_from_ns_ =
-      -1;  // since when the interface is away and not yet accounted; -1: it is not
+      -1;  // since when the interface has been away, minus what is in gap_ns_; -1: it is there
   int64_t lost_at_ns_ = 0;
-  int64_t gap_ns_ = 0;  // accounted, of this interval
+  int64_t gap_ns_ = 0;  // the time away that this interval has counted so far
   int64_t back_off_ns_ = 0;
   int64_t next_open_ns_ = 0;
   std::string last_failure_;
-  CaptureLosses carried_;  // of a source that was replaced
+  CaptureLosses carried_;  // losses of a source that was replaced
   std::vector<std::string> events_;
 
   PacketTap tap_;
@@ -371,8 +373,8 @@ class LiveTracker final : public FlowTracker {
   bool finished_ = false;
   static constexpr int64_t kNever = INT64_MAX;
   std::atomic<int64_t> asked_stop_ns_{kNever};
-  int64_t stop_ns_ = kNever;  // as this step sees it
-  bool past_stop_ = false;    // a packet came that was stamped well after it
+  int64_t stop_ns_ = kNever;  // the requested end, as read at the start of this step
+  bool past_stop_ = false;    // a packet came that was stamped well after stop_ns_
 };
 
 }  // namespace

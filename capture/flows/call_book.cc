@@ -75,7 +75,7 @@ void CallBook::ask(uint32_t slot, const FlowKey& flow, bool initiator_is_low) {
     sides_[slot] = part == SubjectPart::kServes ? kServed : kNone;
 }
 
-/// kFirstCall and more: by the address, which gets a row here if it is new.
+/// kFirstCall plus the index of the called address, whose row is created here if it is new.
 uint8_t CallBook::call_side(const FlowKey& flow, bool initiator_is_low) {
   const Endpoint& called = initiator_is_low ? flow.high : flow.low;
   size_t at = 0;
@@ -100,7 +100,7 @@ uint64_t CallBook::move_time(int64_t from_ns, int64_t to_ns) {
   uint64_t ran_out = 0;
   while (from_ns < to_ns) {
     const bool is_serving = served_.count() != 0, is_calling = calls_.count() != 0;
-    // In steps while something is pending, since it may run out on the way.
+    // While something is pending, move in steps, because it may time out in between.
     const int64_t next_ns = is_serving || is_calling ? std::min(to_ns, from_ns + step_ns_) : to_ns;
     const auto passed = static_cast<uint64_t>(next_ns - from_ns);
     if (is_calling) calling_ns_ += next_ns - from_ns;
@@ -122,7 +122,7 @@ CalledRow& CallBook::row_of(uint32_t slot) {
   return address.row;
 }
 
-/// One more of which nobody knows yet whether it was a call.
+/// Counts one more event of a flow that may or may not be a call.
 void CallBook::note_unsure(uint32_t slot) {
   if (!is_on()) return;
   if (sides_[slot] == kUnsure)

@@ -1,16 +1,16 @@
-// CallBook: which flows of a table are calls of the subject, and what is counted of calls alone.
+// CallBook knows which flows of a table are calls of the subject, and keeps the counts of calls.
 //
-// A flow's side is asked for (SubjectParts) when its initiator first sends payload, or its
-// connection fails. If the answer is unsure, the flow counts as one of others, and is asked about
-// again when an interval ends; what it counted until it turned out to be a call, or until it left
-// with nothing known, is a loss with a number of its own.
+// SubjectParts decides the side of a flow when its initiator first sends payload, or when its
+// connection fails. While the answer is unsure, the flow counts as a flow of others, and the book
+// asks again at the end of each interval. What such a flow counted before it turned out to be a
+// call, or before it left undecided, is a loss and is counted as one.
 //
-// Time integrals: the book knows how many requests to the subject, and how many calls, are pending
-// at each moment (two SlidingCounts), and adds up the time whenever time moves on. Requests whose
-// timeout has passed leave by themselves, to a bucket of the SlidingCount (1 ms).
+// Time integrals: two SlidingCounts hold how many requests to the subject, and how many calls, are
+// pending. Whenever time moves on, the elapsed time is added up. Requests whose timeout has passed
+// leave the SlidingCount on their own, to within one bucket (1 ms).
 //
-// Off without SubjectParts: then every flow is one of others, for the price of a test. One byte a
-// flow. Owned by FlowTable, on the capture thread.
+// Without SubjectParts the book is off: every flow is a flow of others, and the cost is one test.
+// One byte per flow. Owned by FlowTable, on the capture thread.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,7 @@ namespace topspin {
 
 class CallBook {
  public:
-  /// `parts`: nullptr for none. `empty`: an interval in which nothing was seen.
+  /// `parts` may be nullptr. `empty` is an interval in which nothing was seen.
   static Result<CallBook> create(SubjectParts* parts, uint64_t max_flows, int64_t timeout_ns,
                                  const FlowInterval& empty);
 
@@ -38,9 +38,9 @@ class CallBook {
 
   /// Where the requests and replies of calls are counted.
   FlowInterval& account() { return interval_; }
-  /// Counted in `requests` of an interval before: they were none.
+  /// How many calls were wrongly counted in `requests`, perhaps of an earlier interval.
   uint64_t& no_requests() { return no_requests_; }
-  /// Where the pending requests of a flow are marked. `others`: those of everybody else.
+  /// Where the pending requests of a flow are marked; `others` if the subject is on neither side.
   SlidingCount& marks(uint32_t slot, SlidingCount& others) {
     if (!is_on() || sides_[slot] < kServed) return others;
     return sides_[slot] == kServed ? served_ : calls_;
@@ -48,40 +48,40 @@ class CallBook {
 
   /// The slot has a new flow, or a new connection on the same ends.
   void begin_flow(uint32_t slot);
-  /// The flow in the slot leaves, or its ends turned out to be the other way round.
+  /// The flow in the slot leaves, or its initiator turned out to be the other end.
   void end_flow(uint32_t slot);
   /// Asks for the flow's side.
   void ask(uint32_t slot, const FlowKey& flow, bool initiator_is_low);
-  /// Flows of which the answer was unsure, in any order.
+  /// Flows whose side is unsure, in any order.
   std::vector<uint32_t> unsure() const;
-  /// The run ends: what is unsure stays so.
+  /// The run ends: flows that are unsure stay undecided.
   void finish();
 
-  /// Time moves on. Answers how many requests of others ran out.
+  /// Moves time on. Returns how many requests to the subject timed out.
   uint64_t advance(int64_t from_ns, int64_t to_ns) {
     if (!is_on()) return 0;
     return move_time(from_ns, to_ns);
   }
 
-  // What happens to requests. All but the first are ignored unless the flow is a call.
+  // Events of requests. All but the first are ignored unless the flow is a call.
   void count_request(uint32_t slot);
   void uncount_request(uint32_t slot);
   void note_reply(uint32_t slot, int64_t latency_ns, bool is_late);
   void note_given_up(uint32_t slot, int64_t timeout_ns, bool is_reset);
   void note_http_error(uint32_t slot);
-  /// A connection was refused, or never completed. `undecided`, too, if nobody knows whose it was.
+  /// A connection was refused, or never completed. Counts as undecided if its side is not known.
   void note_refused(uint32_t slot);
   void note_never_completed(uint32_t slot);
 
-  /// A request of this stamp was marked / its reply came, and the mark was taken back.
+  /// A request with this stamp was marked / its reply came and the mark was removed.
   void note_marked(uint32_t slot, int64_t stamp_ns);
   void note_unmarked(uint32_t slot, int64_t stamp_ns, int64_t reply_ns);
-  /// Marks came or went by other ways: no reply is alone for certain.
+  /// Marks changed in another way, so no reply is certain to have been the only one pending.
   void forget_lone() { lone_.reset(); }
 
   /// Closes the interval; nullopt if the book is off.
   std::optional<CallInterval> take_interval();
-  /// Addresses with news since the last call.
+  /// Addresses whose rows changed since the last call.
   std::vector<CalledRow> take_changed();
 
  private:
@@ -102,7 +102,7 @@ class CallBook {
   };
   struct LoneReply {
     int64_t request_ns;
-    int64_t calling_ns;  // of calling_ns_, when it began
+    int64_t calling_ns;  // calling_ns_ when the request was marked
   };
 
   CallBook(SubjectParts* parts, MappedArray<uint8_t> sides, int64_t timeout_ns,
@@ -110,12 +110,12 @@ class CallBook {
   uint64_t move_time(int64_t from_ns, int64_t to_ns);
   uint8_t call_side(const FlowKey& flow, bool initiator_is_low);
   void note_unsure(uint32_t slot);
-  /// The row of a call's address, to be changed.
+  /// The row of a call's address, for writing.
   CalledRow& row_of(uint32_t slot);
 
   SubjectParts* parts_;
   MappedArray<uint8_t> sides_;
-  std::unordered_map<uint32_t, uint64_t> unsure_;  // slots, with what they counted
+  std::unordered_map<uint32_t, uint64_t> unsure_;  // by slot: what the flow counted so far
   SlidingCount served_;
   SlidingCount calls_;
   int64_t step_ns_;
@@ -132,7 +132,7 @@ class CallBook {
   std::optional<LoneReply> lone_;
   Histogram lone_calling_;
   uint64_t lone_reply_ns_ = 0;
-  std::vector<Address> addresses_;  // by number - 1; kOtherAddresses at most
+  std::vector<Address> addresses_;  // by number - 1; at most kOtherAddresses
 };
 
 }  // namespace topspin

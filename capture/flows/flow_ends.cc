@@ -9,9 +9,9 @@ namespace {
 
 using namespace std::string_view_literals;
 
-// Ports that programs get without asking for one lie at the top, from here on (Linux: 32768,
-// others: 49152). Those that belong to services by name lie at the bottom. Some clients bind to one
-// from 512 to 1023, to show that they are root's.
+// Ports that the kernel assigns to clients begin here (Linux: 32768, others: 49152). Well-known
+// ports of services are at the bottom. Some clients bind to a port from 512 to 1023 to show that
+// they run as root.
 constexpr uint16_t kEphemeralPort = 32'768;
 constexpr uint16_t kWellKnownPorts = 512;
 
@@ -27,7 +27,7 @@ bool has_port(const ParsedPacket& p, uint16_t port) {
   return p.key.low_port == port || p.key.high_port == port;
 }
 
-/// 0: a service's by name; 1: any program's; 2: given to clients.
+/// 0: well-known port of a service; 1: registered port; 2: ephemeral port.
 int port_class(uint16_t port) { return port < kWellKnownPorts ? 0 : port < kEphemeralPort ? 1 : 2; }
 
 class Head {
@@ -80,7 +80,7 @@ Asker asker_by_udp(const ParsedPacket& p, const Head& head) {
   }
   if (head.is(4, kStunCookie) && head[1] == 1 && head[0] <= 1)
     return head[0] == 0 ? Asker::kSender : Asker::kReceiver;
-  // BitTorrent's table of peers, where both ends have fixed ports.
+  // BitTorrent's distributed hash table, where both ends have fixed ports.
   if (head.is(0, "d1:ad2:i"sv)) return Asker::kSender;
   if (head.is(0, "d1:rd2:i"sv)) return Asker::kReceiver;
   return Asker::kUnknown;
@@ -133,7 +133,7 @@ void KnownEnds::note_flow(const PacketKey& key, const HashSeed& seed) {
     const State state = state_of(key, low, seed);
     const uint64_t hash = hash_of(key, low, seed);
     Entry& entry = (*table_)[hash % kEntries];
-    if (state == kNone && entry.state > kSeen) continue;  // another end's, that says more
+    if (state == kNone && entry.state > kSeen) continue;  // keep another end's stronger evidence
     entry.tag = static_cast<uint32_t>(hash >> 32);
     entry.other_port = low ? key.high_port : key.low_port;
     entry.state = state == kNone ? kSeen : state;

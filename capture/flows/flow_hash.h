@@ -1,7 +1,7 @@
 // The seeded hash of a flow key: multiply and fold (64 x 64 -> 128 bits), five words at a time.
 //
-// The seed comes from the kernel once a table, so that nobody can craft keys that collide: an
-// unseeded table of n such keys costs n probes a packet. Pure.
+// Each table has a random seed from the kernel, so that nobody can craft keys that collide: with n
+// such keys, an unseeded table would need n probes per packet. Pure.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@ struct HashSeed {
 
   /// From the kernel's generator.
   static HashSeed random();
-  /// The same for the same number: for tests that want to repeat a run.
+  /// A repeatable seed for tests.
   static HashSeed fixed(uint64_t number);
 };
 

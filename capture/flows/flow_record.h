@@ -1,11 +1,12 @@
-// The record of one flow, packed: 128 bytes that every packet touches and 48 that some do.
+// The packed record of one flow: 128 bytes that every packet touches, and 48 that some packets do.
 //
-// A million flows are walked at random, so that the size of a record is the speed of the table, and
-// its memory: 176 bytes, with at most 12.5 of index, stay below 192. What is packed:
-//  - packets in 48 bits (9 years at a million a second), bytes in 56, the flow's id in 40;
-//  - durations that are only shown in 32 (PackedDuration);
-//  - counts of events saturate: missed ticks, replies, unanswered at 2^32, retransmissions at 2^24;
-//  - what only TCP needs and what only UDP needs share their place (TcpHot, UdpHot).
+// A million flows are accessed in random order, so the size of a record decides the speed of the
+// table as well as its memory. 176 bytes, with at most 12.5 of index, stay below 192. Packed are:
+//  - packets in 48 bits (9 years at a million per second), bytes in 56, the flow's id in 40;
+//  - durations that are only shown, in 32 bits (PackedDuration);
+//  - counts of events, which saturate: missed ticks, replies and unanswered at 2^32,
+//    retransmissions at 2^24;
+//  - the fields that only TCP or only UDP needs, which share their memory (TcpHot, UdpHot).
 // Plain values; owned by FlowTable.
 #pragma once
 
@@ -26,7 +27,7 @@ class PackedDuration {
     constexpr uint64_t kMantissaMax = (1u << kMantissaBits) - 1;
     int shift = std::max(0, static_cast<int>(std::bit_width(value)) - kMantissaBits);
     uint64_t mantissa = value >> shift;
-    if (shift > 0) mantissa += (value >> (shift - 1)) & 1;  // to the nearest
+    if (shift > 0) mantissa += (value >> (shift - 1)) & 1;  // rounds to the nearest
     if (mantissa > kMantissaMax) {
       mantissa >>= 1;
       ++shift;
@@ -43,8 +44,8 @@ class PackedDuration {
   static constexpr int kMantissaBits = 27;
 };
 
-/// The same with a sign: 26 bits of mantissa, exact below 67 ms. Packed values are in the order of
-/// what they stand for.
+/// The same with a sign: 26 bits of mantissa, exact below 67 ms. Packed values compare like the
+/// values they stand for.
 class PackedSignedDuration {
  public:
   static int32_t pack(int64_t value) {
@@ -73,7 +74,7 @@ class PackedSignedDuration {
   static constexpr int kMantissaBits = 26;
 };
 
-inline constexpr int32_t kNoLateness = INT32_MIN;  // what pack() never gives
+inline constexpr int32_t kNoLateness = INT32_MIN;  // pack() never returns this
 
 /// Bits of HotRecord::flags. TCP and UDP share some: a flow is one of the two for good.
 enum FlowFlag : uint16_t {
@@ -90,43 +91,43 @@ enum FlowFlag : uint16_t {
   kFinResponder = 1 << 10,
   kSequenceInitiator = 1 << 11,  // next_sequence[0] is known
   kSequenceResponder = 1 << 12,
-  kRequestDeferred = 1 << 13,  // the open request is in no count yet: its answer decides
-  kEndsGuessed = 1 << 14,      // nothing said yet which end asks: the first sender, so far
+  kRequestDeferred = 1 << 13,  // the open request is not counted yet: its answer decides
+  kEndsGuessed = 1 << 14,      // the initiator is a guess so far: the first sender
   kSynSeen = 1 << 15,          // the initiator is known by its SYN
 
   // UDP.
-  kTagsMatch = kSynAckSeen,  // replies name their requests by their first bytes, as the latest did
+  kTagsMatch = kSynAckSeen,  // replies name their requests by their first bytes
 };
 
-/// What a turn of the flow is, by the first bytes of its payload: HotRecord::turn_kind.
+/// The kind of a flow's turns, by the first bytes of the payload: HotRecord::turn_kind.
 enum TurnKind : uint8_t {
   kUnseen,         // the initiator has sent no payload yet
   kPlain,          // a request and its reply
-  kTls,            // the same inside TLS: alerts are no requests
+  kTls,            // the same inside TLS, where alerts are not requests
   kTlsHello,       // TLS: the ClientHello is not answered yet
   kTlsHandshake,   // TLS: answered, and the client has sent no application data yet
-  kTlsFinished13,  // the same, and the client's messages are those of TLS 1.3
+  kTlsFinished13,  // as kTlsHandshake, and the client's messages are those of TLS 1.3
   kTlsTickets,     // TLS 1.3, first application data: session tickets may come before the reply
-  kMultiplexed,    // HTTP/2, QUIC, SSH, ..., multicast: what comes next answers nothing particular
+  kMultiplexed,    // HTTP/2, QUIC, SSH, ..., multicast: the next payload answers no one request
 };
 
-/// What only TCP needs of a flow, and what only UDP needs.
+/// The fields that only TCP flows need.
 class TcpHot {
  public:
-  /// Sequence space skipped and not seen since, of one direction. Saturates.
+  /// Bytes of one direction that were skipped and not seen since. Saturates.
   uint32_t missing_bytes(size_t side) const { return words_[side] & kMissingMax; }
   void set_missing_bytes(size_t side, uint64_t bytes) {
     const auto kept = static_cast<uint32_t>(std::min<uint64_t>(bytes, kMissingMax));
     words_[side] = (words_[side] & ~kMissingMax) | kept;
   }
-  /// The ends change sides.
+  /// For when the other end turns out to be the initiator.
   void swap_missing_bytes() {
     const uint32_t of_first = missing_bytes(0);
     set_missing_bytes(0, missing_bytes(1));
     set_missing_bytes(1, of_first);
   }
   /// How long the handshake took, rounded up by at most an eighth and 2 us. 0: it was not seen, or
-  /// it took longer than 0.5 s.
+  /// took longer than 0.5 s.
   int64_t handshake_ns() const {
     return int64_t{words_[0] >> kMissingBits} << (words_[1] >> kMissingBits) << kUnitShift;
   }
@@ -146,18 +147,18 @@ class TcpHot {
   std::array<uint32_t, 2> words_;
 };
 struct UdpHot {
-  uint32_t more_requests;  // RequestQueue of the open ones after the oldest; 0: none
-  uint32_t request_tag;    // of the oldest
+  uint32_t more_requests;  // OpenRequests::Queue of all open requests but the oldest; 0: none
+  uint32_t request_tag;    // of the oldest open request
 };
 
-/// Whether a timer sends the requests, or the replies let them go: while a period is being learned,
-/// in the place of the latenesses. Averages of as many gaps as HotRecord::misfits says; 15: of
-/// many.
+/// Evidence for whether a timer or the replies trigger the requests. While a period is being
+/// learned, it is stored in place of the latenesses. HotRecord::misfits holds how many gaps the
+/// averages cover; 15 means 15 or more.
 struct TimerEvidence {
   uint16_t wait_mean;     // from a reply to the next request, in 65,536ths of the gap
-  uint16_t wait_spread;   // mean deviation from it, in 262,144ths of the gap
-  int16_t phase;          // of the latest message to a grid of such gaps, in 65,536ths of one
-  uint16_t phase_spread;  // how far messages come from where the grid has them, in 262,144ths
+  uint16_t wait_spread;   // mean deviation from wait_mean, in 262,144ths of the gap
+  int16_t phase;          // of the latest message against an even grid, in 65,536ths of the gap
+  uint16_t phase_spread;  // mean distance of messages from that grid, in 262,144ths of the gap
 };
 static_assert(sizeof(TimerEvidence) == 2 * sizeof(int32_t));
 
@@ -169,26 +170,26 @@ struct alignas(64) HotRecord {
   uint16_t flags;
   uint16_t retransmissions_low;
 
-  // From here on: what the silence of a flow is read from, in one cache line.
+  // The fields from here on decide whether a flow is silent, and share one cache line.
   int64_t message_ns;  // when the initiator's latest message began; kNoMessage: none, or ended
-  // Of the initiator and of the responder: side by side, so that no branch has to ask who sent.
+  // Index 0 is the initiator and 1 the responder, so that counting needs no branch on the sender.
   std::array<uint64_t, 2> packets_and_id;  // 48 bits of packets, 16 of the id
   std::array<uint64_t, 2> bytes_and_more;  // 56 bits of bytes, 8 of the id and of retransmissions
   uint32_t message_span : 30;  // from message_ns to its latest segment, in units of 1,024 ns
-  uint32_t is_http : 1;        // TCP: the latest request began with a request line of HTTP
-  // TCP: the open request may be a goodbye, which closing answers; deferred: it asks for no reply
+  uint32_t is_http : 1;        // TCP: the latest request began with an HTTP request line
+  // TCP: closing may answer the open request (a goodbye). If deferred, it asks for no reply.
   uint32_t is_goodbye : 1;
   uint32_t gap_mean;    // PackedDuration; the period, once `gaps` reached kGapsToLearn
-  uint16_t gap_spread;  // mean deviation from it, in 65,536ths of it
-  uint8_t gaps : 4;     // regular ones in a row, up to kGapsToLearn
-  uint8_t misfits : 4;  // gaps in a row that fit no multiple of the period; of TimerEvidence
+  uint16_t gap_spread;  // mean deviation from gap_mean, in 65,536ths of it
+  uint8_t gaps : 4;     // regular gaps in a row, up to kGapsToLearn
+  uint8_t misfits : 4;  // gaps in a row off every multiple of the period; see TimerEvidence
   TurnKind turn_kind : 3;
   bool is_answered : 1;     // TCP: the connection's server has answered a request
   bool has_backlog : 1;     // TCP: has an entry in FlowTable::backlogs_
   bool is_passed_over : 1;  // a later request was answered while the oldest stayed open
-  bool is_chain : 1;        // its latest message goes on with requests that waited for replies
-  bool is_steady_late : 1;  // the last reply was late, and as much as the one before
-  int32_t lateness_max;     // PackedSignedDuration; kNoLateness: none yet. No period: TimerEvidence
+  bool is_chain : 1;        // the latest message holds requests that waited for replies
+  bool is_steady_late : 1;  // the last reply was late, and by as much as the one before
+  int32_t lateness_max;     // PackedSignedDuration or kNoLateness; TimerEvidence if no period
   union {
     TcpHot tcp;
     UdpHot udp;
@@ -223,7 +224,7 @@ struct alignas(64) HotRecord {
   void set(FlowFlag flag) { flags = static_cast<uint16_t>(flags | flag); }
   void clear(FlowFlag flag) { flags = static_cast<uint16_t>(flags & ~flag); }
   bool is_free() const { return key.kind == 0; }
-  /// 0: none was learned.
+  /// 0: no period was learned.
   int64_t learned_period_ns() const {
     return gaps == kGapsToLearn ? PackedDuration::unpack(gap_mean) : 0;
   }
@@ -255,7 +256,7 @@ struct alignas(64) HotRecord {
 };
 static_assert(sizeof(HotRecord) == 128);
 
-/// Of a UDP flow's latest answer: what its two datagrams begin with.
+/// The tags of the latest answered request of a UDP flow and of its reply.
 struct AnsweredTags {
   uint32_t request;
   uint32_t reply;
@@ -265,7 +266,7 @@ struct ColdRecord {
   int64_t first_ns;
   uint32_t missed_ticks;
   uint32_t unanswered;
-  union {                                   // from here on: what most packets touch
+  union {                                   // most packets touch the fields from here on
     std::array<uint32_t, 2> next_sequence;  // TCP: of the initiator, of the responder
     AnsweredTags answered;                  // UDP
   };
@@ -276,6 +277,6 @@ struct ColdRecord {
   uint32_t reply_last;  // PackedDuration
 };
 static_assert(sizeof(ColdRecord) == 48);
-inline constexpr size_t kColdOftenAt = 16;  // of next_sequence
+inline constexpr size_t kColdOftenAt = 16;  // the offset of next_sequence
 
 }  // namespace topspin

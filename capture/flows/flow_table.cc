@@ -20,33 +20,33 @@ namespace {
 
 constexpr uint64_t kFlowsMax = UINT32_MAX - 1;  // slots are 32 bits, and one of them means none
 constexpr int64_t kReorderNs = 3 * kNanosPerMilli;
-constexpr uint32_t kDuplicateAcks = 2;             // so many, and the sender sends again
-constexpr int64_t kBurstNs = kNanosPerMilli;       // what belongs to one message follows within
-constexpr int64_t kLeaveNs = 20 * kNanosPerMilli;  // a client that has said all closes within, also
+constexpr uint32_t kDuplicateAcks = 2;             // after this many the sender sends again
+constexpr int64_t kBurstNs = kNanosPerMilli;       // the longest gap within a message
+constexpr int64_t kLeaveNs = 20 * kNanosPerMilli;  // a client that is done closes within this, even
                                                    // if it has to wait for a CPU in between
 constexpr int64_t kPeriodMinNs = kNanosPerMilli;   // of a learned period
-/// Of payload: a segment as long as this, on a connection whose request is not answered yet, goes
-/// on with an upload.
+/// A segment with this much payload, while the connection's request is unanswered, continues an
+/// upload.
 constexpr uint32_t kUploadSegmentBytes = 1200;
 constexpr uint16_t kHttpSwitchingProtocols = 101, kHttpServerError = 500;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
-/// A SYN may be sent again after so long: Linux doubles the gaps up to 120 s, and its timers may be
-/// late by a sixteenth. A half-open flow does not leave before.
+/// A half-open flow stays this long, because its SYN may be sent again: Linux doubles the gaps up
+/// to 120 s, and its timers may be late by a sixteenth.
 constexpr int64_t kSynPatienceNs = 130 * kNanosPerSecond;
-/// A SYN from so little before the expected sequence number is the connection's own once more.
+/// A SYN at most this far below the expected sequence number is a copy of the connection's own.
 constexpr uint32_t kBehindSynMax = 65'535;
-constexpr int64_t kTimeoutsLate = 5;  // a first reply is taken to be so late at most
+constexpr int64_t kTimeoutsLate = 5;  // a first reply is assumed to be at most this late
 constexpr unsigned kMisfitsMax = 8;
-constexpr int64_t kTimeStepNs = kNanosPerSecond;  // back by more: no delay on the way explains it
+constexpr int64_t kTimeStepNs = kNanosPerSecond;  // no network delay explains a larger step back
 constexpr uint32_t kSpreadOne = 1 << 16;          // unit of HotRecord::gap_spread
 constexpr double kFineOne = 1 << 18;              // unit of the spreads of TimerEvidence
-constexpr unsigned kGapsKnown = 15;               // HotRecord::misfits: as much evidence as can be
+constexpr unsigned kGapsKnown = 15;               // the highest HotRecord::misfits as evidence
 constexpr size_t kDatagrams = 1024;               // datagrams whose later fragments may still come
-/// UDP has no SYN: a flow whose first packet comes later than this was not there before the capture
-/// began, and so that packet is the initiator's.
+/// UDP has no SYN. If a flow's first packet comes later than this, the flow is assumed to be new,
+/// so its first sender is the initiator.
 constexpr int64_t kJoinedMidwayNs = 10 * kNanosPerSecond;
 constexpr uint64_t kPacketsToTell =
-    16;  // of one end alone: then it is its payload that says nothing
+    16;  // after this many packets, those of the guessed initiator are not examined any more
 
 void prefetch(const void* address) { __builtin_prefetch(address, 1, 3); }
 
@@ -54,13 +54,13 @@ void prefetch_record(const HotRecord& hot, const ColdRecord& cold) {
   const auto* bytes = reinterpret_cast<const char*>(&hot);
   prefetch(bytes);
   prefetch(bytes + 64);
-  // Records lie across lines: the part that a packet touches most stands at the end.
+  // Cold records may cross cache lines; the fields that most packets touch are at the end.
   bytes = reinterpret_cast<const char*>(&cold);
   prefetch(bytes + kColdOftenAt);
   prefetch(bytes + sizeof(ColdRecord) - 1);
 }
 
-/// What the first bytes of a payload say, as ParsedPacket::payload_head has them.
+/// Recognises protocols by the first bytes of a payload (ParsedPacket::payload_head).
 class Head {
  public:
   explicit Head(uint64_t head) : bytes_(std::bit_cast<std::array<uint8_t, 8>>(head)) {}
@@ -70,30 +70,29 @@ class Head {
   }
   /// A TLS record of this type; `version` is 3.0 to 3.4.
   bool is_tls(uint8_t type) const { return bytes_[0] == type && bytes_[1] == 3 && bytes_[2] <= 4; }
-  /// 1 and more: of what TLS sends. 0 would be SSL 3.0, or the length of another protocol's
-  /// message.
+  /// 1 or more in TLS. 0 would be SSL 3.0, or the length field of another protocol.
   uint8_t tls_minor_version() const { return bytes_[2]; }
   bool is_tls_hello() const { return is_tls(kTlsRecordHandshake) && bytes_[5] == 1; }
-  /// change_cipher_spec and then an encrypted record in one flight: the client's of TLS 1.3.
+  /// change_cipher_spec and an encrypted record in one flight, as a TLS 1.3 client sends them.
   bool is_tls13_finished() const { return is_tls(0x14) && bytes_[6] == kTlsRecordData; }
-  /// An alert in the clear, or as TLS 1.3 encrypts it: 2 bytes, their type and the seal.
+  /// An alert in the clear, or as TLS 1.3 encrypts it: 2 bytes, their type and the tag.
   bool is_tls_alert(uint32_t payload_bytes) const {
     return is_tls(0x15) ||
            (is_tls(kTlsRecordData) && bytes_[3] == 0 && bytes_[4] == 19 && payload_bytes == 24);
   }
-  /// A request line of HTTP, whose connection goes on with HTTP (after CONNECT it does not).
+  /// An HTTP request line. Not CONNECT, after which the connection does not carry HTTP.
   bool is_http_request() const {
     return is(0, "GET ") || is(0, "POST ") || is(0, "PUT ") || is(0, "HEAD ") || is(0, "PATCH ") ||
            is(0, "DELETE ") || is(0, "OPTIONS ");
   }
-  /// A word in capitals, as any request line of HTTP begins with.
+  /// A word in capitals, as at the beginning of any HTTP request line.
   bool is_method() const {
     const auto* end = std::find_if(bytes_.begin(), bytes_.end(),
                                    [](uint8_t byte) { return byte < 'A' || byte > 'Z'; });
     return end == bytes_.end() || (end - bytes_.begin() >= 3 && *end == ' ');
   }
-  /// What a client says before it leaves, and many servers answer by closing: a word such as QUIT,
-  /// or the message of PostgreSQL, MySQL, LDAP, STOMP, XMPP or memcached.
+  /// A client's closing message, which many servers answer by closing: a word such as QUIT, or the
+  /// message of PostgreSQL, MySQL, LDAP, STOMP, XMPP or memcached.
   bool is_goodbye(uint32_t payload_bytes) const {
     using namespace std::string_view_literals;
     if (payload_bytes > kGoodbyeBytesMax) return false;
@@ -119,12 +118,12 @@ class Head {
            (bytes_[0] == 0x10 && (is(2, "\0\4MQTT"sv) || is(3, "\0\4MQT"sv) ||
                                   is(2, "\0\6MQIs"sv) || is(3, "\0\6MQI"sv)));
   }
-  /// A message of such a connection that does not begin it, and is whole: for one joined midway.
+  /// A whole message of such a connection that is not its first, for connections joined midway.
   bool is_multiplexed_midway(uint32_t payload_bytes) const {
     return is_mqtt(payload_bytes) || is_http2(payload_bytes) ||
            is_masked_websocket(payload_bytes) || is_nats();
   }
-  /// The first message of WireGuard's handshake: all that follows is a tunnel.
+  /// The first message of WireGuard's handshake; a tunnel follows it.
   bool is_wireguard(uint32_t payload_bytes) const {
     using namespace std::string_view_literals;
     return payload_bytes == 148 && is(0, "\1\0\0\0"sv);
@@ -140,7 +139,7 @@ class Head {
   static constexpr uint32_t kGoodbyeBytesMax = 64;
 
  private:
-  /// Begins with this word of at most 7 small letters, in either case.
+  /// Whether the payload begins with this word of at most 7 lower-case letters, ignoring case.
   bool is_word(std::string_view word) const {
     for (size_t i = 0; i < word.size(); ++i)
       if ((bytes_[i] | 0x20) != word[i]) return false;
@@ -160,7 +159,7 @@ class Head {
     if (type >= 4 && type <= 7) return flags == (type == 6 ? 2u : 0u) && length == 2;
     return (type == 8 || type == 10) && flags == 2 && length >= 5;
   }
-  /// What a client publishes or subscribes to, and what it is sent.
+  /// Messages that publish, subscribe or deliver.
   bool is_nats() const {
     return is(0, "PUB ") || is(0, "HPUB ") || is(0, "SUB ") || is(0, "MSG ") || is(0, "HMSG ");
   }
@@ -177,7 +176,7 @@ class Head {
       default: return false;
     }
   }
-  /// Text, binary, ping or pong, of a client: only those are masked.
+  /// Text, binary, ping or pong. The frame is a client's: only those are masked.
   bool is_masked_websocket(uint32_t payload_bytes) const {
     const uint32_t first = byte(0) & 0xbf, length = byte(1) & 0x7f;
     if ((byte(1) & 0x80) == 0 ||
@@ -193,12 +192,13 @@ class Head {
 bool is_one_of(uint16_t port, std::initializer_list<uint16_t> ports) {
   return std::find(ports.begin(), ports.end(), port) != ports.end();
 }
-/// A port of tunnels: of many, each way has a flow of its own.
+/// A port of tunnels. In many of them each direction is a separate flow.
 bool is_tunnel(uint8_t protocol, uint16_t port) {
   // GTP-U, IPsec, VXLAN, GENEVE
   return protocol == kProtocolUdp && is_one_of(port, {2152, 4500, 4789, 6081, 8472});
 }
-/// A port to which reports go that nobody answers. Where somebody does, it serves something else.
+/// A port for one-way reports, which nothing answers. If something does answer, the port serves
+/// another protocol.
 bool takes_reports(uint8_t protocol, uint16_t port) {
   if (protocol == kProtocolTcp) return is_one_of(port, {514, 2003});  // syslog, Graphite
   // SNMP traps, syslog, NetFlow, IPFIX, sFlow, statsd, collectd
@@ -209,7 +209,7 @@ bool goes_one_way(const ParsedPacket& p) {
   return is_tunnel(p.key.protocol(), port) || takes_reports(p.key.protocol(), port);
 }
 
-/// A socket that is connected to itself: what comes back looks as it went.
+/// A socket that is connected to itself. Both directions look alike.
 bool is_to_itself(const PacketKey& key) {
   return key.low_port == key.high_port && key.low == key.high;
 }
@@ -229,22 +229,21 @@ TurnKind first_turn_kind(const ParsedPacket& p, bool is_midway) {
   return is_multiplexed ? kMultiplexed : kPlain;
 }
 
-/// Whether a turn of this kind is missed when it is not answered.
+/// Whether a turn of this kind counts as unanswered if no reply comes.
 bool expects_reply(TurnKind kind) {
   return kind != kMultiplexed && kind != kTlsHandshake && kind != kTlsFinished13;
 }
 
-/// Whether a request may be a goodbye, which closing answers. Inside TLS its length alone tells.
+/// Whether a request may be a goodbye, which closing answers. Inside TLS only its length shows.
 bool may_be_goodbye(const HotRecord& flow, const ParsedPacket& p) {
-  constexpr uint32_t kSealedBytesMax = 40;  // 5 bytes in a record; no request of HTTP is as short
+  constexpr uint32_t kSealedBytesMax = 40;  // 5 bytes in a record; no HTTP request is as short
   if (flow.turn_kind == kTls) return flow.is_answered && p.payload_bytes <= kSealedBytesMax;
   return flow.turn_kind == kPlain && Head(p.payload_head).is_goodbye(p.payload_bytes);
 }
 
-/// Whether it says no more than that the request should go on: "100 Continue", and nothing after
-/// it.
+/// Whether the payload is only "100 Continue", which asks the client to send on.
 bool is_only_continue(const ParsedPacket& p) {
-  constexpr uint32_t kContinueBytesMax = 64;  // 25, and a header or two
+  constexpr uint32_t kContinueBytesMax = 64;  // 25 bytes, and perhaps a header or two
   return p.http_status == 100 && p.payload_bytes <= kContinueBytesMax;
 }
 
@@ -255,14 +254,14 @@ bool is_group(const PacketKey& key, const std::array<uint8_t, 16>& address) {
   return address[0] >> 4 == 14 || std::memcmp(address.data(), kBroadcast.data(), 4) == 0;
 }
 
-/// What tells a datagram's reply from another's: its first two bytes (DNS has its id there), and a
-/// digest of the first eight (a ping that comes back as it went).
+/// Identifies a request and its reply: the first two bytes (the id in DNS), and a digest of the
+/// first eight (for a ping that is echoed).
 uint32_t request_tag(uint64_t head) {
   return static_cast<uint32_t>(head & 0xffff) << 16 |
          static_cast<uint32_t>((head * 0x9e3779b97f4a7c15) >> 48);
 }
 
-/// How a reply names its request: not at all, by the first two bytes, or by all that a tag is of.
+/// How a reply names its request: not at all, by the first two bytes, or by the whole tag.
 enum class Naming : uint8_t { kNone, kById, kWhole };
 
 bool is_named(Naming by, uint32_t request_tag, uint32_t reply_tag) {
@@ -275,7 +274,7 @@ Naming naming(uint32_t request_tag, uint32_t reply_tag) {
   return request_tag >> 16 == reply_tag >> 16 ? Naming::kById : Naming::kNone;
 }
 
-/// Ticks that went by in a gap: max(1, round(gap / period)).
+/// The ticks in a gap: max(1, round(gap / period)).
 uint64_t ticks_in(int64_t gap_ns, int64_t period_ns) {
   const uint64_t k = (static_cast<uint64_t>(gap_ns) * 2 / static_cast<uint64_t>(period_ns) + 1) / 2;
   return std::max<uint64_t>(k, 1);
@@ -292,7 +291,7 @@ int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 
 HashSeed HashSeed::random() {
   HashSeed seed;
-  // Up to 256 bytes come whole, once the kernel's generator is up; it is, long before us.
+  // Up to 256 bytes are never cut short once the kernel's generator is ready, and it is by now.
   CHECK(getrandom(seed.words.data(), sizeof seed.words, 0) == sizeof seed.words);
   return seed;
 }
@@ -478,7 +477,7 @@ void FlowTable::observe(std::span<const ParsedPacket> packets, std::span<const L
     if (p.stamp_ns > now_ns_) move_time(clamp_stamp(p.stamp_ns));
     if (p.stamp_ns < latest_stamp_ns_) [[unlikely]] {
       ++backwards;
-      // A stamp of before the epoch is further from the latest than an int64_t can say.
+      // With a stamp before the epoch, the difference would overflow an int64_t.
       const bool is_step = p.stamp_ns < std::max<int64_t>(latest_stamp_ns_ - kTimeStepNs, 0);
       interval_.time_steps += is_step && !stepped_back_;
       stepped_back_ = is_step;
@@ -525,7 +524,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   HotRecord& flow = hot_[slot];
   const bool is_tcp = p.key.protocol() == kProtocolTcp;
 
-  // Who speaks. A bare SYN from the other end of a flow joined midway names the initiator.
+  // A SYN without ACK from the other end of a flow joined midway shows the initiator.
   if (is_tcp && (p.tcp_flags & (kTcpSyn | kTcpAck)) == kTcpSyn && !flow.has(kSynSeen) &&
       p.from_low != flow.has(kInitiatorIsLow)) {
     swap_ends(flow, slot);
@@ -578,7 +577,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
     } else {
       if (!is_only_continue(p)) [[likely]]
         observe_reply(flow, slot, p, stamp_ns);
-      // WebSocket, HTTP/2, ...: each end sends when it likes.
+      // WebSocket, HTTP/2, ...: either end may send at any time.
       if (p.http_status == kHttpSwitchingProtocols) [[unlikely]]
         flow.turn_kind = kMultiplexed;
     }
@@ -588,7 +587,7 @@ inline void FlowTable::observe_flow(const ParsedPacket& p, uint32_t hash, uint32
   }
 }
 
-/// The flow spoke: its mark in the window moves.
+/// Notes a packet of the flow: moves its mark in the window.
 inline void FlowTable::touch(HotRecord& flow, int64_t stamp_ns) {
   if (stamp_ns <= flow.last_ns) return;
   active_.move(flow.last_ns, stamp_ns);
@@ -604,7 +603,7 @@ void FlowTable::start_messages(HotRecord& flow) {
   flow.forget_period();
 }
 
-/// The initiator sent payload. True: a message began, and it was judged by the flow's period.
+/// Notes payload of the initiator. True: a message began, and the flow has a period to judge it by.
 inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t stamp_ns,
                                        int64_t previous_ns, Piece piece) {
   const int64_t began_ns = flow.message_ns;
@@ -615,7 +614,7 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   }
   const int64_t gap = stamp_ns - began_ns;
   if (gap <= 0) {
-    // The clock was set back, or this one stamp is wrong: the next message begins anew.
+    // The clock was set back, or this one stamp is wrong. After a step, messages begin anew.
     if (gap < -kTimeStepNs) flow.message_ns = HotRecord::kNoMessage;
     return false;
   }
@@ -624,7 +623,7 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   const bool goes_on = piece == Piece::kOfHttp || gap - flow.message_span_ns() < burst;
   if (goes_on && (period == 0 || gap < period)) [[unlikely]] {
     flow.set_message_span(gap);
-    // It was answered: the next one waited for that.
+    // The request was answered, so this one waited for the reply.
     flow.is_chain |= !flow.has(kRequestOpen) && piece != Piece::kOfHttp;
     return false;
   }
@@ -637,12 +636,12 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   if (period == 0) [[unlikely]]
     return false;
 
-  // k = max(1, round(gap / period)); the divide is for those who missed a tick.
+  // k = max(1, round(gap / period)); only flows that missed a tick need the division.
   int64_t lateness = gap - period;
   if (lateness >= period - lateness) [[unlikely]] {
     const uint64_t k = ticks_in(gap, period);
     lateness = gap - static_cast<int64_t>(k) * period;
-    // Some were counted when earlier intervals ended.
+    // Some of the ticks were counted when earlier intervals ended.
     const int64_t silent_ns = interval_.begin_ns - began_ns;
     const uint64_t counted = silent_ns >= period ? ticks_in(silent_ns, period) - 1 : 0;
     interval_.missed_ticks += k - 1 - std::min(counted, k - 1);
@@ -665,22 +664,22 @@ inline bool FlowTable::observe_message(HotRecord& flow, uint32_t slot, int64_t s
   return true;
 }
 
-/// How long ago the reply to the latest message came; as long ago as the message, if none did.
+/// The time since the reply to the latest message, or since the message if no reply came.
 int64_t FlowTable::wait_for_message(const HotRecord& flow, uint32_t slot, int64_t stamp_ns,
                                     int64_t previous_ns) const {
   if (flow.has(kRequestOpen)) return stamp_ns - flow.message_ns;
   int64_t reply_ns = previous_ns;
-  if (flow.turn_kind == kPlain || flow.turn_kind == kTls) {  // else replies are not known as such
-    // After it a delayed ACK may have come.
+  if (flow.turn_kind == kPlain || flow.turn_kind == kTls) {  // others have no known replies
+    // A delayed ACK may have come after the reply.
     reply_ns = std::min(reply_ns, flow.request_ns + PackedDuration::unpack(cold_[slot].reply_last));
   }
   return stamp_ns - std::clamp(reply_ns, flow.message_ns, stamp_ns);
 }
 
-/// One more regular gap, the last `wait_ns` of it after a reply: whether all of them look like a
-/// timer's. A timer makes up for a slow reply by a shorter wait, and its deviations do not add up.
-/// The waits of a client that works on each reply do not know of the reply's latency, and each
-/// deviation moves all that comes after it.
+/// Adds one more regular gap, with `wait_ns` between the reply and its end, and returns whether all
+/// gaps look like a timer's. After a slow reply a timer waits less, so its deviations do not add
+/// up. A client that works on each reply waits regardless of the reply's latency, so each deviation
+/// shifts all later messages.
 bool FlowTable::is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns,
                             int64_t wait_ns) const {
   const auto mean_ns = static_cast<double>(PackedDuration::unpack(flow.gap_mean));
@@ -712,14 +711,14 @@ bool FlowTable::is_of_timer(HotRecord& flow, ColdRecord& cold, int64_t gap_ns,
   flow.lateness_max = packed[0];
   cold.lateness_last = packed[1];
 
-  if (known.wait_mean >= kSpreadOne / 50 * 49) return true;  // the reply takes next to nothing
-  if (flow.gap_spread <= kSpreadOne / 512) return true;      // no work is as steady as that
+  if (known.wait_mean >= kSpreadOne / 50 * 49) return true;  // replies take almost no time
+  if (flow.gap_spread <= kSpreadOne / 512) return true;      // no work is that steady
   const double margin = flow.misfits < kGapsKnown ? 1.5 : 1.25;
   return known.wait_spread >= known.phase_spread * margin;
 }
 
-/// A message ends a gap of a flow that has no period yet. `is_no_timer`: replies ended it, or what
-/// paces an upload.
+/// A message ends a gap of a flow that has no period yet. `is_no_timer`: the gap was ended by
+/// replies or by the pace of an upload.
 void FlowTable::learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, int64_t previous_ns,
                              bool is_no_timer) {
   const int64_t gap_ns = stamp_ns - flow.message_ns;
@@ -757,7 +756,7 @@ void FlowTable::learn_period(HotRecord& flow, uint32_t slot, int64_t stamp_ns, i
   }
 }
 
-/// A gap of a flow that has learned its period: the period follows it, or is forgotten.
+/// For a gap of a flow with a learned period: adjusts the period, or forgets it.
 inline void FlowTable::judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap_ns,
                                  int64_t lateness_ns) {
   if (std::abs(lateness_ns) <= period_ns / 4) [[likely]] {
@@ -771,7 +770,7 @@ inline void FlowTable::judge_fit(HotRecord& flow, int64_t period_ns, int64_t gap
   if (flow.misfits == kMisfitsMax) flow.forget_period();
 }
 
-/// Ticks missed between the flow's latest message and now.
+/// The ticks missed between the flow's latest message and `now_ns`.
 uint64_t FlowTable::missed_since_message(const HotRecord& flow, int64_t period_ns,
                                          int64_t now_ns) const {
   if (period_ns == 0 || flow.message_ns == HotRecord::kNoMessage) return 0;
@@ -779,7 +778,7 @@ uint64_t FlowTable::missed_since_message(const HotRecord& flow, int64_t period_n
   return silent_ns < period_ns ? 0 : ticks_in(silent_ns, period_ns) - 1;
 }
 
-/// The flow ends or leaves: the ticks that it missed up to now are its last.
+/// The flow ends or leaves: counts the ticks that it missed up to now.
 void FlowTable::settle_silence(HotRecord& flow, uint32_t slot) {
   const int64_t period = period_ns(flow);
   const uint64_t missed = missed_since_message(flow, period, now_ns_);
@@ -812,13 +811,13 @@ void FlowTable::count_silence(int64_t end_ns) {
 
 // --- requests and replies ---
 
-/// The open requests after the oldest; 0: none.
+/// The open requests except the oldest; 0: none.
 inline OpenRequests::Queue FlowTable::queue_of(const HotRecord& flow) const {
   if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
   return flow.has_backlog ? backlogs_.at(slot_of(flow)).more_requests : 0;
 }
 
-/// The same, to change it: a TCP flow has a backlog from here on, until it has no request open.
+/// The same, for writing. Gives a TCP flow a backlog, which it keeps until no request is open.
 inline OpenRequests::Queue& FlowTable::queue_of(HotRecord& flow) {
   if (flow.key.protocol() == kProtocolUdp) return flow.udp.more_requests;
   flow.has_backlog = true;
@@ -834,8 +833,7 @@ inline bool FlowTable::ran_out(const OpenRequest& request) const {
   return !request.deferred && !requests_.covers(request.stamp_ns);
 }
 
-/// When the initiator's latest message of the connection was last seen to go on; `otherwise`: it
-/// has sent none.
+/// When the latest segment of the initiator's latest message came; `otherwise` if it sent none.
 inline int64_t FlowTable::sent_ns(const HotRecord& flow, int64_t otherwise) {
   if (flow.message_ns == HotRecord::kNoMessage) return otherwise;
   return flow.message_ns + flow.message_span_ns();
@@ -844,7 +842,7 @@ inline int64_t FlowTable::sent_ns(const HotRecord& flow, int64_t otherwise) {
 inline void FlowTable::observe_request(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                                        int64_t stamp_ns, int64_t previous_ns) {
   if (flow.has(kEnded)) [[unlikely]]
-    return;  // on its way when the connection ended
+    return;  // it was in flight when the connection ended
   if (calls_.is_unasked(slot)) [[unlikely]]
     ask_side(flow, slot);
   const bool is_udp = p.key.protocol() == kProtocolUdp;
@@ -895,14 +893,15 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
   const bool is_udp = p.key.protocol() == kProtocolUdp;
   if (!flow.has(kRequestOpen)) {
     if (is_udp) return note_unasked(flow, cold_[slot], request_tag(p.payload_head));
-    // A server that speaks first, and says by that what will follow.
+    // A server that sends first, and whose banner shows the protocol.
     if (flow.turn_kind == kUnseen && Head(p.payload_head).is_multiplexed_tcp())
       flow.turn_kind = kMultiplexed;
     return;
   }
   if (is_udp && is_repeated_reply(flow, cold_[slot], request_tag(p.payload_head))) [[unlikely]] {
     ++*account(slot).repeated_replies;
-    // Once only: should all replies be alike, and the first look named by chance, all others count.
+    // Only once: if all replies are alike and the first seemed to name its request by chance, the
+    // others must still count.
     cold_[slot].answered.reply = ~request_tag(p.payload_head);
     return;
   }
@@ -918,7 +917,7 @@ inline void FlowTable::observe_reply(HotRecord& flow, uint32_t slot, const Parse
   if (is_udp) note_answered(flow, cold_[slot], request.tag, p);
 }
 
-/// Whether a datagram is the latest reply once more, and none of the open requests is its.
+/// Whether a datagram is a copy of the latest reply and belongs to no open request.
 inline bool FlowTable::is_repeated_reply(const HotRecord& flow, const ColdRecord& cold,
                                          uint32_t tag) const {
   if (!flow.has(kTagsMatch) || cold.answered.reply != tag) return false;
@@ -931,8 +930,8 @@ inline bool FlowTable::is_repeated_reply(const HotRecord& flow, const ColdRecord
   return !is_asked;
 }
 
-/// Learns whether the flow's replies name their requests: two in a row that do, of requests that
-/// differ, or one that begins with eight bytes of its request.
+/// Learns whether the flow's replies name their requests. They do if two in a row name requests
+/// that differ, or if one reply begins with the first eight bytes of its request.
 inline void FlowTable::note_answered(HotRecord& flow, ColdRecord& cold, uint32_t request,
                                      const ParsedPacket& reply) {
   const uint32_t tag = request_tag(reply.payload_head);
@@ -945,8 +944,8 @@ inline void FlowTable::note_answered(HotRecord& flow, ColdRecord& cold, uint32_t
   if ((by == Naming::kWhole && is_long) || was_named_too) flow.set(kTagsMatch);
 }
 
-/// A datagram of the responder that no request is open for. If it names the latest request, and
-/// that one's answer did not, the answer was a repeated reply, and this is the true one.
+/// Notes a datagram of the responder while no request is open. If it names the latest request, and
+/// that request's answer did not, then the answer was a repeated reply and this is the real one.
 inline void FlowTable::note_unasked(HotRecord& flow, ColdRecord& cold, uint32_t tag) {
   AnsweredTags& latest = cold.answered;
   if (cold.replies == 0 || naming(latest.request, latest.reply) != Naming::kNone ||
@@ -956,8 +955,8 @@ inline void FlowTable::note_unasked(HotRecord& flow, ColdRecord& cold, uint32_t 
   flow.set(kTagsMatch);
 }
 
-/// Whether a connection that was plain so far turns to TLS here: PostgreSQL's SSLRequest, STARTTLS
-/// and CONNECT are answered, and then comes the hello.
+/// Whether a plain connection turns to TLS here: the hello may follow the answer to PostgreSQL's
+/// SSLRequest, to STARTTLS or to CONNECT.
 inline bool FlowTable::begins_tls(HotRecord& flow, const ParsedPacket& p) {
   if (p.key.protocol() != kProtocolTcp || flow.has(kRequestOpen)) return false;
   const Head head(p.payload_head);
@@ -967,8 +966,8 @@ inline bool FlowTable::begins_tls(HotRecord& flow, const ParsedPacket& p) {
   return true;
 }
 
-/// Whether the initiator's payload is, or goes on with, a request that a reply will answer; opens
-/// the turn if it is of another kind. REQUIRES: turn_kind is not kPlain.
+/// Whether the initiator's payload begins or continues a request that a reply will answer. If not,
+/// opens a turn of another kind. REQUIRES: turn_kind is not kPlain.
 bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t stamp_ns,
                                  bool& is_message) {
   const Head head(p.payload_head);
@@ -992,7 +991,7 @@ bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t
     case kTlsHandshake:
     case kTlsFinished13:
       if (head.is_tls(Head::kTlsRecordData)) {
-        drop_requests(flow, false);  // its last flight need not be answered
+        drop_requests(flow, false);  // the client's last flight needs no answer
         if (flow.turn_kind == kTlsHandshake) {
           flow.turn_kind = kTls;
           return true;
@@ -1009,14 +1008,14 @@ bool FlowTable::is_ordinary_turn(HotRecord& flow, const ParsedPacket& p, int64_t
   return true;
 }
 
-/// The request is pending, and counted.
+/// Marks the request as pending and counts it.
 inline void FlowTable::mark_request(uint32_t slot, int64_t stamp_ns) {
   calls_.marks(slot, requests_).add(stamp_ns);
   calls_.note_marked(slot, stamp_ns);
   count_request(slot);
 }
 
-/// Where the flow's requests and replies are counted, with one request more.
+/// Counts one request, and returns where the flow's requests and replies are counted.
 inline FlowInterval& FlowTable::count_request(uint32_t slot) {
   if (calls_.is_on()) [[unlikely]]
     calls_.count_request(slot);
@@ -1025,7 +1024,7 @@ inline FlowInterval& FlowTable::count_request(uint32_t slot) {
   return counts;
 }
 
-/// Asks whether the flow is a call of the subject's. What is pending goes where it belongs.
+/// Asks whether the flow is a call of the subject, and moves its pending requests accordingly.
 void FlowTable::ask_side(HotRecord& flow, uint32_t slot) {
   SlidingCount& before = calls_.marks(slot, requests_);
   calls_.ask(slot, flow.key.to_flow_key(), flow.has(kInitiatorIsLow));
@@ -1042,21 +1041,21 @@ void FlowTable::ask_side(HotRecord& flow, uint32_t slot) {
 }
 
 inline void FlowTable::open_request(HotRecord& flow, int64_t stamp_ns) {
-  if (!requests_.covers(stamp_ns)) [[unlikely]]  // by the clock it ran out before it came
+  if (!requests_.covers(stamp_ns)) [[unlikely]]  // its timeout has already passed
     return open_turn(flow, stamp_ns);
   flow.request_ns = stamp_ns;
   flow.set(kRequestOpen);
   mark_request(slot_of(flow), stamp_ns);
 }
 
-/// A request that is in no count until it is answered or given up.
+/// Opens a request that is counted only when it is answered or given up.
 void FlowTable::open_turn(HotRecord& flow, int64_t stamp_ns) {
   flow.request_ns = stamp_ns;
   flow.set(kRequestOpen);
   flow.set(kRequestDeferred);
 }
 
-/// One more request of a flow that has one open.
+/// Adds a request to a flow that has one open.
 void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, uint32_t tag) {
   const auto give_up_first = [&] {
     give_up(slot, first_request(flow));
@@ -1073,7 +1072,7 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
       ++count_request(slot).overlapping_requests;
       return;
     }
-    give_up_first();  // which leaves room, in the queue or in the record
+    give_up_first();  // this makes room in the queue or in the record
     if (flow.has(kRequestOpen)) CHECK(more_requests_.push(queue_of(flow), request));
   }
   if (!flow.has(kRequestOpen)) {
@@ -1084,7 +1083,7 @@ void FlowTable::queue_request(HotRecord& flow, uint32_t slot, int64_t stamp_ns, 
   if (!request.deferred) mark_request(slot, stamp_ns);
 }
 
-/// Whether the responder's payload on a TCP flow with a backlog goes on with the reply before it.
+/// Whether the responder's payload on a TCP flow with a backlog continues the previous reply.
 bool FlowTable::continues_reply(HotRecord& flow, int64_t stamp_ns) {
   const int64_t before_ns = std::exchange(backlogs_.at(slot_of(flow)).reply_ns, stamp_ns);
   return before_ns != kNoTime && stamp_ns - before_ns < kBurstNs;
@@ -1100,7 +1099,7 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   more_requests_.for_each(std::as_const(*this).queue_of(flow),
                           [&](const OpenRequest& r) { open[n++] = r; });
 
-  // Those that begin as the reply does; all, if that tells none apart.
+  // The requests that begin like the reply; all of them if that does not single any out.
   uint64_t same = 0, same_id = 0;
   for (size_t i = 0; i < n; ++i) {
     same |= uint64_t{open[i].tag == tag} << i;
@@ -1123,8 +1122,8 @@ void FlowTable::match_reply(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   if (std::has_single_bit(wanted)) flow.set(kTagsMatch);  // it named one of several
 }
 
-/// Which of the open requests that `wanted` names the reply belongs to; notes whether replies are
-/// late by the same time, one like the other.
+/// Which of the open requests in `wanted` the reply belongs to. Also notes whether consecutive
+/// replies are late by the same time.
 size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
                                  std::span<const OpenRequest> open, uint64_t wanted,
                                  int64_t stamp_ns) const {
@@ -1152,18 +1151,18 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
     const bool is_prompt =
         in_time && latency_of(youngest) <= (open[youngest].stamp_ns - open[second].stamp_ns) / 8;
     if (waited_ns <= timeout_ns) {
-      // The first reply after requests that nobody answered: the server has just come up, and did
-      // not get those before.
+      // The first reply, after requests without an answer: the server has just started, and did not
+      // receive the earlier ones.
       if (usual < 0 && cold.unanswered > 0 && is_prompt) return youngest;
       return like_usual.value_or(in_time.value_or(oldest));
     }
-    // The oldest have timed out: they are lost, or the server is slow. A wait that was steady goes
-    // on; one that a stall ended does not.
+    // The oldest have timed out: either they are lost or the server is slow. If the wait was
+    // steady, it continues; if a stall caused it, it is over.
     if (like_usual && (usual <= timeout_ns || flow.is_steady_late)) return *like_usual;
     if (is_prompt) return youngest;
     if (like_usual) return *like_usual;
-    // The first reply after a silence. TCP loses none; of datagrams, those of a long silence are
-    // lost rather than so late.
+    // The first reply after a silence. TCP loses nothing; datagrams from a long silence are more
+    // likely lost than that late.
     const bool is_tcp = flow.key.protocol() == kProtocolTcp;
     if (is_tcp || waited_ns <= timeout_ns * kTimeoutsLate) return oldest;
     return in_time.value_or(youngest);
@@ -1178,13 +1177,13 @@ size_t FlowTable::choose_request(HotRecord& flow, const ColdRecord& cold,
   return chosen;
 }
 
-/// Whether what the flow has open is commands with "noreply", whose last goes on.
+/// Whether the open turn holds "noreply" commands, the last of which is not complete yet.
 inline bool FlowTable::asks_no_reply(const HotRecord& flow) {
   return flow.is_goodbye && flow.has(kRequestDeferred) && flow.turn_kind == kPlain &&
          !flow.has_backlog && flow.key.protocol() == kProtocolTcp;
 }
 
-/// The oldest open request is no longer open; the next oldest takes its place.
+/// Closes the oldest open request; the next oldest takes its place.
 inline void FlowTable::close_first(HotRecord& flow) {
   if (!has_queue(flow)) [[likely]] {
     flow.flags = static_cast<uint16_t>(flow.flags & ~(kRequestOpen | kRequestDeferred));
@@ -1203,7 +1202,7 @@ inline void FlowTable::close_first(HotRecord& flow) {
   if (next.deferred) flow.set(kRequestDeferred);
 }
 
-/// A request, closed by now, has its reply.
+/// Counts the reply to a request that is already closed.
 inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest& request,
                               int64_t stamp_ns) {
   // A reply stamped before its request: the clock went back between them.
@@ -1232,7 +1231,7 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   } else if (is_late || counts.unanswered == 0) {
     count_late();
   } else {
-    --counts.unanswered;  // it ran out by the clock, but not by its own stamps
+    --counts.unanswered;  // it timed out by the clock, but not by the packets' stamps
   }
   flow.is_answered = true;
   if (flow.has(kEndsGuessed)) [[unlikely]]
@@ -1246,7 +1245,7 @@ inline void FlowTable::answer(HotRecord& flow, uint32_t slot, const OpenRequest&
   cold.reply_max = std::max(cold.reply_max, cold.reply_last);
 }
 
-/// Counts turns that are no replies, and says whether this one is a reply all the same.
+/// Counts turns that are not replies, and returns whether this one is a reply after all.
 bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
   FlowInterval& counts = account(slot_of(flow));
   switch (flow.turn_kind) {
@@ -1272,7 +1271,7 @@ bool FlowTable::is_reply_to_deferred(HotRecord& flow, bool is_late) {
   return true;
 }
 
-/// The reply to a request, closed by now, is not waited for any longer.
+/// Stops waiting for the reply to a request that is already closed.
 void FlowTable::give_up(uint32_t slot, const OpenRequest& request, bool is_reset) {
   saturating_add(cold_[slot].unanswered, 1);
   FlowInterval& counts = account(slot);
@@ -1308,7 +1307,7 @@ void FlowTable::give_up_overdue(HotRecord& flow, uint32_t slot) {
   }
 }
 
-/// Forgets the requests that are open. `uncount`: they were none.
+/// Forgets the open requests. `uncount`: they were not requests, so they no longer count.
 void FlowTable::drop_requests(HotRecord& flow, bool uncount) {
   while (flow.has(kRequestOpen)) {
     const OpenRequest request = first_request(flow);
@@ -1336,12 +1335,12 @@ void FlowTable::finish(int64_t end_ns) {
   calls_.finish();
 }
 
-/// Asks again about flows of which the answer was unsure.
+/// Asks again about flows whose side is unsure.
 void FlowTable::ask_unsure() {
   for (const uint32_t slot : calls_.unsure()) ask_side(hot_[slot], slot);
 }
 
-/// Rows of flows with a request whose timeout passed in the interval are changed.
+/// Marks flows as changed if one of their requests timed out in the interval.
 void FlowTable::note_run_out() {
   run_out_ = false;
   const int64_t since_ns = interval_.begin_ns - options_.reply_timeout_ns - 2 * kNanosPerMilli;
@@ -1366,15 +1365,15 @@ void FlowTable::answer_syn(HotRecord& flow) {
   --half_open_;
 }
 
-/// Nothing more is heard of the flow: a SYN that waited for as long as a request may was never
-/// answered. One that is younger may have been about to be.
+/// The flow ends or leaves. If its SYN waited for at least a reply timeout, it was never answered;
+/// a younger one might still have been.
 void FlowTable::give_up_syn(HotRecord& flow, uint32_t slot) {
   if (flow.has(kHalfOpen) && now_ns_ - flow.request_ns >= options_.reply_timeout_ns)
     count_never_completed(flow, slot);
 }
 
-/// A half-open connection is given up. One that was refused before, and tried again, has failed
-/// once.
+/// Gives up a half-open connection. If it was refused before this attempt, it has failed only once
+/// and is already counted.
 void FlowTable::count_never_completed(HotRecord& flow, uint32_t slot) {
   if (flow.has(kEnded)) return;
   if (calls_.is_unasked(slot)) ask_side(flow, slot);
@@ -1392,14 +1391,14 @@ void FlowTable::end_flow(HotRecord& flow, uint32_t slot) {
   --live_count_;
 }
 
-/// Another connection on the ends of one that ended.
+/// Another connection begins on the ends of one that ended.
 void FlowTable::reopen_flow(HotRecord& flow) {
   flow.clear(kEnded);
   ++interval_.new_flows;
   ++live_count_;
 }
 
-/// Connection state, but for its end (observe_end). True: what the segment holds is not looked at.
+/// Updates the connection's state, except for its end (observe_end). True: ignore the payload.
 bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                             bool from_initiator) {
   if (!p.has_tcp_header) return false;
@@ -1432,10 +1431,10 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     if (syn && ack && flow.has(kSynOpen)) {
       if (!flow.has(kSynAckSeen)) known_ends_.note_responder(p.key, p.from_low, seed_);
       flow.set(kSynAckSeen);
-      if (flow.has(kEnded)) reopen_flow(flow);  // refused at first, accepted now
+      if (flow.has(kEnded)) reopen_flow(flow);  // it was refused at first and is accepted now
     }
   } else if (flow.has(kSynOpen) && !syn) {
-    // The handshake's last packet; or, when the answer was not captured, whatever follows it.
+    // The handshake's last packet, or a later one if the SYN+ACK was not captured.
     if (flow.has(kSynAckSeen) && ack && stamp_ns >= flow.request_ns) {
       flow.tcp.set_handshake_ns(stamp_ns - flow.request_ns);
       interval_.tcp_handshake.record(static_cast<uint64_t>(stamp_ns - flow.request_ns));
@@ -1448,16 +1447,16 @@ bool FlowTable::observe_tcp(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   return false;
 }
 
-/// Whether a SYN belongs to the attempt, or the connection, that the flow has. The first one may
-/// have carried data, which is left out when it is sent again (Fast Open), and data may have
-/// overtaken this one.
+/// Whether a SYN is a copy of the one that began the flow's current attempt or connection. The
+/// first may have carried data, which a copy leaves out (Fast Open), and data may have overtaken
+/// the copy.
 bool FlowTable::repeats_syn(const HotRecord& flow, uint32_t slot, const ParsedPacket& p) const {
   if (!flow.has(kSequenceInitiator)) return false;
   const uint32_t sent = cold_[slot].next_sequence[0] - (p.tcp_sequence + 1);
   return sent == p.payload_bytes || (!flow.has(kEnded) && sent <= kBehindSynMax);
 }
 
-/// A bare SYN of the initiator. True: it was seen before.
+/// Handles a SYN without ACK of the initiator. True: it was seen before.
 bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& p) {
   const auto wait_for_answer = [&] {
     if (!flow.has(kHalfOpen)) {
@@ -1480,9 +1479,9 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
     return true;
   }
   give_up_connection(flow, slot);
-  if (flow.has(kHalfOpen)) count_never_completed(flow, slot);  // another attempt: that one is over
+  if (flow.has(kHalfOpen)) count_never_completed(flow, slot);  // a new attempt ends the old one
   answer_syn(flow);
-  // This packet is counted already: with another before it, there was a connection.
+  // This packet is counted already. If there is another one, there was a connection before.
   if (flow.has(kEnded) || flow.packets(0) > 1) {
     end_flow(flow, slot);
     reopen_flow(flow);
@@ -1490,7 +1489,7 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   constexpr uint16_t kOfConnection = kSynAckSeen | kFinInitiator | kFinResponder |
                                      kSequenceInitiator | kSequenceResponder | kEndsGuessed;
   flow.flags = static_cast<uint16_t>(flow.flags & ~kOfConnection);
-  calls_.end_flow(slot);  // the ports may be another process's by now
+  calls_.end_flow(slot);  // the ports may belong to another process now
   flow.tcp = {};
   flow.turn_kind = kUnseen;
   flow.is_answered = false;
@@ -1501,13 +1500,14 @@ bool FlowTable::observe_syn(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   return false;
 }
 
-/// An end says that it sends no more. Closing answers a goodbye, and takes note of what went one
-/// way: neither is a request. While bytes of the responder are missing they may be the reply.
+/// Handles the first FIN of an end. A goodbye that closing answers is not a request, nor is a
+/// one-way transfer that closing acknowledges. While bytes of the responder are missing, they may
+/// be the reply.
 void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_initiator) {
   if (!flow.has(kRequestOpen) || flow.has(kRequestDeferred) || has_queue(flow)) return;
   if (from_initiator) {
     const bool is_one_way = !flow.is_answered && !flow.is_http && flow.turn_kind == kPlain;
-    const bool is_known = flow.is_goodbye && flow.turn_kind == kPlain;  // and not by length alone
+    const bool is_known = flow.is_goodbye && flow.turn_kind == kPlain;  // not only by its length
     const bool has_just_sent = stamp_ns - sent_ns(flow, flow.request_ns) <=
                                (is_known ? options_.reply_timeout_ns / 4 : kLeaveNs);
     flow.is_goodbye = has_just_sent && !flow.has(kFinResponder) && (flow.is_goodbye || is_one_way);
@@ -1517,7 +1517,7 @@ void FlowTable::observe_first_end(HotRecord& flow, int64_t stamp_ns, bool from_i
   }
 }
 
-/// FIN or RST, after what the segment holds was observed.
+/// Handles FIN or RST, after the segment's payload was observed.
 void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                             bool from_initiator) {
   if ((p.tcp_flags & kTcpRst) != 0) {
@@ -1530,11 +1530,11 @@ void FlowTable::observe_end(HotRecord& flow, uint32_t slot, const ParsedPacket& 
   flow.set(seen);
   if (!flow.has(kFinInitiator) || !flow.has(kFinResponder)) return;
   end_flow(flow, slot);
-  // While bytes of the responder are missing, they may be the reply, on its way behind its FIN.
+  // While bytes of the responder are missing, they may be the reply, overtaken by its FIN.
   if (flow.tcp.missing_bytes(1) == 0) give_up_connection(flow, slot);
 }
 
-/// Whether the segment was seen before, wholly or in part.
+/// Follows the sequence numbers. True: ignore the payload, because it was seen before.
 bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                                  bool from_initiator, int64_t previous_ns) {
   if (!p.has_tcp_header || (p.tcp_flags & kTcpRst) != 0) return false;
@@ -1588,7 +1588,7 @@ bool FlowTable::observe_sequence(HotRecord& flow, uint32_t slot, const ParsedPac
         side, missing - std::min(missing, std::min(length, next - p.tcp_sequence)));
   }
   if (brings_news) next = end;
-  // What fills a hole was not seen before, however late it is: it may be the reply.
+  // Payload that fills a hole was not seen before, however late it is, so it may be the reply.
   const bool is_late_reply =
       !from_initiator && (filling == HoleFilling::kFirstSeen || filling == HoleFilling::kSentAgain);
   return !brings_news && !is_reordered && !is_late_reply;
@@ -1618,7 +1618,7 @@ void FlowTable::open_hole(const HotRecord& flow, size_t side, uint32_t begin, ui
   *place = {begin, end, stamp_ns, 0};
 }
 
-/// A segment without data, from the end that waits for what fills the holes of `side`.
+/// Handles a segment without data from the end that misses the data of the holes of `side`.
 void FlowTable::observe_acknowledgment(const HotRecord& flow, size_t side, const ParsedPacket& p) {
   if ((p.tcp_flags & kTcpAck) == 0) return;
   Holes* holes = holes_of(flow, side);
@@ -1627,12 +1627,12 @@ void FlowTable::observe_acknowledgment(const HotRecord& flow, size_t side, const
     return hole.begin != hole.end && hole.begin == p.tcp_acknowledgment;
   };
   if (std::none_of(holes->holes.begin(), holes->holes.end(), asks_for)) return;
-  // One that asks for the first hole says, in its SACK blocks, what is missing behind it too.
+  // An ACK for the first hole also reports the holes behind it, in its SACK blocks.
   for (Hole& hole : holes->holes)
     hole.duplicate_acks += static_cast<int32_t>(hole.begin - p.tcp_acknowledgment) >= 0;
 }
 
-/// What the segment fills is no longer missing.
+/// Removes the bytes of a segment from the holes.
 FlowTable::HoleFilling FlowTable::fill_hole(const HotRecord& flow, size_t side, uint32_t begin,
                                             uint32_t end, int64_t stamp_ns) {
   Holes* holes = holes_of(flow, side);
@@ -1671,7 +1671,7 @@ FlowTable::HoleFilling FlowTable::fill_hole(const HotRecord& flow, size_t side, 
 
 // --- which end asks ---
 
-/// Of a new flow. An answered SYN comes from the responder, a bare one from the initiator.
+/// Finds the initiator of a new flow. A SYN comes from the initiator, a SYN+ACK from the responder.
 void FlowTable::orient(HotRecord& flow, const ParsedPacket& p) {
   const bool is_tcp = p.key.protocol() == kProtocolTcp;
   const bool syn = p.has_tcp_header && (p.tcp_flags & kTcpSyn) != 0;
@@ -1679,7 +1679,7 @@ void FlowTable::orient(HotRecord& flow, const ParsedPacket& p) {
   if (p.from_low != answers) flow.set(kInitiatorIsLow);
   if (answers) known_ends_.note_responder(p.key, p.from_low, seed_);
   if (syn) return;
-  // Whoever answers a group does so from an address of its own, on another flow.
+  // Answers to a group come from another address, so on another flow.
   if (!is_tcp && is_group(p.key, p.from_low ? p.key.high : p.key.low)) {
     flow.turn_kind = kMultiplexed;
     return;
@@ -1701,7 +1701,7 @@ void FlowTable::orient(HotRecord& flow, const ParsedPacket& p) {
   known_ends_.note_responder(p.key, !initiator_is_low, seed_);
 }
 
-/// The ends of the flow are a guess so far, and here is one more of its packets.
+/// Looks for evidence in one more packet of a flow whose initiator is a guess so far.
 void FlowTable::look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket& p,
                              GroupCounts& group) {
   if (p.from_low == flow.has(kInitiatorIsLow) &&
@@ -1723,7 +1723,7 @@ void FlowTable::look_at_ends(HotRecord& flow, uint32_t slot, const ParsedPacket&
   known_ends_.note_responder(p.key, !initiator_is_low, seed_);
 }
 
-/// The flow enters a number, and which end asks is a guess. It stays one.
+/// The flow enters a number while its initiator is a guess, so it remains a guess.
 void FlowTable::settle_guess(HotRecord& flow) {
   flow.clear(kEndsGuessed);
   const bool is_tcp = flow.key.protocol() == kProtocolTcp;
@@ -1740,10 +1740,10 @@ int64_t FlowTable::take_ends_guessed() {
   return std::exchange(ends_guessed_, 0);
 }
 
-/// swap_ends() for a connection that goes on: what is known of each direction goes with it.
+/// swap_ends() for a connection that continues: also swaps what is known of each direction.
 void FlowTable::turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group) {
   const bool is_tcp = flow.key.protocol() == kProtocolTcp;
-  if (cold_[slot].first_ns >= interval_.begin_ns) {  // counted in this interval: it can be undone
+  if (cold_[slot].first_ns >= interval_.begin_ns) {  // all in this interval, so it can be undone
     const size_t at = is_tcp ? 2 : 0;
     const uint64_t packets = flow.packets(1) - flow.packets(0);
     const uint64_t bytes = flow.bytes(1) - flow.bytes(0);
@@ -1756,7 +1756,7 @@ void FlowTable::turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group) {
   if (!is_tcp) return;
   flow.tcp.swap_missing_bytes();
   for (const size_t side : {0u, 1u}) {
-    if (Holes* holes = holes_of(flow, side)) *holes = {};  // of the other side by now
+    if (Holes* holes = holes_of(flow, side)) *holes = {};  // these belong to the other side now
   }
   std::swap(cold_[slot].next_sequence[0], cold_[slot].next_sequence[1]);
   const auto exchange = [&](FlowFlag one, FlowFlag other) {
@@ -1767,8 +1767,8 @@ void FlowTable::turn_ends(HotRecord& flow, uint32_t slot, GroupCounts& group) {
   exchange(kSequenceInitiator, kSequenceResponder);
 }
 
-/// The other end turned out to be the initiator: what was counted changes sides, and what was taken
-/// for its messages and requests was none.
+/// The other end turned out to be the initiator: swaps the counts of the two sides, and drops what
+/// was wrongly taken for messages and requests.
 void FlowTable::swap_ends(HotRecord& flow, uint32_t slot) {
   flow.flags = static_cast<uint16_t>(flow.flags ^ kInitiatorIsLow);
   flow.swap_counts();
@@ -1855,7 +1855,7 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   index_insert(hash, slot);
   ++flow_count_;
   ++live_count_;
-  if (wheels_on_) wheels_[kWeak].push(slot);  // its standing is looked at when its turn comes
+  if (wheels_on_) wheels_[kWeak].push(slot);  // the standing is checked when the tick is taken
   return slot;
 }
 
@@ -1874,7 +1874,7 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
     CHECK(index_[at].slot_plus_one != 0);
     if (++at == index_size()) at = 0;
   }
-  // Close the hole with entries that probed past it, so that no tombstones gather.
+  // Fill the gap with entries that probed past it, so no tombstones are needed.
   const auto distance = [this](size_t from, size_t to) {
     return to >= from ? to - from : to + index_size() - from;
   };
@@ -1891,14 +1891,14 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
   index_[hole] = {};
 }
 
-/// By a quarter, in place, in one pass over the stored hashes from the back: a few ms at a million
-/// flows, which the kernel's ring bridges.
+/// Grows the index by a quarter, in place, in one pass over the stored hashes from the back. This
+/// takes a few ms at a million flows, for which the kernel's ring has room.
 void FlowTable::grow_index() {
   const size_t lines = index_lines_;
   index_lines_ = std::min(lines + lines / 4, index_.size() / kLineEntries);
   index_.prepare(index_size());
-  // Lines that were passed only fill up, so that an entry whose home is one of them is placed for
-  // good. The others, near the front and round the end, wait.
+  // Lines that the pass has left behind only fill up, so an entry whose home is one of them can be
+  // placed for good. The others, near the front and wrapped round the end, wait.
   std::vector<IndexEntry> waiting;
   for (size_t line = lines; line-- > 0;) {
     std::array<IndexEntry, kLineEntries> entries;
@@ -1974,7 +1974,7 @@ bool FlowTable::is_idle(const HotRecord& flow) const {
   return options_.idle_timeout_ns != 0 && now_ns_ - flow.last_ns >= options_.idle_timeout_ns;
 }
 
-/// Without an idle timeout nothing asks for the order of silence until the table is full.
+/// Without an idle timeout, the wheels are not needed until the table is full.
 void FlowTable::start_wheels() {
   wheels_on_ = true;
   for (uint32_t slot = 0; slot < slots_used_; ++slot) {
@@ -1997,7 +1997,7 @@ bool FlowTable::evict_one() {
           continue;
         }
         if (!flow.has(kEnded) && flow.has(kHalfOpen) && is_idle(flow)) {
-          end_flow(flow, victim.slot);  // it waited for its SYN to be sent again
+          end_flow(flow, victim.slot);  // it only stayed in case its SYN is sent again
         } else if (!flow.has(kEnded)) {
           ++interval_.evicted_flows;
           if (active_.covers(flow.last_ns)) {
@@ -2034,7 +2034,7 @@ bool FlowTable::evict_one() {
 void FlowTable::expire(int64_t now_ns) {
   for (size_t i = 0; i < kStandings; ++i) {
     auto& victims = victims_[i];
-    // The silence of those taken out for eviction counts as if they were still in their tick.
+    // Flows taken out for eviction expire as if they were still in their tick.
     if (victims.empty() || victims_expire_ns_[i] > now_ns) continue;
     for (const Victim& victim : victims) wheels_[standing(hot_[victim.slot])].push(victim.slot);
     victims.clear();
@@ -2050,7 +2050,7 @@ void FlowTable::expire(int64_t now_ns) {
           wheels_[standing(flow)].push(slot);
         } else if (const int64_t ends_ns = flow.last_ns + kSynPatienceNs;
                    flow.has(kHalfOpen) && ends_ns > now_ns) {
-          // Looked at when it would be idle once more: by then it may have been answered.
+          // Check again later: its SYN may have been answered by then.
           wheels_[kWeak].push_as_of(slot, std::min(now_ns, ends_ns - options_.idle_timeout_ns));
         } else {
           end_flow(flow, slot);
@@ -2070,7 +2070,7 @@ void FlowTable::note_changed(HotRecord& flow, uint32_t slot) {
   ++changed_count_;
   changed_.push_back(slot);
   if (changed_.size() - changed_first_ > 2 * flow_count_ + 65'536) {
-    // Flows that came, changed and went left their places behind: keep those that are still here.
+    // Flows that left are still listed: keep only those that are still here.
     changed_.clear();
     changed_first_ = 0;
     for (uint32_t i = 0; i < slots_used_; ++i) {
@@ -2085,7 +2085,7 @@ uint64_t FlowTable::take_changed(std::vector<FlowRow>& rows, uint64_t most) {
   while (rows.size() < most && changed_first_ < changed_.size()) {
     const uint32_t slot = changed_[changed_first_++];
     HotRecord& flow = hot_[slot];
-    if (!flow.has(kChanged)) continue;  // the one queued here has left
+    if (!flow.has(kChanged)) continue;  // the flow that was queued has left
     flow.clear(kChanged);
     --changed_count_;
     rows.push_back(row(slot));
@@ -2103,7 +2103,7 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   if (declared_period_ns_ != 0 || learned_any_) count_silence(end_ns);
   if (rows_per_interval_ != 0 && run_out_) note_run_out();
   ask_unsure();
-  // What was counted before the interval began is taken from the next requests.
+  // Wrong counts of earlier intervals are subtracted from later requests.
   const uint64_t none = std::min(no_requests_, interval_.requests);
   interval_.requests -= none;
   no_requests_ -= none;
@@ -2116,11 +2116,11 @@ FlowInterval FlowTable::take_interval(int64_t end_ns) {
   late_slots_.clear();
 
   totals_.merge(interval_);
-  totals_.late_flows = late_flows_total_;  // distinct flows, which no sum or maximum gives
+  totals_.late_flows = late_flows_total_;  // distinct flows: neither sum nor maximum is right
   FlowInterval closed = std::move(interval_);
   interval_ = empty_interval();
   interval_.begin_ns = interval_.end_ns = end_ns;
-  // What was active when the interval began stood that high.
+  // The next interval's maximum starts at the flows that are active now.
   interval_.active_flows_max = active_.count();
   interval_.active_is_lower_bound = lower_bound_until_ns_ > end_ns;
   return closed;
@@ -2155,7 +2155,7 @@ FlowRow FlowTable::row(uint32_t slot) const {
     out.reply_latency_last_ns = PackedDuration::unpack(cold.reply_last);
   }
   out.unanswered = cold.unanswered;
-  // Requests that ran out are counted in the record when they are closed; say so before that.
+  // The record counts a timed-out request only when it is closed; the row includes it earlier.
   if (hot.has(kRequestOpen)) {
     out.unanswered += ran_out(first_request(hot));
     if (has_queue(hot)) {

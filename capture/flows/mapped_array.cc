@@ -13,16 +13,16 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kHugePage = 2 * 1024 * 1024;  // elsewhere than on x86 it may differ: no harm
+constexpr size_t kHugePage = 2 * 1024 * 1024;  // on x86; another size elsewhere does no harm
 constexpr size_t kSmallStep = 64 * 1024;
-constexpr size_t kSmallShare = 128;  // one part in so many of what is in use is made ready ahead
+constexpr size_t kSmallShare = 128;  // populate ahead 1/128 of what is in use
 
 constexpr size_t round_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
 }  // namespace
 
 Result<void*> map_memory(size_t bytes) {
-  // Linux aligns what is long enough for huge pages to one.
+  // Linux aligns mappings that are long enough for huge pages to a huge page.
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) {
@@ -32,7 +32,7 @@ Result<void*> map_memory(size_t bytes) {
                                   bytes >> 20),
                       errno);
   }
-  // Refused or not, it works.
+  // Only hints: it works even if the kernel refuses them.
   const size_t small = std::min(bytes, kSmallBytes);
   madvise(memory, small, MADV_NOHUGEPAGE);
   if (bytes > small) madvise(static_cast<char*>(memory) + small, bytes - small, MADV_HUGEPAGE);
@@ -43,7 +43,7 @@ size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used) {
   const size_t small_end = round_up(used + used / kSmallShare, kSmallStep);
   const size_t end =
       std::min(bytes, small_end <= kSmallBytes ? small_end : round_up(used, kHugePage));
-  // An older kernel does it at the first touch.
+  // Older kernels refuse this, and populate pages at the first touch.
   if (end > ready) madvise(static_cast<char*>(memory) + ready, end - ready, MADV_POPULATE_WRITE);
   return std::max(end, ready);
 }

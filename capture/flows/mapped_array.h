@@ -1,11 +1,11 @@
-// MappedArray: room for many elements, which fills from its front.
+// MappedArray is memory for many elements, which is used from the front.
 //
-// Reserved from the kernel at once and never moved, so that a growing table copies nothing; zeroed.
-// The first touch of a page is a fault, which in a virtual machine costs more than all that is done
-// with one packet. So memory is made ready ahead of use, in steps: a small share of what is in use,
-// on small pages, and from kSmallBytes on a huge page at a time. Huge pages are faster, also
-// because a table walked at random is bound by the TLB, but their unused end counts as used
-// memory. Owned by its user; thread-agnostic.
+// All of it is reserved from the kernel at once and never moves, so a growing table copies nothing.
+// It is zeroed. The first touch of a page causes a fault, which in a virtual machine costs more
+// than all other work for one packet. So memory is populated ahead of use, in steps: first a small
+// share of what is in use, on small pages, and beyond kSmallBytes one huge page at a time. Huge
+// pages are faster, because random access to a table is limited by the TLB, but their unused part
+// counts as used memory. Owned by its user; thread-agnostic.
 #pragma once
 
 #include <cstddef>
@@ -17,15 +17,15 @@
 
 namespace topspin {
 
-/// What comes before this many bytes of an array is on small pages.
+/// The first kSmallBytes of an array are on small pages.
 inline constexpr size_t kSmallBytes = 16 * 1024 * 1024;
 
-/// Zeroed memory of the kernel's, as large as asked for; fails with kUsage if there is none.
+/// Reserves zeroed memory; fails with kUsage if the kernel refuses.
 Result<void*> map_memory(size_t bytes);
 void unmap_memory(void* memory, size_t bytes);
 
-/// Makes memory ready that was mapped so long and is ready up to `ready`: at least up to `used`.
-/// Says how far it is ready now.
+/// Populates memory of `bytes` bytes, so far ready up to `ready`, at least up to `used`. Returns
+/// how far it is ready now.
 size_t make_ready(void* memory, size_t bytes, size_t ready, size_t used);
 
 template <typename T>

@@ -1,9 +1,10 @@
-// OpenRequests: the open requests of flows beyond the oldest of each, which its record holds.
+// OpenRequests holds the open requests of all flows, except each flow's oldest, which is in its
+// record.
 //
-// One array of requests, linked into a queue a flow, oldest first; a queue is one word, of
-// the flow's record (UDP) or of its backlog (TCP). Most flows have no more than one request open,
-// so that the array stays small. Full is an answer: after kFlowMax in a flow or kAllMax in all (16
-// MiB), push() says no. Pure, one thread; owned by FlowTable.
+// The requests are in one array, linked into one queue per flow, oldest first. A queue is one word
+// in the flow's record (UDP) or in its backlog (TCP). Most flows have at most one request open, so
+// the array stays small. push() returns false after kFlowMax requests of a flow, or kAllMax of all
+// flows (16 MiB). Pure, one thread; owned by FlowTable.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,7 @@ struct OpenRequest {
 
 class OpenRequests {
  public:
-  using Queue = uint32_t;  // 0: empty; else how many (8 bits), and where the last one is (24 bits)
+  using Queue = uint32_t;  // 0: empty; else its size (8 bits) and the index of its last (24 bits)
   static constexpr uint32_t kFlowMax = 63;
   static constexpr uint32_t kAllMax = 1 << 20;
 
@@ -36,7 +37,7 @@ class OpenRequests {
       free_ = nodes_[at].next();
     } else {
       if (nodes_.size() >= kAllMax) return false;
-      if (nodes_.empty()) nodes_.emplace_back();  // 0 is none
+      if (nodes_.empty()) nodes_.emplace_back();  // index 0 means none
       at = static_cast<uint32_t>(nodes_.size());
       nodes_.emplace_back();
     }
@@ -55,7 +56,7 @@ class OpenRequests {
     return true;
   }
 
-  /// The `place`-th oldest, from 0. REQUIRES: place < size(queue). O(place).
+  /// Removes the `place`-th oldest, from 0. REQUIRES: place < size(queue). O(place).
   OpenRequest take(Queue& queue, uint32_t place) {
     CHECK(place < size(queue));
     uint32_t before = index(queue);
@@ -71,8 +72,8 @@ class OpenRequests {
     return taken;
   }
 
-  /// The `count` oldest were passed over: a later request has been answered. REQUIRES: count <=
-  /// size(queue).
+  /// Marks the `count` oldest as passed over, because a later request has been answered.
+  /// REQUIRES: count <= size(queue).
   void mark_passed(Queue queue, uint32_t count) {
     CHECK(count <= size(queue));
     uint32_t at = index(queue);

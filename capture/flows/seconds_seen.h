@@ -1,8 +1,8 @@
-// SecondsSeen: how many distinct flows were seen in each whole second of the epoch.
+// SecondsSeen counts how many distinct flows were seen in each whole second of the epoch.
 //
-// One bit a flow for each of the kSecondsKept distinct seconds that were used last, so that packets
-// stamped out of order still count once: the answer is exact unless a second comes back after that
-// many others, and then starts again from nothing. 2 bytes a flow. Pure, one thread.
+// It keeps one bit per flow for each of the kSecondsKept seconds that were used last, so packets
+// stamped out of order still count once. The count is exact unless a second comes back after that
+// many others; then it starts again at 0. 2 bytes per flow. Pure, one thread.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +34,7 @@ class SecondsSeen {
     return s.count;
   }
 
-  /// The flow in `slot` has left: whoever takes the slot is another flow.
+  /// The flow in `slot` has left, and the next one in that slot is a different flow.
   void forget(uint32_t slot) {
     const size_t word = slot / 64;
     for (Second& s : seconds_) {
@@ -46,8 +46,8 @@ class SecondsSeen {
   struct Second {
     int64_t second = INT64_MIN;
     uint64_t count = 0;
-    uint64_t used = 0;             // when it was turned to last
-    size_t first_word = SIZE_MAX;  // the bits set lie within, so that clearing costs what they did
+    uint64_t used = 0;             // value of uses_ when it was last turned to
+    size_t first_word = SIZE_MAX;  // bits are set only from here to last_word: clears just those
     size_t last_word = 0;
     std::vector<uint64_t> bits;
   };

@@ -1,10 +1,10 @@
-// SilenceWheel: flows in the order of their silence, for idle expiry and eviction.
+// SilenceWheel keeps flows in order of their last packet, for idle expiry and eviction.
 //
-// A ring of ticks, each a list of flows linked through their records. A flow is filed under the
-// tick of its last packet when it is pushed and stays there while it talks on: a packet touches no
-// list. Whoever takes the oldest tick looks at each flow's last packet and pushes those that spoke
-// since back (a flow is moved once a revolution at most). When the flows' last packets span more
-// ticks than the ring has, ticks double. Pure, one thread; owned by FlowTable.
+// It is a ring of ticks, each a list of flows linked through their records. push() files a flow
+// under the tick of its last packet, and later packets do not move it. The caller of take_oldest()
+// looks at each flow's last packet and pushes back those that have sent since, so a flow moves at
+// most once per revolution. When the last packets span more ticks than the ring has, the length of
+// a tick doubles. Pure, one thread; owned by FlowTable.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@ class SilenceWheel {
  public:
   static constexpr uint32_t kNone = UINT32_MAX;
 
-  /// `records` outlives the wheel.
+  /// `records` must outlive the wheel.
   SilenceWheel(HotRecord* records, int64_t tick_ns) : records_(records), tick_ns_(tick_ns) {
     heads_.fill(kNone);
     tails_.fill(kNone);
@@ -27,10 +27,10 @@ class SilenceWheel {
   bool empty() const { return size_ == 0; }
   int64_t tick_ns() const { return tick_ns_; }
 
-  /// Files a flow that is in no list under its last packet.
+  /// Files a flow under its last packet. REQUIRES: it is in no list.
   void push(uint32_t slot) { push_as_of(slot, records_[slot].last_ns); }
 
-  /// The same, as if its last packet had come then.
+  /// The same, as if its last packet had come at `spoke_ns`.
   void push_as_of(uint32_t slot, int64_t spoke_ns) {
     int64_t tick = spoke_ns / tick_ns_;
     if (size_ == 0) {
@@ -42,7 +42,7 @@ class SilenceWheel {
       }
       newest_ = std::max(newest_, tick);
     } else if (tick < oldest_) {
-      // Stamped before everything here (time went backwards): as far back as the ring reaches.
+      // Older than everything here (time went backwards): goes as far back as the ring reaches.
       tick = std::max(tick, newest_ - kTicks + 1);
       oldest_ = std::min(oldest_, tick);
     }
@@ -53,8 +53,8 @@ class SilenceWheel {
   /// The end of the oldest tick that has flows. REQUIRES: !empty().
   int64_t oldest_end_ns() const { return (oldest_ + 1) * tick_ns_; }
 
-  /// Takes the whole list of that tick: its first flow, the others by `link` up to kNone.
-  /// REQUIRES: !empty().
+  /// Takes the whole list of that tick. Returns its first flow; `link` leads to the next, up to
+  /// kNone. REQUIRES: !empty().
   uint32_t take_oldest() {
     uint32_t& head = heads_[position(oldest_)];
     const uint32_t list = head;

@@ -1,10 +1,10 @@
-// SlidingCount: how many marks lie in the last span of time, in O(1), whatever their number.
+// SlidingCount counts how many marks lie in the last span of time, in O(1).
 //
-// A ring of time buckets counts the marks by their time; when time moves on, the buckets that leave
-// the span take their marks with them. A mark counts while bucket(mark) > bucket(now) - buckets, so
-// the answer is exact to one bucket: 1 ms, or a thousandth of a span below a second. Used twice:
-// for active flows (a mark is a flow's last packet), and for open requests (what leaves is
-// unanswered; an extra bucket keeps those that are exactly as old as the span). Pure, one thread.
+// A ring of time buckets counts the marks by their time. When time moves on, buckets leave the span
+// together with their marks. A mark counts while bucket(mark) > bucket(now) - buckets, so the count
+// is exact to one bucket: 1 ms, or a thousandth of a span below a second. It has two uses: active
+// flows (a mark is a flow's last packet), and open requests (those that leave are unanswered; an
+// extra bucket keeps those that are exactly as old as the span). Pure, one thread.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ class FixedDivisor {
     const auto n = static_cast<uint64_t>(value);
     auto q = static_cast<uint64_t>((static_cast<Wide>(n) * reciprocal_) >> 64);
     uint64_t rest = n - q * divisor_;
-    // The rounded-down reciprocal makes q too small by 2 at most.
+    // The reciprocal is rounded down, so q is too small by at most 2.
     while (rest >= divisor_) {
       rest -= divisor_;
       ++q;
@@ -42,15 +42,15 @@ class FixedDivisor {
 
 class SlidingCount {
  public:
-  /// Spans of up to an hour have buckets of 1 ms or finer; beyond that, as many and wider.
-  /// With `extra_buckets` 1 a mark leaves up to a bucket after the span, and never before its end.
+  /// Spans of up to an hour have buckets of at most 1 ms. Longer spans have as many, but wider
+  /// ones. With `extra_buckets` 1, a mark leaves within one bucket after the span, never before.
   explicit SlidingCount(int64_t span_ns, int64_t extra_buckets = 0)
       : divisor_(bucket_ns(span_ns)),
         buckets_((span_ns + divisor_.divisor() - 1) / divisor_.divisor() + extra_buckets),
         ring_(static_cast<size_t>(buckets_), 0),
         newest_end_ns_(divisor_.divisor()) {}
 
-  /// Moves time on and says how many marks left the span. Time never moves back.
+  /// Moves time on and returns how many marks left the span. Time never moves back.
   uint64_t advance(int64_t now_ns) {
     if (now_ns < newest_end_ns_) [[likely]]
       return 0;
@@ -64,7 +64,7 @@ class SlidingCount {
       left += cell;
       cell = 0;
     }
-    // Where nothing is marked, any cell will do as the newest.
+    // If no marks are left, any cell can be the newest.
     newest_ = bucket;
     if (count_ == left) newest_cell_ = 0;
     count_ -= left;
@@ -72,11 +72,11 @@ class SlidingCount {
     return left;
   }
 
-  /// Whether a mark at this time counts now. REQUIRES, here and for add() and remove(): not later
-  /// than the time advanced to.
+  /// Whether a mark at this time counts now. REQUIRES: mark_ns is not later than the time advanced
+  /// to; the same holds for add() and remove().
   bool covers(int64_t mark_ns) const { return age(mark_ns) < buckets_; }
 
-  /// Out of the span: nothing happens.
+  /// Does nothing if the mark is out of the span.
   void add(int64_t mark_ns) {
     const int64_t buckets_old = age(mark_ns);
     if (buckets_old >= buckets_) return;
@@ -91,7 +91,7 @@ class SlidingCount {
     --count_;
   }
 
-  /// remove(from_ns) and add(to_ns), for a mark that moves on. REQUIRES: from_ns <= to_ns.
+  /// The same as remove(from_ns) and add(to_ns). REQUIRES: from_ns <= to_ns.
   void move(int64_t from_ns, int64_t to_ns) {
     const int64_t from_old = age(from_ns);
     const int64_t to_old = age(to_ns);

@@ -1,5 +1,5 @@
-// What moves from a source to the flow table: a borrowed view of one packet, and what the parser
-// made of it. Plain values; thread-agnostic.
+// The values that pass from a source to the flow table: a borrowed view of one packet, and the
+// parser's result. Plain values; thread-agnostic.
 #pragma once
 
 #include <array>
@@ -15,15 +15,15 @@ namespace topspin {
 struct PacketView {
   int64_t stamp_ns = 0;  // live: CLOCK_MONOTONIC; files: wall clock
   const uint8_t* bytes = nullptr;
-  uint32_t captured = 0;  // bytes there
+  uint32_t captured = 0;  // valid bytes at `bytes`
   uint32_t length = 0;    // bytes on the wire, link-layer header included
 };
 
 /// A FlowKey in 40 bytes without padding, compared and hashed as five words.
 ///
-/// The low end is the lesser in the order on (address, port) together. An IPv4 address stands in
-/// the first 4 bytes, the rest is 0. `kind` is the protocol number, plus 0x80 for IPv6, so that a
-/// key of zeros belongs to no flow. `vlan`: two 12-bit tags, 0 unless they are in the key.
+/// The low end is the lesser one by (address, port). An IPv4 address is in the first 4 bytes, and
+/// the rest is 0. `kind` is the protocol number, plus 0x80 for IPv6, so no flow has a key of zeros.
+/// `vlan` holds two 12-bit tags, which are 0 unless they are part of the key.
 struct PacketKey {
   std::array<uint8_t, 16> low{};
   std::array<uint8_t, 16> high{};
@@ -36,8 +36,8 @@ struct PacketKey {
 
   uint8_t protocol() const { return kind & 0x7f; }
   uint8_t ip_version() const { return (kind & kIpv6) != 0 ? 6 : 4; }
-  // One word at a time: a copy of all five would be written in other widths than it is read, which
-  // stalls the processor.
+  // One word at a time: a copy of all five would be written and read in different widths, which
+  // stalls the processor (store forwarding fails).
   static constexpr size_t kWords = 5;
   uint64_t word(size_t i) const {
     uint64_t word;
@@ -61,10 +61,10 @@ inline constexpr uint8_t kTcpSyn = 0x02;
 inline constexpr uint8_t kTcpRst = 0x04;
 inline constexpr uint8_t kTcpAck = 0x10;
 
-/// Whether a payload is commands of memcached that all say "noreply": nothing answers them.
+/// Whether a payload holds only memcached commands with "noreply", which nothing answers.
 enum class Noreply : uint8_t {
-  kNone,    // it is not, or another command follows
-  kBegins,  // what was captured is; the last of them goes on behind it
+  kNone,    // it does not, or another command follows
+  kBegins,  // what was captured does, and the last command continues after it
   kWhole,
 };
 
@@ -73,26 +73,26 @@ struct ParsedPacket {
   PacketKey key;
   uint32_t wire_bytes = 0;
   uint32_t payload_bytes = 0;  // of the transport, by the lengths in the headers
-  /// The first 8 bytes of the payload as they lie in memory; what was not captured, or is past the
-  /// payload's end, is 0. TCP and UDP in first fragments have them too.
+  /// The first 8 bytes of the payload as they lie in memory. Bytes that were not captured, or are
+  /// past the payload's end, are 0. Set for TCP and UDP, also in first fragments.
   uint64_t payload_head = 0;
   uint32_t tcp_sequence = 0;
   uint32_t tcp_acknowledgment = 0;
   uint8_t tcp_flags = 0;
   bool has_tcp_header = false;   // sequences and flags were captured
-  bool tcp_zero_window = false;  // the sender can take nothing for now
+  bool tcp_zero_window = false;  // the sender of this packet cannot receive more for now
   bool from_low = false;         // sent by the key's low end
   uint8_t ip_version = 0;        // of the outermost IP header; 0: none
-  uint16_t ip_offset = 0;        // where the IP header that was read last begins; 0: none, or far
+  uint16_t ip_offset = 0;        // of the IP header that was read last; 0: none, or too far
   bool first_fragment = false;
   bool later_fragment = false;
-  bool lengths_left_out = false;  // 0 in the IP header: segmentation offload, the frame's counts
-  /// TCP: the payload begins with "HTTP/1.1 NNN", and this is the number; 0: it does not.
+  bool lengths_left_out = false;  // 0 in the IP header (segmentation offload): the frame's is used
+  /// TCP: NNN if the payload begins with "HTTP/1.1 NNN", else 0.
   uint16_t http_status = 0;
   Noreply memcached_noreply = Noreply::kNone;  // TCP
   /// kCount: the packet is in a flow, and `key` says which.
   SkipReason skip = SkipReason::kNotIp;
-  /// Fragments of one datagram share it; 0 when the packet is no fragment.
+  /// Shared by the fragments of one datagram; 0 if the packet is not a fragment.
   uint64_t datagram_id = 0;
 
   bool in_flow() const { return skip == SkipReason::kCount; }

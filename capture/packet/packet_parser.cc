@@ -34,9 +34,9 @@ constexpr uint8_t kHopByHop = 0, kIcmp = 1, kIgmp = 2, kIpInIp = 4, kIpv6InIp = 
 
 // UDP ports of tunnels.
 constexpr uint16_t kGtpUserPort = 2152, kTeredoPort = 3544, kVxlanPort = 4789, kGenevePort = 6081;
-constexpr uint16_t kLinuxVxlanPort = 8472;  // from before there was a number for it
+constexpr uint16_t kLinuxVxlanPort = 8472;  // used before a port was assigned
 
-/// Headers inside headers are followed so deep, no deeper: hostile packets nest for free.
+/// How deep nested headers are followed. Hostile packets can nest without limit.
 constexpr int kDepthMax = 64;
 
 uint16_t be16(const uint8_t* p) { return static_cast<uint16_t>(p[0] << 8 | p[1]); }
@@ -52,7 +52,7 @@ uint32_t le32(const uint8_t* p) {
 }
 static_assert(std::endian::native == std::endian::little);
 
-/// What is left of a packet: bytes there, and bytes that the wire had from here on.
+/// The rest of a packet: the captured bytes, and the bytes that it had on the wire from here on.
 struct Bytes {
   const uint8_t* at;
   uint32_t captured;
@@ -64,7 +64,7 @@ struct Bytes {
   }
 };
 
-/// ParsedPacket::payload_head of a payload that begins `offset` bytes after `base`, where `there`
+/// ParsedPacket::payload_head for a payload that begins `offset` bytes after `base`, where `there`
 /// bytes were captured.
 [[gnu::noinline]] uint64_t partial_payload_head(const uint8_t* base, uint32_t offset,
                                                 uint32_t there, uint32_t payload_bytes) {
@@ -86,7 +86,7 @@ struct Bytes {
   return head;
 }
 
-/// ParsedPacket::http_status, of a payload that begins with `head`.
+/// ParsedPacket::http_status for a payload that begins with `head`.
 [[gnu::always_inline]] inline uint16_t http_status(uint64_t head, const uint8_t* base,
                                                    uint32_t offset, uint32_t there,
                                                    uint32_t payload_bytes) {
@@ -103,8 +103,8 @@ struct Bytes {
                                (status[3] - '0'));
 }
 
-/// The number that ends the line at its fourth word after the command ("set KEY FLAGS TIME BYTES");
-/// nullopt: it has none.
+/// The number in the fourth word after the command ("set KEY FLAGS TIME BYTES"); nullopt if there
+/// is none.
 std::optional<uint32_t> memcached_value_bytes(std::string_view line) {
   for (int word = 0; word < 4; ++word) {
     const size_t space = line.find(' ');
@@ -117,7 +117,7 @@ std::optional<uint32_t> memcached_value_bytes(std::string_view line) {
   return bytes;
 }
 
-/// ParsedPacket::memcached_noreply, of a payload of which `text` was captured.
+/// ParsedPacket::memcached_noreply for a payload of which `text` was captured.
 [[gnu::noinline]] Noreply find_noreply(std::string_view text, uint32_t payload_bytes) {
   constexpr std::array<std::string_view, 6> kStore{"set ",    "add ",     "replace ",
                                                    "append ", "prepend ", "cas "};
@@ -142,7 +142,7 @@ std::optional<uint32_t> memcached_value_bytes(std::string_view line) {
   return at == payload_bytes ? Noreply::kWhole : Noreply::kBegins;
 }
 
-/// The same, of a payload that begins `offset` bytes after `base`, with `head`.
+/// The same for a payload that begins with `head`, `offset` bytes after `base`.
 [[gnu::always_inline]] inline Noreply memcached_noreply(uint64_t head, const uint8_t* base,
                                                         uint32_t offset, uint32_t there,
                                                         uint32_t payload_bytes) {
@@ -155,11 +155,11 @@ std::optional<uint32_t> memcached_value_bytes(std::string_view line) {
 
 class Parser {
  public:
-  /// `out` is fresh.
+  /// REQUIRES: `out` was not written to.
   Parser(KeyMode mode, const PacketView& packet, ParsedPacket& out)
       : out_(out), begin_(packet.bytes), mode_(mode) {
     out_.stamp_ns = packet.stamp_ns;
-    out_.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);  // more is a damaged header
+    out_.wire_bytes = std::min<uint32_t>(packet.length, INT32_MAX);  // a larger one is damaged
   }
 
   void link(LinkType type, Bytes b);
@@ -184,7 +184,7 @@ class Parser {
   void gre(Bytes b);
   void udp_tunnel(uint16_t source_port, uint16_t destination_port, Bytes payload);
   void skip(SkipReason reason) {
-    // Inside a tunnel, what cannot be read leaves the flow that carries it.
+    // If a tunnel's contents cannot be read, the packet stays in the outer flow.
     if (!out_.in_flow() && !inner_) out_.skip = reason;
   }
   void skip_protocol(uint8_t protocol);
@@ -213,7 +213,8 @@ void Parser::link(LinkType type, Bytes b) {
     case LinkType::kNull:
     case LinkType::kLoop: {
       if (!b.has(4)) return skip(SkipReason::kTruncatedLink);
-      // The writer's byte order: a family is small, so the order that makes it small is the one.
+      // In the writer's byte order: a family is a small number, so the order that gives one is
+      // right.
       const uint32_t big = be32(b.at);
       return null_family(big < 0x10000 ? big : le32(b.at), b.after(4));
     }
@@ -414,7 +415,7 @@ void Parser::mpls(Bytes b) {
     const int version = b.at[0] >> 4;
     if (version == 4) return ipv4(b);
     if (version == 6) return ipv6(b);
-    return skip(SkipReason::kNotIp);  // a pseudowire: what is inside is told by signalling alone
+    return skip(SkipReason::kNotIp);  // a pseudowire: only signalling tells what is inside
   }
 }
 
@@ -427,7 +428,7 @@ void Parser::wireless(Bytes b) {
   const bool encrypted = (flags & 0x40) != 0;
   if (!is_data || !has_body || encrypted) return skip(SkipReason::kNotIp);
   uint32_t header = 24;
-  if ((flags & 0x03) == 0x03) header += 6;  // to and from a distribution system: a fourth address
+  if ((flags & 0x03) == 0x03) header += 6;  // a fourth address (to and from a distribution system)
   const bool has_qos = (control & 0x80) != 0;
   if (!b.has(header + (has_qos ? 2 : 0))) return skip(SkipReason::kTruncatedLink);
   const bool fragment = (b.at[22] & 0x0f) != 0;
@@ -440,7 +441,7 @@ void Parser::wireless(Bytes b) {
     if (!b.has(header)) return skip(SkipReason::kTruncatedLink);
   }
   b = b.after(header);
-  // Prism and radiotap drivers may pad the header to 4 bytes; LLC tells.
+  // Prism and radiotap drivers may pad the header to 4 bytes; the position of LLC shows it.
   if (header % 4 != 0 && b.has(5) && b.at[0] != 0xaa && b.at[2] == 0xaa && b.at[3] == 0xaa) {
     b = b.after(2);
   }
@@ -494,7 +495,7 @@ void Parser::ipv6(Bytes b) {
   if (payload != 0) {
     b.length = payload;
     b.captured = std::min(b.captured, payload);
-  } else if (!inner_) {  // or a jumbogram, which nobody sends
+  } else if (!inner_) {  // it may be a jumbogram instead, but nobody sends those
     out_.lengths_left_out = true;
   }
   for (int i = 0; i < kDepthMax; ++i) {
@@ -516,7 +517,8 @@ void Parser::ipv6(Bytes b) {
       case kFragment: {
         if (!b.has(8)) return skip(SkipReason::kTruncatedIp);
         const uint16_t field = be16(b.at + 2);
-        if ((field & 0xfff9) != 0) {  // offset or more: 0 is an atomic fragment, a whole datagram
+        if ((field & 0xfff9) !=
+            0) {  // offset or more-flag; 0 is an atomic fragment: a whole datagram
           if (!inner_) {
             uint64_t ends = 0;
             for (uint32_t at = 8; at < 40; at += 8) {
@@ -539,7 +541,7 @@ void Parser::ipv6(Bytes b) {
     next = b.at[0];
     b = b.after(size);
   }
-  skip(SkipReason::kMalformedIp);  // a chain without end
+  skip(SkipReason::kMalformedIp);  // the chain of headers is too long
 }
 
 void Parser::skip_protocol(uint8_t protocol) {
@@ -625,7 +627,7 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   uint32_t length = b.length;
   if (b.has(6)) {
     const uint32_t stated = be16(b.at + 4);
-    // A later fragment holds the rest of a longer datagram; 0 is a jumbogram's.
+    // The length may be larger than this fragment; later ones hold the rest. 0 is a jumbogram.
     if (stated >= 8 && stated < length) length = stated;
   }
   out_.payload_bytes = length > 8 ? length - 8 : 0;
@@ -636,8 +638,8 @@ void Parser::transport(uint8_t protocol, Bytes b, const uint8_t* source, const u
   }
 }
 
-/// An ICMPv6 error quotes the packet that it is about. Its flow is not looked at, but a fragment
-/// that is quoted counts as one, as it does for tshark.
+/// An ICMPv6 error quotes the packet that it is about. The quoted packet's flow is ignored, but if
+/// it is a fragment it counts as one, as in tshark.
 void Parser::quoted_fragment(Bytes b) {
   constexpr uint32_t kErrorHeader = 8, kIpHeader = 40;
   constexpr uint8_t kFirstInformational = 128;
@@ -654,7 +656,7 @@ void Parser::gre(Bytes b) {
   const uint16_t flags = be16(b.at);
   const uint16_t type = be16(b.at + 2);
   const int version = flags & 7;
-  if (version > 1 || (flags & 0x4000) != 0) return;  // source routing: long gone
+  if (version > 1 || (flags & 0x4000) != 0) return;  // source routing is obsolete
   uint32_t header = 4;
   if ((flags & 0x8000) != 0) header += 4;                  // checksum
   if ((flags & 0x2000) != 0) header += 4;                  // key
@@ -674,7 +676,7 @@ void Parser::udp_tunnel(uint16_t source_port, uint16_t destination_port, Bytes b
   if (destination_port == kVxlanPort) {
     if (b.has(8) && (b.at[0] & 0x08) != 0) ethernet(b.after(8));
   } else if (destination_port == kLinuxVxlanPort) {
-    // The number is another's: flags and reserved bytes as Linux sends them, or it is none.
+    // The port was never assigned to VXLAN: require flags and reserved bytes as Linux sends them.
     if (b.has(8) && be32(b.at) == 0x0800'0000 && b.at[7] == 0) ethernet(b.after(8));
   } else if (destination_port == kGenevePort) {
     if (!b.has(8) || b.at[0] >> 6 != 0) return;
@@ -754,9 +756,9 @@ bool is_supported_link_type(int dlt) {
 
 namespace {
 
-/// What nearly every packet is: TCP or UDP in a whole IPv4 packet without options, or in IPv6
-/// without extensions. False: it is not, and `out` is untouched. Says exactly what Parser says.
-/// REQUIRES: `ip` is the first IP header; keys are of the outermost one.
+/// Parses nearly every packet: TCP or UDP in a whole IPv4 packet without options, or in IPv6
+/// without extensions. False for any other, with `out` unchanged. Gives exactly the same result as
+/// Parser. REQUIRES: `ip` is the first IP header, and keys are taken from the outermost one.
 template <bool v6>
 [[gnu::always_inline]] inline bool parse_usual(const PacketView& packet, uint32_t link_bytes,
                                                ParsedPacket& out) {
@@ -778,13 +780,13 @@ template <bool v6>
     length = total - header_bytes;
   }
   const uint8_t* transport = ip + header_bytes;
-  // What was captured of the transport; the payload ends where its headers say, though.
+  // The captured bytes of the transport. The payload may end before them, where the headers say.
   const uint32_t there = packet.captured - link_bytes - header_bytes;
   const bool tcp = protocol == kProtocolTcp;
   if (tcp ? there < kTcpHeader || length < kTcpHeader : protocol != kProtocolUdp) return false;
 
-  // No branch asks who sent: nothing could foresee it.
-  const uint32_t ports = be32(transport);  // the source's above
+  // No branch on who sent: it could not be predicted.
+  const uint32_t ports = be32(transport);  // the source port is in the upper half
   bool from_low = false;
   const auto choose = [&from_low](uint64_t if_low, uint64_t otherwise) {
     return otherwise ^ ((if_low ^ otherwise) & (uint64_t{0} - uint64_t{from_low}));

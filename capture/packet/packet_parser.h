@@ -1,5 +1,5 @@
-// parse_packet: bytes and a link type in, a ParsedPacket out. Pure, bounded by what was captured,
-// no state, no allocation: packets are hostile. Thread-agnostic.
+// parse_packet turns bytes and a link type into a ParsedPacket. Packets may be hostile, so it reads
+// only bytes that were captured, keeps no state and allocates nothing. Pure; thread-agnostic.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,7 @@ enum class LinkType : uint16_t {
   kLinuxCooked2 = 276,
 };
 
-/// The number of a link type in capture files: raw IP has another there.
+/// The number of a link type in capture files, which differs from the DLT for raw IP.
 inline constexpr uint32_t kLinkTypeRawInFiles = 101;
 constexpr uint32_t link_type_in_files(LinkType link) {
   return link == LinkType::kRaw ? kLinkTypeRawInFiles : static_cast<uint32_t>(link);
@@ -50,12 +50,11 @@ bool is_supported_link_type(int dlt);
 void parse_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
 ParsedPacket parse_packet(LinkType link, KeyMode mode, const PacketView& packet);
 
-/// The same without the shortcut that parse_packet takes for the commonest packets: what the
-/// shortcut is tested against.
+/// The same without parse_packet's shortcut for the most common packets. Tests compare the two.
 void parse_any_packet(LinkType link, KeyMode mode, const PacketView& packet, ParsedPacket& out);
 
-/// The most bytes of a packet that the parser looks at, whatever the headers say, for a snaplen:
-/// enough for the longest usual headers, with tunnels when the inner one is the key.
+/// The snaplen that the parser needs: enough for the longest usual headers, and for those of
+/// tunnels when the inner header is the key. The parser never reads further.
 int parser_snaplen(KeyMode mode);
 
 }  // namespace topspin

@@ -1,9 +1,9 @@
-// PacketTap: copies of the packets of one flow, while its page is open.
+// PacketTap copies the packets of one flow while its page is open.
 //
-// Nothing is copied while no flow is selected; then the capture pays one comparison with null a
-// packet. Of more than kPacketsMax between two takes the oldest go, and are counted; of each packet
-// at most kBytesMax bytes are kept. The capture thread offers and publishes, any thread selects and
-// takes: they meet under a mutex once a step, never for a packet.
+// While no flow is selected, nothing is copied, and the cost is one comparison with null per
+// packet. If more than kPacketsMax packets come between two takes, the oldest are dropped and
+// counted. At most kBytesMax bytes of a packet are kept. The capture thread offers and exchanges;
+// any thread selects and takes. They share a mutex, locked once per step and never per packet.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ class PacketTap {
   static constexpr size_t kPacketsMax = 512;
   static constexpr size_t kBytesMax = 2048;
 
-  /// Any thread. nullopt: no flow. What was copied of another flow is forgotten.
+  /// Any thread. nullopt selects no flow. Copies of another flow are discarded.
   void select(const std::optional<FlowKey>& flow) {
     const std::lock_guard lock(mutex_);
     if (flow == asked_) return;
@@ -42,8 +42,8 @@ class PacketTap {
     return out;
   }
 
-  /// Capture thread, once a step: hands over what was copied since, and learns of the flow that is
-  /// selected now. False: there is none, and offer() is not to be called.
+  /// Capture thread, once per step: hands over the copies and reads which flow is selected. False:
+  /// none is, and offer() must not be called.
   bool exchange() {
     const std::lock_guard lock(mutex_);
     if (asked_ != flow_) {
@@ -58,7 +58,7 @@ class PacketTap {
     return flow_.has_value();
   }
 
-  /// Capture thread. REQUIRES: exchange() said true.
+  /// Capture thread. REQUIRES: exchange() returned true.
   void offer(const PacketView& packet, const ParsedPacket& parsed) {
     if (!parsed.in_flow() || parsed.key.low_port != flow_->low.port ||
         parsed.key.high_port != flow_->high.port || parsed.key.to_flow_key() != *flow_) {

@@ -13,7 +13,7 @@
 namespace topspin {
 namespace {
 
-/// Moves bytes from the front of `from` into `to`; says how many.
+/// Moves bytes from the front of `from` into `to`; returns how many.
 size_t take_front(std::vector<uint8_t>& from, std::span<uint8_t> to) {
   const size_t n = std::min(from.size(), to.size());
   std::copy_n(from.begin(), n, to.begin());
@@ -23,11 +23,11 @@ size_t take_front(std::vector<uint8_t>& from, std::span<uint8_t> to) {
 
 }  // namespace
 
-/// Undoes gzip, member after member.
+/// Decompresses gzip, one member after another.
 class ByteStream::Inflater {
  public:
   Inflater() : input_(kInputBytes) {
-    CHECK(inflateInit2(&stream_, 16 + MAX_WBITS) == Z_OK);  // 16: a gzip header; fails on no memory
+    CHECK(inflateInit2(&stream_, 16 + MAX_WBITS) == Z_OK);  // 16: gzip; fails only without memory
   }
   ~Inflater() { inflateEnd(&stream_); }
   Inflater(const Inflater&) = delete;
@@ -83,7 +83,7 @@ Result<size_t> ByteStream::read_fd(std::span<uint8_t> buffer) {
     if (n == 0) break;
     if (n < 0) {
       if (errno == EINTR) continue;
-      if (done != 0) break;  // the error comes again
+      if (done != 0) break;  // the next read returns the error
       const int error = errno;
       return make_error(ErrorCode::kInput,
                         fmt::format("cannot read {}: {}", name_, std::strerror(error)), error);

@@ -1,7 +1,7 @@
-// ByteStream: the bytes of a capture file or of standard input, gzip undone on the way.
+// ByteStream reads the bytes of a capture file or of standard input, and decompresses gzip.
 //
-// Read forward only, since a pipe gives its bytes once; what was peeked at is read again. The only
-// file that includes zlib.h is byte_stream.cc. Owned by a file source; one thread.
+// It only reads forward, because a pipe gives its bytes once; bytes returned by peek() are read
+// again. Only byte_stream.cc includes zlib.h. Owned by a file source; one thread.
 #pragma once
 
 #include <cstdint>
@@ -23,14 +23,14 @@ class ByteStream {
   static Result<std::unique_ptr<ByteStream>> open(const std::string& path);
   ~ByteStream();
 
-  /// As many bytes as there are, up to buffer.size(); fewer only at the end. An error comes after
-  /// the bytes that precede it.
+  /// Fills the buffer; returns fewer bytes only at the end. The bytes before an error are returned
+  /// first.
   Result<size_t> read(std::span<uint8_t> buffer);
 
-  /// The next bytes, which the next read() gives again; fewer than `size` only at the end.
+  /// The next bytes, which the next read() returns again; fewer than `size` only at the end.
   Result<std::string_view> peek(size_t size);
 
-  /// Where the next byte stands, if this is a regular file that is not compressed.
+  /// The position of the next byte, if this is a regular file that is not compressed.
   struct PlainFile {
     int fd = -1;
     int64_t offset = 0;

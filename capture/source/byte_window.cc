@@ -1,6 +1,6 @@
-// Mapped files and SIGBUS: touching a page that the file no longer reaches raises it. The handler
-// looks whether the address lies in one of our windows, puts a page of zeros there and notes the
-// loss; any other SIGBUS goes to whoever had it before. It is installed with the first window.
+// Mapped files and SIGBUS: the signal is raised when a page beyond the file's end is touched. If
+// the address lies in one of our windows, the handler maps a page of zeros there and notes the
+// loss. Any other SIGBUS goes to the previous handler. Ours is installed with the first window.
 #include "capture/source/byte_window.h"
 
 #include <algorithm>
@@ -21,12 +21,12 @@ namespace topspin {
 namespace {
 
 constexpr size_t kReadBytes = 256 * 1024;        // stays in the second-level cache
-constexpr size_t kWindowBytes = 1024 * 1024;     // four syscalls a MiB cost nothing, and little RSS
-constexpr int64_t kMappedMin = 4 * 1024 * 1024;  // below, reading costs no more
+constexpr size_t kWindowBytes = 1024 * 1024;     // four syscalls per MiB are cheap; keeps RSS low
+constexpr int64_t kMappedMin = 4 * 1024 * 1024;  // smaller files are read just as fast
 
 // --- windows that the signal handler knows ---
 
-/// What a handler may look at: lock-free, and never freed.
+/// What a signal handler may read: lock-free and never freed.
 struct GuardedRange {
   std::atomic<bool> taken{false};
   std::atomic<uintptr_t> begin{0};  // 0: nothing is mapped
@@ -35,7 +35,7 @@ struct GuardedRange {
 };
 static_assert(std::atomic<uintptr_t>::is_always_lock_free);
 
-constexpr size_t kWindowsMax = 16;  // at once, in the process; beyond, files are read
+constexpr size_t kWindowsMax = 16;  // in the process at once; further files are read, not mapped
 constinit std::array<GuardedRange, kWindowsMax> guarded;
 constinit std::atomic<bool> never_lost{false};
 struct sigaction previous_action {};
@@ -54,7 +54,7 @@ void on_bus_error(int, siginfo_t* info, void*) {
       return;
     }
   }
-  // Not ours: the instruction faults again, under the action that was there before.
+  // Not ours: restore the previous action, under which the instruction faults again.
   sigaction(SIGBUS, &previous_action, nullptr);
 }
 
@@ -144,7 +144,7 @@ class MappedWindow final : public ByteWindow {
 
   std::unique_ptr<ByteStream> stream_;  // owns the descriptor
   int fd_;
-  int64_t next_;  // the file's offset of the piece's first byte
+  int64_t next_;  // the offset of the piece's first byte in the file
   GuardedRange* range_;
   void* memory_ = nullptr;
   size_t mapped_bytes_ = 0;

@@ -1,7 +1,7 @@
-// ByteWindow: the bytes of a capture file, a piece at a time, for a reader that walks through them.
+// ByteWindow gives a reader the bytes of a capture file, one piece at a time.
 //
-// A plain regular file is mapped piece by piece, which spares the copy that read(2) makes; all else
-// (pipes, gzip, small files) is read into a buffer. Both give the same bytes. Owned by a file
+// A plain regular file is mapped piece by piece, which avoids the copy that read(2) makes. Anything
+// else (pipes, gzip, small files) is read into a buffer. Both give the same bytes. Owned by a file
 // source; one thread at a time.
 #pragma once
 
@@ -17,8 +17,8 @@ namespace topspin {
 
 class ByteWindow {
  public:
-  /// From the stream's next byte on. Every piece but the last has room for `record_bytes_max`.
-  /// `map_small`: map also where reading costs no more.
+  /// Starts at the stream's next byte. Every piece but the last has room for `record_bytes_max`.
+  /// `map_small`: also maps files that are so small that reading is as fast.
   static std::unique_ptr<ByteWindow> open(std::unique_ptr<ByteStream> stream,
                                           size_t record_bytes_max, bool map_small);
   virtual ~ByteWindow() = default;
@@ -27,14 +27,13 @@ class ByteWindow {
     std::span<const uint8_t> bytes;
     bool last = false;  // nothing follows it
   };
-  /// Forgets the first `used` bytes of the piece before, and gives the rest with what follows. The
-  /// piece before is gone.
+  /// Returns a piece that begins `used` bytes into the previous one, which is no longer valid.
   virtual Result<Piece> slide(size_t used) = 0;
 
-  /// A mapped file may shrink while it is walked through. What was cut off reads as zeros, and:
-  /// bytes of a lost page were touched. Cheap enough to ask for each packet.
+  /// Whether bytes of a lost page were touched. A mapped file may shrink while it is read; bytes
+  /// that were cut off read as zeros. Cheap enough to call for each packet.
   bool lost() const { return lost_->load(std::memory_order_relaxed); }
-  /// The file still reaches to `used` bytes into the piece. Asks the kernel.
+  /// Whether the file still has the first `used` bytes of the piece. Makes a system call.
   virtual bool reaches(size_t used) const = 0;
 
   virtual const std::string& name() const = 0;

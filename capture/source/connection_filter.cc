@@ -32,7 +32,7 @@ class FrameWriter {
   std::vector<uint8_t> bytes_;
 };
 
-/// A frame with as much of each header as a filter can ask for. The checksums are 0.
+/// A frame with every header field that a filter can test. The checksums are 0.
 std::vector<uint8_t> make_frame(uint8_t protocol, uint8_t ip_version, const Endpoint& from,
                                 const Endpoint& to, uint8_t tcp_flags, size_t payload) {
   const size_t transport = (protocol == kProtocolTcp ? 20 : 8) + payload;

@@ -1,5 +1,5 @@
-// ConnectionFilter: whether a capture filter shows the packets of a connection. It is asked with
-// made-up packets of that connection, both ways, as Ethernet frames.
+// ConnectionFilter tells whether a capture filter matches the packets of a connection. It tries the
+// filter on made-up packets of that connection, in both directions, as Ethernet frames.
 #pragma once
 
 #include <memory>
@@ -14,13 +14,13 @@ class PacketFilter;
 
 class ConnectionFilter {
  public:
-  /// nullopt: the filter cannot be asked, since it is one for live packets alone (`inbound`).
+  /// nullopt: the filter works on live packets only (`inbound`).
   static std::optional<ConnectionFilter> compile(const std::string& filter);
   ConnectionFilter(ConnectionFilter&&) noexcept;
   ConnectionFilter& operator=(ConnectionFilter&&) noexcept;
   ~ConnectionFilter();
 
-  /// Whether it shows any packet of the connection. `protocol`: TCP or UDP.
+  /// Whether the filter matches any packet of the connection. `protocol` is TCP or UDP.
   bool shows(uint8_t protocol, uint8_t ip_version, const Endpoint& one,
              const Endpoint& other) const;
 

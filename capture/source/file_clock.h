@@ -1,12 +1,12 @@
-// FileClock: the stamps of a capture file as one clock that does not go back.
+// FileClock turns the stamps of a capture file into one clock that does not go back.
 //
-// A file's stamps step back when the clock was set while it was written, when captures were put one
-// behind the other, or when its first packet carries nonsense. A stamp of more than kStepNs before
-// the latest is read as such a step: time goes on from the latest, and the stamps after it keep
-// their distances. Two clocks that take turns (two cards in one file) are told apart by which of
-// the last two ties puts a stamp near the latest. Less than that is packets out of order, and stays
-// as it is. A jump ahead is a silence, and stays so, too; one of more than kSilenceMaxNs is said:
-// the clock may have been set. Pure, one thread.
+// A file's stamps step back if the clock was set while it was written, if captures were appended to
+// one another, or if its first stamp is nonsense. A stamp more than kStepNs before the latest one
+// is such a step: time continues from the latest stamp, and later stamps keep their distances. If
+// two clocks alternate (two cards in one file), a stamp belongs to the one of the last two shifts
+// that puts it near the latest. Stamps that go back by less are packets out of order and stay as
+// they are. So does a jump ahead, which may be a silence; one of more than kSilenceMaxNs is
+// reported, because the clock may have been set. Pure, one thread.
 #pragma once
 
 #include <algorithm>
@@ -24,11 +24,12 @@ class FileClock {
 
   struct Time {
     int64_t ns = 0;
-    bool stepped = false;  // shift_ns() is another than before
+    bool stepped = false;  // shift_ns() changed
     bool jumped = false;   // ahead, by more than kSilenceMaxNs
   };
 
-  /// Whether the stamp is as it stands the time, near the latest, as nearly all are. Notes it then.
+  /// The fast path for nearly all stamps: if the stamp needs no shift and is near the latest, notes
+  /// it and returns true.
   bool is_time(int64_t stamp_ns) {
     if (shift_ns_ != 0 || is_far(stamp_ns) || !started_) [[unlikely]]
       return false;
@@ -36,7 +37,7 @@ class FileClock {
     return true;
   }
 
-  /// REQUIRES: 0 <= stamp_ns <= INT64_MAX / 2; so is what comes out.
+  /// REQUIRES: 0 <= stamp_ns <= INT64_MAX / 2. The same holds for the result.
   Time read(int64_t stamp_ns) {
     Time time{at(stamp_ns, shift_ns_)};
     if (started_ && is_far(time.ns)) [[unlikely]] {

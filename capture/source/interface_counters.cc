@@ -21,7 +21,7 @@ constexpr size_t kCounters = 16;  // 8 received, 8 sent: bytes, packets, errors,
 
 bool parse_line(std::string_view line, InterfaceReading& reading) {
   const size_t first = line.find_first_not_of(' ');
-  // The numbers hold no colon, a name may: the last one ends it.
+  // A name may hold colons and the numbers do not, so the last colon ends the name.
   const size_t colon = line.rfind(':');
   if (first == std::string_view::npos || colon == std::string_view::npos || colon <= first) {
     return false;

@@ -12,8 +12,8 @@ namespace topspin {
 /// The interfaces of this network namespace, in the kernel's order.
 Result<std::vector<InterfaceReading>> read_interfaces();
 
-/// The text of /proc/net/dev: two lines of titles, then "name: " and 16 numbers a line. Lines that
-/// are not so are left out. Says nothing of `up` and `loopback`. Pure.
+/// Parses /proc/net/dev: two lines of titles, then lines of "name: " and 16 numbers. Other lines
+/// are skipped. Leaves `up` and `loopback` unset. Pure.
 std::vector<InterfaceReading> parse_interface_counters(std::string_view text);
 
 }  // namespace topspin

@@ -1,5 +1,6 @@
-// InterfaceWatch: whether an interface is there, up, and still the same one. libpcap tells of a
-// deleted interface by an error on every call, and of one that went down not at all. One thread.
+// InterfaceWatch tells whether an interface exists, is up, and is still the same one. libpcap
+// returns an error on every call for a deleted interface, and nothing for one that went down. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,7 @@ class InterfaceWatch {
 
   InterfaceState look(const std::string& name) const;
 
-  /// The name that the interface with this index has now; empty: it is gone.
+  /// The current name of the interface with this index; empty if it is gone.
   std::string name_of(unsigned index) const;
 
  private:

@@ -17,7 +17,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kHandOverBytes = 1 << 20;
-/// A pipe that has room has room for so much.
+/// A pipe that polls as writable has room for this much.
 constexpr size_t kPipeBytes = 4096;
 constexpr int kWaitStepMs = 50;
 
@@ -156,7 +156,7 @@ void PacketFile::write_batch(const Batch& batch) {
     totals_.written_packets += batch.packets;
     return;
   }
-  // Of the packets that found room the last may be cut.
+  // The last packet that was written may be cut.
   uint64_t packets = 0;
   size_t whole = place_ == 0 ? sizeof(PacketFileHeader) : 0;
   PacketHeader header;
@@ -173,7 +173,7 @@ void PacketFile::write_batch(const Batch& batch) {
   fail(os_errno == ETIMEDOUT ? "its reader takes nothing" : std::strerror(os_errno));
 }
 
-/// All of `bytes`: 0; or the errno, after `written` of them.
+/// Writes all of `bytes` and returns 0, or returns the errno after `written` bytes.
 int PacketFile::write_all(const std::string& bytes, size_t& written) {
   int waited_ms = 0;
   while (written < bytes.size()) {

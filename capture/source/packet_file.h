@@ -1,11 +1,9 @@
-// PacketFile: a capture file that is written while packets come, in classic pcap with nanosecond
-// stamps.
+// PacketFile writes captured packets to a file, in classic pcap with nanosecond stamps.
 //
-// The capture thread fills a buffer and hands it over once a batch; a thread of the file's own
-// writes it, so that neither a slow disk nor a slow reader holds up the capture. A file holds whole
-// packets only: it can be read while it grows, and after a failed write it ends with the last
-// packet that found room. After a failure nothing more is written, and every packet counts as
-// unwritten.
+// The capture thread fills a buffer and hands it over once per batch. A separate thread writes it,
+// so neither a slow disk nor a slow reader holds up the capture. A file holds whole packets only:
+// it can be read while it grows, and after a failed write it ends with the last packet that fit.
+// After a failure nothing more is written, and every packet counts as unwritten.
 #pragma once
 
 #include <condition_variable>
@@ -24,9 +22,9 @@ namespace topspin {
 
 class PacketFile {
  public:
-  /// Of packets that wait to be written. More than these are not written, and are counted.
+  /// The most bytes that wait to be written. Packets beyond are not written, and are counted.
   static constexpr size_t kWaitingBytesMax = 64 << 20;
-  /// At the end, a reader that takes nothing is waited for so long.
+  /// How long finish() waits for a reader that takes nothing.
   static constexpr int kReaderWaitMs = 2'000;
 
   /// `fd` is an empty file, a pipe or a socket. `name` is for messages.
@@ -35,19 +33,19 @@ class PacketFile {
 
   const std::string& name() const { return name_; }
 
-  /// Writes the header and starts the thread. Call once, after privileges have been given up
-  /// (threads keep their own) and before add().
+  /// Writes the header and starts the thread. Call once, before add() and after privileges have
+  /// been dropped, because each thread has its own.
   void begin(LinkType link, int snaplen);
 
-  /// Capture thread. `link`: of the packets from now on. A file has one link type: with another
-  /// one the writing ends.
+  /// Capture thread. Sets the link type of the packets from now on. A file has one link type, so
+  /// writing ends if it changes.
   void set_link_type(LinkType link);
 
-  /// Capture thread. REQUIRES: the stamp is wall clock.
+  /// Capture thread. REQUIRES: the stamp is wall-clock time.
   void add(const PacketView& packet);
 
-  /// Capture thread, once a batch: what was added is written soon. Once after a failure it says
-  /// what happened.
+  /// Capture thread, once per batch: has the added packets written soon. The first call after a
+  /// failure returns what happened.
   std::optional<std::string> hand_over();
 
   /// So far. Any thread.
@@ -62,7 +60,7 @@ class PacketFile {
   Totals finish();
 
  private:
-  /// Whole packets, one after another, as they stand in the file.
+  /// Whole packets, one after another, in the file's format.
   struct Batch {
     std::string bytes;
     uint64_t packets = 0;
@@ -81,8 +79,8 @@ class PacketFile {
   LinkType link_{};
   std::thread thread_;
 
-  Batch fresh_;         // of the capture thread
-  uint64_t place_ = 0;  // of the writing thread: where the next byte goes in a regular file
+  Batch fresh_;         // used by the capture thread
+  uint64_t place_ = 0;  // used by the writing thread: the next offset in a regular file
 
   std::mutex mutex_;
   std::condition_variable changed_;

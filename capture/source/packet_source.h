@@ -1,8 +1,8 @@
-// PacketSource: where packets come from. A file is read by one of three readers: classic pcap by
-// pcap_file.cc, pcapng by pcapng_file.cc, everything else by libpcap (pcap_source.cc, the only file
-// that includes pcap.h). What libpcap reads too, they read the same. A live interface is libpcap's.
+// The sources of packets. A file is read by one of three readers: classic pcap by pcap_file.cc,
+// pcapng by pcapng_file.cc, anything else by libpcap (pcap_source.cc, the only file that includes
+// pcap.h). The first two give the same packets as libpcap. A live interface is read by libpcap.
 //
-// A visitor is called for each packet, with a view that is good until it returns. One thread.
+// A visitor is called for each packet, with a view that is valid until it returns. One thread.
 #pragma once
 
 #include <cstdint>
@@ -25,14 +25,14 @@ using PacketVisitor = void (*)(void* context, const PacketView& packet);
 /// A compiled filter expression.
 class PacketFilter {
  public:
-  /// kUsage, with libpcap's words, if it does not compile.
+  /// Fails with kUsage and libpcap's message if it does not compile.
   static Result<std::unique_ptr<PacketFilter>> compile(const std::string& expression, int dlt,
                                                        int snaplen);
   virtual ~PacketFilter() = default;
   virtual bool matches(const PacketView& packet) const = 0;
 
-  /// For a packet that does not match: an Ethernet frame that would, were the filter one for frames
-  /// with a VLAN tag. A filter sees tagged frames only behind the word `vlan`.
+  /// For a packet that does not match: whether it is an Ethernet frame with a VLAN tag that would
+  /// match without it. A filter matches tagged frames only after the word `vlan`.
   virtual bool matches_but_for_tag(const PacketView& packet) const = 0;
 };
 
@@ -40,25 +40,26 @@ class FileSource {
  public:
   virtual ~FileSource() = default;
 
-  /// Visits some packets, with wall-clock stamps. An error comes after the packets before it.
+  /// Visits some packets, with wall-clock stamps. The packets before an error are visited first.
   virtual Result<StepOutcome> read(PacketVisitor visit, void* context) = 0;
 
-  /// Of the packets that the next read() visits; the same throughout in most files. The parser
-  /// may not know it: then the packets are in no flow.
+  /// The link type of the packets that the next read() visits. It changes in few files. If the
+  /// parser does not know it, the packets are in no flow.
   virtual LinkType link_type() const = 0;
 
   virtual FileNotes notes() const { return {}; }
 };
 
-/// kMapped: as kFastest, and files that are too small to gain by it are mapped too (for tests).
+/// kMapped is kFastest, but also maps files that are too small to gain by it (for tests).
 enum class FileReader : uint8_t { kFastest, kMapped, kLibpcap };
 
-/// kInput if it is no capture, or holds a link type that the parser does not read.
+/// Fails with kInput if it is not a capture, or has a link type that the parser does not read.
 Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
                                                      const std::string& filter,
                                                      FileReader reader = FileReader::kFastest);
 
-/// The plain reader, or nullptr if the file is not for it. The stream is then as it was.
+/// The reader of classic pcap. nullptr if the file has another format; the stream is then
+/// unchanged.
 Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& stream,
                                                    const std::string& filter, bool map_small);
 
@@ -74,15 +75,15 @@ Error unsupported_link_type(int dlt, const std::string& name);
 
 class LiveSource {
  public:
-  /// kPermission, kUsage (no such interface, bad filter) or kUnsupported.
+  /// Fails with kPermission, kUsage (no such interface, bad filter) or kUnsupported.
   static Result<std::unique_ptr<LiveSource>> open(const LiveOptions& options, int snaplen);
   virtual ~LiveSource() = default;
 
-  /// Visits what the ring holds, at most `packets_max`, without waiting; says how many frames there
-  /// were. Stamps are wall clock. An error: the interface is gone.
+  /// Visits the packets in the ring, at most `packets_max`, without waiting. Returns the number of
+  /// frames. Stamps are wall-clock time. Fails if the interface is gone.
   virtual Result<int> drain(PacketVisitor visit, void* context, int packets_max) = 0;
 
-  /// Waits until there are packets, at most so long.
+  /// Waits for packets, at most `timeout_ms`.
   virtual void wait(int timeout_ms) = 0;
 
   /// What the kernel lost since the last call.
@@ -90,7 +91,7 @@ class LiveSource {
 
   virtual LinkType link_type() const = 0;
 
-  /// The kernel hands a block of packets over when it is full, or this long after its first packet.
+  /// The kernel hands over a block of packets when it is full, or this long after its first packet.
   static constexpr int kBlockTimeoutMs = 10;
 };
 

@@ -1,13 +1,13 @@
-// The plain reader of classic pcap files: the header's four magics, version 2.4, one link type that
-// the parser reads. It gives the packets that libpcap gives, without its copies: plain files are
-// mapped a window at a time, pipes and gzip go through a buffer (byte_window.h). All else is left
-// to libpcap.
+// The reader of classic pcap files with one of the header's four magics, version 2.4, and a link
+// type that the parser reads. It gives the same packets as libpcap without copying them: plain
+// files are mapped one window at a time; pipes and gzip go through a buffer (byte_window.h). Other
+// files are left to libpcap.
 //
 //   file   = magic u32, major u16, minor u16, zone i32, accuracy u32, snaplen u32, link type u32,
 //            packets to the end
 //   packet = seconds u32, fraction u32 (us or ns, by the magic), captured u32, length u32, bytes
 //
-// All in the writer's byte order, which the magic tells.
+// All numbers are in the writer's byte order, which the magic shows.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -25,8 +25,8 @@ constexpr size_t kFileHeaderBytes = 24;
 constexpr size_t kPacketHeaderBytes = 16;
 constexpr uint32_t kMagicMicroseconds = 0xa1b2c3d4;
 constexpr uint32_t kMagicNanoseconds = 0xa1b23c4d;
-constexpr uint32_t kCapturedMax = 262'144;  // more is no packet: libpcap's limit
-constexpr size_t kPrefetchBytes = 2048;     // ahead: mapped pages are in no cache of ours
+constexpr uint32_t kCapturedMax = 262'144;  // libpcap's limit for a valid packet
+constexpr size_t kPrefetchBytes = 2048;     // ahead: mapped pages are not in the CPU's cache yet
 
 class PcapFile final : public FileSource {
  public:
@@ -75,7 +75,7 @@ class PcapFile final : public FileSource {
                                       window_->name(), captured, end - at - kPacketHeaderBytes));
       }
       const uint8_t* bytes = begin + at + kPacketHeaderBytes;
-      // Where a mapped file was cut off meanwhile, zeros stand: a header of zeros is looked into.
+      // If a mapped file was cut off meanwhile, its bytes read as zeros: check a header of zeros.
       (void)*static_cast<const volatile uint8_t*>(begin + at + size - 1);
       if (window_->lost() || (captured == 0 && !window_->reaches(at + size))) [[unlikely]] {
         return make_error(ErrorCode::kInput,
@@ -86,7 +86,7 @@ class PcapFile final : public FileSource {
       PacketView packet;
       int64_t fraction_ns = int64_t{header[1]} * fraction_ns_;
       if (fraction_ns >= kNanosPerSecond) [[unlikely]] {
-        fraction_ns = kNanosPerSecond - 1;  // the second is right: the packet stays within it
+        fraction_ns = kNanosPerSecond - 1;  // the second is right, so the packet stays within it
         ++notes_.long_fractions;
       }
       packet.stamp_ns = int64_t{header[0]} * kNanosPerSecond + fraction_ns;
@@ -111,8 +111,8 @@ class PcapFile final : public FileSource {
   }
 
  private:
-  /// Some writers say microseconds and write nanoseconds. Then most of the fractions that the file
-  /// begins with are a million or more, which microseconds never are.
+  /// Some writers declare microseconds but write nanoseconds. Then most of the file's first
+  /// fractions are a million or more, which is impossible for microseconds.
   void find_unit(std::span<const uint8_t> bytes) {
     constexpr uint32_t kMicrosPerSecond = 1'000'000, kPacketsMax = 1000;
     if (fraction_ns_ == 1) return;
@@ -133,14 +133,14 @@ class PcapFile final : public FileSource {
     notes_.fractions_are_ns = packets >= kPacketsToTell && too_long > packets / 2;
     if (notes_.fractions_are_ns) fraction_ns_ = 1;
   }
-  static constexpr uint32_t kPacketsToTell = 3;  // fewer may be a few broken stamps
+  static constexpr uint32_t kPacketsToTell = 3;  // fewer may be just broken stamps
 
   std::unique_ptr<ByteWindow> window_;
   std::unique_ptr<PacketFilter> filter_;
   LinkType link_;
   uint32_t snaplen_;
   bool swapped_;
-  int64_t fraction_ns_;  // 1, or 1,000
+  int64_t fraction_ns_;  // 1 or 1,000
   bool unit_known_ = false;
   FileNotes notes_;
   size_t used_ = 0;  // of the window's piece
@@ -161,12 +161,13 @@ Result<std::unique_ptr<FileSource>> open_pcap_file(std::unique_ptr<ByteStream>& 
     for (uint32_t& word : words) word = __builtin_bswap32(word);
   }
   if (words[0] != kMagicMicroseconds && words[0] != kMagicNanoseconds) return none;
-  // Two 16-bit numbers in one word: the lower address is the lower half unless it was swapped.
+  // Two 16-bit numbers in one word: the first is the lower half, unless the word was swapped.
   const uint32_t version = swapped ? words[1] : (words[1] << 16 | words[1] >> 16);
   if (version != (2u << 16 | 4)) return none;
   const uint32_t dlt = dlt_of_file(words[5]);
   if (dlt > UINT16_MAX || !is_supported_link_type(static_cast<int>(dlt))) return none;
-  // A filter on DLT_NULL depends on the writer's byte order, which libpcap knows of its own files.
+  // A filter on DLT_NULL depends on the writer's byte order, which libpcap knows when it reads the
+  // file itself.
   if (dlt == static_cast<uint32_t>(LinkType::kNull) && !filter.empty()) return none;
   const uint32_t snaplen = words[4] == 0 || words[4] > kCapturedMax ? kCapturedMax : words[4];
 

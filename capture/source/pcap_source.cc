@@ -1,5 +1,5 @@
-// libpcap: files that the plain reader leaves, live interfaces, filters, names. The only file that
-// includes pcap.h.
+// The parts that use libpcap: files that the other readers leave, live interfaces, filters, names.
+// The only file that includes pcap.h.
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -25,8 +25,8 @@ struct PcapCloser {
 };
 using PcapHandle = std::unique_ptr<pcap_t, PcapCloser>;
 
-/// Stamps are opened with nanosecond precision: tv_usec holds nanoseconds. Seconds of classic pcap
-/// are unsigned, though libpcap reads them as signed. Nonsense saturates.
+/// Sources are opened with nanosecond precision, so tv_usec holds nanoseconds. Seconds of classic
+/// pcap are unsigned, although libpcap reads them as signed. Invalid stamps saturate.
 int64_t stamp_ns(const timeval& t) {
   int64_t seconds = t.tv_sec;
   if (seconds < 0 && seconds >= INT32_MIN) seconds += int64_t{1} << 32;
@@ -40,7 +40,7 @@ int64_t stamp_ns(const timeval& t) {
   return ns;
 }
 
-/// pcap_dispatch's callback: hands each packet on in our words.
+/// The callback of pcap_dispatch: passes each packet on as a PacketView.
 struct Relay {
   PacketVisitor visit;
   void* context;
@@ -83,7 +83,7 @@ class CompiledFilter final : public PacketFilter {
 };
 
 Error bad_filter(const std::string& expression, const char* why) {
-  // It may come from a file, and then be of any length.
+  // The expression may come from a file and have any length.
   constexpr size_t kMostShown = 200;
   const std::string shown =
       expression.size() <= kMostShown ? expression : expression.substr(0, kMostShown) + "...";
@@ -174,14 +174,14 @@ class LibpcapLive final : public LiveSource {
 
   void wait(int timeout_ms) override {
     pollfd ready{fd_, POLLIN, 0};
-    poll(&ready, 1, timeout_ms);  // an error shows in the next drain
+    poll(&ready, 1, timeout_ms);  // the next drain reports an error
   }
 
   CaptureLosses take_losses() override {
     CaptureLosses losses;
     pcap_stat now{};
     if (pcap_stats(pcap_.get(), &now) != 0) return losses;
-    // 32-bit counters that wrap; differences do not.
+    // The 32-bit counters wrap, but their differences stay correct.
     losses.kernel_drops = now.ps_drop - seen_.ps_drop;
     losses.interface_drops = now.ps_ifdrop - seen_.ps_ifdrop;
     seen_ = now;
@@ -272,7 +272,8 @@ Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
 }
 
 Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options, int snaplen) {
-  // Blocks of 256 KiB; at 350,000 packets a second, 192 bytes each, a stall of 300 ms fits.
+  // Blocks of 256 KiB. At 350,000 packets per second of 192 bytes, the ring holds a stall of 300
+  // ms.
   constexpr int64_t kRingBytes = 32 << 20;
   const std::string& interface = options.interface;
   char error[PCAP_ERRBUF_SIZE] = "";
@@ -294,15 +295,15 @@ Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options,
     return make_error(ErrorCode::kUnsupported,
                       fmt::format("cannot open {}: no nanosecond stamps here", interface));
   }
-  // On `any`, libpcap writes a header of its own before each packet. The second version of it has
-  // the interface's number, but no VLAN tag.
+  // On `any`, libpcap puts its own header before each packet. Its second version has the
+  // interface's number, but no VLAN tag.
   if (pcap_datalink(pcap.get()) == DLT_LINUX_SLL && !options.keep_vlan_tags) {
-    pcap_set_datalink(pcap.get(), DLT_LINUX_SLL2);  // an old libpcap refuses: the first will do
+    pcap_set_datalink(pcap.get(), DLT_LINUX_SLL2);  // an old libpcap refuses and keeps version 1
   }
   const int dlt = pcap_datalink(pcap.get());
   if (!is_supported_link_type(dlt)) return unsupported_link_type(dlt, interface);
 
-  // A filter even where none was asked for: its verdict is the length that the kernel copies.
+  // An empty filter is compiled too, because its result limits how many bytes the kernel copies.
   bpf_program program{};
   if (pcap_compile(pcap.get(), &program, options.filter.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
     return bad_filter(options.filter, pcap_geterr(pcap.get()));
@@ -315,7 +316,7 @@ Result<std::unique_ptr<LiveSource>> LiveSource::open(const LiveOptions& options,
   }
 #ifdef PACKET_IGNORE_OUTGOING
   // The kernel shows a packet on lo twice, going out and coming in, and libpcap drops the first.
-  // The kernel can spare both of us that copy (since 4.20), and the ring holds twice as much.
+  // Since 4.20 the kernel can leave that copy out, so the ring holds twice as much.
   if (interface == "lo") {
     const int one = 1;
     setsockopt(pcap_fileno(pcap.get()), SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof one);

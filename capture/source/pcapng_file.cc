@@ -1,16 +1,16 @@
-// The reader of pcapng files: any number of sections, each in its own byte order, and in each any
-// number of interfaces with their own link types, capture lengths and clocks. libpcap reads such a
-// file only while all of them are alike.
+// The reader of pcapng files. A file may have several sections, each in its own byte order, and
+// each section several interfaces with their own link types, snaplens and clocks. libpcap can read
+// such a file only if all of them are alike.
 //
-//   block = type u32, length u32 (of all, a multiple of 4), body, length again (not looked at)
-//   0a0d0d0a section:   magic u32 (tells the byte order), major u16, minor u16, length i64, options
+//   block = type u32, length u32 (of the whole block, a multiple of 4), body, length again (unused)
+//   0a0d0d0a section:   magic u32 (for the byte order), major u16, minor u16, length i64, options
 //   1 interface:        link type u16, reserved u16, snaplen u32, options
 //   2 packet, obsolete: interface u16, drops u16, stamp u32 u32, captured u32, length u32, bytes
 //   3 simple packet:    length u32, bytes; of interface 0, without a stamp
 //   6 packet:           interface u32, stamp u32 u32, captured u32, length u32, bytes, options
 //   option = code u16, length u16, bytes, padded to 4
 //
-// Other blocks are stepped over, however long.
+// Other blocks are skipped, whatever their length.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -33,8 +33,8 @@ constexpr uint32_t kSection = 0x0a0d0d0a, kInterface = 1, kObsoletePacket = 2, k
 constexpr uint32_t kByteOrder = 0x1a2b3c4d;
 constexpr uint16_t kStampResolution = 9, kStampOffset = 14;
 constexpr uint32_t kHeaderBytes = 8, kTrailerBytes = 4;
-constexpr uint32_t kCapturedMax = 262'144;    // more is no packet: libpcap's limit
-constexpr uint32_t kBlockBytesMax = 524'288;  // of one that is looked into
+constexpr uint32_t kCapturedMax = 262'144;    // libpcap's limit for a valid packet
+constexpr uint32_t kBlockBytesMax = 524'288;  // for blocks that are not skipped
 constexpr size_t kInterfacesMax = 65'536;
 constexpr int kBlocksAtATime = 4096;
 
@@ -67,7 +67,7 @@ class PcapngFile final : public FileSource {
         continue;
       }
       if (interfaces_.empty()) return *error;
-      failed_ = error;  // what was described is right: the error comes with the packets
+      failed_ = error;  // the descriptions so far are valid; read() returns the error
       break;
     }
     const auto readable = std::find_if(interfaces_.begin(), interfaces_.end(),
@@ -115,7 +115,7 @@ class PcapngFile final : public FileSource {
                                       window_->name()));
       }
       if (interface.link != link_) {
-        link_ = interface.link;  // whom we visit asks for it between two calls
+        link_ = interface.link;  // the caller reads it between two calls
         return StepOutcome::kMore;
       }
       if (!filter_.empty()) {
@@ -142,12 +142,12 @@ class PcapngFile final : public FileSource {
     bool supported;
     uint32_t snaplen;           // 0: no limit
     uint64_t units_per_second;  // of stamps
-    uint64_t ns_per_unit;       // 0: units are no whole number of nanoseconds
+    uint64_t ns_per_unit;       // 0: a unit is not a whole number of nanoseconds
     int64_t offset_s;
   };
 
   template <typename T>
-  T number_at(size_t offset) const {  // of the block
+  T number_at(size_t offset) const {  // an offset in the block
     T value;
     std::memcpy(&value, piece_.bytes.data() + at_ + offset, sizeof value);
     if (!swapped_) return value;
@@ -171,7 +171,7 @@ class PcapngFile final : public FileSource {
     return block_type_ == kPacket || block_type_ == kObsoletePacket || block_type_ == kSimplePacket;
   }
 
-  /// So many bytes from the block's first on; false: the file ends before.
+  /// Makes sure that the block's first `bytes` bytes are there. False: the file ends before.
   Result<bool> have(size_t bytes) {
     while (piece_.bytes.size() - at_ < bytes) {
       if (piece_.last) return false;
@@ -181,7 +181,7 @@ class PcapngFile final : public FileSource {
     return true;
   }
 
-  /// Goes to the next block that is looked into; all of it is there then. False: the end.
+  /// Goes to the next block that is not skipped, and loads all of it. False: the file ends.
   Result<bool> next_block() {
     while (true) {
       TOPSPIN_ASSIGN(const bool has_header, have(kHeaderBytes));
@@ -191,7 +191,7 @@ class PcapngFile final : public FileSource {
       }
       uint32_t type;
       std::memcpy(&type, piece_.bytes.data() + at_, sizeof type);
-      if (type == kSection) {  // the same in both orders
+      if (type == kSection) {  // its type reads the same in both byte orders
         TOPSPIN_ASSIGN(const bool has_order, have(kHeaderBytes + 4));
         if (!has_order) return cut_short();
         swapped_ = false;
@@ -229,7 +229,7 @@ class PcapngFile final : public FileSource {
     return {};
   }
 
-  /// A section or an interface, and past it.
+  /// Reads the description of a section or an interface, and goes past it.
   Status read_description() {
     if (block_type_ == kSection) {
       if (block_bytes_ < 28) return damaged("a section's block is too short");
@@ -299,7 +299,7 @@ class PcapngFile final : public FileSource {
       packet.length = number_at<uint32_t>(8);
       packet.captured = packet.length;
       if (interface.snaplen != 0) packet.captured = std::min(packet.captured, interface.snaplen);
-      packet.stamp_ns = latest_stamp_ns_;  // it has none: no later than the one before
+      packet.stamp_ns = latest_stamp_ns_;  // it has no stamp, so it gets the latest one
     } else {
       if (block_bytes_ < data + kTrailerBytes) return damaged("a packet's block is too short");
       const uint64_t units = uint64_t{number_at<uint32_t>(12)} << 32 | number_at<uint32_t>(16);
@@ -312,7 +312,7 @@ class PcapngFile final : public FileSource {
           fmt::format("a packet states {} captured bytes, more than are there", packet.captured));
     }
     packet.bytes = piece_.bytes.data() + at_ + data;
-    // Where a mapped file was cut off meanwhile, zeros stand: a page that is touched tells.
+    // If a mapped file was cut off meanwhile, its bytes read as zeros; touching a page shows it.
     (void)*static_cast<const volatile uint8_t*>(piece_.bytes.data() + at_ + block_bytes_ - 1);
     return {};
   }
@@ -320,7 +320,7 @@ class PcapngFile final : public FileSource {
   /// REQUIRES: the link type is supported. nullptr: there is no filter.
   Result<const PacketFilter*> filter_of(LinkType link) {
     if (filter_.empty()) return static_cast<const PacketFilter*>(nullptr);
-    // The family of DLT_NULL is in the writer's order; big-endian, that is DLT_LOOP.
+    // The family of DLT_NULL is in the writer's byte order. In big-endian it is DLT_LOOP.
     const LinkType as = link == LinkType::kNull && swapped_ ? LinkType::kLoop : link;
     std::unique_ptr<PacketFilter>& filter = filters_[as];
     if (filter == nullptr) {
@@ -336,7 +336,7 @@ class PcapngFile final : public FileSource {
   std::vector<Interface> interfaces_;  // of this section
   bool swapped_ = false;               // this section is in the other byte order
   ByteWindow::Piece piece_;
-  size_t at_ = 0;  // of the block, in the piece
+  size_t at_ = 0;  // where the block begins in the piece
   uint32_t block_type_ = 0;
   uint32_t block_bytes_ = 0;
   int64_t latest_stamp_ns_ = 0;

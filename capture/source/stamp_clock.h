@@ -1,8 +1,9 @@
-// StampClock: from the kernel's wall-clock stamps to CLOCK_MONOTONIC, over steps of the wall clock.
+// StampClock converts the kernel's wall-clock stamps to CLOCK_MONOTONIC, across steps of the wall
+// clock.
 //
-// The two clocks are tied by an anchor taken before each batch. When the wall clock was stepped,
-// the ring still holds packets stamped before the step: for a second after it, a stamp is read with
-// whichever of the two offsets puts it nearer to now. Pure, one thread.
+// An anchor taken before each batch gives the offset between the clocks. After a step of the wall
+// clock, the ring still holds packets stamped before it. So for one second, a stamp is converted
+// with the old or the new offset, whichever puts it nearer to now. Pure, one thread.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +26,8 @@ class StampClock {
     now_ns_ = now.monotonic_ns;
   }
 
-  /// False: the stamp is of a second or more after the anchor. Either the batch took that long, or
-  /// the wall clock was set since; another anchor tells which. REQUIRES: anchor() was called.
+  /// False: the stamp is a second or more after the anchor. Either the batch took that long, or the
+  /// wall clock was set since; a new anchor shows which. REQUIRES: anchor() was called.
   bool covers(int64_t wall_ns) const { return to_monotonic(wall_ns) - now_ns_ < kNanosPerSecond; }
 
   /// REQUIRES: anchor() was called.
@@ -42,7 +43,7 @@ class StampClock {
   int64_t offset_ns() const { return offset_ns_; }
 
  private:
-  /// Slewing moves the clock by half a millisecond a second at most; more at once is a step.
+  /// Slewing moves the clock by at most half a millisecond per second; more at once is a step.
   static constexpr int64_t kStepNs = kNanosPerMilli;
 
   bool anchored_ = false;
