@@ -23,7 +23,7 @@ bool is_device(const struct stat& info) { return S_ISCHR(info.st_mode) || S_ISBL
 Result<std::string> read_file(const std::string& path, size_t most_bytes) {
   const Error device = make_error(ErrorCode::kInput, "it is a device, and no file");
   struct stat info {};
-  // Before it is opened, which some devices take for an order.
+  // Check before opening, because opening some devices has an effect.
   if (::stat(path.c_str(), &info) != 0) return failed(errno);
   if (is_device(info)) return device;
   const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));

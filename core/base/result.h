@@ -16,13 +16,13 @@ namespace topspin {
 
 /// What kind of failure. The application maps each kind to one of its exit codes (exit_code()).
 enum class ErrorCode {
-  kUsage,        // wrong option, argument, filter, plan; names something that is not there
-  kInvalidRun,   // the run was kept but judges nothing
-  kPermission,   // this user may not
-  kUnsupported,  // this kernel or host cannot
-  kInput,        // what was read is unreadable, truncated, or not what it should be
-  kOutput,       // what was to be written could not be: full disk, read-only directory
-  kInternal,     // a call failed that should not have
+  kUsage,        // wrong option, argument, filter or plan, or a name of something that is not there
+  kInvalidRun,   // the run was kept but cannot be judged
+  kPermission,   // this user is not allowed to do it
+  kUnsupported,  // this kernel or host cannot do it
+  kInput,        // input is unreadable, truncated, or not what it should be
+  kOutput,       // output could not be written: full disk, read-only directory
+  kInternal,     // a call failed that should not fail
 };
 
 struct [[nodiscard]] Error {
@@ -40,7 +40,7 @@ inline Error make_error(ErrorCode code, std::string message, int os_errno = 0) {
   return Error{code, os_errno, std::move(message)};
 }
 
-/// Either a T or an Error. Asking for the one that is not there aborts.
+/// Either a T or an Error. Access to the one that it does not hold aborts.
 template <typename T>
 class [[nodiscard]] Result {
  public:

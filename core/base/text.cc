@@ -219,8 +219,8 @@ std::optional<std::string_view> nearest_word(std::string_view word,
   std::optional<std::string_view> nearest;
   size_t least = std::max<size_t>(1, word.size() / 3) + 1;
   for (const std::string_view candidate : words) {
-    // Words are at least as far apart as their lengths. Of a word of a megabyte, as a hostile plan
-    // may have one, that is all that is looked at.
+    // The distance of two words is at least the difference of their lengths. A hostile plan may
+    // hold a word of a megabyte, and this is all that is computed for it.
     if (std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size()) >= least)
       continue;
     const size_t d = distance(candidate);

@@ -16,7 +16,7 @@ struct CodePointRange {
 // Sorted, inclusive ranges. tests/core/make_width_table.py writes what is between the next line and
 // "clang-format on".
 // clang-format off
-// Of Unicode 14.0.0.
+// From Unicode 14.0.0.
 /// Marks that join the character before them and take no cell of their own.
 constexpr std::array<CodePointRange, 332> kCombining = {{
     {0x300, 0x36F}, {0x483, 0x489}, {0x591, 0x5BD}, {0x5BF, 0x5BF}, {0x5C1, 0x5C2}, {0x5C4, 0x5C5},

@@ -11,7 +11,7 @@
 
 #include "core/base/clock.h"
 
-// glibc before 2.38 has the field under its internal name alone.
+// glibc before 2.38 has the field only under its internal name.
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -33,7 +33,7 @@ UniqueFd reopen_unblocked(int fd) {
   constexpr int kFlags = O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
   UniqueFd own(::open(fmt::format("/proc/self/fd/{}", fd).c_str(), kFlags));
   if (own || isatty(fd) == 0) return own;
-  // Its file may be another user's. Our controlling terminal can be opened all the same.
+  // Its file may belong to another user. Our controlling terminal can be opened nevertheless.
   own.reset(::open("/dev/tty", kFlags));
   if (own && !same_terminal(own.get(), fd)) own.reset();
   return own;
@@ -46,10 +46,10 @@ ssize_t write_briefly(int fd, const void* data, size_t size) {
   event.sigev_notify_thread_id = gettid();
   timer_t timer{};
   if (timer_create(CLOCK_MONOTONIC, &event, &timer) != 0) {
-    errno = EAGAIN;  // rather nothing than a write without end
+    errno = EAGAIN;  // better to write nothing than to block forever
     return -1;
   }
-  // Without SA_RESTART: the signal ends the write.
+  // Without SA_RESTART, so that the signal ends the write.
   struct sigaction action {
   }, before{};
   action.sa_handler = [](int) {};
@@ -59,7 +59,7 @@ ssize_t write_briefly(int fd, const void* data, size_t size) {
   sigemptyset(&alarm);
   sigaddset(&alarm, SIGALRM);
   pthread_sigmask(SIG_UNBLOCK, &alarm, &mask);
-  // Again and again, since the first one may come before the write does.
+  // Repeats, because the first signal may come before the write.
   itimerspec spec{};
   spec.it_value.tv_nsec = spec.it_interval.tv_nsec = kBriefNs;
   timer_settime(timer, 0, &spec, nullptr);

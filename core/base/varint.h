@@ -1,4 +1,4 @@
-// LEB128 varints, in which histograms are stored: seven bits a byte, the lowest first. Pure.
+// LEB128 varints, in which histograms are stored: seven bits per byte, the lowest first. Pure.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Calls: what the subject asked of others. A call is a request on a flow that the subject opened to
-// somebody else; its reply is one that the subject waits for. Calls are in none of the numbers of
-// requests and replies in FlowInterval, which are those that others sent. docs/calls.md says how
-// the two are told apart. Plain values.
+// Calls: the requests that the subject sent to others. A call is a request on a flow that the
+// subject opened to somebody else, and the subject waits for its reply. Calls are in none of
+// FlowInterval's numbers of requests and replies, which cover the requests that others sent.
+// docs/calls.md explains how the two are told apart. Plain values.
 #pragma once
 
 #include <cstddef>
@@ -16,25 +16,25 @@
 
 namespace topspin {
 
-/// Which part the subject has in a flow.
+/// The subject's part in a flow.
 enum class SubjectPart : uint8_t {
-  kUnknown,        // it may have opened it
-  kPerhapsServes,  // it has not opened it
+  kUnknown,        // the subject may have opened it
+  kPerhapsServes,  // the subject has not opened it
   kNone,
-  kServes,  // it is the responder; also if it is the initiator too
-  kCalls,   // it is the initiator alone
+  kServes,  // the subject is the responder, or both ends
+  kCalls,   // the subject is the initiator only
 };
 
-/// Says which part the subject has in flows. Asked on the capture thread, once for most flows.
+/// Finds the subject's part in flows. Called on the capture thread, once for most flows.
 class SubjectParts {
  public:
   virtual ~SubjectParts() = default;
-  /// Of a flow whose initiator is its low end, or its high one. Unsure answers may become sure: ask
-  /// again later.
+  /// `initiator_is_low`: the initiator is the flow's low end. kUnknown and kPerhapsServes may
+  /// become certain later, so ask again.
   virtual SubjectPart part_in(const FlowKey& flow, bool initiator_is_low) = 0;
 };
 
-/// Absent as a whole where nobody tells the subject's flows from those of others.
+/// Absent as a whole if there are no SubjectParts.
 struct CallInterval {
   static constexpr std::string_view kProbe = "calls";
 
@@ -45,19 +45,19 @@ struct CallInterval {
   std::optional<uint64_t> resets;       // those of `unanswered` whose connection was reset
   std::optional<uint64_t> http_errors;  // answered with a status of 500 or more, in the clear
   std::optional<uint64_t> multiplexed_turns;
-  /// Time in which at least one request to the subject was pending, and the part of it in which at
-  /// least one call was pending too. A request is pending from its first packet to the first packet
-  /// of its reply, for the reply timeout at most. With several requests at once the part is an
-  /// upper bound of what any one of them waited for: the call may be another's.
+  /// The time in which at least one request to the subject was pending, and the part of it in which
+  /// at least one call was pending too. A request is pending from its first packet to the first
+  /// packet of its reply, but at most for the reply timeout. If several requests are pending at
+  /// once, the second is an upper bound for each of them, because a call may belong to another.
   std::optional<uint64_t> serving_ns, serving_and_calling_ns;
-  /// The same of replies that were alone: no other request to the subject was pending while theirs
-  /// was. Of each the time in which a call was pending, and the sum of their latencies.
+  /// The same for lone replies: no other request to the subject was pending at the same time. For
+  /// each reply the time in which a call was pending, and the sum of all their latencies.
   std::optional<Histogram> lone_reply_calling;
   std::optional<uint64_t> lone_reply_ns;
   std::optional<uint64_t> hidden_connections;
   std::optional<uint64_t> decided_late, undecided;  // losses
 
-  /// Takes up the interval that follows.
+  /// Merges the interval that follows this one.
   void merge(const CallInterval& later) { merge_numbers(*this, later); }
 
   template <typename Visit>
@@ -124,7 +124,7 @@ void CallInterval::for_each_number(Visit visit) {
         &C::undecided);
 }
 
-/// An address that the subject calls, since the run began.
+/// An address that the subject calls. Counts are since the run began.
 struct CalledRow {
   uint32_t number = 0;  // within the run, from 1
   uint8_t protocol = 0;
@@ -132,21 +132,21 @@ struct CalledRow {
   Endpoint address;  // port 0: all addresses beyond the first kCalledAddresses
   uint64_t requests = 0;
   uint64_t unanswered = 0;
-  uint64_t resets = 0;  // of `unanswered`
+  uint64_t resets = 0;  // included in `unanswered`
   uint64_t refused = 0;
   uint64_t never_completed = 0;
   uint64_t http_errors = 0;
-  uint64_t hidden_connections = 0;  // that were not captured; then all else is 0
+  uint64_t hidden_connections = 0;  // not captured; then all other counts are 0
   bool hidden_by_interface = false;
   Histogram latency;
 
   uint64_t failures() const { return unanswered + refused + never_completed + http_errors; }
-  /// The tries: calls, and connections that came to nothing.
+  /// All attempts: calls, and connections that failed.
   uint64_t tries() const { return requests + refused + never_completed; }
 };
 
-/// Addresses with a row of their own, the first that are called. Rows of hidden connections have
-/// the numbers after those.
+/// The first kCalledAddresses addresses have a separate row each. Rows of hidden connections are
+/// numbered after those.
 inline constexpr size_t kCalledAddresses = 64;
 inline constexpr uint32_t kOtherAddresses = kCalledAddresses + 1;
 inline constexpr uint32_t kFirstHidden = kOtherAddresses + 1;

@@ -112,7 +112,7 @@ struct FlowInterval {
 
   // Gauges.
   uint64_t active_flows = 0;  // at end_ns: flows with a packet in the last window, exact to 1 ms
-  uint64_t active_flows_max = 0;       // the highest that the gauge stood within the interval
+  uint64_t active_flows_max = 0;       // the highest value within the interval
   bool active_is_lower_bound = false;  // flows were evicted while still active
   uint64_t live_flows = 0;             // in the table at end_ns: seen, and not ended or evicted
   uint64_t tcp_half_open = 0;          // SYN seen, not answered yet
@@ -120,7 +120,7 @@ struct FlowInterval {
   uint64_t silent_flows = 0;           // of these, those that missed at least their last two ticks
 
   // Counts.
-  uint64_t packets = 0;  // all that were captured, those in no flow too
+  uint64_t packets = 0;  // all captured packets, including those in no flow
   uint64_t bytes = 0;
   ProtocolCounts tcp;
   ProtocolCounts udp;
@@ -145,8 +145,8 @@ struct FlowInterval {
   uint64_t unanswered = 0;
   uint64_t late_flows = 0;    // flows with at least one gap late by more than a tenth of its period
   uint64_t requests = 0;      // opened; each is answered, unanswered, or still open
-  uint64_t late_replies = 0;  // came after the timeout; also in reply_latency, and in unanswered
-  uint64_t overlapping_requests = 0;  // not measured: too many were open on their flow already
+  uint64_t late_replies = 0;  // came after the timeout; also in reply_latency and unanswered
+  uint64_t overlapping_requests = 0;  // not measured: too many were already open on their flow
   std::optional<uint64_t> repeated_replies;  // absent in runs that did not count them
   uint64_t handshake_turns = 0;    // answered messages of a TLS handshake; not in reply_latency
   uint64_t multiplexed_turns = 0;  // likewise, of HTTP/2 and others that answer in any order
@@ -156,22 +156,23 @@ struct FlowInterval {
   uint64_t tcp_retransmissions = 0;
   uint64_t tcp_out_of_order = 0;
   uint64_t tcp_resets = 0;
-  uint64_t tcp_refused = 0;  // RST as the answer to a SYN
+  uint64_t tcp_refused = 0;  // RST in reply to a SYN
   uint64_t tcp_handshakes = 0;
   std::optional<uint64_t> tcp_zero_windows;     // absent in runs that did not count them
   std::optional<uint64_t> tcp_server_resets;    // the same
-  std::optional<uint64_t> tcp_never_completed;  // likewise; refused ones are not among them
+  std::optional<uint64_t> tcp_never_completed;  // likewise; does not include refused ones
 
   uint64_t time_went_backwards = 0;  // packets stamped earlier than one before them
-  uint64_t time_steps = 0;         // of these, and of jumps ahead: by more than any delay explains
-  uint64_t duplicate_packets = 0;  // seen once more on another interface; in no other count
+  uint64_t time_steps = 0;  // of these and of jumps ahead, those larger than any delay explains
+  uint64_t duplicate_packets = 0;  // seen again on another interface; in no other count
 
   // Segmentation offload: `packets` counts frames, and one frame may hold many segments or
-  // datagrams. Frames of which the lengths prove it, and the fewest segments that these can hold.
+  // datagrams. These count the frames whose lengths prove it, and the fewest segments they can
+  // hold.
   uint64_t super_packets = 0;
   uint64_t super_packet_segments = 0;
 
-  /// Merges the interval that follows this one; each number by its kind.
+  /// Merges the interval that follows this one, each number by its kind.
   void merge(const FlowInterval& later);
 
   /// The numbers of this struct (core/number/number.h).
@@ -337,7 +338,7 @@ void FlowInterval::for_each_number(Visit visit) {
 /// The current state of one flow, for tables, the database and exports. Counts are since its first
 /// packet.
 struct FlowRow {
-  uint64_t id = 0;  // unique within the run; grows with the first packet's order
+  uint64_t id = 0;  // unique within the run; in the order of first packets
   FlowKey key;
   bool initiator_is_low = true;
   bool ended = false;
@@ -345,7 +346,7 @@ struct FlowRow {
   int64_t last_ns = 0;
   std::array<uint64_t, 2> packets{};  // [0] of the initiator, [1] of the responder
   std::array<uint64_t, 2> bytes{};
-  // Of the transport, by the headers' lengths, what was sent again included; absent: not counted.
+  // Transport payload by the headers' lengths, retransmissions included; absent: not counted.
   std::array<std::optional<uint64_t>, 2> payload_bytes{};
   std::optional<int64_t> period_ns;  // declared or learned
   std::optional<int64_t> lateness_last_ns;

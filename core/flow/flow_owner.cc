@@ -21,7 +21,7 @@ std::optional<OwnerQuality> parse_owner_quality(std::string_view name) {
   return std::nullopt;
 }
 
-// Sorted, not indexed by the number: a number may come from a database, and be anything.
+// Sorted, not indexed by number, because a number from a database may have any value.
 void OwnerTable::set(FlowOwner owner) {
   const auto place = std::lower_bound(
       owners_.begin(), owners_.end(), owner.number,

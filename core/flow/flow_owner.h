@@ -15,8 +15,8 @@ namespace topspin {
 
 /// How the owner was found. An end about which nothing is known has no owner.
 enum class OwnerQuality : uint8_t {
-  kExact,     // seen by BPF at its connect(), and nobody else found to hold the socket since
-  kSnapshot,  // the only one to hold the socket, or the listening one it came from, at a moment
+  kExact,     // seen by BPF at its connect(), and no other process found to hold the socket since
+  kSnapshot,  // at one moment the only holder of the socket, or of the listening one it came from
   kShared,    // one of several: processes that hold the socket, or sockets that share the port
 };
 std::string_view owner_quality_name(OwnerQuality quality);  // "exact", "snapshot", "shared"
@@ -38,7 +38,7 @@ using OwnerNumbers = std::array<std::optional<uint32_t>, 2>;
 /// The owners of a run, by number.
 class OwnerTable {
  public:
-  void set(FlowOwner owner);  // replaces the one of the same number
+  void set(FlowOwner owner);  // replaces the one with the same number
   /// nullptr if the number is 0 or there is no such owner.
   const FlowOwner* find(std::optional<uint32_t> number) const;
   bool empty() const { return owners_.empty(); }

@@ -21,7 +21,7 @@ struct PacketCopy {
 
 struct PacketCopies {
   std::vector<PacketCopy> packets;  // in the order of their arrival
-  uint64_t dropped = 0;             // older ones that found no room since they were last taken
+  uint64_t dropped = 0;             // older ones dropped for lack of room since the last take
 };
 
 }  // namespace topspin

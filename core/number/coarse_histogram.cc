@@ -9,7 +9,7 @@ namespace topspin {
 namespace {
 
 constexpr uint8_t kFormat = 3;
-constexpr uint64_t kMostStored = INT64_MAX;  // beyond it nothing fits a signed integer
+constexpr uint64_t kMostStored = INT64_MAX;  // the greatest signed integer
 constexpr uint32_t kSubBuckets = 4;
 
 Error corrupt() {

@@ -45,7 +45,7 @@ class CoarseHistogram {
   std::optional<uint64_t> max() const;
   uint64_t cell(uint32_t index) const { return cells_.empty() ? 0 : cells_[index]; }
 
-  /// As Histogram::percentile.
+  /// See Histogram::percentile.
   std::optional<uint64_t> percentile(double quantile) const;
   /// Its min is absent.
   HistogramSummary summary() const;

@@ -16,7 +16,7 @@ Error corrupt() {
   return make_error(ErrorCode::kInput, "a stored histogram is damaged: its bytes do not decode");
 }
 
-/// The greatest number that is stored: beyond it nothing fits a signed integer.
+/// The greatest number that is stored, because readers use signed integers.
 constexpr uint64_t kMostStored = INT64_MAX;
 
 /// Takes a stored number off the front of `bytes`.
@@ -83,7 +83,7 @@ void Histogram::record_n(uint64_t value, uint64_t times) {
 Histogram Histogram::from_cells(std::span<const uint64_t> cells, uint64_t sum, uint64_t max) {
   CHECK(cells.size() == kHistogramBuckets);
   Histogram h;
-  // The cells may be memory that BPF goes on writing: they are read once, and counted as read.
+  // BPF may still be writing to the cells, so each is read once, and the count is of what was read.
   h.cells_.resize(cells.size());
   for (size_t i = 0; i < cells.size(); ++i)
     h.cells_[i] = __atomic_load_n(&cells[i], __ATOMIC_RELAXED);
@@ -173,7 +173,7 @@ std::string Histogram::encode() const {
   put_varint(out, std::min(min_, kMostStored));
   put_varint(out, std::min(max_, kMostStored));
   uint32_t previous = 0;
-  uint64_t left = kMostStored;  // so that the cells add up to the count that was written
+  uint64_t left = kMostStored;  // so that the cells add up to the count that is written
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
     const uint64_t cell = std::min(cells_[i], left);
     if (cell == 0) continue;
@@ -236,7 +236,7 @@ void SignedHistogram::clear() {
 }
 
 int64_t SignedHistogram::sum() const {
-  return static_cast<int64_t>(non_negative_.sum() - negative_.sum());  // wraps, if at all
+  return static_cast<int64_t>(non_negative_.sum() - negative_.sum());  // may wrap
 }
 
 std::optional<int64_t> SignedHistogram::min() const {

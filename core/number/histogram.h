@@ -19,7 +19,7 @@ namespace topspin {
 
 inline constexpr uint32_t kHistogramBuckets = TOPSPIN_HISTOGRAM_BUCKETS;
 
-/// How many samples must lie above a percentile, or it is not given: p99 needs 1,000 samples.
+/// A percentile needs this many samples above it, so p99 needs 1,000 samples.
 inline constexpr uint64_t kSamplesAbovePercentile = 10;
 
 /// Smallest and largest value that share bucket `index`.
@@ -77,7 +77,7 @@ class Histogram {
 
   /// Sparse bytes, in LEB128 varints: format 1, count, sum, and if count > 0 min, max, then for
   /// each occupied cell in order: index minus the previous occupied index (the first: index), its
-  /// count. Count, sum, min and max are stored as INT64_MAX where they are more.
+  /// count. Count, sum, min and max are stored as INT64_MAX if they are larger.
   std::string encode() const;
   /// kInput: the bytes are no such encoding, or a number is above INT64_MAX. What is decoded is
   /// safe to summarize: no value overflows int64_t.
@@ -100,7 +100,7 @@ class Histogram {
 class SignedHistogram {
  public:
   void record(int64_t value) {
-    // The one value whose magnitude does not fit is taken for its neighbour.
+    // INT64_MIN, whose magnitude does not fit, is replaced by its neighbour.
     if (value < 0)
       negative_.record(static_cast<uint64_t>(value == INT64_MIN ? INT64_MAX : -value));
     else

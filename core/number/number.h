@@ -18,9 +18,9 @@ namespace topspin {
 /// The kind of a number, which says how a later interval is merged into an earlier one.
 enum class NumberKind : uint8_t {
   kCount,         // of the interval: counts add up
-  kGauge,         // at the end of the interval: the later one stands
-  kMaximum,       // the highest within the interval: the greater one stands
-  kTotal,         // since the subject began: the later one stands
+  kGauge,         // at the end of the interval: the later one is kept
+  kMaximum,       // the highest within the interval: the greater one is kept
+  kTotal,         // since the subject began: the later one is kept
   kDistribution,  // of the interval: histograms add up
   kState,         // true if it was true in any interval
 };
@@ -29,24 +29,24 @@ std::string_view number_kind_name(NumberKind kind);  // "count", "gauge", ...
 /// How the values of several processes, CPUs or flows are combined into one number.
 enum class NumberScope : uint8_t {
   kSum,      // they add up
-  kNearest,  // of the process that is nearest to its limit
-  kWhole,    // of the whole host, network namespace or cgroup, whatever else is in it
+  kNearest,  // the value of the process that is nearest to its limit
+  kWhole,    // the value of the whole host, network namespace or cgroup
 };
 
 /// What a loss means for the run. docs/losses.md explains each.
 enum class LossKind : uint8_t {
-  kUnseen,  // something was not seen at all: these alone are "losses" (losses_total)
-  kPart,    // a distribution or a list misses some of its entries; the sums that gate have them
-  kRow,     // no row of its own in the database, or not in a file of packets; every sum includes it
-  kNote,    // no loss: seen late, or cut off by the start or the end of the run
+  kUnseen,  // something was not seen at all: only these are "losses" (losses_total)
+  kPart,    // a distribution or list misses some entries; the sums that the gate judges have them
+  kRow,     // has no row in the database, or is not in a packet file; every sum includes it
+  kNote,    // not a loss: seen late, or cut off by the start or the end of the run
 };
 
 /// The amount of a loss that makes a run unusable.
 enum class LossLimit : uint8_t {
-  kNone,            // none of it does
-  kAny,             // any
-  kShareOfPackets,  // together with the other losses of this kind: more than 0.1% of all packets
-  kShareOfTicks,    // three, and more than a tenth of all ticks
+  kNone,            // no amount does
+  kAny,             // any amount does
+  kShareOfPackets,  // more than 0.1% of all packets, together with the other losses of this kind
+  kShareOfTicks,    // at least three, and more than a tenth of all ticks
 };
 
 struct Number {
@@ -55,7 +55,7 @@ struct Number {
   std::string_view label;  // a few words for tables and screens
   std::string_view help;   // one sentence
   NumberScope scope = NumberScope::kSum;
-  bool needs_period = false;  // means nothing where no flow has a period
+  bool needs_period = false;  // has no meaning if no flow has a period
   std::optional<LossKind> loss = std::nullopt;
   LossLimit limit = LossLimit::kNone;
   std::string_view probe = {};  // who measures it; set by core/tick/numbers.h

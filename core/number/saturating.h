@@ -1,4 +1,4 @@
-// Sums of numbers from a stored run, which anybody may have written. Pure.
+// Sums of numbers from a stored run, which may be hostile. Pure.
 #pragma once
 
 #include <limits>
@@ -6,7 +6,7 @@
 
 namespace topspin {
 
-/// a + b, or the nearest number that fits where the sum does not.
+/// a + b, or the nearest number that fits if the sum does not.
 template <typename T>
 requires std::is_integral_v<T>
 constexpr T saturating_add(T a, T b) {

@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kMostPoints = 300;  // 45,000 pairs: some ms
+constexpr size_t kMostPoints = 300;  // 45,000 pairs, which take some ms
 constexpr double kNormal95 = 1.96;
 constexpr size_t kFewestForInterval = 6;
 
@@ -24,7 +24,7 @@ constexpr double kFootOfRamp = 0.05;
 constexpr size_t kReadingsBeforeRise = 10;
 constexpr size_t kReadingsAfterRise = 5;
 
-/// At rest: at most one flow in fifty of the most there were.
+/// At rest, at most one fiftieth of the highest number of flows is left.
 constexpr int64_t kRestShare = 50;
 constexpr size_t kReadingsBefore = 2;
 constexpr ptrdiff_t kReadingsOfWindow = 3;
@@ -34,7 +34,7 @@ constexpr double kPlateau = 0.9;
 constexpr double kEqualWaves = 1.1;
 
 constexpr size_t kSteadyLoadReadings = 60;
-constexpr int64_t kSteadyLoadNs = 59 * kNanosPerSecond;  // of 60 readings, one a second
+constexpr int64_t kSteadyLoadNs = 59 * kNanosPerSecond;  // 60 readings, one per second
 constexpr double kSteadyLoad = 0.1;
 
 using Member = std::optional<int64_t> ResourceReading::*;
@@ -54,7 +54,7 @@ std::vector<XY> thinned(std::span<const XY> points) {
   return kept;
 }
 
-/// Of Kendall's S, with the correction for points at the same x.
+/// The variance of Kendall's S, with the correction for points at the same x.
 double kendall_variance(const std::vector<XY>& points) {
   const auto term = [](double n) { return n * (n - 1) * (2 * n + 5); };
   std::vector<double> xs;
@@ -117,7 +117,8 @@ std::optional<Headroom> headroom_of(std::string_view name, LimitUse ResourceRead
   }
   const auto slope = cost_of(points);
   if (!slope) return std::nullopt;
-  // The line stays; the limit is as last known, since available memory comes and goes.
+  // The slope is that of the ramp. The limit is the last known one, because the available memory
+  // changes.
   Headroom result{name, slope->value, 0, 0, 0, 0, 0};
   for (const GrowthPoint& point : series) {
     const LimitUse& use = point.resources.*member;
@@ -136,7 +137,7 @@ struct LeakKind {
   std::string_view name;
   Member member;
   bool is_bytes;
-  bool pooled;  // kept for reuse by healthy programs too: allocators, thread pools
+  bool pooled;  // healthy programs keep some for reuse: allocators, thread pools
 };
 constexpr LeakKind kLeakKinds[] = {
     {"rss_bytes", &ResourceReading::rss_bytes, true, true},
@@ -151,8 +152,8 @@ struct Rest {
   std::span<const GrowthPoint> points;
 };
 
-/// The maximal stretches at rest, each after a load without its first reading, which may still see
-/// the load's end.
+/// The longest stretches at rest. After a load, the first reading is left out, because it may still
+/// include the load's end.
 std::vector<Rest> find_rests(std::span<const GrowthPoint> series, int64_t most) {
   const int64_t rest_flows = most / kRestShare;
   std::vector<Rest> rests;
@@ -168,7 +169,7 @@ std::vector<Rest> find_rests(std::span<const GrowthPoint> series, int64_t most) 
   return rests;
 }
 
-/// The last half of a rest's readings, or `fewest`: the furthest from what went before.
+/// The last half of a rest's readings, but at least `fewest`: those furthest from the load before.
 std::vector<double> readings_of(const Rest& rest, Member member, size_t fewest) {
   std::vector<double> all;
   for (const GrowthPoint& point : rest.points) {
@@ -252,7 +253,7 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
   if (residue.high <= floor) return decide(LeakVerdict::kNone, "it came back");
 
   if (rests.size() > 2) {
-    // Several waves: what a pool keeps it keeps once, what leaks leaks again.
+    // After several waves: a pool keeps memory only once, but a leak grows with each wave.
     const Rest& first = rests[1];
     const std::vector<double> after_first = readings_of(first, kind.member, kReadingsAfter);
     const int64_t first_peak = most_flows_between(series, rests.front().points.back().elapsed_ns,
@@ -295,8 +296,8 @@ LeakMetric judge_metric(const LeakKind& kind, std::span<const GrowthPoint> serie
 
 // ---- growth under a steady load ----
 
-/// The longest stretch of readings whose flows lie within a tenth of the median of all that have
-/// any: the same number, but for those that reconnect.
+/// The longest stretch of readings whose number of flows is within a tenth of the median of all
+/// readings with flows. Clients that reconnect may change the number by that much.
 std::span<const GrowthPoint> steady_load(std::span<const GrowthPoint> series) {
   std::vector<double> flows;
   for (const GrowthPoint& point : series)
@@ -417,8 +418,8 @@ std::vector<Headroom> headroom(std::span<const GrowthPoint> series) {
   for (const auto& [name, member] : limits) {
     if (auto found = headroom_of(name, member, series, ramp)) all.push_back(*found);
   }
-  // A flow takes one port of its client's address; from one address to one other end there are no
-  // more flows than ports, whatever the subject holds.
+  // A flow takes one port of its client's address. From one address to one other end there cannot
+  // be more flows than ports, whatever the subject holds.
   std::optional<int64_t> ports;
   for (const GrowthPoint& point : series) {
     if (point.resources.ephemeral_ports) ports = point.resources.ephemeral_ports;
@@ -497,7 +498,8 @@ std::vector<SteadyGrowth> judge_steady_growth(std::span<const GrowthPoint> serie
     if (all.size() < kSteadyLoadReadings) continue;
     const double least = kind.is_bytes ? std::max(4194304.0, 0.02 * all.front().y)
                                        : std::max(16.0, 0.02 * all.front().y);
-    if (all.back().y - all.front().y < least / 2) continue;  // most are: no slope is needed
+    if (all.back().y - all.front().y < least / 2)
+      continue;  // true for most, which then need no slope
     const auto slope = theil_sen(all);
     const double seconds = all.back().x - all.front().x;
     if (!slope || slope->ci_low * seconds < least || !grows_to_the_end(all, slope->value)) continue;
@@ -517,7 +519,7 @@ int64_t judged_from(std::span<const RunStage> stages) {
 Growth judge_growth(std::span<const GrowthPoint> all, int64_t from_ns) {
   auto first = std::ranges::find_if(
       all, [&](const GrowthPoint& point) { return point.elapsed_ns > from_ns; });
-  // Flows of a warm-up are active for a window after its end.
+  // Flows of a warm-up stay active for one window after its end.
   const int64_t rest_flows = most_flows(all, &GrowthPoint::active_flows) / kRestShare;
   const auto last = first + std::min(kReadingsOfWindow, all.end() - first);
   const auto at_rest = std::find_if(

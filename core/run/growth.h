@@ -22,8 +22,8 @@ namespace topspin {
 /// The values of a tick that matter for growth. Without resources, they are absent.
 struct GrowthPoint {
   int64_t elapsed_ns = 0;
-  int64_t active_flows = 0;  // sent something lately: whether there is a load
-  int64_t live_flows = 0;    // not ended: what the subject holds something for
+  int64_t active_flows = 0;  // sent something lately; shows whether there is a load
+  int64_t live_flows = 0;    // not ended; the subject holds something for each
   ResourceReading resources;
 };
 GrowthPoint growth_point(const Sample& sample);
@@ -90,33 +90,33 @@ struct LeakMetric {
   std::string_view name;  // as in ResourceReading
   LeakVerdict verdict = LeakVerdict::kUnclear;
   std::string reason;  // one clause
-  // What did not come back: the median after the load, less the median before it. The bounds take
-  // all readings of the one against all of the other.
+  // What was not released: the median after the load minus the median before it. The bounds compare
+  // all readings after the load with all readings before it.
   std::optional<double> residue, residue_low, residue_high;
-  std::optional<Slope> slope_per_s;  // of the readings after the load: negative is coming back
+  std::optional<Slope> slope_per_s;  // of the readings after the load; negative: being released
 };
 
 /// A load comes in waves. Between them, and before and after, the subject is at rest.
 struct LeakReport {
   LeakVerdict verdict = LeakVerdict::kUnclear;
   std::string reason;
-  size_t waves = 0;  // that had gone
+  size_t waves = 0;  // that had ended
   std::vector<LeakMetric> metrics;
 };
 LeakReport judge_leak(std::span<const GrowthPoint> series);
 
-/// What grew steadily under a load that stayed the same, up to its end. It needs no rest: a server
-/// that is always in use has none.
+/// A value that grew steadily under a constant load, up to its end. This needs no rest, which a
+/// server that is always in use does not have.
 struct SteadyGrowth {
   std::string_view name;  // as in ResourceReading
-  double grown = 0;       // from the begin of the readings that count to their end, by the slope
-  double seconds = 0;     // of these readings
+  double grown = 0;       // over the readings that count, by their slope
+  double seconds = 0;     // from the first of these readings to the last
   Slope slope_per_s;
 };
-/// Looks at the longest stretch of readings with flows, all within a tenth of their median, and of
-/// it at the last two thirds: at least 60 readings and 60 s. Each third of these must grow for
-/// certain, and the last at half the pace of all or faster, so that what levels off (a cache, a
-/// pool) is left out. What has not begun to level off yet cannot be told from a leak.
+/// Takes the longest stretch of readings whose flows are all within a tenth of their median, and
+/// judges its last two thirds, which must be at least 60 readings and 60 s. Each third of these
+/// must certainly grow, and the last at half the pace of all or faster. This excludes growth that
+/// levels off (a cache, a pool). Growth that has not yet begun to level off looks like a leak.
 std::vector<SteadyGrowth> judge_steady_growth(std::span<const GrowthPoint> series);
 
 /// All of the above, from the readings after `from_ns` (since the start of the run), because

@@ -10,10 +10,10 @@
 namespace topspin {
 namespace {
 
-/// A limit that this many flows do not reach is no news.
+/// A limit that this many flows do not reach is not worth a line.
 constexpr int64_t kFarthestHeadroom = 10'000'000;
 
-/// A slope is seldom 0 to the last bit; "-0" and "2e-17" say less than 0.
+/// Slopes are seldom exactly 0, and "-0" or "2e-17" would only confuse.
 constexpr double kLeastAmount = 0.0005;
 
 std::string per_flow_sentence(const PerFlowCost& cost) {
@@ -49,7 +49,7 @@ std::string leak_sentence(const LeakMetric& m) {
 
 std::string format_amount(double value, bool bytes) {
   if (bytes) return format_bytes(static_cast<int64_t>(value));
-  constexpr double kWhole = 100;  // from here on the decimals say nothing
+  constexpr double kWhole = 100;  // from here on decimals are noise
   if (std::abs(value) >= kWhole)
     return (value < 0 ? "-" : "") +
            format_exact(static_cast<uint64_t>(std::llround(std::abs(value))));

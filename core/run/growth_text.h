@@ -10,7 +10,7 @@
 namespace topspin {
 
 struct GrowthLine {
-  std::string_view topic;  // "per flow", "headroom", "leak"; empty: goes on with the one before
+  std::string_view topic;  // "per flow", "headroom", "leak"; empty: the same as before
   std::string text;
   bool alarming = false;  // a leak
 };

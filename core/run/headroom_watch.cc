@@ -10,7 +10,7 @@ namespace topspin {
 namespace {
 
 constexpr double kShares[] = {0.25, 0.5, 0.8};
-/// A longer series is thinned to every second reading: the ramp keeps its shape.
+/// A longer series is thinned to every second reading, which keeps the shape of the ramp.
 constexpr size_t kMostReadings = 2048;
 
 std::string_view name_for_people(std::string_view limit) {
@@ -51,7 +51,7 @@ std::vector<std::string> HeadroomWatch::observe(const Sample& sample) {
   }
   series_.push_back(growth_point(sample));
 
-  // Only a limit of which more than before is in use is worth the arithmetic.
+  // Compute only for limits whose use has grown, because the computation is expensive.
   const ResourceReading& now = *sample.resources;
   const std::pair<std::string_view, const LimitUse*> uses[] = {
       {"address_space", &now.address_space_bytes},
@@ -67,7 +67,7 @@ std::vector<std::string> HeadroomWatch::observe(const Sample& sample) {
     while (reached < std::size(kShares) && share >= kShares[reached]) ++reached;
     Told& told = told_[limit];
     if (reached <= told.shares) continue;
-    // What is in use may have nothing to do with the flows: ask again once there are more of them.
+    // The use may not depend on the flows, so compute again only once there are more of them.
     const uint64_t live = sample.flows.live_flows;
     if (live <= told.asked_flows + told.asked_flows / 20) continue;
     told.asked_flows = live;

@@ -20,8 +20,8 @@ class HeadroomWatch {
  private:
   std::vector<GrowthPoint> series_;
   struct Told {
-    size_t shares = 0;         // how many of them
-    uint64_t asked_flows = 0;  // live when it was last computed
+    size_t shares = 0;         // how many shares were reached so far
+    uint64_t asked_flows = 0;  // live flows when the headroom was last computed
   };
   std::map<std::string_view, Told> told_;
 };

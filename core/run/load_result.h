@@ -30,22 +30,21 @@ struct LoadAccounts {
   uint64_t sent = 0;         // handed to the kernel (for TCP: connection or request begun)
   uint64_t sent_late = 0;    // ... of them, later than LoadOptions::late_after_ns
   uint64_t send_errors = 0;  // refused by our own kernel: see LoadResult::errors
-  // Moments that nothing was sent for: the generator came more than a period too late, or (of
-  // these: `blocked`) the client was still busy with an earlier message, as a closed loop or one
-  // HTTP connection has it.
+  // Moments at which nothing was sent, because the generator was more than a period late, or (these
+  // count in `blocked` too) because the client was still busy with an earlier message, as in a
+  // closed loop or on one HTTP connection.
   uint64_t never_scheduled = 0;
   uint64_t blocked = 0;
 
   uint64_t replied = 0;       // answered within the timeout
   uint64_t late_replies = 0;  // answered after it
   uint64_t lost = 0;          // never answered
-  uint64_t duplicates = 0;    // answered once more
-  uint64_t unexpected = 0;    // bytes that answer nothing that was sent: foreign, mangled, too old
-  uint64_t dead_clients = 0;  // closed loop: left, or still there at the end, waiting for ever
-  uint64_t http_errors = 0;   // of those that replied: their status was an error (is_http_error)
+  uint64_t duplicates = 0;    // answered again
+  uint64_t unexpected = 0;    // replies to nothing that was sent: foreign, mangled or too old
+  uint64_t dead_clients = 0;  // closed loop: waited forever, until they left or the load ended
+  uint64_t http_errors = 0;   // included in `replied`: with an error status (is_http_error)
 
-  /// What the server was asked for: everything that was due, except what the generator failed to
-  /// send.
+  /// What the server was asked for: all that was due, except what the generator failed to send.
   uint64_t asked() const;
   /// The part of it that was answered within the timeout and without an error.
   uint64_t done() const { return replied - std::min(http_errors, replied); }
@@ -76,9 +75,9 @@ struct TcpAccounts {
   uint64_t connected = 0;
   uint64_t refused = 0;
   uint64_t syn_retries = 0;         // SYNs sent again, over all connections
-  uint64_t reset_before_bytes = 0;  // RST with nothing of the answer received
+  uint64_t reset_before_bytes = 0;  // RST before any byte of the answer
   uint64_t reset_after_bytes = 0;
-  uint64_t truncated = 0;       // FIN before the answer was whole
+  uint64_t truncated = 0;       // FIN before the end of the answer
   uint64_t timeouts = 0;        // given up after the timeout, in whatever state
   uint64_t failed = 0;          // any other error, and connections that the end of the load cut off
   uint64_t closed_by_peer = 0;  // FIN received
@@ -112,20 +111,20 @@ struct LoadPart {
   uint32_t clients_from = 0;
   uint32_t clients_to = 0;
   LoadAccounts accounts;
-  Histogram latency_intended;  // from the moment it was due; a lost reply enters as the timeout
-                               // at least
+  Histogram latency_intended;  // from the moment it was due; a lost reply counts as at least the
+                               // timeout
   Histogram latency_actual;    // from the moment it was sent; likewise
   Histogram own_lateness;      // from due to sent
 
   void merge(const LoadPart& other);  // accounts and histograms
 };
 
-/// Counters of the whole host (this network namespace), as differences over the load. Absent where
-/// /proc does not tell, or where the target is elsewhere.
+/// Counters of the whole host (this network namespace), as differences over the load. Absent if
+/// /proc does not have them, or if the target is on another host.
 struct KernelCounters {
   std::optional<uint64_t> udp_rcvbuf_errors;     // datagrams dropped at full receive buffers
-  std::optional<uint64_t> udp_no_ports;          // datagrams to ports that nobody had open
-  std::optional<uint64_t> tcp_passive_opens;     // connections that servers here took on
+  std::optional<uint64_t> udp_no_ports;          // datagrams to ports that were not open
+  std::optional<uint64_t> tcp_passive_opens;     // connections accepted by servers here
   std::optional<uint64_t> tcp_listen_overflows;  // accept queue full
   std::optional<uint64_t> tcp_listen_drops;
 };
@@ -134,7 +133,7 @@ struct KernelCounters {
 struct GeneratorCost {
   int64_t wall_ns = 0;
   int64_t cpu_ns = 0;                    // of the thread that ran the load
-  std::optional<int64_t> host_busy_ns;   // all CPUs, everybody's, ours too
+  std::optional<int64_t> host_busy_ns;   // all CPUs, all processes, ours included
   std::optional<int64_t> host_steal_ns;  // all CPUs
   int64_t cpus = 1;
   uint64_t receive_drops = 0;  // replies that our own full receive buffers dropped
@@ -150,7 +149,7 @@ constexpr bool is_http_error(int status) { return status < 200 || status > 399; 
 struct HttpAccounts {
   std::map<int, uint64_t> statuses;  // of whole responses
   uint64_t body_bytes = 0;
-  /// Replies that could not be read as HTTP. They are no responses and count in
+  /// Replies that could not be read as HTTP. They are not responses and count in
   /// TcpAccounts::failed. `malformed_head` is the beginning of the first one, sanitised for a
   /// terminal.
   uint64_t malformed = 0;
@@ -160,7 +159,7 @@ struct HttpAccounts {
   uint64_t of_class(int hundreds) const;
   uint64_t errors() const;
 
-  /// Calls visit(name, count): "http_2xx" to "http_5xx", and "http_other" for what is none of them.
+  /// Calls visit(name, count) for "http_2xx" to "http_5xx", and "http_other" for any other status.
   template <typename Visit>
   void for_each_class(Visit visit) const {
     visit("http_2xx", of_class(2));
@@ -176,17 +175,17 @@ struct HttpAccounts {
 /// "200: 98, 404: 2"; "no answer" if there was none.
 std::string http_statuses_text(const HttpAccounts& http);
 
-/// "20 replies were not HTTP, the first began "+OK""; empty: all were.
+/// "20 replies were not HTTP, the first began "+OK""; empty if all were HTTP.
 std::string http_malformed_text(const HttpAccounts& http);
 
 struct LoadResult {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
-  std::string target;  // as given; of a name with the address that was taken
+  std::string target;  // as given; a name is followed by the address that was used
   bool expects_replies = true;
   int64_t started_wall_ns = 0;
   int64_t started_monotonic_ns = 0;
   bool stopped_early = false;
-  uint32_t clients_max = 0;  // that were there at once
+  uint32_t clients_max = 0;  // the most at the same time
   uint64_t clients_joined = 0;
 
   std::vector<LoadPart> stages;
@@ -199,7 +198,7 @@ struct LoadResult {
   std::optional<HttpAccounts> http;
   Histogram connect_latency;  // TCP: connect() to established
   uint64_t bytes_received = 0;
-  uint64_t port_unreachable = 0;           // UDP: ICMP said that nobody listens
+  uint64_t port_unreachable = 0;           // UDP: ICMP replies that the port is closed
   std::map<std::string, uint64_t> errors;  // errno by name -> send errors
   KernelCounters kernel;
   GeneratorCost own;

@@ -64,7 +64,7 @@ struct RunStage {
   std::string name;
   StageKind kind = StageKind::kLoad;
   int64_t start_ns = 0;                  // since the start of the run
-  std::optional<int64_t> end_ns;         // not reached: the run ended in it
+  std::optional<int64_t> end_ns;         // absent: the run ended in this stage
   std::optional<uint32_t> clients_from;  // clients that the load had at its start and end
   std::optional<uint32_t> clients_to;
 };
@@ -79,26 +79,26 @@ int64_t load_end_ns(std::span<const RunStage> stages);
 
 /// The plan that made a run, so that the run can be repeated.
 struct RunPlan {
-  std::string session;    // UUID of the `topspin run` that made it: the same for all of its runs
-  std::string name;       // the plan's
+  std::string session;    // UUID of the `topspin run` that made it; shared by all of its runs
+  std::string name;       // of the plan
   std::string text;       // the whole file
-  std::string subject;    // which of its subjects
-  uint64_t seed = 0;      // of the order; at most 2^63 - 1
+  std::string subject;    // which of the plan's subjects
+  uint64_t seed = 0;      // for the order of runs; at most 2^63 - 1
   uint64_t position = 0;  // in the order in which the session made its runs, from 1
-  uint64_t repeat = 0;    // of this subject, from 1; runs of one repeat are a pair
+  uint64_t repeat = 0;    // of this subject, from 1; runs of the same repeat are a pair
 };
 
 enum class RunStatus : uint8_t {
-  kRunning,      // being written, or the writer died and nobody has opened it since
-  kComplete,     // ended as it should
-  kInterrupted,  // the writer died; all but the last tick is there
-  kFailed,       // ended by an error that the reasons name
+  kRunning,      // being written, or the writer died and the run has not been opened since
+  kComplete,     // ended normally
+  kInterrupted,  // the writer died; all ticks but the last are there
+  kFailed,       // ended by an error, which the reasons name
 };
 std::string_view run_status_name(RunStatus status);
 std::optional<RunStatus> parse_run_status(std::string_view name);
 
 struct RunInfo {
-  std::string id;  // UUID, version 7: sorts by time
+  std::string id;  // UUID version 7, which sorts by time
   int64_t started_wall_ns = 0;
   int64_t started_monotonic_ns = 0;
   HostInfo host;

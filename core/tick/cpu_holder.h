@@ -9,14 +9,14 @@
 
 namespace topspin {
 
-/// What held a CPU for which threads of the subject waited.
+/// What held a CPU while threads of the subject waited for it.
 ///
-/// Each wait for a CPU is divided among those who had that CPU meanwhile, in nanoseconds of
-/// waiting: where three threads wait behind one process for 1 ms, it held 3 ms. So the sum over all
-/// kinds is the sum of all waits that have ended, and of what open ones have waited so far.
+/// Each wait for a CPU is divided among those that had the CPU meanwhile, in nanoseconds of
+/// waiting: if three threads wait behind one process for 1 ms, it held 3 ms. So the sum over all
+/// kinds is the sum of all waits that have ended, plus the time so far of waits that are open.
 enum class CpuHolder : uint8_t {
   kSubject,       // another thread of the subject
-  kProcess,       // a process that is not of the subject
+  kProcess,       // a process outside the subject
   kKernelThread,  // a thread of the kernel
   kInterrupts,    // interrupts (if the kernel accounts for their time) and stolen time
   kIdle,          // nobody: the CPU was idle and had to wake up
@@ -27,13 +27,13 @@ inline constexpr size_t kCpuHolderCount = 7;
 std::string_view cpu_holder_name(CpuHolder kind);  // "subject", "process", ...
 std::optional<CpuHolder> parse_cpu_holder(std::string_view name);
 
-/// A program that held CPUs for which the subject waited: all of its processes together, since the
-/// run began.
+/// A program that held CPUs while the subject waited for them. Its processes are counted together,
+/// since the run began.
 struct CpuHolderRow {
   uint32_t number = 0;                   // within the run, from 1
   CpuHolder kind = CpuHolder::kProcess;  // kSubject, kProcess or kKernelThread
-  std::string name;    // comm of the process or kernel thread: hostile text; "" beyond the limit
-  std::string cgroup;  // path: hostile text; "" not known, or a kernel thread
+  std::string name;    // comm of the process or kernel thread: hostile text; "": beyond the limit
+  std::string cgroup;  // path: hostile text; "": not known, or a kernel thread
   int32_t pid = 0;     // of the process seen last
   uint64_t processes = 0;  // how many
   uint64_t held_ns = 0;    // nanoseconds of waiting, as above

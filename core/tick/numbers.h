@@ -80,7 +80,7 @@ class NumberAt {
       return of(held ? *held : held.emplace());
     }
   }
-  /// In a part alone.
+  /// The value in a part that is not in a Sample.
   const Value& of(const Part& part) const { return std::invoke(path_, part); }
   Value& of(Part& part) const { return std::invoke(path_, part); }
 

@@ -5,7 +5,7 @@
 namespace topspin {
 namespace {
 
-/// The four numbers of a part have its key within their names, and its label within theirs.
+/// The names of a part's four numbers contain its key, and their labels contain its label.
 #define TOPSPIN_REPLY_PART(key, label, help)                                            \
   ReplyPartNames {                                                                      \
     key "_ns", "reply_" key "_ns", "reply_with_" key "_ns", "reply_without_" key "_ns", \
@@ -70,7 +70,7 @@ constexpr std::array<ReplyPartNames, kReplyPartCount> kNames = {{
 }};
 #undef TOPSPIN_REPLY_PART
 
-/// The kernel keeps four buckets of the full layout as one.
+/// BPF counts four buckets of the full layout as one.
 constexpr uint32_t kBucketsInOne = 4;
 constexpr uint32_t kCoarseBuckets = kHistogramBuckets / kBucketsInOne;
 
@@ -83,15 +83,15 @@ uint64_t coarse_max(uint32_t index) {
   return histogram_bucket_max(kBucketsInOne * index + kBucketsInOne - 1);
 }
 
-/// How many lie in the coarse bucket `index` and above.
+/// How many samples lie in the coarse bucket `index` or above.
 uint64_t count_from(const Histogram& histogram, uint32_t index) {
   uint64_t sum = 0;
   for (uint32_t i = index; i < kCoarseBuckets; ++i) sum += coarse_cell(histogram, i);
   return sum;
 }
 
-/// The upper edge of the coarse bucket of the reply that has `above` others above it, had none of
-/// them this part.
+/// If no reply had this part: the upper edge of the coarse bucket of the reply with `above` others
+/// above it.
 uint64_t percentile_without(const Histogram& replies, const ReplyPartTimes& part, uint64_t above) {
   uint64_t over = 0;
   for (uint32_t i = kCoarseBuckets; i-- > 0;) {

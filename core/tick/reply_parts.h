@@ -1,5 +1,5 @@
-// Of what each reply's time is made: the parts, which of them make up the tail of replies, and the
-// slowest replies one by one. docs/sockets.md defines the parts. Plain values; pure.
+// The parts of each reply's time, which parts the slowest replies mostly consist of, and the
+// slowest replies themselves. docs/sockets.md defines the parts. Plain values; pure.
 #pragma once
 
 #include <array>
@@ -16,19 +16,19 @@ namespace topspin {
 
 /// The parts of a reply's time. They add up to it exactly.
 enum class ReplyPart : uint8_t {
-  // From ready to read, by what the thread did that read.
+  // From ready to read, by what the thread that read was doing.
   kUnreadBusy,  // it ran other work
   kUnreadCpuQueue,
   kUnreadAsleep,
   kUnreadStopped,
   kUnreadUnknown,
-  // From read to sent, by what the thread did that sent.
+  // From read to sent, by what the thread that sent was doing.
   kOnCpu,
   kInsideCpuQueue,
-  kBetweenThreads,  // another thread sent than read, until it is known to have been at it
+  kBetweenThreads,  // if another thread sends: until it is known to have begun working on it
   kHeld,            // the program had sent it, and the kernel held it back
   kInsideUnknown,
-  // Asleep, by the system call in progress: in the order of BlockedBy.
+  // Asleep, by the system call in progress, in the order of BlockedBy.
   kFutex,
   kPoll,
   kSocket,
@@ -42,20 +42,20 @@ enum class ReplyPart : uint8_t {
 };
 inline constexpr size_t kReplyPartCount = 20;
 
-/// Shorter replies are in no distribution but their parts' own: they are no tail.
+/// Shorter replies are never part of the tail; they are only in ReplyPartTimes::time.
 inline constexpr uint64_t kShortestTailReplyNs = 1 << 17;
 
 /// One part of the replies of an interval.
 struct ReplyPartTimes {
-  std::optional<Histogram> time;  // of each reply: 0 where it has none of it
-  // Of the replies of kShortestTailReplyNs and more; absent where there is none:
-  std::optional<Histogram> with;     // whole replies that had some of it
-  std::optional<Histogram> without;  // what they would have taken without it
-  std::optional<Histogram> mostly;   // whole replies of which it was the longest part
+  std::optional<Histogram> time;  // this part's time in each reply; 0 if it has none
+  // Only for replies of at least kShortestTailReplyNs; absent if there are none:
+  std::optional<Histogram> with;     // the whole time of replies that had this part
+  std::optional<Histogram> without;  // the time of these replies without this part
+  std::optional<Histogram> mostly;   // the whole time of replies whose longest part this was
 };
 using ReplyParts = std::array<ReplyPartTimes, kReplyPartCount>;
 
-/// The names of the four numbers of a part, and what it is called.
+/// The names of a part's four numbers, and its labels.
 struct ReplyPartNames {
   std::string_view field;  // "unread_busy_ns"
   std::string_view time, with, without, mostly;
@@ -72,25 +72,25 @@ inline const ReplyPartNames& names_of(ReplyPart part) {
 struct TailBlame {
   struct Part {
     ReplyPart part;
-    uint64_t mostly = 0;      // of the tail's replies, those of which it was the longest part
-    uint64_t without_ns = 0;  // the percentile, had no reply had this part: at most that
+    uint64_t mostly = 0;      // how many replies of the tail have it as their longest part
+    uint64_t without_ns = 0;  // upper bound of the percentile if no reply had this part
   };
   std::string_view percentile;  // "p99": the highest that has enough replies above it
   uint64_t percentile_ns = 0;   // of all replies
-  uint64_t limit_ns = 0;        // replies from here on are the tail: the begin of its bucket
+  uint64_t limit_ns = 0;        // the tail's lower limit: the lower edge of the percentile's bucket
   uint64_t replies = 0;         // in the tail
-  std::vector<Part> parts;      // those that some of them were mostly, the most first
+  std::vector<Part> parts;      // those with `mostly` above 0, the highest first
 
-  /// nullptr: none of the tail's replies was mostly that.
+  /// nullptr if the part was the longest in no reply of the tail.
   const Part* find(ReplyPart part) const;
 };
 
-/// nullopt: too few replies, or the percentile is below kShortestTailReplyNs. Exact to the bucket,
-/// an eighth of an octave.
+/// nullopt if there are too few replies, or if the percentile is below kShortestTailReplyNs. Exact
+/// to one bucket, which is an eighth of an octave.
 std::optional<TailBlame> tail_blame(const std::optional<Histogram>& replies,
                                     const ReplyParts& parts);
 
-/// One of the slowest replies of a tick. The moments are CLOCK_MONOTONIC's.
+/// One of the slowest replies of a tick. Times are on CLOCK_MONOTONIC.
 struct SlowReply {
   uint64_t tick = 0;
   uint8_t protocol = 0;
@@ -107,7 +107,7 @@ struct SlowReply {
   /// The longest part.
   ReplyPart mostly() const;
 };
-/// So many of a tick, and of a run, the slowest.
+/// How many of the slowest replies are kept per tick and per run.
 inline constexpr size_t kSlowRepliesATick = 32;
 inline constexpr size_t kSlowRepliesARun = 1'024;
 

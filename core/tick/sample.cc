@@ -136,7 +136,7 @@ std::optional<uint64_t> EventCount::scaled() const {
   if (running_ns == 0) return std::nullopt;
   const double factor = static_cast<double>(enabled_ns) / static_cast<double>(running_ns);
   const double all = std::round(static_cast<double>(count) * factor);
-  constexpr double kMost = 0x1p63;  // a stored count may be anything
+  constexpr double kMost = 0x1p63;  // a stored count may have any value
   return all < kMost ? static_cast<uint64_t>(all) : static_cast<uint64_t>(kMost);
 }
 

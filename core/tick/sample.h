@@ -1,7 +1,8 @@
-// Sample: one tick of everything, immutable once made. The writer stores it, the views render it.
+// Sample: everything that was measured in one tick. The writer stores it, and the views render it.
 //
-// Counts and histograms are of the interval, gauges at its end. What could not be measured is
-// nullopt, never 0. Losses travel with every tick. Plain values; nobody changes one that is made.
+// Counts and histograms are of the interval, gauges are at its end. A value that could not be
+// measured is nullopt, never 0. Every tick has its losses. Plain values; a Sample never changes
+// after it was made.
 #pragma once
 
 #include <array>
@@ -34,7 +35,7 @@ enum class Rung : uint8_t {
   kTracepoint,     // BPF or perf on tracefs tracepoints
   kPerf,           // perf events
   kProc,           // sums read from /proc
-  kNone,           // not running: the reason says why
+  kNone,           // not running; `reason` says why
 };
 std::string_view rung_name(Rung rung);  // "tp_btf", "raw_tp", "tracepoint", "perf", "proc", "none"
 std::optional<Rung> parse_rung(std::string_view name);
@@ -42,7 +43,7 @@ std::optional<Rung> parse_rung(std::string_view name);
 struct ProbeStatus {
   std::string name;  // "scheduler", "resources", ...
   Rung rung = Rung::kNone;
-  std::string reason;  // why not the rung above; empty on the top rung
+  std::string reason;  // why the rung above is not used; empty on the top rung
 };
 
 /// Who got the CPU when a runnable thread lost it.
@@ -72,10 +73,10 @@ std::string_view off_cpu_state_name(OffCpuState state);  // "sleeping", ...
 
 struct OffCpuTime {
   std::optional<uint64_t> count;
-  std::optional<uint64_t> ns;  // to the wakeup; the wait for a CPU that follows is not in it
+  std::optional<uint64_t> ns;  // until the wakeup, without the wait for a CPU that follows
 };
 
-/// What a thread that left its CPU voluntarily waited for: by the system call in progress.
+/// What a thread that left its CPU voluntarily waited for, by the system call in progress.
 enum class BlockedBy : uint8_t {
   kFutex,      // locks, condition variables, parking
   kPoll,       // epoll, poll, select, io_uring; reads of eventfd, timerfd and the like
@@ -83,7 +84,7 @@ enum class BlockedBy : uint8_t {
   kPipe,       // a pipe or FIFO
   kDisk,       // files and block devices; other calls in which it slept uninterruptibly
   kSleep,      // nanosleep, pause, waiting for a signal
-  kWait,       // for a child: wait, vfork
+  kWait,       // waiting for a child: wait, vfork
   kPageFault,  // no system call in progress
   kStopped,    // stopped, traced or frozen, whatever the call
   kOther,
@@ -92,14 +93,14 @@ inline constexpr size_t kBlockedByCount = 10;
 std::string_view blocked_by_name(BlockedBy reason);  // "futex", ...
 std::optional<BlockedBy> parse_blocked_by(std::string_view name);
 
-/// One CPU, as far as the subject's threads used it.
+/// The use of one CPU by the subject's threads.
 struct CpuScheduling {
   int32_t cpu = 0;
   uint64_t switches = 0;  // threads of the subject that got this CPU
   uint64_t waits = 0;     // of those, how many had waited for it
   uint64_t wait_ns = 0;
-  // The length of its run queue when a thread of the subject was woken onto it, that thread and the
-  // running one included.
+  // The length of its run queue whenever a thread of the subject was woken onto it, including that
+  // thread and the running one.
   uint64_t queue_samples = 0;
   uint64_t queue_length_sum = 0;
   uint64_t queue_length_max = 0;
@@ -108,23 +109,23 @@ struct CpuScheduling {
 /// What the kernel's scheduler did with the subject's threads.
 struct SchedulerInterval {
   std::optional<Histogram> run_queue_latency;  // runnable (woken or preempted) to running
-  // Waking to wakeup, of threads woken on another CPU than they last ran on; on the same one the
-  // two are one moment.
+  // Waking to wakeup, for threads woken on another CPU than the one they last ran on. On the same
+  // CPU the two coincide.
   std::optional<Histogram> wake_delivery;
   std::optional<Histogram> queue_wait;       // woken to running
   std::optional<Histogram> preemption_wait;  // preempted to running again
   std::optional<Histogram> on_cpu;           // slices: from getting a CPU to leaving it
-  // Threads woken by a timer of theirs (nanosleep, timeouts of epoll, poll, select and futexes,
-  // timerfd): from the time asked for to running, and the three parts that it is the sum of.
+  // Threads woken by one of their timers (nanosleep, timeouts of epoll, poll, select and futexes,
+  // timerfd): from the requested time to running, and the three parts that add up to it.
   std::optional<Histogram> timer_oversleep;
   std::optional<Histogram> timer_slack;        // what the kernel was allowed to add (timer slack)
   std::optional<Histogram> timer_late_expiry;  // beyond that, until the timer fired
   std::optional<Histogram> timer_queueing;     // fired to running
-  // From running after a sleep to the next sleep, waits for a CPU in between included.
+  // From running after a sleep to the next sleep, including waits for a CPU in between.
   std::optional<Histogram> busy_stretch;
-  // Each sleep, from leaving the CPU to the wakeup, by BlockedBy. Their sums are those of off_cpu.
+  // Each sleep from leaving the CPU to the wakeup, by BlockedBy. Their sum is that of off_cpu.
   std::array<std::optional<Histogram>, kBlockedByCount> blocked_by;
-  std::optional<uint64_t> run_queue_wait_ns;  // the sum of run_queue_latency, where it is measured
+  std::optional<uint64_t> run_queue_wait_ns;  // the sum of run_queue_latency, if that is measured
   // The kernel's own sum. From Linux 6.12 on it may count sleeping as waiting (delayed dequeue).
   std::optional<uint64_t> kernel_run_delay_ns;
   std::optional<uint64_t> cpu_ns;  // time on a CPU
@@ -133,11 +134,11 @@ struct SchedulerInterval {
   std::optional<uint64_t> migrations;
   std::array<Preemptions, kPreemptorCount> preempted_by;  // by Preemptor
   std::array<OffCpuTime, kOffCpuStateCount> off_cpu;      // by OffCpuState
-  // Waits for a CPU by what held it, by CpuHolder (core/tick/cpu_holder.h). Their sum is
-  // run_queue_wait_ns, but for waits that are open.
+  // The waits for a CPU by what held it: CpuHolder (core/tick/cpu_holder.h). Their sum is
+  // run_queue_wait_ns, except for waits that are open.
   std::array<std::optional<uint64_t>, kCpuHolderCount> waited_behind;
   std::optional<uint64_t> cpu_holders_missed;  // a loss
-  std::vector<CpuScheduling> cpus;  // ascending, without those that the subject did not meet
+  std::vector<CpuScheduling> cpus;  // ascending; without CPUs that the subject did not use
 
   /// Calls visit(name, member) for each distribution, and for each count.
   template <typename Scheduler, typename Visit>
@@ -153,7 +154,7 @@ struct SchedulerInterval {
   template <typename Visit>
   static void for_each_number(Visit visit);
 
-  /// Takes up the interval that follows.
+  /// Merges the interval that follows this one.
   void merge(const SchedulerInterval& later);
 };
 
@@ -286,14 +287,14 @@ void SchedulerInterval::for_each_number(Visit visit) {
         &S::cpu_holders_missed);
 }
 
-/// How near the subject is to a limit that each process has for itself: of all its processes, the
-/// one that has used the greatest part of its own limit.
+/// How near the subject is to a limit that applies to each process separately. The values are those
+/// of the process that has used the greatest part of its limit.
 struct LimitUse {
   std::optional<int64_t> used;
   std::optional<int64_t> limit;
 };
 
-/// What the subject held at the end of the interval. Sums over its processes.
+/// The resources that the subject held at the end of the interval. Sums over its processes.
 struct ResourceReading {
   std::optional<int64_t> rss_bytes;
   std::optional<int64_t> pss_bytes;
@@ -304,26 +305,26 @@ struct ResourceReading {
   std::optional<int64_t> processes;
   std::optional<int64_t> threads;
   std::optional<int64_t> fds;
-  std::optional<int64_t> minor_faults;  // since the subject's start, processes that left included
+  std::optional<int64_t> minor_faults;  // since the subject's start, including ended processes
   std::optional<int64_t> major_faults;
 
   std::optional<int64_t> file_bytes;    // resident pages of mapped files
   std::optional<int64_t> shared_bytes;  // resident pages of shared memory (shmem, tmpfs)
   std::optional<int64_t> page_table_bytes;
-  std::optional<int64_t> socket_fds;  // the fds by what they are; their sum is `fds` but for what
-  std::optional<int64_t> pipe_fds;    // was opened or closed between two looks
-  std::optional<int64_t> file_fds;    // files, directories, devices
-  std::optional<int64_t> anonymous_fds;    // epoll, eventfd, timerfd and other anonymous inodes
-  std::optional<int64_t> other_fds;        // message queues, namespaces, what could not be told
-  std::optional<int64_t> cgroup_bytes;     // memory.current of the subject's cgroup (v2)
-  LimitUse address_space_bytes;            // RLIMIT_AS, or what the architecture has
-  LimitUse process_mappings;               // vm.max_map_count
-  LimitUse process_fds;                    // RLIMIT_NOFILE
-  LimitUse memory_bytes;                   // of the whole subject: resident, swapped and page
-                                           // tables, against that plus what is still available
-  std::optional<int64_t> ephemeral_ports;  // that one address has towards one other end
+  std::optional<int64_t> socket_fds;     // fds by type; their sum is `fds`, except for those opened
+  std::optional<int64_t> pipe_fds;       // or closed between the two readings
+  std::optional<int64_t> file_fds;       // files, directories, devices
+  std::optional<int64_t> anonymous_fds;  // epoll, eventfd, timerfd and other anonymous inodes
+  std::optional<int64_t> other_fds;      // message queues, namespaces and unknown ones
+  std::optional<int64_t> cgroup_bytes;   // memory.current of the subject's cgroup (v2)
+  LimitUse address_space_bytes;          // RLIMIT_AS, or the architecture's limit
+  LimitUse process_mappings;             // vm.max_map_count
+  LimitUse process_fds;                  // RLIMIT_NOFILE
+  LimitUse memory_bytes;                 // of the whole subject: resident, swapped and page
+                                         // tables, against that plus what is still available
+  std::optional<int64_t> ephemeral_ports;  // available from one address to one other end
 
-  /// The reading that follows replaces what it measured.
+  /// Replaces each value that the later reading measured.
   void merge(const ResourceReading& later);
 
   template <typename Visit>
@@ -427,9 +428,9 @@ using StallNames = std::array<std::string_view, 5>;
 /// The pressure on the host and on the subject's cgroup in the interval.
 struct PressureInterval {
   StallInterval host;
-  StallInterval cgroup;                       // of the subject's cgroup, whoever else is in it
-  std::optional<uint64_t> cpu_quota_periods;  // of that cgroup, in which it wanted to run
-  std::optional<uint64_t> throttled_periods;  // of those, in which it used its quota up
+  StallInterval cgroup;                       // of the subject's cgroup with everything in it
+  std::optional<uint64_t> cpu_quota_periods;  // in which that cgroup wanted to run
+  std::optional<uint64_t> throttled_periods;  // of those, the ones in which it used up its quota
   std::optional<uint64_t> throttled_ns;       // summed over its CPUs
 
   void merge(const PressureInterval& later);
@@ -477,8 +478,8 @@ void PressureInterval::for_each_number(Visit visit) {
         &PressureInterval::throttled_ns);
 }
 
-/// A counter of perf events over the interval. The kernel shares a few hardware counters among more
-/// events by taking turns: `count` was counted during running_ns out of enabled_ns.
+/// A counter of perf events over the interval. If there are more events than hardware counters, the
+/// kernel lets them take turns: `count` was counted during running_ns out of enabled_ns.
 struct EventCount {
   uint64_t count = 0;
   uint64_t enabled_ns = 0;  // summed over threads
@@ -486,12 +487,11 @@ struct EventCount {
 
   void merge(const EventCount& later);
 
-  /// The count for all of enabled_ns, assuming that the rest was like what was seen; nullopt if the
-  /// event never had a turn.
+  /// The count extrapolated from running_ns to enabled_ns; nullopt if the event never had a turn.
   std::optional<uint64_t> scaled() const;
 };
 
-/// What perf events counted in the subject's threads, user space and (where allowed) the kernel.
+/// Counts of perf events in the subject's threads, in user space and (if allowed) in the kernel.
 struct CounterInterval {
   std::optional<EventCount> task_clock_ns;
   std::optional<EventCount> context_switches;
@@ -545,32 +545,33 @@ void CounterInterval::for_each_number(Visit visit) {
         &C::branch_misses);
 }
 
-/// Anything seen too late or not at all. A run with losses above a limit is not usable. A probe
-/// may have losses of its own among its numbers (for_each_loss() in core/tick/numbers.h has them
-/// all); those that are of the kind kUnseen or that have a limit are here.
+/// Anything seen too late or not at all. A run with losses above a limit is not usable. A probe may
+/// have further losses among its numbers; for_each_loss() in core/tick/numbers.h visits them all.
+/// Losses of the kind kUnseen, and those with a limit, are here.
 struct LossInterval {
   uint64_t capture_kernel_drops = 0;     // ps_drop
   uint64_t capture_interface_drops = 0;  // ps_ifdrop
   uint64_t capture_gap_ns = 0;           // the interface was away
   uint64_t evicted_flows = 0;
-  uint64_t packets_unwritten = 0;          // counted, but not in the file of -w
-  uint64_t flow_rows_unstored = 0;         // beyond the limit of stored flow rows
-  uint64_t scheduler_map_full = 0;         // a thread found no room in a BPF map
-  uint64_t scheduler_missed_runs = 0;      // BPF programs skipped by the kernel's recursion guard
-  uint64_t scheduler_left_censored = 0;    // waits already under way when the probe attached
-  uint64_t scheduler_right_censored = 0;   // waits still open at the end
-  uint64_t scheduler_hidden_switches = 0;  // not shown to us; their waits are in, slices are not
-  uint64_t scheduler_ring_full = 0;        // records that found no room in a ring to user space
+  uint64_t packets_unwritten = 0;         // counted, but not in the file of -w
+  uint64_t flow_rows_unstored = 0;        // beyond the limit of stored flow rows
+  uint64_t scheduler_map_full = 0;        // a thread found no room in a BPF map
+  uint64_t scheduler_missed_runs = 0;     // BPF programs skipped by the kernel's recursion guard
+  uint64_t scheduler_left_censored = 0;   // waits already under way when the probe attached
+  uint64_t scheduler_right_censored = 0;  // waits still open at the end
+  uint64_t scheduler_hidden_switches =
+      0;                             // not shown to us; counts have their waits but not slices
+  uint64_t scheduler_ring_full = 0;  // records that found no room in a ring to user space
   uint64_t thread_rows_unstored = 0;
   uint64_t flow_owners_missed = 0;      // sockets or owners that found no room in a table or ring
-  uint64_t ticks_unstored = 0;          // given up while the database could not be written
+  uint64_t ticks_unstored = 0;          // dropped while the database could not be written
   uint64_t late_ticks = 0;              // this tick came more than a tenth of its interval late
   uint64_t counter_threads_missed = 0;  // threads that could not be counted by perf events
   uint64_t stack_samples_lost = 0;      // CPU samples that found no room in the ring
-  uint64_t stacks_unstored = 0;         // CPU samples of stacks beyond the limit of different ones
+  uint64_t stacks_unstored = 0;         // CPU samples of stacks beyond the limit of distinct stacks
 
   // Syscalls and sockets.
-  uint64_t syscalls_uncounted = 0;      // found no room: too many threads, or kinds of call
+  uint64_t syscalls_uncounted = 0;      // found no room: too many threads or kinds of calls
   uint64_t syscalls_left_censored = 0;  // were under way when the probe attached
   uint64_t syscalls_missed_runs = 0;    // BPF programs skipped by the kernel's recursion guard
   uint64_t socket_map_full = 0;         // a socket, connection or thread found no room
@@ -578,7 +579,7 @@ struct LossInterval {
   uint64_t socket_missed_runs = 0;      // as above
   uint64_t socket_rows_unstored = 0;    // beyond the limit of rows
   uint64_t replies_unmatched = 0;       // requests whose reply came too late, or found no room
-  uint64_t reply_splits_cut = 0;        // waits for a CPU longer ago than is remembered
+  uint64_t reply_splits_cut = 0;        // waits for a CPU that were longer ago than is remembered
 
   void merge(const LossInterval& later);
 
@@ -674,12 +675,12 @@ void LossInterval::for_each_number(Visit visit) {
         &L::stacks_unstored);
 }
 
-/// How much was not seen at all: the number that every screen, report, plot and rule calls
-/// "losses". Time in which the interface was away counts as one.
+/// How much was not seen at all. Every screen, report, plot and rule calls this number "losses". A
+/// gap in which the interface was away counts as one.
 uint64_t losses_total(const LossInterval& losses);
 
-/// A thread of the subject, counted since it joined the subject (or since attach).
-/// Its identity is (pid, tid, start_time_ns): numbers are reused, start times are not.
+/// A thread of the subject, counted since it joined the subject (or since the probe attached). Its
+/// identity is (pid, tid, start_time_ns), because pids and tids are reused.
 struct ThreadRow {
   int32_t pid = 0;  // thread group
   int32_t tid = 0;
@@ -695,7 +696,7 @@ struct ThreadRow {
   std::optional<uint64_t> migrations;
   std::optional<CoarseHistogram> run_queue_wait;                      // each wait
   std::optional<CoarseHistogram> on_cpu;                              // each slice
-  std::array<std::optional<uint64_t>, kPreemptorCount> preempted_by;  // how often, by Preemptor
+  std::array<std::optional<uint64_t>, kPreemptorCount> preempted_by;  // by Preemptor
   std::array<OffCpuTime, kBlockedByCount> blocked_by;                 // its sleeps, by BlockedBy
   std::optional<uint64_t> busy_stretch_max_ns;
 };
@@ -705,27 +706,27 @@ struct ThreadRow {
 struct StackRow {
   uint32_t number = 0;   // within the run, from 1
   std::string thread;    // comm of the thread: hostile text
-  std::string frames;    // outermost first, divided by ';', which stands in no frame; "" if none
+  std::string frames;    // outermost first, separated by ';', which no frame contains; "": none
   uint64_t samples = 0;  // each worth 1/--stacks seconds of CPU time
 };
 
-/// A call stack at which threads of the subject slept, what for, who ended it, and for how long
-/// since the probe began. The sums of all rows are those of off_cpu.
+/// A call stack at which threads of the subject slept: for what, who woke them, and for how long
+/// since the probe began. The sum of all rows is that of off_cpu.
 struct SleepStackRow {
   uint32_t number = 0;  // within the run, from 1
-  std::string thread;   // comm of the thread: hostile text; "" in rows of no one stack
-  std::string frames;   // as in StackRow; kShortSleeps or kUnstoredSleeps in rows of no one stack
+  std::string thread;   // comm of the thread: hostile text; "" in rows of several stacks
+  std::string frames;   // as in StackRow; kShortSleeps or kUnstoredSleeps in rows of several stacks
   BlockedBy reason = BlockedBy::kOther;
-  std::string woken_by;  // comm of the waking thread: hostile text; "[timer]", "[interrupt]"; ""
-                         // where it is not known
+  std::string woken_by;  // comm of the waking thread: hostile text; "[timer]", "[interrupt]"; "":
+                         // not known
   uint64_t sleeps = 0;
   uint64_t slept_ns = 0;  // from leaving the CPU to the wakeup
 };
-/// Sleeps too short for their stack to be kept, and those beyond the limit of different ones.
+/// The frames of sleeps too short to keep their stack, and of those beyond the limit of stacks.
 inline constexpr std::string_view kShortSleeps = "[shorter than 100 us]";
 inline constexpr std::string_view kUnstoredSleeps = "[no room for the stack]";
 
-/// What topspin itself used in the interval, and the host around it.
+/// What topspin itself and the host used in the interval.
 struct SelfInterval {
   int64_t cpu_ns = 0;
   int64_t rss_bytes = 0;
@@ -759,9 +760,9 @@ void SelfInterval::for_each_number(Visit visit) {
         &S::host_busy_ns);
 }
 
-/// The parts that are described in the folders of their probes, one line each. Such a part has a
-/// kProbe, the name of its probe; a Sample has it as sample.part<ItsType>(). The calls
-/// (core/flow/calls.h) are the capture's, which the probe "owners" tells what is one.
+/// The parts that are described in the folders of their probes, one line each. Such a part names
+/// its probe in kProbe, and is read as sample.part<ItsType>(). Calls (core/flow/calls.h) are
+/// counted by the capture; the probe "owners" decides what is a call.
 using ProbeParts = std::tuple<std::optional<InterruptInterval>, std::optional<RuntimeInterval>,
                               std::optional<CallInterval>>;
 
@@ -769,7 +770,7 @@ struct Sample {
   uint64_t tick = 0;         // 1, 2, 3, ... within the run
   int64_t monotonic_ns = 0;  // end of the interval
   int64_t elapsed_ns = 0;    // from the start of the run to the end of the interval
-  int64_t interval_ns = 0;   // true length of what the probes measured; see flow_interval_ns()
+  int64_t interval_ns = 0;   // actual time that the probes measured; see flow_interval_ns()
 
   FlowInterval flows;
   std::optional<SchedulerInterval> scheduler;
@@ -780,18 +781,18 @@ struct Sample {
   CounterInterval counters;
   ProbeParts parts;
 
-  std::vector<FlowRow> changed_flows;             // as they stand now; at most the row limit a tick
-  std::vector<ThreadRow> changed_threads;         // likewise
-  std::vector<CpuHolderRow> changed_cpu_holders;  // as they stand now
-  std::vector<FlowOwner> changed_owners;          // new ones, and those that took another name
+  std::vector<FlowRow> changed_flows;      // their current state; at most the row limit per tick
+  std::vector<ThreadRow> changed_threads;  // likewise
+  std::vector<CpuHolderRow> changed_cpu_holders;  // likewise, without a limit
+  std::vector<FlowOwner> changed_owners;          // new ones, and those that changed their name
 
   std::optional<SocketInterval> sockets;
-  std::vector<SocketRow> changed_sockets;           // as they stand now
+  std::vector<SocketRow> changed_sockets;           // their current state
   std::vector<SlowReply> slowest_replies;           // of the interval, the slowest first
-  std::vector<SyscallRow> changed_syscalls;         // cumulative; empty unless they were asked for
-  std::vector<StackRow> changed_stacks;             // with --stacks; as they stand now
+  std::vector<SyscallRow> changed_syscalls;         // cumulative; empty unless requested
+  std::vector<StackRow> changed_stacks;             // with --stacks; their current state
   std::vector<SleepStackRow> changed_sleep_stacks;  // likewise
-  std::vector<CalledRow> changed_called;            // as they stand now
+  std::vector<CalledRow> changed_called;            // their current state
 
   template <typename Part>
   std::optional<Part>& part() {

@@ -1,5 +1,5 @@
 // The numbers of the subject's sockets in an interval, and those of each listening or UDP socket.
-// docs/sockets.md says how each number is measured, and what it cannot see. Plain values.
+// docs/sockets.md explains how each number is measured, and what it cannot show. Plain values.
 #pragma once
 
 #include <cstdint>
@@ -17,14 +17,14 @@ struct SocketInterval {
   std::optional<Histogram> accept_delay;  // connection ready in the accept queue, to accepted
   std::optional<Histogram> socket_wait;   // data ready in a socket, to read by the subject
 
-  // Each reply that the subject gave, split: the three parts add up to the time from data ready to
-  // reply sent.
-  std::optional<Histogram> reply_socket;  // not read yet, and not for want of a CPU
+  // The subject's replies, split into three parts that add up to the time from data ready to reply
+  // sent.
+  std::optional<Histogram> reply_socket;  // not read yet, although not waiting for a CPU
   std::optional<Histogram>
       reply_cpu_queue;                     // the threads that served it were runnable, not running
-  std::optional<Histogram> reply_runtime;  // the rest: read, and being worked on (or slept on)
+  std::optional<Histogram> reply_runtime;  // the rest: read, and the thread works or sleeps
 
-  // The same replies, finer: whole, and in parts that add up to the three above.
+  // The same replies as a whole, and in finer parts that add up to the three above.
   std::optional<Histogram> reply;
   ReplyParts reply_parts;
 
@@ -37,28 +37,28 @@ struct SocketInterval {
   std::optional<uint64_t> accept_queue_limit;  // of that queue
   std::optional<uint64_t> listen_overflows;    // refused because an accept queue was full
   std::optional<uint64_t> syn_drops;           // refused for another reason
-  // Of the whole network namespace, whoever listens (TcpExt ListenOverflows, ListenDrops).
+  // Of the whole network namespace, for all listeners (TcpExt ListenOverflows, ListenDrops).
   std::optional<uint64_t> host_listen_overflows;
   std::optional<uint64_t> host_listen_drops;
 
-  // The subject's TCP connections at the end of the interval (TCP_INFO): gauges of one instant, in
-  // which each connection counts alike. All but the first are absent where there is no connection.
+  // The subject's TCP connections at the end of the interval (TCP_INFO): gauges of one instant, to
+  // which each connection contributes equally. All but the first are absent without connections.
   std::optional<uint64_t> tcp_connections;
   std::optional<uint64_t> tcp_srtt_min_ns, tcp_srtt_mean_ns, tcp_srtt_max_ns;
   std::optional<uint64_t> tcp_cwnd_min_bytes, tcp_cwnd_mean_bytes, tcp_cwnd_max_bytes;
-  // The same connections' time over the interval, summed up: with data to send or not acknowledged
-  // yet, and of it, kept from sending by the peer's receive window. Those that the subject has
-  // closed on a port on which it listens, and that still send, are among them. What a connection
-  // did between the last look at it and its end is missing.
+  // The same connections' summed time in the interval: with data that is unsent or not acknowledged
+  // yet, and the part of it in which the peer's receive window stopped them from sending. This
+  // includes connections on a listening port of the subject that it has closed and that still send.
+  // The time between the last reading of a connection and its end is missing.
   std::optional<uint64_t> tcp_busy_ns;
   std::optional<uint64_t> tcp_rwnd_limited_ns;
-  std::optional<uint64_t> tcp_rwnd_limited_max;  // connections kept so for half the interval
+  std::optional<uint64_t> tcp_rwnd_limited_max;  // connections stopped so for half the interval
   std::optional<uint64_t> tcp_reads_cut;         // a loss
 
-  // From a small send to its departure, of those that Nagle's algorithm held back.
+  // From a small send to its departure, for those that Nagle's algorithm held back.
   std::optional<Histogram> nagle_held;
 
-  std::optional<uint64_t> udp_drops;  // datagrams, for want of room in a receive buffer mostly
+  std::optional<uint64_t> udp_drops;  // datagrams, mostly because a receive buffer was full
 
   /// Merges the interval that follows this one: counts are added, and the fullest queue is kept.
   void merge(const SocketInterval& later);
@@ -187,7 +187,7 @@ void SocketInterval::for_each_number(Visit visit) {
 /// The current state of a listening TCP socket or a UDP socket of the subject. Connected sockets
 /// have no rows, because there may be very many.
 struct SocketRow {
-  uint64_t cookie = 0;  // the kernel's own number of it, never used twice before a reboot
+  uint64_t cookie = 0;  // the kernel's number for it, not reused before a reboot
   uint8_t protocol = 0;
   uint8_t ip_version = 4;
   Endpoint local;
@@ -201,7 +201,7 @@ struct SocketRow {
   std::optional<uint64_t> receive_queue_bytes;
   std::optional<uint64_t> receive_queue_bytes_max;  // at any tick
   std::optional<uint64_t> receive_queue_bytes_limit;
-  uint64_t drops = 0;  // since the socket was made: datagrams, or connection attempts
+  uint64_t drops = 0;  // since the socket was created: datagrams, or connection attempts
 };
 
 }  // namespace topspin

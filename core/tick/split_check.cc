@@ -10,16 +10,16 @@
 namespace topspin {
 namespace {
 
-/// At the edges of a run one source may see a reply that the other does not: connections that were
-/// there before, and requests that are under way at the end.
+/// At the edges of a run, one source may see a reply that the other does not: on connections that
+/// were open before, and for requests that are under way at the end.
 constexpr uint64_t kMinReplies = 20;
 constexpr uint64_t kEdgeReplies = 10;
 constexpr double kSameCountShare = 0.03;
 constexpr double kMissingShare = 0.1;
 
-/// The two sources look at different places: the capture at packets, the probes at the socket above
-/// them. Between the two lies the network stack, some microseconds a reply, and on a busy host
-/// more.
+/// The two sources measure at different places: the capture at packets, the probes at the socket
+/// above them. The network stack in between takes some microseconds per reply, and more on a busy
+/// host.
 constexpr double kMostOverWire = 1.25;
 constexpr double kLeastOfWire = 0.75;
 constexpr double kStackNs = 50'000;
@@ -33,7 +33,7 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
   const uint64_t edge =
       kEdgeReplies + static_cast<uint64_t>(kSameCountShare * static_cast<double>(wire_replies));
 
-  // Turns that the split does not recognise are in it as replies.
+  // The split counts turns that it does not recognise as replies.
   const uint64_t unrecognised = t.wire_turns - std::min(t.split_turns, t.wire_turns);
   if (unrecognised > kEdgeReplies + t.wire_turns / 2 && t.split_replies > wire_replies + edge) {
     return fmt::format(
@@ -54,7 +54,7 @@ std::optional<std::string> doubt_of_split(const SplitTotals& t) {
         100 * static_cast<double>(t.split_replies) / static_cast<double>(wire_replies));
   }
 
-  // Sums compare only over the same replies.
+  // Sums can be compared only over the same replies.
   const uint64_t apart =
       std::max(wire_replies, t.split_replies) - std::min(wire_replies, t.split_replies);
   if (apart > edge) return std::nullopt;
@@ -103,7 +103,7 @@ void SplitCheck::add(const Sample& sample) {
   }
 }
 
-/// The probes saw the subject answer, and the capture saw others answer it.
+/// Doubt if the probes saw the subject answer, but the capture saw others answer the subject.
 std::optional<std::string> SplitCheck::doubt_of_ends() const {
   if (totals_.split_replies < kMinReplies || answered_.size() > kAnsweredMax) return std::nullopt;
   uint64_t own = 0, others = 0;
@@ -114,8 +114,8 @@ std::optional<std::string> SplitCheck::doubt_of_ends() const {
     else if (subject.test(flow.initiator_port))
       others += flow.replies;
   }
-  // A subject that asks others from the ports that it serves on has both: then the split has no
-  // more than the wire saw it give.
+  // A subject that also sends requests from its serving ports has both. Then the split has no more
+  // replies than the wire shows from the subject.
   const auto edge =
       kEdgeReplies + static_cast<uint64_t>(kSameCountShare * static_cast<double>(own));
   if (others <= own || totals_.split_replies <= own + edge) return std::nullopt;
@@ -126,8 +126,8 @@ std::optional<std::string> SplitCheck::doubt_of_ends() const {
       totals_.split_replies, own, others);
 }
 
-/// What never came is in the latencies as the timeout, once its connection or the run is over. It
-/// is no reply, and has no time that the probes could have seen.
+/// How many latencies are timeouts of replies that never came, counted once their connection or the
+/// run is over. They are not replies, and the probes cannot have seen them.
 uint64_t SplitCheck::never_came() const {
   uint64_t as_long_as_timeout = 0;
   for (uint32_t i = topspin_histogram_index(reply_timeout_ns_); i < kHistogramBuckets; ++i)
@@ -136,7 +136,7 @@ uint64_t SplitCheck::never_came() const {
                   as_long_as_timeout - std::min(late_replies_, as_long_as_timeout));
 }
 
-/// SplitTotals::wire_held_up_ns: the longest that came, as long as their cells allow.
+/// SplitTotals::wire_held_up_ns: the sum of the longest replies, at the upper edges of their cells.
 uint64_t SplitCheck::held_up_ns() const {
   uint64_t left = held_up_, sum_ns = 0;
   const uint64_t none = never_came();

@@ -24,7 +24,7 @@ namespace topspin {
 
 /// The sums of both sources for one run.
 struct SplitTotals {
-  uint64_t wire_replies = 0;  // that came: no requests that were never answered
+  uint64_t wire_replies = 0;  // without requests that were never answered
   uint64_t wire_sum_ns = 0;
   /// The part of wire_sum_ns that the longest replies took: as many replies as segments were sent
   /// again and connections were refused by a full accept queue. Such a request, or its reply, may
@@ -81,11 +81,11 @@ class SplitCheck {
   uint64_t held_up_ns() const;
 
   uint64_t reply_timeout_ns_;
-  Histogram wire_;        // what never came is there as the timeout
-  uint64_t held_up_ = 0;  // segments sent again, and connections refused
+  Histogram wire_;        // a reply that never came counts as the timeout
+  uint64_t held_up_ = 0;  // retransmitted segments and refused connections
   uint64_t late_replies_ = 0;
   uint64_t unanswered_ = 0;
-  SplitTotals totals_;  // nothing of reply latency
+  SplitTotals totals_;  // all but those of reply latency
 };
 
 }  // namespace topspin
