@@ -21,7 +21,7 @@ std::string rung_list(std::span<const Rung> ladder) {
   return text;
 }
 
-/// The command or setting that makes a refused rung work; empty: nothing does.
+/// The command or setting that makes a refused rung work; empty if there is none.
 std::string remedy_of(Rung rung, const Error& error) {
   const bool bpf =
       rung == Rung::kTpBtf || rung == Rung::kRawTracepoint || rung == Rung::kTracepoint;
@@ -79,7 +79,7 @@ RungReport refused_rung(const std::string& probe, Rung rung, const Error& error)
 }
 
 void sleep_and_work() {
-  // Long enough that even an emulated CPU is asleep before the time is over.
+  // Long enough for even an emulated CPU to fall asleep before it is over.
   constexpr int64_t kSleepNs = 3 * kNanosPerMilli;
   for (int count = 0; count < kExamineSleeps; ++count) {
     const timespec pause{0, kSleepNs};

@@ -1,5 +1,5 @@
 // Probe: one thing that topspin measures about the subject. A probe is a folder in probes/, with
-// its BPF, its user side, and a line in probes/all.cc; docs/new-probe.md says how to add one.
+// its BPF, its user side, and a line in probes/all.cc; docs/new-probe.md explains how.
 //
 // Each probe has a ladder of ways to measure, and uses the best rung that this kernel and these
 // privileges allow. If none works, the reason is recorded; that is never a failure. All probes live
@@ -27,16 +27,16 @@ namespace topspin {
 
 struct ProbeOptions {
   std::map<std::string, Rung> forced;  // probe name -> the only rung to try
-  std::set<std::string> asked;         // probes on request that have no option of their own
-  uint64_t max_threads = 65'536;       // with a row each; more are counted in thread_rows_unstored
+  std::set<std::string> asked;         // probes on request that have no separate option
+  uint64_t max_threads = 65'536;  // with one row each; others are counted in thread_rows_unstored
   uint64_t max_thread_rows_per_interval = 20'000;
   bool counters = false;            // perf counters: they cost at each context switch
-  int64_t stacks_per_second = 0;    // CPU samples with stacks, of each CPU in use; 0: none
+  int64_t stacks_per_second = 0;    // CPU samples with stacks, per CPU in use; 0: none
   std::string proc_root = "/proc";  // for tests
 
-  std::string runtime;            // --runtime: look inside these runtimes; empty: inside none
+  std::string runtime;            // --runtime: the runtimes to look inside; empty: none
   bool syscalls = false;          // measure system calls: some 160 ns each for the subject
-  uint64_t max_sockets = 16'384;  // listening and UDP sockets with a row each
+  uint64_t max_sockets = 16'384;  // listening and UDP sockets with one row each
 };
 
 /// A Sample in which the probes have set their parts: what they measured since the previous
@@ -64,13 +64,13 @@ struct ProbeContext {
   Subject subject;
   ProcReader proc;
   ProcessTree tree;
-  std::vector<std::string> events;  // to be told to the user, a sentence each
+  std::vector<std::string> events;  // messages for the user, one sentence each
 
-  // What the scheduler probe, which is the first, says to those after it.
-  int task_storage_fd = -1;        // the map in which its threads' waits stand; -1: there is none
-  std::string timers_missing;      // why it does not measure timers; empty: it does
-  std::vector<int32_t> processes;  // of the subject, alive, ascending; as of this interval
-  std::optional<int64_t> minor_faults;  // of all threads, those included that nobody waited for
+  // Set by the scheduler probe, which comes first, for the probes after it.
+  int task_storage_fd = -1;             // its map with the threads' waits; -1: there is none
+  std::string timers_missing;           // why it does not measure timers; empty: it does
+  std::vector<int32_t> processes;       // of the subject in this interval, alive, ascending
+  std::optional<int64_t> minor_faults;  // of all threads, even those that were never waited for
   std::optional<int64_t> major_faults;
 };
 
@@ -79,8 +79,8 @@ struct ProbeContext {
 struct SchedulerSelfTest {
   enum class Verdict : uint8_t {
     kAgree,
-    kKernelCountsSleep,  // known of kernels from 6.12 on: no fault of ours
-    kDiffer,             // for no reason that is known
+    kKernelCountsSleep,  // they differ because the kernel counts sleep, as from 6.12 on
+    kDiffer,             // they differ for an unknown reason
   };
   uint64_t histogram_sum_ns = 0;
   uint64_t run_delay_ns = 0;
@@ -124,7 +124,7 @@ class Probe {
 
   virtual std::optional<SchedulerSelfTest> self_test() const { return std::nullopt; }
 
-  /// As Probes::doubts().
+  /// See Probes::doubts().
   virtual std::vector<std::string> doubts(bool /*is_command*/,
                                           const std::optional<CommandUsage>& /*usage*/) const {
     return {};
@@ -136,8 +136,8 @@ struct RungReport {
   std::string probe;
   Rung rung = Rung::kNone;
   bool works = false;
-  std::string reason;  // why not
-  std::string remedy;  // the command or setting that mends it; empty: nothing does
+  std::string reason;  // why it does not work
+  std::string remedy;  // the command or setting that fixes it; empty: nothing does
 };
 
 /// A kind of probe, as probes/all.cc lists it.
@@ -156,7 +156,7 @@ struct ProbeKind {
   bool (*wanted)(const ProbeOptions& options) = nullptr;
 };
 
-/// For ProbeKind::open. REQUIRES: a constructor that climbs the ladder.
+/// For ProbeKind::open. REQUIRES: the constructor of OneProbe climbs the ladder.
 template <typename OneProbe>
 std::unique_ptr<Probe> open_as(ProbeContext& context) {
   return std::make_unique<OneProbe>(context);
@@ -176,7 +176,7 @@ bool may_use(const ProbeOptions& options, std::string_view probe, Rung rung);
 ProbeStatus climb(const std::string& probe, std::span<const Rung> ladder,
                   const ProbeOptions& options, const std::function<Status(Rung)>& open);
 
-/// What a probe on BPF needs after opening.
+/// The capabilities that a probe on BPF needs after opening.
 std::vector<int> bpf_capabilities_needed();
 
 /// A rung that does not open, with the remedy.

@@ -21,7 +21,7 @@ class OpenProbes final : public Probes {
       : context_(std::move(subject), options), cgroup_path_(context_.subject) {}
 
   void open() {
-    begin_ns_ = monotonic_now_ns();  // what is measured while opening is in the first interval
+    begin_ns_ = monotonic_now_ns();  // the first interval includes what is measured while opening
     const bool has_subject = context_.subject.kind != SubjectSpec::Kind::kNone;
     if (has_subject) tell_choice();
     for (const ProbeKind& kind : all_probes()) {
@@ -45,12 +45,13 @@ class OpenProbes final : public Probes {
     interval.begin_ns = begin_ns_;
     for (const auto& probe : probes_) {
       probe->read(interval);
-      // The first is the scheduler: the time that reading the others takes is the next interval's.
+      // The scheduler probe is read first. The time to read the others belongs to the next
+      // interval.
       if (interval.end_ns == 0) interval.end_ns = monotonic_now_ns();
     }
     if (probes_.empty()) interval.end_ns = monotonic_now_ns();
     begin_ns_ = interval.end_ns;
-    // A cgroup may be empty now and then; a process tree never comes back.
+    // A cgroup may be empty for a while, but a process tree that has ended never comes back.
     interval.subject_alive =
         context_.subject.kind != SubjectSpec::Kind::kProcessTree || !context_.processes.empty();
     return interval;
@@ -108,7 +109,7 @@ class OpenProbes final : public Probes {
               "are left out");
   }
 
-  /// Whoever waits for events waits for all of them at one descriptor.
+  /// Combines the notices of all probes in one descriptor.
   void open_events() {
     event_fd_.reset(::epoll_create1(EPOLL_CLOEXEC));
     const auto add = [&](int fd) {

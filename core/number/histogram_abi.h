@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
 /* The one log-linear histogram layout, shared by BPF programs and C++.
  *
- * 32 sub-buckets an octave: a bucket is never wider than 1/32 of its lower bound. Values 0 to 63
- * have a bucket each; from there every power of two is cut into 32 equal parts, up to 2^44 - 1
- * (4.9 hours, as nanoseconds). Larger values fall into the last bucket.
+ * There are 32 sub-buckets per octave, so a bucket is never wider than 1/32 of its lower bound.
+ * Values 0 to 63 have one bucket each. From there on every power of two is divided into 32 equal
+ * parts, up to 2^44 - 1 (4.9 hours in nanoseconds). Larger values fall into the last bucket.
  *
  *   index(v) = v                               for v < 32
  *   index(v) = 32*(e-5) + (v >> (e-5))         for e = floor(log2 v) >= 5
@@ -35,14 +35,14 @@ static inline __attribute__((always_inline)) unsigned int topspin_histogram_inde
   return shift * TOPSPIN_HISTOGRAM_SUB_BUCKETS + TOPSPIN_U32(value >> shift);
 }
 
-/* The coarse layout, for what is kept once a thread: 80 cells of 32 bits. 4 sub-buckets an octave,
- * so a bucket is never wider than 1/4 of its lower bound. Cell 0 holds everything below 2^10 (1.02
- * us, as nanoseconds), the last everything from 0.81 s on. Each coarse bucket is 8 fine ones, or
- * the two ends of the fine layout.
+/* The coarse layout, for histograms that every thread has: 80 cells of 32 bits, with 4 sub-buckets
+ * per octave, so a bucket is never wider than 1/4 of its lower bound. Cell 0 holds everything below
+ * 2^10 (1.02 us in nanoseconds), and the last cell everything from 0.81 s on. Every other coarse
+ * bucket is 8 fine ones.
  */
 #define TOPSPIN_COARSE_CELLS 80
 #define TOPSPIN_COARSE_MIN_BITS 10
-#define TOPSPIN_COARSE_SKIPPED 23 /* index of 2^10 / 8, less the one cell below it */
+#define TOPSPIN_COARSE_SKIPPED 23 /* index of 2^10 / 8, minus 1 for the cell below it */
 
 static inline __attribute__((always_inline)) unsigned int topspin_coarse_index(
     unsigned int histogram_index) {

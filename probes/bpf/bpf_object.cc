@@ -27,7 +27,7 @@ thread_local std::string log_text;
   return length;
 }
 
-/// The first line that libbpf warned with, without its prefix: later ones follow from it.
+/// The first warning of libbpf, without its prefix. Later warnings are only consequences of it.
 std::string first_warning() {
   std::string line = log_text.substr(0, log_text.find('\n'));
   if (line.starts_with("libbpf: ")) line.erase(0, 8);

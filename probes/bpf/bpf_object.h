@@ -1,6 +1,6 @@
-// What the users of BPF objects share: reasons made from libbpf's messages, RAII types for a
-// skeleton and a ring, loading and attaching, and the run time of programs as the kernel counts it.
-// One thread.
+// Shared by the users of BPF objects: errors made from libbpf's messages, RAII types for a skeleton
+// and a ring, loading and attaching, and the run time of programs as the kernel counts it. One
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -76,7 +76,7 @@ Status attach_programs(Skeleton& skeleton, const BpfLog& log, std::string_view p
 }
 
 struct ProgramStats {
-  uint64_t missed_runs = 0;  // skipped, since they were running already on that CPU
+  uint64_t missed_runs = 0;  // skipped because they were already running on that CPU
   int64_t run_ns = 0;        // 0 unless the kernel counts it (kernel.bpf_stats_enabled)
 };
 std::vector<int> loaded_programs(const bpf_object* object);

@@ -8,7 +8,7 @@
 #include "probes/bpf/inline.bpf.h"
 
 TOPSPIN_INLINE void record_at(struct topspin_cells* cells, __u32 index, __u64 value) {
-  if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never; the verifier wants to be sure */
+  if (index >= TOPSPIN_HISTOGRAM_BUCKETS) return; /* never happens, but the verifier needs it */
   cells->cells[index]++;
   cells->sum += value;
   if (value > cells->max) cells->max = value;

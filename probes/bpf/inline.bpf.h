@@ -5,9 +5,9 @@
 
 #define TOPSPIN_INLINE static inline __attribute__((always_inline))
 
-/* The same number, of which the compiler knows nothing. A comparison that follows stays as it is
- * written, of the number that is then used as an index: what clang makes of it otherwise, the
- * verifier may not understand. */
+/* Returns the number, but hides from the compiler what it knows about it. Then a later comparison
+ * stays as written, on the same number that is used as an index. Otherwise clang may transform it
+ * into something that the verifier does not understand. */
 TOPSPIN_INLINE __u64 unknown_to_compiler(__u64 number) {
   asm volatile("" : "+r"(number));
   return number;

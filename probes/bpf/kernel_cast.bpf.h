@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Reads a field of a kernel structure of which a program has the address alone. From Linux 6.2 on
- * that is one load (bpf_rdonly_cast), before a call of bpf_probe_read_kernel, ten times as slow. A
- * bad address reads as 0. BPF side only, in programs of type tracing; after kernel_types.bpf.h and
- * libbpf's headers.
+/* Reads a field of a kernel structure of which a program has only the address. From Linux 6.2 on
+ * this is one load (bpf_rdonly_cast); before, it is a call of bpf_probe_read_kernel, which is ten
+ * times slower. A bad address reads as 0. BPF side only, in programs of type tracing; after
+ * kernel_types.bpf.h and libbpf's headers.
  */
 #ifndef TOPSPIN_PROBES_KERNEL_CAST_BPF_H
 #define TOPSPIN_PROBES_KERNEL_CAST_BPF_H

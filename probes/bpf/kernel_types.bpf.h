@@ -45,7 +45,7 @@ struct css_set {
 struct rq {
   unsigned int nr_running;
   __u64 clock;
-  __u64 clock_task; /* without what interrupts and the hypervisor took */
+  __u64 clock_task; /* without the time of interrupts and the hypervisor */
 };
 
 struct cfs_rq {
@@ -79,7 +79,7 @@ struct signal_struct {
   atomic_t live;
 };
 
-/* The structure that begins with a pointer: an element of an array of pointers is read as one. */
+/* A structure that begins with a pointer. An element of an array of pointers is read as one. */
 struct hlist_head {
   struct hlist_node* first;
 };

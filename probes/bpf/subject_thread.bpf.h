@@ -17,7 +17,7 @@
 
 /* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
 __u64 subject_cgroup_id;
-__s32 own_process; /* who walks: topspin, which is not of the subject */
+__s32 own_process; /* topspin, which runs the walk and is not of the subject */
 
 __u64 threads_joined;
 __u64 threads_refused; /* no room: not measured at all */

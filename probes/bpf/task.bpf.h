@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What programs ask about any task, not only the current one: its cgroup (v2), whether it is
- * topspin's, and its number as topspin sees it. These functions read only with BPF_CORE_READ and
- * bpf_probe_read_kernel, so every kind of program can call them. That is slow: call them in forks
- * and walks, not in switches. BPF side only, after kernel_types.bpf.h and libbpf's headers.
+/* Functions about any task, not only the current one: its cgroup (v2), whether it is topspin's, and
+ * its number as topspin sees it. They read only with BPF_CORE_READ and bpf_probe_read_kernel, so
+ * every kind of program can call them. That is slow, so call them in forks and walks, not in
+ * switches. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  */
 #ifndef TOPSPIN_PROBES_TASK_BPF_H
 #define TOPSPIN_PROBES_TASK_BPF_H
@@ -24,16 +24,16 @@ static inline __attribute__((always_inline)) bool is_below_cgroup(struct task_st
   return false;
 }
 
-/* topspin's own threads and what they start are never of the subject, but for the command that user
- * space names itself. `own_process` is a number of the initial pid namespace. */
+/* topspin's own threads, and everything they start, are never part of the subject, except the
+ * command that user space itself names. `own_process` is a pid of the initial pid namespace. */
 static inline __attribute__((always_inline)) bool is_own(struct task_struct* task,
                                                          int own_process) {
   return own_process && BPF_CORE_READ(task, tgid) == own_process;
 }
 
-__u32 reader_pid_level; /* depth of the pid namespace of the one who walks: the walk sets it */
+__u32 reader_pid_level; /* depth of the pid namespace of the walk's reader; the walk sets it */
 
-/* 0: the thread is reaped, or there is no number for it there. */
+/* 0: the thread was reaped, or has no number in the reader's pid namespace. */
 static inline __attribute__((always_inline)) __s32 pid_for_reader(struct task_struct* task) {
   struct pid* pid = BPF_CORE_READ(task, thread_pid);
   __u32 level = reader_pid_level;

@@ -18,7 +18,7 @@
 
 namespace topspin {
 
-/// The readable directory of events in tracefs; kUnsupported or kPermission says what to do.
+/// The directory of events in tracefs. Fails with kUnsupported or kPermission and what to do.
 Result<std::string> tracepoint_events();
 
 /// The offset of a field of `size` bytes in the records of an event such as "sched/sched_switch".
@@ -28,7 +28,7 @@ Result<uint32_t> tracepoint_field(const std::string& events, const std::string& 
 /// The fields of sched_switch, sched_wakeup and sched_process_fork.
 Result<topspin_tracepoint_offsets> scheduler_fields(const std::string& events);
 
-/// Only there are the numbers of threads the same as in tracepoints.
+/// Only in the initial pid namespace are thread numbers the same as in tracepoints.
 bool in_initial_pid_namespace();
 
 /// Tracepoints know threads by their numbers in the initial pid namespace, and no cgroups.

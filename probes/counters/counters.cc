@@ -21,7 +21,7 @@ struct Kind {
   std::optional<EventCount> CounterInterval::*member;
   uint32_t type;
   uint64_t config;
-  bool needs_kernel;  // happens in the kernel alone: user-only counting would say 0
+  bool needs_kernel;  // happens only in the kernel: user-only counting would give 0
 };
 
 constexpr Kind kKinds[] = {
@@ -59,7 +59,7 @@ perf_event_attr attributes(const Kind& kind, bool with_kernel) {
   return attr;
 }
 
-/// What an event is opened on: each thread, on whichever CPU; or the cgroup, on each CPU.
+/// What an event is opened on: each thread, on any CPU; or the cgroup, on each CPU.
 struct Targets {
   UniqueFd cgroup;
   std::vector<std::pair<int32_t, int>> all;  // (thread or cgroup fd, CPU)
@@ -84,7 +84,7 @@ Result<Targets> find_targets(const Subject& subject, ProcReader& proc) {
 
 struct OpenedEvent {
   std::vector<UniqueFd> fds;
-  uint64_t missed = 0;           // targets on which it could not be opened
+  uint64_t missed = 0;           // targets on which the event could not be opened
   std::optional<Error> failure;  // on the last of them
 };
 
@@ -94,7 +94,7 @@ OpenedEvent open_on_all(const perf_event_attr& attr, const Targets& targets) {
     auto fd = open_perf_event(attr, target, cpu, targets.flags);
     if (fd.ok()) {
       opened.fds.push_back(std::move(*fd));
-    } else if (fd.error().os_errno != ESRCH) {  // it has ended
+    } else if (fd.error().os_errno != ESRCH) {  // the thread has ended
       opened.failure = fd.error();
       if (opened.failure->code == ErrorCode::kUnsupported) break;
       ++opened.missed;
@@ -103,7 +103,8 @@ OpenedEvent open_on_all(const perf_event_attr& attr, const Targets& targets) {
   return opened;
 }
 
-/// A counter that fell (a thread caught between two places) counts again only when it is back.
+/// If a counter fell (a thread was caught between two places), it counts again only above its
+/// previous value.
 uint64_t grown(uint64_t now, uint64_t& before) {
   const uint64_t difference = now > before ? now - before : 0;
   before = std::max(now, before);
@@ -116,7 +117,7 @@ Result<Counters> Counters::open(const Subject& subject, ProcReader& proc) {
   const bool with_kernel = perf_may_see_kernel(proc);
   TOPSPIN_ASSIGN(Targets targets, find_targets(subject, proc));
   Counters counters;
-  // Half of the descriptors that topspin may have: the rest of it needs some too.
+  // Use at most half of the descriptors that topspin may have, because its other parts need some.
   rlimit descriptors{};
   ::getrlimit(RLIMIT_NOFILE, &descriptors);
   const size_t most = std::max<size_t>(1, descriptors.rlim_cur / 2 / std::size(kKinds));

@@ -41,7 +41,7 @@ class CountersProbe final : public Probe {
   uint64_t missed_told_ = 0;
 };
 
-/// The software events must all be there; the hardware ones are a line of their own.
+/// All software events must work; the hardware events get a separate line.
 void examine_counters(ProbeContext& self, std::vector<RungReport>& reports) {
   auto counters = Counters::open(self.subject, self.proc);
   if (!counters.ok()) {

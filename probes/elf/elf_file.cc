@@ -17,7 +17,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kLongestName = 1024;               // of a symbol; a longer one is cut
-constexpr uint64_t kMostSectionBytes = 256u << 20;  // of a table that is read in one go
+constexpr uint64_t kMostSectionBytes = 256u << 20;  // of a table that is read at once
 constexpr int kMostTables = 4;                      // of each kind
 constexpr uint64_t kMostNoteBytes = 16u << 20;
 constexpr uint32_t kStapNote = 3;
@@ -98,7 +98,7 @@ std::optional<uint64_t> ElfFile::offset_of(uint64_t address) const {
   return std::nullopt;
 }
 
-/// All bytes of a section; empty: it has none in the file, or not all of them, or too many.
+/// All bytes of a section. Empty if the file has none or not all of them, or if there are too many.
 std::vector<std::byte> ElfFile::bytes_of(const Section& section) const {
   if (section.size > kMostSectionBytes) return {};
   std::vector<std::byte> bytes = read_(section.offset, section.size);
@@ -119,7 +119,7 @@ void ElfFile::for_each_function(
     int tables = 0;
     for (const Section& section : sections_) {
       if (section.type != wanted || section.link >= sections_.size()) continue;
-      if (++tables > kMostTables) break;  // one of each kind is usual
+      if (++tables > kMostTables) break;  // files usually have one of each kind
       const std::vector<std::byte> symbols = bytes_of(section);
       const std::vector<std::byte> names = bytes_of(sections_[section.link]);
       for (uint64_t at = 0; symbols.size() - at >= sizeof(Elf64_Sym); at += sizeof(Elf64_Sym)) {
@@ -133,10 +133,10 @@ void ElfFile::for_each_function(
   }
 }
 
-// A note: the sizes of its name and of its description, its type, then both, each padded to 4
-// bytes. The description: three addresses (the probe, .stapsdt.base as linked, the semaphore) and
-// three texts (provider, name, arguments). If the section .stapsdt.base has moved since (prelink),
-// so have the probe and the semaphore.
+// A note has the sizes of its name and of its description, its type, then the name and the
+// description, each padded to 4 bytes. The description has three addresses (the probe,
+// .stapsdt.base as linked, the semaphore) and three texts (provider, name, arguments). If the
+// section .stapsdt.base has moved since (prelink), so have the probe and the semaphore.
 void ElfFile::for_each_usdt(const std::function<void(const ElfUsdt&)>& visit) const {
   const Section* const section = find_section(".note.stapsdt");
   if (!section || section->size > kMostNoteBytes) return;
@@ -162,14 +162,14 @@ void ElfFile::for_each_usdt(const std::function<void(const ElfUsdt&)>& visit) co
 }
 
 std::optional<ElfFile> open_elf(const std::string& path) {
-  // O_NONBLOCK: a name may have become that of a FIFO.
+  // O_NONBLOCK, because the name may meanwhile be that of a FIFO.
   const auto fd = std::make_shared<UniqueFd>(
       ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   struct stat info {};
   if (!*fd || ::fstat(fd->get(), &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0)
     return std::nullopt;
   const auto file_size = static_cast<uint64_t>(info.st_size);
-  // Read, not mapped: a mapped file that is truncated meanwhile kills the reader.
+  // Read and not mapped, because a mapped file that is truncated meanwhile kills the reader.
   return ElfFile::read([fd, file_size](uint64_t offset, uint64_t size) {
     std::vector<std::byte> bytes;
     if (offset >= file_size) return bytes;

@@ -1,5 +1,5 @@
-// ElfFile: what topspin reads of an ELF file: its segments, its functions and some of its sections.
-// The file is hostile input: damaged parts are left out. Pure, but for open_elf().
+// ElfFile reads the parts of an ELF file that topspin needs: its segments, its functions and some
+// of its sections. The file is hostile input; damaged parts are left out. Pure, except open_elf().
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@
 
 namespace topspin {
 
-/// A loadable segment: where it stands in the file, and its linked address.
+/// A loadable segment: its position in the file and its linked address.
 struct ElfSegment {
   uint64_t file_offset, address, size;
 };
@@ -25,17 +25,17 @@ std::optional<uint64_t> linked_address(std::span<const ElfSegment> segments, uin
 struct ElfUsdt {
   std::string_view provider, name;
   uint64_t address;            // linked
-  uint64_t semaphore_address;  // 0: it has none
+  uint64_t semaphore_address;  // 0: none
 };
 
 class ElfFile {
  public:
-  /// Some bytes of a file: as many of them as lie in it.
+  /// Reads bytes of a file; returns fewer if the file ends before.
   using ReadBytes = std::function<std::vector<std::byte>(uint64_t offset, uint64_t size)>;
 
   /// Reads the headers. nullopt if this is not a 64-bit ELF file in this machine's byte order.
   static std::optional<ElfFile> read(ReadBytes read);
-  /// REQUIRES: `file` outlives the ElfFile.
+  /// The same for a file in memory. REQUIRES: `file` outlives the ElfFile.
   static std::optional<ElfFile> of(std::span<const std::byte> file);
 
   const std::vector<ElfSegment>& segments() const { return segments_; }
@@ -44,7 +44,7 @@ class ElfFile {
 
   bool has_section(std::string_view name) const;
 
-  /// Each function that is defined in it: those of .symtab first, then those of .dynsym.
+  /// Visits each function that the file defines: first those in .symtab, then those in .dynsym.
   void for_each_function(const std::function<void(std::string_view name, uint64_t address,
                                                   uint64_t size)>& visit) const;
   void for_each_usdt(const std::function<void(const ElfUsdt&)>& visit) const;
@@ -63,7 +63,7 @@ class ElfFile {
   std::vector<Section> sections_;
 };
 
-/// Opens the file at `path`. nullopt if it cannot be read, is no regular file, or no ELF.
+/// Opens the file at `path`. nullopt if it cannot be read, or is not a regular ELF file.
 std::optional<ElfFile> open_elf(const std::string& path);
 
 }  // namespace topspin

@@ -21,12 +21,12 @@ namespace {
 
 // States as the kernel numbers them (TCP_ESTABLISHED = 1, ...); UDP uses ESTABLISHED and CLOSE.
 constexpr uint8_t kListen = 10;
-constexpr uint32_t kConnected = 1U << 1 | 1U << 4 | 1U << 5 | 1U << 8;  // and half closed
+constexpr uint32_t kConnected = 1U << 1 | 1U << 4 | 1U << 5 | 1U << 8;  // includes half-closed ones
 constexpr uint32_t kEveryState = 0xffffffff;
 constexpr uint32_t kTimeWait = 1U << 6;
 constexpr uint32_t kUnconnected = 1U << 7;  // of UDP
 constexpr size_t kBufferBytes = 256 << 10;  // the kernel fills at most 32 KiB at once
-constexpr int kAnswerSeconds = 5;           // it answers at once, or something is very wrong
+constexpr int kAnswerSeconds = 5;           // it answers at once, unless something is very wrong
 
 /// Calls visit(type, value) for each attribute that lies within the payload.
 template <typename Visit>
@@ -41,18 +41,21 @@ void for_each_attribute(std::span<const char> payload, Visit visit) {
   }
 }
 
-/// The kernel's program that accepts a socket whose local port is one of these: for each port a
-/// comparison (two words) and, but after the last, a jump to the end. No ports: no program.
+/// A program for the kernel that accepts sockets whose local port is one of these. It has for each
+/// port a comparison (two words) and, except after the last, a jump to the end. Without ports there
+/// is no program.
 std::vector<inet_diag_bc_op> one_of_ports(std::span<const uint16_t> ports) {
   constexpr uint8_t kCompare = 2 * sizeof(inet_diag_bc_op), kJump = sizeof(inet_diag_bc_op);
   std::vector<inet_diag_bc_op> program;
   for (size_t i = 0; i < ports.size(); ++i) {
-    // If it differs: behind the jump. Behind the last comparison that is beyond the end: no.
+    // If the port differs, goes on behind the jump. After the last comparison that is beyond the
+    // end, which means that the socket is rejected.
     program.push_back({INET_DIAG_BC_S_EQ, kCompare, kCompare + kJump});
     program.push_back({0, 0, ports[i]});
     const size_t left = ports.size() - 1 - i;
     if (left == 0) break;
-    const size_t to_end = left * (kCompare + kJump);  // the last has no jump, this jump is one
+    const size_t to_end =
+        left * (kCompare + kJump);  // the last port has no jump, but this jump counts
     program.push_back({INET_DIAG_BC_JMP, kJump, static_cast<uint16_t>(to_end)});
   }
   return program;
@@ -146,7 +149,7 @@ std::optional<DiagConnection> parse_diag_connection(std::span<const char> payloa
   bool informed = false;
   for_each_attribute(payload, [&](int type, std::span<const char> value) {
     tcp_info info{};
-    // A newer kernel's is longer, an older one's shorter.
+    // Newer kernels have a longer tcp_info, older ones a shorter one.
     if (type != INET_DIAG_INFO || value.size() < offsetof(tcp_info, tcpi_advmss)) return;
     std::memcpy(&info, value.data(), std::min(value.size(), sizeof(info)));
     informed = true;
@@ -204,7 +207,7 @@ Result<SockDiag::Connections> SockDiag::connections(size_t max,
   for (const uint8_t family : {uint8_t{AF_INET}, uint8_t{AF_INET6}}) {
     const Question question{family, kProtocolTcp, kConnected, 1U << (INET_DIAG_INFO - 1),
                             one_of_ports(local_ports)};
-    size_t seen = 0;  // those without an owner too: they cost the same
+    size_t seen = 0;  // includes those without an owner, which cost the same
     TOPSPIN_TRY(dump(question, [&](std::span<const char> payload) {
       if (++seen > max) {
         connections.cut = true;
@@ -259,7 +262,7 @@ Status SockDiag::dump(const Question& question, const VisitPayload& visit) {
       const std::span<const char> payload(buffer_.data() + at + NLMSG_HDRLEN,
                                           header.nlmsg_len - NLMSG_HDRLEN);
       at += NLMSG_ALIGN(header.nlmsg_len);
-      if (header.nlmsg_seq != sequence_) continue;  // of a dump that was given up
+      if (header.nlmsg_seq != sequence_) continue;  // belongs to a dump that was ended early
       if (header.nlmsg_type == NLMSG_DONE) return {};
       if (header.nlmsg_type == NLMSG_ERROR) {
         nlmsgerr error{};
@@ -269,7 +272,7 @@ Status SockDiag::dump(const Question& question, const VisitPayload& visit) {
         return diag_error(-error.error);
       }
       if (visit(payload)) continue;
-      TOPSPIN_ASSIGN(*this, open());  // the kernel starts no dump before the last one's end
+      TOPSPIN_ASSIGN(*this, open());  // the kernel starts no dump until the previous one has ended
       return {};
     }
   }

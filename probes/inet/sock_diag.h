@@ -42,7 +42,7 @@ struct DiagQueue {
   Endpoint local;
   uint64_t queue = 0;  // connections to be accepted, or bytes in the receive buffer
   uint64_t limit = 0;  // of the same
-  uint64_t drops = 0;  // since the socket was made
+  uint64_t drops = 0;  // since the socket was created
 };
 
 /// nullopt if it is too short, of another family, or without the socket's memory
@@ -52,14 +52,14 @@ std::optional<DiagQueue> parse_diag_queue(std::span<const char> payload, uint8_t
 /// A TCP connection, with what its sender knows about the path (TCP_INFO).
 struct DiagConnection {
   uint64_t cookie = 0;
-  uint64_t inode = 0;  // 0: no process has it open (any more), and the kernel may still be sending
+  uint64_t inode = 0;  // 0: no process has it open (any more); the kernel may still send
   uint16_t local_port = 0;
   std::optional<uint64_t>
       srtt_ns;              // smoothed; the kernel keeps microseconds. Absent: no sample yet
   uint64_t cwnd_bytes = 0;  // congestion window: segments times MSS
-  // Since it was made. Absent: the kernel does not say (before 4.10).
+  // Since it was created. Absent: the kernel does not report it (before 4.10).
   std::optional<uint64_t> busy_ns;          // data to send, or not acknowledged yet
-  std::optional<uint64_t> rwnd_limited_ns;  // of it, kept by the peer's receive window
+  std::optional<uint64_t> rwnd_limited_ns;  // the part of it limited by the peer's receive window
 };
 
 /// nullopt if it is too short, of another family, or without INET_DIAG_INFO.
@@ -75,8 +75,8 @@ class SockDiag {
   /// The listening TCP sockets and the UDP sockets without a peer.
   Result<std::vector<DiagQueue>> queues();
 
-  /// TCP connections, and what is left of those that were closed: all, or those from given local
-  /// ports, which the kernel selects. Stops at `max`; about 2 us per connection.
+  /// TCP connections, including closed ones that the kernel still has: all, or only those from the
+  /// given local ports (the kernel filters them). Stops at `max`; about 2 us per connection.
   struct Connections {
     std::vector<DiagConnection> found;
     bool cut = false;  // there may be more
@@ -87,7 +87,7 @@ class SockDiag {
 
  private:
   explicit SockDiag(UniqueFd fd) : fd_(std::move(fd)) {}
-  /// `states`: a bit for each; `extensions`: a bit for each attribute asked for, less one.
+  /// `states` has bit N for state N; `extensions` has bit N - 1 for attribute N.
   struct Question {
     uint8_t family = 0;
     uint8_t protocol = 0;
@@ -95,7 +95,7 @@ class SockDiag {
     uint8_t extensions = 0;
     std::vector<inet_diag_bc_op> filter = {};
   };
-  /// False: enough.
+  /// Returns false to end the dump.
   using VisitPayload = std::function<bool(std::span<const char>)>;
   Status dump(const Question& question, const VisitPayload& visit);
   Status ask(const Question& question);

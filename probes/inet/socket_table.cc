@@ -60,7 +60,7 @@ size_t FlowEndHash::operator()(const FlowEnd& end) const {
 uint32_t SocketTable::index_of(const SocketProcess& process) {
   const auto [place, fresh] =
       process_of_pid_.try_emplace(process.pid, static_cast<uint32_t>(processes_.size()));
-  // A number used again within one walk: sockets seen before keep the process that had it.
+  // The pid was reused within one walk. Sockets seen before keep the earlier process.
   if (!fresh && !processes_[place->second].same_as(process)) {
     place->second = static_cast<uint32_t>(processes_.size());
     processes_.push_back(process);

@@ -31,7 +31,7 @@ struct SocketProcess {
 struct SocketSighting {
   uint8_t ip_version = 4;
   uint8_t protocol = 0;
-  bool ipv6_only = false;  // a wildcard address does not stand for IPv4 too
+  bool ipv6_only = false;  // its wildcard address does not include IPv4
   Endpoint local;
   Endpoint remote;  // port 0: not connected
 };
@@ -47,7 +47,7 @@ struct FlowEnd {
 };
 FlowEnd flow_end(const FlowRow& row, size_t side);  // 0: the initiator's
 
-/// The end that a socket is at. IPv6 sockets that are used for IPv4 (::ffff:a.b.c.d) are IPv4 ends.
+/// The end at which a socket is. An IPv6 socket used for IPv4 (::ffff:a.b.c.d) is an IPv4 end.
 FlowEnd socket_end(const SocketSighting& socket);
 
 struct FlowEndHash {
@@ -63,13 +63,14 @@ class SocketTable {
 
   struct Match {
     const SocketProcess* process;  // of several, the one that started first
-    bool shared;                   // other processes hold the socket, or one on the same port
-    bool connected;                // found by both ends, not by the port alone
+    bool shared;                   // others hold the socket too, or another one on the same port
+    bool connected;                // found by both ends, not only by the port
   };
   /// `is_local`: end.local.address belongs to this host.
   std::optional<Match> find(const FlowEnd& end, bool is_local) const;
 
-  /// Whether a socket without a peer has the end's port. Of TCP: a connection there was accepted.
+  /// Whether a socket without a peer has the end's port. For TCP this means that a connection at
+  /// this end was accepted.
   bool has_listener(FlowEnd end) const {
     end.remote = {};
     if (sockets_.contains(end)) return true;

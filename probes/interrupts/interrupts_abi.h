@@ -12,17 +12,17 @@ struct topspin_interrupt_cpu {
   __u64 hardirq_ns;
   __u64 softirqs;
   __u64 softirq_ns; /* without the hard interrupts within them */
-  /* On top of a thread of the subject. */
-  __u64 interrupted; /* how many, hard and soft */
+  /* Those that interrupted a thread of the subject. */
+  __u64 interrupted; /* hard and soft */
   __u64 interrupted_hardirq_ns;
   __u64 interrupted_softirq_ns;
 
-  __u64 hardirq_begin_ns; /* of the one that runs; 0: none */
+  __u64 hardirq_begin_ns; /* of the running one; 0: none */
   __u64 softirq_begin_ns;
-  __u64 hardirq_ns_at_softirq; /* hardirq_ns, when it began */
-  __u32 hardirq_interrupts;    /* what runs interrupted a thread of the subject */
+  __u64 hardirq_ns_at_softirq; /* hardirq_ns when the softirq began */
+  __u32 hardirq_interrupts;    /* the running one interrupted a thread of the subject */
   __u32 softirq_interrupts;
-  __u64 reserved[5]; /* two cache lines of 64 bytes: CPUs share none */
+  __u64 reserved[5]; /* fills two cache lines of 64 bytes, so CPUs share none */
 };
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
-// The probe "interrupts": time that hard interrupts and softirqs took on the CPUs where the subject
-// ran or waited. BPF adds up each CPU's; which CPUs count in a tick is known from the scheduler
-// probe, which is read before, and from the interrupts that came upon a thread of the subject. On
-// request: it costs each softirq of the host some 200 ns.
+// The probe "interrupts": the time that hard interrupts and softirqs took on the CPUs where the
+// subject ran or waited. BPF sums the time by CPU. Which CPUs count in a tick is known from the
+// scheduler probe, which is read first, and from the interrupts that interrupted a thread of the
+// subject. It runs on request, because it costs each softirq of the host some 200 ns.
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -71,7 +71,8 @@ class TpBtfInterrupts final : public BpfInterrupts<interrupts> {
     return seed_subject(subject_watch(), subject);
   }
   std::vector<topspin_interrupt_cpu> read() override {
-    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    // If a walk fails, threads that joined the cgroup other than by fork are found by the next
+    // walk.
     if (follows_cgroup_) (void)walk_subject(subject_watch()).ok();
     return BpfInterrupts::read();
   }
@@ -90,7 +91,7 @@ class TpBtfInterrupts final : public BpfInterrupts<interrupts> {
   bool follows_cgroup_ = false;
 };
 
-/// Loads and attaches what either rung has opened.
+/// Loads and attaches the object of either rung.
 template <typename Class, typename Skeleton>
 Result<std::unique_ptr<Class>> start(OwnedSkeleton<Skeleton> skeleton, const BpfLog& log,
                                      bool needs_btf) {
@@ -163,7 +164,7 @@ class InterruptsProbe final : public Probe {
  private:
   bool sees_subject() const { return status_.rung == Rung::kTpBtf; }
 
-  /// A subject that met no CPU took no interrupt: 0. Where its CPUs are not known: absent.
+  /// If the subject used no CPU, the sums are 0. If its CPUs are not known, they are absent.
   void begin_sums(InterruptInterval& told) const {
     if (sees_subject() || knows_cpus_)
       told.hardirqs = told.hardirq_ns = told.softirqs = told.softirq_ns = 0;
@@ -196,12 +197,13 @@ class InterruptsProbe final : public Probe {
   std::unique_ptr<Interrupts> interrupts_;  // nullptr: not measured
   ProbeStatus status_;
   std::vector<topspin_interrupt_cpu> before_;
-  bool knows_cpus_ = false;  // the scheduler probe has told of CPUs
+  bool knows_cpus_ = false;  // the scheduler probe has reported CPUs
   uint64_t missed_ = 0;
   int64_t bpf_ns_ = 0;
 };
 
-/// Datagrams over 127.0.0.1: the kernel hands each on in a softirq. False: it could not be tried.
+/// Sends datagrams over 127.0.0.1, each of which the kernel delivers in a softirq. False if that
+/// could not be tried.
 bool make_softirqs() {
   const UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};

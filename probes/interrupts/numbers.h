@@ -1,4 +1,4 @@
-// What the probe "interrupts" measures in a tick. docs/interrupts.md says how.
+// What the probe "interrupts" measures in a tick. docs/interrupts.md explains how.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct InterruptInterval {
 
   std::optional<uint64_t> hardirqs, hardirq_ns;
   std::optional<uint64_t> softirqs, softirq_ns;
-  // Of these, what interrupted a thread of the subject: the rung tp_btf alone knows.
+  // The part that interrupted a thread of the subject. Only the rung tp_btf measures it.
   std::optional<uint64_t> interrupted_hardirq_ns, interrupted_softirq_ns;
   std::optional<uint64_t> waited_hardirq_ns, waited_softirq_ns;
   std::optional<uint64_t> missed;  // a loss

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Which process holds which TCP or UDP socket.
+/* Finds which process holds which TCP or UDP socket.
  *
- * walk_files (iter/task_file) writes a record for each open file of each process that is a bound
- * socket of our network namespace: what /proc/PID/fd and NETLINK_SOCK_DIAG say together, in one
- * pass. set_state (tp_btf/inet_sock_set_state) sees connections that are over before the next walk:
- * connect() moves a socket to SYN_SENT in the context of its caller, who is remembered in the
- * socket's storage and sent to user space when the handshake ends, since only then the local port
- * is sure. listen() is remembered likewise; the kernel copies a listener's storage to each
- * connection made from it. Nothing here runs per packet.
+ * walk_files (iter/task_file) writes a record for each open file that is a bound socket of our
+ * network namespace, for every process. This gives in one pass what /proc/PID/fd and
+ * NETLINK_SOCK_DIAG give together. set_state (tp_btf/inet_sock_set_state) also sees connections
+ * that end before the next walk: connect() moves a socket to SYN_SENT in the context of its caller.
+ * The caller is kept in the socket's storage, and sent to user space when the handshake ends,
+ * because the local port is certain only then. The caller of listen() is kept likewise; the kernel
+ * copies a listener's storage to each connection made from it. Nothing here runs per packet.
  */
 /* clang-format off */
 #include "probes/bpf/kernel_types.bpf.h"
@@ -88,7 +88,7 @@ struct bpf_iter__task_file {
 
 #pragma clang attribute pop
 
-const volatile __u32 net_inode = 0; /* of the network namespace to look at */
+const volatile __u32 net_inode = 0; /* of the network namespace to examine */
 
 __u32 reader_pid_level; /* depth of the reader's pid namespace; set by the first walk */
 
@@ -97,7 +97,7 @@ __u64 events_unsent; /* the ring was full */
 struct owner {
   __u64 start_boottime_ns;
   __s32 pid;
-  __u32 listens; /* who called listen(), not connect() */
+  __u32 listens; /* the process called listen(), not connect() */
   char comm[16];
 };
 
@@ -113,7 +113,7 @@ struct {
   __uint(max_entries, 4 << 20);
 } events SEC(".maps");
 
-/* 0 for who is not in the reader's pid namespace. */
+/* 0 if the process is not in the reader's pid namespace. */
 TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* leader) {
   struct pid* pid = BPF_CORE_READ(leader, thread_pid);
   __u32 level = reader_pid_level;
@@ -126,19 +126,19 @@ TOPSPIN_INLINE __s32 pid_for_reader(struct task_struct* leader) {
   return number;
 }
 
-/* The addresses and ports, and whether it is a socket for us: TCP or UDP, in our network namespace,
- * with a local port. */
+/* Fills in the addresses and ports. True if the socket counts: TCP or UDP, in our network
+ * namespace, with a local port. */
 TOPSPIN_INLINE bool describe(const struct sock* sk, struct topspin_socket* out) {
   __u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
   __u16 protocol = BPF_CORE_READ(sk, sk_protocol);
   if (family != AF_INET && family != AF_INET6) return false;
-  /* A program's socket of MPTCP has the addresses of the first of its TCP connections, which are in
-   * no file. */
+  /* An MPTCP socket of a program has the addresses of its first TCP connection. The TCP connections
+   * themselves have no file. */
   if (protocol == IPPROTO_MPTCP) protocol = IPPROTO_TCP;
   if (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) return false;
   if (BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum) != net_inode) return false;
   out->protocol = protocol;
-  /* A TCP socket that has just closed has lost skc_num and kept this. */
+  /* A TCP socket that has just closed no longer has skc_num, but still has this. */
   out->local_port = bpf_ntohs(BPF_CORE_READ((const struct inet_sock*)sk, inet_sport));
   out->remote_port = bpf_ntohs(BPF_CORE_READ(sk, __sk_common.skc_dport));
   if (out->local_port == 0) return false;

@@ -25,15 +25,16 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kMaxEventsKept = 65'536;                 // in each of two halves
-constexpr int64_t kEventsTurnNs = 10 * kNanosPerSecond;   // an event is kept one to two turns
-constexpr int64_t kForgetFlowNs = 120 * kNanosPerSecond;  // silent so long, when room is short
+constexpr size_t kMaxEventsKept = 65'536;                // in each half
+constexpr int64_t kEventsTurnNs = 10 * kNanosPerSecond;  // an event is kept for one to two turns
+constexpr int64_t kForgetFlowNs =
+    120 * kNanosPerSecond;  // a flow silent for this long is dropped if there is no room
 
-/// What is known of one end.
+/// What is known about one end.
 struct Finding {
   const SocketProcess* process = nullptr;
   OwnerQuality quality = OwnerQuality::kSnapshot;
-  bool settled = true;  // by both ends of the flow: the next walk can add nothing
+  bool settled = true;  // found by both ends of the flow, so the next walk adds nothing
 };
 
 /// The owners of a run and their numbers.
@@ -41,8 +42,8 @@ class OwnerRegister {
  public:
   explicit OwnerRegister(uint32_t max_owners) : max_owners_(max_owners) {}
 
-  /// The number of `process` in this quality, new if need be; nullopt if there is no room. What is
-  /// new or renamed is added to `changed`.
+  /// The number of `process` with this quality, which may be a new number; nullopt if there is no
+  /// room. Adds the owner to `changed` if it is new or renamed.
   std::optional<uint32_t> number_of(const SocketProcess& process, OwnerQuality quality,
                                     std::vector<FlowOwner>& changed) {
     const auto [place, fresh] = numbers_.try_emplace({process.pid, process.start_time_ns, quality},
@@ -69,13 +70,13 @@ class OwnerRegister {
 
  private:
   uint32_t max_owners_;
-  std::map<std::tuple<int32_t, int64_t, OwnerQuality>, uint32_t> numbers_;  // to indexes
+  std::map<std::tuple<int32_t, int64_t, OwnerQuality>, uint32_t> numbers_;  // values are indexes
   std::vector<FlowOwner> owners_;
 };
 
-/// The latest connections made, by the end that each event tells of. Two halves, of which the older
-/// is dropped at each turn: bounded, and no event goes before kEventsTurnNs unless there are more
-/// than kMaxEventsKept.
+/// The latest connections, by the end that each event describes. There are two halves, and each
+/// turn drops the older one. So the size is bounded, and no event is dropped before kEventsTurnNs
+/// unless there are more than kMaxEventsKept.
 class RecentEvents {
  public:
   void add(SocketEvent event) {
@@ -106,8 +107,8 @@ class RecentEvents {
   int64_t next_turn_ns_ = 0;
 };
 
-/// Which processes are the subject's. Those that started since the last list of them are told by
-/// their ancestors.
+/// Knows which processes are the subject's. Processes that started since the last list are
+/// recognised by their ancestors.
 class SubjectProcesses {
  public:
   explicit SubjectProcesses(const std::string& proc_root) : proc_(proc_root) {}
@@ -122,7 +123,7 @@ class SubjectProcesses {
     others_.clear();
   }
 
-  /// nullopt: it cannot be told yet, or no more.
+  /// nullopt: not known yet, or not any more.
   std::optional<bool> contains(const SocketProcess& process) {
     if (std::binary_search(listed_.begin(), listed_.end(), process.pid)) return true;
     if (others_.size() > kOthersMax) others_.clear();
@@ -131,7 +132,7 @@ class SubjectProcesses {
     Other& other = found->second;
     if (other.is_certain) return false;
     if (subject_.kind == SubjectSpec::Kind::kCgroup) {
-      other.is_certain = other.asked_at < lists_;  // it is in no list that was made since
+      other.is_certain = other.asked_at < lists_;  // it is in no list made since then
       return other.is_certain ? std::optional(false) : std::nullopt;
     }
     const auto descends = is_descendant(process.pid);
@@ -147,7 +148,7 @@ class SubjectProcesses {
   static constexpr size_t kOthersMax = 65'536;
   static constexpr int kGenerationsMax = 64;
   struct Other {
-    uint64_t asked_at;  // lists_ then
+    uint64_t asked_at;  // the value of lists_ at that time
     bool is_certain;
   };
 
@@ -235,7 +236,7 @@ class OpenFlowOwners final : public FlowOwners {
     const auto responds = is_of_subject(initiator_is_low ? high : low);
     if (responds == true) return SubjectPart::kServes;
     const auto asks = is_of_subject(initiator);
-    // A connection joined midway may have its ends the other way round.
+    // The ends of a connection joined midway may be swapped.
     const bool was_accepted = flow.protocol == kProtocolTcp && sockets_.has_listener(initiator);
     if (asks == true) return was_accepted ? SubjectPart::kNone : SubjectPart::kCalls;
     const bool is_from_here = local_.contains(initiator.ip_version, initiator.local.address);
@@ -254,7 +255,7 @@ class OpenFlowOwners final : public FlowOwners {
     const int64_t now_ns = monotonic_now_ns();
     take_events(now_ns);
 
-    // First who is asked about, so that one walk serves all; then the answers.
+    // First collect all flows that need a walk, so that one walk serves all; then look them up.
     asked_.clear();
     bool wants_walk = false;
     for (FlowRow& row : sample.changed_flows) {
@@ -270,7 +271,7 @@ class OpenFlowOwners final : public FlowOwners {
       FlowRow& row = sample.changed_flows[index];
       Flow* flow = asked_[index];
       if (!flow) continue;
-      // Until its walk has come, an event may tell.
+      // Until its walk is complete, an event may show the owner.
       const bool waits = !flow->settled && flow->wanted_walk > walks_done_;
       if (!flow->looked_up || flow->seen_walk != walks_done_ || waits)
         look_up(row, *flow, sample.changed_owners);
@@ -288,12 +289,12 @@ class OpenFlowOwners final : public FlowOwners {
  private:
   struct Flow {
     std::array<uint32_t, 2> owners{};  // numbers; 0: none
-    bool settled = false;              // another walk would only notice a change of hands
+    bool settled = false;              // another walk would only notice a change of owner
     bool looked_up = false;
     bool initiator_is_low = false;
-    bool counted = false;      // as one whose owner was missed
+    bool counted = false;      // already counted as a flow without an owner
     uint32_t wanted_walk = 0;  // the first walk that began after the flow was seen
-    uint32_t seen_walk = 0;    // whose sockets were looked at
+    uint32_t seen_walk = 0;    // the walk whose sockets were searched last
     int64_t asked_ns = 0;
   };
 
@@ -318,7 +319,7 @@ class OpenFlowOwners final : public FlowOwners {
     opened_.push_back({end, local_.contains(end.ip_version, end.remote.address)});
   }
 
-  /// Of the walk that is complete: what no event and no walk before has told.
+  /// Notes the connections that only the walk just completed has found.
   void note_opened_of_walk() {
     if (!processes_.has_subject()) return;
     std::unordered_set<FlowEnd, FlowEndHash> open;
@@ -330,7 +331,7 @@ class OpenFlowOwners final : public FlowOwners {
     open_before_ = std::move(open);
   }
 
-  /// nullopt: nobody is known there, or not whether it is the subject.
+  /// nullopt: no owner is known, or not whether the owner is in the subject.
   std::optional<bool> is_of_subject(const FlowEnd& end) {
     const Finding found = find(end);
     return found.process ? processes_.contains(*found.process) : std::nullopt;
@@ -349,7 +350,7 @@ class OpenFlowOwners final : public FlowOwners {
     }
     Flow& flow = found->second;
     flow.asked_ns = now_ns;
-    // The SYN came to light late, or was seen late: the ends change places, and so their owners.
+    // The initiator turned out to be the other end, so the owners change places.
     if (flow.looked_up && flow.initiator_is_low != row.initiator_is_low)
       std::swap(flow.owners[0], flow.owners[1]);
     flow.initiator_is_low = row.initiator_is_low;
@@ -357,15 +358,15 @@ class OpenFlowOwners final : public FlowOwners {
   }
 
   bool forget_silent(int64_t now_ns) {
-    if (now_ns == forgot_ns_) return false;  // once in a resolve() is enough
+    if (now_ns == forgot_ns_) return false;  // once per resolve() is enough
     forgot_ns_ = now_ns;
     return std::erase_if(flows_, [&](const auto& entry) {
              return now_ns - entry.second.asked_ns > kForgetFlowNs;
            }) > 0;
   }
 
-  /// Walks on for as long as it may. What a walk costs decides how soon the next may begin. The
-  /// capture need not wait for it.
+  /// Continues the walk for its allowed time. The cost of a walk decides how soon the next one may
+  /// begin. The lock is released meanwhile, so the capture does not wait.
   void walk(int64_t now_ns, std::unique_lock<std::mutex>& lock) {
     if (!walking_) {
       if (now_ns < next_walk_ns_) return;
@@ -385,7 +386,7 @@ class OpenFlowOwners final : public FlowOwners {
     if (complete.ok() && !*complete) return;
     walking_ = false;
     next_walk_ns_ = end_ns + walk_cost_ns_ * limits_.walk_share;
-    if (!complete.ok()) return;  // the sockets of the last good walk stay
+    if (!complete.ok()) return;  // keep the sockets of the last good walk
     std::swap(sockets_, next_sockets_);
     missed_ += sockets_.missed();
     walks_done_ = walks_begun_;
@@ -401,7 +402,7 @@ class OpenFlowOwners final : public FlowOwners {
       if (!found.process || !found.settled) flow.settled = false;
       if (!found.process) continue;
       uint32_t& owner = flow.owners[side];
-      // What was seen exactly stays exact while the same process has it.
+      // A quality of kExact stays while the same process holds the socket.
       if (owner != 0 && found.quality == OwnerQuality::kSnapshot) {
         const FlowOwner& known = register_[owner];
         if (known.quality == OwnerQuality::kExact && known.pid == found.process->pid &&
@@ -415,13 +416,13 @@ class OpenFlowOwners final : public FlowOwners {
     }
   }
 
-  /// A flow counts as missed, once, if an end of it is on this host, must have had a socket, and
-  /// has no owner although a walk began after it was seen, or it ended before one could.
+  /// Counts a flow as missed, once, if an end on this host must have had a socket but has no owner,
+  /// although a walk began after the flow was seen or the flow ended before one could.
   void count_missing(const FlowRow& row, Flow& flow) {
     if (flow.counted || !sees_all_ || (!row.ended && flow.seen_walk < flow.wanted_walk)) return;
     for (size_t side = 0; side < flow.owners.size(); ++side) {
-      // Who sends first has a socket; who never answers may have none, and a refusal is the
-      // kernel's.
+      // An end that sends first has a socket. An end that never answers may have none, and a
+      // refusal comes from the kernel.
       const bool has_socket = side == 0 ? row.packets[0] > 0 : row.payload_bytes[1].value_or(0) > 0;
       const FlowEnd end = flow_end(row, side);
       if (flow.owners[side] != 0 || !has_socket ||
@@ -433,8 +434,8 @@ class OpenFlowOwners final : public FlowOwners {
     }
   }
 
-  /// Whose open socket stands at just this flow, else who was seen to connect it, else who has the
-  /// port, else who had it at the listen() that the connection came from.
+  /// The process whose open socket has exactly this flow; else the one that was seen to connect it;
+  /// else the one that has the port; else the one that called listen() for it.
   Finding find(const FlowEnd& end) const {
     const auto open = sockets_.find(end, local_.contains(end.ip_version, end.local.address));
     const SocketEvent* event = end.protocol == kProtocolTcp ? events_.find(end) : nullptr;
@@ -450,28 +451,28 @@ class OpenFlowOwners final : public FlowOwners {
     return {};
   }
 
-  /// A TCP connection found by its listener may yet be accepted by another process.
+  /// A TCP connection found by its listener may still be accepted by another process.
   static bool is_settled(const FlowEnd& end, const SocketTable::Match& match) {
     return match.connected || end.protocol != kProtocolTcp;
   }
 
   FlowOwnerLimits limits_;
   ProbeStatus status_;
-  std::mutex mutex_;  // held by all that reads or changes what follows; not while a walk goes on,
-                      // which changes walk_ and next_sockets_ alone
+  std::mutex mutex_;  // guards all members below; not held during a walk, which changes only walk_
+                      // and next_sockets_
   SubjectProcesses processes_;
   std::vector<OpenedConnection> opened_;
   std::unordered_set<FlowEnd, FlowEndHash> open_before_;  // the subject's, at the last walk
-  bool sees_all_ = false;                                 // other users' sockets too
+  bool sees_all_ = false;                                 // includes other users' sockets
   std::unique_ptr<SocketWalk> walk_;
   SocketTable sockets_;       // of the last complete walk
-  SocketTable next_sockets_;  // of the one under way
+  SocketTable next_sockets_;  // of the current walk
   LocalAddresses local_;
   RecentEvents events_;
   std::vector<SocketEvent> taken_events_;
   OwnerRegister register_;
   std::unordered_map<uint64_t, Flow> flows_;
-  std::vector<Flow*> asked_;  // of the sample at hand, a row each
+  std::vector<Flow*> asked_;  // of the current sample, one per row
   bool walking_ = false;
   uint32_t walks_begun_ = 0;
   uint32_t walks_done_ = 0;  // the number of the last complete one

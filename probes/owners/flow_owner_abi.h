@@ -8,8 +8,8 @@
 
 /* topspin_socket.flags */
 #define TOPSPIN_SOCKET_IPV6 1      /* addresses of 16 bytes; else the first 4 count */
-#define TOPSPIN_SOCKET_IPV6_ONLY 2 /* a wildcard address does not stand for IPv4 too */
-#define TOPSPIN_SOCKET_ACCEPTED 4  /* of an event: the process listened, it did not connect */
+#define TOPSPIN_SOCKET_IPV6_ONLY 2 /* its wildcard address does not include IPv4 */
+#define TOPSPIN_SOCKET_ACCEPTED 4  /* in events: the process listened and did not connect */
 
 struct topspin_socket {
   __u64 start_boottime_ns;

@@ -12,13 +12,13 @@
 namespace topspin {
 namespace {
 
-/// Has the owner of a socket of topspin's own found.
+/// Looks up the owner of one of topspin's own sockets.
 RungReport examine_owners(Rung rung) {
   RungReport report{"owners", rung, false, "", ""};
   ProbeOptions options;
   options.forced["owners"] = rung;
   FlowOwnerLimits limits;
-  limits.walk_ns_per_resolve = kNanosPerSecond;  // one walk, however busy the host
+  limits.walk_ns_per_resolve = kNanosPerSecond;  // enough for a whole walk, even on a busy host
   const auto owners = FlowOwners::open({}, options, limits);
   if (owners->status().rung != rung) {
     const ErrorCode code = rung == Rung::kTpBtf ? ErrorCode::kPermission : ErrorCode::kUnsupported;

@@ -14,10 +14,10 @@
 
 namespace topspin {
 
-/// A TCP connection that BPF saw being made.
+/// A TCP connection whose creation BPF saw.
 struct SocketEvent {
   SocketSighting socket;  // of one end
-  SocketProcess process;  // who called connect(), or, if `accepted`, the listen() it came from
+  SocketProcess process;  // the caller of connect(), or if `accepted`, of listen()
   bool accepted = false;
 };
 

@@ -51,8 +51,8 @@ class BpfSocketWalk final : public SocketWalk {
     }
     buffer_.resize(256 * sizeof(topspin_socket));
     while (true) {
-      // One read returns what one buffer of the kernel holds: some hundred sockets, or files that
-      // are none for as long as it takes to find one. The walk can be left between reads.
+      // One read returns what one buffer of the kernel holds, which is some hundred sockets. It may
+      // also skip many other files until it finds a socket. The walk can pause between reads.
       const ssize_t got = ::read(walk_.get(), buffer_.data() + kept_, buffer_.size() - kept_);
       if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
       if (got < 0) return failed();

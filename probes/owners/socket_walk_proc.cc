@@ -1,8 +1,8 @@
-// The lower rung of "owners": the sockets by NETLINK_SOCK_DIAG, who holds them by the links in
+// The lower rung of "owners": sockets from NETLINK_SOCK_DIAG, and their owners from the links in
 // /proc/PID/fd. Owned by FlowOwners, on its thread.
 //
-// Another user's /proc/PID/fd wants cap_dac_read_search to list and cap_sys_ptrace to read: without
-// them such processes are passed over.
+// Another user's /proc/PID/fd needs cap_dac_read_search to list and cap_sys_ptrace to read. Without
+// them such processes are skipped.
 #include <cerrno>
 #include <cstring>
 #include <string_view>
@@ -69,7 +69,7 @@ class ProcSocketWalk final : public SocketWalk {
     sockets_.clear();
     for (const DiagSocket& found : sockets) sockets_.emplace(found.inode, found.socket);
     waiting_ = proc_.processes();
-    // Taken from the back: the subject's own are looked at first.
+    // Processes are taken from the back, so the subject's come first.
     tree_.update();
     waiting_.insert(waiting_.end(), tree_.processes().begin(), tree_.processes().end());
     looked_at_.clear();
@@ -84,7 +84,7 @@ class ProcSocketWalk final : public SocketWalk {
     described_ = false;
   }
 
-  /// Some of the links of the process at hand; false at the end.
+  /// Reads some of the links of the current process; false at the end.
   bool take_links(SocketTable& into) {
     for (size_t count = 0; count < kLinksBetweenLooksAtTheClock; ++count) {
       const dirent* entry = ::readdir(directory_.get());
@@ -103,7 +103,7 @@ class ProcSocketWalk final : public SocketWalk {
     return true;
   }
 
-  /// Name and start time of the process at hand; false if it has ended.
+  /// Reads name and start time of the current process; false if it has ended.
   bool describe() {
     auto stat = proc_.stat(process_.pid);
     if (!stat) return false;
@@ -131,7 +131,7 @@ class ProcSocketWalk final : public SocketWalk {
 Result<std::unique_ptr<SocketWalk>> open_proc_socket_walk(const Subject& subject,
                                                           const std::string& proc_root) {
   TOPSPIN_ASSIGN(SockDiag diag, SockDiag::open());
-  // Says now, not at the first tick, if the kernel cannot.
+  // Try it now, so that a failure is reported at once and not at the first tick.
   if (auto sockets = diag.sockets(); !sockets.ok()) return std::move(sockets).error();
   return std::unique_ptr<SocketWalk>(
       std::make_unique<ProcSocketWalk>(std::move(diag), subject, proc_root));

@@ -52,7 +52,7 @@ UniqueFd open_family_clock(int32_t pid) {
   attr.type = PERF_TYPE_SOFTWARE;
   attr.config = PERF_COUNT_SW_TASK_CLOCK;
   attr.inherit = 1;
-  attr.exclude_kernel = 1;  // asks for less privilege; the clock runs in the kernel all the same
+  attr.exclude_kernel = 1;  // needs less privilege; the clock runs in the kernel nevertheless
   attr.exclude_hv = 1;
   auto opened = open_perf_event(attr, pid, -1);
   return opened.ok() ? std::move(opened).value() : UniqueFd();

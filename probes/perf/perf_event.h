@@ -1,4 +1,4 @@
-// What the users of perf_event_open share: the call, with a reason if it fails, and the threads to
+// Shared by the users of perf_event_open: the call, with a reason if it fails, and the threads to
 // open events on. Private to probes; one thread.
 #pragma once
 
@@ -25,9 +25,9 @@ Result<UniqueFd> open_perf_event(const perf_event_attr& attr, int32_t pid_or_cgr
 /// Whether the kernel's own work may be observed: CAP_PERFMON, or perf_event_paranoid below 2.
 bool perf_may_see_kernel(ProcReader& proc);
 
-/// Opens a counter of the CPU time of a process and of everything that it starts from now on,
-/// whether or not somebody waits for those. read() returns 8 bytes of nanoseconds. Invalid if the
-/// kernel refuses it.
+/// Opens a counter of the CPU time of a process and of everything that it starts from now on, even
+/// if nothing waits for these. read() returns 8 bytes of nanoseconds. Invalid if the kernel refuses
+/// it.
 UniqueFd open_family_clock(int32_t pid);
 
 /// For examine(): a probe on perf events that does not open, with the remedy.
@@ -37,7 +37,7 @@ struct ThreadOf {
   int32_t pid = 0;
   int32_t tid = 0;
 };
-/// Every thread of the subject's process tree now; of a cgroup, of the processes in it now.
+/// The current threads of the subject's process tree, or of the processes in its cgroup.
 std::vector<ThreadOf> subject_threads(const Subject& subject, ProcReader& proc);
 
 /// CPUs that are online, ascending.

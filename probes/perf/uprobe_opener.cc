@@ -33,7 +33,7 @@ int open_event(const Request& request) {
   const auto end = std::ranges::find(request.path, '\0');
   if (end == request.path.end() || !std::string_view(request.path.data()).starts_with("/proc/"))
     return -EINVAL;
-  // As /sys/bus/event_source/devices/uprobe/format says.
+  // Fields according to /sys/bus/event_source/devices/uprobe/format.
   perf_event_attr attr{};
   attr.size = sizeof(attr);
   attr.type = request.type;
@@ -45,7 +45,7 @@ int open_event(const Request& request) {
   return fd >= 0 ? fd : -errno;
 }
 
-/// A message of one number, and perhaps a descriptor.
+/// A message with one number, and perhaps a descriptor.
 struct Message {
   int error = 0;
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -62,7 +62,7 @@ struct Message {
   Message& operator=(const Message&) = delete;
 };
 
-/// The helper, until the socket is closed.
+/// Runs the helper until the socket is closed.
 [[noreturn]] void serve() {
   Request request{};
   while (::recv(kSocket, &request, sizeof(request), 0) == static_cast<ssize_t>(sizeof(request))) {
@@ -98,14 +98,15 @@ Result<UprobeOpener> UprobeOpener::start() {
     return not_started();
   UniqueFd ours(ends[0]);
   const UniqueFd theirs(ends[1]);
-  // It is no child of ours: who waits for children that the subject left behind would wait for it.
+  // The helper must not become our child: code that waits for children that the subject left behind
+  // would wait for it.
   int adopts = 0;
   ::prctl(PR_GET_CHILD_SUBREAPER, &adopts, 0, 0, 0);
   ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
   const pid_t between = ::fork();
   if (between == 0) {
     if (::fork() != 0) ::_exit(0);
-    // Signals from the terminal are for topspin.
+    // The helper must not get signals from the terminal.
     ::setsid();
     if (::dup2(theirs.get(), kSocket) == kSocket) {
       for (const int standard : {0, 1, 2}) ::close(standard);

@@ -15,8 +15,8 @@ namespace topspin {
 struct Uprobe {
   std::string path;  // below /proc
   uint64_t file_offset = 0;
-  uint64_t semaphore_offset = 0;  // in the file: the kernel counts there who listens; 0: nowhere
-  bool is_return = false;         // of the function that begins there
+  uint64_t semaphore_offset = 0;  // in the file: where the kernel counts the listeners; 0: nowhere
+  bool is_return = false;         // at the return of the function that begins there
 };
 
 class UprobeOpener {

@@ -8,7 +8,7 @@
 namespace topspin {
 namespace {
 
-/// Takes what stands before `divider` off the front of `text`.
+/// Removes the text before `divider` from the front of `text`, and returns it.
 std::string_view take_until(std::string_view& text, char divider) {
   const size_t end = std::min(text.find(divider), text.size());
   const std::string_view part = text.substr(0, end);
@@ -31,7 +31,7 @@ std::optional<Number> parse_number(std::string_view text) {
   return number;
 }
 
-/// Calls visit(directory) for `directory` and each one above it, up to and with `top`.
+/// Calls visit(directory) for `directory` and each one above it, up to and including `top`.
 template <typename Visit>
 void upwards(std::string directory, const std::string& top, Visit visit) {
   while (directory.size() >= top.size()) {
@@ -55,7 +55,7 @@ std::optional<CpuQuotaUse> parse_cpu_stat(std::string_view text) {
       if (!use) use.emplace();
       use->periods = *value;
     }
-    if (!use) continue;  // nr_periods stands first
+    if (!use) continue;  // nr_periods comes first
     if (key == "nr_throttled") use->throttled_periods = *value;
     if (key == "throttled_usec" && *value <= UINT64_MAX / 1000) use->throttled_ns = *value * 1000;
     if (key == "throttled_time") use->throttled_ns = *value;
@@ -107,7 +107,7 @@ std::string CgroupReader::directory_of(const Hierarchy& hierarchy,
   if (!hierarchy.mount) return {};
   const auto path = find_cgroup_path(cgroup_text, hierarchy.controller);
   if (!path || !path->starts_with('/')) return {};
-  // A container may see a part of the tree only, mounted as if it were the top.
+  // A container may see only a part of the tree, mounted as if it were the whole tree.
   std::string below = *path;
   const std::string& root = hierarchy.mount->root;
   if (root != "/") {
@@ -159,7 +159,7 @@ void CgroupReader::read_memory(const std::string& directory, const std::string& 
   const char* limit_name = v2 ? "memory.max" : "memory.limit_in_bytes";
   into.memory_bytes = read_number(directory + "/" + used_name);
   upwards(directory, top, [&](const std::string& group) {
-    const auto limit = read_number(group + "/" + limit_name);  // "max" is no number
+    const auto limit = read_number(group + "/" + limit_name);  // "max" is not a number
     const auto used = read_number(group + "/" + used_name);
     if (!limit || !used) return;
     const int64_t room = std::max<int64_t>(0, *limit - *used);

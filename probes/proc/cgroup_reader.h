@@ -18,8 +18,8 @@
 
 namespace topspin {
 
-/// cpu.stat of a group: since it was made. `throttled_usec` of version 2, `throttled_time` (ns)
-/// of 1.
+/// cpu.stat of a group, since it was created. Version 2 has `throttled_usec`, version 1
+/// `throttled_time` (ns).
 struct CpuQuotaUse {
   uint64_t periods = 0;
   uint64_t throttled_periods = 0;
@@ -29,21 +29,21 @@ struct CpuQuotaUse {
 std::optional<CpuQuotaUse> parse_cpu_stat(std::string_view text);
 
 struct CgroupMount {
-  std::string root;         // the group at the mount's top
-  std::string mount_point;  // where it is
+  std::string root;         // the group at the top of the mount
+  std::string mount_point;  // where it is mounted
 };
-/// Of /proc/self/mountinfo: the mount of version 2 (`controller` empty) or of a version 1
+/// Finds in /proc/self/mountinfo the mount of version 2 (`controller` empty), or of the version 1
 /// hierarchy with that controller.
 std::optional<CgroupMount> find_cgroup_mount(std::string_view mountinfo,
                                              std::string_view controller);
-/// Of /proc/PID/cgroup: the group's path in that hierarchy.
+/// Finds in /proc/PID/cgroup the group's path in that hierarchy.
 std::optional<std::string> find_cgroup_path(std::string_view text, std::string_view controller);
 
 /// Values since the group was created, except for memory, which is current.
 struct CgroupReading {
   std::string name;  // changes when the process is moved to another group
   std::optional<int64_t> memory_bytes;
-  std::optional<int64_t> memory_room_bytes;  // until the tightest limit; nullopt: there is none
+  std::optional<int64_t> memory_room_bytes;  // left until the tightest limit; nullopt: no limit
   std::optional<CpuQuotaUse> quota;          // summed over the group and those above it
   StallInterval stalls;
 };
@@ -62,7 +62,7 @@ class CgroupReader {
     std::optional<CgroupMount> mount;
     std::string_view controller;
   };
-  /// The group's directory, and the mount's top below which it lies; empty: not there.
+  /// The group's directory, below the top of the mount. Empty if it does not exist.
   std::string directory_of(const Hierarchy& hierarchy, std::string_view cgroup_text) const;
   void read_memory(const std::string& directory, const std::string& top, bool v2,
                    CgroupReading& into);

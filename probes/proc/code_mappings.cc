@@ -15,7 +15,8 @@ std::optional<uint64_t> number(std::string_view text, int base) {
   return value;
 }
 
-/// Takes what is before `after`, or all there is, off the front of `line`, and `after` too.
+/// Removes the text up to and including `after` (or all of it) from the front of `line`. Returns it
+/// without `after`.
 std::string_view take(std::string_view& line, char after) {
   line.remove_prefix(std::min(line.find_first_not_of(' '), line.size()));
   const size_t end = std::min(line.find(after), line.size());

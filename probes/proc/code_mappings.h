@@ -11,9 +11,9 @@ namespace topspin {
 struct MappedCode {
   uint64_t begin = 0, end = 0;
   uint64_t file_offset = 0;
-  uint64_t device = 0, inode = 0;  // of the file; 0: there is none, or they cannot be read
-  std::string path;  // of the file; empty, "//anon" or "[...]": there is none; may end with
-                     // " (deleted)"
+  uint64_t device = 0, inode = 0;  // of the file; 0: no file, or they cannot be read
+  std::string path;  // of the file; may end with " (deleted)"; empty, "//anon" or "[...]": no
+                     // file
 };
 
 /// In the order of the text, without lines that cannot be read.

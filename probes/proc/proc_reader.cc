@@ -31,7 +31,7 @@ std::optional<Number> parse_number(std::string_view text) {
   return number;
 }
 
-/// Takes the next word off the front of `text`; empty at the end.
+/// Removes the next word from the front of `text`, and returns it; empty at the end.
 std::string_view next_word(std::string_view& text) {
   const size_t begin = text.find_first_not_of(" \t\n");
   if (begin == std::string_view::npos) return text = {};
@@ -125,7 +125,7 @@ ProcLimits parse_proc_limits(std::string_view text) {
     const size_t at = text.find(name);
     if (at == std::string_view::npos || (at != 0 && text[at - 1] != '\n')) return std::nullopt;
     std::string_view rest = text.substr(at + name.size());
-    return parse_number<int64_t>(next_word(rest));  // "unlimited" is no number
+    return parse_number<int64_t>(next_word(rest));  // "unlimited" is not a number
   };
   limits.open_files = soft("Max open files ");
   limits.address_space_bytes = soft("Max address space ");
@@ -164,7 +164,7 @@ std::optional<int64_t> count_ephemeral_ports(std::string_view range, std::string
   const auto last = parse_number<int64_t>(next_word(range));
   if (!first || !last || *first < 1 || *last > 65535 || *first > *last) return std::nullopt;
   int64_t ports = *last - *first + 1;
-  // "8080,9000-9010": ranges do not overlap, the kernel prints a bitmap.
+  // "8080,9000-9010". Ranges do not overlap, because the kernel prints a bitmap.
   while (!reserved.empty()) {
     const size_t end = std::min(reserved.find_first_of(",\n"), reserved.size());
     const std::string_view part = reserved.substr(0, end);
@@ -243,8 +243,8 @@ std::optional<int64_t> ProcReader::mappings(int32_t pid, int64_t deadline_ns) {
   if (!fd) return std::nullopt;
   buffer_.resize(kFileLimit);
   int64_t lines = 0;
-  // Looked at after some chunks only: what is soon read is read, also where time goes by without
-  // us.
+  // Checks the clock only after some chunks. So a short file is always read, even if time passes
+  // while we do not run.
   for (int chunk = 1;; ++chunk) {
     const ssize_t got = ::read(fd.get(), buffer_.data(), buffer_.size());
     if (got < 0 && errno == EINTR) continue;
@@ -259,7 +259,7 @@ std::optional<int64_t> ProcReader::fds(int32_t pid) {
   const std::string path = fmt::format("{}/{}/fd", root_, pid);
   struct ::stat info {};
   if (::stat(path.c_str(), &info) != 0) return std::nullopt;
-  // procfs says the number of entries from Linux 6.2 on; 0 may mean that it is older.
+  // procfs gives the number of entries from Linux 6.2 on; 0 may mean an older kernel.
   if (is_procfs_ && info.st_size > 0) return info.st_size;
   const Directory directory(::opendir(path.c_str()));
   if (!directory) return std::nullopt;
@@ -273,7 +273,7 @@ std::optional<FdKinds> ProcReader::fd_kinds(int32_t pid, int64_t deadline_ns) {
   if (!directory) return std::nullopt;
   const int fd = ::dirfd(directory.get());
   FdKinds kinds;
-  std::array<char, 16> target;  // enough to tell
+  std::array<char, 16> target;  // long enough to recognise the kind
   int64_t count = 0;
   while (const dirent* entry = ::readdir(directory.get())) {
     if (entry->d_name[0] == '.') continue;

@@ -17,7 +17,7 @@ namespace topspin {
 
 /// /proc/PID/status. Kernel threads and zombies have no memory lines.
 struct ProcStatus {
-  std::optional<int32_t> process;  // that the thread belongs to: /proc/TID is there for each
+  std::optional<int32_t> process;  // the thread's process, because /proc/TID exists for each thread
   std::optional<int64_t> rss_bytes;
   std::optional<int64_t> anonymous_bytes;
   std::optional<int64_t> vsz_bytes;
@@ -26,7 +26,7 @@ struct ProcStatus {
   std::optional<int64_t> shared_bytes;
   std::optional<int64_t> page_table_bytes;
   std::optional<int64_t> threads;
-  std::optional<uint64_t> voluntary_switches;    // of the one thread
+  std::optional<uint64_t> voluntary_switches;    // of this thread only
   std::optional<uint64_t> involuntary_switches;  // likewise
 };
 ProcStatus parse_proc_status(std::string_view text);
@@ -100,7 +100,7 @@ class ProcReader {
   /// Counts the lines of maps: about 1 us each. Gives up (nullopt) beyond `deadline_ns`
   /// (monotonic).
   std::optional<int64_t> mappings(int32_t pid, int64_t deadline_ns);
-  /// Open file descriptors: the size of the directory fd where the kernel says it (6.2), else
+  /// Open file descriptors: the size of the directory fd if the kernel reports it (6.2), else
   /// counted.
   std::optional<int64_t> fds(int32_t pid);
   /// Reads the link of each: about 1 us each. Gives up (nullopt) beyond `deadline_ns` (monotonic).
@@ -120,7 +120,7 @@ class ProcReader {
 
  private:
   std::string root_;
-  bool is_procfs_;  // and not a folder made up by a test
+  bool is_procfs_;  // not a folder made by a test
   std::string buffer_;
 };
 

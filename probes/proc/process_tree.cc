@@ -26,7 +26,7 @@ void ProcessTree::update_tree() {
   if (root != seen.end() && root->second.start_ticks == subject_.start_ticks)
     members.emplace(subject_.pid, subject_.start_ticks);
 
-  // A parent may have a higher pid than its child, so go round until nothing joins.
+  // A parent may have a higher pid than its child, so repeat until nothing joins.
   for (bool joined = true; joined;) {
     joined = false;
     for (const auto& [pid, stat] : seen) {

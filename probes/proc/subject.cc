@@ -21,7 +21,7 @@
 namespace topspin {
 namespace {
 
-/// Where cgroup2 is mounted; mountinfo has the file system's type after " - ", octal escapes kept.
+/// Where cgroup2 is mounted, with octal escapes. In mountinfo the file system's type follows " - ".
 std::optional<std::string> cgroup2_mount(const std::string& proc_root) {
   std::ifstream mounts(proc_root + "/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
@@ -41,7 +41,7 @@ bool is_cgroup2(const std::string& path) {
          static_cast<uint64_t>(info.f_type) == CGROUP2_SUPER_MAGIC;
 }
 
-/// Of a /proc that a test made up there is none.
+/// 0 if /proc was made by a test.
 int32_t own_pid(const ProcReader& proc) { return proc.root() == "/proc" ? ::getpid() : 0; }
 
 Result<Subject> resolve_cgroup(const std::string& path, const std::string& proc_root,
@@ -73,13 +73,13 @@ Result<Subject> resolve_cgroup(const std::string& path, const std::string& proc_
   return subject;
 }
 
-/// The process that a thread belongs to; `tid` may be a process's own number.
+/// The process of a thread; `tid` may be the pid of a process.
 std::optional<int32_t> process_of(int32_t tid, ProcReader& proc) {
   const auto status = proc.status(tid);
   return status ? status->process : std::nullopt;
 }
 
-/// Whether /proc shows other users' processes to those alone whom hidepid lets.
+/// Whether /proc hides other users' processes (hidepid).
 bool hides_processes(const std::string& proc_root) {
   std::ifstream mounts(proc_root + "/self/mountinfo");
   for (std::string line; std::getline(mounts, line);) {
@@ -91,7 +91,7 @@ bool hides_processes(const std::string& proc_root) {
   return false;
 }
 
-/// Why there is no such process to watch.
+/// The error for a process that cannot be watched.
 Error no_such_process(int32_t pid, const std::string& proc_root) {
   const bool exists = pid > 0 && proc_root == "/proc" && (::kill(pid, 0) == 0 || errno == EPERM);
   if (exists && hides_processes(proc_root))
@@ -151,14 +151,14 @@ CgroupPath::CgroupPath(const Subject& subject)
   while (above.size() > 1 && above.ends_with('/')) above.pop_back();
   above.resize(std::max<size_t>(1, above.rfind('/')));
   notices_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  // Not being able to is no failure: each tick looks too.
+  // If this fails, nothing is lost: each tick also looks.
   if (notices_ && ::inotify_add_watch(notices_.get(), above.c_str(), IN_CREATE | IN_DELETE) < 0)
     notices_.reset();
 }
 
 std::optional<CgroupPath::Change> CgroupPath::look() {
   if (directory_.empty()) return std::nullopt;
-  std::array<char, 4096> events;  // what happened is seen at the directory itself
+  std::array<char, 4096> events;  // ignored: the directory itself shows what happened
   while (notices_ && ::read(notices_.get(), events.data(), events.size()) > 0) {
   }
   struct ::stat info {};

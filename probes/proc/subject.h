@@ -29,8 +29,8 @@ struct Subject {
   uint64_t start_ticks = 0;
   uint64_t cgroup_id = 0;
   std::string cgroup_directory;
-  int32_t own_pid = 0;  // topspin's, which is not of its own subject unless it was named
-  std::string remark;   // what the user should know of the choice; empty: nothing
+  int32_t own_pid = 0;  // of topspin, which is not in its own subject unless it was named
+  std::string remark;   // what the user should know about the choice; may be empty
 };
 
 /// The number of a thread stands for its process; the remark says so. kUsage if the process or
@@ -45,18 +45,18 @@ class CgroupPath {
 
   struct Change {
     std::string sentence;
-    uint64_t new_id = 0;  // 0: there is none now
+    uint64_t new_id = 0;  // 0: it does not exist now
   };
   /// The change since the last call; nullopt if there was none.
   std::optional<Change> look();
 
-  /// Readable when something was created or removed beside the cgroup; -1 if that is not known, or
-  /// the subject is no cgroup.
+  /// Readable when something was created or removed in the cgroup's parent directory. -1 if that
+  /// cannot be watched, or if the subject is not a cgroup.
   int notice_fd() const { return notices_.get(); }
 
  private:
-  std::string directory_;  // empty: the subject is no cgroup
-  uint64_t id_ = 0;        // 0: it is not there
+  std::string directory_;  // empty: the subject is not a cgroup
+  uint64_t id_ = 0;        // 0: it does not exist
   UniqueFd notices_;
 };
 

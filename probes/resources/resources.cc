@@ -11,13 +11,13 @@ namespace {
 constexpr int64_t kReadBudgetNs = 200 * kNanosPerMilli;
 constexpr int64_t kWalkBudgetNs = 100 * kNanosPerMilli;
 constexpr size_t kLeastProcesses = 16;
-constexpr int64_t kWalkShare = 50;      // each walk takes at most one part in this of the time
+constexpr int64_t kWalkShare = 50;      // each walk takes at most 1/50 of the time
 constexpr int64_t kWalkNsPerPage = 20;  // measured 5 to 15
 constexpr int64_t kPageBytes = 4096;
 constexpr int64_t kLimitsRefreshNs = 10 * kNanosPerSecond;
 
-/// What a process may map without asking for more: the kernel gives addresses above these only to
-/// who names one as a hint (five-level tables, 52-bit addresses).
+/// The address space that a process gets by default. The kernel gives higher addresses only to
+/// processes that pass one as a hint (five-level tables, 52-bit addresses).
 constexpr std::optional<int64_t> address_space_of_architecture() {
 #if defined(__x86_64__)
   return (int64_t{1} << 47) - kPageBytes;
@@ -28,8 +28,8 @@ constexpr std::optional<int64_t> address_space_of_architecture() {
 #endif
 }
 
-/// Whether a walk over processes is in time after `read` of them. Few are read whatever the time:
-/// on a busy host it goes by without us.
+/// Whether a walk over processes still has time after `read` of them. A few are always read,
+/// because on a busy host time passes while we do not run.
 bool may_go_on(size_t read, size_t all, int64_t begin_ns) {
   return read == all || read < kLeastProcesses || monotonic_now_ns() <= begin_ns + kWalkBudgetNs;
 }
@@ -48,7 +48,7 @@ void keep_nearer(LimitUse& nearest, std::optional<int64_t> used, std::optional<i
     nearest = {used, limit};
 }
 
-/// A sum that needs a part from every living process: one that may not be read makes it absent.
+/// A sum that needs a value from every living process. If one may not be read, the sum is absent.
 class CompleteSum {
  public:
   void add(std::optional<int64_t> value, int32_t pid, ProcReader& proc) {
@@ -109,7 +109,7 @@ void add_status(const ProcStatus& status, const std::optional<ProcLimits>& limit
   keep_nearer(reading.address_space_bytes, status.vsz_bytes, address_space);
 }
 
-/// Of a cgroup that is empty, and may fill again.
+/// Sets the values for a cgroup that is empty but may fill again.
 void hold_nothing(ResourceReading& reading) {
   for (auto member :
        {&ResourceReading::rss_bytes, &ResourceReading::anonymous_bytes,
@@ -134,7 +134,7 @@ const std::optional<ProcLimits>& ResourceProbe::limits_of(int32_t pid, int64_t n
   auto [found, is_new] = limits_.try_emplace(pid);
   Limits& known = found->second;
   if (is_new) known.first_read_ns = now_ns;
-  // A program sets its limits as it starts, or its shell does right before.
+  // A program sets its limits when it starts, or its shell sets them just before.
   const bool has_just_started = now_ns - known.first_read_ns < kLimitsRefreshNs;
   if (is_new || has_just_started || now_ns - known.read_ns > kLimitsRefreshNs) {
     known.limits = proc_.limits(pid);
@@ -160,9 +160,8 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
       return partial;
     }
     const std::optional<ProcLimits>& limits = limits_of(pid, now_ns);
-    // A process that exits gives up its memory first and its descriptors then. So what was read
-    // before its memory was seen to be there are all its descriptors; else it may be none of those
-    // that it had.
+    // A process that exits releases its memory before its descriptors. So if its memory is still
+    // there after the descriptors were counted, the count is complete; otherwise some may be gone.
     const auto count = proc_.fds(pid);
     const auto status = proc_.status(pid);
     if (!status || status->vsz_bytes) {
@@ -189,8 +188,8 @@ ResourceReading ResourceProbe::read(const std::vector<int32_t>& processes, int64
   return reading;
 }
 
-/// Pages that several processes share count once: then only a reading with PSS says what they hold
-/// together. One process holds what is resident.
+/// Pages that several processes share must count once, so with several processes only PSS gives
+/// their sum. For one process it is the RSS.
 void ResourceProbe::set_memory_use(ResourceReading& reading) const {
   if (!memory_room_bytes_ || !reading.rss_bytes) return;
   std::optional<int64_t> held;
@@ -208,7 +207,7 @@ void ResourceProbe::begin_pressure(int32_t pid) {
   read_surroundings({pid}, ignored);
 }
 
-/// Host and cgroup: what is left of the memory, and who stood still for want of what.
+/// Reads host and cgroup: the memory that is left, and the stalls for lack of a resource.
 void ResourceProbe::read_surroundings(const std::vector<int32_t>& processes,
                                       ResourceReading& reading) {
   reading.ephemeral_ports = proc_.ephemeral_ports();

@@ -64,13 +64,13 @@ class ResourceProbe {
   CgroupReader cgroup_;
   Paced pss_, mappings_, fd_kinds_;
   std::map<int32_t, Limits> limits_;
-  int64_t minor_faults_ = 0;  // a sum over processes falls when one leaves unreaped; the answer
-  int64_t major_faults_ = 0;  // does not
+  int64_t minor_faults_ = 0;  // greatest so far: the sum over processes falls when one leaves
+  int64_t major_faults_ = 0;  // unreaped, but the result must not
   std::optional<StallInterval> host_stalls_;
   std::optional<CgroupReading> cgroup_reading_;
   PressureInterval pressure_;
   std::optional<int64_t> memory_room_bytes_;  // as of this reading
-  std::optional<int64_t> swap_share_bytes_;   // what goes with pss_bytes
+  std::optional<int64_t> swap_share_bytes_;   // read together with pss_bytes
 };
 
 }  // namespace topspin

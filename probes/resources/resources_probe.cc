@@ -28,13 +28,13 @@ class ResourcesProbe final : public Probe {
     interval.pressure = resources_.pressure();
     if (context_.minor_faults) interval.resources->minor_faults = context_.minor_faults;
     if (context_.major_faults) interval.resources->major_faults = context_.major_faults;
-    // A process tree that has ended holds nothing that could be read: no number, rather than none.
+    // Of a process tree that has ended nothing can be read, so the number is absent and not 0.
     if (context_.subject.kind == SubjectSpec::Kind::kProcessTree && context_.processes.empty())
       interval.resources->processes.reset();
   }
 
   std::vector<int> capabilities_needed() const override {
-    // Another user's smaps_rollup, maps and fd; kept only if it is there.
+    // For smaps_rollup, maps and fd of another user. Kept only if we have it.
     return reads() && has_effective_capability(CAP_SYS_PTRACE) ? std::vector<int>{CAP_SYS_PTRACE}
                                                                : std::vector<int>{};
   }

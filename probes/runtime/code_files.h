@@ -1,4 +1,4 @@
-// The files that a process runs code of, from /proc/PID/maps.
+// The files whose code a process runs, from /proc/PID/maps.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ std::vector<MappedCode> parse_code_files(std::string_view maps);
 /// Empty if the process has ended, or may not be seen.
 std::vector<MappedCode> code_files(const std::string& proc_root, int32_t pid);
 
-/// Where in its file an address of topspin's own code stands.
+/// The position in the file of an address in topspin's own code.
 std::optional<uint64_t> own_file_offset(uintptr_t address);
 
 }  // namespace topspin

@@ -1,4 +1,4 @@
-// What the probe "runtime" measures in a tick. docs/inside-runtimes.md says how.
+// What the probe "runtime" measures in a tick. docs/inside-runtimes.md explains how.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,8 @@
 namespace topspin {
 
 /// Spans inside the subject's runtimes, each counted in the tick in which it ended. A kind is
-/// absent until a runtime was found that shows it: then none were measured, which is not the same
-/// as none.
+/// absent until a runtime was found that shows it. Absent means not measured, and not that there
+/// were none.
 struct RuntimeInterval {
   static constexpr std::string_view kProbe = "runtime";
 

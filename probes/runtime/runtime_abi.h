@@ -8,15 +8,15 @@
 #include "probes/bpf/cells_abi.h"
 
 #define TOPSPIN_RUNTIME_KINDS 6
-#define TOPSPIN_RUNTIME_OPEN_SPANS 65536 /* at once, of all processes */
+#define TOPSPIN_RUNTIME_OPEN_SPANS 65536 /* at the same time, in all processes */
 
 enum topspin_runtime_action {
-  TOPSPIN_RUNTIME_BEGIN = 1,  /* a span begins; one that was open has no end */
+  TOPSPIN_RUNTIME_BEGIN = 1,  /* a span begins; one that is open stays unfinished */
   TOPSPIN_RUNTIME_RESUME = 2, /* a span begins, unless one is open */
   TOPSPIN_RUNTIME_END = 3,
 };
 
-/* What tells the spans of a kind apart, in one process. */
+/* What distinguishes the spans of a kind within one process. */
 enum topspin_runtime_key {
   TOPSPIN_RUNTIME_BY_ARGUMENT_1 = 1, /* and 2, 3: an argument of the function */
   TOPSPIN_RUNTIME_BY_THREAD = 4,

@@ -16,7 +16,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kMostFileBytes = 256u << 10;
-constexpr size_t kMostPoints = 64;  // of a file
+constexpr size_t kMostPoints = 64;  // per file
 constexpr std::string_view kReturn = "return:";
 constexpr std::string_view kUsdt = "usdt:";
 
@@ -76,7 +76,7 @@ class RuntimeReader {
     return node && node->is_boolean() ? node->as_boolean()->get() : otherwise;
   }
 
-  /// `least` if there is no such key.
+  /// Returns `least` if there is no such key.
   int64_t whole(const toml::table& table, std::string_view key, int64_t least, int64_t most) {
     const toml::node* node = table.get(key);
     if (!node) return least;

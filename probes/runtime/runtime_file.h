@@ -1,7 +1,7 @@
-// RuntimeFile: what topspin knows of a runtime (node, CPython, ...): how to recognise it in a
-// process, and the points in its code at which spans begin and end. It is read from TOML
-// (probes/runtime/runtimes, which the program has in itself, or a user's own file).
-// docs/inside-runtimes.md describes the format. Pure, but for a user's own file.
+// RuntimeFile describes a runtime (node, CPython, ...): how to recognise it in a process, and the
+// points in its code at which spans begin and end. It is read from TOML: a file of
+// probes/runtime/runtimes, which are built into the program, or a file of the user.
+// docs/inside-runtimes.md describes the format. Pure, except for files of the user.
 #pragma once
 
 #include <array>
@@ -23,37 +23,37 @@ inline constexpr std::array<std::string_view, TOPSPIN_RUNTIME_KINDS> kRuntimeKin
 struct RuntimePoint {
   enum class Where : uint8_t { kEntry, kReturn, kUsdt };
   Where where = Where::kEntry;
-  std::string name;  // a symbol, or its beginning and '*'; of a USDT probe "provider:name"
+  std::string name;  // a symbol, or its beginning and '*'; for a USDT probe "provider:name"
   topspin_runtime_point what{};
 };
 
 struct RuntimeSpan {
-  size_t kind = 0;  // of kRuntimeKinds
+  size_t kind = 0;  // index in kRuntimeKinds
   std::vector<RuntimePoint> points;
 };
 
 struct RuntimeFile {
   std::string name;
   bool is_automatic = true;          // "auto" includes it
-  std::vector<std::string> objects;  // names of files without their folders; '*' at the end
-  std::string section;               // that the object must have; empty: none
-  std::string symbol;                // likewise, a function
-  std::vector<RuntimeSpan> spans;    // of those of a kind, the first that an object has counts
+  std::vector<std::string> objects;  // file names without folders; may end with '*'
+  std::string section;               // a section that the object must have; empty: none
+  std::string symbol;                // a function that it must have; empty: none
+  std::vector<RuntimeSpan> spans;    // for each kind, the first that an object has is used
 
   bool is_named(std::string_view object) const;
 };
 
-/// Whether `name` is `pattern`, or begins with what stands before its '*'.
+/// Whether `name` equals `pattern`, or begins with the part of it before '*'.
 bool matches_pattern(std::string_view pattern, std::string_view name);
 
-/// kUsage with the file and line of what is wrong.
+/// Fails with kUsage and the file and line of the mistake.
 Result<RuntimeFile> parse_runtime_file(std::string_view text, const std::string& file);
 
-/// The names of the runtimes that the program has in itself.
+/// The names of the runtimes that are built in.
 std::vector<std::string> built_in_runtimes();
 
-/// `wanted`: "auto" (or "on") for all that are built in and automatic, or names and files (*.toml)
-/// with commas between them. "none" and "": none.
+/// `wanted` is "auto" (or "on") for all built-in automatic ones, or a list of names and files
+/// (*.toml) separated by commas. "none" and "" select none.
 Result<std::vector<RuntimeFile>> select_runtimes(const std::string& wanted);
 
 }  // namespace topspin

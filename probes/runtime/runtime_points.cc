@@ -10,11 +10,12 @@
 namespace topspin {
 namespace {
 
-/// Copies of a function that a compiler made. With more, it is another function's name that begins
-/// in the same way.
+/// The most copies that a compiler makes of a function. If there are more matches, they are other
+/// functions whose names begin in the same way.
 constexpr size_t kMostCopies = 16;
 
-/// What a compiler split off a function is not its entry.
+/// Whether this is a part that the compiler split off a function, which is not the function's
+/// entry.
 bool is_fragment(std::string_view name) {
   return name.find(".cold") != std::string_view::npos ||
          name.find(".part.") != std::string_view::npos;
@@ -29,7 +30,7 @@ bool is_function(std::string_view pattern, std::string_view name) {
   return name.starts_with(".isra.") || name.starts_with(".constprop.");
 }
 
-/// Where each wanted name stands.
+/// Where each wanted name is.
 struct Places {
   struct Place {
     uint64_t offset, semaphore;
@@ -41,7 +42,7 @@ struct Places {
     const auto offset = elf.offset_of(address);
     if (!offset) return;
     const Place place{*offset, semaphore != 0 ? elf.offset_of(semaphore).value_or(0) : 0};
-    if (semaphore != 0 && place.semaphore == 0) return;  // it would never be reached
+    if (semaphore != 0 && place.semaphore == 0) return;  // such a probe would never be reached
     if (std::ranges::find(places, place) == places.end()) places.push_back(place);
   }
 };
@@ -67,7 +68,7 @@ Places find_places(const RuntimeFile& runtime, const ElfFile& elf) {
   return places;
 }
 
-/// Adds the points of a span; what it lacks, if it lacks any.
+/// Adds the points of a span, and returns the names of those that are missing.
 std::vector<std::string> place_span(const RuntimeSpan& span, const Places& places, bool is_go,
                                     std::vector<PlacedPoint>& into) {
   std::vector<std::string> lacks;

@@ -1,4 +1,4 @@
-// Finds the points of a runtime in an ELF file: positions in the file, as uprobes want them. Pure.
+// Finds the points of a runtime in an ELF file, as positions in the file, which uprobes need. Pure.
 #pragma once
 
 #include <cstddef>
@@ -13,16 +13,17 @@ namespace topspin {
 
 struct PlacedPoint {
   uint64_t file_offset = 0;
-  uint64_t semaphore_offset = 0;  // in the file: counts who listens; 0: there is none
+  uint64_t semaphore_offset = 0;  // in the file: the count of listeners; 0: none
   bool is_return = false;
   topspin_runtime_point what{};
 };
 
 struct RuntimeInObject {
   bool is_there = false;             // the object holds this runtime
-  std::vector<size_t> kinds;         // that it can show, each once
-  std::vector<PlacedPoint> points;   // of these
-  std::vector<std::string> missing;  // "gc: it has no gc_collect_main (stripped?)", one for each
+  std::vector<size_t> kinds;         // the kinds that it can show, without duplicates
+  std::vector<PlacedPoint> points;   // of these kinds
+  std::vector<std::string> missing;  // one reason for each other kind: "gc: it has no
+                                     // gc_collect_main (stripped?)"
 };
 RuntimeInObject find_runtime(const RuntimeFile& runtime, const ElfFile& elf);
 

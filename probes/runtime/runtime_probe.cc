@@ -26,13 +26,13 @@ namespace {
 constexpr Rung kLadder[] = {Rung::kTpBtf};
 constexpr const char* kNotAsked = "not asked for: --runtime auto";
 
-// A runtime that starts, or is loaded, is found when its process is looked at next: the processes
-// take turns, so many at each tick, and so many in between.
+// A runtime that starts or is loaded is found when its process is examined next. Processes take
+// turns, this many at each tick, and this many in between.
 constexpr size_t kProcessesATick = 64;
 constexpr size_t kProcessesInBetween = 8;
 constexpr int64_t kLookNs = 100 * kNanosPerMilli;
 constexpr int kLooksAfterChange = 100;  // in between, after the subject's processes have changed
-constexpr size_t kMostFiles = 16'384;   // that are remembered, to be looked into once
+constexpr size_t kMostFiles = 16'384;   // remembered, so that each is examined only once
 constexpr size_t kMostObjects = 64;     // with a runtime in them
 constexpr size_t kMostPoints = 512;     // attached
 
@@ -84,7 +84,7 @@ class RuntimeProbe final : public Probe {
 
   std::vector<int> capabilities_needed() const override {
     if (!spans_) return {};
-    // To read the files of processes that come later, which may belong to another user.
+    // For the files of processes that start later and may belong to another user.
     std::vector<int> needed = bpf_capabilities_needed();
     needed.insert(needed.end(), {CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH});
     return needed;
@@ -115,7 +115,7 @@ class RuntimeProbe final : public Probe {
     ::timerfd_settime(timer_.get(), 0, &never, nullptr);
   }
 
-  /// Looks at the files of the next processes.
+  /// Examines the files of the next processes.
   void look_at(size_t most) {
     const std::vector<int32_t>& all = context_.processes;
     if (all.empty() && context_.subject.kind == SubjectSpec::Kind::kProcessTree) {
@@ -136,7 +136,7 @@ class RuntimeProbe final : public Probe {
       if (!std::ranges::any_of(runtimes_, may_hold)) continue;
       if (known_.size() >= kMostFiles) known_.clear();
       if (!known_.insert({file.device, file.inode}).second) continue;
-      // A process in a container has other files by the same names.
+      // A process in a container may have other files under the same names.
       const std::string path =
           fmt::format("{}/{}/root{}", context_.options.proc_root, pid, file.path);
       const auto elf = open_elf(path);
@@ -147,7 +147,7 @@ class RuntimeProbe final : public Probe {
     }
   }
 
-  /// Attaches what the file has of the runtime, and says so.
+  /// Attaches to the points of the runtime in the file, and adds a message about it.
   void attach(const RuntimeFile& runtime, const ElfFile& elf, const std::string& path, int32_t pid,
               const std::string& name) {
     RuntimeInObject found = find_runtime(runtime, elf);
@@ -182,10 +182,10 @@ class RuntimeProbe final : public Probe {
   std::vector<RuntimeFile> runtimes_;
   std::unique_ptr<RuntimeSpans> spans_;  // nullptr: not measured
   UniqueFd timer_;
-  std::set<std::pair<uint64_t, uint64_t>> known_;  // device and inode of files looked into
+  std::set<std::pair<uint64_t, uint64_t>> known_;  // device and inode of examined files
   int32_t last_looked_at_ = 0;
   size_t objects_ = 0, points_ = 0;                  // attached
-  std::array<bool, TOPSPIN_RUNTIME_KINDS> kinds_{};  // that an attached object shows
+  std::array<bool, TOPSPIN_RUNTIME_KINDS> kinds_{};  // the kinds that attached objects show
   std::vector<int32_t> processes_;                   // at the last reading
   int looks_left_ = 0;
   RuntimeReading before_;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Spans inside runtimes. One program is attached to each point in their code, as an uprobe; the
- * cookie says which point it is. A span that ends goes into a histogram of its kind and CPU.
+/* Spans inside runtimes. One program is attached as a uprobe to each point in their code; the
+ * cookie identifies the point. When a span ends, it is added to the histogram of its kind and CPU.
  *
- * Other than in tracepoints, another thread may get the CPU in the middle of the program. So what
- * is shared is changed by atomic instructions, except the greatest value, which may miss one then.
+ * Unlike in a tracepoint, another thread may get the CPU in the middle of this program. So shared
+ * data is changed by atomic instructions, except the maximum, which may then miss a value.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -46,8 +46,8 @@ struct {
   __type(value, struct topspin_cells);
 } cells SEC(".maps");
 
-/* Arguments 1 to 3. All registers are read before one is picked: clang would otherwise pick an
- * address in the context, from which the verifier lets no program read. */
+/* Arguments 1 to 3. All registers are read before one is chosen. Otherwise clang would compute an
+ * address in the context, and the verifier allows no read from a computed one. */
 TOPSPIN_INLINE __u64 argument(struct pt_regs* context, __u8 number, bool go) {
   __u64 first = unknown_to_compiler(PT_REGS_PARM1(context));
   __u64 second = unknown_to_compiler(PT_REGS_PARM2(context));
@@ -81,8 +81,7 @@ int on_point(struct pt_regs* context) {
   cookie = bpf_get_attach_cookie(context);
   __builtin_memcpy(&point, &cookie, sizeof(point));
   if (point.kind >= TOPSPIN_RUNTIME_KINDS) return 0;
-  /* Such an argument is a small number, of at most 32 bits: the rest of its register may hold
-   * anything. */
+  /* Such an argument is a number of at most 32 bits. The rest of its register may hold anything. */
   if (point.when_argument &&
       (__u32)argument(context, point.when_argument, point.go) != point.when_value)
     return 0;

@@ -50,7 +50,7 @@ class BpfRuntimeSpans final : public RuntimeSpans {
     for (const PlacedPoint& point : points) {
       TOPSPIN_ASSIGN(UniqueFd event, opener_.open({path, point.file_offset, point.semaphore_offset,
                                                    point.is_return}));
-      // libbpf would first try whether the kernel can do this, and may no longer.
+      // libbpf would first test whether the kernel supports this, and lacks the privilege by now.
       bpf_link_create_opts options{};
       options.sz = sizeof(options);
       static_assert(sizeof(options.perf_event.bpf_cookie) == sizeof(point.what));
@@ -66,7 +66,8 @@ class BpfRuntimeSpans final : public RuntimeSpans {
   }
 
   RuntimeReading read(const std::array<bool, TOPSPIN_RUNTIME_KINDS>& kinds) override {
-    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    // If a walk fails, threads that joined the cgroup other than by fork are found by the next
+    // walk.
     if (follows_cgroup_) (void)walk_subject(watch()).ok();
     RuntimeReading reading;
     for (uint32_t at = 0; at < cells_.size(); ++at) {
@@ -112,7 +113,7 @@ class BpfRuntimeSpans final : public RuntimeSpans {
 Result<std::unique_ptr<RuntimeSpans>> RuntimeSpans::open(const Subject& subject) {
   const BpfLog log;
   TOPSPIN_ASSIGN(UprobeOpener opener, UprobeOpener::start());
-  // On a function of topspin's own, to know at once whether the kernel allows it.
+  // Try it on one of topspin's own functions, to find out at once whether the kernel allows it.
   const auto own = own_file_offset(reinterpret_cast<uintptr_t>(&sees_initial_pids));
   TOPSPIN_TRY(opener.open({fmt::format("/proc/{}/exe", ::getpid()), own.value_or(0)}));
   OwnedSkeleton<runtime_spans> skeleton(runtime_spans::open(nullptr));

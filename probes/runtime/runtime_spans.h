@@ -1,6 +1,6 @@
-// RuntimeSpans: the BPF side of the probe "runtime": counts spans between points in the subject's
-// programs. An uprobe is attached to the file, for every process that runs it; those of others than
-// the subject's are left out in BPF. One thread.
+// RuntimeSpans: the BPF side of the probe "runtime". It counts spans between points in the
+// subject's programs. A uprobe is attached to the file, so it fires in every process that runs it;
+// BPF ignores processes outside the subject. One thread.
 #pragma once
 
 #include <array>
@@ -30,13 +30,13 @@ class RuntimeSpans {
 
   static Result<std::unique_ptr<RuntimeSpans>> open(const Subject& subject);
 
-  /// All of these points of the file at `path`, or none of them.
+  /// Attaches to all of these points of the file at `path`, or to none of them.
   virtual Status attach(const std::string& path, std::span<const PlacedPoint> points) = 0;
 
-  /// `kinds`: whether to read each.
+  /// Reads each kind for which `kinds` is true.
   virtual RuntimeReading read(const std::array<bool, TOPSPIN_RUNTIME_KINDS>& kinds) = 0;
 
-  /// Makes room that processes hold which have ended.
+  /// Frees the room that ended processes hold.
   virtual void forget_ended(const std::string& proc_root) = 0;
 
   virtual void follow_cgroup(uint64_t new_id) = 0;

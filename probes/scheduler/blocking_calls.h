@@ -1,4 +1,4 @@
-// Which reason of a sleep each system call belongs to. Pure.
+// The reason of a sleep that each system call stands for. Pure.
 #pragma once
 
 #include <cstdint>

@@ -82,8 +82,8 @@ void CpuArray::add(const topspin_cpu& cpu, const Copy& copy, SchedulerReading& r
   reading.losses.scheduler_hidden_switches += cpu.hidden;
 }
 
-/// What this CPU did since the previous reading, because the greatest length of its run queue is
-/// meaningful only for one interval.
+/// Adds what this CPU did since the previous reading, because the greatest length of its run queue
+/// is meaningful only for one interval.
 void CpuArray::take_row(uint32_t index, std::vector<CpuScheduling>& rows) {
   const topspin_cpu& cpu = cpus_[index];
   Copy& copy = copies_[index];

@@ -1,4 +1,4 @@
-// CpuArray: the sums over all CPUs of what the scheduler's BPF programs have counted. One thread.
+// CpuArray sums what the scheduler's BPF programs have counted over all CPUs. One thread.
 #pragma once
 
 #include <array>

@@ -13,7 +13,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kMostRows = 1000;
-constexpr size_t kForgetFrom = 3072;  // of the 4,096 elements that the map has room for
+constexpr size_t kForgetFrom = 3072;  // the map has room for 4,096 elements
 constexpr uint32_t kElementsAtOnce = 512;
 constexpr int kReadings = 8;
 constexpr uint64_t kWorthALookNs = 1'000'000;
@@ -38,7 +38,8 @@ std::string cgroup_of(const std::string& proc_root, int32_t pid) {
   return find_cgroup_path(text, "cpu").value_or(path.value_or(""));
 }
 
-/// Whether no slot of any CPU has changed since `stamps` were taken, or is being changed.
+/// The slots_changed stamps of all CPUs. A slot changed in between if two readings differ, or is
+/// being changed if one is odd.
 std::vector<uint32_t> slot_stamps(const MappedBpfArray<topspin_cpu>& cpus) {
   std::vector<uint32_t> stamps(cpus.size());
   for (uint32_t i = 0; i < cpus.size(); ++i)

@@ -1,5 +1,5 @@
-// CpuHolders: who had the CPUs for which the subject's threads waited. Reads this from the
-// scheduler's BPF programs, and finds the names. Owned by a rung of the scheduler probe, on its
+// CpuHolders finds who had the CPUs for which the subject's threads waited. It reads this from the
+// scheduler's BPF programs, and looks up the names. Owned by a rung of the scheduler probe, on its
 // thread.
 #pragma once
 
@@ -30,9 +30,9 @@ class CpuHolders {
 
  private:
   struct Process {
-    topspin_holder seen{};  // held_ns: with what is in slots
+    topspin_holder seen{};  // its held_ns includes what is in slots
     bool in_slot = false;
-    uint64_t counted_ns = 0;  // of held_ns, what is in a row
+    uint64_t counted_ns = 0;  // the part of held_ns that is in a row
     size_t row = 0;
     std::string name;  // of that row
   };
@@ -50,7 +50,7 @@ class CpuHolders {
   Processes processes_;
   std::vector<CpuHolderRow> rows_;
   std::map<std::tuple<CpuHolder, std::string, std::string>, size_t> places_;  // kind, name, cgroup
-  std::array<uint64_t, kCpuHolderCount> held_ns_{};  // by those that have a name
+  std::array<uint64_t, kCpuHolderCount> held_ns_{};  // for kinds that have names
 };
 
 }  // namespace topspin

@@ -12,7 +12,7 @@ namespace topspin {
 
 SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_ns, uint64_t waits,
                                   bool kernel_counts_sleep) {
-  // The kernel counts no wait where it skips reading its clock: about 10 us each time.
+  // The kernel counts no wait if it skips reading its clock; each time that misses about 10 us.
   constexpr uint64_t kUncountedNs = 20'000;
   constexpr uint64_t kSlackNs = 10 * kNanosPerMilli;
   SchedulerSelfTest test{histogram_sum_ns, run_delay_ns, waits, SchedulerSelfTest::Verdict::kAgree,
@@ -40,7 +40,7 @@ SchedulerSelfTest judge_self_test(uint64_t histogram_sum_ns, uint64_t run_delay_
 
 std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
                                       const CommandUsage& usage) {
-  // The command uses little CPU time between our last reading and its release.
+  // The command still uses a little CPU time between our last reading and its release.
   constexpr uint64_t kSlackNs = 50 * kNanosPerMilli;
   constexpr uint64_t kSlackSwitches = 100;
   const auto misses = [](std::optional<uint64_t> counted, uint64_t truth, uint64_t slack) {
@@ -54,8 +54,8 @@ std::optional<std::string> doubt_sums(Rung rung, const SchedulerInterval& sums,
     found += found.empty() ? "" : ", ";
     found += text;
   };
-  // rusage has whole microseconds. A process that nobody waits for is in no rusage, so a greater
-  // sum is no reason for doubt.
+  // rusage has whole microseconds. It does not include processes that were never waited for, so a
+  // greater sum is no reason for doubt.
   if (misses(sums.cpu_ns, usage.cpu_ns, kSlackNs))
     say(fmt::format(
         "{} of {} of CPU time ({:.0f}%)", format_duration(static_cast<int64_t>(*sums.cpu_ns)),

@@ -184,8 +184,8 @@ class SchedulerProbe final : public Probe {
   ProbeStatus status_;
   SchedulerReading previous_;
   SchedulerInterval sums_;                 // of the intervals read
-  UniqueFd family_clock_;                  // of a subject of which the rung may miss something
-  std::optional<uint64_t> family_cpu_ns_;  // by it, as of the last interval
+  UniqueFd family_clock_;                  // if the rung may miss some processes of the subject
+  std::optional<uint64_t> family_cpu_ns_;  // from that clock, up to the last interval
   bool sleep_told_ = false;  // whether it was reported that the kernel counts sleep as waiting
 };
 

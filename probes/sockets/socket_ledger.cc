@@ -8,7 +8,7 @@
 namespace topspin {
 namespace {
 
-/// Takes the next word off the front of a line.
+/// Removes the next word from the front of a line, and returns it.
 std::string_view next_word(std::string_view& line) {
   const size_t begin = std::min(line.find_first_not_of(' '), line.size());
   const size_t end = std::min(line.find(' ', begin), line.size());
@@ -47,7 +47,7 @@ SocketRow make_row(const DiagQueue& queue, uint64_t queue_max, int32_t pid, bool
 
 }  // namespace
 
-/// Two lines a section: "TcpExt: NAME NAME ...", then "TcpExt: VALUE VALUE ...".
+/// Each section has two lines: "TcpExt: NAME NAME ...", then "TcpExt: VALUE VALUE ...".
 std::optional<ListenCounts> parse_listen_counts(std::string_view netstat) {
   while (!netstat.empty()) {
     std::string_view names = next_line(netstat);

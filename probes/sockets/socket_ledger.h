@@ -1,5 +1,5 @@
-// SocketLedger: which of the host's listening and UDP sockets are the subject's, and what grew in
-// them from tick to tick. Pure: its input is what NETLINK_SOCK_DIAG, /proc/PID/fd and
+// SocketLedger knows which of the host's listening and UDP sockets are the subject's, and how their
+// counters grow from tick to tick. Pure: its input is what NETLINK_SOCK_DIAG, /proc/PID/fd and
 // /proc/net/netstat returned. One thread.
 #pragma once
 
@@ -57,7 +57,7 @@ class SocketLedger {
     uint64_t queue_max = 0;
     uint32_t drops_counted = 0;
     int32_t pid = 0;         // 0: not the subject's, or not known
-    uint32_t seen_walk = 0;  // the first walk that begins after it was seen
+    uint32_t seen_walk = 0;  // the first walk that began after it was seen
     bool known = false;
     bool present = false;
     bool changed = false;

@@ -23,7 +23,7 @@ namespace {
 
 constexpr int64_t kWalkNsPerRead = 20'000'000;
 constexpr int64_t kWalkShare = 50;         // walks take at most 1/50 of the time
-constexpr size_t kMaxConnections = 2'048;  // of a family of addresses, in one tick
+constexpr size_t kMaxConnections = 2'048;  // per address family and tick
 constexpr int64_t kDoubtNs = 10 * kNanosPerSecond;
 constexpr int kLinksBetweenLooksAtTheClock = 64;
 
@@ -92,7 +92,7 @@ class Connections {
         if (connection.srtt_ns) srtt.add(*connection.srtt_ns);
         cwnd.add(connection.cwnd_bytes);
       } else if (connection.inode != 0 || !listening_ports_.contains(connection.local_port)) {
-        continue;  // another program's. A closed one on a port of the subject may still be sending
+        continue;  // another program's; a closed one on a port of the subject may still be sending
       }
       if (!connection.busy_ns || !connection.rwnd_limited_ns) continue;
       Sending& before = sending_[connection.cookie];

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* What happens at the subject's sockets: how long a connection waits to be accepted, how long data
- * waits to be read, and of what each reply's time was made. docs/sockets.md defines the numbers.
+/* Measures the subject's sockets: how long a connection waits to be accepted, how long data waits
+ * to be read, and the parts of each reply's time. docs/sockets.md defines the numbers.
  *
- * A socket is watched if it has storage of ours: made when a thread of the subject listens on it,
- * receives or sends, or by the walk over the open files while opening; the kernel copies a
- * listener's storage to each connection made from it. For all other sockets of the host an event
- * ends after one load.
+ * A socket is watched if it has storage of ours. The storage is created when a thread of the
+ * subject listens on the socket, receives or sends, or by the walk over the open files when the
+ * probe opens. The kernel copies a listener's storage to each connection made from it. For all
+ * other sockets of the host an event ends after one load.
  *
- * Two groups of programs, which user space may load apart from each other:
+ * There are two groups of programs, which user space may load separately:
  *   accepts  set_state (a connection is ready), sys_exit (accept returned)
  *   replies  data_ready, received, sent, dropped, sched_switch (what each thread waited for)
- * sys_exit costs each system call of the host, sched_switch each switch of the subject: user space
- * attaches them when a notice says that the subject listens, or serves.
+ * sys_exit slows down each system call of the host, and sched_switch each switch of the subject. So
+ * user space attaches them only when a notice says that the subject listens or serves.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -109,8 +109,8 @@ struct tcp_sock {
   __u8 nonagle : 4;      /* 0: Nagle's algorithm is on; a bit field, and read as one */
   __u32 snd_nxt;         /* the end of what has left */
   __u64 tcp_wstamp_ns;   /* when the last segment left; CLOCK_MONOTONIC */
-  __u64 first_tx_mstamp; /* in us: when that with the newest data that is acknowledged left, or the
-                            oldest that is not if nothing was before it */
+  __u64 first_tx_mstamp; /* in us: when the segment with the newest acknowledged data left; if
+                            nothing is acknowledged, when the oldest one left */
 };
 
 struct inet_connection_sock {
@@ -118,7 +118,7 @@ struct inet_connection_sock {
 };
 
 struct mptcp_sock {
-  struct sock* first;                /* of its TCP connections */
+  struct sock* first;                /* the first of its TCP connections */
   struct sk_buff_head receive_queue; /* in kernels that do not use sk_receive_queue */
 };
 
@@ -189,22 +189,22 @@ enum {
 };
 
 struct watched_socket {
-  __u64 unread_ns;     /* when the oldest unread data came; 0: there is none, or unknown */
+  __u64 unread_ns;     /* when the oldest unread data came; 0: there is none, or not known */
   __u64 last_ready_ns; /* when data came last */
   __u64 listener;      /* the address of the listening socket that this is or came from */
   __u64 self;     /* the socket's own address; another one's if the kernel has just copied this */
-  __u64 nagle_ns; /* since when Nagle's algorithm has held a send back; 0: it holds none */
+  __u64 nagle_ns; /* since when Nagle's algorithm has held back a send; 0: it holds none */
   __u32 role;
   __u32 read_seq; /* TCP: the end of what the visible reads have read */
   __u8 seq_known;
   __u8 talk;
   __u8 is_turn;        /* the request is counted but not split */
   __u8 reply_held;     /* TCP: the reply was sent, but nothing of it has left yet */
-  __u8 head_bytes;     /* of `head` that were read */
+  __u8 head_bytes;     /* how many bytes of `head` were read */
   __u8 plain_requests; /* of TALK_PLAIN and TALK_HTTP, up to PLAIN_REQUESTS */
   __u8 seen_made;      /* we saw the kernel create the connection, before it could be accepted */
   __u8 reserved;
-  __u8 head[32];          /* the first HEAD_BYTES of a request; the rest is for the verifier */
+  __u8 head[32];          /* the first HEAD_BYTES of a request; the verifier needs the rest */
   struct request request; /* for a connection: the request that was read and not answered */
   /* With reply_held: the time of the last send, and what the sending thread did from the read
    * until then. */
@@ -220,8 +220,8 @@ struct watched_socket {
 
 struct pending_request {
   __u64 ready_ns;
-  __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: it is being filled */
-  /* As of struct request, in units of 1 << unread_shift() ns. */
+  __u64 read_ns; /* 0: the place is free; PLACE_TAKEN: a request is being stored */
+  /* As in struct request, in units of 1 << unread_shift() ns. */
   __u16 queued;
   __u16 asleep;
   __u16 stopped;
@@ -266,7 +266,7 @@ struct {
   __type(value, __u64);
 } ready_connections SEC(".maps");
 
-/* Ports on which somebody listened when we began: connections to them are a server's. */
+/* Ports on which a socket listened when we began. Connections to them are a server's. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -303,8 +303,8 @@ const volatile __u32 sendmsg_number = 0;
 const volatile __u64 reply_timeout_ns = 0; /* an older request counts as one without a reply */
 
 struct topspin_accept_queues accept_queues;
-__s64 realtime_minus_monotonic_ns; /* user space sets it once a tick */
-__u64 datagram_sockets;            /* the subject has used UDP: then packets need timestamps */
+__s64 realtime_minus_monotonic_ns; /* user space sets it once per tick */
+__u64 datagram_sockets;            /* the subject has used UDP, so packets need timestamps */
 __u32 serves;                      /* the subject has had a server's socket */
 __u32 listens;                     /* the subject has had a listening socket */
 __u64 sockets_refused;             /* no room for a socket, or for a ready connection */
@@ -344,8 +344,8 @@ TOPSPIN_INLINE __u32 role_of(struct sock* sk) {
   return BPF_CORE_READ_BITFIELD(sk, sk_userlocks) & SOCK_BINDPORT_LOCK ? ROLE_SERVER : ROLE_UNKNOWN;
 }
 
-/* Of a storage that the kernel copied from a listener, only the identity is kept, and none of
- * the times. The first event of a connection is its creation, before any data is in it. */
+/* If the kernel copied this storage from a listener, keeps only the identity, and none of the
+ * times. The first event of a connection is its creation, before any data is in it. */
 TOPSPIN_INLINE void begin_anew_if_copied(struct watched_socket* socket, const struct sock* sk) {
   if (socket->self == (__u64)sk) return;
   socket->self = (__u64)sk;
@@ -407,7 +407,7 @@ TOPSPIN_INLINE bool has_left(const struct watched_socket* socket, struct sock* s
 }
 
 /* A reply that had not left when its send returned (TCP_CORK, MSG_MORE, Nagle, a full window)
- * may have left since, without a call that we see. `ends`: what is held leaves at this moment. */
+ * may have left since, without a call that we see. `ends`: the held reply leaves right now. */
 static __attribute__((noinline)) void end_held_reply(struct watched_socket* socket, struct sock* sk,
                                                      bool ends) {
   struct request request = socket->request;
@@ -439,8 +439,8 @@ TOPSPIN_INLINE bool nagle_is_off(struct tcp_sock* tcp) {
 }
 
 /* Whether Nagle's algorithm has just held back a send: it is less than a segment, the peer has
- * not acknowledged everything that left before, and its window has room. When an earlier held
- * send left cannot be known any more. */
+ * not acknowledged everything that left before, and its window has room. From then on it is not
+ * known when an earlier held send left. */
 TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, int flags) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
   __u32 next = READ_AS(tcp_sock, tcp, snd_nxt);
@@ -456,7 +456,7 @@ TOPSPIN_INLINE void note_nagle(struct watched_socket* socket, struct sock* sk, i
     socket->nagle_ns = bpf_ktime_get_ns();
 }
 
-/* The peer sends something: either what was held has left, or it continues to wait. The last
+/* The peer sends something: either the held send has left, or it continues to wait. The last
  * segment that left is the held one, because nothing was sent after it. */
 TOPSPIN_INLINE void end_nagle(struct watched_socket* socket, struct sock* sk) {
   struct tcp_sock* tcp = (struct tcp_sock*)sk;
@@ -514,8 +514,8 @@ TOPSPIN_INLINE void connection_is_made(struct watched_socket* socket, struct soc
   connection_is_ready(sk, now_ns);
 }
 
-/* It becomes ESTABLISHED before data that came with that ACK is put into it. Without data in the
- * SYN, nothing is unread. */
+/* A connection becomes ESTABLISHED before data that came with that ACK is put into it. Without data
+ * in the SYN, nothing is unread. */
 TOPSPIN_INLINE void connection_is_established(struct watched_socket* socket, struct sock* sk) {
   if (!socket->seen_made)
     connection_is_ready(sk, bpf_ktime_get_ns());
@@ -647,7 +647,7 @@ TOPSPIN_INLINE bool has_unread(struct sock* sk) {
   return (void*)READ_AS(sk_buff_head, queue, next) != (void*)queue;
 }
 
-/* What is unread now came no later than the last data. */
+/* The data that is still unread came no later than the last data. */
 TOPSPIN_INLINE void begin_wait_for_rest(struct watched_socket* socket, struct sock* sk) {
   if (has_unread(sk)) __sync_val_compare_and_swap(&socket->unread_ns, 0, socket->last_ready_ns);
 }
@@ -660,8 +660,8 @@ TOPSPIN_INLINE bool has_read_fin(struct sock* sk) {
          READ_AS(tcp_sock, tcp, copied_seq) == READ_AS(tcp_sock, tcp, rcv_nxt);
 }
 
-/* Whether somebody has read up to `before` without our seeing it, for example by splice. The
- * noted time then belonged to that data. Bytes that kernel TLS removed do not count as that, and
+/* Whether data up to `before` was read in a way that we do not see, for example by splice. The
+ * noted time then belonged to that data. Bytes that kernel TLS removed do not count as read, and
  * neither does the FIN's place in the sequence. */
 TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct sock* sk,
                                     __u32 before) {
@@ -675,10 +675,10 @@ TOPSPIN_INLINE bool was_read_unseen(const struct watched_socket* socket, struct 
 
 #define MSG_IOV_AT 16      /* the offset of msg_iov in struct msghdr of 64-bit programs */
 #define TLS_HEADER_BYTES 5 /* libraries read it separately */
-#define TELLING_BYTES 8    /* multiplexed protocols are recognised by the first so many bytes */
-#define PLAIN_REQUESTS 16  /* a plain connection turns to TLS within so many requests, or never */
+#define TELLING_BYTES 8    /* the bytes by which multiplexed protocols are recognised */
+#define PLAIN_REQUESTS 16  /* a plain connection turns to TLS within this many, or never */
 
-/* Where the program has the first bytes that the current thread's call has received or sent, as
+/* Where the program keeps the first bytes that the current thread's call has received or sent, as
  * far as they are in one piece. */
 struct user_bytes {
   const void* at; /* NULL: not known (io_uring, other calls) */
@@ -805,7 +805,7 @@ TOPSPIN_INLINE bool tell_talk(struct watched_socket* socket) {
   return true;
 }
 
-/* More of a request was read. What was read before was too little to tell what the connection
+/* More of a request was read. The bytes read before were too few to tell what the connection
  * carries. */
 TOPSPIN_INLINE void read_on(struct watched_socket* socket, struct task_struct* task, __u32 bytes) {
   if (socket->talk != TALK_UNSEEN || !gather_head(socket, task, bytes) || !tell_talk(socket))
@@ -822,7 +822,7 @@ TOPSPIN_INLINE bool begins_tls(const struct watched_socket* socket) {
   return socket->head_bytes == TLS_HEADER_BYTES || head[TLS_HEADER_BYTES] == 1;
 }
 
-/* What is being read, at the beginning of a request. */
+/* Classifies the read at the beginning of a request. */
 TOPSPIN_INLINE int classify(struct watched_socket* socket, struct sock* sk,
                             struct task_struct* task, __u32 bytes) {
   const __u8* head = socket->head;
@@ -850,7 +850,7 @@ TOPSPIN_INLINE int classify(struct watched_socket* socket, struct sock* sk,
   if (tls && head[0] == 0x14) { /* the client's second flight in TLS 1.3: 6 bytes, then its last */
     __u32 flight = HEAD_BYTES + (head[9] << 8 | head[10]);
     socket->talk = head[6] == 0x17 && bytes > flight ? TALK_TLS : TALK_TLS_TICKETS;
-    return IS_TURN; /* also of data that came with it: the tickets answer both */
+    return IS_TURN; /* data that came with it included: the tickets answer both */
   }
   if (tls && (head[0] == 0x15 || (head[0] == 0x17 && head[3] == 0 && head[4] == 19)))
     return IS_NO_REQUEST; /* an alert, in the clear or encrypted */
@@ -919,7 +919,7 @@ static long find_free_place(__u32 step, struct place_walk* walk) {
   return !read_ns;
 }
 
-/* Stores it in a free place, or else in that of the oldest. */
+/* Stores the request in a free place, or else in that of the oldest. */
 TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
                                  const struct request* request, __u32 tag) {
   struct place_walk walk = {.oldest_ns = ~0ULL};
@@ -1020,8 +1020,8 @@ TOPSPIN_INLINE bool is_repeated_reply(const struct place_walk* walk) {
   return here->request_tag == here->reply_tag ? !walk->same_tag : !walk->same_id;
 }
 
-/* Learns whether replies identify their requests: two in a row that do, of requests that differ,
- * or one that begins with eight bytes of its request. */
+/* Learns whether replies identify their requests. They do if two in a row identify requests that
+ * differ, or if one reply begins with the first eight bytes of its request. */
 TOPSPIN_INLINE void note_answered(struct pending_requests* here, __u32 request, __u32 reply,
                                   __u32 bytes) {
   bool whole = request == reply, by_id = request >> 16 == reply >> 16;
@@ -1117,7 +1117,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
     if (udp || result < 0) return 0;
     /* A read of 0 bytes finds nothing either, but data may be waiting. */
     if (sk->sk_protocol == IPPROTO_TCP && !has_read_fin(sk)) return 0;
-    /* The end of a stream is reported like data but is none; it has a place in the sequence. */
+    /* The end of a stream is reported like data but is not data; it has a place in the sequence. */
     socket->unread_ns = 0;
     if (sk->sk_protocol == IPPROTO_TCP) socket->read_seq = copied_seq(sk);
     return 0;
@@ -1213,7 +1213,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
       return 0;
     }
     request = socket->request;
-    /* The request was too short to be something else than it seemed. */
+    /* The request was too short to be anything but plain. */
     if (socket->talk == TALK_UNSEEN && socket->head_bytes) socket->talk = TALK_PLAIN;
     if (socket->talk == TALK_HTTP && switches_protocol(task, result))
       socket->talk = TALK_MULTIPLEXED; /* from the next request on */

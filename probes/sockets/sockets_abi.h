@@ -8,7 +8,8 @@
 
 #include "probes/bpf/cells_abi.h"
 
-/* The parts of a reply: the order of core/tick/reply_parts.h's ReplyPart. From ready to read: */
+/* The parts of a reply, in the order of ReplyPart in core/tick/reply_parts.h. From ready to read:
+ */
 #define TOPSPIN_UNREAD_BUSY 0u
 #define TOPSPIN_UNREAD_QUEUED 1u
 #define TOPSPIN_UNREAD_ASLEEP 2u

@@ -14,7 +14,7 @@ struct off_period {
 };
 
 /* What a thread did from one moment to another: the parts from TOPSPIN_INSIDE_QUEUED on. For the
- * rest of that time it was on a CPU. record_reply() uses the members after them. */
+ * rest of that time it was on a CPU. record_reply() uses the members after these parts. */
 struct reply_times {
   __u64 from_ns;
   __u64 to_ns;
@@ -64,13 +64,14 @@ const volatile __u32 scheduler_threads_shared = 0;
 /* BY_RUN_DELAY knows only waits for a CPU, and not when a thread slept. */
 enum { BY_RUN_DELAY = 1, BY_CLOCK = 2 };
 
-/* Its place in the ring is reused, and it came after the thread last read a request. */
+/* The period's place in the ring is reused, and the period came after the thread last read a
+ * request. */
 TOPSPIN_INLINE void forget_period(struct topspin_watched_thread* thread,
                                   const struct off_period* period) {
   __u64 part = unknown_to_compiler(period->away & 0xff);
   if (thread->periods - thread->periods_at_read == RECENT_PERIODS)
     __builtin_memset(thread->forgotten, 0, sizeof(thread->forgotten));
-  if (part >= TOPSPIN_REPLY_PARTS) return; /* never */
+  if (part >= TOPSPIN_REPLY_PARTS) return; /* never happens */
   thread->forgotten[TOPSPIN_INSIDE_QUEUED] += period->queued_ns;
   thread->forgotten[part] += period->away >> 8;
 }
@@ -182,15 +183,15 @@ static long add_period(__u32 step, struct topspin_watched_thread** current) {
   begin_ns = woken_ns - away_ns;
   times->parts[TOPSPIN_INSIDE_QUEUED] += overlap(woken_ns, period->end_ns, times);
   part = unknown_to_compiler(period->away & 0xff);
-  if (part >= TOPSPIN_REPLY_PARTS) return 1; /* never */
+  if (part >= TOPSPIN_REPLY_PARTS) return 1; /* never happens */
   times->parts[part] += overlap(begin_ns, woken_ns, times);
   if (away_ns && woken_ns > times->from_ns) times->first_woken_ns = woken_ns;
   times->covered_ns = begin_ns > times->from_ns ? begin_ns : times->from_ns;
   return begin_ns <= times->from_ns;
 }
 
-/* BY_RUN_DELAY: by now, the wait that ended in the last switch is in the kernel's sum. Nothing
- * but waits is known. */
+/* BY_RUN_DELAY: by now, the wait that ended in the last switch is in the kernel's sum. Only waits
+ * are known. */
 TOPSPIN_INLINE void add_what_run_delay_knows(struct task_struct* task,
                                              struct topspin_watched_thread* thread) {
   struct reply_times* times = &thread->times;

@@ -26,7 +26,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kMostStacks = 65'536;
-constexpr size_t kMostProcesses = 4096;  // whose code is remembered; then all are forgotten
+constexpr size_t kMostProcesses = 4096;  // whose code is kept; beyond this, all are dropped
 constexpr size_t kMostComms = 65'536;
 constexpr size_t kMostFiles = 512;
 constexpr int64_t kLargestJitMap = 64 << 20;
@@ -120,7 +120,7 @@ perf_event_attr sample_attributes(int64_t samples_per_second, bool with_kernel, 
   attr.freq = 1;
   attr.sample_freq = static_cast<uint64_t>(samples_per_second);
   attr.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CALLCHAIN;
-  attr.sample_id_all = 1;  // the time of the other records too
+  attr.sample_id_all = 1;  // gives the other records a time too
   attr.inherit = 1;
   attr.exclude_kernel = with_kernel ? 0 : 1;
   attr.exclude_hv = 1;
@@ -146,8 +146,9 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   perf_event_attr attr = sample_attributes(samples_per_second, with_kernel, ring_bytes);
   const std::vector<ThreadOf> threads = subject_threads(subject, proc);
   const std::vector<int> cpus = online_cpus();
-  // From 6.0 on the kernel counts for each event what found no room. Before, it tells in a record
-  // with the next that finds room, which on a CPU where the subject runs no more never comes.
+  // From 6.0 on the kernel counts for each event how many records found no room. Older kernels
+  // report it in a record with the next one that finds room, which never comes if the subject no
+  // longer runs on that CPU.
   attr.read_format = kFormatLost;
   const auto counts_losses =
       open_perf_event(attr, threads.empty() ? 0 : threads.front().tid, cpus.front());
@@ -156,7 +157,7 @@ Result<CpuStacks> CpuStacks::open(const Subject& subject, int64_t samples_per_se
   CpuStacks stacks(proc, ring_bytes);
   stacks.counts_losses_ = attr.read_format != 0;
   TOPSPIN_TRY(stacks.open_events(attr, threads, cpus));
-  // What is there now may be gone when its first sample is looked at.
+  // Read the mappings now, because the process may be gone when its first sample is examined.
   for (const ThreadOf& thread : threads) {
     Process& owner = stacks.process(thread.pid);
     if (owner.maps_read_at != stacks.interval_) owner.code = read_code_maps(proc, thread.pid);
@@ -192,7 +193,7 @@ Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const Threa
       std::max<size_t>(1, descriptors.rlim_cur / 4 / std::max<size_t>(1, cpus.size()));
   const size_t sampled = std::min(threads.size(), most);
   const uint64_t left_out = threads.size() - sampled;
-  uint64_t missed = left_out;  // threads that are not sampled on one CPU at least
+  uint64_t missed = left_out;  // threads that are not sampled on at least one CPU
   std::optional<Error> failure;
   for (const int cpu : cpus) {
     TOPSPIN_ASSIGN(const uint64_t failed,
@@ -205,8 +206,8 @@ Status CpuStacks::open_events(const perf_event_attr& attr, std::span<const Threa
   return {};
 }
 
-/// One ring, of the first event that opens; all others of this CPU write into it. How many threads
-/// are not sampled here, and why the last of them is not.
+/// Opens the events of one CPU. The first event that opens gets the ring, and all others write into
+/// it. Returns how many threads are not sampled here, and why the last of them is not.
 Result<uint64_t> CpuStacks::open_events_on(int cpu, const perf_event_attr& attr,
                                            std::span<const ThreadOf> threads,
                                            std::optional<Error>& failure) {
@@ -246,7 +247,7 @@ CpuStackInterval CpuStacks::take_interval() {
   for (const int32_t pid : std::exchange(ended_, {})) processes_.erase(pid);
   std::vector<Record> records;
   drain(records);
-  // Each ring is in order of time; what happened on several CPUs is put in order here.
+  // Each ring is in order of time. Here the records of several CPUs are put in order.
   std::stable_sort(records.begin(), records.end(),
                    [](const Record& a, const Record& b) { return a.time_ns < b.time_ns; });
   CpuStackInterval interval;
@@ -288,7 +289,7 @@ void CpuStacks::drain(std::vector<Record>& into) {
       Record record{0, std::vector<char>(header.size)};
       copy(tail, record.bytes.data(), header.size);
       tail += header.size;
-      // Where the time stands: in a sample after pid and tid, in others last (sample_id).
+      // The time follows pid and tid in a sample, and is last (sample_id) in other records.
       const size_t at = header.type == PERF_RECORD_SAMPLE
                             ? sizeof header + 8
                             : record.bytes.size() - std::min<size_t>(8, record.bytes.size());
@@ -323,7 +324,7 @@ void CpuStacks::take_fork(const Record& record) {  // pid, ppid, tid, ptid
   if (!parent_tid) return;
   comms_[*tid] = std::string(comm(*parent, *parent_tid));
   if (*pid == *parent) return;
-  std::erase(ended_, *pid);  // the number is used again
+  std::erase(ended_, *pid);  // the pid is reused
   CodeMap code = process(*parent).code;
   Process& child = process(*pid);
   child = {};
@@ -346,7 +347,7 @@ void CpuStacks::take_name(const Record& record) {  // pid, tid, comm
   if (!tid) return;
   comms_[*tid] = record.text_at(kBody + 8);
   if ((record.header().misc & PERF_RECORD_MISC_COMM_EXEC) == 0) return;
-  // What it maps from here on is in the ring, so /proc is not asked.
+  // Its mappings from here on are in the ring, so /proc is not needed.
   Process& fresh = process(*pid);
   fresh = {};
   fresh.maps_read_at = interval_;
@@ -381,7 +382,7 @@ void CpuStacks::count_sample(const Record& record, CpuStackInterval& interval) {
       first_of_context = true;
       continue;
     }
-    // A return address points behind its call, which may be the function's last instruction.
+    // A return address points after the call, which may be the function's last instruction.
     const uint64_t at = first_of_context || *address == 0 ? *address : *address - 1;
     first_of_context = false;
     frames.push_back(in_kernel ? kernel_frame(at) : user_frame(*pid, at));
@@ -406,7 +407,8 @@ void CpuStacks::count_sample(const Record& record, CpuStackInterval& interval) {
 }
 
 CpuStacks::Process& CpuStacks::process(int32_t pid) {
-  // Those that ended while a ring was full are never told to have: begin anew rather than grow.
+  // The end of a process is not reported if the ring was full then. So start again rather than
+  // grow.
   if (processes_.size() >= kMostProcesses && !processes_.contains(pid)) processes_.clear();
   return processes_[pid];
 }
@@ -429,7 +431,7 @@ std::string CpuStacks::user_frame(int32_t pid, uint64_t address) {
   Process& owner = process(pid);
   const auto* found = owner.code.find(address);
   if (found == nullptr && owner.maps_read_at != interval_) {
-    // It was there before the sampling, or its record was lost. Once an interval at most.
+    // The code was mapped before the sampling, or its record was lost. At most once per interval.
     owner.maps_read_at = interval_;
     CodeMap code = read_code_maps(*proc_, pid);
     if (!code.empty()) owner.code = std::move(code);
@@ -456,14 +458,14 @@ const ElfSymbols* CpuStacks::elf(int32_t pid, const std::string& path) {
   if (files_.size() >= kMostFiles && !files_.contains(path)) files_.clear();
   const auto [found, is_new] = files_.try_emplace(path);
   if (is_new) {
-    // A process in a container has other files by the same names.
+    // A process in a container may have other files under the same names.
     found->second = read_elf(fmt::format("{}/{}/root{}", proc_->root(), pid, path));
     if (!found->second) found->second = read_elf(path);
   }
   return found->second ? &*found->second : nullptr;
 }
 
-/// Again whenever it has grown, at most once an interval.
+/// Reads the file again whenever it has grown, but at most once per interval.
 void CpuStacks::read_jit_map(int32_t pid, Process& process) {
   if (process.jit_read_at == interval_) return;
   process.jit_read_at = interval_;
@@ -472,7 +474,7 @@ void CpuStacks::read_jit_map(int32_t pid, Process& process) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW));
     struct stat info {
     }, owner{};
-    // In a directory that everybody may write to: only the process's own user, or root, is heard.
+    // The directory is writable by everybody, so only a file of the process's user or root counts.
     if (!fd || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode) ||
         ::stat(fmt::format("{}/{}", proc_->root(), pid).c_str(), &owner) != 0 ||
         (info.st_uid != owner.st_uid && info.st_uid != 0))

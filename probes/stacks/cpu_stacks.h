@@ -34,14 +34,14 @@ namespace topspin {
 struct CpuStackInterval {
   std::vector<StackRow> changed;
   uint64_t samples_lost = 0;      // no room in a ring
-  uint64_t samples_unstored = 0;  // beyond the most different stacks
+  uint64_t samples_unstored = 0;  // beyond the limit of distinct stacks
 };
 
 /// A range of a process's addresses that holds code.
 struct CodeMapping {
   uint64_t end = 0;
   uint64_t file_offset = 0;
-  std::string path;  // empty or "//anon" or "[...]": no file
+  std::string path;  // empty, "//anon" or "[...]": no file
 };
 
 /// The code ranges of a process, by their first address. Pure.
@@ -73,9 +73,9 @@ class CpuStacks {
   /// current counts.
   CpuStackInterval take_interval();
 
-  /// The name of the code at `address` of a process, as it is known from the rings and /proc.
+  /// The name of the code at `address` of a process, from the rings and /proc.
   std::string user_frame(int32_t pid, uint64_t address);
-  /// Ends in "_[k]".
+  /// The name of the kernel's code at `address`. Ends with "_[k]".
   std::string kernel_frame(uint64_t address) const;
 
   /// What is missing and why; empty if nothing is.
@@ -97,7 +97,7 @@ class CpuStacks {
     CodeMap code;
     SymbolTable jit;
     int64_t jit_size = -1;      // of perf-PID.map when it was read
-    uint64_t jit_read_at = 0;   // in which interval
+    uint64_t jit_read_at = 0;   // the interval in which it was read
     uint64_t maps_read_at = 0;  // likewise
   };
   struct Stack {
@@ -128,7 +128,7 @@ class CpuStacks {
 
   ProcReader* proc_;
   size_t ring_bytes_;
-  bool counts_losses_ = false;  // else records tell of them
+  bool counts_losses_ = false;  // else records in the ring report them
   uint64_t samples_lost_ = 0;
   std::vector<UniqueFd> events_;
   std::vector<Ring> rings_;
@@ -136,7 +136,7 @@ class CpuStacks {
   std::string reason_;
   uint64_t interval_ = 1;
   std::unordered_map<int32_t, Process> processes_;
-  std::vector<int32_t> ended_;  // processes whose code is still asked for until the next interval
+  std::vector<int32_t> ended_;  // processes whose code is still needed until the next interval
   std::unordered_map<int32_t, std::string> comms_;  // tid -> name
   std::unordered_map<std::string, std::optional<ElfSymbols>> files_;
   std::map<std::pair<std::string, std::string>, Stack> stacks_;  // (thread, frames)

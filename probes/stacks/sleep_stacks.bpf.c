@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* Where the subject's threads sleep, and who wakes them: the stack is taken as a thread leaves its
- * CPU of its own accord, the waker as it wakes it, and the sleep is counted as the thread runs
- * again. Nothing crosses to user space per sleep.
+/* Where the subject's threads sleep, and who wakes them. The stack is taken when a thread leaves
+ * its CPU voluntarily, the waker is noted when it wakes the thread, and the sleep is counted when
+ * the thread runs again. A sleep sends nothing to user space.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -11,7 +11,7 @@
 #include <bpf/bpf_tracing.h>
 /* clang-format on */
 
-/* Programs of this kind may follow the kernel's pointers as they are. */
+/* Programs of this kind may follow the kernel's pointers directly. */
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
 
 #include "probes/bpf/kernel_cast.bpf.h"
@@ -25,7 +25,7 @@ struct topspin_watched_thread {
   __u32 member;
   __u32 reason;
   __u64 left_ns;  /* 0: not asleep */
-  __u64 woken_ns; /* 0: not woken, or not seen to be */
+  __u64 woken_ns; /* 0: not woken, or the wakeup was not seen */
   __s32 user_stack;
   __s32 kernel_stack;
   __s32 waker_stack;

@@ -32,8 +32,8 @@ std::string text_of(const char (&comm)[TOPSPIN_COMM]) {
   return std::string(comm, ::strnlen(comm, sizeof comm));
 }
 
-/// Who woke it, from the kernel's part of the waking stack. While an interrupt is served, the
-/// thread that happened to run there has nothing to do with it.
+/// Who woke the thread, from the kernel's part of the waking stack. If an interrupt was being
+/// handled, the thread that happened to run there is not the waker.
 std::string name_waker(const topspin_sleep_key& key, const std::vector<std::string>& frames) {
   if (key.known_waker == 0) return "";
   const auto any = [&](auto... prefixes) {
@@ -44,7 +44,7 @@ std::string name_waker(const topspin_sleep_key& key, const std::vector<std::stri
   const bool interrupted = name.empty() || any("asm_sysvec_", "asm_common_interrupt", "el1h_64_irq",
                                                "el0t_64_irq", "el0_interrupt", "el1_interrupt");
   if (interrupted) return any("hrtimer_", "__hrtimer_") ? "[timer]" : "[interrupt]";
-  // Without the kernel's names nobody knows whether it was an interrupt.
+  // Without the kernel's names it is not known whether it was an interrupt.
   return any("[kernel]") || frames.empty() ? "" : name;
 }
 
@@ -101,7 +101,7 @@ struct SleepStacks::Object {
   }
 
   Place place_of(const topspin_sleep_key& key, CpuStacks& names) const {
-    // What the kernel does to switch, and this program within it, is the same in every stack.
+    // Every stack ends with the same frames: the kernel's switch, and this program within it.
     std::vector<std::string> kernel = kernel_frames(key.kernel_stack, names);
     const auto last = std::find_if(kernel.rbegin(), kernel.rend(), [](const std::string& frame) {
       return frame == "__schedule_[k]" || frame == "schedule_[k]";
@@ -135,7 +135,7 @@ struct SleepStacks::Object {
       const int error =
           bpf_map_lookup_batch(bpf_map__fd(skeleton->maps.slept), first_batch ? nullptr : &in, &out,
                                keys.data(), sums.data(), &count, nullptr);
-      if (error != 0 && errno != ENOENT) return;  // what is not read now is in the next tick
+      if (error != 0 && errno != ENOENT) return;  // the rest is read in the next tick
       for (uint32_t i = 0; i < count; ++i) {
         Key bytes;
         std::memcpy(bytes.data(), &keys[i], sizeof(keys[i]));

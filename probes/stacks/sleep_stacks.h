@@ -1,7 +1,7 @@
-// SleepStacks: where the subject's threads slept, and who woke them. A part of the probe "stacks".
+// SleepStacks: where the subject's threads slept, and who woke them. Part of the probe "stacks".
 //
-// BPF programs count sleeps by stack, reason and waker; each tick reads the sums and puts names in
-// the place of addresses. A sleep is counted when the thread runs again, and its time ends with the
+// BPF programs count sleeps by stack, reason and waker. Each tick reads the sums and replaces
+// addresses by names. A sleep is counted when the thread runs again, and its time ends with the
 // wakeup, as in the scheduler's off_cpu. Owned by StacksProbe, on its thread.
 #pragma once
 
@@ -18,11 +18,12 @@ namespace topspin {
 
 class SleepStacks {
  public:
-  /// kPermission or kUnsupported where the programs do not load.
+  /// Fails with kPermission or kUnsupported if the programs do not load.
   static Result<std::unique_ptr<SleepStacks>> open(const Subject& subject);
   ~SleepStacks();
 
-  /// The rows that grew since the last call, as they stand now. `names` has read its rings.
+  /// The current state of the rows that grew since the last call. REQUIRES: `names` has read its
+  /// rings.
   std::vector<SleepStackRow> take_interval(CpuStacks& names);
 
  private:

@@ -1,30 +1,30 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What sleep_stacks.bpf.c and its reader share. Plain C. */
+/* Shared by sleep_stacks.bpf.c and its reader. Plain C. */
 #ifndef TOPSPIN_PROBES_STACKS_SLEEP_STACKS_ABI_H
 #define TOPSPIN_PROBES_STACKS_SLEEP_STACKS_ABI_H
 
 #include <linux/types.h>
 
-/* A sleep that is shorter has no row of its own: a slow reply of some milliseconds is not made of
- * them, and they are the most. They are summed up by reason. */
+/* Shorter sleeps have no rows and are only summed by reason. They are the majority, and do not
+ * explain a slow reply of some milliseconds. */
 #define TOPSPIN_SHORT_SLEEP_NS 100000u
-#define TOPSPIN_MOST_STACKS                                                                    \
-  16384u                         /* different ones; an element has room for the deepest: 1 KiB \
+#define TOPSPIN_MOST_STACKS                                                                   \
+  16384u                         /* distinct ones; an element has room for the deepest: 1 KiB \
                                   */
 #define TOPSPIN_STACK_DEPTH 127u /* the kernel's own limit (kernel.perf_event_max_stack) */
 #define TOPSPIN_MOST_SLEEP_KEYS 16384u
 #define TOPSPIN_COMM 16u
 
-/* Stacks are numbers of elements, or negative: why there is none. */
+/* A stack is the number of an element, or a negative errno if there is none. */
 struct topspin_sleep_key {
-  __s32 pid; /* of the process, as the reader sees it; 0: it does not */
+  __s32 pid; /* of the process, as the reader sees it; 0: not visible to it */
   __s32 user_stack;
   __s32 kernel_stack;
   __s32 waker_stack; /* the kernel's part of the stack that woke it */
   __u32 reason;      /* TOPSPIN_BLOCKED_BY_ */
   __u32 known_waker; /* 0: the wakeup was not seen */
   char thread[TOPSPIN_COMM];
-  char waker[TOPSPIN_COMM]; /* "": nobody ran there, so it was an interrupt */
+  char waker[TOPSPIN_COMM]; /* "": the CPU was idle, so an interrupt woke it */
 };
 
 struct topspin_sleep_sum {

@@ -46,7 +46,7 @@ class StacksProbe final : public Probe {
 
  private:
   std::optional<CpuStacks> stacks_;
-  std::unique_ptr<SleepStacks> sleeps_;  // nullptr where BPF does not load
+  std::unique_ptr<SleepStacks> sleeps_;  // nullptr if BPF does not load
   ProbeStatus status_;
 };
 

@@ -11,7 +11,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kLongestName = 1024;       // of a symbol; a longer one is cut
-constexpr size_t kMostSymbols = 4'000'000;  // of a table
+constexpr size_t kMostSymbols = 4'000'000;  // per table
 constexpr size_t kMostNameBytes = 512u << 20;
 
 std::string_view take_line(std::string_view& text) {
@@ -21,7 +21,7 @@ std::string_view take_line(std::string_view& text) {
   return line;
 }
 
-/// Takes a hexadecimal number and the space after it off the front of `line`.
+/// Removes a hexadecimal number and the space after it from the front of `line`, and returns it.
 std::optional<uint64_t> take_hex(std::string_view& line) {
   uint64_t value = 0;
   const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), value, 16);
@@ -43,7 +43,8 @@ void SymbolTable::add(uint64_t address, uint64_t size, std::string_view name) {
 }
 
 void SymbolTable::finish() {
-  // Of several names of one place, the first added stays the first: .symtab before .dynsym.
+  // If several names have the same address, the first one added stays first: .symtab before
+  // .dynsym.
   std::stable_sort(symbols_.begin(), symbols_.end(),
                    [](const Symbol& a, const Symbol& b) { return a.address < b.address; });
 }

@@ -1,7 +1,7 @@
-// Names for addresses. Those of the kernel come from /proc/kallsyms, those of programs from the
-// symbol tables of their ELF files, and those of code that was generated at run time from the
-// perf-PID.map that many JITs write on request. Parsers are pure and take hostile input; the tables
-// are plain values.
+// Finds names for addresses. Names of the kernel come from /proc/kallsyms, names of programs from
+// the symbol tables of their ELF files, and names of code generated at run time from the
+// perf-PID.map that many JITs write on request. Parsers are pure and accept hostile input; the
+// tables are plain values.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +20,7 @@ namespace topspin {
 /// Names of address ranges, found by binary search.
 class SymbolTable {
  public:
-  /// `size` 0: up to the next one.
+  /// With `size` 0, the range ends at the next one.
   void add(uint64_t address, uint64_t size, std::string_view name);
   /// Sorts. REQUIRES: called once, after the last add() and before the first find().
   void finish();
@@ -34,15 +34,15 @@ class SymbolTable {
   struct Symbol {
     uint64_t address;
     uint64_t size;
-    uint32_t name;  // where it begins in names_
+    uint32_t name;  // its position in names_
     uint32_t length;
   };
   std::vector<Symbol> symbols_;
   std::string names_;
 };
 
-/// Parses lines such as "ffffffff81000000 T _text"; takes only code. Empty if the kernel hides the
-/// addresses (zeros).
+/// Parses lines such as "ffffffff81000000 T _text", and keeps only code. Empty if the kernel hides
+/// the addresses (zeros).
 SymbolTable parse_kallsyms(std::string_view text);
 
 /// Parses lines such as "7f0012340000 1a0 LazyCompile:~handler server.js:12", with hexadecimal
@@ -61,7 +61,7 @@ struct ElfSymbols {
 /// out.
 std::optional<ElfSymbols> parse_elf(std::span<const std::byte> file);
 
-/// Reads the file at `path`. nullopt if it cannot be read, is no regular file, or no ELF.
+/// Reads the file at `path`. nullopt if it cannot be read, or is not a regular ELF file.
 std::optional<ElfSymbols> read_elf(const std::string& path);
 
 /// A name that can be a frame: C++ names are demangled, and it has no ';', newline or other control

@@ -15,7 +15,7 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* It needs the thread's structure of the logic. */
+/* It needs the thread's structure from syscalls_abi.h. */
 #include "probes/bpf/subject_thread.bpf.h"
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
@@ -27,7 +27,7 @@ struct task_struct___x86 {
 };
 #pragma clang attribute pop
 
-#define TS_COMPAT 2 /* of x86: a call by the numbers of 32-bit programs */
+#define TS_COMPAT 2 /* x86: a call with the numbers of 32-bit programs */
 
 TOPSPIN_INLINE bool is_compat(struct task_struct* task) {
   struct task_struct___x86* of_x86 = (void*)task;

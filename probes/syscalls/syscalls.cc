@@ -16,7 +16,7 @@
 namespace topspin {
 namespace {
 
-/// Either rung: their skeletons have these variables and maps in common.
+/// For both rungs, whose skeletons have these variables and maps in common.
 template <typename Skeleton>
 class BpfSyscallProbe final : public SyscallProbe {
  public:
@@ -27,7 +27,7 @@ class BpfSyscallProbe final : public SyscallProbe {
         program_fds_(loaded_programs(skeleton_->obj)) {}
 
   Skeleton& skeleton() { return *skeleton_; }
-  /// Of the top rung in cgroup mode: whom each reading looks for first.
+  /// For the top rung in cgroup mode: each reading first walks over the threads.
   void walk_each_time(const SubjectWatch& watch) { walked_ = watch; }
   void add_refused(uint64_t threads) { refused_ += threads; }
   void follow_cgroup(uint64_t id) override {
@@ -38,7 +38,8 @@ class BpfSyscallProbe final : public SyscallProbe {
   }
 
   SyscallReading read() override {
-    // A walk that fails leaves who joined the cgroup in other ways than by fork for the next one.
+    // If a walk fails, threads that joined the cgroup other than by fork are found by the next
+    // walk.
     if (walked_) (void)walk_subject(*walked_).ok();
     SyscallReading reading;
     const auto& variables = *skeleton_->bss;
@@ -64,7 +65,7 @@ class BpfSyscallProbe final : public SyscallProbe {
     Histogram latency;
   };
 
-  /// All CPUs as one; nullopt if nothing has changed.
+  /// Merges all CPUs; nullopt if nothing has changed.
   std::optional<SyscallRow> read_slot(int32_t number, uint32_t slot) {
     SyscallRow row;
     bool changed = false;
@@ -83,7 +84,7 @@ class BpfSyscallProbe final : public SyscallProbe {
     if (!changed) return std::nullopt;
     row.number = number;
     row.name = syscall_name(number);
-    // Of the histogram, so that the two agree although calls go on while we read.
+    // The histogram's count, so that the two agree although calls continue while we read.
     row.count = row.latency.count();
     return row;
   }
@@ -96,7 +97,7 @@ class BpfSyscallProbe final : public SyscallProbe {
   uint64_t refused_ = 0;
 };
 
-/// Loads and attaches what either rung has opened.
+/// Loads and attaches the object of either rung.
 template <typename Skeleton>
 Result<std::unique_ptr<BpfSyscallProbe<Skeleton>>> start(OwnedSkeleton<Skeleton> skeleton,
                                                          const BpfLog& log, bool needs_btf) {

@@ -16,7 +16,7 @@
 /* One kind of call on one CPU: element cpu * TOPSPIN_SYSCALL_SLOTS + slot - 1 of the map `cells`.
  * Only that CPU writes it. The count of calls is the sum of the histogram's cells. */
 struct topspin_syscall {
-  __u64 calls; /* changes with everything below: unchanged elements are not read */
+  __u64 calls; /* changes with everything below; unchanged elements are not read */
   __u64 errors;
   __u64 blocked_ns;
   __u64 reserved;
@@ -30,9 +30,9 @@ struct topspin_watched_thread {
   __u64 entered_ns;
   __u64 off_cpu_at_entry_ns;
   __u64 off_cpu_ns;  /* since the thread joined */
-  __u64 left_cpu_ns; /* while off a CPU, since when; 0: on one, or not known */
-  __u32 forked;      /* born in a fork, which it has yet to return from without having entered it */
-  __u32 settled;     /* entered or returned once: one more return without an entry is a miss */
+  __u64 left_cpu_ns; /* when it left its CPU; 0: it is on one, or not known */
+  __u32 forked;      /* created by a fork, from which it will return without having entered it */
+  __u32 settled;     /* entered or returned once, so another return without an entry is a miss */
 };
 
 #ifdef __cplusplus

@@ -18,7 +18,7 @@
 #define ERESTARTSYS 512
 #define ERESTART_RESTARTBLOCK 516
 
-__u32 slots[TOPSPIN_SYSCALL_NUMBERS]; /* of each number; 0: none yet */
+__u32 slots[TOPSPIN_SYSCALL_NUMBERS]; /* by number; 0: none yet */
 __u32 slots_granted;
 __u64 uncounted;     /* calls that found no slot, or whose number is of another ABI */
 __u64 left_censored; /* calls that were in progress when their thread joined */
@@ -53,7 +53,7 @@ TOPSPIN_INLINE __u32 slot_of(__u32 number) {
   slot = __sync_fetch_and_add(&slots_granted, 1) + 1;
   if (slot > TOPSPIN_SYSCALL_SLOTS) return 0;
   before = __sync_val_compare_and_swap(&slots[number], 0, slot);
-  return before ? before : slot; /* two CPUs at once waste a slot */
+  return before ? before : slot; /* if two CPUs race, one slot is wasted */
 }
 
 TOPSPIN_INLINE void on_return(struct topspin_watched_thread* thread, long result) {
@@ -71,7 +71,7 @@ TOPSPIN_INLINE void on_return(struct topspin_watched_thread* thread, long result
   if (blocked_ns > latency_ns) blocked_ns = latency_ns; /* clocks of two CPUs, a few ns apart */
   number = thread->inside - 1;
   thread->inside = 0;
-  if (number >= TOPSPIN_SYSCALL_NUMBERS) return; /* never; the verifier wants to be sure */
+  if (number >= TOPSPIN_SYSCALL_NUMBERS) return; /* never happens, but the verifier needs it */
   slot = slot_of(number);
   place = bpf_get_smp_processor_id() * TOPSPIN_SYSCALL_SLOTS + slot - 1;
   cell = slot ? bpf_map_lookup_elem(&cells, &place) : NULL;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* The system calls' second rung: BPF on tracefs tracepoints, which needs no BTF of the kernel. What
- * it knows comes from the fields that the tracepoints show, at the offsets that tracefs states.
- * Threads go by their numbers in the initial pid namespace. Calls by the numbers of 32-bit programs
- * look like others: only the thread's own structure tells.
+/* The second rung of the probe "syscalls": BPF on tracefs tracepoints, which needs no BTF of the
+ * kernel. It reads only the fields of the tracepoints, at the offsets that tracefs gives. Threads
+ * are identified by their numbers in the initial pid namespace. Calls with the numbers of 32-bit
+ * programs cannot be told from others, because only the thread's own structure shows that.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What a thread that leaves its CPU of its own accord waits for: the system call in progress tells,
- * without tracing any. BPF side only, after kernel_types.bpf.h and libbpf's headers.
+/* Finds what a thread that leaves its CPU voluntarily waits for, from the system call in progress.
+ * No system call is traced. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
  * REQUIRES: KERNEL_READ (scheduler_events.bpf.h) and READ_AS (bpf/kernel_cast.bpf.h).
  */
@@ -29,7 +29,7 @@ struct task_struct___x86 {
 };
 #pragma clang attribute pop
 
-#define TS_COMPAT 2 /* of x86: a call by the numbers of 32-bit programs */
+#define TS_COMPAT 2 /* x86: a call with the numbers of 32-bit programs */
 
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
@@ -37,7 +37,7 @@ struct task_struct___x86 {
 #define S_IFBLK 0060000
 #define S_IFDIR 0040000
 #define S_IFIFO 0010000
-#define S_ANON_INODE (1u << 19) /* from Linux 6.16 on; before that such an inode has no type */
+#define S_ANON_INODE (1u << 19) /* from Linux 6.16 on; before, such an inode has no type */
 
 TOPSPIN_INLINE __u32 blocked_by_file(struct task_struct* task, __u32 number) {
   struct fdtable* table = KERNEL_READ(task, files, fdt);
@@ -58,7 +58,7 @@ TOPSPIN_INLINE __u32 blocked_by_file(struct task_struct* task, __u32 number) {
                                                                : TOPSPIN_BLOCKED_BY_OTHER;
 }
 
-/* `task` is the current one. */
+/* REQUIRES: `task` is the current one. */
 TOPSPIN_INLINE __u32 blocked_by(struct task_struct* task, __u32 state) {
   void* regs = (void*)bpf_task_pt_regs(bpf_get_current_task_btf());
   struct pt_regs___x86* of_x86 = regs;

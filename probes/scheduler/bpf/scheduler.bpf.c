@@ -2,10 +2,11 @@
 /* The scheduler probe's top rung: BTF-typed tracepoints, state in task storage.
  *
  * A thread belongs to the subject if it has an element in `threads`. Most threads of a host have no
- * task storage at all, and for those an event ends after one load. The element is made at fork (the
- * child of a member; in cgroup mode, whoever is below the cgroup) or in the walk (iter/task) that
- * user space makes once a tick, which also takes each thread's account and writes its record.
- * Nothing crosses to user space on a wakeup or a switch; only an exiting thread sends one record.
+ * task storage at all, and for those an event ends after one load. The element is created at fork
+ * (for the child of a member; in cgroup mode, for every thread below the cgroup) or in the walk
+ * (iter/task). User space runs the walk once per tick; it also folds each thread's account and
+ * writes its record. A wakeup or a switch sends nothing to user space; an exiting thread sends one
+ * record.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -19,14 +20,14 @@
 #include "probes/bpf/local_storage.bpf.h"
 #include "probes/bpf/task.bpf.h"
 
-/* Programs of this kind may follow the kernel's pointers as they are. */
+/* Programs of this kind may follow the kernel's pointers directly. */
 #define KERNEL_READ(pointer, ...) ___arrow(pointer, __VA_ARGS__)
 
 #include "probes/scheduler/bpf/scheduler_events.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-__s32 own_process; /* who walks: topspin */
+__s32 own_process; /* topspin, which runs the walk */
 
 struct {
   __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
@@ -35,7 +36,7 @@ struct {
   __type(value, struct topspin_thread);
 } threads SEC(".maps");
 
-/* Made with the element of `threads`. */
+/* Created together with the element of `threads`. */
 struct {
   __uint(type, BPF_MAP_TYPE_TASK_STORAGE);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -56,8 +57,8 @@ TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task) {
   return thread && thread->member == TOPSPIN_MEMBER ? thread : NULL;
 }
 
-/* The walk and an exit may fold the same thread at the same time on two CPUs. Whoever finds the
- * lock taken leaves; `refold`, set before trying, makes the holder fold once more. */
+/* The walk and an exit may fold the same thread at the same time on two CPUs. The one that finds
+ * the lock taken gives up; `refold`, set before trying, makes the holder fold again. */
 TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_counters now;
   int round;
@@ -72,8 +73,8 @@ TOPSPIN_INLINE void fold_thread(struct task_struct* task, struct topspin_thread*
   }
 }
 
-/* Makes `task` a member, or one again. Members made by user space have no element of ours yet to
- * set up: the walk does it. Returns NULL, and counts, if there is no room. */
+/* Makes `task` a member (again). The walk sets up the elements of members that user space named.
+ * If there is no room, counts that and returns NULL. */
 TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
   struct topspin_thread* thread = made_task_storage(&threads, task);
   if (!thread) {
@@ -91,7 +92,7 @@ TOPSPIN_INLINE struct topspin_thread* join(struct task_struct* task) {
   return thread;
 }
 
-/* Joins a thread that has already run: its account and its state begin now. */
+/* Makes a thread that has already run a member. Its account and its state begin now. */
 TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   struct topspin_counters now;
   struct topspin_thread* thread = join(task);
@@ -115,11 +116,13 @@ TOPSPIN_INLINE struct topspin_thread* join_midway(struct task_struct* task) {
   return thread;
 }
 
-/* Now, on CLOCK_MONOTONIC, from a run queue's own clock that was read a moment ago. Reading
- * CLOCK_MONOTONIC is the most expensive single operation of a program here, so the first events on
- * a CPU in each quarter of a millisecond read both clocks, and all take the least difference seen
- * for theirs. They cannot be late by that, only as early as the kernel has been busy since. What
- * was seen before holds on, but for the 488 ppm (1 / 2048) by which time keeping may have moved on.
+/* The current time on CLOCK_MONOTONIC, computed from a run queue's own clock, which was read a
+ * moment ago. Reading CLOCK_MONOTONIC is the most expensive single operation of a program here. So
+ * only the first events on a CPU in each quarter of a millisecond read both clocks, and all events
+ * use the smallest difference seen. The result is never too late. It is too early by at most the
+ * time for which the kernel has been busy since it read the run queue's clock. The smallest
+ * difference of earlier periods still holds, except for the 488 ppm (1 / 2048) by which time
+ * keeping may have changed since.
  */
 #define CLOCK_GOOD_FOR_NS 250000
 #define CLOCK_COMPARISONS 4
@@ -141,7 +144,8 @@ TOPSPIN_INLINE __u64 monotonic_now(struct topspin_clock* clock, __u64 rq_clock_n
   }
   if ((__s64)(ahead_ns - clock->ahead_ns) < 0) clock->ahead_ns = ahead_ns;
   clock->comparisons++;
-  return rq_clock_ns + clock->ahead_ns; /* not now_ns: a wakeup and its switch on one footing */
+  return rq_clock_ns +
+         clock->ahead_ns; /* not now_ns, so a wakeup and its switch use the same clock */
 }
 
 TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq) {
@@ -149,7 +153,7 @@ TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq) {
 }
 
 TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread) {
-  return task->sched_info.run_delay; /* the rest of it is folded at the end, and in the walk */
+  return task->sched_info.run_delay; /* the rest of the account is folded at exit and in the walk */
 }
 
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread) {
@@ -159,10 +163,10 @@ TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thre
   end_row(thread, sleeps_of(task), task->comm);
 }
 
-/* The scheduler reads its clock when it begins to switch, unless a wakeup has just done so and
- * asked for this switch, or idling ends: then the value may be microseconds old. Neither is the
- * case if a thread leaves its CPU of its own accord, with one exception: it blocks in the call in
- * which it was told to give way. Then the clock has not moved since the wakeup of `in`. */
+/* The scheduler reads its clock when it begins to switch, except if a wakeup has just read it and
+ * requested this switch, or if idling ends. Then the value may be microseconds old. Neither is the
+ * case if a thread leaves its CPU voluntarily, with one exception: it blocks in the same call in
+ * which it was asked to give way. Then the clock has not changed since the wakeup of `in`. */
 TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
                                  const struct topspin_thread* in) {
   __u64 now_ns;
@@ -211,8 +215,8 @@ int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct*
   return 0;
 }
 
-/* Whoever waits for an exiting thread learns of its end before its last switch: fold here too, so
- * that a reading made then is complete but for a few microseconds. */
+/* A process that waits for an exiting thread is notified before the thread's last switch. So the
+ * account is folded here too, and a reading made then misses only a few microseconds. */
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(sched_process_exit, struct task_struct* task) {
   struct topspin_thread* thread = member(task);
@@ -220,7 +224,7 @@ int BPF_PROG(sched_process_exit, struct task_struct* task) {
   return 0;
 }
 
-/* Comes after the last switch, and catches those whose last switch was not shown. */
+/* Comes after the last switch, and handles threads whose last switch was hidden. */
 SEC("tp_btf/sched_process_free")
 int BPF_PROG(sched_process_free, struct task_struct* task) {
   struct topspin_thread* thread = member(task);
@@ -228,8 +232,8 @@ int BPF_PROG(sched_process_free, struct task_struct* task) {
   return 0;
 }
 
-/* Cgroup mode only. A process of many threads is named by one of them here; the walk finds the
- * rest. */
+/* Cgroup mode only. For a process with several threads, this sees only one of them; the walk finds
+ * the others. */
 SEC("tp_btf/cgroup_attach_task")
 int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct task_struct* task,
              bool threadgroup) {
@@ -238,9 +242,9 @@ int BPF_PROG(cgroup_attach_task, struct cgroup* to, const char* path, struct tas
   return 0;
 }
 
-/* exec by another thread than the leader gives it the leader's number. What it did under its own
- * ends its row; it goes on under the new number with an account that begins at 0. exec sets the
- * name right after the number, and here the name is still the old one. */
+/* If a thread other than the leader calls exec, it gets the leader's number. Its row under the old
+ * number ends, and it continues under the new number with an account that begins at 0. exec sets
+ * the name right after the number, so the name is still the old one here. */
 SEC("tp_btf/task_rename")
 int BPF_PROG(task_rename, struct task_struct* task) {
   struct topspin_thread_sleeps* slept;
@@ -315,14 +319,15 @@ int walk_threads(struct bpf_iter__task* context) {
   }
   if (!thread || thread->member != TOPSPIN_MEMBER) return 0;
 
-  /* Numbers as this reader sees them; one that exec has just changed is task_rename's. */
+  /* Numbers as the current reader sees them. If exec has just changed one, task_rename handles it.
+   */
   if (!exited && thread->kernel_tid == task->pid) {
     thread->pid = pid_for_reader(task->group_leader);
     thread->tid = pid_for_reader(task);
   }
   fold_thread(task, thread);
   describe(task, thread, exited, &out);
-  /* If the buffer is full the kernel hands it out and shows this thread again, from the start. */
+  /* If the buffer is full, the kernel hands it over and shows this thread again from the start. */
   if (bpf_seq_write(context->meta->seq, &out, sizeof(out))) return 0;
   if (!(out.flags & TOPSPIN_RECORD_CHANGED)) return 0;
   if (bpf_seq_write(context->meta->seq, &thread->times, sizeof(thread->times))) return 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The map `cpus`, of every scheduler object and of timers.bpf.c. BPF side only, after libbpf's
+/* The map `cpus` of every scheduler object and of timers.bpf.c. BPF side only, after libbpf's
  * headers.
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_CPUS_BPF_H
@@ -8,7 +8,7 @@
 #include "probes/bpf/cells.bpf.h"
 #include "probes/scheduler/bpf/scheduler_abi.h"
 
-/* One element a possible CPU: user space sets max_entries, and maps it. */
+/* One element for each possible CPU. User space sets max_entries, and maps it. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What the scheduler's tracepoints mean to a rung that sees task_structs: the programs that
- * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp) share. Each attaches them in its own
+/* The handlers of the scheduler's tracepoints for rungs that see task_structs. They are shared by
+ * scheduler.bpf.c (tp_btf) and scheduler_raw.bpf.c (raw_tp), which attach them in their own
  * sections. BPF side only, after kernel_types.bpf.h and libbpf's headers.
  *
  * REQUIRES: KERNEL_READ(pointer, field...), which follows the fields as BPF_CORE_READ does, READ_AS
@@ -14,35 +14,35 @@
 #include "probes/scheduler/bpf/scheduler_exits.bpf.h"
 #include "probes/scheduler/bpf/scheduler_holders.bpf.h"
 
-/* The rung's: */
+/* Defined by the rung: */
 
-/* The thread, if it belongs to the subject; else NULL. */
+/* The thread's element if it belongs to the subject; else NULL. */
 TOPSPIN_INLINE struct topspin_thread* member(struct task_struct* task);
 
-/* What the thread of the subject slept on; NULL: there was no room. */
+/* The sleeps of a thread of the subject; NULL if there was no room. */
 TOPSPIN_INLINE struct topspin_thread_sleeps* sleeps_of(struct task_struct* task);
 
-/* Now, on CLOCK_MONOTONIC. The waker holds the lock of `rq`, of `cpu`, onto which it wakes a
- * thread.
+/* The current time on CLOCK_MONOTONIC. REQUIRES: the lock of `rq` is held, the run queue of `cpu`,
+ * onto which a thread is woken.
  */
 TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq);
 
-/* Now, as above. `task` leaves its CPU, or, if that is not of the subject, comes. `in`: who comes,
- * if it is of the subject. */
+/* The same at a switch. `task` is the thread that leaves the CPU, or if that is not of the subject,
+ * the one that gets it. `in` is the one that gets it, if it is of the subject. */
 TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* task, bool runnable,
                                  const struct topspin_thread* in);
 
-/* Called as the thread leaves its CPU; returns the kernel's run_delay of it. */
+/* Called when the thread leaves its CPU; returns the kernel's run_delay of it. */
 TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread);
 
-/* Called at the last switch of a thread: its account is complete, and nothing of it comes after. */
+/* Called at the last switch of a thread. Its account is complete, and no event follows. */
 TOPSPIN_INLINE void leave_for_good(struct task_struct* task, struct topspin_thread* thread);
 
 /* Shared: */
 
 const volatile __u64 max_rows = 0;
 
-/* 0: the subject is a process tree. Changed by user space when the cgroup is made again. */
+/* 0 if the subject is a process tree. User space changes it when the cgroup is created again. */
 __u64 subject_cgroup_id;
 
 struct topspin_totals totals;
@@ -58,7 +58,7 @@ TOPSPIN_INLINE void read_counters(struct task_struct* task, struct topspin_count
   out->major_faults = KERNEL_READ(task, maj_flt);
 }
 
-/* The limit is for rows at one time: an exit frees its row. */
+/* The limit is for rows at the same time: an exit frees its row. */
 TOPSPIN_INLINE void grant_row(struct topspin_thread* thread) {
   if (__sync_fetch_and_add(&rows_granted, 1) < max_rows) {
     thread->has_row = 1;
@@ -75,7 +75,7 @@ TOPSPIN_INLINE void end_row(struct topspin_thread* thread, struct topspin_thread
   if (!thread->has_row) return;
   __sync_fetch_and_sub(&rows_granted, 1);
   out = this_cpu_scratch();
-  if (!out) return; /* never */
+  if (!out) return; /* never happens */
   fill_record(&out->record, thread);
   if (sleeps)
     out->sleeps = *sleeps;
@@ -85,8 +85,8 @@ TOPSPIN_INLINE void end_row(struct topspin_thread* thread, struct topspin_thread
   if (!send_exit(out, thread)) __sync_fetch_and_add(&totals.exits_unsent, 1);
 }
 
-/* Wake-up delivery is measured for threads that last ran on another CPU than the waker's. On the
- * same CPU it is a function call, and not worth a clock reading each time. */
+/* Wakeup delivery is measured for threads that last ran on another CPU than the waker's. On the
+ * same CPU it is just a function call, which is not worth a clock reading each time. */
 TOPSPIN_INLINE int waking(struct task_struct* task) {
   struct topspin_thread* thread;
   struct topspin_cpu* cpu = this_cpu();
@@ -127,7 +127,7 @@ TOPSPIN_INLINE int woken(struct task_struct* task) {
   return 0;
 }
 
-/* Only of a thread on a run queue: one that is woken onto another CPU does not wait yet. */
+/* Only for a thread on a run queue; one that is being woken onto another CPU does not wait yet. */
 TOPSPIN_INLINE int migrated(struct task_struct* task, int to) {
   struct topspin_thread* thread;
   if (!KERNEL_READ(task, on_rq)) return 0;
@@ -145,14 +145,14 @@ TOPSPIN_INLINE __u32 preemptor(struct task_struct* prev, struct task_struct* nex
              : TOPSPIN_BY_OTHER;
 }
 
-/* What run_delay will be right after the switch to `task`: the kernel adds these two up itself. */
+/* What run_delay will be right after the switch to `task`; the kernel adds the two itself. */
 TOPSPIN_INLINE __u64 run_delay_on_arrival(struct task_struct* task) {
   __u64 queued = KERNEL_READ(task, sched_info.last_queued);
   __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
   return KERNEL_READ(task, sched_info.run_delay) + (queued && clock > queued ? clock - queued : 0);
 }
 
-/* A timer woke it, and the switch to it was not shown: when it got its CPU. */
+/* When a thread that a timer woke got its CPU, if the switch to it was hidden. */
 TOPSPIN_INLINE __u64 arrival_of(struct task_struct* task, __u64 now_ns) {
   __u64 arrival = KERNEL_READ(task, sched_info.last_arrival);
   __u64 clock = KERNEL_READ(task, se.cfs_rq, rq, clock);
@@ -179,7 +179,7 @@ TOPSPIN_INLINE void leave(struct topspin_thread* out, struct task_struct* prev,
   }
 }
 
-/* The state of `prev` is the argument: prev->__state may have changed since. */
+/* `prev_state` is the state of `prev`; prev->__state may have changed since. */
 TOPSPIN_INLINE int switched(bool preempt, struct task_struct* prev, struct task_struct* next,
                             __u32 prev_state) {
   struct topspin_thread* out = member(prev);

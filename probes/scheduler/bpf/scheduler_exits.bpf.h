@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* The ring of exited threads, of every scheduler object. BPF side only, after libbpf's headers.
+/* The ring of exited threads of every scheduler object. BPF side only, after libbpf's headers.
  */
 #ifndef TOPSPIN_PROBES_SCHEDULER_EXITS_BPF_H
 #define TOPSPIN_PROBES_SCHEDULER_EXITS_BPF_H
@@ -8,10 +8,11 @@
 
 struct {
   __uint(type, BPF_MAP_TYPE_RINGBUF);
-  __uint(max_entries, 8 << 20); /* 40,000 threads that exit at once, at a few cells each */
+  __uint(max_entries, 8 << 20); /* for 40,000 threads that exit at once, with a few cells each */
 } exits SEC(".maps");
 
-/* Where an exit's record is put together, once a CPU: programs do not preempt each other. */
+/* Where the record of an exit is built. One per CPU is enough: programs do not preempt each other.
+ */
 struct {
   __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
   __uint(max_entries, 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* What an event means for the state of a thread: the logic that the rungs share. It does not
- * know where the state is kept, or how the kernel's structures are read. BPF side only.
+/* The state of a thread, and how events change it. The rungs share this logic. It does not depend
+ * on where the state is kept, or on how the kernel's structures are read. BPF side only.
  *
  *            waking, wakeup                  switched in
  *   BLOCKED ----------------> QUEUED ------------------------> RUNNING
@@ -33,7 +33,7 @@
 
 TOPSPIN_INLINE void record_coarse(__u32* cells, __u32 full_index) {
   __u64 index = unknown_to_compiler(topspin_coarse_index(full_index));
-  if (index < TOPSPIN_COARSE_CELLS) cells[index]++; /* always; for the verifier */
+  if (index < TOPSPIN_COARSE_CELLS) cells[index]++; /* always true; for the verifier */
 }
 
 TOPSPIN_INLINE void add_to(struct topspin_sum* sum, __u64 ns) {
@@ -51,7 +51,7 @@ TOPSPIN_INLINE void record_wait(struct topspin_thread* thread, struct topspin_cp
   if (preempted) {
     __u32 by = thread->left_as;
     record_at(&cpu->preemption_wait, index, wait_ns);
-    if (by >= TOPSPIN_PREEMPTORS) return; /* never */
+    if (by >= TOPSPIN_PREEMPTORS) return; /* never happens */
     add_to(&cpu->preempted[by], wait_ns);
     times->preempted[by]++;
   } else {
@@ -59,14 +59,14 @@ TOPSPIN_INLINE void record_wait(struct topspin_thread* thread, struct topspin_cp
   }
 }
 
-/* `of_thread`: NULL where that is not kept. */
+/* `of_thread` is NULL if sleeps are not kept by thread. */
 TOPSPIN_INLINE void record_sleep(struct topspin_thread* thread,
                                  struct topspin_thread_sleeps* of_thread, struct topspin_cpu* cpu) {
   __u64 sleep_ns = thread->queued_ns > thread->left_ns ? thread->queued_ns - thread->left_ns : 0;
   __u32 state = thread->left_as, reason = thread->blocked_by;
   __u32 index = histogram_index(sleep_ns) / 4;
   struct topspin_sleeps* sleeps;
-  if (state < TOPSPIN_OFF_STATES) add_to(&cpu->off_cpu[state], sleep_ns); /* always */
+  if (state < TOPSPIN_OFF_STATES) add_to(&cpu->off_cpu[state], sleep_ns); /* always true */
   if (reason >= TOPSPIN_BLOCKED_BYS || index >= TOPSPIN_SLEEP_CELLS) return;
   sleeps = &cpu->blocked_by[reason];
   sleeps->cells[index]++;
@@ -96,7 +96,7 @@ TOPSPIN_INLINE void on_waking(struct topspin_thread* thread, __u64 now_ns) {
   if (thread->state == TOPSPIN_BLOCKED) thread->waking_ns = now_ns;
 }
 
-/* Whether a wakeup begins a wait: one of a thread that is already queued or running does not. */
+/* Whether a wakeup begins a wait. A wakeup of a thread that is queued or running does not. */
 TOPSPIN_INLINE bool begins_wait(const struct topspin_thread* thread) {
   return thread->state == TOPSPIN_BLOCKED || thread->state == TOPSPIN_UNKNOWN;
 }
@@ -128,19 +128,19 @@ TOPSPIN_INLINE void censor_wait(struct topspin_thread* thread, __u64 run_delay_n
 }
 
 /* Some kernels switch without calling the tracepoint (seen on a virtual 6.18: about one switch in a
- * thousand, always away from a few system threads). Then the end of a wait, or its beginning, is
+ * thousand, always away from a few system threads). Then the end or the beginning of a wait is
  * hidden, but the kernel's run_delay has grown by that wait.
  *
- * run_delay alone would not do: if a wakeup preempts the running thread or ends idling, the kernel
- * does not read its clock again before the switch, and counts no wait, although it took
+ * run_delay alone is not enough: if a wakeup preempts the running thread or ends idling, the kernel
+ * does not read its clock again before the switch. It then counts no wait, although the switch took
  * microseconds.
  *
- * True: the caller, who knows the kernel's sum, must censor the wait that ended. */
+ * True: the caller, which knows the kernel's sum, must censor the wait that ended. */
 TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
                                  struct topspin_thread_sleeps* sleeps, struct topspin_cpu* cpu,
                                  __u64 now_ns) {
   __u32 state = thread->state;
-  /* Two CPUs' clocks may be a few ns apart: no difference is negative. */
+  /* The clocks of two CPUs may be a few ns apart, so avoid negative differences. */
   if (state == TOPSPIN_QUEUED) {
     record_wait(thread, cpu, false, now_ns > thread->queued_ns ? now_ns - thread->queued_ns : 0);
     if (thread->left_ns) record_sleep(thread, sleeps, cpu);
@@ -150,7 +150,7 @@ TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
   } else {
     thread->stretch_ns = 0;
     if (thread->settled)
-      thread->recover = 1; /* its last switch out, or its wakeup, was not shown */
+      thread->recover = 1; /* its last switch out, or its wakeup, was hidden */
     else
       cpu->left_censored++; /* its wait began before it joined */
   }
@@ -163,7 +163,7 @@ TOPSPIN_INLINE bool on_switch_in(struct topspin_thread* thread,
   return state != TOPSPIN_QUEUED && state != TOPSPIN_PREEMPTED;
 }
 
-/* A timer woke the thread: its lateness is complete when the thread runs, at `now_ns`. */
+/* A timer woke the thread, and the thread runs at `now_ns`, which completes its lateness. */
 TOPSPIN_INLINE void on_timer_done(struct topspin_thread* thread, struct topspin_cpu* cpu,
                                   __u64 now_ns) {
   const struct topspin_firing* timer = &thread->timer;
@@ -182,8 +182,7 @@ TOPSPIN_INLINE __u32 off_cpu_state(__u32 prev_state) {
   return TOPSPIN_OFF_OTHER;
 }
 
-/* A slice ends. If the thread goes to sleep, its busy stretch ends too; mostly they are the
- * same. */
+/* A slice ends. If the thread goes to sleep, its busy stretch ends too, and is mostly the same. */
 TOPSPIN_INLINE void end_slice(struct topspin_thread* thread, struct topspin_cpu* cpu, bool to_sleep,
                               __u64 now_ns) {
   __u64 slice_ns = now_ns > thread->arrival_ns ? now_ns - thread->arrival_ns : 0;
@@ -218,8 +217,8 @@ TOPSPIN_INLINE __u64 on_switch_out(struct topspin_thread* thread, struct topspin
       record_wait(thread, cpu, state == TOPSPIN_PREEMPTED, hidden_ns);
     }
   }
-  /* The slice under way when the thread joined began before; that of a hidden switch is not known.
-   */
+  /* The slice that was under way when the thread joined began earlier, and the beginning of one
+   * after a hidden switch is not known. */
   if (state == TOPSPIN_RUNNING && thread->arrival_ns) end_slice(thread, cpu, !runnable, now_ns);
   thread->run_delay_ns = run_delay_ns;
   thread->settled = 1;
@@ -236,8 +235,8 @@ TOPSPIN_INLINE __u64 on_switch_out(struct topspin_thread* thread, struct topspin
   return hidden_ns;
 }
 
-/* Starts (or, back in the cgroup, continues) a thread's account at `now`. Faults are counted whole.
- */
+/* Starts a thread's account at `now`, or continues it if the thread is back in the cgroup. Faults
+ * count from the thread's start. */
 TOPSPIN_INLINE void admit(struct topspin_thread* thread, const struct topspin_counters* now) {
 #define TOPSPIN_ADMIT(field)                                   \
   thread->baseline.field += now->field - thread->folded.field; \
@@ -258,7 +257,7 @@ TOPSPIN_INLINE void fold_one(__u64* total, __u64* folded, __u64 current) {
   __sync_fetch_and_add(total, current - before);
 }
 
-/* Adds to the totals what the kernel's account of a thread has grown since the last fold. */
+/* Adds to the totals the growth of the kernel's account of a thread since the last fold. */
 TOPSPIN_INLINE void fold_counters(struct topspin_totals* totals, struct topspin_thread* thread,
                                   const struct topspin_counters* now) {
   fold_one(&totals->counters.cpu_ns, &thread->folded.cpu_ns, now->cpu_ns);
@@ -272,7 +271,7 @@ TOPSPIN_INLINE void fold_counters(struct topspin_totals* totals, struct topspin_
   fold_one(&totals->counters.major_faults, &thread->folded.major_faults, now->major_faults);
 }
 
-/* The thread's record as of its last fold; flags, names and numbers are the caller's. */
+/* Fills in the thread's record as of its last fold. The caller sets flags, names and numbers. */
 TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin_thread* thread) {
   out->pid = thread->pid;
   out->tid = thread->tid;
@@ -289,15 +288,15 @@ TOPSPIN_INLINE void fill_record(struct topspin_record* out, const struct topspin
   out->since_joining.major_faults = thread->folded.major_faults - thread->baseline.major_faults;
 }
 
-/* 1 unless `count` is 0, without a branch (which the compiler would make of a comparison). */
+/* 0 if `count` is 0, else 1. Without a comparison, which the compiler would turn into a branch. */
 TOPSPIN_INLINE __u32 is_some(__u32 count) {
   __u64 negative = 0 - (__u64)count;
   asm volatile("" : "+r"(negative));
   return negative >> 63;
 }
 
-/* Adds what goes with the record of a thread that has exited; how many bytes are in use. No branch
- * in the loop: the verifier follows one path. */
+/* Adds the cells to the record of an exited thread. Returns how many bytes are used. The loop has
+ * no branch, so the verifier follows only one path. */
 TOPSPIN_INLINE __u32 fill_exit(struct topspin_exit* out, const struct topspin_thread* thread) {
   const struct topspin_times* times = &thread->times;
   __u32 used = 0, index;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* The scheduler probe's second rung: raw tracepoints, state in a hash under the thread's number.
- * For kernels or policies that refuse BTF-typed tracepoints or task storage. About twice the cost.
+/* The scheduler probe's second rung: raw tracepoints, with the state in a hash by thread number. It
+ * is for kernels or policies that refuse BTF-typed tracepoints or task storage, and costs about
+ * twice as much.
  *
- * There is no walk here (iter/task is a program of the refused kind): each switch copies the
- * kernel's account of the thread that leaves the CPU into its element, user space sums the
- * elements, and an exiting thread adds its account to the totals. Numbers are those of the initial
- * pid namespace.
+ * There is no walk here, because iter/task is refused too. Instead, each switch copies the kernel's
+ * account of the thread that leaves the CPU into its element, user space sums the elements, and an
+ * exiting thread adds its account to the totals. Thread numbers are those of the initial pid
+ * namespace.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -24,21 +25,21 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-const volatile __s32 own_process = 0; /* topspin, which is not of the subject */
+const volatile __s32 own_process = 0; /* topspin, which is not in the subject */
 
-/* What a new element begins as: larger than the stack. */
+/* The initial value of a new element. It is too large for the stack. */
 const volatile struct topspin_raw_thread blank = {};
 const volatile struct topspin_thread_sleeps no_sleeps = {};
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB: memory follows the threads */
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB, so memory grows with the threads */
   __uint(max_entries, 1);               /* set by user space */
   __type(key, __s32);
   __type(value, struct topspin_raw_thread);
 } threads SEC(".maps");
 
-/* By thread, too: made with the element of `threads`, and gone with it. */
+/* By thread too: created and removed together with the element of `threads`. */
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -65,7 +66,7 @@ TOPSPIN_INLINE void join(struct topspin_thread* thread) {
   grant_row(thread);
 }
 
-/* The element of a member. One that user space made begins its account with its first event. */
+/* The element of a member. If user space created it, its account begins with the first event. */
 TOPSPIN_INLINE struct topspin_raw_thread* member_of(struct task_struct* task, __s32 tid) {
   struct topspin_raw_thread* raw;
   struct topspin_counters now;
@@ -95,7 +96,7 @@ TOPSPIN_INLINE __u64 switched_at(struct topspin_cpu* cpu, struct task_struct* ta
   return bpf_ktime_get_ns();
 }
 
-/* The thread's own copy of its account; nothing goes to the totals before it exits. */
+/* Updates the thread's copy of its account. Nothing is added to the totals before it exits. */
 TOPSPIN_INLINE __u64 take_account(struct task_struct* task, struct topspin_thread* thread) {
   struct topspin_raw_thread* raw = (struct topspin_raw_thread*)thread; /* `thread` is its head */
   struct topspin_counters now;
@@ -180,8 +181,8 @@ int sched_process_fork(struct bpf_raw_tracepoint_args* context) {
   return 0;
 }
 
-/* Comes after the last switch, and catches those whose last switch was not shown. The number may
- * belong to somebody new by now. */
+/* Comes after the last switch, and handles threads whose last switch was hidden. The number may
+ * already belong to a new thread. */
 SEC("raw_tp/sched_process_free")
 int sched_process_free(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
@@ -193,9 +194,9 @@ int sched_process_free(struct bpf_raw_tracepoint_args* context) {
   return 0;
 }
 
-/* exec by another thread than the leader gives it the leader's number, whose own element has gone
- * with the leader. What the thread did under its own number ends its row; it goes on under the new
- * one, with its own start time and an account that begins at 0. */
+/* If a thread other than the leader calls exec, it gets the number of the leader, whose element is
+ * gone by then. The thread's row under its old number ends, and it continues under the new number,
+ * with its own start time and an account that begins at 0. */
 SEC("raw_tp/sched_process_exec")
 int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
   struct task_struct* task = (struct task_struct*)context->args[0];
@@ -208,7 +209,7 @@ int sched_process_exec(struct bpf_raw_tracepoint_args* context) {
   old = member_of(task, old_tid);
   if (!old) return 0;
   read_counters(task, &now);
-  old->thread.folded = now; /* and the name stays what it was before */
+  old->thread.folded = now; /* the name stays the old one */
   end_account(old, old_tid);
   bpf_map_update_elem(&sleeps, &tid, (const void*)&no_sleeps, BPF_ANY);
   old->thread.baseline = now;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only)
-/* The scheduler probe's third rung: BPF on tracefs tracepoints. It needs no BTF of the kernel: what
- * it knows comes from the fields that the tracepoints show, at the offsets that tracefs states.
+/* The scheduler probe's third rung: BPF on tracefs tracepoints. It needs no BTF of the kernel,
+ * because it reads only the fields of the tracepoints, at the offsets that tracefs gives.
  *
- * So there is no task_struct here: waits are stamped by CLOCK_MONOTONIC at wakeup and at
- * preemption, the kernel's own sums come from /proc, and who preempted is not known. Threads go by
- * their numbers in the initial pid namespace.
+ * So there is no task_struct here. Waits are measured with CLOCK_MONOTONIC from wakeup and from
+ * preemption, the kernel's own sums come from /proc, and the preemptor is not known. Threads are
+ * identified by their numbers in the initial pid namespace.
  */
 #include <linux/bpf.h>
 #include <linux/types.h>
@@ -18,10 +18,10 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Where the fields stand, from the tracepoints' format files. */
+/* The offsets of the fields, from the tracepoints' format files. */
 const volatile struct topspin_tracepoint_offsets offsets = {};
 
-/* What a new element begins as: larger than the stack. */
+/* The initial value of a new element. It is too large for the stack. */
 const volatile struct topspin_thread blank = {};
 
 __u64 threads_refused;
@@ -29,7 +29,7 @@ __u64 exits_unsent;
 
 struct {
   __uint(type, BPF_MAP_TYPE_HASH);
-  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB: memory follows the threads */
+  __uint(map_flags, BPF_F_NO_PREALLOC); /* an element is 1 KiB, so memory grows with the threads */
   __uint(max_entries, 1);               /* set by user space */
   __type(key, __s32);
   __type(value, struct topspin_thread);
@@ -83,7 +83,8 @@ int sched_switch(void* context) {
   struct topspin_thread* in = member(number_at(context, offsets.switch_next_pid));
   struct topspin_cpu* cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
-  /* One at a time: of a test of both the compiler makes an "or" of pointers, which is refused. */
+  /* Two tests: the compiler would turn a combined one into an "or" of pointers, which the verifier
+   * refuses. */
   if (in) on_switch_in(in, NULL, cpu, bpf_ktime_get_ns());
   if (out) {
     __u64 state = 0;
@@ -116,8 +117,8 @@ int sched_process_fork(void* context) {
   return 0;
 }
 
-/* exec by another thread than the leader gives it the leader's number: what it did under its own is
- * over, and it goes on under the new one. */
+/* If a thread other than the leader calls exec, it gets the leader's number. Its row under the old
+ * number ends, and it continues under the new one. */
 SEC("tp/sched/sched_process_exec")
 int sched_process_exec(void* context) {
   __s32 tid = number_at(context, offsets.exec_pid);
@@ -125,7 +126,7 @@ int sched_process_exec(void* context) {
   struct topspin_thread* old;
   struct topspin_thread* moved;
   if (old_tid == tid) return 0;
-  moved = member(tid); /* the leader's, which has gone under another number */
+  moved = member(tid); /* the leader's, which ended under another number */
   if (moved) leave_for_good(moved, tid);
   old = member(old_tid);
   if (!old) return 0;

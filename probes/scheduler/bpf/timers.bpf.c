@@ -17,12 +17,12 @@
 #include <bpf/bpf_helpers.h>
 /* clang-format on */
 
-/* In the place of this map `cpus` user space puts the scheduler's. */
+/* User space replaces this map `cpus` with the scheduler's. */
 #include "probes/scheduler/bpf/scheduler_cpus.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Expiries of the two timers that show their functions (CLOCK_MONOTONIC), and what they showed. */
+/* The expiries (CLOCK_MONOTONIC) of the two timers that show their functions, and the functions. */
 __u64 sleep_expiry_ns;
 __u64 timerfd_expiry_ns;
 __u64 sleep_function;
@@ -37,7 +37,7 @@ int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
   __s64 soft_ns, asked_ns;
   bool learning = !sleep_function || !timerfd_function;
   if (!learning && function != sleep_function && function != timerfd_function) return 0;
-  soft_ns = BPF_CORE_READ(timer, _softexpires); /* what was asked for, on the timer's own clock */
+  soft_ns = BPF_CORE_READ(timer, _softexpires); /* the requested expiry, on the timer's own clock */
   if (learning) {
     if (sleep_expiry_ns && (__u64)soft_ns == sleep_expiry_ns) sleep_function = function;
     if (timerfd_expiry_ns && (__u64)soft_ns == timerfd_expiry_ns) timerfd_function = function;
@@ -46,10 +46,11 @@ int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
   cpu = this_cpu();
   if (!cpu) return 0; /* never: there is one for each possible CPU */
   fired_ns = bpf_ktime_get_ns();
-  asked_ns = soft_ns - BPF_CORE_READ(timer, base, offset); /* that clock's distance from ours */
+  asked_ns = soft_ns - BPF_CORE_READ(timer, base, offset); /* converted to CLOCK_MONOTONIC */
   late_ns = asked_ns > 0 && fired_ns > (__u64)asked_ns ? fired_ns - asked_ns : 0;
   slack_ns = BPF_CORE_READ(timer, node.expires) - soft_ns;
-  if (slack_ns > late_ns) slack_ns = late_ns; /* another interrupt came before the last moment */
+  if (slack_ns > late_ns)
+    slack_ns = late_ns; /* another interrupt came before the slack was used up */
   cpu->firing.slack_ns = slack_ns;
   cpu->firing.late_ns = late_ns - slack_ns;
   cpu->firing.fired_ns = fired_ns;

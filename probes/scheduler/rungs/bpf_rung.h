@@ -1,6 +1,6 @@
-// BpfRung: what the three BPF rungs of the scheduler share in user space: the mapped CPUs, the ring
-// of exited threads, rows, timers, and the kernel's account of the programs. A rung adds how the
-// subject's threads are identified and read. Owned by the scheduler probe, on its thread.
+// BpfRung is the user side that the three BPF rungs of the scheduler share: the mapped CPUs, the
+// ring of exited threads, rows, timers, and the kernel's account of the programs. Each rung adds
+// how the subject's threads are identified and read. Owned by the scheduler probe, on its thread.
 #pragma once
 
 #include <algorithm>
@@ -20,7 +20,7 @@
 
 namespace topspin {
 
-/// Entries of a map of threads by number: each takes 1 KiB.
+/// The entries of a map of threads by number. Each takes 1 KiB.
 inline uint32_t thread_map_entries(const ProbeOptions& options) {
   return static_cast<uint32_t>(std::clamp<uint64_t>(options.max_threads, 1024, 1 << 20));
 }
@@ -42,7 +42,7 @@ class BpfRung : public SchedulerRung {
     return {};
   }
 
-  /// If that fails, the rung works without: timers_missing() has the reason.
+  /// If this fails, the rung works without timers, and timers_missing() has the reason.
   void attach_timers(bool wanted) {
     timers_missing_ = "not asked for";
     if (!wanted) return;

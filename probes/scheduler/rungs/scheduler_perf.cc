@@ -44,7 +44,7 @@ constexpr int kDrainEveryMs = 50;
 constexpr int64_t kSettleNs = kNanosPerMilli / 2;
 constexpr int kMaxSeedingRounds = 32;
 
-/// What sample_id_all appends to every record; all our events ask for it.
+/// What sample_id_all appends to every record. All our events set it.
 struct SampleId {
   uint32_t pid, tid;
   uint64_t time_ns;
@@ -91,7 +91,7 @@ class Ring {
     while (tail < head) {
       perf_event_header header;
       copy(tail, &header, sizeof(header));
-      if (header.size < sizeof(header)) break;  // never
+      if (header.size < sizeof(header)) break;  // never happens
       body.resize(header.size - sizeof(header));
       copy(tail + sizeof(header), body.data(), body.size());
       visit(header, body.data(), body.size());
@@ -113,7 +113,7 @@ class Ring {
   size_t page_;
 };
 
-/// Slices and preemptions, from switches in the order of their times. Pure.
+/// Computes slices and preemptions from switches in order of time. Pure.
 class SwitchAccount {
  public:
   void take(const Event& event) {
@@ -166,7 +166,7 @@ class SwitchAccount {
 
  private:
   struct Thread {
-    int64_t running_ns = 0;    // since when; 0: it does not run, or its begin was not seen
+    int64_t running_ns = 0;    // since when; 0: it does not run, or its start was not seen
     int64_t preempted_ns = 0;  // likewise
     bool exited = false;
     CoarseHistogram on_cpu;
@@ -288,7 +288,7 @@ class PerfRung final : public SchedulerRung {
     while (true) {
       ::poll(waiting.data(), waiting.size(), kDrainEveryMs);
       if (waiting[0].revents != 0) return;
-      // Once the threads have ended, their events report a hang-up for ever; then only the timeout
+      // Once the threads have ended, their events report a hang-up forever. Then only the timeout
       // wakes us.
       for (size_t index = 1; index < waiting.size(); ++index)
         if (waiting[index].revents & (POLLHUP | POLLERR)) waiting[index].fd = -1;

@@ -1,5 +1,5 @@
 // The bottom rung: /proc/PID/task/TID/{schedstat,status}. It needs no privilege. It has exact sums
-// of threads that still run, and no distributions. Owned by Probes, on its thread.
+// for threads that still exist, and no distributions. Owned by Probes, on its thread.
 //
 // Reading a thread takes about 24 us. A reading stops when its time is used up, and the next one
 // continues with the next threads, so sums of large subjects lag behind and catch up. What a thread
@@ -159,7 +159,7 @@ class ProcRung final : public SchedulerRung {
     thread.row.exited = true;
     if (!thread.has_row) return;
     rows_[identity(thread.row)] = thread.row;
-    --rows_granted_;  // the limit is for rows at one time
+    --rows_granted_;  // the limit is for rows at the same time
     thread.has_row = false;
   }
 

@@ -1,8 +1,8 @@
 // The second rung: scheduler_raw.bpf.c. Owned by the scheduler probe, on its thread.
 //
-// The subject is found through /proc (the programs are attached first and follow forks, so scanning
-// until nothing new appears closes the gap). Sums are the totals of exited threads plus every
-// element of the map; a thread that has not left its CPU since has its CPU time read from /proc.
+// The subject is found through /proc. The programs are attached first and follow forks, so scanning
+// until nothing new appears closes the gap. Sums are the totals of exited threads plus every
+// element of the map. For a thread that is on a CPU, the CPU time is read from /proc.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -92,7 +92,8 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     tree_.update();  // threads that started since the last update have not left
     for (const topspin_thread& thread : suspects) {
       if (std::ranges::binary_search(tree_.processes(), thread.pid)) continue;
-      if (!proc_.thread_stat(thread.pid, thread.tid)) continue;  // exits: its last event comes
+      if (!proc_.thread_stat(thread.pid, thread.tid))
+        continue;  // it exits, and its last event will come
       if (bpf_map_delete_elem(threads_fd_, &thread.tid) != 0) continue;
       (void)bpf_map_delete_elem(sleeps_fd_, &thread.tid);
       add(left_, since_joining(thread));
@@ -181,8 +182,8 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
   int threads_fd_;
   int sleeps_fd_;
   CpuHolders holders_;
-  std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;   // by the previous reading
-  std::unordered_map<int32_t, uint64_t> reporting_cpu_ns_;  // by the one under way
+  std::unordered_map<int32_t, uint64_t> reported_cpu_ns_;   // in the previous reading
+  std::unordered_map<int32_t, uint64_t> reporting_cpu_ns_;  // in the current one
   topspin_counters left_{};                                 // of threads that left the cgroup
   uint64_t refused_ = 0;
 };

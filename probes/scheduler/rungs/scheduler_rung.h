@@ -27,7 +27,7 @@ struct SchedulerReading {
   std::optional<uint64_t> minor_faults;
   std::optional<uint64_t> major_faults;
   std::optional<int64_t> bpf_ns;
-  std::vector<ThreadRow> changed_threads;         // since the previous reading; as they stand now
+  std::vector<ThreadRow> changed_threads;         // since the previous reading; their current state
   std::vector<CpuHolderRow> changed_cpu_holders;  // likewise
   std::vector<int32_t> processes;                 // alive, ascending
 };
@@ -43,8 +43,7 @@ class SchedulerRung {
   virtual std::string timers_missing() const {
     return "timers are seen beside the BPF rungs of the scheduler probe alone";
   }
-  /// The subject's cgroup was removed and created again: its threads are in the new one from now
-  /// on.
+  /// The subject's cgroup was removed and created again; its threads are now in the new one.
   virtual void follow_cgroup(uint64_t /*id*/) {}
   /// The map (task storage of topspin_thread) with the threads' waits; -1: this rung has none.
   virtual int task_storage_fd() const { return -1; }

@@ -33,7 +33,7 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
     ended_before_ = std::exchange(ended_, {});
     take_exits();
     read_cpus(reading);
-    // Not known without a task_struct: absent, not 0.
+    // Not known without a task_struct, so absent and not 0.
     reading.totals.wake_delivery.reset();
     for (Preemptions& by : reading.totals.preempted_by) by = {};
     for (auto& sleeps : reading.totals.blocked_by) sleeps.reset();
@@ -58,8 +58,8 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
   void add_distributions(ThreadRow& row) {
     topspin_thread stamped;
     ThreadRow measured;
-    // A thread number may have two rows: of a thread that has ended, and of the one that got its
-    // number.
+    // A thread number may have two rows: one of a thread that has ended, and one of the thread that
+    // got its number.
     const ThreadRow* ended = row.exited || !is_known(row.tid) ? find_ended(row.tid) : nullptr;
     if (ended)
       measured = *ended;
@@ -93,8 +93,9 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
   }
 
   std::unique_ptr<SchedulerRung> sums_;
-  std::unordered_map<int32_t, ThreadRow> ended_;         // since the previous reading
-  std::unordered_map<int32_t, ThreadRow> ended_before_;  // and between that and the one before
+  std::unordered_map<int32_t, ThreadRow> ended_;  // since the previous reading
+  std::unordered_map<int32_t, ThreadRow>
+      ended_before_;  // between the previous reading and the one before it
   uint64_t refused_ = 0;
 };
 
