@@ -32,7 +32,7 @@ enum class WireProfile : uint8_t {
 
 /// How clients get their sockets.
 enum class SocketMode : uint8_t {
-  kAuto,    // own, or shared where descriptors do not suffice and the target is in 127.0.0.0/8
+  kAuto,    // own; shared if descriptors do not suffice and the target is in 127.0.0.0/8
   kOwn,     // a connected socket for each client
   kShared,  // few sockets; every client is a source address in 127.0.0.0/8 and a port
 };
@@ -40,14 +40,14 @@ enum class SocketMode : uint8_t {
 struct LoadOptions {
   WorkloadKind workload = WorkloadKind::kUdpPingpong;
   std::string target;             // "HOST:PORT", "[IPV6]:PORT"; http: also a URL
-  std::vector<LoadStage> stages;  // all but udp-flood, which has one, given by duration_ns
+  std::vector<LoadStage> stages;  // not for udp-flood, whose one stage is duration_ns
 
-  int64_t period_ns = kNanosPerSecond;          // each client is due once a period
-  int64_t timeout_ns = kNanosPerSecond;         // then a reply is late, a connection given up
+  int64_t period_ns = kNanosPerSecond;          // each client is due once per period
+  int64_t timeout_ns = kNanosPerSecond;         // after this a reply is late, a connection given up
   int64_t late_after_ns = 10 * kNanosPerMilli;  // own lateness above this counts as sent late
-  // Clients are due at multiples of this, some at a time; nullopt: a thousandth of the period.
+  // Clients are due at multiples of this, several at once; nullopt: a thousandth of the period.
   std::optional<int64_t> grid_ns;
-  bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, again
+  bool closed_loop = false;  // udp-pingpong, http: wait for the answer, sleep a period, repeat
 
   // udp-pingpong.
   WireProfile wire = WireProfile::kPing4;
@@ -56,11 +56,11 @@ struct LoadOptions {
 
   // udp-flood.
   uint32_t flows = 1;
-  double packets_per_s = 0;  // over all flows; 0: flat out
+  double packets_per_s = 0;  // over all flows; 0: as fast as possible
   int64_t duration_ns = 10 * kNanosPerSecond;
-  bool gso = false;  // one flow: the kernel cuts big buffers into the datagrams
+  bool gso = false;  // one flow: the kernel splits big buffers into the datagrams
 
-  // tcp-connect: what to say once connected; empty: nothing.
+  // tcp-connect: what to send once connected; empty: nothing.
   std::string request;
   std::optional<uint64_t> expect_bytes;  // an answer shorter than this is truncated
 

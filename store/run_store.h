@@ -1,9 +1,9 @@
-// The run store: one SQLite file of runs. Writer and reader; schema in store/schema/schema.sql and
-// docs/schema.md.
+// The run store: a writer and a reader for a SQLite file of runs. The schema is in
+// store/schema/schema.sql and docs/schema.md.
 //
-// A RunWriter lives on the session's thread. While it writes, the file is in WAL mode: one
-// transaction a tick, so that a kill at any moment loses at most the open tick. finish() leaves a
-// single file. Neither a writer nor a reader may be carried across a fork.
+// A RunWriter lives on the session's thread. While it writes, the file is in WAL mode, with one
+// transaction per tick, so a kill at any moment loses at most the open tick. finish() leaves a
+// single file. Neither a writer nor a reader may be used across a fork.
 #pragma once
 
 #include <cstddef>
@@ -29,14 +29,14 @@ namespace topspin {
 inline constexpr int32_t kApplicationId = 0x5453504e;
 
 struct WriterOptions {
-  uint64_t max_flow_rows = 200'000;  // a run keeps the first so many flows; the rest are counted
+  uint64_t max_flow_rows = 200'000;  // rows of the first flows are kept; the others are counted
   uint64_t max_thread_rows = 65'536;
   uint64_t max_socket_rows = 65'536;
-  int busy_timeout_ms = 5000;      // once created: how long a call waits for another program's lock
+  int busy_timeout_ms = 5000;      // after creation: how long a call waits for another's lock
   std::optional<uid_t> owner_uid;  // under sudo the file belongs to the invoking user
   std::optional<gid_t> owner_gid;
-  /// The folds of the run's ticks, which the maker of the ticks computes. The writer tells them
-  /// about stages, and stores them with the end if they cover the ticks that were stored. Empty: a
+  /// The folds of the run's ticks, computed by the code that makes the ticks. The writer passes
+  /// them the stages, and stores them with the end if they cover the stored ticks. If empty, a
   /// reader computes them.
   std::shared_ptr<RunFolds> folds;
 };
@@ -124,21 +124,21 @@ inline constexpr size_t kLateMessagesKept = 256;
 /// Which of a run's ticks.
 enum class RunPart : uint8_t {
   kWhole,
-  kMeasured,  // those from the start of the first load stage on; without one, all
+  kMeasured,  // those from the first load stage on; all if there is no such stage
 };
 
-/// What is read of each tick.
+/// The parts of each tick that are read.
 enum class TickParts : uint8_t {
   kAll,
-  kPlain,  // plain numbers alone: no distributions, CPUs or perf events, which cost the most
+  kPlain,  // only plain numbers: no distributions, CPUs or perf events, which are expensive
 };
 
 class RunStore {
  public:
   virtual ~RunStore() = default;
 
-  /// Opens an existing database for reading. One of an older schema is not changed. kInput if it is
-  /// no database, not ours, or of a newer schema.
+  /// Opens an existing database for reading, and does not change it even if its schema is older.
+  /// kInput if it is not a database, not ours, or of a newer schema.
   static Result<std::unique_ptr<RunStore>> open(const std::string& path);
 
   /// All runs, in the order in which they were stored. A run that cannot be read is an error. With
@@ -149,7 +149,7 @@ class RunStore {
   /// Finds a run by its complete id (ci/run_selection.h finds runs for what users type). kUsage if
   /// there is none.
   virtual Result<StoredRun> find_run(std::string_view id) = 0;
-  /// The run that was stored last, whatever the clock said. kUsage if there is none.
+  /// The run that was stored last, regardless of the clock. kUsage if there is none.
   virtual Result<StoredRun> last_run() = 0;
 
   /// Visits the ticks in order, as the Samples that were stored (without flow and thread rows). No
@@ -189,16 +189,17 @@ class RunStore {
   /// By number. None in runs of schemas before 6.
   virtual Status for_each_cpu_holder(const std::string& run_id,
                                      const std::function<void(const CpuHolderRow&)>& visit) = 0;
-  /// Of a run with --stacks.
+  /// By number. None without --stacks.
   virtual Status for_each_stack(const std::string& run_id,
                                 const std::function<void(const StackRow&)>& visit) = 0;
-  /// Where it slept, by number. None in runs of schemas before 7, or without --stacks.
+  /// The stacks at which it slept, by number. None in runs of schemas before 7, or without
+  /// --stacks.
   virtual Status for_each_sleep_stack(const std::string& run_id,
                                       const std::function<void(const SleepStackRow&)>& visit) = 0;
   /// The addresses that the subject called, by number.
   virtual Status for_each_called(const std::string& run_id,
                                  const std::function<void(const CalledRow&)>& visit) = 0;
-  /// The slowest of the run, in no order. None in runs of schemas before 6.
+  /// The slowest replies of the run, unordered. None in runs of schemas before 6.
   virtual Status for_each_slow_reply(const std::string& run_id,
                                      const std::function<void(const SlowReply&)>& visit) = 0;
   virtual Status for_each_event(const std::string& run_id,

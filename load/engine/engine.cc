@@ -65,8 +65,8 @@ void Engine::handle(const TimetableEvent& event, Workload& workload, int64_t now
       workload.leave(event.stay);
       break;
     case TimetableEventKind::kDue:
-      // A moment whose successor is due as well is not made up for: a burst of them would be no
-      // traffic that anybody scheduled.
+      // If the next moment is already due too, this one is skipped, because sending both in a burst
+      // would not be the scheduled traffic.
       if (now_ns - event.time_ns > rhythm_.period_ns && !options_.closed_loop) {
         ledger_.never_sent(event.time_ns, false);
       } else {
@@ -102,7 +102,7 @@ void Engine::wait(Workload& workload, bool more_is_due) {
       epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()), timeout_ms);
   for (int i = 0; i < n; ++i) {
     const epoll_event& event = events[static_cast<size_t>(i)];
-    // The timer is edge-triggered, and set anew before each wait: it need not be read.
+    // The timer is edge-triggered and set again before each wait, so it need not be read.
     if (event.data.u64 == kTimerToken) {
       armed_ns_ = -1;
     } else {
@@ -198,7 +198,7 @@ Result<LoadResult> Engine::run(Workload& workload, const std::atomic<bool>& stop
     result.kernel = counters_between(counters_before, read_kernel_counters());
   }
 
-  // A load that was stopped asked for what was due until then.
+  // A stopped load is judged by what was due until then.
   const int64_t until_ns = until_ns_.value_or(schedule_.end_ns);
   if (rhythm_.period_ns > 0) {
     result.planned = count_planned(schedule_, rhythm_, until_ns);

@@ -97,7 +97,7 @@ class Engine {
   int64_t armed_ns_ = -1;
   int64_t start_ns_ = 0;  // monotonic
   int64_t next_progress_ns_ = 0;
-  std::optional<int64_t> until_ns_;  // stopped early: nothing at or after it was asked for
+  std::optional<int64_t> until_ns_;  // set when stopped early; nothing is due from then on
   uint64_t open_stays_ = 0;          // joined and not closed
   uint32_t clients_ = 0;             // joined and not left
   uint32_t clients_max_ = 0;
@@ -110,9 +110,9 @@ class Engine {
 
 /// What the engine needs to know about a kind of load in addition to its options.
 struct EngineSettings {
-  bool due_once = false;        // at joining; else once a period
-  bool waits_for_ever = false;  // for overdue replies, until their client closes
-  int64_t late_window_ns = 0;   // how long a late reply is still told from an unexpected one
+  bool due_once = false;        // due only when joining; else once per period
+  bool waits_for_ever = false;  // waits for overdue replies until their client closes
+  int64_t late_window_ns = 0;   // how long a late reply is still recognised as one
 };
 
 /// Runs the schedule of the options with `workload`.

@@ -32,7 +32,7 @@ std::vector<std::string_view> words_of(std::string_view line) {
   return words;
 }
 
-/// Takes the first line off `text`.
+/// Removes the first line from `text`, and returns it.
 std::string_view take_line(std::string_view& text) {
   const size_t end = text.find('\n');
   const std::string_view line = text.substr(0, end);
@@ -53,7 +53,7 @@ std::optional<uint64_t> difference(std::optional<uint64_t> earlier, std::optiona
   return *later - *earlier;
 }
 
-/// /proc/net/snmp6 has a line "NAME NUMBER" for each.
+/// /proc/net/snmp6 has a line "NAME NUMBER" for each counter.
 uint64_t find_counter6(std::string_view text, std::string_view name) {
   while (!text.empty()) {
     const auto words = words_of(take_line(text));

@@ -6,10 +6,10 @@
 namespace topspin {
 namespace {
 
-// How far a reply's latency may be from that of the client's reply before it, to be like it.
+// How far a reply's latency may differ from the client's previous reply and still count as similar.
 constexpr int64_t kUsualTimes = 4;
 constexpr int64_t kUsualOffNs = 5 * kNanosPerMilli;
-// Without a reply for so many timeouts, messages are lost and not late.
+// If no reply comes for this many timeouts, messages are lost and not late.
 constexpr int64_t kTimeoutsLate = 5;
 
 uint64_t non_negative(int64_t ns) { return ns > 0 ? static_cast<uint64_t>(ns) : 0; }
@@ -31,7 +31,8 @@ Ledger::Ledger(const Schedule& schedule, const LedgerSettings& settings) : setti
 }
 
 LoadPart& Ledger::part_at(int64_t time_ns) {
-  // The stage that holds the moment; a stage of no length holds none. After the end: the last.
+  // The stage that contains the moment; a stage without length contains none. After the end, the
+  // last stage.
   const auto after = std::partition_point(
       parts_.begin(), parts_.end(), [&](const LoadPart& part) { return part.end_ns <= time_ns; });
   return after == parts_.end() ? parts_.back() : *after;
@@ -105,7 +106,7 @@ void Ledger::give_up(Message& message) {
   message.state = State::kLost;
   LoadPart& part = parts_[message.part];
   ++part.accounts.lost;
-  // The timeout, and not how long it was really waited for: that depends on when the client left.
+  // Record the timeout and not the actual wait, which depends on when the client left.
   part.latency_actual.record(non_negative(settings_.timeout_ns));
   part.latency_intended.record(
       non_negative(settings_.timeout_ns + message.actual_ns - message.intended_ns));
@@ -124,7 +125,7 @@ Match Ledger::reply(uint32_t client, uint64_t number, int64_t actual_ns, int64_t
       unpark(number);
       return Match::kLateReply;
     case State::kAnswered: ++parts_[message->part].accounts.duplicates; return Match::kDuplicate;
-    case State::kLost: break;  // its client has closed, or it was given up
+    case State::kLost: break;  // its client has closed, or the message was given up
   }
   unexpected(now_ns);
   return Match::kUnexpected;
@@ -156,7 +157,7 @@ Match Ledger::reply_unnumbered(uint32_t client, int64_t now_ns) {
   return match;
 }
 
-/// The message that an answer without a number belongs to; nullopt: all are answered.
+/// The message to which an answer without a number belongs; nullopt if all are answered.
 std::optional<uint64_t> Ledger::choose_unanswered(const Client& chain, int64_t now_ns) const {
   std::optional<uint64_t> oldest, in_time, like_usual;
   int64_t oldest_ns = 0, least_off = 0;
@@ -193,7 +194,7 @@ std::optional<uint64_t> Ledger::choose_unanswered(const Client& chain, int64_t n
 void Ledger::unpark(uint64_t number) {
   const auto parked = parked_.find(number);
   if (parked == parked_.end()) return;
-  clients_[parked->second.client] = {};  // a parked message is all of its client's chain
+  clients_[parked->second.client] = {};  // a parked message is the whole chain of its client
   parked_.erase(parked);
 }
 
@@ -266,7 +267,7 @@ void Ledger::forget(int64_t now_ns) {
     }
     if (front.state == State::kOverdue) {
       if (settings_.closed_loop) {
-        // The client is parked: it has sent nothing since, so this is its whole chain.
+        // The client is parked. It has sent nothing since, so this message is its whole chain.
         CHECK(front.next_of_client == kNone);
         parked_.emplace(base_, front);
         messages_.pop_front();

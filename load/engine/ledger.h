@@ -47,7 +47,7 @@ class Ledger {
  public:
   Ledger(const Schedule& schedule, const LedgerSettings& settings);
 
-  // What became of a moment of the schedule. One of the three for each.
+  // The fate of a moment of the schedule. Call exactly one of these three for each.
   /// Enters a message and returns its number. `free_ns` is the time since when no earlier message
   /// of the client has blocked it. The generator's own lateness counts from then, or from the
   /// intended moment if that is later. So a server that answers late, or never, does not make the
@@ -116,10 +116,10 @@ class Ledger {
     uint64_t first = kNone;  // its oldest remembered message
     uint64_t last = kNone;
     uint32_t outstanding = 0;
-    // Of answers without numbers.
-    bool steady_late = false;         // the last was late, and as late as the one before
-    uint64_t answered = 0;            // 1 + the number of the youngest that is answered
-    std::optional<int64_t> usual_ns;  // latency of the last
+    // For answers without numbers.
+    bool steady_late = false;         // the last one was late, and as late as the one before
+    uint64_t answered = 0;            // 1 + the number of the youngest answered message
+    std::optional<int64_t> usual_ns;  // latency of the last answer
   };
 
   LoadPart& part_at(int64_t time_ns);
@@ -138,8 +138,8 @@ class Ledger {
   std::vector<Client> clients_;
   std::deque<Message> messages_;  // number = base_ + index
   uint64_t base_ = 0;
-  mutable uint64_t expiry_cursor_ = 0;            // all before it have been looked at
-  std::unordered_map<uint64_t, Message> parked_;  // closed loop: waited for beyond the window
+  mutable uint64_t expiry_cursor_ = 0;            // all messages before it have been checked
+  std::unordered_map<uint64_t, Message> parked_;  // closed loop: still waited for after the window
   Histogram recent_latency_;
   Histogram recent_lateness_;
 };

@@ -24,7 +24,7 @@ HostLimits read_host_limits() {
        !error && entry != end; entry.increment(error)) {
     ++limits.descriptors_in_use;
   }
-  uint32_t low = 32768, high = 60999;  // the kernel's default, should /proc be silent
+  uint32_t low = 32768, high = 60999;  // the kernel's default, if /proc cannot be read
   std::ifstream("/proc/sys/net/ipv4/ip_local_port_range") >> low >> high;
   limits.ephemeral_ports = high >= low ? high - low + 1 : 0;
   std::ifstream memory("/proc/meminfo");

@@ -38,7 +38,7 @@ Error wrong_item(std::string_view item, std::string_view want) {
   return make_error(ErrorCode::kUsage, fmt::format("in --stages, \"{}\": {}", item, want));
 }
 
-/// Takes `word` off the front of `text` if it stands there as a word of its own.
+/// Removes `word` from the front of `text` if it is there as a whole word.
 bool take_word(std::string_view& text, std::string_view word) {
   if (!text.starts_with(word)) return false;
   if (text.size() > word.size() && !is_space(text[word.size()])) return false;
@@ -46,7 +46,7 @@ bool take_word(std::string_view& text, std::string_view word) {
   return true;
 }
 
-/// "A:B REST": the two numbers off the front.
+/// Removes the two numbers from the front of "A:B REST".
 bool take_range(std::string_view& text, uint32_t& from, uint32_t& to) {
   const size_t colon = text.find(':');
   if (colon == std::string_view::npos) return false;
@@ -67,7 +67,7 @@ bool is_name(std::string_view text) {
   });
 }
 
-/// Cuts at the commas that stand in no parentheses. nullopt: the parentheses do not match.
+/// Splits at the commas outside of parentheses. nullopt if the parentheses do not match.
 std::optional<std::vector<std::string_view>> split_items(std::string_view text) {
   std::vector<std::string_view> items;
   int depth = 0;
@@ -156,7 +156,7 @@ class StageParser {
       const auto duration = parse_duration(rest);
       if (!duration || *duration < 0) return wrong_item(item, kForm);
       if (name.empty()) name = "stairs";
-      // A stair is a jump and then a hold, one stage: the level is `to` of the jump throughout.
+      // A stair is a jump and then a hold, as one stage whose level is the jump's `to` throughout.
       uint32_t level = from;
       if (level == to) return add(item, name, level, to, *duration);
       while (level != to) {
@@ -185,7 +185,7 @@ class StageParser {
   std::optional<uint32_t> level_;
 };
 
-/// The second stage of a name becomes NAME_2, and so on.
+/// The second stage with the same name becomes NAME_2, and so on.
 void make_names_unique(std::vector<LoadStage>& stages) {
   std::map<std::string, int> seen;
   std::set<std::string> taken;
@@ -200,7 +200,7 @@ void make_names_unique(std::vector<LoadStage>& stages) {
   }
 }
 
-/// part / whole of duration, rounded down, exactly.
+/// The share part / whole of the duration, computed exactly and rounded down.
 int64_t share_of(int64_t duration_ns, uint64_t part, uint64_t whole) {
   return static_cast<int64_t>(static_cast<Int128>(duration_ns) * static_cast<Int128>(part) /
                               static_cast<Int128>(whole));
@@ -262,7 +262,7 @@ Result<std::vector<LoadStage>> stages_from_rates(uint32_t clients, double arrive
 Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
   Schedule schedule;
   if (stages.empty()) return make_error(ErrorCode::kUsage, "the load has no stages");
-  std::vector<uint64_t> standing;  // stay of each slot that is taken; its size is the level
+  std::vector<uint64_t> standing;  // the stay of each taken slot; its size is the level
   uint64_t joins = stages.front().from;
   for (const LoadStage& stage : stages) {
     if (stage.from > kMaxClients || stage.to > kMaxClients) {
@@ -306,7 +306,7 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
       standing.pop_back();
     }
   }
-  // Who leaves in the moment of joining was never there.
+  // A client that leaves at the moment of joining was never present.
   std::erase_if(schedule.stays, [](const ClientStay& c) { return c.join_ns >= c.leave_ns; });
   schedule.stages = std::move(stages);
   return schedule;

@@ -11,11 +11,10 @@
 //   repeat := COUNT "x(" stages ")"                3x(0:100 over 5s, hold 5s, 100:0 over 5s)
 //
 // All times are computed from the stages and not from each other, so nothing drifts. Slot i (0, 1,
-// 2,
-// ...) is taken while the level is above i. Each time that it is taken there is a new client with
-// its own socket. The client that came last leaves first. Slot and period give a fixed phase: the
-// client is due at phase + k * period for every k during its stay. All times are nanoseconds since
-// the load began.
+// 2, ...) is taken while the level is above i. Each time that it is taken, there is a new client
+// with its own socket. The client that came last leaves first. Slot and period give a fixed phase:
+// the client is due at phase + k * period for every k during its stay. All times are nanoseconds
+// since the load began.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +33,7 @@ inline constexpr int64_t kMaxLoadNs = 30 * 86'400'000'000'000;  // 30 days
 
 /// The number of clients goes from `from` to `to`, evenly over `duration_ns` (0: at once).
 struct LoadStage {
-  std::string name;  // given, or ramp_up, hold, ramp_down, stairs; the second of a name is NAME_2
+  std::string name;  // given, or ramp_up, hold, ramp_down, stairs; made unique: NAME_2
   uint32_t from = 0;
   uint32_t to = 0;
   int64_t duration_ns = 0;
@@ -65,8 +64,8 @@ struct ClientStay {
 
 struct Schedule {
   std::vector<LoadStage> stages;
-  std::vector<int64_t> stage_begin_ns;  // one a stage
-  int64_t end_ns = 0;                   // the last stage's end; who is still there leaves then
+  std::vector<int64_t> stage_begin_ns;  // one per stage
+  int64_t end_ns = 0;                   // the last stage's end; the remaining clients leave then
   uint32_t clients_max = 0;
   std::vector<ClientStay> stays;  // in the order of join_ns
 
@@ -81,8 +80,8 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages);
 /// The moments within a period at which clients are due.
 struct Rhythm {
   int64_t period_ns = 0;  // 0: clients are never due
-  // Phases are multiples of this (0: of 1 ns), so that clients are due some at a time: one wakeup
-  // then serves them all.
+  // Phases are multiples of this (0: of 1 ns), so several clients are due at the same time and one
+  // wakeup serves them all.
   int64_t grid_ns = 0;
 };
 

@@ -71,7 +71,8 @@ void Timetable::add_due(uint32_t stay, int64_t time_ns) {
 void Timetable::stop(int64_t now_ns) {
   stopped_ns_ = now_ns;
   due_.clear();
-  // Who has not joined yet (the stays from next_join_ on) never will, and so never leaves.
+  // Clients that have not joined yet (the stays from next_join_ on) never will, so they never
+  // leave.
   std::vector<uint32_t> joined;
   for (size_t i = next_leave_; i < leaves_.size(); ++i) {
     if (leaves_[i] < next_join_) joined.push_back(leaves_[i]);

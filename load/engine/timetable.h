@@ -12,7 +12,7 @@
 
 namespace topspin {
 
-enum class TimetableEventKind : uint8_t { kLeave, kJoin, kDue };  // in this order at one moment
+enum class TimetableEventKind : uint8_t { kLeave, kJoin, kDue };  // the order at the same moment
 
 struct TimetableEvent {
   int64_t time_ns = 0;
@@ -56,7 +56,7 @@ class Timetable {
   size_t next_join_ = 0;
   std::vector<uint32_t> leaves_;  // stays in the order of leave_ns
   size_t next_leave_ = 0;
-  std::vector<Due> due_;  // a heap, at most one entry a stay
+  std::vector<Due> due_;  // a heap with at most one entry per stay
   std::optional<int64_t> stopped_ns_;
 };
 

@@ -58,7 +58,7 @@ std::vector<std::string> judge_load(const LoadResult& result, const ValidityLimi
        "the local kernel refused to send", "due messages");
   over(result.own.receive_drops, accounts.sent, limits.receive_drop_share,
        "replies were dropped at the generator's receive buffers, for", "messages");
-  // Flat out the generator is meant to be busy.
+  // Without a rate the generator is meant to be busy.
   const bool flat_out = !result.has_plan && !result.closed_loop;
   if (!flat_out && share_ns(result.own.cpu_ns, result.own.wall_ns) > limits.own_cpu_share) {
     reasons.push_back(fmt::format("the generator was the bottleneck: it used {:.0f}% of its core",

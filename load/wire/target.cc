@@ -96,7 +96,7 @@ Result<TargetParts> split_target(const std::string& text) {
     if (!rest.empty() && rest.front() != ':') return wrong("a port must follow the bracket");
     has_port = !rest.empty();
     if (has_port) port = rest.substr(1);
-    // In a URL the sign before a zone is itself written in percent.
+    // In a URL the "%" before a zone is written as "%25".
     if (const size_t zone = parts.host.find("%25"); parts.is_url && zone != std::string::npos)
       parts.host.erase(zone + 1, 2);
   } else {
@@ -139,8 +139,8 @@ uint16_t port_of(const SocketAddress& address) {
 }  // namespace
 
 bool lists_udp_end(std::string_view table, const SocketAddress& address) {
-  // "  0: 0100007F:22B8 00000000:0000 07 ...": slot, local end, remote end, state; an address is
-  // printed as the 32-bit words that hold it.
+  // "  0: 0100007F:22B8 00000000:0000 07 ...": slot, local end, remote end, state. An address is
+  // printed as 32-bit words in memory order.
   const auto hex = [](const void* bytes, size_t size) {
     std::string text;
     for (size_t at = 0; at < size; at += 4) {
@@ -150,7 +150,7 @@ bool lists_udp_end(std::string_view table, const SocketAddress& address) {
     }
     return text;
   };
-  std::vector<std::string> ends;  // whoever has one of these is reached
+  std::vector<std::string> ends;  // a socket bound to one of these receives the datagrams
   in6_addr v6{};
   ends.push_back(hex(&v6, 16));
   if (address.storage.ss_family == AF_INET) {
@@ -177,7 +177,7 @@ bool lists_udp_end(std::string_view table, const SocketAddress& address) {
 
 namespace {
 
-/// Whether the address is this host's; any port of it will do.
+/// Whether the address belongs to this host. The port does not matter.
 bool is_of_this_host(SocketAddress address, int socket_type) {
   if (address.storage.ss_family == AF_INET)
     reinterpret_cast<sockaddr_in&>(address.storage).sin_port = 0;
@@ -187,7 +187,7 @@ bool is_of_this_host(SocketAddress address, int socket_type) {
   return fd && bind(fd.get(), address.get(), address.length) == 0;
 }
 
-/// Whether an unconnected UDP socket has the port, by the kernel's list; also if there is none.
+/// Whether an unconnected UDP socket has the port, by the kernel's list. True if there is no list.
 bool somebody_has_udp_port(const SocketAddress& address) {
   bool listed = false;
   for (const char* path : {"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"}) {
@@ -201,21 +201,21 @@ bool somebody_has_udp_port(const SocketAddress& address) {
   return !listed;
 }
 
-/// Why nobody can be reached there; empty: somebody may. Nothing is sent to an address of this
-/// host: whoever holds the port keeps us from binding it.
+/// Why no server can be reached there; empty if one may be. For an address of this host nothing is
+/// sent: if we cannot bind the port, another socket has it.
 std::string why_nobody_is_there(const SocketAddress& address, int socket_type, int64_t timeout_ns) {
   const int family = address.storage.ss_family;
   const int one = 1;
   {
     UniqueFd fd(socket(family, socket_type | SOCK_CLOEXEC, 0));
     if (!fd) return std::strerror(errno);
-    // Of TCP it lets us pass what rests in TIME_WAIT; of UDP it would let us pass a server.
+    // For TCP this ignores connections in TIME_WAIT; for UDP it would ignore a server.
     if (socket_type == SOCK_STREAM)
       (void)setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (family == AF_INET6) (void)setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
     if (bind(fd.get(), address.get(), address.length) == 0) return "nobody listens";
     if (errno == EADDRINUSE) return {};
-    // A port below 1024, and an ordinary user.
+    // An ordinary user may not bind a port below 1024.
     if (errno == EACCES && socket_type == SOCK_DGRAM && is_of_this_host(address, socket_type))
       return somebody_has_udp_port(address) ? std::string() : "nobody listens";
   }

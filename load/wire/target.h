@@ -24,10 +24,10 @@ struct SocketAddress {
 
 /// The parts of a target's text. Names are not resolved.
 struct TargetParts {
-  std::string host;  // without brackets; of IPv6 it may have a zone: fe80::1%eth0
+  std::string host;  // without brackets; IPv6 may have a zone: fe80::1%eth0
   uint16_t port = 0;
   bool is_url = false;
-  std::string path;  // of a URL, with its query; empty: none was given
+  std::string path;  // of a URL, with its query; empty: not given
 
   /// The host of an HTTP request: in brackets if it is an IPv6 address, without a zone (which means
   /// something only on this machine), and without the default port.
@@ -44,8 +44,8 @@ struct Target {
   SocketAddress address;
   int family = AF_INET;
   bool is_loopback = false;  // 127.0.0.0/8, ::1
-  bool can_spread = false;   // 127.0.0.0/8: any address there is a source
-  // Of a name with several addresses of which none answers: each with its reason.
+  bool can_spread = false;   // 127.0.0.0/8: any address there can be a source
+  // If a name has several addresses and none answers: each address with the reason.
   std::string why_unreachable;
 
   /// The text as given; for a name, with the address that was chosen.

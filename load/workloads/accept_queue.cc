@@ -1,9 +1,9 @@
-// accept-queue: each client connects when it joins, says nothing, and closes when it leaves. With
-// more clients than the server's backlog it shows what becomes of the rest: SYNs sent again,
+// accept-queue: each client connects when it joins, sends nothing, and closes when it leaves. With
+// more clients than the server's backlog this shows what happens to the rest: retransmitted SYNs,
 // refusals, timeouts, and the kernel's ListenOverflows.
 //
-// A reply is the established connection. As the kernel has it, a client can hold one that the
-// server never took on: compare `connected` with kernel.tcp_passive_opens.
+// The established connection counts as the reply. A client's connection can be established although
+// the server never created it: compare `connected` with kernel.tcp_passive_opens.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -54,7 +54,7 @@ class AcceptQueue : public Workload {
     if (begun.remote_errno != 0) fail(stay, begun.remote_errno);
   }
 
-  void due(uint32_t, int64_t) override { CHECK(false); }  // no period, no such moment
+  void due(uint32_t, int64_t) override { CHECK(false); }  // without a period nothing is due
 
   void leave(uint32_t stay) override {
     clients_[stay].leaving = true;
@@ -64,7 +64,7 @@ class AcceptQueue : public Workload {
   void ready(uint64_t token, uint32_t) override {
     const auto stay = static_cast<uint32_t>(token);
     Client& client = clients_[stay];
-    if (!client.fd) return;  // closed within this round
+    if (!client.fd) return;  // it was closed in this round
     if (client.connecting) {
       if (const int number = take_socket_error(client.fd.get()); number != 0) {
         fail(stay, number);
@@ -85,7 +85,7 @@ class AcceptQueue : public Workload {
         continue;
       }
       if (got < 0 && errno == EAGAIN) break;
-      ++tcp_.closed_by_peer;  // by FIN or RST; the connection had stood, so nothing is lost
+      ++tcp_.closed_by_peer;  // by FIN or RST; it was established, so nothing is lost
       close(client);
       break;
     }

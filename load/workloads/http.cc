@@ -1,11 +1,11 @@
-// http: each client asks for one path once a period, over HTTP/1.1, on a connection that it keeps
+// http: each client requests one path once per period, over HTTP/1.1, on a connection that it keeps
 // (or on a new one for each request).
 //
-// A client has one connection and one request at a time. A moment that comes while the one before
-// is still unanswered waits for it, and keeps its intended time: that wait is in the intended
-// latency, and not in the generator's own lateness. What still waits when the client leaves was
-// never sent, and counts as blocked. In a closed loop the next moment is a period after the answer,
-// or after the request was given up.
+// A client has one connection and one request at a time. A request that becomes due while the
+// previous one is unanswered waits, and keeps its intended time. That wait is in the intended
+// latency, and not in the generator's own lateness. Requests that still wait when the client leaves
+// were never sent, and count as blocked. In a closed loop the next request is due one period after
+// the answer, or after the previous request was given up.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -25,7 +25,7 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kSpareDescriptors = 16;
-constexpr size_t kBacklogMax = 10'000;  // moments that one client lets wait
+constexpr size_t kBacklogMax = 10'000;  // the most moments that wait for one client
 
 class Http : public Workload {
  public:
@@ -75,7 +75,7 @@ class Http : public Workload {
   void ready(uint64_t token, uint32_t) override {
     const auto stay = static_cast<uint32_t>(token);
     Client& client = clients_[stay];
-    if (!client.fd) return;  // closed within this round
+    if (!client.fd) return;  // it was closed in this round
     if (!client.connected) {
       if (const int number = take_socket_error(client.fd.get()); number != 0) {
         fail(stay, number);
@@ -101,7 +101,8 @@ class Http : public Workload {
   }
 
   void report(LoadResult& result) override {
-    result.has_plan = !engine_->options().closed_loop;  // how many it will be, the server decides
+    result.has_plan =
+        !engine_->options().closed_loop;  // the server's speed decides how many there will be
     result.tcp = tcp_;
     result.http = http_;
     result.connect_latency = connect_latency_;
@@ -112,13 +113,13 @@ class Http : public Workload {
   struct Client {
     UniqueFd fd;
     bool connected = false;
-    bool busy = false;  // a request is on its way or unanswered
+    bool busy = false;  // a request is being sent or is unanswered
     bool leaving = false;
     bool closed = false;
     uint64_t number = 0;
     int64_t actual_ns = 0;
     int64_t free_ns = 0;  // when its last request ended
-    size_t said = 0;      // bytes of the request
+    size_t said = 0;      // bytes of the request that were sent
     HttpResponse response;
     std::deque<int64_t> waiting;  // moments that are due
   };
@@ -163,14 +164,14 @@ class Http : public Workload {
     }
   }
 
-  /// Sends what is left of the request. False: errno says why it cannot.
+  /// Sends the rest of the request. False if that fails; errno has the reason.
   bool say(Client& client) {
     while (client.said < request_.size()) {
       const ssize_t sent = send(client.fd.get(), request_.data() + client.said,
                                 request_.size() - client.said, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0) {
         if (errno == EAGAIN) return true;
-        // A server may answer and close without reading: its answer is still to be read.
+        // A server may answer and close without reading. Its answer must still be read.
         if (errno != EPIPE && errno != ECONNRESET) return false;
         client.said = request_.size();
         return true;
@@ -209,7 +210,7 @@ class Http : public Workload {
         return;
       }
       const bool done = client.busy && client.response.state() == HttpResponse::State::kDone;
-      // Bytes that nothing asked for: what follows on this connection cannot be told apart.
+      // These bytes answer no request, so later answers on this connection could not be recognised.
       const bool stray = !bytes.empty();
       if (stray) engine_->ledger().unexpected(engine_->now_ns());
       if (done) {
@@ -308,7 +309,7 @@ class Http : public Workload {
   uint64_t bytes_received_ = 0;
 };
 
-/// The path stands in the target or in an option of its own.
+/// The path is given in the target or as an option, not in both.
 Status check_path(const LoadOptions& options, const TargetParts& target) {
   if (!target.path.empty() && options.http_path != "/" && options.http_path != target.path) {
     return make_error(ErrorCode::kUsage,

@@ -13,7 +13,7 @@ bool is_interim(int status) { return status < 200 && status != kSwitchingProtoco
 
 void HttpResponse::reset() {
   http_parser_init(&parser_, HTTP_RESPONSE);
-  parser_.allow_chunked_length = 1;  // the chunks count then (RFC 9112, 6.3)
+  parser_.allow_chunked_length = 1;  // with both, the chunks count (RFC 9112, 6.3)
   state_ = State::kMore;
   status_ = 0;
   body_bytes_ = 0;
@@ -64,11 +64,11 @@ int HttpResponse::body_goes_on(http_parser* parser, const char*, size_t length) 
 
 int HttpResponse::message_is_complete(http_parser* parser) {
   auto& response = *static_cast<HttpResponse*>(parser->data);
-  if (is_interim(response.status_)) return 0;  // the real one follows
+  if (is_interim(response.status_)) return 0;  // the final response follows
   response.keep_alive_ =
       response.status_ != kSwitchingProtocols && http_should_keep_alive(parser) != 0;
   response.state_ = State::kDone;
-  http_parser_pause(parser, 1);  // what follows is not of this response
+  http_parser_pause(parser, 1);  // the bytes that follow are not part of this response
   return 0;
 }
 

@@ -30,8 +30,8 @@ class HttpResponse {
   int status() const { return status_; }
   bool keep_alive() const { return keep_alive_; }  // whether the connection can be used again
   uint64_t body_bytes() const { return body_bytes_; }
-  bool empty() const { return head_.empty(); }       // not a byte so far
-  const std::string& head() const { return head_; }  // the first bytes, kHeadBytes at most
+  bool empty() const { return head_.empty(); }       // no byte so far
+  const std::string& head() const { return head_; }  // the first bytes, at most kHeadBytes
 
   void reset();
 

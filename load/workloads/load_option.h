@@ -18,7 +18,7 @@ namespace topspin {
 /// LoadOptions while they are being read.
 struct LoadDraft {
   LoadOptions options;
-  // The schedule; finish_load() makes options.stages of it.
+  // The schedule, from which finish_stages() makes options.stages.
   std::optional<std::string> stages;
   std::optional<uint32_t> clients;
   std::optional<double> arrive_per_s, leave_per_s;
@@ -31,22 +31,22 @@ struct LoadOption {
   std::string name;  // as on the command line, without the hyphens: "expect-bytes"
   std::string help;
   Kind kind = Kind::kText;
-  std::string default_text;               // empty: none, or `help` says it
-  std::vector<std::string_view> words;    // of a choice
-  uint64_t least = 0, most = UINT64_MAX;  // of a number
+  std::string default_text;               // empty: none, or given in `help`
+  std::vector<std::string_view> words;    // for a choice
+  uint64_t least = 0, most = UINT64_MAX;  // for a number
   /// Sets the option. The error says what is wrong with the text, without the option's name.
   /// Options are set in the order of the list.
   std::function<Status(LoadDraft&, const std::string& text)> set;
-  bool is_of_schedule = false;  // says when messages are sent, not what they are
+  bool is_of_schedule = false;  // it decides when messages are sent, not what they are
 
-  /// "DURATION", "keep-alive|close", "PATH"; empty: a flag.
+  /// "DURATION", "keep-alive|close", "PATH"; empty for a flag.
   std::string placeholder() const;
 };
 
 /// The option with is_of_schedule set.
 LoadOption of_schedule(LoadOption option);
 
-/// Member pointers name the place of the value: in LoadOptions, or in the draft itself.
+/// Member pointers say where the value is stored: in LoadOptions or in the draft itself.
 template <typename T>
 T& member_of(LoadDraft& draft, T LoadOptions::*member) {
   return draft.options.*member;

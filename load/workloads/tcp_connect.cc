@@ -1,8 +1,8 @@
-// tcp-connect: each client connects once a period, says its request if there is one, reads until
-// the server closes, and closes. An open loop: a connection that takes longer than the period does
-// not keep the next one back.
+// tcp-connect: each client connects once per period, sends its request if there is one, reads until
+// the server closes, and closes. It is an open loop: a connection that takes longer than the period
+// does not delay the next one.
 //
-// A reply is the server's FIN; with --expect-bytes, a FIN before that many bytes is a truncation.
+// The server's FIN is the reply. With --expect-bytes, a FIN before that many bytes is a truncation.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -69,7 +69,8 @@ class TcpConnect : public Workload {
   void ready(uint64_t token, uint32_t) override {
     const auto index = static_cast<uint32_t>(token);
     Connection& connection = connections_[index];
-    if (!connection.fd || token_of(index) != token) return;  // of one that this round has closed
+    if (!connection.fd || token_of(index) != token)
+      return;  // the event of a connection that was closed in this round
     if (!connection.connected) {
       if (const int number = take_socket_error(connection.fd.get()); number != 0) {
         fail(index, number);
@@ -135,7 +136,7 @@ class TcpConnect : public Workload {
     return index;
   }
 
-  /// Sends what is left of the request. False: errno says why it cannot.
+  /// Sends the rest of the request. False if that fails; errno has the reason.
   bool say(Connection& connection) {
     const std::string& request = engine_->options().request;
     while (connection.said < request.size()) {
@@ -143,7 +144,7 @@ class TcpConnect : public Workload {
                                 request.size() - connection.said, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent < 0) {
         if (errno == EAGAIN) return true;
-        // The server closed without listening; what it said may be here all the same.
+        // The server closed without reading, but its answer may have arrived nevertheless.
         if (errno != EPIPE && errno != ECONNRESET) return false;
         connection.said = request.size();
         return true;

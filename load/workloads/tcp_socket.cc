@@ -25,7 +25,7 @@ TcpBeginning begin_connect(const Target& target, std::optional<uint32_t> source)
   const int one = 1;
   (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
   if (source) {
-    // The port is chosen by connect(), which knows the other end: ports can then be shared.
+    // Let connect() choose the port. It knows the other end, so ports can be shared.
     (void)setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -36,7 +36,7 @@ TcpBeginning begin_connect(const Target& target, std::optional<uint32_t> source)
     }
   }
   if (connect(fd, target.address.get(), target.address.length) != 0 && errno != EINPROGRESS) {
-    // On loopback the answer is there before connect() returns.
+    // On loopback the answer arrives before connect() returns.
     if (errno == ECONNREFUSED || errno == ECONNRESET || errno == ETIMEDOUT) {
       begun.remote_errno = errno;
     } else {

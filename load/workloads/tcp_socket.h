@@ -1,4 +1,4 @@
-// What the TCP workloads share: how a connection begins, and how its end is counted. Internal to
+// Shared by the TCP workloads: how a connection begins, and how its end is counted. Internal to
 // load.
 #pragma once
 
@@ -25,7 +25,7 @@ TcpBeginning begin_connect(const Target& target, std::optional<uint32_t> source)
 /// The pending error of the socket; 0 if there is none, which after EPOLLOUT means connected.
 int take_socket_error(int fd);
 
-/// How often the SYN was sent again. Call it as soon as the connection is established.
+/// How often the SYN was retransmitted. Call it as soon as the connection is established.
 uint64_t syn_retries(int fd);
 
 /// Counts a connection that failed with errno `number`. A SYN that the kernel gave up is a timeout.

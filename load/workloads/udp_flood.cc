@@ -1,9 +1,9 @@
-// udp-flood: small datagrams at a rate, or flat out, over a few connected flows. No answers are
-// awaited.
+// udp-flood: small datagrams at a given rate, or as fast as possible, over a few connected flows.
+// It does not wait for answers.
 //
-// Datagram k is due at k / rate. What is due together leaves in one sendmmsg on one flow, and then
-// it is the next flow's turn. With GSO (one flow) the kernel gets buffers of many datagrams each
-// and cuts them.
+// Datagram k is due at k / rate. Datagrams that are due together are sent in one sendmmsg on one
+// flow; the next ones go on the next flow. With GSO (one flow) the kernel gets buffers of many
+// datagrams each and splits them.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -32,18 +32,18 @@
 namespace topspin {
 namespace {
 
-/// One a nanosecond, the finest moment.
+/// One per nanosecond, the unit of time.
 constexpr double kMaxPacketsPerS = 1e9;
 constexpr size_t kBatch = 64;
 constexpr size_t kGsoSegmentsMax = 64;  // UDP_MAX_SEGMENTS of kernels before 6.9
 constexpr size_t kGsoBytesMax = 65'000;
 constexpr int64_t kCoalesceNs = 50'000;  // wake at most this often; sends are this late at most
-constexpr int64_t kGiveUpNs = kNanosPerSecond;  // what is due longer than this is never sent
+constexpr int64_t kGiveUpNs = kNanosPerSecond;  // datagrams due for longer than this are never sent
 constexpr int64_t kStopPollNs = 100 * kNanosPerMilli;
 constexpr uint64_t kSpareDescriptors = 16;
 
-/// Answers that nobody reads would fill our receive buffers, and their overflow would stand beside
-/// the server's in the kernel's counters: a filter that takes nothing keeps them out.
+/// Installs a filter that drops all answers. Nothing reads them, so they would fill our receive
+/// buffers, and their overflow would be in the same kernel counters as the server's.
 void refuse_answers(int fd) {
   sock_filter nothing{BPF_RET | BPF_K, 0, 0, 0};
   const sock_fprog filter{1, &nothing};
@@ -128,8 +128,8 @@ class UdpFlood {
       }
     }
     const int64_t end_ns = std::min(now, options_.duration_ns);
-    // Those due before the end. What is due too long is given up, so this ends after a second or
-    // so.
+    // Sends what is due before the end. Datagrams that are due for too long are given up, so this
+    // ends after about a second.
     if (options_.packets_per_s > 0) send_due(end_ns - 1, nullptr);
     part_.end_ns = end_ns;
 
@@ -183,8 +183,8 @@ class UdpFlood {
     if (options_.packets_per_s <= 0 || at_ns < 0) return 0;
     auto k = static_cast<uint64_t>(static_cast<long double>(at_ns) *
                                    static_cast<long double>(options_.packets_per_s) / 1e9L);
-    // The division is off by a rounding: of half a nanosecond, and so of at most kMaxPacketsPerS /
-    // 1e9 datagrams.
+    // The rounding of due_ns() is half a nanosecond, so the division is off by at most
+    // kMaxPacketsPerS / 1e9 datagrams.
     while (due_ns(k) <= at_ns) ++k;
     while (k > 0 && due_ns(k - 1) > at_ns) --k;
     return k;
@@ -209,8 +209,8 @@ class UdpFlood {
     }
   }
 
-  /// Sends `count` datagrams over one flow (so that one call suffices), then it is the next one's
-  /// turn. Every one of them ends in the accounts.
+  /// Sends `count` datagrams over one flow (so that one call suffices), and moves on to the next
+  /// flow. Each datagram is counted in the accounts.
   void send_batch(size_t& turn, uint64_t count, int64_t now) {
     std::array<mmsghdr, kBatch> headers{};
     std::array<iovec, kBatch> vectors{};
@@ -229,7 +229,7 @@ class UdpFlood {
       }
       const int sent = sendmmsg(fd, headers.data(), static_cast<unsigned>(messages), MSG_NOSIGNAL);
       if (sent < 0 && errno == ECONNREFUSED) {
-        ++port_unreachable_;  // of an earlier one; nothing was sent
+        ++port_unreachable_;  // for an earlier datagram; nothing was sent
         continue;
       }
       if (sent < 0 && errno == EINTR) continue;
@@ -272,7 +272,7 @@ class UdpFlood {
     when.it_value.tv_nsec = at % kNanosPerSecond;
     CHECK(timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0);
     uint64_t times = 0;
-    (void)!read(timer_.get(), &times, sizeof times);  // a signal may cut it short: all the better
+    (void)!read(timer_.get(), &times, sizeof times);  // a signal may end it early, which is fine
   }
 
   void report_progress(const LoadProgressSink& progress, int64_t now) {

@@ -1,9 +1,9 @@
-// udp-pingpong: N clients, each a flow of its own, each with one ping a period.
+// udp-pingpong: N clients, each with its own flow and one ping per period.
 //
-// Own sockets: a connected socket for each client. Shared sockets: kSharedSockets unbound ones, and
-// a client is the pair of one of them and a source address in 127.0.0.0/8, chosen for each datagram
-// (IP_PKTINFO); sends and receipts then go by the batch. A client that leaves stops sending at once
-// and closes as soon as its last ping is answered or has timed out.
+// With own sockets, each client has a connected socket. With shared sockets, there are
+// kSharedSockets unbound ones, and a client is one of them together with a source address in
+// 127.0.0.0/8, set for each datagram (IP_PKTINFO). Then sends and receives are batched. A client
+// that leaves stops sending at once, and closes when its last ping is answered or has timed out.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -26,8 +26,8 @@ namespace {
 constexpr uint32_t kSharedSockets = 16;
 constexpr size_t kBatch = 64;
 constexpr uint32_t kNoStay = std::numeric_limits<uint32_t>::max();
-constexpr int kSharedReceiveBytes = 16 << 20;  // asked for; the kernel may give less
-constexpr int64_t kBytesPerOwnSocket = 3'000;  // socket, dentry, inode, epoll item: measured
+constexpr int kSharedReceiveBytes = 16 << 20;  // requested; the kernel may give less
+constexpr int64_t kBytesPerOwnSocket = 3'000;  // socket, dentry, inode, epoll item (measured)
 constexpr int64_t kBytesPerStay = 184;
 constexpr uint64_t kSpareDescriptors = 16;
 
@@ -47,7 +47,7 @@ class UdpPingpong : public Workload {
     const Schedule& schedule = engine.schedule();
     const Target& target = engine.target();
     ping_.resize(ping_bytes(options.wire, options.message_bytes));
-    // One byte more than an answer may have: a longer one is then seen to be none.
+    // One byte more than a valid answer, so that a longer one is recognised as invalid.
     answer_.resize(ping_.size() + 1);
 
     LoadNeeds needs;
@@ -109,7 +109,7 @@ class UdpPingpong : public Workload {
     }
     int64_t actual_ns = engine_->now_ns();
     ssize_t sent = send_ping(client.fd.get(), actual_ns);
-    // Linux reports the ICMP answer to an earlier ping here, and does not send: ask again.
+    // Linux reports the ICMP error for an earlier ping here and does not send, so try again.
     while (sent < 0 && errno == ECONNREFUSED) {
       ++port_unreachable_;
       actual_ns = engine_->now_ns();
@@ -125,7 +125,7 @@ class UdpPingpong : public Workload {
   }
 
   void flush() override {
-    // Of one round, socket by socket; the order within a round has no meaning.
+    // Send the round socket by socket. The order within a round has no meaning.
     size_t begin = 0;
     std::stable_sort(pending_.begin(), pending_.end(), [&](const Pending& a, const Pending& b) {
       return socket_of(a.stay) < socket_of(b.stay);
@@ -141,7 +141,7 @@ class UdpPingpong : public Workload {
   }
 
   void leave(uint32_t stay) override {
-    flush();  // a ping of this client may have been gathered
+    flush();  // a ping of this client may still be pending
     clients_[stay].state = State::kLeaving;
     close_if_quiet(stay);
   }
@@ -152,7 +152,7 @@ class UdpPingpong : public Workload {
       return;
     }
     const auto stay = static_cast<uint32_t>(token);
-    if (clients_[stay].fd) receive_own(stay);  // else closed within this round
+    if (clients_[stay].fd) receive_own(stay);  // else it was closed in this round
     close_if_quiet(stay);
   }
 
@@ -172,9 +172,9 @@ class UdpPingpong : public Workload {
     UniqueFd fd;  // own sockets only
     int open_errno = 0;
     State state = State::kNotYet;
-    uint32_t attempts = 0;  // moments that were due
+    uint32_t attempts = 0;  // moments that were due so far
   };
-  struct Slot {  // shared sockets only: who stands behind a source address and port
+  struct Slot {  // shared sockets only: the clients of a source address and port
     uint32_t current = kNoStay;
     uint32_t previous = kNoStay;  // may still wait for its last reply
   };
@@ -293,7 +293,8 @@ class UdpPingpong : public Workload {
       engine_->ledger().sent(ping.stay, ping.intended_ns, actual_ns);
     }
     if (good == count) return;
-    // The call ends at the first that fails, and names its error only when asked from there.
+    // The call stops before the first datagram that fails. Its error is returned only if the next
+    // call starts with it.
     if (good == 0) {
       engine_->count_error(errno);
       engine_->ledger().send_failed(pending_[begin].intended_ns);
@@ -325,7 +326,7 @@ class UdpPingpong : public Workload {
     }
   }
 
-  /// Reads one datagram. False: there is none.
+  /// Reads one datagram. False if there is none.
   bool receive_own(uint32_t stay) {
     const ssize_t got = recv(clients_[stay].fd.get(), answer_.data(), answer_.size(), MSG_DONTWAIT);
     if (got < 0) {
@@ -379,8 +380,8 @@ class UdpPingpong : public Workload {
       return;
     }
     const Slot& slot = slots_[slot_index];
-    // A client that comes back to a slot has the flow of the one before, whose last reply may still
-    // be on its way.
+    // A new client of a slot has the same flow as the previous one, whose last reply may still be
+    // in flight.
     uint32_t stay = slot.current;
     if (slot.previous != kNoStay && engine_->ledger().waiting(slot.previous)) {
       bool is_previous = true;
@@ -390,7 +391,7 @@ class UdpPingpong : public Workload {
       }
       if (is_previous) stay = slot.previous;
     }
-    // A socket of its own would be closed now; this one hears what comes after its client has gone.
+    // The client has gone. Its own socket would be closed now, but a shared one still receives.
     if (stay == kNoStay || clients_[stay].state == State::kClosed) {
       engine_->ledger().unexpected(now_ns);
       return;
@@ -403,7 +404,7 @@ class UdpPingpong : public Workload {
     Client& client = clients_[stay];
     if (client.state != State::kLeaving || engine_->ledger().waiting(stay)) return;
     if (client.fd) {
-      while (receive_own(stay)) {  // what came while we were busy elsewhere did come
+      while (receive_own(stay)) {  // these came in time, while we were busy
       }
       receive_drops_ += receive_drops(client.fd.get());
       client.fd.reset();
@@ -415,7 +416,7 @@ class UdpPingpong : public Workload {
     engine_->stay_closed();
   }
 
-  /// Closed loop: what the schedule asked for and the client, waiting, never came to.
+  /// Closed loop: counts the moments that the client missed because it was waiting.
   void finish_plan(uint32_t stay) {
     const LoadOptions& options = engine_->options();
     if (!options.closed_loop) return;

@@ -21,21 +21,21 @@ struct WorkloadType {
   std::string_view help;        // one line
   std::string_view examples;    // command lines, each indented by two spaces
   bool datagrams = false;       // UDP; else TCP
-  bool takes_url = false;       // as its target
-  std::string_view only_stage;  // of a kind without clients that come and go; empty: it has stages
+  bool takes_url = false;       // the target may be a URL
+  std::string_view only_stage;  // for kinds whose clients do not come and go; empty: it has stages
   std::vector<LoadOption> options;  // all but the target and common_load_options()
-  /// What it refuses, beyond what each option does alone. Empty: nothing.
+  /// Checks the options together, after each was checked alone. May be empty.
   std::function<Status(const LoadOptions&)> check;
   std::function<Status(const LoadOptions&, const TargetParts&)> check_target;
-  /// Whether a client stays one flow and sends on it once a period. Empty: it does not.
+  /// Whether a client stays one flow and sends on it once per period. Empty means no.
   std::function<bool(const LoadOptions&)> keeps_flows;
-  /// As run_load(), with options that were checked.
+  /// Like run_load(), with checked options.
   std::function<Result<LoadResult>(const LoadOptions&, const Target&, const std::atomic<bool>& stop,
                                    const LoadProgressSink&)>
       run;
 
   std::string_view name() const { return workload_name(kind); }
-  /// Its clients come and go by stages.
+  /// Whether its clients come and go by stages.
   bool has_clients() const { return only_stage.empty(); }
   bool takes(std::string_view option) const;
 };
@@ -53,16 +53,16 @@ const WorkloadType& workload_type(WorkloadKind kind);
 
 /// timeout and late-after.
 const std::vector<LoadOption>& common_load_options();
-/// stages, clients, arrive, hold, leave: for kinds with clients.
+/// stages, clients, arrive, hold and leave, for kinds with clients.
 std::vector<LoadOption> schedule_options();
-/// `first`, and then `more`: the list of a kind's options is put together of such parts.
+/// `first` followed by `more`, to build the list of a kind's options.
 std::vector<LoadOption> options_of(std::vector<LoadOption> first, std::vector<LoadOption> more);
 LoadOption period_option();
 LoadOption grid_option();
 
-/// The options that were read as a whole: makes the stages. The error is about the stages.
+/// Makes the stages from the options that were read. An error is about the stages.
 Status finish_stages(LoadDraft& draft);
-/// Whether the options make sense together; the target is check_target()'s. kUsage.
+/// Checks that the options make sense together, except the target (check_target()). kUsage.
 Status check_load(const LoadOptions& options);
 
 }  // namespace topspin

@@ -66,7 +66,7 @@ Status insert_parts(Connection& connection, int64_t run, const std::string& part
   return {};
 }
 
-/// Calls load(row) -> bool for each row of a part of the run; false: the row is damaged.
+/// Calls load(row) -> bool for each row of a part of the run; false means a damaged row.
 template <typename Load>
 Status for_each_row(Connection& connection, std::string_view columns, std::string_view table,
                     int64_t run, std::string_view part, Load load) {

@@ -18,8 +18,8 @@ namespace topspin {
 /// of a series from a file: exactly one of `run_id` and `series` is set.
 struct Acceptance {
   enum class Kind : uint8_t {
-    kBaseline,  // every change up to here: this is the level to be held from now on
-    kChange,    // the change that begins here
+    kBaseline,  // accepts every change up to here: this level must be held from now on
+    kChange,    // accepts the change that begins here
   };
   int64_t accepted_wall_ns = 0;
   Kind kind = Kind::kChange;

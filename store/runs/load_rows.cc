@@ -280,7 +280,7 @@ Result<std::optional<LoadResult>> select_load(Connection& connection, int64_t ru
 
   TOPSPIN_TRY(select_parts(connection, run, load));
   TOPSPIN_TRY(select_counts(connection, run, load));
-  // The statuses were always stored, the errors among them only since schema 4.
+  // Statuses were always stored, but the count of errors only since schema 4.
   if (load.http && load.total.accounts.http_errors == 0)
     load.total.accounts.http_errors = load.http->errors();
   TOPSPIN_ASSIGN(Statement reasons,

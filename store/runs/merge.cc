@@ -37,7 +37,8 @@ std::string parameters(size_t first, size_t count) {
   return out;
 }
 
-/// Column `column` of a row to parameter `parameter`; the bytes are the row's until its next step.
+/// Copies column `column` of a row to parameter `parameter`. The bytes are valid until the row's
+/// next step.
 bool copy_value(const Statement& from, int column, Statement& to, int parameter) {
   if (from.is_null(column))
     to.bind_null(parameter);
@@ -48,15 +49,15 @@ bool copy_value(const Statement& from, int column, Statement& to, int parameter)
   else if (from.is_blob(column))
     to.bind_blob(parameter, from.bytes_at(column));
   else
-    return false;  // a real: none of our tables has one
+    return false;  // a floating-point value, which none of our tables has
   return true;
 }
 
-/// What is written between two moments at which a recorder may write as well.
+/// How much is written in one transaction; between transactions a recorder may write.
 constexpr size_t kRowsATransaction = 2'000;
 constexpr size_t kBytesATransaction = size_t{2} << 20;
 
-/// Reads all of a run as everybody reads it.
+/// Reads all of a run through the public reader.
 Status check_rows(RunStore& store, const std::string& id) {
   TOPSPIN_ASSIGN([[maybe_unused]] const StoredRun run, store.find_run(id));
   TOPSPIN_TRY(store.for_each_tick(id, [](const Sample&) {}));
@@ -86,7 +87,7 @@ class Merge {
   Result<MergeCounts> run() {
     TOPSPIN_ASSIGN(tables_, run_tables(into_));
     TOPSPIN_TRY(remove_what_the_dead_left());
-    // One moment of the source, whoever writes to it meanwhile.
+    // Read a consistent state of the source, even if another program writes to it.
     TOPSPIN_ASSIGN(Transaction reading, Transaction::begin(from_, "BEGIN"));
     TOPSPIN_ASSIGN(const auto runs, find_runs());
     for (const auto& [number, id] : runs) TOPSPIN_TRY(copy_run(number, id));
@@ -144,7 +145,8 @@ class Merge {
         fmt::format("{} was left out: {}", id.empty() ? "a run" : "run " + id, why.message));
   }
 
-  /// Only what a run's own rows cause leaves that run out; a full disk ends the merge.
+  /// Whether an error was caused by the run's own rows. Such a run is left out; any other error,
+  /// like a full disk, ends the merge.
   static bool is_of_the_run(const Error& error) {
     return error.code == ErrorCode::kInput || error.code == ErrorCode::kInternal ||
            error.code == ErrorCode::kUsage;
@@ -169,7 +171,7 @@ class Merge {
     return {};
   }
 
-  /// A number for the run, under a row that no reader gives.
+  /// Reserves a number for the run with a row that readers do not return.
   Result<int64_t> reserve(const std::string& id) {
     TOPSPIN_ASSIGN(Transaction writing, Transaction::begin(into_));
     TOPSPIN_ASSIGN(const int64_t last, into_.query_int("SELECT coalesce(max(run), 0) FROM run"));
@@ -209,7 +211,7 @@ class Merge {
       if (table.name == kRunTable) TOPSPIN_TRY(copy_rows(table, run, number));
     }
     {
-      // Its writer is gone; if it was of another host, nobody here could ever tell.
+      // Its writer is gone. For a writer on another host, that could never be known here.
       TOPSPIN_ASSIGN(Statement mark,
                      into_.prepare(fmt::format("{} AND status = 'running'", kMarkInterruptedSql)));
       mark.bind_int(1, number);
@@ -225,7 +227,7 @@ class Merge {
     return row ? select.int_at(0) : 0;
   }
 
-  /// Within a transaction of batches, or in the caller's.
+  /// Copies in transactions of one batch each, or in the caller's transaction.
   Status copy_rows(const RunTable& table, int64_t old_run, int64_t new_run) {
     const bool packed = table.tie == RunTable::Tie::kRow;
     const std::string_view key = packed ? "row" : "run";
@@ -257,7 +259,7 @@ class Merge {
     }
   }
 
-  /// Nothing, if a transaction is open: ours, or the caller's.
+  /// Does nothing if a transaction is open, be it ours or the caller's.
   Status begin_batch() {
     if (into_.in_transaction()) return {};
     TOPSPIN_ASSIGN(Transaction writing, Transaction::begin(into_));
@@ -267,7 +269,7 @@ class Merge {
     return {};
   }
 
-  /// Lets others write for a quarter of the time that they were kept from it.
+  /// Commits, and then pauses for a quarter of the time for which others could not write.
   Status end_batch() {
     if (!batch_) return {};
     TOPSPIN_TRY(batch_->commit());
@@ -305,7 +307,7 @@ class Merge {
 
   Status remove_run(int64_t run) { return delete_run_rows(into_, tables_, run); }
 
-  /// The gate's log: all of it, or what is wrong with it.
+  /// Copies the gate's log as a whole, or reports what is wrong with it.
   Status copy_logs() {
     if (auto checked = check_gate_log(from_.path()); !checked.ok()) {
       counts_.damaged.push_back(
@@ -319,7 +321,7 @@ class Merge {
     return writing.commit();
   }
 
-  /// Rows that are about no run by number: those that are not there word for word are added.
+  /// Copies rows that do not refer to a run by number, except those that already exist unchanged.
   Status copy_log(const RunTable& table) {
     std::string same;
     for (size_t i = 0; i < table.columns.size(); ++i) {

@@ -14,9 +14,9 @@ namespace topspin {
 
 struct MergeCounts {
   uint64_t runs = 0;                 // copied
-  uint64_t present = 0;              // were there already
-  uint64_t recording = 0;            // left out: somebody is still writing them
-  std::vector<std::string> damaged;  // left out, a sentence each: their rows cannot be read
+  uint64_t present = 0;              // existed already
+  uint64_t recording = 0;            // left out because they are still being written
+  std::vector<std::string> damaged;  // left out because they cannot be read; one sentence each
 };
 
 /// Copies the runs that `from` has and `into` does not. Creates `into` if it does not exist. `from`

@@ -8,7 +8,7 @@
 namespace topspin {
 namespace {
 
-/// What a waiting tick holds in memory, roughly.
+/// Roughly the memory that a waiting tick takes.
 uint64_t size_of(const Sample& sample) {
   constexpr uint64_t kHistogramBytes = 8u << 10;
   constexpr uint64_t kThreadBytes = sizeof(ThreadRow) + 2u * kCoarseCells * sizeof(uint64_t);
@@ -42,7 +42,8 @@ Status PatientWriter::store(const Item& item) {
   return writer_->put_load(std::get<LoadResult>(item));
 }
 
-/// Stores what waits, in order, until something cannot be stored. OK: it all is, or it waits on.
+/// Stores the waiting ticks in order, until one cannot be stored. OK if all are stored, or if the
+/// rest can still wait.
 Status PatientWriter::flush() {
   while (!queue_.empty()) {
     const Status stored = store(queue_.front());
@@ -75,7 +76,7 @@ void PatientWriter::give_up_oldest() {
   });
   if (oldest == queue_.end()) return;
   const Sample& sample = std::get<Sample>(*oldest);
-  // What the tick itself had lost stays known.
+  // Keep the losses of the dropped tick.
   given_up_.merge(sample.losses);
   LossInterval with_it;
   with_it.ticks_unstored = 1;
@@ -114,7 +115,7 @@ Status PatientWriter::retry() {
 }
 
 Status PatientWriter::append(const Sample& sample) {
-  // Not copied unless it has to wait.
+  // The tick is copied only if it has to wait.
   if (queue_.empty() && given_up_.ticks_unstored == 0) {
     const Status stored = writer_->append(sample);
     if (stored.ok() || !may_pass(stored.error())) return stored;

@@ -80,8 +80,8 @@ class PatientWriter final : public RunWriter {
   uint64_t waiting_bytes_ = 0;
   size_t waiting_events_ = 0;
   int64_t retry_at_ns_ = 0;
-  LossInterval given_up_;  // and not yet in a stored tick
-  LossInterval untold_;    // of what was given up, and not yet taken by take_losses()
+  LossInterval given_up_;  // losses of dropped ticks that are not yet in a stored tick
+  LossInterval untold_;    // losses of dropped ticks that take_losses() has not returned yet
   uint64_t given_up_in_spell_ = 0;
   uint64_t stored_late_ = 0;
   std::optional<Error> last_error_;

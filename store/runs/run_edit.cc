@@ -78,7 +78,7 @@ Result<RemovedRuns> remove_runs(const std::string& path, std::span<const std::st
   if (removed.ok()) {
     TOPSPIN_ASSIGN(const int64_t page_bytes, connection->query_int("PRAGMA page_size"));
     TOPSPIN_ASSIGN(const int64_t before, connection->query_int("PRAGMA page_count"));
-    // The runs are gone whatever comes of this: another writer's lock leaves the pages for later.
+    // The runs are already removed. If another writer holds the lock, the pages stay for later.
     [[maybe_unused]] const Status vacuumed = connection->execute("PRAGMA incremental_vacuum");
     TOPSPIN_ASSIGN(const int64_t after, connection->query_int("PRAGMA page_count"));
     TOPSPIN_ASSIGN(const int64_t unused, connection->query_int("PRAGMA freelist_count"));

@@ -1,5 +1,5 @@
-// The reader. Rows are fetched in batches and handed over between statements: whoever is visited
-// takes as long as it likes, and no open read keeps a writer's log from being cut back.
+// The reader. Rows are fetched in batches and passed on between statements. So a visitor may take
+// long, and no open read prevents a writer from truncating its log.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -28,10 +28,10 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kTicksABatch = 64;  // with 12 histograms of 10 KiB each: under 8 MiB
+constexpr int64_t kTicksABatch = 64;  // 12 histograms of 10 KiB per tick: below 8 MiB
 constexpr int64_t kRowsABatch = 4096;
 
-/// nullopt: there is no such version of IP, or `text` is no address of it.
+/// nullopt if the IP version does not exist, or `text` is not an address of it.
 std::optional<std::array<uint8_t, 16>> parse_address(const std::string& text, uint8_t ip_version) {
   if (ip_version != 4 && ip_version != 6) return std::nullopt;
   std::array<uint8_t, 16> address{};
@@ -86,10 +86,10 @@ class SqliteRunStore final : public RunStore {
 
  private:
   Result<int64_t> run_number(const std::string& run_id);
-  /// A reader holds no lock between batches, so a run may be removed meanwhile: what was read of it
-  /// is then an error, never a part that looks whole.
+  /// A reader holds no lock between batches, so a run may be removed meanwhile. Then this is an
+  /// error, so that a part is never taken for the whole.
   Status check_still_there(const std::string& run_id);
-  /// A run that cannot be read goes to `damaged`, or ends the reading where that is null.
+  /// The error of a run that cannot be read is added to `damaged`, or returned if that is null.
   Result<std::vector<StoredRun>> load_runs(std::string_view where_and_order,
                                            std::string_view parameter, std::vector<Error>* damaged);
   Result<StoredRun> load_run(const Statement& select);
@@ -107,7 +107,7 @@ class SqliteRunStore final : public RunStore {
                                                                  int64_t last_row);
   Result<std::vector<std::pair<int64_t, SocketRow>>> load_sockets(int64_t first_row,
                                                                   int64_t last_row);
-  /// Of a table whose rows of one run are few: all of them at once.
+  /// For a table with few rows per run, which are read at once.
   template <typename Row>
   Status visit_all(const std::string& run_id,
                    Result<std::vector<Row>> (SqliteRunStore::*load)(int64_t run),
@@ -127,7 +127,7 @@ class SqliteRunStore final : public RunStore {
                                                                        int64_t last_row);
   Result<std::vector<std::pair<int64_t, StoredEvent>>> load_events(int64_t run, int64_t first);
 
-  /// load(first, last) gives up to a batch of (key, row) from `first` on; each row is visited.
+  /// load(first, last) returns at most a batch of (key, row) from `first` on. Visits each row.
   template <typename Row, typename Load>
   Status visit_batches(int64_t first, int64_t last, const Load& load,
                        const std::function<void(const Row&)>& visit) {
@@ -135,14 +135,14 @@ class SqliteRunStore final : public RunStore {
       TOPSPIN_ASSIGN(const auto rows, load(first, last));
       for (const auto& [key, row] : rows) visit(row);
       if (rows.empty() || rows.back().first >= last) return {};
-      // The index of a damaged file may give a row that was not asked for: never go back.
+      // The index of a damaged file may return a row out of order. Never go back.
       if (rows.back().first < first) return damaged(*connection_, "the order of a run's rows");
       first = rows.back().first + 1;
     }
   }
 
-  /// As visit_batches(), of a table whose key within the run is a tick and a number: `columns` of
-  /// `from` (with ?1 for the run) are given to `read`, behind that key.
+  /// Like visit_batches(), for a table whose key within the run is a tick and a number. `read` gets
+  /// that key and then `columns` of `from` (with ?1 for the run).
   template <typename Row, typename Read>
   Status visit_moments(int64_t run, std::string_view key, std::string_view columns,
                        std::string_view from, const Read& read,
@@ -174,7 +174,7 @@ Status SqliteRunStore::visit_moments(int64_t run, std::string_view key, std::str
       load.load(at.first);
       load.load(at.second);
       read(load, rows.emplace_back());
-      // The index of a damaged file may give a row that was not asked for: never go back.
+      // The index of a damaged file may return a row out of order. Never go back.
       if (load.damaged() || at <= last) return damaged(*connection_, "a tick's rows");
       last = at;
     }
@@ -219,7 +219,7 @@ Result<StoredRun> SqliteRunStore::find_run(std::string_view id) {
 }
 
 Result<StoredRun> SqliteRunStore::last_run() {
-  // By the number, which only grows: a clock may have gone back since.
+  // By the number, which only grows; a clock may have gone back.
   TOPSPIN_ASSIGN(
       auto last,
       load_runs(fmt::format("WHERE {} ORDER BY run DESC LIMIT 1", kIsWholeSql), "", nullptr));
@@ -283,7 +283,7 @@ Result<StoredRun> SqliteRunStore::load_run(const Statement& select) {
   load.load(writer.pid);
   load.load(writer.start_ticks);
   const auto parsed = parse_run_status(status);
-  // The id comes first, and is there even if what follows it is not.
+  // The id comes first, so it is known even if a later column is damaged.
   const std::string name = stored.info.id.empty() ? "a run" : fmt::format("run {}", stored.info.id);
   if (load.damaged() || !parsed || run < 1) return damaged(*connection_, name);
   stored.number = static_cast<uint64_t>(run);
@@ -310,7 +310,7 @@ Result<StoredRun> SqliteRunStore::load_run(const Statement& select) {
   return stored;
 }
 
-/// How far a run that has not ended came.
+/// Loads how far a run that has not ended has come.
 Status SqliteRunStore::load_progress(int64_t run, StoredRun& stored) {
   TOPSPIN_ASSIGN(Statement select,
                  connection_->prepare("SELECT coalesce(max(elapsed_ns), 0), count(*) FROM tick"
@@ -773,7 +773,7 @@ Status SqliteRunStore::for_each_syscall(const std::string& run_id,
   return visit_all(run_id, &SqliteRunStore::load_syscalls, visit);
 }
 
-/// All at once: there are some hundred kinds of system call at most.
+/// Loads all at once: there are at most some hundred kinds of system calls.
 Result<std::vector<SyscallRow>> SqliteRunStore::load_syscalls(int64_t run) {
   ColumnNames columns;
   const SyscallRow no_syscall;
@@ -803,7 +803,7 @@ Status SqliteRunStore::for_each_called(const std::string& run_id,
   return visit_all(run_id, &SqliteRunStore::load_called, visit);
 }
 
-/// All at once: their number has a limit.
+/// Loads all at once: their number has a limit.
 Result<std::vector<CalledRow>> SqliteRunStore::load_called(int64_t run) {
   ColumnNames columns;
   const CalledRow no_address;
@@ -836,7 +836,7 @@ Status SqliteRunStore::for_each_cpu_holder(const std::string& run_id,
   return visit_all(run_id, &SqliteRunStore::load_cpu_holders, visit);
 }
 
-/// All at once: the probe gives a thousand at most.
+/// Loads all at once: the probe gives at most a thousand.
 Result<std::vector<CpuHolderRow>> SqliteRunStore::load_cpu_holders(int64_t run) {
   ColumnNames columns;
   const CpuHolderRow no_holder;
@@ -867,7 +867,7 @@ Status SqliteRunStore::for_each_sleep_stack(
   return visit_all(run_id, &SqliteRunStore::load_sleep_stacks, visit);
 }
 
-/// All at once: the probe has a limit of some thousands.
+/// Loads all at once: the probe has a limit of some thousands.
 Result<std::vector<SleepStackRow>> SqliteRunStore::load_sleep_stacks(int64_t run) {
   ColumnNames columns;
   const SleepStackRow no_stack;
@@ -1020,7 +1020,7 @@ Result<std::unique_ptr<RunStore>> RunStore::open(const std::string& path) {
 }
 
 std::unique_ptr<RunStore> read_runs_of(Connection& connection) {
-  // It owns nothing.
+  // A shared pointer that owns nothing.
   return std::make_unique<SqliteRunStore>(
       std::shared_ptr<Connection>(std::shared_ptr<void>(), &connection));
 }

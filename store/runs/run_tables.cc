@@ -34,7 +34,7 @@ Result<std::vector<RunTable>> run_tables(Connection& connection) {
                        "'sqlite_%' ORDER BY name <> 'run', name"));
   std::vector<RunTable> tables;
   for (const std::string& name : names) {
-    // A generated column is not in table_info: the run of a packed key is not told twice.
+    // table_info leaves out generated columns, so the run of a packed key is not listed twice.
     TOPSPIN_ASSIGN(auto columns, texts(connection, "SELECT name FROM pragma_table_info(?1)", name));
     RunTable& table = tables.emplace_back();
     table.name = name;

@@ -19,12 +19,12 @@ inline constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
 
 struct RunTable {
   /// How a row belongs to a run: by a column "run", by a key that packs the run and a number, or
-  /// not at all, as in the gate's log, whose rows have a position of their own.
+  /// not at all, as in the gate's log, whose rows have just a position.
   enum class Tie : uint8_t { kRun, kRow, kNone };
 
   std::string name;
   Tie tie = Tie::kNone;
-  std::vector<std::string> columns;  // but for the one that ties it, or its position
+  std::vector<std::string> columns;  // without the tying column or position
 };
 
 /// A name, quoted for SQL. Names come from our own schema, which open_for_writing() has created or

@@ -1,5 +1,5 @@
-// The writer: one transaction a tick. Rows of flows and threads get a number within the run when
-// first seen, and are rewritten in place whenever a tick says that they changed.
+// The writer: one transaction per tick. Rows of flows and threads get a number within the run when
+// first seen, and are rewritten in place when they changed in a tick.
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -47,8 +47,8 @@ Status mark_interrupted(Connection& connection, int64_t run) {
   return mark.run();
 }
 
-/// A writer that cannot be seen from here (kHidden) counts as gone too. If it lives after all, its
-/// finish() sets the run right.
+/// A writer that is not visible from here (kHidden) counts as gone too. If it is alive after all,
+/// its finish() corrects the run.
 Status mark_runs_of_dead_writers(Connection& connection) {
   std::vector<int64_t> dead;
   {
@@ -86,7 +86,7 @@ Status insert_list(Connection& connection, std::string_view sql, int64_t run,
   return {};
 }
 
-/// Inserts the run and what belongs to its start; its number in this file.
+/// Inserts the run and everything known at its start. Returns its number in this file.
 Result<int64_t> insert_run(Connection& connection, const RunInfo& info) {
   const WriterIdentity writer = this_writer();
   ColumnNames columns;
@@ -314,7 +314,7 @@ struct ThreadIdentityHash {
   }
 };
 
-/// Which file a path is, as long as that file exists.
+/// The identity of the file at a path, as long as it exists.
 using FileIdentity = std::pair<dev_t, ino_t>;
 std::optional<FileIdentity> file_identity(const std::string& path) {
   struct stat info {};
@@ -322,8 +322,8 @@ std::optional<FileIdentity> file_identity(const std::string& path) {
   return FileIdentity(info.st_dev, info.st_ino);
 }
 
-/// Whether the write-ahead log does not begin as one must: somebody truncated it, and what was
-/// written since lies behind a hole. One that is empty or absent was moved into the file.
+/// Whether the write-ahead log lacks its header, because it was truncated and later writes follow a
+/// hole. A log that is empty or absent was moved into the file.
 bool is_log_cut(const std::string& path) {
   constexpr std::array<uint8_t, 3> kMagic = {0x37, 0x7f, 0x06};  // and 0x82 or 0x83
   const UniqueFd log(open((path + "-wal").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
@@ -332,8 +332,8 @@ bool is_log_cut(const std::string& path) {
          head != kMagic;
 }
 
-/// The log grows to 4 MiB before it is moved into the file. Where that is much of what is left it
-/// could take the last room, and the file then has none to grow into.
+/// By default the log grows to 4 MiB before it is moved into the file. On a nearly full disk it
+/// could take the last room, and leave none for the file.
 void keep_log_small(Connection& connection) {
   (void)connection.execute("PRAGMA wal_autocheckpoint = 128").ok();
 }
@@ -384,7 +384,7 @@ class SqliteRunWriter final : public RunWriter {
   struct FlowSlot {
     uint32_t number;  // within the run
     bool initiator_is_low;
-    bool stored;                 // the whole row is there: changes suffice
+    bool stored;                 // the whole row is stored, so changes suffice
     uint64_t initiator_packets;  // when last stored
   };
   struct ThreadSums {
@@ -396,11 +396,11 @@ class SqliteRunWriter final : public RunWriter {
     ThreadSums sums;  // when last stored
   };
   struct LateMoment {
-    uint32_t number;  // the flow's
+    uint32_t number;  // of the flow
     int64_t time_ns, lateness_ns;
   };
   struct OrderedFlow {
-    uint64_t order;  // what the flows of a tick are sorted by
+    uint64_t order;  // the sort key of the flows of a tick
     const FlowRow* flow;
     FlowSlot* slot;
   };
@@ -440,10 +440,10 @@ class SqliteRunWriter final : public RunWriter {
   std::unordered_map<uint64_t, FlowSlot> flows_;
   std::unordered_map<ThreadIdentity, ThreadSlot, ThreadIdentityHash> threads_;
   std::unordered_map<uint64_t, uint32_t> sockets_;  // cookie -> number within the run
-  // What the open transaction changed above, as it was before. Nodes of a map stay where they are.
+  // The previous values of what the open transaction changed above. Nodes of a map do not move.
   std::vector<std::pair<FlowSlot*, FlowSlot>> flows_before_;
   std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
-  std::vector<uint64_t> slow_replies_;  // how long each stored one took, by its number
+  std::vector<uint64_t> slow_replies_;  // how long each stored reply took, by its number
   std::vector<uint64_t> slow_replies_before_;
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
@@ -452,14 +452,14 @@ class SqliteRunWriter final : public RunWriter {
   const std::shared_ptr<RunFolds> folds_;  // may be null
   int64_t ticks_ = 0;
   LossInterval losses_;         // of all stored ticks
-  LossInterval batch_losses_;   // counted here, in the transaction that is open
-  LossInterval untold_losses_;  // in those committed since take_losses()
+  LossInterval batch_losses_;   // counted by the writer in the open transaction
+  LossInterval untold_losses_;  // counted in transactions committed since take_losses()
   int64_t events_ = 0;
-  std::optional<Error> failed_;  // after which no tick is taken
+  std::optional<Error> failed_;  // after this no tick is accepted
   bool finished_ = false;
 };
 
-/// Left without finish(): the run says so at once, if the disk lets it.
+/// Without finish(), the run is marked as interrupted at once, if the disk allows it.
 SqliteRunWriter::~SqliteRunWriter() {
   if (finished_) return;
   statements_.reset();
@@ -481,7 +481,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   slow_replies_before_ = slow_replies_;
   Status stored = store();
   if (!stored.ok() && is_out_of_room(stored.error())) {
-    // The log holds each page as often as it was written: moved into the file it takes less room.
+    // The log has a copy of a page for each write, so moving it into the file frees space.
     undo();
     keep_log_small(*connection_);
     (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
@@ -498,7 +498,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   return {};
 }
 
-/// The transaction was rolled back: rows that it had stored are not there.
+/// The transaction was rolled back, so the rows that it had stored are gone.
 void SqliteRunWriter::undo() {
   for (auto at = flows_before_.rbegin(); at != flows_before_.rend(); ++at) *at->first = at->second;
   for (auto at = threads_before_.rbegin(); at != threads_before_.rend(); ++at)
@@ -581,8 +581,8 @@ Status SqliteRunWriter::store_histogram(uint64_t tick, std::string_view name,
 }
 
 Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
-  // In the order of their ids, so that the numbers given to new flows follow it too; then in the
-  // order of the numbers, so that each page is found, changed and left once.
+  // First by id, so that new flows get numbers in that order. Then by number, so that each page is
+  // found and changed only once.
   ordered_flows_.clear();
   for (const FlowRow& flow : sample.changed_flows)
     ordered_flows_.push_back({flow.id, &flow, nullptr});
@@ -624,7 +624,7 @@ Status SqliteRunWriter::store_flows(const Sample& sample, uint64_t& unstored) {
   return store_late_messages(sample.tick);
 }
 
-/// Puts the `count` elements that come first by `before` first.
+/// Keeps the `count` elements that come first by `before`.
 template <typename T, typename Before>
 void keep_foremost(std::vector<T>& all, size_t count, const Before& before) {
   if (all.size() <= count) return;
@@ -854,7 +854,7 @@ Status SqliteRunWriter::store_called(const std::vector<CalledRow>& addresses) {
   return {};
 }
 
-/// A run keeps the slowest: a slower one takes the place of the least slow.
+/// A run keeps its slowest replies. A slower one replaces the least slow one.
 Status SqliteRunWriter::store_slow_replies(const Sample& sample) {
   for (const SlowReply& reply : sample.slowest_replies) {
     auto place = std::min_element(slow_replies_.begin(), slow_replies_.end());
@@ -928,8 +928,8 @@ Status SqliteRunWriter::store_end(const RunEnd& end) {
   return transaction.commit();
 }
 
-/// What is stored is what the stored ticks add up to. Ticks that were given up, and losses that
-/// were told after their tick, are a reader's to add up.
+/// Stores the folds only if they equal the sum of the stored ticks. If ticks were dropped, or
+/// losses were reported after their tick, a reader folds the ticks instead.
 Status SqliteRunWriter::store_folds() {
   if (!folds_ || !folds_->exact()) return {};
   const RunFold& whole = folds_->whole();
@@ -946,7 +946,7 @@ Status SqliteRunWriter::finish(const RunEnd& end) {
   statements_.reset();
   Status stored = store_end(end);
   if (!stored.ok()) {
-    // On a full disk the log may hold what the file has room for: move it there and try again.
+    // On a full disk the log may hold pages for which the file has room. Move them and try again.
     (void)connection_->execute("PRAGMA wal_checkpoint(TRUNCATE)").ok();
     stored = store_end(end);
   }

@@ -23,8 +23,9 @@
 namespace topspin {
 namespace {
 
-/// The log is moved into the file each 16 MiB: fewer and larger syncs, and pages that every tick
-/// rewrites are copied once. It is cut back to that size after a reader has held it open.
+/// The log is moved into the file every 16 MiB. This means fewer and larger syncs, and pages that
+/// every tick rewrites are copied only once. It is truncated to that size after a reader has held
+/// it open.
 constexpr int kCheckpointPages = 4096;
 constexpr int64_t kLogBytesKept = int64_t{kCheckpointPages} * 4096;
 
@@ -40,7 +41,7 @@ Error cannot_open(const std::string& path, int os_errno) {
 }
 
 struct PathParts {
-  std::string directory;  // absolute, no symbolic link in it
+  std::string directory;  // absolute, without symbolic links
   std::string file;       // the whole absolute path
 };
 
@@ -63,7 +64,7 @@ Result<PathParts> resolve_directory(const std::string& path) {
   return parts;
 }
 
-/// Whether what stands at `path` may be opened for writing.
+/// Whether the existing file at `path` may be opened for writing.
 Status check_existing(const std::string& path, const std::string& directory,
                       const struct stat& file, const FileOwner& owner) {
   if (S_ISLNK(file.st_mode)) {
@@ -93,11 +94,11 @@ Status check_existing(const std::string& path, const std::string& directory,
   return {};
 }
 
-/// Leaves a regular file at parts.file: the one that was there, or a new one that belongs to
-/// `owner`. The file is not opened when it was there: closing a descriptor of our own would drop
-/// the locks that SQLite holds on it elsewhere in this process.
+/// Makes sure that parts.file is a regular file: the existing one, or a new one that belongs to
+/// `owner`. An existing file is not opened, because closing our descriptor would drop the locks
+/// that SQLite holds on it elsewhere in this process.
 Status claim_file(const std::string& path, const PathParts& parts, const FileOwner& owner) {
-  constexpr int kTries = 3;  // the file may come or go between the two looks
+  constexpr int kTries = 3;  // the file may be created or deleted between the checks
   for (int i = 0; i < kTries; ++i) {
     struct stat file {};
     if (::lstat(parts.file.c_str(), &file) == 0) {
@@ -135,12 +136,12 @@ Error not_ours(const std::string& path) {
       fmt::format("{} is a database of another program; choose another file with --db", path));
 }
 
-/// The schema of a file of ours.
+/// The schema version of one of our files.
 Result<int64_t> identify(Connection& connection) {
   TOPSPIN_ASSIGN(const int64_t application, connection.query_int("PRAGMA application_id"));
   if (application != kApplicationId) {
     TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
-    if (pages == 0) return connection.not_a_database();  // too short for SQLite to look at
+    if (pages == 0) return connection.not_a_database();  // too short for SQLite to read
     return not_ours(connection.path());
   }
   TOPSPIN_ASSIGN(const int64_t version, connection.query_int("PRAGMA user_version"));
@@ -163,8 +164,8 @@ Result<int64_t> identify(Connection& connection) {
   return version;
 }
 
-/// Whether the file holds nothing at all yet. The pages are asked for first: that undoes a creation
-/// which a kill cut short.
+/// Whether the file holds nothing at all yet. The pages are read first, because that rolls back a
+/// creation that was killed.
 Result<bool> is_empty_file(Connection& connection) {
   TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
   struct stat file {};
@@ -182,8 +183,8 @@ std::span<const char* const> migrations() {
 }
 
 Status migrate(Connection& connection, std::span<const char* const> steps) {
-  // auto_vacuum is laid down with the first page and ignored later. The pragma writes that page
-  // itself, so it has to stand inside the transaction, and before anything else in it.
+  // auto_vacuum is fixed by the first page and ignored later. The pragma writes that page itself,
+  // so it must be inside the transaction, before anything else.
   TOPSPIN_ASSIGN(const int64_t pages, connection.query_int("PRAGMA page_count"));
   TOPSPIN_ASSIGN(
       Transaction transaction,
@@ -191,7 +192,7 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
           connection, pages == 0 ? "BEGIN; PRAGMA auto_vacuum = INCREMENTAL" : "BEGIN IMMEDIATE"));
   TOPSPIN_ASSIGN(const int64_t version, connection.query_int("PRAGMA user_version"));
   if (version == 0) {
-    // Between our look and our lock someone else may have made the file theirs.
+    // Another program may have created its tables between our check and our lock.
     TOPSPIN_ASSIGN(const int64_t objects,
                    connection.query_int("SELECT count(*) FROM sqlite_schema"));
     if (objects != 0) return not_ours(connection.path());
@@ -223,10 +224,10 @@ Result<std::unique_ptr<Connection>> open_for_writing(const std::string& path,
   TOPSPIN_TRY(add_missing_number_columns(*connection));
   connection->allow_checkpoint_on_close();
 
-  // A commit in WAL mode with synchronous = NORMAL is in the kernel's hands when it returns, and so
-  // survives the end of the process. A power cut may take the ticks since the last checkpoint, and
-  // damages nothing. Where the file system has no shared memory, the journal stays a rollback
-  // journal: slower, as safe.
+  // A commit in WAL mode with synchronous = NORMAL is in the kernel's cache when it returns, so it
+  // survives the end of the process. A power cut may lose the ticks since the last checkpoint, but
+  // damages nothing. If the file system has no shared memory, the journal stays a rollback journal,
+  // which is slower but as safe.
   auto mode = connection->query_text("PRAGMA journal_mode = WAL");
   if (!mode.ok() && mode.error().code != ErrorCode::kOutput) return std::move(mode).error();
   TOPSPIN_TRY(connection->execute(fmt::format(
@@ -290,7 +291,8 @@ Result<std::unique_ptr<Connection>> open_existing_for_writing(const std::string&
 }
 
 bool leave_wal_mode(Connection& connection) {
-  // Two writers that end together each find the other still there: one of them has to try again.
+  // Two writers that end together each see the other still connected, so one of them must try
+  // again.
   constexpr int kTries = 20;
   constexpr auto kPause = std::chrono::milliseconds(10);
   for (int i = 0; i < kTries; ++i) {

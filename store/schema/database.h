@@ -1,4 +1,4 @@
-// Opens a file as a run store, and creates or migrates it for writing. Refuses files that are no
+// Opens a file as a run store, and creates or migrates it for writing. Refuses files that are not a
 // database, not ours, or of a newer schema, without changing them. Private to store.
 #pragma once
 

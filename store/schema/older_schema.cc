@@ -20,10 +20,10 @@ struct Column {
 
 struct Table {
   std::string name;
-  std::vector<Column> columns;  // generated ones too
+  std::vector<Column> columns;  // includes generated columns
 };
 
-/// The tables of a schema of ours: of the program's own text, not of anybody's file.
+/// The tables of a schema that was created from the program's own text, not from a file.
 Result<std::vector<Table>> tables_of(Connection& schema) {
   TOPSPIN_ASSIGN(Statement select,
                  schema.prepare("SELECT t.name, c.name, coalesce(c.dflt_value, 'NULL')"

@@ -50,7 +50,7 @@ void load_sample(ColumnLoader& load, Sample& sample) {
   for_each_tick_time_column(sample, [&](auto, auto, auto& value) { load.load_bounded(value); });
   for_each_number([&](const Number&, auto at) {
     using At = decltype(at);
-    // A loss that the run's topspin did not know yet has a column that is NULL: it counted none.
+    // A loss that did not exist when the run was recorded has a NULL column, and counts as 0.
     if constexpr (std::is_same_v<typename At::Part, LossInterval>)
       load.load_or_keep(at.make(sample));
     else if constexpr (kIsPlainNumber<typename At::Value>)
@@ -106,7 +106,7 @@ Status add_missing_number_columns(Connection& connection) {
   if (all_there) return {};
   TOPSPIN_ASSIGN(Transaction transaction, Transaction::begin(connection, "BEGIN IMMEDIATE"));
   for (const std::string_view table : kTablesOfNumbers) {
-    // Asked again: another writer may have been quicker.
+    // Check again, because another writer may have been faster.
     TOPSPIN_ASSIGN(const auto missing, missing_number_columns(connection, table));
     for (const std::string& name : missing)
       TOPSPIN_TRY(

@@ -23,7 +23,7 @@ void bind_sample(ParameterBinder& bind, const Sample& sample, const LossInterval
 void load_sample(ColumnLoader& load, Sample& sample);
 
 /// Calls store(name, encoded) -> Status for each histogram that is stored: those that have a value,
-/// and those that could be absent but are only empty ("nobody waited" is not "not measured").
+/// and those that could be absent but are only empty ("no waits" differs from "not measured").
 template <typename Store>
 Status for_each_stored_histogram(const Sample& sample, Store store) {
   Status status;

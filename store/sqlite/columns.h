@@ -1,11 +1,11 @@
-// Which value is in which column. The writer's INSERTs and the reader's SELECTs use the same lists,
-// so they cannot differ. schema.sql declares the same names, and docs/schema.md explains them. The
-// fields of exports (report/export/rows.h) and names in rules (ci/slo/slo_names.cc) come from these
-// lists too. The columns of table tick are the plain numbers of core/tick/numbers.h, by their
-// names; a column that a database lacks is added (database.h). Pure.
+// Maps values to columns. The writer's INSERTs and the reader's SELECTs use the same lists, so they
+// cannot differ. schema.sql declares the same names, and docs/schema.md explains them. The fields
+// of exports (report/export/rows.h) and names in rules (ci/slo/slo_names.cc) come from these lists
+// too. The columns of table tick are the plain numbers of core/tick/numbers.h, by their names; a
+// column that a database lacks is added (tick_columns.h). Pure.
 //
 // Each function calls visit(prefix, name, value) for each column, whose name is prefix + name.
-// `value` is a reference into what is visited, const or not as that is.
+// `value` is a reference into the visited object, and const if that is.
 #pragma once
 
 #include <array>
@@ -18,7 +18,7 @@
 
 namespace topspin {
 
-/// The columns of table tick that are no numbers: which tick it is, and of what time.
+/// The columns of table tick that are not numbers of the registry: the tick's number and its times.
 template <typename Sample, typename Visit>
 void for_each_tick_time_column(Sample& sample, Visit visit) {
   visit("", "tick", sample.tick);
@@ -29,7 +29,7 @@ void for_each_tick_time_column(Sample& sample, Visit visit) {
   visit("", "flows_end_ns", sample.flows.end_ns);
 }
 
-/// Columns of table run that are known when it starts. An empty text is NULL: not known.
+/// Columns of table run that are known when it starts. An empty text becomes NULL (not known).
 template <typename Run, typename Visit>
 void for_each_run_column(Run& run, Visit visit) {
   const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
@@ -74,8 +74,8 @@ void for_each_plan_column(Plan& plan, Visit visit) {
   visit("", "repeat", plan.repeat);
 }
 
-/// All of table load but its key, the workload, which is a word, and the blob. The parts that only
-/// some loads have are given as optional values, each NULL where the load has none of it.
+/// All of table load except its key, the workload (a word) and the blob. Parts that only some loads
+/// have are optional values, and NULL in the other loads.
 template <typename Load, typename Visit>
 void for_each_load_column(Load& load, Visit visit) {
   const auto plain = [&](std::string_view name, auto& value) { visit("", name, value); };
@@ -113,7 +113,7 @@ void for_each_load_column(Load& load, Visit visit) {
   own("sockets_opened", load.own.sockets_opened);
 }
 
-/// All of table load_part but its key and the blobs.
+/// All of table load_part except its key and the blobs.
 template <typename Part, typename Visit>
 void for_each_load_part_column(Part& part, Visit visit) {
   visit("", "name", part.name);
@@ -195,7 +195,7 @@ void for_each_thread_histogram(Thread& thread, Visit visit) {
   visit("on_cpu_histogram", thread.on_cpu);
 }
 
-/// All of table cpu_tick but the run and the tick.
+/// All of table cpu_tick except the run and the tick.
 template <typename Cpu, typename Visit>
 void for_each_cpu_column(Cpu& cpu, Visit visit) {
   visit("", "cpu", cpu.cpu);
@@ -207,7 +207,7 @@ void for_each_cpu_column(Cpu& cpu, Visit visit) {
   visit("", "queue_length_max", cpu.queue_length_max);
 }
 
-/// All of table owner but its key and the quality, which is a word.
+/// All of table owner except its key and the quality, which is a word.
 template <typename Owner, typename Visit>
 void for_each_owner_column(Owner& owner, Visit visit) {
   visit("", "owner", owner.number);
@@ -216,7 +216,7 @@ void for_each_owner_column(Owner& owner, Visit visit) {
   visit("", "name", owner.name);
 }
 
-/// All of table socket but its key, address and cookie. The last two are written separately,
+/// All of table socket except its key, address and cookie. The last two are written separately,
 /// because they are a text and an unsigned number of 64 bits.
 template <typename Socket, typename Visit>
 void for_each_socket_column(Socket& socket, Visit visit) {
@@ -234,7 +234,7 @@ void for_each_socket_column(Socket& socket, Visit visit) {
   visit("", "drops", socket.drops);
 }
 
-/// All of table syscall but the run and the histogram.
+/// All of table syscall except the run and the histogram.
 template <typename Syscall, typename Visit>
 void for_each_syscall_column(Syscall& syscall, Visit visit) {
   visit("", "number", syscall.number);
@@ -244,7 +244,7 @@ void for_each_syscall_column(Syscall& syscall, Visit visit) {
   visit("", "blocked_ns", syscall.blocked_ns);
 }
 
-/// All of table called but the run, the histogram, and the address, which is text.
+/// All of table called except the run, the histogram, and the address, which is text.
 template <typename Called, typename Visit>
 void for_each_called_column(Called& called, Visit visit) {
   visit("", "number", called.number);
@@ -261,7 +261,7 @@ void for_each_called_column(Called& called, Visit visit) {
   visit("", "hidden_by_interface", called.hidden_by_interface);
 }
 
-/// All of table cpu_holder but the run and the kind, which is a word.
+/// All of table cpu_holder except the run and the kind, which is a word.
 template <typename Holder, typename Visit>
 void for_each_cpu_holder_column(Holder& holder, Visit visit) {
   visit("", "holder", holder.number);
@@ -272,7 +272,7 @@ void for_each_cpu_holder_column(Holder& holder, Visit visit) {
   visit("", "held_ns", holder.held_ns);
 }
 
-/// All of table stack but its key.
+/// All of table stack except its key.
 template <typename Stack, typename Visit>
 void for_each_stack_column(Stack& stack, Visit visit) {
   visit("", "stack", stack.number);
@@ -281,7 +281,7 @@ void for_each_stack_column(Stack& stack, Visit visit) {
   visit("", "samples", stack.samples);
 }
 
-/// All of table sleep_stack but the run and the reason, which is a word.
+/// All of table sleep_stack except the run and the reason, which is a word.
 template <typename Stack, typename Visit>
 void for_each_sleep_stack_column(Stack& stack, Visit visit) {
   visit("", "sleep_stack", stack.number);
@@ -292,7 +292,7 @@ void for_each_sleep_stack_column(Stack& stack, Visit visit) {
   visit("", "slept_ns", stack.slept_ns);
 }
 
-/// All of table slow_reply but its key and the two addresses, which are text.
+/// All of table slow_reply except its key and the two addresses, which are text.
 template <typename Reply, typename Visit>
 void for_each_slow_reply_column(Reply& reply, Visit visit) {
   visit("", "tick", reply.tick);

@@ -13,9 +13,9 @@
 namespace topspin {
 namespace {
 
-constexpr int kBusyTimeoutMs = 5000;  // another writer holds the lock for milliseconds a tick
+constexpr int kBusyTimeoutMs = 5000;  // another writer holds the lock for some ms per tick
 
-/// Nothing that we store comes near it: it bounds what a hostile file can make us allocate.
+/// Far above anything that we store. It limits what a hostile file can make us allocate.
 constexpr int kMaxValueBytes = 64 << 20;
 
 std::string os_reason(int os_errno) {
@@ -27,7 +27,7 @@ bool file_sizes_are_limited() {
   return getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
 }
 
-/// What a failure means for the person who asked, whose file it was.
+/// Explains a failure to the user.
 Error explain(int code, int os_errno, const char* detail, const std::string& path, Access access) {
   const bool write = access == Access::kWrite;
   const auto full = [&] {
@@ -66,7 +66,7 @@ Error explain(int code, int os_errno, const char* detail, const std::string& pat
                       path, path));
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
-    case SQLITE_PROTOCOL:  // too many others took part in the log's locks
+    case SQLITE_PROTOCOL:  // too many other programs competed for the log's locks
       return make_error(write ? ErrorCode::kOutput : ErrorCode::kInput,
                         fmt::format("{} stays locked by another program; end that program, or "
                                     "choose another file with --db",
@@ -141,7 +141,7 @@ void Statement::bind_int(int parameter, int64_t value) {
     bind_error_ = code;
 }
 
-// SQLite takes a null pointer for NULL, and an empty view may carry one.
+// SQLite takes a null pointer for NULL, and an empty view may have one.
 void Statement::bind_text(int parameter, std::string_view text) {
   const int code =
       sqlite3_bind_text64(handle_, parameter, text.data() == nullptr ? "" : text.data(),
@@ -173,7 +173,7 @@ Status Statement::run() {
 }
 
 void Statement::reset() {
-  sqlite3_reset(handle_);  // repeats the step's error, which was told already
+  sqlite3_reset(handle_);  // repeats the error of step(), which was already returned
   bind_error_ = SQLITE_OK;
 }
 
@@ -213,12 +213,12 @@ Result<std::unique_ptr<Connection>> Connection::open(const std::string& path, Ac
   sqlite3* db = connection->handle_;
   sqlite3_extended_result_codes(db, 1);
   sqlite3_busy_timeout(db, kBusyTimeoutMs);
-  // The file may be anybody's: its schema is data, and runs nothing.
+  // The file may be hostile, so its schema must not run any code.
   sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
-  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);  // but for our own, in temp
-  // "x" is a column or an error, never a text.
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);  // except our own, in temp
+  // "x" is a column or an error, never a string.
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, nullptr);
   sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
@@ -237,7 +237,7 @@ Result<std::unique_ptr<Connection>> Connection::open_in_memory() {
 Connection::~Connection() { sqlite3_close_v2(handle_); }
 
 Error Connection::error(int code) const {
-  // The handle's code is the finer one, if it is about the same failure.
+  // The handle's code is more precise, if it is about the same failure.
   const int extended = sqlite3_extended_errcode(handle_);
   const int fine = (extended & 0xff) == (code & 0xff) ? extended : code;
   return explain(fine, sqlite3_system_errno(handle_), sqlite3_errmsg(handle_), path_, access_);
@@ -299,7 +299,7 @@ Status Transaction::commit() {
   return {};
 }
 
-// A full disk or a failed write has rolled back already; the other errors have not.
+// A full disk or a failed write has already rolled back; other errors have not.
 Transaction::~Transaction() {
   if (connection_ != nullptr && connection_->in_transaction()) {
     (void)connection_->execute("ROLLBACK").ok();
@@ -307,7 +307,7 @@ Transaction::~Transaction() {
 }
 
 bool may_pass(const Error& error) {
-  // EFBIG: a file size limit, which the size of the write-ahead log may have reached.
+  // EFBIG: the write-ahead log may have reached a file size limit.
   return error.os_errno == EBUSY || error.os_errno == ENOSPC || error.os_errno == EDQUOT ||
          error.os_errno == EFBIG;
 }

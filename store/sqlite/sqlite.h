@@ -65,7 +65,7 @@ enum class Access { kRead, kWrite };
 class Connection {
  public:
   /// Opens an existing file. `path` must be absolute, so that SQLite takes it for a file name. For
-  /// kWrite its last part must not be a symbolic link. Nothing is read yet; if the file is no
+  /// kWrite its last part must not be a symbolic link. Nothing is read yet; if the file is not a
   /// database, the first statement fails.
   static Result<std::unique_ptr<Connection>> open(const std::string& path, Access access);
 
@@ -84,7 +84,7 @@ class Connection {
   Result<int64_t> query_int(std::string_view sql);
   Result<std::string> query_text(std::string_view sql);
 
-  Error not_a_database() const;  // what SQLite would say of a file that is none
+  Error not_a_database() const;  // SQLite's error for a file that is not a database
   int64_t last_row() const;      // rowid of the last insert
   bool in_transaction() const;
   const std::string& path() const { return path_; }

@@ -55,7 +55,7 @@ WriterIdentity this_writer() {
 WriterFate fate_of(const WriterIdentity& writer) {
   if (writer.boot_id != read_boot_id()) return WriterFate::kGone;
   if (writer.pid_namespace != read_pid_namespace()) return WriterFate::kHidden;
-  // 0 and negative numbers mean process groups to kill(), and come from damaged files only.
+  // For kill(), 0 and negative numbers are process groups. Only damaged files contain them.
   if (writer.pid <= 0 || writer.pid > INT32_MAX) return WriterFate::kGone;
   if (const auto stat = read_process_stat(writer.pid)) {
     if (stat->ended()) return WriterFate::kGone;
@@ -64,7 +64,7 @@ WriterFate fate_of(const WriterIdentity& writer) {
     }
     return WriterFate::kAlive;
   }
-  // Where /proc hides other users' processes, this still tells whether the number is taken.
+  // If /proc hides other users' processes, this still shows whether the pid is in use.
   const bool taken = ::kill(static_cast<pid_t>(writer.pid), 0) == 0 || errno == EPERM;
   return taken ? WriterFate::kAlive : WriterFate::kGone;
 }

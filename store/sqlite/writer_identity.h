@@ -1,6 +1,6 @@
-// Which process writes a run, so that a later one can tell whether it still lives. A pid alone is
-// reused; with its start time it is unique within a boot and a pid namespace.
-// Reads /proc; thread-agnostic.
+// The process that writes a run, so that a later one can tell whether it is still alive. A pid
+// alone is reused; with its start time it is unique within a boot and a pid namespace. Reads /proc;
+// thread-agnostic.
 #pragma once
 
 #include <cstdint>
