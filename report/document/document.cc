@@ -8,7 +8,7 @@ namespace topspin::document {
 
 Span words(std::string_view text, size_t most_bytes) {
   Span span;
-  span.text = text.substr(0, most_bytes + 1);  // one more says that it is cut
+  span.text = text.substr(0, most_bytes + 1);  // one byte more shows that it was cut
   span.most_bytes = most_bytes;
   return span;
 }

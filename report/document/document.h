@@ -1,4 +1,4 @@
-// A report as a tree. It holds the content and says nothing about the looks. It is built once
+// A report as a tree. It holds the content but not the layout. It is built once
 // (report/sections), and each format has a renderer that walks it (report/text, report/markdown,
 // report/html).
 //
@@ -25,7 +25,7 @@ enum class Tone : uint8_t { kPlain, kGood, kBad, kOpen };
 struct Span {
   enum class Kind : uint8_t {
     kWords,  // may be hostile
-    kOurs,   // words of the source
+    kOurs,   // words from the source code
     kCode,
     kNumber,
     kAbsent,  // was not measured
@@ -33,15 +33,15 @@ struct Span {
     kSide,    // A or B
   };
   Kind kind = Kind::kWords;
-  std::string text = {};  // of all but numbers and times
+  std::string text = {};  // for all kinds except numbers and times
   size_t most_bytes = kPageTextBytes;
-  double value = 0;  // of numbers and times
+  double value = 0;  // for numbers and times
   Unit unit = Unit::kCount;
-  bool at_least = false;  // only known to be that much
+  bool at_least = false;  // `value` is only a lower bound
   bool strong = false;
   Tone tone = Tone::kPlain;
   std::string path = {};  // where `report --format json` has the number; empty: nowhere
-  size_t run = 0;         // of which run
+  size_t run = 0;         // the run that the number is from
 };
 using Line = std::vector<Span>;
 
@@ -122,7 +122,7 @@ Line say(std::string_view layout, const Pieces&... pieces) {
   return line;
 }
 
-/// Pieces with ", " between them.
+/// The pieces, separated by `between`.
 Line listed(const std::vector<Line>& parts, std::string_view between = ", ");
 
 /// A cell of a table.
@@ -132,21 +132,21 @@ struct Cell {
   Cell(const char* text) : line{ours(text)} {}
 
   Line line;
-  Line under = {};  // a word on it, below
+  Line under = {};  // a remark, shown below
   Tone tone = Tone::kPlain;
 };
 
 struct Column {
   std::string title = {};
   bool is_number = true;
-  bool spare = false;  // left out where there is no room
-  bool cut = false;    // cut where there is no room; only the last column
+  bool spare = false;  // left out if there is no room
+  bool cut = false;    // cut if there is no room; only for the last column
 };
 
 enum class Shown : uint8_t { kEverywhere, kNotAtTerminals, kOnPages };
 
 struct Row {
-  std::vector<Cell> cells;  // as many as columns; the first one names the row
+  std::vector<Cell> cells;  // one per column; the first one names the row
   Shown shown = Shown::kEverywhere;
 };
 
@@ -154,13 +154,13 @@ struct Table {
   std::string title = {};
   std::vector<Column> columns = {};
   std::vector<Row> rows = {};
-  size_t more = 0;  // rows that are not here
+  size_t more = 0;  // how many rows were left out
   size_t most_in_text = SIZE_MAX;
 };
 
 struct Paragraph {
   Line line;
-  bool aside = false;  // explains how to read what follows; a terminal leaves it out
+  bool aside = false;  // explains how to read the next block; a terminal leaves it out
 };
 
 /// Keys and values, one pair per line.
@@ -169,7 +169,7 @@ struct Facts {
   std::vector<std::pair<std::string, Line>> list = {};
 };
 
-/// The blocks that follow are about this run, of two.
+/// The blocks that follow are about this one of two runs.
 struct Side {
   size_t run = 0;
 };
@@ -207,7 +207,7 @@ struct Curves {
   struct Curve {
     std::string name;
     Unit unit = Unit::kCount;
-    std::vector<Point> points = {};  // as many as `ends_ns`
+    std::vector<Point> points = {};  // one for each of `ends_ns`
   };
   std::vector<int64_t> ends_ns = {};
   std::vector<Curve> curves = {};
@@ -221,8 +221,8 @@ struct Plot {
   Line caption = {};
   std::vector<Table> tables = {};
   Line note = {};               // how to read it
-  bool tables_in_text = false;  // they stand in its place where there are no plots
-  bool small = false;           // beside another where there is room
+  bool tables_in_text = false;  // formats without plots show the tables instead
+  bool small = false;           // placed beside another one if there is room
 };
 /// The controls of all plots over time.
 struct PlotControls {};
@@ -258,7 +258,7 @@ struct Section {
 struct TopVerdict {
   Tone tone = Tone::kGood;
   std::string word;      // "Pass", "Usable", ...
-  std::string sentence;  // what that means
+  std::string sentence;  // explains the word
   std::vector<std::string> reasons = {};
   std::vector<Line> remarks = {};  // on single runs
 };
@@ -266,8 +266,8 @@ struct TopVerdict {
 /// A finding: why work failed or was late in a run.
 struct Cause {
   Line sentence;
-  Line evidence = {};    // the numbers that it rests on
-  Line refuted_by = {};  // what would show that it is wrong
+  Line evidence = {};    // the numbers that support it
+  Line refuted_by = {};  // what would disprove it
   Line next_step = {};
   Tone tone = Tone::kBad;  // kPlain: nothing stands out
 };
@@ -276,7 +276,7 @@ struct Cause {
 struct Headline {
   struct Value {
     Span number;
-    Line extra = {};  // a word on it
+    Line extra = {};  // a remark
   };
   std::string label;
   std::vector<Value> of_run = {};
@@ -284,13 +284,13 @@ struct Headline {
 };
 
 struct Document {
-  std::string title;             // of what it is; empty: its sections speak for themselves
-  std::vector<Facts> runs = {};  // what each run was
+  std::string title;             // empty: the titles of the sections are enough
+  std::vector<Facts> runs = {};  // describes each run
   TopVerdict verdict = {};
-  std::vector<Cause> causes = {};  // of each run in turn, the worst first
-  bool causes_lead = false;        // they stand before the verdict
+  std::vector<Cause> causes = {};  // for each run in turn, the worst first
+  bool causes_lead = false;        // show them before the verdict
   std::vector<Headline> headlines = {};
-  std::vector<Section> sections = {};  // those that have something to say, in order
+  std::vector<Section> sections = {};  // the sections that are not empty, in order
 };
 
 }  // namespace topspin::document

@@ -14,7 +14,7 @@ namespace topspin::document {
 /// `Way` is a struct with `static std::string escape(std::string_view text, size_t most_bytes)`.
 ///
 /// A value is made from literals in the source, from escaped text, and from other such values. A
-/// std::string becomes one only through escaped().
+/// std::string can be converted only with escaped().
 template <typename Way>
 class Escaped {
  public:

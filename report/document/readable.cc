@@ -23,7 +23,7 @@ std::string with_narrow_space(const std::string& number) {
   return number.substr(0, unit) + std::string(kNarrowSpace) + name;
 }
 
-/// With as many decimals as make three digits.
+/// With three digits.
 std::string percent(double share, std::string_view space) {
   const double percent = 100 * share;
   const int decimals = std::fabs(percent) >= 99.95 ? 0 : std::fabs(percent) >= 9.995 ? 1 : 2;
@@ -43,11 +43,11 @@ std::string amount(double value) {
 }  // namespace
 
 std::string plain_text(std::string_view text, size_t most_bytes) {
-  // What is cut off is not looked at: a megabyte of a label costs nothing.
+  // The part that is cut off is not read, so a label of a megabyte costs nothing.
   const bool cut = text.size() > most_bytes;
   if (cut) {
     text = text.substr(0, most_bytes);
-    // Not in the middle of a code point.
+    // Do not cut within a code point.
     for (int i = 0; i < 3 && !text.empty() && (static_cast<unsigned char>(text.back()) & 0x80);
          ++i) {
       const bool lead = (static_cast<unsigned char>(text.back()) & 0x40) != 0;

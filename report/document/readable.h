@@ -1,6 +1,6 @@
 // Formats numbers for people and cuts text to a length. Numbers have two forms: plain for a
-// terminal
-// ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space). Pure.
+// terminal ("1.25us", "9.2%"), and typeset for pages and Markdown ("1.25 µs" with a narrow space).
+// Pure.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +18,10 @@ inline constexpr size_t kPageTextBytes = 400;
 /// change the reading direction are made visible. It is not escaped for any markup.
 std::string plain_text(std::string_view text, size_t most_bytes = kPageTextBytes);
 
-/// "Active flows" of "active flows".
+/// "Active flows" for "active flows".
 std::string capitalized(std::string_view label);
 
-// "1,234,567", "2.16 ms", "108 MiB", "9.2 %": with a narrow space that does not break.
+// "1,234,567", "2.16 ms", "108 MiB", "9.2 %", with a narrow no-break space.
 std::string page_count(uint64_t count);
 std::string page_duration(int64_t ns);
 std::string page_bytes(int64_t bytes);

@@ -1,9 +1,10 @@
 // CSV (RFC 4180): a header with units in the names, cells separated by commas, lines ended by CRLF.
 //
-// Texts are always quoted, numbers never. A text that a spreadsheet would take for a formula gets
-// an apostrophe before it: one whose first character other than a space is = + - @, a tab, a
-// carriage return or a line feed, or the full-width forms of the first four. So does a further line
-// of a text that begins like a command to a CI system's log ("::" or "##"). Absent is empty.
+// Texts are always quoted, numbers never. A text that a spreadsheet would take for a formula is
+// prefixed with an apostrophe. Such a text has, as the first character that is not a space, one of
+// = + - @ (or its full-width form), a tab, a carriage return or a line feed. A later line of a text
+// gets an apostrophe too if it begins like a command to a CI system's log ("::" or "##"). Absent
+// values are empty.
 #include <array>
 #include <type_traits>
 #include <utility>
@@ -31,8 +32,8 @@ bool starts_formula(std::string_view text) {
   return false;
 }
 
-/// Whether what follows a line end would be taken for a command. Log readers skip white space of
-/// any script: all that is not ASCII is skipped here.
+/// Whether the text after a line end would be taken for a command. Log readers skip white space of
+/// any script, so everything that is not ASCII is skipped here.
 bool starts_command(std::string_view text) {
   while (!text.empty() && (text.front() <= ' ' || static_cast<uint8_t>(text.front()) >= 0x7f) &&
          text.front() != '\n')
@@ -40,7 +41,7 @@ bool starts_command(std::string_view text) {
   return text.starts_with("::") || text.starts_with("##");
 }
 
-/// A line's cells; the header's line has the same calls with names for values.
+/// Writes the cells of a line. The header line is made by the same calls, with names for values.
 class LineWriter {
  public:
   explicit LineWriter(bool header) : header_(header) {}
@@ -210,7 +211,7 @@ void add_row(LineWriter& line, const StoredEvent& event) {
   for_each_event_field(event, [&](const auto& name, const auto& value) { line(name, value); });
 }
 
-/// The table's header, then each row that each(run id, visit) shows.
+/// Writes the table's header, and then each row that each(run id, visit) visits.
 template <typename Row, typename Each>
 Status write_table(const std::vector<StoredRun>& runs, ExportOutput& output, Each each) {
   LineWriter header(true);

@@ -67,8 +67,8 @@ enum class CsvTableKind : uint8_t {
 };
 /// Parses "runs", "ticks", ... kUsage names the tables that exist.
 Result<CsvTableKind> parse_csv_table(std::string_view name);
-/// One table, with a header. The first column is the run's id. A spreadsheet takes no cell for a
-/// formula.
+/// One table, with a header. The first column is the run's id. No cell looks like a formula to a
+/// spreadsheet.
 Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableKind table,
                   ExportOutput& output);
 
@@ -95,7 +95,7 @@ std::string judgement_junit(const Judgement& judgement);
 /// A judgement as GitHub workflow commands: ::error, ::warning and ::notice, one per line.
 std::string judgement_github(const Judgement& judgement);
 
-/// Makes text safe for XML 1.0 and for Prometheus. Bytes that are no UTF-8, control, bidirectional
+/// Makes text safe for XML 1.0 and for Prometheus. Bytes that are not UTF-8, control, bidirectional
 /// and invisible characters, and non-characters become U+FFFD. Newline, tab and carriage return
 /// stay.
 std::string replace_unprintable(std::string_view text);

@@ -1,5 +1,5 @@
 // Folded stacks: a run's CPU samples, or its sleeps, in the form that flame graph programs read.
-// Each stack is a line "thread;outermost;...;innermost COUNT"; of sleeps, the count is
+// Each stack is a line "thread;outermost;...;innermost COUNT"; for sleeps, the count is in
 // microseconds. Streams from the store; any one thread.
 #pragma once
 
@@ -16,8 +16,8 @@ enum class FoldedKind : uint8_t { kCpuSamples, kSleeps };
 Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, FoldedKind kind,
                      ExportOutput& output);
 
-/// One stack as a line. Its text may be hostile: only the real separators end the line or divide
-/// frames.
+/// One stack as a line. Its text may be hostile, and is escaped so that only real separators end
+/// the line or separate frames.
 std::string folded_line(const StackRow& stack);
 std::string folded_line(const SleepStackRow& stack);
 

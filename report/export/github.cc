@@ -4,8 +4,8 @@
 //   ::warning title=...::...         inconclusive
 //   ::notice title=...::...          pass
 //
-// The runner takes a command from every line of output, so hostile text must not begin one: it is
-// first made visible on one line, then escaped as the runner unescapes it.
+// The runner looks for a command in every line of output, so hostile text must not begin a line. It
+// is first made visible on one line, then escaped in the runner's way.
 #include <fmt/format.h>
 
 #include "core/base/text.h"
@@ -60,7 +60,7 @@ std::string judgement_github(const Judgement& judgement) {
       out += command("error", "topspin gate: SLO broken",
                      fmt::format("{} ({} in run {})", o.rule, o.explanation, o.run_id));
   }
-  // A verdict without a metric of its own (too few pairs) has its reason still.
+  // A verdict without a metric (too few pairs) still has a reason.
   if (out.empty()) {
     const bool fails = judgement.verdict == Verdict::kFail;
     out = command(fails ? "error" : "warning",

@@ -1,4 +1,4 @@
-// HdrHistogram's percentile text: what its plotter and wrk2's scripts read.
+// HdrHistogram's percentile text, which its plotter and wrk2's scripts read.
 //
 //        Value     Percentile TotalCount 1/(1-Percentile)
 //
@@ -8,9 +8,10 @@
 //   #[Max     =     9000.000, Total count    =        10000]
 //   #[Buckets =           39, SubBuckets     =           32]
 //
-// Percentiles get denser towards 1: 5 steps to each halving of the distance. A value is the upper
-// edge of its bucket, never above the greatest. Values are in nanoseconds. Of lateness, which is
-// signed, early counts as 0: a plot of waiting has no place for what came before its time.
+// Percentiles get denser towards 1: there are 5 steps for each halving of the distance. A value is
+// the upper edge of its bucket, but never above the greatest value. Values are in nanoseconds.
+// Lateness is signed; an early message counts as 0, because a plot of waiting cannot show negative
+// values.
 #include <algorithm>
 #include <cmath>
 
@@ -51,12 +52,12 @@ double standard_deviation(const Histogram& histogram, double mean) {
   return std::sqrt(squares / static_cast<double>(histogram.count()));
 }
 
-/// One line for each step of percentiles that the samples are enough to tell apart, up to 1.
+/// Writes one line for each step of percentiles that the samples can distinguish, up to 1.
 void write_lines(const Histogram& histogram, ExportOutput& output) {
   const auto count = static_cast<double>(histogram.count());
   const uint64_t max = histogram.max().value_or(0);
   double wanted = 0;
-  uint64_t below = 0;  // samples up to and with bucket i
+  uint64_t below = 0;  // samples up to and including bucket i
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {
     const uint64_t cell = histogram.cell(i);
     if (cell == 0) continue;
@@ -71,7 +72,7 @@ void write_lines(const Histogram& histogram, ExportOutput& output) {
     }
     output.write(fmt::format("{:12.3f} {:2.12f} {:10d} {:14.2f}\n", static_cast<double>(value),
                              reached, below, 1 / (1 - reached)));
-    // The next percentile worth a line: a fifth of the way on to half the distance that is left.
+    // The next percentile: a fifth of the way towards half of the remaining distance.
     const double halvings = std::floor(std::log2(1 / (1 - reached))) + 1;
     wanted = reached + 1 / (kStepsAHalving * std::exp2(halvings));
   }

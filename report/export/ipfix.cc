@@ -1,17 +1,16 @@
 // IPFIX (RFC 7011) of a run's flows: one biflow record (RFC 5103) each.
 //
 //   message   version 10, length, export time (s), sequence (data records so far), domain (run)
-//   set 2     the two templates, in the first message and in every kTemplateEvery-th: by UDP one
-//             may be lost, and a collector may be started later
+//   set 2     the two templates, in the first message and in every kTemplateEvery-th, because UDP
+//             may lose one and a collector may be started later
 //   set 256   records of IPv4 flows     set 257   records of IPv6 flows
 //
-// Source is the initiator. Counts of the responder stand in the reverse elements (enterprise
-// 29305). octetDeltaCount is of IP packets, as RFC 5102 defines it: what was captured less the
-// link-layer headers, which the run's link type tells; of a link type whose headers have no fixed
-// length the element is left out. layer2OctetDeltaCount is all that was captured. Times are
-// milliseconds since the Unix epoch, also where the flows' own clock is the monotonic one. A flow's
-// end is said only if it was seen: 3 (end of flow detected), otherwise 4 (forced end: the recording
-// ended).
+// The source is the initiator. Counts of the responder are in the reverse elements (enterprise
+// 29305). octetDeltaCount counts IP packets, as RFC 5102 defines it: the captured bytes minus the
+// link-layer headers, whose length is known from the run's link type. If that length is not fixed,
+// the element is left out. layer2OctetDeltaCount counts all captured bytes. Times are milliseconds
+// since the Unix epoch, even if the flows' clock is the monotonic one. The end reason is 3 (end of
+// flow detected) if the end was seen, otherwise 4 (forced end: the recording ended).
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -27,7 +26,7 @@ namespace topspin {
 namespace {
 
 constexpr uint16_t kVersion = 10;
-constexpr size_t kMostMessageBytes = 1400;  // fits one packet of an Ethernet
+constexpr size_t kMostMessageBytes = 1400;  // fits into one Ethernet packet
 constexpr size_t kMessageHeaderBytes = 16;
 constexpr size_t kSetHeaderBytes = 4;
 constexpr uint16_t kTemplateSet = 2;
@@ -40,7 +39,7 @@ struct Element {
   bool reverse = false;
 };
 
-/// Both templates but for the addresses, which come first.
+/// The elements of both templates after the addresses, which come first.
 constexpr std::array kCommonElements = {
     Element{7, 2},          // sourceTransportPort
     Element{11, 2},         // destinationTransportPort
@@ -54,7 +53,7 @@ constexpr std::array kCommonElements = {
     Element{352, 8, true},  // the responder's octets
     Element{148, 8},        // flowId
 };
-/// Behind them, where the link type tells the length of its headers.
+/// These follow if the link type has headers of a known length.
 constexpr std::array kIpElements = {
     Element{1, 8},        // octetDeltaCount
     Element{1, 8, true},  // the responder's
@@ -66,8 +65,8 @@ size_t bytes_of(std::span<const Element> elements) {
   return bytes;
 }
 
-/// Bytes before the IP header, by libpcap's name of the link type; nullopt: not the same in each
-/// packet. VLAN tags come on top.
+/// Bytes before the IP header, by libpcap's name of the link type, without VLAN tags. nullopt if
+/// packets differ.
 std::optional<uint64_t> header_bytes_of(std::string_view link_type) {
   constexpr std::pair<std::string_view, uint64_t> kHeaders[] = {
       {"EN10MB", 14}, {"LINUX_SLL", 16}, {"LINUX_SLL2", 20}, {"NULL", 4},
@@ -80,7 +79,7 @@ std::optional<uint64_t> header_bytes_of(std::string_view link_type) {
 
 struct Family {
   uint16_t set = 0;
-  uint16_t source = 0;  // element of the address
+  uint16_t source = 0;  // the element of the address
   uint16_t destination = 0;
   uint16_t address_bytes = 0;
 };
@@ -115,20 +114,20 @@ std::string template_set(bool with_ip_octets) {
   return set + records;
 }
 
-/// A stamp of a flow since the Unix epoch.
+/// Converts a stamp of a flow to time since the Unix epoch.
 int64_t wall_ns(const RunInfo& run, int64_t stamp_ns) {
   const int64_t offset_ns = run.started_wall_ns - packet_clock_at_start(run, stamp_ns);
   int64_t wall = 0;
   return __builtin_add_overflow(stamp_ns, offset_ns, &wall) ? 0 : std::max<int64_t>(0, wall);
 }
 
-/// What a run's records have in common.
+/// The part that the records of a run share.
 struct RecordContext {
   const RunInfo& run;
   std::optional<uint64_t> link_header_bytes;
 };
 
-/// Of one direction of a flow: what was captured less what is no IP.
+/// The captured bytes of one direction of a flow, without those before the IP headers.
 uint64_t ip_octets(const FlowRow& flow, size_t side, uint64_t link_header_bytes) {
   constexpr uint64_t kTagBytes = 4;
   uint64_t header_bytes = link_header_bytes;
@@ -168,7 +167,7 @@ std::string record_of(const FlowRow& flow, const Family& family, const RecordCon
   return record;
 }
 
-/// Gathers records, a set for each family, until a message is full.
+/// Gathers records, in one set per address family, until a message is full.
 class MessageWriter {
  public:
   MessageWriter(const ByteSink& sink, uint32_t domain, const RunInfo& run)
@@ -187,7 +186,7 @@ class MessageWriter {
     const auto seconds = static_cast<uint32_t>(wall_ns(context_.run, flow.last_ns) / 1'000'000'000);
     export_time_ = std::max(export_time_, seconds);
   }
-  /// What is left; a run without flows still sends its templates.
+  /// Sends the rest. A run without flows still sends its templates.
   Status end() {
     if (count_ > 0 || messages_ == 0) send();
     return status_;
@@ -196,7 +195,7 @@ class MessageWriter {
  private:
   bool with_templates() const { return messages_ % kTemplateEvery == 0; }
 
-  /// Of the message as it would be sent, with both sets' headers.
+  /// The size of the message if it were sent now, with the headers of both sets.
   size_t bytes() const {
     return kMessageHeaderBytes + (with_templates() ? templates_.size() : 0) + 2 * kSetHeaderBytes +
            ipv4_.size() + ipv6_.size();
@@ -230,7 +229,7 @@ class MessageWriter {
   uint32_t domain_;
   uint32_t sequence_ = 0;  // data records sent before this message, modulo 2^32
   uint32_t messages_ = 0;
-  uint32_t export_time_ = 0;  // of the newest packet told of: the same data give the same bytes
+  uint32_t export_time_ = 0;  // of the newest packet, so the same data give the same bytes
   uint32_t count_ = 0;
   std::string ipv4_, ipv6_;  // records
   Status status_;

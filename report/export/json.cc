@@ -1,5 +1,5 @@
-// JSON and NDJSON. One flat object a row, with the database's names; numbers are written directly,
-// texts through the JSON library, which makes them ASCII.
+// JSON and NDJSON: one flat object per row, with the database's names. Numbers are written
+// directly, texts through the JSON library, which makes them ASCII.
 #include <fmt/format.h>
 
 #include "report/export/export.h"
@@ -126,8 +126,8 @@ void add_load_part(const NumberedLoadPart& numbered, JsonObject& object) {
                                });
 }
 
-/// Calls begin(list name) and row(fill) for everything of a run but the run itself, in order;
-/// fill(object) adds the row's fields.
+/// Calls begin(list name) and row(fill) for everything that belongs to a run, in order, but not for
+/// the run itself. fill(object) adds the row's fields.
 template <typename Begin, typename Row>
 Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
   begin("ticks");

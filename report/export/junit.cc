@@ -1,7 +1,7 @@
-// JUnit XML, as CI systems read it: one suite, a case for each gating metric and SLO rule.
+// JUnit XML for CI systems: one suite, with a case for each gating metric and SLO rule.
 //
-// fail is a failure, inconclusive is skipped with its reason, and a judgement that is invalid as a
-// whole has one more case that is an error. Text is made fit for XML 1.0 and escaped.
+// A fail is a failure, and an inconclusive metric is skipped with its reason. A judgement that is
+// invalid as a whole has another case that is an error. Text is made valid for XML 1.0 and escaped.
 #include <fmt/format.h>
 
 #include "report/export/export.h"
@@ -10,7 +10,7 @@
 namespace topspin {
 namespace {
 
-/// For attributes and content alike. Line ends and tabs are kept by reference.
+/// Escapes text for attributes and content. Line ends and tabs become character references.
 std::string xml(std::string_view text) {
   std::string out;
   for (const char c : replace_unprintable(text)) {

@@ -1,11 +1,12 @@
-// OpenMetrics text 1.0: what a run came to, one point a metric and run, stamped with the run's end.
+// OpenMetrics text 1.0: the totals of each run, with one point per metric and run, stamped with the
+// run's end.
 //
-// Families stand together over all runs, as the format demands, so the totals of each run are
-// gathered first: their size does not depend on the run's length. Names and units are
-// OpenTelemetry's process metrics where it has them (dots become underscores, the unit a suffix,
-// counters end in _total); everything else begins with topspin_. Durations are in seconds.
-// Histograms are classic buckets at powers of two of nanoseconds less one, where the stored
-// buckets end as well, so that each count is exact. Absent metrics are left out.
+// The format demands that all points of a family are together. So the totals of all runs are
+// gathered first; their size does not depend on the length of the runs. Names and units are those
+// of OpenTelemetry's process metrics where they exist (dots become underscores, the unit a suffix,
+// counters end in _total). All other names begin with topspin_. Durations are in seconds.
+// Histograms are classic buckets that end at powers of two of nanoseconds minus one. The stored
+// buckets end there too, so each count is exact. Absent metrics are left out.
 #include <algorithm>
 #include <cmath>
 
@@ -25,10 +26,10 @@ struct MeasuredTotals {
   std::optional<LoadResult> load;
 };
 
-/// A value with as many digits as it needs, never in a form that is not a number.
+/// A value with as many digits as it needs.
 std::string number(double value) { return fmt::format("{}", value); }
 std::string seconds(double ns) { return fmt::format("{:.9g}", ns / 1e9); }
-/// Exact: nanoseconds moved by nine places.
+/// Exact: moves the decimal point of nanoseconds by nine places.
 std::string exact_seconds(int64_t ns) {
   const uint64_t magnitude = ns < 0 ? 0 - static_cast<uint64_t>(ns) : static_cast<uint64_t>(ns);
   return fmt::format("{}{}.{:09}", ns < 0 ? "-" : "", magnitude / 1'000'000'000,
@@ -49,7 +50,7 @@ std::string label_value(std::string_view text) {
   return out;
 }
 
-/// A name made of what OpenMetrics allows in one.
+/// A label's name with only the characters that OpenMetrics allows.
 std::string label_name(std::string_view text) {
   std::string out = "label_";
   for (const char c : text) {
@@ -106,7 +107,7 @@ class Exposition {
           run_status_name(run.run->end.status), label_value(i.source.commit),
           commit_state_name(i.source), label_value(i.source.branch), label_value(i.host.hostname),
           label_value(i.host.kernel), label_value(i.topspin_version));
-      // Two keys may become one name: the first stays, since a name may stand there once.
+      // Two keys may give the same name. The first one is kept, because a name may occur only once.
       std::vector<std::string> taken;
       for (const auto& [key, value] : i.labels) {
         const std::string label = label_name(key);
@@ -123,7 +124,8 @@ class Exposition {
   static constexpr int kFirstOctave = 10;  // 1 us
   static constexpr int kLastOctave = 35;   // 34 s
 
-  /// A family's head stands before its first sample; one without samples is not there at all.
+  /// Writes a sample. The family's head is written before its first sample, so a family without
+  /// samples is left out.
   void sample(const MeasuredTotals& run, std::string_view name, std::string_view labels,
               std::string_view value) {
     if (!head_.empty()) output_.write(head_);
@@ -145,7 +147,7 @@ class Exposition {
   }
   /// With negative buckets neither sum nor count may be given.
   void add_signed(const MeasuredTotals& run, std::string_view name, const SignedHistogram& h) {
-    constexpr int kStep = 5;  // early is of less interest: every fifth octave
+    constexpr int kStep = 5;  // early ones matter less: every fifth octave
     uint64_t below = 0;
     uint32_t index = kHistogramBuckets;
     for (int octave = kLastOctave; octave >= kFirstOctave; octave -= kStep) {
@@ -172,11 +174,11 @@ class Exposition {
   const std::vector<MeasuredTotals>& runs_;
   ExportOutput& output_;
   std::string name_;
-  std::string head_;  // of a family that has no sample yet
+  std::string head_;  // the head of a family that has no sample yet
 };
 
-/// Where a number stands, where that does not follow from its name: OpenTelemetry's process metrics
-/// first, and families whose points differ in a label.
+/// The family of a number if it does not follow from the number's name: first OpenTelemetry's
+/// process metrics, then families whose points differ in a label.
 struct FamilyPlace {
   std::string_view number;
   std::string_view family;
@@ -205,12 +207,12 @@ constexpr FamilyPlace kPlaces[] = {
     {"responder_bytes", "topspin_traffic_bytes", "bytes", "role=\"responder\""},
 };
 
-/// A family of one or several numbers, in the order in which they stand.
+/// A family of one or several numbers, in their order in the output.
 struct Family {
   std::string name;
   std::string unit;
   std::string help;
-  std::string_view type;  // of OpenMetrics
+  std::string_view type;  // as OpenMetrics calls it
   struct Point {
     const RegisteredNumber* number;
     std::string labels;
@@ -239,7 +241,7 @@ std::string_view unit_of(std::string_view name) {
   return "";
 }
 
-/// "topspin_swap_bytes", "topspin_throttled_seconds"; `what` stands before the unit.
+/// "topspin_swap_bytes", "topspin_throttled_seconds". `what` is inserted before the unit.
 std::string family_name(std::string_view name, std::string_view what = "") {
   const std::string_view unit = unit_of(name);
   return fmt::format("topspin_{}{}{}{}", without_unit(name), what, unit.empty() ? "" : "_", unit);
@@ -266,7 +268,7 @@ FamilyPlace place_of(const RegisteredNumber& number, std::string& labels) {
   return {number.name, "", unit_of(number.name)};
 }
 
-/// What a family of several numbers is, where the help of its first would not do.
+/// The help of a family of several numbers, if the help of its first number does not fit.
 std::string_view help_of(std::string_view family) {
   constexpr std::pair<std::string_view, std::string_view> kHelp[] = {
       {"process_context_switches", "Context switches of the subject."},
@@ -282,7 +284,7 @@ std::string_view help_of(std::string_view family) {
   return "";
 }
 
-/// Every number of the registry, in the family where it stands.
+/// All families, with every number of the registry.
 std::vector<Family> families() {
   std::vector<Family> all;
   for (const RegisteredNumber& number : numbers()) {
@@ -291,7 +293,7 @@ std::vector<Family> families() {
     if (!place.labels.empty()) labels = place.labels;
     std::string name = place.family.empty() ? family_name(number.name) : std::string(place.family);
     if (number.loss && place.family.empty())
-      name = family_name(LossInterval::bare_name(number));  // a time that was lost
+      name = family_name(LossInterval::bare_name(number));  // a loss that is a time
     auto family =
         std::find_if(all.begin(), all.end(), [&](const Family& f) { return f.name == name; });
     if (family == all.end()) {
@@ -335,11 +337,12 @@ void write_family(Exposition& e, const Family& family) {
   }
 }
 
-/// The greatest value of each gauge at any tick: its last one stands in a family of its own.
+/// Writes the greatest value of a gauge at any tick. Its last value is in another family.
 void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
   if (gauge.kind != NumberKind::kGauge) return;
   const std::string name = family_name(gauge.name, "_max");
-  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr) return;  // measured as such
+  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr)
+    return;  // such a number is already measured
   const std::string unit(unit_of(gauge.name));
   e.family(name, "gauge", unit, fmt::format("The greatest at any tick: {}", gauge.help));
   e.points(name, "", "", [&](const MeasuredTotals& run) {
@@ -347,7 +350,7 @@ void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
   });
 }
 
-/// What the load generator saw: the whole of each run's load.
+/// Writes what the load generator saw over the whole load of each run.
 void write_load(Exposition& e) {
   e.family("topspin_load_messages", "counter", "",
            "Messages of the load: pings, requests or connections, by what became of them.");

@@ -1,4 +1,4 @@
-// What all exports share: the gathering output and the cleaning of text.
+// Shared by all exports: the output that gathers small writes, and the cleaning of text.
 #include "core/base/text.h"
 #include "report/export/export.h"
 
@@ -25,7 +25,7 @@ Status ExportOutput::finish() {
 
 namespace {
 
-/// Characters that hide, or that turn the text behind them around.
+/// Characters that are invisible, or that reverse the direction of the text after them.
 bool is_invisible(char32_t c) {
   return c == 0x061C || (c >= 0x200B && c <= 0x200F) || (c >= 0x2028 && c <= 0x202E) ||
          (c >= 0x2060 && c <= 0x2069) || c == 0xFEFF;

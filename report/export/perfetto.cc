@@ -1,16 +1,18 @@
 // Chrome's trace event format (JSON), as Perfetto and chrome://tracing read it.
 //
-// A run is one process of the trace: counters tick by tick ("C"), the subject's threads with what
-// they came to ("M", and a slice "X" over the run whose arguments are the thread's totals and the
-// distributions of its waits and slices on a CPU), below it a slice for each tick in which the
-// thread was among those that ran and waited longest, stages of a plan as slices, late messages as
-// instants ("i") at their flow's last packet in the tick, and the run's events. Each of the slowest
-// replies is a track of its own ("b", "e"), exact to the nanosecond: below it what it lay unread
-// and what it spent inside, and below those their parts. These are drawn one after the other, the
-// first of them at the beginning, though in which order they came is not known. topspin follows no
-// single switch, so a tick's slice says how much of it was spent how, not when. Times are
-// microseconds since the run's start, with nanoseconds behind the point. Flow times are on the
-// packets' clock and are moved by what the first tick says lies between the two.
+// A run is one process of the trace. It has
+//  - counters for each tick ("C");
+//  - the subject's threads ("M"), each with a slice ("X") over the run, whose arguments are the
+//    thread's totals and the distributions of its waits and of its slices on a CPU. Below it is a
+//    slice for each tick in which the thread was among those that ran and waited longest;
+//  - stages of a plan as slices, the run's events, and late messages as instants ("i") at their
+//    flow's last packet in the tick;
+//  - a track ("b", "e") for each of the slowest replies, exact to the nanosecond. Below it are its
+//    times unread and inside, and below those their parts. The parts are drawn one after the other,
+//    although their true order is not known.
+// topspin does not record single switches, so a tick's slice shows how its time was spent, but not
+// when. Times are microseconds since the run's start, with nanoseconds as decimals. Flow times are
+// on the packets' clock, and are shifted by the difference between the clocks in the first tick.
 #include <algorithm>
 #include <functional>
 
@@ -58,7 +60,7 @@ class Trace {
               .raw("dur", micros(length_ns))
               .raw("args", arguments));
   }
-  /// A slice on the track of `id`. Slices of a track are given outermost first.
+  /// A slice on the track of `id`. REQUIRES: the slices of a track come outermost first.
   void slice_of_track(size_t process, int64_t thread, const std::string& id, int64_t begin_ns,
                       int64_t length_ns, std::string_view category, std::string_view name,
                       std::string_view arguments, const std::function<void()>& inner = {}) {
@@ -103,7 +105,7 @@ void add_counter(Trace& trace, size_t process, int64_t at_ns, std::string_view n
 }
 
 void add_tick(Trace& trace, size_t process, const Sample& sample) {
-  // Counts hold for the interval and are drawn from its beginning; gauges stand at its end.
+  // Counts are of the interval, so they are drawn from its beginning; gauges are drawn at its end.
   const int64_t end = sample.elapsed_ns, begin = std::max<int64_t>(0, end - sample.interval_ns);
   const FlowInterval& f = sample.flows;
   const auto count = [&](std::string_view name, uint64_t value) {
@@ -162,7 +164,7 @@ std::string arguments_of(ForEach for_each) {
   return object.end();
 }
 
-/// A thread's waits or slices: how many, and how long they were.
+/// Adds the number and the lengths of a thread's waits or slices.
 template <typename Visit>
 void add_distribution(Visit visit, std::string_view name,
                       const std::optional<CoarseHistogram>& histogram) {

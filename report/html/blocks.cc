@@ -21,7 +21,7 @@ Html html_tone(Tone tone) {
 
 namespace {
 
-/// Free to break behind each frame of a stack.
+/// Code that may break after each frame of a stack.
 Html code_text(const Span& span) {
   const std::string cut = plain_text(span.text, span.most_bytes);
   Html html;
@@ -37,7 +37,7 @@ Html code_text(const Span& span) {
 Html number_text(const Span& span) {
   const Html text = html_words((span.at_least ? "≥ " : "") + page_number(span.unit, span.value));
   if (span.path.empty()) return text;
-  // Machine-readable beside what people read, as JSON reports have it.
+  // Adds the machine-readable value and its path in the JSON report.
   return Html::format(R"(<data value="{}" data-path="{}" data-run="{}">{}</data>)",
                       html_words(json_number(span.value)), html_words(span.path), span.run, text);
 }
@@ -75,7 +75,7 @@ namespace {
 
 Html title_text(const std::string& title) { return Html::escaped(title, kPageTextBytes); }
 
-/// A table that scrolls on its own on a narrow screen, and can be reached by keyboard to do so.
+/// A table that scrolls separately on a narrow screen, also by keyboard.
 Html scrolling(const Html& name, const Html& table) {
   return Html::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\">{}</div>\n", name,
@@ -139,8 +139,8 @@ Html look(size_t index) {
   }
 }
 
-/// In widths of an SVG: a policy without inline styles leaves no other way to draw a number without
-/// a script.
+/// Draws the bar as widths in an SVG. Without inline styles (the page's policy forbids them) and
+/// without a script there is no other way.
 Html parts_html(const Parts& parts) {
   Html bars, names;
   double x = 0;
@@ -168,7 +168,7 @@ Html shares_html(const Shares& shares) {
 }
 
 Html plot_html(const Plot& plot) {
-  // Without plots its numbers are all there is.
+  // Without plots only the tables are left.
   if (!kPageHasPlots && plot.tables.empty()) return {};
   const Html id = html_words(plot.id);
   Html html = Html::format("<figure id=\"figure-{}\">\n<figcaption><h3>{}</h3></figcaption>\n", id,
@@ -219,7 +219,7 @@ bool is_small_plot(const Block& block) {
   return plot != nullptr && plot->small;
 }
 
-/// Blocks in order; those that stand in columns, and small plots, side by side.
+/// The blocks in order. Those placed in columns, and small plots, are side by side.
 Html blocks_html(const std::vector<Block>& blocks) {
   Html html;
   for (size_t i = 0; i < blocks.size();) {

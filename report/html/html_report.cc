@@ -58,7 +58,7 @@ Html side(size_t run) {
                   : Html("<span class=\"side side-b\">B</span>");
 }
 
-/// The first one is open, the others are folded to their sentence.
+/// The first cause is open; the others are folded to their sentence.
 Html causes_html(const std::vector<Cause>& causes) {
   if (causes.empty()) return {};
   Html html = "<section class=\"causes\" id=\"findings\" aria-label=\"Findings\">\n";
@@ -124,7 +124,7 @@ Html footer_line(const ReportPage& page) {
 std::string html_report(const ReportPage& page) {
   const Document document = sections::report(page);
   std::string html = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
-  // Before anything that it governs.
+  // The policy must come before anything that it governs.
   html += fmt::format(
       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; script-src {}; "
       "style-src {}; base-uri 'none'; form-action 'none'\">\n",

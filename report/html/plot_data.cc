@@ -20,8 +20,8 @@ std::string seconds(int64_t ns) {
   return fmt::format("{:.9g}", static_cast<double>(ns) / kNanosecondsASecond);
 }
 
-/// Points of a bin: one where it is one tick or all its ticks agree on a value, else two, the
-/// extremes in the order in which they came.
+/// Whether a bin has two points: its extremes, in the order in which they came. A bin of one moment
+/// has one point.
 bool has_two_points(const Timeline::Bin& bin) {
   return bin.ticks > 1 && bin.end_ns > bin.first_end_ns;
 }
@@ -30,7 +30,8 @@ std::string times_json(const Timeline& timeline) {
   std::string text = "[";
   double last = -1;
   const auto point = [&](int64_t ns) {
-    // Strictly increasing, whatever a damaged file says: the plots look values up by time.
+    // Make times strictly increasing, even in a damaged file, because the plots look up values by
+    // time.
     last = std::max(static_cast<double>(ns) / kNanosecondsASecond, last + 1e-6);
     if (text.size() > 1) text += ',';
     text += fmt::format("{:.10g}", last);
@@ -54,7 +55,7 @@ std::string values_json(const Timeline& timeline, size_t curve) {
       point(bin, bin.max_first ? bin.max : bin.min);
       point(bin, bin.max_first ? bin.min : bin.max);
     } else {
-      // A bin of several ticks at one moment shows its greatest.
+      // A bin of several ticks at the same moment shows its greatest value.
       point(bin, bin.max);
     }
   }
@@ -99,7 +100,7 @@ std::string heat_json(std::string_view id, size_t run, const HeatMap& heat) {
 std::string lives_json(size_t run, const LifeGrid& grid) {
   const auto row = [](const std::vector<double>& shares) {
     std::string digits = "\"";
-    // One digit a cell; whoever is there at all is not drawn as nobody.
+    // One digit per cell. A share above 0 is never drawn as 0.
     for (const double share : shares)
       digits += static_cast<char>('0' + static_cast<int>(std::ceil(share * 9)));
     return digits + "\"";
@@ -136,8 +137,8 @@ std::string history_json(const ReportPage& page, size_t index) {
       if (change.metric == curve.metric.name) changes.push_back(&change);
     }
   }
-  // A change's index counts the runs that were judged; in the page all runs stand, so the change's
-  // run is found by its id, which its time ends with.
+  // A change's index counts only judged runs, but the page has all runs. So the change's run is
+  // found by its id, with which the change's `time` ends.
   const auto change_json = [&](const HistoryChange* change) {
     size_t run = change->index;
     for (size_t i = 0; i < page.history_runs.size(); ++i) {
@@ -159,9 +160,8 @@ std::string history_json(const ReportPage& page, size_t index) {
       .end();
 }
 
-/// Each reply that was kept: when its request was ready, how long it took, the numbers of three
-/// texts (server, client, thread), the threads that sent and read, and its parts: number, time,
-/// ....
+/// For each stored reply: when its request was ready, how long it took, the numbers of three texts
+/// (server, client, thread), the threads that sent and read, and its parts as (number, time).
 std::string slow_replies_json(const RunPage& run) {
   std::map<std::string, size_t> numbers;
   std::vector<std::string> texts;
@@ -194,8 +194,8 @@ std::string slow_replies_json(const RunPage& run) {
       .end();
 }
 
-/// Names once, and of each frame its caller, its name and, of each side, its weight and what of it
-/// is its own.
+/// Each name once, and for each frame its caller, its name, and for each side its weight and the
+/// part that is in none of its callees.
 std::string flame_json(const Flame& flame) {
   std::map<std::string_view, size_t> numbers;
   std::vector<std::string_view> names;
@@ -278,7 +278,7 @@ std::string page_data_json(const ReportPage& page) {
                          .end());
     }
   }
-  // A and B by one plan have the same stages; A's are drawn.
+  // A and B of one plan have the same stages, so those of A are drawn.
   for (const RunStage& stage : page.runs.front().stages) {
     append(stages, stage_json(stage, page.runs.front().elapsed_ns));
   }

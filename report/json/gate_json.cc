@@ -31,7 +31,7 @@ Json metric_json(const Judgement& judgement, const Comparison& c) {
           {"minimum_detectable", json_or_null(c.minimum_detectable)},
           {"gating", c.metric.gating},
           {"verdict", verdict_name(settled_verdict(judgement, c))},
-          {"own_verdict", verdict_name(c.verdict)},  // of its numbers alone
+          {"own_verdict", verdict_name(c.verdict)},  // from its numbers only
           {"reason", text_or_null(c.reason)}};
 }
 
@@ -60,7 +60,7 @@ Json distribution_json(const Distribution& d) {
           {"bars", std::move(bars)}};
 }
 
-/// Fields that may be missing or of another type: nullopt then.
+/// Fields that may be missing or of another type, which gives nullopt.
 std::optional<double> number_at(const Json& json, const char* name) {
   const auto at = json.find(name);
   return at != json.end() && at->is_number() ? std::optional(at->get<double>()) : std::nullopt;
@@ -86,7 +86,7 @@ std::optional<Verdict> verdict_at(const Json& json, const char* key = "verdict")
 std::optional<Comparison> parse_metric(const Json& json) {
   if (!json.is_object()) return std::nullopt;
   const auto name = text_at(json, "name");
-  // Documents of older versions have only the one, and it is the metric's own.
+  // Documents of older versions have only one verdict, which is the metric's own.
   const auto verdict = verdict_at(json, json.contains("own_verdict") ? "own_verdict" : "verdict");
   const auto margin = number_at(json, "margin");
   const auto gating = json.find("gating");

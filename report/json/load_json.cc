@@ -14,7 +14,7 @@ Json or_null_if(bool absent, const T& value) {
   return absent ? Json(nullptr) : Json(value);
 }
 
-/// Accounts and latencies of a stage or of the whole, with the same names in both.
+/// Adds accounts and latencies of a stage or of the whole, with the same names for both.
 void add_load_part(Json& json, const LoadPart& part, const LoadResult& result) {
   const LoadAccounts& a = part.accounts;
   const bool no_replies = !result.expects_replies;

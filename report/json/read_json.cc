@@ -59,7 +59,7 @@ std::string flow_json_line(const FlowRow& flow, const OwnerTable& owners) {
 
 namespace {
 
-/// What every answer of doctor begins with.
+/// The first fields of every doctor report.
 Json of_this_host(const HostInfo& host, const std::string& versions) {
   Json json;
   json["schema_version"] = kSchemaVersion;

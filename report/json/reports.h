@@ -41,8 +41,8 @@ std::string judgement_json(const Judgement& judgement);
 std::string aa_check_json(const AaCheck& check);
 
 /// Reads a judgement from JSON (of a file or the gate's log, so it may be hostile), as far as other
-/// formats show it: the verdict, its reasons and metrics. kInput if it is no judgement. `name` is
-/// the source, for messages.
+/// formats show it: the verdict, its reasons and metrics. kInput if it is not a judgement. `name`
+/// is the source, for messages.
 Result<Judgement> parse_judgement(std::string_view json, std::string_view name);
 
 /// `read`, and one flow as one object on one line.

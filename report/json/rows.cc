@@ -3,7 +3,7 @@
 namespace topspin {
 namespace {
 
-/// A thread's distribution; where there is none, its sum, if that much is known.
+/// A thread's distribution, or only its sum if there is none.
 Json times_json(const std::optional<CoarseHistogram>& times, const std::optional<uint64_t>& sum) {
   if (times) return latency_json(times->summary());
   if (!sum) return nullptr;
@@ -104,7 +104,7 @@ Json syscall_json(const SyscallRow& s) {
 }
 
 Json called_json(const CalledRow& c) {
-  const bool is_one = c.address.port != 0;  // else all addresses beyond the limit
+  const bool is_one = c.address.port != 0;  // otherwise all addresses beyond the limit
   return {{"protocol", is_one ? Json(format_protocol(c.protocol)) : Json(nullptr)},
           {"address", is_one ? Json(format_endpoint(c.address, c.ip_version)) : Json(nullptr)},
           {"requests", c.requests},
@@ -207,7 +207,7 @@ Json load_json(const LoadResult& load) {
         [&](const char* name, uint64_t count) { json["http"][name] = count; });
     json["http"]["http_errors"] = load.http->errors();
   } else {
-    json["http_errors"] = nullptr;  // nothing that has a status was asked for
+    json["http_errors"] = nullptr;  // not an HTTP load, so there are no statuses
   }
   json["latency_intended_ns"] = latency_json(load.total.latency_intended.summary());
   json["latency_actual_ns"] = latency_json(load.total.latency_actual.summary());

@@ -23,7 +23,7 @@ Json socket_json(const SocketRow& socket);
 Json syscall_json(const SyscallRow& syscall);
 Json called_json(const CalledRow& called);
 Json slow_reply_json(const SlowReply& reply, int64_t started_monotonic_ns);
-/// Null: too few replies, or none of them slow.
+/// Null if there are too few replies, or if none of them is slow.
 Json tail_json(const std::optional<TailBlame>& tail);
 /// One flow, with the owners of its ends (null: not known).
 Json flow_json(const FlowRow& flow, const OwnerTable& owners);

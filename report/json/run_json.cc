@@ -20,9 +20,9 @@ Json run_json(const StoredRun& stored, const RunStanding& standing) {
   run["duration_ns"] = stored.end.duration_ns;
   run["status"] = run_status_name(stored.end.status);
   const std::vector<std::string> reasons = invalid_reasons(stored);
-  run["valid"] = reasons.empty();  // the older name of the same
+  run["valid"] = reasons.empty();  // the older name of `usable`
   run["invalid_reasons"] = reasons;
-  // Complete: it ended as it should. Usable: its losses stay within limits. A usable run may be
+  // Complete: it ended normally. Usable: its losses are within the limits. A usable run may be
   // judged unless some of its numbers are doubtful, or its host was busy.
   run["complete"] = standing.complete;
   run["usable"] = standing.usable;
@@ -98,7 +98,7 @@ Json pressure_json(const PlainNumbers& numbers) {
   return json;
 }
 
-/// As counted, and scaled to the whole time (null: it never had a turn).
+/// Each count as counted, and scaled to the whole time (null if it never had a turn).
 Json counters_json(const CounterInterval& counters) {
   Json json = Json::object();
   CounterInterval::for_each_field([&](const char* name, auto field) {
@@ -129,7 +129,7 @@ constexpr std::pair<const char*, const char*> kKindsOfFds[] = {{"socket", "socke
                                                                {"anonymous", "anonymous_fds"},
                                                                {"other", "other_fds"}};
 
-/// summary.scheduler of a run. Its run_queue_latency_ns stands beside this object.
+/// summary.scheduler of a run. Its run_queue_latency_ns is beside this object, not in it.
 Json scheduler_json(const SchedulerInterval& scheduler) {
   Json json;
   SchedulerInterval::for_each_histogram(scheduler,
@@ -241,7 +241,7 @@ Json summary_json(const RunReport& report) {
   return json;
 }
 
-/// Of one tick; null if it has none.
+/// The sockets' numbers of one tick; null if it has none.
 Json tick_sockets_json(const ReportTick& tick, const PlainNumbers& numbers) {
   if (!tick.sample.sockets) return nullptr;
   Json json;
@@ -258,11 +258,11 @@ Json tick_json(const ReportTick& tick, int64_t started_wall_ns) {
   const FlowInterval& f = sample.flows;
   const PlainNumbers numbers(sample);
   Json json;
-  // The start's wall time plus monotonic time since: a step of the clock moves no tick.
+  // The wall time of the start plus monotonic time since, so a step of the clock moves no tick.
   json["time_ns"] = started_wall_ns + sample.elapsed_ns;
   json["elapsed_ns"] = sample.elapsed_ns;
   json["interval_ns"] = sample.interval_ns;
-  json["flow_interval_ns"] = sample.flow_interval_ns();  // what rates of packets are over
+  json["flow_interval_ns"] = sample.flow_interval_ns();  // the time for rates of packets
   numbers.copy({"active_flows", "active_flows_max", "new_flows", "ended_flows", "live_flows",
                 "late_flows", "packets", "bytes"},
                json);
@@ -330,7 +330,7 @@ std::string findings_json(const StoredRun& run, const std::vector<Finding>& find
 
 namespace {
 
-/// A long object, as dump_json(json, 2) prints it, without ever being one tree.
+/// Writes a long object like dump_json(json, 2), but without building it as one tree.
 class LongObject {
  public:
   explicit LongObject(const std::function<Status(std::string_view)>& write) : write_(write) {}
@@ -365,7 +365,7 @@ class LongObject {
     out_ += name;
     out_ += "\": ";
   }
-  /// `depth` levels deep. Text has no line ends of its own: they are escaped.
+  /// Adds a value at `depth` levels. Line ends in texts are escaped.
   void add(const Json& value, size_t depth) {
     const std::string text = value.dump(2, ' ', true, Json::error_handler_t::replace);
     for (const char c : text) {

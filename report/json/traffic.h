@@ -20,7 +20,7 @@ inline Json skipped_json(const FlowInterval& flows) {
   return skipped;
 }
 
-/// How requests ended. These members stand beside every distribution of reply latency.
+/// Adds how requests ended. These members are beside every distribution of reply latency.
 inline void add_request_counts(Json& json, const FlowInterval& flows) {
   json["requests"] = flows.requests;
   json["unanswered"] = flows.unanswered;
@@ -30,7 +30,7 @@ inline void add_request_counts(Json& json, const FlowInterval& flows) {
   json["multiplexed_turns"] = flows.multiplexed_turns;
 }
 
-/// The other counts of an interval, of TCP and of the capture.
+/// Adds the other counts of an interval: those of TCP and of the capture.
 inline void add_traffic_counts(Json& json, const FlowInterval& flows) {
   json["tcp"] = protocol_json(flows.tcp);
   json["udp"] = protocol_json(flows.udp);

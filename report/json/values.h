@@ -70,7 +70,7 @@ class PlainNumbers {
   std::map<std::string_view, Json> values_;
 };
 
-/// Writes JSON in ASCII. Bytes that are no UTF-8 become U+FFFD, so nothing hostile passes
+/// Writes JSON in ASCII. Bytes that are not UTF-8 become U+FFFD, so nothing hostile passes
 /// unescaped.
 std::string dump_json(const Json& json, int indent);
 

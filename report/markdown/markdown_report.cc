@@ -12,12 +12,12 @@ namespace {
 using namespace document;
 
 constexpr size_t kCurveRows = 20;
-constexpr size_t kThingsShown = 12;    // rows of a table that says how many a terminal has
+constexpr size_t kThingsShown = 12;    // rows of a table that has a limit for terminals
 constexpr size_t kClosingBytes = 600;  // for the sentence that names what was dropped
 
-/// Words of the program's own, and numbers: short enough never to be cut.
+/// The program's own words, and numbers. They are short and never cut.
 Markdown own(std::string_view text) {
-  // In them no sign of Markdown stands but these.
+  // These are the only characters of Markdown in them.
   Markdown out;
   for (size_t from = 0; from <= text.size();) {
     const size_t end = std::min(text.find_first_of("()", from), text.size());
@@ -95,7 +95,7 @@ Markdown facts_markdown(const Facts& facts) {
   return text;
 }
 
-/// Neighbours are merged until the rows are few.
+/// Merges neighbouring points until there are few rows.
 Markdown curves_markdown(const Curves& curves) {
   Table table;
   table.columns.push_back({"Time", true});
@@ -165,7 +165,7 @@ struct BlockMarkdown {
 };
 
 struct Piece {
-  std::string name;  // as the closing sentence calls it
+  std::string name;  // in the closing sentence
   Markdown text;     // ends in a newline
 };
 
@@ -191,7 +191,7 @@ Piece section_piece(const Section& section) {
           : Markdown::format("<details><summary>{}</summary>\n\n{}\n</details>\n", title, body)};
 }
 
-/// With as many of its reasons as fit: this piece is never left out.
+/// The verdict with as many of its reasons as fit. This piece is never left out.
 Markdown verdict_markdown(const Document& document, size_t max_bytes) {
   const TopVerdict& top = document.verdict;
   if (top.word.empty()) return {};
@@ -215,7 +215,7 @@ Markdown verdict_markdown(const Document& document, size_t max_bytes) {
   return text;
 }
 
-/// The first one with what it rests on, the others as their sentence.
+/// The first cause with its evidence, the others as their sentence.
 Markdown causes_markdown(const std::vector<Cause>& causes) {
   Markdown text;
   for (const Cause& cause : causes) {
@@ -266,7 +266,7 @@ Markdown headlines_markdown(const std::vector<Headline>& headlines) {
   return text;
 }
 
-/// Joins what fits. The first piece is kept whatever its size, which its maker has bounded.
+/// Joins the pieces that fit. The first piece is always kept; its size is bounded by its maker.
 std::string fitted(std::vector<Piece> pieces, size_t max_bytes) {
   std::vector<std::string> dropped;
   const auto closing = [&] {
@@ -297,7 +297,7 @@ std::string document_markdown(const document::Document& document, size_t max_byt
   constexpr size_t kHeadingBytes = 20;
   const bool lead = document.causes_lead && causes.size() < max_bytes / 2;
   std::vector<Piece> pieces;
-  if (lead) {  // one piece with the verdict, which is never left out
+  if (lead) {  // makes them one piece with the verdict, which is never left out
     pieces.push_back(
         {"the verdict", Markdown("## Findings\n\n") + causes + "\n" +
                             verdict_markdown(document, max_bytes - kClosingBytes - causes.size() -

@@ -18,7 +18,7 @@ namespace topspin {
 inline constexpr size_t kStepSummaryBytes = 1'048'576;
 inline constexpr size_t kCommentBytes = 65'536;
 
-/// The least room that a report gets: the verdict needs that much.
+/// The least room that a report gets, because the verdict needs this much.
 inline constexpr size_t kLeastMarkdownBytes = 1'024;
 
 /// Writes at most `max_bytes`, or kLeastMarkdownBytes if that is more. Whole sections are left out

@@ -5,7 +5,7 @@
 namespace topspin {
 namespace {
 
-/// Between a sign and what it would refer to: nothing to see, and no mention, issue or address.
+/// Invisible. After a character such as @ or #, it prevents a mention, an issue or an address.
 constexpr std::string_view kWordJoiner = "\u2060";
 
 }  // namespace
@@ -19,7 +19,7 @@ std::string MarkdownWay::escape(std::string_view text, size_t most_bytes) {
     const char before = i > 0 ? plain[i - 1] : '\n';
     const bool is_ascii = static_cast<unsigned char>(c) < 0x80;
     if (!is_ascii || std::isalnum(static_cast<unsigned char>(c)) || c == ' ') {
-      // A line of spaces and two spaces at a line's end have a meaning; one space has none.
+      // Several spaces at a line's beginning or end have a meaning; one space has none.
       if (c != ' ' || before != ' ') out += c;
       continue;
     }
@@ -31,7 +31,7 @@ std::string MarkdownWay::escape(std::string_view text, size_t most_bytes) {
         break;
       case '-':
         out += c;
-        // GH-12 is an issue, and a mention may follow a hyphen.
+        // GH-12 is a link to an issue, and a mention may follow a hyphen.
         if (before == 'H' || before == 'h') out += kWordJoiner;
         break;
       case '.':
@@ -50,7 +50,7 @@ std::string MarkdownWay::escape(std::string_view text, size_t most_bytes) {
       case '\'':
       case '?': out += c; break;
       case '_':
-        // Between letters it emphasises nothing.
+        // Between letters and digits it does not mark emphasis.
         if (i + 1 < plain.size() && std::isalnum(static_cast<unsigned char>(before)) &&
             std::isalnum(static_cast<unsigned char>(plain[i + 1]))) {
           out += c;
@@ -59,7 +59,7 @@ std::string MarkdownWay::escape(std::string_view text, size_t most_bytes) {
         }
         break;
       case ':':
-        // Neither a scheme, nor an emoji's name.
+        // Prevents a URL's scheme and the name of an emoji.
         if (i + 1 < plain.size() && plain[i + 1] != ' ') {
           entity(c);
         } else {

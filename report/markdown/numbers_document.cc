@@ -67,7 +67,7 @@ std::string loss_row(const Number& number) {
                      number.help, limit_text(number.limit));
 }
 
-/// A loss of a probe's own makes no run unusable.
+/// Losses that only a probe has do not make a run unusable.
 std::string row(const Number& number) {
   const std::string kind =
       number.loss ? fmt::format("loss, *{}*", loss_kind_name(*number.loss))

@@ -22,12 +22,12 @@ Value rate(const TickNumbers& t, Value count) {
   return *count / t.seconds;
 }
 
-/// What there is only where some flow has a period.
+/// A count that has a meaning only if some flow has a period.
 Value of_periods(const TickNumbers& t, uint64_t count) {
   return t.has_lateness ? number(count) : std::nullopt;
 }
 
-/// CPUs kept busy: CPU time by wall time.
+/// The number of busy CPUs: CPU time divided by wall time.
 Value cpus(const TickNumbers& t, Value cpu_ns) {
   const Value a_second = rate(t, cpu_ns);
   return a_second ? Value(*a_second / 1e9) : std::nullopt;
@@ -63,7 +63,7 @@ Value instructions_per_cycle(const TickNumbers& t) {
   return static_cast<double>(*instructions) / static_cast<double>(*cycles);
 }
 
-/// What was not seen at all: the loss table names the kinds.
+/// How much was not seen at all. The table of losses names the kinds.
 Value losses(const TickNumbers& t) { return static_cast<double>(losses_total(t.sample.losses)); }
 
 using enum Presence;
@@ -121,7 +121,7 @@ constexpr auto kCurves = std::to_array<CurveSpec>({
      }},
     {"kernel_run_delay", "cpu", "waiting, by the kernel's run_delay", "tail", kAlways, false,
      [](const TickNumbers& t) {
-       // Only where single waits were not measured: it may count sleeping as waiting.
+       // Only if single waits were not measured, because it may count sleeping as waiting.
        if (scheduler(t, &SchedulerInterval::run_queue_wait_ns)) return Value();
        return cpus(t, scheduler(t, &SchedulerInterval::kernel_run_delay_ns));
      }},
@@ -240,14 +240,14 @@ constexpr auto kFigures = std::to_array<FigureSpec>({
      "Everything that was seen too late or not at all, per tick.", true},
 });
 
-/// Parts of all packets and bytes, and what belongs to another figure's curves.
+/// Parts of all packets and bytes, and counts that belong to another figure.
 bool is_part_of_traffic(std::string_view name) {
   for (const std::string_view end : {"packets", "bytes", "_flows", "requests", "_handshakes"})
     if (name.ends_with(end)) return true;
   return false;
 }
 
-/// The table, and each count of the wire that has no line in it.
+/// The table, plus each count of the wire that is not in it.
 std::vector<CurveSpec> with_other_counts() {
   std::vector<CurveSpec> all(kCurves.begin(), kCurves.end());
   constexpr std::string_view kLooks[] = {"main", "tail", "third", "extreme"};

@@ -1,4 +1,4 @@
-// The curves of the page: one table says what is drawn over time, in which unit, in which figure.
+// The curves of the page: a table of what is drawn over time, in which unit and in which figure.
 //
 // Counts of the wire are drawn automatically if they occur. Everything else that is drawn has a
 // line in curve_specs() and, if it needs its own plot, one in figure_specs(). A curve that was
@@ -40,9 +40,9 @@ struct CurveSpec {
   std::string_view label;
   std::string_view look;  // colour and line, as page.js knows it
   Presence presence;
-  bool compared;  // drawn for A and for B; the others only where one run is shown
+  bool compared;  // drawn for A and for B; the others only if one run is shown
   std::optional<double> (*take)(const TickNumbers&) = nullptr;
-  const RegisteredNumber* number = nullptr;  // taken as it is, where there is no `take`
+  const RegisteredNumber* number = nullptr;  // the value, if there is no `take`
 };
 std::span<const CurveSpec> curve_specs();
 
@@ -52,11 +52,11 @@ struct FigureSpec {
   document::Unit unit;
   std::string_view scale;  // "linear" from 0, "log", or "signed_log" (linear around 0)
   std::string_view caption;
-  bool small = false;  // beside another where there is room
+  bool small = false;  // placed beside another one if there is room
 };
 std::span<const FigureSpec> figure_specs();
 
-/// The values of one tick, in the order of curve_specs(). `declared_period_ns`: with --period.
+/// The values of one tick, in the order of curve_specs(). `declared_period_ns` is that of --period.
 std::vector<std::optional<double>> curve_values(const Sample& sample,
                                                 const std::optional<int64_t>& declared_period_ns);
 

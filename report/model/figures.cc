@@ -23,7 +23,7 @@ size_t bins_with_value(const ReportPage& page, size_t curve) {
   return bins;
 }
 
-/// p90 is drawn where most ticks have too few samples for a p99; of A and B instead of it.
+/// p90 is drawn if most ticks have too few samples for a p99; for A and B it replaces the p99.
 bool is_wanted(const ReportPage& page, size_t curve) {
   const std::string_view name = curve_specs()[curve].name;
   if (!measured(page, curve)) return false;
@@ -40,7 +40,7 @@ bool is_wanted(const ReportPage& page, size_t curve) {
   return true;
 }
 
-/// Samples over time, where they are kept.
+/// Samples over time, if they are kept.
 const HeatMap* heat_of(const RunPage& run, std::string_view id) {
   if (id == "lateness_ns") return &run.lateness_heat;
   if (id == "reply_latency_ns") return &run.reply_heat;
@@ -59,7 +59,7 @@ std::vector<Figure> page_figures(const ReportPage& page) {
   const bool compared = page.runs.size() > 1;
   for (const FigureSpec& spec : figure_specs()) {
     Figure figure{&spec, {}};
-    // Where there are percentiles the median is dashed, for the tail matters more.
+    // If there are percentiles, the median is dashed, because the tail matters more.
     const bool has_median = spec.unit == document::Unit::kNanoseconds;
     for (size_t r = 0; r < page.runs.size(); ++r) {
       size_t lines_of_run = 0;
@@ -70,7 +70,7 @@ std::vector<Figure> page_figures(const ReportPage& page) {
         if (!compared) {
           figure.lines.push_back({r, c, std::string(curve.label), curve.look, false});
         } else if (curve.compared) {
-          // The run says the colour, the curve the dash.
+          // The colour shows the run, the dash the curve.
           figure.lines.push_back({r, c, fmt::format("{} {}", side_name(page, r), curve.label),
                                   r == 0 ? "main" : "tail",
                                   has_median ? curve.name.ends_with("_p50") : lines_of_run > 0});
@@ -101,7 +101,7 @@ std::vector<LatencyCurve> distributions(const RunPage& run) {
                        heat_of(run, id)});
     }
   };
-  // From what a client feels to its parts inside the server.
+  // From what a client sees to the parts inside the server.
   constexpr std::string_view kFirst[] = {
       "lateness_ns",     "reply_latency_ns",   "run_queue_latency_ns", "socket_wait_ns",
       "reply_socket_ns", "reply_cpu_queue_ns", "reply_runtime_ns"};
@@ -132,7 +132,7 @@ std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution) 
   const double end = std::log10(all);
   constexpr double kStep = 1.0 / 16;  // of a tenth as many samples
   double next = 0;
-  // Each occupied cell answers for the shares up to the samples that it and those before it hold.
+  // Each occupied cell is the value for all shares up to the samples in it and in the cells before.
   for (uint32_t index = 0; index < kHistogramBuckets && next < end; ++index) {
     if (values.cell(index) == 0) continue;
     seen += values.cell(index);
@@ -141,14 +141,14 @@ std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution) 
     if (reached < next) continue;
     const double value =
         static_cast<double>(std::clamp(histogram_bucket_max(index), *values.min(), *values.max()));
-    // The share at which this value begins to be the answer, and where it ends to be.
+    // The share from which this value holds, and the share up to which it holds.
     if (above >= 1) points.push_back({reached, value});
     next = reached + kStep;
   }
   points.push_back({end, static_cast<double>(*values.max())});
   if (points.size() > 1 && distribution.below_zero == 0)
     points.insert(points.begin(), {0, static_cast<double>(*values.min())});
-  // Strictly increasing, for the plot's look-up.
+  // Make it strictly increasing, because the plot looks up values.
   std::erase_if(points, [last = -1.0](const PercentilePoint& p) mutable {
     if (p.at <= last) return true;
     last = p.at;

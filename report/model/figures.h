@@ -24,7 +24,7 @@ struct Figure {
   std::vector<FigureLine> lines;
 };
 
-/// "A", "B"; empty when there is but one run.
+/// "A", "B"; empty if there is only one run.
 std::string_view side_name(const ReportPage& page, size_t run);
 
 /// The figures over time that have something to draw, in order.
@@ -35,10 +35,10 @@ std::vector<Figure> page_figures(const ReportPage& page);
 struct LatencyCurve {
   std::string_view id;                // as in JSON: lateness_ns
   std::string title;                  // Lateness
-  const Histogram* values = nullptr;  // what is not negative
-  uint64_t below_zero = 0;            // samples beside those
+  const Histogram* values = nullptr;  // the values that are not negative
+  uint64_t below_zero = 0;            // how many samples are negative
   HistogramSummary summary;
-  const HeatMap* heat = nullptr;  // over time, where kept
+  const HeatMap* heat = nullptr;  // over time, if kept
 };
 std::vector<LatencyCurve> distributions(const RunPage& run);
 
@@ -54,8 +54,8 @@ struct PercentilePoint {
 /// single sample.
 std::vector<PercentilePoint> percentile_curve(const LatencyCurve& distribution);
 
-/// A plot of latency by percentile: all latencies of one run, or one latency of A and B. Those
-/// without a line to draw are not among them.
+/// A plot of latency by percentile: all latencies of one run, or one latency of A and B. Plots
+/// without a line are left out.
 struct PercentilePlot {
   struct Line {
     std::string_view latency;  // LatencyCurve::id

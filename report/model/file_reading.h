@@ -17,8 +17,8 @@ struct FileReading {
   std::optional<int64_t> period_ns;  // declared with --period
   int64_t reply_timeout_ns = 0;
   bool complete = true;              // the file was read to its end
-  std::optional<std::string> error;  // why not
-  std::vector<std::string> doubts;   // numbers that may be wrong, a sentence each
+  std::optional<std::string> error;  // why it is not complete
+  std::vector<std::string> doubts;   // why numbers may be wrong, one sentence each
   uint64_t hidden_by_tag = 0;        // frames that the filter hid because of their VLAN tag
 };
 

@@ -7,7 +7,7 @@
 namespace topspin {
 namespace {
 
-/// Beyond these, a damaged file's frames count for their callers.
+/// Beyond this (in a damaged file), frames count for their callers.
 constexpr size_t kMostNodes = 1u << 20;
 
 }  // namespace

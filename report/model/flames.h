@@ -23,31 +23,31 @@ inline constexpr size_t kMostFlameFrames = 3'000;
 inline constexpr size_t kMostFlameDepth = 256;
 inline constexpr size_t kFlameFunctions = 20;
 
-/// Of the only side, or of A and B: samples, or ns asleep.
+/// Samples, or ns asleep, of the only side or of A and B.
 using FlameWeight = std::array<double, 2>;
 
 struct FlameFrame {
   std::string name;   // hostile text
   size_t parent = 0;  // index; the root is its own
   FlameWeight weight{};
-  FlameWeight self{};  // the part that is in none of the frames that it called
+  FlameWeight self{};  // the part that is in none of its callees
 };
 
-/// A function wherever it stands.
+/// A function, summed over all its places in the tree.
 struct FlameFunction {
   std::string name;  // hostile text
   FlameWeight self{};
-  FlameWeight total{};  // of the stacks that it is in, each once
+  FlameWeight total{};  // of all stacks that contain it, each counted once
 };
 
 struct Flame {
   std::string id;  // "flame-cpu", "flame-sleep"
   bool is_sleep = false;
   size_t sides = 1;
-  std::array<size_t, 2> runs{};  // with stacks
-  /// The first is the root: its weight is that of all. Then threads, then their frames, each after
-  /// its caller; those with the same caller by name. In a tree of sleeps the innermost frame is
-  /// the reason, in brackets.
+  std::array<size_t, 2> runs{};  // the number of runs with stacks
+  /// The first is the root, with the weight of all stacks. Then come threads, then their frames,
+  /// each after its caller; those with the same caller are in order of name. In a tree of sleeps
+  /// the innermost frame is the reason, in brackets.
   std::vector<FlameFrame> frames;
   double smallest_share = kSmallestFlameShare;
   size_t frames_left_out = 0;
@@ -86,8 +86,8 @@ class FlameBuilder {
   std::vector<FlameFunction> functions_;             // by name id
 };
 
-/// The flame graphs of one or two sides, each of some runs by id: those that have something on
-/// every side.
+/// The flame graphs of one or two sides. A side is a list of run ids. Only graphs that have stacks
+/// on every side are returned.
 Result<std::vector<Flame>> read_flames(RunStore& store,
                                        std::span<const std::vector<std::string>> sides);
 

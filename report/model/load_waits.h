@@ -1,4 +1,4 @@
-// What the numbers of a load say about waiting. Pure.
+// Computes waiting times from the numbers of a load. Pure.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 namespace topspin {
 
-/// How long the messages that were sent had waited, in all, for an earlier one of their own client.
+/// The total time for which sent messages had to wait for an earlier message of their own client.
 /// Each message is in all three histograms, whose sums are exact.
 inline uint64_t blocked_ns(const LoadPart& part) {
   const uint64_t all = part.latency_intended.sum();

@@ -15,7 +15,7 @@ namespace topspin {
 
 struct ProcessSleeps {
   int32_t pid = 0;
-  std::string name;  // of its first thread, else of any: hostile text
+  std::string name;  // of its leader if known, else of any thread: hostile text
   uint64_t threads = 0;
   std::array<OffCpuTime, kBlockedByCount> blocked_by;  // by BlockedBy
   std::optional<uint64_t> busy_stretch_max_ns;         // the longest of its threads
@@ -23,11 +23,11 @@ struct ProcessSleeps {
   uint64_t blocked_ns() const;  // of all reasons
 };
 
-/// Takes the rows of threads one by one.
+/// Sums the rows of threads, one by one.
 class ProcessSums {
  public:
   void add(const ThreadRow& thread);
-  /// Those whose sleeps were measured, the longest in all first.
+  /// The processes whose sleeps were measured, those with the longest total first.
   std::vector<ProcessSleeps> take();
 
  private:

@@ -20,7 +20,7 @@ bool is_busier_thread(const ThreadRow& a, const ThreadRow& b) {
   return a.cpu_ns.value_or(0) > b.cpu_ns.value_or(0);
 }
 
-/// a - b, wrapping: times from a damaged file may lie anywhere.
+/// a - b, wrapping, because times from a damaged file may have any value.
 int64_t minus(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
 }
@@ -50,7 +50,7 @@ void RunPage::add(const Sample& sample) {
 
 namespace {
 
-/// `judged`: of the ticks that the gate judges.
+/// `judged` becomes the fold of the ticks that the gate judges.
 Status read_ticks(RunStore& store, RunPage& page, RunFold& judged) {
   std::vector<GrowthPoint> growth;
   const int64_t measured_ns = measured_from_ns(page.stages);
@@ -85,7 +85,7 @@ Status read_flows(RunStore& store, RunPage& page) {
   });
 }
 
-/// What the kernel did with the subject, row by row.
+/// Reads the rows about the subject.
 Status read_subject(RunStore& store, RunPage& page) {
   const std::string& id = page.run.info.id;
   ProcessSums processes;
@@ -118,7 +118,7 @@ Status read_subject(RunStore& store, RunPage& page) {
   return {};
 }
 
-/// `judged`: the fold of the ticks that the gate judges.
+/// `judged` is the fold of the ticks that the gate judges.
 std::vector<Finding> findings_of(const RunPage& page, const RunFold& judged) {
   return find_causes({page.run.info, judged, page.measured, page.growth,
                       page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
@@ -176,14 +176,14 @@ std::vector<std::string> ids_of(const std::vector<StoredRun>& runs) {
   return ids;
 }
 
-/// Of one run.
+/// Reads the flame graphs of one run.
 Status read_flames_of(RunStore& store, const StoredRun& run, ReportPage& page) {
   const std::vector<std::string> side{run.info.id};
   TOPSPIN_ASSIGN(page.flames, read_flames(store, std::span(&side, 1)));
   return {};
 }
 
-/// The rules of which a run has any that can be read: what cannot is shown with the run.
+/// Gives a run no rules if its rules cannot be read; that error is shown with the run.
 RulesOfRun readable(const RulesOfRun& rules_of) {
   return [&rules_of](const StoredRun& run) -> Result<std::vector<SloRule>> {
     auto rules = rules_of ? rules_of(run) : Result<std::vector<SloRule>>(std::vector<SloRule>());
@@ -256,7 +256,7 @@ Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::stri
     TOPSPIN_TRY(read_flames_of(store, selected[0].front(), page));
     return page;
   }
-  // In the order of the database, each once, however they were named.
+  // In the order of the database, each only once, however often it was named.
   std::vector<StoredRun> runs;
   for (const StoredRun& run : all) {
     const bool wanted = std::any_of(selected.begin(), selected.end(), [&](const auto& group) {

@@ -38,7 +38,7 @@ struct RunPage {
 
   StoredRun run;
   RunFold fold;        // of all ticks
-  RunTotals measured;  // what the gate judges: of a plan's run the ticks from its first load stage
+  RunTotals measured;  // what the gate judges: in a plan's run, the ticks from its first load stage
   RunStanding standing;
   Timeline timeline;  // of curve_specs()
   HeatMap lateness_heat;
@@ -51,13 +51,13 @@ struct RunPage {
   size_t threads_in_all = 0;
   std::vector<ProcessSleeps> processes;  // by time off the CPU, the longest first
   size_t processes_in_all = 0;
-  std::vector<CpuHolderRow> cpu_holders;  // by what was waited behind them, the most first
+  std::vector<CpuHolderRow> cpu_holders;  // by the time waited behind them, the longest first
   std::vector<FlowRow> busiest_flows;
   OwnerTable owners;  // of busiest_flows
   std::vector<StoredEvent> events;
   size_t events_in_all = 0;
 
-  // What some runs have.
+  // Parts that only some runs have.
   std::vector<RunStage> stages;  // the first kPageStages
   std::optional<LoadResult> load;
   std::vector<SocketRow> socket_rows;  // by drops, the most first
@@ -67,20 +67,20 @@ struct RunPage {
   std::vector<StackRow> stacks;             // by samples, the most first
   uint64_t stack_samples = 0;               // of all stacks
   std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first
-  uint64_t slept_ns = 0;                    // of all of them
-  std::vector<CalledRow> called;  // by the time waited, the longest first; then what is hidden
-  std::vector<SlowReply> slowest_replies;  // all that were kept, the slowest first
+  uint64_t slept_ns = 0;                    // of all stacks
+  std::vector<CalledRow> called;  // by the time waited, the longest first; then hidden ones
+  std::vector<SlowReply> slowest_replies;  // all stored ones, the slowest first
   ResourceReading resources;               // the last reading
   Growth growth;
-  std::vector<SloResult> slos;    // the rules that it is held to, and how it kept them
+  std::vector<SloResult> slos;    // its rules, and whether it kept them
   std::vector<Finding> findings;  // what stands out, the worst first; never empty
 };
 
 Result<RunPage> read_run_page(RunStore& store, const StoredRun& run,
                               const RulesOfRun& rules_of = {});
 
-/// The findings of a run alone. Costs less than the page: it reads the stored fold, the plain
-/// numbers of ticks, and no flows.
+/// Only the findings of a run. This costs less than the page, because it reads just the stored fold
+/// and the plain numbers of ticks, but no flows.
 Result<std::vector<Finding>> read_findings(RunStore& store, const StoredRun& run);
 
 /// One metric over runs, oldest first. A run in which it was not measured has no value.
@@ -94,14 +94,13 @@ struct ReportPage {
   std::optional<Judgement> judgement;   // of A against B, or of the history
   std::vector<StoredRun> history_runs;  // oldest first; the newest of them is runs.back()
   std::vector<HistoryCurve> history;    // of the gating metrics
-  std::vector<Flame> flames;  // of the only run, or of the newest; of A and B: of all their runs
+  std::vector<Flame> flames;            // of the only or newest run; for A and B of all their runs
 };
 
-/// Reads the page for selectors as select_runs() takes them. One selector that names one run gives
-/// that run. Two give A against B: the newest run of each side is shown, and all of them are
-/// compared. One that names several runs, or more than two selectors, give their history and the
-/// newest run. The verdict includes the candidate's rules, as the gate's does. REQUIRES: at least
-/// one selector.
+/// Reads the page for selectors of select_runs(). One selector that names one run gives that run.
+/// Two give A against B: the newest run of each side is shown, and all runs are compared. One that
+/// names several runs, or more than two selectors, give the history and the newest run. The verdict
+/// includes the candidate's rules, like that of the gate. REQUIRES: at least one selector.
 Result<ReportPage> read_report_page(RunStore& store, const std::vector<std::string>& selectors,
                                     const RulesOfRun& rules_of = {});
 

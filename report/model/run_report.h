@@ -47,22 +47,23 @@ bool is_busier_flow(const FlowRow& a, const FlowRow& b);
 /// How many threads, by CPU time, a page shows and findings look at.
 inline constexpr size_t kPageThreads = 40;
 
-/// Of who had the CPUs instead, by what the subject waited behind them: the rest is told as a sum.
+/// How many holders of CPUs a page shows, by the time that the subject waited behind them. The
+/// others are summed.
 inline constexpr size_t kPageCpuHolders = 10;
 bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
 
-/// And of its stacks.
+/// How many stacks a page shows, and how many slow replies a JSON report has.
 inline constexpr size_t kPageStacks = 20;
 inline constexpr size_t kReportSlowReplies = 32;
 static_assert(kReportSlowReplies >= kEvidenceSlowReplies);
-/// And of where it slept.
+/// How many stacks of sleeps a page shows.
 inline constexpr size_t kPageSleepStacks = 10;
 
-/// Those with the longest time; `slept_ns` of all.
+/// Reads the stacks with the longest sleeps. `slept_ns` becomes the time of all.
 Result<std::vector<SleepStackRow>> read_longest_sleeps(RunStore& store, const std::string& run_id,
                                                        uint64_t& slept_ns);
 
-/// Those with the most samples; `samples` of all stacks.
+/// Reads the stacks with the most samples. `samples` becomes that of all stacks.
 Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::string& run_id,
                                                   uint64_t& samples);
 
@@ -71,8 +72,8 @@ Result<std::vector<StackRow>> read_busiest_stacks(RunStore& store, const std::st
 Result<std::vector<SloResult>> read_slos(RunStore& store, const StoredRun& run,
                                          const RulesOfRun& rules_of);
 
-/// The addresses that it called: by the time waited for their replies, the longest first; then
-/// those whose connections were not captured.
+/// The called addresses, by the time waited for their replies, the longest first. Then follow those
+/// whose connections were not captured.
 Result<std::vector<CalledRow>> read_called(RunStore& store, const std::string& run_id);
 /// The slowest `most` replies, the slowest first.
 Result<std::vector<SlowReply>> read_slowest_replies(RunStore& store, const std::string& run_id,
@@ -87,12 +88,12 @@ struct RunReport {
   std::vector<ThreadRow> threads;           // by CPU time, the busiest first
   std::vector<ProcessSleeps> processes;     // by time off the CPU, the longest first
   std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first; at most kPageSleepStacks
-  std::vector<CpuHolderRow> cpu_holders;    // by what was waited behind them, the most first
+  std::vector<CpuHolderRow> cpu_holders;    // by the time waited behind them, the longest first
   std::vector<FlowRow> busiest_flows;       // by packets, the busiest first; at most kBusiestFlows
   OwnerTable owners;                        // of the ends of flows
   std::vector<SocketRow> sockets;           // by drops, then by port
   std::vector<SyscallRow> syscalls;         // by the time spent inside, the longest first
-  std::vector<CalledRow> called;            // as read_called() orders them
+  std::vector<CalledRow> called;            // in the order of read_called()
   std::vector<SlowReply> slowest_replies;   // the slowest first; at most kReportSlowReplies
   std::vector<StoredEvent> events;
   std::optional<LoadResult> load;
@@ -104,7 +105,7 @@ struct RunReport {
 /// it is usable. A usable run may be judged unless it has doubts (RunEnd) or its host was busy.
 std::vector<std::string> invalid_reasons(const StoredRun& run);
 
-/// `rules_of` may be empty: then there are no rules.
+/// `rules_of` may be empty, which means no rules.
 Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
                                   const RulesOfRun& rules_of = {});
 

@@ -17,7 +17,7 @@ void CurveBin::merge(const CurveBin& later) {
   }
   const bool new_min = later.min < min;
   const bool new_max = later.max > max;
-  // Both from the same side keep that side's order; else the older extreme came first.
+  // If both extremes are from the same bin, its order is kept. Otherwise the older one came first.
   if (new_min && new_max) {
     max_first = later.max_first;
   } else if (new_min) {
@@ -38,7 +38,7 @@ void Timeline::add(int64_t begin_ns, int64_t end_ns,
   CHECK(values.size() == bins_of_.size());
   if (bins_.empty() || bins_.back().ticks == ticks_per_bin_) {
     if (bins_.size() == most_bins_) halve();
-    // After halving, the last bin is full: most_bins_ is even.
+    // most_bins_ is even, so the last bin is full after halving.
     bins_.push_back({begin_ns, end_ns, end_ns, 0});
     for (auto& bins : bins_of_) bins.emplace_back();
   }
@@ -145,8 +145,8 @@ LifeGrid make_life_grid(std::vector<FlowLife> lives, int64_t end_ns, int64_t lea
   for (size_t row = 0; row < rows; ++row) {
     const size_t from = row * lives.size() / rows;
     const size_t to = (row + 1) * lives.size() / rows;
-    // Counted at the ends of the lives and summed along the row: a life costs the same however
-    // long.
+    // Count at the ends of the lives and sum along the row, so that the cost does not depend on the
+    // length of a life.
     std::vector<int64_t> change(grid.columns + 1, 0);
     uint64_t missed = 0;
     for (size_t i = from; i < to; ++i) {

@@ -41,7 +41,7 @@ class Timeline {
   /// REQUIRES: most_bins is even.
   Timeline(size_t curves, size_t most_bins);
 
-  /// One tick; values[i] is of curve i. REQUIRES: values.size() == curves.
+  /// Adds one tick; values[i] belongs to curve i. REQUIRES: values.size() == curves.
   void add(int64_t begin_ns, int64_t end_ns, std::span<const std::optional<double>> values);
 
   size_t curves() const { return bins_of_.size(); }
@@ -73,7 +73,7 @@ class HeatMap {
     int64_t begin_ns = 0;
     int64_t end_ns = 0;
     uint64_t ticks = 0;
-    std::map<int, uint64_t> counts;  // row, samples; a row that has none is not there
+    std::map<int, uint64_t> counts;  // row -> samples; only rows that have some
   };
 
   /// REQUIRES: most_columns is even.
@@ -108,8 +108,8 @@ struct LifeGrid {
   int64_t begin_ns = 0;
   int64_t end_ns = 0;
   size_t columns = 0;
-  std::vector<size_t> group_sizes;        // of each row
-  std::vector<uint64_t> missed_ticks;     // of all its flows
+  std::vector<size_t> group_sizes;        // flows of each row
+  std::vector<uint64_t> missed_ticks;     // of all flows of each row
   std::vector<std::vector<double>> rows;  // 0 to 1
 };
 

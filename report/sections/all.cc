@@ -20,8 +20,8 @@ struct Entry {
   Fold fold = Fold::kOpen;
 };
 
-/// In the order in which all formats have them. What matters least stands last: it is what Markdown
-/// leaves out where there is no room.
+/// In the order of all formats. The least important ones are last, because Markdown leaves those
+/// out if there is no room.
 constexpr Entry kSections[] = {
     {"comparison", "Comparison", comparison},
     {"changed", "What changed", changed},
@@ -58,8 +58,8 @@ Document report(const ReportPage& page) {
   document.runs = run_facts(page);
   document.verdict = top_verdict(page);
   document.causes = causes(page);
-  // What is wrong with a server says more than what its run is good for; a judgement more than
-  // both.
+  // A fault of the server is more important than the run's usability, and a judgement is more
+  // important than both.
   document.causes_lead =
       !page.judgement && !document.causes.empty() && document.causes.front().tone == Tone::kBad;
   document.headlines = headlines(page);

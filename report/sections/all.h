@@ -1,8 +1,8 @@
 // The sections of a report, one file each. To add one, write its file, declare its function here,
 // and put it into the list in all.cc at its place. Private to the room.
 //
-// Each function looks at what was measured and returns blocks. If it returns none, the section is
-// left out.
+// Each function returns blocks made from what was measured. If it returns none, the section is left
+// out.
 #pragma once
 
 #include <vector>
@@ -40,13 +40,13 @@ Blocks causes_of_change(const Judgement& judgement);
 Blocks changes_of(const Judgement& judgement);
 Blocks distributions_of(const Judgement& judgement, bool with_bars);
 
-// What stands above the sections.
+// The parts above the sections.
 document::TopVerdict top_verdict(const ReportPage& page);
 document::TopVerdict judgement_verdict(const Judgement& judgement);
 std::string report_title(const ReportPage& page);
 std::vector<document::Facts> run_facts(const ReportPage& page);
 std::vector<document::Cause> causes(const ReportPage& page);
-/// The causes of one run. `mark` stands in front of each sentence.
+/// The causes of one run. Each sentence begins with `mark`.
 std::vector<document::Cause> causes_of(const std::vector<Finding>& findings,
                                        const document::Line& mark);
 std::vector<document::Headline> headlines(const ReportPage& page);

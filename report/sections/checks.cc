@@ -1,5 +1,4 @@
-// What topspin found out about itself on this host: `topspin doctor`, and the gate judged against
-// itself.
+// How well topspin works on this host: `topspin doctor`, and the gate judged against itself.
 #include <fmt/format.h>
 
 #include "report/sections/parts.h"
@@ -31,7 +30,7 @@ Facts host_facts(const HostInfo& host, std::string_view versions) {
   return facts;
 }
 
-/// A number in the unit that the ending of its name says.
+/// A number in the unit that its name ends with.
 Span in_unit_of(std::string_view name, const std::optional<double>& value) {
   if (!value) return absent();
   if (name.ends_with("_ns")) return number(Unit::kNanoseconds, *value);
@@ -39,7 +38,7 @@ Span in_unit_of(std::string_view name, const std::optional<double>& value) {
   return number(Unit::kCount, *value);
 }
 
-/// "ok", or what differs.
+/// "ok", or the difference.
 Cell proof_result(const FaultProof& proof) {
   if (!proof.skipped.empty()) return ours("skipped");
   if (proof.is_right()) return toned(Tone::kGood, ours("ok"));
@@ -47,7 +46,7 @@ Cell proof_result(const FaultProof& proof) {
   return toned(Tone::kBad, ours(proof.number_is_right() ? "finding" : "both"));
 }
 
-/// What was measured, beside what was inflicted, and the tolerance.
+/// The measured and the inflicted value, and the tolerance.
 Line proof_numbers(const FaultProof& proof) {
   Line line =
       say("{}: inflicted {}, measured {}", words(proof.number),

@@ -104,7 +104,7 @@ std::vector<Row> number_rows(const RunFold& fold, size_t run, bool greatest,
 
 namespace {
 
-/// Parts of all packets and bytes: of interest in the table of all numbers alone.
+/// Parts of all packets and bytes, which only the table of all numbers shows.
 bool is_part_of_traffic(std::string_view name) {
   constexpr std::string_view kParts[] = {
       "tcp_flows",         "tcp_packets",     "tcp_bytes",         "udp_flows",
@@ -130,7 +130,7 @@ Table traffic_table(const RunFold& fold, size_t run) {
 bool is_http_load(const RunPage& run) { return run.measured.load && run.measured.load->is_http; }
 
 uint64_t never_completed(const RunPage& run) {
-  // Runs of older schemas did not count them; of these the gate tells what it can.
+  // Runs of older schemas did not count them. For those, use the gate's estimate.
   return run.fold.merged.flows.tcp_never_completed.value_or(run.measured.never_completed());
 }
 

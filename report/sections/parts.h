@@ -1,4 +1,4 @@
-// What several sections share. Private to the room.
+// Shared by several sections. Private to the room.
 #pragma once
 
 #include <functional>
@@ -30,7 +30,7 @@ std::vector<document::Column> columns(std::initializer_list<std::string_view> ti
 document::Span id(int64_t number);
 /// "12.0s" since the start.
 document::Span moment(int64_t elapsed_ns);
-/// "kernel thread" of "kernel_thread".
+/// "kernel thread" for "kernel_thread".
 std::string spaced(std::string_view name);
 /// "poll 1.9 s, futex 12 ms": the two reasons on which most time was slept; absent: none.
 document::Line slept_on(const std::array<OffCpuTime, kBlockedByCount>& blocked_by);
@@ -38,7 +38,7 @@ document::Line slept_on(const std::array<OffCpuTime, kBlockedByCount>& blocked_b
 document::Line plural(uint64_t count, std::string_view one, std::string_view many);
 
 /// Rows of the registry's plain numbers that were measured and that `wanted` accepts, in its order:
-/// the label and the value; with `greatest`, the greatest value stands before the last one.
+/// the label and the value; with `greatest`, the greatest value comes before the last one.
 std::vector<document::Row> number_rows(const RunFold& fold, size_t run, bool greatest,
                                        const std::function<bool(const Number&)>& wanted);
 
@@ -51,8 +51,8 @@ bool is_http_load(const RunPage& run);
 /// Connections of the run that nothing answered.
 uint64_t never_completed(const RunPage& run);
 
-/// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later". It stands beside
-/// every percentile of reply latency. A `timeout_ns` of 0 is not known.
+/// "2,000 of 20,131 requests not answered within 1 s, 256 of them answered later". It is shown
+/// beside every percentile of reply latency. A `timeout_ns` of 0 means not known.
 document::Line unanswered(const FlowInterval& flows, int64_t timeout_ns);
 /// A reply latency, marked "at least" if only a lower bound is known (core/flow/periods.h).
 document::Span reply_latency(const FlowInterval& flows, int64_t timeout_ns, int64_t ns);
@@ -62,7 +62,7 @@ std::vector<document::Column> latency_columns();
 document::Row latency_row(document::Line name, const HistogramSummary& summary);
 document::Row reply_latency_row(document::Line name, const FlowInterval& flows, int64_t timeout_ns);
 
-/// A metric's verdict, as settled_verdict() gives it.
+/// A metric's verdict from settled_verdict().
 document::Cell verdict_cell(const Judgement& judgement, const Comparison& metric);
 
 /// What was lost, in words: "capture kernel drops 3, late ticks 1". Empty if nothing was.

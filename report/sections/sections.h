@@ -14,10 +14,10 @@ namespace topspin::sections {
 /// A report of one run, of A against B, or of a history. REQUIRES: one run or two.
 document::Document report(const ReportPage& page);
 
-/// The findings of a run alone.
+/// Only the findings of a run.
 document::Document findings(const std::vector<Finding>& findings);
 
-/// A verdict of gate or compare alone. `with_bars`: a terminal shows distributions as bars, too.
+/// Only a verdict of gate or compare. `with_bars`: a terminal also shows distributions as bars.
 document::Document judgement(const Judgement& judgement, bool with_bars = false);
 
 /// What `topspin read` saw.
@@ -28,7 +28,7 @@ document::Document doctor(const DoctorReport& report);
 document::Document proof(const ProofReport& report);
 document::Document aa_check(const AaCheck& check);
 
-/// What became of a load (run/load.cc).
+/// The result of a load (run/load.cc).
 document::Document load_result(const LoadResult& load);
 
 }  // namespace topspin::sections

@@ -13,7 +13,7 @@ struct TextWay {
 };
 using Text = document::Escaped<TextWay>;
 
-/// The line with a newline at its end. A CI system takes it for no command.
+/// The line with a newline at its end. No CI system takes it for a command.
 std::string ended_line(const Text& line);
 
 }  // namespace topspin

@@ -27,8 +27,8 @@ namespace {
 
 using namespace document;
 
-constexpr size_t kWidestWords = 58;    // a cell of words that is longer pushes what follows
-constexpr size_t kLeastCutWidth = 18;  // a column is not cut to less
+constexpr size_t kWidestWords = 58;    // a longer cell of words shifts the cells after it
+constexpr size_t kLeastCutWidth = 18;  // a column is not cut below this
 
 std::string upper_case(std::string_view text) {
   std::string upper(text);
@@ -50,7 +50,7 @@ Text padded(const Text& text, size_t width, bool to_the_right) {
 
 Text own(const std::string& text) { return Text::escaped(text, text.size()); }
 
-/// What is bad stands in capitals: there are no colours.
+/// Bad values are in capitals, because there are no colours.
 Text span_text(const Span& span) {
   switch (span.kind) {
     case Span::Kind::kAbsent: return "-";
@@ -98,7 +98,8 @@ Text cut(const Text& text, size_t cells) {
   return text;
 }
 
-/// Cuts the last column to what the others leave of `width`, but not below its least width.
+/// Cuts the last column to the part of `width` that the others leave, but not below its least
+/// width.
 void cut_last_column(const Table& table, Grid& grid, size_t width) {
   if (table.columns.empty() || !table.columns.back().cut || grid.width() <= width) return;
   const size_t last = table.columns.size() - 1;
@@ -170,7 +171,7 @@ std::string head_line(const Table& table, Grid& grid) {
   return untitled ? text : text + grid_line(table, grid, cells);
 }
 
-/// As lines of at most `width` columns: the first one indented by `first`, the others by `rest`.
+/// Wraps to lines of at most `width` columns, the first indented by `first`, the others by `rest`.
 std::string wrapped(const Text& text, size_t first, size_t rest, size_t width = kTextWidth) {
   std::string out, line(first, ' ');
   bool is_begun = false;
@@ -222,7 +223,8 @@ std::string facts_text(const Facts& facts, const Text& indent) {
   return text;
 }
 
-/// Eight heights, the greatest value full. A gap where nothing was measured, which is not 0.
+/// Bars of eight heights, with the greatest value full. If nothing was measured there is a gap,
+/// which differs from 0.
 Text sparkline(const Curves::Curve& curve, double top) {
   static constexpr const char* kBars[] = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
   std::string out;
@@ -260,7 +262,7 @@ Text bar(double share, double greatest, size_t width) {
   std::string text;
   for (size_t i = 0; i < eighths / 8; ++i) text += "█";
   text += kEighths[eighths % 8];
-  if (text.empty() && share > 0) text = kEighths[1];  // little is not nothing
+  if (text.empty() && share > 0) text = kEighths[1];  // a small share is not 0
   return own(text);
 }
 

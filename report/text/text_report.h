@@ -15,21 +15,21 @@
 
 namespace topspin {
 
-/// Columns of a text, unless the terminal has another number of them.
+/// The columns of a text, if the terminal's width is not known.
 inline constexpr size_t kTextWidth = 100;
 inline constexpr size_t kAnyWidth = SIZE_MAX;
 
-/// Tables fit `width` columns. What they leave out for that is said under them.
+/// Tables are fitted to `width` columns. A line below a table says what was left out.
 std::string document_text(const document::Document& document, size_t width = kTextWidth);
 
 /// A report (report/sections): the verdict in capitals, what was run, headline numbers, sections.
 /// REQUIRES: one run or two.
 std::string text_report(const ReportPage& page);
 
-/// The findings of a run, as they stand at the top of its report.
+/// The findings of a run, as at the top of its report.
 std::string findings_text(const std::vector<Finding>& findings);
 
-/// The same for a verdict of gate or compare alone (`with_bars`: with distributions as bars), and
+/// The same for just a verdict of gate or compare (`with_bars`: with distributions as bars), and
 /// for what `topspin read` saw.
 std::string judgement_text(const Judgement& judgement, bool with_bars = false);
 std::string file_reading_text(const FileReading& reading);

@@ -1,4 +1,4 @@
-// A against B: each metric with its change, and distributions laid over each other.
+// A against B: each metric with its change, and overlaid distributions.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,7 +26,7 @@ Span change_of(const Comparison& c, const std::optional<double>& change) {
 
 constexpr size_t kNameBytes = 24;
 
-/// "A", or "A (base)" where the side's subject has a name.
+/// "A", or "A (base)" if the side's subject has a name.
 std::string side_title(std::string_view side, const std::string& name) {
   return name.empty() ? std::string(side)
                       : fmt::format("{} ({})", side, plain_text(name, kNameBytes));
@@ -50,7 +50,7 @@ Span probability_of(const std::optional<double>& p) {
 
 Cell verdict_cell(const Judgement& judgement, const Comparison& c) {
   const Verdict verdict = settled_verdict(judgement, c);
-  Tone tone = Tone::kOpen;  // invalid is no failure of the candidate
+  Tone tone = Tone::kOpen;  // an invalid comparison is not a failure of the candidate
   if (verdict == Verdict::kPass) tone = Tone::kGood;
   if (verdict == Verdict::kFail) tone = Tone::kBad;
   const Span word = words(verdict_name(verdict));
@@ -112,7 +112,7 @@ constexpr std::array<CostTitle, kCostKindCount> kCostTitles = {{
     {CostKind::kSleep, "Slept in", "asleep", "sleeps"},
 }};
 
-/// A terminal has those that changed.
+/// A terminal shows only those that changed.
 Table costs_table(const Judgement& judgement, const CostTitle& title) {
   const std::string unit = judgement.costs_per_reply ? "a reply" : "a second";
   Table table{fmt::format("Time {} {}, and {}", title.time, unit, title.times),
@@ -200,7 +200,7 @@ Blocks distributions_of(const Judgement& judgement, bool with_bars) {
 }
 
 Blocks comparison(const ReportPage& page) {
-  // A history's metrics have no two sides.
+  // The metrics of a history do not have two sides.
   if (!page.judgement || page.judgement->mode == "history") return {};
   return comparison_of(*page.judgement);
 }

@@ -48,7 +48,7 @@ Plot curve_plot(const ReportPage& page, size_t index) {
   Plot plot{fmt::format("history-{}", index), say("{}", words(curve.metric.name, 80))};
   plot.small = true;
   Table table{"", columns({"Run", "=Started", "Value"})};
-  // The newest, which people ask for; the plot has them all.
+  // Only the newest runs, which matter most; the plot has all of them.
   const size_t from = curve.values.size() - std::min(curve.values.size(), kRunsShown);
   for (size_t k = from; k < curve.values.size(); ++k) {
     table.rows.push_back(

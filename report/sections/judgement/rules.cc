@@ -1,4 +1,4 @@
-// The plan's rules, and how each run kept them.
+// The plan's rules, and whether each run kept them.
 #include <algorithm>
 
 #include "report/sections/all.h"
@@ -37,7 +37,7 @@ Table judged_table(const Judgement& judgement) {
 }  // namespace
 
 Blocks rules(const ReportPage& page) {
-  // Each rule once, however many of the runs are held to it.
+  // Each rule once, even if it applies to several runs.
   std::vector<std::string> all;
   for (const RunPage& run : page.runs) {
     for (const SloResult& slo : run.slos) {

@@ -1,4 +1,4 @@
-// What stands at the top of a report: the verdict with its reasons, and what each run was.
+// The top of a report: the verdict with its reasons, and a description of each run.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -20,7 +20,7 @@ std::string counted(uint64_t count, std::string_view one, std::string_view many)
   return fmt::format("{} {}", page_count(count), count == 1 ? one : many);
 }
 
-/// What was asked for and not done, as sentences; empty: all was done.
+/// The work that failed, as sentences; empty if none did.
 std::string failed_work_sentences(const RunPage& run) {
   std::string text;
   const FlowInterval& flows = run.fold.merged.flows;
@@ -82,14 +82,14 @@ TopVerdict run_verdict(const RunPage& run) {
   top.reasons = run.standing.reasons;
   top.reasons.insert(top.reasons.end(), run.standing.notes.begin(), run.standing.notes.end());
   if (run.fold.greatest.flows.silent_flows > 0) {
-    // A good recording of clients that went dead: nothing green stands over it.
+    // The recording is good, but clients went silent, so the verdict must not be green.
     top.tone = Tone::kOpen;
     top.sentence += fmt::format(" Of {} with a period, {} fell silent.",
                                 counted(run.fold.greatest.flows.periodic_flows, "flow", "flows"),
                                 page_count(run.fold.greatest.flows.silent_flows));
   }
   if (const std::string failed = failed_work_sentences(run); !failed.empty()) {
-    // Likewise a good recording of a server that failed.
+    // The same holds for a good recording of a server that failed.
     top.tone = Tone::kOpen;
     top.sentence += failed;
   }
@@ -97,7 +97,8 @@ TopVerdict run_verdict(const RunPage& run) {
   return top;
 }
 
-/// A plan ends its subjects by SIGTERM, and --duration the command: that is no failure of theirs.
+/// A plan ends its subjects with SIGTERM, and so does --duration with the command. That is not a
+/// failure.
 Line exit_sentence(const StoredRun& run) {
   constexpr int kEndedBySigterm = 128 + 15;
   const int status = *run.end.exit_status;
@@ -110,7 +111,7 @@ Line exit_sentence(const StoredRun& run) {
   return {words(" "), toned(Tone::kBad, words(fmt::format("The command exited with {}.", status)))};
 }
 
-/// What a page says of one of its runs, whatever the verdict on all of it.
+/// The remark on one of the runs, independent of the verdict.
 Line remark(const ReportPage& page, size_t r) {
   const RunPage& run = page.runs[r];
   Line line = side_mark(page, r);
@@ -154,7 +155,7 @@ TopVerdict judgement_verdict(const Judgement& judgement) {
     case Verdict::kInvalid: top = {Tone::kOpen, "Invalid", "These runs must not be judged."}; break;
   }
   top.reasons = judgement.reasons;
-  // Right behind what failed.
+  // Directly after the reason that failed.
   if (judgement.verdict == Verdict::kFail && !judgement.why.empty() && !top.reasons.empty())
     top.reasons.insert(top.reasons.begin() + 1, "why: " + judgement.why);
   for (const std::string& difference : judgement.not_comparable)
@@ -184,7 +185,7 @@ std::string run_title(const StoredRun& run) {
 
 std::string report_title(const ReportPage& page) {
   if (page.runs.size() > 1) {
-    // Two subjects of one plan have names of their own.
+    // Two subjects of one plan have different names.
     const auto& a = page.runs[0].run.info.plan;
     const auto& b = page.runs[1].run.info.plan;
     if (a && b && a->session == b->session && a->subject != b->subject)

@@ -23,7 +23,7 @@ Line distribution_line(const HistogramSummary& summary) {
   return say("{} of {}", listed(parts), count(summary.count));
 }
 
-/// Whether the sections of its probe show a number too: a terminal does not show it twice.
+/// Whether a section of its probe already shows the number. A terminal does not show it twice.
 bool is_said(const Number& number) {
   constexpr std::string_view kProbes[] = {"capture",   "losses",  "topspin",  "scheduler",
                                           "resources", "sockets", "pressure", "counters"};

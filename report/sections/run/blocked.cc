@@ -1,4 +1,4 @@
-// What the subject's threads slept on, by reason, the longest in all first.
+// What the subject's threads slept on, by reason, those with the longest total first.
 #include <algorithm>
 
 #include "report/sections/all.h"

@@ -1,5 +1,5 @@
-// What the subject called: each address with its failures and latency, and for which part of its
-// own replies' time a call was pending.
+// What the subject called: each address with its failures and latency, and the part of the
+// subject's reply time in which a call was pending.
 #include <algorithm>
 
 #include "report/sections/all.h"
@@ -89,7 +89,7 @@ Blocks calls(const ReportPage& page) {
     const RunPage& run = page.runs[r];
     Blocks of_run;
     if (run.called.empty()) return of_run;
-    // Where all that it calls is hidden, a share of 0 would say that it waits for nobody.
+    // If none of its calls were captured, a share of 0 would mean that it waits for none.
     const bool is_captured =
         std::any_of(run.called.begin(), run.called.end(),
                     [](const CalledRow& row) { return row.hidden_connections == 0; });

@@ -1,4 +1,4 @@
-// What stands out in each run: its findings, as they stand at the top of a report.
+// What stands out in each run: its findings, for the top of a report.
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 

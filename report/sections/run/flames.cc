@@ -1,5 +1,5 @@
-// Where the time went: flame graphs of CPU samples and of sleeps. Text and Markdown have the
-// functions.
+// Where the time went: flame graphs of CPU samples and of sleeps. Text and Markdown list the
+// functions instead.
 #include <cmath>
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// The flows: what became of the traffic, when they were there, and the busiest of them.
+// The flows: what happened to the traffic, when the flows were alive, and the busiest of them.
 #include <algorithm>
 #include <cmath>
 
@@ -47,7 +47,7 @@ Paragraph lives_note(const ReportPage& page, size_t r) {
           true};
 }
 
-/// "server 4242 and others"; "–" where nobody is known.
+/// "server 4242 and others"; "–" if no owner is known.
 Line owner_line(const FlowOwner* owner) {
   if (owner == nullptr) return {absent()};
   return say("{} {}{}", words(owner->name, 60), id(owner->pid),

@@ -33,7 +33,7 @@ bool any_run_has(const Headline& h) {
                      [](const Value& v) { return v.number.kind == Span::Kind::kNumber; });
 }
 
-/// A latency at the highest percentile that all runs have samples enough for.
+/// A latency at the highest percentile for which all runs have enough samples.
 struct Percentile {
   std::string_view name;
   std::optional<int64_t> HistogramSummary::*field;
@@ -53,7 +53,7 @@ Percentile best_percentile(const std::vector<HistogramSummary>& summaries) {
   return kPercentiles[3];
 }
 
-/// Adds nothing where no run measured it. `name` is the registry's, but for "_ns".
+/// Adds nothing if no run measured it. `name` is the registry's name without "_ns".
 void add_latency(std::vector<Headline>& list, const ReportPage& page, std::string_view name) {
   const RegisteredNumber& number = *find_number(name);
   const auto summary_of = [&](const RunPage& run) {
@@ -91,13 +91,13 @@ void add_latency(std::vector<Headline>& list, const ReportPage& page, std::strin
       }));
 }
 
-/// Of a load always; of what only the wire tells where something failed.
+/// Always true for a load. Without one, true if the wire shows failures.
 bool has_failed_work_to_tell(const RunPage& run) {
   const auto share = failed_share(run.measured);
   return share && (run.measured.load || *share > 0);
 }
 
-/// A count of TCP connections that is told where it is not 0.
+/// Adds a count of TCP connections if it is not 0.
 void add_if_it_occurs(std::vector<Headline>& list, const ReportPage& page, std::string label,
                       const std::string& path, const auto& count_of) {
   Headline h = headline(page, std::move(label), path, [&](const RunPage& run) {
@@ -149,7 +149,7 @@ void add_failed_work(std::vector<Headline>& list, const ReportPage& page) {
       return Value{count(a.http_errors), say("of {}", plural(a.replied, "answer", "answers"))};
     }));
   }
-  // Where there is no latency to stand beside, requests without an answer stand alone.
+  // If there is no latency, requests without an answer get a headline of their own.
   const auto asked = [](const RunPage& run) {
     return run.fold.merged.flows.unanswered > 0 || run.fold.merged.flows.requests > 0;
   };
@@ -176,7 +176,7 @@ void add_cost(std::vector<Headline>& list, const ReportPage& page) {
                  say("of one CPU; {}", duration(s->cpu_ns))};
   }));
   add(headline(page, "CPU per packet", "", [](const RunPage& run) {
-    // As the gate takes it: from the first stage of the load on, without start and warm-up.
+    // Like the gate: from the first stage of the load on, without start and warm-up.
     const RunTotals& t = run.measured;
     if (!t.cpu_ns || t.flows.packets == 0) return nothing();
     const auto cpu_ns = static_cast<double>(*t.cpu_ns);
@@ -196,9 +196,8 @@ bool is_compared(const ReportPage& page) {
   return page.runs.size() == 2 && page.judgement && !page.judgement->metrics.empty();
 }
 
-/// Of two sides the headlines are those of the table below them: over all judged runs, by the
-/// definitions of the gate. The newest run of each side alone would be another number under the
-/// same name.
+/// For two sides, the headlines are those of the table below: over all judged runs, with the gate's
+/// definitions. Only the newest run of each side would give a different number under the same name.
 std::vector<Headline> compared_headlines(const Judgement& judgement) {
   constexpr std::pair<std::string_view, std::string_view> kShown[] = {
       {"failed_share", "Work not done"},

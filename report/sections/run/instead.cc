@@ -31,7 +31,7 @@ Line who(const CpuHolderRow& holder) {
   }
 }
 
-/// What the CPUs did not give, in words; no span: nothing of the kind.
+/// The limits on CPU time, in words; empty if there were none.
 Blocks limits(const RunPage& run) {
   Blocks blocks;
   if (const auto few = few_cpus(run.run.info, run.fold); !few.empty()) {
@@ -52,7 +52,7 @@ Blocks instead(const ReportPage& page) {
     Blocks of_run;
     const auto& scheduler = run.fold.merged.scheduler;
     if (!scheduler) return of_run;
-    std::array<uint64_t, kCpuHolderCount> left{};  // what no row of the table has
+    std::array<uint64_t, kCpuHolderCount> left{};  // the time that is in no row of the table
     uint64_t all = 0;
     for (size_t i = 0; i < kCpuHolderCount; ++i) {
       left[i] = scheduler->waited_behind[i].value_or(0);

@@ -1,4 +1,4 @@
-// Every distribution of the run: percentiles, and how they fell over time.
+// Every distribution of the run: percentiles, and how the samples are spread over time.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ using namespace document;
 
 namespace {
 
-/// Each distribution that some run has, once, in the order of first mention.
+/// Each distribution that some run has, once, in the order of first occurrence.
 std::vector<std::string_view> distribution_ids(const ReportPage& page) {
   std::vector<std::string_view> ids;
   for (const RunPage& run : page.runs) {
@@ -40,7 +40,7 @@ Row distribution_row(const ReportPage& page, size_t r, const LatencyCurve& d) {
   return row;
 }
 
-/// Samples by slices of time and by bands of eightfold values.
+/// Samples by slices of time and by bands of values, each band spanning a factor of eight.
 Table heat_table(const HeatMap& heat) {
   constexpr int kRowsABand = 12;
   constexpr size_t kSlices = 24;

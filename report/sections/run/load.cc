@@ -1,4 +1,4 @@
-// What a load asked for and what became of it: in the report of a run, and as the result of
+// What a load requested and how that ended: in the report of a run, and as the result of
 // `topspin load`.
 #include <algorithm>
 #include <cmath>
@@ -156,7 +156,7 @@ void add_answers(const LoadResult& load, Facts& facts) {
                                 share(static_cast<double>(errors) / static_cast<double>(answers))));
 }
 
-/// What the kernels on the way say of it; counters of this host that stayed at 0 say nothing.
+/// Adds the kernels' errors and counters. Counters of this host that stayed at 0 are left out.
 void add_kernel(const LoadResult& load, Facts& facts) {
   for (const auto& [name, errors] : load.errors)
     facts.list.emplace_back("send error", say("{} {}", words(name), count(errors)));

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kTableRows = 48;  // under a plot
 constexpr size_t kCurvePoints = 60;
 
-/// The curves that a report without plots shows, where they were measured.
+/// The curves that a report without plots shows, if they were measured.
 constexpr std::pair<std::string_view, std::string_view> kTelling[] = {
     {"active_flows", "Active flows"},
     {"missed_ticks", "Missed ticks"},

@@ -11,7 +11,7 @@ using namespace document;
 
 namespace {
 
-/// Leaves out what is not known.
+/// Leaves out facts that are not known.
 class FactList {
  public:
   explicit FactList(const char* title) { facts_.title = title; }
@@ -65,7 +65,7 @@ bool lacks_subject(const ProbeStatus& probe) {
 
 void add_probes(Blocks& blocks, const std::vector<ProbeStatus>& probes) {
   Table table{"Probes", columns({"Probe", "=Rung", "=Why not a better one"})};
-  std::vector<Line> without_subject;  // one line for all of them
+  std::vector<Line> without_subject;  // shown as one line
   for (const ProbeStatus& probe : probes) {
     if (lacks_subject(probe)) {
       without_subject.push_back(say("{}", words(probe.name, 80)));

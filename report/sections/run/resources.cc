@@ -1,4 +1,4 @@
-// What the subject held, what flows cost, when that ends, and what the host was short of.
+// What the subject held, what a flow costs, when a limit will be reached, and what the host lacked.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -25,7 +25,7 @@ Table held_table(const RunFold& fold, size_t run) {
   return table;
 }
 
-/// What growth.h says, as the screen says it.
+/// The results of growth.h, in the same words as on the screen.
 Facts growth_facts(const Growth& growth) {
   Facts facts;
   for (const GrowthLine& line : growth_lines(growth)) {

@@ -68,7 +68,7 @@ Table cpus_table(const SchedulerInterval& s) {
   return table;
 }
 
-/// Scaled where they had to take turns.
+/// Counts are scaled if the events had to take turns.
 Table counters_table(const CounterInterval& counters) {
   Table table{"Events, by perf counters", columns({"", "Count", "Counted for"})};
   CounterInterval::for_each_field([&](std::string_view name, auto field) {

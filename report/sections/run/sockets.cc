@@ -1,4 +1,4 @@
-// Of what replies were made, and the subject's sockets.
+// The parts of replies, and the subject's sockets.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -36,7 +36,7 @@ Parts reply_parts(const SocketInterval& s) {
 
 std::string_view part_label(ReplyPart part) { return names_of(part).label; }
 
-/// What the slowest replies were made of, and what it would bring to be without.
+/// The parts of the slowest replies, and how fast replies would be without each.
 Table tail_table(const RunPage& run) {
   Table table;
   const auto& sockets = run.fold.merged.sockets;
