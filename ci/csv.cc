@@ -102,7 +102,7 @@ std::optional<double> parse_number(std::string_view text) {
   return value;
 }
 
-/// Cells are quoted in messages up to a length that keeps them one sentence.
+/// Shortens a cell that is quoted in a message.
 std::string shortened(const std::string& text) {
   constexpr size_t kMax = 40;
   return text.size() <= kMax ? text : text.substr(0, kMax) + "...";

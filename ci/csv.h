@@ -24,7 +24,7 @@ struct CsvTable {
   std::vector<size_t> lines;                   // the line that each row begins on, from 1
 };
 
-/// kInput names what is wrong, and its line and cell.
+/// kInput names the mistake, with its line and cell.
 Result<CsvTable> parse_csv(std::string_view text, std::string name);
 
 /// Reads and parses a file. kInput if it cannot be read, is a device, or is larger than 64 MiB.
@@ -34,7 +34,7 @@ Result<CsvTable> read_csv_file(const std::string& path);
 /// exist.
 Result<size_t> find_column(const CsvTable& table, std::string_view column);
 
-/// The numbers of a column, all finite. kInput names the first cell that is no number, with line
+/// The numbers of a column, all finite. kInput names the first cell that is not a number, with line
 /// and column.
 Result<std::vector<double>> column_numbers(const CsvTable& table, size_t column);
 

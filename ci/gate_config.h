@@ -1,19 +1,18 @@
 // gate.toml: a project's settings for the metrics of its gate.
 //
-//   seed = 7                         of the resampling
-//   strict = true                    inconclusive is exit code 3
-//   lenient = true                   a rule that cannot be judged is no exit code 3
-//   slo = ["p99(reply_latency) < 5ms"]   rules for the candidate's runs, beside their plan's
+//   seed = 7                         for the resampling
+//   strict = true                    an inconclusive verdict gives exit code 3
+//   lenient = true                   a rule that cannot be judged does not give exit code 3
+//   slo = ["p99(reply_latency) < 5ms"]   rules for the candidate's runs, besides their plan's
 //
 //   [metric.cpu_ns_per_packet]       each key may be left out
 //   better = "lower"                 or "higher"
-//   unit = "ns"                      for the report; of columns of CSV files, since stored runs
-//                                    know their units
-//   margin = "5%"                    or 0.05: the worsening that is let pass
+//   unit = "ns"                      for the report; only for columns of CSV files, because the
+//                                    units of stored runs are known
+//   margin = "5%"                    or 0.05: the worsening that is accepted
 //   gating = true                    false: it informs, and decides nothing
 //
 // Anything else is an error that names its line and key. Pure: turns text into values.
-// gate_config.cc alone includes toml++.
 #pragma once
 
 #include <cstdint>
@@ -40,15 +39,15 @@ struct MetricRule {
 };
 
 struct GateConfig {
-  std::string name;  // of the file, for messages; empty: there is none
+  std::string name;  // of the file, for messages; empty: no file
   std::optional<uint64_t> seed;
   std::optional<bool> strict;
-  bool lenient = false;  // of its own rules
+  bool lenient = false;  // for its own rules
   std::vector<SloRule> slo;
   std::vector<MetricRule> metrics;
 };
 
-/// kUsage names what is wrong, and its line and key.
+/// kUsage names the mistake, with its line and key.
 Result<GateConfig> parse_gate_config(std::string_view text, std::string name);
 
 /// The metrics of stored runs with the config's settings. kUsage if the config names an unknown

@@ -28,7 +28,8 @@ std::optional<uint64_t> whole_number(std::string_view text) {
   return number;
 }
 
-/// "12": ids of runs begin with 0 for a thousand years to come, and commits have 7 digits.
+/// The number in "12". Ids of runs will begin with 0 for a thousand years, and commits have 7
+/// digits.
 std::optional<uint64_t> bare_number(std::string_view text) {
   if (text.starts_with('0') || text.size() >= kFewestCommitDigits) return std::nullopt;
   return whole_number(text);
@@ -43,7 +44,7 @@ std::vector<StoredRun> runs_that(const std::vector<StoredRun>& runs, const Fits&
   return chosen;
 }
 
-/// "last" or "last~2"; nullopt: it is neither.
+/// 0 for "last", 2 for "last~2"; nullopt for anything else.
 std::optional<uint64_t> steps_before_last(std::string_view selector) {
   if (selector == "last") return 0;
   if (!selector.starts_with("last~")) return std::nullopt;
@@ -59,7 +60,7 @@ std::vector<StoredRun> of_branch(const std::vector<StoredRun>& runs, std::string
   return runs_that(runs, [&](const StoredRun& run) { return run.info.source.branch == branch; });
 }
 
-/// A tree with changes is not its commit.
+/// The runs of a commit. A tree with changes is not the same as its commit.
 std::vector<StoredRun> of_commit(const std::vector<StoredRun>& runs, std::string_view text) {
   const bool with_changes = text.ends_with(kWithChanges);
   if (with_changes) text.remove_suffix(kWithChanges.size());
@@ -70,7 +71,7 @@ std::vector<StoredRun> of_commit(const std::vector<StoredRun>& runs, std::string
   });
 }
 
-/// Runs of that commit whose tree had changes, if that is why there are none; else 0.
+/// The number of runs of that commit whose tree had changes, for a message.
 size_t changed_runs_of(const std::vector<StoredRun>& runs, std::string_view commit) {
   if (!is_commit_prefix(commit)) return 0;
   return runs_that(runs,
@@ -86,7 +87,7 @@ std::vector<StoredRun> of_label(const std::vector<StoredRun>& runs, const std::s
   });
 }
 
-/// KEY=VALUE. A label may be called branch or commit, too.
+/// The runs for KEY=VALUE. A label may be called branch or commit too.
 std::vector<StoredRun> of_equation(const std::vector<StoredRun>& runs, std::string_view selector,
                                    size_t equals) {
   const std::string key(selector.substr(0, equals));
@@ -111,7 +112,7 @@ Result<std::vector<StoredRun>> of_id(const std::vector<StoredRun>& runs, std::st
   return chosen;
 }
 
-/// KEY=VALUE with the key, or else the value, that was meant; nullopt: nothing is near.
+/// KEY=VALUE with the key, or else the value, that was probably meant; nullopt if none is near.
 std::optional<std::string> near_equation(const std::vector<StoredRun>& runs, std::string_view key,
                                          std::string_view value) {
   std::vector<std::string_view> keys = {"branch", "commit"}, values;
@@ -126,7 +127,7 @@ std::optional<std::string> near_equation(const std::vector<StoredRun>& runs, std
     const auto near = nearest_word(key, keys);
     return near ? std::optional(fmt::format("{}={}", *near, value)) : std::nullopt;
   }
-  // Of a letter or two, everything short is near.
+  // For a word of one or two letters, every short word is near.
   constexpr size_t kFewestLetters = 3;
   const auto near = value.size() < kFewestLetters ? std::nullopt : nearest_word(value, values);
   return near ? std::optional(fmt::format("{}={}", key, *near)) : std::nullopt;
@@ -144,7 +145,7 @@ std::optional<std::string> near_selector(const std::vector<StoredRun>& runs,
   return near ? std::optional<std::string>(*near) : std::nullopt;
 }
 
-/// What to say of a selector that names nothing.
+/// The error for a selector that names nothing.
 Error nothing_is(const std::vector<StoredRun>& runs, std::string_view selector) {
   const std::string_view commit = selector.starts_with("commit=") ? selector.substr(7) : selector;
   if (const size_t changed = changed_runs_of(runs, commit); changed > 0) {
@@ -216,7 +217,7 @@ Result<std::vector<StoredRun>> select_all(const std::vector<StoredRun>& runs,
 
 Result<std::vector<StoredRun>> select_runs(RunStore& store,
                                            std::span<const std::string> selectors) {
-  if (selectors.size() == 1 && selectors.front() == "last") {  // without reading the others
+  if (selectors.size() == 1 && selectors.front() == "last") {  // reads no other run
     TOPSPIN_ASSIGN(StoredRun last, store.last_run());
     return std::vector<StoredRun>{std::move(last)};
   }
@@ -224,7 +225,7 @@ Result<std::vector<StoredRun>> select_runs(RunStore& store,
   TOPSPIN_ASSIGN(const auto runs, store.list_runs(&damaged));
   auto chosen = select_all(runs, selectors);
   if (chosen.ok() || damaged.empty()) return chosen;
-  // The one that was meant may be among those that cannot be read.
+  // The run that was meant may be one of those that cannot be read.
   Error error = damaged.front();
   error.message = fmt::format("{}; {}", chosen.error().message, damaged.front().message);
   return error;
@@ -241,7 +242,7 @@ Result<StoredRun> select_run(RunStore& store, const std::string& selector) {
 }
 
 std::vector<StoredRun> newest_session(std::vector<StoredRun> runs) {
-  // By their order: a clock may have gone back since.
+  // By the order of storing, because a clock may have gone back.
   const auto newest = std::find_if(runs.rbegin(), runs.rend(),
                                    [](const StoredRun& run) { return run.info.plan.has_value(); });
   if (newest == runs.rend()) return runs;

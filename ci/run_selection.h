@@ -2,10 +2,11 @@
 //
 //   last, last~1     the newest run, the one before it
 //   12, #12          the run with this number in the database, as `topspin list` shows it
-//   01a2217c         the run whose id begins so, if it is the only one
+//   01a2217c         the run whose id begins with this, if it is the only one
 //   branch=main      the runs of a branch; also just main
-//   commit=1a2b3c4   the runs of a commit, at least 7 hex digits, whose tree is known to have had
-//                    no changes; also just 1a2b3c4. With "+changes" behind it the others
+//   commit=1a2b3c4   the runs of a commit (at least 7 hex digits) whose tree is known to have had
+//   no
+//                    changes; also just 1a2b3c4. With "+changes" appended, the other runs
 //   KEY=VALUE        the runs with that label
 #pragma once
 
@@ -24,9 +25,9 @@ inline constexpr const char* kRunHelp =
     "last, last~1, a number of topspin list, a prefix of an id, a commit, a branch, or a label "
     "KEY=VALUE";
 
-/// Those of `runs` that `selector` names, oldest first; at least one. `runs` is a whole database,
-/// in its order. kUsage if `selector` names none, or is a prefix of several ids; the message says
-/// what can be typed.
+/// The runs that `selector` names, oldest first; at least one. `runs` is a whole database in its
+/// order. kUsage if `selector` names none, or is a prefix of several ids; the message says what can
+/// be typed.
 Result<std::vector<StoredRun>> select_runs(const std::vector<StoredRun>& runs,
                                            std::string_view selector);
 

@@ -1,5 +1,5 @@
-// The rules: one table, at the end of this file. A rule looks at what was measured and says nothing
-// unless it is sure enough to be the first sentence of a report.
+// The rules are in one table at the end of this file. A rule examines what was measured, and finds
+// nothing unless it is certain enough to be the first sentence of a report.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,11 +26,11 @@ struct Found {
 };
 using MaybeFound = std::optional<Found>;
 
-/// Replies that take less are late for nobody.
+/// Faster replies are never late.
 constexpr double kLateNs = 2e6;
-/// A part of the tail, or of the waits, that is called the cause.
+/// The share of the tail, or of the waits, from which on a part is called the cause.
 constexpr double kMostOf = 0.5;
-/// Work that fails more rarely is no headline.
+/// Work that fails more rarely is not worth a finding.
 constexpr double kFewestFailed = 0.001;
 
 double share_of(double part, double whole) {
@@ -61,11 +61,11 @@ struct Tails {
   double all() const { return socket + cpu_queue + runtime; }
 };
 
-/// What is called a tail: the highest of these that has ten samples above it.
+/// The tail is the highest of these percentiles that has ten samples above it.
 constexpr std::array<std::pair<std::string_view, double>, 4> kTailShares = {
     {{"p99", 0.99}, {"p95", 0.95}, {"p90", 0.9}, {"p50", 0.5}}};
 
-/// nullopt: too few replies were split.
+/// nullopt if too few replies were split.
 std::optional<Tails> tails_of(const Evidence& e) {
   if (!e.fold.merged.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
@@ -84,7 +84,7 @@ std::optional<TailBlame> blame_of(const Evidence& e) {
   return tail_blame(e.fold.merged.sockets->reply, e.fold.merged.sockets->reply_parts);
 }
 
-/// What the rules look at.
+/// The data that the rules examine.
 struct Facts : Evidence {
   explicit Facts(const Evidence& e) : Evidence(e), tails(tails_of(e)), blame(blame_of(e)) {}
 
@@ -121,7 +121,7 @@ MaybeFound capture_lost_packets(const Facts& e) {
 
 // ---- work that failed ----
 
-/// The listening (or UDP) socket with the most drops, as "127.0.0.1:8080"; empty: none is known.
+/// The listening (or UDP) socket with the most drops; nullptr if none is known.
 const SocketRow* most_drops(const Facts& e, uint8_t protocol) {
   const SocketRow* most = nullptr;
   for (const SocketRow& socket : e.sockets) {
@@ -133,7 +133,7 @@ std::string of_socket(const SocketRow* socket) {
   return socket ? " of " + format_endpoint(socket->local, socket->ip_version) : "";
 }
 
-/// "; 412 of 480 requests failed (86%)" of the whole run; empty: nothing failed.
+/// "; 412 of 480 requests failed (86%)" for the whole run; empty if nothing failed.
 std::string failed_text(const Facts& e) {
   const double share = failed_share(e.totals).value_or(0);
   return share > 0 ? fmt::format("; {} of the work failed", share_text(share)) : "";
@@ -186,12 +186,12 @@ MaybeFound connections_refused(const Facts& e) {
        {"tcp_handshakes", static_cast<double>(f.tcp_handshakes)}}};
 }
 
-/// Accepted, and cut off: what a server does that has too many clients.
+/// Connections that were accepted and then cut off, as by a server with too many clients.
 MaybeFound connections_reset(const Facts& e) {
   const FlowInterval& f = e.totals.flows;
   const double reset = value_of(f.tcp_server_resets);
   const double opened = std::max(reset, static_cast<double>(f.tcp_handshakes));
-  constexpr double kManyOf = 0.01;  // a few are timeouts
+  constexpr double kManyOf = 0.01;  // a few may be timeouts
   if (share_of(reset, opened) < kManyOf) return std::nullopt;
   return Found{
       share_of(reset, opened),
@@ -206,8 +206,8 @@ std::string address_text(const CalledRow& row) {
   return format_endpoint(row.address, row.ip_version);
 }
 
-/// Whether another address of the same port answers: a client that tries ::1 and then 127.0.0.1
-/// fails at one of them, and nothing is wrong.
+/// Whether another address with the same port answers. A client that tries ::1 and then 127.0.0.1
+/// may fail at one of them although nothing is wrong.
 bool has_other_way(const Facts& e, const CalledRow& failed) {
   return std::any_of(e.called.begin(), e.called.end(), [&](const CalledRow& row) {
     return row.number != failed.number && row.address.port == failed.address.port &&
@@ -276,7 +276,7 @@ MaybeFound silent_flows(const Facts& e) {
   const auto periodic =
       static_cast<double>(std::max(e.fold.greatest.flows.periodic_flows, last.silent_flows));
   if (silent == 0 || share_of(silent, periodic) < kFewestFailed) return std::nullopt;
-  // Nobody says when the load of others ends: where all flows are silent, it has.
+  // The end of a load that is not topspin's is not known. If all flows are silent, it has ended.
   const bool load_is_known = e.fold.load_end_ns != std::numeric_limits<int64_t>::max();
   if (!load_is_known && share_of(silent, periodic) > 0.98) return std::nullopt;
   return Found{
@@ -324,7 +324,7 @@ MaybeFound replies_lost(const Facts& e) {
 
 // ---- replies that were late ----
 
-/// The share of the tail that one of its parts takes, if replies are late and it is most of it.
+/// The share of the tail that a part takes, if replies are late and the part is most of the tail.
 std::optional<double> dominant(const Facts& e, double Tails::*part) {
   const std::optional<Tails>& t = e.tails;
   if (!t || t->all() < kLateNs) return std::nullopt;
@@ -337,7 +337,7 @@ Proof tail_proof(const Facts& e, std::string_view number, double Tails::*part) {
   return {fmt::format("{} of {}", t->name, number), (*t).*part};
 }
 
-/// CPUs' worth of time, over the run, that neither the subject nor topspin used.
+/// The CPU use over the run, as a number of CPUs.
 struct CpuUse {
   double subject = 0;
   double others = 0;
@@ -362,8 +362,9 @@ std::string cpus_text(const std::vector<int32_t>& cpus) {
   return fmt::format("{} {}", cpus.size() == 1 ? "CPU" : "CPUs", fmt::join(cpus, ", "));
 }
 
-/// Of the time that threads waited for a CPU, the shares in which others and the subject itself had
-/// it; nullopt: that was not measured, as in older runs. What nobody had (idle, quota) is in none.
+/// The shares of the threads' waiting time for which others, or the subject itself, had the CPU.
+/// nullopt if that was not measured, as in older runs. Time in which none had it (idle, quota) is
+/// in neither.
 struct WaitedBehind {
   double others = 0, subject = 0;
 };
@@ -378,9 +379,9 @@ std::optional<WaitedBehind> waited_behind(const Facts& e) {
   return WaitedBehind{share_of(others, held), share_of(subject, held)};
 }
 
-/// The share of the tail that was waiting for a CPU, as dominant() has it, and only if waits were a
-/// tenth of all replies' time too: a server that computes for milliseconds has now and then two
-/// requests at once.
+/// The share of the tail that was waiting for a CPU, by dominant(), but only if such waits were
+/// also a tenth of all replies' time. (A server that computes for milliseconds sometimes has two
+/// requests at once.)
 std::optional<double> starved(const Facts& e) {
   const auto part = dominant(e, &Tails::cpu_queue);
   if (!part) return std::nullopt;
@@ -412,7 +413,7 @@ MaybeFound starved_by_quota(const Facts& e) {
 }
 
 /// "61% of that behind stress (process 4711, /system.slice/x) and 12% behind cc1 (31 processes)":
-/// the first two others, if each had a tenth; empty: nobody is known.
+/// the first two others, if each had a tenth; empty if none is known.
 std::string others_text(const Facts& e) {
   double all = 0;
   for (const auto& held_ns : e.fold.merged.scheduler->waited_behind) all += value_of(held_ns);
@@ -490,9 +491,9 @@ MaybeFound starved_by_itself(const Facts& e) {
                 {"cpu_ns", value_of(e.totals.cpu_ns)}}};
 }
 
-// ---- not read, though no CPU was missing ----
+// ---- not read, although a CPU was available ----
 
-/// The innermost function that was in at least half of the samples, and in how many of them.
+/// The innermost function that was in at least half of the samples, and its share of them.
 struct HotFunction {
   std::string name;
   double share = 0;
@@ -535,7 +536,7 @@ std::string hot_text(const Facts& e) {
              : "";
 }
 
-/// Of the samples, how many have a function of a garbage collector in them.
+/// The share of the samples with a function of a garbage collector.
 double collector_share(const Facts& e) {
   constexpr std::array<std::string_view, 8> kCollectors = {
       "gc_collect", "_PyObject_GC", "gc_alloc",   "GarbageCollect",
@@ -550,7 +551,7 @@ double collector_share(const Facts& e) {
   return share_of(static_cast<double>(samples), static_cast<double>(e.stack_samples));
 }
 
-/// Threads that collect garbage by what the JVM and .NET call them, and their share of the
+/// Threads that collect garbage, by their names in the JVM and .NET, and their share of the
 /// subject's CPU time.
 struct CollectorThreads {
   std::string name;  // of the busiest
@@ -574,10 +575,10 @@ CollectorThreads collector_threads(const Facts& e) {
   return found;
 }
 
-/// The address for which the subject waited longest, and how slowly it answered.
+/// The called address for which the subject waited longest.
 struct SlowCalled {
   const CalledRow& row;
-  std::string_view percentile;  // its own highest that is known: it may be called rarely
+  std::string_view percentile;  // the highest that it has enough calls for
   double tail_ns = 0;
 
   /// "p50 60.8ms, p99 75.5ms"
@@ -589,7 +590,7 @@ struct SlowCalled {
   }
   Proof proof() const { return {fmt::format("{} of call_latency_ns", percentile), tail_ns}; }
 };
-/// nullopt: it called nobody, or too rarely to say.
+/// nullopt if there were no calls, or too few to judge.
 std::optional<SlowCalled> slowest_called(const Facts& e) {
   const auto worst = std::max_element(
       e.called.begin(), e.called.end(),
@@ -602,8 +603,8 @@ std::optional<SlowCalled> slowest_called(const Facts& e) {
   return std::nullopt;
 }
 
-/// The tail of whole replies, if it is late and half of it was mostly one part. A view of the
-/// facts.
+/// The tail of whole replies, if it is late and one part was the longest in half of it. A view of
+/// the facts.
 struct PartOfTail {
   const TailBlame& tail;
   const TailBlame::Part& part;
@@ -618,11 +619,11 @@ std::optional<PartOfTail> mostly(const Facts& e, ReplyPart wanted) {
   return share >= kMostOf ? std::optional<PartOfTail>({*e.blame, *part, share}) : std::nullopt;
 }
 
-/// Where the longest sleeps of a reason were, and who ended them; "" without --stacks.
+/// Where the longest sleeps of a reason were, and who ended them. Empty without --stacks.
 std::string slept_text(const Facts& e, BlockedBy reason) {
   for (const SleepStackRow& stack : e.sleep_stacks) {
     if (stack.reason != reason) continue;
-    // The innermost frame in user space that has a name.
+    // Find the innermost frame in user space that has a name.
     std::string_view frames = stack.frames;
     while (!frames.empty()) {
       const size_t begin = frames.rfind(';') + 1;  // 0 if there is none
@@ -637,8 +638,8 @@ std::string slept_text(const Facts& e, BlockedBy reason) {
   return "";
 }
 
-/// Requests lay in the socket while no thread that would read them waited for a CPU. nullopt: that
-/// is not where replies spent their time.
+/// The share of the tail in which requests were unread in the socket, although no thread that would
+/// read them waited for a CPU. nullopt if that is not most of the tail.
 std::optional<double> unread(const Facts& e) { return dominant(e, &Tails::socket); }
 
 std::string unread_text(const Facts& e) {
@@ -647,8 +648,8 @@ std::string unread_text(const Facts& e) {
                      t->name);
 }
 
-/// The longest stop that the subject's runtime was seen to make (`--runtime`). nullopt: none of its
-/// stops can be seen.
+/// The longest measured stop of the subject's runtime (`--runtime`). nullopt if its stops cannot be
+/// measured.
 struct RuntimeStop {
   double longest = 0;  // ns
   const Histogram* all = nullptr;
@@ -665,7 +666,8 @@ std::optional<RuntimeStop> runtime_stop(const Facts& e) {
   return stop;
 }
 
-/// A stop of the world is in the tail if it is late itself, and a good part of the tail.
+/// A stop of the world explains the tail if it is long enough to be late, and a large part of the
+/// tail.
 MaybeFound measured_stop(const Facts& e, double part, const RuntimeStop& stop) {
   const std::optional<Tails>& t = e.tails;
   if (stop.longest < kLateNs || stop.longest < t->socket / 4) return std::nullopt;
@@ -681,7 +683,7 @@ MaybeFound measured_stop(const Facts& e, double part, const RuntimeStop& stop) {
 
 MaybeFound stop_the_world(const Facts& e) {
   const auto part = unread(e);
-  // Where it was measured, nothing needs to be concluded from CPU time.
+  // If it was measured, nothing needs to be concluded from CPU time.
   const auto measured = runtime_stop(e);
   if (part && measured) return measured_stop(e, *part, *measured);
   const CollectorThreads threads = collector_threads(e);
@@ -727,7 +729,7 @@ MaybeFound stopped(const Facts& e) {
 MaybeFound event_loop_blocked(const Facts& e) {
   const auto part = unread(e);
   if (!part || !e.fold.merged.scheduler || mostly(e, ReplyPart::kUnreadAsleep)) return std::nullopt;
-  // A stretch is cut into slices where others want the CPU. Older runs have slices alone.
+  // If others want the CPU, a stretch consists of several slices. Older runs have only slices.
   const SchedulerInterval& s = *e.fold.merged.scheduler;
   const bool has_stretches = s.busy_stretch.has_value();
   const auto& stretches = has_stretches ? s.busy_stretch : s.on_cpu;
@@ -751,8 +753,8 @@ MaybeFound event_loop_blocked(const Facts& e) {
   return found;
 }
 
-/// The sleeps, by BlockedBy, of the threads that read the slowest of the requests that lay unread
-/// while their thread slept. All 0 where no such thread is known.
+/// The sleeps, by BlockedBy, of the threads that read the slowest requests, if those were unread
+/// because the thread slept. All 0 if no such thread is known.
 std::array<double, kBlockedByCount> readers_slept_ns(const Facts& e) {
   std::set<int32_t> readers;
   for (const SlowReply& reply :
@@ -766,8 +768,8 @@ std::array<double, kBlockedByCount> readers_slept_ns(const Facts& e) {
   return slept;
 }
 
-/// The thread that reads was neither busy nor waiting for a CPU: it slept, in a call that it should
-/// not have made there. Polls and sockets are where it sleeps anyway, so they come last.
+/// The reading thread was neither busy nor waiting for a CPU: it slept, in a call that it should
+/// not have made there. It normally sleeps in polls and sockets, so these come last.
 MaybeFound reader_asleep(const Facts& e) {
   const auto part = unread(e);
   const auto found = mostly(e, ReplyPart::kUnreadAsleep);
@@ -778,7 +780,7 @@ MaybeFound reader_asleep(const Facts& e) {
     const auto& sleeps = e.fold.merged.scheduler->blocked_by[static_cast<size_t>(reason)];
     return sleeps ? value_of(sleeps->max()) : 0;
   };
-  // Long enough at once; or so often that requests queue up behind it.
+  // Either one sleep is long enough, or there are so many that requests queue up behind them.
   const auto delays = [&](BlockedBy reason) {
     const double ns = slept_ns[static_cast<size_t>(reason)], longest = longest_ns(reason);
     return ns > 0 && longest >= kLateNs &&
@@ -830,8 +832,8 @@ MaybeFound reader_asleep(const Facts& e) {
 
 // ---- inside the runtime ----
 
-/// For which part of its replies' time the subject waited for calls: of replies that were alone
-/// while there are enough of them, else of the time in which any was pending.
+/// The share of its replies' time for which the subject waited for calls. It is taken from lone
+/// replies if there are enough of them, else from the time in which any reply was pending.
 struct CallingShare {
   double share = 0;
   bool is_upper_bound = false;
@@ -912,8 +914,8 @@ MaybeFound lock(const Facts& e) {
        {"of them mostly asleep on a futex", static_cast<double>(part.mostly)}}};
 }
 
-/// What no rule names more closely: replies wait for something within the server, and sometimes
-/// much longer than at other times. A server that means to wait does so equally long.
+/// For what no other rule explains: replies wait for something within the server, and sometimes
+/// much longer than at other times. (A server that waits on purpose always waits equally long.)
 MaybeFound waited_inside(const Facts& e) {
   struct Kind {
     ReplyPart part;
@@ -975,9 +977,9 @@ MaybeFound timer_slack(const Facts& e) {
 
 // ---- on the connection ----
 
-/// Nagle's algorithm held sends back, for longer than any network here takes: until the peer, which
-/// had no reason to hurry, acknowledged what came before. No split of replies has it, since they
-/// end with their first segment.
+/// Nagle's algorithm held back sends for longer than a network takes, until the peer's delayed ACK
+/// for the previous segment. The split of replies does not include this, because a reply ends with
+/// its first segment.
 MaybeFound delayed_ack(const Facts& e) {
   if (!e.fold.merged.sockets || !e.fold.merged.sockets->nagle_held) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
@@ -1002,8 +1004,8 @@ MaybeFound delayed_ack(const Facts& e) {
        {"requests", static_cast<double>(e.totals.flows.requests)}}};
 }
 
-/// A fast server fills the window of any peer, for as long as a round trip takes. One that reads
-/// slowly closes its window for milliseconds.
+/// A fast server fills the window of any peer for a round trip. A peer that reads slowly closes its
+/// window for milliseconds.
 MaybeFound slow_peer(const Facts& e) {
   if (!e.fold.merged.sockets || !e.fold.greatest.sockets) return std::nullopt;
   const SocketInterval& s = *e.fold.merged.sockets;
@@ -1081,8 +1083,8 @@ struct Rule {
   MaybeFound (*look)(const Facts&);
   std::string_view refuted_by;
   std::string_view next_step;
-  /// Not said beside one of these, which stand before it: it is a symptom of theirs, or they name
-  /// the same more closely.
+  /// Left out if one of these earlier rules applies, because it is a symptom of theirs, or because
+  /// they describe the same thing more precisely.
   std::array<std::string_view, 6> unless = {};
 };
 
@@ -1281,7 +1283,7 @@ std::vector<Finding> find_causes(const Evidence& evidence) {
                         std::move(found->proofs), std::string(rule.refuted_by),
                         std::string(rule.next_step)});
   }
-  // Requests that waited longer than the timeout are late, not lost.
+  // Requests that waited longer than the timeout are late and not lost.
   const auto timeout_ns = static_cast<double>(facts.info.settings.reply_timeout_ns);
   const bool has_late_cause = std::any_of(findings.begin(), findings.end(), [](const Finding& f) {
     return f.kind == FindingKind::kLateReplies && f.harm >= kMostOf;

@@ -23,7 +23,7 @@ struct Trial {
   Verdict verdict = Verdict::kPass;
 };
 
-/// Pairs of neighbours, `pairs` of them drawn without putting back, sides by coin.
+/// Draws `pairs` pairs of neighbours without replacement. A random bit decides the sides.
 std::vector<std::pair<size_t, size_t>> draw_pairs(size_t runs, size_t pairs, Random& random) {
   const size_t offset = runs % 2 == 0 ? 0 : random.below(2);
   std::vector<size_t> firsts((runs - offset) / 2);
@@ -61,7 +61,7 @@ Trial judge_trial(const std::vector<Values>& runs, const std::vector<const RunMe
   return trial;
 }
 
-/// The runs that may be judged, in their order, or a reason and an exit code why there is no check.
+/// The runs that may be judged, in order. If there can be no check, sets a reason and an exit code.
 std::vector<const MeasuredRun*> fit_runs(const std::vector<MeasuredRun>& runs, AaCheck& check) {
   std::vector<const MeasuredRun*> fit;
   std::set<std::string> hosts, commits;

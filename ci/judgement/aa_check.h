@@ -34,7 +34,7 @@ struct AaCheck {
   double alarm_rate_high = 1;  // upper end of its one-sided 95% interval (Clopper-Pearson)
   uint64_t seed = 0;
   int exit_code = 0;
-  std::vector<std::string> reasons;  // sentences; why it could not be done, and what was left out
+  std::vector<std::string> reasons;  // why it could not be done, or what was left out; sentences
   std::vector<AaMetric> metrics;     // the gating ones
 };
 

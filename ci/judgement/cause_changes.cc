@@ -21,7 +21,7 @@ constexpr size_t kMostNamed = 3;
 constexpr size_t kNameBytes = 60;
 constexpr double kSecondNs = 1e9;
 
-/// The values of one thing on both sides; of pairs, those in which both runs have it.
+/// The values of one part or cost on both sides. For pairs, only those in which both runs have it.
 struct Values {
   std::vector<double> a, b;
 };
@@ -97,8 +97,8 @@ class CostComparison {
       : a_(a), b_(b), layout_(layout), seed_(seed), per_reply_(per_reply) {}
 
   void add(CostKind kind, std::vector<CostChange>& to) const {
-    // What is compared is chosen by both sides together: a choice by their difference would find
-    // differences.
+    // What is compared is chosen by the mean of both sides. A choice by their difference would
+    // favour chance differences.
     std::map<std::string_view, double> means;
     double all = 0;
     for (const Sides side : {a_, b_}) {
@@ -139,7 +139,7 @@ class CostComparison {
     return units > 0 ? amount / units : 0;
   }
 
-  /// The mean CPU time of both sides, added up as the costs are.
+  /// The mean CPU time of both sides, summed in the same way as the costs.
   double cpu_or(double otherwise) const {
     double sum = 0;
     for (const Sides side : {a_, b_}) {
@@ -175,7 +175,7 @@ class CostComparison {
   bool per_reply_;
 };
 
-/// A run without replies among others that have some cannot be compared with them.
+/// A run without replies cannot be compared with runs that have some.
 bool most_have_replies(Sides side) {
   const auto with = std::count_if(side.begin(), side.end(),
                                   [](const RunTotals* run) { return run->costs.replies > 0; });
@@ -240,7 +240,7 @@ std::string why_replies_changed(std::span<const Comparison> causes) {
                         change_of_cause(part));
   }
   if (named == 0) return text + "; no part of it changed beyond chance";
-  // What else is a large part of the reply, and did not change, is no cause.
+  // Other large parts of the reply that did not change are not causes.
   std::vector<const Comparison*> same;
   for (const Comparison& part : parts)
     if (!is_changed(part)) same.push_back(&part);
@@ -261,7 +261,7 @@ std::string_view cost_heading(CostKind kind) {
   return "Asleep";
 }
 
-/// "Inside system calls, a reply: write +12.1us [+11.0us, +13.5us]"; empty: nothing changed.
+/// "Inside system calls, a reply: write +12.1us [+11.0us, +13.5us]"; empty if nothing changed.
 std::string why_costs_changed(const CauseChanges& changes, CostKind kind) {
   std::string text;
   size_t named = 0;

@@ -15,46 +15,48 @@
 
 namespace topspin {
 
-/// The change of one of the subject's costs (RunCosts), by difference: `change`, `ci_low` and
-/// `ci_high` are in ns a reply, or in ns a second of the run. It has no verdict.
+/// The change of one of the subject's costs (RunCosts), as a difference: `change`, `ci_low` and
+/// `ci_high` are in ns per reply, or in ns per second of the run. It has no verdict.
 struct CostChange {
   CostKind kind = CostKind::kSyscall;
   Comparison of;  // its metric's name is hostile text
-  // How often a reply (or a second): calls, samples, sleeps; the medians of the sides.
+  // Calls, samples or sleeps per reply (or per second): the medians of the sides.
   double times_a = 0;
   double times_b = 0;
 };
 
 struct CauseChanges {
-  /// The changes of the parts of a reply, in ns a reply: each part's time over all replies of a
-  /// run, divided by their number. So the parts' changes add up to that of the whole reply, which
-  /// is the first. The others follow by the size of their change. Each is a Comparison by
-  /// difference without a verdict. Parts that are less than a hundredth of the reply on both sides
-  /// are left out, to keep chance out. Empty: replies were not split on both sides.
+  /// The changes of the parts of a reply, in ns per reply: each part's time over all replies of a
+  /// run, divided by their number. So the changes of the parts add up to the change of the whole
+  /// reply, which is the first element. The others follow by the size of their change. Each is a
+  /// Comparison by difference without a verdict. Parts below a hundredth of the reply on both sides
+  /// are left out, because their changes are mostly chance. Empty if replies were not split on both
+  /// sides.
   std::vector<Comparison> parts;
-  /// By kind, then by the size of their change. Of each kind there are the greatest, by the mean of
-  /// both sides: kMostCosts at most, and none below a hundredth of the subject's CPU time (system
-  /// calls) or of all of their kind. Empty: the runs had neither --syscalls nor --stacks.
+  /// By kind, then by the size of their change. For each kind there are at most kMostCosts, the
+  /// greatest by the mean of both sides, and none below a hundredth of the subject's CPU time
+  /// (system calls) or of all costs of their kind. Empty if the runs had neither --syscalls nor
+  /// --stacks.
   std::vector<CostChange> costs;
-  bool per_reply = false;  // else costs are per second
+  bool per_reply = false;  // otherwise costs are per second
 };
 
-/// Of each CostKind. More of them would make a true change harder to see.
+/// The most costs of each CostKind. More of them would make a true change harder to see.
 inline constexpr std::array<size_t, kCostKindCount> kMostCosts = {10, 12, 6};
 
-/// The q of all parts and costs is Benjamini and Hochberg's over all of them together.
+/// The q of each part and cost is that of Benjamini and Hochberg over all of them together.
 CauseChanges cause_changes(std::span<const RunTotals* const> a, std::span<const RunTotals* const> b,
                            Layout layout, uint64_t seed);
 
-/// Whether it changed: its interval does not hold 0, and q is at most kFalseDiscoveryRate.
+/// Whether it changed: its interval does not contain 0, and q is at most kFalseDiscoveryRate.
 bool has_changed(const Comparison& cause);
 
-/// What a part is called: "inside: slept on a futex" for "reply_inside_futex_ns".
+/// The label of a part: "inside: slept on a futex" for "reply_inside_futex_ns".
 std::string_view cause_label(std::string_view name);
 
 /// One paragraph: "A reply takes +14.0us [+9.10us, +19.0us] in the server: inside, on a CPU +13.2us
-/// [..., ...]. Unchanged: .... On a CPU, a reply: parse +13.0us [..., ...]". Costs are in it only
-/// where they changed. Empty: there is nothing to say. Hostile text.
+/// [..., ...]. Unchanged: .... On a CPU, a reply: parse +13.0us [..., ...]". It has only costs that
+/// changed. Empty if there is nothing to report. Hostile text.
 std::string why_changed(const CauseChanges& changes);
 
 }  // namespace topspin

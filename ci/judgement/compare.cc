@@ -26,11 +26,11 @@ bool all_positive(std::span<const double> values) {
   return std::all_of(values.begin(), values.end(), [](double v) { return v > 0; });
 }
 
-/// How far B is on the worse side of A, on the log scale, as an interval.
+/// How much worse B is than A, as an interval on the log scale.
 struct Worsening {
   double low = 0;
   double high = 0;
-  double margin = 0;  // the same scale
+  double margin = 0;  // on the same scale
 
   double centre() const { return (low + high) / 2; }
   double half_width() const { return (high - low) / 2; }
@@ -56,12 +56,12 @@ double minimum_detectable(const Comparison& c, const Worsening& w) {
   const double reach = w.margin + w.half_width() + normal_quantile(kPower) * standard_error;
   if (c.absolute) return reach;
   const double ratio = std::expm1(reach);
-  // Where more is better, losing a share is 1 - 1/(1 + worsening).
+  // If more is better, the lost share is 1 - 1/(1 + worsening).
   return c.metric.better == Better::kHigher ? ratio / (1 + ratio) : ratio;
 }
 
-/// Whether the candidate has what the baseline has not: every run of it, or so many that the toss
-/// of a coin does not explain it.
+/// Whether the candidate has a value above 0 that the baseline never has: in every run, or in so
+/// many that chance does not explain it.
 bool rises_from_zero(const Comparison& c, std::span<const double> a, std::span<const double> b) {
   if (c.metric.better != Better::kLower || c.n < kFewestValues || !c.p || *c.a != 0 || *c.b <= 0)
     return false;
@@ -76,7 +76,7 @@ std::string describe(const Comparison& c) {
 
 void decide(Comparison& c, std::optional<double> chance) {
   const auto w = worsening(c);
-  if (!w || !chance) return;  // measure() has said why
+  if (!w || !chance) return;  // measure() has set the reason
   if (c.from_zero && *chance <= kFalseDiscoveryRate) {
     c.verdict = Verdict::kFail;
     c.reason = fmt::format(

@@ -2,8 +2,8 @@
 // change, its interval and a verdict.
 //
 // It works on logarithms: a change is a ratio, and twice as slow is as far away as twice as fast.
-// If a value is 0 or less there is no ratio, and for shares a ratio would mislead; a change is then
-// a difference. A number that was always 0 and now never is has changed, however small it is.
+// For values of 0 or less there is no ratio, and for shares it would mislead, so a change is then a
+// difference. A number that was always 0 and now never is 0 has changed, however small it is.
 // docs/gate.md has the formulas. Pure: turns numbers, a metric and a seed into values.
 #pragma once
 
@@ -45,20 +45,20 @@ inline constexpr double kDifferenceChance = 0.01;
 struct Comparison {
   Metric metric;
   bool absolute = false;
-  double margin = 0;        // as the changes are
+  double margin = 0;        // in the form of the changes
   bool from_zero = false;   // the baseline is 0 and the candidate is not, beyond chance
   std::optional<double> a;  // median of each side
   std::optional<double> b;
   std::optional<double> change;  // of the Hodges-Lehmann centre
   std::optional<double> ci_low;
   std::optional<double> ci_high;
-  std::optional<double> p;  // that nothing changed at all
+  std::optional<double> p;  // of the hypothesis that nothing changed
   std::optional<double> q;  // p after Benjamini-Hochberg over the gating metrics
   size_t n = 0;             // pairs; unpaired: values of the smaller side
   std::optional<double>
       minimum_detectable;  // worsening that would fail in 8 of 10 such comparisons
   Verdict verdict = Verdict::kInconclusive;
-  std::string reason;  // one sentence, for what is not a pass
+  std::string reason;  // one sentence; for everything except a pass
 };
 
 /// Computes everything except q and the verdict. REQUIRES: all values are finite; paired sides have

@@ -12,7 +12,8 @@
 namespace topspin {
 namespace {
 
-/// The weightiest verdict among the gating metrics; their reasons go first, failing ones foremost.
+/// Takes the most severe verdict of the gating metrics. Their reasons come first, and those of
+/// failing metrics before the others.
 void conclude_from_metrics(Judgement& judgement, bool strict, std::string_view nothing_to_judge) {
   std::vector<std::string> reasons;
   Verdict verdict = Verdict::kPass;
@@ -40,7 +41,7 @@ bool is_worse(const Metric& metric, double before, double after) {
   return metric.better == Better::kLower ? after > before : after < before;
 }
 
-/// `reach`: an acknowledgement covers a change that lies fewer places away.
+/// An acknowledgement covers a change that is fewer than `reach` places away.
 void acknowledge(HistoryChange& change, const OnPurpose& on_purpose, size_t reach) {
   const size_t index = change.index;
   const auto near = on_purpose.changes.lower_bound(index - std::min(index, reach - 1));
@@ -62,12 +63,12 @@ void conclude(Judgement& judgement, bool strict) {
 
 namespace {
 
-/// Of runs before the newest, as many must be so good for the newest to be worse than chance.
+/// The newest run is worse than chance if at least this share of earlier runs was better.
 constexpr double kUsualRuns = 0.95;
 
-/// Failed work of the newest run alone: a change of level would be seen only some runs later.
-/// What is above what 95 of 100 earlier runs had, by more than these vary and the margin, fails.
-/// Earlier runs are those since the last change on purpose.
+/// Judges the failed work of only the newest run, because a change of level would be found only
+/// some runs later. It fails if it is above the value of 95 of 100 earlier runs by more than their
+/// variation and the margin. Earlier runs are those since the last intended change.
 void judge_newest(Comparison& whole, const History& history, const OnPurpose& on_purpose,
                   size_t fewest) {
   size_t from = on_purpose.baseline ? on_purpose.baseline->first : 0;
@@ -79,7 +80,8 @@ void judge_newest(Comparison& whole, const History& history, const OnPurpose& on
                               history.values.end() - 1);
   if (earlier.size() < fewest) return;
   const double usual = median(earlier);
-  // The same disturbance, not yet long enough for a change of level, is no measure for itself.
+  // The most recent runs may have the same disturbance, not yet long enough for a change of level.
+  // They must not count as usual.
   for (size_t i = 1;
        i < fewest && earlier.size() > fewest && is_worse(history.metric, usual, earlier.back()) &&
        std::abs(earlier.back() - usual) > history.metric.margin;
@@ -119,7 +121,7 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
   CHECK(history.run_ids.empty() || history.run_ids.size() == history.values.size());
   CHECK(history.times.empty() || history.times.size() == history.values.size());
   ChangePointSettings settings;
-  // Of a share the size of a change is a difference, which is looked at below.
+  // For a share, the size of a change is a difference, which is checked below.
   settings.min_change = history.metric.absolute ? 0 : history.metric.margin;
   settings.seed = judgement.seed;
   const std::vector<ChangePoint> points = find_change_points(history.values, settings);
@@ -143,7 +145,8 @@ void judge_history(Judgement& judgement, const History& history, const OnPurpose
     whole.change = points.back().change;
     whole.p = points.back().p;
   }
-  // The level now: the end of the last segment, which may have drifted since its change.
+  // The current level is the end of the last segment, because the level may have drifted since its
+  // change.
   const size_t last_change = points.empty() ? 0 : points.back().index;
   const size_t tail = std::min(history.values.size() - last_change, settings.window);
   const double newest = mean(std::span(history.values).last(tail));

@@ -23,7 +23,7 @@ namespace topspin {
 
 inline constexpr uint64_t kDefaultSeed = 1;
 
-/// How many pairs the gate starts with, and how many it asks for at most.
+/// How many pairs the gate starts with, and the most that it asks for.
 inline constexpr size_t kFewestPairs = 10;
 inline constexpr size_t kMostPairs = 30;
 
@@ -33,13 +33,13 @@ inline constexpr size_t kMostGatingMetrics = 8;
 struct HistoryChange {
   std::string metric;
   size_t index = 0;  // of the first value on the new level, from 0
-  std::string time;  // as the history gives it; empty: not known; hostile text
+  std::string time;  // from the history; empty: not known; hostile text
   ChangePoint point;
   bool worse = false;
   bool acknowledged = false;
   bool recovered = false;  // the newest level is no longer worse than the one before this change
-  std::string run_id;      // of stored runs: the first on the new level
-  std::string because;     // of an acknowledged one, if the gate's log says why; hostile text
+  std::string run_id;      // for stored runs: the first on the new level
+  std::string because;     // why it was acknowledged, if the gate's log says so; hostile text
 };
 
 /// The result of one SLO rule over the candidate's runs.
@@ -50,7 +50,7 @@ struct SloOutcome {
   size_t unknown = 0;       // could not be judged
   std::string run_id;       // of the first that broke it, or that could not be judged
   std::string explanation;  // of that run
-  bool lenient = false;     // may be one that cannot be judged
+  bool lenient = false;     // it is no failure if the rule cannot be judged
 };
 
 /// How many pairs an A/B judgement used, and how many would be enough for a decision if noise and
@@ -67,18 +67,18 @@ struct Judgement {
   std::string mode;  // "compare", "ab", "history"
   uint64_t seed = kDefaultSeed;
   bool paired = false;               // two sides of stored runs: each run against its partner
-  std::vector<std::string> reasons;  // sentences, the weightiest first; hostile text
+  std::vector<std::string> reasons;  // sentences, the most important first; hostile text
   std::vector<Comparison> metrics;
-  std::vector<Comparison> causes;      // of two sides: what of the replies' time changed
+  std::vector<Comparison> causes;      // for two sides: changed parts of the replies' time
                                        // (cause_changes.h)
-  std::vector<CostChange> costs;       // and what of the subject's time, by name
-  bool costs_per_reply = false;        // else they are per second of a run
-  std::string why;                     // both in one paragraph; hostile text; empty: there are none
-  std::vector<HistoryChange> changes;  // of history, in order of metric and index
+  std::vector<CostChange> costs;       // and changed costs of the subject, by name
+  bool costs_per_reply = false;        // otherwise they are per second of a run
+  std::string why;                     // both in one paragraph; hostile text; may be empty
+  std::vector<HistoryChange> changes;  // for a history, in order of metric and index
   std::vector<SloOutcome> slos;
-  std::optional<PairCount> pairs;           // of A/B
+  std::optional<PairCount> pairs;           // for A/B
   std::vector<std::string> not_comparable;  // sentences: how the two sides' conditions differ
-  std::vector<Distribution> distributions;  // of two sides of stored runs
+  std::vector<Distribution> distributions;  // for two sides of stored runs
   // The subjects of the two sides, if each side has runs of one subject of a plan, and they differ;
   // hostile text.
   std::string name_a = {};
@@ -94,7 +94,7 @@ void conclude(Judgement& judgement, bool strict);
 struct History {
   Metric metric;  // its margin is the least change that counts
   std::vector<double> values;
-  std::vector<std::string> times;    // as many, or empty
+  std::vector<std::string> times;    // one per value, or empty
   std::vector<std::string> run_ids;  // likewise
 };
 

@@ -17,7 +17,7 @@ std::string rung_of_scheduler(const MeasuredRun& run) {
   return "none";
 }
 
-/// The different values that `of` takes over the runs.
+/// The distinct values that `of` has over the runs.
 template <typename Of>
 std::set<std::string> distinct(const RunPointers& runs, Of of) {
   std::set<std::string> values;
@@ -65,7 +65,7 @@ void say_other_conditions(const RunPointers& runs, Judgement& judgement) {
   using Run = const MeasuredRun&;
   if (runs.empty()) return;
   say("kernel", [](Run r) { return r.run.info.host.kernel; });
-  // The subjects of one plan are what is compared, whatever their commands.
+  // The subjects of one plan are meant to be compared, even if their commands differ.
   const bool one_plan = distinct(
                             runs,
                             [](Run r) {

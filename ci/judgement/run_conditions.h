@@ -37,19 +37,19 @@ inline constexpr const char* kOtherHost =
     "sides "
     "on one host";
 
-/// Collects runs and the reasons why they were left out or failed, and turns them into sentences:
-/// one for each reason.
+/// Collects runs with the reasons why they were left out or failed, and makes one sentence for each
+/// reason.
 class GatheredReasons {
  public:
   void add(const MeasuredRun& run, const std::vector<std::string>& reasons);
 
-  /// `one`: "is left out"; `many`: "are left out".
+  /// `one` is like "is left out", `many` like "are left out".
   void say(Judgement& judgement, std::string_view one, std::string_view many) const;
 
  private:
   struct Group {
     std::string kind;
-    std::string reason;  // of the first
+    std::string reason;  // of the first run
     std::string first_run;
     size_t runs = 0;
   };

@@ -10,7 +10,7 @@
 namespace topspin {
 namespace {
 
-/// What of one metric's history was accepted, by the places of the runs in it.
+/// The accepted changes in one metric's history, by the index of the run.
 OnPurpose on_purpose_of(const History& history, const std::vector<std::string>& acknowledged,
                         std::span<const Acceptance> accepted) {
   OnPurpose on_purpose;

@@ -19,7 +19,7 @@ Judgement started(std::string mode, uint64_t seed) {
   return judgement;
 }
 
-/// The subject of a plan that all of the runs are of; empty: there is none.
+/// The plan's subject, if all of the runs have the same one; else empty.
 std::string subject_of(const std::vector<const MeasuredRun*>& side) {
   std::string name;
   for (const MeasuredRun* run : side) {
@@ -38,7 +38,7 @@ void name_sides(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
   judgement.name_b = name_b;
 }
 
-/// What kinds of latency both sides measured, laid over each other.
+/// Adds the overlaid distributions of all latencies that both sides measured.
 void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                        const std::vector<const MeasuredRun*>& b) {
   const auto add = [&](const char* name, auto of) {
@@ -61,7 +61,7 @@ void add_distributions(Judgement& judgement, const std::vector<const MeasuredRun
   });
 }
 
-/// What of the replies' and the subject's time changed.
+/// Adds which parts of the replies' time, and which of the subject's costs, changed.
 void add_causes(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                 const std::vector<const MeasuredRun*>& b, Layout layout) {
   const auto totals = [](const std::vector<const MeasuredRun*>& side) {
@@ -82,21 +82,21 @@ PairCount count_pairs(const Judgement& judgement, size_t judged) {
   if (judged < kFewestPairs) return count;
   for (const Comparison& c : judgement.metrics) {
     if (!c.metric.gating || c.verdict != Verdict::kInconclusive) continue;
-    // What cannot be foreseen may still be decided by as many as the gate takes.
+    // If the number is not known, assume the most that the gate takes.
     count.wanted = std::max(count.wanted, values_wanted(c).value_or(kMostPairs));
   }
   count.wanted = std::max(judged, std::min(count.wanted, kMostPairs));
   return count;
 }
 
-/// What a run is to a judgement.
+/// How a run is used in a judgement.
 enum class Fitness : uint8_t {
   kFit,      // its numbers are compared
-  kFailed,   // by its subject's doing: it has no numbers to compare, and counts as failed
-  kLeftOut,  // by topspin's or the host's doing: it says nothing of its subject
+  kFailed,   // its subject failed: it has no numbers to compare, and counts as failed
+  kLeftOut,  // topspin or the host failed, so it tells nothing about its subject
 };
 
-/// Looks at the runs of both sides, and remembers which failed and which are left out.
+/// Checks the runs of both sides, and remembers which failed and which are left out.
 class Sorter {
  public:
   Fitness look(const MeasuredRun& run) {
@@ -109,7 +109,7 @@ class Sorter {
     return reasons.empty() ? Fitness::kFit : Fitness::kLeftOut;
   }
 
-  /// Enters runs that look() did not leave out in what the sides are compared by.
+  /// Counts a run for its side, unless it was left out.
   void count_a(Fitness fitness) { count(a_, fitness); }
   void count_b(Fitness fitness) { count(b_, fitness); }
 
@@ -175,7 +175,8 @@ void fail_for_failed_runs(Judgement& judgement) {
   }
 }
 
-/// Adds each metric that both sides have: all values, or of the pairs that have it on both sides.
+/// Adds each metric that both sides have, with all values, or for pairs with those that have it on
+/// both sides.
 void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
                  const std::vector<const MeasuredRun*>& b, Layout layout, bool scheduler_gates,
                  std::span<const RunMetric> metrics) {
@@ -210,14 +211,14 @@ void add_metrics(Judgement& judgement, const std::vector<const MeasuredRun*>& a,
 
 namespace {
 
-/// The runs of both sides that are compared, and how they belong together.
+/// The runs of both sides that are compared, and their layout.
 struct Sides {
   std::vector<const MeasuredRun*> a;
   std::vector<const MeasuredRun*> b;
   Layout layout = Layout::kUnpaired;
 };
 
-/// What `sorter` lets through; all runs where there is none.
+/// The runs that `sorter` accepts; all runs without a sorter.
 Sides choose_sides(const std::vector<MeasuredRun>& a, const std::vector<MeasuredRun>& b,
                    const std::vector<RunPair>& pairs, Sorter* sorter) {
   const auto look = [&](const MeasuredRun& run) {
@@ -258,7 +259,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
                        uint64_t seed, bool strict, std::span<const RunMetric> metrics) {
   Judgement judgement = started("compare", seed);
   std::vector<RunPair> pairs;
-  // One run a side is no pair: whichever came first, it is the two of them.
+  // A single run per side always seems to be a pair, so that does not count.
   if (auto found = pair_runs(a, b); found.ok() && found->size() > 1) pairs = std::move(*found);
   Sorter sorter;
   Sides sides = choose_sides(a, b, pairs, &sorter);
@@ -278,7 +279,7 @@ Judgement compare_runs(const std::vector<MeasuredRun>& a, const std::vector<Meas
   if (judged) {
     sorter.say(judgement, "is left out", "are left out");
   } else {
-    judgement.reasons.clear();  // of verdicts that are none
+    judgement.reasons.clear();  // these verdicts do not count
     sorter.say(judgement, "is not judged", "are not judged");
     make_invalid(judgement, kExitNotJudged,
                  "not judged: one side has no run that may be judged, so the numbers below are of "

@@ -7,9 +7,9 @@
 namespace topspin {
 
 enum class Verdict : uint8_t {
-  kPass,          // no worse than the margin allows: shown, not just unrefuted
+  kPass,          // shown to be no worse than the margin allows
   kFail,          // worse by more than the margin
-  kInconclusive,  // the evidence decides neither
+  kInconclusive,  // the evidence is not enough for either
   kInvalid,       // the runs must not be judged
 };
 
@@ -28,7 +28,7 @@ inline constexpr int kExitFail = 1;
 inline constexpr int kExitNotJudged = 3;
 inline constexpr int kExitOtherHost = 4;
 
-/// `strict`: too little evidence has its own exit code.
+/// With `strict`, too little evidence has a separate exit code.
 constexpr int exit_code(Verdict verdict, bool strict) {
   switch (verdict) {
     case Verdict::kPass: return kExitPass;

@@ -1,5 +1,5 @@
-// Stored runs with their numbers. Says whether a run may be judged, whether its subject made it
-// fail, and which runs of two sides form a pair.
+// Stored runs with their numbers: whether a run may be judged, whether its subject made it fail,
+// and which runs of two sides form a pair.
 #pragma once
 
 #include <string>
@@ -25,8 +25,8 @@ std::vector<std::string> reasons_not_to_judge(const MeasuredRun& run);
 /// answered no request of a load. Otherwise empty.
 std::string fault_of_subject(const RunEnd& end);
 
-/// For a plan's run only the ticks from its first load stage on, because starting and warming up
-/// are not compared.
+/// Measures runs. For a plan's run, only the ticks from its first load stage on count, because
+/// starting and warming up are not compared.
 Result<std::vector<MeasuredRun>> measure_runs(RunStore& store, const std::vector<StoredRun>& runs);
 
 /// Reads what comparing two sides needs in addition: RunTotals::costs.

@@ -20,14 +20,13 @@ inline constexpr double kMarginOfFailures = 0.001;  // of failed work: 0.1 perce
 inline constexpr std::string_view kUnitOfShares = "share";
 
 struct Metric {
-  std::string
-      name;  // noun, unit, qualifier: reply_latency_ns_p99; hostile text if it is a column's
+  std::string name;  // noun, unit, qualifier: reply_latency_ns_p99; hostile text if from a column
   std::string unit;  // "ns", "bytes", "1"; empty: not known
   Better better = Better::kLower;
   double margin = kMarginOfCounts;  // share by which it may get worse; 0.03 is 3%
   bool gating = true;               // false: informs, and decides nothing
-  // Compared by its difference and not by its ratio: a share, of which 0 is an ordinary value. Then
-  // the margin is in the metric's own unit: 0.001 of a share is a tenth of a percentage point.
+  // Compared by difference and not by ratio. This is for shares, for which 0 is an ordinary value.
+  // The margin is then in the metric's unit: 0.001 of a share is a tenth of a percentage point.
   bool absolute = false;
 };
 

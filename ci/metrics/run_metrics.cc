@@ -39,14 +39,15 @@ std::optional<double> run_queue_percentile(const RunTotals& t, double share) {
   return t.run_queue_latency ? percentile(*t.run_queue_latency, share) : std::nullopt;
 }
 
-/// A count on the wire. Without a packet it is not 0 but unknown: nothing was there to be seen, or
-/// nobody looked.
+/// A count on the wire. Without any packet it is not 0 but unknown, because perhaps nothing was
+/// captured at all.
 std::optional<double> if_captured(const RunTotals& t, uint64_t count) {
   if (t.flows.packets == 0) return std::nullopt;
   return static_cast<double>(count);
 }
 
-// CPU is per packet and per flow: a subject that got less traffic used less, and is no better.
+// CPU time is per packet and per flow, because a subject that got less traffic used less without
+// being better.
 // NOLINTNEXTLINE(readability-identifier-naming): a constant in all but type
 const std::array kMetrics = {
     RunMetric{{"cpu_ns_per_flow", "ns", Better::kLower, kMarginOfCounts, true},
@@ -62,7 +63,7 @@ const std::array kMetrics = {
     RunMetric{{"rss_bytes_max", "bytes", Better::kLower, kMarginOfCounts, true},
               false,
               [](const RunTotals& t) { return number(t.rss_bytes_max); }},
-    // Whatever else is better: work that is not done is no improvement.
+    // Even if everything else is better, work that is not done is no improvement.
     RunMetric{
         {"failed_share", std::string(kUnitOfShares), Better::kLower, kMarginOfFailures, true, true},
         false,
@@ -70,8 +71,8 @@ const std::array kMetrics = {
     RunMetric{{"answers_per_second", "1/s", Better::kHigher, kMarginOfCounts, true},
               false,
               [](const RunTotals& t) -> std::optional<double> {
-                // With a schedule the rate is what was asked for; a closed loop asks as fast as it
-                // is answered.
+                // With a schedule, the rate is just the requested one. A closed loop sends as fast
+                // as it is answered.
                 if (!t.load || !t.load->closed_loop) return std::nullopt;
                 return ratio(static_cast<double>(t.load->accounts.done()),
                              static_cast<double>(t.load->duration_ns) / 1e9);
@@ -189,17 +190,17 @@ std::optional<double> failed_share(const RunTotals& totals) {
     const uint64_t done = std::min(totals.load->accounts.done(), asked);
     return static_cast<double>(asked - done) / static_cast<double>(asked);
   }
-  if (totals.load_is_one_way) return std::nullopt;  // whoever asks nothing is never left waiting
+  if (totals.load_is_one_way) return std::nullopt;  // a one-way load expects no replies
   const FlowInterval& f = totals.flows;
-  // One that overlaps others is not followed, so it can never turn out to be unanswered. Older runs
-  // have no count of requests.
+  // Overlapping requests are not followed, so they can never become unanswered. Older runs have no
+  // count of requests.
   const uint64_t followed = f.requests == 0
                                 ? f.reply_latency.count() + f.unanswered
                                 : f.requests - std::min(f.overlapping_requests, f.requests);
-  // Some were asked before the first tick that counts, and ran out after it.
+  // Some requests were sent before the first tick that counts, and timed out after it.
   const uint64_t requests = std::max(followed, f.unanswered);
-  // Resets are no count of failures: a refusal is one of them, a client may end a connection so
-  // when it has all its answers, and a request that a reset cuts off is unanswered.
+  // Resets do not count failures: they include refusals, a client may reset a connection when it
+  // has all its answers, and a request that a reset cuts off already counts as unanswered.
   const uint64_t no_connection = saturating_add(f.tcp_refused, totals.never_completed());
   const uint64_t asked = saturating_add(requests, no_connection);
   if (asked == 0) return std::nullopt;

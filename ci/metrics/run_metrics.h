@@ -37,11 +37,11 @@ struct RunTotals {
   std::optional<int64_t> host_busy_ns;
   uint64_t ticks = 0;
   uint64_t capture_drops = 0;  // by the kernel and by the interface
-  // That found data, of known and of unknown age; absent where the probe `replies` did not measure.
+  // Reads that found data, of known and of unknown age. Absent if the probe `replies` did not run.
   std::optional<uint64_t> socket_reads;
 
-  // Of the replies that were split: how long one took on average, and each of its parts (by
-  // ReplyPart). Absent: none was.
+  // The mean time of the replies that were split, and of each part (by ReplyPart). Absent if none
+  // was.
   std::optional<double> reply_ns;
   std::array<std::optional<double>, kReplyPartCount> reply_part_ns;
 
@@ -55,11 +55,11 @@ struct RunTotals {
     int64_t duration_ns = 0;
   };
   std::optional<Load> load;
-  bool load_is_one_way = false;  // it expects no replies: nothing of it can be unanswered
+  bool load_is_one_way = false;  // it expects no replies, so nothing can be unanswered
 
-  bool had_period = false;  // some flow: without one no tick can be missed
+  bool had_period = false;  // some flow had one; otherwise no tick can be missed
 
-  uint64_t half_open_before = 0;  // flows.tcp_half_open, as it stood one tick earlier
+  uint64_t half_open_before = 0;  // flows.tcp_half_open one tick earlier
   /// TCP connections that nothing answered. For runs that did not count them: those that were half
   /// open both at the end and one tick earlier. One that is half open only at the end may have just
   /// begun.

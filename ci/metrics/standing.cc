@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-/// Of all CPUs over the time that the ticks cover.
+/// The share of all CPUs over the time that the ticks cover.
 double share_of_all_cpus(int64_t ns, const RunInfo& info, const RunTotals& totals) {
   const auto cpus = static_cast<double>(info.host.cpus_online.value_or(1));
   return static_cast<double>(ns) / (static_cast<double>(totals.interval_ns) * cpus);
@@ -30,7 +30,7 @@ void add_busyness(const RunInfo& info, const RunTotals& t, std::vector<std::stri
     if (foreign > kMostForeignShare)
       reasons.push_back(fmt::format("other programs used {:.0f}% of the CPUs", 100 * foreign));
   } else if (t.host_busy_ns) {
-    // Without a subject's CPU time the programs whose traffic it is cannot be told from others.
+    // Without a subject's CPU time, the programs of the traffic cannot be told from others.
     const double others = share_of_all_cpus(*t.host_busy_ns - t.self_cpu_ns, info, t);
     if (others > kMostForeignShare)
       reasons.push_back(

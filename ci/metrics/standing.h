@@ -6,8 +6,7 @@
 //                   little else. The gate uses it. A doubt about the split of replies concerns only
 //                   the split: that is not judged, and the rest is
 //
-// It is shown when a run ends, by list, and in reports. The gate uses it. Pure except for
-// read_standing().
+// It is shown when a run ends, by list, and in reports. Pure except for read_standing().
 #pragma once
 
 #include <optional>
@@ -35,8 +34,8 @@ struct RunStanding {
   bool complete = false;
   bool usable = false;
   bool may_be_judged = false;
-  std::vector<std::string> reasons;  // why it may not be judged, a sentence each; hostile text
-  std::vector<std::string> notes;    // which of its numbers are not judged, though it may be
+  std::vector<std::string> reasons;  // why it may not be judged, one sentence each; hostile text
+  std::vector<std::string> notes;    // which of its numbers are not judged, although the run may be
 };
 
 /// Whether a number (such as "reply_socket_ns", with or without its unit) belongs to the split of

@@ -50,7 +50,7 @@ std::string with_unit(double value, Unit unit, bool per_second) {
 struct TimeRange {
   int64_t from_ns = 0;
   int64_t to_ns = std::numeric_limits<int64_t>::max();
-  bool whole_ticks_only = false;  // those that only end in it do not count
+  bool whole_ticks_only = false;  // ticks that only end in it do not count
 };
 
 struct Reading {
@@ -77,7 +77,7 @@ std::string why_no_percentile(uint64_t count, const SloRule& rule) {
                      count, rule.name, kSamplesAbovePercentile);
 }
 
-/// The change a second, by least squares; nullopt with fewer than three readings.
+/// The change per second, by least squares; nullopt with fewer than three readings.
 std::optional<double> slope_per_second(const std::vector<Reading>& readings) {
   if (readings.size() < 3) return std::nullopt;
   const auto n = static_cast<double>(readings.size());
@@ -111,21 +111,21 @@ std::string_view slo_verdict_name(SloVerdict verdict) {
 struct SloJudge::Rule {
   SloRule rule;
   SloNameKind what = SloNameKind::kGauge;
-  const RegisteredNumber* source = nullptr;           // of a tick
-  std::vector<const RegisteredNumber*> term_sources;  // of counts in the bound
-  std::optional<std::string> unknown;                 // cannot be judged, whatever comes
+  const RegisteredNumber* source = nullptr;           // the number of a tick
+  std::vector<const RegisteredNumber*> term_sources;  // for counts in the bound
+  std::optional<std::string> unknown;                 // why it can never be judged
   std::optional<RunStage> stage;                      // of the scope
   TimeRange range;
-  bool last_only = false;   // "after": the last tick counts
-  bool of_periods = false;  // means something only where some flow has a period
+  bool last_only = false;   // "after": only the last tick counts
+  bool of_periods = false;  // has a meaning only if some flow has a period
   bool had_period = false;
   std::optional<int64_t> declared_period_ns;
 
-  std::vector<Reading> readings;  // of a gauge
+  std::vector<Reading> readings;  // for a gauge
   std::optional<Reading> before;
-  std::optional<double> sum;  // of a count
+  std::optional<double> sum;  // for a count
   int64_t interval_ns = 0;
-  std::vector<std::optional<double>> term_sums;  // of counts in the bound
+  std::vector<std::optional<double>> term_sums;  // for counts in the bound
   Histogram histogram;
   SignedHistogram lateness;
   bool distribution_measured = false;
@@ -182,7 +182,7 @@ void SloJudge::Rule::find_range(const RunInfo& run, const std::vector<RunStage>&
   range.from_ns = chosen->start_ns;
   range.to_ns = chosen->end_ns.value_or(std::numeric_limits<int64_t>::max());
   range.whole_ticks_only = true;
-  // Flows stay active for the window: before that, those of an earlier moment are counted too.
+  // Flows stay active for the window, so until then flows from before the range count too.
   if (rule.name == "active_flows") range.from_ns += run.settings.window_ns;
 }
 
@@ -191,14 +191,14 @@ void SloJudge::Rule::add(const Sample& tick, const std::vector<RunStage>& stages
   had_period = had_period || has_lateness(tick.flows, declared_period_ns);
   const int64_t begin_ns = tick.elapsed_ns - tick.interval_ns;
   if (what == SloNameKind::kGauge) {
-    // "before" is the last tick at which the subject was ready and no load had come yet.
+    // "before" is the last tick at which the subject was ready and no load had begun.
     const int64_t load_ns = measured_from_ns(stages);
     if (const auto value = source->value(tick);
         value && load_ns > 0 && tick.elapsed_ns <= load_ns) {
       before = Reading{tick.elapsed_ns, *value};
     }
   }
-  // A gauge stands at the end of its tick, a count is of all of it.
+  // A gauge is the value at the end of its tick, a count is of the whole tick.
   const bool inside = what == SloNameKind::kGauge || !range.whole_ticks_only
                           ? tick.elapsed_ns > range.from_ns
                           : begin_ns >= range.from_ns;
@@ -232,7 +232,7 @@ void SloJudge::Rule::add_distribution(const Sample& tick) {
   }
 }
 
-/// The part of the load that the scope means; null: there is none.
+/// The part of the load that the scope means; null if there is none.
 const LoadPart* SloJudge::Rule::load_part(const LoadResult& load) const {
   if (rule.scope.kind == SloScope::Kind::kMeasured) return &load.total;
   if (rule.scope.kind == SloScope::Kind::kAfter) return nullptr;
@@ -284,8 +284,8 @@ std::optional<double> SloJudge::Rule::bound(const std::vector<RunStage>& stages,
   return total;
 }
 
-/// Every value must keep the rule; the one that is told is the first that breaks it, else the
-/// nearest to the bound.
+/// Every value must keep the rule. Reports the first value that breaks it, or else the one nearest
+/// to the bound.
 SloResult SloJudge::Rule::judge(const std::vector<Reading>& values, double limit) const {
   const Reading* told = nullptr;
   bool broken = false;
@@ -416,7 +416,7 @@ bool is_about_split(const SloRule& rule) {
                      [](const SloTerm& term) { return is_of_split(term.name); });
 }
 
-/// A result that was reached and is not to be trusted.
+/// Withdraws a result that cannot be trusted.
 void withhold(SloResult& result, std::string why) {
   result.verdict = SloVerdict::kUnknown;
   result.value.reset();

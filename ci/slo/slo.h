@@ -1,7 +1,7 @@
 // Judges runs by SLO rules (ci/slo/slo_rule.h): whether a run kept each rule, and by how much.
 //
-// SloJudge is pure over Samples. A rule that cannot be judged says why: a rule about a number that
-// was not measured is neither kept nor broken.
+// SloJudge is pure over Samples. A rule about a number that was not measured is neither kept nor
+// broken; its result gives the reason.
 #pragma once
 
 #include <cstdint>
@@ -26,10 +26,10 @@ std::string_view slo_verdict_name(SloVerdict verdict);  // "kept", "broken", "un
 struct SloResult {
   std::string rule;
   SloVerdict verdict = SloVerdict::kUnknown;
-  std::optional<double> value;  // of a gauge over several ticks: the one that says most
+  std::optional<double> value;  // for a gauge over several ticks: the decisive one
   std::optional<double> bound;
   std::string explanation;  // "5.20ms against 5.00ms", or why it cannot be judged
-  bool lenient = false;     // as its rule
+  bool lenient = false;     // from its rule
 };
 
 /// Judges one run by several rules in one pass over its ticks.

@@ -18,7 +18,7 @@ void add_result(std::vector<SloOutcome>& outcomes, const SloResult& result,
   size_t& count = result.verdict == SloVerdict::kKept     ? outcome->kept
                   : result.verdict == SloVerdict::kBroken ? outcome->broken
                                                           : outcome->unknown;
-  // The first broken one is the example; before there is one, the first that could not be judged.
+  // The example is the first run that broke the rule, or else the first that could not be judged.
   const bool first_broken = result.verdict == SloVerdict::kBroken && outcome->broken == 0;
   const bool first_unknown =
       result.verdict == SloVerdict::kUnknown && outcome->broken == 0 && outcome->unknown == 0;
@@ -67,7 +67,7 @@ void apply_slos(Judgement& judgement, std::vector<SloOutcome> outcomes, bool str
     judgement.verdict = Verdict::kInconclusive;
   }
   judgement.exit_code = exit_code(judgement.verdict, strict);
-  // Not to know whether a promise was kept is no pass, unless the plan allows it.
+  // If it is not known whether a rule was kept, that is not a pass, unless the plan allows it.
   if (must_be_judged && judgement.verdict != Verdict::kFail) judgement.exit_code = kExitNotJudged;
 }
 

@@ -14,9 +14,10 @@
 namespace topspin {
 namespace {
 
-/// What was not seen at all. Ticks that came late and waits that the ends of the run cut off are
-/// seen, and a run of a BPF program that the kernel skips (one of many thousands, while another
-/// runs on that CPU) costs one event of a distribution: these have names of their own.
+/// Everything that was not seen at all. This does not include late ticks and waits that the ends of
+/// the run cut off, because those were seen, nor BPF programs that the kernel skipped because
+/// another one ran on that CPU, which only loses one event of a distribution. These have separate
+/// names.
 std::optional<double> all_losses(const Sample& s) {
   return static_cast<double>(losses_total(s.losses));
 }
@@ -38,7 +39,7 @@ const RegisteredNumber* find_tick_number(std::string_view name) {
       {}};
   for (const RegisteredNumber* derived : {&kLosses, &kMissedRuns})
     if (derived->name == name) return derived;
-  // Where a loss and another number have one name (evicted_flows), the loss is meant.
+  // If a loss and another number have the same name (evicted_flows), the loss is meant.
   const RegisteredNumber* loss =
       find_number(fmt::format("{}{}", LossInterval::kNumberPrefix, name));
   return loss != nullptr ? loss : find_number(name);
@@ -64,7 +65,7 @@ bool contains(const List& list, std::string_view name) {
   return std::find(list.begin(), list.end(), name) != list.end();
 }
 
-/// The kernel's counters and the generator's own numbers, as the database names them.
+/// The kernel's counters and the generator's own numbers, by their names in the database.
 const std::vector<std::string>& surroundings_names() {
   static const std::vector<std::string> kNames = [] {
     std::vector<std::string> names;
@@ -77,7 +78,7 @@ const std::vector<std::string>& surroundings_names() {
   return kNames;
 }
 
-/// The whole name that `name` means, with or without its unit; empty: none of them.
+/// The whole name for `name`, which may lack its unit; empty if it is none of them.
 std::string_view surroundings_name(std::string_view name) {
   for (const std::string& each : surroundings_names())
     if (each == name || without_unit(each) == name) return each;

@@ -21,28 +21,28 @@ enum class SloNameKind : uint8_t {
   kLoadDistribution
 };
 
-/// nullopt: there is no such name.
+/// nullopt if there is no such name.
 std::optional<SloNameKind> slo_name_kind(std::string_view name);
 
-/// The same in a run. A name that both the load and the wire count (late_replies) is the load's
-/// where there is one.
+/// The same in a run. A name of both the load and the wire (late_replies) means that of the load,
+/// if there is a load.
 SloNameKind slo_name_kind_in(std::string_view name, SloStatistic statistic, bool has_load);
 
 NumberUnit slo_name_unit(std::string_view name);
 
 /// The number of a tick that a rule means by `name`: one of the registry, or the sums "losses" and
-/// "missed_runs". nullptr: none.
+/// "missed_runs". nullptr if there is none.
 const RegisteredNumber* find_tick_number(std::string_view name);
 
-/// A count of the load: of a part of it or, of TCP's and HTTP's own counts and of those of the
-/// kernel and the generator, of the whole only.
+/// A count of a part of the load. Counts of TCP and HTTP, and those of the kernel and the
+/// generator, exist only for the whole load.
 std::optional<double> load_count(const LoadResult& load, const LoadPart& part, bool whole,
                                  std::string_view name);
 
-/// Whether it is one of the counts that no part of a load has.
+/// Whether the count exists only for the whole load.
 bool counts_whole_load_only(std::string_view name);
 
-/// What to say behind an unknown name: "; did you mean fds?", or where the names are listed.
+/// The end of a message about an unknown name: "; did you mean fds?", or where names are listed.
 std::string slo_name_hint(std::string_view name);
 
 }  // namespace topspin

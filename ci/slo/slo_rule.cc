@@ -57,7 +57,7 @@ class RuleParser {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t')) ++at_;
     const size_t begin = at_;
     if (at_ < text_.size() && (is_word_character(text_[at_]) || text_[at_] == '.')) {
-      // A stage's name may hold a hyphen; between numbers it is a minus.
+      // A stage's name may contain a hyphen; between numbers it is a minus.
       const bool word = Token{text_.substr(at_, 1)}.is_word();
       while (at_ < text_.size() && (is_word_character(text_[at_]) || text_[at_] == '.' ||
                                     (word && text_[at_] == '-' && at_ + 1 < text_.size() &&
@@ -109,7 +109,7 @@ class RuleParser {
       rule_.statistic = statistic;
       return {};
     }
-    // p50, p99, p99.9; p999 is how everybody writes p99.9.
+    // p50, p99, p99.9. p999 is a common way to write p99.9.
     double percent = 0;
     const char* end = word.data() + word.size();
     if (word[0] == 'p' && std::from_chars(word.data() + 1, end, percent).ptr == end) {
@@ -235,7 +235,7 @@ class RuleParser {
                     unit));
   }
 
-  /// Whether the statistic fits what it is of.
+  /// Checks that the statistic can be applied to the name.
   Status check() {
     const SloNameKind what = *slo_name_kind(rule_.name);
     const SloStatistic s = rule_.statistic;
@@ -274,7 +274,7 @@ class RuleParser {
     return {};
   }
 
-  /// TCP and HTTP count for the whole load, not for each stage.
+  /// Counts of TCP and HTTP exist for the whole load, not for each stage.
   Status check_counts_of_whole_load() const {
     if (rule_.scope.kind == SloScope::Kind::kMeasured) return {};
     const auto refuse = [&](const std::string& name) {
@@ -290,7 +290,7 @@ class RuleParser {
     return {};
   }
 
-  /// A time is bounded by times: a bare number would be nanoseconds, which nobody means.
+  /// The bound of a time must be a time. A bare number would be nanoseconds, which is never meant.
   Status check_units(SloStatistic statistic) const {
     const Unit of = statistic == SloStatistic::kCount ? Unit::kOne : slo_name_unit(rule_.name);
     for (const SloTerm& term : rule_.bound) {

@@ -1,4 +1,4 @@
-// The language of SLO rules, which say what a run must keep to.
+// The language of SLO rules. A rule states what must hold for a run.
 //
 //   rule  := value op bound [scope]  |  value scope op bound
 //   value := NAME | STATISTIC "(" NAME ")"
@@ -44,15 +44,15 @@ enum class SloComparison : uint8_t {
 };
 
 enum class SloStatistic : uint8_t {
-  kPlain,  // none was given
+  kPlain,  // no statistic was given
   kPercentile,
   kMin,
   kMean,
   kMax,
   kLast,
   kCount,
-  kSlope,  // of a gauge: its change a second, by least squares
-  kRate,   // of a count: its sum a second
+  kSlope,  // for a gauge: its change per second, by least squares
+  kRate,   // for a count: its sum per second
 };
 
 struct SloScope {
@@ -65,8 +65,8 @@ struct SloTerm {
   enum class Kind : uint8_t { kNumber, kClients, kBefore, kCount };
   enum class Unit : uint8_t { kNone, kTime, kBytes };
   Kind kind = Kind::kNumber;
-  Unit unit = Unit::kNone;  // that the number was written with
-  double factor = 0;        // signed; of kNumber the number itself
+  Unit unit = Unit::kNone;  // the unit of the number as written
+  double factor = 0;        // signed; for kNumber the number itself
   std::string name;         // kCount
 };
 
@@ -78,10 +78,10 @@ struct SloRule {
   SloScope scope;
   SloComparison comparison = SloComparison::kLess;
   std::vector<SloTerm> bound;
-  bool lenient = false;  // may turn out not to be judged: the plan says so
+  bool lenient = false;  // the plan allows that it cannot be judged
 };
 
-/// kUsage says what is wrong, and suggests the nearest name for one that does not exist.
+/// kUsage describes the mistake, and suggests the nearest name for one that does not exist.
 Result<SloRule> parse_slo(std::string_view text);
 
 }  // namespace topspin

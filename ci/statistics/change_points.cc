@@ -11,15 +11,16 @@
 namespace topspin {
 namespace {
 
-/// A tentative split may be this many times weaker than a final one: its neighbours, not known yet,
-/// may still spoil its segments. The merge at the end holds all to the settings.
+/// A tentative split may be this many times weaker than a final one, because its neighbours are not
+/// known yet and may disturb its segments. The merge at the end applies the settings to all.
 constexpr double kTentativeFactor = 10;
 
-/// A value further from its side's median than this many scaled median deviations counts as just
-/// so far: a run that the machine disturbed says that it was disturbed, not where the level is.
+/// A value further from its side's median than this many scaled median deviations is moved to that
+/// distance. Such a run was disturbed, so its value tells little about the level.
 constexpr double kMostDeviations = 3;
 
-/// 1 / the normal distribution's third quartile: makes a median deviation a standard deviation.
+/// 1 / the normal distribution's third quartile. Converts a median deviation to a standard
+/// deviation.
 constexpr double kDeviationScale = 1.4826;
 
 std::vector<double> tamed(std::span<const double> side) {
@@ -29,13 +30,13 @@ std::vector<double> tamed(std::span<const double> side) {
   deviations.reserve(values.size());
   for (const double v : values) deviations.push_back(std::abs(v - centre));
   const double reach = kMostDeviations * kDeviationScale * median(std::move(deviations));
-  if (reach == 0) return values;  // more than half are equal: there is no scale to go by
+  if (reach == 0) return values;  // more than half are equal, so there is no scale
   for (double& v : values) v = std::clamp(v, centre - reach, centre + reach);
   return values;
 }
 
-/// Welch's test of the two sides' levels, outliers tamed: a single one would otherwise widen the
-/// variance of its whole side and hide the step beside it.
+/// Welch's test of the two sides' levels, with outliers limited. Otherwise a single one would
+/// increase the variance of its whole side and hide the step beside it.
 WelchTest levels_differ(std::span<const double> before, std::span<const double> after) {
   return welch_test(tamed(before), tamed(after));
 }
@@ -45,15 +46,15 @@ struct Split {
   double strength = 0;  // Q-hat, the scaled energy distance of the two sides
 };
 
-/// The split of series[begin, end) with the greatest energy distance between its sides, none
-/// shorter than `min_segment`. Where there are several, the first.
+/// The split of `values` with the greatest energy distance between its sides, neither of which is
+/// shorter than `min_segment`. If there are several, the first.
 ///
 ///   Q = nm/(n+m) * (2 mean|x-y| - mean|x-x'| - mean|y-y'|), means over pairs of different points
 std::optional<Split> best_split(std::span<const double> values, size_t min_segment) {
   const size_t count = values.size();
   if (count < 2 * min_segment) return std::nullopt;
-  // Sums of |difference| over the pairs inside the left side, inside the right, and across; moving
-  // one point from right to left takes its distances from one sum to another.
+  // Sums of |difference| over the pairs inside the left side, inside the right, and across. Moving
+  // a point from right to left moves its distances from one sum to another.
   double left = 0, right = 0, across = 0;
   for (size_t i = 0; i < count; ++i) {
     for (size_t j = i + 1; j < count; ++j) right += std::abs(values[i] - values[j]);
@@ -118,8 +119,8 @@ class Analysis {
     divide(at, end);
   }
 
-  /// Merges, and moves what is left to the best place, which changes its neighbours' segments:
-  /// until nothing changes. The rounds are bounded, since moving might circle.
+  /// Repeats until nothing changes: merges, and moves the remaining splits to the best place, which
+  /// changes their neighbours' segments. The rounds are bounded, because moving might never end.
   void settle() {
     constexpr int kMostRounds = 8;
     for (int round = 0; round < kMostRounds; ++round) {
@@ -129,7 +130,7 @@ class Analysis {
     merge();
   }
 
-  /// Removes the splits that shuffled points would often show as well; true if there were any.
+  /// Removes the splits that shuffled points would often show too; true if there were any.
   bool remove_unproven() {
     std::vector<size_t> proven;
     for (size_t i = 0; i < splits_.size(); ++i) {
@@ -147,7 +148,7 @@ class Analysis {
     const auto strength = [&] { return best_split(values, settings_.min_segment)->strength; };
     const double observed = strength();
     Random random(settings_.seed);
-    size_t as_strong = 1;  // the order observed is one of those possible
+    size_t as_strong = 1;  // the observed order is one of the possible ones
     for (size_t k = 0; k < settings_.permutations; ++k) {
       random.shuffle(std::span(values));
       if (strength() >= observed) ++as_strong;
@@ -160,8 +161,8 @@ class Analysis {
     return i + 1 == splits_.size() ? series_.size() : splits_[i + 1];
   }
 
-  /// The two sides of split i: to its neighbours, and no further than one window, since a level of
-  /// long ago says little of the one just before.
+  /// The two sides of split i: up to its neighbours, but at most one window, because an old level
+  /// tells little about the most recent one.
   std::span<const double> side_before(size_t i) const {
     const size_t at = splits_[i];
     const size_t begin = std::max(segment_begin(i), at - std::min(at, settings_.window));
@@ -197,8 +198,8 @@ class Analysis {
       for (size_t i = 0; i < splits_.size(); ++i) {
         const bool too_short = side_before(i).size() < settings_.min_segment ||
                                side_after(i).size() < settings_.min_segment;
-        // Too short to be tested counts as no evidence at all; of two that crowd each other the one
-        // with less evidence over the other's place goes.
+        // A segment too short to be tested counts as no evidence. Of two splits that are too close,
+        // the one with less evidence is removed.
         const double p = too_short ? 1 + crowded_p(i) : describe(i).p;
         if (p > worst_p) {
           worst_p = p;
@@ -221,7 +222,7 @@ class Analysis {
     }
   }
 
-  /// Evidence for split i alone, as if its neighbours within min_segment were not there.
+  /// The p of split i as if its neighbours within min_segment did not exist.
   double crowded_p(size_t i) const {
     const size_t at = splits_[i];
     size_t begin = 0, end = series_.size();
@@ -237,8 +238,8 @@ class Analysis {
     return levels_differ(series_.subspan(begin, at - begin), series_.subspan(at, end - at)).p;
   }
 
-  /// Puts each split where the energy distance between its two segments is greatest, now that its
-  /// neighbours are known. True if one moved.
+  /// Moves each split to where the energy distance between its two segments is greatest, now that
+  /// its neighbours are known. True if one moved.
   bool relocate() {
     bool moved = false;
     for (size_t i = 0; i < splits_.size(); ++i) {

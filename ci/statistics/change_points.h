@@ -16,9 +16,9 @@
 namespace topspin {
 
 struct ChangePointSettings {
-  size_t window = 50;        // points that a split is looked for in, and judged over on each side
-  size_t min_segment = 4;    // points: a level lasts at least so long, so an outlier is none
-  double max_p = 0.001;      // of Welch's test between the two sides, outliers tamed
+  size_t window = 50;        // points in which a split is searched, and judged on each side
+  size_t min_segment = 4;    // a level has at least this many points, so an outlier is not one
+  double max_p = 0.001;      // of Welch's test between the two sides, with outliers limited
   double min_change = 0.03;  // of the level, as a share of the level before
   size_t permutations = 999;
   double max_permutation_p = 0.001;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr size_t kOctaves = TOPSPIN_HISTOGRAM_MAX_BITS + 1;  // [0], [1], [2..3], [4..7], ...
 
-/// Stored buckets lie within one octave each, so the sums are exact.
+/// Each stored bucket lies within one octave, so the sums are exact.
 std::array<double, kOctaves> octaves_of(const Histogram& histogram, uint64_t of) {
   std::array<double, kOctaves> shares{};
   for (uint32_t i = 0; i < kHistogramBuckets; ++i) {

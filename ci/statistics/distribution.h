@@ -1,7 +1,7 @@
 // Distribution: the distributions of one latency on two sides, for comparison by eye.
 //
 // Each bar is an octave of the value, and all negative (early) values are one bar. The bars of a
-// side add up to 1. Histograms of several runs are added up, so this shows shapes and decides
+// side add up to 1. Histograms of several runs are merged, so this shows shapes but decides
 // nothing. Pure; plain values.
 #pragma once
 

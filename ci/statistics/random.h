@@ -33,7 +33,7 @@ class Random {
 
   bool coin() { return (engine_() >> 63) != 0; }
 
-  /// Fisher-Yates.
+  /// Shuffles by Fisher-Yates.
   template <typename T>
   void shuffle(std::span<T> values) {
     for (size_t i = values.size(); i > 1; --i) std::swap(values[i - 1], values[below(i)]);

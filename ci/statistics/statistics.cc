@@ -32,10 +32,10 @@ double t_quantile(double probability, double degrees_of_freedom) {
 }
 
 // --- The median of n times m differences without making them -------------------------------------
-// Each value may stand for several (a bootstrap's resample drew it so often). Differences of sorted
-// values are sorted along rows and columns, and stay so when rounded, so counting those up to x
-// takes one walk down a staircase. Bisection over the doubles themselves, in their order, ends at
-// the very difference after at most 64 walks.
+// Each value may count several times (as often as a bootstrap drew it). The differences of sorted
+// values are sorted along rows and columns, also after rounding, so counting those up to x takes
+// one walk down a staircase. Bisection over the doubles themselves, in their order, finds the exact
+// difference after at most 64 walks.
 
 constexpr uint64_t kSignBit = uint64_t{1} << 63;
 
@@ -86,9 +86,10 @@ double median_difference(const Side& a, const Side& b) {
 }
 
 // --- Bootstrap ----------------------------------------------------------------------------------
-// A resample is how often each value was drawn; its differences are those of the whole sample, each
-// as often as its two values were drawn. With few values the differences are made and sorted once,
-// and a resample's shift is a weighted median of them: one short walk.
+// A resample is the number of times that each value was drawn. Its differences are those of the
+// whole sample, each counted as often as its two values were drawn. With few values, the
+// differences are computed and sorted once, and the shift of a resample is their weighted median:
+// one short walk.
 
 class ResampledShift {
  public:
@@ -98,7 +99,7 @@ class ResampledShift {
     for (uint32_t i = 0; i < a.size(); ++i) {
       for (uint32_t j = 0; j < b.size(); ++j) differences_.push_back({b[j] - a[i], i, j});
     }
-    // The order of equal differences changes no median.
+    // The order of equal differences does not change a median.
     std::sort(differences_.begin(), differences_.end(),
               [](const Difference& x, const Difference& y) { return x.value < y.value; });
   }
@@ -107,7 +108,7 @@ class ResampledShift {
     return differences_.empty() ? kBootstrapResamplesLarge : kBootstrapResamples;
   }
 
-  /// The shift when a_i was drawn times_a[i] times and b_j times_b[j] times.
+  /// The shift if a_i was drawn times_a[i] times and b_j times_b[j] times.
   double operator()(std::span<const uint32_t> times_a, std::span<const uint32_t> times_b) const {
     if (differences_.empty()) return median_difference({a_, times_a}, {b_, times_b});
     const uint64_t count = uint64_t{a_.size()} * b_.size();
@@ -133,7 +134,7 @@ class ResampledShift {
   std::vector<Difference> differences_;
 };
 
-/// Calls drawn(index) as often as there are values, with an index chosen at random.
+/// Calls drawn(index) `count` times, with a random index each time.
 void draw_with_replacement(Random& random, size_t count, auto drawn) {
   for (size_t i = 0; i < count; ++i) drawn(static_cast<size_t>(random.below(count)));
 }
@@ -146,7 +147,7 @@ Interval expanded_interval(std::vector<double> shifts, size_t n, double confiden
   return {quantile_of_sorted(shifts, tail), quantile_of_sorted(shifts, 1 - tail)};
 }
 
-/// The place of each value in sorted order, equal ones in the order given.
+/// The place of each value in sorted order; equal values keep their order.
 std::vector<size_t> places_in_order(std::span<const double> values) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -288,7 +289,7 @@ double paired_rank_sum_p(std::span<const double> a, std::span<const double> b) {
   std::vector<double> all(a.begin(), a.end());
   all.insert(all.end(), b.begin(), b.end());
   const Ranks ranks = rank_values(all);
-  std::vector<size_t> distances;  // of doubled ranks, of the pairs that differ
+  std::vector<size_t> distances;  // between doubled ranks, for the pairs that differ
   int64_t sum = 0;
   double squares = 0;
   for (size_t i = 0; i < a.size(); ++i) {
@@ -302,8 +303,8 @@ double paired_rank_sum_p(std::span<const double> a, std::span<const double> b) {
   const auto observed = static_cast<size_t>(std::abs(sum));
   if (distances.size() > kExactPairs)
     return two_sided_normal(static_cast<double>(observed), std::sqrt(squares));
-  // Under the hypothesis each distance counts up or down by the toss of a coin. `up` is the sum of
-  // those that count up; the whole is 2 * up - total.
+  // Under the hypothesis, the sign of each distance is random. `up` is the sum of the positive
+  // ones; the whole sum is 2 * up - total.
   const size_t total = std::accumulate(distances.begin(), distances.end(), size_t{0});
   std::vector<double> probability(total + 1, 0.0);
   probability[0] = 1;
@@ -339,8 +340,8 @@ double rank_sum_p(std::span<const double> a, std::span<const double> b) {
         nm / 12 * (all_count + 1 - ranks.tie_term / (all_count * (all_count - 1)));
     return two_sided_normal(static_cast<double>(distance) / 2 - 0.5, std::sqrt(variance));
   }
-  // Under the hypothesis every choice of n ranks out of all is as likely as any other:
-  // ways[k][s], the number of choices of k ranks with sum s: below 2^53, so exact.
+  // Under the hypothesis, every choice of n ranks out of all is equally likely. ways[k][s] is the
+  // number of choices of k ranks with sum s. It is below 2^53, so exact.
   const size_t sum_max = count * (count + 1);
   std::vector<std::vector<double>> ways(n + 1, std::vector<double>(sum_max + 1, 0.0));
   ways[0][0] = 1;
