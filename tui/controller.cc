@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kMaxInput = 200;
 
-/// One key, on its way through.
+/// Handles one key.
 class Press {
  public:
   Press(ViewState state, const Key& key, const Model& model, Size size, bool replay)
@@ -62,7 +62,7 @@ void Press::type() {
       break;
     case KeyCode::kEnter: finish_input(); break;
     case KeyCode::kBackspace:
-      // One character, not one byte.
+      // Removes one character, not one byte.
       while (!state_.input.empty()) {
         const auto byte = static_cast<uint8_t>(state_.input.back());
         state_.input.pop_back();
@@ -110,7 +110,7 @@ void Press::search(bool include_here) {
     search_flow(state_, model_, size_, include_here);
 }
 
-/// Seconds, minutes:seconds or hours:minutes:seconds after the start.
+/// Parses seconds, minutes:seconds or hours:minutes:seconds after the start.
 void Press::finish_time(std::string_view input) {
   if (input.empty()) return;
   int64_t seconds = 0;
@@ -137,7 +137,7 @@ bool Press::click_on_tab() {
   return true;
 }
 
-/// First what the screen itself makes of it, then what it means on each screen.
+/// Passes the key first to the screen, then handles the keys that all screens share.
 void Press::press_screen() {
   const Screen& screen = shown_screen(state_);
   ScreenPress press{state_, model_, size_, replay_, key_, std::nullopt, Effect::kNone};
@@ -154,7 +154,7 @@ void Press::press_screen() {
     open_screen(state_, other->name);
 }
 
-/// A click on a row of a list is Enter on it.
+/// A click on a row of a list acts like Enter on that row.
 void Press::click_on_row(const Screen& screen, ScreenPress& press) {
   if (!screen.has_cursor || screen.press == nullptr) return;
   const ScreenLayout layout = screen_layout(size_);
@@ -172,7 +172,7 @@ void Press::click_on_row(const Screen& screen, ScreenPress& press) {
   effect_ = press.effect;
 }
 
-/// Through the screen's list; false: the key moves nothing here.
+/// Moves through the screen's list. False if the key moves nothing here.
 bool Press::move(const Screen& screen, const ScreenPress& press) {
   const auto rows = rows_moved(press);
   if (!rows || screen.rows == nullptr) return false;
@@ -209,7 +209,7 @@ void Press::toggle(std::string_view overlay) {
     open_screen(state_, overlay);
 }
 
-/// What shows or changes the table of flows, from wherever it is asked for.
+/// Handles commands that show or change the table of flows, from any screen.
 void Press::command_of_flows(Command command) {
   switch (command) {
     case Command::kSearch:

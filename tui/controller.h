@@ -1,4 +1,4 @@
-// The controller: (view state, key) -> view state, and what else the key asks the program to do.
+// The controller: (view state, key) -> view state, and what else the program must do for the key.
 //
 // Pure: the model is read, never changed.
 #pragma once

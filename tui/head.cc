@@ -1,4 +1,4 @@
-// The head: what is watched, the number of active flows, and the numbers that say whether all is
+// The head: what is watched, the number of active flows, and the numbers that show whether all is
 // well.
 #include <algorithm>
 #include <cmath>
@@ -35,7 +35,7 @@ struct Headline {
   Role role = Role::kStrong;
 };
 
-/// "12 (1,408)": in the last tick, and so far. Shorter numbers where they would not fit.
+/// "12 (1,408)": in the last tick, and so far. Shorter numbers if they would not fit.
 std::string with_total(uint64_t now, uint64_t total, int width) {
   std::string text = fmt::format("{} ({})", format_exact(now), format_exact(total));
   if (text_width(text) <= width) return text;
@@ -53,7 +53,7 @@ std::string silent_text(uint64_t silent, uint64_t periodic, int width) {
 
 constexpr int kColumnWidth = 21;
 
-/// Nothing in the head is green while flows are silent or work fails.
+/// False while flows are silent or work fails; then nothing in the head is green.
 bool all_is_well(const Model& model) {
   const bool silent = !model.history().empty() && model.history().back().silent_flows > 0;
   return !silent && !model.failed().goes_on();
@@ -63,7 +63,7 @@ Role role_of_active(const Model& model) {
   return all_is_well(model) ? Role::kAccent : Role::kStrong;
 }
 
-/// In order of importance.
+/// The headlines in order of importance.
 std::vector<Headline> headlines(const Model& model) {
   std::vector<Headline> lines;
   const bool some = !model.history().empty();
@@ -80,7 +80,7 @@ std::vector<Headline> headlines(const Model& model) {
     add("missed", some ? with_total(point.missed_ticks, model.missed_total(), room("missed")) : "-",
         point.missed_ticks > 0 ? Role::kMissed : Role::kStrong);
   }
-  // A percentile that counts waits without end says so, and how many there are stands beside it.
+  // A percentile that includes requests without a reply is marked, with their number beside it.
   const auto reply_text = [&](const std::optional<int64_t>& ns) {
     const bool at_least =
         ns && is_at_least(*ns, model.never_answered_total(), model.scene.reply_timeout_ns);
@@ -89,7 +89,7 @@ std::vector<Headline> headlines(const Model& model) {
   // Both are over the last ticks that hold 1,000 samples, at most 10 s, so that their labels never
   // change and p99 is never above the maximum.
   add("reply p99", reply_text(point.reply_recent_p99));
-  // Work that failed stands before the slowest reply; where none did, after it.
+  // Failed work comes before the slowest reply if there is any, else after it.
   const FailedWork& failed = model.failed();
   const auto add_failed = [&] {
     add("failed", some ? with_total(failed.now(), failed.total(), room("failed")) : "-",
@@ -150,7 +150,7 @@ void draw_title(Grid& grid, Area area, const Model& model, const ViewState& stat
   add(scene.filter, Role::kBarDim);
   if (!scene.subject.empty()) {
     add(grid.ascii() ? "|" : "│", Role::kBarDim);
-    // The state matters more than the end of a long command.
+    // The state is more important than the end of a long command.
     const int state_width = text_width(sanitize_for_terminal(scene.subject_state)) + 2;
     const int room = end - x - 1 - state_width;
     if (room > 8) x += 1 + grid.put(x + 1, area.y, scene.subject, Role::kBar, room);
@@ -202,13 +202,13 @@ void draw_head_block(Grid& grid, Area area, const Model& model) {
   while (columns > 1 && area.width - x - columns_width() < 12) --columns;
   const int graph_width = std::max(area.width - x - columns_width(), 0);
   if (graph_width >= 8) {
-    // Scaled to the most of all ticks: a fall does not look full again once its start is out of
-    // sight.
+    // Scaled to the maximum of all ticks. Otherwise, after a fall, the graph would look full again
+    // once the earlier level is out of sight.
     uint64_t most = 0;
     for (size_t i = 0; i < history.size(); ++i) most = std::max(most, history.at(i).active_flows);
     draw_graph(grid, {x, area.y, graph_width - 2, 2, static_cast<double>(most), Role::kGraph1},
                active_values(history, graph_width - 2));
-    // Which rung each probe stands on decides what the numbers beside it are worth.
+    // How far the numbers can be trusted depends on the rung of each probe.
     const int caption_width = graph_width - 2;
     const int used = grid.put(x, area.y + 2, "active flows", Role::kDim, caption_width);
     const std::string rungs = rungs_text(model);

@@ -51,7 +51,7 @@ enum class Command : uint8_t {
   kToTime,
 };
 
-/// What a key asks the owner of the model and the terminal to do.
+/// What the owner of the model and the terminal must do for a key.
 enum class Effect : uint8_t {
   kNone,
   kQuit,

@@ -16,7 +16,7 @@ constexpr int kGraphHeight = 24;
 }  // namespace
 
 std::string plain_screen(const Model& model, ViewState state, int width, int rows) {
-  // Nothing of the hands: no cursor, no prompt, no tabs.
+  // Without interaction: no cursor, no prompt, no tabs.
   state.prompt = Prompt::kNone;
   state.choosing_columns = false;
   state.message.clear();

@@ -1,6 +1,6 @@
 // The screens as plain text, for --once, --batch and the export key.
 //
-// Pure. No escape sequences; hostile text has been made harmless by the grid.
+// Pure. No escape sequences; the grid makes hostile text harmless.
 #pragma once
 
 #include <string>

@@ -14,7 +14,7 @@
 namespace topspin {
 namespace {
 
-/// Each tab's first cell and width, with its key and what of its name fits.
+/// A tab: its first cell and width, its key, and the part of its name that fits.
 struct TabSpan {
   const Screen* screen;
   int x, width;
@@ -23,7 +23,7 @@ struct TabSpan {
 
 enum class TabStyle : uint8_t { kWhole, kShort, kTight, kKeys };
 
-/// Whole names if all fit, else short ones, else these without gaps, else keys alone.
+/// Whole names if all fit, else short ones, else short ones without gaps, else only keys.
 std::vector<TabSpan> tab_spans(int width) {
   std::vector<TabSpan> spans;
   for (const TabStyle style :
@@ -31,7 +31,7 @@ std::vector<TabSpan> tab_spans(int width) {
     spans.clear();
     int x = 0;
     for (const Screen* screen : screens()) {
-      // The footer has the keys of Help and the menu too.
+      // The footer shows the keys of Help and the menu as well.
       if (style == TabStyle::kTight && screen->is_overlay) continue;
       std::string key = style == TabStyle::kTight ? "" : " ";
       append_utf8(key, screen->key);
@@ -54,7 +54,7 @@ std::vector<TabSpan> tab_spans(int width) {
 ScreenLayout screen_layout(Size size) {
   ScreenLayout layout;
   if (size.height < 4 || size.width < 12) {
-    // Too small for anything around it: the active flows, then the body.
+    // Too small for anything else: only the active flows and the body.
     layout.head_height = std::min(size.height, 1);
   } else if (size.height < 16 || size.width < 64) {
     layout.head_height = 2;
@@ -73,7 +73,7 @@ void draw_tabs(Grid& grid, int y, const ViewState& state) {
   grid.fill(0, y, grid.width(), Role::kBarDim);
   for (const TabSpan& tab : tab_spans(grid.width())) {
     const bool shown = tab.screen == &shown_screen(state);
-    // The key stands out from a name that follows without a gap.
+    // Highlight the key, because the name may follow without a gap.
     const int x = tab.x + grid.put(tab.x, y, tab.key, shown ? Role::kTab : Role::kBar);
     grid.put(x, y, tab.name, shown ? Role::kTab : Role::kBarDim);
   }
@@ -86,10 +86,10 @@ const Screen* tab_at(int x, int width) {
   return nullptr;
 }
 
-/// From here on a cause has room beside the counts.
+/// From this width on there is room for a cause beside the counts.
 static constexpr int kWideFooter = 100;
 
-/// How many flows there are and are shown, and with `all` their bytes. Returns the cell after it.
+/// Draws how many flows exist and are shown, and with `all` their bytes. Returns the cell after it.
 static int draw_counts(Grid& grid, int y, const Model& model, const ViewState& state, bool all) {
   const bool some = !model.history().empty();
   const TickPoint point = some ? model.history().back() : TickPoint{};
@@ -124,7 +124,7 @@ void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state) 
                               : state.prompt == Prompt::kTime ? " to the time: "
                                                               : " show only: ";
     const int x = grid.put(0, y, label, Role::kTab);
-    // The end of a long input is what is being typed.
+    // Show the end of a long input, where the user is typing.
     std::string input = sanitize_for_terminal(state.input);
     const int room = std::max(width - x - 2, 0);
     while (!input.empty() && text_width(input) > room) {

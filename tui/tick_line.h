@@ -1,4 +1,4 @@
-// One plain line per tick, where there is no screen: in logs, pipes and CI.
+// One plain line per tick, for output without a screen: logs, pipes and CI.
 //
 // Pure: it turns a Sample into text. Absent values are "-", never 0. Lines contain no hostile text.
 #pragma once
@@ -14,7 +14,7 @@ namespace topspin {
 /// The line that names the columns of tick_line().
 std::string tick_line_header();
 
-/// What is remembered of the previous lines.
+/// The state that is kept from the previous lines.
 struct TickLineMemory {
   RecentLatencies recent;
   FailedWork failed;

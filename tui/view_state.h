@@ -21,31 +21,31 @@ enum class Prompt : uint8_t { kNone, kSearch, kFilter, kTime };
 
 /// The position and order of a screen's list.
 struct ListState {
-  uint64_t selected = 0;  // the row under the cursor, where there is one
-  uint64_t top = 0;       // the first visible row, where there is none
-  size_t sort = 0;        // the column that rows are ordered by
+  uint64_t selected = 0;  // the row under the cursor, if the list has one
+  uint64_t top = 0;       // the first visible row, if the list has no cursor
+  size_t sort = 0;        // the column by which rows are ordered
   bool reverse = false;
 };
 
 struct ViewState {
-  // What the terminal can do; views choose characters by it, themes colours.
+  // The capabilities of the terminal, by which views choose characters and themes choose colours.
   bool ascii = false;
   int colours = 256;  // 256, 8, or 0
 
   std::string_view screen = "flows";          // its name in the registry (screens/screens.h)
-  std::string_view before_overlay = "flows";  // what Help or the menu lies over
+  std::string_view before_overlay = "flows";  // the screen that Help or the menu covers
   ThemeName theme = ThemeName::kDark;
   std::shared_ptr<const ColourRules> colour_rules;  // nullptr: none
   bool frozen = false;
-  std::string message;  // the answer to the last key; gone with the next
+  std::string message;  // the response to the last key; removed by the next
 
   Prompt prompt = Prompt::kNone;
-  std::string input;  // what is typed at the prompt
+  std::string input;  // the text typed at the prompt
 
   // Flows.
   FlowColumn sort = FlowColumn::kSize;
   bool reverse = false;
-  FlowColumn amount = FlowColumn::kSize;  // of kAmounts, the one that is shown
+  FlowColumn amount = FlowColumn::kSize;  // the one of kAmounts that is shown
   bool names = false;                     // names for addresses and ports
   bool swapped = false;                   // seen from the responder
   Grouping grouping = Grouping::kNone;
@@ -55,11 +55,11 @@ struct ViewState {
   std::optional<uint64_t> followed_id;  // the cursor stays on this flow wherever it is sorted to
   std::optional<uint64_t> detail_id;    // one flow's page is open
   bool packets_open = false;            // ... and from it, the flow's packets
-  std::optional<uint64_t> packet;       // the number of the chosen one; nullopt: the newest
+  std::optional<uint64_t> packet;       // the number of the selected one; nullopt: the newest
   uint64_t selected = 0;                // position in the order
   uint64_t top = 0;                     // position of the first visible row
   FlowColumnSet hidden_columns = default_hidden_columns();
-  FlowColumnSet wanted_columns;  // turned on by hand: shown even where nothing has a period
+  FlowColumnSet wanted_columns;  // turned on by the user: shown even if no flow has a period
   bool choosing_columns = false;
   size_t column_cursor = 0;
 
@@ -70,9 +70,9 @@ struct ViewState {
 
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest
-  bool whole_run = false;               // in the width of the screen: a column holds some ticks
+  bool whole_run = false;               // fit the whole run: a column has several ticks
 
-  // Of the other screens, by name.
+  // The lists of the other screens, by name.
   std::map<std::string_view, ListState> lists;
   ListState& list(std::string_view screen_name) { return lists[screen_name]; }
   ListState list(std::string_view screen_name) const {
@@ -84,7 +84,7 @@ struct ViewState {
   static FlowColumnSet default_hidden_columns();
 };
 
-/// The column whose bit of hidden_columns counts for this column. The amounts share one.
+/// The column whose bit of hidden_columns applies to this column. The amounts share one.
 size_t shown_by(size_t column);
 
 /// Whether the column is shown: it is not hidden, and there is something to show. That is so for

@@ -1,5 +1,5 @@
-// Draws what surrounds the screens: (model, view state, size) -> grid. The screens themselves are
-// in screens/screens.h.
+// Draws everything around the screens: (model, view state, size) -> grid. The screens themselves
+// are in screens/screens.h.
 //
 // Pure functions.
 #pragma once
@@ -38,9 +38,9 @@ std::optional<FlowColumn> flow_column_at(const Model& model, const ViewState& st
 
 void draw_head(Grid& grid, Area area, const Model& model, const ViewState& state);
 void draw_tabs(Grid& grid, int y, const ViewState& state);
-/// The screen whose tab is at cell x; nullptr: none.
+/// The screen whose tab is at cell x; nullptr if there is none.
 const Screen* tab_at(int x, int width);
-/// The number of the packet under the cursor; 0: there is none.
+/// The number of the packet under the cursor; 0 if there is none.
 uint64_t selected_packet(const Model& model, const ViewState& state);
 void draw_footer(Grid& grid, int y, const Model& model, const ViewState& state);
 

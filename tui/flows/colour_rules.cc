@@ -30,7 +30,7 @@ std::optional<uint16_t> parse_number(std::string_view word, unsigned most) {
   return static_cast<uint16_t>(number);
 }
 
-/// The protocol's number; 0: one that no flow has; nullopt: no protocol.
+/// The protocol's number; 0 for a protocol that has no flows; nullopt if it is not a protocol.
 std::optional<uint8_t> parse_protocol(std::string_view word) {
   if (word == "tcp") return kProtocolTcp;
   if (word == "udp") return kProtocolUdp;
@@ -41,7 +41,7 @@ std::optional<uint8_t> parse_protocol(std::string_view word) {
   return std::nullopt;
 }
 
-/// Which of the eight; `bright`: written with a capital letter.
+/// The index of one of the eight colours. Sets `bright` if it is written with a capital letter.
 std::optional<size_t> parse_colour_name(std::string_view word, bool& bright) {
   std::string lower(word);
   for (char& c : lower) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;

@@ -28,7 +28,7 @@ class ColourRules {
  public:
   static constexpr size_t kMaxRules = 1000;
 
-  /// kUsage names the line and what is wrong with it.
+  /// kUsage names the line and the mistake.
   static Result<ColourRules> parse(std::string_view text);
 
   bool empty() const { return rules_.empty() && !default_; }
@@ -43,7 +43,7 @@ class ColourRules {
     std::optional<uint16_t> port;  // nullopt: any
   };
   struct Rule {
-    std::optional<uint8_t> protocol;  // 0: of no flow
+    std::optional<uint8_t> protocol;  // 0: a protocol that has no flows
     std::optional<uint16_t> either_port;
     End source, destination;
     Style style;

@@ -36,7 +36,7 @@ constexpr std::array<FlowColumnInfo, kFlowColumnCount> kColumns = {{
 
 std::string duration(const std::optional<int64_t>& ns) { return ns ? format_duration(*ns) : "-"; }
 
-/// To a tenth of a second: a clock that the eye can follow.
+/// A time to a tenth of a second, which is slow enough to read.
 std::string coarse(int64_t ns) {
   const double seconds = static_cast<double>(ns) / 1e9;
   if (seconds < 99.95) return fmt::format("{:.1f}s", seconds);
@@ -66,7 +66,8 @@ std::string end_text(const TableRow& table_row, bool initiator, const Model& mod
   return {};
 }
 
-/// Of the source's end first. One name alone comes with its number, which tells twins apart.
+/// The processes, that of the source first. A single name is followed by its pid, which
+/// distinguishes processes with the same name.
 std::string process_text(const FlowRow& row, const Model& model, bool swapped) {
   const FlowOwner* from = model.owners().find(row.owners[swapped ? 1 : 0]);
   const FlowOwner* to = model.owners().find(row.owners[swapped ? 0 : 1]);
@@ -88,18 +89,18 @@ std::optional<double> rate(const Model& model, uint64_t count) {
   return per_second(count, model.history().back().flow_interval_ns);
 }
 
-/// What changes from tick to tick, up and down.
+/// Columns whose values go up and down from tick to tick.
 bool is_of_one_moment(FlowColumn column) {
   return column == FlowColumn::kSeen || column == FlowColumn::kLate || column == FlowColumn::kReply;
 }
 
-/// What a flow has from its first packet on.
+/// Columns whose values are fixed by a flow's first packet.
 bool is_same_all_along(FlowColumn column) {
   return column <= FlowColumn::kProtocol || column == FlowColumn::kProcess ||
          column == FlowColumn::kAge || column == FlowColumn::kPeriod;
 }
 
-/// Order-preserving: negative before positive.
+/// Keeps the order, with negative values before positive ones.
 uint64_t ordered(int64_t value) { return static_cast<uint64_t>(value) ^ (uint64_t{1} << 63); }
 
 struct Value {
@@ -122,7 +123,8 @@ Value of(const Endpoint& end, uint8_t version) {
   return {true, bytes(0, 8), bytes(8, 8)};
 }
 
-/// By the name that process_text() begins with: 15 bytes at most, so that two words hold it.
+/// Sorts by the name that process_text() begins with. It has at most 15 bytes, so two words hold
+/// it.
 Value of_process(const FlowRow& row, const Model& model) {
   const FlowOwner* owner = model.owners().find(row.owners[0]);
   if (owner == nullptr) owner = model.owners().find(row.owners[1]);
@@ -219,7 +221,7 @@ std::string flow_cell(FlowColumn column, const TableRow& table_row, const Model&
                       const CellLook& look) {
   const FlowRow& row = table_row.entry.row;
   if (model.scene.flows_are_final) {
-    // A stored run has no single flow's ticks, and of a flow that goes on no moment but the last.
+    // A stored run has no ticks of single flows, only each flow's final state.
     if (column == FlowColumn::kRate || column == FlowColumn::kPacketRate) return "-";
     if (is_of_the_future(row, model) && is_of_one_moment(column)) return "-";
   }

@@ -52,9 +52,9 @@ inline bool is_amount(FlowColumn column) {
 struct FlowColumnInfo {
   FlowColumn column;
   std::string_view title;
-  int width;     // cells; of text columns the least
+  int width;     // cells; for text columns the least width
   bool text;     // left-aligned, grows with its content, sorts upwards
-  int priority;  // the greatest goes first when the terminal is narrow
+  int priority;  // the column with the greatest is dropped first on a narrow terminal
   std::string_view what;
 };
 std::span<const FlowColumnInfo> flow_columns();
@@ -68,7 +68,7 @@ std::string_view grouping_name(Grouping grouping);
 struct TableRow {
   FlowEntry entry;
   uint64_t flows = 1;
-  uint64_t late_flows = 0;  // of a group: whose last gap was late
+  uint64_t late_flows = 0;  // for a group: flows whose last gap was late
 };
 
 /// Lateness, and the columns that depend on it. They are shown if some flow has a period.
@@ -81,7 +81,7 @@ inline bool is_of_periods(FlowColumn column) {
 struct CellLook {
   Grouping grouping = Grouping::kNone;
   bool swapped = false;  // seen from the responder (Tab)
-  bool names = false;    // names for numbers, where the model's table has them
+  bool names = false;    // names instead of numbers, if the model's table has them
 };
 
 /// Whether a row of a replayed run contains counts from after the moment that is shown. A stored
@@ -95,9 +95,9 @@ bool is_silent(const FlowRow& row, const Model& model);
 std::string flow_cell(FlowColumn column, const TableRow& row, const Model& model,
                       const CellLook& look);
 
-/// The payload of both directions; nullopt: not counted.
+/// The payload of both directions; nullopt if not counted.
 std::optional<uint64_t> payload_total(const FlowRow& row);
-/// "node 812", with a + if it is one of several; "-": not known.
+/// "node 812", with a + if it is one of several; "-" if not known.
 std::string owner_text(const FlowOwner* owner);
 /// The tone of a cell's number.
 Role flow_cell_role(FlowColumn column, const FlowEntry& flow, const Model& model);

@@ -49,7 +49,7 @@ using Side = Node::Side;
 
 constexpr int kMaxDepth = 50;  // of parentheses and nots, which recurse
 
-/// pcap's words that speak of packets, or of traffic that is in no flow.
+/// pcap's words about packets, or about traffic that is in no flow.
 constexpr std::array<std::string_view, 35> kPacketWords = {
     "ether",    "link",      "fddi",      "tr",      "wlan",       "ppp",  "slip",
     "less",     "greater",   "len",       "gateway", "vlan",       "mpls", "pppoes",
@@ -83,7 +83,7 @@ std::vector<std::string> split_words(std::string_view text) {
   return words;
 }
 
-/// tcp[13], len>100, ...: what looks into packets.
+/// Whether it is an expression about packet contents: tcp[13], len>100, ...
 bool looks_into_packets(std::string_view word) {
   if (word.find_first_of("=<>&|+*%^") != std::string_view::npos) return true;
   if (word.find('[') != std::string_view::npos && word.front() != '[') return true;
@@ -98,7 +98,7 @@ std::optional<uint16_t> whole_number(std::string_view word, unsigned most) {
   return static_cast<uint16_t>(number);
 }
 
-/// 4 or 6; nullopt: no address.
+/// 4 or 6; nullopt if it is not an address.
 std::optional<uint16_t> parse_address(const std::string& word, Endpoint& end) {
   if (inet_pton(AF_INET, word.c_str(), end.address.data()) == 1) return 4;
   if (inet_pton(AF_INET6, word.c_str(), end.address.data()) == 1) return 6;
@@ -144,7 +144,7 @@ class Parser {
     return node;
   }
 
-  /// What stands before a value: tcp src port 80.
+  /// The words before a value, as in "tcp src port 80".
   struct Qualifiers {
     enum class Type : uint8_t { kNone, kHost, kNet, kPort, kPortRange, kProtocol };
     uint16_t version = 0;   // 0: either
@@ -164,7 +164,7 @@ class Parser {
     return node;
   }
 
-  /// As in pcap: `and` and `or` bind alike and join from the left.
+  /// As in pcap, `and` and `or` have the same precedence and are left-associative.
   Result<NodePtr> parse_list(int depth) {
     TOPSPIN_ASSIGN(NodePtr left, parse_term(depth));
     while (!at_end() && words_[at_] != ")") {
@@ -187,7 +187,7 @@ class Parser {
       const auto before = last_;
       TOPSPIN_ASSIGN(NodePtr inner, parse_list(depth + 1));
       if (!take(")")) return wrong("a ) is missing");
-      last_ = before;  // as in pcap: what stands in parentheses leaves no qualifiers behind
+      last_ = before;  // as in pcap, parentheses do not pass on their qualifiers
       return inner;
     }
     return parse_test();
@@ -239,7 +239,7 @@ class Parser {
       q.type = Type::kProtocol;
   }
 
-  /// A word of our own, a bare value that takes the last qualifiers, or text to look for.
+  /// Parses one of our own words, a bare value with the last qualifiers, or text to search for.
   Result<NodePtr> parse_word() {
     const std::string word = next();
     if (word == "late") return simple(Kind::kLate);
@@ -320,8 +320,8 @@ class Parser {
     return {};
   }
 
-  /// host ADDRESS; net ADDRESS/LENGTH, net ADDRESS mask MASK, net 10.1: as many bits as are
-  /// written.
+  /// Parses host ADDRESS, net ADDRESS/LENGTH, net ADDRESS mask MASK, and net 10.1, which has as
+  /// many bits as are written.
   Status parse_net(Node& node, bool is_net, std::string word) {
     const std::string given = word;
     std::optional<unsigned> bits;

@@ -1,6 +1,6 @@
 // FlowFilter: which rows of the flow table to show. It never changes what is counted.
 //
-//   filter  := term { [and|or] term }      from the left, both bind alike, as in pcap
+//   filter  := term { [and|or] term }      left-associative, same precedence, as in pcap
 //   term    := not term | ( filter ) | test
 //   test    := [ip|ip6|tcp|udp] [src|dst|src or dst|src and dst] [TYPE] VALUE
 //            | ip | ip6 | tcp | udp | late | missed | unanswered | ended
@@ -28,7 +28,7 @@ class FlowFilter {
  public:
   struct Node;
 
-  /// kUsage says what is wrong. An empty text matches everything.
+  /// kUsage describes the mistake. An empty text matches everything.
   static Result<FlowFilter> parse(std::string_view text);
   FlowFilter() = default;
 
@@ -39,7 +39,8 @@ class FlowFilter {
   std::shared_ptr<const Node> root_;
 };
 
-/// "127.0.0.1:8888" into `buffer`; returns its length. As format_endpoint(), without allocation.
+/// Writes "127.0.0.1:8888" into `buffer`, and returns its length. Like format_endpoint(), but
+/// without allocation.
 inline constexpr size_t kEndpointTextMax = 64;
 size_t write_endpoint(const Endpoint& endpoint, uint8_t ip_version, char* buffer);
 

@@ -15,7 +15,7 @@ Endpoint masked(const Endpoint& endpoint, uint8_t ip_version) {
   return net;
 }
 
-/// The key of the group that a flow belongs to: from low (initiator's part) to high (responder's).
+/// The key of a flow's group: low is the initiator's part, high the responder's.
 FlowKey group_key(const FlowRow& row, Grouping grouping) {
   FlowKey key;
   key.ip_version = row.key.ip_version;
@@ -49,7 +49,7 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
     if (row.payload_bytes[i]) {
       sum.payload_bytes[i] = sum.payload_bytes[i].value_or(0) + *row.payload_bytes[i];
     }
-    // Whose the group is can be said only where all its flows have the same owner.
+    // A group has an owner only if all its flows have the same one.
     if (group.flows == 0)
       sum.owners[i] = row.owners[i];
     else if (sum.owners[i] != row.owners[i])
@@ -62,7 +62,7 @@ void add_to_group(TableRow& group, const FlowEntry& flow, uint64_t tick) {
   sum.reply_latency_sum_ns += row.reply_latency_sum_ns;
   sum.unanswered += row.unanswered;
   sum.retransmissions += row.retransmissions;
-  // Of values that do not add up the group shows the worst.
+  // For values that do not add up, the group shows the worst.
   keep_greatest(sum.period_ns, row.period_ns);
   keep_greatest(sum.lateness_last_ns, row.lateness_last_ns);
   keep_greatest(sum.lateness_max_ns, row.lateness_max_ns);
@@ -109,7 +109,7 @@ std::vector<SortKey> keys_of_flows(const Model& model, const FlowQuery& query) {
   return keys;
 }
 
-/// Brings the keys of [first, first + count) to those places, in order.
+/// Partially sorts, so that the keys at [first, first + count) are right and in order.
 void select(std::vector<SortKey>& keys, uint64_t first, uint64_t count) {
   const auto begin = keys.begin() + static_cast<std::ptrdiff_t>(first);
   const auto end = begin + static_cast<std::ptrdiff_t>(count);
@@ -122,7 +122,7 @@ void select(std::vector<SortKey>& keys, uint64_t first, uint64_t count) {
 FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count) {
   FlowPage result;
   if (count == 0 && query.grouping == Grouping::kNone && query.filter.empty()) {
-    result.matching = result.rows = model.flows().size();  // just how many
+    result.matching = result.rows = model.flows().size();  // only the number is wanted
     return result;
   }
   std::vector<TableRow> groups;
@@ -173,12 +173,12 @@ std::optional<Found> search_flows(const Model& model, const FlowQuery& query, st
   const auto start = keys.begin() + static_cast<std::ptrdiff_t>(from);
   std::nth_element(keys.begin(), start, keys.end());
   const SortKey here = *start;
-  // The least match from here on, else the least of all.
+  // The first match after `from`, or else the first of all.
   std::optional<SortKey> after, any;
   for (const SortKey& key : keys) {
     const bool ahead = include_from ? !(key < here) : here < key;
     std::optional<SortKey>& best = ahead ? after : any;
-    if (best && !(key < *best)) continue;  // cheaper than to look into its text
+    if (best && !(key < *best)) continue;  // cheaper than searching its text
     if (row_contains(model.flows()[key.index].row, model.owners(), text)) best = key;
   }
   if (!after) after = any;

@@ -23,14 +23,14 @@ struct FlowQuery {
 };
 
 struct FlowPage {
-  uint64_t matching = 0;  // flows that the filter lets through
+  uint64_t matching = 0;  // flows that match the filter
   uint64_t rows = 0;      // the same, or the number of groups
   uint64_t first = 0;     // position of page.front() in the order
   std::vector<TableRow> page;
 };
 
 /// The rows at positions [first, first + count). `first` is moved back to fill the page if
-/// possible. With a `count` of 0, only the numbers of rows.
+/// possible. With a `count` of 0, returns only the numbers of rows.
 FlowPage query_flows(const Model& model, const FlowQuery& query, uint64_t first, uint64_t count);
 
 /// The position of the flow with this id; nullopt if it is filtered out or does not exist.

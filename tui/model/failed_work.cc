@@ -8,7 +8,7 @@
 namespace topspin {
 namespace {
 
-/// The time between two ticks of a second is never a second to the nanosecond.
+/// About a second, but less, because two ticks are never exactly a second apart.
 constexpr int64_t kHangsAfterNs = kNanosPerSecond * 9 / 10;
 
 }  // namespace
@@ -24,11 +24,11 @@ void FailedWork::add(const Sample& sample) {
   while (readings_.size() > 2 && readings_[1].end_ns + kHangsAfterNs <= now_ns_)
     readings_.pop_front();
 
-  // Those that were given up make room for others in a number that stays the same.
+  // While connections are given up and others begin to hang, the number stays the same.
   const uint64_t given_up = flows.tcp_never_completed.value_or(0);
   const uint64_t given_up_counted = std::min(given_up, counted_);
   counted_ -= given_up_counted;
-  // Of those that were counted and do not hang any longer, some may have been refused now.
+  // Some of those that were counted and no longer hang may have been refused now.
   const uint64_t left = counted_ - std::min(counted_, flows.tcp_half_open);
   counted_ -= left;
   hanging_ = count_hanging();
@@ -39,7 +39,7 @@ void FailedWork::add(const Sample& sample) {
   total_ += now_;
 }
 
-/// At least so many hang: the fewest of all readings, less what is on its way.
+/// A lower bound of how many hang: the smallest of all readings, minus normal handshakes.
 uint64_t FailedWork::count_hanging() const {
   if (readings_.front().end_ns + kHangsAfterNs > now_ns_) return 0;
   uint64_t least = UINT64_MAX;
@@ -48,7 +48,7 @@ uint64_t FailedWork::count_hanging() const {
     least = std::min(least, reading.half_open);
     under_way = std::max(under_way, reading.under_way);
   }
-  // Twice the average, since they come in bursts; far below one, none is met twice by chance.
+  // Twice the average, because they come in bursts. Far below one there are none by chance.
   constexpr double kNone = 0.1;
   const double expected = std::ceil(std::max(0.0, 2 * under_way - kNone));
   if (expected >= static_cast<double>(least)) return 0;

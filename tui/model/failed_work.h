@@ -3,7 +3,7 @@
 //
 // The number of connections that wait for an answer to their SYN is known only at the end of each
 // tick. Those that wait for about a second count as failed. With a distant server, some are always
-// waiting; as many as its handshakes explain do not count. A value; pure.
+// waiting, and the number that its handshakes explain does not count. A value; pure.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace topspin {
 
 class FailedWork {
  public:
-  /// The next tick.
+  /// Adds the next tick.
   void add(const Sample& sample);
 
   /// The failures of the last tick, including those that were noticed in it.
@@ -28,17 +28,17 @@ class FailedWork {
   struct Reading {
     int64_t end_ns = 0;
     uint64_t half_open = 0;
-    double under_way = 0;  // of the tick before it: handshakes at once, on average
+    double under_way = 0;  // in the tick before it: the average number of handshakes at once
   };
 
   uint64_t count_hanging() const;
 
-  std::deque<Reading> readings_;  // as few as it takes to span the time that counts
+  std::deque<Reading> readings_;  // as many as are needed to span kHangsAfterNs
   int64_t now_ns_ = 0;
   uint64_t now_ = 0;
   uint64_t total_ = 0;
   uint64_t hanging_ = 0;
-  uint64_t counted_ = 0;  // of those that are half open: in total_ already
+  uint64_t counted_ = 0;  // half-open ones that are already in total_
 };
 
 }  // namespace topspin

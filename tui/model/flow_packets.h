@@ -34,7 +34,7 @@ class FlowPackets {
   /// Packets that were dropped on their way here for lack of room.
   uint64_t dropped() const { return dropped_; }
 
-  std::string note;  // why there are none, where that is known
+  std::string note;  // why there are none, if known
 
  private:
   uint64_t flow_id_ = 0;  // 0: none

@@ -1,4 +1,4 @@
-// The headline numbers of a tick, as the screens keep them, and a ring of bounded length for them.
+// The headline numbers of a tick that screens keep, and a ring of bounded length for them.
 //
 // Plain values; pure. Absent values are nullopt, never 0.
 #pragma once
@@ -22,7 +22,7 @@ inline constexpr size_t kHeatBins = 48;
 int64_t heat_bin_min_ns(size_t bin);
 size_t heat_bin(uint64_t latency_ns);
 
-/// The percentiles that enough samples support (core/number/histogram.h).
+/// Percentiles, if there are enough samples for them (core/number/histogram.h).
 struct LatencyPoint {
   uint64_t count = 0;
   std::optional<int64_t> p50, p90, p99, max;
@@ -40,16 +40,15 @@ struct TickPoint {
   uint64_t ended_flows = 0;
   uint64_t packets = 0;
   uint64_t bytes = 0;
-  // Without a flow that has a period there is no lateness: the counts are 0, the rest is absent.
+  // Without a flow that has a period there is no lateness: the counts are 0, the others absent.
   uint64_t periodic_flows = 0;
   uint64_t silent_flows = 0;
   uint64_t missed_ticks = 0;
-  std::optional<double>
-      late_share;  // of the flows that were active; absent where no gap was judged
+  std::optional<double> late_share;  // of the active flows; absent if no gap was judged
   LatencyPoint lateness;
   LatencyPoint reply;
   uint64_t unanswered = 0;
-  // p99 over the last ticks (recent_latency.h), where these have samples enough; the maximum over
+  // p99 over the last ticks (recent_latency.h), if these have enough samples, and the maximum over
   // the same ticks.
   std::optional<int64_t> lateness_recent_p99, reply_recent_p99, run_queue_recent_p99;
   std::optional<int64_t> reply_recent_max;
@@ -57,10 +56,10 @@ struct TickPoint {
   std::array<uint32_t, kHeatBins> heat{};
   std::optional<uint64_t> run_queue_wait_ns;    // the sum of single waits
   std::optional<uint64_t> kernel_run_delay_ns;  // the kernel's own sum
-  std::optional<double> cpu_cores;  // CPU time of the subject by wall time: 1.0 is one core
+  std::optional<double> cpu_cores;  // CPU time of the subject / wall time: 1.0 is one core
   std::optional<uint64_t> voluntary_switches, involuntary_switches, migrations;
-  std::optional<LatencyPoint> slice;            // on a CPU, from getting to leaving it
-  std::optional<LatencyPoint> timer_oversleep;  // from the time asked for to running
+  std::optional<LatencyPoint> slice;            // from getting a CPU to leaving it
+  std::optional<LatencyPoint> timer_oversleep;  // from the requested time to running
   std::array<Preemptions, kPreemptorCount> preempted_by;
   PressureInterval pressure;
   ResourceReading resources;  // all absent without a reading
@@ -73,7 +72,7 @@ struct TickPoint {
 TickPoint make_tick_point(const Sample& sample,
                           const std::optional<int64_t>& declared_period_ns = {});
 
-/// A count per second, by the tick's true length; nullopt if that is 0.
+/// A count per second, by the tick's actual length; nullopt if that is 0.
 std::optional<double> per_second(uint64_t count, int64_t interval_ns);
 
 /// Lost packets, flows, threads and ticks. Waits that the ends of a run cut off are not lost data,

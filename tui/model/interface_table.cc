@@ -7,7 +7,7 @@
 namespace topspin {
 namespace {
 
-/// nullopt: no time passed, or the counters began anew.
+/// nullopt if no time passed, or if the counters were reset.
 std::optional<InterfaceTable::Rates> rates_between(const InterfaceReading& before,
                                                    const InterfaceReading& after,
                                                    int64_t passed_ns) {
@@ -50,8 +50,8 @@ void InterfaceTable::update(std::vector<InterfaceReading> readings, int64_t now_
   while (moments_.size() > 2 && now_ns - moments_[1].now_ns >= kNanosPerSecond) {
     moments_.pop_front();
   }
-  // Readings that are seconds apart are of two visits to the screen: a mean over the pause between
-  // them says nothing of now.
+  // Readings that are seconds apart are from two visits to the screen. A mean over the pause
+  // between them would not be current.
   while (moments_.size() > 1 && now_ns - moments_.front().now_ns > 3 * kNanosPerSecond) {
     moments_.pop_front();
   }
@@ -60,7 +60,7 @@ void InterfaceTable::update(std::vector<InterfaceReading> readings, int64_t now_
   entries_.clear();
   for (size_t i = 0; i < newest.readings.size(); ++i) {
     Entry entry{newest.readings[i], {}};
-    // Interfaces seldom come and go: the same place is tried first.
+    // Interfaces seldom come and go, so try the same position first.
     const auto same_name = [&](const InterfaceReading& r) { return r.name == entry.reading.name; };
     auto before = oldest.readings.begin() +
                   static_cast<std::ptrdiff_t>(std::min(i, oldest.readings.size() - 1));

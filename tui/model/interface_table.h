@@ -17,14 +17,14 @@ namespace topspin {
 class InterfaceTable {
  public:
   static constexpr size_t kMaxInterfaces =
-      4096;  // a host full of containers; later ones are left out
+      4096;  // enough for a host full of containers; others are left out
 
   struct Rates {
     double received_bytes = 0, received_packets = 0, sent_bytes = 0, sent_packets = 0;
   };
   struct Entry {
     InterfaceReading reading;
-    std::optional<Rates> rates;  // a second; absent until there are two readings
+    std::optional<Rates> rates;  // per second; absent until there are two readings
   };
 
   /// Readings of one moment, in the kernel's order; times do not go back.
@@ -39,7 +39,7 @@ class InterfaceTable {
     int64_t now_ns;
     std::vector<InterfaceReading> readings;
   };
-  std::deque<Moment> moments_;  // the last second's, the oldest first
+  std::deque<Moment> moments_;  // those of the last second, the oldest first
   std::vector<Entry> entries_;
 };
 

@@ -13,8 +13,8 @@ Liveness judge_liveness(const LivenessFacts& facts) {
     if (facts.missed) return Liveness::kMissed;
     return facts.late_ns && *facts.late_ns > tolerance_ns ? Liveness::kLate : Liveness::kOnTime;
   }
-  // Nothing came: was something due? A gap counts as missed where lateness rounds it to two
-  // periods.
+  // Nothing came. If something was due, the gap counts as missed once lateness would round it to
+  // two periods.
   if (facts.silent_ns >= kDeadPeriods * period_ns) return Liveness::kDead;
   if (facts.silent_ns >= period_ns + period_ns / 2) return Liveness::kMissed;
   if (facts.silent_ns > period_ns + tolerance_ns) return Liveness::kLate;

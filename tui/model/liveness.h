@@ -11,10 +11,10 @@ namespace topspin {
 
 inline constexpr int kLivenessTicks = 128;
 
-/// Worse is greater.
+/// In order of severity.
 enum class Liveness : uint8_t {
-  kNone,    // not there: not born, ended, or too long ago
-  kQuiet,   // there, nothing due, or no period known
+  kNone,    // no flow: not begun, ended, or too long ago
+  kQuiet,   // nothing due, or no period known
   kOnTime,  // sent, within a tenth of its period
   kLate,    // sent late, or overdue by more than a tenth of its period
   kMissed,  // a whole tick of its period passed without a packet

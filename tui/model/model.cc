@@ -14,7 +14,7 @@ namespace {
 
 bool by_id(const FlowEntry& a, const FlowEntry& b) { return a.row.id < b.row.id; }
 
-/// A counter's growth; a counter that shrank (another process in its place) says nothing.
+/// A counter's growth; 0 if it shrank (because another process took its place).
 uint64_t growth(uint64_t before, uint64_t after) { return after > before ? after - before : 0; }
 
 std::optional<uint64_t> growth(const std::optional<uint64_t>& before,
@@ -33,7 +33,8 @@ Liveness judge_change(const FlowRow& before, const FlowRow& after, int64_t now_n
   facts.ended = after.ended;
   facts.sent = after.packets[0] > before.packets[0];
   facts.missed = after.missed_ticks > before.missed_ticks;
-  // Of several gaps in one tick the row tells the last one, and the worst if it is a new record.
+  // If there are several gaps in a tick, the row has the last one, and the worst if it is a new
+  // maximum.
   facts.late_ns = after.lateness_max_ns > before.lateness_max_ns ? after.lateness_max_ns
                                                                  : after.lateness_last_ns;
   facts.period_ns = after.period_ns;
@@ -45,7 +46,7 @@ Liveness judge_change(const FlowRow& before, const FlowRow& after, int64_t now_n
 
 std::optional<size_t> Model::find_flow(uint64_t id) const {
   if (ids_.empty() || id < ids_.front() || id > ids_.back()) return std::nullopt;
-  // Ids grow with few holes: guess by interpolation, then widen until the id is enclosed.
+  // Ids grow with few gaps, so guess by interpolation, then widen until the id is enclosed.
   const double share = static_cast<double>(id - ids_.front()) /
                        static_cast<double>(std::max<uint64_t>(ids_.back() - ids_.front(), 1));
   size_t low =
@@ -77,8 +78,8 @@ const Growth& Model::growth_of_run() const {
 
 namespace {
 
-/// Puts an entry in the place of the one with its key, or adds it while there are fewer than
-/// `most`. `entries` is in the order of the keys.
+/// Replaces the entry with the same key, or adds it while there are fewer than `most`. `entries` is
+/// in the order of the keys.
 template <typename Entry, typename Key>
 void put_entry(std::vector<Entry>& entries, Entry entry, Key key_of, size_t most = SIZE_MAX) {
   const auto key = std::invoke(key_of, entry);
@@ -152,8 +153,8 @@ void Model::add_flows(const Sample& sample) {
     FlowEntry entry;
     entry.row = row;
     entry.changed_tick = tick_;
-    // A flow that is older than the tick is new to us alone: what of its counts is the tick's, is
-    // not known.
+    // A flow older than the tick is only new to this table, so it is not known which part of its
+    // counts is from this tick.
     if (row.first_ns >= sample.flows.begin_ns) {
       entry.tick_packets = row.packets[0] + row.packets[1];
       entry.tick_bytes = row.bytes[0] + row.bytes[1];
@@ -169,8 +170,8 @@ void Model::add_flows(const Sample& sample) {
     liveness_.resize(flows_.size());
     return;
   }
-  // Rows came in another order than their flows (a purge, or a limit of rows a tick): sort the
-  // newcomers in, and their empty liveness with them.
+  // Rows came in another order than their flows (after a purge, or because of the limit of rows per
+  // tick). Sort the new ones in, together with their empty liveness.
   std::vector<std::pair<uint64_t, LivenessHistory>> histories;
   histories.reserve(flows_.size());
   liveness_.resize(flows_.size());
@@ -203,7 +204,7 @@ void Model::judge_flows() {
 void Model::drop_flows() {
   const auto gone = [&](const FlowEntry& flow) {
     if (flow.row.ended) return tick_ - flow.changed_tick > limits_.ended_linger_ticks;
-    if (flow.row.silent) return false;  // until whoever tracks the flow says that it has ended
+    if (flow.row.silent) return false;  // keep it until its row says that it has ended
     return limits_.silent_drop_ns > 0 && flow_now_ns_ - flow.row.last_ns > limits_.silent_drop_ns;
   };
   size_t kept = 0;
@@ -253,7 +254,7 @@ void Model::add_syscalls(const Sample& sample) {
         syscalls_.begin(), syscalls_.end(), row.number,
         [](const SyscallEntry& entry, int32_t number) { return entry.row.number < number; });
     if (at == syscalls_.end() || at->row.number != row.number) {
-      // First seen by us: how much of its counts is this tick's is not known, but for tick 1.
+      // Seen for the first time: except in tick 1, it is not known how much is from this tick.
       const bool whole = sample.tick == 1;
       syscalls_.insert(at, {row, tick_, whole ? row.count : 0, whole ? row.latency.sum() : 0});
       continue;

@@ -1,8 +1,8 @@
 // Model: everything that the screens show. It gets one Sample per tick.
 //
-// The Samples are the same that are stored. The model keeps them in the form that views need:
-// headline numbers per tick, the current flow rows and thread rows, and liveness. It counts nothing
-// itself; for example, the number of active flows is that of the Sample, whatever rows there are.
+// The Samples are the stored ones. The model keeps them in the form that views need: headline
+// numbers per tick, the current flow rows and thread rows, and liveness. It counts nothing itself;
+// for example, the number of active flows is that of the Sample, not that of the rows.
 // It is a value, and a copy is a frozen picture. Time is a parameter. Lives on the session's
 // thread.
 #pragma once
@@ -37,14 +37,14 @@ struct ModelLimits {
   size_t max_thread_rows = 65'536;
   size_t max_socket_rows = 65'536;
   size_t max_slow_replies = 200;
-  uint64_t ended_linger_ticks = 10;         // an ended flow or thread stays so long
-  int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for so long goes; 0: never
+  uint64_t ended_linger_ticks = 10;         // how long an ended flow or thread stays
+  int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for this long is removed; 0: never
 };
 
-/// What stands out, in words (ci/findings has them).
+/// The text of a finding (ci/findings).
 struct CauseText {
   std::string sentence, evidence, refuted_by, next_step;
-  bool stands_out = true;  // false: it says that nothing does
+  bool stands_out = true;  // false: it says that nothing stands out
 };
 
 /// Facts that do not change during an observation, except for the subject's state.
@@ -57,9 +57,9 @@ struct Scene {
   std::optional<int64_t> period_ns;  // declared with --period
   int64_t reply_timeout_ns = 0;      // 0: not known
   std::string note;                  // "REPLAY 1x paused", "FILE": shown in the title bar
-  // Replay of stored ticks: rows of flows and sockets hold the counts of the run's end.
+  // In a replay of stored ticks, rows of flows and sockets have the counts of the run's end.
   bool flows_are_final = false;
-  // Of the last minute, the worst first; empty: nobody looked yet.
+  // The findings of the last minute, the worst first; empty if not computed yet.
   std::vector<CauseText> causes;
 };
 
@@ -68,14 +68,14 @@ struct FlowEntry {
   uint64_t changed_tick = 0;  // the tick that last brought this row
   uint64_t tick_packets = 0;  // in that tick, both directions
   uint64_t tick_bytes = 0;
-  std::array<uint64_t, 2> tick_bytes_of{};    // of these, [0] the initiator's, [1] the responder's
+  std::array<uint64_t, 2> tick_bytes_of{};    // by sender: [0] initiator, [1] responder
   Liveness tick_liveness = Liveness::kQuiet;  // as judged in that tick
 };
 
 struct ThreadEntry {
   ThreadRow row;
   uint64_t changed_tick = 0;
-  // Differences of that tick; absent where the counter is, or at first sight of the thread.
+  // Growth in that tick; absent if the counter is, or if the thread is seen for the first time.
   std::optional<uint64_t> tick_cpu_ns;
   std::optional<uint64_t> tick_wait_ns;
   std::optional<uint64_t> tick_switches;
@@ -85,7 +85,7 @@ struct SyscallEntry {
   SyscallRow row;
   uint64_t changed_tick = 0;
   uint64_t tick_count = 0;  // in that tick
-  uint64_t tick_ns = 0;     // inside, in that tick
+  uint64_t tick_ns = 0;     // time inside, in that tick
 };
 
 struct SocketEntry {
@@ -97,7 +97,7 @@ class Model {
  public:
   explicit Model(ModelLimits limits = {}) : limits_(limits), history_(limits.max_ticks) {}
 
-  /// One tick. Ticks come in order.
+  /// Adds a tick. REQUIRES: ticks come in order.
   void add(const Sample& sample);
 
   /// Removes the rows of flows, but not the counts. A row returns with its flow's next packet.
@@ -110,21 +110,21 @@ class Model {
   }
 
   Scene scene;
-  // What the owner of the screen looks up for it beside the Samples; nothing here is counted.
+  // Data that the owner of the screen looks up in addition to the Samples; nothing here is counted.
   NameTable names;
   InterfaceTable interfaces;
   FlowPackets packets;
   ProcessTable processes;
 
   const TickHistory& history() const { return history_; }
-  /// The cost of a flow, headroom and leak, from the ticks that are kept. It is computed on the
+  /// The cost of a flow, headroom and leak, from the stored ticks. It is computed on the
   /// first call after a tick, which takes some milliseconds.
   const Growth& growth_of_run() const;
-  /// In order of id, so of first packet.
+  /// In order of id, which is the order of first packets.
   const std::vector<FlowEntry>& flows() const { return flows_; }
-  /// Of the flow at the same index.
+  /// The liveness of the flow at this index of flows().
   const LivenessHistory& liveness(size_t flow_index) const { return liveness_[flow_index]; }
-  /// Index of the flow with this id.
+  /// The index of the flow with this id.
   std::optional<size_t> find_flow(uint64_t id) const;
   const std::vector<ThreadEntry>& threads() const { return threads_; }
   const OwnerTable& owners() const { return owners_; }
@@ -162,7 +162,7 @@ class Model {
   RunFold recent_ticks() const { return recent_ticks_.fold(); }
   const LossInterval& losses_total() const { return losses_total_; }
 
-  /// Bytes in the last tick of a flow, 0 if it had none.
+  /// The bytes of a flow in the last tick; 0 if it had none.
   uint64_t bytes_now(const FlowEntry& flow) const {
     return flow.changed_tick == tick_ ? flow.tick_bytes : 0;
   }
@@ -184,10 +184,10 @@ class Model {
 
   ModelLimits limits_;
   TickHistory history_;
-  mutable std::optional<Growth> growth_;   // of the ticks so far, if anybody asked
+  mutable std::optional<Growth> growth_;   // of the ticks so far, if it was requested
   std::vector<FlowEntry> flows_;           // by id
-  std::vector<uint64_t> ids_;              // of flows_, close together for the search
-  std::vector<LivenessHistory> liveness_;  // beside flows_
+  std::vector<uint64_t> ids_;              // of flows_; compact, to make the search fast
+  std::vector<LivenessHistory> liveness_;  // one for each of flows_
   std::vector<ThreadEntry> threads_;
   std::map<ThreadKey, size_t> thread_index_;
   OwnerTable owners_;
@@ -201,7 +201,7 @@ class Model {
   uint64_t flows_total_ = 0;
   uint64_t missed_total_ = 0;
   uint64_t unanswered_total_ = 0;
-  uint64_t late_replies_total_ = 0;  // at most unanswered_total_
+  uint64_t late_replies_total_ = 0;  // never more than unanswered_total_
   bool had_periods_ = false;
   RecentLatencies recent_;
   FailedWork failed_;

@@ -38,11 +38,11 @@ class NameTable {
   void set_host(const HostKey& key, std::string_view name) { hosts_.set(key, name); }
   void set_service(const ServiceKey& key, std::string_view name) { services_.set(key, name); }
 
-  /// nullptr: not looked up yet.
+  /// nullptr if not looked up yet.
   const std::string* host(const HostKey& key) const { return hosts_.find(key); }
   const std::string* service(const ServiceKey& key) const { return services_.find(key); }
 
-  /// "localhost:http", with numbers for what has no name.
+  /// "localhost:http", with numbers if there is no name.
   std::string endpoint(const Endpoint& end, uint8_t ip_version, uint8_t protocol) const;
   std::string address(const Endpoint& end, uint8_t ip_version) const;
 
@@ -65,7 +65,7 @@ class NameTable {
 
    private:
     std::map<Key, std::string> names_;
-    std::deque<Key> order_;  // as they came
+    std::deque<Key> order_;  // in order of arrival
   };
   static std::string fit(std::string_view name);
 

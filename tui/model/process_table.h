@@ -1,5 +1,5 @@
-// ProcessTable: the processes that the screen Processes shows beside the Samples. Whoever owns the
-// screen reads them and hands them in. Plain values; no OS.
+// ProcessTable: the processes for the screen Processes, in addition to the Samples. The owner of
+// the screen reads them and passes them in. Plain values; no OS.
 #pragma once
 
 #include <cstdint>
@@ -15,30 +15,30 @@ struct ProcessReading {
   uint64_t start_ticks = 0;         // since boot
   std::string name;                 // hostile text
   uint64_t cpu_ns = 0;              // user and system, since it began
-  std::optional<uint64_t> wait_ns;  // of its threads, for a CPU; absent: not read
+  std::optional<uint64_t> wait_ns;  // for a CPU, of all its threads; absent: not read
   int64_t rss_bytes = 0;
 };
 
-/// One look at them.
+/// All processes at one moment.
 struct ProcessReadings {
   int64_t read_ns = 0;                          // monotonic
   std::map<int32_t, ProcessReading> processes;  // by pid
-  uint64_t left_out = 0;                        // processes beyond the limit of a look
+  uint64_t left_out = 0;                        // processes beyond the limit
 };
 
-/// The last two looks.
+/// The last two readings.
 class ProcessTable {
  public:
   void update(ProcessReadings next) { before_ = std::exchange(now_, std::move(next)); }
 
-  /// nullopt: nobody has looked yet.
+  /// nullopt if there is no reading yet.
   const std::optional<ProcessReadings>& now() const { return now_; }
 
-  /// Between the two looks; 1.0: one CPU all the time. nullopt: not known.
+  /// CPU use between the two readings; 1.0 is one CPU all the time. nullopt if not known.
   std::optional<double> cpu(int32_t pid) const {
     return share(pid, [](const ProcessReading& one) { return std::optional(one.cpu_ns); });
   }
-  /// 1.0: one thread waited for a CPU all the time.
+  /// 1.0 means that one thread waited for a CPU all the time.
   std::optional<double> wait(int32_t pid) const {
     return share(pid, [](const ProcessReading& one) { return one.wait_ns; });
   }
@@ -52,7 +52,7 @@ class ProcessTable {
         now->second.start_ticks != before->second.start_ticks)
       return std::nullopt;
     const auto later = sum(now->second), earlier = sum(before->second);
-    // A sum that shrank has lost threads.
+    // If a sum shrank, threads have ended.
     if (!later || !earlier || *later < *earlier) return std::nullopt;
     return static_cast<double>(*later - *earlier) /
            static_cast<double>(now_->read_ns - before_->read_ns);

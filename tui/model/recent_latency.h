@@ -21,7 +21,7 @@ class RecentLatency {
   static constexpr uint64_t kEnoughSamples = 1000;
   static constexpr int64_t kLongestNs = 10'000'000'000;
 
-  /// The next tick, `interval_ns` long.
+  /// Adds the next tick, which is `interval_ns` long.
   void add(const Histogram& histogram, int64_t interval_ns);
   void add(const SignedHistogram& histogram, int64_t interval_ns);
 
@@ -43,7 +43,7 @@ class RecentLatency {
   void push(Tick tick);
   void drop_oldest();
 
-  // One cell for each bucket of negative values, the greatest magnitude first, then of the others.
+  // One cell per bucket: first negative values, from the greatest magnitude on, then the others.
   std::vector<uint64_t> cells_;
   std::deque<Tick> ticks_;
   uint64_t count_ = 0;
@@ -54,7 +54,7 @@ class RecentLatency {
 struct RecentLatencies {
   RecentLatency lateness, reply, run_queue;
 
-  /// `declared_period_ns`: with --period (core/flow/periods.h).
+  /// `declared_period_ns` is that of --period (core/flow/periods.h).
   void add(const Sample& sample, const std::optional<int64_t>& declared_period_ns = {});
 };
 

@@ -1,5 +1,5 @@
-// RecentTicks: the ticks of the last minute, merged into one. For what a screen says about now:
-// causes of an hour ago must not stand there, and one tick has too few replies.
+// RecentTicks: the ticks of the last minute, merged into one. A screen of current causes needs it:
+// causes from an hour ago must not be shown, and one tick has too few replies.
 #pragma once
 
 #include <cstddef>
@@ -9,13 +9,13 @@
 
 namespace topspin {
 
-/// At least the last kHalf ticks (or all), and at most twice as many: two folds in turn, as what
-/// was merged cannot be taken out again. A value.
+/// At least the last kHalf ticks (or all), and at most twice as many. There are two folds in turn,
+/// because merged ticks cannot be removed. A value.
 class RecentTicks {
  public:
   static constexpr size_t kHalf = 30;
 
-  /// The tick that follows.
+  /// Adds the next tick.
   void add(const Sample& tick) {
     if (newer_.ticks == kHalf) {
       older_ = std::move(newer_);

@@ -11,7 +11,7 @@
 namespace topspin {
 namespace {
 
-/// A followed flow may have moved since the last key: its place now is where keys start from.
+/// A followed flow may have moved since the last key, so keys start from its current position.
 void pin_position(ViewState& state, const Model& model, Size size) {
   if (!state.followed_id || state.grouping != Grouping::kNone) return;
   const auto position = position_of(model, state.flow_query(), *state.followed_id);
@@ -22,7 +22,7 @@ void pin_position(ViewState& state, const Model& model, Size size) {
   if (state.selected >= state.top + rows) state.top = state.selected - rows + 1;
 }
 
-/// Once more on the same column turns the order round.
+/// Sorts by a column. Choosing the same column again reverses the order.
 void sort_by(ViewState& state, const Model& model, Size size, FlowColumn column) {
   pin_position(state, model, size);
   state.reverse = column == state.sort && !state.reverse;
@@ -61,7 +61,7 @@ void scroll_flows(ViewState& state, const Model& model, Size size, int64_t rows)
   state.top = std::min(state.top, last + 1 > visible ? last + 1 - visible : 0);
 }
 
-/// At the newest one the cursor goes along with what comes.
+/// Moves the cursor in the packets. At the newest packet it follows new ones.
 void move_packets(ViewState& state, const Model& model, int64_t rows) {
   const FlowPackets& all = model.packets;
   if (all.packets().empty()) return;
@@ -75,7 +75,7 @@ void move_packets(ViewState& state, const Model& model, int64_t rows) {
     state.packet = static_cast<uint64_t>(to);
 }
 
-/// Its flows are a filter's, so that Esc drops it.
+/// Shows the flows of a group by setting a filter, which Esc removes.
 void enter_group(ViewState& state, const FlowRow& row) {
   switch (state.grouping) {
     case Grouping::kNone: return;
@@ -96,7 +96,7 @@ void enter_group(ViewState& state, const FlowRow& row) {
       break;
     }
   }
-  // Groups are of one protocol.
+  // A group has only one protocol.
   state.filter_text = fmt::format("proto {} and {}", row.key.protocol, state.filter_text);
   auto filter = FlowFilter::parse(state.filter_text);
   CHECK(filter.ok());
@@ -127,7 +127,7 @@ void enter(ViewState& state, const Model& model, Size size) {
 
 void sort_next(ViewState& state, const Model& model, Size size) {
   pin_position(state, model, size);
-  // Hidden columns are skipped: what is sorted by is to be seen.
+  // Skip hidden columns, because the sorted column must be visible.
   for (size_t step = 1; step <= kFlowColumnCount; ++step) {
     const size_t next = (static_cast<size_t>(state.sort) + step) % kFlowColumnCount;
     const auto column = static_cast<FlowColumn>(next);
@@ -144,7 +144,7 @@ void rotate_amount(ViewState& state, bool right) {
   const size_t count = kAmounts.size();
   const size_t at = static_cast<size_t>(state.amount) - static_cast<size_t>(kAmounts[0]);
   state.amount = kAmounts[(at + (right ? 1 : count - 1)) % count];
-  // The order goes along if it was by what is rotated away.
+  // If the table was sorted by the replaced column, sort by the new one.
   if (is_amount(state.sort)) state.sort = state.amount;
 }
 
@@ -170,7 +170,7 @@ void click(ViewState& state, const Model& model, Size size, const Key& key) {
   }
 }
 
-/// Out of what was opened last. False: nothing is open.
+/// Closes what was opened last. False if nothing is open.
 bool back(ViewState& state, const Model& model, Size size, bool may_quit) {
   if (state.detail_id && state.packets_open) {
     state.packets_open = false;
@@ -226,7 +226,7 @@ bool press_flows(ScreenPress& press) {
     case Command::kSortReverse: state.reverse = !state.reverse; return true;
     case Command::kLeft:
     case Command::kRight:
-      // In a replay the arrows step.
+      // In a replay the arrow keys step.
       if (press.replay && press.key.code != KeyCode::kCharacter) return false;
       rotate_amount(state, *press.command == Command::kRight);
       return true;

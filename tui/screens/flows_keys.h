@@ -5,7 +5,7 @@
 
 namespace topspin {
 
-/// Of the screen "flows".
+/// Screen::press of the screen "flows".
 bool press_flows(ScreenPress& press);
 
 /// Moves the cursor to the next flow that contains state.search_text. With `include_here` this may

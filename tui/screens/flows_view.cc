@@ -1,4 +1,4 @@
-// Flows: one row a flow, both directions in it; the first screen.
+// Flows: the first screen, with one row per flow for both directions.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -27,7 +27,7 @@ CellLook cell_look(const ViewState& state) { return {state.grouping, state.swapp
 std::vector<FlowColumn> wanted_columns(const ViewState& state, const Model& model) {
   std::vector<FlowColumn> columns;
   for (const FlowColumnInfo& info : flow_columns()) {
-    // Size, Data and Packets share one place and rotate; what is sorted by is always to be seen.
+    // Size, Data and Packets share one place and rotate; the sorted column is always visible.
     if (is_amount(info.column)) {
       if (info.column == state.amount && column_is_on(state, model, FlowColumn::kSize))
         columns.push_back(info.column);
@@ -42,12 +42,12 @@ std::vector<FlowColumn> wanted_columns(const ViewState& state, const Model& mode
   return columns;
 }
 
-/// Drops the columns that matter least until the rest fits, then gives what is left to the text
-/// columns, as much as their content wants.
+/// Drops the least important columns until the others fit. Then gives the remaining room to the
+/// text columns, as far as their content needs it.
 std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& page,
                                         const Model& model, int width) {
   std::vector<FlowColumn> columns = wanted_columns(state, model);
-  // How many cells more than its least a text column wants for what is visible.
+  // How many cells beyond its least width a text column needs for the visible rows.
   const auto want_of = [&](FlowColumn column) {
     const FlowColumnInfo& info = flow_column(column);
     int want = 0;
@@ -66,7 +66,8 @@ std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& 
     if (column != FlowColumn::kProcess) return 0;
     return std::min(want_of(column), kProcessMost - flow_column(column).width);
   };
-  // Whole addresses (of IPv4; long ones get as much) come before the columns that matter less.
+  // Whole IPv4 addresses are more important than the lesser columns. Longer addresses get the same
+  // width.
   constexpr int kWholeEnd = 21;
   constexpr int kLesserPriority = 5;
   const auto least_of = [&] {
@@ -98,7 +99,7 @@ std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& 
     placed.push_back({column, 0, info.width, info.text});
     wants.push_back(extra_of(column));
   }
-  // Cell by cell in turn, so that both ends get the same.
+  // Add one cell at a time in turn, so that both ends get the same.
   for (bool given = true; given && spare > 0;) {
     given = false;
     for (size_t i = 0; i < placed.size() && spare > 0; ++i) {
@@ -109,7 +110,7 @@ std::vector<PlacedColumn> place_columns(const ViewState& state, const FlowPage& 
       given = true;
     }
   }
-  // What still is spare sets the numbers apart, up to two cells each.
+  // The remaining room goes between the numbers, at most two cells each.
   const int gaps = std::max(static_cast<int>(placed.size()) - 1, 1);
   const int extra_gap = std::min(spare / gaps, 2);
   int x = 0;
@@ -187,7 +188,7 @@ std::string_view quality_text(OwnerQuality quality) {
   return "";
 }
 
-/// A rule's colour is for what a flow is; numbers keep the colours that say how it fares.
+/// A rule's colour applies to a flow's identity. Numbers keep the colours of their state.
 Style cell_style(FlowColumn column, const TableRow& row, const Model& model,
                  const ViewState& state) {
   const FlowRow& flow = row.entry.row;
@@ -198,7 +199,8 @@ Style cell_style(FlowColumn column, const TableRow& row, const Model& model,
   return flow.ended ? Role::kDim : flow_cell_role(column, row.entry, model);
 }
 
-/// A followed flow keeps the cursor, wherever the order has put it since the last key.
+/// The positions of the cursor and of the first row. The cursor stays on a followed flow, even if
+/// the order has changed since the last key.
 struct VisibleTop {
   uint64_t selected, top;
 };
@@ -394,7 +396,7 @@ void draw_flow_detail(Grid& grid, Area area, const Model& model, const ViewState
 
 namespace {
 
-/// The table, or what was opened of it.
+/// Draws the table, or the page that was opened from it.
 void draw_body(Grid& grid, Area area, const Model& model, const ViewState& state) {
   if (state.detail_id && state.packets_open)
     draw_packets(grid, area, model, state);

@@ -1,4 +1,4 @@
-// Help: the table of keys, and what the columns and colours mean.
+// Help: the table of keys, and the meaning of columns and colours.
 #include <fmt/format.h>
 
 #include "tui/screens/screens.h"

@@ -1,4 +1,4 @@
-// Interfaces: what there is to capture on, and how much goes through each; Enter moves the capture.
+// Interfaces: what can be captured, and the traffic of each; Enter moves the capture there.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -27,7 +27,7 @@ std::string byte_rate(const std::optional<InterfaceTable::Rates>& rates,
   return rates ? fmt::format("{}/s", format_bytes(std::llround(*rates.*member))) : "-";
 }
 
-/// In order of importance: those that do not fit are left out from the end.
+/// In order of importance. If they do not fit, the last ones are left out.
 constexpr std::array<InterfaceColumn, 8> kInterfaceColumns = {{
     {"State", 5,
      [](const InterfaceTable::Entry& e) -> std::string { return e.reading.up ? "up" : "down"; }},

@@ -1,8 +1,9 @@
-// Liveness: flows (or buckets of flows) by ticks. A part that starves is seen at a glance.
+// Liveness: flows (or buckets of flows) by ticks. A group of starving flows is visible at a glance.
 //
-// Rows are flows in order of birth, cut into as many buckets of equal size as there are rows. A
-// cell's colour is the worst that happened in its bucket, its height the share of flows that it
-// happened to; on time is a dot. In ASCII and without colours: letters, capital from half on.
+// Flows are in order of their begin, divided into as many buckets of equal size as there are rows.
+// A cell's colour is the worst state in its bucket, and its height the share of flows in that
+// state; on time is a dot. In ASCII and without colours there are letters, capital from a share of
+// half on.
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -75,8 +76,8 @@ void draw_mixture(Grid& grid, int x, int y, const Mixture& mixture, bool letters
   grid.put_symbol(x, y, kBlocks[level], look.letter, look.role);
 }
 
-/// Each tick's mixture of a bucket of flows. Most flows are on time in most ticks, so those are
-/// counted as what is left after the others, whose bits are walked one by one.
+/// The states of a bucket of flows in each tick. Most flows are on time in most ticks, so these are
+/// the rest after the other states, whose bits are counted one by one.
 std::vector<Mixture> mix_bucket(const Model& model, uint64_t first, uint64_t last, int columns) {
   std::vector<Mixture> mixtures(static_cast<size_t>(columns));
   const auto seen = [&](size_t word) -> uint64_t {

@@ -46,7 +46,7 @@ static void draw_losses(Grid& grid, Area area, const Model& model, const ViewSta
     }
     ++y;
   };
-  // What occurred comes first: small terminals have no room for all.
+  // Losses that occurred come first, because small terminals have no room for all.
   for (const bool occurred : {true, false}) {
     for_each_loss(model.whole(), [&](const Number& number, uint64_t total) {
       const double now = find_number(number.name)->value(model.last()).value_or(0);

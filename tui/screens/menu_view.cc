@@ -1,4 +1,4 @@
-// Menu: all screens with what they show; Enter, a click or its key opens one.
+// Menu: all screens with a description; Enter, a click or its key opens one.
 #include <algorithm>
 #include <string>
 

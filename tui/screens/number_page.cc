@@ -18,7 +18,7 @@ constexpr int kCellGap = 2;
 
 int block_columns(int width) { return std::max(width / kCellWidth, 1); }
 
-/// The first row that is shown: the one wanted, but no further than to the page's end.
+/// The first visible row: the wanted one, but not beyond the page's end.
 int page_top(uint64_t wanted, int page_height, int window_height) {
   const int most = std::max(page_height - window_height, 0);
   return static_cast<int>(std::min<uint64_t>(wanted, static_cast<uint64_t>(most)));
@@ -89,10 +89,10 @@ void draw_number_block(Grid& grid, Area area, std::span<const NumberCell> cells)
 bool scroll_page(ScreenPress& press, std::string_view screen, int page_height, int window_height) {
   auto rows = rows_moved(press);
   if (!rows) return false;
-  // In a replay Home and End are the run's.
+  // In a replay, Home and End go to the start and end of the run.
   if (press.replay && (press.command == Command::kHome || press.command == Command::kEnd))
     return false;
-  // The window may be lower than the body, and its last row says that the page goes on.
+  // The window may be smaller than the body, and its last row says that the page continues.
   const int64_t most = std::max(window_height - 1, 1);
   if (press.command == Command::kPageUp || press.command == Command::kPageDown)
     rows = std::clamp(*rows, -most, most);

@@ -30,21 +30,20 @@ std::string number_text(const Number& number, double value);
 struct NumberCell {
   std::string_view name;  // of the registry
   std::string_view label;
-  std::string text;  // "-": not measured in this tick
+  std::string text;  // "-" if not measured in this tick
   Role role = Role::kStrong;
 };
 
-/// Those of `numbers` that were measured in any tick and are no distributions. Counts and maxima
+/// Those of `numbers` that were measured in any tick and are not distributions. Counts and maxima
 /// are since the first tick, everything else is from the last one.
 std::vector<NumberCell> number_cells(std::span<const RegisteredNumber* const> numbers,
                                      const Model& model);
 
-/// A block of cells in columns, read row by row: as many columns as fit.
+/// A block of cells in as many columns as fit, filled row by row.
 int number_block_height(size_t cells, int width);
 void draw_number_block(Grid& grid, Area area, std::span<const NumberCell> cells);
 
-/// For Screen::press: scrolls a page of this height with the keys that move. Returns false if the
-/// key moves nothing.
+/// For Screen::press: scrolls a page of this height. Returns false if the key does not scroll.
 bool scroll_page(ScreenPress& press, std::string_view screen, int page_height, int window_height);
 
 /// Draws the part of a page that fits into `area`, from row `top` on. draw(window, y) draws the

@@ -1,5 +1,5 @@
-// Numbers: all that a tick has, as the registry of numbers lists them (core/tick/numbers.h), so
-// that none can be measured and yet be on no screen. / searches them.
+// Numbers: all numbers of a tick, from the registry (core/tick/numbers.h), so every measured number
+// is on a screen. The key / searches them.
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -56,7 +56,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model, const ViewState& st
       if (column == 2) return std::string(number.probe);
       return some ? text_of(number, column == 0 ? model.last() : model.whole()) : "-";
     };
-    // Where there is no room for what it means, Enter says it.
+    // If there is no room for the help, Enter shows it.
     if (area.width > help_x + 20) {
       grid.put(area.x + help_x, area.y + 1 + static_cast<int>(i), number.help, Role::kDim,
                area.width - help_x);
@@ -76,7 +76,7 @@ bool contains(std::string_view text, std::string_view part) {
   return std::search(text.begin(), text.end(), part.begin(), part.end(), same) != text.end();
 }
 
-/// From the cursor on, and round the end.
+/// Searches from the cursor on, and wraps around.
 void search_numbers(ViewState& state, const Model&, bool include_here) {
   const auto& all = numbers();
   ListState& list = state.list("numbers");

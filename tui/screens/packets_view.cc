@@ -1,4 +1,4 @@
-// Packets of one flow: when each came, which way, how long, and its bytes in hex and as text.
+// Packets of one flow: time, direction and length of each, and its bytes in hex and as text.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -97,9 +97,9 @@ void draw_packets(Grid& grid, Area area, const Model& model, const ViewState& st
   const FlowRow* row = index ? &model.flows()[*index].row : nullptr;
   const auto& packets = all.packets();
   const size_t selected = selected_packet(model, state) - all.first_number();
-  // The list gets what the bytes of the packet leave, and at least a third.
+  // The list gets the room that the packet's bytes leave, but at least a third.
   const int room = bottom - y;
-  // Narrow terminals get fewer bytes a row, and no text beside them.
+  // Narrow terminals get fewer bytes per row, and no text beside them.
   const int hex_columns =
       area.width >= kHexWidth + 2 ? kHexColumns : std::max((area.width - 9) / 3, 1);
   const int hex_rows = static_cast<int>(packets[selected].bytes.size()) / hex_columns + 3;

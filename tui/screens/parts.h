@@ -24,7 +24,7 @@ void draw_liveness_strip(Grid& grid, int x, int y, int width, const LivenessHist
 void draw_why_not(Grid& grid, Area area, const Model& model, std::string_view probe,
                   std::string_view nothing_yet);
 
-// Values of a series: numbers for its bars, and the words for one.
+// Values of a series as numbers for its bars, and as text.
 std::optional<double> as_number(const std::optional<int64_t>& value);
 std::string as_bytes(double bytes);
 

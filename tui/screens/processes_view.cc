@@ -1,7 +1,7 @@
-// Processes: whose traffic it is and what it costs: flows, rates, CPU, waits for a CPU, memory.
+// Processes: the owners of the traffic and their costs: flows, rates, CPU, waits for a CPU, memory.
 //
-// While it is shown live, Model::processes has what /proc says, of the whole host where no subject
-// was given. A replay has what was recorded: the owners of flows and the subject's threads.
+// While it is shown live, Model::processes has data from /proc, for the whole host if no subject
+// was given. A replay has only what was recorded: the owners of flows and the subject's threads.
 #include <algorithm>
 #include <array>
 #include <map>
@@ -21,7 +21,7 @@ struct ProcessRow {
   int32_t pid = 0;
   std::string name;  // hostile text
   uint64_t flows = 0;
-  double in_rate = 0, out_rate = 0;  // bytes a second on the wire
+  double in_rate = 0, out_rate = 0;  // bytes per second on the wire
   std::optional<double> cpu, wait;   // 1.0: one core, one thread waiting all the time
   std::optional<int64_t> rss_bytes;
 };
@@ -55,7 +55,7 @@ void add_readings(Rows& rows, const ProcessTable& table) {
   }
 }
 
-/// Of a replay, where there is no /proc to read.
+/// For a replay, which has no data from /proc.
 void add_threads(Rows& rows, const Model& model) {
   const int64_t interval_ns = model.history().empty() ? 0 : model.history().back().interval_ns;
   if (interval_ns <= 0) return;
@@ -106,7 +106,7 @@ std::string cell(const ProcessRow& row, size_t column) {
   }
 }
 
-/// In the order of the screen: by the chosen column, then by CPU, then by number.
+/// Rows in the order of the screen: by the chosen column, then by CPU, then by pid.
 std::vector<ProcessRow> sorted_rows(const Model& model, const ListState& list) {
   Rows rows;
   add_flows(rows, model);
@@ -167,7 +167,7 @@ uint64_t processes_rows(const Model& model, const ViewState& state) {
 }
 
 bool press_processes(ScreenPress& press) {
-  // In a replay the key goes to the worst lateness, as everywhere.
+  // In a replay this key goes to the worst lateness, as on every screen.
   if (press.key != character_key(U'w') || press.replay) return false;
   const ListState list = press.state.list("processes");
   const std::vector<ProcessRow> rows = sorted_rows(press.model, list);

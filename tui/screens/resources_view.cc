@@ -27,11 +27,11 @@ using Read = std::function<std::optional<double>(const TickPoint&)>;
 /// A number drawn over time.
 struct Chart {
   std::string_view number;                            // of the registry
-  std::optional<Slope> PerFlowCost::*cost = nullptr;  // of a flow, by the slope over the ramp
-  bool grows = true;                                  // its slope makes sense
+  std::optional<Slope> PerFlowCost::*cost = nullptr;  // the cost of a flow
+  bool grows = true;                                  // its slope has a meaning
 };
 
-// From the top of the screen down. What is not named here stands below with its last value.
+// From the top of the screen down. Other numbers are below the charts with their last values.
 constexpr std::array<Chart, 10> kCharts = {{
     {"rss_bytes", &PerFlowCost::rss_bytes},
     {"cpu_ns", nullptr, false},
@@ -56,7 +56,7 @@ struct Series : Chart {
 Series series_of(const Chart& chart) {
   Series series{chart, {}, {}, {}};
   if (chart.number == "cpu_ns") {
-    // Of a length of time the share says more.
+    // A share is clearer than a length of time.
     series.label = "CPU";
     series.read = [](const TickPoint& point) { return point.cpu_cores; };
     series.format = [](double value) { return share_text(value); };
@@ -78,7 +78,7 @@ Series series_of(const Chart& chart) {
   return series;
 }
 
-/// Those of which any tick has a value.
+/// The series that have a value in any tick.
 std::vector<Series> measured_series(const TickHistory& history) {
   std::vector<Series> measured;
   for (const Chart& chart : kCharts) {
@@ -102,7 +102,7 @@ std::vector<NumberCell> other_numbers(const Model& model) {
 }
 
 /// The least-squares slope per minute over the ticks that have a value; nullopt below ten of them,
-/// where a line through them says nothing.
+/// because then a line has no meaning.
 std::optional<double> slope_per_minute(const TickHistory& history, const Read& read) {
   double n = 0, sum_t = 0, sum_v = 0, sum_tt = 0, sum_tv = 0;
   for (size_t i = 0; i < history.size(); ++i) {
@@ -127,7 +127,7 @@ std::string signed_text(double value, const std::function<std::string(double)>& 
   return fmt::format("{}{}", value < 0 ? "-" : "+", text);
 }
 
-/// The share of the tick in which somebody waited for a resource (PSI); empty: not measured.
+/// The share of the tick in which some task waited for a resource (PSI); empty if not measured.
 std::string stalled_text(const TickPoint& point) {
   std::string out;
   const std::pair<const char*, const StallInterval&> groups[] = {{"host", point.pressure.host},
@@ -156,7 +156,7 @@ std::vector<GrowthLine> lines_of_growth(const Model& model) {
   return lines;
 }
 
-/// How many rows they take at the bottom, with a line above: at most `room`.
+/// The rows for the lines of growth at the bottom, with a line above; at most `room`.
 int growth_height(const Model& model, int room) {
   const auto lines = static_cast<int>(lines_of_growth(model).size());
   return lines == 0 || room < 2 ? 0 : std::min(lines, room - 1) + 1;
@@ -165,7 +165,7 @@ int growth_height(const Model& model, int room) {
 void draw_growth(Grid& grid, Area area, const Model& model, int room) {
   const std::vector<GrowthLine> lines = lines_of_growth(model);
   if (growth_height(model, room) == 0) return;
-  // What does not fit goes from the end, and says so.
+  // Lines that do not fit are dropped from the end, with a note.
   const auto rows = std::min(static_cast<int>(lines.size()), room - 1);
   const int hidden = static_cast<int>(lines.size()) - rows;
   int y = area.y + area.height - rows;
@@ -223,7 +223,7 @@ void draw_chart(Grid& grid, Area area, const Series& series, const Model& model)
   grid.put_right(x, middle, series.format(most), 11, Role::kNormal);
   const PerFlowCost& costs = model.growth_of_run().per_flow;
   if (const auto* cost = series.cost ? &(costs.*series.cost) : nullptr; cost && *cost) {
-    // An interval that has 0 in it says that nothing was found yet.
+    // If the interval contains 0, nothing was found yet.
     const bool sure = (*cost)->ci_low > 0 || (*cost)->ci_high < 0;
     grid.put_right(x + 11, middle, format_amount((*cost)->value, series.bytes), 11,
                    sure ? Role::kNormal : Role::kDim);
@@ -232,8 +232,8 @@ void draw_chart(Grid& grid, Area area, const Series& series, const Model& model)
     grid.put_right(x + 22, middle, signed_text(*slope, series.format), 13, Role::kNormal);
 }
 
-/// Titles where there is room for them, then the charts, all the same height, as tall as they fit
-/// into `room`, with a line between them where there is one. Then the other numbers.
+/// The layout of the page: titles if there is room, then the charts, all of the same height and as
+/// tall as fits into `room`, with a line between them if there is room. Then the other numbers.
 struct ResourcesPage {
   std::vector<Series> series;
   std::vector<NumberCell> others;
@@ -253,7 +253,7 @@ ResourcesPage::ResourcesPage(const Model& model, int width, int room)
   height = titles + count * (chart_height + gap) - gap + others_height;
 }
 
-/// How many rows of the body are left to the page.
+/// How many rows of the body are left for the page.
 int page_room(const Model& model, int height) { return height - growth_height(model, height / 3); }
 
 void draw_resources(Grid& grid, Area area, const Model& model, const ViewState& state) {
@@ -288,7 +288,7 @@ bool press_resources(ScreenPress& press) {
 }
 
 int resources_plain_height(const Model& model, const ViewState&, int) {
-  // The page as it is at 80 cells of width, and below it what the growth may take.
+  // The page at a width of 80 cells, plus what the lines of growth may take.
   constexpr int kHeight = 24;
   return std::max(kHeight, ResourcesPage(model, 80, kHeight).height) + kHeight / 2;
 }

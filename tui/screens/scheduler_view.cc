@@ -37,7 +37,7 @@ struct BinRange {
   size_t first = 0, last = 0;  // inclusive
 };
 
-/// The bins that hold anything within the last `columns` ticks.
+/// The range of bins that are not empty in the last `columns` ticks.
 std::optional<BinRange> occupied_bins(const TickHistory& history, int columns) {
   std::optional<BinRange> range;
   const size_t ticks = std::min(history.size(), static_cast<size_t>(std::max(columns, 0)));
@@ -77,7 +77,7 @@ void draw_heat(Grid& grid, Area area, const Model& model, const ViewState& state
     grid.put(area.x + 1, area.y, text, Role::kDim, area.width - 2);
     return;
   }
-  // As few bins a row as fit; at least one row around the occupied bins stays if there is room.
+  // As few bins per row as possible, with an empty row around the occupied bins if there is room.
   const size_t span = range->last - range->first + 1;
   const size_t per_row =
       (span + static_cast<size_t>(area.height) - 1) / static_cast<size_t>(area.height);
@@ -96,7 +96,7 @@ void draw_heat(Grid& grid, Area area, const Model& model, const ViewState& state
       most = std::max(most, count_of(static_cast<size_t>(columns - 1 - column), row));
     }
   }
-  // Logarithmic: the rare long waits are what one looks for.
+  // Logarithmic, because the rare long waits are the interesting ones.
   const double scale = std::log2(static_cast<double>(most) + 1);
   const int bottom = area.y + area.height - 1;
   for (int row = 0; row < rows; ++row) {
@@ -130,7 +130,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
     return value ? format_count(static_cast<uint64_t>(std::llround(*value))) : "-";
   };
   std::optional<double> waiting;
-  // Where single waits are not measured there is the kernel's own sum, named as that.
+  // If single waits are not measured, show the kernel's own sum, under its own name.
   const bool by_kernel = !point.run_queue_wait_ns && point.kernel_run_delay_ns;
   const auto& wait_ns = by_kernel ? point.kernel_run_delay_ns : point.run_queue_wait_ns;
   if (wait_ns && point.interval_ns > 0)
@@ -161,7 +161,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
       {"preempted/s", rate(point.involuntary_switches)},
       {"migrations/s", rate(point.migrations)},
   };
-  // What the probe's rung does not give takes no room.
+  // Numbers that the probe's rung does not have take no room.
   const auto preempted = lines.end() - 1;
   if (by_own || by_others) {
     lines.insert(preempted,
@@ -182,7 +182,7 @@ void draw_numbers(Grid& grid, Area area, const Model& model) {
   }
 }
 
-/// A thread without a row in this tick did nothing in it.
+/// The value in this tick. It is 0 for a thread that has no row in this tick.
 std::optional<uint64_t> of_this_tick(const std::optional<uint64_t>& value,
                                      const ThreadEntry& thread, const Model& model) {
   return thread.changed_tick == model.tick() || !value ? value : std::optional<uint64_t>(0);
@@ -192,7 +192,7 @@ std::optional<uint64_t> preempted_by_own(const ThreadRow& row) {
   return row.preempted_by[static_cast<size_t>(Preemptor::kSameProcess)];
 }
 
-/// By anybody else: other processes, the kernel's threads, or the cgroup's quota.
+/// Preemptions by others: other processes, the kernel's threads, or the cgroup's quota.
 std::optional<uint64_t> preempted_by_others(const ThreadRow& row) {
   std::optional<uint64_t> sum;
   for (size_t by = 0; by < kPreemptorCount; ++by) {
@@ -202,7 +202,7 @@ std::optional<uint64_t> preempted_by_others(const ThreadRow& row) {
   return sum;
 }
 
-/// On what the thread slept longest in all; the first reason if it never did.
+/// The reason for which the thread slept longest in total; the first reason if it never slept.
 size_t longest_asleep(const ThreadRow& row) {
   const auto longest = std::ranges::max_element(
       row.blocked_by, {}, [](const OffCpuTime& sleeps) { return sleeps.ns.value_or(0); });
@@ -310,7 +310,7 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
     std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top + count),
                       order.end(), before);
   }
-  // Name first, then numbers as far as they fit.
+  // First the name, then as many numbers as fit.
   const int name_width = std::min(16, std::max(area.width - 1, 0));
   std::vector<ThreadColumnLook> columns;
   int x = 1 + name_width;
@@ -351,7 +351,7 @@ void draw_threads(Grid& grid, Area area, const Model& model, const ViewState& st
 
 static void draw_scheduler(Grid& grid, Area area, const Model& model, const ViewState& state) {
   const int threads = static_cast<int>(std::min<size_t>(model.threads().size(), 200));
-  // The heat map gets the most; the threads a third, or as many rows as there are.
+  // The heat map gets most of the room; the threads at most two fifths.
   int thread_rows = threads == 0 ? 0 : std::min(threads + 1, std::max(area.height * 2 / 5, 3));
   if (area.height < 6) thread_rows = 0;
   const int heat_height = std::max(area.height - thread_rows - (thread_rows > 0 ? 1 : 0), 0);
@@ -377,7 +377,7 @@ namespace {
 
 uint64_t scheduler_rows(const Model& model, const ViewState&) { return model.threads().size(); }
 
-/// In a replay Home and End are the run's.
+/// In a replay, Home and End go to the start and end of the run.
 bool press_scheduler(ScreenPress& press) {
   if (!press.replay) return false;
   if (press.command == Command::kHome) press.effect = Effect::kToStart;

@@ -1,5 +1,5 @@
-// The list of screens: one line each, in the order of the tabs. A word `x` stands for the function
-// x_screen() of x_view.cc.
+// The list of screens, one line each, in the order of the tabs. The word `x` stands for the
+// function x_screen() of x_view.cc.
 #include "tui/screens/screens.h"
 
 #include <algorithm>

@@ -36,7 +36,7 @@ struct ScreenKey {
 };
 
 struct Screen {
-  std::string_view name;   // of --screen and of ViewState::screen; unique
+  std::string_view name;   // for --screen and ViewState::screen; unique
   std::string_view title;  // of its tab
   std::string_view short_title;
   char32_t key = 0;  // opens it

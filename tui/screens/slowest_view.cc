@@ -1,5 +1,5 @@
-// Slowest: the slowest replies of the subject one by one, and of what the time of the one under the
-// cursor was made.
+// Slowest: the slowest replies of the subject, and the parts of the time of the one under the
+// cursor.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -23,7 +23,7 @@ constexpr std::array<NumberColumn, 4> kSlowestColumns = {{
     {"Share", 6},
 }};
 
-/// Where a reply is in the table, and how much of it was its longest part.
+/// The text of a cell of a reply's row.
 std::string slowest_cell(size_t column, const SlowReply& reply) {
   switch (column) {
     case 0: return format_duration(static_cast<int64_t>(reply.total_ns));
@@ -43,7 +43,7 @@ std::string slowest_name(const SlowReply& reply) {
                      names_of(reply.mostly()).label);
 }
 
-/// The parts that it has, the longest first.
+/// The parts of a reply that are not 0, the longest first.
 std::vector<size_t> parts_of(const SlowReply& reply) {
   std::vector<size_t> parts;
   for (size_t i = 0; i < kReplyPartCount; ++i)

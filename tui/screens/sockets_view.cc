@@ -50,12 +50,12 @@ std::string cell(size_t column, const SocketRow& row, bool final_rows) {
   }
 }
 
-// What stands above the sockets: connections and datagrams that the subject lost. All other numbers
-// of the probe stand below them, in the registry's order.
+// The numbers above the sockets: connections and datagrams that the subject lost. All other numbers
+// of the probe are below the sockets, in the registry's order.
 constexpr std::array<std::string_view, 3> kRefusals = {"listen_overflows", "syn_drops",
                                                        "udp_drops"};
 
-/// What there is to draw, of the last tick.
+/// What is drawn, from the last tick.
 struct SocketsPage {
   std::vector<const RegisteredNumber*> waits;  // distributions
   std::vector<NumberCell> refusals, others;
@@ -65,7 +65,7 @@ struct SocketsPage {
   int height(int width, size_t sockets) const;
 };
 
-/// Whether it says what the tail would be without a part of the replies: that is in reports.
+/// Whether it belongs to the tail of replies and their parts, which only reports show.
 bool is_of_tail(std::string_view name) {
   const auto& parts = reply_part_names();
   return std::any_of(parts.begin(), parts.end(), [&](const ReplyPartNames& part) {
@@ -73,7 +73,7 @@ bool is_of_tail(std::string_view name) {
   });
 }
 
-/// Of the parts of replies, those that occurred.
+/// Whether a distribution is shown. Parts of replies are shown only if they occurred.
 bool is_shown(const RegisteredNumber& number, const Histogram* waits) {
   if (waits == nullptr || is_of_tail(number.name)) return false;
   return !number.name.starts_with("reply_") || waits->sum() > 0;
@@ -94,7 +94,7 @@ SocketsPage::SocketsPage(const Model& model) {
   }
 }
 
-/// A line between the parts.
+/// Includes a line between the parts of the page.
 int SocketsPage::height(int width, size_t sockets) const {
   int rows = static_cast<int>(sockets) + 1;
   if (!waits.empty()) rows += static_cast<int>(waits.size()) + 2;
@@ -104,7 +104,7 @@ int SocketsPage::height(int width, size_t sockets) const {
   return rows;
 }
 
-/// Returns the rows used.
+/// Returns the number of rows used.
 int draw_waits(Grid& grid, Area area, std::span<const RegisteredNumber* const> waits,
                const Sample& last) {
   if (waits.empty()) return 0;
@@ -136,7 +136,7 @@ double fullness(const SocketRow& row) {
                   share(row.receive_queue_bytes_max, row.receive_queue_bytes_limit));
 }
 
-/// The fullest first; what dropped before what did not.
+/// Sockets with the most drops come first, then the fullest ones.
 std::vector<uint32_t> order_of_sockets(const std::vector<SocketEntry>& sockets) {
   std::vector<uint32_t> order(sockets.size());
   for (uint32_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -150,7 +150,7 @@ std::vector<uint32_t> order_of_sockets(const std::vector<SocketEntry>& sockets) 
   return order;
 }
 
-/// Draws those rows that the grid has, and returns how many rows the whole takes.
+/// Draws the rows that fit into the grid, and returns how many rows the whole list takes.
 int draw_socket_list(Grid& grid, Area area, const Model& model) {
   const std::vector<SocketEntry>& sockets = model.sockets();
   if (sockets.empty()) {
@@ -159,7 +159,7 @@ int draw_socket_list(Grid& grid, Area area, const Model& model) {
   }
   const std::vector<uint32_t> order = order_of_sockets(sockets);
   NumberTable table(grid, area, std::clamp(area.width / 3, 16, 34), kSocketColumns);
-  // A stored run keeps each socket as it stood last.
+  // A stored run has only the last state of each socket.
   const bool final_rows = model.scene.flows_are_final;
   table.draw_titles(fmt::format("Socket ({}){}", format_exact(sockets.size()),
                                 final_rows ? ", of the whole run" : ""),
@@ -209,7 +209,7 @@ static void draw_sockets(Grid& grid, Area area, const Model& model, const ViewSt
       y += number_block_height(cells.size(), area.width) + 1;
     };
     const auto draw_list = [&] { y += draw_socket_list(window, rest(), model) + 1; };
-    // Where little fits, the sockets come first.
+    // If there is little room, the sockets come first.
     const bool low = area.height < 8 && !model.sockets().empty();
     if (low) draw_list();
     if (const int used = draw_waits(window, rest(), page.waits, model.last())) y += used + 1;
@@ -231,7 +231,7 @@ bool press_sockets(ScreenPress& press) {
                      screen_layout(press.size).body_height);
 }
 
-/// As of 80 cells of width: wider ones need no more.
+/// The height at a width of 80 cells; wider ones need no more.
 int sockets_plain_height(const Model& model, const ViewState&, int rows) {
   return std::max(sockets_height(model, 80) - static_cast<int>(model.sockets().size()) +
                       std::min(static_cast<int>(model.sockets().size()), rows),

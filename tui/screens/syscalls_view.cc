@@ -1,5 +1,5 @@
-// Syscalls: what the subject asks of the kernel, how often, how long each call takes, and how much
-// of that it is blocked.
+// Syscalls: the subject's system calls, how often they are made, how long each takes, and for how
+// much of that it is blocked.
 #include <algorithm>
 #include <array>
 #include <cmath>

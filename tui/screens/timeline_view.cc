@@ -1,5 +1,5 @@
-// Timeline: the headline numbers under each other on one time axis, with a cursor that reads all of
-// them at one moment. Cause and effect stand in one column.
+// Timeline: the headline numbers one below the other on one time axis, with a cursor that reads all
+// of them at one moment. So cause and effect are in one column.
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
@@ -30,8 +30,8 @@ std::string as_exact(double count) { return format_exact(static_cast<uint64_t>(c
 
 using Read = std::function<std::optional<double>(const TickPoint&)>;
 
-/// p99 over the last ticks; its maximum in each tick where no tick of the whole history has samples
-/// enough. So a track's label does not change from one tick to the next.
+/// p99 over the last ticks, or the maximum of each tick if no tick of the whole history has enough
+/// samples. So a track's label does not change from one tick to the next.
 Track latency_track(const TickHistory& history, std::string_view name, const Read& p99,
                     const Read& max) {
   bool any = history.empty();
@@ -40,7 +40,7 @@ Track latency_track(const TickHistory& history, std::string_view name, const Rea
           Role::kGraph2};
 }
 
-/// The most important first: those at the end have no room on small terminals.
+/// The most important tracks come first, because small terminals have no room for the last ones.
 std::vector<Track> make_tracks(const Model& model) {
   const TickHistory& history = model.history();
   const auto count = [](uint64_t TickPoint::*field) {
@@ -71,18 +71,18 @@ std::vector<Track> make_tracks(const Model& model) {
 
 constexpr int kLabelWidth = 15;
 
-/// Columns of the plots in a screen of this width.
+/// The columns of the plots on a screen of this width.
 int graph_width(int area_width) {
   return area_width - (area_width >= 36 ? kLabelWidth + 1 : 0) - 1;
 }
 
-/// Ticks in a column: as few as show the whole run, or one.
+/// Ticks per column: one, or with `whole_run` as few as show the whole run.
 size_t ticks_per_column(const TickHistory& history, int width, bool whole_run) {
   const auto columns = static_cast<size_t>(std::max(width, 1));
   return whole_run ? std::max<size_t>((history.size() + columns - 1) / columns, 1) : 1;
 }
 
-/// The most that a track reached in the `ticks` ticks up to the one `ago`.
+/// The maximum of a track in the `ticks` ticks up to the one `ago`.
 std::optional<double> most_of(const Track& track, const TickHistory& history, size_t ago,
                               size_t ticks) {
   std::optional<double> most;
@@ -108,8 +108,8 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
   const size_t ticks = ticks_per_column(history, width, state.whole_run);
   const size_t columns = std::min((history.size() + ticks - 1) / ticks, static_cast<size_t>(width));
 
-  // The cursor: a tick, kept in sight. The window ends at the newest tick unless the cursor is
-  // older than its left edge.
+  // The cursor is a tick that is kept visible. The window ends at the newest tick, unless the
+  // cursor would be left of it.
   size_t cursor_ago = 0;
   if (state.cursor_tick && *state.cursor_tick < history.back().tick) {
     cursor_ago = static_cast<size_t>(
@@ -132,7 +132,7 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
     for (size_t i = 0; i < columns; ++i) {
       values.push_back(most_of(track, history, (shift + columns - 1 - i) * ticks, ticks));
     }
-    // Of all ticks, also those out of sight: the scale stays while the window moves.
+    // The maximum of all ticks, visible or not, so that the scale stays while the window moves.
     const double most = most_of(track, history, 0, history.size()).value_or(0);
     draw_graph(grid, {graph_x, y, width, graph_height, most, track.role}, values);
     for (int row = 0; row < graph_height; ++row) {
@@ -175,7 +175,7 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
       cursor_label_x = std::clamp(cursor_x - text_width / 2, graph_x,
                                   std::max(graph_x, graph_x + width - text_width));
     }
-    // The ends of the axis give way to the cursor's label.
+    // Leave out an end of the axis where the cursor's label is.
     const auto put_end = [&](int x, const std::string& text) {
       if (cursor_label_x && std::abs(x - *cursor_label_x) <= text_width) return;
       grid.put(x, axis_y, text, Role::kDim);
@@ -194,7 +194,7 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
 
 namespace {
 
-/// The cursor is live alone: in a replay the arrows step through the run.
+/// There is a cursor only live; in a replay the arrow keys step through the run.
 bool press_timeline(ScreenPress& press) {
   std::optional<uint64_t>& cursor = press.state.cursor_tick;
   if (press.command == Command::kZoom) {
@@ -217,7 +217,7 @@ bool press_timeline(ScreenPress& press) {
   } else if (press.command == Command::kLeft) {
     cursor = std::max(from, oldest + step) - step;
   } else if (press.command == Command::kRight) {
-    // At the right end it goes along with time again.
+    // At the right end the cursor follows the time again.
     cursor = from + step >= newest ? std::nullopt : std::optional(from + step);
   } else {
     return false;

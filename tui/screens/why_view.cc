@@ -16,7 +16,7 @@ struct WhyLine {
   Role role = Role::kNormal;
 };
 
-/// Cut at spaces into pieces of at most `width` cells; a longer word stands alone.
+/// Splits text at spaces into lines of at most `width` cells; a longer word gets its own line.
 std::vector<std::string> wrapped(std::string_view text, int width) {
   std::vector<std::string> pieces(1);
   while (!text.empty()) {

@@ -33,7 +33,7 @@
 namespace topspin {
 namespace {
 
-// What a signal handler needs to put the terminal back. Written before the handlers are installed.
+// What a signal handler needs to restore the terminal. Written before the handlers are installed.
 constexpr std::array<int, 5> kCrashSignals = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 struct CrashState {
   volatile sig_atomic_t armed = 0;
@@ -54,12 +54,12 @@ int collect_reset(int c) {
 
 void add_reset(const char* capability) {
   char* text = tigetstr(const_cast<char*>(capability));
-  // tigetstr() answers (char*)-1 for what is no string capability.
-  // tigetstr() says "no such capability" by this pointer. NOLINTNEXTLINE(performance-no-int-to-ptr)
+  // tigetstr() returns (char*)-1 if it is not a string capability.
+  // NOLINTNEXTLINE(performance-no-int-to-ptr)
   if (text != nullptr && text != reinterpret_cast<char*>(-1)) tputs(text, 1, collect_reset);
 }
 
-/// Puts the terminal back, then lets the signal do what it did before.
+/// Restores the terminal, then lets the signal have its previous effect.
 void on_crash(int number) {
   restore_terminal_now();
   for (size_t i = 0; i < kCrashSignals.size(); ++i) {
@@ -96,19 +96,19 @@ Error refuse(std::string message) {
   return make_error(ErrorCode::kUnsupported, std::move(message));
 }
 
-/// What curses writes, on its way to a terminal that may not read.
+/// Passes the output of curses to a terminal that may not be reading.
 ///
-/// curses writes with write(2) and waits; it cannot be told otherwise. So while a screen is up,
-/// descriptor 1 is a file in memory, and what curses has put there is copied to the terminal as far
-/// as it has room.
+/// curses always writes with write(2), which may block. So while a screen is shown, descriptor 1 is
+/// a file in memory, and its contents are copied to the terminal as far as that has room.
 class ScreenOutput {
  public:
-  /// REQUIRES: standard output is a terminal. Where something is missing for it, curses goes on
-  /// writing to the terminal itself.
+  /// REQUIRES: standard output is a terminal. If this is not possible, curses continues to write to
+  /// the terminal directly.
   void open() {
     memory_.reset(memfd_create("topspin-screen", MFD_CLOEXEC));
     terminal_.reset(fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3));
-    // A description of our own: its flags are not shared with the shell that gave us the terminal.
+    // Our own file description, so its flags are not shared with the shell that gave us the
+    // terminal.
     own_ = reopen_unblocked(STDOUT_FILENO);
     usable_ = memory_.valid() && terminal_.valid();
     if (usable_) crash_state.output_fd = own_ ? own_.get() : terminal_.get();
@@ -120,7 +120,7 @@ class ScreenOutput {
     std::fflush(stdout);
     diverted_ = dup2(memory_.get(), STDOUT_FILENO) >= 0;
   }
-  /// Descriptor 1 is the terminal again. False: it has not taken everything.
+  /// Makes descriptor 1 the terminal again. False if the terminal has not taken everything.
   bool give_back() {
     const bool all = flush(kLastWaitMs);
     if (diverted_) dup2(terminal_.get(), STDOUT_FILENO);
@@ -128,14 +128,14 @@ class ScreenOutput {
     return all;
   }
 
-  /// Hands over what curses has written. True: the terminal has everything.
+  /// Passes on what curses has written. True if the terminal has everything.
   bool flush(int wait_ms = 0) {
     collect();
     while (!pending_.empty() && !failed_) {
       if (write_some()) continue;
       pollfd room{fd(), POLLOUT, 0};
       if (wait_ms <= 0 || poll(&room, 1, wait_ms) <= 0) return false;
-      wait_ms -= 10;  // enough to end, however it trickles
+      wait_ms -= 10;  // ends in any case, even if the terminal is slow
     }
     return !failed_;
   }
@@ -187,13 +187,13 @@ class Curses final : public CursesTerminal {
     output_.divert();
   }
   ~Curses() override {
-    // curs_set and mouse are part of what endwin() resets, but not on every terminal.
+    // endwin() resets cursor and mouse too, but not on every terminal.
     mousemask(0, nullptr);
     endwin();
     const bool all_written = output_.give_back();
     delscreen(screen_);
     disarm_crash_handlers();
-    // To wait for a terminal that takes nothing would be to wait for ever.
+    // Waiting for a terminal that takes nothing would never end.
     tcsetattr(crash_state.fd, all_written ? TCSADRAIN : TCSANOW, &crash_state.settings);
   }
 
@@ -228,7 +228,7 @@ class Curses final : public CursesTerminal {
     endwin();
   }
   void resume() override {
-    output_.give_back();  // of a stop that nobody asked us about
+    output_.give_back();  // after a stop of which we were not notified
     reset_prog_mode();
     open_mouse();
     resized();
@@ -238,8 +238,9 @@ class Curses final : public CursesTerminal {
   }
 
   static void open_mouse() {
-    // Press and release that come together (a tap, a slow line) are a click to curses, apart they
-    // are two events; releases are asked for so that the state of the button is known.
+    // A press and a release that come together (a tap, a slow line) are a click to curses;
+    // otherwise they are two events. Releases are requested so that the state of the button is
+    // known.
     mousemask(BUTTON1_PRESSED | BUTTON1_RELEASED | BUTTON1_CLICKED | BUTTON1_DOUBLE_CLICKED |
                   BUTTON1_TRIPLE_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED,
               nullptr);
@@ -261,7 +262,7 @@ class Curses final : public CursesTerminal {
 };
 
 std::optional<Key> Curses::read_key() {
-  // A terminal that hung up reads as end of file, which curses shows as "no key" for ever.
+  // A terminal that hung up reads as end of file, which curses reports as "no key" forever.
   pollfd fd{STDIN_FILENO, POLLIN, 0};
   if (poll(&fd, 1, 0) > 0 && (fd.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0) gone_ = true;
   while (true) {
@@ -358,7 +359,8 @@ bool Curses::show(const Grid& grid, ThemeName theme) {
         text = {L'?'};
         setcchar(&out, text.data(), style, pair, nullptr);
       }
-      // The last cell of the screen answers ERR since the cursor cannot go on; it is drawn.
+      // For the last cell of the screen this returns ERR, because the cursor cannot advance. The
+      // cell is drawn nevertheless.
       (void)mvadd_wch(y, x, &out);
     }
   }
@@ -398,8 +400,8 @@ Result<std::unique_ptr<CursesTerminal>> CursesTerminal::open(const TerminalOptio
   if (tcgetattr(STDIN_FILENO, &crash_state.settings) != 0) {
     return refuse("the terminal's settings cannot be read");
   }
-  // A lone Escape is told from the start of a function key by time; 25 ms do on any link that one
-  // types on.
+  // The delay distinguishes a lone Escape from the start of a function key. 25 ms are enough on any
+  // link that is usable for typing.
   setenv("ESCDELAY", "25", 0);
   SCREEN* screen = newterm(nullptr, stdout, stdin);
   if (screen == nullptr) {
@@ -421,7 +423,7 @@ Result<std::unique_ptr<CursesTerminal>> CursesTerminal::open(const TerminalOptio
     use_default_colors();
     colours = COLORS >= 256 ? 256 : COLORS >= 8 ? 8 : 0;
   }
-  // The way back, in one string: for handlers, which may not call curses.
+  // The whole reset sequence as one string, for signal handlers, which may not call curses.
   crash_state.reset_length = 0;
   add_reset("sgr0");
   add_reset("cnorm");

@@ -19,13 +19,13 @@ namespace topspin {
 
 struct TerminalOptions {
   enum class Charset : uint8_t { kAuto, kUtf8, kAscii };
-  Charset charset = Charset::kAuto;  // kAuto: as the locale says
+  Charset charset = Charset::kAuto;  // kAuto: by the locale
   bool no_colour = false;            // NO_COLOR does the same
 };
 
 class CursesTerminal {
  public:
-  /// kUnsupported if standard input or output is no terminal, or TERM is dumb or unknown. The
+  /// kUnsupported if standard input or output is not a terminal, or TERM is dumb or unknown. The
   /// caller then prints plain lines.
   static Result<std::unique_ptr<CursesTerminal>> open(const TerminalOptions& options);
   virtual ~CursesTerminal() = default;
@@ -56,8 +56,8 @@ class CursesTerminal {
   virtual void resume() = 0;
 };
 
-/// Restores the terminal's settings and screen from any state, if one is open; safe in a signal
-/// handler. For ends of the process that run no destructors.
+/// Restores the terminal's settings and screen from any state, if one is open. Safe in a signal
+/// handler. For when the process ends without running destructors.
 void restore_terminal_now();
 
 }  // namespace topspin

@@ -20,7 +20,8 @@ void put_eighths(Grid& grid, int x, int y, int eighths, Style style) {
   grid.put_symbol(x, y, kEighths[static_cast<size_t>(eighths)], stand_in, style);
 }
 
-/// Five pixel rows a glyph, three wide; a cell holds two pixel rows, so three cells hold six.
+/// A glyph is three pixels wide and five high. A cell holds two pixel rows, so three cells hold
+/// six.
 struct Glyph {
   char character;
   std::array<std::string_view, 5> rows;
@@ -64,7 +65,7 @@ void draw_graph(Grid& grid, const Graph& graph, std::span<const std::optional<do
     if (!values[i]) continue;
     const double share = top > 0 ? std::clamp(*values[i] / top, 0.0, 1.0) : 0;
     int eighths = static_cast<int>(std::lround(share * 8 * graph.height));
-    // A value that is there is seen, however small; 0 is the lowest line.
+    // Even a small value is visible; 0 is the lowest line.
     eighths = std::max(eighths, 1);
     for (int row = graph.height - 1; row >= 0; --row) {
       const int here = std::clamp(eighths, 0, 8);
@@ -136,7 +137,7 @@ std::string bytes_or_dash(const std::optional<int64_t>& bytes) {
 std::string share_text(const std::optional<double>& share) {
   if (!share) return "-";
   const double percent = 100 * *share;
-  // Little is not nothing.
+  // A small share is not shown as 0.
   if (percent > 0 && percent < 0.05) return "<0.1%";
   return fmt::format("{:.{}f}%", percent, percent < 99.95 ? 1 : 0);
 }

@@ -1,6 +1,6 @@
 // Shapes that several views draw: sparklines, graphs, digits three rows tall, label and value.
 //
-// Each knows its look in UTF-8 and in ASCII. Pure.
+// Each can be drawn in UTF-8 and in ASCII. Pure.
 #pragma once
 
 #include <cstdint>

@@ -60,7 +60,7 @@ int Grid::put(int x, int y, std::string_view text, Style style, int max_width) {
       c = U'?';
     }
     if (width == 0) {
-      if (mark_at < 0) continue;  // a mark with nothing to stand on
+      if (mark_at < 0) continue;  // a mark without a character to join
       if (Cell* base = cell(mark_at, y)) {
         for (char32_t& mark : base->marks) {
           if (mark != 0) continue;
@@ -75,7 +75,7 @@ int Grid::put(int x, int y, std::string_view text, Style style, int max_width) {
       set(x + used, y, c, style);
       set(x + used + 1, y, U' ', style);
     } else if (width == 2) {
-      // A wide character that would cross an edge of the grid is not drawn in half.
+      // A wide character that would cross an edge of the grid is replaced by a space.
       const bool whole = x + used >= 0 && x + used + 1 < size_.width;
       set(x + used, y, whole ? c : U' ', style);
       set(x + used + 1, y, whole ? U'\0' : U' ', style);

@@ -27,7 +27,7 @@ struct Area {
 /// The role of a cell. Themes give each role a look for 256, 8 and no colours (theme.h).
 enum class Role : uint8_t {
   kNormal,
-  kDim,       // labels, what is there but says little
+  kDim,       // labels, unimportant text
   kStrong,    // headline numbers
   kAccent,    // the number that the screen is about, the sorted column
   kBar,       // title bar, footer: drawn on a background
@@ -42,7 +42,7 @@ enum class Role : uint8_t {
   kLoss,    // losses above 0
   kGraph1,  // series in graphs
   kGraph2,
-  kCursor,  // the moment that is read
+  kCursor,  // the moment under the cursor
   kHeat1,   // run-queue heat, from little to much
   kHeat2,
   kHeat3,
@@ -51,19 +51,19 @@ enum class Role : uint8_t {
   kHeat6,
   kHeat7,
   kHeat8,
-  kRule1,  // the terminal's own eight colours, for rules of a file (colour_rules.h) ...
+  kRule1,                 // the terminal's own eight colours, for colour rules (colour_rules.h) ...
   kRule16 = kRule1 + 15,  // ... and the bright ones
   kCount,
 };
 inline constexpr size_t kRoleCount = static_cast<size_t>(Role::kCount);
 inline constexpr int kHeatLevels = 8;
 
-/// Of heat 1 to kHeatLevels.
+/// The role of heat 1 to kHeatLevels.
 inline Role heat_role(int level) {
   return static_cast<Role>(static_cast<int>(Role::kHeat1) + level - 1);
 }
 
-/// Of terminal colour 0 to 15.
+/// The role of terminal colour 0 to 15.
 inline Role rule_role(size_t colour) {
   return static_cast<Role>(static_cast<size_t>(Role::kRule1) + colour);
 }
@@ -91,7 +91,7 @@ struct Cell {
 
 class Grid {
  public:
-  /// `ascii`: code points beyond ASCII become '?' (or their stand-in, see put_symbol).
+  /// With `ascii`, code points beyond ASCII become '?' (or their stand-in, see put_symbol).
   Grid(Size size, bool ascii);
 
   Size size() const { return size_; }
@@ -101,7 +101,7 @@ class Grid {
   const Cell& at(int x, int y) const;
 
   /// Writes text from outside: sanitises it and cuts it to `max_width` cells with an ellipsis.
-  /// Returns the number of cells used. max_width < 0: up to the right edge.
+  /// Returns the number of cells used. max_width < 0 means up to the right edge.
   int put(int x, int y, std::string_view text, Style style = {}, int max_width = -1);
   /// The same, ending at cell x + width - 1.
   void put_right(int x, int y, std::string_view text, int width, Style style = {});
@@ -110,7 +110,7 @@ class Grid {
 
   /// Blanks a row, or part of it, and gives it a style.
   void fill(int x, int y, int width, Style style);
-  /// Changes the style of what is there.
+  /// Changes only the style.
   void restyle(int x, int y, int width, Style style);
   /// Copies another grid with its upper left corner to (x, y).
   void put_grid(int x, int y, const Grid& other);

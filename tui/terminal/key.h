@@ -28,8 +28,8 @@ enum class KeyCode : uint8_t {
 
 struct Key {
   KeyCode code = KeyCode::kCharacter;
-  char32_t character = 0;  // of kCharacter
-  int x = 0, y = 0;        // of kClick
+  char32_t character = 0;  // for kCharacter
+  int x = 0, y = 0;        // for kClick
   bool operator==(const Key&) const = default;
 };
 

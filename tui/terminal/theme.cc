@@ -78,7 +78,7 @@ constexpr Theme kLight = {{
     {Role::kHeat8, fg(53), fg(kRed)},
 }};
 
-// Blue, yellow and vermilion stay apart for red-green blindness; on time is blue, not green.
+// Blue, yellow and vermilion are distinct with red-green blindness, so on time is blue, not green.
 constexpr Theme kColourBlind = {{
     {Role::kNormal, fg(252), fg(-1)},
     {Role::kDim, fg(245), fg(kCyan)},
@@ -97,7 +97,7 @@ constexpr Theme kColourBlind = {{
     {Role::kGraph1, fg(74), fg(kCyan)},
     {Role::kGraph2, fg(214), fg(kYellow)},
     {Role::kCursor, on(16, 229), on(kBlack, kWhite)},
-    // From dark blue to yellow, rising in lightness all the way.
+    // From dark blue to yellow, with steadily increasing lightness.
     {Role::kHeat1, fg(17), fg(kBlue)},
     {Role::kHeat2, fg(18), fg(kBlue)},
     {Role::kHeat3, fg(24), fg(kBlue, true)},
@@ -108,7 +108,8 @@ constexpr Theme kColourBlind = {{
     {Role::kHeat8, fg(228), fg(kYellow, true)},
 }};
 
-/// Colours of rules are the terminal's own, in every theme; of eight, bright ones are bold.
+/// Colours of rules are the terminal's own in every theme. With eight colours, bright ones are
+/// bold.
 RoleLook rule_look(Role role) {
   const int colour = static_cast<int>(role) - static_cast<int>(Role::kRule1);
   return {role, fg(colour), fg(colour % 8, colour >= 8)};
