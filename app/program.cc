@@ -1,5 +1,4 @@
-// The command line as a whole: which commands there are, help, version, and how errors end the
-// program.
+// The command line as a whole: the commands, help, version, and how errors end the program.
 #include "app/program.h"
 
 #include <algorithm>
@@ -41,8 +40,8 @@ constexpr const char* kFooter =
     "permission or kernel; 5 input, output or internal error; 128+n on signal n. record returns "
     "its command's own status.";
 
-/// Whether a command line without a command's name means live: it starts with an option of live's,
-/// or with a word that starts a pcap filter, as in `topspin -i lo` and `topspin port 8888`.
+/// Whether a command line without a command's name means live: it starts with an option of live, or
+/// with a word that starts a pcap filter, as in `topspin -i lo` and `topspin port 8888`.
 bool means_live(const std::vector<char*>& words) {
   if (words.size() < 2) return false;
   const std::string_view first = words[1];
@@ -56,8 +55,8 @@ bool means_live(const std::vector<char*>& words) {
   return std::find(kFilterWords.begin(), kFilterWords.end(), word) != kFilterWords.end();
 }
 
-/// `topspin help COMMAND` is `topspin COMMAND --help`, and `topspin help` is `topspin --help`. A
-/// command that does not exist stays as it is, so that it ends as any unknown command does.
+/// Turns `topspin help COMMAND` into `topspin COMMAND --help`, and `topspin help` into `topspin
+/// --help`. A command that does not exist is left as it is, so it ends like any unknown command.
 void resolve_help(std::vector<char*>& words, std::string& help_flag, const CLI::App& root) {
   if (words.size() < 2 || std::string_view(words[1]) != "help") return;
   words.erase(words.begin() + 1);
@@ -74,19 +73,19 @@ std::vector<std::string> names_under(const CLI::App& command) {
   return names;
 }
 
-/// The command that was given: "http" of `topspin load http`.
+/// The innermost command: "http" for `topspin load http`.
 const CLI::App& innermost(const CLI::App& root) {
   const CLI::App* command = &root;
   while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
   return *command;
 }
 
-/// Whether `command` has commands of its own, of which none was given.
+/// Whether `command` has subcommands, but none was given.
 bool needs_a_word(const CLI::App& command) {
   return command.get_subcommands().empty() && !names_under(command).empty();
 }
 
-/// What topspin has in place of an option that tcpdump's users type; empty: nothing of the kind.
+/// What topspin has instead of an option that tcpdump's users type; empty if nothing.
 std::string_view in_place_of(std::string_view option) {
   if (option == "-c") return "; record, live and read stop after a number of packets";
   if (option == "-w") {
@@ -96,8 +95,8 @@ std::string_view in_place_of(std::string_view option) {
   return "";
 }
 
-/// That `command` needs one of its own commands: what was given in its place, and what it was
-/// likely meant to be.
+/// The message that `command` needs a subcommand, with the word that was given instead and the one
+/// that was probably meant.
 std::string missing_word(const CLI::App& command, const std::vector<std::string>& words) {
   const std::vector<std::string> names = names_under(command);
   const std::vector<std::string_view> views(names.begin(), names.end());
@@ -110,7 +109,7 @@ std::string missing_word(const CLI::App& command, const std::vector<std::string>
   return fmt::format("{}; see topspin help {}", text, command.get_name());
 }
 
-/// The library's words for a value that is missing or is no number, in plain words.
+/// Replaces the library's message about a missing or non-numeric value by a clearer one.
 std::string plain_message(const CLI::ParseError& error, const CLI::App& command) {
   const std::string message = error.what();
   if (dynamic_cast<const CLI::ConversionError*>(&error)) {
@@ -131,13 +130,13 @@ std::string plain_message(const CLI::ParseError& error, const CLI::App& command)
   return message;
 }
 
-/// The message may end with a question ("did you mean json?").
+/// Adds a hint at the help. The message may end with a question ("did you mean json?").
 std::string with_help(const std::string& message, const std::string& help) {
   return fmt::format("{}{} see {}", message, message.ends_with('?') ? " If not," : ";", help);
 }
 
-/// What to say about words that no command takes: the first of them, and what it was likely meant
-/// to be. REQUIRES: there are some.
+/// The message about words that no command takes: the first of them, and what was probably meant.
+/// REQUIRES: there are some.
 std::string unexpected_words(const CLI::App& root, const std::vector<std::string>& words) {
   const std::string& word = words.front();
   const std::vector<CLI::App*> chosen = root.get_subcommands();
@@ -166,7 +165,7 @@ std::string unexpected_words(const CLI::App& root, const std::vector<std::string
   return with_help(text, help);
 }
 
-/// `topspin --db FILE COMMAND` is `topspin COMMAND --db FILE`.
+/// Turns `topspin --db FILE COMMAND` into `topspin COMMAND --db FILE`.
 void move_database(std::vector<char*>& words, const CLI::App& root) {
   const bool apart = words.size() > 3 && std::string_view(words[1]) == "--db";
   const bool joined = words.size() > 2 && std::string_view(words[1]).starts_with("--db=");
@@ -176,7 +175,7 @@ void move_database(std::vector<char*>& words, const CLI::App& root) {
   if (!root.get_subcommands(is_meant).empty()) std::rotate(words.begin() + 1, command, command + 1);
 }
 
-/// `topspin load -q http` is `topspin load http -q`.
+/// Turns `topspin load -q http` into `topspin load http -q`.
 void move_workload(std::vector<char*>& words, const CLI::App& root) {
   if (words.size() < 4 || std::string_view(words[1]) != "load") return;
   const CLI::App& load = *root.get_subcommand("load");
@@ -187,7 +186,7 @@ void move_workload(std::vector<char*>& words, const CLI::App& root) {
   if (workload != words.end()) std::rotate(words.begin() + 2, workload, workload + 1);
 }
 
-/// In the order in which help shows them.
+/// Adds the commands in the order of the help.
 void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& action) {
   add_live_command(root, trailing, action);
   add_record_command(root, trailing, action);
@@ -202,11 +201,11 @@ void add_commands(CLI::App& root, const TrailingCommand& trailing, Action& actio
 }  // namespace
 
 int run_program(std::span<char*> arguments) {
-  // A reader that goes away (`topspin report | head`) is an output error, not a reason to die
-  // silently.
+  // If a reader goes away (`topspin report | head`), that is an output error; topspin must not just
+  // die.
   prepare_standard_streams();
 
-  // What follows the first "--" is the subject's command, whatever it looks like.
+  // Everything after the first "--" is the subject's command.
   const auto separator = std::find_if(arguments.begin(), arguments.end(),
                                       [](const char* a) { return std::string_view(a) == "--"; });
   TrailingCommand trailing;
@@ -238,7 +237,7 @@ int run_program(std::span<char*> arguments) {
     const bool fine = root.exit(success) == 0 && std::cout.flush().good();
     return fine ? 0 : fail(make_error(ErrorCode::kOutput, "cannot write to standard output"));
   } catch (const CLI::ParseError& error) {
-    // A word that nothing takes is the likely reason why something else is missing.
+    // An unexpected word is probably the reason why something else is missing.
     const std::vector<std::string> words = root.remaining(true);
     const std::vector<CLI::App*> chosen = root.get_subcommands();
     const std::string help =
@@ -264,7 +263,7 @@ int run_program(std::span<char*> arguments) {
   int code = 0;
   try {
     code = action();
-  } catch (const std::system_error& error) {  // fmt, of a standard output that takes no more
+  } catch (const std::system_error& error) {  // from fmt, if standard output cannot be written
     return fail(make_error(ErrorCode::kOutput,
                            fmt::format("cannot write to standard output: {}", error.what())));
   } catch (const std::bad_alloc&) {

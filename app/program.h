@@ -5,7 +5,7 @@
 
 namespace topspin {
 
-/// Parses and runs a command line; the program's whole behaviour. Returns the exit code.
+/// Parses and runs a command line, which is all that main() does. Returns the exit code.
 int run_program(std::span<char*> arguments);
 
 }  // namespace topspin

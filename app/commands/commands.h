@@ -15,7 +15,7 @@ namespace topspin {
 /// Runs the chosen command; the value is the process's exit code.
 using Action = std::function<int()>;
 
-/// What stands after "--" on the command line: the subject's command.
+/// The words after "--" on the command line: the subject's command.
 using TrailingCommand = std::vector<std::string>;
 
 void add_record_command(CLI::App& root, const TrailingCommand& trailing, Action& action);

@@ -1,4 +1,4 @@
-// `topspin doctor`: what works on this host, what does not, and the command that mends it.
+// `topspin doctor`: what works on this host, what does not, and the command that fixes it.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -20,7 +20,7 @@
 namespace topspin {
 namespace {
 
-/// Captures on `interface` for a moment, or says why it cannot be done.
+/// Captures on `interface` for a moment, or finds out why that is not possible.
 DoctorFinding try_capture(const InterfaceInfo& interface) {
   DoctorFinding finding;
   finding.feature = "capture";
@@ -107,7 +107,7 @@ void add_doctor_command(CLI::App& root, Action& action) {
 
 void add_fault_subject_command(CLI::App& root, Action& action) {
   CLI::App* command = root.add_subcommand(std::string(kFaultSubjectCommand), "");
-  command->group("");  // in no help: only doctor --prove uses it
+  command->group("");  // hidden from help, because only doctor --prove uses it
   auto subject = std::make_shared<FaultSubject>();
   command->add_option("FAULT", subject->fault)->required();
   command->add_option("PORT", subject->port)->required();

@@ -1,4 +1,4 @@
-// `topspin explain`: why work failed or was late, by what a run measured.
+// `topspin explain`: why work failed or was late, from what a run measured.
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 

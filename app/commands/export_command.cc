@@ -40,7 +40,7 @@ std::vector<std::string> format_names() { return {kFormats.begin(), kFormats.end
 
 bool is_of_judgement(const std::string& format) { return format == "junit" || format == "github"; }
 
-/// An option that the format has no use for is a mistake, and said.
+/// Refuses options that have no meaning for the format.
 Status check_options(const ExportOptions& o) {
   const std::string formats = fmt::format("{}", fmt::join(kFormats, ", "));
   TOPSPIN_TRY(check_output_name(o.output, formats));
@@ -100,7 +100,7 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   return export_csv(store, runs, table, output);
 }
 
-/// The newest if none was named.
+/// The named runs, or the newest if none was named.
 Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& store) {
   TOPSPIN_ASSIGN(auto runs,
                  select_runs(store, o.runs.empty() ? std::vector<std::string>{"last"} : o.runs));

@@ -25,8 +25,8 @@
 namespace topspin {
 namespace {
 
-/// A collector reads into a socket buffer of limited size, and UDP does not wait: a pause after
-/// each such stretch lets it keep up (10 MB/s at most).
+/// A collector has a socket buffer of limited size, and UDP does not wait. So there is a pause
+/// after this many bytes, which lets it keep up (at most 10 MB/s).
 constexpr size_t kPauseAfterBytes = 10'000;
 constexpr useconds_t kPauseUs = 1000;
 
@@ -36,12 +36,12 @@ Error no_collector(const std::string& text) {
       fmt::format("--collector {} must be ADDRESS:PORT, such as 127.0.0.1:4739", text));
 }
 
-/// Endings of well-known formats that nothing here writes.
+/// Extensions of well-known formats that topspin does not write.
 constexpr std::array<std::string_view, 22> kForeignEndings = {
     "pdf", "doc",  "docx", "odt", "rtf", "tex",  "ps",  "eps", "xls",  "xlsx", "ods",
     "ppt", "pptx", "odp",  "png", "jpg", "jpeg", "gif", "svg", "webp", "epub", "parquet"};
 
-/// The descriptor that a name such as /dev/stdout means.
+/// The descriptor for a name such as /dev/stdout.
 std::optional<int> own_descriptor(std::string_view path) {
   if (path == "/dev/stdout") return STDOUT_FILENO;
   if (path == "/dev/stderr") return STDERR_FILENO;
@@ -62,7 +62,7 @@ Error planted(const std::string& path, std::string_view what) {
                                 path, what));
 }
 
-/// Where a link points to, if it may be followed.
+/// The target of a link, if it may be followed.
 Result<std::string> follow(const std::string& path, const struct stat& link) {
   if (::geteuid() == 0) {
     return make_error(ErrorCode::kOutput,
@@ -82,7 +82,8 @@ Result<std::string> follow(const std::string& path, const struct stat& link) {
   return std::string(target.get());
 }
 
-/// Whoever may not read a file sees by its place that it is the database which is read.
+/// Refuses a database. If the file may not be read, its path shows that it is the command's
+/// database.
 Status check_is_no_database(const std::string& path, const std::string& database) {
   const auto refuse = [&](std::string_view what) {
     return make_error(ErrorCode::kUsage,
@@ -106,7 +107,7 @@ Status check_is_no_database(const std::string& path, const std::string& database
   return {};
 }
 
-/// All of `bytes`, or the errno.
+/// Writes all of `bytes` and returns 0, or returns the errno.
 int write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t written = ::write(fd, bytes.data(), bytes.size());
@@ -176,8 +177,8 @@ Result<ExportTarget> ExportTarget::open(const std::string& path, const std::stri
   return target;
 }
 
-/// Opens what becomes the file `path`: a new file in its directory, or one without a name where
-/// that directory takes none but the file is there.
+/// Opens the file that will become `path`: a new file in its directory, or an unnamed one if the
+/// directory is not writable but the file exists.
 Status ExportTarget::begin_beside(const std::string& path) {
   struct stat info {};
   const bool there = ::lstat(path.c_str(), &info) == 0;
@@ -188,7 +189,7 @@ Status ExportTarget::begin_beside(const std::string& path) {
     const mode_t mask = ::umask(0);
     ::umask(mask);
     constexpr mode_t kUsual = 0666;
-    // Root keeps the file its owner's. The mode comes after: a change of owner may take from it.
+    // Root keeps the file's owner. Set the mode afterwards, because chown may clear bits of it.
     if (there && ::geteuid() == 0) (void)!::fchown(owned_.get(), info.st_uid, info.st_gid);
     if (::fchmod(owned_.get(), there ? info.st_mode & 0777 : kUsual & ~mask) != 0)
       return cannot_write(errno);
@@ -274,13 +275,13 @@ Status ExportTarget::finish() {
     unfinished_.clear();
     return {};
   }
-  // A file that is a mount point of its own: docker's --volume of a file.
+  // The file may be a mount point, as with docker's --volume of a file.
   if (errno != EBUSY && errno != EXDEV) return cannot_write(errno);
   return copy_into_place();
 }
 
-/// The whole is there: only now is the old content given up. Room is made first, so that a full
-/// disk is seen before that.
+/// Replaces the old content only now that the new text is complete. Reserves the space first, so
+/// that a full disk is noticed before.
 Status ExportTarget::copy_into_place() {
   const UniqueFd file(::open(path_.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW));
   struct stat info {};

@@ -13,8 +13,8 @@ namespace topspin {
 /// The extension of a file's name in lower case, without its dot: "html". Empty if it has none.
 std::string name_ending(const std::string& path);
 
-/// kUsage if the name's extension is of a format that topspin does not write ("report.pdf"),
-/// whatever --format says. The message lists `formats`.
+/// kUsage if the name has the extension of a format that topspin does not write ("report.pdf"),
+/// even if --format is given. The message lists `formats`.
 Status check_output_name(const std::string& path, const std::string& formats);
 
 /// Every `-o FILE` of report, export, compare and gate goes through this class.
@@ -22,10 +22,10 @@ class ExportTarget {
  public:
   /// Opens a file, or standard output for "" and "-". A file appears under its name only when it is
   /// complete: it is written under another name in the same directory, and finish() renames it. If
-  /// writing fails, the old file stays. Where a rename is impossible (a mounted file, a directory
-  /// that is not writable), finish() copies the complete text into the file. A pipe or device is
-  /// written directly, and /dev/stdout and the like are this process's own descriptors. Root
-  /// follows no symbolic link. Nobody follows one that another user has put into a directory that
+  /// writing fails, the old file stays. If a rename is impossible (a mounted file, a directory that
+  /// is not writable), finish() copies the complete text into the file. A pipe or device is written
+  /// directly, and /dev/stdout and the like are this process's own descriptors. Root does not
+  /// follow symbolic links. No user follows one that another user has put into a directory that
   /// everybody may write to. kUsage if the path is a database or a file that SQLite keeps beside
   /// one. `database` is the one that the command reads.
   static Result<ExportTarget> open(const std::string& path, const std::string& database);
@@ -55,8 +55,8 @@ class ExportTarget {
   bool datagrams_ = false;
   size_t sent_bytes_ = 0;   // since the last pause
   std::string name_;        // for messages
-  std::string path_;        // the file's, empty: none
-  std::string unfinished_;  // what it is written to until then; empty: a file without a name
+  std::string path_;        // of the file; empty: none
+  std::string unfinished_;  // the temporary name until finish(); empty: an unnamed file
 };
 
 }  // namespace topspin

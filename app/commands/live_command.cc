@@ -20,14 +20,15 @@ struct LiveCommand {
   std::string file;
 };
 
-/// `wish`: another observation can follow with another subject; nullptr: this is the only one.
+/// With a `wish`, another observation can follow with another subject; with nullptr this is the
+/// only one.
 int observe(LiveCommand& o, SubjectWish* wish) {
   Live live(o.look, !o.record.command.empty(), !o.record.store);
   if (wish != nullptr) live.let_subject_change();
   const int code = record(o.record, &live);
   if (wish != nullptr && live.subject_wish()) wish->tell(*live.subject_wish());
   if (live.last_text().empty()) return code;
-  // From here on a signal ends the program at once: its reader may never come.
+  // From here on a signal ends the program at once, because the reader may never come.
   sigset_t all;
   sigfillset(&all);
   sigprocmask(SIG_UNBLOCK, &all, nullptr);
@@ -57,7 +58,7 @@ int run_live(LiveCommand& o) {
   if (!o.file.empty()) return play_file(o.file, o.record.observe, o.look, o.record.max_packets);
   o.record.quiet = true;
   o.record.store = !o.record.observe.db.empty();
-  // Liveness judges each flow in each tick, so all that changed must come with it.
+  // Liveness judges each flow in each tick, so the tick must have all changed rows.
   o.record.max_rows_per_interval = o.record.observe.max_flows;
   const bool keeps_subject = o.record.store || !o.record.command.empty();
   if (keeps_subject || !screen_is_possible(o.look)) return observe(o, nullptr);

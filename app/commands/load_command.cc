@@ -36,7 +36,7 @@ std::atomic<bool> stop_requested{false};
 std::atomic<int> stop_signal{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free);
 
-/// The first signal ends the load in order; a second one ends the program.
+/// The first signal ends the load properly; a second one ends the program at once.
 void on_signal(int number) {
   if (stop_signal.exchange(number) != 0) _exit(128 + number);
   stop_requested.store(true);
@@ -52,7 +52,7 @@ void install_signals() {
 /// The options as they were typed.
 struct LoadArguments {
   std::string target;
-  std::map<std::string, std::string> texts;  // of the workload's options, by name
+  std::map<std::string, std::string> texts;  // of the workload's options; by name
   std::string format = "text";
   std::string db;
   std::vector<std::string> labels;
@@ -74,7 +74,7 @@ Result<LoadOptions> read_arguments(const LoadArguments& arguments, const Workloa
   return std::move(draft.options);
 }
 
-/// What is printed once per second: one line, no newline.
+/// The line that is printed once per second, without a newline.
 std::string progress_line(const LoadProgress& progress) {
   const auto time = [](const std::optional<int64_t>& ns) {
     return ns ? format_duration(*ns) : "-";
@@ -90,7 +90,7 @@ std::string progress_line(const LoadProgress& progress) {
       time(latency.p50), time(latency.p99), time(progress.own_lateness.summary().p99));
 }
 
-/// Keeps the result as a run of its own, which observed nothing but the load.
+/// Stores the result as a run that observed only the load.
 Status store_result(const LoadArguments& arguments, const LoadOptions& load,
                     const LoadResult& result) {
   RunInfo run;
@@ -138,7 +138,7 @@ struct ShowArguments {
   std::string format = "text";
 };
 
-/// The loads of several runs, of one host or of many, as one.
+/// Shows the loads of several runs, from one or more hosts, merged into one.
 int show(const ShowArguments& arguments) {
   const auto merged = [&]() -> Result<LoadResult> {
     TOPSPIN_ASSIGN(const auto store, RunStore::open(database_path(arguments.db)));

@@ -28,11 +28,12 @@ struct ReadOptions {
   uint64_t max_packets = UINT64_MAX;
 };
 
-/// Stores a file's intervals as ticks, many in one transaction: a file reads faster than real time.
+/// Stores a file's intervals as ticks, many in one transaction, because a file is read faster than
+/// real time.
 class FileRecorder {
  public:
   static constexpr size_t kBatchTicks = 64;
-  static constexpr size_t kBatchRows = 20'000;  // flow rows: what waits is in memory
+  static constexpr size_t kBatchRows = 20'000;  // flow rows that wait in memory
 
   FileRecorder(std::string database, RunInfo info)
       : database_(std::move(database)), info_(std::move(info)), ticks_(TickSettings()) {}
@@ -45,7 +46,7 @@ class FileRecorder {
     return pending_.size() >= kBatchTicks || pending_rows_ >= kBatchRows ? flush() : Status();
   }
 
-  /// Judged as a recording is.
+  /// Ends the run, which is judged like a recording.
   Status finish(const std::optional<Error>& error, std::vector<std::string> doubts) {
     if (!writer_) TOPSPIN_TRY(open(wall_now_ns()));
     TOPSPIN_TRY(flush());
@@ -93,7 +94,7 @@ class FileRecorder {
   std::vector<std::string> invalid_reasons_;
 };
 
-/// Numbers of a file that may be wrong, and why.
+/// Why numbers of a file may be wrong.
 std::vector<std::string> doubts_of(const FlowInterval& totals, const FileNotes& notes) {
   constexpr double kBackwardsShare = 0.01;
   std::vector<std::string> doubts = doubts_of(totals);

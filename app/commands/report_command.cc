@@ -23,10 +23,10 @@ namespace {
 struct ReportOptions {
   std::vector<std::string> runs;
   std::string db;
-  std::string format;                // empty: as the output's name ends, else text
+  std::string format;                // empty: by the output's extension, else text
   std::string output;                // empty: standard output
-  std::optional<int64_t> max_bytes;  // markdown; not given: kStepSummaryBytes
-  std::string judgement;             // a file; empty: the report judges by itself
+  std::optional<int64_t> max_bytes;  // for markdown; nullopt: kStepSummaryBytes
+  std::string judgement;             // a file; empty: the report computes its own
 };
 
 constexpr const char* kReportFormats = "text, json, html, markdown";
@@ -46,7 +46,7 @@ Result<std::string> report_format(const ReportOptions& o) {
                                 o.output, ending, kReportFormats));
 }
 
-/// Text and JSON: one run after the other. A wrong name leaves no half of an answer.
+/// For text and JSON: one run after the other. If a name is wrong, nothing is written.
 Status write_one_by_one(RunStore& store, const ReportOptions& o, bool json) {
   TOPSPIN_ASSIGN(const auto chosen, select_runs(store, o.runs));
   TOPSPIN_ASSIGN(ExportTarget target, ExportTarget::open(o.output, database_path(o.db)));

@@ -49,7 +49,7 @@ Result<std::string> read_plan(const std::string& path) {
                     text.ok() ? 0 : text.error().os_errno);
 }
 
-/// The chosen subjects, in the order in which they were named; none named: all.
+/// Keeps the chosen subjects, in the order in which they were named, or all if none was named.
 Status choose_subjects(Plan& plan, const std::vector<std::string>& names) {
   if (names.empty()) return {};
   std::vector<PlanSubject> chosen;
@@ -90,7 +90,8 @@ int run_plan(const RunOptions& o) {
   }
   if (auto rules = check_rules(*plan, o.file); !rules.ok()) {
     const int code = fail(rules.error());
-    // A rule that can never be judged: as after the run, but without its minutes.
+    // A rule that can never be judged gives the same exit code as after the run, but minutes
+    // earlier.
     return o.check ? code : exit_code(ErrorCode::kInvalidRun);
   }
   if (o.check) {

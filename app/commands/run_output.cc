@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-/// A number of a run for the table: those that the gate knows, then those of the load.
+/// A row of the table: a number of the gate, or after those a number of the load.
 struct Row {
   std::string name;
   std::string unit;
@@ -28,7 +28,7 @@ std::optional<double> number(const std::optional<T>& value) {
 std::vector<Row> rows() {
   std::vector<Row> all;
   for (const RunMetric& metric : run_metrics()) {
-    // Without a declared period they are of gaps within connections, which nobody scheduled.
+    // Without a declared period they are about gaps within connections, which were not scheduled.
     const bool of_period =
         metric.metric.name == "missed_ticks" || metric.metric.name.starts_with("lateness_");
     all.push_back({metric.metric.name, metric.metric.unit,
@@ -80,8 +80,8 @@ std::vector<Row> rows() {
   of_load("udp_receive_buffer_drops", "1", [](const LoadResult& l) {
     return l.tcp ? std::nullopt : number(l.kernel.udp_rcvbuf_errors);
   });
-  // Of UDP each read is a datagram: load_sent is this and udp_receive_buffer_drops, if none was
-  // lost elsewhere.
+  // With UDP, each read is a datagram. So load_sent is this plus udp_receive_buffer_drops, if none
+  // was lost elsewhere.
   all.push_back({"datagrams_read", "1", [](const SessionRun& run) {
                    const bool udp = run.load && !run.load->tcp;
                    return udp ? number(run.measured.totals.socket_reads) : std::nullopt;
@@ -93,7 +93,7 @@ std::vector<Row> rows() {
 }
 
 bool any_run(const SessionRun&) { return true; }
-/// What it was meant to be, and worth reading.
+/// Whether the run is complete and usable.
 bool is_whole(const SessionRun& run) {
   const RunStanding standing = run.standing();
   return standing.complete && standing.usable;
@@ -123,7 +123,7 @@ struct RuleCounts {
   size_t kept = 0;
   size_t broken = 0;
   size_t unknown = 0;
-  const SloResult* told = nullptr;  // of a broken one, else of an unknown, else of a kept one
+  const SloResult* told = nullptr;  // a broken one, else an unknown one, else a kept one
 };
 
 RuleCounts count_rule(const std::vector<const SessionRun*>& runs, size_t rule) {
@@ -213,7 +213,7 @@ document::Table rules_table(const Plan& plan, const SessionResult& result) {
   return table;
 }
 
-/// What keeps runs from being judged, or numbers of them.
+/// Why runs, or some of their numbers, may not be judged.
 document::Table standing_table(const SessionResult& result) {
   document::Table table{"", {{"", false}, {"subject", false}, {"repeat"}, {"", false}}};
   for (const SessionRun& run : result.runs) {
@@ -270,7 +270,7 @@ std::string session_json(const Plan& plan, const SessionOptions& options,
     one["complete"] = standing.complete;
     one["usable"] = standing.usable;
     one["may_be_judged"] = standing.may_be_judged;
-    one["judged"] = run.judged();  // its rules were
+    one["judged"] = run.judged();  // whether its rules were judged
     one["reasons"] = standing.reasons;
     one["not_judged_numbers"] = standing.notes;
     one["metrics"] = Json::object();

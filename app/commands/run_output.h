@@ -11,7 +11,7 @@ namespace topspin {
 
 inline constexpr int kRunSchemaVersion = 1;
 
-/// For people.
+/// The output for people.
 document::Document session_document(const Plan& plan, const SessionOptions& options,
                                     const SessionResult& result);
 

@@ -18,7 +18,8 @@
 namespace topspin {
 namespace {
 
-/// Why a command cannot be executed, before anything has been opened for it; 0 if it seems it can.
+/// The errno why a command cannot be executed, checked before anything is opened for it; 0 if it
+/// probably can.
 int find_command(const std::string& command) {
   const auto executable = [](const std::string& path) {
     struct stat info {};
@@ -67,7 +68,7 @@ Error internal(std::string_view what) {
   do {
     got = read(release_fd, &go, 1);
   } while (got < 0 && errno == EINTR);
-  if (got != 1) _exit(127);  // topspin went away
+  if (got != 1) _exit(127);  // topspin has ended
 
   const auto give_up = [&](int number) {
     (void)!write(status_fd, &number, sizeof number);
@@ -87,10 +88,11 @@ Error internal(std::string_view what) {
     setenv("USER", user->name.c_str(), 1);
     setenv("LOGNAME", user->name.c_str(), 1);
   }
-  // Capabilities that were handed to topspin (ambient ones, as service managers do) are not the
-  // command's.
+  // Ambient capabilities that topspin has (from a service manager, for example) are not for the
+  // command.
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-  // It does not outlive its recording, however that ends. Lost by a change of user, so after it.
+  // The command must not outlive its recording, however that ends. A change of user clears this
+  // setting, so it comes after.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   for (const auto& [name, value] : setting.environment) setenv(name.c_str(), value.c_str(), 1);
   if (!setting.directory.empty() && chdir(setting.directory.c_str()) != 0) give_up(errno);
@@ -135,7 +137,7 @@ Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
   const pid_t pid = fork();
   if (pid < 0) return internal("fork");
   if (pid == 0) {
-    release_write.reset();  // else the child would keep itself waiting after topspin died
+    release_write.reset();  // otherwise the child would wait forever if topspin died
     run_child(command, user, setting, release_read.get(), status_write.get());
   }
   return std::unique_ptr<Child>(
@@ -144,7 +146,8 @@ Result<std::unique_ptr<Child>> Child::prepare(std::vector<std::string> command,
 
 Child::~Child() {
   if (poll_exit()) return;
-  // We may have become another user, who may not kill it. It ends when nobody can let it go.
+  // We may have become another user, who may not kill the child. It ends by itself when this is
+  // closed.
   release_fd_.reset();
   kill(pid_, SIGKILL);
   while (waitpid(pid_, nullptr, 0) < 0 && errno == EINTR) {
@@ -158,12 +161,12 @@ Status Child::release() {
   release_fd_.reset();
   int number = 0;
   ssize_t got = 0;
-  do {  // ends with end of file as soon as exec has succeeded
+  do {  // reads end of file as soon as exec has succeeded
     got = read(status_fd_.get(), &number, sizeof number);
   } while (got < 0 && errno == EINTR);
   status_fd_.reset();
   if (got != sizeof number) return {};
-  if (number == ENOENT) {  // the file was there when we looked
+  if (number == ENOENT) {  // the file existed when it was checked
     return make_error(
         ErrorCode::kUsage,
         fmt::format("cannot execute {}: its interpreter does not exist; check its first line",

@@ -20,7 +20,7 @@
 
 namespace topspin {
 
-/// -1: the parent's own.
+/// -1 means the parent's own.
 struct ChildStreams {
   int input_fd = -1;
   int output_fd = -1;  // standard error too, unless it has its own
@@ -32,7 +32,7 @@ struct ChildSetting {
   ChildStreams streams;
   std::map<std::string, std::string> environment;  // added to our own
   std::string directory;                           // empty: ours
-  std::vector<int> cpus;                           // that it may run on; empty: as we may
+  std::vector<int> cpus;                           // on which it may run; empty: the same as ours
 };
 
 class Child {
@@ -52,7 +52,7 @@ class Child {
   /// Lets the child execute its command. kUsage if exec fails.
   Status release();
 
-  /// Tells whether it has ended, without waiting. The value is its exit status, or 128 + signal.
+  /// Checks without waiting whether it has ended. The value is its exit status, or 128 + signal.
   std::optional<int> poll_exit();
 
   /// The usage of the child and of all processes that it waited for. REQUIRES: poll_exit() has
@@ -70,8 +70,8 @@ class Child {
 
   pid_t pid_;
   std::string name_;
-  UniqueFd release_fd_;  // one byte written here lets it go
-  UniqueFd status_fd_;   // the errno of a failed exec, or end of file
+  UniqueFd release_fd_;  // one byte written here lets it execute the command
+  UniqueFd status_fd_;   // gives the errno of a failed exec, or end of file
   std::optional<int> exit_;
   CommandUsage usage_;
 };

@@ -19,7 +19,8 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kKillPatienceNs = 5 * kNanosPerSecond;  // a killed process that stays is stuck
+constexpr int64_t kKillPatienceNs =
+    5 * kNanosPerSecond;  // a killed process that still exists then is stuck
 
 }  // namespace
 
@@ -51,8 +52,8 @@ std::vector<pid_t> list_children() {
 }
 
 bool reap_adopted(pid_t keep) {
-  // A child that ends between the look and the wait hands its own children over to us: after each
-  // one that was waited for we look again.
+  // If a child ends between listing and waiting, we adopt its children. So list again after each
+  // child that was waited for.
   bool reaped = true;
   while (reaped) {
     reaped = false;

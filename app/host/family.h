@@ -28,7 +28,7 @@ bool reap_adopted(pid_t keep);
 /// Sends SIGTERM to every child and to those adopted meanwhile, and SIGKILL after `grace_ns`.
 /// Returns when none is left; false if some could not be ended (another user's process, or one that
 /// is stuck in the kernel).
-/// REQUIRES: nobody else waits for a child.
+/// REQUIRES: no other code waits for children.
 bool end_family(int64_t grace_ns);
 
 }  // namespace topspin

@@ -23,13 +23,14 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for everything that is asked
-constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for what needs no look at the files
+constexpr int64_t kPatienceNs = 2 * kNanosPerSecond;       // for all queries together
+constexpr int64_t kShortPatienceNs = kNanosPerSecond / 2;  // for queries that read no files
 constexpr size_t kMostBytes = 64 << 10;
 constexpr size_t kMostIndexBytes = 64 << 20;  // half a million files
 constexpr int kDeepestSubmodule = 8;
 
-/// What `git rev-parse --local-env-vars` has named in any version, and the quarantine of a push.
+/// All variables that any version of `git rev-parse --local-env-vars` names, and those of a push's
+/// quarantine.
 constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_DIRECTORIES",
                                                          "GIT_CONFIG",
                                                          "GIT_CONFIG_PARAMETERS",
@@ -49,9 +50,9 @@ constexpr std::array<const char*, 18> kLocalVariables = {"GIT_ALTERNATE_OBJECT_D
                                                          "GIT_QUARANTINE_PATH",
                                                          "GIT_INTERNAL_GETTEXT_SH_SCHEME"};
 
-/// Runs a program until `until_ns`; its standard output, or nullopt if it failed, took too long or
-/// is not there. What is printed beyond `most_bytes` is not read: the program is ended then, and
-/// what it had printed is the answer.
+/// Runs a program until `until_ns`. Returns its standard output, or nullopt if it failed, took too
+/// long or does not exist. If it prints more than `most_bytes`, it is ended, and what it has
+/// printed is returned.
 std::optional<std::string> output_of(const std::vector<std::string>& command,
                                      const std::string& directory,
                                      const std::optional<UserIdentity>& user, int64_t until_ns,
@@ -92,7 +93,7 @@ std::optional<std::string> output_of(const std::vector<std::string>& command,
   return *(*child)->poll_exit() == 0 ? std::optional(text) : std::nullopt;
 }
 
-/// Splits at `end`, which ends each part.
+/// Splits at `end`, which terminates each part.
 std::vector<std::string> parts_of(const std::string& text, char end) {
   std::vector<std::string> parts;
   size_t begin = 0;
@@ -108,8 +109,8 @@ bool is_commit(std::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
 }
 
-/// Root asks as the owner of the directory: git would refuse otherwise, and what somebody else's
-/// repository configures must not run as root.
+/// Root runs git as the owner of the directory. Otherwise git would refuse, and the configuration
+/// of another user's repository must not run programs as root.
 std::optional<UserIdentity> owner_of(const std::string& directory) {
   struct stat info {};
   if (stat(directory.c_str(), &info) != 0 || info.st_uid == 0) return std::nullopt;
@@ -121,14 +122,14 @@ std::optional<UserIdentity> owner_of(const std::string& directory) {
   return owner;
 }
 
-/// The options of git by which it runs no filter that the repository configures. A file whose stamp
-/// differs is compared as it is then.
+/// Adds options that keep git from running filters of the repository. A file with a different
+/// timestamp is then compared unfiltered.
 void add_filters(std::vector<std::string>& git, const std::string& directory,
                  const std::optional<UserIdentity>& user, int64_t until_ns) {
   std::vector<std::string> ask = git;
   ask.insert(ask.end(), {"config", "--name-only", "-z", "--get-regexp", "^filter\\."});
   const auto names = output_of(ask, directory, user, until_ns);
-  if (!names) return;  // none: git says so with a status of 1
+  if (!names) return;  // there are none, for which git returns 1
   for (const std::string& name : parts_of(*names, '\0')) {
     if (name.ends_with(".clean") || name.ends_with(".process"))
       git.insert(git.end(), {"-c", name + "="});
@@ -136,7 +137,7 @@ void add_filters(std::vector<std::string>& git, const std::string& directory,
   }
 }
 
-/// Of one work tree, as `git status` says it, and its submodules. See read_source_info().
+/// Checks one work tree with `git status`, and its submodules. See read_source_info().
 class TreeCheck {
  public:
   TreeCheck(std::string directory, std::optional<UserIdentity> user, int64_t until_ns, int depth)
@@ -151,10 +152,10 @@ class TreeCheck {
 
   bool exists() const { return !root_.empty(); }
 
-  /// False: git could not say in time.
+  /// False if git did not answer in time.
   bool read(SourceInfo& source) {
-    // git would start another git in each submodule, which runs what that one configures. So each
-    // submodule is looked at like a tree of its own.
+    // git would start another git in each submodule, with the submodule's configuration. So each
+    // submodule is checked like a separate tree.
     const auto text = status({});
     if (!text) return false;
     constexpr std::string_view kCommit = "# branch.oid ", kBranch = "# branch.head ";
@@ -166,13 +167,13 @@ class TreeCheck {
         source.branch = line.substr(kBranch.size());
       if (!line.starts_with("#")) source.dirty = true;
     }
-    if (source.commit.empty()) source.dirty.reset();  // nothing was committed yet
+    if (source.commit.empty()) source.dirty.reset();  // there is no commit yet
     if (source.dirty == false) source.dirty = changes_beyond_status();
     if (source.dirty == false && modes_may_differ()) source.dirty.reset();
     return true;
   }
 
-  /// Where the tree stands, for one that takes long to compare.
+  /// Reads only the commit and branch, for a tree that takes too long to compare.
   void read_place(SourceInfo& source) const {
     const int64_t soon_ns = monotonic_now_ns() + kShortPatienceNs;
     const auto ask = [&](const std::vector<std::string>& words) {
@@ -200,8 +201,8 @@ class TreeCheck {
     return output_of(with(words), root_, user_, until_ns_);
   }
 
-  /// git was told not to look at modes, and they differ: a file is executable that was not, or the
-  /// file system knows no modes.
+  /// Whether git ignores modes and they differ: a file has become executable, or the file system
+  /// has no modes.
   bool modes_may_differ() const {
     const auto told = output_of(with({"config", "--type=bool", "--get", "core.fileMode"}), root_,
                                 user_, until_ns_);
@@ -213,15 +214,15 @@ class TreeCheck {
                        [](const std::string& line) { return !line.starts_with("#"); });
   }
 
-  /// Whether there are changes that `git status` does not show: in files which the index tells git
-  /// not to look at (nullopt, as nobody looks) and in submodules.
+  /// Whether there are changes that `git status` does not show: in submodules, and in files that
+  /// the index tells git to ignore (nullopt, because these are not checked).
   std::optional<bool> changes_beyond_status() const {
     const auto index = output_of(with({"ls-files", "-v", "--stage", "-z"}), root_, user_, until_ns_,
                                  kMostIndexBytes);
     if (!index || index->size() >= kMostIndexBytes) return std::nullopt;
     std::optional<bool> changes = false;
     for (const std::string& entry : parts_of(*index, '\0')) {
-      // "H 100644 <object> 0\t<path>"; a small letter: assumed unchanged; S: skipped.
+      // "H 100644 <object> 0\t<path>". A lower-case letter means assumed unchanged, S skipped.
       const size_t tab = entry.find('\t');
       if (tab == std::string::npos || entry.size() < 2) return std::nullopt;
       const std::string path = root_ + "/" + entry.substr(tab + 1);
@@ -229,7 +230,7 @@ class TreeCheck {
       struct stat info {};
       const bool is_submodule = entry.compare(2, 6, "160000") == 0;
       const bool is_there = (tag != 'H' || is_submodule) && lstat(path.c_str(), &info) == 0;
-      // A skipped file that is not there is one that a sparse checkout leaves out.
+      // A skipped file that does not exist was left out by a sparse checkout.
       if ((tag >= 'a' && tag <= 'z') || (tag == 'S' && is_there)) changes.reset();
       if (!is_submodule || !is_there) continue;
       if (lstat((path + "/.git").c_str(), &info) != 0) continue;  // not checked out
@@ -264,7 +265,7 @@ std::vector<std::string> git_without_programs() {
 
 void forget_git_environment() {
   for (const char* name : kLocalVariables) unsetenv(name);
-  // A newer git may know more of them. It is asked only where there is something to forget.
+  // A newer git may have more of them. Run git only if there may be something to unset.
   bool others = false;
   for (char** entry = environ; *entry != nullptr; ++entry)
     others = others || std::string_view(*entry).starts_with("GIT_");

@@ -26,7 +26,7 @@ std::string read_file(const fs::path& path) {
   return std::move(text).str();
 }
 
-/// By the signature that hypervisors leave in CPUID leaf 0x40000000; empty if there is none.
+/// The hypervisor by its signature in CPUID leaf 0x40000000; empty if there is none.
 std::string hypervisor_by_cpuid() {
 #if defined(__x86_64__)
   unsigned int highest = 0;
@@ -73,7 +73,7 @@ std::string unquoted(std::string text) {
   return text;
 }
 
-/// FNV-1a, 64 bits: a fingerprint is compared, not defended.
+/// FNV-1a with 64 bits. A fingerprint need not resist attacks.
 uint64_t fnv1a(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325;
   for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3;
@@ -105,7 +105,7 @@ HostInfo read_host_info() {
   }
   const std::string stepping = first_value(cpuinfo, "stepping", ':');
   const std::string cache = first_value(cpuinfo, "cache size", ':');
-  // Memory to whole GiB: the kernel's own share of it differs from boot to boot.
+  // Memory in whole GiB, because the kernel's own share of it differs from boot to boot.
   host.fingerprint = fmt::format(
       "{:016x}", fnv1a(fmt::format("{}|{}|{}|{}|{}|{}|{}", host.architecture, host.cpu_model,
                                    stepping, cache, host.cpus_online.value_or(0),

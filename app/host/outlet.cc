@@ -19,7 +19,7 @@
 namespace topspin {
 namespace {
 
-/// So much a pipe takes at once if it takes anything (PIPE_BUF).
+/// A writable pipe accepts at least this much (PIPE_BUF).
 constexpr size_t kPieceBytes = 4096;
 
 bool is_pipe_or_terminal(int fd) {
@@ -44,8 +44,8 @@ void Outlet::open() {
   may_block_ = !own_;
 }
 
-/// Takes what was written off the front of `rest`. False: there is no room now, or never again
-/// (silenced).
+/// Writes from the front of `rest`, and removes what was written. False if there is no room now, or
+/// never will be (silenced).
 bool Outlet::write_some(std::string_view& rest) {
   const int fd = own_ ? own_.get() : fd_;
   if (may_block_) {
@@ -127,8 +127,8 @@ void prepare_standard_streams() {
   std::signal(SIGXFSZ, SIG_IGN);
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(fd, F_GETFD) >= 0) continue;
-    // The lowest free number, so this one. Standard output can still not be written: a report that
-    // nobody can get is an error.
+    // open() takes the lowest free number, so this one. Standard output is opened read-only,
+    // because a report that cannot be delivered must be an error.
     (void)!::open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
   }
   const int flags = fcntl(STDOUT_FILENO, F_GETFL);
@@ -141,7 +141,7 @@ void prepare_standard_streams() {
 }
 
 void say(std::string_view message) {
-  constexpr int kWaitMs = 200;  // longer than for a tick's line, which the next one replaces
+  constexpr int kWaitMs = 200;  // longer than for a tick's line, which the next line replaces
   error_outlet().write(fmt::format("topspin: {}\n", sanitize_for_terminal(message)), kWaitMs);
 }
 

@@ -33,7 +33,7 @@ class Outlet {
   /// being dropped. Returns false if the lines were dropped or the outlet is silenced.
   bool write(std::string_view lines, int wait_ms = kBriefMs);
 
-  /// Whether nobody can read any more.
+  /// Whether writing has become pointless: the reader is gone or the disk is full.
   bool silenced() const { return silenced_; }
   uint64_t lines_dropped() const { return lines_dropped_; }
 
@@ -43,14 +43,14 @@ class Outlet {
 
   int fd_;
   bool opened_ = false;
-  UniqueFd own_;  // the same file with flags of our own, where that is possible
+  UniqueFd own_;  // the same file with our own flags, if possible
   bool is_socket_ = false;
-  bool may_block_ = false;  // it could not be opened anew: each write ends by a timer
+  bool may_block_ = false;  // it could not be reopened, so a timer ends each write
   bool silenced_ = false;
   bool dropping_ = false;  // the last line found no room
-  bool mid_line_ = false;  // and was cut
+  bool mid_line_ = false;  // the last line was cut
   uint64_t lines_dropped_ = 0;
-  uint64_t dropped_since_ = 0;  // and not yet told
+  uint64_t dropped_since_ = 0;  // dropped lines that were not reported yet
 };
 
 /// The outlets of standard error and standard output.

@@ -1,4 +1,4 @@
-// Ports: tells from /proc/net whether somebody listens on a local port.
+// Ports: finds out from /proc/net whether a local port is open.
 //
 // It does not connect: a subject must not see a connection only because we checked whether it is
 // ready.

@@ -55,7 +55,7 @@ int open_as_invoking_user(const char* path, int flags, mode_t mode) {
   std::vector<gid_t> groups(static_cast<size_t>(std::max(getgroups(0, nullptr), 0)));
   const int count = getgroups(static_cast<int>(groups.size()), groups.data());
   const bool as_user = count >= 0 && setgroups(1, &user->gid) == 0;
-  // The file system's identity alone: root's capabilities over files go with it.
+  // Changes only the identity for file access; this also drops root's capabilities over files.
   setfsgid(user->gid);
   setfsuid(user->uid);
   const int fd = as_user ? open(path, flags, mode) : -1;

@@ -1,4 +1,4 @@
-// Privileges: finds out who started topspin, and gives up the privileges that are not needed once
+// Privileges: finds out who started topspin, and drops the privileges that are not needed once
 // everything is open.
 #pragma once
 
@@ -31,7 +31,7 @@ int open_as_invoking_user(const char* path, int flags, mode_t mode = 0);
 /// Finds a user by name or number. kUsage if there is none.
 Result<UserIdentity> find_user(const std::string& name);
 
-/// Makes the calling process permanently run as `user` (if given and we are root) with its
+/// Makes the calling process permanently run as `user` (if given, and we are root) with its
 /// supplementary groups. Keeps only those of its capabilities that are in `keep` (CAP_* numbers),
 /// and sets no_new_privs. REQUIRES: no other thread runs yet (capabilities belong to threads).
 Status drop_privileges(const std::optional<UserIdentity>& user, const std::vector<int>& keep);

@@ -11,8 +11,8 @@ constexpr size_t kColumns = 80;
 constexpr size_t kOptionIndent = 30;
 constexpr size_t kCommandIndent = 16;
 
-/// `text` in lines of at most kColumns, broken at spaces, each but the first indented. `used`: what
-/// stands before it on its first line.
+/// Wraps `text` to lines of at most kColumns, broken at spaces, each but the first indented. `used`
+/// is the width of what precedes it on its first line.
 std::string wrapped(std::string_view text, size_t used, size_t indent) {
   std::string out;
   size_t column = used;
@@ -35,7 +35,7 @@ std::string wrapped(std::string_view text, size_t used, size_t indent) {
   return out;
 }
 
-/// A name and what it means, beside it or, if the name is too long, below.
+/// A name and its meaning, beside it, or below if the name is too long.
 std::string entry(const std::string& name, std::string_view meaning, size_t indent) {
   std::string out = "  " + name;
   if (out.size() + 2 > indent)
@@ -45,7 +45,7 @@ std::string entry(const std::string& name, std::string_view meaning, size_t inde
   return out + wrapped(meaning, indent, indent) + '\n';
 }
 
-/// Lines that are indented stay as they are: they are examples.
+/// Indented lines are examples and are not wrapped.
 std::string footer(const std::string& text) {
   std::string out;
   for (size_t begin = 0; begin < text.size();) {

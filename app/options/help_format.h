@@ -1,4 +1,4 @@
-// HelpFormat: the layout of every command's help. Lines have at most 80 columns, options stand
+// HelpFormat: the layout of every command's help. Lines have at most 80 columns, options are listed
 // under their headings with a comma between their names, and examples come last.
 #pragma once
 

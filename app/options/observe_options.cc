@@ -114,7 +114,7 @@ Status check_filter_words(const ObserveOptions& options) {
   const bool is_command = first.find('/') != std::string::npos
                               ? is_executable(first)
                               : find_program(first, inherited_path(), ".");
-  if (!is_command) return {};  // the capture says what is wrong with it
+  if (!is_command) return {};  // the capture reports what is wrong with it
   return make_error(
       ErrorCode::kUsage,
       fmt::format("\"{}\" is not a filter; if it is the command to start, put -- before it: -- {}",

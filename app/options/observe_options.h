@@ -28,7 +28,7 @@ struct ObserveOptions {
   std::string key = "outer";
   uint64_t max_flows = 1'000'000;
   std::optional<uint32_t> segment_bytes;
-  bool count_payload = false;  // no option: the screens ask for it
+  bool count_payload = false;  // not an option; screens set it
   std::string db;              // empty: TOPSPIN_DB, or topspin.db
   std::vector<std::string> labels;
 };
@@ -39,7 +39,7 @@ int64_t default_window_ns(std::optional<int64_t> period_ns);
 
 /// FILTER, -F, --period, --window, --reply-timeout, --key, --max-flows, --segment-size.
 void add_flow_options(CLI::App& command, ObserveOptions& options);
-/// --label, of a command that stores runs.
+/// --label, for a command that stores runs.
 void add_label_option(CLI::App& command, std::vector<std::string>& labels);
 
 /// The filter expression: the trailing words joined, or the file's text without its # comments.
@@ -51,7 +51,7 @@ Status check_filter_words(const ObserveOptions& options);
 
 Result<FlowTableOptions> flow_table_options(const ObserveOptions& options);
 
-/// Parses `text` as a duration above zero. kUsage, with the name of `option`, if it is none.
+/// Parses `text` as a duration above zero. If it is not one, kUsage with the name of `option`.
 Result<int64_t> positive_duration(const std::string& text, const char* option);
 
 /// Parses KEY=VALUE words. kUsage if one has no key.

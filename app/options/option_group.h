@@ -1,5 +1,5 @@
-// OptionGroup: options of a command under one heading of its help, each with a placeholder that
-// says what it takes: `-i INTERFACE`, `--period DURATION`.
+// OptionGroup: options of a command under one heading of its help, each with a placeholder for its
+// value: `-i INTERFACE`, `--period DURATION`.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +28,8 @@ Error wrong_usage(std::string message);
 /// "xml is not one of text, json; did you mean ...?". Used for every list of words.
 std::string not_one_of(std::string_view text, const std::vector<std::string>& words);
 
-/// "abc is not a whole number from 1 to 9"; empty if `text` is one. UINT64_MAX: no limit is named.
+/// "abc is not a whole number from 1 to 9"; empty if `text` is one. With UINT64_MAX no limit is
+/// named.
 std::string not_a_number_between(std::string_view text, uint64_t least, uint64_t most);
 
 class OptionGroup {

@@ -11,7 +11,7 @@
 
 namespace topspin {
 
-inline constexpr int kWholePackets = 262'144;  // bytes, as tcpdump has it
+inline constexpr int kWholePackets = 262'144;  // bytes, as in tcpdump
 inline constexpr int64_t kMostStacksPerSecond = 1'000;
 
 struct RecordOptions {
@@ -23,9 +23,9 @@ struct RecordOptions {
   std::string user;  // run the command, and the recording once open, as this user
   int pid = 0;
   std::string cgroup;
-  std::string netns;  // of a process (its number) or by `ip netns`'s name; empty: our own
+  std::string netns;  // a pid, or a name of `ip netns`; empty: our own
   std::string duration;
-  uint64_t max_packets = UINT64_MAX;  // stop after so many
+  uint64_t max_packets = UINT64_MAX;  // stop after this many
   std::string packet_file;            // packets are written there; "-": standard output
   std::string idle_timeout = "60s";
   std::vector<std::string> probes;  // NAME=RUNG
@@ -35,15 +35,15 @@ struct RecordOptions {
   bool counters = false;
   int64_t stacks_per_second = 0;
   bool quiet = false;
-  bool store = true;                        // false: nothing is kept (live without --db)
+  bool store = true;                        // false: nothing is stored (live without --db)
   uint64_t max_rows_per_interval = 20'000;  // flow rows in a Sample
   std::vector<std::string> command;
 
-  // Of a plan's run.
+  // For a plan's run.
   std::string run_id;  // empty: a new one
   std::optional<RunPlan> plan;
-  std::optional<SourceInfo> source;  // nullopt: what git says of the working directory
-  std::string command_user;          // for the command alone; empty: `user`
+  std::optional<SourceInfo> source;  // nullopt: from git in the working directory
+  std::string command_user;          // only for the command; empty: `user`
 };
 
 /// Adds the options that record and live share: all except --db and --quiet.

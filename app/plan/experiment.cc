@@ -23,7 +23,7 @@
 namespace topspin {
 namespace {
 
-/// How late each change of part may be noticed; the load's own clock does not hang on it.
+/// How late each change of part may be noticed. The load's clock does not depend on this.
 constexpr int64_t kPollNs = 20 * kNanosPerMilli;
 constexpr int64_t kFamilyPollNs = kNanosPerSecond;  // looks through all processes
 constexpr size_t kLinesKept = 10;
@@ -39,7 +39,7 @@ void OutputTail::add(std::string_view bytes) {
       line_ += c;
     }
   }
-  // A program that asks and waits ends its line with nothing.
+  // A program that prompts and waits does not end its line.
   if (!awaited_.empty() && line_.find(awaited_) != std::string::npos) seen_ = true;
 }
 
@@ -87,15 +87,15 @@ ChildSetting Experiment::child_setting() {
 }
 
 Status Experiment::on_start(int64_t start_ns, pid_t command, RunWriter& writer) {
-  // The command has its end of the pipe; with ours open, its end would never show.
+  // The command has its end of the pipe. If we kept ours open, we would never see end of file.
   output_write_.reset();
   null_.reset();
-  // Set when the process was made, and lost when it changed its user.
+  // This was set when the process was created, and cleared when it changed its user.
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   start_ns_ = start_ns;
   command_ = command;
   writer_ = &writer;
-  // Only now: with the rights of whoever asked for the run.
+  // Only now, because it must happen with the rights of the invoking user.
   TOPSPIN_TRY(open_output_file());
   begin_stage(StageKind::kStart, "start", 0);
   wake_at(start_ns);
@@ -116,12 +116,12 @@ Status Experiment::open_output_file() {
 
 void Experiment::on_output() {
   std::array<char, 16'384> buffer;
-  // Not until it is empty: who writes all the time would keep us here. What is left waits.
+  // Do not read until it is empty, because a program that writes all the time would keep us here.
   constexpr int kMostReads = 16;
   for (int i = 0; i < kMostReads; ++i) {
     const ssize_t got = read(output_read_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
-    if (got == 0) output_read_.reset();  // nobody holds the other end
+    if (got == 0) output_read_.reset();  // the other end is closed
     if (got <= 0) return;
     const std::string_view bytes(buffer.data(), static_cast<size_t>(got));
     tail_.add(bytes);
@@ -129,7 +129,7 @@ void Experiment::on_output() {
   }
 }
 
-/// Into the plan's output file, until it takes no more.
+/// Writes into the plan's output file, until that fails.
 void Experiment::keep_output(std::string_view bytes) {
   while (file_ && !bytes.empty()) {
     const ssize_t n = write(file_.get(), bytes.data(), bytes.size());
@@ -158,7 +158,7 @@ void Experiment::wake_at(int64_t monotonic_ns) const {
   itimerspec when{};
   when.it_value.tv_sec = monotonic_ns / kNanosPerSecond;
   when.it_value.tv_nsec = monotonic_ns % kNanosPerSecond;
-  // A zero would disarm it.
+  // A zero would disarm the timer.
   if (monotonic_ns <= 0) when.it_value.tv_nsec = 1;
   CHECK(timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr) == 0);
 }
@@ -204,8 +204,8 @@ void Experiment::begin(Part part, int64_t now_ns) {
   }
 }
 
-/// A load that is under way has the stages of its schedule, as far as they have begun; its result
-/// says later exactly when they did.
+/// Marks the stages of the schedule that have begun, while the load runs. Its result later gives
+/// the exact times.
 void Experiment::mark_load_stages(int64_t now_ns) {
   const std::vector<LoadStage>& stages = settings_.load->stages;
   const WorkloadType& type = workload_type(settings_.load->workload);
@@ -286,7 +286,8 @@ void Experiment::load_ended(int64_t now_ns) {
   result_ = std::move(*outcome).value();
   place_load_stages(*result_);
   if (stopped_) return;
-  // The last replies are awaited after the last stage has ended: "after" begins with its end.
+  // The load waits for the last replies after its last stage, but "after" begins at that stage's
+  // end.
   begin(Part::kAfter, stages_.back().end_ns.value_or(now_ns));
   part_began_ns_ = now_ns;
 }
@@ -338,7 +339,7 @@ void Experiment::on_pass(int64_t now) {
 
 void Experiment::on_command_end(int exit_status) {
   if (part_ == Part::kOver) return;
-  // One that went into the background leaves a descendant behind, and that is the subject.
+  // A command that went into the background left a descendant, which is now the subject.
   if (exit_status == 0 && reap_adopted(0)) {
     command_ended_ = true;
     return;

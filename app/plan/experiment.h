@@ -30,7 +30,7 @@ struct ExperimentSettings {
   std::optional<LoadOptions> load;
   std::optional<LoadOptions> warm_up;
   std::vector<int> load_cpus;
-  int64_t duration_ns = 0;  // without a load
+  int64_t duration_ns = 0;  // for a run without a load
   int64_t before_ns = 0;
   int64_t after_ns = 0;
   std::string output;  // absolute path of a file; empty: none
@@ -103,7 +103,7 @@ class Experiment final : public Conductor {
   int64_t start_ns_ = 0;       // monotonic
   int64_t part_began_ns_ = 0;  // since the start
   Part part_ = Part::kStart;
-  bool command_ended_ = false;  // and left a descendant behind, which is the subject now
+  bool command_ended_ = false;  // it left a descendant, which is now the subject
   int64_t next_family_check_ns_ = 0;
   bool interrupted_ = false;
   bool stopped_ = false;
@@ -117,7 +117,7 @@ class Experiment final : public Conductor {
   std::thread load_;
   std::atomic<bool> load_stop_{false};
   std::atomic<bool> load_over_{false};
-  std::optional<Result<LoadResult>> load_outcome_;  // the load's thread's until load_over_
+  std::optional<Result<LoadResult>> load_outcome_;  // owned by the load's thread until load_over_
 };
 
 }  // namespace topspin

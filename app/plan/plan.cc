@@ -78,7 +78,7 @@ void read_subjects(PlanSection section, const toml::table& table, Plan& plan) {
     read_subject(PlanSection(section.reader(), section.path(name), *value.as_table()), subject);
     plan.subjects.push_back(std::move(subject));
   }
-  // The file's order, not the alphabet's: the first is A.
+  // In the order of the file, not of the alphabet: the first subject is A.
   std::sort(plan.subjects.begin(), plan.subjects.end(),
             [&](const PlanSubject& a, const PlanSubject& b) {
               const auto& x = table.get(a.name)->source().begin;
@@ -246,7 +246,7 @@ Result<Plan> parse_plan(std::string_view text, const std::string& file) {
   PlanSection root(reader, "", *document.table);
   root.text("name", plan.name);
   if (plan.name.empty()) {
-    // The file's name without its folder and ending.
+    // The file's name without folder and extension.
     const size_t slash = file.rfind('/');
     plan.name = file.substr(slash == std::string::npos ? 0 : slash + 1);
     if (plan.name.ends_with(".toml")) plan.name.resize(plan.name.size() - 5);
@@ -275,7 +275,7 @@ Result<std::vector<SloRule>> plan_rules(const StoredRun& run) {
   if (!plan || plan->text.empty()) return std::vector<SloRule>();
   auto parsed = parse_plan(plan->text, plan->name);
   if (!parsed.ok()) {
-    // Not the caller's mistake: the text came out of the database.
+    // Not kUsage, because the text came from the database.
     return make_error(ErrorCode::kInput,
                       fmt::format("the plan stored with run {} cannot be read: {}", run.info.id,
                                   parsed.error().message));

@@ -20,32 +20,32 @@ namespace topspin {
 
 /// The conditions under which a subject is ready. All that are set must hold.
 struct PlanReadiness {
-  bool udp = false;                    // of the port; else TCP
-  std::optional<uint16_t> port;        // somebody listens on it (UDP: has bound it)
+  bool udp = false;                    // the port is UDP; else TCP
+  std::optional<uint16_t> port;        // a socket listens on it (UDP: is bound to it)
   std::string line;                    // its output has a line that contains this
-  std::optional<int64_t> after_ns;     // so much time has passed
-  int64_t within_ns = 10'000'000'000;  // else the run has failed
+  std::optional<int64_t> after_ns;     // this much time has passed
+  int64_t within_ns = 10'000'000'000;  // otherwise the run has failed
 };
 
 struct PlanSubject {
   std::string name;
   std::vector<std::string> command;
   std::map<std::string, std::string> environment;
-  std::string directory;  // relative to the plan's, or to the work tree; empty: that itself
-  std::string user;       // empty: as the recording
+  std::string directory;  // relative to the plan's, or to the work tree; empty: that directory
+  std::string user;       // empty: that of the recording
   std::vector<int> cpus;  // empty: all
   PlanReadiness ready;
   int64_t stop_within_ns = 5'000'000'000;  // from SIGTERM to SIGKILL
-  std::string output;                      // file for what it prints; empty: kept for errors only
-  std::string commit;                      // checked out in a work tree of its own
-  std::string build;                       // shell command, run there (or in `directory`) first
+  std::string output;                      // file for its output; empty: kept only for errors
+  std::string commit;                      // checked out in a separate work tree
+  std::string build;  // shell command that runs there (or in `directory`) first
 };
 
 enum class PlanOrder : uint8_t {
-  kInterleaved,  // each repeat runs every subject once, in an order drawn at random
-  kAbba,         // A B, B A, A B, ...: in turn, and each as often first as the other
+  kInterleaved,  // each repeat runs every subject once, in random order
+  kAbba,         // A B, B A, A B, ...: in turn, and each is first equally often
   kInTurn,       // A B, A B, ...
-  kBlocks,       // A A A, B B B: for looking on, not for judging
+  kBlocks,       // A A A, B B B: for observing, not for judging
 };
 
 struct Plan {
@@ -56,7 +56,7 @@ struct Plan {
   uint64_t repeats = 1;
   PlanOrder order = PlanOrder::kInterleaved;
   std::optional<uint64_t> seed;
-  std::optional<int64_t> duration_ns;  // without a load: how long to look on
+  std::optional<int64_t> duration_ns;  // without a load: how long to observe
   int64_t pause_ns = 0;                // between runs
   std::optional<int64_t> before_ns;    // at rest, before the load
   std::optional<int64_t> after_ns;     // at rest, after it
@@ -66,21 +66,21 @@ struct Plan {
   int64_t warm_up_ns = 0;
   std::optional<uint32_t> warm_up_clients;
 
-  // As the options of `record` of the same names take them; empty: their default.
+  // The same as the options of `record` with these names; empty: their default.
   std::string interface = "lo";
   std::optional<std::string> filter;  // nullopt: the port of the load
   std::string period, window, reply_timeout, interval;
   uint64_t max_stored_flows = 200'000;
   std::vector<std::string> probes;  // NAME=RUNG or NAME=on
   bool syscalls = false;            // count and time the subject's system calls
-  int64_t stacks_per_second = 0;    // sample its stacks; 0: no
+  int64_t stacks_per_second = 0;    // samples of its stacks; 0: none
   std::string runtime;              // --runtime; empty: none
 
   std::vector<SloRule> rules;
-  bool lenient = false;  // a rule that cannot be judged is no failure
+  bool lenient = false;  // a rule that cannot be judged is not a failure
 };
 
-/// kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is for messages only.
+/// Fails with kUsage: "FILE:LINE: KEY: what is wrong; what to do". `file` is only for messages.
 Result<Plan> parse_plan(std::string_view text, const std::string& file);
 
 /// The names of the stages that the plan's runs will have.
@@ -105,11 +105,11 @@ struct PlannedRun {
 std::vector<PlannedRun> order_of_runs(size_t subjects, uint64_t repeats, PlanOrder order,
                                       uint64_t seed);
 
-/// Parses "0-3,6" into ascending numbers. nullopt if `text` is no such list, or a number exceeds
-/// 4095.
+/// Parses "0-3,6" into ascending numbers. nullopt if `text` is not such a list, or if a number
+/// exceeds 4095.
 std::optional<std::vector<int>> parse_cpu_list(std::string_view text);
 
-/// A plan that the parser accepts, with every key and what it means.
+/// A plan that the parser accepts, with every key explained.
 std::string example_plan();
 
 }  // namespace topspin

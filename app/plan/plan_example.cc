@@ -1,4 +1,4 @@
-// The plan that `topspin run --example` prints. A test holds it against the parser.
+// The plan that `topspin run --example` prints. A test checks that the parser accepts it.
 #include <algorithm>
 
 #include <fmt/format.h>
@@ -99,7 +99,7 @@ rules = [
 # branch = "main"
 )toml";
 
-/// A line for each workload, with the keys that it takes beside those of the schedule.
+/// A line for each workload, with its keys in addition to those of the schedule.
 std::string workload_lines() {
   std::vector<std::string> schedule;
   for (const LoadOption& option : schedule_options()) schedule.push_back(option.name);

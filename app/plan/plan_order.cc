@@ -1,5 +1,5 @@
-// What a plan comes to: the names of its runs' stages, whether its rules fit them, the order of the
-// runs.
+// What follows from a plan: the stages of its runs, whether its rules fit them, and the order of
+// the runs.
 #include <algorithm>
 #include <random>
 

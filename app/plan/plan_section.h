@@ -33,7 +33,7 @@ struct PlanReader {
   }
 };
 
-/// A table that is being read. A key that was asked for is known, and done() refuses all others.
+/// A table that is being read. It remembers which keys were read, and done() refuses all others.
 class PlanSection {
  public:
   PlanSection(PlanReader& reader, std::string path, const toml::table& table)
@@ -121,7 +121,7 @@ class PlanSection {
     return value->get();
   }
 
-  /// Returns which of the words the value is.
+  /// Returns the index of the word.
   std::optional<size_t> word(const std::string& key, const std::vector<std::string_view>& words) {
     const auto value = text(key);
     if (!value) return std::nullopt;
@@ -131,7 +131,8 @@ class PlanSection {
     return std::nullopt;
   }
 
-  /// Reads an option of a workload: numbers and flags as such, everything else as text.
+  /// Reads an option of a workload. Numbers and flags are TOML numbers and booleans, all others
+  /// text.
   void load_option(const LoadOption& option, LoadDraft& draft) {
     std::string key = option.name;
     std::replace(key.begin(), key.end(), '-', '_');
@@ -198,7 +199,7 @@ class PlanSection {
       into = *list;
   }
 
-  /// Refuses every key that nobody asked for.
+  /// Refuses every key that was not read.
   void done() {
     for (const auto& [key, value] : table_) {
       const std::string name(key.str());

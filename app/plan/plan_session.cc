@@ -40,7 +40,7 @@ constexpr int64_t kDefaultIntervalNs = kNanosPerSecond;
 constexpr int64_t kFamilyGraceNs = kNanosPerSecond;
 constexpr int64_t kPortPatienceNs = 2 * kNanosPerSecond;
 
-/// A subject with all that is decided once for the session.
+/// A subject with everything that is decided once for the session.
 struct PreparedSubject {
   PlanSubject subject;
   std::string directory;  // absolute
@@ -71,7 +71,8 @@ class PlanSession {
   Result<int> record_in_child(const RecordOptions& options, const ExperimentSettings& settings);
   void pause();
   int interrupted();  // how often
-  /// Waits for signals for at most so long; those that end the session go on to `recorder`.
+  /// Waits for signals for at most `timeout_ms`. Passes those that end the session on to
+  /// `recorder`.
   void handle_signals(int timeout_ms, pid_t recorder);
 
   int64_t interval_ns() const {
@@ -122,7 +123,7 @@ void PlanSession::handle_signals(int timeout_ms, pid_t recorder) {
     if (number == SIGCHLD) continue;
     stop_signal_ = number;
     ++stop_signals_;
-    // A Ctrl-C at the terminal (sent by the kernel) has reached the recorder already.
+    // A Ctrl-C at the terminal (sent by the kernel) has already reached the recorder.
     if (recorder > 0 && info.ssi_code != SI_KERNEL) kill(recorder, number);
   }
 }
@@ -147,7 +148,7 @@ Status PlanSession::prepare_subjects() {
       TOPSPIN_TRY(run_to_end({"/bin/sh", "-c", subject.build}, prepared.directory, user_,
                              [this] { return interrupted(); }));
     }
-    // The command is looked for from where it will run, its path being the plan's.
+    // A relative path of the command is relative to the subject's directory.
     std::string& program = prepared.subject.command.front();
     if (program.find('/') != std::string::npos && program.front() != '/')
       program = (fs::path(prepared.directory) / program).lexically_normal().string();
@@ -168,7 +169,7 @@ Status PlanSession::check_port_is_free(const PlanSubject& subject) const {
                                 ready.udp ? "UDP" : "TCP", *ready.port, subject.name));
 }
 
-/// The kernel closes the sockets of what was killed a moment later.
+/// Waits for the port, because the kernel closes the sockets of a killed process a moment later.
 void PlanSession::await_free_port(const PlanSubject& subject) const {
   const PlanReadiness& ready = subject.ready;
   const int64_t until_ns = monotonic_now_ns() + kPortPatienceNs;
@@ -193,8 +194,8 @@ ExperimentSettings PlanSession::settings_of(const PreparedSubject& prepared) con
     warm_up.duration_ns = plan_.warm_up_ns;
     settings.warm_up = std::move(warm_up);
   }
-  // "before" needs a whole tick at rest, and what warmed the subject up must have fallen silent;
-  // "after" needs one at which every flow has been silent for the window.
+  // "before" needs a whole tick at rest, after the warm-up's flows have become silent. "after"
+  // needs a tick at which every flow has been silent for the window.
   const int64_t two_ticks_ns = 2 * interval_ns();
   settings.before_ns =
       plan_.before_ns.value_or(two_ticks_ns + (settings.warm_up ? window_ns() : 0));
@@ -212,7 +213,7 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
     if (!plan_.filter->empty()) options.observe.filter_words = {*plan_.filter};
   } else if (plan_.load) {
     const auto target = split_target(plan_.load->target);
-    CHECK(target.ok());  // the plan's parser has taken it
+    CHECK(target.ok());  // the plan's parser has accepted it
     options.observe.filter_words = {"port", std::to_string(target->port)};
   }
   const auto keeps_flows = [](const LoadOptions& load) {
@@ -235,7 +236,7 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
   label("plan", plan_.name);
   label("subject", prepared.subject.name);
   if (subjects_.size() > 1) {
-    // The gate reads these: A is the baseline. A pair is of this session alone.
+    // The gate reads these labels: A is the baseline. A pair is only within this session.
     label("side", planned.subject < 26 ? std::string(1, static_cast<char>('a' + planned.subject))
                                        : std::to_string(planned.subject));
     label("pair",
@@ -262,7 +263,7 @@ RecordOptions PlanSession::record_options_of(const PreparedSubject& prepared,
   return options;
 }
 
-/// Forks the recorder and waits for its end; its exit code.
+/// Forks the recorder, waits for its end, and returns its exit code.
 Result<int> PlanSession::record_in_child(const RecordOptions& options,
                                          const ExperimentSettings& settings) {
   std::fflush(nullptr);
@@ -270,7 +271,7 @@ Result<int> PlanSession::record_in_child(const RecordOptions& options,
   const pid_t recorder = fork();
   if (recorder < 0) return os_error("fork");
   if (recorder == 0) {
-    // Should the session be killed, the recorder ends its run in order.
+    // If the session is killed, the recorder ends its run properly.
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != session) _exit(exit_code(ErrorCode::kInternal));
     signal_fd_.reset();
@@ -342,7 +343,7 @@ Result<SessionResult> PlanSession::run() {
     say_progress_(fmt::format("run {} of {}: {}, repeat {}", i + 1, order.size(),
                               subjects_[order[i].subject].subject.name, order[i].repeat));
     auto run = run_one(order[i], i + 1);
-    // Interrupted before anything was stored: there is no such run.
+    // If it was interrupted before anything was stored, there is no such run.
     if (!run.ok() && stop_signal_ == 0) return std::move(run).error();
     if (run.ok()) result_.runs.push_back(std::move(run).value());
     if (stop_signal_ != 0) break;

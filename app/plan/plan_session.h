@@ -26,7 +26,7 @@ struct SessionOptions {
   std::string database;
   uint64_t seed = 0;
   std::vector<std::string> labels;  // KEY=VALUE
-  bool ticks = false;               // print a line a tick
+  bool ticks = false;               // print one line per tick
 };
 
 /// A finished run, as it is in the store.
@@ -35,14 +35,14 @@ struct SessionRun {
   std::string subject;
   MeasuredRun measured;
   std::optional<LoadResult> load;
-  std::vector<SloResult> slos;  // one a rule
+  std::vector<SloResult> slos;  // one per rule
 
   RunStanding standing() const {
     return standing_of(measured.run.info, measured.run.end, measured.totals);
   }
   /// Whether its rules count. They do if it is complete and usable, and no doubt concerns the whole
   /// run. (A doubt about the split of replies excludes only the rules about the split; see
-  /// judge_slos().) A busy host keeps a run out of the gate, but its rules count all the same.
+  /// judge_slos().) A busy host keeps a run out of the gate, but its rules still count.
   bool judged() const {
     const RunStanding s = standing();
     return s.complete && s.usable && doubts_of_all(measured.run.end).empty();
@@ -52,7 +52,7 @@ struct SessionRun {
 struct SessionResult {
   std::string session;  // UUID
   std::vector<SessionRun> runs;
-  int stop_signal = 0;  // that ended it early
+  int stop_signal = 0;  // the signal that ended it early; 0: none
 };
 
 /// Checks before anything is started that the plan's filter compiles, that its interface and

@@ -1,4 +1,4 @@
-// What of a plan this machine can tell before anything is started.
+// The checks of a plan against this machine before anything is started.
 #include <algorithm>
 #include <filesystem>
 
@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Why the command cannot be executed as that subject; empty: it can be.
+/// Why the command cannot be executed as that subject; empty if it can.
 std::string why_no_command(const PlanSubject& subject, const fs::path& directory) {
   const std::string& program = subject.command.front();
   if (program.find('/') != std::string::npos) {
@@ -35,7 +35,7 @@ std::string why_no_command(const PlanSubject& subject, const fs::path& directory
   return "there is no such program in PATH";
 }
 
-/// Why not all of the CPUs can be used; empty: they can.
+/// Why not all of the CPUs can be used; empty if they can.
 std::string why_no_cpus(const std::vector<int>& cpus) {
   const auto there = sysconf(_SC_NPROCESSORS_CONF);
   const auto absent = std::find_if(cpus.begin(), cpus.end(), [&](int cpu) { return cpu >= there; });
@@ -77,7 +77,7 @@ Status check_surroundings(const Plan& plan, const std::string& plan_file) {
       if (const auto user = find_user(subject.user); !user.ok())
         return wrong(key + ".user", user.error().message);
     }
-    // What a commit or a build brings is not there yet.
+    // Files from a commit or a build do not exist yet.
     if (!subject.commit.empty()) {
       const std::string why = why_no_commit(plan_directory.string(), subject.commit, invoking);
       if (!why.empty())

@@ -23,7 +23,7 @@ namespace topspin {
 namespace {
 
 constexpr int64_t kGraceNs = 2 * kNanosPerSecond;
-constexpr int64_t kLastWordsNs = kNanosPerSecond / 5;  // what is read after the command's end
+constexpr int64_t kLastWordsNs = kNanosPerSecond / 5;  // how long to read after the command's end
 
 }  // namespace
 
@@ -61,13 +61,13 @@ Status run_to_end(const std::vector<std::string>& command, const std::string& di
       kill_at_ns = monotonic_now_ns() + kGraceNs;
       child->send_signal(SIGTERM);
     }
-    // One that ignores the first signal gets one that it cannot ignore: after a while, or at once
-    // if somebody asks again.
+    // A program that ignores the first signal gets one that it cannot ignore: after a while, or at
+    // once after a second request.
     if (stopped && (asked > 1 || monotonic_now_ns() >= kill_at_ns)) {
       child->send_signal(SIGKILL);
       if (child->poll_exit()) break;
     }
-    // What it left in the background may hold the pipe for ever, silent or not.
+    // A process that it left in the background may keep the pipe open forever.
     if (!child->poll_exit()) continue;
     if (!leave_at_ns) leave_at_ns = monotonic_now_ns() + kLastWordsNs;
     if (wait.revents == 0 || monotonic_now_ns() >= *leave_at_ns) break;
@@ -94,7 +94,7 @@ Result<std::string> WorkTrees::check_out(const std::string& repository, const st
       return os_error("cannot give the directory for work trees to its user");
   }
   const std::string path = fmt::format("{}/{}", root_, trees_.size());
-  // A hook of the repository would run with whatever rights we have.
+  // A hook of the repository would run with our rights.
   std::vector<std::string> add = git_without_programs();
   add.insert(add.end(), {"-C", repository, "worktree", "add", "--quiet", "--detach", path, commit});
   TOPSPIN_TRY(run_to_end(add, repository, user_, interrupted_));
@@ -105,7 +105,7 @@ Result<std::string> WorkTrees::check_out(const std::string& repository, const st
 WorkTrees::~WorkTrees() {
   const auto never = [] { return 0; };
   for (const Tree& tree : trees_) {
-    // A build may have left files that git does not know: they go as well.
+    // A build may have left files that git does not know. Remove them too.
     std::vector<std::string> remove = git_without_programs();
     remove.insert(remove.end(),
                   {"-C", tree.repository, "worktree", "remove", "--force", tree.path});

@@ -14,10 +14,10 @@
 
 namespace topspin {
 
-/// Runs a program to its end in `directory`. kUsage, with its last lines, if it fails. Ten times
-/// per second, `interrupted` returns how often somebody asked it to end. After the first time, the
-/// program and its descendants get SIGTERM, and SIGKILL if they do not end soon. After the second,
-/// they are killed at once.
+/// Runs a program to its end in `directory`. kUsage, with its last lines, if it fails.
+/// `interrupted` is called ten times per second, and returns how many requests to end have come.
+/// After the first request, the program and its descendants get SIGTERM, and SIGKILL if they do not
+/// end soon. After the second, they are killed at once.
 Status run_to_end(const std::vector<std::string>& command, const std::string& directory,
                   const std::optional<UserIdentity>& user, const std::function<int()>& interrupted);
 

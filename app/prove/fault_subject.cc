@@ -45,7 +45,8 @@ void sleep_for(int64_t ns) {
   nanosleep(&pause, nullptr);
 }
 
-/// Uses the CPU for so long, and returns how long that took by the clock: the rest was taken away.
+/// Uses the CPU for `cpu_ns`, and returns how long that took by the clock. The rest of that time
+/// the thread did not have the CPU.
 int64_t work_for(int64_t cpu_ns) {
   const auto used_ns = [] {
     timespec used{};
@@ -73,7 +74,7 @@ Result<UniqueFd> bound_socket(int type, uint16_t port) {
   return fd;
 }
 
-/// SIGTERM as a descriptor.
+/// A descriptor that becomes readable on SIGTERM.
 Result<UniqueFd> ending() {
   sigset_t set;
   sigemptyset(&set);
@@ -83,8 +84,8 @@ Result<UniqueFd> ending() {
   return fd;
 }
 
-/// Reads once and answers each request that is complete then. Returns what read() did; errno is 0
-/// at the peer's end.
+/// Reads once, and answers each request that is complete then. Returns the result of read(); errno
+/// is 0 at end of file.
 ssize_t answer_requests(int fd, std::string& unread, const std::function<void()>& on_request) {
   std::array<char, 4096> bytes;
   errno = 0;
@@ -95,25 +96,25 @@ ssize_t answer_requests(int fd, std::string& unread, const std::function<void()>
   for (size_t end; (end = unread.find(kEnd)) != std::string::npos;) {
     unread.erase(0, end + kEnd.size());
     on_request();
-    if (write(fd, kReply.data(), kReply.size()) < 0) break;  // its end is read next
+    if (write(fd, kReply.data(), kReply.size()) < 0) break;  // the next read reports the end
   }
   return length;
 }
 
-/// What a server does beside answering.
+/// What a server does besides answering.
 struct HttpHooks {
   std::function<void()> on_request = [] {};
   std::function<void()> before_accept = [] {};
-  std::function<void(int64_t ns)> on_stretch;  // from waking to the next sleep; empty: not wanted
+  std::function<void(int64_t ns)> on_stretch;  // from waking to the next sleep; may be empty
   int backlog = 512;
 };
 
-/// HTTP/1.1 with one thread and keep-alive: an event loop, as small as can be.
+/// A minimal event loop that serves HTTP/1.1 with keep-alive in one thread.
 class HttpLoop {
  public:
   explicit HttpLoop(HttpHooks hooks) : hooks_(std::move(hooks)) {}
 
-  /// Until SIGTERM.
+  /// Serves until SIGTERM.
   Status serve(uint16_t port) {
     TOPSPIN_ASSIGN(const UniqueFd end, ending());
     TOPSPIN_ASSIGN(const UniqueFd listener, bound_socket(SOCK_STREAM, port));
@@ -188,7 +189,7 @@ class HttpLoop {
 
 Status serve_http(uint16_t port, HttpHooks hooks) { return HttpLoop(std::move(hooks)).serve(port); }
 
-/// A number that another process of ours adds to.
+/// A number to which another process of ours adds.
 class SharedNumber {
  public:
   SharedNumber()
@@ -228,7 +229,7 @@ Status block_the_loop(const FaultSubject& subject, FaultAccount& account) {
   return serve_http(subject.port, hooks);
 }
 
-/// Work of so much CPU time per request. What it took longer, somebody else had the CPU.
+/// Works for `cpu_ns` of CPU time per request. If it takes longer, another process had the CPU.
 Status work_per_request(const FaultSubject& subject, int64_t cpu_ns, FaultAccount& account) {
   HttpHooks hooks;
   hooks.on_request = [&, cpu_ns] {
@@ -243,7 +244,7 @@ Status work_8_ms(const FaultSubject& subject, FaultAccount& account) {
   return work_per_request(subject, 8 * kMilliNs, account);
 }
 
-/// A child stops the server for 200 ms, once a second.
+/// A child stops the server for 200 ms, once per second.
 Status be_stopped(const FaultSubject& subject, FaultAccount& account) {
   const SharedNumber stopped_ns;
   const pid_t server = getpid();
@@ -291,7 +292,7 @@ Status sleep_with_slack(const FaultSubject& subject, FaultAccount& account) {
   return serve_http(subject.port, hooks);
 }
 
-/// Keeps 256 KiB of each request. Straight from the kernel, as an allocator would keep more.
+/// Keeps 256 KiB for each request, directly from the kernel, because an allocator would keep more.
 Status keep_memory(const FaultSubject& subject, FaultAccount& account) {
   constexpr size_t kKept = size_t{256} << 10;
   HttpHooks hooks;
@@ -303,7 +304,7 @@ Status keep_memory(const FaultSubject& subject, FaultAccount& account) {
   return serve_http(subject.port, hooks);
 }
 
-/// UDP with a receive buffer of a few datagrams, that is not read for 10 ms now and then.
+/// UDP with a receive buffer for a few datagrams, which is sometimes not read for 10 ms.
 Status read_from_a_small_buffer(const FaultSubject& subject, FaultAccount& account) {
   TOPSPIN_ASSIGN(const UniqueFd end, ending());
   TOPSPIN_ASSIGN(const UniqueFd fd, bound_socket(SOCK_DGRAM, subject.port));
@@ -331,7 +332,7 @@ Status read_from_a_small_buffer(const FaultSubject& subject, FaultAccount& accou
   return {};
 }
 
-/// Asks the service downstream for each request, and waits for its answer.
+/// Sends a request downstream for each request, and waits for the answer.
 Status ask_downstream(const FaultSubject& subject, FaultAccount& account) {
   const UniqueFd service(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -354,21 +355,21 @@ Status ask_downstream(const FaultSubject& subject, FaultAccount& account) {
   return serve_http(subject.port, hooks);
 }
 
-/// The service that is asked: it takes 30 ms.
+/// The downstream service, which takes 30 ms.
 Status answer_after_30_ms(const FaultSubject& subject, FaultAccount&) {
   HttpHooks hooks;
   hooks.on_request = [] { sleep_for(30 * kMilliNs); };
   return serve_http(subject.port, hooks);
 }
 
-/// Answers the requests of one connection, until it ends.
+/// Answers the requests of one connection until it ends.
 void serve_connection(const UniqueFd& connection, const std::function<void()>& on_request) {
   std::string unread;
   while (answer_requests(connection.get(), unread, on_request) > 0) {
   }
 }
 
-/// A thread for each connection, and one lock that each holds for 6 ms.
+/// One thread per connection, and one lock that each holds for 6 ms.
 Status share_a_lock(const FaultSubject& subject, FaultAccount& account) {
   TOPSPIN_ASSIGN(const UniqueFd end, ending());
   TOPSPIN_ASSIGN(const UniqueFd listener, bound_socket(SOCK_STREAM, subject.port));

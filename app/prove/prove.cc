@@ -46,12 +46,12 @@ struct Injection {
   std::string_view load;  // lines of a plan's [load]
   std::string_view finding;
   std::string_view number;
-  std::string_view account;                           // the same, in the server's account
+  std::string_view account;                           // its name in the server's account
   std::optional<double> (*measured)(const RunPage&);  // nullptr: `number` is in the registry
   double tolerance = 0;
-  std::optional<CpuQuota> quota = {};                          // of its cgroup
+  std::optional<CpuQuota> quota = {};                          // for its cgroup
   int hogs = 0;                                                // busy loops on the server's CPU
-  bool asks = false;                                           // a service downstream
+  bool asks = false;                                           // needs a downstream service
   std::string_view rests = "before = \"1s\"\nafter = \"1s\"";  // lines of a plan's [run]
 };
 
@@ -59,7 +59,7 @@ double account_of(const FaultAccount& account, std::string_view name) {
   const auto entry = account.find(name);
   return entry == account.end() ? 0 : entry->second;
 }
-/// A number of all ticks by its name in the registry: "udp_drops", "sum of call_latency_ns".
+/// A number over all ticks, by its name in the registry: "udp_drops", "sum of call_latency_ns".
 std::optional<double> by_name(std::string_view name, const Sample& all) {
   constexpr std::string_view kSum = "sum of ";
   const bool is_sum = name.starts_with(kSum);
@@ -74,7 +74,7 @@ std::optional<double> by_name(std::string_view name, const Sample& all) {
 std::optional<double> replies(const RunPage& run) {
   return static_cast<double>(run.fold.merged.flows.reply_latency.count());
 }
-/// What the finding says, which is of the time under load.
+/// The value in the finding, which is about the time under load.
 std::optional<double> longest_stretch(const RunPage& run) {
   for (const Proof& proof : run.findings.front().proofs)
     if (proof.name == "max of busy_stretch_ns") return proof.value;
@@ -175,9 +175,9 @@ period = "200ms")",
               "before = \"2s\"\nafter = \"4s\""},
 };
 
-// ---- what inflicts what the server cannot inflict on itself ----
+// ---- for faults that the server cannot inflict on itself ----
 
-/// Busy loops on one CPU, until the object goes; each ends itself after a minute.
+/// Busy loops on one CPU while the object lives. Each ends itself after a minute.
 class Hogs {
  public:
   Hogs(int count, int cpu) {
@@ -213,7 +213,7 @@ class Hogs {
   std::vector<pid_t> pids_;
 };
 
-/// The service that the server asks, until the object goes.
+/// The downstream service, which runs while the object lives.
 class Service {
  public:
   explicit Service(uint16_t port) : pid_(fork()) {
@@ -234,7 +234,7 @@ class Service {
   pid_t pid_;
 };
 
-/// A folder for the runs and the accounts, while the object lives.
+/// A folder for runs and accounts, which exists while the object lives.
 class Scratch {
  public:
   static Result<Scratch> make() {
@@ -267,7 +267,7 @@ std::vector<int> allowed_cpus() {
   return cpus;
 }
 
-/// A port of 127.0.0.1 that nobody has at this moment.
+/// A port of 127.0.0.1 that is free at this moment.
 Result<uint16_t> free_port(bool udp) {
   const UniqueFd fd(socket(AF_INET, (udp ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0));
   sockaddr_in address{};
@@ -280,7 +280,7 @@ Result<uint16_t> free_port(bool udp) {
   return ntohs(address.sin_port);
 }
 
-/// Waits until somebody listens there, for five seconds at most.
+/// Waits until the port is open, for at most five seconds.
 void await_port(uint16_t port) {
   for (int tries = 0; tries < 500 && !port_is_open(false, port); ++tries) usleep(10'000);
 }
@@ -290,7 +290,7 @@ void await_port(uint16_t port) {
 std::string plan_text(const Injection& injection, const FaultSubject& subject) {
   const uint16_t port = subject.port;
   const bool udp = injection.load.find("udp") != std::string_view::npos;
-  // Others on this host may have the same port of another protocol or address.
+  // Other programs may use the same port number with another protocol or address.
   const std::string ports =
       injection.asks ? fmt::format("({} or {})", port, subject.downstream) : std::to_string(port);
   const std::string filter =
@@ -315,7 +315,7 @@ FaultProof begin_proof(const Injection& injection) {
   return proof;
 }
 
-/// Records the fault into `database` and reads it back.
+/// Records the fault into `database`, and reads the run back.
 Result<RunPage> record_fault(const Injection& injection, const FaultSubject& subject,
                              const std::string& database, const std::vector<int>& cpus) {
   const std::string text = plan_text(injection, subject);

@@ -1,5 +1,5 @@
-// A cgroup with a CPU quota, while the object lives: of version 2, or of version 1 where that has
-// the cpu controller. Needs root. The tests of the probes use it too.
+// A cgroup with a CPU quota, which exists while the object lives. It is of version 2, or of version
+// 1 if that has the cpu controller. Needs root. The tests of the probes use it too.
 #pragma once
 
 #include <cerrno>
@@ -17,7 +17,7 @@
 
 namespace topspin {
 
-/// So much CPU time in each period.
+/// The allowed CPU time in each period.
 struct CpuQuota {
   int64_t used_us = 0;
   int64_t period_us = 0;
@@ -39,7 +39,7 @@ class QuotaCgroup {
                    write_control(folder_ + "/cpu.cfs_quota_us", fmt::format("{}", quota.used_us)));
     if (!made) missing_ = os_error("needs a cgroup with a CPU quota").message;
   }
-  /// A process that has just ended may be in it for a moment.
+  /// Retries, because a process that has just ended may still be in it for a moment.
   ~QuotaCgroup() {
     for (int tries = 0; tries < 1000 && rmdir(folder_.c_str()) != 0 && errno == EBUSY; ++tries)
       usleep(1000);
@@ -48,14 +48,14 @@ class QuotaCgroup {
   QuotaCgroup& operator=(const QuotaCgroup&) = delete;
 
   const std::string& folder() const { return folder_; }
-  /// Why there is none; empty: there is.
+  /// Why the cgroup could not be made; empty if it was.
   const std::string& missing() const { return missing_; }
   bool add(pid_t pid) const {
     return write_control(folder_ + "/cgroup.procs", fmt::format("{}", pid));
   }
 
  private:
-  /// Writes into a file that is there already, as those of cgroups are.
+  /// Writes into an existing file.
   static bool write_control(const std::string& path, std::string_view text) {
     const UniqueFd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());

@@ -38,8 +38,8 @@ class Conductor {
   /// Whether the experiment is over or has failed.
   virtual bool wants_stop() const = 0;
 
-  /// The recording ends, for whatever reason (`stop_signal`, or 0). Stops the load, which may take
-  /// as long as its timeout. Called before the last tick.
+  /// The recording ends, because of `stop_signal` or (0) for another reason. Stops the load, which
+  /// may take as long as its timeout. Called before the last tick.
   virtual void stop(int stop_signal) = 0;
   /// How long the command has from SIGTERM to SIGKILL.
   virtual int64_t stop_within_ns() const = 0;

@@ -9,7 +9,7 @@
 namespace topspin {
 namespace {
 
-constexpr size_t kRowsMax = 32;  // the last of them is of all further addresses
+constexpr size_t kRowsMax = 32;  // the last row is for all further addresses
 
 }  // namespace
 
@@ -18,7 +18,7 @@ HiddenConnections::HiddenConnections(std::string interface, std::string filter)
       filter_(std::move(filter)),
       shown_(ConnectionFilter::compile(filter_)) {}
 
-/// What stays on the host passes `lo` alone, and what leaves it does not.
+/// Connections within the host pass only through `lo`, and others never do.
 HiddenConnections::Hiding HiddenConnections::look(const OpenedConnection& connection) const {
   if (interface_ != "any" && (interface_ == "lo") != connection.stays_on_host)
     return Hiding::kInterface;

@@ -1,6 +1,6 @@
-// HiddenConnections: connections of the subject to others that the capture does not show, since its
-// filter hides them or its interface does not carry them. Each address has a row of its own beside
-// those that are captured (CalledRow). One thread.
+// HiddenConnections: connections from the subject to others that the capture does not show, because
+// its filter hides them or its interface does not carry them. Each address has a row (CalledRow),
+// in addition to the rows of captured ones. One thread.
 #pragma once
 
 #include <optional>
@@ -18,20 +18,20 @@ class HiddenConnections {
  public:
   HiddenConnections(std::string interface, std::string filter);
 
-  /// Counts those of `opened` that are hidden in the sample. Answers a sentence for each address
+  /// Counts in the sample those of `opened` that are hidden. Returns a sentence for each address
   /// that was not hidden before.
   std::vector<std::string> add(std::span<const OpenedConnection> opened, Sample& sample);
 
  private:
   enum class Hiding { kNone, kFilter, kInterface };
   Hiding look(const OpenedConnection& connection) const;
-  /// Of a new address too, unless there are too many: then of all those together.
+  /// The row of an address, which may be new. If there are too many, further addresses share a row.
   CalledRow& row_of(const FlowEnd& end);
   std::string sentence(const CalledRow& row) const;
 
   std::string interface_;
   std::string filter_;
-  std::optional<ConnectionFilter> shown_;  // nullopt: the filter cannot be asked
+  std::optional<ConnectionFilter> shown_;  // nullopt: the filter works only on live packets
   std::vector<CalledRow> rows_;
 };
 

@@ -62,7 +62,7 @@ class Onlooker {
   /// The process is about to end without running destructors.
   virtual void abandon() = 0;
 
-  /// What the command gets as standard input and output in place of ours; -1: ours.
+  /// The command's standard input and output instead of ours; -1: ours.
   virtual int command_stdin_fd() const = 0;
   virtual int command_stdout_fd() const = 0;
 };

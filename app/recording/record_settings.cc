@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-/// Where and how to capture.
+/// Reads where and how to capture.
 Status read_live(const RecordOptions& o, RecordSettings& settings) {
   settings.live.interface = o.interface;
   settings.live.max_rows_per_interval = o.max_rows_per_interval;
@@ -33,7 +33,7 @@ Status read_live(const RecordOptions& o, RecordSettings& settings) {
   return {};
 }
 
-/// Whom to watch.
+/// Reads what to watch.
 Status read_subject(const RecordOptions& o, RecordSettings& settings) {
   const int subjects =
       (o.pid != 0 ? 1 : 0) + (o.cgroup.empty() ? 0 : 1) + (o.command.empty() ? 0 : 1);
@@ -57,7 +57,7 @@ Status read_subject(const RecordOptions& o, RecordSettings& settings) {
   return {};
 }
 
-/// What to measure of the subject, and how.
+/// Reads what to measure of the subject, and how.
 Status read_probes(const RecordOptions& o, RecordSettings& settings) {
   settings.probes.stacks_per_second = o.stacks_per_second;
   for (const std::string& word : o.probes) {
@@ -91,7 +91,7 @@ Status read_probes(const RecordOptions& o, RecordSettings& settings) {
   TOPSPIN_TRY(check_runtimes(o.runtime));
   settings.probes.runtime = o.runtime;
   settings.probes.counters = o.counters || settings.probes.asked.contains("counters");
-  // To name its rung is to ask for it.
+  // Naming its rung is a request for it.
   const auto syscalls = settings.probes.forced.find("syscalls");
   settings.probes.syscalls =
       o.syscalls || settings.probes.asked.contains("syscalls") ||

@@ -14,9 +14,9 @@ namespace topspin {
 void Recording::make_last_tick() {
   if (conductor_ != nullptr) conductor_->stop(ending_.signal());
   end_ns_ = std::min(monotonic_now_ns(), end_ns_);
-  // Only what ended before the last reading is in the probes' sums as a whole.
+  // The probes' sums are complete only for processes that ended before the last reading.
   if (command_) command_usage_ = command_->usage();
-  // A load that is waited for is no standstill.
+  // Waiting for a load to end is not a standstill.
   if (conductor_ == nullptr && next_due_ns_ < end_ns_) note_standstill(next_due_ns_);
   tick(end_ns_);
   joiner_->add_end_losses(probes_->end_losses());
@@ -43,8 +43,8 @@ void Recording::end_packets() {
   tell_event(end_ns_ - start_ns_, packets_text_);
 }
 
-/// kDraining: the command does not outlive its recording. What it prints while it ends must find a
-/// reader, else it never ends.
+/// kDraining: ends the command, which must not outlive its recording. Meanwhile its output must be
+/// read, or it would never end.
 void Recording::drain_pass() {
   if (!command_ || command_->exit_status()) {
     ending_.command_ended();
@@ -55,7 +55,7 @@ void Recording::drain_pass() {
     command_->kill_now();
 }
 
-/// kDone: judges the run, stores its end and tells of it. The process's exit code.
+/// kDone: judges the run, stores its end and reports it. Returns the process's exit code.
 Result<int> Recording::finish() {
   const bool ends_family = conductor_ != nullptr || (command_ && command_->leaves_family_to_us());
   if (ends_family && !end_family(stop_grace_ns_))
@@ -80,7 +80,7 @@ Result<int> Recording::finish() {
 
   tell_run_end(options_, {info_, end, RunTotals(folds_->whole()), *ticks_, database_},
                onlooker_ != nullptr);
-  // Not told yet: a screen has no room left at its end, and a quiet recording tells losses alone.
+  // A quiet recording has not reported this yet. Without a screen it reports only losses.
   if (options_.quiet && (packets_unwritten_ > 0 || (packet_file_ && onlooker_ != nullptr)))
     say(packets_text_);
   if (ending_.signal() == 0 && onlooker_ != nullptr && onlooker_->output_failed())
@@ -88,7 +88,7 @@ Result<int> Recording::finish() {
   return exit_code_of(end);
 }
 
-/// Of a run that was stored, or was not to be.
+/// The exit code of a run that was stored, or that was not meant to be stored.
 int Recording::exit_code_of(const RunEnd& end) const {
   if (ending_.signal() != 0) return 128 + ending_.signal();
   if (conductor_ != nullptr) return 0;

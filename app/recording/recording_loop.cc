@@ -15,13 +15,13 @@ namespace topspin {
 namespace {
 
 constexpr uint64_t kTickLinesPerHeader = 20;
-/// A tick that comes so late was not merely late: the recorder (or its machine) stood still.
+/// If a tick comes this late, the recorder (or its machine) was stopped.
 constexpr int64_t kStandstillNs = 500 * kNanosPerMilli;
 constexpr int64_t kPlaceCheckNs = kNanosPerSecond;
 
 }  // namespace
 
-/// kRunning: waits for a source, then does what is due.
+/// kRunning: waits for a source, then does everything that is due.
 void Recording::run_pass() {
   arm_timer(std::min(next_due_ns_, end_ns_));
   const int timeout_ms = onlooker_ != nullptr ? onlooker_->refresh_ms() : -1;
@@ -57,16 +57,16 @@ void Recording::tick(int64_t due_ns) {
       settings_.subject.kind == SubjectSpec::Kind::kProcessTree && !probes.subject_alive;
   joiner_->add_probes({std::move(probes), read_self(), read_ns}, due_ns);
   for (const std::string& event : probes_->take_events()) tell_event(due_ns - start_ns_, event);
-  if (subject_gone && !command_) subject_ended();  // a command's end is told by waitpid
+  if (subject_gone && !command_) subject_ended();  // waitpid reports the end of a command
 }
 
-/// Of so many unwritten packets, those that no tick has counted yet.
+/// How many of these unwritten packets were not counted in a tick yet.
 uint64_t Recording::count_unwritten(uint64_t packets) {
   return packets - std::exchange(packets_unwritten_, packets);
 }
 
-/// One tick for all that is due, so that a recorder which stood still makes one long interval. What
-/// is due at the very end is the last tick's.
+/// Makes one tick for everything that is due, so a recorder that was stopped makes one long
+/// interval. What is due at the very end belongs to the last tick.
 void Recording::tick_if_due() {
   const int64_t now_ns = std::min(monotonic_now_ns(), end_ns_ - 1);
   if (next_due_ns_ > now_ns) return;
@@ -100,7 +100,7 @@ void Recording::take_flows() {
   if (delivery.has_all_packets) ending_.ask();
 }
 
-/// Stores and shows the ticks whose halves are both there.
+/// Stores and shows the ticks of which both halves are complete.
 void Recording::drain_ticks() {
   while (auto tick = joiner_->next()) {
     const Sample sample =
@@ -129,7 +129,7 @@ LossInterval Recording::store(const Sample& sample) {
   return writer_->take_losses();
 }
 
-/// Stores what waits, tells how that goes, and sees whether the file is still there.
+/// Stores what waits, reports problems, and checks whether the file still exists.
 void Recording::look_after_store() {
   if (!writer_) return;
   if (const Status stored = writer_->retry(); !stored.ok()) ending_.fail(stored.error());
@@ -143,7 +143,7 @@ void Recording::look_after_store() {
   }
 }
 
-/// Follows the command, and whoever leads it.
+/// Follows the command and the conductor.
 void Recording::follow_command() {
   const std::optional<int> exit_status = command_ ? command_->exit_status() : std::nullopt;
   if (conductor_ == nullptr) {
@@ -159,7 +159,7 @@ void Recording::follow_command() {
   if (conductor_->wants_stop()) ending_.ask();
 }
 
-/// The end of the command or subject ends the recording, unless somebody wants to go on looking.
+/// The end of the command or subject ends the recording, unless the onlooker stays.
 void Recording::subject_ended() {
   if (onlooker_ == nullptr || !onlooker_->stays()) {
     ending_.ask();
@@ -172,8 +172,8 @@ void Recording::subject_ended() {
   }
 }
 
-/// What somebody who looks on asks of the capture, none of which changes what is counted but for
-/// the move to another interface, which a run that is stored refuses.
+/// Handles the onlooker's requests to the capture. They do not change what is counted, except the
+/// move to another interface, which is refused if the run is stored.
 void Recording::serve_onlooker() {
   if (const auto flow = onlooker_->watched_flow(); flow != watched_) {
     watched_ = flow;
@@ -199,7 +199,7 @@ void Recording::handle_signals() {
   signalfd_siginfo info{};
   while (read(signal_fd_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
-    if (number == SIGCHLD) continue;  // each pass asks the command itself
+    if (number == SIGCHLD) continue;  // each pass checks the command
     if (number == SIGWINCH || number == SIGTSTP || number == SIGCONT)
       onlooker_->on_signal(number);
     else
@@ -208,12 +208,12 @@ void Recording::handle_signals() {
 }
 
 void Recording::handle_stop_signal(int number, bool from_terminal) {
-  if (!ending_.stop_by(number)) {  // the second one: at once, saving nothing more
+  if (!ending_.stop_by(number)) {  // the second one ends it at once, without saving more
     if (command_) command_->kill_now();
     if (onlooker_ != nullptr) onlooker_->abandon();
     _exit(128 + number);
   }
-  // Under a conductor the load ends before the command does.
+  // With a conductor, the load must end before the command.
   if (conductor_ != nullptr || !command_) return;
   if (from_terminal)
     command_->was_asked_to_end();

@@ -20,7 +20,8 @@
 namespace topspin {
 namespace {
 
-/// The loop waits no longer for another program's lock on the database; the tick waits in memory.
+/// The longest wait of the loop for another program's lock on the database. After that, ticks wait
+/// in memory.
 constexpr int kStoreWaitMs = 20;
 
 }  // namespace
@@ -31,7 +32,7 @@ Status Recording::open() {
   if (!options_.user.empty()) {
     TOPSPIN_ASSIGN(user, find_user(options_.user));
   }
-  // Before anything else runs, since git is started for it.
+  // Before anything else runs, because this starts git.
   forget_git_environment();
   if (options_.source) {
     source_ = *options_.source;
@@ -79,7 +80,8 @@ Status Recording::prepare_command(const std::optional<UserIdentity>& user) {
   return {};
 }
 
-/// Before privileges go: the directory may be one that -Z's user may not write.
+/// Called before privileges are dropped, because the user of -Z may not be allowed to write to the
+/// directory.
 Status Recording::open_packets() {
   TOPSPIN_ASSIGN(packet_file_,
                  open_packet_file(options_.packet_file,
@@ -91,7 +93,7 @@ Status Recording::open_packets() {
   return {};
 }
 
-/// The database is made by whoever we are now, so it belongs to the user who asked.
+/// Privileges are already dropped, so a new database belongs to the invoking user.
 Status Recording::open_store() {
   database_ = database_path(options_.observe.db);
   end_plainly_on_lost_memory(database_);
@@ -109,10 +111,10 @@ Status Recording::open_store() {
   return {};
 }
 
-/// The run begins. What the probes have counted since they were opened, of a subject that runs
-/// already, is not part of it.
+/// The run begins. What the probes have counted before, for a subject that was already running, is
+/// not part of it.
 void Recording::begin_counting() {
-  // A probe hands over so many rows of threads at a time; the rest come with the next call.
+  // A probe returns a limited number of thread rows at a time; the rest come with the next call.
   constexpr int kMostReadings = 8;
   for (int i = 0; i < kMostReadings; ++i) {
     const ProbeInterval before = probes_->take_interval();
@@ -136,7 +138,7 @@ void Recording::begin_ticks() {
   settings.resolve_owners = [this](Sample& sample) { resolve_owners(sample); };
   if (writer_) {
     settings.store = [this](const Sample& sample) { return store(sample); };
-    // A screen is shown every row, and stores as many a tick as a recording without one.
+    // A screen gets every row, but stores as many per tick as a recording without a screen.
     const uint64_t stored_rows = RecordOptions{}.max_rows_per_interval;
     if (options_.max_rows_per_interval > stored_rows) settings.stored_rows_per_tick = stored_rows;
   }
@@ -147,13 +149,13 @@ void Recording::begin_ticks() {
 Status Recording::give_up_privileges(const std::optional<UserIdentity>& user) {
   std::vector<int> keep = probes_->capabilities_needed();
   for (const int capability : owners_->capabilities_needed()) keep.push_back(capability);
-  // To open the interface again after it went away.
+  // Needed to open the interface again after it went away.
   keep.push_back(CAP_NET_RAW);
   if (!options_.command_user.empty()) keep.push_back(CAP_KILL);  // to end another user's command
   const uid_t uid = user ? user->uid : geteuid();
   if (geteuid() == 0 && uid == 0) {
-    // Root in somebody else's directory (a container's work directory, say) may write there by this
-    // alone.
+    // Root needs this to write in another user's directory (a container's work directory, for
+    // example).
     keep.push_back(CAP_DAC_OVERRIDE);
   }
   return drop_privileges(user, keep);
@@ -192,7 +194,7 @@ void Recording::tell_missing_probes() const {
   if (options_.quiet) return;
   std::vector<ProbeStatus> probes = probes_->status();
   probes.push_back(owners_->status());
-  std::string without_subject;  // one line for all of them
+  std::string without_subject;  // shown as one line
   for (const ProbeStatus& probe : probes) {
     const bool unasked = probe.rung == Rung::kNone && probe.reason.starts_with("not asked for");
     if (probe.rung == Rung::kNone && probe.reason.starts_with("no subject")) {
@@ -211,14 +213,14 @@ void Recording::tell_missing_probes() const {
 void Recording::add_sources() {
   const auto on_signal = [this] { handle_signals(); };
   sources_.add([this] { return signal_fd_.get(); }, on_signal);
-  sources_.add([this] { return timer_fd_.get(); }, [] {});  // each pass arms it anew
+  sources_.add([this] { return timer_fd_.get(); }, [] {});  // each pass arms it again
   sources_.add([this] { return capture_->event_fd(); }, [this] { take_flows(); });
   sources_.add([this] { return probes_->event_fd(); }, [this] { probes_->handle_events(); });
   draining_sources_.add([this] { return signal_fd_.get(); }, on_signal);
   if (conductor_ != nullptr) {
     const auto output_fd = [this] { return conductor_->output_fd(); };
     const auto on_output = [this] { conductor_->on_output(); };
-    sources_.add([this] { return conductor_->wake_fd(); }, [] {});  // each pass asks the conductor
+    sources_.add([this] { return conductor_->wake_fd(); }, [] {});  // each pass calls the conductor
     sources_.add(output_fd, on_output);
     draining_sources_.add(output_fd, on_output);
   }
@@ -231,7 +233,7 @@ void Recording::add_sources() {
   }
 }
 
-/// The capture begins, then the command, then what leads it.
+/// Starts the capture, then the command, then the conductor.
 Status Recording::start() {
   auto capture = CaptureThread::start(std::move(tracker_), start_ns_);
   if (!capture.ok()) {

@@ -92,14 +92,14 @@ class Recording {
   Conductor* conductor_;  // may be null
   int64_t stop_grace_ns_;
   RecordingEnding ending_;
-  EventLoop sources_;           // while it is running
-  EventLoop draining_sources_;  // while the command ends
+  EventLoop sources_;           // used while the recording runs
+  EventLoop draining_sources_;  // used while the command ends
   UniqueFd signal_fd_, timer_fd_;
   std::optional<SubjectCommand> command_;
   std::unique_ptr<Probes> probes_;
   std::unique_ptr<FlowOwners> owners_;
-  std::optional<HiddenConnections> hidden_;  // nullopt: the subject's connections are not known
-  std::unique_ptr<PacketFile> packet_file_;  // of -w; outlives the capture
+  std::optional<HiddenConnections> hidden_;  // nullopt: connections are not known
+  std::unique_ptr<PacketFile> packet_file_;  // for -w; outlives the capture
   std::unique_ptr<FlowTracker> tracker_;     // until the capture thread owns it
   std::unique_ptr<CaptureThread> capture_;
   std::unique_ptr<PatientWriter> writer_;
@@ -110,21 +110,21 @@ class Recording {
   HeadroomWatch headroom_;
   std::string database_;
   RunInfo info_;
-  std::shared_ptr<RunFolds> folds_ = std::make_shared<RunFolds>();  // of its ticks
+  std::shared_ptr<RunFolds> folds_ = std::make_shared<RunFolds>();  // of the ticks
   SourceInfo source_;
   int64_t start_ns_ = 0;
-  int64_t end_ns_ = std::numeric_limits<int64_t>::max();  // at the latest; once the last tick is
-                                                          // made, where it ended
+  int64_t end_ns_ = std::numeric_limits<int64_t>::max();  // the latest end; after the last tick the
+                                                          // actual end
   int64_t next_due_ns_ = 0;
   int64_t next_place_check_ns_ = 0;
   bool place_told_ = false;
   bool subject_end_told_ = false;
   uint64_t lines_ = 0;
-  TickLineMemory memory_;                      // of the lines
-  std::optional<FlowKey> watched_;             // whose packets are copied for the onlooker
+  TickLineMemory memory_;                      // for the tick lines
+  std::optional<FlowKey> watched_;             // its packets are copied for the onlooker
   std::optional<CommandUsage> command_usage_;  // of a command that ended before the last reading
   std::string packets_text_;                   // of packet_file_: its length, then its end
-  uint64_t packets_unwritten_ = 0;             // are not in it; as ticks count so far
+  uint64_t packets_unwritten_ = 0;             // not in packet_file_, as counted by ticks so far
 };
 
 }  // namespace topspin

@@ -13,8 +13,8 @@ namespace topspin {
 /// The states of a recording, in this order.
 enum class RecordingState : uint8_t {
   kRunning,   // ticks are made as they come due
-  kEnding,    // something asked for the end: the load stops, and the last tick is made and stored
-  kDraining,  // the command is made to end; what it still prints finds a reader
+  kEnding,    // the end was requested: the load stops, and the last tick is made and stored
+  kDraining,  // the command is being ended, and its output is still read
   kDone,
 };
 
@@ -26,7 +26,7 @@ class RecordingEnding {
   /// The first error that ended it.
   const std::optional<Error>& failure() const { return failure_; }
 
-  /// The duration, the command, the screen or the conductor asks for the end. Has no effect on a
+  /// The duration, the command, the screen or the conductor requests the end. Has no effect on a
   /// recording that is already ending.
   void ask() {
     if (state_ == RecordingState::kRunning) state_ = RecordingState::kEnding;

@@ -17,7 +17,7 @@ namespace topspin {
 struct EndFacts {
   int64_t duration_ns = 0;
   std::optional<int> exit_status;          // of the command
-  LossInterval late_losses;                // of the store, after the last tick was made
+  LossInterval late_losses;                // losses of the store after the last tick was made
   std::vector<std::string> probes_doubts;  // Probes::doubts()
   std::optional<Error> failure;            // what ended the recording
 };
@@ -33,7 +33,7 @@ struct EndedRun {
   const TickBuilder& ticks;
   std::string database;
 };
-/// Prints the result, as far as the options ask for it. `with_screen`: nothing was printed so far.
+/// Prints the result, as the options require. `with_screen`: nothing was printed so far.
 void tell_run_end(const RecordOptions& options, const EndedRun& run, bool with_screen);
 
 }  // namespace topspin

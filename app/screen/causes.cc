@@ -9,7 +9,7 @@
 namespace topspin {
 namespace {
 
-/// As many as a page looks at: a row has two histograms, and there may be 65,536 of them.
+/// The busiest threads, as many as a page uses. There may be 65,536 rows with two histograms each.
 std::vector<ThreadRow> busiest_threads(const Model& model) {
   std::vector<const ThreadRow*> all;
   for (const ThreadEntry& entry : model.threads()) all.push_back(&entry.row);

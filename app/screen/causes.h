@@ -1,4 +1,4 @@
-// What a screen says of causes: the findings (ci/findings) of the last minute that its model has.
+// The causes on a screen: the findings (ci/findings) of the last minute in its model.
 #pragma once
 
 #include "core/run/run.h"

@@ -39,7 +39,7 @@ Live::Live(const LookOptions& options, bool with_command, bool stay)
     : look_(options), stay_(stay), screen_(screen_is_possible(options)) {
   stay_ = stay_ && screen_;
   if (!screen_ || !with_command) return;
-  // The command may neither type into the screen's keys nor print over it.
+  // The command must not read the screen's keys or print over the screen.
   std::array<int, 2> pipe_fds{};
   if (pipe2(pipe_fds.data(), O_CLOEXEC) != 0) return;
   output_read_.reset(pipe_fds[0]);
@@ -80,7 +80,7 @@ void Live::on_sample(const Sample& sample) {
     if (stop_) return;
     const std::string text = fmt::format("{}{}", printed_ > 0 ? "\n" : "", look_.plain_text());
     if (++printed_ >= look_.batch()) {
-      last_text_ = text;  // printed when nothing is recorded any more: its reader may be slow
+      last_text_ = text;  // printed after the recording, because the reader may be slow
       stop_ = true;
       return;
     }
@@ -91,14 +91,14 @@ void Live::on_sample(const Sample& sample) {
       output_outlet().write(fmt::format("{}\n", tick_line_header()));
     output_outlet().write(fmt::format("{}\n", tick_line(sample, memory_)));
   }
-  // A reader that went away ends it: nobody looks any more.
+  // If the reader went away, the recording ends, because its output is not wanted any more.
   if (output_outlet().silenced()) {
     output_failed_ = true;
     stop_ = true;
   }
 }
 
-/// The rows were of the interface before; the counts go on.
+/// The rows were those of the previous interface; the counts continue.
 void Live::on_interface(const std::string& name) {
   look_.model().scene.source = name;
   look_.forget_rows();
@@ -111,7 +111,7 @@ void Live::on_input() {
   });
 }
 
-/// The observation of this subject ends, and whoever led it begins the next.
+/// Ends the observation of this subject; the parent then begins the next one.
 void Live::watch(int32_t pid) {
   if (!can_change_subject_) {
     look_.say("the subject cannot change while a run is recorded or a command runs");
@@ -151,8 +151,8 @@ void Live::on_event(std::string_view text) {
     say(text);
 }
 
-/// Until somebody lets it go on, the screen shows the subject's last tick: what comes after it has
-/// nothing to do with the subject, and its rows would go one after another.
+/// Until the user continues, the screen shows the subject's last tick. Later ticks are not about
+/// the subject, and its rows would disappear one after another.
 void Live::freeze_after_the_end(const Sample& sample) {
   if (!subject_end_ns_ || sample.flows.end_ns < *subject_end_ns_) return;
   subject_end_ns_.reset();
@@ -197,7 +197,7 @@ void Live::close() {
   const bool was_open = look_.is_open();
   look_.close();
   print_output();
-  // A run that is stored has its own last words, and the next subject its own screen.
+  // A stored run prints its own result, and the next subject has its own screen.
   const Model& model = look_.model();
   if (was_open && stay_ && !subject_wish_ && !model.history().empty()) {
     say(fmt::format("{} ticks, {} flows, {} packets; nothing was stored: --db FILE stores a run",
@@ -205,7 +205,7 @@ void Live::close() {
   }
 }
 
-/// Of the command, kept while the screen was up.
+/// Prints the command's output that was kept while the screen was shown.
 void Live::print_output() {
   if (output_.empty()) return;
   if (output_cut_) {

@@ -62,19 +62,19 @@ class Live final : public Onlooker {
   void print_output();
   void subject_ended(const std::string& state);
   void freeze_after_the_end(const Sample& sample);
-  /// Once a second.
+  /// At most once per second.
   void read_processes_if_shown(int64_t now_ns);
 
   Look look_;
   RunInfo run_;
   bool stay_;
-  bool screen_;  // a terminal is there, and a screen was asked for
+  bool screen_;  // there is a terminal, and a screen was requested
   bool stop_ = false;
-  std::optional<int64_t> subject_end_ns_;  // until the tick that holds it has been shown
+  std::optional<int64_t> subject_end_ns_;  // until the tick that contains it has been shown
   int printed_ = 0;
-  TickLineMemory memory_;  // of the lines
+  TickLineMemory memory_;  // for the tick lines
   std::string last_text_;
-  bool output_failed_ = false;  // standard output took no more
+  bool output_failed_ = false;  // standard output could not be written
   UniqueFd null_, output_read_, output_write_;
   std::string output_;
   bool output_cut_ = false;

@@ -67,7 +67,7 @@ Status check_look_options(const LookOptions& options) {
 
 namespace {
 
-/// The rules of --colors, or of the user's own file; nullptr: there is none.
+/// The rules of --colors, or of the user's own file; nullptr if there is none.
 Result<std::shared_ptr<const ColourRules>> read_colour_rules(const LookOptions& options) {
   std::string path = options.colours;
   if (path.empty()) {
@@ -178,7 +178,7 @@ void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
         if (effect) effect(pressed.effect);
         break;
     }
-    // A stored run needs no copy: nothing goes on while it is paused.
+    // A stored run needs no copy, because nothing changes while it is paused.
     if (!replay && state_.frozen && !frozen_) frozen_ = model_;
     if (!state_.frozen) frozen_.reset();
   }
@@ -187,7 +187,7 @@ void Look::on_input(bool replay, const std::function<void(Effect)>& effect) {
 
 void Look::on_signal(int number) {
   if (!terminal_) {
-    // No screen: the signal does what it would have done.
+    // Without a screen, the signal has its usual effect.
     if (number == SIGTSTP) raise(SIGSTOP);
     return;
   }
@@ -238,7 +238,7 @@ void Look::set_packets(PacketCopies packets, std::string note) {
   dirty_ = true;
 }
 
-/// Asks for the names that the screen wants and has not; takes those that have been found.
+/// Requests the names that the screen lacks, and takes those that have been found.
 void Look::look_names_up() {
   if (resolver_ && resolver_->take(model_.names)) {
     if (frozen_) frozen_->names = model_.names;
@@ -269,7 +269,7 @@ std::string Look::plain_text() const {
   return plain_screen(model_, state_, width, options_.rows);
 }
 
-/// Into the working directory, under a name that no file has yet.
+/// Writes a new file into the working directory.
 void Look::write_export() {
   std::string when = format_utc(wall_now_ns());
   std::replace(when.begin(), when.end(), ':', '.');

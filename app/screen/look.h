@@ -27,13 +27,13 @@ namespace topspin {
 struct LookOptions {
   std::string theme = "dark";
   std::string screen = "flows";
-  std::string colours;  // file of colour rules; empty: ~/.topspin/colors, if it is there
+  std::string colours;  // file of colour rules; empty: ~/.topspin/colors, if it exists
   bool ascii = false;
   bool utf8 = false;
   bool once = false;
   int batch = 0;  // plain text this many times; 0: a screen
   int width = 0;  // of plain text; 0: COLUMNS, else 120
-  int rows = 50;  // of plain text's tables
+  int rows = 50;  // of tables in plain text
 };
 void add_look_options(CLI::App& app, LookOptions& options);
 
@@ -104,8 +104,8 @@ class Look {
   std::shared_ptr<const ColourRules> colour_rules_;
   std::unique_ptr<CursesTerminal> terminal_;
   Model model_;
-  std::unique_ptr<NameResolver> resolver_;  // from the first time that names are asked for
-  std::optional<Model> frozen_;             // live: the picture while counting goes on
+  std::unique_ptr<NameResolver> resolver_;  // created when names are first requested
+  std::optional<Model> frozen_;             // live: the frozen picture, while counting continues
   ViewState state_;
   bool dirty_ = true;
   bool stop_ = false;

@@ -21,7 +21,7 @@ namespace {
 
 using Question = std::variant<HostKey, ServiceKey>;
 
-/// Empty: there is no name.
+/// Empty if there is no name.
 std::string look_up(const HostKey& key) {
   sockaddr_storage storage{};
   socklen_t size = 0;
@@ -65,7 +65,7 @@ struct NameResolver::Shared {
   // All below guarded by mutex.
   bool ended = false;
   std::deque<Question> waiting;
-  std::set<Question> pending;  // waiting, or under way
+  std::set<Question> pending;  // waiting, or being looked up
   std::vector<std::pair<Question, std::string>> answers;
 };
 
@@ -104,7 +104,7 @@ void NameResolver::ask(const NameWants& wants) {
     if (shared_->waiting.size() >= kMaxWaiting) return;
     if (shared_->pending.insert(question).second) shared_->waiting.push_back(question);
   };
-  // Names of ports are in a file here, and come at once.
+  // Names of ports are in a local file, so they come at once.
   for (const ServiceKey& key : wants.services) add(key);
   for (const HostKey& key : wants.hosts) add(key);
   if (!shared_->waiting.empty()) shared_->asked.notify_one();

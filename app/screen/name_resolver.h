@@ -22,7 +22,7 @@ class NameResolver {
   NameResolver(const NameResolver&) = delete;
   NameResolver& operator=(const NameResolver&) = delete;
 
-  /// Asks for names. Those that are already being looked up are not asked for twice.
+  /// Requests names. Those that are already being looked up are not requested twice.
   void ask(const NameWants& wants);
   /// Puts the answers since the last call into `names`. Returns false if there were none.
   bool take(NameTable& names);

@@ -27,8 +27,7 @@ namespace {
 
 constexpr double kSlowest = 1.0 / 16;
 constexpr double kFastest = 1024;
-/// Ticks of a file are kept in memory: an hour's worth of seconds a thousand times over is a file
-/// whose interval should be longer.
+/// Ticks of a file are kept in memory. A file with more ticks needs a longer interval.
 constexpr size_t kMaxTicks = 100'000;
 
 class Player {
@@ -63,9 +62,9 @@ class Player {
   Rewind rewind_;
   size_t position_ = 0;  // ticks shown so far
   std::optional<Error> failure_;
-  std::optional<std::optional<size_t>> worst_;  // where, once that was asked for
-  std::optional<FlowKey> watched_;              // whose packets are shown
-  size_t watched_position_ = 0;                 // up to which tick
+  std::optional<std::optional<size_t>> worst_;  // its position, once it was requested
+  std::optional<FlowKey> watched_;              // the flow whose packets are shown
+  size_t watched_position_ = 0;                 // the tick up to which they are shown
   double speed_ = 1;
   int64_t due_ns_ = 0;
 };
@@ -73,7 +72,7 @@ class Player {
 /// Shows the first `position` ticks, or all.
 Status Player::try_step_to(size_t position) {
   position = std::min(position, recorded_.ticks);
-  // Ahead, too, a jump goes by what was kept there when that is shorter.
+  // A jump ahead also starts from a kept picture if that is shorter.
   const bool far = rewind_.mark_before(position).position > position_ + Rewind::kHistory;
   if (position < position_ || far) {
     TOPSPIN_ASSIGN(Model model, rewind_.model_at(position));
@@ -136,8 +135,8 @@ Status Player::seek_loss() {
   return {};
 }
 
-/// The greatest lateness; where nothing has a period, the slowest reply. All ticks are read for it,
-/// once.
+/// Goes to the greatest lateness, or to the slowest reply if no flow has a period. Reads all ticks,
+/// but only once.
 Status Player::seek_worst() {
   if (!worst_) {
     std::optional<size_t> latest, slowest;
@@ -184,7 +183,7 @@ void Player::on_effect(Effect effect) {
   note();
 }
 
-/// Packets up to the moment that is shown, as often as either changes.
+/// Shows the flow's packets up to the current moment, whenever the flow or the moment changes.
 void Player::show_packets() {
   const auto flow = look_.watched_flow();
   if (!flow || position_ == 0) {
@@ -208,7 +207,7 @@ void Player::show_packets() {
 int Player::print_plain() {
   look_.begin();
   if (look_.batch() == 1) {
-    // Once means as it stands in the end: a run that is over has one such picture.
+    // With --once, show the end of the run.
     step_to(recorded_.ticks);
     if (failure_) return fail(*failure_);
     fmt::print("{}", look_.plain_text());
@@ -222,7 +221,7 @@ int Player::print_plain() {
   return 0;
 }
 
-/// How long the tick to come took.
+/// The length of the next tick.
 int64_t Player::next_interval_ns() {
   const auto next = rewind_.after(look_.model().tick());
   if (!next.ok()) failure_ = next.error();
@@ -271,8 +270,8 @@ int Player::play() {
   return 0;
 }
 
-/// Waits for a key, a signal, or until the next tick is due. Other than 0: the exit code of a
-/// signal that ends it.
+/// Waits for a key, a signal, or until the next tick is due. Returns 0, or the exit code after a
+/// signal that ends the playback.
 int Player::wait_and_handle(int signals, int64_t next_ns, bool plays) {
   int timeout_ms = -1;
   if (plays) {
@@ -362,7 +361,7 @@ int play_file(const std::string& file, const ObserveOptions& observe, const Look
     const auto left = static_cast<size_t>(ticks.end() - first);
     return std::vector<Sample>(first, first + static_cast<std::ptrdiff_t>(std::min(most, left)));
   };
-  // A file that breaks off is shown as far as it goes, and said to.
+  // A truncated file is shown up to where it ends, and then reported.
   const int code = play(std::move(recorded), look);
   if (error) return fail(*error);
   return code;

@@ -20,7 +20,8 @@ namespace {
 
 constexpr size_t kMostBytes = 64 << 10;
 
-/// Of each thread the second word of schedstat. `budget`: so many threads may still be read.
+/// The sum of the second word of schedstat over the threads. `budget` is how many threads may still
+/// be read.
 std::optional<uint64_t> read_wait(const std::string& folder, size_t& budget) {
   uint64_t sum = 0;
   bool any = false;

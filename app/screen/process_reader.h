@@ -10,8 +10,8 @@ namespace topspin {
 
 /// Limits, which bound the time of a reading: about 20 us per process, and the same per thread.
 struct ProcessLimits {
-  size_t processes = 4'096;  // beyond: left out, and counted
-  size_t threads = 4'096;    // beyond: a process has no wait_ns
+  size_t processes = 4'096;  // others are left out and counted
+  size_t threads = 4'096;    // beyond this, a process has no wait_ns
 };
 
 /// Returns the processes of the subject and those that have flows; without a subject, all processes

@@ -12,10 +12,10 @@
 namespace topspin {
 namespace {
 
-/// The ticks of a stored run, with the rows that belong to each. A run keeps each row as it stood
-/// last: a flow's comes with the tick in which the flow began, those of threads and calls with the
-/// last tick, and the slowest replies with the tick in which they were sent. Sockets are shown from
-/// the first on, as what they were in the whole run.
+/// The ticks of a stored run, with the rows that belong to each. A run has only the final state of
+/// each row. A flow's row comes with the tick in which the flow began, those of threads and calls
+/// with the last tick, and the slowest replies with the tick in which they were sent. Sockets come
+/// with the first tick.
 class StoredTicks {
  public:
   static Result<StoredTicks> open(std::shared_ptr<RunStore> store, std::string run_id) {
@@ -38,9 +38,9 @@ class StoredTicks {
   }
 
   Result<std::vector<Sample>> read(uint64_t after, size_t most) const {
-    // With the tick before them, which says when they begin.
+    // Include the tick before them, which shows when they begin.
     TOPSPIN_ASSIGN(auto ticks, store_->read_ticks(run_id_, after, most + (after > 0 ? 1 : 0)));
-    // What was stored since the replay began is not shown.
+    // Ticks that were stored since the replay began are not shown.
     std::erase_if(ticks, [&](const Sample& tick) { return tick.tick > last_tick_; });
     auto flow = flows_.begin();
     if (!ticks.empty() && ticks.front().tick == after) {
@@ -79,7 +79,7 @@ class StoredTicks {
   std::shared_ptr<RunStore> store_;
   std::string run_id_;
   uint64_t last_tick_ = 0;
-  std::vector<FlowRow> flows_;  // as they began; as many as a run keeps (WriterOptions)
+  std::vector<FlowRow> flows_;  // in the order of their begin; bounded (WriterOptions)
   std::vector<ThreadRow> threads_;
   std::vector<SocketRow> sockets_;
   std::vector<SyscallRow> syscalls_;
@@ -101,7 +101,7 @@ Result<Recorded> recorded_run(std::shared_ptr<RunStore> store, const StoredRun& 
                                        : std::string(run_status_name(run.end.status));
   }
   TOPSPIN_ASSIGN(auto opened, StoredTicks::open(store, run.info.id));
-  // Counted after the last tick was chosen: a run that goes on has more by now.
+  // Counted after the last tick was chosen, because a run that is still recorded has more by now.
   TOPSPIN_ASSIGN(const StoredRun counted, store->find_run(run.info.id));
   recorded.ticks = counted.ticks;
   recorded.read = [ticks = std::make_shared<const StoredTicks>(std::move(opened))](

@@ -6,7 +6,7 @@
 namespace topspin {
 namespace {
 
-/// What is left is what add() goes on from.
+/// The rest is enough for add() to continue from.
 Model without_history(const Model& model) {
   Model copy = model;
   copy.set_history(TickHistory(Rewind::kHistory));
@@ -43,7 +43,7 @@ Result<const Sample*> Rewind::after(uint64_t tick) {
 void Rewind::keep(size_t position, const Model& model) {
   points_[position] = model.history().newest();
   forget_points(position);
-  // Somebody purged the rows of that model: it is not what the ticks make.
+  // The rows of that model were purged, so it is not what the ticks alone would give.
   if (model.version() != position) return;
   if (position % stride_ != 0 || pictures_.contains(position)) return;
   pictures_.emplace(position, Picture{without_history(model), model.history().back().elapsed_ns});
@@ -54,7 +54,7 @@ void Rewind::keep(size_t position, const Model& model) {
   }
 }
 
-/// Those that a step may need next are kept: of a history before and behind, with a stride around.
+/// Keeps the points that a step may need next: a history before and after `position`, plus strides.
 void Rewind::forget_points(size_t position) {
   const size_t before = kHistory + 2 * stride_;
   if (position > before) points_.erase(points_.begin(), points_.lower_bound(position - before));
@@ -109,7 +109,7 @@ Status Rewind::walk(Walker& walker, size_t position, bool keep_fine) {
   return {};
 }
 
-/// Has the points of `first` to `last` at hand.
+/// Makes sure that the points `first` to `last` are in memory.
 Status Rewind::find_points(size_t first, size_t last) {
   while (first <= last && points_.contains(first)) ++first;
   while (first <= last && points_.contains(last)) --last;
@@ -122,8 +122,8 @@ Result<Model> Rewind::model_at(size_t position) {
   const size_t first = position > kHistory ? position - kHistory + 1 : 1;
   Walker walker = last_picture(position);
   TOPSPIN_TRY(find_points(first, walker.position));
-  // Far from the last picture, this is another way than the one before. Many rows are copied often
-  // enough as it is.
+  // Far from the last picture, this is a different path, so its fine pictures start anew. Many rows
+  // are copied often enough as it is.
   const bool leaves_fine = position - walker.position > fine_stride();
   if (leaves_fine) fine_pictures_.clear();
   const bool keep_fine =

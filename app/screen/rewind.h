@@ -25,16 +25,16 @@ using ReadTicks = std::function<Result<std::vector<Sample>>(uint64_t after, size
 
 class Rewind {
  public:
-  static constexpr size_t kMostPictures = 128;      // of up to 0.4 MB
-  static constexpr size_t kMostFinePictures = 16;   // since the last one of these
+  static constexpr size_t kMostPictures = 128;      // of up to 0.4 MB each
+  static constexpr size_t kMostFinePictures = 16;   // after the last of these
   static constexpr size_t kMostFlowRows = 150'000;  // in all pictures together
-  static constexpr size_t kFirstStride = 64;        // ticks, as many as are read at once
+  static constexpr size_t kFirstStride = 64;        // in ticks; as many as are read at once
   static constexpr size_t kHistory = ModelLimits().max_ticks;
 
-  /// `scene`: of every model.
+  /// Every model gets `scene`.
   Rewind(ReadTicks read, Scene scene);
 
-  /// The tick that follows number `tick`, until the next call; nullptr: there is none.
+  /// The tick after number `tick`, valid until the next call; nullptr if there is none.
   Result<const Sample*> after(uint64_t tick);
 
   /// Call this for each tick that is added to the model while it moves forward. `position` is the
@@ -52,9 +52,9 @@ class Rewind {
     size_t position = 0;
     uint64_t tick = 0;  // the number of the last tick before it
   };
-  /// Of the last picture at or before `position`: where model_at() begins.
+  /// The mark of the last picture at or before `position`, where model_at() begins.
   Mark mark_before(size_t position) const;
-  /// Of the last picture that ends before this time of the run.
+  /// The mark of the last picture that ends before this time of the run.
   Mark mark_before_time(int64_t elapsed_ns) const;
 
   size_t stride() const { return stride_; }
@@ -67,7 +67,7 @@ class Rewind {
     int64_t elapsed_ns = 0;
   };
   using Pictures = std::map<size_t, Picture>;  // by position
-  /// A model on its way.
+  /// A model that is being moved forward.
   struct Walker {
     size_t position = 0;
     Model model;
@@ -81,11 +81,11 @@ class Rewind {
 
   ReadTicks read_;
   Scene scene_;
-  std::vector<Sample> batch_;  // what was read last
-  uint64_t batch_after_ = 0;   // follows this number
+  std::vector<Sample> batch_;  // the ticks that were read last
+  uint64_t batch_after_ = 0;   // the number before the first of them
   size_t stride_ = kFirstStride;
   Pictures pictures_;                                  // at multiples of stride_
-  Pictures fine_pictures_;                             // on the last way that began at one of them
+  Pictures fine_pictures_;                             // on the last path from one of pictures_
   std::map<size_t, TickHistory::SharedPoint> points_;  // by position, around the last one
 };
 

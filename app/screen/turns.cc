@@ -16,22 +16,23 @@
 namespace topspin {
 namespace {
 
-/// Reads what the child told, if it did; it has ended.
+/// Reads the child's wish, if it had one. REQUIRES: the child has ended.
 std::optional<int32_t> read_wish(const UniqueFd& fd) {
   int32_t pid = 0;
   const ssize_t n = read(fd.get(), &pid, sizeof pid);
   return n == sizeof pid ? std::optional(pid) : std::nullopt;
 }
 
-/// The exit code of a child that has ended; nullopt: it goes on.
+/// The exit code of a child that has ended; nullopt if it continues.
 std::optional<int> follow_child(pid_t child) {
   int status = 0;
   const pid_t changed = waitpid(child, &status, WNOHANG | WUNTRACED);
   if (changed <= 0) return std::nullopt;
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
-  // Ctrl-Z: the shell waits for us to stop too. When it lets us go on, the child goes on. Not
-  // kill(): the kernel may give that to another thread, and this one would go on first.
+  // Ctrl-Z: the shell waits for us to stop too. When it continues us, we continue the child. This
+  // is not kill(), which the kernel may deliver to another thread, so that this one would run on
+  // first.
   raise(SIGSTOP);
   kill(child, SIGCONT);
   return std::nullopt;
@@ -45,7 +46,7 @@ int wait_for_child(pid_t child, const sigset_t& signals) {
     if (number == SIGCHLD) {
       if (const auto code = follow_child(child)) return *code;
     } else if (info.si_code != SI_KERNEL) {
-      kill(child, number);  // the terminal's own signals have reached the child already
+      kill(child, number);  // signals from the terminal have already reached the child
     }
   }
 }
@@ -71,7 +72,7 @@ int observe_in_turn(const std::function<int(std::optional<int32_t> pid, SubjectW
     const pid_t child = fork();
     if (child < 0) return fail(make_error(ErrorCode::kInternal, "fork failed", errno));
     if (child == 0) {
-      // Without its parent nobody would give the terminal back.
+      // Without its parent, the terminal would not be restored.
       prctl(PR_SET_PDEATHSIG, SIGTERM);
       if (getppid() != self) _exit(1);
       sigprocmask(SIG_SETMASK, &before, nullptr);

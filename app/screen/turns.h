@@ -13,7 +13,7 @@
 
 namespace topspin {
 
-/// How an observation tells its parent which process to observe next.
+/// Passes the process to observe next from an observation to its parent.
 class SubjectWish {
  public:
   explicit SubjectWish(UniqueFd fd) : fd_(std::move(fd)) {}

@@ -1,4 +1,4 @@
-// FlowRowQueue: chooses the flow rows that are stored in a tick that shows more of them.
+// FlowRowQueue: chooses which flow rows are stored with a tick, if a screen shows more of them.
 //
 // The screen needs every changed flow in every tick. The database takes a bounded number per tick,
 // and those that have waited longest come first, as in a recording without a screen. Pure; one
@@ -20,8 +20,8 @@ class FlowRowQueue {
  public:
   explicit FlowRowQueue(uint64_t rows_a_tick) : rows_a_tick_(rows_a_tick) {}
 
-  /// Takes the rows that changed in a tick and returns those to store with it; all with the last
-  /// tick.
+  /// Takes the rows that changed in a tick, and returns those to store with it (with the last tick,
+  /// all).
   std::vector<FlowRow> exchange(const std::vector<FlowRow>& changed, bool last) {
     for (const FlowRow& row : changed) {
       const auto [at, is_new] = waiting_.insert_or_assign(row.id, row);

@@ -7,10 +7,10 @@
 namespace topspin {
 namespace {
 
-/// At most one packet in a thousand may be lost, and one tick in ten may come late.
+/// At most one packet in a thousand may be lost, and at most one tick in ten may be late.
 constexpr double kMaxDropShare = 0.001;
 constexpr double kMaxLateTickShare = 0.1;
-/// One late tick of a short run says nothing about the host.
+/// A single late tick of a short run tells nothing about the host.
 constexpr uint64_t kMinLateTicks = 3;
 
 }  // namespace

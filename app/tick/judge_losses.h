@@ -18,7 +18,7 @@ std::vector<std::string> judge_losses(const LossInterval& losses, const FlowInte
 /// Which numbers of a run may be wrong although nothing was lost. Such a run is usable, but may not
 /// be judged.
 std::vector<std::string> doubts_of(const FlowInterval& flows);
-/// The same of so many flows of which nothing told which end asks.
+/// The doubt if this many flows entered a number while their initiator was a guess.
 std::optional<std::string> doubt_of_guessed_ends(int64_t flows);
 
 }  // namespace topspin

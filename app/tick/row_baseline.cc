@@ -8,8 +8,8 @@
 namespace topspin {
 namespace {
 
-/// Whether `now` is a later reading of the account that `before` is of. A number that was given to
-/// another account starts anew, and nothing is taken away from it.
+/// Whether `now` is a later reading of the same account as `before`. If its number was reused for
+/// another account, that account starts at 0, and nothing is subtracted.
 template <typename AnyHistogram>
 bool grew_from(const AnyHistogram& before, const AnyHistogram& now, uint32_t cells) {
   if (before.empty()) return true;
@@ -63,15 +63,16 @@ void take_away(ThreadRow& now, const ThreadRow& before) {
     take_away(now.blocked_by[i].ns, before.blocked_by[i].ns);
     take_away(now.blocked_by[i].count, before.blocked_by[i].count);
   }
-  // A longest stretch that did not grow was before the start: how long one was since, nobody knows.
+  // If the longest stretch did not grow, it was before the start, and the longest one since is not
+  // known.
   if (now.busy_stretch_max_ns && before.busy_stretch_max_ns &&
       *now.busy_stretch_max_ns <= *before.busy_stretch_max_ns && *before.busy_stretch_max_ns > 0)
     now.busy_stretch_max_ns.reset();
   if (now.run_queue_wait && before.run_queue_wait)
     now.run_queue_wait->subtract(*before.run_queue_wait);
   if (now.on_cpu && before.on_cpu) now.on_cpu->subtract(*before.on_cpu);
-  // A greatest wait that did not grow was before the start. The histogram still knows the greatest
-  // one since; without a histogram nobody does.
+  // If the greatest wait did not grow, it was before the start. The histogram still shows the
+  // greatest one since; without a histogram it is not known.
   if (now.run_queue_wait_max_ns && before.run_queue_wait_max_ns &&
       *now.run_queue_wait_max_ns <= *before.run_queue_wait_max_ns &&
       *before.run_queue_wait_max_ns > 0) {
@@ -85,7 +86,7 @@ void take_away(ThreadRow& now, const ThreadRow& before) {
 void RowBaseline::take(const ProbeInterval& before_start) {
   for (const ThreadRow& row : before_start.changed_threads) {
     if (row.exited)
-      threads_.erase(key(row));  // it was not there in the run
+      threads_.erase(key(row));  // it did not exist during the run
     else
       threads_[key(row)] = row;
   }

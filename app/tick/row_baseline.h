@@ -33,7 +33,7 @@ class RowBaseline {
   std::map<uint32_t, uint64_t> stack_samples_;
   std::map<uint32_t, std::pair<uint64_t, uint64_t>> slept_;  // sleeps, ns
   std::map<uint32_t, uint64_t> held_ns_;                     // of CPU holders
-  std::map<uint64_t, SocketRow> sockets_;  // by cookie; given up with the first interval
+  std::map<uint64_t, SocketRow> sockets_;  // by cookie; moved out with the first interval
   bool first_ = true;
 };
 

@@ -8,8 +8,8 @@
 namespace topspin {
 namespace {
 
-/// The host is read a little before or after the tick ends: what it used in its own interval is
-/// taken for the tick's length, else it could have used more than the machine has.
+/// The host is read a little before or after the tick ends. So its use is scaled from its own
+/// interval to the tick's length; otherwise it could exceed what the machine has.
 void add_self(const SelfReading& before, const SelfReading& now, int64_t interval_ns,
               SelfInterval& self) {
   self.cpu_ns = now.cpu_ns - before.cpu_ns;
@@ -45,7 +45,7 @@ TickBuilder::TickBuilder(TickSettings settings)
   if (!settings_.folds) settings_.folds = std::make_shared<RunFolds>();
 }
 
-/// Of the probes' half (a Sample without flows) and the flows' half.
+/// Joins the probes' half (a Sample without flows) and the flows' half.
 Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   Sample sample = std::move(probes);
   sample.tick = ++ticks_;
@@ -63,7 +63,7 @@ Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   return sample;
 }
 
-/// What a tick stores is what it shows, or the flow rows whose turn it is.
+/// Stores the tick as it is shown, or with only the flow rows whose turn it is.
 LossInterval TickBuilder::store(Sample& sample, bool last) {
   if (!settings_.store) return {};
   if (!row_queue_) return settings_.store(sample);

@@ -27,7 +27,7 @@ struct SelfReading {
   int64_t cpu_ns = 0;
   int64_t rss_bytes = 0;
   std::optional<HostCpuTime> host;
-  int64_t host_read_ns = 0;  // when, monotonic
+  int64_t host_read_ns = 0;  // when the host was read, monotonic
 };
 SelfReading read_self();
 
@@ -40,17 +40,17 @@ struct ProbeReading {
 };
 
 struct TickSettings {
-  int64_t start_ns = 0;  // monotonic; of a file its first interval says it
+  int64_t start_ns = 0;  // monotonic; for a file it comes from the first interval
   SelfReading first_self;
-  int64_t reply_timeout_ns = 0;  // the capture's
-  /// Finds the owners of changed flows. Empty: owners are not looked up.
+  int64_t reply_timeout_ns = 0;  // that of the capture
+  /// Finds the owners of changed flows. If empty, owners are not looked up.
   std::function<void(Sample&)> resolve_owners;
-  /// Stores a tick and returns what was lost of it and since the one before. Empty: nothing is
-  /// stored.
+  /// Stores a tick, and returns what was lost of it and since the previous one. If empty, nothing
+  /// is stored.
   std::function<LossInterval(const Sample&)> store;
   /// How many flow rows of a tick are stored; nullopt: all of them.
   std::optional<uint64_t> stored_rows_per_tick;
-  /// The folds that the ticks are added to. Empty: folds of the builder's own.
+  /// The folds to which the ticks are added. If empty, the builder makes its own.
   std::shared_ptr<RunFolds> folds;
 };
 

@@ -7,7 +7,7 @@
 namespace topspin {
 namespace {
 
-/// Takes up the interval that follows.
+/// Merges the interval that follows.
 void merge_later(ClosedInterval& whole, ClosedInterval&& later) {
   whole.flows.merge(later.flows);
   whole.losses.kernel_drops += later.losses.kernel_drops;
@@ -19,14 +19,14 @@ void merge_later(ClosedInterval& whole, ClosedInterval&& later) {
   whole.rows_lost += later.rows_lost;
   whole.ends_guessed += later.ends_guessed;
   merge_number(NumberKind::kCount, whole.calls, later.calls);
-  // Rows as they stand: of an address in both, the later one is stored last.
+  // Rows have the current state. If an address is in both, the later row is stored last.
   whole.changed_called.insert(whole.changed_called.end(),
                               std::make_move_iterator(later.changed_called.begin()),
                               std::make_move_iterator(later.changed_called.end()));
 }
 
-/// The flows of an interval that the capture closed together with later ones, since all were
-/// silent: the gauges are known, and there is nothing to count.
+/// The flows of an interval that the capture closed together with later ones, because all were
+/// silent. The gauges are known, and there is nothing to count.
 ClosedInterval silent_before(const FlowInterval& later) {
   ClosedInterval silent;
   silent.flows.begin_ns = silent.flows.end_ns = later.begin_ns;
@@ -56,7 +56,7 @@ bool TickJoiner::flows_are_there(const ProbeHalf& probe) const {
   return finishing_ || (!flow_halves_.empty() && flow_halves_.back().number >= probe.last_number);
 }
 
-/// All flow intervals up to a number, or all that there are, as one.
+/// Merges all flow intervals up to a number, or all that exist.
 ClosedInterval TickJoiner::take_flows_of(uint64_t last_number, bool takes_all) {
   std::optional<ClosedInterval> whole;
   while (!flow_halves_.empty() && (takes_all || flow_halves_.front().number <= last_number)) {

@@ -1,4 +1,4 @@
-// `topspin accept`: what was changed on purpose.
+// `topspin accept`: marks changes as intended.
 #include <algorithm>
 
 #include <CLI/CLI.hpp>
@@ -21,20 +21,20 @@ namespace topspin {
 namespace {
 
 struct AcceptOptions {
-  GateOptions gate;  // which history is meant
+  GateOptions gate;  // selects the history
   std::string run;
   std::optional<size_t> change;
   std::string metric;
   std::string because;
 };
 
-/// What an accepted change of a judged history is logged as.
+/// The log entry for an accepted change of a judged history.
 struct AcceptedChange {
   Acceptance acceptance;
   std::string text;  // for people
 };
 
-/// Only a change that the history shows can be accepted.
+/// Finds the changes to accept. Only a change that the history shows can be accepted.
 Result<std::vector<AcceptedChange>> find_changes(const AcceptOptions& o, const Judgement& judgement,
                                                  const std::string& series) {
   std::vector<AcceptedChange> found;

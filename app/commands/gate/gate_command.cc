@@ -28,8 +28,8 @@ constexpr const char* kExitCodes =
     "Exit codes: 0 pass, or inconclusive; 1 worse; 2 wrong usage; 3 invalid, or inconclusive with "
     "--strict; 4 runs of different hosts; 5 input or output.";
 
-/// Of stored runs the gate also keeps its verdict beside them. A database that cannot be written
-/// (an artifact, read-only) takes nothing away from the verdict, and is said.
+/// For stored runs, the gate also stores its verdict in their database. If the database cannot be
+/// written (a read-only artifact, for example), that is reported and does not change the verdict.
 int keep_and_show(const Result<Judgement>& judgement, const GateOptions& o) {
   if (judgement.ok()) {
     const Status logged = log_judgement(

@@ -17,8 +17,8 @@ class App;
 namespace topspin {
 
 struct GateOptions {
-  std::vector<std::string> sides;  // compare, A/B: which runs are A, which are B; history: all
-  bool sides_are_default = false;  // then of the last topspin run alone
+  std::vector<std::string> sides;  // compare, A/B: selectors of A and of B; history: of all runs
+  bool sides_are_default = false;  // then only runs of the last `topspin run`
   std::string db;
   std::vector<std::string> samples;  // compare: two CSV files
   std::string series;                // history: one CSV file
@@ -59,7 +59,7 @@ Result<Metric> metric_of(const GateOptions& options, std::string name);
 /// Writes `text` to standard output or to -o's file.
 Status deliver(const std::string& text, const GateOptions& options);
 
-/// Writes the judgement in the chosen format, whatever the verdict is. Returns the exit code. A
+/// Writes the judgement in the chosen format, for any verdict. Returns the exit code. A
 /// report that could not be written is an error.
 int show(const Result<Judgement>& judgement, const GateOptions& options);
 

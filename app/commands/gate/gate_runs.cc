@@ -14,7 +14,7 @@
 namespace topspin {
 namespace {
 
-/// Options that say how to read a CSV file mean nothing for stored runs, whose metrics are a table.
+/// Refuses options about CSV files, which have no meaning for stored runs.
 Status refuse_csv_options(const GateOptions& o) {
   if (o.column.empty() && o.time_column.empty() && o.margin.empty() && o.unit.empty() &&
       o.better.empty() && !o.paired)
@@ -24,7 +24,7 @@ Status refuse_csv_options(const GateOptions& o) {
                     "files; stored runs have their own metrics, which gate.toml changes");
 }
 
-/// gate.toml's rules, and those of the plan that a run was made by.
+/// The rules of gate.toml, and those of the plan that made a run.
 RulesOfRun rules_of_runs(const GateConfig& config) {
   return [&config](const StoredRun& run) -> Result<std::vector<SloRule>> {
     std::vector<SloRule> rules = config.slo;
@@ -35,7 +35,7 @@ RulesOfRun rules_of_runs(const GateConfig& config) {
   };
 }
 
-/// The database that is judged, and by what.
+/// The judged database, with the metrics and rules to apply.
 struct Records {
   std::unique_ptr<RunStore> store;
   std::vector<StoredRun> runs;
@@ -102,7 +102,7 @@ Result<MeasuredSides> measure_sides(const GateOptions& o, Records& records) {
   return sides;
 }
 
-/// Ids of the runs that were acknowledged, however they were named.
+/// The ids of the acknowledged runs, which may be named by any selector.
 Result<std::vector<std::string>> ids_of(const std::vector<std::string>& selectors,
                                         RunStore& store) {
   std::vector<std::string> ids;
@@ -111,7 +111,7 @@ Result<std::vector<std::string>> ids_of(const std::vector<std::string>& selector
   return ids;
 }
 
-/// Leaves the runs of the one side that was named; without one, all.
+/// Keeps only the runs of the named side, or all if none was named.
 Status keep_named(const GateOptions& o, Records& records) {
   if (o.sides.empty()) return {};
   TOPSPIN_ASSIGN(records.runs, select_runs(records.runs, o.sides[0]));
@@ -144,7 +144,7 @@ Result<Judgement> judge_stored_history(const GateOptions& o) {
   TOPSPIN_ASSIGN(const auto acknowledged, ids_of(o.acknowledged, *records.store));
   Judgement judgement =
       judge_run_history(measured, acknowledged, o.seed, o.strict, records.metrics, accepted);
-  if (!measured.empty()) {  // the newest run alone is the candidate
+  if (!measured.empty()) {  // only the newest run is the candidate
     TOPSPIN_ASSIGN(auto slos, judge_candidates(*records.store, std::span(measured).last(1),
                                                rules_of_runs(o.config)));
     apply_slos(judgement, std::move(slos), o.strict);

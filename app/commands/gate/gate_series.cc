@@ -55,7 +55,7 @@ Result<Judgement> compare_samples(const GateOptions& o) {
 
 namespace {
 
-/// The column that says when: as named, or "time" if there is one.
+/// The column with the times: the named one, or "time" if it exists.
 Result<std::optional<size_t>> time_column_of(const CsvTable& table, const std::string& name) {
   if (!name.empty()) {
     TOPSPIN_ASSIGN(const size_t at, find_column(table, name));
@@ -104,7 +104,7 @@ Result<Series> read_series(const GateOptions& o) {
   return series;
 }
 
-/// A series from elsewhere has a log only in a database that was named.
+/// A series from a file has a log only if a database was named.
 Result<std::vector<Acceptance>> acceptances_for_series(const GateOptions& o) {
   if (o.db.empty()) return std::vector<Acceptance>();
   return read_acceptances(o.db);

@@ -8,7 +8,7 @@
 
 namespace topspin {
 
-/// kInput if the file cannot be read or holds no judgement.
+/// kInput if the file cannot be read or does not contain a judgement.
 Result<Judgement> read_judgement_file(const std::string& path);
 
 }  // namespace topspin

@@ -41,7 +41,7 @@ bool has_labels(const StoredRun& run, const std::map<std::string, std::string>& 
   });
 }
 
-/// The runs that every filter lets through, the newest of them if so many were asked for.
+/// The runs that pass every filter, and of these only the newest if a number was requested.
 Result<std::vector<StoredRun>> filtered(const ListOptions& o, std::vector<StoredRun> runs) {
   TOPSPIN_ASSIGN(const auto labels, parse_labels(o.labels));
   std::optional<int64_t> since_ns;
@@ -62,7 +62,8 @@ Result<std::vector<StoredRun>> filtered(const ListOptions& o, std::vector<Stored
   return runs;
 }
 
-/// With its numbers. A list is of all runs: one whose ticks cannot be read says so.
+/// Reads a run's numbers. A list shows all runs, so if the ticks of one cannot be read, its row
+/// says so.
 RunListRow read_row(RunStore& store, StoredRun run) {
   RunListRow row;
   const auto measured = measure_runs(store, {run});
@@ -78,7 +79,8 @@ RunListRow read_row(RunStore& store, StoredRun run) {
   return row;
 }
 
-/// Columns of a line: $COLUMNS, else the terminal's; kAnyWidth where neither says it, as in a pipe.
+/// The columns of a line: $COLUMNS, else those of the terminal; kAnyWidth if neither is known, as
+/// in a pipe.
 size_t line_width() {
   constexpr long kLeast = 40;
   if (const char* columns = std::getenv("COLUMNS")) {

@@ -17,7 +17,7 @@ struct MergeOptions {
 };
 
 int merge(const MergeOptions& o) {
-  // The joined file belongs to whoever asked, and nothing here needs more than their rights.
+  // The merged file must belong to the invoking user, and nothing here needs more rights.
   if (auto user = invoking_user()) {
     if (auto dropped = drop_privileges(user, {}); !dropped.ok()) return fail(dropped.error());
   }

@@ -19,7 +19,7 @@ std::string started(int64_t wall_ns) {
   return utc.substr(0, 16);
 }
 
-/// Labels first: they tell runs of one command apart. Not shortened here.
+/// Labels come first, because they distinguish runs of the same command. Not shortened here.
 document::Span description(const StoredRun& run) {
   std::string text;
   for (const auto& [key, value] : run.info.labels)
@@ -31,7 +31,7 @@ document::Span description(const StoredRun& run) {
   return document::words(text, text.size());
 }
 
-/// The columns that not every list has.
+/// The optional columns of a list.
 struct ListColumns {
   bool ids = false;
   bool commits = false;

@@ -19,7 +19,7 @@ struct RunListRow {
 /// is not complete, its status.
 std::string_view run_state(const RunListRow& row);
 
-/// In the order of `rows`. `with_ids`: the whole ids have a column.
+/// In the order of `rows`. `with_ids` adds a column with the whole ids.
 document::Document run_list_document(const std::vector<RunListRow>& rows, bool with_ids);
 
 }  // namespace topspin

@@ -27,11 +27,11 @@ struct RemoveOptions {
 };
 
 struct LabelOptions {
-  std::vector<std::string> words;  // RUN, and then the changes
+  std::vector<std::string> words;  // RUN, then the changes
   std::string db;
 };
 
-/// The database belongs to whoever asked, and nothing here needs more than their rights.
+/// The database must belong to the invoking user, and nothing here needs more rights.
 Status act_as_the_user() {
   if (auto user = invoking_user()) TOPSPIN_TRY(drop_privileges(user, {}));
   return {};
@@ -57,7 +57,7 @@ std::vector<std::string> ids_of(const std::vector<StoredRun>& runs) {
   return ids;
 }
 
-/// What the gate's history holds as a baseline is not removed by the way.
+/// Refuses to remove baselines of the gate's history by accident.
 Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& runs) {
   if (o.force) return {};
   TOPSPIN_ASSIGN(const auto accepted, read_acceptances(database_path(o.db)));
@@ -75,7 +75,7 @@ Status refuse_baselines(const RemoveOptions& o, const std::vector<StoredRun>& ru
   return {};
 }
 
-/// Asks at a terminal; elsewhere --yes has to say it.
+/// Asks at a terminal; elsewhere --yes is required.
 Result<bool> is_confirmed(const RemoveOptions& o, const std::vector<StoredRun>& runs) {
   if (o.yes) return true;
   const std::string what =

@@ -31,7 +31,7 @@ CaptureThread::~CaptureThread() {
 
 void CaptureThread::notify() const {
   const uint64_t one = 1;
-  (void)!write(event_.get(), &one, sizeof one);  // full is as good as written: it is readable
+  (void)!write(event_.get(), &one, sizeof one);  // if it is full, it is readable anyway
 }
 
 void CaptureThread::run() {
@@ -42,7 +42,7 @@ void CaptureThread::run() {
     }
     notify();
   };
-  bool told = false;  // that all packets have come
+  bool told = false;  // it was reported that all packets have come
   while (true) {
     const auto outcome = tracker_->step(sink);
     if (outcome.ok() && *outcome == StepOutcome::kMore) {

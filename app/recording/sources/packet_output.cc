@@ -51,8 +51,8 @@ Result<std::unique_ptr<PacketFile>> open_packet_file(const std::string& path,
     return no_packet_file(ErrorCode::kUsage, path,
                           "it is a database (--db names the database); choose another file for -w");
   }
-  // A pipe that nobody reads must not hold up the start. Root without sudo has every right, so it
-  // follows no link; whoever called sudo follows links with their own rights.
+  // A pipe without a reader must not block the start. Root without sudo has all rights, so it
+  // follows no links; under sudo, links are followed with the rights of the invoking user.
   const bool is_root = ::geteuid() == 0 && !invoking_user();
   const int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
   UniqueFd file(open_as_invoking_user(path.c_str(), is_root ? flags | O_NOFOLLOW : flags, 0666));

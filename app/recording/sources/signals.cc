@@ -13,11 +13,11 @@ namespace {
 /// Written before the handler is installed.
 std::string lost_memory_text;
 
-/// A screen's own handler (CursesTerminal) puts the terminal back, and then raises the signal anew
+/// A screen's own handler (CursesTerminal) restores the terminal, and then raises the signal again
 /// (SI_TKILL).
 void on_lost_memory(int /*number*/, siginfo_t* info, void* /*context*/) {
   if (info->si_code != BUS_ADRERR && info->si_code != SI_TKILL) {
-    signal(SIGBUS, SIG_DFL);  // not of a file: the fault comes again, and ends us
+    signal(SIGBUS, SIG_DFL);  // not about a file: the fault is raised again and ends us
     return;
   }
   (void)!::write(STDERR_FILENO, lost_memory_text.data(), lost_memory_text.size());

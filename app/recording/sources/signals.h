@@ -8,13 +8,13 @@
 
 namespace topspin {
 
-/// Opens a descriptor for the signals that end a recording, SIGCHLD and, `with_screen`, those of a
-/// terminal. Blocks them in this thread and in the threads that it starts later.
+/// Opens a descriptor for the signals that end a recording, for SIGCHLD and, `with_screen`, for
+/// those of a terminal. Blocks them in this thread and in threads that it starts later.
 Result<UniqueFd> open_signal_fd(bool with_screen);
 
 /// Handles SIGBUS: from now on the process prints a sentence and ends if the memory that SQLite
-/// shares with the readers of `database` (-shm) disappears, because somebody truncated that file or
-/// its disk fails. SQLite cannot continue after that fault, and nothing more can be stored.
+/// shares with the readers of `database` (-shm) disappears, because that file was truncated or its
+/// disk fails. SQLite cannot continue after that fault, and nothing more can be stored.
 void end_plainly_on_lost_memory(const std::string& database);
 
 }  // namespace topspin

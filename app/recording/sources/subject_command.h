@@ -23,12 +23,12 @@ class SubjectCommand {
   /// The resources that it used, as the kernel counts them; nullopt while it runs.
   std::optional<CommandUsage> usage();
 
-  /// Asks it to end, unless it was asked before. From now on we adopt the processes that it leaves
-  /// behind.
+  /// Sends the signal, unless it was asked to end before. From now on we adopt the processes that
+  /// it leaves behind.
   void ask_to_end(int signal_number);
-  /// The terminal has asked it already (Ctrl-C).
+  /// The terminal has already asked it to end (Ctrl-C).
   void was_asked_to_end();
-  /// Whether we or the terminal asked it to end. If so, its exit status says nothing.
+  /// Whether we or the terminal asked it to end. If so, its exit status has no meaning.
   bool was_asked() const { return kill_at_ns_.has_value(); }
   /// Kills it if its grace period is over. Returns how long to wait until the next call. REQUIRES:
   /// it was asked to end.
@@ -40,7 +40,7 @@ class SubjectCommand {
  private:
   std::unique_ptr<Child> child_;
   int64_t grace_ns_;
-  std::optional<int64_t> kill_at_ns_;  // when its grace is over
+  std::optional<int64_t> kill_at_ns_;  // when its grace period is over
   bool adopts_ = false;
 };
 
