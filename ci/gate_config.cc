@@ -63,7 +63,7 @@ class Reader {
   }
 
   Status read_slo(const toml::node& node) {
-    if (!node.is_array()) return wrong(node, "slo", "is no list of rules");
+    if (!node.is_array()) return wrong(node, "slo", "is not a list of rules");
     for (const toml::node& rule : *node.as_array()) {
       const auto text = rule.is_string() ? rule.value<std::string_view>() : std::nullopt;
       if (!text) return wrong(rule, "slo", "has a rule that is not a string");

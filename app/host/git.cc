@@ -292,7 +292,7 @@ std::string why_no_commit(const std::string& directory, const std::string& commi
   const auto found = ask({"rev-parse", "--verify", "--quiet", commit + "^{commit}"});
   if (found && is_commit(found->substr(0, found->find('\n')))) return {};
   if (ask({"rev-parse", "--git-dir"})) return "git knows no such commit, branch or tag";
-  return "the plan lies in no git repository, or git is not installed";
+  return "the plan is not in a git repository, or git is not installed";
 }
 
 SourceInfo read_source_info(const std::string& directory, const std::optional<UserIdentity>& user) {

@@ -193,8 +193,8 @@ class PlanSection {
     if (!value) return;
     const auto list = parse_cpu_list(*value);
     if (!list)
-      fail(key,
-           fmt::format("\"{}\" is no list of CPUs; write it as \"0\", \"0-3\" or \"0,2\"", *value));
+      fail(key, fmt::format("\"{}\" is not a list of CPUs; write it as \"0\", \"0-3\" or \"0,2\"",
+                            *value));
     else
       into = *list;
   }

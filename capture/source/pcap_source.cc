@@ -214,7 +214,7 @@ Error open_failure(const std::string& interface, int status, const char* detail)
                         EPERM);
     case PCAP_ERROR_NO_SUCH_DEVICE:
       return make_error(ErrorCode::kUsage,
-                        fmt::format("no such interface: {}{} (topspin -D lists those there are)",
+                        fmt::format("no such interface: {}{} (topspin -D lists the interfaces)",
                                     interface, meant_interface(interface)),
                         ENODEV);
     case PCAP_ERROR_IFACE_NOT_UP:

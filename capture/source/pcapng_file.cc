@@ -102,8 +102,8 @@ class PcapngFile final : public FileSource {
       PacketView packet;
       const uint32_t number = packet_interface();
       if (number >= interfaces_.size()) {
-        return damaged(fmt::format("a packet is of interface {}, and {} are described", number,
-                                   interfaces_.size()));
+        return damaged(fmt::format("a packet is from interface {}, but only {} are described",
+                                   number, interfaces_.size()));
       }
       const Interface& interface = interfaces_[number];
       TOPSPIN_TRY(view_packet(interface, packet));

@@ -21,7 +21,7 @@ bool is_device(const struct stat& info) { return S_ISCHR(info.st_mode) || S_ISBL
 }  // namespace
 
 Result<std::string> read_file(const std::string& path, size_t most_bytes) {
-  const Error device = make_error(ErrorCode::kInput, "it is a device, and no file");
+  const Error device = make_error(ErrorCode::kInput, "it is a device, not a file");
   struct stat info {};
   // Check before opening, because opening some devices has an effect.
   if (::stat(path.c_str(), &info) != 0) return failed(errno);

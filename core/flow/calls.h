@@ -119,8 +119,8 @@ void CallInterval::for_each_number(Visit visit) {
                 "calls that counted as requests of others until the subject's socket was found"),
         &C::decided_late);
   visit(N::lost("loss_requests_undecided", LossKind::kPart,
-                "requests of which nobody could say whether the subject sent them; they count as "
-                "those of others"),
+                "requests that the subject may have sent, which is not known; they count as those "
+                "of others"),
         &C::undecided);
 }
 

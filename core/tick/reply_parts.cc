@@ -26,8 +26,8 @@ constexpr std::array<ReplyPartNames, kReplyPartCount> kNames = {{
                        "The part of each reply in which its request was unread while the thread "
                        "that read it was stopped, traced or frozen."),
     TOPSPIN_REPLY_PART("unread_unknown", "unread, cause unknown",
-                       "The part of each reply in which its request was unread, and nobody saw "
-                       "what the thread that read it did."),
+                       "The part of each reply in which its request was unread, and it is not "
+                       "known what the thread that read it did."),
     TOPSPIN_REPLY_PART("on_cpu", "inside, on a CPU",
                        "The part of each reply in which the thread that sent it was on a CPU."),
     TOPSPIN_REPLY_PART("inside_cpu_queue", "inside, waiting for a CPU",
@@ -35,13 +35,13 @@ constexpr std::array<ReplyPartNames, kReplyPartCount> kNames = {{
                        "it was runnable but not running."),
     TOPSPIN_REPLY_PART("between_threads", "inside, between threads",
                        "The part of each reply in which its request was read and the thread that "
-                       "sent it, another one, was not seen to be at it."),
+                       "sent it, another one, had not taken it up yet."),
     TOPSPIN_REPLY_PART("held", "sent, held back by the kernel",
                        "The part of each reply in which the program had sent it and the kernel "
                        "held it back: TCP_CORK, Nagle, a full window."),
     TOPSPIN_REPLY_PART("inside_unknown", "inside, cause unknown",
-                       "The part of each reply in which its request was read, and nobody saw what "
-                       "the thread that sent it did."),
+                       "The part of each reply in which its request was read, and it is not known "
+                       "what the thread that sent it did."),
     TOPSPIN_REPLY_PART("asleep_futex", "inside, asleep on a futex",
                        "The part of each reply in which its thread slept in a futex call: a lock, "
                        "a condition variable."),

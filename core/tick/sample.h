@@ -274,7 +274,7 @@ void SchedulerInterval::for_each_number(Visit visit) {
        "Waits of threads that the quota of their cgroup held back, or that were about to be "
        "moved."},
       {"waited_behind_unseen_ns", "waited behind unknown",
-       "Waits for a CPU of which it was not seen who had it."},
+       "Waits for a CPU when it is not known who had it."},
   }};
   for (size_t i = 0; i < kCpuHolderCount; ++i) {
     visit(
@@ -614,7 +614,7 @@ void LossInterval::for_each_number(Visit visit) {
       &L::capture_gap_ns);
   visit(N::lost("loss_evicted_flows", kUnseen, "flows pushed out by --max-flows", LossLimit::kAny),
         &L::evicted_flows);
-  visit(N::lost("loss_packets_unwritten", kRow, "packets that the file of -w has not"),
+  visit(N::lost("loss_packets_unwritten", kRow, "packets missing in the file of -w"),
         &L::packets_unwritten);
   visit(N::lost("loss_flow_rows_unstored", kRow, "flow rows beyond the limit of stored rows"),
         &L::flow_rows_unstored);

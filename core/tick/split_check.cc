@@ -121,8 +121,7 @@ std::optional<std::string> SplitCheck::doubt_of_ends() const {
   if (others <= own || totals_.split_replies <= own + edge) return std::nullopt;
   return fmt::format(
       "the probes saw {} replies of the subject, and the wire {}: {} replies on its ports came "
-      "from "
-      "the other end, so which end asked may be the wrong way round",
+      "from the other end, so the capture may have client and server swapped",
       totals_.split_replies, own, others);
 }
 

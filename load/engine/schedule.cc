@@ -293,7 +293,7 @@ Result<Schedule> make_schedule(std::vector<LoadStage> stages) {
     const int64_t begin = schedule.stage_begin_ns[s];
     if (standing.size() != stage.from) {
       return make_error(ErrorCode::kUsage,
-                        fmt::format("stage {} begins at {} clients where {} stand", stage.name,
+                        fmt::format("stage {} begins at {} clients, but {} are there", stage.name,
                                     stage.from, standing.size()));
     }
     for (uint32_t slot = stage.from; slot < stage.to; ++slot) {

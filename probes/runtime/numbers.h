@@ -34,7 +34,7 @@ struct RuntimeInterval {
     using I = RuntimeInterval;
     using N = Number;
     visit(N::distribution("runtime_gc_ns", "garbage collections",
-                          "Garbage collection in which the thread, or the whole program, stood."),
+                          "Garbage collection that stopped the thread, or the whole program."),
           &I::gc);
     visit(N::distribution("runtime_gc_cycle_ns", "garbage collection cycles",
                           "From the beginning of a collection to the end of its marking, where the "
@@ -48,7 +48,7 @@ struct RuntimeInterval {
                           "Turns of an event loop, without its wait for events."),
           &I::loop_turn);
     visit(N::distribution("runtime_task_wait_ns", "waits of tasks",
-                          "From a task (goroutine) that could run to its running."),
+                          "From the moment a task (goroutine) could run until it ran."),
           &I::task_wait);
     visit(N::distribution("runtime_lock_wait_ns", "waits for the runtime's lock",
                           "Waits for the lock that only one thread holds (CPython's GIL), those "

@@ -121,7 +121,7 @@ std::optional<Comparison> parse_metric(const Json& json) {
 Result<Judgement> parse_judgement(std::string_view text, std::string_view name) {
   const Error wrong = make_error(
       ErrorCode::kInput,
-      fmt::format("{} is no judgement; make one with `topspin gate --format json`", name));
+      fmt::format("{} is not a judgement; make one with `topspin gate --format json`", name));
   const Json json = Json::parse(text, nullptr, false);
   if (!json.is_object() || count_at(json, "schema_version") != kGateSchemaVersion) return wrong;
   const auto verdict = verdict_at(json);

@@ -189,7 +189,7 @@ Result<int64_t> SqliteRunStore::run_number(const std::string& run_id) {
   TOPSPIN_ASSIGN(const bool row, select.step());
   if (!row) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
+                      fmt::format("{} holds no run \"{}\"; `topspin list` shows its runs",
                                   connection_->path(), run_id));
   }
   const int64_t run = select.is_int(0) ? select.int_at(0) : 0;
@@ -212,7 +212,7 @@ Result<StoredRun> SqliteRunStore::find_run(std::string_view id) {
                  load_runs(fmt::format("WHERE {} AND id = ?1", kIsWholeSql), id, nullptr));
   if (found.empty() || id.empty()) {
     return make_error(ErrorCode::kUsage,
-                      fmt::format("{} holds no run \"{}\"; `topspin list` shows those there are",
+                      fmt::format("{} holds no run \"{}\"; `topspin list` shows its runs",
                                   connection_->path(), id));
   }
   return std::move(found.front());

@@ -202,7 +202,7 @@ TEST(SplitCheck, RepliesOfTheOtherEndWhereTheSubjectAnsweredAreSaid) {
   EXPECT_EQ(
       check.doubt(),
       "the probes saw 60 replies of the subject, and the wire 0: 60 replies on its ports came "
-      "from the other end, so which end asked may be the wrong way round");
+      "from the other end, so the capture may have client and server swapped");
 }
 
 TEST(SplitCheck, ASubjectThatAsksOthersIsNoDoubt) {

@@ -73,7 +73,7 @@ Result<Style> ColourRules::parse_colour(std::string_view word) {
   const auto front = parse_colour_name(word.substr(0, colon), bright);
   if (!front) {
     return wrong(
-        fmt::format("'{}' is no colour; there are black, red, green, yellow, blue, "
+        fmt::format("'{}' is not a colour; there are black, red, green, yellow, blue, "
                     "magenta, cyan and white",
                     sanitize_for_terminal(word)));
   }
@@ -137,7 +137,7 @@ Result<ColourRules::Rule> ColourRules::parse_rule(const std::vector<std::string_
     if (is_any(port)) return rule;
     rule.either_port = parse_number(port, 65535);
     if (!rule.either_port) {
-      return wrong(fmt::format("'{}' is no port's number; names are not looked up",
+      return wrong(fmt::format("'{}' is not a port number; names are not looked up",
                                sanitize_for_terminal(port)));
     }
     return rule;

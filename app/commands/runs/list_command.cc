@@ -133,9 +133,9 @@ void add_list_command(CLI::App& root, Action& action) {
   auto o = std::make_shared<ListOptions>();
   const OptionGroup runs(*command, "Options");
   runs.option("--branch", o->branch, "NAME", "Only runs of this branch");
-  runs.option("--commit", o->commit, "HEX", "Only runs of the commit that begins so");
+  runs.option("--commit", o->commit, "HEX", "Only runs of the commit that begins with HEX");
   runs.choice("--status", o->status, "STATUS", {"complete", "interrupted", "failed", "running"},
-              "Only runs that ended so: complete, interrupted or failed; or running");
+              "Only runs in this state: complete, interrupted, failed or running");
   runs.list("--label", o->labels, "KEY=VALUE", "Only runs with this label; may be repeated");
   runs.option("--plan", o->plan, "NAME", "Only runs of the plan with this name");
   runs.option("--since", o->since, "DURATION", "Only runs that started within this time: 2h, 7d");

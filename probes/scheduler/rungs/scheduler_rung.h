@@ -41,7 +41,7 @@ class SchedulerRung {
   virtual SchedulerReading read() = 0;
   /// Why timer oversleep is not measured; empty: it is.
   virtual std::string timers_missing() const {
-    return "timers are seen beside the BPF rungs of the scheduler probe alone";
+    return "timers are measured only beside a BPF rung of the scheduler probe";
   }
   /// The subject's cgroup was removed and created again; its threads are now in the new one.
   virtual void follow_cgroup(uint64_t /*id*/) {}

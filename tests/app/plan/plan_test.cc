@@ -133,7 +133,7 @@ TEST(Plan, ErrorsNameLineAndKeyAndWhatWasMeant) {
       {small + "stages = \"before=1:1 over 1s\"\n", "choose another"},
       {small + "wire = \"ping5\"\n", "did you mean \"ping4\"?"},
       {small + "connection = \"close\"\n", "load.connection: there is no such key"},  // of http
-      {small + "cpus = \"3-1\"\n", "no list of CPUs"},
+      {small + "cpus = \"3-1\"\n", "not a list of CPUs"},
       {small + "[slo]\nrules = [\"losses == 0\",\n \"p99(reply_latencies) < 1ms\"]\n",
        "p.toml:9: slo.rules: in the rule"},
       {small + "[slo]\nrules = \"losses == 0\"\n", "slo.rules: must be a list"},
