@@ -25,7 +25,7 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TOPSPIN_SANITIZE MATCHES "thread")
   target_compile_options(topspin_flags INTERFACE -Wno-array-bounds -Wno-stringop-overread -Wno-stringop-overflow)
 endif()
-# UBSan's checks of pointers take a third of the compiler's time. Tests, and folders that take no foreign bytes apart, do without
+# UBSan's checks of pointers take a third of the compiler's time. Tests, and folders that decode no foreign bytes, do without
 # them: the address sanitizer stops at a null pointer all the same.
 add_library(topspin_no_pointer_checks INTERFACE)
 if(TOPSPIN_SANITIZE MATCHES "undefined")
@@ -58,7 +58,7 @@ endif()
 # topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...] [HEADERS <header>...] [NO_POINTER_CHECKS] [COLD])
 # LINKS are the project's own libraries below this one: their headers may be included by its users.
 # FOREIGN libraries stay private: no header of ours may need them. HEADERS are precompiled beside the common ones.
-# COLD: no hot path is in it, so that the dev preset does not optimise it, and several files are compiled as one.
+# COLD: it has no hot path, so the dev preset does not optimise it, and several files are compiled as one.
 function(topspin_library name)
   cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})

@@ -50,14 +50,14 @@
 //    whatever is sent to the ports of tunnels and of one-way reports (syslog, statsd, ...).
 //
 // Which end asks
-//  - A SYN, or the answer to one, tells. A flow is joined midway if it is TCP without a SYN, or UDP
-//    first seen within 10 s of the capture's begin. Its initiator is found by the first of these
-//    that tells: the first bytes of the payload, an end that answers on other flows, the ports, an
-//    end that several flows share. If none does, the first sender is taken as the initiator, as in
-//    UDP flows seen later, and the packets that follow are examined too. If the flow enters a
-//    number before one of them tells, it counts as a guess. A UDP flow counts as one only if it was
-//    first seen within a reply timeout of the begin, and never in a file, because a file begins
-//    with its first packet.
+//  - A SYN, or the answer to one, shows it. A flow is joined midway if it is TCP without a SYN, or
+//    UDP first seen within 10 s of the start of the capture. Its initiator is decided by the first
+//    of these that gives evidence: the first bytes of the payload, an end that answers on other
+//    flows, the ports, an end that several flows share. If none does, the first sender is taken as
+//    the initiator, as in UDP flows seen later, and the packets that follow are examined too. If
+//    the flow enters a number before there is evidence, it counts as a guess. A UDP flow counts as
+//    one only if it was first seen within a reply timeout of the start, and never in a file,
+//    because a file begins with its first packet.
 //
 // TCP
 //  - A connection ends with FIN both ways or with RST. Its flow stays in the table until it is idle
