@@ -19,8 +19,7 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kKillPatienceNs =
-    5 * kNanosPerSecond;  // a killed process that still exists then is stuck
+constexpr int64_t kKillPatienceNs = 5 * kNanosPerSecond;  // for SIGKILL; then it is stuck
 
 }  // namespace
 

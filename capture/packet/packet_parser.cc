@@ -517,8 +517,7 @@ void Parser::ipv6(Bytes b) {
       case kFragment: {
         if (!b.has(8)) return skip(SkipReason::kTruncatedIp);
         const uint16_t field = be16(b.at + 2);
-        if ((field & 0xfff9) !=
-            0) {  // offset or more-flag; 0 is an atomic fragment: a whole datagram
+        if ((field & 0xfff9) != 0) {  // offset or more-flag; 0: an atomic (whole) datagram
           if (!inner_) {
             uint64_t ends = 0;
             for (uint32_t at = 8; at < 40; at += 8) {

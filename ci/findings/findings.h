@@ -36,11 +36,9 @@ struct Evidence {
   std::span<const StackRow> stacks;        // by samples, the most first; empty without --stacks
   uint64_t stack_samples = 0;              // of all stacks
   std::span<const CalledRow> called = {};  // the addresses that the subject called, by number
-  std::span<const CpuHolderRow> cpu_holders =
-      {};  // by the time waited behind them, the longest first
+  std::span<const CpuHolderRow> cpu_holders = {};    // by time waited behind them, longest first
   std::span<const SleepStackRow> sleep_stacks = {};  // by time, the longest first; with --stacks
-  std::span<const SlowReply> slow_replies =
-      {};  // the slowest first; kEvidenceSlowReplies are enough
+  std::span<const SlowReply> slow_replies = {};  // slowest first; kEvidenceSlowReplies are enough
 };
 
 /// What a finding is about, in the order of findings. Those that make all others doubtful are

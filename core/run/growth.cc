@@ -498,8 +498,7 @@ std::vector<SteadyGrowth> judge_steady_growth(std::span<const GrowthPoint> serie
     if (all.size() < kSteadyLoadReadings) continue;
     const double least = kind.is_bytes ? std::max(4194304.0, 0.02 * all.front().y)
                                        : std::max(16.0, 0.02 * all.front().y);
-    if (all.back().y - all.front().y < least / 2)
-      continue;  // true for most, which then need no slope
+    if (all.back().y - all.front().y < least / 2) continue;  // most; they need no slope
     const auto slope = theil_sen(all);
     const double seconds = all.back().x - all.front().x;
     if (!slope || slope->ci_low * seconds < least || !grows_to_the_end(all, slope->value)) continue;

@@ -553,15 +553,14 @@ struct LossInterval {
   uint64_t capture_interface_drops = 0;  // ps_ifdrop
   uint64_t capture_gap_ns = 0;           // the interface was away
   uint64_t evicted_flows = 0;
-  uint64_t packets_unwritten = 0;         // counted, but not in the file of -w
-  uint64_t flow_rows_unstored = 0;        // beyond the limit of stored flow rows
-  uint64_t scheduler_map_full = 0;        // a thread found no room in a BPF map
-  uint64_t scheduler_missed_runs = 0;     // BPF programs skipped by the kernel's recursion guard
-  uint64_t scheduler_left_censored = 0;   // waits already under way when the probe attached
-  uint64_t scheduler_right_censored = 0;  // waits still open at the end
-  uint64_t scheduler_hidden_switches =
-      0;                             // not shown to us; counts have their waits but not slices
-  uint64_t scheduler_ring_full = 0;  // records that found no room in a ring to user space
+  uint64_t packets_unwritten = 0;          // counted, but not in the file of -w
+  uint64_t flow_rows_unstored = 0;         // beyond the limit of stored flow rows
+  uint64_t scheduler_map_full = 0;         // a thread found no room in a BPF map
+  uint64_t scheduler_missed_runs = 0;      // BPF programs skipped by the kernel's recursion guard
+  uint64_t scheduler_left_censored = 0;    // waits already under way when the probe attached
+  uint64_t scheduler_right_censored = 0;   // waits still open at the end
+  uint64_t scheduler_hidden_switches = 0;  // not shown to us; their waits count, slices do not
+  uint64_t scheduler_ring_full = 0;        // records that found no room in a ring to user space
   uint64_t thread_rows_unstored = 0;
   uint64_t flow_owners_missed = 0;      // sockets or owners that found no room in a table or ring
   uint64_t ticks_unstored = 0;          // dropped while the database could not be written

@@ -101,8 +101,7 @@ class Http : public Workload {
   }
 
   void report(LoadResult& result) override {
-    result.has_plan =
-        !engine_->options().closed_loop;  // the server's speed decides how many there will be
+    result.has_plan = !engine_->options().closed_loop;  // there the server's speed decides
     result.tcp = tcp_;
     result.http = http_;
     result.connect_latency = connect_latency_;

@@ -69,8 +69,8 @@ class TcpConnect : public Workload {
   void ready(uint64_t token, uint32_t) override {
     const auto index = static_cast<uint32_t>(token);
     Connection& connection = connections_[index];
-    if (!connection.fd || token_of(index) != token)
-      return;  // the event of a connection that was closed in this round
+    // The event may be of a connection that was closed in this round.
+    if (!connection.fd || token_of(index) != token) return;
     if (!connection.connected) {
       if (const int number = take_socket_error(connection.fd.get()); number != 0) {
         fail(index, number);

@@ -54,8 +54,8 @@ std::vector<inet_diag_bc_op> one_of_ports(std::span<const uint16_t> ports) {
     program.push_back({0, 0, ports[i]});
     const size_t left = ports.size() - 1 - i;
     if (left == 0) break;
-    const size_t to_end =
-        left * (kCompare + kJump);  // the last port has no jump, but this jump counts
+    // The last port has no jump, but this jump counts.
+    const size_t to_end = left * (kCompare + kJump);
     program.push_back({INET_DIAG_BC_JMP, kJump, static_cast<uint16_t>(to_end)});
   }
   return program;

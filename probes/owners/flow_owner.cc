@@ -27,8 +27,8 @@ namespace {
 
 constexpr size_t kMaxEventsKept = 65'536;                // in each half
 constexpr int64_t kEventsTurnNs = 10 * kNanosPerSecond;  // an event is kept for one to two turns
-constexpr int64_t kForgetFlowNs =
-    120 * kNanosPerSecond;  // a flow silent for this long is dropped if there is no room
+/// If there is no room, a flow that has been silent for this long is dropped.
+constexpr int64_t kForgetFlowNs = 120 * kNanosPerSecond;
 
 /// What is known about one end.
 struct Finding {

@@ -341,8 +341,8 @@ void write_family(Exposition& e, const Family& family) {
 void write_greatest(Exposition& e, const RegisteredNumber& gauge) {
   if (gauge.kind != NumberKind::kGauge) return;
   const std::string name = family_name(gauge.name, "_max");
-  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr)
-    return;  // such a number is already measured
+  // Such a number may already be measured.
+  if (find_number(fmt::format("{}_max", gauge.name)) != nullptr) return;
   const std::string unit(unit_of(gauge.name));
   e.family(name, "gauge", unit, fmt::format("The greatest at any tick: {}", gauge.help));
   e.points(name, "", "", [&](const MeasuredTotals& run) {

@@ -144,8 +144,8 @@ TOPSPIN_INLINE __u64 monotonic_now(struct topspin_clock* clock, __u64 rq_clock_n
   }
   if ((__s64)(ahead_ns - clock->ahead_ns) < 0) clock->ahead_ns = ahead_ns;
   clock->comparisons++;
-  return rq_clock_ns +
-         clock->ahead_ns; /* not now_ns, so a wakeup and its switch use the same clock */
+  /* Not now_ns, so that a wakeup and its switch use the same clock. */
+  return rq_clock_ns + clock->ahead_ns;
 }
 
 TOPSPIN_INLINE __u64 woken_at(struct topspin_cpu* cpu, struct rq* rq) {

@@ -49,8 +49,7 @@ int hrtimer_expire_entry(struct bpf_raw_tracepoint_args* context) {
   asked_ns = soft_ns - BPF_CORE_READ(timer, base, offset); /* converted to CLOCK_MONOTONIC */
   late_ns = asked_ns > 0 && fired_ns > (__u64)asked_ns ? fired_ns - asked_ns : 0;
   slack_ns = BPF_CORE_READ(timer, node.expires) - soft_ns;
-  if (slack_ns > late_ns)
-    slack_ns = late_ns; /* another interrupt came before the slack was used up */
+  if (slack_ns > late_ns) slack_ns = late_ns; /* another interrupt came within the slack */
   cpu->firing.slack_ns = slack_ns;
   cpu->firing.late_ns = late_ns - slack_ns;
   cpu->firing.fired_ns = fired_ns;

@@ -92,8 +92,8 @@ class RawTpRung final : public BpfRung<scheduler_raw> {
     tree_.update();  // threads that started since the last update have not left
     for (const topspin_thread& thread : suspects) {
       if (std::ranges::binary_search(tree_.processes(), thread.pid)) continue;
-      if (!proc_.thread_stat(thread.pid, thread.tid))
-        continue;  // it exits, and its last event will come
+      // If the thread exits, its last event will come.
+      if (!proc_.thread_stat(thread.pid, thread.tid)) continue;
       if (bpf_map_delete_elem(threads_fd_, &thread.tid) != 0) continue;
       (void)bpf_map_delete_elem(sleeps_fd_, &thread.tid);
       add(left_, since_joining(thread));

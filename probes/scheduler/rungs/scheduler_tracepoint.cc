@@ -93,9 +93,8 @@ class TracepointRung final : public BpfRung<scheduler_tracepoint> {
   }
 
   std::unique_ptr<SchedulerRung> sums_;
-  std::unordered_map<int32_t, ThreadRow> ended_;  // since the previous reading
-  std::unordered_map<int32_t, ThreadRow>
-      ended_before_;  // between the previous reading and the one before it
+  std::unordered_map<int32_t, ThreadRow> ended_;         // since the previous reading
+  std::unordered_map<int32_t, ThreadRow> ended_before_;  // in the interval before that
   uint64_t refused_ = 0;
 };
 
