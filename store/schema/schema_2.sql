@@ -1,5 +1,5 @@
--- Schema 2: what schema 1 lacks. Added columns are NULL in runs of schema 1 ("not measured"), but for the loss columns,
--- which are 0 there: what was not measured was not lost.
+-- Schema 2. The columns that it adds are NULL ("not measured") in runs of schema 1, except the loss columns, which are 0
+-- there: what was not measured was not lost.
 
 -- The parts of a run, as its plan or load names them.
 CREATE TABLE stage (
@@ -74,7 +74,7 @@ CREATE TABLE load (
   own_sockets_opened  INTEGER NOT NULL
 ) STRICT;
 
--- Its stages, from position 1, and at position 0 the whole.
+-- The stages of a load from position 1 on, and the whole load at position 0.
 CREATE TABLE load_part (
   run             INTEGER NOT NULL REFERENCES run (run),
   position        INTEGER NOT NULL,
@@ -102,7 +102,7 @@ CREATE TABLE load_part (
 ) STRICT, WITHOUT ROWID;
 
 -- Counts by name: kind is send_error (name of an errno), http_status, or not_http (how the first
--- of the replies began that were not HTTP).
+-- reply began that was not HTTP).
 CREATE TABLE load_count (
   run   INTEGER NOT NULL REFERENCES run (run),
   kind  TEXT NOT NULL,
@@ -204,7 +204,7 @@ CREATE TABLE socket (
   drops                     INTEGER NOT NULL
 ) STRICT;
 
--- Resources: what schema 1 did not read.
+-- Resources that schema 1 did not have.
 ALTER TABLE tick ADD COLUMN file_bytes INTEGER;
 ALTER TABLE tick ADD COLUMN shared_bytes INTEGER;
 ALTER TABLE tick ADD COLUMN page_table_bytes INTEGER;
@@ -264,7 +264,7 @@ CREATE TABLE stack (
   samples INTEGER NOT NULL
 ) STRICT;
 
--- The gate's log. Runs are named by id, not by number: an acceptance outlives the runs that it speaks of.
+-- The gate's log. Runs are named by id, not by number: an acceptance outlives the runs that it names.
 CREATE TABLE acceptance (
   position         INTEGER PRIMARY KEY,
   accepted_wall_ns INTEGER NOT NULL,
@@ -286,7 +286,7 @@ CREATE TABLE judgement (
   seed           INTEGER NOT NULL,
   document       TEXT NOT NULL
 ) STRICT;
--- Flows: payload of the transport; NULL where it was not counted.
+-- Flows: transport payload; NULL if it was not counted.
 ALTER TABLE flow ADD COLUMN initiator_payload_bytes INTEGER;
 ALTER TABLE flow ADD COLUMN responder_payload_bytes INTEGER;
 

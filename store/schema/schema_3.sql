@@ -1,5 +1,5 @@
--- Schema 3: moments. Both tables hold the foremost rows of a tick and no more, so that a run of many threads or flows does not
--- outgrow its ticks; runs of older schemas have none.
+-- Schema 3: moments. Both tables hold only the top rows of a tick, so that a run with many threads or flows does not outgrow
+-- its ticks. Runs of older schemas have none.
 
 -- What a thread did in a tick: of each tick, the threads that ran and waited most.
 CREATE TABLE thread_tick (

@@ -1,4 +1,4 @@
--- Schema 4: silence, requests that were never answered, and what may be wrong. Runs of older schemas have 0 or NULL there.
+-- Schema 4: silence, requests that were never answered, and numbers that may be wrong. Runs of older schemas have 0 or NULL there.
 
 ALTER TABLE tick ADD COLUMN periodic_flows INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tick ADD COLUMN silent_flows INTEGER NOT NULL DEFAULT 0;
@@ -13,12 +13,12 @@ ALTER TABLE tick ADD COLUMN loss_ticks_unstored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE tick ADD COLUMN kernel_run_delay_ns INTEGER;
 ALTER TABLE tick ADD COLUMN replies_multiplexed INTEGER;
 
--- Answers of HTTP whose status is an error, by stage.
+-- HTTP replies whose status is an error, by stage.
 ALTER TABLE load_part ADD COLUMN http_errors INTEGER NOT NULL DEFAULT 0;
 
 ALTER TABLE flow ADD COLUMN silent INTEGER NOT NULL DEFAULT 0;
 
--- Numbers of a run that may be wrong, a sentence each.
+-- Sentences about numbers of a run that may be wrong.
 CREATE TABLE doubt (
   run      INTEGER NOT NULL REFERENCES run (run),
   position INTEGER NOT NULL,

@@ -1,10 +1,10 @@
 -- Schema 5: what a run's ticks add up to, stored when it ends, so that lists, gates and histories read one row per run.
 -- Runs that were recorded before, or that were interrupted, have no rows here: their ticks are added up when read.
 --
--- part: 'run', all ticks; 'measured', those from the start of the load on, where there was one.
+-- part: 'run', all ticks; 'measured', the ticks from the start of the load on, if there was one.
 -- statistic: 'merged', each number merged by its kind; 'greatest', the greatest value that it had at any tick.
--- Tables tick and total have a column for each plain number (docs/numbers.md). A number that is younger than the file
--- has no column: topspin adds it when it records into the file, and reads NULL until then. @NUMBERS@ stands for one
+-- Tables tick and total have a column for each plain number (docs/numbers.md). A number that is newer than the file
+-- has no column: topspin adds the column when it records into the file, and reads NULL until then. @NUMBERS@ stands for one
 -- "name INTEGER," per number.
 
 CREATE TABLE total (

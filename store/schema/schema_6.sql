@@ -1,4 +1,4 @@
--- Schema 6. The addresses that the subject called, as they stood at the end.
+-- Schema 6. The addresses that the subject called. The counts are those at the end of the run.
 CREATE TABLE called (
   run                 INTEGER NOT NULL REFERENCES run (run),
   number              INTEGER NOT NULL,

@@ -1,5 +1,5 @@
-// Draws flame graphs, of one run or of B against A. The data are in the page; each graph's table of
-// functions stands in the document already. Runs after page.js.
+// Draws flame graphs of one run, or of B against A. The data and a table of functions for each graph
+// are already in the page. Runs after page.js.
 "use strict";
 (() => {
   const page = window.topspinPage;
@@ -16,7 +16,7 @@
   };
   const button = (text) => { const made = element("button", "", text); made.type = "button"; return made; };
 
-  /** The tree: frames with their callers before them. */
+  /** The tree: each frame comes after its caller. */
   function unfold(flame) {
     const per = 2 + 2 * flame.sides, frames = [];
     for (let i = 0; i * per < flame.frames.length; ++i) {
@@ -31,7 +31,7 @@
     return frames;
   }
 
-  /** How a frame's share changed: -1 (half or less) to 1 (twice or more); 0 where chance may have done it. */
+  /** How a frame's share changed: -1 (half or less) to 1 (twice or more); 0 if it may be chance. */
   function change(flame, frames, frame) {
     const [a, b] = frame.share;
     if (flame.sleep) {
@@ -56,7 +56,7 @@
     let zoomed = frames[0], current = null, wide = flame.sides - 1, wanted = "", rows = [], pointed = null;
     for (const frame of frames) frame.change = both ? change(flame, frames, frame) : 0;
 
-    // ---- what stands around the graph
+    // ---- around the graph: title, buttons, search
 
     const bar = element("div", "flame-bar"), all = button("Show all"), search = element("input"), found = element("span");
     search.type = "search";
@@ -123,7 +123,7 @@
       if (frame.depth < 2 || reason) return ["extreme", 0.28];  // all, a thread, what it slept for
       return [frame.name.endsWith("_[k]") ? "third" : "main", 0.2 + 0.3 * shade(frame.name)];
     }
-    /** Boxes by row, in pixels; what is too narrow to see is left out. */
+    /** Boxes by row, in pixels, without those that are too narrow to see. */
     function layOut(width) {
       rows = [];
       const total = zoomed.weight[wide] || 1;

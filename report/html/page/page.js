@@ -1,5 +1,5 @@
-// Draws the report's plots from the data in the page. Everything in numbers and words stands in the
-// document already; without this script the page still has it all in its tables.
+// Draws the report's plots from the data in the page. Every number is also in the
+// page's tables, so nothing is missing without this script.
 "use strict";
 (() => {
   const holder = document.getElementById("page-data");
@@ -154,7 +154,7 @@
     for (const plot of timePlots) plot.redraw(false, false);
     if (back) back.focus();
   }
-  /** Why there is none: what was kept of these runs at all. */
+  /** Why there is none: says what was kept of these runs. */
   function whyNone() {
     const limits = data.slow.flatMap((list, r) => {
       const side = data.runs[r].side ? data.runs[r].side + ": " : "";
@@ -165,7 +165,7 @@
     return "None was kept here. The " + data.slow_replies_a_tick + " slowest replies of each tick are kept, as the server sees them" +
            (limits.length ? "; " + limits.join("; ") : "") + ".";
   }
-  /** `spans`: of each run [from_s, to_s]; null: not of it. `range`: [above, at most] in ns, or null. */
+  /** `spans`: [from_s, to_s] of each run; null: none of that run. `range`: [above, at most] in ns, or null. */
   function pick(title, spans, range, from, byKey) {
     const found = slow.flatMap((list, r) => list.filter((reply) =>
       spans[r] && reply.sent_s > spans[r][0] && reply.sent_s <= spans[r][1] &&
@@ -213,7 +213,7 @@
     for (const plot of timePlots) plot.redraw(false, false);
     if (byKey) heading.focus();
   }
-  /** The interval that the point nearest to a moment ends, of each run. */
+  /** For each run, the interval that ends at the point nearest to a moment. */
   const spansAt = (x) => data.runs.map((run) => {
     const times = run.time_s;
     if (!times.length) return null;
@@ -237,7 +237,7 @@
       const b = Math.min(u.valToPos(stage.end_s, "x", true), bbox.left + bbox.width);
       if (b <= a) return;
       if (i % 2 === 0) { ctx.fillStyle = colour("band"); ctx.fillRect(a, bbox.top, b - a, bbox.height); }
-      if (u.root.parentElement.dataset.plot !== data.figures[0].id) return;  // named once, at the top
+      if (u.root.parentElement.dataset.plot !== data.figures[0].id) return;  // named only in the topmost plot
       ctx.fillStyle = colour("muted");
       ctx.font = 11 * uPlot.pxRatio + "px " + getComputedStyle(document.body).fontFamily;
       ctx.textBaseline = "top";
@@ -251,7 +251,7 @@
   function drawEvents(u) {
     const { ctx, bbox } = u;
     ctx.save();
-    ctx.fillStyle = colour("tail");  // whose slow replies are shown
+    ctx.fillStyle = colour("tail");  // the moments whose slow replies are shown
     if (picked.span) {
       const a = Math.max(u.valToPos(picked.span[0], "x", true), bbox.left);
       const b = Math.min(u.valToPos(picked.span[1], "x", true), bbox.left + bbox.width);
@@ -392,7 +392,7 @@
       }))],
       hooks: { setCursor: [(u) => cells.forEach((cell, i) => {
         let idx = u.cursor.idx;
-        if (idx != null && u.data[i + 1][idx] === undefined) {  // the other run's moment: the nearest of this one
+        if (idx != null && u.data[i + 1][idx] === undefined) {  // a moment of the other run: take the nearest of this one
           for (let d = 1; d < 40 && u.data[i + 1][idx] === undefined; ++d)
             idx = u.data[i + 1][u.cursor.idx - d] !== undefined ? u.cursor.idx - d : u.cursor.idx + d;
         }
@@ -401,7 +401,7 @@
     }, positive, true);
   }
 
-  // ---- how many samples fell where
+  // ---- heat maps: how many samples fell where
 
   for (const heat of data.heats) {
     const at = place(heat.id);
@@ -414,7 +414,7 @@
       top = Math.max(top, n);
       byColumn[c].set(r, n);
     }
-    // Zeros have no place on a scale of powers: they lie at the bottom, a row apart.
+    // A logarithmic scale has no zero, so zeros have a row of their own at the bottom.
     const zeros = least === Infinity || byColumn.some((rows) => rows.has(0));
     if (least === Infinity) least = most = 2;
     const bottom = zeros ? Math.max(0, least - 2) : least;
@@ -424,7 +424,7 @@
     const ofReplies = heat.id.startsWith("heat-reply_latency_ns-"), ofRun = Number(heat.id.slice(heat.id.lastIndexOf("-") + 1));
     const plot = make(at, heat.id, {
       height: 168,
-      // By mouse a cell: its time and its latencies. By keyboard a column.
+      // The mouse selects a cell, with its time and latencies; the keyboard selects a column.
       pick: ofReplies ? (idx, byKey) => {
         const column = heat.columns[idx], spans = data.runs.map((_, r) => r === ofRun ? column : null);
         const r = byKey || plot.cursor.top < 0 ? null : Math.floor(4 * Math.log2(plot.posToVal(plot.cursor.top, "y")));
@@ -521,7 +521,7 @@
     const name = (x) => x === 0 ? "min" : x < 1 ? "p50" : "p" + (x < 3 ? (100 - 10 ** (2 - x)).toFixed(0) : (100 - 10 ** (2 - x)).toFixed(x - 2));
     const plot = make(at, figure.id, {
       height: figure.lines.length > 2 ? 270 : 220,
-      // The line that is nearest to the mouse; by keyboard the first of replies.
+      // The mouse selects the nearest line; the keyboard selects the first line of replies.
       pick: figure.lines.some((l) => kOfReplies.includes(l.latency)) ? (idx, byKey) => {
         const valueAt = (l, i) => { let v = plot.data[l + 1][i]; for (let d = 1; v == null && d <= i; ++d) v = plot.data[l + 1][i - d]; return v; };
         let best = -1, distance = Infinity;
@@ -592,10 +592,10 @@
 
   // ---- size, scheme, paper
 
-  const others = [];  // what else is drawn to a width and in colours: flame graphs
+  const others = [];  // other drawings that depend on width and colours: flame graphs
   const fit = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: widthOf(at), height }); for (const draw of others) draw(); };
-  // The paper's layout does not exist yet when it is announced: plots take the widths of an A4 page, and the style stretches
-  // them to what is really there.
+  // The print layout does not exist yet when printing is announced: plots take the widths of an A4 page, and the style stretches
+  // them to the actual width.
   const fitPaper = () => { for (const { plot, place: at, height } of all) plot.setSize({ width: at.closest(".columns") ? 345 : 718, height }); };
   let pending = false;
   new ResizeObserver(() => {
