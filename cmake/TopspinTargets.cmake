@@ -36,6 +36,10 @@ add_library(topspin_cold INTERFACE)
 if(TOPSPIN_SANITIZE AND CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_options(topspin_cold INTERFACE -O0)
 endif()
+# GCC spends a tenth of its time on collecting its garbage, often at a heap of 100 MB. With sanitizers it may grow to some 700 MB.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TOPSPIN_SANITIZE)
+  target_compile_options(topspin_flags INTERFACE --param=ggc-min-heapsize=400000 --param=ggc-min-expand=100)
+endif()
 # Files that are compiled as one share the compiler's work on the headers, which is most of it. Names without linkage must then
 # differ within a folder. The presets tidy and tsan compile each file by itself.
 option(TOPSPIN_JOIN_FILES "compile several files of cold folders and of tests as one" ON)
