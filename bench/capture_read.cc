@@ -2,12 +2,15 @@
 // loop on the same file, as ratios.
 //
 //   capture_read FILE [--rounds N]
-//   capture_read FILE --empty      the empty loop alone, for bench/compare
-//   capture_read FILE --tracker    the tracker alone, for perf and valgrind
+//   capture_read FILE --threads N [--rounds N]   the tracker with one thread and with N, by the
+//                                                time that passes
+//   capture_read FILE --empty                    the empty loop alone, for bench/compare
+//   capture_read FILE --tracker                  the tracker alone, for perf and valgrind
 //
-// Each round runs the two in turn, each in a process of its own, so that neither warms or bloats
-// the other; user and system time are the children's. The median round counts.
+// Each round runs them in turn, each in a process of its own, so that none warms or bloats the
+// others; user and system time are the children's. The median round counts.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +30,7 @@ namespace {
 
 struct Outcome {
   double cpu_ns = 0;
+  double wall_ns = 0;
   int64_t rss_peak_bytes = 0;
   uint64_t packets = 0;
   uint64_t flows = 0;
@@ -54,12 +58,13 @@ Outcome empty_loop(const char* path) {
   return out;
 }
 
-Outcome tracker(const char* path) {
+Outcome tracker_with(const char* path, int threads) {
   Outcome out;
   const int64_t before = rss_bytes();
   topspin::FileOptions file;
   file.path = path;
   topspin::FlowTableOptions table;
+  file.threads = threads;
   table.max_flows = 16'000'000;
   auto opened = topspin::FlowTracker::open_file(file, table);
   if (!opened.ok()) std::exit(5);
@@ -78,7 +83,11 @@ Outcome tracker(const char* path) {
   return out;
 }
 
-Outcome in_child(Outcome (*run)(const char*), const char* path) {
+Outcome tracker(const char* path) { return tracker_with(path, 1); }
+
+template <typename Run>
+Outcome in_child(Run run, const char* path) {
+  const auto began = std::chrono::steady_clock::now();
   int pipe_fds[2];
   if (pipe(pipe_fds) != 0) std::exit(5);
   const pid_t pid = fork();
@@ -94,6 +103,8 @@ Outcome in_child(Outcome (*run)(const char*), const char* path) {
   rusage used{};
   int status = 0;
   if (wait4(pid, &status, 0, &used) != pid || status != 0 || !got) std::exit(5);
+  const std::chrono::duration<double, std::nano> passed = std::chrono::steady_clock::now() - began;
+  out.wall_ns = passed.count();
   const auto ns = [](const timeval& t) {
     return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_usec) * 1e3;
   };
@@ -107,11 +118,41 @@ double median(std::vector<double> values) {
   return values[values.size() / 2];
 }
 
+/// The time that passes, with one thread and with several.
+int compare_threads(const char* path, int threads, int rounds) {
+  std::vector<double> empty_ns, one_ns, several_ns, gains, cpu_ratios;
+  uint64_t packets = 0;
+  for (int round = 0; round < rounds; ++round) {
+    const Outcome empty = in_child(empty_loop, path);
+    const Outcome one = in_child(tracker, path);
+    const Outcome several =
+        in_child([=](const char* file) { return tracker_with(file, threads); }, path);
+    packets = empty.packets;
+    if (one.packets != packets || several.packets != packets) {
+      fmt::print(stderr, "{} and {} packets, libpcap {}\n", one.packets, several.packets, packets);
+      return 1;
+    }
+    const auto count = static_cast<double>(packets);
+    empty_ns.push_back(empty.wall_ns / count);
+    one_ns.push_back(one.wall_ns / count);
+    several_ns.push_back(several.wall_ns / count);
+    gains.push_back(one.wall_ns / several.wall_ns);
+    cpu_ratios.push_back(several.cpu_ns / one.cpu_ns);
+  }
+  fmt::print(
+      "{{\"file\": \"{}\", \"packets\": {}, \"threads\": {}, \"empty_loop_wall_ns\": {:.1f}, "
+      "\"one_thread_wall_ns\": {:.1f}, \"wall_ns\": {:.1f}, \"times_faster\": {:.2f}, "
+      "\"times_cpu\": {:.2f}}}\n",
+      path, packets, threads, median(empty_ns), median(one_ns), median(several_ns), median(gains),
+      median(cpu_ratios));
+  return 0;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    fmt::print(stderr, "usage: capture_read FILE [--rounds N]\n");
+    fmt::print(stderr, "usage: capture_read FILE [--threads N] [--rounds N]\n");
     return 2;
   }
   if (argc == 3 && std::strcmp(argv[2], "--empty") == 0) {
@@ -120,8 +161,12 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[2], "--tracker") == 0) {
     return tracker(argv[1]).packets == 0 ? 1 : 0;
   }
-  int rounds = 7;
-  if (argc == 4 && std::strcmp(argv[2], "--rounds") == 0) rounds = std::max(1, std::atoi(argv[3]));
+  int rounds = 7, threads = 1;
+  for (int i = 2; i + 1 < argc; i += 2) {
+    if (std::strcmp(argv[i], "--rounds") == 0) rounds = std::max(1, std::atoi(argv[i + 1]));
+    if (std::strcmp(argv[i], "--threads") == 0) threads = std::max(1, std::atoi(argv[i + 1]));
+  }
+  if (threads > 1) return compare_threads(argv[1], threads, rounds);
   std::vector<double> empty_ns, tracker_ns, ratios;
   Outcome last;
   for (int round = 0; round < rounds; ++round) {

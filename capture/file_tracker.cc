@@ -7,7 +7,8 @@
 
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
-#include "capture/source/file_clock.h"
+#include "capture/parse_ahead.h"
+#include "capture/source/file_packets.h"
 #include "capture/source/packet_source.h"
 #include "core/base/check.h"
 
@@ -16,33 +17,43 @@ namespace {
 
 class FileTracker final : public FlowTracker {
  public:
-  FileTracker(std::unique_ptr<FileSource> source, std::unique_ptr<FlowTable> table, KeyMode key,
-              const FileOptions& file)
-      : source_(std::move(source)),
+  FileTracker(std::unique_ptr<std::atomic<bool>> stop, std::unique_ptr<FileSource> source,
+              std::unique_ptr<FlowTable> table, KeyMode key, const FileOptions& file)
+      : stop_(std::move(stop)),
+        source_(std::move(source)),
         cutter_(std::move(table), source_->link_type(), key, file.interval_ns),
         interval_ns_(file.interval_ns),
-        packets_left_(file.max_packets) {
+        packets_(file.max_packets),
+        key_(key),
+        threads_(file.threads),
+        link_type_(source_->link_type()) {
     cutter_.set_silent_max(kSilentMax);
     cutter_.set_last_rows_max(file.max_rows_at_end);
   }
+
+  ~FileTracker() override { stop_->store(true, std::memory_order_relaxed); }
 
   void start_at(int64_t) override {}  // a file begins with its first packet
 
   Result<StepOutcome> step(const IntervalSink& sink) override {
     set_sink(sink);
+    if (threads_ > 1) return step_behind(sink);
     cutter_.set_tap(tap_.exchange() ? &tap_ : nullptr);
-    if (stop_.load(std::memory_order_relaxed) || packets_left_ == 0) {
+    if (stop_->load(std::memory_order_relaxed) || packets_.all_taken()) {
       finish(0, sink);
       return StepOutcome::kEnd;
     }
     cutter_.set_link_type(source_->link_type());
     auto outcome = source_->read(
         [](void* context, const PacketView& packet) {
-          static_cast<FileTracker*>(context)->add(packet);
+          auto* self = static_cast<FileTracker*>(context);
+          self->packets_.add(packet, self->cutter_);
         },
         this);
     cutter_.flush();
-    if (packets_left_ == 0) outcome = StepOutcome::kEnd;  // max_packets were read
+    if (packets_.all_taken() || stop_->load(std::memory_order_relaxed)) {
+      outcome = StepOutcome::kEnd;  // max_packets were read, or the reading was stopped
+    }
     if (outcome.ok() && *outcome == StepOutcome::kEnd) finish(0, sink);
     return outcome;
   }
@@ -58,9 +69,9 @@ class FileTracker final : public FlowTracker {
     sink(std::move(*std::exchange(held_, std::nullopt)));
   }
 
-  FileNotes notes() const override { return source_->notes(); }
+  FileNotes notes() const override { return ahead_ ? notes_ : source_->notes(); }
 
-  void request_stop(int64_t) override { stop_.store(true, std::memory_order_relaxed); }
+  void request_stop(int64_t) override { stop_->store(true, std::memory_order_relaxed); }
   void watch_packets(const std::optional<FlowKey>& flow) override { tap_.select(flow); }
   PacketCopies take_packets() override { return tap_.take(); }
   void switch_interface(const std::string&) override {}
@@ -68,31 +79,20 @@ class FileTracker final : public FlowTracker {
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const override {
     cutter_.table().for_each_flow(visit);
   }
-  std::string link_type() const override {
-    return link_type_name(static_cast<int>(source_->link_type()));
-  }
+  std::string link_type() const override { return link_type_name(static_cast<int>(link_type_)); }
 
  private:
-  void add(const PacketView& packet) {
-    if (packets_left_ == 0) [[unlikely]]
-      return;
-    --packets_left_;
-    if (clock_.is_time(packet.stamp_ns)) [[likely]] {
-      (void)cutter_.add(packet);
-      return;
-    }
-    const FileClock::Time time = clock_.read(FlowTable::clamp_stamp(packet.stamp_ns));
-    if (time.stepped) [[unlikely]] {
-      cutter_.flush();
-      cutter_.table().note_time_step();
-      cutter_.table().set_wall_offset(-clock_.shift_ns());
-    } else if (time.jumped) [[unlikely]] {
-      cutter_.flush();
-      cutter_.table().note_jump_ahead();
-    }
-    PacketView timed = packet;
-    timed.stamp_ns = time.ns;
-    (void)cutter_.add(timed);
+  /// step(), behind another thread that reads and parses.
+  Result<StepOutcome> step_behind(const IntervalSink& sink) {
+    if (!ahead_) ahead_.emplace(*source_, key_, cutter_.table(), packets_, tap_, *stop_);
+    if (ended_) return *ended_;
+    PacketBatch& batch = ahead_->next();
+    cutter_.add(batch);
+    notes_ = batch.notes;
+    if (!batch.end) return StepOutcome::kMore;
+    ended_ = batch.end;
+    if (ended_->ok()) finish(0, sink);
+    return *ended_;
   }
 
   /// A longer silence becomes one interval, because a file has no pause between intervals.
@@ -133,15 +133,21 @@ class FileTracker final : public FlowTracker {
   }
   static constexpr int64_t kShortest = 10;  // a tenth of an interval
 
+  std::unique_ptr<std::atomic<bool>> stop_;  // the source refers to it
   std::unique_ptr<FileSource> source_;
   IntervalCutter cutter_;
-  FileClock clock_;
   int64_t interval_ns_;
-  uint64_t packets_left_;
+  FilePackets packets_;
+  KeyMode key_;
+  int threads_;
   std::optional<ClosedInterval> held_;
   PacketTap tap_;
+  LinkType link_type_;
   bool finished_ = false;
-  std::atomic<bool> stop_{false};
+  // With a thread that parses: of what was observed.
+  FileNotes notes_;
+  std::optional<Result<StepOutcome>> ended_;
+  std::optional<ParseAhead> ahead_;  // begun with the first step; last, as it refers to the others
 };
 
 }  // namespace
@@ -183,11 +189,14 @@ Result<std::unique_ptr<FlowTracker>> FlowTracker::open_file(const FileOptions& f
   if (file.interval_ns < 0) {
     return make_error(ErrorCode::kUsage, "the interval (--interval) must not be negative");
   }
-  TOPSPIN_ASSIGN(auto source, open_file_source(file.path, file.filter));
+  auto stop = std::make_unique<std::atomic<bool>>(false);
+  TOPSPIN_ASSIGN(auto source,
+                 open_file_source(file.path, file.filter, FileReader::kFastest, stop.get()));
   TOPSPIN_ASSIGN(auto flows,
-                 FlowTable::create(table, file.max_rows_per_interval, HashSeed::random()));
-  return std::unique_ptr<FlowTracker>(
-      std::make_unique<FileTracker>(std::move(source), std::move(flows), table.key, file));
+                 FlowTable::create(table, file.max_rows_per_interval,
+                                   file.seed ? HashSeed::fixed(*file.seed) : HashSeed::random()));
+  return std::unique_ptr<FlowTracker>(std::make_unique<FileTracker>(
+      std::move(stop), std::move(source), std::move(flows), table.key, file));
 }
 
 }  // namespace topspin

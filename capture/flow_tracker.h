@@ -64,6 +64,12 @@ struct FileOptions {
   uint64_t max_rows_per_interval = 0;
   uint64_t max_rows_at_end = 200'000;
   uint64_t max_packets = UINT64_MAX;  // the file ends after this many matches of the filter
+  /// With 2 or more, one thread reads and parses and another runs the flow table. The answers are
+  /// the same.
+  int threads = 1;
+  /// Seed of the hashes; nullopt: random. Tables of fixed size forget entries by their hash, so two
+  /// readings of a file are sure to be equal only with the same seed.
+  std::optional<uint64_t> seed;
 };
 
 /// What the kernel lost since the previous interval, by its own counters.

@@ -15,6 +15,7 @@
 #include "capture/flows/seen_twice.h"
 #include "capture/packet/packet_parser.h"
 #include "capture/packet/packet_tap.h"
+#include "capture/packet_batch.h"
 
 namespace topspin {
 
@@ -22,7 +23,10 @@ class IntervalCutter {
  public:
   /// With `interval_ns` 0 there is one interval, which close() closes.
   IntervalCutter(std::unique_ptr<FlowTable> table, LinkType link, KeyMode key, int64_t interval_ns)
-      : table_(std::move(table)), key_(key), interval_ns_(interval_ns) {
+      : table_(std::move(table)),
+        key_(key),
+        interval_ns_(interval_ns),
+        seen_twice_(table_->seed()) {
     set_link_type(link);
   }
 
@@ -57,10 +61,7 @@ class IntervalCutter {
 
   /// False: the packet does not count, because it was seen before on another interface.
   bool add(const PacketView& packet) {
-    if (packet.stamp_ns >= end_ns_) [[unlikely]] {
-      if (!begun_) begin(FlowTable::clamp_stamp(packet.stamp_ns));
-      close_until(FlowTable::clamp_stamp(packet.stamp_ns));
-    }
+    open_interval_of(packet.stamp_ns);
     Group& group = *filling_;
     const size_t at = group.size;
     ParsedPacket& parsed = group.packets[at];
@@ -78,6 +79,35 @@ class IntervalCutter {
     group.size = at + 1;
     if (at + 1 == kGroup) turn();
     return true;
+  }
+
+  /// Adds packets that another thread has parsed. REQUIRES: no packet was added the other way.
+  void add(PacketBatch& batch) {
+    BatchWalk walk{batch};
+    for (const PacketBatch::Mark& mark : batch.marks) {
+      observe(walk, mark.packet);
+      switch (mark.kind) {
+        case PacketBatch::Mark::kTimeStep: note_time_step(mark.shift_ns); break;
+        case PacketBatch::Mark::kJumpAhead: note_jump_ahead(); break;
+        case PacketBatch::Mark::kDuplicate:
+          open_interval_of(batch.packets[walk.observed].stamp_ns);
+          table_->count_duplicate();
+          ++walk.observed;
+          break;
+      }
+    }
+    observe(walk, batch.size);
+  }
+
+  /// The source's clock was set before the next packet: from here on, time = stamp + shift.
+  void note_time_step(int64_t shift_ns) {
+    flush();
+    table_->note_time_step();
+    table_->set_wall_offset(-shift_ns);
+  }
+  void note_jump_ahead() {
+    flush();
+    table_->note_jump_ahead();
   }
 
   /// Passes all packets added so far to the table.
@@ -151,7 +181,56 @@ class IntervalCutter {
     size_t size = 0;
   };
 
-  /// The newest group is full: each group moves on by one stage.
+  void open_interval_of(int64_t stamp_ns) {
+    if (stamp_ns < end_ns_) [[likely]]
+      return;
+    if (!begun_) begin(FlowTable::clamp_stamp(stamp_ns));
+    close_until(FlowTable::clamp_stamp(stamp_ns));
+  }
+
+  /// How far each stage is with the packets of a batch.
+  struct BatchWalk {
+    PacketBatch& batch;
+    size_t prefetched = 0;
+    size_t located = 0;
+    size_t observed = 0;
+  };
+  /// The packets before the one with this index reach the table, each in its interval.
+  void observe(BatchWalk& walk, size_t until) {
+    const PacketBatch& batch = walk.batch;
+    while (walk.observed < until) {
+      look_ahead(walk);
+      open_interval_of(batch.packets[walk.observed].stamp_ns);
+      const size_t most = std::min(walk.observed + kGroup, until);
+      size_t end = walk.observed + 1;  // whatever the first one's stamp, its interval is open now
+      while (end < most && batch.packets[end].stamp_ns < end_ns_) ++end;
+      table_->observe(std::span(batch.packets).first(end).subspan(walk.observed),
+                      std::span(batch.lookups).subspan(walk.observed));
+      walk.observed = end;
+    }
+  }
+  /// As the groups below: each stage a group ahead of the next.
+  void look_ahead(BatchWalk& walk) {
+    PacketBatch& batch = walk.batch;
+    const size_t to_locate = std::min(walk.observed + 2 * kGroup, batch.size);
+    const size_t to_prefetch = std::min(walk.observed + 3 * kGroup, batch.size);
+    const auto is_guessed = [&](size_t i) {
+      return batch.guessed && batch.lookups[i].candidate != SilenceWheel::kNone;
+    };
+    for (; walk.prefetched < to_prefetch; ++walk.prefetched) {
+      if (!is_guessed(walk.prefetched)) table_->prefetch_index(batch.lookups[walk.prefetched]);
+    }
+    for (; walk.located < to_locate; ++walk.located) {
+      const size_t i = walk.located;
+      if (is_guessed(i)) {
+        table_->fetch(batch.packets[i], batch.lookups[i]);
+      } else {
+        table_->locate(batch.packets[i], batch.lookups[i]);
+      }
+    }
+  }
+
+  /// The newest group is full: each moves on by a stage.
   void turn() {
     Group* const oldest = located_;
     located_ = waiting_;

@@ -26,6 +26,7 @@ struct ReadOptions {
   std::string format = "text";
   bool flows = false;
   uint64_t max_packets = UINT64_MAX;
+  int threads = 1;
 };
 
 /// Stores a file's intervals as ticks, many in one transaction, because a file is read faster than
@@ -134,6 +135,7 @@ int read_file(const ReadOptions& o) {
                    store ? WriterOptions{}.max_flow_rows : 0};
   file.max_rows_at_end = WriterOptions{}.max_flow_rows;
   file.max_packets = o.max_packets;
+  file.threads = o.threads;
   auto tracker = FlowTracker::open_file(file, *table);
   if (!tracker.ok()) return fail(tracker.error());
 
@@ -211,9 +213,13 @@ void add_read_command(CLI::App& root, Action& action) {
   command->add_option("FILE", o->file, "Capture file, plain or gzip; - is standard input")
       ->required();
   add_flow_options(*command, o->observe);
-  OptionGroup(*command, kCaptureGroup)
-      .number("-c,--count", o->max_packets, "COUNT", 1, UINT64_MAX,
-              "Stop after COUNT packets that match the filter");
+  const OptionGroup capture(*command, kCaptureGroup);
+  capture.number("-c,--count", o->max_packets, "COUNT", 1, UINT64_MAX,
+                 "Stop after COUNT packets that match the filter");
+  capture.number(
+      "--threads", o->threads, "COUNT", 1, 64,
+      "With 2, parse on a thread of its own: the same answers, sooner, from a large file "
+      "(default 1; more than 2 change nothing)");
   command
       ->add_flag(
           "-n", [](int64_t) {}, "As in tcpdump; addresses are numbers anyway")

@@ -459,12 +459,31 @@ void FlowTable::locate(const ParsedPacket& packet, Lookup& lookup) const {
     if (match.matches != 0) [[likely]] {
       const auto first = static_cast<size_t>(std::countr_zero(match.matches));
       lookup.candidate = index_[at + first].slot_plus_one - 1;
-      prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
-      if (payload_.size() != 0) prefetch(&payload_[lookup.candidate]);
+      fetch(packet, lookup);
       return;
     }
     if (match.empty != 0) return;
     if ((at += kLineEntries) == index_size()) at = 0;
+  }
+}
+
+void FlowTable::fetch(const ParsedPacket& packet, const Lookup& lookup) const {
+  if (!packet.in_flow() || lookup.candidate == SilenceWheel::kNone) return;
+  prefetch_record(hot_[lookup.candidate], cold_[lookup.candidate]);
+  if (payload_.size() != 0) prefetch(&payload_[lookup.candidate]);
+}
+
+/// Looks at one line only: most flows are in the line that their hash says.
+void FlowTable::guess(const ParsedPacket& packet, Lookup& lookup) const {
+  if (!packet.in_flow()) return;
+  lookup.candidate = SilenceWheel::kNone;
+  auto* const line = const_cast<IndexEntry*>(&index_[index_home(lookup.hash)]);
+  for (size_t i = 0; i < kLineEntries; ++i) {
+    const IndexEntry entry = std::atomic_ref(line[i]).load(std::memory_order_relaxed);
+    if (entry.hash == lookup.hash && entry.slot_plus_one != 0) {
+      lookup.candidate = entry.slot_plus_one - 1;
+      return;
+    }
   }
 }
 
@@ -1823,6 +1842,13 @@ uint32_t FlowTable::find(const PacketKey& key, uint32_t hash) const {
   }
 }
 
+void FlowTable::make_ready(uint64_t slots) {
+  slots = std::min<uint64_t>(slots, options_.max_flows);
+  hot_.prepare(slots);
+  cold_.prepare(slots);
+  if (payload_.size() != 0) payload_.prepare(slots);
+}
+
 uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
   if (flow_count_ >= options_.max_flows) CHECK(evict_one());
   if ((flow_count_ + 1) * 5 > index_size() * 4) grow_index();
@@ -1833,9 +1859,8 @@ uint32_t FlowTable::insert(const ParsedPacket& p, uint32_t hash) {
     slots_in_order_ = false;
   } else {
     slot = slots_used_++;
-    hot_.prepare(slots_used_);
-    cold_.prepare(slots_used_);
-    if (payload_.size() != 0) payload_.prepare(slots_used_);
+    slots_told_.store(slots_used_, std::memory_order_relaxed);
+    make_ready(slots_used_);
   }
   calls_.begin_flow(slot);
   const int64_t stamp_ns = clamp_stamp(p.stamp_ns);
@@ -1865,7 +1890,7 @@ void FlowTable::index_insert(uint32_t hash, uint32_t slot) {
   while ((empty = match_line(&index_[at], hash).empty) == 0) {
     if ((at += kLineEntries) == index_size()) at = 0;
   }
-  index_[at + static_cast<size_t>(std::countr_zero(empty))] = {hash, slot + 1};
+  set_index(at + static_cast<size_t>(std::countr_zero(empty)), {hash, slot + 1});
 }
 
 void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
@@ -1884,26 +1909,27 @@ void FlowTable::index_erase(uint32_t hash, uint32_t slot) {
     const IndexEntry& entry = index_[at];
     if (entry.slot_plus_one == 0) break;
     if (distance(index_home(entry.hash), at) >= distance(hole, at)) {
-      index_[hole] = entry;
+      set_index(hole, entry);
       hole = at;
     }
   }
-  index_[hole] = {};
+  set_index(hole, {});
 }
 
 /// Grows the index by a quarter, in place, in one pass over the stored hashes from the back. This
 /// takes a few ms at a million flows, for which the kernel's ring has room.
 void FlowTable::grow_index() {
-  const size_t lines = index_lines_;
-  index_lines_ = std::min(lines + lines / 4, index_.size() / kLineEntries);
-  index_.prepare(index_size());
+  const size_t lines = index_lines();
+  const size_t lines_after = std::min(lines + lines / 4, index_.size() / kLineEntries);
+  index_.prepare(lines_after * kLineEntries);
+  index_lines_.store(lines_after, std::memory_order_relaxed);
   // Lines that the pass has left behind only fill up, so an entry whose home is one of them can be
   // placed for good. The others, near the front and wrapped round the end, wait.
   std::vector<IndexEntry> waiting;
   for (size_t line = lines; line-- > 0;) {
     std::array<IndexEntry, kLineEntries> entries;
     std::memcpy(entries.data(), &index_[line * kLineEntries], sizeof entries);
-    std::memset(&index_[line * kLineEntries], 0, sizeof entries);
+    for (size_t i = 0; i < kLineEntries; ++i) set_index(line * kLineEntries + i, {});
     for (const IndexEntry& entry : entries) {
       if (entry.slot_plus_one == 0) continue;
       size_t at = index_home(entry.hash);
@@ -1915,7 +1941,7 @@ void FlowTable::grow_index() {
       if (empty == 0) {
         waiting.push_back(entry);
       } else {
-        index_[at + static_cast<size_t>(std::countr_zero(empty))] = entry;
+        set_index(at + static_cast<size_t>(std::countr_zero(empty)), entry);
       }
     }
   }

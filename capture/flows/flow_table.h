@@ -87,6 +87,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -146,10 +147,28 @@ class FlowTable {
   };
   void prepare(const ParsedPacket& packet, Lookup& lookup) const {
     if (!packet.in_flow()) return;
-    lookup.hash = static_cast<uint32_t>(hash_key(packet.key, seed_) >> 32);
-    __builtin_prefetch(&index_[index_home(lookup.hash)]);
+    lookup.hash = hash(packet.key);
+    prefetch_index(lookup);
   }
   void locate(const ParsedPacket& packet, Lookup& lookup) const;
+
+  /// For another thread, while the table's own may be observing: prepare() and the functions up to
+  /// make_ready(). guess() looks up a candidate some packets after prepare(). If it finds one, the
+  /// table's thread calls fetch() instead of locate().
+  uint32_t hash(const PacketKey& key) const {
+    return static_cast<uint32_t>(hash_key(key, seed_) >> 32);
+  }
+  void guess(const ParsedPacket& packet, Lookup& lookup) const;
+
+  /// The number of slots that have been used so far.
+  uint32_t slots_used() const { return slots_told_.load(std::memory_order_relaxed); }
+  /// Makes the memory of this many slots ready ahead of use, so that insert() need not.
+  void make_ready(uint64_t slots);
+
+  void prefetch_index(const Lookup& lookup) const {
+    __builtin_prefetch(&index_[index_home(lookup.hash)]);
+  }
+  void fetch(const ParsedPacket& packet, const Lookup& lookup) const;
   void observe(std::span<const ParsedPacket> packets, std::span<const Lookup> lookups);
 
   /// Counts a packet that came again on another interface.
@@ -211,6 +230,7 @@ class FlowTable {
 
   void for_each_flow(const std::function<void(const FlowRow&)>& visit) const;
 
+  const HashSeed& seed() const { return seed_; }
   int64_t now_ns() const { return now_ns_; }
   uint64_t flow_count() const { return flow_count_; }
   uint64_t active_flows() const { return active_.count(); }
@@ -224,11 +244,14 @@ class FlowTable {
   /// Open addressing: probing starts at the first entry of a cache line, line = hash * lines >> 32.
   /// So entries are ordered by hash, and the index can grow by a quarter in place, in one pass.
   /// match_line() compares a whole line at once, because no branch predictor can tell where in the
-  /// line an entry lies.
-  struct IndexEntry {
+  /// line an entry lies. Another thread may read the index in guess(), so all writes are atomic.
+  struct alignas(uint64_t) IndexEntry {
     uint32_t hash;
     uint32_t slot_plus_one;  // 0: empty
   };
+  void set_index(size_t at, IndexEntry entry) {
+    std::atomic_ref(index_[at]).store(entry, std::memory_order_relaxed);
+  }
   static constexpr size_t kLineEntries = 64 / sizeof(IndexEntry);
   static constexpr size_t kIndexMin = 1024;
   struct LineMatch {
@@ -385,9 +408,10 @@ class FlowTable {
   uint32_t insert(const ParsedPacket& packet, uint32_t hash);
   /// The first entry of the hash's line.
   size_t index_home(uint32_t hash) const {
-    return static_cast<size_t>((uint64_t{hash} * index_lines_) >> 32) * kLineEntries;
+    return static_cast<size_t>((uint64_t{hash} * index_lines()) >> 32) * kLineEntries;
   }
-  size_t index_size() const { return index_lines_ * kLineEntries; }
+  size_t index_lines() const { return index_lines_.load(std::memory_order_relaxed); }
+  size_t index_size() const { return index_lines() * kLineEntries; }
   /// The size at which max_flows fill at most four fifths of the index.
   static size_t index_size_max(uint64_t max_flows) {
     const size_t lines = (max_flows * 5 / 4 + kLineEntries) / kLineEntries;
@@ -414,11 +438,12 @@ class FlowTable {
   MappedArray<ColdRecord> cold_;
   MappedArray<PayloadRecord> payload_;  // empty: not counted
   MappedArray<IndexEntry> index_;
-  size_t index_lines_;
+  std::atomic<size_t> index_lines_;
   uint64_t flow_count_ = 0;  // in the table
   uint64_t live_count_ = 0;  // of these, not ended
   uint64_t half_open_ = 0;
-  uint32_t slots_used_ = 0;  // slots below this were used at least once
+  uint32_t slots_used_ = 0;               // slots below this were used at least once
+  std::atomic<uint32_t> slots_told_ = 0;  // the same, for other threads
   uint32_t free_slot_ = SilenceWheel::kNone;
   uint64_t next_id_ = 1;
   bool slots_in_order_ = true;  // no slot was reused: slots are in the order of first packets

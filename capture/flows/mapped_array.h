@@ -8,6 +8,7 @@
 // counts as used memory. Owned by its user; thread-agnostic.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -38,7 +39,7 @@ class MappedArray {
   MappedArray& operator=(MappedArray&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
-    std::swap(ready_bytes_, other.ready_bytes_);
+    other.ready_bytes_ = ready_bytes_.exchange(other.ready_bytes_);
     return *this;
   }
   ~MappedArray() {
@@ -53,10 +54,14 @@ class MappedArray {
     return array;
   }
 
-  /// The first `n` elements are about to be used.
+  /// The first `n` elements are about to be used. Another thread may ask for the same meanwhile: at
+  /// worst both do it.
   void prepare(size_t n) {
-    if (n * sizeof(T) > ready_bytes_) [[unlikely]]
-      ready_bytes_ = make_ready(data_, size_ * sizeof(T), ready_bytes_, n * sizeof(T));
+    const size_t ready = ready_bytes_.load(std::memory_order_relaxed);
+    if (n * sizeof(T) > ready) [[unlikely]] {
+      ready_bytes_.store(make_ready(data_, size_ * sizeof(T), ready, n * sizeof(T)),
+                         std::memory_order_relaxed);
+    }
   }
 
   T* data() { return data_; }
@@ -68,7 +73,7 @@ class MappedArray {
  private:
   T* data_ = nullptr;
   size_t size_ = 0;
-  size_t ready_bytes_ = 0;
+  std::atomic<size_t> ready_bytes_ = 0;
 };
 
 }  // namespace topspin

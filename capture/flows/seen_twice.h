@@ -23,7 +23,7 @@ namespace topspin {
 
 class SeenTwice {
  public:
-  explicit SeenTwice(const HashSeed& seed = HashSeed::random()) : seed_(seed) {}
+  explicit SeenTwice(const HashSeed& seed) : seed_(seed) {}
 
   /// Only captures of several interfaces at once can show a packet twice.
   static bool can_be(LinkType link) {

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -46,7 +47,8 @@ ByteStream::ByteStream(std::string name, UniqueFd owned, int fd)
     : name_(std::move(name)), owned_(std::move(owned)), fd_(fd) {}
 ByteStream::~ByteStream() = default;
 
-Result<std::unique_ptr<ByteStream>> ByteStream::open(const std::string& path) {
+Result<std::unique_ptr<ByteStream>> ByteStream::open(const std::string& path,
+                                                     const std::atomic<bool>* stop) {
   UniqueFd owned;
   int fd = STDIN_FILENO;
   std::string name = "standard input";
@@ -61,11 +63,13 @@ Result<std::unique_ptr<ByteStream>> ByteStream::open(const std::string& path) {
     fd = owned.get();
   }
   struct stat status {};
-  if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+  const bool is_known = fstat(fd, &status) == 0;
+  if (is_known && S_ISDIR(status.st_mode)) {
     return make_error(ErrorCode::kInput, fmt::format("cannot read {}: it is a directory", name));
   }
   posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
   std::unique_ptr<ByteStream> stream(new ByteStream(std::move(name), std::move(owned), fd));
+  if (is_known && !S_ISREG(status.st_mode)) stream->stop_ = stop;
   std::vector<uint8_t> magic(3);
   TOPSPIN_ASSIGN(const size_t got, stream->read_fd(magic));
   magic.resize(got);
@@ -76,9 +80,20 @@ Result<std::unique_ptr<ByteStream>> ByteStream::open(const std::string& path) {
   return stream;
 }
 
+/// False: whoever reads was told to stop.
+bool ByteStream::wait_for_bytes() const {
+  if (stop_ == nullptr) return true;
+  constexpr int kLookMs = 50;
+  pollfd ready{fd_, POLLIN, 0};
+  while (!stop_->load(std::memory_order_relaxed)) {
+    if (::poll(&ready, 1, kLookMs) > 0) return true;
+  }
+  return false;
+}
+
 Result<size_t> ByteStream::read_fd(std::span<uint8_t> buffer) {
   size_t done = take_front(raw_peeked_, buffer);
-  while (done < buffer.size()) {
+  while (done < buffer.size() && wait_for_bytes()) {
     const ssize_t n = ::read(fd_, buffer.data() + done, buffer.size() - done);
     if (n == 0) break;
     if (n < 0) {

@@ -4,6 +4,7 @@
 // again. Only byte_stream.cc includes zlib.h. Owned by a file source; one thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,8 +20,10 @@ namespace topspin {
 
 class ByteStream {
  public:
-  /// `path`: a file, or "-" for standard input.
-  static Result<std::unique_ptr<ByteStream>> open(const std::string& path);
+  /// `path`: a file, or "-" for standard input. Once `stop` is true (nullptr: never), the stream
+  /// ends while it waits for a pipe.
+  static Result<std::unique_ptr<ByteStream>> open(const std::string& path,
+                                                  const std::atomic<bool>* stop = nullptr);
   ~ByteStream();
 
   /// Fills the buffer; returns fewer bytes only at the end. The bytes before an error are returned
@@ -44,14 +47,16 @@ class ByteStream {
   class Inflater;
 
   ByteStream(std::string name, UniqueFd owned, int fd);
+  bool wait_for_bytes() const;
   Result<size_t> read_fd(std::span<uint8_t> buffer);
   Result<size_t> inflate_into(std::span<uint8_t> buffer);
 
   std::string name_;
   UniqueFd owned_;
   int fd_;
-  std::vector<uint8_t> raw_peeked_;  // read from the descriptor to see whether it is gzip
-  std::vector<uint8_t> peeked_;      // decoded, to be read again
+  const std::atomic<bool>* stop_ = nullptr;  // nullptr: nothing is waited for, or nobody stops
+  std::vector<uint8_t> raw_peeked_;          // read from the descriptor to see whether it is gzip
+  std::vector<uint8_t> peeked_;              // decoded, to be read again
   std::unique_ptr<Inflater> inflater_;
 };
 

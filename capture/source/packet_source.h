@@ -5,6 +5,7 @@
 // A visitor is called for each packet, with a view that is valid until it returns. One thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -54,9 +55,11 @@ class FileSource {
 enum class FileReader : uint8_t { kFastest, kMapped, kLibpcap };
 
 /// Fails with kInput if it is not a capture, or has a link type that the parser does not read.
+/// `stop` is that of ByteStream::open().
 Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
                                                      const std::string& filter,
-                                                     FileReader reader = FileReader::kFastest);
+                                                     FileReader reader = FileReader::kFastest,
+                                                     const std::atomic<bool>* stop = nullptr);
 
 /// The reader of classic pcap. nullptr if the file has another format; the stream is then
 /// unchanged.

@@ -260,8 +260,9 @@ Error unsupported_link_type(int dlt, const std::string& name) {
 }
 
 Result<std::unique_ptr<FileSource>> open_file_source(const std::string& path,
-                                                     const std::string& filter, FileReader reader) {
-  TOPSPIN_ASSIGN(auto stream, ByteStream::open(path));
+                                                     const std::string& filter, FileReader reader,
+                                                     const std::atomic<bool>* stop) {
+  TOPSPIN_ASSIGN(auto stream, ByteStream::open(path, stop));
   if (reader != FileReader::kLibpcap) {
     TOPSPIN_ASSIGN(auto plain, open_pcap_file(stream, filter, reader == FileReader::kMapped));
     if (plain != nullptr) return plain;

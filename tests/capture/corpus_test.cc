@@ -11,6 +11,7 @@
 
 #include "capture/flow_tracker.h"
 #include "capture/source/packet_source.h"
+#include "tests/capture/whole_reading.h"
 
 namespace topspin {
 namespace {
@@ -67,6 +68,17 @@ std::string differences(const test::CorpusRow& row, const FlowInterval& t) {
   compare("frag_nonfirst", t.fragments_later);
   compare("peak_flows_1s", t.seen_flows_per_second_max);
   return out;
+}
+
+TEST(Corpus, ThreadsChangeNothingInTheAnswers) {
+  TOPSPIN_REQUIRE_CORPUS();
+  for (const auto& row : test::corpus_rows()) {
+    FileOptions file;
+    file.path = row.path();
+    file.interval_ns = kNanosPerSecond;
+    file.max_rows_per_interval = 1000;
+    EXPECT_EQ(test::differences_by_threads(file), "") << row.file;
+  }
 }
 
 TEST(Corpus, HardFilesEqualTheReference) {
