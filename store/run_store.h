@@ -196,6 +196,10 @@ class RunStore {
   /// --stacks.
   virtual Status for_each_sleep_stack(const std::string& run_id,
                                       const std::function<void(const SleepStackRow&)>& visit) = 0;
+  /// The longest busy stretches of the run, in no order. None in runs of schemas before 8, or
+  /// without --stacks.
+  virtual Status for_each_busy_stretch(const std::string& run_id,
+                                       const std::function<void(const BusyStretch&)>& visit) = 0;
   /// The addresses that the subject called, by number.
   virtual Status for_each_called(const std::string& run_id,
                                  const std::function<void(const CalledRow&)>& visit) = 0;

@@ -27,6 +27,13 @@ struct ListState {
   bool reverse = false;
 };
 
+/// A moment, or some ticks in a row, that was chosen on the Timeline.
+struct ChosenTicks {
+  uint64_t first = 0;
+  uint64_t last = 0;
+  std::string label;  // "00:00:12", "00:00:10-00:00:12": when they ended
+};
+
 struct ViewState {
   // The capabilities of the terminal, by which views choose characters and themes choose colours.
   bool ascii = false;
@@ -71,6 +78,8 @@ struct ViewState {
   // Timeline.
   std::optional<uint64_t> cursor_tick;  // nullopt: the newest
   bool whole_run = false;               // fit the whole run: a column has several ticks
+
+  std::optional<ChosenTicks> slowest_of;  // Slowest shows only the replies of these ticks
 
   // The lists of the other screens, by name.
   std::map<std::string_view, ListState> lists;

@@ -90,7 +90,9 @@ Status export_to(const ExportOptions& o, RunStore& store, const std::vector<Stor
   if (o.format == "perfetto") return export_perfetto(store, runs, output);
   if (o.format == "folded")
     return export_folded(store, runs,
-                         o.table == "sleep_stacks" ? FoldedKind::kSleeps : FoldedKind::kCpuSamples,
+                         o.table == "sleep_stacks"     ? FoldedKind::kSleeps
+                         : o.table == "busy_stretches" ? FoldedKind::kBusyStretches
+                                                       : FoldedKind::kCpuSamples,
                          output);
   if (o.format == "hdr") {
     return export_hdr(store, runs.front(), o.histogram.empty() ? "reply_latency_ns" : o.histogram,
@@ -115,9 +117,11 @@ Result<std::vector<StoredRun>> runs_to_export(const ExportOptions& o, RunStore& 
 
 Status export_stored(const ExportOptions& o) {
   TOPSPIN_TRY(check_options(o));
-  if (o.format == "folded" && !o.table.empty() && o.table != "stacks" && o.table != "sleep_stacks")
-    return make_error(ErrorCode::kUsage,
-                      "--format folded has the tables stacks (default) and sleep_stacks");
+  if (o.format == "folded" && !o.table.empty() && o.table != "stacks" &&
+      o.table != "sleep_stacks" && o.table != "busy_stretches")
+    return make_error(
+        ErrorCode::kUsage,
+        "--format folded has the tables stacks (default), sleep_stacks and busy_stretches");
   if (o.format == "csv" && !o.table.empty()) {
     TOPSPIN_ASSIGN([[maybe_unused]] const CsvTableKind table, parse_csv_table(o.table));
   }
@@ -157,9 +161,9 @@ void add_export_command(CLI::App& root, Action& action) {
   display.option("-o,--output", o->output, "FILE", "Write to a file (default: standard output)");
   display.option("--table", o->table, "NAME",
                  "For csv: ticks (default), flows, threads, thread_ticks, late_messages, owners, "
-                 "sockets, syscalls, cpu_holders, called, stacks, sleep_stacks, slow_replies, "
-                 "counters, stages, "
-                 "loads, load_parts, events or runs. For folded: stacks (default) or sleep_stacks");
+                 "sockets, syscalls, cpu_holders, called, stacks, sleep_stacks, busy_stretches, "
+                 "slow_replies, counters, stages, loads, load_parts, events or runs. For folded: "
+                 "stacks (default), sleep_stacks or busy_stretches");
   display.option("--histogram", o->histogram, "NAME",
                  "For hdr: the histogram (default reply_latency_ns)");
   display.option("--collector", o->collector, "ADDRESS:PORT",

@@ -50,6 +50,10 @@ Sample TickBuilder::begin(ClosedInterval flows, Sample probes) {
   Sample sample = std::move(probes);
   sample.tick = ++ticks_;
   for (SlowReply& reply : sample.slowest_replies) reply.tick = sample.tick;
+  // Of what began before the run only a part is in it.
+  std::erase_if(sample.long_stretches,
+                [&](const BusyStretch& stretch) { return stretch.began_ns < start_ns_; });
+  for (BusyStretch& stretch : sample.long_stretches) stretch.tick = sample.tick;
   ends_guessed_ += flows.ends_guessed;
   sample.losses.flow_rows_unstored += flows.rows_lost;
   sample.losses.capture_kernel_drops = flows.losses.kernel_drops;

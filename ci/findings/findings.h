@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "ci/metrics/long_stretches.h"
 #include "ci/metrics/run_metrics.h"
 #include "core/run/growth.h"
 #include "core/run/load_result.h"
@@ -39,6 +40,8 @@ struct Evidence {
   std::span<const CpuHolderRow> cpu_holders = {};    // by time waited behind them, longest first
   std::span<const SleepStackRow> sleep_stacks = {};  // by time, the longest first; with --stacks
   std::span<const SlowReply> slow_replies = {};  // slowest first; kEvidenceSlowReplies are enough
+  const LongStretches* stretches = nullptr;      // nullptr: not known
+  int64_t measured_from_ns = 0;  // since the start of the run: nothing before it is judged
 };
 
 /// What a finding is about, in the order of findings. Those that make all others doubtful are

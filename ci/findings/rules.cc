@@ -493,47 +493,18 @@ MaybeFound starved_by_itself(const Facts& e) {
 
 // ---- not read, although a CPU was available ----
 
-/// The innermost function that was in at least half of the samples, and its share of them.
-struct HotFunction {
-  std::string name;
-  double share = 0;
-};
-std::optional<HotFunction> hot_function(const Facts& e) {
-  if (e.stack_samples < 20) return std::nullopt;
-  struct Seen {
-    uint64_t samples = 0;
-    size_t depth = 0;
-  };
-  std::map<std::string, Seen, std::less<>> seen;
-  for (const StackRow& stack : e.stacks) {
-    std::set<std::string_view> in_this;
-    size_t depth = 0;
-    for (size_t at = 0; at <= stack.frames.size(); ++depth) {
-      const size_t end = std::min(stack.frames.find(';', at), stack.frames.size());
-      const std::string_view frame = std::string_view(stack.frames).substr(at, end - at);
-      at = end + 1;
-      if (frame.empty() || frame == "[unknown]" || !in_this.insert(frame).second) continue;
-      Seen& function = seen[std::string(frame)];
-      function.samples += stack.samples;
-      function.depth = std::max(function.depth, depth);
-    }
-  }
-  std::optional<HotFunction> hot;
-  size_t deepest = 0;
-  for (const auto& [name, function] : seen) {
-    const double share =
-        share_of(static_cast<double>(function.samples), static_cast<double>(e.stack_samples));
-    if (share < kMostOf || (hot && function.depth < deepest)) continue;
-    deepest = function.depth;
-    hot = HotFunction{name, share};
-  }
-  return hot;
-}
-
+/// "; 80% of its CPU samples are in checksum": of all samples of the run.
 std::string hot_text(const Facts& e) {
-  const auto hot = hot_function(e);
-  return hot ? fmt::format("; {} of its CPU samples are in {}", share_text(hot->share), hot->name)
-             : "";
+  constexpr uint64_t kFewestSamples = 20;
+  if (e.stack_samples < kFewestSamples) return "";
+  std::vector<WeighedStack> stacks;
+  for (const StackRow& stack : e.stacks) stacks.push_back({stack.frames, stack.samples});
+  const auto hot = hot_function(stacks, e.stack_samples);
+  if (!hot) return "";
+  return fmt::format(
+      "; {} of its CPU samples are in {}",
+      share_text(share_of(static_cast<double>(hot->samples), static_cast<double>(e.stack_samples))),
+      hot->name);
 }
 
 /// The share of the samples with a function of a garbage collector.
@@ -726,6 +697,47 @@ MaybeFound stopped(const Facts& e) {
        {"stops", static_cast<double>(stops->count())}}};
 }
 
+/// The busy stretches, of `least_ns` and more, of the threads that read the slowest of the requests
+/// that lay unread while their thread was busy. Those that ended before the first of these requests
+/// are left out: a thread starts and warms up in long stretches.
+StretchSum readers_stretches(const Facts& e, double least_ns) {
+  std::set<int32_t> readers;
+  int64_t from_ns = std::numeric_limits<int64_t>::max();
+  for (const SlowReply& reply :
+       e.slow_replies.first(std::min(e.slow_replies.size(), kEvidenceSlowReplies))) {
+    if (reply.mostly() != ReplyPart::kUnreadBusy) continue;
+    readers.insert(reply.reader_tid);
+    from_ns = std::min(from_ns, reply.ready_ns);
+  }
+  std::vector<const BusyStretch*> of_readers;
+  for (const BusyStretch& stretch : e.stretches->longest) {
+    if (static_cast<double>(stretch.length_ns) < least_ns) break;
+    if (readers.contains(stretch.tid) && stretch.end_ns() > from_ns &&
+        stretch.began_ns - e.info.started_monotonic_ns >= e.measured_from_ns)
+      of_readers.push_back(&stretch);
+  }
+  return sum_of(*e.stretches, of_readers);
+}
+
+/// What ran in them. Without them, what ran in the whole run.
+std::string stretches_text(const Facts& e, const StretchSum& sum) {
+  if (sum.stretches == 0) return hot_text(e);
+  const std::string which = fmt::format(
+      "{} of {}{}", plural(static_cast<double>(sum.stretches), "stretch", "stretches"),
+      duration_text(static_cast<double>(sum.shortest_ns)), sum.stretches == 1 ? "" : " and more");
+  const auto samples = static_cast<double>(sum.samples);
+  const std::string_view at_least = sum.samples_cut ? "at least " : "";
+  if (sum.samples == 0)
+    return fmt::format("; no CPU sample was taken in {}{}", which,
+                       sum.samples_cut ? " of which any were kept" : ", so they name no function");
+  if (!sum.most)
+    return fmt::format("; no function is in half of the {}{} in {}", at_least,
+                       plural(samples, "CPU sample", "CPU samples"), which);
+  return fmt::format("; {} of the {}{} in {} are in {}",
+                     count_text(static_cast<double>(sum.most->samples)), at_least,
+                     plural(samples, "CPU sample", "CPU samples"), which, sum.most->name);
+}
+
 MaybeFound event_loop_blocked(const Facts& e) {
   const auto part = unread(e);
   if (!part || !e.fold.merged.scheduler || mostly(e, ReplyPart::kUnreadAsleep)) return std::nullopt;
@@ -737,12 +749,20 @@ MaybeFound event_loop_blocked(const Facts& e) {
   const double longest = value_of(stretches->max());
   const std::optional<Tails>& t = e.tails;
   if (longest < kLateNs || longest < t->socket / 4) return std::nullopt;
-  Found found{*part,
-              fmt::format("The server was busy with other work instead of reading: {} while a "
-                          "thread worked for up to {} without a pause{}",
-                          unread_text(e), duration_text(longest), hot_text(e)),
-              {tail_proof(e, "reply_socket_ns", &Tails::socket),
-               {has_stretches ? "max of busy_stretch_ns" : "max of on_cpu_ns", longest}}};
+  const StretchSum stretches_of_readers =
+      e.stretches ? readers_stretches(e, std::max(kLateNs, t->socket / 4)) : StretchSum{};
+  Found found{
+      *part,
+      fmt::format("The server was busy with other work instead of reading: {} while a "
+                  "thread worked for up to {} without a pause{}",
+                  unread_text(e), duration_text(longest), stretches_text(e, stretches_of_readers)),
+      {tail_proof(e, "reply_socket_ns", &Tails::socket),
+       {has_stretches ? "max of busy_stretch_ns" : "max of on_cpu_ns", longest}}};
+  if (stretches_of_readers.stretches > 0) {
+    found.proofs.push_back(
+        {"long stretches of readers", static_cast<double>(stretches_of_readers.stretches)});
+    found.proofs.push_back({"samples in them", static_cast<double>(stretches_of_readers.samples)});
+  }
   const auto& runtime = e.fold.merged.part<RuntimeInterval>();
   if (runtime && runtime->loop_turn && !runtime->loop_turn->empty()) {
     const double turn = value_of(runtime->loop_turn->max());

@@ -18,6 +18,7 @@
 #include "core/number/coarse_histogram.h"
 #include "core/number/histogram.h"
 #include "core/number/number.h"
+#include "core/tick/busy_stretch.h"
 #include "core/tick/cpu_holder.h"
 #include "core/tick/reply_parts.h"
 #include "core/tick/sockets.h"
@@ -568,6 +569,7 @@ struct LossInterval {
   uint64_t counter_threads_missed = 0;  // threads that could not be counted by perf events
   uint64_t stack_samples_lost = 0;      // CPU samples that found no room in the ring
   uint64_t stacks_unstored = 0;         // CPU samples of stacks beyond the limit of distinct stacks
+  uint64_t busy_stretches_lost = 0;     // long stretches that found no room in the ring
 
   // Syscalls and sockets.
   uint64_t syscalls_uncounted = 0;      // found no room: too many threads or kinds of calls
@@ -672,6 +674,9 @@ void LossInterval::for_each_number(Visit visit) {
         &L::stack_samples_lost);
   visit(N::lost("loss_stacks_unstored", kPart, "CPU samples of stacks beyond their limit"),
         &L::stacks_unstored);
+  visit(N::lost("loss_busy_stretches_lost", kPart,
+                "long busy stretches that found no room in the ring"),
+        &L::busy_stretches_lost);
 }
 
 /// How much was not seen at all. Every screen, report, plot and rule calls this number "losses". A
@@ -714,16 +719,16 @@ struct StackRow {
 struct SleepStackRow {
   uint32_t number = 0;  // within the run, from 1
   std::string thread;   // comm of the thread: hostile text; "" in rows of several stacks
-  std::string frames;   // as in StackRow; kShortSleeps or kUnstoredSleeps in rows of several stacks
+  std::string frames;   // as in StackRow; kShortSleeps or kUnstoredStack in rows of several stacks
   BlockedBy reason = BlockedBy::kOther;
   std::string woken_by;  // comm of the waking thread: hostile text; "[timer]", "[interrupt]"; "":
                          // not known
   uint64_t sleeps = 0;
   uint64_t slept_ns = 0;  // from leaving the CPU to the wakeup
 };
-/// The frames of sleeps too short to keep their stack, and of those beyond the limit of stacks.
+/// The frames of sleeps too short to keep their stack, and of stacks beyond the limit.
 inline constexpr std::string_view kShortSleeps = "[shorter than 100 us]";
-inline constexpr std::string_view kUnstoredSleeps = "[no room for the stack]";
+inline constexpr std::string_view kUnstoredStack = "[no room for the stack]";
 
 /// What topspin itself and the host used in the interval.
 struct SelfInterval {
@@ -791,6 +796,7 @@ struct Sample {
   std::vector<SyscallRow> changed_syscalls;         // cumulative; empty unless requested
   std::vector<StackRow> changed_stacks;             // with --stacks; their current state
   std::vector<SleepStackRow> changed_sleep_stacks;  // likewise
+  std::vector<BusyStretch> long_stretches;          // that ended in the interval
   std::vector<CalledRow> changed_called;            // their current state
 
   template <typename Part>

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <sstream>
@@ -121,6 +122,8 @@ perf_event_attr sample_attributes(int64_t samples_per_second, bool with_kernel, 
   attr.sample_freq = static_cast<uint64_t>(samples_per_second);
   attr.sample_type = PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CALLCHAIN;
   attr.sample_id_all = 1;  // gives the other records a time too
+  attr.use_clockid = 1;    // BPF's clock, by which stretches begin and end
+  attr.clockid = CLOCK_MONOTONIC;
   attr.inherit = 1;
   attr.exclude_kernel = with_kernel ? 0 : 1;
   attr.exclude_hv = 1;
@@ -397,6 +400,7 @@ void CpuStacks::count_sample(const Record& record, CpuStackInterval& interval) {
   if (found == stacks_.end()) {
     if (stacks_.size() >= kMostStacks) {
       ++interval.samples_unstored;
+      interval.samples.push_back({*tid, 0, static_cast<int64_t>(record.time_ns)});
       return;
     }
     const auto number = static_cast<uint32_t>(stacks_.size() + 1);
@@ -404,6 +408,7 @@ void CpuStacks::count_sample(const Record& record, CpuStackInterval& interval) {
   }
   ++found->second.samples;
   found->second.changed = true;
+  interval.samples.push_back({*tid, found->second.number, static_cast<int64_t>(record.time_ns)});
 }
 
 CpuStacks::Process& CpuStacks::process(int32_t pid) {

@@ -27,14 +27,16 @@
 #include "probes/perf/perf_event.h"
 #include "probes/proc/proc_reader.h"
 #include "probes/proc/subject.h"
+#include "probes/stacks/stretch_samples.h"
 #include "probes/stacks/symbols.h"
 
 namespace topspin {
 
 struct CpuStackInterval {
   std::vector<StackRow> changed;
-  uint64_t samples_lost = 0;      // no room in a ring
-  uint64_t samples_unstored = 0;  // beyond the limit of distinct stacks
+  std::vector<StackSample> samples;  // one by one
+  uint64_t samples_lost = 0;         // no room in a ring
+  uint64_t samples_unstored = 0;     // beyond the limit of distinct stacks
 };
 
 /// A range of a process's addresses that holds code.

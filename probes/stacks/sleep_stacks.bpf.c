@@ -2,6 +2,9 @@
 /* Where the subject's threads sleep, and who wakes them. The stack is taken when a thread leaves
  * its CPU voluntarily, the waker is noted when it wakes the thread, and the sleep is counted when
  * the thread runs again. A sleep sends nothing to user space.
+ *
+ * Also how long they work between two sleeps. The longest of these stretches, of each thread and
+ * epoch, goes to user space.
  */
 /* libbpf's headers need the kernel's types before them. */
 /* clang-format off */
@@ -17,6 +20,7 @@
 #include "probes/bpf/kernel_cast.bpf.h"
 #include "probes/bpf/task.bpf.h"
 #include "probes/scheduler/bpf/blocked_by.bpf.h"
+#include "probes/stacks/busy_stretch.bpf.h"
 #include "probes/stacks/sleep_stacks_abi.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -31,6 +35,7 @@ struct topspin_watched_thread {
   __s32 waker_stack;
   __u32 reserved;
   char waker[TOPSPIN_COMM];
+  struct topspin_stretch_state stretch;
 };
 
 /* It needs the thread's structure. */
@@ -52,6 +57,14 @@ struct {
 
 struct topspin_sleep_sum short_sleeps[16]; /* by reason */
 struct topspin_sleep_sum unstored[16];
+
+struct {
+  __uint(type, BPF_MAP_TYPE_RINGBUF);
+  __uint(max_entries, TOPSPIN_STRETCH_RING_BYTES);
+} stretches SEC(".maps");
+
+__u64 stretch_epoch; /* user space increments it with each tick */
+__u64 stretches_lost;
 
 TOPSPIN_INLINE void add_sleep(struct topspin_sleep_sum* sum, __u64 ns) {
   __sync_fetch_and_add(&sum->sleeps, 1);
@@ -90,6 +103,31 @@ TOPSPIN_INLINE void count_sleep(struct task_struct* task, struct topspin_watched
   add_sleep(sum ? sum : &unstored[reason], ns);
 }
 
+static __attribute__((noinline)) int send_stretch(struct task_struct* task, __u64 began_ns,
+                                                  __u64 length_ns, __u64 cpu_ns) {
+  struct topspin_stretch* stretch = bpf_ringbuf_reserve(&stretches, sizeof(*stretch), 0);
+  if (!stretch) {
+    __sync_fetch_and_add(&stretches_lost, 1);
+    return 0;
+  }
+  stretch->began_ns = began_ns;
+  stretch->length_ns = length_ns;
+  stretch->cpu_ns = cpu_ns;
+  stretch->pid = pid_for_reader(BPF_CORE_READ(task, group_leader));
+  stretch->tid = pid_for_reader(task);
+  bpf_probe_read_kernel_str(stretch->thread, sizeof(stretch->thread), task->comm);
+  bpf_ringbuf_submit(stretch, BPF_RB_NO_WAKEUP);
+  return 0;
+}
+
+TOPSPIN_INLINE void end_stretch(struct task_struct* task, struct topspin_stretch_state* stretch,
+                                __u64 now_ns) {
+  __u64 began_ns = stretch->began_ns;
+  __u64 length_ns = stretch_ends(stretch, now_ns);
+  if (is_long_stretch(stretch, *(volatile __u64*)&stretch_epoch, length_ns))
+    send_stretch(task, began_ns, length_ns, task->se.sum_exec_runtime - stretch->began_cpu_ns);
+}
+
 SEC("tp_btf/sched_waking")
 int BPF_PROG(sched_waking, struct task_struct* task) {
   struct topspin_watched_thread* thread = member(task);
@@ -111,10 +149,18 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
   __u64 now_ns;
   if (!out && !in) return 0;
   now_ns = bpf_ktime_get_ns();
-  if (in && in->left_ns) count_sleep(next, in, now_ns);
+  if (in) {
+    stretch_runs(&in->stretch, in->left_ns != 0, now_ns, next->se.sum_exec_runtime);
+    if (in->left_ns) count_sleep(next, in, now_ns);
+  }
   if (!out) return 0;
   out->left_ns = 0;
-  if (preempt || prev_state == 0 || prev_state & TASK_DEAD) return 0;
+  if (preempt || prev_state == 0) {
+    stretch_is_preempted(&out->stretch);
+    return 0;
+  }
+  end_stretch(prev, &out->stretch, now_ns);
+  if (prev_state & TASK_DEAD) return 0;
   out->reason = blocked_by(prev, prev_state);
   out->user_stack = bpf_get_stackid(ctx, &stacks, BPF_F_USER_STACK);
   out->kernel_stack = bpf_get_stackid(ctx, &stacks, 0);
@@ -125,6 +171,9 @@ int BPF_PROG(sched_switch, bool preempt, struct task_struct* prev, struct task_s
 
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(sched_process_fork, struct task_struct* parent, struct task_struct* child) {
-  if (forks_into_subject(parent, child)) join(child);
+  struct topspin_watched_thread* thread;
+  if (!forks_into_subject(parent, child)) return 0;
+  thread = join(child);
+  if (thread) thread->stretch.is_new = 1;
   return 0;
 }

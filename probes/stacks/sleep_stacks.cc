@@ -62,6 +62,22 @@ struct SleepStacks::Object {
   std::map<Place, size_t> places;
   std::vector<SleepStackRow> rows;
   std::vector<bool> changed;
+  RingBuffer ring;
+  std::vector<BusyStretch> stretches;  // as they come out of it
+
+  static int on_stretch(void* context, void* data, size_t size) {
+    topspin_stretch from;
+    if (size < sizeof from) return 0;
+    std::memcpy(&from, data, sizeof from);
+    BusyStretch& stretch = static_cast<Object*>(context)->stretches.emplace_back();
+    stretch.pid = from.pid;
+    stretch.tid = from.tid;
+    stretch.thread = text_of(from.thread);
+    stretch.began_ns = static_cast<int64_t>(from.began_ns);
+    stretch.length_ns = from.length_ns;
+    stretch.cpu_ns = std::min(from.cpu_ns, from.length_ns);
+    return 0;
+  }
 
   size_t row_of(Place place) {
     const auto [found, fresh] = places.try_emplace(std::move(place), rows.size());
@@ -113,7 +129,7 @@ struct SleepStacks::Object {
       const uint64_t at = std::exchange(first, false) ? address : address - 1;
       frames.push_back(key.pid > 0 ? names.user_frame(key.pid, at) : "[unknown]");
     }
-    if (key.user_stack < 0) frames.emplace_back(kUnstoredSleeps);
+    if (key.user_stack < 0) frames.emplace_back(kUnstoredStack);
     frames.insert(frames.begin(), kernel.begin(), kernel.end());
     std::string folded;
     for (auto frame = frames.rbegin(); frame != frames.rend(); ++frame) {
@@ -159,7 +175,7 @@ struct SleepStacks::Object {
           add(row_of({"", std::string(name), reason, ""}), now, counted);
       };
       take(skeleton->bss->short_sleeps[i], counted_short[i], kShortSleeps);
-      take(skeleton->bss->unstored[i], counted_unstored[i], kUnstoredSleeps);
+      take(skeleton->bss->unstored[i], counted_unstored[i], kUnstoredStack);
     }
   }
 };
@@ -186,6 +202,8 @@ Result<std::unique_ptr<SleepStacks>> SleepStacks::open(const Subject& subject) {
                            .threads_joined = &skeleton->bss->threads_joined};
   TOPSPIN_TRY(seed_subject(watch, subject));
   if (cgroup) object->walked = watch;
+  TOPSPIN_ASSIGN(object->ring, open_ring(bpf_map__fd(skeleton->maps.stretches), Object::on_stretch,
+                                         object.get(), "busy stretches"));
   return std::unique_ptr<SleepStacks>(new SleepStacks(std::move(object)));
 }
 
@@ -201,5 +219,14 @@ std::vector<SleepStackRow> SleepStacks::take_interval(CpuStacks& names) {
   }
   return grown;
 }
+
+std::vector<BusyStretch> SleepStacks::take_stretches() {
+  Object& o = *object_;
+  __atomic_fetch_add(&o.skeleton->bss->stretch_epoch, 1, __ATOMIC_RELAXED);
+  ring_buffer__consume(o.ring.get());
+  return std::exchange(o.stretches, {});
+}
+
+uint64_t SleepStacks::stretches_lost() const { return object_->skeleton->bss->stretches_lost; }
 
 }  // namespace topspin

@@ -1,8 +1,10 @@
-// SleepStacks: where the subject's threads slept, and who woke them. Part of the probe "stacks".
+// SleepStacks: where the subject's threads slept, who woke them, and how long they worked between
+// two sleeps. Part of the probe "stacks".
 //
 // BPF programs count sleeps by stack, reason and waker. Each tick reads the sums and replaces
 // addresses by names. A sleep is counted when the thread runs again, and its time ends with the
-// wakeup, as in the scheduler's off_cpu. Owned by StacksProbe, on its thread.
+// wakeup, as in the scheduler's off_cpu. The longest busy stretches of each thread and tick come
+// one by one. Owned by StacksProbe, on its thread.
 #pragma once
 
 #include <cstdint>
@@ -25,6 +27,11 @@ class SleepStacks {
   /// The current state of the rows that grew since the last call. REQUIRES: `names` has read its
   /// rings.
   std::vector<SleepStackRow> take_interval(CpuStacks& names);
+
+  /// The longest busy stretches of each thread that ended since the last call, without samples.
+  std::vector<BusyStretch> take_stretches();
+  /// Those that found no room in the ring, since the beginning.
+  uint64_t stretches_lost() const;
 
  private:
   struct Object;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: (BSD-2-Clause OR GPL-2.0-only) */
-/* Shared by sleep_stacks.bpf.c and its reader. Plain C. */
+/* Shared by sleep_stacks.bpf.c and its readers. Plain C. */
 #ifndef TOPSPIN_PROBES_STACKS_SLEEP_STACKS_ABI_H
 #define TOPSPIN_PROBES_STACKS_SLEEP_STACKS_ABI_H
 
@@ -30,6 +30,21 @@ struct topspin_sleep_key {
 struct topspin_sleep_sum {
   __u64 sleeps;
   __u64 ns;
+};
+
+/* Shorter stretches are never shown one by one: they delay nobody, and they are nearly all. */
+#define TOPSPIN_SHORT_STRETCH_NS 1000000u
+#define TOPSPIN_STRETCHES_A_THREAD 8u /* the longest of each tick */
+#define TOPSPIN_STRETCH_RING_BYTES (256u << 10)
+
+/* A long busy stretch, as it ends. */
+struct topspin_stretch {
+  __u64 began_ns; /* CLOCK_MONOTONIC */
+  __u64 length_ns;
+  __u64 cpu_ns;
+  __s32 pid; /* as the reader sees it; 0: it does not */
+  __s32 tid;
+  char thread[TOPSPIN_COMM];
 };
 
 #endif

@@ -2,6 +2,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "core/base/clock.h"
 #include "probes/perf/perf_event.h"
@@ -37,16 +38,31 @@ class StacksProbe final : public Probe {
 
   void read(ProbeInterval& interval) override {
     if (!stacks_) return;
+    const int64_t samples_until_ns = monotonic_now_ns();
     CpuStackInterval stacks = stacks_->take_interval();
     interval.changed_stacks = std::move(stacks.changed);
-    if (sleeps_) interval.changed_sleep_stacks = sleeps_->take_interval(*stacks_);
+    if (sleeps_) {
+      interval.changed_sleep_stacks = sleeps_->take_interval(*stacks_);
+      take_stretches(interval, stacks.samples, samples_until_ns);
+    }
     interval.losses.stack_samples_lost = stacks.samples_lost;
     interval.losses.stacks_unstored = stacks.samples_unstored;
   }
 
  private:
+  void take_stretches(ProbeInterval& interval, const std::vector<StackSample>& samples,
+                      int64_t samples_until_ns) {
+    for (const StackSample& sample : samples) stretch_samples_.add(sample);
+    for (BusyStretch& stretch : sleeps_->take_stretches()) stretch_samples_.add(std::move(stretch));
+    interval.long_stretches = stretch_samples_.take(samples_until_ns);
+    const uint64_t lost = sleeps_->stretches_lost();
+    interval.losses.busy_stretches_lost = lost - std::exchange(stretches_lost_, lost);
+  }
+
   std::optional<CpuStacks> stacks_;
   std::unique_ptr<SleepStacks> sleeps_;  // nullptr if BPF does not load
+  StretchSamples stretch_samples_;
+  uint64_t stretches_lost_ = 0;
   ProbeStatus status_;
 };
 

@@ -156,6 +156,7 @@ struct Table {
   std::vector<Row> rows = {};
   size_t more = 0;  // how many rows were left out
   size_t most_in_text = SIZE_MAX;
+  bool unders_in_text = true;  // false: a terminal leaves out what is under cells
 };
 
 struct Paragraph {

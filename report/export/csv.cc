@@ -174,6 +174,15 @@ void add_row(LineWriter& line, const SleepStackRow& stack) {
   for_each_sleep_stack_field(stack,
                              [&](const auto& name, const auto& value) { line(name, value); });
 }
+void add_row(LineWriter& line, const BusyStretch& stretch) {
+  for_each_busy_stretch_field(stretch,
+                              [&](const auto& name, const auto& value) { line(name, value); });
+  // "12:5 3:1": numbers of stacks, and the samples in each.
+  std::string stacks;
+  for (const StretchStack& stack : stretch.stacks)
+    stacks += fmt::format("{}{}:{}", stacks.empty() ? "" : " ", stack.stack, stack.samples);
+  line("stacks", stacks);
+}
 void add_row(LineWriter& line, const SlowReply& reply) {
   for_each_slow_reply_field(reply, [&](const auto& name, const auto& value) { line(name, value); });
 }
@@ -257,7 +266,7 @@ Status write_runs(const std::vector<StoredRun>& runs, ExportOutput& output) {
 }  // namespace
 
 Result<CsvTableKind> parse_csv_table(std::string_view name) {
-  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 19> kTables = {
+  constexpr std::array<std::pair<std::string_view, CsvTableKind>, 20> kTables = {
       {{"runs", CsvTableKind::kRuns},
        {"ticks", CsvTableKind::kTicks},
        {"flows", CsvTableKind::kFlows},
@@ -271,6 +280,7 @@ Result<CsvTableKind> parse_csv_table(std::string_view name) {
        {"cpu_holders", CsvTableKind::kCpuHolders},
        {"stacks", CsvTableKind::kStacks},
        {"sleep_stacks", CsvTableKind::kSleepStacks},
+       {"busy_stretches", CsvTableKind::kBusyStretches},
        {"slow_replies", CsvTableKind::kSlowReplies},
        {"counters", CsvTableKind::kCounters},
        {"stages", CsvTableKind::kStages},
@@ -340,6 +350,10 @@ Status export_csv(RunStore& store, const std::vector<StoredRun>& runs, CsvTableK
                                         [&](const std::string& id, const auto& visit) {
                                           return store.for_each_sleep_stack(id, visit);
                                         });
+    case CsvTableKind::kBusyStretches:
+      return write_table<BusyStretch>(runs, output, [&](const std::string& id, const auto& visit) {
+        return store.for_each_busy_stretch(id, visit);
+      });
     case CsvTableKind::kSlowReplies:
       return write_table<SlowReply>(runs, output, [&](const std::string& id, const auto& visit) {
         return store.for_each_slow_reply(id, visit);

@@ -58,6 +58,7 @@ enum class CsvTableKind : uint8_t {
   kCpuHolders,
   kStacks,
   kSleepStacks,
+  kBusyStretches,
   kSlowReplies,
   kCounters,
   kStages,

@@ -1,7 +1,10 @@
 #include "report/export/folded_stacks.h"
 
+#include <map>
+
 #include <fmt/format.h>
 
+#include "ci/metrics/long_stretches.h"
 #include "core/base/text.h"
 
 namespace topspin {
@@ -15,6 +18,19 @@ std::string line_of(const std::string& comm, const std::string& stack, uint64_t 
   }
   const std::string frames = sanitize_for_terminal(stack);
   return fmt::format("{}{}{} {}\n", thread, frames.empty() ? "" : ";", frames, weight);
+}
+
+/// The samples of all stretches that were kept, added up by thread and stack.
+Status write_stretches(RunStore& store, const std::string& run_id, ExportOutput& output) {
+  TOPSPIN_ASSIGN(const LongStretches stretches, read_long_stretches(store, run_id));
+  std::map<std::pair<std::string_view, uint32_t>, uint64_t> samples_of;
+  for (const BusyStretch& stretch : stretches.longest)
+    for (const StretchStack& stack : stretch.stacks)
+      samples_of[{stretch.thread, stack.stack}] += stack.samples;
+  for (const auto& [where, samples] : samples_of)
+    output.write(
+        line_of(std::string(where.first), std::string(stretches.frames_of(where.second)), samples));
+  return {};
 }
 
 }  // namespace
@@ -38,6 +54,10 @@ Status export_folded(RunStore& store, const std::vector<StoredRun>& runs, Folded
     if (kind == FoldedKind::kSleeps) {
       TOPSPIN_TRY(store.for_each_sleep_stack(
           run.info.id, [&](const SleepStackRow& stack) { output.write(folded_line(stack)); }));
+      continue;
+    }
+    if (kind == FoldedKind::kBusyStretches) {
+      TOPSPIN_TRY(write_stretches(store, run.info.id, output));
       continue;
     }
     TOPSPIN_TRY(store.for_each_stack(

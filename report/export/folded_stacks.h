@@ -1,6 +1,7 @@
-// Folded stacks: a run's CPU samples, or its sleeps, in the form that flame graph programs read.
-// Each stack is a line "thread;outermost;...;innermost COUNT"; for sleeps, the count is in
-// microseconds. Streams from the store; any one thread.
+// Folded stacks: a run's CPU samples (all, or those within its longest busy stretches), or its
+// sleeps, in the form that flame graph programs read. Each stack is a line
+// "thread;outermost;...;innermost COUNT"; for sleeps, the count is in microseconds. Streams from
+// the store; any one thread.
 #pragma once
 
 #include "core/base/result.h"
@@ -9,7 +10,7 @@
 
 namespace topspin {
 
-enum class FoldedKind : uint8_t { kCpuSamples, kSleeps };
+enum class FoldedKind : uint8_t { kCpuSamples, kSleeps, kBusyStretches };
 
 /// Writes the stacks of one run, or of several in turn. kUsage if a run was not recorded with
 /// --stacks.

@@ -201,6 +201,18 @@ Status visit_run(RunStore& store, const std::string& id, Begin begin, Row row) {
       for_each_sleep_stack_field(stack, [&](const auto& name, const auto& v) { object(name, v); });
     });
   }));
+  begin("busy_stretches");
+  uint32_t stretches = 0;
+  TOPSPIN_TRY(store.for_each_busy_stretch(id, [&](const BusyStretch& stretch) {
+    row("busy_stretch", [&](JsonObject& object) {
+      object("stretch", stretches++);
+      for_each_busy_stretch_field(stretch,
+                                  [&](const auto& name, const auto& v) { object(name, v); });
+      object.raw("stacks", json_array(stretch.stacks, [](const StretchStack& stack) {
+                   return JsonObject()("stack", stack.stack)("samples", stack.samples).end();
+                 }));
+    });
+  }));
   begin("slow_replies");
   TOPSPIN_TRY(store.for_each_slow_reply(id, [&](const SlowReply& reply) {
     row("slow_reply", [&](JsonObject& object) {

@@ -9,15 +9,18 @@
 //    flow's last packet in the tick;
 //  - a track ("b", "e") for each of the slowest replies, exact to the nanosecond. Below it are its
 //    times unread and inside, and below those their parts. The parts are drawn one after the other,
-//    although their true order is not known.
+//    although their true order is not known;
+//  - a track for each of the longest busy stretches, with what ran most in it.
 // topspin does not record single switches, so a tick's slice shows how its time was spent, but not
 // when. Times are microseconds since the run's start, with nanoseconds as decimals. Flow times are
 // on the packets' clock, and are shifted by the difference between the clocks in the first tick.
 #include <algorithm>
+#include <array>
 #include <functional>
 
 #include <fmt/format.h>
 
+#include "ci/metrics/long_stretches.h"
 #include "report/export/export.h"
 #include "report/export/rows.h"
 #include "report/json/json_object.h"
@@ -225,6 +228,18 @@ void add_slow_reply(Trace& trace, size_t process, const StoredRun& run, size_t n
         });
 }
 
+void add_stretch(Trace& trace, size_t process, const StoredRun& run, size_t number,
+                 const LongStretches& stretches, const BusyStretch& stretch) {
+  const StretchSum sum = sum_of(stretches, std::array{&stretch});
+  trace.slice_of_track(process, stretch.tid, fmt::format("{}.stretch.{}", process, number),
+                       stretch.began_ns - run.info.started_monotonic_ns,
+                       static_cast<int64_t>(stretch.length_ns), "busy_stretch",
+                       sum.most ? "busy: " + sum.most->name : "busy", arguments_of([&](auto visit) {
+                         for_each_busy_stretch_field(stretch, visit);
+                         if (sum.most) visit(std::string("most_samples"), sum.most->samples);
+                       }));
+}
+
 Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& trace) {
   const std::string& id = run.info.id;
   trace.metadata("process_name", process, 0, fmt::format("run {}", id));
@@ -262,6 +277,9 @@ Status add_run(RunStore& store, const StoredRun& run, size_t process, Trace& tra
                     visit(std::string("lateness_ns"), late.lateness_ns);
                   }));
   }));
+  TOPSPIN_ASSIGN(const LongStretches stretches, read_long_stretches(store, id));
+  for (size_t i = 0; i < stretches.longest.size(); ++i)
+    add_stretch(trace, process, run, i + 1, stretches, stretches.longest[i]);
   size_t replies = 0;
   TOPSPIN_TRY(store.for_each_slow_reply(
       id, [&](const SlowReply& reply) { add_slow_reply(trace, process, run, ++replies, reply); }));

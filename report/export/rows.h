@@ -148,6 +148,15 @@ void for_each_sleep_stack_field(const SleepStackRow& stack, Visit visit) {
       });
 }
 
+/// All but its stacks.
+template <typename Visit>
+void for_each_busy_stretch_field(const BusyStretch& stretch, Visit visit) {
+  for_each_busy_stretch_column(
+      stretch, [&](std::string_view prefix, std::string_view name, const auto& value) {
+        visit(joined(prefix, name), value);
+      });
+}
+
 template <typename Visit>
 void for_each_slow_reply_field(const SlowReply& reply, Visit visit) {
   visit("local_address", format_address(reply.local, reply.ip_version));

@@ -18,6 +18,7 @@
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/run_report.h"
+#include "report/model/slow_moment.h"
 
 namespace topspin {
 
@@ -28,6 +29,10 @@ Status run_report_json(const RunReport& report,
 
 /// `explain`: {"schema_version", "run", "findings": [...]}, the worst first.
 std::string findings_json(const StoredRun& run, const std::vector<Finding>& findings);
+
+/// `explain --at`: {"schema_version", "run", "from_elapsed_ns", "to_elapsed_ns", "replies",
+/// "slow_replies": [...]}, the slowest first.
+std::string slow_moment_json(const SlowMoment& moment);
 
 /// `list`: {"schema_version", "runs": [...]}, oldest first.
 std::string run_list_json(const std::vector<ListedRun>& runs);

@@ -1,5 +1,7 @@
 #include "report/json/rows.h"
 
+#include <array>
+
 namespace topspin {
 namespace {
 
@@ -68,6 +70,28 @@ Json sleep_stack_json(const SleepStackRow& s) {
           {"woken_by", text_or_null(s.woken_by)},
           {"sleeps", s.sleeps},
           {"slept_ns", s.slept_ns}};
+}
+
+Json busy_stretch_json(const BusyStretch& s, const LongStretches& of,
+                       int64_t started_monotonic_ns) {
+  const StretchSum sum = sum_of(of, std::array{&s});
+  Json stacks = Json::array();
+  for (const StretchStack& stack : s.stacks)
+    stacks.push_back({{"frames", text_or_null(std::string(of.frames_of(stack.stack)))},
+                      {"samples", stack.samples}});
+  return {{"tick", s.tick},
+          {"began_elapsed_ns", s.began_ns - started_monotonic_ns},
+          {"length_ns", s.length_ns},
+          {"cpu_ns", s.cpu_ns},
+          {"pid", s.pid},
+          {"tid", s.tid},
+          {"thread", text_or_null(s.thread)},
+          {"samples", s.samples},
+          {"samples_cut", s.samples_cut},
+          {"most", sum.most ? Json{{"function", text_or_null(sum.most->name)},
+                                   {"samples", sum.most->samples}}
+                            : Json(nullptr)},
+          {"stacks", std::move(stacks)}};
 }
 
 Json cpu_holder_json(const CpuHolderRow& h) {

@@ -1,6 +1,7 @@
 // Rows of a report as JSON. Private to the room.
 #pragma once
 
+#include "ci/metrics/long_stretches.h"
 #include "core/flow/flow_owner.h"
 #include "core/run/growth.h"
 #include "core/run/load_result.h"
@@ -15,6 +16,9 @@ namespace topspin {
 Json thread_json(const ThreadRow& thread);
 /// One of `processes`: what its threads slept on, by reason.
 Json process_json(const ProcessSleeps& process);
+/// One of `busy_stretches`. `of`: whose frames its stacks have.
+Json busy_stretch_json(const BusyStretch& stretch, const LongStretches& of,
+                       int64_t started_monotonic_ns);
 /// One of `sleep_stacks`.
 Json sleep_stack_json(const SleepStackRow& stack);
 /// One of `cpu_holders`.

@@ -328,6 +328,19 @@ std::string findings_json(const StoredRun& run, const std::vector<Finding>& find
   return dump_json(json, 2);
 }
 
+std::string slow_moment_json(const SlowMoment& moment) {
+  Json json;
+  json["schema_version"] = kSchemaVersion;
+  json["run"] = moment.run.info.id;
+  json["from_elapsed_ns"] = moment.elapsed.from_ns;
+  json["to_elapsed_ns"] = moment.elapsed.to_ns;
+  json["replies"] = moment.replies;
+  json["slow_replies"] = Json::array();
+  for (const SlowReply& reply : moment.slowest)
+    json["slow_replies"].push_back(slow_reply_json(reply, moment.run.info.started_monotonic_ns));
+  return dump_json(json, 2);
+}
+
 namespace {
 
 /// Writes a long object like dump_json(json, 2), but without building it as one tree.
@@ -419,6 +432,10 @@ Status run_report_json(const RunReport& report,
   json.list("processes", report.processes, process_json);
   json.list("cpu_holders", report.cpu_holders, cpu_holder_json);
   json.list("sleep_stacks", report.sleep_stacks, sleep_stack_json);
+  json.list("busy_stretches", chosen_stretches(report.stretches, kReportStretches),
+            [&](const BusyStretch* stretch) {
+              return busy_stretch_json(*stretch, report.stretches, info.started_monotonic_ns);
+            });
   json.list("sockets", report.sockets, socket_json);
   json.list("syscalls", report.syscalls, syscall_json);
   json.list("called", report.called, called_json);

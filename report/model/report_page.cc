@@ -115,6 +115,7 @@ Status read_subject(RunStore& store, RunPage& page) {
   TOPSPIN_ASSIGN(page.slowest_replies, read_slowest_replies(store, id, kSlowRepliesARun));
   TOPSPIN_ASSIGN(page.stacks, read_busiest_stacks(store, id, page.stack_samples));
   TOPSPIN_ASSIGN(page.sleep_stacks, read_longest_sleeps(store, id, page.slept_ns));
+  TOPSPIN_ASSIGN(page.stretches, read_long_stretches(store, id));
   return {};
 }
 
@@ -123,7 +124,8 @@ std::vector<Finding> findings_of(const RunPage& page, const RunFold& judged) {
   return find_causes({page.run.info, judged, page.measured, page.growth,
                       page.load ? &*page.load : nullptr, page.threads, page.socket_rows,
                       page.stacks, page.stack_samples, page.called, page.cpu_holders,
-                      page.sleep_stacks, page.slowest_replies});
+                      page.sleep_stacks, page.slowest_replies, &page.stretches,
+                      measured_from_ns(page.stages)});
 }
 
 }  // namespace

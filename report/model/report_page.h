@@ -29,6 +29,7 @@ inline constexpr size_t kPageEvents = 200;
 inline constexpr size_t kPageStages = 100;
 inline constexpr size_t kPageSyscalls = 30;
 inline constexpr size_t kPageSlowReplies = 10;  // in the table
+inline constexpr size_t kPageStretches = 10;
 inline constexpr size_t kPageSockets = 20;
 inline constexpr size_t kPageProcesses = 20;
 
@@ -68,6 +69,7 @@ struct RunPage {
   uint64_t stack_samples = 0;               // of all stacks
   std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first
   uint64_t slept_ns = 0;                    // of all stacks
+  LongStretches stretches;
   std::vector<CalledRow> called;  // by the time waited, the longest first; then hidden ones
   std::vector<SlowReply> slowest_replies;  // all stored ones, the slowest first
   ResourceReading resources;               // the last reading

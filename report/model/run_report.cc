@@ -155,6 +155,7 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   TOPSPIN_ASSIGN(const auto stacks, read_busiest_stacks(store, id, stack_samples));
   uint64_t slept_ns = 0;
   TOPSPIN_ASSIGN(report.sleep_stacks, read_longest_sleeps(store, id, slept_ns));
+  TOPSPIN_ASSIGN(report.stretches, read_long_stretches(store, id));
   TOPSPIN_ASSIGN(report.called, read_called(store, id));
   TOPSPIN_TRY(store.for_each_owner(id, [&](const FlowOwner& owner) { report.owners.set(owner); }));
   TOPSPIN_TRY(store.for_each_socket(
@@ -182,7 +183,8 @@ Result<RunReport> read_run_report(RunStore& store, const StoredRun& run,
   report.findings = find_causes(
       {report.run.info, measured, totals, report.growth, report.load ? &*report.load : nullptr,
        threads.first(std::min(threads.size(), kPageThreads)), report.sockets, stacks, stack_samples,
-       report.called, report.cpu_holders, report.sleep_stacks, report.slowest_replies});
+       report.called, report.cpu_holders, report.sleep_stacks, report.slowest_replies,
+       &report.stretches, measured_ns});
   return report;
 }
 

@@ -56,6 +56,8 @@ bool held_more(const CpuHolderRow& a, const CpuHolderRow& b);
 inline constexpr size_t kPageStacks = 20;
 inline constexpr size_t kReportSlowReplies = 32;
 static_assert(kReportSlowReplies >= kEvidenceSlowReplies);
+/// How many of its longest busy stretches a report shows.
+inline constexpr size_t kReportStretches = 32;
 /// How many stacks of sleeps a page shows.
 inline constexpr size_t kPageSleepStacks = 10;
 
@@ -88,6 +90,7 @@ struct RunReport {
   std::vector<ThreadRow> threads;           // by CPU time, the busiest first
   std::vector<ProcessSleeps> processes;     // by time off the CPU, the longest first
   std::vector<SleepStackRow> sleep_stacks;  // by time, the longest first; at most kPageSleepStacks
+  LongStretches stretches;                  // of runs with --stacks
   std::vector<CpuHolderRow> cpu_holders;    // by the time waited behind them, the longest first
   std::vector<FlowRow> busiest_flows;       // by packets, the busiest first; at most kBusiestFlows
   OwnerTable owners;                        // of the ends of flows

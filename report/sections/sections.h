@@ -8,6 +8,7 @@
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/report_page.h"
+#include "report/model/slow_moment.h"
 
 namespace topspin::sections {
 
@@ -16,6 +17,9 @@ document::Document report(const ReportPage& page);
 
 /// Only the findings of a run.
 document::Document findings(const std::vector<Finding>& findings);
+
+/// The slow replies of a moment, or of a range of latencies.
+document::Document slow_moment(const SlowMoment& moment);
 
 /// Only a verdict of gate or compare. `with_bars`: a terminal also shows distributions as bars.
 document::Document judgement(const Judgement& judgement, bool with_bars = false);

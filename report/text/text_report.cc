@@ -197,7 +197,8 @@ std::string table_text(const Table& table, size_t width = kTextWidth) {
   for (size_t r = 0; r < grid.rows.size(); ++r) {
     text += grid_line(table, grid, grid.cells[r]);
     for (const Cell& cell : grid.rows[r]->cells) {
-      if (!cell.under.empty()) text += ended_line("      " + line_text(cell.under));
+      if (!cell.under.empty() && table.unders_in_text)
+        text += ended_line("      " + line_text(cell.under));
     }
   }
   size_t shown_everywhere = 0;
@@ -391,6 +392,10 @@ std::string text_report(const ReportPage& page) { return document_text(sections:
 
 std::string findings_text(const std::vector<Finding>& findings) {
   return document_text(sections::findings(findings));
+}
+
+std::string slow_moment_text(const SlowMoment& moment) {
+  return document_text(sections::slow_moment(moment));
 }
 
 std::string judgement_text(const Judgement& judgement, bool with_bars) {

@@ -12,6 +12,7 @@
 #include "report/model/doctor_report.h"
 #include "report/model/file_reading.h"
 #include "report/model/report_page.h"
+#include "report/model/slow_moment.h"
 
 namespace topspin {
 
@@ -28,6 +29,9 @@ std::string text_report(const ReportPage& page);
 
 /// The findings of a run, as at the top of its report.
 std::string findings_text(const std::vector<Finding>& findings);
+
+/// The slow replies of a moment, one by one.
+std::string slow_moment_text(const SlowMoment& moment);
 
 /// The same for just a verdict of gate or compare (`with_bars`: with distributions as bars), and
 /// for what `topspin read` saw.

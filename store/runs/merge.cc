@@ -71,6 +71,7 @@ Status check_rows(RunStore& store, const std::string& id) {
   TOPSPIN_TRY(store.for_each_cpu_holder(id, [](const CpuHolderRow&) {}));
   TOPSPIN_TRY(store.for_each_sleep_stack(id, [](const SleepStackRow&) {}));
   TOPSPIN_TRY(store.for_each_stack(id, [](const StackRow&) {}));
+  TOPSPIN_TRY(store.for_each_busy_stretch(id, [](const BusyStretch&) {}));
   TOPSPIN_TRY(store.for_each_called(id, [](const CalledRow&) {}));
   TOPSPIN_TRY(store.for_each_slow_reply(id, [](const SlowReply&) {}));
   TOPSPIN_TRY(store.for_each_event(id, [](const StoredEvent&) {}));

@@ -20,6 +20,8 @@ uint64_t size_of(const Sample& sample) {
          sample.changed_cpu_holders.size() * (sizeof(CpuHolderRow) + 128) +
          sample.changed_stacks.size() * (sizeof(StackRow) + 256) +
          sample.changed_sleep_stacks.size() * (sizeof(SleepStackRow) + 512) +
+         sample.long_stretches.size() *
+             (sizeof(BusyStretch) + kStacksAStretch * sizeof(StretchStack)) +
          sample.changed_called.size() * (sizeof(CalledRow) + kHistogramBytes) +
          sample.slowest_replies.size() * sizeof(SlowReply);
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,6 +78,8 @@ class SqliteRunStore final : public RunStore {
                         const std::function<void(const StackRow&)>& visit) override;
   Status for_each_sleep_stack(const std::string& run_id,
                               const std::function<void(const SleepStackRow&)>& visit) override;
+  Status for_each_busy_stretch(const std::string& run_id,
+                               const std::function<void(const BusyStretch&)>& visit) override;
   Status for_each_slow_reply(const std::string& run_id,
                              const std::function<void(const SlowReply&)>& visit) override;
   Status for_each_event(const std::string& run_id,
@@ -121,6 +124,8 @@ class SqliteRunStore final : public RunStore {
   Result<std::vector<CalledRow>> load_called(int64_t run);
   Result<std::vector<CpuHolderRow>> load_cpu_holders(int64_t run);
   Result<std::vector<SleepStackRow>> load_sleep_stacks(int64_t run);
+  Result<std::vector<BusyStretch>> load_busy_stretches(int64_t run);
+  Status load_stretch_stacks(int64_t run, std::map<uint32_t, BusyStretch>& stretches);
   Result<std::vector<std::pair<int64_t, StackRow>>> load_stacks(int64_t first_row,
                                                                 int64_t last_row);
   Result<std::vector<std::pair<int64_t, SlowReply>>> load_slow_replies(int64_t first_row,
@@ -891,6 +896,64 @@ Result<std::vector<SleepStackRow>> SqliteRunStore::load_sleep_stacks(int64_t run
     const auto parsed = parse_blocked_by(reason);
     if (load.damaged() || !parsed) return damaged(*connection_, "a row of where it slept");
     stack.reason = *parsed;
+  }
+}
+
+Status SqliteRunStore::for_each_busy_stretch(const std::string& run_id,
+                                             const std::function<void(const BusyStretch&)>& visit) {
+  return visit_all(run_id, &SqliteRunStore::load_busy_stretches, visit);
+}
+
+/// All at once: their number has a limit.
+Result<std::vector<BusyStretch>> SqliteRunStore::load_busy_stretches(int64_t run) {
+  ColumnNames columns;
+  const BusyStretch no_stretch;
+  for_each_busy_stretch_column(no_stretch, [&](auto... column) { columns(column...); });
+  columns.add("stretch");
+  TOPSPIN_ASSIGN(Statement select, connection_->prepare(fmt::format(
+                                       "SELECT {} FROM busy_stretch WHERE run = ?1 ORDER BY "
+                                       "stretch LIMIT {}",
+                                       columns.names(), kStretchesARun)));
+  select.bind_int(1, run);
+  std::map<uint32_t, BusyStretch> stretches;
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) break;
+    BusyStretch stretch;
+    uint32_t number = 0;
+    ColumnLoader load(select);
+    for_each_busy_stretch_column(stretch,
+                                 [&](auto prefix, auto name, auto& v) { load(prefix, name, v); });
+    load.load(number);
+    if (load.damaged()) return damaged(*connection_, "a busy stretch");
+    stretches.emplace(number, std::move(stretch));
+  }
+  TOPSPIN_TRY(load_stretch_stacks(run, stretches));
+  std::vector<BusyStretch> all;
+  for (auto& [number, stretch] : stretches) all.push_back(std::move(stretch));
+  return all;
+}
+
+Status SqliteRunStore::load_stretch_stacks(int64_t run,
+                                           std::map<uint32_t, BusyStretch>& stretches) {
+  TOPSPIN_ASSIGN(Statement select,
+                 connection_->prepare(fmt::format(
+                     "SELECT stretch, stack, samples FROM busy_stretch_stack WHERE run = ?1"
+                     " ORDER BY stretch, samples DESC, stack LIMIT {}",
+                     kStretchesARun * kStacksAStretch)));
+  select.bind_int(1, run);
+  while (true) {
+    TOPSPIN_ASSIGN(const bool row, select.step());
+    if (!row) return {};
+    uint32_t number = 0;
+    StretchStack stack;
+    ColumnLoader load(select);
+    load.load(number);
+    load.load(stack.stack);
+    load.load(stack.samples);
+    if (load.damaged()) return damaged(*connection_, "a stack of a busy stretch");
+    const auto stretch = stretches.find(number);
+    if (stretch != stretches.end()) stretch->second.stacks.push_back(stack);
   }
 }
 

@@ -157,6 +157,9 @@ struct TickStatements {
   Statement counter;
   Statement whole_stack;
   Statement whole_sleep_stack;
+  Statement whole_stretch;
+  Statement no_stretch_stacks;
+  Statement stretch_stack;
   Statement whole_called;
   Statement whole_slow_reply;
   Statement thread_tick;
@@ -260,6 +263,19 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
       Statement whole_sleep_stack,
       connection.prepare(fmt::format("INSERT OR REPLACE INTO sleep_stack ({}) VALUES ({})",
                                      sleep_columns.names(), sleep_columns.parameters())));
+  const BusyStretch stretch;
+  ColumnNames stretch_columns;
+  for_each_busy_stretch_column(stretch, [&](auto... column) { stretch_columns(column...); });
+  for (const char* name : {"run", "stretch"}) stretch_columns.add(name);
+  TOPSPIN_ASSIGN(
+      Statement whole_stretch,
+      connection.prepare(fmt::format("INSERT OR REPLACE INTO busy_stretch ({}) VALUES ({})",
+                                     stretch_columns.names(), stretch_columns.parameters())));
+  TOPSPIN_ASSIGN(
+      Statement no_stretch_stacks,
+      connection.prepare("DELETE FROM busy_stretch_stack WHERE run = ?1 AND stretch = ?2"));
+  TOPSPIN_ASSIGN(Statement stretch_stack,
+                 connection.prepare("INSERT INTO busy_stretch_stack VALUES (?1, ?2, ?3, ?4)"));
   const CalledRow called;
   ColumnNames called_columns;
   for_each_called_column(called, [&](auto... column) { called_columns(column...); });
@@ -292,6 +308,9 @@ Result<TickStatements> TickStatements::prepare(Connection& connection) {
                         std::move(counter),
                         std::move(whole_stack),
                         std::move(whole_sleep_stack),
+                        std::move(whole_stretch),
+                        std::move(no_stretch_stacks),
+                        std::move(stretch_stack),
                         std::move(whole_called),
                         std::move(whole_slow_reply),
                         std::move(thread_tick),
@@ -423,6 +442,7 @@ class SqliteRunWriter final : public RunWriter {
   Status store_counters(uint64_t tick, const CounterInterval& counters);
   Status store_stacks(const std::vector<StackRow>& stacks);
   Status store_sleep_stacks(const std::vector<SleepStackRow>& stacks);
+  Status store_stretches(const std::vector<BusyStretch>& stretches);
   Status store_called(const std::vector<CalledRow>& addresses);
   Status store_slow_replies(const Sample& sample);
   Status store_histogram(uint64_t tick, std::string_view name, std::string_view encoded);
@@ -445,6 +465,8 @@ class SqliteRunWriter final : public RunWriter {
   std::vector<std::pair<ThreadSlot*, ThreadSlot>> threads_before_;
   std::vector<uint64_t> slow_replies_;  // how long each stored reply took, by its number
   std::vector<uint64_t> slow_replies_before_;
+  KeptStretches stretches_;
+  KeptStretches stretches_before_;
   // Of the tick being stored:
   std::vector<OrderedFlow> ordered_flows_;
   std::vector<LateMoment> late_messages_;
@@ -479,6 +501,7 @@ Status SqliteRunWriter::append_all(std::span<const Sample> samples) {
   flows_before_.clear();
   threads_before_.clear();
   slow_replies_before_ = slow_replies_;
+  stretches_before_ = stretches_;
   Status stored = store();
   if (!stored.ok() && is_out_of_room(stored.error())) {
     // The log has a copy of a page for each write, so moving it into the file frees space.
@@ -506,6 +529,7 @@ void SqliteRunWriter::undo() {
   flows_before_.clear();
   threads_before_.clear();
   slow_replies_ = slow_replies_before_;
+  stretches_ = stretches_before_;
 }
 
 Status SqliteRunWriter::refuse(Error error) {
@@ -538,6 +562,7 @@ Status SqliteRunWriter::store_tick(const Sample& sample) {
   TOPSPIN_TRY(store_cpu_holders(sample.changed_cpu_holders));
   TOPSPIN_TRY(store_stacks(sample.changed_stacks));
   TOPSPIN_TRY(store_sleep_stacks(sample.changed_sleep_stacks));
+  TOPSPIN_TRY(store_stretches(sample.long_stretches));
   TOPSPIN_TRY(store_called(sample.changed_called));
   TOPSPIN_TRY(store_slow_replies(sample));
   batch_losses_.merge(own);
@@ -823,6 +848,32 @@ Status SqliteRunWriter::store_sleep_stacks(const std::vector<SleepStackRow>& sta
     insert.bind_int(parameters + 1, run_);
     insert.bind_text(parameters + 2, blocked_by_name(stack.reason));
     TOPSPIN_TRY(insert.run());
+  }
+  return {};
+}
+
+Status SqliteRunWriter::store_stretches(const std::vector<BusyStretch>& stretches) {
+  for (const BusyStretch& stretch : stretches) {
+    const auto number = stretches_.keep(stretch.tid, stretch.length_ns);
+    if (!number) continue;
+    ParameterBinder bind(statements_->whole_stretch);
+    for_each_busy_stretch_column(
+        stretch, [&](auto prefix, auto name, const auto& v) { bind(prefix, name, v); });
+    bind.bind(run_);
+    bind.bind(*number);
+    TOPSPIN_TRY(statements_->whole_stretch.run());
+    ParameterBinder of(statements_->no_stretch_stacks);
+    of.bind(run_);
+    of.bind(*number);
+    TOPSPIN_TRY(statements_->no_stretch_stacks.run());
+    for (const StretchStack& stack : stretch.stacks) {
+      ParameterBinder one(statements_->stretch_stack);
+      one.bind(run_);
+      one.bind(*number);
+      one.bind(stack.stack);
+      one.bind(stack.samples);
+      TOPSPIN_TRY(statements_->stretch_stack.run());
+    }
   }
   return {};
 }

@@ -292,6 +292,20 @@ void for_each_sleep_stack_column(Stack& stack, Visit visit) {
   visit("", "slept_ns", stack.slept_ns);
 }
 
+/// All of table busy_stretch except its key. Its stacks are in table busy_stretch_stack.
+template <typename Stretch, typename Visit>
+void for_each_busy_stretch_column(Stretch& stretch, Visit visit) {
+  visit("", "tick", stretch.tick);
+  visit("", "pid", stretch.pid);
+  visit("", "tid", stretch.tid);
+  visit("", "thread", stretch.thread);
+  visit("", "began_monotonic_ns", stretch.began_ns);
+  visit("", "length_ns", stretch.length_ns);
+  visit("", "cpu_ns", stretch.cpu_ns);
+  visit("", "samples", stretch.samples);
+  visit("", "samples_cut", stretch.samples_cut);
+}
+
 /// All of table slow_reply except its key and the two addresses, which are text.
 template <typename Reply, typename Visit>
 void for_each_slow_reply_column(Reply& reply, Visit visit) {

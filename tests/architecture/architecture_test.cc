@@ -63,8 +63,9 @@ const std::map<std::string, Room> kRooms = {
     {"ci/statistics", {{}, {}}},
     {"ci/metrics",
      {{"ci/statistics"},
-      {"ci/metrics/metric.h", "ci/metrics/run_costs.h", "ci/metrics/run_metrics.h",
-       "ci/metrics/measured_run.h", "ci/metrics/standing.h"}}},
+      {"ci/metrics/hot_function.h", "ci/metrics/long_stretches.h", "ci/metrics/metric.h",
+       "ci/metrics/run_costs.h", "ci/metrics/run_metrics.h", "ci/metrics/measured_run.h",
+       "ci/metrics/standing.h"}}},
     {"ci/judgement", {{"ci/statistics", "ci/metrics"}, {}}},
     {"ci/slo", {{"ci/metrics", "ci/judgement"}, {"ci/slo/slo.h", "ci/slo/slo_gate.h"}}},
     {"ci/findings", {{"ci/metrics"}, {"ci/findings/findings.h"}}},
@@ -120,9 +121,10 @@ const std::map<std::string, std::set<std::string>> kDoors = {
     {"probes", {"probes/probes.h", "probes/owners/flow_owner.h"}},
     {"report",
      {"report/document/document.h", "report/model/report_page.h", "report/model/run_report.h",
-      "report/model/file_reading.h", "report/model/doctor_report.h", "report/text/text_report.h",
-      "report/markdown/markdown_report.h", "report/html/html_report.h", "report/json/reports.h",
-      "report/json/values.h", "report/export/export.h", "report/export/folded_stacks.h"}},
+      "report/model/file_reading.h", "report/model/doctor_report.h", "report/model/slow_moment.h",
+      "report/text/text_report.h", "report/markdown/markdown_report.h", "report/html/html_report.h",
+      "report/json/reports.h", "report/json/values.h", "report/export/export.h",
+      "report/export/folded_stacks.h"}},
 };
 
 // A foreign header (a prefix of its name) and the only files, or folders, that may include it.

@@ -66,7 +66,8 @@ struct MadeUpRun {
                         called,
                         cpu_holders,
                         {},
-                        slow});
+                        slow,
+                        stretches ? &*stretches : nullptr});
   }
   /// Of findings that tell one cause, there is one.
   std::string only() {
@@ -93,6 +94,7 @@ struct MadeUpRun {
   std::vector<CalledRow> called;
   std::vector<CpuHolderRow> cpu_holders;
   std::vector<SlowReply> slow;
+  std::optional<LongStretches> stretches;
 };
 
 TEST(Findings, AHealthyRunHasOneThatSaysSo) {
@@ -323,6 +325,55 @@ TEST(Findings, AnEventLoopThatDoesOtherWork) {
   run.stack_samples = 100;
   EXPECT_THAT(run.sentence(), HasSubstr("80% of its CPU samples are in checksum"))
       << "the innermost function that is in half of them";
+}
+
+TEST(Findings, AnEventLoopIsBlockedByWhatItsLongStretchesRan) {
+  MadeUpRun run;
+  run.replies(70 * kMs, 100'000, 200'000);
+  run.scheduler().busy_stretch.emplace();
+  run.scheduler().busy_stretch->record_n(80 * kMs, 5);
+  // Of all samples most are elsewhere.
+  run.stacks = {{1, "server", "main;loop;serve;hot", 900}, {2, "server", "main;loop;block", 30}};
+  run.stack_samples = 930;
+  SlowReply reply;
+  reply.reader_tid = 5;
+  reply.total_ns = 70 * kMs;
+  reply.ready_ns = 1'000 * kMs;
+  reply.parts[static_cast<size_t>(ReplyPart::kUnreadBusy)] = 70 * kMs;
+  run.slow = {reply};
+  const auto stretch = [](int32_t tid, uint64_t length_ns, uint64_t began_ms,
+                          std::vector<StretchStack> stacks) {
+    BusyStretch of;
+    of.tid = tid;
+    of.length_ns = length_ns;
+    of.began_ns = static_cast<int64_t>(began_ms * kMs);
+    of.stacks = std::move(stacks);
+    for (const StretchStack& stack : of.stacks) of.samples += stack.samples;
+    return of;
+  };
+  run.stretches.emplace();
+  run.stretches->frames = {{1, "main;loop;serve;hot"}, {2, "main;loop;block"}, {3, "main;start"}};
+  run.stretches->longest = {
+      stretch(9, 900 * kMs, 1'000, {{1, 90}}),  // of a thread that reads nothing
+      stretch(5, 300 * kMs, 100, {{3, 30}}),    // the start, before any of the requests
+      stretch(5, 81 * kMs, 990, {{2, 7}, {1, 1}}), stretch(5, 80 * kMs, 2'000, {{2, 8}}),
+      stretch(5, 3 * kMs, 3'000, {{1, 50}}),  // too short to make the tail
+  };
+  EXPECT_EQ(run.first(), "event_loop_blocked");
+  EXPECT_THAT(
+      run.sentence(),
+      HasSubstr("; 15 of the 16 CPU samples in 2 stretches of 80.0ms and more are in block"));
+  EXPECT_THAT(run.sentence(), Not(HasSubstr("hot")));
+
+  for (BusyStretch& one : run.stretches->longest) {
+    one.samples = 0;
+    one.stacks.clear();
+  }
+  EXPECT_THAT(run.sentence(), HasSubstr("no CPU sample was taken in 2 stretches"));
+  EXPECT_THAT(run.sentence(), Not(HasSubstr("hot")));
+  run.stretches->longest.clear();
+  EXPECT_THAT(run.sentence(), HasSubstr("97% of its CPU samples are in hot"))
+      << "without stretches, what ran in the whole run";
 }
 
 TEST(Findings, ACollectorByItsThreadsOrByItsFunctions) {

@@ -76,6 +76,7 @@ void read_run(RunStore& store, const std::string& id) {
   check(store.for_each_syscall(id, [](const SyscallRow&) {}));
   check(store.for_each_called(id, [](const CalledRow&) {}));
   check(store.for_each_sleep_stack(id, [](const SleepStackRow&) {}));
+  check(store.for_each_busy_stretch(id, [](const BusyStretch&) {}));
   check(store.for_each_cpu_holder(id, [](const CpuHolderRow&) {}));
   check(store.for_each_stack(id, [](const StackRow&) {}));
   check(store.for_each_event(id, [](const StoredEvent&) {}));

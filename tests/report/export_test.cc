@@ -129,6 +129,7 @@ lists = ('thread', 'flow', 'thread_tick', 'late_message', 'owner', 'socket', 'sy
 shown = {name: of_list(name + 's') for name in lists}
 shown |= {
     'called': of_list('called'), 'slow_reply': of_list('slow_replies'),
+    'busy_stretch': of_list('busy_stretches'),
     'run': run_keys, 'tick': keys(ticks), 'plan': keys([runs[1]['run']['plan']]),
     'cpu_tick': keys(cpu for tick in ticks for cpu in tick['cpus']),
     'probe': keys(probe for run in runs for probe in run['run']['probes'])}
@@ -138,7 +139,8 @@ inside = {'label': ('labels', run_keys), 'argument': ('command', run_keys),
           'load_count': ('send_errors', shown['load']),
           'load_invalid_reason': ('invalid_reasons', shown['load']),
           'histogram': ('histograms', shown['tick']),
-          'counter': ('counter_instructions', shown['tick'])}
+          'counter': ('counter_instructions', shown['tick']),
+          'busy_stretch_stack': ('stacks', shown['busy_stretch'])}
 # Another name there. A moment's tick and thread are its end and the thread's own number.
 same = {'connect_latency': 'connect_latency_ns', 'latency_intended': 'latency_intended_ns',
         'latency_actual': 'latency_actual_ns', 'own_lateness': 'own_lateness_ns',
@@ -226,6 +228,7 @@ TEST_F(Export, NdjsonIsOneObjectALine) {
                                                {"cpu_holder", 1},
                                                {"stack", 1},
                                                {"sleep_stack", 1},
+                                               {"busy_stretch", 1},
                                                {"load", 1},
                                                {"load_part", 2},
                                                {"event", 1}}));
@@ -258,10 +261,10 @@ TEST_F(Export, CsvHasNumbersAsNumbersAndNoFormula) {
     return std::string("=+-@\t\r\n").find(text[first]) == std::string::npos;
   };
   const std::map<std::string, size_t> rows_of = {
-      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},   {"threads", 1},
-      {"owners", 1},       {"syscalls", 1},      {"called", 1}, {"cpu_holders", 1},
-      {"slow_replies", 1}, {"stacks", 1},        {"events", 1}, {"loads", 1},
-      {"load_parts", 2},   {"sleep_stacks", 1}};
+      {"thread_ticks", 1}, {"late_messages", 1}, {"runs", 1},          {"threads", 1},
+      {"owners", 1},       {"syscalls", 1},      {"called", 1},        {"cpu_holders", 1},
+      {"slow_replies", 1}, {"stacks", 1},        {"events", 1},        {"loads", 1},
+      {"load_parts", 2},   {"sleep_stacks", 1},  {"busy_stretches", 1}};
   for (const auto& [table, count] : rows_of) {
     const Json rows = python(kReadCsv, exported({"csv", "--table", table}));
     ASSERT_EQ(rows.size(), count) << table;
@@ -371,7 +374,19 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
   };
   std::vector<Slice> slices;
   std::vector<size_t> open;
+  size_t stretches = 0;
   for (const Json& event : trace["traceEvents"]) {
+    if (event["cat"] == "busy_stretch") {
+      EXPECT_EQ(event["name"], "busy: leaf");
+      EXPECT_EQ(event["tid"], 43);
+      EXPECT_EQ(event["ts"], event["ph"] == "b" ? 500'000 : 580'000);
+      if (event["ph"] == "b") {
+        EXPECT_EQ(event["args"]["samples"], 8);
+        EXPECT_EQ(event["args"]["most_samples"], 7);
+        ++stretches;
+      }
+      continue;
+    }
     if (event["ph"] == "b") {
       EXPECT_EQ(event["id"], "1.1");
       if (open.empty()) {
@@ -389,6 +404,7 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
     }
   }
   EXPECT_TRUE(open.empty());
+  EXPECT_EQ(stretches, 1u);
   const auto label = [](ReplyPart part) { return std::string(names_of(part).label); };
   EXPECT_EQ(slices, (std::vector<Slice>{{"slow reply", 1'000'000, 1'009'000},
                                         {"unread in the socket", 1'000'000, 1'002'000},
@@ -403,6 +419,34 @@ TEST_F(Export, PerfettoTraceHasCountersThreadsAndLateFlows) {
   EXPECT_GE(phases["C"], 20);
 }
 
+TEST_F(Export, ExplainListsTheSlowRepliesOfATimeOrOfALength) {
+  const auto kept = [&](std::vector<std::string> options) {
+    std::vector<std::string> words = {"explain", id_, "--db", db(), "--format", "json"};
+    words.insert(words.end(), options.begin(), options.end());
+    const Outcome listed = topspin(words);
+    EXPECT_EQ(listed.exit_code, 0) << listed.err;
+    return listed.exit_code == 0 ? Json::parse(listed.out) : Json();
+  };
+  const Json first = kept({"--at", "1s"});
+  EXPECT_EQ(first["from_elapsed_ns"], 0);
+  EXPECT_EQ(first["to_elapsed_ns"], 1'000'000'000);
+  ASSERT_EQ(first["slow_replies"].size(), 1u);
+  EXPECT_EQ(first["slow_replies"][0]["total_ns"], 9'000'000);
+  EXPECT_EQ(kept({"--at", "1001ms"})["slow_replies"].size(), 0u) << "of the second tick alone";
+  const Json both = kept({"--at", "500ms..90s"});
+  EXPECT_EQ(both["to_elapsed_ns"], 2'000'000'000);
+  EXPECT_EQ(both["slow_replies"].size(), 1u);
+  EXPECT_EQ(kept({"--took", "9ms"})["slow_replies"].size(), 1u);
+  EXPECT_EQ(kept({"--took", "..9ms"})["slow_replies"].size(), 1u);
+  EXPECT_EQ(kept({"--took", "10ms"})["slow_replies"].size(), 0u);
+  EXPECT_EQ(kept({"--took", "1ms..8ms", "--at", "1s"})["slow_replies"].size(), 0u);
+  const Outcome text = topspin({"explain", id_, "--db", db(), "--at", "0s..1s"});
+  EXPECT_NE(text.out.find("1 of them is kept one by one"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("9.00ms"), std::string::npos) << text.out;
+  for (const char* wrong : {"90s", "noon", "2s..1s", "..", "-1s"})
+    EXPECT_EQ(topspin({"explain", id_, "--db", db(), "--at", wrong}).exit_code, 2) << wrong;
+}
+
 TEST_F(Export, FoldedStacksAreALineEach) {
   std::istringstream lines(bytes_of(exported({"folded"})));
   std::string line, more;
@@ -413,6 +457,13 @@ TEST_F(Export, FoldedStacksAreALineEach) {
   EXPECT_TRUE(line.starts_with("st=1+1\"',:")) << line;
   EXPECT_NE(line.find("end;main;frame=1+1"), std::string::npos) << line;
   EXPECT_TRUE(line.substr(0, space).ends_with("end;leaf")) << line;
+
+  std::istringstream within(bytes_of(exported({"folded", "--table", "busy_stretches"})));
+  ASSERT_TRUE(std::getline(within, line));
+  EXPECT_TRUE(line.ends_with("[no room for the stack] 1")) << line;
+  ASSERT_TRUE(std::getline(within, line));
+  EXPECT_TRUE(line.ends_with("end;leaf 7")) << line;
+  EXPECT_FALSE(std::getline(within, line));
 }
 
 /// The Python client's parser refuses what the format forbids: names without their unit or _total,

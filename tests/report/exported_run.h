@@ -134,6 +134,17 @@ inline std::string store_hostile_run(const std::string& db, uint64_t flows = 4,
       sleep.sleeps = 3;
       sleep.slept_ns = 60'000'000;
       sample.changed_sleep_stacks.push_back(sleep);
+      BusyStretch stretch;
+      stretch.tick = 1;
+      stretch.pid = 42;
+      stretch.tid = 43;
+      stretch.thread = hostile("=busy");
+      stretch.began_ns = info.started_monotonic_ns + 500'000'000;
+      stretch.length_ns = 80'000'000;
+      stretch.cpu_ns = 79'000'000;
+      stretch.samples = 8;
+      stretch.stacks = {{1, 7}, {0, 1}};
+      sample.long_stretches.push_back(stretch);
       CalledRow called;
       called.number = 1;
       called.protocol = kProtocolTcp;

@@ -136,9 +136,10 @@ TEST_F(HostileText, NoExportHandsItOn) {
   for (const char* format : {"json", "ndjson", "openmetrics", "hdr", "perfetto", "folded"})
     EXPECT_EQ(harmless({"export", "last", "--format", format}), 0);
   for (const char* table :
-       {"ticks", "flows", "threads", "thread_ticks", "late_messages", "owners", "sockets",
-        "syscalls", "called", "cpu_holders", "slow_replies", "stacks", "sleep_stacks", "counters",
-        "stages", "loads", "load_parts", "events", "runs"})
+       {"ticks",        "flows",   "threads",      "thread_ticks",   "late_messages",
+        "owners",       "sockets", "syscalls",     "called",         "cpu_holders",
+        "slow_replies", "stacks",  "sleep_stacks", "busy_stretches", "counters",
+        "stages",       "loads",   "load_parts",   "events",         "runs"})
     EXPECT_EQ(harmless({"export", "last", "--format", "csv", "--table", table}), 0);
   harmless({"export", "--format", "junit"});
   harmless({"export", "--format", "github"}, true);

@@ -36,6 +36,7 @@ int read_everything(const std::string& path) {
     check((*store)->for_each_socket(run.info.id, [](const SocketRow&) {}));
     check((*store)->for_each_syscall(run.info.id, [](const SyscallRow&) {}));
     check((*store)->for_each_sleep_stack(run.info.id, [](const SleepStackRow&) {}));
+    check((*store)->for_each_busy_stretch(run.info.id, [](const BusyStretch&) {}));
     check((*store)->for_each_cpu_holder(run.info.id, [](const CpuHolderRow&) {}));
     check((*store)->for_each_owner(run.info.id, [](const FlowOwner&) {}));
     check((*store)->for_each_called(run.info.id, [](const CalledRow&) {}));

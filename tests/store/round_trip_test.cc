@@ -22,6 +22,7 @@ Sample without_rows(Sample sample) {
   sample.changed_cpu_holders.clear();
   sample.changed_sleep_stacks.clear();
   sample.changed_stacks.clear();
+  sample.long_stretches.clear();
   sample.changed_called.clear();
   sample.slowest_replies.clear();
   return sample;
@@ -59,6 +60,9 @@ TEST(RoundTrip, EveryFieldOfASampleComesBack) {
   EXPECT_EQ(Listing::of(cpu_holders_of(*store, run.id)), Listing::of(sample.changed_cpu_holders));
   EXPECT_EQ(Listing::of(stacks_of(*store, run.id)), Listing::of(sample.changed_stacks));
   EXPECT_EQ(Listing::of(sleep_stacks_of(*store, run.id)), Listing::of(sample.changed_sleep_stacks));
+  for (BusyStretch& stretch : sample.long_stretches)  // they come back with the most samples first
+    std::reverse(stretch.stacks.begin(), stretch.stacks.end());
+  EXPECT_EQ(Listing::of(busy_stretches_of(*store, run.id)), Listing::of(sample.long_stretches));
   EXPECT_EQ(Listing::of(called_of(*store, run.id)), Listing::of(sample.changed_called));
   EXPECT_EQ(Listing::of(slow_replies_of(*store, run.id)), Listing::of(sample.slowest_replies));
 }
@@ -88,6 +92,39 @@ TEST(RoundTrip, OfSlowRepliesTheSlowestOfTheRunAreKept) {
   ASSERT_GT(expected.size(), kSlowRepliesARun);
   expected.resize(kSlowRepliesARun);
   EXPECT_EQ(stored, expected);
+}
+
+TEST(RoundTrip, OfBusyStretchesTheLongestOfTheRunAreKeptWithTheirOwnStacks) {
+  const TemporaryDirectory directory;
+  const RunInfo run = make_run();
+  auto writer = create(directory.file(), run);
+  // The first ones have two stacks, and all but one give way to longer ones with one stack.
+  Sample short_ones = make_tick(1);
+  for (uint64_t i = 0; i < kStretchesARun; ++i) {
+    BusyStretch stretch;
+    stretch.tid = 7;
+    stretch.length_ns = 1'000 + i;
+    stretch.stacks = {{1, 5}, {2, 3}};
+    short_ones.long_stretches.push_back(stretch);
+  }
+  EXPECT_OK(writer->append(short_ones));
+  Sample long_ones = make_tick(2);
+  for (uint64_t i = 0; i + 1 < kStretchesARun; ++i) {
+    BusyStretch stretch;
+    stretch.tick = 2;
+    stretch.tid = 7;
+    stretch.length_ns = 1'000'000 + i;
+    stretch.stacks = {{3, 9}};
+    long_ones.long_stretches.push_back(stretch);
+  }
+  EXPECT_OK(writer->append(long_ones));
+  EXPECT_OK(writer->finish({}));
+  std::vector<BusyStretch> stored = busy_stretches_of(*open(directory.file()), run.id);
+  ASSERT_EQ(stored.size(), kStretchesARun);
+  std::ranges::sort(stored, {}, &BusyStretch::length_ns);
+  std::vector<BusyStretch> expected = {short_ones.long_stretches.back()};
+  expected.insert(expected.end(), long_ones.long_stretches.begin(), long_ones.long_stretches.end());
+  EXPECT_EQ(Listing::of(stored), Listing::of(expected));
 }
 
 TEST(RoundTrip, CpuHoldersAreKeptAsLastSeen) {

@@ -92,12 +92,18 @@ inline auto members(auto& value) {
   } else if constexpr (std::is_same_v<T, SleepStackRow>) {
     auto& [a, b, c, d, e, f, g] = value;
     return std::tie(a, b, c, d, e, f, g);
+  } else if constexpr (std::is_same_v<T, BusyStretch>) {
+    auto& [a, b, c, d, e, f, g, h, i, j] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j);
+  } else if constexpr (std::is_same_v<T, StretchStack>) {
+    auto& [a, b] = value;
+    return std::tie(a, b);
   } else if constexpr (std::is_same_v<T, CpuHolderRow>) {
     auto& [a, b, c, d, e, f, g] = value;
     return std::tie(a, b, c, d, e, f, g);
   } else if constexpr (std::is_same_v<T, Sample>) {
-    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w] = value;
-    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w);
+    auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x] = value;
+    return std::tie(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w, x);
   } else if constexpr (std::is_same_v<T, HostInfo>) {
     auto& [a, b, c, d, e, f, g, h, i] = value;
     return std::tie(a, b, c, d, e, f, g, h, i);
@@ -422,6 +428,13 @@ inline std::vector<CpuHolderRow> cpu_holders_of(RunStore& store, const std::stri
       store.for_each_cpu_holder(run_id, [&](const CpuHolderRow& h) { holders.push_back(h); }));
   return holders;
 }
+inline std::vector<BusyStretch> busy_stretches_of(RunStore& store, const std::string& run_id) {
+  std::vector<BusyStretch> stretches;
+  EXPECT_OK(store.for_each_busy_stretch(
+      run_id, [&](const BusyStretch& stretch) { stretches.push_back(stretch); }));
+  return stretches;
+}
+
 inline std::vector<SleepStackRow> sleep_stacks_of(RunStore& store, const std::string& run_id) {
   std::vector<SleepStackRow> stacks;
   EXPECT_OK(

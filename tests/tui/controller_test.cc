@@ -364,6 +364,36 @@ TEST(Controller, TheTimelinesCursorReadsOneMoment) {
   EXPECT_EQ(h.state.cursor_tick, 1u);
 }
 
+TEST(Controller, TheTimelinesMomentLeadsToItsSlowReplies) {
+  Hands h = hands();
+  h.press(U'4');
+  for (int i = 0; i < 9; ++i) h.press(code(KeyCode::kLeft));
+  h.press(code(KeyCode::kEnter));
+  EXPECT_EQ(h.state.screen, "slowest");
+  EXPECT_NE(h.screen().find("00:00:31: 1 of 5; Esc: all"), std::string::npos) << h.screen();
+  h.press(code(KeyCode::kEscape));
+  EXPECT_EQ(h.state.screen, "slowest");
+  EXPECT_EQ(h.screen().find("Esc: all"), std::string::npos);
+  h.press(code(KeyCode::kEscape));
+  EXPECT_EQ(h.state.screen, "flows");
+  // A moment in which none was.
+  h.press(U'4').press(code(KeyCode::kRight)).press(code(KeyCode::kEnter));
+  EXPECT_NE(h.screen().find("00:00:32: 0 of 5; Esc: all"), std::string::npos) << h.screen();
+  EXPECT_NE(h.screen().find("none of the slowest replies was sent then"), std::string::npos);
+}
+
+TEST(Controller, AColumnOfTheWholeRunLeadsToTheSlowRepliesOfItsTicks) {
+  Hands h(Synthetic{.flows = 5}.model(200));
+  h.state.screen = "timeline";
+  h.state.whole_run = true;
+  h.state.cursor_tick = 158;  // of the column with ticks 157 to 160
+  h.press(code(KeyCode::kEnter));
+  ASSERT_TRUE(h.state.slowest_of);
+  EXPECT_EQ(h.state.slowest_of->first, 157u);
+  EXPECT_EQ(h.state.slowest_of->last, 160u);
+  EXPECT_NE(h.screen().find("00:02:37-00:02:40: 1 of"), std::string::npos) << h.screen();
+}
+
 TEST(Controller, ChoosesColumns) {
   Hands h = hands();
   h.press(U'c').press(U'j').press(U'j').press(U' ').press(U'c');

@@ -48,6 +48,7 @@ const std::vector<GoldenCase>& cases() {
       {"processes", "processes"},
       {"numbers", "numbers"},
       {"slowest", "slowest"},
+      {"slowest_of", "slowest", true},
       {"menu", "menu"},
       {"help", "help"},
   };
@@ -98,6 +99,8 @@ void check_golden(const std::string& name, const Model& model, const GoldenCase&
       if (golden_case.packets && model.flows().empty()) state.detail_id = 1;
       if (golden_case.detail && !model.flows().empty()) state.detail_id = model.flows()[2].row.id;
       if (golden_case.screen == "timeline" && model.tick() > 20) state.cursor_tick = 22;
+      if (golden_case.screen == "slowest" && golden_case.detail)
+        state.slowest_of = ChosenTicks{20, 24, "00:00:20-00:00:24"};
       const Grid grid = draw_screen(model, state, size);
       const std::string text = grid_text(grid);
       expect_harmless(grid, text);

@@ -36,9 +36,9 @@ struct ModelLimits {
   size_t max_flow_rows = 1'000'000;  // later flows have no row until there is room
   size_t max_thread_rows = 65'536;
   size_t max_socket_rows = 65'536;
-  size_t max_slow_replies = 200;
-  uint64_t ended_linger_ticks = 10;         // how long an ended flow or thread stays
-  int64_t silent_drop_ns = 60'000'000'000;  // a flow silent for this long is removed; 0: never
+  size_t max_slow_replies = kSlowRepliesARun;  // as many as a run keeps
+  uint64_t ended_linger_ticks = 10;            // how long an ended flow or thread stays
+  int64_t silent_drop_ns = 60'000'000'000;     // a flow silent for this long is removed; 0: never
 };
 
 /// The text of a finding (ci/findings).

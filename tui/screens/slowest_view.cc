@@ -1,5 +1,5 @@
 // Slowest: the slowest replies of the subject, and the parts of the time of the one under the
-// cursor.
+// cursor. Opened from the Timeline, it shows those of one moment.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -77,36 +77,69 @@ void draw_parts(Grid& grid, Area area, const SlowReply& reply) {
   }
 }
 
-uint64_t slowest_rows(const Model& model, const ViewState&) {
-  return model.slowest_replies().size();
+/// Those of the chosen moment, or all.
+std::vector<const SlowReply*> shown_replies(const Model& model, const ViewState& state) {
+  std::vector<const SlowReply*> shown;
+  for (const SlowReply& reply : model.slowest_replies()) {
+    if (!state.slowest_of ||
+        (reply.tick >= state.slowest_of->first && reply.tick <= state.slowest_of->last))
+      shown.push_back(&reply);
+  }
+  return shown;
+}
+
+uint64_t slowest_rows(const Model& model, const ViewState& state) {
+  return shown_replies(model, state).size();
+}
+
+/// The title of the list says that it is not the whole one.
+std::string slowest_title(const Model& model, const ViewState& state, size_t shown) {
+  if (!state.slowest_of) return "Client, and mostly";
+  return fmt::format("{}: {} of {}; Esc: all", state.slowest_of->label, shown,
+                     model.slowest_replies().size());
+}
+
+/// Back to the whole list first.
+bool press_slowest(ScreenPress& press) {
+  if (press.command != Command::kBack && press.command != Command::kQuit) return false;
+  if (!press.state.slowest_of) return false;
+  press.state.slowest_of.reset();
+  press.state.list("slowest") = {};
+  return true;
 }
 
 }  // namespace
 
 static void draw_slowest(Grid& grid, Area area, const Model& model, const ViewState& state) {
-  const std::vector<SlowReply>& replies = model.slowest_replies();
-  if (replies.empty()) {
+  if (model.slowest_replies().empty()) {
     draw_why_not(grid, area, model, "replies", "no reply was split yet");
+    return;
+  }
+  const std::vector<const SlowReply*> replies = shown_replies(model, state);
+  if (replies.empty()) {
+    grid.put(area.x + 1, area.y, slowest_title(model, state, 0), Role::kStrong, area.width - 2);
+    grid.put(area.x + 1, area.y + 1, "none of the slowest replies was sent then", Role::kDim,
+             area.width - 2);
     return;
   }
   const ListState& list = state.list("slowest");
   const uint64_t selected = std::min<uint64_t>(list.selected, replies.size() - 1);
-  const int most_parts = static_cast<int>(parts_of(replies[selected]).size()) + 2;
+  const int most_parts = static_cast<int>(parts_of(*replies[selected]).size()) + 2;
   const int below = area.height >= 12 ? std::min(most_parts, area.height / 2) : 0;
   const Area above{area.x, area.y, area.width, area.height - below};
   NumberTable table(grid, above, std::clamp(area.width - 44, 24, 70), kSlowestColumns);
-  table.draw_titles("Client, and mostly", 0, false);
+  table.draw_titles(slowest_title(model, state, replies.size()), 0, false);
   const auto visible = static_cast<uint64_t>(std::max(above.height - 1, 0));
   const uint64_t top = top_of_list(list, replies.size(), visible);
   for (uint64_t i = 0; i < visible && top + i < replies.size(); ++i) {
-    const SlowReply& reply = replies[top + i];
+    const SlowReply& reply = *replies[top + i];
     table.draw_row(
         static_cast<int>(i), slowest_name(reply),
         [&](size_t column) { return slowest_cell(column, reply); }, Role::kNormal,
         top + i == selected);
   }
   if (below == 0) return;
-  draw_parts(grid, {area.x, area.y + above.height + 1, area.width, below - 1}, replies[selected]);
+  draw_parts(grid, {area.x, area.y + above.height + 1, area.width, below - 1}, *replies[selected]);
 }
 
 const Screen& slowest_screen() {
@@ -119,6 +152,7 @@ const Screen& slowest_screen() {
       .draw = draw_slowest,
       .rows = slowest_rows,
       .has_cursor = true,
+      .press = press_slowest,
   };
   return kScreen;
 }

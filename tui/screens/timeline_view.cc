@@ -1,6 +1,7 @@
 // Timeline: the headline numbers one below the other on one time axis, with a cursor that reads all
 // of them at one moment. So cause and effect are in one column.
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <functional>
 #include <optional>
@@ -186,6 +187,7 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
       grid.put(*cursor_label_x, axis_y, clock_text(read.elapsed_ns), Role::kCursor);
     } else if (columns > 40) {
       std::string hint = grid.ascii() ? "Left Right: read one moment" : "← → read one moment";
+      if (columns > 80) hint += "; Enter: its slow replies";
       if (state.whole_run) hint = fmt::format("the whole run, {} ticks a column", ticks);
       grid.put(graph_x + width / 2 - 10, axis_y, hint, Role::kDim);
     }
@@ -193,6 +195,31 @@ static void draw_timeline(Grid& grid, Area area, const Model& model, const ViewS
 }
 
 namespace {
+
+/// Opens Slowest with the replies of the column under the cursor. Without a cursor it takes the
+/// newest column, which in a replay is the moment that is shown.
+void open_slowest(ScreenPress& press) {
+  const TickHistory& history = press.model.history();
+  const uint64_t newest = history.back().tick, oldest = history.at(0).tick;
+  const size_t ticks =
+      ticks_per_column(history, graph_width(press.size.width), press.state.whole_run);
+  const uint64_t at = std::clamp(press.state.cursor_tick.value_or(newest), oldest, newest);
+  // Columns are counted from the newest tick on.
+  const size_t last_ago = static_cast<size_t>(newest - at) / ticks * ticks;
+  const size_t first_ago = std::min(last_ago + ticks, history.size()) - 1;
+  const TickPoint& first = history.back(first_ago);
+  const TickPoint& last = history.back(std::min(last_ago, history.size() - 1));
+  ChosenTicks chosen{first.tick, last.tick, clock_text(last.elapsed_ns)};
+  if (first.tick != last.tick)
+    chosen.label = fmt::format("{}-{}", clock_text(first.elapsed_ns), chosen.label);
+  press.state.slowest_of = std::move(chosen);
+  press.state.list("slowest") = {};
+  open_screen(press.state, "slowest");
+}
+
+constexpr std::array<ScreenKey, 1> kKeys = {{
+    {"Enter", "the slow replies of the moment under the cursor"},
+}};
 
 /// There is a cursor only live; in a replay the arrow keys step through the run.
 bool press_timeline(ScreenPress& press) {
@@ -204,6 +231,10 @@ bool press_timeline(ScreenPress& press) {
   if (press.command == Command::kBack || press.command == Command::kQuit)
     return std::exchange(cursor, std::nullopt).has_value();
   const TickHistory& history = press.model.history();
+  if (press.command == Command::kEnter && !history.empty()) {
+    open_slowest(press);
+    return true;
+  }
   if (press.replay || history.empty()) return false;
   const uint64_t newest = history.back().tick;
   const uint64_t oldest = history.at(0).tick;
@@ -236,6 +267,7 @@ const Screen& timeline_screen() {
       .what = "all headline numbers on one axis of time, with a cursor",
       .draw = draw_timeline,
       .press = press_timeline,
+      .keys = kKeys,
   };
   return kScreen;
 }

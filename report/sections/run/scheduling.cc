@@ -1,8 +1,10 @@
 // What the scheduler did with the subject's threads, counters of perf events, and stacks.
 #include <algorithm>
+#include <array>
 
 #include <fmt/format.h>
 
+#include "ci/metrics/run_costs.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 
@@ -100,6 +102,43 @@ Table stacks_table(const RunPage& run) {
   return table;
 }
 
+/// What a stretch's thread ran most, and in how many of its samples.
+Cell ran_most(const RunPage& run, const BusyStretch& stretch) {
+  const StretchSum sum = sum_of(run.stretches, std::array{&stretch});
+  if (sum.samples == 0) {
+    const int64_t rate = run.run.info.settings.stack_samples_per_second.value_or(0);
+    const bool is_short =
+        rate > 0 && static_cast<double>(stretch.cpu_ns) * static_cast<double>(rate) < 1e9;
+    return is_short ? "no sample: too short" : "no sample";
+  }
+  if (stretch.stacks.empty()) return absent();
+  const StretchStack& first = stretch.stacks.front();
+  const std::string_view frames = run.stretches.frames_of(first.stack);
+  Cell cell = sum.most ? Cell(say("{} ({} of {})", code(sum.most->name, 120),
+                                  count(sum.most->samples), count(sum.samples)))
+                       : Cell(say("{} ({} of {})", code(innermost_function(frames), 120),
+                                  count(first.samples), count(sum.samples)));
+  cell.under = say("{}", code(frames, 1000));
+  return cell;
+}
+
+Table stretches_table(const RunPage& run) {
+  Table table{"Longest busy stretches",
+              columns({"At", "Length", "On a CPU", "Samples", "=Thread", "Id", "=Ran most"})};
+  table.most_in_text = 5;
+  table.unders_in_text = false;
+  for (const BusyStretch* stretch : chosen_stretches(run.stretches, kPageStretches)) {
+    Span samples = count(stretch->samples);
+    samples.at_least = stretch->samples_cut;
+    table.rows.push_back(
+        {{moment(stretch->began_ns - run.run.info.started_monotonic_ns),
+          duration(stretch->length_ns), duration(stretch->cpu_ns), std::move(samples),
+          stretch->thread.empty() ? absent() : words(stretch->thread, 60), id(stretch->tid),
+          ran_most(run, *stretch)}});
+  }
+  return table;
+}
+
 Table sleeps_table(const RunPage& run) {
   Table table{"Where it slept",
               columns({"Share", "Time", "Sleeps", "=On", "=Woken by", "=Thread", "=Stack"})};
@@ -135,6 +174,7 @@ Blocks scheduling(const ReportPage& page) {
     }
     add_table(blocks, counters_table(run.fold.merged.counters), Place::kRight);
     add_table(blocks, stacks_table(run), Place::kWhole, true);
+    add_table(blocks, stretches_table(run));
     add_table(blocks, sleeps_table(run), Place::kWhole, true);
     return blocks;
   });

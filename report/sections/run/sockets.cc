@@ -1,11 +1,14 @@
 // The parts of replies, and the subject's sockets.
 #include <algorithm>
+#include <limits>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "core/base/text.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
+#include "report/sections/sections.h"
 
 namespace topspin::sections {
 
@@ -75,13 +78,13 @@ std::string parts_in_words(const SlowReply& reply) {
   return text;
 }
 
-Table slowest_table(const RunPage& run) {
+/// The first `most` of them.
+Table slowest_table(const RunInfo& run, std::span<const SlowReply> replies, size_t most) {
   Table table{"Slowest replies", columns({"At", "Took", "=Made of", "=Server", "=Client", "=Thread",
                                           "Sent by", "Read by"})};
-  for (const SlowReply& r : run.slowest_replies) {
-    if (table.rows.size() == kPageSlowReplies) break;
+  for (const SlowReply& r : replies.first(std::min(replies.size(), most))) {
     table.rows.push_back(
-        {{moment(r.ready_ns - run.run.info.started_monotonic_ns), duration(r.total_ns),
+        {{moment(r.ready_ns - run.started_monotonic_ns), duration(r.total_ns),
           words(parts_in_words(r)),
           words(format_protocol(r.protocol) + " " + format_endpoint(r.local, r.ip_version)),
           words(r.remote.port == 0 ? "" : format_endpoint(r.remote, r.ip_version)), words(r.sender),
@@ -120,7 +123,7 @@ Blocks sockets(const ReportPage& page) {
         blocks.emplace_back(std::move(parts));
     }
     add_table(blocks, tail_table(run));
-    add_table(blocks, slowest_table(run));
+    add_table(blocks, slowest_table(run.run.info, run.slowest_replies, kPageSlowReplies));
     Table counts{"", columns({"", ""})};
     counts.rows = number_rows(run.fold, r, false,
                               [](const Number& number) { return number.probe == "sockets"; });
@@ -128,6 +131,25 @@ Blocks sockets(const ReportPage& page) {
     add_table(blocks, sockets_table(run));
     return blocks;
   });
+}
+
+Document slow_moment(const SlowMoment& moment) {
+  Blocks blocks;
+  const auto kept = static_cast<uint64_t>(moment.slowest.size());
+  const bool any_length =
+      moment.took.from_ns <= 0 && moment.took.to_ns == std::numeric_limits<int64_t>::max();
+  Line line = say("From {} to {} of the run, {} were split", duration(moment.elapsed.from_ns),
+                  duration(moment.elapsed.to_ns), plural(moment.replies, "reply", "replies"));
+  append(line, say(any_length ? "; {} of them {} kept one by one"
+                              : "; {} of them that took so long {} kept one by one",
+                   count(kept), words(kept == 1 ? "is" : "are")));
+  append(line, say(". Of a tick the {} slowest are kept, and of a run the {} slowest.",
+                   count(kSlowRepliesATick), count(kSlowRepliesARun)));
+  blocks.emplace_back(Paragraph{std::move(line)});
+  add_table(blocks, slowest_table(moment.run.info, moment.slowest, moment.slowest.size()));
+  Document document;
+  document.sections.push_back({"slow", "Slow replies", std::move(blocks)});
+  return document;
 }
 
 }  // namespace topspin::sections

@@ -103,5 +103,61 @@ TEST_F(Stacks, OfJavaScriptHaveItsFunctionsNames) {
               HasSubstr("topspinHotFunction"));
 }
 
+/// An event loop that spends most of its CPU time in one function, and is blocked by another.
+TEST_F(Stacks, OfTheLongestBusyStretchesNameWhatBlockedTheLoop) {
+  const std::string port = std::to_string(30'000 + getpid() % 10'000);
+  Process recording({topspin_binary(), "record", "-i", "lo", "--db", db(), "--stacks", "199", "udp",
+                     "port", port, "--",
+                     std::string(TOPSPIN_BINARY_DIR) + "/tests/app/loop_subject", port});
+  ASSERT_TRUE(recording.wait_for("ready"));
+  const Outcome load = topspin({"load", "udp-pingpong", "127.0.0.1:" + port, "--clients", "50",
+                                "--period", "250ms", "--hold", "8s"});
+  EXPECT_LE(load.exit_code, 3) << load.err;
+  recording.send(SIGINT);
+  const Outcome recorded = recording.finish();
+  ASSERT_EQ(recorded.exit_code, 0) << recorded.err;
+  const Json json = report();
+  for (const Json& probe : json["probes"]) {
+    if (probe["name"] != "stacks") continue;
+    if (probe["rung"] == "none" || probe.dump().find("no stacks of sleeps") != std::string::npos)
+      TOPSPIN_SKIP("no stacks here: " + probe.dump());
+  }
+  // In all, it is the other one.
+  const Outcome folded = topspin({"export", "last", "--db", db(), "--format", "folded"});
+  std::istringstream lines(folded.out);
+  double in_serve = 0, in_block = 0;
+  for (std::string line; std::getline(lines, line);) {
+    const double samples = std::stod(line.substr(line.rfind(' ') + 1));
+    if (line.find("loop_subject_serve") != std::string::npos) in_serve += samples;
+    if (line.find("loop_subject_block") != std::string::npos) in_block += samples;
+  }
+  EXPECT_GT(in_serve, in_block);
+
+  const Json& stretches = json["busy_stretches"];
+  ASSERT_GE(stretches.size(), 5u);
+  for (size_t i = 0; i < 5; ++i) {
+    const Json& stretch = stretches[i];
+    EXPECT_GE(stretch["length_ns"], 80'000'000) << stretch;
+    EXPECT_GE(stretch["cpu_ns"], 80'000'000) << stretch;
+    EXPECT_GE(stretch["length_ns"], stretch["cpu_ns"]) << stretch;
+    EXPECT_EQ(stretch["thread"], "loop_subject");
+    EXPECT_EQ(stretch["most"]["function"], "loop_subject_block") << stretch;
+    // One each 5 ms of CPU time, as the timer that takes them allows.
+    EXPECT_GE(stretch["samples"], 8) << stretch;
+    EXPECT_LE(stretch["samples"].get<double>(), stretch["cpu_ns"].get<double>() / 5e6 + 2);
+    EXPECT_EQ(stretch["samples_cut"], false);
+  }
+  EXPECT_EQ(json["losses"]["busy_stretches_lost"], 0);
+  const std::string text = topspin({"report", "last", "--db", db()}).out;
+  EXPECT_THAT(text, HasSubstr("Longest busy stretches"));
+  EXPECT_THAT(text, HasSubstr("loop_subject_block ("));
+  const std::string causes = topspin({"explain", "last", "--db", db()}).out;
+  if (json["findings"][0]["finding"] != "event_loop_blocked")
+    TOPSPIN_SKIP("needs a quiet host: " + causes);
+  const std::string sentence = json["findings"][0]["sentence"];
+  EXPECT_THAT(sentence, testing::ContainsRegex("of the [0-9]+ CPU samples in [0-9]+ stretches"));
+  EXPECT_THAT(sentence, testing::EndsWith("are in loop_subject_block"));
+}
+
 }  // namespace
 }  // namespace topspin::test

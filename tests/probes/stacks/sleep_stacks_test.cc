@@ -1,7 +1,11 @@
-// Where the subject slept and who woke it, against a subject that sleeps in a function of known
-// name, wakes another thread, and reads its own clocks. Real BPF; times are bounds that no load on
-// the host can break: a sleep is never longer than its caller saw.
+// Where the subject slept and who woke it, and its longest busy stretches, against subjects that
+// sleep and work in functions of known names, wake another thread, and read their own clocks. Real
+// BPF; times are bounds that no load on the host can break: a sleep is never longer than its caller
+// saw.
+#include <algorithm>
+#include <array>
 #include <condition_variable>
+#include <cstdint>
 #include <ctime>
 #include <mutex>
 #include <string>
@@ -27,6 +31,10 @@ __attribute__((noinline)) void topspin_test_call_libc(int64_t ns) {
 }
 __attribute__((noinline)) void topspin_test_nap(int64_t ns) {
   topspin_test_call_libc(ns);
+  asm volatile("" ::: "memory");
+}
+__attribute__((noinline)) void topspin_test_block(int64_t cpu_ns) {
+  topspin::burn_cpu_ns(cpu_ns);
   asm volatile("" ::: "memory");
 }
 }
@@ -106,7 +114,7 @@ TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
   for (const SleepStackRow& row : rows) {
     all_ns += row.slept_ns;
     if (row.frames == kShortSleeps) short_sleeps += row.sleeps;
-    if (row.frames.find(kUnstoredSleeps) != std::string::npos) unstored += row.sleeps;
+    if (row.frames.find(kUnstoredStack) != std::string::npos) unstored += row.sleeps;
     if (row.thread == "the-napper" && row.reason == BlockedBy::kSleep &&
         row.frames.find("topspin_test_nap") != std::string::npos && row.woken_by == "[timer]") {
       naps += row.sleeps;
@@ -135,6 +143,68 @@ TEST(SleepStacks, NameTheFunctionTheReasonAndTheWaker) {
   fmt::print("napped {} of {} us, waited {} of {} us, all {} of {} us off CPU\n", napped_ns / 1000,
              clocks->napped_ns / 1000, waited_ns / 1000, clocks->waited_ns / 1000, all_ns / 1000,
              off_cpu_ns / 1000);
+}
+
+constexpr int kBlocks = 6;
+constexpr int64_t kBlockNs = 80 * kNanosPerMilli;
+
+/// Six long stretches, and many short ones.
+void block_now_and_then(std::array<int64_t, kBlocks>& began_ns) {
+  for (int64_t& began : began_ns) {
+    for (int i = 0; i < 20; ++i) topspin_test_nap(kNanosPerMilli);
+    began = monotonic_now_ns();
+    topspin_test_block(kBlockNs);
+  }
+  topspin_test_nap(kNanosPerMilli);
+}
+
+TEST(BusyStretches, ComeOneByOneWithTheSamplesTakenInThem) {
+  SKIP_WITHOUT_BPF();
+  Shared<std::array<int64_t, kBlocks>> began_ns;
+  ForkedSubject subject([&] { block_now_and_then(*began_ns.operator->()); });
+  ProbeOptions options;
+  options.stacks_per_second = 199;
+  auto opened = Probes::open(process_tree(subject.pid()), options);
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  auto probes = std::move(opened).value();
+  for (const ProbeStatus& status : probes->status()) {
+    if (status.name == "stacks" && status.rung == Rung::kNone)
+      GTEST_SKIP() << "no perf events here: " << status.reason;
+  }
+  (void)probes->take_interval();
+  subject.run();
+  const ProbeInterval interval = probes->take_interval();
+  SKIP_UNLESS_EVERY_SWITCH_WAS_SHOWN(interval);
+  EXPECT_EQ(interval.losses.busy_stretches_lost, 0u);
+
+  std::vector<BusyStretch> longest = interval.long_stretches;
+  std::ranges::sort(longest, std::ranges::greater(), &BusyStretch::length_ns);
+  ASSERT_GE(longest.size(), size_t{kBlocks});
+  longest.resize(kBlocks);
+  std::ranges::sort(longest, {}, &BusyStretch::began_ns);
+  for (int i = 0; i < kBlocks; ++i) {
+    const BusyStretch& stretch = longest[i];
+    SCOPED_TRACE(fmt::format("{}: {} us, {} us on a CPU, {} samples", i, stretch.length_ns / 1000,
+                             stretch.cpu_ns / 1000, stretch.samples));
+    // It woke, and then read its clock.
+    EXPECT_LE(stretch.began_ns, (*began_ns.operator->())[i]);
+    EXPECT_GT(stretch.end_ns(), (*began_ns.operator->())[i] + kBlockNs);
+    EXPECT_GE(stretch.cpu_ns, static_cast<uint64_t>(kBlockNs) * 99 / 100);
+    EXPECT_LE(stretch.cpu_ns, stretch.length_ns);
+    EXPECT_EQ(stretch.tid, subject.pid());
+    EXPECT_EQ(stretch.pid, subject.pid());
+    EXPECT_FALSE(stretch.samples_cut);
+    EXPECT_GT(stretch.samples, 0u);
+    uint64_t in_block = 0;
+    for (const StretchStack& of : stretch.stacks) {
+      for (const StackRow& row : interval.changed_stacks) {
+        if (row.number == of.stack && row.frames.find("topspin_test_block") != std::string::npos)
+          in_block += of.samples;
+      }
+    }
+    // What runs in a signal or before the frame is made has no frame of it.
+    EXPECT_GE(in_block * 2, stretch.samples);
+  }
 }
 
 }  // namespace
