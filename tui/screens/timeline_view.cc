@@ -217,7 +217,7 @@ void open_slowest(ScreenPress& press) {
   open_screen(press.state, "slowest");
 }
 
-constexpr std::array<ScreenKey, 1> kKeys = {{
+constexpr std::array<ScreenKey, 1> kTimelineKeys = {{
     {"Enter", "the slow replies of the moment under the cursor"},
 }};
 
@@ -267,7 +267,7 @@ const Screen& timeline_screen() {
       .what = "all headline numbers on one axis of time, with a cursor",
       .draw = draw_timeline,
       .press = press_timeline,
-      .keys = kKeys,
+      .keys = kTimelineKeys,
   };
   return kScreen;
 }
