@@ -5,7 +5,7 @@
 //   capture_read FILE --threads N [--rounds N]   the tracker with one thread and with N, by the
 //                                                time that passes
 //   capture_read FILE --empty                    the empty loop alone, for bench/compare
-//   capture_read FILE --tracker                  the tracker alone, for perf and valgrind
+//   capture_read FILE --tracker [N]              the tracker alone, for perf and valgrind
 //
 // Each round runs them in turn, each in a process of its own, so that none warms or bloats the
 // others; user and system time are the children's. The median round counts.
@@ -158,8 +158,8 @@ int main(int argc, char** argv) {
   if (argc == 3 && std::strcmp(argv[2], "--empty") == 0) {
     return empty_loop(argv[1]).packets == 0 ? 1 : 0;
   }
-  if (argc == 3 && std::strcmp(argv[2], "--tracker") == 0) {
-    return tracker(argv[1]).packets == 0 ? 1 : 0;
+  if (argc >= 3 && std::strcmp(argv[2], "--tracker") == 0) {
+    return tracker_with(argv[1], argc > 3 ? std::atoi(argv[3]) : 1).packets == 0 ? 1 : 0;
   }
   int rounds = 7, threads = 1;
   for (int i = 2; i + 1 < argc; i += 2) {

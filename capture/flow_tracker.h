@@ -69,7 +69,7 @@ struct FileOptions {
   int threads = 1;
   /// Seed of the hashes; nullopt: random. Tables of fixed size forget entries by their hash, so two
   /// readings of a file are sure to be equal only with the same seed.
-  std::optional<uint64_t> seed;
+  std::optional<uint64_t> seed = std::nullopt;
 };
 
 /// What the kernel lost since the previous interval, by its own counters.

@@ -191,6 +191,7 @@ class IntervalCutter {
   /// How far each stage is with the packets of a batch.
   struct BatchWalk {
     PacketBatch& batch;
+    size_t coming = 0;
     size_t prefetched = 0;
     size_t located = 0;
     size_t observed = 0;
@@ -214,6 +215,8 @@ class IntervalCutter {
     PacketBatch& batch = walk.batch;
     const size_t to_locate = std::min(walk.observed + 2 * kGroup, batch.size);
     const size_t to_prefetch = std::min(walk.observed + 3 * kGroup, batch.size);
+    const size_t to_come = std::min(walk.observed + 5 * kGroup, batch.size);
+    for (; walk.coming < to_come; ++walk.coming) batch.prefetch_to_read(walk.coming);
     const auto is_guessed = [&](size_t i) {
       return batch.guessed && batch.lookups[i].candidate != SilenceWheel::kNone;
     };

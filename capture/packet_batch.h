@@ -34,6 +34,25 @@ struct PacketBatch {
   FileNotes notes;                         // of the file up to here
   std::optional<Result<StepOutcome>> end;  // what ended the reading, if it did
 
+  /// The packet with this index will be written soon, and the other thread read its place last.
+  void prefetch_to_write(size_t at) {
+    const char* const begin = reinterpret_cast<const char*>(&packets[at]);
+    for (size_t line = 0; line < sizeof(ParsedPacket); line += 64) {
+#ifdef __x86_64__
+      // The compiler gives a prefetch for reading, unless it may assume processors that have this.
+      asm volatile("prefetchw %0" : : "m"(begin[line]));
+#else
+      __builtin_prefetch(begin + line, 1);
+#endif
+    }
+  }
+  /// It will be read soon, and the other thread has written it.
+  void prefetch_to_read(size_t at) const {
+    const char* const begin = reinterpret_cast<const char*>(&packets[at]);
+    for (size_t line = 0; line < sizeof(ParsedPacket); line += 64) __builtin_prefetch(begin + line);
+    __builtin_prefetch(&lookups[at]);
+  }
+
   bool is_full() const { return size == kPacketsMax; }
   void clear() {
     size = 0;

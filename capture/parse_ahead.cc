@@ -57,6 +57,7 @@ class ParseAhead::Parser {
     PacketBatch& batch = *filling_;
     const size_t at = batch.size;
     ParsedPacket& parsed = batch.packets[at];
+    if (at + kWriteAhead < PacketBatch::kPacketsMax) batch.prefetch_to_write(at + kWriteAhead);
     parse_packet(link_, key_, packet, parsed);
     if (may_be_repeated_ && seen_twice_.is_repeated(link_, packet, parsed)) [[unlikely]] {
       mark(PacketBatch::Mark::kDuplicate, 0);
@@ -74,6 +75,7 @@ class ParseAhead::Parser {
   }
 
  private:
+  static constexpr size_t kWriteAhead = 12;
   static constexpr size_t kGuessBehind = 16;  // packets: the time for the index's line to come
 
   void mark(PacketBatch::Mark::Kind kind, int64_t shift_ns) {

@@ -11,6 +11,7 @@
 
 #include "capture/flow_tracker.h"
 #include "capture/source/packet_source.h"
+#include "core/base/clock.h"
 #include "tests/capture/whole_reading.h"
 
 namespace topspin {

@@ -11,6 +11,7 @@
 #include "capture/source/file_clock.h"
 #include "capture/source/packet_source.h"
 #include "capture/source/stamp_clock.h"
+#include "tests/capture/scratch_file.h"
 #include "tests/capture/times.h"
 
 namespace topspin {
@@ -41,21 +42,7 @@ struct Capture {
   }
 };
 
-class ScratchFile {
- public:
-  explicit ScratchFile(const std::string& bytes) {
-    char name[] = "/tmp/topspin-capture-XXXXXX";
-    const int fd = mkstemp(name);
-    path_ = name;
-    EXPECT_EQ(write(fd, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
-    close(fd);
-  }
-  ~ScratchFile() { unlink(path_.c_str()); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
+using test::ScratchFile;
 
 struct Reading {
   std::vector<ClosedInterval> intervals;
