@@ -43,7 +43,8 @@ Result<TimeSpan> parse_span(std::string_view option, const std::string& text, bo
   if (!from_ns || !to_ns || *from_ns < 0 || *to_ns < *from_ns || (from.empty() && to.empty()))
     return make_error(
         ErrorCode::kUsage,
-        fmt::format("{} {} is no time, such as 12s, and no span, such as 10s..12s", option, text));
+        fmt::format("{} {} is neither a time, such as 12s, nor a span, such as 10s..12s", option,
+                    text));
   span.from_ns = *from_ns;
   span.to_ns = dots == std::string::npos && is_moment ? *from_ns : *to_ns;
   return span;
