@@ -156,6 +156,26 @@ struct pt_regs {
 
 #pragma clang attribute pop
 
+/* The state of a walk over a socket's pending requests. It is in the thread's storage and not on
+ * the stack, because the verifier tracks values on the stack: it followed the walk with every
+ * combination of counts, which took it longer than all other programs together. */
+struct place_walk {
+  __u64 now_ns;
+  __u64 oldest_ns;
+  __u64 youngest_ns;
+  __u64 second_ns; /* the second youngest */
+  __u32 oldest;
+  __u32 youngest;
+  __u32 seen; /* of `used` places */
+  __u32 used;
+  __u32 tag;
+  __u32 wanted;
+  __u32 same_tag;
+  __u32 same_id;
+  __u32 freed;
+  __u32 reserved;
+};
+
 #include "probes/sockets/thread_times.bpf.h"
 
 /* ---- sockets ---- */
@@ -891,26 +911,15 @@ TOPSPIN_INLINE bool is_overdue(__u64 read_ns, __u64 now_ns) {
 
 enum { ANY_TAG, SAME_ID, SAME_TAG };
 
-/* The state of a walk over a socket's places by bpf_loop. */
-struct place_walk {
+/* What bpf_loop hands to each step of a walk over a socket's places. */
+struct place_context {
   struct pending_requests* here;
-  __u64 now_ns;
-  __u64 oldest_ns;
-  __u64 youngest_ns;
-  __u64 second_ns; /* the second youngest */
-  __u32 oldest;
-  __u32 youngest;
-  __u32 seen; /* of `used` places */
-  __u32 used;
-  __u32 tag;
-  __u32 wanted;
-  __u32 same_tag;
-  __u32 same_id;
-  __u32 freed;
+  struct place_walk* walk;
 };
 
-static long find_free_place(__u32 step, struct place_walk* walk) {
-  struct pending_requests* here = walk->here;
+static long find_free_place(__u32 step, struct place_context* context) {
+  struct pending_requests* here = context->here;
+  struct place_walk* walk = context->walk;
   __u64 read_ns = *(volatile __u64*)&here->requests[step & (PENDING_REQUESTS - 1)].read_ns;
   if (read_ns < walk->oldest_ns) {
     walk->oldest_ns = read_ns;
@@ -920,26 +929,31 @@ static long find_free_place(__u32 step, struct place_walk* walk) {
 }
 
 /* Stores the request in a free place, or else in that of the oldest. */
-TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_socket_cpu* cpu,
-                                 const struct request* request, __u32 tag) {
-  struct place_walk walk = {.oldest_ns = ~0ULL};
+TOPSPIN_INLINE void push_request(struct sock* sk, struct topspin_watched_thread* thread,
+                                 struct topspin_socket_cpu* cpu, const struct request* request,
+                                 __u32 tag) {
+  struct pending_requests* here = made_socket_storage(&pending, sk);
+  struct place_walk* walk = &thread->walk;
+  struct place_context context = {here, walk};
   struct pending_request* place;
   __u32 shift;
-  walk.here = made_socket_storage(&pending, sk);
-  if (!walk.here) {
+  if (!here) {
     __sync_fetch_and_add(&sockets_refused, 1);
     return;
   }
-  bpf_loop(PENDING_REQUESTS, find_free_place, &walk, 0);
-  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
-  if (__sync_val_compare_and_swap(&place->read_ns, walk.oldest_ns, PLACE_TAKEN) != walk.oldest_ns) {
+  walk->oldest_ns = ~0ULL;
+  walk->oldest = 0;
+  bpf_loop(PENDING_REQUESTS, find_free_place, &context, 0);
+  place = &here->requests[walk->oldest & (PENDING_REQUESTS - 1)];
+  if (__sync_val_compare_and_swap(&place->read_ns, walk->oldest_ns, PLACE_TAKEN) !=
+      walk->oldest_ns) {
     cpu->unmatched++; /* another thread was faster: its request stays */
     return;
   }
-  if (walk.oldest_ns)
+  if (walk->oldest_ns)
     cpu->unmatched++;
   else
-    __sync_fetch_and_add(&walk.here->used, 1);
+    __sync_fetch_and_add(&here->used, 1);
   place->ready_ns = request->ready_ns;
   shift = unread_shift(request->read_ns - request->ready_ns);
   place->queued = request->queued_ns >> shift;
@@ -958,8 +972,9 @@ TOPSPIN_INLINE bool free_place(struct pending_requests* here, struct pending_req
   return true;
 }
 
-static long count_same(__u32 step, struct place_walk* walk) {
-  struct pending_requests* here = walk->here;
+static long count_same(__u32 step, struct place_context* context) {
+  struct pending_requests* here = context->here;
+  struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
   __u64 read_ns = *(volatile __u64*)&place->read_ns;
   if (!read_ns) return 0;
@@ -982,8 +997,9 @@ TOPSPIN_INLINE bool is_candidate(const struct pending_request* place,
   return place->tag >> 16 == walk->tag >> 16;
 }
 
-static long find_ends(__u32 step, struct place_walk* walk) {
-  struct pending_requests* here = walk->here;
+static long find_ends(__u32 step, struct place_context* context) {
+  struct pending_requests* here = context->here;
+  struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
   __u64 read_ns = *(volatile __u64*)&place->read_ns;
   if (!read_ns) return 0;
@@ -1004,8 +1020,9 @@ static long find_ends(__u32 step, struct place_walk* walk) {
   return walk->seen >= walk->used;
 }
 
-static long free_older(__u32 step, struct place_walk* walk) {
-  struct pending_requests* here = walk->here;
+static long free_older(__u32 step, struct place_context* context) {
+  struct pending_requests* here = context->here;
+  struct place_walk* walk = context->walk;
   struct pending_request* place = &here->requests[step & (PENDING_REQUESTS - 1)];
   __u64 read_ns = *(volatile __u64*)&place->read_ns;
   if (read_ns > PLACE_TAKEN && read_ns < walk->youngest_ns && is_candidate(place, walk))
@@ -1014,8 +1031,8 @@ static long free_older(__u32 step, struct place_walk* walk) {
 }
 
 /* Whether this send repeats the latest reply, and no open request begins with its bytes. */
-TOPSPIN_INLINE bool is_repeated_reply(const struct place_walk* walk) {
-  const struct pending_requests* here = walk->here;
+TOPSPIN_INLINE bool is_repeated_reply(const struct pending_requests* here,
+                                      const struct place_walk* walk) {
   if (!walk->tag || !here->tags_match || here->reply_tag != walk->tag) return false;
   return here->request_tag == here->reply_tag ? !walk->same_tag : !walk->same_id;
 }
@@ -1041,46 +1058,52 @@ TOPSPIN_INLINE void note_answered(struct pending_requests* here, __u32 request, 
  * bytes, if there is one; otherwise the oldest. But if the reply follows the youngest request
  * within an eighth of the gap before that request, it belongs to the youngest, and the older
  * ones count as lost. */
-TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_socket_cpu* cpu, __u64 now_ns,
-                                __u32 tag, __u32 bytes, struct request* out) {
-  struct place_walk walk = {.oldest_ns = ~0ULL, .now_ns = now_ns, .tag = tag};
+TOPSPIN_INLINE bool pop_request(struct sock* sk, struct topspin_watched_thread* thread,
+                                struct topspin_socket_cpu* cpu, __u64 now_ns, __u32 tag,
+                                __u32 bytes, struct request* out) {
+  struct pending_requests* here = bpf_sk_storage_get(&pending, sk, NULL, 0);
+  struct place_walk* walk = &thread->walk;
+  struct place_context context = {here, walk};
   struct pending_request* place;
   __u32 shift;
-  walk.here = bpf_sk_storage_get(&pending, sk, NULL, 0);
-  if (!walk.here) return false;
-  walk.used = *(volatile __u32*)&walk.here->used;
-  if (!walk.used) return false;
-  bpf_loop(PENDING_REQUESTS, count_same, &walk, 0);
-  if (is_repeated_reply(&walk)) {
-    walk.here->reply_tag = 0; /* only once, in case all replies are alike */
-    cpu->unmatched += walk.freed;
+  if (!here) return false;
+  __builtin_memset(walk, 0, sizeof(*walk));
+  walk->oldest_ns = ~0ULL;
+  walk->now_ns = now_ns;
+  walk->tag = tag;
+  walk->used = *(volatile __u32*)&here->used;
+  if (!walk->used) return false;
+  bpf_loop(PENDING_REQUESTS, count_same, &context, 0);
+  if (is_repeated_reply(here, walk)) {
+    here->reply_tag = 0; /* only once, in case all replies are alike */
+    cpu->unmatched += walk->freed;
     return false;
   }
   if (!tag)
-    walk.wanted = ANY_TAG;
+    walk->wanted = ANY_TAG;
   else
-    walk.wanted = walk.same_tag ? SAME_TAG : walk.same_id == 1 ? SAME_ID : ANY_TAG;
-  walk.seen = 0;
-  bpf_loop(PENDING_REQUESTS, find_ends, &walk, 0);
-  if (walk.second_ns && now_ns > walk.youngest_ns &&
-      now_ns - walk.youngest_ns <= (walk.youngest_ns - walk.second_ns) / 8) {
-    bpf_loop(PENDING_REQUESTS, free_older, &walk, 0);
-    walk.oldest = walk.youngest;
-    walk.oldest_ns = walk.youngest_ns;
+    walk->wanted = walk->same_tag ? SAME_TAG : walk->same_id == 1 ? SAME_ID : ANY_TAG;
+  walk->seen = 0;
+  bpf_loop(PENDING_REQUESTS, find_ends, &context, 0);
+  if (walk->second_ns && now_ns > walk->youngest_ns &&
+      now_ns - walk->youngest_ns <= (walk->youngest_ns - walk->second_ns) / 8) {
+    bpf_loop(PENDING_REQUESTS, free_older, &context, 0);
+    walk->oldest = walk->youngest;
+    walk->oldest_ns = walk->youngest_ns;
   }
-  cpu->unmatched += walk.freed;
-  if (!walk.youngest_ns) return false;
-  place = &walk.here->requests[walk.oldest & (PENDING_REQUESTS - 1)];
+  cpu->unmatched += walk->freed;
+  if (!walk->youngest_ns) return false;
+  place = &here->requests[walk->oldest & (PENDING_REQUESTS - 1)];
   out->ready_ns = place->ready_ns;
-  out->read_ns = walk.oldest_ns;
+  out->read_ns = walk->oldest_ns;
   shift = unread_shift(out->read_ns - out->ready_ns);
   out->queued_ns = (__u64)place->queued << shift;
   out->asleep_ns = (__u64)place->asleep << shift;
   out->stopped_ns = (__u64)place->stopped << shift;
   out->unknown_ns = (__u64)place->unknown << shift;
   out->reader = place->reader;
-  note_answered(walk.here, place->tag, tag, bytes);
-  return free_place(walk.here, place, walk.oldest_ns);
+  note_answered(here, place->tag, tag, bytes);
+  return free_place(here, place, walk->oldest_ns);
 }
 
 /* ---- reading and sending ---- */
@@ -1169,7 +1192,7 @@ int BPF_PROG(received, struct sock* sk, int result, int flags) {
   note_read(thread, now_ns);
   socket->is_turn = what == IS_TURN;
   if (udp && !sk->__sk_common.skc_dport)
-    push_request(sk, cpu, &request, tag_of(task, (__u32)result, false));
+    push_request(sk, thread, cpu, &request, tag_of(task, (__u32)result, false));
   else
     socket->request = request;
   socket->reply_held = 0;
@@ -1197,7 +1220,7 @@ int BPF_PROG(sent, struct sock* sk, int result, int flags) {
   now_ns = bpf_ktime_get_ns();
   if (sk->sk_protocol == IPPROTO_UDP && !sk->__sk_common.skc_dport) {
     __u32 tag = tag_of(task, (__u32)result, true);
-    if (!pop_request(sk, cpu, now_ns, tag, (__u32)result, &request)) return 0;
+    if (!pop_request(sk, thread, cpu, now_ns, tag, (__u32)result, &request)) return 0;
   } else {
     if (!socket->request.read_ns) { /* more of the same reply, or an unsolicited send */
       __u32 read_seq;

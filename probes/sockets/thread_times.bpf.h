@@ -43,7 +43,9 @@ struct topspin_watched_thread {
   __u32 periods_at_read;
   __u32 reserved;
   __u64 forgotten[TOPSPIN_REPLY_PARTS]; /* since read_ns, no longer in the ring */
-  struct reply_times times; /* scratch space of the programs that run in its own calls */
+  /* Scratch space of the programs that run in its own calls. */
+  struct reply_times times;
+  struct place_walk walk;
   struct off_period recent[RECENT_PERIODS];
 };
 
