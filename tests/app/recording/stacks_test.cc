@@ -110,8 +110,8 @@ TEST_F(Stacks, OfTheLongestBusyStretchesNameWhatBlockedTheLoop) {
                      "port", port, "--",
                      std::string(TOPSPIN_BINARY_DIR) + "/tests/app/loop_subject", port});
   ASSERT_TRUE(recording.wait_for("ready"));
-  const Outcome load = topspin({"load", "udp-pingpong", "127.0.0.1:" + port, "--clients", "50",
-                                "--period", "250ms", "--hold", "8s"});
+  const Outcome load = topspin({"load", "udp-pingpong", "--target", "127.0.0.1:" + port,
+                                "--clients", "50", "--period", "250ms", "--hold", "8s"});
   EXPECT_LE(load.exit_code, 3) << load.err;
   recording.send(SIGINT);
   const Outcome recorded = recording.finish();
