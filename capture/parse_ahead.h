@@ -1,15 +1,14 @@
-// ParseAhead: reads and parses a capture file on a thread of its own, a little ahead of the flow
-// table.
+// ParseAhead: reads and parses a capture file on a thread of its own, ahead of the flow table.
 //
-// The packets cross over in batches, in the order of the file, so that the table sees what it sees
-// with one thread: its answers cannot differ. Of what the table does per packet this thread takes
-// over the search in the index, when it is ahead anyway. It is a guess, as the table changes
-// meanwhile, and the table verifies it.
+// Packets cross over in batches, in the order of the file, so the table gives the same answers as
+// with one thread. If batches pile up, this thread has time left. Then it also looks up each packet
+// in the table's index, and makes memory for new flows ready. Its lookup is a guess, because the
+// table changes meanwhile; the table verifies it.
 //
-// There is room for kBatches. Whoever finds no batch to go on with waits until several are there,
-// because waking a thread costs as much as a batch.
+// There are kBatches. A thread that has no batch to work on waits until several are there, because
+// a wakeup costs about as much as a batch.
 //
-// The owner lives on the capture thread.
+// The object belongs to the capture thread.
 #pragma once
 
 #include <atomic>
