@@ -5,13 +5,13 @@
 namespace topspin {
 namespace {
 
-constexpr uint64_t kMs = 1'000'000;
+constexpr uint64_t kNsPerMs = 1'000'000;
 
 SplitTotals healthy() {
   SplitTotals totals;
   totals.wire_replies = totals.split_replies = 1'000;
-  totals.wire_sum_ns = 1'000 * kMs;
-  totals.split_sum_ns = 990 * kMs;
+  totals.wire_sum_ns = 1'000 * kNsPerMs;
+  totals.split_sum_ns = 990 * kNsPerMs;
   return totals;
 }
 
@@ -24,38 +24,38 @@ TEST(DoubtOfSplit, SourcesThatAgreeRaiseNone) {
 
 TEST(DoubtOfSplit, TheStackBetweenPacketAndSocketRaisesNone) {
   SplitTotals fast = healthy();  // 10 us a reply on the wire, of which the stack took half
-  fast.wire_sum_ns = 10 * kMs;
-  fast.split_sum_ns = 4 * kMs;
+  fast.wire_sum_ns = 10 * kNsPerMs;
+  fast.split_sum_ns = 4 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(fast), std::nullopt);
-  fast.split_sum_ns = 25 * kMs;
+  fast.split_sum_ns = 25 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(fast), std::nullopt);
 }
 
 TEST(DoubtOfSplit, PartsThatAddUpToMoreThanTheWireSawAreSaid) {
   SplitTotals totals = healthy();
-  totals.split_sum_ns = 10'200'000 * kMs;
+  totals.split_sum_ns = 10'200'000 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals),
             "the parts of 1000 replies add up to 2.83h, where the wire saw 1.00s for 1000 replies");
-  totals.split_sum_ns = 1'400 * kMs;
+  totals.split_sum_ns = 1'400 * kNsPerMs;
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
 }
 
 TEST(DoubtOfSplit, PartsThatAddUpToMuchLessThanTheWireSawAreSaid) {
   SplitTotals totals = healthy();
-  totals.split_sum_ns = 300 * kMs;
+  totals.split_sum_ns = 300 * kNsPerMs;
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
-  totals.split_sum_ns = 520 * kMs;  // half of each reply, as if it had left at a first send
+  totals.split_sum_ns = 520 * kNsPerMs;  // half of each reply, as if it had left at a first send
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
-  totals.split_sum_ns = 850 * kMs;
+  totals.split_sum_ns = 850 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
 }
 
 TEST(DoubtOfSplit, RequestsThatWereSentAgainWereLateForTheSocket) {
   SplitTotals totals = healthy();
-  totals.split_sum_ns = 300 * kMs;
-  totals.wire_held_up_ns = 600 * kMs;
+  totals.split_sum_ns = 300 * kNsPerMs;
+  totals.wire_held_up_ns = 600 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
-  totals.split_sum_ns = 1'400 * kMs;  // and not the other way round
+  totals.split_sum_ns = 1'400 * kNsPerMs;  // and not the other way round
   EXPECT_NE(doubt_of_split(totals), std::nullopt);
 }
 
@@ -72,7 +72,7 @@ TEST(DoubtOfSplit, RepliesThatTheSplitMissesAreSaidAsAShare) {
 TEST(DoubtOfSplit, RepliesThatWereNotCapturedRaiseNone) {
   SplitTotals totals = healthy();
   totals.split_replies = 5'000;  // a filter, or another interface
-  totals.split_sum_ns = 9'000 * kMs;
+  totals.split_sum_ns = 9'000 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
 }
 
@@ -91,7 +91,7 @@ TEST(DoubtOfSplit, TurnsThatTheProbesTookForRepliesAreSaid) {
 TEST(DoubtOfSplit, AFewRepliesSayNothing) {
   SplitTotals totals;
   totals.wire_replies = 15;
-  totals.wire_sum_ns = 15 * kMs;
+  totals.wire_sum_ns = 15 * kNsPerMs;
   EXPECT_EQ(doubt_of_split(totals), std::nullopt);
 }
 
@@ -99,7 +99,7 @@ TEST(DoubtOfSplit, AFewRepliesSayNothing) {
 /// `split`.
 Sample tick(uint16_t port, uint64_t split) {
   Sample sample;
-  for (int reply = 0; reply < 100; ++reply) sample.flows.reply_latency.record(kMs);
+  for (int reply = 0; reply < 100; ++reply) sample.flows.reply_latency.record(kNsPerMs);
   FlowRow row;
   row.key.protocol = kProtocolTcp;
   row.key.low.port = 40'000;
@@ -115,16 +115,16 @@ Sample tick(uint16_t port, uint64_t split) {
   sockets.reply_cpu_queue.emplace();
   sockets.reply_runtime.emplace();
   for (uint64_t reply = 0; reply < split; ++reply) {
-    sockets.reply_socket->record(kMs / 2);
+    sockets.reply_socket->record(kNsPerMs / 2);
     sockets.reply_cpu_queue->record(0);
-    sockets.reply_runtime->record(kMs / 2);
+    sockets.reply_runtime->record(kNsPerMs / 2);
   }
   sample.sockets = sockets;
   return sample;
 }
 
 TEST(SplitCheck, ComparesWhereEveryResponderIsTheSubject) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   check.add(tick(80, 100));
   EXPECT_EQ(check.doubt(), std::nullopt);
   check.add(tick(80, 0));
@@ -133,40 +133,41 @@ TEST(SplitCheck, ComparesWhereEveryResponderIsTheSubject) {
 }
 
 TEST(SplitCheck, RequestsThatWereNeverAnsweredAreNoReplies) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 100);
-  sample.flows.reply_latency.record(1'000 * kMs);  // one in a hundred: ten times all the others
+  sample.flows.reply_latency.record(1'000 *
+                                    kNsPerMs);  // one in a hundred: ten times all the others
   sample.flows.unanswered = 1;
   check.add(sample);
   EXPECT_EQ(check.doubt(), std::nullopt);
   // What differs is told all the same, of the replies that came.
   sample = tick(80, 100);
-  sample.flows.reply_latency.record_n(3 * kMs, 100);
-  sample.sockets->reply_runtime->record_n(kMs / 10, 100);
+  sample.flows.reply_latency.record_n(3 * kNsPerMs, 100);
+  sample.sockets->reply_runtime->record_n(kNsPerMs / 10, 100);
   check.add(sample);
   EXPECT_EQ(check.doubt(),
             "the parts of 300 replies add up to 210ms, where the wire saw 500ms for 300 replies");
 }
 
 TEST(SplitCheck, ALateReplyIsOneThatCame) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 100);
-  sample.flows.reply_latency.record(2'000 * kMs);
+  sample.flows.reply_latency.record(2'000 * kNsPerMs);
   sample.flows.unanswered = 2;  // and one that is still open: in no number but this
   sample.flows.late_replies = 1;
-  sample.sockets->reply_runtime->record(2'000 * kMs);
+  sample.sockets->reply_runtime->record(2'000 * kNsPerMs);
   check.add(sample);
   EXPECT_EQ(check.doubt(), std::nullopt);
   check.add(tick(80, 100));
   sample = tick(80, 0);
-  sample.sockets->reply_runtime->record_n(20 * kMs, 100);
+  sample.sockets->reply_runtime->record_n(20 * kNsPerMs, 100);
   check.add(sample);
   EXPECT_EQ(check.doubt(),
             "the parts of 301 replies add up to 4.20s, where the wire saw 2.30s for 301 replies");
 }
 
 TEST(SplitCheck, ComparesNothingWhenOthersRepliedToo) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   check.add(tick(80, 0));
   check.add(tick(81, 0));
   EXPECT_EQ(check.doubt(), std::nullopt);
@@ -186,16 +187,16 @@ Sample flow_tick(uint16_t initiator, uint16_t responder, uint64_t replies, uint6
   socket.protocol = kProtocolTcp;
   socket.local.port = 50'000;
   sample.changed_sockets.push_back(socket);
-  sample.flows.reply_latency.record_n(kMs, replies);
+  sample.flows.reply_latency.record_n(kNsPerMs, replies);
   SocketInterval sockets;
   sockets.reply_runtime.emplace();
-  sockets.reply_runtime->record_n(kMs / 2, split);
+  sockets.reply_runtime->record_n(kNsPerMs / 2, split);
   sample.sockets = sockets;
   return sample;
 }
 
 TEST(SplitCheck, RepliesOfTheOtherEndWhereTheSubjectAnsweredAreSaid) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   check.add(flow_tick(50'000, 40'000, 10, 10));  // the server was taken for the initiator
   EXPECT_EQ(check.doubt(), std::nullopt);        // too few to tell
   check.add(flow_tick(50'000, 40'000, 60, 50));
@@ -206,25 +207,25 @@ TEST(SplitCheck, RepliesOfTheOtherEndWhereTheSubjectAnsweredAreSaid) {
 }
 
 TEST(SplitCheck, ASubjectThatAsksOthersIsNoDoubt) {
-  SplitCheck proxy(1'000 * kMs);  // it serves on one port and asks from others
+  SplitCheck proxy(1'000 * kNsPerMs);  // it serves on one port and asks from others
   proxy.add(flow_tick(40'000, 50'000, 100, 100));
   proxy.add(flow_tick(41'000, 80, 300, 0));
   EXPECT_EQ(proxy.doubt(), std::nullopt);
-  SplitCheck both(1'000 * kMs);  // or from the same port: it gave what the wire says it gave
+  SplitCheck both(1'000 * kNsPerMs);  // or from the same port: it gave what the wire says it gave
   both.add(flow_tick(40'000, 50'000, 100, 100));
   both.add(flow_tick(50'000, 80, 300, 0));
   EXPECT_EQ(both.doubt(), std::nullopt);
-  SplitCheck client(1'000 * kMs);
+  SplitCheck client(1'000 * kNsPerMs);
   client.add(flow_tick(50'000, 80, 300, 0));
   EXPECT_EQ(client.doubt(), std::nullopt);
 }
 
 TEST(SplitCheck, RetransmissionsAndFullAcceptQueuesMakeRequestsLate) {
   for (const bool refused : {false, true}) {
-    SplitCheck check(1'000 * kMs);
+    SplitCheck check(1'000 * kNsPerMs);
     Sample sample = tick(80, 100);
-    sample.flows.reply_latency.record_n(500 * kMs, 5);
-    sample.sockets->reply_runtime->record_n(kMs, 5);
+    sample.flows.reply_latency.record_n(500 * kNsPerMs, 5);
+    sample.sockets->reply_runtime->record_n(kNsPerMs, 5);
     check.add(sample);
     EXPECT_NE(check.doubt(), std::nullopt);
     sample = tick(80, 100);
@@ -238,29 +239,29 @@ TEST(SplitCheck, RetransmissionsAndFullAcceptQueuesMakeRequestsLate) {
 }
 
 TEST(SplitCheck, OneRetransmissionExplainsOneLateReplyAndNoMore) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 100);
   sample.flows.tcp_retransmissions = 1;
-  sample.flows.reply_latency.record(200 * kMs);
-  sample.sockets->reply_runtime->record(kMs);
+  sample.flows.reply_latency.record(200 * kNsPerMs);
+  sample.sockets->reply_runtime->record(kNsPerMs);
   // What never came is longer than all that did, and takes nothing of what explains those.
-  sample.flows.reply_latency.record(1'000 * kMs);
+  sample.flows.reply_latency.record(1'000 * kNsPerMs);
   sample.flows.unanswered = 1;
   check.add(sample);
   EXPECT_EQ(check.doubt(), std::nullopt);
   sample = tick(80, 100);  // a split of which most is missing
   sample.sockets->reply_runtime->clear();
-  sample.sockets->reply_runtime->record_n(kMs / 10, 100);
+  sample.sockets->reply_runtime->record_n(kNsPerMs / 10, 100);
   sample.sockets->reply_socket->clear();
   sample.sockets->reply_socket->record_n(0, 100);
   sample.flows.reply_latency.clear();
-  sample.flows.reply_latency.record_n(2 * kMs, 100);
+  sample.flows.reply_latency.record_n(2 * kNsPerMs, 100);
   check.add(sample);
   EXPECT_NE(check.doubt(), std::nullopt);
 }
 
 TEST(SplitCheck, ComparesNothingWithoutASplit) {
-  SplitCheck check(1'000 * kMs);
+  SplitCheck check(1'000 * kNsPerMs);
   Sample sample = tick(80, 0);
   sample.sockets->reply_runtime.reset();
   check.add(sample);
