@@ -138,7 +138,9 @@ TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {
   EXPECT_EQ(flow.packets, full_flow.packets);
   EXPECT_EQ(flow.silent, GetParam() >= 4);
   EXPECT_TRUE(busy_stretches_of(*store, id).empty());  // of schema 8
-  if (GetParam() < 7) EXPECT_TRUE(sleep_stacks_of(*store, id).empty());
+  if (GetParam() < 7) {
+    EXPECT_TRUE(sleep_stacks_of(*store, id).empty());
+  }
   if (GetParam() < 6) {
     EXPECT_TRUE(cpu_holders_of(*store, id).empty());
     EXPECT_EQ(threads_of(*store, id).at(0).busy_stretch_max_ns, std::nullopt);
