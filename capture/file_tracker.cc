@@ -5,10 +5,10 @@
 #include <optional>
 #include <utility>
 
+#include "capture/file_packets.h"
 #include "capture/flow_tracker.h"
 #include "capture/interval_cutter.h"
 #include "capture/parse_ahead.h"
-#include "capture/source/file_packets.h"
 #include "capture/source/packet_source.h"
 #include "core/base/check.h"
 

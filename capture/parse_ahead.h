@@ -19,9 +19,9 @@
 #include <thread>
 #include <vector>
 
+#include "capture/file_packets.h"
 #include "capture/packet/packet_tap.h"
 #include "capture/packet_batch.h"
-#include "capture/source/file_packets.h"
 #include "capture/source/packet_source.h"
 
 namespace topspin {

@@ -8,9 +8,9 @@
 // is first made visible on one line, then escaped in the runner's way.
 #include <fmt/format.h>
 
+#include "ci/judgement/settled_verdict.h"
 #include "core/base/text.h"
 #include "report/export/export.h"
-#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {

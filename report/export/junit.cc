@@ -4,8 +4,8 @@
 // invalid as a whole has another case that is an error. Text is made valid for XML 1.0 and escaped.
 #include <fmt/format.h>
 
+#include "ci/judgement/settled_verdict.h"
 #include "report/export/export.h"
-#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "ci/judgement/cause_changes.h"
+#include "ci/judgement/settled_verdict.h"
 #include "report/json/reports.h"
 #include "report/json/values.h"
-#include "report/model/settled_verdict.h"
 
 namespace topspin {
 namespace {

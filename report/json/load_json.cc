@@ -1,10 +1,10 @@
 // The result of a load as JSON: `topspin load --format json`, and `load show`.
 #include <fmt/format.h>
 
+#include "ci/metrics/load_waits.h"
 #include "core/base/text.h"
 #include "report/json/reports.h"
 #include "report/json/values.h"
-#include "report/model/load_waits.h"
 
 namespace topspin {
 namespace {

@@ -6,8 +6,8 @@
 #include <fmt/format.h>
 
 #include "ci/judgement/cause_changes.h"
+#include "ci/judgement/settled_verdict.h"
 #include "core/base/text.h"
-#include "report/model/settled_verdict.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ci/metrics/load_waits.h"
 #include "core/run/load_result.h"
-#include "report/model/load_waits.h"
 #include "report/sections/all.h"
 #include "report/sections/parts.h"
 #include "report/sections/sections.h"

@@ -80,7 +80,7 @@ TEST(BadInput, APlanWhoseCommitIsNotThereFailsItsCheck) {
                                       << "target = \"127.0.0.1:8888\"\n";
     return topspin({"run", "--check", dir.file("p.toml")});
   };
-  expect_refusal(check("main"), 2, "in no git repository");
+  expect_refusal(check("main"), 2, "is not in a git repository");
   ASSERT_EQ(test::run({"sh", "-c",
                        "cd " + dir.path().string() +
                            " && git init -q -b main && git -c user.email=a@b -c user.name=n commit "
