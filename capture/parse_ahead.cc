@@ -1,11 +1,11 @@
 #include "capture/parse_ahead.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <pthread.h>
 
 #include "capture/flows/seen_twice.h"
-#include "core/base/check.h"
 
 namespace topspin {
 
@@ -38,7 +38,7 @@ class ParseAhead::Parser {
             },
             this);
         if (packets_.all_taken() || owner_.stop_.load(std::memory_order_relaxed)) {
-          outcome = StepOutcome::kEnd;  // whatever comes after them
+          outcome = StepOutcome::kEnd;  // max_packets were read, or the reading was stopped
         }
       }
       if (filling_ == nullptr) return;
@@ -48,7 +48,7 @@ class ParseAhead::Parser {
     }
   }
 
-  // What FilePackets tells.
+  // FilePackets calls these three.
   void note_time_step(int64_t shift_ns) { mark(PacketBatch::Mark::kTimeStep, shift_ns); }
   void note_jump_ahead() { mark(PacketBatch::Mark::kJumpAhead, 0); }
   void add(const PacketView& packet) {

@@ -30,8 +30,8 @@ struct ExplainOptions {
   std::string took;  // likewise
 };
 
-/// "12s", "10s..12s", "10s.." or "..12s"; empty: any. One time alone: is it a moment, or the
-/// beginning of a span without an end?
+/// Parses "12s", "10s..12s", "10s.." or "..12s"; an empty text means any time. `is_moment`: a
+/// single time is that moment; otherwise it is the beginning of a span without an end.
 Result<TimeSpan> parse_span(std::string_view option, const std::string& text, bool is_moment) {
   TimeSpan span;
   if (text.empty()) return span;
