@@ -5,6 +5,10 @@ target_include_directories(topspin_flags INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(topspin_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wnon-virtual-dtor -Wold-style-cast -Wcast-align
   -Wformat=2 -fno-omit-frame-pointer)
+# Clang counts changes of sign to -Wconversion, GCC does not.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(topspin_flags INTERFACE -Wno-sign-conversion)
+endif()
 if(TOPSPIN_WERROR)
   target_compile_options(topspin_flags INTERFACE -Werror)
 endif()
@@ -42,10 +46,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND TOPSPIN_SANITIZE)
 endif()
 # Files that are compiled as one share the compiler's work on the headers, which is most of it. Names without linkage must then
 # differ within a folder. The presets tidy and tsan compile each file by itself.
-option(TOPSPIN_JOIN_FILES "compile several files of cold folders and of tests as one" ON)
+option(TOPSPIN_JOIN_FILES "compile several files of a folder as one" ON)
 function(topspin_join_files target)
   if(TOPSPIN_JOIN_FILES)
-    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 16)
   endif()
 endfunction()
 # Headers that most files include, compiled once for each target. Each file still includes what it uses: the presets tidy and
@@ -59,18 +63,19 @@ if(NOT TOPSPIN_SANITIZE AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
   target_compile_definitions(topspin_flags INTERFACE _FORTIFY_SOURCE=2)
 endif()
 
-# topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...] [HEADERS <header>...] [NO_POINTER_CHECKS] [COLD])
+# topspin_library(NAME SOURCES... [LINKS topspin_x...] [FOREIGN targets...] [HEADERS <header>...] [NO_POINTER_CHECKS] [COLD]
+#                 [APART])
 # LINKS are the project's own libraries below this one: their headers may be included by its users.
 # FOREIGN libraries stay private: no header of ours may need them. HEADERS are precompiled beside the common ones.
-# COLD: it has no hot path, so the dev preset does not optimise it, and several files are compiled as one.
+# COLD: it has no hot path, so the dev preset does not optimise it. APART: its files are compiled one by one.
 function(topspin_library name)
-  cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
+  cmake_parse_arguments(ARG "NO_POINTER_CHECKS;COLD;APART" "" "SOURCES;LINKS;FOREIGN;HEADERS" ${ARGN})
   add_library(${name} STATIC ${ARG_SOURCES})
   target_link_libraries(${name} PUBLIC ${ARG_LINKS} PRIVATE topspin_flags fmt::fmt ${ARG_FOREIGN}
                         $<$<BOOL:${ARG_NO_POINTER_CHECKS}>:topspin_no_pointer_checks> $<$<BOOL:${ARG_COLD}>:topspin_cold>)
   target_precompile_headers(${name} PRIVATE ${topspin_common_headers} ${ARG_HEADERS})
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
-  if(ARG_COLD)
+  if(NOT ARG_APART)
     topspin_join_files(${name})
   endif()
 endfunction()

@@ -217,7 +217,7 @@ void add_load_option(CLI::App& command, const LoadOption& option, const char* gr
       ->group(group);
 }
 
-constexpr const char* kExitCodes =
+constexpr const char* kLoadExitCodes =
     "Exit codes: 0 success; 2 wrong usage; 3 the load is invalid; 4 the host does not allow it; 5 "
     "input or output; 128+n on signal n.";
 
@@ -242,7 +242,7 @@ void add_workload(CLI::App& load, const WorkloadType& type,
   const OptionGroup display(command, kDisplayGroup);
   add_format_option(display, a.format);
   display.flag("-q,--quiet", a.quiet, "Do not print a line every second");
-  command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kExitCodes));
+  command.footer(fmt::format("Examples:\n{}\n\n{}", type.examples, kLoadExitCodes));
   command.callback([arguments, &type, &action] {
     action = [arguments, &type] { return run(*arguments, type); };
   });
@@ -273,7 +273,7 @@ void add_load_command(CLI::App& root, Action& action) {
                   "  topspin load http --target 127.0.0.1:8080 --clients 500 --period 100ms\n"
                   "\n"
                   "topspin load WORKLOAD --help shows the options of a workload.\n\n{}",
-                  kExitCodes));
+                  kLoadExitCodes));
   load.require_subcommand(1);
   const auto arguments = std::make_shared<LoadArguments>();
   for (const WorkloadType& type : workload_types()) add_workload(load, type, arguments, action);

@@ -42,7 +42,10 @@ double value_of(const std::optional<T>& number) {
   return number ? static_cast<double>(*number) : 0;
 }
 
-std::string count_text(double count) { return format_exact(static_cast<uint64_t>(count)); }
+/// A sum of counts may be greater than the greatest count.
+std::string count_text(double count) {
+  return format_exact(count < 0x1p64 ? static_cast<uint64_t>(count) : UINT64_MAX);
+}
 std::string duration_text(double ns) { return format_duration(std::llround(ns)); }
 std::string share_text(double share) {
   return fmt::format("{:.{}f}%", 100 * share, share < 0.0995 ? 1 : 0);

@@ -16,7 +16,7 @@ namespace {
 constexpr double kRateConfidence = 0.95;
 
 /// A run's value of each gating metric.
-using Values = std::vector<std::optional<double>>;
+using TrialValues = std::vector<std::optional<double>>;
 
 struct Trial {
   std::vector<Comparison> comparisons;
@@ -40,7 +40,8 @@ std::vector<std::pair<size_t, size_t>> draw_pairs(size_t runs, size_t pairs, Ran
   return drawn;
 }
 
-Trial judge_trial(const std::vector<Values>& runs, const std::vector<const RunMetric*>& metrics,
+Trial judge_trial(const std::vector<TrialValues>& runs,
+                  const std::vector<const RunMetric*>& metrics,
                   const std::vector<std::pair<size_t, size_t>>& pairs, uint64_t seed) {
   Trial trial;
   for (size_t m = 0; m < metrics.size(); ++m) {
@@ -113,9 +114,9 @@ AaCheck check_aa(const std::vector<MeasuredRun>& runs, size_t trials, uint64_t s
     });
     if (m.metric.gating && seen) metrics.push_back(&m);
   }
-  std::vector<Values> values;
+  std::vector<TrialValues> values;
   for (const MeasuredRun* run : fit) {
-    Values& of_run = values.emplace_back();
+    TrialValues& of_run = values.emplace_back();
     for (const RunMetric* m : metrics) of_run.push_back(m->take(run->totals));
   }
   check.trials = trials;

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "ci/statistics/statistics.h"
+#include "core/base/clock.h"
 #include "core/base/text.h"
 #include "core/tick/reply_parts.h"
 
@@ -19,7 +20,6 @@ constexpr double kSmallestPart = 0.01;  // of the reply
 constexpr double kSmallestCost = 0.01;  // of the subject's CPU time, or of all costs of its kind
 constexpr size_t kMostNamed = 3;
 constexpr size_t kNameBytes = 60;
-constexpr double kSecondNs = 1e9;
 
 /// The values of one part or cost on both sides. For pairs, only those in which both runs have it.
 struct Values {
@@ -135,7 +135,8 @@ class CostComparison {
 
   double per_unit(const RunTotals& run, double amount) const {
     const double units = per_reply_ ? static_cast<double>(run.costs.replies)
-                                    : static_cast<double>(run.costs.elapsed_ns) / kSecondNs;
+                                    : static_cast<double>(run.costs.elapsed_ns) /
+                                          static_cast<double>(kNanosPerSecond);
     return units > 0 ? amount / units : 0;
   }
 

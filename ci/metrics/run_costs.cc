@@ -7,7 +7,6 @@
 namespace topspin {
 namespace {
 
-constexpr double kSecondNs = 1e9;
 constexpr std::string_view kNoFrames = "[no frames]";
 constexpr std::string_view kOfTheKernel = "_[k]";
 
@@ -50,7 +49,7 @@ Result<RunCosts> read_costs(RunStore& store, const StoredRun& run) {
     add(CostKind::kSyscall, call.name, static_cast<double>(call.latency.sum()), call.count);
   }));
   if (const auto rate = run.info.settings.stack_samples_per_second; rate && *rate > 0) {
-    const double sample_ns = kSecondNs / static_cast<double>(*rate);
+    const double sample_ns = static_cast<double>(kNanosPerSecond) / static_cast<double>(*rate);
     TOPSPIN_TRY(store.for_each_stack(id, [&](const StackRow& stack) {
       add(CostKind::kFunction, std::string(innermost_function(stack.frames)),
           static_cast<double>(stack.samples) * sample_ns, stack.samples);

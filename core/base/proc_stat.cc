@@ -2,21 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 
 namespace topspin {
-namespace {
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return number;
-}
-
-}  // namespace
-
 std::optional<ProcStat> parse_proc_stat(std::string_view text) {
   const size_t open = text.find('(');
   const size_t close = text.rfind(')');

@@ -1,12 +1,23 @@
 // Parses /proc/PID/stat. Pure.
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace topspin {
+
+/// The decimal number at the front of a word of a file of /proc or of a cgroup, whatever follows
+/// it. nullopt if there is none, or if it does not fit.
+template <typename Number>
+std::optional<Number> parse_number(std::string_view text) {
+  Number number{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc{} || end == text.data()) return std::nullopt;
+  return number;
+}
 
 /// /proc/PID/stat, or /proc/PID/task/TID/stat for a thread.
 struct ProcStat {

@@ -8,6 +8,9 @@
 
 namespace topspin {
 
+/// The greatest number that is stored as a varint, because readers use signed integers.
+inline constexpr uint64_t kMostStored = INT64_MAX;
+
 inline void put_varint(std::string& out, uint64_t value) {
   while (value >= 0x80) {
     out.push_back(static_cast<char>(value | 0x80));

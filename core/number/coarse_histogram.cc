@@ -9,10 +9,9 @@ namespace topspin {
 namespace {
 
 constexpr uint8_t kFormat = 3;
-constexpr uint64_t kMostStored = INT64_MAX;  // the greatest signed integer
 constexpr uint32_t kSubBuckets = 4;
 
-Error corrupt() {
+Error damaged_coarse() {
   return make_error(ErrorCode::kInput,
                     "a thread's stored histogram is damaged: it does not decode");
 }
@@ -121,31 +120,31 @@ std::string CoarseHistogram::encode() const {
 }
 
 Result<CoarseHistogram> CoarseHistogram::decode(std::string_view bytes) {
-  if (bytes.empty() || static_cast<uint8_t>(bytes.front()) != kFormat) return corrupt();
+  if (bytes.empty() || static_cast<uint8_t>(bytes.front()) != kFormat) return damaged_coarse();
   bytes.remove_prefix(1);
   CoarseHistogram h;
   const auto count = take_varint(bytes);
   const auto sum = take_varint(bytes);
-  if (!count || !sum || *count > kMostStored || *sum > kMostStored) return corrupt();
+  if (!count || !sum || *count > kMostStored || *sum > kMostStored) return damaged_coarse();
   if (*count == 0) {
-    if (!bytes.empty() || *sum != 0) return corrupt();
+    if (!bytes.empty() || *sum != 0) return damaged_coarse();
     return h;
   }
   const auto max = take_varint(bytes);
-  if (!max || *max > kMostStored) return corrupt();
+  if (!max || *max > kMostStored) return damaged_coarse();
   h.cells_.resize(kCoarseCells);
   uint64_t index = 0, seen = 0;
   for (bool first = true; !bytes.empty(); first = false) {
     const auto step = take_varint(bytes);
     const auto cell = take_varint(bytes);
-    if (!step || !cell || *cell == 0 || (!first && *step == 0)) return corrupt();
-    if (*step >= kCoarseCells || index + *step >= kCoarseCells) return corrupt();
-    if (*cell > *count - seen) return corrupt();
+    if (!step || !cell || *cell == 0 || (!first && *step == 0)) return damaged_coarse();
+    if (*step >= kCoarseCells || index + *step >= kCoarseCells) return damaged_coarse();
+    if (*cell > *count - seen) return damaged_coarse();
     index += *step;
     h.cells_[index] = *cell;
     seen += *cell;
   }
-  if (seen != *count) return corrupt();
+  if (seen != *count) return damaged_coarse();
   h.count_ = *count;
   h.sum_ = *sum;
   h.max_ = *max;

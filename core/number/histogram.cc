@@ -16,9 +16,6 @@ Error corrupt() {
   return make_error(ErrorCode::kInput, "a stored histogram is damaged: its bytes do not decode");
 }
 
-/// The greatest number that is stored, because readers use signed integers.
-constexpr uint64_t kMostStored = INT64_MAX;
-
 /// Takes a stored number off the front of `bytes`.
 std::optional<uint64_t> take_number(std::string_view& bytes) {
   const auto number = take_varint(bytes);

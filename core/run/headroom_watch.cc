@@ -9,7 +9,7 @@
 namespace topspin {
 namespace {
 
-constexpr double kShares[] = {0.25, 0.5, 0.8};
+constexpr double kSharesTold[] = {0.25, 0.5, 0.8};
 /// A longer series is thinned to every second reading, which keeps the shape of the ramp.
 constexpr size_t kMostReadings = 2048;
 
@@ -64,7 +64,7 @@ std::vector<std::string> HeadroomWatch::observe(const Sample& sample) {
     if (!use->used || !use->limit || *use->limit <= 0) continue;
     const double share = static_cast<double>(*use->used) / static_cast<double>(*use->limit);
     size_t reached = 0;
-    while (reached < std::size(kShares) && share >= kShares[reached]) ++reached;
+    while (reached < std::size(kSharesTold) && share >= kSharesTold[reached]) ++reached;
     Told& told = told_[limit];
     if (reached <= told.shares) continue;
     // The use may not depend on the flows, so compute again only once there are more of them.

@@ -19,6 +19,9 @@ struct HostLimits {
 /// Reads the limits, and raises the soft limit of descriptors to the hard one.
 HostLimits read_host_limits();
 
+/// Descriptors that a workload may have open beside those of its clients.
+inline constexpr uint64_t kSpareDescriptors = 16;
+
 struct LoadNeeds {
   uint64_t descriptors = 0;
   uint64_t ports = 0;             // local (address, port) pairs in use at once

@@ -18,8 +18,6 @@
 namespace topspin {
 namespace {
 
-constexpr uint64_t kSpareDescriptors = 16;
-
 class AcceptQueue : public Workload {
  public:
   Status prepare(Engine& engine) override {

@@ -24,7 +24,6 @@
 namespace topspin {
 namespace {
 
-constexpr uint64_t kSpareDescriptors = 16;
 constexpr size_t kBacklogMax = 10'000;  // the most moments that wait for one client
 
 class Http : public Workload {

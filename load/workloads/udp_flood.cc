@@ -34,13 +34,12 @@ namespace {
 
 /// One per nanosecond, the unit of time.
 constexpr double kMaxPacketsPerS = 1e9;
-constexpr size_t kBatch = 64;
+constexpr size_t kFloodBatch = 64;
 constexpr size_t kGsoSegmentsMax = 64;  // UDP_MAX_SEGMENTS of kernels before 6.9
 constexpr size_t kGsoBytesMax = 65'000;
 constexpr int64_t kCoalesceNs = 50'000;  // wake at most this often; sends are this late at most
 constexpr int64_t kGiveUpNs = kNanosPerSecond;  // datagrams due for longer than this are never sent
-constexpr int64_t kStopPollNs = 100 * kNanosPerMilli;
-constexpr uint64_t kSpareDescriptors = 16;
+constexpr int64_t kLookForStopNs = 100 * kNanosPerMilli;
 
 /// Installs a filter that drops all answers. Nothing reads them, so they would fill our receive
 /// buffers, and their overflow would be in the same kernel counters as the server's.
@@ -117,9 +116,9 @@ class UdpFlood {
       }
       if (options_.packets_per_s > 0) {
         send_due(now, &stop);
-        wait_for_next(std::min(next_progress_ns, now + kStopPollNs));
+        wait_for_next(std::min(next_progress_ns, now + kLookForStopNs));
       } else {
-        send_batch(sockets_turn_, kBatch * segments_, now);
+        send_batch(sockets_turn_, kFloodBatch * segments_, now);
       }
       now = now_ns();
       if (now >= next_progress_ns) {
@@ -204,7 +203,7 @@ class UdpFlood {
         next_ += skipped;
         continue;
       }
-      const uint64_t count = std::min<uint64_t>(due - next_, kBatch * segments_);
+      const uint64_t count = std::min<uint64_t>(due - next_, kFloodBatch * segments_);
       send_batch(sockets_turn_, count, now);
     }
   }
@@ -212,14 +211,14 @@ class UdpFlood {
   /// Sends `count` datagrams over one flow (so that one call suffices), and moves on to the next
   /// flow. Each datagram is counted in the accounts.
   void send_batch(size_t& turn, uint64_t count, int64_t now) {
-    std::array<mmsghdr, kBatch> headers{};
-    std::array<iovec, kBatch> vectors{};
+    std::array<mmsghdr, kFloodBatch> headers{};
+    std::array<iovec, kFloodBatch> vectors{};
     const int fd = sockets_[turn].get();
     turn = (turn + 1) % sockets_.size();
     while (count > 0) {
       size_t messages = 0;
       uint64_t gathered = 0;
-      while (messages < kBatch && gathered < count) {
+      while (messages < kFloodBatch && gathered < count) {
         const uint64_t segments = std::min<uint64_t>(segments_, count - gathered);
         vectors[messages] = {bytes_.data(), static_cast<size_t>(segments) * options_.message_bytes};
         headers[messages].msg_hdr.msg_iov = &vectors[messages];

@@ -29,7 +29,6 @@ constexpr uint32_t kNoStay = std::numeric_limits<uint32_t>::max();
 constexpr int kSharedReceiveBytes = 16 << 20;  // requested; the kernel may give less
 constexpr int64_t kBytesPerOwnSocket = 3'000;  // socket, dentry, inode, epoll item (measured)
 constexpr int64_t kBytesPerStay = 184;
-constexpr uint64_t kSpareDescriptors = 16;
 
 /// Datagrams that the kernel dropped at this socket's full receive buffer.
 uint64_t receive_drops(int fd) {

@@ -9,12 +9,12 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kPerf};
+constexpr Rung kCounterRungs[] = {Rung::kPerf};
 
 class CountersProbe final : public Probe {
  public:
   explicit CountersProbe(ProbeContext& context) {
-    status_ = climb("counters", kLadder, context.options, [&](Rung) -> Status {
+    status_ = climb("counters", kCounterRungs, context.options, [&](Rung) -> Status {
       TOPSPIN_ASSIGN(auto opened, Counters::open(context.subject, context.proc));
       counters_.emplace(std::move(opened));
       return {};

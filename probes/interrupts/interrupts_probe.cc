@@ -25,7 +25,7 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kTpBtf, Rung::kRawTracepoint};
+constexpr Rung kInterruptRungs[] = {Rung::kTpBtf, Rung::kRawTracepoint};
 
 /// A loaded and attached object, of either rung.
 class Interrupts {
@@ -129,7 +129,7 @@ class InterruptsProbe final : public Probe {
   explicit InterruptsProbe(ProbeContext& context)
       : status_{"interrupts", Rung::kNone, "not asked for: --probe interrupts=on"} {
     if (!is_asked_for(context.options, "interrupts")) return;
-    status_ = climb("interrupts", kLadder, context.options, [&](Rung rung) -> Status {
+    status_ = climb("interrupts", kInterruptRungs, context.options, [&](Rung rung) -> Status {
       TOPSPIN_ASSIGN(interrupts_, open_rung(rung, context.subject));
       return {};
     });
@@ -242,7 +242,7 @@ ProbeKind interrupts_probe() {
   kind.names = {"interrupts"};
   kind.open = open_as<InterruptsProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
-    for (const Rung rung : kLadder) reports.push_back(examine_rung(rung, self.subject));
+    for (const Rung rung : kInterruptRungs) reports.push_back(examine_rung(rung, self.subject));
   };
   return kind;
 }

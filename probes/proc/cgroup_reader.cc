@@ -1,9 +1,10 @@
 #include "probes/proc/cgroup_reader.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include <fmt/format.h>
+
+#include "core/base/proc_stat.h"
 
 namespace topspin {
 namespace {
@@ -21,14 +22,6 @@ bool lists(std::string_view comma_separated, std::string_view word) {
     if (take_until(comma_separated, ',') == word) return true;
   }
   return false;
-}
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return number;
 }
 
 /// Calls visit(directory) for `directory` and each one above it, up to and including `top`.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <memory>
 #include <utility>
 
@@ -22,14 +21,6 @@ namespace topspin {
 namespace {
 
 constexpr size_t kFileLimit = 64 << 10;
-
-template <typename Number>
-std::optional<Number> parse_number(std::string_view text) {
-  Number number{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc{} || end == text.data()) return std::nullopt;
-  return number;
-}
 
 /// Removes the next word from the front of `text`, and returns it; empty at the end.
 std::string_view next_word(std::string_view& text) {

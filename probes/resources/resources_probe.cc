@@ -10,13 +10,13 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kProc};
+constexpr Rung kResourceRungs[] = {Rung::kProc};
 
 class ResourcesProbe final : public Probe {
  public:
   explicit ResourcesProbe(ProbeContext& context)
       : context_(context), resources_(context.proc, context.subject.cgroup_directory) {
-    status_ = climb("resources", kLadder, context.options, [](Rung) { return Status(); });
+    status_ = climb("resources", kResourceRungs, context.options, [](Rung) { return Status(); });
     if (reads() && context.subject.pid != 0) resources_.begin_pressure(context.subject.pid);
   }
 

@@ -16,7 +16,7 @@ namespace topspin {
 namespace {
 
 constexpr size_t kMostFileBytes = 256u << 10;
-constexpr size_t kMostPoints = 64;  // per file
+constexpr size_t kMostPointsOfAFile = 64;  // per file
 constexpr std::string_view kReturn = "return:";
 constexpr std::string_view kUsdt = "usdt:";
 
@@ -51,7 +51,7 @@ class RuntimeReader {
         fail((*spans)[i], "span must be a list of tables: write [[span]]");
     }
     check_keys(root, {"name", "auto", "objects", "section", "symbol", "go", "span"});
-    if (points_ > kMostPoints) fail(root, fmt::format("more than {} points", kMostPoints));
+    if (points_ > kMostPointsOfAFile) fail(root, fmt::format("more than {} points", kMostPointsOfAFile));
     if (error_) return *error_;
     return runtime;
   }

@@ -23,7 +23,7 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kTpBtf};
+constexpr Rung kRuntimeRungs[] = {Rung::kTpBtf};
 constexpr const char* kNotAsked = "not asked for: --runtime auto";
 
 // A runtime that starts or is loaded is found when its process is examined next. Processes take
@@ -47,7 +47,7 @@ class RuntimeProbe final : public Probe {
       : context_(context), status_{"runtime", Rung::kNone, kNotAsked} {
     const std::string wanted = wanted_runtimes(context.options);
     if (wanted == "none") return;
-    status_ = climb("runtime", kLadder, context.options, [&](Rung) -> Status {
+    status_ = climb("runtime", kRuntimeRungs, context.options, [&](Rung) -> Status {
       TOPSPIN_ASSIGN(runtimes_, select_runtimes(wanted));
       TOPSPIN_ASSIGN(spans_, RuntimeSpans::open(context.subject));
       return {};

@@ -13,12 +13,12 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kPerf};
+constexpr Rung kStackRungs[] = {Rung::kPerf};
 
 class StacksProbe final : public Probe {
  public:
   explicit StacksProbe(ProbeContext& context) {
-    status_ = climb("stacks", kLadder, context.options, [&](Rung) -> Status {
+    status_ = climb("stacks", kStackRungs, context.options, [&](Rung) -> Status {
       TOPSPIN_ASSIGN(auto opened, CpuStacks::open(context.subject,
                                                   context.options.stacks_per_second, context.proc));
       stacks_.emplace(std::move(opened));

@@ -12,7 +12,7 @@
 namespace topspin {
 namespace {
 
-constexpr Rung kLadder[] = {Rung::kTpBtf, Rung::kTracepoint};
+constexpr Rung kSyscallRungs[] = {Rung::kTpBtf, Rung::kTracepoint};
 
 Result<std::unique_ptr<SyscallProbe>> open_rung(Rung rung, ProbeContext& context) {
   if (rung == Rung::kTpBtf) return SyscallProbe::open_tp_btf(context.subject);
@@ -24,7 +24,7 @@ class SyscallsProbe final : public Probe {
   explicit SyscallsProbe(ProbeContext& context)
       : status_{"syscalls", Rung::kNone, "not asked for: --syscalls"} {
     if (!context.options.syscalls) return;
-    status_ = climb("syscalls", kLadder, context.options, [&](Rung rung) -> Status {
+    status_ = climb("syscalls", kSyscallRungs, context.options, [&](Rung rung) -> Status {
       TOPSPIN_ASSIGN(calls_, open_rung(rung, context));
       return {};
     });
@@ -75,7 +75,7 @@ ProbeKind syscalls_probe() {
   kind.names = {"syscalls"};
   kind.open = open_as<SyscallsProbe>;
   kind.examine = [](ProbeContext& self, std::vector<RungReport>& reports) {
-    for (const Rung rung : kLadder) reports.push_back(examine_syscalls(rung, self));
+    for (const Rung rung : kSyscallRungs) reports.push_back(examine_syscalls(rung, self));
   };
   return kind;
 }

@@ -208,7 +208,7 @@ constexpr FamilyPlace kPlaces[] = {
 };
 
 /// A family of one or several numbers, in their order in the output.
-struct Family {
+struct MetricFamily {
   std::string name;
   std::string unit;
   std::string help;
@@ -285,8 +285,8 @@ std::string_view help_of(std::string_view family) {
 }
 
 /// All families, with every number of the registry.
-std::vector<Family> families() {
-  std::vector<Family> all;
+std::vector<MetricFamily> families() {
+  std::vector<MetricFamily> all;
   for (const RegisteredNumber& number : numbers()) {
     std::string labels;
     const FamilyPlace place = place_of(number, labels);
@@ -295,7 +295,7 @@ std::vector<Family> families() {
     if (number.loss && place.family.empty())
       name = family_name(LossInterval::bare_name(number));  // a loss that is a time
     auto family =
-        std::find_if(all.begin(), all.end(), [&](const Family& f) { return f.name == name; });
+        std::find_if(all.begin(), all.end(), [&](const MetricFamily& f) { return f.name == name; });
     if (family == all.end()) {
       const std::string_view help = help_of(name);
       all.push_back({name,
@@ -315,7 +315,7 @@ std::optional<double> in_unit(std::string_view unit, std::optional<double> value
   return value;
 }
 
-void write_family(Exposition& e, const Family& family) {
+void write_family(Exposition& e, const MetricFamily& family) {
   const RegisteredNumber& first = *family.points.front().number;
   if (first.signed_histogram) {
     e.signed_histogram(family.name, family.help, [&](const MeasuredTotals& run) {
@@ -329,7 +329,7 @@ void write_family(Exposition& e, const Family& family) {
     return;
   }
   e.family(family.name, family.type, family.unit, family.help);
-  for (const Family::Point& point : family.points) {
+  for (const MetricFamily::Point& point : family.points) {
     e.points(family.name, family.type == "counter" ? "_total" : "", point.labels,
              [&](const MeasuredTotals& run) {
                return in_unit(family.unit, point.number->value(run.fold.merged));
@@ -399,7 +399,7 @@ Status export_openmetrics(RunStore& store, const std::vector<StoredRun>& runs,
   }
   Exposition exposition(totals, output);
   exposition.info();
-  for (const Family& family : families()) write_family(exposition, family);
+  for (const MetricFamily& family : families()) write_family(exposition, family);
   for (const RegisteredNumber& number : numbers()) write_greatest(exposition, number);
   write_load(exposition);
   exposition.end();

@@ -22,7 +22,6 @@
 namespace topspin {
 namespace {
 
-constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
 constexpr std::string_view kRunTable = "run";
 
 std::string list(const std::vector<std::string>& columns) {

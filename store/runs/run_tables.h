@@ -16,6 +16,8 @@ namespace topspin {
 
 /// The greatest number within a packed key, (run << 32) | number (schema.sql).
 inline constexpr int64_t kLastNumber = std::numeric_limits<uint32_t>::max();
+/// The greatest number of a run within such a key.
+inline constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
 
 struct RunTable {
   /// How a row belongs to a run: by a column "run", by a key that packs the run and a number, or

@@ -28,6 +28,7 @@
 #include "store/run_store.h"
 #include "store/runs/fold_rows.h"
 #include "store/runs/load_rows.h"
+#include "store/runs/run_tables.h"
 #include "store/schema/database.h"
 #include "store/schema/tick_columns.h"
 #include "store/sqlite/columns.h"
@@ -39,7 +40,6 @@ namespace {
 
 /// Rowids pack the run and a number within it (schema.sql).
 constexpr uint64_t kMostRows = std::numeric_limits<uint32_t>::max();
-constexpr int64_t kMostRuns = std::numeric_limits<int32_t>::max();
 
 Status mark_interrupted(Connection& connection, int64_t run) {
   TOPSPIN_ASSIGN(Statement mark, connection.prepare(kMarkInterruptedSql));

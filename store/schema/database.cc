@@ -1,5 +1,6 @@
 #include "store/schema/database.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include "core/base/unique_fd.h"
 #include "store/run_store.h"
 #include "store/schema.h"
+#include "store/schema/new_schema.h"
 #include "store/schema/older_schema.h"
 #include "store/schema/tick_columns.h"
 
@@ -198,10 +200,14 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
     if (objects != 0) return not_ours(connection.path());
     TOPSPIN_TRY(connection.execute(fmt::format("PRAGMA application_id = {}", kApplicationId)));
   }
-  for (auto next = static_cast<size_t>(version); next < steps.size(); ++next) {
-    TOPSPIN_TRY(connection.execute(steps[next]));
-    TOPSPIN_TRY(connection.execute(fmt::format("PRAGMA user_version = {}", next + 1)));
+  if (version == 0 && steps.size() == migrations().size()) {
+    TOPSPIN_TRY(connection.execute(schema_of_new_file(steps, plain_numbers())));
+  } else {
+    for (const char* step : steps.subspan(std::min(static_cast<size_t>(version), steps.size())))
+      TOPSPIN_TRY(connection.execute(step));
   }
+  if (static_cast<size_t>(version) < steps.size())
+    TOPSPIN_TRY(connection.execute(fmt::format("PRAGMA user_version = {}", steps.size())));
   return transaction.commit();
 }
 

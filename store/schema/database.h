@@ -21,7 +21,8 @@ namespace topspin {
 std::span<const char* const> migrations();
 
 /// Runs the steps from the file's user_version to the end of `steps` in one transaction. The first
-/// step also marks an empty file as ours (application_id).
+/// step also marks an empty file as ours (application_id). An empty file that gets all steps gets
+/// the tables that they end with at once (new_schema.h).
 Status migrate(Connection& connection, std::span<const char* const> steps);
 
 /// Marks run ?1 as interrupted, with the counts of what was stored.

@@ -9,9 +9,6 @@
 #include "store/sqlite/columns.h"
 
 namespace topspin {
-namespace {
-
-constexpr std::string_view kTablesOfNumbers[] = {"tick", "total"};
 
 std::vector<std::string_view> plain_numbers() {
   std::vector<std::string_view> names;
@@ -20,8 +17,6 @@ std::vector<std::string_view> plain_numbers() {
   });
   return names;
 }
-
-}  // namespace
 
 ColumnNames names_of_sample_columns() {
   ColumnNames columns;

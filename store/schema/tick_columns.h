@@ -14,6 +14,11 @@
 
 namespace topspin {
 
+inline constexpr std::string_view kTablesOfNumbers[] = {"tick", "total"};
+
+/// The names of the numbers that have a column in those tables.
+std::vector<std::string_view> plain_numbers();
+
 /// In the order of bind_sample() and load_sample().
 ColumnNames names_of_sample_columns();
 

@@ -8,6 +8,7 @@
 
 #include "ci/statistics/random.h"
 #include "ci/statistics/statistics.h"
+#include "gauss.h"
 
 namespace topspin {
 namespace {
@@ -16,12 +17,6 @@ using testing::HasSubstr;
 using Values = std::vector<double>;
 
 constexpr uint64_t kSeed = 1;
-
-double gauss(Random& random) {
-  constexpr uint64_t kSteps = uint64_t{1} << 40;
-  return normal_quantile((static_cast<double>(random.below(kSteps)) + 0.5) /
-                         static_cast<double>(kSteps));
-}
 
 Metric metric(Better better = Better::kLower, double margin = 0.03) {
   return {"cpu_us", "us", better, margin, true};

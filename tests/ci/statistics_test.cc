@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "ci/statistics/random.h"
+#include "gauss.h"
 
 namespace topspin {
 namespace {
@@ -25,12 +26,6 @@ const Values kSleep2 = {1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4};
 // Permeability of the placenta (Hollander and Wolfe 1973, p. 69), as in R's ?wilcox.test.
 const Values kPermeabilityTerm = {0.80, 0.83, 1.89, 1.04, 1.45, 1.38, 1.91, 1.64, 0.73, 1.46};
 const Values kPermeabilityEarly = {1.15, 0.88, 0.90, 0.74, 1.21};
-
-double gauss(Random& random) {
-  constexpr uint64_t kSteps = uint64_t{1} << 40;
-  return normal_quantile((static_cast<double>(random.below(kSteps)) + 0.5) /
-                         static_cast<double>(kSteps));
-}
 
 double plain_shift(const Values& a, const Values& b) {
   Values differences;

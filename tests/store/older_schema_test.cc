@@ -102,6 +102,38 @@ std::map<std::string, std::vector<std::string>> all_tables(RunStore& store, cons
   return all;
 }
 
+/// Each table, index and column, in order, with all that the file says of it.
+std::vector<std::string> shape_of(const std::string& path) {
+  auto connection = must(Connection::open(path, Access::kRead));
+  std::vector<std::string> shape = texts(
+      *connection,
+      "SELECT format('%s %d %w %d %d', t.name, c.cid, c.name, c.pk, c.hidden) || ' ' || c.type ||"
+      " ' ' || c.\"notnull\" || ' ' || coalesce(c.dflt_value, '') || t.wr || t.strict"
+      " FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c ORDER BY t.name, c.cid");
+  for (const std::string& more :
+       texts(*connection,
+             "SELECT s.type || ' ' || s.name || coalesce(' ' || f.\"table\" || ' ' || f.\"from\" ||"
+             " ' ' || f.\"to\", '') FROM sqlite_schema AS s LEFT JOIN"
+             " pragma_foreign_key_list(s.name) AS f ORDER BY s.name, f.id"))
+    shape.push_back(more);
+  return shape;
+}
+
+TEST(NewSchema, IsWhatTheStepsEndWith) {
+  const TemporaryDirectory directory;
+  must(open_for_writing(directory.file("new.db"), {})).reset();
+  {
+    std::ofstream(directory.file("stepwise.db")).close();
+    auto connection = must(Connection::open(directory.file("stepwise.db"), Access::kWrite));
+    for (size_t steps = 1; steps <= migrations().size(); ++steps)
+      EXPECT_OK(migrate(*connection, migrations().first(steps)));
+  }
+  must(open_for_writing(directory.file("stepwise.db"), {})).reset();
+  const std::vector<std::string> shape = shape_of(directory.file("new.db"));
+  EXPECT_GT(shape.size(), 800u);
+  EXPECT_EQ(shape, shape_of(directory.file("stepwise.db")));
+}
+
 class OlderSchema : public testing::TestWithParam<size_t> {};
 
 TEST_P(OlderSchema, ReadsAsItIsAndStaysSo) {

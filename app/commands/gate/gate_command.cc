@@ -24,7 +24,7 @@ namespace {
 
 constexpr int64_t kMostAaTrials = 1'000'000;
 
-constexpr const char* kExitCodes =
+constexpr const char* kGateExitCodes =
     "Exit codes: 0 pass, or inconclusive; 1 worse; 2 wrong usage; 3 invalid, or inconclusive with "
     "--strict; 4 runs of different hosts; 5 input or output.";
 
@@ -129,7 +129,7 @@ void add_compare_command(CLI::App& root, Action& action) {
                   "  topspin compare last~1 last\n"
                   "  topspin compare --samples before.csv after.csv --column cpu_us --paired\n"
                   "  topspin compare --samples a.csv b.csv --better higher --margin 5%\n\n{}",
-                  kExitCodes));
+                  kGateExitCodes));
   command->callback([o, &action] { action = [o] { return run_compare(*o); }; });
 }
 
@@ -167,7 +167,7 @@ void add_gate_command(CLI::App& root, Action& action) {
                   "  topspin gate --history --series nightly.csv --column cpu_us\n"
                   "  topspin gate --history --series nightly.csv --column rows_per_s \\\n"
                   "    --better higher --acknowledge 112\n\n{}",
-                  kExitCodes));
+                  kGateExitCodes));
   command->callback([o, &action] { action = [o] { return run_gate(*o); }; });
 }
 

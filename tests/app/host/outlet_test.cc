@@ -18,8 +18,8 @@ namespace topspin {
 namespace {
 
 /// A pipe in place of a standard stream; the outlet writes to `write_fd`.
-struct Pipe {
-  explicit Pipe(int flags = 0) {
+struct OutletPipe {
+  explicit OutletPipe(int flags = 0) {
     std::array<int, 2> ends{};
     EXPECT_EQ(pipe2(ends.data(), O_CLOEXEC), 0);
     read_end.reset(ends[0]);
@@ -51,7 +51,7 @@ struct Pipe {
 };
 
 TEST(Outlet, WritesWholeLinesToAReader) {
-  const Pipe pipe;
+  const OutletPipe pipe;
   Outlet outlet(pipe.write_end.get());
   EXPECT_TRUE(outlet.write("one\n"));
   EXPECT_TRUE(outlet.write("two\n"));
@@ -60,7 +60,7 @@ TEST(Outlet, WritesWholeLinesToAReader) {
 
 TEST(Outlet, DropsLinesThatNobodyReadsAndSaysHowManyOnceSomebodyDoes) {
   for (const int flags : {0, O_NONBLOCK}) {
-    const Pipe pipe(flags);
+    const OutletPipe pipe(flags);
     Outlet outlet(pipe.write_end.get());
     EXPECT_TRUE(outlet.write("before\n"));
     pipe.fill();
@@ -78,13 +78,13 @@ TEST(Outlet, DropsLinesThatNobodyReadsAndSaysHowManyOnceSomebodyDoes) {
 
 TEST(Outlet, IsSilentOnceItsReaderIsGoneOrItsDiskIsFull) {
   prepare_standard_streams();  // SIGPIPE is an error then
-  Pipe pipe;
+  OutletPipe pipe;
   Outlet outlet(pipe.write_end.get());
   EXPECT_TRUE(outlet.write("one\n"));
   pipe.read_end.reset();
   EXPECT_FALSE(outlet.write("two\n"));
   EXPECT_TRUE(outlet.silenced());
-  const UniqueFd full(open("/dev/full", O_WRONLY | O_CLOEXEC));
+  const UniqueFd full(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   Outlet disk(full.get());
   EXPECT_FALSE(disk.write("one\n"));
   EXPECT_TRUE(disk.silenced());
@@ -100,7 +100,7 @@ std::string write_to_anothers_terminal(bool controlling) {
   if (!reader || grantpt(reader.get()) != 0 || unlockpt(reader.get()) != 0) return "no terminal";
   setsid();
   signal(SIGHUP, SIG_IGN);  // the reader goes when this returns
-  const UniqueFd terminal(open(ptsname(reader.get()), O_RDWR | O_NOCTTY));
+  const UniqueFd terminal(::open(ptsname(reader.get()), O_RDWR | O_NOCTTY));
   fchmod(terminal.get(), 0600);
   if (controlling && ioctl(terminal.get(), TIOCSCTTY, 0) != 0) return "not controlling";
   const auto nobody = find_user("nobody");

@@ -197,7 +197,7 @@ class ReplyParts : public testing::Test {
   void expect_spent_in(ReplyPart part, ReplyPart queue, ReplyPart unknown) {
     const auto spent = static_cast<uint64_t>(account_->spent_ns);
     ASSERT_GE(spent, static_cast<uint64_t>(kRequests * kSpentNs));
-    EXPECT_LE(sum(part), spent + spent / 50) << names_of(part).time;
+    EXPECT_LE(sum(part), spent + spent / 20) << names_of(part).time;
     const uint64_t between = part == ReplyPart::kOnCpu ? 0 : sum(ReplyPart::kOnCpu);
     EXPECT_GE(sum(part) + between + sum(queue) + sum(unknown), spent - spent / 10)
         << names_of(part).time << all_parts();
