@@ -1,5 +1,6 @@
 #include "store/sqlite/sqlite.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -127,7 +128,9 @@ Statement::Statement(Statement&& other) noexcept
       handle_(std::exchange(other.handle_, nullptr)),
       bind_error_(other.bind_error_) {}
 
-Statement::~Statement() { sqlite3_finalize(handle_); }
+Statement::~Statement() {
+  if (handle_ != nullptr) connection_->keep(handle_);
+}
 
 void Statement::bind_null(int parameter) {
   const int code = sqlite3_bind_null(handle_, parameter);
@@ -234,7 +237,10 @@ Result<std::unique_ptr<Connection>> Connection::open_in_memory() {
   return connection;
 }
 
-Connection::~Connection() { sqlite3_close_v2(handle_); }
+Connection::~Connection() {
+  for (sqlite3_stmt* statement : idle_) sqlite3_finalize(statement);
+  sqlite3_close_v2(handle_);
+}
 
 Error Connection::error(int code) const {
   // The handle's code is more precise, if it is about the same failure.
@@ -249,7 +255,24 @@ Status Connection::execute(const std::string& sql) {
   return {};
 }
 
+void Connection::keep(sqlite3_stmt* statement) {
+  if (sqlite3_reset(statement) != SQLITE_OK || idle_.size() == kMostIdle) {
+    sqlite3_finalize(statement);
+    return;
+  }
+  sqlite3_clear_bindings(statement);
+  idle_.push_back(statement);
+}
+
 Result<Statement> Connection::prepare(std::string_view sql) {
+  const auto idle = std::find_if(idle_.begin(), idle_.end(), [&](sqlite3_stmt* candidate) {
+    return sql == sqlite3_sql(candidate);
+  });
+  if (idle != idle_.end()) {
+    sqlite3_stmt* const handle = *idle;
+    idle_.erase(idle);
+    return Statement(this, handle);
+  }
   sqlite3_stmt* handle = nullptr;
   const int code = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
                                       SQLITE_PREPARE_PERSISTENT, &handle, nullptr);
