@@ -211,9 +211,10 @@ std::vector<Headline> compared_headlines(const Judgement& judgement) {
   };
   std::vector<Headline> list;
   for (const auto& [name, label] : kShown) {
-    const auto c = std::find_if(
-        judgement.metrics.begin(), judgement.metrics.end(),
-        [&, name = name](const Comparison& candidate) { return candidate.metric.name == name; });
+    const auto c = std::find_if(judgement.metrics.begin(), judgement.metrics.end(),
+                                [&, &wanted = name](const Comparison& candidate) {
+                                  return candidate.metric.name == wanted;
+                                });
     if (c == judgement.metrics.end() || !c->a || !c->b) continue;
     Headline h{std::string(label)};
     for (const auto& value : {c->a, c->b})
