@@ -51,7 +51,8 @@ class RuntimeReader {
         fail((*spans)[i], "span must be a list of tables: write [[span]]");
     }
     check_keys(root, {"name", "auto", "objects", "section", "symbol", "go", "span"});
-    if (points_ > kMostPointsOfAFile) fail(root, fmt::format("more than {} points", kMostPointsOfAFile));
+    if (points_ > kMostPointsOfAFile)
+      fail(root, fmt::format("more than {} points", kMostPointsOfAFile));
     if (error_) return *error_;
     return runtime;
   }
