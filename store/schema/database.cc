@@ -201,7 +201,7 @@ Status migrate(Connection& connection, std::span<const char* const> steps) {
     TOPSPIN_TRY(connection.execute(fmt::format("PRAGMA application_id = {}", kApplicationId)));
   }
   if (version == 0 && steps.size() == migrations().size()) {
-    TOPSPIN_TRY(connection.execute(schema_of_new_file(steps, plain_numbers())));
+    TOPSPIN_TRY(connection.execute(schema_of_new_file(steps)));
   } else {
     for (const char* step : steps.subspan(std::min(static_cast<size_t>(version), steps.size())))
       TOPSPIN_TRY(connection.execute(step));

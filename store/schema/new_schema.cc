@@ -26,8 +26,7 @@ class NewSchema {
   }
 
   void add_column(std::string_view table, std::string_view column) {
-    const size_t begin = begin_of(table);
-    size_t at = begin;
+    size_t at = begin_of(table);
     while (!ends_columns(lines_[at])) ++at;
     // Before the constraints, which are the last in a table, a comma follows each column.
     if (lines_[at].front() == ')') {
@@ -101,10 +100,10 @@ class NewSchema {
 
 }  // namespace
 
-std::string schema_of_new_file(std::span<const char* const> steps,
-                               std::span<const std::string_view> numbers) {
+std::string schema_of_new_file(std::span<const char* const> steps) {
   NewSchema schema;
   for (const char* step : steps) schema.add(step);
+  const std::vector<std::string_view> numbers = plain_numbers();
   for (const std::string_view table : kTablesOfNumbers) {
     for (const std::string_view name : numbers) {
       if (!schema.has_column(table, name))
