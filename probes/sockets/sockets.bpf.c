@@ -45,6 +45,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 enum {
   STATE_ESTABLISHED = 1,
+  STATE_SYN_SENT = 2,
   STATE_SYN_RECV = 3,
   STATE_FIN_WAIT1 = 4,
   STATE_CLOSE = 7,
@@ -561,6 +562,13 @@ int BPF_PROG(set_state, struct sock* sk, int old_state, int new_state) {
     socket->listener = key;
     set_role(socket, ROLE_SERVER);
     tell(&listens);
+    return 0;
+  }
+  /* A thread connects. What the other side sends first, or while this side's first send returns,
+   * is thus seen to arrive. */
+  if (new_state == STATE_SYN_SENT && serving_thread(bpf_get_current_task_btf())) {
+    socket = watch(sk);
+    if (socket) socket->role = ROLE_CLIENT;
     return 0;
   }
   if (!sk->sk_bpf_storage) return 0;

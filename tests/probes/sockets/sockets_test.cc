@@ -1408,6 +1408,33 @@ TEST_F(TcpSockets, TheLastAnswerOfAServerThatClosesWaitsAsAllOthersDo) {
   EXPECT_EQ(losses_.socket_left_censored, 0u);
 }
 
+TEST_F(TcpSockets, AServerThatGreetsIsWaitedForFromWhenTheGreetingCame) {
+  constexpr int kConnections = 12;
+  const UniqueFd listener = listener_on(7072);
+  ForkedSubject subject([] {
+    for (int count = 0; count < kConnections; ++count) {
+      const UniqueFd connection = connected_socket(SOCK_STREAM, 7072);
+      char bytes[8];
+      CHECK(::recv(connection.get(), bytes, sizeof(bytes), 0) == 5);  // before it sends anything
+      CHECK(::send(connection.get(), "x", 1, 0) == 1);
+      CHECK(::recv(connection.get(), bytes, sizeof(bytes), 0) == 3);
+    }
+  });
+  watch(subject.pid());
+  subject.go();
+  for (int count = 0; count < kConnections; ++count) {
+    const UniqueFd connection = accepted(listener);
+    char byte = 0;
+    CHECK(::send(connection.get(), "hello", 5, 0) == 5);
+    CHECK(::recv(connection.get(), &byte, 1, 0) == 1);
+    CHECK(::send(connection.get(), "end", 3, 0) == 3);
+  }
+  subject.wait_done();
+  take();
+  EXPECT_EQ(all_.socket_wait->count(), 2u * kConnections);
+  EXPECT_EQ(losses_.socket_left_censored, 0u);
+}
+
 /// Servers whose first send of a reply puts nothing on the wire, and which take 4 ms until they let
 /// it go: the reply left then, and not before.
 class HeldReplies : public TcpSockets {
